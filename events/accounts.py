@@ -1,0 +1,202 @@
+"""One node of the budget tree, and what is set aside in it.
+
+An account keeps its money by dimension. ``free``, ``held`` and ``spent`` change with every report and are lists;
+the rest changes seldom and is kept in tuples, which accounts share while they are zero. For each dimension that the
+account limits, the law of the house holds after every event::
+
+    granted = free + held + spent + delegated + closed
+
+where ``delegated`` is granted to open children and ``closed`` was spent by closed ones. ``granted - allocated`` is
+what others cover. In a dimension that the account does not limit, ``spent`` and ``held`` say what it used itself;
+the money is charged to the nearest ancestor that limits the dimension (`Account.payers`).
+"""
+
+import datetime as dt
+from decimal import Decimal
+
+from tallystick.events.amounts import DIMENSIONS, Amounts, Triple
+from tallystick.events.commands import Priority
+
+Money = tuple[int, int, int]
+ZERO: Money = (0, 0, 0)
+
+ROOT = "fleet"
+POOL = "pool"
+RESERVE = "reserve"
+OVERDRAFT = "overdraft"
+RESERVED_NAMES = frozenset({ROOT, POOL, RESERVE, OVERDRAFT})
+
+
+class Hold:
+    """An amount set aside before an operation, not yet spent."""
+
+    __slots__ = ("account", "amount", "expires_at", "id", "ttl_ms")
+
+    def __init__(self, id: str, account: "Account", amount: Money, ttl_ms: int, expires_at: dt.datetime) -> None:
+        self.id = id
+        self.account = account
+        self.amount = amount
+        self.ttl_ms = ttl_ms
+        self.expires_at = expires_at
+
+
+class Account:
+    """An open account: the root, the reserve, an agent or a sub-agent."""
+
+    __slots__ = (
+        "activity_at",
+        "agent_type",
+        "allocated",
+        "borrowed",
+        "children",
+        "closed",
+        "delegated",
+        "drawn",
+        "free",
+        "given_back",
+        "granted",
+        "held",
+        "holds",
+        "id",
+        "last_report_at",
+        "level",
+        "model",
+        "opened_at",
+        "pace_ms",
+        "parent",
+        "payers",
+        "pool_notice",
+        "priority",
+        "product",
+        "reclaimed",
+        "spent",
+        "stopped",
+        "throttle",
+        "warned",
+        "warning",
+        "workflow",
+    )
+
+    def __init__(
+        self,
+        id: str,
+        parent: "Account | None",
+        allocated: Triple,
+        opened_at: dt.datetime,
+        priority: Priority = "normal",
+        agent_type: str | None = None,
+        product: str | None = None,
+        workflow: str | None = None,
+    ) -> None:
+        self.id = id
+        self.parent = parent
+        self.priority = priority
+        self.agent_type = agent_type
+        self.product = product
+        self.workflow = workflow
+        self.opened_at = opened_at
+
+        self.allocated = allocated
+        granted = money(allocated)
+        self.granted = granted
+        self.free = list(granted)
+        self.held = [0, 0, 0]
+        self.spent = [0, 0, 0]
+        self.delegated = ZERO
+        self.closed = ZERO
+        self.borrowed = ZERO
+        self.drawn = ZERO
+        self.given_back = ZERO
+        self.payers: tuple[Account, Account, Account] = self._payers()
+
+        self.level = 0
+        self.throttle: Decimal | None = None
+        self.stopped: str | None = None
+        self.warned = False
+        self.warning: int | None = None
+        self.pool_notice = 0
+
+        self.activity_at = opened_at
+        self.last_report_at: dt.datetime | None = None
+        self.pace_ms = 0
+        """How long the last operation took, or the time between the last two reports: what a throttle multiplies."""
+        self.model: str | None = None
+        self.reclaimed = False
+        self.children: dict[str, Account] | None = None
+        self.holds: dict[str, Hold] | None = None
+
+    def _payers(self) -> "tuple[Account, Account, Account]":
+        """By dimension, the account that is charged: this one where it limits, else the nearest that does, or the root."""
+        above = (self, self, self) if self.parent is None else self.parent.payers
+        return (
+            self if self.allocated[0] is not None else above[0],
+            self if self.allocated[1] is not None else above[1],
+            self if self.allocated[2] is not None else above[2],
+        )
+
+    def source(self, dimension: int) -> "Account":
+        """Who grants to this account, and covers it, in a dimension that it limits."""
+        assert self.parent is not None
+        return self.parent.payers[dimension]
+
+    def consumed(self, dimension: int) -> int:
+        """Its own usage and its closed children's."""
+        return self.spent[dimension] + self.closed[dimension]
+
+    def remaining(self, dimension: int) -> int:
+        """What it may still use: never below zero, whatever was covered."""
+        allocated = self.allocated[dimension]
+        assert allocated is not None
+        used = self.delegated[dimension] + self.consumed(dimension) + self.held[dimension]
+        return max(0, allocated - used)
+
+    def base(self, dimension: int) -> int:
+        """What its own consumption is measured against: the allocation, less what its open children were granted."""
+        allocated = self.allocated[dimension]
+        assert allocated is not None
+        return allocated + self.given_back[dimension] - self.delegated[dimension]
+
+    def remaining_all(self) -> Triple:
+        return limited(self.allocated, [0 if self.allocated[d] is None else self.remaining(d) for d in DIMENSIONS])
+
+    def covered(self, dimension: int) -> int:
+        """What others pay for it: granted beyond its own allocation."""
+        return self.granted[dimension] - (self.allocated[dimension] or 0)
+
+
+class Closed:
+    """What is remembered of a released account, so that late reports find their parent and people their answer."""
+
+    __slots__ = ("allocated", "consumed", "id", "parent", "position", "priority")
+
+    def __init__(
+        self, id: str, parent: str, priority: Priority, allocated: Amounts, consumed: Amounts, position: int
+    ) -> None:
+        self.id = id
+        self.parent = parent
+        self.priority = priority
+        self.allocated = allocated
+        self.consumed = consumed
+        self.position = position
+
+
+def money(amounts: Triple) -> Money:
+    """Amounts as plain integers, zero where a dimension is not named."""
+    return (amounts[0] or 0, amounts[1] or 0, amounts[2] or 0)
+
+
+def limited(limits: Triple, values: "list[int] | Money") -> Triple:
+    """``values`` in the dimensions that ``limits`` limits."""
+    return (
+        None if limits[0] is None else values[0],
+        None if limits[1] is None else values[1],
+        None if limits[2] is None else values[2],
+    )
+
+
+def plus(left: Money, right: Money) -> Money:
+    return (left[0] + right[0], left[1] + right[1], left[2] + right[2])
+
+
+def minus(left: Money, right: Money) -> Money:
+    return (left[0] - right[0], left[1] - right[1], left[2] - right[2])

@@ -1,0 +1,359 @@
+"""What happened: every event that the log can hold, with its stored name and version.
+
+Each class is marked as a **fact** (something from outside: usage, an operator's order, a configuration) or a
+**decision** (something the manager chose: granted, refused, covered, a level). A what-if replay keeps the facts and
+makes the decisions anew. Stored names are explicit and versioned; a new shape gets a new version and an upcaster in
+``codec``. All amounts are in internal units (tokens, milliseconds, nano-dollars).
+"""
+
+import datetime as dt
+from typing import Any, ClassVar, Literal
+
+import msgspec
+
+from tallystick.events.amounts import Amounts
+from tallystick.events.commands import EPOCH, Priority
+
+Kind = Literal["fact", "decision"]
+EndOfHold = Literal["expired", "cancelled", "released"]
+LEVELS = ("green", "yellow", "orange", "red", "black")
+ACTIONS = ("continue", "warn", "throttle", "degrade", "stop")
+RESPONSES = ("none", "throttle", "degrade", "stop", "stop_all")
+"""The fleet's response, by rising pressure (spec 2)."""
+
+
+class Event(msgspec.Struct, tag_field="type", kw_only=True, omit_defaults=True, gc=False):
+    """The head that every event has; it is stamped when the event is recorded.
+
+    ``id`` is the command that caused it, ``by`` who asked, ``position`` gapless from 1. The log's record of an event
+    adds the command and the reply (to the first event of a command) and the digest that chains it (see ``codec``).
+    """
+
+    kind: ClassVar[Kind]
+
+    position: int = 0
+    at: dt.datetime = EPOCH
+    id: str = ""
+    by: str = ""
+
+
+# --- the fleet -------------------------------------------------------------------------------------------------------
+
+
+class ConfigLoaded(Event, tag="config-loaded.v1"):
+    """A configuration came into force: the whole of it, so that a replay next year uses what was in force then."""
+
+    kind: ClassVar[Kind] = "fact"
+    config: dict[str, Any]
+    sha256: str
+
+
+class PricesLoaded(Event, tag="prices-loaded.v1"):
+    """A price list came into force."""
+
+    kind: ClassVar[Kind] = "fact"
+    prices: dict[str, Any]
+    sha256: str
+
+
+class TotalBudgetSet(Event, tag="total-budget-set.v1"):
+    """The fleet's total was replaced. A dimension left out is not limited.
+
+    ``budget`` is what a period grants; ``total`` is that and what had been spent before the current period (the
+    root's side of the law runs on through all periods).
+    """
+
+    kind: ClassVar[Kind] = "decision"
+    budget: Amounts
+    total: Amounts
+    reserve: Amounts
+    overdraft: Amounts
+    period_ends_at: dt.datetime | None = None
+
+
+class PeriodRenewed(Event, tag="period-renewed.v1"):
+    """A budget period began: what was spent so far plus the period's budget is the new total."""
+
+    kind: ClassVar[Kind] = "decision"
+    began_at: dt.datetime
+    period_ends_at: dt.datetime | None
+    budget: Amounts
+    total: Amounts
+    reserve: Amounts
+    overdraft: Amounts
+
+
+class FleetPaused(Event, tag="fleet-paused.v1"):
+    kind: ClassVar[Kind] = "fact"
+    reason: str
+
+
+class FleetResumed(Event, tag="fleet-resumed.v1"):
+    kind: ClassVar[Kind] = "fact"
+
+
+class ReserveReleased(Event, tag="reserve-released.v1"):
+    """The emergency reserve is open for critical agents until the next period or total."""
+
+    kind: ClassVar[Kind] = "fact"
+    reason: str
+
+
+class FleetResponseChanged(Event, tag="fleet-response-changed.v1"):
+    """Pressure crossed a line; every agent's action follows from this one event."""
+
+    kind: ClassVar[Kind] = "decision"
+    before: str
+    response: str
+    pressure: float
+    dimension: str
+
+
+class PoolExhausted(Event, tag="pool-exhausted.v1"):
+    """The first refusal for want of pool: every open agent is told, once, with its next reply."""
+
+    kind: ClassVar[Kind] = "decision"
+    available: Amounts
+
+
+class AlertRaised(Event, tag="alert-raised.v1"):
+    """Something a person should know. Delivery follows the log; ``alert`` is unique, so a repeat can be dropped."""
+
+    kind: ClassVar[Kind] = "decision"
+    alert: str
+    code: str
+    message: str
+    agent: str | None = None
+
+
+# --- money -----------------------------------------------------------------------------------------------------------
+
+
+class BudgetAllocated(Event, tag="budget-allocated.v1"):
+    """An account was opened. ``parent`` is left out where the pool is the source."""
+
+    kind: ClassVar[Kind] = "decision"
+    agent: str
+    amount: Amounts
+    priority: Priority = "normal"
+    parent: str | None = None
+    agent_type: str | None = None
+    product: str | None = None
+    workflow: str | None = None
+    on_demand: bool = False
+
+
+class BudgetDrawn(Event, tag="budget-drawn.v1"):
+    """An open account was granted more, on its own demand."""
+
+    kind: ClassVar[Kind] = "decision"
+    agent: str
+    amount: Amounts
+    borrowed: bool = False
+
+
+class BudgetReturned(Event, tag="budget-returned.v1"):
+    """An account gave budget back to its parent."""
+
+    kind: ClassVar[Kind] = "decision"
+    agent: str
+    amount: Amounts
+
+
+class BudgetMoved(Event, tag="budget-moved.v1"):
+    """One step of a rebalancing: from an account to its parent, or the other way, and why."""
+
+    kind: ClassVar[Kind] = "decision"
+    source: str
+    target: str
+    amount: Amounts
+    reason: str
+    strategy: str
+
+
+class Rebalanced(Event, tag="rebalanced.v1"):
+    """A plan was applied whole; its moves follow."""
+
+    kind: ClassVar[Kind] = "decision"
+    moves: int
+
+
+class UnusedReturned(Event, tag="unused-returned.v1"):
+    """An account turned black by its own usage and gave back what it had free in other dimensions."""
+
+    kind: ClassVar[Kind] = "decision"
+    agent: str
+    amount: Amounts
+
+
+class UnusedRestored(Event, tag="unused-restored.v1"):
+    """A top-up ended black: what black gave back came back, as far as the parent had it free."""
+
+    kind: ClassVar[Kind] = "decision"
+    agent: str
+    amount: Amounts
+
+
+class ReserveDrawn(Event, tag="reserve-drawn.v1"):
+    """The emergency reserve put ``amount`` into the pool, for a grant to a critical agent."""
+
+    kind: ClassVar[Kind] = "decision"
+    agent: str
+    amount: Amounts
+
+
+class Covered(Event, tag="covered.v1"):
+    """``source`` paid what ``target`` had used, held or handed on beyond its allocation, and why."""
+
+    kind: ClassVar[Kind] = "decision"
+    source: str
+    target: str
+    amount: Amounts
+    cause: str
+
+
+class CoverRepaid(Event, tag="cover-repaid.v1"):
+    """``source`` no longer needs what ``target`` had covered."""
+
+    kind: ClassVar[Kind] = "decision"
+    source: str
+    target: str
+    amount: Amounts
+
+
+class BudgetReleased(Event, tag="budget-released.v1"):
+    """An account was closed; the unused went back to its parent."""
+
+    kind: ClassVar[Kind] = "decision"
+    agent: str
+    allocated: Amounts
+    consumed: Amounts
+    unused: Amounts
+
+
+# --- use -------------------------------------------------------------------------------------------------------------
+
+
+class UsageReported(Event, tag="usage-reported.v1"):
+    """Usage, as reported and priced. ``hold`` names the ended hold that a late settlement was for."""
+
+    kind: ClassVar[Kind] = "fact"
+    agent: str
+    tokens: int = 0
+    time_ms: int = 0
+    cost_nanos: int = 0
+    model: str | None = None
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    cached_tokens: int | None = None
+    operation: str | None = None
+    hold: str | None = None
+    priced_as: str | None = None
+    unpriced: bool = False
+    late: bool = False
+    unallocated: bool = False
+
+
+class HoldPlaced(Event, tag="hold-placed.v1"):
+    kind: ClassVar[Kind] = "decision"
+    hold: str
+    agent: str
+    amount: Amounts
+    ttl_ms: int
+    expires_at: dt.datetime
+
+
+class HoldExtended(Event, tag="hold-extended.v1"):
+    kind: ClassVar[Kind] = "decision"
+    hold: str
+    agent: str
+    expires_at: dt.datetime
+
+
+class HoldSettled(Event, tag="hold-settled.v1"):
+    """A hold was replaced by what was really used, in one step."""
+
+    kind: ClassVar[Kind] = "fact"
+    hold: str
+    agent: str
+    tokens: int = 0
+    time_ms: int = 0
+    cost_nanos: int = 0
+
+
+class HoldEnded(Event, tag="hold-ended.v1"):
+    """A hold was given back unused: it expired, was cancelled, or its account was released."""
+
+    kind: ClassVar[Kind] = "decision"
+    hold: str
+    agent: str
+    how: EndOfHold
+
+
+# --- enforcement -----------------------------------------------------------------------------------------------------
+
+
+class LevelChanged(Event, tag="level-changed.v1"):
+    """An account crossed a threshold, in either direction; the ratio that decided is exact, shown to 6 places."""
+
+    kind: ClassVar[Kind] = "decision"
+    agent: str
+    before: str
+    level: str
+    percentage: float
+    dimension: str
+
+
+class AgentThrottled(Event, tag="agent-throttled.v1"):
+    kind: ClassVar[Kind] = "fact"
+    agent: str
+    rate: str
+
+
+class AgentStopped(Event, tag="agent-stopped.v1"):
+    kind: ClassVar[Kind] = "fact"
+    agent: str
+    reason: str
+
+
+class AgentResumed(Event, tag="agent-resumed.v1"):
+    kind: ClassVar[Kind] = "fact"
+    agent: str
+
+
+class ExhaustionWarned(Event, tag="exhaustion-warned.v1"):
+    """The forecast said that a budget would soon be used up; said once until there is more budget."""
+
+    kind: ClassVar[Kind] = "decision"
+    agent: str
+    exhausted_in_seconds: int
+    method: str
+
+
+class RequestRefused(Event, tag="request-refused.v1"):
+    """A request was refused, with the numbers that refused it."""
+
+    kind: ClassVar[Kind] = "decision"
+    request: str
+    code: str
+    detail: str
+    agent: str | None = None
+    numbers: dict[str, Any] = {}
+
+
+class AgentHeard(Event, tag="agent-heard.v1"):
+    """A sign of life."""
+
+    kind: ClassVar[Kind] = "fact"
+    agent: str
+
+
+class SnapshotRecorded(Event, tag="snapshot-recorded.v1"):
+    """The SHA-256 of the state at position ``upto``; a snapshot that does not match it is ignored."""
+
+    kind: ClassVar[Kind] = "fact"
+    upto: int
+    sha256: str
+
+
+CATALOG: tuple[type[Event], ...] = tuple(Event.__subclasses__())

@@ -1,0 +1,355 @@
+"""What may be asked: one Struct per message of the wire contract, and the proposals that only our own people make.
+
+A command says what its sender wants; whether it happens is decided in ``decide``. Wire names and fields are those of
+the specification; amounts are still as people write them (`Budget`), because a refusal must be able to name the field.
+"""
+
+import datetime as dt
+from decimal import Decimal
+from typing import Annotated, Any, ClassVar, Literal, get_args
+
+import msgspec
+
+from tallystick.events.amounts import Amounts, Budget
+
+NAME_MAX = 128
+MESSAGES_MAX = 1_000
+"""How many messages one envelope may carry; they are committed together."""
+
+Name = Annotated[str, msgspec.Meta(min_length=1, max_length=NAME_MAX)]
+Reason = Annotated[str, msgspec.Meta(min_length=1, max_length=1_000)]
+Priority = Literal["critical", "high", "normal", "low"]
+PRIORITIES: tuple[Priority, ...] = get_args(Priority)
+
+
+class Command(msgspec.Struct, tag_field="type", tag=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
+    """One message. ``id`` is chosen by the sender, or assigned at the door where it is absent."""
+
+    query: ClassVar[bool] = False
+    """A query changes nothing, leaves no event and has no memory of its id."""
+    group: ClassVar[str]
+
+    id: Name | None = None
+
+
+# --- allocate --------------------------------------------------------------------------------------------------------
+
+
+class AllocateBudget(Command):
+    """Open an account for ``agent``, granted all of ``budget`` from its parent's free balance or nothing."""
+
+    group: ClassVar[str] = "allocate"
+    agent: Name
+    budget: Budget
+    agent_type: Name | None = None
+    product: Name | None = None
+    workflow: Name | None = None
+    priority: Priority = "normal"
+    parent: Name | None = None
+
+
+class AllocateEqual(Command):
+    """Split ``total`` equally and exactly between ``agents``, ties in the order given. All agents or none."""
+
+    group: ClassVar[str] = "allocate"
+    agents: list[Name]
+    total: Budget
+
+
+class AllocateProportional(Command):
+    """Split ``total`` exactly by ``weights`` (exact decimals, not negative, not all zero)."""
+
+    group: ClassVar[str] = "allocate"
+    weights: dict[Name, Decimal]
+    total: Budget
+
+
+class AllocateByPriority(Command):
+    """Split ``total`` exactly by the configured weight of each agent's priority."""
+
+    group: ClassVar[str] = "allocate"
+    agents: dict[Name, Priority]
+    total: Budget
+
+
+class AllocateFromPool(Command):
+    """What an agent needs on demand: opens an allocation, or adds to the one there is."""
+
+    group: ClassVar[str] = "allocate"
+    agent: Name
+    request: Budget
+
+
+# --- track -----------------------------------------------------------------------------------------------------------
+
+
+class ReportUsage(Command):
+    """What an agent says that it spent: a fact, never refused, never dropped."""
+
+    group: ClassVar[str] = "track"
+    agent: Name
+    usage: Budget | None = None
+    model: Name | None = None
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    cached_tokens: int | None = None
+    operation: Name | None = None
+
+
+class Reserve(Command):
+    """Set ``estimate`` aside before an operation. The hold's id is this command's id."""
+
+    group: ClassVar[str] = "track"
+    agent: Name
+    estimate: Budget
+    ttl_seconds: Decimal | None = None
+
+
+class Settle(Command):
+    """Replace a hold by what the operation really used."""
+
+    group: ClassVar[str] = "track"
+    hold: Name
+    usage: Budget
+
+
+class CancelHold(Command):
+    """Give a hold back unused."""
+
+    group: ClassVar[str] = "track"
+    hold: Name
+
+
+class Heartbeat(Command):
+    """A sign of life of an agent or a hold (exactly one of them); a hold's expiry moves on by its time to live."""
+
+    group: ClassVar[str] = "track"
+    agent: Name | None = None
+    hold: Name | None = None
+
+
+class GetStatus(Command):
+    """The `BudgetStatus` of one agent."""
+
+    group: ClassVar[str] = "track"
+    query: ClassVar[bool] = True
+    agent: Name
+
+
+class GetGlobalStatus(Command):
+    """The fleet, with agents in pages: ``limit`` of them whose id sorts behind ``after``."""
+
+    group: ClassVar[str] = "track"
+    query: ClassVar[bool] = True
+    limit: Annotated[int, msgspec.Meta(ge=0, le=1_000)] = 100
+    after: str | None = None
+
+
+# --- enforce ---------------------------------------------------------------------------------------------------------
+
+
+class CheckEnforcement(Command):
+    """What an agent may do now."""
+
+    group: ClassVar[str] = "enforce"
+    query: ClassVar[bool] = True
+    agent: Name
+
+
+class Throttle(Command):
+    """Slow an agent and its descendants to ``rate`` of normal speed, 0 < rate <= 1, until `Resume`."""
+
+    group: ClassVar[str] = "enforce"
+    agent: Name
+    rate: Decimal
+
+
+class Stop(Command):
+    """Stop an agent and its descendants until `Resume`."""
+
+    group: ClassVar[str] = "enforce"
+    agent: Name
+    reason: Reason
+
+
+class Resume(Command):
+    """Clear an explicit `Throttle` or `Stop`."""
+
+    group: ClassVar[str] = "enforce"
+    agent: Name
+
+
+# --- reallocate ------------------------------------------------------------------------------------------------------
+
+
+class Rebalance(Command):
+    """Make a plan of moves now and apply it; answered with the moves."""
+
+    group: ClassVar[str] = "reallocate"
+
+
+class BorrowFromPool(Command):
+    """Add to an open allocation from the parent's free balance; remembered as borrowed."""
+
+    group: ClassVar[str] = "reallocate"
+    agent: Name
+    amount: Budget
+
+
+class ReturnToPool(Command):
+    """Give back at most what is available, borrowed first."""
+
+    group: ClassVar[str] = "reallocate"
+    agent: Name
+    amount: Budget
+
+
+# --- release ---------------------------------------------------------------------------------------------------------
+
+
+class ReleaseBudget(Command):
+    """Close an account: children released, holds cancelled, the unused back to the parent."""
+
+    group: ClassVar[str] = "release"
+    agent: Name
+
+
+# --- operate ---------------------------------------------------------------------------------------------------------
+
+
+class BudgetChange(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+    """The dimensions of the total to replace: a number sets, null removes the limit, left out stays."""
+
+    tokens: int | None | msgspec.UnsetType = msgspec.UNSET
+    time_seconds: Decimal | None | msgspec.UnsetType = msgspec.UNSET
+    cost_usd: Decimal | None | msgspec.UnsetType = msgspec.UNSET
+
+
+class SetTotalBudget(Command):
+    """Replace the dimensions of the fleet's total that ``budget`` names."""
+
+    group: ClassVar[str] = "operate"
+    budget: BudgetChange
+
+
+class PauseAll(Command):
+    """Stop everything: every action becomes ``stop``, every `Reserve` is refused."""
+
+    group: ClassVar[str] = "operate"
+    reason: Reason
+
+
+class ResumeAll(Command):
+    """End `PauseAll`."""
+
+    group: ClassVar[str] = "operate"
+
+
+class ReleaseReserve(Command):
+    """Open the emergency reserve for critical agents, as a crisis does by itself."""
+
+    group: ClassVar[str] = "operate"
+    reason: Reason
+
+
+class LoadConfig(Command):
+    """Put a configuration in force: the keys given, over the packaged defaults."""
+
+    group: ClassVar[str] = "operate"
+    config: dict[str, Any]
+
+
+# --- proposals of our own people; refused at the wire ----------------------------------------------------------------
+
+
+class LoadPrices(Command):
+    """Put a price list in force (US dollars per million tokens, by model)."""
+
+    group: ClassVar[str] = "internal"
+    prices: dict[str, Any]
+
+
+class ExpireHolds(Command):
+    """Time has passed: holds whose time to live is over are given back."""
+
+    group: ClassVar[str] = "internal"
+
+
+class RenewPeriod(Command):
+    """Time has passed: the budget period is over."""
+
+    group: ClassVar[str] = "internal"
+
+
+class Move(msgspec.Struct, frozen=True, omit_defaults=True, rename={"source": "from", "target": "to"}):
+    """One step of a plan: ``source`` and ``target`` are an account and its parent, in either order."""
+
+    source: Name
+    target: Name
+    amount: Amounts
+    reason: str
+    strategy: Literal["idle", "demand", "priority"]
+
+
+class ApplyMoves(Command):
+    """The reallocator's plan, applied whole or refused whole."""
+
+    group: ClassVar[str] = "internal"
+    moves: list[Move]
+
+
+class WarnAgent(Command):
+    """Exhaustion is near: agent and operators are told, once."""
+
+    group: ClassVar[str] = "internal"
+    agent: Name
+    exhausted_in_seconds: int
+    method: str
+
+
+class RecordSnapshot(Command):
+    """The hash of the state at ``position`` goes into the log, so that a snapshot can be trusted or ignored."""
+
+    group: ClassVar[str] = "internal"
+    position: int
+    sha256: str
+
+
+WIRE: tuple[type[Command], ...] = (
+    AllocateBudget,
+    AllocateEqual,
+    AllocateProportional,
+    AllocateByPriority,
+    AllocateFromPool,
+    ReportUsage,
+    Reserve,
+    Settle,
+    CancelHold,
+    Heartbeat,
+    GetStatus,
+    GetGlobalStatus,
+    CheckEnforcement,
+    Throttle,
+    Stop,
+    Resume,
+    Rebalance,
+    BorrowFromPool,
+    ReturnToPool,
+    ReleaseBudget,
+    SetTotalBudget,
+    PauseAll,
+    ResumeAll,
+    ReleaseReserve,
+    LoadConfig,
+)
+INTERNAL: tuple[type[Command], ...] = (
+    LoadPrices,
+    ExpireHolds,
+    RenewPeriod,
+    ApplyMoves,
+    WarnAgent,
+    RecordSnapshot,
+)
+BY_NAME: dict[str, type[Command]] = {command.__name__: command for command in (*WIRE, *INTERNAL)}
+
+EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)

@@ -1,0 +1,232 @@
+"""Allocate: all or nothing, exactly, and only what is there."""
+
+from decimal import Decimal
+
+from tallystick.events import catalog as e
+from tallystick.events import commands as c
+from tallystick.events.accounts import RESERVED_NAMES, ZERO, Account
+from tallystick.events.amounts import DIMENSIONS, EDGE_NAMES, Amounts, Budget, InvalidAmount, Triple, split_exactly
+from tallystick.events.decide.answers import allocation
+from tallystick.events.decide.levels import STOP, enforced, relevel
+from tallystick.events.decide.money import lacking, open_reserve_for, over_pool_share, settle_cover
+from tallystick.events.decide.track import unknown_agent
+from tallystick.events.decide.turn import Turn
+from tallystick.events.replies import Allocation, Allocations, Refusal, Share, shown
+
+
+def allocate_budget(turn: Turn, command: c.AllocateBudget) -> Allocation | Refusal:
+    """Open one account.
+
+    Raises:
+        InvalidAmount: a malformed or empty budget.
+    """
+    ledger = turn.ledger
+    budget = not_empty(command.budget, "budget")
+    refusal = _bad_name(command.agent, "agent")
+    if refusal is not None:
+        return refusal
+    parent = ledger.root
+    if command.parent is not None:
+        named = ledger.accounts.get(command.parent)
+        if named is None:
+            return Refusal("unknown_parent", f"no account is open for {command.parent}", {"parent": command.parent})
+        parent = named
+    if command.agent in ledger.accounts:
+        return _already_allocated(command.agent)
+    if parent is not ledger.root and enforced(ledger, parent).action == STOP:
+        return Refusal("agent_stopped", f"{parent.id} is stopped: it opens no sub-agents", {"parent": parent.id})
+    refusal = lacking(ledger, parent.payers, budget, command.priority == "critical")
+    if refusal is not None:
+        return refusal
+    # Nothing can fail after this line.
+    open_reserve_for(turn, command.agent, parent.payers, budget)
+    account = _open(
+        turn,
+        e.BudgetAllocated(
+            agent=command.agent,
+            amount=Amounts(*budget),
+            priority=command.priority,
+            parent=command.parent,
+            agent_type=command.agent_type,
+            product=command.product,
+            workflow=command.workflow,
+        ),
+    )
+    return allocation(ledger, account)
+
+
+def allocate_equal(turn: Turn, command: c.AllocateEqual) -> Allocations | Refusal:
+    """Split equally; the first agents get the units that do not divide."""
+    repeated = next((agent for i, agent in enumerate(command.agents) if agent in command.agents[:i]), None)
+    if repeated is not None:
+        return Refusal("invalid_message", f"agents: {repeated} is named twice")
+    return _allocate_split(turn, dict.fromkeys(command.agents, Decimal(1)), command.total, "agents")
+
+
+def allocate_proportional(turn: Turn, command: c.AllocateProportional) -> Allocations | Refusal:
+    """Split by weights: exact decimals, not negative, not all zero.
+
+    Raises:
+        InvalidAmount: a weight that is negative or not finite, or only zeros.
+    """
+    for agent, weight in command.weights.items():
+        if not weight.is_finite() or weight < 0 or abs(weight.adjusted()) > _WEIGHT_DIGITS:
+            raise InvalidAmount(f"weights.{agent}", weight, "an exact decimal, not negative, of at most 18 digits")
+    if command.weights and not any(command.weights.values()):
+        raise InvalidAmount("weights", "only zeros", "at least one weight above zero")
+    return _allocate_split(turn, command.weights, command.total, "weights")
+
+
+_WEIGHT_DIGITS = 18
+
+
+def allocate_by_priority(turn: Turn, command: c.AllocateByPriority) -> Allocations | Refusal:
+    """Split by the configured weight of each agent's priority."""
+    by_priority = turn.ledger.rules.weights
+    weights = {agent: by_priority[priority] for agent, priority in command.agents.items()}
+    if weights and not any(weights.values()):
+        raise InvalidAmount("agents", "only priorities of weight zero", "at least one weight above zero")
+    return _allocate_split(turn, weights, command.total, "agents", command.agents)
+
+
+def _allocate_split(
+    turn: Turn,
+    weights: dict[str, Decimal],
+    total: Budget,
+    field: str,
+    priorities: dict[str, c.Priority] | None = None,
+) -> Allocations | Refusal:
+    """All agents or none, to the last unit."""
+    ledger = turn.ledger
+    budget = not_empty(total, "total")
+    if not weights:
+        return Refusal("invalid_message", f"{field}: found none, allowed are one or more agents")
+    if len(weights) > c.MESSAGES_MAX:
+        return Refusal("invalid_message", f"{field}: found {len(weights)}, allowed are up to {c.MESSAGES_MAX} agents")
+    for agent in weights:
+        refusal = _bad_name(agent, field)
+        if refusal is not None:
+            return refusal
+    for agent in weights:
+        if agent in ledger.accounts:
+            return _already_allocated(agent)
+    critical = priorities is not None and all(priority == "critical" for priority in priorities.values())
+    refusal = lacking(ledger, ledger.root.payers, budget, critical)
+    if refusal is not None:
+        return refusal
+    # Nothing can fail after this line.
+    shares = list(weights.values())
+    parts = [None if budget[d] is None else split_exactly(budget[d] or 0, shares) for d in DIMENSIONS]
+    answer = []
+    for i, agent in enumerate(weights):
+        amount = Amounts(*(None if part is None else part[i] for part in parts))
+        open_reserve_for(turn, agent, ledger.root.payers, amount.triple)
+        priority = "normal" if priorities is None else priorities[agent]
+        account = _open(turn, e.BudgetAllocated(agent=agent, amount=amount, priority=priority))
+        answer.append(Share(account.id, shown(account.allocated)))
+    return Allocations(answer, shown(ledger.pool))
+
+
+def allocate_from_pool(turn: Turn, command: c.AllocateFromPool) -> Allocation | Refusal:
+    """What an agent needs on demand: opens an allocation, or adds to the one there is.
+
+    Raises:
+        InvalidAmount: a malformed or empty request, or a dimension that the allocation does not limit.
+    """
+    ledger = turn.ledger
+    wanted = not_empty(command.request, "request")
+    account = ledger.accounts.get(command.agent)
+    if account is not None:
+        return draw(turn, account, wanted, "request", borrowed=False)
+    refusal = _bad_name(command.agent, "agent")
+    if refusal is None:
+        refusal = over_pool_share(ledger, ZERO, wanted)
+    if refusal is not None:
+        return refusal
+    refusal = lacking(ledger, ledger.root.payers, wanted, critical=False)
+    if refusal is not None:
+        return refusal
+    # Nothing can fail after this line.
+    account = _open(turn, e.BudgetAllocated(agent=command.agent, amount=Amounts(*wanted), on_demand=True))
+    return allocation(ledger, account)
+
+
+def borrow_from_pool(turn: Turn, command: c.BorrowFromPool) -> Allocation | Refusal:
+    """Add to an open allocation, remembered as borrowed.
+
+    Raises:
+        InvalidAmount: a malformed or empty amount, or a dimension that the allocation does not limit.
+    """
+    wanted = not_empty(command.amount, "amount")
+    account = turn.ledger.accounts.get(command.agent)
+    if account is None:
+        return unknown_agent(turn.ledger, command.agent)
+    return draw(turn, account, wanted, "amount", borrowed=True)
+
+
+def draw(turn: Turn, account: Account, wanted: Triple, field: str, borrowed: bool) -> Allocation | Refusal:
+    """Grant an open account more from its parent; new budget first repays its cover, and may end black."""
+    ledger = turn.ledger
+    only_limited(account, wanted, field)
+    if account.stopped is not None:
+        return Refusal("agent_stopped", f"{account.id} was stopped: {account.stopped}", {"agent": account.id})
+    refusal = over_pool_share(ledger, account.drawn, wanted)
+    if refusal is not None:
+        return refusal
+    assert account.parent is not None
+    sources = account.parent.payers
+    refusal = lacking(ledger, sources, wanted, account.priority == "critical")
+    if refusal is not None:
+        return refusal
+    # Nothing can fail after this line.
+    open_reserve_for(turn, account.id, sources, wanted)
+    turn.record(e.BudgetDrawn(agent=account.id, amount=Amounts(*wanted), borrowed=borrowed))
+    settle_cover(turn, account)
+    relevel(turn, account)
+    relevel_above(turn, account)
+    return allocation(ledger, account)
+
+
+def relevel_above(turn: Turn, account: Account) -> None:
+    """What an account was granted is no longer its ancestors' own: their levels may follow."""
+    ancestor = account.parent
+    while ancestor is not None:
+        relevel(turn, ancestor)
+        ancestor = ancestor.parent
+
+
+def only_limited(account: Account, amount: Triple, field: str) -> None:
+    """A draw or return names only dimensions that the allocation limits."""
+    for d in DIMENSIONS:
+        if amount[d] is not None and account.allocated[d] is None:
+            limits = [name for i, name in enumerate(EDGE_NAMES) if account.allocated[i] is not None]
+            raise InvalidAmount(f"{field}.{EDGE_NAMES[d]}", amount[d], f"what the allocation limits: {limits}")
+
+
+def _open(turn: Turn, event: e.BudgetAllocated) -> Account:
+    turn.record(event)
+    account = turn.ledger.accounts[event.agent]
+    relevel_above(turn, account)
+    return account
+
+
+def not_empty(budget: Budget, field: str) -> Triple:
+    amounts = budget.exact(field)
+    if all(units is None for units in amounts):
+        raise InvalidAmount(field, "nothing", "one or more of tokens, time_seconds, cost_usd")
+    return amounts
+
+
+def _already_allocated(agent: str) -> Refusal:
+    return Refusal("already_allocated", f"{agent} has an open account: use BorrowFromPool for more", {"agent": agent})
+
+
+def _bad_name(name: str, field: str) -> Refusal | None:
+    """An id is shown on people's screens and beside the house's own names."""
+    if name in RESERVED_NAMES:
+        return Refusal("invalid_message", f"{field}: found {name!r}, which is the house's own name for something")
+    if not name.isprintable():
+        return Refusal("invalid_message", f"{field}: found {name!r}, allowed are printable characters")
+    return None
+
+

@@ -1,0 +1,126 @@
+"""What is answered, read off the state after all that a command has caused."""
+
+import datetime as dt
+
+from tallystick.events import catalog as e
+from tallystick.events.accounts import Account, Hold, limited
+from tallystick.events.amounts import DIMENSIONS, NOTHING, Triple, seconds
+from tallystick.events.decide.levels import DEGRADE, cheaper_model, enforced, percentage, wait_left_ms
+from tallystick.events.decide.turn import Turn
+from tallystick.events.ledger import Ledger
+from tallystick.events.replies import (
+    Allocation,
+    BudgetStatus,
+    EdgeAmounts,
+    Enforcement,
+    Held,
+    Overrides,
+    Totals,
+    shown,
+)
+
+
+def stamp(at: dt.datetime) -> str:
+    """A time as every edge shows it: RFC 3339, UTC."""
+    return at.isoformat().replace("+00:00", "Z")
+
+
+def allocation(ledger: Ledger, account: Account) -> Allocation:
+    return Allocation(account.id, shown(account.allocated), shown(account.remaining_all()), shown(ledger.pool))
+
+
+def enforcement(turn: Turn, agent: str, account: Account | None, warnings: list[str] | None) -> Enforcement:
+    """The reply that lets an agent go on without another question."""
+    ledger = turn.ledger
+    told = enforced(ledger, account)
+    if account is None:
+        remaining: EdgeAmounts = shown(NOTHING)
+        ratio, wait_ms, model = 0.0, 0, None
+    else:
+        remaining = shown(account.remaining_all())
+        ratio, _ = percentage(account)
+        wait_ms = wait_left_ms(turn, account, told)
+        model = cheaper_model(ledger, account.model) if told.action == DEGRADE else None
+    return Enforcement(
+        agent,
+        ratio,
+        e.LEVELS[account.level if account is not None else 0],
+        e.ACTIONS[told.action],
+        float(told.rate),
+        seconds(wait_ms),
+        told.decided_by,
+        remaining,
+        model,
+        warnings=warnings,
+    )
+
+
+def held_reply(hold: Hold) -> Held:
+    account = hold.account
+    available: list[int | None] = [None, None, None]
+    for d in DIMENSIONS:
+        if hold.amount[d] and account.payers[d].allocated[d] is not None:
+            available[d] = account.payers[d].free[d]
+    return Held(
+        hold.id,
+        account.id,
+        shown((hold.amount[0] or None, hold.amount[1] or None, hold.amount[2] or None)),
+        shown((available[0], available[1], available[2])),
+        stamp(hold.expires_at),
+    )
+
+
+def overrides(ledger: Ledger, account: Account) -> Overrides:
+    told = enforced(ledger, account)
+    return Overrides(account.id, e.ACTIONS[told.action], float(told.rate), told.decided_by)
+
+
+def totals(ledger: Ledger) -> Totals:
+    return Totals(
+        shown(ledger.total),
+        shown(ledger.pool),
+        shown(ledger.in_reserve),
+        shown(ledger.overdraft),
+        ledger.paused is not None or ledger.rules.paused,
+    )
+
+
+def status(turn: Turn, account: Account) -> BudgetStatus:
+    """The whole of one account. ``consumed`` shows every dimension that was used, limited or not."""
+    ledger = turn.ledger
+    told = enforced(ledger, account)
+    ratio, _ = percentage(account)
+    limits = account.allocated
+    overrun = [0 if limits[d] is None else max(0, account.consumed(d) - (limits[d] or 0)) for d in DIMENSIONS]
+    return BudgetStatus(
+        agent=account.id,
+        agent_type=account.agent_type,
+        product=account.product,
+        workflow=account.workflow,
+        priority=account.priority,
+        parent=None if account.parent is None or account.parent is ledger.root else account.parent.id,
+        state="stopped" if account.stopped is not None else "open",
+        allocated=shown(limits),
+        delegated=shown(limited(limits, account.delegated)),
+        consumed=shown(used(account)),
+        held=shown(limited(limits, account.held)),
+        borrowed=shown(limited(limits, account.borrowed)),
+        overrun=shown(limited(limits, overrun)),
+        remaining=shown(account.remaining_all()),
+        percentage=ratio,
+        status=e.LEVELS[account.level],
+        action=e.ACTIONS[told.action],
+        decided_by=told.decided_by,
+        throttle_rate=float(told.rate),
+        idle_seconds=max(0.0, (turn.now - account.activity_at).total_seconds()),
+    )
+
+
+def used(account: Account) -> Triple:
+    """What an account consumed: every dimension that it limits or has used."""
+    shown_in: list[int | None] = [None, None, None]
+    for d in DIMENSIONS:
+        consumed = account.consumed(d)
+        if consumed or account.allocated[d] is not None:
+            shown_in[d] = consumed
+    return (shown_in[0], shown_in[1], shown_in[2])

@@ -1,0 +1,68 @@
+"""Enforce: the operator's explicit orders to one agent and all below it, and the early warning."""
+
+from tallystick.events import catalog as e
+from tallystick.events import commands as c
+from tallystick.events.accounts import Account
+from tallystick.events.amounts import InvalidAmount
+from tallystick.events.decide.answers import overrides
+from tallystick.events.decide.levels import alert
+from tallystick.events.decide.track import unknown_agent
+from tallystick.events.decide.turn import Turn
+from tallystick.events.replies import Done, Overrides, Refusal
+
+_RATE_DIGITS = 9
+
+
+def throttle(turn: Turn, command: c.Throttle) -> Overrides | Refusal:
+    """Slow an agent and its descendants until `Resume`.
+
+    Raises:
+        InvalidAmount: a rate that is not above 0 and at most 1.
+    """
+    rate = command.rate
+    if not rate.is_finite() or not 0 < rate <= 1 or rate.adjusted() < -_RATE_DIGITS:
+        raise InvalidAmount("rate", rate, "a share of normal speed, above 0 and at most 1")
+    account = _open_account(turn, command.agent)
+    if isinstance(account, Refusal):
+        return account
+    # Nothing can fail after this line.
+    turn.record(e.AgentThrottled(agent=account.id, rate=str(rate)))
+    return overrides(turn.ledger, account)
+
+
+def stop(turn: Turn, command: c.Stop) -> Overrides | Refusal:
+    """Stop an agent and its descendants until `Resume`."""
+    account = _open_account(turn, command.agent)
+    if isinstance(account, Refusal):
+        return account
+    # Nothing can fail after this line.
+    turn.record(e.AgentStopped(agent=account.id, reason=command.reason))
+    return overrides(turn.ledger, account)
+
+
+def resume(turn: Turn, command: c.Resume) -> Overrides | Refusal:
+    """Clear an explicit throttle and stop; levels and the fleet's response are not an operator's to clear."""
+    account = _open_account(turn, command.agent)
+    if isinstance(account, Refusal):
+        return account
+    # Nothing can fail after this line.
+    turn.record(e.AgentResumed(agent=account.id))
+    return overrides(turn.ledger, account)
+
+
+def warn_agent(turn: Turn, command: c.WarnAgent) -> Done | Refusal:
+    """Tell an agent (with its next reply) and the operators that exhaustion is near; once until there is more budget."""
+    account = _open_account(turn, command.agent)
+    if isinstance(account, Refusal):
+        return account
+    if account.warned:
+        return Refusal("already_warned", f"{account.id} was warned before", {"agent": account.id})
+    # Nothing can fail after this line.
+    seconds = command.exhausted_in_seconds
+    turn.record(e.ExhaustionWarned(agent=account.id, exhausted_in_seconds=seconds, method=command.method))
+    alert(turn, "exhaustion_expected", f"{account.id} will have used up its budget in about {seconds} s", account.id)
+    return Done()
+
+
+def _open_account(turn: Turn, agent: str) -> Account | Refusal:
+    return turn.ledger.accounts.get(agent) or unknown_agent(turn.ledger, agent)

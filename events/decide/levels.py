@@ -1,0 +1,248 @@
+"""Levels, the fleet's response, and the action that an agent is told: all decided in the transaction that causes them.
+
+An agent's action is derived when it asks, never written to every account: a fleet of any size is stopped by one event.
+"""
+
+import datetime as dt
+from decimal import Decimal
+from fractions import Fraction
+
+from tallystick.events import catalog as e
+from tallystick.events.accounts import Account
+from tallystick.events.amounts import DIMENSIONS, EDGE_NAMES, Amounts
+from tallystick.events.decide.money import settle_cover
+from tallystick.events.decide.turn import Turn
+from tallystick.events.ledger import Ledger
+
+CONTINUE, WARN, THROTTLE, DEGRADE, STOP = range(5)
+BLACK = 4
+NORMAL_SPEED = Decimal(1)
+NO_SPEED = Decimal(0)
+WAIT_MAX_MS = 60_000
+_MILLISECOND = dt.timedelta(milliseconds=1)
+
+
+# --- an account's own level ------------------------------------------------------------------------------------------
+
+
+def percentage(account: Account) -> tuple[float, int]:
+    """The largest of consumed / allocated over the limited dimensions, and the dimension; for people and replies."""
+    most, dimension = 0.0, 0
+    for d in DIMENSIONS:
+        if account.allocated[d] is None:
+            continue
+        consumed, base = account.consumed(d), account.base(d)
+        ratio = consumed / base if base > 0 else (1.0 if consumed > 0 else 0.0)
+        if ratio > most:
+            most, dimension = ratio, d
+    return round(most, 6), dimension
+
+
+def level_of(ledger: Ledger, account: Account) -> tuple[int, int]:
+    """The level that the exact ratios call for, and the dimension that does."""
+    level, dimension = 0, 0
+    for d in DIMENSIONS:
+        if account.allocated[d] is not None:
+            own = ledger.rules.level_of(account.consumed(d), account.base(d))
+            if own > level:
+                level, dimension = own, d
+    return level, dimension
+
+
+def relevel(turn: Turn, account: Account, own_usage: bool = False) -> None:
+    """Record the level that an account has come to, and what follows from black, entered or left."""
+    ledger = turn.ledger
+    if account is ledger.root:
+        return
+    level, d = level_of(ledger, account)
+    before = account.level
+    if level == before:
+        return
+    ratio, _ = percentage(account)
+    turn.record(
+        e.LevelChanged(
+            agent=account.id,
+            before=e.LEVELS[before],
+            level=e.LEVELS[level],
+            percentage=ratio,
+            dimension=EDGE_NAMES[d],
+        )
+    )
+    if level == BLACK:
+        alert(turn, "budget_exhausted", f"{account.id} has used up its {EDGE_NAMES[d]}", account.id)
+        if own_usage:
+            _give_back_unused(turn, account)
+    elif before == BLACK and any(account.given_back):
+        _restore_unused(turn, account)
+
+
+def _give_back_unused(turn: Turn, account: Account) -> None:
+    """A stopped agent's free balance in its other dimensions goes back to its parent."""
+    unused = [account.free[d] if account.allocated[d] is not None else 0 for d in DIMENSIONS]
+    if any(unused):
+        turn.record(e.UnusedReturned(agent=account.id, amount=Amounts(*(units or None for units in unused))))
+        _settle_sources(turn, account)
+
+
+def _restore_unused(turn: Turn, account: Account) -> None:
+    """What black gave back, as far as the parent has it free."""
+    restored = [
+        min(account.given_back[d], account.source(d).free[d]) if account.given_back[d] else 0 for d in DIMENSIONS
+    ]
+    turn.record(e.UnusedRestored(agent=account.id, amount=Amounts(*(units or None for units in restored))))
+    relevel(turn, account)
+
+
+def _settle_sources(turn: Turn, account: Account) -> None:
+    assert account.parent is not None
+    settle_cover(turn, account.parent)
+
+
+# --- the fleet's response --------------------------------------------------------------------------------------------
+
+
+def pressure(ledger: Ledger) -> tuple[Fraction, int]:
+    """max over limited dimensions of (spent + held) / (total - reserve), and the dimension (spec 2)."""
+    most, dimension = Fraction(0), 0
+    for d in DIMENSIONS:
+        if ledger.root.allocated[d] is not None:
+            ratio = _ratio(ledger.committed(d), ledger.spendable(d))
+            if ratio > most:
+                most, dimension = ratio, d
+    return most, dimension
+
+
+def _ratio(part: int, whole: int) -> Fraction:
+    if whole > 0:
+        return Fraction(part, whole)
+    return Fraction(1 if part > 0 else 0)
+
+
+def respond(turn: Turn) -> None:
+    """Record the fleet's response to the pressure there is now, with hysteresis on the way down."""
+    ledger = turn.ledger
+    response = response_now(ledger)
+    if response == ledger.response:
+        return
+    pressed, d = pressure(ledger)
+    before = ledger.response
+    turn.record(
+        e.FleetResponseChanged(
+            before=e.RESPONSES[before],
+            response=e.RESPONSES[response],
+            pressure=round(float(pressed), 6),
+            dimension=EDGE_NAMES[d],
+        )
+    )
+    if response > before:
+        message = f"{EDGE_NAMES[d]}: {float(pressed):.0%} of what the fleet can spend is used or held"
+        alert(turn, f"fleet_{e.RESPONSES[response]}", message)
+
+
+def response_now(ledger: Ledger) -> int:
+    """The response that pressure calls for; a response is left only ``hysteresis`` below the line that it began at."""
+    up, down = 0, 0
+    slack = ledger.rules.fleet_hysteresis
+    for d in DIMENSIONS:
+        total = ledger.root.allocated[d]
+        if total is None:
+            continue
+        committed = ledger.committed(d)
+        pressed = _ratio(committed, ledger.spendable(d))
+        of_total = _ratio(committed, total - ledger.opening[d])
+        for rank, at in enumerate((*ledger.rules.fleet_at, Fraction(1)), start=1):
+            ratio = of_total if rank == 4 else pressed
+            if ratio >= at:
+                up = max(up, rank)
+            if ratio >= at - slack and ratio > 0:
+                down = max(down, rank)
+    return max(up, min(ledger.response, down))
+
+
+# --- what an agent is told -------------------------------------------------------------------------------------------
+
+
+class Enforced:
+    """The most severe of all that speaks to an agent, and which of them it was."""
+
+    __slots__ = ("action", "decided_by", "rate")
+
+    def __init__(self, action: int, rate: Decimal, decided_by: str) -> None:
+        self.action = action
+        self.rate = rate
+        self.decided_by = decided_by
+
+
+def enforced(ledger: Ledger, account: Account | None) -> Enforced:
+    """The effective action for an account, or for an id without one (which the fleet's own measures reach)."""
+    level = account.level if account is not None else 0
+    slow = ledger.rules.throttle_rate
+    rate = slow if level in (THROTTLE, DEGRADE) else (NO_SPEED if level == BLACK else NORMAL_SPEED)
+    best = Enforced(level, rate, "level")
+    if account is not None:
+        ancestor = account.parent
+        while ancestor is not None and ancestor is not ledger.root:
+            if ancestor.level == BLACK or ancestor.stopped is not None:
+                _worse(best, STOP, NO_SPEED, "ancestor_stop")
+            if ancestor.throttle is not None:
+                _worse(best, THROTTLE, ancestor.throttle, "ancestor_throttle")
+            ancestor = ancestor.parent
+    if ledger.response:
+        _worse_by_fleet(best, ledger.response, account is not None and account.priority == "critical", slow)
+    if account is not None and account.product in ledger.rules.paused_products:
+        _worse(best, STOP, NO_SPEED, "product_pause")
+    if ledger.paused is not None or ledger.rules.paused:
+        _worse(best, STOP, NO_SPEED, "pause_all")
+    if account is not None:
+        if account.throttle is not None:
+            _worse(best, THROTTLE, account.throttle, "throttle")
+        if account.stopped is not None:
+            _worse(best, STOP, NO_SPEED, "stop")
+    return best
+
+
+def _worse_by_fleet(best: Enforced, response: int, critical: bool, slow: Decimal) -> None:
+    if response == 4 or (response == 3 and not critical):
+        _worse(best, STOP, NO_SPEED, "fleet_response")
+    elif response >= 2 and not critical:
+        _worse(best, DEGRADE, slow, "fleet_response")
+    else:
+        _worse(best, THROTTLE, slow, "fleet_response")
+
+
+def _worse(best: Enforced, action: int, rate: Decimal, decided_by: str) -> None:
+    """Take a measure over where it is more severe, or slower by as severe a measure."""
+    if action > best.action or (action == best.action and rate < best.rate):
+        best.action, best.decided_by = action, decided_by
+    best.rate = min(best.rate, rate)
+
+
+def wait_left_ms(turn: Turn, account: Account, told: Enforced) -> int:
+    """What is left of a throttled agent's wait since its last report.
+
+    The wait is the last operation's time x (1/rate - 1), or else the time between the last two reports x the same,
+    at most 60 s; it is derived when it is asked for, so that a top-up ends it and a new throttle reaches it.
+    """
+    if told.action == STOP or told.rate >= NORMAL_SPEED or account.last_report_at is None:
+        return 0
+    whole = min(WAIT_MAX_MS, int(account.pace_ms * (1 / told.rate - 1)))
+    return max(0, whole - (turn.now - account.last_report_at) // _MILLISECOND)
+
+
+def cheaper_model(ledger: Ledger, model: str | None) -> str | None:
+    """The next cheaper model of the catalogue, named as ``model`` was (alias or model id); None where there is none."""
+    if model is None:
+        return None
+    catalogue = ledger.rules.config.models
+    for alias, entry in catalogue.items():
+        if model in (alias, entry.id):
+            if entry.degrades_to is None:
+                return None
+            return entry.degrades_to if model == alias else catalogue[entry.degrades_to].id
+    return None
+
+
+def alert(turn: Turn, code: str, message: str, agent: str | None = None) -> None:
+    """Tell the operators, by an event; its delivery is not the law's business."""
+    name = f"{code}-{turn.ledger.position + 1}"
+    turn.record(e.AlertRaised(alert=name, code=code, message=message, agent=agent))

@@ -1,0 +1,250 @@
+"""Operate: totals, periods, pauses, the reserve and the configuration, each with who, when and why in the log."""
+
+import datetime as dt
+import hashlib
+from decimal import Decimal
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import msgspec
+
+from tallystick.config.errors import ConfigError
+from tallystick.config.loader import from_mapping, to_mapping
+from tallystick.config.prices import from_mapping as prices_from_mapping
+from tallystick.config.prices import to_mapping as prices_to_mapping
+from tallystick.config.settings import Config
+from tallystick.events import catalog as e
+from tallystick.events import commands as c
+from tallystick.events.accounts import Money
+from tallystick.events.amounts import AMOUNT_MAX, DIMENSIONS, EDGE_NAMES, Amounts, InvalidAmount, Triple, exact_units
+from tallystick.events.decide.answers import totals
+from tallystick.events.decide.levels import relevel, respond
+from tallystick.events.decide.turn import Turn
+from tallystick.events.ledger import Ledger
+from tallystick.events.replies import Done, Refusal, Totals, shown
+
+# --- the total and its period ----------------------------------------------------------------------------------------
+
+
+def set_total_budget(turn: Turn, command: c.SetTotalBudget) -> Totals | Refusal:
+    """Replace the dimensions of the total that are named; null removes the limit.
+
+    Raises:
+        InvalidAmount: a malformed amount, or no dimension named.
+    """
+    change = command.budget
+    given = (change.tokens, change.time_seconds, change.cost_usd)
+    if all(value is msgspec.UNSET for value in given):
+        raise InvalidAmount("budget", "nothing", "one or more of tokens, time_seconds, cost_usd")
+    now = turn.ledger.total
+    wanted, budget = list(now), list(turn.ledger.budget)
+    for d, value in enumerate(given):
+        if value is not msgspec.UNSET:
+            wanted[d] = None if value is None else exact_units(value, d, f"budget.{EDGE_NAMES[d]}")
+            budget[d] = wanted[d]
+    total = (wanted[0], wanted[1], wanted[2])
+    refusal = below_committed(turn.ledger, total)
+    if refusal is not None:
+        return refusal
+    # Nothing can fail after this line.
+    put_total(turn, total, (budget[0], budget[1], budget[2]), turn.ledger.period_ends)
+    respond(turn)
+    return totals(turn.ledger)
+
+
+def below_committed(ledger: Ledger, total: Triple) -> Refusal | None:
+    """Why a total cannot be in force: more than it is granted, held or spent in this period."""
+    committed = [_root_used(ledger)[d] - ledger.opening[d] for d in DIMENSIONS]
+    for d in DIMENSIONS:
+        units = total[d]
+        if units is not None and units != ledger.total[d] and units < committed[d]:
+            return Refusal(
+                "below_committed",
+                f"{EDGE_NAMES[d]}: more than that is granted, held or spent already",
+                {"requested": shown(total), "committed": shown((committed[0], committed[1], committed[2]))},
+            )
+        if units is not None and units + ledger.opening[d] > AMOUNT_MAX:
+            raise InvalidAmount(f"budget.{EDGE_NAMES[d]}", units, "a total that stays below 2^63 with all that was spent")
+    return None
+
+
+def put_total(turn: Turn, total: Triple, budget: Triple, ends_at: dt.datetime | None) -> None:
+    """Record a total for the current period: the debt is paid first, then the reserve is filled, the rest is pool."""
+    ledger = turn.ledger
+    root_total, reserve, overdraft = _spread(ledger, total, ledger.opening)
+    turn.record(
+        e.TotalBudgetSet(
+            budget=Amounts(*budget), total=root_total, reserve=reserve, overdraft=overdraft, period_ends_at=ends_at
+        )
+    )
+
+
+def _root_used(ledger: Ledger) -> Money:
+    """What the root has granted to agents, holds and has spent, by dimension: all but pool and reserve."""
+    root, reserve = ledger.root, ledger.reserve
+    used = [
+        root.held[d] + root.spent[d] + root.closed[d] + root.delegated[d] - reserve.granted[d] for d in DIMENSIONS
+    ]
+    return (used[0], used[1], used[2])
+
+
+def _spread(ledger: Ledger, total: Triple, opening: Money) -> tuple[Amounts, Amounts, Amounts]:
+    """The root's total over all periods, its reserve and its overdraft, for a period that began at ``opening``."""
+    used = _root_used(ledger)
+    part = ledger.rules.reserve_part
+    root_total: list[int | None] = [None, None, None]
+    reserve: list[int | None] = [None, None, None]
+    overdraft: list[int | None] = [None, None, None]
+    for d in DIMENSIONS:
+        units = total[d]
+        if units is None:
+            continue
+        whole = opening[d] + units
+        root_total[d] = whole
+        overdraft[d] = max(0, used[d] - whole)
+        reserve[d] = min(units * part.numerator // part.denominator, max(0, whole - used[d]))
+    return Amounts(*root_total), Amounts(*reserve), Amounts(*overdraft)
+
+
+def renew_period(turn: Turn) -> None:
+    """Begin the period that the clock is in: what was left lapses, or is kept with ``rollover``."""
+    ledger = turn.ledger
+    config = ledger.rules.config.total_budget
+    ends_at = ledger.period_ends
+    assert ends_at is not None
+    opening = (ledger.spent[0], ledger.spent[1], ledger.spent[2])
+    kept = [0, 0, 0]
+    if config.rollover:
+        for d in DIMENSIONS:
+            allocated = ledger.root.allocated[d]
+            kept[d] = 0 if allocated is None else max(0, allocated - opening[d])
+    total = tuple(None if units is None else units + kept[d] for d, units in enumerate(ledger.budget))
+    root_total, reserve, overdraft = _spread(ledger, (total[0], total[1], total[2]), opening)
+    turn.record(
+        e.PeriodRenewed(
+            began_at=ends_at,
+            period_ends_at=period_end(ledger.rules.config, ends_at),
+            budget=Amounts(*ledger.budget),
+            total=root_total,
+            reserve=reserve,
+            overdraft=overdraft,
+        )
+    )
+    respond(turn)
+
+
+def period_end(config: Config, now: dt.datetime) -> dt.datetime | None:
+    """When the period that ``now`` is in ends: the next midnight, Monday or first of the month in the fleet's zone."""
+    period = config.total_budget.period
+    if period == "none":
+        return None
+    zone = ZoneInfo(config.timezone)
+    today = now.astimezone(zone).date()
+    if period == "day":
+        first = today + dt.timedelta(days=1)
+    elif period == "week":
+        first = today + dt.timedelta(days=7 - today.weekday())
+    else:
+        first = (today.replace(day=1) + dt.timedelta(days=32)).replace(day=1)
+    return dt.datetime.combine(first, dt.time(), zone).astimezone(dt.UTC)
+
+
+# --- the fleet -------------------------------------------------------------------------------------------------------
+
+
+def pause_all(turn: Turn, command: c.PauseAll) -> Totals:
+    """Every action is ``stop`` from here on."""
+    turn.record(e.FleetPaused(reason=command.reason))
+    return totals(turn.ledger)
+
+
+def resume_all(turn: Turn, command: c.ResumeAll) -> Totals:
+    """End the operator's pause (one in the configuration is ended there)."""
+    turn.record(e.FleetResumed())
+    return totals(turn.ledger)
+
+
+def release_reserve(turn: Turn, command: c.ReleaseReserve) -> Totals:
+    """Critical agents may draw on the reserve until the next period or total."""
+    turn.record(e.ReserveReleased(reason=command.reason))
+    return totals(turn.ledger)
+
+
+# --- configuration and prices ----------------------------------------------------------------------------------------
+
+
+def load_config(turn: Turn, command: c.LoadConfig) -> Totals | Refusal:
+    """Put a configuration in force. The total follows only where the file's own total changed."""
+    ledger = turn.ledger
+    try:
+        config = from_mapping(command.config)
+    except ConfigError as error:
+        return Refusal("invalid_message", f"config: {error}")
+    before = ledger.rules.config if ledger.configured else None
+    total = config_total(config)
+    new_total = before is None or config_total(before) != total
+    if new_total and before is not None:
+        refusal = below_committed(ledger, total)
+        if refusal is not None:
+            return refusal
+    # Nothing can fail after this line.
+    mapping = to_mapping(config)
+    turn.record(e.ConfigLoaded(config=mapping, sha256=content_hash(mapping)))
+    _enter_period(turn, before, config, total, new_total)
+    if before is not None:
+        for name in list(ledger.names):
+            relevel(turn, ledger.accounts[name])
+    respond(turn)
+    return totals(ledger)
+
+
+def _enter_period(turn: Turn, before: Config | None, config: Config, total: Triple, new_total: bool) -> None:
+    """Let the total, the reserve and the period's end follow a configuration, where they differ."""
+    ledger = turn.ledger
+    if before is not None and not new_total:
+        total = ledger.total
+    ends_at = ledger.period_ends
+    if before is None or _period_of(before) != _period_of(config):
+        ends_at = period_end(config, turn.now)
+    elif not new_total and before.emergency_reserve_percent == config.emergency_reserve_percent:
+        return
+    put_total(turn, total, total if new_total else ledger.budget, ends_at)
+
+
+def _period_of(config: Config) -> tuple[str, str]:
+    return config.total_budget.period, config.timezone
+
+
+def load_prices(turn: Turn, command: c.LoadPrices) -> Done | Refusal:
+    """Put a price list in force."""
+    try:
+        prices = prices_from_mapping(command.prices)
+    except ConfigError as error:
+        return Refusal("invalid_message", f"prices: {error}")
+    # Nothing can fail after this line.
+    mapping = prices_to_mapping(prices)
+    turn.record(e.PricesLoaded(prices=mapping, sha256=content_hash(mapping)))
+    return Done()
+
+
+def config_total(config: Config) -> Triple:
+    """The configured total in internal units (the loader has checked it)."""
+    total = config.total_budget
+    seconds: Decimal | None = total.time_seconds
+    dollars: Decimal | None = total.cost_usd
+    return (
+        total.tokens,
+        None if seconds is None else exact_units(seconds, 1, "total_budget.time_seconds"),
+        None if dollars is None else exact_units(dollars, 2, "total_budget.cost_usd"),
+    )
+
+
+def content_hash(mapping: dict[str, Any]) -> str:
+    """SHA-256 of a mapping's JSON, keys in order: the same content has the same hash."""
+    return hashlib.sha256(msgspec.json.encode(mapping, order="sorted")).hexdigest()
+
+
+def record_snapshot(turn: Turn, command: c.RecordSnapshot) -> Done:
+    """The hash of a snapshot, for those who may want to trust it."""
+    turn.record(e.SnapshotRecorded(upto=command.position, sha256=command.sha256))
+    return Done()

@@ -1,0 +1,85 @@
+"""What a report used, in whole units: tokens as given or as the sum of their parts, cost as given or as priced."""
+
+from typing import NamedTuple
+
+from tallystick.config.prices import ModelPrice
+from tallystick.events.amounts import AMOUNT_MAX, InvalidAmount
+from tallystick.events.commands import ReportUsage
+from tallystick.events.rules import Rules
+
+
+class Priced(NamedTuple):
+    """A report in internal units; ``priced_as`` is the model whose price was taken where the report gave no cost."""
+
+    tokens: int
+    time_ms: int
+    cost_nanos: int
+    priced_as: str | None = None
+    unpriced: bool = False
+
+
+def price(rules: Rules, command: ReportUsage) -> Priced:
+    """The amounts of a report. A given cost wins; without one, a model is priced from the list.
+
+    Tokens without a split count as input; an unknown model is never free: it is charged as the dearest known model of
+    its provider, or of all, and flagged. A price is rounded up to the next nano-dollar, once, here.
+
+    Raises:
+        InvalidAmount: a negative or too large number, more cached than input tokens, or nothing reported at all.
+    """
+    usage = command.usage
+    tokens, time_ms, cost = (None, None, None) if usage is None else usage.exact("usage")
+    model = command.model
+    if command.input_tokens is None and command.output_tokens is None and command.cached_tokens is None:
+        if usage is None:
+            raise InvalidAmount("usage", "nothing", "usage, or input_tokens and output_tokens")
+        if cost is not None or model is None:
+            return Priced(tokens or 0, time_ms or 0, cost or 0)
+        parts = (tokens or 0, 0, 0)
+    else:
+        parts = (
+            _count(command.input_tokens, "input_tokens"),
+            _count(command.output_tokens, "output_tokens"),
+            _count(command.cached_tokens, "cached_tokens"),
+        )
+        if parts[2] > parts[0]:
+            raise InvalidAmount("cached_tokens", parts[2], f"at most input_tokens, {parts[0]}, of which they are a part")
+        if tokens is None:
+            tokens = parts[0] + parts[1]
+            if tokens > AMOUNT_MAX:
+                raise InvalidAmount("input_tokens", parts[0], "a sum with output_tokens up to 2^63-1")
+        if cost is not None or model is None:
+            return Priced(tokens, time_ms or 0, cost or 0)
+    cost, priced_as, unpriced = _priced(rules, model, parts)
+    return Priced(tokens or 0, time_ms or 0, cost, priced_as, unpriced)
+
+
+def _count(value: int | None, field: str) -> int:
+    if value is None:
+        return 0
+    if not 0 <= value <= AMOUNT_MAX:
+        raise InvalidAmount(field, value, "whole tokens, from 0 to 2^63-1")
+    return value
+
+
+def _priced(rules: Rules, model: str, parts: tuple[int, int, int]) -> tuple[int, str | None, bool]:
+    """The cost of (input, output, cached) tokens in nano-dollars, as which model, and whether that is a guess."""
+    entry = rules.config.models.get(model)
+    known_as = model if entry is None else entry.id
+    prices = rules.prices.models
+    price = prices.get(known_as)
+    if price is not None:
+        return _cost(price, parts), known_as, False
+    # A model's family is the first word of its id: there is nothing else to tell an unknown model's provider by.
+    family = known_as.split("-", 1)[0]
+    candidates = [name for name in prices if name.split("-", 1)[0] == family] or list(prices)
+    if not candidates:
+        return 0, None, True
+    dearest = max(candidates, key=lambda name: (_cost(prices[name], parts), name))
+    return _cost(prices[dearest], parts), dearest, True
+
+
+def _cost(price: ModelPrice, parts: tuple[int, int, int]) -> int:
+    fresh_input, output, cached = parts[0] - parts[2], parts[1], parts[2]
+    per_million = fresh_input * price.input + output * price.output + cached * price.cached_input
+    return -(-per_million // 1_000_000)

@@ -1,0 +1,49 @@
+"""Queries: answered from the state, without an event and without a memory of ids."""
+
+import bisect
+
+from tallystick.events import catalog as e
+from tallystick.events import commands as c
+from tallystick.events.accounts import limited, minus
+from tallystick.events.decide.answers import enforcement, status
+from tallystick.events.decide.levels import pressure
+from tallystick.events.decide.track import unknown_agent
+from tallystick.events.decide.turn import Turn
+from tallystick.events.replies import BudgetStatus, Enforcement, GlobalStatus, Refusal, shown
+
+
+def get_status(turn: Turn, command: c.GetStatus) -> BudgetStatus | Refusal:
+    """One account."""
+    account = turn.ledger.accounts.get(command.agent)
+    return unknown_agent(turn.ledger, command.agent) if account is None else status(turn, account)
+
+
+def get_global_status(turn: Turn, command: c.GetGlobalStatus) -> GlobalStatus:
+    """The fleet, and one page of its open accounts in the order of their ids."""
+    ledger = turn.ledger
+    first = 0 if command.after is None else bisect.bisect_right(ledger.names, command.after)
+    page = ledger.names[first : first + command.limit]
+    root = ledger.root
+    pressed, _ = pressure(ledger)
+    return GlobalStatus(
+        total=shown(ledger.total),
+        total_allocated=shown(limited(root.allocated, minus(root.delegated, ledger.reserve.granted))),
+        total_consumed=shown(ledger.consumed),
+        pool_available=shown(ledger.pool),
+        reserve=shown(ledger.in_reserve),
+        overdraft=shown(ledger.overdraft),
+        pressure=round(float(pressed), 6),
+        response=e.RESPONSES[ledger.response],
+        paused=ledger.paused is not None or ledger.rules.paused,
+        agent_count=len(ledger.accounts),
+        agent_statuses=[status(turn, ledger.accounts[name]) for name in page],
+        position=ledger.position,
+    )
+
+
+def check_enforcement(turn: Turn, command: c.CheckEnforcement) -> Enforcement | Refusal:
+    """What an agent may do now."""
+    account = turn.ledger.accounts.get(command.agent)
+    if account is None:
+        return unknown_agent(turn.ledger, command.agent)
+    return enforcement(turn, account.id, account, None)

@@ -1,0 +1,133 @@
+"""Reallocate: what goes back to the pool, and the reallocator's plan, checked again at the moment it is applied."""
+
+from tallystick.events import catalog as e
+from tallystick.events import commands as c
+from tallystick.events.accounts import Account, Money, money, plus
+from tallystick.events.amounts import DIMENSIONS, EDGE_NAMES, Amounts, Triple
+from tallystick.events.decide.allocate import not_empty, only_limited, relevel_above
+from tallystick.events.decide.answers import allocation
+from tallystick.events.decide.levels import relevel
+from tallystick.events.decide.money import lacking, name_of, open_reserve_for, over_pool_share, settle_cover
+from tallystick.events.decide.track import unknown_agent
+from tallystick.events.decide.turn import Turn
+from tallystick.events.ledger import Ledger
+from tallystick.events.replies import Allocation, MoveMade, Moves, Refusal, shown
+
+
+def return_to_pool(turn: Turn, command: c.ReturnToPool) -> Allocation | Refusal:
+    """Give back at most what is available; never below the minimum share.
+
+    Raises:
+        InvalidAmount: a malformed or empty amount, or a dimension that the allocation does not limit.
+    """
+    ledger = turn.ledger
+    wanted = not_empty(command.amount, "amount")
+    account = ledger.accounts.get(command.agent)
+    if account is None:
+        return unknown_agent(ledger, command.agent)
+    only_limited(account, wanted, "amount")
+    back = tuple(0 if wanted[d] is None else min(wanted[d] or 0, account.remaining(d)) for d in DIMENSIONS)
+    refusal = below_minimum(ledger, account, (back[0], back[1], back[2]))
+    if refusal is not None:
+        return refusal
+    # Nothing can fail after this line.
+    turn.record(e.BudgetReturned(agent=account.id, amount=Amounts(*(units or None for units in back))))
+    assert account.parent is not None
+    settle_cover(turn, account.parent)
+    relevel(turn, account)
+    relevel_above(turn, account)
+    return allocation(ledger, account)
+
+
+def below_minimum(ledger: Ledger, account: Account, back: Money) -> Refusal | None:
+    """Why an account may not give ``back``: it would be left with less than its minimum share."""
+    for d in DIMENSIONS:
+        allocated = account.allocated[d]
+        if allocated is not None and back[d] and allocated - back[d] < ledger.minimum_share(d):
+            least: Triple = tuple(ledger.minimum_share(i) if i == d else None for i in DIMENSIONS)  # type: ignore[assignment]
+            return Refusal(
+                "below_minimum_share",
+                f"{EDGE_NAMES[d]}: {account.id} would be left with less than the minimum share of the open agents",
+                {"allocated": shown(account.allocated), "returned": shown(back), "minimum_share": shown(least)},
+            )
+    return None
+
+
+def apply_moves(turn: Turn, command: c.ApplyMoves) -> Moves | Refusal:
+    """Apply a plan whole, or refuse it whole and say which move no longer fits.
+
+    The moves are checked one after the other against what the earlier ones leave, before the first is recorded.
+    """
+    ledger = turn.ledger
+    refusal = _does_not_fit(ledger, command.moves)
+    if refusal is not None:
+        return refusal
+    # Nothing can fail after this line.
+    turn.record(e.Rebalanced(moves=len(command.moves)))
+    made = []
+    for move in command.moves:
+        account = ledger.accounts[move.source if move.strategy == "idle" else move.target]
+        assert account.parent is not None
+        amount = move.amount
+        if move.strategy != "idle":
+            open_reserve_for(turn, account.id, account.parent.payers, amount.triple)
+        turn.record(
+            e.BudgetMoved(
+                source=move.source, target=move.target, amount=amount, reason=move.reason, strategy=move.strategy
+            )
+        )
+        settle_cover(turn, account.parent if move.strategy == "idle" else account)
+        relevel(turn, account)
+        relevel_above(turn, account)
+        made.append(MoveMade(move.source, move.target, shown(amount.triple), move.reason))
+    return Moves(made, shown(ledger.pool))
+
+
+def _does_not_fit(ledger: Ledger, moves: list[c.Move]) -> Refusal | None:
+    """Why the plan cannot be applied now, or None."""
+    reclaimed: set[str] = set()
+    granted: dict[str, Money] = {}
+    for move in moves:
+        idle = move.strategy == "idle"
+        name, other = (move.source, move.target) if idle else (move.target, move.source)
+        account = ledger.accounts.get(name)
+        if account is None or account.parent is None or name_of(account.parent) != other:
+            return _stale(move, "the accounts are no longer there")
+        units = money(move.amount.triple)
+        if any(units[d] and account.allocated[d] is None for d in DIMENSIONS) or not any(units):
+            return _stale(move, "the amount names what the allocation does not limit, or nothing")
+        if idle:
+            if account.reclaimed or name in reclaimed or any(account.held):
+                return _stale(move, "the agent is not idle, or was reclaimed before")
+            if any(units[d] > account.remaining(d) for d in DIMENSIONS if units[d]):
+                return _stale(move, "more than remains")
+            refusal = below_minimum(ledger, account, units)
+            if refusal is not None:
+                return _stale(move, refusal.detail)
+            reclaimed.add(name)
+            continue
+        granted[name] = plus(granted.get(name, (0, 0, 0)), units)
+        refusal = over_pool_share(ledger, account.drawn, granted[name]) or _plan_lacks(ledger, moves, move, account)
+        if refusal is not None:
+            return _stale(move, refusal.detail)
+    return None
+
+
+def _plan_lacks(ledger: Ledger, moves: list[c.Move], last: c.Move, account: Account) -> Refusal | None:
+    """Whether the source of ``last`` has what it and the grants before it take; earlier reclaims are not counted on.
+
+    Nothing of a plan depends on what the same plan brings back, because that may repay a debt first.
+    """
+    assert account.parent is not None
+    needed: Money = (0, 0, 0)
+    for move in moves:
+        if move.strategy != "idle" and move.source == last.source:
+            needed = plus(needed, money(move.amount.triple))
+        if move is last:
+            break
+    wanted = (needed[0] or None, needed[1] or None, needed[2] or None)
+    return lacking(ledger, account.parent.payers, wanted, account.priority == "critical")
+
+
+def _stale(move: c.Move, why: str) -> Refusal:
+    return Refusal("plan_out_of_date", f"the move from {move.source} to {move.target} does not fit: {why}")

@@ -1,0 +1,296 @@
+"""Track: usage is recorded whatever it is; holds are granted only where there is room; both in one transaction with
+all that follows from them (cover, level, fleet response)."""
+
+import datetime as dt
+from tallystick.events import catalog as e
+from tallystick.events import commands as c
+from tallystick.events.accounts import ZERO, Account, Hold, Money, money
+from tallystick.events.amounts import DIMENSIONS, EDGE_NAMES, NOTHING, Amounts, InvalidAmount, Triple, exact_units
+from tallystick.events.decide import pricing
+from tallystick.events.decide.answers import enforcement, held_reply
+from tallystick.events.decide.levels import (
+    BLACK,
+    STOP,
+    alert,
+    enforced,
+    relevel,
+    respond,
+    wait_left_ms,
+)
+from tallystick.events.decide.money import cover, settle_cover
+from tallystick.events.decide.turn import Turn
+from tallystick.events.ledger import Ledger
+from tallystick.events.replies import Enforcement, Held, HoldGone, Refusal, shown
+
+UNDER_ESTIMATE, LATE_REPORT, UNPRICED_MODEL = "under_estimate", "late_report", "unpriced_model"
+
+
+
+def report_usage(turn: Turn, command: c.ReportUsage) -> Enforcement:
+    """Record what an agent says it spent, and answer all that it must know to go on.
+
+    Raises:
+        InvalidAmount: a malformed amount; nothing was recorded.
+    """
+    ledger = turn.ledger
+    priced = pricing.price(ledger.rules, command)
+    agent = command.agent
+    account = ledger.accounts.get(agent)
+    late = account is None and agent in ledger.released
+    unallocated = account is None and not late
+    event = e.UsageReported(
+        agent=agent,
+        tokens=priced.tokens,
+        time_ms=priced.time_ms,
+        cost_nanos=priced.cost_nanos,
+        model=command.model,
+        input_tokens=command.input_tokens,
+        output_tokens=command.output_tokens,
+        cached_tokens=command.cached_tokens,
+        operation=command.operation,
+        priced_as=priced.priced_as,
+        unpriced=priced.unpriced,
+        late=late,
+        unallocated=unallocated,
+    )
+    # Nothing can fail after this line.
+    answer = _use(turn, account, event, UNPRICED_MODEL if priced.unpriced else LATE_REPORT if late else UNDER_ESTIMATE)
+    if priced.unpriced:
+        answer.unpriced = True
+        alert(turn, "unpriced_model", f"no price is known for {command.model}; charged as {priced.priced_as}", agent)
+    return answer
+
+
+def _use(
+    turn: Turn, account: Account | None, event: e.UsageReported | e.HoldSettled, cause: str, held: Money = ZERO
+) -> Enforcement:
+    """Cover, book, and let levels and the fleet's response follow; the answer is what holds after all of it.
+
+    ``held`` is what a hold had set aside for this use.
+    """
+    ledger = turn.ledger
+    charged = account if account is not None else ledger.payer_of(event.agent)
+    payers = charged.payers
+    for d, used in ((0, event.tokens), (1, event.time_ms), (2, event.cost_nanos)):
+        if used > payers[d].free[d] + held[d]:
+            cover(turn, payers[d], d, used - held[d], cause)
+    warnings = _warnings(ledger, account)
+    turn.record(event)
+    if held is not ZERO:
+        settle_cover(turn, charged)
+    _follow(turn, charged, account is not None)
+    answer = enforcement(turn, event.agent, account, warnings)
+    if account is None:
+        answer.late = event.agent in ledger.released
+        answer.unallocated = not answer.late
+    return answer
+
+
+def _follow(turn: Turn, charged: Account, own_usage: bool) -> None:
+    """Record the levels and the response that a use has led to."""
+    ledger = turn.ledger
+    for payer in charged.payers:
+        if payer is not charged:
+            relevel(turn, payer)
+    relevel(turn, charged, own_usage)
+    pressed, spent, held, opening = ledger.pressed_at, ledger.spent, ledger.held, ledger.opening
+    if ledger.response or any(spent[d] + held[d] - opening[d] >= pressed[d] for d in DIMENSIONS):
+        respond(turn)
+
+
+def _warnings(ledger: Ledger, account: Account | None) -> list[str] | None:
+    """What the agent has to be told with this reply, once."""
+    if account is None or (account.warning is None and account.pool_notice >= ledger.pool_exhausted_at):
+        return None
+    warnings = []
+    if account.warning is not None:
+        warnings.append(f"exhaustion_expected_in_{account.warning}_seconds")
+    if account.pool_notice < ledger.pool_exhausted_at:
+        warnings.append("pool_exhausted")
+    return warnings
+
+
+# --- holds -----------------------------------------------------------------------------------------------------------
+
+
+def reserve(turn: Turn, command: c.Reserve) -> Held | Refusal:
+    """Set an estimate aside, if there is room in the account, or in the ancestor that limits the dimension.
+
+    Raises:
+        InvalidAmount: a malformed or empty estimate, or a time to live that is not positive.
+    """
+    ledger = turn.ledger
+    wanted = command.estimate.exact("estimate")
+    if wanted == NOTHING:
+        raise InvalidAmount("estimate", "nothing", "one or more of tokens, time_seconds, cost_usd")
+    ttl_ms = ledger.rules.holds_ttl_ms
+    if command.ttl_seconds is not None:
+        ttl_ms = exact_units(command.ttl_seconds, 1, "ttl_seconds")
+        if not 0 < ttl_ms <= _TTL_MAX_MS:
+            raise InvalidAmount("ttl_seconds", command.ttl_seconds, "above 0 and at most 604800 seconds (a week)")
+    account = ledger.accounts.get(command.agent)
+    if account is None:
+        return unknown_agent(ledger, command.agent)
+    refusal = _may_not_run(turn, account) or _no_room(turn, account, wanted)
+    if refusal is not None:
+        return refusal
+    # Nothing can fail after this line.
+    expires_at = turn.now + dt.timedelta(milliseconds=ttl_ms)
+    amount = Amounts(*(units or None for units in wanted))
+    turn.record(
+        e.HoldPlaced(hold=turn.id, agent=account.id, amount=amount, ttl_ms=ttl_ms, expires_at=expires_at)
+    )
+    respond(turn)
+    return held_reply(ledger.holds[turn.id])
+
+
+_TTL_MAX_MS = 604_800_000
+
+
+def _may_not_run(turn: Turn, account: Account) -> Refusal | None:
+    """Why an agent may not start anything now: stopped before any question of money, then black, then slowed."""
+    ledger = turn.ledger
+    told = enforced(ledger, account)
+    if told.action == STOP:
+        if account.stopped is not None or told.decided_by == "ancestor_stop":
+            who = f"{account.id} was stopped: {account.stopped}" if account.stopped else "an ancestor is stopped"
+            return Refusal("agent_stopped", who, {"decided_by": told.decided_by, "retry_after_seconds": None})
+        if told.decided_by in ("pause_all", "product_pause"):
+            why = ledger.paused or "paused by configuration"
+            return Refusal("paused", why, {"decided_by": told.decided_by, "retry_after_seconds": None})
+        available = shown(account.remaining_all()) if account.level == BLACK else shown(ledger.pool)
+        detail = "the budget is used up" if account.level == BLACK else "the fleet's budget is used up"
+        numbers = {"available": available, "decided_by": told.decided_by, "retry_after_seconds": None}
+        return Refusal("budget_exhausted", detail, numbers)
+    wait_ms = wait_left_ms(turn, account, told)
+    if wait_ms:
+        seconds = wait_ms / 1000
+        detail = f"throttled to {told.rate} of normal speed by {told.decided_by}"
+        return Refusal("throttled", detail, {"retry_after_seconds": seconds, "decided_by": told.decided_by})
+    return None
+
+
+def _no_room(turn: Turn, account: Account, wanted: Triple) -> Refusal | None:
+    """Why ``wanted`` cannot be set aside, with what is available and when it is worth asking again."""
+    for d in DIMENSIONS:
+        payer, units = account.payers[d], wanted[d]
+        if not units or payer.allocated[d] is None or units <= payer.free[d]:
+            continue
+        free: list[int | None] = [None, None, None]
+        for i in DIMENSIONS:
+            if wanted[i] is not None and account.payers[i].allocated[i] is not None:
+                free[i] = account.payers[i].free[i]
+        there = shown((free[0], free[1], free[2]))
+        asked = shown(wanted)
+        field = EDGE_NAMES[d]
+        return Refusal(
+            "budget_exhausted",
+            f"{field}: {getattr(asked, field)} was asked for, {getattr(there, field)} is free",
+            {
+                "requested": asked,
+                "available": there,
+                "retry_after_seconds": _room_in_seconds(turn, account, d, units - payer.free[d]),
+            },
+        )
+    return None
+
+
+def _room_in_seconds(turn: Turn, account: Account, d: int, lack: int) -> float | None:
+    """When the account's own holds will have given back what is lacking, at the latest; None where they cannot."""
+    if account.payers[d] is not account or account.holds is None:
+        return None
+    for hold in sorted(account.holds.values(), key=lambda hold: hold.expires_at):
+        lack -= hold.amount[d]
+        if lack <= 0:
+            return (hold.expires_at - turn.now).total_seconds()
+    return None
+
+
+def settle(turn: Turn, command: c.Settle) -> Enforcement | Refusal:
+    """Replace a hold by what was used; after its end the usage is still recorded, as late.
+
+    Raises:
+        InvalidAmount: a malformed amount; nothing was recorded.
+    """
+    ledger = turn.ledger
+    used = money(command.usage.exact("usage"))
+    hold = ledger.holds.get(command.hold)
+    if hold is None:
+        return _settle_late(turn, command.hold, used)
+    account = hold.account
+    event = e.HoldSettled(hold=hold.id, agent=account.id, tokens=used[0], time_ms=used[1], cost_nanos=used[2])
+    # Nothing can fail after this line.
+    return _use(turn, account, event, UNDER_ESTIMATE, hold.amount)
+
+
+def _settle_late(turn: Turn, hold_id: str, used: Money) -> Enforcement | Refusal:
+    ledger = turn.ledger
+    ended = ledger.ended_holds.get(hold_id)
+    if ended is None:
+        return unknown_hold(hold_id)
+    agent, how = ended
+    if how == "settled":
+        return Refusal("already_settled", f"hold {hold_id} was settled before", {"hold": hold_id})
+    event = e.UsageReported(
+        agent=agent, tokens=used[0], time_ms=used[1], cost_nanos=used[2], hold=hold_id, late=True
+    )
+    # Nothing can fail after this line.
+    answer = _use(turn, ledger.accounts.get(agent), event, LATE_REPORT)
+    answer.late = True
+    return answer
+
+
+def cancel_hold(turn: Turn, command: c.CancelHold) -> HoldGone | Refusal:
+    """Give a hold back unused."""
+    hold = turn.ledger.holds.get(command.hold)
+    if hold is None:
+        ended = turn.ledger.ended_holds.get(command.hold)
+        if ended is None:
+            return unknown_hold(command.hold)
+        return Refusal("already_settled", f"hold {command.hold} has {ended[1]} before", {"hold": command.hold})
+    # Nothing can fail after this line.
+    account = hold.account
+    end_hold(turn, hold, "cancelled")
+    return HoldGone(hold.id, account.id, shown(account.remaining_all()))
+
+
+def end_hold(turn: Turn, hold: Hold, how: "e.EndOfHold") -> None:
+    """Give a hold's amount back to where it came from, and let cover and response follow."""
+    turn.record(e.HoldEnded(hold=hold.id, agent=hold.account.id, how=how))
+    settle_cover(turn, hold.account)
+    respond(turn)
+
+
+def heartbeat(turn: Turn, command: c.Heartbeat) -> Held | Enforcement | Refusal:
+    """A sign of life: of a hold, whose expiry moves on by its time to live, or of an agent."""
+    ledger = turn.ledger
+    if (command.hold is None) == (command.agent is None):
+        return Refusal("invalid_message", "Heartbeat names exactly one of agent and hold")
+    if command.hold is not None:
+        hold = ledger.holds.get(command.hold)
+        if hold is None:
+            return unknown_hold(command.hold)
+        # Nothing can fail after this line.
+        expires_at = turn.now + dt.timedelta(milliseconds=hold.ttl_ms)
+        turn.record(e.HoldExtended(hold=hold.id, agent=hold.account.id, expires_at=max(expires_at, hold.expires_at)))
+        return held_reply(hold)
+    assert command.agent is not None
+    account = ledger.accounts.get(command.agent)
+    if account is None:
+        return unknown_agent(ledger, command.agent)
+    # Nothing can fail after this line.
+    turn.record(e.AgentHeard(agent=account.id))
+    return enforcement(turn, account.id, account, None)
+
+
+def unknown_agent(ledger: Ledger, agent: str) -> Refusal:
+    """An id without an open account: released before, or never seen."""
+    if agent in ledger.released:
+        return Refusal("already_released", f"{agent} was released", {"agent": agent})
+    return Refusal("unknown_agent", f"no account is open for {agent}: allocate a budget first", {"agent": agent})
+
+
+def unknown_hold(hold_id: str) -> Refusal:
+    return Refusal("unknown_hold", f"no hold {hold_id} is known: holds are named by the id of their Reserve", {})
+
+

@@ -1,0 +1,42 @@
+"""One command's turn: the only place where a decision becomes an event and the event becomes the state.
+
+A handler looks, refuses or records; it never refuses after it has recorded. So a refused command leaves the state as
+it was, and each later step of a handler sees what the earlier ones did.
+"""
+
+import datetime as dt
+
+from tallystick.events.accounts import Account
+from tallystick.events.catalog import Event
+from tallystick.events.evolve import evolve
+from tallystick.events.ledger import Ledger
+
+CLOCK = "clock"
+"""Who causes what happens because time has passed."""
+
+
+class Turn:
+    """The command at hand: who asked what when, and what it has caused so far."""
+
+    __slots__ = ("by", "events", "id", "ledger", "now", "own")
+
+    def __init__(self, ledger: Ledger, now: dt.datetime, id: str, by: str) -> None:
+        self.ledger = ledger
+        self.now = now if now > ledger.now else ledger.now
+        self.id = id
+        self.by = by
+        self.events: list[Event] = []
+        self.own = 0
+        """Where the command's own events begin: behind those that were due before it."""
+
+    def record(self, event: Event) -> None:
+        """Stamp the event and apply it. From here on the command cannot be refused."""
+        event.position = self.ledger.position + 1
+        event.at = self.now
+        event.id = self.id
+        event.by = self.by
+        evolve(self.ledger, event)
+        self.events.append(event)
+
+    def idle_seconds(self, account: Account) -> float:
+        return (self.now - account.activity_at).total_seconds()

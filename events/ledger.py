@@ -1,0 +1,287 @@
+"""The state of the house, and the law that it keeps.
+
+`Ledger` holds what decisions need and nothing else. It changes only by ``evolve`` (in ``evolve.py``), one event at a
+time; ``check_conserved`` proves after every commit, and in full at every verification, that all money is where the
+accounts say it is. Totals are kept incrementally: no cost here grows with the fleet or with the log.
+"""
+
+import datetime as dt
+from collections import deque
+from collections.abc import Iterable
+from fractions import Fraction
+
+from tallystick.config.prices import PriceList
+from tallystick.config.settings import Config
+from tallystick.events.accounts import RESERVE, ROOT, ZERO, Account, Closed, Hold, Money, limited, minus, money
+from tallystick.events.amounts import DIMENSIONS, EDGE_NAMES, NOTHING, Triple
+from tallystick.events.catalog import Event
+from tallystick.events.commands import EPOCH
+from tallystick.events.rules import Rules
+
+_FAR = 2**200
+NEVER = dt.datetime.max.replace(tzinfo=dt.UTC)
+
+
+class Ledger:
+    """One fleet's whole state. An empty one waits for its first `ConfigLoaded`."""
+
+    def __init__(self) -> None:
+        self.rules = Rules(Config(), PriceList())
+        self.configured = False
+        self.position = 0
+        self.now = EPOCH
+
+        self.root = Account(ROOT, None, NOTHING, EPOCH, "critical")
+        self.reserve = Account(RESERVE, self.root, NOTHING, EPOCH, "critical")
+        self.accounts: dict[str, Account] = {}
+        self.names: list[str] = []
+        """The ids of the open accounts, sorted: the order of the pages."""
+
+        self.holds: dict[str, Hold] = {}
+        self.expiries: list[tuple[dt.datetime, str]] = []
+        """A heap; an entry whose hold is gone or was extended is stale and skipped."""
+
+        self.spent = [0, 0, 0]
+        """All usage ever, by dimension; with ``held`` it is what pressure counts."""
+        self.held = [0, 0, 0]
+        self.opening: Money = ZERO
+        """What had been spent when the current period began: status and pressure speak of what came after."""
+        self.budget: Triple = NOTHING
+        """What a period grants; the total is the opening and this."""
+        self.period_ends: dt.datetime | None = None
+
+        self.response = 0
+        self.pressed_at: Money = (_FAR, _FAR, _FAR)
+        """By dimension, the smallest commitment that could raise the response: all that a report compares with."""
+        self.paused: str | None = None
+        self.reserve_open = False
+        self.pool_exhausted_at = 0
+        """The position of the `PoolExhausted` that is in force, 0 for none."""
+
+        self.ids: dict[str, int] = {}
+        """Command id to the position of its first event: the memory that makes a repeat harmless."""
+        self.id_order: deque[str] = deque()
+        self.id_marks: deque[tuple[dt.datetime, int]] = deque()
+        """At most once a minute, a time and the position reached: what is older than the memory is found by it."""
+        self.next_mark = EPOCH
+        self.ended_holds: dict[str, tuple[str, str]] = {}
+        """Ended hold to (agent, how it ended), so that a late `Settle` is told from an unknown one."""
+        self.ended_order: deque[tuple[int, str]] = deque()
+        self.released: dict[str, Closed] = {}
+        self.released_order: deque[tuple[int, str]] = deque()
+
+    # --- what the fleet has -------------------------------------------------------------------------------------------
+
+    @property
+    def total(self) -> Triple:
+        """The current period's total."""
+        return limited(self.root.allocated, minus(money(self.root.allocated), self.opening))
+
+    @property
+    def pool(self) -> Triple:
+        """What the root has free to give."""
+        return limited(self.root.allocated, self.root.free)
+
+    @property
+    def in_reserve(self) -> Triple:
+        return limited(self.root.allocated, self.reserve.free)
+
+    @property
+    def overdraft(self) -> Triple:
+        """What the fleet owes: used beyond total and reserve."""
+        return limited(self.root.allocated, minus(self.root.granted, money(self.root.allocated)))
+
+    @property
+    def consumed(self) -> Triple:
+        """What was spent in the current period, in every dimension, limited or not."""
+        return minus((self.spent[0], self.spent[1], self.spent[2]), self.opening)
+
+    @property
+    def in_crisis(self) -> bool:
+        """The reserve is open for critical agents."""
+        return self.reserve_open or self.response >= 3
+
+    def reserve_size(self, dimension: int) -> int:
+        """The configured reserve of a limited dimension, whatever was drawn from it."""
+        allocated = self.root.allocated[dimension]
+        assert allocated is not None
+        part = self.rules.reserve_part
+        return (allocated - self.opening[dimension]) * part.numerator // part.denominator
+
+    def spendable(self, dimension: int) -> int:
+        """``total - reserve`` of a limited dimension: what shares and pressure are measured against."""
+        allocated = self.root.allocated[dimension]
+        assert allocated is not None
+        return allocated - self.opening[dimension] - self.reserve_size(dimension)
+
+    def committed(self, dimension: int) -> int:
+        """Spent in this period, and held."""
+        return self.spent[dimension] - self.opening[dimension] + self.held[dimension]
+
+    def press(self) -> None:
+        """Find `pressed_at` anew, after the total, the response or the thresholds changed."""
+        lines = [_FAR, _FAR, _FAR]
+        for d in DIMENSIONS:
+            total = self.root.allocated[d]
+            if total is not None and self.response < 4:
+                at = (*self.rules.fleet_at, Fraction(1))[self.response]
+                base = total - self.opening[d] if self.response == 3 else self.spendable(d)
+                lines[d] = max(1, -(-at.numerator * base // at.denominator))
+        self.pressed_at = (lines[0], lines[1], lines[2])
+
+    def minimum_share(self, dimension: int) -> int:
+        """What no reclaim, return or rebalance takes an agent below; 0 where the total is not limited."""
+        if self.root.allocated[dimension] is None or not self.accounts:
+            return 0
+        share = self.rules.minimum_share
+        return self.spendable(dimension) * share.numerator // (share.denominator * len(self.accounts))
+
+    def payer_of(self, agent: str) -> Account:
+        """Who pays for an id that has no open account: the nearest open ancestor it had, or the root."""
+        closed = self.released.get(agent)
+        while closed is not None:
+            parent = self.accounts.get(closed.parent)
+            if parent is not None:
+                return parent
+            closed = self.released.get(closed.parent)
+        return self.root
+
+    def due_at(self) -> dt.datetime:
+        """When something happens by itself next: a hold expires, or the period ends."""
+        hold_due = self.expiries[0][0] if self.expiries else NEVER
+        return hold_due if self.period_ends is None else min(hold_due, self.period_ends)
+
+    # --- the memory of ids --------------------------------------------------------------------------------------------
+
+    def remember(self, id: str, position: int, at: dt.datetime) -> None:
+        """Keep the id of a command that was recorded, and forget what is beyond the configured memory."""
+        self.ids[id] = position
+        order = self.id_order
+        order.append(id)
+        if len(order) > self.rules.ids_max:
+            del self.ids[order.popleft()]
+        if at >= self.next_mark:
+            self.next_mark = at + dt.timedelta(minutes=1)
+            self.id_marks.append((at, position))
+            self._forget_before(at - dt.timedelta(hours=self.rules.ids_keep_hours))
+
+    def _forget_before(self, horizon: dt.datetime) -> None:
+        """Forget ids, ended holds and released accounts from before ``horizon`` (to the minute, never earlier)."""
+        marks, order, ids = self.id_marks, self.id_order, self.ids
+        while len(marks) > 1 and marks[1][0] <= horizon:
+            marks.popleft()
+        floor = marks[0][1]
+        while order and ids[order[0]] < floor:
+            del ids[order.popleft()]
+        while len(order) > self.rules.ids_max:
+            del ids[order.popleft()]
+        while self.ended_order and self.ended_order[0][0] < floor:
+            self.ended_holds.pop(self.ended_order.popleft()[1], None)
+        while self.released_order and self.released_order[0][0] < floor:
+            position, agent = self.released_order.popleft()
+            closed = self.released.get(agent)
+            if closed is not None and closed.position == position:
+                del self.released[agent]
+
+
+class BrokenLaw(AssertionError):
+    """Money is not where the accounts say it is: a bug. The house stops; nothing is written."""
+
+
+def check_conserved(ledger: Ledger, events: Iterable[Event] | None = None) -> None:
+    """Prove the law of the house, on what ``events`` touched, or in full where ``events`` is None.
+
+    Raises:
+        BrokenLaw: names the account, the dimension and the sums that differ.
+    """
+    if events is None:
+        touched: Iterable[Account] = ledger.accounts.values()
+        _check_children(ledger)
+    else:
+        touched = _touched(ledger, events)
+    for account in touched:
+        _check_account(account)
+    _check_root(ledger)
+
+
+def _touched(ledger: Ledger, events: Iterable[Event]) -> set[Account]:
+    """The open accounts that the events name, and all above them."""
+    names: set[str] = set()
+    for event in events:
+        for field in ("agent", "source", "target"):
+            name = getattr(event, field, None)
+            if name is not None:
+                names.add(name)
+    touched: set[Account] = set()
+    for name in names:
+        account = ledger.accounts.get(name)
+        while account is not None and account is not ledger.root and account not in touched:
+            touched.add(account)
+            account = account.parent
+    return touched
+
+
+def _check_account(account: Account) -> None:
+    free, held, spent = account.free, account.held, account.spent
+    granted, delegated, closed, allocated = account.granted, account.delegated, account.closed, account.allocated
+    for d in DIMENSIONS:
+        limit = allocated[d]
+        if limit is None:
+            continue
+        sums = free[d] + held[d] + spent[d] + delegated[d] + closed[d]
+        if granted[d] != sums:
+            raise BrokenLaw(
+                f"{account.id} {EDGE_NAMES[d]}: granted {granted[d]} is not free {free[d]} + held {held[d]}"
+                f" + spent {spent[d]} + delegated {delegated[d]} + closed {closed[d]} = {sums}"
+            )
+        if free[d] < 0 or held[d] < 0 or spent[d] < 0 or delegated[d] < 0:
+            raise BrokenLaw(f"{account.id} {EDGE_NAMES[d]}: a balance is below zero: {free[d]}, {held[d]}, {spent[d]}")
+        covered = granted[d] - limit
+        if covered < 0 or (covered > 0 and free[d] > 0):
+            raise BrokenLaw(f"{account.id} {EDGE_NAMES[d]}: cover is {covered} with {free[d]} free")
+
+
+def _check_root(ledger: Ledger) -> None:
+    root = ledger.root
+    for d in DIMENSIONS:
+        if root.allocated[d] is None:
+            continue
+        sums = root.free[d] + root.held[d] + root.spent[d] + root.delegated[d] + root.closed[d]
+        overdraft = root.granted[d] - (root.allocated[d] or 0)
+        reserve = ledger.reserve.free[d]
+        if root.granted[d] != sums or root.free[d] < 0 or overdraft < 0 or reserve < 0:
+            raise BrokenLaw(
+                f"fleet {EDGE_NAMES[d]}: total + overdraft {root.granted[d]} against {sums},"
+                f" pool {root.free[d]}, reserve {reserve}, overdraft {overdraft}"
+            )
+        if overdraft > 0 and (root.free[d] > 0 or reserve > 0):
+            raise BrokenLaw(f"fleet {EDGE_NAMES[d]}: overdraft {overdraft} beside pool {root.free[d]}, reserve {reserve}")
+
+
+def _check_children(ledger: Ledger) -> None:
+    """Every grant is in its child, every hold in its account, and all spending in the fleet's total."""
+    granted: dict[Account, list[int]] = {ledger.root: list(ledger.reserve.granted)}
+    held: dict[Account, list[int]] = {ledger.root: [0, 0, 0]}
+    spent = [0, 0, 0]
+    for account in ledger.accounts.values():
+        for d in DIMENSIONS:
+            if account.allocated[d] is not None:
+                granted.setdefault(account.source(d), [0, 0, 0])[d] += account.granted[d]
+                spent[d] += account.consumed(d)
+    for hold in ledger.holds.values():
+        for d in DIMENSIONS:
+            held.setdefault(hold.account.payers[d], [0, 0, 0])[d] += hold.amount[d]
+    for account in (ledger.root, *ledger.accounts.values()):
+        for d in DIMENSIONS:
+            if account.allocated[d] is None and account is not ledger.root:
+                continue
+            expected = granted.get(account, [0, 0, 0])[d]
+            if account.delegated[d] != expected:
+                raise BrokenLaw(f"{account.id} {EDGE_NAMES[d]}: delegated {account.delegated[d]}, children hold {expected}")
+            expected = held.get(account, [0, 0, 0])[d]
+            if account.held[d] != expected:
+                raise BrokenLaw(f"{account.id} {EDGE_NAMES[d]}: held {account.held[d]}, its holds are {expected}")
+    for d in DIMENSIONS:
+        spent[d] += ledger.root.consumed(d)
+        if spent[d] != ledger.spent[d]:
+            raise BrokenLaw(f"fleet {EDGE_NAMES[d]}: spent {ledger.spent[d]}, the accounts say {spent[d]}")

@@ -1,0 +1,71 @@
+"""The configuration in the form in which the law reads it: exact fractions, integers, and nothing to look up twice."""
+
+from decimal import Decimal
+from fractions import Fraction
+
+from tallystick.config.prices import PriceList
+from tallystick.config.settings import Config
+from tallystick.events.commands import PRIORITIES
+
+_SLACK = 1e-9
+"""A float ratio this close to a threshold is decided again in whole numbers; farther away it cannot be wrong."""
+
+
+class Rules:
+    """What is in force. ``level_at`` are the exact thresholds of yellow, orange, red and black."""
+
+    __slots__ = (
+        "config",
+        "fleet_at",
+        "fleet_hysteresis",
+        "holds_ttl_ms",
+        "ids_keep_hours",
+        "ids_max",
+        "level_at",
+        "level_near",
+        "minimum_share",
+        "paused",
+        "paused_products",
+        "pool_share_max",
+        "prices",
+        "reserve_part",
+        "throttle_rate",
+        "weights",
+    )
+
+    def __init__(self, config: Config, prices: PriceList) -> None:
+        enforcement = config.enforcement
+        self.config = config
+        self.prices = prices
+        self.level_at = tuple(
+            Fraction(threshold)
+            for threshold in (enforcement.warn_at, enforcement.throttle_at, enforcement.degrade_at, enforcement.stop_at)
+        )
+        # One more entry, never reached: nothing lies above black.
+        self.level_near = (*(float(at) * (1 - _SLACK) for at in self.level_at), float("inf"))
+        fleet = enforcement.fleet
+        self.fleet_at = (Fraction(fleet.throttle_at), Fraction(fleet.degrade_at), Fraction(fleet.stop_at))
+        self.fleet_hysteresis = Fraction(fleet.hysteresis)
+        self.throttle_rate: Decimal = enforcement.throttle_rate
+        self.reserve_part = Fraction(config.emergency_reserve_percent) / 100
+        self.minimum_share = Fraction(config.minimum_share_percent) / 100
+        self.pool_share_max = Fraction(config.max_pool_share_percent) / 100
+        self.holds_ttl_ms = int(Decimal(config.holds.ttl_seconds) * 1000)
+        self.ids_keep_hours = float(config.idempotency_hours)
+        self.ids_max = config.idempotency_ids_max
+        self.weights: dict[str, Decimal] = {
+            priority: config.allocation_weights.of(priority) for priority in PRIORITIES
+        }
+        self.paused = config.manual_override.pause_all_agents
+        self.paused_products = frozenset(name for name, product in config.products.items() if product.paused)
+
+    def level_of(self, consumed: int, base: int) -> int:
+        """The level (0 green … 4 black) of ``consumed`` against ``base``, decided on the exact ratio."""
+        if base <= 0:
+            return 4 if consumed > 0 else 0
+        level = 0
+        for threshold in self.level_at:
+            if consumed * threshold.denominator < threshold.numerator * base:
+                break
+            level += 1
+        return level
