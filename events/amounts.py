@@ -81,9 +81,11 @@ def exact_units(value: Decimal | int, dimension: int, field: str) -> int:
     # The size is looked at before scaling, so that 1E+999999 costs nothing.
     if not number.is_finite() or number < 0 or number.adjusted() > 18:
         raise InvalidAmount(field, value, _allowed(dimension))
-    scaled = number.scaleb(_SCALES[dimension])
+    scale = _SCALES[dimension]
+    scaled = number.scaleb(scale)
     units = int(scaled)
-    if units != scaled or units > AMOUNT_MAX:
+    # Scaling rounds what has more digits than the context keeps; scaled back, that shows.
+    if units != scaled or units > AMOUNT_MAX or scaled.scaleb(-scale) != number:
         raise InvalidAmount(field, value, _allowed(dimension))
     return units
 

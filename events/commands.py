@@ -10,6 +10,7 @@ from typing import Annotated, Any, ClassVar, Literal, get_args
 
 import msgspec
 
+from tallystick.config.kinds import Priority
 from tallystick.events.amounts import Amounts, Budget
 
 NAME_MAX = 128
@@ -18,7 +19,6 @@ MESSAGES_MAX = 1_000
 
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=NAME_MAX)]
 Reason = Annotated[str, msgspec.Meta(min_length=1, max_length=1_000)]
-Priority = Literal["critical", "high", "normal", "low"]
 PRIORITIES: tuple[Priority, ...] = get_args(Priority)
 
 

@@ -1,0 +1,65 @@
+# The habits of this project. Every target sets up what it needs in .venv; the machine needs git, make and
+# Python 3.11 or newer. `make PYTHON=/path/to/python3.12 install` chooses the interpreter.
+
+PYTHON ?= $(shell for candidate in python3 python3.11 python3.12 python3.13 python3.14 python; do \
+	$$candidate -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$candidate && break; done)
+
+ROOMS := actors config events projections
+LINKS := $(addprefix tallystick/,$(ROOMS))
+INSTALLED := .venv/.installed
+
+# Windows keeps a venv's programs elsewhere, and links folders without administrator's rights only by junctions.
+ifeq ($(OS),Windows_NT)
+BIN := .venv/Scripts
+LINK = $(PYTHON) -c "import _winapi, os; _winapi.CreateJunction(os.path.abspath('$*'), os.path.abspath('$@'))"
+else
+BIN := .venv/bin
+LINK = ln -s ../$* $@
+endif
+
+.PHONY: help install demo test check bench crash clean
+.DEFAULT_GOAL := help
+
+help: ## what can be made
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' Makefile
+
+install: $(INSTALLED) ## everything that is needed, in .venv
+
+demo: install ## a generated fleet through the real manager, live in this terminal
+	$(BIN)/tallystick demo
+
+test: install ## all tests but the long crash test
+	$(BIN)/python -m pytest -n 2 -m "not crash_long"
+
+check: install ## lint, format and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: install ## the published figures, measured on this machine
+	$(BIN)/python -m benchmarks
+
+crash: install ## kill the writer 200 times and check what survived
+	$(BIN)/python -m pytest -m crash_long
+
+clean: ## remove what was installed and built here
+	rm -rf .venv build dist *.egg-info .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -f $(LINKS)
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The pins come first and the project after them without its dependencies, so that what is installed is exactly
+# what requirements.txt says. The stamp is written last: a broken installation is repeated, not believed.
+$(INSTALLED): pyproject.toml requirements.txt | $(LINKS) python
+	test -x $(BIN)/pip || $(PYTHON) -m venv --clear .venv || { \
+		echo "$(PYTHON) cannot make a virtual environment; on Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement requirements.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps --editable .
+	touch $@
+
+# Type checkers, editors and tools see the whole package through these links; the wheel does not hold them.
+$(LINKS): tallystick/%: | python
+	$(LINK)
+
+.PHONY: python
+python:
+	@test -n "$(PYTHON)" || { echo "tallystick needs Python 3.11 or newer, and none was found; install it, or say where it is: make PYTHON=/path/to/python3.11" >&2; exit 1; }

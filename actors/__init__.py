@@ -1,0 +1,1 @@
+"""The people: thin pykka shells around pure judgement."""

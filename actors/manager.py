@@ -1,0 +1,226 @@
+"""The manager: front door and only writer. Takes messages, decides by the law, commits in groups, answers, publishes.
+
+`Manager` is a plain object: whoever drives it says what time it is. `ManagerActor` is its thread.
+"""
+
+import datetime as dt
+from collections.abc import Sequence
+
+import structlog
+
+from tallystick.actors.messages import (
+    REALLOCATOR,
+    Envelope,
+    Figures,
+    Post,
+    Proposal,
+    Question,
+    Recorded,
+)
+from tallystick.actors.pending import answer_all, refused
+from tallystick.events import commands as c
+from tallystick.events import snapshot
+from tallystick.events.amounts import DIMENSIONS
+from tallystick.events.catalog import Event
+from tallystick.events.codec import (
+    STORED_NAME,
+    decode_command,
+    encode_answer,
+    encode_command,
+    exchange_of,
+    seal,
+)
+from tallystick.events.decide import decide
+from tallystick.events.ledger import BrokenLaw, Ledger, check_conserved
+from tallystick.events.store import Record, Store, StoreError
+
+SNAPSHOT_EVERY = 100_000
+"""Events between two snapshots: what a restart reads at most behind one."""
+
+log = structlog.get_logger("tallystick.manager")
+
+_Line = tuple[Event, bytes | None, bytes | None]
+"""An event, and on the first of a command what was asked and answered."""
+
+
+class Halted(Exception):
+    """The house stopped: nothing can be decided on a state that the store may not have. The text says why."""
+
+
+class Manager:
+    """Decides one command after the other on the one state, and makes them durable together.
+
+    ``digest`` is that of the newest record in the store (32 bytes).
+    """
+
+    def __init__(self, ledger: Ledger, store: Store, digest: bytes) -> None:
+        self.ledger = ledger
+        self.halted: str | None = None
+        self._store = store
+        self._digest = digest
+        self._lines: list[_Line] = []
+        self._waiting: list[Envelope] = []
+        self._questions: list[Question] = []
+        self._snapshot_due = (ledger.position // SNAPSHOT_EVERY + 1) * SNAPSHOT_EVERY
+
+    @property
+    def has_work(self) -> bool:
+        """Something was taken that is not committed."""
+        return bool(self._waiting or self._lines)
+
+    def take(self, envelope: Envelope, now: dt.datetime) -> None:
+        """Decide the commands of an envelope; their answers wait for the commit."""
+        if self.halted is not None:
+            self._refuse(envelope, self.halted)
+            return
+        for slot, command in enumerate(envelope.commands):
+            if type(command) is c.Rebalance and command.id not in self.ledger.ids:
+                envelope.open += 1
+                self._questions.append(Question(command, envelope, slot))
+            else:
+                envelope.answers[slot] = self._decide(command, envelope.asked[slot], envelope.by, now)
+        self._waiting.append(envelope)
+
+    def take_proposal(self, proposal: Proposal, now: dt.datetime) -> None:
+        """Decide what a specialist proposes, by the same law; what a question asked is what the log will say."""
+        if self.halted is not None:
+            return
+        question = proposal.answers
+        if question is None:
+            self._decide(proposal.command, encode_command(proposal.command), proposal.by, now)
+            return
+        envelope: Envelope = question.envelope
+        proposal.command.id = question.command.id
+        asked = envelope.asked[question.slot]
+        envelope.answers[question.slot] = self._decide(proposal.command, asked, envelope.by, now)
+        envelope.open -= 1
+        self._waiting.append(envelope)
+
+    def _decide(self, command: c.Command, asked: bytes, by: str, now: dt.datetime) -> bytes:
+        """The answer to one command, with what it caused kept for the next commit."""
+        id = command.id
+        assert id is not None
+        if not command.query:
+            position = self.ledger.ids.get(id)
+            if position is not None:
+                return self._repeated(id, asked, position)
+        decided = decide(self.ledger, command, now, id, by)
+        answered = encode_answer(decided.answer)
+        lines, own = self._lines, decided.own
+        for i, event in enumerate(decided.events):
+            if i == own:
+                lines.append((event, asked, answered))
+            else:
+                lines.append((event, None, None))
+        return answered
+
+    def _repeated(self, id: str, asked: bytes, position: int) -> bytes:
+        """The recorded outcome of an id that was used before; another body under the same id is a conflict."""
+        before = self._exchange_at(position)
+        if before is None:
+            return refused("idempotency_conflict", f"{id} names something that the house did itself", id=id)
+        if before[0] != asked and decode_command(before[0]) != decode_command(asked):
+            return refused(
+                "idempotency_conflict",
+                f"{id} was used before for another message, at position {position}: choose a new id",
+                id=id,
+                position=position,
+            )
+        return before[1]
+
+    def _exchange_at(self, position: int) -> tuple[bytes, bytes] | None:
+        """What was asked and answered at a position, in the batch at hand or in the store."""
+        first = self._lines[0][0].position if self._lines else self.ledger.position + 1
+        if position >= first:
+            _, asked, answered = self._lines[position - first]
+            return None if asked is None or answered is None else (asked, answered)
+        record = self._store.record(position)
+        assert record is not None, f"the log has no record at {position}"
+        exchange = exchange_of(record.data)
+        asked, answered = bytes(exchange.command), bytes(exchange.reply)
+        return (asked, answered) if asked and answered else None
+
+    def commit(self, now: dt.datetime) -> list[Post]:
+        """Make what was taken durable, answer it, and say what there is to publish.
+
+        The steps: prove the law on what was touched; append, synced; answer; publish. Where one fails, the house
+        stops: nothing of the batch is answered as done, and a restart replays the log.
+
+        Raises:
+            Halted: the law is broken, or the store could not write.
+        """
+        lines, waiting, questions = self._lines, self._waiting, self._questions
+        self._lines, self._waiting, self._questions = [], [], []
+        events = [line[0] for line in lines]
+        if lines:
+            try:
+                check_conserved(self.ledger, events)
+                self._append(lines)
+            except (StoreError, BrokenLaw) as error:
+                self._halt(str(error), waiting)
+                raise Halted(str(error)) from error
+        answer_all([(e.reply, e.answers) for e in waiting if e.reply is not None and not e.open])
+        posts: list[Post] = []
+        if events:
+            posts.append(Post("everyone", Recorded(events, self._figures())))
+        posts += [Post(REALLOCATOR, question) for question in questions]
+        if self.ledger.position >= self._snapshot_due:
+            self._take_snapshot(now)
+        return posts
+
+    def _append(self, lines: Sequence[_Line]) -> None:
+        records, digest = [], self._digest
+        for event, asked, answered in lines:
+            data, digest = seal(event, asked, answered, digest)
+            records.append(Record(event.position, STORED_NAME[type(event)], data))
+        self._store.append(records)
+        self._digest = digest
+
+    def _figures(self) -> Figures:
+        ledger = self.ledger
+        spendable = [None if ledger.root.allocated[d] is None else ledger.spendable(d) for d in DIMENSIONS]
+        least = [ledger.minimum_share(d) for d in DIMENSIONS]
+        return Figures(
+            ledger.pool,
+            (spendable[0], spendable[1], spendable[2]),
+            (least[0], least[1], least[2]),
+            ledger.in_crisis,
+        )
+
+    def _take_snapshot(self, now: dt.datetime) -> None:
+        """Keep the state for a quick restart, and its hash in the log; one that cannot be kept is done without."""
+        self._snapshot_due += SNAPSHOT_EVERY
+        position = self.ledger.position
+        data = snapshot.dump(self.ledger)
+        try:
+            self._store.save_snapshot(position, data)
+        except StoreError as error:
+            log.warning("snapshot_not_kept", position=position, reason=str(error))
+            return
+        command = c.RecordSnapshot(position=position, sha256=snapshot.fingerprint(data), id=f"snapshot-{position}")
+        self._decide(command, encode_command(command), "manager", now)
+
+    def halt(self, reason: str) -> None:
+        """Stop: whatever waits is told, whatever comes is refused."""
+        waiting = self._waiting
+        self._lines, self._waiting, self._questions = [], [], []
+        self._halt(reason, waiting)
+
+    def _halt(self, reason: str, waiting: Sequence[Envelope]) -> None:
+        self.halted = reason
+        log.critical("house_halted", reason=reason)
+        for envelope in waiting:
+            self._refuse(envelope, reason)
+
+    @staticmethod
+    def _refuse(envelope: Envelope, reason: str) -> None:
+        if envelope.reply is not None:
+            answer_all([(envelope.reply, [halted_answer(reason)] * len(envelope.commands))])
+
+
+def halted_answer(reason: str) -> bytes:
+    """What a halted house answers: the command was not done, as far as this house knows."""
+    detail = f"the house has stopped and must be started again: {reason}"
+    return refused("halted", detail)
+
+

@@ -1,0 +1,81 @@
+"""What the people of the house say to one another. Actors only ``tell``; what must be answered carries its reply."""
+
+import datetime as dt
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from tallystick.actors.pending import Answers
+from tallystick.events.amounts import Triple
+from tallystick.events.catalog import Event
+from tallystick.events.commands import Command
+
+MANAGER, ALLOCATOR, TRACKER, ENFORCER, REALLOCATOR = "manager", "allocator", "tracker", "enforcer", "reallocator"
+
+
+class Envelope:
+    """Commands that belong together (one, or up to a thousand), who asks, and who waits for the answers."""
+
+    __slots__ = ("answers", "asked", "by", "commands", "open", "reply")
+
+    def __init__(self, commands: list[Command], asked: list[bytes], by: str, reply: Answers | None) -> None:
+        self.commands = commands
+        self.asked = asked
+        """Each command's bytes, as the log will keep them."""
+        self.by = by
+        self.reply = reply
+        self.answers: list[bytes] = [b""] * len(commands)
+        self.open = 0
+        """How many answers still wait for a specialist's judgement."""
+
+
+class Proposal(msgspec.Struct, frozen=True):
+    """What a specialist wants done. ``answers`` is the question that it answers, where there was one."""
+
+    command: Command
+    by: str
+    answers: "Question | None" = None
+
+
+class Question(msgspec.Struct, frozen=True):
+    """A command that needs judgement before it can be decided, and where its answer goes."""
+
+    command: Command
+    envelope: Any
+    slot: int
+
+
+class Figures(msgspec.Struct, frozen=True):
+    """How the fleet stands after a commit: what a plan must know of the whole."""
+
+    pool: Triple
+    spendable: Triple
+    minimum_share: tuple[int, int, int]
+    in_crisis: bool
+
+
+class Recorded(msgspec.Struct, frozen=True):
+    """A batch that is durable: its events in order, and how the fleet stands after them."""
+
+    events: Sequence[Event]
+    figures: Figures
+
+
+class Tick(msgspec.Struct, frozen=True):
+    """A moment that somebody waited for has come."""
+
+    now: dt.datetime
+
+
+class SurveyWanted(msgspec.Struct, frozen=True):
+    """The reallocator asks the tracker how the agents stand."""
+
+    question: Question | None
+
+
+class Post(msgspec.Struct, frozen=True):
+    """A message and whom it is for."""
+
+    to: str
+    message: Any

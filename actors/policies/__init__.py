@@ -1,0 +1,1 @@
+"""The judgement itself, pure: ranking, fairness, preemption, forecasting, rebalancing."""

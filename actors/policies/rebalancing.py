@@ -1,0 +1,126 @@
+"""Where idle budget should go: idle reclamation, demand, and who draws first (spec 2). Pure: a survey in, moves out."""
+
+from collections.abc import Sequence
+from decimal import Decimal
+from math import ceil
+from typing import NamedTuple
+
+import msgspec
+
+from tallystick.config.settings import Config
+from tallystick.events.accounts import POOL, Money
+from tallystick.events.amounts import DIMENSIONS, Amounts, Triple, split_exactly
+from tallystick.events.commands import Move
+
+
+class Idle(msgspec.Struct, frozen=True):
+    """An agent that has used nothing and held nothing for a while. ``source`` is its parent (or the pool)."""
+
+    agent: str
+    source: str
+    allocated: Triple
+    remaining: Money
+    idle_seconds: float
+
+
+class Hungry(msgspec.Struct, frozen=True):
+    """An agent whose budget will not last: ``lacking`` is what the forecast says it needs beyond what remains.
+
+    ``source_free`` is what its parent has free, None in a dimension that the fleet does not limit.
+    """
+
+    agent: str
+    source: str
+    critical: bool
+    lacking: Money
+    drawn: Money
+    percentage: float
+    source_free: Triple
+
+
+class Fleet(NamedTuple):
+    """What a plan must know of the whole."""
+
+    spendable: Triple
+    minimum_share: Money
+    in_crisis: bool
+
+
+def plan(idle: Sequence[Idle], hungry: Sequence[Hungry], fleet: Fleet, config: Config) -> list[Move]:
+    """One plan of moves. It counts on nothing that it brings back itself: that may repay a debt first.
+
+    1. Idle reclamation: a share of what remains goes back, never below the minimum share.
+    2. Demand: what is lacking, bounded by the pool and by what one agent may draw.
+    3. Priority: critical agents draw first; then the rest, in proportion to need.
+    """
+    moves = [move for agent in idle if (move := _reclaimed(agent, fleet, config)) is not None]
+    needs = {agent.agent: _bounded(agent, fleet, config) for agent in hungry}
+    for source in dict.fromkeys(agent.source for agent in hungry):
+        group = [agent for agent in hungry if agent.source == source]
+        moves += _granted(group, needs, fleet)
+    return moves
+
+
+def _reclaimed(agent: Idle, fleet: Fleet, config: Config) -> Move | None:
+    amount = [0, 0, 0]
+    for d in DIMENSIONS:
+        allocated = agent.allocated[d]
+        if allocated is not None:
+            share = int(agent.remaining[d] * config.reallocation.reclaim_fraction)
+            amount[d] = max(0, min(share, allocated - fleet.minimum_share[d]))
+    if not any(amount):
+        return None
+    reason = f"idle for {int(agent.idle_seconds)} s: {config.reallocation.reclaim_fraction:%} of what remained"
+    return Move(agent.agent, agent.source, _amounts(amount), reason, "idle")
+
+
+def _bounded(agent: Hungry, fleet: Fleet, config: Config) -> Money:
+    """What is lacking, at most what one agent may draw on demand."""
+    need = list(agent.lacking)
+    part = Decimal(config.max_pool_share_percent) / 100
+    for d in DIMENSIONS:
+        spendable = fleet.spendable[d]
+        if spendable is not None:
+            need[d] = max(0, min(need[d], int(spendable * part) - agent.drawn[d]))
+    return (need[0], need[1], need[2])
+
+
+def _granted(group: Sequence[Hungry], needs: dict[str, Money], fleet: Fleet) -> list[Move]:
+    """What one source can give to those who ask it: critical first, then in proportion to need."""
+    free = list(group[0].source_free)
+    given = {agent.agent: [0, 0, 0] for agent in group}
+    for d in DIMENSIONS:
+        first = [agent for agent in group if agent.critical and needs[agent.agent][d]]
+        for agent in first:
+            there = free[d]
+            share = needs[agent.agent][d] if there is None else min(needs[agent.agent][d], there)
+            given[agent.agent][d] = share
+            if there is not None:
+                free[d] = there - share
+        rest = [agent for agent in group if not agent.critical and needs[agent.agent][d]]
+        if not rest or (fleet.in_crisis and rest[0].source == POOL):
+            continue
+        wanted = [needs[agent.agent][d] for agent in rest]
+        there = free[d]
+        shares = wanted if there is None or there >= sum(wanted) else split_exactly(there, wanted)
+        for agent, share in zip(rest, shares, strict=True):
+            given[agent.agent][d] = share
+    moves = []
+    for agent in sorted(group, key=lambda agent: not agent.critical):
+        if any(given[agent.agent]):
+            reason = f"{agent.percentage:.0%} used and the forecast exceeds the allocation"
+            strategy = "priority" if agent.critical else "demand"
+            moves.append(Move(agent.source, agent.agent, _amounts(given[agent.agent]), reason, strategy))
+    return moves
+
+
+def lacking(remaining: Money, rate: tuple[float, float, float], horizon_seconds: float, limits: Triple) -> Money:
+    """What a budget lacks to last ``horizon_seconds`` at ``rate`` units per second."""
+    need = [
+        0 if limits[d] is None else max(0, ceil(rate[d] * horizon_seconds) - remaining[d]) for d in DIMENSIONS
+    ]
+    return (need[0], need[1], need[2])
+
+
+def _amounts(units: list[int]) -> Amounts:
+    return Amounts(*(amount or None for amount in units))

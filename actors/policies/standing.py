@@ -1,0 +1,261 @@
+"""How each agent stands, folded from the recorded events: what judgement needs to know, and no more.
+
+It mirrors the accounts of the law in the figures that plans and forecasts use. A plan is checked again by the law at
+the moment it is applied, so an old view can cost a plan, never money.
+"""
+
+import datetime as dt
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from tallystick.events import catalog as e
+from tallystick.events.accounts import ZERO, Account, Money, minus, money, plus
+from tallystick.events.amounts import DIMENSIONS, Triple
+from tallystick.events.ledger import Ledger
+
+
+class Standing:
+    """One open account as judgement sees it; amounts by dimension in internal units."""
+
+    __slots__ = (
+        "activity_at",
+        "allocated",
+        "consumed",
+        "cover",
+        "delegated",
+        "drawn",
+        "held",
+        "id",
+        "last_report_at",
+        "opened_at",
+        "parent",
+        "priority",
+        "reclaimed",
+        "reports",
+        "warned",
+    )
+
+    def __init__(self, id: str, parent: "Standing | None", priority: str, allocated: Triple, at: dt.datetime) -> None:
+        self.id = id
+        self.parent = parent
+        self.priority = priority
+        self.allocated = allocated
+        self.opened_at = at
+        self.activity_at = at
+        self.last_report_at: dt.datetime | None = None
+        self.consumed = [0, 0, 0]
+        self.held = ZERO
+        self.delegated = ZERO
+        self.cover = ZERO
+        self.drawn = ZERO
+        self.reports = 0
+        self.reclaimed = False
+        self.warned = False
+
+    def source(self, d: int) -> "Standing | None":
+        """Who grants in a dimension: the nearest ancestor that limits it; None for the pool."""
+        above = self.parent
+        while above is not None and above.allocated[d] is None:
+            above = above.parent
+        return above
+
+    def remaining(self, d: int) -> int:
+        """What it may still use of a limited dimension."""
+        return max(0, (self.allocated[d] or 0) - self.delegated[d] - self.consumed[d] - self.held[d])
+
+    def ratio(self) -> float:
+        """consumed / allocated, the largest over the limited dimensions."""
+        most = 0.0
+        for d in DIMENSIONS:
+            allocated = self.allocated[d]
+            if allocated is not None:
+                base, consumed = allocated - self.delegated[d], self.consumed[d]
+                most = max(most, consumed / base if base > 0 else (1.0 if consumed > 0 else 0.0))
+        return most
+
+    @classmethod
+    def of(cls, account: Account, parent: "Standing | None") -> "Standing":
+        """As an account of the law stands."""
+        standing = cls(account.id, parent, account.priority, account.allocated, account.opened_at)
+        standing.activity_at, standing.last_report_at = account.activity_at, account.last_report_at
+        for d in DIMENSIONS:
+            if account.allocated[d] is not None:
+                standing.consumed[d] = account.consumed(d)
+        limits = account.allocated
+        standing.held = _where(limits, (account.held[0], account.held[1], account.held[2]))
+        standing.delegated = _where(limits, account.delegated)
+        standing.cover = _where(limits, minus(account.granted, money(limits)))
+        standing.drawn = account.drawn
+        standing.reports = 0 if account.last_report_at is None else 2
+        standing.reclaimed, standing.warned = account.reclaimed, account.warned
+        return standing
+
+
+class Standings:
+    """All open accounts."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self.agents: dict[str, Standing] = {}
+        self._holds: dict[str, Money] = {}
+        for account in ledger.accounts.values():
+            parent = None if account.parent is None else self.agents.get(account.parent.id)
+            self.agents[account.id] = Standing.of(account, parent)
+        for hold in ledger.holds.values():
+            self._holds[hold.id] = hold.amount
+
+    def fold(self, events: Iterable[e.Event]) -> None:
+        """Follow a recorded batch."""
+        for event in events:
+            step = _STEPS.get(type(event))
+            if step is not None:
+                step(self, event)
+
+    def _used(self, event: "e.UsageReported | e.HoldSettled") -> None:
+        standing = self.agents.get(event.agent)
+        if standing is None:
+            return
+        for d, amount in ((0, event.tokens), (1, event.time_ms), (2, event.cost_nanos)):
+            if amount:
+                payer = standing if standing.allocated[d] is not None else standing.source(d)
+                if payer is not None:
+                    payer.consumed[d] += amount
+        standing.last_report_at = standing.activity_at = event.at
+        standing.reports += 1
+        standing.reclaimed = False
+
+    def _hold_placed(self, event: e.HoldPlaced) -> None:
+        standing = self.agents[event.agent]
+        self._holds[event.hold] = amount = money(event.amount.triple)
+        self._set_aside(standing, amount)
+        standing.activity_at = event.at
+        standing.reclaimed = False
+
+    def _hold_extended(self, event: e.HoldExtended) -> None:
+        self.agents[event.agent].activity_at = event.at
+
+    def _hold_settled(self, event: e.HoldSettled) -> None:
+        self._end_hold(event)
+        self._used(event)
+
+    def _end_hold(self, event: "e.HoldEnded | e.HoldSettled") -> None:
+        self._set_aside(self.agents[event.agent], minus(ZERO, self._holds.pop(event.hold)))
+
+    @staticmethod
+    def _set_aside(standing: Standing, amount: Money) -> None:
+        for d in DIMENSIONS:
+            if amount[d]:
+                payer = standing if standing.allocated[d] is not None else standing.source(d)
+                if payer is not None:
+                    payer.held = plus(payer.held, _in(d, amount[d]))
+
+    def _allocated(self, event: e.BudgetAllocated) -> None:
+        parent = None if event.parent is None else self.agents[event.parent]
+        standing = Standing(event.agent, parent, event.priority, event.amount.triple, event.at)
+        self.agents[standing.id] = standing
+        if event.on_demand:
+            standing.drawn = money(event.amount.triple)
+        self._hand_on(standing, money(event.amount.triple))
+
+    def _drawn(self, event: e.BudgetDrawn) -> None:
+        standing = self._grant(event.agent, money(event.amount.triple))
+        standing.drawn = plus(standing.drawn, money(event.amount.triple))
+        standing.warned = False
+
+    def _returned(self, event: e.BudgetReturned) -> None:
+        units = money(event.amount.triple)
+        standing = self._grant(event.agent, minus(ZERO, units))
+        left = minus(standing.drawn, units)
+        standing.drawn = (max(0, left[0]), max(0, left[1]), max(0, left[2]))
+
+    def _moved(self, event: e.BudgetMoved) -> None:
+        units = money(event.amount.triple)
+        if event.strategy == "idle":
+            self._grant(event.source, minus(ZERO, units)).reclaimed = True
+        else:
+            standing = self._grant(event.target, units)
+            standing.drawn = plus(standing.drawn, units)
+            standing.warned = False
+
+    def _unused_returned(self, event: e.UnusedReturned) -> None:
+        self._grant(event.agent, minus(ZERO, money(event.amount.triple)))
+
+    def _unused_restored(self, event: e.UnusedRestored) -> None:
+        self._grant(event.agent, money(event.amount.triple))
+
+    def _grant(self, agent: str, units: Money) -> Standing:
+        standing = self.agents[agent]
+        limits = standing.allocated
+        standing.allocated = (
+            None if limits[0] is None else limits[0] + units[0],
+            None if limits[1] is None else limits[1] + units[1],
+            None if limits[2] is None else limits[2] + units[2],
+        )
+        self._hand_on(standing, units)
+        return standing
+
+    @staticmethod
+    def _hand_on(standing: Standing, units: Money) -> None:
+        """What an account is granted is no longer its sources' own."""
+        for d in DIMENSIONS:
+            if units[d] and standing.allocated[d] is not None:
+                source = standing.source(d)
+                if source is not None:
+                    source.delegated = plus(source.delegated, _in(d, units[d]))
+
+    def _covered(self, event: e.Covered) -> None:
+        standing = self.agents.get(event.target)
+        if standing is not None:
+            units = money(event.amount.triple)
+            standing.cover = plus(standing.cover, units)
+            self._hand_on(standing, units)
+
+    def _repaid(self, event: e.CoverRepaid) -> None:
+        standing = self.agents.get(event.source)
+        if standing is not None:
+            units = minus(ZERO, money(event.amount.triple))
+            standing.cover = plus(standing.cover, units)
+            self._hand_on(standing, units)
+
+    def _released(self, event: e.BudgetReleased) -> None:
+        standing = self.agents.pop(event.agent)
+        self._hand_on(standing, minus(ZERO, plus(money(standing.allocated), standing.cover)))
+        for d in DIMENSIONS:
+            if standing.allocated[d] is not None:
+                source = standing.source(d)
+                if source is not None:
+                    source.consumed[d] += standing.consumed[d]
+
+    def _warned(self, event: e.ExhaustionWarned) -> None:
+        self.agents[event.agent].warned = True
+
+
+def _where(limits: Triple, values: Money) -> Money:
+    """``values`` in the limited dimensions, zero elsewhere."""
+    return (
+        0 if limits[0] is None else values[0],
+        0 if limits[1] is None else values[1],
+        0 if limits[2] is None else values[2],
+    )
+
+
+def _in(d: int, units: int) -> Money:
+    return (units if d == 0 else 0, units if d == 1 else 0, units if d == 2 else 0)
+
+
+_STEPS: dict[type[e.Event], Callable[[Standings, Any], None]] = {
+    e.UsageReported: Standings._used,
+    e.HoldPlaced: Standings._hold_placed,
+    e.HoldExtended: Standings._hold_extended,
+    e.HoldSettled: Standings._hold_settled,
+    e.HoldEnded: Standings._end_hold,
+    e.BudgetAllocated: Standings._allocated,
+    e.BudgetDrawn: Standings._drawn,
+    e.BudgetReturned: Standings._returned,
+    e.BudgetMoved: Standings._moved,
+    e.UnusedReturned: Standings._unused_returned,
+    e.UnusedRestored: Standings._unused_restored,
+    e.Covered: Standings._covered,
+    e.CoverRepaid: Standings._repaid,
+    e.BudgetReleased: Standings._released,
+    e.ExhaustionWarned: Standings._warned,
+}

@@ -1,0 +1,75 @@
+"""The reallocator: moves idle budget to where it is needed, every few seconds and when it is asked."""
+
+import datetime as dt
+from collections.abc import Sequence
+from typing import Any
+
+from tallystick.actors.messages import MANAGER, REALLOCATOR, TRACKER, Post, Proposal, Question, Recorded, SurveyWanted, Tick
+from tallystick.actors.policies.rebalancing import Fleet, plan
+from tallystick.actors.tracker import Survey
+from tallystick.config.loader import restore
+from tallystick.config.settings import Config
+from tallystick.events import catalog as e
+from tallystick.events import commands as c
+from tallystick.events.commands import EPOCH
+from tallystick.events.ledger import Ledger
+
+
+class Reallocator:
+    """Asks the tracker how the agents stand, and proposes one atomic plan of moves."""
+
+    name = REALLOCATOR
+    follows = frozenset({e.ConfigLoaded, e.BudgetAllocated, e.BudgetReleased})
+
+    def begin(self, ledger: Ledger) -> None:
+        self._config: Config = ledger.rules.config
+        self._open = len(ledger.accounts)
+        self._next = self._after(ledger.now)
+
+    def handle(self, message: Any, now: dt.datetime) -> Sequence[Post]:
+        match message:
+            case Recorded():
+                self._follow(message, now)
+                return []
+            case Tick():
+                if now < self._next:
+                    return []
+                self._next = self._after(now)
+                return [Post(TRACKER, SurveyWanted(None))]
+            case Question():
+                return [Post(TRACKER, SurveyWanted(message))]
+            case Survey():
+                return self._propose(message, now)
+        raise TypeError(f"the reallocator does not know {type(message).__name__}")
+
+    def due_at(self) -> dt.datetime | None:
+        return self._next if self._open and self._config.reallocation.enabled else None
+
+    def _follow(self, recorded: Recorded, now: dt.datetime) -> None:
+        was_open = self._open
+        for event in recorded.events:
+            match event:
+                case e.BudgetAllocated():
+                    self._open += 1
+                case e.BudgetReleased():
+                    self._open -= 1
+                case e.ConfigLoaded():
+                    self._config = restore(event.config)
+        if not was_open:
+            self._next = self._after(now)
+
+    def _after(self, now: dt.datetime) -> dt.datetime:
+        """The next multiple of the interval: the same moments whenever the house was started."""
+        interval = dt.timedelta(seconds=float(self._config.reallocation.interval_seconds))
+        return EPOCH + ((now - EPOCH) // interval + 1) * interval
+
+    def _propose(self, survey: Survey, now: dt.datetime) -> list[Post]:
+        moves = []
+        figures = survey.figures
+        if figures is not None and self._config.reallocation.enabled:
+            fleet = Fleet(figures.spendable, figures.minimum_share, figures.in_crisis)
+            moves = plan(survey.idle, survey.hungry, fleet, self._config)
+        if not moves and survey.question is None:
+            return []
+        command = c.ApplyMoves(moves=moves, id=f"rebalance-{now.isoformat()}")
+        return [Post(MANAGER, Proposal(command, REALLOCATOR, survey.question))]

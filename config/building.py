@@ -1,0 +1,187 @@
+"""Plain values become structures, strictly, and an error says where, what was found and what is allowed.
+
+msgspec checks each single value; walking the structures is done here, because its errors name neither the keys
+of open maps nor lines, and because a file is merged with the defaults on the way.
+"""
+
+from collections.abc import Mapping
+from decimal import Decimal
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
+
+import msgspec
+
+from tallystick.config.errors import ConfigError, KeyPath, Unfit, did_you_mean, nearest, shown
+from tallystick.config.kinds import Bounds, Name
+from tallystick.config.settings import Section
+from tallystick.config.source import Source
+
+S = TypeVar("S", bound=Section)
+
+
+class Builder:
+    """Builds structures from one source.
+
+    ``keep_entries``: the entries of open maps (products, models, budgets per type) are added to those of the
+    defaults; otherwise they are all there is.
+    """
+
+    def __init__(self, source: Source, *, keep_entries: bool = True) -> None:
+        self._source = source
+        self._keep_entries = keep_entries
+
+    def build(self, kind: type[S], over: S | None) -> S:
+        """The structure that the source describes; what it leaves out is taken from ``over``.
+
+        Raises:
+            ConfigError: an unknown or missing key, a wrong value, or values that do not fit together.
+        """
+        return self._section(kind, self._source.tree, over, ())
+
+    def _value(self, kind: Any, value: object, over: Any, path: KeyPath) -> Any:
+        kind, may_be_null = _without_null(kind)
+        if may_be_null and value is None:
+            return None
+        origin = get_origin(kind)
+        if origin is Mapping:
+            return self._entries(get_args(kind)[1], value, over, path)
+        if origin is tuple:
+            return self._items(get_args(kind)[0], value, path)
+        if isinstance(kind, type) and issubclass(kind, Section):
+            return self._section(kind, value, over, path)
+        return self._single(kind, value, path, may_be_null=may_be_null)
+
+    def _section(self, kind: type[S], value: object, over: S | None, path: KeyPath) -> S:
+        given = self._keys_of(value, path)
+        fields = {field.name: field for field in msgspec.structs.fields(kind)}
+        for key in given:
+            if key not in fields:
+                raise self._unknown_key(key, list(fields), path)
+        settled: dict[str, Any] = {}
+        for name, field in fields.items():
+            default = getattr(over, name) if over is not None and kind.merged else field.default
+            if name in given:
+                over_field = None if default is msgspec.NODEFAULT else default
+                settled[name] = self._value(field.type, given[name], over_field, (*path, name))
+            elif default is not msgspec.NODEFAULT:
+                settled[name] = default
+            else:
+                allowed = _words(field.type)
+                raise self._error(f"this key is missing; allowed is {allowed}", (*path, name), allowed=allowed)
+        try:
+            return kind(**settled)
+        except Unfit as unfit:
+            raise self._unfit(unfit, settled, path) from None
+
+    def _entries(self, kind: Any, value: object, over: Mapping[str, Any] | None, path: KeyPath) -> dict[str, Any]:
+        entries = dict(over or {}) if self._keep_entries else {}
+        for key, item in self._keys_of(value, path).items():
+            if item is None:
+                entries.pop(key, None)
+            else:
+                name = self._single(Name, key, (*path, key), may_be_null=False)
+                entries[name] = self._value(kind, item, entries.get(name), (*path, name))
+        return entries
+
+    def _items(self, kind: Any, value: object, path: KeyPath) -> tuple[Any, ...]:
+        if not isinstance(value, list | tuple):
+            raise self._wrong_value(value, "a list", path)
+        return tuple(self._value(kind, item, None, (*path, number)) for number, item in enumerate(value))
+
+    def _single(self, kind: Any, value: object, path: KeyPath, *, may_be_null: bool) -> Any:
+        # A float comes only from JSON that was decoded elsewhere; its shortest text is what was written there.
+        plain = Decimal(repr(value)) if isinstance(value, float) else value
+        try:
+            result = msgspec.convert(plain, kind)
+            if not isinstance(result, Decimal) or _bounds(kind).hold(result):
+                return result
+        except msgspec.ValidationError:
+            pass  # Its words name neither the place nor the entry; ours follow.
+        words = _words(kind)
+        choices = get_args(kind) if get_origin(kind) is Literal else ()
+        raise self._wrong_value(value, f"{words}, or null" if may_be_null else words, path, nearest(value, choices))
+
+    def _keys_of(self, value: object, path: KeyPath) -> dict[str, object]:
+        if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
+            hint = " (leave the key out to keep the defaults)" if value is None else ""
+            raise self._wrong_value(value, f"a map with names as keys{hint}", path)
+        return value
+
+    def _unknown_key(self, key: str, known: list[str], path: KeyPath) -> ConfigError:
+        suggestion = nearest(key, known)
+        allowed = ", ".join(known)
+        place = self._source.keys.get((*path, key))
+        problem = f"unknown key{did_you_mean(suggestion)} (allowed: {allowed})"
+        return self._error(problem, (*path, key), found=key, allowed=allowed, suggestion=suggestion, place=place)
+
+    def _wrong_value(self, value: object, allowed: str, path: KeyPath, suggestion: str | None = None) -> ConfigError:
+        found = shown(value)
+        problem = f"found {found}, allowed is {allowed}{did_you_mean(suggestion)}"
+        return self._error(problem, path, found=found, allowed=allowed, suggestion=suggestion)
+
+    def _unfit(self, unfit: Unfit, settled: Mapping[str, Any], path: KeyPath) -> ConfigError:
+        """Shows the first of the values that the file itself holds: the others are defaults."""
+        keys = list(unfit.allowed)
+        key = next((key for key in keys if self._source.holds((*path, *key))), keys[0])
+        return self._wrong_value(_at(settled, key), unfit.allowed[key], (*path, *key), unfit.suggestion)
+
+    def _error(
+        self,
+        problem: str,
+        path: KeyPath,
+        *,
+        found: str | None = None,
+        allowed: str | None = None,
+        suggestion: str | None = None,
+        place: tuple[int, int] | None = None,
+    ) -> ConfigError:
+        source = self._source
+        return ConfigError(
+            problem,
+            path=path,
+            found=found,
+            allowed=allowed,
+            suggestion=suggestion,
+            file=source.name,
+            place=place or source.place(path),
+        )
+
+
+def _without_null(kind: Any) -> tuple[Any, bool]:
+    """``X | None`` as (X, True), anything else as it is."""
+    if get_origin(kind) in {UnionType, Union}:
+        inner = [part for part in get_args(kind) if part is not NoneType]
+        return inner[0], True
+    return kind, False
+
+
+def _words(kind: Any) -> str:
+    """What is allowed for a kind of value, in words."""
+    if get_origin(kind) is Literal:
+        return f"one of {', '.join(get_args(kind))}"
+    if get_origin(kind) is Annotated:
+        return str(_meta(kind).description)
+    return "true or false" if kind is bool else "a map"
+
+
+def _bounds(kind: Any) -> Bounds:
+    bounds = (_meta(kind).extra or {})["bounds"]
+    assert isinstance(bounds, Bounds)
+    return bounds
+
+
+def _meta(kind: Any) -> msgspec.Meta:
+    return next(note for note in kind.__metadata__ if isinstance(note, msgspec.Meta))
+
+
+def _at(settled: Any, key: KeyPath) -> Any:
+    """What stands at ``key`` inside a structure; None where there is nothing."""
+    for step in key:
+        match settled:
+            case Mapping():
+                settled = settled.get(step)
+            case tuple() if isinstance(step, int):
+                settled = settled[step]
+            case _:
+                settled = getattr(settled, str(step), None)
+    return settled

@@ -1,0 +1,103 @@
+"""What is wrong with a file of settings, said in one line that a person can act on."""
+
+import difflib
+from collections.abc import Iterable, Mapping
+from decimal import Decimal
+
+KeyPath = tuple[str | int, ...]
+"""Where a value stands: keys of maps and numbers (from 0) of list items, from the top of the file."""
+
+_SHOWN_MAX = 60
+
+
+class ConfigError(ValueError):
+    """A file or mapping of settings that cannot be used.
+
+    ``str()`` is one line: ``limits.yml:7:3: enforcement.warn_att: unknown key; did you mean 'warn_at'? (allowed: …)``.
+
+    Attributes:
+        problem: what is wrong, without the place.
+        path: the key's path as people write it (``rules[0].model``), empty where no key is to blame.
+        found, allowed: the offending text and what is allowed instead, where there is such a thing.
+        suggestion: the nearest known word, or None.
+        file, line, column: where it stands, counted from 1; None for a mapping that was never a file.
+    """
+
+    def __init__(
+        self,
+        problem: str,
+        *,
+        path: KeyPath = (),
+        found: str | None = None,
+        allowed: str | None = None,
+        suggestion: str | None = None,
+        file: str | None = None,
+        place: tuple[int, int] | None = None,
+    ) -> None:
+        self.problem = problem
+        self.path = dotted(path)
+        self.found = found
+        self.allowed = allowed
+        self.suggestion = suggestion
+        self.file = file
+        self.line = place[0] if place is not None else None
+        self.column = place[1] if place is not None else None
+        where = ":".join(str(part) for part in (file, self.line, self.column) if part is not None)
+        super().__init__(_one_line(": ".join(part for part in (where, self.path, problem) if part)))
+
+
+class Unfit(ValueError):
+    """Values that are well formed but do not fit together.
+
+    Raised by the structures themselves; whoever knows the file adds the place. ``allowed`` says for each of the keys
+    (relative to the structure) what would fit there; the first that the file itself holds is the one to show.
+    """
+
+    def __init__(self, allowed: Mapping[KeyPath, str], suggestion: str | None = None) -> None:
+        self.allowed = allowed
+        self.suggestion = suggestion
+        super().__init__(" or ".join(f"{dotted(key)}: allowed is {words}" for key, words in allowed.items()))
+
+
+def _one_line(text: str) -> str:
+    """Line breaks and control characters of the file, written out, so that none reaches a terminal."""
+    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
+
+
+def dotted(path: KeyPath) -> str:
+    """A key's path as people write it: ``auto_model_selection.rules[0].model``."""
+    text = ""
+    for step in path:
+        text += f"[{step}]" if isinstance(step, int) else f".{step}" if text else step
+    return text
+
+
+def shown(value: object) -> str:
+    """A value as the file has it, short enough for one line."""
+    match value:
+        case None:
+            text = "nothing (null)"
+        case bool():
+            text = "true" if value else "false"
+        case Decimal() | int() | float():
+            text = str(value)
+        case str():
+            text = f"'{value}'"
+        case dict():
+            text = "a map"
+        case list() | tuple():
+            text = "a list"
+        case _:
+            text = f"a {type(value).__name__}"
+    return text if len(text) <= _SHOWN_MAX else text[: _SHOWN_MAX - 3] + "..."
+
+
+def nearest(word: object, known: Iterable[str]) -> str | None:
+    """The known word that was probably meant, or None."""
+    matches = difflib.get_close_matches(str(word), list(known), n=1)
+    return matches[0] if matches else None
+
+
+def did_you_mean(suggestion: str | None) -> str:
+    """The end of a sentence that suggests a word; empty without one."""
+    return f"; did you mean '{suggestion}'?" if suggestion is not None else ""

@@ -1,0 +1,150 @@
+"""Finds resource-limits.yml, reads it over the defaults, and writes a configuration as the log keeps it."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from tallystick.config.building import Builder
+from tallystick.config.errors import ConfigError, KeyPath
+from tallystick.config.settings import DEFAULT_CONDITION, AutoModelSelection, Config
+from tallystick.config.source import Source, read
+
+ENVIRONMENT_VARIABLE: Final = "TALLYSTICK_CONFIG"
+PROJECT_FILE: Final = Path(".claude/resource-management/resource-limits.yml")
+PACKAGED_FILE: Final = Path(__file__).with_name("resource-limits.yml")
+
+_RULES: Final[KeyPath] = ("rules",)
+_RULES_HOME: Final[KeyPath] = ("auto_model_selection", "rules")
+
+
+def find(explicit: str | None, environ: Mapping[str, str]) -> Path | None:
+    """The file to load: the one that was named, else that of the environment, else the project's; None if there is none.
+
+    A file that was named is not looked for elsewhere: if it is missing, ``load`` says so.
+    """
+    named = explicit or environ.get(ENVIRONMENT_VARIABLE)
+    if named:
+        return Path(named)
+    return PROJECT_FILE if PROJECT_FILE.is_file() else None
+
+
+def load(path: Path | None) -> Config:
+    """The configuration of a file over the defaults, or the packaged one.
+
+    Raises:
+        ConfigError: the file cannot be read, or says something that is not allowed.
+    """
+    file = PACKAGED_FILE if path is None else path
+    return parse(text_of(file), str(file))
+
+
+def text_of(file: Path) -> str:
+    """The text of a file of settings.
+
+    Raises:
+        ConfigError: there is no such file, it may not be read, or it is not UTF-8.
+    """
+    try:
+        return file.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise ConfigError(f"cannot be read: {error.strerror}", file=str(file)) from None
+    except UnicodeDecodeError:
+        raise ConfigError("is not a UTF-8 text", file=str(file)) from None
+
+
+def parse(text: str, name: str) -> Config:
+    """The configuration of a YAML text over the defaults; ``name`` is what errors call the text.
+
+    Raises:
+        ConfigError: the text says something that is not allowed, at a line and a column.
+    """
+    return _over_defaults(read(text, name))
+
+
+def from_mapping(mapping: Mapping[str, Any]) -> Config:
+    """The configuration of a JSON-like mapping over the defaults, as a file with the same content would give it.
+
+    Raises:
+        ConfigError: the mapping says something that is not allowed; there is a key path, but no line.
+    """
+    return _over_defaults(Source(None, dict(mapping)))
+
+
+def restore(mapping: Mapping[str, Any]) -> Config:
+    """The configuration that ``to_mapping`` wrote, for the log: what was in force then, whatever the defaults are now.
+
+    Unlike with ``from_mapping``, no product, model or budget per type is added from the defaults; only a key that did
+    not exist when the mapping was written has its default.
+
+    Raises:
+        ConfigError: the mapping was not written by ``to_mapping``.
+    """
+    return Builder(Source(None, dict(mapping)), keep_entries=False).build(Config, Config())
+
+
+def to_mapping(config: Config) -> dict[str, Any]:
+    """The whole configuration in plain JSON values; decimal numbers are strings, so that nothing is rounded.
+
+    The same configuration always gives the same mapping, also in the order of its keys. An entry of the defaults that
+    the configuration does not have is null, so that ``from_mapping`` gives the configuration back.
+    """
+    written: dict[str, Any] = _plain(config, Config())
+    return written
+
+
+def _over_defaults(source: Source) -> Config:
+    return Builder(_with_whole_rules(_with_rules_at_home(source))).build(Config, Config())
+
+
+def _with_rules_at_home(source: Source) -> Source:
+    """Seed 000 shows ``rules`` at the top level, too: they are moved to ``auto_model_selection``, with their places."""
+    tree = source.tree
+    if not isinstance(tree, dict) or "rules" not in tree:
+        return source
+    section = tree.get("auto_model_selection", {})
+    if isinstance(section, dict) and "rules" in section:
+        problem = "the rules are given twice, here and in auto_model_selection"
+        raise ConfigError(problem, path=_RULES, file=source.name, place=source.keys.get(_RULES))
+    moved = {key: value for key, value in tree.items() if key != "rules"}
+    # What is no map stays as it is, to be refused for what it is.
+    moved["auto_model_selection"] = {**section, "rules": tree["rules"]} if isinstance(section, dict) else section
+    return replace(source, tree=moved, keys=_moved(source.keys), values=_moved(source.values))
+
+
+def _with_whole_rules(source: Source) -> Source:
+    """A list of rules without a default falls through to the packaged ones.
+
+    They are written out, so that what is in force can be read from the configuration alone.
+    """
+    match source.tree:
+        case {"auto_model_selection": {"rules": list() | tuple() as rules} as section, **others}:
+            if not any(isinstance(rule, dict) and rule.get("condition") == DEFAULT_CONDITION for rule in rules):
+                packaged = msgspec.to_builtins(AutoModelSelection().rules)
+                whole = {**section, "rules": [*rules, *packaged]}
+                return replace(source, tree={**others, "auto_model_selection": whole})
+    return source
+
+
+def _moved(places: Mapping[KeyPath, tuple[int, int]]) -> dict[KeyPath, tuple[int, int]]:
+    return {(*_RULES_HOME, *path[1:]) if path[:1] == _RULES else path: place for path, place in places.items()}
+
+
+def _plain(value: Any, default: Any) -> Any:
+    match value:
+        case msgspec.Struct():
+            fields = value.__struct_fields__
+            return {name: _plain(getattr(value, name), getattr(default, name, None)) for name in fields}
+        case Mapping():
+            defaults = default if isinstance(default, Mapping) else {}
+            names = sorted(value.keys() | defaults.keys())
+            return {name: _plain(value.get(name), defaults.get(name)) for name in names}
+        case tuple():
+            return [_plain(item, None) for item in value]
+        case Decimal():
+            # Adding zero makes a negative zero positive: equal numbers are to have equal texts.
+            return format(value.normalize() + 0, "f")
+    return value

@@ -1,0 +1,353 @@
+"""The settings, one strict frozen structure per section of resource-limits.yml, named as its keys are.
+
+What a key means is said in that file, which is packaged beside this one and holds the same defaults: they stand here
+too because the core, which never opens a file, needs them. A test keeps the two equal.
+"""
+
+import itertools
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import ClassVar, Literal
+from zoneinfo import ZoneInfo, available_timezones
+
+import msgspec
+
+from tallystick.config.errors import KeyPath, Unfit, dotted, nearest
+from tallystick.config.kinds import (
+    Count,
+    Dollars,
+    Hours,
+    Minutes,
+    Multiplier,
+    Name,
+    Percent,
+    Positive,
+    PositiveSeconds,
+    PositiveWeight,
+    Priority,
+    Ratio,
+    Seconds,
+    Share,
+    Text,
+    Threshold,
+    Weight,
+)
+from tallystick.events.amounts import COST, Budget, Triple, exact_units
+
+DEFAULT_CONDITION = "default"
+"""The condition of a rule that always holds."""
+
+
+class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A map with known keys. ``merged``: what a file leaves out is taken from the packaged defaults."""
+
+    merged: ClassVar[bool] = True
+
+
+def _check_rising(section: Section, names: tuple[str, ...]) -> None:
+    """Each threshold may equal the next, but not lie above it."""
+    for lower, upper in itertools.pairwise(names):
+        low, high = getattr(section, lower), getattr(section, upper)
+        if low > high:
+            raise Unfit({(lower,): f"at most {upper} ({high})", (upper,): f"at least {lower} ({low})"})
+
+
+class TotalBudget(Section, frozen=True):
+    """What the fleet may spend per period; taken as it is written, so that what is left out is not limited."""
+
+    merged: ClassVar[bool] = False
+
+    tokens: Count | None = None
+    time_seconds: Seconds | None = None
+    cost_usd: Dollars | None = None
+    period: Literal["none", "day", "week", "month"] = "none"
+    rollover: bool = False
+
+    @property
+    def amounts(self) -> Triple:
+        """The total in tokens, milliseconds and nano-dollars; None where it is not limited."""
+        return Budget(self.tokens, self.time_seconds, self.cost_usd).exact("total_budget")
+
+
+class FleetResponse(Section, frozen=True):
+    """Where the pressure of the whole fleet throttles, degrades and stops its agents."""
+
+    throttle_at: Threshold = Decimal("0.90")
+    degrade_at: Threshold = Decimal("0.95")
+    stop_at: Threshold = Decimal("1.00")
+    hysteresis: Share = Decimal("0.05")
+
+    def __post_init__(self) -> None:
+        _check_rising(self, ("throttle_at", "degrade_at", "stop_at"))
+        if self.hysteresis >= self.throttle_at:
+            below, above = f"below throttle_at ({self.throttle_at})", f"above hysteresis ({self.hysteresis})"
+            raise Unfit({("hysteresis",): below, ("throttle_at",): above})
+
+
+class Enforcement(Section, frozen=True):
+    """Where an account's own consumption warns, throttles, degrades and stops it."""
+
+    warn_at: Threshold = Decimal("0.50")
+    throttle_at: Threshold = Decimal("0.75")
+    degrade_at: Threshold = Decimal("0.90")
+    stop_at: Threshold = Decimal("1.00")
+    throttle_rate: Ratio = Decimal("0.5")
+    warn_before_exhaustion_seconds: Seconds = Decimal(120)
+    fleet: FleetResponse = FleetResponse()
+
+    def __post_init__(self) -> None:
+        _check_rising(self, ("warn_at", "throttle_at", "degrade_at", "stop_at"))
+
+
+class Reallocation(Section, frozen=True):
+    """When idle budget is taken back, and to whom it goes."""
+
+    enabled: bool = True
+    interval_seconds: PositiveSeconds = Decimal(10)
+    idle_seconds: PositiveSeconds = Decimal(60)
+    idle_below: Share = Decimal("0.25")
+    reclaim_fraction: Share = Decimal("0.5")
+    demand_above: Share = Decimal("0.80")
+
+
+class Holds(Section, frozen=True):
+    """Amounts set aside before an operation."""
+
+    ttl_seconds: PositiveSeconds = Decimal(300)
+
+
+class AllocationWeights(Section, frozen=True):
+    """What each priority counts for where a total is split by priority."""
+
+    critical: Weight = Decimal("1.0")
+    high: Weight = Decimal("0.75")
+    normal: Weight = Decimal("0.5")
+    low: Weight = Decimal("0.25")
+
+    def __post_init__(self) -> None:
+        if not any((self.critical, self.high, self.normal, self.low)):
+            words = "above 0 for at least one of the four priorities"
+            raise Unfit({(name,): words for name in self.__struct_fields__})
+
+    def of(self, priority: Priority) -> Decimal:
+        """The weight of a priority."""
+        weight: Decimal = getattr(self, priority)
+        return weight
+
+
+class Leases(Section, frozen=True):
+    """How long a task keeps its slot without a sign of life, and how often it is tried."""
+
+    seconds: PositiveSeconds = Decimal(120)
+    max_attempts: Positive = 3
+
+
+class MaxConcurrent(Section, frozen=True):
+    """Slots; None is no limit."""
+
+    total: Count | None = 5
+    per_type: Mapping[Name, Count] = msgspec.field(
+        default_factory=lambda: {"backend-engineer": 2, "frontend-engineer": 2}
+    )
+
+
+class PriorityLevel(Section, frozen=True):
+    """How a level is ranked. ``preempt_lower``: it may take the slot of a running task of a lower level."""
+
+    weight: Weight
+    max_wait_time_minutes: Minutes
+    preempt_lower: bool = False
+
+
+class PriorityLevels(Section, frozen=True):
+    """The four levels, highest first."""
+
+    critical: PriorityLevel = PriorityLevel(Decimal("1.0"), Decimal(0), preempt_lower=True)
+    high: PriorityLevel = PriorityLevel(Decimal("0.75"), Decimal(15))
+    normal: PriorityLevel = PriorityLevel(Decimal("0.5"), Decimal(60))
+    low: PriorityLevel = PriorityLevel(Decimal("0.25"), Decimal(240))
+
+    def of(self, priority: Priority) -> PriorityLevel:
+        """The level of a priority."""
+        level: PriorityLevel = getattr(self, priority)
+        return level
+
+
+class Scoring(Section, frozen=True):
+    """What the three terms of a waiting task's score count for."""
+
+    priority: Weight = Decimal("0.5")
+    wait: Weight = Decimal("0.3")
+    blocking: Weight = Decimal("0.2")
+
+
+class DailyLimits(Section, frozen=True):
+    """Limits of one day in the fleet's time zone; None is no limit."""
+
+    max_tokens_total: Count | None = 2_000_000
+    max_cost_usd: Dollars | None = Decimal(100)
+    alert_at_percent: Percent = Decimal(80)
+
+    @property
+    def max_cost_nanos(self) -> int | None:
+        """The cost limit in nano-dollars."""
+        dollars = self.max_cost_usd
+        return None if dollars is None else exact_units(dollars, COST, "daily_limits.max_cost_usd")
+
+
+class ModelRule(Section, frozen=True):
+    """Where ``condition`` holds, a task runs on ``model`` (an alias of the catalogue)."""
+
+    condition: Text
+    model: Name
+
+
+class AutoModelSelection(Section, frozen=True):
+    """The rules, of which the first that holds wins."""
+
+    rules: tuple[ModelRule, ...] = (
+        ModelRule("task.priority == critical", "opus"),
+        ModelRule("task.estimated_minutes < 30", "haiku"),
+        ModelRule(DEFAULT_CONDITION, "sonnet"),
+    )
+
+
+class Model(Section, frozen=True):
+    """A model of the catalogue: who serves it, under what id, and which alias is the next cheaper one."""
+
+    provider: Name
+    id: Name
+    degrades_to: Name | None = None
+
+
+class Estimates(Section, frozen=True):
+    """When the estimates of an agent type are corrected, and to which percentile of its actuals."""
+
+    over_by_percent: Weight = Decimal(10)
+    over_tasks: Positive = 5
+    percentile: Percent = Decimal(80)
+
+
+class Product(Section, frozen=True):
+    """What one product is granted; None is no limit of its own."""
+
+    priority: Priority | None = None
+    max_concurrent_agents: Count | None = None
+    token_budget_daily: Count | None = None
+    weight: PositiveWeight = Decimal(1)
+    paused: bool = False
+
+
+class WhenTripped(Section, frozen=True):
+    """What a tripped breaker does, and who hears of it."""
+
+    action: Literal["pause_all"] = "pause_all"
+    notify: Name = "ceo"
+    allow_override: bool = True
+
+
+class CircuitBreaker(Section, frozen=True):
+    """Conditions of which each trips the breaker when it becomes true."""
+
+    trip_conditions: tuple[Text, ...] = ("cost_daily_usd > daily_limits.max_cost_usd",)
+    when_tripped: WhenTripped = WhenTripped()
+
+
+class ManualOverride(Section, frozen=True):
+    """What the operator decided by hand."""
+
+    pause_all_agents: bool = False
+    priority_override: Mapping[Name, Priority] = msgspec.field(default_factory=dict)
+
+
+class Config(Section, frozen=True):
+    """Everything that resource-limits.yml says."""
+
+    total_budget: TotalBudget = TotalBudget(60_000_000, None, Decimal(3000), "month")
+    emergency_reserve_percent: Percent = Decimal(10)
+    minimum_share_percent: Percent = Decimal(5)
+    max_pool_share_percent: Percent = Decimal(50)
+    timezone: Name = "UTC"
+    enforcement: Enforcement = Enforcement()
+    reallocation: Reallocation = Reallocation()
+    holds: Holds = Holds()
+    idempotency_hours: Hours = Decimal(24)
+    idempotency_ids_max: Positive = 1_000_000
+    allocation_weights: AllocationWeights = AllocationWeights()
+    leases: Leases = Leases()
+    max_concurrent: MaxConcurrent = MaxConcurrent()
+    token_budgets: Mapping[Name, Positive] = msgspec.field(
+        default_factory=lambda: {
+            "default": 80_000,
+            "architect": 150_000,
+            "backend-engineer": 80_000,
+            "qa-engineer": 60_000,
+        }
+    )
+    token_budget_multiplier: Multiplier = Decimal("1.5")
+    priority_levels: PriorityLevels = PriorityLevels()
+    scoring: Scoring = Scoring()
+    preemption_cooldown_minutes: Minutes = Decimal(10)
+    daily_limits: DailyLimits = DailyLimits()
+    auto_model_selection: AutoModelSelection = AutoModelSelection()
+    models: Mapping[Name, Model] = msgspec.field(
+        default_factory=lambda: {
+            "opus": Model("anthropic", "claude-opus-5-5", "sonnet"),
+            "sonnet": Model("anthropic", "claude-sonnet-5-5", "haiku"),
+            "haiku": Model("anthropic", "claude-haiku-5-5"),
+        }
+    )
+    estimates: Estimates = Estimates()
+    products: Mapping[Name, Product] = msgspec.field(default_factory=dict)
+    circuit_breaker: CircuitBreaker = CircuitBreaker()
+    manual_override: ManualOverride = ManualOverride()
+    notifications: Mapping[Name, tuple[Text, ...]] = msgspec.field(default_factory=lambda: {"ceo": ()})
+    metrics_file: Text | None = None
+
+    def __post_init__(self) -> None:
+        _check_zone(self.timezone)
+        _check_models(self)
+        if "default" not in self.token_budgets:
+            raise Unfit({("token_budgets", "default"): "a budget for the agent types that are not named"})
+        who = self.circuit_breaker.when_tripped.notify
+        if who not in self.notifications:
+            raise _not_among("notifications", self.notifications, who, ("circuit_breaker", "when_tripped", "notify"))
+
+    @property
+    def total(self) -> Triple:
+        """The total budget in tokens, milliseconds and nano-dollars; None where it is not limited."""
+        return self.total_budget.amounts
+
+
+def _check_zone(name: str) -> None:
+    try:
+        ZoneInfo(name)
+    # A name may also be that of a folder, or point outside the data base.
+    except (KeyError, ValueError, OSError):
+        suggestion = nearest(name, available_timezones())
+        words = "a time zone of the IANA data base, such as 'Europe/Zurich'"
+        raise Unfit({("timezone",): words}, suggestion) from None
+
+
+def _check_models(config: Config) -> None:
+    """Rules and ``degrades_to`` name models of the catalogue, and no model degrades to itself by any way round."""
+    models = config.models
+    for number, rule in enumerate(config.auto_model_selection.rules):
+        if rule.model not in models:
+            raise _not_among("models", models, rule.model, ("auto_model_selection", "rules", number, "model"))
+    for alias, model in models.items():
+        if model.degrades_to is not None and model.degrades_to not in models:
+            raise _not_among("models", models, model.degrades_to, ("models", alias, "degrades_to"))
+    for alias in models:
+        way = [alias]
+        while (target := models[way[-1]].degrades_to) is not None and target not in way:
+            way.append(target)
+        if target == alias:
+            words = f"a model that does not lead back ({' -> '.join([*way, alias])})"
+            raise Unfit({("models", passed, "degrades_to"): words for passed in way})
+
+
+def _not_among(section: str, names: Mapping[str, object], name: str, key: KeyPath) -> Unfit:
+    """``key`` names an entry that is not there: a wrong name, or an entry that was taken away."""
+    allowed = {key: f"one of {', '.join(names)}", (section, name): f"an entry, because {dotted(key)} names it"}
+    return Unfit(allowed, nearest(name, names))

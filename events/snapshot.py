@@ -1,0 +1,272 @@
+"""The whole state as bytes, the same bytes for the same state: so that a restart is quick however long the log is.
+
+A snapshot is a cache. Its SHA-256 is in the log (`SnapshotRecorded`); one that does not match is ignored, all can be
+deleted, and ``audit verify`` trusts none.
+"""
+
+import datetime as dt
+import hashlib
+import heapq
+from collections import deque
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+
+from tallystick.config.loader import restore, to_mapping
+from tallystick.config.prices import from_mapping as prices_from_mapping
+from tallystick.config.prices import to_mapping as prices_to_mapping
+from tallystick.events.accounts import ROOT, Account, Closed, Hold, Money
+from tallystick.events.amounts import Amounts, Triple
+from tallystick.events.commands import Priority
+from tallystick.events.ledger import Ledger
+from tallystick.events.rules import Rules
+
+FORMAT = 1
+"""Raised whenever what follows changes its meaning; a snapshot of another format is ignored."""
+
+
+class _Account(msgspec.Struct, array_like=True, gc=False):
+    id: str
+    parent: str | None
+    allocated: Triple
+    opened_at: dt.datetime
+    priority: Priority
+    agent_type: str | None
+    product: str | None
+    workflow: str | None
+    granted: Money
+    free: Money
+    held: Money
+    spent: Money
+    delegated: Money
+    closed: Money
+    borrowed: Money
+    drawn: Money
+    given_back: Money
+    level: int
+    throttle: str | None
+    stopped: str | None
+    warned: bool
+    warning: int | None
+    pool_notice: int
+    activity_at: dt.datetime
+    last_report_at: dt.datetime | None
+    pace_ms: int
+    model: str | None
+    reclaimed: bool
+
+
+class _Hold(msgspec.Struct, array_like=True, gc=False):
+    id: str
+    agent: str
+    amount: Money
+    ttl_ms: int
+    expires_at: dt.datetime
+
+
+class _Closed(msgspec.Struct, array_like=True, gc=False):
+    id: str
+    parent: str
+    priority: Priority
+    allocated: Triple
+    consumed: Triple
+    position: int
+
+
+class _State(msgspec.Struct):
+    format: int
+    position: int
+    now: dt.datetime
+    config: dict[str, Any]
+    configured: bool
+    prices: dict[str, Any]
+    root: _Account
+    reserve: _Account
+    accounts: list[_Account]
+    holds: list[_Hold]
+    spent: Money
+    held: Money
+    opening: Money
+    budget: Triple
+    period_ends: dt.datetime | None
+    response: int
+    paused: str | None
+    reserve_open: bool
+    pool_exhausted_at: int
+    ids: list[str]
+    id_positions: list[int]
+    id_marks: list[tuple[dt.datetime, int]]
+    next_mark: dt.datetime
+    ended: list[tuple[str, str, str]]
+    ended_order: list[tuple[int, str]]
+    released: list[_Closed]
+    released_order: list[tuple[int, str]]
+
+
+_encoder = msgspec.json.Encoder()
+_decoder = msgspec.json.Decoder(_State)
+
+
+def fingerprint(snapshot: bytes) -> str:
+    """The SHA-256 of a snapshot, as the log records it."""
+    return hashlib.sha256(snapshot).hexdigest()
+
+
+def dump(ledger: Ledger) -> bytes:
+    """The state as JSON. The order of open accounts is that of their opening, so equal histories give equal bytes."""
+    rules = ledger.rules
+    return _encoder.encode(
+        _State(
+            format=FORMAT,
+            position=ledger.position,
+            now=ledger.now,
+            config=to_mapping(rules.config),
+            configured=ledger.configured,
+            prices=prices_to_mapping(rules.prices),
+            root=_packed(ledger.root),
+            reserve=_packed(ledger.reserve),
+            accounts=[_packed(account) for account in ledger.accounts.values()],
+            holds=[
+                _Hold(hold.id, hold.account.id, hold.amount, hold.ttl_ms, hold.expires_at)
+                for hold in ledger.holds.values()
+            ],
+            spent=_triple(ledger.spent),
+            held=_triple(ledger.held),
+            opening=ledger.opening,
+            budget=ledger.budget,
+            period_ends=ledger.period_ends,
+            response=ledger.response,
+            paused=ledger.paused,
+            reserve_open=ledger.reserve_open,
+            pool_exhausted_at=ledger.pool_exhausted_at,
+            ids=list(ledger.ids),
+            id_positions=list(ledger.ids.values()),
+            id_marks=list(ledger.id_marks),
+            next_mark=ledger.next_mark,
+            ended=[(hold, agent, how) for hold, (agent, how) in ledger.ended_holds.items()],
+            ended_order=list(ledger.ended_order),
+            released=[
+                _Closed(c.id, c.parent, c.priority, c.allocated.triple, c.consumed.triple, c.position)
+                for c in ledger.released.values()
+            ],
+            released_order=list(ledger.released_order),
+        )
+    )
+
+
+def load(snapshot: bytes) -> Ledger | None:
+    """The state that a snapshot holds; None where it is of another format or damaged."""
+    try:
+        state = _decoder.decode(snapshot)
+    except msgspec.DecodeError:
+        return None
+    if state.format != FORMAT:
+        return None
+    ledger = Ledger()
+    ledger.rules = Rules(restore(state.config), prices_from_mapping(state.prices))
+    ledger.configured = state.configured
+    ledger.position, ledger.now = state.position, state.now
+    _unpack(ledger.root, state.root)
+    _unpack(ledger.reserve, state.reserve)
+    for packed in state.accounts:
+        _open(ledger, packed)
+    ledger.names = sorted(ledger.accounts)
+    for held in state.holds:
+        _hold(ledger, held)
+    ledger.spent, ledger.held, ledger.opening = list(state.spent), list(state.held), state.opening
+    ledger.budget, ledger.period_ends = state.budget, state.period_ends
+    ledger.response, ledger.paused = state.response, state.paused
+    ledger.reserve_open, ledger.pool_exhausted_at = state.reserve_open, state.pool_exhausted_at
+    ledger.ids = dict(zip(state.ids, state.id_positions, strict=True))
+    ledger.id_order, ledger.id_marks = deque(state.ids), deque(state.id_marks)
+    ledger.next_mark = state.next_mark
+    ledger.ended_holds = {hold: (agent, how) for hold, agent, how in state.ended}
+    ledger.ended_order = deque(state.ended_order)
+    ledger.released = {
+        c.id: Closed(c.id, c.parent, c.priority, Amounts(*c.allocated), Amounts(*c.consumed), c.position)
+        for c in state.released
+    }
+    ledger.released_order = deque(state.released_order)
+    ledger.press()
+    return ledger
+
+
+def _packed(account: Account) -> _Account:
+    return _Account(
+        account.id,
+        None if account.parent is None else account.parent.id,
+        account.allocated,
+        account.opened_at,
+        account.priority,
+        account.agent_type,
+        account.product,
+        account.workflow,
+        account.granted,
+        _triple(account.free),
+        _triple(account.held),
+        _triple(account.spent),
+        account.delegated,
+        account.closed,
+        account.borrowed,
+        account.drawn,
+        account.given_back,
+        account.level,
+        None if account.throttle is None else str(account.throttle),
+        account.stopped,
+        account.warned,
+        account.warning,
+        account.pool_notice,
+        account.activity_at,
+        account.last_report_at,
+        account.pace_ms,
+        account.model,
+        account.reclaimed,
+    )
+
+
+def _open(ledger: Ledger, packed: _Account) -> None:
+    parent = ledger.root if packed.parent == ROOT else ledger.accounts[packed.parent or ""]
+    account = Account(
+        packed.id,
+        parent,
+        packed.allocated,
+        packed.opened_at,
+        packed.priority,
+        packed.agent_type,
+        packed.product,
+        packed.workflow,
+    )
+    _unpack(account, packed)
+    ledger.accounts[account.id] = account
+    if parent is not ledger.root:
+        if parent.children is None:
+            parent.children = {}
+        parent.children[account.id] = account
+
+
+def _unpack(account: Account, packed: _Account) -> None:
+    account.allocated, account.granted = packed.allocated, packed.granted
+    account.free, account.held, account.spent = list(packed.free), list(packed.held), list(packed.spent)
+    account.delegated, account.closed = packed.delegated, packed.closed
+    account.borrowed, account.drawn, account.given_back = packed.borrowed, packed.drawn, packed.given_back
+    account.level, account.stopped = packed.level, packed.stopped
+    account.throttle = None if packed.throttle is None else Decimal(packed.throttle)
+    account.warned, account.warning, account.pool_notice = packed.warned, packed.warning, packed.pool_notice
+    account.activity_at, account.last_report_at = packed.activity_at, packed.last_report_at
+    account.pace_ms, account.model, account.reclaimed = packed.pace_ms, packed.model, packed.reclaimed
+
+
+def _hold(ledger: Ledger, packed: _Hold) -> None:
+    account = ledger.accounts[packed.agent]
+    hold = Hold(packed.id, account, packed.amount, packed.ttl_ms, packed.expires_at)
+    ledger.holds[hold.id] = hold
+    if account.holds is None:
+        account.holds = {}
+    account.holds[hold.id] = hold
+    heapq.heappush(ledger.expiries, (hold.expires_at, hold.id))
+
+
+def _triple(values: list[int]) -> Money:
+    return (values[0], values[1], values[2])
+

@@ -1,0 +1,260 @@
+"""The log in one SQLite file: `eventsourcing`'s recorder, with multi-row inserts, a writer's fence and subscriptions.
+
+WAL with ``synchronous=FULL``: a commit is one sync. Two fences stand before the log. A lock on a file beside the
+database keeps a second process out and falls with its holder's death. An epoch in the database, raised by each new
+writer and checked in each commit's own transaction, shuts out a holder that lost the lock without noticing.
+"""
+
+import datetime as dt
+import sqlite3
+import threading
+from collections.abc import Iterator, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from eventsourcing.persistence import (
+    IntegrityError,
+    ListenNotifySubscription,
+    PersistenceError,
+)
+from eventsourcing.sqlite import (
+    SQLiteAggregateRecorder,
+    SQLiteApplicationRecorder,
+    SQLiteConnection,
+    SQLiteConnectionPool,
+    SQLiteCursor,
+    SQLiteDatastore,
+)
+from filelock import FileLock, Timeout
+
+from tallystick.events.store import PAGE, SNAPSHOTS_KEPT, STREAM, Fenced, Record, StoreError, WriterPresent, holder
+
+_GROUPS = (256, 32, 4, 1)
+"""Rows per INSERT: few distinct statements, each prepared once. `sqlite3` gives up the interpreter's lock at every
+step, and another busy thread may keep it for long; a multi-row INSERT is one step."""
+_LOCK_SECONDS = 5
+
+
+class SqliteStore:
+    """A fleet in one SQLite file; see `tallystick.events.store.Store` for what each method promises."""
+
+    def __init__(self, url: str, path: str, writer: bool) -> None:
+        self.url = url
+        self._path = Path(path)
+        if not writer and not self._path.exists():
+            raise StoreError(f"there is no fleet at {url}: the file {path} does not exist")
+        self._lock: FileLock | None = None
+        self._epoch = 0
+        try:
+            if writer:
+                self._take_lock()
+            self._datastore = _Datastore(path)
+            self._log = LogRecorder(self._datastore)
+            self._snapshots = SQLiteAggregateRecorder(self._datastore, events_table_name="snapshots")
+            if writer:
+                self._log.create_table()
+                self._snapshots.create_table()
+                self._take_place()
+            else:
+                self._log.max_notification_id()
+        except (PersistenceError, sqlite3.Error, OSError) as error:
+            self._release_lock()
+            raise StoreError(f"{url} cannot be {'written' if writer else 'read'}: {error}") from error
+
+    def append(self, records: Sequence[Record]) -> None:
+        try:
+            self._log.append(records, self._epoch)
+        except IntegrityError as error:
+            raise Fenced(f"another writer has written to {self.url}: {error}") from error
+        except (PersistenceError, sqlite3.Error, OSError) as error:
+            raise StoreError(f"{self.url} could not be written: {error}") from error
+
+    def read(self, after: int = 0, upto: int | None = None) -> Iterator[Record]:
+        while True:
+            page = self._page(after, upto)
+            yield from page
+            if len(page) < PAGE:
+                return
+            after = page[-1].position
+
+    def record(self, position: int) -> Record | None:
+        page = self._page(position - 1, position)
+        return page[0] if page else None
+
+    def last(self) -> Record | None:
+        try:
+            return self._log.last_record()
+        except (PersistenceError, sqlite3.Error) as error:
+            raise StoreError(f"{self.url} could not be read: {error}") from error
+
+    def save_snapshot(self, position: int, data: bytes) -> None:
+        try:
+            with self._datastore.transaction(commit=True) as cursor:
+                cursor.execute("DELETE FROM snapshots WHERE originator_version>=?", (position,))
+                cursor.execute("INSERT INTO snapshots VALUES (?,?,?,?)", (STREAM, position, "snapshot.v1", data))
+                cursor.execute(
+                    "DELETE FROM snapshots WHERE originator_version NOT IN"
+                    " (SELECT originator_version FROM snapshots ORDER BY originator_version DESC LIMIT ?)",
+                    (SNAPSHOTS_KEPT,),
+                )
+        except (PersistenceError, sqlite3.Error) as error:
+            raise StoreError(f"{self.url}: the snapshot could not be written: {error}") from error
+
+    def snapshots(self) -> list[tuple[int, bytes]]:
+        try:
+            stored = self._snapshots.select_events(STREAM, desc=True)
+        except (PersistenceError, sqlite3.Error):
+            return []  # a snapshot is a cache: one that cannot be read is not there
+        return [(event.originator_version, event.state) for event in stored]
+
+    def subscribe(self, after: int = 0) -> "SqliteSubscription":
+        return SqliteSubscription(self._log, after)
+
+    def close(self) -> None:
+        self._datastore.close()
+        self._release_lock()
+
+    def _page(self, after: int, upto: int | None) -> list[Record]:
+        try:
+            return self._log.page(after, upto)
+        except (PersistenceError, sqlite3.Error) as error:
+            raise StoreError(f"{self.url} could not be read: {error}") from error
+
+    def _take_lock(self) -> None:
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(f"{self._path}.lock", is_singleton=False)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            raise WriterPresent(f"{self.url} is being written by {self._present_holder()}") from None
+        self._lock = lock
+
+    def _present_holder(self) -> str:
+        try:
+            with sqlite3.connect(f"file:{self._path}?mode=ro", uri=True) as connection:
+                row = connection.execute("SELECT holder, since FROM writer").fetchone()
+        except sqlite3.Error:
+            row = None
+        return "another process" if row is None else f"{row[0]} (since {row[1]})"
+
+    def _take_place(self) -> None:
+        """Raise the epoch: whoever wrote before us cannot commit any more."""
+        since = dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
+        with self._datastore.transaction(commit=True) as cursor:
+            cursor.execute(
+                "CREATE TABLE IF NOT EXISTS writer (fleet TEXT PRIMARY KEY, epoch INTEGER, holder TEXT, since TEXT)"
+            )
+            cursor.execute(
+                "INSERT INTO writer VALUES (?, 1, ?, ?) ON CONFLICT (fleet) DO UPDATE"
+                " SET epoch = epoch + 1, holder = excluded.holder, since = excluded.since RETURNING epoch",
+                (STREAM, holder(), since),
+            )
+            self._epoch = cursor.fetchone()[0]
+
+    def _release_lock(self) -> None:
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
+
+
+class LogRecorder(SQLiteApplicationRecorder):
+    """The library's application recorder: the originator's version is the position in the fleet's one stream."""
+
+    def __init__(self, datastore: SQLiteDatastore) -> None:
+        super().__init__(datastore)
+        self._listeners: set[threading.Event] = set()
+
+    def append(self, records: Sequence[Record], epoch: int) -> None:
+        """One transaction: the writer's place is checked, the rows are inserted, the commit is synced."""
+        with self.datastore.transaction(commit=True) as cursor:
+            cursor.execute("SELECT epoch FROM writer")
+            row = cursor.fetchone()
+            if row is None or row[0] != epoch:
+                raise IntegrityError("the writer's place was taken over")
+            self._insert_rows(cursor, records)
+        for listener in tuple(self._listeners):
+            listener.set()
+
+    def _insert_rows(self, cursor: SQLiteCursor, records: Sequence[Record]) -> None:
+        start, total = 0, len(records)
+        for group in _GROUPS:
+            statement = _insert(self.events_table_name, group)
+            while total - start >= group:
+                values: list[Any] = []
+                for position, name, data in records[start : start + group]:
+                    values += (STREAM, position, name, data)
+                cursor.execute(statement, values)
+                start += group
+
+    def page(self, after: int, upto: int | None) -> list[Record]:
+        """Up to ``PAGE`` records behind ``after``, in the order of their positions."""
+        condition = "" if upto is None else "AND originator_version<=?"
+        parameters: list[Any] = [STREAM, after, *([] if upto is None else [upto]), PAGE]
+        with self.datastore.transaction(commit=False) as cursor:
+            cursor.execute(
+                f"SELECT originator_version, topic, state FROM {self.events_table_name} WHERE originator_id=?"
+                f" AND originator_version>? {condition} ORDER BY originator_version LIMIT ?",
+                parameters,
+            )
+            return [Record(*row) for row in cursor.fetchall()]
+
+    def last_record(self) -> Record | None:
+        with self.datastore.transaction(commit=False) as cursor:
+            cursor.execute(
+                f"SELECT originator_version, topic, state FROM {self.events_table_name} WHERE originator_id=?"
+                " ORDER BY originator_version DESC LIMIT 1",
+                (STREAM,),
+            )
+            row = cursor.fetchone()
+            return None if row is None else Record(*row)
+
+    def listen(self, event: threading.Event) -> None:
+        self._listeners.add(event)
+
+    def unlisten(self, event: threading.Event) -> None:
+        self._listeners.discard(event)
+
+
+class SqliteSubscription(ListenNotifySubscription[LogRecorder]):
+    """The library's subscription, woken within this process at every commit."""
+
+    def __init__(self, recorder: LogRecorder, after: int) -> None:
+        super().__init__(recorder=recorder, gt=after)
+        recorder.listen(self._has_been_notified)
+        self._has_been_notified.set()
+
+    def __iter__(self) -> Iterator[Record]:  # type: ignore[override]
+        for notification in iter(self.__next__, None):
+            yield Record(notification.originator_version, notification.topic, notification.state)
+
+    def stop(self) -> None:
+        super().stop()
+        self._recorder.unlisten(self._has_been_notified)
+
+
+class _Datastore(SQLiteDatastore):
+    def __init__(self, path: str) -> None:
+        super().__init__(path, originator_id_type="text")
+        self.pool.close()
+        self.pool = _Pool(db_name=path)
+
+
+class _Pool(SQLiteConnectionPool):
+    """Connections that keep their prepared statements, and that sync at every commit whatever the build's default."""
+
+    def _create_connection(self) -> SQLiteConnection:
+        connection = sqlite3.connect(
+            self.db_name, check_same_thread=False, isolation_level=None, timeout=_LOCK_SECONDS, cached_statements=64
+        )
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("PRAGMA synchronous=FULL")
+        connection.row_factory = sqlite3.Row
+        return SQLiteConnection(connection, max_age=None)
+
+
+@cache
+def _insert(table: str, rows: int) -> str:
+    return f"INSERT INTO {table} VALUES " + ",".join(["(?,?,?,?)"] * rows)
+
+

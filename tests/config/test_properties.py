@@ -1,0 +1,172 @@
+"""Whatever the settings are, they survive being written and read; whatever a text is, it loads or is refused in a line."""
+
+from collections.abc import Mapping
+from decimal import Decimal
+from types import UnionType
+from typing import Any, Literal, Union, get_args, get_origin
+
+import msgspec
+import yaml
+from hypothesis import given, reject, settings
+from hypothesis import strategies as st
+
+from tallystick.config import prices
+from tallystick.config.errors import ConfigError, Unfit
+from tallystick.config.kinds import Bounds
+from tallystick.config.loader import from_mapping, parse, restore, to_mapping
+from tallystick.config.settings import (
+    AutoModelSelection,
+    CircuitBreaker,
+    Config,
+    Enforcement,
+    FleetResponse,
+    Model,
+    ModelRule,
+    Section,
+    WhenTripped,
+)
+from tallystick.events.amounts import AMOUNT_MAX
+
+NAMES = st.text(st.characters(codec="utf-8", categories=("L", "N", "P")), min_size=1, max_size=8)
+RISING = {
+    Enforcement: ("warn_at", "throttle_at", "degrade_at", "stop_at"),
+    FleetResponse: ("throttle_at", "degrade_at", "stop_at"),
+}
+
+
+def values(kind: Any) -> st.SearchStrategy[Any]:
+    """Values of a kind of setting, from the kind itself."""
+    origin, arguments = get_origin(kind), get_args(kind)
+    if origin in {UnionType, Union}:
+        return st.none() | values(arguments[0])
+    if origin is Mapping:
+        return st.dictionaries(NAMES, values(arguments[1]), max_size=3)
+    if origin is tuple:
+        return st.lists(values(arguments[0]), max_size=3).map(tuple)
+    if origin is Literal:
+        return st.sampled_from(arguments)
+    if kind is bool:
+        return st.booleans()
+    if isinstance(kind, type) and issubclass(kind, Section):
+        return sections(kind)
+    return singles(kind)
+
+
+def singles(kind: Any) -> st.SearchStrategy[Any]:
+    plain = get_args(kind)[0]
+    meta = next(note for note in kind.__metadata__ if isinstance(note, msgspec.Meta))
+    if plain is int:
+        return st.integers(int(meta.ge or 0), AMOUNT_MAX)
+    if plain is str:
+        return NAMES
+    assert meta.extra is not None
+    bounds: Bounds = meta.extra["bounds"]
+    return st.decimals(bounds.least, bounds.most, places=bounds.decimals).filter(bounds.hold)
+
+
+def sections(kind: type[Section]) -> st.SearchStrategy[Section]:
+    def fitting(drawn: dict[str, Any]) -> Section:
+        rising = RISING.get(kind, ())
+        drawn.update(zip(rising, sorted(drawn[name] for name in rising), strict=True))
+        try:
+            return kind(**drawn)
+        except Unfit:
+            reject()
+
+    fields = {field.name: values(field.type) for field in msgspec.structs.fields(kind)}
+    return st.fixed_dictionaries(fields).map(fitting)
+
+
+MUST_FIT = ("timezone", "models", "auto_model_selection", "notifications", "circuit_breaker")
+FREE = st.fixed_dictionaries(
+    {field.name: values(field.type) for field in msgspec.structs.fields(Config) if field.name not in MUST_FIT}
+)
+
+
+@st.composite
+def configs(draw: st.DrawFn) -> Config:
+    """Any configuration: each key drawn from its kind, but for those that must fit together."""
+    aliases = draw(st.lists(NAMES, min_size=1, max_size=4, unique=True))
+    following: list[str | None] = [*aliases[1:], None]
+    rules = draw(st.lists(st.builds(ModelRule, NAMES, st.sampled_from(aliases)), max_size=3))
+    notifications = draw(st.dictionaries(NAMES, st.lists(NAMES, max_size=2).map(tuple), min_size=1, max_size=3))
+    notified = draw(st.sampled_from(sorted(notifications)))
+    free = draw(FREE)
+    free["token_budgets"]["default"] = 1
+    return Config(
+        timezone=draw(st.sampled_from(["UTC", "Europe/Zurich", "America/St_Johns"])),
+        models={
+            alias: Model(draw(NAMES), draw(NAMES), draw(st.sampled_from([None, after])))
+            for alias, after in zip(aliases, following, strict=True)
+        },
+        auto_model_selection=AutoModelSelection((*rules, ModelRule("default", aliases[0]))),
+        notifications=notifications,
+        circuit_breaker=CircuitBreaker(tuple(draw(st.lists(NAMES, max_size=2))), WhenTripped(notify=notified)),
+        **free,
+    )
+
+
+@settings(max_examples=50, deadline=None)
+@given(configs())
+def test_a_configuration_survives_being_written_and_read(config: Config) -> None:
+    written = to_mapping(config)
+    stored = msgspec.json.decode(msgspec.json.encode(written))
+    assert stored == written
+    assert from_mapping(stored) == config
+    assert restore(stored) == config
+    assert to_mapping(restore(stored)) == written
+
+
+@settings(max_examples=50, deadline=None)
+@given(configs())
+def test_a_configuration_survives_a_yaml_file(config: Config) -> None:
+    assert parse(yaml.safe_dump(to_mapping(config), allow_unicode=True), "limits.yml") == config
+
+
+@settings(deadline=None)
+@given(st.dictionaries(NAMES, st.builds(prices.ModelPrice, *[st.integers(0, 10**18)] * 3), max_size=4))
+def test_a_price_list_survives_being_written_and_read(models: dict[str, prices.ModelPrice]) -> None:
+    written = prices.to_mapping(prices.PriceList(models))
+    assert prices.from_mapping(written) == prices.PriceList(models)
+    assert prices.parse(yaml.safe_dump({"prices": written}), "prices.yml") == prices.PriceList(models)
+
+
+PLAIN = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.decimals() | st.text(max_size=8),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(Config.__struct_fields__) | NAMES, inner)
+    ),
+    max_leaves=12,
+)
+
+
+@settings(deadline=None)
+@given(st.dictionaries(st.sampled_from(Config.__struct_fields__) | NAMES, PLAIN, max_size=4))
+def test_any_mapping_loads_or_is_refused_in_one_line(mapping: dict[str, Any]) -> None:
+    try:
+        config = from_mapping(mapping)
+    except ConfigError as error:
+        refused = str(error)
+    else:
+        assert from_mapping(to_mapping(config)) == config
+        return
+    assert refused.isprintable()
+
+
+@settings(deadline=None)
+@given(st.text(st.sampled_from("ab: -[]{}#&*!|>'\"%@`,?\n\t\\\x00\ufeff0.1_e~<=")) | st.text())
+def test_any_text_loads_or_is_refused_in_one_line(text: str) -> None:
+    try:
+        parse(text, "limits.yml")
+    except ConfigError as error:
+        refused = str(error)
+    else:
+        return
+    assert refused.isprintable()
+
+
+def test_the_bounds_of_a_number_cost_nothing_to_look_at_however_it_is_written() -> None:
+    bounds = Bounds(0, 10, above=False, decimals=9)
+    huge = ["1E+999999", "1E-999999", "9" * 40, "0." + "0" * 40 + "1", "NaN", "-Infinity", "-1", "10.0000000001"]
+    assert not any(bounds.hold(Decimal(text)) for text in huge)
+    assert all(bounds.hold(Decimal(text)) for text in ("0", "10", "10.0000000000", "0.000000001"))

@@ -1,0 +1,86 @@
+"""Whatever is asked, in whatever order: the law holds after every step."""
+
+from hypothesis import HealthCheck, given, settings
+
+from tallystick.events import catalog as e
+from tallystick.events.evolve import evolve
+from tallystick.events.ledger import Ledger
+from tests.books import DIMENSIONS, Books
+from tests.law import Law, dump
+from tests.strategies import Step, commands
+
+PROFILE = settings(
+    max_examples=1500, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck), print_blob=False
+)
+
+
+def run(steps: list[Step]) -> Law:
+    """The whole sequence, with the second set of books beside it."""
+    law, books = Law(), Books()
+    for command, seconds in steps:
+        law.wait(seconds)
+        law.when(command)
+        for number, event in enumerate(law.decided.events):
+            books.keep(event)
+            _check_event(books, event)
+            if number < law.decided.own and isinstance(event, e.HoldEnded | e.PeriodRenewed):
+                books.respond()
+        books.respond()
+        _check_state(books, law.ledger)
+    return law
+
+
+def _check_event(books: Books, event: e.Event) -> None:
+    """Nothing that is given back goes below the minimum share."""
+    if isinstance(event, e.BudgetReturned) or (isinstance(event, e.BudgetMoved) and event.strategy == "idle"):
+        agent = event.agent if isinstance(event, e.BudgetReturned) else event.source
+        for d in DIMENSIONS:
+            if event.amount.triple[d]:
+                assert (books.allocated[agent][d] or 0) >= books.minimum_share(d)
+
+
+def _check_state(books: Books, ledger: Ledger) -> None:
+    assert ledger.accounts.keys() == books.parent.keys()
+    assert ledger.holds.keys() == books.holds.keys()
+    assert ledger.spent == books.used
+    assert ledger.response == books.response
+    for name, account in ledger.accounts.items():
+        assert list(account.allocated) == books.allocated[name], name
+        for d in DIMENSIONS:
+            if account.allocated[d] is None:
+                continue
+            assert account.free[d] == books.at("free", name, d) >= 0, (name, d)
+            assert account.held[d] == books.at("held", name, d), (name, d)
+            assert account.consumed(d) == books.at("spent", name, d), (name, d)
+            assert account.granted[d] == books.granted(name, d), (name, d)
+        assert account.level == books.level(name), name
+    for d in DIMENSIONS:
+        total = ledger.root.allocated[d]
+        if total is None:
+            continue
+        pool, reserve, overdraft = ledger.pool[d], ledger.in_reserve[d], ledger.overdraft[d]
+        assert pool == books.at("free", "fleet", d) >= 0
+        assert reserve == books.at("free", "reserve", d) >= 0
+        assert overdraft == books.overdraft[d] >= 0
+        assert total + books.overdraft[d] == books.granted("fleet", d) + books.at("free", "reserve", d)
+        assert not (pool and overdraft)
+        # What comes back refills the reserve before the pool.
+        assert reserve == ledger.reserve_size(d) or not pool
+
+
+@PROFILE
+@given(commands())
+def test_the_law_holds_and_a_second_set_of_books_agrees_after_every_step(steps: list[Step]) -> None:
+    run(steps)
+
+
+@settings(PROFILE, max_examples=40)
+@given(commands())
+def test_a_replay_of_the_log_gives_the_same_state_and_the_same_decisions(steps: list[Step]) -> None:
+    first, again = run(steps), run(steps)
+    assert first.log == again.log
+    ledger = Ledger()
+    for event in first.log:
+        evolve(ledger, event)
+    assert dump(ledger) == dump(first.ledger)
+    assert [event.position for event in first.log] == list(range(1, len(first.log) + 1))

@@ -1,0 +1,295 @@
+"""Random sequences of commands, valid and not, for the law and for the people who serve it.
+
+``commands()`` yields lists of (command, seconds to wait before it); the first one puts a configuration in force. Every
+command has an id, and a hold is named by the id of its `Reserve`, so that a list means the same wherever it is run.
+"""
+
+from collections.abc import Callable, Sequence
+from decimal import Decimal
+from random import Random
+from typing import Any
+
+from hypothesis import strategies as st
+
+from tallystick.events import commands as c
+from tallystick.events.amounts import Amounts, Budget
+
+Step = tuple[c.Command, float]
+
+AGENTS = ("ann", "bob", "cyd", "dee")
+SUB_AGENTS = ("ann/1", "ann/2", "bob/1", "ann/1/a")
+NAMES = (*AGENTS, *SUB_AGENTS)
+PARENTS = {"ann/1": "ann", "ann/2": "ann", "bob/1": "bob", "ann/1/a": "ann/1"}
+WEIRD_NAMES = ("nobody", "pool", "fleet", "reserve", "overdraft", "bell\a")
+WAITS = (*(0.0, 0.0, 0.25, 1.0, 7.0, 30.0, 61.0) * 3, 300.0, 3_600.0, 90_000.0)
+
+_TOKENS = (0, 1, 3, 10, 50, 90, 99, 100, 100, 250, 400, 500, 900, 1_000, 2_500)
+_SECONDS = tuple(Decimal(text) for text in ("0", "0.001", "1", "12.5", "60", "100", "450"))
+_DOLLARS = tuple(Decimal(text) for text in ("0", "0.000000001", "0.01", "0.3", "1", "2.5", "4", "10"))
+_BAD = tuple(Decimal(text) for text in ("-1", "NaN", "Infinity", "-Infinity", "1E+30", "1E-30"))
+_RATES = tuple(Decimal(text) for text in ("0.5", "0.1", "1", "0.3", "0", "-1", "NaN", "2"))
+_WEIGHTS = tuple(Decimal(text) for text in ("0", "1", "1", "0.3", "2.5", "7", "1", "-1", "NaN"))
+_TTLS = (*[None] * 20, *[Decimal(100_000)] * 5, *[Decimal(1)] * 3, Decimal("0.5"), Decimal(0), Decimal("NaN"))
+_PRICES = {"claude-opus-5-5": {"input": 5, "output": 25}, "other": {"input": 1, "output": "0.3"}}
+
+
+def budget(dice: Random, weird: bool = True, of: Sequence[int] = _TOKENS) -> Budget:
+    """Any subset of the dimensions; seldom something that is no amount."""
+    names = dice.choice(("t", "t", "t", "t", "t", "t", "t", "c", "s", "tc", "tc", "ts", "cs", "tcs"))
+    tokens = dice.choice(of) if "t" in names else None
+    seconds = dice.choice(_SECONDS) if "s" in names else None
+    cost = dice.choice(_DOLLARS) if "c" in names else None
+    if weird and not dice.randint(0, 29):
+        return dice.choice(
+            (
+                Budget(),
+                Budget(dice.choice((-1, 10**30)), seconds, cost),
+                Budget(tokens, dice.choice(_BAD), cost),
+                Budget(tokens, seconds, dice.choice(_BAD)),
+            )
+        )
+    return Budget(tokens, seconds, cost)
+
+
+def configuration(dice: Random) -> dict[str, Any]:
+    """Small fleets, in which every line is soon crossed."""
+    total: dict[str, Any] = {"period": dice.choice(("none", "none", "none", "day", "week", "month"))}
+    total["rollover"] = dice.random() < 0.5
+    limits = dice.choice(("t", "t", "t", "tc", "tcs", "cs", ""))
+    if "t" in limits:
+        total["tokens"] = dice.choice((0, 500, 1_000, 1_000, 2_000, 3_000, 3_000, 3_000))
+    if "c" in limits:
+        total["cost_usd"] = dice.choice(("1", "5", "10"))
+    if "s" in limits:
+        total["time_seconds"] = dice.choice((100, 600))
+    degrade_at, stop_at = dice.choice((("0.9", 1), ("0.9", 1), ("0.9", "0.95"), (1, "1.2")))
+    above = dice.choice(("0.9", "0.9", "1.3"))
+    return {
+        "total_budget": total,
+        "emergency_reserve_percent": dice.choice((10, 10, 10, 0, 0, 0, 33, 100)),
+        "minimum_share_percent": dice.choice((5, 5, 40)),
+        "max_pool_share_percent": dice.choice((50, 100, 100)),
+        "timezone": dice.choice(("UTC", "Europe/Zurich", "America/Sao_Paulo")),
+        "idempotency_ids_max": dice.choice((1_000_000, 1_000_000, 3)),
+        "enforcement": {
+            "degrade_at": degrade_at,
+            "stop_at": stop_at,
+            "fleet": {"throttle_at": above, "degrade_at": max(above, "0.95"), "stop_at": max(above, "1")},
+        },
+        "manual_override": {"pause_all_agents": not dice.randint(0, 19)},
+        "products": {"shop": {"paused": not dice.randint(0, 3)}},
+        "daily_limits": {"max_tokens_total": None, "max_cost_usd": None},
+    }
+
+
+class Seen:
+    """What a sequence has asked for so far: the ids worth naming again, whether or not they were granted."""
+
+    def __init__(self) -> None:
+        self.agents: list[str] = []
+        self.holds: list[str] = []
+
+
+def _agent(dice: Random, seen: Seen) -> str:
+    """Mostly one that was opened, sometimes another, seldom one that nobody may have."""
+    kind = dice.randint(0, 19)
+    if kind == 0:
+        return dice.choice(WEIRD_NAMES)
+    return dice.choice(seen.agents) if kind > 2 and seen.agents else dice.choice(NAMES)
+
+
+def _allocate(dice: Random, seen: Seen) -> c.Command:
+    agent = dice.choice(NAMES) if dice.randint(0, 3) else _agent(dice, seen)
+    parent = PARENTS.get(agent) if dice.randint(0, 9) else dice.choice((None, *NAMES))
+    return c.AllocateBudget(
+        agent=agent,
+        budget=budget(dice),
+        parent=parent,
+        priority=dice.choice(c.PRIORITIES),
+        product=dice.choice((None, None, "shop")),
+    )
+
+
+def _open(dice: Random, seen: Seen) -> c.Command:
+    """An account as most are: under its usual parent, and small enough to be granted."""
+    agent = dice.choice([name for name in NAMES if name not in seen.agents] or NAMES)
+    parent = PARENTS.get(agent)
+    seen.agents.append(agent)
+    return c.AllocateBudget(
+        agent=agent,
+        budget=budget(dice, weird=False, of=(10, 50, 100) if parent in seen.agents else (100, 250, 400)),
+        parent=parent if parent in seen.agents else None,
+        priority=dice.choice(c.PRIORITIES),
+    )
+
+
+def _allocate_several(dice: Random, seen: Seen) -> c.Command:
+    total = budget(dice)
+    match dice.randint(0, 2):
+        case 0:
+            return c.AllocateEqual(agents=[dice.choice(NAMES) for _ in range(dice.randint(0, 3))], total=total)
+        case 1:
+            weights = {dice.choice(NAMES): dice.choice(_WEIGHTS) for _ in range(dice.randint(0, 3))}
+            return c.AllocateProportional(weights=weights, total=total)
+        case _:
+            named = {dice.choice(NAMES): dice.choice(c.PRIORITIES) for _ in range(dice.randint(0, 3))}
+            return c.AllocateByPriority(agents=named, total=total)
+
+
+def _draw_on_pool(dice: Random, seen: Seen) -> c.Command:
+    agent, amount = _agent(dice, seen), budget(dice)
+    if dice.random() < 0.5:
+        return c.AllocateFromPool(agent=agent, request=amount)
+    return c.BorrowFromPool(agent=agent, amount=amount)
+
+
+def _return(dice: Random, seen: Seen) -> c.Command:
+    return c.ReturnToPool(agent=_agent(dice, seen), amount=budget(dice))
+
+
+def _report(dice: Random, seen: Seen) -> c.Command:
+    agent = _agent(dice, seen)
+    if dice.randint(0, 3):
+        return c.ReportUsage(agent=agent, usage=budget(dice))
+    return c.ReportUsage(
+        agent=agent,
+        usage=dice.choice((None, budget(dice))),
+        model=dice.choice((None, "haiku", "claude-opus-5-5", "claude-unknown", "other")),
+        input_tokens=dice.choice((None, 0, 10, 5_000, -1, 2**63 - 1)),
+        output_tokens=dice.choice((None, 0, 7, 2**63 - 1)),
+        cached_tokens=dice.choice((None, 0, 5, 11)),
+    )
+
+
+def _reserve(dice: Random, seen: Seen) -> c.Command:
+    ttl = dice.choice(_TTLS)
+    return c.Reserve(agent=_agent(dice, seen), estimate=budget(dice, of=(0, 1, 10, 10, 50, 100, 400)), ttl_seconds=ttl)
+
+
+def _end_hold(dice: Random, seen: Seen) -> c.Command:
+    name = dice.choice((*seen.holds, "no-such-hold")[-4:] if dice.randint(0, 9) else ("no-such-hold",))
+    match dice.randint(0, 3):
+        case 0:
+            return c.CancelHold(hold=name)
+        case 1:
+            return c.Heartbeat(hold=name)
+        case _:
+            return c.Settle(hold=name, usage=budget(dice))
+
+
+def _order(dice: Random, seen: Seen) -> c.Command:
+    agent = _agent(dice, seen)
+    match dice.randint(0, 4):
+        case 0:
+            return c.Stop(agent=agent, reason="a test")
+        case 1:
+            return c.Throttle(agent=agent, rate=dice.choice(_RATES))
+        case 2:
+            return c.WarnAgent(agent=agent, exhausted_in_seconds=90, method="average")
+        case _:
+            return c.Resume(agent=agent)
+
+
+def _release(dice: Random, seen: Seen) -> c.Command:
+    return c.ReleaseBudget(agent=_agent(dice, seen))
+
+
+def _operate(dice: Random, seen: Seen) -> c.Command:
+    match dice.randint(0, 7):
+        case 0:
+            return c.PauseAll(reason="a test")
+        case 1:
+            return c.ResumeAll()
+        case 2:
+            return c.ReleaseReserve(reason="a test")
+        case 3:
+            return c.LoadConfig(config=configuration(dice))
+        case 4:
+            return c.LoadPrices(prices=dice.choice((_PRICES, {}, {"x": {"input": -1}})))
+        case _:
+            given = budget(dice)
+            names = dice.sample(("tokens", "time_seconds", "cost_usd"), dice.randint(0, 3))
+            change = {name: getattr(given, name) for name in names}
+            return c.SetTotalBudget(budget=c.BudgetChange(**change))
+
+
+def _clock(dice: Random, seen: Seen) -> c.Command:
+    return c.ExpireHolds() if dice.random() < 0.5 else c.RenewPeriod()
+
+
+def _moves(dice: Random, seen: Seen) -> c.Command:
+    moves = []
+    for _ in range(dice.randint(0, 4)):
+        agent = _agent(dice, seen)
+        other = PARENTS.get(agent, "pool") if dice.randint(0, 9) else dice.choice(("pool", *NAMES))
+        strategy = dice.choice(("idle", "demand", "priority"))
+        source, target = (agent, other) if strategy == "idle" else (other, agent)
+        amount = Amounts(*budget(dice, weird=False).exact("amount"))
+        if dice.randint(0, 19) == 0:
+            amount = Amounts(tokens=-5)
+        moves.append(c.Move(source=source, target=target, amount=amount, reason="a test", strategy=strategy))
+    return c.ApplyMoves(moves=moves)
+
+
+def _look(dice: Random, seen: Seen) -> c.Command:
+    match dice.randint(0, 3):
+        case 0:
+            return c.GetStatus(agent=_agent(dice, seen))
+        case 1:
+            return c.GetGlobalStatus(limit=dice.randint(0, 3), after=dice.choice((None, "ann", "zz")))
+        case 2:
+            return c.CheckEnforcement(agent=_agent(dice, seen))
+        case _:
+            return c.Heartbeat(agent=_agent(dice, seen))
+
+
+_MAKERS: tuple[Callable[[Random, Seen], c.Command], ...] = (
+    _allocate,
+    _allocate,
+    _allocate,
+    _allocate_several,
+    _draw_on_pool,
+    _draw_on_pool,
+    _return,
+    _report,
+    _report,
+    _report,
+    _report,
+    _reserve,
+    _reserve,
+    _end_hold,
+    _end_hold,
+    _order,
+    _release,
+    _operate,
+    _clock,
+    _moves,
+    _look,
+)
+
+
+def steps_of(seed: int, kept: Sequence[bool]) -> list[Step]:
+    """One step per ``True``; the first is a configuration, and the next few open accounts."""
+    steps: list[Step] = []
+    seen = Seen()
+    for number, is_kept in enumerate((True, *kept)):
+        # Nothing is guarded by these numbers; a step has its own, so that leaving one out changes no other.
+        dice = Random(f"{seed}/{number}")  # noqa: S311
+        if not is_kept:
+            continue
+        make = _open if number <= _OPENING else dice.choice(_MAKERS)
+        command = make(dice, seen) if number else c.LoadConfig(config=configuration(dice))
+        command.id = f"c{number}"
+        if isinstance(command, c.Reserve):
+            seen.holds.append(command.id)
+        steps.append((command, dice.choice(WAITS) if number > _OPENING else 0.0))
+    return steps
+
+
+_OPENING = 8
+
+
+def commands(most: int = 50) -> st.SearchStrategy[list[Step]]:
+    """A configuration, and then up to ``most`` commands with the seconds that pass before each."""
+    kept = st.lists(st.sampled_from((False, True, True, True)), min_size=most, max_size=most)
+    return st.builds(steps_of, st.integers(0, 2**64), kept)

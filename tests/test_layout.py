@@ -1,0 +1,167 @@
+"""The house stays as it is laid out: imports point one way, and one package is installed, each module once."""
+
+import ast
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+import zipfile
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+HOUSE = Path(__file__).resolve().parent.parent
+ROOMS = ("actors", "config", "events", "projections")
+PYPROJECT = tomllib.loads((HOUSE / "pyproject.toml").read_text(encoding="utf-8"))
+
+MAY_IMPORT = {
+    "tallystick.events.amounts": set(),
+    "tallystick.config": {"tallystick.events.amounts"},
+    "tallystick.events": {"tallystick.events", "tallystick.config"},
+    "tallystick.actors.policies": {"tallystick.actors.policies", "tallystick.events", "tallystick.config"},
+    "tallystick.actors": {"tallystick.actors", "tallystick.events", "tallystick.config"},
+    "tallystick.projections": {"tallystick.projections", "tallystick.events", "tallystick.config"},
+    "tallystick": {"tallystick"},
+}
+"""What each room may import of ours, besides itself; the first prefix that fits a module is its room."""
+
+OUTSIDE_THE_LAW = {"logging", "os", "pykka", "random", "threading", "time"}
+MADE = {".git", ".hypothesis", ".venv", "__pycache__", "build", "dist"}
+CLOCKS = {"now", "today", "utcnow"}
+
+
+def modules() -> Iterator[tuple[str, Path]]:
+    """Every module of the package, by the name under which it is imported; the links in tallystick/ are passed by."""
+    for room in (*ROOMS, "tallystick"):
+        for path in sorted((HOUSE / room).rglob("*.py")):
+            parts = path.relative_to(HOUSE).with_suffix("").parts
+            if room != "tallystick":
+                parts = ("tallystick", *parts)
+            elif parts[1] in ROOMS:
+                continue
+            yield ".".join(parts).removesuffix(".__init__"), path
+
+
+MODULES = dict(modules())
+
+
+def within(name: str, prefix: str) -> bool:
+    return name == prefix or name.startswith(f"{prefix}.")
+
+
+def imports(name: str, path: Path) -> set[str]:
+    """What a module imports; `from package import module` counts as the module."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{name}, line {node.lineno}: write the import out, from tallystick on"
+            for alias in node.names:
+                full = f"{node.module}.{alias.name}"
+                found.add(full if full in MODULES else str(node.module))
+    return found
+
+
+@pytest.mark.parametrize("name", sorted(MODULES))
+def test_imports_point_one_way(name: str) -> None:
+    room = next(prefix for prefix in MAY_IMPORT if within(name, prefix))
+    allowed = MAY_IMPORT[room]
+    ours = {module for module in imports(name, MODULES[name]) if within(module, "tallystick")}
+    inside = set() if room == "tallystick.events.amounts" else {room}
+    wrong = {module for module in ours if not any(within(module, prefix) for prefix in allowed | inside)}
+    assert not wrong, f"{name} is in the room {room}, which may import {sorted(allowed) or 'nothing of ours'}"
+
+
+@pytest.mark.parametrize("name", sorted(name for name in MODULES if within(name, "tallystick.events")))
+def test_the_law_reads_no_clock_and_touches_nothing_outside(name: str) -> None:
+    if name.split(".")[2:] and name.split(".")[2].startswith("store"):
+        pytest.skip("the store is the one door to the outside")
+    path = MODULES[name]
+    outside = {module for module in imports(name, path) if module.split(".")[0] in OUTSIDE_THE_LAW}
+    assert not outside
+    clocks = [
+        f"line {node.lineno}: {ast.unparse(node)}"
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Attribute) and node.attr in CLOCKS and "date" in ast.unparse(node.value)
+    ]
+    assert not clocks, "time is an argument"
+
+
+def test_no_file_imports_a_room_by_its_folder_name() -> None:
+    ours = [*MODULES.values(), *(HOUSE / "tests").rglob("*.py"), *(HOUSE / "benchmarks").rglob("*.py")]
+    for path in ours:
+        roots = {module.split(".")[0] for module in imports(path.name, path)}
+        assert not roots & set(ROOMS), f"{path.name}: rooms are imported as tallystick.<room>"
+
+
+def test_every_folder_of_modules_is_packaged() -> None:
+    setuptools = PYPROJECT["tool"]["setuptools"]
+    folders = {
+        name if path.name == "__init__.py" else name.rpartition(".")[0]: path.parent.relative_to(HOUSE).as_posix()
+        for name, path in MODULES.items()
+    }
+    assert set(setuptools["packages"]) == set(folders)
+    assert setuptools["package-dir"] == folders
+    assert all((HOUSE / folder / "__init__.py").is_file() for folder in folders.values())
+
+
+@pytest.mark.parametrize("links", [False, True], ids=["without the links", "with the links"])
+def test_a_wheel_holds_each_module_once_and_installs_one_name(tmp_path: Path, links: bool) -> None:
+    clone = tmp_path / "clone"
+    leave_out = shutil.ignore_patterns("__pycache__", *(() if links else ROOMS))
+    shutil.copytree(HOUSE / "tallystick", clone / "tallystick", symlinks=True, ignore=leave_out)
+    for room in ROOMS:
+        shutil.copytree(HOUSE / room, clone / room, ignore=shutil.ignore_patterns("__pycache__"))
+        assert (clone / "tallystick" / room).exists() == links, "make install makes the links"
+    for file in ("pyproject.toml", "LICENSE"):
+        shutil.copy(HOUSE / file, clone / file)
+
+    pip = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-index", "--no-deps", "--no-build-isolation"]
+    subprocess.run([*pip, "--wheel-dir", str(tmp_path), str(clone)], check=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        names = archive.namelist()
+
+    held = Counter(name for name in names if ".dist-info/" not in name)
+    wanted = {
+        f"{name.replace('.', '/')}{'/__init__' if path.name == '__init__.py' else ''}.py"
+        for name, path in MODULES.items()
+    }
+    data = {"tallystick/py.typed", "tallystick/config/resource-limits.yml", "tallystick/config/prices.yml"}
+    assert held == Counter(wanted | data)
+
+
+def test_requirements_pin_every_dependency_exactly() -> None:
+    lines = (HOUSE / "requirements.txt").read_text(encoding="utf-8").splitlines()
+    pins = [line for line in lines if not line.startswith("#")]
+    assert all(re.fullmatch(r'[A-Za-z0-9._-]+==[^ ;]+( ; sys_platform == "win32")?', pin) for pin in pins)
+    pinned = {canonical(pin.partition("==")[0]) for pin in pins}
+    project = PYPROJECT["project"]
+    named = [*project["dependencies"], *project["optional-dependencies"]["dev"]]
+    assert {canonical(re.split(r"[<>=]", name)[0]) for name in named} <= pinned
+
+
+def canonical(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def test_no_file_names_a_package_index() -> None:
+    # The words are put together here, so that this file does not hold them itself.
+    words = ["index" + "-url", "index" + "_url", "pypi" + ".org", "files.python" + "hosted", "find" + "-links"]
+    forbidden = re.compile("|".join(map(re.escape, words)))
+    for path in files_of_the_house():
+        found = forbidden.search(path.read_bytes().decode("utf-8", errors="replace"))
+        assert found is None, f"{path.relative_to(HOUSE)} names a package index: {found}"
+
+
+def files_of_the_house() -> Iterator[Path]:
+    """Every file that people wrote: neither git's, nor what was installed or built here."""
+    for folder, subfolders, files in os.walk(HOUSE):
+        made = {name for name in subfolders if name in MADE or name.endswith(("_cache", ".egg-info"))}
+        subfolders[:] = sorted(set(subfolders) - made)
+        yield from (Path(folder) / file for file in files)
