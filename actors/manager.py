@@ -4,10 +4,13 @@
 """
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
+import pykka
 import structlog
 
+from tallystick.actors.inbox import Inbox
 from tallystick.actors.messages import (
     REALLOCATOR,
     Envelope,
@@ -18,6 +21,7 @@ from tallystick.actors.messages import (
     Recorded,
 )
 from tallystick.actors.pending import answer_all, refused
+from tallystick.actors.people import Person
 from tallystick.events import commands as c
 from tallystick.events import snapshot
 from tallystick.events.amounts import DIMENSIONS
@@ -36,6 +40,9 @@ from tallystick.events.store import Record, Store, StoreError
 
 SNAPSHOT_EVERY = 100_000
 """Events between two snapshots: what a restart reads at most behind one."""
+
+GROUP_MAX = 2_000
+"""Envelopes in one commit at most."""
 
 log = structlog.get_logger("tallystick.manager")
 
@@ -83,9 +90,11 @@ class Manager:
 
     def take_proposal(self, proposal: Proposal, now: dt.datetime) -> None:
         """Decide what a specialist proposes, by the same law; what a question asked is what the log will say."""
-        if self.halted is not None:
-            return
         question = proposal.answers
+        if self.halted is not None:
+            if question is not None:
+                self._refuse(question.envelope, self.halted)
+            return
         if question is None:
             self._decide(proposal.command, encode_command(proposal.command), proposal.by, now)
             return
@@ -216,6 +225,99 @@ class Manager:
     def _refuse(envelope: Envelope, reason: str) -> None:
         if envelope.reply is not None:
             answer_all([(envelope.reply, [halted_answer(reason)] * len(envelope.commands))])
+
+
+class ManagerActor(pykka.ThreadingActor):
+    """The manager's thread. The first message of a batch makes it tell itself to commit, behind all that has arrived."""
+
+    use_daemon_thread = True
+
+    def __init__(
+        self,
+        manager: Manager,
+        now: Callable[[], dt.datetime],
+        deliver: Callable[[Post], None],
+        halted: Callable[[str], None],
+    ) -> None:
+        super().__init__()
+        self._manager = manager
+        self._now = now
+        self._deliver = deliver
+        self._halted = halted
+        self._taken = 0
+
+    @staticmethod
+    def _create_actor_inbox() -> Inbox:
+        return Inbox()
+
+    def on_receive(self, message: Any) -> None:
+        manager = self._manager
+        if type(message) is Envelope:
+            manager.take(message, self._now())
+        elif type(message) is Commit:
+            self._commit()
+            return
+        elif type(message) is Proposal:
+            manager.take_proposal(message, self._now())
+        elif type(message) is Takeover:
+            self._commit()
+            message.person.begin(manager.ledger)
+            message.done()
+            return
+        else:
+            message.reached()
+            return
+        self._taken += 1
+        if self._taken == 1:
+            self.actor_ref.tell(_COMMIT)
+        elif self._taken >= GROUP_MAX:
+            self._commit()
+
+    def _commit(self) -> None:
+        self._taken = 0
+        while self._manager.has_work:
+            for post in self._manager.commit(self._now()):
+                self._deliver(post)
+
+    def on_stop(self) -> None:
+        """Finish what was taken, and tell those that came too late."""
+        if self._manager.halted is None:
+            try:
+                self._commit()
+            except Halted as error:
+                self._halted(str(error))
+        self._drain(self._manager.halted or "it was closed")
+
+    def on_failure(self, exception_type: Any, exception_value: Any, traceback: Any) -> None:
+        """The manager cannot be replaced: its state may be ahead of the log. The house stops."""
+        reason = str(exception_value) or exception_type.__name__
+        if self._manager.halted is None:
+            self._manager.halt(f"an error in the manager: {reason}")
+        self._drain(reason)
+        self._halted(reason)
+
+    def _drain(self, reason: str) -> None:
+        while not self.actor_inbox.empty():
+            message = self.actor_inbox.get().message
+            if type(message) is Envelope and message.reply is not None:
+                answer_all([(message.reply, [halted_answer(reason)] * len(message.commands))])
+
+
+class Commit:
+    """The manager's word to itself."""
+
+
+class Takeover:
+    """A specialist's new shell is to begin from the state: between two commits, in the manager's own turn."""
+
+    __slots__ = ("done", "person")
+
+    def __init__(self, person: Person, done: Callable[[], None]) -> None:
+        self.person = person
+        self.done = done
+
+
+_COMMIT = Commit()
 
 
 def halted_answer(reason: str) -> bytes:

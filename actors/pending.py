@@ -12,6 +12,8 @@ from tallystick.events.replies import Refusal
 class Unanswered(TimeoutError):
     """No answer came in time. The command may still be carried out: send it again with the same id."""
 
+_UNANSWERED = "no answer within {:g} s; send it again with the same id to learn what became of it"
+
 
 class Answers(Protocol):
     """Somebody who waits for the answers of one envelope."""
@@ -46,7 +48,7 @@ class Pending:
             Unanswered: none came within ``timeout`` seconds.
         """
         if not self._lock.acquire(timeout=timeout):
-            raise Unanswered(f"no answer within {timeout:g} s; send it again with the same id to learn what became of it")
+            raise Unanswered(_UNANSWERED.format(timeout))
         self._lock.release()
         assert self._answers is not None
         return self._answers
@@ -65,6 +67,18 @@ class LoopPending:
         """Give the answers; called in the loop's own thread."""
         if not self.future.done():
             self.future.set_result(answers)
+
+    async def result(self, timeout: float) -> Sequence[bytes]:
+        """Wait for the answers.
+
+        Raises:
+            Unanswered: none came within ``timeout`` seconds.
+        """
+        try:
+            async with asyncio.timeout(timeout):
+                return await self.future
+        except TimeoutError:
+            raise Unanswered(_UNANSWERED.format(timeout)) from None
 
 
 def answer_all(ready: Sequence[tuple[Answers, Sequence[bytes]]]) -> None:

@@ -11,7 +11,7 @@ from tallystick.actors.messages import ENFORCER, MANAGER, REALLOCATOR, TRACKER, 
 from tallystick.actors.messages import Figures, SurveyWanted
 from tallystick.actors.policies import forecasting
 from tallystick.actors.policies.rebalancing import Hungry, Idle, lacking
-from tallystick.actors.policies.standing import Standing, Standings
+from tallystick.events.standing import Standing, Standings
 from tallystick.config.loader import restore
 from tallystick.config.settings import Config
 from tallystick.events import catalog as e

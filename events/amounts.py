@@ -6,6 +6,7 @@ zero means zero. At every edge (YAML, JSON, HTTP, command line) the same amounts
 ``time_seconds`` and ``cost_usd``, and they are parsed exactly or not at all: no float ever carries money.
 """
 
+import math
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from typing import Final
@@ -154,9 +155,7 @@ def split_exactly(total: int, weights: Sequence[Decimal | int]) -> list[int]:
 def _whole_numbers(weights: Iterable[Decimal | int]) -> list[int]:
     """Exact decimals as whole numbers in the same proportion."""
     fractions = [Decimal(weight).as_integer_ratio() for weight in weights]
-    common = 1
-    for _, denominator in fractions:
-        common = max(common, denominator) if common % denominator == 0 else common * denominator
+    common = math.lcm(*(denominator for _, denominator in fractions))
     return [numerator * (common // denominator) for numerator, denominator in fractions]
 
 

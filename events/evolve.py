@@ -36,6 +36,9 @@ def evolve(ledger: Ledger, event: e.Event) -> None:
 
 
 def _usage_reported(ledger: Ledger, event: e.UsageReported) -> None:
+    if event.hold is not None:
+        # A late settlement: there is no second one.
+        ledger.ended_holds[event.hold] = (event.agent, "settled")
     account = ledger.accounts.get(event.agent)
     if account is None:
         account = ledger.payer_of(event.agent)
@@ -115,7 +118,8 @@ def _hold_settled(ledger: Ledger, event: e.HoldSettled) -> None:
 
 
 def _hold_ended(ledger: Ledger, event: e.HoldEnded) -> None:
-    _end_hold(ledger, event.hold, event.how, event.position)
+    account = _end_hold(ledger, event.hold, event.how, event.position)
+    account.activity_at = event.at
 
 
 def _end_hold(ledger: Ledger, hold_id: str, how: str, position: int) -> Account:

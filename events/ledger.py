@@ -123,10 +123,12 @@ class Ledger:
         lines = [_FAR, _FAR, _FAR]
         for d in DIMENSIONS:
             total = self.root.allocated[d]
-            if total is not None and self.response < 4:
-                at = (*self.rules.fleet_at, Fraction(1))[self.response]
-                base = total - self.opening[d] if self.response == 3 else self.spendable(d)
-                lines[d] = max(1, -(-at.numerator * base // at.denominator))
+            if total is None:
+                continue
+            bases = (*[self.spendable(d)] * 3, total - self.opening[d])
+            # Any response above the present one: where a threshold is above 1, a later one may come first.
+            for at, base in list(zip((*self.rules.fleet_at, Fraction(1)), bases, strict=True))[self.response :]:
+                lines[d] = min(lines[d], max(1, -(-at.numerator * base // at.denominator)))
         self.pressed_at = (lines[0], lines[1], lines[2])
 
     def minimum_share(self, dimension: int) -> int:

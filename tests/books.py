@@ -148,7 +148,9 @@ class Books:
             case e.CoverRepaid():
                 self._cover(event.target, event.source, event.amount, -1)
             case e.UsageReported():
-                self._use(event.agent, (event.tokens, event.time_ms, event.cost_nanos))
+                # Who was released long ago is forgotten: then the fleet pays as for a stranger.
+                agent = "fleet" if event.unallocated else event.agent
+                self._use(agent, (event.tokens, event.time_ms, event.cost_nanos))
             case e.HoldPlaced():
                 places = [(self.payer(event.agent, d), d, event.amount.triple[d] or 0) for d in DIMENSIONS]
                 for payer, d, units in places:
@@ -177,7 +179,7 @@ class Books:
             source = self.payer(self.parent[agent], d)
             assert self.allocated[source][d] is None or units <= self.at("free", source, d), "granted what is not there"
             self._shift(("free", source), ("free", agent), d, units)
-            if not opened:
+            if units and not opened:
                 self.allocated[agent][d] = (self.allocated[agent][d] or 0) + units
 
     def _take_back(self, agent: str, amount: Amounts) -> None:

@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from tallystick.actors.policies.standing import Standing
+from tallystick.events.standing import Standing
 from tallystick.events.amounts import DIMENSIONS
 
 METHOD = "average_rate"

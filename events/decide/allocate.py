@@ -7,7 +7,7 @@ from tallystick.events import commands as c
 from tallystick.events.accounts import RESERVED_NAMES, ZERO, Account
 from tallystick.events.amounts import DIMENSIONS, EDGE_NAMES, Amounts, Budget, InvalidAmount, Triple, split_exactly
 from tallystick.events.decide.answers import allocation
-from tallystick.events.decide.levels import STOP, enforced, relevel
+from tallystick.events.decide.levels import STOP, enforced, relevel, relevel_above, stopped_by
 from tallystick.events.decide.money import lacking, open_reserve_for, over_pool_share, settle_cover
 from tallystick.events.decide.track import unknown_agent
 from tallystick.events.decide.turn import Turn
@@ -57,10 +57,12 @@ def allocate_budget(turn: Turn, command: c.AllocateBudget) -> Allocation | Refus
 
 def allocate_equal(turn: Turn, command: c.AllocateEqual) -> Allocations | Refusal:
     """Split equally; the first agents get the units that do not divide."""
-    repeated = next((agent for i, agent in enumerate(command.agents) if agent in command.agents[:i]), None)
-    if repeated is not None:
-        return Refusal("invalid_message", f"agents: {repeated} is named twice")
-    return _allocate_split(turn, dict.fromkeys(command.agents, Decimal(1)), command.total, "agents")
+    weights: dict[str, Decimal] = {}
+    for agent in command.agents:
+        if agent in weights:
+            return Refusal("invalid_message", f"agents: {agent} is named twice")
+        weights[agent] = Decimal(1)
+    return _allocate_split(turn, weights, command.total, "agents")
 
 
 def allocate_proportional(turn: Turn, command: c.AllocateProportional) -> Allocations | Refusal:
@@ -70,7 +72,7 @@ def allocate_proportional(turn: Turn, command: c.AllocateProportional) -> Alloca
         InvalidAmount: a weight that is negative or not finite, or only zeros.
     """
     for agent, weight in command.weights.items():
-        if not weight.is_finite() or weight < 0 or abs(weight.adjusted()) > _WEIGHT_DIGITS:
+        if not weight.is_finite() or weight < 0 or _is_long(weight):
             raise InvalidAmount(f"weights.{agent}", weight, "an exact decimal, not negative, of at most 18 digits")
     if command.weights and not any(command.weights.values()):
         raise InvalidAmount("weights", "only zeros", "at least one weight above zero")
@@ -78,6 +80,11 @@ def allocate_proportional(turn: Turn, command: c.AllocateProportional) -> Alloca
 
 
 _WEIGHT_DIGITS = 18
+
+
+def _is_long(weight: Decimal) -> bool:
+    """Whether a weight is so large, small or fine that splitting by it would take long."""
+    return len(weight.as_tuple().digits) > _WEIGHT_DIGITS or abs(weight.adjusted()) > _WEIGHT_DIGITS
 
 
 def allocate_by_priority(turn: Turn, command: c.AllocateByPriority) -> Allocations | Refusal:
@@ -168,8 +175,9 @@ def draw(turn: Turn, account: Account, wanted: Triple, field: str, borrowed: boo
     """Grant an open account more from its parent; new budget first repays its cover, and may end black."""
     ledger = turn.ledger
     only_limited(account, wanted, field)
-    if account.stopped is not None:
-        return Refusal("agent_stopped", f"{account.id} was stopped: {account.stopped}", {"agent": account.id})
+    stopped = stopped_by(ledger, account)
+    if stopped is not None:
+        return Refusal("agent_stopped", f"{stopped.id} was stopped: {stopped.stopped}", {"agent": account.id})
     refusal = over_pool_share(ledger, account.drawn, wanted)
     if refusal is not None:
         return refusal
@@ -185,14 +193,6 @@ def draw(turn: Turn, account: Account, wanted: Triple, field: str, borrowed: boo
     relevel(turn, account)
     relevel_above(turn, account)
     return allocation(ledger, account)
-
-
-def relevel_above(turn: Turn, account: Account) -> None:
-    """What an account was granted is no longer its ancestors' own: their levels may follow."""
-    ancestor = account.parent
-    while ancestor is not None:
-        relevel(turn, ancestor)
-        ancestor = ancestor.parent
 
 
 def only_limited(account: Account, amount: Triple, field: str) -> None:

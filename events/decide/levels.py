@@ -76,26 +76,44 @@ def relevel(turn: Turn, account: Account, own_usage: bool = False) -> None:
         _restore_unused(turn, account)
 
 
+def relevel_above(turn: Turn, account: Account) -> None:
+    """What an account is granted is no longer its ancestors' own: their levels may follow."""
+    ancestor = account.parent
+    while ancestor is not None:
+        relevel(turn, ancestor)
+        ancestor = ancestor.parent
+
+
 def _give_back_unused(turn: Turn, account: Account) -> None:
     """A stopped agent's free balance in its other dimensions goes back to its parent."""
-    unused = [account.free[d] if account.allocated[d] is not None else 0 for d in DIMENSIONS]
+    unused = [
+        account.free[d] if account.allocated[d] is not None and not _used_up(turn.ledger, account, d) else 0
+        for d in DIMENSIONS
+    ]
     if any(unused):
         turn.record(e.UnusedReturned(agent=account.id, amount=Amounts(*(units or None for units in unused))))
-        _settle_sources(turn, account)
+        assert account.parent is not None
+        settle_cover(turn, account.parent)
+        relevel_above(turn, account)
 
 
 def _restore_unused(turn: Turn, account: Account) -> None:
     """What black gave back, as far as the parent has it free."""
-    restored = [
-        min(account.given_back[d], account.source(d).free[d]) if account.given_back[d] else 0 for d in DIMENSIONS
-    ]
+    restored = [0, 0, 0]
+    for d in DIMENSIONS:
+        source, given = account.source(d), account.given_back[d]
+        # Nothing limits the root in a dimension that the fleet's total does not name.
+        restored[d] = given if source.allocated[d] is None else min(given, source.free[d])
     turn.record(e.UnusedRestored(agent=account.id, amount=Amounts(*(units or None for units in restored))))
+    # What was used since then in a dimension that had been given back was covered by others.
+    settle_cover(turn, account)
     relevel(turn, account)
+    relevel_above(turn, account)
 
 
-def _settle_sources(turn: Turn, account: Account) -> None:
-    assert account.parent is not None
-    settle_cover(turn, account.parent)
+def _used_up(ledger: Ledger, account: Account, dimension: int) -> bool:
+    """Whether an account is black in a dimension that it limits."""
+    return ledger.rules.level_of(account.consumed(dimension), account.base(dimension)) == BLACK
 
 
 # --- the fleet's response --------------------------------------------------------------------------------------------
@@ -182,7 +200,7 @@ def enforced(ledger: Ledger, account: Account | None) -> Enforced:
     if account is not None:
         ancestor = account.parent
         while ancestor is not None and ancestor is not ledger.root:
-            if ancestor.level == BLACK or ancestor.stopped is not None:
+            if ancestor.stopped is not None or (ancestor.level == BLACK and _spends_used_up(ledger, account, ancestor)):
                 _worse(best, STOP, NO_SPEED, "ancestor_stop")
             if ancestor.throttle is not None:
                 _worse(best, THROTTLE, ancestor.throttle, "ancestor_throttle")
@@ -199,6 +217,25 @@ def enforced(ledger: Ledger, account: Account | None) -> Enforced:
         if account.stopped is not None:
             _worse(best, STOP, NO_SPEED, "stop")
     return best
+
+
+def _spends_used_up(ledger: Ledger, account: Account, ancestor: Account) -> bool:
+    """Whether an account is charged to an ancestor in a dimension that this one has used up.
+
+    What the account was granted itself stays good (spec 1): a parent that has handed on all it had is black, and its
+    children have only begun.
+    """
+    return any(account.payers[d] is ancestor and _used_up(ledger, ancestor, d) for d in DIMENSIONS)
+
+
+def stopped_by(ledger: Ledger, account: Account) -> Account | None:
+    """The account, or the nearest ancestor, that an operator has stopped."""
+    at: Account | None = account
+    while at is not None and at is not ledger.root:
+        if at.stopped is not None:
+            return at
+        at = at.parent
+    return None
 
 
 def _worse_by_fleet(best: Enforced, response: int, critical: bool, slow: Decimal) -> None:

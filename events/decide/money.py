@@ -41,7 +41,8 @@ def available(ledger: Ledger, source: Account, dimension: int, critical: bool) -
 def lacking(ledger: Ledger, sources: "tuple[Account, Account, Account]", wanted: Triple, critical: bool) -> Refusal | None:
     """Why ``wanted`` cannot be granted from ``sources``, or None where it can."""
     free = tuple(available(ledger, source, d, critical) for d, source in enumerate(sources))
-    closed_to = not critical and ledger.response >= 3 and any(source is ledger.root for source in sources)
+    from_pool = any(wanted[d] is not None and source is ledger.root for d, source in enumerate(sources))
+    closed_to = from_pool and not critical and ledger.response >= 3
     short = [
         d for d in DIMENSIONS if (units := wanted[d]) is not None and (there := free[d]) is not None and units > there
     ]

@@ -51,6 +51,8 @@ def price(rules: Rules, command: ReportUsage) -> Priced:
         if cost is not None or model is None:
             return Priced(tokens, time_ms or 0, cost or 0)
     cost, priced_as, unpriced = _priced(rules, model, parts)
+    if cost > AMOUNT_MAX:
+        raise InvalidAmount("usage", f"a price of {cost} nano-dollars", "tokens whose price is at most 2^63-1 nano-dollars")
     return Priced(tokens or 0, time_ms or 0, cost, priced_as, unpriced)
 
 

@@ -4,9 +4,9 @@ from tallystick.events import catalog as e
 from tallystick.events import commands as c
 from tallystick.events.accounts import Account, Money, money, plus
 from tallystick.events.amounts import DIMENSIONS, EDGE_NAMES, Amounts, Triple
-from tallystick.events.decide.allocate import not_empty, only_limited, relevel_above
+from tallystick.events.decide.allocate import not_empty, only_limited
 from tallystick.events.decide.answers import allocation
-from tallystick.events.decide.levels import relevel
+from tallystick.events.decide.levels import relevel, relevel_above
 from tallystick.events.decide.money import lacking, name_of, open_reserve_for, over_pool_share, settle_cover
 from tallystick.events.decide.track import unknown_agent
 from tallystick.events.decide.turn import Turn
@@ -65,6 +65,7 @@ def apply_moves(turn: Turn, command: c.ApplyMoves) -> Moves | Refusal:
     # Nothing can fail after this line.
     turn.record(e.Rebalanced(moves=len(command.moves)))
     made = []
+    moved: list[Account] = []
     for move in command.moves:
         account = ledger.accounts[move.source if move.strategy == "idle" else move.target]
         assert account.parent is not None
@@ -77,9 +78,12 @@ def apply_moves(turn: Turn, command: c.ApplyMoves) -> Moves | Refusal:
             )
         )
         settle_cover(turn, account.parent if move.strategy == "idle" else account)
+        moved.append(account)
+        made.append(MoveMade(move.source, move.target, shown(amount.triple), move.reason))
+    # Levels follow when all moves are made: the end of black restores from what the plan leaves.
+    for account in moved:
         relevel(turn, account)
         relevel_above(turn, account)
-        made.append(MoveMade(move.source, move.target, shown(amount.triple), move.reason))
     return Moves(made, shown(ledger.pool))
 
 
@@ -87,6 +91,7 @@ def _does_not_fit(ledger: Ledger, moves: list[c.Move]) -> Refusal | None:
     """Why the plan cannot be applied now, or None."""
     reclaimed: set[str] = set()
     granted: dict[str, Money] = {}
+    taken: dict[Account, list[int]] = {}
     for move in moves:
         idle = move.strategy == "idle"
         name, other = (move.source, move.target) if idle else (move.target, move.source)
@@ -94,39 +99,42 @@ def _does_not_fit(ledger: Ledger, moves: list[c.Move]) -> Refusal | None:
         if account is None or account.parent is None or name_of(account.parent) != other:
             return _stale(move, "the accounts are no longer there")
         units = money(move.amount.triple)
-        if any(units[d] and account.allocated[d] is None for d in DIMENSIONS) or not any(units):
+        if any(units[d] and account.allocated[d] is None for d in DIMENSIONS) or not any(units) or min(units) < 0:
             return _stale(move, "the amount names what the allocation does not limit, or nothing")
         if idle:
             if account.reclaimed or name in reclaimed or any(account.held):
                 return _stale(move, "the agent is not idle, or was reclaimed before")
-            if any(units[d] > account.remaining(d) for d in DIMENSIONS if units[d]):
+            gone = taken.setdefault(account, [0, 0, 0])
+            if any(units[d] + gone[d] > account.remaining(d) for d in DIMENSIONS if units[d]):
                 return _stale(move, "more than remains")
             refusal = below_minimum(ledger, account, units)
             if refusal is not None:
                 return _stale(move, refusal.detail)
             reclaimed.add(name)
+            for d in DIMENSIONS:
+                gone[d] += units[d]
             continue
         granted[name] = plus(granted.get(name, (0, 0, 0)), units)
-        refusal = over_pool_share(ledger, account.drawn, granted[name]) or _plan_lacks(ledger, moves, move, account)
+        refusal = over_pool_share(ledger, account.drawn, granted[name]) or _plan_lacks(ledger, taken, units, account)
         if refusal is not None:
             return _stale(move, refusal.detail)
     return None
 
 
-def _plan_lacks(ledger: Ledger, moves: list[c.Move], last: c.Move, account: Account) -> Refusal | None:
-    """Whether the source of ``last`` has what it and the grants before it take; earlier reclaims are not counted on.
+def _plan_lacks(ledger: Ledger, taken: dict[Account, list[int]], units: Money, account: Account) -> Refusal | None:
+    """Whether the sources of a grant have it beside all that the plan took from them before; it is added to that.
 
     Nothing of a plan depends on what the same plan brings back, because that may repay a debt first.
     """
     assert account.parent is not None
-    needed: Money = (0, 0, 0)
-    for move in moves:
-        if move.strategy != "idle" and move.source == last.source:
-            needed = plus(needed, money(move.amount.triple))
-        if move is last:
-            break
-    wanted = (needed[0] or None, needed[1] or None, needed[2] or None)
-    return lacking(ledger, account.parent.payers, wanted, account.priority == "critical")
+    sources = account.parent.payers
+    wanted: list[int | None] = [None, None, None]
+    for d in DIMENSIONS:
+        if units[d]:
+            gone = taken.setdefault(sources[d], [0, 0, 0])
+            gone[d] += units[d]
+            wanted[d] = gone[d]
+    return lacking(ledger, sources, (wanted[0], wanted[1], wanted[2]), account.priority == "critical")
 
 
 def _stale(move: c.Move, why: str) -> Refusal:

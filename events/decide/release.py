@@ -4,9 +4,8 @@ from tallystick.events import catalog as e
 from tallystick.events import commands as c
 from tallystick.events.accounts import Account, limited
 from tallystick.events.amounts import DIMENSIONS, Amounts, Triple, seconds
-from tallystick.events.decide.allocate import relevel_above
 from tallystick.events.decide.answers import stamp, used
-from tallystick.events.decide.levels import percentage, respond
+from tallystick.events.decide.levels import percentage, relevel_above, respond
 from tallystick.events.decide.money import settle_cover
 from tallystick.events.decide.track import unknown_agent
 from tallystick.events.decide.turn import Turn

@@ -14,7 +14,9 @@ from tallystick.events.decide.levels import (
     alert,
     enforced,
     relevel,
+    relevel_above,
     respond,
+    stopped_by,
     wait_left_ms,
 )
 from tallystick.events.decide.money import cover, settle_cover
@@ -89,10 +91,9 @@ def _use(
 def _follow(turn: Turn, charged: Account, own_usage: bool) -> None:
     """Record the levels and the response that a use has led to."""
     ledger = turn.ledger
-    for payer in charged.payers:
-        if payer is not charged:
-            relevel(turn, payer)
     relevel(turn, charged, own_usage)
+    # They may have been charged, or have covered what was.
+    relevel_above(turn, charged)
     pressed, spent, held, opening = ledger.pressed_at, ledger.spent, ledger.held, ledger.opening
     if ledger.response or any(spent[d] + held[d] - opening[d] >= pressed[d] for d in DIMENSIONS):
         respond(turn)
@@ -131,6 +132,9 @@ def reserve(turn: Turn, command: c.Reserve) -> Held | Refusal:
     account = ledger.accounts.get(command.agent)
     if account is None:
         return unknown_agent(ledger, command.agent)
+    # Ids are remembered for a time and in a number that are limited; a hold may outlive the memory of its id.
+    if turn.id in ledger.holds or turn.id in ledger.ended_holds:
+        return Refusal("idempotency_conflict", f"a hold {turn.id} is known already", {"hold": turn.id})
     refusal = _may_not_run(turn, account) or _no_room(turn, account, wanted)
     if refusal is not None:
         return refusal
@@ -152,9 +156,11 @@ def _may_not_run(turn: Turn, account: Account) -> Refusal | None:
     ledger = turn.ledger
     told = enforced(ledger, account)
     if told.action == STOP:
-        if account.stopped is not None or told.decided_by == "ancestor_stop":
-            who = f"{account.id} was stopped: {account.stopped}" if account.stopped else "an ancestor is stopped"
-            return Refusal("agent_stopped", who, {"decided_by": told.decided_by, "retry_after_seconds": None})
+        stopped = stopped_by(ledger, account)
+        if stopped is not None:
+            decided_by = "stop" if stopped is account else "ancestor_stop"
+            who = f"{stopped.id} was stopped: {stopped.stopped}"
+            return Refusal("agent_stopped", who, {"decided_by": decided_by, "retry_after_seconds": None})
         if told.decided_by in ("pause_all", "product_pause"):
             why = ledger.paused or "paused by configuration"
             return Refusal("paused", why, {"decided_by": told.decided_by, "retry_after_seconds": None})
@@ -258,6 +264,7 @@ def end_hold(turn: Turn, hold: Hold, how: "e.EndOfHold") -> None:
     """Give a hold's amount back to where it came from, and let cover and response follow."""
     turn.record(e.HoldEnded(hold=hold.id, agent=hold.account.id, how=how))
     settle_cover(turn, hold.account)
+    relevel_above(turn, hold.account)
     respond(turn)
 
 

@@ -1,7 +1,7 @@
-"""How each agent stands, folded from the recorded events: what judgement needs to know, and no more.
+"""How each agent stands, folded from the recorded events: for those who judge and for those who show.
 
-It mirrors the accounts of the law in the figures that plans and forecasts use. A plan is checked again by the law at
-the moment it is applied, so an old view can cost a plan, never money.
+It mirrors the accounts of the law in the figures that plans, forecasts and views use, and decides nothing. A plan is
+checked again by the law at the moment it is applied, so an old standing can cost a plan, never money.
 """
 
 import datetime as dt
@@ -19,7 +19,9 @@ class Standing:
 
     __slots__ = (
         "activity_at",
+        "agent_type",
         "allocated",
+        "borrowed",
         "consumed",
         "cover",
         "delegated",
@@ -27,12 +29,16 @@ class Standing:
         "held",
         "id",
         "last_report_at",
+        "level",
         "opened_at",
         "parent",
         "priority",
+        "product",
         "reclaimed",
         "reports",
+        "stopped",
         "warned",
+        "workflow",
     )
 
     def __init__(self, id: str, parent: "Standing | None", priority: str, allocated: Triple, at: dt.datetime) -> None:
@@ -48,6 +54,12 @@ class Standing:
         self.delegated = ZERO
         self.cover = ZERO
         self.drawn = ZERO
+        self.borrowed = ZERO
+        self.agent_type: str | None = None
+        self.product: str | None = None
+        self.workflow: str | None = None
+        self.level = 0
+        self.stopped: str | None = None
         self.reports = 0
         self.reclaimed = False
         self.warned = False
@@ -88,15 +100,20 @@ class Standing:
         standing.drawn = account.drawn
         standing.reports = 0 if account.last_report_at is None else 2
         standing.reclaimed, standing.warned = account.reclaimed, account.warned
+        standing.borrowed, standing.level, standing.stopped = account.borrowed, account.level, account.stopped
+        standing.agent_type, standing.product = account.agent_type, account.product
+        standing.workflow = account.workflow
         return standing
 
 
 class Standings:
     """All open accounts."""
 
-    def __init__(self, ledger: Ledger) -> None:
+    def __init__(self, ledger: Ledger | None = None) -> None:
         self.agents: dict[str, Standing] = {}
         self._holds: dict[str, Money] = {}
+        if ledger is None:
+            return
         for account in ledger.accounts.values():
             parent = None if account.parent is None else self.agents.get(account.parent.id)
             self.agents[account.id] = Standing.of(account, parent)
@@ -137,6 +154,10 @@ class Standings:
         self._end_hold(event)
         self._used(event)
 
+    def _hold_ended(self, event: e.HoldEnded) -> None:
+        self._end_hold(event)
+        self.agents[event.agent].activity_at = event.at
+
     def _end_hold(self, event: "e.HoldEnded | e.HoldSettled") -> None:
         self._set_aside(self.agents[event.agent], minus(ZERO, self._holds.pop(event.hold)))
 
@@ -151,6 +172,7 @@ class Standings:
     def _allocated(self, event: e.BudgetAllocated) -> None:
         parent = None if event.parent is None else self.agents[event.parent]
         standing = Standing(event.agent, parent, event.priority, event.amount.triple, event.at)
+        standing.agent_type, standing.product, standing.workflow = event.agent_type, event.product, event.workflow
         self.agents[standing.id] = standing
         if event.on_demand:
             standing.drawn = money(event.amount.triple)
@@ -159,13 +181,15 @@ class Standings:
     def _drawn(self, event: e.BudgetDrawn) -> None:
         standing = self._grant(event.agent, money(event.amount.triple))
         standing.drawn = plus(standing.drawn, money(event.amount.triple))
+        if event.borrowed:
+            standing.borrowed = plus(standing.borrowed, money(event.amount.triple))
         standing.warned = False
 
     def _returned(self, event: e.BudgetReturned) -> None:
         units = money(event.amount.triple)
         standing = self._grant(event.agent, minus(ZERO, units))
-        left = minus(standing.drawn, units)
-        standing.drawn = (max(0, left[0]), max(0, left[1]), max(0, left[2]))
+        standing.drawn = _less(standing.drawn, units)
+        standing.borrowed = _less(standing.borrowed, units)
 
     def _moved(self, event: e.BudgetMoved) -> None:
         units = money(event.amount.triple)
@@ -228,6 +252,20 @@ class Standings:
     def _warned(self, event: e.ExhaustionWarned) -> None:
         self.agents[event.agent].warned = True
 
+    def _level_changed(self, event: e.LevelChanged) -> None:
+        self.agents[event.agent].level = e.LEVELS.index(event.level)
+
+    def _stopped(self, event: e.AgentStopped) -> None:
+        self.agents[event.agent].stopped = event.reason
+
+    def _resumed(self, event: e.AgentResumed) -> None:
+        self.agents[event.agent].stopped = None
+
+
+def _less(left: Money, right: Money) -> Money:
+    """Subtraction that ends at zero."""
+    return (max(0, left[0] - right[0]), max(0, left[1] - right[1]), max(0, left[2] - right[2]))
+
 
 def _where(limits: Triple, values: Money) -> Money:
     """``values`` in the limited dimensions, zero elsewhere."""
@@ -247,7 +285,7 @@ _STEPS: dict[type[e.Event], Callable[[Standings, Any], None]] = {
     e.HoldPlaced: Standings._hold_placed,
     e.HoldExtended: Standings._hold_extended,
     e.HoldSettled: Standings._hold_settled,
-    e.HoldEnded: Standings._end_hold,
+    e.HoldEnded: Standings._hold_ended,
     e.BudgetAllocated: Standings._allocated,
     e.BudgetDrawn: Standings._drawn,
     e.BudgetReturned: Standings._returned,
@@ -258,4 +296,7 @@ _STEPS: dict[type[e.Event], Callable[[Standings, Any], None]] = {
     e.CoverRepaid: Standings._repaid,
     e.BudgetReleased: Standings._released,
     e.ExhaustionWarned: Standings._warned,
+    e.LevelChanged: Standings._level_changed,
+    e.AgentStopped: Standings._stopped,
+    e.AgentResumed: Standings._resumed,
 }

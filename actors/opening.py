@@ -1,0 +1,69 @@
+"""How a house takes up its work: the newest snapshot that the log vouches for, and the tail behind it."""
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from tallystick.events import snapshot
+from tallystick.events.catalog import SnapshotRecorded
+from tallystick.events.codec import GENESIS, BrokenChain, decode_event, digest_of, unseal
+from tallystick.events.evolve import evolve
+from tallystick.events.ledger import Ledger
+from tallystick.events.store import Record, Store
+
+_SEARCHED = 1_000
+"""How far behind a snapshot its hash is looked for: it is written with the next batch."""
+
+
+class Opened(NamedTuple):
+    """The state as of the newest record, and that record's digest."""
+
+    ledger: Ledger
+    digest: bytes
+
+
+def open_ledger(store: Store) -> Opened:
+    """The state that a store's log adds up to.
+
+    Raises:
+        BrokenChain: the records behind the snapshot do not follow one another.
+        StoreError: the store could not be read.
+    """
+    ledger, digest = _from_snapshot(store)
+    return Opened(ledger, replay(ledger, digest, store.read(ledger.position)))
+
+
+def replay(ledger: Ledger, digest: bytes, records: Iterable[Record]) -> bytes:
+    """Apply records to a state, each proved to follow the one before; the digest of the last.
+
+    Raises:
+        BrokenChain: a record is missing, moved or changed.
+    """
+    for position, name, data in records:
+        if position != ledger.position + 1:
+            raise BrokenChain(ledger.position + 1, f"the next record in the store is at position {position}")
+        digest = unseal(data, digest, position)
+        event = decode_event(data, name)
+        if event.position != position:
+            raise BrokenChain(position, f"the record says that it is at position {event.position}")
+        evolve(ledger, event)
+    return digest
+
+
+def _from_snapshot(store: Store) -> Opened:
+    """The newest snapshot whose hash is in the log, else the beginning."""
+    for position, data in store.snapshots():
+        record = store.record(position)
+        if record is not None and _is_vouched_for(store, position, snapshot.fingerprint(data)):
+            ledger = snapshot.load(data)
+            if ledger is not None and ledger.position == position:
+                return Opened(ledger, digest_of(record.data))
+    return Opened(Ledger(), GENESIS)
+
+
+def _is_vouched_for(store: Store, position: int, sha256: str) -> bool:
+    for record in store.read(position, position + _SEARCHED):
+        if record.name == "snapshot-recorded.v1":
+            event = decode_event(record.data, record.name)
+            if isinstance(event, SnapshotRecorded) and event.upto == position:
+                return event.sha256 == sha256
+    return False
