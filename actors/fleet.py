@@ -9,7 +9,7 @@ import itertools
 import secrets
 import sys
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Any, Self
 
@@ -19,34 +19,32 @@ import structlog
 from tallystick.actors.allocator import Allocator
 from tallystick.actors.clock import Clock, SystemClock
 from tallystick.actors.enforcer import Enforcer
+from tallystick.actors.inbox import BELL, Door
 from tallystick.actors.manager import Manager, ManagerActor, Takeover, halted_answer
 from tallystick.actors.messages import MANAGER, Envelope, Post, Recorded, Tick
-from tallystick.actors.opening import open_ledger
-from tallystick.actors.pending import Answers, LoopPending, Pending, Unanswered, refused
+from tallystick.actors.opening import open_ledger, to_put_in_force
+from tallystick.actors.pending import ANSWER_SECONDS, LoopPending, Pending, Unanswered, answer_with, refused
 from tallystick.actors.people import Crashed, Person, PersonActor, Probe
 from tallystick.actors.reallocator import Reallocator
 from tallystick.actors.timekeeper import Timekeeper
 from tallystick.actors.tracker import Tracker
-from tallystick.config.loader import to_mapping
 from tallystick.config.prices import PriceList
-from tallystick.config.prices import to_mapping as prices_to_mapping
 from tallystick.config.settings import Config
 from tallystick.events import commands as c
 from tallystick.events.catalog import Event
-from tallystick.events.codec import decode_answer, encode_answer, encode_command, read_message
-from tallystick.events.decide.operate import content_hash
+from tallystick.events.codec import Message, encode_answer, encode_command, read_message
 from tallystick.events.ledger import Ledger
 from tallystick.events.replies import Refusal
 from tallystick.events.store import Store, open_store
 
-Message = c.Command | Mapping[str, Any] | bytes | str
 INBOX_MAX = 10_000
 """Envelopes that may wait at the door; beyond, it answers ``busy``."""
-ANSWER_SECONDS = 30.0
 SWITCH_SECONDS = 0.0005
 """How long a busy Python thread keeps the interpreter from the manager. The default, ten times that, starves it: the
 store gives the interpreter up at every step of a statement."""
 SILENT_AFTER_CRASHES = 3
+_LOOK_SECONDS = 0.1
+"""How often one who waits for a person looks whether that person lives."""
 
 log = structlog.get_logger("tallystick.fleet")
 
@@ -67,6 +65,7 @@ class Fleet:
         self._store = store
         self._clock = clock
         self._manager = Manager(ledger, store, digest)
+        self._door = Door()
         self._people: dict[str, Person] = {person.name: person for person in people()}
         self._refs: dict[str, pykka.ActorRef[Any]] = {}
         self._crashes: dict[str, int] = {}
@@ -102,6 +101,7 @@ class Fleet:
             BrokenChain: the log was tampered with.
             RefusedConfig: the total would be below what is granted, held or spent already.
         """
+        check_principal(by)
         opened = open_store(store, writer=True) if isinstance(store, str) else store
         try:
             ledger, digest = open_ledger(opened)
@@ -123,7 +123,7 @@ class Fleet:
         sys.setswitchinterval(SWITCH_SECONDS)
         for person in self._people.values():
             person.begin(self._manager.ledger)
-        self._refs[MANAGER] = ManagerActor.start(self._manager, self._clock.now, self._deliver, self._on_halt)
+        self._refs[MANAGER] = ManagerActor.start(self._manager, self._door, self._clock.now, self._deliver, self._on_halt)
         for person in self._people.values():
             self._start_person(person)
         self._timekeeper.start()
@@ -134,25 +134,12 @@ class Fleet:
         )
 
     def _put_in_force(self, config: Config | None, prices: PriceList | None, by: str) -> None:
-        """Configuration and prices are facts: they are recorded where they differ from what is in force."""
-        rules, configured = self._manager.ledger.rules, self._manager.ledger.configured
-        if not configured:
-            config = config or Config()
-        if config is not None and not (configured and rules.config == config):
-            mapping = to_mapping(config)
-            self._demand(c.LoadConfig(config=mapping), f"config-{content_hash(mapping)[:16]}", by)
-        if prices is not None and prices != rules.prices:
-            mapping = prices_to_mapping(prices)
-            self._demand(c.LoadPrices(prices=mapping), f"prices-{content_hash(mapping)[:16]}", by)
-
-    def _demand(self, command: c.Command, name: str, by: str) -> None:
-        # The position makes the id new when a configuration comes back that was in force before.
-        command.id = f"{name}-{self._manager.ledger.position}"
-        pending = Pending()
-        self._post([command], by, pending)
-        answer = decode_answer(pending.result(ANSWER_SECONDS)[0])
-        if "error" in answer:
-            raise RefusedConfig(answer["error"]["detail"])
+        for command in to_put_in_force(self._manager.ledger, config, prices):
+            pending = Pending()
+            self._post(Envelope([command], [encode_command(command)], by, pending))
+            answer = pending.result()
+            if "error" in answer:
+                raise RefusedConfig(answer["error"]["detail"])
 
     def close(self) -> None:
         """Finish what was taken, answer it, and let go of the store. Safe to call twice."""
@@ -176,10 +163,11 @@ class Fleet:
 
     # --- messages in, replies out -------------------------------------------------------------------------------------
 
-    def send(self, message: Message | Sequence[Message], by: str = "local") -> "Sent":
+    def send(self, message: Message | Sequence[Message], by: str = "local") -> Pending:
         """Hand in one message, or up to 1,000 that are committed together, without waiting."""
-        pending = Pending()
-        return Sent(pending, self._hand_in(message, by, pending), isinstance(message, list | tuple))
+        pending = Pending(isinstance(message, list | tuple))
+        self._hand_in(message, by, pending)
+        return pending
 
     def ask(self, message: Message | Sequence[Message], by: str = "local", timeout: float = ANSWER_SECONDS) -> Any:
         """Hand in a message and wait: ``{"ok": …}`` or ``{"error": …}``; a list of them for a list.
@@ -197,49 +185,49 @@ class Fleet:
         Raises:
             Unanswered: no answer within ``timeout`` seconds; the command may still be carried out.
         """
-        pending = LoopPending()
-        malformed = self._hand_in(message, by, pending)
-        answers = await pending.result(timeout)
-        return _merged(answers, malformed, isinstance(message, list | tuple))
+        pending = LoopPending(isinstance(message, list | tuple))
+        self._hand_in(message, by, pending)
+        return await pending.result(timeout)
 
-    def _hand_in(self, message: Message | Sequence[Message], by: str, reply: Answers) -> "dict[int, bytes]":
-        """Put well-formed commands into the manager's inbox; the answers to malformed ones, by their place."""
-        messages = message if isinstance(message, list | tuple) else (message,)
-        malformed: dict[int, bytes] = {}
-        commands: list[c.Command] = []
+    def _hand_in(self, message: Message | Sequence[Message], by: str, reply: Pending | LoopPending) -> None:
+        """Leave well-formed commands at the manager's door; malformed ones are answered here, in their place."""
+        check_principal(by)
+        messages: Sequence[Any] = message if reply.many else (message,)  # type: ignore[assignment]
         if len(messages) > c.MESSAGES_MAX:
             text = f"found {len(messages)} messages, allowed are up to {c.MESSAGES_MAX} together"
-            malformed = dict.fromkeys(range(len(messages)), refused("invalid_message", text))
-        else:
-            for place, one in enumerate(messages):
-                command = read_message(one)
-                if type(command) is Refusal:
-                    malformed[place] = encode_answer(command)
-                    continue
-                assert isinstance(command, c.Command)
-                if command.id is None:
-                    command.id = f"{self._prefix}-{next(self._ids)}"
-                commands.append(command)
+            reply.set([refused("invalid_message", text)] * len(messages))
+            return
+        commands: list[c.Command] = []
+        asked: list[bytes] = []
+        for place, one in enumerate(messages):
+            read = read_message(one, self._new_id)
+            if type(read) is Refusal:
+                reply.malformed = reply.malformed or {}
+                reply.malformed[place] = encode_answer(read)
+            else:
+                commands.append(read[0])  # type: ignore[index]
+                asked.append(read[1])  # type: ignore[index]
         if commands:
-            self._post(commands, by, reply)
+            self._post(Envelope(commands, asked, by, reply))
         else:
             reply.set(())
-        return malformed
 
-    def _post(self, commands: list[c.Command], by: str, reply: Answers) -> None:
-        ref = self._refs[MANAGER]
-        count = len(commands)
-        if ref.actor_inbox.qsize() > INBOX_MAX:  # type: ignore[attr-defined]
-            reply.set([refused("busy", "too many messages are waiting: try again", retry_after_seconds=1)] * count)
+    def _new_id(self) -> str:
+        return f"{self._prefix}-{next(self._ids)}"
+
+    def _post(self, envelope: Envelope) -> None:
+        door, ref = self._door, self._refs[MANAGER]
+        if len(door.waiting) >= INBOX_MAX:
+            answer_with(envelope, refused("busy", "too many messages are waiting: try again", retry_after_seconds=1))
             return
-        try:
-            ref.tell(Envelope(commands, [encode_command(command) for command in commands], by, reply))
-        except pykka.ActorDeadError:
-            reply.set([halted_answer(self.halted or "it was closed")] * count)
-            return
+        if door.put(envelope):
+            try:
+                ref.tell(BELL)
+            except pykka.ActorDeadError:
+                door.rung = False
         if not ref.is_alive():
-            # It died between our look and our message; whoever answers first is heard.
-            reply.set([halted_answer(self.halted or "it was closed")] * count)
+            # Nobody answers the door any more; whoever answers first is heard.
+            answer_with(envelope, halted_answer(self.halted or "it was closed"))
 
     # --- between the people -------------------------------------------------------------------------------------------
 
@@ -299,13 +287,21 @@ class Fleet:
         """Pass through every inbox, the manager's last; the position reached."""
         # A question goes through manager, reallocator, tracker, reallocator and back: two rounds see it through.
         for name in (MANAGER, *self._people, *self._people, MANAGER, MANAGER):
-            if not self._refs[name].is_alive():
-                continue
-            reached = threading.Event()
+            ref, reached, patience = self._refs[name], threading.Event(), timeout
             self._tell(name, Probe(reached.set))
-            if not reached.wait(timeout):
-                raise Unanswered(f"{name} did not come to rest within {timeout:g} s")
+            # One who died will not answer; its follower begins from the state, and is asked in the next round.
+            while not reached.wait(min(patience, _LOOK_SECONDS)) and ref.is_alive():
+                patience -= _LOOK_SECONDS
+                if patience <= 0:
+                    raise Unanswered(f"{name} did not come to rest within {timeout:g} s")
+            while not ref.is_alive() and self._is_awaited(name, ref):
+                reached.wait(_LOOK_SECONDS / 10)
         return self._manager.ledger.position
+
+    def _is_awaited(self, name: str, dead: "pykka.ActorRef[Any]") -> bool:
+        """Whether a dead specialist's place will be taken, and is not yet."""
+        given_up = self._crashes.get(name, 0) > SILENT_AFTER_CRASHES or self._closed.is_set()
+        return self._refs[name] is dead and self._refs[MANAGER].is_alive() and not given_up
 
     @property
     def position(self) -> int:
@@ -313,32 +309,11 @@ class Fleet:
         return self._manager.ledger.position
 
 
-class Sent:
-    """A message on its way."""
+def check_principal(by: str) -> None:
+    """Who asks goes into the log with every event, so it must be a name that the log can hold.
 
-    __slots__ = ("_malformed", "_many", "_pending")
-
-    def __init__(self, pending: Pending, malformed: dict[int, bytes], many: bool) -> None:
-        self._pending = pending
-        self._malformed = malformed
-        self._many = many
-
-    def result(self, timeout: float = ANSWER_SECONDS) -> Any:
-        """The reply, or the list of replies.
-
-        Raises:
-            Unanswered: none within ``timeout`` seconds; the command may still be carried out.
-        """
-        return _merged(self._pending.result(timeout), self._malformed, self._many)
-
-
-def _merged(answers: Sequence[bytes], malformed: dict[int, bytes], many: bool) -> Any:
-    """The answers in the order of the messages, as Python programs read them."""
-    if not malformed:
-        return [decode_answer(answer) for answer in answers] if many else decode_answer(answers[0])
-    good = iter(answers)
-    total = len(answers) + len(malformed)
-    merged = [decode_answer(malformed[i] if i in malformed else next(good)) for i in range(total)]
-    return merged if many else merged[0]
-
-
+    Raises:
+        ValueError: it is none. That is the program's mistake, not the sender's.
+    """
+    if type(by) is not str or not 0 < len(by) <= c.NAME_MAX or not by.isprintable():
+        raise ValueError(f"by: found {by!r:.60}, allowed is a name of 1 to {c.NAME_MAX} printable characters")

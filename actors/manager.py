@@ -10,21 +10,20 @@ from typing import Any
 import pykka
 import structlog
 
-from tallystick.actors.inbox import Inbox
+from tallystick.actors.inbox import Bell, Door, Inbox
 from tallystick.actors.messages import (
     REALLOCATOR,
     Envelope,
-    Figures,
     Post,
     Proposal,
     Question,
     Recorded,
+    figures_of,
 )
-from tallystick.actors.pending import answer_all, refused
+from tallystick.actors.pending import answer_all, answer_with, refused
 from tallystick.actors.people import Person
 from tallystick.events import commands as c
 from tallystick.events import snapshot
-from tallystick.events.amounts import DIMENSIONS
 from tallystick.events.catalog import Event
 from tallystick.events.codec import (
     STORED_NAME,
@@ -68,6 +67,8 @@ class Manager:
         self._lines: list[_Line] = []
         self._waiting: list[Envelope] = []
         self._questions: list[Question] = []
+        self._judged: list[Envelope] = []
+        """Envelopes that wait for a specialist's judgement, which may never come."""
         self._snapshot_due = (ledger.position // SNAPSHOT_EVERY + 1) * SNAPSHOT_EVERY
 
     @property
@@ -80,13 +81,14 @@ class Manager:
         if self.halted is not None:
             self._refuse(envelope, self.halted)
             return
+        self._waiting.append(envelope)
         for slot, command in enumerate(envelope.commands):
             if type(command) is c.Rebalance and command.id not in self.ledger.ids:
                 envelope.open += 1
                 self._questions.append(Question(command, envelope, slot))
+                self._judged.append(envelope)
             else:
                 envelope.answers[slot] = self._decide(command, envelope.asked[slot], envelope.by, now)
-        self._waiting.append(envelope)
 
     def take_proposal(self, proposal: Proposal, now: dt.datetime) -> None:
         """Decide what a specialist proposes, by the same law; what a question asked is what the log will say."""
@@ -103,6 +105,7 @@ class Manager:
         asked = envelope.asked[question.slot]
         envelope.answers[question.slot] = self._decide(proposal.command, asked, envelope.by, now)
         envelope.open -= 1
+        self._judged.remove(envelope)
         self._waiting.append(envelope)
 
     def _decide(self, command: c.Command, asked: bytes, by: str, now: dt.datetime) -> bytes:
@@ -117,10 +120,7 @@ class Manager:
         answered = encode_answer(decided.answer)
         lines, own = self._lines, decided.own
         for i, event in enumerate(decided.events):
-            if i == own:
-                lines.append((event, asked, answered))
-            else:
-                lines.append((event, None, None))
+            lines.append((event, asked, answered) if i == own else (event, None, None))
         return answered
 
     def _repeated(self, id: str, asked: bytes, position: int) -> bytes:
@@ -128,7 +128,7 @@ class Manager:
         before = self._exchange_at(position)
         if before is None:
             return refused("idempotency_conflict", f"{id} names something that the house did itself", id=id)
-        if before[0] != asked and decode_command(before[0]) != decode_command(asked):
+        if before[0] != asked and not _is_same(before[0], asked):
             return refused(
                 "idempotency_conflict",
                 f"{id} was used before for another message, at position {position}: choose a new id",
@@ -159,19 +159,20 @@ class Manager:
             Halted: the law is broken, or the store could not write.
         """
         lines, waiting, questions = self._lines, self._waiting, self._questions
-        self._lines, self._waiting, self._questions = [], [], []
         events = [line[0] for line in lines]
         if lines:
             try:
                 check_conserved(self.ledger, events)
                 self._append(lines)
             except (StoreError, BrokenLaw) as error:
-                self._halt(str(error), waiting)
+                self.halt(str(error))
                 raise Halted(str(error)) from error
-        answer_all([(e.reply, e.answers) for e in waiting if e.reply is not None and not e.open])
+        # Only now: after any other error, whoever stops the house still knows who waits.
+        self._lines, self._waiting, self._questions = [], [], []
+        answer_all(waiting)
         posts: list[Post] = []
         if events:
-            posts.append(Post("everyone", Recorded(events, self._figures())))
+            posts.append(Post("everyone", Recorded(events, figures_of(self.ledger))))
         posts += [Post(REALLOCATOR, question) for question in questions]
         if self.ledger.position >= self._snapshot_due:
             self._take_snapshot(now)
@@ -184,17 +185,6 @@ class Manager:
             records.append(Record(event.position, STORED_NAME[type(event)], data))
         self._store.append(records)
         self._digest = digest
-
-    def _figures(self) -> Figures:
-        ledger = self.ledger
-        spendable = [None if ledger.root.allocated[d] is None else ledger.spendable(d) for d in DIMENSIONS]
-        least = [ledger.minimum_share(d) for d in DIMENSIONS]
-        return Figures(
-            ledger.pool,
-            (spendable[0], spendable[1], spendable[2]),
-            (least[0], least[1], least[2]),
-            ledger.in_crisis,
-        )
 
     def _take_snapshot(self, now: dt.datetime) -> None:
         """Keep the state for a quick restart, and its hash in the log; one that cannot be kept is done without."""
@@ -211,40 +201,41 @@ class Manager:
 
     def halt(self, reason: str) -> None:
         """Stop: whatever waits is told, whatever comes is refused."""
-        waiting = self._waiting
-        self._lines, self._waiting, self._questions = [], [], []
-        self._halt(reason, waiting)
-
-    def _halt(self, reason: str, waiting: Sequence[Envelope]) -> None:
         self.halted = reason
         log.critical("house_halted", reason=reason)
+        self.give_up(reason)
+
+    def give_up(self, reason: str) -> None:
+        """Tell all who still wait that nobody will answer them."""
+        waiting = [*self._waiting, *self._judged]
+        self._lines, self._waiting, self._questions, self._judged = [], [], [], []
         for envelope in waiting:
             self._refuse(envelope, reason)
 
     @staticmethod
     def _refuse(envelope: Envelope, reason: str) -> None:
-        if envelope.reply is not None:
-            answer_all([(envelope.reply, [halted_answer(reason)] * len(envelope.commands))])
+        answer_with(envelope, halted_answer(reason))
 
 
 class ManagerActor(pykka.ThreadingActor):
-    """The manager's thread. The first message of a batch makes it tell itself to commit, behind all that has arrived."""
+    """The manager's thread: the bell means that envelopes wait at the door; all that is there becomes one commit."""
 
     use_daemon_thread = True
 
     def __init__(
         self,
         manager: Manager,
+        door: Door,
         now: Callable[[], dt.datetime],
         deliver: Callable[[Post], None],
         halted: Callable[[str], None],
     ) -> None:
         super().__init__()
         self._manager = manager
+        self._door = door
         self._now = now
         self._deliver = deliver
         self._halted = halted
-        self._taken = 0
 
     @staticmethod
     def _create_actor_inbox() -> Inbox:
@@ -252,59 +243,64 @@ class ManagerActor(pykka.ThreadingActor):
 
     def on_receive(self, message: Any) -> None:
         manager = self._manager
-        if type(message) is Envelope:
-            manager.take(message, self._now())
-        elif type(message) is Commit:
-            self._commit()
-            return
+        if type(message) is Bell:
+            self._take_all()
         elif type(message) is Proposal:
             manager.take_proposal(message, self._now())
+            self._take_all()
         elif type(message) is Takeover:
-            self._commit()
+            self._take_all()
             message.person.begin(manager.ledger)
             message.done()
-            return
         else:
+            self._take_all()
             message.reached()
-            return
-        self._taken += 1
-        if self._taken == 1:
-            self.actor_ref.tell(_COMMIT)
-        elif self._taken >= GROUP_MAX:
-            self._commit()
 
-    def _commit(self) -> None:
-        self._taken = 0
-        while self._manager.has_work:
-            for post in self._manager.commit(self._now()):
+    def _take_all(self) -> None:
+        """Take what waits at the door, at most a group at a time, and commit it; until nothing waits."""
+        manager, door, now = self._manager, self._door, self._now
+        waiting = door.waiting
+        door.rung = False
+        while True:
+            for _ in range(GROUP_MAX):
+                if not waiting:
+                    break
+                manager.take(waiting.popleft(), now())
+            if not manager.has_work:
+                return
+            for post in manager.commit(now()):
                 self._deliver(post)
 
     def on_stop(self) -> None:
-        """Finish what was taken, and tell those that came too late."""
+        """Finish what was taken, and tell those that come too late."""
         if self._manager.halted is None:
             try:
-                self._commit()
+                self._take_all()
             except Halted as error:
                 self._halted(str(error))
-        self._drain(self._manager.halted or "it was closed")
+        reason = self._manager.halted or "it was closed"
+        self._manager.give_up(reason)
+        self._refuse_all(reason)
 
     def on_failure(self, exception_type: Any, exception_value: Any, traceback: Any) -> None:
         """The manager cannot be replaced: its state may be ahead of the log. The house stops."""
         reason = str(exception_value) or exception_type.__name__
         if self._manager.halted is None:
             self._manager.halt(f"an error in the manager: {reason}")
-        self._drain(reason)
+        self._refuse_all(reason)
         self._halted(reason)
 
-    def _drain(self, reason: str) -> None:
-        while not self.actor_inbox.empty():
-            message = self.actor_inbox.get().message
-            if type(message) is Envelope and message.reply is not None:
-                answer_all([(message.reply, [halted_answer(reason)] * len(message.commands))])
+    def _refuse_all(self, reason: str) -> None:
+        while self._door.waiting:
+            answer_with(self._door.waiting.popleft(), halted_answer(reason))
 
 
-class Commit:
-    """The manager's word to itself."""
+def _is_same(one: bytes, other: bytes) -> bool:
+    """Whether two messages say the same, however they write it; a signalling NaN is like nothing."""
+    try:
+        return decode_command(one) == decode_command(other)
+    except ArithmeticError:
+        return False
 
 
 class Takeover:
@@ -315,9 +311,6 @@ class Takeover:
     def __init__(self, person: Person, done: Callable[[], None]) -> None:
         self.person = person
         self.done = done
-
-
-_COMMIT = Commit()
 
 
 def halted_answer(reason: str) -> bytes:

@@ -1,17 +1,27 @@
 """What the people of the house say to one another. Actors only ``tell``; what must be answered carries its reply."""
 
+import asyncio
 import datetime as dt
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 
-from tallystick.actors.pending import Answers
-from tallystick.events.amounts import Triple
+from tallystick.events.amounts import DIMENSIONS, Triple
 from tallystick.events.catalog import Event
 from tallystick.events.commands import Command
+from tallystick.events.ledger import Ledger
 
 MANAGER, ALLOCATOR, TRACKER, ENFORCER, REALLOCATOR = "manager", "allocator", "tracker", "enforcer", "reallocator"
+
+
+class Answers(Protocol):
+    """Somebody who waits for the answers of one envelope."""
+
+    loop: asyncio.AbstractEventLoop | None
+    """Where the waiting coroutine runs; None for a thread."""
+
+    def set(self, answers: Sequence[bytes]) -> None: ...
 
 
 class Envelope:
@@ -53,6 +63,18 @@ class Figures(msgspec.Struct, frozen=True):
     spendable: Triple
     minimum_share: tuple[int, int, int]
     in_crisis: bool
+
+
+def figures_of(ledger: Ledger) -> Figures:
+    """How the fleet stands by its state."""
+    spendable = [None if ledger.root.allocated[d] is None else ledger.spendable(d) for d in DIMENSIONS]
+    least = [ledger.minimum_share(d) for d in DIMENSIONS]
+    return Figures(
+        ledger.pool,
+        (spendable[0], spendable[1], spendable[2]),
+        (least[0], least[1], least[2]),
+        ledger.in_crisis,
+    )
 
 
 class Recorded(msgspec.Struct, frozen=True):

@@ -1,11 +1,19 @@
 """How a house takes up its work: the newest snapshot that the log vouches for, and the tail behind it."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
+import msgspec
+
+from tallystick.config.loader import to_mapping
+from tallystick.config.prices import PriceList
+from tallystick.config.prices import to_mapping as prices_to_mapping
+from tallystick.config.settings import Config
+from tallystick.events import commands as c
 from tallystick.events import snapshot
 from tallystick.events.catalog import SnapshotRecorded
 from tallystick.events.codec import GENESIS, BrokenChain, decode_event, digest_of, unseal
+from tallystick.events.decide.operate import content_hash
 from tallystick.events.evolve import evolve
 from tallystick.events.ledger import Ledger
 from tallystick.events.store import Record, Store
@@ -42,11 +50,31 @@ def replay(ledger: Ledger, digest: bytes, records: Iterable[Record]) -> bytes:
         if position != ledger.position + 1:
             raise BrokenChain(ledger.position + 1, f"the next record in the store is at position {position}")
         digest = unseal(data, digest, position)
-        event = decode_event(data, name)
+        try:
+            event = decode_event(data, name)
+        except (msgspec.MsgspecError, ValueError) as error:
+            raise BrokenChain(position, f"the record cannot be read: {error}") from error
         if event.position != position:
             raise BrokenChain(position, f"the record says that it is at position {event.position}")
         evolve(ledger, event)
     return digest
+
+
+def to_put_in_force(ledger: Ledger, config: Config | None, prices: PriceList | None) -> Iterator[c.Command]:
+    """What must be recorded so that this configuration and these prices are in force: they are facts.
+
+    What is in force already is not recorded again; without ``config`` a new fleet gets the defaults. The caller carries
+    each command out before it takes the next: the position makes an id new when a configuration comes back that was in
+    force before. Whoever opens a fleet uses this, so that the same messages give the same log, live or simulated.
+    """
+    if not ledger.configured:
+        config = config or Config()
+    if config is not None and not (ledger.configured and ledger.rules.config == config):
+        mapping = to_mapping(config)
+        yield c.LoadConfig(config=mapping, id=f"config-{content_hash(mapping)[:16]}-{ledger.position}")
+    if prices is not None and prices != ledger.rules.prices:
+        price_mapping = prices_to_mapping(prices)
+        yield c.LoadPrices(prices=price_mapping, id=f"prices-{content_hash(price_mapping)[:16]}-{ledger.position}")
 
 
 def _from_snapshot(store: Store) -> Opened:

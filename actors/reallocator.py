@@ -66,7 +66,7 @@ class Reallocator:
     def _propose(self, survey: Survey, now: dt.datetime) -> list[Post]:
         moves = []
         figures = survey.figures
-        if figures is not None and self._config.reallocation.enabled:
+        if self._config.reallocation.enabled:
             fleet = Fleet(figures.spendable, figures.minimum_share, figures.in_crisis)
             moves = plan(survey.idle, survey.hungry, fleet, self._config)
         if not moves and survey.question is None:

@@ -5,23 +5,30 @@ order: so the same messages give the same log, to the byte, and the same log as 
 the same way.
 """
 
+import asyncio
 import datetime as dt
 from collections import deque
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Self
 
 from tallystick.actors.clock import ManualClock
+from tallystick.actors.fleet import RefusedConfig, people
 from tallystick.actors.manager import Manager
 from tallystick.actors.messages import MANAGER, Envelope, Post, Proposal, Recorded, Tick
+from tallystick.actors.opening import open_ledger, to_put_in_force
 from tallystick.actors.people import Person
+from tallystick.config.prices import PriceList
+from tallystick.config.settings import Config
+from tallystick.events.codec import decode_answer, encode_command
+from tallystick.events.ledger import Ledger
+from tallystick.events.store import Store
 
 
 class Answer:
     """Keeps the answers of one envelope."""
 
-    loop = None
-
     def __init__(self) -> None:
+        self.loop: asyncio.AbstractEventLoop | None = None
         self.answers: Sequence[bytes] | None = None
 
     def set(self, answers: Sequence[bytes]) -> None:
@@ -39,6 +46,31 @@ class House:
         for person in people:
             person.begin(manager.ledger)
 
+    @classmethod
+    def open(
+        cls, store: Store, config: Config | None, prices: PriceList | None, now: dt.datetime, by: str = "operator"
+    ) -> Self:
+        """Open a fleet as `Fleet.open` does with a clock of one's own that stands at ``now``.
+
+        Raises:
+            StoreError, BrokenChain: as for `Fleet.open`.
+            RefusedConfig: the total would be below what is granted, held or spent already.
+            Halted: the house stopped.
+        """
+        ledger, digest = open_ledger(store)
+        house = cls(Manager(ledger, store, digest), people(), ManualClock(now))
+        for command in to_put_in_force(ledger, config, prices):
+            (reply,) = house._hand_in(Envelope([command], [encode_command(command)], by, None))
+            answer = decode_answer(reply)
+            if "error" in answer:
+                raise RefusedConfig(answer["error"]["detail"])
+        return house
+
+    @property
+    def ledger(self) -> Ledger:
+        """The state of the law."""
+        return self._manager.ledger
+
     def ask(self, envelope: Envelope, at: dt.datetime) -> Sequence[bytes]:
         """Let time pass until ``at``, hand in the envelope, and let the house come to rest.
 
@@ -46,6 +78,9 @@ class House:
             Halted: the house stopped.
         """
         self.pass_time(at)
+        return self._hand_in(envelope)
+
+    def _hand_in(self, envelope: Envelope) -> Sequence[bytes]:
         answer = Answer()
         envelope.reply = answer
         self._deliver(Post(MANAGER, envelope))

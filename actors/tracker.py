@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from tallystick.actors.messages import ENFORCER, MANAGER, REALLOCATOR, TRACKER, Post, Proposal, Question, Recorded, Tick
-from tallystick.actors.messages import Figures, SurveyWanted
+from tallystick.actors.messages import Figures, SurveyWanted, figures_of
 from tallystick.actors.policies import forecasting
 from tallystick.actors.policies.rebalancing import Hungry, Idle, lacking
 from tallystick.events.standing import Standing, Standings
@@ -35,7 +35,7 @@ class Survey(msgspec.Struct, frozen=True):
 
     idle: list[Idle]
     hungry: list[Hungry]
-    figures: Figures | None
+    figures: Figures
     question: Question | None
 
 
@@ -67,7 +67,7 @@ class Tracker:
     def begin(self, ledger: Ledger) -> None:
         self._config: Config = ledger.rules.config
         self._standings = Standings(ledger)
-        self._figures: Figures | None = None
+        self._figures = figures_of(ledger)
         self._expires = {hold.id: hold.expires_at for hold in ledger.holds.values()}
         self._expiries = [(at, hold) for hold, at in self._expires.items()]
         heapq.heapify(self._expiries)
@@ -143,7 +143,7 @@ class Tracker:
 
     def _hunger(self, standing: Standing, ratio: float) -> Hungry | None:
         rate = forecasting.rates(standing)
-        if rate is None or self._figures is None:
+        if rate is None:
             return None
         horizon = float(self._config.enforcement.warn_before_exhaustion_seconds)
         need = lacking(_remaining(standing), rate, horizon, standing.allocated)

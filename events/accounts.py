@@ -27,6 +27,14 @@ OVERDRAFT = "overdraft"
 RESERVED_NAMES = frozenset({ROOT, POOL, RESERVE, OVERDRAFT})
 
 
+_DIMS: dict[tuple[bool, bool, bool], tuple[int, ...]] = {
+    (first, second, third): tuple(d for d, named in enumerate((first, second, third)) if named)
+    for first in (True, False)
+    for second in (True, False)
+    for third in (True, False)
+}
+
+
 class Hold:
     """An amount set aside before an operation, not yet spent."""
 
@@ -51,6 +59,7 @@ class Account:
         "children",
         "closed",
         "delegated",
+        "dims",
         "drawn",
         "free",
         "given_back",
@@ -97,6 +106,8 @@ class Account:
         self.opened_at = opened_at
 
         self.allocated = allocated
+        self.dims = _DIMS[allocated[0] is not None, allocated[1] is not None, allocated[2] is not None]
+        """The dimensions that it limits."""
         granted = money(allocated)
         self.granted = granted
         self.free = list(granted)
@@ -157,7 +168,21 @@ class Account:
         return allocated + self.given_back[dimension] - self.delegated[dimension]
 
     def remaining_all(self) -> Triple:
-        return limited(self.allocated, [0 if self.allocated[d] is None else self.remaining(d) for d in DIMENSIONS])
+        """`remaining` by dimension. It is the free balance: an account that others cover has nothing free."""
+        return limited(self.allocated, self.free)
+
+    def ratio(self) -> float:
+        """consumed / base, the largest over the limited dimensions; anything of nothing is 1."""
+        most = 0.0
+        allocated, given_back, delegated = self.allocated, self.given_back, self.delegated
+        spent, closed = self.spent, self.closed
+        for d in self.dims:
+            base = allocated[d] + given_back[d] - delegated[d]  # type: ignore[operator]
+            consumed = spent[d] + closed[d]
+            ratio = consumed / base if base > 0 else 1.0 if consumed else 0.0
+            if ratio > most:
+                most = ratio
+        return most
 
     def covered(self, dimension: int) -> int:
         """What others pay for it: granted beyond its own allocation."""

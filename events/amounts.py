@@ -23,7 +23,6 @@ AMOUNT_MAX: Final = 2**63 - 1
 
 MS_PER_SECOND: Final = 1_000
 NANOS_PER_DOLLAR: Final = 1_000_000_000
-_SCALES: Final = (0, 3, 9)
 _UNITS: Final = ("whole tokens", "seconds with at most 3 decimals", "US dollars with at most 9 decimals")
 
 NOTHING: Final[Triple] = (None, None, None)
@@ -62,14 +61,16 @@ class Budget(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fie
         Raises:
             InvalidAmount: negative, not finite, finer than the unit, or above 2^63-1 units; names ``field``.
         """
-        tokens, seconds, dollars = self.tokens, self.time_seconds, self.cost_usd
+        tokens, time, cost = self.tokens, self.time_seconds, self.cost_usd
         if tokens is not None and not 0 <= tokens <= AMOUNT_MAX:
             raise InvalidAmount(f"{field}.tokens", tokens, _allowed(TOKENS))
-        return (
-            tokens,
-            None if seconds is None else exact_units(seconds, TIME, f"{field}.time_seconds"),
-            None if dollars is None else exact_units(dollars, COST, f"{field}.cost_usd"),
-        )
+        time_ms = None if time is None else _units(time, TIME)
+        if time_ms == _UNFIT:
+            raise InvalidAmount(f"{field}.time_seconds", time, _allowed(TIME))
+        cost_nanos = None if cost is None else _units(cost, COST)
+        if cost_nanos == _UNFIT:
+            raise InvalidAmount(f"{field}.cost_usd", cost, _allowed(COST))
+        return (tokens, time_ms, cost_nanos)
 
 
 def exact_units(value: Decimal | int, dimension: int, field: str) -> int:
@@ -78,17 +79,28 @@ def exact_units(value: Decimal | int, dimension: int, field: str) -> int:
     Raises:
         InvalidAmount: negative, not finite, finer than the unit, or above 2^63-1 units.
     """
-    number = Decimal(value)
-    # The size is looked at before scaling, so that 1E+999999 costs nothing.
-    if not number.is_finite() or number < 0 or number.adjusted() > 18:
-        raise InvalidAmount(field, value, _allowed(dimension))
-    scale = _SCALES[dimension]
-    scaled = number.scaleb(scale)
-    units = int(scaled)
-    # Scaling rounds what has more digits than the context keeps; scaled back, that shows.
-    if units != scaled or units > AMOUNT_MAX or scaled.scaleb(-scale) != number:
+    units = _units(Decimal(value), dimension)
+    if units == _UNFIT:
         raise InvalidAmount(field, value, _allowed(dimension))
     return units
+
+
+_UNFIT: Final = -1
+_UP: Final = (Decimal(1), Decimal(MS_PER_SECOND), Decimal(NANOS_PER_DOLLAR))
+_DOWN: Final = (Decimal(1), Decimal("0.001"), Decimal("0.000000001"))
+
+
+def _units(value: Decimal, dimension: int) -> int:
+    """``value`` in the internal unit of ``dimension``, a whole number from 0 to 2^63-1, or `_UNFIT`."""
+    # The size is looked at before scaling, so that 1E+999999 costs nothing.
+    if not value.is_finite() or not -40 < value.adjusted() <= 18:
+        return _UNFIT
+    scaled = value * _UP[dimension]
+    units = int(scaled)
+    # Scaling rounds what has more digits than the context keeps; scaled back, that shows.
+    if units == scaled and 0 <= units <= AMOUNT_MAX and scaled * _DOWN[dimension] == value:
+        return units
+    return _UNFIT
 
 
 def edge(amounts: Triple) -> dict[str, int | float | str]:

@@ -235,7 +235,11 @@ class BudgetReleased(Event, tag="budget-released.v1"):
 
 
 class UsageReported(Event, tag="usage-reported.v1"):
-    """Usage, as reported and priced. ``hold`` names the ended hold that a late settlement was for."""
+    """Usage, as reported and priced. ``hold`` names the ended hold that a late settlement was for.
+
+    Where the agent has no open account, ``charged`` names the one that pays (left out: the fleet). The state forgets
+    released accounts after a time, so that it cannot be asked for this again.
+    """
 
     kind: ClassVar[Kind] = "fact"
     agent: str
@@ -248,6 +252,7 @@ class UsageReported(Event, tag="usage-reported.v1"):
     cached_tokens: int | None = None
     operation: str | None = None
     hold: str | None = None
+    charged: str | None = None
     priced_as: str | None = None
     unpriced: bool = False
     late: bool = False

@@ -18,6 +18,7 @@ import msgspec
 
 from tallystick.events.catalog import CATALOG, Event
 from tallystick.events.commands import BY_NAME, INTERNAL, WIRE, Command
+from tallystick.events.unwritable import NO_TEXT, unwritable
 from tallystick.events.replies import Refusal, Reply
 
 GENESIS: Final = bytes(32)
@@ -41,44 +42,41 @@ UPCASTERS: Final[dict[str, Callable[[dict[str, Any]], dict[str, Any]]]] = {}
 """Old stored name to the function that turns its fields into those of the next version, ``type`` included."""
 
 
+Message = Command | Mapping[str, Any] | bytes | str
+
 # --- messages --------------------------------------------------------------------------------------------------------
 
 
-def read_message(message: Command | Mapping[str, Any] | bytes | str) -> Command | Refusal:
-    """A message of the wire contract as a command, whoever wrote it, or a refusal that names the field.
+def read_message(message: Message, new_id: Callable[[], str]) -> "tuple[Command, bytes] | Refusal":
+    """A message of the wire contract as a command and its bytes, whoever wrote it, or a refusal that names the field.
 
-    Python programs may hand in a command or a mapping; both are held to the contract just as JSON text is.
+    Python programs may hand in a command or a mapping; both are held to the contract just as JSON text is. ``new_id``
+    names the command where its sender did not.
     """
     try:
         if isinstance(message, Command):
-            return _checked(message)
-        if isinstance(message, bytes | str):
+            data = _encode(message)
+            command: Command = _decode_wire(data)
+            # A float, or a NaN, that JSON shows otherwise: every value is converted by the rules of the contract.
+            if command != message:
+                command = msgspec.convert(msgspec.to_builtins(message, builtin_types=NO_TEXT), _WIRE)
+            elif command.id is not None:
+                return command, data
+        elif isinstance(message, bytes | str):
             if len(message) > BODY_MAX:
                 return Refusal("invalid_message", f"found {len(message)} bytes, allowed are {BODY_MAX}")
-            return _encodable(_decode_wire(message))
-        return _encodable(msgspec.convert(message, _WIRE))
+            command = _decode_wire(message)
+        else:
+            command = msgspec.convert(message, _WIRE)
+        if command.id is None:
+            command.id = new_id()
+        return command, _encode(command)
     except msgspec.ValidationError as error:
         return Refusal("invalid_message", _explained(str(error), message))
     except msgspec.DecodeError as error:
         return Refusal("invalid_message", f"not JSON: {error}")
-    except (UnicodeError, TypeError, ValueError, RecursionError) as error:
-        return Refusal("invalid_message", f"not a message: {error}")
-
-
-def _checked(command: Command) -> Command:
-    """A command that a Python program built: what it says in JSON must be what it says."""
-    if not isinstance(command, WIRE):
-        raise msgspec.ValidationError(f"Invalid value {type(command).__name__!r} - at `$.type`")
-    read: Command = _decode_wire(_encode(command))
-    if read == command:
-        return read
-    # A float, or a NaN, that JSON shows otherwise: let every value be converted by the rules of the contract.
-    return _encodable(msgspec.convert(msgspec.to_builtins(command), _WIRE))
-
-
-def _encodable(command: Command) -> Command:
-    _encode(command)  # raises UnicodeEncodeError for half a character
-    return command
+    except (UnicodeError, TypeError, ValueError, ArithmeticError, RecursionError) as error:
+        return Refusal("invalid_message", unwritable(message) or f"not a message: {error}")
 
 
 def _explained(error: str, message: object) -> str:
@@ -148,11 +146,17 @@ class BrokenChain(ValueError):
 
 def seal(event: Event, asked: bytes | None, answered: bytes | None, before: bytes) -> tuple[bytes, bytes]:
     """The record of an event and its digest, chained to the digest ``before`` (32 bytes)."""
-    body = _encode(event)[:-1]
-    if asked is not None and answered is not None:
-        body = b"".join((body, b',"command":', asked, b',"reply":', answered))
+    body = record_body(event, asked, answered)
     digest = hashlib.sha256(before + body)
     return b"".join((body, _DIGEST_KEY, digest.hexdigest().encode(), b'"}')), digest.digest()
+
+
+def record_body(event: Event, asked: bytes | None, answered: bytes | None) -> bytes:
+    """A record up to its digest."""
+    body = _encode(event)[:-1]
+    if asked is None or answered is None:
+        return body
+    return b"".join((body, b',"command":', asked, b',"reply":', answered))
 
 
 def unseal(record: bytes, before: bytes, position: int) -> bytes:

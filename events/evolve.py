@@ -29,20 +29,21 @@ def evolve(ledger: Ledger, event: e.Event) -> None:
     ledger.position = event.position
     ledger.now = event.at
     if event.id and event.id not in ledger.ids:
-        ledger.remember(event.id, event.position, event.at)
+        ledger.remember(event.id, event.position)
+    if event.at >= ledger.next_mark:
+        ledger.mark(event.position, event.at)
 
 
 # --- use: the hot path -----------------------------------------------------------------------------------------------
 
 
 def _usage_reported(ledger: Ledger, event: e.UsageReported) -> None:
-    if event.hold is not None:
+    if event.hold in ledger.ended_holds:
         # A late settlement: there is no second one.
         ledger.ended_holds[event.hold] = (event.agent, "settled")
     account = ledger.accounts.get(event.agent)
     if account is None:
-        account = ledger.payer_of(event.agent)
-        _spend(ledger, account, event)
+        _spend(ledger, ledger.root if event.charged is None else ledger.accounts[event.charged], event)
         return
     _spend(ledger, account, event)
     _reported(ledger, account, event)
@@ -64,15 +65,27 @@ def _reported(ledger: Ledger, account: Account, event: "e.UsageReported | e.Hold
 
 
 def _spend(ledger: Ledger, account: Account, event: "e.UsageReported | e.HoldSettled") -> None:
-    spent, total, payers = account.spent, ledger.spent, account.payers
-    for d, amount in ((0, event.tokens), (1, event.time_ms), (2, event.cost_nanos)):
-        if amount:
-            payer = payers[d]
-            payer.free[d] -= amount
-            spent[d] += amount
-            if payer is not account:
-                payer.spent[d] += amount
-            total[d] += amount
+    # Every report passes here: the three dimensions stand one under the other instead of in a loop.
+    spent, total = account.spent, ledger.spent
+    first, second, third = account.payers
+    if amount := event.tokens:
+        first.free[0] -= amount
+        total[0] += amount
+        spent[0] += amount
+        if first is not account:
+            first.spent[0] += amount
+    if amount := event.time_ms:
+        second.free[1] -= amount
+        total[1] += amount
+        spent[1] += amount
+        if second is not account:
+            second.spent[1] += amount
+    if amount := event.cost_nanos:
+        third.free[2] -= amount
+        total[2] += amount
+        spent[2] += amount
+        if third is not account:
+            third.spent[2] += amount
 
 
 # --- holds -----------------------------------------------------------------------------------------------------------

@@ -14,11 +14,12 @@ from tallystick.config.prices import PriceList
 from tallystick.config.settings import Config
 from tallystick.events.accounts import RESERVE, ROOT, ZERO, Account, Closed, Hold, Money, limited, minus, money
 from tallystick.events.amounts import DIMENSIONS, EDGE_NAMES, NOTHING, Triple
-from tallystick.events.catalog import Event
+from tallystick.events.catalog import Event, UsageReported
 from tallystick.events.commands import EPOCH
 from tallystick.events.rules import Rules
 
 _FAR = 2**200
+_MINUTE = dt.timedelta(minutes=1)
 NEVER = dt.datetime.max.replace(tzinfo=dt.UTC)
 
 
@@ -52,7 +53,7 @@ class Ledger:
 
         self.response = 0
         self.pressed_at: Money = (_FAR, _FAR, _FAR)
-        """By dimension, the smallest commitment that could raise the response: all that a report compares with."""
+        """By dimension, the smallest ``spent + held`` that could raise the response: all that a report compares with."""
         self.paused: str | None = None
         self.reserve_open = False
         self.pool_exhausted_at = 0
@@ -128,7 +129,8 @@ class Ledger:
             bases = (*[self.spendable(d)] * 3, total - self.opening[d])
             # Any response above the present one: where a threshold is above 1, a later one may come first.
             for at, base in list(zip((*self.rules.fleet_at, Fraction(1)), bases, strict=True))[self.response :]:
-                lines[d] = min(lines[d], max(1, -(-at.numerator * base // at.denominator)))
+                line = self.opening[d] + max(1, -(-at.numerator * base // at.denominator))
+                lines[d] = min(lines[d], line)
         self.pressed_at = (lines[0], lines[1], lines[2])
 
     def minimum_share(self, dimension: int) -> int:
@@ -155,22 +157,25 @@ class Ledger:
 
     # --- the memory of ids --------------------------------------------------------------------------------------------
 
-    def remember(self, id: str, position: int, at: dt.datetime) -> None:
-        """Keep the id of a command that was recorded, and forget what is beyond the configured memory."""
+    def remember(self, id: str, position: int) -> None:
+        """Keep the id of a command that was recorded, and forget the oldest beyond the configured number."""
         self.ids[id] = position
         order = self.id_order
         order.append(id)
         if len(order) > self.rules.ids_max:
             del self.ids[order.popleft()]
-        if at >= self.next_mark:
-            self.next_mark = at + dt.timedelta(minutes=1)
-            self.id_marks.append((at, position))
-            self._forget_before(at - dt.timedelta(hours=self.rules.ids_keep_hours))
+
+    def mark(self, position: int, at: dt.datetime) -> None:
+        """Note when the log came to ``position`` (at most once a minute), and forget what is older than the memory."""
+        self.next_mark = at + _MINUTE
+        self.id_marks.append((at, position))
+        self._forget_before(at - dt.timedelta(hours=self.rules.ids_keep_hours))
 
     def _forget_before(self, horizon: dt.datetime) -> None:
         """Forget ids, ended holds and released accounts from before ``horizon`` (to the minute, never earlier)."""
         marks, order, ids = self.id_marks, self.id_order, self.ids
-        while len(marks) > 1 and marks[1][0] <= horizon:
+        # What was recorded behind a mark, and before the next one, is less than a minute younger than it.
+        while len(marks) > 1 and marks[0][0] + _MINUTE <= horizon:
             marks.popleft()
         floor = marks[0][1]
         while order and ids[order[0]] < floor:
@@ -208,15 +213,16 @@ def check_conserved(ledger: Ledger, events: Iterable[Event] | None = None) -> No
 
 def _touched(ledger: Ledger, events: Iterable[Event]) -> set[Account]:
     """The open accounts that the events name, and all above them."""
-    names: set[str] = set()
+    names: set[str | None] = set()
     for event in events:
-        for field in ("agent", "source", "target"):
-            name = getattr(event, field, None)
-            if name is not None:
-                names.add(name)
+        if type(event) is UsageReported:
+            names.add(event.agent)
+            names.add(event.charged)
+        else:
+            names.update(getattr(event, field, None) for field in ("agent", "source", "target"))
     touched: set[Account] = set()
     for name in names:
-        account = ledger.accounts.get(name)
+        account = None if name is None else ledger.accounts.get(name)
         while account is not None and account is not ledger.root and account not in touched:
             touched.add(account)
             account = account.parent

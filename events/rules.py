@@ -8,7 +8,7 @@ from tallystick.config.settings import Config
 from tallystick.events.commands import PRIORITIES
 
 _SLACK = 1e-9
-"""A float ratio this close to a threshold is decided again in whole numbers; farther away it cannot be wrong."""
+"""A float ratio this close below a threshold is decided again in whole numbers; farther below it cannot reach it."""
 
 
 class Rules:
@@ -26,6 +26,7 @@ class Rules:
         "minimum_share",
         "paused",
         "paused_products",
+        "pauses",
         "pool_share_max",
         "prices",
         "reserve_part",
@@ -41,8 +42,8 @@ class Rules:
             Fraction(threshold)
             for threshold in (enforcement.warn_at, enforcement.throttle_at, enforcement.degrade_at, enforcement.stop_at)
         )
-        # One more entry, never reached: nothing lies above black.
-        self.level_near = (*(float(at) * (1 - _SLACK) for at in self.level_at), float("inf"))
+        # At a ratio of 1.0 everything is looked at exactly: what was used of nothing counts as that.
+        self.level_near = (*(min(float(at), 1.0) * (1 - _SLACK) for at in self.level_at), float("inf"))
         fleet = enforcement.fleet
         self.fleet_at = (Fraction(fleet.throttle_at), Fraction(fleet.degrade_at), Fraction(fleet.stop_at))
         self.fleet_hysteresis = Fraction(fleet.hysteresis)
@@ -57,7 +58,10 @@ class Rules:
             priority: config.allocation_weights.of(priority) for priority in PRIORITIES
         }
         self.paused = config.manual_override.pause_all_agents
-        self.paused_products = frozenset(name for name, product in config.products.items() if product.paused)
+        self.paused_products: frozenset[str | None] = frozenset(
+            name for name, product in config.products.items() if product.paused
+        )
+        self.pauses = self.paused or bool(self.paused_products)
 
     def level_of(self, consumed: int, base: int) -> int:
         """The level (0 green … 4 black) of ``consumed`` against ``base``, decided on the exact ratio."""

@@ -192,6 +192,18 @@ def load(snapshot: bytes) -> Ledger | None:
     return ledger
 
 
+class _Format(msgspec.Struct):
+    format: int
+
+
+def is_foreign(snapshot: bytes) -> bool:
+    """Whether a snapshot is of another format than the one that is written now."""
+    try:
+        return msgspec.json.decode(snapshot, type=_Format).format != FORMAT
+    except msgspec.DecodeError:
+        return False
+
+
 def _packed(account: Account) -> _Account:
     return _Account(
         account.id,

@@ -9,8 +9,9 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from tallystick.events import catalog as e
-from tallystick.events.accounts import ZERO, Account, Money, minus, money, plus
+from tallystick.events.accounts import POOL, ZERO, Account, Money, minus, money, plus
 from tallystick.events.amounts import DIMENSIONS, Triple
+from tallystick.events.commands import EPOCH
 from tallystick.events.ledger import Ledger
 
 
@@ -22,10 +23,12 @@ class Standing:
         "agent_type",
         "allocated",
         "borrowed",
+        "closed",
         "consumed",
         "cover",
         "delegated",
         "drawn",
+        "given_back",
         "held",
         "id",
         "last_report_at",
@@ -37,6 +40,7 @@ class Standing:
         "reclaimed",
         "reports",
         "stopped",
+        "throttle",
         "warned",
         "workflow",
     )
@@ -50,15 +54,22 @@ class Standing:
         self.activity_at = at
         self.last_report_at: dt.datetime | None = None
         self.consumed = [0, 0, 0]
+        """Its own usage, in every dimension; and its closed children's in those that it limits."""
+        self.closed = ZERO
+        """What of ``consumed`` its closed children had used."""
         self.held = ZERO
         self.delegated = ZERO
         self.cover = ZERO
         self.drawn = ZERO
         self.borrowed = ZERO
+        self.given_back = ZERO
+        """What it gave back when it turned black; its percentage is measured as if it had not."""
         self.agent_type: str | None = None
         self.product: str | None = None
         self.workflow: str | None = None
         self.level = 0
+        self.throttle: str | None = None
+        """The rate that an operator set, as a decimal."""
         self.stopped: str | None = None
         self.reports = 0
         self.reclaimed = False
@@ -81,7 +92,7 @@ class Standing:
         for d in DIMENSIONS:
             allocated = self.allocated[d]
             if allocated is not None:
-                base, consumed = allocated - self.delegated[d], self.consumed[d]
+                base, consumed = allocated + self.given_back[d] - self.delegated[d], self.consumed[d]
                 most = max(most, consumed / base if base > 0 else (1.0 if consumed > 0 else 0.0))
         return most
 
@@ -90,9 +101,8 @@ class Standing:
         """As an account of the law stands."""
         standing = cls(account.id, parent, account.priority, account.allocated, account.opened_at)
         standing.activity_at, standing.last_report_at = account.activity_at, account.last_report_at
-        for d in DIMENSIONS:
-            if account.allocated[d] is not None:
-                standing.consumed[d] = account.consumed(d)
+        standing.consumed = [account.consumed(d) for d in DIMENSIONS]
+        standing.closed, standing.given_back = account.closed, account.given_back
         limits = account.allocated
         standing.held = _where(limits, (account.held[0], account.held[1], account.held[2]))
         standing.delegated = _where(limits, account.delegated)
@@ -101,6 +111,7 @@ class Standing:
         standing.reports = 0 if account.last_report_at is None else 2
         standing.reclaimed, standing.warned = account.reclaimed, account.warned
         standing.borrowed, standing.level, standing.stopped = account.borrowed, account.level, account.stopped
+        standing.throttle = None if account.throttle is None else str(account.throttle)
         standing.agent_type, standing.product = account.agent_type, account.product
         standing.workflow = account.workflow
         return standing
@@ -111,14 +122,25 @@ class Standings:
 
     def __init__(self, ledger: Ledger | None = None) -> None:
         self.agents: dict[str, Standing] = {}
-        self._holds: dict[str, Money] = {}
+        self.holds: dict[str, Money] = {}
+        """What each hold that stands has set aside."""
+        self.held = ZERO
+        """What all holds have set aside."""
+        self.pool = Standing(POOL, None, "critical", ZERO, EPOCH)
+        """What the root is charged with itself (``consumed``, ``held``) and has granted to agents (``delegated``);
+        nothing above it could be charged, so that it counts as limited in every dimension."""
         if ledger is None:
             return
+        root, reserve = ledger.root, ledger.reserve
+        self.pool.consumed = [root.consumed(d) for d in DIMENSIONS]
+        self.pool.held = (root.held[0], root.held[1], root.held[2])
+        self.pool.delegated = minus(root.delegated, reserve.granted)
+        self.held = (ledger.held[0], ledger.held[1], ledger.held[2])
         for account in ledger.accounts.values():
             parent = None if account.parent is None else self.agents.get(account.parent.id)
             self.agents[account.id] = Standing.of(account, parent)
         for hold in ledger.holds.values():
-            self._holds[hold.id] = hold.amount
+            self.holds[hold.id] = hold.amount
 
     def fold(self, events: Iterable[e.Event]) -> None:
         """Follow a recorded batch."""
@@ -128,21 +150,23 @@ class Standings:
                 step(self, event)
 
     def _used(self, event: "e.UsageReported | e.HoldSettled") -> None:
-        standing = self.agents.get(event.agent)
-        if standing is None:
-            return
+        charged = standing = self.agents.get(event.agent)
+        if charged is None:
+            # Without an open account: the event names who pays, or else the fleet does.
+            charged = self.agents.get(getattr(event, "charged", None) or "", self.pool)
         for d, amount in ((0, event.tokens), (1, event.time_ms), (2, event.cost_nanos)):
             if amount:
-                payer = standing if standing.allocated[d] is not None else standing.source(d)
-                if payer is not None:
-                    payer.consumed[d] += amount
-        standing.last_report_at = standing.activity_at = event.at
-        standing.reports += 1
-        standing.reclaimed = False
+                charged.consumed[d] += amount
+                if charged.allocated[d] is None:
+                    (charged.source(d) or self.pool).consumed[d] += amount
+        if standing is not None:
+            standing.last_report_at = standing.activity_at = event.at
+            standing.reports += 1
+            standing.reclaimed = False
 
     def _hold_placed(self, event: e.HoldPlaced) -> None:
         standing = self.agents[event.agent]
-        self._holds[event.hold] = amount = money(event.amount.triple)
+        self.holds[event.hold] = amount = money(event.amount.triple)
         self._set_aside(standing, amount)
         standing.activity_at = event.at
         standing.reclaimed = False
@@ -159,15 +183,14 @@ class Standings:
         self.agents[event.agent].activity_at = event.at
 
     def _end_hold(self, event: "e.HoldEnded | e.HoldSettled") -> None:
-        self._set_aside(self.agents[event.agent], minus(ZERO, self._holds.pop(event.hold)))
+        self._set_aside(self.agents[event.agent], minus(ZERO, self.holds.pop(event.hold)))
 
-    @staticmethod
-    def _set_aside(standing: Standing, amount: Money) -> None:
+    def _set_aside(self, standing: Standing, amount: Money) -> None:
+        self.held = plus(self.held, amount)
         for d in DIMENSIONS:
             if amount[d]:
-                payer = standing if standing.allocated[d] is not None else standing.source(d)
-                if payer is not None:
-                    payer.held = plus(payer.held, _in(d, amount[d]))
+                payer = standing if standing.allocated[d] is not None else standing.source(d) or self.pool
+                payer.held = plus(payer.held, _in(d, amount[d]))
 
     def _allocated(self, event: e.BudgetAllocated) -> None:
         parent = None if event.parent is None else self.agents[event.parent]
@@ -201,10 +224,12 @@ class Standings:
             standing.warned = False
 
     def _unused_returned(self, event: e.UnusedReturned) -> None:
-        self._grant(event.agent, minus(ZERO, money(event.amount.triple)))
+        units = money(event.amount.triple)
+        standing = self._grant(event.agent, minus(ZERO, units))
+        standing.given_back = plus(standing.given_back, units)
 
     def _unused_restored(self, event: e.UnusedRestored) -> None:
-        self._grant(event.agent, money(event.amount.triple))
+        self._grant(event.agent, money(event.amount.triple)).given_back = ZERO
 
     def _grant(self, agent: str, units: Money) -> Standing:
         standing = self.agents[agent]
@@ -217,14 +242,12 @@ class Standings:
         self._hand_on(standing, units)
         return standing
 
-    @staticmethod
-    def _hand_on(standing: Standing, units: Money) -> None:
+    def _hand_on(self, standing: Standing, units: Money) -> None:
         """What an account is granted is no longer its sources' own."""
         for d in DIMENSIONS:
             if units[d] and standing.allocated[d] is not None:
-                source = standing.source(d)
-                if source is not None:
-                    source.delegated = plus(source.delegated, _in(d, units[d]))
+                source = standing.source(d) or self.pool
+                source.delegated = plus(source.delegated, _in(d, units[d]))
 
     def _covered(self, event: e.Covered) -> None:
         standing = self.agents.get(event.target)
@@ -245,9 +268,9 @@ class Standings:
         self._hand_on(standing, minus(ZERO, plus(money(standing.allocated), standing.cover)))
         for d in DIMENSIONS:
             if standing.allocated[d] is not None:
-                source = standing.source(d)
-                if source is not None:
-                    source.consumed[d] += standing.consumed[d]
+                source, consumed = standing.source(d) or self.pool, standing.consumed[d]
+                source.consumed[d] += consumed
+                source.closed = plus(source.closed, _in(d, consumed))
 
     def _warned(self, event: e.ExhaustionWarned) -> None:
         self.agents[event.agent].warned = True
@@ -255,11 +278,15 @@ class Standings:
     def _level_changed(self, event: e.LevelChanged) -> None:
         self.agents[event.agent].level = e.LEVELS.index(event.level)
 
+    def _throttled(self, event: e.AgentThrottled) -> None:
+        self.agents[event.agent].throttle = event.rate
+
     def _stopped(self, event: e.AgentStopped) -> None:
         self.agents[event.agent].stopped = event.reason
 
     def _resumed(self, event: e.AgentResumed) -> None:
-        self.agents[event.agent].stopped = None
+        standing = self.agents[event.agent]
+        standing.stopped = standing.throttle = None
 
 
 def _less(left: Money, right: Money) -> Money:
@@ -297,6 +324,7 @@ _STEPS: dict[type[e.Event], Callable[[Standings, Any], None]] = {
     e.BudgetReleased: Standings._released,
     e.ExhaustionWarned: Standings._warned,
     e.LevelChanged: Standings._level_changed,
+    e.AgentThrottled: Standings._throttled,
     e.AgentStopped: Standings._stopped,
     e.AgentResumed: Standings._resumed,
 }

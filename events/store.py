@@ -70,6 +70,12 @@ class Store(Protocol):
     def last(self) -> Record | None:
         """The newest record."""
 
+    def stray(self) -> str | None:
+        """The first row of the log's table that is no record of this log in its place, in words; None without one.
+
+        Whoever reads the log does not see it: a foreign stream, or a row whose place is not its position.
+        """
+
     def save_snapshot(self, position: int, data: bytes) -> None:
         """Keep the state at a position, and only the newest few such snapshots."""
 

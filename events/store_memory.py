@@ -38,10 +38,12 @@ class MemoryStore:
         newest = self._log.max_notification_id()
         return None if newest is None else self.record(newest)
 
+    def stray(self) -> str | None:
+        return None
+
     def save_snapshot(self, position: int, data: bytes) -> None:
-        self._snapshots[position] = data
-        for old in sorted(self._snapshots)[:-SNAPSHOTS_KEPT]:
-            del self._snapshots[old]
+        before = sorted(old for old in self._snapshots if old < position)[1 - SNAPSHOTS_KEPT :]
+        self._snapshots = {old: self._snapshots[old] for old in before} | {position: data}
 
     def snapshots(self) -> list[tuple[int, bytes]]:
         return sorted(self._snapshots.items(), reverse=True)

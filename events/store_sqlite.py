@@ -10,6 +10,7 @@ import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
 from functools import cache
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +88,18 @@ class SqliteStore:
             return self._log.last_record()
         except (PersistenceError, sqlite3.Error) as error:
             raise StoreError(f"{self.url} could not be read: {error}") from error
+
+    def stray(self) -> str | None:
+        try:
+            row = self._log.stray()
+        except (PersistenceError, sqlite3.Error) as error:
+            raise StoreError(f"{self.url} could not be read: {error}") from error
+        if row is None:
+            return None
+        place, stream, position = row
+        if stream != STREAM:
+            return f"row {place} of the table belongs to the stream {stream!r}, which is none of this fleet"
+        return f"row {place} of the table is at position {position!r}: it was put there by no writer of this log"
 
     def save_snapshot(self, position: int, data: bytes) -> None:
         try:
@@ -181,10 +194,7 @@ class LogRecorder(SQLiteApplicationRecorder):
         for group in _GROUPS:
             statement = _insert(self.events_table_name, group)
             while total - start >= group:
-                values: list[Any] = []
-                for position, name, data in records[start : start + group]:
-                    values += (STREAM, position, name, data)
-                cursor.execute(statement, values)
+                cursor.execute(statement, tuple(chain.from_iterable(records[start : start + group])))
                 start += group
 
     def page(self, after: int, upto: int | None) -> list[Record]:
@@ -208,6 +218,18 @@ class LogRecorder(SQLiteApplicationRecorder):
             )
             row = cursor.fetchone()
             return None if row is None else Record(*row)
+
+    def stray(self) -> tuple[int, Any, Any] | None:
+        """Row, stream and position of the first row that is not in its place: a row's number is its position."""
+        with self.datastore.transaction(commit=False) as cursor:
+            cursor.execute(
+                f"SELECT rowid, originator_id, originator_version FROM {self.events_table_name}"
+                " WHERE originator_id IS NOT ? OR originator_version IS NOT rowid"
+                " OR typeof(originator_version) <> 'integer' ORDER BY rowid LIMIT 1",
+                (STREAM,),
+            )
+            row = cursor.fetchone()
+            return None if row is None else tuple(row)
 
     def listen(self, event: threading.Event) -> None:
         self._listeners.add(event)
@@ -255,6 +277,6 @@ class _Pool(SQLiteConnectionPool):
 
 @cache
 def _insert(table: str, rows: int) -> str:
-    return f"INSERT INTO {table} VALUES " + ",".join(["(?,?,?,?)"] * rows)
+    return f"INSERT INTO {table} VALUES " + ",".join([f"('{STREAM}',?,?,?)"] * rows)
 
 

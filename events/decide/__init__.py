@@ -7,7 +7,7 @@ too, with the numbers that refused it (a malformed message is not).
 
 import datetime as dt
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
@@ -24,7 +24,7 @@ MALFORMED = frozenset({"invalid_message", "invalid_amount"})
 """Refusals that are answered and forgotten: the message said nothing that could have happened."""
 
 
-class Decided(NamedTuple):
+class Decided(msgspec.Struct):
     """What a command caused: events in order, of which its own begin at ``own``, and the answer."""
 
     events: list[e.Event]

@@ -5,7 +5,7 @@ import datetime as dt
 from tallystick.events import catalog as e
 from tallystick.events.accounts import Account, Hold, limited
 from tallystick.events.amounts import DIMENSIONS, NOTHING, Triple, seconds
-from tallystick.events.decide.levels import DEGRADE, cheaper_model, enforced, percentage, wait_left_ms
+from tallystick.events.decide.levels import DEGRADE, THROTTLE, cheaper_model, enforced, percentage, wait_left_ms
 from tallystick.events.decide.turn import Turn
 from tallystick.events.ledger import Ledger
 from tallystick.events.replies import (
@@ -29,28 +29,28 @@ def allocation(ledger: Ledger, account: Account) -> Allocation:
     return Allocation(account.id, shown(account.allocated), shown(account.remaining_all()), shown(ledger.pool))
 
 
-def enforcement(turn: Turn, agent: str, account: Account | None, warnings: list[str] | None) -> Enforcement:
-    """The reply that lets an agent go on without another question."""
+def enforcement(
+    turn: Turn, agent: str, account: Account | None, ratio: float, warnings: list[str] | None
+) -> Enforcement:
+    """The reply that lets an agent go on without another question. ``ratio`` is the account's (see `Account.ratio`)."""
     ledger = turn.ledger
     told = enforced(ledger, account)
+    action = told.action
     if account is None:
-        remaining: EdgeAmounts = shown(NOTHING)
-        ratio, wait_ms, model = 0.0, 0, None
-    else:
-        remaining = shown(account.remaining_all())
-        ratio, _ = percentage(account)
-        wait_ms = wait_left_ms(turn, account, told)
-        model = cheaper_model(ledger, account.model) if told.action == DEGRADE else None
+        return Enforcement(
+            agent, 0.0, e.LEVELS[0], e.ACTIONS[action], float(told.rate), 0, told.decided_by, shown(NOTHING)
+        )
+    slowed = action >= THROTTLE
     return Enforcement(
         agent,
-        ratio,
-        e.LEVELS[account.level if account is not None else 0],
-        e.ACTIONS[told.action],
-        float(told.rate),
-        seconds(wait_ms),
+        round(ratio, 6),
+        e.LEVELS[account.level],
+        e.ACTIONS[action],
+        float(told.rate) if slowed else 1.0,
+        seconds(wait_left_ms(turn, account, told)) if slowed else 0,
         told.decided_by,
-        remaining,
-        model,
+        shown(account.remaining_all()),
+        cheaper_model(ledger, account.model) if action == DEGRADE else None,
         warnings=warnings,
     )
 
@@ -89,7 +89,6 @@ def status(turn: Turn, account: Account) -> BudgetStatus:
     """The whole of one account. ``consumed`` shows every dimension that was used, limited or not."""
     ledger = turn.ledger
     told = enforced(ledger, account)
-    ratio, _ = percentage(account)
     limits = account.allocated
     overrun = [0 if limits[d] is None else max(0, account.consumed(d) - (limits[d] or 0)) for d in DIMENSIONS]
     return BudgetStatus(
@@ -107,7 +106,7 @@ def status(turn: Turn, account: Account) -> BudgetStatus:
         borrowed=shown(limited(limits, account.borrowed)),
         overrun=shown(limited(limits, overrun)),
         remaining=shown(account.remaining_all()),
-        percentage=ratio,
+        percentage=percentage(account),
         status=e.LEVELS[account.level],
         action=e.ACTIONS[told.action],
         decided_by=told.decided_by,

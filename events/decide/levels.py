@@ -4,8 +4,10 @@ An agent's action is derived when it asks, never written to every account: a fle
 """
 
 import datetime as dt
+from copy import copy
 from decimal import Decimal
 from fractions import Fraction
+from functools import cache
 
 from tallystick.events import catalog as e
 from tallystick.events.accounts import Account
@@ -25,17 +27,9 @@ _MILLISECOND = dt.timedelta(milliseconds=1)
 # --- an account's own level ------------------------------------------------------------------------------------------
 
 
-def percentage(account: Account) -> tuple[float, int]:
-    """The largest of consumed / allocated over the limited dimensions, and the dimension; for people and replies."""
-    most, dimension = 0.0, 0
-    for d in DIMENSIONS:
-        if account.allocated[d] is None:
-            continue
-        consumed, base = account.consumed(d), account.base(d)
-        ratio = consumed / base if base > 0 else (1.0 if consumed > 0 else 0.0)
-        if ratio > most:
-            most, dimension = ratio, d
-    return round(most, 6), dimension
+def percentage(account: Account) -> float:
+    """The largest of consumed / allocated over the limited dimensions, to 6 places; for people and replies."""
+    return round(account.ratio(), 6)
 
 
 def level_of(ledger: Ledger, account: Account) -> tuple[int, int]:
@@ -58,13 +52,12 @@ def relevel(turn: Turn, account: Account, own_usage: bool = False) -> None:
     before = account.level
     if level == before:
         return
-    ratio, _ = percentage(account)
     turn.record(
         e.LevelChanged(
             agent=account.id,
             before=e.LEVELS[before],
             level=e.LEVELS[level],
-            percentage=ratio,
+            percentage=percentage(account),
             dimension=EDGE_NAMES[d],
         )
     )
@@ -195,8 +188,11 @@ def enforced(ledger: Ledger, account: Account | None) -> Enforced:
     """The effective action for an account, or for an id without one (which the fleet's own measures reach)."""
     level = account.level if account is not None else 0
     slow = ledger.rules.throttle_rate
-    rate = slow if level in (THROTTLE, DEGRADE) else (NO_SPEED if level == BLACK else NORMAL_SPEED)
-    best = Enforced(level, rate, "level")
+    if not (ledger.response or ledger.paused or ledger.rules.pauses) and (
+        account is None or (account.parent is ledger.root and account.throttle is None and account.stopped is None)
+    ):
+        return _by_level(level, slow)
+    best = copy(_by_level(level, slow))
     if account is not None:
         ancestor = account.parent
         while ancestor is not None and ancestor is not ledger.root:
@@ -217,6 +213,13 @@ def enforced(ledger: Ledger, account: Account | None) -> Enforced:
         if account.stopped is not None:
             _worse(best, STOP, NO_SPEED, "stop")
     return best
+
+
+@cache
+def _by_level(level: int, slow: Decimal) -> Enforced:
+    """What an account's own level alone calls for."""
+    rate = slow if level in (THROTTLE, DEGRADE) else (NO_SPEED if level == BLACK else NORMAL_SPEED)
+    return Enforced(level, rate, "level")
 
 
 def _spends_used_up(ledger: Ledger, account: Account, ancestor: Account) -> bool:

@@ -1,6 +1,6 @@
 """What a report used, in whole units: tokens as given or as the sum of their parts, cost as given or as priced."""
 
-from typing import NamedTuple
+import msgspec
 
 from tallystick.config.prices import ModelPrice
 from tallystick.events.amounts import AMOUNT_MAX, InvalidAmount
@@ -8,7 +8,7 @@ from tallystick.events.commands import ReportUsage
 from tallystick.events.rules import Rules
 
 
-class Priced(NamedTuple):
+class Priced(msgspec.Struct, gc=False):
     """A report in internal units; ``priced_as`` is the model whose price was taken where the report gave no cost."""
 
     tokens: int

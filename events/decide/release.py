@@ -59,10 +59,9 @@ def _release(turn: Turn, account: Account) -> ReleasedBudget:
 def _final_report(turn: Turn, account: Account, children: int, holds: int) -> FinalReport:
     limits = account.allocated
     overrun: Triple = limited(limits, [max(0, account.consumed(d) - (limits[d] or 0)) for d in DIMENSIONS])
-    ratio, _ = percentage(account)
     open_ms = int((turn.now - account.opened_at).total_seconds() * 1000)
     return FinalReport(
-        utilization=ratio,
+        utilization=percentage(account),
         overrun=shown(overrun),
         borrowed=shown(limited(limits, account.borrowed)),
         level=e.LEVELS[account.level],

@@ -72,37 +72,51 @@ def _use(
     """
     ledger = turn.ledger
     charged = account if account is not None else ledger.payer_of(event.agent)
+    if type(event) is e.UsageReported and account is None and charged is not ledger.root:
+        event.charged = charged.id
     payers = charged.payers
-    for d, used in ((0, event.tokens), (1, event.time_ms), (2, event.cost_nanos)):
-        if used > payers[d].free[d] + held[d]:
-            cover(turn, payers[d], d, used - held[d], cause)
-    warnings = _warnings(ledger, account)
+    used = (event.tokens, event.time_ms, event.cost_nanos)
+    for d in DIMENSIONS:
+        if used[d] > payers[d].free[d] + held[d]:
+            cover(turn, payers[d], d, used[d] - held[d], cause)
+    warnings = None
+    if account is not None and (account.warning is not None or account.pool_notice < ledger.pool_exhausted_at):
+        warnings = _warnings(ledger, account)
     turn.record(event)
     if held is not ZERO:
         settle_cover(turn, charged)
-    _follow(turn, charged, account is not None)
-    answer = enforcement(turn, event.agent, account, warnings)
-    if account is None:
-        answer.late = event.agent in ledger.released
-        answer.unallocated = not answer.late
+    ratio = _follow(turn, charged, account is not None)
+    answer = enforcement(turn, event.agent, account, ratio, warnings)
+    if type(event) is e.UsageReported:
+        answer.late, answer.unallocated = event.late, event.unallocated
     return answer
 
 
-def _follow(turn: Turn, charged: Account, own_usage: bool) -> None:
-    """Record the levels and the response that a use has led to."""
+def _follow(turn: Turn, charged: Account, own_usage: bool) -> float:
+    """Record the levels and the response that a use has led to; the ratio that the charged account has come to."""
     ledger = turn.ledger
-    relevel(turn, charged, own_usage)
-    # They may have been charged, or have covered what was.
-    relevel_above(turn, charged)
-    pressed, spent, held, opening = ledger.pressed_at, ledger.spent, ledger.held, ledger.opening
-    if ledger.response or any(spent[d] + held[d] - opening[d] >= pressed[d] for d in DIMENSIONS):
+    ratio = 0.0
+    if charged is not ledger.root:
+        # Use only raises a ratio: below the next line there is nothing to decide.
+        ratio = charged.ratio()
+        if ratio >= ledger.rules.level_near[charged.level]:
+            relevel(turn, charged, own_usage)
+        if charged.parent is not ledger.root:
+            # They may have been charged, or have covered what was.
+            relevel_above(turn, charged)
+    spent, held, pressed = ledger.spent, ledger.held, ledger.pressed_at
+    if (
+        ledger.response
+        or spent[0] + held[0] >= pressed[0]
+        or spent[1] + held[1] >= pressed[1]
+        or spent[2] + held[2] >= pressed[2]
+    ):
         respond(turn)
+    return ratio
 
 
-def _warnings(ledger: Ledger, account: Account | None) -> list[str] | None:
+def _warnings(ledger: Ledger, account: Account) -> list[str]:
     """What the agent has to be told with this reply, once."""
-    if account is None or (account.warning is None and account.pool_notice >= ledger.pool_exhausted_at):
-        return None
     warnings = []
     if account.warning is not None:
         warnings.append(f"exhaustion_expected_in_{account.warning}_seconds")
@@ -241,9 +255,7 @@ def _settle_late(turn: Turn, hold_id: str, used: Money) -> Enforcement | Refusal
         agent=agent, tokens=used[0], time_ms=used[1], cost_nanos=used[2], hold=hold_id, late=True
     )
     # Nothing can fail after this line.
-    answer = _use(turn, ledger.accounts.get(agent), event, LATE_REPORT)
-    answer.late = True
-    return answer
+    return _use(turn, ledger.accounts.get(agent), event, LATE_REPORT)
 
 
 def cancel_hold(turn: Turn, command: c.CancelHold) -> HoldGone | Refusal:
@@ -287,7 +299,7 @@ def heartbeat(turn: Turn, command: c.Heartbeat) -> Held | Enforcement | Refusal:
         return unknown_agent(ledger, command.agent)
     # Nothing can fail after this line.
     turn.record(e.AgentHeard(agent=account.id))
-    return enforcement(turn, account.id, account, None)
+    return enforcement(turn, account.id, account, account.ratio(), None)
 
 
 def unknown_agent(ledger: Ledger, agent: str) -> Refusal:
