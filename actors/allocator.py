@@ -14,7 +14,7 @@ class Allocator:
     """Watches for the end of the budget period."""
 
     name = ALLOCATOR
-    follows = frozenset({e.TotalBudgetSet, e.PeriodRenewed})
+    follows: frozenset[type[e.Event]] = frozenset({e.TotalBudgetSet, e.PeriodRenewed})
 
     def begin(self, ledger: Ledger) -> None:
         self._period_ends = ledger.period_ends
@@ -23,7 +23,7 @@ class Allocator:
         match message:
             case Recorded():
                 for event in message.events:
-                    if type(event) in (e.TotalBudgetSet, e.PeriodRenewed):
+                    if isinstance(event, e.TotalBudgetSet | e.PeriodRenewed):
                         self._period_ends = event.period_ends_at
                 return []
             case Tick():

@@ -19,7 +19,7 @@ class Enforcer:
     """Turns what the tracker sees coming into warnings, and shows operators what was raised."""
 
     name = ENFORCER
-    follows = frozenset({e.AlertRaised})
+    follows: frozenset[type[e.Event]] = frozenset({e.AlertRaised})
 
     def begin(self, ledger: Ledger) -> None:
         """Nothing is remembered: who was warned is in the state of the law."""

@@ -1,7 +1,7 @@
 """The door for Python programs, and the wiring behind it: start order, supervision, time, and the way out.
 
-    with Fleet.open("sqlite:///fleet.db", config) as fleet:
-        reply = fleet.ask({"type": "ReportUsage", "agent": "a-1", "usage": {"tokens": 450}})
+with Fleet.open("sqlite:///fleet.db", config) as fleet:
+    reply = fleet.ask({"type": "ReportUsage", "agent": "a-1", "usage": {"tokens": 450}})
 """
 
 import datetime as dt
@@ -123,7 +123,9 @@ class Fleet:
         sys.setswitchinterval(SWITCH_SECONDS)
         for person in self._people.values():
             person.begin(self._manager.ledger)
-        self._refs[MANAGER] = ManagerActor.start(self._manager, self._door, self._clock.now, self._deliver, self._on_halt)
+        self._refs[MANAGER] = ManagerActor.start(
+            self._manager, self._door, self._clock.now, self._deliver, self._on_halt
+        )
         for person in self._people.values():
             self._start_person(person)
         self._timekeeper.start()
@@ -178,7 +180,10 @@ class Fleet:
         return self.send(message, by).result(timeout)
 
     async def ask_async(
-        self, message: Message | Sequence[Message], by: str = "local", timeout: float = ANSWER_SECONDS
+        self,
+        message: Message | Sequence[Message],
+        by: str = "local",
+        timeout: float = ANSWER_SECONDS,  # noqa: ASYNC109 - the same door as ask(), which has one
     ) -> Any:
         """`ask`, without blocking the event loop.
 

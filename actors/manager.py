@@ -317,5 +317,3 @@ def halted_answer(reason: str) -> bytes:
     """What a halted house answers: the command was not done, as far as this house knows."""
     detail = f"the house has stopped and must be started again: {reason}"
     return refused("halted", detail)
-
-

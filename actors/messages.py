@@ -18,8 +18,9 @@ MANAGER, ALLOCATOR, TRACKER, ENFORCER, REALLOCATOR = "manager", "allocator", "tr
 class Answers(Protocol):
     """Somebody who waits for the answers of one envelope."""
 
-    loop: asyncio.AbstractEventLoop | None
-    """Where the waiting coroutine runs; None for a thread."""
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop | None:
+        """Where the waiting coroutine runs; None for a thread."""
 
     def set(self, answers: Sequence[bytes]) -> None: ...
 

@@ -13,6 +13,7 @@ from tallystick.events.replies import Refusal
 class Unanswered(TimeoutError):
     """No answer came in time. The command may still be carried out: send it again with the same id."""
 
+
 ANSWER_SECONDS = 30.0
 _UNANSWERED = "no answer within {:g} s; send it again with the same id to learn what became of it"
 
@@ -25,7 +26,7 @@ class Pending:
     """
 
     __slots__ = ("_answers", "_lock", "malformed", "many")
-    loop = None
+    loop: asyncio.AbstractEventLoop | None = None
 
     def __init__(self, many: bool = False) -> None:
         self._lock = Lock()
@@ -70,7 +71,7 @@ class LoopPending:
         if not self._future.done():
             self._future.set_result(answers)
 
-    async def result(self, timeout: float) -> Any:
+    async def result(self, timeout: float) -> Any:  # noqa: ASYNC109 - as a thread waits
         """Wait for the reply, or the list of replies.
 
         Raises:

@@ -4,7 +4,17 @@ import datetime as dt
 from collections.abc import Sequence
 from typing import Any
 
-from tallystick.actors.messages import MANAGER, REALLOCATOR, TRACKER, Post, Proposal, Question, Recorded, SurveyWanted, Tick
+from tallystick.actors.messages import (
+    MANAGER,
+    REALLOCATOR,
+    TRACKER,
+    Post,
+    Proposal,
+    Question,
+    Recorded,
+    SurveyWanted,
+    Tick,
+)
 from tallystick.actors.policies.rebalancing import Fleet, plan
 from tallystick.actors.tracker import Survey
 from tallystick.config.loader import restore
@@ -19,7 +29,7 @@ class Reallocator:
     """Asks the tracker how the agents stand, and proposes one atomic plan of moves."""
 
     name = REALLOCATOR
-    follows = frozenset({e.ConfigLoaded, e.BudgetAllocated, e.BudgetReleased})
+    follows: frozenset[type[e.Event]] = frozenset({e.ConfigLoaded, e.BudgetAllocated, e.BudgetReleased})
 
     def begin(self, ledger: Ledger) -> None:
         self._config: Config = ledger.rules.config

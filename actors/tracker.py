@@ -7,11 +7,22 @@ from typing import Any
 
 import msgspec
 
-from tallystick.actors.messages import ENFORCER, MANAGER, REALLOCATOR, TRACKER, Post, Proposal, Question, Recorded, Tick
-from tallystick.actors.messages import Figures, SurveyWanted, figures_of
+from tallystick.actors.messages import (
+    ENFORCER,
+    MANAGER,
+    REALLOCATOR,
+    TRACKER,
+    Figures,
+    Post,
+    Proposal,
+    Question,
+    Recorded,
+    SurveyWanted,
+    Tick,
+    figures_of,
+)
 from tallystick.actors.policies import forecasting
 from tallystick.actors.policies.rebalancing import Hungry, Idle, lacking
-from tallystick.events.standing import Standing, Standings
 from tallystick.config.loader import restore
 from tallystick.config.settings import Config
 from tallystick.events import catalog as e
@@ -19,6 +30,7 @@ from tallystick.events import commands as c
 from tallystick.events.accounts import POOL, Money
 from tallystick.events.amounts import DIMENSIONS, Triple
 from tallystick.events.ledger import Ledger
+from tallystick.events.standing import Standing, Standings
 
 
 class ExhaustionNear(msgspec.Struct, frozen=True):
@@ -43,7 +55,7 @@ class Tracker:
     """Follows usage and holds; warns of exhaustion, gives forgotten holds back, surveys the agents."""
 
     name = TRACKER
-    follows = frozenset(
+    follows: frozenset[type[e.Event]] = frozenset(
         {
             e.ConfigLoaded,
             e.UsageReported,

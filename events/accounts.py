@@ -14,8 +14,8 @@ the money is charged to the nearest ancestor that limits the dimension (`Account
 import datetime as dt
 from decimal import Decimal
 
-from tallystick.events.amounts import DIMENSIONS, Amounts, Triple
-from tallystick.events.commands import Priority
+from tallystick.config.kinds import Priority
+from tallystick.events.amounts import Amounts, Triple
 
 Money = tuple[int, int, int]
 ZERO: Money = (0, 0, 0)
@@ -172,7 +172,7 @@ class Account:
         return limited(self.allocated, self.free)
 
     def ratio(self) -> float:
-        """consumed / base, the largest over the limited dimensions; anything of nothing is 1."""
+        """Consumed / base, the largest over the limited dimensions; anything of nothing is 1."""
         most = 0.0
         allocated, given_back, delegated = self.allocated, self.given_back, self.delegated
         spent, closed = self.spent, self.closed
@@ -180,7 +180,7 @@ class Account:
             base = allocated[d] + given_back[d] - delegated[d]  # type: ignore[operator]
             consumed = spent[d] + closed[d]
             ratio = consumed / base if base > 0 else 1.0 if consumed else 0.0
-            if ratio > most:
+            if ratio > most:  # noqa: PLR1730 - a call of max() costs more than all the rest of this loop
                 most = ratio
         return most
 
@@ -220,8 +220,10 @@ def limited(limits: Triple, values: "list[int] | Money") -> Triple:
 
 
 def plus(left: Money, right: Money) -> Money:
+    """The sum, dimension by dimension."""
     return (left[0] + right[0], left[1] + right[1], left[2] + right[2])
 
 
 def minus(left: Money, right: Money) -> Money:
+    """The difference, dimension by dimension."""
     return (left[0] - right[0], left[1] - right[1], left[2] - right[2])

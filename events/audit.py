@@ -29,10 +29,11 @@ _UNFIT = (ArithmeticError, AssertionError, AttributeError, LookupError, TypeErro
 
 
 class Anchor(NamedTuple):
-    """The digest at a position, kept outside of the store by somebody who does not trust it."""
+    """The digest at a position, kept outside of the log by somebody who does not trust it; ``by`` says where."""
 
     position: int
     digest: bytes
+    by: str = "an anchor"
 
     @classmethod
     def read(cls, text: str) -> Self:
@@ -136,7 +137,8 @@ class Report:
         self.snapshots: list[Checked] = []
         self.snapshots_recorded = 0
         """How many snapshots the log speaks of; old ones are not kept."""
-        self.anchors = 0
+        self.agreeing: list[Anchor] = []
+        """The anchors that say what the log says."""
         self.problems: list[BrokenChain] = []
         """What is wrong, with its position: in the log itself at most one, because all behind it is unproved."""
 
@@ -148,9 +150,9 @@ class Verification:
         self.report = Report()
         self._replay = Replay()
         self._snapshots = dict(snapshots)
-        self._anchors: dict[int, set[bytes]] = {}
+        self._anchors: dict[int, list[Anchor]] = {}
         for anchor in anchors:
-            self._anchors.setdefault(anchor.position, set()).add(anchor.digest)
+            self._anchors.setdefault(anchor.position, []).append(anchor)
         self._landmarks = self._anchors.keys() | self._snapshots.keys()
         self._equal: dict[int, bool] = {}
         self._vouched: dict[int, str] = {}
@@ -190,25 +192,26 @@ class Verification:
 
     def _compare(self, position: int) -> None:
         """Hold the state at a landmark against the anchors and the snapshot that were made there."""
-        digests = self._anchors.get(position, set())
-        if digests - {self._replay.digest}:
-            reason = "the digest is not the anchored one: the log was rewritten at or before this position"
-            raise BrokenChain(position, reason)
-        self.report.anchors += len(digests)
+        for anchor in self._anchors.get(position, ()):
+            if anchor.digest != self._replay.digest:
+                reason = (
+                    f"{anchor.by} has another digest for it: the log was rewritten at or before this position,"
+                    f" or {anchor.by} was"
+                )
+                raise BrokenChain(position, reason)
+            self.report.agreeing.append(anchor)
         if position in self._snapshots:
             self._equal[position] = snapshot.dump(self._replay.ledger) == self._snapshots[position]
 
     def _look_behind_the_end(self) -> None:
         """An anchor or a snapshot from behind the end shows that there was more."""
         end = self._replay.ledger.position
-        for what, positions in (("an anchor", self._anchors), ("a snapshot", self._snapshots)):
-            behind = [position for position in positions if position > end]
-            if behind:
-                reason = (
-                    f"the log ends at position {end}, and {what} is from position {max(behind)}: its tail was cut off"
-                )
-                self.report.problems.append(BrokenChain(end + 1, reason))
-                return
+        behind = [(position, f"{anchors[0].by} is") for position, anchors in self._anchors.items() if position > end]
+        behind += [(position, "a snapshot is") for position in self._snapshots if position > end]
+        if behind:
+            position, what = max(behind)
+            reason = f"the log ends at position {end}, and {what} from position {position}: its tail was cut off"
+            self.report.problems.append(BrokenChain(end + 1, reason))
 
     def _judge_snapshots(self) -> None:
         report = self.report

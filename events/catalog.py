@@ -11,8 +11,9 @@ from typing import Any, ClassVar, Literal
 
 import msgspec
 
+from tallystick.config.kinds import Priority
 from tallystick.events.amounts import Amounts
-from tallystick.events.commands import EPOCH, Priority
+from tallystick.events.commands import EPOCH
 
 Kind = Literal["fact", "decision"]
 EndOfHold = Literal["expired", "cancelled", "released"]
@@ -84,11 +85,15 @@ class PeriodRenewed(Event, tag="period-renewed.v1"):
 
 
 class FleetPaused(Event, tag="fleet-paused.v1"):
+    """An operator stopped everything."""
+
     kind: ClassVar[Kind] = "fact"
     reason: str
 
 
 class FleetResumed(Event, tag="fleet-resumed.v1"):
+    """An operator ended the pause."""
+
     kind: ClassVar[Kind] = "fact"
 
 
@@ -260,6 +265,8 @@ class UsageReported(Event, tag="usage-reported.v1"):
 
 
 class HoldPlaced(Event, tag="hold-placed.v1"):
+    """An amount was set aside before an operation; ``ttl_ms`` is what a heartbeat extends it by."""
+
     kind: ClassVar[Kind] = "decision"
     hold: str
     agent: str
@@ -269,6 +276,8 @@ class HoldPlaced(Event, tag="hold-placed.v1"):
 
 
 class HoldExtended(Event, tag="hold-extended.v1"):
+    """A heartbeat moved a hold's expiry on."""
+
     kind: ClassVar[Kind] = "decision"
     hold: str
     agent: str
@@ -310,18 +319,24 @@ class LevelChanged(Event, tag="level-changed.v1"):
 
 
 class AgentThrottled(Event, tag="agent-throttled.v1"):
+    """An operator slowed an agent and all below it to ``rate`` (an exact decimal) of normal speed."""
+
     kind: ClassVar[Kind] = "fact"
     agent: str
     rate: str
 
 
 class AgentStopped(Event, tag="agent-stopped.v1"):
+    """An operator stopped an agent and all below it."""
+
     kind: ClassVar[Kind] = "fact"
     agent: str
     reason: str
 
 
 class AgentResumed(Event, tag="agent-resumed.v1"):
+    """An operator cleared an explicit throttle and stop."""
+
     kind: ClassVar[Kind] = "fact"
     agent: str
 

@@ -12,25 +12,27 @@ event of a command also the ``command`` as it was asked and the ``reply`` as it 
 
 import hashlib
 from collections.abc import Callable, Mapping
-from typing import Any, Final, Union
+from functools import reduce
+from operator import or_
+from typing import Any, Final
 
 import msgspec
 
 from tallystick.events.catalog import CATALOG, Event
 from tallystick.events.commands import BY_NAME, INTERNAL, WIRE, Command
-from tallystick.events.unwritable import NO_TEXT, unwritable
 from tallystick.events.replies import Refusal, Reply
+from tallystick.events.unwritable import NO_TEXT, unwritable
 
 GENESIS: Final = bytes(32)
 BODY_MAX: Final = 4 * 1024 * 1024
 """The largest message, in bytes: a thousand commands of a reasonable size."""
 
 _encode = msgspec.json.Encoder().encode
-_WIRE: Final[Any] = Union[WIRE]
-_ANY: Final[Any] = Union[(*WIRE, *INTERNAL)]
+_WIRE: Final[Any] = reduce(or_, WIRE)
+_ANY: Final[Any] = reduce(or_, (*WIRE, *INTERNAL))
 _decode_wire = msgspec.json.Decoder(_WIRE).decode
 _decode_any = msgspec.json.Decoder(_ANY).decode
-_decode_event = msgspec.json.Decoder(Union[CATALOG]).decode
+_decode_event = msgspec.json.Decoder[Any](reduce(or_, CATALOG)).decode
 
 _DIGEST_KEY: Final = b',"digest":"'
 _TAIL: Final = len(_DIGEST_KEY) + 64 + 2

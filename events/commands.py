@@ -220,9 +220,9 @@ class ReleaseBudget(Command):
 class BudgetChange(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
     """The dimensions of the total to replace: a number sets, null removes the limit, left out stays."""
 
-    tokens: int | None | msgspec.UnsetType = msgspec.UNSET
-    time_seconds: Decimal | None | msgspec.UnsetType = msgspec.UNSET
-    cost_usd: Decimal | None | msgspec.UnsetType = msgspec.UNSET
+    tokens: int | msgspec.UnsetType | None = msgspec.UNSET
+    time_seconds: Decimal | msgspec.UnsetType | None = msgspec.UNSET
+    cost_usd: Decimal | msgspec.UnsetType | None = msgspec.UNSET
 
 
 class SetTotalBudget(Command):
@@ -281,6 +281,9 @@ class RenewPeriod(Command):
     group: ClassVar[str] = "internal"
 
 
+Strategy = Literal["idle", "demand", "priority"]
+
+
 class Move(msgspec.Struct, frozen=True, omit_defaults=True, rename={"source": "from", "target": "to"}):
     """One step of a plan: ``source`` and ``target`` are an account and its parent, in either order."""
 
@@ -288,7 +291,7 @@ class Move(msgspec.Struct, frozen=True, omit_defaults=True, rename={"source": "f
     target: Name
     amount: Amounts
     reason: str
-    strategy: Literal["idle", "demand", "priority"]
+    strategy: Strategy
 
 
 class ApplyMoves(Command):

@@ -263,7 +263,9 @@ def _check_root(ledger: Ledger) -> None:
                 f" pool {root.free[d]}, reserve {reserve}, overdraft {overdraft}"
             )
         if overdraft > 0 and (root.free[d] > 0 or reserve > 0):
-            raise BrokenLaw(f"fleet {EDGE_NAMES[d]}: overdraft {overdraft} beside pool {root.free[d]}, reserve {reserve}")
+            raise BrokenLaw(
+                f"fleet {EDGE_NAMES[d]}: overdraft {overdraft} beside pool {root.free[d]}, reserve {reserve}"
+            )
 
 
 def _check_children(ledger: Ledger) -> None:
@@ -280,16 +282,19 @@ def _check_children(ledger: Ledger) -> None:
         for d in DIMENSIONS:
             held.setdefault(hold.account.payers[d], [0, 0, 0])[d] += hold.amount[d]
     for account in (ledger.root, *ledger.accounts.values()):
-        for d in DIMENSIONS:
-            if account.allocated[d] is None and account is not ledger.root:
-                continue
-            expected = granted.get(account, [0, 0, 0])[d]
-            if account.delegated[d] != expected:
-                raise BrokenLaw(f"{account.id} {EDGE_NAMES[d]}: delegated {account.delegated[d]}, children hold {expected}")
-            expected = held.get(account, [0, 0, 0])[d]
-            if account.held[d] != expected:
-                raise BrokenLaw(f"{account.id} {EDGE_NAMES[d]}: held {account.held[d]}, its holds are {expected}")
+        _check_sums(ledger, account, granted.get(account, [0, 0, 0]), held.get(account, [0, 0, 0]))
     for d in DIMENSIONS:
         spent[d] += ledger.root.consumed(d)
         if spent[d] != ledger.spent[d]:
             raise BrokenLaw(f"fleet {EDGE_NAMES[d]}: spent {ledger.spent[d]}, the accounts say {spent[d]}")
+
+
+def _check_sums(ledger: Ledger, account: Account, granted: list[int], held: list[int]) -> None:
+    for d in DIMENSIONS:
+        if account.allocated[d] is None and account is not ledger.root:
+            continue
+        name = f"{account.id} {EDGE_NAMES[d]}"
+        if account.delegated[d] != granted[d]:
+            raise BrokenLaw(f"{name}: delegated {account.delegated[d]}, children hold {granted[d]}")
+        if account.held[d] != held[d]:
+            raise BrokenLaw(f"{name}: held {account.held[d]}, its holds are {held[d]}")

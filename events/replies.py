@@ -52,6 +52,8 @@ class Allocation(Reply):
 
 
 class Share(msgspec.Struct):
+    """One agent's part of a split."""
+
     agent: str
     allocated: EdgeAmounts
 
@@ -151,6 +153,8 @@ class Overrides(Reply):
 
 
 class MoveMade(msgspec.Struct, rename={"source": "from", "target": "to"}):
+    """One move of a plan, as it was made."""
+
     source: str
     target: str
     amount: EdgeAmounts
@@ -178,6 +182,8 @@ class FinalReport(msgspec.Struct):
 
 
 class ReleasedBudget(Reply):
+    """Answers `ReleaseBudget`."""
+
     agent: str
     allocated: EdgeAmounts
     consumed: EdgeAmounts

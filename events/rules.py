@@ -54,9 +54,7 @@ class Rules:
         self.holds_ttl_ms = int(Decimal(config.holds.ttl_seconds) * 1000)
         self.ids_keep_hours = float(config.idempotency_hours)
         self.ids_max = config.idempotency_ids_max
-        self.weights: dict[str, Decimal] = {
-            priority: config.allocation_weights.of(priority) for priority in PRIORITIES
-        }
+        self.weights: dict[str, Decimal] = {priority: config.allocation_weights.of(priority) for priority in PRIORITIES}
         self.paused = config.manual_override.pause_all_agents
         self.paused_products: frozenset[str | None] = frozenset(
             name for name, product in config.products.items() if product.paused

@@ -13,12 +13,12 @@ from typing import Any
 
 import msgspec
 
+from tallystick.config.kinds import Priority
 from tallystick.config.loader import restore, to_mapping
 from tallystick.config.prices import from_mapping as prices_from_mapping
 from tallystick.config.prices import to_mapping as prices_to_mapping
 from tallystick.events.accounts import ROOT, Account, Closed, Hold, Money
 from tallystick.events.amounts import Amounts, Triple
-from tallystick.events.commands import Priority
 from tallystick.events.ledger import Ledger
 from tallystick.events.rules import Rules
 
@@ -281,4 +281,3 @@ def _hold(ledger: Ledger, packed: _Hold) -> None:
 
 def _triple(values: list[int]) -> Money:
     return (values[0], values[1], values[2])
-

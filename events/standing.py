@@ -6,7 +6,7 @@ checked again by the law at the moment it is applied, so an old standing can cos
 
 import datetime as dt
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, ClassVar
 
 from tallystick.events import catalog as e
 from tallystick.events.accounts import POOL, ZERO, Account, Money, minus, money, plus
@@ -87,7 +87,7 @@ class Standing:
         return max(0, (self.allocated[d] or 0) - self.delegated[d] - self.consumed[d] - self.held[d])
 
     def ratio(self) -> float:
-        """consumed / allocated, the largest over the limited dimensions."""
+        """Consumed / allocated, the largest over the limited dimensions."""
         most = 0.0
         for d in DIMENSIONS:
             allocated = self.allocated[d]
@@ -144,8 +144,9 @@ class Standings:
 
     def fold(self, events: Iterable[e.Event]) -> None:
         """Follow a recorded batch."""
+        steps = self._STEPS
         for event in events:
-            step = _STEPS.get(type(event))
+            step = steps.get(type(event))
             if step is not None:
                 step(self, event)
 
@@ -288,6 +289,28 @@ class Standings:
         standing = self.agents[event.agent]
         standing.stopped = standing.throttle = None
 
+    _STEPS: ClassVar[dict[type[e.Event], Callable[["Standings", Any], None]]] = {
+        e.UsageReported: _used,
+        e.HoldPlaced: _hold_placed,
+        e.HoldExtended: _hold_extended,
+        e.HoldSettled: _hold_settled,
+        e.HoldEnded: _hold_ended,
+        e.BudgetAllocated: _allocated,
+        e.BudgetDrawn: _drawn,
+        e.BudgetReturned: _returned,
+        e.BudgetMoved: _moved,
+        e.UnusedReturned: _unused_returned,
+        e.UnusedRestored: _unused_restored,
+        e.Covered: _covered,
+        e.CoverRepaid: _repaid,
+        e.BudgetReleased: _released,
+        e.ExhaustionWarned: _warned,
+        e.LevelChanged: _level_changed,
+        e.AgentThrottled: _throttled,
+        e.AgentStopped: _stopped,
+        e.AgentResumed: _resumed,
+    }
+
 
 def _less(left: Money, right: Money) -> Money:
     """Subtraction that ends at zero."""
@@ -305,26 +328,3 @@ def _where(limits: Triple, values: Money) -> Money:
 
 def _in(d: int, units: int) -> Money:
     return (units if d == 0 else 0, units if d == 1 else 0, units if d == 2 else 0)
-
-
-_STEPS: dict[type[e.Event], Callable[[Standings, Any], None]] = {
-    e.UsageReported: Standings._used,
-    e.HoldPlaced: Standings._hold_placed,
-    e.HoldExtended: Standings._hold_extended,
-    e.HoldSettled: Standings._hold_settled,
-    e.HoldEnded: Standings._hold_ended,
-    e.BudgetAllocated: Standings._allocated,
-    e.BudgetDrawn: Standings._drawn,
-    e.BudgetReturned: Standings._returned,
-    e.BudgetMoved: Standings._moved,
-    e.UnusedReturned: Standings._unused_returned,
-    e.UnusedRestored: Standings._unused_restored,
-    e.Covered: Standings._covered,
-    e.CoverRepaid: Standings._repaid,
-    e.BudgetReleased: Standings._released,
-    e.ExhaustionWarned: Standings._warned,
-    e.LevelChanged: Standings._level_changed,
-    e.AgentThrottled: Standings._throttled,
-    e.AgentStopped: Standings._stopped,
-    e.AgentResumed: Standings._resumed,
-}

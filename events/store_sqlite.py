@@ -278,5 +278,3 @@ class _Pool(SQLiteConnectionPool):
 @cache
 def _insert(table: str, rows: int) -> str:
     return f"INSERT INTO {table} VALUES " + ",".join([f"('{STREAM}',?,?,?)"] * rows)
-
-

@@ -51,7 +51,7 @@ def _found(value: Any, place: str, depth: int) -> Iterator[str]:
         try:
             value.encode()
         except UnicodeError as error:
-            yield f"{place}: found {ascii(value[:40])} ({error.reason}), allowed is text that UTF-8 can write"
+            yield f"{place}: found {value[:40]!a} ({error.reason}), allowed is text that UTF-8 can write"
     elif isinstance(value, Decimal):
         if value.is_snan():
             yield f"{place}: found sNaN, allowed is a number"

@@ -2,8 +2,8 @@
 
 from datetime import datetime
 
-from tallystick.events.standing import Standing
 from tallystick.events.amounts import DIMENSIONS
+from tallystick.events.standing import Standing
 
 METHOD = "average_rate"
 

@@ -10,7 +10,7 @@ import msgspec
 from tallystick.config.settings import Config
 from tallystick.events.accounts import POOL, Money
 from tallystick.events.amounts import DIMENSIONS, Amounts, Triple, split_exactly
-from tallystick.events.commands import Move
+from tallystick.events.commands import Move, Strategy
 
 
 class Idle(msgspec.Struct, frozen=True):
@@ -109,16 +109,14 @@ def _granted(group: Sequence[Hungry], needs: dict[str, Money], fleet: Fleet) -> 
     for agent in sorted(group, key=lambda agent: not agent.critical):
         if any(given[agent.agent]):
             reason = f"{agent.percentage:.0%} used and the forecast exceeds the allocation"
-            strategy = "priority" if agent.critical else "demand"
+            strategy: Strategy = "priority" if agent.critical else "demand"
             moves.append(Move(agent.source, agent.agent, _amounts(given[agent.agent]), reason, strategy))
     return moves
 
 
 def lacking(remaining: Money, rate: tuple[float, float, float], horizon_seconds: float, limits: Triple) -> Money:
     """What a budget lacks to last ``horizon_seconds`` at ``rate`` units per second."""
-    need = [
-        0 if limits[d] is None else max(0, ceil(rate[d] * horizon_seconds) - remaining[d]) for d in DIMENSIONS
-    ]
+    need = [0 if limits[d] is None else max(0, ceil(rate[d] * horizon_seconds) - remaining[d]) for d in DIMENSIONS]
     return (need[0], need[1], need[2])
 
 

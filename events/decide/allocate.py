@@ -2,6 +2,7 @@
 
 from decimal import Decimal
 
+from tallystick.config.kinds import Priority
 from tallystick.events import catalog as e
 from tallystick.events import commands as c
 from tallystick.events.accounts import RESERVED_NAMES, ZERO, Account
@@ -101,7 +102,7 @@ def _allocate_split(
     weights: dict[str, Decimal],
     total: Budget,
     field: str,
-    priorities: dict[str, c.Priority] | None = None,
+    priorities: dict[str, Priority] | None = None,
 ) -> Allocations | Refusal:
     """All agents or none, to the last unit."""
     ledger = turn.ledger
@@ -128,7 +129,7 @@ def _allocate_split(
     for i, agent in enumerate(weights):
         amount = Amounts(*(None if part is None else part[i] for part in parts))
         open_reserve_for(turn, agent, ledger.root.payers, amount.triple)
-        priority = "normal" if priorities is None else priorities[agent]
+        priority: Priority = "normal" if priorities is None else priorities[agent]
         account = _open(turn, e.BudgetAllocated(agent=agent, amount=amount, priority=priority))
         answer.append(Share(account.id, shown(account.allocated)))
     return Allocations(answer, shown(ledger.pool))
@@ -211,6 +212,7 @@ def _open(turn: Turn, event: e.BudgetAllocated) -> Account:
 
 
 def not_empty(budget: Budget, field: str) -> Triple:
+    """The amounts of a budget that names at least one dimension."""
     amounts = budget.exact(field)
     if all(units is None for units in amounts):
         raise InvalidAmount(field, "nothing", "one or more of tokens, time_seconds, cost_usd")
@@ -228,5 +230,3 @@ def _bad_name(name: str, field: str) -> Refusal | None:
     if not name.isprintable():
         return Refusal("invalid_message", f"{field}: found {name!r}, allowed are printable characters")
     return None
-
-

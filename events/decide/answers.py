@@ -11,7 +11,6 @@ from tallystick.events.ledger import Ledger
 from tallystick.events.replies import (
     Allocation,
     BudgetStatus,
-    EdgeAmounts,
     Enforcement,
     Held,
     Overrides,
@@ -26,6 +25,7 @@ def stamp(at: dt.datetime) -> str:
 
 
 def allocation(ledger: Ledger, account: Account) -> Allocation:
+    """How an account stands after a grant or a return."""
     return Allocation(account.id, shown(account.allocated), shown(account.remaining_all()), shown(ledger.pool))
 
 
@@ -56,6 +56,7 @@ def enforcement(
 
 
 def held_reply(hold: Hold) -> Held:
+    """A hold, and what is left free beside it."""
     account = hold.account
     available: list[int | None] = [None, None, None]
     for d in DIMENSIONS:
@@ -71,11 +72,13 @@ def held_reply(hold: Hold) -> Held:
 
 
 def overrides(ledger: Ledger, account: Account) -> Overrides:
+    """What an agent will be told after an operator's order."""
     told = enforced(ledger, account)
     return Overrides(account.id, e.ACTIONS[told.action], float(told.rate), told.decided_by)
 
 
 def totals(ledger: Ledger) -> Totals:
+    """How the fleet stands after an operator's order."""
     return Totals(
         shown(ledger.total),
         shown(ledger.pool),

@@ -113,7 +113,7 @@ def _used_up(ledger: Ledger, account: Account, dimension: int) -> bool:
 
 
 def pressure(ledger: Ledger) -> tuple[Fraction, int]:
-    """max over limited dimensions of (spent + held) / (total - reserve), and the dimension (spec 2)."""
+    """The largest, over limited dimensions, of (spent + held) / (total - reserve), and the dimension (spec 2)."""
     most, dimension = Fraction(0), 0
     for d in DIMENSIONS:
         if ledger.root.allocated[d] is not None:

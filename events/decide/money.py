@@ -8,10 +8,6 @@ from tallystick.events.ledger import Ledger
 from tallystick.events.replies import Refusal, shown
 
 
-def amounts(values: Triple) -> Amounts:
-    return Amounts(*values)
-
-
 def one(dimension: int, units: int) -> Amounts:
     """``units`` of one dimension."""
     return Amounts(*(units if d == dimension else None for d in DIMENSIONS))
@@ -38,24 +34,22 @@ def available(ledger: Ledger, source: Account, dimension: int, critical: bool) -
     return free
 
 
-def lacking(ledger: Ledger, sources: "tuple[Account, Account, Account]", wanted: Triple, critical: bool) -> Refusal | None:
+def lacking(
+    ledger: Ledger, sources: "tuple[Account, Account, Account]", wanted: Triple, critical: bool
+) -> Refusal | None:
     """Why ``wanted`` cannot be granted from ``sources``, or None where it can."""
     free = tuple(available(ledger, source, d, critical) for d, source in enumerate(sources))
     from_pool = any(wanted[d] is not None and source is ledger.root for d, source in enumerate(sources))
     closed_to = from_pool and not critical and ledger.response >= 3
-    short = [
-        d for d in DIMENSIONS if (units := wanted[d]) is not None and (there := free[d]) is not None and units > there
-    ]
+    short = [d for d in DIMENSIONS if (units := wanted[d]) is not None and (has := free[d]) is not None and units > has]
     if not short and not closed_to:
         return None
     there = shown((free[0], free[1], free[2]))
     if closed_to:
         detail = "the fleet is in a crisis: nothing more from the pool for agents that are not critical"
     else:
-        d = short[0]
-        asked, has = shown(wanted), there
-        field = EDGE_NAMES[d]
-        detail = f"{field}: {getattr(asked, field)} was asked for, {getattr(has, field)} is free"
+        field = EDGE_NAMES[short[0]]
+        detail = f"{field}: {getattr(shown(wanted), field)} was asked for, {getattr(there, field)} is free"
     return Refusal("pool_exhausted", detail, {"requested": shown(wanted), "available": there})
 
 

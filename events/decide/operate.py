@@ -64,7 +64,9 @@ def below_committed(ledger: Ledger, total: Triple) -> Refusal | None:
                 {"requested": shown(total), "committed": shown((committed[0], committed[1], committed[2]))},
             )
         if units is not None and units + ledger.opening[d] > AMOUNT_MAX:
-            raise InvalidAmount(f"budget.{EDGE_NAMES[d]}", units, "a total that stays below 2^63 with all that was spent")
+            raise InvalidAmount(
+                f"budget.{EDGE_NAMES[d]}", units, "a total that stays below 2^63 with all that was spent"
+            )
     return None
 
 
@@ -82,9 +84,7 @@ def put_total(turn: Turn, total: Triple, budget: Triple, ends_at: dt.datetime | 
 def _root_used(ledger: Ledger) -> Money:
     """What the root has granted to agents, holds and has spent, by dimension: all but pool and reserve."""
     root, reserve = ledger.root, ledger.reserve
-    used = [
-        root.held[d] + root.spent[d] + root.closed[d] + root.delegated[d] - reserve.granted[d] for d in DIMENSIONS
-    ]
+    used = [root.held[d] + root.spent[d] + root.closed[d] + root.delegated[d] - reserve.granted[d] for d in DIMENSIONS]
     return (used[0], used[1], used[2])
 
 

@@ -43,7 +43,9 @@ def price(rules: Rules, command: ReportUsage) -> Priced:
             _count(command.cached_tokens, "cached_tokens"),
         )
         if parts[2] > parts[0]:
-            raise InvalidAmount("cached_tokens", parts[2], f"at most input_tokens, {parts[0]}, of which they are a part")
+            raise InvalidAmount(
+                "cached_tokens", parts[2], f"at most input_tokens, {parts[0]}, of which they are a part"
+            )
         if tokens is None:
             tokens = parts[0] + parts[1]
             if tokens > AMOUNT_MAX:
@@ -52,7 +54,9 @@ def price(rules: Rules, command: ReportUsage) -> Priced:
             return Priced(tokens, time_ms or 0, cost or 0)
     cost, priced_as, unpriced = _priced(rules, model, parts)
     if cost > AMOUNT_MAX:
-        raise InvalidAmount("usage", f"a price of {cost} nano-dollars", "tokens whose price is at most 2^63-1 nano-dollars")
+        raise InvalidAmount(
+            "usage", f"a price of {cost} nano-dollars", "tokens whose price is at most 2^63-1 nano-dollars"
+        )
     return Priced(tokens or 0, time_ms or 0, cost, priced_as, unpriced)
 
 

@@ -1,7 +1,9 @@
 """Track: usage is recorded whatever it is; holds are granted only where there is room; both in one transaction with
-all that follows from them (cover, level, fleet response)."""
+all that follows from them (cover, level, fleet response).
+"""
 
 import datetime as dt
+
 from tallystick.events import catalog as e
 from tallystick.events import commands as c
 from tallystick.events.accounts import ZERO, Account, Hold, Money, money
@@ -25,7 +27,6 @@ from tallystick.events.ledger import Ledger
 from tallystick.events.replies import Enforcement, Held, HoldGone, Refusal, shown
 
 UNDER_ESTIMATE, LATE_REPORT, UNPRICED_MODEL = "under_estimate", "late_report", "unpriced_model"
-
 
 
 def report_usage(turn: Turn, command: c.ReportUsage) -> Enforcement:
@@ -155,9 +156,7 @@ def reserve(turn: Turn, command: c.Reserve) -> Held | Refusal:
     # Nothing can fail after this line.
     expires_at = turn.now + dt.timedelta(milliseconds=ttl_ms)
     amount = Amounts(*(units or None for units in wanted))
-    turn.record(
-        e.HoldPlaced(hold=turn.id, agent=account.id, amount=amount, ttl_ms=ttl_ms, expires_at=expires_at)
-    )
+    turn.record(e.HoldPlaced(hold=turn.id, agent=account.id, amount=amount, ttl_ms=ttl_ms, expires_at=expires_at))
     respond(turn)
     return held_reply(ledger.holds[turn.id])
 
@@ -251,9 +250,7 @@ def _settle_late(turn: Turn, hold_id: str, used: Money) -> Enforcement | Refusal
     agent, how = ended
     if how == "settled":
         return Refusal("already_settled", f"hold {hold_id} was settled before", {"hold": hold_id})
-    event = e.UsageReported(
-        agent=agent, tokens=used[0], time_ms=used[1], cost_nanos=used[2], hold=hold_id, late=True
-    )
+    event = e.UsageReported(agent=agent, tokens=used[0], time_ms=used[1], cost_nanos=used[2], hold=hold_id, late=True)
     # Nothing can fail after this line.
     return _use(turn, ledger.accounts.get(agent), event, LATE_REPORT)
 
@@ -310,6 +307,5 @@ def unknown_agent(ledger: Ledger, agent: str) -> Refusal:
 
 
 def unknown_hold(hold_id: str) -> Refusal:
+    """A hold that never was, or that the memory of ids has forgotten."""
     return Refusal("unknown_hold", f"no hold {hold_id} is known: holds are named by the id of their Reserve", {})
-
-

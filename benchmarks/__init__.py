@@ -1,0 +1,1 @@
+"""Benchmarks: each beside a ceiling or a peer, in one run, as ratios. ``make bench`` prints them."""

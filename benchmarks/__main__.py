@@ -1,0 +1,107 @@
+"""``python -m benchmarks``: run all, print a table, write ``benchmarks/results.json``."""
+
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import msgspec
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks import history
+from benchmarks.load import Stored, ceiling_p50, ceiling_rate, running_load
+from benchmarks.result import Result, alternating
+
+ROUNDS = 5
+RESULTS = Path(__file__).with_name("results.json")
+CEILING = "ceiling"
+
+
+def throughput() -> Iterator[Result]:
+    """The live house beside the ceiling, round by round."""
+    with running_load() as (load, store):
+        load.fleet.ask([load.report() for _ in range(1_000)])
+        stored = Stored(store)
+        modes: list[tuple[str, Callable[[], float], str, float]] = [
+            ("report.pipelined_1000", load.pipelined, "pipelined_1000", 0.50),
+            ("report.batches_of_100", load.batches, "batches_of_100", 0.55),
+            ("report.asyncio_64", load.asyncio_64, "asyncio_64", 0.60),
+            ("reserve_settle.pipelined_1000", load.reserve_settle, "pipelined_1000", 0.45),
+        ]
+        for name, ours, mode, goal in modes:
+            value, _, ratio = alternating(ours, lambda mode=mode: ceiling_rate(mode, stored), ROUNDS)  # type: ignore[misc]
+            yield Result(name, value, "commands/s", f"{CEILING} {mode}", ratio, (">=", goal))
+        value, _, ratio = alternating(load.one_caller, lambda: ceiling_p50("one_caller", stored), ROUNDS)
+        yield Result("report.one_caller", value * 1e3, "ms p50", f"{CEILING} one_caller p50", ratio, ("<=", 2.0))
+        value, _, ratio = alternating(load.with_busy_thread, load.pipelined, 3)
+        yield Result("report.with_busy_thread", value, "commands/s", "the same without it", ratio, (">=", 0.25))
+
+
+def growth() -> Iterator[Result]:
+    """What must not grow with the fleet or the log."""
+    with history.built_log(10, 10_000) as small, history.built_log(100_000, 200_000) as wide:
+        value, _, ratio = alternating(lambda: history.report_cost(wide), lambda: history.report_cost(small), 3)
+        yield Result("scale.agents", value * 1e6, "us/report", "10 agents instead of 100,000", ratio, ("<=", 1.5))
+    with history.built_log(10_000, 50_000) as fleet:
+        seconds = history.status_p50(fleet)
+        yield Result("status.global", seconds * 1e3, "ms p50", "2 ms", seconds / 0.002, ("<=", 1.0))
+    with history.built_log(100, 10_000) as short, history.built_log(100, 1_000_000) as long:
+        value, _, ratio = alternating(lambda: history.report_cost(long), lambda: history.report_cost(short), 3)
+        yield Result("scale.log", value * 1e6, "us/report", "10k events instead of 1M", ratio, ("<=", 1.5))
+        value, _, ratio = alternating(lambda: history.replay_rate(long), lambda: history.raw_replay_rate(long), 3)
+        yield Result("replay", value, "events/s", "raw cursor + decode + trivial fold", ratio, (">=", 0.5))
+
+
+def restart() -> Iterator[Result]:
+    """A restart from a snapshot beside a full replay."""
+    with history.built_log(100_000, 1_000_000) as path:
+        value, _, ratio = alternating(
+            lambda: history.restart_seconds(path, with_snapshots=True),
+            lambda: history.restart_seconds(path, with_snapshots=False),
+            3,
+        )
+        yield Result("restart.snapshot", value, "s", "a full replay", ratio, ("<=", 0.2))
+
+
+def memory() -> Iterator[Result]:
+    """Resident memory by agent, and by length of the log."""
+    few, many = history.memory_bytes(1_000, 2_000), history.memory_bytes(51_000, 102_000)
+    per_agent = (many - few) / 50_000
+    yield Result("memory.agent", per_agent, "bytes/agent", "2 kB", per_agent / 2_000, ("<=", 1.0))
+    short, long = history.memory_bytes(100, 20_000), history.memory_bytes(100, 400_000)
+    yield Result(
+        "memory.log", (long - short) / 380_000, "bytes/event", "20k reports, then 400k", long / short, ("<=", 1.1)
+    )
+
+
+def main() -> None:
+    console = Console(width=None if sys.stdout.isatty() else 120)
+    table = Table(title="tallystick beside its ceiling", caption="ratio: ours / against; medians of alternating runs")
+    for column, side in (
+        ("name", "left"),
+        ("value", "right"),
+        ("unit", "left"),
+        ("against", "left"),
+        ("ratio", "right"),
+    ):
+        table.add_column(column, justify=side)  # type: ignore[arg-type]
+    table.add_column("goal")
+    table.add_column("met")
+    results = []
+    for benchmarks in (throughput, growth, restart, memory):
+        for result in benchmarks():
+            results.append(result)
+            console.print(f"{result.name}: {result.value:,.2f} {result.unit}, ratio {result.ratio:.3f}", style="dim")
+            goal = "" if result.goal is None else f"{result.goal[0]} {result.goal[1]:g}"
+            met = {True: "[green]yes[/]", False: "[red]no[/]", None: ""}[result.met]
+            row = (result.name, f"{result.value:,.2f}", result.unit, result.against, f"{result.ratio:.3f}", goal, met)
+            table.add_row(*row)
+    console.print(table)
+    listed = [
+        {"name": r.name, "value": r.value, "unit": r.unit, "against": r.against, "ratio": r.ratio} for r in results
+    ]
+    RESULTS.write_bytes(msgspec.json.format(msgspec.json.encode(listed), indent=2) + b"\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,174 @@
+"""Benchmarks over long logs and large fleets: replay, restart, growth, status, memory."""
+
+import datetime as dt
+import resource
+import shutil
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from decimal import Decimal
+from functools import reduce
+from operator import or_
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from benchmarks.load import RICH, Load
+from benchmarks.result import percentile
+from tallystick.actors.fleet import Fleet
+from tallystick.actors.manager import Manager
+from tallystick.actors.messages import Envelope
+from tallystick.actors.opening import open_ledger, replay
+from tallystick.config.loader import from_mapping
+from tallystick.events import commands as c
+from tallystick.events.amounts import Budget
+from tallystick.events.catalog import CATALOG
+from tallystick.events.codec import GENESIS, encode_command
+from tallystick.events.ledger import Ledger
+from tallystick.events.store import open_store
+
+GROUP = 1_000
+_START = dt.datetime(2026, 1, 26, tzinfo=dt.UTC)
+
+
+def build_log(path: Path, agents: int, events: int) -> None:
+    """A log of ``events`` events and ``agents`` open accounts, written by the manager itself."""
+    store = open_store(f"sqlite:///{path}", writer=True)
+    opened = open_ledger(store)
+    manager = Manager(opened.ledger, store, opened.digest)
+    now = _START
+
+    def take(commands: list[c.Command]) -> None:
+        manager.take(Envelope(commands, [encode_command(command) for command in commands], "bench", None), now)
+        while manager.has_work:
+            manager.commit(now)
+
+    take([c.LoadConfig(id="config", config=RICH)])
+    budget = Budget(tokens=10**9)
+    for start in range(0, agents, GROUP):
+        page = range(start, min(start + GROUP, agents))
+        take([c.AllocateBudget(id=f"a-{i}", agent=f"agent-{i:06d}", budget=budget) for i in page])
+    n = 0
+    usage = Budget(tokens=450, time_seconds=Decimal("2.3"), cost_usd=Decimal("0.011"))
+    while manager.ledger.position < events:
+        now += dt.timedelta(milliseconds=100)
+        count = min(GROUP, events - manager.ledger.position)
+        take([c.ReportUsage(id=f"r-{n + k}", agent=f"agent-{(n + k) % agents:06d}", usage=usage) for k in range(count)])
+        n += count
+    store.close()
+
+
+@contextmanager
+def built_log(agents: int, events: int) -> Iterator[Path]:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "fleet.db"
+        build_log(path, agents, events)
+        yield path
+
+
+def replay_rate(path: Path) -> float:
+    """Events per second read, proved to follow one another, decoded and folded into the state."""
+    store = open_store(f"sqlite:///{path}")
+    ledger, began = Ledger(), time.perf_counter()
+    replay(ledger, GENESIS, store.read())
+    rate = ledger.position / (time.perf_counter() - began)
+    store.close()
+    return rate
+
+
+def raw_replay_rate(path: Path) -> float:
+    """The peer: a bare cursor, the same decoder, and a fold that only adds tokens up."""
+    decode = msgspec.json.Decoder[Any](reduce(or_, CATALOG)).decode
+    tokens = events = 0
+    connection = sqlite3.connect(path)
+    began = time.perf_counter()
+    for (state,) in connection.execute("SELECT state FROM stored_events ORDER BY originator_version"):
+        tokens += getattr(decode(state), "tokens", 0)
+        events += 1
+    rate = events / (time.perf_counter() - began)
+    connection.close()
+    return rate
+
+
+def restart_seconds(path: Path, *, with_snapshots: bool) -> float:
+    """Seconds until a house that opens this log knows its state."""
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(shutil.copy(path, folder))
+        if not with_snapshots:
+            with sqlite3.connect(copy) as connection:
+                connection.execute("DELETE FROM snapshots")
+            connection.close()
+        store = open_store(f"sqlite:///{copy}")
+        began = time.perf_counter()
+        open_ledger(store)
+        seconds = time.perf_counter() - began
+        store.close()
+    return seconds
+
+
+def report_cost(path: Path, reports: int = 20_000) -> float:
+    """Seconds of one report through the manager, decided and committed in groups of 500, on a copy of a log."""
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(shutil.copy(path, folder))
+        store = open_store(f"sqlite:///{copy}", writer=True)
+        opened = open_ledger(store)
+        manager = Manager(opened.ledger, store, opened.digest)
+        names, now = opened.ledger.names, opened.ledger.now
+        usage = Budget(tokens=450, time_seconds=Decimal("2.3"), cost_usd=Decimal("0.011"))
+        seen = []
+        for start in range(0, reports, 500):
+            commands: list[c.Command] = [
+                # A stride that is prime to any fleet of ours visits its agents in no particular order.
+                c.ReportUsage(id=f"x-{start + k}", agent=names[(start + k) * 7919 % len(names)], usage=usage)
+                for k in range(500)
+            ]
+            envelopes = [Envelope([command], [encode_command(command)], "bench", None) for command in commands]
+            began = time.perf_counter()
+            for envelope in envelopes:
+                manager.take(envelope, now)
+            manager.commit(now)
+            seen.append((time.perf_counter() - began) / 500)
+        store.close()
+    return percentile(seen, 0.5)
+
+
+def status_p50(path: Path) -> float:
+    """Seconds of a first page of the global status, the median."""
+    store = open_store(f"sqlite:///{path}", writer=True)
+    opened = open_ledger(store)
+    manager = Manager(opened.ledger, store, opened.digest)
+    seen = []
+    for i in range(200):
+        query = c.GetGlobalStatus(id=f"q-{i}")
+        envelope = Envelope([query], [encode_command(query)], "bench", None)
+        began = time.perf_counter()
+        manager.take(envelope, opened.ledger.now)
+        manager.commit(opened.ledger.now)
+        seen.append(time.perf_counter() - began)
+    store.close()
+    return percentile(seen, 0.5)
+
+
+def memory_bytes(agents: int, reports: int) -> int:
+    """Resident bytes of a fresh process whose live house has ``agents`` open and has taken ``reports``."""
+    script = f"from benchmarks.history import resident; resident({agents}, {reports})"
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    return int(run.stdout)
+
+
+def resident(agents: int, reports: int) -> None:
+    """What `memory_bytes` runs: a live house with its specialists; prints its resident bytes."""
+    # The memory of ids has a bound of its own (a million by default); here it is small, so that it is full at once.
+    config = from_mapping({**RICH, "idempotency_ids_max": 1_000})
+    with tempfile.TemporaryDirectory() as folder, Fleet.open(f"sqlite:///{folder}/fleet.db", config) as fleet:
+        load = Load(fleet, agents)
+        for _ in range(0, reports, 1_000):
+            fleet.ask([load.report() for _ in range(1_000)])
+        fleet.quiesce()
+        pages = Path("/proc/self/statm").read_text(encoding="ascii").split()[1]
+        print(int(pages) * resource.getpagesize())

@@ -1,0 +1,204 @@
+"""Load through the live house: the same modes as the ceiling's, on a real store, with specialists and a projector."""
+
+import asyncio
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from benchmarks import ceiling
+from benchmarks.result import percentile
+from tallystick.actors.fleet import SWITCH_SECONDS, Fleet
+from tallystick.config.loader import from_mapping
+from tallystick.events import commands as c
+from tallystick.events.amounts import Budget
+from tallystick.events.catalog import Event
+from tallystick.events.codec import decode_event, exchange_of, record_body
+from tallystick.events.store import Store, open_store
+
+AGENTS = 100
+SECONDS = 1.5
+DEFAULT_SWITCH_SECONDS = 0.005
+RICH = {"total_budget": {"tokens": 10**15, "cost_usd": "1000000000"}, "reallocation": {"enabled": True}}
+
+
+class Load:
+    """A fleet of ``agents`` with room to spend, and commands with ids that were never used."""
+
+    def __init__(self, fleet: Fleet, agents: int) -> None:
+        self.fleet = fleet
+        self._agents = [f"agent-{i:06d}" for i in range(agents)]
+        self._next = 0
+        budget = Budget(tokens=10**9, cost_usd=Decimal(10_000))
+        for start in range(0, agents, 1_000):
+            page = self._agents[start : start + 1_000]
+            fleet.ask([c.AllocateBudget(agent=agent, budget=budget) for agent in page])
+
+    def report(self) -> c.ReportUsage:
+        """A report as a program would make it."""
+        i = self._next
+        self._next += 1
+        return c.ReportUsage(
+            id=f"c-{i:010d}",
+            agent=self._agents[i % len(self._agents)],
+            usage=Budget(tokens=450 + i % 97, time_seconds=Decimal("2.3"), cost_usd=Decimal("0.011")),
+            model="claude-sonnet-5-5",
+        )
+
+    def reserve(self) -> c.Reserve:
+        i = self._next
+        self._next += 1
+        return c.Reserve(id=f"h-{i:010d}", agent=self._agents[i % len(self._agents)], estimate=Budget(tokens=500))
+
+    # --- the ceiling's modes ------------------------------------------------------------------------------------------
+
+    def one_caller(self) -> float:
+        """Seconds from question to answer, the median."""
+        seen, deadline = [], time.perf_counter() + SECONDS
+        while (start := time.perf_counter()) < deadline:
+            self.fleet.ask(self.report())
+            seen.append(time.perf_counter() - start)
+        return percentile(seen, 0.5)
+
+    def pipelined(self) -> float:
+        """Reports per second of one thread that keeps 1,000 under way."""
+        return self._rounds(lambda: [self.fleet.send(self.report()) for _ in range(1_000)], 1_000)
+
+    def reserve_settle(self) -> float:
+        """Commands per second of one thread that reserves 500 times, then settles each."""
+
+        def round_trip() -> list[Any]:
+            holds = [self.reserve() for _ in range(500)]
+            sent = [self.fleet.send(hold) for hold in holds]
+            used = Budget(tokens=480)
+            return sent + [
+                self.fleet.send(c.Settle(id=f"s-{hold.id}", hold=hold.id or "", usage=used)) for hold in holds
+            ]
+
+        return self._rounds(round_trip, 1_000)
+
+    @staticmethod
+    def _rounds(send: Callable[[], list[Any]], commands: int) -> float:
+        done, began = 0, time.perf_counter()
+        while time.perf_counter() < began + SECONDS:
+            for pending in send():
+                assert "ok" in pending.result()
+            done += commands
+        return done / (time.perf_counter() - began)
+
+    def batches(self) -> float:
+        """Reports per second of eight threads that send messages of 100."""
+        counts, lock, deadline = [0], threading.Lock(), time.perf_counter() + SECONDS
+
+        def caller() -> None:
+            while time.perf_counter() < deadline:
+                with lock:
+                    batch = [self.report() for _ in range(100)]
+                self.fleet.ask(batch)
+                with lock:
+                    counts[0] += 100
+
+        began = time.perf_counter()
+        threads = [threading.Thread(target=caller) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        return counts[0] / (time.perf_counter() - began)
+
+    def asyncio_64(self) -> float:
+        """Reports per second of 64 coroutines on one loop."""
+
+        async def callers() -> int:
+            deadline, done = time.perf_counter() + SECONDS, 0
+
+            async def caller() -> None:
+                nonlocal done
+                while time.perf_counter() < deadline:
+                    await self.fleet.ask_async(self.report())
+                    done += 1
+
+            await asyncio.gather(*(caller() for _ in range(64)))
+            return done
+
+        began = time.perf_counter()
+        return asyncio.run(callers()) / (time.perf_counter() - began)
+
+    def with_busy_thread(self) -> float:
+        """`pipelined`, while another thread of the process does nothing but compute."""
+        stop = threading.Event()
+
+        def compute() -> None:
+            n = 0
+            while not stop.is_set():
+                n += 1
+
+        thread = threading.Thread(target=compute)
+        thread.start()
+        try:
+            return self.pipelined()
+        finally:
+            stop.set()
+            thread.join()
+
+
+@contextmanager
+def running_load(agents: int = AGENTS, projector: bool = True) -> Iterator[tuple[Load, Store]]:
+    """A live fleet on a fresh SQLite file, its specialists at work and a projector following in its own process."""
+    with tempfile.TemporaryDirectory() as folder:
+        url = f"sqlite:///{Path(folder) / 'fleet.db'}"
+        with Fleet.open(url, from_mapping(RICH)) as fleet:
+            load = Load(fleet, agents)
+            follower = subprocess.Popen([sys.executable, "-m", "tallystick.projections", url]) if projector else None
+            try:
+                yield load, open_store(url)
+            finally:
+                if follower is not None:
+                    follower.terminate()
+                    follower.wait()
+
+
+class Stored:
+    """An event as our path stores it, for the ceiling to store: the same bytes, encoded from the same parts."""
+
+    def __init__(self, store: Store) -> None:
+        last = store.last()
+        assert last is not None
+        exchange = exchange_of(last.data)
+        self._asked, self._answered = bytes(exchange.command), bytes(exchange.reply)
+        self._event = decode_event(last.data, last.name)
+        self._digest = last.data[-77:]
+
+    def make(self, i: int) -> Event:
+        event = self._event
+        return type(event)(**{field: getattr(event, field) for field in event.__struct_fields__})
+
+    def encode(self, event: Event) -> bytes:
+        return record_body(event, self._asked, self._answered) + self._digest
+
+
+def ceiling_rate(mode: str, stored: Stored) -> float:
+    """Commands per second of the ceiling, under the interpreter's own switch interval."""
+    with _default_switching():
+        return float(ceiling.measure(mode, stored.make, stored.encode, SECONDS)[0])
+
+
+def ceiling_p50(mode: str, stored: Stored) -> float:
+    """Seconds from question to answer of the ceiling, the median."""
+    with _default_switching():
+        return percentile(ceiling.measure(mode, stored.make, stored.encode, SECONDS)[1], 0.5)
+
+
+@contextmanager
+def _default_switching() -> Iterator[None]:
+    sys.setswitchinterval(DEFAULT_SWITCH_SECONDS)
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(SWITCH_SECONDS)
