@@ -155,7 +155,7 @@ class Tracker:
 
     def _hunger(self, standing: Standing, ratio: float) -> Hungry | None:
         rate = forecasting.rates(standing)
-        if rate is None:
+        if rate is None or standing.stopped is not None:
             return None
         horizon = float(self._config.enforcement.warn_before_exhaustion_seconds)
         need = lacking(_remaining(standing), rate, horizon, standing.allocated)

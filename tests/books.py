@@ -25,7 +25,6 @@ class Books:
         self.allocated: dict[str, list[int | None]] = {"fleet": [None, None, None]}
         self.given_back: dict[str, list[int]] = {}
         self.holds: dict[str, list[tuple[str, int, int]]] = {}
-        self.old_parents: dict[str, str] = {}
         self.used = [0, 0, 0]
         self.opening = [0, 0, 0]
         self.overdraft = [0, 0, 0]
@@ -118,22 +117,22 @@ class Books:
                 self.parent[event.agent] = event.parent or "fleet"
                 self.allocated[event.agent] = list(event.amount.triple)
                 self.given_back[event.agent] = [0, 0, 0]
-                self.old_parents.pop(event.agent, None)
                 self._grant(event.agent, event.amount, opened=True)
-            case e.BudgetDrawn() | e.UnusedRestored():
+            case e.BudgetDrawn():
                 self._grant(event.agent, event.amount)
-                if isinstance(event, e.UnusedRestored):
-                    self.given_back[event.agent] = [0, 0, 0]
-            case e.BudgetReturned() | e.UnusedReturned():
+            case e.UnusedRestored():
+                self._grant(event.agent, event.amount)
+                self.given_back[event.agent] = [0, 0, 0]
+            case e.BudgetReturned():
                 self._take_back(event.agent, event.amount)
-                if isinstance(event, e.UnusedReturned):
-                    for d in DIMENSIONS:
-                        self.given_back[event.agent][d] += event.amount.triple[d] or 0
+            case e.UnusedReturned():
+                self._take_back(event.agent, event.amount)
+                for d in DIMENSIONS:
+                    self.given_back[event.agent][d] += event.amount.triple[d] or 0
+            case e.BudgetMoved(strategy="idle"):
+                self._take_back(event.source, event.amount)
             case e.BudgetMoved():
-                if event.strategy == "idle":
-                    self._take_back(event.source, event.amount)
-                else:
-                    self._grant(event.target, event.amount)
+                self._grant(event.target, event.amount)
             case e.BudgetReleased():
                 self._release(event.agent)
             case _:
@@ -148,13 +147,14 @@ class Books:
             case e.CoverRepaid():
                 self._cover(event.target, event.source, event.amount, -1)
             case e.UsageReported():
-                # Who was released long ago is forgotten: then the fleet pays as for a stranger.
-                agent = "fleet" if event.unallocated else event.agent
-                self._use(agent, (event.tokens, event.time_ms, event.cost_nanos))
+                account = event.agent if event.agent in self.parent else event.charged or "fleet"
+                self._use(account, (event.tokens, event.time_ms, event.cost_nanos))
             case e.HoldPlaced():
                 places = [(self.payer(event.agent, d), d, event.amount.triple[d] or 0) for d in DIMENSIONS]
                 for payer, d, units in places:
-                    assert self.allocated[payer][d] is None or units <= self.at("free", payer, d), "held what is not there"
+                    assert self.allocated[payer][d] is None or units <= self.at("free", payer, d), (
+                        "held what is not there"
+                    )
                     self._shift(("free", payer), ("held", payer), d, units)
                 self.holds[event.hold] = places
             case e.HoldEnded() | e.HoldSettled():
@@ -200,10 +200,7 @@ class Books:
                 source = "fleet" if payer == "pool" else payer
                 self._shift(("free", source), ("free", "fleet" if paid == "pool" else paid), d, units)
 
-    def _use(self, agent: str, amounts: tuple[int, int, int]) -> None:
-        account = agent
-        while account != "fleet" and account not in self.parent:
-            account = self.old_parents.get(account, "fleet")
+    def _use(self, account: str, amounts: tuple[int, int, int]) -> None:
         for d in DIMENSIONS:
             payer = self.payer(account, d)
             self._shift(("free", payer), ("spent", payer), d, amounts[d])
@@ -217,8 +214,7 @@ class Books:
                 assert not self.children(agent, d), "a child outlived its parent"
                 for kind in ("free", "spent"):
                     self._shift((kind, agent), (kind, heir), d, self.at(kind, agent, d))
-        self.old_parents[agent] = self.parent.pop(agent)
-        del self.allocated[agent], self.given_back[agent]
+        del self.parent[agent], self.allocated[agent], self.given_back[agent]
 
     def _total(self, event: "e.TotalBudgetSet | e.PeriodRenewed") -> None:
         if isinstance(event, e.PeriodRenewed):
@@ -228,5 +224,7 @@ class Books:
             self.overdraft[d] = event.overdraft.triple[d] or 0
             self.balance[("free", "reserve"), d] = event.reserve.triple[d] or 0
             # Whatever is nowhere else lies in the pool.
-            elsewhere = sum(units for (place, of), units in self.balance.items() if of == d and place != ("free", "fleet"))
+            elsewhere = sum(
+                units for (place, of), units in self.balance.items() if of == d and place != ("free", "fleet")
+            )
             self.balance[("free", "fleet"), d] = (event.total.triple[d] or 0) + self.overdraft[d] - elsewhere

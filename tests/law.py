@@ -31,14 +31,14 @@ FORGETTING = frozenset({"ended_holds", "ended_order", "released", "released_orde
 E = TypeVar("E", bound=e.Event)
 
 
-def budget(
-    tokens: int | None = None, seconds: str | int | None = None, cost: str | int | None = None
-) -> Budget:
+def budget(tokens: int | None = None, seconds: str | int | None = None, cost: str | int | None = None) -> Budget:
     """Amounts as people write them."""
     return Budget(tokens, None if seconds is None else Decimal(seconds), None if cost is None else Decimal(cost))
 
 
-def fleet(tokens: int | None = None, cost: str | None = None, seconds: int | None = None, **config: Any) -> c.LoadConfig:
+def fleet(
+    tokens: int | None = None, cost: str | None = None, seconds: int | None = None, **config: Any
+) -> c.LoadConfig:
     """A configuration with this total, without a period and without a reserve unless it says otherwise."""
     period = {key: config.pop(key) for key in ("period", "rollover") if key in config}
     named = {"tokens": tokens, "cost_usd": cost, "time_seconds": seconds}
@@ -53,7 +53,8 @@ def dump(ledger: Ledger) -> dict[str, Any]:
         hold.id: (hold.account.id, hold.amount, hold.ttl_ms, hold.expires_at) for hold in ledger.holds.values()
     }
     state["released"] = {
-        name: tuple(getattr(closed, slot) for slot in type(closed).__slots__) for name, closed in ledger.released.items()
+        name: tuple(getattr(closed, slot) for slot in type(closed).__slots__)
+        for name, closed in ledger.released.items()
     }
     for name in ("ids", "ended_holds"):
         state[name] = dict(state[name])
@@ -105,9 +106,7 @@ class Law:
 
     # --- when ---------------------------------------------------------------------------------------------------------
 
-    def when(
-        self, command: c.Command, at: dt.datetime | None = None, by: str = TESTER, id: str | None = None
-    ) -> Any:
+    def when(self, command: c.Command, at: dt.datetime | None = None, by: str = TESTER, id: str | None = None) -> Any:
         """One command; the answer. The law is proved in full, and the replica compared."""
         self._count += 1
         self.now = self.now if at is None else at
@@ -202,7 +201,9 @@ def allocate(agent: str, tokens: int | None = None, cost: str | None = None, **l
     return c.AllocateBudget(agent=agent, budget=budget(tokens, labels.pop("seconds", None), cost), **labels)
 
 
-def use(agent: str, tokens: int | None = None, cost: str | None = None, seconds: str | int | None = None) -> c.ReportUsage:
+def use(
+    agent: str, tokens: int | None = None, cost: str | None = None, seconds: str | int | None = None
+) -> c.ReportUsage:
     """`ReportUsage` in short."""
     return c.ReportUsage(agent=agent, usage=budget(tokens, seconds, cost))
 

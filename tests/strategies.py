@@ -7,7 +7,7 @@ command has an id, and a hold is named by the id of its `Reserve`, so that a lis
 from collections.abc import Callable, Sequence
 from decimal import Decimal
 from random import Random
-from typing import Any
+from typing import Any, Literal
 
 from hypothesis import strategies as st
 
@@ -217,12 +217,15 @@ def _clock(dice: Random, seen: Seen) -> c.Command:
     return c.ExpireHolds() if dice.random() < 0.5 else c.RenewPeriod()
 
 
+_WAYS: tuple[Literal["idle", "demand", "priority"], ...] = ("idle", "demand", "priority")
+
+
 def _moves(dice: Random, seen: Seen) -> c.Command:
     moves = []
     for _ in range(dice.randint(0, 4)):
         agent = _agent(dice, seen)
         other = PARENTS.get(agent, "pool") if dice.randint(0, 9) else dice.choice(("pool", *NAMES))
-        strategy = dice.choice(("idle", "demand", "priority"))
+        strategy = dice.choice(_WAYS)
         source, target = (agent, other) if strategy == "idle" else (other, agent)
         amount = Amounts(*budget(dice, weird=False).exact("amount"))
         if dice.randint(0, 19) == 0:

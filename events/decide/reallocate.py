@@ -98,6 +98,8 @@ def _does_not_fit(ledger: Ledger, moves: list[c.Move]) -> Refusal | None:
         account = ledger.accounts.get(name)
         if account is None or account.parent is None or name_of(account.parent) != other:
             return _stale(move, "the accounts are no longer there")
+        if account.stopped is not None and not idle:
+            return _stale(move, "the agent was stopped")
         units = money(move.amount.triple)
         if any(units[d] and account.allocated[d] is None for d in DIMENSIONS) or not any(units) or min(units) < 0:
             return _stale(move, "the amount names what the allocation does not limit, or nothing")

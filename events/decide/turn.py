@@ -6,7 +6,6 @@ it was, and each later step of a handler sees what the earlier ones did.
 
 import datetime as dt
 
-from tallystick.events.accounts import Account
 from tallystick.events.catalog import Event
 from tallystick.events.evolve import evolve
 from tallystick.events.ledger import Ledger
@@ -37,6 +36,3 @@ class Turn:
         event.by = self.by
         evolve(self.ledger, event)
         self.events.append(event)
-
-    def idle_seconds(self, account: Account) -> float:
-        return (self.now - account.activity_at).total_seconds()

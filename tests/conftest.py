@@ -1,0 +1,42 @@
+"""What tests of several rooms share: a clock that stands still, and houses that are closed whatever happens."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from tallystick.actors.clock import ManualClock
+from tallystick.actors.fleet import Fleet
+from tallystick.config.loader import from_mapping
+from tallystick.events.store import Store
+from tests.law import START
+
+OpenHouse = Callable[..., Fleet]
+QUIET = {
+    "total_budget": {"tokens": 1_000_000, "cost_usd": "1000.00"},
+    "emergency_reserve_percent": 0,
+    "minimum_share_percent": 0,
+    "max_pool_share_percent": 100,
+    "daily_limits": {"max_tokens_total": None, "max_cost_usd": None},
+}
+"""A fleet that has enough, in which nothing happens by itself but what a test is about."""
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock(START)
+
+
+@pytest.fixture
+def open_house(clock: ManualClock) -> Iterator[OpenHouse]:
+    """``open_house(store="memory:", **config)``: a running fleet under the test's clock, closed at the end."""
+    opened: list[Fleet] = []
+
+    def open_(store: Store | str = "memory:", **config: Any) -> Fleet:
+        fleet = Fleet.open(store, from_mapping({**QUIET, **config}), clock=clock)
+        opened.append(fleet)
+        return fleet
+
+    yield open_
+    for fleet in opened:
+        fleet.close()

@@ -1,0 +1,115 @@
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from tallystick.events import catalog as e
+from tallystick.events import commands as c
+from tests.law import Law, allocate, budget, fleet
+
+PRICES = {
+    "claude-opus-5-5": {"input": 5, "output": 25, "cached_input": "0.5"},
+    "claude-haiku-5-5": {"input": 1, "output": 5, "cached_input": "0.1"},
+    "gpt-small": {"input": "0.000001", "output": "0.000003"},
+    "gpt-large": {"input": 40, "output": 80},
+    "local-free": {"input": 0, "output": 0},
+}
+
+
+@pytest.fixture
+def law() -> Law:
+    return Law(fleet(), c.LoadPrices(prices=PRICES), allocate("ann", 10_000_000))
+
+
+def report(law: Law, **fields: Any) -> e.UsageReported:
+    law.given(c.ReportUsage(agent="ann", **fields))
+    return law.only(e.UsageReported)
+
+
+def test_a_given_cost_wins(law: Law) -> None:
+    event = report(law, usage=budget(1_000_000, None, "0.07"), model="claude-opus-5-5")
+    assert (event.cost_nanos, event.priced_as, event.unpriced) == (70_000_000, None, False)
+    event = report(law, usage=budget(5, None, 0), model="unheard-of", input_tokens=5)
+    assert (event.cost_nanos, event.unpriced) == (0, False)
+
+
+def test_tokens_with_a_split_are_priced_by_their_parts(law: Law) -> None:
+    event = report(law, model="claude-opus-5-5", input_tokens=1_000, output_tokens=200)
+    assert (event.tokens, event.cost_nanos, event.priced_as) == (1_200, 1_000 * 5_000 + 200 * 25_000, "claude-opus-5-5")
+
+
+def test_cached_tokens_are_a_part_of_the_input_at_a_price_of_their_own(law: Law) -> None:
+    event = report(law, model="claude-opus-5-5", input_tokens=1_000, cached_tokens=900, output_tokens=0)
+    assert (event.tokens, event.cost_nanos) == (1_000, 100 * 5_000 + 900 * 500)
+    event = report(law, model="gpt-large", input_tokens=10, cached_tokens=10)
+    assert event.cost_nanos == 10 * 40_000
+
+
+def test_tokens_without_a_split_count_as_input(law: Law) -> None:
+    assert report(law, usage=budget(1_000), model="claude-opus-5-5").cost_nanos == 5_000_000
+
+
+def test_given_tokens_win_over_their_parts(law: Law) -> None:
+    event = report(law, usage=budget(7), model="claude-opus-5-5", input_tokens=1_000)
+    assert (event.tokens, event.cost_nanos) == (7, 5_000_000)
+
+
+def test_a_price_is_rounded_up_once(law: Law) -> None:
+    # 1 x 1 and 1 x 3 millionths of a micro-dollar: 0.004 nano-dollars together, and not one for each.
+    assert report(law, model="gpt-small", input_tokens=1, output_tokens=1).cost_nanos == 1
+    assert report(law, model="gpt-small", input_tokens=1_000_000, output_tokens=1).cost_nanos == 1_001
+    assert report(law, model="gpt-small", input_tokens=1_000_000).cost_nanos == 1_000
+
+
+def test_a_model_may_be_named_by_its_alias(law: Law) -> None:
+    assert report(law, usage=budget(1_000), model="haiku").priced_as == "claude-haiku-5-5"
+
+
+def test_an_unknown_model_costs_what_the_dearest_of_its_provider_does_and_is_flagged(law: Law) -> None:
+    answer = law.when(c.ReportUsage(agent="ann", model="claude-next", input_tokens=1_000, output_tokens=0))
+    event = law.only(e.UsageReported)
+    assert (event.cost_nanos, event.priced_as, event.unpriced) == (5_000_000, "claude-opus-5-5", True)
+    assert answer.unpriced is True
+    assert law.only(e.AlertRaised).code == "unpriced_model"
+
+
+def test_an_unknown_provider_costs_what_the_dearest_of_all_does(law: Law) -> None:
+    event = report(law, model="mystery", input_tokens=1_000)
+    assert (event.cost_nanos, event.priced_as) == (40_000_000, "gpt-large")
+
+
+def test_only_a_price_of_zero_is_free(law: Law) -> None:
+    event = report(law, usage=budget(1_000), model="local-free")
+    assert (event.cost_nanos, event.unpriced) == (0, False)
+    law = Law(fleet(), allocate("ann", 10))
+    event = report(law, usage=budget(1_000), model="claude-opus-5-5")
+    assert (event.cost_nanos, event.unpriced, event.priced_as) == (0, True, None)
+
+
+def test_without_a_model_and_a_cost_nothing_is_charged_in_dollars(law: Law) -> None:
+    event = report(law, input_tokens=10, output_tokens=5)
+    assert (event.tokens, event.cost_nanos, event.unpriced) == (15, 0, False)
+
+
+@pytest.mark.parametrize(
+    ("fields", "field"),
+    [
+        ({}, "usage"),
+        ({"model": "claude-opus-5-5"}, "usage"),
+        ({"input_tokens": -1}, "input_tokens"),
+        ({"output_tokens": 2**63}, "output_tokens"),
+        ({"cached_tokens": 1}, "cached_tokens"),
+        ({"input_tokens": 5, "cached_tokens": 6}, "cached_tokens"),
+        ({"input_tokens": 2**63 - 1, "output_tokens": 1}, "input_tokens"),
+        ({"input_tokens": 2**63 - 1, "model": "mystery"}, "usage"),
+        ({"usage": budget(2**63 - 1), "model": "gpt-large"}, "usage"),
+    ],
+)
+def test_what_is_no_usage_is_refused_with_its_field(law: Law, fields: dict[str, Any], field: str) -> None:
+    law.when(c.ReportUsage(agent="ann", **fields))
+    law.then_refused("invalid_amount", field=field)
+
+
+def test_a_price_list_is_in_force_from_its_event_on(law: Law) -> None:
+    law.given(c.LoadPrices(prices={"claude-opus-5-5": {"input": Decimal(1), "output": Decimal(1)}}))
+    assert report(law, usage=budget(1_000), model="opus").cost_nanos == 1_000_000
