@@ -77,10 +77,17 @@ class LoopPending:
         Raises:
             Unanswered: none came within ``timeout`` seconds; the command may still be carried out.
         """
-        done, _ = await asyncio.wait((self._future,), timeout=timeout)
-        if not done:
-            raise Unanswered(_UNANSWERED.format(timeout))
-        return replies(self._future.result(), self.malformed, self.many)
+        assert self.loop is not None
+        timer = self.loop.call_later(timeout, self._give_up, timeout)
+        try:
+            answers = await self._future
+        finally:
+            timer.cancel()
+        return replies(answers, self.malformed, self.many)
+
+    def _give_up(self, timeout: float) -> None:
+        if not self._future.done():
+            self._future.set_exception(Unanswered(_UNANSWERED.format(timeout)))
 
 
 def replies(answers: Sequence[bytes], malformed: dict[int, bytes] | None, many: bool) -> Any:

@@ -51,6 +51,11 @@ class Survey(msgspec.Struct, frozen=True):
     question: Question | None
 
 
+_A_SECOND = dt.timedelta(seconds=1)
+_REPORTS = (e.UsageReported, e.HoldSettled)
+_REMEMBERED = frozenset({e.HoldPlaced, e.HoldExtended, e.HoldSettled, e.HoldEnded, e.ConfigLoaded})
+
+
 class Tracker:
     """Follows usage and holds; warns of exhaustion, gives forgotten holds back, surveys the agents."""
 
@@ -100,29 +105,32 @@ class Tracker:
         return self._expiries[0][0] if self._expiries else None
 
     def _follow(self, recorded: Recorded, now: dt.datetime) -> list[Post]:
+        events = recorded.events
         self._figures = recorded.figures
-        self._standings.fold(recorded.events)
-        reported: dict[str, e.Event] = {}
-        for event in recorded.events:
+        self._standings.fold(events)
+        if not _REMEMBERED.isdisjoint(map(type, events)):
+            self._remember(events)
+        # Of each agent, the newest report of the batch.
+        reported = {event.agent: event for event in events if isinstance(event, _REPORTS)}
+        return [post for event in reported.values() if (post := self._exhaustion(event)) is not None]
+
+    def _remember(self, events: Sequence[e.Event]) -> None:
+        for event in events:
             match event:
-                case e.UsageReported() | e.HoldSettled():
-                    reported[event.agent] = event
-                    if type(event) is e.HoldSettled:
-                        self._expires.pop(event.hold, None)
                 case e.HoldPlaced() | e.HoldExtended():
                     self._expires[event.hold] = event.expires_at
                     heapq.heappush(self._expiries, (event.expires_at, event.hold))
-                case e.HoldEnded():
+                case e.HoldSettled() | e.HoldEnded():
                     self._expires.pop(event.hold, None)
                 case e.ConfigLoaded():
                     self._config = restore(event.config)
-        return [post for event in reported.values() if (post := self._exhaustion(event)) is not None]
 
     def _exhaustion(self, event: Any) -> Post | None:
         """A word to the enforcer where an agent's budget will not last, said once until it has more."""
         standing = self._standings.agents.get(event.agent)
-        if standing is None or standing.warned:
+        if standing is None or standing.warned or event.at < standing.look_again_at:
             return None
+        standing.look_again_at = event.at + _A_SECOND
         seconds = forecasting.exhausted_in_seconds(standing, event.at)
         if seconds is None or seconds >= self._config.enforcement.warn_before_exhaustion_seconds:
             return None

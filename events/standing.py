@@ -33,6 +33,7 @@ class Standing:
         "id",
         "last_report_at",
         "level",
+        "look_again_at",
         "opened_at",
         "parent",
         "priority",
@@ -71,6 +72,8 @@ class Standing:
         self.throttle: str | None = None
         """The rate that an operator set, as a decimal."""
         self.stopped: str | None = None
+        self.look_again_at = at
+        """Before this moment nobody asks again how long its budget will last."""
         self.reports = 0
         self.reclaimed = False
         self.warned = False
