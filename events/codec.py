@@ -11,6 +11,7 @@ event of a command also the ``command`` as it was asked and the ``reply`` as it 
 """
 
 import hashlib
+import json
 from collections.abc import Callable, Mapping
 from functools import reduce
 from operator import or_
@@ -19,7 +20,7 @@ from typing import Any, Final
 import msgspec
 
 from tallystick.events.catalog import CATALOG, Event
-from tallystick.events.commands import BY_NAME, INTERNAL, WIRE, Command
+from tallystick.events.commands import BY_NAME, INTERNAL, WIRE, AllocateByPriority, AllocateProportional, Command
 from tallystick.events.replies import Refusal, Reply
 from tallystick.events.unwritable import NO_TEXT, unwritable
 
@@ -68,6 +69,8 @@ def read_message(message: Message, new_id: Callable[[], str]) -> "tuple[Command,
             if len(message) > BODY_MAX:
                 return Refusal("invalid_message", f"found {len(message)} bytes, allowed are {BODY_MAX}")
             command = _decode_wire(message)
+            if type(command) in _KEYED_BY_AGENT:
+                json.loads(message, object_pairs_hook=_no_key_twice)
         else:
             command = msgspec.convert(message, _WIRE)
         if command.id is None:
@@ -79,6 +82,18 @@ def read_message(message: Message, new_id: Callable[[], str]) -> "tuple[Command,
         return Refusal("invalid_message", f"not JSON: {error}")
     except (UnicodeError, TypeError, ValueError, ArithmeticError, RecursionError) as error:
         return Refusal("invalid_message", unwritable(message) or f"not a message: {error}")
+
+
+_KEYED_BY_AGENT = (AllocateProportional, AllocateByPriority)
+"""Here a key of a mapping is an agent, and the second of two would silently take the first one's part."""
+
+
+def _no_key_twice(pairs: list[tuple[str, Any]]) -> None:
+    seen: set[str] = set()
+    for key, _ in pairs:
+        if key in seen:
+            raise msgspec.ValidationError(f"{key!r} is named twice")
+        seen.add(key)
 
 
 def _explained(error: str, message: object) -> str:

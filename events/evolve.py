@@ -15,10 +15,11 @@ from tallystick.config.loader import restore
 from tallystick.config.prices import PriceList
 from tallystick.config.prices import from_mapping as prices_from_mapping
 from tallystick.events import catalog as e
-from tallystick.events.accounts import OVERDRAFT, POOL, RESERVE, ZERO, Account, Closed, Hold, Money, minus, money, plus
-from tallystick.events.amounts import DIMENSIONS, Amounts, Triple
+from tallystick.events.accounts import ZERO, Account, Closed, Hold, minus, money, plus
+from tallystick.events.amounts import DIMENSIONS
 from tallystick.events.ledger import Ledger
 from tallystick.events.rules import Rules
+from tallystick.events.transfers import delegate, fill_reserve, grant, less, only, pay_cover, set_aside, spend
 
 _MILLISECOND = dt.timedelta(milliseconds=1)
 
@@ -43,9 +44,9 @@ def _usage_reported(ledger: Ledger, event: e.UsageReported) -> None:
         ledger.ended_holds[event.hold] = (event.agent, "settled")
     account = ledger.accounts.get(event.agent)
     if account is None:
-        _spend(ledger, ledger.root if event.charged is None else ledger.accounts[event.charged], event)
+        spend(ledger, ledger.root if event.charged is None else ledger.accounts[event.charged], event)
         return
-    _spend(ledger, account, event)
+    spend(ledger, account, event)
     _reported(ledger, account, event)
     if event.model is not None:
         account.model = event.model
@@ -64,30 +65,6 @@ def _reported(ledger: Ledger, account: Account, event: "e.UsageReported | e.Hold
     account.pool_notice = ledger.pool_exhausted_at
 
 
-def _spend(ledger: Ledger, account: Account, event: "e.UsageReported | e.HoldSettled") -> None:
-    # Every report passes here: the three dimensions stand one under the other instead of in a loop.
-    spent, total = account.spent, ledger.spent
-    first, second, third = account.payers
-    if amount := event.tokens:
-        first.free[0] -= amount
-        total[0] += amount
-        spent[0] += amount
-        if first is not account:
-            first.spent[0] += amount
-    if amount := event.time_ms:
-        second.free[1] -= amount
-        total[1] += amount
-        spent[1] += amount
-        if second is not account:
-            second.spent[1] += amount
-    if amount := event.cost_nanos:
-        third.free[2] -= amount
-        total[2] += amount
-        spent[2] += amount
-        if third is not account:
-            third.spent[2] += amount
-
-
 # --- holds -----------------------------------------------------------------------------------------------------------
 
 
@@ -99,21 +76,9 @@ def _hold_placed(ledger: Ledger, event: e.HoldPlaced) -> None:
         account.holds = {}
     account.holds[hold.id] = hold
     heapq.heappush(ledger.expiries, (hold.expires_at, hold.id))
-    _set_aside(ledger, account, hold.amount, 1)
+    set_aside(ledger, account, hold.amount, 1)
     account.activity_at = event.at
     account.reclaimed = False
-
-
-def _set_aside(ledger: Ledger, account: Account, amount: Money, sign: int) -> None:
-    for d in DIMENSIONS:
-        if amount[d]:
-            units = sign * amount[d]
-            payer = account.payers[d]
-            payer.free[d] -= units
-            account.held[d] += units
-            if payer is not account:
-                payer.held[d] += units
-            ledger.held[d] += units
 
 
 def _hold_extended(ledger: Ledger, event: e.HoldExtended) -> None:
@@ -126,7 +91,7 @@ def _hold_extended(ledger: Ledger, event: e.HoldExtended) -> None:
 
 def _hold_settled(ledger: Ledger, event: e.HoldSettled) -> None:
     account = _end_hold(ledger, event.hold, "settled", event.position)
-    _spend(ledger, account, event)
+    spend(ledger, account, event)
     _reported(ledger, account, event)
 
 
@@ -142,7 +107,7 @@ def _end_hold(ledger: Ledger, hold_id: str, how: str, position: int) -> Account:
         del account.holds[hold_id]
         if not account.holds:
             account.holds = None
-    _set_aside(ledger, account, hold.amount, -1)
+    set_aside(ledger, account, hold.amount, -1)
     ledger.ended_holds[hold_id] = (account.id, how)
     ledger.ended_order.append((position, hold_id))
     _drop_stale(ledger)
@@ -185,7 +150,7 @@ def _budget_allocated(ledger: Ledger, event: e.BudgetAllocated) -> None:
         parent.children[account.id] = account
     for d in DIMENSIONS:
         if account.allocated[d] is not None:
-            _delegate(account.source(d), d, account.granted[d])
+            delegate(account.source(d), d, account.granted[d])
     if event.on_demand:
         account.drawn = account.granted
 
@@ -202,42 +167,15 @@ def _budget_released(ledger: Ledger, event: e.BudgetReleased) -> None:
     for d in DIMENSIONS:
         if account.allocated[d] is not None:
             source = account.source(d)
-            _delegate(source, d, -account.granted[d])
+            delegate(source, d, -account.granted[d])
             consumed = account.consumed(d)
             source.free[d] -= consumed
-            source.closed = plus(source.closed, _in(d, consumed))
+            source.closed = plus(source.closed, only(d, consumed))
     position = event.position
     ledger.released[account.id] = Closed(
         account.id, parent.id, account.priority, event.allocated, event.consumed, position
     )
     ledger.released_order.append((position, account.id))
-
-
-def _delegate(source: Account, d: int, units: int) -> None:
-    """Move ``units`` from a source's free balance to what it has granted."""
-    source.free[d] -= units
-    source.delegated = plus(source.delegated, _in(d, units))
-
-
-def _in(d: int, units: int) -> Money:
-    return (units if d == 0 else 0, units if d == 1 else 0, units if d == 2 else 0)
-
-
-def _grant(account: Account, amount: Triple, sign: int) -> None:
-    """Raise (or lower) an account's allocation by ``amount``, from (or to) its sources."""
-    units = money(amount)
-    allocated = account.allocated
-    for d in DIMENSIONS:
-        if units[d]:
-            _delegate(account.source(d), d, sign * units[d])
-            account.free[d] += sign * units[d]
-    change = units if sign > 0 else minus(ZERO, units)
-    account.granted = plus(account.granted, change)
-    account.allocated = (
-        None if allocated[0] is None else allocated[0] + change[0],
-        None if allocated[1] is None else allocated[1] + change[1],
-        None if allocated[2] is None else allocated[2] + change[2],
-    )
 
 
 def _topped_up(account: Account) -> None:
@@ -247,7 +185,7 @@ def _topped_up(account: Account) -> None:
 
 def _budget_drawn(ledger: Ledger, event: e.BudgetDrawn) -> None:
     account = ledger.accounts[event.agent]
-    _grant(account, event.amount.triple, 1)
+    grant(account, event.amount.triple, 1)
     units = money(event.amount.triple)
     account.drawn = plus(account.drawn, units)
     if event.borrowed:
@@ -258,37 +196,32 @@ def _budget_drawn(ledger: Ledger, event: e.BudgetDrawn) -> None:
 def _budget_returned(ledger: Ledger, event: e.BudgetReturned) -> None:
     account = ledger.accounts[event.agent]
     units = money(event.amount.triple)
-    _grant(account, event.amount.triple, -1)
-    account.borrowed = _less(account.borrowed, units)
-    account.drawn = _less(account.drawn, units)
-
-
-def _less(left: Money, right: Money) -> Money:
-    """Subtraction that ends at zero."""
-    return (max(0, left[0] - right[0]), max(0, left[1] - right[1]), max(0, left[2] - right[2]))
+    grant(account, event.amount.triple, -1)
+    account.borrowed = less(account.borrowed, units)
+    account.drawn = less(account.drawn, units)
 
 
 def _budget_moved(ledger: Ledger, event: e.BudgetMoved) -> None:
     if event.strategy == "idle":
         account = ledger.accounts[event.source]
-        _grant(account, event.amount.triple, -1)
+        grant(account, event.amount.triple, -1)
         account.reclaimed = True
     else:
         account = ledger.accounts[event.target]
-        _grant(account, event.amount.triple, 1)
+        grant(account, event.amount.triple, 1)
         account.drawn = plus(account.drawn, money(event.amount.triple))
         _topped_up(account)
 
 
 def _unused_returned(ledger: Ledger, event: e.UnusedReturned) -> None:
     account = ledger.accounts[event.agent]
-    _grant(account, event.amount.triple, -1)
+    grant(account, event.amount.triple, -1)
     account.given_back = plus(account.given_back, money(event.amount.triple))
 
 
 def _unused_restored(ledger: Ledger, event: e.UnusedRestored) -> None:
     account = ledger.accounts[event.agent]
-    _grant(account, event.amount.triple, 1)
+    grant(account, event.amount.triple, 1)
     account.given_back = ZERO
 
 
@@ -296,47 +229,15 @@ def _unused_restored(ledger: Ledger, event: e.UnusedRestored) -> None:
 
 
 def _covered(ledger: Ledger, event: e.Covered) -> None:
-    _cover(ledger, event.source, event.target, event.amount, 1)
+    pay_cover(ledger, event.source, event.target, event.amount, 1)
 
 
 def _cover_repaid(ledger: Ledger, event: e.CoverRepaid) -> None:
-    _cover(ledger, event.target, event.source, event.amount, -1)
-
-
-def _cover(ledger: Ledger, payer: str, paid: str, amount: Amounts, sign: int) -> None:
-    """Money from ``payer`` to ``paid`` (or back): what is granted changes, what is allocated does not."""
-    units = money(amount.triple)
-    change = units if sign > 0 else minus(ZERO, units)
-    if paid == POOL:
-        root = ledger.root
-        if payer == RESERVE:
-            _fill_reserve(ledger, minus(ZERO, change))
-        else:
-            assert payer == OVERDRAFT
-            root.granted = plus(root.granted, change)
-            for d in DIMENSIONS:
-                root.free[d] += change[d]
-        return
-    account = ledger.accounts[paid]
-    account.granted = plus(account.granted, change)
-    for d in DIMENSIONS:
-        if change[d]:
-            _delegate(account.source(d), d, change[d])
-            account.free[d] += change[d]
-
-
-def _fill_reserve(ledger: Ledger, change: Money) -> None:
-    """Move money from the pool into the reserve (or out of it, where ``change`` is negative)."""
-    reserve, root = ledger.reserve, ledger.root
-    reserve.granted = plus(reserve.granted, change)
-    root.delegated = plus(root.delegated, change)
-    for d in DIMENSIONS:
-        reserve.free[d] += change[d]
-        root.free[d] -= change[d]
+    pay_cover(ledger, event.target, event.source, event.amount, -1)
 
 
 def _reserve_drawn(ledger: Ledger, event: e.ReserveDrawn) -> None:
-    _fill_reserve(ledger, minus(ZERO, money(event.amount.triple)))
+    fill_reserve(ledger, minus(ZERO, money(event.amount.triple)))
 
 
 def _set_total(ledger: Ledger, event: "e.TotalBudgetSet | e.PeriodRenewed") -> None:
@@ -345,7 +246,7 @@ def _set_total(ledger: Ledger, event: "e.TotalBudgetSet | e.PeriodRenewed") -> N
     root = ledger.root
     root.allocated = total
     root.granted = plus(money(total), money(overdraft.triple))
-    _fill_reserve(ledger, minus(money(reserve.triple), ledger.reserve.granted))
+    fill_reserve(ledger, minus(money(reserve.triple), ledger.reserve.granted))
     for d in DIMENSIONS:
         used = root.held[d] + root.spent[d] + root.delegated[d] + root.closed[d]
         root.free[d] = root.granted[d] - used

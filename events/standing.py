@@ -162,7 +162,8 @@ class Standings:
             if amount:
                 charged.consumed[d] += amount
                 if charged.allocated[d] is None:
-                    (charged.source(d) or self.pool).consumed[d] += amount
+                    payer = self.pool if charged.parent is None else charged.source(d) or self.pool
+                    payer.consumed[d] += amount
         if standing is not None:
             standing.last_report_at = standing.activity_at = event.at
             standing.reports += 1

@@ -13,6 +13,7 @@ NO_TEXT: Final = (bytes, bytearray, memoryview, dt.datetime, dt.date, dt.time, d
 """Types that the library would write as text; in a message they are no text."""
 
 _DEEP: Final = 100
+_BITS: Final = 4_096
 
 
 def unwritable(message: object) -> str | None:
@@ -28,7 +29,7 @@ def unwritable(message: object) -> str | None:
 def _unreadable(text: bytes | str) -> str | None:
     try:
         text.decode() if isinstance(text, bytes) else text.encode()
-    except UnicodeError as error:
+    except (UnicodeDecodeError, UnicodeEncodeError) as error:
         before = text[: error.start][-20:]
         return f"the text breaks off after {before!r}, at {error.start}: {error.reason}; allowed is UTF-8"
     return None
@@ -47,18 +48,21 @@ def _found(value: Any, place: str, depth: int) -> Iterator[str]:
     elif isinstance(value, list | tuple | set | frozenset):
         for number, entry in enumerate(value):
             yield from _found(entry, f"{place}[{number}]", depth + 1)
-    elif isinstance(value, str):
-        try:
-            value.encode()
-        except UnicodeError as error:
-            yield f"{place}: found {value[:40]!a} ({error.reason}), allowed is text that UTF-8 can write"
-    elif isinstance(value, Decimal):
-        if value.is_snan():
-            yield f"{place}: found sNaN, allowed is a number"
-    elif not isinstance(value, (bool, int, float, Enum, type(None), msgspec.UnsetType, *NO_TEXT)):
-        yield f"{place}: found {type(value).__name__}, allowed is what JSON can say"
-    elif isinstance(value, int) and value.bit_length() > _BITS:
-        yield f"{place}: found a number of {value.bit_length()} bits, allowed are up to {_BITS}"
+    elif wrong := _wrong(value):
+        yield f"{place}: {wrong}"
 
 
-_BITS: Final = 4_096
+def _wrong(value: Any) -> str | None:
+    """What is wrong with a single value, and what is allowed."""
+    if isinstance(value, str):
+        if value.isascii() or not any("\ud800" <= letter <= "\udfff" for letter in value):
+            return None
+        return f"found {value[:40]!a}, half a character; allowed is text that UTF-8 can write"
+    if isinstance(value, Decimal):
+        return "found sNaN, allowed is a number" if value.is_snan() else None
+    if isinstance(value, int):
+        bits = value.bit_length()
+        return f"found a number of {bits} bits, allowed are up to {_BITS}" if bits > _BITS else None
+    if isinstance(value, (float, Enum, type(None), msgspec.UnsetType, *NO_TEXT)):
+        return None
+    return f"found {type(value).__name__}, allowed is what JSON can say"

@@ -76,10 +76,10 @@ def _use(
     if type(event) is e.UsageReported and account is None and charged is not ledger.root:
         event.charged = charged.id
     payers = charged.payers
-    used = (event.tokens, event.time_ms, event.cost_nanos)
-    for d in DIMENSIONS:
-        if used[d] > payers[d].free[d] + held[d]:
-            cover(turn, payers[d], d, used[d] - held[d], cause)
+    for d, used in ((0, event.tokens), (1, event.time_ms), (2, event.cost_nanos)):
+        payer = payers[d]
+        if used > payer.free[d] + held[d] and payer.allocated[d] is not None:
+            cover(turn, payer, d, used - held[d], cause)
     warnings = None
     if account is not None and (account.warning is not None or account.pool_notice < ledger.pool_exhausted_at):
         warnings = _warnings(ledger, account)
