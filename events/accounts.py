@@ -227,3 +227,13 @@ def plus(left: Money, right: Money) -> Money:
 def minus(left: Money, right: Money) -> Money:
     """The difference, dimension by dimension."""
     return (left[0] - right[0], left[1] - right[1], left[2] - right[2])
+
+
+def only(d: int, units: int) -> Money:
+    """``units`` in one dimension, nothing in the others."""
+    return (units if d == 0 else 0, units if d == 1 else 0, units if d == 2 else 0)
+
+
+def less(left: Money, right: Money) -> Money:
+    """Subtraction that ends at zero."""
+    return (max(0, left[0] - right[0]), max(0, left[1] - right[1]), max(0, left[2] - right[2]))

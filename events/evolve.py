@@ -15,11 +15,11 @@ from tallystick.config.loader import restore
 from tallystick.config.prices import PriceList
 from tallystick.config.prices import from_mapping as prices_from_mapping
 from tallystick.events import catalog as e
-from tallystick.events.accounts import ZERO, Account, Closed, Hold, minus, money, plus
+from tallystick.events.accounts import ZERO, Account, Closed, Hold, less, minus, money, only, plus
 from tallystick.events.amounts import DIMENSIONS
 from tallystick.events.ledger import Ledger
 from tallystick.events.rules import Rules
-from tallystick.events.transfers import delegate, fill_reserve, grant, less, only, pay_cover, set_aside, spend
+from tallystick.events.transfers import delegate, fill_reserve, grant, pay_cover, set_aside, spend
 
 _MILLISECOND = dt.timedelta(milliseconds=1)
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, ClassVar
 
 from tallystick.events import catalog as e
-from tallystick.events.accounts import POOL, ZERO, Account, Money, minus, money, plus
+from tallystick.events.accounts import POOL, ZERO, Account, Money, less, minus, money, only, plus
 from tallystick.events.amounts import DIMENSIONS, Triple
 from tallystick.events.commands import EPOCH
 from tallystick.events.ledger import Ledger
@@ -195,7 +195,7 @@ class Standings:
         for d in DIMENSIONS:
             if amount[d]:
                 payer = standing if standing.allocated[d] is not None else standing.source(d) or self.pool
-                payer.held = plus(payer.held, _in(d, amount[d]))
+                payer.held = plus(payer.held, only(d, amount[d]))
 
     def _allocated(self, event: e.BudgetAllocated) -> None:
         parent = None if event.parent is None else self.agents[event.parent]
@@ -216,8 +216,8 @@ class Standings:
     def _returned(self, event: e.BudgetReturned) -> None:
         units = money(event.amount.triple)
         standing = self._grant(event.agent, minus(ZERO, units))
-        standing.drawn = _less(standing.drawn, units)
-        standing.borrowed = _less(standing.borrowed, units)
+        standing.drawn = less(standing.drawn, units)
+        standing.borrowed = less(standing.borrowed, units)
 
     def _moved(self, event: e.BudgetMoved) -> None:
         units = money(event.amount.triple)
@@ -252,7 +252,7 @@ class Standings:
         for d in DIMENSIONS:
             if units[d] and standing.allocated[d] is not None:
                 source = standing.source(d) or self.pool
-                source.delegated = plus(source.delegated, _in(d, units[d]))
+                source.delegated = plus(source.delegated, only(d, units[d]))
 
     def _covered(self, event: e.Covered) -> None:
         standing = self.agents.get(event.target)
@@ -275,7 +275,7 @@ class Standings:
             if standing.allocated[d] is not None:
                 source, consumed = standing.source(d) or self.pool, standing.consumed[d]
                 source.consumed[d] += consumed
-                source.closed = plus(source.closed, _in(d, consumed))
+                source.closed = plus(source.closed, only(d, consumed))
 
     def _warned(self, event: e.ExhaustionWarned) -> None:
         self.agents[event.agent].warned = True
@@ -316,11 +316,6 @@ class Standings:
     }
 
 
-def _less(left: Money, right: Money) -> Money:
-    """Subtraction that ends at zero."""
-    return (max(0, left[0] - right[0]), max(0, left[1] - right[1]), max(0, left[2] - right[2]))
-
-
 def _where(limits: Triple, values: Money) -> Money:
     """``values`` in the limited dimensions, zero elsewhere."""
     return (
@@ -328,7 +323,3 @@ def _where(limits: Triple, values: Money) -> Money:
         0 if limits[1] is None else values[1],
         0 if limits[2] is None else values[2],
     )
-
-
-def _in(d: int, units: int) -> Money:
-    return (units if d == 0 else 0, units if d == 1 else 0, units if d == 2 else 0)

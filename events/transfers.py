@@ -4,7 +4,7 @@ These are the only places where a balance changes. They apply what an event says
 """
 
 from tallystick.events import catalog as e
-from tallystick.events.accounts import OVERDRAFT, POOL, RESERVE, ZERO, Account, Money, minus, money, plus
+from tallystick.events.accounts import OVERDRAFT, POOL, RESERVE, ZERO, Account, Money, minus, money, only, plus
 from tallystick.events.amounts import DIMENSIONS, Amounts, Triple
 from tallystick.events.ledger import Ledger
 
@@ -100,13 +100,3 @@ def fill_reserve(ledger: Ledger, change: Money) -> None:
     for d in DIMENSIONS:
         reserve.free[d] += change[d]
         root.free[d] -= change[d]
-
-
-def only(d: int, units: int) -> Money:
-    """``units`` in one dimension, nothing in the others."""
-    return (units if d == 0 else 0, units if d == 1 else 0, units if d == 2 else 0)
-
-
-def less(left: Money, right: Money) -> Money:
-    """Subtraction that ends at zero."""
-    return (max(0, left[0] - right[0]), max(0, left[1] - right[1]), max(0, left[2] - right[2]))
