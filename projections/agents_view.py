@@ -1,0 +1,216 @@
+"""One row per agent: how it stands, or how it stood when it was released.
+
+An agent that reports without an account has a row too. An id that is allocated again has one row, the new account's.
+"""
+
+import datetime as dt
+from collections.abc import Iterable
+from typing import Any, Final
+
+import msgspec
+
+from tallystick.events import catalog as e
+from tallystick.events.accounts import limited, money, plus
+from tallystick.events.amounts import DIMENSIONS, Amounts, Triple
+from tallystick.events.standing import Standing, Standings
+from tallystick.projections.view import Changes, Look, Row, encode, moved
+
+OPEN, STOPPED, RELEASED, UNALLOCATED = "open", "stopped", "released", "unallocated"
+
+
+class AgentRow(msgspec.Struct, kw_only=True, gc=False):
+    """One agent; amounts in internal units (tokens, milliseconds, nano-dollars).
+
+    ``allocated``, ``delegated``, ``held``, ``overrun`` and ``remaining`` name the dimensions that the account limits;
+    ``consumed`` those and all that were used; the others where they are not zero. ``late`` is usage that was reported
+    after the release, and that others paid. ``percentage`` is rounded to 6 places.
+    """
+
+    agent: str
+    state: str
+    agent_type: str | None
+    product: str | None
+    workflow: str | None
+    priority: str
+    parent: str | None
+    allocated: Amounts
+    delegated: Amounts
+    consumed: Amounts
+    held: Amounts
+    borrowed: Amounts
+    overrun: Amounts
+    remaining: Amounts
+    percentage: float
+    level: str
+    stopped: str | None
+    throttle: str | None
+    warned: bool
+    reports: int
+    opened_at: dt.datetime
+    last_report_at: dt.datetime | None
+    released_at: dt.datetime | None
+    late: Amounts
+    activity_at: dt.datetime
+    cover: Amounts
+    drawn: Amounts
+    given_back: Amounts
+    closed: Amounts
+    reclaimed: bool
+
+
+decode = msgspec.json.Decoder(AgentRow).decode
+
+_NAMED: Final[dict[type[e.Event], tuple[str, ...]]] = {
+    cls: tuple(field for field in ("agent", "source", "target", "charged") if field in cls.__struct_fields__)
+    for cls in e.CATALOG
+}
+
+
+class AgentsView:
+    """Folds the rows of agents. It owns ``standings`` and moves them on: views that share them fold before it."""
+
+    name = "agents"
+    version = 1
+
+    def __init__(self, standings: Standings, look: Look) -> None:
+        self._standings = standings
+        self._look = look
+        self._touched: set[str] = set()
+        self._ended: dict[str, AgentRow] = {}
+        """Changed rows of ids without an open account."""
+
+    def fold(self, event: e.Event) -> None:
+        kind, standings = type(event), self._standings
+        for field in _NAMED[kind]:
+            name = getattr(event, field)
+            if name is not None:
+                self._touched.add(name)
+        if kind is e.UsageReported:
+            if event.agent not in standings.agents:  # type: ignore[attr-defined]
+                self._used_without_account(event)
+        elif kind is e.BudgetReleased:
+            self._release(event)
+            return
+        standings.fold((event,))
+
+    def changes(self) -> Changes:
+        """The rows of those whom events named, and of all above them, whose figures follow."""
+        agents, rows = self._standings.agents, {}
+        for name in self._touched:
+            standing = agents.get(name)
+            while standing is not None and standing.id not in rows:
+                rows[standing.id] = Row(encode(_row(standing)), live=True)
+                standing = standing.parent
+        for name, ended in self._ended.items():
+            if name not in agents:
+                rows[name] = Row(encode(ended), live=ended.state == UNALLOCATED)
+        self._touched.clear()
+        self._ended.clear()
+        return rows
+
+    def restore(self, rows: Iterable[bytes]) -> None:
+        agents, parents = self._standings.agents, {}
+        for data in rows:
+            row = decode(data)
+            if row.state != UNALLOCATED:
+                agents[row.agent] = _standing(row)
+                parents[row.agent] = row.parent
+        for name, parent in parents.items():
+            agents[name].parent = None if parent is None else agents[parent]
+
+    def _release(self, event: Any) -> None:
+        """Keep the last figures, from the moment before the release; those above are touched while they are known."""
+        standing = self._standings.agents[event.agent]
+        above = standing.parent
+        while above is not None:
+            self._touched.add(above.id)
+            above = above.parent
+        row = _row(standing)
+        row.state, row.released_at = RELEASED, event.at
+        self._ended[event.agent] = row
+        self._standings.fold((event,))
+
+    def _used_without_account(self, event: Any) -> None:
+        """A late report is shown on the released account's row, another one on a row of its own."""
+        row = self._ended.get(event.agent)
+        if row is None:
+            kept = self._look(self.name, event.agent)
+            row = _stranger(event) if kept is None else decode(kept)
+        used = (event.tokens, event.time_ms, event.cost_nanos)
+        if row.state == RELEASED:
+            row.late = moved(plus(money(row.late.triple), used))
+        else:
+            row.consumed = moved(plus(money(row.consumed.triple), used))
+        row.reports += 1
+        row.last_report_at = row.activity_at = event.at
+        self._ended[event.agent] = row
+
+
+def _row(standing: Standing) -> AgentRow:
+    limits = standing.allocated
+    consumed: list[int | None] = [None, None, None]
+    overrun, remaining = [0, 0, 0], [0, 0, 0]
+    for d in DIMENSIONS:
+        used, limit = standing.consumed[d], limits[d]
+        if limit is not None:
+            overrun[d], remaining[d] = max(0, used - limit), standing.remaining(d)
+        if used or limit is not None:
+            consumed[d] = used
+    return AgentRow(
+        agent=standing.id,
+        state=OPEN if standing.stopped is None else STOPPED,
+        agent_type=standing.agent_type,
+        product=standing.product,
+        workflow=standing.workflow,
+        priority=standing.priority,
+        parent=None if standing.parent is None else standing.parent.id,
+        allocated=Amounts(*limits),
+        delegated=_limited(limits, standing.delegated),
+        consumed=Amounts(*consumed),
+        held=_limited(limits, standing.held),
+        borrowed=moved(standing.borrowed),
+        overrun=_limited(limits, overrun),
+        remaining=_limited(limits, remaining),
+        percentage=round(standing.ratio(), 6),
+        level=e.LEVELS[standing.level],
+        stopped=standing.stopped,
+        throttle=standing.throttle,
+        warned=standing.warned,
+        reports=standing.reports,
+        opened_at=standing.opened_at,
+        last_report_at=standing.last_report_at,
+        released_at=None,
+        late=Amounts(),
+        activity_at=standing.activity_at,
+        cover=moved(standing.cover),
+        drawn=moved(standing.drawn),
+        given_back=moved(standing.given_back),
+        closed=moved(standing.closed),
+        reclaimed=standing.reclaimed,
+    )
+
+
+def _limited(limits: Triple, values: Any) -> Amounts:
+    return Amounts(*limited(limits, values))
+
+
+def _standing(row: AgentRow) -> Standing:
+    """What `_row` was made of; its parent is not known yet."""
+    standing = Standing(row.agent, None, row.priority, row.allocated.triple, row.opened_at)
+    standing.agent_type, standing.product, standing.workflow = row.agent_type, row.product, row.workflow
+    standing.activity_at, standing.last_report_at, standing.reports = row.activity_at, row.last_report_at, row.reports
+    standing.consumed, standing.closed = list(money(row.consumed.triple)), money(row.closed.triple)
+    standing.held, standing.delegated = money(row.held.triple), money(row.delegated.triple)
+    standing.cover, standing.given_back = money(row.cover.triple), money(row.given_back.triple)
+    standing.drawn, standing.borrowed = money(row.drawn.triple), money(row.borrowed.triple)
+    standing.level, standing.stopped, standing.throttle = e.LEVELS.index(row.level), row.stopped, row.throttle
+    standing.reclaimed, standing.warned = row.reclaimed, row.warned
+    return standing
+
+
+def _stranger(event: Any) -> AgentRow:
+    """The row of an id that reports and never had an account."""
+    standing = Standing(event.agent, None, "normal", (None, None, None), event.at)
+    row = _row(standing)
+    row.state = UNALLOCATED
+    return row

@@ -1,0 +1,294 @@
+"""``tallystick status``: how the fleet and its agents stand, now or as it was then."""
+
+import datetime as dt
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import click
+import msgspec
+from rich.table import Table
+from rich.text import Text
+
+from tallystick.cli.common import (
+    Moment,
+    at_option,
+    console,
+    counted,
+    json_option,
+    one_line,
+    reading,
+    shown_time,
+    store_option,
+)
+from tallystick.cli.common import as_json as json_text
+from tallystick.events.accounts import money
+from tallystick.events.amounts import DIMENSIONS, Amounts, Triple, cents, dollars, percent, seconds
+from tallystick.events.decide.answers import stamp
+from tallystick.events.replies import GlobalStatus, shown
+from tallystick.events.store import Record, Store
+from tallystick.projections.agents_view import AgentRow
+from tallystick.projections.keeper import Keeper, MemoryKeeper, NotKept
+from tallystick.projections.projector import NotThere, catch_up, open_keeper, status_at
+from tallystick.projections.quality import Measure
+from tallystick.projections.sketch import Sketch
+from tallystick.projections.status import Status
+
+COLOURS = {"green": "green", "yellow": "yellow", "orange": "dark_orange", "red": "red", "black": "bold reverse"}
+_UNITS = ("tokens", "seconds", "cost")
+_PLAIN: tuple[Callable[[int], str], ...] = ("{:,}".format, lambda time_ms: f"{seconds(time_ms):,}", cents)
+SHOWN = 20
+"""Agents in a table that nobody limited."""
+
+
+@click.command()
+@store_option
+@click.option("--agent", metavar="ID", help="One agent only, also one that was released.")
+@at_option
+@click.option(
+    "--limit",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help=f"Only the N most used agents. Without it a table shows {SHOWN}, and --json all.",
+)
+@json_option
+def status(store_url: str, agent: str | None, at: Moment | None, limit: int | None, as_json: bool) -> None:
+    """Show how the fleet and its agents stand: who has used how much, and what is left.
+
+    It works while another process runs the fleet. What was read is kept beside the log, in a file that may be deleted
+    at any time.
+
+    \b
+    Examples:
+      tallystick status
+      tallystick status --agent a-7 --json
+      tallystick status --at 2026-03-04T12:00:00Z
+    """
+    with reading(store_url) as store:
+        keeper = _views(store, at)
+        try:
+            found = Status(keeper)
+            sketch = found.sketch(_now(found, at))
+            if agent is not None:
+                _show_agent(found, sketch, agent, as_json)
+            elif as_json:
+                _print_json(fleet_json(found, sketch, limit))
+            else:
+                _print_fleet(found, sketch, limit or SHOWN)
+        finally:
+            keeper.close()
+
+
+def _now(found: Status, at: Moment | None) -> dt.datetime:
+    """The moment that idle times and waits are measured to."""
+    if at is None:
+        return dt.datetime.now(dt.UTC)
+    return found.fleet.at if at.time is None else at.time
+
+
+def _views(store: Store, at: Moment | None) -> Keeper:
+    """The views up to the log's end, or as they were; in memory where their own file cannot be written.
+
+    Raises:
+        ClickException: the log does not reach there.
+    """
+
+    def progress(records: Iterator[Record], total: int) -> Iterator[Record]:
+        return counted(records, total, "reading the log")
+
+    if at is not None:
+        moment = at.position if at.time is None else at.time
+        assert moment is not None
+        try:
+            return status_at(store, moment, progress)
+        except NotThere as error:
+            raise click.ClickException(str(error)) from error
+    try:
+        keeper = open_keeper(store.url)
+        catch_up(store, keeper, progress)
+    except NotKept:
+        keeper = MemoryKeeper()
+        catch_up(store, keeper, progress)
+    return keeper
+
+
+# --- for machines ----------------------------------------------------------------------------------------------------
+
+
+def fleet_json(found: Status, sketch: Sketch, limit: int | None) -> dict[str, Any]:
+    """`GetGlobalStatus` with the ``limit`` most used agents, and what else a fleet's screen says."""
+    fleet, quality = found.fleet, found.quality
+    reply: GlobalStatus = sketch.global_status()
+    reply.agent_statuses = [sketch.budget_status(row.agent) for row in found.by_use()[:limit]]
+    return {
+        **msgspec.to_builtins(reply),
+        "at": stamp(fleet.at),
+        "agents_by_level": found.levels(),
+        "agents_released": fleet.agents_released,
+        "period_ends_at": None if fleet.period_ends_at is None else stamp(fleet.period_ends_at),
+        "alerts": fleet.alerts,
+        "unpriced": {model: dollars(cost_nanos) for model, cost_nanos in sorted(fleet.unpriced.items())},
+        "unallocated": [agent_json(row, None) for row in found.strangers],
+        "utilization": quality.utilization,
+        "fairness": quality.fairness,
+        "jain": quality.jain,
+    }
+
+
+def agent_json(row: AgentRow, sketch: Sketch | None) -> dict[str, Any]:
+    """`GetStatus` and the row's times; what only an open account has is null without ``sketch``."""
+    if sketch is not None:
+        answered: dict[str, Any] = msgspec.to_builtins(sketch.budget_status(row.agent))
+    else:
+        plain = ("agent", "agent_type", "product", "workflow", "priority", "parent", "state")
+        answered = {name: getattr(row, name) for name in plain}
+        for name in ("allocated", "delegated", "consumed", "held", "borrowed", "overrun", "remaining"):
+            answered[name] = shown(getattr(row, name).triple)
+        answered |= {"percentage": row.percentage, "status": row.level}
+        answered |= dict.fromkeys(("action", "decided_by", "throttle_rate", "idle_seconds"))
+    times = {name: getattr(row, name) for name in ("opened_at", "last_report_at", "released_at")}
+    answered |= {name: None if at is None else stamp(at) for name, at in times.items()}
+    return {**answered, "reports": row.reports, "late": shown(row.late.triple)}
+
+
+def _print_json(value: Any) -> None:
+    click.echo(json_text(msgspec.to_builtins(value)))
+
+
+# --- for people ------------------------------------------------------------------------------------------------------
+
+
+def _show_agent(found: Status, sketch: Sketch, id: str, as_json: bool) -> None:
+    row = found.agent(id)
+    if row is None:
+        raise click.ClickException(f"no agent {id!r} was ever seen here: `tallystick status` lists those there are")
+    answered = agent_json(row, sketch if id in found.agents else None)
+    if as_json:
+        _print_json(answered)
+        return
+    table = _grid()
+    for name, value in answered.items():
+        if isinstance(getattr(row, name, None), Amounts):
+            table.add_row(_label(name), Text(amounts(getattr(row, name).triple)))
+        elif name == "percentage":
+            table.add_row("used", f"{used_percent(row)} %")
+        elif name == "status":
+            table.add_row("level", _level(row.level))
+        elif value is not None:
+            table.add_row(_label(name), Text(one_line(str(value))))
+    console().print(table)
+
+
+def _print_fleet(found: Status, sketch: Sketch, limit: int) -> None:
+    screen, rows = console(), found.by_use()
+    screen.print(_fleet_table(found, sketch))
+    if rows:
+        screen.print(_agents_table(rows[:limit], sketch))
+    if len(rows) > limit:
+        screen.print(f"and {len(rows) - limit:,} more, less used: --limit {len(rows)} shows all")
+    for model, cost_nanos in sorted(found.fleet.unpriced.items()):
+        text = f"unpriced: {model} has no price; {cents(cost_nanos)} is a guess until prices.yml names it"
+        screen.print(Text(one_line(text), style="yellow"))
+    for row in found.strangers:
+        text = f"unallocated: {row.agent} used {amounts(row.consumed.triple)} without an account"
+        screen.print(Text(one_line(text), style="yellow"))
+
+
+def _fleet_table(found: Status, sketch: Sketch) -> Table:
+    fleet, reply, quality = found.fleet, sketch.global_status(), found.quality
+    granted = money(fleet.allocated.triple)
+    limits = fleet.total.triple
+    table = _grid()
+    for name, units in (
+        ("total", limits),
+        ("allocated", tuple(None if limits[d] is None else granted[d] for d in DIMENSIONS)),
+        ("consumed", fleet.consumed.triple),
+        ("pool", fleet.pool.triple),
+        ("reserve", fleet.reserve.triple),
+        ("overdraft", fleet.overdraft.triple),
+    ):
+        table.add_row(name, amounts((units[0], units[1], units[2])))
+    table.add_row("pressure", f"{percent(round(reply.pressure * 1_000_000), 1_000_000)} %")
+    table.add_row("response", reply.response)
+    table.add_row("paused", Text(one_line(fleet.paused or "by configuration"), style="red") if reply.paused else "no")
+    counts = Text(", ").join(_level(level, f"{count:,} {level}") for level, count in found.levels().items() if count)
+    table.add_row("agents", Text.assemble(f"{reply.agent_count:,}", " open" if not counts else " open: ", counts))
+    for name, measure in (
+        ("utilization", quality.utilization),
+        ("fairness", quality.fairness),
+        ("Jain's index", quality.jain),
+    ):
+        table.add_row(name, _measured(measure))
+    moment = f"{shown_time(fleet.at)}, position {fleet.position:,}" if fleet.position else "nothing was recorded yet"
+    table.add_row("as of", moment)
+    return table
+
+
+def _agents_table(rows: list[AgentRow], sketch: Sketch) -> Table:
+    """Consumed of allocated, in every dimension that one of the agents limits or has used."""
+    dims = [d for d in DIMENSIONS if any(row.consumed.triple[d] is not None for row in rows)]
+    table = Table(caption="consumed of allocated" if dims else None)
+    table.add_column("agent", overflow="fold")
+    for name in ("level", "action"):
+        table.add_column(name)
+    for name in ("used", *(_UNITS[d] for d in dims)):
+        table.add_column(name, justify="right")
+    for row in rows:
+        table.add_row(
+            Text(one_line(row.agent)),
+            _level(row.level),
+            sketch.budget_status(row.agent).action,
+            f"{used_percent(row)} %",
+            *(_of(row.consumed.triple[d], row.allocated.triple[d], d) for d in dims),
+        )
+    return table
+
+
+def _of(consumed: int | None, allocated: int | None, d: int) -> str:
+    if consumed is None:
+        return "–"
+    return _PLAIN[d](consumed) + ("" if allocated is None else f" of {_PLAIN[d](allocated)}")
+
+
+def _grid() -> Table:
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="bold")
+    table.add_column(overflow="fold")
+    return table
+
+
+def _label(name: str) -> str:
+    return name.replace("_", " ")
+
+
+def _level(level: str, text: str | None = None) -> Text:
+    return Text(text or level, style=COLOURS[level])
+
+
+def amounts(units: Triple) -> str:
+    """Amounts for people: ``1,200 tokens, 3.5 s, $1.48``; a dash where there are none."""
+    tokens, time_ms, cost_nanos = units
+    parts = [
+        *([] if tokens is None else [f"{tokens:,} tokens"]),
+        *([] if time_ms is None else [f"{seconds(time_ms):,} s"]),
+        *([] if cost_nanos is None else [cents(cost_nanos)]),
+    ]
+    return ", ".join(parts) or "–"
+
+
+def used_percent(row: AgentRow) -> int:
+    """What an agent used of its own budget, floored, in the dimension that is used most."""
+    given_back, delegated = money(row.given_back.triple), money(row.delegated.triple)
+    consumed, limits = money(row.consumed.triple), row.allocated.triple
+    return max(
+        (
+            percent(consumed[d], limit + given_back[d] - delegated[d])
+            for d in DIMENSIONS
+            if (limit := limits[d]) is not None
+        ),
+        default=0,
+    )
+
+
+def _measured(measure: Measure) -> str:
+    names = ((measure.tokens, "tokens"), (measure.time_seconds, "time"), (measure.cost_usd, "cost"))
+    return ", ".join(f"{value:.2f} {name}" for value, name in names if value is not None) or "–"

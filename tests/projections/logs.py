@@ -1,0 +1,71 @@
+"""Logs for tests of views: events put into a store as the manager would have, and rows as anyone can read them."""
+
+import sqlite3
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from random import Random
+
+from tallystick.events import catalog as e
+from tallystick.events import commands as c
+from tallystick.events.codec import GENESIS, STORED_NAME, digest_of, seal
+from tallystick.events.decide import decide
+from tallystick.events.ledger import Ledger
+from tallystick.events.store import Record, Store
+from tallystick.events.store_memory import MemoryStore
+from tallystick.projections.keeper import MemoryKeeper
+from tallystick.projections.projector import catch_up
+from tallystick.projections.status import Status
+from tests.law import START, Law, allocate, fleet, hold, use
+
+
+def write(store: Store, events: Iterable[e.Event]) -> None:
+    """Append events behind what is there."""
+    last = store.last()
+    digest = GENESIS if last is None else digest_of(last.data)
+    records = []
+    for event in events:
+        data, digest = seal(event, None, None, digest)
+        records.append(Record(event.position, STORED_NAME[type(event)], data))
+    store.append(records)
+
+
+def stored(events: Iterable[e.Event]) -> MemoryStore:
+    """A store with a log."""
+    store = MemoryStore()
+    write(store, events)
+    return store
+
+
+def status_of(law: Law) -> Status:
+    """What the views say of everything that happened."""
+    keeper = MemoryKeeper()
+    catch_up(stored(law.log), keeper)
+    return Status(keeper)
+
+
+def rows_in(views: Path) -> list[tuple[object, ...]]:
+    """Every row of a file of views, as it lies there."""
+    with sqlite3.connect(views) as connection:
+        return connection.execute("SELECT view, id, live, row FROM kept ORDER BY view, id").fetchall()
+
+
+def busy_fleet(reports: int) -> Sequence[e.Event]:
+    """A log of some fifty agents that report, hold, settle, run over, are released and come again."""
+    ledger = Ledger()
+    log: list[e.Event] = []
+    dice = Random(7)  # noqa: S311 - nothing is guarded by it
+    names = [f"a-{number}" for number in range(50)]
+    commands: list[c.Command] = [fleet(1_000_000, "50"), *(allocate(name, 10_000, "0.1") for name in names)]
+    for number in range(reports):
+        name, kind = dice.choice(names), dice.randint(0, 99)
+        if kind < 8:
+            commands.append(hold(name, f"h-{number}", 50, ttl_seconds=None))
+        elif kind < 10:
+            commands.append(c.ReleaseBudget(agent=name))
+        elif kind < 14:
+            commands.append(allocate(name, 5_000))
+        else:
+            commands.append(use(name, dice.randint(0, 200), "0.0001"))
+    for number, command in enumerate(commands):
+        log += decide(ledger, command, START, command.id or f"c-{number}", "tests").events
+    return log
