@@ -1,0 +1,1 @@
+"""The command line: it translates words into messages and records into words, and decides nothing."""

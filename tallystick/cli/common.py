@@ -1,0 +1,229 @@
+"""What the commands share: options, moments, stores, progress, and words that are safe to show."""
+
+import contextlib
+import datetime as dt
+import json
+import os
+import re
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple, TypeVar
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from tallystick.config import loader
+from tallystick.config.prices import PriceList, load_prices
+from tallystick.config.settings import Config
+from tallystick.events.audit import Replay, replay_until
+from tallystick.events.store import Store, open_store
+
+T = TypeVar("T")
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+DEFAULT_STORE = "sqlite:///tallystick.db"
+WRONG_INPUT = 2
+"""The exit code where what was asked makes no sense; 1 where it was tried and did not come out well."""
+_RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)")
+_WIDE = 10_000
+_PATIENCE_SECONDS = 1.0
+_STEP = 500
+
+
+# --- options ---------------------------------------------------------------------------------------------------------
+
+
+class Moment(NamedTuple):
+    """A point of the log: a position, or a time."""
+
+    position: int | None = None
+    time: dt.datetime | None = None
+
+
+class MomentType(click.ParamType[Moment]):
+    """``POSITION`` or an RFC 3339 time."""
+
+    name = "POSITION|TIME"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Moment:
+        if isinstance(value, Moment):
+            return value
+        text = str(value)
+        if text.isascii() and text.isdigit() and len(text) < 19:
+            return Moment(position=int(text))
+        found = read_time(text)
+        if found is None:
+            self.fail(f"{text!r} is neither a position nor a time like 2026-03-04T12:00:00Z", param, ctx)
+        return Moment(time=found)
+
+
+def store_option(function: Command) -> Command:
+    """``--store URL``."""
+    return click.option(
+        "--store",
+        "store_url",
+        metavar="URL",
+        default=DEFAULT_STORE,
+        envvar="TALLYSTICK_STORE",
+        show_default=True,
+        show_envvar=True,
+        help="Where the fleet is kept.",
+    )(function)
+
+
+def config_option(function: Command) -> Command:
+    """``--config F``."""
+    return click.option(
+        "--config",
+        "config_file",
+        metavar="FILE",
+        type=click.Path(path_type=Path),
+        help=f"Settings, in place of ${loader.ENVIRONMENT_VARIABLE} or {loader.PROJECT_FILE}.",
+    )(function)
+
+
+def at_option(function: Command) -> Command:
+    """``--at POSITION|TIME``."""
+    return click.option("--at", "at", type=MomentType(), help="Show it as it was then.")(function)
+
+
+def json_option(function: Command) -> Command:
+    """``--json``."""
+    return click.option("--json", "as_json", is_flag=True, help="For machines: one JSON document.")(function)
+
+
+# --- times -----------------------------------------------------------------------------------------------------------
+
+
+def read_time(text: str) -> dt.datetime | None:
+    """An RFC 3339 time in UTC, or None where it is none."""
+    if not _RFC3339.fullmatch(text):
+        return None
+    try:
+        return dt.datetime.fromisoformat(text).astimezone(dt.UTC)
+    except (ValueError, OverflowError):
+        return None
+
+
+def shown_time(at: dt.datetime) -> str:
+    """A time for people, to the second, in UTC."""
+    return at.astimezone(dt.UTC).strftime("%Y-%m-%d %H:%M:%SZ")
+
+
+# --- stores and settings ---------------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def reading(store_url: str) -> Iterator[Store]:
+    """A store that is only read.
+
+    Raises:
+        StoreError: there is none, or it cannot be read.
+    """
+    store = open_store(store_url)
+    try:
+        yield store
+    finally:
+        store.close()
+
+
+class Settings(NamedTuple):
+    """What is to be put in force when a fleet is opened: None for what stays as it is."""
+
+    config: Config | None
+    prices: PriceList | None
+
+
+def settings_for(store: Store, config_file: Path | None) -> Settings:
+    """The settings that a command opens a fleet with.
+
+    A new fleet begins with the file that is found, or the defaults, and with the packaged prices. One that has begun
+    keeps what is in force, unless a file is named: a message sent from some other folder must not change the settings.
+
+    Raises:
+        ConfigError: the file cannot be used.
+        StoreError: the store cannot be read.
+    """
+    is_new = store.last() is None
+    named = config_file is not None or bool(os.environ.get(loader.ENVIRONMENT_VARIABLE))
+    found = loader.find(None if config_file is None else str(config_file), os.environ)
+    config = loader.load(found) if named or (is_new and found is not None) else None
+    return Settings(config, load_prices(None) if is_new else None)
+
+
+def state_then(store: Store, moment: Moment) -> Replay:
+    """The state at a moment, replayed from the first record, each proved.
+
+    Raises:
+        ClickException: the log does not reach so far.
+        BrokenChain: the log is not what was written.
+    """
+    last = store.last()
+    end = 0 if last is None else last.position
+    upto = moment.position
+    if upto is not None and upto > end:
+        raise click.ClickException(f"the log ends at position {end}: there is no position {upto} yet")
+    records = counted(store.read(0, upto), upto or end, "replaying")
+    return replay_until(records, moment.time)
+
+
+# --- progress --------------------------------------------------------------------------------------------------------
+
+
+def counted(items: Iterable[T], total: int, doing: str) -> Iterator[T]:
+    """The items; a bar on stderr tells how far they are where it takes more than a second and a person may look."""
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield from items
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    began = time.monotonic()
+    shown = False
+    with contextlib.ExitStack() as stack:
+        bar = Progress(*columns, console=console, transient=True)
+        task = bar.add_task(doing, total=total)
+        for count, item in enumerate(items, start=1):
+            yield item
+            if count % _STEP:
+                continue
+            if not shown and time.monotonic() - began > _PATIENCE_SECONDS:
+                stack.enter_context(bar)
+                shown = True
+            bar.update(task, completed=count)
+
+
+# --- words -----------------------------------------------------------------------------------------------------------
+
+
+def one_line(text: str) -> str:
+    """Text of others without line breaks or control characters, so that none of it can move a terminal's cursor."""
+    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
+
+
+def as_json(value: Any) -> str:
+    """A JSON document as people read it."""
+    return json.dumps(value, indent=2, ensure_ascii=False)
+
+
+def console() -> Console:
+    """For tables on stdout: as wide as the terminal, and as wide as the table where it goes elsewhere."""
+    terminal = Console(highlight=False, markup=False, emoji=False)
+    return terminal if terminal.is_terminal else Console(highlight=False, markup=False, emoji=False, width=_WIDE)
+
+
+@contextlib.contextmanager
+def output(out: Path | None) -> Iterator[BinaryIO]:
+    """Where a command writes bytes: a file, or stdout.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    if out is None:
+        yield sys.stdout.buffer
+        sys.stdout.buffer.flush()
+        return
+    with out.open("wb") as file:
+        yield file

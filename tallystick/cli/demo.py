@@ -1,0 +1,183 @@
+"""``tallystick demo``: a fleet of agents that obey, through the real manager, on a real store, to be watched."""
+
+import contextlib
+import shlex
+import signal
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import click
+import structlog
+from rich.console import Console
+
+from tallystick.cli.common import as_json
+from tallystick.config.loader import load
+from tallystick.demo.agent import Refused
+from tallystick.demo.closing import tell
+from tallystick.demo.generate import generate
+from tallystick.demo.plan import too_small
+from tallystick.demo.screen import Lines, Nobody, Screen, Watcher
+from tallystick.demo.show import run
+from tallystick.demo.summary import Summary, for_machines
+from tallystick.demo.tally import Tally
+from tallystick.demo.trace import TraceError, read_trace
+from tallystick.demo.workload import Workload
+from tallystick.events.store import Store, open_store
+
+WATCHED_SECONDS: Final = 30
+"""How long a demonstration is watched where no speed is named; throttled agents make it a little longer."""
+
+
+class Speed(click.ParamType[float]):
+    """A factor of real time, or ``max``."""
+
+    name = "FACTOR|max"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        if isinstance(value, float):
+            return value
+        if value == "max":
+            return float("inf")
+        factor = 0.0
+        with contextlib.suppress(ValueError):
+            factor = float(value)
+        if not 0.001 <= factor <= 1_000_000:
+            self.fail(f"{value!r} is neither max nor a number from 0.001 to 1000000, such as 60", param, ctx)
+        return factor
+
+
+@click.command()
+@click.option(
+    "--trace",
+    "trace_file",
+    metavar="FILE",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Run a real usage trace (CSV, may be gzipped) instead of the generated fleet.",
+)
+@click.option(
+    "--speed",
+    metavar="FACTOR|max",
+    type=Speed(),
+    help="Seconds of the agents' time per second, or max.  [default: half a minute to watch; max where nobody does]",
+)
+@click.option(
+    "--limits",
+    "limits_file",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="A resource-limits.yml of yours.  [default: nine tenths of what all agents need]",
+)
+@click.option(
+    "--store", "store_url", metavar="URL", help="Where to keep the fleet: a new file.  [default: a temporary one]"
+)
+@click.option("--json", "json_only", is_flag=True, help="Print the summary for machines, and nothing else.")
+def demo(
+    trace_file: Path | None, speed: float | None, limits_file: Path | None, store_url: str | None, json_only: bool
+) -> None:
+    """Watch a fleet of agents being budgeted, warned, throttled, topped up and stopped by the real manager.
+
+    The budget is too small for all of them. Each agent obeys: it waits when it is throttled, stops when it is stopped,
+    and goes on if it is topped up. At the end the log is read again from the first event, and every token and
+    nano-dollar is accounted for.
+
+    A trace is a CSV file with the columns run_id, agent, product_or_task, step, timestamp_s, duration_s, model,
+    input_tokens, output_tokens, cached_tokens, cost_usd, one line per step; an empty cell is unknown. Each of its runs
+    becomes an agent.
+
+    \b
+    Examples:
+      tallystick demo
+      tallystick demo --trace runs.csv.gz --speed max --json
+    """
+    # The alerts of a show concern no operator; a house that stops is told as this command's error.
+    structlog.configure(processors=[_drop])
+    console = Console(highlight=False, markup=False, emoji=False)
+    workload = _workload(trace_file)
+    config = too_small(workload) if limits_file is None else load(limits_file)
+    watched = console.is_terminal and not json_only
+    if speed is None:
+        speed = max(1.0, workload.lasts_ms / 1000 / WATCHED_SECONDS) if watched else float("inf")
+    factor = None if speed == float("inf") else speed
+    store = _new_store(store_url)
+    tally = Tally()
+    watcher: Watcher = Nobody()
+    if watched:
+        watcher = Screen(console, tally, workload.title, factor)
+    elif not json_only:
+        console.print(f"through the real manager, on {store.url}", soft_wrap=True)
+        watcher = Lines(console, workload.steps)
+    with _stopped_by_ctrl_c() as stop:
+        try:
+            summary = run(workload, config, store, factor, watcher, tally, stop)
+        except Refused as error:
+            raise click.ClickException(str(error)) from None
+    _tell(console, summary, json_only)
+
+
+def _workload(trace_file: Path | None) -> Workload:
+    if trace_file is None:
+        return generate()
+    try:
+        return read_trace(trace_file)
+    except TraceError as error:
+        raise click.UsageError(str(error)) from None
+
+
+def _new_store(url: str | None) -> Store:
+    """An empty store; a fleet that is there already is left alone."""
+    if url is None:
+        url = f"sqlite:///{(Path(tempfile.mkdtemp(prefix='tallystick-')) / 'fleet.db').as_posix()}"
+    store = open_store(url, writer=True)
+    if store.last() is not None:
+        store.close()
+        raise click.UsageError(f"{url} holds a fleet already: name a new file for the demonstration's")
+    return store
+
+
+@contextlib.contextmanager
+def _stopped_by_ctrl_c() -> Iterator[threading.Event]:
+    """The first Ctrl-C ends the show at its next moment, with the summary; a second one ends the program."""
+    stop = threading.Event()
+
+    def end(number: int, frame: object) -> None:
+        stop.set()
+        signal.signal(signal.SIGINT, before)
+
+    before = signal.getsignal(signal.SIGINT)
+    signal.signal(signal.SIGINT, end)
+    try:
+        yield stop
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _tell(console: Console, summary: Summary, json_only: bool) -> None:
+    """The summary; exit 1 where not everything is accounted for."""
+    try_next = _suggestions(summary)
+    if json_only:
+        click.echo(as_json(for_machines(summary, try_next)))
+    else:
+        tell(console, summary, try_next)
+    if summary.proof.problem is not None:
+        sys.exit(1)
+
+
+def _suggestions(summary: Summary) -> list[str]:
+    """Three commands that work on what was just made."""
+    if summary.store == "memory:":
+        return ["tallystick demo --store sqlite:///demo.db", "tallystick config show", "tallystick --help"]
+    store = f"--store {shlex.quote(summary.store)}"
+    agent = (summary.left_out or list(summary.agents))[0].run.id
+    return [
+        f"tallystick status {store}",
+        f"tallystick audit verify {store}",
+        f"tallystick audit explain {shlex.quote(agent)} {store}",
+    ]
+
+
+def _drop(*_: object) -> Any:
+    raise structlog.DropEvent

@@ -1,0 +1,133 @@
+"""``tallystick``: the commands, loaded when they are called, and what becomes of an error: one line, no traceback."""
+
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import click
+import structlog
+
+from tallystick import __version__
+from tallystick.actors.fleet import RefusedConfig
+from tallystick.actors.manager import Halted
+from tallystick.actors.pending import Unanswered
+from tallystick.cli.common import WRONG_INPUT, one_line
+from tallystick.config.errors import ConfigError
+from tallystick.events.codec import BrokenChain
+from tallystick.events.store import StoreError, WriterPresent
+
+_COMMANDS = {
+    "demo": "tallystick.cli.demo:demo",
+    "simulate": "tallystick.cli.simulate:simulate",
+    "send": "tallystick.cli.send:send",
+    "status": "tallystick.cli.status:status",
+    "audit": "tallystick.cli.audit:audit",
+    "config": "tallystick.cli.configuration:config",
+}
+"""In the order in which a newcomer meets them."""
+
+_EXPECTED = (StoreError, BrokenChain, ConfigError, RefusedConfig, Halted, Unanswered, OSError)
+
+
+class Program(click.Group):
+    """The commands by name, and one place where every error becomes one line on stderr and an exit code."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _COMMANDS:
+            return None
+        module, _, attribute = _COMMANDS[cmd_name].partition(":")
+        command: click.Command = getattr(importlib.import_module(module), attribute)
+        return command
+
+    def main(
+        self,
+        args: Sequence[str] | None = None,
+        prog_name: str | None = None,
+        complete_var: str | None = None,
+        standalone_mode: bool = True,
+        **extra: Any,
+    ) -> Any:
+        """Run, and exit with 0, 1 (it was tried and did not come out well) or 2 (what was asked makes no sense)."""
+        log_plainly()
+        try:
+            code = super().main(args, prog_name, complete_var, standalone_mode=False, **extra)
+            sys.stdout.flush()
+        except BrokenPipeError:
+            # Whoever read our output has read enough. Nothing more may be written, not even at the interpreter's end.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            code = 1
+        except click.exceptions.NoArgsIsHelpError as error:
+            click.echo(error.format_message(), err=True)
+            code = WRONG_INPUT
+        except click.ClickException as error:
+            _complain(_with_help(error), error.ctx if isinstance(error, click.UsageError) else None)
+            code = error.exit_code
+        except click.Abort:
+            _complain("interrupted", None)
+            code = 1
+        except _EXPECTED as error:
+            _complain(_advised(error), None)
+            code = WRONG_INPUT if isinstance(error, ConfigError) else 1
+        sys.exit(code if isinstance(code, int) else 0)
+
+
+def _complain(sentence: str, ctx: click.Context | None) -> None:
+    where = "tallystick" if ctx is None else ctx.command_path
+    click.echo(f"{where}: {one_line(sentence)}", err=True)
+
+
+def _with_help(error: click.ClickException) -> str:
+    """What click says, on one line, with where to read more."""
+    message = " ".join(error.format_message().split())
+    if isinstance(error, click.UsageError) and error.ctx is not None:
+        return f"{message.rstrip('.')}; see {error.ctx.command_path} --help"
+    return message
+
+
+def _advised(error: Exception) -> str:
+    """An error of ours, with what to do about it."""
+    match error:
+        case WriterPresent():
+            return f"{error}; stop that process, or wait until it is done"
+        case BrokenChain():
+            return f"the log is broken at {error}; see tallystick audit verify, and restore a copy of the store"
+        case RefusedConfig():
+            return f"the configuration cannot be put in force: {error}"
+        case Halted():
+            return f"the house has stopped: {error}; nothing of this was recorded, start it again"
+        case OSError() if error.filename is not None:
+            return f"{error.filename}: {error.strerror}"
+    return str(error)
+
+
+def log_plainly() -> None:
+    """What the house logs goes to stderr, from warnings on, in plain lines."""
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger("warning"),
+        # Found anew for each line, so that a stream that was put in its place is respected.
+        logger_factory=lambda *_: structlog.PrintLogger(sys.stderr),
+        cache_logger_on_first_use=False,
+    )
+
+
+@click.group(cls=Program, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="tallystick", message="%(prog)s %(version)s")
+def main() -> None:
+    """A budget office for fleets of LLM agents: who may spend what, who spent it, and why it was decided so.
+
+    \b
+    Examples:
+      tallystick demo
+      tallystick send '{"type": "AllocateBudget", "agent": "a-1", "budget": {"tokens": 50000}}'
+      tallystick status
+      tallystick audit verify
+    """

@@ -1,0 +1,185 @@
+"""``tallystick simulate``: a scenario through the real house, under a clock that is moved from line to line."""
+
+import datetime as dt
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import click
+import msgspec
+import structlog
+
+from tallystick.actors.messages import Envelope
+from tallystick.actors.simulation import House
+from tallystick.cli.common import WRONG_INPUT, config_option, counted, one_line, output, read_time, settings_for
+from tallystick.events.codec import digest_of, encode_answer, read_message
+from tallystick.events.commands import NAME_MAX
+from tallystick.events.decide.answers import stamp
+from tallystick.events.ledger import check_conserved
+from tallystick.events.replies import Refusal
+from tallystick.events.store import Store, open_store
+
+ASKED_BY = "local"
+"""Who asks where a line does not say: what `Fleet.ask` assumes, too."""
+
+_decode_line = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+
+
+class BadScenario(click.ClickException):
+    """A line that is no line of a scenario: its number, the column, and why."""
+
+    exit_code = WRONG_INPUT
+
+    def __init__(self, name: str, line: int, column: int, reason: str) -> None:
+        super().__init__(f"{name}:{line}:{column}: {reason}; nothing was run")
+
+
+class Line(NamedTuple):
+    """One message of a scenario. ``message`` is its JSON, to be read by the wire contract."""
+
+    number: int
+    at: dt.datetime
+    by: str
+    message: bytes
+
+
+@click.command(short_help="Run a scenario under a virtual clock.")
+@click.argument("scenario", metavar="SCENARIO.jsonl", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@config_option
+@click.option(
+    "--store", "store_url", metavar="URL", default="memory:", show_default=True, help="Keep the simulated fleet here."
+)
+@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Write here instead of to stdout.")
+def simulate(scenario: Path, config_file: Path | None, store_url: str, out: Path | None) -> None:
+    """Run a scenario through the real manager and specialists, without waiting: the same file gives the same bytes.
+
+    Each line of the file is one message with "at", the time at which it is sent (RFC 3339, not earlier than the line
+    before), and if you like its "id" (else line-N) and "by" (else local). Between two lines every timer that is due
+    fires first, in order. Printed is one JSON line per message, {"line", "at", "reply"}, and at last {"end": {…}} with
+    the log's length and digest.
+
+    The whole file is read before anything runs: a bad line costs nothing, and exits with 2, its number, column and
+    reason. A message that the house refuses is no bad line: its reply says why, and the scenario goes on.
+
+    \b
+    Example:
+      echo '{"at": "2026-03-04T12:00:00Z", "type": "GetGlobalStatus"}' > scenario.jsonl
+      tallystick simulate scenario.jsonl
+    """
+    # The alerts of a simulated fleet concern no operator; a house that stops is told as this command's error.
+    structlog.configure(processors=[_drop])
+    name, data = str(scenario), scenario.read_bytes()
+    count, first_at = 0, None
+    for line in lines_of(name, data):
+        count, first_at = count + 1, first_at or line.at
+    if first_at is None:
+        raise BadScenario(name, 1, 1, "the file holds no messages")
+    store = open_store(store_url, writer=True)
+    try:
+        settings = settings_for(store, config_file)
+        house = House.open(store, settings.config, settings.prices, first_at)
+        if house.ledger.now > first_at:
+            reason = f"the fleet at {store_url} has come to {stamp(house.ledger.now)} already"
+            raise BadScenario(name, 1, 1, reason)
+        with output(out) as stream:
+            for line in counted(lines_of(name, data), count, "simulating"):
+                stream.write(answered(house, line))
+            stream.write(_end(house, store))
+    finally:
+        store.close()
+
+
+def _drop(logger: object, method: str, event: object) -> str:
+    raise structlog.DropEvent
+
+
+def answered(house: House, line: Line) -> bytes:
+    """What the house replies to a line, as this command prints it."""
+    read = read_message(line.message, lambda: f"line-{line.number}")
+    if isinstance(read, Refusal):
+        house.pass_time(line.at)
+        reply = encode_answer(read)
+    else:
+        command, asked = read
+        (reply,) = house.ask(Envelope([command], [asked], line.by, None), line.at)
+    return b'{"line":%d,"at":"%s","reply":%s}\n' % (line.number, stamp(line.at).encode(), reply)
+
+
+def _end(house: House, store: Store) -> bytes:
+    """The last line, once the law is proved in full."""
+    check_conserved(house.ledger)
+    last = store.last()
+    assert last is not None
+    end = {"position": last.position, "digest": digest_of(last.data).hex(), "conserved": True}
+    return msgspec.json.encode({"end": end}) + b"\n"
+
+
+def lines_of(name: str, data: bytes) -> Iterator[Line]:
+    """The lines of a scenario; blank ones are passed over.
+
+    Raises:
+        BadScenario: a line is not a JSON object with a time that is not earlier than the one before.
+    """
+    before: dt.datetime | None = None
+    for number, text in enumerate(data.removeprefix(b"\xef\xbb\xbf").split(b"\n"), start=1):
+        if not text.strip():
+            continue
+        try:
+            text.decode()
+            fields = _decode_line(text)
+        except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
+            raise BadScenario(name, number, *_what_is_wrong(text, error)) from None
+        at = _time_of(name, number, text, fields)
+        if before is not None and at < before:
+            reason = f"at: {stamp(at)} is earlier than the line before, {stamp(before)}"
+            raise BadScenario(name, number, _column(text, "at"), reason)
+        by = ASKED_BY if "by" not in fields else _value(fields["by"])
+        if not isinstance(by, str) or not 1 <= len(by) <= NAME_MAX:
+            reason = f"by: allowed is a name of 1 to {NAME_MAX} characters"
+            raise BadScenario(name, number, _column(text, "by"), reason)
+        before = at
+        # The rest is passed on byte for byte, so that no number is rounded on the way.
+        rest = (_quoted(key) + b":" + bytes(raw) for key, raw in fields.items() if key not in ("at", "by"))
+        yield Line(number, at, by, b"{" + b",".join(rest) + b"}")
+
+
+def _time_of(name: str, number: int, text: bytes, fields: dict[str, msgspec.Raw]) -> dt.datetime:
+    if "at" not in fields:
+        raise BadScenario(name, number, 1, 'at: missing; each line says when, like "at": "2026-03-04T12:00:00Z"')
+    value = _value(fields["at"])
+    at = read_time(value) if isinstance(value, str) else None
+    if at is None:
+        found = one_line(bytes(fields["at"]).decode(errors="replace"))[:60]
+        reason = f"at: found {found}, allowed is an RFC 3339 time like 2026-03-04T12:00:00Z"
+        raise BadScenario(name, number, _column(text, "at"), reason)
+    return at
+
+
+def _value(raw: msgspec.Raw) -> Any:
+    return msgspec.json.decode(raw)
+
+
+def _quoted(key: str) -> bytes:
+    return msgspec.json.encode(key)
+
+
+def _column(text: bytes, key: str) -> int:
+    """Where a key stands, in characters counted from 1."""
+    place = text.find(b'"%s"' % key.encode())
+    return 1 if place < 0 else len(text[:place].decode(errors="replace")) + 1
+
+
+def _what_is_wrong(text: bytes, error: Exception) -> tuple[int, str]:
+    """The column and the reason why a line is no JSON object."""
+    try:
+        value = json.loads(text.decode())
+    except UnicodeDecodeError as bad:
+        return len(text[: bad.start].decode()) + 1, "not UTF-8"
+    except json.JSONDecodeError as bad:
+        return bad.colno, f"not JSON: {bad.msg}"
+    except RecursionError:
+        return 1, "not JSON: nested too deeply"
+    if not isinstance(value, dict):
+        return 1, "a line is one JSON object, a message"
+    return 1, f"not JSON: {error}"

@@ -1,0 +1,392 @@
+"""``audit verify``: whatever is done to the stored log with the ``sqlite3`` shell, the first bad position is named."""
+
+import json
+import shutil
+import subprocess
+import sys
+from hashlib import sha256
+from pathlib import Path
+
+import pytest
+
+import tallystick.actors.manager
+from tallystick.actors.fleet import Fleet
+from tallystick.events import catalog as e
+from tallystick.events.audit import Anchor, Verification, replay_until
+from tallystick.events.codec import GENESIS, digest_of, seal
+from tallystick.events.evolve import evolve
+from tallystick.events.ledger import Ledger
+from tallystick.events.snapshot import dump, fingerprint
+from tallystick.events.store import Record, open_store
+from tests.cli.conftest import Run
+
+pytestmark = pytest.mark.skipif(shutil.which("sqlite3") is None, reason="the sqlite3 shell is not installed")
+
+
+def sqlite(db: Path, statement: str) -> str:
+    return subprocess.run(["sqlite3", str(db), statement], check=True, capture_output=True, text=True).stdout
+
+
+def body_of(record: Record) -> bytes:
+    """What the digest is made of."""
+    return record.data.rpartition(b',"digest":"')[0]
+
+
+def end_of(db: Path) -> int:
+    return int(sqlite(db, "SELECT max(originator_version) FROM stored_events"))
+
+
+def test_a_log_that_nobody_touched_is_sound(run: Run, fleet: Path) -> None:
+    result = run("audit", "verify")
+    assert result.exit_code == 0
+    assert result.stderr == ""
+    assert f"events          {end_of(fleet)}, 2026-03-04 12:00:00Z to 2026-03-04 12:10:53Z" in result.stdout
+    assert "result          sound" in result.stdout
+    assert "not checked: whether the tail was cut off" in result.stdout
+
+
+E = "UPDATE stored_events SET "
+BEHIND = 0
+"""Stands for the position behind the end."""
+TAMPERINGS = {
+    "a number is changed": (
+        E + "state=CAST(replace(CAST(state AS TEXT),'30000','29999') AS BLOB) WHERE originator_version=6",
+        6,
+        "the digest does not match",
+    ),
+    "a record is rewritten as text": (
+        E + "state=replace(CAST(state AS TEXT),'30000','29999') WHERE originator_version=6",
+        6,
+        "stored as text",
+    ),
+    "a record is rewritten as the same text": (
+        E + "state=CAST(state AS TEXT) WHERE originator_version=6",
+        6,
+        "stored as text",
+    ),
+    "a digest is changed": (
+        E + "state=CAST(substr(CAST(state AS TEXT),1,length(state)-4)||'00\"}' AS BLOB) WHERE originator_version=9",
+        9,
+        "the digest does not match",
+    ),
+    "a record is emptied": (E + "state=x'' WHERE originator_version=9", 9, "does not end in a digest"),
+    "a record is no record": (E + "state=NULL WHERE originator_version=9", 9, "stored as text"),
+    "a stored name is changed": (
+        E + "topic='hold-placed.v1' WHERE originator_version=6",
+        6,
+        "stored as 'hold-placed.v1', which is not the type",
+    ),
+    "a record in the middle is deleted": (
+        "DELETE FROM stored_events WHERE originator_version=12",
+        12,
+        "the record is missing",
+    ),
+    "the first record is deleted": ("DELETE FROM stored_events WHERE originator_version=1", 1, "the record is missing"),
+    "the gap is closed by moving up": (
+        "DELETE FROM stored_events WHERE originator_version=12;"
+        + E
+        + "originator_version=-originator_version WHERE originator_version>12;"
+        + E
+        + "originator_version=-originator_version-1 WHERE originator_version<0",
+        12,
+        "the digest does not match",
+    ),
+    "a record is inserted at the end": (
+        (
+            "INSERT INTO stored_events SELECT 'fleet',(SELECT max(originator_version)+1 FROM stored_events),"
+            "topic,state FROM stored_events WHERE originator_version=6"
+        ),
+        BEHIND,
+        "the digest does not match",
+    ),
+    "a record is inserted far behind the end": (
+        "INSERT INTO stored_events SELECT 'fleet',99,topic,state FROM stored_events WHERE originator_version=6",
+        BEHIND,
+        "the record is missing: the next one in the store is at position 99",
+    ),
+    "two records are swapped": (
+        E
+        + "originator_version=0 WHERE originator_version=7;"
+        + E
+        + "originator_version=7 WHERE originator_version=8;"
+        + E
+        + "originator_version=8 WHERE originator_version=0",
+        7,
+        "the digest does not match",
+    ),
+    "the contents of two records are swapped": (
+        "CREATE TEMP TABLE two AS SELECT * FROM stored_events WHERE originator_version IN (7,8);"
+        + E
+        + "state=(SELECT state FROM two WHERE originator_version=8) WHERE originator_version=7;"
+        + E
+        + "state=(SELECT state FROM two WHERE originator_version=7) WHERE originator_version=8",
+        7,
+        "the digest does not match",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", TAMPERINGS)
+def test_the_first_bad_position_is_named(run: Run, fleet: Path, what: str) -> None:
+    statement, position, reason = TAMPERINGS[what]
+    position = position or end_of(fleet) + 1
+    sqlite(fleet, statement)
+    result = run("audit", "verify")
+    assert result.exit_code == 1
+    assert result.stderr.startswith(f"tallystick audit verify: position {position}: ")
+    assert reason in result.stderr
+    assert result.stderr.count("\n") == 1
+    assert f"proved events   {position - 1}" in result.stdout
+
+
+STRAYS = {
+    "another stream": ("INSERT INTO stored_events VALUES ('shadow',1,'x','y')", "belongs to the stream 'shadow'"),
+    "position zero": ("INSERT INTO stored_events VALUES ('fleet',0,'x','y')", "is at position 0"),
+    "no position": ("INSERT INTO stored_events VALUES ('fleet',NULL,'x','y')", "is at position None"),
+    "a row put back elsewhere": (
+        (
+            "CREATE TEMP TABLE one AS SELECT * FROM stored_events WHERE originator_version=5;"
+            "DELETE FROM stored_events WHERE originator_version=5; INSERT INTO stored_events SELECT * FROM one"
+        ),
+        " of the table is at position 5",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", STRAYS)
+def test_a_row_that_readers_do_not_see_is_named(run: Run, fleet: Path, what: str) -> None:
+    statement, reason = STRAYS[what]
+    sqlite(fleet, statement)
+    result = run("audit", "verify")
+    assert result.exit_code == 1
+    assert reason in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+# --- what only an outside record shows -------------------------------------------------------------------------------
+
+
+def test_a_cut_tail_shows_only_against_an_anchor(run: Run, fleet: Path, tmp_path: Path) -> None:
+    kept, end = tmp_path / "anchors.txt", end_of(fleet)
+    run("audit", "anchor", "--out", str(kept))
+    anchor = run("audit", "anchor").stdout
+    assert anchor.startswith(f"{end}:")
+    assert kept.read_text(encoding="utf-8").split()[0] == anchor.split()[0]
+    assert run("audit", "verify", "--anchor-file", str(kept)).exit_code == 0
+
+    sqlite(fleet, "DELETE FROM stored_events WHERE originator_version>30")
+    without = run("audit", "verify")
+    assert without.exit_code == 0
+    assert "not checked: whether the tail was cut off" in without.stdout
+    for option in (["--anchor-file", str(kept)], ["--anchor", anchor.strip()]):
+        result = run("audit", "verify", *option)
+        assert result.exit_code == 1
+        assert f"position 31: the log ends at position 30, and an anchor is from position {end}" in result.stderr
+
+
+def test_a_cut_tail_shows_against_the_views_beside_the_log(run: Run, fleet: Path) -> None:
+    assert run("status").exit_code == 0
+    end = end_of(fleet)
+    assert f"views           as the log has it at position {end}" in run("audit", "verify").stdout
+    sqlite(fleet, "DELETE FROM stored_events WHERE originator_version>30")
+    result = run("audit", "verify")
+    assert result.exit_code == 1
+    assert f"position 31: the log ends at position 30, and the file of views is from position {end}" in result.stderr
+
+
+def test_a_log_written_anew_shows_only_against_an_anchor(run: Run, fleet: Path) -> None:
+    anchor = run("audit", "anchor").stdout.strip()
+    store = open_store(f"sqlite:///{fleet}")
+    records = list(store.read())
+    store.close()
+    digest, forged = GENESIS, []
+    for record in records:
+        body = body_of(record).replace(b"that is enough", b"no reason at all")
+        digest = sha256(digest + body).digest()
+        forged.append((record.position, body + b',"digest":"' + digest.hex().encode() + b'"}'))
+    statements = [f"{E}state=x'{data.hex()}' WHERE originator_version={position}" for position, data in forged]
+    sqlite(fleet, ";".join(statements))
+    assert run("audit", "verify").exit_code == 0
+    result = run("audit", "verify", "--anchor", anchor)
+    assert result.exit_code == 1
+    assert f"position {end_of(fleet)}: an anchor has another digest for it" in result.stderr
+
+
+@pytest.mark.parametrize("text", ["", "12", "12:abc", "0:" + "0" * 64, "x:" + "0" * 64])
+def test_what_is_no_anchor_is_refused(run: Run, fleet: Path, tmp_path: Path, text: str) -> None:
+    file = tmp_path / "anchors.txt"
+    file.write_text(f"1:{'0' * 64} 2026-03-04T12:00:00Z\n\n{text or '#'}\n", encoding="utf-8")
+    for option in (["--anchor", text], ["--anchor-file", str(file)]):
+        result = run("audit", "verify", *option)
+        assert result.exit_code == 2
+        assert "an anchor is POSITION:DIGEST" in result.stderr
+        assert result.stderr.count("\n") == 1
+    assert "anchors.txt:3" in result.stderr
+
+
+# --- snapshots -------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def snapped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A fleet of some sixty events, with snapshots at 20 and 40."""
+    monkeypatch.setattr(tallystick.actors.manager, "SNAPSHOT_EVERY", 20)
+    db = tmp_path / "tallystick.db"
+    with Fleet.open(f"sqlite:///{db}") as house:
+        house.ask({"type": "AllocateBudget", "agent": "a", "budget": {"tokens": 100_000}})
+        for _ in range(50):
+            house.ask({"type": "ReportUsage", "agent": "a", "usage": {"tokens": 10}})
+    return db
+
+
+ASKED = '{"type": "GetStatus", "agent": "a"}'
+
+
+def reply_of(run: Run) -> dict[str, object]:
+    reply = json.loads(run("send", ASKED).stdout)["ok"]
+    del reply["idle_seconds"]
+    return dict(reply)
+
+
+def test_snapshots_equal_the_replay(run: Run, snapped: Path) -> None:
+    result = run("audit", "verify")
+    assert result.exit_code == 0
+    assert result.stdout.count("equals the replay") == 2
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "state=CAST(replace(CAST(state AS TEXT),'100000','900000') AS BLOB)",
+        "state=x'00'",
+        "state=CAST(substr(CAST(state AS TEXT),1,100) AS BLOB)",
+    ],
+)
+def test_a_tampered_snapshot_changes_nothing_and_is_named(run: Run, snapped: Path, change: str) -> None:
+    before = reply_of(run)
+    sqlite(snapped, f"UPDATE snapshots SET {change}")
+    assert reply_of(run) == before
+    result = run("audit", "verify")
+    assert result.exit_code == 1
+    assert "the snapshot was changed: it is ignored when the fleet is opened" in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+def test_a_deleted_snapshot_changes_nothing(run: Run, snapped: Path) -> None:
+    before = reply_of(run)
+    sqlite(snapped, "DELETE FROM snapshots")
+    assert reply_of(run) == before
+    result = run("audit", "verify")
+    assert result.exit_code == 0
+    assert "2 older or deleted: not compared, and not needed" in result.stdout
+
+
+def test_a_snapshot_from_behind_the_end_shows_a_cut_tail(run: Run, snapped: Path) -> None:
+    sqlite(snapped, "DELETE FROM stored_events WHERE originator_version>30")
+    result = run("audit", "verify")
+    assert result.exit_code == 1
+    assert "position 31: the log ends at position 30, and a snapshot is from position 4" in result.stderr
+
+
+# --- the verification itself -----------------------------------------------------------------------------------------
+
+
+def sealed(*events: e.Event) -> list[Record]:
+    """A log of events that nobody decided, with a chain that is right."""
+    records, digest = [], GENESIS
+    for position, event in enumerate(events, start=1):
+        event.position = event.position or position
+        data, digest = seal(event, None, None, digest)
+        records.append(Record(position, str(event.__struct_config__.tag), data))
+    return records
+
+
+def test_an_event_that_cannot_have_happened_is_named() -> None:
+    report = Verification().run(
+        sealed(
+            e.FleetResumed(), e.LevelChanged(agent="x", before="green", level="red", percentage=1, dimension="tokens")
+        )
+    )
+    assert [str(problem) for problem in report.problems] == ["position 2: the event cannot have happened: KeyError 'x'"]
+
+
+def test_money_from_nowhere_is_named() -> None:
+    events = [e.FleetResumed() for _ in range(3)]
+    used = e.UsageReported(agent="x", tokens=5)
+    records = sealed(*events, used)
+    ledger = Ledger()
+    evolve(ledger, used)
+    report = Verification().run(records)
+    assert report.problems == [], "a fleet without a limit may use what it likes"
+    total = e.TotalBudgetSet(
+        budget=e.Amounts(tokens=10), total=e.Amounts(tokens=10), reserve=e.Amounts(), overdraft=e.Amounts()
+    )
+    drawn = e.ReserveDrawn(agent="x", amount=e.Amounts(tokens=5))
+    report = Verification().run(sealed(total, drawn))
+    assert len(report.problems) == 1
+    assert "position 2: the law is broken" in str(report.problems[0])
+
+
+def test_time_does_not_run_backwards() -> None:
+    later = e.FleetResumed()
+    later.at = later.at.replace(year=2027)
+    report = Verification().run(sealed(later, e.FleetResumed()))
+    assert "position 2: its time" in str(report.problems[0])
+
+
+def test_a_record_that_claims_another_position_is_named() -> None:
+    report = Verification().run(sealed(e.FleetResumed(), e.FleetResumed(position=7)))
+    assert "position 2: the record says that it is at position 7" in str(report.problems[0])
+
+
+def test_an_event_of_a_later_version_is_named() -> None:
+    (record,) = sealed(e.FleetResumed())
+    body = body_of(record).replace(b"fleet-resumed.v1", b"fleet-resumed.v9")
+    data = body + b',"digest":"' + sha256(GENESIS + body).hexdigest().encode() + b'"}'
+    report = Verification().run([Record(1, "fleet-resumed.v9", data)])
+    assert "is not an event of this version of tallystick" in str(report.problems[0])
+
+
+def test_anchors_that_agree_are_counted() -> None:
+    records = sealed(e.FleetResumed(), e.FleetResumed())
+    anchors = [Anchor(1, digest_of(records[0].data)), Anchor(2, digest_of(records[1].data))]
+    report = Verification((), anchors).run(records)
+    assert report.agreeing == anchors
+
+
+def test_verify_as_a_process_says_one_line_and_exits_with_1(fleet: Path, tmp_path: Path) -> None:
+    sqlite(fleet, "DELETE FROM stored_events WHERE originator_version=12")
+    done = subprocess.run(
+        [sys.executable, "-m", "tallystick", "audit", "verify"],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=tmp_path,
+    )
+    assert done.returncode == 1
+    assert "position 12: the record is missing" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_snapshot_whose_hash_is_not_in_the_log_is_no_harm() -> None:
+    """The house may die between a snapshot and the batch that carries its hash."""
+    records = sealed(e.FleetResumed(), e.FleetResumed())
+    ledger = replay_until(records[:1]).ledger
+    report = Verification([(1, dump(ledger))]).run(records)
+    assert report.problems == []
+    assert "its hash is not in the log" in report.snapshots[0].verdict
+
+
+def test_a_snapshot_of_another_format_is_not_compared() -> None:
+    old = b'{"format":0}'
+    vouched = e.SnapshotRecorded(upto=1, sha256=fingerprint(old))
+    report = Verification([(1, old)]).run(sealed(e.FleetResumed(), vouched))
+    assert report.problems == []
+    assert "was written in another format" in report.snapshots[0].verdict
+
+
+def test_a_snapshot_that_the_log_vouches_for_must_be_what_a_replay_adds_up_to() -> None:
+    wrong = dump(Ledger())
+    vouched = e.SnapshotRecorded(upto=1, sha256=fingerprint(wrong))
+    report = Verification([(1, wrong)]).run(sealed(e.FleetResumed(), vouched))
+    assert "is vouched for by the log, but is not what a replay adds up to" in str(report.problems[0])

@@ -1,0 +1,83 @@
+"""``config``: is a file right, what may it say, what is in force."""
+
+import json
+from pathlib import Path
+
+import jsonschema
+import pytest
+import yaml
+
+from tallystick.config import loader
+from tests.cli.conftest import Run
+
+FILES = [
+    "",
+    "total_budget: {tokens: 1000, cost_usd: 12.345678901}\n",
+    (
+        "models: {haiku: null, sonnet: {degrades_to: null}}\nauto_model_selection: {rules: [{condition: default, model: sonnet}]}\n"
+        "enforcement: {warn_at: 0.123456789}\nmetrics_file: '7'\nproducts: {urgent-project: {priority: critical, weight: 2}}\n"
+    ),
+]
+
+
+def test_a_good_file_is_ok(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "good.yml").write_text("total_budget: {tokens: 1000}\n", encoding="utf-8")
+    assert run("config", "check", "good.yml").stdout == "OK: good.yml\n"
+
+
+def test_without_a_file_it_is_the_one_that_is_found(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert run("config", "check").stdout == f"OK: {loader.PACKAGED_FILE}\n"
+    (tmp_path / "mine.yml").write_text("total_budget: {tokens: 1000}\n", encoding="utf-8")
+    monkeypatch.setenv("TALLYSTICK_CONFIG", "mine.yml")
+    assert run("config", "check").stdout == "OK: mine.yml\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("enforcement: {warn_att: 1}\n", "bad.yml:1:15: enforcement.warn_att: unknown key; did you mean 'warn_at'?"),
+        ("enforcement:\n  warn_at: much\n", "bad.yml:2:12: enforcement.warn_at: "),
+        ("a: [\n", "bad.yml:2:1: not valid YAML"),
+    ],
+)
+def test_a_bad_file_is_told_by_line_and_column(run: Run, tmp_path: Path, text: str, reason: str) -> None:
+    (tmp_path / "bad.yml").write_text(text, encoding="utf-8")
+    for command in (["check"], ["show"]):
+        result = run("config", *command, "bad.yml")
+        assert result.exit_code == 2
+        assert result.stderr.startswith(f"tallystick: {reason}")
+        assert result.stderr.count("\n") == 1
+        assert result.stdout == ""
+
+
+def test_a_file_that_is_not_there_is_told(run: Run) -> None:
+    result = run("config", "check", "none.yml")
+    assert result.exit_code == 2
+    assert result.stderr == "tallystick: none.yml: cannot be read: No such file or directory\n"
+
+
+@pytest.mark.parametrize("text", FILES)
+def test_what_is_shown_is_a_file_that_says_the_same(run: Run, tmp_path: Path, text: str) -> None:
+    file = tmp_path / "mine.yml"
+    file.write_text(text, encoding="utf-8")
+    shown = run("config", "show", "mine.yml").stdout
+    assert loader.parse(shown, "shown") == loader.load(file)
+    schema = json.loads(run("config", "schema").stdout)
+    jsonschema.validate(yaml.safe_load(shown), schema)
+
+
+def test_what_is_in_force_in_a_fleet(run: Run, fleet: Path) -> None:
+    shown = run("config", "show", "--store", f"sqlite:///{fleet}").stdout
+    assert loader.parse(shown, "shown") == loader.load(None)
+
+
+def test_two_questions_at_once_are_refused(run: Run, fleet: Path) -> None:
+    result = run("config", "show", "mine.yml", "--store", f"sqlite:///{fleet}")
+    assert result.exit_code == 2
+    assert "leave one out" in result.stderr
+
+
+def test_a_fleet_that_has_not_begun_has_nothing_in_force(run: Run) -> None:
+    result = run("config", "show", "--store", "memory:")
+    assert result.exit_code == 1
+    assert "nothing is in force yet" in result.stderr

@@ -1,0 +1,140 @@
+"""``send``: one message, by the live house, into a durable store."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tallystick.actors.fleet import Fleet
+from tests.cli.conftest import Run
+
+ALLOCATE = '{"type": "AllocateBudget", "agent": "a-1", "budget": {"tokens": 50000}}'
+
+
+def test_a_message_is_answered_and_kept(run: Run, tmp_path: Path) -> None:
+    result = run("send", ALLOCATE)
+    assert result.exit_code == 0
+    assert json.loads(result.stdout)["ok"]["allocated"] == {"tokens": 50000}
+    status = json.loads(run("send", '{"type": "GetStatus", "agent": "a-1"}').stdout)
+    assert status["ok"]["remaining"] == {"tokens": 50000}
+    assert (tmp_path / "tallystick.db").exists()
+
+
+def test_a_refusal_is_printed_and_exits_with_1(run: Run) -> None:
+    run("send", ALLOCATE)
+    result = run("send", ALLOCATE)
+    assert result.exit_code == 1
+    assert json.loads(result.stdout)["error"]["code"] == "already_allocated"
+    assert result.stderr == ""
+
+
+def test_the_same_id_is_answered_as_before(run: Run) -> None:
+    first, second = run("send", ALLOCATE, "--id", "x"), run("send", ALLOCATE, "--id", "x")
+    assert first.exit_code == second.exit_code == 0
+    assert first.stdout == second.stdout
+
+
+def test_the_words_of_operators(run: Run) -> None:
+    assert json.loads(run("send", "pause", "the", "provider is down", "--by", "ada").stdout)["ok"]["paused"] is True
+    assert "everything was paused: the provider is down" in run("audit", "explain", "4").stdout
+    assert "ada" in run("audit", "explain", "4").stdout
+    assert "paused" not in json.loads(run("send", "resume").stdout)["ok"]
+    assert "ok" in json.loads(run("send", "release-reserve", "the audit is due").stdout)
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (["nonsense"], "'nonsense' is no message: allowed are a JSON object, pause REASON"),
+        (["pause"], "pause needs a reason"),
+        (["resume", "now"], "resume takes no reason"),
+        (["{oops"], "not JSON"),
+        ([ALLOCATE, "and more"], "put the whole of it in single quotes"),
+        (['{"type": "NoSuch"}'], "allowed are AllocateBudget"),
+        (['{"type": "ApplyMoves", "moves": []}'], "our own people's message"),
+        (['{"type": "GetStatus", "agnt": "a"}'], "unknown field `agnt`"),
+        (['{"type": "GetStatus", "agent": "a", "id": "x"}', "--id", "y"], "leave one out"),
+        (["resume", "--by", ""], "a name of 1 to 128 characters"),
+        (["resume", "--id", "x" * 129], "a name of 1 to 128 characters"),
+        ([], "Missing argument"),
+    ],
+)
+def test_what_makes_no_sense_is_told_in_one_line_and_nothing_is_opened(
+    run: Run, tmp_path: Path, words: list[str], reason: str
+) -> None:
+    result = run("send", *words)
+    assert result.exit_code == 2
+    assert reason in result.stderr
+    assert "see tallystick send --help" in result.stderr
+    assert result.stderr.count("\n") == 1
+    assert result.stdout == ""
+    assert not (tmp_path / "tallystick.db").exists()
+
+
+def test_while_another_process_writes_it_is_named(run: Run, tmp_path: Path) -> None:
+    code = (
+        "import sys; from tallystick.actors.fleet import Fleet\n"
+        "with Fleet.open('sqlite:///tallystick.db'): print('open', flush=True); sys.stdin.read()"
+    )
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path, **pipes) as holder:  # type: ignore[call-overload]
+        assert holder.stdout.readline() == "open\n"
+        result = run("send", "resume")
+        holder.communicate("")
+    assert result.exit_code == 1
+    assert f"is being written by process {holder.pid} on " in result.stderr
+    assert "stop that process, or wait until it is done" in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+def test_a_new_fleet_begins_with_the_project_file_and_keeps_what_is_in_force(run: Run, tmp_path: Path) -> None:
+    project = tmp_path / ".claude/resource-management/resource-limits.yml"
+    project.parent.mkdir(parents=True)
+    project.write_text("total_budget: {tokens: 1000}\n", encoding="utf-8")
+    assert json.loads(run("send", "resume").stdout)["ok"]["total"] == {"tokens": 1000}
+    project.write_text("total_budget: {tokens: 2000}\n", encoding="utf-8")
+    assert json.loads(run("send", "resume").stdout)["ok"]["total"] == {"tokens": 1000}
+    result = run("send", "resume", "--config", str(project))
+    assert json.loads(result.stdout)["ok"]["total"] == {"tokens": 2000}
+
+
+def test_settings_that_cannot_be_in_force_are_told(run: Run, tmp_path: Path) -> None:
+    run("send", ALLOCATE)
+    (tmp_path / "small.yml").write_text("total_budget: {tokens: 10}\n", encoding="utf-8")
+    result = run("send", "resume", "--config", "small.yml")
+    assert result.exit_code == 1
+    assert "the configuration cannot be put in force: tokens: more than that is granted" in result.stderr
+    assert result.stderr.count("\n") == 1
+    # The refusal closed the store: the next message goes through.
+    assert run("send", "resume").exit_code == 0
+
+
+def test_bad_settings_leave_the_store_free(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "bad.yml").write_text("enforcement: {warn_att: 1}\n", encoding="utf-8")
+    result = run("send", "resume", "--config", "bad.yml")
+    assert result.exit_code == 2
+    assert "bad.yml:1:15: enforcement.warn_att: unknown key; did you mean 'warn_at'?" in result.stderr
+    with Fleet.open("sqlite:///tallystick.db"):
+        pass
+
+
+def test_prices_are_known_from_the_beginning(run: Run) -> None:
+    report = (
+        '{"type": "ReportUsage", "agent": "a", "model": "claude-haiku-5-5", "input_tokens": 1000, "output_tokens": 10}'
+    )
+    assert "unpriced" not in json.loads(run("send", report).stdout)["ok"]
+
+
+def test_an_alert_is_one_plain_line_for_the_operator(tmp_path: Path) -> None:
+    message = ALLOCATE.replace("50000", "100000000")
+    done = subprocess.run(
+        [sys.executable, "-m", "tallystick", "send", message], capture_output=True, text=True, check=False, cwd=tmp_path
+    )
+    assert done.returncode == 1
+    assert json.loads(done.stdout)["error"]["code"] == "pool_exhausted"
+    assert "pool_exhausted" in done.stderr
+    assert "warning" in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert "\x1b" not in done.stderr
