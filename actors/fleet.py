@@ -92,7 +92,7 @@ class Fleet:
     ) -> Self:
         """Open a fleet as its only writer: replay, start the people, put configuration and prices in force.
 
-        Without ``config`` what is in force stays so; a new fleet gets the defaults. With a ``clock`` of your own, time
+        What is not given stays as it is in force; a new fleet gets the packaged configuration and prices. With a ``clock`` of your own, time
         passes only by `advance`. Each of ``followers`` is called with the events of every recorded batch, in the
         manager's turn: it hands them on and returns at once.
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import msgspec
 
 from tallystick.config.loader import to_mapping
-from tallystick.config.prices import PriceList
+from tallystick.config.prices import PriceList, load_prices
 from tallystick.config.prices import to_mapping as prices_to_mapping
 from tallystick.config.settings import Config
 from tallystick.events import commands as c
@@ -63,12 +63,13 @@ def replay(ledger: Ledger, digest: bytes, records: Iterable[Record]) -> bytes:
 def to_put_in_force(ledger: Ledger, config: Config | None, prices: PriceList | None) -> Iterator[c.Command]:
     """What must be recorded so that this configuration and these prices are in force: they are facts.
 
-    What is in force already is not recorded again; without ``config`` a new fleet gets the defaults. The caller carries
+    What is in force already is not recorded again; a new fleet gets what is packaged where nothing is given. The caller carries
     each command out before it takes the next: the position makes an id new when a configuration comes back that was in
     force before. Whoever opens a fleet uses this, so that the same messages give the same log, live or simulated.
     """
     if not ledger.configured:
         config = config or Config()
+        prices = prices or load_prices(None)
     if config is not None and not (ledger.configured and ledger.rules.config == config):
         mapping = to_mapping(config)
         yield c.LoadConfig(config=mapping, id=f"config-{content_hash(mapping)[:16]}-{ledger.position}")

@@ -41,7 +41,7 @@ class Event(msgspec.Struct, tag_field="type", kw_only=True, omit_defaults=True, 
 # --- the fleet -------------------------------------------------------------------------------------------------------
 
 
-class ConfigLoaded(Event, tag="config-loaded.v1"):
+class ConfigLoaded(Event, kw_only=True, tag="config-loaded.v1"):
     """A configuration came into force: the whole of it, so that a replay next year uses what was in force then."""
 
     kind: ClassVar[Kind] = "fact"
@@ -49,7 +49,7 @@ class ConfigLoaded(Event, tag="config-loaded.v1"):
     sha256: str
 
 
-class PricesLoaded(Event, tag="prices-loaded.v1"):
+class PricesLoaded(Event, kw_only=True, tag="prices-loaded.v1"):
     """A price list came into force."""
 
     kind: ClassVar[Kind] = "fact"
@@ -57,7 +57,7 @@ class PricesLoaded(Event, tag="prices-loaded.v1"):
     sha256: str
 
 
-class TotalBudgetSet(Event, tag="total-budget-set.v1"):
+class TotalBudgetSet(Event, kw_only=True, tag="total-budget-set.v1"):
     """The fleet's total was replaced. A dimension left out is not limited.
 
     ``budget`` is what a period grants; ``total`` is that and what had been spent before the current period (the
@@ -72,7 +72,7 @@ class TotalBudgetSet(Event, tag="total-budget-set.v1"):
     period_ends_at: dt.datetime | None = None
 
 
-class PeriodRenewed(Event, tag="period-renewed.v1"):
+class PeriodRenewed(Event, kw_only=True, tag="period-renewed.v1"):
     """A budget period began: what was spent so far plus the period's budget is the new total."""
 
     kind: ClassVar[Kind] = "decision"
@@ -84,27 +84,27 @@ class PeriodRenewed(Event, tag="period-renewed.v1"):
     overdraft: Amounts
 
 
-class FleetPaused(Event, tag="fleet-paused.v1"):
+class FleetPaused(Event, kw_only=True, tag="fleet-paused.v1"):
     """An operator stopped everything."""
 
     kind: ClassVar[Kind] = "fact"
     reason: str
 
 
-class FleetResumed(Event, tag="fleet-resumed.v1"):
+class FleetResumed(Event, kw_only=True, tag="fleet-resumed.v1"):
     """An operator ended the pause."""
 
     kind: ClassVar[Kind] = "fact"
 
 
-class ReserveReleased(Event, tag="reserve-released.v1"):
+class ReserveReleased(Event, kw_only=True, tag="reserve-released.v1"):
     """The emergency reserve is open for critical agents until the next period or total."""
 
     kind: ClassVar[Kind] = "fact"
     reason: str
 
 
-class FleetResponseChanged(Event, tag="fleet-response-changed.v1"):
+class FleetResponseChanged(Event, kw_only=True, tag="fleet-response-changed.v1"):
     """Pressure crossed a line; every agent's action follows from this one event."""
 
     kind: ClassVar[Kind] = "decision"
@@ -114,14 +114,14 @@ class FleetResponseChanged(Event, tag="fleet-response-changed.v1"):
     dimension: str
 
 
-class PoolExhausted(Event, tag="pool-exhausted.v1"):
+class PoolExhausted(Event, kw_only=True, tag="pool-exhausted.v1"):
     """The first refusal for want of pool: every open agent is told, once, with its next reply."""
 
     kind: ClassVar[Kind] = "decision"
     available: Amounts
 
 
-class AlertRaised(Event, tag="alert-raised.v1"):
+class AlertRaised(Event, kw_only=True, tag="alert-raised.v1"):
     """Something a person should know. Delivery follows the log; ``alert`` is unique, so a repeat can be dropped."""
 
     kind: ClassVar[Kind] = "decision"
@@ -134,7 +134,7 @@ class AlertRaised(Event, tag="alert-raised.v1"):
 # --- money -----------------------------------------------------------------------------------------------------------
 
 
-class BudgetAllocated(Event, tag="budget-allocated.v1"):
+class BudgetAllocated(Event, kw_only=True, tag="budget-allocated.v1"):
     """An account was opened. ``parent`` is left out where the pool is the source."""
 
     kind: ClassVar[Kind] = "decision"
@@ -148,7 +148,7 @@ class BudgetAllocated(Event, tag="budget-allocated.v1"):
     on_demand: bool = False
 
 
-class BudgetDrawn(Event, tag="budget-drawn.v1"):
+class BudgetDrawn(Event, kw_only=True, tag="budget-drawn.v1"):
     """An open account was granted more, on its own demand."""
 
     kind: ClassVar[Kind] = "decision"
@@ -157,7 +157,7 @@ class BudgetDrawn(Event, tag="budget-drawn.v1"):
     borrowed: bool = False
 
 
-class BudgetReturned(Event, tag="budget-returned.v1"):
+class BudgetReturned(Event, kw_only=True, tag="budget-returned.v1"):
     """An account gave budget back to its parent."""
 
     kind: ClassVar[Kind] = "decision"
@@ -165,7 +165,7 @@ class BudgetReturned(Event, tag="budget-returned.v1"):
     amount: Amounts
 
 
-class BudgetMoved(Event, tag="budget-moved.v1"):
+class BudgetMoved(Event, kw_only=True, tag="budget-moved.v1"):
     """One step of a rebalancing: from an account to its parent, or the other way, and why."""
 
     kind: ClassVar[Kind] = "decision"
@@ -176,14 +176,14 @@ class BudgetMoved(Event, tag="budget-moved.v1"):
     strategy: str
 
 
-class Rebalanced(Event, tag="rebalanced.v1"):
+class Rebalanced(Event, kw_only=True, tag="rebalanced.v1"):
     """A plan was applied whole; its moves follow."""
 
     kind: ClassVar[Kind] = "decision"
     moves: int
 
 
-class UnusedReturned(Event, tag="unused-returned.v1"):
+class UnusedReturned(Event, kw_only=True, tag="unused-returned.v1"):
     """An account turned black by its own usage and gave back what it had free in other dimensions."""
 
     kind: ClassVar[Kind] = "decision"
@@ -191,7 +191,7 @@ class UnusedReturned(Event, tag="unused-returned.v1"):
     amount: Amounts
 
 
-class UnusedRestored(Event, tag="unused-restored.v1"):
+class UnusedRestored(Event, kw_only=True, tag="unused-restored.v1"):
     """A top-up ended black: what black gave back came back, as far as the parent had it free."""
 
     kind: ClassVar[Kind] = "decision"
@@ -199,7 +199,7 @@ class UnusedRestored(Event, tag="unused-restored.v1"):
     amount: Amounts
 
 
-class ReserveDrawn(Event, tag="reserve-drawn.v1"):
+class ReserveDrawn(Event, kw_only=True, tag="reserve-drawn.v1"):
     """The emergency reserve put ``amount`` into the pool, for a grant to a critical agent."""
 
     kind: ClassVar[Kind] = "decision"
@@ -207,7 +207,7 @@ class ReserveDrawn(Event, tag="reserve-drawn.v1"):
     amount: Amounts
 
 
-class Covered(Event, tag="covered.v1"):
+class Covered(Event, kw_only=True, tag="covered.v1"):
     """``source`` paid what ``target`` had used, held or handed on beyond its allocation, and why."""
 
     kind: ClassVar[Kind] = "decision"
@@ -217,7 +217,7 @@ class Covered(Event, tag="covered.v1"):
     cause: str
 
 
-class CoverRepaid(Event, tag="cover-repaid.v1"):
+class CoverRepaid(Event, kw_only=True, tag="cover-repaid.v1"):
     """``source`` no longer needs what ``target`` had covered."""
 
     kind: ClassVar[Kind] = "decision"
@@ -226,7 +226,7 @@ class CoverRepaid(Event, tag="cover-repaid.v1"):
     amount: Amounts
 
 
-class BudgetReleased(Event, tag="budget-released.v1"):
+class BudgetReleased(Event, kw_only=True, tag="budget-released.v1"):
     """An account was closed; the unused went back to its parent."""
 
     kind: ClassVar[Kind] = "decision"
@@ -239,7 +239,7 @@ class BudgetReleased(Event, tag="budget-released.v1"):
 # --- use -------------------------------------------------------------------------------------------------------------
 
 
-class UsageReported(Event, tag="usage-reported.v1"):
+class UsageReported(Event, kw_only=True, tag="usage-reported.v1"):
     """Usage, as reported and priced. ``hold`` names the ended hold that a late settlement was for.
 
     Where the agent has no open account, ``charged`` names the one that pays (left out: the fleet). The state forgets
@@ -264,7 +264,7 @@ class UsageReported(Event, tag="usage-reported.v1"):
     unallocated: bool = False
 
 
-class HoldPlaced(Event, tag="hold-placed.v1"):
+class HoldPlaced(Event, kw_only=True, tag="hold-placed.v1"):
     """An amount was set aside before an operation; ``ttl_ms`` is what a heartbeat extends it by."""
 
     kind: ClassVar[Kind] = "decision"
@@ -275,7 +275,7 @@ class HoldPlaced(Event, tag="hold-placed.v1"):
     expires_at: dt.datetime
 
 
-class HoldExtended(Event, tag="hold-extended.v1"):
+class HoldExtended(Event, kw_only=True, tag="hold-extended.v1"):
     """A heartbeat moved a hold's expiry on."""
 
     kind: ClassVar[Kind] = "decision"
@@ -284,7 +284,7 @@ class HoldExtended(Event, tag="hold-extended.v1"):
     expires_at: dt.datetime
 
 
-class HoldSettled(Event, tag="hold-settled.v1"):
+class HoldSettled(Event, kw_only=True, tag="hold-settled.v1"):
     """A hold was replaced by what was really used, in one step."""
 
     kind: ClassVar[Kind] = "fact"
@@ -295,7 +295,7 @@ class HoldSettled(Event, tag="hold-settled.v1"):
     cost_nanos: int = 0
 
 
-class HoldEnded(Event, tag="hold-ended.v1"):
+class HoldEnded(Event, kw_only=True, tag="hold-ended.v1"):
     """A hold was given back unused: it expired, was cancelled, or its account was released."""
 
     kind: ClassVar[Kind] = "decision"
@@ -307,7 +307,7 @@ class HoldEnded(Event, tag="hold-ended.v1"):
 # --- enforcement -----------------------------------------------------------------------------------------------------
 
 
-class LevelChanged(Event, tag="level-changed.v1"):
+class LevelChanged(Event, kw_only=True, tag="level-changed.v1"):
     """An account crossed a threshold, in either direction; the ratio that decided is exact, shown to 6 places."""
 
     kind: ClassVar[Kind] = "decision"
@@ -318,7 +318,7 @@ class LevelChanged(Event, tag="level-changed.v1"):
     dimension: str
 
 
-class AgentThrottled(Event, tag="agent-throttled.v1"):
+class AgentThrottled(Event, kw_only=True, tag="agent-throttled.v1"):
     """An operator slowed an agent and all below it to ``rate`` (an exact decimal) of normal speed."""
 
     kind: ClassVar[Kind] = "fact"
@@ -326,7 +326,7 @@ class AgentThrottled(Event, tag="agent-throttled.v1"):
     rate: str
 
 
-class AgentStopped(Event, tag="agent-stopped.v1"):
+class AgentStopped(Event, kw_only=True, tag="agent-stopped.v1"):
     """An operator stopped an agent and all below it."""
 
     kind: ClassVar[Kind] = "fact"
@@ -334,14 +334,14 @@ class AgentStopped(Event, tag="agent-stopped.v1"):
     reason: str
 
 
-class AgentResumed(Event, tag="agent-resumed.v1"):
+class AgentResumed(Event, kw_only=True, tag="agent-resumed.v1"):
     """An operator cleared an explicit throttle and stop."""
 
     kind: ClassVar[Kind] = "fact"
     agent: str
 
 
-class ExhaustionWarned(Event, tag="exhaustion-warned.v1"):
+class ExhaustionWarned(Event, kw_only=True, tag="exhaustion-warned.v1"):
     """The forecast said that a budget would soon be used up; said once until there is more budget."""
 
     kind: ClassVar[Kind] = "decision"
@@ -350,7 +350,7 @@ class ExhaustionWarned(Event, tag="exhaustion-warned.v1"):
     method: str
 
 
-class RequestRefused(Event, tag="request-refused.v1"):
+class RequestRefused(Event, kw_only=True, tag="request-refused.v1"):
     """A request was refused, with the numbers that refused it."""
 
     kind: ClassVar[Kind] = "decision"
@@ -361,14 +361,14 @@ class RequestRefused(Event, tag="request-refused.v1"):
     numbers: dict[str, Any] = {}
 
 
-class AgentHeard(Event, tag="agent-heard.v1"):
+class AgentHeard(Event, kw_only=True, tag="agent-heard.v1"):
     """A sign of life."""
 
     kind: ClassVar[Kind] = "fact"
     agent: str
 
 
-class SnapshotRecorded(Event, tag="snapshot-recorded.v1"):
+class SnapshotRecorded(Event, kw_only=True, tag="snapshot-recorded.v1"):
     """The SHA-256 of the state at position ``upto``; a snapshot that does not match it is ignored."""
 
     kind: ClassVar[Kind] = "fact"

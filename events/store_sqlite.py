@@ -14,10 +14,10 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from eventsourcing.domain import EventSourcingError
 from eventsourcing.persistence import (
     IntegrityError,
     ListenNotifySubscription,
-    PersistenceError,
 )
 from eventsourcing.sqlite import (
     SQLiteAggregateRecorder,
@@ -59,7 +59,7 @@ class SqliteStore:
                 self._take_place()
             else:
                 self._log.max_notification_id()
-        except (PersistenceError, sqlite3.Error, OSError) as error:
+        except (EventSourcingError, sqlite3.Error, OSError) as error:
             self._release_lock()
             raise StoreError(f"{url} cannot be {'written' if writer else 'read'}: {error}") from error
 
@@ -68,7 +68,7 @@ class SqliteStore:
             self._log.append(records, self._epoch)
         except IntegrityError as error:
             raise Fenced(f"another writer has written to {self.url}: {error}") from error
-        except (PersistenceError, sqlite3.Error, OSError) as error:
+        except (EventSourcingError, sqlite3.Error, OSError) as error:
             raise StoreError(f"{self.url} could not be written: {error}") from error
 
     def read(self, after: int = 0, upto: int | None = None) -> Iterator[Record]:
@@ -86,13 +86,13 @@ class SqliteStore:
     def last(self) -> Record | None:
         try:
             return self._log.last_record()
-        except (PersistenceError, sqlite3.Error) as error:
+        except (EventSourcingError, sqlite3.Error) as error:
             raise StoreError(f"{self.url} could not be read: {error}") from error
 
     def stray(self) -> str | None:
         try:
             row = self._log.stray()
-        except (PersistenceError, sqlite3.Error) as error:
+        except (EventSourcingError, sqlite3.Error) as error:
             raise StoreError(f"{self.url} could not be read: {error}") from error
         if row is None:
             return None
@@ -111,13 +111,13 @@ class SqliteStore:
                     " (SELECT originator_version FROM snapshots ORDER BY originator_version DESC LIMIT ?)",
                     (SNAPSHOTS_KEPT,),
                 )
-        except (PersistenceError, sqlite3.Error) as error:
+        except (EventSourcingError, sqlite3.Error) as error:
             raise StoreError(f"{self.url}: the snapshot could not be written: {error}") from error
 
     def snapshots(self) -> list[tuple[int, bytes]]:
         try:
             stored = self._snapshots.select_events(STREAM, desc=True)
-        except (PersistenceError, sqlite3.Error):
+        except (EventSourcingError, sqlite3.Error):
             return []  # a snapshot is a cache: one that cannot be read is not there
         return [(event.originator_version, event.state) for event in stored]
 
@@ -131,7 +131,7 @@ class SqliteStore:
     def _page(self, after: int, upto: int | None) -> list[Record]:
         try:
             return self._log.page(after, upto)
-        except (PersistenceError, sqlite3.Error) as error:
+        except (EventSourcingError, sqlite3.Error) as error:
             raise StoreError(f"{self.url} could not be read: {error}") from error
 
     def _take_lock(self) -> None:

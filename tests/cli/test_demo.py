@@ -1,6 +1,7 @@
 """`tallystick demo`: what it prints, to whom, and that it leaves a store that the other commands read."""
 
 import json
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,11 @@ from tallystick.demo.trace import COLUMNS
 
 REAL = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "agents-swebench-gemini3-public.csv.gz"
 LINES = [",".join(COLUMNS), *(f"run-{i % 3},x,shop,{i // 3},{i},2,m,{100 * i},10,0,0.00{i}" for i in range(1, 10))]
+
+
+@pytest.fixture(autouse=True)
+def _own_temporary_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
 
 
 @pytest.fixture

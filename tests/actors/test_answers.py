@@ -1,0 +1,431 @@
+"""The front door: what is answered, when, to whom, and in which order."""
+
+import asyncio
+import threading
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from tallystick.actors import fleet as fleet_module
+from tallystick.actors.fleet import Fleet
+from tallystick.actors.pending import Unanswered
+from tallystick.events.amounts import Budget
+from tallystick.events.commands import AllocateBudget, ReportUsage
+from tests.actors.stores import SECONDS, FailingStore, GatedStore
+from tests.conftest import OpenHouse
+
+REPORT = {"type": "ReportUsage", "agent": "a", "usage": {"tokens": 5}}
+STATUS = {"type": "GetGlobalStatus"}
+
+
+def report(id: str | None = None, **usage: Any) -> dict[str, Any]:
+    message: dict[str, Any] = {"type": "ReportUsage", "agent": "a", "usage": usage or {"tokens": 5}}
+    return message if id is None else {**message, "id": id}
+
+
+def code(reply: Any) -> str:
+    return str(reply["error"]["code"])
+
+
+def spent(fleet: Fleet) -> int:
+    return fleet._manager.ledger.spent[0]
+
+
+# --- durable before it is answered -----------------------------------------------------------------------------------
+
+
+def test_no_answer_is_given_before_the_commit_is_durable_to_a_query_neither(open_house: OpenHouse) -> None:
+    store = GatedStore()
+    fleet = open_house(store)
+    store.shut()
+    first = fleet.send(report())
+    assert store.entered.wait(SECONDS)
+    later, query = fleet.send([report(), STATUS]), fleet.send(STATUS)
+    for pending in (first, later, query):
+        with pytest.raises(Unanswered):
+            pending.result(timeout=0.05)
+    before = store.last()
+    store.gate.set()
+    assert "ok" in first.result(SECONDS)
+    assert [list(reply) for reply in later.result(SECONDS)] == [["ok"], ["ok"]]
+    assert query.result(SECONDS)["ok"]["total_consumed"]["tokens"] == 10
+    after = store.last()
+    assert before is not None
+    assert after is not None
+    assert after.position > before.position
+
+
+def test_a_query_that_saw_what_is_not_yet_durable_waits_for_it(open_house: OpenHouse) -> None:
+    store = GatedStore()
+    fleet = open_house(store)
+    store.shut()
+    both = fleet.send([report(), STATUS])
+    assert store.entered.wait(SECONDS)
+    with pytest.raises(Unanswered):
+        both.result(timeout=0.05)
+    store.gate.set()
+    assert both.result(SECONDS)[1]["ok"]["total_consumed"]["tokens"] == 5
+
+
+def test_a_query_of_a_quiet_house_needs_no_commit(open_house: OpenHouse) -> None:
+    store = GatedStore()
+    fleet = open_house(store)
+    store.shut()
+    assert "ok" in fleet.ask(STATUS, timeout=SECONDS)
+    store.gate.set()
+
+
+def test_who_waits_too_long_is_told_and_the_command_is_still_carried_out_once(open_house: OpenHouse) -> None:
+    store = GatedStore()
+    fleet = open_house(store)
+    store.shut()
+    with pytest.raises(Unanswered, match="same id"):
+        fleet.ask(report("r-1"), timeout=0.05)
+    store.gate.set()
+    assert "ok" in fleet.ask(report("r-1"))
+    assert spent(fleet) == 5
+
+
+def test_what_arrives_while_a_commit_is_under_way_is_committed_together(open_house: OpenHouse) -> None:
+    store = GatedStore()
+    fleet = open_house(store)
+    store.shut()
+    first = fleet.send(report())
+    assert store.entered.wait(SECONDS)
+    rest = [fleet.send(report()) for _ in range(50)]
+    store.gate.set()
+    for pending in (first, *rest):
+        assert "ok" in pending.result(SECONDS)
+    assert store.batches[-2:] == [1, 50]
+
+
+def test_the_messages_of_a_list_are_committed_together_and_answered_in_order(open_house: OpenHouse) -> None:
+    store = GatedStore()
+    fleet = open_house(store)
+    commits = len(store.batches)
+    replies = fleet.ask(
+        [
+            {"type": "AllocateBudget", "agent": "a", "budget": {"tokens": 100}},
+            {"type": "Reserve", "agent": "a", "estimate": {"tokens": 40}, "id": "h"},
+            {"type": "GetStatus", "agent": "a"},
+            {"type": "Nonsense"},
+            {"type": "Settle", "hold": "h", "usage": {"tokens": 30}},
+            {"type": "Settle", "hold": "h", "usage": {"tokens": 30}},
+            {"type": "GetStatus", "agent": "a"},
+        ]
+    )
+    assert len(store.batches) == commits + 1
+    assert replies[1]["ok"]["hold"] == "h"
+    assert replies[2]["ok"]["held"] == {"tokens": 40}
+    assert code(replies[3]) == "invalid_message"
+    assert replies[4]["ok"]["remaining"] == {"tokens": 70}
+    assert code(replies[5]) == "already_settled"
+    assert replies[6]["ok"]["consumed"]["tokens"] == 30
+
+
+# --- the same id again -----------------------------------------------------------------------------------------------
+
+ONCE: list[dict[str, Any]] = [
+    {"type": "AllocateBudget", "agent": "a", "budget": {"tokens": 100}},
+    {"type": "AllocateBudget", "agent": "a", "budget": {"tokens": 100}, "note": "refused: already allocated"},
+    {"type": "AllocateEqual", "agents": ["b", "c", "d"], "total": {"tokens": 100}},
+    {"type": "ReportUsage", "agent": "a", "usage": {"tokens": 55, "cost_usd": "0.1"}},
+    {"type": "Reserve", "agent": "a", "estimate": {"tokens": 10}},
+    {"type": "Reserve", "agent": "a", "estimate": {"tokens": 10_000}, "note": "refused: not there"},
+    {"type": "Settle", "hold": "none", "usage": {"tokens": 1}, "note": "refused: unknown"},
+    {"type": "BorrowFromPool", "agent": "b", "amount": {"tokens": 50}},
+    {"type": "ReturnToPool", "agent": "b", "amount": {"tokens": 10}},
+    {"type": "Throttle", "agent": "a", "rate": "0.5"},
+    {"type": "Stop", "agent": "a", "reason": "enough"},
+    {"type": "Resume", "agent": "a"},
+    {"type": "Heartbeat", "agent": "a"},
+    {"type": "Rebalance"},
+    {"type": "ReleaseBudget", "agent": "c"},
+    {"type": "SetTotalBudget", "budget": {"tokens": 1}, "note": "refused: below committed"},
+    {"type": "SetTotalBudget", "budget": {"tokens": 500_000}},
+    {"type": "PauseAll", "reason": "lunch"},
+    {"type": "ResumeAll"},
+    {"type": "ReleaseReserve", "reason": "a storm"},
+]
+
+
+def _once() -> list[dict[str, Any]]:
+    kept = [{key: value for key, value in message.items() if key != "note"} for message in ONCE]
+    return [{**message, "id": f"once-{number}"} for number, message in enumerate(kept)]
+
+
+def test_the_same_ids_again_get_the_same_replies_and_change_nothing_across_restarts_too(
+    open_house: OpenHouse, tmp_path: Any
+) -> None:
+    url = f"sqlite:///{tmp_path}/fleet.db"
+    fleet = open_house(url)
+    first = [fleet.ask(message) for message in _once()]
+    assert ["error" in reply for reply in first] == ["note" in message for message in ONCE]
+    position = fleet.position
+    assert [fleet.ask(message) for message in _once()] == first
+    assert fleet.ask(_once()) == first
+    assert fleet.position == position
+    fleet.close()
+    again = open_house(url)
+    assert [again.ask(message) for message in reversed(_once())] == first[::-1]
+    assert again.ask(_once()) == first
+    assert again.position == position
+
+
+def test_a_repeat_is_answered_byte_for_byte(open_house: OpenHouse) -> None:
+    fleet = open_house()
+    for message in _once():
+        pending = [fleet.send(message) for _ in range(3)]
+        for one in pending:
+            one.result(SECONDS)
+        texts = [one._answers for one in pending]
+        assert texts[0] == texts[1] == texts[2]
+
+
+def test_a_repeat_within_the_same_list_is_harmless(open_house: OpenHouse) -> None:
+    fleet = open_house()
+    replies = fleet.ask([report("r-1"), report("r-1"), report("r-2"), report("r-1")])
+    assert replies[0] == replies[1] == replies[3]
+    assert spent(fleet) == 10
+    replies = fleet.ask([report("r-3"), report("r-3", tokens=6)])
+    assert code(replies[1]) == "idempotency_conflict"
+    assert spent(fleet) == 15
+
+
+@pytest.mark.parametrize("message", _once(), ids=lambda message: message["type"])
+def test_another_body_under_a_used_id_is_a_conflict_and_changes_nothing(
+    open_house: OpenHouse, message: dict[str, Any]
+) -> None:
+    fleet = open_house()
+    fleet.ask(message)
+    position = fleet.position
+    other = {"type": "ReportUsage", "agent": "zz", "usage": {"tokens": 3}, "id": message["id"]}
+    assert code(fleet.ask(other)) == "idempotency_conflict"
+    assert code(fleet.ask([other, {**other, "agent": "yy"}])[1]) == "idempotency_conflict"
+    assert fleet.position == position
+
+
+def test_the_same_amount_written_otherwise_is_the_same_message(open_house: OpenHouse) -> None:
+    fleet = open_house()
+    written: list[Any] = [
+        {"type": "ReportUsage", "agent": "a", "usage": {"cost_usd": "5.00"}, "id": "r"},
+        {"id": "r", "usage": {"cost_usd": 5}, "agent": "a", "type": "ReportUsage"},
+        b'{"type":"ReportUsage","agent":"a","usage":{"cost_usd":5.0},"id":"r"}',
+        '{"type":"ReportUsage","agent":"\\u0061","usage":{"cost_usd":"5E0"},"id":"r","model":null}',
+        ReportUsage(agent="a", usage=Budget(cost_usd=Decimal(5)), id="r"),
+        ReportUsage(agent="a", usage=Budget(cost_usd=Decimal("5.000")), id="r"),
+    ]
+    replies = [fleet.ask(message) for message in written]
+    assert replies == [replies[0]] * len(written)
+    assert fleet._manager.ledger.spent[2] == 5_000_000_000
+
+
+def test_a_malformed_message_is_not_remembered_under_its_id_and_a_query_neither(open_house: OpenHouse) -> None:
+    fleet = open_house()
+    assert code(fleet.ask(report("r", tokens=-1))) == "invalid_amount"
+    assert code(fleet.ask({**report("r"), "extra": 1})) == "invalid_message"
+    assert "ok" in fleet.ask({**STATUS, "id": "r"})
+    assert "ok" in fleet.ask(report("r"))
+    assert fleet.ask({**STATUS, "id": "q"})["ok"]["total_consumed"]["tokens"] == 5
+    fleet.ask(report())
+    assert fleet.ask({**STATUS, "id": "q"})["ok"]["total_consumed"]["tokens"] == 10
+
+
+def test_ids_are_given_where_there_are_none_and_are_never_given_twice(open_house: OpenHouse, tmp_path: Any) -> None:
+    url = f"sqlite:///{tmp_path}/fleet.db"
+    for _ in range(2):
+        fleet = open_house(url)
+        fleet.ask([report()] * 20)
+        fleet.close()
+    fleet = open_house(url)
+    assert spent(fleet) == 200
+    assert len([id for id in fleet._manager.ledger.ids if id.startswith("m-")]) == 40
+
+
+def test_a_message_is_not_changed_by_handing_it_in(open_house: OpenHouse) -> None:
+    fleet = open_house()
+    command, message = ReportUsage(agent="a", usage=Budget(tokens=5)), report()
+    fleet.ask([command, message, command])
+    assert command.id is None
+    assert message == report()
+    assert spent(fleet) == 15
+
+
+# --- bounds ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_full_inbox_answers_busy_at_once_and_takes_more_when_it_is_empty(
+    open_house: OpenHouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fleet_module, "INBOX_MAX", 20)
+    store = GatedStore()
+    fleet = open_house(store)
+    store.shut()
+    first = fleet.send(report())
+    assert store.entered.wait(SECONDS)
+    waiting = [fleet.send(report()) for _ in range(20)]
+    refused = fleet.ask([report("late"), report()], timeout=SECONDS)
+    assert [code(reply) for reply in refused] == ["busy", "busy"]
+    assert refused[0]["error"]["retry_after_seconds"] == 1
+    store.gate.set()
+    assert all("ok" in pending.result(SECONDS) for pending in (first, *waiting))
+    assert spent(fleet) == 105
+    assert "ok" in fleet.ask(report("late"))
+    assert spent(fleet) == 110
+
+
+# --- asyncio ---------------------------------------------------------------------------------------------------------
+
+
+def test_coroutines_get_their_answers_and_the_loop_is_not_blocked(open_house: OpenHouse) -> None:
+    store = GatedStore()
+    fleet = open_house(store)
+
+    async def run() -> None:
+        store.shut()
+        asking = [asyncio.create_task(fleet.ask_async(report())) for _ in range(40)]
+        many = asyncio.create_task(fleet.ask_async([report(), {"type": "Nonsense"}, STATUS]))
+        turns = 0
+        while not store.entered.is_set() or turns < 100:  # the loop turns while the store waits
+            await asyncio.sleep(0)
+            turns += 1
+        assert not any(task.done() for task in (*asking, many))
+        store.gate.set()
+        replies = await asyncio.wait_for(asyncio.gather(*asking), SECONDS)
+        assert all("ok" in reply for reply in replies)
+        assert [list(reply) for reply in await many] == [["ok"], ["error"], ["ok"]]
+
+    asyncio.run(run())
+    assert spent(fleet) == 41 * 5
+
+
+def test_a_coroutine_that_waits_too_long_is_told_and_one_that_was_cancelled_harms_nobody(
+    open_house: OpenHouse,
+) -> None:
+    store = GatedStore()
+    fleet = open_house(store)
+
+    async def run() -> None:
+        store.shut()
+        cancelled = asyncio.create_task(fleet.ask_async(report()))
+        with pytest.raises(Unanswered):
+            await fleet.ask_async(report("r"), timeout=0.05)
+        cancelled.cancel()
+        store.gate.set()
+        assert "ok" in await fleet.ask_async(report("r"))
+
+    asyncio.run(run())
+    assert "ok" in fleet.ask(report())
+    assert spent(fleet) == 15
+
+
+def test_a_loop_that_was_closed_in_between_harms_nobody(open_house: OpenHouse) -> None:
+    store = GatedStore()
+    fleet = open_house(store)
+
+    async def leave() -> None:
+        store.shut()
+        task = asyncio.create_task(fleet.ask_async(report()))
+        await asyncio.sleep(0)
+        task.cancel()
+
+    asyncio.run(leave())
+    store.gate.set()
+    assert "ok" in fleet.ask(report())
+    assert spent(fleet) == 10
+
+
+def test_only_malformed_messages_are_answered_to_coroutines_too(open_house: OpenHouse) -> None:
+    fleet = open_house()
+    assert code(asyncio.run(fleet.ask_async({"type": "Nonsense"}))) == "invalid_message"
+    assert asyncio.run(fleet.ask_async([])) == []
+
+
+# --- the end ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_closed_house_answers_halted_to_everybody(open_house: OpenHouse) -> None:
+    fleet = open_house()
+    fleet.close()
+    fleet.close()
+    assert code(fleet.ask(report())) == "halted"
+    assert [code(reply) for reply in fleet.ask([report(), STATUS])] == ["halted", "halted"]
+    assert code(fleet.ask({"type": "Nonsense"})) == "invalid_message"
+    assert code(asyncio.run(fleet.ask_async(report()))) == "halted"
+
+
+def test_what_was_handed_in_before_the_closing_is_done_and_answered(open_house: OpenHouse) -> None:
+    store = GatedStore()
+    fleet = open_house(store)
+    store.shut()
+    pending = [fleet.send(report()) for _ in range(50)]
+    closing = threading.Thread(target=fleet.close)
+    closing.start()
+    store.gate.set()
+    closing.join(SECONDS)
+    assert all("ok" in one.result(SECONDS) for one in pending)
+    assert spent(fleet) == 250
+
+
+def test_callers_of_a_house_that_closes_under_them_are_all_answered(open_house: OpenHouse) -> None:
+    fleet = open_house()
+    replies: list[Any] = []
+
+    def ask_until_it_is_over() -> None:
+        while True:
+            reply = fleet.ask(report(), timeout=SECONDS)
+            replies.append(reply)
+            if "error" in reply:
+                return
+
+    askers = [threading.Thread(target=ask_until_it_is_over) for _ in range(8)]
+    for asker in askers:
+        asker.start()
+    while len(replies) < 200:
+        fleet.ask(STATUS)
+    fleet.close()
+    for asker in askers:
+        asker.join(SECONDS)
+        assert not asker.is_alive()
+    done = [reply for reply in replies if "ok" in reply]
+    assert spent(fleet) == 5 * len(done)
+    assert {code(reply) for reply in replies if "error" in reply} == {"halted"}
+
+
+def test_a_rebalance_that_is_on_its_way_when_the_house_stops_is_answered(open_house: OpenHouse) -> None:
+    store = FailingStore()
+    fleet = open_house(store)
+    fleet._people["reallocator"].handle = lambda message, now: []  # type: ignore[method-assign]
+    waiting = [fleet.send({"type": "Rebalance"}), fleet.send([report(), {"type": "Rebalance"}])]
+    fleet.quiesce()
+    store.failing = True
+    assert code(fleet.ask(report())) == "halted"
+    assert code(waiting[0].result(SECONDS)) == "halted"
+    assert [code(reply) for reply in waiting[1].result(SECONDS)] == ["halted", "halted"]
+
+
+def test_a_rebalance_that_is_on_its_way_when_the_house_is_closed_is_answered(open_house: OpenHouse) -> None:
+    fleet = open_house()
+    fleet._people["reallocator"].handle = lambda message, now: []  # type: ignore[method-assign]
+    waiting = fleet.send({"type": "Rebalance"})
+    fleet.quiesce()
+    fleet.close()
+    assert code(waiting.result(SECONDS)) == "halted"
+
+
+def test_the_same_agent_is_not_opened_twice_by_threads_that_ask_at_once(open_house: OpenHouse) -> None:
+    fleet = open_house()
+    replies: list[Any] = []
+    start = threading.Barrier(8)
+
+    def allocate() -> None:
+        start.wait(SECONDS)
+        replies.append(fleet.ask(AllocateBudget(agent="a", budget=Budget(tokens=10))))
+
+    threads = [threading.Thread(target=allocate) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(SECONDS)
+    assert sorted(next(iter(reply)) for reply in replies) == ["error"] * 7 + ["ok"]

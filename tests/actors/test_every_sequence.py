@@ -1,0 +1,216 @@
+"""Whatever is asked, in whatever order, by however many at once: the law holds through the live actors too."""
+
+import itertools
+import random
+import threading
+from collections import defaultdict
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import HealthCheck, given, settings
+
+from tallystick.actors.clock import ManualClock
+from tallystick.actors.fleet import Fleet
+from tallystick.events import catalog as e
+from tallystick.events import commands as c
+from tallystick.events.codec import decode_event, exchange_of
+from tallystick.events.ledger import check_conserved
+from tallystick.events.store_memory import MemoryStore
+from tests.actors.stores import SECONDS
+from tests.books import Books
+from tests.conftest import OpenHouse
+from tests.law import START
+from tests.simulation.driving import Outcome, live, timed
+from tests.strategies import Step, commands
+
+CHANCE = settings(
+    max_examples=20, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck), print_blob=False
+)
+SPLITS = (c.AllocateEqual, c.AllocateProportional, c.AllocateByPriority)
+MALFORMED = ("invalid_message", "invalid_amount")
+
+
+def recorded(outcome: Outcome) -> list[e.Event]:
+    return [decode_event(record.data, record.name) for record in outcome.records]
+
+
+@CHANCE
+@given(commands(40))
+def test_a_second_set_of_books_agrees_with_the_log_of_the_live_house(steps: list[Step]) -> None:
+    """The books refuse to grant or hold what is not there; `live` has proved conservation in full."""
+    outcome = live(timed(steps))
+    books = Books()
+    for event in recorded(outcome):
+        books.keep(event)
+    ledger = outcome.ledger
+    assert ledger.accounts.keys() == books.parent.keys()
+    assert ledger.holds.keys() == books.holds.keys()
+    assert ledger.spent == books.used
+    for name, account in ledger.accounts.items():
+        for d in range(3):
+            if account.allocated[d] is not None:
+                balances = (account.free[d], account.held[d], account.consumed(d))
+                assert balances == tuple(books.at(kind, name, d) for kind in ("free", "held", "spent"))
+
+
+@CHANCE
+@given(commands(40))
+def test_a_split_through_the_live_house_is_exact_or_refused_whole(steps: list[Step]) -> None:
+    messages = timed(steps)
+    outcome = live(messages)
+    granted: dict[str, list[e.BudgetAllocated]] = defaultdict(list)
+    for event in recorded(outcome):
+        if isinstance(event, e.BudgetAllocated):
+            granted[event.id].append(event)
+    for (_, command), reply in zip(messages, outcome.replies, strict=True):
+        if isinstance(command, SPLITS) and command.id is not None:
+            events = granted[command.id]
+            if "error" in reply:
+                assert events == []
+                continue
+            for d, units in enumerate(command.total.exact("total")):
+                shares = [event.amount.triple[d] for event in events]
+                assert shares == [None] * len(shares) if units is None else sum(s or 0 for s in shares) == units
+
+
+@settings(CHANCE, max_examples=12)
+@given(commands(30))
+def test_every_message_that_is_sent_again_gets_the_recorded_answer_and_changes_nothing(steps: list[Step]) -> None:
+    messages = [(at, command) for at, command in timed(steps) if not isinstance(command, c.LoadConfig)]
+    outcome = live([(at, one) for at, command in messages for one in (command, command)])
+    firsts, repeats = outcome.replies[::2], outcome.replies[1::2]
+    for (_, command), first, repeat in zip(messages, firsts, repeats, strict=True):
+        if not getattr(command, "query", False):
+            assert first == repeat
+    ids = [event.id for event in recorded(outcome)]
+    groups = [id for id, _ in itertools.groupby(ids) if id]
+    assert len(groups) == len(set(groups)), "what an id caused is in one place"
+
+
+@CHANCE
+@given(commands(30))
+def test_a_list_of_messages_is_answered_as_they_are_one_by_one(steps: list[Step]) -> None:
+    """All at one moment, without the question that waits for judgement."""
+    messages = [command for _, command in timed(steps) if not isinstance(command, c.Rebalance)]
+    alone = live([(START, message) for message in messages])
+    together = MemoryStore()
+    with Fleet.open(together, clock=ManualClock(START)) as fleet:
+        replies = fleet.ask(messages)
+        check_conserved(fleet._manager.ledger)
+    # Our own people's warnings come between the messages there, and after them here.
+    assert [list(reply) for reply in replies] == [list(reply) for reply in alone.replies]
+
+
+# --- many at once ----------------------------------------------------------------------------------------------------
+
+
+def at_once(count: int, work: Any) -> None:
+    """``work(n)`` in ``count`` threads that start together."""
+    start, failures = threading.Barrier(count), []
+
+    def run(number: int) -> None:
+        start.wait(SECONDS)
+        try:
+            work(number)
+        except BaseException as error:  # noqa: BLE001 - it is raised again in the test's own thread
+            failures.append(error)
+
+    threads = [threading.Thread(target=run, args=(number,)) for number in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(SECONDS)
+        assert not thread.is_alive()
+    assert not failures, failures
+
+
+@pytest.mark.parametrize("store", ["memory:", "sqlite"])
+def test_agents_that_reserve_at_the_same_moment_are_never_granted_more_than_there_is(
+    open_house: OpenHouse, tmp_path: Any, store: str
+) -> None:
+    fleet = open_house(f"sqlite:///{tmp_path}/fleet.db" if store == "sqlite" else store)
+    fleet.ask({"type": "AllocateBudget", "agent": "shared", "budget": {"tokens": 1_000}})
+    granted: list[int] = []
+    refused: list[dict[str, Any]] = []
+
+    def reserve(number: int) -> None:
+        dice = random.Random(number)  # noqa: S311
+        for _ in range(30):
+            tokens = dice.randrange(1, 30)
+            reply = fleet.ask({"type": "Reserve", "agent": "shared", "estimate": {"tokens": tokens}})
+            if "ok" in reply:
+                granted.append(tokens)
+            else:
+                assert reply["error"]["code"] == "budget_exhausted"
+                assert reply["error"]["available"]["tokens"] < tokens
+                refused.append(reply)
+
+    at_once(16, reserve)
+    assert refused, "there was less than was asked for"
+    assert sum(granted) <= 1_000
+    assert sum(granted) == fleet._manager.ledger.held[0] > 970
+    check_conserved(fleet._manager.ledger)
+
+
+def test_sub_agents_that_are_opened_at_the_same_moment_never_get_more_than_their_parent(open_house: OpenHouse) -> None:
+    fleet = open_house()
+    fleet.ask({"type": "AllocateBudget", "agent": "parent", "budget": {"tokens": 1_000}})
+    granted: list[str] = []
+
+    def allocate(number: int) -> None:
+        for n in range(10):
+            agent = f"child-{number}-{n}"
+            message = {"type": "AllocateBudget", "agent": agent, "budget": {"tokens": 17}, "parent": "parent"}
+            if "ok" in fleet.ask(message):
+                granted.append(agent)
+
+    at_once(10, allocate)
+    assert len(granted) == 1_000 // 17
+    assert fleet._manager.ledger.accounts["parent"].free[0] == 1_000 % 17
+    check_conserved(fleet._manager.ledger)
+
+
+def test_everything_at_once_from_many_threads_keeps_the_law_and_every_answer_is_the_one_in_the_log(
+    open_house: OpenHouse,
+) -> None:
+    store = MemoryStore()
+    fleet = open_house(store, total_budget={"tokens": 5_000}, emergency_reserve_percent=10)
+    answers: dict[str, Any] = {}
+
+    def work(number: int) -> None:
+        dice = random.Random(number)  # noqa: S311
+        holds = ["none"]
+        for n in range(60):
+            id, agent = f"{number}-{n}", f"agent-{dice.randrange(5)}"
+            tokens = {"tokens": dice.choice((0, 1, 20, 100, 400))}
+            message: dict[str, Any] = dice.choice(
+                (
+                    {"type": "AllocateBudget", "agent": agent, "budget": tokens},
+                    {"type": "AllocateFromPool", "agent": agent, "request": tokens},
+                    {"type": "BorrowFromPool", "agent": agent, "amount": tokens},
+                    {"type": "ReturnToPool", "agent": agent, "amount": tokens},
+                    {"type": "ReportUsage", "agent": agent, "usage": tokens},
+                    {"type": "Reserve", "agent": agent, "estimate": tokens},
+                    {"type": "Settle", "hold": dice.choice(holds), "usage": tokens},
+                    {"type": "CancelHold", "hold": dice.choice(holds)},
+                    {"type": "ReleaseBudget", "agent": agent},
+                    {"type": "Rebalance"},
+                )
+            )
+            if message["type"] == "Reserve":
+                holds.append(id)
+            answers[id] = fleet.ask({**message, "id": id}, timeout=SECONDS)
+
+    at_once(8, work)
+    fleet.quiesce()
+    assert fleet.halted is None
+    check_conserved(fleet._manager.ledger)
+    books, logged = Books(), {}
+    for record in store.read():
+        books.keep(decode_event(record.data, record.name))
+        if reply := bytes(exchange_of(record.data).reply):
+            logged[decode_event(record.data, record.name).id] = msgspec.json.decode(reply)
+    for id, answer in answers.items():
+        if "ok" in answer or answer["error"]["code"] not in MALFORMED:
+            assert logged[id] == answer

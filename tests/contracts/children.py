@@ -1,0 +1,68 @@
+"""Programs that tests run in processes of their own; they speak by lines on a pipe, and wait on their stdin."""
+
+import contextlib
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import IO
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+SECONDS = 30
+"""How long a test waits for a child before it gives up."""
+
+
+@contextlib.contextmanager
+def child(program: str, *arguments: str, before: Sequence[str] = ()) -> Iterator["subprocess.Popen[str]"]:
+    """A Python program in a process of its own, dead at the end of the block. ``before`` runs it (``strace`` …)."""
+    process = subprocess.Popen(
+        [*before, sys.executable, "-c", program, *arguments],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate(timeout=SECONDS)
+
+
+def line_of(process: "subprocess.Popen[str]") -> str:
+    """The child's next line (it ends, and the test fails, where the child died)."""
+    assert process.stdout is not None
+    line = process.stdout.readline()
+    assert line, f"the child ended with {process.wait(SECONDS)}"
+    return line.rstrip("\n")
+
+
+def let_go(process: "subprocess.Popen[str]") -> list[str]:
+    """Let a child go on that waits on its stdin, to its end; the rest of its lines."""
+    output, _ = process.communicate("\n", timeout=SECONDS)
+    assert process.returncode == 0, output
+    return output.splitlines()
+
+
+def run(program: str, *arguments: str, before: Sequence[str] = ()) -> list[str]:
+    """A child's lines, once it has ended well."""
+    with child(program, *arguments, before=before) as process:
+        return let_go(process)
+
+
+def as_ordinary_user() -> list[str]:
+    """What a command must begin with, so that file modes hold for it: the superuser may write anything."""
+    if os.geteuid() != 0:
+        return []
+    if shutil.which("setpriv") is None:
+        pytest.skip("file modes do not hold for the superuser, and setpriv is not there to give that up")
+    return ["setpriv", "--bounding-set=-dac_override,-dac_read_search,-fowner"]
+
+
+def stdin_of(process: "subprocess.Popen[str]") -> IO[str]:
+    assert process.stdin is not None
+    return process.stdin

@@ -1,0 +1,229 @@
+"""A snapshot is a cache: with it, without it and with a false one, a house takes up the same work."""
+
+import sqlite3
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+from hypothesis import HealthCheck, given, settings
+
+from tallystick.actors import manager as manager_module
+from tallystick.actors.opening import Opened, open_ledger, replay
+from tallystick.config.loader import from_mapping
+from tallystick.events import snapshot
+from tallystick.events.codec import GENESIS, decode_event
+from tallystick.events.ledger import Ledger, check_conserved
+from tallystick.events.standing import Standing, Standings
+from tallystick.events.store import Store, StoreError, open_store
+from tallystick.events.store_memory import MemoryStore
+from tests.conftest import OpenHouse
+from tests.law import START, dump
+from tests.simulation.driving import simulated, timed
+from tests.simulation.test_same_log import CONFIG, busy_day
+from tests.strategies import Step, commands
+
+CHANCE = settings(
+    max_examples=60, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck), print_blob=False
+)
+
+
+@pytest.fixture(autouse=True)
+def often() -> Iterator[None]:
+    """A snapshot every few events."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(manager_module, "SNAPSHOT_EVERY", 20)
+        yield
+
+
+def in_full(store: Store) -> Opened:
+    """The state by a replay that trusts no snapshot."""
+    ledger = Ledger()
+    return Opened(ledger, replay(ledger, GENESIS, store.read()))
+
+
+def agree(store: Store) -> None:
+    quick, full = open_ledger(store), in_full(store)
+    assert quick.digest == full.digest
+    assert dump(quick.ledger) == dump(full.ledger)
+    assert snapshot.dump(quick.ledger) == snapshot.dump(full.ledger)
+    check_conserved(quick.ledger)
+
+
+@CHANCE
+@given(commands(40))
+def test_a_restart_from_a_snapshot_is_a_full_replay_whatever_happened(steps: list[Step]) -> None:
+    store = MemoryStore()
+    outcome = simulated(timed(steps), store=store)
+    agree(store)
+    assert snapshot.dump(open_ledger(store).ledger) == outcome.state
+    for position, data in store.snapshots():
+        ledger = snapshot.load(data)
+        assert ledger is not None
+        assert ledger.position == position
+        assert snapshot.dump(ledger) == data
+
+
+def a_busy_store(folder: Path) -> Store:
+    store = open_store(f"sqlite:///{folder}/fleet.db", writer=True)
+    simulated(busy_day(1), from_mapping(CONFIG), store=store)
+    return store
+
+
+def test_a_snapshot_is_taken_every_so_many_events_and_its_hash_is_the_next_record(tmp_path: Path) -> None:
+    store = a_busy_store(tmp_path)
+    assert len(store.snapshots()) == 2
+    for position, data in store.snapshots():
+        record = store.record(position + 1)
+        assert record is not None
+        assert record.name == "snapshot-recorded.v1"
+        assert snapshot.fingerprint(data).encode() in record.data
+    agree(store)
+    assert open_ledger(store).ledger.position - store.snapshots()[0][0] < 40
+    store.close()
+
+
+def _flip(data: bytes) -> bytes:
+    """The same length, and one digit of a balance another."""
+    at = data.rindex(b"[1") if b"[1" in data else len(data) - 3
+    return data[: at + 1] + b"9" + data[at + 2 :]
+
+
+def _foreign(data: bytes) -> bytes:
+    state = msgspec.json.decode(data)
+    return msgspec.json.encode({**state, "format": snapshot.FORMAT + 1})
+
+
+FALSE: dict[str, Callable[[bytes], bytes]] = {
+    "a digit changed": _flip,
+    "cut off": lambda data: data[: len(data) // 2],
+    "empty": lambda data: b"",
+    "no JSON": lambda data: b"\x00\xff" + data,
+    "another format": _foreign,
+    "something else": lambda data: b'{"format":1}',
+}
+
+
+@pytest.mark.parametrize("false", FALSE)
+def test_a_false_snapshot_is_ignored(tmp_path: Path, false: str) -> None:
+    store = a_busy_store(tmp_path)
+    expected = snapshot.dump(in_full(store).ledger)
+    for place in (0, 1):
+        position, data = store.snapshots()[place]
+        with sqlite3.connect(tmp_path / "fleet.db") as connection:
+            changed = (FALSE[false](data), position)
+            connection.execute("UPDATE snapshots SET state=? WHERE originator_version=?", changed)
+        connection.close()
+        assert store.snapshots()[place][1] != data
+        assert snapshot.dump(open_ledger(store).ledger) == expected
+        agree(store)
+    store.close()
+
+
+def test_a_snapshot_of_a_foreign_format_is_ignored_even_where_the_log_vouches_for_it() -> None:
+    store = MemoryStore()
+    simulated(busy_day(2), from_mapping(CONFIG), store=store)
+    foreign = _foreign(store.snapshots()[0][1])
+    assert snapshot.is_foreign(foreign)
+    assert snapshot.load(foreign) is None
+
+
+def test_snapshots_can_all_be_deleted(tmp_path: Path) -> None:
+    store = a_busy_store(tmp_path)
+    before = snapshot.dump(open_ledger(store).ledger)
+    with sqlite3.connect(tmp_path / "fleet.db") as connection:
+        connection.execute("DELETE FROM snapshots")
+    connection.close()
+    assert store.snapshots() == []
+    assert snapshot.dump(open_ledger(store).ledger) == before
+    store.close()
+
+
+def test_a_snapshot_that_was_moved_to_another_position_is_ignored(tmp_path: Path) -> None:
+    store = a_busy_store(tmp_path)
+    before = snapshot.dump(in_full(store).ledger)
+    (newest, _), (older, _) = store.snapshots()
+    with sqlite3.connect(tmp_path / "fleet.db") as connection:
+        connection.execute("DELETE FROM snapshots WHERE originator_version=?", (newest,))
+        connection.execute("UPDATE snapshots SET originator_version=? WHERE originator_version=?", (newest, older))
+    connection.close()
+    assert snapshot.dump(open_ledger(store).ledger) == before
+    store.close()
+
+
+class DiesAfterSnapshot(MemoryStore):
+    """Whatever comes behind a snapshot, its own event first, is never written."""
+
+    dies, dead = True, False
+
+    def save_snapshot(self, position: int, data: bytes) -> None:
+        super().save_snapshot(position, data)
+        self.dead = self.dies
+
+    def append(self, records: object) -> None:
+        if self.dead:
+            raise StoreError("the lights went out")
+        super().append(records)  # type: ignore[arg-type]
+
+
+def test_a_crash_between_a_snapshot_and_its_event_is_harmless(open_house: OpenHouse) -> None:
+    store = DiesAfterSnapshot()
+    fleet = open_house(store)
+    report = {"type": "ReportUsage", "agent": "a", "usage": {"tokens": 1}}
+    answered = 0
+    while "ok" in fleet.ask(report):
+        answered += 1
+    assert len(store.snapshots()) == 1
+    assert "snapshot-recorded.v1" not in [record.name for record in store.read()]
+    agree(store)
+    assert open_ledger(store).ledger.spent[0] >= answered
+    store.dies = store.dead = False
+    again = open_house(store)
+    for _ in range(30):
+        assert "ok" in again.ask(report)
+    agree(store)
+
+
+def test_a_snapshot_that_cannot_be_kept_is_done_without(open_house: OpenHouse, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(position: int, data: bytes) -> None:
+        raise StoreError("no room")
+
+    store = MemoryStore()
+    monkeypatch.setattr(store, "save_snapshot", fail)
+    fleet = open_house(store)
+    for _ in range(50):
+        assert "ok" in fleet.ask({"type": "ReportUsage", "agent": "a", "usage": {"tokens": 1}})
+    assert fleet.halted is None
+    assert store.snapshots() == []
+    agree(store)
+
+
+# --- the figures that judgement uses ---------------------------------------------------------------------------------
+
+_BY_STATE = ("last_report_at", "reports")
+"""What the state cannot say exactly: it remembers the time of the last report, and not how many there were."""
+
+
+def seen(standing: Standing) -> dict[str, object]:
+    plain = {slot: getattr(standing, slot) for slot in Standing.__slots__ if slot not in _BY_STATE}
+    plain["parent"] = None if standing.parent is None else standing.parent.id
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in plain.items()}
+
+
+@CHANCE
+@given(commands(50))
+def test_standings_folded_from_the_log_are_those_of_the_accounts(steps: list[Step]) -> None:
+    outcome = simulated(timed(steps), until=START)
+    folded = Standings()
+    folded.fold(decode_event(record.data, record.name) for record in outcome.records)
+    stated = Standings(outcome.ledger)
+    assert folded.agents.keys() == stated.agents.keys()
+    for name, standing in folded.agents.items():
+        assert seen(standing) == seen(stated.agents[name])
+        account = outcome.ledger.accounts[name]
+        assert standing.allocated == account.allocated
+        for d in range(3):
+            if account.allocated[d] is not None:
+                assert standing.consumed[d] == account.consumed(d)
+                assert standing.held[d] == account.held[d]
+                assert standing.delegated[d] == account.delegated[d]
