@@ -3,18 +3,16 @@
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-import msgspec
-
 from tallystick.config.loader import to_mapping
 from tallystick.config.prices import PriceList, load_prices
 from tallystick.config.prices import to_mapping as prices_to_mapping
 from tallystick.config.settings import Config
 from tallystick.events import commands as c
 from tallystick.events import snapshot
+from tallystick.events.audit import Replay
 from tallystick.events.catalog import SnapshotRecorded
-from tallystick.events.codec import GENESIS, BrokenChain, decode_event, digest_of, unseal
+from tallystick.events.codec import GENESIS, decode_event, digest_of
 from tallystick.events.decide.operate import content_hash
-from tallystick.events.evolve import evolve
 from tallystick.events.ledger import Ledger
 from tallystick.events.store import Record, Store
 
@@ -46,18 +44,10 @@ def replay(ledger: Ledger, digest: bytes, records: Iterable[Record]) -> bytes:
     Raises:
         BrokenChain: a record is missing, moved or changed.
     """
-    for position, name, data in records:
-        if position != ledger.position + 1:
-            raise BrokenChain(ledger.position + 1, f"the next record in the store is at position {position}")
-        digest = unseal(data, digest, position)
-        try:
-            event = decode_event(data, name)
-        except (msgspec.MsgspecError, ValueError) as error:
-            raise BrokenChain(position, f"the record cannot be read: {error}") from error
-        if event.position != position:
-            raise BrokenChain(position, f"the record says that it is at position {event.position}")
-        evolve(ledger, event)
-    return digest
+    proof = Replay(ledger, digest)
+    for record in records:
+        proof.apply(proof.prove(record))
+    return proof.digest
 
 
 def to_put_in_force(ledger: Ledger, config: Config | None, prices: PriceList | None) -> Iterator[c.Command]:

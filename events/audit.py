@@ -49,13 +49,13 @@ class Anchor(NamedTuple):
 
 
 class Replay:
-    """A log applied record by record to an empty state, each proved to follow the one before it."""
+    """A log applied record by record to a state, each proved to follow the one before it."""
 
     __slots__ = ("_heads", "digest", "ledger")
 
-    def __init__(self) -> None:
-        self.ledger = Ledger()
-        self.digest = GENESIS
+    def __init__(self, ledger: Ledger | None = None, digest: bytes = GENESIS) -> None:
+        self.ledger = Ledger() if ledger is None else ledger
+        self.digest = digest
         self._heads: dict[object, bytes] = {}
 
     def prove(self, record: Record) -> Event:

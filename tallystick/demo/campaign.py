@@ -1,0 +1,129 @@
+"""Drives the agents through the house. Time is theirs: a clock that the campaign moves, at any pace or as fast as it can.
+
+The agents act at whole seconds of that clock. At each, every timer that is due fires first, then the messages of the
+agents whose moment has come go in together, and the house comes to rest: so the same workload gives the same log to
+the byte, at whatever speed it is watched.
+"""
+
+import datetime as dt
+import heapq
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from tallystick.actors.clock import ManualClock
+from tallystick.actors.fleet import Fleet
+from tallystick.demo.agent import Agent, Outcome, Phase
+from tallystick.events.accounts import Money, plus
+from tallystick.events.commands import MESSAGES_MAX
+
+STARTS_AT: Final = dt.datetime(2026, 1, 5, 9, tzinfo=dt.UTC)
+"""When a demonstration begins by its own clock: always the same, so that its log is."""
+BEAT_MS: Final = 1_000
+BY: Final = "orchestrator"
+"""Who sends the agents' messages."""
+LOOKS_SECONDS: Final = 0.05
+"""While it waits for the next moment, how often somebody may look."""
+
+
+class Campaign:
+    """All agents on their way. ``speed`` is seconds of theirs per second of ours; None is as fast as it goes.
+
+    ``look`` is called often, between messages; whoever sets ``stop`` ends the campaign at the next moment.
+    """
+
+    def __init__(
+        self,
+        fleet: Fleet,
+        clock: ManualClock,
+        agents: Sequence[Agent],
+        speed: float | None,
+        look: Callable[[], None],
+        stop: threading.Event,
+    ) -> None:
+        self.agents = agents
+        self.now_ms = 0
+        self.took: list[float] = []
+        """Seconds from handing messages in to their answers, for each envelope."""
+        self.messages = 0
+        self._fleet = fleet
+        self._clock = clock
+        self._speed = speed
+        self._look = look
+        self._stop = stop
+        self._agenda = [(agent.due_ms, i) for i, agent in enumerate(agents)]
+        heapq.heapify(self._agenda)
+        self._began = time.perf_counter()
+        self._ended: float | None = None
+
+    @property
+    def seconds(self) -> float:
+        """How long it has been running, or ran, by our clock."""
+        return (time.perf_counter() if self._ended is None else self._ended) - self._began
+
+    @property
+    def reported(self) -> Money:
+        """What all agents say they used."""
+        total: Money = (0, 0, 0)
+        for agent in self.agents:
+            total = plus(total, agent.reported)
+        return total
+
+    @property
+    def steps_done(self) -> int:
+        return sum(agent.done for agent in self.agents)
+
+    @property
+    def steps_settled(self) -> int:
+        """Steps that were run, and those that will not be, because their agent has left."""
+        return sum(agent.done if agent.outcome is Outcome.RUNNING else len(agent.run.steps) for agent in self.agents)
+
+    def count(self, outcome: Outcome) -> int:
+        return sum(agent.outcome is outcome for agent in self.agents)
+
+    def run(self) -> None:
+        """Until the last agent is gone, or somebody stops it."""
+        while self._agenda and not self._stop.is_set():
+            moment_ms = -(-self._agenda[0][0] // BEAT_MS) * BEAT_MS
+            if not self._wait_until(moment_ms):
+                break
+            self.now_ms = moment_ms
+            self._fleet.advance(STARTS_AT + dt.timedelta(milliseconds=moment_ms))
+            while due := self._due(moment_ms):
+                self._turn(due)
+                # What the specialists make of it comes before what the agents say next.
+                self._fleet.quiesce()
+            self._look()
+        self._ended = time.perf_counter()
+        self._look()
+
+    def _wait_until(self, moment_ms: int) -> bool:
+        """Let the time until then pass, if somebody is to see it pass; False where it was cut short."""
+        if self._speed is None:
+            return True
+        while (left := moment_ms / 1000 / self._speed - self.seconds) > 0:
+            if self._stop.wait(min(left, LOOKS_SECONDS)):
+                return False
+            self._look()
+        return True
+
+    def _due(self, moment_ms: int) -> list[int]:
+        """The agents who have something to say by now, at most as many as one envelope carries."""
+        due: list[int] = []
+        while self._agenda and self._agenda[0][0] <= moment_ms and len(due) < MESSAGES_MAX:
+            due.append(heapq.heappop(self._agenda)[1])
+        return due
+
+    def _turn(self, due: Sequence[int]) -> None:
+        """One message from each, one answer to each."""
+        messages = [self.agents[i].message() for i in due]
+        began = time.perf_counter()
+        replies = self._fleet.ask(messages, by=BY)
+        self.took.append(time.perf_counter() - began)
+        self.messages += len(messages)
+        for i, reply in zip(due, replies, strict=True):
+            agent = self.agents[i]
+            agent.hear(reply, self.now_ms)
+            if agent.phase is not Phase.GONE:
+                heapq.heappush(self._agenda, (agent.due_ms, i))

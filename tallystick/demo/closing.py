@@ -1,0 +1,149 @@
+"""The summary for people."""
+
+from collections.abc import Sequence
+from typing import Final
+
+from rich.console import Console
+from rich.rule import Rule
+from rich.table import Table
+from rich.text import Text
+
+from tallystick.demo.agent import Agent, Outcome
+from tallystick.demo.news import compact, short
+from tallystick.demo.screen import percentile
+from tallystick.demo.summary import LEVELS_REACHED, Summary, consumed_of_spendable
+from tallystick.events.accounts import Money, plus
+from tallystick.events.amounts import COST, TOKENS, cents, dollars
+
+SHOWN: Final = 8
+"""Of those for whom the budget was too small, so many have a line of their own."""
+_UTILIZATION, _FAIRNESS = 0.85, 0.90
+
+
+def tell(console: Console, summary: Summary, try_next: Sequence[str]) -> None:
+    """Print the summary."""
+    workload = summary.workload
+    console.print(f"{workload.title}, {workload.steps:,} steps", style="bold")
+    console.print(workload.note, style="dim")
+    if summary.interrupted:
+        console.print(f"Ended early: {summary.count(Outcome.RUNNING)} agents had not finished.", style="yellow")
+    _tell_left_out(console, summary)
+    _tell_figures(console, summary)
+    _tell_proof(console, summary)
+    console.print(Rule("try next", align="left", style="grey37"))
+    for command in try_next:
+        console.print(Text("  " + command, style="bold cyan"), soft_wrap=True)
+
+
+def _tell_left_out(console: Console, summary: Summary) -> None:
+    left_out = summary.left_out
+    console.print(Rule("for whom it was too small", align="left", style="grey37"))
+    finished = f"{summary.count(Outcome.FINISHED)} of {len(summary.agents)} runs finished"
+    if not left_out:
+        console.print(f"  {finished}; the budget was too small for nobody.")
+        return
+    lacked: Money = (0, 0, 0)
+    for agent in left_out:
+        lacked = plus(lacked, agent.lacked)
+    console.print(f"  {finished}; {len(left_out)} did not: they lacked {_needed(lacked)}.")
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim", show_edge=False)
+    table.add_column("  agent", no_wrap=True, overflow="ellipsis", max_width=28)
+    table.add_column("priority", no_wrap=True, min_width=8)
+    for name in ("  steps run", "tokens short", "$ short"):
+        table.add_column(name, justify="right", no_wrap=True, min_width=len(name))
+    for agent in left_out[:SHOWN]:
+        tokens, _, cost = agent.lacked
+        table.add_row(f"  {agent.run.id}", agent.run.priority, _fate(agent), compact(tokens), cents(cost))
+    console.print(table)
+    if len(left_out) > SHOWN:
+        console.print(f"  … and {len(left_out) - SHOWN} more", style="dim")
+
+
+def _fate(agent: Agent) -> str:
+    if agent.outcome is Outcome.REFUSED:
+        return "no budget"
+    return f"{agent.done} of {len(agent.run.steps)}"
+
+
+def _needed(units: Money) -> str:
+    return short((units[TOKENS], None, units[COST]))
+
+
+def _tell_figures(console: Console, summary: Summary) -> None:
+    """What was done about it, one line each."""
+    tally, took = summary.tally, summary.took
+    console.print(Rule("what the house did", align="left", style="grey37"))
+    throttled, stopped = (
+        sum(getattr(agent, name) for agent in summary.agents) // 60_000 for name in ("throttled_ms", "stopped_ms")
+    )
+    reached = ", ".join(f"{level} {tally.reached(level)}" for level in LEVELS_REACHED)
+    lines = [
+        ("levels reached", f"{reached}; {len(tally.warned_early)} warned early"),
+        ("waiting", f"{throttled} minutes throttled, {stopped} minutes stopped, of all agents"),
+        ("reclaimed", f"{_needed(tally.reclaimed)} from idle agents ({tally.reclaims} times)"),
+        ("given back", f"{_needed(tally.given_back)} when stopped"),
+        ("unused", f"{_needed(tally.unused)} went back when agents left"),
+        ("topped up", f"{_needed(tally.topped_up)} by forecast ({tally.top_ups} times)"),
+        ("borrowed", f"{_needed(tally.borrowed)} on request ({tally.borrows} times)"),
+        ("overruns", f"{_needed(tally.covered)} covered by pool and reserve ({tally.covers} times)"),
+        ("reserve", f"{_needed(tally.from_reserve)} taken; overdraft {_needed(tally.into_debt)}"),
+        ("fleet", " → ".join(("at ease", *tally.responses)).replace("_", " ")),
+        *_qualities(summary),
+        (
+            "stored",
+            f"{tally.events:,} events in {summary.seconds:.1f} s: {tally.events / max(summary.seconds, 0.001):,.0f} a second",
+        ),
+        (
+            "answered",
+            f"in {percentile(took, 0.5) * 1000:.1f} ms at the median, {percentile(took, 0.99) * 1000:.1f} ms at p99",
+        ),
+    ]
+    table = Table.grid(padding=(0, 2, 0, 0))
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column()
+    for name, told in lines:
+        table.add_row(f"  {name}", told)
+    console.print(table)
+
+
+def _qualities(summary: Summary) -> list[tuple[str, str]]:
+    quality = summary.quality
+    if quality is None:
+        return []
+    of_spendable = consumed_of_spendable(summary)
+    named = [(name, word) for name, word in (("tokens", "tokens"), ("cost_usd", "cost")) if name in of_spendable]
+
+    def both(measure: object) -> str:
+        values = [(word, getattr(measure, name)) for name, word in named]
+        return ", ".join(f"{word} {value:.2f}" for word, value in values if value is not None)
+
+    used = ", ".join(f"{word} {of_spendable[name]:.2f}" for name, word in named)
+    return [
+        ("utilization", f"{both(quality.utilization)} of what was allocated (aim {_UTILIZATION:.2f})"),
+        ("fairness", f"{both(quality.fairness)} (aim {_FAIRNESS:.2f})"),
+        ("Jain's index", both(quality.jain)),
+        ("used", f"{used} of total less reserve"),
+    ]
+
+
+def _tell_proof(console: Console, summary: Summary) -> None:
+    proof = summary.proof
+    console.print(Rule("every token and nano-dollar", align="left", style="grey37"))
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim", show_edge=False)
+    table.add_column("")
+    for name in ("tokens", "dollars"):
+        table.add_column(name, justify="right", no_wrap=True)
+    rows = [("agents reported", proof.reported), ("the log, read again", proof.recorded), ("the ledger", proof.ledger)]
+    if any(proof.priced):
+        rows.insert(1, ("priced by the house", proof.priced))
+    for name, units in rows:
+        table.add_row(f"  {name}", f"{units[TOKENS]:,}", dollars(units[COST]))
+    console.print(table)
+    if proof.problem is not None:
+        console.print(Text(f"  NOT accounted for: {proof.problem}", style="bold red"), soft_wrap=True)
+        return
+    console.print(Text("  All accounted for.", style="bold green"))
+    console.print(f"  {proof.position:,} events were replayed from the first, each proved to follow the last.")
+    console.print("  In every account, what was granted is free, held, handed on or spent.")
+    console.print(f"  digest {proof.digest}", soft_wrap=True)
+    console.print(f"  kept in {summary.store}", soft_wrap=True)

@@ -1,0 +1,184 @@
+"""Who watches a campaign: a live screen for a person, a line now and then for a file, nobody for a machine."""
+
+import time
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any, Final, Protocol, Self
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.rule import Rule
+from rich.table import Table
+from rich.text import Text
+
+from tallystick.demo import panels
+from tallystick.demo.agent import Outcome
+from tallystick.demo.campaign import STARTS_AT, Campaign
+from tallystick.demo.tally import Tally
+
+FRAME_SECONDS: Final = 0.1
+LINE_SECONDS: Final = 2.0
+LATEST: Final = 300
+"""Of how many answers the p99 on the screen is."""
+SIDE_BY_SIDE: Final = 132
+"""From this width on, the events stand beside the agents."""
+NARROWEST: Final = 60
+
+Ask = Callable[[dict[str, Any]], Any]
+
+
+def percentile(values: "list[float]", part: float) -> float:
+    """The value that ``part`` of them do not exceed; 0 of none."""
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, int(part * len(ordered)))] if ordered else 0.0
+
+
+class Watcher(Protocol):
+    """Somebody who looks at the campaign between two messages, and is told when it begins and ends."""
+
+    def __enter__(self) -> Self: ...
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None: ...
+    def look(self, campaign: Campaign, ask: Ask) -> None: ...
+
+
+class Nobody:
+    """For machines."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None: ...
+
+    def look(self, campaign: Campaign, ask: Ask) -> None: ...
+
+
+class Lines(Nobody):
+    """For a file or a pipe: how far it is, every two seconds."""
+
+    def __init__(self, console: Console, steps: int) -> None:
+        self._console = console
+        self._steps = steps
+        self._next = time.monotonic() + LINE_SECONDS
+
+    def look(self, campaign: Campaign, ask: Ask) -> None:
+        if time.monotonic() < self._next:
+            return
+        self._next = time.monotonic() + LINE_SECONDS
+        status = ask({"type": "GetGlobalStatus", "limit": 0})["ok"]
+        settled, runs = campaign.steps_settled, len(campaign.agents)
+        gone = runs - campaign.count(Outcome.RUNNING)
+        self._console.print(
+            f"{settled * 100 // max(1, self._steps):>3} %  steps {settled:,} of {self._steps:,}  runs {gone} of {runs}"
+            f"  pressure {status['pressure']:.2f}  response {status['response']}",
+            soft_wrap=True,
+        )
+
+
+class Screen:
+    """For a person: drawn ten times a second, as large as the terminal is."""
+
+    def __init__(self, console: Console, tally: Tally, title: str, speed: float | None) -> None:
+        self._console = console
+        self._tally = tally
+        self._title = title
+        self._pace = "as fast as it goes" if speed is None else f"{speed:.3g}× time"
+        self._live = Live(console=console, screen=True, auto_refresh=False, transient=True)
+        self._next = 0.0
+
+    def __enter__(self) -> Self:
+        self._live.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._live.__exit__(kind, error, traceback)
+
+    def look(self, campaign: Campaign, ask: Ask) -> None:
+        now = time.monotonic()
+        if now < self._next:
+            return
+        self._next = now + FRAME_SECONDS
+        self._tally.catch_up()
+        status = ask({"type": "GetGlobalStatus", "limit": 0})["ok"]
+        self._live.update(self.drawn(campaign, status), refresh=True)
+
+    def drawn(self, campaign: Campaign, status: dict[str, Any]) -> RenderableType:
+        """The whole screen, as many lines as the terminal has."""
+        width, height = max(NARROWEST, self._console.width), self._console.height
+        top = self._top(campaign, status, width)
+        bottom = self._bottom(campaign, width)
+        left = height - len(top) - len(bottom)
+        return Group(*top, *self._middle(campaign, left, width), *bottom)
+
+    def _top(self, campaign: Campaign, status: dict[str, Any], width: int) -> list[RenderableType]:
+        clock = (STARTS_AT.hour * 3600 + STARTS_AT.minute * 60) + campaign.now_ms // 1000
+        right = f"{clock // 3600:02}:{clock // 60 % 60:02}:{clock % 60:02} · {self._pace}"
+        head = Text("tallystick ", style="bold green").append("demo · ", style="bold")
+        head.append(self._title)
+        head.truncate(width - len(right) - 2, overflow="ellipsis", pad=True)
+        head.append("  " + right, style="dim")
+        balances = panels.balances(status, self._tally.standings.agents.values())
+        lines: list[RenderableType] = [head]
+        lines += [panels.balance_line(balance, width) for balance in balances]
+        if balances:
+            lines.append(panels.legend_line(max(balances, key=lambda balance: balance.used / max(1, balance.total))))
+        lines.append(self._state(campaign, status))
+        return lines
+
+    def _state(self, campaign: Campaign, status: dict[str, Any]) -> Text:
+        response = status["response"]
+        line = Text("fleet  ", style="bold").append(f"pressure {status['pressure']:.2f} → ", style="default")
+        calm = "at ease" if response == "none" else response.replace("_", " ")
+        line.append(calm, style=panels.ACTION_STYLES[response])
+        counts = (
+            (len(self._tally.standings.agents), "at work", "default"),
+            (campaign.count(Outcome.FINISHED), "finished", "green"),
+            (campaign.count(Outcome.STOPPED) + campaign.count(Outcome.REFUSED), "given up", "red"),
+        )
+        for count, what, style in counts:
+            line.append("  ·  ", style="dim").append(f"{count} {what}", style=style if count else "default")
+        return line
+
+    def _middle(self, campaign: Campaign, height: int, width: int) -> list[RenderableType]:
+        """The agents and the events, stacked or side by side, filling ``height`` lines exactly."""
+        standings = self._tally.standings.agents
+        agents = [(agent, standings[agent.run.id]) for agent in campaign.agents if agent.run.id in standings]
+        beside = width >= SIDE_BY_SIDE
+        rows = height - 2 if beside else max(3, min((height - 3) * 11 // 20, height - 8))
+        shown = min(rows, len(agents))
+        news_rows = height - 1 if beside else height - 3 - rows
+        half = width // 2 - 1 if beside else width
+        table = panels.agents_table(agents, rows, half)
+        upper: list[RenderableType] = [Rule(f"agents, {shown} of {len(agents)}", align="left", style="grey37"), table]
+        news = panels.news_lines(list(self._tally.news), news_rows, width - half - 2 if beside else width)
+        if not beside:
+            upper += [Text()] * (rows - shown)
+        lower: list[RenderableType] = [
+            Rule("what happens", align="left", style="grey37"),
+            *news,
+            *[Text()] * (news_rows - len(news)),
+        ]
+        if not beside:
+            return [*upper, *lower]
+        both = Table.grid(padding=(0, 1))
+        both.add_column(width=half)
+        both.add_column(width=width - half - 1)
+        both.add_row(Group(*upper), Group(*lower))
+        return [both]
+
+    def _bottom(self, campaign: Campaign, width: int) -> list[RenderableType]:
+        steps, settled = sum(len(agent.run.steps) for agent in campaign.agents), campaign.steps_settled
+        runs = len(campaign.agents)
+        gone = runs - campaign.count(Outcome.RUNNING)
+        text = f"{settled:,} of {steps:,} steps · {gone} of {runs} runs"
+        rate = self._tally.events / max(campaign.seconds, 0.001)
+        p99 = percentile(campaign.took[-LATEST:], 0.99) * 1000
+        told = Text(f"{self._tally.events:,} events stored, {rate:,.0f} a second · p99 of the answers {p99:.1f} ms")
+        told.append(" · Ctrl-C ends it", style="dim")
+        told.truncate(width, overflow="ellipsis")
+        return [panels.progress_line(settled, steps, text, width), told]

@@ -1,0 +1,169 @@
+"""What came of it: for whom the budget was too small, what the house did about it, and whether all of it adds up."""
+
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from typing import Any, Final
+
+import msgspec
+
+from tallystick.config.settings import Config
+from tallystick.demo.agent import Agent, Outcome
+from tallystick.demo.campaign import Campaign
+from tallystick.demo.proof import Proof, prove
+from tallystick.demo.screen import percentile
+from tallystick.demo.tally import Tally
+from tallystick.demo.workload import Workload
+from tallystick.events.accounts import Money
+from tallystick.events.amounts import DIMENSIONS, EDGE_NAMES, Triple, edge, seconds
+from tallystick.events.store import Store
+from tallystick.projections.fleet_view import FleetRow
+from tallystick.projections.projector import status_at
+from tallystick.projections.quality import Quality, quality
+from tallystick.projections.status import Status
+
+LEVELS_REACHED: Final = ("yellow", "orange", "red", "black")
+
+
+class Summary(msgspec.Struct, frozen=True):
+    """All that is told at the end. ``status`` is the house's own `GetGlobalStatus`, asked last."""
+
+    workload: Workload
+    config: Config
+    agents: Sequence[Agent]
+    tally: Tally
+    status: Mapping[str, Any]
+    interrupted: bool
+    messages: int
+    seconds: float
+    took: list[float]
+    proof: Proof
+    quality: Quality | None
+    """None where the log cannot be trusted."""
+    store: str
+
+    @property
+    def left_out(self) -> list[Agent]:
+        """Those for whom the budget was too small, the one that lacked most first."""
+        without = [agent for agent in self.agents if agent.outcome in (Outcome.STOPPED, Outcome.REFUSED)]
+        return sorted(without, key=lambda agent: (-agent.lacked[0], agent.run.id))
+
+    @property
+    def spendable(self) -> Triple:
+        """``total - reserve``, as configured."""
+        total = self.config.total_budget.amounts
+        part = 1 - Decimal(self.config.emergency_reserve_percent) / 100
+        tokens, time_ms, cost = (None if total[d] is None else int((total[d] or 0) * part) for d in DIMENSIONS)
+        return (tokens, time_ms, cost)
+
+    def count(self, outcome: Outcome) -> int:
+        return sum(agent.outcome is outcome for agent in self.agents)
+
+
+def summarize(
+    workload: Workload, config: Config, campaign: Campaign, tally: Tally, status: Mapping[str, Any], store: Store
+) -> Summary:
+    """Read the store again, prove it, and put everything together."""
+    proof = prove(store, campaign.reported)
+    return Summary(
+        workload=workload,
+        config=config,
+        agents=campaign.agents,
+        tally=tally,
+        status=status,
+        interrupted=campaign.count(Outcome.RUNNING) > 0,
+        messages=campaign.messages,
+        seconds=campaign.seconds,
+        took=campaign.took,
+        proof=proof,
+        quality=_spread(store, workload, config) if proof.problem is None else None,
+        store=store.url,
+    )
+
+
+def _spread(store: Store, workload: Workload, config: Config) -> Quality | None:
+    """The quality of the spread over all accounts, each closed one as it stood before its release."""
+    last = store.last()
+    if last is None:
+        return None
+    views = Status(status_at(store, last.position))
+    rows = [row for run in workload.runs if (row := views.agent(run.id)) is not None]
+    weights = {priority: config.allocation_weights.of(priority) for priority in ("critical", "high", "normal", "low")}
+    # The fleet's own row has the closed accounts in its sums; here each of them is a row itself.
+    return quality(FleetRow(), rows, weights)
+
+
+def for_machines(summary: Summary, try_next: Sequence[str]) -> dict[str, Any]:
+    """The summary as one JSON document, in the names and units of every other edge."""
+    tally, proof = summary.tally, summary.proof
+    return {
+        "workload": {
+            "title": summary.workload.title,
+            "note": summary.workload.note,
+            "runs": len(summary.agents),
+            "steps": summary.workload.steps,
+            "needs": edge(summary.workload.needs),
+        },
+        "interrupted": summary.interrupted,
+        "runs": {outcome.value.replace(" ", "_"): summary.count(outcome) for outcome in Outcome},
+        "steps_done": sum(agent.done for agent in summary.agents),
+        "too_small_for": [_left_out(agent) for agent in summary.left_out],
+        "levels_reached": {level: tally.reached(level) for level in LEVELS_REACHED},
+        "warned_early": len(tally.warned_early),
+        "throttled_seconds": seconds(sum(agent.throttled_ms for agent in summary.agents)),
+        "stopped_seconds": seconds(sum(agent.stopped_ms for agent in summary.agents)),
+        "responses": tally.responses,
+        "refused": dict(tally.refused),
+        "reclaimed_from_idle": _times(tally.reclaims, tally.reclaimed),
+        "topped_up_on_demand": _times(tally.top_ups, tally.topped_up),
+        "borrowed": _times(tally.borrows, tally.borrowed),
+        "given_back_when_stopped": edge(tally.given_back),
+        "restored_after_stop": edge(tally.restored),
+        "unused_at_release": edge(tally.unused),
+        "overruns_covered": _times(tally.covers, tally.covered),
+        "taken_from_reserve": edge(tally.from_reserve),
+        "taken_as_overdraft": edge(tally.into_debt),
+        "fleet": {name: summary.status[name] for name in _FLEET},
+        "quality": None if summary.quality is None else msgspec.to_builtins(summary.quality),
+        "consumed_of_spendable": consumed_of_spendable(summary),
+        "messages": summary.messages,
+        "events": tally.events,
+        "seconds": round(summary.seconds, 3),
+        "events_per_second": round(tally.events / max(summary.seconds, 0.001), 1),
+        "reply_ms": {
+            name: round(percentile(summary.took, part) * 1000, 3) for name, part in (("p50", 0.5), ("p99", 0.99))
+        },
+        "proof": {
+            "accounted_for": proof.problem is None,
+            "problem": proof.problem,
+            **{name: edge(getattr(proof, name)) for name in ("reported", "priced", "recorded", "ledger")},
+            "position": proof.position,
+            "digest": proof.digest,
+        },
+        "store": summary.store,
+        "try_next": list(try_next),
+    }
+
+
+_FLEET: Final = ("total", "total_consumed", "pool_available", "reserve", "overdraft", "pressure", "response")
+
+
+def consumed_of_spendable(summary: Summary) -> dict[str, float]:
+    """What was used of ``total - reserve``, by limited dimension, to 6 places."""
+    used, spendable = summary.proof.ledger, summary.spendable
+    return {EDGE_NAMES[d]: round(used[d] / whole, 6) for d in DIMENSIONS if (whole := spendable[d])}
+
+
+def _times(times: int, amounts: Money) -> dict[str, Any]:
+    return {"times": times, **edge(amounts)}
+
+
+def _left_out(agent: Agent) -> dict[str, Any]:
+    return {
+        "agent": agent.run.id,
+        "product": agent.run.product,
+        "priority": agent.run.priority,
+        "outcome": agent.outcome.value,
+        "steps_done": agent.done,
+        "steps": len(agent.run.steps),
+        "lacked": edge(agent.lacked),
+    }
