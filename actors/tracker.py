@@ -128,13 +128,20 @@ class Tracker:
     def _exhaustion(self, event: Any) -> Post | None:
         """A word to the enforcer where an agent's budget will not last, said once until it has more."""
         standing = self._standings.agents.get(event.agent)
-        if standing is None or standing.warned or event.at < standing.look_again_at:
+        if standing is None or event.at < standing.look_again_at:
             return None
         standing.look_again_at = event.at + _A_SECOND
         seconds = forecasting.exhausted_in_seconds(standing, event.at)
-        if seconds is None or seconds >= self._config.enforcement.warn_before_exhaustion_seconds:
+        if seconds is None:
             return None
-        standing.warned = True
+        limit = float(self._config.enforcement.warn_before_exhaustion_seconds)
+        if seconds >= limit:
+            # A top-up that lasts hardly longer than the warning is no reason for another one.
+            standing.alerted = standing.alerted and seconds < 2 * limit
+            return None
+        if standing.alerted:
+            return None
+        standing.alerted = True
         return Post(ENFORCER, ExhaustionNear(standing.id, int(seconds), forecasting.METHOD, event.position))
 
     def _expire(self, now: dt.datetime) -> list[Post]:
@@ -165,7 +172,8 @@ class Tracker:
         rate = forecasting.rates(standing)
         if rate is None or standing.stopped is not None:
             return None
-        horizon = float(self._config.enforcement.warn_before_exhaustion_seconds)
+        # Far enough that a topped-up agent is not near exhaustion again at once.
+        horizon = 2 * float(self._config.enforcement.warn_before_exhaustion_seconds)
         need = lacking(_remaining(standing), rate, horizon, standing.allocated)
         if not any(need):
             return None

@@ -182,10 +182,10 @@ def unseal(record: bytes, before: bytes, position: int) -> bytes:
     Raises:
         BrokenChain: the record does not end in a digest, or its digest is not that of its content and predecessor.
     """
-    if record[-_TAIL:-66] != _DIGEST_KEY:
-        raise BrokenChain(position, "the record does not end in a digest")
     digest = hashlib.sha256(before + record[:-_TAIL])
-    if record[-66:-2] != digest.hexdigest().encode():
+    if not record.endswith(b'%b%b"}' % (_DIGEST_KEY, digest.hexdigest().encode())):
+        if record[-_TAIL:-66] != _DIGEST_KEY:
+            raise BrokenChain(position, "the record does not end in a digest")
         raise BrokenChain(position, "the digest does not match the record and the one before it")
     return digest.digest()
 

@@ -299,6 +299,8 @@ class ApplyMoves(Command):
 
     group: ClassVar[str] = "internal"
     moves: list[Move]
+    asked: bool = False
+    """Somebody asked for it (`Rebalance`) and waits for the answer."""
 
 
 class WarnAgent(Command):

@@ -21,6 +21,7 @@ class Standing:
     __slots__ = (
         "activity_at",
         "agent_type",
+        "alerted",
         "allocated",
         "borrowed",
         "closed",
@@ -72,6 +73,8 @@ class Standing:
         self.throttle: str | None = None
         """The rate that an operator set, as a decimal."""
         self.stopped: str | None = None
+        self.alerted = False
+        """The tracker has seen its exhaustion coming, and not seen it recede since."""
         self.look_again_at = at
         """Before this moment nobody asks again how long its budget will last."""
         self.reports = 0
@@ -113,6 +116,7 @@ class Standing:
         standing.drawn = account.drawn
         standing.reports = 0 if account.last_report_at is None else 2
         standing.reclaimed, standing.warned = account.reclaimed, account.warned
+        standing.alerted = account.warned
         standing.borrowed, standing.level, standing.stopped = account.borrowed, account.level, account.stopped
         standing.throttle = None if account.throttle is None else str(account.throttle)
         standing.agent_type, standing.product = account.agent_type, account.product

@@ -207,7 +207,8 @@ class LogRecorder(SQLiteApplicationRecorder):
                 f" AND originator_version>? {condition} ORDER BY originator_version LIMIT ?",
                 parameters,
             )
-            return [Record(*row) for row in cursor.fetchall()]
+            cursor.sqlite_cursor.row_factory = None
+            return list(map(Record._make, cursor.fetchall()))
 
     def last_record(self) -> Record | None:
         with self.datastore.transaction(commit=False) as cursor:

@@ -12,6 +12,9 @@ from tallystick.events.accounts import POOL, Money
 from tallystick.events.amounts import DIMENSIONS, Amounts, Triple, split_exactly
 from tallystick.events.commands import Move, Strategy
 
+_WORTH = 0.01
+"""A grant below this share of what an agent lacks changes nothing for it."""
+
 
 class Idle(msgspec.Struct, frozen=True):
     """An agent that has used nothing and held nothing for a while. ``source`` is its parent (or the pool)."""
@@ -107,7 +110,9 @@ def _granted(group: Sequence[Hungry], needs: dict[str, Money], fleet: Fleet) -> 
             given[agent.agent][d] = share
     moves = []
     for agent in sorted(group, key=lambda agent: not agent.critical):
-        if any(given[agent.agent]):
+        if any(
+            share >= need * _WORTH for share, need in zip(given[agent.agent], needs[agent.agent], strict=True) if need
+        ):
             reason = f"{agent.percentage:.0%} used and the forecast exceeds the allocation"
             strategy: Strategy = "priority" if agent.critical else "demand"
             moves.append(Move(agent.source, agent.agent, _amounts(given[agent.agent]), reason, strategy))

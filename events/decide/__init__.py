@@ -48,9 +48,14 @@ def decide(ledger: Ledger, command: c.Command, now: dt.datetime, id: str, by: st
         answer = Refusal("invalid_amount", str(error), {"field": error.field})
     if type(answer) is Refusal:
         assert len(turn.events) == turn.own, f"{type(command).__name__} recorded something and then refused"
-        if answer.code not in MALFORMED and not command.query:
+        if answer.code not in MALFORMED and not command.query and not _is_mere_proposal(command):
             _record_refusal(turn, command, answer)
     return Decided(turn.events, turn.own, answer)
+
+
+def _is_mere_proposal(command: c.Command) -> bool:
+    """Our own people's proposals may come too late; nobody asked for them, and nobody was refused anything."""
+    return command.group == "internal" and not (isinstance(command, c.ApplyMoves) and command.asked)
 
 
 def _let_due_happen(turn: Turn) -> None:

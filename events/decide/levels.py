@@ -22,7 +22,7 @@ NORMAL_SPEED = Decimal(1)
 NO_SPEED = Decimal(0)
 WAIT_MAX_MS = 60_000
 _MILLISECOND = dt.timedelta(milliseconds=1)
-
+_OWN = ("tokens", "time", "dollars")
 
 # --- an account's own level ------------------------------------------------------------------------------------------
 
@@ -62,7 +62,7 @@ def relevel(turn: Turn, account: Account, own_usage: bool = False) -> None:
         )
     )
     if level == BLACK:
-        alert(turn, "budget_exhausted", f"{account.id} has used up its {EDGE_NAMES[d]}", account.id)
+        alert(turn, "budget_exhausted", f"{account.id} has used up its {_OWN[d]}", account.id)
         if own_usage:
             _give_back_unused(turn, account)
     elif before == BLACK and any(account.given_back):

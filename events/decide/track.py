@@ -60,7 +60,9 @@ def report_usage(turn: Turn, command: c.ReportUsage) -> Enforcement:
     answer = _use(turn, account, event, UNPRICED_MODEL if priced.unpriced else LATE_REPORT if late else UNDER_ESTIMATE)
     if priced.unpriced:
         answer.unpriced = True
-        charged = "not charged: the price list is empty" if priced.priced_as is None else f"charged as {priced.priced_as}"
+        charged = (
+            "not charged: the price list is empty" if priced.priced_as is None else f"charged as {priced.priced_as}"
+        )
         alert(turn, "unpriced_model", f"no price is known for {command.model}; {charged}", agent)
     return answer
 

@@ -1,0 +1,37 @@
+"""What the explanations and decisions name is there: files, folders, classes and functions."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.docs.pages import HOUSE, PAGES
+
+ROOMS = ("actors", "benchmarks", "config", "events", "projections", "tallystick", "tests")
+SPEAKING_OF_CODE = [page for page in PAGES if page.parent.name in ("explanation", "decisions")]
+
+
+def defined() -> set[str]:
+    """Every class and function of the house."""
+    found = set()
+    for room in ROOMS:
+        for path in (HOUSE / room).rglob("*.py"):
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+                if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+                    found.add(node.name)
+    return found
+
+
+DEFINED = defined()
+
+
+@pytest.mark.parametrize("page", SPEAKING_OF_CODE, ids=lambda page: page.stem)
+def test_every_file_and_class_that_a_page_names_is_there(page: Path) -> None:
+    text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+    named = re.findall(r"`([^`\n]+)`", text)
+    for name in named:
+        if re.fullmatch(r"(?:%s)/[\w/]*(?:\.\w+)?" % "|".join(ROOMS), name) and name != "benchmarks/results.json":
+            assert (HOUSE / name).exists(), name
+        elif re.fullmatch(r"(?:[A-Z][a-z]+){1,5}", name):
+            assert name in DEFINED, name

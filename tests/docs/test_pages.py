@@ -1,0 +1,76 @@
+"""Everything that the README and the documentation show is run, and prints what they say it prints."""
+
+import re
+import shutil
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from tests.docs.pages import BY_HAND, HOUSE, PAGES, Block, as_said, blocks, run_console, run_python, typed
+
+LANGUAGES = {"python", "output", "console", "text", "json", "yaml"}
+"""Of these, ``text``, ``json`` and ``yaml`` are only looked at."""
+
+
+def name(page: Path) -> str:
+    return page.relative_to(HOUSE).as_posix()
+
+
+RUNNING = [page for page in PAGES if any(block.language in ("python", "console") for block in blocks(page))]
+
+
+@pytest.mark.parametrize("page", RUNNING, ids=name)
+def test_a_page_does_what_it_says(page: Path, tmp_path: Path) -> None:
+    if "sqlite3 " in page.read_text(encoding="utf-8") and shutil.which("sqlite3") is None:
+        pytest.skip("the sqlite3 shell is not installed")
+    found = blocks(page)
+    for block, after in pairwise([*found, Block("", "", 0)]):
+        if block.language == "python":
+            printed = run_python(block.text, tmp_path)
+            said = after.text if after.language == "output" else ""
+            assert as_said(said, printed), f"{name(page)}:{block.line} prints\n{printed}\nand is said to print\n{said}"
+        elif block.language == "console":
+            check_console(page, block, tmp_path)
+
+
+def check_console(page: Path, block: Block, folder: Path) -> None:
+    commands = [one for one in typed(block) if not BY_HAND.match(one.command)]
+    for one, answered in zip(commands, run_console(commands, folder), strict=True):
+        place = f"{name(page)}:{one.line}"
+        assert as_said(one.answer, answered), f"{place}: {one.command}\nanswers\n{answered}\nand is said to\n{one.answer}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_every_block_is_in_a_language_that_is_checked_or_plain(page: Path) -> None:
+    assert {block.language for block in blocks(page)} <= LANGUAGES
+    assert page.read_text(encoding="utf-8").count("\n```") == 2 * len(blocks(page))
+
+
+def test_every_make_target_that_is_named_is_there() -> None:
+    targets = set(re.findall(r"^([a-z]+):", (HOUSE / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    named = {
+        target for page in PAGES for target in re.findall(r"(?:`|\$ )make ([a-z]+)", page.read_text(encoding="utf-8"))
+    }
+    assert named
+    assert named <= targets
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_every_link_leads_somewhere(page: Path) -> None:
+    text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        if target.startswith("https://"):
+            continue
+        path, _, anchor = target.partition("#")
+        file = (page.parent / path).resolve() if path else page
+        assert file.exists(), f"{name(page)} links to {target}"
+        if anchor:
+            headings = re.findall(r"^#+ (.+)$", file.read_text(encoding="utf-8"), re.MULTILINE)
+            slugs = {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+            assert anchor in slugs, f"{name(page)} links to {target}"
+
+
+def test_no_page_speaks_of_one_machine() -> None:
+    for page in PAGES:
+        assert not re.search(r"/(work|home|root)/", page.read_text(encoding="utf-8")), name(page)

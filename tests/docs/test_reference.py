@@ -1,0 +1,219 @@
+"""The reference lists what there is: each message, event, code, key, option, table and name, and nothing else."""
+
+import ast
+import re
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+import yaml
+
+from tallystick.actors.fleet import Fleet
+from tallystick.cli.main import main
+from tallystick.config.settings import Config
+from tallystick.events.catalog import CATALOG, Event
+from tallystick.events.commands import INTERNAL, WIRE, Command
+from tallystick.projections.projector import catch_up, open_keeper
+from tallystick.events.store import open_store
+from tests.docs.pages import HOUSE
+
+REFERENCE = HOUSE / "docs" / "reference"
+HEAD = tuple(Event.__struct_fields__)
+
+
+def text_of(page: str) -> str:
+    return (REFERENCE / page).read_text(encoding="utf-8")
+
+
+def sections(text: str, level: int) -> dict[str, str]:
+    """The text under each heading of a level, up to the next heading of that level or above."""
+    found = re.split(rf"^(#{{1,{level}}}) (.+)$", text, flags=re.MULTILINE)
+    return {title: body for hashes, title, body in zip(found[1::3], found[2::3], found[3::3], strict=True) if len(hashes) == level}
+
+
+def rows(text: str) -> Iterator[list[str]]:
+    """The cells of each row of a table, heads left out."""
+    for line in text.splitlines():
+        if line.startswith("| `"):
+            yield [cell.strip().replace("\\|", "|") for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
+
+
+def names(cell: str) -> list[str]:
+    return re.findall(r"`([^`]+)`", cell)
+
+
+# --- messages ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("command", WIRE, ids=lambda command: command.__name__)
+def test_a_message_is_listed_with_its_fields(command: type[Command]) -> None:
+    listed = sections(text_of("messages.md"), 3)[command.__name__].split("\n## ")[0]
+    fields = [name for row in rows(listed) for name in names(row[0])]
+    required = {name.removesuffix("?"): not name.endswith("?") for name in fields}
+    own = [name for name in command.__struct_fields__ if name != "id"]
+    assert sorted(required) == sorted(own)
+    for name in own:
+        assert required[name] == (name in _required(command)), f"{command.__name__}.{name}"
+
+
+def _required(command: type[Command]) -> set[str]:
+    # Fields without a default are those that a message cannot be made without.
+    try:
+        command()
+    except TypeError as error:
+        missing = re.findall(r"'(\w+)'", str(error))
+        values: dict[str, Any] = {}
+        while missing:
+            values |= dict.fromkeys(missing)
+            try:
+                command(**values)
+                break
+            except TypeError as again:
+                missing = re.findall(r"'(\w+)'", str(again))
+        return set(values)
+    return set()
+
+
+def test_no_other_message_is_listed() -> None:
+    text = text_of("messages.md")
+    assert set(sections(text, 3)) == {command.__name__ for command in WIRE}
+    ours = sections(text, 2)["Messages of our own people"]
+    assert set(names(ours)) == {command.__name__ for command in INTERNAL}
+
+
+def test_every_refusal_of_a_message_is_a_listed_code() -> None:
+    told = " ".join(re.findall(r"[Rr]efusals: (.*?)(?:\n\n|\Z)", text_of("messages.md"), re.DOTALL))
+    assert set(names(told)) <= listed_codes() | {"AllocateEqual", "AllocateBudget", "Throttle"}
+
+
+# --- events -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("event", CATALOG, ids=lambda event: event.__name__)
+def test_an_event_is_listed_with_its_kind_and_fields(event: type[Event]) -> None:
+    listed = sections(text_of("events.md"), 3)[str(event.__struct_config__.tag)].split("\n## ")[0]
+    assert f"`{event.__name__}`, a {event.kind}." in listed
+    assert [name for row in rows(listed) for name in names(row[0])] == [
+        name for name in event.__struct_fields__ if name not in HEAD
+    ]
+
+
+def test_no_other_event_is_listed() -> None:
+    assert set(sections(text_of("events.md"), 3)) == {str(event.__struct_config__.tag) for event in CATALOG}
+
+
+# --- codes ------------------------------------------------------------------------------------------------------------
+
+
+def listed_codes() -> set[str]:
+    return {names(row[0])[0] for row in rows(sections(text_of("errors.md"), 2)["Codes"])}
+
+
+def codes_in_the_source() -> set[str]:
+    """The first argument of every refusal that the rooms can make."""
+    found = set()
+    for room in ("events", "actors", "projections"):
+        for path in (HOUSE / room).rglob("*.py"):
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+                if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.args:
+                    first = node.args[0]
+                    if node.func.id in ("Refusal", "refused") and isinstance(first, ast.Constant):
+                        found.add(str(first.value))
+    return found
+
+
+def test_every_code_is_listed_with_what_to_do_and_no_other() -> None:
+    assert listed_codes() == codes_in_the_source()
+    assert all(len(row) == 3 and all(row) for row in rows(sections(text_of("errors.md"), 2)["Codes"]))
+
+
+# --- configuration ----------------------------------------------------------------------------------------------------
+
+WHOLE = {
+    "max_concurrent.per_type", "token_budgets", "models", "products", "manual_override.priority_override", "notifications",
+}  # fmt: skip
+"""Maps whose keys are the user's own."""
+
+
+def leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    if isinstance(value, dict) and path not in WHOLE:
+        for key, inner in value.items():
+            yield from leaves(inner, f"{path}.{key}" if path else key)
+    else:
+        yield path, value
+
+
+def test_every_key_is_listed_with_its_default_and_no_other() -> None:
+    packaged = dict(leaves(yaml.safe_load((HOUSE / "config" / "resource-limits.yml").read_text(encoding="utf-8"))))
+    packaged["total_budget.time_seconds"] = None
+    listed = {names(row[0])[0]: yaml.safe_load(names(row[1])[0]) for row in rows(text_of("configuration.md"))}
+    assert listed == packaged
+    assert {key.split(".")[0] for key in listed} == set(Config.__struct_fields__)
+
+
+# --- commands ---------------------------------------------------------------------------------------------------------
+
+
+def commands(command: click.Command, path: str) -> Iterator[tuple[str, click.Command]]:
+    yield path, command
+    if isinstance(command, click.Group):
+        ctx = click.Context(command)
+        for name in command.list_commands(ctx):
+            inner = command.get_command(ctx, name)
+            assert inner is not None
+            yield from commands(inner, f"{path} {name}")
+
+
+COMMANDS = dict(commands(main, "tallystick"))
+
+
+def command_sections() -> dict[str, str]:
+    text = text_of("command-line.md")
+    return {title: body for level in (2, 3) for title, body in sections(text, level).items()}
+
+
+def test_every_command_is_listed_and_no_other() -> None:
+    assert set(command_sections()) == set(COMMANDS)
+
+
+@pytest.mark.parametrize("path", sorted(COMMANDS))
+def test_a_command_is_listed_with_its_options_and_arguments(path: str) -> None:
+    listed, command = command_sections()[path].split("\n### ")[0], COMMANDS[path]
+    options = [option for option in command.params if isinstance(option, click.Option)]
+    assert sorted(names(row[0])[0].split()[0] for row in rows(listed)) == sorted(option.opts[0] for option in options)
+    for argument in command.params:
+        if isinstance(argument, click.Argument):
+            shown = argument.metavar or (argument.name or "").upper()
+            assert shown in listed or path == "tallystick audit explain"
+
+
+# --- the store --------------------------------------------------------------------------------------------------------
+
+
+def test_the_tables_of_the_store_are_those_that_are_described(tmp_path: Path) -> None:
+    path = tmp_path / "fleet.db"
+    with Fleet.open(f"sqlite:///{path}"):
+        pass
+    text = text_of("store.md")
+    described = {
+        table: [names(row[0])[0] for row in rows(body.split("\n## ")[0])] for table, body in sections(text, 3).items()
+    }
+    assert {table: columns for table, columns in tables(path).items() if not table.startswith("sqlite_")} == described
+    store = open_store(f"sqlite:///{path}")
+    keeper = open_keeper(store.url)
+    catch_up(store, keeper)
+    keeper.close()
+    store.close()
+    views = sections(text, 2)["Tables of FILE.views"]
+    assert set(tables(tmp_path / "fleet.db.views")) == set(names(views))
+
+
+def tables(path: Path) -> dict[str, list[str]]:
+    connection = sqlite3.connect(path)
+    found = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
+    columns = {name: [row[1] for row in connection.execute(f"PRAGMA table_info({name})")] for (name,) in found}
+    connection.close()
+    return columns

@@ -1,0 +1,319 @@
+"""Whatever comes in: a refusal that names the place and says what is allowed, and a state that is as it was."""
+
+import itertools
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import pytest
+
+from tallystick.actors.clock import ManualClock
+from tallystick.actors.fleet import Fleet
+from tallystick.config.loader import from_mapping
+from tallystick.events import snapshot
+from tallystick.events.codec import BODY_MAX, exchange_of, read_message
+from tallystick.events.commands import INTERNAL, MESSAGES_MAX, WIRE, Command
+from tallystick.events.replies import Refusal
+from tests.conftest import QUIET
+from tests.law import START
+from tests.wire.messages import NO_JSON, Bad, as_command, as_json, bad, fields, good
+
+COMMANDS = pytest.mark.parametrize("command", WIRE, ids=lambda command: command.__name__)
+_SAYS_WHAT_IS_ALLOWED = re.compile(
+    r"allowed|[Ee]xpected|Invalid (enum )?value|missing required field|unknown field|Invalid decimal|out of range|unknown key"
+)
+
+
+class Door:
+    """A running house with an agent and a hold in it, and what its state was."""
+
+    def __init__(self) -> None:
+        self.fleet = Fleet.open("memory:", from_mapping(dict(QUIET)), clock=ManualClock(START))
+        for message in (
+            {"type": "AllocateBudget", "agent": "a-agent", "budget": {"tokens": 100}},
+            {"type": "Reserve", "agent": "a-agent", "estimate": {"tokens": 5}, "id": "a-hold"},
+        ):
+            assert "ok" in self.fleet.ask(message)
+
+    @property
+    def state(self) -> bytes:
+        return snapshot.dump(self.fleet._manager.ledger)
+
+    def refuses(self, message: Any, names: str = "") -> str:
+        """The refusal's sentence, once it is seen to be one, to name the place, and to have changed nothing."""
+        before = self.state
+        reply = self.fleet.ask(message)
+        assert list(reply) == ["error"], f"{message!r:.300} was granted: {reply}"
+        error = reply["error"]
+        assert error["code"] in ("invalid_message", "invalid_amount"), f"{message!r:.300}: {error}"
+        assert names in error["detail"], f"{message!r:.300}: {names!r} is not named in: {error['detail']}"
+        assert _SAYS_WHAT_IS_ALLOWED.search(error["detail"]), f"{message!r:.300}: {error['detail']}"
+        assert self.state == before, f"{message!r:.300} changed the state"
+        return str(error["detail"])
+
+    def is_alive(self) -> None:
+        assert self.fleet.halted is None
+        assert "ok" in self.fleet.ask({"type": "ReportUsage", "agent": "a-agent", "usage": {"tokens": 1}})
+
+
+@pytest.fixture(scope="module")
+def door() -> Iterator[Door]:
+    opened = Door()
+    yield opened
+    opened.fleet.close()
+
+
+# --- one thing wrong, in every message -------------------------------------------------------------------------------
+
+
+@COMMANDS
+def test_the_good_messages_are_good(command: type[Command]) -> None:
+    for optional in (False, True):
+        assert not isinstance(read_message(good(command, optional), lambda: "new"), Refusal)
+
+
+@COMMANDS
+def test_every_mistake_in_json_is_refused_and_named(door: Door, command: type[Command]) -> None:
+    said = 0
+    for case in bad(command):
+        text = as_json(case.message)
+        if text is not None:
+            door.refuses(text, case.names)
+            door.refuses(text.decode(), case.names)
+            said += 1
+    assert said >= 5
+    door.is_alive()
+
+
+@COMMANDS
+def test_every_mistake_in_a_dict_is_refused_and_named(door: Door, command: type[Command]) -> None:
+    for case in bad(command):
+        door.refuses(case.message, case.names)
+    door.is_alive()
+
+
+@COMMANDS
+def test_every_mistake_in_a_command_that_a_program_built_is_refused_and_named(
+    door: Door, command: type[Command]
+) -> None:
+    built = 0
+    for case in _without_unknown_fields(command):
+        message = as_command(case.message)
+        if message is not None:
+            door.refuses(message, case.names)
+            built += 1
+    assert built >= 3
+    door.is_alive()
+
+
+def _without_unknown_fields(command: type[Command]) -> Iterator[Bad]:
+    return (case for case in bad(command) if case.message.keys() - {"type"} <= fields(command).keys())
+
+
+@COMMANDS
+@pytest.mark.parametrize("what", NO_JSON)
+def test_what_json_cannot_say_is_refused_and_its_place_named(door: Door, command: type[Command], what: str) -> None:
+    value = NO_JSON[what]
+    for name, field in fields(command).items():
+        if value is None and not field.required:
+            continue
+        message = {**good(command), name: value}
+        if _is_read(message):
+            continue  # a decimal where a decimal belongs
+        door.refuses(message, name)
+        built = as_command(message)
+        if built is not None and not (what == "an amount" and name in ("budget", "weights")):  # a struct is an object
+            door.refuses(built, name)
+    door.is_alive()
+
+
+def _is_read(message: Mapping[str, Any]) -> bool:
+    return not isinstance(read_message(message, lambda: "new"), Refusal)
+
+
+# --- no message at all -----------------------------------------------------------------------------------------------
+
+_GOOD = b'{"type":"ReportUsage","agent":"a-agent","usage":{"tokens":1}}'
+
+
+@pytest.mark.parametrize("internal", INTERNAL, ids=lambda internal: internal.__name__)
+def test_the_messages_of_our_own_people_are_refused_at_the_wire(door: Door, internal: type[Command]) -> None:
+    required: dict[str, Any] = {name: 1 for name, field in fields(internal).items() if field.required}
+    for message in (
+        {"type": internal.__name__, **required},
+        {"type": internal.__name__},
+        internal(**required),
+        b'{"type":"%s"}' % internal.__name__.encode(),
+    ):
+        sentence = door.refuses(message, internal.__name__)
+        assert "our own people's" in sentence
+        assert "ReportUsage" in sentence
+    door.is_alive()
+
+
+@pytest.mark.parametrize("kind", ["NoSuchMessage", "reportusage", "", "x" * 10_000, 5, None, [], {}, True])
+def test_an_unknown_type_is_refused_with_all_that_are_known(door: Door, kind: object) -> None:
+    sentence = door.refuses({"type": kind, "agent": "a"}, "type")
+    assert all(command.__name__ in sentence for command in WIRE)
+    assert not any(command.__name__ in sentence for command in INTERNAL)
+
+
+def test_a_message_without_a_type_is_refused_with_all_that_are_known(door: Door) -> None:
+    for message in ({}, {"agent": "a"}, b"{}", "{}", b'{"agent":"a"}', {5: 1}):
+        assert "ReportUsage" in door.refuses(message, "type")
+
+
+@pytest.mark.parametrize(
+    "message", [None, 5, 1.5, True, object(), (1, 2).__iter__(), bytearray(_GOOD), {"a"}], ids=repr
+)
+def test_what_is_no_message_is_refused(door: Door, message: object) -> None:
+    door.refuses(message)
+
+
+@pytest.mark.parametrize(
+    "text", [b"", b"  ", b"null", b"5", b'"text"', b"[]", b"[[]]", b"true", b"\x00", b"{", b'{"type":', b"nonsense"]
+)
+def test_text_that_is_no_json_object_is_refused(door: Door, text: bytes) -> None:
+    for message in (text, text.decode()):
+        reply = door.fleet.ask(message)
+        assert reply["error"]["code"] == "invalid_message"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        _GOOD[:-1],
+        _GOOD + b"x",
+        _GOOD + _GOOD,
+        b"\xef\xbb\xbf" + _GOOD,
+        _GOOD.replace(b'"', b"'"),
+        _GOOD.replace(b"}}", b",}}"),
+        _GOOD.replace(b"1", b"01"),
+        _GOOD.replace(b"1", b"0x1"),
+        _GOOD.replace(b"1", b"NaN"),
+        _GOOD.replace(b"1", b"Infinity"),
+        _GOOD.replace(b"1", b"-"),
+        _GOOD.replace(b"1", b"1" * 5_000),
+        _GOOD.decode().encode("utf-16"),
+        b"[" * 200_000,
+        b'{"a":' * 200_000,
+    ],
+    ids=lambda text: repr(text)[:40],
+)
+def test_broken_json_is_refused_and_the_house_lives(door: Door, text: bytes) -> None:
+    before = door.state
+    reply = door.fleet.ask(text)
+    assert reply["error"]["code"] == "invalid_message"
+    assert reply["error"]["detail"]
+    assert door.state == before
+    door.is_alive()
+
+
+@pytest.mark.parametrize("place", [b"a-agent", b"agent", b"ReportUsage", b"tokens", b"type"], ids=repr)
+@pytest.mark.parametrize("wrong", [b"\xff", b"\xc3(", b"\xed\xa0\x80", b"\xf5\x80\x80\x80"], ids=repr)
+def test_invalid_utf8_is_refused_and_the_place_shown(door: Door, place: bytes, wrong: bytes) -> None:
+    sentence = door.refuses(_GOOD.replace(place, place + wrong, 1))
+    assert place.decode() in sentence
+    assert "UTF-8" in sentence or place == b"type"  # which then is missing
+
+
+@pytest.mark.parametrize("place", ["a-agent", "agent", "ReportUsage", "tokens"])
+def test_half_a_character_is_refused(door: Door, place: str) -> None:
+    for half in ("\ud800", "\udfff"):
+        assert "UTF-8" in door.refuses(_GOOD.decode().replace(place, place + half, 1))
+    reply = door.fleet.ask(_GOOD.decode().replace(place, place + "\\ud800", 1))
+    assert reply["error"]["code"] == "invalid_message"
+
+
+def test_deep_nesting_is_refused_wherever_it_is(door: Door) -> None:
+    for levels in (50, 300, 900, 5_000, 100_000):
+        deep = b'{"a":' * levels + b"1" + b"}" * levels
+        lists = b"[" * levels + b"]" * levels
+        for text in (deep, lists):
+            for message in (
+                b'{"type":"ReportUsage","agent":%s}' % text,
+                b'{"type":"ReportUsage","agent":"a","usage":%s}' % text,
+                b'{"type":"LoadConfig","config":%s}' % text,
+                b'{"type":"LoadConfig","config":{"products":%s}}' % text,
+                b'{"type":"AllocateEqual","agents":%s,"total":{"tokens":1}}' % text,
+                text,
+            ):
+                before = door.state
+                assert door.fleet.ask(message)["error"]["code"] == "invalid_message"
+                assert door.state == before
+    door.is_alive()
+
+
+def test_a_dict_that_holds_itself_is_refused(door: Door) -> None:
+    config: dict[str, Any] = {}
+    config["products"] = config
+    door.refuses({"type": "LoadConfig", "config": config})
+    door.is_alive()
+
+
+def test_huge_arrays_and_bodies_are_refused(door: Door) -> None:
+    agents = [f"x{n}" for n in range(100_000)]
+    door.refuses({"type": "AllocateEqual", "agents": agents, "total": {"tokens": 1}}, "agents")
+    weights = dict.fromkeys(agents, 1)
+    door.refuses({"type": "AllocateProportional", "weights": weights, "total": {"tokens": 1}}, "weights")
+    priorities = dict.fromkeys(agents, "high")
+    door.refuses({"type": "AllocateByPriority", "agents": priorities, "total": {"tokens": 1}}, "agents")
+    door.refuses(b'{"type":"ReportUsage","agent":"a' + b" " * BODY_MAX + b'"}', "bytes")
+
+
+def test_of_a_key_that_is_there_twice_the_last_counts_for_the_answer_and_for_the_log(door: Door) -> None:
+    """JSON leaves it open and the parser cannot tell; what matters is that the house and its log agree."""
+    text = b'{"type":"ReportUsage","agent":"a-agent","usage":{"tokens":7},"usage":{"tokens":2},"id":"twice"}'
+    before = door.fleet._manager.ledger.spent[0]
+    assert "ok" in door.fleet.ask(text)
+    assert door.fleet._manager.ledger.spent[0] == before + 2
+    record = door.fleet._store.record(door.fleet._manager.ledger.ids["twice"])
+    assert record is not None
+    assert b'"usage":{"tokens":2}' in bytes(exchange_of(record.data).command)
+    assert b'"tokens":7' not in record.data
+
+
+def test_a_number_that_compares_with_nothing_under_an_id_that_was_used_is_a_conflict(door: Door) -> None:
+    message = {"type": "ReportUsage", "agent": "a-agent", "usage": {"cost_usd": "1"}, "id": "one-dollar"}
+    assert "ok" in door.fleet.ask(message)
+    for text in ("NaN", "sNaN", "-sNaN12", "Infinity"):
+        reply = door.fleet.ask({**message, "usage": {"cost_usd": text}})
+        assert reply["error"]["code"] == "idempotency_conflict"
+    door.is_alive()
+
+
+# --- in company ------------------------------------------------------------------------------------------------------
+
+
+def test_malformed_messages_in_a_list_are_answered_in_their_place_and_the_others_are_done(door: Door) -> None:
+    mistakes = [case.message for command in WIRE for case in itertools.islice(bad(command), 4)]
+    ids = itertools.count()
+    messages = []
+    for mistake in mistakes:
+        fine = {"type": "ReportUsage", "agent": "a-agent", "usage": {"tokens": 0}, "id": f"fine-{next(ids)}"}
+        messages += [mistake, fine]
+    replies = door.fleet.ask(messages)
+    assert ["error" in reply for reply in replies] == [True, False] * len(mistakes)
+
+
+def test_a_list_of_more_than_a_thousand_is_refused_whole(door: Door) -> None:
+    before = door.state
+    messages = [{"type": "ReportUsage", "agent": "a-agent", "usage": {"tokens": 1}}] * (MESSAGES_MAX + 1)
+    replies = door.fleet.ask(messages)
+    assert len(replies) == MESSAGES_MAX + 1
+    assert {reply["error"]["code"] for reply in replies} == {"invalid_message"}
+    assert "1000" in replies[0]["error"]["detail"]
+    assert door.state == before
+
+
+def test_an_empty_list_has_no_answers(door: Door) -> None:
+    assert door.fleet.ask([]) == []
+
+
+@pytest.mark.parametrize("by", ["", "x" * 129, "a\ud800", "a\nb", 5, None, object()], ids=repr)
+def test_a_principal_that_is_no_name_is_a_programs_error_and_the_house_lives(door: Door, by: Any) -> None:
+    before = door.state
+    with pytest.raises(ValueError, match="by: "):
+        door.fleet.ask(_GOOD, by=by)
+    assert door.state == before
+    door.is_alive()
