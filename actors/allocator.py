@@ -30,7 +30,7 @@ class Allocator:
                 if self._period_ends is None or now < self._period_ends:
                     return []
                 self._period_ends = None
-                return [Post(MANAGER, Proposal(c.RenewPeriod(id=f"renew-{now.isoformat()}"), ALLOCATOR))]
+                return [Post(MANAGER, Proposal(c.RenewPeriod(id=f"{c.HOUSE}renew-{now.isoformat()}"), ALLOCATOR))]
         raise TypeError(f"the allocator does not know {type(message).__name__}")
 
     def due_at(self) -> dt.datetime | None:

@@ -31,7 +31,7 @@ class Enforcer:
                     agent=message.agent,
                     exhausted_in_seconds=message.seconds,
                     method=message.method,
-                    id=f"warn-{message.position}",
+                    id=f"{c.HOUSE}warn-{message.position}",
                 )
                 return [Post(MANAGER, Proposal(command, ENFORCER))]
             case Recorded():

@@ -42,7 +42,9 @@ INBOX_MAX = 10_000
 SWITCH_SECONDS = 0.0005
 """How long a busy Python thread keeps the interpreter from the manager. The default, ten times that, starves it: the
 store gives the interpreter up at every step of a statement."""
-SILENT_AFTER_CRASHES = 3
+CRASHES_MAX = 3
+CRASHES_WITHIN = dt.timedelta(minutes=10)
+"""A specialist that dies more often than this is not put back: its error is the same each time."""
 _LOOK_SECONDS = 0.1
 """How often one who waits for a person looks whether that person lives."""
 
@@ -68,7 +70,7 @@ class Fleet:
         self._door = Door()
         self._people: dict[str, Person] = {person.name: person for person in people()}
         self._refs: dict[str, pykka.ActorRef[Any]] = {}
-        self._crashes: dict[str, int] = {}
+        self._crashes: dict[str, list[dt.datetime]] = {}
         self._followers: list[Callable[[Sequence[Event]], None]] = []
         self._ids = itertools.count(1)
         self._prefix = f"m-{secrets.token_hex(6)}"
@@ -261,13 +263,18 @@ class Fleet:
         """Put a new shell in a dead one's place: its state is a fold of the log, so nothing is lost."""
         if self._closed.is_set():
             return
-        self._crashes[crashed.name] = self._crashes.get(crashed.name, 0) + 1
-        log.error("specialist_replaced", who=crashed.name, reason=crashed.reason, times=self._crashes[crashed.name])
-        if self._crashes[crashed.name] > SILENT_AFTER_CRASHES:
+        now = self._clock.now()
+        lately = [at for at in self._crashes.get(crashed.name, []) if now - at < CRASHES_WITHIN]
+        self._crashes[crashed.name] = [*lately, now]
+        log.error("specialist_died", who=crashed.name, reason=crashed.reason, times=len(lately) + 1)
+        if self._is_given_up(crashed.name):
             log.critical("specialist_given_up", who=crashed.name, reason=crashed.reason)
             return
         person = self._people[crashed.name] = type(self._people[crashed.name])()
         self._tell(MANAGER, Takeover(person, lambda: self._start_person(person)))
+
+    def _is_given_up(self, name: str) -> bool:
+        return len(self._crashes.get(name, ())) > CRASHES_MAX
 
     def _on_halt(self, reason: str) -> None:
         self.halted = reason
@@ -305,7 +312,7 @@ class Fleet:
 
     def _is_awaited(self, name: str, dead: "pykka.ActorRef[Any]") -> bool:
         """Whether a dead specialist's place will be taken, and is not yet."""
-        given_up = self._crashes.get(name, 0) > SILENT_AFTER_CRASHES or self._closed.is_set()
+        given_up = self._is_given_up(name) or self._closed.is_set()
         return self._refs[name] is dead and self._refs[MANAGER].is_alive() and not given_up
 
     @property

@@ -196,7 +196,9 @@ class Manager:
         except StoreError as error:
             log.warning("snapshot_not_kept", position=position, reason=str(error))
             return
-        command = c.RecordSnapshot(position=position, sha256=snapshot.fingerprint(data), id=f"snapshot-{position}")
+        command = c.RecordSnapshot(
+            position=position, sha256=snapshot.fingerprint(data), id=f"{c.HOUSE}snapshot-{position}"
+        )
         self._decide(command, encode_command(command), "manager", now)
 
     def halt(self, reason: str) -> None:

@@ -62,10 +62,12 @@ def to_put_in_force(ledger: Ledger, config: Config | None, prices: PriceList | N
         prices = prices or load_prices(None)
     if config is not None and not (ledger.configured and ledger.rules.config == config):
         mapping = to_mapping(config)
-        yield c.LoadConfig(config=mapping, id=f"config-{content_hash(mapping)[:16]}-{ledger.position}")
+        yield c.LoadConfig(config=mapping, id=f"{c.HOUSE}config-{content_hash(mapping)[:16]}-{ledger.position}")
     if prices is not None and prices != ledger.rules.prices:
         price_mapping = prices_to_mapping(prices)
-        yield c.LoadPrices(prices=price_mapping, id=f"prices-{content_hash(price_mapping)[:16]}-{ledger.position}")
+        yield c.LoadPrices(
+            prices=price_mapping, id=f"{c.HOUSE}prices-{content_hash(price_mapping)[:16]}-{ledger.position}"
+        )
 
 
 def _from_snapshot(store: Store) -> Opened:

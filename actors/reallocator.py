@@ -81,5 +81,7 @@ class Reallocator:
             moves = plan(survey.idle, survey.hungry, fleet, self._config)
         if not moves and survey.question is None:
             return []
-        command = c.ApplyMoves(moves=moves, asked=survey.question is not None, id=f"rebalance-{now.isoformat()}")
+        command = c.ApplyMoves(
+            moves=moves, asked=survey.question is not None, id=f"{c.HOUSE}rebalance-{now.isoformat()}"
+        )
         return [Post(MANAGER, Proposal(command, REALLOCATOR, survey.question))]

@@ -150,7 +150,7 @@ class Tracker:
             return []
         while self._expiries and self._expiries[0][0] <= now:
             heapq.heappop(self._expiries)
-        return [Post(MANAGER, Proposal(c.ExpireHolds(id=f"expire-{now.isoformat()}"), TRACKER))]
+        return [Post(MANAGER, Proposal(c.ExpireHolds(id=f"{c.HOUSE}expire-{now.isoformat()}"), TRACKER))]
 
     def _survey(self, question: Question | None, now: dt.datetime) -> Survey:
         """The agents that a plan may concern: idle ones with something left, and those that will run out."""

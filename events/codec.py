@@ -20,7 +20,7 @@ from typing import Any, Final
 import msgspec
 
 from tallystick.events.catalog import CATALOG, Event
-from tallystick.events.commands import BY_NAME, INTERNAL, WIRE, AllocateByPriority, AllocateProportional, Command
+from tallystick.events.commands import BY_NAME, HOUSE, INTERNAL, WIRE, AllocateByPriority, AllocateProportional, Command
 from tallystick.events.replies import Refusal, Reply
 from tallystick.events.unwritable import NO_TEXT, unwritable
 
@@ -64,7 +64,7 @@ def read_message(message: Message, new_id: Callable[[], str]) -> "tuple[Command,
             if command != message:
                 command = msgspec.convert(msgspec.to_builtins(message, builtin_types=NO_TEXT), _WIRE)
             elif command.id is not None:
-                return command, data
+                return _of_the_sender(command), data
         elif isinstance(message, bytes | str):
             if len(message) > BODY_MAX:
                 return Refusal("invalid_message", f"found {len(message)} bytes, allowed are {BODY_MAX}")
@@ -75,7 +75,7 @@ def read_message(message: Message, new_id: Callable[[], str]) -> "tuple[Command,
             command = msgspec.convert(message, _WIRE)
         if command.id is None:
             command.id = new_id()
-        return command, _encode(command)
+        return _of_the_sender(command), _encode(command)
     except msgspec.ValidationError as error:
         return Refusal("invalid_message", _explained(str(error), message))
     except msgspec.DecodeError as error:
@@ -94,6 +94,13 @@ def _no_key_twice(pairs: list[tuple[str, Any]]) -> None:
         if key in seen:
             raise msgspec.ValidationError(f"{key!r} is named twice")
         seen.add(key)
+
+
+def _of_the_sender(command: Command) -> Command:
+    """A command under an id that is the sender's to choose."""
+    if command.id is not None and command.id.startswith(HOUSE):
+        raise msgspec.ValidationError(f"id: found {command.id!r}, ids that begin with {HOUSE!r} are the house's own")
+    return command
 
 
 def _explained(error: str, message: object) -> str:

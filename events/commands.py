@@ -14,6 +14,8 @@ from tallystick.config.kinds import Priority
 from tallystick.events.amounts import Amounts, Budget
 
 NAME_MAX = 128
+HOUSE = "~"
+"""Ids that begin so are given by our own people; a client that could take one would silence them."""
 MESSAGES_MAX = 1_000
 """How many messages one envelope may carry; they are committed together."""
 

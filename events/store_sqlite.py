@@ -69,7 +69,7 @@ class SqliteStore:
         except IntegrityError as error:
             raise Fenced(f"another writer has written to {self.url}: {error}") from error
         except (EventSourcingError, sqlite3.Error, OSError) as error:
-            raise StoreError(f"{self.url} could not be written: {error}") from error
+            raise StoreError(f"{self.url} could not be written: {_why(error)}") from error
 
     def read(self, after: int = 0, upto: int | None = None) -> Iterator[Record]:
         while True:
@@ -87,13 +87,13 @@ class SqliteStore:
         try:
             return self._log.last_record()
         except (EventSourcingError, sqlite3.Error) as error:
-            raise StoreError(f"{self.url} could not be read: {error}") from error
+            raise StoreError(f"{self.url} could not be read: {_why(error)}") from error
 
     def stray(self) -> str | None:
         try:
             row = self._log.stray()
         except (EventSourcingError, sqlite3.Error) as error:
-            raise StoreError(f"{self.url} could not be read: {error}") from error
+            raise StoreError(f"{self.url} could not be read: {_why(error)}") from error
         if row is None:
             return None
         place, stream, position = row
@@ -112,7 +112,7 @@ class SqliteStore:
                     (SNAPSHOTS_KEPT,),
                 )
         except (EventSourcingError, sqlite3.Error) as error:
-            raise StoreError(f"{self.url}: the snapshot could not be written: {error}") from error
+            raise StoreError(f"{self.url}: the snapshot could not be written: {_why(error)}") from error
 
     def snapshots(self) -> list[tuple[int, bytes]]:
         try:
@@ -132,7 +132,7 @@ class SqliteStore:
         try:
             return self._log.page(after, upto)
         except (EventSourcingError, sqlite3.Error) as error:
-            raise StoreError(f"{self.url} could not be read: {error}") from error
+            raise StoreError(f"{self.url} could not be read: {_why(error)}") from error
 
     def _take_lock(self) -> None:
         self._path.parent.mkdir(parents=True, exist_ok=True)
@@ -274,6 +274,10 @@ class _Pool(SQLiteConnectionPool):
         connection.execute("PRAGMA synchronous=FULL")
         connection.row_factory = sqlite3.Row
         return SQLiteConnection(connection, max_age=None)
+
+
+def _why(error: Exception) -> str:
+    return str(error) or "it was closed"
 
 
 @cache

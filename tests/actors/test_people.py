@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tallystick.actors.clock import ManualClock
-from tallystick.actors.fleet import SILENT_AFTER_CRASHES, Fleet
+from tallystick.actors.fleet import CRASHES_MAX, Fleet
 from tallystick.events import catalog as e
 from tallystick.events.codec import decode_event
 from tallystick.events.ledger import check_conserved
@@ -198,7 +198,7 @@ def test_the_period_ends_in_its_time_after_the_allocator_died(open_house: OpenHo
 
 def test_a_specialist_that_dies_again_and_again_is_given_up_and_the_house_goes_on(open_house: OpenHouse) -> None:
     fleet = open_house()
-    for _ in range(SILENT_AFTER_CRASHES):
+    for _ in range(CRASHES_MAX):
         kill(fleet, "enforcer")
     fleet._tell("enforcer", "what an enforcer does not know")
     fleet.quiesce()
@@ -331,6 +331,14 @@ def test_an_agent_is_warned_once_until_it_is_topped_up(open_house: OpenHouse) ->
     done(fleet, {"type": "BorrowFromPool", "agent": "a", "amount": {"tokens": 50}})
     for seconds in range(6, 9):
         use(seconds)
+    assert len(events(fleet, e.ExhaustionWarned)) == 1, "it was near all the time"
+    done(fleet, {"type": "BorrowFromPool", "agent": "a", "amount": {"tokens": 20_000}})
+    use(9)
+    assert len(events(fleet, e.ExhaustionWarned)) == 1, "now it is far"
+    done(fleet, report("a", 19_000))
+    fleet.advance(after(11))
+    done(fleet, report("a", 100))
+    fleet.quiesce()
     assert len(events(fleet, e.ExhaustionWarned)) == 2
 
 

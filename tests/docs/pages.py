@@ -88,14 +88,23 @@ def as_said(said: str, answered: str) -> bool:
 
 def _steady(text: str) -> list[str]:
     """The lines, with a letter for whatever differs each time."""
-    return [_VARYING.sub(lambda m: "#" if m[0][4:5] == "-" else "@", line.rstrip()) for line in text.rstrip().splitlines()]
+    return [
+        _VARYING.sub(lambda m: "#" if m[0][4:5] == "-" else "@", line.rstrip()) for line in text.rstrip().splitlines()
+    ]
 
 
 def environment(folder: Path) -> dict[str, str]:
     """A reader's shell: tallystick on the path, and nobody's settings."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("TALLYSTICK", "COV_", "PYTEST"))}
     path = os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", "")))
-    return kept | {"PATH": path, "HOME": str(folder), "LOGNAME": "ada", "USER": "ada", "COLUMNS": "100", "LC_ALL": "C.UTF-8"}
+    return kept | {
+        "PATH": path,
+        "HOME": str(folder),
+        "LOGNAME": "ada",
+        "USER": "ada",
+        "COLUMNS": "100",
+        "LC_ALL": "C.UTF-8",
+    }
 
 
 def run_python(text: str, folder: Path) -> str:

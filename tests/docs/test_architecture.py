@@ -9,6 +9,7 @@ import pytest
 from tests.docs.pages import HOUSE, PAGES
 
 ROOMS = ("actors", "benchmarks", "config", "events", "projections", "tallystick", "tests")
+IN_A_ROOM = r"(?:{})/[\w/]*(?:\.\w+)?".format("|".join(ROOMS))
 SPEAKING_OF_CODE = [page for page in PAGES if page.parent.name in ("explanation", "decisions")]
 
 
@@ -31,7 +32,7 @@ def test_every_file_and_class_that_a_page_names_is_there(page: Path) -> None:
     text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
     named = re.findall(r"`([^`\n]+)`", text)
     for name in named:
-        if re.fullmatch(r"(?:%s)/[\w/]*(?:\.\w+)?" % "|".join(ROOMS), name) and name != "benchmarks/results.json":
+        if re.fullmatch(IN_A_ROOM, name) and name != "benchmarks/results.json":
             assert (HOUSE / name).exists(), name
         elif re.fullmatch(r"(?:[A-Z][a-z]+){1,5}", name):
             assert name in DEFINED, name

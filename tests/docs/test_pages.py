@@ -38,7 +38,9 @@ def check_console(page: Path, block: Block, folder: Path) -> None:
     commands = [one for one in typed(block) if not BY_HAND.match(one.command)]
     for one, answered in zip(commands, run_console(commands, folder), strict=True):
         place = f"{name(page)}:{one.line}"
-        assert as_said(one.answer, answered), f"{place}: {one.command}\nanswers\n{answered}\nand is said to\n{one.answer}"
+        assert as_said(one.answer, answered), (
+            f"{place}: {one.command}\nanswers\n{answered}\nand is said to\n{one.answer}"
+        )
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name)

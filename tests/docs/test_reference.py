@@ -16,8 +16,8 @@ from tallystick.cli.main import main
 from tallystick.config.settings import Config
 from tallystick.events.catalog import CATALOG, Event
 from tallystick.events.commands import INTERNAL, WIRE, Command
-from tallystick.projections.projector import catch_up, open_keeper
 from tallystick.events.store import open_store
+from tallystick.projections.projector import catch_up, open_keeper
 from tests.docs.pages import HOUSE
 
 REFERENCE = HOUSE / "docs" / "reference"
@@ -31,7 +31,11 @@ def text_of(page: str) -> str:
 def sections(text: str, level: int) -> dict[str, str]:
     """The text under each heading of a level, up to the next heading of that level or above."""
     found = re.split(rf"^(#{{1,{level}}}) (.+)$", text, flags=re.MULTILINE)
-    return {title: body for hashes, title, body in zip(found[1::3], found[2::3], found[3::3], strict=True) if len(hashes) == level}
+    return {
+        title: body
+        for hashes, title, body in zip(found[1::3], found[2::3], found[3::3], strict=True)
+        if len(hashes) == level
+    }
 
 
 def rows(text: str) -> Iterator[list[str]]:

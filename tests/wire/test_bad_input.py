@@ -164,7 +164,9 @@ def test_a_message_without_a_type_is_refused_with_all_that_are_known(door: Door)
 
 
 @pytest.mark.parametrize(
-    "message", [None, 5, 1.5, True, object(), (1, 2).__iter__(), bytearray(_GOOD), {"a"}], ids=repr
+    "message",
+    [None, 5, 1.5, True, object(), (1, 2).__iter__(), bytearray(_GOOD), {"a"}],
+    ids=lambda value: type(value).__name__,
 )
 def test_what_is_no_message_is_refused(door: Door, message: object) -> None:
     door.refuses(message)
@@ -310,7 +312,9 @@ def test_an_empty_list_has_no_answers(door: Door) -> None:
     assert door.fleet.ask([]) == []
 
 
-@pytest.mark.parametrize("by", ["", "x" * 129, "a\ud800", "a\nb", 5, None, object()], ids=repr)
+@pytest.mark.parametrize(
+    "by", ["", "x" * 129, "a\ud800", "a\nb", 5, None, object()], ids=lambda value: type(value).__name__
+)
 def test_a_principal_that_is_no_name_is_a_programs_error_and_the_house_lives(door: Door, by: Any) -> None:
     before = door.state
     with pytest.raises(ValueError, match="by: "):
