@@ -317,7 +317,7 @@ def test_a_rebalance_in_a_list_is_answered_in_its_place(open_house: OpenHouse) -
 
 
 def test_an_agent_is_warned_once_until_it_is_topped_up(open_house: OpenHouse) -> None:
-    fleet = open_house()
+    fleet = open_house(reallocation={"enabled": False})
     done(fleet, allocate("a"))
 
     def use(seconds: int) -> Any:
