@@ -172,11 +172,12 @@ class Tracker:
         rate = forecasting.rates(standing)
         if rate is None or standing.stopped is not None:
             return None
-        # Far enough that a topped-up agent is not near exhaustion again at once.
-        horizon = 2 * float(self._config.enforcement.warn_before_exhaustion_seconds)
-        need = lacking(_remaining(standing), rate, horizon, standing.allocated)
-        if not any(need):
+        horizon = float(self._config.enforcement.warn_before_exhaustion_seconds)
+        remaining, limits = _remaining(standing), standing.allocated
+        # A budget that will not last half the horizon is filled up to the whole of it: few moves, each worth making.
+        if not any(lacking(remaining, rate, horizon / 2, limits)):
             return None
+        need = lacking(remaining, rate, horizon, limits)
         return Hungry(
             standing.id,
             _source(standing),
