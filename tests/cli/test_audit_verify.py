@@ -181,7 +181,10 @@ def test_a_cut_tail_shows_only_against_an_anchor(run: Run, fleet: Path, tmp_path
     for option in (["--anchor-file", str(kept)], ["--anchor", anchor.strip()]):
         result = run("audit", "verify", *option)
         assert result.exit_code == 1
-        assert f"position {end - 3}: the log ends at position {end - 4}, and an anchor is from position {end}" in result.stderr
+        assert (
+            f"position {end - 3}: the log ends at position {end - 4}, and an anchor is from position {end}"
+            in result.stderr
+        )
 
 
 def test_a_cut_tail_shows_against_the_views_beside_the_log(run: Run, fleet: Path) -> None:
@@ -191,7 +194,10 @@ def test_a_cut_tail_shows_against_the_views_beside_the_log(run: Run, fleet: Path
     sqlite(fleet, f"DELETE FROM stored_events WHERE originator_version>{end - 4}")
     result = run("audit", "verify")
     assert result.exit_code == 1
-    assert f"position {end - 3}: the log ends at position {end - 4}, and the file of views is from position {end}" in result.stderr
+    assert (
+        f"position {end - 3}: the log ends at position {end - 4}, and the file of views is from position {end}"
+        in result.stderr
+    )
 
 
 def test_a_log_written_anew_shows_only_against_an_anchor(run: Run, fleet: Path) -> None:
