@@ -31,9 +31,12 @@ from filelock import FileLock, Timeout
 
 from tallystick.events.store import PAGE, SNAPSHOTS_KEPT, STREAM, Fenced, Record, StoreError, WriterPresent, holder
 
-_GROUPS = (256, 32, 4, 1)
-"""Rows per INSERT: few distinct statements, each prepared once. `sqlite3` gives up the interpreter's lock at every
-step, and another busy thread may keep it for long; a multi-row INSERT is one step."""
+_GROUPS = (1024, 512, 256, 128, 64)
+"""Rows per INSERT, and then the rest in one: few statements a commit, of few kinds, each prepared once.
+
+`sqlite3` gives up the interpreter's lock at every step, and another busy thread may keep it for long; a multi-row
+INSERT is one step.
+"""
 _LOCK_SECONDS = 5
 
 
@@ -191,11 +194,12 @@ class LogRecorder(SQLiteApplicationRecorder):
 
     def _insert_rows(self, cursor: SQLiteCursor, records: Sequence[Record]) -> None:
         start, total = 0, len(records)
-        for group in _GROUPS:
-            statement = _insert(self.events_table_name, group)
-            while total - start >= group:
-                cursor.execute(statement, tuple(chain.from_iterable(records[start : start + group])))
-                start += group
+        while start < total:
+            left = total - start
+            rows = next((group for group in _GROUPS if group <= left), left)
+            values = tuple(chain.from_iterable(records[start : start + rows]))
+            cursor.execute(_insert(self.events_table_name, rows), values)
+            start += rows
 
     def page(self, after: int, upto: int | None) -> list[Record]:
         """Up to ``PAGE`` records behind ``after``, in the order of their positions."""
@@ -268,7 +272,7 @@ class _Pool(SQLiteConnectionPool):
 
     def _create_connection(self) -> SQLiteConnection:
         connection = sqlite3.connect(
-            self.db_name, check_same_thread=False, isolation_level=None, timeout=_LOCK_SECONDS, cached_statements=64
+            self.db_name, check_same_thread=False, isolation_level=None, timeout=_LOCK_SECONDS, cached_statements=128
         )
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=FULL")
