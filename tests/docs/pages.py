@@ -51,10 +51,15 @@ class Typed(NamedTuple):
     line: int
 
 
+def fences(text: str) -> Iterator[re.Match[str]]:
+    """The fenced blocks of a text: 1 is the language, 2 what is in it."""
+    return _FENCE.finditer(text)
+
+
 def blocks(page: Path) -> list[Block]:
     """The fenced blocks of a page, in order."""
     text = page.read_text(encoding="utf-8")
-    return [Block(m[1], m[2], text.count("\n", 0, m.start(2)) + 1) for m in _FENCE.finditer(text)]
+    return [Block(found[1], found[2], text.count("\n", 0, found.start(2)) + 1) for found in fences(text)]
 
 
 def typed(block: Block) -> Iterator[Typed]:
