@@ -1,6 +1,7 @@
 """The enforcer: that everyone learns of it. Early warnings to agents and operators, and alerts into the log of the day."""
 
 import datetime as dt
+import logging
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,7 +13,7 @@ from tallystick.events import catalog as e
 from tallystick.events import commands as c
 from tallystick.events.ledger import Ledger
 
-log = structlog.get_logger("tallystick.alerts")
+log = structlog.wrap_logger(logging.getLogger("tallystick.alerts"))
 
 
 class Enforcer:

@@ -6,6 +6,7 @@ with Fleet.open("sqlite:///fleet.db", config) as fleet:
 
 import datetime as dt
 import itertools
+import logging
 import secrets
 import sys
 import threading
@@ -48,7 +49,7 @@ CRASHES_WITHIN = dt.timedelta(minutes=10)
 _LOOK_SECONDS = 0.1
 """How often one who waits for a person looks whether that person lives."""
 
-log = structlog.get_logger("tallystick.fleet")
+log = structlog.wrap_logger(logging.getLogger("tallystick.fleet"))
 
 
 class RefusedConfig(ValueError):

@@ -4,6 +4,7 @@
 """
 
 import datetime as dt
+import logging
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -43,7 +44,7 @@ SNAPSHOT_EVERY = 100_000
 GROUP_MAX = 2_000
 """Envelopes in one commit at most."""
 
-log = structlog.get_logger("tallystick.manager")
+log = structlog.wrap_logger(logging.getLogger("tallystick.manager"))
 
 _Line = tuple[Event, bytes | None, bytes | None]
 """An event, and on the first of a command what was asked and answered."""

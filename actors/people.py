@@ -1,6 +1,7 @@
 """What every specialist is: a plain object that takes messages and returns posts, and a thin pykka shell around it."""
 
 import datetime as dt
+import logging
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
@@ -13,7 +14,7 @@ from tallystick.actors.messages import Post
 from tallystick.events.catalog import Event
 from tallystick.events.ledger import Ledger
 
-log = structlog.get_logger("tallystick.people")
+log = structlog.wrap_logger(logging.getLogger("tallystick.people"))
 
 
 class Person(Protocol):

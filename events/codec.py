@@ -20,9 +20,9 @@ from typing import Any, Final
 import msgspec
 
 from tallystick.events.catalog import CATALOG, Event
-from tallystick.events.commands import BY_NAME, HOUSE, INTERNAL, WIRE, AllocateByPriority, AllocateProportional, Command
+from tallystick.events.commands import HOUSE, INTERNAL, WIRE, Command
+from tallystick.events.malformed import KEYED_BY_AGENT, NO_TEXT, explained, no_key_twice, unwritable
 from tallystick.events.replies import Refusal, Reply
-from tallystick.events.unwritable import NO_TEXT, unwritable
 
 GENESIS: Final = bytes(32)
 BODY_MAX: Final = 4 * 1024 * 1024
@@ -69,31 +69,19 @@ def read_message(message: Message, new_id: Callable[[], str]) -> "tuple[Command,
             if len(message) > BODY_MAX:
                 return Refusal("invalid_message", f"found {len(message)} bytes, allowed are {BODY_MAX}")
             command = _decode_wire(message)
-            if type(command) in _KEYED_BY_AGENT:
-                json.loads(message, object_pairs_hook=_no_key_twice)
+            if type(command) in KEYED_BY_AGENT:
+                json.loads(message, object_pairs_hook=no_key_twice)
         else:
             command = msgspec.convert(message, _WIRE)
         if command.id is None:
             command.id = new_id()
         return _of_the_sender(command), _encode(command)
     except msgspec.ValidationError as error:
-        return Refusal("invalid_message", _explained(str(error), message))
+        return Refusal("invalid_message", explained(str(error), message))
     except msgspec.DecodeError as error:
         return Refusal("invalid_message", f"not JSON: {error}")
     except (UnicodeError, TypeError, ValueError, ArithmeticError, RecursionError) as error:
         return Refusal("invalid_message", unwritable(message) or f"not a message: {error}")
-
-
-_KEYED_BY_AGENT = (AllocateProportional, AllocateByPriority)
-"""Here a key of a mapping is an agent, and the second of two would silently take the first one's part."""
-
-
-def _no_key_twice(pairs: list[tuple[str, Any]]) -> None:
-    seen: set[str] = set()
-    for key, _ in pairs:
-        if key in seen:
-            raise msgspec.ValidationError(f"{key!r} is named twice")
-        seen.add(key)
 
 
 def _of_the_sender(command: Command) -> Command:
@@ -101,35 +89,6 @@ def _of_the_sender(command: Command) -> Command:
     if command.id is not None and command.id.startswith(HOUSE):
         raise msgspec.ValidationError(f"id: found {command.id!r}, ids that begin with {HOUSE!r} are the house's own")
     return command
-
-
-def _explained(error: str, message: object) -> str:
-    """The library's sentence, and what would have been allowed."""
-    kind = _type_named(message)
-    if "at `$.type`" in error or "missing required field `type`" in error:
-        internal = f"{kind} is our own people's message; " if kind in {cls.__name__ for cls in INTERNAL} else ""
-        return f"{error}: {internal}allowed are {', '.join(cls.__name__ for cls in WIRE)}"
-    cls = BY_NAME.get(kind or "")
-    if cls is None:
-        return error
-    if "unknown field" in error and "at `$." not in error:
-        return f"{error}: allowed in {kind} are type, {', '.join(cls.__struct_fields__)}"
-    if "unknown field" in error:
-        return f"{error}: allowed are tokens, time_seconds, cost_usd"
-    return f"{kind}: {error}"
-
-
-def _type_named(message: object) -> str | None:
-    """The type that a message claims, if it can be made out."""
-    if isinstance(message, Command):
-        return type(message).__name__
-    if isinstance(message, bytes | str):
-        try:
-            message = msgspec.json.decode(message)
-        except (msgspec.DecodeError, UnicodeError, RecursionError):
-            return None
-    named = message.get("type") if isinstance(message, Mapping) else None
-    return named if isinstance(named, str) else None
 
 
 def encode_command(command: Command) -> bytes:

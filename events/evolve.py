@@ -17,7 +17,7 @@ from tallystick.config.prices import from_mapping as prices_from_mapping
 from tallystick.events import catalog as e
 from tallystick.events.accounts import ZERO, Account, Closed, Hold, less, minus, money, only, plus
 from tallystick.events.amounts import DIMENSIONS
-from tallystick.events.ledger import Ledger
+from tallystick.events.ledger import UNPRICED_MAX, Ledger
 from tallystick.events.rules import Rules
 from tallystick.events.transfers import delegate, fill_reserve, grant, pay_cover, set_aside, spend
 
@@ -42,6 +42,8 @@ def _usage_reported(ledger: Ledger, event: e.UsageReported) -> None:
     if event.hold in ledger.ended_holds:
         # A late settlement: there is no second one.
         ledger.ended_holds[event.hold] = (event.agent, "settled")
+    if event.unpriced and event.model is not None and len(ledger.unpriced) < UNPRICED_MAX:
+        ledger.unpriced[event.model] = None
     account = ledger.accounts.get(event.agent)
     if account is None:
         spend(ledger, ledger.root if event.charged is None else ledger.accounts[event.charged], event)
@@ -274,6 +276,7 @@ def _config_loaded(ledger: Ledger, event: e.ConfigLoaded) -> None:
 def _prices_loaded(ledger: Ledger, event: e.PricesLoaded) -> None:
     prices: PriceList = prices_from_mapping(event.prices)
     ledger.rules = Rules(ledger.rules.config, prices)
+    ledger.unpriced = {}
 
 
 def _fleet_paused(ledger: Ledger, event: e.FleetPaused) -> None:

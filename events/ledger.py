@@ -18,6 +18,7 @@ from tallystick.events.catalog import Event, UsageReported
 from tallystick.events.commands import EPOCH
 from tallystick.events.rules import Rules
 
+UNPRICED_MAX = 1_000
 _FAR = 2**200
 _MINUTE = dt.timedelta(minutes=1)
 NEVER = dt.datetime.max.replace(tzinfo=dt.UTC)
@@ -56,6 +57,8 @@ class Ledger:
         """By dimension, the smallest ``spent + held`` that could raise the response: all that a report compares with."""
         self.paused: str | None = None
         self.reserve_open = False
+        self.unpriced: dict[str, None] = {}
+        """The models (at most `UNPRICED_MAX`) whose missing price was pointed out, until there is another price list."""
         self.pool_exhausted_at = 0
         """The position of the `PoolExhausted` that is in force, 0 for none."""
 

@@ -93,6 +93,7 @@ class _State(msgspec.Struct):
     response: int
     paused: str | None
     reserve_open: bool
+    unpriced: list[str]
     pool_exhausted_at: int
     ids: list[str]
     id_positions: list[int]
@@ -139,6 +140,7 @@ def dump(ledger: Ledger) -> bytes:
             response=ledger.response,
             paused=ledger.paused,
             reserve_open=ledger.reserve_open,
+            unpriced=list(ledger.unpriced),
             pool_exhausted_at=ledger.pool_exhausted_at,
             ids=list(ledger.ids),
             id_positions=list(ledger.ids.values()),
@@ -178,6 +180,7 @@ def load(snapshot: bytes) -> Ledger | None:
     ledger.budget, ledger.period_ends = state.budget, state.period_ends
     ledger.response, ledger.paused = state.response, state.paused
     ledger.reserve_open, ledger.pool_exhausted_at = state.reserve_open, state.pool_exhausted_at
+    ledger.unpriced = dict.fromkeys(state.unpriced)
     ledger.ids = dict(zip(state.ids, state.id_positions, strict=True))
     ledger.id_order, ledger.id_marks = deque(state.ids), deque(state.id_marks)
     ledger.next_mark = state.next_mark

@@ -59,6 +59,7 @@ class SqliteStore:
             if writer:
                 self._log.create_table()
                 self._snapshots.create_table()
+                self._create_view()
                 self._take_place()
             else:
                 self._log.max_notification_id()
@@ -153,6 +154,14 @@ class SqliteStore:
         except sqlite3.Error:
             row = None
         return "another process" if row is None else f"{row[0]} (since {row[1]})"
+
+    def _create_view(self) -> None:
+        """For people with nothing but the sqlite3 shell: the log as text, so that its JSON functions can read it."""
+        with self._datastore.transaction(commit=True) as cursor:
+            cursor.execute(
+                "CREATE VIEW IF NOT EXISTS log AS SELECT originator_version AS position, topic AS type,"
+                f" CAST(state AS TEXT) AS record FROM {self._log.events_table_name} WHERE originator_id='{STREAM}'"
+            )
 
     def _take_place(self) -> None:
         """Raise the epoch: whoever wrote before us cannot commit any more."""

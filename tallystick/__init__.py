@@ -1,5 +1,19 @@
-"""tallystick: a budget office for fleets of LLM agents. This package is the face; the rooms are installed inside it."""
+"""tallystick: the budget office for fleets of LLM agents."""
 
-from importlib.metadata import version
+from importlib import metadata
+from typing import TYPE_CHECKING, Any
 
-__version__ = version("tallystick")
+if TYPE_CHECKING:
+    from tallystick.actors.fleet import Fleet
+
+__all__ = ["Fleet", "__version__"]
+__version__ = metadata.version("tallystick")
+
+
+def __getattr__(name: str) -> Any:
+    """`Fleet`, the door for Python programs, loaded when it is asked for: the rooms below import this package."""
+    if name == "Fleet":
+        from tallystick.actors.fleet import Fleet  # noqa: PLC0415 - at the top it would import itself
+
+        return Fleet
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -73,7 +73,7 @@ def _reclaimed(agent: Idle, fleet: Fleet, config: Config) -> Move | None:
             amount[d] = max(0, min(share, allocated - fleet.minimum_share[d]))
     if not any(amount):
         return None
-    reason = f"idle for {int(agent.idle_seconds)} s: {config.reallocation.reclaim_fraction:%} of what remained"
+    reason = f"idle for {int(agent.idle_seconds)} s: {config.reallocation.reclaim_fraction * 100:f} % of what remained"
     return Move(agent.agent, agent.source, _amounts(amount), reason, "idle")
 
 
@@ -113,7 +113,7 @@ def _granted(group: Sequence[Hungry], needs: dict[str, Money], fleet: Fleet) -> 
         if any(
             share >= need * _WORTH for share, need in zip(given[agent.agent], needs[agent.agent], strict=True) if need
         ):
-            reason = f"{agent.percentage:.0%} used and the forecast exceeds the allocation"
+            reason = f"{agent.percentage * 100:.0f} % used and the forecast exceeds the allocation"
             strategy: Strategy = "priority" if agent.critical else "demand"
             moves.append(Move(agent.source, agent.agent, _amounts(given[agent.agent]), reason, strategy))
     return moves

@@ -5,7 +5,15 @@ import datetime as dt
 from tallystick.events import catalog as e
 from tallystick.events.accounts import Account, Hold, limited
 from tallystick.events.amounts import DIMENSIONS, NOTHING, Triple, seconds
-from tallystick.events.decide.levels import DEGRADE, THROTTLE, cheaper_model, enforced, percentage, wait_left_ms
+from tallystick.events.decide.levels import (
+    DEGRADE,
+    MILLISECOND,
+    THROTTLE,
+    cheaper_model,
+    enforced,
+    percentage,
+    wait_left_ms,
+)
 from tallystick.events.decide.turn import Turn
 from tallystick.events.ledger import Ledger
 from tallystick.events.replies import (
@@ -114,7 +122,7 @@ def status(turn: Turn, account: Account) -> BudgetStatus:
         action=e.ACTIONS[told.action],
         decided_by=told.decided_by,
         throttle_rate=float(told.rate),
-        idle_seconds=max(0.0, (turn.now - account.activity_at).total_seconds()),
+        idle_seconds=seconds(max(0, (turn.now - account.activity_at) // MILLISECOND)),
     )
 
 

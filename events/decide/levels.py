@@ -21,7 +21,7 @@ BLACK = 4
 NORMAL_SPEED = Decimal(1)
 NO_SPEED = Decimal(0)
 WAIT_MAX_MS = 60_000
-_MILLISECOND = dt.timedelta(milliseconds=1)
+MILLISECOND = dt.timedelta(milliseconds=1)
 _OWN = ("tokens", "time", "dollars")
 
 # --- an account's own level ------------------------------------------------------------------------------------------
@@ -146,7 +146,7 @@ def respond(turn: Turn) -> None:
         )
     )
     if response > before:
-        message = f"{EDGE_NAMES[d]}: {float(pressed):.0%} of what the fleet can spend is used or held"
+        message = f"{EDGE_NAMES[d]}: {int(pressed * 100)} % of what the fleet can spend is used or held"
         alert(turn, f"fleet_{e.RESPONSES[response]}", message)
 
 
@@ -206,12 +206,13 @@ def enforced(ledger: Ledger, account: Account | None) -> Enforced:
     if account is not None and account.product in ledger.rules.paused_products:
         _worse(best, STOP, NO_SPEED, "product_pause")
     if ledger.paused is not None or ledger.rules.paused:
-        _worse(best, STOP, NO_SPEED, "pause_all")
+        best.action, best.rate, best.decided_by = STOP, NO_SPEED, "pause_all"
     if account is not None:
         if account.throttle is not None:
             _worse(best, THROTTLE, account.throttle, "throttle")
         if account.stopped is not None:
-            _worse(best, STOP, NO_SPEED, "stop")
+            # Nothing is more severe, and what an operator ordered is named before what the budget says.
+            best.action, best.rate, best.decided_by = STOP, NO_SPEED, "stop"
     return best
 
 
@@ -266,7 +267,7 @@ def wait_left_ms(turn: Turn, account: Account, told: Enforced) -> int:
     if told.action == STOP or told.rate >= NORMAL_SPEED or account.last_report_at is None:
         return 0
     whole = min(WAIT_MAX_MS, int(account.pace_ms * (1 / told.rate - 1)))
-    return max(0, whole - (turn.now - account.last_report_at) // _MILLISECOND)
+    return max(0, whole - (turn.now - account.last_report_at) // MILLISECOND)
 
 
 def cheaper_model(ledger: Ledger, model: str | None) -> str | None:

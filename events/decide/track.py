@@ -23,7 +23,7 @@ from tallystick.events.decide.levels import (
 )
 from tallystick.events.decide.money import cover, settle_cover
 from tallystick.events.decide.turn import Turn
-from tallystick.events.ledger import Ledger
+from tallystick.events.ledger import UNPRICED_MAX, Ledger
 from tallystick.events.replies import Enforcement, Held, HoldGone, Refusal, shown
 
 UNDER_ESTIMATE, LATE_REPORT, UNPRICED_MODEL = "under_estimate", "late_report", "unpriced_model"
@@ -56,10 +56,12 @@ def report_usage(turn: Turn, command: c.ReportUsage) -> Enforcement:
         late=late,
         unallocated=unallocated,
     )
+    is_new = command.model not in ledger.unpriced and len(ledger.unpriced) < UNPRICED_MAX
     # Nothing can fail after this line.
     answer = _use(turn, account, event, UNPRICED_MODEL if priced.unpriced else LATE_REPORT if late else UNDER_ESTIMATE)
     if priced.unpriced:
         answer.unpriced = True
+    if event.unpriced and is_new:
         charged = (
             "not charged: the price list is empty" if priced.priced_as is None else f"charged as {priced.priced_as}"
         )

@@ -156,7 +156,7 @@ def _reported(report: Report, anchors: int) -> list[str]:
     missing = report.snapshots_recorded - len(report.snapshots)
     if missing > 0:
         lines.append(f"{'snapshot':<15} {missing} older or deleted: not compared, and not needed")
-    lines += [f"{'views':<15} as the log has it at position {a.position}" for a in report.agreeing if a.by == _VIEWS]
+    lines += [f"{'views':<15} agree with the log at position {a.position}" for a in report.agreeing if a.by == _VIEWS]
     lines.append(f"{'anchors':<15} {_anchored(report, anchors)}")
     if not bad:
         lines.append(f"{'result':<15} sound")

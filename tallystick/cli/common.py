@@ -5,6 +5,8 @@ import datetime as dt
 import json
 import os
 import re
+import shlex
+import shutil
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -227,3 +229,11 @@ def output(out: Path | None) -> Iterator[BinaryIO]:
         return
     with out.open("wb") as file:
         yield file
+
+
+def how_it_was_called() -> str:
+    """What to type for this program: its name, or where it lies when no shell would find it by name."""
+    called = Path(sys.argv[0])
+    if called.stem != "tallystick" or shutil.which("tallystick") is not None:
+        return "tallystick"
+    return shlex.quote(os.path.relpath(called))

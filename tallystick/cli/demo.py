@@ -14,7 +14,7 @@ import click
 import structlog
 from rich.console import Console
 
-from tallystick.cli.common import as_json
+from tallystick.cli.common import as_json, how_it_was_called
 from tallystick.config.loader import load
 from tallystick.demo.agent import Refused
 from tallystick.demo.closing import tell
@@ -168,14 +168,15 @@ def _tell(console: Console, summary: Summary, json_only: bool) -> None:
 
 def _suggestions(summary: Summary) -> list[str]:
     """Three commands that work on what was just made."""
+    program = how_it_was_called()
     if summary.store == "memory:":
-        return ["tallystick demo --store sqlite:///demo.db", "tallystick config show", "tallystick --help"]
+        return [f"{program} demo --store sqlite:///demo.db", f"{program} config show", f"{program} --help"]
     store = f"--store {shlex.quote(summary.store)}"
     agent = (summary.left_out or list(summary.agents))[0].run.id
     return [
-        f"tallystick status {store}",
-        f"tallystick audit verify {store}",
-        f"tallystick audit explain {shlex.quote(agent)} {store}",
+        f"{program} status {store}",
+        f"{program} audit verify {store}",
+        f"{program} audit explain {shlex.quote(agent)} {store}",
     ]
 
 

@@ -113,8 +113,6 @@ def log_plainly() -> None:
             structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback),
         ],
         wrapper_class=structlog.make_filtering_bound_logger("warning"),
-        # Found anew for each line, so that a stream that was put in its place is respected.
-        logger_factory=lambda *_: structlog.PrintLogger(sys.stderr),
         cache_logger_on_first_use=False,
     )
 

@@ -74,7 +74,7 @@ def in_words(units: int, d: int) -> str:
 def balance_line(balance: Balance, width: int) -> Text:
     """``cost   ████████████████  $12.30 of $44.34``."""
     figures = f" {in_words(balance.used, balance.dimension)} of {in_words(balance.total, balance.dimension)}"
-    line = Text(f"{_NAMES[balance.dimension]:<7}", style="bold")
+    line = Text().append(f"{_NAMES[balance.dimension]:<7}", style="bold")
     parts = (
         (balance.used, USED),
         (balance.held, HELD),
@@ -102,7 +102,7 @@ def _cells(parts: Sequence[int], width: int) -> list[int]:
 
 def legend_line(balance: Balance) -> Text:
     """What the colours of the bars mean, with the shares of one of them."""
-    line = Text(f"{_NAMES[balance.dimension]:<7}", style="dim")
+    line = Text().append(f"{_NAMES[balance.dimension]:<7}", style="dim")
     whole = balance.total + balance.overdraft
     named = (
         ("used", balance.used, USED),
@@ -121,7 +121,7 @@ def legend_line(balance: Balance) -> Text:
 def bar(ratio: float, width: int, style: str) -> Text:
     """A small bar, full at 1."""
     full = min(width, int(ratio * width))
-    return Text(_BLOCK * full, style=style).append("·" * (width - full), style="dim")
+    return Text().append(_BLOCK * full, style=style).append("·" * (width - full), style="dim")
 
 
 def agents_table(agents: Sequence[tuple[Agent, Standing]], rows: int, width: int) -> Table:
@@ -139,7 +139,7 @@ def agents_table(agents: Sequence[tuple[Agent, Standing]], rows: int, width: int
         style = LEVEL_STYLES[level]
         crown = "* " if agent.run.priority == "critical" else ""
         table.add_row(
-            Text(crown, style="magenta").append(agent.run.id, style="default"),
+            Text().append(crown, style="magenta").append(agent.run.id, style="default"),
             agent.run.product or "",
             bar(ratio, 12, style.removesuffix(" on grey23")),
             f"{int(ratio * 100)} %",
@@ -160,7 +160,8 @@ def news_lines(items: Sequence[Item], rows: int, width: int) -> list[Text]:
     """The newest ``rows`` of the news, the newest last."""
     lines = []
     for item in items[-rows:] if rows > 0 else ():
-        line = Text(f"{item.position:>6} {item.time} ", style="dim")
+        # A style given to the line itself would tint all that is appended.
+        line = Text().append(f"{item.position:>6} {item.time} ", style="dim")
         line.append(item.text, style=item.style)
         line.truncate(width, overflow="ellipsis")
         lines.append(line)

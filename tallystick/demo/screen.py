@@ -118,7 +118,7 @@ class Screen:
     def _top(self, campaign: Campaign, status: dict[str, Any], width: int) -> list[RenderableType]:
         clock = (STARTS_AT.hour * 3600 + STARTS_AT.minute * 60) + campaign.now_ms // 1000
         right = f"{clock // 3600:02}:{clock // 60 % 60:02}:{clock % 60:02} · {self._pace}"
-        head = Text("tallystick ", style="bold green").append("demo · ", style="bold")
+        head = Text().append("tallystick ", style="bold green").append("demo · ", style="bold")
         head.append(self._title)
         head.truncate(width - len(right) - 2, overflow="ellipsis", pad=True)
         head.append("  " + right, style="dim")

@@ -190,7 +190,7 @@ def test_a_cut_tail_shows_only_against_an_anchor(run: Run, fleet: Path, tmp_path
 def test_a_cut_tail_shows_against_the_views_beside_the_log(run: Run, fleet: Path) -> None:
     assert run("status").exit_code == 0
     end = end_of(fleet)
-    assert f"views           as the log has it at position {end}" in run("audit", "verify").stdout
+    assert f"views           agree with the log at position {end}" in run("audit", "verify").stdout
     sqlite(fleet, f"DELETE FROM stored_events WHERE originator_version>{end - 4}")
     result = run("audit", "verify")
     assert result.exit_code == 1

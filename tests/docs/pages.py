@@ -24,11 +24,6 @@ BY_HAND = re.compile(r"make( |$)|git clone|cd tallystick$|export PATH=")
 
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _PATIENCE_SECONDS = 60
-_WITHOUT_ALERTS = """\
-import logging, structlog
-structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
-"""
-"""Alerts are told from a thread of their own, between any two letters: the pages leave them out, and say so."""
 _VARYING = re.compile(
     r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?(Z|\+00:00)"
     r"|\b[0-9a-f]{64}\b|\b[0-9a-f]{16}…|\b(send|config|prices)-[0-9a-f]{16}\b|\bm-[0-9a-f]{12}-\d+\b"
@@ -113,20 +108,19 @@ def environment(folder: Path) -> dict[str, str]:
 
 
 def run_python(text: str, folder: Path) -> str:
-    """What a program prints, errors included."""
+    """What a program prints; its warnings go to stderr, at any moment between two lines."""
     done = subprocess.run(
-        [sys.executable, "-c", _WITHOUT_ALERTS + text],
+        [sys.executable, "-c", text],
         cwd=folder,
         env=environment(folder),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
+        stderr=subprocess.PIPE,
         timeout=_PATIENCE_SECONDS,
         check=False,
     )
-    printed = done.stdout.decode()
-    assert done.returncode == 0, printed
-    return printed
+    assert done.returncode == 0, done.stderr.decode()
+    return done.stdout.decode()
 
 
 def run_console(commands: list[Typed], folder: Path) -> list[str]:

@@ -217,7 +217,7 @@ def test_the_tables_of_the_store_are_those_that_are_described(tmp_path: Path) ->
 
 def tables(path: Path) -> dict[str, list[str]]:
     connection = sqlite3.connect(path)
-    found = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
+    found = connection.execute("SELECT name FROM sqlite_master WHERE type IN ('table', 'view')").fetchall()
     columns = {name: [row[1] for row in connection.execute(f"PRAGMA table_info({name})")] for (name,) in found}
     connection.close()
     return columns
