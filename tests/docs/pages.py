@@ -114,8 +114,7 @@ def run_python(text: str, folder: Path) -> str:
         cwd=folder,
         env=environment(folder),
         stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        capture_output=True,
         timeout=_PATIENCE_SECONDS,
         check=False,
     )
