@@ -9,6 +9,7 @@ import datetime as dt
 import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import cache
 from itertools import chain
 from pathlib import Path
@@ -60,6 +61,7 @@ class SqliteStore:
                 self._log.create_table()
                 self._snapshots.create_table()
                 self._create_view()
+                self._datastore.keep_writer()
                 self._take_place()
             else:
                 self._log.max_notification_id()
@@ -274,6 +276,26 @@ class _Datastore(SQLiteDatastore):
         super().__init__(path, originator_id_type="text")
         self.pool.close()
         self.pool = _Pool(db_name=path)
+        self._writing: SQLiteConnection | None = None
+
+    def keep_writer(self) -> None:
+        """Write through one connection from now on: to fetch it from the pool each time costs as much as a sync."""
+        self._writing = self.pool.get_connection(is_writer=True)
+
+    @contextmanager
+    def transaction(self, *, commit: bool) -> Iterator[SQLiteCursor]:
+        if commit and self._writing is not None:
+            with self._writing.transaction(commit=True) as cursor:
+                yield cursor
+        else:
+            with super().transaction(commit=commit) as cursor:
+                yield cursor
+
+    def close(self) -> None:
+        if self._writing is not None:
+            writing, self._writing = self._writing, None
+            self.pool.put_connection(writing)
+        super().close()
 
 
 class _Pool(SQLiteConnectionPool):
