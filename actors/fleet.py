@@ -5,6 +5,7 @@ with Fleet.open("sqlite:///fleet.db", config) as fleet:
 """
 
 import datetime as dt
+import gc
 import itertools
 import logging
 import secrets
@@ -157,6 +158,7 @@ class Fleet:
             if ref is not None and ref.is_alive():
                 ref.stop(block=True, timeout=ANSWER_SECONDS)
         self._store.close()
+        gc.unfreeze()
 
     def __enter__(self) -> Self:
         return self

@@ -1,6 +1,8 @@
 """How a house takes up its work: the newest snapshot that the log vouches for, and the tail behind it."""
 
+import gc
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import NamedTuple
 
 from tallystick.config.loader import to_mapping
@@ -14,7 +16,7 @@ from tallystick.events.catalog import SnapshotRecorded
 from tallystick.events.codec import GENESIS, decode_event, digest_of
 from tallystick.events.decide.operate import content_hash
 from tallystick.events.ledger import Ledger
-from tallystick.events.store import Record, Store
+from tallystick.events.store import SNAPSHOTS_KEPT, Record, Store
 
 _SEARCHED = 1_000
 """How far behind a snapshot its hash is looked for: it is written with the next batch."""
@@ -34,8 +36,25 @@ def open_ledger(store: Store) -> Opened:
         BrokenChain: the records behind the snapshot do not follow one another.
         StoreError: the store could not be read.
     """
-    ledger, digest = _from_snapshot(store)
-    return Opened(ledger, replay(ledger, digest, store.read(ledger.position)))
+    with _no_collecting():
+        ledger, digest = _from_snapshot(store)
+        return Opened(ledger, replay(ledger, digest, store.read(ledger.position)))
+
+
+@contextmanager
+def _no_collecting() -> Iterator[None]:
+    """A state that is being built holds no garbage, and looking for some takes longer than to build it.
+
+    What was built is left out of later searches too (until `Fleet.close` lets them see it again).
+    """
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        if was_on:
+            gc.enable()
 
 
 def replay(ledger: Ledger, digest: bytes, records: Iterable[Record]) -> bytes:
@@ -72,7 +91,12 @@ def to_put_in_force(ledger: Ledger, config: Config | None, prices: PriceList | N
 
 def _from_snapshot(store: Store) -> Opened:
     """The newest snapshot whose hash is in the log, else the beginning."""
-    for position, data in store.snapshots():
+    # Each may be large, and the newest will nearly always do: an older one is fetched only where it does not.
+    for place in range(SNAPSHOTS_KEPT):
+        found = store.snapshots(place + 1)
+        if len(found) <= place:
+            break
+        position, data = found[place]
         record = store.record(position)
         if record is not None and _is_vouched_for(store, position, snapshot.fingerprint(data)):
             ledger = snapshot.load(data)

@@ -128,9 +128,9 @@ class Tracker:
     def _exhaustion(self, event: Any) -> Post | None:
         """A word to the enforcer where an agent's budget will not last, said once until it has more."""
         standing = self._standings.agents.get(event.agent)
-        if standing is None or event.at < standing.look_again_at:
+        if standing is None or event.at - standing.looked_at < _A_SECOND:
             return None
-        standing.look_again_at = event.at + _A_SECOND
+        standing.looked_at = event.at
         seconds = forecasting.exhausted_in_seconds(standing, event.at)
         if seconds is None:
             return None

@@ -67,7 +67,7 @@ def memory() -> Iterator[Result]:
     """Resident memory by agent, and by length of the log."""
     few, many = history.memory_bytes(1_000, 2_000), history.memory_bytes(51_000, 102_000)
     per_agent = (many - few) / 50_000
-    yield Result("memory.agent", per_agent, "bytes/agent", "2 kB", per_agent / 2_000, ("<=", 1.0))
+    yield Result("memory.agent", per_agent, "bytes/agent", "2 kB (2,048 bytes)", per_agent / 2_048, ("<=", 1.0))
     short, long = history.memory_bytes(100, 20_000), history.memory_bytes(100, 400_000)
     yield Result(
         "memory.log", (long - short) / 380_000, "bytes/event", "20k reports, then 400k", long / short, ("<=", 1.1)

@@ -1,13 +1,13 @@
 """One node of the budget tree, and what is set aside in it.
 
-An account keeps its money by dimension. ``free``, ``held`` and ``spent`` change with every report and are lists;
+An account keeps its money by dimension. ``free`` and ``spent`` change with every report and are lists;
 the rest changes seldom and is kept in tuples, which accounts share while they are zero. For each dimension that the
 account limits, the law of the house holds after every event::
 
     granted = free + held + spent + delegated + closed
 
-where ``delegated`` is granted to open children and ``closed`` was spent by closed ones. ``granted - allocated`` is
-what others cover. In a dimension that the account does not limit, ``spent`` and ``held`` say what it used itself;
+where ``delegated`` is granted to open children, ``closed`` was spent by closed ones, and ``granted`` is the allocation
+and the cover. In a dimension that the account does not limit, ``spent`` and ``held`` say what it used itself;
 the money is charged to the nearest ancestor that limits the dimension (`Account.payers`).
 """
 
@@ -52,18 +52,19 @@ class Account:
     """An open account: the root, the reserve, an agent or a sub-agent."""
 
     __slots__ = (
+        "above",
         "activity_at",
         "agent_type",
         "allocated",
         "borrowed",
         "children",
         "closed",
+        "cover",
         "delegated",
         "dims",
         "drawn",
         "free",
         "given_back",
-        "granted",
         "held",
         "holds",
         "id",
@@ -73,7 +74,6 @@ class Account:
         "opened_at",
         "pace_ms",
         "parent",
-        "payers",
         "pool_notice",
         "priority",
         "product",
@@ -108,17 +108,18 @@ class Account:
         self.allocated = allocated
         self.dims = _DIMS[allocated[0] is not None, allocated[1] is not None, allocated[2] is not None]
         """The dimensions that it limits."""
-        granted = money(allocated)
-        self.granted = granted
-        self.free = list(granted)
-        self.held = [0, 0, 0]
+        self.free = list(money(allocated))
+        self.held = ZERO
         self.spent = [0, 0, 0]
         self.delegated = ZERO
         self.closed = ZERO
         self.borrowed = ZERO
         self.drawn = ZERO
         self.given_back = ZERO
-        self.payers: tuple[Account, Account, Account] = self._payers()
+        self.cover = ZERO
+        """What others pay for it; at the root, the overdraft."""
+        self.above: tuple[Account, Account, Account] = (self, self, self) if parent is None else parent.payers
+        """Who pays in a dimension that it does not limit. The root's children share one tuple."""
 
         self.level = 0
         self.throttle: Decimal | None = None
@@ -136,14 +137,22 @@ class Account:
         self.children: dict[str, Account] | None = None
         self.holds: dict[str, Hold] | None = None
 
-    def _payers(self) -> "tuple[Account, Account, Account]":
-        """By dimension, the account that is charged: this one where it limits, else the nearest that does, or the root."""
-        above = (self, self, self) if self.parent is None else self.parent.payers
+    @property
+    def payers(self) -> "tuple[Account, Account, Account]":
+        """By dimension, who is charged: this account where it limits, else the nearest that does, or the root."""
+        limits, above = self.allocated, self.above
+        if self.parent is None:
+            return above
         return (
-            self if self.allocated[0] is not None else above[0],
-            self if self.allocated[1] is not None else above[1],
-            self if self.allocated[2] is not None else above[2],
+            self if limits[0] is not None else above[0],
+            self if limits[1] is not None else above[1],
+            self if limits[2] is not None else above[2],
         )
+
+    @property
+    def granted(self) -> Money:
+        """All that it was given: its allocation, and what others cover."""
+        return plus(money(self.allocated), self.cover)
 
     def source(self, dimension: int) -> "Account":
         """Who grants to this account, and covers it, in a dimension that it limits."""
@@ -183,10 +192,6 @@ class Account:
             if ratio > most:  # noqa: PLR1730 - a call of max() costs more than all the rest of this loop
                 most = ratio
         return most
-
-    def covered(self, dimension: int) -> int:
-        """What others pay for it: granted beyond its own allocation."""
-        return self.granted[dimension] - (self.allocated[dimension] or 0)
 
 
 class Closed:

@@ -7,6 +7,7 @@ moves must keep is checked elsewhere (``ledger.check_conserved``).
 import bisect
 import datetime as dt
 import heapq
+import sys
 from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
@@ -50,8 +51,9 @@ def _usage_reported(ledger: Ledger, event: e.UsageReported) -> None:
         return
     spend(ledger, account, event)
     _reported(ledger, account, event)
-    if event.model is not None:
-        account.model = event.model
+    if event.model is not None and event.model != account.model:
+        # Every record brings a text of its own; the accounts share one.
+        account.model = sys.intern(event.model)
 
 
 def _reported(ledger: Ledger, account: Account, event: "e.UsageReported | e.HoldSettled") -> None:
@@ -247,7 +249,7 @@ def _set_total(ledger: Ledger, event: "e.TotalBudgetSet | e.PeriodRenewed") -> N
     total, reserve, overdraft = event.total.triple, event.reserve, event.overdraft
     root = ledger.root
     root.allocated = total
-    root.granted = plus(money(total), money(overdraft.triple))
+    root.cover = money(overdraft.triple)
     fill_reserve(ledger, minus(money(reserve.triple), ledger.reserve.granted))
     for d in DIMENSIONS:
         used = root.held[d] + root.spent[d] + root.delegated[d] + root.closed[d]

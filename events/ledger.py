@@ -93,7 +93,7 @@ class Ledger:
     @property
     def overdraft(self) -> Triple:
         """What the fleet owes: used beyond total and reserve."""
-        return limited(self.root.allocated, minus(self.root.granted, money(self.root.allocated)))
+        return limited(self.root.allocated, self.root.cover)
 
     @property
     def consumed(self) -> Triple:
@@ -234,11 +234,8 @@ def _touched(ledger: Ledger, events: Iterable[Event]) -> set[Account]:
 
 def _check_account(account: Account) -> None:
     free, held, spent = account.free, account.held, account.spent
-    granted, delegated, closed, allocated = account.granted, account.delegated, account.closed, account.allocated
-    for d in DIMENSIONS:
-        limit = allocated[d]
-        if limit is None:
-            continue
+    granted, delegated, closed, cover = account.granted, account.delegated, account.closed, account.cover
+    for d in account.dims:
         sums = free[d] + held[d] + spent[d] + delegated[d] + closed[d]
         if granted[d] != sums:
             raise BrokenLaw(
@@ -247,9 +244,8 @@ def _check_account(account: Account) -> None:
             )
         if free[d] < 0 or held[d] < 0 or spent[d] < 0 or delegated[d] < 0:
             raise BrokenLaw(f"{account.id} {EDGE_NAMES[d]}: a balance is below zero: {free[d]}, {held[d]}, {spent[d]}")
-        covered = granted[d] - limit
-        if covered < 0 or (covered > 0 and free[d] > 0):
-            raise BrokenLaw(f"{account.id} {EDGE_NAMES[d]}: cover is {covered} with {free[d]} free")
+        if cover[d] < 0 or (cover[d] > 0 and free[d] > 0):
+            raise BrokenLaw(f"{account.id} {EDGE_NAMES[d]}: cover is {cover[d]} with {free[d]} free")
 
 
 def _check_root(ledger: Ledger) -> None:
@@ -258,7 +254,7 @@ def _check_root(ledger: Ledger) -> None:
         if root.allocated[d] is None:
             continue
         sums = root.free[d] + root.held[d] + root.spent[d] + root.delegated[d] + root.closed[d]
-        overdraft = root.granted[d] - (root.allocated[d] or 0)
+        overdraft = root.cover[d]
         reserve = ledger.reserve.free[d]
         if root.granted[d] != sums or root.free[d] < 0 or overdraft < 0 or reserve < 0:
             raise BrokenLaw(

@@ -35,7 +35,6 @@ class _Account(msgspec.Struct, array_like=True, gc=False):
     agent_type: str | None
     product: str | None
     workflow: str | None
-    granted: Money
     free: Money
     held: Money
     spent: Money
@@ -44,6 +43,7 @@ class _Account(msgspec.Struct, array_like=True, gc=False):
     borrowed: Money
     drawn: Money
     given_back: Money
+    cover: Money
     level: int
     throttle: str | None
     stopped: str | None
@@ -217,15 +217,15 @@ def _packed(account: Account) -> _Account:
         account.agent_type,
         account.product,
         account.workflow,
-        account.granted,
         _triple(account.free),
-        _triple(account.held),
+        account.held,
         _triple(account.spent),
         account.delegated,
         account.closed,
         account.borrowed,
         account.drawn,
         account.given_back,
+        account.cover,
         account.level,
         None if account.throttle is None else str(account.throttle),
         account.stopped,
@@ -261,8 +261,8 @@ def _open(ledger: Ledger, packed: _Account) -> None:
 
 
 def _unpack(account: Account, packed: _Account) -> None:
-    account.allocated, account.granted = packed.allocated, packed.granted
-    account.free, account.held, account.spent = list(packed.free), list(packed.held), list(packed.spent)
+    account.allocated, account.cover, account.held = packed.allocated, packed.cover, packed.held
+    account.free, account.spent = list(packed.free), list(packed.spent)
     account.delegated, account.closed = packed.delegated, packed.closed
     account.borrowed, account.drawn, account.given_back = packed.borrowed, packed.drawn, packed.given_back
     account.level, account.stopped = packed.level, packed.stopped

@@ -34,7 +34,7 @@ class Standing:
         "id",
         "last_report_at",
         "level",
-        "look_again_at",
+        "looked_at",
         "opened_at",
         "parent",
         "priority",
@@ -75,8 +75,8 @@ class Standing:
         self.stopped: str | None = None
         self.alerted = False
         """The tracker has seen its exhaustion coming, and not seen it recede since."""
-        self.look_again_at = at
-        """Before this moment nobody asks again how long its budget will last."""
+        self.looked_at = at
+        """When somebody last asked how long its budget will last."""
         self.reports = 0
         self.reclaimed = False
         self.warned = False

@@ -79,8 +79,8 @@ class Store(Protocol):
     def save_snapshot(self, position: int, data: bytes) -> None:
         """Keep the state at a position, and only the newest few such snapshots."""
 
-    def snapshots(self) -> list[tuple[int, bytes]]:
-        """The snapshots that are there, newest first."""
+    def snapshots(self, limit: int = SNAPSHOTS_KEPT) -> list[tuple[int, bytes]]:
+        """The snapshots that are there, newest first, at most ``limit`` of them."""
 
     def subscribe(self, after: int = 0) -> Subscription:
         """Follow the log from a position on."""

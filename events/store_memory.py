@@ -45,8 +45,8 @@ class MemoryStore:
         before = sorted(old for old in self._snapshots if old < position)[1 - SNAPSHOTS_KEPT :]
         self._snapshots = {old: self._snapshots[old] for old in before} | {position: data}
 
-    def snapshots(self) -> list[tuple[int, bytes]]:
-        return sorted(self._snapshots.items(), reverse=True)
+    def snapshots(self, limit: int = SNAPSHOTS_KEPT) -> list[tuple[int, bytes]]:
+        return sorted(self._snapshots.items(), reverse=True)[:limit]
 
     def subscribe(self, after: int = 0) -> "MemorySubscription":
         return MemorySubscription(self._log, after)

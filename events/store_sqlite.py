@@ -120,9 +120,9 @@ class SqliteStore:
         except (EventSourcingError, sqlite3.Error) as error:
             raise StoreError(f"{self.url}: the snapshot could not be written: {_why(error)}") from error
 
-    def snapshots(self) -> list[tuple[int, bytes]]:
+    def snapshots(self, limit: int = SNAPSHOTS_KEPT) -> list[tuple[int, bytes]]:
         try:
-            stored = self._snapshots.select_events(STREAM, desc=True)
+            stored = self._snapshots.select_events(STREAM, desc=True, limit=limit)
         except (EventSourcingError, sqlite3.Error):
             return []  # a snapshot is a cache: one that cannot be read is not there
         return [(event.originator_version, event.state) for event in stored]

@@ -41,9 +41,9 @@ def set_aside(ledger: Ledger, account: Account, amount: Money, sign: int) -> Non
             units = sign * amount[d]
             payer = account.payers[d]
             payer.free[d] -= units
-            account.held[d] += units
+            account.held = plus(account.held, only(d, units))
             if payer is not account:
-                payer.held[d] += units
+                payer.held = plus(payer.held, only(d, units))
             ledger.held[d] += units
 
 
@@ -62,7 +62,6 @@ def grant(account: Account, amount: Triple, sign: int) -> None:
             delegate(account.source(d), d, sign * units[d])
             account.free[d] += sign * units[d]
     change = units if sign > 0 else minus(ZERO, units)
-    account.granted = plus(account.granted, change)
     account.allocated = (
         None if allocated[0] is None else allocated[0] + change[0],
         None if allocated[1] is None else allocated[1] + change[1],
@@ -80,12 +79,12 @@ def pay_cover(ledger: Ledger, payer: str, paid: str, amount: Amounts, sign: int)
             fill_reserve(ledger, minus(ZERO, change))
         else:
             assert payer == OVERDRAFT
-            root.granted = plus(root.granted, change)
+            root.cover = plus(root.cover, change)
             for d in DIMENSIONS:
                 root.free[d] += change[d]
         return
     account = ledger.accounts[paid]
-    account.granted = plus(account.granted, change)
+    account.cover = plus(account.cover, change)
     for d in DIMENSIONS:
         if change[d]:
             delegate(account.source(d), d, change[d])
@@ -95,7 +94,7 @@ def pay_cover(ledger: Ledger, payer: str, paid: str, amount: Amounts, sign: int)
 def fill_reserve(ledger: Ledger, change: Money) -> None:
     """Move money from the pool into the reserve (or out of it, where ``change`` is negative)."""
     reserve, root = ledger.reserve, ledger.root
-    reserve.granted = plus(reserve.granted, change)
+    reserve.cover = plus(reserve.cover, change)
     root.delegated = plus(root.delegated, change)
     for d in DIMENSIONS:
         reserve.free[d] += change[d]

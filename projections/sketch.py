@@ -69,10 +69,10 @@ def _fleet(row: FleetRow) -> Ledger:
         None if total[1] is None else total[1] + opening[1],
         None if total[2] is None else total[2] + opening[2],
     )
-    root.granted = plus(money(root.allocated), money(row.overdraft.triple))
+    root.cover = money(row.overdraft.triple)
     root.free = list(money(row.pool.triple))
-    root.spent, root.held = list(money(row.charged.triple)), list(money(row.charged_holds.triple))
-    reserve.granted = money(row.reserve.triple)
+    root.spent, root.held = list(money(row.charged.triple)), money(row.charged_holds.triple)
+    reserve.cover = money(row.reserve.triple)
     reserve.free = list(reserve.granted)
     root.delegated = plus(money(row.allocated.triple), reserve.granted)
     ledger.spent = list(plus(opening, money(row.consumed.triple)))
@@ -96,11 +96,12 @@ def _account(row: AgentRow, parent: Account) -> Account:
     )
     closed, held, delegated = money(row.closed.triple), money(row.held.triple), money(row.delegated.triple)
     consumed = money(row.consumed.triple)
-    account.granted = plus(money(account.allocated), money(row.cover.triple))
-    account.spent, account.held = list(minus(consumed, closed)), list(held)
+    account.cover = money(row.cover.triple)
+    account.spent, account.held = list(minus(consumed, closed)), held
     account.closed, account.delegated = closed, delegated
     used = plus(plus(consumed, held), delegated)
-    account.free = [account.granted[d] - used[d] if d in account.dims else 0 for d in DIMENSIONS]
+    granted = account.granted
+    account.free = [granted[d] - used[d] if d in account.dims else 0 for d in DIMENSIONS]
     account.borrowed, account.drawn = money(row.borrowed.triple), money(row.drawn.triple)
     account.given_back, account.level = money(row.given_back.triple), e.LEVELS.index(row.level)
     account.throttle = None if row.throttle is None else Decimal(row.throttle)

@@ -72,6 +72,7 @@ def _dump_account(account: Account) -> dict[str, Any]:
     for name in ("free", "held", "spent"):
         plain[name] = tuple(plain[name])
     plain["parent"] = None if account.parent is None else account.parent.id
+    plain["above"] = tuple(payer.id for payer in account.above)
     plain["payers"] = tuple(payer.id for payer in account.payers)
     plain["children"] = None if account.children is None else sorted(account.children)
     plain["holds"] = None if account.holds is None else sorted(account.holds)

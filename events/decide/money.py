@@ -130,7 +130,7 @@ def _settle_cover(turn: Turn, account: Account, d: int) -> None:
         if account is not ledger.root:
             _settle_cover(turn, account.payers[d], d)
         return
-    back = min(account.covered(d), account.free[d])
+    back = min(account.cover[d], account.free[d])
     if account is ledger.root:
         if back > 0:
             turn.record(e.CoverRepaid(source=POOL, target=OVERDRAFT, amount=one(d, back)))

@@ -44,7 +44,7 @@ def _below_zero(ledger: Ledger) -> None:
 
 def _needless_cover(ledger: Ledger) -> None:
     account = ledger.accounts["ann/1"]
-    account.granted = (account.granted[0] + 5, 0, 0)
+    account.cover = (account.cover[0] + 5, 0, 0)
     account.free[0] += 5
 
 
@@ -53,7 +53,7 @@ def _lost_at_the_root(ledger: Ledger) -> None:
 
 
 def _debt_beside_money(ledger: Ledger) -> None:
-    ledger.root.granted = (ledger.root.granted[0] + 5, 0, 0)
+    ledger.root.cover = (ledger.root.cover[0] + 5, 0, 0)
     ledger.root.free[0] += 5
 
 
@@ -65,7 +65,7 @@ def _child_and_parent_differ(ledger: Ledger) -> None:
 
 def _hold_and_account_differ(ledger: Ledger) -> None:
     ann = ledger.accounts["ann"]
-    ann.held[0] -= 7
+    ann.held = (ann.held[0] - 7, 0, 0)
     ann.free[0] += 7
 
 

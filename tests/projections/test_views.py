@@ -28,7 +28,7 @@ PROFILE = settings(
 
 SEEN = (
     set(Account.__slots__)
-    - {"parent", "payers", "held", "holds", "children", "dims"}
+    - {"parent", "above", "held", "holds", "children", "dims"}
     - {
         # What an agent is still to be told, and how long it has to wait: the manager's business.
         *("model", "pace_ms", "pool_notice", "warning"),
