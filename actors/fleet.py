@@ -211,12 +211,12 @@ class Fleet:
         asked: list[bytes] = []
         for place, one in enumerate(messages):
             read = read_message(one, self._new_id)
-            if type(read) is Refusal:
+            if isinstance(read, Refusal):
                 reply.malformed = reply.malformed or {}
                 reply.malformed[place] = encode_answer(read)
             else:
-                commands.append(read[0])  # type: ignore[index]
-                asked.append(read[1])  # type: ignore[index]
+                commands.append(read[0])
+                asked.append(read[1])
         if commands:
             self._post(Envelope(commands, asked, by, reply))
         else:

@@ -233,19 +233,21 @@ def _touched(ledger: Ledger, events: Iterable[Event]) -> set[Account]:
 
 
 def _check_account(account: Account) -> None:
-    free, held, spent = account.free, account.held, account.spent
-    granted, delegated, closed, cover = account.granted, account.delegated, account.closed, account.cover
+    limits, cover, free, held = account.allocated, account.cover, account.free, account.held
+    spent, delegated, closed = account.spent, account.delegated, account.closed
     for d in account.dims:
-        sums = free[d] + held[d] + spent[d] + delegated[d] + closed[d]
-        if granted[d] != sums:
+        there, paid = free[d], cover[d]
+        sums = there + held[d] + spent[d] + delegated[d] + closed[d]
+        granted = limits[d] + paid  # type: ignore[operator]
+        if granted != sums:
             raise BrokenLaw(
-                f"{account.id} {EDGE_NAMES[d]}: granted {granted[d]} is not free {free[d]} + held {held[d]}"
+                f"{account.id} {EDGE_NAMES[d]}: granted {granted} is not free {there} + held {held[d]}"
                 f" + spent {spent[d]} + delegated {delegated[d]} + closed {closed[d]} = {sums}"
             )
-        if free[d] < 0 or held[d] < 0 or spent[d] < 0 or delegated[d] < 0:
-            raise BrokenLaw(f"{account.id} {EDGE_NAMES[d]}: a balance is below zero: {free[d]}, {held[d]}, {spent[d]}")
-        if cover[d] < 0 or (cover[d] > 0 and free[d] > 0):
-            raise BrokenLaw(f"{account.id} {EDGE_NAMES[d]}: cover is {cover[d]} with {free[d]} free")
+        if there < 0 or held[d] < 0 or spent[d] < 0 or delegated[d] < 0:
+            raise BrokenLaw(f"{account.id} {EDGE_NAMES[d]}: a balance is below zero: {there}, {held[d]}, {spent[d]}")
+        if paid < 0 or (paid and there):
+            raise BrokenLaw(f"{account.id} {EDGE_NAMES[d]}: cover is {paid} with {there} free")
 
 
 def _check_root(ledger: Ledger) -> None:
