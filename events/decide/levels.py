@@ -132,6 +132,12 @@ def _ratio(part: int, whole: int) -> Fraction:
 def respond(turn: Turn) -> None:
     """Record the fleet's response to the pressure there is now, with hysteresis on the way down."""
     ledger = turn.ledger
+    spent, held, line = ledger.spent, ledger.held, ledger.pressed_at
+    # Every use passes here; below the first line there is nothing to reckon.
+    if not ledger.response and (
+        spent[0] + held[0] < line[0] and spent[1] + held[1] < line[1] and spent[2] + held[2] < line[2]
+    ):
+        return
     response = response_now(ledger)
     if response == ledger.response:
         return

@@ -110,14 +110,7 @@ def _follow(turn: Turn, charged: Account, own_usage: bool) -> float:
         if charged.parent is not ledger.root:
             # They may have been charged, or have covered what was.
             relevel_above(turn, charged)
-    spent, held, pressed = ledger.spent, ledger.held, ledger.pressed_at
-    if (
-        ledger.response
-        or spent[0] + held[0] >= pressed[0]
-        or spent[1] + held[1] >= pressed[1]
-        or spent[2] + held[2] >= pressed[2]
-    ):
-        respond(turn)
+    respond(turn)
     return ratio
 
 
