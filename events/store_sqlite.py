@@ -146,6 +146,8 @@ class SqliteStore:
         try:
             lock.acquire(timeout=0)
         except Timeout:
+            if not Path(lock.lock_file).exists():
+                raise StoreError(f"{self.url} cannot be written: {self._path.parent} takes no new files") from None
             raise WriterPresent(f"{self.url} is being written by {self._present_holder()}") from None
         self._lock = lock
 

@@ -169,7 +169,10 @@ def state_then(store: Store, moment: Moment) -> Replay:
     if upto is not None and upto > end:
         raise click.ClickException(f"the log ends at position {end}: there is no position {upto} yet")
     records = counted(store.read(0, upto), upto or end, "replaying")
-    return replay_until(records, moment.time)
+    replay = replay_until(records, moment.time)
+    if not replay.ledger.position:
+        raise click.ClickException("nothing had been recorded by then: the log begins at position 1")
+    return replay
 
 
 # --- progress --------------------------------------------------------------------------------------------------------

@@ -54,18 +54,19 @@ def test_the_state_at_a_time_is_that_of_the_last_event_before_it(run: Run, fleet
     assert then == replayed(run, "2026-03-04T13:00:29.999+01:00")
 
 
-def test_before_everything_there_is_nothing(run: Run, fleet: Path) -> None:
-    then = replayed(run, "2026-01-01T00:00:00Z")
-    assert (then["position"], then["accounts"]) == (0, [])
-    assert replayed(run, "0")["position"] == 0
-
-
 def test_the_state_for_people(run: Run, fleet: Path) -> None:
     result = run("audit", "replay", "--until", str(place_of(fleet, "hold-placed.v1")))
     assert "pool       53,950,000 tokens and $2698.50" in result.stdout
     assert "h-1" in result.stdout
     assert "a-sub" in result.stdout
     assert "\x1b" not in result.stdout
+
+
+@pytest.mark.parametrize("until", ["0", "2000-01-01T00:00:00Z"])
+def test_before_the_first_event_there_is_nothing_to_show(run: Run, fleet: Path, until: str) -> None:
+    result = run("audit", "replay", "--until", until)
+    assert result.exit_code == 1
+    assert "nothing had been recorded by then" in result.stderr
 
 
 @pytest.mark.parametrize(
