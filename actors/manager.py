@@ -317,6 +317,6 @@ class Takeover:
 
 
 def halted_answer(reason: str) -> bytes:
-    """What a halted house answers: the command was not done, as far as this house knows."""
+    """What a halted house answers. Whether the command was done, a restart will tell: send it again with the same id."""
     detail = f"the house has stopped and must be started again: {reason}"
     return refused("halted", detail)

@@ -376,3 +376,10 @@ def test_a_snapshot_table_that_is_gone_is_a_cache_that_is_empty(url: str, path: 
     assert reader.snapshots() == []
     assert list(reader.read()) == records(1, 1)
     reader.close()
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="a folder that even root cannot write to is Linux's /proc")
+def test_a_place_that_takes_no_files_is_not_called_anothers() -> None:
+    with pytest.raises(StoreError, match="cannot be written: /proc takes no new files") as told:
+        open_store("sqlite:////proc/fleet.db", writer=True)
+    assert not isinstance(told.value, WriterPresent)
