@@ -70,7 +70,7 @@ class Lesson:
         self.line = Line(0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
         """The prior for the next run; it says nothing before the first one."""
         self.weight = 0.0
-        """How many runs taught it, at most `RUNS_REMEMBERED`."""
+        """How many runs taught it, as far as that matters."""
         self.mean = (0.0, 0.0)
         self.second = (0.0, 0.0, 0.0)
         """The mean of level², level × growth and growth²."""
@@ -105,8 +105,9 @@ class Lesson:
         if seen.n <= 0:
             return
         run = updated(self.line, seen) if self.weight else _alone(seen)
-        self.weight = min(self.weight + 1, RUNS_REMEMBERED)
-        share = 1 / self.weight
+        self.weight = min(self.weight + 1, 2 * RUNS_REMEMBERED - 1)
+        # Twice the share of a plain average: what was believed before the first runs is soon outgrown.
+        share = 2 / (self.weight + 1)
         level, growth = run.level, run.growth
         self.mean = (_toward(self.mean[0], level, share), _toward(self.mean[1], growth, share))
         self.second = (

@@ -17,11 +17,6 @@ from tallystick.events.lessons import Line, updated
 
 LINEAR_GROWTH, AVERAGE_RATE = "linear_growth", "average_rate"
 
-KINSHIP = 1.5
-"""Steps that follow one another resemble each other: n of them tell what n / 1.5 independent ones would. (The cost of
-a step, given its tokens, had a lag-1 autocorrelation r of 0.14 on the runs that were studied, and late steps vary
-more; r alone gives (1 + r) / (1 - r) = 1.3.)"""
-
 
 class Course(NamedTuple):
     """How usage will go on: the j-th step from now uses ``rate + growth × j`` and noise; neither is negative.
@@ -95,7 +90,7 @@ def _on_steps(growth: Growth, d: int, line: Line | None) -> Course | None:
     """Steps about a line; without history, the average rate."""
     n = growth.steps
     if line is not None:
-        now = _moved(updated(_kin(line), growth.on_steps(d)), n)
+        now = _moved(updated(line, growth.on_steps(d)), n)
         if now.level > 0:
             return Course(now.level, max(0.0, now.growth), *now[2:5], line.noise, 0.0, LINEAR_GROWTH)
     mean, variance = growth.mean[d], growth.variance[d]
@@ -108,7 +103,7 @@ def _on_steps(growth: Growth, d: int, line: Line | None) -> Course | None:
 
 def _on_tokens(growth: Growth, line: Line, tokens: Course) -> Course | None:
     """Cost by the tokens that are to come."""
-    now = _moved(updated(_kin(line), growth.cost_on_tokens()), tokens.rate)
+    now = _moved(updated(line, growth.cost_on_tokens()), tokens.rate)
     price = max(0.0, now.growth)
     if now.level <= 0:
         return None
@@ -122,10 +117,6 @@ def _on_tokens(growth: Growth, line: Line, tokens: Course) -> Course | None:
         price * price * tokens.walk,
         LINEAR_GROWTH,
     )
-
-
-def _kin(line: Line) -> Line:
-    return line._replace(noise=line.noise * KINSHIP)
 
 
 def _moved(line: Line, x: float) -> Line:
