@@ -206,6 +206,33 @@ class ReturnToPool(Command):
     amount: Budget
 
 
+# --- report ----------------------------------------------------------------------------------------------------------
+
+
+class GenerateReport(Command):
+    """What became of a workflow: its agents, how they used what they were given, and what to do better."""
+
+    group: ClassVar[str] = "report"
+    query: ClassVar[bool] = True
+    workflow: Name
+
+
+class Forecast(Command):
+    """How long an agent's budget will last, and what the agent will have used at its end."""
+
+    group: ClassVar[str] = "report"
+    query: ClassVar[bool] = True
+    agent: Name
+
+
+class GetEfficiency(Command):
+    """What an agent gets done with what it uses."""
+
+    group: ClassVar[str] = "report"
+    query: ClassVar[bool] = True
+    agent: Name
+
+
 # --- release ---------------------------------------------------------------------------------------------------------
 
 
@@ -342,6 +369,9 @@ WIRE: tuple[type[Command], ...] = (
     Rebalance,
     BorrowFromPool,
     ReturnToPool,
+    GenerateReport,
+    Forecast,
+    GetEfficiency,
     ReleaseBudget,
     SetTotalBudget,
     PauseAll,

@@ -107,6 +107,7 @@ _HANDLERS: dict[type[c.Command], Callable[[Turn, Any], Any]] = {
     c.GetStatus: queries.get_status,
     c.GetGlobalStatus: queries.get_global_status,
     c.CheckEnforcement: queries.check_enforcement,
+    c.GetEfficiency: queries.get_efficiency,
     c.Throttle: enforce.throttle,
     c.Stop: enforce.stop,
     c.Resume: enforce.resume,
