@@ -13,7 +13,6 @@ next ones of the last in constant time, and `Growth.read` says what they mean.
 from struct import Struct
 from typing import NamedTuple
 
-from tallystick.events.accounts import Money
 from tallystick.events.amounts import COST, TOKENS
 
 _KEPT = Struct("<11f")
@@ -74,7 +73,7 @@ class Growth(NamedTuple):
         return Moments(self.steps, mean[TOKENS], mean[COST], variance[TOKENS], self.tokens_cost, variance[COST])
 
 
-def observed(kept: bytes, used: Money) -> bytes:
+def observed(kept: bytes, used: tuple[int, int, int]) -> bytes:
     """The growth of an account after one more step that used ``used``."""
     n, t, m, c, it, im, ic, tt, mm, cc, tc = _unpack(kept)
     n += 1.0
