@@ -15,7 +15,7 @@ from tallystick.config.settings import Config
 from tallystick.events.accounts import RESERVE, ROOT, ZERO, Account, Closed, Hold, Money, limited, minus, money
 from tallystick.events.amounts import DIMENSIONS, EDGE_NAMES, NOTHING, Triple
 from tallystick.events.catalog import Event, UsageReported
-from tallystick.events.commands import EPOCH
+from tallystick.events.event import EPOCH
 from tallystick.events.history import History
 from tallystick.events.rules import Rules
 

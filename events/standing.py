@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 from tallystick.events import catalog as e
 from tallystick.events.accounts import POOL, ZERO, Account, Money, less, minus, money, only, plus
 from tallystick.events.amounts import DIMENSIONS, Triple
-from tallystick.events.commands import EPOCH
+from tallystick.events.event import EPOCH
 from tallystick.events.ledger import Ledger
 
 

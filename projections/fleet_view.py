@@ -10,7 +10,7 @@ from tallystick.config.prices import from_mapping as prices_from_mapping
 from tallystick.events import catalog as e
 from tallystick.events.accounts import OVERDRAFT, POOL, RESERVE, ZERO, Money, limited, minus, money, plus
 from tallystick.events.amounts import DIMENSIONS, NOTHING, Amounts, Triple
-from tallystick.events.commands import EPOCH
+from tallystick.events.event import EPOCH
 from tallystick.events.standing import Standings
 from tallystick.projections.view import Changes, Row, encode, moved
 

@@ -32,6 +32,8 @@ SEEN = (
     - {
         # What an agent is still to be told, and how long it has to wait: the manager's business.
         *("model", "pace_ms", "pool_notice", "warning"),
+        # How its usage grows, and what was foretold of it: the business of those who foresee.
+        *("forecasts", "growth"),
     }
 )
 
