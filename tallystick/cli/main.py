@@ -24,6 +24,7 @@ _COMMANDS = {
     "send": "tallystick.cli.send:send",
     "status": "tallystick.cli.status:status",
     "audit": "tallystick.cli.audit:audit",
+    "projections": "tallystick.cli.projections:projections",
     "config": "tallystick.cli.configuration:config",
 }
 """In the order in which a newcomer meets them."""

@@ -1,7 +1,7 @@
 """``tallystick status``: how the fleet and its agents stand, now or as it was then."""
 
 import datetime as dt
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import click
@@ -13,7 +13,7 @@ from tallystick.cli.common import (
     Moment,
     at_option,
     console,
-    counted,
+    counting,
     json_option,
     one_line,
     reading,
@@ -25,13 +25,14 @@ from tallystick.events.accounts import money
 from tallystick.events.amounts import DIMENSIONS, Amounts, Triple, cents, dollars, percent, seconds
 from tallystick.events.decide.answers import stamp
 from tallystick.events.replies import GlobalStatus, shown
-from tallystick.events.store import Record, Store
+from tallystick.events.store import Store
 from tallystick.projections.agents_view import AgentRow
 from tallystick.projections.keeper import Keeper, MemoryKeeper, NotKept
-from tallystick.projections.projector import NotThere, catch_up, open_keeper, status_at
+from tallystick.projections.projector import NotThere, status_at
 from tallystick.projections.quality import Measure
 from tallystick.projections.sketch import Sketch
 from tallystick.projections.status import Status
+from tallystick.projections.upkeep import catch_up, open_keeper
 
 COLOURS = {"green": "green", "yellow": "yellow", "orange": "dark_orange", "red": "red", "black": "bold reverse"}
 _UNITS = ("tokens", "seconds", "cost")
@@ -91,10 +92,7 @@ def _views(store: Store, at: Moment | None) -> Keeper:
     Raises:
         ClickException: the log does not reach there.
     """
-
-    def progress(records: Iterator[Record], total: int) -> Iterator[Record]:
-        return counted(records, total, "reading the log")
-
+    progress = counting("reading the log")
     if at is not None:
         moment = at.position if at.time is None else at.time
         assert moment is not None
