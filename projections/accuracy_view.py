@@ -4,11 +4,13 @@ A forecast's stage is the number of whole tenths of the budget that were consume
 """
 
 from collections.abc import Iterable
+from typing import ClassVar
 
 import msgspec
 
 from tallystick.events import catalog as e
-from tallystick.projections.view import Changes, Row, encode
+from tallystick.events.standing import Standings
+from tallystick.projections.view import Changes, Look, Row, Steps, encode
 
 CLOSE = 0.10
 """A forecast is a hit where it is within this share of what happened (spec 2)."""
@@ -39,15 +41,11 @@ class AccuracyView:
     name = "accuracy"
     version = 1
 
-    def __init__(self) -> None:
+    def __init__(self, standings: Standings, look: Look) -> None:
         self._stages: dict[str, StageRow] = {}
         self._changed: set[str] = set()
 
-    def fold(self, event: e.Event) -> None:
-        if isinstance(event, e.ForecastScored):
-            self._score(event)
-
-    def changes(self) -> Changes:
+    def changes(self, last: e.Event) -> Changes:
         rows = {name: Row(encode(self._stages[name]), live=True) for name in self._changed}
         self._changed.clear()
         return rows
@@ -70,6 +68,8 @@ class AccuracyView:
             row.baseline_hits += abs(outcome.baseline - actual) <= CLOSE * actual
             row.covered += outcome.low <= actual <= outcome.high
             row.width += (outcome.high - outcome.low) / actual if actual else 0.0
+
+    steps: ClassVar[Steps] = {e.ForecastScored: _score}
 
 
 def _name(dimension: str, stage: int) -> str:

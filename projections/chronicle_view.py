@@ -5,15 +5,16 @@ new account's.
 """
 
 import datetime as dt
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any, ClassVar, Literal
+from collections.abc import Iterable
+from typing import ClassVar, Literal
 
 import msgspec
 
 from tallystick.events import catalog as e
 from tallystick.events.accounts import ROOT, money, plus
 from tallystick.events.amounts import Amounts
-from tallystick.projections.view import Changes, Look, Row, encode, moved
+from tallystick.events.standing import Standings
+from tallystick.projections.view import Changes, Look, Row, Steps, encode, moved
 
 MARKS_MAX = 50
 """Of each agent, so many of the newest marks are kept; the counts go on."""
@@ -80,19 +81,14 @@ class ChronicleView:
     name = "chronicle"
     version = 1
 
-    def __init__(self, look: Look) -> None:
+    def __init__(self, standings: Standings, look: Look) -> None:
         self._look = look
         self._open: dict[str, ChronicleRow] = {}
         self._fleet = ChronicleRow(agent=FLEET)
         self._touched: dict[str, ChronicleRow] = {}
         """Rows to be written, those of released agents too."""
 
-    def fold(self, event: e.Event) -> None:
-        step = self._STEPS.get(type(event))
-        if step is not None:
-            step(self, event)
-
-    def changes(self) -> Changes:
+    def changes(self, last: e.Event) -> Changes:
         rows = {
             name: Row(encode(row), live=row is self._fleet or self._open.get(name) is row)
             for name, row in self._touched.items()
@@ -193,7 +189,7 @@ class ChronicleView:
             row = self._touched[FLEET] = self._fleet
         row.refusals[event.code] = row.refusals.get(event.code, 0) + 1
 
-    _STEPS: ClassVar[Mapping[type[e.Event], Callable[[Any, Any], None]]] = {
+    steps: ClassVar[Steps] = {
         e.BudgetAllocated: _allocated,
         e.BudgetReleased: _released,
         e.LevelChanged: _leveled,

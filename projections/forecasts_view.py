@@ -2,12 +2,14 @@
 
 import datetime as dt
 from collections.abc import Iterable
+from typing import ClassVar
 
 import msgspec
 
 from tallystick.events import catalog as e
 from tallystick.events.foretold import Prediction
-from tallystick.projections.view import Changes, Row, encode
+from tallystick.events.standing import Standings
+from tallystick.projections.view import Changes, Look, Row, Steps, encode
 
 
 class ForecastRow(msgspec.Struct, gc=False):
@@ -29,17 +31,19 @@ class ForecastsView:
     name = "forecasts"
     version = 1
 
-    def __init__(self) -> None:
+    def __init__(self, standings: Standings, look: Look) -> None:
         self._rows: dict[str, Row | None] = {}
 
-    def fold(self, event: e.Event) -> None:
-        if isinstance(event, e.ForecastMade):
-            row = ForecastRow(event.agent, event.position, event.at, event.why, event.predictions)
-            self._rows[event.agent] = Row(encode(row), live=True)
-        elif isinstance(event, e.BudgetReleased):
-            self._rows[event.agent] = None
+    def _made(self, event: e.ForecastMade) -> None:
+        row = ForecastRow(event.agent, event.position, event.at, event.why, event.predictions)
+        self._rows[event.agent] = Row(encode(row), live=True)
 
-    def changes(self) -> Changes:
+    def _released(self, event: e.BudgetReleased) -> None:
+        self._rows[event.agent] = None
+
+    steps: ClassVar[Steps] = {e.ForecastMade: _made, e.BudgetReleased: _released}
+
+    def changes(self, last: e.Event) -> Changes:
         rows, self._rows = self._rows, {}
         return rows
 

@@ -5,12 +5,14 @@ An hour whose rows can no longer change is not live, but for those of the last d
 
 import datetime as dt
 from collections.abc import Iterable
+from typing import ClassVar
 
 import msgspec
 
 from tallystick.events import catalog as e
 from tallystick.events.amounts import Amounts
-from tallystick.projections.view import Changes, Row, encode, moved
+from tallystick.events.standing import Standings
+from tallystick.projections.view import Changes, Look, Row, Steps, encode, moved
 
 DAYS_LIVE = 15
 """Days back that a profile looks."""
@@ -34,7 +36,7 @@ class HoursView:
     name = "hours"
     version = 1
 
-    def __init__(self) -> None:
+    def __init__(self, standings: Standings, look: Look) -> None:
         self._begins: dt.datetime | None = None
         self._ends = dt.datetime.min.replace(tzinfo=dt.UTC)
         self._used = [0, 0, 0]
@@ -43,19 +45,18 @@ class HoursView:
         """The finished hours of the last days."""
         self._rows: dict[str, Row] = {}
 
-    def fold(self, event: e.Event) -> None:
-        kind = type(event)
-        if kind is not e.UsageReported and kind is not e.HoldSettled:
-            return
+    def _use(self, event: "e.UsageReported | e.HoldSettled") -> None:
         if event.at >= self._ends:
             self._turn(event.at)
         used = self._used
-        used[0] += event.tokens  # type: ignore[attr-defined]
-        used[1] += event.time_ms  # type: ignore[attr-defined]
-        used[2] += event.cost_nanos  # type: ignore[attr-defined]
+        used[0] += event.tokens
+        used[1] += event.time_ms
+        used[2] += event.cost_nanos
         self._reports += 1
 
-    def changes(self) -> Changes:
+    steps: ClassVar[Steps] = {e.UsageReported: _use, e.HoldSettled: _use}
+
+    def changes(self, last: e.Event) -> Changes:
         if self._begins is not None:
             self._keep(self._begins)
         rows, self._rows = self._rows, {}

@@ -1,6 +1,6 @@
 """What every place that keeps views does, and the place that is memory; see `keeper_file` for the other."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple, Protocol
 
 from tallystick.events.store import StoreError
@@ -47,6 +47,13 @@ class Keeper(Protocol):
     def row(self, view: str, id: str) -> bytes | None:
         """One row, live or not."""
 
+    def whole(self, views: Iterable[str]) -> Kept:
+        """All rows of some views, live or not, in the order of their ids, as of one position.
+
+        Raises:
+            NotKept: they cannot be read.
+        """
+
     def keep(self, changes: Mapping[str, Changes], after: int, position: int, digest: str) -> None:
         """Write what the events behind ``after`` up to ``position`` changed, all or nothing.
 
@@ -77,6 +84,10 @@ class MemoryKeeper:
     def row(self, view: str, id: str) -> bytes | None:
         row = self._rows.get(view, {}).get(id)
         return None if row is None else row.data
+
+    def whole(self, views: Iterable[str]) -> Kept:
+        rows = {view: [row.data for _, row in sorted(self._rows.get(view, {}).items())] for view in views}
+        return Kept(self._position, self._digest, rows)
 
     def keep(self, changes: Mapping[str, Changes], after: int, position: int, digest: str) -> None:
         if after != self._position:

@@ -7,7 +7,7 @@ reached are written in one transaction, so that whoever goes on, goes on exactly
 
 import hashlib
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple
 
@@ -100,6 +100,11 @@ class FileKeeper:
     def row(self, view: str, id: str) -> bytes | None:
         with self._told("read"):
             return self._recorder.row(self._side, view, id)
+
+    def whole(self, views: Iterable[str]) -> Kept:
+        with self._told("read"):
+            found, rows = self._recorder.whole(self._side, views)
+        return Kept(found.position, found.digest, rows)
 
     def inventory(self, progress: Progress | None = None) -> Inventory:
         """What lies there, ours or not, as of one moment: all of it is read."""

@@ -141,6 +141,16 @@ class ViewsRecorder(SQLiteTrackingRecorder):
             found = cursor.fetchone()
             return None if found is None else found[0].encode()
 
+    def whole(self, side: Side, views: Iterable[str]) -> tuple[Found, dict[str, list[bytes]]]:
+        """A side, and all rows of some of its views by name, in the order of their ids."""
+        with self.datastore.transaction(commit=False) as cursor:
+            found = self._found(cursor, side)
+            rows: dict[str, list[bytes]] = {}
+            for view in views:
+                cursor.execute("SELECT row FROM kept WHERE copy=? ORDER BY id", (found.copies.get(view),))
+                rows[view] = [row.encode() for (row,) in cursor.fetchall()]
+            return found, rows
+
     @contextmanager
     def reading(self, side: Side) -> Iterator[tuple[Found, int, Iterator[tuple[str, KeptRow]]]]:
         """A side as of one moment: how many rows it has, and all of them, by view, in the order of their ids."""

@@ -9,15 +9,19 @@ from typing import Any, Final
 
 from tallystick.events.catalog import CATALOG, Event
 from tallystick.events.standing import Standings
+from tallystick.projections.accuracy_view import AccuracyView
 from tallystick.projections.agents_view import AgentsView
+from tallystick.projections.chronicle_view import ChronicleView
 from tallystick.projections.fleet_view import FleetView
+from tallystick.projections.forecasts_view import ForecastsView
 from tallystick.projections.holds_view import HoldsView
+from tallystick.projections.hours_view import HoursView
 from tallystick.projections.view import Changes, Look, View
 
 Kinds = Sequence[type[View]]
 
-KINDS: Final[Kinds] = (FleetView, HoldsView, AgentsView)
-"""The classes of all views. The standings that they share are restored from the rows of these three."""
+KINDS: Final[Kinds] = (FleetView, HoldsView, AgentsView, ChronicleView, ForecastsView, AccuracyView, HoursView)
+"""The classes of all views. The standings that they share are restored from the rows of the first three."""
 
 
 def versions_of(kinds: Kinds) -> dict[str, int]:
