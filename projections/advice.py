@@ -112,7 +112,7 @@ def _warnings(lines: "Iterable[Line]") -> Iterator[Advice]:
         stops, warned = stops + line.story.stops, warned + line.story.stops_warned
     if stops and percent(warned, stops) < 90:
         text = (
-            f"only {warned} of {stops} stops were foreseen a minute before: report more often, or raise"
+            f"{warned} of {_counted(stops, 'stop')} foreseen a minute before: report more often, or raise"
             " enforcement.warn_before_exhaustion_seconds"
         )
         yield Advice("stops_not_foreseen", text, {"stops": stops, "warned": warned})
@@ -124,11 +124,11 @@ def _refusals(lines: "Iterable[Line]") -> Iterator[Advice]:
         codes.update(line.story.refusals)
     if codes["pool_exhausted"]:
         count = codes["pool_exhausted"]
-        text = f"{count} requests for budget were refused because the pool could not give it: raise the total"
+        text = f"{_counted(count, 'request')} for budget refused because the pool could not give it: raise the total"
         yield Advice("pool_short", text, {"pool_exhausted": count})
     if codes["budget_exhausted"]:
         count = codes["budget_exhausted"]
-        text = f"{count} holds were refused because they did not fit: ask for less at a time, or allocate more"
+        text = f"{_counted(count, 'hold')} refused for want of room: ask for less at a time, or allocate more"
         yield Advice("holds_refused", text, {"budget_exhausted": count})
 
 
@@ -150,6 +150,10 @@ def _percentile(values: Sequence[int], share: int) -> int:
     """The smallest value that ``share`` percent of the values do not exceed."""
     ordered = sorted(values)
     return ordered[max(0, -(-len(ordered) * share // 100) - 1)]
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
 
 
 def _number(units: int, d: int) -> Any:

@@ -138,7 +138,10 @@ def report(workflow: str | None, fleet: FleetRow, lines: Sequence[Line], weights
         ({"agent": story.agent, **anomaly} for story in stories for anomaly in story.anomalies),
         key=lambda anomaly: anomaly["position"],
     )
-    open_rows = [line.row for line in lines if line.row.state != RELEASED]
+    rows = [line.row for line in lines]
+    # Used of what was given, each unit once; and how evenly it was given, at the end of each agent's account or now.
+    spread = quality(FleetRow(), rows, weights)
+    used = quality(_closed(lines), [row for row in rows if row.state != RELEASED], weights)
     return UsageReport(
         workflow=workflow,
         position=fleet.position,
@@ -147,7 +150,7 @@ def report(workflow: str | None, fleet: FleetRow, lines: Sequence[Line], weights
         agents=stories,
         overruns_by_cause={cause: _moved(units) for cause, units in sorted(causes.items())},
         anomalies=anomalies,
-        quality=quality(_closed(lines), open_rows, weights),
+        quality=Quality(used.utilization, spread.fairness, spread.jain),
         recommendations=advice(fleet, lines),
     )
 

@@ -39,12 +39,13 @@ def _head(report: UsageReport) -> Iterator[str]:
     yield f"{_counted(summary.agents, 'agent')} ({summary.open:,} open, {summary.released:,} released){since}."
     if summary.stops:
         ran_out = _counted(summary.agents_stopped, "agent")
-        foreseen = f"{summary.stops_warned} of {summary.stops} times they had been warned a minute before or earlier"
-        yield f"{ran_out} used up their budgets; {foreseen}."
+        foreseen = f"of {_counted(summary.stops, 'stop')}, {summary.stops_warned} were foreseen a minute before or earlier"
+        yield f"{ran_out} ran out of budget; {foreseen}."
     else:
-        yield "Nobody used up their budget."
+        yield "Nobody ran out of budget."
     if summary.refusals:
-        yield "Refused: " + ", ".join(f"{code} {count:,} times" for code, count in summary.refusals.items()) + "."
+        counts = (f"{_counted(count, 'request')} ({code})" for code, count in summary.refusals.items())
+        yield f"Refused: {', '.join(counts)}."
     yield ""
     columns = [(name, word) for name, word in _NAMES if name in summary.utilization or _has(summary.consumed, name)]
     yield from _table(
@@ -143,8 +144,8 @@ def _quality(report: UsageReport) -> Iterator[str]:
         [name, *(_measured(getattr(measure, dimension)) for dimension, _ in _NAMES), aim]
         for name, measure, aim in (
             ("utilization", quality.utilization, f"≥ {_UTILIZATION_AIM:.2f}"),
-            ("fairness of open agents", quality.fairness, f"≥ {_FAIRNESS_AIM:.2f}"),
-            ("Jain's index of open agents", quality.jain, ""),
+            ("fairness", quality.fairness, f"≥ {_FAIRNESS_AIM:.2f}"),
+            ("Jain's index", quality.jain, ""),
         )
         if measure != Measure(None, None, None)
     ]
