@@ -1,7 +1,7 @@
 """What finished runs taught of the next one: a Gaussian prior of level and growth, learnt run by run.
 
-Usage of step i is ``level + growth × i + noise``; each run has its own level and growth, which are drawn from one
-Gaussian for all runs of a kind, and all have the same variance of noise. The Gaussian is estimated by expectation
+Usage of step i is ``level + growth × i + noise`` (or cost is that of tokens in place of i); each run has its own level
+and growth, which are drawn from one Gaussian for all runs of a kind, and all have the same variance of noise. The Gaussian is estimated by expectation
 maximization for such random coefficients (Laird, Ware: Random-Effects Models for Longitudinal Data, Biometrics 38,
 1982), one step for each run as it ends (Cappé, Moulines: On-line EM algorithm for latent data models, JRSS B 71,
 2009): constant in time and memory however many runs there were, and older runs are forgotten slowly.
@@ -64,9 +64,11 @@ def updated(line: Line, seen: Moments) -> Line:
 class Lesson:
     """The prior of one dimension for runs of one kind, as the runs so far taught it."""
 
-    __slots__ = ("mean", "noise", "second", "steps", "weight")
+    __slots__ = ("line", "mean", "noise", "second", "steps", "weight")
 
     def __init__(self) -> None:
+        self.line = Line(0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
+        """The prior for the next run; it says nothing before the first one."""
         self.weight = 0.0
         """How many runs taught it, at most `RUNS_REMEMBERED`."""
         self.mean = (0.0, 0.0)
@@ -76,9 +78,7 @@ class Lesson:
         """The sum of squared residuals of an average run."""
         self.steps = 0.0
 
-    @property
-    def line(self) -> Line:
-        """The prior for the next run."""
+    def _drawn(self) -> Line:
         level, growth = self.mean
         aa, ab, bb = self.second
         noise = self.noise / self.steps
@@ -96,6 +96,8 @@ class Lesson:
         lesson = cls()
         lesson.weight, level, growth, aa, ab, bb, lesson.noise, lesson.steps = dumped
         lesson.mean, lesson.second = (level, growth), (aa, ab, bb)
+        if lesson.weight:
+            lesson.line = lesson._drawn()
         return lesson
 
     def learn(self, seen: Moments) -> None:
@@ -114,6 +116,7 @@ class Lesson:
         )
         self.noise = _toward(self.noise, _residual(run, seen), share)
         self.steps = _toward(self.steps, seen.n, share)
+        self.line = self._drawn()
 
 
 def _alone(seen: Moments) -> Line:
@@ -121,7 +124,7 @@ def _alone(seen: Moments) -> Line:
     growth = seen.xy / seen.xx if seen.xx > 0 else 0.0
     level = seen.y - growth * seen.x
     spread = seen.y * seen.y + seen.yy
-    return Line(level, growth, spread, 0.0, spread / (seen.x * seen.x), seen.yy)
+    return Line(level, growth, spread, 0.0, spread / (seen.x * seen.x) if seen.x else 0.0, seen.yy)
 
 
 def _residual(run: Line, seen: Moments) -> float:
