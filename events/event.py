@@ -5,8 +5,7 @@ from typing import ClassVar, Literal
 
 import msgspec
 
-from tallystick.events.commands import EPOCH
-
+EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 Kind = Literal["fact", "decision"]
 
 

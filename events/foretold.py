@@ -42,6 +42,10 @@ class Outcome(msgspec.Struct, frozen=True, gc=False):
     baseline: float
 
 
+OPEN_MAX = 120
+"""Of each agent, so many of the newest predictions wait for the truth; beyond, the oldest are never scored."""
+
+
 class ForecastMade(Event, kw_only=True, tag="forecast-made.v1"):
     """A forecast that was shown or acted on, or one of a new stage: it will be scored when the truth is known."""
 
@@ -97,3 +101,16 @@ class AnomalyFound(Event, kw_only=True, tag="anomaly-found.v1"):
     low: int | None = None
     high: int | None = None
     message: str
+
+
+def still_open(predictions: list[Prediction]) -> list[Prediction]:
+    """The predictions that wait to be scored, bounded."""
+    return predictions[-OPEN_MAX:]
+
+
+def without_scored(predictions: list[Prediction], event: ForecastScored) -> list[Prediction]:
+    """The predictions that still wait, once those that an event scores are gone."""
+    scored = {(outcome.stage, outcome.step, outcome.predicted) for outcome in event.forecasts}
+    return [
+        p for p in predictions if p.dimension != event.dimension or (p.stage, p.step, p.predicted) not in scored
+    ]

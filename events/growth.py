@@ -14,7 +14,6 @@ next ones of the last in constant time, and `Growth.read` says what they mean.
 from struct import Struct
 from typing import NamedTuple
 
-from tallystick.events.accounts import Money
 from tallystick.events.amounts import COST, TOKENS
 
 _KEPT = Struct("<14f")
@@ -88,7 +87,7 @@ class Growth(NamedTuple):
         return Moments(n, 0.0, mean, 0.0, 0.0, max(0.0, self.leap - mean * mean))
 
 
-def observed(kept: bytes, used: Money) -> bytes:
+def observed(kept: bytes, used: tuple[int, int, int]) -> bytes:
     """The growth of an account after one more step that used ``used``."""
     n, t, m, c, it, im, ic, tt, mm, cc, tc, first, last, leap = _unpack(kept)
     tokens = used[0]
