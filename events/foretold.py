@@ -111,6 +111,4 @@ def still_open(predictions: list[Prediction]) -> list[Prediction]:
 def without_scored(predictions: list[Prediction], event: ForecastScored) -> list[Prediction]:
     """The predictions that still wait, once those that an event scores are gone."""
     scored = {(outcome.stage, outcome.step, outcome.predicted) for outcome in event.forecasts}
-    return [
-        p for p in predictions if p.dimension != event.dimension or (p.stage, p.step, p.predicted) not in scored
-    ]
+    return [p for p in predictions if p.dimension != event.dimension or (p.stage, p.step, p.predicted) not in scored]

@@ -278,5 +278,3 @@ def _shares(allocated: Triple, consumed: Money) -> dict[str, float | None]:
 def _moved(units: Money) -> EdgeAmounts:
     """Amounts without the dimensions in which there is nothing."""
     return shown((units[0] or None, units[1] or None, units[2] or None))
-
-

@@ -9,6 +9,7 @@ from math import exp, hypot, log
 from typing import NamedTuple
 
 from tallystick.actors.policies.growth_forecast import AVERAGE_RATE, Course, courses
+from tallystick.actors.policies.intervals import Z
 from tallystick.events.accounts import Money
 from tallystick.events.amounts import DIMENSIONS, EDGE_NAMES, Triple
 from tallystick.events.foretold import Prediction
@@ -18,8 +19,6 @@ from tallystick.events.standing import Standing
 
 METHOD = AVERAGE_RATE
 STAGES = 10
-_Z = 1.2816
-"""So many standard deviations to either side hold 80 % of a Gaussian."""
 PACE_STEPS = 5
 """History's time per step counts as so many steps of the agent's own. (Errors were least at 2 to 5 on the studied runs.)"""
 PACE_SPREAD = 1.0
@@ -94,7 +93,7 @@ def interval(course: Course, steps: float, errors: Errors | None) -> tuple[float
     """The 80 % interval of the steps still to come: by past errors, or else by what the course itself is unsure of."""
     if errors is None:
         spread = min(_NEVER, course.spread(steps))
-        return max(0.0, steps - _Z * spread), min(_NEVER, steps + _Z * spread)
+        return max(0.0, steps - Z * spread), min(_NEVER, steps + Z * spread)
     return steps * max(0.0, min(1.0, errors.low)), min(_NEVER, steps * max(1.0, errors.high))
 
 
@@ -115,7 +114,7 @@ def _seconds(
     seconds = min(_NEVER, steps * pace / 1_000)
     if steps <= 0:
         return 0.0, 0.0, 0.0
-    varies = _Z * PACE_SPREAD * hypot(steps**-0.5, (subject.growth.steps + PACE_STEPS) ** -0.5)
+    varies = Z * PACE_SPREAD * hypot(steps**-0.5, (subject.growth.steps + PACE_STEPS) ** -0.5)
     shorter = seconds * exp(-hypot(log(steps / low), varies)) if low > 0 else 0.0
     longer = seconds * exp(min(50.0, hypot(log(high / steps), varies)))
     return seconds, shorter, min(_NEVER, longer)

@@ -38,6 +38,11 @@ class Course(NamedTuple):
         """What the next ``steps`` steps are expected to use."""
         return steps * (self.rate + self.growth * (steps + 1) / 2)
 
+    def step_variance(self) -> float:
+        """How far the next step may be from what it is expected to use."""
+        known = self.rate_var + 2 * self.covar + self.growth_var
+        return max(0.0, known) + self.noise + self.walk
+
     def steps_until(self, units: float) -> float:
         """In how many steps ``units`` will be used up; the last one counts in part. It is positive.
 
