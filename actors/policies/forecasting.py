@@ -1,123 +1,51 @@
-"""When an agent's budgets will be used up, what it will have used in the end, and how sure that is.
+"""How long a step of an agent takes, and so how many seconds a forecast in steps is away.
 
-A forecast is made of the agent's own steps, of the runs of its kind before it, and of how far off earlier forecasts of
-its stage were. All of it is arithmetic on a few numbers: the same time however long the agent runs.
+And the average rate: what other ways of forecasting are measured against.
 """
 
 from datetime import datetime
 from math import exp, hypot, log
-from typing import NamedTuple
 
-from tallystick.actors.policies.growth_forecast import AVERAGE_RATE, Course, courses
-from tallystick.actors.policies.intervals import Z
-from tallystick.events.accounts import Money
-from tallystick.events.amounts import DIMENSIONS, EDGE_NAMES, Triple
-from tallystick.events.foretold import Prediction
-from tallystick.events.growth import Growth
-from tallystick.events.history import Errors, Known
+from tallystick.actors.policies.growth_forecast import AVERAGE_RATE
+from tallystick.actors.policies.intervals import Range, Z
+from tallystick.events.amounts import DIMENSIONS
+from tallystick.events.history import Known
 from tallystick.events.standing import Standing
 
 METHOD = AVERAGE_RATE
-STAGES = 10
 PACE_STEPS = 5
-"""History's time per step counts as so many steps of the agent's own. (Errors were least at 2 to 5 on the studied runs.)"""
+"""History's time per step counts as so many steps of the agent's own (errors were least at 2 to 5 on the studied runs)."""
 PACE_SPREAD = 1.0
-"""The standard deviation of a step's duration over its mean, as if durations were exponential."""
-_NEVER = 1e12
-"""Steps and seconds beyond this are this many."""
+"""The standard deviation of a step's duration over its mean, as if durations were exponential: intervals in seconds
+then held the truth in 80 to 93 % of cases on the studied runs, and without it in 2 to 72 %."""
+_LONGER_AT_MOST = 1e3
+"""No interval ends at more than so many times its estimate."""
 
 
-class Subject(NamedTuple):
-    """Whose budgets' end is to be foretold; amounts by dimension in internal units.
+def pace(elapsed_ms: float, steps: float, known: Known) -> float | None:
+    """Seconds a step, from ``steps`` that took ``elapsed_ms``: the agent's own, drawn towards history's while few.
 
-    ``marks`` is the consumption at which each budget is used up, None where there is none; ``elapsed_ms`` lasts from
-    the opening to the last report.
+    None where no time has passed and nothing is known.
     """
-
-    growth: Growth
-    consumed: Money
-    marks: Triple
-    elapsed_ms: int
-
-
-class Foreseen(NamedTuple):
-    """What is foretold of one budget. The seconds, from the last report on, are None where no time has passed yet."""
-
-    prediction: Prediction
-    seconds: float | None
-    seconds_low: float | None
-    seconds_high: float | None
+    usual = known.pace_ms()
+    own, weight = (0.0, 0) if usual is None else (usual * PACE_STEPS, PACE_STEPS)
+    if steps + weight <= 0 or elapsed_ms + own <= 0:
+        return None
+    return (elapsed_ms + own) / (steps + weight) / 1_000
 
 
-def forecast(subject: Subject, known: Known) -> list[Foreseen]:
-    """One entry for each budget that usage will exhaust: none where nothing is used and nothing is known."""
-    growth, pace = subject.growth, _pace(subject, known)
-    if not growth.steps:
-        return []
-    found = []
-    for d, course in zip(DIMENSIONS, courses(growth, known), strict=True):
-        mark = subject.marks[d]
-        if mark is not None and course is not None:
-            found.append(_foreseen(subject, d, mark, course, known, pace))
-    return found
+def in_seconds(left: Range, steps: float, pace: float) -> Range:
+    """Steps still to come, foretold after ``steps``, as seconds from the last report on.
 
-
-def _foreseen(subject: Subject, d: int, mark: int, course: Course, known: Known, pace: float | None) -> Foreseen:
-    step, mean = subject.growth.steps, subject.growth.mean[d]
-    left = mark - subject.consumed[d]
-    if left <= 0:
-        stage, steps, low, high, average = STAGES - 1, 0.0, 0.0, 0.0, 0.0
-        errors = None
-    else:
-        stage = min(STAGES - 1, max(0, STAGES * subject.consumed[d] // mark))
-        errors = known.errors(d, stage)
-        steps = min(_NEVER, course.steps_until(left))
-        low, high = interval(course, steps, errors)
-        average = min(_NEVER, left / mean) if mean > 0 else steps
-    prediction = Prediction(
-        dimension=EDGE_NAMES[d],
-        stage=stage,
-        mark=mark,
-        step=int(step),
-        predicted=step + steps,
-        low=step + low,
-        high=step + high,
-        baseline=step + average,
-        confidence=None if errors is None else errors.hits,
-        method=course.method,
-    )
-    return Foreseen(prediction, *_seconds(subject, steps, low, high, pace))
-
-
-def interval(course: Course, steps: float, errors: Errors | None) -> tuple[float, float]:
-    """The 80 % interval of the steps still to come: by past errors, or else by what the course itself is unsure of."""
-    if errors is None:
-        spread = min(_NEVER, course.spread(steps))
-        return max(0.0, steps - Z * spread), min(_NEVER, steps + Z * spread)
-    return steps * max(0.0, min(1.0, errors.low)), min(_NEVER, steps * max(1.0, errors.high))
-
-
-def _pace(subject: Subject, known: Known) -> float | None:
-    """Milliseconds a step: the agent's own, drawn towards history's while it has made few."""
-    usual, steps = known.pace_ms(), subject.growth.steps
-    if usual is None:
-        return subject.elapsed_ms / steps if steps and subject.elapsed_ms > 0 else None
-    return (subject.elapsed_ms + PACE_STEPS * usual) / (steps + PACE_STEPS) or None
-
-
-def _seconds(
-    subject: Subject, steps: float, low: float, high: float, pace: float | None
-) -> tuple[float | None, float | None, float | None]:
-    """The same in seconds; that durations vary too widens the interval, as independent factors do (in logarithms)."""
-    if pace is None:
-        return None, None, None
-    seconds = min(_NEVER, steps * pace / 1_000)
-    if steps <= 0:
-        return 0.0, 0.0, 0.0
-    varies = Z * PACE_SPREAD * hypot(steps**-0.5, (subject.growth.steps + PACE_STEPS) ** -0.5)
-    shorter = seconds * exp(-hypot(log(steps / low), varies)) if low > 0 else 0.0
-    longer = seconds * exp(min(50.0, hypot(log(high / steps), varies)))
-    return seconds, shorter, min(_NEVER, longer)
+    That durations vary too widens the interval: deviations of independent factors add up in squares, in logarithms.
+    """
+    seconds = left.estimate * pace
+    if left.estimate <= 0:
+        return Range(0.0, 0.0, left.high * pace)
+    varies = Z * PACE_SPREAD * hypot(left.estimate**-0.5, (steps + PACE_STEPS) ** -0.5)
+    shorter = exp(-hypot(log(left.estimate / left.low), varies)) if left.low > 0 else 0.0
+    longer = exp(hypot(log(left.high / left.estimate), min(varies, log(_LONGER_AT_MOST))))
+    return Range(seconds, seconds * shorter, seconds * longer)
 
 
 # --- the average rate: what other ways are measured against -----------------------------------------------------------
