@@ -102,7 +102,12 @@ def _overruns(lines: "Sequence[Line]") -> Iterator[Advice]:
                     f"{_plain(units[d], d)} ({share} % of what was used) had to be covered by others:"
                     f" {_CAUSES.get(cause, cause)}"
                 )
-                numbers = {"cause": cause, "dimension": EDGE_NAMES[d], "covered": _number(units[d], d), "percent": share}
+                numbers = {
+                    "cause": cause,
+                    "dimension": EDGE_NAMES[d],
+                    "covered": _number(units[d], d),
+                    "percent": share,
+                }
                 yield Advice("overruns", text, numbers)
 
 

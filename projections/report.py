@@ -118,7 +118,7 @@ def in_workflow(agents: Mapping[str, AgentRow], workflow: str) -> list[AgentRow]
 
     def belongs(row: AgentRow | None) -> bool:
         while row is not None:
-            if row.workflow == workflow or row.agent == workflow:
+            if workflow in (row.workflow, row.agent):
                 return True
             row = None if row.parent is None else agents.get(row.parent)
         return False
@@ -278,5 +278,3 @@ def _shares(allocated: Triple, consumed: Money) -> dict[str, float | None]:
 def _moved(units: Money) -> EdgeAmounts:
     """Amounts without the dimensions in which there is nothing."""
     return shown((units[0] or None, units[1] or None, units[2] or None))
-
-

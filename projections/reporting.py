@@ -24,9 +24,7 @@ def report_of(keeper: Keeper, workflow: str | None = None) -> UsageReport:
     """
     rows = keeper.whole((FleetView.name, AgentsView.name, ChronicleView.name)).rows
     fleet = _fleet(rows[FleetView.name])
-    agents = {
-        row.agent: row for row in map(agents_view.decode, rows[AgentsView.name]) if row.state != UNALLOCATED
-    }
+    agents = {row.agent: row for row in map(agents_view.decode, rows[AgentsView.name]) if row.state != UNALLOCATED}
     stories = {row.agent: row for row in map(chronicle_view.decode, rows[ChronicleView.name])}
     chosen = agents.values() if workflow is None else in_workflow(agents, workflow)
     weights = Rules(restore(fleet.config), PriceList()).weights if fleet.config else {}

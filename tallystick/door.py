@@ -28,6 +28,4 @@ class Fleet(fleet.Fleet):
         reporter: fleet.MakeReporter = Reporter,
     ) -> Self:
         """Open a fleet as its only writer: see `tallystick.actors.fleet.Fleet.open`."""
-        return super().open(
-            store, config, prices, clock=clock, by=by, followers=followers, reporter=reporter
-        )
+        return super().open(store, config, prices, clock=clock, by=by, followers=followers, reporter=reporter)

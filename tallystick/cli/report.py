@@ -30,7 +30,9 @@ def report(store_url: str, workflow: str | None, at: Moment | None, as_json: boo
     with views(store_url, at) as keeper:
         found = report_of(keeper, workflow)
     if workflow is not None and not found.agents:
-        raise click.ClickException(f"no agent ever belonged to a workflow {workflow!r}: `tallystick report` has all agents")
+        raise click.ClickException(
+            f"no agent ever belonged to a workflow {workflow!r}: `tallystick report` has all agents"
+        )
     if as_json:
         click.echo(json_text(msgspec.to_builtins(found)))
         return

@@ -91,7 +91,13 @@ def test_a_run_that_has_ended_is_learnt_from(law: Law) -> None:
 
 
 def test_a_loop_is_an_alert_and_an_outlier_is_not(law: Law) -> None:
-    strange = {"agent": "ann", "dimension": "tokens", "step": 9, "amount": 500, "message": "5 steps used 500 tokens each"}
+    strange = {
+        "agent": "ann",
+        "dimension": "tokens",
+        "step": 9,
+        "amount": 500,
+        "message": "5 steps used 500 tokens each",
+    }
     law.given(c.RecordAnomaly(anomaly="loop", **strange))  # type: ignore[arg-type]
     law.then_events(e.AnomalyFound, e.AlertRaised)
     assert law.only(e.AlertRaised).message == "ann: 5 steps used 500 tokens each"

@@ -216,7 +216,6 @@ def test_a_report_on_nobody_says_so() -> None:
 
 def hours(law: Law) -> list[dict[str, Any]]:
 
-
     return [msgspec.json.decode(row) for row in keeper_of(law).live().rows["hours"]]
 
 
