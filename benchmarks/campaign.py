@@ -29,10 +29,12 @@ from tallystick.demo.trace import read_trace
 from tallystick.demo.workload import Workload
 from tallystick.events import commands as c
 from tallystick.events.amounts import TOKENS, Budget
-from tallystick.events.codec import decode_answer, decode_event, encode_command
+from tallystick.events.codec import decode_answer, encode_command
 from tallystick.events.ledger import check_conserved
 from tallystick.events.store_memory import MemoryStore
 from tallystick.projections.chronicle_view import ChronicleRow, ChronicleView, decode
+from tallystick.projections.keeper import MemoryKeeper
+from tallystick.projections.upkeep import catch_up
 
 TRACE = "agents-swebench-gemini3-public.csv.gz"
 ENOUGH_FOR = 0.9
@@ -140,10 +142,9 @@ def _spread(house: House) -> tuple[float, float, int]:
 
 
 def _stories(store: MemoryStore) -> list[ChronicleRow]:
-    view = ChronicleView(lambda *_: None)
-    for record in store.read():
-        view.fold(decode_event(record.data, record.name))
-    return [decode(row.data) for row in view.changes().values() if row is not None]
+    keeper = MemoryKeeper()
+    catch_up(store, keeper)
+    return [decode(row) for row in keeper.whole((ChronicleView.name,)).rows[ChronicleView.name]]
 
 
 def _ask(house: House, command: c.Command, at_ms: int) -> Any:

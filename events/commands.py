@@ -373,6 +373,7 @@ class RecordRun(Command):
     growth: list[float]
     agent_type: Name | None = None
     model: Name | None = None
+    exhausted: bool = False
 
 
 class RecordAnomaly(Command):

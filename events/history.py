@@ -113,13 +113,15 @@ class Taught:
         self.pace_ms = 0.0
         """How long a step took, in the remembered runs."""
 
-    def learn(self, run: Run, growth: Growth) -> None:
+    def learn(self, run: Run, growth: Growth, ended: bool) -> None:
+        """Take in a run; one that was cut short teaches how usage grows, and not what a run uses in all."""
         for d in DIMENSIONS:
             self.lessons[d].learn(growth.on_steps(d))
         self.lessons[COST_ON_TOKENS].learn(growth.cost_on_tokens())
         self.lessons[DRIFT].learn(growth.drift())
-        self.runs.append(run)
-        self._set_pace()
+        if ended:
+            self.runs.append(run)
+            self._set_pace()
 
     def _set_pace(self) -> None:
         self.pace_ms = sum(run.elapsed_ms for run in self.runs) / max(1, sum(run.steps for run in self.runs))
@@ -198,7 +200,7 @@ class History:
                 growth = Growth.of(event.growth)
                 run = Run(event.steps, *money(event.consumed.triple), event.elapsed_ms)
                 for taught in self._touched(event.agent_type, event.model):
-                    taught.learn(run, growth)
+                    taught.learn(run, growth, not event.exhausted)
             case ForecastScored():
                 d = EDGE_NAMES.index(event.dimension)
                 for taught in self._touched(event.agent_type, event.model):

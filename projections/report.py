@@ -118,7 +118,7 @@ def in_workflow(agents: Mapping[str, AgentRow], workflow: str) -> list[AgentRow]
 
     def belongs(row: AgentRow | None) -> bool:
         while row is not None:
-            if row.workflow == workflow or row.agent == workflow:
+            if workflow in (row.workflow, row.agent):
                 return True
             row = None if row.parent is None else agents.get(row.parent)
         return False

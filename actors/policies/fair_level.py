@@ -7,38 +7,22 @@ level are not touched by it; by the weight of its priority an agent's own level 
 
 What an agent will use is not known; what runs of its kind used in all is. So the level is found on expectations: an
 agent that has used u, under a level c, is expected to use the mean of min(X, c) over the finished runs X > u of its
-kind.
+kind; where no run of its kind has finished, what it was given.
 """
 
-from bisect import bisect_right
 from collections.abc import Sequence
-from itertools import accumulate
 from math import inf
 
-BEYOND = 1.25
-"""An agent that used more than any finished run is expected to use a quarter more still: there is nobody to ask."""
+from tallystick.actors.policies.totals import BEYOND, Finished
+
 _STEPS = 48
 """Halvings of the interval in which the level lies: enough to tell single tokens apart in any fleet."""
-
-
-class Finished:
-    """What the finished runs of one kind used in one dimension, in order, and their running sum."""
-
-    __slots__ = ("sums", "used")
-
-    def __init__(self, used: Sequence[int]) -> None:
-        self.used = sorted(used)
-        self.sums = [0, *accumulate(self.used)]
-
-    def longer(self, used: float) -> int:
-        """How many runs used no more than that: the others are those that an agent may still be like."""
-        return bisect_right(self.used, used)
 
 
 class Wanting:
     """Agents of one kind and weight that have used amounts between the same two finished runs: all alike."""
 
-    __slots__ = ("agents", "finished", "first", "used", "weight")
+    __slots__ = ("agents", "finished", "first", "own", "used", "weight")
 
     def __init__(self, finished: Finished, first: int, weight: float) -> None:
         self.finished = finished
@@ -46,6 +30,7 @@ class Wanting:
         self.weight = weight
         self.agents = 0
         self.used = 0.0
+        self.own = 0.0
 
     def expected(self, level: float) -> float:
         """What they are expected to use in all where none uses more than ``level`` times its weight."""
@@ -54,9 +39,11 @@ class Wanting:
         left = len(finished.used) - first
         if mean >= cap:
             return self.used
+        if not finished.used:
+            return self.agents * min(cap, max(mean * BEYOND, self.own / self.agents))
         if not left:
             return self.agents * min(cap, mean * BEYOND)
-        within = max(first, finished.longer(cap))
+        within = max(first, finished.passed(cap))
         capped = finished.sums[within] - finished.sums[first] + cap * (len(finished.used) - within)
         return self.agents * capped / left
 
@@ -70,13 +57,15 @@ class FairLevel:
 
     def add(self, used: int, own: int, weight: float, finished: Finished) -> None:
         """One agent: what it has used, all that it was given, its weight (> 0), and the finished runs of its kind."""
-        first = finished.longer(used)
+        # Where no run has finished, none tells that two agents are alike.
+        first = finished.passed(used) if finished.used else used
         key = (id(finished), first, weight)
         group = self._groups.get(key)
         if group is None:
             group = self._groups[key] = Wanting(finished, first, weight)
         group.agents += 1
         group.used += used
+        group.own += own
         self._there += own
 
     def find(self, free: int) -> float:
@@ -96,5 +85,5 @@ class FairLevel:
 
 def _unbound(groups: Sequence[Wanting]) -> float:
     """A level that binds nobody."""
-    most = (max(g.finished.used[-1:] or [0]) + g.used / g.agents * BEYOND for g in groups)
+    most = (max(g.finished.used[-1:] or [0]) + (g.used * BEYOND + g.own) / g.agents for g in groups)
     return 2.0 * max((units / g.weight for units, g in zip(most, groups, strict=True)), default=0.0) + 1.0

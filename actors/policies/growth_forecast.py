@@ -18,6 +18,10 @@ from tallystick.events.lessons import Line, updated
 LINEAR_GROWTH, AVERAGE_RATE = "linear_growth", "average_rate"
 
 
+Z_80 = 1.2816
+"""Of a Gaussian, 80 % lie within so many standard deviations of the mean."""
+
+
 class Course(NamedTuple):
     """How usage will go on: the j-th step from now uses ``rate + growth × j`` and noise; neither is negative.
 
@@ -55,12 +59,19 @@ class Course(NamedTuple):
             units += self.noise / (2 * rate) * units / (units + rate)
         return 2 * units / (rate + sqrt(rate * rate + 2 * growth * units))
 
+    def used_at_most(self, steps: float) -> float:
+        """The upper end of the 80 % interval of what the next ``steps`` steps will use."""
+        return self.used_after(steps) + Z_80 * sqrt(self._variance(steps))
+
     def spread(self, steps: float) -> float:
         """The standard deviation of `steps_until`, where it says ``steps``."""
+        return sqrt(self._variance(steps)) / (self.rate + self.growth * steps)
+
+    def _variance(self, steps: float) -> float:
+        """The variance of what the next ``steps`` steps use."""
         mid = (steps + 1) / 2
         known = self.rate_var + 2 * mid * self.covar + mid * mid * self.growth_var
-        variance = steps * steps * max(0.0, known) + steps * self.noise + self.walk * steps**3 / 3
-        return sqrt(variance) / (self.rate + self.growth * steps)
+        return steps * steps * max(0.0, known) + steps * self.noise + self.walk * steps**3 / 3
 
 
 def courses(growth: Growth, known: Known) -> tuple[Course | None, ...]:

@@ -43,6 +43,7 @@ def record_run(turn: Turn, command: c.RecordRun) -> Done:
             consumed=command.consumed,
             elapsed_ms=command.elapsed_ms,
             growth=command.growth,
+            exhausted=command.exhausted,
         )
     )
     return Done()

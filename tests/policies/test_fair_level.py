@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tallystick.actors.policies.fair_level import BEYOND, FairLevel, Finished
+from tallystick.actors.policies.fair_level import FairLevel
+from tallystick.actors.policies.totals import BEYOND, Finished
 
 TEN = Finished([10] * 10)
 
@@ -44,6 +45,12 @@ def test_one_that_went_farther_than_any_before_is_expected_to_want_a_quarter_mor
     assert level([(100, 100, 1.0, TEN)], free=10) == pytest.approx(110)
 
 
+def test_where_no_run_has_finished_an_agent_is_expected_to_want_what_it_was_given() -> None:
+    nobody = Finished([])
+    assert level([(0, 10, 1.0, nobody)] * 3, free=0) == inf
+    assert level([(0, 10, 1.0, nobody)] * 3 + [(40, 40, 1.0, nobody)], free=0) == pytest.approx(40)
+
+
 def test_weights_raise_and_lower_the_level_of_an_agent() -> None:
     large = Finished([1_000] * 3)
     assert level([(0, 0, 1.0, large), (0, 0, 0.5, large)], free=150) == pytest.approx(100)
@@ -73,13 +80,15 @@ def test_what_is_expected_under_the_level_fits_into_what_there_is(
     found = level([(*one, finished) for one in named], free)
     there = free + sum(own for _, own, _ in named)
 
-    def wants(used: int, cap: float) -> float:
+    def wants(used: int, own: int, cap: float) -> float:
         if used >= cap:
             return used
+        if not runs:
+            return min(cap, max(used * BEYOND, own))
         longer = [run for run in runs if run > used]
         return sum(min(run, cap) for run in longer) / len(longer) if longer else min(cap, used * BEYOND)
 
     # Agents between the same two finished runs are taken together: exact where each stands alone.
-    if len({finished.longer(used) for used, _, _ in named}) == len(named):
-        expected = sum(wants(used, found * weight) for used, _, weight in named)
+    if len({finished.passed(used) for used, _, _ in named}) == len(named):
+        expected = sum(wants(used, own, found * weight) for used, own, weight in named)
         assert expected <= there * (1 + 1e-6) + 1e-6

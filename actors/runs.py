@@ -1,0 +1,86 @@
+"""What the tracker knows of the run of each open agent: its steps, its pace, and what was foretold of it.
+
+A run begins with the first report of an account. How usage grows, and the forecasts that wait for the truth, are kept
+by the ledger too, so that a tracker which begins anew loses nothing of them; the pace is soon learnt again.
+"""
+
+import datetime as dt
+import sys
+from typing import Any
+
+from tallystick.events.accounts import Account
+from tallystick.events.foretold import Prediction
+from tallystick.events.growth import NO_STEPS, Growth, observed
+from tallystick.events.ledger import Ledger
+
+_MILLISECONDS = 1_000.0
+
+
+class Run:
+    """One open agent's steps so far; a step is a report of usage."""
+
+    __slots__ = (
+        "alerted",
+        "began_at",
+        "began_with",
+        "forecasts",
+        "growth",
+        "last_at",
+        "last_tokens",
+        "looked_at",
+        "model",
+        "repeats",
+    )
+
+    def __init__(self, at: dt.datetime) -> None:
+        self.growth = NO_STEPS
+        self.forecasts: list[Prediction] = []
+        self.model: str | None = None
+        self.began_at = self.last_at = self.looked_at = at
+        """Since when steps have been timed; the last one; and when it was last asked how long the budget will last."""
+        self.began_with = 0.0
+        """The steps that had been made before they were timed."""
+        self.alerted = False
+        """Its exhaustion was seen coming, and not seen to recede since."""
+        self.last_tokens = self.repeats = 0
+        """How many of the last steps used the same tokens as the one before."""
+
+    @classmethod
+    def of(cls, account: Account) -> "Run":
+        """As the ledger remembers it."""
+        at = account.last_report_at or account.opened_at
+        run = cls(at)
+        run.growth, run.forecasts, run.model = account.growth, list(account.forecasts or ()), account.model
+        run.began_with = Growth.read(run.growth).steps
+        run.alerted = account.warned
+        return run
+
+    def step(self, event: Any) -> None:
+        """Take in a report."""
+        tokens = event.tokens
+        if self.growth is NO_STEPS:
+            self.began_at, self.began_with = event.at, 1.0
+        self.repeats = self.repeats + 1 if tokens and tokens == self.last_tokens else 0
+        self.last_tokens, self.last_at = tokens, event.at
+        self.growth = observed(self.growth, (tokens, event.time_ms, event.cost_nanos))
+        model = getattr(event, "model", None)
+        if model is not None and model != self.model:
+            self.model = sys.intern(model)
+
+    @property
+    def steps(self) -> int:
+        """How often the agent has reported."""
+        return int(Growth.read(self.growth).steps)
+
+    def seconds_per_step(self, growth: Growth) -> float | None:
+        """How long a step takes: the time between reports, or what the agent says that its steps take; None if unknown."""
+        timed = growth.steps - self.began_with
+        elapsed = (self.last_at - self.began_at).total_seconds()
+        if timed >= 1 and elapsed > 0:
+            return elapsed / timed
+        return growth.mean[1] / _MILLISECONDS or None
+
+
+def runs_of(ledger: Ledger) -> dict[str, Run]:
+    """The runs of all open agents that have reported."""
+    return {name: Run.of(account) for name, account in ledger.accounts.items() if account.growth != NO_STEPS}
