@@ -17,9 +17,12 @@ from tallystick.events.lessons import Line, updated
 
 LINEAR_GROWTH, AVERAGE_RATE = "linear_growth", "average_rate"
 
-
 Z_80 = 1.2816
 """Of a Gaussian, 80 % lie within so many standard deviations of the mean."""
+_NOTHING = 1e-6
+"""Usage is whole tokens, milliseconds and nano-dollars: what is expected to be less than this a step is nothing."""
+_IDLE_STEPS = 3
+"""An agent that used nothing of a dimension in so many steps will use nothing of it, whatever others did."""
 
 
 class Course(NamedTuple):
@@ -55,7 +58,7 @@ class Course(NamedTuple):
         full where many steps are to come, not at all where the mark is within the next one.
         """
         rate, growth = self.rate + self.growth / 2, self.growth
-        if self.method is LINEAR_GROWTH:
+        if self.method == LINEAR_GROWTH:
             units += self.noise / (2 * rate) * units / (units + rate)
         return 2 * units / (rate + sqrt(rate * rate + 2 * growth * units))
 
@@ -82,6 +85,8 @@ def courses(growth: Growth, known: Known) -> tuple[Course | None, ...]:
     on_steps, on_tokens = lines[COST], lines[COST_ON_TOKENS]
     if tokens is not None and on_steps is not None and on_tokens is not None and on_tokens.noise < on_steps.noise:
         found[COST] = _on_tokens(growth, on_tokens, tokens) or found[COST]
+    if growth.steps >= _IDLE_STEPS:
+        found = [course if growth.mean[d] > _NOTHING else None for d, course in enumerate(found)]
     return tuple(found)
 
 
@@ -107,10 +112,10 @@ def _on_steps(growth: Growth, d: int, line: Line | None) -> Course | None:
     n = growth.steps
     if line is not None:
         now = _moved(updated(line, growth.on_steps(d)), n)
-        if now.level > 0:
+        if now.level > _NOTHING:
             return Course(now.level, max(0.0, now.growth), *now[2:5], line.noise, 0.0, LINEAR_GROWTH)
     mean, variance = growth.mean[d], growth.variance[d]
-    if mean <= 0:
+    if mean <= _NOTHING:
         return None
     # One step says nothing of how steps differ: they may differ as much as it is large.
     noise = variance * n / (n - 1) if n > 1 else mean * mean
@@ -121,7 +126,7 @@ def _on_tokens(growth: Growth, line: Line, tokens: Course) -> Course | None:
     """Cost by the tokens that are to come."""
     now = _moved(updated(line, growth.cost_on_tokens()), tokens.rate)
     price = max(0.0, now.growth)
-    if now.level <= 0:
+    if now.level <= _NOTHING:
         return None
     return Course(
         now.level,

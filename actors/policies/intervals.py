@@ -2,8 +2,7 @@
 
 from typing import NamedTuple
 
-Z = 1.2816
-"""So many standard deviations to either side hold 80 % of a Gaussian."""
+from tallystick.actors.policies.growth_forecast import Z_80
 
 
 class Range(NamedTuple):
@@ -16,7 +15,7 @@ class Range(NamedTuple):
 
 def gaussian(estimate: float, deviation: float, least: float = 0.0) -> Range:
     """The interval of a Gaussian that cannot fall below ``least``."""
-    return Range(estimate, max(least, estimate - Z * deviation), estimate + Z * deviation)
+    return Range(estimate, max(least, estimate - Z_80 * deviation), estimate + Z_80 * deviation)
 
 
 def shrunk(actual: float, expected: float, weight: float) -> float:
