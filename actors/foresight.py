@@ -131,9 +131,9 @@ class Foresight:
         command = c.RecordForecast(agent=standing.id, why=why, predictions=predictions, id=f"{c.HOUSE}{name}")
         return [_proposed(command)]
 
-    def pace(self, run: Run) -> float | None:
+    def pace(self, standing: Standing, run: Run) -> float | None:
         """Seconds that a step of this run takes; None where nothing tells."""
-        return run.seconds_per_step(Growth.read(run.growth))
+        return run.pace(self.known(standing, run))
 
     def name_shown(self) -> str:
         """A name for a forecast that somebody asked for."""

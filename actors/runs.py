@@ -8,12 +8,14 @@ import datetime as dt
 import sys
 from typing import Any
 
+from tallystick.actors.policies.durations import pace
 from tallystick.events.accounts import Account
 from tallystick.events.foretold import Prediction
 from tallystick.events.growth import NO_STEPS, Growth, observed
+from tallystick.events.history import Known
 from tallystick.events.ledger import Ledger
 
-_MILLISECONDS = 1_000.0
+_MS = dt.timedelta(milliseconds=1)
 
 
 class Run:
@@ -72,13 +74,10 @@ class Run:
         """How often the agent has reported."""
         return int(Growth.read(self.growth).steps)
 
-    def seconds_per_step(self, growth: Growth) -> float | None:
-        """How long a step takes: the time between reports, or what the agent says that its steps take; None if unknown."""
-        timed = growth.steps - self.began_with
-        elapsed = (self.last_at - self.began_at).total_seconds()
-        if timed >= 1 and elapsed > 0:
-            return elapsed / timed
-        return growth.mean[1] / _MILLISECONDS or None
+    def pace(self, known: Known) -> float | None:
+        """Seconds that a step takes; None where nothing tells."""
+        elapsed = self.last_at - self.began_at
+        return pace(elapsed / _MS, self.steps - self.began_with, known)
 
 
 def runs_of(ledger: Ledger) -> dict[str, Run]:

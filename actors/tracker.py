@@ -22,6 +22,7 @@ from tallystick.actors.messages import (
     Tick,
     figures_of,
 )
+from tallystick.actors.policies.durations import in_seconds
 from tallystick.actors.policies.outlook import Outlook
 from tallystick.actors.runs import Run
 from tallystick.actors.showing import foreseen
@@ -144,7 +145,7 @@ class Tracker:
             return []
         run.looked_at = event.at
         outlooks = self._foresight.outlooks(standing)
-        soonest = self._soonest(run, outlooks)
+        soonest = self._soonest(standing, run, outlooks)
         if soonest is None:
             return []
         seconds, outlook = soonest
@@ -160,12 +161,13 @@ class Tracker:
         made = self._foresight.recorded(standing, "warning", f"warning-{event.position}", outlooks)
         return [*made, Post(ENFORCER, near)]
 
-    def _soonest(self, run: Run, outlooks: Sequence[Outlook]) -> tuple[float, Outlook] | None:
+    def _soonest(self, standing: Standing, run: Run, outlooks: Sequence[Outlook]) -> tuple[float, Outlook] | None:
         """The budget of which the early end of the 80 % interval comes first, and in how many seconds."""
-        pace = self._foresight.pace(run)
+        pace = self._foresight.pace(standing, run)
         if pace is None:
             return None
-        return min(((pace * (one.low - one.steps), one) for one in outlooks), default=None, key=lambda pair: pair[0])
+        ends = ((in_seconds(one.left, one.steps, pace).low, one) for one in outlooks)
+        return min(ends, default=None, key=lambda pair: pair[0])
 
     # --- what is shown ------------------------------------------------------------------------------------------------
 

@@ -8,7 +8,7 @@ the forecasts, and what somebody could have done who knew the total of every run
 import datetime as dt
 import heapq
 from bisect import bisect_right
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from itertools import accumulate
 from pathlib import Path
 from statistics import fmean
@@ -16,7 +16,6 @@ from typing import Any
 
 import msgspec
 
-from benchmarks.result import Result
 from tallystick.actors import fleet as wiring
 from tallystick.actors.messages import Envelope
 from tallystick.actors.people import Person
@@ -25,15 +24,14 @@ from tallystick.actors.simulation import House
 from tallystick.config.loader import from_mapping
 from tallystick.demo.agent import Agent, Outcome, Phase
 from tallystick.demo.campaign import STARTS_AT
-from tallystick.demo.trace import read_trace
 from tallystick.demo.workload import Workload
 from tallystick.events import commands as c
 from tallystick.events.amounts import TOKENS, Budget
 from tallystick.events.codec import decode_answer, encode_command
 from tallystick.events.ledger import check_conserved
 from tallystick.events.store_memory import MemoryStore
-from tallystick.projections.chronicle_view import ChronicleRow, ChronicleView, decode
 from tallystick.projections.keeper import MemoryKeeper
+from tallystick.projections.reporting import report_of
 from tallystick.projections.upkeep import catch_up
 
 TRACE = "agents-swebench-gemini3-public.csv.gz"
@@ -52,7 +50,11 @@ def trace() -> Path | None:
 
 
 class Played(msgspec.Struct, frozen=True):
-    """How a campaign ended. ``warned`` of ``stops`` were foreseen 60 s before; ``fairness`` is its mean over time."""
+    """How a campaign ended. ``warned`` of ``stops`` were foreseen 60 s before.
+
+    ``fairness`` and ``jain`` are of all accounts, each with what it was allocated before its release; ``fairness_open``
+    is of the open ones, its mean over time.
+    """
 
     finished: int
     consumed: float
@@ -60,7 +62,7 @@ class Played(msgspec.Struct, frozen=True):
     warned: int
     fairness: float
     jain: float
-    below_minimum: int
+    fairness_open: float
 
 
 class _Quiet(Agent):
@@ -98,27 +100,29 @@ def play(workload: Workload, *, reallocate: bool = True, people: "Callable[..., 
     agents = [_Quiet(run, (spendable // len(names), None, None), None) for run in workload.runs]
     seen = _drive(house, agents)
     check_conserved(house.ledger)
-    stories = _stories(store)
+    keeper = MemoryKeeper()
+    catch_up(store, keeper)
+    report = report_of(keeper)
     return Played(
         finished=sum(agent.outcome is Outcome.FINISHED for agent in agents),
         consumed=house.ledger.spent[TOKENS] / spendable,
-        stops=sum(story.stops for story in stories),
-        warned=sum(story.stops_warned for story in stories),
-        fairness=fmean(fairness for fairness, _, _ in seen),
-        jain=fmean(jain for _, jain, _ in seen),
-        below_minimum=sum(below for _, _, below in seen),
+        stops=report.summary.stops,
+        warned=report.summary.stops_warned,
+        fairness=report.quality.fairness.tokens or 0.0,
+        jain=report.quality.jain.tokens or 0.0,
+        fairness_open=fmean(seen),
     )
 
 
-def _drive(house: House, agents: Sequence[Agent]) -> list[tuple[float, float, int]]:
-    """Let all agents act at their moments; fairness, Jain's index and who is below the minimum, once a minute."""
+def _drive(house: House, agents: Sequence[Agent]) -> list[float]:
+    """Let all agents act at their moments; the fairness of open accounts, once a minute."""
     agenda = [(agent.due_ms, i) for i, agent in enumerate(agents)]
     heapq.heapify(agenda)
     seen, look_ms = [], 60_000
     while agenda:
         due_ms, i = heapq.heappop(agenda)
         while look_ms <= due_ms:
-            seen.append(_spread(house))
+            seen.append(_fairness(house))
             look_ms += 60_000
         agent = agents[i]
         agent.hear(_ask(house, agent.message(), due_ms), due_ms)
@@ -127,24 +131,13 @@ def _drive(house: House, agents: Sequence[Agent]) -> list[tuple[float, float, in
     return seen
 
 
-def _spread(house: House) -> tuple[float, float, int]:
-    """Fairness and Jain's index of what the open agents are allocated (all have the same priority here)."""
-    ledger = house.ledger
-    least = ledger.minimum_share(TOKENS)
-    given = [account.allocated[TOKENS] or 0 for account in ledger.accounts.values()]
+def _fairness(house: House) -> float:
+    """Fairness of what the open agents are allocated (all have the same priority here); 1 where there are none."""
+    given = [account.allocated[TOKENS] or 0 for account in house.ledger.accounts.values()]
     if not any(given):
-        return 1.0, 1.0, 0
+        return 1.0
     mean = fmean(given)
-    shares = [units / mean for units in given]
-    variance = fmean((share - 1) ** 2 for share in shares)
-    jain = sum(shares) ** 2 / (len(shares) * sum(share * share for share in shares))
-    return 1 - variance, jain, sum(units < least for units in given)
-
-
-def _stories(store: MemoryStore) -> list[ChronicleRow]:
-    keeper = MemoryKeeper()
-    catch_up(store, keeper)
-    return [decode(row) for row in keeper.whole((ChronicleView.name,)).rows[ChronicleView.name]]
+    return 1 - fmean((units / mean - 1) ** 2 for units in given)
 
 
 def _ask(house: House, command: c.Command, at_ms: int) -> Any:
