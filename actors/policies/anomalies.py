@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from tallystick.actors.policies.growth_forecast import Course
 from tallystick.events.accounts import Money
-from tallystick.events.amounts import DIMENSIONS, EDGE_NAMES, TOKENS
+from tallystick.events.amounts import COST, DIMENSIONS, EDGE_NAMES, TIME, TOKENS, dollars, seconds
 from tallystick.events.foretold import Anomaly
 from tallystick.events.growth import Growth
 
@@ -66,11 +66,10 @@ def outlier(growth: Growth, expected: Sequence[Course | None], used: Money) -> F
         how_far = (used[d] - usual) / reach if reach > 0 else 0.0
         if how_far > furthest:
             furthest = how_far
-            high = int(usual + reach)
-            times = f"{used[d] / usual:.1f} times the {int(usual)}" if usual > 0 else "and nothing"
-            message = f"{EDGE_NAMES[d]}: {used[d]}, {times} that were to be expected"
-            step = int(growth.steps) + 1
-            worst = Found("outlier", EDGE_NAMES[d], step, used[d], max(0, int(usual - reach)), high, message)
+            low, high, step = max(0, int(usual - reach)), int(usual + reach), int(growth.steps) + 1
+            times = f"{used[d] / usual:.1f} times the {_told(round(usual), d, short=True)}"
+            message = f"{_told(used[d], d)}, {times} that were to be expected"
+            worst = Found("outlier", EDGE_NAMES[d], step, used[d], low, high, message)
     return worst
 
 
@@ -81,6 +80,15 @@ def loop(growth: Growth, streak: Streak) -> Found | None:
     """
     if streak.steps != LOOP_STEPS or growth.variance[TOKENS] < (VARIED * growth.mean[TOKENS]) ** 2:
         return None
-    message = f"{streak.steps} steps in a row used {streak.amount} tokens each"
+    message = f"{streak.steps} steps in a row used {_told(streak.amount, TOKENS)} each"
     low, high = int(streak.amount * (1 - SAME)), int(streak.amount * (1 + SAME)) + 1
     return Found("loop", EDGE_NAMES[TOKENS], int(growth.steps), streak.amount, low, high, message)
+
+
+def _told(units: int, d: int, *, short: bool = False) -> str:
+    """An amount for people; in ``short``, tokens are known to be tokens."""
+    if d == COST:
+        return f"${dollars(units)}"
+    if d == TIME:
+        return f"{seconds(units)} s"
+    return f"{units:,}" if short else f"{units:,} tokens"
