@@ -113,7 +113,7 @@ class Tracker:
             elif kind not in _REPORTS:
                 self._take_note(event)
         for agent, event in reported.items():
-            posts += self._exhaustion(agent, event)
+            posts += self._look_at(agent, event)
         return posts
 
     def _remember(self, event: e.Event) -> None:
@@ -138,12 +138,16 @@ class Tracker:
 
     # --- who will run out ---------------------------------------------------------------------------------------------
 
-    def _exhaustion(self, agent: str, event: e.Event) -> list[Post]:
-        """A word to the enforcer where an agent's budget will not last, said once until it has more."""
+    def _look_at(self, agent: str, event: e.Event) -> list[Post]:
+        """Whether an agent's newest step stands out, and whether its budget will last: once a second of its time."""
         standing, run = self._standings.agents.get(agent), self._foresight.runs.get(agent)
         if standing is None or run is None or event.at - run.looked_at < _A_SECOND:
             return []
         run.looked_at = event.at
+        return [*self._foresight.outlier(standing, run, event), *self._exhaustion(standing, run, event)]
+
+    def _exhaustion(self, standing: Standing, run: Run, event: e.Event) -> list[Post]:
+        """A word to the enforcer where an agent's budget will not last, said once until it has more."""
         outlooks = self._foresight.outlooks(standing)
         soonest = self._soonest(standing, run, outlooks)
         if soonest is None:
@@ -157,7 +161,7 @@ class Tracker:
         if run.alerted:
             return []
         run.alerted = True
-        near = ExhaustionNear(agent, int(seconds), outlook.course.method, event.position)
+        near = ExhaustionNear(standing.id, int(seconds), outlook.course.method, event.position)
         made = self._foresight.recorded(standing, "warning", f"warning-{event.position}", outlooks)
         return [*made, Post(ENFORCER, near)]
 

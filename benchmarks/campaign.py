@@ -17,18 +17,26 @@ from typing import Any
 import msgspec
 
 from tallystick.actors import fleet as wiring
+from tallystick.actors.foresight import Foresight
 from tallystick.actors.messages import Envelope
+from tallystick.actors.policies.growth_forecast import Course, average_rate
 from tallystick.actors.people import Person
 from tallystick.actors.reports import NoReporter
+from tallystick.actors.runs import Run
 from tallystick.actors.simulation import House
+from tallystick.actors.tracker import Tracker
 from tallystick.config.loader import from_mapping
 from tallystick.demo.agent import Agent, Outcome, Phase
 from tallystick.demo.campaign import STARTS_AT
 from tallystick.demo.workload import Workload
 from tallystick.events import commands as c
-from tallystick.events.amounts import TOKENS, Budget
+from tallystick.events.amounts import DIMENSIONS, TOKENS, Budget
 from tallystick.events.codec import decode_answer, encode_command
-from tallystick.events.ledger import check_conserved
+from tallystick.events.growth import Growth
+from tallystick.events.history import Known
+from tallystick.events.ledger import Ledger, check_conserved
+from tallystick.events.standing import Standing
+from tallystick.events.store import Store
 from tallystick.events.store_memory import MemoryStore
 from tallystick.projections.keeper import MemoryKeeper
 from tallystick.projections.reporting import report_of
@@ -157,3 +165,52 @@ def normal(workload: Workload) -> Workload:
     """The same runs, all of one priority: equal allocations."""
     runs = tuple(msgspec.structs.replace(run, priority="normal") for run in workload.runs)
     return msgspec.structs.replace(workload, runs=runs)
+
+
+class _AverageForesight(Foresight):
+    """Knows of no earlier run, and takes it that an agent goes on as it did on average."""
+
+    def known(self, standing: Standing, run: Run | None) -> Known:
+        return Known(())
+
+    @staticmethod
+    def _courses(growth: Growth, known: Known) -> tuple[Course | None, ...]:
+        return tuple(average_rate(growth, d) for d in DIMENSIONS)
+
+
+class _AverageTracker(Tracker):
+    def begin(self, ledger: Ledger) -> None:
+        super().begin(ledger)
+        self._foresight = _AverageForesight(ledger, self._standings.agents)
+
+
+def _with_average_rate(store: Store, reporter: wiring.MakeReporter) -> list[Person]:
+    return [_AverageTracker() if isinstance(person, Tracker) else person for person in _USUAL(store, reporter)]
+
+
+_USUAL = wiring.people
+
+
+def campaign() -> Iterator[Result]:
+    """The campaign with these forecasts, beside those with the average rate, without reallocation, and the planner's."""
+    found = trace()
+    if found is None:
+        print("campaign: skipped, the public runs are not here")
+        return
+    workload = normal(read_trace(found))
+    ours, average = play(workload), play(workload, people=_with_average_rate)
+    without, best = play(workload, reallocate=False), planner(workload)
+    for name, unit, value, against, other, goal in (
+        ("finished", "runs", ours.finished, f"a planner who knew all totals: {best}", best, GOAL_OF_PLANNER),
+        ("consumed", "of total - reserve", ours.consumed, "all", 1.0, GOAL_CONSUMED),
+        ("warned", "of stops", ours.warned, f"{ours.stops} stops", ours.stops, GOAL_WARNED),
+        ("fairness_open", "mean over time", ours.fairness_open, "1", 1.0, GOAL_FAIRNESS),
+        ("fairness", "of all accounts", ours.fairness, "1", 1.0, GOAL_FAIRNESS),
+        ("jain", "of all accounts", ours.jain, "1", 1.0, None),
+    ):
+        yield Result(f"campaign.{name}", value, unit, against, value / other, None if goal is None else (">=", goal))
+    for title, played in (("average_rate", average), ("no_reallocation", without)):
+        yield Result(f"campaign.{title}.finished", played.finished, "runs", "ours", played.finished / ours.finished)
+        yield Result(f"campaign.{title}.consumed", played.consumed, "of total - reserve", "ours", played.consumed / ours.consumed)
+        warned = f"{played.warned} of {played.stops} stops"
+        yield Result(f"campaign.{title}.warned", played.warned / max(1, played.stops), warned, "ours", played.warned / max(1, played.stops) / (ours.warned / max(1, ours.stops)))
