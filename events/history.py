@@ -221,7 +221,8 @@ class History:
 
     def known(self, agent_type: str | None, model: str | None) -> Known:
         """What is known for a run of these labels."""
-        return Known(tuple(self._kinds[kind] for kind in _kinds(agent_type, model) if kind in self._kinds))
+        found = [self._kinds.get(kind) for kind in _kinds(agent_type, model)]
+        return Known(tuple([taught for taught in found if taught is not None]))
 
     def kinds(self) -> Iterable[tuple[Kind, Taught]]:
         """Everything by kind, for people: the least recently taught first, `ALL` last."""

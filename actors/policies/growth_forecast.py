@@ -10,7 +10,7 @@ Gaussian prior and the agent's own steps say together (`lessons.updated`).
 from math import sqrt
 from typing import NamedTuple
 
-from tallystick.events.amounts import COST, DIMENSIONS, TOKENS
+from tallystick.events.amounts import COST, TIME, TOKENS
 from tallystick.events.growth import Growth
 from tallystick.events.history import COST_ON_TOKENS, DRIFT, Known
 from tallystick.events.lessons import Line, updated
@@ -79,15 +79,15 @@ class Course(NamedTuple):
 
 def courses(growth: Growth, known: Known) -> tuple[Course | None, ...]:
     """By dimension, how an agent's usage will go on; None where it has used nothing and nothing is known."""
-    lines = [known.line(lesson) for lesson in range(5)]
-    tokens = _tokens(growth, lines[TOKENS], lines[DRIFT])
-    found = [tokens, *(_on_steps(growth, d, lines[d]) for d in DIMENSIONS[1:])]
-    on_steps, on_tokens = lines[COST], lines[COST_ON_TOKENS]
-    if tokens is not None and on_steps is not None and on_tokens is not None and on_tokens.noise < on_steps.noise:
-        found[COST] = _on_tokens(growth, on_tokens, tokens) or found[COST]
-    if growth.steps >= _IDLE_STEPS:
-        found = [course if growth.mean[d] > _NOTHING else None for d, course in enumerate(found)]
-    return tuple(found)
+    tokens = _tokens(growth, known.line(TOKENS), known.line(DRIFT))
+    found = (
+        tokens,
+        _on_steps(growth, TIME, known.line(TIME)),
+        _cost(growth, known.line(COST), known.line(COST_ON_TOKENS), tokens),
+    )
+    if growth.steps < _IDLE_STEPS:
+        return found
+    return tuple(course if growth.mean[d] > _NOTHING else None for d, course in enumerate(found))
 
 
 def _tokens(growth: Growth, line: Line | None, drift: Line | None) -> Course | None:
@@ -127,8 +127,16 @@ def average_rate(growth: Growth, d: int) -> Course | None:
     return Course(mean, 0.0, noise / n, 0.0, 0.0, noise, 0.0, AVERAGE_RATE)
 
 
+def _cost(growth: Growth, on_steps: Line | None, on_tokens: Line | None, tokens: Course | None) -> Course | None:
+    """By the tokens that are to come, where they tell more of a step's cost than its number does."""
+    if tokens is not None and on_steps is not None and on_tokens is not None and on_tokens.noise < on_steps.noise:
+        found = _on_tokens(growth, on_tokens, tokens)
+        if found is not None:
+            return found
+    return _on_steps(growth, COST, on_steps)
+
+
 def _on_tokens(growth: Growth, line: Line, tokens: Course) -> Course | None:
-    """Cost by the tokens that are to come."""
     now = _moved(updated(line, growth.cost_on_tokens()), tokens.rate)
     price = max(0.0, now.growth)
     if now.level <= _NOTHING:
@@ -147,9 +155,6 @@ def _on_tokens(growth: Growth, line: Line, tokens: Course) -> Course | None:
 
 def _moved(line: Line, x: float) -> Line:
     """The same line, its level counted from ``x``."""
-    covar = line.covar + x * line.growth_var
-    return line._replace(
-        level=line.level + x * line.growth,
-        level_var=line.level_var + x * (line.covar + covar),
-        covar=covar,
-    )
+    level, growth, level_var, covar, growth_var, noise = line
+    moved = covar + x * growth_var
+    return Line(level + x * growth, growth, level_var + x * (covar + moved), moved, growth_var, noise)
