@@ -8,19 +8,21 @@ the forecasts, and what somebody could have done who knew the total of every run
 import datetime as dt
 import heapq
 from bisect import bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import accumulate
-from pathlib import Path
 from statistics import fmean
 from typing import Any
 
 import msgspec
 
-from tallystick.actors import fleet as wiring
+from benchmarks import data
+from benchmarks.result import Result
+from tallystick.actors import simulation as wiring
+from tallystick.actors.fleet import MakeReporter
 from tallystick.actors.foresight import Foresight
 from tallystick.actors.messages import Envelope
-from tallystick.actors.policies.growth_forecast import Course, average_rate
 from tallystick.actors.people import Person
+from tallystick.actors.policies.growth_forecast import Course, average_rate
 from tallystick.actors.reports import NoReporter
 from tallystick.actors.runs import Run
 from tallystick.actors.simulation import House
@@ -28,6 +30,7 @@ from tallystick.actors.tracker import Tracker
 from tallystick.config.loader import from_mapping
 from tallystick.demo.agent import Agent, Outcome, Phase
 from tallystick.demo.campaign import STARTS_AT
+from tallystick.demo.trace import read_trace
 from tallystick.demo.workload import Workload
 from tallystick.events import commands as c
 from tallystick.events.amounts import DIMENSIONS, TOKENS, Budget
@@ -46,15 +49,6 @@ TRACE = "agents-swebench-gemini3-public.csv.gz"
 ENOUGH_FOR = 0.9
 GOAL_OF_PLANNER, GOAL_CONSUMED, GOAL_WARNED, GOAL_FAIRNESS = 0.90, 0.95, 0.90, 0.90
 _MS = dt.timedelta(milliseconds=1)
-
-
-def trace() -> Path | None:
-    """The public runs, where they are."""
-    for folder in Path(__file__).resolve().parents:
-        found = folder / "shared" / "data" / TRACE
-        if found.is_file():
-            return found
-    return None
 
 
 class Played(msgspec.Struct, frozen=True):
@@ -184,7 +178,7 @@ class _AverageTracker(Tracker):
         self._foresight = _AverageForesight(ledger, self._standings.agents)
 
 
-def _with_average_rate(store: Store, reporter: wiring.MakeReporter) -> list[Person]:
+def _with_average_rate(store: Store, reporter: MakeReporter) -> list[Person]:
     return [_AverageTracker() if isinstance(person, Tracker) else person for person in _USUAL(store, reporter)]
 
 
@@ -193,7 +187,7 @@ _USUAL = wiring.people
 
 def campaign() -> Iterator[Result]:
     """The campaign with these forecasts, beside those with the average rate, without reallocation, and the planner's."""
-    found = trace()
+    found = data.found(TRACE)
     if found is None:
         print("campaign: skipped, the public runs are not here")
         return
@@ -211,6 +205,14 @@ def campaign() -> Iterator[Result]:
         yield Result(f"campaign.{name}", value, unit, against, value / other, None if goal is None else (">=", goal))
     for title, played in (("average_rate", average), ("no_reallocation", without)):
         yield Result(f"campaign.{title}.finished", played.finished, "runs", "ours", played.finished / ours.finished)
-        yield Result(f"campaign.{title}.consumed", played.consumed, "of total - reserve", "ours", played.consumed / ours.consumed)
+        yield Result(
+            f"campaign.{title}.consumed", played.consumed, "of total - reserve", "ours", played.consumed / ours.consumed
+        )
         warned = f"{played.warned} of {played.stops} stops"
-        yield Result(f"campaign.{title}.warned", played.warned / max(1, played.stops), warned, "ours", played.warned / max(1, played.stops) / (ours.warned / max(1, ours.stops)))
+        yield Result(
+            f"campaign.{title}.warned",
+            played.warned / max(1, played.stops),
+            warned,
+            "ours",
+            played.warned / max(1, played.stops) / (ours.warned / max(1, ours.stops)),
+        )
