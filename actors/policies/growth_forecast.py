@@ -114,7 +114,12 @@ def _on_steps(growth: Growth, d: int, line: Line | None) -> Course | None:
         now = _moved(updated(line, growth.on_steps(d)), n)
         if now.level > _NOTHING:
             return Course(now.level, max(0.0, now.growth), *now[2:5], line.noise, 0.0, LINEAR_GROWTH)
-    mean, variance = growth.mean[d], growth.variance[d]
+    return average_rate(growth, d)
+
+
+def average_rate(growth: Growth, d: int) -> Course | None:
+    """Steps go on as they were on average: what other forecasts are measured against. None where nothing was used."""
+    n, mean, variance = growth.steps, growth.mean[d], growth.variance[d]
     if mean <= _NOTHING:
         return None
     # One step says nothing of how steps differ: they may differ as much as it is large.

@@ -9,13 +9,12 @@ from math import sqrt
 from typing import NamedTuple
 
 from tallystick.actors.policies.intervals import Range, gaussian, shrunk
+from tallystick.actors.policies.totals import BEYOND
 from tallystick.events.history import RUNS_MIN
 
 RATIO_RUNS = 50
 """How many finished runs it takes to believe half of what they say about the others: a run's total scatters by 0.75 of
 its mean, while products used 0.8 to 1.3 times the mean of all others (on the studied runs); 0.75² / 0.11² is about 50."""
-BEYOND = 0.25
-"""A run that used more than any in history is expected to use a quarter of that still: there is nobody to ask."""
 
 
 class Pool(NamedTuple):
