@@ -98,7 +98,7 @@ def _tokens(growth: Growth, line: Line | None, drift: Line | None) -> Course | N
         # Variance, Annals of Mathematical Statistics 12, 1941).
         if n < 3 or growth.leap * (n - 1) >= growth.variance[TOKENS] * n or growth.last <= 0:
             return _on_steps(growth, TOKENS, None)
-        noise = seen.yy * seen.n / (seen.n - 1)
+        noise = _noise(seen.n, seen.y, seen.yy)
         drift = Line(seen.y, 0.0, noise / seen.n, 0.0, 0.0, noise)
     elif n == 0 or growth.last <= 0 or drift.noise >= line.noise:
         return _on_steps(growth, TOKENS, line)
@@ -119,12 +119,13 @@ def _on_steps(growth: Growth, d: int, line: Line | None) -> Course | None:
 
 def average_rate(growth: Growth, d: int) -> Course | None:
     """Steps go on as they were on average: what other forecasts are measured against. None where nothing was used."""
-    n, mean, variance = growth.steps, growth.mean[d], growth.variance[d]
+    n, mean = growth.steps, growth.mean[d]
     if mean <= _NOTHING:
         return None
-    # One step says nothing of how steps differ: they may differ as much as it is large.
-    noise = variance * n / (n - 1) if n > 1 else mean * mean
-    return Course(mean, 0.0, noise / n, 0.0, 0.0, noise, 0.0, AVERAGE_RATE)
+    noise, seen = _noise(n, mean, growth.variance[d]), growth.on_steps(d)
+    # That usage does not grow is an assumption. How far it may be wrong, the slope of the steps so far shows.
+    slope = seen.xy / seen.xx if seen.xx > 0 else 0.0
+    return Course(mean, 0.0, noise / n, 0.0, slope * slope, noise, 0.0, AVERAGE_RATE)
 
 
 def _cost(growth: Growth, on_steps: Line | None, on_tokens: Line | None, tokens: Course | None) -> Course | None:
@@ -151,6 +152,15 @@ def _on_tokens(growth: Growth, line: Line, tokens: Course) -> Course | None:
         price * price * tokens.walk,
         LINEAR_GROWTH,
     )
+
+
+def _noise(n: float, mean: float, variance: float) -> float:
+    """How far one of a few steps may be from the others, where only they tell.
+
+    One says nothing of how they differ: it may be by as much as it is large. Two that are alike say little more. So that
+    much is added as if of one step more.
+    """
+    return variance + mean * mean / n
 
 
 def _moved(line: Line, x: float) -> Line:

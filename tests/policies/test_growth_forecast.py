@@ -82,6 +82,18 @@ def test_one_step_is_taken_for_all() -> None:
     assert found.spread(10) > 0
 
 
+def test_two_steps_that_are_alike_make_nobody_sure() -> None:
+    found = course(COST, [(0, 0, 1_000), (0, 0, 1_010)])
+    assert found.spread(20) > 5
+    assert course(COST, [(0, 0, 1_000), (0, 0, 1_010)] * 50).spread(20) < 2
+
+
+def test_a_slope_that_the_average_rate_leaves_out_widens_its_interval() -> None:
+    level, rising = [(0, 0, 1_000)] * 20, [(0, 0, 500 + 50 * i) for i in range(20)]
+    assert course(COST, rising).method == course(COST, level).method == AVERAGE_RATE
+    assert course(COST, rising).spread(20) > 2 * course(COST, level).spread(20)
+
+
 def test_nothing_is_foretold_of_what_is_not_used() -> None:
     assert courses(grown([(500, 0, 0)] * 5), NOTHING)[1:] == (None, None)
     assert courses(grown([]), NOTHING) == (None, None, None)
