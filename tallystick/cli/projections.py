@@ -55,10 +55,10 @@ def _keeper(store_url: str) -> Iterator[FileKeeper]:
 _STATES = {
     "current": "up to date",
     "behind": "behind the log",
-    "missing": "not there: made when it is next read",
-    "older": "of an older version: made again when it is next read",
-    "newer": "of a newer version of tallystick",
-    "foreign": "of another log: made again when it is next read",
+    "missing": "not there",
+    "older": "of an older version",
+    "newer": "of a newer version",
+    "foreign": "of another log",
 }
 
 
@@ -68,7 +68,8 @@ _STATES = {
 def list_(store_url: str, as_json: bool) -> None:
     """Show each view: its version, how far it has come, its rows, and the SHA-256 of their bytes.
 
-    Two fleets with the same log, and one fleet before and after a rebuild, show the same digests at the same position.
+    A view that is behind the log, that is not there, or that is of an older version or of another log, is brought up or
+    made when it is next read. The same log shows the same digests at the same position, wherever it is.
 
     \b
     Examples:
