@@ -2,7 +2,7 @@
 
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tallystick.events.store import Record, Store, open_store
-from tallystick.projections.keeper import Overtaken
+from tallystick.projections.keeper import NotKept, Overtaken
 from tallystick.projections.keeper_file import FileKeeper
 from tallystick.projections.projector import Projector
 from tallystick.projections.rebuilding import Rebuilt, rebuild, renew
@@ -64,6 +64,27 @@ def test_two_rebuilds_at_once_end_with_the_same_views(url: str, views: Path) -> 
         assert rebuild(meddled, keeper, ALL) == Rebuilt(len(LOG), dict.fromkeys(ALL, 1))
     assert rows_in(views) == before
     assert nothing_but_live_views_is_kept(views)
+
+
+def test_live_views_that_are_exchanged_for_a_newer_version_meanwhile_are_left_alone(url: str, views: Path) -> None:
+    bring_up(url)
+    with closing(open_store(url)) as store, closing(keeper_of(views)) as keeper:
+        meddled: Any = Meddled(store, lambda: sql(views, "UPDATE views SET version = 2 WHERE side = 'live'"))
+        with pytest.raises(NotKept, match="newer version"):
+            rebuild(meddled, keeper, ALL)
+
+
+def test_live_views_that_are_begun_anew_meanwhile_are_rebuilt_where_they_then_are(url: str, views: Path) -> None:
+    bring_up(url, upto=300)
+
+    def begin_anew() -> None:
+        with closing(keeper_of(views)) as other:
+            other.drop(None)
+        bring_up(url, upto=100)
+
+    with closing(open_store(url)) as store, closing(keeper_of(views)) as keeper:
+        meddled: Any = Meddled(store, begin_anew)
+        assert rebuild(meddled, keeper, ALL) == Rebuilt(100, dict.fromkeys(ALL, 1))
 
 
 def test_live_views_that_are_dropped_meanwhile_are_made_in_place(url: str, views: Path) -> None:
@@ -191,14 +212,40 @@ def pull_the_plug_at(keeper: FileKeeper, statement: str, monkeypatch: pytest.Mon
         monkeypatch.setattr(SQLiteCursor, name, pulled)
 
 
-def test_an_exchange_needs_both_sides_at_one_position(url: str, views: Path) -> None:
+@pytest.mark.parametrize("at", [200, 300])
+def test_an_exchange_needs_both_sides_at_one_position(url: str, views: Path, at: int) -> None:
     bring_up(url, upto=300)
     broken_off(url, 200)
-    with closing(open_store(url)), closing(keeper_of(views)) as keeper, closing(keeper.beside()) as beside:
+    cannot_be_exchanged(views, at)
+
+
+def test_an_exchange_needs_both_sides_of_one_log(url: str, views: Path) -> None:
+    bring_up(url, upto=300)
+    broken_off(url, 300)
+    sql(views, "UPDATE sides SET digest = 'of another log' WHERE side = 'live'")
+    cannot_be_exchanged(views, 300)
+
+
+def test_no_view_is_exchanged_for_one_of_an_older_version(url: str, views: Path) -> None:
+    bring_up(url, upto=300, kinds=NEWER)
+    broken_off(url, 300)
+    cannot_be_exchanged(views, 300)
+
+
+def test_what_another_program_has_rebuilt_meanwhile_is_not_taken_for_ones_own(url: str, views: Path) -> None:
+    bring_up(url, upto=300)
+    broken_off(url, 300)
+    cannot_be_exchanged(views, 300, meanwhile=lambda: broken_off(url, 300, NEWER))
+
+
+def cannot_be_exchanged(views: Path, at: int, meanwhile: Callable[[], None] = lambda: None) -> None:
+    before = rows_in(views)
+    with closing(keeper_of(views)) as keeper, closing(keeper.beside()) as beside:
         beside.live()
-        for at in (200, 300):
-            with pytest.raises(Overtaken):
-                beside.exchange(ALL, at)
+        meanwhile()
+        with pytest.raises(Overtaken):
+            beside.exchange(["agents"], at)
+    assert rows_in(views) == before
 
 
 # --- the log ---------------------------------------------------------------------------------------------------------
