@@ -8,7 +8,7 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import forecasts, history
+from benchmarks import campaign, forecasts, history, views
 from benchmarks.load import Stored, ceiling_p50, ceiling_rate, running_load
 from benchmarks.result import Result, alternating
 
@@ -63,6 +63,17 @@ def restart() -> Iterator[Result]:
         yield Result("restart.snapshot", value, "s", "a full replay", ratio, ("<=", 0.2))
 
 
+def rebuilds() -> Iterator[Result]:
+    """Views made again beside the live ones: how fast, with the same bytes, and what the writer feels of it."""
+    with history.built_log(100, 1_000_000) as path:
+        views.keep_live(path)
+        value, _, ratio = alternating(lambda: views.rebuild_rate(path), lambda: history.raw_replay_rate(path), 3)
+        yield Result("rebuild", value, "events/s", "raw cursor + decode + trivial fold", ratio, (">=", 0.4))
+    with views.writing(200_000) as writer:
+        value, _, ratio = alternating(writer.beside_a_rebuild, writer.alone, ROUNDS)
+        yield Result("rebuild.writer", value, "commands/s", "the same without it", ratio, (">=", 0.7))
+
+
 def memory() -> Iterator[Result]:
     """Resident memory by agent, and by length of the log."""
     few, many = history.memory_bytes(1_000, 2_000), history.memory_bytes(51_000, 102_000)
@@ -88,7 +99,8 @@ def main() -> None:
     table.add_column("goal")
     table.add_column("met")
     results = []
-    for benchmarks in (throughput(), growth(), restart(), memory(), forecasts.results(console.print)):
+    foresight = (forecasts.results(console.print), campaign.results(console.print))
+    for benchmarks in (throughput(), growth(), restart(), rebuilds(), memory(), *foresight):
         for result in benchmarks:
             results.append(result)
             console.print(f"{result.name}: {result.value:,.2f} {result.unit}, ratio {result.ratio:.3f}", style="dim")

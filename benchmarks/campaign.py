@@ -185,11 +185,11 @@ def _with_average_rate(store: Store, reporter: MakeReporter) -> list[Person]:
 _USUAL = wiring.people
 
 
-def campaign() -> Iterator[Result]:
+def results(say: Callable[[str], None]) -> Iterator[Result]:
     """The campaign with these forecasts, beside those with the average rate, without reallocation, and the planner's."""
     found = data.found(TRACE)
     if found is None:
-        print("campaign: skipped, the public runs are not here")
+        say("campaign: skipped, the public runs are not here")
         return
     workload = normal(read_trace(found))
     ours, average = play(workload), play(workload, people=_with_average_rate)

@@ -98,8 +98,8 @@ def _beside(
             try:
                 return Rebuilt(at, beside.exchange(names, at))
             except Overtaken:
-                if not _is_live(store, keeper):
-                    raise Lacking("the live views are gone") from None
+                if keeper.reached().position <= at:
+                    raise Lacking("it was not that they moved on") from None
             except Differs:
                 beside.clear()
                 raise

@@ -21,6 +21,8 @@ from tallystick.projections.upkeep import place_of
 from tallystick.projections.views import KINDS, versions_of
 
 VERSIONS = versions_of(KINDS)
+_DIGITS = 12
+"""Of a digest, in a table."""
 _SHOWN = 80
 """Letters of a value in a sentence."""
 
@@ -54,11 +56,11 @@ def _keeper(store_url: str) -> Iterator[FileKeeper]:
 
 _STATES = {
     "current": "up to date",
-    "behind": "behind the log",
-    "missing": "not there: made when it is next read",
-    "older": "of an older version: made again when it is next read",
-    "newer": "of a newer version of tallystick",
-    "foreign": "of another log: made again when it is next read",
+    "behind": "{behind:,} behind",
+    "missing": "not there",
+    "older": "of an older version",
+    "newer": "of a newer version",
+    "foreign": "of another log",
 }
 
 
@@ -68,7 +70,8 @@ _STATES = {
 def list_(store_url: str, as_json: bool) -> None:
     """Show each view: its version, how far it has come, its rows, and the SHA-256 of their bytes.
 
-    Two fleets with the same log, and one fleet before and after a rebuild, show the same digests at the same position.
+    A view that is behind the log, that is not there, or that is of an older version or of another log, is brought up or
+    made when it is next read. The same log shows the same digests at the same position, wherever it is.
 
     \b
     Examples:
@@ -123,14 +126,14 @@ def _listed(view: str, live: Inventory, end: int, is_foreign: bool) -> dict[str,
 
 def _print_list(views: list[dict[str, Any]], end: int, rebuilt: Reached) -> None:
     table = Table(caption=f"the log ends at position {end:,}")
-    for column in ("view", "version", "position", "behind", "rows", "bytes"):
+    for column in ("view", "version", "position", "rows", "bytes"):
         table.add_column(column, justify="left" if column == "view" else "right")
-    table.add_column("digest")
-    table.add_column("state", overflow="fold")
+    table.add_column("digest", no_wrap=True)
+    table.add_column("state")
     for view in views:
-        numbers = (f"{view[name]:,}" for name in ("version", "position", "behind", "rows", "bytes"))
-        digest = "–" if view["sha256"] is None else f"{view['sha256'][:16]}…"
-        table.add_row(Text(one_line(view["view"])), *numbers, digest, _STATES[view["state"]])
+        numbers = (f"{view[name]:,}" for name in ("version", "position", "rows", "bytes"))
+        state = _STATES[view["state"]].format(**view)
+        table.add_row(Text(one_line(view["view"])), *numbers, (view["sha256"] or "–")[:_DIGITS], state)
     screen = console()
     screen.print(table)
     if rebuilt.position:

@@ -13,17 +13,7 @@ from tallystick.projections.projector import Projector
 from tallystick.projections.upkeep import catch_up, open_keeper
 from tallystick.projections.view import Row
 from tests.law import Law, allocate, fleet, use
-from tests.projections.logs import bring_up, busy_fleet, rows_in, rows_of, stored, views_of, write
-
-
-@pytest.fixture
-def url(tmp_path: Path) -> str:
-    """A fleet with a log of some size."""
-    url = f"sqlite:///{tmp_path}/fleet.db"
-    store = open_store(url, writer=True)
-    write(store, busy_fleet(400))
-    store.close()
-    return url
+from tests.projections.logs import bring_up, rows_in, rows_of, stored, views_of, write
 
 
 def test_file_and_memory_keep_the_same_rows(url: str) -> None:
