@@ -186,9 +186,11 @@ def by_polars(path: str) -> Tokens:
 
 
 def by_pandas(path: str) -> Tokens:
-    read = pd.read_csv if path.endswith("csv") else pd.read_parquet
-    column = read(path, dtype_backend="pyarrow")["tokens"]
-    return [None if tokens is pd.NA else tokens for tokens in column.tolist()]
+    if path.endswith("csv"):
+        read = pd.read_csv(path, dtype_backend="pyarrow", low_memory=False)
+    else:
+        read = pd.read_parquet(path, dtype_backend="pyarrow")
+    return [None if tokens is pd.NA else tokens for tokens in read["tokens"].tolist()]
 
 
 @pytest.mark.parametrize("form", ["csv", "parquet"])
