@@ -8,7 +8,7 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import campaign, forecasts, history, views
+from benchmarks import campaign, exports, forecasts, history, views
 from benchmarks.load import Stored, ceiling_p50, ceiling_rate, running_load
 from benchmarks.result import Result, alternating
 
@@ -85,6 +85,20 @@ def memory() -> Iterator[Result]:
     )
 
 
+def exporting() -> Iterator[Result]:
+    """A million events to a file in each format, and the memory that it takes."""
+    with history.built_log(1_000, 100_000) as short, history.built_log(1_000, 1_000_000) as long:
+        for form in exports.FORMS:
+            value, _, ratio = alternating(
+                lambda form=form: exports.exported(long, form).rate,  # type: ignore[misc]
+                lambda: exports.reading_rate(long),
+                3,
+            )
+            yield Result(f"export.{form}", value, "events/s", "only reading them", ratio)
+            few, many = exports.exported(short, form).peak_bytes, exports.exported(long, form).peak_bytes
+            yield Result(f"export.{form}.memory", many / 2**20, "MB peak", "100k events", many / few, ("<=", 1.1))
+
+
 def main() -> None:
     console = Console(width=None if sys.stdout.isatty() else 120)
     table = Table(title="tallystick beside its ceiling", caption="ratio: ours / against; medians of alternating runs")
@@ -100,7 +114,7 @@ def main() -> None:
     table.add_column("met")
     results = []
     foresight = (forecasts.results(console.print), campaign.results(console.print))
-    for benchmarks in (throughput(), growth(), restart(), rebuilds(), memory(), *foresight):
+    for benchmarks in (throughput(), growth(), restart(), rebuilds(), memory(), exporting(), *foresight):
         for result in benchmarks:
             results.append(result)
             console.print(f"{result.name}: {result.value:,.2f} {result.unit}, ratio {result.ratio:.3f}", style="dim")
