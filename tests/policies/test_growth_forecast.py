@@ -76,6 +76,18 @@ def test_time_and_cost_go_on_at_the_average_rate(d: int) -> None:
     assert found.rate == 50
 
 
+def test_a_context_that_shrinks_is_not_expected_to_vanish() -> None:
+    found = course(TOKENS, [(9_000 - 500 * i, 0, 0) for i in range(10)])
+    assert (found.rate, found.growth) == (4_500, 0)
+
+
+def test_a_price_that_falls_with_tokens_is_not_expected_to_go_on_falling() -> None:
+    past = [[(1_000 + 500 * i, 0, 9_000 - 400 * i) for i in range(12)]] * 5
+    found = course(COST, [(1_000 + 500 * i, 0, 9_000 - 400 * i) for i in range(6)], past)
+    assert found.rate > 0
+    assert found.growth == 0
+
+
 def test_one_step_is_taken_for_all() -> None:
     found = course(TOKENS, [(700, 0, 0)])
     assert found.rate == 700
