@@ -24,6 +24,7 @@ _COMMANDS = {
     "send": "tallystick.cli.send:send",
     "status": "tallystick.cli.status:status",
     "audit": "tallystick.cli.audit:audit",
+    "whatif": "tallystick.cli.whatif:whatif",
     "config": "tallystick.cli.configuration:config",
 }
 """In the order in which a newcomer meets them."""
