@@ -78,12 +78,14 @@ _DECIDING: dict[type[e.Event], tuple[str, ...]] = {
 """Of these events, what was decided; the rest are numbers that follow from the amounts. Of others all fields count."""
 _FOLLOWING = (e.AlertRaised, e.TotalBudgetSet)
 """An alert follows from another decision, and the total is what is asked about."""
+_PAYING = (e.Covered, e.CoverRepaid)
+"""Who pays follows from amounts: it is named only where nothing else differs."""
 _HEAD = frozenset(e.Event.__struct_fields__)
 _FIELDS = {kind: tuple(name for name in kind.__struct_fields__ if name not in _HEAD) for kind in e.CATALOG}
 
 
-def _decisions(events: Iterable[e.Event]) -> list[e.Event]:
-    return [event for event in events if event.kind == "decision" and not isinstance(event, _FOLLOWING)]
+def _decisions(events: Iterable[e.Event], but: tuple[type[e.Event], ...]) -> list[e.Event]:
+    return [event for event in events if event.kind == "decision" and not isinstance(event, but)]
 
 
 def _substance(event: e.Event) -> tuple[object, ...]:
@@ -93,9 +95,10 @@ def _substance(event: e.Event) -> tuple[object, ...]:
 
 def first_unlike(recorded: Sequence[e.Event], made: Sequence[e.Event]) -> tuple[e.Event | None, e.Event | None] | None:
     """The first decision on either side that has no like on the other, or None where all are alike."""
-    for theirs, ours in zip_longest(_decisions(recorded), _decisions(made)):
-        if theirs is None or ours is None or _substance(theirs) != _substance(ours):
-            return theirs, ours
+    for but in ((*_FOLLOWING, *_PAYING), _FOLLOWING):
+        for theirs, ours in zip_longest(_decisions(recorded, but), _decisions(made, but)):
+            if theirs is None or ours is None or _substance(theirs) != _substance(ours):
+                return theirs, ours
     return None
 
 

@@ -115,9 +115,8 @@ class Others(Onlookers):
         if not self.act:
             self.said.append(proposal)
             return
-        command = proposal.command
-        assert command.id is not None
-        self.put(command, now, command.id, proposal.by)
+        # Their ids name positions of this history: those of the log's own proposals must not be taken for the same.
+        self.put(proposal.command, now, f"{proposal.command.id}-what-if", proposal.by)
 
 
 class Parting(NamedTuple):

@@ -29,32 +29,27 @@ class Question:
         self, config: Config | None = None, prices: PriceList | None = None, total: Total | None = None
     ) -> None:
         self._config = config
-        self._prices = prices
+        self.prices = prices
         self.total = dict(total or {})
         self.log_config: Config | None = None
         """What the log began with, once that was seen."""
         self.config: Config | None = None
         """What is in force instead."""
-        self.passed_over = dict.fromkeys(("configurations", "price lists", "totals"), 0)
+        self.log_prices: PriceList | None = None
+        self.passed_over = dict.fromkeys(("configurations", "price_lists", "totals"), 0)
         """The orders of the log that change nothing here."""
-        self._prices_seen = False
 
     @property
     def is_empty(self) -> bool:
         """Nothing is asked but whether the log's own policy leads to the log's own decisions."""
-        return self._config is None and self._prices is None and not self.total
-
-    @property
-    def asks_prices(self) -> bool:
-        """Whether other prices are asked about."""
-        return self._prices is not None
+        return self._config is None and self.prices is None and not self.total
 
     def instead_of(self, command: c.Command) -> list[c.Command]:
         """What is put in where the log has ``command``, an order about configuration, prices or total."""
         match command:
             case c.LoadConfig():
                 return self._instead_of_config(command)
-            case c.LoadPrices() if self._prices is not None:
+            case c.LoadPrices() if self.prices is not None:
                 self._pass_prices(command)
                 return []
             case c.SetTotalBudget() if self.total:
@@ -77,8 +72,8 @@ class Question:
             put_in = [c.LoadConfig(config=to_mapping(wanted), id=command.id)]
         if is_first:
             self.log_config, self.config = recorded, wanted
-            if self._prices is not None:
-                prices = prices_to_mapping(self._prices)
+            if self.prices is not None:
+                prices = prices_to_mapping(self.prices)
                 put_in.append(c.LoadPrices(prices=prices, id=f"{c.HOUSE}what-if-prices"))
         return put_in
 
@@ -90,9 +85,11 @@ class Question:
 
     def _pass_prices(self, command: c.LoadPrices) -> None:
         """The other prices are in force already; those that the log began with are not counted, only what came later."""
-        if self._prices_seen and prices_from_mapping(command.prices) != self._prices:
-            self.passed_over["price lists"] += 1
-        self._prices_seen = True
+        recorded = prices_from_mapping(command.prices)
+        if self.log_prices is None:
+            self.log_prices = recorded
+        elif recorded != self.prices:
+            self.passed_over["price_lists"] += 1
 
     def _instead_of_total(self, command: c.SetTotalBudget) -> list[c.Command]:
         given = {name: getattr(command.budget, name) for name in EDGE_NAMES}

@@ -1,9 +1,10 @@
 """A log put to another policy: its facts step by step, every decision made anew, and both histories side by side."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from tallystick.actors.whatif.courses import Courses
-from tallystick.actors.whatif.differing import Difference, first_unlike, is_like, told_by, told_in
+from tallystick.actors.whatif.differing import Difference, Told, first_unlike, is_like, told_by, told_in
 from tallystick.actors.whatif.fates import Fates
 from tallystick.actors.whatif.onlookers import Companies, Parting
 from tallystick.actors.whatif.question import Question
@@ -55,11 +56,6 @@ class Rerun:
         return self._others.ledger
 
     @property
-    def digest(self) -> bytes:
-        """That of the log's newest record."""
-        return self._log.digest
-
-    @property
     def parting(self) -> Parting | None:
         """Where the specialists were on their own from, if they ever were."""
         return self._companies.parting
@@ -75,39 +71,28 @@ class Rerun:
         Raises:
             BrokenChain: a record is not what was written.
         """
-        others, log = self._others, self._log
+        others = self._others
         parting = self.parting
         self._give_back()
         self._companies.pass_time(step.at)
-        recorded = [self._follow(log.prove(record)) for record in step.due]
+        recorded = [self._follow(self._log.prove(record)) for record in step.due]
         if others.ledger.due_at() <= step.at:
             others.put(c.ExpireHolds(), step.at, "", CLOCK)
-        request, told_in_log, told = "", None, None
-        if step.own:
-            self.messages += 1
-            command = step.command
-            request = type(command).__name__
-            first = log.prove(step.own[0])
-            behind = len(others.made)
-            answer = self._put(step, command, first)
-            own = [self._follow(first), *(self._follow(log.prove(record)) for record in step.own[1:])]
-            self.fates.count(own, others.made[behind:])
-            recorded += own
-            if isinstance(command, _TELLING):
-                told_in_log, told = told_in(step.answered), told_by(answer)
+        asked = self._ask(step) if step.own else _NOTHING
+        recorded += asked.events
         self.recorded.follow(recorded)
         self._companies.rest(recorded, step.at)
-        for courses, one in ((self.recorded, told_in_log), (self.made, told)):
-            if one is not None and one.wait_seconds:
-                courses.told_to_wait(one.agent, one.wait_seconds)
         self._note_freed()
         made, others.made = others.made, []
         if self.difference is None:
-            unlike = first_unlike(recorded, made)
-            if unlike is not None or not is_like(told_in_log, told):
+            # What the log said to an order that is not put in here has no like.
+            compared = recorded if asked.is_compared else recorded[: len(step.due)]
+            unlike = first_unlike(compared, made)
+            if unlike is not None or not is_like(asked.told_in_log, asked.told):
                 parted = None if parting is self.parting else self.parting
                 place, events = step.records[0].position, unlike or (None, None)
-                self.difference = Difference(place, step.at, step.by, request, *events, told_in_log, told, parted)
+                told = asked.told_in_log, asked.told
+                self.difference = Difference(place, step.at, step.by, asked.request, *events, *told, parted)
         return recorded
 
     def finish(self) -> None:
@@ -130,29 +115,52 @@ class Rerun:
         self._log.apply(event)
         return event
 
-    def _put(self, step: Step, command: c.Command, first: Event) -> Reply | Refusal | None:
-        """Put a recorded command to the other policy; what it answers, None where it was not put in.
-
-        ``first`` is the first event that it led to in the log, whose state is still that before it.
-        """
-        others = self._others
-        if isinstance(command, _ORDERS):
-            for one in self.question.instead_of(command):
-                others.put(one, step.at, one.id or step.id, step.by)
-            return None
-        if isinstance(command, c.Rebalance):
-            self._rebalance(step, command, first)
-            return None
-        if command.group == "internal":
-            if not others.act:
-                self._companies.arrived(command)
-                others.put(command, step.at, step.id, step.by)
-            return None
+    def _ask(self, step: Step) -> "_Asked":
+        """Put in what a step asked, and let the log follow what it led to there."""
+        others, log = self._others, self._log
+        self.messages += 1
+        command = step.command
+        first = log.prove(step.own[0])
         refused = isinstance(first, RequestRefused)
+        behind = len(others.made)
+        answer, is_compared = None, True
+        if isinstance(command, _ORDERS):
+            is_compared = self._order(step, command) or not refused
+        elif isinstance(command, c.Rebalance):
+            self._rebalance(step, command, first)
+        elif command.group == "internal":
+            self._take_proposal(step, command)
+        else:
+            answer = self._put(step, command, refused)
+        own = [self._follow(first), *(self._follow(log.prove(record)) for record in step.own[1:])]
+        self.fates.count(own, others.made[behind:])
+        if not isinstance(command, _TELLING):
+            return _Asked(type(command).__name__, own, is_compared)
+        told_in_log, told = told_in(step.answered), told_by(answer)
+        for courses, one in ((self.recorded, told_in_log), (self.made, told)):
+            if one is not None and one.wait_seconds:
+                courses.told_to_wait(one.agent, one.wait_seconds)
+        return _Asked(type(command).__name__, own, is_compared, told_in_log, told)
+
+    def _order(self, step: Step, command: c.Command) -> bool:
+        """Put in an order about what is asked; whether anything of it was put in."""
+        put_in = self.question.instead_of(command)
+        for one in put_in:
+            self._others.put(one, step.at, one.id or step.id, step.by)
+        return bool(put_in)
+
+    def _take_proposal(self, step: Step, command: c.Command) -> None:
+        """Put in what the specialists of the log proposed, as long as those of the other history say the same."""
+        if not self._others.act:
+            self._companies.arrived(command)
+            self._others.put(command, step.at, step.id, step.by)
+
+    def _put(self, step: Step, command: c.Command, refused: bool) -> Reply | Refusal | None:
+        """Put in a message from outside, as far as it would have been sent; what is answered, None where it is not."""
         put = self.fates.of(command, refused, self.log, self.other)
         if put is None:
             return None
-        decided = others.put(put, step.at, step.id, step.by)
+        decided = self._others.put(put, step.at, step.id, step.by)
         answer = None if decided is None else decided.answer
         if self.fates.decided(put, refused, answer, self.log):
             self._nobodys.append(step.id)
@@ -177,3 +185,16 @@ class Rerun:
                 self.fates.unknown.add(agent)
         self.recorded.changed.clear()
         self.made.changed.clear()
+
+
+class _Asked(NamedTuple):
+    """A message that was put in: what it led to in the log, and what its agent was told on either side."""
+
+    request: str
+    events: Sequence[Event]
+    is_compared: bool = True
+    told_in_log: Told | None = None
+    told: Told | None = None
+
+
+_NOTHING = _Asked("", ())

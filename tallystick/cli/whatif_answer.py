@@ -11,6 +11,8 @@ from tallystick.actors.whatif.rerun import Rerun
 from tallystick.actors.whatif.steps import Step
 from tallystick.cli.common import shown_time
 from tallystick.config.loader import to_mapping
+from tallystick.config.prices import PriceList
+from tallystick.config.prices import to_mapping as prices_to_mapping
 from tallystick.events import catalog as e
 from tallystick.events.accounts import Money
 from tallystick.events.amounts import DIMENSIONS, Triple, edge, seconds
@@ -175,10 +177,15 @@ def total_saved(fates: Fates) -> Money:
 def changes(rerun: Rerun) -> Iterator[tuple[str, str, str]]:
     """The settings that differ from those that the log began with: key, the log's, the other's."""
     question = rerun.question
-    if question.log_config is None or question.config is None:
-        return
-    log, other = dict(_leaves(to_mapping(question.log_config))), dict(_leaves(to_mapping(question.config)))
-    for key in log.keys() | other.keys():
+    log: dict[str, Any] = {}
+    other: dict[str, Any] = {}
+    if question.log_config is not None and question.config is not None:
+        log |= _leaves(to_mapping(question.log_config))
+        other |= _leaves(to_mapping(question.config))
+    if question.prices is not None:
+        log |= _leaves(prices_to_mapping(question.log_prices or PriceList()), "prices")
+        other |= _leaves(prices_to_mapping(question.prices), "prices")
+    for key in sorted(log.keys() | other.keys()):
         if log.get(key) != other.get(key):
             yield key, _plain(log.get(key)), _plain(other.get(key))
 
@@ -269,7 +276,7 @@ def assumptions(rerun: Rerun) -> Iterator[str]:
         " that is counted as saved, too."
     )
     yield "A throttle moves no report in time: who is told to wait longer, or not at all, reports when it did."
-    if question.asks_prices:
+    if question.prices is not None:
         yield "Usage that named a model and no cost is priced anew; a cost that was reported stays as it is."
     if fates.unknown:
         yield (
@@ -290,7 +297,11 @@ def assumptions(rerun: Rerun) -> Iterator[str]:
     yield "Moments that differ by less than a second are counted as the same."
     for what, count in question.passed_over.items():
         if count:
-            yield f"{count:,} later {what if count > 1 else what[:-1]} of the log changed nothing here and {'were' if count > 1 else 'was'} passed over."
+            many = what.replace("_", " ")
+            told = (
+                f"{count:,} later {many} of the log change" if count > 1 else f"A later {many[:-1]} of the log changes"
+            )
+            yield f"{told} nothing here."
 
 
 def _agents(count: int) -> str:

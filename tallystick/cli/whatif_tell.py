@@ -56,10 +56,11 @@ def tell_answer(span: Span, rerun: Rerun, first: Mapping[str, Any] | None) -> No
     screen = console()
     click.echo(_line("log", f"{span.position:,} events, {_times(span)}"))
     click.echo(_line("asked anew", f"{rerun.messages:,} messages"))
-    for key, log, other in sorted(changes(rerun)):
+    changed = list(changes(rerun))
+    for key, log, other in changed[:_SHOWN]:
         click.echo(one_line(_line("otherwise", f"{key}: {other} instead of {log}")))
-    if rerun.question.asks_prices:
-        click.echo(_line("otherwise", "the price list"))
+    if len(changed) > _SHOWN:
+        click.echo(_line("", f"and {len(changed) - _SHOWN:,} more settings: --json has all"))
     differing = agents_that_differ(rerun)
     if first is None and not differing:
         click.echo(_line("result", "nothing would have been decided otherwise"))

@@ -9,7 +9,7 @@ from tallystick.actors.whatif.reproduction import Unlike
 from tallystick.actors.whatif.rerun import Rerun
 from tallystick.actors.whatif.steps import Step
 from tallystick.cli.common import shown_time
-from tallystick.cli.reasons import History, why
+from tallystick.cli.reasons import THRESHOLDS, History, why
 from tallystick.cli.words import amounts, percent, sentence, unit
 from tallystick.events import catalog as e
 from tallystick.events import commands as c
@@ -48,7 +48,7 @@ def explain_difference(rerun: Rerun, history: History) -> dict[str, Any]:
 def _side(event: e.Event | None, other: e.Event | None, ledger: Ledger, history: History, proposed: str) -> Side:
     """What one side decided, or what holds there where it decided nothing, and the other side did."""
     if event is not None:
-        return {"text": sentence(event), "why": why(event, ledger, history)}
+        return {"text": sentence(event), "why": [*why(event, ledger, history), *_not_reached(event, other, ledger)]}
     match other:
         case e.LevelChanged() if other.agent in ledger.accounts:
             stays = _level_of(other.agent, ledger)
@@ -59,6 +59,17 @@ def _side(event: e.Event | None, other: e.Event | None, ledger: Ledger, history:
             text = f"the fleet's response stays {response.before} at a pressure of {percent(response.pressure)}"
             return {"text": text, "why": why(response, ledger, history)}
     return {"text": proposed or "nothing of the kind was decided", "why": []}
+
+
+def _not_reached(event: e.Event, other: e.Event | None, ledger: Ledger) -> list[str]:
+    """Where the level begins here that the other side came to, if it is not the next one, which is told anyway."""
+    if not isinstance(event, e.LevelChanged) or not isinstance(other, e.LevelChanged):
+        return []
+    rank = e.LEVELS.index(other.level)
+    if rank <= e.LEVELS.index(event.level) + 1:
+        return []
+    at = percent(float(ledger.rules.level_at[rank - 1]))
+    return [f"{other.level} would begin at {at} (enforcement.{THRESHOLDS[rank - 1]})"]
 
 
 def _level_of(agent: str, ledger: Ledger) -> e.LevelChanged:
