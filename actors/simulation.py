@@ -48,6 +48,8 @@ class Company:
         self._posts: deque[Post] = deque()
         for person in people:
             person.begin(ledger)
+        self._first_due = self._look_at_the_clock()
+        """Who wants to be woken next, and when. Only a message changes what a person wants."""
 
     def _decide(self, message: Any, now: dt.datetime) -> None:
         """Take what is for the manager."""
@@ -59,14 +61,14 @@ class Company:
 
     def pass_time(self, until: dt.datetime) -> None:
         """Fire every timer that is due up to and including ``until``, in order."""
-        while (first := self._first_due()) is not None and first[0] <= until:
-            due, person = first
+        while self._first_due is not None and self._first_due[0] <= until:
+            due, person = self._first_due
             self._clock.move_to(due)
             self._deliver(Post(person.name, Tick(self._clock.now())))
             self._settle()
         self._clock.move_to(until)
 
-    def _first_due(self) -> tuple[dt.datetime, Person] | None:
+    def _look_at_the_clock(self) -> tuple[dt.datetime, Person] | None:
         first: tuple[dt.datetime, Person] | None = None
         for person in self._people.values():
             due = person.due_at()
@@ -82,7 +84,8 @@ class Company:
                 self._deliver(self._posts.popleft())
             self._posts.extend(self._publish(self._clock.now()))
             if not self._posts:
-                return
+                break
+        self._first_due = self._look_at_the_clock()
 
     def _deliver(self, post: Post) -> None:
         now, message = self._clock.now(), post.message

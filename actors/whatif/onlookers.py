@@ -14,7 +14,7 @@ import msgspec
 
 from tallystick.actors.clock import ManualClock
 from tallystick.actors.fleet import people
-from tallystick.actors.messages import REALLOCATOR, Post, Proposal, Question, Recorded, figures_of
+from tallystick.actors.messages import REALLOCATOR, Figures, Post, Proposal, Question, Recorded, figures_of
 from tallystick.actors.simulation import Company
 from tallystick.actors.whatif.courses import Courses
 from tallystick.events import commands as c
@@ -37,11 +37,12 @@ class Onlookers(Company):
         """What was proposed since somebody looked."""
         self._plan: c.Command | None = None
         self._fresh: list[Event] = []
+        self._basis: tuple[object, ...] = ()
+        self._figures = figures_of(ledger)
 
     def due_at(self) -> dt.datetime | None:
         """When the next timer fires."""
-        first = self._first_due()
-        return None if first is None else first[0]
+        return None if self._first_due is None else self._first_due[0]
 
     def hear(self, events: Sequence[Event]) -> None:
         """What has just happened, which the ledger has followed."""
@@ -73,7 +74,15 @@ class Onlookers(Company):
         if not self._fresh:
             return ()
         fresh, self._fresh = self._fresh, []
-        return (Post("everyone", Recorded(fresh, figures_of(self.ledger))),)
+        return (Post("everyone", Recorded(fresh, self._how_it_stands())),)
+
+    def _how_it_stands(self) -> Figures:
+        """`figures_of` the ledger. All but the pool changes seldom, and every step asks for it."""
+        ledger = self.ledger
+        basis = (ledger.root.allocated, ledger.opening, ledger.rules, len(ledger.accounts))
+        if basis != self._basis:
+            self._basis, self._figures = basis, figures_of(ledger)
+        return Figures(ledger.pool, self._figures.spendable, self._figures.minimum_share, ledger.in_crisis)
 
 
 class Others(Onlookers):

@@ -280,8 +280,8 @@ def assumptions(rerun: Rerun) -> Iterator[str]:
         yield "Usage that named a model and no cost is priced anew; a cost that was reported stays as it is."
     if fates.unknown:
         yield (
-            f"What {_agents(len(fates.unknown))} would have used beyond the log is unknown, and counts as nothing: the log"
-            " refused or stopped them where the other policy does not. What was refused in the log and is granted here is"
+            f"What {_agents(len(fates.unknown))} would have used beyond the log is unknown, and counts as nothing: the other"
+            " policy lets go on what the log had refused or stopped. What was refused in the log and is granted here is"
             " granted once, however often it was asked for; a hold that nobody would settle is given back at once."
         )
     if any(fates.added):

@@ -5,15 +5,18 @@ from typing import Any
 
 from tallystick.actors.messages import Envelope
 from tallystick.actors.simulation import House
-from tallystick.actors.whatif.fates import NO_ACCOUNT, NOT_BEGUN, STOPPED
+from tallystick.actors.whatif.fates import NO_ACCOUNT, NOT_BEGUN, STOPPED, Fates
 from tallystick.actors.whatif.question import Question
 from tallystick.actors.whatif.rerun import Rerun
 from tallystick.config.prices import from_mapping as prices_of
 from tallystick.config.prices import to_mapping as prices_to_mapping
 from tallystick.events import catalog as e
 from tallystick.events import commands as c
+from tallystick.events.amounts import Budget
 from tallystick.events.codec import encode_command
 from tallystick.events.decide.levels import DEGRADE, STOP, THROTTLE
+from tallystick.events.ledger import Ledger
+from tallystick.events.replies import Refusal
 from tallystick.events.store_memory import MemoryStore
 from tests.law import START
 from tests.whatif.asking import POLICY, after, allocate, ask, borrow, log, policy, reserve, run, settle, use
@@ -337,3 +340,15 @@ def test_a_longer_hold_is_a_decision_that_differs() -> None:
     assert isinstance(rerun.difference.recorded, e.HoldPlaced)
     assert isinstance(rerun.difference.made, e.HoldPlaced)
     assert rerun.difference.made.expires_at == after(602)
+
+
+def test_holds_that_are_not_there_are_forgotten_with_the_log_s_memory_of_them() -> None:
+    fates, log_state = Fates(), Ledger()
+    for number in range(5_000):
+        asked = c.Reserve(agent="ann", estimate=Budget(tokens=1), id=f"h-{number}")
+        fates.decided(asked, refused=False, answer=Refusal("budget_exhausted", "a test"), log=log_state)
+    assert len(fates._lost) <= 1_000
+    # The newest is remembered in any case: the log has just placed it.
+    newest = c.Settle(hold="h-4999", usage=Budget(tokens=1), id="s")
+    assert fates.of(newest, refused=False, log=log_state, other=Ledger()) is None
+    assert fates.reason == NOT_BEGUN

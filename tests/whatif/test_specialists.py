@@ -181,6 +181,27 @@ def test_what_they_had_just_said_when_they_part_is_not_lost() -> None:
     assert [event.agent for event in events if isinstance(event, e.ExhaustionWarned)] == ["ann"]
 
 
+def test_what_the_log_has_of_them_already_is_not_said_again_when_they_part() -> None:
+    """Half a second after a plan that both made, bob's price parts them: the plan was applied, and that once."""
+    opus = {"type": "ReportUsage", "agent": "bob", "usage": {"tokens": 1}, "model": "claude-opus-5-5"}
+    records = log(
+        allocate("busy", 1_000),
+        allocate("bob", 1_000, cost="1"),
+        *(use("busy", 120) for _ in range(7)),
+        {**opus, "output_tokens": 12_000, "at": 9.4},
+        {**opus, "output_tokens": 18_000, "at": 10.5},
+        until=15,
+        reallocation=MOVING,
+        total_budget={"tokens": 100_000, "cost_usd": "100"},
+    )
+    grants = [event for event in of_log(records) if isinstance(event, e.BudgetMoved)]
+    assert [(event.target, event.at) for event in grants] == [("busy", after(10))]
+    rerun, events = made(records, Question(prices=prices_of({"claude-opus-5-5": {"input": 0, "output": 0}})))
+    assert rerun.parting is not None
+    assert rerun.parting.at == after(10.5)
+    assert [event.amount for event in events if isinstance(event, e.BudgetMoved)] == [grants[0].amount]
+
+
 def test_a_plan_that_is_asked_for_is_made_anew_by_the_other_settings() -> None:
     messages = (allocate("idle", 4_000), {"type": "Rebalance", "at": 65})
     records = log(*messages, reallocation={**MOVING, "interval_seconds": 1_000})
