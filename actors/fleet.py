@@ -62,9 +62,9 @@ MakeReporter = Callable[[Store], Person]
 """Makes the one who answers `GenerateReport` from the log in a store; who that is, the face says."""
 
 
-def people(store: Store, reporter: MakeReporter) -> list[Person]:
-    """The specialists, in the order in which equal timers fire."""
-    return [Allocator(), Tracker(), Enforcer(), Reallocator(), reporter(store)]
+def specialists() -> list[Person]:
+    """Those who judge, in the order in which equal timers fire."""
+    return [Allocator(), Tracker(), Enforcer(), Reallocator()]
 
 
 class Fleet:
@@ -78,7 +78,7 @@ class Fleet:
         self._clock = clock
         self._manager = Manager(ledger, store, digest)
         self._door = Door()
-        self._people: dict[str, Person] = {person.name: person for person in people(store, reporter)}
+        self._people: dict[str, Person] = {person.name: person for person in self._made_people()}
         self._refs: dict[str, pykka.ActorRef[Any]] = {}
         self._crashes: dict[str, list[dt.datetime]] = {}
         self._followers: list[Callable[[Sequence[Event]], None]] = []
@@ -143,6 +143,9 @@ class Fleet:
         for person in self._people.values():
             self._start_person(person)
         self._timekeeper.start()
+
+    def _made_people(self) -> list[Person]:
+        return [*specialists(), self._reporter(self._store)]
 
     def _start_person(self, person: Person) -> None:
         self._refs[person.name] = PersonActor.start(
@@ -283,7 +286,7 @@ class Fleet:
         if self._is_given_up(crashed.name):
             log.critical("specialist_given_up", who=crashed.name, reason=crashed.reason)
             return
-        person = next(person for person in people(self._store, self._reporter) if person.name == crashed.name)
+        person = next(person for person in self._made_people() if person.name == crashed.name)
         self._people[crashed.name] = person
         self._tell(MANAGER, Takeover(person, lambda: self._start_person(person)))
 

@@ -18,7 +18,7 @@ import msgspec
 from benchmarks import data
 from benchmarks.result import Result
 from tallystick.actors import simulation as wiring
-from tallystick.actors.fleet import MakeReporter
+from tallystick.actors.fleet import specialists
 from tallystick.actors.foresight import Foresight
 from tallystick.actors.messages import Envelope
 from tallystick.actors.people import Person
@@ -39,7 +39,6 @@ from tallystick.events.growth import Growth
 from tallystick.events.history import Known
 from tallystick.events.ledger import Ledger, check_conserved
 from tallystick.events.standing import Standing
-from tallystick.events.store import Store
 from tallystick.events.store_memory import MemoryStore
 from tallystick.projections.keeper import MemoryKeeper
 from tallystick.projections.reporting import report_of
@@ -89,13 +88,13 @@ def play(workload: Workload, *, reallocate: bool = True, people: "Callable[..., 
         }
     )
     store = MemoryStore()
-    usual = wiring.people
+    usual = wiring.specialists
     if people is not None:
-        wiring.people = people  # type: ignore[assignment]
+        wiring.specialists = people  # type: ignore[assignment]
     try:
         house = House.open(store, config, None, STARTS_AT, reporter=NoReporter)
     finally:
-        wiring.people = usual
+        wiring.specialists = usual
     names = [run.id for run in workload.runs]
     spendable = house.ledger.spendable(TOKENS)
     _ask(house, c.AllocateEqual(id="equal", agents=names, total=Budget(tokens=spendable)), 0)
@@ -178,11 +177,9 @@ class _AverageTracker(Tracker):
         self._foresight = _AverageForesight(ledger, self._standings.agents)
 
 
-def _with_average_rate(store: Store, reporter: MakeReporter) -> list[Person]:
-    return [_AverageTracker() if isinstance(person, Tracker) else person for person in _USUAL(store, reporter)]
+def _with_average_rate() -> list[Person]:
+    return [_AverageTracker() if isinstance(person, Tracker) else person for person in specialists()]
 
-
-_USUAL = wiring.people
 
 
 def results(say: Callable[[str], None]) -> Iterator[Result]:

@@ -27,6 +27,7 @@ _COMMANDS = {
     "metrics": "tallystick.cli.metrics:metrics",
     "audit": "tallystick.cli.audit:audit",
     "projections": "tallystick.cli.projections:projections",
+    "whatif": "tallystick.cli.whatif:whatif",
     "config": "tallystick.cli.configuration:config",
 }
 """In the order in which a newcomer meets them."""
