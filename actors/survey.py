@@ -17,7 +17,7 @@ from tallystick.actors.policies.rebalancing import Hungry, Idle
 from tallystick.actors.policies.totals import Finished, finished_of
 from tallystick.config.settings import Config
 from tallystick.events.accounts import POOL, Money
-from tallystick.events.amounts import DIMENSIONS, Triple
+from tallystick.events.amounts import AMOUNT_MAX, DIMENSIONS, Triple
 from tallystick.events.growth import Growth
 from tallystick.events.standing import Standing
 
@@ -98,8 +98,10 @@ class Surveyor:
         for d, course in enumerate(self._foresight.courses(standing, run)):
             if course is not None and standing.allocated[d] is not None:
                 own, mark = own_use(standing, d)
-                left = max(0, mark - own - standing.held[d])
-                total = self._total(standing, d, own)
+                # Below zero where it has used more than it had: new budget repays that first.
+                left = mark - own - standing.held[d]
+                # Never so much that what was used is too little of it: an idle agent would have to give it back.
+                total = min(self._total(standing, d, own), self._not_idle(own))
                 need[d] = _beyond(course, horizon, own, total, left)
                 soon = soon or _beyond(course, horizon / 2, own, total, left) > 0
         return (need[0], need[1], need[2]) if soon else (0, 0, 0)
@@ -108,6 +110,11 @@ class Surveyor:
         """The upper bound of what the run will have used in all; where none like it is known, twice what it has used."""
         total = self._finished_like(standing)[d].total(own, 0.9)
         return 2 * own if total is None else total
+
+    def _not_idle(self, own: int) -> int:
+        """The largest budget of which ``own`` is not so little that it would count as idle."""
+        idle_below = self._config.reallocation.idle_below
+        return int(own / idle_below) if idle_below else AMOUNT_MAX
 
     def _finished_like(self, standing: Standing) -> tuple[Finished, ...]:
         run = self._foresight.runs.get(standing.id)
