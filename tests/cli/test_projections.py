@@ -15,6 +15,14 @@ from tests.cli.conftest import Run
 ALL = sorted(kind.name for kind in KINDS)
 
 
+@pytest.fixture(autouse=True)
+def made_way(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """By how much a process would have let others go first; that of the tests goes on as it was."""
+    told: list[int] = []
+    monkeypatch.setattr("os.nice", told.append, raising=False)
+    return told
+
+
 @pytest.fixture
 def views(fleet: Path) -> Path:
     return fleet.with_name(f"{fleet.name}.views")
@@ -126,6 +134,15 @@ def test_a_rebuild_says_that_the_bytes_are_the_same(run: Run) -> None:
     assert result.stdout.count("the same bytes") == len(ALL)
     assert f"position {before['log_position']}" in result.stdout
     assert listed(run) == before
+
+
+@pytest.mark.usefixtures("read")
+def test_a_rebuild_lets_other_processes_go_first_and_nothing_else_does(run: Run, made_way: list[int]) -> None:
+    for command in ("list", "drop", "list"):
+        run("projections", command)
+    assert made_way == []
+    run("projections", "rebuild")
+    assert made_way == [10]
 
 
 @pytest.mark.usefixtures("read")
