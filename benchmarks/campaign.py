@@ -181,7 +181,6 @@ def _with_average_rate() -> list[Person]:
     return [_AverageTracker() if isinstance(person, Tracker) else person for person in specialists()]
 
 
-
 def results(say: Callable[[str], None]) -> Iterator[Result]:
     """The campaign with these forecasts, beside those with the average rate, without reallocation, and the planner's."""
     found = data.found(TRACE)
