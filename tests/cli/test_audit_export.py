@@ -54,6 +54,8 @@ def test_csv_has_every_field_in_a_fixed_column(run: Run, fleet: Path) -> None:
                 assert {key: int(row[f"{name}_{key}"]) for key in value} == value
             elif isinstance(value, dict | list):
                 assert json.loads(row[name]) == value
+            elif isinstance(value, list):
+                assert json.loads(row[name]) == value
             else:
                 assert row[name] == (str(value).lower() if isinstance(value, bool) else str(value))
     allocated = next(row for row in rows if row["type"] == "budget-allocated.v1")
