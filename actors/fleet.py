@@ -4,6 +4,7 @@ with Fleet.open("sqlite:///fleet.db", config) as fleet:
     reply = fleet.ask({"type": "ReportUsage", "agent": "a-1", "usage": {"tokens": 450}})
 """
 
+import contextlib
 import datetime as dt
 import gc
 import itertools
@@ -45,6 +46,8 @@ INBOX_MAX = 10_000
 SWITCH_SECONDS = 0.0005
 """How long a busy Python thread keeps the interpreter from the manager. The default, ten times that, starves it: the
 store gives the interpreter up at every step of a statement."""
+CLOSING_SECONDS = 5.0
+"""How long a house that is closed waits for its specialists."""
 CRASHES_MAX = 3
 CRASHES_WITHIN = dt.timedelta(minutes=10)
 """A specialist that dies more often than this is not put back: its error is the same each time."""
@@ -85,8 +88,6 @@ class Fleet:
         self._ids = itertools.count(1)
         self._prefix = f"m-{secrets.token_hex(6)}"
         self._closed = threading.Event()
-        self.halted: str | None = None
-        """Why the house stopped by itself, if it did."""
         self._timekeeper = Timekeeper(clock, list(self._people), self._tick, live)
 
     # --- opening and closing ------------------------------------------------------------------------------------------
@@ -137,9 +138,7 @@ class Fleet:
         sys.setswitchinterval(SWITCH_SECONDS)
         for person in self._people.values():
             person.begin(self._manager.ledger)
-        self._refs[MANAGER] = ManagerActor.start(
-            self._manager, self._door, self._clock.now, self._deliver, self._on_halt
-        )
+        self._refs[MANAGER] = ManagerActor.start(self._manager, self._door, self._clock.now, self._deliver)
         for person in self._people.values():
             self._start_person(person)
         self._timekeeper.start()
@@ -161,17 +160,24 @@ class Fleet:
                 raise RefusedConfig(answer["error"]["detail"])
 
     def close(self) -> None:
-        """Finish what was taken, answer it, and let go of the store. Safe to call twice."""
+        """Finish what was taken and what follows from it, answer, and let go of the store. Safe to call twice."""
         if self._closed.is_set():
             return
-        self._closed.set()
         self._timekeeper.stop()
+        self._finish()
+        self._closed.set()
         for name in (MANAGER, *self._people):
             ref = self._refs.get(name)
             if ref is not None and ref.is_alive():
                 ref.stop(block=True, timeout=ANSWER_SECONDS)
         self._store.close()
         gc.unfreeze()
+
+    def _finish(self) -> None:
+        """Let the specialists have their say about the last batch: nobody would say it later."""
+        if self.halted is None and all(ref.is_alive() for ref in self._refs.values()):
+            with contextlib.suppress(Unanswered):
+                self.quiesce(CLOSING_SECONDS)
 
     def __enter__(self) -> Self:
         return self
@@ -293,8 +299,10 @@ class Fleet:
     def _is_given_up(self, name: str) -> bool:
         return len(self._crashes.get(name, ())) > CRASHES_MAX
 
-    def _on_halt(self, reason: str) -> None:
-        self.halted = reason
+    @property
+    def halted(self) -> str | None:
+        """Why the house stopped by itself, if it did."""
+        return self._manager.halted
 
     # --- time ---------------------------------------------------------------------------------------------------------
 
