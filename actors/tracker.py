@@ -175,8 +175,14 @@ class Tracker:
         pace = self._foresight.pace(standing, run)
         if pace is None:
             return None
-        ends = ((in_seconds(one.left, one.steps, pace).low, one) for one in outlooks)
+        ends = ((self._earliest(one, pace), one) for one in outlooks)
         return min(ends, default=None, key=lambda pair: pair[0])
+
+    @staticmethod
+    def _earliest(outlook: Outlook, pace: float) -> float:
+        """The early end of the interval in seconds; without history the estimate (spec 2)."""
+        until = in_seconds(outlook.left, outlook.steps, pace)
+        return until.low if outlook.learnt else until.estimate
 
     # --- what is shown ------------------------------------------------------------------------------------------------
 

@@ -26,6 +26,8 @@ class Outlook(NamedTuple):
     baseline: float
     confidence: float | None
     course: Course
+    learnt: bool
+    """Earlier runs are behind it; without, the interval says little, and the estimate is all there is."""
 
     @property
     def left(self) -> Range:
@@ -81,4 +83,5 @@ def foresee(course: Course, known: Known, d: int, own: int, mark: int, steps: fl
     else:
         low, high, confidence = left * min(1.0, errors.low), left * max(1.0, errors.high), errors.hits
     baseline = steps * mark / own if own else steps + left
-    return Outlook(d, own, mark, steps, steps + left, steps + low, steps + high, baseline, confidence, course)
+    predicted, learnt = steps + left, errors is not None or known.line(d) is not None
+    return Outlook(d, own, mark, steps, predicted, steps + low, steps + high, baseline, confidence, course, learnt)

@@ -39,9 +39,7 @@ def _head(report: UsageReport) -> Iterator[str]:
     yield f"{_counted(summary.agents, 'agent')} ({summary.open:,} open, {summary.released:,} released){since}."
     if summary.stops:
         ran_out = _counted(summary.agents_stopped, "agent")
-        foreseen = (
-            f"of {_counted(summary.stops, 'stop')}, {summary.stops_warned} were foreseen a minute before or earlier"
-        )
+        foreseen = f"{summary.stops_warned} of {_counted(summary.stops, 'stop')} foreseen a minute before or earlier"
         yield f"{ran_out} ran out of budget; {foreseen}."
     else:
         yield "Nobody ran out of budget."

@@ -199,7 +199,7 @@ def test_markdown_reads_well_and_names_of_others_cannot_break_it(law: Law) -> No
     law.given(allocate("a|b*<x>", 10, workflow="w"), use("a|b*<x>", 12), use("ann", 100))
     text = markdown(report(law, "w"))
     assert text.startswith("# Workflow w\n")
-    assert "1 agent ran out of budget; of 1 stop, 0 were foreseen" in text
+    assert "1 agent ran out of budget; 0 of 1 stop foreseen" in text
     assert "| a\\|b\\*\\<x\\> |" in text
     tables = [line for line in text.splitlines() if line.startswith("|")]
     assert all(line.endswith("|") for line in tables)

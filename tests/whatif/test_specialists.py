@@ -111,7 +111,8 @@ def test_without_reallocation_nothing_moves_and_who_was_topped_up_is_stopped() -
     assert not any(isinstance(event, e.BudgetMoved | e.Rebalanced) for event in events)
     assert rerun.recorded.plans
     assert rerun.parting is not None
-    assert [type(command) for command in rerun.parting.recorded] == [c.ApplyMoves]
+    # The plan, and before it the forecast that it acts on.
+    assert [type(command) for command in rerun.parting.recorded] == [c.RecordForecast, c.ApplyMoves]
     assert list(rerun.parting.made) == []
     assert rerun.difference is not None
     assert isinstance(rerun.difference.recorded, e.BudgetMoved)
@@ -139,7 +140,7 @@ def test_on_their_own_they_warn_give_holds_back_and_renew_periods_when_it_is_tim
         use("ann", 300, at=21),
         use("ann", 300, at=24),
         use("ann", 10, at=80_000),
-        enforcement={"warn_before_exhaustion_seconds": 5},
+        enforcement={"warn_before_exhaustion_seconds": 1},
     )
     assert not any(isinstance(event, e.ExhaustionWarned | e.HoldEnded | e.PeriodRenewed) for event in of_log(records))
     other = policy(
