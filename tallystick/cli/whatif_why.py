@@ -101,12 +101,19 @@ def _response_of(response: str, ledger: Ledger) -> e.FleetResponseChanged:
     )
 
 
+_FOR_THE_RECORD = (c.RecordForecast, c.RecordScore, c.RecordRun, c.RecordAnomaly)
+"""What was foretold and learnt asks for nothing."""
+
+
 def _proposed(rerun: Rerun, found: Difference) -> tuple[str, str]:
     """What the specialists said on either side, if it is about this that they parted."""
     parting = rerun.parting
     if parting is None or found.request or abs(parting.at - found.at) >= SAME_MOMENT:
         return "", ""
-    theirs, ours = (" and ".join(map(_proposal, said)) or "nothing" for said in (parting.recorded, parting.made))
+    theirs, ours = (
+        " and ".join(_proposal(one) for one in said if not isinstance(one, _FOR_THE_RECORD)) or "nothing"
+        for said in (parting.recorded, parting.made)
+    )
     return (
         f"by the log's settings the specialists would have proposed {theirs} at this moment",
         f"the specialists propose {ours}",

@@ -37,6 +37,8 @@ class Door:
 
     @property
     def state(self) -> bytes:
+        # What the specialists make of earlier messages is not of this one.
+        self.fleet.quiesce()
         return snapshot.dump(self.fleet._manager.ledger)
 
     def refuses(self, message: Any, names: str = "") -> str:
