@@ -36,8 +36,14 @@ class Foresight:
         self._standings = standings
         self._begun_at = ledger.position
         self._shown = 0
+        self._before: dict[str, bytes] = {}
+        """Of the agents that reported in the batch at hand, their growth before the newest step."""
 
     # --- following ----------------------------------------------------------------------------------------------------
+
+    def begin_batch(self) -> None:
+        """Forget what only the last batch was about."""
+        self._before.clear()
 
     def opened(self, event: e.BudgetAllocated) -> None:
         """An id that is allocated again begins a new run."""
@@ -50,7 +56,9 @@ class Foresight:
             return []
         run = self.runs.get(event.agent)
         if run is None:
-            run = self.runs[event.agent] = Run(event.at)
+            # Under the name that the standing keeps: every event brings a text of its own.
+            run = self.runs[standing.id] = Run(event.at)
+        self._before[event.agent] = run.growth
         run.step(event)
         used, posts, passed = (event.tokens, event.time_ms, event.cost_nanos), [], False
         for d in DIMENSIONS:
@@ -62,13 +70,13 @@ class Foresight:
                 passed = passed or (own < mark and stage_of(own, mark) > stage_of(before, mark))
         if passed:
             posts += self.recorded(standing, "stage", f"stage-{event.position}")
-        if run.streak.steps == LOOP_STEPS and (found := loop(Growth.read(run.growth), run.streak)) is not None:
+        if run.streak_steps == LOOP_STEPS and (found := loop(Growth.read(run.growth), run.streak)) is not None:
             posts.append(_strange(event.agent, found, f"loop-{event.position}"))
         return posts
 
     def outlier(self, standing: Standing, run: Run, event: Any) -> list[Post]:
         """The newest step, where it stands out from what was to be expected before it."""
-        before = Growth.read(run.before)
+        before = Growth.read(self._before[event.agent])
         expected = self._courses(before, self.known(standing, run))
         found = outlier(before, expected, (event.tokens, event.time_ms, event.cost_nanos))
         return [] if found is None else [_strange(event.agent, found, f"outlier-{event.position}")]

@@ -17,7 +17,6 @@ from tallystick.events.history import Known
 from tallystick.events.ledger import Ledger
 
 _MS = dt.timedelta(milliseconds=1)
-NO_STREAK = Streak()
 
 
 class Run:
@@ -25,7 +24,6 @@ class Run:
 
     __slots__ = (
         "alerted",
-        "before",
         "began_at",
         "began_with",
         "forecasts",
@@ -33,12 +31,13 @@ class Run:
         "last_at",
         "looked_at",
         "model",
-        "streak",
+        "streak_amount",
+        "streak_steps",
     )
 
     def __init__(self, at: dt.datetime) -> None:
-        self.growth = self.before = NO_STEPS
-        """How usage grows, after the last step and before it."""
+        self.growth = NO_STEPS
+        """How usage grows."""
         self.forecasts: list[Prediction] | None = None
         """What was foretold and cannot be scored yet; None for nothing."""
         self.model: str | None = None
@@ -48,14 +47,15 @@ class Run:
         """The steps that had been made before they were timed."""
         self.alerted = False
         """Its exhaustion was seen coming, and not seen to recede since."""
-        self.streak = NO_STREAK
+        self.streak_amount = self.streak_steps = 0
+        """The `Streak` of the last steps, without an object of its own: every open agent has one."""
 
     @classmethod
     def of(cls, account: Account) -> "Run":
         """As the ledger remembers it."""
         at = account.last_report_at or account.opened_at
         run = cls(at)
-        run.growth = run.before = account.growth
+        run.growth = account.growth
         run.forecasts, run.model = account.forecasts, account.model
         run.began_with = Growth.read(run.growth).steps
         run.alerted = account.warned
@@ -67,11 +67,16 @@ class Run:
         if self.growth is NO_STEPS:
             self.began_at, self.began_with = event.at, 1.0
         self.last_at = event.at
-        self.before, self.growth = self.growth, observed(self.growth, used)
-        self.streak = self.streak.after(used)
+        self.growth = observed(self.growth, used)
+        self.streak_amount, self.streak_steps = self.streak.after(used)
         model = getattr(event, "model", None)
         if model is not None and model != self.model:
             self.model = sys.intern(model)
+
+    @property
+    def streak(self) -> Streak:
+        """How many of the last steps used about the same tokens."""
+        return Streak(self.streak_amount, self.streak_steps)
 
     @property
     def steps(self) -> int:

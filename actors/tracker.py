@@ -95,6 +95,7 @@ class Tracker:
 
     def _follow(self, recorded: Recorded) -> list[Post]:
         self._figures = recorded.figures
+        self._foresight.begin_batch()
         posts: list[Post] = []
         reported: dict[str, e.Event] = {}
         standings, steps = self._standings, Standings.STEPS
