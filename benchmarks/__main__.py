@@ -33,6 +33,8 @@ def throughput() -> Iterator[Result]:
             yield Result(name, value, "commands/s", f"{CEILING} {mode}", ratio, (">=", goal))
         value, _, ratio = alternating(load.one_caller, lambda: ceiling_p50("one_caller", stored), ROUNDS)
         yield Result("report.one_caller", value * 1e3, "ms p50", f"{CEILING} one_caller p50", ratio, ("<=", 2.0))
+        seconds = load.crossing_p99()
+        yield Result("responsiveness", seconds * 1e3, "ms p99", "50 ms", seconds / 0.05, ("<=", 1.0))
         value, _, ratio = alternating(load.with_busy_thread, load.pipelined, 3)
         yield Result("report.with_busy_thread", value, "commands/s", "the same without it", ratio, (">=", 0.25))
 

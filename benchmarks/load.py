@@ -66,6 +66,19 @@ class Load:
             seen.append(time.perf_counter() - start)
         return percentile(seen, 0.5)
 
+    def crossing_p99(self) -> float:
+        """Seconds from a report that crosses a line to the committed action that its reply carries: 99 of 100."""
+        seen = []
+        for _ in range(500):
+            self._next += 1
+            agent = f"crossing-{self._next}"
+            self.fleet.ask(c.AllocateBudget(agent=agent, budget=Budget(tokens=100)))
+            start = time.perf_counter()
+            reply = self.fleet.ask(c.ReportUsage(agent=agent, usage=Budget(tokens=80)))
+            seen.append(time.perf_counter() - start)
+            assert reply["ok"]["action"] == "throttle"
+        return percentile(seen, 0.99)
+
     def pipelined(self) -> float:
         """Reports per second of one thread that keeps 1,000 under way."""
         return self._rounds(lambda: [self.fleet.send(self.report()) for _ in range(1_000)], 1_000)
