@@ -96,8 +96,8 @@ class Fleet:
     ) -> Self:
         """Open a fleet as its only writer: replay, start the people, put configuration and prices in force.
 
-        What is not given stays as it is in force; a new fleet gets the packaged configuration and prices. With a ``clock`` of your own, time
-        passes only by `advance`. Each of ``followers`` is called with the events of every recorded batch, in the
+        What is not given stays as it is in force; a new fleet gets the packaged configuration and prices. ``prices`` are
+        put over the published ones of the day. With a ``clock`` of your own, time passes only by `advance`. Each of ``followers`` is called with the events of every recorded batch, in the
         manager's turn: it hands them on and returns at once.
 
         Raises:
@@ -140,7 +140,7 @@ class Fleet:
         )
 
     def _put_in_force(self, config: Config | None, prices: PriceList | None, by: str) -> None:
-        for command in to_put_in_force(self._manager.ledger, config, prices):
+        for command in to_put_in_force(self._manager.ledger, config, prices, self._clock.now()):
             pending = Pending()
             self._post(Envelope([command], [encode_command(command)], by, pending))
             answer = pending.result()

@@ -59,7 +59,7 @@ class House:
         """
         ledger, digest = open_ledger(store)
         house = cls(Manager(ledger, store, digest), people(), ManualClock(now))
-        for command in to_put_in_force(ledger, config, prices):
+        for command in to_put_in_force(ledger, config, prices, now):
             (reply,) = house._hand_in(Envelope([command], [encode_command(command)], by, None))
             answer = decode_answer(reply)
             if "error" in answer:

@@ -50,11 +50,15 @@ class ConfigLoaded(Event, kw_only=True, tag="config-loaded.v1"):
 
 
 class PricesLoaded(Event, kw_only=True, tag="prices-loaded.v1"):
-    """A price list came into force."""
+    """A price list came into force: the whole of it. ``prices`` were written in a file and win over the ``published``.
+
+    Whatever is priced behind this event, up to the next of its class, was priced from this list: ``sha256`` is of both.
+    """
 
     kind: ClassVar[Kind] = "fact"
     prices: dict[str, Any]
     sha256: str
+    published: dict[str, Any] = {}
 
 
 class TotalBudgetSet(Event, kw_only=True, tag="total-budget-set.v1"):

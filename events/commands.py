@@ -265,10 +265,11 @@ class LoadConfig(Command):
 
 
 class LoadPrices(Command):
-    """Put a price list in force (US dollars per million tokens, by model)."""
+    """Put a price list in force: what a file says (US dollars per million tokens, by model), over what is published."""
 
     group: ClassVar[str] = "internal"
     prices: dict[str, Any]
+    published: dict[str, Any] = {}
 
 
 class ExpireHolds(Command):

@@ -13,7 +13,6 @@ from decimal import Decimal
 from typing import Any
 
 from tallystick.config.loader import restore
-from tallystick.config.prices import PriceList
 from tallystick.config.prices import from_mapping as prices_from_mapping
 from tallystick.events import catalog as e
 from tallystick.events.accounts import ZERO, Account, Closed, Hold, less, minus, money, only, plus
@@ -276,7 +275,7 @@ def _config_loaded(ledger: Ledger, event: e.ConfigLoaded) -> None:
 
 
 def _prices_loaded(ledger: Ledger, event: e.PricesLoaded) -> None:
-    prices: PriceList = prices_from_mapping(event.prices)
+    prices = prices_from_mapping(event.prices, event.published)
     ledger.rules = Rules(ledger.rules.config, prices)
     ledger.unpriced = {}
 

@@ -22,7 +22,7 @@ from tallystick.events.amounts import Amounts, Triple
 from tallystick.events.ledger import Ledger
 from tallystick.events.rules import Rules
 
-FORMAT = 1
+FORMAT = 2
 """Raised whenever what follows changes its meaning; a snapshot of another format is ignored."""
 
 
@@ -166,7 +166,7 @@ def load(snapshot: bytes) -> Ledger | None:
     if state.format != FORMAT:
         return None
     ledger = Ledger()
-    ledger.rules = Rules(restore(state.config), prices_from_mapping(state.prices))
+    ledger.rules = Rules(restore(state.config), prices_from_mapping(**state.prices))
     ledger.configured = state.configured
     ledger.position, ledger.now = state.position, state.now
     _unpack(ledger.root, state.root)

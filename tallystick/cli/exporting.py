@@ -93,7 +93,7 @@ def _plain(field: str, value: Any) -> Cells:
 
 
 def _json(field: str, value: Any) -> Cells:
-    return {field: msgspec.json.encode(value).decode() if value else None}
+    return {field: msgspec.json.encode(value).decode()}
 
 
 def _time(field: str, value: Any) -> Cells:

@@ -49,6 +49,12 @@ def sentence(event: e.Event) -> str:
     return _SENTENCES[type(event)](event)
 
 
+def _prices(event: e.PricesLoaded) -> str:
+    written = f"{len(event.prices)} written price{'s' if len(event.prices) != 1 else ''}"
+    over = f", over those of {event.published['source']}," if event.published else ""
+    return f"a list of {written}{over} came into force (sha256 {event.sha256[:16]}…)"
+
+
 def _some(amount: Amounts) -> str:
     return amounts(amount.triple)
 
@@ -130,7 +136,7 @@ def _level(event: e.LevelChanged) -> str:
 
 _SENTENCES: dict[type[e.Event], Callable[[Any], str]] = {
     e.ConfigLoaded: lambda x: f"a configuration came into force (sha256 {x.sha256[:16]}…)",
-    e.PricesLoaded: lambda x: f"a list of {len(x.prices)} prices came into force (sha256 {x.sha256[:16]}…)",
+    e.PricesLoaded: _prices,
     e.TotalBudgetSet: lambda x: f"the fleet's budget is {_total(x)}",
     e.PeriodRenewed: lambda x: f"a budget period began: {_total(x)}",
     e.FleetPaused: lambda x: f"everything was paused: {x.reason}",
