@@ -4,6 +4,7 @@ with Fleet.open("sqlite:///fleet.db", config) as fleet:
     reply = fleet.ask({"type": "ReportUsage", "agent": "a-1", "usage": {"tokens": 450}})
 """
 
+import contextlib
 import datetime as dt
 import gc
 import itertools
@@ -11,6 +12,7 @@ import logging
 import secrets
 import sys
 import threading
+import time
 from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Any, Self
@@ -20,10 +22,12 @@ import structlog
 
 from tallystick.actors.allocator import Allocator
 from tallystick.actors.clock import Clock, SystemClock
+from tallystick.actors.courier import Courier
 from tallystick.actors.enforcer import Enforcer
 from tallystick.actors.inbox import BELL, Door
 from tallystick.actors.manager import Manager, ManagerActor, Takeover, halted_answer
-from tallystick.actors.messages import MANAGER, Envelope, Post, Recorded, Tick
+from tallystick.actors.messages import COURIER, MANAGER, MESSENGER, Envelope, Post, Recorded, Tick
+from tallystick.actors.messenger import Messenger, Sender, send_by_apprise
 from tallystick.actors.opening import open_ledger, to_put_in_force
 from tallystick.actors.pending import ANSWER_SECONDS, LoopPending, Pending, Unanswered, answer_with, refused
 from tallystick.actors.people import Crashed, Person, PersonActor, Probe
@@ -47,6 +51,8 @@ store gives the interpreter up at every step of a statement."""
 CRASHES_MAX = 3
 CRASHES_WITHIN = dt.timedelta(minutes=10)
 """A specialist that dies more often than this is not put back: its error is the same each time."""
+CLOSE_SECONDS = 10.0
+"""How long the house waits, when it closes, for alerts that are on their way to somebody."""
 _LOOK_SECONDS = 0.1
 """How often one who waits for a person looks whether that person lives."""
 
@@ -65,12 +71,16 @@ def people() -> list[Person]:
 class Fleet:
     """A running house: messages in, replies out, from threads and from asyncio."""
 
-    def __init__(self, store: Store, ledger: Ledger, digest: bytes, clock: Clock, live: bool) -> None:
+    def __init__(
+        self, store: Store, ledger: Ledger, digest: bytes, clock: Clock, live: bool, sender: Sender | None
+    ) -> None:
         self._store = store
         self._clock = clock
         self._manager = Manager(ledger, store, digest)
         self._door = Door()
-        self._people: dict[str, Person] = {person.name: person for person in people()}
+        staff = people() if sender is None else [*people(), Courier()]
+        self._people: dict[str, Person] = {person.name: person for person in staff}
+        self._messenger = None if sender is None else Messenger(sender, lambda sent: self._tell(COURIER, sent))
         self._refs: dict[str, pykka.ActorRef[Any]] = {}
         self._crashes: dict[str, list[dt.datetime]] = {}
         self._followers: list[Callable[[Sequence[Event]], None]] = []
@@ -93,12 +103,14 @@ class Fleet:
         clock: Clock | None = None,
         by: str = "operator",
         followers: Sequence[Callable[[Sequence[Event]], None]] = (),
+        notify: bool | None = None,
     ) -> Self:
         """Open a fleet as its only writer: replay, start the people, put configuration and prices in force.
 
         What is not given stays as it is in force; a new fleet gets the packaged configuration and prices. ``prices`` are
         put over the published ones of the day. With a ``clock`` of your own, time passes only by `advance`. Each of ``followers`` is called with the events of every recorded batch, in the
-        manager's turn: it hands them on and returns at once.
+        manager's turn: it hands them on and returns at once. Alerts go out to the configured addresses, but not from a
+        fleet with a clock of its own, unless ``notify`` says otherwise.
 
         Raises:
             StoreError: the store cannot be opened; `WriterPresent` where another process writes the fleet.
@@ -109,7 +121,8 @@ class Fleet:
         opened = open_store(store, writer=True) if isinstance(store, str) else store
         try:
             ledger, digest = open_ledger(opened)
-            fleet = cls(opened, ledger, digest, clock or SystemClock(), live=clock is None)
+            sender = send_by_apprise if (clock is None if notify is None else notify) else None
+            fleet = cls(opened, ledger, digest, clock or SystemClock(), live=clock is None, sender=sender)
         except BaseException:
             opened.close()
             raise
@@ -117,6 +130,8 @@ class Fleet:
         try:
             fleet._start()
             fleet._put_in_force(config, prices, by)
+            # Only now: nobody is told anything at an address that is no longer in force.
+            fleet._timekeeper.start()
         except BaseException:
             fleet.close()
             raise
@@ -132,7 +147,6 @@ class Fleet:
         )
         for person in self._people.values():
             self._start_person(person)
-        self._timekeeper.start()
 
     def _start_person(self, person: Person) -> None:
         self._refs[person.name] = PersonActor.start(
@@ -148,17 +162,36 @@ class Fleet:
                 raise RefusedConfig(answer["error"]["detail"])
 
     def close(self) -> None:
-        """Finish what was taken, answer it, and let go of the store. Safe to call twice."""
+        """Finish what was taken, answer it, send the alerts that are due, and let go of the store. Safe to call twice."""
         if self._closed.is_set():
             return
         self._closed.set()
         self._timekeeper.stop()
+        if self._messenger is not None:
+            if COURIER in self._refs:
+                self._finish_deliveries(self._messenger)
+            self._messenger.close()
         for name in (MANAGER, *self._people):
             ref = self._refs.get(name)
             if ref is not None and ref.is_alive():
                 ref.stop(block=True, timeout=ANSWER_SECONDS)
         self._store.close()
         gc.unfreeze()
+
+    def _finish_deliveries(self, messenger: Messenger) -> None:
+        """See every alert that is owed tried once, if it was not before, and what was accepted recorded."""
+        patience_ends = time.monotonic() + CLOSE_SECONDS
+        self._tick(COURIER, self._clock.now())
+        carried = -1
+        with contextlib.suppress(Unanswered):
+            while self._manager.ledger.outbox and carried != messenger.carried:
+                carried = messenger.carried
+                for name in (MANAGER, COURIER):
+                    self._probe(name, CLOSE_SECONDS)
+                if not messenger.rest(patience_ends - time.monotonic()):
+                    return
+                for name in (COURIER, MANAGER):
+                    self._probe(name, CLOSE_SECONDS)
 
     def __enter__(self) -> Self:
         return self
@@ -242,7 +275,10 @@ class Fleet:
     # --- between the people -------------------------------------------------------------------------------------------
 
     def _deliver(self, post: Post) -> None:
-        if post.to == "everyone":
+        if post.to == MESSENGER:
+            assert self._messenger is not None, "the courier is here without a messenger"
+            self._messenger.take(post.message)
+        elif post.to == "everyone":
             recorded: Recorded = post.message
             kinds = set(map(type, recorded.events))
             for name, person in self._people.items():
@@ -294,24 +330,32 @@ class Fleet:
         Raises:
             Unanswered: the house did not come to rest within ``timeout`` seconds.
         """
-        settled = -1
-        while settled != (position := self._probe_round(timeout)):
-            settled = position
+        settled = (-1, 0)
+        while settled != (reached := self._probe_round(timeout)):
+            settled = reached
 
-    def _probe_round(self, timeout: float) -> int:
-        """Pass through every inbox, the manager's last; the position reached."""
+    def _probe_round(self, timeout: float) -> tuple[int, int]:
+        """Pass through every inbox, the manager's last; the position reached, and how many alerts were carried."""
         # A question goes through manager, reallocator, tracker, reallocator and back: two rounds see it through.
         for name in (MANAGER, *self._people, *self._people, MANAGER, MANAGER):
-            ref, reached, patience = self._refs[name], threading.Event(), timeout
-            self._tell(name, Probe(reached.set))
-            # One who died will not answer; its follower begins from the state, and is asked in the next round.
-            while not reached.wait(min(patience, _LOOK_SECONDS)) and ref.is_alive():
-                patience -= _LOOK_SECONDS
-                if patience <= 0:
-                    raise Unanswered(f"{name} did not come to rest within {timeout:g} s")
-            while not ref.is_alive() and self._is_awaited(name, ref):
-                reached.wait(_LOOK_SECONDS / 10)
-        return self._manager.ledger.position
+            self._probe(name, timeout)
+        if self._messenger is None:
+            return self._manager.ledger.position, 0
+        if not self._messenger.rest(timeout):
+            raise Unanswered(f"an alert was on its way to somebody for more than {timeout:g} s")
+        return self._manager.ledger.position, self._messenger.carried
+
+    def _probe(self, name: str, timeout: float) -> None:
+        """Pass through one inbox."""
+        ref, reached, patience = self._refs[name], threading.Event(), timeout
+        self._tell(name, Probe(reached.set))
+        # One who died will not answer; its follower begins from the state, and is asked in the next round.
+        while not reached.wait(min(patience, _LOOK_SECONDS)) and ref.is_alive():
+            patience -= _LOOK_SECONDS
+            if patience <= 0:
+                raise Unanswered(f"{name} did not come to rest within {timeout:g} s")
+        while not ref.is_alive() and self._is_awaited(name, ref):
+            reached.wait(_LOOK_SECONDS / 10)
 
     def _is_awaited(self, name: str, dead: "pykka.ActorRef[Any]") -> bool:
         """Whether a dead specialist's place will be taken, and is not yet."""

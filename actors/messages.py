@@ -13,6 +13,7 @@ from tallystick.events.commands import Command
 from tallystick.events.ledger import Ledger
 
 MANAGER, ALLOCATOR, TRACKER, ENFORCER, REALLOCATOR = "manager", "allocator", "tracker", "enforcer", "reallocator"
+COURIER, MESSENGER = "courier", "messenger"
 
 
 class Answers(Protocol):

@@ -315,6 +315,25 @@ class WarnAgent(Command):
     method: str
 
 
+class RecordDelivery(Command):
+    """An address has accepted an alert: it is not sent there again."""
+
+    group: ClassVar[str] = "internal"
+    alert: str
+    to: Name
+    address: str
+
+
+class GiveUpDelivery(Command):
+    """An address has not accepted an alert in so many attempts: it is not sent there any more."""
+
+    group: ClassVar[str] = "internal"
+    alert: str
+    to: Name
+    address: str
+    attempts: int
+
+
 class RecordSnapshot(Command):
     """The hash of the state at ``position`` goes into the log, so that a snapshot can be trusted or ignored."""
 
@@ -356,6 +375,8 @@ INTERNAL: tuple[type[Command], ...] = (
     RenewPeriod,
     ApplyMoves,
     WarnAgent,
+    RecordDelivery,
+    GiveUpDelivery,
     RecordSnapshot,
 )
 BY_NAME: dict[str, type[Command]] = {command.__name__: command for command in (*WIRE, *INTERNAL)}

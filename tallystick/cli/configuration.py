@@ -1,6 +1,7 @@
 """``tallystick config``: whether a file is right, what it may say, and what is in force."""
 
 import os
+from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -8,10 +9,13 @@ from typing import Any
 import click
 import yaml
 
+from tallystick.actors.messenger import problem_of
 from tallystick.actors.opening import open_ledger
 from tallystick.cli.common import as_json, one_line, prices_option, reading
 from tallystick.cli.prices import prices, prices_of_today
 from tallystick.config import loader
+from tallystick.config.addresses import may_hold_secret
+from tallystick.config.prices import PriceList
 from tallystick.config.schema import json_schema
 from tallystick.config.settings import Config
 
@@ -47,13 +51,25 @@ def check(file: Path | None, prices_file: Path | None) -> None:
     settings = loader.load(found)
     prices = prices_of_today(settings, prices_file)
     click.echo(f"OK: {found or loader.PACKAGED_FILE}")
+    for warning in (*_of_models(settings, prices), *_of_addresses(settings)):
+        click.echo(f"tallystick: warning: {one_line(warning)}", err=True)
+
+
+def _of_models(settings: Config, prices: PriceList) -> Iterator[str]:
     for alias, model in settings.models.items():
         if prices.find(model.id, model.provider) is None:
-            _warn(f"models.{alias}: no price is known for {model.id}: {_GUESSED}; write one into prices.yml")
+            yield f"models.{alias}: no price is known for {model.id}: {_GUESSED}; write one into prices.yml"
 
 
-def _warn(sentence: str) -> None:
-    click.echo(f"tallystick: warning: {one_line(sentence)}", err=True)
+def _of_addresses(settings: Config) -> Iterator[str]:
+    for name, addresses in settings.notifications.items():
+        for number, address in enumerate(addresses):
+            key = f"notifications.{name}[{number}]"
+            if may_hold_secret(address):
+                yield f"{key}: it goes into the log as it is written: put what is secret in it into a variable, as ${{NAME}}"
+            problem = problem_of(address, os.environ)
+            if problem is not None:
+                yield f"{key}: nothing can be sent there from here: {problem}"
 
 
 @config.command(short_help="Print the JSON Schema, for editors.")

@@ -102,6 +102,9 @@ class History:
             case e.ExhaustionWarned():
                 _, _, report = event.id.rpartition("warn-")
                 found.append(int(report) if report.isdigit() else None)
+            case e.AlertDelivered() | e.AlertDeliveryFailed():
+                _, _, raised = event.alert.rpartition("-")
+                found.append(int(raised) if raised.isdigit() else None)
             case e.Covered() if event.target != POOL:
                 found.append(self.newest(e.BudgetAllocated, event.target))
         return sorted({position for position in found if position is not None})

@@ -55,6 +55,13 @@ def _prices(event: e.PricesLoaded) -> str:
     return f"a list of {written}{over} came into force (sha256 {event.sha256[:16]}…)"
 
 
+def _ends(event: e.AlertDeliveryFailed) -> str:
+    return {
+        "not_accepted": f"it was not accepted in {event.attempts} attempts",
+        "outbox_full": "too many alerts waited, and it was the oldest",
+    }[event.reason]
+
+
 def _some(amount: Amounts) -> str:
     return amounts(amount.triple)
 
@@ -145,6 +152,8 @@ _SENTENCES: dict[type[e.Event], Callable[[Any], str]] = {
     e.FleetResponseChanged: _response,
     e.PoolExhausted: lambda x: f"the pool ran short, with {_some(x.available)} free: every open agent is told once",
     e.AlertRaised: lambda x: f"alert {x.code}: {x.message}",
+    e.AlertDelivered: lambda x: f"alert {x.alert} was delivered to {x.to} (address {x.address})",
+    e.AlertDeliveryFailed: lambda x: f"alert {x.alert} was not delivered to {x.to} (address {x.address}): {_ends(x)}",
     e.BudgetAllocated: _allocated,
     e.BudgetDrawn: lambda x: f"{x.agent} {'borrowed' if x.borrowed else 'drew'} {_some(x.amount)}",
     e.BudgetReturned: lambda x: f"{x.agent} gave {_some(x.amount)} back",
