@@ -119,5 +119,5 @@ def _with_field(address: str, alert: str) -> str:
 
 def _words(notice: Notice) -> tuple[str, str]:
     """The title and the text of a notification."""
-    when = notice.at.strftime("%Y-%m-%d %H:%M:%S UTC")
+    when = notice.at.strftime("%Y-%m-%d %H:%M:%SZ")
     return f"tallystick: {notice.code.replace('_', ' ')}", f"{notice.message}\n\n{when}, alert {notice.alert}"

@@ -75,7 +75,7 @@ def test_an_alert_arrives_with_its_id_and_its_delivery_is_recorded(open_house: O
     (message,) = boss.got
     assert message["alert"] == alert
     assert message["title"] == "tallystick: budget exhausted"
-    assert message["message"] == f"a has used up its tokens\n\n2026-03-04 12:00:00 UTC, alert {alert}"
+    assert message["message"] == f"a has used up its tokens\n\n2026-03-04 12:00:00Z, alert {alert}"
     assert message["type"] == "warning"
     (delivered,) = events(fleet._store, e.AlertDelivered)
     assert (delivered.alert, delivered.to, delivered.address) == (alert, "ceo", mark(boss.address))
