@@ -192,6 +192,16 @@ def test_whoever_takes_over_sends_what_is_owed_by_the_state() -> None:
     assert (day.sent(ONE), day.sent(TWO)) == ([alert], [])
 
 
+def test_whoever_takes_over_does_not_send_what_its_predecessor_is_told_was_accepted() -> None:
+    law = Law(fleet(1_000, notifications={"ceo": [ONE]}), allocate("a", 10), use("a", 10))
+    day = Day(law.ledger)
+    ((alert, notice),) = law.ledger.outbox.items()
+    day.hand(Sent(notice, notice.owed[0], None))
+    assert [told.alert for told in day.proposed if isinstance(told, c.RecordDelivery)] == [alert]
+    assert day.sent(ONE) == []
+    assert day.courier.due_at() is None
+
+
 def test_it_knows_its_messages_and_no_others(day: Day) -> None:
     with pytest.raises(TypeError, match="does not know str"):
         day.hand("hello")
