@@ -142,7 +142,7 @@ class PriceList:
         Where ``provider`` is one of the list, only its models are looked at; without one, the provider is told by the
         name. A written price beats a published one, whatever the model is called.
         """
-        return self._remembering(model, provider)
+        return self.finding(model, provider)
 
     def dearest(self, model: str, provider: str | None, used: tuple[int, int, int]) -> str | None:
         """The id of the model that stands for an unknown one: the dearest for what was used (input, output, cached)
@@ -153,7 +153,8 @@ class PriceList:
         return max(candidates, key=lambda id: (self.models[id].cost(*used), id), default=None)
 
     @cached_property
-    def _remembering(self) -> Callable[[str, str | None], Found | None]:
+    def finding(self) -> Callable[[str, str | None], Found | None]:
+        """`find` itself, without a step in between, for those who ask with every report."""
         return lru_cache(REMEMBERED_MAX)(self._look_up)
 
     def _look_up(self, model: str, provider: str | None) -> Found | None:

@@ -71,7 +71,7 @@ def _priced(rules: Rules, model: str, parts: tuple[int, int, int]) -> tuple[int,
     """The cost of (input, output, cached) tokens in nano-dollars, as which model, and whether that is a guess."""
     entry = rules.config.models.get(model)
     name, provider = (model, None) if entry is None else (entry.id, entry.provider)
-    found = rules.prices.find(name, provider)
+    found = rules.find_price(name, provider)
     if found is not None:
         return found.price.cost(*parts), found.id, False
     dearest = rules.prices.dearest(name, provider, parts)

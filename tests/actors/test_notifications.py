@@ -14,8 +14,9 @@ from typing import Any
 import pytest
 
 from tallystick.actors.clock import ManualClock
+from tallystick.actors.courier import Send, Sent
 from tallystick.actors.fleet import Fleet
-from tallystick.actors.messenger import NOT_INSTALLED, problem_of, send_by_apprise
+from tallystick.actors.messenger import NOT_INSTALLED, Messenger, problem_of, send_by_apprise
 from tallystick.config.addresses import mark
 from tallystick.config.loader import from_mapping
 from tallystick.events import catalog as e
@@ -309,6 +310,23 @@ def test_a_variable_is_read_when_the_alert_is_sent_and_is_not_in_the_log(
 )
 def test_what_is_wrong_with_an_address_is_said_without_its_secrets(address: str, problem: str) -> None:
     assert send_by_apprise(address, NOTICE) == problem
+
+
+def test_a_plugin_that_raises_has_not_delivered_and_a_closed_messenger_begins_nothing() -> None:
+    heard: list[Sent] = []
+
+    def fail(address: str, notice: Notice) -> None:
+        raise ZeroDivisionError("seven by nothing")
+
+    messenger = Messenger(fail, heard.append)
+    send = Send(NOTICE, ("ceo", "0"), "json://somewhere")
+    messenger.take(send)
+    assert messenger.rest(SECONDS)
+    assert [one.problem for one in heard] == ["ZeroDivisionError: seven by nothing"]
+    messenger.close()
+    messenger.take(send)
+    assert messenger.rest(0)
+    assert (messenger.carried, len(heard)) == (1, 1)
 
 
 def test_without_the_library_an_alert_waits_and_the_operator_is_told_what_to_install(
