@@ -18,6 +18,7 @@ from tallystick.config.loader import restore
 from tallystick.config.settings import Config
 from tallystick.events import catalog as e
 from tallystick.events import commands as c
+from tallystick.events.event import EPOCH
 from tallystick.events.ledger import Ledger
 from tallystick.events.outbox import Notice, Owed, addresses
 
@@ -57,7 +58,7 @@ class _Lane:
         """Of each alert that waits or is on its way, how often this address did not accept it."""
         self.failures = 0
         """How often in a row nothing was accepted."""
-        self.not_before = c.EPOCH
+        self.not_before = EPOCH
         self.on_its_way = False
 
     def take(self, notice: Notice) -> None:
@@ -114,7 +115,7 @@ class Courier:
     def _follow(self, event: e.Event) -> None:
         match event:
             case e.AlertRaised():
-                owed = tuple(owed for owed in self._lanes if owed[0] in event.to)
+                owed = tuple(owed for owed in self._lanes if owed[0] in event.notify)
                 notice = Notice(event.alert, event.code, event.message, event.agent, event.at, owed)
                 for one in owed:
                     self._lanes[one].take(notice)
@@ -140,7 +141,7 @@ class Courier:
         place = f"{alert}-{to}-{address}"
         if sent.problem is None:
             if lane is not None:
-                lane.failures, lane.not_before = 0, c.EPOCH
+                lane.failures, lane.not_before = 0, EPOCH
                 lane.drop(alert)
             delivered = c.RecordDelivery(alert=alert, to=to, address=address, id=f"{c.HOUSE}delivered-{place}")
             return [Post(MANAGER, Proposal(delivered, COURIER))]

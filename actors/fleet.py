@@ -32,6 +32,7 @@ from tallystick.actors.opening import open_ledger, to_put_in_force
 from tallystick.actors.pending import ANSWER_SECONDS, LoopPending, Pending, Unanswered, answer_with, refused
 from tallystick.actors.people import Crashed, Person, PersonActor, Probe
 from tallystick.actors.reallocator import Reallocator
+from tallystick.actors.reports import NoReporter
 from tallystick.actors.timekeeper import Timekeeper
 from tallystick.actors.tracker import Tracker
 from tallystick.config.prices import PriceList
@@ -63,8 +64,12 @@ class RefusedConfig(ValueError):
     """The configuration cannot be put in force on this fleet; the text says why."""
 
 
-def people() -> list[Person]:
-    """The specialists, in the order in which equal timers fire."""
+MakeReporter = Callable[[Store], Person]
+"""Makes the one who answers `GenerateReport` from the log in a store; who that is, the face says."""
+
+
+def specialists() -> list[Person]:
+    """Those who judge, in the order in which equal timers fire."""
     return [Allocator(), Tracker(), Enforcer(), Reallocator()]
 
 
@@ -72,15 +77,22 @@ class Fleet:
     """A running house: messages in, replies out, from threads and from asyncio."""
 
     def __init__(
-        self, store: Store, ledger: Ledger, digest: bytes, clock: Clock, live: bool, sender: Sender | None
+        self,
+        store: Store,
+        ledger: Ledger,
+        digest: bytes,
+        clock: Clock,
+        live: bool,
+        reporter: MakeReporter,
+        sender: Sender | None,
     ) -> None:
         self._store = store
+        self._reporter = reporter
         self._clock = clock
         self._manager = Manager(ledger, store, digest)
         self._door = Door()
-        staff = people() if sender is None else [*people(), Courier()]
-        self._people: dict[str, Person] = {person.name: person for person in staff}
         self._messenger = None if sender is None else Messenger(sender, lambda sent: self._tell(COURIER, sent))
+        self._people: dict[str, Person] = {person.name: person for person in self._made_people()}
         self._refs: dict[str, pykka.ActorRef[Any]] = {}
         self._crashes: dict[str, list[dt.datetime]] = {}
         self._followers: list[Callable[[Sequence[Event]], None]] = []
@@ -103,14 +115,17 @@ class Fleet:
         clock: Clock | None = None,
         by: str = "operator",
         followers: Sequence[Callable[[Sequence[Event]], None]] = (),
+        reporter: MakeReporter = NoReporter,
         notify: bool | None = None,
     ) -> Self:
         """Open a fleet as its only writer: replay, start the people, put configuration and prices in force.
 
         What is not given stays as it is in force; a new fleet gets the packaged configuration and prices. ``prices`` are
-        put over the published ones of the day. With a ``clock`` of your own, time passes only by `advance`. Each of ``followers`` is called with the events of every recorded batch, in the
-        manager's turn: it hands them on and returns at once. Alerts go out to the configured addresses, but not from a
-        fleet with a clock of its own, unless ``notify`` says otherwise.
+        put over the published ones of the day. With a ``clock`` of your own, time passes only by `advance`. Each of
+        ``followers`` is called with the events of every recorded batch, in the manager's turn: it hands them on and
+        returns at once. ``reporter`` makes the one who answers `GenerateReport` (`tallystick.Fleet` brings one of its
+        own). Alerts go out to the configured addresses, but not from a fleet with a clock of its own, unless ``notify``
+        says otherwise.
 
         Raises:
             StoreError: the store cannot be opened; `WriterPresent` where another process writes the fleet.
@@ -122,7 +137,7 @@ class Fleet:
         try:
             ledger, digest = open_ledger(opened)
             sender = send_by_apprise if (clock is None if notify is None else notify) else None
-            fleet = cls(opened, ledger, digest, clock or SystemClock(), live=clock is None, sender=sender)
+            fleet = cls(opened, ledger, digest, clock or SystemClock(), clock is None, reporter, sender)
         except BaseException:
             opened.close()
             raise
@@ -147,6 +162,10 @@ class Fleet:
         )
         for person in self._people.values():
             self._start_person(person)
+
+    def _made_people(self) -> list[Person]:
+        couriers: list[Person] = [] if self._messenger is None else [Courier()]
+        return [*specialists(), *couriers, self._reporter(self._store)]
 
     def _start_person(self, person: Person) -> None:
         self._refs[person.name] = PersonActor.start(
@@ -309,7 +328,8 @@ class Fleet:
         if self._is_given_up(crashed.name):
             log.critical("specialist_given_up", who=crashed.name, reason=crashed.reason)
             return
-        person = self._people[crashed.name] = type(self._people[crashed.name])()
+        person = next(person for person in self._made_people() if person.name == crashed.name)
+        self._people[crashed.name] = person
         self._tell(MANAGER, Takeover(person, lambda: self._start_person(person)))
 
     def _is_given_up(self, name: str) -> bool:

@@ -329,7 +329,7 @@ def to_mapping(prices: PriceList) -> dict[str, Any]:
             "source": prices.published.source,
             "providers": {
                 name: {
-                    "names": msgspec.to_builtins(provider.names),
+                    "names": _shown_names(provider.names),
                     "models": {id: _shown_model(model) for id, model in provider.models.items()},
                 }
                 for name, provider in prices.published.providers.items()
@@ -368,8 +368,12 @@ def _shown(price: ModelPrice | Tier) -> dict[str, str]:
     }
 
 
+def _shown_names(names: Names) -> dict[str, list[str]]:
+    return {kind: list(texts) for kind, texts in msgspec.to_builtins(names).items()}
+
+
 def _shown_model(model: PublishedModel) -> dict[str, Any]:
-    shown: dict[str, Any] = {**_shown(model.price), "names": msgspec.to_builtins(model.names)}
+    shown: dict[str, Any] = {**_shown(model.price), "names": _shown_names(model.names)}
     if model.price.tiers:
         shown["tiers"] = [{"above": tier.above, **_shown(tier)} for tier in model.price.tiers]
     return shown

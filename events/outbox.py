@@ -30,10 +30,10 @@ Outbox = dict[str, Notice]
 """The alerts that wait, by their names, oldest first."""
 
 
-def addressed(config: Config, to: str | None) -> tuple[str, ...]:
+def addressed(config: Config, to: str | None) -> list[str]:
     """The names that an alert goes to: the one it is for, or all; of them those that can be reached."""
     names = config.notifications if to is None else (to,)
-    return tuple(name for name in names if config.notifications.get(name))
+    return [name for name in names if config.notifications.get(name)]
 
 
 def addresses(config: Config) -> dict[Owed, str]:
@@ -43,7 +43,7 @@ def addresses(config: Config) -> dict[Owed, str]:
 
 def put(outbox: Outbox, config: Config, event: AlertRaised) -> None:
     """An alert waits for every address of those that it is for."""
-    owed = tuple(owed for owed in addresses(config) if owed[0] in event.to)
+    owed = tuple(owed for owed in addresses(config) if owed[0] in event.notify)
     if owed:
         outbox[event.alert] = Notice(event.alert, event.code, event.message, event.agent, event.at, owed)
 

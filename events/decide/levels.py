@@ -304,4 +304,4 @@ def alert(turn: Turn, code: str, message: str, agent: str | None = None, to: str
                 e.AlertDeliveryFailed(alert=oldest.alert, to=name, address=address, reason="outbox_full", attempts=0)
             )
     alert_id = f"{code}-{ledger.position + 1}"
-    turn.record(e.AlertRaised(alert=alert_id, code=code, message=message, agent=agent, to=names))
+    turn.record(e.AlertRaised(alert=alert_id, code=code, message=message, agent=agent, notify=names))

@@ -4,7 +4,6 @@ import threading
 from typing import Any
 
 from tallystick.actors.clock import ManualClock
-from tallystick.actors.fleet import Fleet
 from tallystick.config.settings import Config
 from tallystick.demo.agent import Agent
 from tallystick.demo.campaign import STARTS_AT, Campaign
@@ -13,6 +12,7 @@ from tallystick.demo.screen import Watcher
 from tallystick.demo.summary import Summary, summarize
 from tallystick.demo.tally import Tally
 from tallystick.demo.workload import Workload
+from tallystick.door import Fleet
 from tallystick.events.store import Store, open_store
 
 

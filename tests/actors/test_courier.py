@@ -41,7 +41,7 @@ class Day:
         self.proposed += [post.message.command for post in posts if post.to == MANAGER]
 
     def raise_alert(self, name: str, to: tuple[str, ...] = ("ceo", "ops")) -> None:
-        event = e.AlertRaised(alert=name, code="x", message=f"{name}!", to=to, position=1, at=self.now)
+        event = e.AlertRaised(alert=name, code="x", message=f"{name}!", notify=list(to), position=1, at=self.now)
         self.record(event)
 
     def record(self, *events: e.Event) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 
 from tallystick.actors.clock import ManualClock
 from tallystick.actors.courier import Send, Sent
@@ -330,9 +331,9 @@ def test_a_plugin_that_raises_has_not_delivered_and_a_closed_messenger_begins_no
 
 
 def test_without_the_library_an_alert_waits_and_the_operator_is_told_what_to_install(
-    open_house: OpenHouse, boss: Receiver, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    open_house: OpenHouse, boss: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with monkeypatch.context() as patch:
+    with monkeypatch.context() as patch, structlog.testing.capture_logs() as logged:
         patch.setitem(sys.modules, "apprise", None)
         assert (
             problem_of(boss.address, {})
@@ -344,7 +345,7 @@ def test_without_the_library_an_alert_waits_and_the_operator_is_told_what_to_ins
         fleet.quiesce()
         assert boss.got == []
         assert alert in fleet._manager.ledger.outbox
-        assert NOT_INSTALLED in caplog.text
+        assert NOT_INSTALLED in [entry.get("problem") for entry in logged]
     fleet.advance(after(1))
     assert boss.alerts == [alert]
 

@@ -234,7 +234,7 @@ def test_the_whole_list_survives_being_written_and_read() -> None:
     assert from_mapping(**mapping) == LIST
     long = mapping["published"]["providers"]["roadrunner"]["models"]["long"]
     assert long["tiers"][0] == {"above": 100, "input": "0.000004", "output": "0.000009", "cached_input": "0.000001"}
-    assert long["names"] == {"equals": ("long:fast",)}
+    assert long["names"] == {"equals": ["long:fast"]}
 
 
 @pytest.mark.parametrize(
