@@ -21,7 +21,6 @@ class Standing:
     __slots__ = (
         "activity_at",
         "agent_type",
-        "alerted",
         "allocated",
         "borrowed",
         "closed",
@@ -34,7 +33,6 @@ class Standing:
         "id",
         "last_report_at",
         "level",
-        "looked_at",
         "opened_at",
         "parent",
         "priority",
@@ -73,10 +71,6 @@ class Standing:
         self.throttle: str | None = None
         """The rate that an operator set, as a decimal."""
         self.stopped: str | None = None
-        self.alerted = False
-        """The tracker has seen its exhaustion coming, and not seen it recede since."""
-        self.looked_at = at
-        """When somebody last asked how long its budget will last."""
         self.reports = 0
         self.reclaimed = False
         self.warned = False
@@ -116,7 +110,6 @@ class Standing:
         standing.drawn = account.drawn
         standing.reports = 0 if account.last_report_at is None else 2
         standing.reclaimed, standing.warned = account.reclaimed, account.warned
-        standing.alerted = account.warned
         standing.borrowed, standing.level, standing.stopped = account.borrowed, account.level, account.stopped
         standing.throttle = None if account.throttle is None else str(account.throttle)
         standing.agent_type, standing.product = account.agent_type, account.product

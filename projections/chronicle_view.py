@@ -140,14 +140,14 @@ class ChronicleView:
     def _warned(self, event: e.ExhaustionWarned) -> None:
         row = self._row(event.agent)
         if row is not None:
-            _mark(row, event, "warning", "exhaustion", None, event.exhausted_in_seconds)
+            _mark(row, event, "warning", "exhaustion", None, float(event.exhausted_in_seconds))
             row.warnings += 1
             row.warned_at = row.warned_at or event.at
 
     def _strange(self, event: e.AnomalyFound) -> None:
         row = self._row(event.agent)
         if row is not None:
-            _mark(row, event, "anomaly", event.anomaly, event.dimension, event.amount, event.message)
+            _mark(row, event, "anomaly", event.anomaly, event.dimension, float(event.amount), event.message)
             row.anomalies += 1
 
     def _ordered(self, event: "e.AgentStopped | e.AgentThrottled | e.AgentResumed") -> None:

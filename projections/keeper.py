@@ -79,7 +79,7 @@ class MemoryKeeper:
 
     def live(self) -> Kept:
         rows = {view: [row.data for _, row in sorted(kept.items()) if row.live] for view, kept in self._rows.items()}
-        return Kept(self._position, self._digest, rows)
+        return Kept(self._position, self._digest, {view: live for view, live in rows.items() if live})
 
     def row(self, view: str, id: str) -> bytes | None:
         row = self._rows.get(view, {}).get(id)

@@ -23,6 +23,7 @@ _COMMANDS = {
     "simulate": "tallystick.cli.simulate:simulate",
     "send": "tallystick.cli.send:send",
     "status": "tallystick.cli.status:status",
+    "forecast": "tallystick.cli.forecast:forecast",
     "report": "tallystick.cli.report:report",
     "metrics": "tallystick.cli.metrics:metrics",
     "audit": "tallystick.cli.audit:audit",

@@ -76,7 +76,9 @@ def test_so_many_forecasts_wait_and_the_oldest_give_way(law: Law) -> None:
 
 def test_a_score_teaches_also_when_the_agent_is_gone(law: Law) -> None:
     law.given(c.ReleaseBudget(agent="ann"), *[score(outcome()) for _ in range(20)])
-    assert law.ledger.history.confidence(0, 3, None, None) == 1.0
+    errors = law.ledger.history.known(None, None).errors(0, 3)
+    assert errors is not None
+    assert errors.hits == 1.0
 
 
 def test_a_run_that_has_ended_is_learnt_from(law: Law) -> None:
@@ -87,7 +89,7 @@ def test_a_run_that_has_ended_is_learnt_from(law: Law) -> None:
         agent="ann", agent_type="qa", steps=2, consumed=Amounts(400, 0, 0), elapsed_ms=60_000, growth=growth
     )
     law.given(run, run, run)
-    assert [one.tokens for one in law.ledger.history.runs("qa", None)] == [400] * 3
+    assert [one.tokens for one in law.ledger.history.known("qa", None).runs()] == [400] * 3
 
 
 def test_a_loop_is_an_alert_and_an_outlier_is_not(law: Law) -> None:
@@ -115,3 +117,13 @@ def test_efficiency_tells_what_was_used_of_what_was_given_and_nothing_of_tasks(l
     assert law.when(c.GetEfficiency(agent="zero")).utilization == {"tokens": None}
     law.when(c.GetEfficiency(agent="bob"))
     law.then_refused("unknown_agent")
+
+
+def test_a_run_that_was_cut_short_teaches_how_usage_grows_and_not_what_a_run_uses_in_all(law: Law) -> None:
+    law.given(use("ann", 100), use("ann", 300))
+    growth = Growth.read(law.account("ann").growth).numbers()
+    run = c.RecordRun(agent="ann", steps=2, consumed=Amounts(400, 0, 0), elapsed_ms=9, growth=growth, exhausted=True)
+    law.given(*[run] * 4)
+    known = law.ledger.history.known(None, None)
+    assert not list(known.runs())
+    assert known.line(0) is not None

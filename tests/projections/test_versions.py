@@ -7,6 +7,7 @@ import pytest
 
 from tallystick.events import catalog as e
 from tallystick.events.amounts import Amounts
+from tallystick.events.foretold import Outcome, Prediction
 from tallystick.projections.keeper import MemoryKeeper
 from tallystick.projections.upkeep import catch_up
 from tallystick.projections.views import KINDS
@@ -15,6 +16,11 @@ from tests.projections.logs import rows_of, stored
 AT = dt.datetime(2026, 3, 4, 12, 0, tzinfo=dt.UTC)
 TEN = Amounts(10_000, None, 10_000_000_000)
 
+FORETOLD = Prediction(
+    dimension="tokens", stage=3, mark=900, step=4, predicted=9.0, low=8.0, high=11.0, baseline=12.0,
+    confidence=None, method="linear_growth",
+)  # fmt: skip
+CAME = Outcome(stage=3, step=4, predicted=9.0, low=8.0, high=11.0, baseline=12.0)
 HAPPENED: list[e.Event] = [
     e.ConfigLoaded(config={"models": {"new": {"id": "new-1"}}}, sha256="0"),
     e.TotalBudgetSet(budget=TEN, total=TEN, reserve=Amounts(1_000), overdraft=Amounts(0)),
@@ -40,12 +46,23 @@ HAPPENED: list[e.Event] = [
     e.UsageReported(agent="ann/1", tokens=5, charged="ann", late=True),
     e.UsageReported(agent="eve", tokens=3, unallocated=True),
     e.FleetPaused(reason="lunch"),
+    e.LevelChanged(agent="bob", before="green", level="black", percentage=1.2, dimension="tokens"),
+    e.ExhaustionWarned(agent="ann", exhausted_in_seconds=90, method="linear_growth"),
+    e.ForecastMade(agent="bob", why="stage", predictions=[FORETOLD]),
+    e.ForecastScored(agent="bob", dimension="tokens", actual=9.5, forecasts=[CAME]),
+    e.AnomalyFound(agent="bob", anomaly="loop", dimension="tokens", step=12, amount=5, message="12 steps of 5 tokens"),
+    e.RequestRefused(request="BorrowFromPool", code="pool_exhausted", detail="…", agent="bob"),
+    e.BudgetMoved(source="pool", target="bob", amount=Amounts(50), reason="…", strategy="demand"),
 ]
 
 DIGESTS = {
-    ("fleet", 1): "19b7ea0544bb1981",
+    ("fleet", 1): "409a3d946edd2d55",
     ("holds", 1): "8dd4f6dc7061298b",
-    ("agents", 1): "1108eff27b620b5e",
+    ("agents", 1): "72dda694defaab21",
+    ("chronicle", 1): "b6503478f95da789",
+    ("forecasts", 1): "609d6724a54b1bd9",
+    ("accuracy", 1): "f44ddd0b9a86225e",
+    ("hours", 1): "823bf7e0ec59bd19",
 }
 """Of the rows of each version of a view."""
 
