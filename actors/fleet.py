@@ -12,7 +12,6 @@ import logging
 import secrets
 import sys
 import threading
-import time
 from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Any, Self
@@ -49,11 +48,11 @@ INBOX_MAX = 10_000
 SWITCH_SECONDS = 0.0005
 """How long a busy Python thread keeps the interpreter from the manager. The default, ten times that, starves it: the
 store gives the interpreter up at every step of a statement."""
+CLOSING_SECONDS = 5.0
+"""How long a house that is closed waits for its specialists, and for an alert that is on its way."""
 CRASHES_MAX = 3
 CRASHES_WITHIN = dt.timedelta(minutes=10)
 """A specialist that dies more often than this is not put back: its error is the same each time."""
-CLOSE_SECONDS = 10.0
-"""How long the house waits, when it closes, for alerts that are on their way to somebody."""
 _LOOK_SECONDS = 0.1
 """How often one who waits for a person looks whether that person lives."""
 
@@ -99,8 +98,6 @@ class Fleet:
         self._ids = itertools.count(1)
         self._prefix = f"m-{secrets.token_hex(6)}"
         self._closed = threading.Event()
-        self.halted: str | None = None
-        """Why the house stopped by itself, if it did."""
         self._timekeeper = Timekeeper(clock, list(self._people), self._tick, live)
 
     # --- opening and closing ------------------------------------------------------------------------------------------
@@ -157,9 +154,7 @@ class Fleet:
         sys.setswitchinterval(SWITCH_SECONDS)
         for person in self._people.values():
             person.begin(self._manager.ledger)
-        self._refs[MANAGER] = ManagerActor.start(
-            self._manager, self._door, self._clock.now, self._deliver, self._on_halt
-        )
+        self._refs[MANAGER] = ManagerActor.start(self._manager, self._door, self._clock.now, self._deliver)
         for person in self._people.values():
             self._start_person(person)
 
@@ -181,14 +176,16 @@ class Fleet:
                 raise RefusedConfig(answer["error"]["detail"])
 
     def close(self) -> None:
-        """Finish what was taken, answer it, send the alerts that are due, and let go of the store. Safe to call twice."""
+        """Finish what was taken and what follows from it, answer, and let go of the store. Safe to call twice.
+
+        Alerts that wait, and were not tried before, are sent.
+        """
         if self._closed.is_set():
             return
-        self._closed.set()
         self._timekeeper.stop()
+        self._finish()
+        self._closed.set()
         if self._messenger is not None:
-            if COURIER in self._refs:
-                self._finish_deliveries(self._messenger)
             self._messenger.close()
         for name in (MANAGER, *self._people):
             ref = self._refs.get(name)
@@ -197,20 +194,13 @@ class Fleet:
         self._store.close()
         gc.unfreeze()
 
-    def _finish_deliveries(self, messenger: Messenger) -> None:
-        """See every alert that is owed tried once, if it was not before, and what was accepted recorded."""
-        patience_ends = time.monotonic() + CLOSE_SECONDS
-        self._tick(COURIER, self._clock.now())
-        carried = -1
-        with contextlib.suppress(Unanswered):
-            while self._manager.ledger.outbox and carried != messenger.carried:
-                carried = messenger.carried
-                for name in (MANAGER, COURIER):
-                    self._probe(name, CLOSE_SECONDS)
-                if not messenger.rest(patience_ends - time.monotonic()):
-                    return
-                for name in (COURIER, MANAGER):
-                    self._probe(name, CLOSE_SECONDS)
+    def _finish(self) -> None:
+        """Let the specialists have their say about the last batch: nobody would say it later."""
+        if self.halted is None and all(ref.is_alive() for ref in self._refs.values()):
+            if COURIER in self._refs:
+                self._tick(COURIER, self._clock.now())
+            with contextlib.suppress(Unanswered):
+                self.quiesce(CLOSING_SECONDS)
 
     def __enter__(self) -> Self:
         return self
@@ -335,8 +325,10 @@ class Fleet:
     def _is_given_up(self, name: str) -> bool:
         return len(self._crashes.get(name, ())) > CRASHES_MAX
 
-    def _on_halt(self, reason: str) -> None:
-        self.halted = reason
+    @property
+    def halted(self) -> str | None:
+        """Why the house stopped by itself, if it did."""
+        return self._manager.halted
 
     # --- time ---------------------------------------------------------------------------------------------------------
 

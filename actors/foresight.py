@@ -78,9 +78,10 @@ class Foresight:
         self.history.fold(event)
 
     def made(self, event: e.ForecastMade) -> None:
+        """Take in what the law recorded, unless it is our own proposal of a moment ago."""
         run = self.runs.get(event.agent)
         if run is not None:
-            run.forecasts = still_open([*(run.forecasts or ()), *event.predictions])
+            _await_truth(run, _unknown(run, event.predictions))
 
     def released(self, event: e.BudgetReleased) -> list[Post]:
         """A run is over: what it taught. It is told before the standings forget the agent."""
@@ -137,11 +138,12 @@ class Foresight:
     ) -> list[Post]:
         """A forecast for the record, unless the same was recorded at this step already."""
         run = self.runs[standing.id]
-        known = {(p.dimension, p.mark, p.step) for p in run.forecasts or ()}
         made = [outlook.prediction() for outlook in (self.outlooks(standing) if outlooks is None else outlooks)]
-        predictions = [p for p in made if (p.dimension, p.mark, p.step) not in known]
+        predictions = _unknown(run, made)
         if not predictions:
             return []
+        # At once, and not when the record comes back: the next question may be here before it.
+        _await_truth(run, predictions)
         command = c.RecordForecast(agent=standing.id, why=why, predictions=predictions, id=f"{c.HOUSE}{name}")
         return [_proposed(command)]
 
@@ -193,6 +195,17 @@ def own_use(standing: Standing, d: int) -> tuple[int, int]:
 
 def _outcome(p: Prediction) -> Outcome:
     return Outcome(stage=p.stage, step=p.step, predicted=p.predicted, low=p.low, high=p.high, baseline=p.baseline)
+
+
+def _unknown(run: Run, predictions: Iterable[Prediction]) -> list[Prediction]:
+    """Those that are not waiting for the truth already, as of the same step."""
+    known = {(p.dimension, p.mark, p.step) for p in run.forecasts or ()}
+    return [p for p in predictions if (p.dimension, p.mark, p.step) not in known]
+
+
+def _await_truth(run: Run, predictions: list[Prediction]) -> None:
+    if predictions:
+        run.forecasts = still_open([*(run.forecasts or ()), *predictions])
 
 
 def _strange(agent: str, found: Found, name: str) -> Post:

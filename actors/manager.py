@@ -3,6 +3,7 @@
 `Manager` is a plain object: whoever drives it says what time it is. `ManagerActor` is its thread.
 """
 
+import contextlib
 import datetime as dt
 import logging
 from collections.abc import Callable, Mapping, Sequence
@@ -256,14 +257,12 @@ class ManagerActor(pykka.ThreadingActor):
         door: Door,
         now: Callable[[], dt.datetime],
         deliver: Callable[[Post], None],
-        halted: Callable[[str], None],
     ) -> None:
         super().__init__()
         self._manager = manager
         self._door = door
         self._now = now
         self._deliver = deliver
-        self._halted = halted
 
     @staticmethod
     def _create_actor_inbox() -> Inbox:
@@ -305,10 +304,8 @@ class ManagerActor(pykka.ThreadingActor):
     def on_stop(self) -> None:
         """Finish what was taken, and tell those that come too late."""
         if self._manager.halted is None:
-            try:
+            with contextlib.suppress(Halted):
                 self._take_all()
-            except Halted as error:
-                self._halted(str(error))
         reason = self._manager.halted or "it was closed"
         self._manager.give_up(reason)
         self._refuse_all(reason)
@@ -319,7 +316,6 @@ class ManagerActor(pykka.ThreadingActor):
         if self._manager.halted is None:
             self._manager.halt(f"an error in the manager: {reason}")
         self._refuse_all(reason)
-        self._halted(reason)
 
     def _refuse_all(self, reason: str) -> None:
         while self._door.waiting:

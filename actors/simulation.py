@@ -7,6 +7,7 @@ the same way.
 
 import asyncio
 import datetime as dt
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Sequence
 from typing import Any, Self
@@ -36,7 +37,7 @@ class Answer:
         self.answers = answers
 
 
-class Company:
+class Company(ABC):
     """The specialists on one thread, under a clock that is moved by hand; who decides is left open.
 
     People are in the order in which equal timers fire. Whoever has the manager's place says what becomes of what they
@@ -52,13 +53,13 @@ class Company:
         self._first_due = self._look_at_the_clock()
         """Who wants to be woken next, and when. Only a message changes what a person wants."""
 
+    @abstractmethod
     def _decide(self, message: Any, now: dt.datetime) -> None:
         """Take what is for the manager."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _publish(self, now: dt.datetime) -> Sequence[Post]:
         """What there is to tell of what was decided since the last time."""
-        raise NotImplementedError
 
     def pass_time(self, until: dt.datetime) -> None:
         """Fire every timer that is due up to and including ``until``, in order."""

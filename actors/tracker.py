@@ -129,6 +129,11 @@ class Tracker:
         match event:
             case e.BudgetAllocated():
                 self._foresight.opened(event)
+            case e.LevelChanged(level="black"):
+                # What it was warned of has come; should it go on, the next end is another one.
+                run = self._foresight.runs.get(event.agent)
+                if run is not None:
+                    run.alerted = False
             case e.ForecastMade():
                 self._foresight.made(event)
             case e.ForecastScored() | e.RunLearned():

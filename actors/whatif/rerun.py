@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from tallystick.actors.whatif.courses import Courses
-from tallystick.actors.whatif.differing import Difference, Told, first_unlike, is_like, told_by, told_in
+from tallystick.actors.whatif.differing import Answered, Comparison, Difference, told_by, told_in
 from tallystick.actors.whatif.fates import Fates
 from tallystick.actors.whatif.onlookers import Companies, Parting
 from tallystick.actors.whatif.question import Question
@@ -42,6 +42,7 @@ class Rerun:
         self.made = self._others.courses
         self._nobodys: list[str] = []
         """Holds that nobody will settle: they are given back before anything else happens."""
+        self._comparison = Comparison()
         self.difference: Difference | None = None
         """The first decision that differs."""
 
@@ -72,7 +73,6 @@ class Rerun:
             BrokenChain: a record is not what was written.
         """
         others = self._others
-        parting = self.parting
         self._give_back()
         self._companies.pass_time(step.at)
         recorded = [self._follow(self._log.prove(record)) for record in step.due]
@@ -87,12 +87,7 @@ class Rerun:
         if self.difference is None:
             # What the log said to an order that is not put in here has no like.
             compared = recorded if asked.is_compared else recorded[: len(step.due)]
-            unlike = first_unlike(compared, made)
-            if unlike is not None or not is_like(asked.told_in_log, asked.told):
-                parted = None if parting is self.parting else self.parting
-                place, events = step.records[0].position, unlike or (None, None)
-                told = asked.told_in_log, asked.told
-                self.difference = Difference(place, step.at, step.by, asked.request, *events, *told, parted)
+            self.difference = self._comparison.step(step, asked.answered, compared, made)
         return recorded
 
     def finish(self) -> None:
@@ -103,6 +98,7 @@ class Rerun:
         """
         self._give_back()
         check_conserved(self.other)
+        self.difference = self.difference or self._comparison.end()
         self.recorded.finish()
         self.made.finish()
 
@@ -120,6 +116,7 @@ class Rerun:
         others, log = self._others, self._log
         self.messages += 1
         command = step.command
+        request = type(command).__name__
         first = log.prove(step.own[0])
         refused = isinstance(first, RequestRefused)
         behind = len(others.made)
@@ -135,12 +132,12 @@ class Rerun:
         own = [self._follow(first), *(self._follow(log.prove(record)) for record in step.own[1:])]
         self.fates.count(own, others.made[behind:])
         if not isinstance(command, _TELLING):
-            return _Asked(type(command).__name__, own, is_compared)
+            return _Asked(own, Answered(request), is_compared)
         told_in_log, told = told_in(step.answered), told_by(answer)
         for courses, one in ((self.recorded, told_in_log), (self.made, told)):
             if one is not None and one.wait_seconds:
                 courses.told_to_wait(one.agent, one.wait_seconds)
-        return _Asked(type(command).__name__, own, is_compared, told_in_log, told)
+        return _Asked(own, Answered(request, told_in_log, told))
 
     def _order(self, step: Step, command: c.Command) -> bool:
         """Put in an order about what is asked; whether anything of it was put in."""
@@ -188,13 +185,11 @@ class Rerun:
 
 
 class _Asked(NamedTuple):
-    """A message that was put in: what it led to in the log, and what its agent was told on either side."""
+    """A message that was put in: what it led to in the log, and how it was answered on either side."""
 
-    request: str
     events: Sequence[Event]
+    answered: Answered | None = None
     is_compared: bool = True
-    told_in_log: Told | None = None
-    told: Told | None = None
 
 
-_NOTHING = _Asked("", ())
+_NOTHING = _Asked(())

@@ -35,6 +35,7 @@ _RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d
 _WIDE = 10_000
 _PATIENCE_SECONDS = 1.0
 _STEP = 500
+_NICENESS = 10
 
 
 # --- options ---------------------------------------------------------------------------------------------------------
@@ -196,6 +197,15 @@ def state_then(store: Store, moment: Moment) -> Replay:
     if not replay.ledger.position:
         raise click.ClickException("nothing had been recorded by then: the log begins at position 1")
     return replay
+
+
+# --- work that nobody waits for --------------------------------------------------------------------------------------
+
+
+def make_way() -> None:
+    """Let other processes go first from now on, where the system can be asked for that."""
+    if hasattr(os, "nice"):
+        os.nice(_NICENESS)
 
 
 # --- progress --------------------------------------------------------------------------------------------------------

@@ -85,7 +85,7 @@ def _prediction(p: Prediction, steps: str) -> tuple[str, ...]:
 def _sums(found: Forecasts) -> list[Table]:
     tables = []
     if found.together:
-        title = f"all agents together, when the {found.open:,} open ones have finished ({found.finished:,} have)"
+        title = f"all agents together, when all have finished ({found.finished:,} have, {found.open:,} have not)"
         tables.append(_estimates(title, found.together))
     if found.day:
         tables.append(_estimates(f"the whole fleet on {found.date} ({found.timezone})", found.day))

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tallystick.cli.common import as_json as json_text
-from tallystick.cli.common import console, counting, json_option, one_line, reading, store_option
+from tallystick.cli.common import console, counting, json_option, make_way, one_line, reading, store_option
 from tallystick.events.store import Store
 from tallystick.projections.keeper_file import FileKeeper, Inventory, Reached
 from tallystick.projections.projector import is_of
@@ -156,12 +156,14 @@ def rebuild_(ctx: click.Context, names: tuple[str, ...], store_url: str, as_json
     The live views can be read, and moved on, all the while; the log is only read. They are exchanged in one
     transaction, and only if the bytes are the same, or if there was no such view, or one of an older version. On a
     difference the live view stays as it is, and the exit code is 1. A rebuild that was broken off goes on where it was.
+    Other processes on the machine go first.
 
     \b
     Examples:
       tallystick projections rebuild
       tallystick projections rebuild agents
     """
+    make_way()  # the fleet whose views these are may be at work on the same machine
     wanted = list(dict.fromkeys(names)) or list(VERSIONS)
     with reading(store_url) as store, _keeper(store_url) as keeper:
         try:

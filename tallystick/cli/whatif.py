@@ -158,6 +158,8 @@ def _ask(store: Store, question: Question, files: dict[str, str | None], as_json
             if rerun.difference is not None:
                 first = explain_difference(rerun, history)
     rerun.finish()
+    if first is None and rerun.difference is not None:
+        first = explain_difference(rerun, history)
     if as_json:
         click.echo(json_text(as_answer(log.span, files, rerun, first)))
     else:

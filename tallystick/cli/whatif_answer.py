@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from tallystick.actors.whatif.courses import ACTIONS, Course, Courses
+from tallystick.actors.whatif.differing import SAME_MOMENT
 from tallystick.actors.whatif.fates import Fates, Saved
 from tallystick.actors.whatif.reproduction import Reproduction
 from tallystick.actors.whatif.rerun import Rerun
@@ -19,8 +20,6 @@ from tallystick.events.amounts import DIMENSIONS, Triple, edge, seconds
 from tallystick.events.codec import digest_of
 from tallystick.events.decide.answers import stamp
 from tallystick.events.decide.levels import STOP, WARN
-
-_SAME_MOMENT = dt.timedelta(seconds=1)
 
 
 class Span:
@@ -95,10 +94,9 @@ def _moments(course: Course) -> list[dt.datetime | None]:
 
 
 def _is_same_moment(one: dt.datetime | None, other: dt.datetime | None) -> bool:
-    """The people of a house act when their thread gets its turn: what differs by less than a second does not differ."""
     if one is None or other is None:
         return one is other
-    return abs(one - other) < _SAME_MOMENT
+    return abs(one - other) < SAME_MOMENT
 
 
 def _less_affected(agent: Agent, whole: list[int]) -> tuple[float, float, float, float]:

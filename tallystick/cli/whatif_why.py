@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 
-from tallystick.actors.whatif.differing import Difference, Told
+from tallystick.actors.whatif.differing import SAME_MOMENT, Difference, Told
 from tallystick.actors.whatif.reproduction import Unlike
 from tallystick.actors.whatif.rerun import Rerun
 from tallystick.actors.whatif.steps import Step
@@ -16,6 +16,7 @@ from tallystick.events import commands as c
 from tallystick.events.amounts import DIMENSIONS, EDGE_NAMES
 from tallystick.events.decide.answers import stamp
 from tallystick.events.decide.levels import percentage, pressure
+from tallystick.events.decide.turn import CLOCK
 from tallystick.events.ledger import Ledger
 
 Side = dict[str, Any]
@@ -29,11 +30,15 @@ def explain_difference(rerun: Rerun, history: History) -> dict[str, Any]:
     if found.recorded is None and found.made is None:
         sides = _told(found.told_in_log), _told(found.told)
     else:
+        said = _proposed(rerun, found)
         sides = (
-            _side(found.recorded, found.made, rerun.log, history, _proposed(found, in_log=True)),
-            _side(found.made, found.recorded, rerun.other, History(), _proposed(found, in_log=False)),
+            _side(found.recorded, found.made, rerun.log, history, said[0]),
+            _side(found.made, found.recorded, rerun.other, History(), said[1]),
         )
-    asked = f"{found.request} of {found.by}" if found.request else "time passed"
+    if found.request:
+        asked = f"{found.request} of {found.by}"
+    else:
+        asked = "its time had come" if found.by == CLOCK else f"proposed by the {found.by}"
     return {
         "difference": f"position {found.position:,}, {shown_time(found.at)}: {asked}",
         "position": found.position,
@@ -96,29 +101,24 @@ def _response_of(response: str, ledger: Ledger) -> e.FleetResponseChanged:
     )
 
 
-def _proposed(found: Difference, in_log: bool) -> str:
-    """What the specialists said on one side at the moment at which they parted."""
-    if found.parting is None:
-        return ""
-    said = found.parting.recorded if in_log else found.parting.made
-    told = "; ".join(_proposal(command) for command in said)
-    if in_log:
-        return f"by the log's settings the specialists would have proposed {told or 'nothing'} at this moment"
-    return f"the specialists propose {told or 'nothing'}"
+def _proposed(rerun: Rerun, found: Difference) -> tuple[str, str]:
+    """What the specialists said on either side, if it is about this that they parted."""
+    parting = rerun.parting
+    if parting is None or found.request or abs(parting.at - found.at) >= SAME_MOMENT:
+        return "", ""
+    theirs, ours = (" and ".join(map(_proposal, said)) or "nothing" for said in (parting.recorded, parting.made))
+    return (
+        f"by the log's settings the specialists would have proposed {theirs} at this moment",
+        f"the specialists propose {ours}",
+    )
 
 
 def _proposal(command: c.Command) -> str:
-    match command:
-        case c.ApplyMoves():
-            moves = ", ".join(f"{amounts(m.amount.triple)} from {m.source} to {m.target}" for m in command.moves)
-            return f"a plan ({moves or 'without a move'})"
-        case c.WarnAgent():
-            return f"to warn {command.agent}"
-        case c.ExpireHolds():
-            return "that holds be given back"
-        case c.RenewPeriod():
-            return "that the period be renewed"
-    return type(command).__name__
+    if isinstance(command, c.ApplyMoves):
+        moves = ", ".join(f"{amounts(m.amount.triple)} from {m.source} to {m.target}" for m in command.moves)
+        return f"a plan ({moves or 'without a move'})"
+    agent = getattr(command, "agent", None)
+    return type(command).__name__ if agent is None else f"{type(command).__name__} of {agent}"
 
 
 def _told(told: Told | None) -> Side:

@@ -28,7 +28,7 @@ from tests.law import START
 from tests.simulation.driving import live, simulated, timed
 from tests.simulation.test_same_log import CONFIG, busy_day
 from tests.strategies import Step, commands
-from tests.whatif.asking import allocate, first_unlike, log, reproduce, use
+from tests.whatif.asking import allocate, first_unlike, log, reproduce, reserve, use
 
 CHANCE = settings(
     max_examples=25, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck), print_blob=False
@@ -219,3 +219,37 @@ def test_a_record_that_is_missing_is_a_broken_log() -> None:
     del records[3]
     with pytest.raises(BrokenChain, match="position 4"):
         first_unlike(records)
+
+
+# --- steps -----------------------------------------------------------------------------------------------------------
+
+
+def test_what_time_brought_to_a_message_without_a_trace_is_a_step_of_its_own() -> None:
+    status = {"type": "GetStatus", "agent": "ann"}
+    records = log(allocate("ann", 1_000), reserve("ann", "h", 5, ttl_seconds=10), {**status, "at": 100}, use("ann", 1))
+    steps = list(steps_of(records))
+    (quiet,) = [step for step in steps if not step.own]
+    assert [record.name for record in quiet.due] == ["hold-ended.v1"]
+    assert [record for step in steps for record in step.records] == records
+
+
+def test_a_record_without_a_command_before_it_is_a_broken_log() -> None:
+    records = log(*USED_UP)
+    stray = next(record for record in records if b'"command":' not in record.data)
+    with pytest.raises(BrokenChain, match=f"position {stray.position}: the record belongs to no command before it"):
+        list(steps_of([stray]))
+
+
+@pytest.mark.parametrize("data", [b"{", b"\xff", b'{"type":"x"}', b"[" * 100_000])
+def test_a_record_that_cannot_be_read_is_a_broken_log(data: bytes) -> None:
+    with pytest.raises(BrokenChain, match="position 7: the record cannot be read"):
+        list(steps_of([Record(7, "usage-reported.v1", data)]))
+
+
+def test_a_command_that_this_version_does_not_know_is_named_with_its_position() -> None:
+    records = log(*USED_UP)
+    place = records[-1].position
+    data = b'{"type":"x","at":"2026-03-04T12:00:00Z","id":"a","command":{"type":"Levitate"},"reply":{}}'
+    (step,) = steps_of([Record(place, "x", data)])
+    with pytest.raises(BrokenChain, match=f"position {place}: its command cannot be read"):
+        _ = step.command

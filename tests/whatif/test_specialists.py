@@ -7,7 +7,8 @@ import pytest
 
 from tallystick.actors.clock import ManualClock
 from tallystick.actors.fleet import Fleet
-from tallystick.actors.messages import TRACKER, Proposal
+from tallystick.actors.manager import Manager
+from tallystick.actors.messages import TRACKER, Envelope, Proposal
 from tallystick.actors.whatif.onlookers import Others
 from tallystick.actors.whatif.question import Question
 from tallystick.actors.whatif.rerun import Rerun
@@ -16,8 +17,9 @@ from tallystick.config.loader import from_mapping
 from tallystick.config.prices import from_mapping as prices_of
 from tallystick.events import catalog as e
 from tallystick.events import commands as c
-from tallystick.events.amounts import Budget
-from tallystick.events.codec import decode_event
+from tallystick.events.amounts import Amounts, Budget
+from tallystick.events.codec import GENESIS, decode_event, encode_command
+from tallystick.events.ledger import Ledger
 from tallystick.events.store import Record
 from tallystick.events.store_memory import MemoryStore
 from tests.conftest import QUIET
@@ -112,7 +114,7 @@ def test_without_reallocation_nothing_moves_and_who_was_topped_up_is_stopped() -
     assert [type(command) for command in rerun.parting.recorded] == [c.ApplyMoves]
     assert list(rerun.parting.made) == []
     assert rerun.difference is not None
-    assert isinstance(rerun.difference.recorded, e.Rebalanced)
+    assert isinstance(rerun.difference.recorded, e.BudgetMoved)
 
 
 def test_with_another_fraction_the_plan_is_another_one_at_the_same_moment() -> None:
@@ -237,3 +239,28 @@ def test_prices_that_nobody_judges_by_are_no_reason_to_part() -> None:
     assert rerun.made.plans == rerun.recorded.plans
     assert rerun.parting is None
     assert rerun.made.used[2] > rerun.recorded.used[2]
+
+
+def test_a_refused_plan_that_the_log_does_not_have_is_refused_again() -> None:
+    """The log has why; the other settings give the specialists no other plan."""
+    store = MemoryStore()
+    manager = Manager(Ledger(), store, GENESIS)
+
+    def take(*asked: c.Command) -> list[Any]:
+        manager.take(Envelope(list(asked), [encode_command(one) for one in asked], "op", None), START)
+        return manager.commit(START)
+
+    take(c.LoadConfig(config=POLICY, id="config"))
+    *_, post = take(c.Rebalance(id="q"))
+    plan = c.ApplyMoves(moves=[c.Move("ghost", "pool", Amounts(tokens=5), "a test", "idle")], asked=True)
+    manager.take_proposal(Proposal(plan, "reallocator", post.message), START)
+    manager.commit(START)
+    rerun, events = made(list(store.read()), Question(policy(enforcement={"stop_at": "0.9"})))
+    assert rerun.difference is None
+    assert isinstance(events[-1], e.RequestRefused)
+    assert events[-1] == of_log(list(store.read()))[-1]
+
+
+def test_a_configuration_that_this_version_would_not_allow_is_the_law_s_to_refuse() -> None:
+    command = c.LoadConfig(config={"no_such_section": 1}, id="x")
+    assert Question(policy()).instead_of(command) == [command]

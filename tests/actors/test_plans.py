@@ -1,0 +1,145 @@
+"""Plans over random fleets: the law never refuses one when nothing happened in between, nothing oscillates."""
+
+import datetime as dt
+from random import Random
+from typing import Any
+
+import pytest
+
+from tallystick.actors.messages import Envelope
+from tallystick.actors.simulation import House
+from tallystick.config.loader import from_mapping
+from tallystick.events import catalog as e
+from tallystick.events import commands as c
+from tallystick.events.amounts import DIMENSIONS, Budget
+from tallystick.events.codec import decode_answer, decode_event, encode_command
+from tallystick.events.ledger import check_conserved
+from tallystick.events.store_memory import MemoryStore
+from tests.law import START
+
+SEEDS = range(25)
+
+
+class Played:
+    """A random fleet under the reallocator, with every refusal of a plan and every move."""
+
+    def __init__(self, seed: int) -> None:
+        self.dice = Random(seed)  # noqa: S311 - nothing is guarded by it
+        self.store = MemoryStore()
+        total = self.dice.choice((20_000, 60_000, 400_000))
+        config = from_mapping(
+            {
+                "total_budget": {"tokens": total, "cost_usd": "50", "period": "none"},
+                "emergency_reserve_percent": self.dice.choice((0, 10)),
+                "max_pool_share_percent": self.dice.choice((20, 50, 100)),
+            }
+        )
+        self.house = House.open(self.store, config, None, START)
+        self.now = START
+        self.asked: list[Any] = []
+        self.below: list[str] = []
+
+    def ask(self, command: c.Command, seconds: float = 0.0) -> Any:
+        self.now += dt.timedelta(seconds=seconds)
+        command.id = f"c-{len(self.asked)}"
+        (answer,) = self.house.ask(Envelope([command], [encode_command(command)], "test", None), self.now)
+        self.asked.append(decode_answer(answer))
+        return self.asked[-1]
+
+    def play(self, steps: int = 150) -> "Played":
+        dice = self.dice
+        names = [f"a-{number}" for number in range(dice.randint(2, 8))]
+        for name in names:
+            budget = Budget(tokens=dice.choice((1_000, 2_000, 5_000)))
+            parent = dice.choice([None, None, names[0]]) if name != names[0] else None
+            self.ask(c.AllocateBudget(agent=name, budget=budget, parent=parent, agent_type=dice.choice(("qa", "be"))))
+        for _ in range(steps):
+            name = dice.choice(names[: max(1, len(names) // 2)] * 4 + names)
+            kind = dice.random()
+            if kind < 0.85:
+                self.ask(c.ReportUsage(agent=name, usage=Budget(tokens=dice.randint(0, 400))), dice.choice((1, 4, 9)))
+            elif kind < 0.9:
+                self.ask(c.ReleaseBudget(agent=name))
+                self.ask(c.AllocateBudget(agent=name, budget=Budget(tokens=1_500), agent_type="qa"))
+            elif kind < 0.95:
+                self.ask(c.Rebalance())
+            else:
+                self.now += dt.timedelta(seconds=dice.choice((20, 70, 200)))
+                self.house.pass_time(self.now)
+            check_conserved(self.house.ledger)
+        return self
+
+    @property
+    def log(self) -> list[e.Event]:
+        return [decode_event(record.data, record.name) for record in self.store.read()]
+
+
+@pytest.fixture(scope="module")
+def played() -> list[Played]:
+    return [Played(seed).play() for seed in SEEDS]
+
+
+def test_the_law_refuses_no_plan_when_nothing_happened_in_between(played: list[Played]) -> None:
+    rebalanced = [reply for one in played for reply in one.asked if "moves" in reply.get("ok", {})]
+    refused = [event for one in played for event in one.log if isinstance(event, e.RequestRefused)]
+    assert rebalanced
+    assert not [event for event in refused if event.code == "plan_out_of_date"]
+    assert sum(isinstance(event, e.BudgetMoved) for one in played for event in one.log) > 100
+
+
+def test_a_plan_moves_what_it_says(played: list[Played]) -> None:
+    for one in played:
+        said, done = None, 0
+        for event in one.log:
+            if isinstance(event, e.Rebalanced):
+                assert done == (said or 0)
+                said, done = event.moves, 0
+            elif isinstance(event, e.BudgetMoved):
+                done += 1
+        assert done == (said or 0)
+
+
+def test_nothing_goes_to_and_fro(played: list[Played]) -> None:
+    """Between two moves of an agent in opposite directions it has used or held something."""
+    for one in played:
+        last: dict[str, str] = {}
+        for event in one.log:
+            if isinstance(event, e.UsageReported | e.HoldPlaced):
+                last.pop(event.agent, None)
+            elif isinstance(event, e.BudgetAllocated | e.BudgetReleased):
+                last.clear()  # what a sub-agent is given, or gives back, changes how its parent stands
+            elif isinstance(event, e.BudgetMoved):
+                name, way = (event.source, "back") if event.strategy == "idle" else (event.target, "more")
+                assert last.get(name, way) == way, f"{name} at position {event.position}"
+                assert way == "more" or name not in last, "idle budget is taken once per idle period"
+                last[name] = way
+                if way == "back":
+                    last.pop(event.target, None)  # a parent whose sub-agent gave back stands otherwise
+
+
+def test_no_reclaim_leaves_less_than_the_minimum_share(played: list[Played]) -> None:
+    """Replayed by a second set of books: allocations and the number of open agents."""
+    for one in played:
+        part = one.house.ledger.rules.minimum_share
+        spendable = one.house.ledger.spendable(0)
+        allocated: dict[str, list[int]] = {}
+        for event in one.log:
+            match event:
+                case e.BudgetAllocated():
+                    allocated[event.agent] = [event.amount.triple[d] or 0 for d in DIMENSIONS]
+                case e.BudgetReleased():
+                    del allocated[event.agent]
+                case e.BudgetMoved():
+                    idle = event.strategy == "idle"
+                    name = event.source if idle else event.target
+                    for d in DIMENSIONS:
+                        allocated[name][d] += (-1 if idle else 1) * (event.amount.triple[d] or 0)
+                    if idle:
+                        least = int(part * spendable / len(allocated))
+                        assert allocated[name][0] >= least
+                case e.BudgetDrawn() | e.UnusedRestored():
+                    for d in DIMENSIONS:
+                        allocated[event.agent][d] += event.amount.triple[d] or 0
+                case e.BudgetReturned() | e.UnusedReturned():
+                    for d in DIMENSIONS:
+                        allocated[event.agent][d] -= event.amount.triple[d] or 0
