@@ -21,10 +21,12 @@ import structlog
 
 from tallystick.actors.allocator import Allocator
 from tallystick.actors.clock import Clock, SystemClock
+from tallystick.actors.courier import Courier
 from tallystick.actors.enforcer import Enforcer
 from tallystick.actors.inbox import BELL, Door
 from tallystick.actors.manager import Manager, ManagerActor, Takeover, halted_answer
-from tallystick.actors.messages import MANAGER, Envelope, Post, Recorded, Tick
+from tallystick.actors.messages import COURIER, MANAGER, MESSENGER, Envelope, Post, Recorded, Tick
+from tallystick.actors.messenger import Messenger, Sender, send_by_apprise
 from tallystick.actors.opening import open_ledger, to_put_in_force
 from tallystick.actors.pending import ANSWER_SECONDS, LoopPending, Pending, Unanswered, answer_with, refused
 from tallystick.actors.people import Crashed, Person, PersonActor, Probe
@@ -47,7 +49,7 @@ SWITCH_SECONDS = 0.0005
 """How long a busy Python thread keeps the interpreter from the manager. The default, ten times that, starves it: the
 store gives the interpreter up at every step of a statement."""
 CLOSING_SECONDS = 5.0
-"""How long a house that is closed waits for its specialists."""
+"""How long a house that is closed waits for its specialists, and for an alert that is on its way."""
 CRASHES_MAX = 3
 CRASHES_WITHIN = dt.timedelta(minutes=10)
 """A specialist that dies more often than this is not put back: its error is the same each time."""
@@ -74,13 +76,21 @@ class Fleet:
     """A running house: messages in, replies out, from threads and from asyncio."""
 
     def __init__(
-        self, store: Store, ledger: Ledger, digest: bytes, clock: Clock, live: bool, reporter: MakeReporter
+        self,
+        store: Store,
+        ledger: Ledger,
+        digest: bytes,
+        clock: Clock,
+        live: bool,
+        reporter: MakeReporter,
+        sender: Sender | None,
     ) -> None:
         self._store = store
         self._reporter = reporter
         self._clock = clock
         self._manager = Manager(ledger, store, digest)
         self._door = Door()
+        self._messenger = None if sender is None else Messenger(sender, lambda sent: self._tell(COURIER, sent))
         self._people: dict[str, Person] = {person.name: person for person in self._made_people()}
         self._refs: dict[str, pykka.ActorRef[Any]] = {}
         self._crashes: dict[str, list[dt.datetime]] = {}
@@ -103,13 +113,16 @@ class Fleet:
         by: str = "operator",
         followers: Sequence[Callable[[Sequence[Event]], None]] = (),
         reporter: MakeReporter = NoReporter,
+        notify: bool | None = None,
     ) -> Self:
         """Open a fleet as its only writer: replay, start the people, put configuration and prices in force.
 
-        What is not given stays as it is in force; a new fleet gets the packaged configuration and prices. With a ``clock`` of your own, time
-        passes only by `advance`. Each of ``followers`` is called with the events of every recorded batch, in the
-        manager's turn: it hands them on and returns at once. ``reporter`` makes the one who answers
-        `GenerateReport` (`tallystick.Fleet` brings one of its own).
+        What is not given stays as it is in force; a new fleet gets the packaged configuration and prices. ``prices`` are
+        put over the published ones of the day. With a ``clock`` of your own, time passes only by `advance`. Each of
+        ``followers`` is called with the events of every recorded batch, in the manager's turn: it hands them on and
+        returns at once. ``reporter`` makes the one who answers `GenerateReport` (`tallystick.Fleet` brings one of its
+        own). Alerts go out to the configured addresses, but not from a fleet with a clock of its own, unless ``notify``
+        says otherwise.
 
         Raises:
             StoreError: the store cannot be opened; `WriterPresent` where another process writes the fleet.
@@ -120,7 +133,8 @@ class Fleet:
         opened = open_store(store, writer=True) if isinstance(store, str) else store
         try:
             ledger, digest = open_ledger(opened)
-            fleet = cls(opened, ledger, digest, clock or SystemClock(), live=clock is None, reporter=reporter)
+            sender = send_by_apprise if (clock is None if notify is None else notify) else None
+            fleet = cls(opened, ledger, digest, clock or SystemClock(), clock is None, reporter, sender)
         except BaseException:
             opened.close()
             raise
@@ -128,6 +142,8 @@ class Fleet:
         try:
             fleet._start()
             fleet._put_in_force(config, prices, by)
+            # Only now: nobody is told anything at an address that is no longer in force.
+            fleet._timekeeper.start()
         except BaseException:
             fleet.close()
             raise
@@ -141,10 +157,10 @@ class Fleet:
         self._refs[MANAGER] = ManagerActor.start(self._manager, self._door, self._clock.now, self._deliver)
         for person in self._people.values():
             self._start_person(person)
-        self._timekeeper.start()
 
     def _made_people(self) -> list[Person]:
-        return [*specialists(), self._reporter(self._store)]
+        couriers: list[Person] = [] if self._messenger is None else [Courier()]
+        return [*specialists(), *couriers, self._reporter(self._store)]
 
     def _start_person(self, person: Person) -> None:
         self._refs[person.name] = PersonActor.start(
@@ -152,7 +168,7 @@ class Fleet:
         )
 
     def _put_in_force(self, config: Config | None, prices: PriceList | None, by: str) -> None:
-        for command in to_put_in_force(self._manager.ledger, config, prices):
+        for command in to_put_in_force(self._manager.ledger, config, prices, self._clock.now()):
             pending = Pending()
             self._post(Envelope([command], [encode_command(command)], by, pending))
             answer = pending.result()
@@ -160,12 +176,17 @@ class Fleet:
                 raise RefusedConfig(answer["error"]["detail"])
 
     def close(self) -> None:
-        """Finish what was taken and what follows from it, answer, and let go of the store. Safe to call twice."""
+        """Finish what was taken and what follows from it, answer, and let go of the store. Safe to call twice.
+
+        Alerts that wait, and were not tried before, are sent.
+        """
         if self._closed.is_set():
             return
         self._timekeeper.stop()
         self._finish()
         self._closed.set()
+        if self._messenger is not None:
+            self._messenger.close()
         for name in (MANAGER, *self._people):
             ref = self._refs.get(name)
             if ref is not None and ref.is_alive():
@@ -176,6 +197,8 @@ class Fleet:
     def _finish(self) -> None:
         """Let the specialists have their say about the last batch: nobody would say it later."""
         if self.halted is None and all(ref.is_alive() for ref in self._refs.values()):
+            if COURIER in self._refs:
+                self._tick(COURIER, self._clock.now())
             with contextlib.suppress(Unanswered):
                 self.quiesce(CLOSING_SECONDS)
 
@@ -261,7 +284,10 @@ class Fleet:
     # --- between the people -------------------------------------------------------------------------------------------
 
     def _deliver(self, post: Post) -> None:
-        if post.to == "everyone":
+        if post.to == MESSENGER:
+            assert self._messenger is not None, "the courier is here without a messenger"
+            self._messenger.take(post.message)
+        elif post.to == "everyone":
             recorded: Recorded = post.message
             kinds = set(map(type, recorded.events))
             for name, person in self._people.items():
@@ -316,24 +342,32 @@ class Fleet:
         Raises:
             Unanswered: the house did not come to rest within ``timeout`` seconds.
         """
-        settled = -1
-        while settled != (position := self._probe_round(timeout)):
-            settled = position
+        settled = (-1, 0)
+        while settled != (reached := self._probe_round(timeout)):
+            settled = reached
 
-    def _probe_round(self, timeout: float) -> int:
-        """Pass through every inbox, the manager's last; the position reached."""
+    def _probe_round(self, timeout: float) -> tuple[int, int]:
+        """Pass through every inbox, the manager's last; the position reached, and how many alerts were carried."""
         # A question goes through manager, reallocator, tracker, reallocator and back: two rounds see it through.
         for name in (MANAGER, *self._people, *self._people, MANAGER, MANAGER):
-            ref, reached, patience = self._refs[name], threading.Event(), timeout
-            self._tell(name, Probe(reached.set))
-            # One who died will not answer; its follower begins from the state, and is asked in the next round.
-            while not reached.wait(min(patience, _LOOK_SECONDS)) and ref.is_alive():
-                patience -= _LOOK_SECONDS
-                if patience <= 0:
-                    raise Unanswered(f"{name} did not come to rest within {timeout:g} s")
-            while not ref.is_alive() and self._is_awaited(name, ref):
-                reached.wait(_LOOK_SECONDS / 10)
-        return self._manager.ledger.position
+            self._probe(name, timeout)
+        if self._messenger is None:
+            return self._manager.ledger.position, 0
+        if not self._messenger.rest(timeout):
+            raise Unanswered(f"an alert was on its way to somebody for more than {timeout:g} s")
+        return self._manager.ledger.position, self._messenger.carried
+
+    def _probe(self, name: str, timeout: float) -> None:
+        """Pass through one inbox."""
+        ref, reached, patience = self._refs[name], threading.Event(), timeout
+        self._tell(name, Probe(reached.set))
+        # One who died will not answer; its follower begins from the state, and is asked in the next round.
+        while not reached.wait(min(patience, _LOOK_SECONDS)) and ref.is_alive():
+            patience -= _LOOK_SECONDS
+            if patience <= 0:
+                raise Unanswered(f"{name} did not come to rest within {timeout:g} s")
+        while not ref.is_alive() and self._is_awaited(name, ref):
+            reached.wait(_LOOK_SECONDS / 10)
 
     def _is_awaited(self, name: str, dead: "pykka.ActorRef[Any]") -> bool:
         """Whether a dead specialist's place will be taken, and is not yet."""

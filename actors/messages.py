@@ -13,7 +13,7 @@ from tallystick.events.commands import Command
 from tallystick.events.ledger import Ledger
 
 MANAGER, ALLOCATOR, TRACKER, ENFORCER, REALLOCATOR = "manager", "allocator", "tracker", "enforcer", "reallocator"
-REPORTER = "reporter"
+COURIER, MESSENGER, REPORTER = "courier", "messenger", "reporter"
 
 
 class Answers(Protocol):

@@ -1,5 +1,6 @@
 """How a house takes up its work: the newest snapshot that the log vouches for, and the tail behind it."""
 
+import datetime as dt
 import gc
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -8,7 +9,8 @@ from typing import NamedTuple
 from tallystick.config.loader import to_mapping
 from tallystick.config.prices import PriceList, load_prices
 from tallystick.config.prices import to_mapping as prices_to_mapping
-from tallystick.config.settings import Config
+from tallystick.config.published import published_prices
+from tallystick.config.settings import Config, Model
 from tallystick.events import commands as c
 from tallystick.events import snapshot
 from tallystick.events.audit import Replay
@@ -69,12 +71,15 @@ def replay(ledger: Ledger, digest: bytes, records: Iterable[Record]) -> bytes:
     return proof.digest
 
 
-def to_put_in_force(ledger: Ledger, config: Config | None, prices: PriceList | None) -> Iterator[c.Command]:
+def to_put_in_force(
+    ledger: Ledger, config: Config | None, prices: PriceList | None, now: dt.datetime
+) -> Iterator[c.Command]:
     """What must be recorded so that this configuration and these prices are in force: they are facts.
 
-    What is in force already is not recorded again; a new fleet gets what is packaged where nothing is given. The caller carries
-    each command out before it takes the next: the position makes an id new when a configuration comes back that was in
-    force before. Whoever opens a fleet uses this, so that the same messages give the same log, live or simulated.
+    Prices that were written are put over those that are published, of the day of ``now``. What is in force already is
+    not recorded again; a new fleet gets what is packaged where nothing is given. The caller carries each command out
+    before it takes the next: the position makes an id new when a configuration comes back that was in force before.
+    Whoever opens a fleet uses this, so that the same messages give the same log, live or simulated.
     """
     if not ledger.configured:
         config = config or Config()
@@ -82,11 +87,15 @@ def to_put_in_force(ledger: Ledger, config: Config | None, prices: PriceList | N
     if config is not None and not (ledger.configured and ledger.rules.config == config):
         mapping = to_mapping(config)
         yield c.LoadConfig(config=mapping, id=f"{c.HOUSE}config-{content_hash(mapping)[:16]}-{ledger.position}")
+    if prices is not None and not prices.published.providers:
+        prices = PriceList(prices.written, published_prices(now.astimezone(dt.UTC).date(), _catalogue(ledger, config)))
     if prices is not None and prices != ledger.rules.prices:
-        price_mapping = prices_to_mapping(prices)
-        yield c.LoadPrices(
-            prices=price_mapping, id=f"{c.HOUSE}prices-{content_hash(price_mapping)[:16]}-{ledger.position}"
-        )
+        mapping = prices_to_mapping(prices)
+        yield c.LoadPrices(**mapping, id=f"{c.HOUSE}prices-{content_hash(mapping)[:16]}-{ledger.position}")
+
+
+def _catalogue(ledger: Ledger, config: Config | None) -> Iterable[Model]:
+    return (config or ledger.rules.config).models.values()
 
 
 def _from_snapshot(store: Store) -> Opened:

@@ -125,7 +125,7 @@ class House(Company):
         """
         ledger, digest = open_ledger(store)
         house = cls(Manager(ledger, store, digest), [*specialists(), reporter(store)], ManualClock(now))
-        for command in to_put_in_force(ledger, config, prices):
+        for command in to_put_in_force(ledger, config, prices, now):
             (reply,) = house._hand_in(Envelope([command], [encode_command(command)], by, None))
             answer = decode_answer(reply)
             if "error" in answer:

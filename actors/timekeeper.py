@@ -32,7 +32,7 @@ class Timekeeper:
         with self._changed:
             self._stopped = True
             self._changed.notify()
-        if self._thread is not None:
+        if self._thread is not None and self._thread.is_alive():
             self._thread.join()
 
     def wake_at(self, name: str, at: dt.datetime | None) -> None:

@@ -26,10 +26,15 @@ def find(explicit: str | None, environ: Mapping[str, str]) -> Path | None:
 
     A file that was named is not looked for elsewhere: if it is missing, ``load`` says so.
     """
-    named = explicit or environ.get(ENVIRONMENT_VARIABLE)
+    return located(explicit, environ, ENVIRONMENT_VARIABLE, PROJECT_FILE)
+
+
+def located(explicit: str | None, environ: Mapping[str, str], variable: str, project_file: Path) -> Path | None:
+    """The file that was named, else that of the environment, else the project's; None if there is none."""
+    named = explicit or environ.get(variable)
     if named:
         return Path(named)
-    return PROJECT_FILE if PROJECT_FILE.is_file() else None
+    return project_file if project_file.is_file() else None
 
 
 def load(path: Path | None) -> Config:

@@ -1,9 +1,8 @@
 """What happened: every event that the log can hold, with its stored name and version (those of forecasts: `foretold`).
 
-Each class is marked as a **fact** (something from outside: usage, an operator's order, a configuration) or a
-**decision** (something the manager chose: granted, refused, covered, a level). A what-if replay keeps the facts and
-makes the decisions anew. Stored names are explicit and versioned; a new shape gets a new version and an upcaster in
-``codec``. All amounts are in internal units (tokens, milliseconds, nano-dollars).
+Each class is a **fact** (something from outside: usage, an operator's order, a configuration) or a **decision** (of the
+manager: granted, refused, covered, a level). A what-if replay keeps the facts and makes the decisions anew. Stored names
+are versioned; a new shape gets a new version and an upcaster in ``codec``. Amounts are in internal units.
 """
 
 import datetime as dt
@@ -37,11 +36,12 @@ class ConfigLoaded(Event, kw_only=True, tag="config-loaded.v1"):
 
 
 class PricesLoaded(Event, kw_only=True, tag="prices-loaded.v1"):
-    """A price list came into force."""
+    """A price list came into force, whole: the ``prices`` of a file over the ``published`` ones; the hash is of both."""
 
     kind: ClassVar[Kind] = "fact"
     prices: dict[str, Any]
     sha256: str
+    published: dict[str, Any] = {}
 
 
 class TotalBudgetSet(Event, kw_only=True, tag="total-budget-set.v1"):
@@ -109,13 +109,34 @@ class PoolExhausted(Event, kw_only=True, tag="pool-exhausted.v1"):
 
 
 class AlertRaised(Event, kw_only=True, tag="alert-raised.v1"):
-    """Something a person should know. Delivery follows the log; ``alert`` is unique, so a repeat can be dropped."""
+    """Something a person should know; ``notify``: which names of ``notifications`` are told. ``alert`` is unique."""
 
     kind: ClassVar[Kind] = "decision"
     alert: str
     code: str
     message: str
     agent: str | None = None
+    notify: list[str] = []
+
+
+class AlertDelivered(Event, kw_only=True, tag="alert-delivered.v1"):
+    """An address (its mark, see ``config.addresses``) accepted an alert, which is never sent there again."""
+
+    kind: ClassVar[Kind] = "fact"
+    alert: str
+    to: str
+    address: str
+
+
+class AlertDeliveryFailed(Event, kw_only=True, tag="alert-delivery-failed.v1"):
+    """An alert is no longer sent to an address: it was refused too often, or too many alerts wait."""
+
+    kind: ClassVar[Kind] = "decision"
+    alert: str
+    to: str
+    address: str
+    reason: Literal["not_accepted", "outbox_full"]
+    attempts: int = 0
 
 
 # --- money -----------------------------------------------------------------------------------------------------------

@@ -292,10 +292,11 @@ class LoadConfig(Command):
 
 
 class LoadPrices(Command):
-    """Put a price list in force (US dollars per million tokens, by model)."""
+    """Put a price list in force: what a file says (US dollars per million tokens, by model), over what is published."""
 
     group: ClassVar[str] = "internal"
     prices: dict[str, Any]
+    published: dict[str, Any] = {}
 
 
 class ExpireHolds(Command):
@@ -339,6 +340,25 @@ class WarnAgent(Command):
     agent: Name
     exhausted_in_seconds: int
     method: str
+
+
+class RecordDelivery(Command):
+    """An address has accepted an alert: it is not sent there again."""
+
+    group: ClassVar[str] = "internal"
+    alert: str
+    to: Name
+    address: str
+
+
+class GiveUpDelivery(Command):
+    """An address has not accepted an alert in so many attempts: it is not sent there any more."""
+
+    group: ClassVar[str] = "internal"
+    alert: str
+    to: Name
+    address: str
+    attempts: int
 
 
 class RecordForecast(Command):
@@ -434,6 +454,8 @@ INTERNAL: tuple[type[Command], ...] = (
     RenewPeriod,
     ApplyMoves,
     WarnAgent,
+    RecordDelivery,
+    GiveUpDelivery,
     RecordForecast,
     RecordScore,
     RecordRun,

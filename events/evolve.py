@@ -13,9 +13,9 @@ from decimal import Decimal
 from typing import Any
 
 from tallystick.config.loader import restore
-from tallystick.config.prices import PriceList
 from tallystick.config.prices import from_mapping as prices_from_mapping
 from tallystick.events import catalog as e
+from tallystick.events import outbox
 from tallystick.events.accounts import ZERO, Account, Closed, Hold, less, minus, money, only, plus
 from tallystick.events.amounts import DIMENSIONS
 from tallystick.events.foretold import still_open, without_scored
@@ -276,12 +276,22 @@ def _config_loaded(ledger: Ledger, event: e.ConfigLoaded) -> None:
     ledger.rules = Rules(restore(event.config), ledger.rules.prices)
     ledger.configured = True
     ledger.press()
+    if ledger.outbox:
+        outbox.keep_reachable(ledger.outbox, ledger.rules.config)
 
 
 def _prices_loaded(ledger: Ledger, event: e.PricesLoaded) -> None:
-    prices: PriceList = prices_from_mapping(event.prices)
+    prices = prices_from_mapping(event.prices, event.published)
     ledger.rules = Rules(ledger.rules.config, prices)
     ledger.unpriced = {}
+
+
+def _alert_raised(ledger: Ledger, event: e.AlertRaised) -> None:
+    outbox.put(ledger.outbox, ledger.rules.config, event)
+
+
+def _alert_settled(ledger: Ledger, event: "e.AlertDelivered | e.AlertDeliveryFailed") -> None:
+    outbox.settle(ledger.outbox, event.alert, (event.to, event.address))
 
 
 def _fleet_paused(ledger: Ledger, event: e.FleetPaused) -> None:
@@ -365,7 +375,9 @@ _EVOLVE: dict[type[e.Event], Callable[[Ledger, Any], None]] = {
     e.ReserveReleased: _reserve_released,
     e.FleetResponseChanged: _fleet_response_changed,
     e.PoolExhausted: _pool_exhausted,
-    e.AlertRaised: _nothing,
+    e.AlertRaised: _alert_raised,
+    e.AlertDelivered: _alert_settled,
+    e.AlertDeliveryFailed: _alert_settled,
     e.BudgetAllocated: _budget_allocated,
     e.BudgetDrawn: _budget_drawn,
     e.BudgetReturned: _budget_returned,

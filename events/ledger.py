@@ -17,6 +17,7 @@ from tallystick.events.amounts import DIMENSIONS, EDGE_NAMES, NOTHING, Triple
 from tallystick.events.catalog import Event, UsageReported
 from tallystick.events.event import EPOCH
 from tallystick.events.history import History
+from tallystick.events.outbox import Outbox
 from tallystick.events.rules import Rules
 
 UNPRICED_MAX = 1_000
@@ -60,6 +61,8 @@ class Ledger:
         self.reserve_open = False
         self.unpriced: dict[str, None] = {}
         """The models (at most `UNPRICED_MAX`) whose missing price was pointed out, until there is another price list."""
+        self.outbox: Outbox = {}
+        """The alerts (at most `OUTBOX_MAX`) that somebody has not been told of."""
         self.pool_exhausted_at = 0
         """The position of the `PoolExhausted` that is in force, 0 for none."""
 

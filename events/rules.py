@@ -16,6 +16,7 @@ class Rules:
 
     __slots__ = (
         "config",
+        "find_price",
         "fleet_at",
         "fleet_hysteresis",
         "holds_ttl_ms",
@@ -38,6 +39,7 @@ class Rules:
         enforcement = config.enforcement
         self.config = config
         self.prices = prices
+        self.find_price = prices.finding
         self.level_at = tuple(
             Fraction(threshold)
             for threshold in (enforcement.warn_at, enforcement.throttle_at, enforcement.degrade_at, enforcement.stop_at)

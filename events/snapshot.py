@@ -23,6 +23,7 @@ from tallystick.events.foretold import Prediction
 from tallystick.events.growth import NO_STEPS
 from tallystick.events.history import History
 from tallystick.events.ledger import Ledger
+from tallystick.events.outbox import Notice
 from tallystick.events.rules import Rules
 
 FORMAT = 2
@@ -99,6 +100,7 @@ class _State(msgspec.Struct):
     paused: str | None
     reserve_open: bool
     unpriced: list[str]
+    outbox: list[Notice]
     pool_exhausted_at: int
     ids: list[str]
     id_positions: list[int]
@@ -147,6 +149,7 @@ def dump(ledger: Ledger) -> bytes:
             paused=ledger.paused,
             reserve_open=ledger.reserve_open,
             unpriced=list(ledger.unpriced),
+            outbox=list(ledger.outbox.values()),
             pool_exhausted_at=ledger.pool_exhausted_at,
             ids=list(ledger.ids),
             id_positions=list(ledger.ids.values()),
@@ -173,7 +176,7 @@ def load(snapshot: bytes) -> Ledger | None:
     if state.format != FORMAT:
         return None
     ledger = Ledger()
-    ledger.rules = Rules(restore(state.config), prices_from_mapping(state.prices))
+    ledger.rules = Rules(restore(state.config), prices_from_mapping(**state.prices))
     ledger.configured = state.configured
     ledger.position, ledger.now = state.position, state.now
     _unpack(ledger.root, state.root)
@@ -188,6 +191,7 @@ def load(snapshot: bytes) -> Ledger | None:
     ledger.response, ledger.paused = state.response, state.paused
     ledger.reserve_open, ledger.pool_exhausted_at = state.reserve_open, state.pool_exhausted_at
     ledger.unpriced = dict.fromkeys(state.unpriced)
+    ledger.outbox = {notice.alert: notice for notice in state.outbox}
     ledger.ids = dict(zip(state.ids, state.id_positions, strict=True))
     ledger.id_order, ledger.id_marks = deque(state.ids), deque(state.id_marks)
     ledger.next_mark = state.next_mark

@@ -188,9 +188,10 @@ class FleetView:
 
     def _priced(self, event: e.PricesLoaded) -> None:
         """What has a price now is no longer flagged; a model may be called by its alias in the catalogue."""
-        prices, catalogue = prices_from_mapping(event.prices).models, self._row.config.get("models", {})
+        prices, catalogue = prices_from_mapping(event.prices, event.published), self._row.config.get("models", {})
         for model in tuple(self._row.unpriced):
-            if catalogue.get(model, {}).get("id", model) in prices:
+            entry = catalogue.get(model) or {"id": model, "provider": None}
+            if prices.find(entry["id"], entry["provider"]) is not None:
                 del self._row.unpriced[model]
 
     steps: ClassVar[Steps] = {

@@ -26,6 +26,9 @@ class Fleet(fleet.Fleet):
         by: str = "operator",
         followers: Sequence[Callable[[Sequence[Event]], None]] = (),
         reporter: fleet.MakeReporter = Reporter,
+        notify: bool | None = None,
     ) -> Self:
         """Open a fleet as its only writer: see `tallystick.actors.fleet.Fleet.open`."""
-        return super().open(store, config, prices, clock=clock, by=by, followers=followers, reporter=reporter)
+        return super().open(
+            store, config, prices, clock=clock, by=by, followers=followers, reporter=reporter, notify=notify
+        )

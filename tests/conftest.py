@@ -34,11 +34,11 @@ def clock() -> ManualClock:
 
 @pytest.fixture
 def open_house(clock: ManualClock) -> Iterator[OpenHouse]:
-    """``open_house(store="memory:", **config)``: a running fleet under the test's clock, closed at the end."""
+    """``open_house(store="memory:", notify=None, **config)``: a fleet under the test's clock, closed at the end."""
     opened: list[Fleet] = []
 
-    def open_(store: Store | str = "memory:", **config: Any) -> Fleet:
-        fleet = Fleet.open(store, from_mapping({**QUIET, **config}), clock=clock)
+    def open_(store: Store | str = "memory:", notify: bool | None = None, **config: Any) -> Fleet:
+        fleet = Fleet.open(store, from_mapping({**QUIET, **config}), clock=clock, notify=notify)
         opened.append(fleet)
         return fleet
 

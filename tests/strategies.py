@@ -79,7 +79,11 @@ def configuration(dice: Random) -> dict[str, Any]:
         "manual_override": {"pause_all_agents": not dice.randint(0, 19)},
         "products": {"shop": {"paused": not dice.randint(0, 3)}},
         "daily_limits": {"max_tokens_total": None, "max_cost_usd": None},
+        "notifications": dice.choice(_NOTIFIED),
     }
+
+
+_NOTIFIED = ({"ceo": []}, {"ceo": ["json://one"]}, {"ceo": ["json://one", "json://two"], "ops": ["json://two"]})
 
 
 class Seen:

@@ -91,10 +91,10 @@ _DECIDING: dict[type[e.Event], tuple[str, ...]] = {
 }
 """Of these events, what was decided; the rest are numbers that follow from the amounts. Of others all fields count."""
 _FOLLOWING = (
-    *(e.AlertRaised, e.TotalBudgetSet, e.Rebalanced),
+    *(e.AlertRaised, e.AlertDeliveryFailed, e.TotalBudgetSet, e.Rebalanced),
     *(e.ForecastMade, e.ForecastScored, e.RunLearned, e.AnomalyFound),
 )
-"""An alert follows from another decision, the total is what is asked about, and a plan is its moves. What was foretold
+"""An alert and its end follow from another decision, the total is what is asked about, and a plan is its moves. What was foretold
 and learnt grants and refuses nothing."""
 _PAYING = (e.Covered, e.CoverRepaid)
 """Who pays follows from amounts: it is named only where nothing else differs."""

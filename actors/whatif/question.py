@@ -21,8 +21,9 @@ Total = Mapping[str, int | Decimal | None]
 class Question:
     """The other policy. What it does not name is as the log has it.
 
-    ``config`` and ``prices`` are in force from the log's first configuration on; ``total`` replaces the dimensions that
-    it names, whatever a configuration says. The total must be what `TotalBudget` allows (the caller has checked it).
+    ``config`` and ``prices`` are in force from the log's first configuration and price list on; written prices stand over
+    those that are published in that list. ``total`` replaces the dimensions that it names, whatever a configuration says.
+    The total must be what `TotalBudget` allows (the caller has checked it).
     """
 
     def __init__(
@@ -50,8 +51,7 @@ class Question:
             case c.LoadConfig():
                 return self._instead_of_config(command)
             case c.LoadPrices() if self.prices is not None:
-                self._pass_prices(command)
-                return []
+                return self._instead_of_prices(command, self.prices)
             case c.SetTotalBudget() if self.total:
                 return self._instead_of_total(command)
         return [command]
@@ -72,9 +72,6 @@ class Question:
             put_in = [c.LoadConfig(config=to_mapping(wanted), id=command.id)]
         if is_first:
             self.log_config, self.config = recorded, wanted
-            if self.prices is not None:
-                prices = prices_to_mapping(self.prices)
-                put_in.append(c.LoadPrices(prices=prices, id=f"{c.HOUSE}what-if-prices"))
         return put_in
 
     def _with_total(self, config: Config) -> Config:
@@ -83,13 +80,15 @@ class Question:
             return config
         return msgspec.structs.replace(config, total_budget=msgspec.structs.replace(config.total_budget, **self.total))
 
-    def _pass_prices(self, command: c.LoadPrices) -> None:
-        """The other prices are in force already; those that the log began with are not counted, only what came later."""
-        recorded = prices_from_mapping(command.prices)
+    def _instead_of_prices(self, command: c.LoadPrices, asked: PriceList) -> list[c.Command]:
+        """What the log began with is replaced, and not counted; what came later is passed over."""
+        recorded = prices_from_mapping(command.prices, command.published)
         if self.log_prices is None:
-            self.log_prices = recorded
-        elif recorded != self.prices:
+            self.log_prices, self.prices = recorded, PriceList(asked.written, recorded.published)
+            return [c.LoadPrices(**prices_to_mapping(self.prices), id=command.id)]
+        if recorded.written != asked.written:
             self.passed_over["price_lists"] += 1
+        return []
 
     def _instead_of_total(self, command: c.SetTotalBudget) -> list[c.Command]:
         given = {name: getattr(command.budget, name) for name in EDGE_NAMES}

@@ -14,7 +14,7 @@ import msgspec
 from tallystick.events import catalog as e
 from tallystick.events import commands as c
 from tallystick.events.amounts import Amounts, InvalidAmount
-from tallystick.events.decide import allocate, enforce, foresee, operate, queries, reallocate, release, track
+from tallystick.events.decide import allocate, enforce, foresee, notify, operate, queries, reallocate, release, track
 from tallystick.events.decide.levels import alert
 from tallystick.events.decide.turn import CLOCK, Turn
 from tallystick.events.ledger import Ledger
@@ -124,6 +124,8 @@ _HANDLERS: dict[type[c.Command], Callable[[Turn, Any], Any]] = {
     c.RenewPeriod: _nothing_but_time,
     c.ApplyMoves: reallocate.apply_moves,
     c.WarnAgent: enforce.warn_agent,
+    c.RecordDelivery: notify.record_delivery,
+    c.GiveUpDelivery: notify.give_up_delivery,
     c.RecordForecast: foresee.record_forecast,
     c.RecordScore: foresee.record_score,
     c.RecordRun: foresee.record_run,

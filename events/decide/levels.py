@@ -15,6 +15,7 @@ from tallystick.events.amounts import DIMENSIONS, EDGE_NAMES, Amounts
 from tallystick.events.decide.money import settle_cover
 from tallystick.events.decide.turn import Turn
 from tallystick.events.ledger import Ledger
+from tallystick.events.outbox import OUTBOX_MAX, addressed
 
 CONTINUE, WARN, THROTTLE, DEGRADE, STOP = range(5)
 BLACK = 4
@@ -289,7 +290,18 @@ def cheaper_model(ledger: Ledger, model: str | None) -> str | None:
     return None
 
 
-def alert(turn: Turn, code: str, message: str, agent: str | None = None) -> None:
-    """Tell the operators, by an event; its delivery is not the law's business."""
-    name = f"{code}-{turn.ledger.position + 1}"
-    turn.record(e.AlertRaised(alert=name, code=code, message=message, agent=agent))
+def alert(turn: Turn, code: str, message: str, agent: str | None = None, to: str | None = None) -> None:
+    """Tell the operators, by an event: all names of ``notifications``, or only the one that it is for.
+
+    Where too many alerts wait to be delivered, the oldest is given up first: nothing is lost without an event.
+    """
+    ledger = turn.ledger
+    names = addressed(ledger.rules.config, to)
+    if names and len(ledger.outbox) >= OUTBOX_MAX:
+        oldest = next(iter(ledger.outbox.values()))
+        for name, address in oldest.owed:
+            turn.record(
+                e.AlertDeliveryFailed(alert=oldest.alert, to=name, address=address, reason="outbox_full", attempts=0)
+            )
+    alert_id = f"{code}-{ledger.position + 1}"
+    turn.record(e.AlertRaised(alert=alert_id, code=code, message=message, agent=agent, notify=names))

@@ -218,12 +218,12 @@ def _period_of(config: Config) -> tuple[str, str]:
 def load_prices(turn: Turn, command: c.LoadPrices) -> Done | Refusal:
     """Put a price list in force."""
     try:
-        prices = prices_from_mapping(command.prices)
+        prices = prices_from_mapping(command.prices, command.published)
     except ConfigError as error:
         return Refusal("invalid_message", f"prices: {error}")
     # Nothing can fail after this line.
     mapping = prices_to_mapping(prices)
-    turn.record(e.PricesLoaded(prices=mapping, sha256=content_hash(mapping)))
+    turn.record(e.PricesLoaded(**mapping, sha256=content_hash(mapping)))
     return Done()
 
 

@@ -2,7 +2,6 @@
 
 import msgspec
 
-from tallystick.config.prices import ModelPrice
 from tallystick.events.amounts import AMOUNT_MAX, InvalidAmount
 from tallystick.events.commands import ReportUsage
 from tallystick.events.rules import Rules
@@ -71,21 +70,11 @@ def _count(value: int | None, field: str) -> int:
 def _priced(rules: Rules, model: str, parts: tuple[int, int, int]) -> tuple[int, str | None, bool]:
     """The cost of (input, output, cached) tokens in nano-dollars, as which model, and whether that is a guess."""
     entry = rules.config.models.get(model)
-    known_as = model if entry is None else entry.id
-    prices = rules.prices.models
-    price = prices.get(known_as)
-    if price is not None:
-        return _cost(price, parts), known_as, False
-    # A model's family is the first word of its id: there is nothing else to tell an unknown model's provider by.
-    family = known_as.split("-", 1)[0]
-    candidates = [name for name in prices if name.split("-", 1)[0] == family] or list(prices)
-    if not candidates:
+    name, provider = (model, None) if entry is None else (entry.id, entry.provider)
+    found = rules.find_price(name, provider)
+    if found is not None:
+        return found.price.cost(*parts), found.id, False
+    dearest = rules.prices.dearest(name, provider, parts)
+    if dearest is None:
         return 0, None, True
-    dearest = max(candidates, key=lambda name: (_cost(prices[name], parts), name))
-    return _cost(prices[dearest], parts), dearest, True
-
-
-def _cost(price: ModelPrice, parts: tuple[int, int, int]) -> int:
-    fresh_input, output, cached = parts[0] - parts[2], parts[1], parts[2]
-    per_million = fresh_input * price.input + output * price.output + cached * price.cached_input
-    return -(-per_million // 1_000_000)
+    return rules.prices.models[dearest].cost(*parts), dearest, True

@@ -9,7 +9,7 @@ import shlex
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, TypeVar
 
@@ -18,7 +18,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from tallystick.config import loader
-from tallystick.config.prices import PriceList, load_prices
+from tallystick.config import prices as price_files
+from tallystick.config.prices import PriceList
 from tallystick.config.settings import Config
 from tallystick.events.audit import Replay, replay_until
 from tallystick.events.store import Store, open_store
@@ -89,6 +90,17 @@ def config_option(function: Command) -> Command:
     )(function)
 
 
+def prices_option(function: Command) -> Command:
+    """``--prices F``."""
+    return click.option(
+        "--prices",
+        "prices_file",
+        metavar="FILE",
+        type=click.Path(path_type=Path),
+        help=f"Prices, in place of ${price_files.ENVIRONMENT_VARIABLE} or {price_files.PROJECT_FILE}.",
+    )(function)
+
+
 def at_option(function: Command) -> Command:
     """``--at POSITION|TIME``."""
     return click.option("--at", "at", type=MomentType(), help="Show it as it was then.")(function)
@@ -141,21 +153,31 @@ class Settings(NamedTuple):
     prices: PriceList | None
 
 
-def settings_for(store: Store, config_file: Path | None) -> Settings:
+def settings_for(store: Store, config_file: Path | None, prices_file: Path | None) -> Settings:
     """The settings that a command opens a fleet with.
 
-    A new fleet begins with the file that is found, or the defaults, and with the packaged prices. One that has begun
-    keeps what is in force, unless a file is named: a message sent from some other folder must not change the settings.
+    A new fleet begins with the files that are found, or with what is packaged. One that has begun keeps what is in
+    force, unless a file is named: a message sent from some other folder must not change the settings.
 
     Raises:
-        ConfigError: the file cannot be used.
+        ConfigError: a file cannot be used.
         StoreError: the store cannot be read.
     """
     is_new = store.last() is None
-    named = config_file is not None or bool(os.environ.get(loader.ENVIRONMENT_VARIABLE))
-    found = loader.find(None if config_file is None else str(config_file), os.environ)
-    config = loader.load(found) if named or (is_new and found is not None) else None
-    return Settings(config, load_prices(None) if is_new else None)
+    config_file = _to_load(config_file, loader.ENVIRONMENT_VARIABLE, loader.find, is_new)
+    prices_file = _to_load(prices_file, price_files.ENVIRONMENT_VARIABLE, price_files.find_prices, is_new)
+    return Settings(
+        None if config_file is None else loader.load(config_file),
+        None if prices_file is None else price_files.load_prices(prices_file),
+    )
+
+
+def _to_load(
+    file: Path | None, variable: str, find: Callable[[str | None, Mapping[str, str]], Path | None], is_new: bool
+) -> Path | None:
+    """The file that is named, or that a new fleet finds."""
+    named = file is not None or bool(os.environ.get(variable))
+    return find(None if file is None else str(file), os.environ) if named or is_new else None
 
 
 def state_then(store: Store, moment: Moment) -> Replay:

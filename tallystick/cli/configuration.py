@@ -1,6 +1,7 @@
 """``tallystick config``: whether a file is right, what it may say, and what is in force."""
 
 import os
+from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -8,18 +9,23 @@ from typing import Any
 import click
 import yaml
 
+from tallystick.actors.messenger import problem_of
 from tallystick.actors.opening import open_ledger
-from tallystick.cli.common import as_json, reading
+from tallystick.cli.common import as_json, one_line, prices_option, reading
+from tallystick.cli.prices import prices, prices_of_today
 from tallystick.config import loader
+from tallystick.config.addresses import may_hold_secret
+from tallystick.config.prices import PriceList
 from tallystick.config.schema import json_schema
 from tallystick.config.settings import Config
 
 _FILE = click.Path(path_type=Path)
+_GUESSED = "a report on it is charged as the dearest model of its provider, and flagged"
 
 
 @click.group()
 def config() -> None:
-    """Check, describe and show settings (resource-limits.yml).
+    """Check, describe and show settings (resource-limits.yml) and prices (prices.yml).
 
     \b
     Example:
@@ -29,18 +35,41 @@ def config() -> None:
 
 @config.command(short_help="Say whether a file can be used.")
 @click.argument("file", required=False, type=_FILE)
-def check(file: Path | None) -> None:
+@prices_option
+def check(file: Path | None, prices_file: Path | None) -> None:
     """Say whether FILE can be used; where not, at which line and column, and what was probably meant.
 
     Without FILE it is the one that a fleet would be opened with: $TALLYSTICK_CONFIG, the project's, or the packaged one.
+    The prices that it would be opened with are checked too. What can be used and is probably not meant is a warning.
 
     \b
-    Example:
+    Examples:
       tallystick config check resource-limits.yml
+      tallystick config check resource-limits.yml --prices prices.yml
     """
     found = _found(file)
-    loader.load(found)
+    settings = loader.load(found)
+    prices = prices_of_today(settings, prices_file)
     click.echo(f"OK: {found or loader.PACKAGED_FILE}")
+    for warning in (*_of_models(settings, prices), *_of_addresses(settings)):
+        click.echo(f"tallystick: warning: {one_line(warning)}", err=True)
+
+
+def _of_models(settings: Config, prices: PriceList) -> Iterator[str]:
+    for alias, model in settings.models.items():
+        if prices.find(model.id, model.provider) is None:
+            yield f"models.{alias}: no price is known for {model.id}: {_GUESSED}; write one into prices.yml"
+
+
+def _of_addresses(settings: Config) -> Iterator[str]:
+    for name, addresses in settings.notifications.items():
+        for number, address in enumerate(addresses):
+            key = f"notifications.{name}[{number}]"
+            if may_hold_secret(address):
+                yield f"{key}: it goes into the log as it is written: put what is secret in it into a variable, as ${{NAME}}"
+            problem = problem_of(address, os.environ)
+            if problem is not None:
+                yield f"{key}: nothing can be sent there from here: {problem}"
 
 
 @config.command(short_help="Print the JSON Schema, for editors.")
@@ -75,6 +104,9 @@ def show(file: Path | None, store_url: str | None) -> None:
     if not ledger.configured:
         raise click.ClickException(f"nothing is in force yet at {store_url}: its log is empty")
     click.echo(written(ledger.rules.config), nl=False)
+
+
+config.add_command(prices)
 
 
 def _found(file: Path | None) -> Path | None:

@@ -6,9 +6,8 @@ from typing import Any
 from tallystick.cli.words import amounts, percent, unit
 from tallystick.events import catalog as e
 from tallystick.events.accounts import POOL, ROOT, Account, limited
-from tallystick.events.amounts import EDGE_NAMES, Triple
+from tallystick.events.amounts import EDGE_NAMES, Triple, dollars
 from tallystick.events.ledger import Ledger
-from tallystick.events.replies import shown
 
 THRESHOLDS = ("warn_at", "throttle_at", "degrade_at", "stop_at")
 _FLEET_SETTINGS = {
@@ -103,6 +102,9 @@ class History:
             case e.ExhaustionWarned():
                 _, _, report = event.id.rpartition("warn-")
                 found.append(int(report) if report.isdigit() else None)
+            case e.AlertDelivered() | e.AlertDeliveryFailed():
+                _, _, raised = event.alert.rpartition("-")
+                found.append(int(raised) if raised.isdigit() else None)
             case e.Covered() if event.target != POOL:
                 found.append(self.newest(e.BudgetAllocated, event.target))
         return sorted({position for position in found if position is not None})
@@ -300,17 +302,25 @@ def _warned(event: e.ExhaustionWarned, ledger: Ledger, history: History) -> list
 def _usage(event: e.UsageReported, ledger: Ledger, history: History) -> list[str]:
     lines = []
     if event.priced_as is not None:
-        price = ledger.rules.prices.models.get(event.priced_as)
-        if price is not None:
-            per = shown((None, None, price.input)).cost_usd, shown((None, None, price.output)).cost_usd
+        found = ledger.rules.prices.find(event.priced_as, _provider(event, ledger))
+        if found is not None:
+            parts = (event.input_tokens, event.output_tokens, event.cached_tokens)
+            price = found.price.at(event.tokens if parts == (None, None, None) else event.input_tokens or 0)
+            source = "prices.yml" if found.written else ledger.rules.prices.published.source
             lines.append(
-                f"priced as {event.priced_as}: ${per[0]} per million input tokens, ${per[1]} output"
-                f"{_since(history, e.PricesLoaded)}"
+                f"priced as {event.priced_as}: ${dollars(price.input)} per million input tokens,"
+                f" ${dollars(price.output)} output ({source}{_since(history, e.PricesLoaded)})"
             )
     account = ledger.accounts.get(event.agent)
     if account is not None:
         lines.append(f"{amounts(account.remaining_all())} of {amounts(account.allocated)} remains")
     return lines
+
+
+def _provider(event: e.UsageReported, ledger: Ledger) -> str | None:
+    """The provider that the catalogue names for the model of a report."""
+    model = ledger.rules.config.models.get(event.model or "")
+    return None if model is None else model.provider
 
 
 def _only(dimension: int, units: int | None) -> Triple:

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 import msgspec
 
-from tallystick.cli.common import config_option, settings_for, store_option
+from tallystick.cli.common import config_option, prices_option, settings_for, store_option
 from tallystick.door import Fleet
 from tallystick.events import commands as c
 from tallystick.events.codec import read_message
@@ -29,6 +29,7 @@ def _user() -> str:
 @click.argument("message", nargs=-1, required=True)
 @store_option
 @config_option
+@prices_option
 @click.option("--by", metavar="NAME", help="Who asks; the user who is logged in, where it is left out.")
 @click.option(
     "--id", "id", metavar="ID", help="The message's id: sent again, it gets the same answer and changes nothing."
@@ -39,6 +40,7 @@ def send(
     message: tuple[str, ...],
     store_url: str,
     config_file: Path | None,
+    prices_file: Path | None,
     by: str | None,
     id: str | None,
 ) -> None:
@@ -47,8 +49,8 @@ def send(
     MESSAGE is a JSON object with a "type", or one of: pause REASON, resume, release-reserve REASON. The command opens
     the store as its writer; while another process writes it, that one is named and nothing is sent.
 
-    A new fleet begins with the settings that are found. One that has begun keeps what is in force, unless --config or
-    $TALLYSTICK_CONFIG names a file.
+    A new fleet begins with the settings and prices that are found. One that has begun keeps what is in force, unless
+    --config, --prices or their variables name a file.
 
     \b
     Examples:
@@ -65,7 +67,7 @@ def send(
     asks = by or _user()
     store = open_store(store_url, writer=True)
     try:
-        settings = settings_for(store, config_file)
+        settings = settings_for(store, config_file, prices_file)
     except BaseException:
         store.close()
         raise

@@ -12,7 +12,16 @@ import structlog
 
 from tallystick.actors.messages import Envelope
 from tallystick.actors.simulation import House
-from tallystick.cli.common import WRONG_INPUT, config_option, counted, one_line, output, read_time, settings_for
+from tallystick.cli.common import (
+    WRONG_INPUT,
+    config_option,
+    counted,
+    one_line,
+    output,
+    prices_option,
+    read_time,
+    settings_for,
+)
 from tallystick.events.codec import digest_of, encode_answer, read_message
 from tallystick.events.commands import NAME_MAX
 from tallystick.events.decide.answers import stamp
@@ -48,11 +57,14 @@ class Line(NamedTuple):
 @click.command(short_help="Run a scenario under a virtual clock.")
 @click.argument("scenario", metavar="SCENARIO.jsonl", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @config_option
+@prices_option
 @click.option(
     "--store", "store_url", metavar="URL", default="memory:", show_default=True, help="Keep the simulated fleet here."
 )
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Write here instead of to stdout.")
-def simulate(scenario: Path, config_file: Path | None, store_url: str, out: Path | None) -> None:
+def simulate(
+    scenario: Path, config_file: Path | None, prices_file: Path | None, store_url: str, out: Path | None
+) -> None:
     """Run a scenario through the real manager and specialists, without waiting: the same file gives the same bytes.
 
     Each line of the file is one message with "at", the time at which it is sent (RFC 3339, not earlier than the line
@@ -78,7 +90,7 @@ def simulate(scenario: Path, config_file: Path | None, store_url: str, out: Path
         raise BadScenario(name, 1, 1, "the file holds no messages")
     store = open_store(store_url, writer=True)
     try:
-        settings = settings_for(store, config_file)
+        settings = settings_for(store, config_file, prices_file)
         house = House.open(store, settings.config, settings.prices, first_at, reporter=Reporter)
         if house.ledger.now > first_at:
             reason = f"the fleet at {store_url} has come to {stamp(house.ledger.now)} already"

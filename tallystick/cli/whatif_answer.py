@@ -1,7 +1,7 @@
 """What a what-if comes to: the two histories side by side, who differs, and all that had to be assumed."""
 
 import datetime as dt
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from tallystick.actors.whatif.courses import ACTIONS, Course, Courses
@@ -181,11 +181,20 @@ def changes(rerun: Rerun) -> Iterator[tuple[str, str, str]]:
         log |= _leaves(to_mapping(question.log_config))
         other |= _leaves(to_mapping(question.config))
     if question.prices is not None:
-        log |= _leaves(prices_to_mapping(question.log_prices or PriceList()), "prices")
-        other |= _leaves(prices_to_mapping(question.prices), "prices")
+        before = question.log_prices or PriceList()
+        models = before.written.keys() | question.prices.written.keys()
+        log |= _prices(before, models)
+        other |= _prices(question.prices, models)
     for key in sorted(log.keys() | other.keys()):
         if log.get(key) != other.get(key):
             yield key, _plain(log.get(key)), _plain(other.get(key))
+
+
+def _prices(prices: PriceList, models: Iterable[str]) -> dict[str, Any]:
+    """What models cost by a list, in dollars per million tokens, whether they were written in it or published."""
+    found = {model: prices.find(model) for model in models}
+    written = PriceList({model: one.price for model, one in found.items() if one is not None})
+    return dict(_leaves(prices_to_mapping(written)))
 
 
 def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:

@@ -49,6 +49,19 @@ def sentence(event: e.Event) -> str:
     return _SENTENCES[type(event)](event)
 
 
+def _prices(event: e.PricesLoaded) -> str:
+    written = f"{len(event.prices)} written price{'s' if len(event.prices) != 1 else ''}"
+    over = f", over those of {event.published['source']}," if event.published else ""
+    return f"a list of {written}{over} came into force (sha256 {event.sha256[:16]}…)"
+
+
+def _ends(event: e.AlertDeliveryFailed) -> str:
+    return {
+        "not_accepted": f"it was not accepted in {event.attempts} attempts",
+        "outbox_full": "too many alerts waited, and it was the oldest",
+    }[event.reason]
+
+
 def _some(amount: Amounts) -> str:
     return amounts(amount.triple)
 
@@ -150,7 +163,7 @@ def _scored(event: e.ForecastScored) -> str:
 
 _SENTENCES: dict[type[e.Event], Callable[[Any], str]] = {
     e.ConfigLoaded: lambda x: f"a configuration came into force (sha256 {x.sha256[:16]}…)",
-    e.PricesLoaded: lambda x: f"a list of {len(x.prices)} prices came into force (sha256 {x.sha256[:16]}…)",
+    e.PricesLoaded: _prices,
     e.TotalBudgetSet: lambda x: f"the fleet's budget is {_total(x)}",
     e.PeriodRenewed: lambda x: f"a budget period began: {_total(x)}",
     e.FleetPaused: lambda x: f"everything was paused: {x.reason}",
@@ -159,6 +172,8 @@ _SENTENCES: dict[type[e.Event], Callable[[Any], str]] = {
     e.FleetResponseChanged: _response,
     e.PoolExhausted: lambda x: f"the pool ran short, with {_some(x.available)} free: every open agent is told once",
     e.AlertRaised: lambda x: f"alert {x.code}: {x.message}",
+    e.AlertDelivered: lambda x: f"alert {x.alert} was delivered to {x.to} (address {x.address})",
+    e.AlertDeliveryFailed: lambda x: f"alert {x.alert} was not delivered to {x.to} (address {x.address}): {_ends(x)}",
     e.BudgetAllocated: _allocated,
     e.BudgetDrawn: lambda x: f"{x.agent} {'borrowed' if x.borrowed else 'drew'} {_some(x.amount)}",
     e.BudgetReturned: lambda x: f"{x.agent} gave {_some(x.amount)} back",

@@ -12,7 +12,7 @@ from enum import Enum
 from typing import Any, Final
 
 from tallystick.config.prices import PriceList
-from tallystick.demo.workload import Run, Step, bill, needed
+from tallystick.demo.workload import Run, Step, needed
 from tallystick.events import commands as c
 from tallystick.events.accounts import Money, plus
 from tallystick.events.amounts import COST, DIMENSIONS, TIME, TOKENS, Budget, Triple, exact_units
@@ -143,7 +143,7 @@ class Agent:
         if price is None:
             return step.model, step.cost_nanos
         sent, written, cached = step.input_tokens or 0, step.output_tokens or 0, step.cached_tokens or 0
-        return self._model, bill(price, sent, written, cached)
+        return self._model, price.cost(sent, written, cached)
 
     def _estimate(self) -> Triple:
         """What a careful agent sets aside for its next step: tokens, and dollars where it was given any."""

@@ -12,9 +12,9 @@ from collections.abc import Mapping
 from typing import Final
 
 from tallystick.config.kinds import Priority
-from tallystick.config.prices import ModelPrice, load_prices
+from tallystick.config.prices import ModelPrice, from_mapping
 from tallystick.config.settings import Config
-from tallystick.demo.workload import Run, Step, Workload, bill
+from tallystick.demo.workload import Run, Step, Workload
 
 SEED: Final = 2
 RUNS: Final = 60
@@ -47,6 +47,15 @@ REVIEW_SECONDS: Final = (60, 180)
 PRIORITIES: Final[tuple[Priority, ...]] = ("normal", "high", "normal", "normal", "critical", "normal", "low", "normal")
 MODELS: Final[Mapping[Priority, str]] = {"critical": "opus", "high": "sonnet", "normal": "sonnet", "low": "haiku"}
 """Which model, by its name in the catalogue, works on what."""
+PRICES: Final = from_mapping(
+    {
+        "claude-opus-5-5": {"input": 5, "output": 25, "cached_input": "0.5"},
+        "claude-sonnet-5-5": {"input": 3, "output": 15, "cached_input": "0.3"},
+        "claude-haiku-5-5": {"input": 1, "output": 5, "cached_input": "0.1"},
+    }
+)
+"""What they cost here, in dollars per million tokens: generated runs have prices that were made up, whatever models cost
+today, so that they are the same every time."""
 TEAMS: Final = (("backend", "backend-engineer"), ("frontend", "frontend-engineer"), ("qa", "qa-engineer"))
 """Who works in this fleet: the beginning of an agent's name, and its type."""
 PRODUCTS: Final = ("checkout", "search", "billing", "mobile")
@@ -61,7 +70,7 @@ _NOTE: Final = (
 def generate() -> Workload:
     """The same fleet every time."""
     chance = random.Random(SEED)  # noqa: S311 - a show, not a secret
-    prices, models = load_prices(None), Config().models
+    models = Config().models
     starts = sorted(round(chance.uniform(0, ARRIVALS_MS), -3) for _ in range(RUNS))
     runs = []
     for i, starts_ms in enumerate(starts):
@@ -75,10 +84,10 @@ def generate() -> Workload:
                 product=PRODUCTS[chance.randrange(len(PRODUCTS))],
                 priority=priority,
                 starts_ms=int(starts_ms),
-                steps=_steps(chance, model, prices.models[model]),
+                steps=_steps(chance, model, PRICES.models[model]),
             )
         )
-    return Workload(f"{RUNS} generated agents, like real runs", _NOTE, tuple(runs), prices)
+    return Workload(f"{RUNS} generated agents, like real runs", _NOTE, tuple(runs), PRICES)
 
 
 def _steps(chance: random.Random, model: str, price: ModelPrice) -> tuple[Step, ...]:
@@ -102,7 +111,7 @@ def _steps(chance: random.Random, model: str, price: ModelPrice) -> tuple[Step, 
                 input_tokens=sent,
                 output_tokens=written,
                 cached_tokens=cached,
-                cost_nanos=bill(price, sent, written, cached),
+                cost_nanos=price.cost(sent, written, cached),
             )
         )
     return tuple(steps)

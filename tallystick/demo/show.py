@@ -4,7 +4,6 @@ import threading
 from typing import Any
 
 from tallystick.actors.clock import ManualClock
-from tallystick.config.prices import load_prices
 from tallystick.config.settings import Config
 from tallystick.demo.agent import Agent
 from tallystick.demo.campaign import STARTS_AT, Campaign
@@ -36,7 +35,7 @@ def run(
     agents = [
         Agent(run, grant, workload.prices) for run, grant in zip(workload.runs, grants(workload, config), strict=True)
     ]
-    with Fleet.open(store, config, load_prices(None), clock=clock, followers=[tally.note]) as fleet:
+    with Fleet.open(store, config, workload.prices, clock=clock, followers=[tally.note]) as fleet:
 
         def ask(message: dict[str, Any]) -> Any:
             return fleet.ask(message)

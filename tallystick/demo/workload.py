@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import msgspec
 
 from tallystick.config.kinds import Priority
-from tallystick.config.prices import ModelPrice, PriceList
+from tallystick.config.prices import PriceList
 from tallystick.events.accounts import Money
 
 
@@ -78,10 +78,3 @@ def needed(steps: Iterable[Step]) -> Money:
         used = step.used
         tokens, time_ms, cost = tokens + used[0], time_ms + used[1], cost + used[2]
     return (tokens, time_ms, cost)
-
-
-def bill(price: ModelPrice, input_tokens: int, output_tokens: int, cached_tokens: int) -> int:
-    """What a provider charges for one call, in nano-dollars, rounded up."""
-    fresh = input_tokens - cached_tokens
-    per_million = fresh * price.input + output_tokens * price.output + cached_tokens * price.cached_input
-    return -(-per_million // 1_000_000)

@@ -51,7 +51,7 @@ Run = Callable[..., Result]
 def _nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No test finds a fleet or settings of the person who runs it."""
     monkeypatch.chdir(tmp_path)
-    for name in ("TALLYSTICK_STORE", "TALLYSTICK_CONFIG", "FORCE_COLOR"):
+    for name in ("TALLYSTICK_STORE", "TALLYSTICK_CONFIG", "TALLYSTICK_PRICES", "FORCE_COLOR"):
         monkeypatch.delenv(name, raising=False)
 
 

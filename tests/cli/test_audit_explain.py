@@ -9,10 +9,14 @@ import pytest
 
 from tallystick.cli.reasons import _RULES
 from tallystick.cli.words import _SENTENCES, amounts
+from tallystick.events import commands as c
 from tallystick.events.catalog import CATALOG
 from tallystick.events.codec import decode_event
 from tallystick.events.store import open_store
 from tests.cli.conftest import Run, lines
+from tests.law import Law, allocate, use
+from tests.law import fleet as limits
+from tests.projections.logs import write
 
 
 def place_of(fleet: Path, name: str, nth: int = 0) -> int:
@@ -314,3 +318,23 @@ def test_what_the_fleet_did_is_part_of_every_open_agents_story(run: Run, dry: Pa
     told = run("audit", "explain", "spare").stdout
     assert "the fleet's response went from" in told
     assert "everything was paused: the fleet is dry" in told
+
+
+def test_what_became_of_an_alert_is_told_and_leads_back_to_it(run: Run, tmp_path: Path) -> None:
+    law = Law(
+        limits(10_000, notifications={"ceo": ["json://one"], "ops": ["json://two"]}), allocate("a", 10), use("a", 10)
+    )
+    ((alert, notice),) = law.ledger.outbox.items()
+    ceo, ops = notice.owed
+    law.given(c.RecordDelivery(alert=alert, to="ceo", address=ceo[1]))
+    law.given(c.GiveUpDelivery(alert=alert, to="ops", address=ops[1], attempts=36))
+    store = open_store("sqlite:///tallystick.db", writer=True)
+    write(store, law.log)
+    store.close()
+    position = place_of(tmp_path / "tallystick.db", "alert-delivered.v1")
+    told = run("audit", "explain", str(position), "--json")
+    raised = place_of(tmp_path / "tallystick.db", "alert-raised.v1")
+    assert [entry["position"] for entry in json.loads(told.stdout)["led_to_by"]] == [raised]
+    assert f"alert {alert} was delivered to ceo (address {ceo[1]})" in run("audit", "explain", str(position)).stdout
+    failed = run("audit", "explain", str(position + 1)).stdout
+    assert f"alert {alert} was not delivered to ops (address {ops[1]}): it was not accepted in 36 attempts" in failed

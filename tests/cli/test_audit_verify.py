@@ -24,7 +24,7 @@ pytestmark = pytest.mark.skipif(shutil.which("sqlite3") is None, reason="the sql
 
 
 def sqlite(db: Path, statement: str) -> str:
-    return subprocess.run(["sqlite3", str(db), statement], check=True, capture_output=True, text=True).stdout
+    return subprocess.run(["sqlite3", str(db)], input=statement, check=True, capture_output=True, text=True).stdout
 
 
 def body_of(record: Record) -> bytes:

@@ -81,3 +81,21 @@ def test_a_fleet_that_has_not_begun_has_nothing_in_force(run: Run) -> None:
     result = run("config", "show", "--store", "memory:")
     assert result.exit_code == 1
     assert "nothing is in force yet" in result.stderr
+
+
+def test_an_address_that_may_hold_a_secret_or_leads_nowhere_is_a_warning(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TOKENS", "T1JJ3T3L2/A1BRTD4JD/TIiajkdnlazkcOXrIdevi7FQ")
+    addresses = ["json://localhost/hook", "slack://${TOKENS}", "slack://T", "mailto://ann:${NOT_SET}@example.org"]
+    file = tmp_path / "mine.yml"
+    file.write_text(json.dumps({"notifications": {"ceo": addresses}}), encoding="utf-8")
+    result = run("config", "check", "mine.yml")
+    assert (result.exit_code, result.stdout) == (0, "OK: mine.yml\n")
+    secret, nowhere, unset = result.stderr.splitlines()
+    assert secret.startswith("tallystick: warning: notifications.ceo[2]: it goes into the log as it is written")
+    assert nowhere == (
+        "tallystick: warning: notifications.ceo[2]: nothing can be sent there from here: it is no address of apprise"
+        " (its scheme is 'slack')"
+    )
+    assert unset.endswith("notifications.ceo[3]: nothing can be sent there from here: the variable NOT_SET is not set")

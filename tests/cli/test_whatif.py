@@ -212,10 +212,10 @@ def test_other_prices_are_listed_and_priced_by(run: Run, tmp_path: Path) -> None
     assert run("simulate", "story.jsonl", "--config", "limits.yml", "--store", "sqlite:///tallystick.db").exit_code == 0
     (tmp_path / "prices.yml").write_text("prices: {claude-opus-5-5: {input: 50, output: 1}}\n", encoding="utf-8")
     told = answer(run, "--prices", "prices.yml")
-    assert (told["recorded"]["cost_usd"], told["what_if"]["cost_usd"]) == ("0.50", "5.00")
+    assert (told["recorded"]["cost_usd"], told["what_if"]["cost_usd"]) == ("0.40", "5.00")
     changed = {change["key"]: (change["log"], change["what_if"]) for change in told["question"]["changes"]}
-    assert changed["prices.claude-opus-5-5.input"] == ("5.00", "50.00")
-    assert changed["prices.claude-haiku-5-5.input"][1] == "none"
+    assert changed["prices.claude-opus-5-5.input"] == ("4.00", "50.00")
+    assert not any("haiku" in key for key in changed), "what is not written stays as it was published"
     assert told["first_difference"]["what_if"]["text"] == "ann went from green to black at 500 % of its cost"
     assert any(line.startswith("Usage that named a model and no cost is priced anew") for line in told["assumptions"])
 

@@ -1,19 +1,32 @@
-"""prices.yml: exact or an error, and nothing is free that is not written down as free."""
+"""prices.yml: exact or an error, and nothing is free that is not written down as free; and how a price is found."""
 
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tallystick.config.errors import ConfigError
-from tallystick.config.prices import ModelPrice, PriceList, from_mapping, load_prices, parse, to_mapping
+from tallystick.config.prices import (
+    PROJECT_FILE,
+    Found,
+    ModelPrice,
+    Names,
+    PriceList,
+    Provider,
+    Published,
+    PublishedModel,
+    Tier,
+    find_prices,
+    from_mapping,
+    load_prices,
+    parse,
+    to_mapping,
+)
 
 
-def test_the_packaged_list_prices_every_model_of_the_packaged_catalogue() -> None:
-    assert load_prices(None).models == {
-        "claude-opus-5-5": ModelPrice(5_000_000_000, 25_000_000_000, 500_000_000),
-        "claude-sonnet-5-5": ModelPrice(3_000_000_000, 15_000_000_000, 300_000_000),
-        "claude-haiku-5-5": ModelPrice(1_000_000_000, 5_000_000_000, 100_000_000),
-    }
+def test_the_packaged_file_says_nothing_that_the_published_prices_know() -> None:
+    assert load_prices(None) == PriceList()
 
 
 def test_a_file_is_taken_as_it_is_written(tmp_path: Path) -> None:
@@ -28,8 +41,9 @@ def test_cached_input_costs_what_input_does_where_nothing_else_is_said() -> None
 
 def test_a_list_is_written_as_exact_dollars_per_million_tokens_sorted_by_model() -> None:
     prices = from_mapping({"b": {"input": 1, "output": 2, "cached_input": 0.1}, "a": {"input": 0.3, "output": 0}})
-    assert list(to_mapping(prices)) == ["a", "b"]
-    assert to_mapping(prices)["b"] == {"input": "1.00", "output": "2.00", "cached_input": "0.10"}
+    written = to_mapping(prices)["prices"]
+    assert list(written) == ["a", "b"]
+    assert written["b"] == {"input": "1.00", "output": "2.00", "cached_input": "0.10"}
 
 
 DOLLARS = "allowed is a number from 0, with at most 9 decimals"
@@ -56,3 +70,190 @@ def test_a_mistake_is_one_line_that_says_where_what_and_what_instead(text: str, 
 def test_a_mapping_has_no_lines_but_the_same_errors() -> None:
     with pytest.raises(ConfigError, match=r"^prices\.m: found nothing|^prices\.m\.input: this key is missing"):
         from_mapping({"m": {}})
+
+
+# --- which file ------------------------------------------------------------------------------------------------------
+
+
+def test_the_file_is_the_named_one_then_the_environments_then_the_projects(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert find_prices(None, {}) is None
+    PROJECT_FILE.parent.mkdir(parents=True)
+    PROJECT_FILE.touch()
+    assert find_prices(None, {}) == PROJECT_FILE
+    assert find_prices(None, {"TALLYSTICK_PRICES": "mine.yml"}) == Path("mine.yml")
+    assert find_prices("named.yml", {"TALLYSTICK_PRICES": "mine.yml"}) == Path("named.yml")
+
+
+# --- finding a price -------------------------------------------------------------------------------------------------
+
+
+def price(sent: int, output: int, cached: int | None = None, *tiers: Tier) -> ModelPrice:
+    return ModelPrice(sent, output, sent if cached is None else cached, tiers)
+
+
+LONG = price(2_000, 8_000, 500, Tier(100, 4_000, 9_000, 1_000), Tier(200, 6_000, 9_500, 2_000))
+PUBLISHED = Published(
+    "collected 1.0",
+    {
+        "acme": Provider(
+            Names(starts_with=("acme-",), contains=("anvil",)),
+            {
+                "acme-small": PublishedModel(price(1_000, 2_000), Names(equals=("acme-small", "acme-s"))),
+                "acme-large": PublishedModel(price(9_000, 90_000), Names(starts_with=("acme-large",))),
+                "acme-dated": PublishedModel(price(3_000, 3_000), Names(equals=("acme-dated-2026-03-04",))),
+                "acme-2": PublishedModel(price(4_000, 4_000), Names(regex=(r"^acme-2(-\d{8})?$",))),
+                "embed-1": PublishedModel(price(7, 7), Names(equals=("embed-1",))),
+            },
+        ),
+        "roadrunner": Provider(
+            Names(ends_with=(":fast",)),
+            {
+                "long": PublishedModel(LONG, Names(equals=("long:fast",))),
+                "acme-small": PublishedModel(price(50, 60), Names(equals=("acme-small",))),
+            },
+        ),
+        "coyote": Provider(Names(), {"odd/one": PublishedModel(price(5, 5), Names(equals=("odd/one",)))}),
+    },
+)
+LIST = PriceList({"own": price(0, 0), "acme-large": price(8_000, 80_000)}, PUBLISHED)
+
+
+@pytest.mark.parametrize(
+    ("name", "provider", "id"),
+    [
+        ("acme-small", None, "acme-small"),
+        ("ACME-S", None, "acme-small"),
+        ("acme-2-20260304", None, "acme-2"),
+        ("acme-dated-2026-03-04", None, "acme-dated"),
+        ("acme-dated-20260304", None, "acme-dated"),
+        ("long:fast", None, "long"),
+        ("long:fast", "roadrunner", "long"),
+        ("embed-1", None, "embed-1"),
+        ("odd/one", "coyote", "odd/one"),
+        ("odd/one", None, "odd/one"),
+        ("acme-small", "an unheard-of proxy", "acme-small"),
+        ("own", None, "own"),
+        ("own", "acme", "own"),
+    ],
+)
+def test_a_model_is_found_by_any_name_that_it_has(name: str, provider: str | None, id: str) -> None:
+    found = LIST.find(name, provider)
+    assert found is not None
+    assert found.id == id
+
+
+@pytest.mark.parametrize(
+    ("name", "provider"),
+    [
+        ("acme-3", None),
+        ("acme-dated", "roadrunner"),
+        ("long:fast", "acme"),
+        ("acme-dated-20261304", None),
+        ("ACME-2-2026", None),
+        ("Own", None),
+        ("", None),
+    ],
+)
+def test_a_name_that_is_nobodys_is_unknown(name: str, provider: str | None) -> None:
+    assert LIST.find(name, provider) is None
+
+
+def test_a_provider_that_is_named_has_prices_of_its_own() -> None:
+    small = LIST.find("acme-small", "roadrunner")
+    assert small == Found("acme-small", price(50, 60), "roadrunner", written=False)
+    assert LIST.find("acme-small") == Found("acme-small", price(1_000, 2_000), "acme", written=False)
+
+
+def test_a_written_price_wins_whatever_the_model_is_called() -> None:
+    written = Found("acme-large", price(8_000, 80_000), None, written=True)
+    assert (
+        LIST.find("acme-large") == LIST.find("Acme-Large-2026-03-04") == LIST.find("acme-large-v2", "acme") == written
+    )
+    assert LIST.models["acme-large"] == written.price
+
+
+def test_a_longer_request_pays_the_price_of_its_tier_for_all_of_its_tokens() -> None:
+    million = 1_000_000
+    assert LONG.cost(100, 0, 0) * million >= 100 * 2_000
+    assert [LONG.at(tokens).input for tokens in (0, 100, 101, 200, 201)] == [2_000, 2_000, 4_000, 4_000, 6_000]
+    long = ModelPrice(2 * million, 8 * million, 1 * million, (Tier(100, 4 * million, 9 * million, 3 * million),))
+    assert long.cost(100, 10, 50) == 50 * 2 + 10 * 8 + 50 * 1
+    assert long.cost(101, 10, 50) == 51 * 4 + 10 * 9 + 50 * 3
+
+
+@pytest.mark.parametrize(
+    ("name", "provider", "used", "dearest"),
+    [
+        ("acme-next", None, (1, 1, 0), "acme-large"),
+        ("the-anvil", None, (1, 1, 0), "acme-large"),
+        ("mystery", "roadrunner", (10, 0, 0), "long"),
+        ("mystery", None, (10, 0, 0), "acme-large"),
+        ("own-next", None, (10, 0, 0), "own"),
+    ],
+)
+def test_for_an_unknown_model_stands_the_dearest_of_its_provider_or_family_or_of_all(
+    name: str, provider: str | None, used: tuple[int, int, int], dearest: str
+) -> None:
+    assert LIST.dearest(name, provider, used) == dearest
+
+
+def test_of_an_empty_list_nothing_is_the_dearest() -> None:
+    assert PriceList().dearest("mystery", None, (1, 1, 1)) is None
+
+
+AMOUNT = st.integers(0, 10**6)
+TIERS = st.lists(
+    st.builds(Tier, st.integers(0, 1_000), AMOUNT, AMOUNT, AMOUNT), max_size=2, unique_by=lambda t: t.above
+).map(lambda tiers: tuple(sorted(tiers, key=lambda tier: tier.above)))
+PRICE = st.builds(ModelPrice, AMOUNT, AMOUNT, AMOUNT, TIERS)
+
+
+@given(
+    st.dictionaries(st.text("abc", min_size=1, max_size=3), PRICE, min_size=1, max_size=12),
+    st.integers(0, 10**7),
+    st.integers(0, 10**7),
+    st.integers(0, 10**7),
+)
+def test_no_known_model_would_have_cost_more_than_the_dearest(
+    models: dict[str, ModelPrice], fresh: int, output: int, cached: int
+) -> None:
+    used = (fresh + cached, output, cached)
+    dearest = PriceList(models).dearest("mystery", None, used)
+    assert dearest is not None
+    assert models[dearest].cost(*used) == max(one.cost(*used) for one in models.values())
+
+
+# --- as the log keeps it ---------------------------------------------------------------------------------------------
+
+
+def test_the_whole_list_survives_being_written_and_read() -> None:
+    mapping = to_mapping(LIST)
+    assert from_mapping(**mapping) == LIST
+    long = mapping["published"]["providers"]["roadrunner"]["models"]["long"]
+    assert long["tiers"][0] == {"above": 100, "input": "0.000004", "output": "0.000009", "cached_input": "0.000001"}
+    assert long["names"] == {"equals": ["long:fast"]}
+
+
+@pytest.mark.parametrize(
+    "published",
+    [
+        {"source": "x"},
+        {"source": "x", "providers": {"p": {"names": {"regex": ["("]}, "models": {}}}},
+        {"source": "x", "providers": {"p": {"names": {"begins": ["a"]}, "models": {}}}},
+        {
+            "source": "x",
+            "providers": {
+                "p": {
+                    "names": {},
+                    "models": {"m": {"input": "NaN", "output": "1", "cached_input": "1", "names": {}}},
+                }
+            },
+        },
+    ],
+)
+def test_what_are_no_published_prices_is_an_error(published: dict[str, object]) -> None:
+    with pytest.raises(ConfigError, match=r"^published: not published prices: "):
+        from_mapping({}, published)

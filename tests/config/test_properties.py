@@ -127,8 +127,8 @@ def test_a_configuration_survives_a_yaml_file(config: Config) -> None:
 @given(st.dictionaries(NAMES, st.builds(prices.ModelPrice, *[st.integers(0, 10**18)] * 3), max_size=4))
 def test_a_price_list_survives_being_written_and_read(models: dict[str, prices.ModelPrice]) -> None:
     written = prices.to_mapping(prices.PriceList(models))
-    assert prices.from_mapping(written) == prices.PriceList(models)
-    assert prices.parse(yaml.safe_dump({"prices": written}), "prices.yml") == prices.PriceList(models)
+    assert prices.from_mapping(**written) == prices.PriceList(models)
+    assert prices.parse(yaml.safe_dump(written), "prices.yml") == prices.PriceList(models)
 
 
 PLAIN = st.recursive(

@@ -5,9 +5,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from tallystick.config.prices import load_prices
 from tallystick.demo.agent import CHECK_AGAIN_MS, PATIENCE_MS, Agent, Outcome, Phase, Refused
-from tallystick.demo.workload import Run, Step, bill
+from tallystick.demo.generate import PRICES
+from tallystick.demo.workload import Run, Step
 from tallystick.events import commands as c
 
 STEP = Step(0, 4000, "claude-sonnet-5-5", 1000, 100, 0, 4_500_000)
@@ -18,7 +18,7 @@ def agent(priority: Any = "normal", steps: int = 3, gap_ms: int = 0) -> Agent:
     """One that has just begun, at second 1."""
     later = (msgspec.structs.replace(STEP, gap_ms=gap_ms),) * (steps - 1)
     run = Run("a", "t", "p", priority, 1000, (STEP, *later))
-    made = Agent(run, GRANT, load_prices(None))
+    made = Agent(run, GRANT, PRICES)
     assert isinstance(made.message(), c.AllocateBudget)
     made.hear({"ok": {}}, 1000)
     return made
@@ -108,8 +108,8 @@ def test_a_degraded_agent_asks_once_and_goes_on_with_the_cheaper_model() -> None
     message = a.message()
     assert isinstance(message, c.ReportUsage)
     assert message.usage is not None
-    haiku = load_prices(None).models["claude-haiku-5-5"]
-    assert (message.model, message.usage.exact("usage")[2]) == ("claude-haiku-5-5", bill(haiku, 1000, 100, 0))
+    haiku = PRICES.models["claude-haiku-5-5"]
+    assert (message.model, message.usage.exact("usage")[2]) == ("claude-haiku-5-5", haiku.cost(1000, 100, 0))
 
 
 def test_a_finished_agent_releases_its_budget_whatever_it_was_told_last() -> None:

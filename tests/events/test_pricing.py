@@ -1,10 +1,15 @@
+import hashlib
 from decimal import Decimal
 from typing import Any
 
+import msgspec
 import pytest
 
+from tallystick.config.prices import ModelPrice, PriceList
 from tallystick.events import catalog as e
 from tallystick.events import commands as c
+from tallystick.events.codec import decode_event
+from tallystick.events.evolve import evolve
 from tests.law import Law, allocate, budget, fleet
 
 PRICES = {
@@ -113,3 +118,104 @@ def test_what_is_no_usage_is_refused_with_its_field(law: Law, fields: dict[str, 
 def test_a_price_list_is_in_force_from_its_event_on(law: Law) -> None:
     law.given(c.LoadPrices(prices={"claude-opus-5-5": {"input": Decimal(1), "output": Decimal(1)}}))
     assert report(law, usage=budget(1_000), model="opus").cost_nanos == 1_000_000
+
+
+# --- published prices, and written ones over them --------------------------------------------------------------------
+
+PUBLISHED = {
+    "source": "collected 1.0",
+    "providers": {
+        "anthropic": {
+            "names": {"contains": ["claude"]},
+            "models": {
+                "claude-opus-5-5": {
+                    "input": "4.00",
+                    "output": "20.00",
+                    "cached_input": "0.20",
+                    "names": {"starts_with": ["claude-opus-5-5", "claude-opus-5.5"]},
+                    "tiers": [{"above": 1_000, "input": "8.00", "output": "30.00", "cached_input": "0.40"}],
+                },
+                "claude-haiku-5-5": {
+                    "input": "1.00",
+                    "output": "5.00",
+                    "cached_input": "0.10",
+                    "names": {"equals": ["claude-haiku-5-5"]},
+                },
+            },
+        },
+        "openai": {
+            "names": {"starts_with": ["gpt-"]},
+            "models": {
+                "gpt-huge": {
+                    "input": "100.00",
+                    "output": "600.00",
+                    "cached_input": "100.00",
+                    "names": {"equals": ["gpt-huge"]},
+                }
+            },
+        },
+    },
+}
+
+
+@pytest.fixture
+def published() -> Law:
+    haiku = {"claude-haiku-5-5": {"input": 2, "output": 2}, "local-free": {"input": 0, "output": 0}}
+    return Law(fleet(), c.LoadPrices(prices=haiku, published=PUBLISHED), allocate("ann", 10_000_000))
+
+
+def test_a_published_price_is_taken_where_none_is_written(published: Law) -> None:
+    event = report(published, model="opus", input_tokens=1_000, output_tokens=10, cached_tokens=500)
+    assert (event.cost_nanos, event.priced_as) == (500 * 4_000 + 10 * 20_000 + 500 * 200, "claude-opus-5-5")
+
+
+def test_a_written_price_beats_the_published_one(published: Law) -> None:
+    assert report(published, model="haiku", input_tokens=1_000).cost_nanos == 1_000 * 2_000
+
+
+def test_a_report_may_call_a_model_by_any_of_its_names_and_the_log_says_which_was_meant(published: Law) -> None:
+    event = report(published, model="Claude-Opus-5.5", input_tokens=1_000)
+    assert (event.model, event.priced_as, event.unpriced) == ("Claude-Opus-5.5", "claude-opus-5-5", False)
+
+
+def test_a_report_of_a_long_request_pays_its_tier_for_all_of_it(published: Law) -> None:
+    event = report(published, model="opus", input_tokens=1_001, output_tokens=10, cached_tokens=1)
+    assert event.cost_nanos == 1_000 * 8_000 + 10 * 30_000 + 1 * 400
+    assert report(published, usage=budget(1_001), model="opus").cost_nanos == 1_001 * 8_000
+
+
+def test_an_unknown_model_costs_what_the_dearest_of_its_provider_does_by_its_name_or_by_the_catalogue() -> None:
+    models = {"new": {"provider": "anthropic", "id": "mythos-1"}}
+    law = Law(fleet(models=models), c.LoadPrices(prices={}, published=PUBLISHED), allocate("ann", 10_000_000))
+    for model, priced_as in (
+        ("my-claude-tuned", "claude-opus-5-5"),
+        ("new", "claude-opus-5-5"),
+        ("gpt-next", "gpt-huge"),
+        ("mystery", "gpt-huge"),
+    ):
+        event = report(law, model=model, input_tokens=10)
+        assert (event.priced_as, event.unpriced) == (priced_as, True)
+
+
+def test_only_what_is_written_is_free(published: Law) -> None:
+    assert (report(published, model="local-free", input_tokens=9).cost_nanos, published.ledger.unpriced) == (0, {})
+
+
+def test_the_whole_list_with_its_hash_is_in_the_log_and_an_old_record_without_published_prices_is_read(
+    published: Law,
+) -> None:
+    loaded = next(event for event in published.log if isinstance(event, e.PricesLoaded))
+    assert loaded.published == PUBLISHED
+    content = {"prices": loaded.prices, "published": loaded.published}
+    assert loaded.sha256 == hashlib.sha256(msgspec.json.encode(content, order="sorted")).hexdigest()
+    old = b'{"type":"prices-loaded.v1","position":3,"at":"2026-01-05T09:00:00Z","prices":{"m":{"input":"1.00",'
+    old += b'"output":"2.00","cached_input":"0.10"}},"sha256":"00"}'
+    event = decode_event(old, "prices-loaded.v1")
+    assert isinstance(event, e.PricesLoaded)
+    evolve(published.ledger, event)
+    assert published.ledger.rules.prices == PriceList({"m": ModelPrice(10**9, 2 * 10**9, 10**8)})
+
+
+def test_published_prices_that_are_none_are_refused(published: Law) -> None:
+    published.when(c.LoadPrices(prices={}, published={"source": "x"}))
+    assert "published" in published.then_refused("invalid_message").detail

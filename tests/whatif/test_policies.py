@@ -244,7 +244,7 @@ def test_dearer_prices_raise_cost_and_level_and_leave_reported_costs_alone() -> 
         allocate("ann", cost="1.00"), run("ann", "claude-opus-5-5", 1_000), given, run("ann", "claude-opus-5-5", 1_000)
     )
     rerun = ask(records, Question(prices=DEARER))
-    assert rerun.recorded.used[2] == 5_000_000 + 100_000_000 + 5_000_000
+    assert rerun.recorded.used[2] == 4_000_000 + 100_000_000 + 4_000_000
     # 0.50 and 0.10 leave ann yellow; the second 0.50 is one too many.
     assert rerun.made.used[2] == 500_000_000 + 100_000_000 + 500_000_000
     assert rerun.made.agents["ann"].first_at[STOP] == after(4)
@@ -296,7 +296,7 @@ def test_later_prices_of_the_log_change_nothing() -> None:
     """The first list of the log is the one that is replaced."""
     store, opus = MemoryStore(), {"claude-opus-5-5": {"input": 7, "output": 7}}
     house = House.open(store, policy(), None, START)
-    for number, prices in enumerate((opus, {}, prices_to_mapping(DEARER))):
+    for number, prices in enumerate((opus, {}, prices_to_mapping(DEARER)["prices"])):
         command = c.LoadPrices(prices=prices, id=f"p-{number}")
         house.ask(Envelope([command], [encode_command(command)], "op", None), START)
     report = c.ReportUsage(agent="ann", model="claude-opus-5-5", input_tokens=1_000, id="r")
