@@ -125,7 +125,7 @@ def _with_whole_rules(source: Source) -> Source:
     """
     match source.tree:
         case {"auto_model_selection": {"rules": list() | tuple() as rules} as section, **others}:
-            if not any(isinstance(rule, dict) and rule.get("condition") == ALWAYS for rule in rules):
+            if not any(isinstance(rule, dict) and str(rule.get("condition")).strip() == ALWAYS for rule in rules):
                 packaged = msgspec.to_builtins(AutoModelSelection().rules)
                 whole = {**section, "rules": [*rules, *packaged]}
                 return replace(source, tree={**others, "auto_model_selection": whole})
