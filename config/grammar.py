@@ -158,7 +158,7 @@ def read(text: str) -> Node:
 
 @cache
 def _parser() -> "tuple[Lark, type[UnexpectedInput]]":
-    """The parser, and what it raises. Loaded when a first condition is read: it takes longer than most commands need."""
+    """The parser, and what it raises. Loaded with the first condition, so that nothing waits for it that reads none."""
     from lark import Lark, UnexpectedInput  # noqa: PLC0415  # see above
 
     return Lark(GRAMMAR, start="any_of", parser="lalr", lexer="basic", transformer=_Nodes()), UnexpectedInput
