@@ -20,6 +20,7 @@ from tallystick.actors.policies.tasks import Kind, Running, Waiting
 from tallystick.config.kinds import Priority
 from tallystick.config.loader import from_mapping
 from tallystick.config.settings import Config
+from tallystick.events.commands import PRIORITIES
 from tests.law import START
 
 
@@ -90,8 +91,10 @@ class Machine:
         self.losses: list[Loss] = []
         self.done: dict[str, float] = {}
         self.queued: dict[str, float] = {}
-        self.slot_seconds: dict[str, float] = {}
+        self._slot_seconds: dict[str, float] = {}
         self._watch = watch
+        levels = config.priority_levels
+        self._preempting = {priority for priority in PRIORITIES if levels.of(priority).preempt_lower}
         self._since: dict[str, float] = {}
         self._preempted: dict[str, dt.datetime] = {}
         self._waits_for: dict[str, set[str]] = {}
@@ -121,6 +124,14 @@ class Machine:
 
     def at(self, seconds: float) -> dt.datetime:
         return START + dt.timedelta(seconds=seconds)
+
+    def slot_time(self) -> dict[str, float]:
+        """Seconds of slots that each product has held so far."""
+        held = dict(self._slot_seconds)
+        for running in self.running.values():
+            product = running.kind.product
+            held[product] = held.get(product, 0.0) + self.now - (running.started_at - START).total_seconds()
+        return held
 
     def first_start(self, task: str) -> float:
         return next(start.at for start in self.starts if start.task == task)
@@ -165,6 +176,8 @@ class Machine:
 
     def _dispatch(self) -> None:
         while len(self.queue):
+            if self.slots.full and self._preempting.isdisjoint(kind.priority for kind in self.queue.kinds):
+                break
             moment = self.moment
             best = pick(self.queue, self.slots, moment, may_start)
             if best is not None:
@@ -209,7 +222,7 @@ class Machine:
         self.slots.give_back(running.kind)
         self.fairness.ended(product, self.at(self.now))
         held = self.now - (running.started_at - START).total_seconds()
-        self.slot_seconds[product] = self.slot_seconds.get(product, 0.0) + held
+        self._slot_seconds[product] = self._slot_seconds.get(product, 0.0) + held
 
 
 def may_start(waiting: Waiting) -> bool:

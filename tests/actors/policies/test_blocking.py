@@ -41,7 +41,12 @@ def test_the_number_that_a_task_names_counts_where_it_is_larger() -> None:
 
 
 def test_what_blocks_others_goes_first_and_they_follow_when_it_is_done() -> None:
-    jobs = [Job("running"), Job("plain", arrives=1), Job("base", arrives=1), Job("on top", arrives=2, depends_on=("base",))]
+    jobs = [
+        Job("running"),
+        Job("plain", arrives=1),
+        Job("base", arrives=1),
+        Job("on top", arrives=2, depends_on=("base",)),
+    ]
     machine = Machine(config_of(total=1), jobs).run()
     assert [start.task for start in machine.starts] == ["running", "base", "plain", "on top"]
     assert machine.queued["on top"] == machine.done["base"], "it waits from when its dependencies were met"

@@ -4,7 +4,6 @@ import datetime as dt
 from itertools import pairwise
 from typing import Any
 
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -24,7 +23,7 @@ MINUTE = dt.timedelta(minutes=1)
 CRITICAL = waiting("critical", "critical")
 
 
-def running(  # noqa: PLR0913
+def running(
     task: str,
     priority: Priority = "normal",
     minutes: float = 5,
@@ -50,7 +49,12 @@ def victim(queue: Queue, config: Config, *tasks: Running) -> str | None:
 
 
 def test_the_lowest_level_gives_its_slot_first_and_of_it_who_has_run_the_shortest() -> None:
-    tasks = [running("high", "high", 1), running("long", "low", 9), running("short", "low", 3), running("normal", minutes=2)]
+    tasks = [
+        running("high", "high", 1),
+        running("long", "low", 9),
+        running("short", "low", 3),
+        running("normal", minutes=2),
+    ]
     assert victim(queue_of(CRITICAL), config_of(4), *tasks) == "short"
     assert victim(queue_of(CRITICAL), config_of(3), *tasks[::3], tasks[0]) == "normal"
 
@@ -58,7 +62,9 @@ def test_the_lowest_level_gives_its_slot_first_and_of_it_who_has_run_the_shortes
 def test_nobody_gives_a_slot_to_its_own_level_or_a_lower_one() -> None:
     assert victim(queue_of(CRITICAL), config_of(1), running("a", "critical")) is None
     assert victim(queue_of(waiting("high", "high")), config_of(1), running("a", "low")) is None, "high does not preempt"
-    high_preempts = config_of(1, priority_levels={"high": {"weight": "0.75", "max_wait_time_minutes": 15, "preempt_lower": True}})
+    high_preempts = config_of(
+        1, priority_levels={"high": {"weight": "0.75", "max_wait_time_minutes": 15, "preempt_lower": True}}
+    )
     assert victim(queue_of(waiting("high", "high")), high_preempts, running("a", "low")) == "a"
     assert victim(queue_of(waiting("high", "high")), high_preempts, running("a", "high")) is None
 
@@ -70,7 +76,9 @@ def test_only_a_slot_that_is_really_missing_is_taken() -> None:
     assert victim(queue_of(CRITICAL), config_of(2, {"t": 1}), other, same) == "same", "both are"
     product = running("product", product="p")
     assert victim(queue_of(CRITICAL), config_of(9, {}, {"p": 1}), other, product) == "product"
-    assert victim(queue_of(CRITICAL), config_of(9, {"t": 1}, {"p": 1}), same, product) is None, "no one has what is missing"
+    assert victim(queue_of(CRITICAL), config_of(9, {"t": 1}, {"p": 1}), same, product) is None, (
+        "no one has what is missing"
+    )
     both = running("both", product="p", agent_type="t")
     assert victim(queue_of(CRITICAL), config_of(9, {"t": 1}, {"p": 1}), both) == "both"
 
@@ -102,7 +110,9 @@ def test_who_waits_for_something_else_than_a_slot_takes_none() -> None:
 
 
 def test_of_those_that_preempt_the_best_goes_first() -> None:
-    queue = queue_of(waiting("younger", "critical", 1, number=1), waiting("older", "critical", 2, number=2, agent_type="u"))
+    queue = queue_of(
+        waiting("younger", "critical", 1, number=1), waiting("older", "critical", 2, number=2, agent_type="u")
+    )
     slots = Slots(Limits(1, {}, {}))
     slots.take(running("a").kind)
     found = preempt(queue, slots, [running("a")], Moment(START, 9), may_start, Config())
@@ -125,7 +135,11 @@ def test_a_slot_that_an_aged_task_waits_for_is_not_taken_past_it() -> None:
 
 
 def test_a_preempted_task_keeps_its_place_and_runs_again_when_there_is_room() -> None:
-    jobs = [Job("low", priority="low", lasts=100), Job("next", priority="low", arrives=10), Job("c", priority="critical", arrives=20)]
+    jobs = [
+        Job("low", priority="low", lasts=100),
+        Job("next", priority="low", arrives=10),
+        Job("c", priority="critical", arrives=20),
+    ]
     machine = Machine(config_of(1), jobs).run()
     assert [(start.task, start.at) for start in machine.starts] == [("low", 0), ("c", 20), ("low", 80), ("next", 180)]
     assert [tuple(loss) for loss in machine.losses] == [("low", "c", 20)]

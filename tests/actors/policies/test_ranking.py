@@ -21,7 +21,7 @@ RANKING = Ranking(Config())
 MINUTE = dt.timedelta(minutes=1)
 
 
-def waiting(  # noqa: PLR0913
+def waiting(
     task: str,
     priority: Priority = "normal",
     waited: float = 0,
@@ -83,7 +83,11 @@ def test_a_clock_that_was_set_back_makes_nobody_younger_than_new() -> None:
 
 def test_ties_go_to_who_was_queued_earlier_and_then_to_who_was_submitted_earlier() -> None:
     # High, 0 min: 0.375. Normal, 25 min: 0.25 + 0.125. The same score, and the normal one was queued earlier.
-    tasks = [waiting("high", "high", number=1), waiting("b", "normal", 25, number=3), waiting("a", "normal", 25, number=2)]
+    tasks = [
+        waiting("high", "high", number=1),
+        waiting("b", "normal", 25, number=3),
+        waiting("a", "normal", 25, number=2),
+    ]
     assert names(queue_of(*tasks), Moment(START, 3)) == ["a", "b", "high"]
 
 
@@ -181,7 +185,11 @@ CONFIGS = st.builds(
 )
 TASKS = st.lists(
     st.tuples(
-        st.sampled_from(PRIORITIES), st.integers(0, 200), st.integers(0, 3), st.sampled_from("pq"), st.sampled_from("tu")
+        st.sampled_from(PRIORITIES),
+        st.integers(0, 200),
+        st.integers(0, 3),
+        st.sampled_from("pq"),
+        st.sampled_from("tu"),
     ),
     max_size=25,
 )

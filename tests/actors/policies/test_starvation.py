@@ -157,7 +157,10 @@ def test_a_task_is_not_kept_out_for_ever_by_others_that_take_turns_at_its_two_li
     """One slot for the product p, one for the type t. Whenever one of them is free, the other is not."""
     turns = [Job(f"p-{i}", "p", "u", "critical", i * 60, 70) for i in range(100)]
     turns += [Job(f"t-{i}", "q", "t", "critical", 30 + i * 60, 70) for i in range(100)]
-    levels = {"critical": {"weight": 1, "max_wait_time_minutes": 0}, "low": {"weight": "0.25", "max_wait_time_minutes": 1}}
+    levels = {
+        "critical": {"weight": 1, "max_wait_time_minutes": 0},
+        "low": {"weight": "0.25", "max_wait_time_minutes": 1},
+    }
     config = config_of(9, {"t": 1}, {"p": 1}, priority_levels=levels)
     machine = Machine(config, [Job("low", "p", "t", "low", 100), *turns]).run()
     # It is aged 135 s after it came; then the two that run end, and those that are older have their turns.
