@@ -5,7 +5,7 @@ import gzip
 from pathlib import Path
 
 from tallystick.events.evenness import fairness, jain, shares
-from tests.actors.policies.machine import Job, Machine
+from tests.policies.machine import Job, Machine
 
 REAL = next(
     (
