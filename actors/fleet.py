@@ -4,6 +4,7 @@ with Fleet.open("sqlite:///fleet.db", config) as fleet:
     reply = fleet.ask({"type": "ReportUsage", "agent": "a-1", "usage": {"tokens": 450}})
 """
 
+import contextlib
 import datetime as dt
 import gc
 import itertools
@@ -28,6 +29,7 @@ from tallystick.actors.opening import open_ledger, to_put_in_force
 from tallystick.actors.pending import ANSWER_SECONDS, LoopPending, Pending, Unanswered, answer_with, refused
 from tallystick.actors.people import Crashed, Person, PersonActor, Probe
 from tallystick.actors.reallocator import Reallocator
+from tallystick.actors.reports import NoReporter
 from tallystick.actors.timekeeper import Timekeeper
 from tallystick.actors.tracker import Tracker
 from tallystick.config.prices import PriceList
@@ -44,6 +46,8 @@ INBOX_MAX = 10_000
 SWITCH_SECONDS = 0.0005
 """How long a busy Python thread keeps the interpreter from the manager. The default, ten times that, starves it: the
 store gives the interpreter up at every step of a statement."""
+CLOSING_SECONDS = 5.0
+"""How long a house that is closed waits for its specialists."""
 CRASHES_MAX = 3
 CRASHES_WITHIN = dt.timedelta(minutes=10)
 """A specialist that dies more often than this is not put back: its error is the same each time."""
@@ -57,28 +61,33 @@ class RefusedConfig(ValueError):
     """The configuration cannot be put in force on this fleet; the text says why."""
 
 
-def people() -> list[Person]:
-    """The specialists, in the order in which equal timers fire."""
+MakeReporter = Callable[[Store], Person]
+"""Makes the one who answers `GenerateReport` from the log in a store; who that is, the face says."""
+
+
+def specialists() -> list[Person]:
+    """Those who judge, in the order in which equal timers fire."""
     return [Allocator(), Tracker(), Enforcer(), Reallocator()]
 
 
 class Fleet:
     """A running house: messages in, replies out, from threads and from asyncio."""
 
-    def __init__(self, store: Store, ledger: Ledger, digest: bytes, clock: Clock, live: bool) -> None:
+    def __init__(
+        self, store: Store, ledger: Ledger, digest: bytes, clock: Clock, live: bool, reporter: MakeReporter
+    ) -> None:
         self._store = store
+        self._reporter = reporter
         self._clock = clock
         self._manager = Manager(ledger, store, digest)
         self._door = Door()
-        self._people: dict[str, Person] = {person.name: person for person in people()}
+        self._people: dict[str, Person] = {person.name: person for person in self._made_people()}
         self._refs: dict[str, pykka.ActorRef[Any]] = {}
         self._crashes: dict[str, list[dt.datetime]] = {}
         self._followers: list[Callable[[Sequence[Event]], None]] = []
         self._ids = itertools.count(1)
         self._prefix = f"m-{secrets.token_hex(6)}"
         self._closed = threading.Event()
-        self.halted: str | None = None
-        """Why the house stopped by itself, if it did."""
         self._timekeeper = Timekeeper(clock, list(self._people), self._tick, live)
 
     # --- opening and closing ------------------------------------------------------------------------------------------
@@ -93,12 +102,14 @@ class Fleet:
         clock: Clock | None = None,
         by: str = "operator",
         followers: Sequence[Callable[[Sequence[Event]], None]] = (),
+        reporter: MakeReporter = NoReporter,
     ) -> Self:
         """Open a fleet as its only writer: replay, start the people, put configuration and prices in force.
 
         What is not given stays as it is in force; a new fleet gets the packaged configuration and prices. With a ``clock`` of your own, time
         passes only by `advance`. Each of ``followers`` is called with the events of every recorded batch, in the
-        manager's turn: it hands them on and returns at once.
+        manager's turn: it hands them on and returns at once. ``reporter`` makes the one who answers
+        `GenerateReport` (`tallystick.Fleet` brings one of its own).
 
         Raises:
             StoreError: the store cannot be opened; `WriterPresent` where another process writes the fleet.
@@ -109,7 +120,7 @@ class Fleet:
         opened = open_store(store, writer=True) if isinstance(store, str) else store
         try:
             ledger, digest = open_ledger(opened)
-            fleet = cls(opened, ledger, digest, clock or SystemClock(), live=clock is None)
+            fleet = cls(opened, ledger, digest, clock or SystemClock(), live=clock is None, reporter=reporter)
         except BaseException:
             opened.close()
             raise
@@ -127,12 +138,13 @@ class Fleet:
         sys.setswitchinterval(SWITCH_SECONDS)
         for person in self._people.values():
             person.begin(self._manager.ledger)
-        self._refs[MANAGER] = ManagerActor.start(
-            self._manager, self._door, self._clock.now, self._deliver, self._on_halt
-        )
+        self._refs[MANAGER] = ManagerActor.start(self._manager, self._door, self._clock.now, self._deliver)
         for person in self._people.values():
             self._start_person(person)
         self._timekeeper.start()
+
+    def _made_people(self) -> list[Person]:
+        return [*specialists(), self._reporter(self._store)]
 
     def _start_person(self, person: Person) -> None:
         self._refs[person.name] = PersonActor.start(
@@ -148,17 +160,24 @@ class Fleet:
                 raise RefusedConfig(answer["error"]["detail"])
 
     def close(self) -> None:
-        """Finish what was taken, answer it, and let go of the store. Safe to call twice."""
+        """Finish what was taken and what follows from it, answer, and let go of the store. Safe to call twice."""
         if self._closed.is_set():
             return
-        self._closed.set()
         self._timekeeper.stop()
+        self._finish()
+        self._closed.set()
         for name in (MANAGER, *self._people):
             ref = self._refs.get(name)
             if ref is not None and ref.is_alive():
                 ref.stop(block=True, timeout=ANSWER_SECONDS)
         self._store.close()
         gc.unfreeze()
+
+    def _finish(self) -> None:
+        """Let the specialists have their say about the last batch: nobody would say it later."""
+        if self.halted is None and all(ref.is_alive() for ref in self._refs.values()):
+            with contextlib.suppress(Unanswered):
+                self.quiesce(CLOSING_SECONDS)
 
     def __enter__(self) -> Self:
         return self
@@ -273,14 +292,17 @@ class Fleet:
         if self._is_given_up(crashed.name):
             log.critical("specialist_given_up", who=crashed.name, reason=crashed.reason)
             return
-        person = self._people[crashed.name] = type(self._people[crashed.name])()
+        person = next(person for person in self._made_people() if person.name == crashed.name)
+        self._people[crashed.name] = person
         self._tell(MANAGER, Takeover(person, lambda: self._start_person(person)))
 
     def _is_given_up(self, name: str) -> bool:
         return len(self._crashes.get(name, ())) > CRASHES_MAX
 
-    def _on_halt(self, reason: str) -> None:
-        self.halted = reason
+    @property
+    def halted(self) -> str | None:
+        """Why the house stopped by itself, if it did."""
+        return self._manager.halted
 
     # --- time ---------------------------------------------------------------------------------------------------------
 

@@ -16,12 +16,12 @@ from tallystick.actors.messages import (
     Tick,
 )
 from tallystick.actors.policies.rebalancing import Fleet, plan
-from tallystick.actors.tracker import Survey
+from tallystick.actors.survey import Survey
 from tallystick.config.loader import restore
 from tallystick.config.settings import Config
 from tallystick.events import catalog as e
 from tallystick.events import commands as c
-from tallystick.events.commands import EPOCH
+from tallystick.events.event import EPOCH
 from tallystick.events.ledger import Ledger
 
 
@@ -84,4 +84,20 @@ class Reallocator:
         command = c.ApplyMoves(
             moves=moves, asked=survey.question is not None, id=f"{c.HOUSE}rebalance-{now.isoformat()}"
         )
-        return [Post(MANAGER, Proposal(command, REALLOCATOR, survey.question))]
+        return [*self._acted_on(moves, survey, now), Post(MANAGER, Proposal(command, REALLOCATOR, survey.question))]
+
+    @staticmethod
+    def _acted_on(moves: Sequence[c.Move], survey: Survey, now: dt.datetime) -> list[Post]:
+        """The forecasts that the plan acts on, for the record."""
+        posts = []
+        for number, move in enumerate(moves):
+            outlooks = survey.outlooks.get(move.target, ())
+            if outlooks:
+                command = c.RecordForecast(
+                    agent=move.target,
+                    why="demand",
+                    predictions=[outlook.prediction() for outlook in outlooks],
+                    id=f"{c.HOUSE}demand-{now.isoformat()}-{number}",
+                )
+                posts.append(Post(MANAGER, Proposal(command, REALLOCATOR)))
+        return posts

@@ -7,16 +7,18 @@ the same way.
 
 import asyncio
 import datetime as dt
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Sequence
 from typing import Any, Self
 
 from tallystick.actors.clock import ManualClock
-from tallystick.actors.fleet import RefusedConfig, people
+from tallystick.actors.fleet import MakeReporter, RefusedConfig, specialists
 from tallystick.actors.manager import Manager
-from tallystick.actors.messages import MANAGER, Envelope, Post, Proposal, Recorded, Tick
+from tallystick.actors.messages import MANAGER, Answered, Envelope, Post, Proposal, Recorded, Tick
 from tallystick.actors.opening import open_ledger, to_put_in_force
 from tallystick.actors.people import Person
+from tallystick.actors.reports import NoReporter
 from tallystick.config.prices import PriceList
 from tallystick.config.settings import Config
 from tallystick.events.codec import decode_answer, encode_command
@@ -35,20 +37,84 @@ class Answer:
         self.answers = answers
 
 
-class House:
-    """The manager and the specialists, driven by hand. People are in the order in which equal timers fire."""
+class Company(ABC):
+    """The specialists on one thread, under a clock that is moved by hand; who decides is left open.
 
-    def __init__(self, manager: Manager, people: Sequence[Person], clock: ManualClock) -> None:
-        self._manager = manager
+    People are in the order in which equal timers fire. Whoever has the manager's place says what becomes of what they
+    propose (`_decide`), and what they are told of it (`_publish`).
+    """
+
+    def __init__(self, ledger: Ledger, people: Sequence[Person], clock: ManualClock) -> None:
         self._people = {person.name: person for person in people}
         self._clock = clock
         self._posts: deque[Post] = deque()
         for person in people:
-            person.begin(manager.ledger)
+            person.begin(ledger)
+        self._first_due = self._look_at_the_clock()
+        """Who wants to be woken next, and when. Only a message changes what a person wants."""
+
+    @abstractmethod
+    def _decide(self, message: Any, now: dt.datetime) -> None:
+        """Take what is for the manager."""
+
+    @abstractmethod
+    def _publish(self, now: dt.datetime) -> Sequence[Post]:
+        """What there is to tell of what was decided since the last time."""
+
+    def pass_time(self, until: dt.datetime) -> None:
+        """Fire every timer that is due up to and including ``until``, in order."""
+        while self._first_due is not None and self._first_due[0] <= until:
+            due, person = self._first_due
+            self._clock.move_to(due)
+            self._deliver(Post(person.name, Tick(self._clock.now())))
+            self._settle()
+        self._clock.move_to(until)
+
+    def _look_at_the_clock(self) -> tuple[dt.datetime, Person] | None:
+        first: tuple[dt.datetime, Person] | None = None
+        for person in self._people.values():
+            due = person.due_at()
+            # Of equal moments, the earlier person's comes first.
+            if due is not None and (first is None or due < first[0]):
+                first = (due, person)
+        return first
+
+    def _settle(self) -> None:
+        """Let the house come to rest: deliver what was said, publish what was decided, until there is neither."""
+        while True:
+            while self._posts:
+                self._deliver(self._posts.popleft())
+            self._posts.extend(self._publish(self._clock.now()))
+            if not self._posts:
+                break
+        self._first_due = self._look_at_the_clock()
+
+    def _deliver(self, post: Post) -> None:
+        now, message = self._clock.now(), post.message
+        if post.to == "everyone":
+            self._posts.extend(Post(name, message) for name in wanting(message, self._people))
+        elif post.to == MANAGER:
+            self._decide(message, now)
+        else:
+            self._posts.extend(self._people[post.to].handle(message, now))
+
+
+class House(Company):
+    """The manager and the specialists, driven by hand."""
+
+    def __init__(self, manager: Manager, people: Sequence[Person], clock: ManualClock) -> None:
+        super().__init__(manager.ledger, people, clock)
+        self._manager = manager
 
     @classmethod
     def open(
-        cls, store: Store, config: Config | None, prices: PriceList | None, now: dt.datetime, by: str = "operator"
+        cls,
+        store: Store,
+        config: Config | None,
+        prices: PriceList | None,
+        now: dt.datetime,
+        by: str = "operator",
+        reporter: MakeReporter = NoReporter,
     ) -> Self:
         """Open a fleet as `Fleet.open` does with a clock of one's own that stands at ``now``.
 
@@ -58,7 +124,7 @@ class House:
             Halted: the house stopped.
         """
         ledger, digest = open_ledger(store)
-        house = cls(Manager(ledger, store, digest), people(), ManualClock(now))
+        house = cls(Manager(ledger, store, digest), [*specialists(), reporter(store)], ManualClock(now))
         for command in to_put_in_force(ledger, config, prices):
             (reply,) = house._hand_in(Envelope([command], [encode_command(command)], by, None))
             answer = decode_answer(reply)
@@ -88,41 +154,16 @@ class House:
         assert answer.answers is not None
         return answer.answers
 
-    def pass_time(self, until: dt.datetime) -> None:
-        """Fire every timer that is due up to and including ``until``, in order."""
-        while (first := self._first_due()) is not None and first[0] <= until:
-            due, _, person = first
-            self._clock.move_to(due)
-            self._deliver(Post(person.name, Tick(self._clock.now())))
-            self._settle()
-        self._clock.move_to(until)
-
-    def _first_due(self) -> tuple[dt.datetime, int, Person] | None:
-        waiting = [
-            (due, rank, person)
-            for rank, person in enumerate(self._people.values())
-            if (due := person.due_at()) is not None
-        ]
-        return min(waiting, default=None, key=lambda entry: entry[:2])
-
-    def _settle(self) -> None:
-        while self._posts or self._manager.has_work:
-            if self._posts:
-                self._deliver(self._posts.popleft())
-            else:
-                self._posts.extend(self._manager.commit(self._clock.now()))
-
-    def _deliver(self, post: Post) -> None:
-        now, message = self._clock.now(), post.message
-        if post.to == "everyone":
-            self._posts.extend(Post(name, message) for name in wanting(message, self._people))
-        elif post.to == MANAGER:
-            if isinstance(message, Proposal):
-                self._manager.take_proposal(message, now)
-            else:
-                self._manager.take(message, now)
+    def _decide(self, message: Any, now: dt.datetime) -> None:
+        if isinstance(message, Proposal):
+            self._manager.take_proposal(message, now)
+        elif isinstance(message, Answered):
+            self._manager.take_answer(message)
         else:
-            self._posts.extend(self._people[post.to].handle(message, now))
+            self._manager.take(message, now)
+
+    def _publish(self, now: dt.datetime) -> Sequence[Post]:
+        return self._manager.commit(now) if self._manager.has_work else ()
 
 
 def wanting(recorded: Recorded, people: dict[str, Any]) -> list[str]:

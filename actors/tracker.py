@@ -1,18 +1,19 @@
-"""The tracker: how it goes. Burn rates, idle agents, forgotten holds, and who will run out soon."""
+"""The tracker: how it goes. Runs and what is foreseen of them, idle agents, forgotten holds, who will run out soon."""
 
 import datetime as dt
 import heapq
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
+from tallystick.actors.foresight import Foresight
 from tallystick.actors.messages import (
     ENFORCER,
     MANAGER,
     REALLOCATOR,
     TRACKER,
-    Figures,
+    Answered,
     Post,
     Proposal,
     Question,
@@ -21,14 +22,16 @@ from tallystick.actors.messages import (
     Tick,
     figures_of,
 )
-from tallystick.actors.policies import forecasting
-from tallystick.actors.policies.rebalancing import Hungry, Idle, lacking
+from tallystick.actors.policies.durations import in_seconds
+from tallystick.actors.policies.outlook import Outlook
+from tallystick.actors.runs import Run
+from tallystick.actors.showing import foreseen
+from tallystick.actors.survey import Surveyor
 from tallystick.config.loader import restore
 from tallystick.config.settings import Config
 from tallystick.events import catalog as e
 from tallystick.events import commands as c
-from tallystick.events.accounts import POOL, Money
-from tallystick.events.amounts import DIMENSIONS, Triple
+from tallystick.events.codec import encode_answer
 from tallystick.events.ledger import Ledger
 from tallystick.events.standing import Standing, Standings
 
@@ -42,48 +45,29 @@ class ExhaustionNear(msgspec.Struct, frozen=True):
     position: int
 
 
-class Survey(msgspec.Struct, frozen=True):
-    """How the agents stand that a plan may concern, for the reallocator."""
-
-    idle: list[Idle]
-    hungry: list[Hungry]
-    figures: Figures
-    question: Question | None
-
-
-_A_SECOND = dt.timedelta(seconds=1)
-_REPORTS = (e.UsageReported, e.HoldSettled)
-_REMEMBERED = frozenset({e.HoldPlaced, e.HoldExtended, e.HoldSettled, e.HoldEnded, e.ConfigLoaded})
+_A_SECOND: Final = dt.timedelta(seconds=1)
+_REPORTS: Final = frozenset({e.UsageReported, e.HoldSettled})
+_HOLDS: Final = frozenset({e.HoldPlaced, e.HoldExtended, e.HoldSettled, e.HoldEnded})
 
 
 class Tracker:
-    """Follows usage and holds; warns of exhaustion, gives forgotten holds back, surveys the agents."""
+    """Follows usage and holds; foretells, warns of exhaustion, gives forgotten holds back, surveys the agents."""
 
     name = TRACKER
     follows: frozenset[type[e.Event]] = frozenset(
         {
+            *Standings.STEPS,
             e.ConfigLoaded,
-            e.UsageReported,
-            e.HoldPlaced,
-            e.HoldExtended,
-            e.HoldSettled,
-            e.HoldEnded,
-            e.BudgetAllocated,
-            e.BudgetDrawn,
-            e.BudgetReturned,
-            e.BudgetMoved,
-            e.UnusedReturned,
-            e.UnusedRestored,
-            e.Covered,
-            e.CoverRepaid,
-            e.BudgetReleased,
-            e.ExhaustionWarned,
+            e.ForecastMade,
+            e.ForecastScored,
+            e.RunLearned,
         }
     )
 
     def begin(self, ledger: Ledger) -> None:
         self._config: Config = ledger.rules.config
         self._standings = Standings(ledger)
+        self._foresight = Foresight(ledger, self._standings.agents)
         self._figures = figures_of(ledger)
         self._expires = {hold.id: hold.expires_at for hold in ledger.holds.values()}
         self._expiries = [(at, hold) for hold, at in self._expires.items()]
@@ -92,11 +76,14 @@ class Tracker:
     def handle(self, message: Any, now: dt.datetime) -> Sequence[Post]:
         match message:
             case Recorded():
-                return self._follow(message, now)
+                return self._follow(message)
             case Tick():
                 return self._expire(now)
             case SurveyWanted():
-                return [Post(REALLOCATOR, self._survey(message.question, now))]
+                surveyor = Surveyor(self._standings.agents, self._foresight, self._figures, self._config)
+                return [Post(REALLOCATOR, surveyor.survey(message.question, now))]
+            case Question():
+                return self._show(message)
         raise TypeError(f"the tracker does not know {type(message).__name__}")
 
     def due_at(self) -> dt.datetime | None:
@@ -104,45 +91,114 @@ class Tracker:
             heapq.heappop(self._expiries)
         return self._expiries[0][0] if self._expiries else None
 
-    def _follow(self, recorded: Recorded, now: dt.datetime) -> list[Post]:
-        events = recorded.events
+    # --- following ----------------------------------------------------------------------------------------------------
+
+    def _follow(self, recorded: Recorded) -> list[Post]:
         self._figures = recorded.figures
-        self._standings.fold(events)
-        if not _REMEMBERED.isdisjoint(map(type, events)):
-            self._remember(events)
-        # Of each agent, the newest report of the batch.
-        reported = {event.agent: event for event in events if isinstance(event, _REPORTS)}
-        return [post for event in reported.values() if (post := self._exhaustion(event)) is not None]
+        posts: list[Post] = []
+        reported: dict[str, e.Event] = {}
+        standings, steps = self._standings, Standings.STEPS
+        for event in recorded.events:
+            kind = type(event)
+            if kind is e.BudgetReleased:
+                posts += self._foresight.released(event)  # type: ignore[arg-type]
+            step = steps.get(kind)
+            if step is not None:
+                step(standings, event)
+            if kind in _REPORTS:
+                posts += self._foresight.step(event)
+                reported[event.agent] = event  # type: ignore[attr-defined]
+            if kind in _HOLDS:
+                self._remember(event)
+            elif kind not in _REPORTS:
+                self._take_note(event)
+        for agent, event in reported.items():
+            posts += self._look_at(agent, event)
+        return posts
 
-    def _remember(self, events: Sequence[e.Event]) -> None:
-        for event in events:
-            match event:
-                case e.HoldPlaced() | e.HoldExtended():
-                    self._expires[event.hold] = event.expires_at
-                    heapq.heappush(self._expiries, (event.expires_at, event.hold))
-                case e.HoldSettled() | e.HoldEnded():
-                    self._expires.pop(event.hold, None)
-                case e.ConfigLoaded():
-                    self._config = restore(event.config)
+    def _remember(self, event: e.Event) -> None:
+        """When holds expire."""
+        match event:
+            case e.HoldPlaced() | e.HoldExtended():
+                self._expires[event.hold] = event.expires_at
+                heapq.heappush(self._expiries, (event.expires_at, event.hold))
+            case e.HoldSettled() | e.HoldEnded():
+                self._expires.pop(event.hold, None)
 
-    def _exhaustion(self, event: Any) -> Post | None:
+    def _take_note(self, event: e.Event) -> None:
+        match event:
+            case e.BudgetAllocated():
+                self._foresight.opened(event)
+            case e.LevelChanged(level="black"):
+                # What it was warned of has come; should it go on, the next end is another one.
+                run = self._foresight.runs.get(event.agent)
+                if run is not None:
+                    run.alerted = False
+            case e.ForecastMade():
+                self._foresight.made(event)
+            case e.ForecastScored() | e.RunLearned():
+                self._foresight.learn(event)
+            case e.ConfigLoaded():
+                self._config = restore(event.config)
+
+    # --- who will run out ---------------------------------------------------------------------------------------------
+
+    def _look_at(self, agent: str, event: e.Event) -> list[Post]:
+        """Whether an agent's newest step stands out, and whether its budget will last: once a second of its time."""
+        standing, run = self._standings.agents.get(agent), self._foresight.runs.get(agent)
+        if standing is None or run is None or event.at - run.looked_at < _A_SECOND:
+            return []
+        run.looked_at = event.at
+        return [*self._foresight.outlier(standing, run, event), *self._exhaustion(standing, run, event)]
+
+    def _exhaustion(self, standing: Standing, run: Run, event: e.Event) -> list[Post]:
         """A word to the enforcer where an agent's budget will not last, said once until it has more."""
-        standing = self._standings.agents.get(event.agent)
-        if standing is None or event.at - standing.looked_at < _A_SECOND:
-            return None
-        standing.looked_at = event.at
-        seconds = forecasting.exhausted_in_seconds(standing, event.at)
-        if seconds is None:
-            return None
+        outlooks = self._foresight.outlooks(standing)
+        soonest = self._soonest(standing, run, outlooks)
+        if soonest is None:
+            return []
+        seconds, outlook = soonest
         limit = float(self._config.enforcement.warn_before_exhaustion_seconds)
         if seconds >= limit:
             # A top-up that lasts hardly longer than the warning is no reason for another one.
-            standing.alerted = standing.alerted and seconds < 2 * limit
+            run.alerted = run.alerted and seconds < 2 * limit
+            return []
+        if run.alerted:
+            return []
+        run.alerted = True
+        near = ExhaustionNear(standing.id, int(seconds), outlook.course.method, event.position)
+        made = self._foresight.recorded(standing, "warning", f"warning-{event.position}", outlooks)
+        return [*made, Post(ENFORCER, near)]
+
+    def _soonest(self, standing: Standing, run: Run, outlooks: Sequence[Outlook]) -> tuple[float, Outlook] | None:
+        """The budget of which the early end of the 80 % interval comes first, and in how many seconds."""
+        pace = self._foresight.pace(standing, run)
+        if pace is None:
             return None
-        if standing.alerted:
-            return None
-        standing.alerted = True
-        return Post(ENFORCER, ExhaustionNear(standing.id, int(seconds), forecasting.METHOD, event.position))
+        ends = ((in_seconds(one.left, one.steps, pace).low, one) for one in outlooks)
+        return min(ends, default=None, key=lambda pair: pair[0])
+
+    # --- what is shown ------------------------------------------------------------------------------------------------
+
+    def _show(self, question: Question) -> list[Post]:
+        """Answer `Forecast`; what is shown goes into the record first."""
+        assert isinstance(question.command, c.Forecast)
+        standing = self._standings.agents.get(question.command.agent)
+        if standing is None:
+            # The law knows whether there ever was such an account, and refuses in its words.
+            nobody = c.RecordForecast(agent=question.command.agent, why="shown", predictions=[], id=f"{c.HOUSE}nobody")
+            return [Post(MANAGER, Proposal(nobody, TRACKER, question))]
+        return [*self._recorded_as_shown(standing), Post(MANAGER, Answered(question, self._answer(standing)))]
+
+    def _recorded_as_shown(self, standing: Standing) -> list[Post]:
+        if standing.id not in self._foresight.runs:
+            return []
+        return self._foresight.recorded(standing, "shown", self._foresight.name_shown())
+
+    def _answer(self, standing: Standing) -> bytes:
+        return encode_answer(foreseen(standing, self._foresight))
+
+    # --- forgotten holds ----------------------------------------------------------------------------------------------
 
     def _expire(self, now: dt.datetime) -> list[Post]:
         due = self.due_at()
@@ -151,56 +207,3 @@ class Tracker:
         while self._expiries and self._expiries[0][0] <= now:
             heapq.heappop(self._expiries)
         return [Post(MANAGER, Proposal(c.ExpireHolds(id=f"{c.HOUSE}expire-{now.isoformat()}"), TRACKER))]
-
-    def _survey(self, question: Question | None, now: dt.datetime) -> Survey:
-        """The agents that a plan may concern: idle ones with something left, and those that will run out."""
-        idle, hungry = [], []
-        settings = self._config.reallocation
-        for standing in self._standings.agents.values():
-            ratio = standing.ratio()
-            quiet = (now - standing.activity_at).total_seconds()
-            if ratio < settings.idle_below and quiet >= settings.idle_seconds:
-                if not standing.reclaimed and not any(standing.held):
-                    idle.append(Idle(standing.id, _source(standing), standing.allocated, _remaining(standing), quiet))
-            elif ratio > settings.demand_above:
-                found = self._hunger(standing, ratio)
-                if found is not None:
-                    hungry.append(found)
-        return Survey(idle, hungry, self._figures, question)
-
-    def _hunger(self, standing: Standing, ratio: float) -> Hungry | None:
-        rate = forecasting.rates(standing)
-        if rate is None or standing.stopped is not None:
-            return None
-        horizon = float(self._config.enforcement.warn_before_exhaustion_seconds)
-        remaining, limits = _remaining(standing), standing.allocated
-        # A budget that will not last half the horizon is filled up to the whole of it: few moves, each worth making.
-        if not any(lacking(remaining, rate, horizon / 2, limits)):
-            return None
-        need = lacking(remaining, rate, horizon, limits)
-        return Hungry(
-            standing.id,
-            _source(standing),
-            standing.priority == "critical",
-            need,
-            standing.drawn,
-            ratio,
-            self._source_free(standing, self._figures.pool),
-        )
-
-    @staticmethod
-    def _source_free(standing: Standing, pool: Triple) -> Triple:
-        free: list[int | None] = [None, None, None]
-        for d in DIMENSIONS:
-            source = standing.source(d)
-            free[d] = pool[d] if source is None else source.remaining(d)
-        return (free[0], free[1], free[2])
-
-
-def _source(standing: Standing) -> str:
-    return POOL if standing.parent is None else standing.parent.id
-
-
-def _remaining(standing: Standing) -> Money:
-    left = [0 if standing.allocated[d] is None else standing.remaining(d) for d in DIMENSIONS]
-    return (left[0], left[1], left[2])

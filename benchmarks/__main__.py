@@ -8,7 +8,7 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import admission, history
+from benchmarks import admission, campaign, exports, forecasts, history, views
 from benchmarks.load import Stored, ceiling_p50, ceiling_rate, running_load
 from benchmarks.result import Result, alternating
 
@@ -63,6 +63,17 @@ def restart() -> Iterator[Result]:
         yield Result("restart.snapshot", value, "s", "a full replay", ratio, ("<=", 0.2))
 
 
+def rebuilds() -> Iterator[Result]:
+    """Views made again beside the live ones: how fast, with the same bytes, and what the writer feels of it."""
+    with history.built_log(100, 1_000_000) as path:
+        views.keep_live(path)
+        value, _, ratio = alternating(lambda: views.rebuild_rate(path), lambda: history.raw_replay_rate(path), 3)
+        yield Result("rebuild", value, "events/s", "raw cursor + decode + trivial fold", ratio, (">=", 0.4))
+    with views.writing(200_000) as writer:
+        value, _, ratio = alternating(writer.beside_a_rebuild, writer.alone, ROUNDS)
+        yield Result("rebuild.writer", value, "commands/s", "the same without it", ratio, (">=", 0.7))
+
+
 def memory() -> Iterator[Result]:
     """Resident memory by agent, and by length of the log."""
     few, many = history.memory_bytes(1_000, 2_000), history.memory_bytes(51_000, 102_000)
@@ -84,6 +95,20 @@ def queueing() -> Iterator[Result]:
             yield Result(f"products.{name}", value, "of 1", "an even spread", value, (">=", 0.9))
 
 
+def exporting() -> Iterator[Result]:
+    """A million events to a file in each format, and the memory that it takes."""
+    with history.built_log(1_000, 100_000) as short, history.built_log(1_000, 1_000_000) as long:
+        for form in exports.FORMS:
+            value, _, ratio = alternating(
+                lambda form=form: exports.exported(long, form).rate,  # type: ignore[misc]
+                lambda: exports.reading_rate(long),
+                3,
+            )
+            yield Result(f"export.{form}", value, "events/s", "only reading them", ratio)
+            few, many = exports.exported(short, form).peak_bytes, exports.exported(long, form).peak_bytes
+            yield Result(f"export.{form}.memory", many / 2**20, "MB peak", "100k events", many / few, ("<=", 1.1))
+
+
 def main() -> None:
     console = Console(width=None if sys.stdout.isatty() else 120)
     table = Table(title="tallystick beside its ceiling", caption="ratio: ours / against; medians of alternating runs")
@@ -98,13 +123,21 @@ def main() -> None:
     table.add_column("goal")
     table.add_column("met")
     results = []
-    for benchmarks in (throughput, growth, restart, memory, queueing):
-        for result in benchmarks():
+    foresight = (forecasts.results(console.print), campaign.results(console.print))
+    for benchmarks in (throughput(), growth(), restart(), rebuilds(), memory(), exporting(), queueing(), *foresight):
+        for result in benchmarks:
             results.append(result)
             console.print(f"{result.name}: {result.value:,.2f} {result.unit}, ratio {result.ratio:.3f}", style="dim")
-            goal = "" if result.goal is None else f"{result.goal[0]} {result.goal[1]:g}"
             met = {True: "[green]yes[/]", False: "[red]no[/]", None: ""}[result.met]
-            row = (result.name, f"{result.value:,.2f}", result.unit, result.against, f"{result.ratio:.3f}", goal, met)
+            row = (
+                result.name,
+                f"{result.value:,.2f}",
+                result.unit,
+                result.against,
+                f"{result.ratio:.3f}",
+                result.shown_goal,
+                met,
+            )
             table.add_row(*row)
     console.print(table)
     listed = [

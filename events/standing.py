@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 from tallystick.events import catalog as e
 from tallystick.events.accounts import POOL, ZERO, Account, Money, less, minus, money, only, plus
 from tallystick.events.amounts import DIMENSIONS, Triple
-from tallystick.events.commands import EPOCH
+from tallystick.events.event import EPOCH
 from tallystick.events.ledger import Ledger
 
 
@@ -21,7 +21,6 @@ class Standing:
     __slots__ = (
         "activity_at",
         "agent_type",
-        "alerted",
         "allocated",
         "borrowed",
         "closed",
@@ -34,7 +33,6 @@ class Standing:
         "id",
         "last_report_at",
         "level",
-        "looked_at",
         "opened_at",
         "parent",
         "priority",
@@ -73,10 +71,6 @@ class Standing:
         self.throttle: str | None = None
         """The rate that an operator set, as a decimal."""
         self.stopped: str | None = None
-        self.alerted = False
-        """The tracker has seen its exhaustion coming, and not seen it recede since."""
-        self.looked_at = at
-        """When somebody last asked how long its budget will last."""
         self.reports = 0
         self.reclaimed = False
         self.warned = False
@@ -116,7 +110,6 @@ class Standing:
         standing.drawn = account.drawn
         standing.reports = 0 if account.last_report_at is None else 2
         standing.reclaimed, standing.warned = account.reclaimed, account.warned
-        standing.alerted = account.warned
         standing.borrowed, standing.level, standing.stopped = account.borrowed, account.level, account.stopped
         standing.throttle = None if account.throttle is None else str(account.throttle)
         standing.agent_type, standing.product = account.agent_type, account.product
@@ -151,7 +144,7 @@ class Standings:
 
     def fold(self, events: Iterable[e.Event]) -> None:
         """Follow a recorded batch."""
-        steps = self._STEPS
+        steps = self.STEPS
         for event in events:
             step = steps.get(type(event))
             if step is not None:
@@ -297,7 +290,7 @@ class Standings:
         standing = self.agents[event.agent]
         standing.stopped = standing.throttle = None
 
-    _STEPS: ClassVar[dict[type[e.Event], Callable[["Standings", Any], None]]] = {
+    STEPS: ClassVar[dict[type[e.Event], Callable[["Standings", Any], None]]] = {
         e.UsageReported: _used,
         e.HoldPlaced: _hold_placed,
         e.HoldExtended: _hold_extended,
@@ -318,6 +311,7 @@ class Standings:
         e.AgentStopped: _stopped,
         e.AgentResumed: _resumed,
     }
+    """What an event changes, by its class; what is not here changes nothing."""
 
 
 def _where(limits: Triple, values: Money) -> Money:

@@ -4,12 +4,17 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tallystick.actors.clock import ManualClock
 from tallystick.actors.fleet import Fleet
 from tallystick.config.loader import from_mapping
 from tallystick.events.store import Store
 from tests.law import START
+
+# The same cases each time, and no deadline: a slow machine must not fail a test.
+settings.register_profile("house", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("house")
 
 OpenHouse = Callable[..., Fleet]
 QUIET = {

@@ -10,6 +10,7 @@ import tomllib
 import zipfile
 from collections import Counter
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -142,7 +143,7 @@ def test_requirements_pin_every_dependency_exactly() -> None:
     assert all(re.fullmatch(r'[A-Za-z0-9._-]+==[^ ;]+( ; sys_platform == "win32")?', pin) for pin in pins)
     pinned = {canonical(pin.partition("==")[0]) for pin in pins}
     project = PYPROJECT["project"]
-    named = [*project["dependencies"], *project["optional-dependencies"]["dev"]]
+    named = [*project["dependencies"], *chain(*project["optional-dependencies"].values())]
     assert {canonical(re.split(r"[<>=]", name)[0]) for name in named} <= pinned
 
 

@@ -22,6 +22,7 @@ from tallystick.config.prices import PriceList, load_prices
 from tallystick.config.settings import Config
 from tallystick.events.audit import Replay, replay_until
 from tallystick.events.store import Store, open_store
+from tallystick.projections.view import Progress as ShowProgress
 
 T = TypeVar("T")
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -200,6 +201,15 @@ def counted(items: Iterable[T], total: int, doing: str) -> Iterator[T]:
             bar.update(task, completed=count)
 
 
+def counting(doing: str) -> ShowProgress:
+    """`counted`, for those who know only later how many items there are."""
+
+    def progress(items: Iterator[T], total: int) -> Iterator[T]:
+        return counted(items, total, doing)
+
+    return progress
+
+
 # --- words -----------------------------------------------------------------------------------------------------------
 
 
@@ -221,7 +231,9 @@ def console() -> Console:
 
 @contextlib.contextmanager
 def output(out: Path | None) -> Iterator[BinaryIO]:
-    """Where a command writes bytes: a file, or stdout.
+    """Where a command writes bytes: stdout, or a file, which appears under its name only when it is whole.
+
+    Until then it lies beside its place as ``NAME.PID.part``. What is no file (a pipe, a device) is written as it is.
 
     Raises:
         OSError: the file cannot be written.
@@ -229,9 +241,33 @@ def output(out: Path | None) -> Iterator[BinaryIO]:
     if out is None:
         yield sys.stdout.buffer
         sys.stdout.buffer.flush()
-        return
-    with out.open("wb") as file:
-        yield file
+    elif out.exists() and not out.is_file():
+        with out.open("wb") as stream:
+            yield stream
+    else:
+        with _whole(out) as file:
+            yield file
+
+
+@contextlib.contextmanager
+def _whole(out: Path) -> Iterator[BinaryIO]:
+    target = out.resolve()  # where a link leads, so that the link stays
+    part = target.with_name(f"{target.name}.{os.getpid()}.part")
+    try:
+        file = part.open("wb")
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(out)) from error
+    try:
+        with file:
+            if target.exists():
+                shutil.copymode(target, part)  # who may not read the old one may not read the new one
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(target)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
 
 
 def how_it_was_called() -> str:

@@ -23,7 +23,12 @@ _COMMANDS = {
     "simulate": "tallystick.cli.simulate:simulate",
     "send": "tallystick.cli.send:send",
     "status": "tallystick.cli.status:status",
+    "forecast": "tallystick.cli.forecast:forecast",
+    "report": "tallystick.cli.report:report",
+    "metrics": "tallystick.cli.metrics:metrics",
     "audit": "tallystick.cli.audit:audit",
+    "projections": "tallystick.cli.projections:projections",
+    "whatif": "tallystick.cli.whatif:whatif",
     "config": "tallystick.cli.configuration:config",
 }
 """In the order in which a newcomer meets them."""

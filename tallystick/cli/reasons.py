@@ -10,7 +10,7 @@ from tallystick.events.amounts import EDGE_NAMES, Triple
 from tallystick.events.ledger import Ledger
 from tallystick.events.replies import shown
 
-_THRESHOLDS = ("warn_at", "throttle_at", "degrade_at", "stop_at")
+THRESHOLDS = ("warn_at", "throttle_at", "degrade_at", "stop_at")
 _FLEET_SETTINGS = {
     "throttle": "enforcement.fleet.throttle_at",
     "degrade": "enforcement.fleet.degrade_at",
@@ -147,10 +147,10 @@ def _level(event: e.LevelChanged, ledger: Ledger, history: History) -> list[str]
     rank = e.LEVELS.index(event.level)
     if rank:
         at = float(ledger.rules.level_at[rank - 1])
-        lines.append(f"{event.level} begins at {percent(at)} (enforcement.{_THRESHOLDS[rank - 1]}{since})")
-    if rank < len(_THRESHOLDS):
+        lines.append(f"{event.level} begins at {percent(at)} (enforcement.{THRESHOLDS[rank - 1]}{since})")
+    if rank < len(THRESHOLDS):
         at = float(ledger.rules.level_at[rank])
-        lines.append(f"{e.LEVELS[rank + 1]} would begin at {percent(at)} (enforcement.{_THRESHOLDS[rank]}{since})")
+        lines.append(f"{e.LEVELS[rank + 1]} would begin at {percent(at)} (enforcement.{THRESHOLDS[rank]}{since})")
     return lines
 
 

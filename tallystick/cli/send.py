@@ -7,8 +7,8 @@ from pathlib import Path
 import click
 import msgspec
 
-from tallystick.actors.fleet import Fleet
 from tallystick.cli.common import config_option, settings_for, store_option
+from tallystick.door import Fleet
 from tallystick.events import commands as c
 from tallystick.events.codec import read_message
 from tallystick.events.replies import Refusal

@@ -13,8 +13,8 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from tallystick.actors.clock import ManualClock
-from tallystick.actors.fleet import Fleet
 from tallystick.demo.agent import Agent, Outcome, Phase
+from tallystick.door import Fleet
 from tallystick.events.accounts import Money, plus
 from tallystick.events.commands import MESSAGES_MAX
 

@@ -4,7 +4,6 @@ import threading
 from typing import Any
 
 from tallystick.actors.clock import ManualClock
-from tallystick.actors.fleet import Fleet
 from tallystick.config.prices import load_prices
 from tallystick.config.settings import Config
 from tallystick.demo.agent import Agent
@@ -14,6 +13,7 @@ from tallystick.demo.screen import Watcher
 from tallystick.demo.summary import Summary, summarize
 from tallystick.demo.tally import Tally
 from tallystick.demo.workload import Workload
+from tallystick.door import Fleet
 from tallystick.events.store import Store, open_store
 
 

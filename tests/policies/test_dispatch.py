@@ -17,9 +17,9 @@ from tallystick.actors.policies.tasks import Kind, Waiting
 from tallystick.config.loader import from_mapping
 from tallystick.config.settings import Config
 from tallystick.events.commands import PRIORITIES
+from tests.law import START
 from tests.policies.machine import Job, Machine, may_start
 from tests.policies.test_ranking import RANKING, queue_of, waiting
-from tests.law import START
 
 MOMENT = Moment(START, 10)
 

@@ -1,24 +1,37 @@
-"""A projector in a process of its own: killed at any moment, stopped, and left without its store."""
+"""Views in processes of their own: a projector and a rebuild, killed at any moment, stopped, left without a store."""
 
+import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, closing, contextmanager
+from functools import cache
 from pathlib import Path
 from random import Random
 
+import pytest
+
+from tallystick.events.catalog import Event
 from tallystick.events.store import open_store
-from tallystick.projections.projector import catch_up, open_keeper
-from tests.projections.logs import busy_fleet, rows_in, write
+from tallystick.projections.keeper_file import FileKeeper
+from tallystick.projections.recorder import Side
+from tallystick.projections.views import KINDS
+from tests.projections.logs import bring_up, busy_fleet, rows_in, views_of, write
 
 PATIENCE_SECONDS = 20.0
+SMALL_PAGES = "from tallystick.projections import projector; projector.PAGE = 2_000; "
+FOLLOW = SMALL_PAGES + "import sys; from tallystick.projections.__main__ import main; sys.exit(main())"
+REBUILD = SMALL_PAGES + "from tallystick.cli.main import main; main(['projections', 'rebuild'])"
+ALL = [kind.name for kind in KINDS]
 
 
 @contextmanager
-def projector(url: str) -> Iterator[subprocess.Popen[bytes]]:
-    process = subprocess.Popen([sys.executable, "-m", "tallystick.projections", url], stderr=subprocess.PIPE)
+def child(program: str, *arguments: str, url: str = "") -> Iterator[subprocess.Popen[bytes]]:
+    command = [sys.executable, "-c", program, *arguments]
+    environment = {**os.environ, "TALLYSTICK_STORE": url}
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment)
     try:
         yield process
     finally:
@@ -26,12 +39,13 @@ def projector(url: str) -> Iterator[subprocess.Popen[bytes]]:
         process.communicate()
 
 
-def position_of(url: str) -> int:
-    keeper = open_keeper(url)
-    try:
-        return keeper.live().position
-    finally:
-        keeper.close()
+def projector(url: str) -> AbstractContextManager[subprocess.Popen[bytes]]:
+    return child(FOLLOW, url)
+
+
+def position_of(url: str, side: Side = "live") -> int:
+    with closing(FileKeeper(str(views_of(url)), side=side)) as keeper:
+        return keeper.reached().position
 
 
 def wait_until_at(url: str, position: int) -> None:
@@ -41,33 +55,70 @@ def wait_until_at(url: str, position: int) -> None:
         time.sleep(0.02)
 
 
-def test_rows_are_those_of_a_rebuild_however_often_the_projector_was_killed(tmp_path: Path) -> None:
-    url, dice = f"sqlite:///{tmp_path}/fleet.db", Random(3)  # noqa: S311 - nothing is guarded by it
-    store = open_store(url, writer=True)
-    log = busy_fleet(40_000)
-    write(store, log)
+@cache
+def long_log() -> Sequence[Event]:
+    """A log that takes a while to fold."""
+    return busy_fleet(40_000)
+
+
+@pytest.fixture
+def url(tmp_path: Path) -> str:
+    """A fleet with a long log."""
+    url = f"sqlite:///{tmp_path}/fleet.db"
+    with closing(open_store(url, writer=True)) as store:
+        write(store, long_log())
+    return url
+
+
+def test_rows_are_those_of_a_rebuild_however_often_the_projector_was_killed(url: str) -> None:
+    end, dice = len(long_log()), Random(3)  # noqa: S311 - nothing is guarded by it
     reached = [0]
     for _ in range(5):
         with projector(url) as process:
-            wait_until_at(url, min(reached[-1] + 1, len(log)))
+            wait_until_at(url, min(reached[-1] + 1, end))
             time.sleep(dice.random() * 0.1)
             process.send_signal(signal.SIGKILL)
             process.wait()
         reached.append(position_of(url))
     assert reached == sorted(reached)
-    assert any(0 < position < len(log) for position in reached), "no projector was killed at its work"
+    assert any(0 < position < end for position in reached), "no projector was killed at its work"
 
-    keeper = open_keeper(url)
-    assert catch_up(store, keeper) == len(log)
-    keeper.close()
-    rows = rows_in(tmp_path / "fleet.db.views")
-    for path in tmp_path.glob("fleet.db.views*"):
-        path.unlink()
-    keeper = open_keeper(url)
-    catch_up(store, keeper)
-    keeper.close()
-    store.close()
-    assert rows_in(tmp_path / "fleet.db.views") == rows
+    assert bring_up(url) == end
+    rows = rows_in(views_of(url))
+    with closing(FileKeeper(str(views_of(url)))) as keeper:
+        keeper.drop(None)
+    bring_up(url)
+    assert rows_in(views_of(url)) == rows
+
+
+@pytest.mark.parametrize("dropped", [None, "agents"])
+def test_a_rebuild_that_is_killed_at_any_moment_leaves_the_live_views_as_they_are(
+    url: str, dropped: str | None
+) -> None:
+    end, dice = len(long_log()), Random(5)  # noqa: S311 - nothing is guarded by it
+    bring_up(url)
+    whole = rows_in(views_of(url))
+    if dropped is not None:
+        with closing(FileKeeper(str(views_of(url)))) as keeper:
+            keeper.drop([dropped])
+    live = rows_in(views_of(url))
+    left = []
+    for _ in range(6):
+        moment = dice.randrange(end + 10_000)
+        with child(REBUILD, url=url) as process:
+            while process.poll() is None and position_of(url, "rebuilt") < moment:
+                time.sleep(0.01)
+            process.send_signal(signal.SIGKILL)
+            is_done = process.wait() == 0
+        assert rows_in(views_of(url)) in ((whole,) if is_done else (live, whole))
+        left.append(position_of(url, "rebuilt"))
+    assert any(0 < position < end for position in left), "no rebuild was killed at its work"
+
+    with child(REBUILD, url=url) as process:
+        _, said = process.communicate(timeout=PATIENCE_SECONDS)
+        assert (process.returncode, said) == (0, b"")
+    assert rows_in(views_of(url)) == whole
+    assert position_of(url, "rebuilt") == 0
 
 
 def test_a_projector_that_is_told_to_stop_has_written_what_it_read(tmp_path: Path) -> None:

@@ -1,0 +1,214 @@
+"""The tracker's foresight: follows the run of every open agent, foretells, and lays what happened beside it.
+
+A forecast is made when another tenth of a budget is consumed, when it is shown, and when it is acted on; the law records
+each, and once the truth is known, the score. What a finished run taught goes into the record too.
+"""
+
+import datetime as dt
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+from tallystick.actors.messages import MANAGER, TRACKER, Post, Proposal
+from tallystick.actors.policies.anomalies import LOOP_STEPS, Found, loop, outlier
+from tallystick.actors.policies.growth_forecast import Course, courses
+from tallystick.actors.policies.outlook import Outlook, foresee, stage_of
+from tallystick.actors.runs import Run, runs_of
+from tallystick.events import catalog as e
+from tallystick.events import commands as c
+from tallystick.events.amounts import DIMENSIONS, EDGE_NAMES, Amounts
+from tallystick.events.foretold import Outcome, Prediction, WhyForecast, still_open
+from tallystick.events.growth import Growth
+from tallystick.events.history import History, Known
+from tallystick.events.ledger import Ledger
+from tallystick.events.standing import Standing
+
+STEPS_MIN: Final = 2
+"""An agent that has reported less often has shown nothing of how it goes on."""
+_MS = dt.timedelta(milliseconds=1)
+
+
+class Foresight:
+    """The runs of open agents and what earlier ones taught. ``standings`` are the tracker's, at the same event."""
+
+    def __init__(self, ledger: Ledger, standings: Mapping[str, Standing]) -> None:
+        self.history = History.load(ledger.history.dump())
+        self.runs = runs_of(ledger)
+        self._standings = standings
+        self._begun_at = ledger.position
+        self._shown = 0
+
+    # --- following ----------------------------------------------------------------------------------------------------
+
+    def opened(self, event: e.BudgetAllocated) -> None:
+        """An id that is allocated again begins a new run."""
+        self.runs.pop(event.agent, None)
+
+    def step(self, event: Any) -> list[Post]:
+        """Take in a report; the scores of what is known now, and a forecast where another tenth was consumed."""
+        standing = self._standings.get(event.agent)
+        if standing is None:
+            return []
+        run = self.runs.get(event.agent)
+        if run is None:
+            run = self.runs[event.agent] = Run(event.at)
+        run.step(event)
+        used, posts, passed = (event.tokens, event.time_ms, event.cost_nanos), [], False
+        for d in DIMENSIONS:
+            if used[d] and standing.allocated[d] is not None:
+                own, mark = own_use(standing, d)
+                if run.forecasts:
+                    posts += self._scores(run, event, d, own, used[d])
+                before = own - used[d]
+                passed = passed or (own < mark and stage_of(own, mark) > stage_of(before, mark))
+        if passed:
+            posts += self.recorded(standing, "stage", f"stage-{event.position}")
+        if run.streak.steps == LOOP_STEPS and (found := loop(Growth.read(run.growth), run.streak)) is not None:
+            posts.append(_strange(event.agent, found, f"loop-{event.position}"))
+        return posts
+
+    def outlier(self, standing: Standing, run: Run, event: Any) -> list[Post]:
+        """The newest step, where it stands out from what was to be expected before it."""
+        before = Growth.read(run.before)
+        expected = self._courses(before, self.known(standing, run))
+        found = outlier(before, expected, (event.tokens, event.time_ms, event.cost_nanos))
+        return [] if found is None else [_strange(event.agent, found, f"outlier-{event.position}")]
+
+    def learn(self, event: "e.RunLearned | e.ForecastScored") -> None:
+        """Take in what the law recorded of earlier proposals of ours."""
+        self.history.fold(event)
+
+    def made(self, event: e.ForecastMade) -> None:
+        run = self.runs.get(event.agent)
+        if run is not None:
+            run.forecasts = still_open([*(run.forecasts or ()), *event.predictions])
+
+    def released(self, event: e.BudgetReleased) -> list[Post]:
+        """A run is over: what it taught. It is told before the standings forget the agent."""
+        run, standing = self.runs.pop(event.agent, None), self._standings.get(event.agent)
+        if run is None or standing is None:
+            return []
+        growth = Growth.read(run.growth)
+        own = [standing.consumed[d] - standing.closed[d] for d in DIMENSIONS]
+        command = c.RecordRun(
+            agent=event.agent,
+            agent_type=standing.agent_type,
+            model=run.model,
+            steps=int(growth.steps),
+            consumed=Amounts(*own),
+            elapsed_ms=(run.last_at - standing.opened_at) // _MS,
+            growth=growth.numbers(),
+            exhausted=standing.level == _BLACK,
+            id=f"{c.HOUSE}run-{event.position}",
+        )
+        return [_proposed(command)]
+
+    # --- foretelling --------------------------------------------------------------------------------------------------
+
+    def courses(self, standing: Standing, run: Run) -> tuple[Course | None, ...]:
+        """How an agent's usage will go on, by dimension."""
+        return self._courses(Growth.read(run.growth), self.known(standing, run))
+
+    @staticmethod
+    def _courses(growth: Growth, known: Known) -> tuple[Course | None, ...]:
+        return courses(growth, known)
+
+    def known(self, standing: Standing, run: Run | None) -> Known:
+        """What earlier runs taught of an agent's."""
+        return self.history.known(standing.agent_type, None if run is None else run.model)
+
+    def outlooks(self, standing: Standing) -> list[Outlook]:
+        """What is foreseen in each limited dimension of which something is left, as of the last report."""
+        run = self.runs.get(standing.id)
+        if run is None:
+            return []
+        growth = Growth.read(run.growth)
+        if growth.steps < STEPS_MIN:
+            return []
+        found, known = [], self.known(standing, run)
+        for d, course in enumerate(self._courses(growth, known)):
+            if course is not None and standing.allocated[d] is not None:
+                own, mark = own_use(standing, d)
+                if own < mark:
+                    found.append(foresee(course, known, d, own, mark, growth.steps))
+        return found
+
+    def recorded(
+        self, standing: Standing, why: WhyForecast, name: str, outlooks: Iterable[Outlook] | None = None
+    ) -> list[Post]:
+        """A forecast for the record, unless the same was recorded at this step already."""
+        run = self.runs[standing.id]
+        known = {(p.dimension, p.mark, p.step) for p in run.forecasts or ()}
+        made = [outlook.prediction() for outlook in (self.outlooks(standing) if outlooks is None else outlooks)]
+        predictions = [p for p in made if (p.dimension, p.mark, p.step) not in known]
+        if not predictions:
+            return []
+        command = c.RecordForecast(agent=standing.id, why=why, predictions=predictions, id=f"{c.HOUSE}{name}")
+        return [_proposed(command)]
+
+    def pace(self, standing: Standing, run: Run) -> float | None:
+        """Seconds that a step of this run takes; None where nothing tells."""
+        return run.pace(self.known(standing, run))
+
+    def name_shown(self) -> str:
+        """A name for a forecast that somebody asked for."""
+        self._shown += 1
+        return f"shown-{self._begun_at}-{self._shown}"
+
+    def _scores(self, run: Run, event: Any, d: int, own: int, used: int) -> list[Post]:
+        """The truth about what was foretold of marks that this step passed."""
+        name = EDGE_NAMES[d]
+        by_mark: dict[int, list[Prediction]] = {}
+        for prediction in run.forecasts or ():
+            if prediction.dimension == name and prediction.mark <= own:
+                by_mark.setdefault(prediction.mark, []).append(prediction)
+        if by_mark:
+            # At once, and not when the record comes back: the next step may be here before it.
+            run.forecasts = [p for p in run.forecasts or () if p.dimension != name or p.mark > own] or None
+        standing, steps, posts = self._standings[event.agent], Growth.read(run.growth).steps, []
+        for mark, predictions in by_mark.items():
+            # The mark lies within this step: that part of it counts that was used before the mark.
+            actual = round(steps - (own - mark) / used, 3)
+            command = c.RecordScore(
+                agent=event.agent,
+                agent_type=standing.agent_type,
+                model=run.model,
+                dimension=name,
+                actual=actual,
+                forecasts=[_outcome(prediction) for prediction in predictions],
+                id=f"{c.HOUSE}score-{event.position}-{d}-{mark}",
+            )
+            posts.append(_proposed(command))
+        return posts
+
+
+_BLACK: Final = len(e.LEVELS) - 1
+
+
+def own_use(standing: Standing, d: int) -> tuple[int, int]:
+    """What an agent used itself of a limited dimension, and at which usage of its own the budget is used up."""
+    closed = standing.closed[d]
+    allocated = standing.allocated[d] or 0
+    return standing.consumed[d] - closed, allocated + standing.given_back[d] - standing.delegated[d] - closed
+
+
+def _outcome(p: Prediction) -> Outcome:
+    return Outcome(stage=p.stage, step=p.step, predicted=p.predicted, low=p.low, high=p.high, baseline=p.baseline)
+
+
+def _strange(agent: str, found: Found, name: str) -> Post:
+    command = c.RecordAnomaly(
+        agent=agent,
+        anomaly=found.anomaly,
+        dimension=found.dimension,
+        step=found.step,
+        amount=found.amount,
+        low=found.low,
+        high=found.high,
+        message=found.message,
+        id=f"{c.HOUSE}{name}",
+    )
+    return _proposed(command)
+
+
+def _proposed(command: c.Command) -> Post:
+    return Post(MANAGER, Proposal(command, TRACKER))

@@ -1,0 +1,218 @@
+"""The specialists beside a history that is being told: what they say to it, and, once they are on their own, what follows.
+
+Two companies follow what happens from the first record on: one sees the log's events, the other those of the other
+policy. As long as both say the same, the other policy gives them no reason to say anything else, and what the
+specialists of the log really said, when they really said it, is what counts. Once they differ, the second company is
+on its own: from then on its proposals are decided.
+"""
+
+import datetime as dt
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import msgspec
+
+from tallystick.actors.clock import ManualClock
+from tallystick.actors.fleet import specialists
+from tallystick.actors.messages import REALLOCATOR, Figures, Post, Proposal, Question, Recorded, figures_of
+from tallystick.actors.simulation import Company
+from tallystick.actors.whatif.courses import Courses
+from tallystick.events import commands as c
+from tallystick.events.catalog import Event
+from tallystick.events.decide import Decided, decide
+from tallystick.events.decide.turn import Turn
+from tallystick.events.event import EPOCH
+from tallystick.events.ledger import Ledger
+
+IN_FLIGHT = dt.timedelta(seconds=1)
+"""A proposal that the log does not have this long after it was made was refused there, which leaves no trace."""
+
+
+class Onlookers(Company):
+    """The specialists behind one history, in which the manager's place is taken by whoever tells it."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        super().__init__(ledger, specialists(), ManualClock(EPOCH))
+        self.ledger = ledger
+        self.said: list[Proposal] = []
+        """What was proposed since somebody looked."""
+        self._plan: c.Command | None = None
+        self._fresh: list[Event] = []
+        self._basis: tuple[object, ...] = ()
+        self._figures = figures_of(ledger)
+
+    def due_at(self) -> dt.datetime | None:
+        """When the next timer fires."""
+        return None if self._first_due is None else self._first_due[0]
+
+    def hear(self, events: Sequence[Event]) -> None:
+        """What has just happened, which the ledger has followed."""
+        self._fresh += events
+
+    def rest(self) -> None:
+        """Let everyone hear what has happened, and say what follows from it."""
+        self._settle()
+
+    def plan(self, asked: c.Rebalance) -> c.Command:
+        """The plan of moves that they would answer a `Rebalance` with."""
+        self._deliver(Post(REALLOCATOR, Question(asked, None, 0)))
+        self._settle()
+        plan, self._plan = self._plan, None
+        assert plan is not None, "the reallocator answers every question"
+        return plan
+
+    def _decide(self, message: Any, now: dt.datetime) -> None:
+        assert isinstance(message, Proposal), "nobody but the specialists speaks here"
+        if message.answers is not None:
+            self._plan = message.command
+        else:
+            self._propose(message, now)
+
+    def _propose(self, proposal: Proposal, now: dt.datetime) -> None:
+        self.said.append(proposal)
+
+    def _publish(self, now: dt.datetime) -> Sequence[Post]:
+        if not self._fresh:
+            return ()
+        fresh, self._fresh = self._fresh, []
+        return (Post("everyone", Recorded(fresh, self._how_it_stands())),)
+
+    def _how_it_stands(self) -> Figures:
+        """`figures_of` the ledger. All but the pool changes seldom, and every step asks for it."""
+        ledger = self.ledger
+        basis = (ledger.root.allocated, ledger.opening, ledger.rules, len(ledger.accounts))
+        if basis != self._basis:
+            self._basis, self._figures = basis, figures_of(ledger)
+        return Figures(ledger.pool, self._figures.spendable, self._figures.minimum_share, ledger.in_crisis)
+
+
+class Others(Onlookers):
+    """The history under the other policy: what is put in is decided here."""
+
+    def __init__(self) -> None:
+        super().__init__(Ledger())
+        self.courses = Courses(self.ledger)
+        self.made: list[Event] = []
+        """What has happened since somebody looked."""
+        self.act = False
+        """The specialists are on their own: what they propose is decided."""
+
+    def put(self, command: c.Command, at: dt.datetime, id: str, by: str) -> Decided | None:
+        """Decide a command by the other policy; None where its id is remembered, and a repeat changes nothing."""
+        if id in self.ledger.ids:
+            return None
+        decided = decide(self.ledger, command, at, id, by)
+        self._happened(decided.events)
+        return decided
+
+    def keep(self, event: Event, at: dt.datetime, id: str, by: str) -> None:
+        """Take a recorded event over as it is: a decision that cannot be made anew."""
+        turn = Turn(self.ledger, at, id, by)
+        turn.record(msgspec.structs.replace(event))
+        self._happened(turn.events)
+
+    def propose(self, proposals: Sequence[Proposal], now: dt.datetime) -> None:
+        """Decide what had only been said."""
+        for proposal in proposals:
+            self._propose(proposal, now)
+
+    def _happened(self, events: list[Event]) -> None:
+        self.courses.follow(events)
+        self.made += events
+        self.hear(events)
+
+    def _propose(self, proposal: Proposal, now: dt.datetime) -> None:
+        if not self.act:
+            self.said.append(proposal)
+            return
+        # Their ids name positions of this history: those of the log's own proposals must not be taken for the same.
+        self.put(proposal.command, now, f"{proposal.command.id}-what-if", proposal.by)
+
+
+class Parting(NamedTuple):
+    """Where the specialists of the two histories first said different things. ``position`` is the log's by then."""
+
+    position: int
+    at: dt.datetime
+    recorded: Sequence[c.Command]
+    made: Sequence[c.Command]
+
+
+class Companies:
+    """Both companies, side by side until they part."""
+
+    def __init__(self, log: Ledger) -> None:
+        self.others = Others()
+        self.parting: Parting | None = None
+        self._log: Onlookers | None = Onlookers(log)
+        self._ledger = log
+        self._in_flight: list[tuple[dt.datetime, Proposal]] = []
+        """What both said lately, and the log has not shown yet."""
+
+    def pass_time(self, until: dt.datetime) -> None:
+        """Fire what is due up to ``until`` in both, moment by moment."""
+        while self._log is not None:
+            moments = [at for at in (self._log.due_at(), self.others.due_at()) if at is not None and at <= until]
+            now = min(moments, default=until)
+            self._log.pass_time(now)
+            self.others.pass_time(now)
+            self._compare(now)
+            if not moments:
+                return
+        self.others.pass_time(until)
+
+    def rest(self, recorded: Sequence[Event], now: dt.datetime) -> None:
+        """Let both hear what has happened: in the log ``recorded``, in the other history what was put in."""
+        if self._log is not None:
+            self._log.hear(recorded)
+            self._log.rest()
+        self.others.rest()
+        self._compare(now)
+
+    def plans(self, asked: c.Rebalance, now: dt.datetime) -> c.Command | None:
+        """The plan that answers a `Rebalance`; None where it is the log's own that counts."""
+        made = self.others.plan(asked)
+        if self._log is not None:
+            recorded = self._log.plan(asked)
+            if _saying(recorded) == _saying(made):
+                return None
+            self._part(now, [recorded], [made], [])
+        return made
+
+    def arrived(self, command: c.Command) -> None:
+        """The log shows a proposal: it is in flight no longer."""
+        for place, (_, proposal) in enumerate(self._in_flight):
+            one = proposal.command
+            if type(one) is type(command) and getattr(one, "agent", None) == getattr(command, "agent", None):
+                del self._in_flight[place]
+                return
+
+    def _compare(self, now: dt.datetime) -> None:
+        if self._log is None:
+            return
+        recorded, made = self._log.said, self.others.said
+        if not recorded and not made:
+            return
+        self._log.said, self.others.said = [], []
+        if [_saying(one.command) for one in recorded] == [_saying(one.command) for one in made]:
+            lately = [entry for entry in self._in_flight if now - entry[0] <= IN_FLIGHT]
+            self._in_flight = [*lately, *((now, proposal) for proposal in made)]
+            return
+        self._part(now, [one.command for one in recorded], [one.command for one in made], made)
+
+    def _part(
+        self, now: dt.datetime, recorded: Sequence[c.Command], made: Sequence[c.Command], proposals: Sequence[Proposal]
+    ) -> None:
+        """From here on the others are on their own; what the log would have shown next, they said too."""
+        self.parting = Parting(self._ledger.position, now, recorded, made)
+        self._log = None
+        self.others.act = True
+        lately = [proposal for at, proposal in self._in_flight if now - at <= IN_FLIGHT]
+        self._in_flight = []
+        self.others.propose([*lately, *proposals], now)
+        self.others.rest()
+
+
+def _saying(command: c.Command) -> c.Command:
+    """What a proposal says; ids tell when it was said, and behind which position."""
+    return msgspec.structs.replace(command, id=None)

@@ -1,0 +1,105 @@
+"""The log as it came about: what one command caused is one step, and so is what time alone brought."""
+
+import datetime as dt
+from collections.abc import Iterable, Iterator, Sequence
+
+import msgspec
+
+from tallystick.events import catalog as e
+from tallystick.events import commands as c
+from tallystick.events.codec import STORED_NAME, BrokenChain, decode_command, decode_event
+from tallystick.events.store import Record
+
+
+class Step:
+    """The records of one command, at one moment: ``due`` what the clock had brought before it, ``own`` what it caused.
+
+    A step without own records is what a message brought about that left no trace itself: time passed until then.
+    ``asked`` and ``answered`` are the command and its reply, byte for byte.
+    """
+
+    __slots__ = ("answered", "asked", "at", "by", "due", "id", "own")
+
+    def __init__(self, at: dt.datetime) -> None:
+        self.at = at
+        self.id = ""
+        self.by = ""
+        self.due: list[Record] = []
+        self.own: list[Record] = []
+        self.asked = b""
+        self.answered = b""
+
+    @property
+    def records(self) -> Sequence[Record]:
+        """All of them, in order."""
+        return [*self.due, *self.own] if self.due else self.own
+
+    @property
+    def command(self) -> c.Command:
+        """What was asked.
+
+        Raises:
+            BrokenChain: this version of tallystick does not know it.
+        """
+        try:
+            return decode_command(self.asked)
+        except (msgspec.MsgspecError, ValueError, ArithmeticError) as error:
+            raise BrokenChain(self.own[0].position, f"its command cannot be read: {error}") from error
+
+    def plan(self) -> c.ApplyMoves:
+        """The plan that answered a `Rebalance`: the log has the question as the command, and the moves as events."""
+        moved = [decode_event(record.data, record.name) for record in self.own if record.name == _MOVED]
+        moves = [
+            c.Move(event.source, event.target, event.amount, event.reason, event.strategy)  # type: ignore[arg-type]
+            for event in moved
+            if isinstance(event, e.BudgetMoved)
+        ]
+        return c.ApplyMoves(moves=moves, asked=True, id=self.id)
+
+
+_MOVED = STORED_NAME[e.BudgetMoved]
+
+
+class _Head(msgspec.Struct):
+    at: dt.datetime
+    id: str = ""
+    by: str = ""
+    command: msgspec.Raw = msgspec.Raw()
+    reply: msgspec.Raw = msgspec.Raw()
+
+
+_read = msgspec.json.Decoder(_Head).decode
+
+
+def steps_of(records: Iterable[Record]) -> Iterator[Step]:
+    """The records of a whole log, a command at a time. Nothing is proved here: whoever applies them does it.
+
+    Raises:
+        BrokenChain: a record cannot be read, or belongs to no command.
+    """
+    step: Step | None = None
+    for record in records:
+        try:
+            head = _read(record.data)
+        except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
+            raise BrokenChain(record.position, f"the record cannot be read: {error}") from error
+        asked = bytes(head.command)
+        if asked:
+            if step is not None and (step.own or step.at != head.at):
+                yield step
+                step = None
+            step = step or Step(head.at)
+            step.id, step.by, step.asked, step.answered = head.id, head.by, asked, bytes(head.reply)
+            step.own.append(record)
+        elif head.id:
+            if step is None or step.id != head.id:
+                raise BrokenChain(record.position, "the record belongs to no command before it")
+            step.own.append(record)
+        else:
+            if step is not None and (step.own or step.at != head.at):
+                yield step
+                step = None
+            step = step or Step(head.at)
+            step.due.append(record)
+    if step is not None:
+        yield step

@@ -1,0 +1,214 @@
+"""354 real runs on nine tenths of the tokens that they used: who finishes, who is stopped, and who was told in time.
+
+All runs get equal allocations at once, as a planner does who knows nothing of them. The agents obey and ask for
+nothing: what moves, the reallocator moves. The same campaign without reallocation, with the average rate in place of
+the forecasts, and what somebody could have done who knew the total of every run beforehand, stand beside it.
+"""
+
+import datetime as dt
+import heapq
+from bisect import bisect_right
+from collections.abc import Callable, Iterator, Sequence
+from itertools import accumulate
+from statistics import fmean
+from typing import Any
+
+import msgspec
+
+from benchmarks import data
+from benchmarks.result import Result
+from tallystick.actors import simulation as wiring
+from tallystick.actors.fleet import specialists
+from tallystick.actors.foresight import Foresight
+from tallystick.actors.messages import Envelope
+from tallystick.actors.people import Person
+from tallystick.actors.policies.growth_forecast import Course, average_rate
+from tallystick.actors.reports import NoReporter
+from tallystick.actors.runs import Run
+from tallystick.actors.simulation import House
+from tallystick.actors.tracker import Tracker
+from tallystick.config.loader import from_mapping
+from tallystick.demo.agent import Agent, Outcome, Phase
+from tallystick.demo.campaign import STARTS_AT
+from tallystick.demo.trace import read_trace
+from tallystick.demo.workload import Workload
+from tallystick.events import commands as c
+from tallystick.events.amounts import DIMENSIONS, TOKENS, Budget
+from tallystick.events.codec import decode_answer, encode_command
+from tallystick.events.growth import Growth
+from tallystick.events.history import Known
+from tallystick.events.ledger import Ledger, check_conserved
+from tallystick.events.standing import Standing
+from tallystick.events.store_memory import MemoryStore
+from tallystick.projections.keeper import MemoryKeeper
+from tallystick.projections.reporting import report_of
+from tallystick.projections.upkeep import catch_up
+
+TRACE = "agents-swebench-gemini3-public.csv.gz"
+ENOUGH_FOR = 0.9
+GOAL_OF_PLANNER, GOAL_CONSUMED, GOAL_WARNED, GOAL_FAIRNESS = 0.90, 0.95, 0.90, 0.90
+_MS = dt.timedelta(milliseconds=1)
+
+
+class Played(msgspec.Struct, frozen=True):
+    """How a campaign ended. ``warned`` of ``stops`` were foreseen 60 s before.
+
+    ``fairness`` and ``jain`` are of all accounts, each with what it was allocated before its release; ``fairness_open``
+    is of the open ones, its mean over time.
+    """
+
+    finished: int
+    consumed: float
+    stops: int
+    warned: int
+    fairness: float
+    jain: float
+    fairness_open: float
+
+
+class _Quiet(Agent):
+    """An agent that was given its budget already, and asks for no more."""
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self.phase = Phase.CHECK
+
+    def _may_ask(self, now_ms: int) -> bool:
+        return False
+
+
+def play(workload: Workload, *, reallocate: bool = True, people: "Callable[..., list[Person]] | None" = None) -> Played:
+    """One campaign through the real house under a virtual clock."""
+    total = int(workload.needs[TOKENS] * ENOUGH_FOR)
+    config = from_mapping(
+        {
+            "total_budget": {"tokens": total, "period": "none"},
+            "daily_limits": {"max_tokens_total": None, "max_cost_usd": None},
+            "reallocation": {"enabled": reallocate},
+        }
+    )
+    store = MemoryStore()
+    usual = wiring.specialists
+    if people is not None:
+        wiring.specialists = people  # type: ignore[assignment]
+    try:
+        house = House.open(store, config, None, STARTS_AT, reporter=NoReporter)
+    finally:
+        wiring.specialists = usual
+    names = [run.id for run in workload.runs]
+    spendable = house.ledger.spendable(TOKENS)
+    _ask(house, c.AllocateEqual(id="equal", agents=names, total=Budget(tokens=spendable)), 0)
+    agents = [_Quiet(run, (spendable // len(names), None, None), None) for run in workload.runs]
+    seen = _drive(house, agents)
+    check_conserved(house.ledger)
+    keeper = MemoryKeeper()
+    catch_up(store, keeper)
+    report = report_of(keeper)
+    return Played(
+        finished=sum(agent.outcome is Outcome.FINISHED for agent in agents),
+        consumed=house.ledger.spent[TOKENS] / spendable,
+        stops=report.summary.stops,
+        warned=report.summary.stops_warned,
+        fairness=report.quality.fairness.tokens or 0.0,
+        jain=report.quality.jain.tokens or 0.0,
+        fairness_open=fmean(seen),
+    )
+
+
+def _drive(house: House, agents: Sequence[Agent]) -> list[float]:
+    """Let all agents act at their moments; the fairness of open accounts, once a minute."""
+    agenda = [(agent.due_ms, i) for i, agent in enumerate(agents)]
+    heapq.heapify(agenda)
+    seen, look_ms = [], 60_000
+    while agenda:
+        due_ms, i = heapq.heappop(agenda)
+        while look_ms <= due_ms:
+            seen.append(_fairness(house))
+            look_ms += 60_000
+        agent = agents[i]
+        agent.hear(_ask(house, agent.message(), due_ms), due_ms)
+        if agent.phase is not Phase.GONE:
+            heapq.heappush(agenda, (agent.due_ms, i))
+    return seen
+
+
+def _fairness(house: House) -> float:
+    """Fairness of what the open agents are allocated (all have the same priority here); 1 where there are none."""
+    given = [account.allocated[TOKENS] or 0 for account in house.ledger.accounts.values()]
+    if not any(given):
+        return 1.0
+    mean = fmean(given)
+    return 1 - fmean((units / mean - 1) ** 2 for units in given)
+
+
+def _ask(house: House, command: c.Command, at_ms: int) -> Any:
+    (answer,) = house.ask(Envelope([command], [encode_command(command)], "bench", None), STARTS_AT + at_ms * _MS)
+    return decode_answer(answer)
+
+
+def planner(workload: Workload) -> int:
+    """How many runs can finish at most on total less reserve: the shortest first."""
+    total = int(workload.needs[TOKENS] * ENOUGH_FOR)
+    spendable = total - total // 10
+    needs = sorted(sum(step.used[TOKENS] for step in run.steps) for run in workload.runs)
+    return bisect_right(list(accumulate(needs)), spendable)
+
+
+def normal(workload: Workload) -> Workload:
+    """The same runs, all of one priority: equal allocations."""
+    runs = tuple(msgspec.structs.replace(run, priority="normal") for run in workload.runs)
+    return msgspec.structs.replace(workload, runs=runs)
+
+
+class _AverageForesight(Foresight):
+    """Knows of no earlier run, and takes it that an agent goes on as it did on average."""
+
+    def known(self, standing: Standing, run: Run | None) -> Known:
+        return Known(())
+
+    @staticmethod
+    def _courses(growth: Growth, known: Known) -> tuple[Course | None, ...]:
+        return tuple(average_rate(growth, d) for d in DIMENSIONS)
+
+
+class _AverageTracker(Tracker):
+    def begin(self, ledger: Ledger) -> None:
+        super().begin(ledger)
+        self._foresight = _AverageForesight(ledger, self._standings.agents)
+
+
+def _with_average_rate() -> list[Person]:
+    return [_AverageTracker() if isinstance(person, Tracker) else person for person in specialists()]
+
+
+def results(say: Callable[[str], None]) -> Iterator[Result]:
+    """The campaign with these forecasts, beside those with the average rate, without reallocation, and the planner's."""
+    found = data.found(TRACE)
+    if found is None:
+        say("campaign: skipped, the public runs are not here")
+        return
+    workload = normal(read_trace(found))
+    ours, average = play(workload), play(workload, people=_with_average_rate)
+    without, best = play(workload, reallocate=False), planner(workload)
+    for name, unit, value, against, other, goal in (
+        ("finished", "runs", ours.finished, f"a planner who knew all totals: {best}", best, GOAL_OF_PLANNER),
+        ("consumed", "of total - reserve", ours.consumed, "all", 1.0, GOAL_CONSUMED),
+        ("warned", "of stops", ours.warned, f"{ours.stops} stops", ours.stops, GOAL_WARNED),
+        ("fairness_open", "mean over time", ours.fairness_open, "1", 1.0, GOAL_FAIRNESS),
+        ("fairness", "of all accounts", ours.fairness, "1", 1.0, GOAL_FAIRNESS),
+        ("jain", "of all accounts", ours.jain, "1", 1.0, None),
+    ):
+        yield Result(f"campaign.{name}", value, unit, against, value / other, None if goal is None else (">=", goal))
+    for title, played in (("average_rate", average), ("no_reallocation", without)):
+        yield Result(f"campaign.{title}.finished", played.finished, "runs", "ours", played.finished / ours.finished)
+        yield Result(
+            f"campaign.{title}.consumed", played.consumed, "of total - reserve", "ours", played.consumed / ours.consumed
+        )
+        warned = f"{played.warned} of {played.stops} stops"
+        yield Result(
+            f"campaign.{title}.warned",
+            played.warned / max(1, played.stops),
+            warned,
+            "ours",
+            played.warned / max(1, played.stops) / (ours.warned / max(1, ours.stops)),
+        )

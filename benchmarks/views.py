@@ -1,0 +1,95 @@
+"""Benchmarks of the views: made again beside the live ones, and what that costs the writer."""
+
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+from benchmarks.load import Load, running_load
+from tallystick.events.store import open_store
+from tallystick.projections.keeper_file import FileKeeper
+from tallystick.projections.projector import Projector
+from tallystick.projections.rebuilding import rebuild, renew
+from tallystick.projections.upkeep import place_of
+from tallystick.projections.views import KINDS, versions_of
+
+VERSIONS = versions_of(KINDS)
+STEP = 37_000
+"""Events after which the live views are restored, so that a rebuild is compared with something that came about otherwise."""
+
+
+def keep_live(path: Path) -> None:
+    """The live views of a log, up to its end, folded and restored many times over."""
+    with closing(open_store(f"sqlite:///{path}")) as store, closing(FileKeeper(f"{path}.views")) as keeper:
+        renew(store, keeper)
+        last = store.last()
+        end = 0 if last is None else last.position
+        for upto in range(STEP, end + STEP, STEP):
+            Projector(store, keeper).catch_up(min(upto, end))
+
+
+def rebuild_rate(path: Path) -> float:
+    """Events per second of a rebuild of all views, their bytes compared with the live ones, and exchanged."""
+    with closing(open_store(f"sqlite:///{path}")) as store, closing(FileKeeper(f"{path}.views")) as keeper:
+        began = time.perf_counter()
+        done = rebuild(store, keeper, list(VERSIONS))
+        rate = done.position / (time.perf_counter() - began)
+        assert done.before == VERSIONS, "the bytes were compared"
+    return rate
+
+
+class Writer:
+    """A live fleet with a log of some length, and a rebuild of its views that can be going on."""
+
+    def __init__(self, load: Load, url: str) -> None:
+        self._load = load
+        self._url = url
+
+    def alone(self) -> float:
+        """Reports per second with nothing but a projector beside it."""
+        return self._load.pipelined()
+
+    def beside_a_rebuild(self) -> float:
+        """The same while the views are rebuilt, again and again, in processes of their own."""
+        with _rebuilding(self._url):
+            return self._load.pipelined()
+
+
+@contextmanager
+def writing(events: int) -> Iterator[Writer]:
+    """A writer whose log has ``events`` events behind it."""
+    with running_load() as (load, store):
+        for _ in range(0, events, 1_000):
+            load.fleet.ask([load.report() for _ in range(1_000)])
+        yield Writer(load, store.url)
+
+
+@contextmanager
+def _rebuilding(url: str) -> Iterator[None]:
+    """Rebuilds, one after the other, from the moment on that the first is at its work."""
+    command = [sys.executable, "-m", "tallystick", "projections", "rebuild", "--store", url]
+    stopping = threading.Event()
+    running = [subprocess.Popen(command, stdout=subprocess.DEVNULL)]
+
+    def again() -> None:
+        while not stopping.is_set():
+            assert running[-1].wait() == 0
+            if not stopping.is_set():
+                running.append(subprocess.Popen(command, stdout=subprocess.DEVNULL))
+
+    place = place_of(url)
+    assert place is not None
+    with closing(FileKeeper(place.views, side="rebuilt")) as beside:
+        while beside.reached().position == 0:
+            time.sleep(0.01)
+    thread = threading.Thread(target=again)
+    thread.start()
+    try:
+        yield
+    finally:
+        stopping.set()
+        thread.join()
+        running[-1].wait()

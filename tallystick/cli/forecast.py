@@ -1,0 +1,110 @@
+"""``tallystick forecast``: what is foreseen of agents, of all of them together, and of the day."""
+
+import datetime as dt
+from decimal import Decimal
+from typing import Any
+
+import click
+import msgspec
+from rich.table import Table
+from rich.text import Text
+
+from tallystick.cli.common import Moment, at_option, console, json_option, one_line, store_option
+from tallystick.cli.common import as_json as json_text
+from tallystick.cli.viewing import views
+from tallystick.events.amounts import cents, exact_units
+from tallystick.events.foretold import Prediction
+from tallystick.reports.forecasts import AgentForecast, Estimate, Forecasts, forecasts_of
+
+_WORDS = {"tokens": "tokens", "time_seconds": "time", "cost_usd": "cost"}
+SHOWN = 20
+
+
+@click.command(short_help="Show what is foreseen.")
+@store_option
+@click.option("--agent", metavar="ID", help="One agent only.")
+@click.option("--workflow", metavar="NAME", help="Only the agents of this workflow, and those below them.")
+@at_option
+@json_option
+def forecast(store_url: str, agent: str | None, workflow: str | None, at: Moment | None, as_json: bool) -> None:
+    """Show at which step (report) each agent's budget will be used up, what all open agents will have used together when
+    they have finished, and what the fleet will have used at the end of the day.
+
+    An agent's forecast is the newest that the house made: when another tenth of its budget was consumed, when somebody
+    asked with the message Forecast, or when it was acted on. Intervals hold the truth in 80 of 100 cases.
+
+    \b
+    Examples:
+      tallystick forecast
+      tallystick forecast --agent a-7 --json
+      tallystick forecast --at 2026-03-04T12:00:00Z
+    """
+    with views(store_url, at) as keeper:
+        found = forecasts_of(keeper, workflow, dt.datetime.now(dt.UTC) if at is None else at.time)
+    if agent is not None:
+        found = msgspec.structs.replace(found, agents=[one for one in found.agents if one.agent == agent])
+        if not found.agents:
+            raise click.ClickException(f"nothing was foretold of an open agent {agent!r}: that takes two reports")
+    if as_json:
+        click.echo(json_text(msgspec.to_builtins(found)))
+        return
+    screen = console()
+    if found.agents:
+        screen.print(_agents(found.agents))
+        if len(found.agents) > SHOWN:
+            screen.print(f"and {len(found.agents) - SHOWN:,} more, whose budgets will last longer: --json shows all")
+    else:
+        screen.print("Nothing was foretold of an agent that is open.")
+    if agent is None:
+        for table in _sums(found):
+            screen.print(table)
+    screen.print(f"as of position {found.position:,}")
+
+
+def _agents(agents: list[AgentForecast]) -> Table:
+    table = Table(title="when budgets will be used up, soonest first", title_justify="left")
+    table.add_column("agent", overflow="fold")
+    table.add_column("budget")
+    for name in ("steps so far", "used up at step", "80 % interval", "right at this stage"):
+        table.add_column(name, justify="right")
+    table.add_column("method")
+    table.add_column("made at", justify="right")
+    for one in agents[:SHOWN]:
+        for place, p in enumerate(one.predictions):
+            name, steps = ("", "") if place else (one_line(one.agent), f"{one.steps:,}")
+            table.add_row(Text(name), *_prediction(p, steps), f"{one.position:,}")
+    return table
+
+
+def _prediction(p: Prediction, steps: str) -> tuple[str, ...]:
+    known = "–" if p.confidence is None else f"{int(p.confidence * 100)} %"
+    interval = f"{p.low:,.1f} to {p.high:,.1f}"
+    return _WORDS[p.dimension], steps, f"{p.predicted:,.1f}", interval, known, p.method.replace("_", " ")
+
+
+def _sums(found: Forecasts) -> list[Table]:
+    tables = []
+    if found.together:
+        title = f"all agents together, when the {found.open:,} open ones have finished ({found.finished:,} have)"
+        tables.append(_estimates(title, found.together))
+    if found.day:
+        tables.append(_estimates(f"the whole fleet on {found.date} ({found.timezone})", found.day))
+    return tables
+
+
+def _estimates(title: str, estimates: dict[str, Estimate]) -> Table:
+    table = Table(title=title, title_justify="left")
+    table.add_column("")
+    for name in ("used so far", "expected at the end", "80 % interval"):
+        table.add_column(name, justify="right")
+    for name, one in estimates.items():
+        interval = "–" if one.low is None else f"{_plain(one.low)} to {_plain(one.high)}"
+        table.add_row(_WORDS[name], _plain(one.used), _plain(one.expected), interval)
+    return table
+
+
+def _plain(value: Any) -> str:
+    """Tokens and seconds with thousands marked, dollars (texts) in cents; a dash where nothing is known."""
+    if value is None:
+        return "–"
+    return cents(exact_units(Decimal(value), 2, "cost_usd")) if isinstance(value, str) else f"{value:,}"

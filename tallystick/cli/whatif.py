@@ -1,0 +1,166 @@
+"""``tallystick whatif``: the facts of a log under another policy, and what would have differed."""
+
+from collections.abc import Iterator
+from decimal import Decimal, InvalidOperation
+from pathlib import Path
+from typing import Any
+
+import click
+import structlog
+
+from tallystick.actors.whatif.question import Question
+from tallystick.actors.whatif.reproduction import Reproduction
+from tallystick.actors.whatif.rerun import Rerun
+from tallystick.actors.whatif.steps import Step, steps_of
+from tallystick.cli.common import as_json as json_text
+from tallystick.cli.common import counted, json_option, one_line, reading, store_option
+from tallystick.cli.reasons import History
+from tallystick.cli.whatif_answer import Span, as_answer, as_check
+from tallystick.cli.whatif_tell import tell_answer, tell_check
+from tallystick.cli.whatif_why import explain_difference, explain_unlike
+from tallystick.config.loader import load
+from tallystick.config.prices import load_prices
+from tallystick.events.amounts import EDGE_NAMES, TOKENS, InvalidAmount, exact_units
+from tallystick.events.store import Store
+
+_FILE = click.Path(path_type=Path)
+
+
+class TotalType(click.ParamType[tuple[str, int | Decimal | None]]):
+    """``DIMENSION=AMOUNT``, or ``DIMENSION=none`` for no limit."""
+
+    name = "DIMENSION=AMOUNT"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, int | Decimal | None]:
+        if isinstance(value, tuple):
+            return value
+        name, separator, text = str(value).partition("=")
+        if name not in EDGE_NAMES or not separator:
+            self.fail(f"{value!r}: allowed is tokens=, time_seconds= or cost_usd= and an amount or none", param, ctx)
+        if text == "none":
+            return name, None
+        dimension = EDGE_NAMES.index(name)
+        try:
+            amount = Decimal(text)
+            exact_units(amount, dimension, name)
+        except (InvalidOperation, InvalidAmount) as error:
+            found = str(error) if isinstance(error, InvalidAmount) else f"{name}: found {text!r}, allowed is a number"
+            self.fail(f"{found}, or none", param, ctx)
+        return name, int(amount) if dimension == TOKENS else amount
+
+
+@click.command(short_help="Ask what another policy would have decided.")
+@store_option
+@click.option("--config", "config_file", metavar="FILE", type=_FILE, help="Another resource-limits.yml.")
+@click.option("--prices", "prices_file", metavar="FILE", type=_FILE, help="Another prices.yml.")
+@click.option(
+    "--total",
+    "totals",
+    type=TotalType(),
+    multiple=True,
+    help="Another total, like tokens=50000000 or cost_usd=none; once for each dimension.",
+)
+@json_option
+@click.pass_context
+def whatif(
+    ctx: click.Context,
+    store_url: str,
+    config_file: Path | None,
+    prices_file: Path | None,
+    totals: tuple[tuple[str, int | Decimal | None], ...],
+    as_json: bool,
+) -> None:
+    """Keep the facts of a log, make every decision anew under another policy, and say what would have differed.
+
+    Who would have been throttled, stopped or topped up, when, and what it would have come to. The first decision that
+    differs is explained, and all that had to be assumed is printed.
+
+    Without another policy it is a proof: the log's own policy must lead to the log's own decisions, byte for byte; exit
+    with 1 and the first difference where it does not.
+
+    The store is only read, up to where its log ends now. Another process may be writing it.
+
+    \b
+    Examples:
+      tallystick whatif
+      tallystick whatif --config tighter.yml
+      tallystick whatif --total tokens=50000000 --total cost_usd=400 --json
+    """
+    total = dict(totals)
+    if len(total) != len(totals):
+        raise click.BadParameter("a dimension is named twice", param_hint="'--total'")
+    config = None if config_file is None else load(config_file)
+    prices = None if prices_file is None else load_prices(prices_file)
+    question = Question(config, prices, total)
+    # The alerts of the past, and of what never happened, concern no operator.
+    structlog.configure(processors=[_drop])
+    with reading(store_url) as store:
+        if question.is_empty:
+            _check(ctx, store, as_json)
+        else:
+            names = {"config": config_file, "prices": prices_file}
+            _ask(store, question, {name: None if file is None else str(file) for name, file in names.items()}, as_json)
+
+
+def _drop(*_: object) -> Any:
+    raise structlog.DropEvent
+
+
+class _Log:
+    """A store's log as it is when the command begins, and what has been read of it."""
+
+    def __init__(self, store: Store, doing: str) -> None:
+        last = store.last()
+        if last is None:
+            raise click.ClickException(f"there is nothing to decide anew at {store.url}: its log is empty")
+        self.span = Span(store.url)
+        self._end = last.position
+        self._records = counted(store.read(0, last.position), last.position, doing)
+
+    def steps(self) -> Iterator[Step]:
+        """Its steps, in order."""
+        for step in steps_of(self._records):
+            self.span.take(step)
+            yield step
+
+
+def _check(ctx: click.Context, store: Store, as_json: bool) -> None:
+    """Prove that the log's own policy leads to the log's own decisions."""
+    log, reproduction = _Log(store, "deciding again"), Reproduction()
+    why: dict[str, Any] | None = None
+    for step in log.steps():
+        unlike = reproduction.take(step)
+        if unlike is not None:
+            why = explain_unlike(unlike, step)
+            break
+    else:
+        reproduction.finish()
+    if as_json:
+        click.echo(json_text(as_check(log.span, reproduction, why)))
+    else:
+        click.echo("\n".join(map(one_line, tell_check(log.span, reproduction, why))))
+    if why is not None:
+        click.echo(f"{ctx.command_path}: {one_line(why['difference'])}", err=True)
+        ctx.exit(1)
+
+
+def _ask(store: Store, question: Question, files: dict[str, str | None], as_json: bool) -> None:
+    """Put the log to the other policy."""
+    log, rerun, history = _Log(store, "deciding anew"), Rerun(question), History()
+    first: dict[str, Any] | None = None
+    for step in log.steps():
+        recorded = rerun.take(step)
+        if first is None:
+            for event in recorded:
+                history.fold(event)
+            if rerun.difference is not None:
+                first = explain_difference(rerun, history)
+    rerun.finish()
+    if first is None and rerun.difference is not None:
+        first = explain_difference(rerun, history)
+    if as_json:
+        click.echo(json_text(as_answer(log.span, files, rerun, first)))
+    else:
+        tell_answer(log.span, rerun, first)

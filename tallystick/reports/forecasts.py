@@ -1,0 +1,174 @@
+"""What is foreseen, of the rows of views: each agent, all open agents together, and the day.
+
+What is foreseen of an agent is the newest forecast that the house made and recorded. What many agents will have used
+together, and the fleet by the end of the day, is reckoned here by the same policies; nobody acts on it.
+"""
+
+import datetime as dt
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import msgspec
+
+from tallystick.actors.policies.days import DAYS_MAX, day_total
+from tallystick.actors.policies.intervals import Range
+from tallystick.actors.policies.pools import Pool, pool_total
+from tallystick.events.amounts import COST, DIMENSIONS, EDGE_NAMES, TIME, dollars, seconds
+from tallystick.events.catalog import LEVELS
+from tallystick.events.decide.answers import stamp
+from tallystick.events.foretold import Prediction
+from tallystick.projections import agents_view, fleet_view, forecasts_view, hours_view
+from tallystick.projections.agents_view import RELEASED, UNALLOCATED, AgentRow, AgentsView
+from tallystick.projections.fleet_view import FleetRow, FleetView
+from tallystick.projections.forecasts_view import ForecastRow, ForecastsView
+from tallystick.projections.hours_view import HourRow, HoursView
+from tallystick.projections.keeper import Keeper
+from tallystick.projections.report import in_workflow
+
+_HOUR = dt.timedelta(hours=1)
+
+
+class AgentForecast(msgspec.Struct, frozen=True):
+    """The newest forecast of an open agent; ``steps`` are its reports by now, ``predictions`` count from the first."""
+
+    agent: str
+    position: int
+    at: str
+    why: str
+    steps: int
+    predictions: list[Prediction]
+
+
+class Estimate(msgspec.Struct, frozen=True):
+    """An amount in edge units, used so far and expected, with its 80 % interval; the expected is None if unknown."""
+
+    used: Any
+    expected: Any
+    low: Any
+    high: Any
+
+
+class Forecasts(msgspec.Struct, frozen=True):
+    """All that is foreseen at a position. ``together`` and ``day`` are by dimension.
+
+    ``together`` is what the agents will have used when the open ones have finished; ``day`` what the whole fleet will
+    have used at the day's end, in the fleet's time zone.
+    """
+
+    position: int
+    at: str
+    workflow: str | None
+    agents: list[AgentForecast]
+    open: int
+    finished: int
+    together: dict[str, Estimate]
+    date: str
+    timezone: str
+    day: dict[str, Estimate]
+
+
+def forecasts_of(keeper: Keeper, workflow: str | None, now: dt.datetime | None) -> Forecasts:
+    """What is foreseen of a workflow's agents, or of all; ``now`` is the moment that the day has come to, and is the
+    newest event's where it is None.
+
+    Raises:
+        NotKept: the rows cannot be read.
+    """
+    rows = keeper.whole((FleetView.name, AgentsView.name, ForecastsView.name, HoursView.name)).rows
+    fleet = next(map(fleet_view.decode, rows[FleetView.name]), FleetRow())
+    agents = {row.agent: row for row in map(agents_view.decode, rows[AgentsView.name]) if row.state != UNALLOCATED}
+    chosen = list(agents.values()) if workflow is None else in_workflow(agents, workflow)
+    made = {row.agent: row for row in map(forecasts_view.decode, rows[ForecastsView.name])}
+    open_rows = [row for row in chosen if row.state != RELEASED]
+    zone = ZoneInfo(fleet.config.get("timezone", "UTC"))
+    moment = (now or fleet.at).astimezone(zone)
+    return Forecasts(
+        position=fleet.position,
+        at=stamp(fleet.at),
+        workflow=workflow,
+        agents=_agents(open_rows, made),
+        open=len(open_rows),
+        finished=len(chosen) - len(open_rows),
+        together=_together(chosen, agents.values()),
+        date=moment.date().isoformat(),
+        timezone=zone.key,
+        day=_day([hours_view.decode(row) for row in rows[HoursView.name]], moment),
+    )
+
+
+def _agents(open_rows: Iterable[AgentRow], made: Mapping[str, ForecastRow]) -> list[AgentForecast]:
+    found = [
+        AgentForecast(row.agent, one.position, stamp(one.at), one.why, row.reports, one.predictions)
+        for row in open_rows
+        if (one := made.get(row.agent)) is not None
+    ]
+    return sorted(found, key=lambda one: (min(p.predicted for p in one.predictions) - one.steps, one.agent))
+
+
+# --- many agents ------------------------------------------------------------------------------------------------------
+
+
+def _together(chosen: Sequence[AgentRow], everyone: Iterable[AgentRow]) -> dict[str, Estimate]:
+    """By dimension that one of them has used. History is what the runs used that ended by themselves."""
+    ended = [row for row in everyone if row.state == RELEASED and row.level != LEVELS[-1] and row.reports]
+    estimates = {}
+    for d in DIMENSIONS:
+        own = [(_own(row, d), row.state == RELEASED) for row in chosen]
+        used = sum(units for units, _ in own)
+        if used:
+            pool = Pool(
+                finished=sum(closed for _, closed in own),
+                finished_used=sum(units for units, closed in own if closed),
+                open_used=[units for units, closed in own if not closed],
+                to_come=0,
+            )
+            estimates[EDGE_NAMES[d]] = _estimate(d, used, pool_total(pool, [_own(row, d) for row in ended]))
+    return estimates
+
+
+def _own(row: AgentRow, d: int) -> int:
+    return (row.consumed.triple[d] or 0) - (row.closed.triple[d] or 0) + (row.late.triple[d] or 0)
+
+
+# --- the day ----------------------------------------------------------------------------------------------------------
+
+
+def _day(hours: Sequence[HourRow], moment: dt.datetime) -> dict[str, Estimate]:
+    """By dimension of which something was used today."""
+    used = {dt.datetime.fromisoformat(f"{row.hour}:00:00+00:00"): row.used.triple for row in hours}
+    begins = _midnight(moment)
+    passed = (moment - begins) / _HOUR
+    past = [_midnight(begins - dt.timedelta(days=back) + _HOUR * 12) for back in range(DAYS_MAX, 0, -1)]
+    first = min(used, default=moment)
+    estimates = {}
+    for d in DIMENSIONS:
+
+        def of(begin: dt.datetime, d: int = d) -> list[float]:
+            ends = _midnight(begin + dt.timedelta(hours=36))
+            length = round((ends - begin) / _HOUR)
+            return [
+                float((used.get((begin + _HOUR * i).astimezone(dt.UTC)) or (0, 0, 0))[d] or 0) for i in range(length)
+            ]
+
+        today = of(begins)[: int(passed) + 1]
+        if any(today):
+            days = [of(begin) for begin in past if begin + dt.timedelta(days=1) > first]
+            estimates[EDGE_NAMES[d]] = _estimate(d, round(sum(today)), day_total(days, today, passed))
+    return estimates
+
+
+def _midnight(moment: dt.datetime) -> dt.datetime:
+    """When the day of a moment began, by the clock of its zone, as a time that can be reckoned with."""
+    local = dt.datetime.combine(moment.date(), dt.time(), moment.tzinfo)
+    return local.astimezone(dt.UTC).astimezone(moment.tzinfo)
+
+
+def _estimate(d: int, used: int, found: Range | None) -> Estimate:
+    if found is None:
+        return Estimate(_edge(used, d), None, None, None)
+    return Estimate(_edge(used, d), *(_edge(round(units), d) for units in found))
+
+
+def _edge(units: int, d: int) -> Any:
+    return dollars(units) if d == COST else seconds(units) if d == TIME else units

@@ -1,0 +1,31 @@
+"""What tests of files of views share: a fleet with a log of some size."""
+
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from tallystick.events.store import open_store
+from tests.projections.logs import views_of, write
+from tests.projections.programs import LOG
+
+
+@pytest.fixture
+def url(tmp_path: Path) -> str:
+    """A fleet with a log of some size."""
+    url = f"sqlite:///{tmp_path}/fleet.db"
+    with closing(open_store(url, writer=True)) as store:
+        write(store, LOG)
+    return url
+
+
+@pytest.fixture
+def views(url: str) -> Path:
+    """The file of its views, which is not there yet."""
+    return views_of(url)
+
+
+@pytest.fixture
+def small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that a rebuild takes several pages."""
+    monkeypatch.setattr("tallystick.projections.projector.PAGE", 150)

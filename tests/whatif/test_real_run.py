@@ -1,0 +1,103 @@
+"""The log of real runs: the same policy makes it again, a tighter and a looser one differ as a person would expect.
+
+The runs lie beside the checkout where somebody has put them, and are no part of the project.
+"""
+
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from tallystick.actors.whatif.fates import NOT_BEGUN
+from tallystick.actors.whatif.question import Question
+from tallystick.actors.whatif.rerun import Rerun
+from tallystick.config.settings import Config
+from tallystick.demo.plan import too_small
+from tallystick.demo.screen import Nobody
+from tallystick.demo.show import run
+from tallystick.demo.tally import Tally
+from tallystick.demo.trace import read_trace
+from tallystick.events import catalog as e
+from tallystick.events.decide.levels import STOP
+from tallystick.events.store import Record
+from tallystick.events.store_memory import MemoryStore
+from tests.whatif.asking import ask, configurations, reproduce
+
+_FILE = Path("shared") / "data" / "agents-swebench-gemini3-public.csv.gz"
+TRACE = next((above / _FILE for above in Path(__file__).resolve().parents if (above / _FILE).is_file()), None)
+
+pytestmark = pytest.mark.skipif(TRACE is None, reason="the real runs are not on this machine")
+
+
+@pytest.fixture(scope="module")
+def records() -> Sequence[Record]:
+    """354 runs with a shared budget of nine tenths of what they need, obeying agents, all specialists at work."""
+    assert TRACE is not None
+    workload, store = read_trace(TRACE), MemoryStore()
+    run(workload, too_small(workload), store, None, Nobody(), Tally(), threading.Event())
+    return list(store.read())
+
+
+def enforcing(records: Sequence[Record], **changed: Any) -> Config:
+    """The log's own configuration with other thresholds."""
+    (config,) = configurations(records)
+    return msgspec.structs.replace(config, enforcement=msgspec.structs.replace(config.enforcement, **changed))
+
+
+def saved(rerun: Rerun, d: int) -> int:
+    return sum(one.used[d] for one in rerun.fates.saved.values())
+
+
+def test_the_same_policy_makes_every_decision_again(records: Sequence[Record]) -> None:
+    reproduction = reproduce(records)
+    assert reproduction.decisions > 5_000
+    rerun = ask(records, Question(enforcing(records)))
+    assert rerun.difference is None
+    assert rerun.parting is None
+    assert rerun.fates.saved == {}
+
+
+def test_a_tighter_policy_stops_more_agents_earlier_and_saves_what_they_used_later(records: Sequence[Record]) -> None:
+    rerun = ask(records, Question(enforcing(records, stop_at=enforcing(records).enforcement.degrade_at)))
+    assert rerun.made.reached(STOP) > 2 * rerun.recorded.reached(STOP)
+    for d in range(3):
+        assert rerun.made.used[d] < rerun.recorded.used[d]
+        assert rerun.made.used[d] + saved(rerun, d) == rerun.recorded.used[d]
+    found = rerun.difference
+    assert found is not None
+    assert isinstance(found.recorded, e.LevelChanged)
+    assert isinstance(found.made, e.LevelChanged)
+    assert (found.recorded.level, found.made.level) == ("red", "black")
+    assert found.recorded.percentage == found.made.percentage >= 0.9
+
+
+def test_a_looser_policy_stops_fewer_agents_and_does_not_guess_what_they_would_have_used(
+    records: Sequence[Record],
+) -> None:
+    looser = enforcing(records).enforcement.stop_at * 6 / 5
+    rerun = ask(records, Question(enforcing(records, stop_at=looser)))
+    assert rerun.made.reached(STOP) < rerun.recorded.reached(STOP)
+    assert rerun.made.used == rerun.recorded.used
+    assert rerun.fates.saved == {}
+    assert rerun.fates.unknown
+    assert rerun.fates.unknown <= {agent for agent, course in rerun.recorded.agents.items() if course.times[STOP]}
+    found = rerun.difference
+    assert found is not None
+    assert isinstance(found.recorded, e.LevelChanged)
+    assert found.recorded.level == "black"
+    assert found.made is None or isinstance(found.made, e.LevelChanged)
+
+
+def test_half_the_total_lets_about_half_of_the_work_be_done(records: Sequence[Record]) -> None:
+    (config,) = configurations(records)
+    tokens = config.total_budget.tokens
+    assert tokens is not None
+    rerun = ask(records, Question(total={"tokens": tokens // 2}))
+    assert rerun.made.used[0] <= tokens // 2
+    assert rerun.made.used[0] >= 0.8 * tokens // 2
+    assert rerun.made.used[0] + saved(rerun, 0) == rerun.recorded.used[0]
+    assert rerun.made.refused["pool_exhausted"] > 0
+    assert rerun.fates.saved_by_reason[NOT_BEGUN].reports > 0

@@ -1,0 +1,255 @@
+"""With the same policy, a log's decisions, replies and digests are made again as they are recorded, byte for byte."""
+
+import datetime as dt
+import random
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+
+from tallystick.actors import manager as manager_module
+from tallystick.actors.clock import ManualClock
+from tallystick.actors.fleet import Fleet
+from tallystick.actors.manager import Manager
+from tallystick.actors.messages import Envelope, Proposal
+from tallystick.actors.whatif.steps import steps_of
+from tallystick.config.loader import from_mapping
+from tallystick.events import catalog as e
+from tallystick.events import commands as c
+from tallystick.events.amounts import Amounts
+from tallystick.events.codec import GENESIS, BrokenChain, decode_event, encode_command, exchange_of, seal
+from tallystick.events.ledger import Ledger
+from tallystick.events.store import Record, open_store
+from tallystick.events.store_memory import MemoryStore
+from tests.actors.test_every_sequence import at_once
+from tests.law import START
+from tests.simulation.driving import live, simulated, timed
+from tests.simulation.test_same_log import CONFIG, busy_day
+from tests.strategies import Step, commands
+from tests.whatif.asking import allocate, first_unlike, log, reproduce, reserve, use
+
+CHANCE = settings(
+    max_examples=25, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck), print_blob=False
+)
+
+
+@CHANCE
+@given(commands(50))
+def test_whatever_a_simulated_house_was_asked(steps: list[Step]) -> None:
+    messages = timed(steps)
+    reproduce(simulated(messages, until=messages[-1][0] + dt.timedelta(minutes=5)).records)
+
+
+@settings(CHANCE, max_examples=15)
+@given(commands(40))
+def test_whatever_a_live_house_was_asked(steps: list[Step]) -> None:
+    messages = timed(steps)
+    reproduce(live(messages, until=messages[-1][0] + dt.timedelta(minutes=5)).records)
+
+
+@CHANCE
+@given(commands(60))
+def test_whatever_the_manager_decided_proposals_of_any_kind_included(steps: list[Step]) -> None:
+    store, now = MemoryStore(), START
+    manager = Manager(Ledger(), store, GENESIS)
+    for command, seconds in steps:
+        now += dt.timedelta(seconds=seconds)
+        if type(command).__name__ != "Rebalance":
+            manager.take(Envelope([command], [encode_command(command)], "tester", None), now)
+            manager.commit(now)
+    reproduce(list(store.read()))
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_days_in_which_every_timer_fires_and_plans_are_asked_for(seed: int) -> None:
+    """Periods end, holds expire, warnings are given, idle budget moves, `Rebalance` is answered."""
+    records = simulated(busy_day(seed), from_mapping(CONFIG), until=START + dt.timedelta(hours=13)).records
+    names = {record.name for record in records}
+    assert {"period-renewed.v1", "hold-ended.v1", "exhaustion-warned.v1", "budget-moved.v1"} <= names
+    assert any(type(step.command).__name__ == "Rebalance" for step in steps_of(records) if step.own)
+    reproduce(records)
+
+
+def test_a_plan_that_was_asked_for_and_refused() -> None:
+    """The log has why it was refused, and not the plan."""
+    store = MemoryStore()
+    manager = Manager(Ledger(), store, GENESIS)
+    asked = c.Rebalance(id="q")
+    manager.take(Envelope([asked], [encode_command(asked)], "op", None), START)
+    (post,) = manager.commit(START)
+    plan = c.ApplyMoves(moves=[c.Move("ghost", "pool", Amounts(tokens=5), "a test", "idle")], asked=True)
+    manager.take_proposal(Proposal(plan, "reallocator", post.message), START)
+    manager.commit(START)
+    assert [record.name for record in store.read()] == ["request-refused.v1"]
+    reproduce(list(store.read()))
+
+
+class TickingClock(ManualClock):
+    """Moves on by a millisecond whenever somebody looks: nobody acts at the moment at which its timer was due."""
+
+    def now(self) -> dt.datetime:
+        self.move_to(super().now() + dt.timedelta(milliseconds=1))
+        return super().now()
+
+
+def busy_fleet(fleet: Fleet, clock: ManualClock, threads: int = 6) -> None:
+    """Many agents at once, while time passes and the specialists do their work between the messages."""
+
+    def work(number: int) -> None:
+        dice = random.Random(number)  # noqa: S311
+        agent = f"agent-{number}"
+        fleet.ask({"type": "AllocateBudget", "agent": agent, "budget": {"tokens": 900, "cost_usd": "3"}})
+        holds: list[str] = []
+        for n in range(40):
+            tokens = {"tokens": dice.choice((1, 5, 20, 60))}
+            message = dice.choice(
+                (
+                    {"type": "ReportUsage", "agent": agent, "usage": tokens},
+                    {"type": "ReportUsage", "agent": agent, "usage": tokens},
+                    {"type": "Reserve", "agent": agent, "estimate": tokens, "ttl_seconds": 3},
+                    {"type": "Settle", "hold": dice.choice(holds or ["none"]), "usage": tokens},
+                    {"type": "BorrowFromPool", "agent": agent, "amount": tokens},
+                    {"type": "Rebalance"},
+                )
+            )
+            if message["type"] == "Reserve":
+                holds.append(f"{number}-{n}")
+            fleet.ask({**message, "id": f"{number}-{n}"})
+            if number == 0:
+                fleet.advance(clock.now() + dt.timedelta(seconds=2))
+
+    at_once(threads, work)
+    fleet.quiesce()
+
+
+def test_a_live_fleet_of_many_threads_whose_people_are_always_a_little_late() -> None:
+    store, clock = MemoryStore(), TickingClock(START)
+    with Fleet.open(store, from_mapping(CONFIG), clock=clock) as fleet:
+        busy_fleet(fleet, clock)
+        assert fleet.halted is None
+    reproduce(list(store.read()))
+
+
+def test_a_log_that_was_interrupted_and_has_snapshots(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever opens the house again begins from a snapshot; the log does not tell, and need not."""
+    monkeypatch.setattr(manager_module, "SNAPSHOT_EVERY", 40)
+    store = open_store(f"sqlite:///{tmp_path}/fleet.db", writer=True)
+    messages = busy_day(3)
+    for part in (messages[:60], messages[60:110], messages[110:]):
+        simulated(part, from_mapping(CONFIG), store=store, until=part[-1][0])
+    records = list(store.read())
+    store.close()
+    assert sum(record.name == "snapshot-recorded.v1" for record in records) >= 3
+    reproduce(records)
+
+
+# --- and where it is not so ------------------------------------------------------------------------------------------
+
+USED_UP = (allocate("ann", 1_000), use("ann", 960), use("ann", 100))
+
+
+def sealed_again(records: Sequence[Record], position: int, change: Any, answer: bytes | None = None) -> list[Record]:
+    """The log of a house that decided otherwise at one position; its chain is whole."""
+    changed, digest = [], GENESIS
+    for record in records:
+        event, exchange = decode_event(record.data, record.name), exchange_of(record.data)
+        asked, answered = bytes(exchange.command) or None, bytes(exchange.reply) or None
+        if record.position == position:
+            event = change(event)
+            answered = answer or answered
+        data, digest = seal(event, asked, answered, digest)
+        changed.append(Record(record.position, record.name, data))
+    return changed
+
+
+def test_a_decision_that_the_law_does_not_make_is_found_with_both_sides() -> None:
+    records = log(*USED_UP)
+    (place,) = [record.position for record in records if b'"level":"black"' in record.data]
+
+    def milder(event: Any) -> Any:
+        event.level = "red"
+        return event
+
+    unlike, step = first_unlike(sealed_again(records, place, milder))
+    assert unlike.position == place
+    assert isinstance(unlike.recorded, e.LevelChanged)
+    assert isinstance(unlike.made, e.LevelChanged)
+    assert (unlike.recorded.level, unlike.made.level) == ("red", "black")
+    assert step.id == "m-3"
+
+
+def test_a_decision_too_few_and_one_too_many_are_found() -> None:
+    records = log(*USED_UP)
+    unlike, _ = first_unlike(records[:-1])
+    assert (unlike.position, unlike.recorded) == (len(records), None)
+    assert isinstance(unlike.made, e.AlertRaised)
+    extra = e.AlertRaised(alert="x", code="x", message="x")
+    extra.position, extra.at, extra.id, extra.by = len(records) + 1, records_end(records), "m-3", "local"
+    data, _ = seal(extra, None, None, bytes.fromhex(records[-1].data[-66:-2].decode()))
+    unlike, _ = first_unlike([*records, Record(extra.position, "alert-raised.v1", data)])
+    assert (unlike.position, unlike.made) == (extra.position, None)
+    assert isinstance(unlike.recorded, e.AlertRaised)
+
+
+def records_end(records: Sequence[Record]) -> dt.datetime:
+    return decode_event(records[-1].data, records[-1].name).at
+
+
+def test_a_reply_that_was_not_the_law_s_is_found() -> None:
+    records = log(*USED_UP)
+    (place,) = [record.position for record in records if b'"tokens":960' in record.data and b'"ok"' in record.data]
+    unlike, _ = first_unlike(sealed_again(records, place, lambda event: event, b'{"ok":{}}'))
+    assert unlike.position == place
+    assert unlike.answered == b'{"ok":{}}'
+    assert b'"action":"degrade"' in unlike.answer
+
+
+def test_a_record_that_somebody_changed_is_a_broken_log_and_no_other_decision() -> None:
+    records = log(*USED_UP)
+    place = next(record.position for record in records if b'"tokens":960' in record.data)
+    records[place - 1] = records[place - 1]._replace(data=records[place - 1].data.replace(b"960", b"961", 1))
+    with pytest.raises(BrokenChain, match=f"position {place}: the digest does not match"):
+        first_unlike(records)
+
+
+def test_a_record_that_is_missing_is_a_broken_log() -> None:
+    records = log(*USED_UP)
+    del records[3]
+    with pytest.raises(BrokenChain, match="position 4"):
+        first_unlike(records)
+
+
+# --- steps -----------------------------------------------------------------------------------------------------------
+
+
+def test_what_time_brought_to_a_message_without_a_trace_is_a_step_of_its_own() -> None:
+    status = {"type": "GetStatus", "agent": "ann"}
+    records = log(allocate("ann", 1_000), reserve("ann", "h", 5, ttl_seconds=10), {**status, "at": 100}, use("ann", 1))
+    steps = list(steps_of(records))
+    (quiet,) = [step for step in steps if not step.own]
+    assert [record.name for record in quiet.due] == ["hold-ended.v1"]
+    assert [record for step in steps for record in step.records] == records
+
+
+def test_a_record_without_a_command_before_it_is_a_broken_log() -> None:
+    records = log(*USED_UP)
+    stray = next(record for record in records if b'"command":' not in record.data)
+    with pytest.raises(BrokenChain, match=f"position {stray.position}: the record belongs to no command before it"):
+        list(steps_of([stray]))
+
+
+@pytest.mark.parametrize("data", [b"{", b"\xff", b'{"type":"x"}', b"[" * 100_000])
+def test_a_record_that_cannot_be_read_is_a_broken_log(data: bytes) -> None:
+    with pytest.raises(BrokenChain, match="position 7: the record cannot be read"):
+        list(steps_of([Record(7, "usage-reported.v1", data)]))
+
+
+def test_a_command_that_this_version_does_not_know_is_named_with_its_position() -> None:
+    records = log(*USED_UP)
+    place = records[-1].position
+    data = b'{"type":"x","at":"2026-03-04T12:00:00Z","id":"a","command":{"type":"Levitate"},"reply":{}}'
+    (step,) = steps_of([Record(place, "x", data)])
+    with pytest.raises(BrokenChain, match=f"position {place}: its command cannot be read"):
+        _ = step.command
