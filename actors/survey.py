@@ -104,10 +104,10 @@ class Surveyor:
                 soon = soon or _beyond(course, horizon / 2, own, total, left) > 0
         return (need[0], need[1], need[2]) if soon else (0, 0, 0)
 
-    def _total(self, standing: Standing, d: int, own: int) -> float:
-        """The upper bound of what the run will have used in all; no bound without runs that went on as far."""
+    def _total(self, standing: Standing, d: int, own: int) -> int:
+        """The upper bound of what the run will have used in all; where none like it is known, twice what it has used."""
         total = self._finished_like(standing)[d].total(own, 0.9)
-        return inf if total is None else total
+        return 2 * own if total is None else total
 
     def _finished_like(self, standing: Standing) -> tuple[Finished, ...]:
         run = self._foresight.runs.get(standing.id)
@@ -168,9 +168,9 @@ class Surveyor:
         return (free[0], free[1], free[2])
 
 
-def _beyond(course: Course, steps: float, own: int, total: float, left: int) -> int:
+def _beyond(course: Course, steps: float, own: int, total: int, left: int) -> int:
     """What the next steps use at most, by the upper end of the 80 % interval, beyond what is left."""
-    return max(0, ceil(min(course.used_at_most(steps), max(0.0, total - own))) - left)
+    return max(0, ceil(min(course.used_at_most(steps), max(0, total - own))) - left)
 
 
 def _payer(standing: Standing, d: int) -> str:

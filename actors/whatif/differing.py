@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from tallystick.actors.fleet import people
+from tallystick.actors.fleet import specialists
 from tallystick.actors.whatif.steps import Step
 from tallystick.events import catalog as e
 from tallystick.events.decide.turn import CLOCK
@@ -94,7 +94,7 @@ _FOLLOWING = (e.AlertRaised, e.TotalBudgetSet, e.Rebalanced)
 """An alert follows from another decision, the total is what is asked about, and a plan is its moves."""
 _PAYING = (e.Covered, e.CoverRepaid)
 """Who pays follows from amounts: it is named only where nothing else differs."""
-_IN_THEIR_OWN_TIME = frozenset({*(person.name for person in people()), CLOCK})
+_IN_THEIR_OWN_TIME = frozenset({*(person.name for person in specialists()), CLOCK})
 """Who acts when a thread gets its turn, and not when a message comes."""
 _HEAD = frozenset(e.Event.__struct_fields__)
 _FIELDS = {kind: tuple(name for name in kind.__struct_fields__ if name not in _HEAD) for kind in e.CATALOG}
