@@ -52,7 +52,9 @@ def test_csv_has_every_field_in_a_fixed_column(run: Run, fleet: Path) -> None:
         for name, value in record.items():
             if isinstance(value, dict) and f"{name}_tokens" in row:
                 assert {key: int(row[f"{name}_{key}"]) for key in value} == value
-            elif isinstance(value, dict | list) or isinstance(value, list):
+            elif isinstance(value, dict | list):
+                assert json.loads(row[name]) == value
+            elif isinstance(value, list):
                 assert json.loads(row[name]) == value
             else:
                 assert row[name] == (str(value).lower() if isinstance(value, bool) else str(value))
