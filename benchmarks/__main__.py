@@ -8,7 +8,7 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import campaign, exports, forecasts, history, views
+from benchmarks import admission, campaign, exports, forecasts, history, views
 from benchmarks.load import Stored, ceiling_p50, ceiling_rate, running_load
 from benchmarks.result import Result, alternating
 
@@ -87,6 +87,16 @@ def memory() -> Iterator[Result]:
     )
 
 
+def queueing() -> Iterator[Result]:
+    """What must not grow with the queue, and how evenly slots are shared."""
+    value, _, ratio = alternating(lambda: admission.pick_seconds(100_000), lambda: admission.pick_seconds(100), ROUNDS)
+    yield Result("queue.pick", value * 1e6, "us", "100 waiting instead of 100,000", ratio, ("<=", 4.0))
+    tenants = admission.tenants_evenness()
+    if tenants is not None:
+        for name, value in zip(("fairness", "jain"), tenants, strict=True):
+            yield Result(f"products.{name}", value, "of 1", "an even spread", value, (">=", 0.9))
+
+
 def exporting() -> Iterator[Result]:
     """A million events to a file in each format, and the memory that it takes."""
     with history.built_log(1_000, 100_000) as short, history.built_log(1_000, 1_000_000) as long:
@@ -116,7 +126,7 @@ def main() -> None:
     table.add_column("met")
     results = []
     foresight = (forecasts.results(console.print), campaign.results(console.print))
-    for benchmarks in (throughput(), growth(), restart(), rebuilds(), memory(), exporting(), *foresight):
+    for benchmarks in (throughput(), growth(), restart(), rebuilds(), memory(), exporting(), queueing(), *foresight):
         for result in benchmarks:
             results.append(result)
             console.print(f"{result.name}: {result.value:,.2f} {result.unit}, ratio {result.ratio:.3f}", style="dim")
