@@ -22,6 +22,7 @@ from tallystick.events.foretold import still_open, without_scored
 from tallystick.events.growth import observed
 from tallystick.events.ledger import UNPRICED_MAX, Ledger
 from tallystick.events.rules import Rules
+from tallystick.events.task_evolve import TASK_EVENTS, resume_leases, used_late
 from tallystick.events.transfers import delegate, fill_reserve, grant, pay_cover, set_aside, spend
 
 _MILLISECOND = dt.timedelta(milliseconds=1)
@@ -47,9 +48,10 @@ def _usage_reported(ledger: Ledger, event: e.UsageReported) -> None:
         ledger.ended_holds[event.hold] = (event.agent, "settled")
     if event.unpriced and event.model is not None and len(ledger.unpriced) < UNPRICED_MAX:
         ledger.unpriced[event.model] = None
-    account = ledger.accounts.get(event.agent)
+    account = ledger.accounts.get(event.agent) if event.lease is None else None
     if account is None:
         spend(ledger, ledger.root if event.charged is None else ledger.accounts[event.charged], event)
+        used_late(ledger, event)
         return
     spend(ledger, account, event)
     _reported(ledger, account, event)
@@ -273,9 +275,12 @@ def _period_renewed(ledger: Ledger, event: e.PeriodRenewed) -> None:
 
 
 def _config_loaded(ledger: Ledger, event: e.ConfigLoaded) -> None:
+    was_paused = ledger.is_paused
     ledger.rules = Rules(restore(event.config), ledger.rules.prices)
     ledger.configured = True
     ledger.press()
+    if was_paused and not ledger.is_paused:
+        resume_leases(ledger, event)
 
 
 def _prices_loaded(ledger: Ledger, event: e.PricesLoaded) -> None:
@@ -289,7 +294,9 @@ def _fleet_paused(ledger: Ledger, event: e.FleetPaused) -> None:
 
 
 def _fleet_resumed(ledger: Ledger, event: e.FleetResumed) -> None:
-    ledger.paused = None
+    was_paused, ledger.paused = ledger.is_paused, None
+    if was_paused and not ledger.is_paused:
+        resume_leases(ledger, event)
 
 
 def _reserve_released(ledger: Ledger, event: e.ReserveReleased) -> None:
@@ -394,4 +401,5 @@ _EVOLVE: dict[type[e.Event], Callable[[Ledger, Any], None]] = {
     e.RequestRefused: _nothing,
     e.AgentHeard: _nothing,
     e.SnapshotRecorded: _nothing,
+    **TASK_EVENTS,
 }

@@ -15,14 +15,15 @@ from tallystick.config.settings import Config
 from tallystick.events.accounts import RESERVE, ROOT, ZERO, Account, Closed, Hold, Money, limited, minus, money
 from tallystick.events.amounts import DIMENSIONS, EDGE_NAMES, NOTHING, Triple
 from tallystick.events.catalog import Event, UsageReported
+from tallystick.events.estimates import Estimates
 from tallystick.events.event import EPOCH
 from tallystick.events.history import History
 from tallystick.events.rules import Rules
+from tallystick.events.tasks import NEVER, Tasks
 
 UNPRICED_MAX = 1_000
 _FAR = 2**200
 _MINUTE = dt.timedelta(minutes=1)
-NEVER = dt.datetime.max.replace(tzinfo=dt.UTC)
 
 
 class Ledger:
@@ -77,6 +78,9 @@ class Ledger:
         self.history = History()
         """What earlier runs taught. No decision reads it: it is kept here so that those who foresee lose nothing."""
 
+        self.tasks = Tasks()
+        self.estimates = Estimates()
+
     # --- what the fleet has -------------------------------------------------------------------------------------------
 
     @property
@@ -102,6 +106,11 @@ class Ledger:
     def consumed(self) -> Triple:
         """What was spent in the current period, in every dimension, limited or not."""
         return minus((self.spent[0], self.spent[1], self.spent[2]), self.opening)
+
+    @property
+    def is_paused(self) -> bool:
+        """Everything is stopped by hand."""
+        return self.paused is not None or self.rules.paused
 
     @property
     def in_crisis(self) -> bool:
@@ -157,9 +166,11 @@ class Ledger:
         return self.root
 
     def due_at(self) -> dt.datetime:
-        """When something happens by itself next: a hold expires, or the period ends."""
-        hold_due = self.expiries[0][0] if self.expiries else NEVER
-        return hold_due if self.period_ends is None else min(hold_due, self.period_ends)
+        """When something happens by itself next: a hold or a lease expires, or the period ends."""
+        due = self.expiries[0][0] if self.expiries else NEVER
+        if self.tasks.leases and not self.is_paused:
+            due = min(due, self.tasks.due_at())
+        return due if self.period_ends is None else min(due, self.period_ends)
 
     # --- the memory of ids --------------------------------------------------------------------------------------------
 
@@ -178,7 +189,9 @@ class Ledger:
         self._forget_before(at - dt.timedelta(hours=self.rules.ids_keep_hours))
 
     def _forget_before(self, horizon: dt.datetime) -> None:
-        """Forget ids, ended holds and released accounts from before ``horizon`` (to the minute, never earlier)."""
+        """Forget ids, ended holds, released accounts and finished tasks from before ``horizon`` (to the minute, never
+        earlier).
+        """
         marks, order, ids = self.id_marks, self.id_order, self.ids
         # What was recorded behind a mark, and before the next one, is less than a minute younger than it.
         while len(marks) > 1 and marks[0][0] + _MINUTE <= horizon:
@@ -195,6 +208,7 @@ class Ledger:
             closed = self.released.get(agent)
             if closed is not None and closed.position == position:
                 del self.released[agent]
+        self.tasks.forget(floor)
 
 
 class BrokenLaw(AssertionError):
@@ -210,6 +224,8 @@ def check_conserved(ledger: Ledger, events: Iterable[Event] | None = None) -> No
     if events is None:
         touched: Iterable[Account] = ledger.accounts.values()
         _check_children(ledger)
+        for wrong in ledger.tasks.wrong(ledger.accounts):
+            raise BrokenLaw(f"tasks: {wrong}")
     else:
         touched = _touched(ledger, events)
     for account in touched:

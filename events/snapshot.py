@@ -19,13 +19,15 @@ from tallystick.config.prices import from_mapping as prices_from_mapping
 from tallystick.config.prices import to_mapping as prices_to_mapping
 from tallystick.events.accounts import ROOT, Account, Closed, Hold, Money
 from tallystick.events.amounts import Amounts, Triple
+from tallystick.events.estimates import Estimates
 from tallystick.events.foretold import Prediction
 from tallystick.events.growth import NO_STEPS
 from tallystick.events.history import History
 from tallystick.events.ledger import Ledger
 from tallystick.events.rules import Rules
+from tallystick.events.task_snapshot import PackedTasks, pack, unpack
 
-FORMAT = 2
+FORMAT = 3
 """Raised whenever what follows changes its meaning; a snapshot of another format is ignored."""
 
 
@@ -109,6 +111,8 @@ class _State(msgspec.Struct):
     released: list[_Closed]
     released_order: list[tuple[int, str]]
     history: list[Any]
+    tasks: PackedTasks
+    estimates: list[Any]
 
 
 _encoder = msgspec.json.Encoder()
@@ -160,6 +164,8 @@ def dump(ledger: Ledger) -> bytes:
             ],
             released_order=list(ledger.released_order),
             history=ledger.history.dump(),
+            tasks=pack(ledger.tasks),
+            estimates=ledger.estimates.dump(),
         )
     )
 
@@ -199,6 +205,8 @@ def load(snapshot: bytes) -> Ledger | None:
     }
     ledger.released_order = deque(state.released_order)
     ledger.history = History.load(state.history)
+    ledger.tasks = unpack(state.tasks)
+    ledger.estimates = Estimates.load(state.estimates)
     ledger.press()
     return ledger
 
