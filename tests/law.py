@@ -29,9 +29,7 @@ START = dt.datetime(2026, 3, 4, 12, 0, tzinfo=dt.UTC)
 TESTER = "tester"
 MEMORY = frozenset({"position", "now", "ids", "id_order", "id_marks", "next_mark", "pool_exhausted_at"})
 """What a refusal may change: it is recorded, and its id remembered."""
-FORGETTING = frozenset(
-    {"ended_holds", "ended_order", "released", "released_order", "finished tasks", "finished order"}
-)
+FORGETTING = frozenset({"ended_holds", "ended_order", "released", "released_order", "finished tasks", "finished order"})
 """What may be forgotten whenever an id is remembered."""
 
 E = TypeVar("E", bound=e.Event)
@@ -249,6 +247,8 @@ def settle(hold_id: str, tokens: int | None = None, cost: str | None = None) -> 
 def submit(task: str, agent_type: str = "backend-engineer", product: str = "shop", **rest: Any) -> c.PlaceTask:
     """`SubmitTask` as the allocator hands it on: ``behind``, ``victim``, ``aged`` and ``model`` are its judgement."""
     judged = {key: rest.pop(key) for key in ("behind", "victim", "aged", "expected_start") if key in rest}
+    if "estimated_minutes" in rest:
+        rest["estimated_minutes"] = Decimal(rest["estimated_minutes"])
     submitted = c.SubmitTask(task=task, agent_type=agent_type, product=product, **rest)
     return c.PlaceTask(submitted=submitted, model=rest.get("model") or "sonnet", because="default", **judged)
 

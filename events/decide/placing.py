@@ -38,25 +38,27 @@ def place_task(turn: Turn, command: c.PlaceTask) -> TaskStatus | Refusal:
     elif task.unmet is not None:
         turn.record(e.DependenciesAwaited(task=task.id, unfinished=list(task.unmet)))
     else:
-        _admit_or_queue(turn, task, command)
-    return status(turn, task)
+        reason = _admit_or_queue(turn, task, command)
+    return status(turn, task, reason)
 
 
-def _admit_or_queue(turn: Turn, task: Task, command: c.PlaceTask) -> None:
+def _admit_or_queue(turn: Turn, task: Task, command: c.PlaceTask) -> Reason | None:
+    """Start a task, or let it wait; why it waits."""
     ledger = turn.ledger
     behind = None if command.behind is None else ledger.tasks.get(command.behind)
     victim = None if command.victim is None else ledger.tasks.running.get(command.victim)
     reason = obstacle(ledger, task)
     if reason is None and behind is not None and behind.state == "queued":
-        message = f"{behind.id} ranks higher and waits for the same slot"
-        reason = Reason("outranked", None, None, message)
+        reason = Reason("outranked", None, None, f"{behind.id} ranks higher and waits for the same slot")
     elif reason is not None and victim is not None and may_give_way(ledger, task, victim, turn.now):
         _start(turn, task, command, victim)
-        return
+        return None
     if reason is None:
         _start(turn, task, command)
     else:
-        turn.record(e.TaskQueued(task=task.id, expected_start=command.expected_start, **msgspec.structs.asdict(reason)))
+        told = command.expected_start
+        turn.record(e.TaskQueued(task=task.id, expected_start=told, **msgspec.structs.asdict(reason)))
+    return reason
 
 
 def _unfit(turn: Turn, wanted: c.SubmitTask) -> Refusal | None:
