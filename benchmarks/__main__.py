@@ -8,7 +8,7 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import history
+from benchmarks import admission, history
 from benchmarks.load import Stored, ceiling_p50, ceiling_rate, running_load
 from benchmarks.result import Result, alternating
 
@@ -74,6 +74,16 @@ def memory() -> Iterator[Result]:
     )
 
 
+def queueing() -> Iterator[Result]:
+    """What must not grow with the queue, and how evenly slots are shared."""
+    value, _, ratio = alternating(lambda: admission.pick_seconds(100_000), lambda: admission.pick_seconds(100), ROUNDS)
+    yield Result("queue.pick", value * 1e6, "us", "100 waiting instead of 100,000", ratio, ("<=", 4.0))
+    tenants = admission.tenants_evenness()
+    if tenants is not None:
+        for name, value in zip(("fairness", "jain"), tenants, strict=True):
+            yield Result(f"products.{name}", value, "of 1", "an even spread", value, (">=", 0.9))
+
+
 def main() -> None:
     console = Console(width=None if sys.stdout.isatty() else 120)
     table = Table(title="tallystick beside its ceiling", caption="ratio: ours / against; medians of alternating runs")
@@ -88,7 +98,7 @@ def main() -> None:
     table.add_column("goal")
     table.add_column("met")
     results = []
-    for benchmarks in (throughput, growth, restart, memory):
+    for benchmarks in (throughput, growth, restart, memory, queueing):
         for result in benchmarks():
             results.append(result)
             console.print(f"{result.name}: {result.value:,.2f} {result.unit}, ratio {result.ratio:.3f}", style="dim")

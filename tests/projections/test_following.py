@@ -42,7 +42,7 @@ def wait_until_at(url: str, position: int) -> None:
 
 
 def test_rows_are_those_of_a_rebuild_however_often_the_projector_was_killed(tmp_path: Path) -> None:
-    url, dice = f"sqlite:///{tmp_path}/fleet.db", Random(3)  # noqa: S311 - nothing is guarded by it
+    url, dice = f"sqlite:///{tmp_path}/fleet.db", Random(3)
     store = open_store(url, writer=True)
     log = busy_fleet(40_000)
     write(store, log)
