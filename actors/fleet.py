@@ -28,6 +28,7 @@ from tallystick.actors.opening import open_ledger, to_put_in_force
 from tallystick.actors.pending import ANSWER_SECONDS, LoopPending, Pending, Unanswered, answer_with, refused
 from tallystick.actors.people import Crashed, Person, PersonActor, Probe
 from tallystick.actors.reallocator import Reallocator
+from tallystick.actors.reports import NoReporter
 from tallystick.actors.timekeeper import Timekeeper
 from tallystick.actors.tracker import Tracker
 from tallystick.config.prices import PriceList
@@ -57,20 +58,27 @@ class RefusedConfig(ValueError):
     """The configuration cannot be put in force on this fleet; the text says why."""
 
 
-def people() -> list[Person]:
+MakeReporter = Callable[[Store], Person]
+"""Makes the one who answers `GenerateReport` from the log in a store; who that is, the face says."""
+
+
+def people(store: Store, reporter: MakeReporter) -> list[Person]:
     """The specialists, in the order in which equal timers fire."""
-    return [Allocator(), Tracker(), Enforcer(), Reallocator()]
+    return [Allocator(), Tracker(), Enforcer(), Reallocator(), reporter(store)]
 
 
 class Fleet:
     """A running house: messages in, replies out, from threads and from asyncio."""
 
-    def __init__(self, store: Store, ledger: Ledger, digest: bytes, clock: Clock, live: bool) -> None:
+    def __init__(
+        self, store: Store, ledger: Ledger, digest: bytes, clock: Clock, live: bool, reporter: MakeReporter
+    ) -> None:
         self._store = store
+        self._reporter = reporter
         self._clock = clock
         self._manager = Manager(ledger, store, digest)
         self._door = Door()
-        self._people: dict[str, Person] = {person.name: person for person in people()}
+        self._people: dict[str, Person] = {person.name: person for person in people(store, reporter)}
         self._refs: dict[str, pykka.ActorRef[Any]] = {}
         self._crashes: dict[str, list[dt.datetime]] = {}
         self._followers: list[Callable[[Sequence[Event]], None]] = []
@@ -93,12 +101,14 @@ class Fleet:
         clock: Clock | None = None,
         by: str = "operator",
         followers: Sequence[Callable[[Sequence[Event]], None]] = (),
+        reporter: MakeReporter = NoReporter,
     ) -> Self:
         """Open a fleet as its only writer: replay, start the people, put configuration and prices in force.
 
         What is not given stays as it is in force; a new fleet gets the packaged configuration and prices. With a ``clock`` of your own, time
         passes only by `advance`. Each of ``followers`` is called with the events of every recorded batch, in the
-        manager's turn: it hands them on and returns at once.
+        manager's turn: it hands them on and returns at once. ``reporter`` makes the one who answers
+        `GenerateReport` (`tallystick.Fleet` brings one of its own).
 
         Raises:
             StoreError: the store cannot be opened; `WriterPresent` where another process writes the fleet.
@@ -109,7 +119,7 @@ class Fleet:
         opened = open_store(store, writer=True) if isinstance(store, str) else store
         try:
             ledger, digest = open_ledger(opened)
-            fleet = cls(opened, ledger, digest, clock or SystemClock(), live=clock is None)
+            fleet = cls(opened, ledger, digest, clock or SystemClock(), live=clock is None, reporter=reporter)
         except BaseException:
             opened.close()
             raise
@@ -273,7 +283,8 @@ class Fleet:
         if self._is_given_up(crashed.name):
             log.critical("specialist_given_up", who=crashed.name, reason=crashed.reason)
             return
-        person = self._people[crashed.name] = type(self._people[crashed.name])()
+        person = next(person for person in people(self._store, self._reporter) if person.name == crashed.name)
+        self._people[crashed.name] = person
         self._tell(MANAGER, Takeover(person, lambda: self._start_person(person)))
 
     def _is_given_up(self, name: str) -> bool:

@@ -5,7 +5,7 @@
 
 import datetime as dt
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pykka
@@ -14,6 +14,9 @@ import structlog
 from tallystick.actors.inbox import Bell, Door, Inbox
 from tallystick.actors.messages import (
     REALLOCATOR,
+    REPORTER,
+    TRACKER,
+    Answered,
     Envelope,
     Post,
     Proposal,
@@ -46,6 +49,9 @@ GROUP_MAX = 2_000
 
 log = structlog.wrap_logger(logging.getLogger("tallystick.manager"))
 
+JUDGES: Mapping[type[c.Command], str] = {c.Rebalance: REALLOCATOR, c.Forecast: TRACKER, c.GenerateReport: REPORTER}
+"""Who is asked about commands that need judgement, or more than the state, before they can be answered."""
+
 _Line = tuple[Event, bytes | None, bytes | None]
 """An event, and on the first of a command what was asked and answered."""
 
@@ -67,7 +73,7 @@ class Manager:
         self._digest = digest
         self._lines: list[_Line] = []
         self._waiting: list[Envelope] = []
-        self._questions: list[Question] = []
+        self._questions: list[Post] = []
         self._judged: list[Envelope] = []
         """Envelopes that wait for a specialist's judgement, which may never come."""
         self._snapshot_due = (ledger.position // SNAPSHOT_EVERY + 1) * SNAPSHOT_EVERY
@@ -84,15 +90,20 @@ class Manager:
             return
         self._waiting.append(envelope)
         for slot, command in enumerate(envelope.commands):
-            if type(command) is c.Rebalance and command.id not in self.ledger.ids:
+            judge = JUDGES.get(type(command))
+            # A query is asked anew each time; a command that was answered before is not.
+            if judge is not None and (command.query or command.id not in self.ledger.ids):
                 envelope.open += 1
-                self._questions.append(Question(command, envelope, slot))
+                self._questions.append(Post(judge, Question(command, envelope, slot)))
                 self._judged.append(envelope)
             else:
                 envelope.answers[slot] = self._decide(command, envelope.asked[slot], envelope.by, now)
 
     def take_proposal(self, proposal: Proposal, now: dt.datetime) -> None:
-        """Decide what a specialist proposes, by the same law; what a question asked is what the log will say."""
+        """Decide what a specialist proposes, by the same law; what a question asked is what the log will say.
+
+        Where the question was a query, which has no memory of its id, the log names the proposal itself.
+        """
         question = proposal.answers
         if self.halted is not None:
             if question is not None:
@@ -101,10 +112,24 @@ class Manager:
         if question is None:
             self._decide(proposal.command, encode_command(proposal.command), proposal.by, now)
             return
+        if question.command.query:
+            asked = encode_command(proposal.command)
+        else:
+            proposal.command.id = question.command.id
+            asked = question.envelope.asked[question.slot]
+        self._settle(question, self._decide(proposal.command, asked, question.envelope.by, now))
+
+    def take_answer(self, answered: Answered) -> None:
+        """Hand on the answer to a question that changes nothing, with the next commit."""
+        question = answered.question
+        if self.halted is not None:
+            self._refuse(question.envelope, self.halted)
+        else:
+            self._settle(question, answered.answer)
+
+    def _settle(self, question: Question, answer: bytes) -> None:
         envelope: Envelope = question.envelope
-        proposal.command.id = question.command.id
-        asked = envelope.asked[question.slot]
-        envelope.answers[question.slot] = self._decide(proposal.command, asked, envelope.by, now)
+        envelope.answers[question.slot] = answer
         envelope.open -= 1
         self._judged.remove(envelope)
         self._waiting.append(envelope)
@@ -174,7 +199,7 @@ class Manager:
         posts: list[Post] = []
         if events:
             posts.append(Post("everyone", Recorded(events, figures_of(self.ledger))))
-        posts += [Post(REALLOCATOR, question) for question in questions]
+        posts += questions
         if self.ledger.position >= self._snapshot_due:
             self._take_snapshot(now)
         return posts
@@ -250,6 +275,9 @@ class ManagerActor(pykka.ThreadingActor):
             self._take_all()
         elif type(message) is Proposal:
             manager.take_proposal(message, self._now())
+            self._take_all()
+        elif type(message) is Answered:
+            manager.take_answer(message)
             self._take_all()
         elif type(message) is Takeover:
             self._take_all()

@@ -13,6 +13,7 @@ from tallystick.events.commands import Command
 from tallystick.events.ledger import Ledger
 
 MANAGER, ALLOCATOR, TRACKER, ENFORCER, REALLOCATOR = "manager", "allocator", "tracker", "enforcer", "reallocator"
+REPORTER = "reporter"
 
 
 class Answers(Protocol):
@@ -55,6 +56,13 @@ class Question(msgspec.Struct, frozen=True):
     command: Command
     envelope: Any
     slot: int
+
+
+class Answered(msgspec.Struct, frozen=True):
+    """The answer to a question that changes nothing, as it goes out."""
+
+    question: Question
+    answer: bytes
 
 
 class Figures(msgspec.Struct, frozen=True):

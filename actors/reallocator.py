@@ -21,7 +21,7 @@ from tallystick.config.loader import restore
 from tallystick.config.settings import Config
 from tallystick.events import catalog as e
 from tallystick.events import commands as c
-from tallystick.events.commands import EPOCH
+from tallystick.events.event import EPOCH
 from tallystick.events.ledger import Ledger
 
 

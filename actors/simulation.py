@@ -12,11 +12,12 @@ from collections.abc import Sequence
 from typing import Any, Self
 
 from tallystick.actors.clock import ManualClock
-from tallystick.actors.fleet import RefusedConfig, people
+from tallystick.actors.fleet import MakeReporter, RefusedConfig, people
 from tallystick.actors.manager import Manager
-from tallystick.actors.messages import MANAGER, Envelope, Post, Proposal, Recorded, Tick
+from tallystick.actors.messages import MANAGER, Answered, Envelope, Post, Proposal, Recorded, Tick
 from tallystick.actors.opening import open_ledger, to_put_in_force
 from tallystick.actors.people import Person
+from tallystick.actors.reports import NoReporter
 from tallystick.config.prices import PriceList
 from tallystick.config.settings import Config
 from tallystick.events.codec import decode_answer, encode_command
@@ -48,7 +49,13 @@ class House:
 
     @classmethod
     def open(
-        cls, store: Store, config: Config | None, prices: PriceList | None, now: dt.datetime, by: str = "operator"
+        cls,
+        store: Store,
+        config: Config | None,
+        prices: PriceList | None,
+        now: dt.datetime,
+        by: str = "operator",
+        reporter: MakeReporter = NoReporter,
     ) -> Self:
         """Open a fleet as `Fleet.open` does with a clock of one's own that stands at ``now``.
 
@@ -58,7 +65,7 @@ class House:
             Halted: the house stopped.
         """
         ledger, digest = open_ledger(store)
-        house = cls(Manager(ledger, store, digest), people(), ManualClock(now))
+        house = cls(Manager(ledger, store, digest), people(store, reporter), ManualClock(now))
         for command in to_put_in_force(ledger, config, prices):
             (reply,) = house._hand_in(Envelope([command], [encode_command(command)], by, None))
             answer = decode_answer(reply)
@@ -119,6 +126,8 @@ class House:
         elif post.to == MANAGER:
             if isinstance(message, Proposal):
                 self._manager.take_proposal(message, now)
+            elif isinstance(message, Answered):
+                self._manager.take_answer(message)
             else:
                 self._manager.take(message, now)
         else:

@@ -16,6 +16,8 @@ from decimal import Decimal
 
 from tallystick.config.kinds import Priority
 from tallystick.events.amounts import Amounts, Triple
+from tallystick.events.foretold import Prediction
+from tallystick.events.growth import NO_STEPS
 
 Money = tuple[int, int, int]
 ZERO: Money = (0, 0, 0)
@@ -63,8 +65,10 @@ class Account:
         "delegated",
         "dims",
         "drawn",
+        "forecasts",
         "free",
         "given_back",
+        "growth",
         "held",
         "holds",
         "id",
@@ -133,6 +137,10 @@ class Account:
         self.pace_ms = 0
         """How long the last operation took, or the time between the last two reports: what a throttle multiplies."""
         self.model: str | None = None
+        self.growth = NO_STEPS
+        """How its usage grows from report to report (see `growth`), for those who foresee."""
+        self.forecasts: list[Prediction] | None = None
+        """What was foretold of it and cannot be scored yet; None for nothing."""
         self.reclaimed = False
         self.children: dict[str, Account] | None = None
         self.holds: dict[str, Hold] | None = None

@@ -15,7 +15,7 @@ import msgspec
 from tallystick.events import snapshot
 from tallystick.events.catalog import Event, SnapshotRecorded
 from tallystick.events.codec import GENESIS, BrokenChain, decode_event, unseal
-from tallystick.events.commands import EPOCH
+from tallystick.events.event import EPOCH
 from tallystick.events.evolve import evolve
 from tallystick.events.ledger import BrokenLaw, Ledger, check_conserved
 from tallystick.events.store import Record

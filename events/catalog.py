@@ -1,4 +1,4 @@
-"""What happened: every event that the log can hold, with its stored name and version.
+"""What happened: every event that the log can hold, with its stored name and version (those of forecasts: `foretold`).
 
 Each class is marked as a **fact** (something from outside: usage, an operator's order, a configuration) or a
 **decision** (something the manager chose: granted, refused, covered, a level). A what-if replay keeps the facts and
@@ -9,33 +9,20 @@ makes the decisions anew. Stored names are explicit and versioned; a new shape g
 import datetime as dt
 from typing import Any, ClassVar, Literal
 
-import msgspec
-
 from tallystick.config.kinds import Priority
 from tallystick.events.amounts import Amounts
-from tallystick.events.commands import EPOCH
+from tallystick.events.event import Event as Event
+from tallystick.events.event import Kind
+from tallystick.events.foretold import AnomalyFound as AnomalyFound
+from tallystick.events.foretold import ForecastMade as ForecastMade
+from tallystick.events.foretold import ForecastScored as ForecastScored
+from tallystick.events.foretold import RunLearned as RunLearned
 
-Kind = Literal["fact", "decision"]
 EndOfHold = Literal["expired", "cancelled", "released"]
 LEVELS = ("green", "yellow", "orange", "red", "black")
 ACTIONS = ("continue", "warn", "throttle", "degrade", "stop")
 RESPONSES = ("none", "throttle", "degrade", "stop", "stop_all")
 """The fleet's response, by rising pressure (spec 2)."""
-
-
-class Event(msgspec.Struct, tag_field="type", kw_only=True, omit_defaults=True, gc=False):
-    """The head that every event has; it is stamped when the event is recorded.
-
-    ``id`` is the command that caused it, ``by`` who asked, ``position`` gapless from 1. The log's record of an event
-    adds the command and the reply (to the first event of a command) and the digest that chains it (see ``codec``).
-    """
-
-    kind: ClassVar[Kind]
-
-    position: int = 0
-    at: dt.datetime = EPOCH
-    id: str = ""
-    by: str = ""
 
 
 # --- the fleet -------------------------------------------------------------------------------------------------------

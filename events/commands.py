@@ -4,7 +4,6 @@ A command says what its sender wants; whether it happens is decided in ``decide`
 the specification; amounts are still as people write them (`Budget`), because a refusal must be able to name the field.
 """
 
-import datetime as dt
 from decimal import Decimal
 from typing import Annotated, Any, ClassVar, Literal, get_args
 
@@ -12,6 +11,7 @@ import msgspec
 
 from tallystick.config.kinds import Priority
 from tallystick.events.amounts import Amounts, Budget
+from tallystick.events.foretold import Anomaly, Outcome, Prediction, WhyForecast
 
 NAME_MAX = 128
 HOUSE = "~"
@@ -206,6 +206,33 @@ class ReturnToPool(Command):
     amount: Budget
 
 
+# --- report ----------------------------------------------------------------------------------------------------------
+
+
+class GenerateReport(Command):
+    """What became of a workflow: its agents, how they used what they were given, and what to do better."""
+
+    group: ClassVar[str] = "report"
+    query: ClassVar[bool] = True
+    workflow: Name
+
+
+class Forecast(Command):
+    """How long an agent's budget will last, and what the agent will have used at its end."""
+
+    group: ClassVar[str] = "report"
+    query: ClassVar[bool] = True
+    agent: Name
+
+
+class GetEfficiency(Command):
+    """What an agent gets done with what it uses."""
+
+    group: ClassVar[str] = "report"
+    query: ClassVar[bool] = True
+    agent: Name
+
+
 # --- release ---------------------------------------------------------------------------------------------------------
 
 
@@ -314,6 +341,54 @@ class WarnAgent(Command):
     method: str
 
 
+class RecordForecast(Command):
+    """A forecast that was shown or acted on, or made at a new stage, to be scored when the truth is known."""
+
+    group: ClassVar[str] = "internal"
+    agent: Name
+    why: WhyForecast
+    predictions: list[Prediction]
+
+
+class RecordScore(Command):
+    """The truth about earlier forecasts of an agent is known."""
+
+    group: ClassVar[str] = "internal"
+    agent: Name
+    dimension: str
+    actual: float
+    forecasts: list[Outcome]
+    agent_type: Name | None = None
+    model: Name | None = None
+
+
+class RecordRun(Command):
+    """A run has ended, and teaches forecasts of later ones."""
+
+    group: ClassVar[str] = "internal"
+    agent: Name
+    steps: int
+    consumed: Amounts
+    elapsed_ms: int
+    growth: list[float]
+    agent_type: Name | None = None
+    model: Name | None = None
+
+
+class RecordAnomaly(Command):
+    """A step stands out."""
+
+    group: ClassVar[str] = "internal"
+    agent: Name
+    anomaly: Anomaly
+    dimension: str
+    step: int
+    amount: int
+    message: str
+    low: int | None = None
+    high: int | None = None
+
+
 class RecordSnapshot(Command):
     """The hash of the state at ``position`` goes into the log, so that a snapshot can be trusted or ignored."""
 
@@ -342,6 +417,9 @@ WIRE: tuple[type[Command], ...] = (
     Rebalance,
     BorrowFromPool,
     ReturnToPool,
+    GenerateReport,
+    Forecast,
+    GetEfficiency,
     ReleaseBudget,
     SetTotalBudget,
     PauseAll,
@@ -355,8 +433,10 @@ INTERNAL: tuple[type[Command], ...] = (
     RenewPeriod,
     ApplyMoves,
     WarnAgent,
+    RecordForecast,
+    RecordScore,
+    RecordRun,
+    RecordAnomaly,
     RecordSnapshot,
 )
 BY_NAME: dict[str, type[Command]] = {command.__name__: command for command in (*WIRE, *INTERNAL)}
-
-EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)

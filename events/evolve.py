@@ -18,6 +18,8 @@ from tallystick.config.prices import from_mapping as prices_from_mapping
 from tallystick.events import catalog as e
 from tallystick.events.accounts import ZERO, Account, Closed, Hold, less, minus, money, only, plus
 from tallystick.events.amounts import DIMENSIONS
+from tallystick.events.foretold import still_open, without_scored
+from tallystick.events.growth import observed
 from tallystick.events.ledger import UNPRICED_MAX, Ledger
 from tallystick.events.rules import Rules
 from tallystick.events.transfers import delegate, fill_reserve, grant, pay_cover, set_aside, spend
@@ -67,6 +69,7 @@ def _reported(ledger: Ledger, account: Account, event: "e.UsageReported | e.Hold
     account.reclaimed = False
     account.warning = None
     account.pool_notice = ledger.pool_exhausted_at
+    account.growth = observed(account.growth, (event.tokens, event.time_ms, event.cost_nanos))
 
 
 # --- holds -----------------------------------------------------------------------------------------------------------
@@ -329,6 +332,25 @@ def _exhaustion_warned(ledger: Ledger, event: e.ExhaustionWarned) -> None:
     account.warning = event.exhausted_in_seconds
 
 
+# --- forecasts: kept for those who foresee, see `Ledger.history` -----------------------------------------------------
+
+
+def _forecast_made(ledger: Ledger, event: e.ForecastMade) -> None:
+    account = ledger.accounts[event.agent]
+    account.forecasts = still_open([*(account.forecasts or ()), *event.predictions])
+
+
+def _forecast_scored(ledger: Ledger, event: e.ForecastScored) -> None:
+    ledger.history.fold(event)
+    account = ledger.accounts.get(event.agent)
+    if account is not None and account.forecasts is not None:
+        account.forecasts = without_scored(account.forecasts, event) or None
+
+
+def _run_learned(ledger: Ledger, event: e.RunLearned) -> None:
+    ledger.history.fold(event)
+
+
 def _nothing(ledger: Ledger, event: e.Event) -> None:
     """For events that people and followers read, and no decision needs."""
 
@@ -365,6 +387,10 @@ _EVOLVE: dict[type[e.Event], Callable[[Ledger, Any], None]] = {
     e.AgentStopped: _agent_stopped,
     e.AgentResumed: _agent_resumed,
     e.ExhaustionWarned: _exhaustion_warned,
+    e.ForecastMade: _forecast_made,
+    e.ForecastScored: _forecast_scored,
+    e.RunLearned: _run_learned,
+    e.AnomalyFound: _nothing,
     e.RequestRefused: _nothing,
     e.AgentHeard: _nothing,
     e.SnapshotRecorded: _nothing,

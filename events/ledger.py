@@ -15,7 +15,8 @@ from tallystick.config.settings import Config
 from tallystick.events.accounts import RESERVE, ROOT, ZERO, Account, Closed, Hold, Money, limited, minus, money
 from tallystick.events.amounts import DIMENSIONS, EDGE_NAMES, NOTHING, Triple
 from tallystick.events.catalog import Event, UsageReported
-from tallystick.events.commands import EPOCH
+from tallystick.events.event import EPOCH
+from tallystick.events.history import History
 from tallystick.events.rules import Rules
 
 UNPRICED_MAX = 1_000
@@ -73,6 +74,8 @@ class Ledger:
         self.ended_order: deque[tuple[int, str]] = deque()
         self.released: dict[str, Closed] = {}
         self.released_order: deque[tuple[int, str]] = deque()
+        self.history = History()
+        """What earlier runs taught. No decision reads it: it is kept here so that those who foresee lose nothing."""
 
     # --- what the fleet has -------------------------------------------------------------------------------------------
 

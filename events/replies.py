@@ -168,6 +168,46 @@ class Moves(Reply):
     pool_available: EdgeAmounts
 
 
+class Prospect(msgspec.Struct):
+    """What is foreseen in one dimension, at the agent's last report; amounts in edge units, None is not known.
+
+    ``confidence`` is the measured share of earlier forecasts at this stage that were within 10 % of what happened.
+    ``interval_80`` holds two numbers, lowest and highest, under the name of each figure that it is about.
+    """
+
+    estimated_total: Number | str | None
+    projected_overage: Number | str | None
+    time_to_exhaustion_seconds: Number | None
+    steps_to_exhaustion: Number | None
+    confidence: float | None
+    interval_80: dict[str, list[Number | str]]
+    method: str
+
+
+class Foreseen(Reply):
+    """Answers `Forecast`: by dimension that the agent's account limits. A step is a report of usage."""
+
+    agent: str
+    as_of: str | None
+    steps: int
+    forecasts: dict[str, Prospect]
+
+
+class Efficiency(Reply):
+    """Answers `GetEfficiency`; what speaks of tasks is None while no tasks are known.
+
+    ``utilization`` is consumed / allocated by limited dimension, to 6 places, None where nothing was allocated.
+    """
+
+    agent: str
+    tasks: int | None
+    tasks_per_1k_tokens: float | None
+    tokens_per_task: float | None
+    cost_per_task: str | None
+    utilization: dict[str, float | None]
+    estimate_accuracy: float | None
+
+
 class FinalReport(msgspec.Struct):
     """An account's last statement."""
 

@@ -19,10 +19,13 @@ from tallystick.config.prices import from_mapping as prices_from_mapping
 from tallystick.config.prices import to_mapping as prices_to_mapping
 from tallystick.events.accounts import ROOT, Account, Closed, Hold, Money
 from tallystick.events.amounts import Amounts, Triple
+from tallystick.events.foretold import Prediction
+from tallystick.events.growth import NO_STEPS
+from tallystick.events.history import History
 from tallystick.events.ledger import Ledger
 from tallystick.events.rules import Rules
 
-FORMAT = 1
+FORMAT = 2
 """Raised whenever what follows changes its meaning; a snapshot of another format is ignored."""
 
 
@@ -55,6 +58,8 @@ class _Account(msgspec.Struct, array_like=True, gc=False):
     pace_ms: int
     model: str | None
     reclaimed: bool
+    growth: bytes
+    forecasts: list[Prediction] | None
 
 
 class _Hold(msgspec.Struct, array_like=True, gc=False):
@@ -103,6 +108,7 @@ class _State(msgspec.Struct):
     ended_order: list[tuple[int, str]]
     released: list[_Closed]
     released_order: list[tuple[int, str]]
+    history: list[Any]
 
 
 _encoder = msgspec.json.Encoder()
@@ -153,6 +159,7 @@ def dump(ledger: Ledger) -> bytes:
                 for c in ledger.released.values()
             ],
             released_order=list(ledger.released_order),
+            history=ledger.history.dump(),
         )
     )
 
@@ -191,6 +198,7 @@ def load(snapshot: bytes) -> Ledger | None:
         for c in state.released
     }
     ledger.released_order = deque(state.released_order)
+    ledger.history = History.load(state.history)
     ledger.press()
     return ledger
 
@@ -237,6 +245,8 @@ def _packed(account: Account) -> _Account:
         account.pace_ms,
         account.model,
         account.reclaimed,
+        account.growth,
+        account.forecasts,
     )
 
 
@@ -270,6 +280,9 @@ def _unpack(account: Account, packed: _Account) -> None:
     account.warned, account.warning, account.pool_notice = packed.warned, packed.warning, packed.pool_notice
     account.activity_at, account.last_report_at = packed.activity_at, packed.last_report_at
     account.pace_ms, account.model, account.reclaimed = packed.pace_ms, packed.model, packed.reclaimed
+    # Those who have not reported yet share one text of no steps.
+    account.growth = NO_STEPS if packed.growth == NO_STEPS else packed.growth
+    account.forecasts = packed.forecasts
 
 
 def _hold(ledger: Ledger, packed: _Hold) -> None:

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 from tallystick.events import catalog as e
 from tallystick.events.accounts import POOL, ZERO, Account, Money, less, minus, money, only, plus
 from tallystick.events.amounts import DIMENSIONS, Triple
-from tallystick.events.commands import EPOCH
+from tallystick.events.event import EPOCH
 from tallystick.events.ledger import Ledger
 
 
@@ -151,7 +151,7 @@ class Standings:
 
     def fold(self, events: Iterable[e.Event]) -> None:
         """Follow a recorded batch."""
-        steps = self._STEPS
+        steps = self.STEPS
         for event in events:
             step = steps.get(type(event))
             if step is not None:
@@ -297,7 +297,7 @@ class Standings:
         standing = self.agents[event.agent]
         standing.stopped = standing.throttle = None
 
-    _STEPS: ClassVar[dict[type[e.Event], Callable[["Standings", Any], None]]] = {
+    STEPS: ClassVar[dict[type[e.Event], Callable[["Standings", Any], None]]] = {
         e.UsageReported: _used,
         e.HoldPlaced: _hold_placed,
         e.HoldExtended: _hold_extended,
@@ -318,6 +318,7 @@ class Standings:
         e.AgentStopped: _stopped,
         e.AgentResumed: _resumed,
     }
+    """What an event changes, by its class; what is not here changes nothing."""
 
 
 def _where(limits: Triple, values: Money) -> Money:

@@ -9,7 +9,7 @@ import threading
 
 from tallystick.events.codec import BrokenChain
 from tallystick.events.store import StoreError
-from tallystick.projections.projector import follow
+from tallystick.projections.upkeep import follow
 
 
 def main() -> int:

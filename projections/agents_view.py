@@ -5,15 +5,15 @@ An agent that reports without an account has a row too. An id that is allocated 
 
 import datetime as dt
 from collections.abc import Iterable
-from typing import Any, Final
+from typing import Any, ClassVar
 
 import msgspec
 
 from tallystick.events import catalog as e
-from tallystick.events.accounts import limited, money, plus
-from tallystick.events.amounts import DIMENSIONS, Amounts, Triple
+from tallystick.events.accounts import ZERO, money, plus
+from tallystick.events.amounts import DIMENSIONS, Amounts
 from tallystick.events.standing import Standing, Standings
-from tallystick.projections.view import Changes, Look, Row, encode, moved
+from tallystick.projections.view import Changes, Look, Row, Steps, encode, moved, within
 
 OPEN, STOPPED, RELEASED, UNALLOCATED = "open", "stopped", "released", "unallocated"
 
@@ -60,14 +60,9 @@ class AgentRow(msgspec.Struct, kw_only=True, gc=False):
 
 decode = msgspec.json.Decoder(AgentRow).decode
 
-_NAMED: Final[dict[type[e.Event], tuple[str, ...]]] = {
-    cls: tuple(field for field in ("agent", "source", "target", "charged") if field in cls.__struct_fields__)
-    for cls in e.CATALOG
-}
-
 
 class AgentsView:
-    """Folds the rows of agents. It owns ``standings`` and moves them on: views that share them fold before it."""
+    """Folds the rows of agents, from which the shared ``standings`` go on."""
 
     name = "agents"
     version = 1
@@ -79,21 +74,7 @@ class AgentsView:
         self._ended: dict[str, AgentRow] = {}
         """Changed rows of ids without an open account."""
 
-    def fold(self, event: e.Event) -> None:
-        kind, standings = type(event), self._standings
-        for field in _NAMED[kind]:
-            name = getattr(event, field)
-            if name is not None:
-                self._touched.add(name)
-        if kind is e.UsageReported:
-            if event.agent not in standings.agents:  # type: ignore[attr-defined]
-                self._used_without_account(event)
-        elif kind is e.BudgetReleased:
-            self._release(event)
-            return
-        standings.fold((event,))
-
-    def changes(self) -> Changes:
+    def changes(self, last: e.Event) -> Changes:
         """The rows of those whom events named, and of all above them, whose figures follow."""
         agents, rows = self._standings.agents, {}
         for name in self._touched:
@@ -118,7 +99,21 @@ class AgentsView:
         for name, parent in parents.items():
             agents[name].parent = None if parent is None else agents[parent]
 
-    def _release(self, event: Any) -> None:
+    # --- one step per class of event ----------------------------------------------------------------------------------
+
+    def _named(self, event: Any) -> None:
+        self._touched.add(event.agent)
+
+    def _between(self, event: "e.BudgetMoved | e.Covered | e.CoverRepaid") -> None:
+        self._touched.add(event.source)
+        self._touched.add(event.target)
+
+    def _used(self, event: e.UsageReported) -> None:
+        self._touched.add(event.agent)
+        if event.agent not in self._standings.agents:
+            self._used_without_account(event)
+
+    def _released(self, event: e.BudgetReleased) -> None:
         """Keep the last figures, from the moment before the release; those above are touched while they are known."""
         standing = self._standings.agents[event.agent]
         above = standing.parent
@@ -128,10 +123,14 @@ class AgentsView:
         row = _row(standing)
         row.state, row.released_at = RELEASED, event.at
         self._ended[event.agent] = row
-        self._standings.fold((event,))
 
-    def _used_without_account(self, event: Any) -> None:
-        """A late report is shown on the released account's row, another one on a row of its own."""
+    def _used_without_account(self, event: e.UsageReported) -> None:
+        """A late report is shown on the released account's row, another one on a row of its own.
+
+        An account that pays for it is named.
+        """
+        if event.charged is not None:
+            self._touched.add(event.charged)
         row = self._ended.get(event.agent)
         if row is None:
             kept = self._look(self.name, event.agent)
@@ -145,17 +144,28 @@ class AgentsView:
         row.last_report_at = row.activity_at = event.at
         self._ended[event.agent] = row
 
+    steps: ClassVar[Steps] = {
+        **dict.fromkeys((cls for cls in Standings.STEPS if "agent" in cls.__struct_fields__), _named),
+        **dict.fromkeys((e.BudgetMoved, e.Covered, e.CoverRepaid), _between),
+        e.UsageReported: _used,
+        e.BudgetReleased: _released,
+    }
+
 
 def _row(standing: Standing) -> AgentRow:
-    limits = standing.allocated
+    limits, used, held, delegated = standing.allocated, standing.consumed, standing.held, standing.delegated
     consumed: list[int | None] = [None, None, None]
-    overrun, remaining = [0, 0, 0], [0, 0, 0]
+    overrun: list[int | None] = [None, None, None]
+    remaining: list[int | None] = [None, None, None]
     for d in DIMENSIONS:
-        used, limit = standing.consumed[d], limits[d]
+        limit = limits[d]
         if limit is not None:
-            overrun[d], remaining[d] = max(0, used - limit), standing.remaining(d)
-        if used or limit is not None:
-            consumed[d] = used
+            consumed[d] = used[d]
+            overrun[d] = used[d] - limit if used[d] > limit else 0
+            left = limit - delegated[d] - used[d] - held[d]
+            remaining[d] = left if left > 0 else 0
+        elif used[d]:
+            consumed[d] = used[d]
     return AgentRow(
         agent=standing.id,
         state=OPEN if standing.stopped is None else STOPPED,
@@ -164,13 +174,13 @@ def _row(standing: Standing) -> AgentRow:
         workflow=standing.workflow,
         priority=standing.priority,
         parent=None if standing.parent is None else standing.parent.id,
-        allocated=Amounts(*limits),
-        delegated=_limited(limits, standing.delegated),
-        consumed=Amounts(*consumed),
-        held=_limited(limits, standing.held),
+        allocated=Amounts(limits[0], limits[1], limits[2]),
+        delegated=within(limits, delegated),
+        consumed=Amounts(consumed[0], consumed[1], consumed[2]),
+        held=within(limits, held),
         borrowed=moved(standing.borrowed),
-        overrun=_limited(limits, overrun),
-        remaining=_limited(limits, remaining),
+        overrun=Amounts(overrun[0], overrun[1], overrun[2]),
+        remaining=Amounts(remaining[0], remaining[1], remaining[2]),
         percentage=round(standing.ratio(), 6),
         level=e.LEVELS[standing.level],
         stopped=standing.stopped,
@@ -180,7 +190,7 @@ def _row(standing: Standing) -> AgentRow:
         opened_at=standing.opened_at,
         last_report_at=standing.last_report_at,
         released_at=None,
-        late=Amounts(),
+        late=moved(ZERO),
         activity_at=standing.activity_at,
         cover=moved(standing.cover),
         drawn=moved(standing.drawn),
@@ -188,10 +198,6 @@ def _row(standing: Standing) -> AgentRow:
         closed=moved(standing.closed),
         reclaimed=standing.reclaimed,
     )
-
-
-def _limited(limits: Triple, values: Any) -> Amounts:
-    return Amounts(*limited(limits, values))
 
 
 def _standing(row: AgentRow) -> Standing:

@@ -1,7 +1,7 @@
 """One row for the whole fleet: totals, the pool, the reserve, what is owed, and what asks for a person's attention."""
 
 import datetime as dt
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any, ClassVar
 
 import msgspec
@@ -10,9 +10,9 @@ from tallystick.config.prices import from_mapping as prices_from_mapping
 from tallystick.events import catalog as e
 from tallystick.events.accounts import OVERDRAFT, POOL, RESERVE, ZERO, Money, limited, minus, money, plus
 from tallystick.events.amounts import DIMENSIONS, NOTHING, Amounts, Triple
-from tallystick.events.commands import EPOCH
+from tallystick.events.event import EPOCH
 from tallystick.events.standing import Standings
-from tallystick.projections.view import Changes, Row, encode, moved
+from tallystick.projections.view import Changes, Look, Row, Steps, encode, moved, within
 
 FLEET = "fleet"
 """The id of the one row."""
@@ -61,12 +61,12 @@ decode = msgspec.json.Decoder(FleetRow).decode
 
 
 class FleetView:
-    """Folds the fleet's row. ``standings`` are shared, and moved on by another view, behind this one."""
+    """Folds the fleet's row."""
 
     name = "fleet"
     version = 1
 
-    def __init__(self, standings: Standings) -> None:
+    def __init__(self, standings: Standings, look: Look) -> None:
         self._standings = standings
         self._row = FleetRow()
         """What no amounts below say; its amounts are put in when it is asked for."""
@@ -75,25 +75,20 @@ class FleetView:
         self._spent = self._opening = ZERO
         self._closed_allocated = self._closed_consumed = self._unallocated = ZERO
 
-    def fold(self, event: e.Event) -> None:
-        step = self._STEPS.get(type(event))
-        if step is not None:
-            step(self, event)
-        self._row.position, self._row.at = event.position, event.at
-
-    def changes(self) -> Changes:
+    def changes(self, last: e.Event) -> Changes:
         row, standings = self._row, self._standings
+        row.position, row.at = last.position, last.at
         limits, pool = self._root_total, standings.pool
         charged = (pool.consumed[0], pool.consumed[1], pool.consumed[2])
         owned = plus(money(limits), self._overdraft)
         given = plus(plus(charged, pool.held), plus(pool.delegated, self._reserve))
-        row.total = _limited(limits, minus(money(limits), self._opening))
+        row.total = within(limits, minus(money(limits), self._opening))
         row.allocated = moved(pool.delegated)
         row.consumed = moved(minus(self._spent, self._opening))
         row.held = moved(standings.held)
-        row.pool = _limited(limits, minus(owned, given))
-        row.reserve = _limited(limits, self._reserve)
-        row.overdraft = _limited(limits, self._overdraft)
+        row.pool = within(limits, minus(owned, given))
+        row.reserve = within(limits, self._reserve)
+        row.overdraft = within(limits, self._overdraft)
         row.opening = moved(self._opening)
         row.charged, row.charged_holds = moved(charged), moved(pool.held)
         row.closed_allocated, row.closed_consumed = moved(self._closed_allocated), moved(self._closed_consumed)
@@ -198,7 +193,7 @@ class FleetView:
             if catalogue.get(model, {}).get("id", model) in prices:
                 del self._row.unpriced[model]
 
-    _STEPS: ClassVar[Mapping[type[e.Event], Callable[[Any, Any], None]]] = {
+    steps: ClassVar[Steps] = {
         e.UsageReported: _reported,
         e.HoldSettled: _used,
         e.BudgetReleased: _released,
@@ -215,7 +210,3 @@ class FleetView:
         e.ConfigLoaded: _configured,
         e.PricesLoaded: _priced,
     }
-
-
-def _limited(limits: Triple, values: Money) -> Amounts:
-    return Amounts(*limited(limits, values))

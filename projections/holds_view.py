@@ -1,6 +1,7 @@
 """One row per hold that stands."""
 
 from collections.abc import Iterable
+from typing import ClassVar
 
 import msgspec
 
@@ -8,7 +9,7 @@ from tallystick.events import catalog as e
 from tallystick.events.accounts import money
 from tallystick.events.amounts import Amounts
 from tallystick.events.standing import Standings
-from tallystick.projections.view import Changes, Row, encode
+from tallystick.projections.view import Changes, Look, Row, Steps, encode
 
 
 class HoldRow(msgspec.Struct, gc=False):
@@ -19,27 +20,32 @@ class HoldRow(msgspec.Struct, gc=False):
     amount: Amounts
 
 
+decode = msgspec.json.Decoder(HoldRow).decode
+
+
 class HoldsView:
     """Folds the rows of holds, which the shared ``standings`` need to go on."""
 
     name = "holds"
     version = 1
 
-    def __init__(self, standings: Standings) -> None:
+    def __init__(self, standings: Standings, look: Look) -> None:
         self._standings = standings
         self._rows: dict[str, Row | None] = {}
 
-    def fold(self, event: e.Event) -> None:
-        if isinstance(event, e.HoldPlaced):
-            self._rows[event.hold] = Row(encode(HoldRow(event.hold, event.agent, event.amount)), live=True)
-        elif isinstance(event, e.HoldSettled | e.HoldEnded):
-            self._rows[event.hold] = None
-
-    def changes(self) -> Changes:
+    def changes(self, last: e.Event) -> Changes:
         rows, self._rows = self._rows, {}
         return rows
 
     def restore(self, rows: Iterable[bytes]) -> None:
         for data in rows:
-            row = msgspec.json.decode(data, type=HoldRow)
+            row = decode(data)
             self._standings.holds[row.hold] = money(row.amount.triple)
+
+    def _placed(self, event: e.HoldPlaced) -> None:
+        self._rows[event.hold] = Row(encode(HoldRow(event.hold, event.agent, event.amount)), live=True)
+
+    def _ended(self, event: "e.HoldSettled | e.HoldEnded") -> None:
+        self._rows[event.hold] = None
+
+    steps: ClassVar[Steps] = {e.HoldPlaced: _placed, e.HoldSettled: _ended, e.HoldEnded: _ended}

@@ -4,14 +4,17 @@ A view reads nothing but events and its own rows, so that it can be thrown away 
 not depend on where a page of events began or ended, nor on when it was restored: the same log gives the same bytes.
 """
 
-from collections.abc import Callable, Iterable, Mapping
-from typing import NamedTuple, Protocol
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, ClassVar, NamedTuple, Protocol, TypeVar
 
 import msgspec
 
-from tallystick.events.accounts import Money
-from tallystick.events.amounts import Amounts
+from tallystick.events.accounts import ZERO, Money
+from tallystick.events.amounts import Amounts, Triple
 from tallystick.events.catalog import Event
+from tallystick.events.standing import Standings
+
+T = TypeVar("T")
 
 encode = msgspec.json.Encoder(order="deterministic").encode
 """A row as it is kept: JSON, the same bytes for the same content."""
@@ -27,25 +30,51 @@ class Row(NamedTuple):
 Changes = Mapping[str, Row | None]
 """Rows that are new or different, by id; None for one that is gone."""
 Look = Callable[[str, str], bytes | None]
-"""The kept row of a view (its name) with an id."""
+"""The kept row of a view (its name) with an id, as it was when ``changes`` were last asked."""
+Steps = Mapping[type[Event], Callable[[Any, Any], None]]
+"""What a view does with an event, by the event's class: a method of the view, given the event."""
 
 
 class View(Protocol):
-    """A fold with a name. A new ``version`` says that the rows are to be made anew, from the first event."""
+    """A fold with a name, a plain word. A new ``version`` says that its rows are to be made anew, from the first event.
+
+    It is made with the ``standings`` that all views of a pass share, and may look at them: while it takes a step, they
+    stand as before the event; when it is asked for its changes, as behind the last one. It never changes them.
+    """
 
     name: str
     version: int
+    steps: ClassVar[Steps]
 
-    def fold(self, event: Event) -> None:
-        """Follow the next event of the log."""
+    def __init__(self, standings: Standings, look: Look) -> None: ...
 
-    def changes(self) -> Changes:
-        """What differs since this was last asked."""
+    def changes(self, last: Event) -> Changes:
+        """What differs since this was last asked; ``last`` is the newest event, whether the view follows it or not."""
 
     def restore(self, rows: Iterable[bytes]) -> None:
-        """Go on where the live rows left off; asked once, before the first event."""
+        """Go on where the live rows left off, in the order of their ids; asked once, before the first event."""
+
+
+class Progress(Protocol):
+    """Hands items on as they are taken, and is told how many there are to be: for a bar."""
+
+    def __call__(self, items: Iterator[T], total: int) -> Iterator[T]: ...
+
+
+_NONE = Amounts()
 
 
 def moved(units: Money) -> Amounts:
     """Amounts without the dimensions in which there is nothing."""
+    if units is ZERO:
+        return _NONE  # what most rows have in most places
     return Amounts(units[0] or None, units[1] or None, units[2] or None)
+
+
+def within(limits: Triple, units: Money) -> Amounts:
+    """Amounts in the dimensions that ``limits`` limits."""
+    return Amounts(
+        None if limits[0] is None else units[0],
+        None if limits[1] is None else units[1],
+        None if limits[2] is None else units[2],
+    )

@@ -60,6 +60,7 @@ def dump(ledger: Ledger) -> dict[str, Any]:
         state[name] = dict(state[name])
     for name in ("names", "expiries", "spent", "held", "id_order", "id_marks", "ended_order", "released_order"):
         state[name] = list(state[name])
+    state["history"] = ledger.history.dump()
     state["config"] = to_mapping(ledger.rules.config)
     state["prices"] = prices_to_mapping(ledger.rules.prices)
     for account in (ledger.root, ledger.reserve, *ledger.accounts.values()):

@@ -29,7 +29,9 @@ class Idle(msgspec.Struct, frozen=True):
 class Hungry(msgspec.Struct, frozen=True):
     """An agent whose budget will not last: ``lacking`` is what the forecast says it needs beyond what remains.
 
-    ``source_free`` is what its parent has free, None in a dimension that the fleet does not limit.
+    ``fair`` is what it may be given at most beyond what it has so that there is enough for the others (see
+    `fair_level`), None where nothing bounds it. ``source_free`` is what its parent has free, None in a dimension that
+    the fleet does not limit.
     """
 
     agent: str
@@ -39,6 +41,7 @@ class Hungry(msgspec.Struct, frozen=True):
     drawn: Money
     percentage: float
     source_free: Triple
+    fair: Triple = (None, None, None)
 
 
 class Fleet(NamedTuple):
@@ -53,7 +56,7 @@ def plan(idle: Sequence[Idle], hungry: Sequence[Hungry], fleet: Fleet, config: C
     """One plan of moves. It counts on nothing that it brings back itself: that may repay a debt first.
 
     1. Idle reclamation: a share of what remains goes back, never below the minimum share.
-    2. Demand: what is lacking, bounded by the pool and by what one agent may draw.
+    2. Demand: what is lacking, bounded by the pool, by what one agent may draw, and by what is fair to the others.
     3. Priority: critical agents draw first; then the rest, in proportion to need.
     """
     moves = [move for agent in idle if (move := _reclaimed(agent, fleet, config)) is not None]
@@ -78,13 +81,15 @@ def _reclaimed(agent: Idle, fleet: Fleet, config: Config) -> Move | None:
 
 
 def _bounded(agent: Hungry, fleet: Fleet, config: Config) -> Money:
-    """What is lacking, at most what one agent may draw on demand."""
+    """What is lacking, at most what one agent may draw on demand; and its fair part, unless it is critical."""
     need = list(agent.lacking)
     part = Decimal(config.max_pool_share_percent) / 100
     for d in DIMENSIONS:
-        spendable = fleet.spendable[d]
+        spendable, fair = fleet.spendable[d], agent.fair[d]
         if spendable is not None:
             need[d] = max(0, min(need[d], int(spendable * part) - agent.drawn[d]))
+        if fair is not None and not agent.critical:
+            need[d] = min(need[d], fair)
     return (need[0], need[1], need[2])
 
 

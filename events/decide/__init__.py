@@ -14,7 +14,7 @@ import msgspec
 from tallystick.events import catalog as e
 from tallystick.events import commands as c
 from tallystick.events.amounts import Amounts, InvalidAmount
-from tallystick.events.decide import allocate, enforce, operate, queries, reallocate, release, track
+from tallystick.events.decide import allocate, enforce, foresee, operate, queries, reallocate, release, track
 from tallystick.events.decide.levels import alert
 from tallystick.events.decide.turn import CLOCK, Turn
 from tallystick.events.ledger import Ledger
@@ -107,6 +107,7 @@ _HANDLERS: dict[type[c.Command], Callable[[Turn, Any], Any]] = {
     c.GetStatus: queries.get_status,
     c.GetGlobalStatus: queries.get_global_status,
     c.CheckEnforcement: queries.check_enforcement,
+    c.GetEfficiency: queries.get_efficiency,
     c.Throttle: enforce.throttle,
     c.Stop: enforce.stop,
     c.Resume: enforce.resume,
@@ -123,5 +124,9 @@ _HANDLERS: dict[type[c.Command], Callable[[Turn, Any], Any]] = {
     c.RenewPeriod: _nothing_but_time,
     c.ApplyMoves: reallocate.apply_moves,
     c.WarnAgent: enforce.warn_agent,
+    c.RecordForecast: foresee.record_forecast,
+    c.RecordScore: foresee.record_score,
+    c.RecordRun: foresee.record_run,
+    c.RecordAnomaly: foresee.record_anomaly,
     c.RecordSnapshot: operate.record_snapshot,
 }

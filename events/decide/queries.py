@@ -4,12 +4,13 @@ import bisect
 
 from tallystick.events import catalog as e
 from tallystick.events import commands as c
-from tallystick.events.accounts import limited, minus
+from tallystick.events.accounts import limited, minus, money
+from tallystick.events.amounts import DIMENSIONS, EDGE_NAMES, Triple
 from tallystick.events.decide.answers import enforcement, status
 from tallystick.events.decide.levels import pressure
 from tallystick.events.decide.track import unknown_agent
 from tallystick.events.decide.turn import Turn
-from tallystick.events.replies import BudgetStatus, Enforcement, GlobalStatus, Refusal, shown
+from tallystick.events.replies import BudgetStatus, Efficiency, Enforcement, GlobalStatus, Refusal, shown
 
 
 def get_status(turn: Turn, command: c.GetStatus) -> BudgetStatus | Refusal:
@@ -39,6 +40,25 @@ def get_global_status(turn: Turn, command: c.GetGlobalStatus) -> GlobalStatus:
         agent_statuses=[status(turn, ledger.accounts[name]) for name in page],
         position=ledger.position,
     )
+
+
+def get_efficiency(turn: Turn, command: c.GetEfficiency) -> Efficiency | Refusal:
+    """What an agent made of its budget, also shortly after its release. What speaks of tasks waits for tasks."""
+    ledger = turn.ledger
+    account, closed = ledger.accounts.get(command.agent), ledger.released.get(command.agent)
+    if account is not None:
+        allocated: Triple = account.allocated
+        consumed = (account.consumed(0), account.consumed(1), account.consumed(2))
+    elif closed is not None:
+        allocated, consumed = closed.allocated.triple, money(closed.consumed.triple)
+    else:
+        return unknown_agent(ledger, command.agent)
+    utilization = {
+        EDGE_NAMES[d]: round(consumed[d] / limit, 6) if limit else None
+        for d in DIMENSIONS
+        if (limit := allocated[d]) is not None
+    }
+    return Efficiency(command.agent, None, None, None, None, utilization, None)
 
 
 def check_enforcement(turn: Turn, command: c.CheckEnforcement) -> Enforcement | Refusal:

@@ -1,5 +1,6 @@
 """``tallystick audit``: prove the log, anchor it, go back in it, ask it why, and hand it on."""
 
+import contextlib
 import datetime as dt
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,8 @@ from tallystick.events.decide.answers import stamp, status, used
 from tallystick.events.decide.queries import get_global_status
 from tallystick.events.decide.turn import Turn
 from tallystick.projections.keeper import NotKept
-from tallystick.projections.projector import open_keeper, place_of
+from tallystick.projections.keeper_file import FileKeeper
+from tallystick.projections.upkeep import place_of
 
 
 @click.group()
@@ -114,12 +116,11 @@ def _views(store_url: str) -> list[Anchor]:
     if place is None or not Path(place.views).exists():
         return []
     try:
-        keeper = open_keeper(store_url)
-        kept = keeper.live()
-        keeper.close()
+        with contextlib.closing(FileKeeper(place.views)) as keeper:
+            position, digest = keeper.reached()
     except NotKept:
         return []
-    return [Anchor.read(f"{kept.position}:{kept.digest}")._replace(by=_VIEWS)] if kept.position else []
+    return [Anchor.read(f"{position}:{digest}")._replace(by=_VIEWS)] if position else []
 
 
 def _anchors_of(file: Path) -> list[Anchor]:

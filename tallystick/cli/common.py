@@ -22,6 +22,7 @@ from tallystick.config.prices import PriceList, load_prices
 from tallystick.config.settings import Config
 from tallystick.events.audit import Replay, replay_until
 from tallystick.events.store import Store, open_store
+from tallystick.projections.view import Progress as ShowProgress
 
 T = TypeVar("T")
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -198,6 +199,15 @@ def counted(items: Iterable[T], total: int, doing: str) -> Iterator[T]:
                 stack.enter_context(bar)
                 shown = True
             bar.update(task, completed=count)
+
+
+def counting(doing: str) -> ShowProgress:
+    """`counted`, for those who know only later how many items there are."""
+
+    def progress(items: Iterator[T], total: int) -> Iterator[T]:
+        return counted(items, total, doing)
+
+    return progress
 
 
 # --- words -----------------------------------------------------------------------------------------------------------

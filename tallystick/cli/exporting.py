@@ -104,7 +104,7 @@ def _cell(hint: Any) -> Callable[[str, Any], Cells]:
     """How a field of this type is put into cells."""
     if hint is Amounts:
         return _amounts
-    if getattr(hint, "__origin__", hint) is dict:
+    if getattr(hint, "__origin__", hint) in (dict, list):
         return _json
     names = {getattr(kind, "__name__", "") for kind in (hint, *get_args(hint))}
     return _time if "datetime" in names else _plain

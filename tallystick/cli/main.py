@@ -23,7 +23,10 @@ _COMMANDS = {
     "simulate": "tallystick.cli.simulate:simulate",
     "send": "tallystick.cli.send:send",
     "status": "tallystick.cli.status:status",
+    "report": "tallystick.cli.report:report",
+    "metrics": "tallystick.cli.metrics:metrics",
     "audit": "tallystick.cli.audit:audit",
+    "projections": "tallystick.cli.projections:projections",
     "config": "tallystick.cli.configuration:config",
 }
 """In the order in which a newcomer meets them."""

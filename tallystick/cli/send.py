@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 import msgspec
 
-from tallystick.actors.fleet import Fleet
+from tallystick.door import Fleet
 from tallystick.cli.common import config_option, settings_for, store_option
 from tallystick.events import commands as c
 from tallystick.events.codec import read_message

@@ -19,6 +19,7 @@ from tallystick.events.decide.answers import stamp
 from tallystick.events.ledger import check_conserved
 from tallystick.events.replies import Refusal
 from tallystick.events.store import Store, open_store
+from tallystick.reports.reporter import Reporter
 
 ASKED_BY = "local"
 """Who asks where a line does not say: what `Fleet.ask` assumes, too."""
@@ -78,7 +79,7 @@ def simulate(scenario: Path, config_file: Path | None, store_url: str, out: Path
     store = open_store(store_url, writer=True)
     try:
         settings = settings_for(store, config_file)
-        house = House.open(store, settings.config, settings.prices, first_at)
+        house = House.open(store, settings.config, settings.prices, first_at, reporter=Reporter)
         if house.ledger.now > first_at:
             reason = f"the fleet at {store_url} has come to {stamp(house.ledger.now)} already"
             raise BadScenario(name, 1, 1, reason)

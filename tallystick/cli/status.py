@@ -1,7 +1,7 @@
 """``tallystick status``: how the fleet and its agents stand, now or as it was then."""
 
 import datetime as dt
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import click
@@ -13,22 +13,18 @@ from tallystick.cli.common import (
     Moment,
     at_option,
     console,
-    counted,
     json_option,
     one_line,
-    reading,
     shown_time,
     store_option,
 )
 from tallystick.cli.common import as_json as json_text
+from tallystick.cli.viewing import views
 from tallystick.events.accounts import money
 from tallystick.events.amounts import DIMENSIONS, Amounts, Triple, cents, dollars, percent, seconds
 from tallystick.events.decide.answers import stamp
 from tallystick.events.replies import GlobalStatus, shown
-from tallystick.events.store import Record, Store
 from tallystick.projections.agents_view import AgentRow
-from tallystick.projections.keeper import Keeper, MemoryKeeper, NotKept
-from tallystick.projections.projector import NotThere, catch_up, open_keeper, status_at
 from tallystick.projections.quality import Measure
 from tallystick.projections.sketch import Sketch
 from tallystick.projections.status import Status
@@ -63,19 +59,15 @@ def status(store_url: str, agent: str | None, at: Moment | None, limit: int | No
       tallystick status --agent a-7 --json
       tallystick status --at 2026-03-04T12:00:00Z
     """
-    with reading(store_url) as store:
-        keeper = _views(store, at)
-        try:
-            found = Status(keeper)
-            sketch = found.sketch(_now(found, at))
-            if agent is not None:
-                _show_agent(found, sketch, agent, as_json)
-            elif as_json:
-                _print_json(fleet_json(found, sketch, limit))
-            else:
-                _print_fleet(found, sketch, limit or SHOWN)
-        finally:
-            keeper.close()
+    with views(store_url, at) as keeper:
+        found = Status(keeper)
+        sketch = found.sketch(_now(found, at))
+        if agent is not None:
+            _show_agent(found, sketch, agent, as_json)
+        elif as_json:
+            _print_json(fleet_json(found, sketch, limit))
+        else:
+            _print_fleet(found, sketch, limit or SHOWN)
 
 
 def _now(found: Status, at: Moment | None) -> dt.datetime:
@@ -83,32 +75,6 @@ def _now(found: Status, at: Moment | None) -> dt.datetime:
     if at is None:
         return dt.datetime.now(dt.UTC)
     return found.fleet.at if at.time is None else at.time
-
-
-def _views(store: Store, at: Moment | None) -> Keeper:
-    """The views up to the log's end, or as they were; in memory where their own file cannot be written.
-
-    Raises:
-        ClickException: the log does not reach there.
-    """
-
-    def progress(records: Iterator[Record], total: int) -> Iterator[Record]:
-        return counted(records, total, "reading the log")
-
-    if at is not None:
-        moment = at.position if at.time is None else at.time
-        assert moment is not None
-        try:
-            return status_at(store, moment, progress)
-        except NotThere as error:
-            raise click.ClickException(str(error)) from error
-    try:
-        keeper = open_keeper(store.url)
-        catch_up(store, keeper, progress)
-    except NotKept:
-        keeper = MemoryKeeper()
-        catch_up(store, keeper, progress)
-    return keeper
 
 
 # --- for machines ----------------------------------------------------------------------------------------------------

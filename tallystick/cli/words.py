@@ -128,6 +128,26 @@ def _level(event: e.LevelChanged) -> str:
     return f"{event.agent} went {change} at {percent(event.percentage)} of its {unit(event.dimension)}"
 
 
+def _foretold(event: e.ForecastMade) -> str:
+    why = {
+        "shown": "it was shown",
+        "warning": "to warn of it",
+        "demand": "to plan by it",
+        "stage": "another tenth was consumed",
+    }[event.why]
+    told = ", ".join(
+        f"{unit(p.dimension)} used up at step {p.predicted:.1f} ({p.low:.1f} to {p.high:.1f}; {p.method})"
+        for p in event.predictions
+    )
+    return f"a forecast for {event.agent} ({why}): {told}"
+
+
+def _scored(event: e.ForecastScored) -> str:
+    count = len(event.forecasts)
+    told = f"{count} forecast{'s' if count != 1 else ''} had said {', '.join(f'{o.predicted:.1f}' for o in event.forecasts)}"
+    return f"{event.agent} consumed {unit(event.dimension)} that were foretold at step {event.actual:.1f}: {told}"
+
+
 _SENTENCES: dict[type[e.Event], Callable[[Any], str]] = {
     e.ConfigLoaded: lambda x: f"a configuration came into force (sha256 {x.sha256[:16]}…)",
     e.PricesLoaded: lambda x: f"a list of {len(x.prices)} prices came into force (sha256 {x.sha256[:16]}…)",
@@ -164,6 +184,10 @@ _SENTENCES: dict[type[e.Event], Callable[[Any], str]] = {
     e.ExhaustionWarned: lambda x: (
         f"{x.agent} was warned: its budget would be used up in {x.exhausted_in_seconds} s ({x.method})"
     ),
+    e.ForecastMade: _foretold,
+    e.ForecastScored: _scored,
+    e.RunLearned: lambda x: f"the run of {x.agent} was learnt from: {_some(x.consumed)} in {x.steps} steps",
+    e.AnomalyFound: lambda x: f"step {x.step} of {x.agent} stands out: {x.message}",
     e.RequestRefused: _refused,
     e.AgentHeard: lambda x: f"{x.agent} gave a sign of life",
     e.SnapshotRecorded: lambda x: f"a snapshot of the state at position {x.upto} was taken (sha256 {x.sha256[:16]}…)",

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from tallystick.actors.clock import ManualClock
-from tallystick.actors.fleet import Fleet
+from tallystick.door import Fleet
 from tallystick.demo.agent import Agent, Outcome, Phase
 from tallystick.events.accounts import Money, plus
 from tallystick.events.commands import MESSAGES_MAX

@@ -4,7 +4,7 @@ import threading
 from typing import Any
 
 from tallystick.actors.clock import ManualClock
-from tallystick.actors.fleet import Fleet
+from tallystick.door import Fleet
 from tallystick.config.prices import load_prices
 from tallystick.config.settings import Config
 from tallystick.demo.agent import Agent

@@ -22,7 +22,7 @@ from tallystick.config.settings import Config
 from tallystick.events.catalog import CATALOG, Event
 from tallystick.events.commands import INTERNAL, WIRE, Command
 from tallystick.events.store import open_store
-from tallystick.projections.projector import catch_up, open_keeper
+from tallystick.projections.upkeep import catch_up, open_keeper
 from tests.docs.pages import HOUSE, blocks
 
 REFERENCE = HOUSE / "docs" / "reference"

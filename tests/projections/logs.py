@@ -2,6 +2,7 @@
 
 import sqlite3
 from collections.abc import Iterable, Sequence
+from contextlib import closing
 from pathlib import Path
 from random import Random
 
@@ -10,11 +11,15 @@ from tallystick.events import commands as c
 from tallystick.events.codec import GENESIS, STORED_NAME, digest_of, seal
 from tallystick.events.decide import decide
 from tallystick.events.ledger import Ledger
-from tallystick.events.store import Record, Store
+from tallystick.events.store import Record, Store, open_store
 from tallystick.events.store_memory import MemoryStore
 from tallystick.projections.keeper import MemoryKeeper
-from tallystick.projections.projector import catch_up
+from tallystick.projections.keeper_file import FileKeeper
+from tallystick.projections.projector import Projector
+from tallystick.projections.rebuilding import renew
 from tallystick.projections.status import Status
+from tallystick.projections.upkeep import catch_up
+from tallystick.projections.views import KINDS, Kinds
 from tests.law import START, Law, allocate, fleet, hold, use
 
 
@@ -44,9 +49,27 @@ def status_of(law: Law) -> Status:
 
 
 def rows_in(views: Path) -> list[tuple[object, ...]]:
-    """Every row of a file of views, as it lies there."""
-    with sqlite3.connect(views) as connection:
-        return connection.execute("SELECT view, id, live, row FROM kept ORDER BY view, id").fetchall()
+    """Every row of the live views of a file, as it lies there."""
+    with closing(sqlite3.connect(views)) as connection:
+        return connection.execute("SELECT view, id, live, row FROM shown ORDER BY view, id").fetchall()
+
+
+def rows_of(keeper: MemoryKeeper) -> list[tuple[object, ...]]:
+    """The same of views in memory."""
+    kept = keeper._rows
+    return [(view, id, row.live, row.data.decode()) for view in sorted(kept) for id, row in sorted(kept[view].items())]
+
+
+def views_of(url: str) -> Path:
+    """The file of a store's views."""
+    return Path(f"{url.removeprefix('sqlite:///')}.views")
+
+
+def bring_up(url: str, upto: int | None = None, kinds: Kinds = KINDS) -> int:
+    """What a process that reads the views does first, as far as a position; the position reached."""
+    with closing(open_store(url)) as store, closing(FileKeeper(str(views_of(url)), kinds)) as keeper:
+        renew(store, keeper)
+        return Projector(store, keeper).catch_up(upto)
 
 
 def busy_fleet(reports: int) -> Sequence[e.Event]:

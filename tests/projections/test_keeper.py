@@ -1,17 +1,19 @@
 """The file of views: written exactly once, thrown away and made again at will."""
 
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from tallystick.events.store import open_store
-from tallystick.projections import projector as projecting
-from tallystick.projections.agents_view import AgentsView
-from tallystick.projections.keeper import FileKeeper, MemoryKeeper, NotKept, Overtaken
-from tallystick.projections.projector import VERSIONS, Projector, catch_up, open_keeper
+from tallystick.projections.keeper import Keeper, Lacking, MemoryKeeper, NotKept, Overtaken
+from tallystick.projections.keeper_file import FileKeeper
+from tallystick.projections.projector import Projector
+from tallystick.projections.upkeep import catch_up, open_keeper
 from tallystick.projections.view import Row
 from tests.law import Law, allocate, fleet, use
-from tests.projections.logs import busy_fleet, rows_in, stored, write
+from tests.projections.logs import bring_up, busy_fleet, rows_in, rows_of, stored, views_of, write
 
 
 @pytest.fixture
@@ -24,32 +26,15 @@ def url(tmp_path: Path) -> str:
     return url
 
 
-def views_of(url: str) -> Path:
-    return Path(f"{url.removeprefix('sqlite:///')}.views")
-
-
-def bring_up(url: str, upto: int | None = None) -> int:
-    store, keeper = open_store(url), open_keeper(url)
-    try:
-        return Projector(store, keeper).catch_up(upto)
-    finally:
-        keeper.close()
-        store.close()
-
-
 def test_file_and_memory_keep_the_same_rows(url: str) -> None:
     end = bring_up(url)
     memory = MemoryKeeper()
     store, file = open_store(url), open_keeper(url)
     assert catch_up(store, memory) == end
     assert file.live() == memory.live()
-    assert [(view, id, row.live, row.data.decode()) for view, id, row in _all(memory)] == rows_in(views_of(url))
+    assert rows_of(memory) == rows_in(views_of(url))
     file.close()
     store.close()
-
-
-def _all(keeper: MemoryKeeper) -> list[tuple[str, str, Row]]:
-    return [(view, id, row) for view, rows in sorted(keeper._rows.items()) for id, row in sorted(rows.items())]
 
 
 def test_nothing_is_read_twice(url: str) -> None:
@@ -69,24 +54,6 @@ def test_a_deleted_file_is_made_again_with_the_same_bytes(url: str) -> None:
     assert rows_in(views_of(url)) == before
 
 
-def test_a_new_version_of_one_view_makes_all_again(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    end = bring_up(url)
-    before = rows_in(views_of(url))
-    monkeypatch.setattr(projecting, "VERSIONS", {**VERSIONS, AgentsView.name: 2})
-    old = FileKeeper(str(views_of(url)), VERSIONS)
-    keeper = open_keeper(url)
-    assert keeper.live().position == 0
-    with pytest.raises(NotKept, match="another version"):
-        old.keep({}, end, end + 1, "")
-    old.close()
-    assert not rows_in(views_of(url))
-    store = open_store(url)
-    assert catch_up(store, keeper) == end
-    assert rows_in(views_of(url)) == before
-    keeper.close()
-    store.close()
-
-
 def test_views_of_another_log_are_made_again(url: str, tmp_path: Path) -> None:
     bring_up(url)
     for path in tmp_path.glob("fleet.db*"):
@@ -100,9 +67,17 @@ def test_views_of_another_log_are_made_again(url: str, tmp_path: Path) -> None:
     assert [id for view, id, _, _ in rows_in(views_of(url)) if view == "agents"] == ["zoe"]
 
 
+def fresh(kind: str, folder: Path) -> Keeper:
+    if kind == "memory":
+        return MemoryKeeper()
+    keeper = FileKeeper(str(folder / "x.views"))
+    keeper.reset()
+    return keeper
+
+
 @pytest.mark.parametrize("kind", ["file", "memory"])
 def test_a_page_is_written_once_and_only_from_where_the_views_are(tmp_path: Path, kind: str) -> None:
-    keeper = MemoryKeeper() if kind == "memory" else FileKeeper(str(tmp_path / "x.views"), VERSIONS)
+    keeper = fresh(kind, tmp_path)
     keeper.keep({"agents": {"a": Row(b"1", live=True), "b": Row(b"2", live=False)}}, 0, 10, "d")
     for after, position in ((0, 10), (0, 20), (5, 11), (20, 30)):
         with pytest.raises(Overtaken):
@@ -113,29 +88,119 @@ def test_a_page_is_written_once_and_only_from_where_the_views_are(tmp_path: Path
 
 
 def test_two_projectors_on_one_file_hand_over_to_each_other(url: str) -> None:
-    store, keeper = open_store(url), open_keeper(url)
-    first, second = Projector(store, keeper), Projector(store, keeper)
+    bring_up(url, upto=1)
+    store, mine, theirs = open_store(url), open_keeper(url), open_keeper(url)
+    first, second = Projector(store, mine), Projector(store, theirs)
     first.catch_up(upto=50)
     second.catch_up(upto=120)
     first.catch_up(upto=200)
     end = second.catch_up()
-    rows = rows_in(views_of(url))
-    fresh = MemoryKeeper()
-    assert catch_up(store, fresh) == end
-    assert [(view, id, row.live, row.data.decode()) for view, id, row in _all(fresh)] == rows
-    keeper.close()
-    store.close()
+    memory = MemoryKeeper()
+    assert catch_up(store, memory) == end
+    assert rows_of(memory) == rows_in(views_of(url))
+    for held in (mine, theirs, store):
+        held.close()
+
+
+def test_who_read_the_views_before_they_were_begun_anew_cannot_write_any_more(url: str) -> None:
+    end = bring_up(url)
+    with closing(FileKeeper(str(views_of(url)))) as old, closing(FileKeeper(str(views_of(url)))) as new:
+        old.live()
+        digest = old.reached().digest
+        new.reset()
+        new.keep({}, 0, end, digest)
+        with pytest.raises(Overtaken):
+            old.keep({"agents": {"a": Row(b"1", live=True)}}, end, end + 1, "e")
+        assert old.row("agents", "a") is None
+
+
+def test_a_projector_whose_views_were_begun_anew_goes_on_with_what_is_there(url: str) -> None:
+    bring_up(url, upto=100)
+    with closing(open_store(url)) as store, closing(FileKeeper(str(views_of(url)))) as keeper:
+        projector = Projector(store, keeper)
+        with closing(FileKeeper(str(views_of(url)))) as other:
+            other.reset()
+        end = projector.catch_up()
+        memory = MemoryKeeper()
+        assert catch_up(store, memory) == end
+    assert rows_of(memory) == rows_in(views_of(url))
 
 
 def test_a_file_that_holds_something_else_is_refused_and_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "x.views"
     path.write_bytes(b"this is not a database, and somebody may want it" * 100)
     with pytest.raises(NotKept, match="the views in"):
-        FileKeeper(str(path), VERSIONS)
+        FileKeeper(str(path))
     assert path.read_bytes().startswith(b"this is not")
+
+
+def test_a_database_of_somebody_else_is_refused_and_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "x.views"
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("CREATE TABLE kept (recipe TEXT)")
+        connection.execute("CREATE TABLE recipes (name TEXT)")
+    with pytest.raises(NotKept, match="something else"):
+        FileKeeper(str(path))
+    with closing(sqlite3.connect(path)) as connection:
+        tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
+        assert tables == {"kept", "recipes"}
+        assert connection.execute("PRAGMA application_id").fetchone() == (0,)
+
+
+def test_a_file_of_an_older_layout_is_begun_anew(url: str) -> None:
+    with closing(sqlite3.connect(views_of(url))) as connection:
+        connection.execute("CREATE TABLE tracking (application_name TEXT PRIMARY KEY, notification_id INTEGER)")
+        connection.execute("CREATE TABLE reached (digest TEXT)")
+        connection.execute("CREATE TABLE kept (view TEXT, id TEXT, live INTEGER, row TEXT, PRIMARY KEY (view, id))")
+        connection.execute("CREATE INDEX live ON kept (view, id) WHERE live")
+    end = bring_up(url)
+    memory = MemoryKeeper()
+    with closing(open_store(url)) as store:
+        assert catch_up(store, memory) == end
+    assert rows_of(memory) == rows_in(views_of(url))
+
+
+def test_a_file_of_a_newer_layout_is_left_alone(url: str) -> None:
+    bring_up(url)
+    with closing(sqlite3.connect(views_of(url))) as connection:
+        connection.execute("PRAGMA user_version = 99")
+    with pytest.raises(NotKept, match="newer version"):
+        FileKeeper(str(views_of(url)))
+
+
+def test_a_file_to_which_nothing_is_to_be_written_is_only_read(url: str) -> None:
+    bring_up(url)
+    before = views_of(url).read_bytes()
+    with closing(FileKeeper(str(views_of(url)))) as keeper:
+        keeper.live()
+        keeper.inventory()
+        assert keeper.lacking() == []
+    assert views_of(url).read_bytes() == before
+
+
+@pytest.mark.parametrize("broken", ["not JSON", "{}", '{"agent": 1}'])
+def test_a_row_that_cannot_be_read_is_told_in_a_sentence(url: str, broken: str) -> None:
+    bring_up(url, upto=100)
+    with closing(sqlite3.connect(views_of(url))) as connection, connection:
+        connection.execute("UPDATE kept SET row=? WHERE id='a-7'", (broken,))
+    with pytest.raises(NotKept, match=r"cannot be read: .*tallystick projections drop"):
+        bring_up(url)
+
+
+def test_a_row_that_is_missing_is_told_in_a_sentence(url: str) -> None:
+    bring_up(url, upto=100)
+    with closing(sqlite3.connect(views_of(url))) as connection, connection:
+        connection.execute("DELETE FROM kept WHERE id LIKE 'a-%'")
+    with pytest.raises(NotKept, match=r"do not fit the log at position \d+: .*tallystick projections drop"):
+        bring_up(url)
 
 
 def test_an_empty_log_has_empty_views() -> None:
     keeper = MemoryKeeper()
     assert catch_up(stored([]), keeper) == 0
     assert keeper.live() == (0, "", {})
+
+
+def test_views_that_are_not_there_are_not_read_as_empty_ones(tmp_path: Path) -> None:
+    with closing(FileKeeper(str(tmp_path / "x.views"))) as keeper, pytest.raises(Lacking, match="fleet, holds, agents"):
+        keeper.live()

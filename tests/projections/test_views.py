@@ -16,8 +16,9 @@ from tallystick.events.store import Record
 from tallystick.projections.agents_view import AgentRow
 from tallystick.projections.fleet_view import FleetRow
 from tallystick.projections.keeper import MemoryKeeper
-from tallystick.projections.projector import NotThere, Projector, catch_up, status_at
+from tallystick.projections.projector import NotThere, Projector, status_at
 from tallystick.projections.status import Status
+from tallystick.projections.upkeep import catch_up
 from tests.law import START, Law, allocate, budget, fleet, hold, settle, use
 from tests.projections.logs import status_of, stored, write
 from tests.strategies import Step, commands
@@ -32,6 +33,8 @@ SEEN = (
     - {
         # What an agent is still to be told, and how long it has to wait: the manager's business.
         *("model", "pace_ms", "pool_notice", "warning"),
+        # How its usage grows, and what was foretold of it: the business of those who foresee.
+        *("forecasts", "growth"),
     }
 )
 

@@ -1,0 +1,129 @@
+"""At which step a budget will be used up, by linear growth: what the agent's own steps and history say together.
+
+A step's tokens are those of the step before plus what was added to the context: a random walk with drift, whose next
+step is best foretold from the last one (Harvey: Forecasting, Structural Time Series Models and the Kalman Filter, 2.3).
+Where steps do not accumulate, they lie about a line. What leaves less noise describes a kind of runs. A step's cost is
+foretold from its tokens, where that leaves less noise than its number does. Level, growth and drift are what history's
+Gaussian prior and the agent's own steps say together (`lessons.updated`).
+"""
+
+from math import sqrt
+from typing import NamedTuple
+
+from tallystick.events.amounts import COST, DIMENSIONS, TOKENS
+from tallystick.events.growth import Growth
+from tallystick.events.history import COST_ON_TOKENS, DRIFT, Known
+from tallystick.events.lessons import Line, updated
+
+LINEAR_GROWTH, AVERAGE_RATE = "linear_growth", "average_rate"
+
+
+class Course(NamedTuple):
+    """How usage will go on: the j-th step from now uses ``rate + growth × j`` and noise; neither is negative.
+
+    ``rate_var``, ``covar`` and ``growth_var`` say how well that is known; ``noise`` is the variance of a step by itself,
+    ``walk`` what each step adds to the variance of all later ones.
+    """
+
+    rate: float
+    growth: float
+    rate_var: float
+    covar: float
+    growth_var: float
+    noise: float
+    walk: float
+    method: str
+
+    def used_after(self, steps: float) -> float:
+        """What the next ``steps`` steps are expected to use."""
+        return steps * (self.rate + self.growth * (steps + 1) / 2)
+
+    def steps_until(self, units: float) -> float:
+        """In how many steps ``units`` will be used up; the last one counts in part. It is positive.
+
+        Steps of uneven size pass a mark later than their mean says, since it is a large one that passes it: they
+        overshoot by half their variance over their mean more than even ones do (Cox: Renewal Theory, 1962, 4.2); in
+        full where many steps are to come, not at all where the mark is within the next one.
+        """
+        rate, growth = self.rate + self.growth / 2, self.growth
+        if self.method is LINEAR_GROWTH:
+            units += self.noise / (2 * rate) * units / (units + rate)
+        return 2 * units / (rate + sqrt(rate * rate + 2 * growth * units))
+
+    def spread(self, steps: float) -> float:
+        """The standard deviation of `steps_until`, where it says ``steps``."""
+        mid = (steps + 1) / 2
+        known = self.rate_var + 2 * mid * self.covar + mid * mid * self.growth_var
+        variance = steps * steps * max(0.0, known) + steps * self.noise + self.walk * steps**3 / 3
+        return sqrt(variance) / (self.rate + self.growth * steps)
+
+
+def courses(growth: Growth, known: Known) -> tuple[Course | None, ...]:
+    """By dimension, how an agent's usage will go on; None where it has used nothing and nothing is known."""
+    lines = [known.line(lesson) for lesson in range(5)]
+    tokens = _tokens(growth, lines[TOKENS], lines[DRIFT])
+    found = [tokens, *(_on_steps(growth, d, lines[d]) for d in DIMENSIONS[1:])]
+    on_steps, on_tokens = lines[COST], lines[COST_ON_TOKENS]
+    if tokens is not None and on_steps is not None and on_tokens is not None and on_tokens.noise < on_steps.noise:
+        found[COST] = _on_tokens(growth, on_tokens, tokens) or found[COST]
+    return tuple(found)
+
+
+def _tokens(growth: Growth, line: Line | None, drift: Line | None) -> Course | None:
+    n, seen = growth.steps, growth.drift()
+    if line is None or drift is None:
+        # The mean squared difference of neighbours is twice the variance where steps are independent, and less than it
+        # where they accumulate (von Neumann: Distribution of the Ratio of the Mean Square Successive Difference to the
+        # Variance, Annals of Mathematical Statistics 12, 1941).
+        if n < 3 or growth.leap * (n - 1) >= growth.variance[TOKENS] * n or growth.last <= 0:
+            return _on_steps(growth, TOKENS, None)
+        noise = seen.yy * seen.n / (seen.n - 1)
+        drift = Line(seen.y, 0.0, noise / seen.n, 0.0, 0.0, noise)
+    elif n == 0 or growth.last <= 0 or drift.noise >= line.noise:
+        return _on_steps(growth, TOKENS, line)
+    else:
+        drift = updated(drift, seen)
+    return Course(growth.last, max(0.0, drift.level), 0.0, 0.0, drift.level_var, 0.0, drift.noise, LINEAR_GROWTH)
+
+
+def _on_steps(growth: Growth, d: int, line: Line | None) -> Course | None:
+    """Steps about a line; without history, the average rate."""
+    n = growth.steps
+    if line is not None:
+        now = _moved(updated(line, growth.on_steps(d)), n)
+        if now.level > 0:
+            return Course(now.level, max(0.0, now.growth), *now[2:5], line.noise, 0.0, LINEAR_GROWTH)
+    mean, variance = growth.mean[d], growth.variance[d]
+    if mean <= 0:
+        return None
+    # One step says nothing of how steps differ: they may differ as much as it is large.
+    noise = variance * n / (n - 1) if n > 1 else mean * mean
+    return Course(mean, 0.0, noise / n, 0.0, 0.0, noise, 0.0, AVERAGE_RATE)
+
+
+def _on_tokens(growth: Growth, line: Line, tokens: Course) -> Course | None:
+    """Cost by the tokens that are to come."""
+    now = _moved(updated(line, growth.cost_on_tokens()), tokens.rate)
+    price = max(0.0, now.growth)
+    if now.level <= 0:
+        return None
+    return Course(
+        now.level,
+        price * tokens.growth,
+        now.level_var + price * price * tokens.rate_var,
+        tokens.growth * now.covar + price * price * tokens.covar,
+        tokens.growth**2 * now.growth_var + price * price * tokens.growth_var,
+        line.noise + price * price * tokens.noise,
+        price * price * tokens.walk,
+        LINEAR_GROWTH,
+    )
+
+
+def _moved(line: Line, x: float) -> Line:
+    """The same line, its level counted from ``x``."""
+    covar = line.covar + x * line.growth_var
+    return line._replace(
+        level=line.level + x * line.growth,
+        level_var=line.level_var + x * (line.covar + covar),
+        covar=covar,
+    )

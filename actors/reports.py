@@ -1,0 +1,34 @@
+"""Reports are made from views, which the people of the house do not know: whoever opens a fleet brings the reporter."""
+
+import datetime as dt
+from collections.abc import Sequence
+from typing import Any
+
+from tallystick.actors.messages import MANAGER, REPORTER, Answered, Post, Question
+from tallystick.actors.pending import refused
+from tallystick.events.catalog import Event
+from tallystick.events.ledger import Ledger
+from tallystick.events.store import Store
+
+
+class NoReporter:
+    """Answers in a house that was opened without views."""
+
+    name = REPORTER
+    follows: frozenset[type[Event]] = frozenset()
+
+    def __init__(self, store: Store) -> None:
+        """Nothing is read."""
+
+    def begin(self, ledger: Ledger) -> None:
+        """Nothing is remembered."""
+
+    def handle(self, message: Any, now: dt.datetime) -> Sequence[Post]:
+        match message:
+            case Question():
+                text = "this house was opened without views, of which reports are made: open it as tallystick.Fleet"
+                return [Post(MANAGER, Answered(message, refused("no_reporter", text)))]
+        raise TypeError(f"the reporter does not know {type(message).__name__}")
+
+    def due_at(self) -> dt.datetime | None:
+        return None

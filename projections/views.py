@@ -1,0 +1,54 @@
+"""All views of the house, folded in one pass over the log.
+
+To add a view, write its class as `tallystick.projections.view.View` says, and name it in `KINDS`.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import MethodType
+from typing import Any, Final
+
+from tallystick.events.catalog import CATALOG, Event
+from tallystick.events.standing import Standings
+from tallystick.projections.accuracy_view import AccuracyView
+from tallystick.projections.agents_view import AgentsView
+from tallystick.projections.chronicle_view import ChronicleView
+from tallystick.projections.fleet_view import FleetView
+from tallystick.projections.forecasts_view import ForecastsView
+from tallystick.projections.holds_view import HoldsView
+from tallystick.projections.hours_view import HoursView
+from tallystick.projections.view import Changes, Look, View
+
+Kinds = Sequence[type[View]]
+
+KINDS: Final[Kinds] = (FleetView, HoldsView, AgentsView, ChronicleView, ForecastsView, AccuracyView, HoursView)
+"""The classes of all views. The standings that they share are restored from the rows of the first three."""
+
+
+def versions_of(kinds: Kinds) -> dict[str, int]:
+    """The version of each view, by its name."""
+    return {kind.name: kind.version for kind in kinds}
+
+
+class Folding:
+    """Views in the middle of a log: each event goes to those that follow its class, and then to the standings."""
+
+    def __init__(self, kinds: Kinds, look: Look) -> None:
+        standings = Standings()
+        self._views: tuple[View, ...] = tuple(kind(standings, look) for kind in kinds)
+        self.steps: Mapping[type[Event], tuple[Callable[[Any], None], ...]] = {
+            cls: (
+                *(MethodType(view.steps[cls], view) for view in self._views if cls in view.steps),
+                *(MethodType(step, standings) for step in (Standings.STEPS.get(cls),) if step is not None),
+            )
+            for cls in CATALOG
+        }
+        """What is to be done with an event, by its class."""
+
+    def changes(self, last: Event) -> dict[str, Changes]:
+        """What differs in each view, by its name, since this was last asked; ``last`` is the newest event."""
+        return {view.name: view.changes(last) for view in self._views}
+
+    def restore(self, rows: Mapping[str, Iterable[bytes]]) -> None:
+        """Go on where the live rows of all views left off; asked once, before the first event."""
+        for view in self._views:
+            view.restore(rows.get(view.name, ()))

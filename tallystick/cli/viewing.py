@@ -1,0 +1,51 @@
+"""The views that commands show: brought up to the log, or as they were at a moment."""
+
+import contextlib
+from collections.abc import Iterator
+
+import click
+
+from tallystick.cli.common import Moment, counting, reading
+from tallystick.events.store import Store
+from tallystick.projections.keeper import Keeper, MemoryKeeper, NotKept
+from tallystick.projections.projector import NotThere, status_at
+from tallystick.projections.upkeep import catch_up, open_keeper
+
+
+@contextlib.contextmanager
+def views(store_url: str, at: Moment | None) -> Iterator[Keeper]:
+    """A fleet's views, at the log's end or at a moment.
+
+    Raises:
+        StoreError: the store cannot be read.
+        ClickException: the log does not reach there.
+    """
+    with reading(store_url) as store:
+        keeper = _keeper(store, at)
+        try:
+            yield keeper
+        finally:
+            keeper.close()
+
+
+def _keeper(store: Store, at: Moment | None) -> Keeper:
+    """The views up to the log's end, or as they were; in memory where their own file cannot be written.
+
+    Raises:
+        ClickException: the log does not reach there.
+    """
+    progress = counting("reading the log")
+    if at is not None:
+        moment = at.position if at.time is None else at.time
+        assert moment is not None
+        try:
+            return status_at(store, moment, progress)
+        except NotThere as error:
+            raise click.ClickException(str(error)) from error
+    try:
+        keeper = open_keeper(store.url)
+        catch_up(store, keeper, progress)
+    except NotKept:
+        keeper = MemoryKeeper()
+        catch_up(store, keeper, progress)
+    return keeper

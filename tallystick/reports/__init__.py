@@ -1,0 +1,1 @@
+"""Reports for people and for those who ask the house for one."""

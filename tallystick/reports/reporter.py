@@ -1,0 +1,105 @@
+"""The one who answers `GenerateReport`: from the views, once they have been brought up to the log."""
+
+import datetime as dt
+import subprocess
+import sys
+from collections.abc import Sequence
+from typing import Any, Final
+
+from tallystick.actors.messages import MANAGER, REPORTER, Answered, Post, Question
+from tallystick.actors.pending import refused
+from tallystick.events import commands as c
+from tallystick.events.catalog import Event
+from tallystick.events.codec import BrokenChain, encode_answer
+from tallystick.events.ledger import Ledger
+from tallystick.events.store import Store, StoreError, open_store
+from tallystick.projections.keeper import Keeper, MemoryKeeper, NotKept
+from tallystick.projections.report import UsageReport
+from tallystick.projections.reporting import report_of
+from tallystick.projections.upkeep import catch_up, open_keeper, place_of
+from tallystick.reports.markdown import markdown
+
+FAR_BEHIND: Final = 20_000
+"""So many events are folded in passing. More of them would keep the interpreter from the manager: another process
+does it."""
+
+
+class Reported(UsageReport):
+    """A report, and the same in Markdown for people."""
+
+    markdown: str = ""
+
+
+class Reporter:
+    """Reads the log behind the manager's back, so that a large report delays nobody else."""
+
+    name = REPORTER
+    follows: frozenset[type[Event]] = frozenset()
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._keeper: Keeper | None = None
+
+    def begin(self, ledger: Ledger) -> None:
+        """Nothing is remembered: all that is told is in the log."""
+
+    def handle(self, message: Any, now: dt.datetime) -> Sequence[Post]:
+        match message:
+            case Question(command=c.GenerateReport(workflow=workflow)):
+                return [Post(MANAGER, Answered(message, self._answer(workflow)))]
+        raise TypeError(f"the reporter does not know {type(message).__name__}")
+
+    def due_at(self) -> dt.datetime | None:
+        return None
+
+    def _answer(self, workflow: str) -> bytes:
+        try:
+            return encode_answer(self._report(workflow))
+        except (StoreError, BrokenChain) as error:
+            return refused("report_failed", f"the log could not be read: {error}")
+
+    def _report(self, workflow: str) -> Reported:
+        if place_of(self._store.url) is None:
+            # What lies in this process's memory can be read by nobody else.
+            self._keeper = self._keeper or MemoryKeeper()
+            catch_up(self._store, self._keeper)
+            return _told(report_of(self._keeper, workflow))
+        store = open_store(self._store.url)
+        try:
+            return _told(self._from_file(store, workflow))
+        finally:
+            store.close()
+
+    def _from_file(self, store: Store, workflow: str) -> UsageReport:
+        keeper: Keeper = MemoryKeeper()
+        try:
+            keeper = open_keeper(store.url)
+            last = store.last()
+            if last is not None and last.position - keeper.whole(()).position > FAR_BEHIND:
+                _catch_up_elsewhere(store.url)
+            catch_up(store, keeper)
+        except NotKept:
+            # Beside this log no file can be written: the views are folded for this once.
+            keeper = MemoryKeeper()
+            catch_up(store, keeper)
+        try:
+            return report_of(keeper, workflow)
+        finally:
+            keeper.close()
+
+
+def _told(report: UsageReport) -> Reported:
+    fields = {field: getattr(report, field) for field in report.__struct_fields__}
+    return Reported(**fields, markdown=markdown(report))
+
+
+def _catch_up_elsewhere(url: str) -> None:
+    """Let another process do the work; should it fail, what is left is done here, and the error is met again."""
+    code = (
+        "import sys; from tallystick.events.store import open_store;"
+        " from tallystick.projections.upkeep import catch_up, open_keeper;"
+        " catch_up(open_store(sys.argv[1]), open_keeper(sys.argv[1]))"
+    )
+    subprocess.run(  # noqa: S603 - our own program
+        [sys.executable, "-c", code, url], check=False, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )

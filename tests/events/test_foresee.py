@@ -1,0 +1,111 @@
+"""What was foretold is kept until the truth is known; efficiency is told without tasks as far as it can be."""
+
+import pytest
+
+from tallystick.events import catalog as e
+from tallystick.events import commands as c
+from tallystick.events.amounts import Amounts
+from tallystick.events.foretold import OPEN_MAX, Outcome, Prediction
+from tallystick.events.growth import NO_STEPS, Growth
+from tallystick.events.replies import Efficiency
+from tests.law import Law, allocate, fleet, use
+
+
+def prediction(stage: int = 3, step: int = 4, dimension: str = "tokens", mark: int = 1_000) -> Prediction:
+    return Prediction(
+        dimension=dimension,
+        stage=stage,
+        mark=mark,
+        step=step,
+        predicted=12.5,
+        low=10.0,
+        high=16.0,
+        baseline=20.0,
+        confidence=None,
+        method="linear_growth",
+    )
+
+
+def outcome(stage: int = 3, step: int = 4) -> Outcome:
+    return Outcome(stage=stage, step=step, predicted=12.5, low=10.0, high=16.0, baseline=20.0)
+
+
+def score(*outcomes: Outcome, dimension: str = "tokens", agent: str = "ann") -> c.RecordScore:
+    return c.RecordScore(agent=agent, dimension=dimension, actual=13.0, forecasts=list(outcomes))
+
+
+@pytest.fixture
+def law() -> Law:
+    return Law(fleet(10_000), allocate("ann", 1_000, agent_type="qa"))
+
+
+def test_every_report_is_a_step_of_the_agents_growth(law: Law) -> None:
+    assert law.account("ann").growth is NO_STEPS
+    law.given(use("ann", 100), use("ann", 200, seconds=3))
+    growth = Growth.read(law.account("ann").growth)
+    assert (growth.steps, growth.mean[0], growth.mean[1]) == (2, 150, 1_500)
+
+
+def test_a_forecast_is_kept_until_it_is_scored(law: Law) -> None:
+    first, second = prediction(), prediction(stage=4, step=6)
+    law.given(c.RecordForecast(agent="ann", why="stage", predictions=[first]))
+    law.given(c.RecordForecast(agent="ann", why="shown", predictions=[second, prediction(dimension="cost_usd")]))
+    law.then_events(e.ForecastMade)
+    law.given(score(outcome()))
+    assert law.account("ann").forecasts == [second, prediction(dimension="cost_usd")]
+    law.given(score(outcome(4, 6)), score(outcome(), dimension="cost_usd"))
+    assert law.account("ann").forecasts is None
+
+
+def test_a_forecast_for_nobody_is_refused_and_leaves_nothing(law: Law) -> None:
+    law.when(c.RecordForecast(agent="bob", why="shown", predictions=[prediction()]))
+    law.then_refused("unknown_agent")
+    law.then_events()
+    law.given(c.ReleaseBudget(agent="ann"))
+    law.when(c.RecordForecast(agent="ann", why="shown", predictions=[prediction()]))
+    law.then_refused("already_released")
+
+
+def test_so_many_forecasts_wait_and_the_oldest_give_way(law: Law) -> None:
+    for step in range(OPEN_MAX + 5):
+        law.given(c.RecordForecast(agent="ann", why="shown", predictions=[prediction(step=step)]))
+    kept = law.account("ann").forecasts
+    assert kept is not None
+    assert [p.step for p in kept] == list(range(5, OPEN_MAX + 5))
+
+
+def test_a_score_teaches_also_when_the_agent_is_gone(law: Law) -> None:
+    law.given(c.ReleaseBudget(agent="ann"), *[score(outcome()) for _ in range(20)])
+    assert law.ledger.history.confidence(0, 3, None, None) == 1.0
+
+
+def test_a_run_that_has_ended_is_learnt_from(law: Law) -> None:
+    law.given(use("ann", 100), use("ann", 300))
+    growth = Growth.read(law.account("ann").growth).numbers()
+    law.given(c.ReleaseBudget(agent="ann"))
+    run = c.RecordRun(
+        agent="ann", agent_type="qa", steps=2, consumed=Amounts(400, 0, 0), elapsed_ms=60_000, growth=growth
+    )
+    law.given(run, run, run)
+    assert [one.tokens for one in law.ledger.history.runs("qa", None)] == [400] * 3
+
+
+def test_a_loop_is_an_alert_and_an_outlier_is_not(law: Law) -> None:
+    strange = {"agent": "ann", "dimension": "tokens", "step": 9, "amount": 500, "message": "5 steps used 500 tokens each"}
+    law.given(c.RecordAnomaly(anomaly="loop", **strange))  # type: ignore[arg-type]
+    law.then_events(e.AnomalyFound, e.AlertRaised)
+    assert law.only(e.AlertRaised).message == "ann: 5 steps used 500 tokens each"
+    law.given(c.RecordAnomaly(anomaly="outlier", low=1, high=9, **strange))  # type: ignore[arg-type]
+    law.then_events(e.AnomalyFound)
+
+
+def test_efficiency_tells_what_was_used_of_what_was_given_and_nothing_of_tasks(law: Law) -> None:
+    law.given(use("ann", 250))
+    unknown = (None, None, None, None)
+    assert law.when(c.GetEfficiency(agent="ann")) == Efficiency("ann", *unknown, {"tokens": 0.25}, None)
+    law.given(c.ReleaseBudget(agent="ann"))
+    assert law.when(c.GetEfficiency(agent="ann")).utilization == {"tokens": 0.25}
+    law.given(allocate("zero", 0))
+    assert law.when(c.GetEfficiency(agent="zero")).utilization == {"tokens": None}
+    law.when(c.GetEfficiency(agent="bob"))
+    law.then_refused("unknown_agent")

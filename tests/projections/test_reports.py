@@ -1,0 +1,232 @@
+"""What a report tells: the agents of a workflow, what happened to them, why some used more, and what to do better."""
+
+import datetime as dt
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+import pytest
+
+from tallystick.events import commands as c
+from tallystick.events.amounts import Amounts
+from tallystick.events.foretold import Outcome
+from tallystick.events.replies import EdgeAmounts
+from tallystick.projections.chronicle_view import MARKS_MAX
+from tallystick.projections.keeper import MemoryKeeper
+from tallystick.projections.report import AgentStory, UsageReport
+from tallystick.projections.reporting import metrics_of, report_of
+from tallystick.projections.upkeep import catch_up
+from tallystick.reports.markdown import markdown
+from tests.law import Law, allocate, budget, fleet, hold, use
+from tests.projections.logs import stored
+
+
+def keeper_of(law: Law) -> MemoryKeeper:
+    keeper = MemoryKeeper()
+    catch_up(stored(law.log), keeper)
+    return keeper
+
+
+def report(law: Law, workflow: str | None = None) -> UsageReport:
+    return report_of(keeper_of(law), workflow)
+
+
+def story(law: Law, agent: str = "ann") -> AgentStory:
+    (found,) = [one for one in report(law).agents if one.agent == agent]
+    return found
+
+
+def codes(law: Law) -> list[str]:
+    return [advice.code for advice in report(law).recommendations]
+
+
+@pytest.fixture
+def law() -> Law:
+    return Law(fleet(100_000), allocate("ann", 1_000, agent_type="qa", product="shop", workflow="w"))
+
+
+# --- who is in it -----------------------------------------------------------------------------------------------------
+
+
+def test_a_workflow_is_its_label_and_all_below_an_account_that_has_it_or_its_name(law: Law) -> None:
+    law.given(allocate("ann/1", 100, parent="ann"), allocate("w", 500), allocate("w/1", 50, parent="w"))
+    law.given(allocate("bob", 100, workflow="other"), c.ReleaseBudget(agent="ann/1"))
+    found = report(law, "w")
+    assert sorted(agent.agent for agent in found.agents) == ["ann", "ann/1", "w", "w/1"]
+    assert (found.summary.agents, found.summary.open, found.summary.released) == (4, 3, 1)
+    assert report(law).summary.agents == 5
+    assert report(law, "nobody's").agents == []
+
+
+def test_a_unit_that_passed_through_a_parent_is_counted_once(law: Law) -> None:
+    law.given(allocate("ann/1", 400, parent="ann"), use("ann/1", 300), use("ann", 100), c.ReleaseBudget(agent="ann/1"))
+    summary = report(law, "w").summary
+    assert summary.consumed == EdgeAmounts(tokens=400)
+    assert summary.allocated == EdgeAmounts(tokens=1_100)  # 700 left to ann, and 400 that ann/1 had
+    assert summary.utilization == {"tokens": round(400 / 1_100, 6)}
+
+
+def test_usage_after_the_release_is_in_the_report(law: Law) -> None:
+    law.given(use("ann", 100), c.ReleaseBudget(agent="ann"), use("ann", 50))
+    assert story(law).consumed == EdgeAmounts(tokens=150)
+
+
+# --- what happened ----------------------------------------------------------------------------------------------------
+
+
+def test_the_level_history_says_when_and_how_long(law: Law) -> None:
+    law.wait(60).given(use("ann", 600))
+    law.wait(30).given(use("ann", 400)).wait(10).given(c.BorrowFromPool(agent="ann", amount=budget(1_000)))
+    law.wait(5).given(c.Throttle(agent="ann", rate=Decimal("0.5")))
+    told = story(law)
+    assert [mark.get("level") or mark["order"] for mark in told.level_history] == [
+        "yellow", "black", "yellow", "throttle",
+    ]  # fmt: skip
+    assert told.seconds_at_level == {"green": 60, "yellow": 35, "black": 10}
+    assert (told.highest_level, told.stops, told.drawn) == ("black", 1, EdgeAmounts(tokens=1_000))
+
+
+def test_an_overrun_is_told_with_its_cause(law: Law) -> None:
+    law.given(use("ann", 1_300))
+    assert story(law).overruns_by_cause == {"under_estimate": EdgeAmounts(tokens=300)}
+    assert report(law).overruns_by_cause == {"under_estimate": EdgeAmounts(tokens=300)}
+    assert "overruns" in codes(law)
+
+
+@pytest.mark.parametrize(("ahead", "warned"), [(59.9, 0), (60, 1), (3_600, 1)])
+def test_a_stop_was_foreseen_where_the_warning_came_a_minute_before(law: Law, ahead: float, warned: int) -> None:
+    law.given(c.WarnAgent(agent="ann", exhausted_in_seconds=90, method="average_rate")).wait(ahead)
+    law.given(use("ann", 1_000))
+    assert (story(law).stops, story(law).stops_warned) == (1, warned)
+
+
+def test_a_warning_counts_for_the_next_stop_only(law: Law) -> None:
+    law.given(c.WarnAgent(agent="ann", exhausted_in_seconds=90, method="average_rate")).wait(100)
+    law.given(use("ann", 1_000), c.BorrowFromPool(agent="ann", amount=budget(1_000))).wait(100)
+    law.given(use("ann", 1_000))
+    assert (story(law).stops, story(law).stops_warned) == (2, 1)
+
+
+def test_moves_and_refusals_are_counted(law: Law) -> None:
+    law.given(allocate("bob", 50_000))
+    idle = c.Move(source="bob", target="pool", amount=Amounts(20_000), reason="idle", strategy="idle")
+    more = c.Move(source="pool", target="ann", amount=Amounts(500), reason="demand", strategy="demand")
+    law.wait(61).given(c.ApplyMoves(moves=[idle, more]))
+    law.when(hold("ann", "h", 5_000))
+    law.when(c.AllocateBudget(agent="late", budget=budget(10**6)))
+    assert story(law, "bob").reclaimed == EdgeAmounts(tokens=20_000)
+    assert story(law).topped_up == EdgeAmounts(tokens=500)
+    assert story(law).refusals == {"budget_exhausted": 1}
+    assert {"holds_refused"} <= set(codes(law))
+
+
+def test_of_a_long_story_the_newest_marks_are_told(law: Law) -> None:
+    for _ in range(MARKS_MAX):
+        law.given(c.Stop(agent="ann", reason="again"), c.Resume(agent="ann"))
+    told = story(law)
+    assert len(told.level_history) == MARKS_MAX
+    assert told.level_history_left_out == MARKS_MAX
+
+
+def test_an_anomaly_is_told_with_its_place_in_the_log(law: Law) -> None:
+    strange = c.RecordAnomaly(
+        agent="ann", anomaly="loop", dimension="tokens", step=9, amount=7, message="5 steps used 7 tokens each"
+    )
+    law.given(strange)
+    (anomaly,) = report(law).anomalies
+    assert (anomaly["agent"], anomaly["anomaly"], anomaly["text"]) == ("ann", "loop", "5 steps used 7 tokens each")
+    assert law.log[anomaly["position"] - 1].position == anomaly["position"]
+    assert "loops" in codes(law)
+
+
+# --- what to do -------------------------------------------------------------------------------------------------------
+
+
+def finished(law: Law, used: list[int], given: int = 1_000) -> Law:
+    for number, tokens in enumerate(used):
+        name = f"be-{number}"
+        law.given(allocate(name, given, agent_type="backend"), use(name, tokens), c.ReleaseBudget(agent=name))
+    return law
+
+
+def test_where_nine_in_ten_use_little_less_is_recommended_with_its_numbers(law: Law) -> None:
+    (advice,) = report(finished(law, [100, 150, 200, 250, 300])).recommendations
+    assert advice.code == "allocation_too_large"
+    assert advice.numbers == {
+        "agent_type": "backend", "dimension": "tokens", "agents": 5, "ran_out": 0,
+        "allocated_median": 1_000, "used_p90": 300,
+    }  # fmt: skip
+    assert "used 300 tokens or less of the 1,000 tokens" in advice.text
+
+
+def test_where_many_run_out_more_is_recommended(law: Law) -> None:
+    advice = report(finished(law, [500, 600, 1_000, 1_000, 900])).recommendations[0]
+    assert (advice.code, advice.numbers["ran_out"], advice.numbers["used_p90"]) == ("allocation_too_small", 2, 1_000)
+
+
+def test_four_agents_are_too_few_to_say_anything_of_their_type(law: Law) -> None:
+    assert codes(finished(law, [1, 1, 1, 1])) == []
+
+
+# --- quality and words ------------------------------------------------------------------------------------------------
+
+
+def test_fairness_counts_released_agents_with_what_they_had_at_last(law: Law) -> None:
+    law.given(allocate("bob", 3_000), c.ReleaseBudget(agent="bob"))
+    assert report(law).quality.fairness.tokens == 0.75  # shares of 0.5 and 1.5: variance 0.25 of a mean of 1
+    assert report(law, "w").quality.fairness.tokens == 1.0
+
+
+def test_metrics_lay_forecasts_beside_what_happened(law: Law) -> None:
+    def outcome(predicted: float, baseline: float) -> Outcome:
+        return Outcome(stage=5, step=4, predicted=predicted, low=9.0, high=12.0, baseline=baseline)
+
+    score = c.RecordScore(
+        agent="ann", dimension="tokens", actual=10.0, forecasts=[outcome(11.0, 20.0), outcome(11.1, 9.5)]
+    )
+    law.given(score, c.RecordScore(agent="ann", dimension="tokens", actual=20.0, forecasts=[outcome(20.0, 20.0)]))
+    found = metrics_of(keeper_of(law))
+    (stage,) = found.forecasts["tokens"].stages
+    assert (stage.stage, stage.scored) == (5, 3)
+    assert stage.accuracy == pytest.approx(2 / 3, abs=1e-6)  # 11 for 10 is a hit, 11.1 is not
+    assert stage.baseline == pytest.approx(2 / 3, abs=1e-6)
+    assert stage.covered == pytest.approx(2 / 3, abs=1e-6)
+    assert stage.width == pytest.approx((0.3 + 0.3 + 0.15) / 3, abs=1e-6)
+    assert found.coverage is None
+
+
+def test_markdown_reads_well_and_names_of_others_cannot_break_it(law: Law) -> None:
+    law.given(allocate("a|b*<x>", 10, workflow="w"), use("a|b*<x>", 12), use("ann", 100))
+    text = markdown(report(law, "w"))
+    assert text.startswith("# Workflow w\n")
+    assert "1 agent ran out of budget; of 1 stop, 0 were foreseen" in text
+    assert "| a\\|b\\*\\<x\\> |" in text
+    tables = [line for line in text.splitlines() if line.startswith("|")]
+    assert all(line.endswith("|") for line in tables)
+
+
+def test_a_report_on_nobody_says_so() -> None:
+    text = markdown(report(Law(fleet(10)), "w"))
+    assert "No agent ever had a budget here." in text
+    assert "Nothing stands out." in text
+
+
+# --- hours ------------------------------------------------------------------------------------------------------------
+
+
+def hours(law: Law) -> list[dict[str, Any]]:
+
+
+    return [msgspec.json.decode(row) for row in keeper_of(law).live().rows["hours"]]
+
+
+def test_usage_is_counted_by_the_hour_and_old_hours_are_laid_aside(law: Law) -> None:
+    law.given(use("ann", 10), use("bob", 5))
+    law.wait(3_600).given(use("ann", 7, "0.5"))
+    assert [(row["hour"], row["used"], row["reports"]) for row in hours(law)] == [
+        ("2026-03-04T12", {"tokens": 15}, 2),
+        ("2026-03-04T13", {"tokens": 7, "cost_nanos": 500_000_000}, 1),
+    ]
+    law.wait(dt.timedelta(days=16).total_seconds()).given(use("ann", 1))
+    assert [row["hour"] for row in hours(law)] == ["2026-03-20T13"]
+    assert len(keeper_of(law).whole(["hours"]).rows["hours"]) == 3
