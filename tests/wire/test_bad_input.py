@@ -253,6 +253,17 @@ def test_a_dict_that_holds_itself_is_refused(door: Door) -> None:
     door.is_alive()
 
 
+def test_a_condition_that_cannot_be_meant_is_refused_with_its_place(door: Door) -> None:
+    config = {"circuit_breaker": {"trip_conditions": ["cost_daily_usd > daily_limits.max_cost"]}}
+    place = (
+        "config: circuit_breaker.trip_conditions[0]: line 1, column 18 of the condition: found 'daily_limits.max_cost'"
+    )
+    door.refuses({"type": "LoadConfig", "config": config}, place)
+    for text in ("(" * 4096, "not " * 1024, "a" * 100_000, "'", "\x00"):
+        door.refuses({"type": "LoadConfig", "config": {"circuit_breaker": {"trip_conditions": [text]}}})
+    door.is_alive()
+
+
 def test_huge_arrays_and_bodies_are_refused(door: Door) -> None:
     agents = [f"x{n}" for n in range(100_000)]
     door.refuses({"type": "AllocateEqual", "agents": agents, "total": {"tokens": 1}}, "agents")
