@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from tallystick.actors.messages import MANAGER, TRACKER, Post, Proposal
+from tallystick.actors.policies.anomalies import LOOP_STEPS, Found, loop, outlier
 from tallystick.actors.policies.growth_forecast import Course, courses
 from tallystick.actors.policies.outlook import Outlook, foresee, stage_of
 from tallystick.actors.runs import Run, runs_of
@@ -61,7 +62,16 @@ class Foresight:
                 passed = passed or (own < mark and stage_of(own, mark) > stage_of(before, mark))
         if passed:
             posts += self.recorded(standing, "stage", f"stage-{event.position}")
+        if run.streak.steps == LOOP_STEPS and (found := loop(Growth.read(run.growth), run.streak)) is not None:
+            posts.append(_strange(event.agent, found, f"loop-{event.position}"))
         return posts
+
+    def outlier(self, standing: Standing, run: Run, event: Any) -> list[Post]:
+        """The newest step, where it stands out from what was to be expected before it."""
+        before = Growth.read(run.before)
+        expected = self._courses(before, self.known(standing, run))
+        found = outlier(before, expected, (event.tokens, event.time_ms, event.cost_nanos))
+        return [] if found is None else [_strange(event.agent, found, f"outlier-{event.position}")]
 
     def learn(self, event: "e.RunLearned | e.ForecastScored") -> None:
         """Take in what the law recorded of earlier proposals of ours."""
@@ -70,7 +80,7 @@ class Foresight:
     def made(self, event: e.ForecastMade) -> None:
         run = self.runs.get(event.agent)
         if run is not None:
-            run.forecasts = still_open([*run.forecasts, *event.predictions])
+            run.forecasts = still_open([*(run.forecasts or ()), *event.predictions])
 
     def released(self, event: e.BudgetReleased) -> list[Post]:
         """A run is over: what it taught. It is told before the standings forget the agent."""
@@ -96,7 +106,11 @@ class Foresight:
 
     def courses(self, standing: Standing, run: Run) -> tuple[Course | None, ...]:
         """How an agent's usage will go on, by dimension."""
-        return courses(Growth.read(run.growth), self.known(standing, run))
+        return self._courses(Growth.read(run.growth), self.known(standing, run))
+
+    @staticmethod
+    def _courses(growth: Growth, known: Known) -> tuple[Course | None, ...]:
+        return courses(growth, known)
 
     def known(self, standing: Standing, run: Run | None) -> Known:
         """What earlier runs taught of an agent's."""
@@ -111,7 +125,7 @@ class Foresight:
         if growth.steps < STEPS_MIN:
             return []
         found, known = [], self.known(standing, run)
-        for d, course in enumerate(courses(growth, known)):
+        for d, course in enumerate(self._courses(growth, known)):
             if course is not None and standing.allocated[d] is not None:
                 own, mark = own_use(standing, d)
                 if own < mark:
@@ -123,7 +137,7 @@ class Foresight:
     ) -> list[Post]:
         """A forecast for the record, unless the same was recorded at this step already."""
         run = self.runs[standing.id]
-        known = {(p.dimension, p.mark, p.step) for p in run.forecasts}
+        known = {(p.dimension, p.mark, p.step) for p in run.forecasts or ()}
         made = [outlook.prediction() for outlook in (self.outlooks(standing) if outlooks is None else outlooks)]
         predictions = [p for p in made if (p.dimension, p.mark, p.step) not in known]
         if not predictions:
@@ -131,9 +145,9 @@ class Foresight:
         command = c.RecordForecast(agent=standing.id, why=why, predictions=predictions, id=f"{c.HOUSE}{name}")
         return [_proposed(command)]
 
-    def pace(self, run: Run) -> float | None:
+    def pace(self, standing: Standing, run: Run) -> float | None:
         """Seconds that a step of this run takes; None where nothing tells."""
-        return run.seconds_per_step(Growth.read(run.growth))
+        return run.pace(self.known(standing, run))
 
     def name_shown(self) -> str:
         """A name for a forecast that somebody asked for."""
@@ -144,12 +158,12 @@ class Foresight:
         """The truth about what was foretold of marks that this step passed."""
         name = EDGE_NAMES[d]
         by_mark: dict[int, list[Prediction]] = {}
-        for prediction in run.forecasts:
+        for prediction in run.forecasts or ():
             if prediction.dimension == name and prediction.mark <= own:
                 by_mark.setdefault(prediction.mark, []).append(prediction)
         if by_mark:
             # At once, and not when the record comes back: the next step may be here before it.
-            run.forecasts = [p for p in run.forecasts if p.dimension != name or p.mark > own]
+            run.forecasts = [p for p in run.forecasts or () if p.dimension != name or p.mark > own] or None
         standing, steps, posts = self._standings[event.agent], Growth.read(run.growth).steps, []
         for mark, predictions in by_mark.items():
             # The mark lies within this step: that part of it counts that was used before the mark.
@@ -179,6 +193,21 @@ def own_use(standing: Standing, d: int) -> tuple[int, int]:
 
 def _outcome(p: Prediction) -> Outcome:
     return Outcome(stage=p.stage, step=p.step, predicted=p.predicted, low=p.low, high=p.high, baseline=p.baseline)
+
+
+def _strange(agent: str, found: Found, name: str) -> Post:
+    command = c.RecordAnomaly(
+        agent=agent,
+        anomaly=found.anomaly,
+        dimension=found.dimension,
+        step=found.step,
+        amount=found.amount,
+        low=found.low,
+        high=found.high,
+        message=found.message,
+        id=f"{c.HOUSE}{name}",
+    )
+    return _proposed(command)
 
 
 def _proposed(command: c.Command) -> Post:

@@ -8,12 +8,16 @@ import datetime as dt
 import sys
 from typing import Any
 
+from tallystick.actors.policies.anomalies import Streak
+from tallystick.actors.policies.durations import pace
 from tallystick.events.accounts import Account
 from tallystick.events.foretold import Prediction
 from tallystick.events.growth import NO_STEPS, Growth, observed
+from tallystick.events.history import Known
 from tallystick.events.ledger import Ledger
 
-_MILLISECONDS = 1_000.0
+_MS = dt.timedelta(milliseconds=1)
+NO_STREAK = Streak()
 
 
 class Run:
@@ -21,20 +25,22 @@ class Run:
 
     __slots__ = (
         "alerted",
+        "before",
         "began_at",
         "began_with",
         "forecasts",
         "growth",
         "last_at",
-        "last_tokens",
         "looked_at",
         "model",
-        "repeats",
+        "streak",
     )
 
     def __init__(self, at: dt.datetime) -> None:
-        self.growth = NO_STEPS
-        self.forecasts: list[Prediction] = []
+        self.growth = self.before = NO_STEPS
+        """How usage grows, after the last step and before it."""
+        self.forecasts: list[Prediction] | None = None
+        """What was foretold and cannot be scored yet; None for nothing."""
         self.model: str | None = None
         self.began_at = self.last_at = self.looked_at = at
         """Since when steps have been timed; the last one; and when it was last asked how long the budget will last."""
@@ -42,27 +48,27 @@ class Run:
         """The steps that had been made before they were timed."""
         self.alerted = False
         """Its exhaustion was seen coming, and not seen to recede since."""
-        self.last_tokens = self.repeats = 0
-        """How many of the last steps used the same tokens as the one before."""
+        self.streak = NO_STREAK
 
     @classmethod
     def of(cls, account: Account) -> "Run":
         """As the ledger remembers it."""
         at = account.last_report_at or account.opened_at
         run = cls(at)
-        run.growth, run.forecasts, run.model = account.growth, list(account.forecasts or ()), account.model
+        run.growth = run.before = account.growth
+        run.forecasts, run.model = account.forecasts, account.model
         run.began_with = Growth.read(run.growth).steps
         run.alerted = account.warned
         return run
 
     def step(self, event: Any) -> None:
         """Take in a report."""
-        tokens = event.tokens
+        used = (event.tokens, event.time_ms, event.cost_nanos)
         if self.growth is NO_STEPS:
             self.began_at, self.began_with = event.at, 1.0
-        self.repeats = self.repeats + 1 if tokens and tokens == self.last_tokens else 0
-        self.last_tokens, self.last_at = tokens, event.at
-        self.growth = observed(self.growth, (tokens, event.time_ms, event.cost_nanos))
+        self.last_at = event.at
+        self.before, self.growth = self.growth, observed(self.growth, used)
+        self.streak = self.streak.after(used)
         model = getattr(event, "model", None)
         if model is not None and model != self.model:
             self.model = sys.intern(model)
@@ -72,13 +78,10 @@ class Run:
         """How often the agent has reported."""
         return int(Growth.read(self.growth).steps)
 
-    def seconds_per_step(self, growth: Growth) -> float | None:
-        """How long a step takes: the time between reports, or what the agent says that its steps take; None if unknown."""
-        timed = growth.steps - self.began_with
-        elapsed = (self.last_at - self.began_at).total_seconds()
-        if timed >= 1 and elapsed > 0:
-            return elapsed / timed
-        return growth.mean[1] / _MILLISECONDS or None
+    def pace(self, known: Known) -> float | None:
+        """Seconds that a step takes; None where nothing tells."""
+        elapsed = self.last_at - self.began_at
+        return pace(elapsed / _MS, self.steps - self.began_with, known)
 
 
 def runs_of(ledger: Ledger) -> dict[str, Run]:

@@ -1,6 +1,7 @@
 """The answer to `Forecast`: what is foreseen of an agent, in the words and units of the edges."""
 
 from tallystick.actors.foresight import Foresight, own_use
+from tallystick.actors.policies.durations import in_seconds
 from tallystick.actors.policies.outlook import Outlook, total
 from tallystick.actors.policies.totals import Finished, finished_of
 from tallystick.events.amounts import COST, DIMENSIONS, EDGE_NAMES, TIME, dollars, seconds
@@ -16,7 +17,7 @@ def foreseen(standing: Standing, foresight: Foresight) -> Foreseen:
         return Foreseen(standing.id, None, 0, {})
     outlooks = {outlook.dimension: outlook for outlook in foresight.outlooks(standing)}
     runs = tuple(foresight.known(standing, run).runs())
-    pace = foresight.pace(run)
+    pace = foresight.pace(standing, run)
     forecasts = {
         EDGE_NAMES[d]: _prospect(standing, d, outlooks.get(d), finished_of(runs, d), pace)
         for d in DIMENSIONS
@@ -34,15 +35,15 @@ def _prospect(standing: Standing, d: int, outlook: Outlook | None, finished: Fin
     steps = time = confidence = None
     method = "used_up" if own >= mark else "too_early"
     if outlook is not None:
-        steps = round(outlook.predicted - outlook.steps, 2)
-        intervals["steps_to_exhaustion"] = low, high = [
-            round(outlook.low - outlook.steps, 2), round(outlook.high - outlook.steps, 2)
-        ]  # fmt: skip
+        left = outlook.left
+        steps = round(left.estimate, 2)
+        intervals["steps_to_exhaustion"] = [round(left.low, 2), round(left.high, 2)]
         method = outlook.course.method
         confidence = None if outlook.confidence is None else round(outlook.confidence, 4)
         if pace is not None:
-            time = round(pace * steps, 1)
-            intervals["time_to_exhaustion_seconds"] = [round(pace * low, 1), round(pace * high, 1)]
+            until = in_seconds(left, outlook.steps, pace)
+            time = round(until.estimate, 1)
+            intervals["time_to_exhaustion_seconds"] = [round(until.low, 1), round(until.high, 1)]
     elif own >= mark:
         steps = time = 0
     return Prospect(

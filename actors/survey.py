@@ -9,6 +9,7 @@ import msgspec
 
 from tallystick.actors.foresight import Foresight, own_use
 from tallystick.actors.messages import Figures, Question
+from tallystick.actors.policies.chances import HOPE, Lengths
 from tallystick.actors.policies.fair_level import FairLevel
 from tallystick.actors.policies.growth_forecast import Course
 from tallystick.actors.policies.outlook import Outlook
@@ -87,7 +88,7 @@ class Surveyor:
         if run is None:
             return (0, 0, 0)
         growth = Growth.read(run.growth)
-        pace = run.seconds_per_step(growth)
+        pace = self._foresight.pace(standing, run)
         if pace is None or growth.steps < 2:
             return (0, 0, 0)
         horizon = HORIZONS * float(self._config.enforcement.warn_before_exhaustion_seconds) / pace
@@ -125,9 +126,19 @@ class Surveyor:
             if need[d]:
                 level = self._level(_payer(standing, d), d)
                 if level < inf:
-                    _, mark = own_use(standing, d)
-                    fair[d] = max(0, int(level * self._weight(standing)) - mark)
+                    fair[d] = self._fair_more(standing, d, level * self._weight(standing))
         return (fair[0], fair[1], fair[2])
+
+    def _fair_more(self, standing: Standing, d: int, level: float) -> int:
+        """Up to the level; nothing for a run that will hardly end within it: that would be spent in vain."""
+        own, mark = own_use(standing, d)
+        run = self._foresight.runs[standing.id]
+        course = self._foresight.courses(standing, run)[d]
+        if course is not None:
+            lengths = Lengths(self._foresight.known(standing, run).runs())
+            if lengths.chance(course, level - own, run.steps) < HOPE:
+                return 0
+        return max(0, int(level) - mark)
 
     def _level(self, source: str, d: int) -> float:
         found = self._levels.get((source, d))

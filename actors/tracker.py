@@ -22,6 +22,7 @@ from tallystick.actors.messages import (
     Tick,
     figures_of,
 )
+from tallystick.actors.policies.durations import in_seconds
 from tallystick.actors.policies.outlook import Outlook
 from tallystick.actors.runs import Run
 from tallystick.actors.showing import foreseen
@@ -112,7 +113,7 @@ class Tracker:
             elif kind not in _REPORTS:
                 self._take_note(event)
         for agent, event in reported.items():
-            posts += self._exhaustion(agent, event)
+            posts += self._look_at(agent, event)
         return posts
 
     def _remember(self, event: e.Event) -> None:
@@ -137,14 +138,18 @@ class Tracker:
 
     # --- who will run out ---------------------------------------------------------------------------------------------
 
-    def _exhaustion(self, agent: str, event: e.Event) -> list[Post]:
-        """A word to the enforcer where an agent's budget will not last, said once until it has more."""
+    def _look_at(self, agent: str, event: e.Event) -> list[Post]:
+        """Whether an agent's newest step stands out, and whether its budget will last: once a second of its time."""
         standing, run = self._standings.agents.get(agent), self._foresight.runs.get(agent)
         if standing is None or run is None or event.at - run.looked_at < _A_SECOND:
             return []
         run.looked_at = event.at
+        return [*self._foresight.outlier(standing, run, event), *self._exhaustion(standing, run, event)]
+
+    def _exhaustion(self, standing: Standing, run: Run, event: e.Event) -> list[Post]:
+        """A word to the enforcer where an agent's budget will not last, said once until it has more."""
         outlooks = self._foresight.outlooks(standing)
-        soonest = self._soonest(run, outlooks)
+        soonest = self._soonest(standing, run, outlooks)
         if soonest is None:
             return []
         seconds, outlook = soonest
@@ -156,16 +161,17 @@ class Tracker:
         if run.alerted:
             return []
         run.alerted = True
-        near = ExhaustionNear(agent, int(seconds), outlook.course.method, event.position)
+        near = ExhaustionNear(standing.id, int(seconds), outlook.course.method, event.position)
         made = self._foresight.recorded(standing, "warning", f"warning-{event.position}", outlooks)
         return [*made, Post(ENFORCER, near)]
 
-    def _soonest(self, run: Run, outlooks: Sequence[Outlook]) -> tuple[float, Outlook] | None:
+    def _soonest(self, standing: Standing, run: Run, outlooks: Sequence[Outlook]) -> tuple[float, Outlook] | None:
         """The budget of which the early end of the 80 % interval comes first, and in how many seconds."""
-        pace = self._foresight.pace(run)
+        pace = self._foresight.pace(standing, run)
         if pace is None:
             return None
-        return min(((pace * (one.low - one.steps), one) for one in outlooks), default=None, key=lambda pair: pair[0])
+        ends = ((in_seconds(one.left, one.steps, pace).low, one) for one in outlooks)
+        return min(ends, default=None, key=lambda pair: pair[0])
 
     # --- what is shown ------------------------------------------------------------------------------------------------
 

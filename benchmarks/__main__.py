@@ -8,7 +8,7 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import admission, history
+from benchmarks import admission, forecasts, history
 from benchmarks.load import Stored, ceiling_p50, ceiling_rate, running_load
 from benchmarks.result import Result, alternating
 
@@ -98,13 +98,20 @@ def main() -> None:
     table.add_column("goal")
     table.add_column("met")
     results = []
-    for benchmarks in (throughput, growth, restart, memory, queueing):
-        for result in benchmarks():
+    for benchmarks in (throughput(), growth(), restart(), memory(), queueing(), forecasts.results(console.print)):
+        for result in benchmarks:
             results.append(result)
             console.print(f"{result.name}: {result.value:,.2f} {result.unit}, ratio {result.ratio:.3f}", style="dim")
-            goal = "" if result.goal is None else f"{result.goal[0]} {result.goal[1]:g}"
             met = {True: "[green]yes[/]", False: "[red]no[/]", None: ""}[result.met]
-            row = (result.name, f"{result.value:,.2f}", result.unit, result.against, f"{result.ratio:.3f}", goal, met)
+            row = (
+                result.name,
+                f"{result.value:,.2f}",
+                result.unit,
+                result.against,
+                f"{result.ratio:.3f}",
+                result.shown_goal,
+                met,
+            )
             table.add_row(*row)
     console.print(table)
     listed = [

@@ -10,30 +10,39 @@ import heapq
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from itertools import accumulate
-from pathlib import Path
 from statistics import fmean
 from typing import Any
 
 import msgspec
 
+from benchmarks import data
 from benchmarks.result import Result
-from tallystick.actors import fleet as wiring
+from tallystick.actors import simulation as wiring
+from tallystick.actors.fleet import MakeReporter
+from tallystick.actors.foresight import Foresight
 from tallystick.actors.messages import Envelope
 from tallystick.actors.people import Person
+from tallystick.actors.policies.growth_forecast import Course, average_rate
 from tallystick.actors.reports import NoReporter
+from tallystick.actors.runs import Run
 from tallystick.actors.simulation import House
+from tallystick.actors.tracker import Tracker
 from tallystick.config.loader import from_mapping
 from tallystick.demo.agent import Agent, Outcome, Phase
 from tallystick.demo.campaign import STARTS_AT
 from tallystick.demo.trace import read_trace
 from tallystick.demo.workload import Workload
 from tallystick.events import commands as c
-from tallystick.events.amounts import TOKENS, Budget
+from tallystick.events.amounts import DIMENSIONS, TOKENS, Budget
 from tallystick.events.codec import decode_answer, encode_command
-from tallystick.events.ledger import check_conserved
+from tallystick.events.growth import Growth
+from tallystick.events.history import Known
+from tallystick.events.ledger import Ledger, check_conserved
+from tallystick.events.standing import Standing
+from tallystick.events.store import Store
 from tallystick.events.store_memory import MemoryStore
-from tallystick.projections.chronicle_view import ChronicleRow, ChronicleView, decode
 from tallystick.projections.keeper import MemoryKeeper
+from tallystick.projections.reporting import report_of
 from tallystick.projections.upkeep import catch_up
 
 TRACE = "agents-swebench-gemini3-public.csv.gz"
@@ -42,17 +51,12 @@ GOAL_OF_PLANNER, GOAL_CONSUMED, GOAL_WARNED, GOAL_FAIRNESS = 0.90, 0.95, 0.90, 0
 _MS = dt.timedelta(milliseconds=1)
 
 
-def trace() -> Path | None:
-    """The public runs, where they are."""
-    for folder in Path(__file__).resolve().parents:
-        found = folder / "shared" / "data" / TRACE
-        if found.is_file():
-            return found
-    return None
-
-
 class Played(msgspec.Struct, frozen=True):
-    """How a campaign ended. ``warned`` of ``stops`` were foreseen 60 s before; ``fairness`` is its mean over time."""
+    """How a campaign ended. ``warned`` of ``stops`` were foreseen 60 s before.
+
+    ``fairness`` and ``jain`` are of all accounts, each with what it was allocated before its release; ``fairness_open``
+    is of the open ones, its mean over time.
+    """
 
     finished: int
     consumed: float
@@ -60,7 +64,7 @@ class Played(msgspec.Struct, frozen=True):
     warned: int
     fairness: float
     jain: float
-    below_minimum: int
+    fairness_open: float
 
 
 class _Quiet(Agent):
@@ -98,27 +102,29 @@ def play(workload: Workload, *, reallocate: bool = True, people: "Callable[..., 
     agents = [_Quiet(run, (spendable // len(names), None, None), None) for run in workload.runs]
     seen = _drive(house, agents)
     check_conserved(house.ledger)
-    stories = _stories(store)
+    keeper = MemoryKeeper()
+    catch_up(store, keeper)
+    report = report_of(keeper)
     return Played(
         finished=sum(agent.outcome is Outcome.FINISHED for agent in agents),
         consumed=house.ledger.spent[TOKENS] / spendable,
-        stops=sum(story.stops for story in stories),
-        warned=sum(story.stops_warned for story in stories),
-        fairness=fmean(fairness for fairness, _, _ in seen),
-        jain=fmean(jain for _, jain, _ in seen),
-        below_minimum=sum(below for _, _, below in seen),
+        stops=report.summary.stops,
+        warned=report.summary.stops_warned,
+        fairness=report.quality.fairness.tokens or 0.0,
+        jain=report.quality.jain.tokens or 0.0,
+        fairness_open=fmean(seen),
     )
 
 
-def _drive(house: House, agents: Sequence[Agent]) -> list[tuple[float, float, int]]:
-    """Let all agents act at their moments; fairness, Jain's index and who is below the minimum, once a minute."""
+def _drive(house: House, agents: Sequence[Agent]) -> list[float]:
+    """Let all agents act at their moments; the fairness of open accounts, once a minute."""
     agenda = [(agent.due_ms, i) for i, agent in enumerate(agents)]
     heapq.heapify(agenda)
     seen, look_ms = [], 60_000
     while agenda:
         due_ms, i = heapq.heappop(agenda)
         while look_ms <= due_ms:
-            seen.append(_spread(house))
+            seen.append(_fairness(house))
             look_ms += 60_000
         agent = agents[i]
         agent.hear(_ask(house, agent.message(), due_ms), due_ms)
@@ -127,24 +133,13 @@ def _drive(house: House, agents: Sequence[Agent]) -> list[tuple[float, float, in
     return seen
 
 
-def _spread(house: House) -> tuple[float, float, int]:
-    """Fairness and Jain's index of what the open agents are allocated (all have the same priority here)."""
-    ledger = house.ledger
-    least = ledger.minimum_share(TOKENS)
-    given = [account.allocated[TOKENS] or 0 for account in ledger.accounts.values()]
+def _fairness(house: House) -> float:
+    """Fairness of what the open agents are allocated (all have the same priority here); 1 where there are none."""
+    given = [account.allocated[TOKENS] or 0 for account in house.ledger.accounts.values()]
     if not any(given):
-        return 1.0, 1.0, 0
+        return 1.0
     mean = fmean(given)
-    shares = [units / mean for units in given]
-    variance = fmean((share - 1) ** 2 for share in shares)
-    jain = sum(shares) ** 2 / (len(shares) * sum(share * share for share in shares))
-    return 1 - variance, jain, sum(units < least for units in given)
-
-
-def _stories(store: MemoryStore) -> list[ChronicleRow]:
-    keeper = MemoryKeeper()
-    catch_up(store, keeper)
-    return [decode(row) for row in keeper.whole((ChronicleView.name,)).rows[ChronicleView.name]]
+    return 1 - fmean((units / mean - 1) ** 2 for units in given)
 
 
 def _ask(house: House, command: c.Command, at_ms: int) -> Any:
@@ -164,3 +159,60 @@ def normal(workload: Workload) -> Workload:
     """The same runs, all of one priority: equal allocations."""
     runs = tuple(msgspec.structs.replace(run, priority="normal") for run in workload.runs)
     return msgspec.structs.replace(workload, runs=runs)
+
+
+class _AverageForesight(Foresight):
+    """Knows of no earlier run, and takes it that an agent goes on as it did on average."""
+
+    def known(self, standing: Standing, run: Run | None) -> Known:
+        return Known(())
+
+    @staticmethod
+    def _courses(growth: Growth, known: Known) -> tuple[Course | None, ...]:
+        return tuple(average_rate(growth, d) for d in DIMENSIONS)
+
+
+class _AverageTracker(Tracker):
+    def begin(self, ledger: Ledger) -> None:
+        super().begin(ledger)
+        self._foresight = _AverageForesight(ledger, self._standings.agents)
+
+
+def _with_average_rate(store: Store, reporter: MakeReporter) -> list[Person]:
+    return [_AverageTracker() if isinstance(person, Tracker) else person for person in _USUAL(store, reporter)]
+
+
+_USUAL = wiring.people
+
+
+def campaign() -> Iterator[Result]:
+    """The campaign with these forecasts, beside those with the average rate, without reallocation, and the planner's."""
+    found = data.found(TRACE)
+    if found is None:
+        print("campaign: skipped, the public runs are not here")
+        return
+    workload = normal(read_trace(found))
+    ours, average = play(workload), play(workload, people=_with_average_rate)
+    without, best = play(workload, reallocate=False), planner(workload)
+    for name, unit, value, against, other, goal in (
+        ("finished", "runs", ours.finished, f"a planner who knew all totals: {best}", best, GOAL_OF_PLANNER),
+        ("consumed", "of total - reserve", ours.consumed, "all", 1.0, GOAL_CONSUMED),
+        ("warned", "of stops", ours.warned, f"{ours.stops} stops", ours.stops, GOAL_WARNED),
+        ("fairness_open", "mean over time", ours.fairness_open, "1", 1.0, GOAL_FAIRNESS),
+        ("fairness", "of all accounts", ours.fairness, "1", 1.0, GOAL_FAIRNESS),
+        ("jain", "of all accounts", ours.jain, "1", 1.0, None),
+    ):
+        yield Result(f"campaign.{name}", value, unit, against, value / other, None if goal is None else (">=", goal))
+    for title, played in (("average_rate", average), ("no_reallocation", without)):
+        yield Result(f"campaign.{title}.finished", played.finished, "runs", "ours", played.finished / ours.finished)
+        yield Result(
+            f"campaign.{title}.consumed", played.consumed, "of total - reserve", "ours", played.consumed / ours.consumed
+        )
+        warned = f"{played.warned} of {played.stops} stops"
+        yield Result(
+            f"campaign.{title}.warned",
+            played.warned / max(1, played.stops),
+            warned,
+            "ours",
+            played.warned / max(1, played.stops) / (ours.warned / max(1, ours.stops)),
+        )

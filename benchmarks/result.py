@@ -7,21 +7,27 @@ import msgspec
 
 
 class Result(msgspec.Struct):
-    """One line of the table. ``goal`` is ``(">=" or "<=", number)`` for the ratio."""
+    """One line of the table. ``goal`` is ``(">=" or "<=", number)`` or ``("in", low, high)`` for the ratio."""
 
     name: str
     value: float
     unit: str
     against: str
     ratio: float
-    goal: tuple[str, float] | None = None
+    goal: tuple[str, float] | tuple[str, float, float] | None = None
 
     @property
     def met(self) -> bool | None:
         if self.goal is None:
             return None
-        sign, bound = self.goal
-        return self.ratio >= bound if sign == ">=" else self.ratio <= bound
+        sign, *bounds = self.goal
+        if sign == "in":
+            return bounds[0] <= self.ratio <= bounds[1]
+        return self.ratio >= bounds[0] if sign == ">=" else self.ratio <= bounds[0]
+
+    @property
+    def shown_goal(self) -> str:
+        return "" if self.goal is None else " ".join(str(part) for part in self.goal)
 
 
 def alternating(ours: Callable[[], float], ceiling: Callable[[], float], rounds: int) -> tuple[float, float, float]:

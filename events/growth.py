@@ -54,13 +54,13 @@ class Growth(NamedTuple):
 
     @classmethod
     def read(cls, kept: bytes) -> "Growth":
-        return cls.of(_unpack(kept))
+        steps, t, m, c, it, im, ic, tt, mm, cc, tc, first, last, leap = _unpack(kept)
+        return cls(steps, (t, m, c), (it, im, ic), (tt, mm, cc), tc, first, last, leap)
 
     @classmethod
     def of(cls, numbers: "tuple[float, ...] | list[float]") -> "Growth":
         """From the numbers of `numbers`, as a `RunLearned` carries them."""
-        steps, t, m, c, it, im, ic, tt, mm, cc, tc, first, last, leap = numbers
-        return cls(steps, (t, m, c), (it, im, ic), (tt, mm, cc), tc, first, last, leap)
+        return cls.read(_pack(*numbers))
 
     def numbers(self) -> list[float]:
         """All of it, to seven digits, in the order of the fields."""

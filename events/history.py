@@ -58,13 +58,13 @@ class Score(NamedTuple):
 
 
 class Errors(NamedTuple):
-    """How good the forecasts of one stage have been: shares of ``count`` scored ones.
+    """How good the forecasts of one stage have been: shares of ``scored`` ones.
 
     80 % of the forecasts, as good ones and bad ones come, had between ``low`` and ``high`` of the steps still to come
     that they foretold.
     """
 
-    count: int
+    scored: int
     low: float
     high: float
     hits: float
@@ -87,18 +87,13 @@ class Scores:
 
     @property
     def errors(self) -> Errors:
-        """Split conformal prediction: of n past errors, the ⌊(n + 1) 0.1⌋th and the ⌈(n + 1) 0.9⌉th.
-
-        Whatever the errors' distribution, the next one lies between them with 80 % where it comes from the same (Vovk,
-        Gammerman, Shafer: Algorithmic Learning in a Random World, 2005).
-        """
         if self._errors is None:
             ring, n = self.ring, len(self.ring)
-            lefts, out = sorted(score.left for score in ring), (1 - COVERAGE) / 2
+            low, high = conformal(sorted(score.left for score in ring))
             self._errors = Errors(
                 n,
-                lefts[max(0, floor((n + 1) * out) - 1)],
-                lefts[min(n, ceil((n + 1) * (1 - out))) - 1],
+                low,
+                high,
                 sum(score.hit for score in ring) / n,
                 sum(score.baseline_hit for score in ring) / n,
                 sum(score.inside for score in ring) / n,
@@ -213,10 +208,12 @@ class History:
                         taught.score(d, event.actual, forecast)
 
     def _touched(self, agent_type: str | None, model: str | None) -> list[Taught]:
-        """The kind of these labels and the broader ones, made where they are new, the last ones to be forgotten."""
+        """The kind of these labels and the broader ones, made where they are new."""
         touched = []
         for kind in _kinds(agent_type, model):
-            taught = self._kinds[kind] = self._kinds.pop(kind, None) or Taught()
+            # Put in again, it is the last one to be forgotten.
+            taught = self._kinds.pop(kind) if kind in self._kinds else Taught()
+            self._kinds[kind] = taught
             touched.append(taught)
         while len(self._kinds) > KINDS_MAX + 1:
             del self._kinds[next(iter(self._kinds))]
@@ -224,7 +221,8 @@ class History:
 
     def known(self, agent_type: str | None, model: str | None) -> Known:
         """What is known for a run of these labels."""
-        return Known(tuple(self._kinds[kind] for kind in _kinds(agent_type, model) if kind in self._kinds))
+        found = [self._kinds.get(kind) for kind in _kinds(agent_type, model)]
+        return Known(tuple([taught for taught in found if taught is not None]))
 
     def kinds(self) -> Iterable[tuple[Kind, Taught]]:
         """Everything by kind, for people: the least recently taught first, `ALL` last."""
@@ -244,6 +242,16 @@ class History:
 def is_hit(predicted: float, actual: float) -> bool:
     """Whether a prediction was within 10 % of what happened."""
     return abs(predicted - actual) <= HIT * actual
+
+
+def conformal(ordered: Sequence[float]) -> tuple[float, float]:
+    """Between which of n past errors, in ascending order, the next one lies with 80 %.
+
+    Split conformal prediction: the ⌊(n + 1) 0.1⌋th and the ⌈(n + 1) 0.9⌉th, whatever the errors' distribution, where
+    the next one comes from the same (Vovk, Gammerman, Shafer: Algorithmic Learning in a Random World, 2005).
+    """
+    n, out = len(ordered), (1 - COVERAGE) / 2
+    return ordered[max(0, floor((n + 1) * out) - 1)], ordered[min(n, ceil((n + 1) * (1 - out))) - 1]
 
 
 def _kinds(agent_type: str | None, model: str | None) -> tuple[Kind, ...]:

@@ -35,30 +35,23 @@ def updated(line: Line, seen: Moments) -> Line:
     and stays true where the prior is certain (Bishop: Pattern Recognition and Machine Learning, 3.3).
     """
     n, x, y, xx, xy, _ = seen
+    level, growth, c0, c1, c2, s = line
     if n <= 0:
         return line
-    s = line.noise
-    # X'X = n (1, x; x, xx + x²) and what of X'y the prior's line does not explain, about the mean of x.
-    gap = y - line.level - line.growth * x
-    g0, g1, g2 = n, n * x, n * (xx + x * x)
-    r0, r1 = n * gap, n * (xy - line.growth * xx + gap * x)
-    c0, c1, c2 = line.level_var, line.covar, line.growth_var
+    # X'X = n (1, x; x, xx + x²), and what of X'y the prior's line does not explain.
+    gap = y - level - growth * x
+    g1, g2 = n * x, n * (xx + x * x)
+    r0, r1 = n * gap, n * (xy - growth * xx + gap * x)
     # K = s I + G C, so that P / s = C K⁻¹.
-    k00, k01 = s + g0 * c0 + g1 * c1, g0 * c1 + g1 * c2
+    k00, k01 = s + n * c0 + g1 * c1, n * c1 + g1 * c2
     k10, k11 = g1 * c0 + g2 * c1, s + g1 * c1 + g2 * c2
     det = k00 * k11 - k01 * k10
     if det <= 0:
         return line
-    p00, p01 = (c0 * k11 - c1 * k10) / det, (c1 * k00 - c0 * k01) / det
-    p11 = (c2 * k00 - c1 * k01) / det
-    return Line(
-        line.level + p00 * r0 + p01 * r1,
-        line.growth + p01 * r0 + p11 * r1,
-        max(0.0, s * p00),
-        s * p01,
-        max(0.0, s * p11),
-        s,
-    )
+    p00, p01, p11 = (c0 * k11 - c1 * k10) / det, (c1 * k00 - c0 * k01) / det, (c2 * k00 - c1 * k01) / det
+    level, growth = level + p00 * r0 + p01 * r1, growth + p01 * r0 + p11 * r1
+    # Rounding may leave a variance that is nothing a little below it.
+    return Line(level, growth, s * p00 if p00 > 0 else 0.0, s * p01, s * p11 if p11 > 0 else 0.0, s)
 
 
 class Lesson:

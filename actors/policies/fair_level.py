@@ -40,9 +40,9 @@ class Wanting:
         if mean >= cap:
             return self.used
         if not finished.used:
-            return self.agents * min(cap, max(mean * BEYOND, self.own / self.agents))
+            return self.agents * min(cap, max(mean * (1 + BEYOND), self.own / self.agents))
         if not left:
-            return self.agents * min(cap, mean * BEYOND)
+            return self.agents * min(cap, mean * (1 + BEYOND))
         within = max(first, finished.passed(cap))
         capped = finished.sums[within] - finished.sums[first] + cap * (len(finished.used) - within)
         return self.agents * capped / left
@@ -85,5 +85,5 @@ class FairLevel:
 
 def _unbound(groups: Sequence[Wanting]) -> float:
     """A level that binds nobody."""
-    most = (max(g.finished.used[-1:] or [0]) + (g.used * BEYOND + g.own) / g.agents for g in groups)
+    most = (max(g.finished.used[-1:] or [0]) + (g.used * (1 + BEYOND) + g.own) / g.agents for g in groups)
     return 2.0 * max((units / g.weight for units, g in zip(most, groups, strict=True)), default=0.0) + 1.0

@@ -10,16 +10,19 @@ Gaussian prior and the agent's own steps say together (`lessons.updated`).
 from math import sqrt
 from typing import NamedTuple
 
-from tallystick.events.amounts import COST, DIMENSIONS, TOKENS
+from tallystick.events.amounts import COST, TIME, TOKENS
 from tallystick.events.growth import Growth
 from tallystick.events.history import COST_ON_TOKENS, DRIFT, Known
 from tallystick.events.lessons import Line, updated
 
 LINEAR_GROWTH, AVERAGE_RATE = "linear_growth", "average_rate"
 
-
 Z_80 = 1.2816
 """Of a Gaussian, 80 % lie within so many standard deviations of the mean."""
+_NOTHING = 1e-6
+"""Usage is whole tokens, milliseconds and nano-dollars: what is expected to be less than this a step is nothing."""
+_IDLE_STEPS = 3
+"""An agent that used nothing of a dimension in so many steps will use nothing of it, whatever others did."""
 
 
 class Course(NamedTuple):
@@ -42,6 +45,11 @@ class Course(NamedTuple):
         """What the next ``steps`` steps are expected to use."""
         return steps * (self.rate + self.growth * (steps + 1) / 2)
 
+    def step_variance(self) -> float:
+        """How far the next step may be from what it is expected to use."""
+        known = self.rate_var + 2 * self.covar + self.growth_var
+        return max(0.0, known) + self.noise + self.walk
+
     def steps_until(self, units: float) -> float:
         """In how many steps ``units`` will be used up; the last one counts in part. It is positive.
 
@@ -50,7 +58,7 @@ class Course(NamedTuple):
         full where many steps are to come, not at all where the mark is within the next one.
         """
         rate, growth = self.rate + self.growth / 2, self.growth
-        if self.method is LINEAR_GROWTH:
+        if self.method == LINEAR_GROWTH:
             units += self.noise / (2 * rate) * units / (units + rate)
         return 2 * units / (rate + sqrt(rate * rate + 2 * growth * units))
 
@@ -71,13 +79,15 @@ class Course(NamedTuple):
 
 def courses(growth: Growth, known: Known) -> tuple[Course | None, ...]:
     """By dimension, how an agent's usage will go on; None where it has used nothing and nothing is known."""
-    lines = [known.line(lesson) for lesson in range(5)]
-    tokens = _tokens(growth, lines[TOKENS], lines[DRIFT])
-    found = [tokens, *(_on_steps(growth, d, lines[d]) for d in DIMENSIONS[1:])]
-    on_steps, on_tokens = lines[COST], lines[COST_ON_TOKENS]
-    if tokens is not None and on_steps is not None and on_tokens is not None and on_tokens.noise < on_steps.noise:
-        found[COST] = _on_tokens(growth, on_tokens, tokens) or found[COST]
-    return tuple(found)
+    tokens = _tokens(growth, known.line(TOKENS), known.line(DRIFT))
+    found = (
+        tokens,
+        _on_steps(growth, TIME, known.line(TIME)),
+        _cost(growth, known.line(COST), known.line(COST_ON_TOKENS), tokens),
+    )
+    if growth.steps < _IDLE_STEPS:
+        return found
+    return tuple(course if growth.mean[d] > _NOTHING else None for d, course in enumerate(found))
 
 
 def _tokens(growth: Growth, line: Line | None, drift: Line | None) -> Course | None:
@@ -102,21 +112,34 @@ def _on_steps(growth: Growth, d: int, line: Line | None) -> Course | None:
     n = growth.steps
     if line is not None:
         now = _moved(updated(line, growth.on_steps(d)), n)
-        if now.level > 0:
+        if now.level > _NOTHING:
             return Course(now.level, max(0.0, now.growth), *now[2:5], line.noise, 0.0, LINEAR_GROWTH)
-    mean, variance = growth.mean[d], growth.variance[d]
-    if mean <= 0:
+    return average_rate(growth, d)
+
+
+def average_rate(growth: Growth, d: int) -> Course | None:
+    """Steps go on as they were on average: what other forecasts are measured against. None where nothing was used."""
+    n, mean, variance = growth.steps, growth.mean[d], growth.variance[d]
+    if mean <= _NOTHING:
         return None
     # One step says nothing of how steps differ: they may differ as much as it is large.
     noise = variance * n / (n - 1) if n > 1 else mean * mean
     return Course(mean, 0.0, noise / n, 0.0, 0.0, noise, 0.0, AVERAGE_RATE)
 
 
+def _cost(growth: Growth, on_steps: Line | None, on_tokens: Line | None, tokens: Course | None) -> Course | None:
+    """By the tokens that are to come, where they tell more of a step's cost than its number does."""
+    if tokens is not None and on_steps is not None and on_tokens is not None and on_tokens.noise < on_steps.noise:
+        found = _on_tokens(growth, on_tokens, tokens)
+        if found is not None:
+            return found
+    return _on_steps(growth, COST, on_steps)
+
+
 def _on_tokens(growth: Growth, line: Line, tokens: Course) -> Course | None:
-    """Cost by the tokens that are to come."""
     now = _moved(updated(line, growth.cost_on_tokens()), tokens.rate)
     price = max(0.0, now.growth)
-    if now.level <= 0:
+    if now.level <= _NOTHING:
         return None
     return Course(
         now.level,
@@ -132,9 +155,6 @@ def _on_tokens(growth: Growth, line: Line, tokens: Course) -> Course | None:
 
 def _moved(line: Line, x: float) -> Line:
     """The same line, its level counted from ``x``."""
-    covar = line.covar + x * line.growth_var
-    return line._replace(
-        level=line.level + x * line.growth,
-        level_var=line.level_var + x * (line.covar + covar),
-        covar=covar,
-    )
+    level, growth, level_var, covar, growth_var, noise = line
+    moved = covar + x * growth_var
+    return Line(level + x * growth, growth, level_var + x * (covar + moved), moved, growth_var, noise)

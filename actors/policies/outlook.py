@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 from tallystick.actors.policies.growth_forecast import Z_80, Course
+from tallystick.actors.policies.intervals import Range
 from tallystick.actors.policies.totals import Finished
 from tallystick.events.amounts import EDGE_NAMES
 from tallystick.events.foretold import Prediction
@@ -25,6 +26,11 @@ class Outlook(NamedTuple):
     baseline: float
     confidence: float | None
     course: Course
+
+    @property
+    def left(self) -> Range:
+        """The steps still to come."""
+        return Range(self.predicted - self.steps, self.low - self.steps, self.high - self.steps)
 
     @property
     def stage(self) -> int:

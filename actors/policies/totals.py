@@ -9,8 +9,8 @@ from itertools import accumulate
 
 from tallystick.events.history import Run
 
-BEYOND = 1.25
-"""An agent that used more than any finished run is expected to use a quarter more still: there is nobody to ask."""
+BEYOND = 0.25
+"""An agent that used more than any finished run is expected to use a quarter of that still: there is nobody to ask."""
 
 
 class Finished:

@@ -41,7 +41,7 @@ def test_an_agent_is_expected_to_use_what_those_used_who_went_on_as_far() -> Non
 
 
 def test_one_that_went_farther_than_any_before_is_expected_to_want_a_quarter_more() -> None:
-    assert level([(100, 100, 1.0, TEN)], free=int(100 * BEYOND) - 100) == inf
+    assert level([(100, 100, 1.0, TEN)], free=int(100 * BEYOND)) == inf
     assert level([(100, 100, 1.0, TEN)], free=10) == pytest.approx(110)
 
 
@@ -84,9 +84,9 @@ def test_what_is_expected_under_the_level_fits_into_what_there_is(
         if used >= cap:
             return used
         if not runs:
-            return min(cap, max(used * BEYOND, own))
+            return min(cap, max(used * (1 + BEYOND), own))
         longer = [run for run in runs if run > used]
-        return sum(min(run, cap) for run in longer) / len(longer) if longer else min(cap, used * BEYOND)
+        return sum(min(run, cap) for run in longer) / len(longer) if longer else min(cap, used * (1 + BEYOND))
 
     # Agents between the same two finished runs are taken together: exact where each stands alone.
     if len({finished.passed(used) for used, _, _ in named}) == len(named):

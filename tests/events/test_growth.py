@@ -1,0 +1,102 @@
+"""An account's growth is kept in a few bytes, however long it runs, and says what its steps say."""
+
+import struct
+from statistics import fmean, pvariance
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tallystick.events.accounts import Money
+from tallystick.events.amounts import AMOUNT_MAX, COST, DIMENSIONS, TIME, TOKENS
+from tallystick.events.growth import NO_STEPS, Growth, observed
+
+STEPS = [(1_000, 5_000, 40_000), (1_700, 2_000, 90_000), (2_100, 9_000, 60_000), (3_300, 1_000, 250_000)]
+amounts = st.integers(min_value=0, max_value=AMOUNT_MAX)
+steps = st.lists(st.tuples(amounts, amounts, amounts), min_size=1, max_size=40)
+
+
+def grown(used: list[Money]) -> bytes:
+    kept = NO_STEPS
+    for step in used:
+        kept = observed(kept, step)
+    return kept
+
+
+def covariance(left: list[float], right: list[float]) -> float:
+    return fmean((a - fmean(left)) * (b - fmean(right)) for a, b in zip(left, right, strict=True))
+
+
+def test_before_the_first_report_it_says_nothing() -> None:
+    growth = Growth.read(NO_STEPS)
+    assert growth.steps == 0
+    assert growth.numbers() == [0.0] * 14
+    assert growth.drift().n == 0
+
+
+@pytest.mark.parametrize("d", DIMENSIONS)
+def test_usage_against_the_steps_number(d: int) -> None:
+    moments = Growth.read(grown(STEPS)).on_steps(d)
+    numbers, used = [1.0, 2.0, 3.0, 4.0], [float(step[d]) for step in STEPS]
+    assert moments.n == 4
+    assert moments.x == 2.5
+    assert moments.y == pytest.approx(fmean(used))
+    assert moments.xx == pytest.approx(pvariance(numbers))
+    assert moments.xy == pytest.approx(covariance(numbers, used))
+    assert moments.yy == pytest.approx(pvariance(used))
+
+
+def test_cost_against_tokens() -> None:
+    moments = Growth.read(grown(STEPS)).cost_on_tokens()
+    tokens, cost = [float(step[TOKENS]) for step in STEPS], [float(step[COST]) for step in STEPS]
+    assert moments.x == pytest.approx(fmean(tokens))
+    assert moments.y == pytest.approx(fmean(cost))
+    assert moments.xx == pytest.approx(pvariance(tokens))
+    assert moments.xy == pytest.approx(covariance(tokens, cost))
+    assert moments.yy == pytest.approx(pvariance(cost))
+
+
+def test_by_how_much_a_step_exceeds_the_one_before() -> None:
+    growth = Growth.read(grown(STEPS))
+    leaps = [700.0, 400.0, 1_200.0]
+    assert (growth.first, growth.last) == (1_000, 3_300)
+    assert growth.leap == pytest.approx(fmean(leap * leap for leap in leaps))
+    assert growth.drift().n == 3
+    assert growth.drift().y == pytest.approx(fmean(leaps))
+    assert growth.drift().yy == pytest.approx(pvariance(leaps))
+
+
+def test_it_is_as_small_after_ten_thousand_steps_as_before_the_first() -> None:
+    kept = grown([(n, n, n) for n in range(10_000)])
+    assert len(kept) == len(NO_STEPS) == 56
+    assert Growth.read(kept).on_steps(TIME).y == pytest.approx(4_999.5, rel=1e-4)
+
+
+def test_the_numbers_of_a_learnt_run_say_the_same() -> None:
+    growth = Growth.read(grown(STEPS))
+    again = Growth.of(growth.numbers())
+    assert again.numbers() == growth.numbers()
+    assert again.mean == pytest.approx(growth.mean, rel=1e-6)
+
+
+@given(steps)
+def test_whatever_was_used_it_stays_finite_and_no_variance_is_negative(used: list[Money]) -> None:
+    growth = Growth.read(grown(used))
+    assert all(abs(number) < 1e40 for number in growth.numbers())
+    assert min(growth.variance) >= 0
+    assert growth.leap >= 0
+    for d in DIMENSIONS:
+        assert growth.mean[d] == pytest.approx(fmean(step[d] for step in used), rel=1e-4, abs=1e-3)
+
+
+@given(steps)
+def test_equal_steps_make_equal_bytes(used: list[Money]) -> None:
+    assert grown(used) == grown(used)
+
+
+def test_the_count_of_steps_stops_at_two_to_the_24th_and_the_rest_goes_on() -> None:
+    numbers = list(struct.unpack("<14f", grown([(5, 5, 5)] * 3)))
+    numbers[0] = 2.0**24
+    kept = observed(struct.pack("<14f", *numbers), (5, 5, 5))
+    assert Growth.read(kept).steps == 2.0**24
+    assert Growth.read(kept).mean == (5, 5, 5)

@@ -1,0 +1,237 @@
+"""History learns from finished runs and scored forecasts alone, forgets by its bounds, and survives a restart."""
+
+import json
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tallystick.events import catalog as e
+from tallystick.events.accounts import Money
+from tallystick.events.amounts import COST, TOKENS, Amounts
+from tallystick.events.foretold import Outcome
+from tallystick.events.growth import NO_STEPS, Growth, observed
+from tallystick.events.history import (
+    COST_ON_TOKENS,
+    DRIFT,
+    KINDS_MAX,
+    RUNS_MAX,
+    RUNS_MIN,
+    SCORES_MAX,
+    SCORES_MIN,
+    History,
+    conformal,
+)
+
+
+def run(
+    steps: list[Money], agent_type: str | None = "qa", model: str | None = "m", elapsed_ms: int = 0
+) -> e.RunLearned:
+    kept = NO_STEPS
+    for used in steps:
+        kept = observed(kept, used)
+    tokens, time_ms, cost = (sum(column) for column in zip(*steps, strict=True))
+    return e.RunLearned(
+        agent="ann",
+        agent_type=agent_type,
+        model=model,
+        steps=len(steps),
+        consumed=Amounts(tokens, time_ms, cost),
+        elapsed_ms=elapsed_ms,
+        growth=Growth.read(kept).numbers(),
+    )
+
+
+def score(
+    actual: float, predicted: float, *, step: int = 10, stage: int = 5, baseline: float = 99.0, agent_type: str = "qa"
+) -> e.ForecastScored:
+    forecast = Outcome(stage=stage, step=step, predicted=predicted, low=step, high=predicted * 1.05, baseline=baseline)
+    return e.ForecastScored(
+        agent="ann", agent_type=agent_type, model="m", dimension="tokens", actual=actual, forecasts=[forecast]
+    )
+
+
+def taught(*events: e.Event) -> History:
+    history = History()
+    for event in events:
+        history.fold(event)
+    return history
+
+
+def growing(rng: random.Random, level: float, growth: float, count: int) -> list[Money]:
+    own, more = rng.gauss(level, level / 10), rng.gauss(growth, growth / 10)
+    return [(int(own + more * i + rng.gauss(0, level / 5)), 1_000, 7 * int(own)) for i in range(1, count + 1)]
+
+
+# --- priors -----------------------------------------------------------------------------------------------------------
+
+
+def test_without_history_there_is_no_prior() -> None:
+    known = History().known("qa", "m")
+    assert known.line(TOKENS) is None
+    assert known.pace_ms() is None
+    assert list(known.runs()) == []
+    assert known.errors(TOKENS, 5) is None
+
+
+def test_the_prior_approaches_what_the_runs_were_drawn_from() -> None:
+    rng = random.Random(1)  # noqa: S311 - the same runs every time
+    line = taught(*(run(growing(rng, 5_000, 400, 30)) for _ in range(200))).known("qa", "m").line(TOKENS)
+    assert line is not None
+    assert line.level == pytest.approx(5_000, rel=0.05)
+    assert line.growth == pytest.approx(400, rel=0.05)
+    assert line.level_var**0.5 == pytest.approx(500, rel=0.4)
+    assert line.growth_var**0.5 == pytest.approx(40, rel=0.4)
+    assert line.noise**0.5 == pytest.approx(1_000, rel=0.1)
+
+
+def test_newer_runs_outweigh_those_of_long_ago() -> None:
+    rng = random.Random(1)  # noqa: S311 - the same runs every time
+    old, new = (
+        [run(growing(rng, 5_000, 100, 10)) for _ in range(300)],
+        [run(growing(rng, 5_000, 900, 10)) for _ in range(900)],
+    )
+    line = taught(*old, *new).known("qa", "m").line(TOKENS)
+    assert line is not None
+    assert line.growth == pytest.approx(900, rel=0.1)
+
+
+def test_cost_by_tokens_and_drift_are_learnt_too() -> None:
+    steps = [(1_000 + 200 * i, 0, 3 * (1_000 + 200 * i)) for i in range(20)]
+    known = taught(*[run(steps)] * 5).known("qa", "m")
+    price, drift = known.line(COST_ON_TOKENS), known.line(DRIFT)
+    assert price is not None
+    assert drift is not None
+    assert price.growth == pytest.approx(3, rel=0.01)
+    assert drift.level == pytest.approx(200, rel=0.01)
+
+
+def test_a_kind_that_knows_too_little_asks_its_type_and_then_all() -> None:
+    few, same_type = [run([(10, 0, 0)] * 4)] * (RUNS_MIN - 1), [run([(500, 0, 0)] * 4, model="other")] * 50
+    line = taught(*few, *same_type).known("qa", "m").line(TOKENS)
+    assert line is not None
+    assert line.level + 2.5 * line.growth > 400
+    assert taught(*same_type).known("dev", "m").line(TOKENS) is not None
+    assert taught(*same_type).known(None, None).line(TOKENS) is not None
+    own = taught(*same_type, *[run([(10, 0, 0)] * 4)] * RUNS_MIN).known("qa", "m").line(TOKENS)
+    assert own is not None
+    assert own.level + 2.5 * own.growth < 20
+
+
+def test_a_run_of_one_step_teaches_what_it_can() -> None:
+    known = taught(*[run([(700, 0, 0)])] * 5).known("qa", "m")
+    line = known.line(TOKENS)
+    assert line is not None
+    assert line.level + line.growth == pytest.approx(700)
+    assert known.line(DRIFT) is None
+    assert known.line(COST) is not None, "that it costs nothing is known"
+
+
+def test_the_pace_is_that_of_the_remembered_runs() -> None:
+    history = taught(*[run([(1, 0, 0)] * 10, elapsed_ms=40_000)] * RUNS_MIN)
+    assert history.known("qa", "m").pace_ms() == 4_000
+
+
+# --- scores -----------------------------------------------------------------------------------------------------------
+
+
+def test_confidence_is_the_measured_share_of_hits() -> None:
+    hits, misses = [score(20.0, 21.0)] * 15, [score(20.0, 25.0)] * 5
+    errors = taught(*hits, *misses).known("qa", "m").errors(TOKENS, 5)
+    assert errors is not None
+    assert errors.scored == 20
+    assert errors.hits == 0.75
+    assert errors.baseline_hits == 0
+    assert errors.inside == 1
+
+
+def test_a_stage_with_few_scores_says_nothing() -> None:
+    history = taught(*[score(20.0, 21.0)] * (SCORES_MIN - 1))
+    assert history.known("qa", "m").errors(TOKENS, 5) is None
+    history.fold(score(20.0, 21.0))
+    assert history.known("qa", "m").errors(TOKENS, 5) is not None
+    assert history.known("qa", "m").errors(TOKENS, 6) is None
+    assert history.known("qa", "m").errors(COST, 5) is None
+    assert history.known("dev", "other").errors(TOKENS, 5) is not None, "all runs together know more than none"
+
+
+def test_an_interval_is_of_the_steps_that_were_still_to_come() -> None:
+    """Ten were foretold; from 9 to 13 came."""
+    came = [9.0] * 4 + [10.0] * 30 + [13.0] * 6
+    errors = taught(*(score(10 + left, 20.0) for left in came)).known("qa", "m").errors(TOKENS, 5)
+    assert errors is not None
+    assert errors.low == pytest.approx(0.9)
+    assert errors.high == pytest.approx(1.3)
+
+
+def test_a_forecast_that_nothing_is_left_is_scored_without_dividing_by_it() -> None:
+    errors = taught(*[score(10.0, 10.0)] * SCORES_MIN).known("qa", "m").errors(TOKENS, 5)
+    assert errors is not None
+    assert errors.low == errors.high == 1
+
+
+@given(st.lists(st.floats(0, 10), min_size=20, max_size=100))
+def test_the_ends_leave_at_most_a_tenth_out_on_each_side(errors: list[float]) -> None:
+    ordered = sorted(errors)
+    low, high = conformal(ordered)
+    assert sum(error < low for error in ordered) <= len(ordered) / 10
+    assert sum(error > high for error in ordered) <= len(ordered) / 10
+
+
+# --- bounds and restarts ----------------------------------------------------------------------------------------------
+
+
+def test_the_least_recently_taught_kind_is_forgotten_first_and_all_runs_never() -> None:
+    history = History()
+    for n in range(KINDS_MAX + 5):
+        history.fold(run([(n, 0, 0)] * 2, agent_type=f"type-{n}", model=None))
+    kinds = [kind for kind, _ in history.kinds()]
+    assert len(kinds) == KINDS_MAX + 1
+    assert kinds[-1] == (None, None)
+    assert ("type-0", None) not in kinds
+    assert (f"type-{KINDS_MAX + 4}", None) in kinds
+
+
+def test_memory_is_bounded_however_much_was_learnt() -> None:
+    history = taught(*[run([(5, 5, 5)] * 3)] * (RUNS_MAX + 10), *[score(20.0, 21.0)] * (SCORES_MAX + 10))
+    for _, kind in history.kinds():
+        assert len(kind.runs) == RUNS_MAX
+        assert all(len(scores.ring) == SCORES_MAX for scores in kind.scores.values())
+
+
+def test_a_history_that_is_loaded_again_goes_on_like_the_one_that_was_dumped() -> None:
+    rng = random.Random(2)  # noqa: S311 - the same runs every time
+    history = taught(
+        *(run(growing(rng, 5_000, 400, 9), elapsed_ms=rng.randrange(9_999)) for _ in range(30)),
+        *(score(20.0 + rng.random(), 21.0) for _ in range(30)),
+    )
+    again = History.load(json.loads(json.dumps(history.dump())))
+    assert again.dump() == history.dump()
+    for event in (run(growing(rng, 5_000, 400, 9)), score(22.0, 21.0)):
+        again.fold(event)
+        history.fold(event)
+    assert again.dump() == history.dump()
+    one, other = history.known("qa", "m"), again.known("qa", "m")
+    assert one.line(TOKENS) == other.line(TOKENS)
+    assert one.errors(TOKENS, 5) == other.errors(TOKENS, 5)
+    assert one.pace_ms() == other.pace_ms()
+
+
+def test_other_events_teach_nothing() -> None:
+    history = taught(e.UsageReported(agent="ann", tokens=5), e.Rebalanced(moves=1))
+    assert history.dump() == []
+
+
+moneys = st.tuples(*[st.integers(0, 2**63 - 1)] * 3)
+
+
+@given(st.lists(st.lists(moneys, min_size=1, max_size=5), min_size=1, max_size=12))
+def test_whatever_the_runs_used_the_prior_is_finite_and_no_variance_negative(runs: list[list[Money]]) -> None:
+    history = taught(*(run(steps) for steps in runs))
+    for _, kind in history.kinds():
+        for lesson in kind.lessons:
+            line = lesson.line
+            assert all(abs(number) < 1e60 for number in line), line
+            assert min(line.level_var, line.growth_var, line.noise) >= 0
+            assert line.covar**2 <= line.level_var * line.growth_var * (1 + 1e-6) + 1e-300
