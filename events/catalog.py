@@ -11,6 +11,12 @@ from typing import Any, ClassVar, Literal
 
 from tallystick.config.kinds import Priority
 from tallystick.events.amounts import Amounts
+from tallystick.events.day_events import BreakerClosed as BreakerClosed
+from tallystick.events.day_events import BreakerReset as BreakerReset
+from tallystick.events.day_events import BreakerTripped as BreakerTripped
+from tallystick.events.day_events import DayBegan as DayBegan
+from tallystick.events.day_events import LimitApproved as LimitApproved
+from tallystick.events.day_events import PriorityOverridden as PriorityOverridden
 from tallystick.events.event import Event as Event
 from tallystick.events.event import Kind
 from tallystick.events.foretold import AnomalyFound as AnomalyFound
@@ -46,11 +52,16 @@ RESPONSES = ("none", "throttle", "degrade", "stop", "stop_all")
 
 
 class ConfigLoaded(Event, kw_only=True, tag="config-loaded.v1"):
-    """A configuration came into force: the whole of it, so that a replay next year uses what was in force then."""
+    """A configuration came into force: the whole of it, so that a replay next year uses what was in force then.
+
+    ``date`` is the day that it is in its zone, until ``day_ends_at``.
+    """
 
     kind: ClassVar[Kind] = "fact"
     config: dict[str, Any]
     sha256: str
+    date: str | None = None
+    day_ends_at: dt.datetime | None = None
 
 
 class PricesLoaded(Event, kw_only=True, tag="prices-loaded.v1"):
@@ -126,13 +137,17 @@ class PoolExhausted(Event, kw_only=True, tag="pool-exhausted.v1"):
 
 
 class AlertRaised(Event, kw_only=True, tag="alert-raised.v1"):
-    """Something a person should know. Delivery follows the log; ``alert`` is unique, so a repeat can be dropped."""
+    """Something a person should know. Delivery follows the log; ``alert`` is unique, so a repeat can be dropped.
+
+    ``to`` is the name under ``notifications`` of who is to hear of it, where that is somebody in particular.
+    """
 
     kind: ClassVar[Kind] = "decision"
     alert: str
     code: str
     message: str
     agent: str | None = None
+    to: str | None = None
 
 
 # --- money -----------------------------------------------------------------------------------------------------------

@@ -18,6 +18,10 @@ from tallystick.events.command import PRIORITIES as PRIORITIES
 from tallystick.events.command import Command as Command
 from tallystick.events.command import Name as Name
 from tallystick.events.command import Reason as Reason
+from tallystick.events.day_commands import ApproveLimit as ApproveLimit
+from tallystick.events.day_commands import BeginDay as BeginDay
+from tallystick.events.day_commands import OverridePriority as OverridePriority
+from tallystick.events.day_commands import ResetBreaker as ResetBreaker
 from tallystick.events.foretold import Anomaly, Outcome, Prediction, WhyForecast
 from tallystick.events.task_commands import CancelTask as CancelTask
 from tallystick.events.task_commands import CompleteTask as CompleteTask
@@ -440,6 +444,9 @@ WIRE: tuple[type[Command], ...] = (
     SetTotalBudget,
     PauseAll,
     ResumeAll,
+    OverridePriority,
+    ApproveLimit,
+    ResetBreaker,
     ReleaseReserve,
     LoadConfig,
 )
@@ -447,6 +454,7 @@ INTERNAL: tuple[type[Command], ...] = (
     LoadPrices,
     ExpireHolds,
     RenewPeriod,
+    BeginDay,
     ApplyMoves,
     WarnAgent,
     RecordForecast,

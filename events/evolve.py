@@ -18,6 +18,7 @@ from tallystick.config.prices import from_mapping as prices_from_mapping
 from tallystick.events import catalog as e
 from tallystick.events.accounts import ZERO, Account, Closed, Hold, less, minus, money, only, plus
 from tallystick.events.amounts import DIMENSIONS
+from tallystick.events.day_evolve import DAY_EVENTS, enter_day, hold_for, overridden, used_without_account
 from tallystick.events.foretold import still_open, without_scored
 from tallystick.events.growth import observed
 from tallystick.events.ledger import UNPRICED_MAX, Ledger
@@ -51,9 +52,15 @@ def _usage_reported(ledger: Ledger, event: e.UsageReported) -> None:
     account = ledger.accounts.get(event.agent) if event.lease is None else None
     if account is None:
         spend(ledger, ledger.root if event.charged is None else ledger.accounts[event.charged], event)
+        used_without_account(ledger, event)
         used_late(ledger, event)
         return
     spend(ledger, account, event)
+    if event.input_tokens is not None:
+        mix = ledger.day.mix
+        mix[0] += event.input_tokens
+        mix[1] += event.output_tokens or 0
+        mix[2] += event.cached_tokens or 0
     _reported(ledger, account, event)
     if event.model is not None and event.model != account.model:
         # Every record brings a text of its own; the accounts share one.
@@ -71,6 +78,10 @@ def _reported(ledger: Ledger, account: Account, event: "e.UsageReported | e.Hold
     account.reclaimed = False
     account.warning = None
     account.pool_notice = ledger.pool_exhausted_at
+    if account.under is not None:
+        ledger.day.by_product[account.under] += event.tokens
+        if account.run is not None:
+            ledger.promises.spend(account.run, event.tokens)
     account.growth = observed(account.growth, (event.tokens, event.time_ms, event.cost_nanos))
 
 
@@ -85,7 +96,7 @@ def _hold_placed(ledger: Ledger, event: e.HoldPlaced) -> None:
         account.holds = {}
     account.holds[hold.id] = hold
     heapq.heappush(ledger.expiries, (hold.expires_at, hold.id))
-    set_aside(ledger, account, hold.amount, 1)
+    _set_aside(ledger, hold, 1)
     account.activity_at = event.at
     account.reclaimed = False
 
@@ -116,11 +127,18 @@ def _end_hold(ledger: Ledger, hold_id: str, how: str, position: int) -> Account:
         del account.holds[hold_id]
         if not account.holds:
             account.holds = None
-    set_aside(ledger, account, hold.amount, -1)
+    _set_aside(ledger, hold, -1)
     ledger.ended_holds[hold_id] = (account.id, how)
     ledger.ended_order.append((position, hold_id))
     _drop_stale(ledger)
     return account
+
+
+def _set_aside(ledger: Ledger, hold: Hold, sign: int) -> None:
+    account = hold.account
+    set_aside(ledger, account, hold.amount, sign)
+    if account.under is not None:
+        hold_for(ledger, hold, sign)
 
 
 def _drop_stale(ledger: Ledger) -> None:
@@ -182,7 +200,7 @@ def _budget_released(ledger: Ledger, event: e.BudgetReleased) -> None:
             source.closed = plus(source.closed, only(d, consumed))
     position = event.position
     ledger.released[account.id] = Closed(
-        account.id, parent.id, account.priority, event.allocated, event.consumed, position
+        account.id, parent.id, account.priority, event.allocated, event.consumed, position, account.under
     )
     ledger.released_order.append((position, account.id))
 
@@ -276,8 +294,10 @@ def _period_renewed(ledger: Ledger, event: e.PeriodRenewed) -> None:
 
 def _config_loaded(ledger: Ledger, event: e.ConfigLoaded) -> None:
     was_paused = ledger.is_paused
-    ledger.rules = Rules(restore(event.config), ledger.rules.prices)
+    ledger.loaded = restore(event.config)
+    ledger.rules = Rules(overridden(ledger.loaded, ledger.overrides), ledger.rules.prices)
     ledger.configured = True
+    enter_day(ledger, event)
     ledger.press()
     if was_paused and not ledger.is_paused:
         resume_leases(ledger, event)
@@ -372,7 +392,6 @@ _EVOLVE: dict[type[e.Event], Callable[[Ledger, Any], None]] = {
     e.ReserveReleased: _reserve_released,
     e.FleetResponseChanged: _fleet_response_changed,
     e.PoolExhausted: _pool_exhausted,
-    e.AlertRaised: _nothing,
     e.BudgetAllocated: _budget_allocated,
     e.BudgetDrawn: _budget_drawn,
     e.BudgetReturned: _budget_returned,
@@ -402,4 +421,5 @@ _EVOLVE: dict[type[e.Event], Callable[[Ledger, Any], None]] = {
     e.AgentHeard: _nothing,
     e.SnapshotRecorded: _nothing,
     **TASK_EVENTS,
+    **DAY_EVENTS,
 }

@@ -6,23 +6,25 @@ accounts say it is. Totals are kept incrementally: no cost here grows with the f
 """
 
 import datetime as dt
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable
 from fractions import Fraction
 
+from tallystick.config.kinds import Priority
 from tallystick.config.prices import PriceList
 from tallystick.config.settings import Config
 from tallystick.events.accounts import RESERVE, ROOT, ZERO, Account, Closed, Hold, Money, limited, minus, money
-from tallystick.events.amounts import DIMENSIONS, EDGE_NAMES, NOTHING, Triple
+from tallystick.events.amounts import DIMENSIONS, EDGE_NAMES, NOTHING, TOKENS, Triple
 from tallystick.events.catalog import Event, UsageReported
+from tallystick.events.day import FAR, Day, Watch
 from tallystick.events.estimates import Estimates
 from tallystick.events.event import EPOCH
 from tallystick.events.history import History
+from tallystick.events.promises import Promises
 from tallystick.events.rules import Rules
 from tallystick.events.tasks import NEVER, Tasks
 
 UNPRICED_MAX = 1_000
-_FAR = 2**200
 _MINUTE = dt.timedelta(minutes=1)
 
 
@@ -31,6 +33,10 @@ class Ledger:
 
     def __init__(self) -> None:
         self.rules = Rules(Config(), PriceList())
+        self.loaded = Config()
+        """The configuration as it was loaded; the rules have it with the priorities that operators override."""
+        self.overrides: dict[str, Priority] = {}
+        """By product, what an operator said by message."""
         self.configured = False
         self.position = 0
         self.now = EPOCH
@@ -55,7 +61,7 @@ class Ledger:
         self.period_ends: dt.datetime | None = None
 
         self.response = 0
-        self.pressed_at: Money = (_FAR, _FAR, _FAR)
+        self.pressed_at: Money = (FAR, FAR, FAR)
         """By dimension, the smallest ``spent + held`` that could raise the response: all that a report compares with."""
         self.paused: str | None = None
         self.reserve_open = False
@@ -80,6 +86,10 @@ class Ledger:
 
         self.tasks = Tasks()
         self.estimates = Estimates()
+        self.day = Day()
+        self.promises = Promises()
+        self.watch: Watch | None = None
+        """How far usage may go before a daily line is crossed or the breaker may trip; None: look again."""
 
     # --- what the fleet has -------------------------------------------------------------------------------------------
 
@@ -136,7 +146,8 @@ class Ledger:
 
     def press(self) -> None:
         """Find `pressed_at` anew, after the total, the response or the thresholds changed."""
-        lines = [_FAR, _FAR, _FAR]
+        lines = [FAR, FAR, FAR]
+        self.watch = None
         for d in DIMENSIONS:
             total = self.root.allocated[d]
             if total is None:
@@ -165,9 +176,16 @@ class Ledger:
             closed = self.released.get(closed.parent)
         return self.root
 
+    @property
+    def used_today(self) -> Money:
+        """What was spent since the day began, in every dimension."""
+        return minus((self.spent[0], self.spent[1], self.spent[2]), self.day.opening)
+
     def due_at(self) -> dt.datetime:
-        """When something happens by itself next: a hold or a lease expires, or the period ends."""
+        """When something happens by itself next: a hold or a lease expires, or the day or the period ends."""
         due = self.expiries[0][0] if self.expiries else NEVER
+        if self.configured:
+            due = min(due, self.day.ends_at)
         if self.tasks.leases and not self.is_paused:
             due = min(due, self.tasks.due_at())
         return due if self.period_ends is None else min(due, self.period_ends)
@@ -186,6 +204,7 @@ class Ledger:
         """Note when the log came to ``position`` (at most once a minute), and forget what is older than the memory."""
         self.next_mark = at + _MINUTE
         self.id_marks.append((at, position))
+        self.day.mark(at, self.spent)
         self._forget_before(at - dt.timedelta(hours=self.rules.ids_keep_hours))
 
     def _forget_before(self, horizon: dt.datetime) -> None:
@@ -226,6 +245,9 @@ def check_conserved(ledger: Ledger, events: Iterable[Event] | None = None) -> No
         _check_children(ledger)
         for wrong in ledger.tasks.wrong(ledger.accounts):
             raise BrokenLaw(f"tasks: {wrong}")
+        for wrong in ledger.promises.wrong(set(ledger.tasks.running)):
+            raise BrokenLaw(f"promises: {wrong}")
+        _check_holds(ledger)
     else:
         touched = _touched(ledger, events)
     for account in touched:
@@ -307,6 +329,22 @@ def _check_children(ledger: Ledger) -> None:
         spent[d] += ledger.root.consumed(d)
         if spent[d] != ledger.spent[d]:
             raise BrokenLaw(f"fleet {EDGE_NAMES[d]}: spent {ledger.spent[d]}, the accounts say {spent[d]}")
+
+
+def _check_holds(ledger: Ledger) -> None:
+    """What products and runs have set aside is what their holds say."""
+    by_product: Counter[str] = Counter()
+    by_run: Counter[str] = Counter()
+    for hold in ledger.holds.values():
+        if hold.account.under is not None:
+            by_product[hold.account.under] += hold.amount[TOKENS]
+        if hold.account.run is not None:
+            by_run[hold.account.run] += hold.amount[TOKENS]
+    if +by_product != ledger.day.held_by_product:
+        raise BrokenLaw(f"products hold {dict(ledger.day.held_by_product)}, their holds are {dict(+by_product)}")
+    for task, promise in ledger.promises.runs.items():
+        if promise.held != by_run[task]:
+            raise BrokenLaw(f"{task} holds {promise.held} tokens, its holds are {by_run[task]}")
 
 
 def _check_sums(ledger: Ledger, account: Account, granted: list[int], held: list[int]) -> None:

@@ -51,6 +51,8 @@ def _started(ledger: Ledger, event: e.TaskStarted) -> None:
     task.token_budget, task.max_tokens, task.budget_passed = event.token_budget, event.max_tokens, False
     ledger.tasks.become(task, "running")
     ledger.tasks.lease_until(task, event.lease, event.expires_at)
+    ledger.accounts[task.id].run = task.id
+    ledger.promises.start(task.id, task.product, event.model, event.token_budget)
 
 
 def _extended(ledger: Ledger, event: e.LeaseExtended) -> None:
@@ -68,6 +70,7 @@ def _run_over(ledger: Ledger, name: str, how: HowEnded = "over") -> Task:
     used: Money = (spent[0], spent[1], spent[2])
     task.end_run(how, used)
     task.expected_start = None
+    ledger.promises.end(name)
     return task
 
 
