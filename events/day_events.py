@@ -3,6 +3,8 @@
 import datetime as dt
 from typing import Any, ClassVar
 
+import msgspec
+
 from tallystick.config.kinds import Priority
 from tallystick.events.amounts import Amounts
 from tallystick.events.event import Event, Kind
@@ -36,7 +38,7 @@ class BreakerClosed(Event, kw_only=True, tag="breaker-closed.v1"):
     """New work may start again. The ``silenced`` conditions still hold, and trip the breaker no more today."""
 
     kind: ClassVar[Kind] = "decision"
-    silenced: list[str] = []
+    silenced: list[str] = msgspec.field(default_factory=list)
 
 
 class BreakerReset(Event, kw_only=True, tag="breaker-reset.v1"):

@@ -3,10 +3,6 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import msgspec
-
-from tallystick.config.kinds import Priority
-from tallystick.config.settings import Config
 from tallystick.events import catalog as e
 from tallystick.events.accounts import Hold
 from tallystick.events.amounts import TOKENS
@@ -48,21 +44,12 @@ def hold_for(ledger: Ledger, hold: Hold, sign: int) -> None:
         ledger.promises.hold(run, hold.amount, sign)
 
 
-def overridden(config: Config, overrides: Mapping[str, Priority]) -> Config:
-    """A configuration in which what operators said by message stands above what the file says."""
-    if not overrides:
-        return config
-    both = {**config.manual_override.priority_override, **overrides}
-    manual = msgspec.structs.replace(config.manual_override, priority_override=both)
-    return msgspec.structs.replace(config, manual_override=manual)
-
-
 def _priority_overridden(ledger: Ledger, event: e.PriorityOverridden) -> None:
-    if event.priority is None:
-        ledger.overrides.pop(event.product, None)
-    else:
-        ledger.overrides[event.product] = event.priority
-    ledger.rules = Rules(overridden(ledger.loaded, ledger.overrides), ledger.rules.prices)
+    overrides = dict(ledger.rules.overrides)
+    overrides.pop(event.product, None)
+    if event.priority is not None:
+        overrides[event.product] = event.priority
+    ledger.rules = Rules(ledger.rules.loaded, ledger.rules.prices, overrides)
 
 
 def _alerted(ledger: Ledger, event: e.AlertRaised) -> None:

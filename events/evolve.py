@@ -18,7 +18,7 @@ from tallystick.config.prices import from_mapping as prices_from_mapping
 from tallystick.events import catalog as e
 from tallystick.events.accounts import ZERO, Account, Closed, Hold, less, minus, money, only, plus
 from tallystick.events.amounts import DIMENSIONS
-from tallystick.events.day_evolve import DAY_EVENTS, enter_day, hold_for, overridden, used_without_account
+from tallystick.events.day_evolve import DAY_EVENTS, enter_day, hold_for, used_without_account
 from tallystick.events.foretold import still_open, without_scored
 from tallystick.events.growth import observed
 from tallystick.events.ledger import UNPRICED_MAX, Ledger
@@ -294,8 +294,7 @@ def _period_renewed(ledger: Ledger, event: e.PeriodRenewed) -> None:
 
 def _config_loaded(ledger: Ledger, event: e.ConfigLoaded) -> None:
     was_paused = ledger.is_paused
-    ledger.loaded = restore(event.config)
-    ledger.rules = Rules(overridden(ledger.loaded, ledger.overrides), ledger.rules.prices)
+    ledger.rules = Rules(restore(event.config), ledger.rules.prices, ledger.rules.overrides)
     ledger.configured = True
     enter_day(ledger, event)
     ledger.press()
@@ -305,7 +304,7 @@ def _config_loaded(ledger: Ledger, event: e.ConfigLoaded) -> None:
 
 def _prices_loaded(ledger: Ledger, event: e.PricesLoaded) -> None:
     prices: PriceList = prices_from_mapping(event.prices)
-    ledger.rules = Rules(ledger.rules.config, prices)
+    ledger.rules = Rules(ledger.rules.loaded, prices, ledger.rules.overrides)
     ledger.unpriced = {}
 
 

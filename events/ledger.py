@@ -10,7 +10,6 @@ from collections import Counter, deque
 from collections.abc import Iterable
 from fractions import Fraction
 
-from tallystick.config.kinds import Priority
 from tallystick.config.prices import PriceList
 from tallystick.config.settings import Config
 from tallystick.events.accounts import RESERVE, ROOT, ZERO, Account, Closed, Hold, Money, limited, minus, money
@@ -33,10 +32,6 @@ class Ledger:
 
     def __init__(self) -> None:
         self.rules = Rules(Config(), PriceList())
-        self.loaded = Config()
-        """The configuration as it was loaded; the rules have it with the priorities that operators override."""
-        self.overrides: dict[str, Priority] = {}
-        """By product, what an operator said by message."""
         self.configured = False
         self.position = 0
         self.now = EPOCH

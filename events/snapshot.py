@@ -20,7 +20,7 @@ from tallystick.config.prices import to_mapping as prices_to_mapping
 from tallystick.events.accounts import ROOT, Account, Closed, Hold, Money
 from tallystick.events.amounts import Amounts, Triple
 from tallystick.events.day import Day
-from tallystick.events.day_evolve import hold_for, overridden
+from tallystick.events.day_evolve import hold_for
 from tallystick.events.estimates import Estimates
 from tallystick.events.foretold import Prediction
 from tallystick.events.growth import NO_STEPS
@@ -138,8 +138,8 @@ def dump(ledger: Ledger) -> bytes:
             format=FORMAT,
             position=ledger.position,
             now=ledger.now,
-            config=to_mapping(ledger.loaded),
-            overrides=ledger.overrides,
+            config=to_mapping(rules.loaded),
+            overrides=dict(rules.overrides),
             configured=ledger.configured,
             prices=prices_to_mapping(rules.prices),
             root=_packed(ledger.root),
@@ -188,8 +188,7 @@ def load(snapshot: bytes) -> Ledger | None:
     if state.format != FORMAT:
         return None
     ledger = Ledger()
-    ledger.loaded, ledger.overrides = restore(state.config), state.overrides
-    ledger.rules = Rules(overridden(ledger.loaded, ledger.overrides), prices_from_mapping(state.prices))
+    ledger.rules = Rules(restore(state.config), prices_from_mapping(state.prices), state.overrides)
     ledger.configured = state.configured
     ledger.position, ledger.now = state.position, state.now
     _unpack(ledger.root, state.root)

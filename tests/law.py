@@ -27,7 +27,7 @@ from tallystick.events.tasks import Tasks
 START = dt.datetime(2026, 3, 4, 12, 0, tzinfo=dt.UTC)
 """A Wednesday at noon."""
 TESTER = "tester"
-MEMORY = frozenset({"position", "now", "ids", "id_order", "id_marks", "next_mark", "pool_exhausted_at"})
+MEMORY = frozenset({"position", "now", "ids", "id_order", "id_marks", "next_mark", "day marks", "pool_exhausted_at"})
 """What a refusal may change: it is recorded, and its id remembered."""
 FORGETTING = frozenset({"ended_holds", "ended_order", "released", "released_order", "finished tasks", "finished order"})
 """What may be forgotten whenever an id is remembered."""
@@ -52,7 +52,11 @@ def fleet(
 
 def dump(ledger: Ledger) -> dict[str, Any]:
     """The whole state in plain values, so that two ledgers can be compared."""
-    state = {key: value for key, value in vars(ledger).items() if key not in ("rules", "root", "reserve", "accounts")}
+    state = {
+        key: value
+        for key, value in vars(ledger).items()
+        if key not in ("rules", "root", "reserve", "accounts", "watch")
+    }
     state["holds"] = {
         hold.id: (hold.account.id, hold.amount, hold.ttl_ms, hold.expires_at) for hold in ledger.holds.values()
     }
@@ -67,6 +71,10 @@ def dump(ledger: Ledger) -> dict[str, Any]:
     state["history"] = ledger.history.dump()
     state |= _dump_tasks(ledger.tasks)
     state["estimates"] = ledger.estimates.dump()
+    *state["day"], state["day marks"] = [dict(ledger.day.held_by_product), *ledger.day.dump()]
+    state["promises"] = [
+        {slot: getattr(promise, slot) for slot in type(promise).__slots__} for promise in ledger.promises.runs.values()
+    ]
     state["config"] = to_mapping(ledger.rules.config)
     state["prices"] = prices_to_mapping(ledger.rules.prices)
     for account in (ledger.root, ledger.reserve, *ledger.accounts.values()):

@@ -16,6 +16,9 @@ from tallystick.events import commands as c
 from tallystick.events.amounts import Amounts, InvalidAmount
 from tallystick.events.decide import (
     allocate,
+    breaker,
+    day_answers,
+    days,
     ending,
     enforce,
     foresee,
@@ -59,6 +62,9 @@ def decide(ledger: Ledger, command: c.Command, now: dt.datetime, id: str, by: st
         answer = _HANDLERS[type(command)](turn, command)
     except InvalidAmount as error:
         answer = Refusal("invalid_amount", str(error), {"field": error.field})
+    if len(turn.events) > turn.own and breaker.is_crossed(ledger):
+        # In the transaction that crossed a line, whatever it was.
+        breaker.look(turn)
     if type(answer) is Refusal:
         # The end of a run that comes too late is refused, but what the run used is a fact.
         kept = len(turn.events) == turn.own or type(command) is c.CompleteTask
@@ -85,8 +91,12 @@ def _let_due_happen(turn: Turn) -> None:
             track.end_hold(turn, ledger.holds[ledger.expiries[0][1]], "expired")
         elif ledger.tasks.due_at() == due and not ledger.is_paused:
             leases.lose_lease(turn, ledger.tasks.running[ledger.tasks.leases[0][1]])
+        elif ledger.day.ends_at == due:
+            days.begin_day(turn)
         else:
             operate.renew_period(turn)
+        if breaker.is_crossed(ledger):
+            breaker.look(turn)
     turn.id, turn.by = id, by
 
 
@@ -147,11 +157,15 @@ _HANDLERS: dict[type[c.Command], Callable[[Turn, Any], Any]] = {
     c.SetTotalBudget: operate.set_total_budget,
     c.PauseAll: operate.pause_all,
     c.ResumeAll: operate.resume_all,
+    c.OverridePriority: day_answers.override_priority,
+    c.ApproveLimit: breaker.approve_limit,
+    c.ResetBreaker: breaker.reset_breaker,
     c.ReleaseReserve: operate.release_reserve,
     c.LoadConfig: operate.load_config,
     c.LoadPrices: operate.load_prices,
     c.ExpireHolds: _nothing_but_time,
     c.RenewPeriod: _nothing_but_time,
+    c.BeginDay: _nothing_but_time,
     c.ApplyMoves: reallocate.apply_moves,
     c.WarnAgent: enforce.warn_agent,
     c.RecordForecast: foresee.record_forecast,

@@ -10,18 +10,24 @@ from collections.abc import Callable
 
 from tallystick.events.accounts import Account
 from tallystick.events.amounts import TOKENS, Triple
+from tallystick.events.decide.days import breaker_open, daily_obstacle, never_today
 from tallystick.events.decide.levels import STOP, enforced
 from tallystick.events.decide.money import available, lacking
 from tallystick.events.ledger import Ledger
 from tallystick.events.task_replies import Reason
-from tallystick.events.task_rules import is_higher, max_tokens, minutes, priority_of
+from tallystick.events.task_rules import is_higher, max_tokens, minutes, priority_of, usual_model
 from tallystick.events.tasks import Task
 
 
-def obstacle(ledger: Ledger, task: Task, victim: Task | None = None) -> Reason | None:
-    """The first thing that keeps a task from a slot, or None. ``victim``: as if that running task had given its up."""
+def obstacle(ledger: Ledger, task: Task, victim: Task | None = None, model: str | None = None) -> Reason | None:
+    """The first thing that keeps a task from a slot, or None. ``victim``: as if that running task had given its up.
+
+    ``model`` is what it would run on; where nobody has chosen one yet, the one that it names or last ran on, or that of
+    the rule for all tasks.
+    """
+    model = model or task.wanted_model or task.model or usual_model(ledger.rules.config)
     for check in _CHECKS:
-        reason = check(ledger, task, victim)
+        reason = check(ledger, task, victim, model)
         if reason is not None:
             return reason
     return None
@@ -32,6 +38,9 @@ def impossible(ledger: Ledger, task: Task) -> Reason | None:
     for name, limit in _limits(ledger, task):
         if limit == 0:
             return Reason(_CODES[name], 0, 0, f"no {_whose(name, task)} may run: the limit is 0")
+    reason = never_today(ledger, task)
+    if reason is not None:
+        return reason
     needed, total = max_tokens(ledger.rules.config, task.agent_type), ledger.total[TOKENS]
     if total is None:
         return None
@@ -43,7 +52,7 @@ def impossible(ledger: Ledger, task: Task) -> Reason | None:
     return None
 
 
-def may_give_way(ledger: Ledger, task: Task, victim: Task, now: dt.datetime) -> bool:
+def may_give_way(ledger: Ledger, task: Task, victim: Task, now: dt.datetime, model: str | None = None) -> bool:
     """Whether a waiting task may take a running one's slot, and can start with it.
 
     Safe are who is of the same level or a higher one, who was aged when it started, and who lost a slot lately.
@@ -61,7 +70,7 @@ def may_give_way(ledger: Ledger, task: Task, victim: Task, now: dt.datetime) -> 
     cooldown = minutes(config.preemption_cooldown_minutes)
     if victim.preempted_at is not None and now - victim.preempted_at < cooldown:
         return False
-    return obstacle(ledger, task) is not None and obstacle(ledger, task, victim) is None
+    return obstacle(ledger, task, None, model) is not None and obstacle(ledger, task, victim, model) is None
 
 
 def is_critical(ledger: Ledger, task: Task) -> bool:
@@ -82,13 +91,14 @@ def needs(ledger: Ledger, task: Task) -> Triple:
 # --- the checks, in their order --------------------------------------------------------------------------------------
 
 
-def _fleet_paused(ledger: Ledger, task: Task, victim: Task | None) -> Reason | None:
-    if not ledger.is_paused:
-        return None
-    return Reason("paused", None, None, f"everything is paused: {ledger.paused or 'by configuration'}")
+def _fleet_paused(ledger: Ledger, task: Task, victim: Task | None, model: str) -> Reason | None:
+    if ledger.is_paused:
+        return Reason("paused", None, None, f"everything is paused: {ledger.paused or 'by configuration'}")
+    refusal = breaker_open(ledger)
+    return None if refusal is None else Reason(refusal.code, None, None, refusal.detail)
 
 
-def _product_paused(ledger: Ledger, task: Task, victim: Task | None) -> Reason | None:
+def _product_paused(ledger: Ledger, task: Task, victim: Task | None, model: str) -> Reason | None:
     if task.product not in ledger.rules.paused_products:
         return None
     return Reason("product_paused", None, None, f"{task.product} is paused")
@@ -112,7 +122,7 @@ def _whose(name: str, task: Task) -> str:
     return {"product": task.product, "type": task.agent_type}.get(name, "task")
 
 
-def _no_slot(ledger: Ledger, task: Task, victim: Task | None) -> Reason | None:
+def _no_slot(ledger: Ledger, task: Task, victim: Task | None, model: str) -> Reason | None:
     tasks = ledger.tasks
     for name, limit in _limits(ledger, task):
         if limit is None:
@@ -130,7 +140,7 @@ def _no_slot(ledger: Ledger, task: Task, victim: Task | None) -> Reason | None:
     return None
 
 
-def _no_money(ledger: Ledger, task: Task, victim: Task | None) -> Reason | None:
+def _no_money(ledger: Ledger, task: Task, victim: Task | None, model: str) -> Reason | None:
     """Whether the pool, or the parent, has ``max_tokens`` free, and the fleet is not at its end.
 
     What a victim would give back is not counted: it may have to repay what others covered first.
@@ -151,10 +161,10 @@ def _no_money(ledger: Ledger, task: Task, victim: Task | None) -> Reason | None:
     return Reason("pool_exhausted", free, wanted[TOKENS], message)
 
 
-_CHECKS: tuple[Callable[[Ledger, Task, Task | None], Reason | None], ...] = (
+_CHECKS: tuple[Callable[[Ledger, Task, Task | None, str], Reason | None], ...] = (
     _fleet_paused,
     _product_paused,
-    # The limits of the day come here: tokens, cost, the product's tokens.
+    daily_obstacle,
     _no_slot,
     _no_money,
 )

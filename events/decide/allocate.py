@@ -8,6 +8,7 @@ from tallystick.events import commands as c
 from tallystick.events.accounts import RESERVED_NAMES, ZERO, Account
 from tallystick.events.amounts import DIMENSIONS, EDGE_NAMES, Amounts, Budget, InvalidAmount, Triple, split_exactly
 from tallystick.events.decide.answers import allocation
+from tallystick.events.decide.days import breaker_open
 from tallystick.events.decide.levels import STOP, enforced, relevel, relevel_above, stopped_by
 from tallystick.events.decide.money import lacking, open_reserve_for, over_pool_share, settle_cover
 from tallystick.events.decide.track import unknown_agent
@@ -38,7 +39,7 @@ def allocate_budget(turn: Turn, command: c.AllocateBudget) -> Allocation | Refus
         return taken
     if parent is not ledger.root and enforced(ledger, parent).action == STOP:
         return Refusal("agent_stopped", f"{parent.id} is stopped: it opens no sub-agents", {"parent": parent.id})
-    refusal = lacking(ledger, parent.payers, budget, command.priority == "critical")
+    refusal = breaker_open(ledger) or lacking(ledger, parent.payers, budget, command.priority == "critical")
     if refusal is not None:
         return refusal
     # Nothing can fail after this line.
@@ -122,7 +123,7 @@ def _allocate_split(
         if taken is not None:
             return taken
     critical = priorities is not None and all(priority == "critical" for priority in priorities.values())
-    refusal = lacking(ledger, ledger.root.payers, budget, critical)
+    refusal = breaker_open(ledger) or lacking(ledger, ledger.root.payers, budget, critical)
     if refusal is not None:
         return refusal
     # Nothing can fail after this line.
@@ -151,7 +152,7 @@ def allocate_from_pool(turn: Turn, command: c.AllocateFromPool) -> Allocation | 
         return draw(turn, account, wanted, "request", borrowed=False)
     refusal = bad_name(command.agent, "agent") or _is_taken(ledger, command.agent)
     if refusal is None:
-        refusal = over_pool_share(ledger, ZERO, wanted)
+        refusal = breaker_open(ledger) or over_pool_share(ledger, ZERO, wanted)
     if refusal is not None:
         return refusal
     refusal = lacking(ledger, ledger.root.payers, wanted, critical=False)

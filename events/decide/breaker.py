@@ -80,14 +80,14 @@ def _trip(turn: Turn, condition: Condition, facts: Mapping[str, Value]) -> None:
     settings = turn.ledger.rules.config.circuit_breaker.when_tripped
     because = condition.explain(facts)
     numbers = {name: _plain(value) for name, value in condition.values(facts).items()}
-    turn.record(
-        e.BreakerTripped(condition=condition.text, because=because, numbers=numbers, action=settings.action)
-    )
+    turn.record(e.BreakerTripped(condition=condition.text, because=because, numbers=numbers, action=settings.action))
     alert(turn, "breaker_tripped", f"new work is paused: {because}", to=settings.notify)
 
 
 def _plain(value: Value) -> Any:
-    return round(float(value), 6) if isinstance(value, Fraction) else str(value) if isinstance(value, Decimal) else value
+    return (
+        round(float(value), 6) if isinstance(value, Fraction) else str(value) if isinstance(value, Decimal) else value
+    )
 
 
 # --- what conditions are told ----------------------------------------------------------------------------------------

@@ -107,6 +107,14 @@ def _shown(units: int, d: int) -> "int | str":
     return dollars(units) if d == COST else units
 
 
+def breaker_open(ledger: Ledger) -> Refusal | None:
+    """Why nothing new may begin, or None."""
+    if ledger.day.tripped is None:
+        return None
+    detail = f"the circuit breaker is open: {ledger.day.tripped}"
+    return Refusal("breaker_open", detail, {"condition": ledger.day.tripped})
+
+
 # --- tasks -----------------------------------------------------------------------------------------------------------
 
 

@@ -289,7 +289,7 @@ def cheaper_model(ledger: Ledger, model: str | None) -> str | None:
     return None
 
 
-def alert(turn: Turn, code: str, message: str, agent: str | None = None) -> None:
-    """Tell the operators, by an event; its delivery is not the law's business."""
+def alert(turn: Turn, code: str, message: str, agent: str | None = None, to: str | None = None) -> None:
+    """Tell the operators, or one of them by name, by an event; its delivery is not the law's business."""
     name = f"{code}-{turn.ledger.position + 1}"
-    turn.record(e.AlertRaised(alert=name, code=code, message=message, agent=agent))
+    turn.record(e.AlertRaised(alert=name, code=code, message=message, agent=agent, to=to))

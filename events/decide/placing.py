@@ -47,10 +47,10 @@ def _admit_or_queue(turn: Turn, task: Task, command: c.PlaceTask) -> Reason | No
     ledger = turn.ledger
     behind = None if command.behind is None else ledger.tasks.get(command.behind)
     victim = None if command.victim is None else ledger.tasks.running.get(command.victim)
-    reason = obstacle(ledger, task)
+    reason = obstacle(ledger, task, None, command.model)
     if reason is None and behind is not None and behind.state == "queued":
         reason = Reason("outranked", None, None, f"{behind.id} ranks higher and waits for the same slot")
-    elif reason is not None and victim is not None and may_give_way(ledger, task, victim, turn.now):
+    elif reason is not None and victim is not None and may_give_way(ledger, task, victim, turn.now, command.model):
         _start(turn, task, command, victim)
         return None
     if reason is None:
@@ -133,7 +133,7 @@ def start_task(turn: Turn, command: c.StartTask) -> Done | Refusal:
     task = turn.ledger.tasks.get(command.task)
     if task is None or task.state != "queued":
         return _not_queued(command.task)
-    reason = obstacle(turn.ledger, task)
+    reason = obstacle(turn.ledger, task, None, command.model)
     if reason is not None:
         return Refusal(reason.code, reason.message, {"limit": reason.limit, "current": reason.current})
     # Nothing can fail after this line.
@@ -147,7 +147,7 @@ def preempt_task(turn: Turn, command: c.PreemptTask) -> Done | Refusal:
     task, victim = ledger.tasks.get(command.beneficiary), ledger.tasks.running.get(command.task)
     if task is None or task.state != "queued":
         return _not_queued(command.beneficiary)
-    if victim is None or not may_give_way(ledger, task, victim, turn.now):
+    if victim is None or not may_give_way(ledger, task, victim, turn.now, command.model):
         return Refusal("plan_out_of_date", f"{command.task} has no slot that {task.id} may take")
     # Nothing can fail after this line.
     _start(turn, task, command, victim)

@@ -19,6 +19,7 @@ from tallystick.events.amounts import (
 )
 from tallystick.events.decide import pricing
 from tallystick.events.decide.answers import enforcement, held_reply
+from tallystick.events.decide.days import over_daily_limit
 from tallystick.events.decide.levels import (
     BLACK,
     STOP,
@@ -184,7 +185,11 @@ def reserve(turn: Turn, command: c.Reserve) -> Held | Refusal:
     # Ids are remembered for a time and in a number that are limited; a hold may outlive the memory of its id.
     if turn.id in ledger.holds or turn.id in ledger.ended_holds:
         return Refusal("idempotency_conflict", f"a hold {turn.id} is known already", {"hold": turn.id})
-    refusal = _may_not_run(turn, account) or _no_room(turn, account, wanted)
+    refusal = (
+        _may_not_run(turn, account)
+        or _no_room(turn, account, wanted)
+        or over_daily_limit(ledger, account, wanted, turn.now)
+    )
     if refusal is not None:
         return refusal
     # Nothing can fail after this line.
