@@ -19,6 +19,7 @@ from tallystick.events.estimates import Estimates
 from tallystick.events.event import EPOCH
 from tallystick.events.history import History
 from tallystick.events.rules import Rules
+from tallystick.events.slot_time import SlotTimes
 from tallystick.events.tasks import NEVER, Tasks
 
 UNPRICED_MAX = 1_000
@@ -80,6 +81,8 @@ class Ledger:
 
         self.tasks = Tasks()
         self.estimates = Estimates()
+        self.slot_times = SlotTimes()
+        """Like ``history``, for those who judge."""
 
     # --- what the fleet has -------------------------------------------------------------------------------------------
 
@@ -164,6 +167,11 @@ class Ledger:
                 return parent
             closed = self.released.get(closed.parent)
         return self.root
+
+    def spent_by(self, agent: str) -> Money:
+        """What an open account was charged with itself, in every dimension."""
+        spent = self.accounts[agent].spent
+        return (spent[0], spent[1], spent[2])
 
     def due_at(self) -> dt.datetime:
         """When something happens by itself next: a hold or a lease expires, or the period ends."""

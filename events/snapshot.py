@@ -25,6 +25,7 @@ from tallystick.events.growth import NO_STEPS
 from tallystick.events.history import History
 from tallystick.events.ledger import Ledger
 from tallystick.events.rules import Rules
+from tallystick.events.slot_time import SlotTimes
 from tallystick.events.task_snapshot import PackedTasks, pack, unpack
 
 FORMAT = 3
@@ -113,6 +114,7 @@ class _State(msgspec.Struct):
     history: list[Any]
     tasks: PackedTasks
     estimates: list[Any]
+    slot_times: list[Any]
 
 
 _encoder = msgspec.json.Encoder()
@@ -166,6 +168,7 @@ def dump(ledger: Ledger) -> bytes:
             history=ledger.history.dump(),
             tasks=pack(ledger.tasks),
             estimates=ledger.estimates.dump(),
+            slot_times=ledger.slot_times.dump(),
         )
     )
 
@@ -207,6 +210,7 @@ def load(snapshot: bytes) -> Ledger | None:
     ledger.history = History.load(state.history)
     ledger.tasks = unpack(state.tasks)
     ledger.estimates = Estimates.load(state.estimates)
+    ledger.slot_times = SlotTimes.load(state.slot_times)
     ledger.press()
     return ledger
 

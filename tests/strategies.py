@@ -272,14 +272,16 @@ def _submit(dice: Random, seen: Seen) -> c.Command:
     seen.tasks.append(task)
     if not dice.randint(0, 2):
         urgent = c.SubmitTask(task=task, agent_type="writer", product="lab", priority="critical")
-        return c.PlaceTask(submitted=urgent, model="opus", because="default", victim=seen.task(dice))
+        return c.PlaceTask(submitted=urgent, victim=seen.task(dice))
     wanted = c.SubmitTask(
         task=task,
         agent_type=dice.choice(("backend", "backend", "qa", "writer")),
         product=dice.choice(("shop", "site", "site", "lab")),
         priority=dice.choice((None, "critical", "critical", "high", "low", "low")),
         estimated_tokens=dice.choice((None, 0, 10, 400)),
-        estimated_minutes=dice.choice((None, Decimal(1), Decimal("0.5"), Decimal(-1) if not dice.randint(0, 9) else None)),
+        estimated_minutes=dice.choice(
+            (None, Decimal(1), Decimal("0.5"), Decimal(-1) if not dice.randint(0, 9) else None)
+        ),
         depends_on=others,
         blocks=dice.choice((0, 0, 3)),
         parent=_agent(dice, seen) if not dice.randint(0, 5) else None,
@@ -287,8 +289,6 @@ def _submit(dice: Random, seen: Seen) -> c.Command:
     )
     return c.PlaceTask(
         submitted=wanted,
-        model=wanted.model or "sonnet",
-        because="default",
         aged=not dice.randint(0, 5),
         behind=dice.choice((None, None, None, seen.task(dice))),
         victim=dice.choice((None, seen.task(dice))),
@@ -304,11 +304,11 @@ def _schedule(dice: Random, seen: Seen) -> c.Command:
     task, other, aged = seen.task(dice), seen.task(dice), not dice.randint(0, 5)
     match dice.randint(0, 3):
         case 0:
-            return c.PreemptTask(task=task, beneficiary=other, model="opus", because="default", aged=aged)
+            return c.PreemptTask(task=task, beneficiary=other, aged=aged)
         case 1:
             return c.RecordOverdue(task=task)
         case _:
-            return c.StartTask(task=task, model="haiku", because="default", aged=aged)
+            return c.StartTask(task=task, aged=aged)
 
 
 def _run(dice: Random, seen: Seen) -> c.Command:
@@ -378,7 +378,7 @@ def steps_of(seed: int, kept: Sequence[bool]) -> list[Step]:
     """One step per ``True``; the first is a configuration, and the next few open accounts."""
     steps: list[Step] = []
     seen = Seen()
-    is_work = Random(seed).random() < 0.5  # noqa: S311
+    is_work = Random(seed).random() < 0.5
     makers, waits = (_WORKERS, _SHORT_WAITS) if is_work else (_MAKERS, WAITS)
     for number, is_kept in enumerate((True, *kept)):
         # Nothing is guarded by these numbers; a step has its own, so that leaving one out changes no other.

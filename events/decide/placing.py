@@ -7,6 +7,7 @@ from tallystick.events import commands as c
 from tallystick.events.amounts import Amounts
 from tallystick.events.decide.admission import impossible, is_critical, may_give_way, needs, obstacle, payer
 from tallystick.events.decide.allocate import bad_name, open_account
+from tallystick.events.decide.facts import model_for
 from tallystick.events.decide.money import open_reserve_for
 from tallystick.events.decide.release import close_account
 from tallystick.events.decide.task_answers import status
@@ -166,6 +167,7 @@ def _start(turn: Turn, task: Task, command: _Placing, victim: Task | None = None
     ledger, config = turn.ledger, turn.ledger.rules.config
     wanted, parent = needs(ledger, task), payer(ledger, task)
     level = priority_of(config, task.product, task.named_priority)
+    model, because = model_for(ledger, task)
     open_reserve_for(turn, task.id, parent.payers, wanted)
     open_account(
         turn,
@@ -190,8 +192,8 @@ def _start(turn: Turn, task: Task, command: _Placing, victim: Task | None = None
             attempt=task.attempt,
             lease=f"lease-{ledger.position + 1}",
             expires_at=turn.now + lease_time(config),
-            model=command.model,
-            because=command.because,
+            model=model,
+            because=because,
             token_budget=token_budget(config, task.agent_type),
             max_tokens=wanted[0] or 0,
             aged=command.aged and not is_critical(ledger, task),
