@@ -21,6 +21,7 @@ from tallystick.events.event import EPOCH
 from tallystick.events.history import History
 from tallystick.events.promises import Promises
 from tallystick.events.rules import Rules
+from tallystick.events.slot_time import SlotTimes
 from tallystick.events.tasks import NEVER, Tasks
 
 UNPRICED_MAX = 1_000
@@ -85,6 +86,8 @@ class Ledger:
         self.promises = Promises()
         self.watch: Watch | None = None
         """How far usage may go before a daily line is crossed or the breaker may trip; None: look again."""
+        self.slot_times = SlotTimes()
+        """Like ``history``, for those who judge."""
 
     # --- what the fleet has -------------------------------------------------------------------------------------------
 
@@ -175,6 +178,11 @@ class Ledger:
     def used_today(self) -> Money:
         """What was spent since the day began, in every dimension."""
         return minus((self.spent[0], self.spent[1], self.spent[2]), self.day.opening)
+
+    def spent_by(self, agent: str) -> Money:
+        """What an open account was charged with itself, in every dimension."""
+        spent = self.accounts[agent].spent
+        return (spent[0], spent[1], spent[2])
 
     def due_at(self) -> dt.datetime:
         """When something happens by itself next: a hold or a lease expires, or the day or the period ends."""

@@ -27,6 +27,7 @@ from tallystick.events.growth import NO_STEPS
 from tallystick.events.history import History
 from tallystick.events.ledger import Ledger
 from tallystick.events.rules import Rules
+from tallystick.events.slot_time import SlotTimes
 from tallystick.events.task_snapshot import PackedTasks, pack, unpack
 
 FORMAT = 4
@@ -119,6 +120,7 @@ class _State(msgspec.Struct):
     estimates: list[Any]
     day: list[Any]
     promises: list[Any]
+    slot_times: list[Any]
 
 
 _encoder = msgspec.json.Encoder()
@@ -175,6 +177,7 @@ def dump(ledger: Ledger) -> bytes:
             estimates=ledger.estimates.dump(),
             day=ledger.day.dump(),
             promises=ledger.promises.dump(),
+            slot_times=ledger.slot_times.dump(),
         )
     )
 
@@ -218,6 +221,7 @@ def load(snapshot: bytes) -> Ledger | None:
     _promise(ledger, state.promises)
     for held in state.holds:
         _hold(ledger, held)
+    ledger.slot_times = SlotTimes.load(state.slot_times)
     ledger.press()
     return ledger
 

@@ -75,14 +75,12 @@ class GetQueue(Command):
 class PlaceTask(Command):
     """A submitted task with the allocator's judgement of it, to be admitted or queued in one transaction.
 
-    ``model`` is what it should run on and ``because`` why. ``behind`` is a waiting task that ranks higher and needs the
-    same slot; ``victim`` a running one that should give its slot up for it.
+    ``behind`` is a waiting task that ranks higher and needs the same slot; ``victim`` a running one that should give its
+    slot up for it.
     """
 
     group: ClassVar[str] = "internal"
     submitted: SubmitTask
-    model: Name
-    because: str
     aged: bool = False
     behind: Name | None = None
     victim: Name | None = None
@@ -94,8 +92,6 @@ class StartTask(Command):
 
     group: ClassVar[str] = "internal"
     task: Name
-    model: Name
-    because: str
     aged: bool = False
 
 
@@ -105,8 +101,6 @@ class PreemptTask(Command, rename={"beneficiary": "for"}):
     group: ClassVar[str] = "internal"
     task: Name
     beneficiary: Name
-    model: Name
-    because: str
     aged: bool = False
 
 

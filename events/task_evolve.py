@@ -4,7 +4,6 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from tallystick.events import catalog as e
-from tallystick.events.accounts import Money
 from tallystick.events.ledger import Ledger
 from tallystick.events.task_rules import lease_time
 from tallystick.events.tasks import HowEnded, Task
@@ -50,6 +49,7 @@ def _started(ledger: Ledger, event: e.TaskStarted) -> None:
     task.started_at, task.model, task.aged = event.at, event.model, event.aged
     task.token_budget, task.max_tokens, task.budget_passed = event.token_budget, event.max_tokens, False
     ledger.tasks.become(task, "running")
+    ledger.slot_times.started(task.product, event.at)
     ledger.tasks.lease_until(task, event.lease, event.expires_at)
     ledger.accounts[task.id].run = task.id
     ledger.promises.start(task.id, task.product, event.model, event.token_budget)
@@ -63,19 +63,18 @@ def _budget_passed(ledger: Ledger, event: e.TokenBudgetPassed) -> None:
     ledger.tasks.known[event.task].budget_passed = True
 
 
-def _run_over(ledger: Ledger, name: str, how: HowEnded = "over") -> Task:
+def _run_over(ledger: Ledger, event: Any, how: HowEnded = "over") -> Task:
     """A run has ended; its account is still open."""
-    task = ledger.tasks.known[name]
-    spent = ledger.accounts[name].spent
-    used: Money = (spent[0], spent[1], spent[2])
-    task.end_run(how, used)
+    task = ledger.tasks.known[event.task]
+    task.end_run(how, ledger.spent_by(task.id))
     task.expected_start = None
-    ledger.promises.end(name)
+    ledger.promises.end(task.id)
+    ledger.slot_times.ended(task.product, event.at)
     return task
 
 
 def _preempted(ledger: Ledger, event: e.TaskPreempted) -> None:
-    task = _run_over(ledger, event.task, "preempted")
+    task = _run_over(ledger, event, "preempted")
     task.preempted_at = event.at
     ledger.tasks.become(task, "queued")
 
@@ -87,7 +86,7 @@ def _acknowledged(ledger: Ledger, event: e.PreemptionAcknowledged) -> None:
 
 
 def _lease_lost(ledger: Ledger, event: e.LeaseLost) -> None:
-    task = _run_over(ledger, event.task)
+    task = _run_over(ledger, event)
     if event.then == "queued":
         task.attempt += 1
         ledger.tasks.become(task, "queued")
@@ -97,14 +96,14 @@ def _lease_lost(ledger: Ledger, event: e.LeaseLost) -> None:
 
 
 def _completed(ledger: Ledger, event: e.TaskCompleted) -> None:
-    ledger.tasks.finish(_run_over(ledger, event.task), event.outcome, event.position)
+    ledger.tasks.finish(_run_over(ledger, event), event.outcome, event.position)
     ledger.estimates.completed(event)
 
 
 def _cancelled(ledger: Ledger, event: "e.TaskCancelled | e.TaskGivenUp") -> None:
     task = ledger.tasks.known[event.task]
     if task.state == "running":
-        _run_over(ledger, event.task)
+        _run_over(ledger, event)
     if isinstance(event, e.TaskGivenUp):
         task.code = event.code
     ledger.tasks.finish(task, "cancelled", event.position)

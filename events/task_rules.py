@@ -32,12 +32,6 @@ def priority_of(config: Config, product: str, named: Priority | None) -> Priorit
     return "normal" if settings is None or settings.priority is None else settings.priority
 
 
-def usual_model(config: Config) -> str:
-    """The model of the rule that holds for any task."""
-    pairs = zip(config.auto_model_selection.rules, config.rule_conditions, strict=True)
-    return next(rule.model for rule, condition in pairs if condition.always)
-
-
 def is_higher(one: Priority, other: Priority) -> bool:
     """Whether one level is above another."""
     return PRIORITIES.index(one) < PRIORITIES.index(other)

@@ -210,8 +210,8 @@ class Tasks:
             self.under.setdefault(task.parent, {})[task.id] = task
         self.queued += 1
         for name in task.depends_on:
-            needed = self.known[name]
-            if needed.is_open:
+            needed = self.known.get(name)
+            if needed is not None and needed.is_open:
                 task.unmet = {} if task.unmet is None else task.unmet
                 task.unmet[name] = None
                 needed.dependents = {} if needed.dependents is None else needed.dependents

@@ -75,6 +75,7 @@ def dump(ledger: Ledger) -> dict[str, Any]:
     state["promises"] = [
         {slot: getattr(promise, slot) for slot in type(promise).__slots__} for promise in ledger.promises.runs.values()
     ]
+    state["slot_times"] = ledger.slot_times.dump()
     state["config"] = to_mapping(ledger.rules.config)
     state["prices"] = prices_to_mapping(ledger.rules.prices)
     for account in (ledger.root, ledger.reserve, *ledger.accounts.values()):
@@ -253,22 +254,22 @@ def settle(hold_id: str, tokens: int | None = None, cost: str | None = None) -> 
 
 
 def submit(task: str, agent_type: str = "backend-engineer", product: str = "shop", **rest: Any) -> c.PlaceTask:
-    """`SubmitTask` as the allocator hands it on: ``behind``, ``victim``, ``aged`` and ``model`` are its judgement."""
+    """`SubmitTask` as the allocator hands it on: ``behind``, ``victim`` and ``aged`` are its judgement."""
     judged = {key: rest.pop(key) for key in ("behind", "victim", "aged", "expected_start") if key in rest}
     if "estimated_minutes" in rest:
         rest["estimated_minutes"] = Decimal(rest["estimated_minutes"])
     submitted = c.SubmitTask(task=task, agent_type=agent_type, product=product, **rest)
-    return c.PlaceTask(submitted=submitted, model=rest.get("model") or "sonnet", because="default", **judged)
+    return c.PlaceTask(submitted=submitted, **judged)
 
 
 def start(task: str, **rest: Any) -> c.StartTask:
     """`StartTask` in short."""
-    return c.StartTask(task=task, model=rest.pop("model", "sonnet"), because="default", **rest)
+    return c.StartTask(task=task, **rest)
 
 
 def preempt(task: str, beneficiary: str, **rest: Any) -> c.PreemptTask:
     """`PreemptTask` in short."""
-    return c.PreemptTask(task=task, beneficiary=beneficiary, model="sonnet", because="default", **rest)
+    return c.PreemptTask(task=task, beneficiary=beneficiary, **rest)
 
 
 def complete(task: str, lease: str | None = None, used: int | None = None, **rest: Any) -> c.CompleteTask:

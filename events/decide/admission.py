@@ -15,19 +15,14 @@ from tallystick.events.decide.levels import STOP, enforced
 from tallystick.events.decide.money import available, lacking
 from tallystick.events.ledger import Ledger
 from tallystick.events.task_replies import Reason
-from tallystick.events.task_rules import is_higher, max_tokens, minutes, priority_of, usual_model
+from tallystick.events.task_rules import is_higher, max_tokens, minutes, priority_of
 from tallystick.events.tasks import Task
 
 
-def obstacle(ledger: Ledger, task: Task, victim: Task | None = None, model: str | None = None) -> Reason | None:
-    """The first thing that keeps a task from a slot, or None. ``victim``: as if that running task had given its up.
-
-    ``model`` is what it would run on; where nobody has chosen one yet, the one that it names or last ran on, or that of
-    the rule for all tasks.
-    """
-    model = model or task.wanted_model or task.model or usual_model(ledger.rules.config)
+def obstacle(ledger: Ledger, task: Task, victim: Task | None = None) -> Reason | None:
+    """The first thing that keeps a task from a slot, or None. ``victim``: as if that running task had given its up."""
     for check in _CHECKS:
-        reason = check(ledger, task, victim, model)
+        reason = check(ledger, task, victim)
         if reason is not None:
             return reason
     return None
@@ -52,7 +47,7 @@ def impossible(ledger: Ledger, task: Task) -> Reason | None:
     return None
 
 
-def may_give_way(ledger: Ledger, task: Task, victim: Task, now: dt.datetime, model: str | None = None) -> bool:
+def may_give_way(ledger: Ledger, task: Task, victim: Task, now: dt.datetime) -> bool:
     """Whether a waiting task may take a running one's slot, and can start with it.
 
     Safe are who is of the same level or a higher one, who was aged when it started, and who lost a slot lately.
@@ -70,7 +65,7 @@ def may_give_way(ledger: Ledger, task: Task, victim: Task, now: dt.datetime, mod
     cooldown = minutes(config.preemption_cooldown_minutes)
     if victim.preempted_at is not None and now - victim.preempted_at < cooldown:
         return False
-    return obstacle(ledger, task, None, model) is not None and obstacle(ledger, task, victim, model) is None
+    return obstacle(ledger, task) is not None and obstacle(ledger, task, victim) is None
 
 
 def is_critical(ledger: Ledger, task: Task) -> bool:
@@ -91,14 +86,14 @@ def needs(ledger: Ledger, task: Task) -> Triple:
 # --- the checks, in their order --------------------------------------------------------------------------------------
 
 
-def _fleet_paused(ledger: Ledger, task: Task, victim: Task | None, model: str) -> Reason | None:
+def _nothing_starts(ledger: Ledger, task: Task, victim: Task | None) -> Reason | None:
     if ledger.is_paused:
         return Reason("paused", None, None, f"everything is paused: {ledger.paused or 'by configuration'}")
     refusal = breaker_open(ledger)
     return None if refusal is None else Reason(refusal.code, None, None, refusal.detail)
 
 
-def _product_paused(ledger: Ledger, task: Task, victim: Task | None, model: str) -> Reason | None:
+def _product_paused(ledger: Ledger, task: Task, victim: Task | None) -> Reason | None:
     if task.product not in ledger.rules.paused_products:
         return None
     return Reason("product_paused", None, None, f"{task.product} is paused")
@@ -122,7 +117,7 @@ def _whose(name: str, task: Task) -> str:
     return {"product": task.product, "type": task.agent_type}.get(name, "task")
 
 
-def _no_slot(ledger: Ledger, task: Task, victim: Task | None, model: str) -> Reason | None:
+def _no_slot(ledger: Ledger, task: Task, victim: Task | None) -> Reason | None:
     tasks = ledger.tasks
     for name, limit in _limits(ledger, task):
         if limit is None:
@@ -140,7 +135,7 @@ def _no_slot(ledger: Ledger, task: Task, victim: Task | None, model: str) -> Rea
     return None
 
 
-def _no_money(ledger: Ledger, task: Task, victim: Task | None, model: str) -> Reason | None:
+def _no_money(ledger: Ledger, task: Task, victim: Task | None) -> Reason | None:
     """Whether the pool, or the parent, has ``max_tokens`` free, and the fleet is not at its end.
 
     What a victim would give back is not counted: it may have to repay what others covered first.
@@ -161,8 +156,8 @@ def _no_money(ledger: Ledger, task: Task, victim: Task | None, model: str) -> Re
     return Reason("pool_exhausted", free, wanted[TOKENS], message)
 
 
-_CHECKS: tuple[Callable[[Ledger, Task, Task | None, str], Reason | None], ...] = (
-    _fleet_paused,
+_CHECKS: tuple[Callable[[Ledger, Task, Task | None], Reason | None], ...] = (
+    _nothing_starts,
     _product_paused,
     daily_obstacle,
     _no_slot,

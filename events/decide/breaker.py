@@ -27,7 +27,7 @@ from tallystick.events.amounts import (
 from tallystick.events.day import FAR, Watch
 from tallystick.events.day_replies import Today
 from tallystick.events.decide.day_answers import today
-from tallystick.events.decide.days import limit_of
+from tallystick.events.decide.facts import fleet_facts, limit_of
 from tallystick.events.decide.levels import alert, pressure
 from tallystick.events.decide.turn import Turn
 from tallystick.events.ledger import Ledger
@@ -62,7 +62,7 @@ def look(turn: Turn) -> None:
     for d, part, code, message in _daily_lines(ledger):
         if code not in ledger.day.alerts and ledger.used_today[d] >= part:
             alert(turn, code, message)
-    facts = fleet_facts(turn)
+    facts = fleet_facts(ledger)
     awake = [] if ledger.day.tripped is not None else list(_awake(ledger))
     for condition in awake:
         if condition.holds(facts):
@@ -88,34 +88,6 @@ def _plain(value: Value) -> Any:
     return (
         round(float(value), 6) if isinstance(value, Fraction) else str(value) if isinstance(value, Decimal) else value
     )
-
-
-# --- what conditions are told ----------------------------------------------------------------------------------------
-
-
-def fleet_facts(turn: Turn) -> dict[str, Value]:
-    """What conditions may say of the fleet (spec 5), now; limits as raised for today. Dollars are exact decimals."""
-    ledger = turn.ledger
-    used, began = ledger.used_today, ledger.day.hour_began(turn.now)
-    facts: dict[str, Value] = {
-        "cost_daily_usd": _dollars(used[COST]),
-        "tokens_daily": used[TOKENS],
-        "cost_hourly_usd": _dollars(ledger.spent[COST] - began[1]),
-        "tokens_hourly": ledger.spent[TOKENS] - began[0],
-        "pressure": pressure(ledger)[0],
-        "agents_active": len(ledger.tasks.running),
-        "queue_length": ledger.tasks.queued,
-    }
-    if ledger.day.approved.tokens is not None:
-        facts["daily_limits.max_tokens_total"] = limit_of(ledger, TOKENS)
-    if ledger.day.approved.cost_nanos is not None:
-        limit = limit_of(ledger, COST)
-        facts["daily_limits.max_cost_usd"] = None if limit is None else _dollars(limit)
-    return facts
-
-
-def _dollars(nanos: int) -> Decimal:
-    return Decimal(dollars(nanos))
 
 
 # --- the lines -------------------------------------------------------------------------------------------------------
@@ -227,7 +199,7 @@ def approve_limit(turn: Turn, command: c.ApproveLimit) -> Today | Refusal:
         return refusal
     # Nothing can fail after this line.
     turn.record(e.LimitApproved(date=ledger.day.date or "", limits=Amounts(*limits)))
-    facts = fleet_facts(turn)
+    facts = fleet_facts(ledger)
     if ledger.day.tripped is not None and not any(condition.holds(facts) for condition in _awake(ledger)):
         turn.record(e.BreakerClosed())
     return today(ledger)
@@ -242,9 +214,9 @@ def reset_breaker(turn: Turn, command: c.ResetBreaker) -> Today | Refusal:
     if refusal is not None:
         return refusal
     # Nothing can fail after this line.
-    facts = fleet_facts(turn)
-    silenced = [condition.text for condition in _awake(ledger) if condition.holds(facts)]
     turn.record(e.BreakerReset(reason=command.reason))
+    facts = fleet_facts(ledger)
+    silenced = [condition.text for condition in _awake(ledger) if condition.holds(facts)]
     turn.record(e.BreakerClosed(silenced=silenced))
     return today(ledger)
 

@@ -6,7 +6,7 @@ from tallystick.events.amounts import COST, TOKENS
 from tallystick.events.day_replies import Overridden, Today
 from tallystick.events.decide.allocate import bad_name
 from tallystick.events.decide.answers import stamp
-from tallystick.events.decide.days import limit_of
+from tallystick.events.decide.facts import limit_of
 from tallystick.events.decide.turn import Turn
 from tallystick.events.ledger import Ledger
 from tallystick.events.replies import Refusal, shown

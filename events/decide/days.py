@@ -11,6 +11,7 @@ from tallystick.config.settings import Config
 from tallystick.events import catalog as e
 from tallystick.events.accounts import Account
 from tallystick.events.amounts import COST, EDGE_NAMES, TOKENS, Triple, dollars
+from tallystick.events.decide.facts import limit_of, model_for
 from tallystick.events.decide.pricing import priced
 from tallystick.events.decide.turn import Turn
 from tallystick.events.ledger import Ledger
@@ -42,13 +43,6 @@ def seconds_left(ledger: Ledger, now: dt.datetime) -> Number:
 
 
 # --- the limits ------------------------------------------------------------------------------------------------------
-
-
-def limit_of(ledger: Ledger, d: int) -> int | None:
-    """The day's limit in tokens or nano-dollars, as configured or raised for today; None where there is none."""
-    limits = ledger.rules.config.daily_limits
-    configured = limits.max_tokens_total if d == TOKENS else limits.max_cost_nanos if d == COST else None
-    return None if configured is None else max(configured, ledger.day.approved.triple[d] or 0)
 
 
 def limit_of_product(ledger: Ledger, product: str | None) -> int | None:
@@ -118,8 +112,8 @@ def breaker_open(ledger: Ledger) -> Refusal | None:
 # --- tasks -----------------------------------------------------------------------------------------------------------
 
 
-def daily_obstacle(ledger: Ledger, task: Task, victim: Task | None, model: str) -> Reason | None:
-    """The daily limit that keeps a task from starting on ``model``: tokens, cost, then its product's tokens.
+def daily_obstacle(ledger: Ledger, task: Task, victim: Task | None) -> Reason | None:
+    """The daily limit that keeps a task from starting: tokens, cost, then its product's tokens.
 
     What runs counts with the unspent rest of its token budget. ``victim``: as if that run had ended.
     """
@@ -138,7 +132,7 @@ def daily_obstacle(ledger: Ledger, task: Task, victim: Task | None, model: str) 
             by_model[freed.model] = by_model.get(freed.model, 0) - freed.unpriced
         taken = used[COST] + ledger.held[COST] - (0 if freed is None else freed.held_cost)
         taken += sum(cost_of(ledger, name, tokens) for name, tokens in by_model.items())
-        cost = cost_of(ledger, model, needed)
+        cost = cost_of(ledger, model_for(ledger, task).model, needed)
         if _is_over(limit, used[COST], taken - used[COST], cost):
             return _in_the_way("daily_cost", "daily cost limit", COST, (limit, taken, cost))
     limit = limit_of_product(ledger, task.product)

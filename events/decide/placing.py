@@ -7,6 +7,7 @@ from tallystick.events import commands as c
 from tallystick.events.amounts import Amounts
 from tallystick.events.decide.admission import impossible, is_critical, may_give_way, needs, obstacle, payer
 from tallystick.events.decide.allocate import bad_name, open_account
+from tallystick.events.decide.facts import model_for
 from tallystick.events.decide.money import open_reserve_for
 from tallystick.events.decide.release import close_account
 from tallystick.events.decide.task_answers import status
@@ -47,10 +48,10 @@ def _admit_or_queue(turn: Turn, task: Task, command: c.PlaceTask) -> Reason | No
     ledger = turn.ledger
     behind = None if command.behind is None else ledger.tasks.get(command.behind)
     victim = None if command.victim is None else ledger.tasks.running.get(command.victim)
-    reason = obstacle(ledger, task, None, command.model)
+    reason = obstacle(ledger, task)
     if reason is None and behind is not None and behind.state == "queued":
         reason = Reason("outranked", None, None, f"{behind.id} ranks higher and waits for the same slot")
-    elif reason is not None and victim is not None and may_give_way(ledger, task, victim, turn.now, command.model):
+    elif reason is not None and victim is not None and may_give_way(ledger, task, victim, turn.now):
         _start(turn, task, command, victim)
         return None
     if reason is None:
@@ -133,7 +134,7 @@ def start_task(turn: Turn, command: c.StartTask) -> Done | Refusal:
     task = turn.ledger.tasks.get(command.task)
     if task is None or task.state != "queued":
         return _not_queued(command.task)
-    reason = obstacle(turn.ledger, task, None, command.model)
+    reason = obstacle(turn.ledger, task)
     if reason is not None:
         return Refusal(reason.code, reason.message, {"limit": reason.limit, "current": reason.current})
     # Nothing can fail after this line.
@@ -147,7 +148,7 @@ def preempt_task(turn: Turn, command: c.PreemptTask) -> Done | Refusal:
     task, victim = ledger.tasks.get(command.beneficiary), ledger.tasks.running.get(command.task)
     if task is None or task.state != "queued":
         return _not_queued(command.beneficiary)
-    if victim is None or not may_give_way(ledger, task, victim, turn.now, command.model):
+    if victim is None or not may_give_way(ledger, task, victim, turn.now):
         return Refusal("plan_out_of_date", f"{command.task} has no slot that {task.id} may take")
     # Nothing can fail after this line.
     _start(turn, task, command, victim)
@@ -180,6 +181,7 @@ def _start(turn: Turn, task: Task, command: _Placing, victim: Task | None = None
             task=True,
         ),
     )
+    model, because = model_for(ledger, task)
     if victim is not None:
         assert victim.lease is not None
         turn.record(e.TaskPreempted(task=victim.id, lease=victim.lease, beneficiary=task.id))
@@ -190,8 +192,8 @@ def _start(turn: Turn, task: Task, command: _Placing, victim: Task | None = None
             attempt=task.attempt,
             lease=f"lease-{ledger.position + 1}",
             expires_at=turn.now + lease_time(config),
-            model=command.model,
-            because=command.because,
+            model=model,
+            because=because,
             token_budget=token_budget(config, task.agent_type),
             max_tokens=wanted[0] or 0,
             aged=command.aged and not is_critical(ledger, task),

@@ -9,7 +9,7 @@ from tallystick.config.loader import from_mapping
 from tallystick.events import catalog as e
 from tallystick.events import commands as c
 from tallystick.events.decide.days import day_of
-from tests.law import Law, allocate, budget, complete, fleet, hold, preempt, settle, submit, use
+from tests.law import Law, allocate, budget, complete, fleet, hold, preempt, settle, start, submit, use
 
 QUIET: dict[str, Any] = {"enforcement": {"throttle_at": 1, "degrade_at": 1}, "minimum_share_percent": 0}
 NO_LIMITS: dict[str, Any] = {"max_tokens_total": None, "max_cost_usd": None}
@@ -37,7 +37,12 @@ def messages(law: Law) -> list[str]:
         ("Europe/Zurich", "2026-03-04T23:00Z", "2026-03-05", "2026-03-05T23:00Z"),
         ("Europe/Zurich", "2026-03-28T23:00Z", "2026-03-29", "2026-03-29T22:00Z"),  # 23 hours
         ("Europe/Zurich", "2026-10-24T22:00Z", "2026-10-25", "2026-10-25T23:00Z"),  # 25 hours
-        ("America/Sao_Paulo", "2018-11-04T02:30Z", "2018-11-03", "2018-11-04T03:00Z"),  # a day without a midnight follows
+        (
+            "America/Sao_Paulo",
+            "2018-11-04T02:30Z",
+            "2018-11-03",
+            "2018-11-04T03:00Z",
+        ),  # a day without a midnight follows
     ],
 )
 def test_a_day_is_as_long_as_the_clocks_of_its_zone_say(zone: str, now: str, date: str, ends_at: str) -> None:
@@ -155,7 +160,7 @@ def test_what_runs_counts_with_the_unspent_rest_of_its_token_budget() -> None:
         "daily token limit: 160000 of 200000 is used today or promised to what runs, 60000 is needed"
     )
     law.given(complete("a"))
-    law.given(c.StartTask(task="c", model="sonnet", because="default"))
+    law.given(start("c"))
 
 
 def test_a_hold_of_a_run_is_a_part_of_what_it_may_use_and_what_exceeds_it_counts_as_well() -> None:
@@ -224,7 +229,7 @@ def test_at_exactly_the_limit_a_task_waits_until_the_next_day() -> None:
     law.given(submit("a"), complete("a", used=80_000))
     assert law.when(submit("b")).reason.code == "daily_tokens"
     law.given(c.BeginDay()).wait(12 * 3_600)
-    law.given(c.StartTask(task="b", model="sonnet", because="default"))
+    law.given(start("b"))
 
 
 # --- alerts -----------------------------------------------------------------------------------------------------------

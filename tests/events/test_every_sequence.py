@@ -10,6 +10,7 @@ from tallystick.events.evolve import evolve
 from tallystick.events.ledger import Ledger
 from tests.books import DIMENSIONS, Books
 from tests.law import Law, dump
+from tests.slots import Slots
 from tests.strategies import Step, commands
 
 PROFILE = settings(
@@ -19,17 +20,19 @@ PROFILE = settings(
 
 def run(steps: list[Step]) -> Law:
     """The whole sequence, with the second set of books beside it."""
-    law, books = Law(), Books()
+    law, books, slots = Law(), Books(), Slots()
     for command, seconds in steps:
         law.wait(seconds)
         law.when(command)
         for number, event in enumerate(law.decided.events):
             books.keep(event)
+            slots.keep(event)
             _check_event(books, event)
-            if number < law.decided.own and isinstance(event, e.HoldEnded | e.PeriodRenewed):
+            if number < law.decided.own and isinstance(event, e.HoldEnded | e.PeriodRenewed | e.BudgetReleased):
                 books.respond()
         books.respond()
         _check_state(books, law.ledger)
+        _check_tasks(slots, law.ledger)
     return law
 
 
@@ -69,6 +72,19 @@ def _check_state(books: Books, ledger: Ledger) -> None:
         assert not (pool and overdraft)
         # What comes back refills the reserve before the pool.
         assert reserve == ledger.reserve_size(d) or not pool
+
+
+def _check_tasks(slots: Slots, ledger: Ledger) -> None:
+    """Whatever the law knows of tasks, the events say too; what has ended may be forgotten."""
+    states = {name: task.state for name, task in ledger.tasks.known.items()}
+    told = {"waiting": "waiting_on_dependencies"}
+    assert all(told.get(slots.state[name], slots.state[name]) == state for name, state in states.items())
+    assert list(ledger.tasks.running) == sorted(slots.running, key=list(ledger.tasks.running).index)
+    assert slots.of("queued") == {name for name, state in states.items() if state == "queued"}
+    assert {task: slots.lease[task] for task in slots.running} == {
+        task.id: task.lease for task in ledger.tasks.running.values()
+    }
+    assert all(slots.until[task] > ledger.now or ledger.is_paused for task in slots.running if not slots.paused)
 
 
 @PROFILE
