@@ -16,7 +16,7 @@ FAR = 2**200
 """More than anything is ever used: a line that is never reached."""
 DAILY_ALERTS = ("daily_tokens_near", "daily_tokens_reached", "daily_cost_near", "daily_cost_reached")
 """The codes of the alerts that are given once per day."""
-HOUR = dt.timedelta(minutes=60)
+_HOUR_AND_A_MINUTE = dt.timedelta(minutes=61)
 
 
 class Watch:
@@ -74,7 +74,8 @@ class Day:
         self.mix = [0, 0, 0]
         """Tokens of all reports that say so: input (the cached part included), output, cached."""
         self.marks: deque[tuple[dt.datetime, int, int]] = deque()
-        """At most once a minute, a time with all tokens and nano-dollars spent by then: the last hour and a little."""
+        """When minutes began in which something happened, each with all tokens and nano-dollars spent before: those of
+        the last hour."""
 
     # --- changing -----------------------------------------------------------------------------------------------------
 
@@ -92,22 +93,20 @@ class Day:
         self.silenced = {}
 
     def mark(self, at: dt.datetime, spent: list[int]) -> None:
-        """Note what had been spent at a time, and forget what no hour from here on begins with."""
+        """Note that a minute begins, before anything is spent in it, and forget those that are too old."""
         marks = self.marks
         marks.append((at, spent[TOKENS], spent[COST]))
-        while len(marks) > 1 and marks[1][0] <= at - HOUR:
+        while marks[0][0] <= at - _HOUR_AND_A_MINUTE:
             marks.popleft()
 
     # --- looking ------------------------------------------------------------------------------------------------------
 
-    def hour_began(self, now: dt.datetime) -> tuple[int, int]:
-        """Tokens and nano-dollars that had been spent 60 minutes ago, to the minute: never more than there were."""
-        began = (0, 0)
+    def hour_began(self, now: dt.datetime, spent: list[int]) -> tuple[int, int]:
+        """Tokens and nano-dollars that had been spent 60 minutes ago; up to a minute earlier, never later."""
         for at, tokens, cost_nanos in self.marks:
-            if at > now - HOUR:
-                break
-            began = (tokens, cost_nanos)
-        return began
+            if at > now - _HOUR_AND_A_MINUTE:
+                return tokens, cost_nanos
+        return spent[TOKENS], spent[COST]
 
     def parts(self, tokens: int) -> tuple[int, int, int]:
         """So many tokens as input, output and cached ones, in the fleet's measured mix; as input where none is known."""

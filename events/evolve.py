@@ -31,12 +31,15 @@ _MILLISECOND = dt.timedelta(milliseconds=1)
 
 def evolve(ledger: Ledger, event: e.Event) -> None:
     """Apply one event, the next one of the log, to the state."""
+    is_new_minute = event.at >= ledger.next_mark
+    if is_new_minute:
+        ledger.day.mark(event.at, ledger.spent)
     _EVOLVE[type(event)](ledger, event)
     ledger.position = event.position
     ledger.now = event.at
     if event.id and event.id not in ledger.ids:
         ledger.remember(event.id, event.position)
-    if event.at >= ledger.next_mark:
+    if is_new_minute:
         ledger.mark(event.position, event.at)
 
 

@@ -207,7 +207,6 @@ class Ledger:
         """Note when the log came to ``position`` (at most once a minute), and forget what is older than the memory."""
         self.next_mark = at + _MINUTE
         self.id_marks.append((at, position))
-        self.day.mark(at, self.spent)
         self._forget_before(at - dt.timedelta(hours=self.rules.ids_keep_hours))
 
     def _forget_before(self, horizon: dt.datetime) -> None:

@@ -116,7 +116,7 @@ def _watch(turn: Turn, awake: list[Condition], facts: Mapping[str, Value]) -> Wa
     for d, part, code, _ in _daily_lines(ledger):
         if code not in day.alerts:
             spent[d] = min(spent[d], opening[d] + part)
-    began = day.hour_began(turn.now)
+    began = day.hour_began(turn.now, ledger.spent)
     names = {name for condition in awake for name in condition.names}
     for name in names & _SPENT.keys():
         d = _SPENT[name]

@@ -32,7 +32,7 @@ def model_for(ledger: Ledger, task: Task) -> Chosen:
 
 def fleet_facts(ledger: Ledger) -> dict[str, Value]:
     """What is said of the fleet, as of the newest event; limits as raised for today. Dollars are exact decimals."""
-    used, began = ledger.used_today, ledger.day.hour_began(ledger.now)
+    used, began = ledger.used_today, ledger.day.hour_began(ledger.now, ledger.spent)
     facts: dict[str, Value] = {
         "cost_daily_usd": _dollars(used[COST]),
         "tokens_daily": used[TOKENS],
