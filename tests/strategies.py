@@ -85,10 +85,22 @@ def configuration(dice: Random, is_work: bool = False) -> dict[str, Any]:
             "priority_override": dice.choice(({}, {}, {"lab": "critical"})),
         },
         "products": {
-            "shop": {"paused": not dice.randint(0, 3), "max_concurrent_agents": dice.choice((1, 2, None))},
+            "shop": {
+                "paused": not dice.randint(0, 3),
+                "max_concurrent_agents": dice.choice((1, 2, None)),
+                "token_budget_daily": dice.choice((None, None, 300)),
+            },
             "site": {"priority": dice.choice(c.PRIORITIES)},
         },
-        "daily_limits": {"max_tokens_total": None, "max_cost_usd": None},
+        "daily_limits": {
+            "max_tokens_total": dice.choice((None, None, 500, 2_000)),
+            "max_cost_usd": dice.choice((None, None, "1", "5")),
+            "alert_at_percent": dice.choice((80, 80, 50, 100)),
+        },
+        "circuit_breaker": {
+            "trip_conditions": dice.sample(TRIPS, dice.choice((0, 0, 0, 1, 2))),
+            "when_tripped": {"allow_override": bool(dice.randint(0, 4))},
+        },
         **_slots(dice),
     }
 
@@ -105,6 +117,20 @@ def _slots(dice: Random) -> dict[str, Any]:
         "preemption_cooldown_minutes": dice.choice((0, 1, 10)),
         "estimates": {"over_tasks": dice.choice((1, 2))},
     }
+
+
+TRIPS = (
+    "cost_daily_usd > daily_limits.max_cost_usd",
+    "tokens_daily >= 900",
+    "tokens_hourly > 400",
+    "cost_hourly_usd > 2",
+    "tokens_hourly < 5 and queue_length > 1",
+    "pressure > 0.6",
+    "agents_active == 2",
+    "queue_length > 2 or tokens_daily in [100, 250]",
+    "not queue_length < 4",
+)
+"""Conditions that few steps make true."""
 
 
 class Seen:
@@ -225,7 +251,17 @@ def _release(dice: Random, seen: Seen) -> c.Command:
 
 
 def _operate(dice: Random, seen: Seen) -> c.Command:
-    match dice.randint(0, 7):
+    match dice.randint(0, 12):
+        case 8 | 9:
+            limits = {
+                "max_tokens_total": dice.choice((None, 0, 1_000, 5_000)),
+                "max_cost_usd": dice.choice((None, *_DOLLARS)),
+            }
+            return c.ApproveLimit(**limits)
+        case 10 | 11:
+            return c.ResetBreaker(reason="a test")
+        case 12:
+            return c.OverridePriority(product=dice.choice(("shop", "lab")), priority=dice.choice((None, *c.PRIORITIES)))
         case 0:
             return c.PauseAll(reason="a test")
         case 1:
@@ -244,7 +280,7 @@ def _operate(dice: Random, seen: Seen) -> c.Command:
 
 
 def _clock(dice: Random, seen: Seen) -> c.Command:
-    return c.ExpireHolds() if dice.random() < 0.5 else c.RenewPeriod()
+    return dice.choice((c.ExpireHolds(), c.RenewPeriod(), c.BeginDay()))
 
 
 _WAYS: tuple[Literal["idle", "demand", "priority"], ...] = ("idle", "demand", "priority")
