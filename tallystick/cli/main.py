@@ -24,6 +24,7 @@ _COMMANDS = {
     "send": "tallystick.cli.send:send",
     "status": "tallystick.cli.status:status",
     "report": "tallystick.cli.report:report",
+    "cost": "tallystick.cli.cost:cost",
     "metrics": "tallystick.cli.metrics:metrics",
     "audit": "tallystick.cli.audit:audit",
     "projections": "tallystick.cli.projections:projections",

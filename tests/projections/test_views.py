@@ -35,6 +35,8 @@ SEEN = (
         *("model", "pace_ms", "pool_notice", "warning"),
         # How its usage grows, and what was foretold of it: the business of those who foresee.
         *("forecasts", "growth"),
+        # What daily limits are counted by: the law's business.
+        *("run", "under"),
     }
 )
 
