@@ -306,11 +306,11 @@ class Fleet:
             Unanswered: the house did not come to rest within ``timeout`` seconds.
         """
         settled = -1
-        while settled != (position := self._probe_round(timeout)):
-            settled = position
+        while settled != (taken := self._probe_round(timeout)):
+            settled = taken
 
     def _probe_round(self, timeout: float) -> int:
-        """Pass through every inbox, the manager's last; the position reached."""
+        """Pass through every inbox, the manager's last; how many messages it has taken."""
         # A question goes through manager, reallocator, tracker, reallocator and back: two rounds see it through.
         for name in (MANAGER, *self._people, *self._people, MANAGER, MANAGER):
             ref, reached, patience = self._refs[name], threading.Event(), timeout
@@ -322,7 +322,7 @@ class Fleet:
                     raise Unanswered(f"{name} did not come to rest within {timeout:g} s")
             while not ref.is_alive() and self._is_awaited(name, ref):
                 reached.wait(_LOOK_SECONDS / 10)
-        return self._manager.ledger.position
+        return self._manager.taken
 
     def _is_awaited(self, name: str, dead: "pykka.ActorRef[Any]") -> bool:
         """Whether a dead specialist's place will be taken, and is not yet."""
