@@ -8,7 +8,7 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import campaign, exports, forecasts, history, views
+from benchmarks import admission, campaign, exports, forecasts, history, views
 from benchmarks.load import Stored, ceiling_p50, ceiling_rate, running_load
 from benchmarks.result import Result, alternating
 
@@ -101,6 +101,16 @@ def exporting() -> Iterator[Result]:
             yield Result(f"export.{form}.memory", many / 2**20, "MB peak", "100k events", many / few, ("<=", 1.1))
 
 
+def queueing() -> Iterator[Result]:
+    """What must not grow with the queue, and how evenly slots are shared."""
+    value, _, ratio = alternating(lambda: admission.pick_seconds(100_000), lambda: admission.pick_seconds(100), ROUNDS)
+    yield Result("queue.pick", value * 1e6, "us", "100 waiting instead of 100,000", ratio, ("<=", 4.0))
+    tenants = admission.tenants_evenness()
+    if tenants is not None:
+        for name, value in zip(("fairness", "jain"), tenants, strict=True):
+            yield Result(f"products.{name}", value, "of 1", "an even spread", value, (">=", 0.9))
+
+
 def main() -> None:
     console = Console(width=None if sys.stdout.isatty() else 120)
     table = Table(title="tallystick beside its ceiling", caption="ratio: ours / against; medians of alternating runs")
@@ -116,7 +126,7 @@ def main() -> None:
     table.add_column("met")
     results = []
     foresight = (forecasts.results(console.print), campaign.results(console.print))
-    for benchmarks in (throughput(), growth(), restart(), rebuilds(), memory(), exporting(), *foresight):
+    for benchmarks in (throughput(), growth(), restart(), rebuilds(), memory(), exporting(), queueing(), *foresight):
         for result in benchmarks:
             results.append(result)
             console.print(f"{result.name}: {result.value:,.2f} {result.unit}, ratio {result.ratio:.3f}", style="dim")

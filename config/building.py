@@ -11,7 +11,16 @@ from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 import msgspec
 
-from tallystick.config.errors import ConfigError, KeyPath, Unfit, did_you_mean, nearest, shown
+from tallystick.config.errors import (
+    ConditionError,
+    ConfigError,
+    KeyPath,
+    Unfit,
+    did_you_mean,
+    found_instead,
+    nearest,
+    shown,
+)
 from tallystick.config.kinds import Bounds, Name
 from tallystick.config.settings import Section
 from tallystick.config.source import Source
@@ -116,13 +125,27 @@ class Builder:
 
     def _wrong_value(self, value: object, allowed: str, path: KeyPath, suggestion: str | None = None) -> ConfigError:
         found = shown(value)
-        problem = f"found {found}, allowed is {allowed}{did_you_mean(suggestion)}"
+        problem = found_instead(found, allowed, suggestion)
         return self._error(problem, path, found=found, allowed=allowed, suggestion=suggestion)
+
+    def _wrong_part(self, error: ConditionError, path: KeyPath) -> ConfigError:
+        """A part of a text is wrong: it is pointed at in the file, or else in the text."""
+        place = self._source.place_in_text(path, error.line, error.column)
+        return self._error(
+            str(error) if place is None else error.problem,
+            path,
+            found=error.found,
+            allowed=error.allowed,
+            suggestion=error.suggestion,
+            place=place,
+        )
 
     def _unfit(self, unfit: Unfit, settled: Mapping[str, Any], path: KeyPath) -> ConfigError:
         """Shows the first of the values that the file itself holds: the others are defaults."""
         keys = list(unfit.allowed)
         key = next((key for key in keys if self._source.holds((*path, *key))), keys[0])
+        if unfit.within is not None:
+            return self._wrong_part(unfit.within, (*path, *key))
         return self._wrong_value(_at(settled, key), unfit.allowed[key], (*path, *key), unfit.suggestion)
 
     def _error(

@@ -46,16 +46,45 @@ class ConfigError(ValueError):
         super().__init__(_one_line(": ".join(part for part in (where, self.path, problem) if part)))
 
 
+class ConditionError(ValueError):
+    """A condition that cannot be used. ``at`` is where the part that is wrong begins in ``text``, from 0.
+
+    ``str()`` is one line: ``line 1, column 18 of the condition: found 'critcal', allowed is one of critical, …``.
+
+    Attributes:
+        line, column: the same place, counted from 1.
+        found, allowed: that part, and what could stand there instead, in words.
+        suggestion: the nearest word that could, or None.
+    """
+
+    def __init__(self, text: str, at: int, found: str, allowed: str, suggestion: str | None = None) -> None:
+        self.line = text.count("\n", 0, at) + 1
+        self.column = at - text.rfind("\n", 0, at)
+        self.found = found
+        self.allowed = allowed
+        self.suggestion = suggestion
+        super().__init__(_one_line(f"line {self.line}, column {self.column} of the condition: {self.problem}"))
+
+    @property
+    def problem(self) -> str:
+        """What is wrong, without the place."""
+        return found_instead(self.found, self.allowed, self.suggestion)
+
+
 class Unfit(ValueError):
     """Values that are well formed but do not fit together.
 
     Raised by the structures themselves; whoever knows the file adds the place. ``allowed`` says for each of the keys
     (relative to the structure) what would fit there; the first that the file itself holds is the one to show.
+    ``within`` says which part of a text is wrong, where it is not the whole.
     """
 
-    def __init__(self, allowed: Mapping[KeyPath, str], suggestion: str | None = None) -> None:
+    def __init__(
+        self, allowed: Mapping[KeyPath, str], suggestion: str | None = None, within: ConditionError | None = None
+    ) -> None:
         self.allowed = allowed
         self.suggestion = suggestion
+        self.within = within
         super().__init__(" or ".join(f"{dotted(key)}: allowed is {words}" for key, words in allowed.items()))
 
 
@@ -101,3 +130,8 @@ def nearest(word: object, known: Iterable[str]) -> str | None:
 def did_you_mean(suggestion: str | None) -> str:
     """The end of a sentence that suggests a word; empty without one."""
     return f"; did you mean '{suggestion}'?" if suggestion is not None else ""
+
+
+def found_instead(found: str, allowed: str, suggestion: str | None) -> str:
+    """The sentence about a value that cannot stand where it does."""
+    return f"found {found}, allowed is {allowed}{did_you_mean(suggestion)}"

@@ -10,7 +10,8 @@ import msgspec
 
 from tallystick.config.building import Builder
 from tallystick.config.errors import ConfigError, KeyPath
-from tallystick.config.settings import DEFAULT_CONDITION, AutoModelSelection, Config
+from tallystick.config.grammar import ALWAYS
+from tallystick.config.settings import AutoModelSelection, Config
 from tallystick.config.source import Source, read
 
 ENVIRONMENT_VARIABLE: Final = "TALLYSTICK_CONFIG"
@@ -117,7 +118,9 @@ def _with_rules_at_home(source: Source) -> Source:
     moved = {key: value for key, value in tree.items() if key != "rules"}
     # What is no map stays as it is, to be refused for what it is.
     moved["auto_model_selection"] = {**section, "rules": tree["rules"]} if isinstance(section, dict) else section
-    return replace(source, tree=moved, keys=_moved(source.keys), values=_moved(source.values))
+    return replace(
+        source, tree=moved, keys=_moved(source.keys), values=_moved(source.values), texts=_moved(source.texts)
+    )
 
 
 def _with_whole_rules(source: Source) -> Source:
@@ -127,7 +130,7 @@ def _with_whole_rules(source: Source) -> Source:
     """
     match source.tree:
         case {"auto_model_selection": {"rules": list() | tuple() as rules} as section, **others}:
-            if not any(isinstance(rule, dict) and rule.get("condition") == DEFAULT_CONDITION for rule in rules):
+            if not any(isinstance(rule, dict) and str(rule.get("condition")).strip() == ALWAYS for rule in rules):
                 packaged = msgspec.to_builtins(AutoModelSelection().rules)
                 whole = {**section, "rules": [*rules, *packaged]}
                 return replace(source, tree={**others, "auto_model_selection": whole})

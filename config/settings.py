@@ -7,12 +7,15 @@ too because the core, which never opens a file, needs them. A test keeps the two
 import itertools
 from collections.abc import Mapping
 from decimal import Decimal
+from functools import cached_property
 from typing import ClassVar, Literal
 from zoneinfo import ZoneInfo, available_timezones
 
 import msgspec
 
+from tallystick.config.conditions import Condition, parse_all
 from tallystick.config.errors import KeyPath, Unfit, dotted, nearest
+from tallystick.config.grammar import ALWAYS
 from tallystick.config.kinds import (
     Count,
     Dollars,
@@ -32,10 +35,8 @@ from tallystick.config.kinds import (
     Threshold,
     Weight,
 )
+from tallystick.config.names import FLEET_NAMES, TASK_NAMES, numbers_in
 from tallystick.events.amounts import COST, Budget, Triple, exact_units
-
-DEFAULT_CONDITION = "default"
-"""The condition of a rule that always holds."""
 
 
 class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -208,7 +209,7 @@ class AutoModelSelection(Section, frozen=True):
     rules: tuple[ModelRule, ...] = (
         ModelRule("task.priority == critical", "opus"),
         ModelRule("task.estimated_minutes < 30", "haiku"),
-        ModelRule(DEFAULT_CONDITION, "sonnet"),
+        ModelRule(ALWAYS, "sonnet"),
     )
 
 
@@ -260,8 +261,8 @@ class ManualOverride(Section, frozen=True):
     priority_override: Mapping[Name, Priority] = msgspec.field(default_factory=dict)
 
 
-class Config(Section, frozen=True):
-    """Everything that resource-limits.yml says."""
+class Config(Section, frozen=True, dict=True):
+    """Everything that resource-limits.yml says, and its conditions as they are asked: parsed once."""
 
     total_budget: TotalBudget = TotalBudget(60_000_000, None, Decimal(3000), "month")
     emergency_reserve_percent: Percent = Decimal(10)
@@ -307,6 +308,7 @@ class Config(Section, frozen=True):
     def __post_init__(self) -> None:
         _check_zone(self.timezone)
         _check_models(self)
+        _check_conditions(self)
         if "default" not in self.token_budgets:
             raise Unfit({("token_budgets", "default"): "a budget for the agent types that are not named"})
         who = self.circuit_breaker.when_tripped.notify
@@ -317,6 +319,24 @@ class Config(Section, frozen=True):
     def total(self) -> Triple:
         """The total budget in tokens, milliseconds and nano-dollars; None where it is not limited."""
         return self.total_budget.amounts
+
+    @cached_property
+    def rule_conditions(self) -> tuple[Condition, ...]:
+        """The condition of each rule of ``auto_model_selection``, about a task, the fleet and the numbers of this file."""
+        rules = self.auto_model_selection.rules
+        keyed = ((("auto_model_selection", "rules", n, "condition"), rule.condition) for n, rule in enumerate(rules))
+        return parse_all(keyed, {**FLEET_NAMES, **TASK_NAMES}, self._numbers)
+
+    @cached_property
+    def trip_conditions(self) -> tuple[Condition, ...]:
+        """What trips the breaker: conditions about the fleet and the numbers of this file."""
+        texts = self.circuit_breaker.trip_conditions
+        keyed = ((("circuit_breaker", "trip_conditions", n), text) for n, text in enumerate(texts))
+        return parse_all(keyed, FLEET_NAMES, self._numbers)
+
+    @cached_property
+    def _numbers(self) -> Mapping[str, int | Decimal | None]:
+        return dict(numbers_in(self))
 
 
 def _check_zone(name: str) -> None:
@@ -345,6 +365,16 @@ def _check_models(config: Config) -> None:
         if target == alias:
             words = f"a model that does not lead back ({' -> '.join([*way, alias])})"
             raise Unfit({("models", passed, "degrades_to"): words for passed in way})
+
+
+def _check_conditions(config: Config) -> None:
+    """Every condition can be asked; some rule holds for any task, and no condition trips the breaker for ever."""
+    if not any(condition.always for condition in config.rule_conditions):
+        raise Unfit({("auto_model_selection", "rules"): f"rules of which one has the condition {ALWAYS}"})
+    for number, condition in enumerate(config.trip_conditions):
+        if condition.always:
+            words = f"a comparison, such as {CircuitBreaker().trip_conditions[0]}: what always holds would never let go"
+            raise Unfit({("circuit_breaker", "trip_conditions", number): words})
 
 
 def _not_among(section: str, names: Mapping[str, object], name: str, key: KeyPath) -> Unfit:

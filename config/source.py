@@ -30,6 +30,8 @@ class Source:
     tree: object
     keys: dict[KeyPath, Place] = field(default_factory=dict)
     values: dict[KeyPath, Place] = field(default_factory=dict)
+    texts: dict[KeyPath, Place] = field(default_factory=dict)
+    """Where the first character of a text stands that is in one line of the file as it is: nothing folded or escaped."""
 
     def holds(self, path: KeyPath) -> bool:
         """Whether the file itself says something at ``path``."""
@@ -41,6 +43,11 @@ class Source:
             if path[:length] in self.values:
                 return self.values[path[:length]]
         return None
+
+    def place_in_text(self, path: KeyPath, line: int, column: int) -> Place | None:
+        """Where a place of the text at ``path`` stands in the file; None where it cannot be told from the text alone."""
+        begins = self.texts.get(path)
+        return None if begins is None or line > 1 else (begins[0], begins[1] + column - 1)
 
 
 def read(text: str, name: str) -> Source:
@@ -73,8 +80,18 @@ def _value(node: yaml.Node, source: Source, path: KeyPath) -> object:
     if isinstance(node, yaml.SequenceNode) and kind == "seq":
         return [_value(item, source, (*path, number)) for number, item in enumerate(node.value)]
     if isinstance(node, yaml.ScalarNode) and kind in _SCALARS:
+        _note_text(node, source, path)
         return _scalar(kind, node.value)
     raise ConfigError(f"the tag {node.tag} is not supported", path=path, file=source.name, place=source.values[path])
+
+
+def _note_text(node: yaml.ScalarNode, source: Source, path: KeyPath) -> None:
+    start, end = node.start_mark, node.end_mark
+    quote = len(node.style or "")
+    assert start.buffer is not None
+    raw = start.buffer[start.pointer + quote : end.pointer - quote]
+    if raw == node.value and start.line == end.line:
+        source.texts[path] = (start.line + 1, start.column + 1 + quote)
 
 
 def _map(node: yaml.MappingNode, source: Source, path: KeyPath) -> dict[str, object]:

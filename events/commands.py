@@ -5,34 +5,38 @@ the specification; amounts are still as people write them (`Budget`), because a 
 """
 
 from decimal import Decimal
-from typing import Annotated, Any, ClassVar, Literal, get_args
+from typing import Annotated, Any, ClassVar, Literal
 
 import msgspec
 
 from tallystick.config.kinds import Priority
 from tallystick.events.amounts import Amounts, Budget
+from tallystick.events.command import HOUSE as HOUSE
+from tallystick.events.command import MESSAGES_MAX as MESSAGES_MAX
+from tallystick.events.command import NAME_MAX as NAME_MAX
+from tallystick.events.command import PRIORITIES as PRIORITIES
+from tallystick.events.command import Command as Command
+from tallystick.events.command import Name as Name
+from tallystick.events.command import Reason as Reason
+from tallystick.events.day_commands import ApproveLimit as ApproveLimit
+from tallystick.events.day_commands import BeginDay as BeginDay
+from tallystick.events.day_commands import OverridePriority as OverridePriority
+from tallystick.events.day_commands import ResetBreaker as ResetBreaker
 from tallystick.events.foretold import Anomaly, Outcome, Prediction, WhyForecast
-
-NAME_MAX = 128
-HOUSE = "~"
-"""Ids that begin so are given by our own people; a client that could take one would silence them."""
-MESSAGES_MAX = 1_000
-"""How many messages one envelope may carry; they are committed together."""
-
-Name = Annotated[str, msgspec.Meta(min_length=1, max_length=NAME_MAX)]
-Reason = Annotated[str, msgspec.Meta(min_length=1, max_length=1_000)]
-PRIORITIES: tuple[Priority, ...] = get_args(Priority)
-
-
-class Command(msgspec.Struct, tag_field="type", tag=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
-    """One message. ``id`` is chosen by the sender, or assigned at the door where it is absent."""
-
-    query: ClassVar[bool] = False
-    """A query changes nothing, leaves no event and has no memory of its id."""
-    group: ClassVar[str]
-
-    id: Name | None = None
-
+from tallystick.events.task_commands import CancelTask as CancelTask
+from tallystick.events.task_commands import CompleteTask as CompleteTask
+from tallystick.events.task_commands import ExpireLease as ExpireLease
+from tallystick.events.task_commands import GetQueue as GetQueue
+from tallystick.events.task_commands import GetTask as GetTask
+from tallystick.events.task_commands import PlaceTask as PlaceTask
+from tallystick.events.task_commands import PreemptTask as PreemptTask
+from tallystick.events.task_commands import RecordOverdue as RecordOverdue
+from tallystick.events.task_commands import Standpoint as Standpoint
+from tallystick.events.task_commands import StartTask as StartTask
+from tallystick.events.task_commands import SubmitTask as SubmitTask
+from tallystick.events.task_commands import TaskOutcome as TaskOutcome
+from tallystick.events.task_commands import TellQueue as TellQueue
+from tallystick.events.task_commands import TellTask as TellTask
 
 # --- allocate --------------------------------------------------------------------------------------------------------
 
@@ -86,10 +90,15 @@ class AllocateFromPool(Command):
 
 
 class ReportUsage(Command):
-    """What an agent says that it spent: a fact, never refused, never dropped."""
+    """What an agent or a task says that it spent: a fact, never refused, never dropped.
+
+    ``lease`` is the run of the task that it is of; left out, the one that goes on is meant.
+    """
 
     group: ClassVar[str] = "track"
-    agent: Name
+    agent: Name | None = None
+    task: Name | None = None
+    lease: Name | None = None
     usage: Budget | None = None
     model: Name | None = None
     input_tokens: int | None = None
@@ -123,10 +132,15 @@ class CancelHold(Command):
 
 
 class Heartbeat(Command):
-    """A sign of life of an agent or a hold (exactly one of them); a hold's expiry moves on by its time to live."""
+    """A sign of life of an agent, a task or a hold (exactly one of them).
+
+    It moves the end of a task's lease, or a hold's expiry by its time to live. ``lease`` is the run of the task.
+    """
 
     group: ClassVar[str] = "track"
     agent: Name | None = None
+    task: Name | None = None
+    lease: Name | None = None
     hold: Name | None = None
 
 
@@ -442,9 +456,17 @@ WIRE: tuple[type[Command], ...] = (
     Forecast,
     GetEfficiency,
     ReleaseBudget,
+    SubmitTask,
+    GetTask,
+    CompleteTask,
+    CancelTask,
+    GetQueue,
     SetTotalBudget,
     PauseAll,
     ResumeAll,
+    OverridePriority,
+    ApproveLimit,
+    ResetBreaker,
     ReleaseReserve,
     LoadConfig,
 )
@@ -452,6 +474,7 @@ INTERNAL: tuple[type[Command], ...] = (
     LoadPrices,
     ExpireHolds,
     RenewPeriod,
+    BeginDay,
     ApplyMoves,
     WarnAgent,
     RecordDelivery,
@@ -460,6 +483,13 @@ INTERNAL: tuple[type[Command], ...] = (
     RecordScore,
     RecordRun,
     RecordAnomaly,
+    PlaceTask,
+    StartTask,
+    PreemptTask,
+    ExpireLease,
+    RecordOverdue,
+    TellTask,
+    TellQueue,
     RecordSnapshot,
 )
 BY_NAME: dict[str, type[Command]] = {command.__name__: command for command in (*WIRE, *INTERNAL)}

@@ -151,7 +151,7 @@ class Standings:
                 step(self, event)
 
     def _used(self, event: "e.UsageReported | e.HoldSettled") -> None:
-        charged = standing = self.agents.get(event.agent)
+        charged = standing = self.agents.get(event.agent) if getattr(event, "lease", None) is None else None
         if charged is None:
             # Without an open account: the event names who pays, or else the fleet does.
             charged = self.agents.get(getattr(event, "charged", None) or "", self.pool)

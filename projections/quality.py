@@ -5,15 +5,16 @@ with what they were allocated at the moment before their release. What an accoun
 theirs, open or closed, so that no unit is counted twice.
 
 **Fairness** is 1 - variance / mean of x = allocation / entitled share, over the open accounts that draw on the pool,
-where the entitled share is priority weight / Σ weights × Σ allocated. **Jain's index** of the same x is
-(Σx)² / (n Σx²) (Jain, Chiu, Hawe: A Quantitative Measure of Fairness, DEC TR-301, 1984).
+where the entitled share is priority weight / Σ weights × Σ allocated. **Jain's index** is of the same x
+(`events/evenness.py`).
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
 
 import msgspec
 
+from tallystick.events import evenness
 from tallystick.events.accounts import money
 from tallystick.events.amounts import DIMENSIONS
 from tallystick.projections.agents_view import AgentRow
@@ -42,8 +43,8 @@ def quality(fleet: FleetRow, agents: Iterable[AgentRow], weights: Mapping[str, D
     shares = [_shares(rows, d, weights) for d in DIMENSIONS]
     return Quality(
         Measure(*(_utilization(fleet, rows, d) for d in DIMENSIONS)),
-        Measure(*(_fairness(share) for share in shares)),
-        Measure(*(_jain(share) for share in shares)),
+        Measure(*(evenness.fairness(share) for share in shares)),
+        Measure(*(evenness.jain(share) for share in shares)),
     )
 
 
@@ -61,24 +62,10 @@ def _utilization(fleet: FleetRow, agents: Iterable[AgentRow], d: int) -> float |
 
 def _shares(agents: Iterable[AgentRow], d: int, weights: Mapping[str, Decimal]) -> list[float]:
     """Allocation / entitled share of each account on the pool. A weight of zero entitles to nothing: left out."""
-    pairs = [
-        (limit, float(weights[row.priority]))
-        for row in agents
-        if row.parent is None and (limit := row.allocated.triple[d]) is not None and weights[row.priority]
-    ]
-    total, weight_sum = sum(limit for limit, _ in pairs), sum(weight for _, weight in pairs)
-    return [limit * weight_sum / (weight * total) for limit, weight in pairs] if total else []
-
-
-def _fairness(shares: Sequence[float]) -> float | None:
-    if not shares:
-        return None
-    mean = sum(shares) / len(shares)
-    variance = sum((share - mean) ** 2 for share in shares) / len(shares)
-    return round(1 - variance / mean, 6)
-
-
-def _jain(shares: Sequence[float]) -> float | None:
-    if not shares:
-        return None
-    return round(sum(shares) ** 2 / (len(shares) * sum(share * share for share in shares)), 6)
+    return evenness.shares(
+        [
+            (limit, float(weights[row.priority]))
+            for row in agents
+            if row.parent is None and (limit := row.allocated.triple[d]) is not None and weights[row.priority]
+        ]
+    )

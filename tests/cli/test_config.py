@@ -38,6 +38,13 @@ def test_without_a_file_it_is_the_one_that_is_found(run: Run, tmp_path: Path, mo
         ("enforcement: {warn_att: 1}\n", "bad.yml:1:15: enforcement.warn_att: unknown key; did you mean 'warn_at'?"),
         ("enforcement:\n  warn_at: much\n", "bad.yml:2:12: enforcement.warn_at: "),
         ("a: [\n", "bad.yml:2:1: not valid YAML"),
+        (
+            "rules:\n  - {condition: task.priority == critcal, model: opus}\n",
+            (
+                "bad.yml:2:34: auto_model_selection.rules[0].condition: found 'critcal', "
+                "allowed is one of critical, high, normal, low; did you mean 'critical'?"
+            ),
+        ),
     ],
 )
 def test_a_bad_file_is_told_by_line_and_column(run: Run, tmp_path: Path, text: str, reason: str) -> None:

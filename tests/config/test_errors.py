@@ -131,7 +131,7 @@ CASES = {
         "limits.yml:2:10: models.haiku: found nothing (null), allowed is an entry, because "
         "auto_model_selection.rules[1].model names it"
     ),
-    "rules: [{condition: a == b, model: opus}]\nmodels: {sonnet: {degrades_to: null}, haiku: null}": (
+    "rules: [{condition: task.product == b, model: opus}]\nmodels: {sonnet: {degrades_to: null}, haiku: null}": (
         "limits.yml:2:46: models.haiku: found nothing (null), allowed is an entry, because "
         "auto_model_selection.rules[2].model names it"
     ),

@@ -1,5 +1,6 @@
 """resource-limits.yml over the defaults: what it may say, and that nothing is lost or rounded on the way."""
 
+import json
 from decimal import Decimal
 from pathlib import Path
 
@@ -114,8 +115,10 @@ def test_rules_without_a_default_fall_through_to_the_packaged_ones() -> None:
     mine = ModelRule("task.product == x", "opus")
     text = "{condition: task.product == x, model: opus}"
     assert told(f"rules: [{text}]").auto_model_selection.rules == (mine, *PACKAGED_RULES)
-    last = ModelRule("default", "haiku")
-    assert told(f"rules: [{text}, {{condition: default, model: haiku}}]").auto_model_selection.rules == (mine, last)
+    for default in ("default", " default\n"):
+        last = ModelRule(default, "haiku")
+        written = f"rules: [{text}, {{condition: {json.dumps(default)}, model: haiku}}]"
+        assert told(written).auto_model_selection.rules == (mine, last)
 
 
 def test_the_rules_may_stand_at_the_top_or_under_their_heading() -> None:

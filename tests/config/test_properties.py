@@ -12,8 +12,10 @@ from hypothesis import strategies as st
 
 from tallystick.config import prices
 from tallystick.config.errors import ConfigError, Unfit
+from tallystick.config.grammar import quoted
 from tallystick.config.kinds import Bounds
 from tallystick.config.loader import from_mapping, parse, restore, to_mapping
+from tallystick.config.names import FLEET_NAMES
 from tallystick.config.settings import (
     AutoModelSelection,
     CircuitBreaker,
@@ -28,6 +30,8 @@ from tallystick.config.settings import (
 from tallystick.events.amounts import AMOUNT_MAX
 
 NAMES = st.text(st.characters(codec="utf-8", categories=("L", "N", "P")), min_size=1, max_size=8)
+TRIPS = st.builds("{} {} {}".format, st.sampled_from(sorted(FLEET_NAMES)), st.sampled_from("<>"), st.integers())
+RULES = TRIPS | st.builds("task.product == {}".format, NAMES.map(quoted))
 RISING = {
     Enforcement: ("warn_at", "throttle_at", "degrade_at", "stop_at"),
     FleetResponse: ("throttle_at", "degrade_at", "stop_at"),
@@ -88,7 +92,7 @@ def configs(draw: st.DrawFn) -> Config:
     """Any configuration: each key drawn from its kind, but for those that must fit together."""
     aliases = draw(st.lists(NAMES, min_size=1, max_size=4, unique=True))
     following: list[str | None] = [*aliases[1:], None]
-    rules = draw(st.lists(st.builds(ModelRule, NAMES, st.sampled_from(aliases)), max_size=3))
+    rules = draw(st.lists(st.builds(ModelRule, RULES, st.sampled_from(aliases)), max_size=3))
     notifications = draw(st.dictionaries(NAMES, st.lists(NAMES, max_size=2).map(tuple), min_size=1, max_size=3))
     notified = draw(st.sampled_from(sorted(notifications)))
     free = draw(FREE)
@@ -101,7 +105,7 @@ def configs(draw: st.DrawFn) -> Config:
         },
         auto_model_selection=AutoModelSelection((*rules, ModelRule("default", aliases[0]))),
         notifications=notifications,
-        circuit_breaker=CircuitBreaker(tuple(draw(st.lists(NAMES, max_size=2))), WhenTripped(notify=notified)),
+        circuit_breaker=CircuitBreaker(tuple(draw(st.lists(TRIPS, max_size=2))), WhenTripped(notify=notified)),
         **free,
     )
 

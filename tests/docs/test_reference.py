@@ -13,12 +13,17 @@ import yaml
 
 from tallystick.actors.fleet import Fleet
 from tallystick.cli.main import main
+from tallystick.config.conditions import Condition
+from tallystick.config.errors import ConditionError
+from tallystick.config.grammar import GRAMMAR
+from tallystick.config.loader import parse
+from tallystick.config.names import FLEET_NAMES, TASK_NAMES
 from tallystick.config.settings import Config
 from tallystick.events.catalog import CATALOG, Event
 from tallystick.events.commands import INTERNAL, WIRE, Command
 from tallystick.events.store import open_store
 from tallystick.projections.upkeep import catch_up, open_keeper
-from tests.docs.pages import HOUSE
+from tests.docs.pages import HOUSE, blocks
 
 REFERENCE = HOUSE / "docs" / "reference"
 HEAD = tuple(Event.__struct_fields__)
@@ -156,6 +161,33 @@ def test_every_key_is_listed_with_its_default_and_no_other() -> None:
     listed = {names(row[0])[0]: yaml.safe_load(names(row[1])[0]) for row in rows(text_of("configuration.md"))}
     assert listed == packaged
     assert {key.split(".")[0] for key in listed} == set(Config.__struct_fields__)
+
+
+# --- conditions -------------------------------------------------------------------------------------------------------
+
+
+def test_the_grammar_is_the_one_that_is_used() -> None:
+    (shown,) = [block.text for block in blocks(REFERENCE / "conditions.md") if block.language == "text"]
+    assert shown.strip() == GRAMMAR.strip()
+
+
+def test_every_name_of_a_condition_is_listed_and_no_other() -> None:
+    listed = [names(row[0])[0] for row in rows(sections(text_of("conditions.md"), 2)["Names"])]
+    assert listed == [*FLEET_NAMES, *TASK_NAMES]
+
+
+def test_the_conditions_that_are_shown_can_be_used() -> None:
+    (shown,) = [block.text for block in blocks(REFERENCE / "conditions.md") if block.language == "yaml"]
+    assert len(parse(shown, "conditions.md").trip_conditions) == 2
+
+
+def test_the_conditions_that_are_said_to_be_refused_are() -> None:
+    table = sections(text_of("conditions.md"), 2)["What is refused"]
+    refused = [text for line in table.splitlines() if line.startswith("| ") for text in names(line.split("|")[2])]
+    assert len(refused) > 8
+    for text in refused:
+        with pytest.raises(ConditionError):
+            Condition.parse(text, {**FLEET_NAMES, **TASK_NAMES}, {})
 
 
 # --- commands ---------------------------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from tallystick.actors.simulation import House
 from tallystick.config.settings import Config
 from tallystick.events import snapshot
 from tallystick.events.codec import Message, decode_answer, encode_answer, read_message
-from tallystick.events.commands import WIRE, LoadConfig
+from tallystick.events.commands import WIRE, LoadConfig, PlaceTask
 from tallystick.events.ledger import Ledger, check_conserved
 from tallystick.events.replies import Refusal
 from tallystick.events.store import Record, Store
@@ -42,6 +42,10 @@ def timed(steps: Sequence[Step]) -> list[Timed]:
         if isinstance(command, LoadConfig):
             config = {**command.config, "reallocation": {"interval_seconds": 25}}
             messages.append((now, LoadConfig(config=config, id=command.id)))
+        elif isinstance(command, PlaceTask):
+            wanted = command.submitted
+            wanted.id = command.id
+            messages.append((now, wanted))
         elif isinstance(command, WIRE):
             messages.append((now, command))
     return messages

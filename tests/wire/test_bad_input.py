@@ -34,6 +34,7 @@ class Door:
             {"type": "Reserve", "agent": "a-agent", "estimate": {"tokens": 5}, "id": "a-hold"},
         ):
             assert "ok" in self.fleet.ask(message)
+        self.fleet.quiesce()
 
     @property
     def state(self) -> bytes:
@@ -56,6 +57,8 @@ class Door:
     def is_alive(self) -> None:
         assert self.fleet.halted is None
         assert "ok" in self.fleet.ask({"type": "ReportUsage", "agent": "a-agent", "usage": {"tokens": 1}})
+        # The specialists have their say before the next message: what they record is not that one's doing.
+        self.fleet.quiesce()
 
 
 @pytest.fixture(scope="module")
@@ -252,6 +255,17 @@ def test_a_dict_that_holds_itself_is_refused(door: Door) -> None:
     config: dict[str, Any] = {}
     config["products"] = config
     door.refuses({"type": "LoadConfig", "config": config})
+    door.is_alive()
+
+
+def test_a_condition_that_cannot_be_meant_is_refused_with_its_place(door: Door) -> None:
+    config = {"circuit_breaker": {"trip_conditions": ["cost_daily_usd > daily_limits.max_cost"]}}
+    place = (
+        "config: circuit_breaker.trip_conditions[0]: line 1, column 18 of the condition: found 'daily_limits.max_cost'"
+    )
+    door.refuses({"type": "LoadConfig", "config": config}, place)
+    for text in ("(" * 4096, "not " * 1024, "a" * 100_000, "'", "\x00"):
+        door.refuses({"type": "LoadConfig", "config": {"circuit_breaker": {"trip_conditions": [text]}}})
     door.is_alive()
 
 

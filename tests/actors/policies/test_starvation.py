@@ -1,0 +1,175 @@
+"""Nobody waits for ever: the published bound (docs/explanation/scheduling.md) holds for any mix of tasks.
+
+The bound of a task that nothing but slots keeps from running, counted from when it is aged and waits:
+
+- where no task is under both a type's and a product's limit: (1 + h) S + E / m
+- else: (2 n + 1) T, where T = S without preemption, and 2 (1 + h) S with it
+
+S is the longest that any task runs, h how many levels may preempt, m the least of the limits that the task is under, n
+the number of unfinished tasks that were queued earlier, and E the time that those run.
+"""
+
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tallystick.actors.policies.ranking import Ranking
+from tallystick.config.settings import Config
+from tallystick.events.commands import PRIORITIES
+from tests.actors.policies.machine import Job, Machine, Start, config_of
+
+HOUR = 3_600.0
+
+
+def bound(machine: Machine, start: Start, waits_from: float) -> float:
+    """Seconds from ``waits_from``, when the task was aged and waited, within which it must have started."""
+    config, job = machine.config, machine.jobs[start.task]
+    longest = max(other.lasts for other in machine.jobs.values())
+    # Nobody is below the lowest level, so that it never preempts.
+    preempting = sum(config.priority_levels.of(priority).preempt_lower for priority in PRIORITIES[:-1])
+    place = (start.queued, machine.numbers[start.task])
+    earlier = [
+        machine.jobs[task].lasts
+        for task, queued in machine.queued.items()
+        if (queued, machine.numbers[task]) < place and machine.done[task] > waits_from
+    ]
+    if any(crossed(config, other) for other in machine.jobs.values()):
+        turn = 2 * (1 + preempting) * longest if preempting else longest
+        return (2 * len(earlier) + 1) * turn
+    limits = [limit for limit in limits_of(config, job) if limit is not None]
+    return (1 + preempting) * longest + sum(earlier) / min(limits) if limits else 0.0
+
+
+def limits_of(config: Config, job: Job) -> tuple[int | None, int | None, int | None]:
+    product = config.products.get(job.product)
+    return (
+        config.max_concurrent.total,
+        config.max_concurrent.per_type.get(job.agent_type),
+        None if product is None else product.max_concurrent_agents,
+    )
+
+
+def crossed(config: Config, job: Job) -> bool:
+    return None not in limits_of(config, job)[1:]
+
+
+def check(machine: Machine) -> None:
+    ranking = Ranking(machine.config)
+    for start in machine.starts:
+        age = ranking.aged_after(machine.jobs[start.task].priority)
+        assert age is not None
+        waits_from = max(start.since, start.queued + age.total_seconds())
+        if start.at > waits_from:
+            assert start.at - waits_from <= bound(machine, start, waits_from) + 1e-6, start
+
+
+# --- any mix ----------------------------------------------------------------------------------------------------------
+
+
+@st.composite
+def mixes(draw: st.DrawFn, *, crossing: bool, preemption: bool) -> tuple[Config, list[Job]]:
+    """Levels that age in seconds or minutes, any limits, any service times, any order of arrival."""
+    levels: dict[str, Any] = {}
+    for priority in PRIORITIES:
+        levels[priority] = {
+            "weight": draw(st.sampled_from(["0", "0.25", "0.5", "1"])),
+            "max_wait_time_minutes": draw(st.sampled_from([0, "0.1", 1, 5])),
+            "preempt_lower": preemption and draw(st.booleans()),
+        }
+    names = st.integers(1, 3)
+    per_type = {name: draw(names) for name in "tuv" if draw(st.booleans())}
+    per_product = {name: draw(names) for name in "pqr" if (crossing or not per_type) and draw(st.booleans())}
+    config = config_of(
+        draw(st.one_of(st.none(), st.integers(1, 5))),
+        per_type,
+        per_product,
+        priority_levels=levels,
+        scoring={name: draw(st.sampled_from(["0.1", "0.3", "1"])) for name in ("priority", "wait", "blocking")},
+        products={"p": {"weight": draw(st.sampled_from(["0.1", "1", "7"]))}},
+        preemption_cooldown_minutes=draw(st.sampled_from([0, "0.5", 10])),
+    )
+    count = draw(st.integers(2, 40))
+    jobs = []
+    for number in range(count):
+        depends_on = draw(st.sets(st.integers(0, number - 1), max_size=1)) if number else set()
+        jobs.append(
+            Job(
+                f"{number}",
+                draw(st.sampled_from("pqr")),
+                draw(st.sampled_from("tuv")),
+                draw(st.sampled_from(PRIORITIES)),
+                draw(st.integers(0, 600)),
+                draw(st.integers(1, 120)),
+                tuple(f"{other}" for other in depends_on),
+                draw(st.integers(0, 3)),
+            )
+        )
+    return config, jobs
+
+
+@settings(deadline=None)
+@given(mixes(crossing=False, preemption=False))
+def test_nobody_waits_longer_than_the_bound(mix: tuple[Config, list[Job]]) -> None:
+    check(Machine(*mix).run())
+
+
+@settings(deadline=None)
+@given(mixes(crossing=False, preemption=True))
+def test_nobody_waits_longer_than_the_bound_where_slots_are_taken(mix: tuple[Config, list[Job]]) -> None:
+    check(Machine(*mix).run())
+
+
+@settings(deadline=None)
+@given(mixes(crossing=True, preemption=False))
+def test_nobody_waits_longer_than_the_bound_where_limits_cross(mix: tuple[Config, list[Job]]) -> None:
+    check(Machine(*mix).run())
+
+
+@settings(deadline=None)
+@given(mixes(crossing=True, preemption=True))
+def test_nobody_waits_longer_than_the_bound_where_limits_cross_and_slots_are_taken(
+    mix: tuple[Config, list[Job]],
+) -> None:
+    check(Machine(*mix).run())
+
+
+# --- what would starve ------------------------------------------------------------------------------------------------
+
+
+def test_a_low_task_passes_a_steady_surplus_of_high_ones_after_nine_hours() -> None:
+    """One slot, and every ten minutes one more high task than it can serve: by score the low one would never run."""
+    surplus = [Job(f"high-{i}", priority="high", arrives=i * 600, lasts=1_200) for i in range(100)]
+    machine = Machine(config_of(1), [Job("low", priority="low", arrives=1), *surplus]).run(until=100 * 600)
+    start = next(start for start in machine.starts if start.task == "low")
+    assert 9 * HOUR < start.at <= 1 + 9 * HOUR + 1_200, "it is the oldest by far: the next slot is its own"
+
+
+def test_a_low_task_of_a_product_above_its_share_is_served_when_it_is_aged() -> None:
+    poor = [Job(f"poor-{i}", "poor", priority="high", arrives=i * 600, lasts=700) for i in range(80)]
+    rich = [Job("rich-0", "rich", lasts=600), Job("rich-1", "rich", priority="low", arrives=1)]
+    config = config_of(1, products={"rich": {"weight": "0.001"}})
+    machine = Machine(config, [*rich, *poor]).run(until=80 * 600)
+    assert 9 * HOUR < machine.first_start("rich-1") <= 1 + 9 * HOUR + 700
+
+
+def test_a_task_is_not_kept_out_for_ever_by_others_that_take_turns_at_its_two_limits() -> None:
+    """One slot for the product p, one for the type t. Whenever one of them is free, the other is not."""
+    turns = [Job(f"p-{i}", "p", "u", "critical", i * 60, 70) for i in range(100)]
+    turns += [Job(f"t-{i}", "q", "t", "critical", 30 + i * 60, 70) for i in range(100)]
+    levels = {
+        "critical": {"weight": 1, "max_wait_time_minutes": 0},
+        "low": {"weight": "0.25", "max_wait_time_minutes": 1},
+    }
+    config = config_of(9, {"t": 1}, {"p": 1}, priority_levels=levels)
+    machine = Machine(config, [Job("low", "p", "t", "low", 100), *turns]).run()
+    # It is aged 135 s after it came; then the two that run end, and those that are older have their turns.
+    assert machine.first_start("low") <= 100 + 135 + 3 * 70
+    check(machine)
+
+
+def test_a_critical_task_waits_no_longer_than_the_critical_ones_before_it_take() -> None:
+    many = [Job(f"low-{i}", priority="low", lasts=HOUR) for i in range(50)]
+    critical = [Job(f"critical-{i}", priority="critical", arrives=100, lasts=60) for i in range(12)]
+    machine = Machine(config_of(4), [*many, *critical]).run()
+    assert [machine.first_start(f"critical-{i}") for i in range(12)] == [100] * 4 + [160] * 4 + [220] * 4
