@@ -43,7 +43,9 @@ WAIT_MAX_SECONDS = 600
 """How long `GetTask` may wait."""
 
 _PERIODS = (e.TotalBudgetSet, e.PeriodRenewed)
-_FLEET: frozenset[type[e.Event]] = frozenset({e.ConfigLoaded, e.FleetPaused, e.FleetResumed})
+_FLEET: frozenset[type[e.Event]] = frozenset({e.ConfigLoaded, e.FleetPaused, e.FleetResumed, e.PriorityOverridden})
+_DAY: frozenset[type[e.Event]] = frozenset({e.DayBegan, e.LimitApproved, e.BreakerClosed})
+"""After these there is more of the day's limits, or the breaker is closed."""
 _MONEY: frozenset[type[e.Event]] = frozenset(
     {
         *_PERIODS,
@@ -66,7 +68,7 @@ _ENDS: frozenset[type[e.Event]] = frozenset(
     {e.TaskStarted, e.TaskPreempted, e.LeaseLost, e.TaskCompleted, e.TaskCancelled, e.TaskGivenUp}
 )
 """After these there is another slot, or there are fewer: what was refused may be possible now."""
-_FREES = _MONEY | _FLEET | _ENDS
+_FREES = _MONEY | _FLEET | _DAY | _ENDS
 _CHANGES = _ENDS | {e.TaskQueued}
 """What those are told who wait for a task to change."""
 
@@ -75,7 +77,7 @@ class Allocator:
     """Follows the tasks and proposes who starts; answers what needs the order of the queue."""
 
     name = ALLOCATOR
-    follows: frozenset[type[e.Event]] = frozenset({*TASK_EVENTS, *_MONEY, *_FLEET})
+    follows: frozenset[type[e.Event]] = frozenset({*TASK_EVENTS, *_MONEY, *_FLEET, *_DAY, e.BreakerTripped})
 
     def begin(self, ledger: Ledger) -> None:
         self._period_ends = ledger.period_ends
@@ -225,7 +227,7 @@ class Allocator:
     def _may_start(self, waiting: Waiting) -> bool:
         """Whether nothing but slots is in a task's way, as far as that can be seen from here."""
         roster, kind = self._roster, waiting.kind
-        if roster.is_paused or kind.product in roster.rules.paused_products or kind in self._blocked:
+        if roster.is_paused or roster.tripped or kind.product in roster.rules.paused_products or kind in self._blocked:
             return False
         # A parent's balance is not known here, nor is what critical tasks may draw from the reserve.
         if kind.parent is not None or kind.priority == "critical" or self._pool_tokens is None:

@@ -71,7 +71,7 @@ class LoopPending:
         if not self._future.done():
             self._future.set_result(answers)
 
-    async def result(self, timeout: float) -> Any:
+    async def result(self, timeout: float) -> Any:  # noqa: ASYNC109 - as a thread waits
         """Wait for the reply, or the list of replies.
 
         Raises:

@@ -21,7 +21,6 @@ from tallystick.events import catalog as e
 from tallystick.events.accounts import ZERO, Money
 from tallystick.events.estimates import Estimates
 from tallystick.events.ledger import Ledger
-from tallystick.events.rules import Rules
 from tallystick.events.slot_time import SlotTimes
 from tallystick.events.task_evolve import TASK_EVENTS, resume_leases
 from tallystick.events.task_rules import priority_of
@@ -37,6 +36,8 @@ class Roster:
     def __init__(self, ledger: Ledger) -> None:
         self.rules = ledger.rules
         self.paused = ledger.paused is not None
+        self.tripped = ledger.day.tripped is not None
+        """The breaker is open."""
         self.tasks = unpack(pack(ledger.tasks))
         self.estimates = Estimates.load(ledger.estimates.dump())
         self.slot_times = SlotTimes.load(ledger.slot_times.dump())
@@ -152,6 +153,10 @@ class Roster:
             match event:
                 case e.ConfigLoaded():
                     self._configure(event)
+                case e.PriorityOverridden():
+                    self._override(event)
+                case e.BreakerTripped() | e.BreakerClosed() | e.DayBegan():
+                    self.tripped = isinstance(event, e.BreakerTripped)
                 case e.FleetPaused():
                     self.paused = True
                 case e.FleetResumed():
@@ -209,7 +214,7 @@ class Roster:
 
     def _configure(self, event: e.ConfigLoaded) -> None:
         before, was_paused = self.config, self.is_paused
-        self.rules = Rules(restore(event.config), self.rules.prices)
+        self.rules = self.rules.with_config(restore(event.config))
         config = self.config
         if was_paused and not self.is_paused:
             resume_leases(self, event)
@@ -217,9 +222,18 @@ class Roster:
         self.slots.limits = Limits.of(config)
         self.fairness.weigh(_weights(config))
         if _levels(before) != _levels(config):
-            for task in self.tasks.known.values():
-                if task.id in self.queue:
-                    self.queue.replace(self.waiting(task))
+            self._rerank(self.tasks.known.values())
+
+    def _override(self, event: e.PriorityOverridden) -> None:
+        self.rules = self.rules.with_priority(event.product, event.priority)
+        self.queue.ranking = Ranking(self.config)
+        self._rerank(task for task in self.tasks.known.values() if task.product == event.product)
+
+    def _rerank(self, tasks: Iterable[Task]) -> None:
+        """Tasks may be of another level than they were queued at."""
+        for task in tasks:
+            if task.id in self.queue:
+                self.queue.replace(self.waiting(task))
 
 
 def _weights(config: Config) -> dict[str, Any]:

@@ -310,7 +310,7 @@ class LoadPrices(Command):
 
     group: ClassVar[str] = "internal"
     prices: dict[str, Any]
-    published: dict[str, Any] = {}
+    published: dict[str, Any] = msgspec.field(default_factory=dict)
 
 
 class ExpireHolds(Command):

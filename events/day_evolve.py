@@ -8,7 +8,6 @@ from tallystick.events.accounts import Hold
 from tallystick.events.amounts import TOKENS
 from tallystick.events.day import DAILY_ALERTS
 from tallystick.events.ledger import Ledger
-from tallystick.events.rules import Rules
 
 
 def enter_day(ledger: Ledger, event: "e.ConfigLoaded | e.DayBegan") -> None:
@@ -44,12 +43,32 @@ def hold_for(ledger: Ledger, hold: Hold, sign: int) -> None:
         ledger.promises.hold(run, hold.amount, sign)
 
 
+def _started(ledger: Ledger, event: e.TaskStarted) -> None:
+    """A run may use its token budget from here on, and so may all that are opened below it."""
+    account = ledger.accounts[event.task]
+    account.run = event.task
+    ledger.promises.start(event.task, account.under or "", event.model, event.token_budget)
+
+
+def _over(ledger: Ledger, event: Any) -> None:
+    """A run is over, or a task that did not run was given up."""
+    if event.task in ledger.promises.runs:
+        ledger.promises.end(event.task)
+
+
+PROMISES: Mapping[type[e.Event], Callable[[Ledger, Any], None]] = {
+    e.TaskStarted: _started,
+    e.TaskPreempted: _over,
+    e.LeaseLost: _over,
+    e.TaskCompleted: _over,
+    e.TaskCancelled: _over,
+    e.TaskGivenUp: _over,
+}
+"""What follows from the events of tasks for what is promised: behind their own step, which others take as well."""
+
+
 def _priority_overridden(ledger: Ledger, event: e.PriorityOverridden) -> None:
-    overrides = dict(ledger.rules.overrides)
-    overrides.pop(event.product, None)
-    if event.priority is not None:
-        overrides[event.product] = event.priority
-    ledger.rules = Rules(ledger.rules.loaded, ledger.rules.prices, overrides)
+    ledger.rules = ledger.rules.with_priority(event.product, event.priority)
 
 
 def _alerted(ledger: Ledger, event: e.AlertRaised) -> None:

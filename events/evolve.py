@@ -18,11 +18,10 @@ from tallystick.events import catalog as e
 from tallystick.events import outbox
 from tallystick.events.accounts import ZERO, Account, Closed, Hold, less, minus, money, only, plus
 from tallystick.events.amounts import DIMENSIONS
-from tallystick.events.day_evolve import DAY_EVENTS, enter_day, hold_for, used_without_account
+from tallystick.events.day_evolve import DAY_EVENTS, PROMISES, enter_day, hold_for, used_without_account
 from tallystick.events.foretold import still_open, without_scored
 from tallystick.events.growth import observed
 from tallystick.events.ledger import UNPRICED_MAX, Ledger
-from tallystick.events.rules import Rules
 from tallystick.events.task_evolve import TASK_EVENTS, resume_leases, used_late
 from tallystick.events.transfers import delegate, fill_reserve, grant, pay_cover, set_aside, spend
 
@@ -297,7 +296,7 @@ def _period_renewed(ledger: Ledger, event: e.PeriodRenewed) -> None:
 
 def _config_loaded(ledger: Ledger, event: e.ConfigLoaded) -> None:
     was_paused = ledger.is_paused
-    ledger.rules = Rules(restore(event.config), ledger.rules.prices, ledger.rules.overrides)
+    ledger.rules = ledger.rules.with_config(restore(event.config))
     ledger.configured = True
     enter_day(ledger, event)
     ledger.press()
@@ -308,8 +307,7 @@ def _config_loaded(ledger: Ledger, event: e.ConfigLoaded) -> None:
 
 
 def _prices_loaded(ledger: Ledger, event: e.PricesLoaded) -> None:
-    prices = prices_from_mapping(event.prices, event.published)
-    ledger.rules = Rules(ledger.rules.loaded, prices, ledger.rules.overrides)
+    ledger.rules = ledger.rules.with_prices(prices_from_mapping(event.prices, event.published))
     ledger.unpriced = {}
 
 
@@ -390,6 +388,14 @@ def _run_learned(ledger: Ledger, event: e.RunLearned) -> None:
     ledger.history.fold(event)
 
 
+def _both(first: Callable[[Ledger, Any], None], second: Callable[[Ledger, Any], None]) -> Callable[[Ledger, Any], None]:
+    def evolve_both(ledger: Ledger, event: Any) -> None:
+        first(ledger, event)
+        second(ledger, event)
+
+    return evolve_both
+
+
 def _nothing(ledger: Ledger, event: e.Event) -> None:
     """For events that people and followers read, and no decision needs."""
 
@@ -437,4 +443,5 @@ _EVOLVE: dict[type[e.Event], Callable[[Ledger, Any], None]] = {
     e.SnapshotRecorded: _nothing,
     **TASK_EVENTS,
     **DAY_EVENTS,
+    **{kind: _both(TASK_EVENTS[kind], promise) for kind, promise in PROMISES.items()},
 }

@@ -83,10 +83,8 @@ class Ledger:
         self.history = History()
         """What earlier runs taught. No decision reads it: it is kept here so that those who foresee lose nothing."""
 
-        self.tasks = Tasks()
-        self.estimates = Estimates()
-        self.day = Day()
-        self.promises = Promises()
+        self.tasks, self.estimates = Tasks(), Estimates()
+        self.day, self.promises = Day(), Promises()
         self.watch: Watch | None = None
         """How far usage may go before a daily line is crossed or the breaker may trip; None: look again."""
         self.slot_times = SlotTimes()

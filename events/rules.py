@@ -75,6 +75,19 @@ class Rules:
         )
         self.pauses = self.paused or bool(self.paused_products)
 
+    def with_config(self, config: Config) -> "Rules":
+        """These with another configuration, under the same operators' words."""
+        return Rules(config, self.prices, self.overrides)
+
+    def with_prices(self, prices: PriceList) -> "Rules":
+        """These with another price list."""
+        return Rules(self.loaded, prices, self.overrides)
+
+    def with_priority(self, product: str, priority: Priority | None) -> "Rules":
+        """These with an operator's word on a product; None takes it back."""
+        others = {name: said for name, said in self.overrides.items() if name != product}
+        return Rules(self.loaded, self.prices, others if priority is None else {**others, product: priority})
+
     def level_of(self, consumed: int, base: int) -> int:
         """The level (0 green … 4 black) of ``consumed`` against ``base``, decided on the exact ratio."""
         if base <= 0:

@@ -66,8 +66,6 @@ def _started(ledger: Keeper, event: e.TaskStarted) -> None:
     ledger.tasks.become(task, "running")
     ledger.slot_times.started(task.product, event.at)
     ledger.tasks.lease_until(task, event.lease, event.expires_at)
-    ledger.accounts[task.id].run = task.id
-    ledger.promises.start(task.id, task.product, event.model, event.token_budget)
 
 
 def _extended(ledger: Keeper, event: e.LeaseExtended) -> None:
@@ -83,7 +81,6 @@ def _run_over(ledger: Keeper, event: Any, how: HowEnded = "over") -> Task:
     task = ledger.tasks.known[event.task]
     task.end_run(how, ledger.spent_by(task.id))
     task.expected_start = None
-    ledger.promises.end(task.id)
     ledger.slot_times.ended(task.product, event.at)
     return task
 
