@@ -171,7 +171,7 @@ class AlertDeliveryFailed(Event, kw_only=True, tag="alert-delivery-failed.v1"):
 
 
 class BudgetAllocated(Event, kw_only=True, tag="budget-allocated.v1"):
-    """An account was opened. ``parent`` is left out where the pool is the source; ``task``: for a run of a task."""
+    """An account was opened. ``parent`` is left out where the pool is the source; ``for_task``: for a run of a task."""
 
     kind: ClassVar[Kind] = "decision"
     agent: str
@@ -182,7 +182,7 @@ class BudgetAllocated(Event, kw_only=True, tag="budget-allocated.v1"):
     product: str | None = None
     workflow: str | None = None
     on_demand: bool = False
-    task: bool = False
+    for_task: bool = False
 
 
 class BudgetDrawn(Event, kw_only=True, tag="budget-drawn.v1"):

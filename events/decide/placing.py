@@ -178,7 +178,7 @@ def _start(turn: Turn, task: Task, command: _Placing, victim: Task | None = None
             agent_type=task.agent_type,
             product=task.product,
             workflow=task.workflow,
-            task=True,
+            for_task=True,
         ),
     )
     model, because = model_for(ledger, task)
