@@ -13,8 +13,8 @@ from tallystick.actors.policies.slots import Limits, Slots
 from tallystick.actors.policies.tasks import Kind, Waiting
 from tallystick.config.settings import Config
 from tallystick.events.commands import PRIORITIES
-from tests.actors.policies.machine import Machine, config_of
-from tests.actors.policies.tenants import REAL, SLOTS, evenness, offered
+from tests.policies.machine import Machine, config_of
+from tests.policies.tenants import REAL, SLOTS, evenness, offered
 
 KINDS = [
     Kind(f"product-{product}", f"type-{agent_type}", priority)

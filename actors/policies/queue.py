@@ -107,21 +107,19 @@ class Queue:
 
     def heads(self, moment: Moment) -> Iterator[Ranked]:
         """The first of each group, best first. Whoever starts next is among them."""
-        now, order = micros(moment.now), self.ranking.order
-        heads = []
-        for group in self._groups.values():
-            queued, _, waiting = group[0]
-            heads.append((order(waiting, queued, now, moment), waiting))
+        order = self.ranking.ordering(moment)
+        firsts = [group[0] for group in self._groups.values()]
+        heads = [(order(queued, waiting), waiting) for queued, _, waiting in firsts]
         heapq.heapify(heads)
         while heads:
             yield Ranked(*heapq.heappop(heads))
 
     def ranked(self, moment: Moment) -> Iterator[Ranked]:
         """The whole queue, best first, ranked as it is taken: the first n cost the groups once, and n steps."""
-        now, order = micros(moment.now), self.ranking.order
+        order = self.ranking.ordering(moment)
 
         def of(group: SortedList[_Entry]) -> Iterator[Ranked]:
             for queued, _, waiting in group:
-                yield Ranked(order(waiting, queued, now, moment), waiting)
+                yield Ranked(order(queued, waiting), waiting)
 
         return heapq.merge(*map(of, self._groups.values()))

@@ -13,7 +13,7 @@ level and one number of blocked tasks the score is never lower for who waits lon
 
 import datetime as dt
 import math
-from collections.abc import Container
+from collections.abc import Callable, Container
 from fractions import Fraction
 from typing import NamedTuple
 
@@ -99,21 +99,27 @@ class Ranking:
         aged_after = self._levels[priority].aged_after
         return None if aged_after is None else dt.timedelta(microseconds=aged_after)
 
-    def order(self, waiting: Waiting, queued: int, now: int, moment: Moment) -> Order:
-        """Where a task stands that was ``queued`` and is ranked ``now``, both in microseconds.
+    def ordering(self, moment: Moment) -> Callable[[int, Waiting], Order]:
+        """A function that says where a task stands at a moment, from its microseconds of queueing and itself.
 
         1. Aged tasks, the oldest first. 2. Tasks of products that had no more than their share, and critical ones; the
         highest score first. 3. The others, likewise. Ties: who was queued earlier, then who was submitted earlier.
         """
-        kind = waiting.kind
-        units, per_micro, aged_after = self._units[kind.priority]
-        # A clock that was set back makes nobody younger than new.
-        waited = max(0, now - queued)
-        if aged_after is not None and waited >= aged_after:
-            return (_AGED, 0, queued, waiting.number)
-        score = moment.open_tasks * (units + per_micro * waited) + self._blocking_units * waiting.blocked
-        behind = kind.product in moment.above and kind.priority != PRIORITIES[0]
-        return (_BEHIND if behind else _BEFORE, -score, queued, waiting.number)
+        now, open_tasks, above = micros(moment.now), moment.open_tasks, moment.above
+        levels, blocking = self._units, self._blocking_units
+
+        def order(queued: int, waiting: Waiting) -> Order:
+            product, _, priority, _ = waiting.kind
+            units, per_micro, aged_after = levels[priority]
+            # A clock that was set back makes nobody younger than new.
+            waited = now - queued if now > queued else 0
+            if aged_after is not None and waited >= aged_after:
+                return (_AGED, 0, queued, waiting.number)
+            score = open_tasks * (units + per_micro * waited) + blocking * waiting.blocked
+            behind = product in above and priority != PRIORITIES[0]
+            return (_BEHIND if behind else _BEFORE, -score, queued, waiting.number)
+
+        return order
 
 
 def _level(level: PriorityLevel, priority: Fraction, wait: Fraction) -> _Level:

@@ -1,7 +1,7 @@
 """How many tasks wait for each task."""
 
 from tallystick.actors.policies.blocking import Blocking
-from tests.actors.policies.machine import Job, Machine, config_of
+from tests.policies.machine import Job, Machine, config_of
 
 
 def test_open_tasks_that_directly_depend_on_a_task_are_counted() -> None:

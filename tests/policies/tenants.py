@@ -2,19 +2,12 @@
 
 import csv
 import gzip
-from pathlib import Path
 
+from benchmarks.data import found
 from tallystick.events.evenness import fairness, jain, shares
-from tests.actors.policies.machine import Job, Machine
+from tests.policies.machine import Job, Machine
 
-REAL = next(
-    (
-        found
-        for parent in Path(__file__).resolve().parents
-        if (found := parent / "shared" / "data" / "servegen-client-hourly.csv.gz").is_file()
-    ),
-    None,
-)
+REAL = found("servegen-client-hourly.csv.gz")
 SLOTS = 32
 TOKENS_PER_SECOND = 5_000
 """Of one slot. What the tenants offer in their first hour would take all slots twelve hours."""
@@ -24,8 +17,8 @@ _REQUESTS_PER_TASK = 100
 def evenness(machine: Machine) -> tuple[float, float]:
     """Fairness and Jain's index of the slot-time of the products that had something waiting all the time."""
     held = machine.slot_time()
-    found = shares([(held.get(product, 0.0), 1.0) for product in machine.queue.products])
-    fair, even = fairness(found), jain(found)
+    parts = shares([(held.get(product, 0.0), 1.0) for product in machine.queue.products])
+    fair, even = fairness(parts), jain(parts)
     assert fair is not None
     assert even is not None
     return fair, even

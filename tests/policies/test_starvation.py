@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from tallystick.actors.policies.ranking import Ranking
 from tallystick.config.settings import Config
 from tallystick.events.commands import PRIORITIES
-from tests.actors.policies.machine import Job, Machine, Start, config_of
+from tests.policies.machine import Job, Machine, Start, config_of
 
 HOUR = 3_600.0
 

@@ -15,9 +15,9 @@ from tallystick.actors.policies.tasks import LEVEL, Kind, Running
 from tallystick.config.kinds import Priority
 from tallystick.config.settings import Config
 from tallystick.events.commands import PRIORITIES
-from tests.actors.policies.machine import Job, Machine, config_of, may_start
-from tests.actors.policies.test_ranking import queue_of, waiting
 from tests.law import START
+from tests.policies.machine import Job, Machine, config_of, may_start
+from tests.policies.test_ranking import queue_of, waiting
 
 MINUTE = dt.timedelta(minutes=1)
 CRITICAL = waiting("critical", "critical")
