@@ -45,7 +45,7 @@ def place(
         return Placement()
     moment = roster.moment(now, len(before) + 1)
     stamp = micros(now)
-    newcomer = Newcomer(roster.queue.ranking.order(waiting, stamp, stamp, moment), waiting)
+    newcomer = Newcomer(roster.queue.ranking.ordering(moment)(stamp, waiting), waiting)
     if not may_start(waiting):
         return Placement(newcomer)
     left = roster.slots.left(waiting.kind)

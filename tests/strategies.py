@@ -422,7 +422,7 @@ def steps_of(seed: int, kept: Sequence[bool]) -> list[Step]:
     makers, waits = (_WORKERS, _SHORT_WAITS) if is_work else (_MAKERS, WAITS)
     for number, is_kept in enumerate((True, *kept)):
         # Nothing is guarded by these numbers; a step has its own, so that leaving one out changes no other.
-        dice = Random(f"{seed}/{number}")  # noqa: S311
+        dice = Random(f"{seed}/{number}")
         if not is_kept:
             continue
         make = _open if number <= _OPENING else dice.choice(makers)

@@ -7,7 +7,6 @@ import msgspec
 
 from tallystick.config.kinds import Priority
 from tallystick.events.command import PRIORITIES
-from tallystick.events.event import EPOCH
 
 LEVEL: Final = {priority: level for level, priority in enumerate(PRIORITIES)}
 """The priorities by height: 0 is the highest, critical."""

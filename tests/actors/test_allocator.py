@@ -10,7 +10,7 @@ from tallystick.actors import waits
 from tallystick.actors.allocator import Allocator
 from tallystick.actors.clock import ManualClock
 from tallystick.actors.fleet import Fleet
-from tallystick.actors.messages import ALLOCATOR, Question
+from tallystick.actors.messages import ALLOCATOR, Envelope, Question
 from tallystick.actors.roster import Roster
 from tallystick.actors.simulation import House
 from tallystick.events.codec import decode_event, read_message
@@ -353,8 +353,6 @@ def rosters(steps: list[Step]) -> tuple[Roster, Roster]:
     for at, message in timed(steps):
         read = read_message(message, lambda: "unnamed")
         if not isinstance(read, Refusal):
-            from tallystick.actors.messages import Envelope
-
             house.ask(Envelope([read[0]], [read[1]], "local", None), at)
     allocator = house._people[ALLOCATOR]
     assert isinstance(allocator, Allocator)

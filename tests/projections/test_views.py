@@ -87,7 +87,7 @@ def test_rows_do_not_depend_on_pages_nor_on_when_the_fold_was_restored(steps: li
     store = stored(run(steps).log)
     last = store.last()
     assert last is not None
-    dice = Random(seed)  # noqa: S311 - nothing is guarded by it
+    dice = Random(seed)
     pieces, whole = MemoryKeeper(), MemoryKeeper()
     catch_up(store, whole)
     projector = Projector(store, pieces)
