@@ -10,7 +10,7 @@ from tallystick.actors import waits
 from tallystick.actors.allocator import Allocator
 from tallystick.actors.clock import ManualClock
 from tallystick.actors.fleet import Fleet
-from tallystick.actors.messages import ALLOCATOR, Question
+from tallystick.actors.messages import ALLOCATOR, Envelope, Question
 from tallystick.actors.roster import Roster
 from tallystick.actors.simulation import House
 from tallystick.events.codec import decode_event, read_message
@@ -353,8 +353,6 @@ def rosters(steps: list[Step]) -> tuple[Roster, Roster]:
     for at, message in timed(steps):
         read = read_message(message, lambda: "unnamed")
         if not isinstance(read, Refusal):
-            from tallystick.actors.messages import Envelope
-
             house.ask(Envelope([read[0]], [read[1]], "local", None), at)
     allocator = house._people[ALLOCATOR]
     assert isinstance(allocator, Allocator)
@@ -372,7 +370,7 @@ def test_a_picture_that_followed_is_the_one_that_begins_anew(steps: list[Step]) 
     assert [r.waiting for r in followed.queue.ranked(followed.moment(now))] == [
         r.waiting for r in begun.queue.ranked(begun.moment(now))
     ]
-    assert sorted(followed.running()) == sorted(begun.running())  # type: ignore[type-var]
+    assert followed.running() == begun.running()
     for task in begun.tasks.known.values():
         assert followed.slots.left(followed.kind(task)) == begun.slots.left(begun.kind(task))
     assert followed.slot_times.dump() == begun.slot_times.dump()
