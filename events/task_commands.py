@@ -95,7 +95,7 @@ class StartTask(Command):
     aged: bool = False
 
 
-class PreemptTask(Command, rename={"beneficiary": "for"}):
+class PreemptTask(Command):
     """A running task gives its slot to a waiting one of a higher level, in one transaction."""
 
     group: ClassVar[str] = "internal"

@@ -259,7 +259,7 @@ class Tasks:
             if not below:
                 del self.under[task.parent]
         for name in task.unmet or ():
-            self._part(self.known[name], task)
+            self._part(self.known.get(name), task)
         task.unmet = None
         if state == "completed":
             for dependent in self.waiting_for(task):
@@ -269,8 +269,9 @@ class Tasks:
             task.dependents = None
 
     @staticmethod
-    def _part(needed: Task, dependent: Task) -> None:
-        if needed.dependents is not None:
+    def _part(needed: Task | None, dependent: Task) -> None:
+        # Who keeps open tasks only has forgotten one that failed just now.
+        if needed is not None and needed.dependents is not None:
             needed.dependents.pop(dependent.id, None)
             needed.dependents = needed.dependents or None
 

@@ -1,12 +1,14 @@
 """The same messages, one at a time, each after the house is quiet: through the live actors, and through one thread."""
 
 import datetime as dt
+import threading
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from tallystick.actors.clock import ManualClock
 from tallystick.actors.fleet import Fleet
-from tallystick.actors.messages import Envelope
+from tallystick.actors.messages import Envelope, Recorded
+from tallystick.actors.people import Probe
 from tallystick.actors.simulation import House
 from tallystick.config.settings import Config
 from tallystick.events import snapshot
@@ -27,6 +29,22 @@ class Outcome(NamedTuple):
     records: list[Record]
     state: bytes
     ledger: Ledger
+
+
+class OneByOne(Fleet):
+    """A live house in which each specialist is done with a batch before the next is told of it.
+
+    Two that react to the same batch would else propose in either order.
+    """
+
+    def _tell(self, name: str, message: Any) -> None:
+        super()._tell(name, message)
+        # Only what the manager publishes: the people also wait for one another's answers.
+        if isinstance(message, Recorded):
+            reached, ref = threading.Event(), self._refs[name]
+            super()._tell(name, Probe(reached.set))
+            while not reached.wait(0.1) and ref.is_alive():
+                pass
 
 
 _WAIT_MAX = 300.0
@@ -57,7 +75,7 @@ def live(
     """Driven through the actors: the clock is moved, the message asked, the house let come to rest."""
     store = MemoryStore() if store is None else store
     replies = []
-    with Fleet.open(store, config, clock=ManualClock(START)) as fleet:
+    with OneByOne.open(store, config, clock=ManualClock(START)) as fleet:
         for at, message in messages:
             fleet.advance(at)
             replies.append(fleet.ask(message))

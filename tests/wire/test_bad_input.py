@@ -38,6 +38,7 @@ class Door:
 
     @property
     def state(self) -> bytes:
+        self.fleet.quiesce()
         return snapshot.dump(self.fleet._manager.ledger)
 
     def refuses(self, message: Any, names: str = "") -> str:
