@@ -23,7 +23,7 @@ from tallystick.actors.messages import (
     Tick,
 )
 from tallystick.actors.pending import refused
-from tallystick.actors.placement import Newcomer, is_aged_newcomer, place
+from tallystick.actors.placement import Newcomer, Scene, is_aged_newcomer, place
 from tallystick.actors.policies.dispatch import pick
 from tallystick.actors.policies.preemption import next_victim_at, preempt
 from tallystick.actors.policies.queue import Ranked
@@ -86,6 +86,8 @@ class Allocator:
         """Kinds of which one was refused, and nothing has happened since that may have changed it."""
         self._newcomers: list[Newcomer] = []
         """Submissions that were judged and are not on record yet, best first."""
+        self._scene: Scene | None = None
+        """What the last one was judged by, as long as nothing has happened since."""
         self._leases, self._overdue = Deadlines(), Deadlines()
         self._waits = Waits()
         self._untold = set(self._roster.tasks.running)
@@ -133,6 +135,7 @@ class Allocator:
     def _follow(self, events: Sequence[e.Event], now: dt.datetime) -> list[Post]:
         self._roster.follow(events)
         self._newcomers.clear()
+        self._scene = None
         kinds = set(map(type, events))
         posts: list[Post] = []
         for event in events:
@@ -198,6 +201,7 @@ class Allocator:
     def _dispatch(self, now: dt.datetime) -> list[Post]:
         """Propose all starts that are possible now: first to free slots, then to those that others must give up."""
         roster, posts = self._roster, []
+        self._scene = None
         if not len(roster.queue):
             self._look_at = None
             return []
@@ -245,7 +249,9 @@ class Allocator:
         raise TypeError(f"the allocator is not asked about {type(question.command).__name__}")
 
     def _place(self, question: Question, wanted: c.SubmitTask, now: dt.datetime) -> Post:
-        placement = place(self._roster, wanted, self._newcomers, self._may_start, now)
+        if self._scene is None or self._scene.now != now:
+            self._scene = Scene(self._roster, now)
+        placement = place(self._scene, wanted, self._newcomers, self._may_start)
         if placement.newcomer is not None:
             bisect.insort(self._newcomers, placement.newcomer, key=lambda newcomer: newcomer.order)
         command = c.PlaceTask(

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from tallystick.actors.policies.dispatch import MayStart, pick
 from tallystick.actors.policies.preemption import preempt
 from tallystick.actors.policies.queue import Ranked
-from tallystick.actors.policies.ranking import Moment, Order, is_aged
+from tallystick.actors.policies.ranking import Order, is_aged
 from tallystick.actors.policies.slots import Left
 from tallystick.actors.policies.tasks import Kind, Waiting
 from tallystick.actors.policies.waiting import FOREMOST, expected_starts
@@ -36,24 +36,39 @@ class Placement(NamedTuple):
     expected_start: dt.datetime | None = None
 
 
-def place(
-    roster: Roster, wanted: c.SubmitTask, before: list[Newcomer], may_start: MayStart, now: dt.datetime
-) -> Placement:
+class Scene:
+    """The queue at one moment: what newcomers that come together are judged by."""
+
+    def __init__(self, roster: Roster, now: dt.datetime) -> None:
+        self.roster = roster
+        self.now = now
+        self.moment = roster.moment(now, newcomers=1)
+        self._heads: list[Ranked] | None = None
+
+    @property
+    def heads(self) -> list[Ranked]:
+        """The first of each group, best first."""
+        if self._heads is None:
+            self._heads = list(self.roster.queue.heads(self.moment))
+        return self._heads
+
+
+def place(scene: Scene, wanted: c.SubmitTask, before: list[Newcomer], may_start: MayStart) -> Placement:
     """Judge a submission. ``before`` are the newcomers that were judged and are not on record yet, best first."""
-    waiting = _waiting(roster, wanted, len(before), now)
+    roster, moment = scene.roster, scene.moment
+    waiting = _waiting(roster, wanted, len(before), scene.now)
     if waiting is None:
         return Placement()
-    moment = roster.moment(now, len(before) + 1)
-    stamp = micros(now)
+    stamp = micros(scene.now)
     newcomer = Newcomer(roster.queue.ranking.order(waiting, stamp, stamp, moment), waiting)
     if not may_start(waiting):
         return Placement(newcomer)
     left = roster.slots.left(waiting.kind)
     if _is_room(left):
-        return Placement(newcomer, _first_to_start(roster, newcomer, moment, may_start))
-    behind = _first_before(roster, newcomer, before, moment, may_start, left)
-    victim = _victim(roster, newcomer, moment, may_start)
-    expected = None if victim is not None else _expected(roster, newcomer, moment, may_start)
+        return Placement(newcomer, _first_to_start(scene, newcomer, may_start))
+    behind = _first_before(scene, newcomer, before, may_start, left)
+    victim = _victim(scene, newcomer, may_start)
+    expected = None if victim is not None else _expected(scene, newcomer, may_start)
     return Placement(newcomer, behind, victim, expected)
 
 
@@ -86,20 +101,20 @@ def _is_room(left: Left) -> bool:
     return all(slots is None or slots > 0 for slots in left)
 
 
-def _first_to_start(roster: Roster, newcomer: Newcomer, moment: Moment, may_start: MayStart) -> str | None:
+def _first_to_start(scene: Scene, newcomer: Newcomer, may_start: MayStart) -> str | None:
     """Who gets the slot that a newcomer could have, if it is another: one that ranks higher, or keeps it."""
-    queue = roster.queue
+    queue = scene.roster.queue
     if not len(queue):
         return None
     queue.add(newcomer.waiting)
     try:
-        first = pick(queue, roster.slots, moment, may_start)
+        first = pick(queue, scene.roster.slots, scene.moment, may_start)
     finally:
         queue.remove(newcomer.waiting.task)
     if first is not None:
         return None if first.waiting.task == newcomer.waiting.task else first.waiting.task
     kind = newcomer.waiting.kind
-    keeps = (head for head in queue.heads(moment) if head.aged and _meet(head.waiting.kind, kind))
+    keeps = (head for head in scene.heads if head.aged and _meet(head.waiting.kind, kind))
     return next((head.waiting.task for head in keeps), None)
 
 
@@ -108,12 +123,7 @@ def _meet(one: Kind, other: Kind) -> bool:
 
 
 def _first_before(
-    roster: Roster,
-    newcomer: Newcomer,
-    before: Iterable[Newcomer],
-    moment: Moment,
-    may_start: MayStart,
-    left: Left,
+    scene: Scene, newcomer: Newcomer, before: Iterable[Newcomer], may_start: MayStart, left: Left
 ) -> str | None:
     """Who would get the next slot that a newcomer could have: the first that ranks higher and lacks the same one."""
     for order, waiting in before:
@@ -121,7 +131,7 @@ def _first_before(
             break
         if _lacks_the_same(waiting.kind, newcomer.waiting.kind, left):
             return waiting.task
-    for head in roster.queue.heads(moment):
+    for head in scene.heads:
         if head.order >= newcomer.order:
             break
         if _lacks_the_same(head.waiting.kind, newcomer.waiting.kind, left) and may_start(head.waiting):
@@ -138,33 +148,29 @@ def _lacks_the_same(one: Kind, other: Kind, left: Left) -> bool:
     )
 
 
-def _victim(roster: Roster, newcomer: Newcomer, moment: Moment, may_start: MayStart) -> str | None:
+def _victim(scene: Scene, newcomer: Newcomer, may_start: MayStart) -> str | None:
     """The running task whose slot a newcomer gets at once, if its level may take one and it is the first to do so."""
-    task = newcomer.waiting.task
+    roster, task = scene.roster, newcomer.waiting.task
     if not roster.config.priority_levels.of(newcomer.waiting.kind.priority).preempt_lower:
         return None
     roster.queue.add(newcomer.waiting)
     try:
-        found = preempt(roster.queue, roster.slots, roster.running(), moment, may_start, roster.config)
+        found = preempt(roster.queue, roster.slots, roster.running(), scene.moment, may_start, roster.config)
     finally:
         roster.queue.remove(task)
     return found.victim.task if found is not None and found.ranked.waiting.task == task else None
 
 
-def _expected(roster: Roster, newcomer: Newcomer, moment: Moment, may_start: MayStart) -> dt.datetime | None:
+def _expected(scene: Scene, newcomer: Newcomer, may_start: MayStart) -> dt.datetime | None:
     """When a newcomer may start, where it is near enough to the front for anybody to tell."""
-    queue, task = roster.queue, newcomer.waiting.task
-    if len(queue) >= FOREMOST and not _goes_first(queue.heads(moment), newcomer.order):
+    roster, task = scene.roster, newcomer.waiting.task
+    if len(roster.queue) >= FOREMOST and newcomer.order > scene.heads[0].order:
         return None
-    queue.add(newcomer.waiting)
+    roster.queue.add(newcomer.waiting)
     try:
-        return expected_starts(queue, roster.slots, roster.running(), moment, may_start).get(task)
+        return expected_starts(roster.queue, roster.slots, roster.running(), scene.moment, may_start).get(task)
     finally:
-        queue.remove(task)
-
-
-def _goes_first(heads: Iterable[Ranked], order: Order) -> bool:
-    return all(order < head.order for head in heads)
+        roster.queue.remove(task)
 
 
 def is_aged_newcomer(placement: Placement) -> bool:

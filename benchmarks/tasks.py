@@ -2,12 +2,10 @@
 
 import queue
 import tempfile
-import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from benchmarks import ceiling
 from benchmarks.load import SECONDS, Stored, ceiling_p50, ceiling_rate, default_switching
