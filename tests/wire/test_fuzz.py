@@ -78,6 +78,8 @@ def fleet() -> Any:
 
 def survives(fleet: Fleet, message: Any) -> None:
     ledger = fleet._manager.ledger
+    # What the specialists make of earlier messages is not of this one.
+    fleet.quiesce()
     before = snapshot.dump(ledger)
     reply = fleet.ask(message, timeout=10)
     assert fleet.halted is None
