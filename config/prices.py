@@ -34,7 +34,7 @@ REMEMBERED_MAX: Final = 1_024
 _COMPACT_DATE: Final = re.compile(r"-(20\d\d)(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])(?=[-:]|$)")
 
 
-class Tier(msgspec.Struct, frozen=True):
+class Tier(msgspec.Struct, frozen=True, gc=False):
     """What a long request costs: with more than ``above`` input tokens, all of its tokens cost this."""
 
     above: int
@@ -43,7 +43,7 @@ class Tier(msgspec.Struct, frozen=True):
     cached_input: int
 
 
-class ModelPrice(msgspec.Struct, frozen=True):
+class ModelPrice(msgspec.Struct, frozen=True, gc=False):
     """Nano-dollars per million tokens. ``cached_input`` is for the part of the input that came from a cache.
 
     ``tiers`` are by rising ``above``: of those that a request is above, the last holds for all of it.
@@ -70,7 +70,7 @@ class ModelPrice(msgspec.Struct, frozen=True):
         return -(-per_million // MILLION)
 
 
-class Names(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+class Names(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True, gc=False):
     """Which names mean one model, or are of one provider: those that fit any of these, in lower case."""
 
     equals: tuple[str, ...] = ()
@@ -90,21 +90,21 @@ class Names(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fiel
         )
 
 
-class PublishedModel(msgspec.Struct, frozen=True):
+class PublishedModel(msgspec.Struct, frozen=True, gc=False):
     """A model's published price, and what it is called."""
 
     price: ModelPrice
     names: Names
 
 
-class Provider(msgspec.Struct, frozen=True):
+class Provider(msgspec.Struct, frozen=True, gc=False):
     """A provider's models by id. ``names`` tell that a model is this provider's where nobody says so."""
 
     names: Names
     models: Mapping[str, PublishedModel]
 
 
-class Published(msgspec.Struct, frozen=True):
+class Published(msgspec.Struct, frozen=True, gc=False):
     """What providers publish; ``source`` says who collected it, and in which version."""
 
     source: str = ""
@@ -155,9 +155,11 @@ class PriceList:
     @cached_property
     def finding(self) -> Callable[[str, str | None], Found | None]:
         """`find` itself, without a step in between, for those who ask with every report."""
-        return lru_cache(REMEMBERED_MAX)(self._look_up)
+        # A twin looks up: a memory that held this list, which holds the memory, would outlive both.
+        return lru_cache(REMEMBERED_MAX)(PriceList(self.written, self.published).look_up)
 
-    def _look_up(self, model: str, provider: str | None) -> Found | None:
+    def look_up(self, model: str, provider: str | None) -> Found | None:
+        """`find` without a memory."""
         if model in self.written:
             return Found(model, self.written[model], None, written=True)
         # Some write a date at the end of a name together, others with dashes.
@@ -206,6 +208,15 @@ class PriceList:
     @cached_property
     def _dearest_of_all(self) -> list[str]:
         return _may_be_dearest(self.models)
+
+    @cached_property
+    def mapping(self) -> dict[str, Any]:
+        """What `to_mapping` gives."""
+        mapping: dict[str, Any] = {"prices": {model: _shown(price) for model, price in sorted(self.written.items())}}
+        if self.published.providers:
+            providers = {name: _shown_provider(provider) for name, provider in self.published.providers.items()}
+            mapping["published"] = {"source": self.published.source, "providers": providers}
+        return mapping
 
 
 def _may_be_dearest(models: Mapping[str, ModelPrice]) -> list[str]:
@@ -321,21 +332,9 @@ def from_mapping(prices: Mapping[str, Any], published: Mapping[str, Any] | None 
 
 def to_mapping(prices: PriceList) -> dict[str, Any]:
     """The arguments of ``from_mapping``, in plain values: US dollars per million tokens as exact strings, the written
-    ones sorted by model. ``published`` is left out where nothing is.
+    ones sorted by model. ``published`` is left out where nothing is. It is made once for each list: only read it.
     """
-    mapping: dict[str, Any] = {"prices": {model: _shown(price) for model, price in sorted(prices.written.items())}}
-    if prices.published.providers:
-        mapping["published"] = {
-            "source": prices.published.source,
-            "providers": {
-                name: {
-                    "names": _shown_names(provider.names),
-                    "models": {id: _shown_model(model) for id, model in provider.models.items()},
-                }
-                for name, provider in prices.published.providers.items()
-            },
-        }
-    return mapping
+    return prices.mapping
 
 
 def _provider(name: str, given: _Provider) -> Provider:
@@ -366,6 +365,11 @@ def _shown(price: ModelPrice | Tier) -> dict[str, str]:
         "output": dollars(price.output),
         "cached_input": dollars(price.cached_input),
     }
+
+
+def _shown_provider(provider: Provider) -> dict[str, Any]:
+    models = {id: _shown_model(model) for id, model in provider.models.items()}
+    return {"names": _shown_names(provider.names), "models": models}
 
 
 def _shown_names(names: Names) -> dict[str, list[str]]:

@@ -1,5 +1,7 @@
 """prices.yml: exact or an error, and nothing is free that is not written down as free; and how a price is found."""
 
+import gc
+import weakref
 from pathlib import Path
 
 import pytest
@@ -224,6 +226,20 @@ def test_no_known_model_would_have_cost_more_than_the_dearest(
     dearest = PriceList(models).dearest("mystery", None, used)
     assert dearest is not None
     assert models[dearest].cost(*used) == max(one.cost(*used) for one in models.values())
+
+
+def test_a_list_that_nobody_holds_is_gone_at_once() -> None:
+    """A house that opens freezes what the collector knows: what only the collector could free would stay for good."""
+    prices = from_mapping(**to_mapping(LIST))
+    assert prices.find("acme-small") is not None
+    assert prices.dearest("acme-next", None, (1, 1, 1)) is not None
+    gone = weakref.ref(prices)
+    gc.disable()
+    try:
+        del prices
+        assert gone() is None
+    finally:
+        gc.enable()
 
 
 # --- as the log keeps it ---------------------------------------------------------------------------------------------
