@@ -7,6 +7,7 @@ from typing import Any
 from tallystick.actors.messages import ALLOCATOR, MANAGER, Post, Proposal, Recorded, Tick
 from tallystick.events import catalog as e
 from tallystick.events import commands as c
+from tallystick.events import proposals as p
 from tallystick.events.ledger import Ledger
 
 
@@ -30,7 +31,7 @@ class Allocator:
                 if self._period_ends is None or now < self._period_ends:
                     return []
                 self._period_ends = None
-                return [Post(MANAGER, Proposal(c.RenewPeriod(id=f"{c.HOUSE}renew-{now.isoformat()}"), ALLOCATOR))]
+                return [Post(MANAGER, Proposal(p.RenewPeriod(id=f"{c.HOUSE}renew-{now.isoformat()}"), ALLOCATOR))]
         raise TypeError(f"the allocator does not know {type(message).__name__}")
 
     def due_at(self) -> dt.datetime | None:

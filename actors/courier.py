@@ -18,6 +18,7 @@ from tallystick.config.loader import restore
 from tallystick.config.settings import Config
 from tallystick.events import catalog as e
 from tallystick.events import commands as c
+from tallystick.events import proposals as p
 from tallystick.events.event import EPOCH
 from tallystick.events.ledger import Ledger
 from tallystick.events.outbox import Notice, Owed, addresses
@@ -143,11 +144,11 @@ class Courier:
             if lane is not None:
                 lane.failures, lane.not_before = 0, EPOCH
                 lane.drop(alert)
-            delivered = c.RecordDelivery(alert=alert, to=to, address=address, id=f"{c.HOUSE}delivered-{place}")
+            delivered = p.RecordDelivery(alert=alert, to=to, address=address, id=f"{c.HOUSE}delivered-{place}")
             return [Post(MANAGER, Proposal(delivered, COURIER))]
         if lane is None or alert not in lane.attempts or self._tries_again(lane, sent, now):
             return []
-        given_up = c.GiveUpDelivery(
+        given_up = p.GiveUpDelivery(
             alert=alert, to=to, address=address, attempts=ATTEMPTS_MAX, id=f"{c.HOUSE}given-up-{place}"
         )
         return [Post(MANAGER, Proposal(given_up, COURIER))]

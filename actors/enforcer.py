@@ -11,6 +11,7 @@ from tallystick.actors.messages import ENFORCER, MANAGER, Post, Proposal, Record
 from tallystick.actors.tracker import ExhaustionNear
 from tallystick.events import catalog as e
 from tallystick.events import commands as c
+from tallystick.events import proposals as p
 from tallystick.events.ledger import Ledger
 
 log = structlog.wrap_logger(logging.getLogger("tallystick.alerts"))
@@ -28,7 +29,7 @@ class Enforcer:
     def handle(self, message: Any, now: dt.datetime) -> Sequence[Post]:
         match message:
             case ExhaustionNear():
-                command = c.WarnAgent(
+                command = p.WarnAgent(
                     agent=message.agent,
                     exhausted_in_seconds=message.seconds,
                     method=message.method,

@@ -15,6 +15,7 @@ from tallystick.actors.policies.outlook import Outlook, foresee, stage_of
 from tallystick.actors.runs import Run, runs_of
 from tallystick.events import catalog as e
 from tallystick.events import commands as c
+from tallystick.events import proposals as p
 from tallystick.events.amounts import DIMENSIONS, EDGE_NAMES, Amounts
 from tallystick.events.foretold import Outcome, Prediction, WhyForecast, still_open
 from tallystick.events.growth import Growth
@@ -98,7 +99,7 @@ class Foresight:
             return []
         growth = Growth.read(run.growth)
         own = [standing.consumed[d] - standing.closed[d] for d in DIMENSIONS]
-        command = c.RecordRun(
+        command = p.RecordRun(
             agent=event.agent,
             agent_type=standing.agent_type,
             model=run.model,
@@ -152,7 +153,7 @@ class Foresight:
             return []
         # At once, and not when the record comes back: the next question may be here before it.
         _await_truth(run, predictions)
-        command = c.RecordForecast(agent=standing.id, why=why, predictions=predictions, id=f"{c.HOUSE}{name}")
+        command = p.RecordForecast(agent=standing.id, why=why, predictions=predictions, id=f"{c.HOUSE}{name}")
         return [_proposed(command)]
 
     def pace(self, standing: Standing, run: Run) -> float | None:
@@ -173,12 +174,12 @@ class Foresight:
                 by_mark.setdefault(prediction.mark, []).append(prediction)
         if by_mark:
             # At once, and not when the record comes back: the next step may be here before it.
-            run.forecasts = [p for p in run.forecasts or () if p.dimension != name or p.mark > own] or None
+            run.forecasts = [one for one in run.forecasts or () if one.dimension != name or one.mark > own] or None
         standing, steps, posts = self._standings[event.agent], Growth.read(run.growth).steps, []
         for mark, predictions in by_mark.items():
             # The mark lies within this step: that part of it counts that was used before the mark.
             actual = round(steps - (own - mark) / used, 3)
-            command = c.RecordScore(
+            command = p.RecordScore(
                 agent=event.agent,
                 agent_type=standing.agent_type,
                 model=run.model,
@@ -201,14 +202,16 @@ def own_use(standing: Standing, d: int) -> tuple[int, int]:
     return standing.consumed[d] - closed, allocated + standing.given_back[d] - standing.delegated[d] - closed
 
 
-def _outcome(p: Prediction) -> Outcome:
-    return Outcome(stage=p.stage, step=p.step, predicted=p.predicted, low=p.low, high=p.high, baseline=p.baseline)
+def _outcome(one: Prediction) -> Outcome:
+    return Outcome(
+        stage=one.stage, step=one.step, predicted=one.predicted, low=one.low, high=one.high, baseline=one.baseline
+    )
 
 
 def _unknown(run: Run, predictions: Iterable[Prediction]) -> list[Prediction]:
     """Those that are not waiting for the truth already, as of the same step."""
-    known = {(p.dimension, p.mark, p.step) for p in run.forecasts or ()}
-    return [p for p in predictions if (p.dimension, p.mark, p.step) not in known]
+    known = {(one.dimension, one.mark, one.step) for one in run.forecasts or ()}
+    return [one for one in predictions if (one.dimension, one.mark, one.step) not in known]
 
 
 def _await_truth(run: Run, predictions: list[Prediction]) -> None:
@@ -217,7 +220,7 @@ def _await_truth(run: Run, predictions: list[Prediction]) -> None:
 
 
 def _strange(agent: str, found: Found, name: str) -> Post:
-    command = c.RecordAnomaly(
+    command = p.RecordAnomaly(
         agent=agent,
         anomaly=found.anomaly,
         dimension=found.dimension,

@@ -28,6 +28,7 @@ from tallystick.actors.messages import (
 from tallystick.actors.pending import answer_all, answer_with, refused
 from tallystick.actors.people import Person
 from tallystick.events import commands as c
+from tallystick.events import proposals as p
 from tallystick.events import snapshot
 from tallystick.events.catalog import Event
 from tallystick.events.codec import (
@@ -223,7 +224,7 @@ class Manager:
         except StoreError as error:
             log.warning("snapshot_not_kept", position=position, reason=str(error))
             return
-        command = c.RecordSnapshot(
+        command = p.RecordSnapshot(
             position=position, sha256=snapshot.fingerprint(data), id=f"{c.HOUSE}snapshot-{position}"
         )
         self._decide(command, encode_command(command), "manager", now)

@@ -12,6 +12,7 @@ from tallystick.config.prices import to_mapping as prices_to_mapping
 from tallystick.config.published import published_prices
 from tallystick.config.settings import Config, Model
 from tallystick.events import commands as c
+from tallystick.events import proposals as p
 from tallystick.events import snapshot
 from tallystick.events.audit import Replay
 from tallystick.events.catalog import SnapshotRecorded
@@ -91,7 +92,7 @@ def to_put_in_force(
         prices = PriceList(prices.written, published_prices(now.astimezone(dt.UTC).date(), _catalogue(ledger, config)))
     if prices is not None and prices != ledger.rules.prices:
         mapping = prices_to_mapping(prices)
-        yield c.LoadPrices(**mapping, id=f"{c.HOUSE}prices-{content_hash(mapping)[:16]}-{ledger.position}")
+        yield p.LoadPrices(**mapping, id=f"{c.HOUSE}prices-{content_hash(mapping)[:16]}-{ledger.position}")
 
 
 def _catalogue(ledger: Ledger, config: Config | None) -> Iterable[Model]:

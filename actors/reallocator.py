@@ -21,6 +21,7 @@ from tallystick.config.loader import restore
 from tallystick.config.settings import Config
 from tallystick.events import catalog as e
 from tallystick.events import commands as c
+from tallystick.events import proposals as p
 from tallystick.events.event import EPOCH
 from tallystick.events.ledger import Ledger
 
@@ -81,19 +82,19 @@ class Reallocator:
             moves = plan(survey.idle, survey.hungry, fleet, self._config)
         if not moves and survey.question is None:
             return []
-        command = c.ApplyMoves(
+        command = p.ApplyMoves(
             moves=moves, asked=survey.question is not None, id=f"{c.HOUSE}rebalance-{now.isoformat()}"
         )
         return [*self._acted_on(moves, survey, now), Post(MANAGER, Proposal(command, REALLOCATOR, survey.question))]
 
     @staticmethod
-    def _acted_on(moves: Sequence[c.Move], survey: Survey, now: dt.datetime) -> list[Post]:
+    def _acted_on(moves: Sequence[p.Move], survey: Survey, now: dt.datetime) -> list[Post]:
         """The forecasts that the plan acts on, for the record."""
         posts = []
         for number, move in enumerate(moves):
             outlooks = survey.outlooks.get(move.target, ())
             if outlooks:
-                command = c.RecordForecast(
+                command = p.RecordForecast(
                     agent=move.target,
                     why="demand",
                     predictions=[outlook.prediction() for outlook in outlooks],

@@ -31,6 +31,7 @@ from tallystick.config.loader import restore
 from tallystick.config.settings import Config
 from tallystick.events import catalog as e
 from tallystick.events import commands as c
+from tallystick.events import proposals as p
 from tallystick.events.codec import encode_answer
 from tallystick.events.ledger import Ledger
 from tallystick.events.standing import Standing, Standings
@@ -193,7 +194,7 @@ class Tracker:
         standing = self._standings.agents.get(question.command.agent)
         if standing is None:
             # The law knows whether there ever was such an account, and refuses in its words.
-            nobody = c.RecordForecast(agent=question.command.agent, why="shown", predictions=[], id=f"{c.HOUSE}nobody")
+            nobody = p.RecordForecast(agent=question.command.agent, why="shown", predictions=[], id=f"{c.HOUSE}nobody")
             return [Post(MANAGER, Proposal(nobody, TRACKER, question))]
         return [*self._recorded_as_shown(standing), Post(MANAGER, Answered(question, self._answer(standing)))]
 
@@ -213,4 +214,4 @@ class Tracker:
             return []
         while self._expiries and self._expiries[0][0] <= now:
             heapq.heappop(self._expiries)
-        return [Post(MANAGER, Proposal(c.ExpireHolds(id=f"{c.HOUSE}expire-{now.isoformat()}"), TRACKER))]
+        return [Post(MANAGER, Proposal(p.ExpireHolds(id=f"{c.HOUSE}expire-{now.isoformat()}"), TRACKER))]

@@ -20,8 +20,9 @@ from typing import Any, Final
 import msgspec
 
 from tallystick.events.catalog import CATALOG, Event
-from tallystick.events.commands import HOUSE, INTERNAL, WIRE, Command
+from tallystick.events.commands import HOUSE, WIRE, Command
 from tallystick.events.malformed import KEYED_BY_AGENT, NO_TEXT, explained, no_key_twice, unwritable
+from tallystick.events.proposals import INTERNAL
 from tallystick.events.replies import Refusal, Reply
 
 GENESIS: Final = bytes(32)

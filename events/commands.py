@@ -1,17 +1,17 @@
-"""What may be asked: one Struct per message of the wire contract, and the proposals that only our own people make.
+"""What may be asked: one Struct per message of the wire contract.
 
 A command says what its sender wants; whether it happens is decided in ``decide``. Wire names and fields are those of
 the specification; amounts are still as people write them (`Budget`), because a refusal must be able to name the field.
+What only our own people ask is in ``proposals``.
 """
 
 from decimal import Decimal
-from typing import Annotated, Any, ClassVar, Literal, get_args
+from typing import Annotated, Any, ClassVar, get_args
 
 import msgspec
 
 from tallystick.config.kinds import Priority
-from tallystick.events.amounts import Amounts, Budget
-from tallystick.events.foretold import Anomaly, Outcome, Prediction, WhyForecast
+from tallystick.events.amounts import Budget
 
 NAME_MAX = 128
 HOUSE = "~"
@@ -288,136 +288,6 @@ class LoadConfig(Command):
     config: dict[str, Any]
 
 
-# --- proposals of our own people; refused at the wire ----------------------------------------------------------------
-
-
-class LoadPrices(Command):
-    """Put a price list in force: what a file says (US dollars per million tokens, by model), over what is published."""
-
-    group: ClassVar[str] = "internal"
-    prices: dict[str, Any]
-    published: dict[str, Any] = {}
-
-
-class ExpireHolds(Command):
-    """Time has passed: holds whose time to live is over are given back."""
-
-    group: ClassVar[str] = "internal"
-
-
-class RenewPeriod(Command):
-    """Time has passed: the budget period is over."""
-
-    group: ClassVar[str] = "internal"
-
-
-Strategy = Literal["idle", "demand", "priority"]
-
-
-class Move(msgspec.Struct, frozen=True, omit_defaults=True, rename={"source": "from", "target": "to"}):
-    """One step of a plan: ``source`` and ``target`` are an account and its parent, in either order."""
-
-    source: Name
-    target: Name
-    amount: Amounts
-    reason: str
-    strategy: Strategy
-
-
-class ApplyMoves(Command):
-    """The reallocator's plan, applied whole or refused whole."""
-
-    group: ClassVar[str] = "internal"
-    moves: list[Move]
-    asked: bool = False
-    """Somebody asked for it (`Rebalance`) and waits for the answer."""
-
-
-class WarnAgent(Command):
-    """Exhaustion is near: agent and operators are told, once."""
-
-    group: ClassVar[str] = "internal"
-    agent: Name
-    exhausted_in_seconds: int
-    method: str
-
-
-class RecordDelivery(Command):
-    """An address has accepted an alert: it is not sent there again."""
-
-    group: ClassVar[str] = "internal"
-    alert: str
-    to: Name
-    address: str
-
-
-class GiveUpDelivery(Command):
-    """An address has not accepted an alert in so many attempts: it is not sent there any more."""
-
-    group: ClassVar[str] = "internal"
-    alert: str
-    to: Name
-    address: str
-    attempts: int
-
-
-class RecordForecast(Command):
-    """A forecast that was shown or acted on, or made at a new stage, to be scored when the truth is known."""
-
-    group: ClassVar[str] = "internal"
-    agent: Name
-    why: WhyForecast
-    predictions: list[Prediction]
-
-
-class RecordScore(Command):
-    """The truth about earlier forecasts of an agent is known."""
-
-    group: ClassVar[str] = "internal"
-    agent: Name
-    dimension: str
-    actual: float
-    forecasts: list[Outcome]
-    agent_type: Name | None = None
-    model: Name | None = None
-
-
-class RecordRun(Command):
-    """A run has ended, and teaches forecasts of later ones."""
-
-    group: ClassVar[str] = "internal"
-    agent: Name
-    steps: int
-    consumed: Amounts
-    elapsed_ms: int
-    growth: list[float]
-    agent_type: Name | None = None
-    model: Name | None = None
-    exhausted: bool = False
-
-
-class RecordAnomaly(Command):
-    """A step stands out."""
-
-    group: ClassVar[str] = "internal"
-    agent: Name
-    anomaly: Anomaly
-    dimension: str
-    step: int
-    amount: int
-    message: str
-    low: int | None = None
-    high: int | None = None
-
-
-class RecordSnapshot(Command):
-    """The hash of the state at ``position`` goes into the log, so that a snapshot can be trusted or ignored."""
-
-    group: ClassVar[str] = "internal"
-    position: int
-    sha256: str
-
-
 WIRE: tuple[type[Command], ...] = (
     AllocateBudget,
     AllocateEqual,
@@ -448,18 +318,3 @@ WIRE: tuple[type[Command], ...] = (
     ReleaseReserve,
     LoadConfig,
 )
-INTERNAL: tuple[type[Command], ...] = (
-    LoadPrices,
-    ExpireHolds,
-    RenewPeriod,
-    ApplyMoves,
-    WarnAgent,
-    RecordDelivery,
-    GiveUpDelivery,
-    RecordForecast,
-    RecordScore,
-    RecordRun,
-    RecordAnomaly,
-    RecordSnapshot,
-)
-BY_NAME: dict[str, type[Command]] = {command.__name__: command for command in (*WIRE, *INTERNAL)}

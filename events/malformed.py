@@ -12,14 +12,8 @@ import msgspec
 
 from tallystick.config.errors import did_you_mean, nearest
 from tallystick.events.amounts import EDGE_NAMES
-from tallystick.events.commands import (
-    BY_NAME,
-    INTERNAL,
-    WIRE,
-    AllocateByPriority,
-    AllocateProportional,
-    Command,
-)
+from tallystick.events.commands import WIRE, AllocateByPriority, AllocateProportional, Command
+from tallystick.events.proposals import INTERNAL
 
 NO_TEXT: Final = (bytes, bytearray, memoryview, dt.datetime, dt.date, dt.time, dt.timedelta, uuid.UUID, Decimal)
 """Types that the library would write as text; in a message they are no text."""
@@ -92,6 +86,7 @@ _KINDS: Final = {
     "null": "null",
 }
 _KINDS_NAMED: Final = re.compile(rf"`((?:{'|'.join(_KINDS)})(?: \| (?:{'|'.join(_KINDS)}))*)`")
+_WIRE: Final[Mapping[str, type[Command]]] = {cls.__name__: cls for cls in WIRE}
 _UNKNOWN_FIELD: Final = re.compile(r"unknown field `(.*?)`")
 
 
@@ -101,9 +96,8 @@ def explained(error: str, message: object) -> str:
     kind = _type_named(message)
     if "at `$.type`" in error or "missing required field `type`" in error:
         internal = f"{kind} is our own people's message; " if kind in {cls.__name__ for cls in INTERNAL} else ""
-        names = [cls.__name__ for cls in WIRE]
-        return f"{error}{did_you_mean(nearest(kind or '', names))}: {internal}allowed are {', '.join(names)}"
-    cls = BY_NAME.get(kind or "")
+        return f"{error}{did_you_mean(nearest(kind or '', _WIRE))}: {internal}allowed are {', '.join(_WIRE)}"
+    cls = _WIRE.get(kind or "")
     if cls is None:
         return error
     unknown = _UNKNOWN_FIELD.search(error)

@@ -12,6 +12,7 @@ from typing import Any, Literal
 from hypothesis import strategies as st
 
 from tallystick.events import commands as c
+from tallystick.events import proposals as p
 from tallystick.events.amounts import Amounts, Budget
 
 Step = tuple[c.Command, float]
@@ -189,7 +190,7 @@ def _order(dice: Random, seen: Seen) -> c.Command:
         case 1:
             return c.Throttle(agent=agent, rate=dice.choice(_RATES))
         case 2:
-            return c.WarnAgent(agent=agent, exhausted_in_seconds=90, method="average")
+            return p.WarnAgent(agent=agent, exhausted_in_seconds=90, method="average")
         case _:
             return c.Resume(agent=agent)
 
@@ -209,7 +210,7 @@ def _operate(dice: Random, seen: Seen) -> c.Command:
         case 3:
             return c.LoadConfig(config=configuration(dice))
         case 4:
-            return c.LoadPrices(prices=dice.choice((_PRICES, {}, {"x": {"input": -1}})))
+            return p.LoadPrices(prices=dice.choice((_PRICES, {}, {"x": {"input": -1}})))
         case _:
             given = budget(dice)
             names = dice.sample(("tokens", "time_seconds", "cost_usd"), dice.randint(0, 3))
@@ -218,7 +219,7 @@ def _operate(dice: Random, seen: Seen) -> c.Command:
 
 
 def _clock(dice: Random, seen: Seen) -> c.Command:
-    return c.ExpireHolds() if dice.random() < 0.5 else c.RenewPeriod()
+    return p.ExpireHolds() if dice.random() < 0.5 else p.RenewPeriod()
 
 
 _WAYS: tuple[Literal["idle", "demand", "priority"], ...] = ("idle", "demand", "priority")
@@ -234,8 +235,8 @@ def _moves(dice: Random, seen: Seen) -> c.Command:
         amount = Amounts(*budget(dice, weird=False).exact("amount"))
         if dice.randint(0, 19) == 0:
             amount = Amounts(tokens=-5)
-        moves.append(c.Move(source=source, target=target, amount=amount, reason="a test", strategy=strategy))
-    return c.ApplyMoves(moves=moves)
+        moves.append(p.Move(source=source, target=target, amount=amount, reason="a test", strategy=strategy))
+    return p.ApplyMoves(moves=moves)
 
 
 def _look(dice: Random, seen: Seen) -> c.Command:

@@ -12,6 +12,7 @@ from tallystick.config.prices import from_mapping as prices_from_mapping
 from tallystick.config.prices import to_mapping as prices_to_mapping
 from tallystick.config.settings import Config
 from tallystick.events import commands as c
+from tallystick.events import proposals as p
 from tallystick.events.amounts import EDGE_NAMES
 
 Total = Mapping[str, int | Decimal | None]
@@ -50,7 +51,7 @@ class Question:
         match command:
             case c.LoadConfig():
                 return self._instead_of_config(command)
-            case c.LoadPrices() if self.prices is not None:
+            case p.LoadPrices() if self.prices is not None:
                 return self._instead_of_prices(command, self.prices)
             case c.SetTotalBudget() if self.total:
                 return self._instead_of_total(command)
@@ -80,12 +81,12 @@ class Question:
             return config
         return msgspec.structs.replace(config, total_budget=msgspec.structs.replace(config.total_budget, **self.total))
 
-    def _instead_of_prices(self, command: c.LoadPrices, asked: PriceList) -> list[c.Command]:
+    def _instead_of_prices(self, command: p.LoadPrices, asked: PriceList) -> list[c.Command]:
         """What the log began with is replaced, and not counted; what came later is passed over."""
         recorded = prices_from_mapping(command.prices, command.published)
         if self.log_prices is None:
             self.log_prices, self.prices = recorded, PriceList(asked.written, recorded.published)
-            return [c.LoadPrices(**prices_to_mapping(self.prices), id=command.id)]
+            return [p.LoadPrices(**prices_to_mapping(self.prices), id=command.id)]
         if recorded.written != asked.written:
             self.passed_over["price_lists"] += 1
         return []

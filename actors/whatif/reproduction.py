@@ -6,6 +6,7 @@ import msgspec
 
 from tallystick.actors.whatif.steps import Step
 from tallystick.events import commands as c
+from tallystick.events import proposals as p
 from tallystick.events.audit import Replay
 from tallystick.events.catalog import Event, RequestRefused
 from tallystick.events.codec import GENESIS, STORED_NAME, decode_event, encode_answer, seal
@@ -76,7 +77,7 @@ class Reproduction:
     def _made(self, step: Step) -> tuple[list[Event], int, bytes]:
         """The events of a step, where the command's own begin, and its reply."""
         if not step.own:
-            return decide(self._ledger, c.ExpireHolds(), step.at, "", CLOCK).events, 0, b""
+            return decide(self._ledger, p.ExpireHolds(), step.at, "", CLOCK).events, 0, b""
         command = step.command
         if isinstance(command, c.Rebalance):
             if step.own[0].name == _REFUSED:
@@ -87,7 +88,7 @@ class Reproduction:
 
     def _refused_again(self, step: Step) -> tuple[list[Event], int, bytes]:
         """A plan that was refused is not in the log, only why it was: that is taken over as it is."""
-        due = decide(self._ledger, c.ExpireHolds(), step.at, "", CLOCK).events
+        due = decide(self._ledger, p.ExpireHolds(), step.at, "", CLOCK).events
         turn = Turn(self._ledger, step.at, step.id, step.by)
         first = step.own[0]
         turn.record(msgspec.structs.replace(decode_event(first.data, first.name)))

@@ -10,6 +10,7 @@ from tallystick.actors.whatif.onlookers import Companies, Parting
 from tallystick.actors.whatif.question import Question
 from tallystick.actors.whatif.steps import Step
 from tallystick.events import commands as c
+from tallystick.events import proposals as p
 from tallystick.events.audit import Replay
 from tallystick.events.catalog import Event, RequestRefused
 from tallystick.events.decide.levels import STOP
@@ -17,7 +18,7 @@ from tallystick.events.decide.turn import CLOCK
 from tallystick.events.ledger import Ledger, check_conserved
 from tallystick.events.replies import Refusal, Reply
 
-_ORDERS = c.LoadConfig | c.LoadPrices | c.SetTotalBudget
+_ORDERS = c.LoadConfig | p.LoadPrices | c.SetTotalBudget
 """What a question may stand in for."""
 _TELLING = c.ReportUsage | c.Settle | c.Heartbeat
 """What is answered with what the agent may do now."""
@@ -77,7 +78,7 @@ class Rerun:
         self._companies.pass_time(step.at)
         recorded = [self._follow(self._log.prove(record)) for record in step.due]
         if others.ledger.due_at() <= step.at:
-            others.put(c.ExpireHolds(), step.at, "", CLOCK)
+            others.put(p.ExpireHolds(), step.at, "", CLOCK)
         asked = self._ask(step) if step.own else _NOTHING
         recorded += asked.events
         self.recorded.follow(recorded)

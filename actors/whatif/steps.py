@@ -7,6 +7,7 @@ import msgspec
 
 from tallystick.events import catalog as e
 from tallystick.events import commands as c
+from tallystick.events import proposals as p
 from tallystick.events.codec import STORED_NAME, BrokenChain, decode_command, decode_event
 from tallystick.events.store import Record
 
@@ -46,15 +47,15 @@ class Step:
         except (msgspec.MsgspecError, ValueError, ArithmeticError) as error:
             raise BrokenChain(self.own[0].position, f"its command cannot be read: {error}") from error
 
-    def plan(self) -> c.ApplyMoves:
+    def plan(self) -> p.ApplyMoves:
         """The plan that answered a `Rebalance`: the log has the question as the command, and the moves as events."""
         moved = [decode_event(record.data, record.name) for record in self.own if record.name == _MOVED]
         moves = [
-            c.Move(event.source, event.target, event.amount, event.reason, event.strategy)  # type: ignore[arg-type]
+            p.Move(event.source, event.target, event.amount, event.reason, event.strategy)  # type: ignore[arg-type]
             for event in moved
             if isinstance(event, e.BudgetMoved)
         ]
-        return c.ApplyMoves(moves=moves, asked=True, id=self.id)
+        return p.ApplyMoves(moves=moves, asked=True, id=self.id)
 
 
 _MOVED = STORED_NAME[e.BudgetMoved]

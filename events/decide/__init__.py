@@ -13,6 +13,7 @@ import msgspec
 
 from tallystick.events import catalog as e
 from tallystick.events import commands as c
+from tallystick.events import proposals as p
 from tallystick.events.amounts import Amounts, InvalidAmount
 from tallystick.events.decide import allocate, enforce, foresee, notify, operate, queries, reallocate, release, track
 from tallystick.events.decide.levels import alert
@@ -55,7 +56,7 @@ def decide(ledger: Ledger, command: c.Command, now: dt.datetime, id: str, by: st
 
 def _is_mere_proposal(command: c.Command) -> bool:
     """Our own people's proposals may come too late; nobody asked for them, and nobody was refused anything."""
-    return command.group == "internal" and not (isinstance(command, c.ApplyMoves) and command.asked)
+    return command.group == "internal" and not (isinstance(command, p.ApplyMoves) and command.asked)
 
 
 def _let_due_happen(turn: Turn) -> None:
@@ -119,16 +120,16 @@ _HANDLERS: dict[type[c.Command], Callable[[Turn, Any], Any]] = {
     c.ResumeAll: operate.resume_all,
     c.ReleaseReserve: operate.release_reserve,
     c.LoadConfig: operate.load_config,
-    c.LoadPrices: operate.load_prices,
-    c.ExpireHolds: _nothing_but_time,
-    c.RenewPeriod: _nothing_but_time,
-    c.ApplyMoves: reallocate.apply_moves,
-    c.WarnAgent: enforce.warn_agent,
-    c.RecordDelivery: notify.record_delivery,
-    c.GiveUpDelivery: notify.give_up_delivery,
-    c.RecordForecast: foresee.record_forecast,
-    c.RecordScore: foresee.record_score,
-    c.RecordRun: foresee.record_run,
-    c.RecordAnomaly: foresee.record_anomaly,
-    c.RecordSnapshot: operate.record_snapshot,
+    p.LoadPrices: operate.load_prices,
+    p.ExpireHolds: _nothing_but_time,
+    p.RenewPeriod: _nothing_but_time,
+    p.ApplyMoves: reallocate.apply_moves,
+    p.WarnAgent: enforce.warn_agent,
+    p.RecordDelivery: notify.record_delivery,
+    p.GiveUpDelivery: notify.give_up_delivery,
+    p.RecordForecast: foresee.record_forecast,
+    p.RecordScore: foresee.record_score,
+    p.RecordRun: foresee.record_run,
+    p.RecordAnomaly: foresee.record_anomaly,
+    p.RecordSnapshot: operate.record_snapshot,
 }

@@ -2,6 +2,7 @@
 
 from tallystick.events import catalog as e
 from tallystick.events import commands as c
+from tallystick.events import proposals as p
 from tallystick.events.accounts import Account
 from tallystick.events.amounts import InvalidAmount
 from tallystick.events.decide.answers import overrides
@@ -50,7 +51,7 @@ def resume(turn: Turn, command: c.Resume) -> Overrides | Refusal:
     return overrides(turn.ledger, account)
 
 
-def warn_agent(turn: Turn, command: c.WarnAgent) -> Done | Refusal:
+def warn_agent(turn: Turn, command: p.WarnAgent) -> Done | Refusal:
     """Tell an agent (with its next reply) and the operators that exhaustion is near; once until there is more budget."""
     account = _open_account(turn, command.agent)
     if isinstance(account, Refusal):

@@ -1,14 +1,14 @@
 """Foresee: what our own people foretold, and what came of it, for the record. None of it moves money."""
 
 from tallystick.events import catalog as e
-from tallystick.events import commands as c
+from tallystick.events import proposals as p
 from tallystick.events.decide.levels import alert
 from tallystick.events.decide.track import unknown_agent
 from tallystick.events.decide.turn import Turn
 from tallystick.events.replies import Done, Refusal
 
 
-def record_forecast(turn: Turn, command: c.RecordForecast) -> Done | Refusal:
+def record_forecast(turn: Turn, command: p.RecordForecast) -> Done | Refusal:
     """Keep a forecast until the truth is known."""
     if command.agent not in turn.ledger.accounts:
         return unknown_agent(turn.ledger, command.agent)
@@ -17,7 +17,7 @@ def record_forecast(turn: Turn, command: c.RecordForecast) -> Done | Refusal:
     return Done()
 
 
-def record_score(turn: Turn, command: c.RecordScore) -> Done:
+def record_score(turn: Turn, command: p.RecordScore) -> Done:
     """Lay the truth beside earlier forecasts; the agent may be gone by now."""
     turn.record(
         e.ForecastScored(
@@ -32,7 +32,7 @@ def record_score(turn: Turn, command: c.RecordScore) -> Done:
     return Done()
 
 
-def record_run(turn: Turn, command: c.RecordRun) -> Done:
+def record_run(turn: Turn, command: p.RecordRun) -> Done:
     """Remember how a run that has ended went."""
     turn.record(
         e.RunLearned(
@@ -49,7 +49,7 @@ def record_run(turn: Turn, command: c.RecordRun) -> Done:
     return Done()
 
 
-def record_anomaly(turn: Turn, command: c.RecordAnomaly) -> Done:
+def record_anomaly(turn: Turn, command: p.RecordAnomaly) -> Done:
     """Note a step that stands out. A loop burns budget for nothing until somebody looks: operators are told."""
     turn.record(
         e.AnomalyFound(

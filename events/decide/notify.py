@@ -1,12 +1,12 @@
 """Notify: what became of an alert on its way to a person. What was told once is never told again."""
 
 from tallystick.events import catalog as e
-from tallystick.events import commands as c
+from tallystick.events import proposals as p
 from tallystick.events.decide.turn import Turn
 from tallystick.events.replies import Done, Refusal
 
 
-def record_delivery(turn: Turn, command: c.RecordDelivery) -> Done | Refusal:
+def record_delivery(turn: Turn, command: p.RecordDelivery) -> Done | Refusal:
     """An address has accepted an alert."""
     refusal = _not_owed(turn, command)
     if refusal is not None:
@@ -16,7 +16,7 @@ def record_delivery(turn: Turn, command: c.RecordDelivery) -> Done | Refusal:
     return Done()
 
 
-def give_up_delivery(turn: Turn, command: c.GiveUpDelivery) -> Done | Refusal:
+def give_up_delivery(turn: Turn, command: p.GiveUpDelivery) -> Done | Refusal:
     """An address has refused an alert too often."""
     refusal = _not_owed(turn, command)
     if refusal is not None:
@@ -34,7 +34,7 @@ def give_up_delivery(turn: Turn, command: c.GiveUpDelivery) -> Done | Refusal:
     return Done()
 
 
-def _not_owed(turn: Turn, command: c.RecordDelivery | c.GiveUpDelivery) -> Refusal | None:
+def _not_owed(turn: Turn, command: p.RecordDelivery | p.GiveUpDelivery) -> Refusal | None:
     notice = turn.ledger.outbox.get(command.alert)
     if notice is not None and (command.to, command.address) in notice.owed:
         return None

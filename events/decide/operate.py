@@ -15,6 +15,7 @@ from tallystick.config.prices import to_mapping as prices_to_mapping
 from tallystick.config.settings import Config
 from tallystick.events import catalog as e
 from tallystick.events import commands as c
+from tallystick.events import proposals as p
 from tallystick.events.accounts import Money
 from tallystick.events.amounts import AMOUNT_MAX, DIMENSIONS, EDGE_NAMES, Amounts, InvalidAmount, Triple, exact_units
 from tallystick.events.decide.answers import totals
@@ -215,7 +216,7 @@ def _period_of(config: Config) -> tuple[str, str]:
     return config.total_budget.period, config.timezone
 
 
-def load_prices(turn: Turn, command: c.LoadPrices) -> Done | Refusal:
+def load_prices(turn: Turn, command: p.LoadPrices) -> Done | Refusal:
     """Put a price list in force."""
     try:
         prices = prices_from_mapping(command.prices, command.published)
@@ -244,7 +245,7 @@ def content_hash(mapping: dict[str, Any]) -> str:
     return hashlib.sha256(msgspec.json.encode(mapping, order="sorted")).hexdigest()
 
 
-def record_snapshot(turn: Turn, command: c.RecordSnapshot) -> Done:
+def record_snapshot(turn: Turn, command: p.RecordSnapshot) -> Done:
     """The hash of a snapshot, for those who may want to trust it."""
     turn.record(e.SnapshotRecorded(upto=command.position, sha256=command.sha256))
     return Done()

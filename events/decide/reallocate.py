@@ -2,6 +2,7 @@
 
 from tallystick.events import catalog as e
 from tallystick.events import commands as c
+from tallystick.events import proposals as p
 from tallystick.events.accounts import Account, Money, money, plus
 from tallystick.events.amounts import DIMENSIONS, EDGE_NAMES, Amounts, Triple
 from tallystick.events.decide.allocate import not_empty, only_limited
@@ -53,7 +54,7 @@ def below_minimum(ledger: Ledger, account: Account, back: Money) -> Refusal | No
     return None
 
 
-def apply_moves(turn: Turn, command: c.ApplyMoves) -> Moves | Refusal:
+def apply_moves(turn: Turn, command: p.ApplyMoves) -> Moves | Refusal:
     """Apply a plan whole, or refuse it whole and say which move no longer fits.
 
     The moves are checked one after the other against what the earlier ones leave, before the first is recorded.
@@ -87,7 +88,7 @@ def apply_moves(turn: Turn, command: c.ApplyMoves) -> Moves | Refusal:
     return Moves(made, shown(ledger.pool))
 
 
-def _does_not_fit(ledger: Ledger, moves: list[c.Move]) -> Refusal | None:
+def _does_not_fit(ledger: Ledger, moves: list[p.Move]) -> Refusal | None:
     """Why the plan cannot be applied now, or None."""
     reclaimed: set[str] = set()
     granted: dict[str, Money] = {}
@@ -139,5 +140,5 @@ def _plan_lacks(ledger: Ledger, taken: dict[Account, list[int]], units: Money, a
     return lacking(ledger, sources, (wanted[0], wanted[1], wanted[2]), account.priority == "critical")
 
 
-def _stale(move: c.Move, why: str) -> Refusal:
+def _stale(move: p.Move, why: str) -> Refusal:
     return Refusal("plan_out_of_date", f"the move from {move.source} to {move.target} does not fit: {why}")

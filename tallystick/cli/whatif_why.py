@@ -13,6 +13,7 @@ from tallystick.cli.reasons import THRESHOLDS, History, why
 from tallystick.cli.words import amounts, percent, sentence, unit
 from tallystick.events import catalog as e
 from tallystick.events import commands as c
+from tallystick.events import proposals as p
 from tallystick.events.amounts import DIMENSIONS, EDGE_NAMES
 from tallystick.events.decide.answers import stamp
 from tallystick.events.decide.levels import percentage, pressure
@@ -101,7 +102,7 @@ def _response_of(response: str, ledger: Ledger) -> e.FleetResponseChanged:
     )
 
 
-_FOR_THE_RECORD = (c.RecordForecast, c.RecordScore, c.RecordRun, c.RecordAnomaly)
+_FOR_THE_RECORD = (p.RecordForecast, p.RecordScore, p.RecordRun, p.RecordAnomaly)
 """What was foretold and learnt asks for nothing."""
 
 
@@ -121,7 +122,7 @@ def _proposed(rerun: Rerun, found: Difference) -> tuple[str, str]:
 
 
 def _proposal(command: c.Command) -> str:
-    if isinstance(command, c.ApplyMoves):
+    if isinstance(command, p.ApplyMoves):
         moves = ", ".join(f"{amounts(m.amount.triple)} from {m.source} to {m.target}" for m in command.moves)
         return f"a plan ({moves or 'without a move'})"
     agent = getattr(command, "agent", None)

@@ -14,6 +14,7 @@ from tallystick.actors.messages import MANAGER, MESSENGER, Post, Recorded, Tick,
 from tallystick.config.loader import from_mapping, to_mapping
 from tallystick.events import catalog as e
 from tallystick.events import commands as c
+from tallystick.events import proposals as p
 from tallystick.events.ledger import Ledger
 from tallystick.events.outbox import Owed, addresses
 from tests.law import START, Law, allocate, fleet, use
@@ -77,7 +78,7 @@ def test_an_alert_is_sent_to_every_address_at_once_and_reported_when_it_was_acce
     assert day.sent(ONE) == day.sent(TWO) == ["a-1"]
     day.answer(None, ONE)
     (told,) = day.proposed
-    assert isinstance(told, c.RecordDelivery)
+    assert isinstance(told, p.RecordDelivery)
     assert (told.alert, told.to, told.address) == ("a-1", "ceo", next(mark for name, mark in marks() if name == "ceo"))
     assert day.courier.due_at() is None
 
@@ -152,7 +153,7 @@ def test_after_a_day_of_attempts_an_alert_is_given_up_and_the_next_is_tried(day:
     day.raise_alert("a-2", to=("ceo",))
     day.answer("nobody is there", ONE)
     (told,) = day.proposed
-    assert isinstance(told, c.GiveUpDelivery)
+    assert isinstance(told, p.GiveUpDelivery)
     assert (told.alert, told.to, told.attempts) == ("a-1", "ceo", ATTEMPTS_MAX)
     assert day.wait_until_due() == 3600
     assert day.sent(ONE) == ["a-2"]
@@ -185,7 +186,7 @@ def test_an_alert_that_was_given_up_for_want_of_room_is_not_sent_any_more(day: D
 def test_whoever_takes_over_sends_what_is_owed_by_the_state() -> None:
     law = Law(fleet(1_000, notifications=NOTIFIED), allocate("a", 10), use("a", 10))
     (alert,) = law.ledger.outbox
-    law.given(c.RecordDelivery(alert=alert, to="ops", address=marks()[1][1]))
+    law.given(p.RecordDelivery(alert=alert, to="ops", address=marks()[1][1]))
     day = Day(law.ledger)
     assert day.courier.due_at() is not None
     day.wait_until_due()
@@ -197,7 +198,7 @@ def test_whoever_takes_over_does_not_send_what_its_predecessor_is_told_was_accep
     day = Day(law.ledger)
     ((alert, notice),) = law.ledger.outbox.items()
     day.hand(Sent(notice, notice.owed[0], None))
-    assert [told.alert for told in day.proposed if isinstance(told, c.RecordDelivery)] == [alert]
+    assert [told.alert for told in day.proposed if isinstance(told, p.RecordDelivery)] == [alert]
     assert day.sent(ONE) == []
     assert day.courier.due_at() is None
 

@@ -9,7 +9,7 @@ import pytest
 
 from tallystick.cli.reasons import _RULES
 from tallystick.cli.words import _SENTENCES, amounts
-from tallystick.events import commands as c
+from tallystick.events import proposals as p
 from tallystick.events.catalog import CATALOG
 from tallystick.events.codec import decode_event
 from tallystick.events.store import open_store
@@ -326,8 +326,8 @@ def test_what_became_of_an_alert_is_told_and_leads_back_to_it(run: Run, tmp_path
     )
     ((alert, notice),) = law.ledger.outbox.items()
     ceo, ops = notice.owed
-    law.given(c.RecordDelivery(alert=alert, to="ceo", address=ceo[1]))
-    law.given(c.GiveUpDelivery(alert=alert, to="ops", address=ops[1], attempts=36))
+    law.given(p.RecordDelivery(alert=alert, to="ceo", address=ceo[1]))
+    law.given(p.GiveUpDelivery(alert=alert, to="ops", address=ops[1], attempts=36))
     store = open_store("sqlite:///tallystick.db", writer=True)
     write(store, law.log)
     store.close()

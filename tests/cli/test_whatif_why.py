@@ -8,6 +8,7 @@ from tallystick.actors.manager import Manager
 from tallystick.actors.messages import Envelope
 from tallystick.config.loader import parse, to_mapping
 from tallystick.events import commands as c
+from tallystick.events import proposals as p
 from tallystick.events.amounts import Amounts, Budget
 from tallystick.events.codec import GENESIS, encode_command
 from tallystick.events.ledger import Ledger
@@ -71,12 +72,12 @@ def test_a_plan_that_the_log_has_a_moment_later_is_told_as_it_was_proposed(run: 
     """The people of a live house are a little late: another message may come between a plan and its moment."""
     store = open_store("sqlite:///tallystick.db", writer=True)
     manager, noon = Manager(Ledger(), store, GENESIS), dt.datetime(2026, 3, 4, 12, tzinfo=dt.UTC)
-    plan = c.Move("idle", "pool", Amounts(tokens=500), "idle for 60 s: 50.0 % of what remained", "idle")
+    plan = p.Move("idle", "pool", Amounts(tokens=500), "idle for 60 s: 50.0 % of what remained", "idle")
     for seconds, by, command in (
         (0, "op", c.LoadConfig(config=to_mapping(parse(MOVING, "limits.yml")), id="config")),
         (0, "op", c.AllocateBudget(agent="idle", budget=Budget(tokens=1000), id="a")),
         (60.0005, "x", c.ReportUsage(agent="nobody", usage=Budget(tokens=1), id="r")),
-        (60.0012, "reallocator", c.ApplyMoves(moves=[plan], id="~rebalance")),
+        (60.0012, "reallocator", p.ApplyMoves(moves=[plan], id="~rebalance")),
     ):
         at = noon + dt.timedelta(seconds=seconds)
         manager.take(Envelope([command], [encode_command(command)], by, None), at)

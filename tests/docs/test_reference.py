@@ -20,7 +20,8 @@ from tallystick.config.loader import parse
 from tallystick.config.names import FLEET_NAMES, TASK_NAMES
 from tallystick.config.settings import Config
 from tallystick.events.catalog import CATALOG, Event
-from tallystick.events.commands import INTERNAL, WIRE, Command
+from tallystick.events.commands import WIRE, Command
+from tallystick.events.proposals import INTERNAL
 from tallystick.events.store import open_store
 from tallystick.projections.upkeep import catch_up, open_keeper
 from tests.docs.pages import HOUSE, blocks

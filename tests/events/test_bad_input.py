@@ -9,6 +9,7 @@ import pytest
 
 from tallystick.events import catalog as e
 from tallystick.events import commands as c
+from tallystick.events import proposals as p
 from tallystick.events.amounts import Budget
 from tests.law import Law, allocate, budget, dump, fleet, hold, use
 
@@ -129,7 +130,7 @@ def test_nobody_has_a_name_of_the_houses_own_or_one_that_cannot_be_printed(share
         ("agent and hold", c.Heartbeat()),
         ("agent and hold", c.Heartbeat(agent="ann", hold="h")),
         ("config", c.LoadConfig(config={"no such key": 1})),
-        ("prices", c.LoadPrices(prices={"x": {"input": "cheap"}})),
+        ("prices", p.LoadPrices(prices={"x": {"input": "cheap"}})),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, c.Command) else value,
 )

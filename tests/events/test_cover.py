@@ -2,6 +2,7 @@
 
 from tallystick.events import catalog as e
 from tallystick.events import commands as c
+from tallystick.events import proposals as p
 from tests.law import Law, allocate, budget, fleet, hold, settle, tokens, use
 
 
@@ -85,7 +86,7 @@ def test_the_cause_of_a_cover_is_named() -> None:
     law = Law(fleet(1_000), allocate("ann", 100), allocate("ann/1", 50, parent="ann"), c.ReleaseBudget(agent="ann/1"))
     law.given(use("ann/1", 150))
     assert covers(law) == [("pool", "ann", 50, "late_report")]
-    law = Law(fleet(None, "5"), c.LoadPrices(prices={"big": {"input": 1, "output": 1}}), allocate("ann", None, "1"))
+    law = Law(fleet(None, "5"), p.LoadPrices(prices={"big": {"input": 1, "output": 1}}), allocate("ann", None, "1"))
     law.given(c.ReportUsage(agent="ann", model="unheard-of", usage=budget(2_000_000)))
     (cover,) = law.every(e.Covered)
     assert (cover.cause, cover.amount.cost_nanos) == ("unpriced_model", 1_000_000_000)

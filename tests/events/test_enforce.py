@@ -7,6 +7,7 @@ import pytest
 
 from tallystick.events import catalog as e
 from tallystick.events import commands as c
+from tallystick.events import proposals as p
 from tests.law import Law, allocate, budget, fleet, hold, tokens, use
 
 
@@ -101,7 +102,7 @@ def test_orders_to_an_unknown_agent_are_refused(law: Law) -> None:
         c.Resume(agent="eve"),
         c.CheckEnforcement(agent="eve"),
         c.Heartbeat(agent="eve"),
-        c.WarnAgent(agent="eve", exhausted_in_seconds=1, method="m"),
+        p.WarnAgent(agent="eve", exhausted_in_seconds=1, method="m"),
     ):
         law.when(command)
         law.then_refused("unknown_agent", agent="eve")
@@ -143,7 +144,7 @@ def test_before_degrade_no_other_model_is_named(law: Law) -> None:
 
 
 def test_the_early_warning_is_given_once_with_the_next_reply(law: Law) -> None:
-    warning = c.WarnAgent(agent="bob", exhausted_in_seconds=90, method="average")
+    warning = p.WarnAgent(agent="bob", exhausted_in_seconds=90, method="average")
     law.given(warning)
     law.then_events(e.ExhaustionWarned, e.AlertRaised)
     law.when(warning)
@@ -153,7 +154,7 @@ def test_the_early_warning_is_given_once_with_the_next_reply(law: Law) -> None:
 
 
 def test_more_budget_lets_an_agent_be_warned_again(law: Law) -> None:
-    warning = c.WarnAgent(agent="bob", exhausted_in_seconds=90, method="average")
+    warning = p.WarnAgent(agent="bob", exhausted_in_seconds=90, method="average")
     law.given(warning, c.BorrowFromPool(agent="bob", amount=budget(10)), warning)
     law.then_events(e.ExhaustionWarned, e.AlertRaised)
 

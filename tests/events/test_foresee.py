@@ -4,6 +4,7 @@ import pytest
 
 from tallystick.events import catalog as e
 from tallystick.events import commands as c
+from tallystick.events import proposals as p
 from tallystick.events.amounts import Amounts
 from tallystick.events.foretold import OPEN_MAX, Outcome, Prediction
 from tallystick.events.growth import NO_STEPS, Growth
@@ -30,8 +31,8 @@ def outcome(stage: int = 3, step: int = 4) -> Outcome:
     return Outcome(stage=stage, step=step, predicted=12.5, low=10.0, high=16.0, baseline=20.0)
 
 
-def score(*outcomes: Outcome, dimension: str = "tokens", agent: str = "ann") -> c.RecordScore:
-    return c.RecordScore(agent=agent, dimension=dimension, actual=13.0, forecasts=list(outcomes))
+def score(*outcomes: Outcome, dimension: str = "tokens", agent: str = "ann") -> p.RecordScore:
+    return p.RecordScore(agent=agent, dimension=dimension, actual=13.0, forecasts=list(outcomes))
 
 
 @pytest.fixture
@@ -48,8 +49,8 @@ def test_every_report_is_a_step_of_the_agents_growth(law: Law) -> None:
 
 def test_a_forecast_is_kept_until_it_is_scored(law: Law) -> None:
     first, second = prediction(), prediction(stage=4, step=6)
-    law.given(c.RecordForecast(agent="ann", why="stage", predictions=[first]))
-    law.given(c.RecordForecast(agent="ann", why="shown", predictions=[second, prediction(dimension="cost_usd")]))
+    law.given(p.RecordForecast(agent="ann", why="stage", predictions=[first]))
+    law.given(p.RecordForecast(agent="ann", why="shown", predictions=[second, prediction(dimension="cost_usd")]))
     law.then_events(e.ForecastMade)
     law.given(score(outcome()))
     assert law.account("ann").forecasts == [second, prediction(dimension="cost_usd")]
@@ -58,20 +59,20 @@ def test_a_forecast_is_kept_until_it_is_scored(law: Law) -> None:
 
 
 def test_a_forecast_for_nobody_is_refused_and_leaves_nothing(law: Law) -> None:
-    law.when(c.RecordForecast(agent="bob", why="shown", predictions=[prediction()]))
+    law.when(p.RecordForecast(agent="bob", why="shown", predictions=[prediction()]))
     law.then_refused("unknown_agent")
     law.then_events()
     law.given(c.ReleaseBudget(agent="ann"))
-    law.when(c.RecordForecast(agent="ann", why="shown", predictions=[prediction()]))
+    law.when(p.RecordForecast(agent="ann", why="shown", predictions=[prediction()]))
     law.then_refused("already_released")
 
 
 def test_so_many_forecasts_wait_and_the_oldest_give_way(law: Law) -> None:
     for step in range(OPEN_MAX + 5):
-        law.given(c.RecordForecast(agent="ann", why="shown", predictions=[prediction(step=step)]))
+        law.given(p.RecordForecast(agent="ann", why="shown", predictions=[prediction(step=step)]))
     kept = law.account("ann").forecasts
     assert kept is not None
-    assert [p.step for p in kept] == list(range(5, OPEN_MAX + 5))
+    assert [one.step for one in kept] == list(range(5, OPEN_MAX + 5))
 
 
 def test_a_score_teaches_also_when_the_agent_is_gone(law: Law) -> None:
@@ -85,7 +86,7 @@ def test_a_run_that_has_ended_is_learnt_from(law: Law) -> None:
     law.given(use("ann", 100), use("ann", 300))
     growth = Growth.read(law.account("ann").growth).numbers()
     law.given(c.ReleaseBudget(agent="ann"))
-    run = c.RecordRun(
+    run = p.RecordRun(
         agent="ann", agent_type="qa", steps=2, consumed=Amounts(400, 0, 0), elapsed_ms=60_000, growth=growth
     )
     law.given(run, run, run)
@@ -100,10 +101,10 @@ def test_a_loop_is_an_alert_and_an_outlier_is_not(law: Law) -> None:
         "amount": 500,
         "message": "5 steps used 500 tokens each",
     }
-    law.given(c.RecordAnomaly(anomaly="loop", **strange))  # type: ignore[arg-type]
+    law.given(p.RecordAnomaly(anomaly="loop", **strange))  # type: ignore[arg-type]
     law.then_events(e.AnomalyFound, e.AlertRaised)
     assert law.only(e.AlertRaised).message == "ann: 5 steps used 500 tokens each"
-    law.given(c.RecordAnomaly(anomaly="outlier", low=1, high=9, **strange))  # type: ignore[arg-type]
+    law.given(p.RecordAnomaly(anomaly="outlier", low=1, high=9, **strange))  # type: ignore[arg-type]
     law.then_events(e.AnomalyFound)
 
 
@@ -122,7 +123,7 @@ def test_efficiency_tells_what_was_used_of_what_was_given_and_nothing_of_tasks(l
 def test_a_run_that_was_cut_short_teaches_how_usage_grows_and_not_what_a_run_uses_in_all(law: Law) -> None:
     law.given(use("ann", 100), use("ann", 300))
     growth = Growth.read(law.account("ann").growth).numbers()
-    run = c.RecordRun(agent="ann", steps=2, consumed=Amounts(400, 0, 0), elapsed_ms=9, growth=growth, exhausted=True)
+    run = p.RecordRun(agent="ann", steps=2, consumed=Amounts(400, 0, 0), elapsed_ms=9, growth=growth, exhausted=True)
     law.given(*[run] * 4)
     known = law.ledger.history.known(None, None)
     assert not list(known.runs())

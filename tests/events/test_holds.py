@@ -5,6 +5,7 @@ import pytest
 
 from tallystick.events import catalog as e
 from tallystick.events import commands as c
+from tallystick.events import proposals as p
 from tests.law import START, Law, allocate, fleet, hold, settle, tokens, use
 
 
@@ -76,14 +77,14 @@ def test_a_hold_is_gone_before_its_settlement_at_the_same_moment(law: Law) -> No
 
 def test_the_clock_gives_back_what_expired_without_being_asked(law: Law) -> None:
     law.given(hold("ann", "h", 30), hold("ann", "i", 30, ttl_seconds=Decimal(10))).wait(10)
-    law.given(c.ExpireHolds())
+    law.given(p.ExpireHolds())
     assert [event.hold for event in law.every(e.HoldEnded)] == ["i"]
     assert law.free("ann")[0] == 70
 
 
 def test_holds_expire_in_the_order_of_their_moments(law: Law) -> None:
     law.given(*(hold("ann", f"h{ttl}", 10, ttl_seconds=Decimal(ttl)) for ttl in (30, 10, 20))).wait(60)
-    law.given(c.ExpireHolds())
+    law.given(p.ExpireHolds())
     assert [event.hold for event in law.every(e.HoldEnded)] == ["h10", "h20", "h30"]
 
 
@@ -91,9 +92,9 @@ def test_a_heartbeat_moves_the_expiry_on_by_the_time_to_live(law: Law) -> None:
     law.given(hold("ann", "h", 30, ttl_seconds=Decimal(10))).wait(9)
     answer = law.when(c.Heartbeat(hold="h"))
     assert answer.expires_at == "2026-03-04T12:00:19Z"
-    law.wait(9).given(c.ExpireHolds())
+    law.wait(9).given(p.ExpireHolds())
     assert law.account("ann").held[0] == 30
-    law.wait(1).given(c.ExpireHolds())
+    law.wait(1).given(p.ExpireHolds())
     assert law.account("ann").held[0] == 0
 
 
@@ -131,7 +132,7 @@ def test_a_settlement_after_the_end_is_late_usage_and_happens_once(law: Law, end
         case "cancelled":
             law.given(c.CancelHold(hold="h"))
         case "expired":
-            law.wait(300).given(c.ExpireHolds())
+            law.wait(300).given(p.ExpireHolds())
         case _:
             law.given(c.ReleaseBudget(agent="ann"))
     assert law.only(e.HoldEnded).how == end

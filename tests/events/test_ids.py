@@ -1,6 +1,7 @@
 """The memory of ids, of ended holds and of released accounts: bounded in number and in hours."""
 
 from tallystick.events import commands as c
+from tallystick.events import proposals as p
 from tests.law import Law, allocate, fleet, hold, settle, use
 
 HOUR = 3_600
@@ -25,7 +26,7 @@ def test_a_refusal_is_remembered_a_query_and_a_malformed_message_are_not() -> No
     law.when(allocate("ann", 5_000), id="refused")
     law.when(allocate("ann", -5), id="malformed")
     law.when(c.GetGlobalStatus(), id="query")
-    law.when(c.ExpireHolds(), id="tick")
+    law.when(p.ExpireHolds(), id="tick")
     assert remembered(law) == ["id-1", "refused"]
 
 

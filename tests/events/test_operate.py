@@ -9,6 +9,7 @@ import pytest
 
 from tallystick.events import catalog as e
 from tallystick.events import commands as c
+from tallystick.events import proposals as p
 from tallystick.events.decide.operate import period_end
 from tests.law import START, Law, allocate, budget, fleet, hold, tokens, use
 
@@ -78,9 +79,9 @@ def test_usage_before_any_configuration_counts_from_the_first_one() -> None:
 
 def test_what_is_left_of_a_period_lapses_and_open_accounts_go_on() -> None:
     law = Law(fleet(1_000, period="day"), allocate("ann", 400), use("ann", 150), use("stranger", 50))
-    law.wait(12 * 3_600 - 1).given(c.RenewPeriod())
+    law.wait(12 * 3_600 - 1).given(p.RenewPeriod())
     assert law.every(e.PeriodRenewed) == []
-    law.wait(1).given(c.RenewPeriod())
+    law.wait(1).given(p.RenewPeriod())
     renewed = law.only(e.PeriodRenewed)
     assert (renewed.began_at, renewed.period_ends_at, renewed.by) == (utc(2026, 3, 5), utc(2026, 3, 6), "clock")
     # Spent so far, 200, and the period's 1,000; ann still has 250 of them.
@@ -92,9 +93,9 @@ def test_what_is_left_of_a_period_lapses_and_open_accounts_go_on() -> None:
 
 def test_with_rollover_what_was_left_is_kept() -> None:
     law = Law(fleet(1_000, period="day", rollover=True), allocate("ann", 400), use("ann", 150))
-    law.wait(86_400).given(c.RenewPeriod())
+    law.wait(86_400).given(p.RenewPeriod())
     assert (law.ledger.total[0], law.pool[0]) == (1_850, 1_600)
-    law.wait(86_400).given(c.RenewPeriod())
+    law.wait(86_400).given(p.RenewPeriod())
     assert law.ledger.total[0] == 2_850
 
 
@@ -102,7 +103,7 @@ def test_what_was_overspent_is_not_owed_by_the_next_period() -> None:
     for rollover in (False, True):
         law = Law(fleet(1_000, period="day", rollover=rollover), use("stranger", 1_700))
         assert law.overdraft[0] == 700
-        law.wait(86_400).given(c.RenewPeriod())
+        law.wait(86_400).given(p.RenewPeriod())
         assert (law.overdraft[0], law.pool[0], law.ledger.response) == (0, 1_000, 0)
 
 
@@ -110,14 +111,14 @@ def test_grants_beyond_a_new_period_are_a_debt_until_they_come_back() -> None:
     law = Law(fleet(1_000, period="day"), set_total(tokens=3_000), allocate("ann", 2_500))
     law.given(fleet(1_000, period="day", max_pool_share_percent=60))
     assert law.ledger.total[0] == 3_000
-    law.wait(86_400).given(c.RenewPeriod())
+    law.wait(86_400).given(p.RenewPeriod())
     assert (law.ledger.total[0], law.pool[0]) == (3_000, 500)
 
 
 def test_a_hold_lives_through_a_renewal_and_one_that_expires_at_that_moment_goes_first() -> None:
     law = Law(fleet(1_000, period="day"), allocate("ann", 400))
     law.wait(12 * 3_600 - 300).given(hold("ann", "h", 100), hold("ann", "i", 100, ttl_seconds=Decimal(900)))
-    law.wait(300).given(c.RenewPeriod())
+    law.wait(300).given(p.RenewPeriod())
     assert [type(event) for event in law.decided.events] == [e.HoldEnded, e.PeriodRenewed]
     assert law.account("ann").held[0] == 100
 
@@ -156,7 +157,7 @@ def test_a_period_ends_in_the_fleets_time_zone(period: str, zone: str, now: dt.d
 
 def test_a_fleet_without_a_period_never_renews() -> None:
     law = Law(fleet(1_000), use("stranger", 10)).wait(400 * 86_400)
-    law.given(c.RenewPeriod())
+    law.given(p.RenewPeriod())
     assert law.decided.events == []
 
 
@@ -190,7 +191,7 @@ def test_a_configuration_that_is_none_is_refused_with_the_key() -> None:
     law = Law(fleet(1_000))
     law.when(c.LoadConfig(config={"enforcment": {}}))
     assert "enforcment" in law.then_refused("invalid_message").detail
-    law.when(c.LoadPrices(prices={"x": {"input": -1, "output": 1}}))
+    law.when(p.LoadPrices(prices={"x": {"input": -1, "output": 1}}))
     assert "prices" in law.then_refused("invalid_message").detail
 
 
@@ -240,7 +241,7 @@ def test_time_never_runs_backwards() -> None:
 
 
 def test_a_snapshots_hash_is_recorded() -> None:
-    law = Law(fleet(1_000), c.RecordSnapshot(position=2, sha256="ab" * 32))
+    law = Law(fleet(1_000), p.RecordSnapshot(position=2, sha256="ab" * 32))
     assert (law.only(e.SnapshotRecorded).upto, law.only(e.SnapshotRecorded).sha256) == (2, "ab" * 32)
 
 

@@ -10,6 +10,7 @@ from tallystick.config.addresses import mark, may_hold_secret, resolved, variabl
 from tallystick.events import catalog as e
 from tallystick.events import commands as c
 from tallystick.events import outbox, snapshot
+from tallystick.events import proposals as p
 from tallystick.events.codec import decode_event
 from tallystick.events.decide import levels
 from tallystick.events.decide.turn import Turn
@@ -24,8 +25,8 @@ def law(**config: Any) -> Law:
     return Law(fleet(10_000, **{"notifications": NOTIFIED, **config}), allocate("a", 100), allocate("b", 100))
 
 
-def warn(agent: str = "a") -> c.WarnAgent:
-    return c.WarnAgent(agent=agent, exhausted_in_seconds=60, method="average")
+def warn(agent: str = "a") -> p.WarnAgent:
+    return p.WarnAgent(agent=agent, exhausted_in_seconds=60, method="average")
 
 
 def raised(law: Law, agent: str = "a") -> str:
@@ -33,12 +34,12 @@ def raised(law: Law, agent: str = "a") -> str:
     return law.only(e.AlertRaised).alert
 
 
-def delivered(alert: str, to: str, address: str) -> c.RecordDelivery:
-    return c.RecordDelivery(alert=alert, to=to, address=mark(address))
+def delivered(alert: str, to: str, address: str) -> p.RecordDelivery:
+    return p.RecordDelivery(alert=alert, to=to, address=mark(address))
 
 
-def given_up(alert: str, to: str, address: str) -> c.GiveUpDelivery:
-    return c.GiveUpDelivery(alert=alert, to=to, address=mark(address), attempts=36)
+def given_up(alert: str, to: str, address: str) -> p.GiveUpDelivery:
+    return p.GiveUpDelivery(alert=alert, to=to, address=mark(address), attempts=36)
 
 
 def owed(law: Law, alert: str) -> list[tuple[str, str]]:
@@ -156,7 +157,7 @@ def test_what_waits_is_what_was_raised_less_what_was_settled_and_survives_a_snap
             expected[fleet.only(e.AlertRaised).alert] = set(ALL)
         else:
             alert, one = waiting[pick % len(waiting)]
-            make = c.RecordDelivery if kind < 5 else c.GiveUpDelivery
+            make = p.RecordDelivery if kind < 5 else p.GiveUpDelivery
             more = {} if kind < 5 else {"attempts": 36}
             fleet.given(make(alert=alert, to=one[0], address=one[1], **more))
             expected[alert].remove(one)

@@ -8,6 +8,7 @@ import pytest
 from tallystick.config.prices import ModelPrice, PriceList
 from tallystick.events import catalog as e
 from tallystick.events import commands as c
+from tallystick.events import proposals as p
 from tallystick.events.codec import decode_event
 from tallystick.events.evolve import evolve
 from tests.law import Law, allocate, budget, fleet
@@ -23,7 +24,7 @@ PRICES = {
 
 @pytest.fixture
 def law() -> Law:
-    return Law(fleet(), c.LoadPrices(prices=PRICES), allocate("ann", 10_000_000))
+    return Law(fleet(), p.LoadPrices(prices=PRICES), allocate("ann", 10_000_000))
 
 
 def report(law: Law, **fields: Any) -> e.UsageReported:
@@ -116,7 +117,7 @@ def test_what_is_no_usage_is_refused_with_its_field(law: Law, fields: dict[str, 
 
 
 def test_a_price_list_is_in_force_from_its_event_on(law: Law) -> None:
-    law.given(c.LoadPrices(prices={"claude-opus-5-5": {"input": Decimal(1), "output": Decimal(1)}}))
+    law.given(p.LoadPrices(prices={"claude-opus-5-5": {"input": Decimal(1), "output": Decimal(1)}}))
     assert report(law, usage=budget(1_000), model="opus").cost_nanos == 1_000_000
 
 
@@ -161,7 +162,7 @@ PUBLISHED = {
 @pytest.fixture
 def published() -> Law:
     haiku = {"claude-haiku-5-5": {"input": 2, "output": 2}, "local-free": {"input": 0, "output": 0}}
-    return Law(fleet(), c.LoadPrices(prices=haiku, published=PUBLISHED), allocate("ann", 10_000_000))
+    return Law(fleet(), p.LoadPrices(prices=haiku, published=PUBLISHED), allocate("ann", 10_000_000))
 
 
 def test_a_published_price_is_taken_where_none_is_written(published: Law) -> None:
@@ -186,7 +187,7 @@ def test_a_report_of_a_long_request_pays_its_tier_for_all_of_it(published: Law) 
 
 def test_an_unknown_model_costs_what_the_dearest_of_its_provider_does_by_its_name_or_by_the_catalogue() -> None:
     models = {"new": {"provider": "anthropic", "id": "mythos-1"}}
-    law = Law(fleet(models=models), c.LoadPrices(prices={}, published=PUBLISHED), allocate("ann", 10_000_000))
+    law = Law(fleet(models=models), p.LoadPrices(prices={}, published=PUBLISHED), allocate("ann", 10_000_000))
     for model, priced_as in (
         ("my-claude-tuned", "claude-opus-5-5"),
         ("new", "claude-opus-5-5"),
@@ -217,5 +218,5 @@ def test_the_whole_list_with_its_hash_is_in_the_log_and_an_old_record_without_pu
 
 
 def test_published_prices_that_are_none_are_refused(published: Law) -> None:
-    published.when(c.LoadPrices(prices={}, published={"source": "x"}))
+    published.when(p.LoadPrices(prices={}, published={"source": "x"}))
     assert "published" in published.then_refused("invalid_message").detail

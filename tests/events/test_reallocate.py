@@ -2,24 +2,25 @@
 
 from tallystick.events import catalog as e
 from tallystick.events import commands as c
+from tallystick.events import proposals as p
 from tallystick.events.amounts import Amounts
 from tests.law import Law, allocate, budget, fleet, hold, tokens, use
 
 
-def idle(agent: str, units: int, to: str = "pool") -> c.Move:
-    return c.Move(source=agent, target=to, amount=Amounts(tokens=units), reason="idle for 60 s", strategy="idle")
+def idle(agent: str, units: int, to: str = "pool") -> p.Move:
+    return p.Move(source=agent, target=to, amount=Amounts(tokens=units), reason="idle for 60 s", strategy="idle")
 
 
-def demand(agent: str, units: int | None, source: str = "pool", cost: int | None = None) -> c.Move:
+def demand(agent: str, units: int | None, source: str = "pool", cost: int | None = None) -> p.Move:
     amount = Amounts(tokens=units, cost_nanos=cost)
-    return c.Move(source=source, target=agent, amount=amount, reason="will exceed", strategy="demand")
+    return p.Move(source=source, target=agent, amount=amount, reason="will exceed", strategy="demand")
 
 
-def plan(*moves: c.Move) -> c.ApplyMoves:
-    return c.ApplyMoves(moves=list(moves))
+def plan(*moves: p.Move) -> p.ApplyMoves:
+    return p.ApplyMoves(moves=list(moves))
 
 
-def stale(law: Law, *moves: c.Move) -> str:
+def stale(law: Law, *moves: p.Move) -> str:
     law.when(plan(*moves))
     return law.then_refused("plan_out_of_date").detail
 

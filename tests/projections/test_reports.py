@@ -8,6 +8,7 @@ import msgspec
 import pytest
 
 from tallystick.events import commands as c
+from tallystick.events import proposals as p
 from tallystick.events.amounts import Amounts
 from tallystick.events.foretold import Outcome
 from tallystick.events.replies import EdgeAmounts
@@ -95,13 +96,13 @@ def test_an_overrun_is_told_with_its_cause(law: Law) -> None:
 
 @pytest.mark.parametrize(("ahead", "warned"), [(59.9, 0), (60, 1), (3_600, 1)])
 def test_a_stop_was_foreseen_where_the_warning_came_a_minute_before(law: Law, ahead: float, warned: int) -> None:
-    law.given(c.WarnAgent(agent="ann", exhausted_in_seconds=90, method="average_rate")).wait(ahead)
+    law.given(p.WarnAgent(agent="ann", exhausted_in_seconds=90, method="average_rate")).wait(ahead)
     law.given(use("ann", 1_000))
     assert (story(law).stops, story(law).stops_warned) == (1, warned)
 
 
 def test_a_warning_counts_for_the_next_stop_only(law: Law) -> None:
-    law.given(c.WarnAgent(agent="ann", exhausted_in_seconds=90, method="average_rate")).wait(100)
+    law.given(p.WarnAgent(agent="ann", exhausted_in_seconds=90, method="average_rate")).wait(100)
     law.given(use("ann", 1_000), c.BorrowFromPool(agent="ann", amount=budget(1_000))).wait(100)
     law.given(use("ann", 1_000))
     assert (story(law).stops, story(law).stops_warned) == (2, 1)
@@ -109,9 +110,9 @@ def test_a_warning_counts_for_the_next_stop_only(law: Law) -> None:
 
 def test_moves_and_refusals_are_counted(law: Law) -> None:
     law.given(allocate("bob", 50_000))
-    idle = c.Move(source="bob", target="pool", amount=Amounts(20_000), reason="idle", strategy="idle")
-    more = c.Move(source="pool", target="ann", amount=Amounts(500), reason="demand", strategy="demand")
-    law.wait(61).given(c.ApplyMoves(moves=[idle, more]))
+    idle = p.Move(source="bob", target="pool", amount=Amounts(20_000), reason="idle", strategy="idle")
+    more = p.Move(source="pool", target="ann", amount=Amounts(500), reason="demand", strategy="demand")
+    law.wait(61).given(p.ApplyMoves(moves=[idle, more]))
     law.when(hold("ann", "h", 5_000))
     law.when(c.AllocateBudget(agent="late", budget=budget(10**6)))
     assert story(law, "bob").reclaimed == EdgeAmounts(tokens=20_000)
@@ -129,7 +130,7 @@ def test_of_a_long_story_the_newest_marks_are_told(law: Law) -> None:
 
 
 def test_an_anomaly_is_told_with_its_place_in_the_log(law: Law) -> None:
-    strange = c.RecordAnomaly(
+    strange = p.RecordAnomaly(
         agent="ann", anomaly="loop", dimension="tokens", step=9, amount=7, message="5 steps used 7 tokens each"
     )
     law.given(strange)
@@ -181,10 +182,10 @@ def test_metrics_lay_forecasts_beside_what_happened(law: Law) -> None:
     def outcome(predicted: float, baseline: float) -> Outcome:
         return Outcome(stage=5, step=4, predicted=predicted, low=9.0, high=12.0, baseline=baseline)
 
-    score = c.RecordScore(
+    score = p.RecordScore(
         agent="ann", dimension="tokens", actual=10.0, forecasts=[outcome(11.0, 20.0), outcome(11.1, 9.5)]
     )
-    law.given(score, c.RecordScore(agent="ann", dimension="tokens", actual=20.0, forecasts=[outcome(20.0, 20.0)]))
+    law.given(score, p.RecordScore(agent="ann", dimension="tokens", actual=20.0, forecasts=[outcome(20.0, 20.0)]))
     found = metrics_of(keeper_of(law))
     (stage,) = found.forecasts["tokens"].stages
     assert (stage.stage, stage.scored) == (5, 3)

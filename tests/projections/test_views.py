@@ -8,6 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tallystick.events import commands as c
+from tallystick.events import proposals as p
 from tallystick.events.accounts import Account
 from tallystick.events.amounts import Amounts
 from tallystick.events.codec import BrokenChain
@@ -102,13 +103,13 @@ def eventful() -> Law:
     law = Law(fleet(10_000, "100", emergency_reserve_percent=10, period="day", enforcement={"stop_at": "0.95"}))
     law.given(allocate("ann", 1_000, "5", agent_type="qa", product="shop", workflow="w"))
     law.given(allocate("ann/1", 300, parent="ann"), allocate("bob", 2_000))
-    law.given(c.LoadPrices(prices={"known": {"input": 1, "output": 1}}))
+    law.given(p.LoadPrices(prices={"known": {"input": 1, "output": 1}}))
     law.given(hold("ann", "h-1", 20), hold("bob", "h-2", 20, "0.5"), hold("ann/1", "h-3", 5, ttl_seconds=None))
     law.given(use("ann/1", 100), use("ann", 10, "0.25", "1.5"), settle("h-2", 30, "0.1"))
     law.given(c.BorrowFromPool(agent="bob", amount=budget(100)), c.ReturnToPool(agent="bob", amount=budget(40)))
     law.given(c.Throttle(agent="bob", rate=Decimal("0.25")), c.Stop(agent="ann/1", reason="enough"))
-    idle = c.Move(source="bob", target="pool", amount=Amounts(50), reason="idle", strategy="idle")
-    law.wait(61).given(c.ApplyMoves(moves=[idle]), c.WarnAgent(agent="bob", exhausted_in_seconds=90, method="average"))
+    idle = p.Move(source="bob", target="pool", amount=Amounts(50), reason="idle", strategy="idle")
+    law.wait(61).given(p.ApplyMoves(moves=[idle]), p.WarnAgent(agent="bob", exhausted_in_seconds=90, method="average"))
     law.given(allocate("cyd", 100, "1"), use("cyd", 96), allocate("dee", 50), use("dee", 80), use("eve", 3))
     law.given(c.ReleaseBudget(agent="dee"), use("dee", 5), c.PauseAll(reason="lunch"), c.ReleaseReserve(reason="go"))
     law.given(c.ReleaseBudget(agent="ann/1"), use("ann/1", 7), use("bob", 8_500))
@@ -226,7 +227,7 @@ def test_who_reports_without_an_account_has_a_row_and_is_no_open_agent() -> None
 
 def test_a_stop_a_throttle_and_a_warning_are_in_the_row_until_they_end() -> None:
     law = Law(fleet(10_000)).given(allocate("ann", 1_000), c.Stop(agent="ann", reason="enough"))
-    law.given(c.WarnAgent(agent="ann", exhausted_in_seconds=90, method="average"))
+    law.given(p.WarnAgent(agent="ann", exhausted_in_seconds=90, method="average"))
     assert (row(law, "ann").state, row(law, "ann").stopped, row(law, "ann").warned) == ("stopped", "enough", True)
     law.given(c.Resume(agent="ann"))
     assert (row(law, "ann").state, row(law, "ann").stopped) == ("open", None)
@@ -265,10 +266,10 @@ def test_a_new_period_counts_from_zero() -> None:
 
 
 def test_a_guessed_cost_is_flagged_until_its_model_has_a_price() -> None:
-    law = Law(fleet(cost="100"), c.LoadPrices(prices={"known": {"input": 1, "output": 1}}))
+    law = Law(fleet(cost="100"), p.LoadPrices(prices={"known": {"input": 1, "output": 1}}))
     law.given(c.ReportUsage(agent="ann", usage=budget(1_000_000), model="new-model"))
     assert status_of(law).fleet.unpriced == {"new-model": 1_000_000_000}
-    law.given(c.LoadPrices(prices={"known": {"input": 1, "output": 1}, "new-model": {"input": 2, "output": 3}}))
+    law.given(p.LoadPrices(prices={"known": {"input": 1, "output": 1}, "new-model": {"input": 2, "output": 3}}))
     assert status_of(law).fleet.unpriced == {}
 
 

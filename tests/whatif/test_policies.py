@@ -12,6 +12,7 @@ from tallystick.config.prices import from_mapping as prices_of
 from tallystick.config.prices import to_mapping as prices_to_mapping
 from tallystick.events import catalog as e
 from tallystick.events import commands as c
+from tallystick.events import proposals as p
 from tallystick.events.amounts import Budget
 from tallystick.events.codec import encode_command
 from tallystick.events.decide.levels import DEGRADE, STOP, THROTTLE
@@ -297,7 +298,7 @@ def test_later_prices_of_the_log_change_nothing() -> None:
     store, opus = MemoryStore(), {"claude-opus-5-5": {"input": 7, "output": 7}}
     house = House.open(store, policy(), None, START)
     for number, prices in enumerate((opus, {}, prices_to_mapping(DEARER)["prices"])):
-        command = c.LoadPrices(prices=prices, id=f"p-{number}")
+        command = p.LoadPrices(prices=prices, id=f"p-{number}")
         house.ask(Envelope([command], [encode_command(command)], "op", None), START)
     report = c.ReportUsage(agent="ann", model="claude-opus-5-5", input_tokens=1_000, id="r")
     house.ask(Envelope([report], [encode_command(report)], "ann", None), START)

@@ -18,6 +18,7 @@ from tallystick.actors.whatif.steps import steps_of
 from tallystick.config.loader import from_mapping
 from tallystick.events import catalog as e
 from tallystick.events import commands as c
+from tallystick.events import proposals as p
 from tallystick.events.amounts import Amounts
 from tallystick.events.codec import GENESIS, BrokenChain, decode_event, encode_command, exchange_of, seal
 from tallystick.events.ledger import Ledger
@@ -79,7 +80,7 @@ def test_a_plan_that_was_asked_for_and_refused() -> None:
     asked = c.Rebalance(id="q")
     manager.take(Envelope([asked], [encode_command(asked)], "op", None), START)
     (post,) = manager.commit(START)
-    plan = c.ApplyMoves(moves=[c.Move("ghost", "pool", Amounts(tokens=5), "a test", "idle")], asked=True)
+    plan = p.ApplyMoves(moves=[p.Move("ghost", "pool", Amounts(tokens=5), "a test", "idle")], asked=True)
     manager.take_proposal(Proposal(plan, "reallocator", post.message), START)
     manager.commit(START)
     assert [record.name for record in store.read()] == ["request-refused.v1"]

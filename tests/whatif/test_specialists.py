@@ -17,6 +17,7 @@ from tallystick.config.loader import from_mapping
 from tallystick.config.prices import from_mapping as prices_of
 from tallystick.events import catalog as e
 from tallystick.events import commands as c
+from tallystick.events import proposals as p
 from tallystick.events.amounts import Amounts, Budget
 from tallystick.events.codec import GENESIS, decode_event, encode_command
 from tallystick.events.ledger import Ledger
@@ -112,7 +113,7 @@ def test_without_reallocation_nothing_moves_and_who_was_topped_up_is_stopped() -
     assert rerun.recorded.plans
     assert rerun.parting is not None
     # The plan, and before it the forecast that it acts on.
-    assert [type(command) for command in rerun.parting.recorded] == [c.RecordForecast, c.ApplyMoves]
+    assert [type(command) for command in rerun.parting.recorded] == [p.RecordForecast, p.ApplyMoves]
     assert list(rerun.parting.made) == []
     assert rerun.difference is not None
     assert isinstance(rerun.difference.recorded, e.BudgetMoved)
@@ -179,7 +180,7 @@ def test_what_they_had_just_said_when_they_part_is_not_lost() -> None:
     # Free of charge, bob's budget lasts for ever: of him there is nothing to say.
     rerun, events = made(records, Question(prices=prices_of({"claude-opus-5-5": {"input": 0, "output": 0}})))
     assert rerun.parting is not None
-    assert [command.agent for command in rerun.parting.recorded if isinstance(command, c.WarnAgent)] == ["bob"]
+    assert [command.agent for command in rerun.parting.recorded if isinstance(command, p.WarnAgent)] == ["bob"]
     assert list(rerun.parting.made) == []
     assert [event.agent for event in events if isinstance(event, e.ExhaustionWarned)] == ["ann"]
 
@@ -222,10 +223,10 @@ def test_a_proposal_of_their_own_is_never_taken_for_one_of_the_log() -> None:
     others.put(c.LoadConfig(config=POLICY), START, "config", "op")
     for agent in ("ann", "bob"):
         others.put(c.AllocateBudget(agent=agent, budget=Budget(tokens=100)), START, agent, "op")
-    warn = c.WarnAgent(agent="ann", exhausted_in_seconds=9, method="x", id="~warn-7")
+    warn = p.WarnAgent(agent="ann", exhausted_in_seconds=9, method="x", id="~warn-7")
     others.put(warn, START, "~warn-7", TRACKER)
     others.act = True
-    mine = c.WarnAgent(agent="bob", exhausted_in_seconds=9, method="x", id="~warn-7")
+    mine = p.WarnAgent(agent="bob", exhausted_in_seconds=9, method="x", id="~warn-7")
     others.propose([Proposal(mine, TRACKER)], START)
     assert [event.agent for event in others.made if isinstance(event, e.ExhaustionWarned)] == ["ann", "bob"]
 
@@ -253,7 +254,7 @@ def test_a_refused_plan_that_the_log_does_not_have_is_refused_again() -> None:
 
     take(c.LoadConfig(config=POLICY, id="config"))
     *_, post = take(c.Rebalance(id="q"))
-    plan = c.ApplyMoves(moves=[c.Move("ghost", "pool", Amounts(tokens=5), "a test", "idle")], asked=True)
+    plan = p.ApplyMoves(moves=[p.Move("ghost", "pool", Amounts(tokens=5), "a test", "idle")], asked=True)
     manager.take_proposal(Proposal(plan, "reallocator", post.message), START)
     manager.commit(START)
     rerun, events = made(list(store.read()), Question(policy(enforcement={"stop_at": "0.9"})))

@@ -12,7 +12,8 @@ from tallystick.actors.fleet import Fleet
 from tallystick.config.loader import from_mapping
 from tallystick.events import snapshot
 from tallystick.events.codec import BODY_MAX, exchange_of, read_message
-from tallystick.events.commands import INTERNAL, MESSAGES_MAX, WIRE, Command
+from tallystick.events.commands import MESSAGES_MAX, WIRE, Command
+from tallystick.events.proposals import INTERNAL
 from tallystick.events.replies import Refusal
 from tests.conftest import QUIET
 from tests.law import START
