@@ -6,7 +6,6 @@ moves must keep is checked elsewhere (``ledger.check_conserved``).
 
 import bisect
 import datetime as dt
-import heapq
 import sys
 from collections.abc import Callable
 from decimal import Decimal
@@ -20,6 +19,7 @@ from tallystick.events.accounts import ZERO, Account, Closed, Hold, less, minus,
 from tallystick.events.amounts import DIMENSIONS
 from tallystick.events.foretold import still_open, without_scored
 from tallystick.events.growth import observed
+from tallystick.events.holds import add_hold, extend_hold, remove_hold
 from tallystick.events.ledger import UNPRICED_MAX, Ledger
 from tallystick.events.rules import Rules
 from tallystick.events.transfers import delegate, fill_reserve, grant, pay_cover, set_aside, spend
@@ -78,11 +78,7 @@ def _reported(ledger: Ledger, account: Account, event: "e.UsageReported | e.Hold
 def _hold_placed(ledger: Ledger, event: e.HoldPlaced) -> None:
     account = ledger.accounts[event.agent]
     hold = Hold(event.hold, account, money(event.amount.triple), event.ttl_ms, event.expires_at)
-    ledger.holds[hold.id] = hold
-    if account.holds is None:
-        account.holds = {}
-    account.holds[hold.id] = hold
-    heapq.heappush(ledger.expiries, (hold.expires_at, hold.id))
+    add_hold(ledger, hold)
     set_aside(ledger, account, hold.amount, 1)
     account.activity_at = event.at
     account.reclaimed = False
@@ -90,10 +86,8 @@ def _hold_placed(ledger: Ledger, event: e.HoldPlaced) -> None:
 
 def _hold_extended(ledger: Ledger, event: e.HoldExtended) -> None:
     hold = ledger.holds[event.hold]
-    hold.expires_at = event.expires_at
-    heapq.heappush(ledger.expiries, (hold.expires_at, hold.id))
+    extend_hold(ledger, hold, event.expires_at)
     hold.account.activity_at = event.at
-    _drop_stale(ledger)
 
 
 def _hold_settled(ledger: Ledger, event: e.HoldSettled) -> None:
@@ -108,28 +102,12 @@ def _hold_ended(ledger: Ledger, event: e.HoldEnded) -> None:
 
 
 def _end_hold(ledger: Ledger, hold_id: str, how: str, position: int) -> Account:
-    hold = ledger.holds.pop(hold_id)
+    hold = remove_hold(ledger, hold_id)
     account = hold.account
-    if account.holds is not None:
-        del account.holds[hold_id]
-        if not account.holds:
-            account.holds = None
     set_aside(ledger, account, hold.amount, -1)
     ledger.ended_holds[hold_id] = (account.id, how)
     ledger.ended_order.append((position, hold_id))
-    _drop_stale(ledger)
     return account
-
-
-def _drop_stale(ledger: Ledger) -> None:
-    """The first of the heap is always a hold that stands, so that it says when the next one expires."""
-    while ledger.expiries and _is_stale(ledger, ledger.expiries[0]):
-        heapq.heappop(ledger.expiries)
-
-
-def _is_stale(ledger: Ledger, entry: tuple[dt.datetime, str]) -> bool:
-    hold = ledger.holds.get(entry[1])
-    return hold is None or hold.expires_at != entry[0]
 
 
 # --- accounts --------------------------------------------------------------------------------------------------------

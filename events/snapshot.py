@@ -6,7 +6,6 @@ deleted, and ``audit verify`` trusts none.
 
 import datetime as dt
 import hashlib
-import heapq
 from collections import deque
 from decimal import Decimal
 from typing import Any
@@ -22,6 +21,7 @@ from tallystick.events.amounts import Amounts, Triple
 from tallystick.events.foretold import Prediction
 from tallystick.events.growth import NO_STEPS
 from tallystick.events.history import History
+from tallystick.events.holds import add_hold
 from tallystick.events.ledger import Ledger
 from tallystick.events.outbox import Notice
 from tallystick.events.rules import Rules
@@ -291,12 +291,7 @@ def _unpack(account: Account, packed: _Account) -> None:
 
 def _hold(ledger: Ledger, packed: _Hold) -> None:
     account = ledger.accounts[packed.agent]
-    hold = Hold(packed.id, account, packed.amount, packed.ttl_ms, packed.expires_at)
-    ledger.holds[hold.id] = hold
-    if account.holds is None:
-        account.holds = {}
-    account.holds[hold.id] = hold
-    heapq.heappush(ledger.expiries, (hold.expires_at, hold.id))
+    add_hold(ledger, Hold(packed.id, account, packed.amount, packed.ttl_ms, packed.expires_at))
 
 
 def _triple(values: list[int]) -> Money:
