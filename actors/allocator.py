@@ -1,38 +1,330 @@
-"""The allocator: what is granted next. So far that is the budget of the next period, when the clock says so."""
+"""The allocator: what runs next. Order of the queue, fairness, preemption, expected starts; and the next period's budget.
 
+It proposes and the law disposes: whatever it says is held against the true state before it happens. What was refused is
+not proposed again before something has happened that may have changed it.
+"""
+
+import bisect
 import datetime as dt
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-from tallystick.actors.messages import ALLOCATOR, MANAGER, Post, Proposal, Recorded, Tick
+from tallystick.actors.deadlines import Deadlines
+from tallystick.actors.messages import (
+    ALLOCATOR,
+    MANAGER,
+    Answered,
+    Post,
+    Proposal,
+    Question,
+    Recorded,
+    Refused,
+    Tick,
+)
+from tallystick.actors.pending import refused
+from tallystick.actors.placement import Newcomer, Scene, is_aged_newcomer, place
+from tallystick.actors.policies.dispatch import pick
+from tallystick.actors.policies.preemption import next_victim_at, preempt
+from tallystick.actors.policies.queue import Ranked
+from tallystick.actors.policies.tasks import Kind, Waiting
+from tallystick.actors.policies.waiting import expected_starts
+from tallystick.actors.roster import Roster
+from tallystick.actors.waits import Waits
 from tallystick.events import catalog as e
 from tallystick.events import commands as c
 from tallystick.events import proposals as p
+from tallystick.events.amounts import TOKENS, InvalidAmount, exact_units
 from tallystick.events.ledger import Ledger
+from tallystick.events.task_evolve import TASK_EVENTS
+from tallystick.events.task_rules import max_tokens, max_wait
+from tallystick.events.tasks import Task
+
+WAIT_MAX_SECONDS = 600
+"""How long `GetTask` may wait."""
+
+_PERIODS = (e.TotalBudgetSet, e.PeriodRenewed)
+_FLEET: frozenset[type[e.Event]] = frozenset({e.ConfigLoaded, e.FleetPaused, e.FleetResumed, e.PriorityOverridden})
+_DAY: frozenset[type[e.Event]] = frozenset({e.DayBegan, e.LimitApproved, e.BreakerClosed})
+"""After these there is more of the day's limits, or the breaker is closed."""
+_MONEY: frozenset[type[e.Event]] = frozenset(
+    {
+        *_PERIODS,
+        e.BudgetReleased,
+        e.BudgetReturned,
+        e.BudgetMoved,
+        e.BudgetDrawn,
+        e.UnusedReturned,
+        e.CoverRepaid,
+        e.HoldEnded,
+        e.HoldSettled,
+        e.ReserveReleased,
+        e.FleetResponseChanged,
+        e.LevelChanged,
+        e.AgentResumed,
+    }
+)
+"""What may bring the money back that a task needs, or end a stop that is in its way."""
+_ENDS: frozenset[type[e.Event]] = frozenset(
+    {e.TaskStarted, e.TaskPreempted, e.LeaseLost, e.TaskCompleted, e.TaskCancelled, e.TaskGivenUp}
+)
+"""After these there is another slot, or there are fewer: what was refused may be possible now."""
+_FREES = _MONEY | _FLEET | _DAY | _ENDS
+_CHANGES = _ENDS | {e.TaskQueued}
+"""What those are told who wait for a task to change."""
 
 
 class Allocator:
-    """Watches for the end of the budget period."""
+    """Follows the tasks and proposes who starts; answers what needs the order of the queue."""
 
     name = ALLOCATOR
-    follows: frozenset[type[e.Event]] = frozenset({e.TotalBudgetSet, e.PeriodRenewed})
+    follows: frozenset[type[e.Event]] = frozenset({*TASK_EVENTS, *_MONEY, *_FLEET, *_DAY, e.BreakerTripped})
 
     def begin(self, ledger: Ledger) -> None:
         self._period_ends = ledger.period_ends
+        self._roster = Roster(ledger)
+        self._pool_tokens = ledger.pool[TOKENS]
+        """What the pool has free, None where nothing limits it: at most what was free at the last word of it."""
+        self._blocked: set[Kind] = set()
+        """Kinds of which one was refused, and nothing has happened since that may have changed it."""
+        self._newcomers: list[Newcomer] = []
+        """Submissions that were judged and are not on record yet, best first."""
+        self._scene: Scene | None = None
+        """What the last one was judged by, as long as nothing has happened since."""
+        self._leases, self._overdue = Deadlines(), Deadlines()
+        self._waits = Waits()
+        self._untold = set(self._roster.tasks.running)
+        """Runs that began by themselves, and that nobody was told of who asked for the task."""
+        self._told = itertools.count(1)
+        self._look_at = ledger.now if len(self._roster.queue) else None
+        """When to look for a start again although nothing happens."""
+        self._note(self._roster.tasks.known.values())
+
+    # --- messages -----------------------------------------------------------------------------------------------------
 
     def handle(self, message: Any, now: dt.datetime) -> Sequence[Post]:
         match message:
             case Recorded():
-                for event in message.events:
-                    if isinstance(event, e.TotalBudgetSet | e.PeriodRenewed):
-                        self._period_ends = event.period_ends_at
-                return []
+                self._pool_tokens = message.figures.pool[TOKENS]
+                return self._follow(message.events, now)
+            case Question():
+                return self._answer(message, now)
+            case Refused():
+                return self._take_back(message, now)
             case Tick():
-                if self._period_ends is None or now < self._period_ends:
-                    return []
-                self._period_ends = None
-                return [Post(MANAGER, Proposal(p.RenewPeriod(id=f"{c.HOUSE}renew-{now.isoformat()}"), ALLOCATOR))]
+                return self._tick(now)
         raise TypeError(f"the allocator does not know {type(message).__name__}")
 
     def due_at(self) -> dt.datetime | None:
-        return self._period_ends
+        leases = None if self._roster.is_paused else self._leases.first()
+        moments = (self._period_ends, leases, self._overdue.first(), self._waits.first(), self._look_at)
+        return min((at for at in moments if at is not None), default=None)
+
+    def _tick(self, now: dt.datetime) -> list[Post]:
+        posts: list[Post] = []
+        if self._period_ends is not None and self._period_ends <= now:
+            self._period_ends = None
+            posts.append(_propose(p.RenewPeriod(id=f"{c.HOUSE}renew-{now.isoformat()}")))
+        if not self._roster.is_paused and self._leases.pop_due(now):
+            posts.append(_propose(p.ExpireLease(id=f"{c.HOUSE}lease-{now.isoformat()}")))
+        for name in self._overdue.pop_due(now):
+            number = self._roster.tasks.known[name].number
+            posts.append(_propose(p.RecordOverdue(task=name, id=f"{c.HOUSE}overdue-{name}-{number}")))
+        posts += [self._tell(question, now) for question in self._waits.over(now)]
+        if self._look_at is not None and self._look_at <= now:
+            posts += self._dispatch(now)
+        return posts
+
+    def _follow(self, events: Sequence[e.Event], now: dt.datetime) -> list[Post]:
+        self._roster.follow(events)
+        self._newcomers.clear()
+        self._scene = None
+        kinds = set(map(type, events))
+        posts: list[Post] = []
+        for event in events:
+            if isinstance(event, _PERIODS):
+                self._period_ends = event.period_ends_at
+        if not kinds.isdisjoint(_FLEET):
+            self._note(self._roster.tasks.known.values())
+        else:
+            self._note_named(events)
+        if not kinds.isdisjoint(_FREES):
+            self._blocked.clear()
+        if not kinds.isdisjoint(_FREES | _CHANGES):
+            posts += self._dispatch(now)
+        for event in events:
+            if type(event) in _CHANGES:
+                name = event.task  # type: ignore[attr-defined]
+                posts += [self._tell(question, now) for question in self._waits.changed(name)]
+        return posts
+
+    def _take_back(self, message: Refused, now: dt.datetime) -> list[Post]:
+        command = message.command
+        name = command.beneficiary if isinstance(command, p.PreemptTask) else getattr(command, "task", "")
+        kind = self._roster.refused(name, now)
+        if kind is None:
+            return []
+        self._blocked.add(kind)
+        self._note([self._roster.tasks.known[name]])
+        return self._dispatch(now)
+
+    # --- what is due --------------------------------------------------------------------------------------------------
+
+    def _note_named(self, events: Iterable[e.Event]) -> None:
+        known = self._roster.tasks.known
+        for event in events:
+            name = getattr(event, "task", None)
+            if not isinstance(name, str):
+                continue
+            task = known.get(name)
+            if task is None:
+                self._leases.drop(name)
+                self._overdue.drop(name)
+                self._untold.discard(name)
+                continue
+            self._note([task])
+            if type(event) is e.TaskStarted and task.state == "running" and event.id.startswith(c.HOUSE):
+                self._untold.add(name)
+
+    def _note(self, tasks: Iterable[Task]) -> None:
+        """Note until when these tasks have a lease, or may wait."""
+        for task in tasks:
+            if task.state == "running":
+                self._leases.set(task.id, task.lease_expires_at)
+                self._overdue.drop(task.id)
+                continue
+            self._leases.drop(task.id)
+            self._untold.discard(task.id)
+            if task.state == "queued" and not task.overdue:
+                allowed = max_wait(self._roster.config, self._roster.priority(task))
+                self._overdue.set(task.id, task.queued_at + allowed)
+
+    # --- who starts ---------------------------------------------------------------------------------------------------
+
+    def _dispatch(self, now: dt.datetime) -> list[Post]:
+        """Propose all starts that are possible now: first to free slots, then to those that others must give up."""
+        roster, posts = self._roster, []
+        self._scene = None
+        if not len(roster.queue):
+            self._look_at = None
+            return []
+        while (first := pick(roster.queue, roster.slots, roster.moment(now), self._may_start)) is not None:
+            posts.append(self._promise(first, None, now))
+        while True:
+            running = roster.running()
+            found = preempt(roster.queue, roster.slots, running, roster.moment(now), self._may_start, roster.config)
+            if found is None:
+                break
+            posts.append(self._promise(found.ranked, found.victim.task, now))
+        preempting = any(roster.config.priority_levels.of(kind.priority).preempt_lower for kind in roster.queue.kinds)
+        self._look_at = next_victim_at(running, now, roster.config) if preempting else None
+        return posts
+
+    def _promise(self, ranked: Ranked, victim: str | None, now: dt.datetime) -> Post:
+        task = self._roster.tasks.known[ranked.waiting.task]
+        self._roster.promise(task.id, victim, now)
+        run = f"{task.id}-{task.number}-{task.runs + 1}"
+        if victim is None:
+            return _propose(p.StartTask(task=task.id, aged=ranked.aged, id=f"{c.HOUSE}start-{run}"), heeded=True)
+        command = p.PreemptTask(task=victim, beneficiary=task.id, aged=ranked.aged, id=f"{c.HOUSE}preempt-{run}")
+        return _propose(command, heeded=True)
+
+    def _may_start(self, waiting: Waiting) -> bool:
+        """Whether nothing but slots is in a task's way, as far as that can be seen from here."""
+        roster, kind = self._roster, waiting.kind
+        if roster.is_paused or roster.tripped or kind.product in roster.rules.paused_products or kind in self._blocked:
+            return False
+        # A parent's balance is not known here, nor is what critical tasks may draw from the reserve.
+        if kind.parent is not None or kind.priority == "critical" or self._pool_tokens is None:
+            return True
+        return max_tokens(roster.config, kind.agent_type) <= self._pool_tokens
+
+    # --- questions ----------------------------------------------------------------------------------------------------
+
+    def _answer(self, question: Question, now: dt.datetime) -> list[Post]:
+        match question.command:
+            case c.SubmitTask():
+                return [self._place(question, question.command, now)]
+            case c.GetTask():
+                return self._show_task(question, question.command, now)
+            case c.GetQueue():
+                return [self._show_queue(question, question.command, now)]
+        raise TypeError(f"the allocator is not asked about {type(question.command).__name__}")
+
+    def _place(self, question: Question, wanted: c.SubmitTask, now: dt.datetime) -> Post:
+        if self._scene is None or self._scene.now != now:
+            self._scene = Scene(self._roster, now)
+        placement = place(self._scene, wanted, self._newcomers, self._may_start)
+        if placement.newcomer is not None:
+            bisect.insort(self._newcomers, placement.newcomer, key=lambda newcomer: newcomer.order)
+        command = p.PlaceTask(
+            submitted=wanted,
+            aged=is_aged_newcomer(placement),
+            behind=placement.behind,
+            victim=placement.victim,
+            expected_start=placement.expected_start,
+        )
+        return _propose(command, question)
+
+    def _show_task(self, question: Question, asked: c.GetTask, now: dt.datetime) -> list[Post]:
+        try:
+            wait_ms = _wait_ms(asked)
+        except InvalidAmount as error:
+            answer = refused("invalid_amount", str(error), field=error.field)
+            return [Post(MANAGER, Answered(question, answer))]
+        waits = wait_ms > 0 and asked.task in self._roster.tasks.known and asked.task not in self._untold
+        if not waits or self._waits.full:
+            return [self._tell(question, now)]
+        self._waits.add(asked.task, question, now + dt.timedelta(milliseconds=wait_ms))
+        return []
+
+    def _tell(self, question: Question, now: dt.datetime) -> Post:
+        assert isinstance(question.command, c.GetTask)
+        name = question.command.task
+        self._untold.discard(name)
+        expected = self._expected(now).get(name) if name in self._roster.queue else None
+        return _propose(p.TellTask(task=name, expected_start=expected, id=self._told_id(now)), question)
+
+    def _show_queue(self, question: Question, asked: c.GetQueue, now: dt.datetime) -> Post:
+        roster, moment = self._roster, self._roster.moment(now)
+        expected = self._expected(now) if asked.limit else {}
+        standpoints = []
+        for ranked in itertools.islice(roster.queue.ranked(moment), asked.limit):
+            terms, task = roster.queue.ranking.terms(ranked.waiting, moment), ranked.waiting.task
+            standpoints.append(
+                p.Standpoint(
+                    task=task,
+                    score=round(float(terms.score), 6),
+                    priority=round(float(terms.priority), 6),
+                    wait=round(float(terms.wait), 6),
+                    blocking=round(float(terms.blocking), 6),
+                    aged=ranked.aged,
+                    expected_start=expected.get(task),
+                )
+            )
+        return _propose(p.TellQueue(waiting=standpoints, id=self._told_id(now)), question)
+
+    def _expected(self, now: dt.datetime) -> dict[str, dt.datetime]:
+        roster = self._roster
+        return expected_starts(roster.queue, roster.slots, roster.running(), roster.moment(now), self._may_start)
+
+    def _told_id(self, now: dt.datetime) -> str:
+        return f"{c.HOUSE}told-{now.isoformat()}-{next(self._told)}"
+
+
+def _wait_ms(asked: c.GetTask) -> int:
+    """How long a question may wait for its task to change.
+
+    Raises:
+        InvalidAmount: not a number of seconds from 0 to `WAIT_MAX_SECONDS`.
+    """
+    if asked.wait_seconds is None:
+        return 0
+    wait_ms = exact_units(asked.wait_seconds, 1, "wait_seconds")
+    if wait_ms > WAIT_MAX_SECONDS * 1_000:
+        raise InvalidAmount("wait_seconds", asked.wait_seconds, f"from 0 to {WAIT_MAX_SECONDS} seconds")
+    return wait_ms
+
+
+def _propose(command: c.Command, question: Question | None = None, heeded: bool = False) -> Post:
+    return Post(MANAGER, Proposal(command, ALLOCATOR, question, heeded))

@@ -1,4 +1,4 @@
-"""The enforcer: that everyone learns of it. Early warnings to agents and operators, and alerts into the log of the day."""
+"""The enforcer: that everyone learns of it. Early warnings, alerts into the log of the day, and that a new day begins."""
 
 import datetime as dt
 import logging
@@ -7,7 +7,7 @@ from typing import Any
 
 import structlog
 
-from tallystick.actors.messages import ENFORCER, MANAGER, Post, Proposal, Recorded
+from tallystick.actors.messages import ENFORCER, MANAGER, Post, Proposal, Recorded, Tick
 from tallystick.actors.tracker import ExhaustionNear
 from tallystick.events import catalog as e
 from tallystick.events import commands as c
@@ -21,10 +21,11 @@ class Enforcer:
     """Turns what the tracker sees coming into warnings, and shows operators what was raised."""
 
     name = ENFORCER
-    follows: frozenset[type[e.Event]] = frozenset({e.AlertRaised})
+    follows: frozenset[type[e.Event]] = frozenset({e.AlertRaised, e.ConfigLoaded, e.DayBegan})
 
     def begin(self, ledger: Ledger) -> None:
-        """Nothing is remembered: who was warned is in the state of the law."""
+        """Who was warned is in the state of the law: all that is remembered is when the day ends."""
+        self._day_ends = ledger.day.ends_at if ledger.configured else None
 
     def handle(self, message: Any, now: dt.datetime) -> Sequence[Post]:
         match message:
@@ -38,10 +39,20 @@ class Enforcer:
                 return [Post(MANAGER, Proposal(command, ENFORCER))]
             case Recorded():
                 for event in message.events:
-                    if type(event) is e.AlertRaised:
-                        log.warning(event.code, message=event.message, agent=event.agent, position=event.position)
+                    match event:
+                        case e.AlertRaised():
+                            log.warning(event.code, message=event.message, agent=event.agent, position=event.position)
+                        case e.ConfigLoaded():
+                            self._day_ends = event.day_ends_at or self._day_ends
+                        case e.DayBegan():
+                            self._day_ends = event.ends_at
                 return []
+            case Tick():
+                if self._day_ends is None or now < self._day_ends:
+                    return []
+                self._day_ends = None
+                return [Post(MANAGER, Proposal(p.BeginDay(id=f"{c.HOUSE}day-{now.isoformat()}"), ENFORCER))]
         raise TypeError(f"the enforcer does not know {type(message).__name__}")
 
     def due_at(self) -> dt.datetime | None:
-        return None
+        return self._day_ends

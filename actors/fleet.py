@@ -347,15 +347,15 @@ class Fleet:
             settled = reached
 
     def _probe_round(self, timeout: float) -> tuple[int, int]:
-        """Pass through every inbox, the manager's last; the position reached, and how many alerts were carried."""
+        """Pass through every inbox, the manager's last; how many messages it has taken, and how many alerts were carried."""
         # A question goes through manager, reallocator, tracker, reallocator and back: two rounds see it through.
         for name in (MANAGER, *self._people, *self._people, MANAGER, MANAGER):
             self._probe(name, timeout)
         if self._messenger is None:
-            return self._manager.ledger.position, 0
+            return self._manager.taken, 0
         if not self._messenger.rest(timeout):
             raise Unanswered(f"an alert was on its way to somebody for more than {timeout:g} s")
-        return self._manager.ledger.position, self._messenger.carried
+        return self._manager.taken, self._messenger.carried
 
     def _probe(self, name: str, timeout: float) -> None:
         """Pass through one inbox."""

@@ -14,16 +14,20 @@ import structlog
 
 from tallystick.actors.inbox import Bell, Door, Inbox
 from tallystick.actors.messages import (
+    ALLOCATOR,
     REALLOCATOR,
     REPORTER,
     TRACKER,
     Answered,
+    Batch,
     Envelope,
     Post,
     Proposal,
     Question,
     Recorded,
+    Refused,
     figures_of,
+    together,
 )
 from tallystick.actors.pending import answer_all, answer_with, refused
 from tallystick.actors.people import Person
@@ -51,8 +55,17 @@ GROUP_MAX = 2_000
 
 log = structlog.wrap_logger(logging.getLogger("tallystick.manager"))
 
-JUDGES: Mapping[type[c.Command], str] = {c.Rebalance: REALLOCATOR, c.Forecast: TRACKER, c.GenerateReport: REPORTER}
+JUDGES: Mapping[type[c.Command], str] = {
+    c.Rebalance: REALLOCATOR,
+    c.Forecast: TRACKER,
+    c.GenerateReport: REPORTER,
+    c.SubmitTask: ALLOCATOR,
+    c.GetTask: ALLOCATOR,
+    c.GetQueue: ALLOCATOR,
+}
 """Who is asked about commands that need judgement, or more than the state, before they can be answered."""
+
+_ERROR = b'{"error"'
 
 _Line = tuple[Event, bytes | None, bytes | None]
 """An event, and on the first of a command what was asked and answered."""
@@ -76,17 +89,26 @@ class Manager:
         self._lines: list[_Line] = []
         self._waiting: list[Envelope] = []
         self._questions: list[Post] = []
-        self._judged: list[Envelope] = []
-        """Envelopes that wait for a specialist's judgement, which may never come."""
+        self._judged: dict[tuple[Envelope, int], Post] = {}
+        """What specialists were asked and have not answered, by envelope and place in it."""
+        self._refusals: list[Post] = []
+        """What proposers are told with the next commit."""
+        self.taken = 0
+        """How many messages were taken: where it stands still, nothing goes on."""
         self._snapshot_due = (ledger.position // SNAPSHOT_EVERY + 1) * SNAPSHOT_EVERY
 
     @property
     def has_work(self) -> bool:
         """Something was taken that is not committed."""
-        return bool(self._waiting or self._lines)
+        return bool(self._waiting or self._lines or self._refusals)
+
+    def asked_of(self, judge: str) -> list[Post]:
+        """What a specialist was asked and has not answered: for whoever takes its place."""
+        return [post for post in self._judged.values() if post.to == judge]
 
     def take(self, envelope: Envelope, now: dt.datetime) -> None:
         """Decide the commands of an envelope; their answers wait for the commit."""
+        self.taken += 1
         if self.halted is not None:
             self._refuse(envelope, self.halted)
             return
@@ -96,8 +118,9 @@ class Manager:
             # A query is asked anew each time; a command that was answered before is not.
             if judge is not None and (command.query or command.id not in self.ledger.ids):
                 envelope.open += 1
-                self._questions.append(Post(judge, Question(command, envelope, slot)))
-                self._judged.append(envelope)
+                post = Post(judge, Question(command, envelope, slot))
+                self._questions.append(post)
+                self._judged[envelope, slot] = post
             else:
                 envelope.answers[slot] = self._decide(command, envelope.asked[slot], envelope.by, now)
 
@@ -106,13 +129,16 @@ class Manager:
 
         Where the question was a query, which has no memory of its id, the log names the proposal itself.
         """
+        self.taken += 1
         question = proposal.answers
         if self.halted is not None:
             if question is not None:
                 self._refuse(question.envelope, self.halted)
             return
         if question is None:
-            self._decide(proposal.command, encode_command(proposal.command), proposal.by, now)
+            answer = self._decide(proposal.command, encode_command(proposal.command), proposal.by, now)
+            if proposal.heeded and answer.startswith(_ERROR):
+                self._refusals.append(Post(proposal.by, Refused(proposal.command)))
             return
         if question.command.query:
             asked = encode_command(proposal.command)
@@ -123,6 +149,7 @@ class Manager:
 
     def take_answer(self, answered: Answered) -> None:
         """Hand on the answer to a question that changes nothing, with the next commit."""
+        self.taken += 1
         question = answered.question
         if self.halted is not None:
             self._refuse(question.envelope, self.halted)
@@ -133,7 +160,7 @@ class Manager:
         envelope: Envelope = question.envelope
         envelope.answers[question.slot] = answer
         envelope.open -= 1
-        self._judged.remove(envelope)
+        del self._judged[envelope, question.slot]
         self._waiting.append(envelope)
 
     def _decide(self, command: c.Command, asked: bytes, by: str, now: dt.datetime) -> bytes:
@@ -186,7 +213,7 @@ class Manager:
         Raises:
             Halted: the law is broken, or the store could not write.
         """
-        lines, waiting, questions = self._lines, self._waiting, self._questions
+        lines, waiting, told = self._lines, self._waiting, self._questions + self._refusals
         events = [line[0] for line in lines]
         if lines:
             try:
@@ -196,12 +223,12 @@ class Manager:
                 self.halt(str(error))
                 raise Halted(str(error)) from error
         # Only now: after any other error, whoever stops the house still knows who waits.
-        self._lines, self._waiting, self._questions = [], [], []
+        self._lines, self._waiting, self._questions, self._refusals = [], [], [], []
         answer_all(waiting)
         posts: list[Post] = []
         if events:
             posts.append(Post("everyone", Recorded(events, figures_of(self.ledger))))
-        posts += questions
+        posts += told
         if self.ledger.position >= self._snapshot_due:
             self._take_snapshot(now)
         return posts
@@ -237,8 +264,9 @@ class Manager:
 
     def give_up(self, reason: str) -> None:
         """Tell all who still wait that nobody will answer them."""
-        waiting = [*self._waiting, *self._judged]
-        self._lines, self._waiting, self._questions, self._judged = [], [], [], []
+        # An envelope may wait for several answers.
+        waiting = dict.fromkeys([*self._waiting, *(envelope for envelope, _ in self._judged)])
+        self._lines, self._waiting, self._questions, self._refusals, self._judged = [], [], [], [], {}
         for envelope in waiting:
             self._refuse(envelope, reason)
 
@@ -273,16 +301,19 @@ class ManagerActor(pykka.ThreadingActor):
         manager = self._manager
         if type(message) is Bell:
             self._take_all()
-        elif type(message) is Proposal:
-            manager.take_proposal(message, self._now())
-            self._take_all()
-        elif type(message) is Answered:
-            manager.take_answer(message)
-            self._take_all()
         elif type(message) is Takeover:
             self._take_all()
             message.person.begin(manager.ledger)
             message.done()
+            for post in together(manager.asked_of(message.person.name)):
+                self._deliver(post)
+        elif isinstance(message, Proposal | Answered | Batch):
+            for one in message.messages if isinstance(message, Batch) else (message,):
+                if isinstance(one, Proposal):
+                    manager.take_proposal(one, self._now())
+                else:
+                    manager.take_answer(one)
+            self._take_all()
         else:
             self._take_all()
             message.reached()
@@ -299,7 +330,7 @@ class ManagerActor(pykka.ThreadingActor):
                 manager.take(waiting.popleft(), now())
             if not manager.has_work:
                 return
-            for post in manager.commit(now()):
+            for post in together(manager.commit(now())):
                 self._deliver(post)
 
     def on_stop(self) -> None:

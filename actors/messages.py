@@ -2,7 +2,8 @@
 
 import asyncio
 import datetime as dt
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Protocol
 
 import msgspec
@@ -43,11 +44,21 @@ class Envelope:
 
 
 class Proposal(msgspec.Struct, frozen=True):
-    """What a specialist wants done. ``answers`` is the question that it answers, where there was one."""
+    """What a specialist wants done. ``answers`` is the question that it answers, where there was one.
+
+    ``heeded``: the proposer counts on it, and is told where it was refused.
+    """
 
     command: Command
     by: str
     answers: "Question | None" = None
+    heeded: bool = False
+
+
+class Refused(msgspec.Struct, frozen=True):
+    """A proposal that its proposer counts on was refused."""
+
+    command: Command
 
 
 class Question(msgspec.Struct, frozen=True):
@@ -110,3 +121,16 @@ class Post(msgspec.Struct, frozen=True):
 
     to: str
     message: Any
+
+
+class Batch(msgspec.Struct, frozen=True):
+    """Messages that are delivered together, because they are for the same person: one hop for all of them."""
+
+    messages: list[Any]
+
+
+def together(posts: Iterable[Post]) -> Iterator[Post]:
+    """The posts in their order, those that follow one another to the same person as one."""
+    for to, group in itertools.groupby(posts, key=lambda post: post.to):
+        messages = [post.message for post in group]
+        yield Post(to, messages[0] if len(messages) == 1 else Batch(messages))

@@ -53,6 +53,8 @@ class Surveyor:
         idle, hungry, outlooks = [], [], {}
         settings = self._config.reallocation
         for standing in self._agents.values():
+            if standing.task:
+                continue  # what a run was granted is its token budget
             ratio = standing.ratio()
             quiet = (now - standing.activity_at).total_seconds()
             if ratio < settings.idle_below and quiet >= settings.idle_seconds:
@@ -159,7 +161,8 @@ class Surveyor:
         fair = FairLevel()
         for standing in self._agents.values():
             weight = self._weight(standing)
-            if weight > 0 and standing.allocated[d] is not None and _payer(standing, d) == source:
+            shares = not standing.task and standing.allocated[d] is not None and _payer(standing, d) == source
+            if weight > 0 and shares:
                 own, mark = own_use(standing, d)
                 fair.add(own, max(own, mark), weight, self._finished_like(standing)[d])
         return fair.find(free)

@@ -107,7 +107,7 @@ class Tracker:
             step = steps.get(kind)
             if step is not None:
                 step(standings, event)
-            if kind in _REPORTS:
+            if kind in _REPORTS and getattr(event, "lease", None) is None:
                 posts += self._foresight.step(event)
                 reported[event.agent] = event  # type: ignore[attr-defined]
             if kind in _HOLDS:

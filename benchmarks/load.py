@@ -198,18 +198,18 @@ class Stored:
 
 def ceiling_rate(mode: str, stored: Stored) -> float:
     """Commands per second of the ceiling, under the interpreter's own switch interval."""
-    with _default_switching():
+    with default_switching():
         return float(ceiling.measure(mode, stored.make, stored.encode, SECONDS)[0])
 
 
 def ceiling_p50(mode: str, stored: Stored) -> float:
     """Seconds from question to answer of the ceiling, the median."""
-    with _default_switching():
+    with default_switching():
         return percentile(ceiling.measure(mode, stored.make, stored.encode, SECONDS)[1], 0.5)
 
 
 @contextmanager
-def _default_switching() -> Iterator[None]:
+def default_switching() -> Iterator[None]:
     sys.setswitchinterval(DEFAULT_SWITCH_SECONDS)
     try:
         yield

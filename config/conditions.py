@@ -7,7 +7,7 @@ true.
 
 import operator as python
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
@@ -102,6 +102,23 @@ class Condition:
         """The condition with what its names stand for now: ``cost_daily_usd 101.20 > daily_limits.max_cost_usd 100``."""
         return written(self.tree, lambda word: self._with_value(word, facts))
 
+    def lines(self, name: str, facts: Mapping[str, Value]) -> list[int | Decimal] | None:
+        """The numbers that ``name`` is compared with: only where it passes one can the answer become another.
+
+        None where it is compared with something else of ``facts`` that no configuration fixes.
+        """
+        lines: list[int | Decimal] = []
+        for pair in _pairs(self.tree):
+            for one, other in (pair, pair[::-1]):
+                if not (isinstance(one, Word) and one.text == name):
+                    continue
+                if isinstance(other, Word) and other.text in self.names and other.text not in self.numbers:
+                    return None
+                value = self._operand(other, facts)
+                if isinstance(value, int | Decimal):
+                    lines.append(value)
+        return lines
+
     def _with_value(self, word: Word, facts: Mapping[str, Value]) -> str:
         name = word.text
         if name not in self.names:
@@ -152,6 +169,20 @@ class Condition:
                 return text
             case Number(value):
                 return value
+
+
+def _pairs(node: Node) -> Iterator[tuple[Operand, Operand]]:
+    """All that is compared in a condition, two by two."""
+    match node:
+        case Compared(left, _, right):
+            yield left, right
+        case Among(left, items):
+            yield from ((left, item) for item in items)
+        case Not(inner):
+            yield from _pairs(inner)
+        case AnyOf(parts) | AllOf(parts):
+            for part in parts:
+                yield from _pairs(part)
 
 
 def _opposite(truth: bool | None) -> bool | None:

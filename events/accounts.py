@@ -82,9 +82,11 @@ class Account:
         "priority",
         "product",
         "reclaimed",
+        "run",
         "spent",
         "stopped",
         "throttle",
+        "under",
         "warned",
         "warning",
         "workflow",
@@ -107,6 +109,10 @@ class Account:
         self.agent_type = agent_type
         self.product = product
         self.workflow = workflow
+        self.under: str | None = product or (None if parent is None else parent.under)
+        """The product that its tokens count for: its own, or that of the nearest account above that has one."""
+        self.run: str | None = None if parent is None else parent.run
+        """The task whose run it is, or is below: the nearest one."""
         self.opened_at = opened_at
 
         self.allocated = allocated
@@ -205,10 +211,17 @@ class Account:
 class Closed:
     """What is remembered of a released account, so that late reports find their parent and people their answer."""
 
-    __slots__ = ("allocated", "consumed", "id", "parent", "position", "priority")
+    __slots__ = ("allocated", "consumed", "id", "parent", "position", "priority", "under")
 
     def __init__(
-        self, id: str, parent: str, priority: Priority, allocated: Amounts, consumed: Amounts, position: int
+        self,
+        id: str,
+        parent: str,
+        priority: Priority,
+        allocated: Amounts,
+        consumed: Amounts,
+        position: int,
+        under: str | None = None,
     ) -> None:
         self.id = id
         self.parent = parent
@@ -216,6 +229,8 @@ class Closed:
         self.allocated = allocated
         self.consumed = consumed
         self.position = position
+        self.under = under
+        """The product that it counted for."""
 
 
 def money(amounts: Triple) -> Money:

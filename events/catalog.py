@@ -10,12 +10,35 @@ from typing import Any, ClassVar, Literal
 
 from tallystick.config.kinds import Priority
 from tallystick.events.amounts import Amounts
+from tallystick.events.day_events import BreakerClosed as BreakerClosed
+from tallystick.events.day_events import BreakerReset as BreakerReset
+from tallystick.events.day_events import BreakerTripped as BreakerTripped
+from tallystick.events.day_events import DayBegan as DayBegan
+from tallystick.events.day_events import LimitApproved as LimitApproved
+from tallystick.events.day_events import PriorityOverridden as PriorityOverridden
 from tallystick.events.event import Event as Event
 from tallystick.events.event import Kind
 from tallystick.events.foretold import AnomalyFound as AnomalyFound
 from tallystick.events.foretold import ForecastMade as ForecastMade
 from tallystick.events.foretold import ForecastScored as ForecastScored
 from tallystick.events.foretold import RunLearned as RunLearned
+from tallystick.events.task_events import AfterLease as AfterLease
+from tallystick.events.task_events import DependenciesAwaited as DependenciesAwaited
+from tallystick.events.task_events import EstimateAdjusted as EstimateAdjusted
+from tallystick.events.task_events import LeaseExtended as LeaseExtended
+from tallystick.events.task_events import LeaseLost as LeaseLost
+from tallystick.events.task_events import PreemptionAcknowledged as PreemptionAcknowledged
+from tallystick.events.task_events import StartsExpected as StartsExpected
+from tallystick.events.task_events import TaskCancelled as TaskCancelled
+from tallystick.events.task_events import TaskCompleted as TaskCompleted
+from tallystick.events.task_events import TaskGivenUp as TaskGivenUp
+from tallystick.events.task_events import TaskOverdue as TaskOverdue
+from tallystick.events.task_events import TaskPreempted as TaskPreempted
+from tallystick.events.task_events import TaskQueued as TaskQueued
+from tallystick.events.task_events import TaskRejected as TaskRejected
+from tallystick.events.task_events import TaskStarted as TaskStarted
+from tallystick.events.task_events import TaskSubmitted as TaskSubmitted
+from tallystick.events.task_events import TokenBudgetPassed as TokenBudgetPassed
 
 EndOfHold = Literal["expired", "cancelled", "released"]
 LEVELS = ("green", "yellow", "orange", "red", "black")
@@ -28,11 +51,16 @@ RESPONSES = ("none", "throttle", "degrade", "stop", "stop_all")
 
 
 class ConfigLoaded(Event, kw_only=True, tag="config-loaded.v1"):
-    """A configuration came into force: the whole of it, so that a replay next year uses what was in force then."""
+    """A configuration came into force: the whole of it, so that a replay next year uses what was in force then.
+
+    ``date`` is the day that it is in its zone, until ``day_ends_at``.
+    """
 
     kind: ClassVar[Kind] = "fact"
     config: dict[str, Any]
     sha256: str
+    date: str | None = None
+    day_ends_at: dt.datetime | None = None
 
 
 class PricesLoaded(Event, kw_only=True, tag="prices-loaded.v1"):
@@ -143,7 +171,7 @@ class AlertDeliveryFailed(Event, kw_only=True, tag="alert-delivery-failed.v1"):
 
 
 class BudgetAllocated(Event, kw_only=True, tag="budget-allocated.v1"):
-    """An account was opened. ``parent`` is left out where the pool is the source."""
+    """An account was opened. ``parent`` is left out where the pool is the source; ``for_task``: for a run of a task."""
 
     kind: ClassVar[Kind] = "decision"
     agent: str
@@ -154,6 +182,7 @@ class BudgetAllocated(Event, kw_only=True, tag="budget-allocated.v1"):
     product: str | None = None
     workflow: str | None = None
     on_demand: bool = False
+    for_task: bool = False
 
 
 class BudgetDrawn(Event, kw_only=True, tag="budget-drawn.v1"):
@@ -251,7 +280,8 @@ class UsageReported(Event, kw_only=True, tag="usage-reported.v1"):
     """Usage, as reported and priced. ``hold`` names the ended hold that a late settlement was for.
 
     Where the agent has no open account, ``charged`` names the one that pays (left out: the fleet). The state forgets
-    released accounts after a time, so that it cannot be asked for this again.
+    released accounts after a time, so that it cannot be asked for this again. ``lease`` names the run of a task that was
+    over: the account of a later run, which has the same name, does not pay for it.
     """
 
     kind: ClassVar[Kind] = "fact"
@@ -265,11 +295,17 @@ class UsageReported(Event, kw_only=True, tag="usage-reported.v1"):
     cached_tokens: int | None = None
     operation: str | None = None
     hold: str | None = None
+    lease: str | None = None
     charged: str | None = None
     priced_as: str | None = None
     unpriced: bool = False
     late: bool = False
     unallocated: bool = False
+
+    @property
+    def account(self) -> str | None:
+        """Whose open account is charged, if there is one."""
+        return self.agent if self.lease is None else None
 
 
 class HoldPlaced(Event, kw_only=True, tag="hold-placed.v1"):

@@ -6,33 +6,25 @@ What only our own people ask is in ``proposals``.
 """
 
 from decimal import Decimal
-from typing import Annotated, Any, ClassVar, get_args
+from typing import Annotated, Any, ClassVar
 
 import msgspec
 
 from tallystick.config.kinds import Priority
 from tallystick.events.amounts import Budget
-
-NAME_MAX = 128
-HOUSE = "~"
-"""Ids that begin so are given by our own people; a client that could take one would silence them."""
-MESSAGES_MAX = 1_000
-"""How many messages one envelope may carry; they are committed together."""
-
-Name = Annotated[str, msgspec.Meta(min_length=1, max_length=NAME_MAX)]
-Reason = Annotated[str, msgspec.Meta(min_length=1, max_length=1_000)]
-PRIORITIES: tuple[Priority, ...] = get_args(Priority)
-
-
-class Command(msgspec.Struct, tag_field="type", tag=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
-    """One message. ``id`` is chosen by the sender, or assigned at the door where it is absent."""
-
-    query: ClassVar[bool] = False
-    """A query changes nothing, leaves no event and has no memory of its id."""
-    group: ClassVar[str]
-
-    id: Name | None = None
-
+from tallystick.events.command import HOUSE as HOUSE
+from tallystick.events.command import MESSAGES_MAX as MESSAGES_MAX
+from tallystick.events.command import NAME_MAX as NAME_MAX
+from tallystick.events.command import PRIORITIES as PRIORITIES
+from tallystick.events.command import Command as Command
+from tallystick.events.command import Name as Name
+from tallystick.events.command import Reason as Reason
+from tallystick.events.task_commands import CancelTask as CancelTask
+from tallystick.events.task_commands import CompleteTask as CompleteTask
+from tallystick.events.task_commands import GetQueue as GetQueue
+from tallystick.events.task_commands import GetTask as GetTask
+from tallystick.events.task_commands import SubmitTask as SubmitTask
+from tallystick.events.task_commands import TaskOutcome as TaskOutcome
 
 # --- allocate --------------------------------------------------------------------------------------------------------
 
@@ -86,10 +78,15 @@ class AllocateFromPool(Command):
 
 
 class ReportUsage(Command):
-    """What an agent says that it spent: a fact, never refused, never dropped."""
+    """What an agent or a task says that it spent: a fact, never refused, never dropped.
+
+    ``lease`` is the run of the task that it is of; left out, the one that goes on is meant.
+    """
 
     group: ClassVar[str] = "track"
-    agent: Name
+    agent: Name | None = None
+    task: Name | None = None
+    lease: Name | None = None
     usage: Budget | None = None
     model: Name | None = None
     input_tokens: int | None = None
@@ -123,10 +120,15 @@ class CancelHold(Command):
 
 
 class Heartbeat(Command):
-    """A sign of life of an agent or a hold (exactly one of them); a hold's expiry moves on by its time to live."""
+    """A sign of life of an agent, a task or a hold (exactly one of them).
+
+    It moves the end of a task's lease, or a hold's expiry by its time to live. ``lease`` is the run of the task.
+    """
 
     group: ClassVar[str] = "track"
     agent: Name | None = None
+    task: Name | None = None
+    lease: Name | None = None
     hold: Name | None = None
 
 
@@ -274,6 +276,30 @@ class ResumeAll(Command):
     group: ClassVar[str] = "operate"
 
 
+class OverridePriority(Command):
+    """Give all tasks of a product this priority, whatever they name; null ends that."""
+
+    group: ClassVar[str] = "operate"
+    product: Name
+    priority: Priority | None
+    reason: Reason | None = None
+
+
+class ApproveLimit(Command):
+    """Raise limits of the day until it ends; the breaker closes if no condition holds then."""
+
+    group: ClassVar[str] = "operate"
+    max_cost_usd: Decimal | None = None
+    max_tokens_total: int | None = None
+
+
+class ResetBreaker(Command):
+    """Close the breaker. A condition that still holds trips it no more today."""
+
+    group: ClassVar[str] = "operate"
+    reason: Reason
+
+
 class ReleaseReserve(Command):
     """Open the emergency reserve for critical agents, as a crisis does by itself."""
 
@@ -312,9 +338,17 @@ WIRE: tuple[type[Command], ...] = (
     Forecast,
     GetEfficiency,
     ReleaseBudget,
+    SubmitTask,
+    GetTask,
+    CompleteTask,
+    CancelTask,
+    GetQueue,
     SetTotalBudget,
     PauseAll,
     ResumeAll,
+    OverridePriority,
+    ApproveLimit,
+    ResetBreaker,
     ReleaseReserve,
     LoadConfig,
 )

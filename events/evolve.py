@@ -17,11 +17,12 @@ from tallystick.events import catalog as e
 from tallystick.events import outbox
 from tallystick.events.accounts import ZERO, Account, Closed, Hold, less, minus, money, only, plus
 from tallystick.events.amounts import DIMENSIONS
+from tallystick.events.day_evolve import DAY_EVENTS, PROMISES, enter_day, hold_for, used_without_account
 from tallystick.events.foretold import still_open, without_scored
 from tallystick.events.growth import observed
 from tallystick.events.holds import add_hold, extend_hold, remove_hold
 from tallystick.events.ledger import UNPRICED_MAX, Ledger
-from tallystick.events.rules import Rules
+from tallystick.events.task_evolve import TASK_EVENTS, resume_leases, used_late
 from tallystick.events.transfers import delegate, fill_reserve, grant, pay_cover, set_aside, spend
 
 _MILLISECOND = dt.timedelta(milliseconds=1)
@@ -29,12 +30,15 @@ _MILLISECOND = dt.timedelta(milliseconds=1)
 
 def evolve(ledger: Ledger, event: e.Event) -> None:
     """Apply one event, the next one of the log, to the state."""
+    is_new_minute = event.at >= ledger.next_mark
+    if is_new_minute:
+        ledger.day.mark(event.at, ledger.spent)
     _EVOLVE[type(event)](ledger, event)
     ledger.position = event.position
     ledger.now = event.at
     if event.id and event.id not in ledger.ids:
         ledger.remember(event.id, event.position)
-    if event.at >= ledger.next_mark:
+    if is_new_minute:
         ledger.mark(event.position, event.at)
 
 
@@ -47,11 +51,18 @@ def _usage_reported(ledger: Ledger, event: e.UsageReported) -> None:
         ledger.ended_holds[event.hold] = (event.agent, "settled")
     if event.unpriced and event.model is not None and len(ledger.unpriced) < UNPRICED_MAX:
         ledger.unpriced[event.model] = None
-    account = ledger.accounts.get(event.agent)
+    account = ledger.accounts.get(event.agent) if event.lease is None else None
     if account is None:
         spend(ledger, ledger.root if event.charged is None else ledger.accounts[event.charged], event)
+        used_without_account(ledger, event)
+        used_late(ledger, event)
         return
     spend(ledger, account, event)
+    if event.input_tokens is not None:
+        mix = ledger.day.mix
+        mix[0] += event.input_tokens
+        mix[1] += event.output_tokens or 0
+        mix[2] += event.cached_tokens or 0
     _reported(ledger, account, event)
     if event.model is not None and event.model != account.model:
         # Every record brings a text of its own; the accounts share one.
@@ -69,6 +80,10 @@ def _reported(ledger: Ledger, account: Account, event: "e.UsageReported | e.Hold
     account.reclaimed = False
     account.warning = None
     account.pool_notice = ledger.pool_exhausted_at
+    if account.under is not None:
+        ledger.day.by_product[account.under] += event.tokens
+        if account.run is not None:
+            ledger.promises.spend(account.run, event.tokens)
     account.growth = observed(account.growth, (event.tokens, event.time_ms, event.cost_nanos))
 
 
@@ -79,7 +94,7 @@ def _hold_placed(ledger: Ledger, event: e.HoldPlaced) -> None:
     account = ledger.accounts[event.agent]
     hold = Hold(event.hold, account, money(event.amount.triple), event.ttl_ms, event.expires_at)
     add_hold(ledger, hold)
-    set_aside(ledger, account, hold.amount, 1)
+    _set_aside(ledger, hold, 1)
     account.activity_at = event.at
     account.reclaimed = False
 
@@ -104,10 +119,17 @@ def _hold_ended(ledger: Ledger, event: e.HoldEnded) -> None:
 def _end_hold(ledger: Ledger, hold_id: str, how: str, position: int) -> Account:
     hold = remove_hold(ledger, hold_id)
     account = hold.account
-    set_aside(ledger, account, hold.amount, -1)
+    _set_aside(ledger, hold, -1)
     ledger.ended_holds[hold_id] = (account.id, how)
     ledger.ended_order.append((position, hold_id))
     return account
+
+
+def _set_aside(ledger: Ledger, hold: Hold, sign: int) -> None:
+    account = hold.account
+    set_aside(ledger, account, hold.amount, sign)
+    if account.under is not None:
+        hold_for(ledger, hold, sign)
 
 
 # --- accounts --------------------------------------------------------------------------------------------------------
@@ -158,7 +180,7 @@ def _budget_released(ledger: Ledger, event: e.BudgetReleased) -> None:
             source.closed = plus(source.closed, only(d, consumed))
     position = event.position
     ledger.released[account.id] = Closed(
-        account.id, parent.id, account.priority, event.allocated, event.consumed, position
+        account.id, parent.id, account.priority, event.allocated, event.consumed, position, account.under
     )
     ledger.released_order.append((position, account.id))
 
@@ -251,16 +273,19 @@ def _period_renewed(ledger: Ledger, event: e.PeriodRenewed) -> None:
 
 
 def _config_loaded(ledger: Ledger, event: e.ConfigLoaded) -> None:
-    ledger.rules = Rules(restore(event.config), ledger.rules.prices)
+    was_paused = ledger.is_paused
+    ledger.rules = ledger.rules.with_config(restore(event.config))
     ledger.configured = True
+    enter_day(ledger, event)
     ledger.press()
     if ledger.outbox:
         outbox.keep_reachable(ledger.outbox, ledger.rules.config)
+    if was_paused and not ledger.is_paused:
+        resume_leases(ledger, event)
 
 
 def _prices_loaded(ledger: Ledger, event: e.PricesLoaded) -> None:
-    prices = prices_from_mapping(event.prices, event.published)
-    ledger.rules = Rules(ledger.rules.config, prices)
+    ledger.rules = ledger.rules.with_prices(prices_from_mapping(event.prices, event.published))
     ledger.unpriced = {}
 
 
@@ -277,7 +302,9 @@ def _fleet_paused(ledger: Ledger, event: e.FleetPaused) -> None:
 
 
 def _fleet_resumed(ledger: Ledger, event: e.FleetResumed) -> None:
-    ledger.paused = None
+    was_paused, ledger.paused = ledger.is_paused, None
+    if was_paused and not ledger.is_paused:
+        resume_leases(ledger, event)
 
 
 def _reserve_released(ledger: Ledger, event: e.ReserveReleased) -> None:
@@ -339,6 +366,14 @@ def _run_learned(ledger: Ledger, event: e.RunLearned) -> None:
     ledger.history.fold(event)
 
 
+def _both(first: Callable[[Ledger, Any], None], second: Callable[[Ledger, Any], None]) -> Callable[[Ledger, Any], None]:
+    def evolve_both(ledger: Ledger, event: Any) -> None:
+        first(ledger, event)
+        second(ledger, event)
+
+    return evolve_both
+
+
 def _nothing(ledger: Ledger, event: e.Event) -> None:
     """For events that people and followers read, and no decision needs."""
 
@@ -384,4 +419,7 @@ _EVOLVE: dict[type[e.Event], Callable[[Ledger, Any], None]] = {
     e.RequestRefused: _nothing,
     e.AgentHeard: _nothing,
     e.SnapshotRecorded: _nothing,
+    **TASK_EVENTS,
+    **DAY_EVENTS,
+    **{kind: _both(TASK_EVENTS[kind], promise) for kind, promise in PROMISES.items()},
 }

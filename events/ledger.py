@@ -6,24 +6,27 @@ accounts say it is. Totals are kept incrementally: no cost here grows with the f
 """
 
 import datetime as dt
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable
 from fractions import Fraction
 
 from tallystick.config.prices import PriceList
 from tallystick.config.settings import Config
 from tallystick.events.accounts import RESERVE, ROOT, ZERO, Account, Closed, Hold, Money, limited, minus, money
-from tallystick.events.amounts import DIMENSIONS, EDGE_NAMES, NOTHING, Triple
+from tallystick.events.amounts import DIMENSIONS, EDGE_NAMES, NOTHING, TOKENS, Triple
 from tallystick.events.catalog import Event, UsageReported
+from tallystick.events.day import FAR, Day, Watch
+from tallystick.events.estimates import Estimates
 from tallystick.events.event import EPOCH
 from tallystick.events.history import History
 from tallystick.events.outbox import Outbox
+from tallystick.events.promises import Promises
 from tallystick.events.rules import Rules
+from tallystick.events.slot_time import SlotTimes
+from tallystick.events.tasks import NEVER, Tasks
 
 UNPRICED_MAX = 1_000
-_FAR = 2**200
 _MINUTE = dt.timedelta(minutes=1)
-NEVER = dt.datetime.max.replace(tzinfo=dt.UTC)
 
 
 class Ledger:
@@ -55,7 +58,7 @@ class Ledger:
         self.period_ends: dt.datetime | None = None
 
         self.response = 0
-        self.pressed_at: Money = (_FAR, _FAR, _FAR)
+        self.pressed_at: Money = (FAR, FAR, FAR)
         """By dimension, the smallest ``spent + held`` that could raise the response: all that a report compares with."""
         self.paused: str | None = None
         self.reserve_open = False
@@ -79,6 +82,13 @@ class Ledger:
         self.released_order: deque[tuple[int, str]] = deque()
         self.history = History()
         """What earlier runs taught. No decision reads it: it is kept here so that those who foresee lose nothing."""
+
+        self.tasks, self.estimates = Tasks(), Estimates()
+        self.day, self.promises = Day(), Promises()
+        self.watch: Watch | None = None
+        """How far usage may go before a daily line is crossed or the breaker may trip; None: look again."""
+        self.slot_times = SlotTimes()
+        """Like ``history``, for those who judge."""
 
     # --- what the fleet has -------------------------------------------------------------------------------------------
 
@@ -107,6 +117,11 @@ class Ledger:
         return minus((self.spent[0], self.spent[1], self.spent[2]), self.opening)
 
     @property
+    def is_paused(self) -> bool:
+        """Everything is stopped by hand."""
+        return self.paused is not None or self.rules.paused
+
+    @property
     def in_crisis(self) -> bool:
         """The reserve is open for critical agents."""
         return self.reserve_open or self.response >= 3
@@ -130,7 +145,8 @@ class Ledger:
 
     def press(self) -> None:
         """Find `pressed_at` anew, after the total, the response or the thresholds changed."""
-        lines = [_FAR, _FAR, _FAR]
+        lines = [FAR, FAR, FAR]
+        self.watch = None
         for d in DIMENSIONS:
             total = self.root.allocated[d]
             if total is None:
@@ -159,10 +175,24 @@ class Ledger:
             closed = self.released.get(closed.parent)
         return self.root
 
+    @property
+    def used_today(self) -> Money:
+        """What was spent since the day began, in every dimension."""
+        return minus((self.spent[0], self.spent[1], self.spent[2]), self.day.opening)
+
+    def spent_by(self, agent: str) -> Money:
+        """What an open account was charged with itself, in every dimension."""
+        spent = self.accounts[agent].spent
+        return (spent[0], spent[1], spent[2])
+
     def due_at(self) -> dt.datetime:
-        """When something happens by itself next: a hold expires, or the period ends."""
-        hold_due = self.expiries[0][0] if self.expiries else NEVER
-        return hold_due if self.period_ends is None else min(hold_due, self.period_ends)
+        """When something happens by itself next: a hold or a lease expires, or the day or the period ends."""
+        due = self.expiries[0][0] if self.expiries else NEVER
+        if self.configured:
+            due = min(due, self.day.ends_at)
+        if self.tasks.leases and not self.is_paused:
+            due = min(due, self.tasks.due_at())
+        return due if self.period_ends is None else min(due, self.period_ends)
 
     # --- the memory of ids --------------------------------------------------------------------------------------------
 
@@ -181,7 +211,9 @@ class Ledger:
         self._forget_before(at - dt.timedelta(hours=self.rules.ids_keep_hours))
 
     def _forget_before(self, horizon: dt.datetime) -> None:
-        """Forget ids, ended holds and released accounts from before ``horizon`` (to the minute, never earlier)."""
+        """Forget ids, ended holds, released accounts and finished tasks from before ``horizon`` (to the minute, never
+        earlier).
+        """
         marks, order, ids = self.id_marks, self.id_order, self.ids
         # What was recorded behind a mark, and before the next one, is less than a minute younger than it.
         while len(marks) > 1 and marks[0][0] + _MINUTE <= horizon:
@@ -198,6 +230,7 @@ class Ledger:
             closed = self.released.get(agent)
             if closed is not None and closed.position == position:
                 del self.released[agent]
+        self.tasks.forget(floor)
 
 
 class BrokenLaw(AssertionError):
@@ -213,6 +246,11 @@ def check_conserved(ledger: Ledger, events: Iterable[Event] | None = None) -> No
     if events is None:
         touched: Iterable[Account] = ledger.accounts.values()
         _check_children(ledger)
+        for wrong in ledger.tasks.wrong(ledger.accounts):
+            raise BrokenLaw(f"tasks: {wrong}")
+        for wrong in ledger.promises.wrong(set(ledger.tasks.running)):
+            raise BrokenLaw(f"promises: {wrong}")
+        _check_holds(ledger)
     else:
         touched = _touched(ledger, events)
     for account in touched:
@@ -294,6 +332,22 @@ def _check_children(ledger: Ledger) -> None:
         spent[d] += ledger.root.consumed(d)
         if spent[d] != ledger.spent[d]:
             raise BrokenLaw(f"fleet {EDGE_NAMES[d]}: spent {ledger.spent[d]}, the accounts say {spent[d]}")
+
+
+def _check_holds(ledger: Ledger) -> None:
+    """What products and runs have set aside is what their holds say."""
+    by_product: Counter[str] = Counter()
+    by_run: Counter[str] = Counter()
+    for hold in ledger.holds.values():
+        if hold.account.under is not None:
+            by_product[hold.account.under] += hold.amount[TOKENS]
+        if hold.account.run is not None:
+            by_run[hold.account.run] += hold.amount[TOKENS]
+    if +by_product != ledger.day.held_by_product:
+        raise BrokenLaw(f"products hold {dict(ledger.day.held_by_product)}, their holds are {dict(+by_product)}")
+    for task, promise in ledger.promises.runs.items():
+        if promise.held != by_run[task]:
+            raise BrokenLaw(f"{task} holds {promise.held} tokens, its holds are {by_run[task]}")
 
 
 def _check_sums(ledger: Ledger, account: Account, granted: list[int], held: list[int]) -> None:

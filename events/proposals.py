@@ -5,8 +5,16 @@ from typing import Any, ClassVar, Literal
 import msgspec
 
 from tallystick.events.amounts import Amounts
-from tallystick.events.commands import Command, Name
+from tallystick.events.command import Command, Name
 from tallystick.events.foretold import Anomaly, Outcome, Prediction, WhyForecast
+from tallystick.events.task_proposals import ExpireLease as ExpireLease
+from tallystick.events.task_proposals import PlaceTask as PlaceTask
+from tallystick.events.task_proposals import PreemptTask as PreemptTask
+from tallystick.events.task_proposals import RecordOverdue as RecordOverdue
+from tallystick.events.task_proposals import Standpoint as Standpoint
+from tallystick.events.task_proposals import StartTask as StartTask
+from tallystick.events.task_proposals import TellQueue as TellQueue
+from tallystick.events.task_proposals import TellTask as TellTask
 
 
 class LoadPrices(Command):
@@ -25,6 +33,12 @@ class ExpireHolds(Command):
 
 class RenewPeriod(Command):
     """Time has passed: the budget period is over."""
+
+    group: ClassVar[str] = "internal"
+
+
+class BeginDay(Command):
+    """Time has passed: it is another day in the fleet's zone."""
 
     group: ClassVar[str] = "internal"
 
@@ -140,6 +154,7 @@ INTERNAL: tuple[type[Command], ...] = (
     LoadPrices,
     ExpireHolds,
     RenewPeriod,
+    BeginDay,
     ApplyMoves,
     WarnAgent,
     RecordDelivery,
@@ -148,5 +163,12 @@ INTERNAL: tuple[type[Command], ...] = (
     RecordScore,
     RecordRun,
     RecordAnomaly,
+    PlaceTask,
+    StartTask,
+    PreemptTask,
+    ExpireLease,
+    RecordOverdue,
+    TellTask,
+    TellQueue,
     RecordSnapshot,
 )

@@ -80,6 +80,7 @@ class Enforcement(Reply, gc=False):
     unpriced: bool = False
     late: bool = False
     unallocated: bool = False
+    lease_lost: bool = False
     warnings: list[str] | None = None
 
 

@@ -1,8 +1,12 @@
 """The configuration in the form in which the law reads it: exact fractions, integers, and nothing to look up twice."""
 
+from collections.abc import Mapping
 from decimal import Decimal
 from fractions import Fraction
 
+import msgspec
+
+from tallystick.config.kinds import Priority
 from tallystick.config.prices import PriceList
 from tallystick.config.settings import Config
 from tallystick.events.commands import PRIORITIES
@@ -12,7 +16,11 @@ _SLACK = 1e-9
 
 
 class Rules:
-    """What is in force. ``level_at`` are the exact thresholds of yellow, orange, red and black."""
+    """What is in force. ``level_at`` are the exact thresholds of yellow, orange, red and black.
+
+    ``config`` is the configuration with the priorities of products that operators override by message; ``loaded`` is
+    as it was loaded.
+    """
 
     __slots__ = (
         "config",
@@ -24,7 +32,9 @@ class Rules:
         "ids_max",
         "level_at",
         "level_near",
+        "loaded",
         "minimum_share",
+        "overrides",
         "paused",
         "paused_products",
         "pauses",
@@ -35,9 +45,11 @@ class Rules:
         "weights",
     )
 
-    def __init__(self, config: Config, prices: PriceList) -> None:
+    def __init__(self, config: Config, prices: PriceList, overrides: Mapping[str, Priority] | None = None) -> None:
         enforcement = config.enforcement
-        self.config = config
+        self.loaded = config
+        self.overrides = overrides or {}
+        self.config = _overridden(config, self.overrides)
         self.prices = prices
         self.find_price = prices.finding
         self.level_at = tuple(
@@ -63,6 +75,19 @@ class Rules:
         )
         self.pauses = self.paused or bool(self.paused_products)
 
+    def with_config(self, config: Config) -> "Rules":
+        """These with another configuration, under the same operators' words."""
+        return Rules(config, self.prices, self.overrides)
+
+    def with_prices(self, prices: PriceList) -> "Rules":
+        """These with another price list."""
+        return Rules(self.loaded, prices, self.overrides)
+
+    def with_priority(self, product: str, priority: Priority | None) -> "Rules":
+        """These with an operator's word on a product; None takes it back."""
+        others = {name: said for name, said in self.overrides.items() if name != product}
+        return Rules(self.loaded, self.prices, others if priority is None else {**others, product: priority})
+
     def level_of(self, consumed: int, base: int) -> int:
         """The level (0 green … 4 black) of ``consumed`` against ``base``, decided on the exact ratio."""
         if base <= 0:
@@ -73,3 +98,12 @@ class Rules:
                 break
             level += 1
         return level
+
+
+def _overridden(config: Config, overrides: Mapping[str, Priority]) -> Config:
+    """A configuration in which what operators said by message stands above what the file says."""
+    if not overrides:
+        return config
+    both = {**config.manual_override.priority_override, **overrides}
+    manual = msgspec.structs.replace(config.manual_override, priority_override=both)
+    return msgspec.structs.replace(config, manual_override=manual)

@@ -18,6 +18,9 @@ from tallystick.config.prices import from_mapping as prices_from_mapping
 from tallystick.config.prices import to_mapping as prices_to_mapping
 from tallystick.events.accounts import ROOT, Account, Closed, Hold, Money
 from tallystick.events.amounts import Amounts, Triple
+from tallystick.events.day import Day
+from tallystick.events.day_evolve import hold_for
+from tallystick.events.estimates import Estimates
 from tallystick.events.foretold import Prediction
 from tallystick.events.growth import NO_STEPS
 from tallystick.events.history import History
@@ -25,8 +28,10 @@ from tallystick.events.holds import add_hold
 from tallystick.events.ledger import Ledger
 from tallystick.events.outbox import Notice
 from tallystick.events.rules import Rules
+from tallystick.events.slot_time import SlotTimes
+from tallystick.events.task_snapshot import PackedTasks, pack, unpack
 
-FORMAT = 2
+FORMAT = 5
 """Raised whenever what follows changes its meaning; a snapshot of another format is ignored."""
 
 
@@ -78,6 +83,7 @@ class _Closed(msgspec.Struct, array_like=True, gc=False):
     allocated: Triple
     consumed: Triple
     position: int
+    under: str | None
 
 
 class _State(msgspec.Struct):
@@ -85,6 +91,7 @@ class _State(msgspec.Struct):
     position: int
     now: dt.datetime
     config: dict[str, Any]
+    overrides: dict[str, Priority]
     configured: bool
     prices: dict[str, Any]
     root: _Account
@@ -111,6 +118,11 @@ class _State(msgspec.Struct):
     released: list[_Closed]
     released_order: list[tuple[int, str]]
     history: list[Any]
+    tasks: PackedTasks
+    estimates: list[Any]
+    day: list[Any]
+    promises: list[Any]
+    slot_times: list[Any]
 
 
 _encoder = msgspec.json.Encoder()
@@ -130,7 +142,8 @@ def dump(ledger: Ledger) -> bytes:
             format=FORMAT,
             position=ledger.position,
             now=ledger.now,
-            config=to_mapping(rules.config),
+            config=to_mapping(rules.loaded),
+            overrides=dict(rules.overrides),
             configured=ledger.configured,
             prices=prices_to_mapping(rules.prices),
             root=_packed(ledger.root),
@@ -158,11 +171,16 @@ def dump(ledger: Ledger) -> bytes:
             ended=[(hold, agent, how) for hold, (agent, how) in ledger.ended_holds.items()],
             ended_order=list(ledger.ended_order),
             released=[
-                _Closed(c.id, c.parent, c.priority, c.allocated.triple, c.consumed.triple, c.position)
+                _Closed(c.id, c.parent, c.priority, c.allocated.triple, c.consumed.triple, c.position, c.under)
                 for c in ledger.released.values()
             ],
             released_order=list(ledger.released_order),
             history=ledger.history.dump(),
+            tasks=pack(ledger.tasks),
+            estimates=ledger.estimates.dump(),
+            day=ledger.day.dump(),
+            promises=ledger.promises.dump(),
+            slot_times=ledger.slot_times.dump(),
         )
     )
 
@@ -176,7 +194,7 @@ def load(snapshot: bytes) -> Ledger | None:
     if state.format != FORMAT:
         return None
     ledger = Ledger()
-    ledger.rules = Rules(restore(state.config), prices_from_mapping(**state.prices))
+    ledger.rules = Rules(restore(state.config), prices_from_mapping(**state.prices), state.overrides)
     ledger.configured = state.configured
     ledger.position, ledger.now = state.position, state.now
     _unpack(ledger.root, state.root)
@@ -184,8 +202,6 @@ def load(snapshot: bytes) -> Ledger | None:
     for packed in state.accounts:
         _open(ledger, packed)
     ledger.names = sorted(ledger.accounts)
-    for held in state.holds:
-        _hold(ledger, held)
     ledger.spent, ledger.held, ledger.opening = list(state.spent), list(state.held), state.opening
     ledger.budget, ledger.period_ends = state.budget, state.period_ends
     ledger.response, ledger.paused = state.response, state.paused
@@ -198,11 +214,18 @@ def load(snapshot: bytes) -> Ledger | None:
     ledger.ended_holds = {hold: (agent, how) for hold, agent, how in state.ended}
     ledger.ended_order = deque(state.ended_order)
     ledger.released = {
-        c.id: Closed(c.id, c.parent, c.priority, Amounts(*c.allocated), Amounts(*c.consumed), c.position)
+        c.id: Closed(c.id, c.parent, c.priority, Amounts(*c.allocated), Amounts(*c.consumed), c.position, c.under)
         for c in state.released
     }
     ledger.released_order = deque(state.released_order)
     ledger.history = History.load(state.history)
+    ledger.tasks = unpack(state.tasks)
+    ledger.estimates = Estimates.load(state.estimates)
+    ledger.day = Day.load(state.day)
+    _promise(ledger, state.promises)
+    for held in state.holds:
+        _hold(ledger, held)
+    ledger.slot_times = SlotTimes.load(state.slot_times)
     ledger.press()
     return ledger
 
@@ -291,7 +314,20 @@ def _unpack(account: Account, packed: _Account) -> None:
 
 def _hold(ledger: Ledger, packed: _Hold) -> None:
     account = ledger.accounts[packed.agent]
-    add_hold(ledger, Hold(packed.id, account, packed.amount, packed.ttl_ms, packed.expires_at))
+    hold = Hold(packed.id, account, packed.amount, packed.ttl_ms, packed.expires_at)
+    add_hold(ledger, hold)
+    hold_for(ledger, hold, 1)
+
+
+def _promise(ledger: Ledger, spent: list[Any]) -> None:
+    """What runs may still use, and which accounts they are: each was opened after those above it."""
+    for account in ledger.accounts.values():
+        assert account.parent is not None
+        account.run = account.id if account.id in ledger.tasks.running else account.parent.run
+    for name, tokens in spent:
+        task = ledger.tasks.running[name]
+        ledger.promises.start(name, task.product, task.model or "", task.token_budget)
+        ledger.promises.spend(name, tokens)
 
 
 def _triple(values: list[int]) -> Money:

@@ -40,6 +40,7 @@ class Standing:
         "reclaimed",
         "reports",
         "stopped",
+        "task",
         "throttle",
         "warned",
         "workflow",
@@ -74,6 +75,8 @@ class Standing:
         self.reports = 0
         self.reclaimed = False
         self.warned = False
+        self.task = False
+        """It is the account of a run: what it was granted is its token budget, and nobody moves any of it."""
 
     def source(self, d: int) -> "Standing | None":
         """Who grants in a dimension: the nearest ancestor that limits it; None for the pool."""
@@ -139,6 +142,8 @@ class Standings:
         for account in ledger.accounts.values():
             parent = None if account.parent is None else self.agents.get(account.parent.id)
             self.agents[account.id] = Standing.of(account, parent)
+        for name in ledger.tasks.running:
+            self.agents[name].task = True
         for hold in ledger.holds.values():
             self.holds[hold.id] = hold.amount
 
@@ -151,7 +156,7 @@ class Standings:
                 step(self, event)
 
     def _used(self, event: "e.UsageReported | e.HoldSettled") -> None:
-        charged = standing = self.agents.get(event.agent)
+        charged = standing = self.agents.get(event.agent) if getattr(event, "lease", None) is None else None
         if charged is None:
             # Without an open account: the event names who pays, or else the fleet does.
             charged = self.agents.get(getattr(event, "charged", None) or "", self.pool)
@@ -198,6 +203,7 @@ class Standings:
         parent = None if event.parent is None else self.agents[event.parent]
         standing = Standing(event.agent, parent, event.priority, event.amount.triple, event.at)
         standing.agent_type, standing.product, standing.workflow = event.agent_type, event.product, event.workflow
+        standing.task = event.for_task
         self.agents[standing.id] = standing
         if event.on_demand:
             standing.drawn = money(event.amount.triple)

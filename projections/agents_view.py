@@ -56,6 +56,7 @@ class AgentRow(msgspec.Struct, kw_only=True, gc=False):
     given_back: Amounts
     closed: Amounts
     reclaimed: bool
+    task: bool
 
 
 decode = msgspec.json.Decoder(AgentRow).decode
@@ -65,7 +66,7 @@ class AgentsView:
     """Folds the rows of agents, from which the shared ``standings`` go on."""
 
     name = "agents"
-    version = 1
+    version = 2
 
     def __init__(self, standings: Standings, look: Look) -> None:
         self._standings = standings
@@ -112,6 +113,8 @@ class AgentsView:
         self._touched.add(event.agent)
         if event.agent not in self._standings.agents:
             self._used_without_account(event)
+        elif event.lease is not None and event.charged is not None:
+            self._touched.add(event.charged)  # it was for a run that is over, and a later one is open
 
     def _released(self, event: e.BudgetReleased) -> None:
         """Keep the last figures, from the moment before the release; those above are touched while they are known."""
@@ -197,6 +200,7 @@ def _row(standing: Standing) -> AgentRow:
         given_back=moved(standing.given_back),
         closed=moved(standing.closed),
         reclaimed=standing.reclaimed,
+        task=standing.task,
     )
 
 
@@ -210,7 +214,7 @@ def _standing(row: AgentRow) -> Standing:
     standing.cover, standing.given_back = money(row.cover.triple), money(row.given_back.triple)
     standing.drawn, standing.borrowed = money(row.drawn.triple), money(row.borrowed.triple)
     standing.level, standing.stopped, standing.throttle = e.LEVELS.index(row.level), row.stopped, row.throttle
-    standing.reclaimed, standing.warned = row.reclaimed, row.warned
+    standing.reclaimed, standing.warned, standing.task = row.reclaimed, row.warned, row.task
     return standing
 
 

@@ -12,6 +12,7 @@ from tallystick.events.standing import Standings
 from tallystick.projections.accuracy_view import AccuracyView
 from tallystick.projections.agents_view import AgentsView
 from tallystick.projections.chronicle_view import ChronicleView
+from tallystick.projections.cost_view import CostView
 from tallystick.projections.fleet_view import FleetView
 from tallystick.projections.forecasts_view import ForecastsView
 from tallystick.projections.holds_view import HoldsView
@@ -20,7 +21,16 @@ from tallystick.projections.view import Changes, Look, View
 
 Kinds = Sequence[type[View]]
 
-KINDS: Final[Kinds] = (FleetView, HoldsView, AgentsView, ChronicleView, ForecastsView, AccuracyView, HoursView)
+KINDS: Final[Kinds] = (
+    FleetView,
+    HoldsView,
+    AgentsView,
+    ChronicleView,
+    ForecastsView,
+    AccuracyView,
+    HoursView,
+    CostView,
+)
 """The classes of all views. The standings that they share are restored from the rows of the first three."""
 
 

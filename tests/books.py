@@ -147,7 +147,9 @@ class Books:
             case e.CoverRepaid():
                 self._cover(event.target, event.source, event.amount, -1)
             case e.UsageReported():
-                account = event.agent if event.agent in self.parent else event.charged or "fleet"
+                # What a run had used when it was over is not charged to a later run of the same name.
+                is_open = event.agent in self.parent and event.lease is None
+                account = event.agent if is_open else event.charged or "fleet"
                 self._use(account, (event.tokens, event.time_ms, event.cost_nanos))
             case e.HoldPlaced():
                 places = [(self.payer(event.agent, d), d, event.amount.triple[d] or 0) for d in DIMENSIONS]

@@ -21,7 +21,9 @@ AGENTS = ("ann", "bob", "cyd", "dee")
 SUB_AGENTS = ("ann/1", "ann/2", "bob/1", "ann/1/a")
 NAMES = (*AGENTS, *SUB_AGENTS)
 PARENTS = {"ann/1": "ann", "ann/2": "ann", "bob/1": "bob", "ann/1/a": "ann/1"}
+TASKS = tuple(f"T{number}" for number in range(12))
 WEIRD_NAMES = ("nobody", "pool", "fleet", "reserve", "overdraft", "bell\a")
+_SHORT_WAITS = (*(0.0, 0.0, 0.0, 0.25, 1.0, 1.0, 7.0) * 6, 61.0, 700.0)
 WAITS = (*(0.0, 0.0, 0.25, 1.0, 7.0, 30.0, 61.0) * 3, 300.0, 3_600.0, 90_000.0)
 
 _TOKENS = (0, 1, 3, 10, 50, 90, 99, 100, 100, 250, 400, 500, 900, 1_000, 2_500)
@@ -52,12 +54,14 @@ def budget(dice: Random, weird: bool = True, of: Sequence[int] = _TOKENS) -> Bud
     return Budget(tokens, seconds, cost)
 
 
-def configuration(dice: Random) -> dict[str, Any]:
-    """Small fleets, in which every line is soon crossed."""
+def configuration(dice: Random, is_work: bool = False) -> dict[str, Any]:
+    """Small fleets, in which every line is soon crossed; where it is about work, there is enough for some."""
     total: dict[str, Any] = {"period": dice.choice(("none", "none", "none", "day", "week", "month"))}
     total["rollover"] = dice.random() < 0.5
     limits = dice.choice(("t", "t", "t", "tc", "tcs", "cs", ""))
-    if "t" in limits:
+    if is_work:
+        total["tokens"] = dice.choice((5_000, 100_000))
+    elif "t" in limits:
         total["tokens"] = dice.choice((0, 500, 1_000, 1_000, 2_000, 3_000, 3_000, 3_000))
     if "c" in limits:
         total["cost_usd"] = dice.choice(("1", "5", "10"))
@@ -77,14 +81,61 @@ def configuration(dice: Random) -> dict[str, Any]:
             "stop_at": stop_at,
             "fleet": {"throttle_at": above, "degrade_at": max(above, "0.95"), "stop_at": max(above, "1")},
         },
-        "manual_override": {"pause_all_agents": not dice.randint(0, 19)},
-        "products": {"shop": {"paused": not dice.randint(0, 3)}},
-        "daily_limits": {"max_tokens_total": None, "max_cost_usd": None},
+        "manual_override": {
+            "pause_all_agents": not dice.randint(0, 29),
+            "priority_override": dice.choice(({}, {}, {"lab": "critical"})),
+        },
+        "products": {
+            "shop": {
+                "paused": not dice.randint(0, 3),
+                "max_concurrent_agents": dice.choice((1, 2, None)),
+                "token_budget_daily": dice.choice((None, None, 300)),
+            },
+            "site": {"priority": dice.choice(c.PRIORITIES)},
+        },
+        "daily_limits": {
+            "max_tokens_total": dice.choice((None, None, 500, 2_000)),
+            "max_cost_usd": dice.choice((None, None, "1", "5")),
+            "alert_at_percent": dice.choice((80, 80, 50, 100)),
+        },
+        "circuit_breaker": {
+            "trip_conditions": dice.sample(TRIPS, dice.choice((0, 0, 0, 1, 2))),
+            "when_tripped": {"allow_override": bool(dice.randint(0, 4))},
+        },
+        **_slots(dice),
         "notifications": dice.choice(_NOTIFIED),
     }
 
 
 _NOTIFIED = ({"ceo": []}, {"ceo": ["json://one"]}, {"ceo": ["json://one", "json://two"], "ops": ["json://two"]})
+
+
+def _slots(dice: Random) -> dict[str, Any]:
+    """Few slots, small budgets and short leases, so that tasks wait for one another."""
+    return {
+        "max_concurrent": {
+            "total": dice.choice((1, 1, 2, 3, None)),
+            "per_type": {"backend": dice.choice((1, 1, 2)), "qa": dice.choice((0, 1, 2))},
+        },
+        "token_budgets": {"default": dice.choice((10, 50, 100)), "qa": dice.choice((20, 1_000))},
+        "leases": {"seconds": dice.choice((30, 600, 6_000)), "max_attempts": dice.choice((1, 2, 3))},
+        "preemption_cooldown_minutes": dice.choice((0, 1, 10)),
+        "estimates": {"over_tasks": dice.choice((1, 2))},
+    }
+
+
+TRIPS = (
+    "cost_daily_usd > daily_limits.max_cost_usd",
+    "tokens_daily >= 900",
+    "tokens_hourly > 400",
+    "cost_hourly_usd > 2",
+    "tokens_hourly < 5 and queue_length > 1",
+    "pressure > 0.6",
+    "agents_active == 2",
+    "queue_length > 2 or tokens_daily in [100, 250]",
+    "not queue_length < 4",
+)
+"""Conditions that few steps make true."""
 
 
 class Seen:
@@ -93,6 +144,11 @@ class Seen:
     def __init__(self) -> None:
         self.agents: list[str] = []
         self.holds: list[str] = []
+        self.tasks: list[str] = []
+
+    def task(self, dice: Random) -> str:
+        """Mostly a task that was asked for lately, seldom one that never was."""
+        return dice.choice(self.tasks[-7:]) if self.tasks and dice.randint(0, 19) else "nobody"
 
 
 def _agent(dice: Random, seen: Seen) -> str:
@@ -200,7 +256,17 @@ def _release(dice: Random, seen: Seen) -> c.Command:
 
 
 def _operate(dice: Random, seen: Seen) -> c.Command:
-    match dice.randint(0, 7):
+    match dice.randint(0, 12):
+        case 8 | 9:
+            limits = {
+                "max_tokens_total": dice.choice((None, 0, 1_000, 5_000)),
+                "max_cost_usd": dice.choice((None, *_DOLLARS)),
+            }
+            return c.ApproveLimit(**limits)
+        case 10 | 11:
+            return c.ResetBreaker(reason="a test")
+        case 12:
+            return c.OverridePriority(product=dice.choice(("shop", "lab")), priority=dice.choice((None, *c.PRIORITIES)))
         case 0:
             return c.PauseAll(reason="a test")
         case 1:
@@ -219,7 +285,7 @@ def _operate(dice: Random, seen: Seen) -> c.Command:
 
 
 def _clock(dice: Random, seen: Seen) -> c.Command:
-    return p.ExpireHolds() if dice.random() < 0.5 else p.RenewPeriod()
+    return dice.choice((p.ExpireHolds(), p.RenewPeriod(), p.BeginDay()))
 
 
 _WAYS: tuple[Literal["idle", "demand", "priority"], ...] = ("idle", "demand", "priority")
@@ -237,6 +303,75 @@ def _moves(dice: Random, seen: Seen) -> c.Command:
             amount = Amounts(tokens=-5)
         moves.append(p.Move(source=source, target=target, amount=amount, reason="a test", strategy=strategy))
     return p.ApplyMoves(moves=moves)
+
+
+def _submit(dice: Random, seen: Seen) -> c.Command:
+    """A task with a judgement that may be right or wrong; the live house has an allocator of its own."""
+    fresh = [name for name in TASKS if name not in seen.tasks] or list(TASKS)
+    task = dice.choice(fresh) if dice.randint(0, 9) else dice.choice((*TASKS, *NAMES, *WEIRD_NAMES))
+    others = [seen.task(dice) for _ in range(dice.choice((0, 0, 0, 1, 2)))]
+    seen.tasks.append(task)
+    if not dice.randint(0, 2):
+        urgent = c.SubmitTask(task=task, agent_type="writer", product="lab", priority="critical")
+        return p.PlaceTask(submitted=urgent, victim=seen.task(dice))
+    wanted = c.SubmitTask(
+        task=task,
+        agent_type=dice.choice(("backend", "backend", "qa", "writer")),
+        product=dice.choice(("shop", "site", "site", "lab")),
+        priority=dice.choice((None, "critical", "critical", "high", "low", "low")),
+        estimated_tokens=dice.choice((None, 0, 10, 400)),
+        estimated_minutes=dice.choice(
+            (None, Decimal(1), Decimal("0.5"), Decimal(-1) if not dice.randint(0, 9) else None)
+        ),
+        depends_on=others,
+        blocks=dice.choice((0, 0, 3)),
+        parent=_agent(dice, seen) if not dice.randint(0, 5) else None,
+        model=dice.choice((None, None, "haiku")),
+    )
+    return p.PlaceTask(
+        submitted=wanted,
+        aged=not dice.randint(0, 5),
+        behind=dice.choice((None, None, None, seen.task(dice))),
+        victim=dice.choice((None, seen.task(dice))),
+    )
+
+
+def _lease(dice: Random) -> str | None:
+    """Mostly none, which means the run at hand; else one that some run may have had, or has."""
+    return None if dice.randint(0, 2) else f"lease-{dice.randint(1, 80)}"
+
+
+def _schedule(dice: Random, seen: Seen) -> c.Command:
+    task, other, aged = seen.task(dice), seen.task(dice), not dice.randint(0, 5)
+    match dice.randint(0, 3):
+        case 0:
+            return p.PreemptTask(task=task, beneficiary=other, aged=aged)
+        case 1:
+            return p.RecordOverdue(task=task)
+        case _:
+            return p.StartTask(task=task, aged=aged)
+
+
+def _run(dice: Random, seen: Seen) -> c.Command:
+    task = seen.task(dice)
+    match dice.randint(0, 9):
+        case 0 | 1 | 9:
+            outcome: c.TaskOutcome = "completed" if dice.randint(0, 3) else "failed"
+            usage = dice.choice((None, budget(dice)))
+            return c.CompleteTask(task=task, lease=_lease(dice), outcome=outcome, usage=usage)
+        case 2:
+            return c.CancelTask(task=task)
+        case 3 | 4:
+            return c.Heartbeat(task=task, lease=_lease(dice))
+        case 5:
+            return c.Reserve(agent=task, estimate=budget(dice, of=(0, 1, 10, 10, 50)), ttl_seconds=dice.choice(_TTLS))
+        case 6:
+            agent = dice.choice(NAMES)
+            return c.AllocateBudget(agent=agent, budget=budget(dice, of=(1, 3, 10)), parent=task)
+        case 7:
+            return dice.choice((c.ReleaseBudget(agent=task), p.TellTask(task=task), p.ExpireLease()))
+        case _:
+            return c.ReportUsage(task=task, lease=_lease(dice), usage=budget(dice, of=(1, 10, 50, 100)))
 
 
 def _look(dice: Random, seen: Seen) -> c.Command:
@@ -273,24 +408,30 @@ _MAKERS: tuple[Callable[[Random, Seen], c.Command], ...] = (
     _clock,
     _moves,
     _look,
+    _submit,
+    _run,
 )
+_WORKERS = (*[_submit] * 12, *[_schedule] * 8, *[_run] * 24, *_MAKERS)
+"""What is asked where tasks are what it is about."""
 
 
 def steps_of(seed: int, kept: Sequence[bool]) -> list[Step]:
     """One step per ``True``; the first is a configuration, and the next few open accounts."""
     steps: list[Step] = []
     seen = Seen()
+    is_work = Random(seed).random() < 0.5
+    makers, waits = (_WORKERS, _SHORT_WAITS) if is_work else (_MAKERS, WAITS)
     for number, is_kept in enumerate((True, *kept)):
         # Nothing is guarded by these numbers; a step has its own, so that leaving one out changes no other.
-        dice = Random(f"{seed}/{number}")  # noqa: S311
+        dice = Random(f"{seed}/{number}")
         if not is_kept:
             continue
-        make = _open if number <= _OPENING else dice.choice(_MAKERS)
-        command = make(dice, seen) if number else c.LoadConfig(config=configuration(dice))
+        make = _open if number <= _OPENING else dice.choice(makers)
+        command = make(dice, seen) if number else c.LoadConfig(config=configuration(dice, is_work))
         command.id = f"c{number}"
         if isinstance(command, c.Reserve):
             seen.holds.append(command.id)
-        steps.append((command, dice.choice(WAITS) if number > _OPENING else 0.0))
+        steps.append((command, dice.choice(waits) if number > _OPENING else 0.0))
     return steps
 
 

@@ -17,8 +17,9 @@ from tallystick.actors.policies.dispatch import Kept, MayStart
 from tallystick.actors.policies.queue import Queue, Ranked
 from tallystick.actors.policies.ranking import Moment
 from tallystick.actors.policies.slots import Left, Slots
-from tallystick.actors.policies.tasks import LEVEL, Kind, Running, micros
+from tallystick.actors.policies.tasks import LEVEL, Kind, Running
 from tallystick.config.settings import Config
+from tallystick.events.slot_time import micros
 
 
 class Preemption(NamedTuple):

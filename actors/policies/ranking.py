@@ -17,10 +17,11 @@ from collections.abc import Callable, Container
 from fractions import Fraction
 from typing import NamedTuple
 
-from tallystick.actors.policies.tasks import Waiting, micros
+from tallystick.actors.policies.tasks import Waiting
 from tallystick.config.kinds import Priority
 from tallystick.config.settings import Config, PriorityLevel
 from tallystick.events.commands import PRIORITIES
+from tallystick.events.slot_time import micros
 
 _MINUTE_MICROS = 60_000_000
 _AGED, _BEFORE, _BEHIND = 0, 1, 2

@@ -6,18 +6,10 @@ from typing import Final, NamedTuple
 import msgspec
 
 from tallystick.config.kinds import Priority
-from tallystick.events.commands import PRIORITIES
-from tallystick.events.event import EPOCH
+from tallystick.events.command import PRIORITIES
 
 LEVEL: Final = {priority: level for level, priority in enumerate(PRIORITIES)}
 """The priorities by height: 0 is the highest, critical."""
-
-_MICROSECOND = dt.timedelta(microseconds=1)
-
-
-def micros(at: dt.datetime) -> int:
-    """A moment in whole microseconds since 1970: exact, and quicker to compare and subtract than what it stands for."""
-    return (at - EPOCH) // _MICROSECOND
 
 
 class Kind(NamedTuple):

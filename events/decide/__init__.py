@@ -15,7 +15,24 @@ from tallystick.events import catalog as e
 from tallystick.events import commands as c
 from tallystick.events import proposals as p
 from tallystick.events.amounts import Amounts, InvalidAmount
-from tallystick.events.decide import allocate, enforce, foresee, notify, operate, queries, reallocate, release, track
+from tallystick.events.decide import (
+    allocate,
+    breaker,
+    day_answers,
+    days,
+    ending,
+    enforce,
+    foresee,
+    leases,
+    notify,
+    operate,
+    placing,
+    queries,
+    reallocate,
+    release,
+    task_answers,
+    track,
+)
 from tallystick.events.decide.levels import alert
 from tallystick.events.decide.turn import CLOCK, Turn
 from tallystick.events.ledger import Ledger
@@ -47,8 +64,13 @@ def decide(ledger: Ledger, command: c.Command, now: dt.datetime, id: str, by: st
         answer = _HANDLERS[type(command)](turn, command)
     except InvalidAmount as error:
         answer = Refusal("invalid_amount", str(error), {"field": error.field})
+    if len(turn.events) > turn.own and breaker.is_crossed(ledger):
+        # In the transaction that crossed a line, whatever it was.
+        breaker.look(turn)
     if type(answer) is Refusal:
-        assert len(turn.events) == turn.own, f"{type(command).__name__} recorded something and then refused"
+        # The end of a run that comes too late is refused, but what the run used is a fact.
+        kept = len(turn.events) == turn.own or type(command) is c.CompleteTask
+        assert kept, f"{type(command).__name__} recorded something and then refused"
         if answer.code not in MALFORMED and not command.query and not _is_mere_proposal(command):
             _record_refusal(turn, command, answer)
     return Decided(turn.events, turn.own, answer)
@@ -56,25 +78,35 @@ def decide(ledger: Ledger, command: c.Command, now: dt.datetime, id: str, by: st
 
 def _is_mere_proposal(command: c.Command) -> bool:
     """Our own people's proposals may come too late; nobody asked for them, and nobody was refused anything."""
-    return command.group == "internal" and not (isinstance(command, p.ApplyMoves) and command.asked)
+    asked = isinstance(command, p.PlaceTask) or (isinstance(command, p.ApplyMoves) and command.asked)
+    return command.group == "internal" and not asked
 
 
 def _let_due_happen(turn: Turn) -> None:
-    """Whatever the clock has brought: at its moment a hold is gone, and a period begins, before anything else."""
+    """Whatever the clock has brought: at its moment a hold or a lease is gone, and a period begins, before all else."""
     ledger = turn.ledger
     id, by = turn.id, turn.by
     turn.id, turn.by = "", CLOCK
     while ledger.due_at() <= turn.now:
-        if ledger.expiries and ledger.expiries[0][0] == ledger.due_at():
+        due = ledger.due_at()
+        if ledger.expiries and ledger.expiries[0][0] == due:
             track.end_hold(turn, ledger.holds[ledger.expiries[0][1]], "expired")
+        elif ledger.tasks.due_at() == due and not ledger.is_paused:
+            leases.lose_lease(turn, ledger.tasks.running[ledger.tasks.leases[0][1]])
+        elif ledger.day.ends_at == due:
+            days.begin_day(turn)
         else:
             operate.renew_period(turn)
+        if breaker.is_crossed(ledger):
+            breaker.look(turn)
     turn.id, turn.by = id, by
 
 
 def _record_refusal(turn: Turn, command: c.Command, refusal: Refusal) -> None:
     ledger = turn.ledger
-    agent = getattr(command, "agent", None)
+    if isinstance(command, p.PlaceTask):
+        command = command.submitted
+    agent = getattr(command, "agent", None) or getattr(command, "task", None)
     turn.record(
         e.RequestRefused(
             request=type(command).__name__,
@@ -100,11 +132,11 @@ _HANDLERS: dict[type[c.Command], Callable[[Turn, Any], Any]] = {
     c.AllocateProportional: allocate.allocate_proportional,
     c.AllocateByPriority: allocate.allocate_by_priority,
     c.AllocateFromPool: allocate.allocate_from_pool,
-    c.ReportUsage: track.report_usage,
+    c.ReportUsage: leases.report_usage,
     c.Reserve: track.reserve,
     c.Settle: track.settle,
     c.CancelHold: track.cancel_hold,
-    c.Heartbeat: track.heartbeat,
+    c.Heartbeat: leases.heartbeat,
     c.GetStatus: queries.get_status,
     c.GetGlobalStatus: queries.get_global_status,
     c.CheckEnforcement: queries.check_enforcement,
@@ -115,14 +147,27 @@ _HANDLERS: dict[type[c.Command], Callable[[Turn, Any], Any]] = {
     c.BorrowFromPool: allocate.borrow_from_pool,
     c.ReturnToPool: reallocate.return_to_pool,
     c.ReleaseBudget: release.release_budget,
+    p.PlaceTask: placing.place_task,
+    p.StartTask: placing.start_task,
+    p.PreemptTask: placing.preempt_task,
+    c.CompleteTask: ending.complete_task,
+    c.CancelTask: ending.cancel_task,
+    p.ExpireLease: _nothing_but_time,
+    p.RecordOverdue: task_answers.record_overdue,
+    p.TellTask: task_answers.tell_task,
+    p.TellQueue: task_answers.tell_queue,
     c.SetTotalBudget: operate.set_total_budget,
     c.PauseAll: operate.pause_all,
     c.ResumeAll: operate.resume_all,
+    c.OverridePriority: day_answers.override_priority,
+    c.ApproveLimit: breaker.approve_limit,
+    c.ResetBreaker: breaker.reset_breaker,
     c.ReleaseReserve: operate.release_reserve,
     c.LoadConfig: operate.load_config,
     p.LoadPrices: operate.load_prices,
     p.ExpireHolds: _nothing_but_time,
     p.RenewPeriod: _nothing_but_time,
+    p.BeginDay: _nothing_but_time,
     p.ApplyMoves: reallocate.apply_moves,
     p.WarnAgent: enforce.warn_agent,
     p.RecordDelivery: notify.record_delivery,

@@ -8,10 +8,12 @@ from tallystick.events import commands as c
 from tallystick.events.accounts import RESERVED_NAMES, ZERO, Account
 from tallystick.events.amounts import DIMENSIONS, EDGE_NAMES, Amounts, Budget, InvalidAmount, Triple, split_exactly
 from tallystick.events.decide.answers import allocation
+from tallystick.events.decide.days import breaker_open
 from tallystick.events.decide.levels import STOP, enforced, relevel, relevel_above, stopped_by
 from tallystick.events.decide.money import lacking, open_reserve_for, over_pool_share, settle_cover
 from tallystick.events.decide.track import unknown_agent
 from tallystick.events.decide.turn import Turn
+from tallystick.events.ledger import Ledger
 from tallystick.events.replies import Allocation, Allocations, Refusal, Share, shown
 
 
@@ -23,7 +25,7 @@ def allocate_budget(turn: Turn, command: c.AllocateBudget) -> Allocation | Refus
     """
     ledger = turn.ledger
     budget = not_empty(command.budget, "budget")
-    refusal = _bad_name(command.agent, "agent")
+    refusal = bad_name(command.agent, "agent")
     if refusal is not None:
         return refusal
     parent = ledger.root
@@ -32,16 +34,17 @@ def allocate_budget(turn: Turn, command: c.AllocateBudget) -> Allocation | Refus
         if named is None:
             return Refusal("unknown_parent", f"no account is open for {command.parent}", {"parent": command.parent})
         parent = named
-    if command.agent in ledger.accounts:
-        return _already_allocated(command.agent)
+    taken = _is_taken(ledger, command.agent)
+    if taken is not None:
+        return taken
     if parent is not ledger.root and enforced(ledger, parent).action == STOP:
         return Refusal("agent_stopped", f"{parent.id} is stopped: it opens no sub-agents", {"parent": parent.id})
-    refusal = lacking(ledger, parent.payers, budget, command.priority == "critical")
+    refusal = breaker_open(ledger) or lacking(ledger, parent.payers, budget, command.priority == "critical")
     if refusal is not None:
         return refusal
     # Nothing can fail after this line.
     open_reserve_for(turn, command.agent, parent.payers, budget)
-    account = _open(
+    account = open_account(
         turn,
         e.BudgetAllocated(
             agent=command.agent,
@@ -112,14 +115,15 @@ def _allocate_split(
     if len(weights) > c.MESSAGES_MAX:
         return Refusal("invalid_message", f"{field}: found {len(weights)}, allowed are up to {c.MESSAGES_MAX} agents")
     for agent in weights:
-        refusal = _bad_name(agent, field)
+        refusal = bad_name(agent, field)
         if refusal is not None:
             return refusal
     for agent in weights:
-        if agent in ledger.accounts:
-            return _already_allocated(agent)
+        taken = _is_taken(ledger, agent)
+        if taken is not None:
+            return taken
     critical = priorities is not None and all(priority == "critical" for priority in priorities.values())
-    refusal = lacking(ledger, ledger.root.payers, budget, critical)
+    refusal = breaker_open(ledger) or lacking(ledger, ledger.root.payers, budget, critical)
     if refusal is not None:
         return refusal
     # Nothing can fail after this line.
@@ -130,7 +134,7 @@ def _allocate_split(
         amount = Amounts(*(None if part is None else part[i] for part in parts))
         open_reserve_for(turn, agent, ledger.root.payers, amount.triple)
         priority: Priority = "normal" if priorities is None else priorities[agent]
-        account = _open(turn, e.BudgetAllocated(agent=agent, amount=amount, priority=priority))
+        account = open_account(turn, e.BudgetAllocated(agent=agent, amount=amount, priority=priority))
         answer.append(Share(account.id, shown(account.allocated)))
     return Allocations(answer, shown(ledger.pool))
 
@@ -146,16 +150,16 @@ def allocate_from_pool(turn: Turn, command: c.AllocateFromPool) -> Allocation | 
     account = ledger.accounts.get(command.agent)
     if account is not None:
         return draw(turn, account, wanted, "request", borrowed=False)
-    refusal = _bad_name(command.agent, "agent")
+    refusal = bad_name(command.agent, "agent") or _is_taken(ledger, command.agent)
     if refusal is None:
-        refusal = over_pool_share(ledger, ZERO, wanted)
+        refusal = breaker_open(ledger) or over_pool_share(ledger, ZERO, wanted)
     if refusal is not None:
         return refusal
     refusal = lacking(ledger, ledger.root.payers, wanted, critical=False)
     if refusal is not None:
         return refusal
     # Nothing can fail after this line.
-    account = _open(turn, e.BudgetAllocated(agent=command.agent, amount=Amounts(*wanted), on_demand=True))
+    account = open_account(turn, e.BudgetAllocated(agent=command.agent, amount=Amounts(*wanted), on_demand=True))
     return allocation(ledger, account)
 
 
@@ -204,7 +208,8 @@ def only_limited(account: Account, amount: Triple, field: str) -> None:
             raise InvalidAmount(f"{field}.{EDGE_NAMES[d]}", amount[d], f"what the allocation limits: {limits}")
 
 
-def _open(turn: Turn, event: e.BudgetAllocated) -> Account:
+def open_account(turn: Turn, event: e.BudgetAllocated) -> Account:
+    """Open an account that can be paid for."""
     turn.record(event)
     account = turn.ledger.accounts[event.agent]
     relevel_above(turn, account)
@@ -219,11 +224,18 @@ def not_empty(budget: Budget, field: str) -> Triple:
     return amounts
 
 
-def _already_allocated(agent: str) -> Refusal:
-    return Refusal("already_allocated", f"{agent} has an open account: use BorrowFromPool for more", {"agent": agent})
+def _is_taken(ledger: Ledger, agent: str) -> Refusal | None:
+    """Why no account can be opened under a name: it has one, or is a task's, which gets one when it starts."""
+    if agent in ledger.accounts:
+        text = f"{agent} has an open account: use BorrowFromPool for more"
+        return Refusal("already_allocated", text, {"agent": agent})
+    if ledger.tasks.is_open(agent):
+        text = f"{agent} is a task that waits, and gets an account when it starts"
+        return Refusal("already_submitted", text, {"task": agent})
+    return None
 
 
-def _bad_name(name: str, field: str) -> Refusal | None:
+def bad_name(name: str, field: str) -> Refusal | None:
     """An id is shown on people's screens and beside the house's own names."""
     if name in RESERVED_NAMES:
         return Refusal("invalid_message", f"{field}: found {name!r}, which is the house's own name for something")

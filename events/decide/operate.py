@@ -19,6 +19,7 @@ from tallystick.events import proposals as p
 from tallystick.events.accounts import Money
 from tallystick.events.amounts import AMOUNT_MAX, DIMENSIONS, EDGE_NAMES, Amounts, InvalidAmount, Triple, exact_units
 from tallystick.events.decide.answers import totals
+from tallystick.events.decide.days import day_of
 from tallystick.events.decide.levels import relevel, respond
 from tallystick.events.decide.turn import Turn
 from tallystick.events.ledger import Ledger
@@ -190,7 +191,8 @@ def load_config(turn: Turn, command: c.LoadConfig) -> Totals | Refusal:
             return refusal
     # Nothing can fail after this line.
     mapping = to_mapping(config)
-    turn.record(e.ConfigLoaded(config=mapping, sha256=content_hash(mapping)))
+    date, day_ends_at = day_of(config, turn.now)
+    turn.record(e.ConfigLoaded(config=mapping, sha256=content_hash(mapping), date=date, day_ends_at=day_ends_at))
     _enter_period(turn, before, config, total, new_total)
     if before is not None:
         for name in list(ledger.names):

@@ -51,7 +51,7 @@ def price(rules: Rules, command: ReportUsage) -> Priced:
                 raise InvalidAmount("input_tokens", parts[0], "a sum with output_tokens up to 2^63-1")
         if cost is not None or model is None:
             return Priced(tokens, time_ms or 0, cost or 0)
-    cost, priced_as, unpriced = _priced(rules, model, parts)
+    cost, priced_as, unpriced = priced(rules, model, parts)
     if cost > AMOUNT_MAX:
         raise InvalidAmount(
             "usage", f"a price of {cost} nano-dollars", "tokens whose price is at most 2^63-1 nano-dollars"
@@ -67,7 +67,7 @@ def _count(value: int | None, field: str) -> int:
     return value
 
 
-def _priced(rules: Rules, model: str, parts: tuple[int, int, int]) -> tuple[int, str | None, bool]:
+def priced(rules: Rules, model: str, parts: tuple[int, int, int]) -> tuple[int, str | None, bool]:
     """The cost of (input, output, cached) tokens in nano-dollars, as which model, and whether that is a guess."""
     entry = rules.config.models.get(model)
     name, provider = (model, None) if entry is None else (entry.id, entry.provider)

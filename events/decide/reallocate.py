@@ -99,6 +99,8 @@ def _does_not_fit(ledger: Ledger, moves: list[p.Move]) -> Refusal | None:
         account = ledger.accounts.get(name)
         if account is None or account.parent is None or name_of(account.parent) != other:
             return _stale(move, "the accounts are no longer there")
+        if name in ledger.tasks.running:
+            return _stale(move, "the budget of a run is its token budget")
         if account.stopped is not None and not idle:
             return _stale(move, "the agent was stopped")
         units = money(move.amount.triple)

@@ -5,6 +5,7 @@ from tallystick.events import commands as c
 from tallystick.events.accounts import Account, limited
 from tallystick.events.amounts import DIMENSIONS, Amounts, Triple, seconds
 from tallystick.events.decide.answers import stamp, used
+from tallystick.events.decide.dependents import give_up_under
 from tallystick.events.decide.levels import percentage, relevel_above, respond
 from tallystick.events.decide.money import settle_cover
 from tallystick.events.decide.track import unknown_agent
@@ -18,15 +19,28 @@ def release_budget(turn: Turn, command: c.ReleaseBudget) -> ReleasedBudget | Ref
     if account is None:
         return unknown_agent(turn.ledger, command.agent)
     # Nothing can fail after this line.
+    return close_account(turn, account)
+
+
+def close_account(turn: Turn, account: Account) -> ReleasedBudget:
+    """Close an open account and all below it, and let the fleet's response follow."""
     answer = _release(turn, account)
     respond(turn)
     return answer
 
 
-def _release(turn: Turn, account: Account) -> ReleasedBudget:
+def close_children(turn: Turn, account: Account) -> int:
+    """Close all that is below an account; how many it granted to itself."""
     children = list((account.children or {}).values())
     for child in children:
         _release(turn, child)
+    return len(children)
+
+
+def _release(turn: Turn, account: Account) -> ReleasedBudget:
+    if turn.ledger.tasks.open:
+        give_up_under(turn, account.id)
+    children = close_children(turn, account)
     holds = list((account.holds or {}).values())
     for hold in holds:
         turn.record(e.HoldEnded(hold=hold.id, agent=account.id, how="released"))
@@ -41,7 +55,7 @@ def _release(turn: Turn, account: Account) -> ReleasedBudget:
         shown(limits),
         shown(consumed),
         shown(unused),
-        _final_report(turn, account, len(children), len(holds)),
+        _final_report(turn, account, children, len(holds)),
     )
     turn.record(
         e.BudgetReleased(

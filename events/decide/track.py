@@ -7,9 +7,19 @@ import datetime as dt
 from tallystick.events import catalog as e
 from tallystick.events import commands as c
 from tallystick.events.accounts import ZERO, Account, Hold, Money, money
-from tallystick.events.amounts import DIMENSIONS, EDGE_NAMES, NOTHING, Amounts, InvalidAmount, Triple, exact_units
+from tallystick.events.amounts import (
+    DIMENSIONS,
+    EDGE_NAMES,
+    NOTHING,
+    TOKENS,
+    Amounts,
+    InvalidAmount,
+    Triple,
+    exact_units,
+)
 from tallystick.events.decide import pricing
 from tallystick.events.decide.answers import enforcement, held_reply
+from tallystick.events.decide.days import over_daily_limit
 from tallystick.events.decide.levels import (
     BLACK,
     STOP,
@@ -29,17 +39,20 @@ from tallystick.events.replies import Enforcement, Held, HoldGone, Refusal, show
 UNDER_ESTIMATE, LATE_REPORT, UNPRICED_MODEL = "under_estimate", "late_report", "unpriced_model"
 
 
-def report_usage(turn: Turn, command: c.ReportUsage) -> Enforcement:
-    """Record what an agent says it spent, and answer all that it must know to go on.
+def report_usage(
+    turn: Turn, command: c.ReportUsage, agent: str, over: str | None = None, payer: Account | None = None
+) -> Enforcement:
+    """Record what ``agent`` says it spent, and answer all that it must know to go on.
+
+    ``over`` is the lease of a run that had ended: then ``payer`` is charged, and no account of the same name.
 
     Raises:
         InvalidAmount: a malformed amount; nothing was recorded.
     """
     ledger = turn.ledger
     priced = pricing.price(ledger.rules, command)
-    agent = command.agent
-    account = ledger.accounts.get(agent)
-    late = account is None and agent in ledger.released
+    account = ledger.accounts.get(agent) if over is None else None
+    late = over is not None or (account is None and agent in ledger.released)
     unallocated = account is None and not late
     event = e.UsageReported(
         agent=agent,
@@ -51,6 +64,7 @@ def report_usage(turn: Turn, command: c.ReportUsage) -> Enforcement:
         output_tokens=command.output_tokens,
         cached_tokens=command.cached_tokens,
         operation=command.operation,
+        lease=over,
         priced_as=priced.priced_as,
         unpriced=priced.unpriced,
         late=late,
@@ -58,7 +72,8 @@ def report_usage(turn: Turn, command: c.ReportUsage) -> Enforcement:
     )
     is_new = command.model not in ledger.unpriced and len(ledger.unpriced) < UNPRICED_MAX
     # Nothing can fail after this line.
-    answer = _use(turn, account, event, UNPRICED_MODEL if priced.unpriced else LATE_REPORT if late else UNDER_ESTIMATE)
+    cause = UNPRICED_MODEL if priced.unpriced else LATE_REPORT if late else UNDER_ESTIMATE
+    answer = _use(turn, account, event, cause, payer=payer)
     if priced.unpriced:
         answer.unpriced = True
     if event.unpriced and is_new:
@@ -70,21 +85,26 @@ def report_usage(turn: Turn, command: c.ReportUsage) -> Enforcement:
 
 
 def _use(
-    turn: Turn, account: Account | None, event: e.UsageReported | e.HoldSettled, cause: str, held: Money = ZERO
+    turn: Turn,
+    account: Account | None,
+    event: e.UsageReported | e.HoldSettled,
+    cause: str,
+    held: Money = ZERO,
+    payer: Account | None = None,
 ) -> Enforcement:
     """Cover, book, and let levels and the fleet's response follow; the answer is what holds after all of it.
 
-    ``held`` is what a hold had set aside for this use.
+    ``held`` is what a hold had set aside for this use. ``payer`` is who pays where no account is open, if that is known.
     """
     ledger = turn.ledger
-    charged = account if account is not None else ledger.payer_of(event.agent)
+    charged = account or payer or ledger.payer_of(event.agent)
     if type(event) is e.UsageReported and account is None and charged is not ledger.root:
         event.charged = charged.id
     payers = charged.payers
     for d, used in ((0, event.tokens), (1, event.time_ms), (2, event.cost_nanos)):
-        payer = payers[d]
-        if used > payer.free[d] + held[d] and payer.allocated[d] is not None:
-            cover(turn, payer, d, used - held[d], cause)
+        source = payers[d]
+        if used > source.free[d] + held[d] and source.allocated[d] is not None:
+            cover(turn, source, d, used - held[d], cause)
     warnings = None
     if account is not None and (account.warning is not None or account.pool_notice < ledger.pool_exhausted_at):
         warnings = _warnings(ledger, account)
@@ -92,6 +112,8 @@ def _use(
     if held is not ZERO:
         settle_cover(turn, charged)
     ratio = _follow(turn, charged, account is not None)
+    if ledger.tasks.running:
+        _mark_budget(turn, payers[TOKENS])
     answer = enforcement(turn, event.agent, account, ratio, warnings)
     if type(event) is e.UsageReported:
         answer.late, answer.unallocated = event.late, event.unallocated
@@ -112,6 +134,21 @@ def _follow(turn: Turn, charged: Account, own_usage: bool) -> float:
             relevel_above(turn, charged)
     respond(turn)
     return ratio
+
+
+def _mark_budget(turn: Turn, account: Account) -> None:
+    """Record, once, that a run has used more than its soft mark."""
+    task = turn.ledger.tasks.running.get(account.id)
+    if task is None or task.budget_passed or account.consumed(TOKENS) <= task.token_budget:
+        return
+    turn.record(
+        e.TokenBudgetPassed(
+            task=task.id,
+            token_budget=task.token_budget,
+            consumed=account.consumed(TOKENS),
+            max_tokens=task.max_tokens,
+        )
+    )
 
 
 def _warnings(ledger: Ledger, account: Account) -> list[str]:
@@ -148,7 +185,11 @@ def reserve(turn: Turn, command: c.Reserve) -> Held | Refusal:
     # Ids are remembered for a time and in a number that are limited; a hold may outlive the memory of its id.
     if turn.id in ledger.holds or turn.id in ledger.ended_holds:
         return Refusal("idempotency_conflict", f"a hold {turn.id} is known already", {"hold": turn.id})
-    refusal = _may_not_run(turn, account) or _no_room(turn, account, wanted)
+    refusal = (
+        _may_not_run(turn, account)
+        or _no_room(turn, account, wanted)
+        or over_daily_limit(ledger, account, wanted, turn.now)
+    )
     if refusal is not None:
         return refusal
     # Nothing can fail after this line.
@@ -278,8 +319,6 @@ def end_hold(turn: Turn, hold: Hold, how: "e.EndOfHold") -> None:
 def heartbeat(turn: Turn, command: c.Heartbeat) -> Held | Enforcement | Refusal:
     """A sign of life: of a hold, whose expiry moves on by its time to live, or of an agent."""
     ledger = turn.ledger
-    if (command.hold is None) == (command.agent is None):
-        return Refusal("invalid_message", "Heartbeat names exactly one of agent and hold")
     if command.hold is not None:
         hold = ledger.holds.get(command.hold)
         if hold is None:

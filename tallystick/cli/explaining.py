@@ -15,7 +15,14 @@ from tallystick.events.audit import Replay
 from tallystick.events.codec import STORED_NAME, decode_event, exchange_of
 from tallystick.events.store import Record, Store
 
-_OF_THE_FLEET = (e.FleetResponseChanged, e.FleetPaused, e.FleetResumed, e.ReserveReleased, e.PeriodRenewed)
+_OF_THE_FLEET = (
+    e.FleetResponseChanged,
+    e.FleetPaused,
+    e.FleetResumed,
+    e.ReserveReleased,
+    e.PeriodRenewed,
+    e.BreakerTripped,
+)
 """What concerns every open agent."""
 _ROUTINE = (e.UsageReported, e.HoldPlaced, e.HoldExtended, e.HoldSettled, e.AgentHeard)
 """What an agent does all day: told in sums."""

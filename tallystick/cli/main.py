@@ -25,6 +25,7 @@ _COMMANDS = {
     "status": "tallystick.cli.status:status",
     "forecast": "tallystick.cli.forecast:forecast",
     "report": "tallystick.cli.report:report",
+    "cost": "tallystick.cli.cost:cost",
     "metrics": "tallystick.cli.metrics:metrics",
     "audit": "tallystick.cli.audit:audit",
     "projections": "tallystick.cli.projections:projections",

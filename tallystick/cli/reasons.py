@@ -25,6 +25,9 @@ _FLEET_EVENTS = (
     e.FleetResumed,
     e.ReserveReleased,
     e.FleetResponseChanged,
+    e.DayBegan,
+    e.BreakerTripped,
+    e.LimitApproved,
 )
 _AGENT_EVENTS = (
     e.BudgetAllocated,
@@ -37,6 +40,9 @@ _AGENT_EVENTS = (
 )
 _LED_TO: dict[type[e.Event], tuple[type[e.Event], ...]] = {
     e.FleetResumed: (e.FleetPaused,),
+    e.BreakerTripped: (e.ConfigLoaded, e.LimitApproved),
+    e.BreakerReset: (e.BreakerTripped,),
+    e.BreakerClosed: (e.BreakerTripped,),
     e.FleetResponseChanged: (e.FleetResponseChanged, e.TotalBudgetSet, e.PeriodRenewed),
     e.LevelChanged: (e.BudgetAllocated, e.LevelChanged),
     e.UnusedReturned: (e.LevelChanged,),
@@ -57,6 +63,9 @@ _LED_TO_REFUSAL: dict[str, tuple[type[e.Event], ...]] = {
     "already_allocated": (e.BudgetAllocated,),
     "already_released": (e.BudgetReleased,),
     "agent_stopped": (e.AgentStopped,),
+    "breaker_open": (e.BreakerTripped,),
+    "daily_limit_reached": (e.ConfigLoaded, e.DayBegan, e.LimitApproved),
+    "limit_not_raised": (e.ConfigLoaded,),
     "paused": (e.FleetPaused, e.ConfigLoaded),
     "throttled": (e.LevelChanged, e.AgentThrottled),
 }
@@ -174,6 +183,15 @@ def _response(event: e.FleetResponseChanged, ledger: Ledger, history: History) -
                 at = f"{percent(float(ledger.rules.fleet_at[e.RESPONSES.index(name) - 1]))} ({setting}{since})"
             lines.append(f"{name} begins at {at} and ends {slack} below it")
     return lines
+
+
+def _tripped(event: e.BreakerTripped, ledger: Ledger, history: History) -> list[str]:
+    settings = ledger.rules.config.circuit_breaker.when_tripped
+    return [
+        f"{event.condition} became true (circuit_breaker.trip_conditions{_since(history, e.ConfigLoaded)})",
+        "no new account is opened and no task starts until an operator or the next day closes it; what runs goes on",
+        f"{settings.notify} is told (circuit_breaker.when_tripped.notify)",
+    ]
 
 
 def _covered(event: e.Covered, ledger: Ledger, history: History) -> list[str]:
@@ -331,6 +349,7 @@ def _only(dimension: int, units: int | None) -> Triple:
 _RULES: dict[type[e.Event], Callable[[Any, Ledger, History], list[str]]] = {
     e.LevelChanged: _level,
     e.FleetResponseChanged: _response,
+    e.BreakerTripped: _tripped,
     e.Covered: _covered,
     e.BudgetAllocated: _opened,
     e.BudgetDrawn: _drawn,

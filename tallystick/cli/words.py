@@ -136,6 +136,18 @@ def _response(event: e.FleetResponseChanged) -> str:
     return f"the fleet's response went {what} at a pressure of {percent(event.pressure)} ({unit(event.dimension)})"
 
 
+def _breaker_closed(event: e.BreakerClosed) -> str:
+    silenced = f"; for the rest of the day it ignores {', '.join(event.silenced)}" if event.silenced else ""
+    return f"the circuit breaker was closed{silenced}"
+
+
+def _overridden(event: e.PriorityOverridden) -> str:
+    why = "" if event.reason is None else f": {event.reason}"
+    if event.priority is None:
+        return f"the tasks of {event.product} have their own priorities again{why}"
+    return f"all tasks of {event.product} are {event.priority} from here on{why}"
+
+
 def _level(event: e.LevelChanged) -> str:
     change = f"from {event.before} to {event.level}"
     return f"{event.agent} went {change} at {percent(event.percentage)} of its {unit(event.dimension)}"
@@ -174,6 +186,12 @@ _SENTENCES: dict[type[e.Event], Callable[[Any], str]] = {
     e.AlertRaised: lambda x: f"alert {x.code}: {x.message}",
     e.AlertDelivered: lambda x: f"alert {x.alert} was delivered to {x.to} (address {x.address})",
     e.AlertDeliveryFailed: lambda x: f"alert {x.alert} was not delivered to {x.to} (address {x.address}): {_ends(x)}",
+    e.DayBegan: lambda x: f"the day {x.date} began, until {shown_time(x.ends_at)}",
+    e.BreakerTripped: lambda x: f"the circuit breaker tripped: {x.because}",
+    e.BreakerClosed: _breaker_closed,
+    e.BreakerReset: lambda x: f"the circuit breaker was reset: {x.reason}",
+    e.LimitApproved: lambda x: f"limits were raised for {x.date}: {_some(x.limits)}",
+    e.PriorityOverridden: _overridden,
     e.BudgetAllocated: _allocated,
     e.BudgetDrawn: lambda x: f"{x.agent} {'borrowed' if x.borrowed else 'drew'} {_some(x.amount)}",
     e.BudgetReturned: lambda x: f"{x.agent} gave {_some(x.amount)} back",

@@ -135,7 +135,7 @@ def test_agents_that_reserve_at_the_same_moment_are_never_granted_more_than_ther
     refused: list[dict[str, Any]] = []
 
     def reserve(number: int) -> None:
-        dice = random.Random(number)  # noqa: S311
+        dice = random.Random(number)
         for _ in range(30):
             tokens = dice.randrange(1, 30)
             reply = fleet.ask({"type": "Reserve", "agent": "shared", "estimate": {"tokens": tokens}})
@@ -179,7 +179,7 @@ def test_everything_at_once_from_many_threads_keeps_the_law_and_every_answer_is_
     answers: dict[str, Any] = {}
 
     def work(number: int) -> None:
-        dice = random.Random(number)  # noqa: S311
+        dice = random.Random(number)
         holds = ["none"]
         for n in range(60):
             id, agent = f"{number}-{n}", f"agent-{dice.randrange(5)}"

@@ -24,7 +24,7 @@ class Played:
     """A random fleet under the reallocator, with every refusal of a plan and every move."""
 
     def __init__(self, seed: int) -> None:
-        self.dice = Random(seed)  # noqa: S311 - nothing is guarded by it
+        self.dice = Random(seed)
         self.store = MemoryStore()
         total = self.dice.choice((20_000, 60_000, 400_000))
         config = from_mapping(

@@ -13,7 +13,7 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL is of P
 
 def die(folder: Path, times: int, seed: int) -> None:
     lives = Lives(f"sqlite:///{folder}/fleet.db")
-    dice = random.Random(seed)  # noqa: S311 - the moments of death are not a secret
+    dice = random.Random(seed)
     while not lives.acknowledged:
         lives.live_and_be_killed(dice)
     lives.check()

@@ -134,7 +134,7 @@ def test_a_late_report_is_charged_to_the_nearest_open_ancestor() -> None:
 def test_a_late_report_that_comes_as_its_agent_is_forgotten_is_covered_where_it_is_charged() -> None:
     law = Law(fleet(10_000), allocate("ann", 100), allocate("ann/1", 50, parent="ann"), c.ReleaseBudget(agent="ann/1"))
     law.given(use("ann", 10)).wait(61)
-    law.given(use("ann", 10)).wait(24 * 3_600)
+    law.given(use("ann", 10)).wait(12 * 3_600).given(p.BeginDay()).wait(12 * 3_600)
     law.given(use("ann/1", 500))
     assert law.only(e.UsageReported).charged == "ann"
     assert "ann/1" not in law.ledger.released

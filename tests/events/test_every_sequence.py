@@ -6,10 +6,14 @@ import msgspec
 from hypothesis import HealthCheck, given, settings
 
 from tallystick.events import catalog as e
+from tallystick.events.decide.facts import fleet_facts
 from tallystick.events.evolve import evolve
 from tallystick.events.ledger import Ledger
+from tallystick.events.replies import Refusal
 from tests.books import DIMENSIONS, Books
 from tests.law import Law, dump
+from tests.slots import Slots
+from tests.spending import Spending
 from tests.strategies import Step, commands
 
 PROFILE = settings(
@@ -19,17 +23,21 @@ PROFILE = settings(
 
 def run(steps: list[Step]) -> Law:
     """The whole sequence, with the second set of books beside it."""
-    law, books = Law(), Books()
+    law, books, slots, spending = Law(), Books(), Slots(), Spending()
     for command, seconds in steps:
         law.wait(seconds)
         law.when(command)
         for number, event in enumerate(law.decided.events):
             books.keep(event)
+            slots.keep(event)
+            spending.keep(event)
             _check_event(books, event)
-            if number < law.decided.own and isinstance(event, e.HoldEnded | e.PeriodRenewed):
+            if number < law.decided.own and isinstance(event, e.HoldEnded | e.PeriodRenewed | e.BudgetReleased):
                 books.respond()
         books.respond()
         _check_state(books, law.ledger)
+        _check_tasks(slots, law.ledger)
+        _check_day(spending, law)
     return law
 
 
@@ -69,6 +77,40 @@ def _check_state(books: Books, ledger: Ledger) -> None:
         assert not (pool and overdraft)
         # What comes back refills the reserve before the pool.
         assert reserve == ledger.reserve_size(d) or not pool
+
+
+def _check_tasks(slots: Slots, ledger: Ledger) -> None:
+    """Whatever the law knows of tasks, the events say too; what has ended may be forgotten."""
+    states = {name: task.state for name, task in ledger.tasks.known.items()}
+    told = {"waiting": "waiting_on_dependencies"}
+    assert all(told.get(slots.state[name], slots.state[name]) == state for name, state in states.items())
+    assert list(ledger.tasks.running) == sorted(slots.running, key=list(ledger.tasks.running).index)
+    assert slots.of("queued") == {name for name, state in states.items() if state == "queued"}
+    assert {task: slots.lease[task] for task in slots.running} == {
+        task.id: task.lease for task in ledger.tasks.running.values()
+    }
+    assert all(slots.until[task] > ledger.now or ledger.is_paused for task in slots.running if not slots.paused)
+
+
+def _check_day(spending: Spending, law: Law) -> None:
+    """The day is as the events add up; what is due was told, and no condition that holds was let pass."""
+    ledger, day = law.ledger, law.ledger.day
+    if spending.date is None:
+        return
+    assert day.date == spending.date
+    assert list(ledger.used_today) == spending.used
+    products = {name for name in (*day.by_product, *spending.by_product) if name is not None}
+    assert all(day.by_product[name] == spending.by_product[name] for name in products)
+    assert ledger.promises.open == spending.promised()
+    assert {task: promise.spent for task, promise in ledger.promises.runs.items()} == {
+        task: spent for task, (_, spent) in spending.runs.items()
+    }
+    assert set(spending.due_alerts()) <= set(spending.alerts)
+    assert (day.tripped, list(day.silenced)) == (spending.tripped, spending.silenced)
+    if day.tripped is None and law.own and not isinstance(law.decided.answer, Refusal):
+        facts = fleet_facts(ledger)
+        holding = [one.text for one in ledger.rules.config.trip_conditions if one.holds(facts)]
+        assert set(holding) <= set(spending.silenced), "a condition holds, and the breaker is closed"
 
 
 @PROFILE

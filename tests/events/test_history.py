@@ -76,7 +76,7 @@ def test_without_history_there_is_no_prior() -> None:
 
 
 def test_the_prior_approaches_what_the_runs_were_drawn_from() -> None:
-    rng = random.Random(1)  # noqa: S311 - the same runs every time
+    rng = random.Random(1)
     line = taught(*(run(growing(rng, 5_000, 400, 30)) for _ in range(200))).known("qa", "m").line(TOKENS)
     assert line is not None
     assert line.level == pytest.approx(5_000, rel=0.05)
@@ -87,7 +87,7 @@ def test_the_prior_approaches_what_the_runs_were_drawn_from() -> None:
 
 
 def test_newer_runs_outweigh_those_of_long_ago() -> None:
-    rng = random.Random(1)  # noqa: S311 - the same runs every time
+    rng = random.Random(1)
     old, new = (
         [run(growing(rng, 5_000, 100, 10)) for _ in range(300)],
         [run(growing(rng, 5_000, 900, 10)) for _ in range(900)],
@@ -201,7 +201,7 @@ def test_memory_is_bounded_however_much_was_learnt() -> None:
 
 
 def test_a_history_that_is_loaded_again_goes_on_like_the_one_that_was_dumped() -> None:
-    rng = random.Random(2)  # noqa: S311 - the same runs every time
+    rng = random.Random(2)
     history = taught(
         *(run(growing(rng, 5_000, 400, 9), elapsed_ms=rng.randrange(9_999)) for _ in range(30)),
         *(score(20.0 + rng.random(), 21.0) for _ in range(30)),

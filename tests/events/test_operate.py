@@ -119,7 +119,7 @@ def test_a_hold_lives_through_a_renewal_and_one_that_expires_at_that_moment_goes
     law = Law(fleet(1_000, period="day"), allocate("ann", 400))
     law.wait(12 * 3_600 - 300).given(hold("ann", "h", 100), hold("ann", "i", 100, ttl_seconds=Decimal(900)))
     law.wait(300).given(p.RenewPeriod())
-    assert [type(event) for event in law.decided.events] == [e.HoldEnded, e.PeriodRenewed]
+    assert [type(event) for event in law.decided.events] == [e.HoldEnded, e.DayBegan, e.PeriodRenewed]
     assert law.account("ann").held[0] == 100
 
 
@@ -158,7 +158,7 @@ def test_a_period_ends_in_the_fleets_time_zone(period: str, zone: str, now: dt.d
 def test_a_fleet_without_a_period_never_renews() -> None:
     law = Law(fleet(1_000), use("stranger", 10)).wait(400 * 86_400)
     law.given(p.RenewPeriod())
-    assert law.decided.events == []
+    assert [type(event) for event in law.decided.events] == [e.DayBegan]
 
 
 # --- the configuration -----------------------------------------------------------------------------------------------

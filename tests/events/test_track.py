@@ -78,7 +78,7 @@ def test_usage_beyond_what_64_bits_hold_in_sum_is_still_recorded() -> None:
 
 
 def test_a_hold_in_a_dimension_that_nothing_limits_is_granted() -> None:
-    law = Law(fleet(1_000), allocate("ann", 100))
+    law = Law(fleet(1_000, daily_limits={"max_cost_usd": None}), allocate("ann", 100))
     answer = law.when(hold("ann", "h", 10, "500"))
     assert (answer.amount.cost_usd, answer.available.cost_usd) == ("500.00", None)
     law.given(c.Settle(hold="h", usage=budget(10, None, "400")))

@@ -70,7 +70,7 @@ def test_of_a_young_agent_nobody_can_say_what_is_usual() -> None:
 
 
 def test_history_knows_that_large_steps_happen() -> None:
-    dice = random.Random(3)  # noqa: S311 - the same runs every time
+    dice = random.Random(3)
     wild = [[(dice.choice([900, 1_000, 9_000]), 10, 10) for _ in range(30)] for _ in range(20)]
     growth = grown(VARIED)
     assert outlier(growth, courses(growth, known(wild)), (9_800, 1_000, 5_000)) is None
@@ -80,7 +80,7 @@ def test_history_knows_that_large_steps_happen() -> None:
 
 
 def test_the_same_amount_again_and_again_is_a_loop_and_said_once() -> None:
-    dice = random.Random(3)  # noqa: S311 - the same runs every time
+    dice = random.Random(3)
     steps = conversation(dice, 10)
     assert looping([*steps, *[(20_000, 5, 5)] * 30]) == [10 + LOOP_STEPS]
 
@@ -90,7 +90,7 @@ def test_an_agent_whose_steps_are_all_the_same_works_that_way() -> None:
 
 
 def test_a_growing_conversation_is_no_loop() -> None:
-    dice = random.Random(3)  # noqa: S311 - the same runs every time
+    dice = random.Random(3)
     assert looping(conversation(dice, 80)) == []
 
 

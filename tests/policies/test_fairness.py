@@ -7,7 +7,8 @@ from fractions import Fraction
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tallystick.actors.policies.fairness import Fairness, SlotTime
+from tallystick.actors.policies.fairness import Fairness
+from tallystick.events.slot_time import SlotTime
 from tests.law import START
 
 MINUTE_MICROS = 60_000_000
@@ -82,7 +83,7 @@ def test_products_that_held_no_slot_for_an_hour_are_forgotten() -> None:
     for minute in range(1_000):
         fairness.started(f"p{minute}", at(minute))
         fairness.ended(f"p{minute}", at(minute + 1))
-    assert len(fairness._times) <= 61
+    assert len(fairness.times.times) <= 61
 
 
 @given(st.lists(st.tuples(st.integers(0, 4 * MINUTE_MICROS), st.integers(0, 3)), max_size=200), st.integers(0, 90))

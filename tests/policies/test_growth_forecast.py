@@ -115,34 +115,34 @@ def test_nothing_is_foretold_of_what_is_not_used() -> None:
 
 
 def test_history_tells_what_two_steps_cannot() -> None:
-    dice = random.Random(DICE)  # noqa: S311 - the same runs every time
+    dice = random.Random(DICE)
     past = [conversation(dice, 30) for _ in range(60)]
     found = course(TOKENS, [(3_000, 5, 5), (3_010, 5, 5)], past)
     assert found.growth == pytest.approx(600, rel=0.15)
 
 
 def test_an_agent_of_many_steps_outweighs_history() -> None:
-    dice = random.Random(DICE)  # noqa: S311 - the same runs every time
+    dice = random.Random(DICE)
     past = [conversation(dice, 30) for _ in range(60)]
     found = course(TOKENS, [(3_000 + 1_200 * i, 5, 5) for i in range(400)], past)
     assert found.growth == pytest.approx(1_200, rel=0.15)
 
 
 def test_tokens_that_accumulate_go_on_from_the_last_step() -> None:
-    dice = random.Random(DICE)  # noqa: S311 - the same runs every time
+    dice = random.Random(DICE)
     past = [conversation(dice, 30) for _ in range(60)]
     assert course(TOKENS, [*conversation(dice, 20), (50_000, 1, 1)], past).rate == 50_000
 
 
 def test_tokens_that_scatter_about_a_line_do_not() -> None:
-    dice = random.Random(DICE)  # noqa: S311 - the same runs every time
+    dice = random.Random(DICE)
     past = [[(dice.randrange(500, 1_500), 5, 5) for _ in range(20)] for _ in range(40)]
     found = course(TOKENS, [(1_000, 5, 5)] * 10 + [(5_000, 5, 5)], past)
     assert found.rate < 2_500
 
 
 def test_cost_follows_the_tokens_that_are_to_come() -> None:
-    dice = random.Random(DICE)  # noqa: S311 - the same runs every time
+    dice = random.Random(DICE)
     past = [conversation(dice, 30) for _ in range(60)]
     found = course(COST, conversation(dice, 15), past)
     assert found.growth == pytest.approx(600 * 600, rel=0.4)

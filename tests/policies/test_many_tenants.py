@@ -23,7 +23,7 @@ def served(jobs: list[Job], slots: int) -> Machine:
 
 
 def test_small_products_are_served_though_a_large_one_came_first_with_a_thousand_tasks() -> None:
-    dice = random.Random(7)  # noqa: S311 - it need keep no secret
+    dice = random.Random(7)
     jobs = [Job(f"large/{i}", "large", lasts=30) for i in range(1_000)]
     for number in range(1, 40):
         lasts = dice.randint(5, 60)

@@ -76,7 +76,7 @@ def busy_fleet(reports: int) -> Sequence[e.Event]:
     """A log of some fifty agents that report, hold, settle, run over, are released and come again."""
     ledger = Ledger()
     log: list[e.Event] = []
-    dice = Random(7)  # noqa: S311 - nothing is guarded by it
+    dice = Random(7)
     names = [f"a-{number}" for number in range(50)]
     commands: list[c.Command] = [fleet(1_000_000, "50"), *(allocate(name, 10_000, "0.1") for name in names)]
     for number in range(reports):

@@ -71,7 +71,7 @@ def url(tmp_path: Path) -> str:
 
 
 def test_rows_are_those_of_a_rebuild_however_often_the_projector_was_killed(url: str) -> None:
-    end, dice = len(long_log()), Random(3)  # noqa: S311 - nothing is guarded by it
+    end, dice = len(long_log()), Random(3)
     reached = [0]
     for _ in range(5):
         with projector(url) as process:
@@ -95,7 +95,7 @@ def test_rows_are_those_of_a_rebuild_however_often_the_projector_was_killed(url:
 def test_a_rebuild_that_is_killed_at_any_moment_leaves_the_live_views_as_they_are(
     url: str, dropped: str | None
 ) -> None:
-    end, dice = len(long_log()), Random(5)  # noqa: S311 - nothing is guarded by it
+    end, dice = len(long_log()), Random(5)
     bring_up(url)
     whole = rows_in(views_of(url))
     if dropped is not None:

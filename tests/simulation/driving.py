@@ -1,17 +1,19 @@
 """The same messages, one at a time, each after the house is quiet: through the live actors, and through one thread."""
 
 import datetime as dt
+import threading
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from tallystick.actors.clock import ManualClock
 from tallystick.actors.fleet import Fleet
-from tallystick.actors.messages import Envelope
+from tallystick.actors.messages import Envelope, Recorded
+from tallystick.actors.people import Probe
 from tallystick.actors.simulation import House
 from tallystick.config.settings import Config
 from tallystick.events import snapshot
 from tallystick.events.codec import Message, decode_answer, encode_answer, read_message
-from tallystick.events.commands import WIRE, LoadConfig
+from tallystick.events.commands import WIRE, LoadConfig, PlaceTask
 from tallystick.events.ledger import Ledger, check_conserved
 from tallystick.events.replies import Refusal
 from tallystick.events.store import Record, Store
@@ -29,6 +31,22 @@ class Outcome(NamedTuple):
     ledger: Ledger
 
 
+class OneByOne(Fleet):
+    """A live house in which each specialist is done with a batch before the next is told of it.
+
+    Two that react to the same batch would else propose in either order.
+    """
+
+    def _tell(self, name: str, message: Any) -> None:
+        super()._tell(name, message)
+        # Only what the manager publishes: the people also wait for one another's answers.
+        if isinstance(message, Recorded):
+            reached, ref = threading.Event(), self._refs[name]
+            super()._tell(name, Probe(reached.set))
+            while not reached.wait(0.1) and ref.is_alive():
+                pass
+
+
 _WAIT_MAX = 300.0
 """The live house comes to rest after each tick of the reallocator: long waits cost time and show nothing new."""
 
@@ -42,6 +60,10 @@ def timed(steps: Sequence[Step]) -> list[Timed]:
         if isinstance(command, LoadConfig):
             config = {**command.config, "reallocation": {"interval_seconds": 25}}
             messages.append((now, LoadConfig(config=config, id=command.id)))
+        elif isinstance(command, PlaceTask):
+            wanted = command.submitted
+            wanted.id = command.id
+            messages.append((now, wanted))
         elif isinstance(command, WIRE):
             messages.append((now, command))
     return messages
@@ -53,7 +75,7 @@ def live(
     """Driven through the actors: the clock is moved, the message asked, the house let come to rest."""
     store = MemoryStore() if store is None else store
     replies = []
-    with Fleet.open(store, config, clock=ManualClock(START)) as fleet:
+    with OneByOne.open(store, config, clock=ManualClock(START)) as fleet:
         for at, message in messages:
             fleet.advance(at)
             replies.append(fleet.ask(message))

@@ -54,7 +54,7 @@ CONFIG: dict[str, Any] = {
 
 def busy_day(seed: int) -> list[Timed]:
     """A fleet in which every timer fires: forgotten holds, idle and hungry agents, warnings, the end of the day."""
-    dice = random.Random(seed)  # noqa: S311
+    dice = random.Random(seed)
     now = START + dt.timedelta(hours=11)
     messages: list[tuple[dt.datetime, dict[str, Any]]] = []
     agents, holds = [f"agent-{n}" for n in range(8)], ["none"]

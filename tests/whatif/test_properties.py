@@ -62,7 +62,7 @@ def test_equal_prices_change_no_decision(steps: list[Step]) -> None:
 @given(commands(60), st.integers(0, 2**32))
 def test_all_usage_of_the_log_is_used_or_saved_under_any_policy(steps: list[Step], seed: int) -> None:
     records = history(steps)
-    dice = Random(seed)  # noqa: S311
+    dice = Random(seed)
     question = dice.choice(
         (
             Question(from_mapping(configuration(dice))),

@@ -99,7 +99,7 @@ def busy_fleet(fleet: Fleet, clock: ManualClock, threads: int = 6) -> None:
     """Many agents at once, while time passes and the specialists do their work between the messages."""
 
     def work(number: int) -> None:
-        dice = random.Random(number)  # noqa: S311
+        dice = random.Random(number)
         agent = f"agent-{number}"
         fleet.ask({"type": "AllocateBudget", "agent": agent, "budget": {"tokens": 900, "cost_usd": "3"}})
         holds: list[str] = []

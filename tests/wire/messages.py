@@ -10,8 +10,10 @@ import msgspec
 from msgspec import inspect
 
 from tallystick.events.amounts import Budget
-from tallystick.events.commands import WIRE, Command
+from tallystick.events.commands import WIRE, Command, Heartbeat, ReportUsage
 
+_OF_ONE = (Heartbeat, ReportUsage)
+"""Messages about an agent, a task or a hold, of which exactly one is named."""
 _LONG = "x" * 10_000
 _NOT_FINITE = (math.nan, math.inf, -math.inf)
 Message = dict[str, Any]
@@ -36,6 +38,9 @@ def good(command: type[Command], optional: bool = False) -> Message:
     named = {name: _good(field.type, name) for name, field in fields(command).items() if field.required or optional}
     if "id" in named:
         named["id"] = f"good-{command.__name__}"
+    if command in _OF_ONE:
+        named = {name: value for name, value in named.items() if name not in ("task", "hold", "lease")}
+        named["agent"] = "a-agent"
     return {"type": command.__name__, **named}
 
 
@@ -116,7 +121,7 @@ def _fits(kind: inspect.Type, value: Any) -> bool:
     return False
 
 
-def _not_allowed(kind: inspect.Type, name: str) -> Iterator[Wrong]:
+def _not_allowed(kind: inspect.Type, name: str) -> Iterator[Wrong]:  # noqa: C901 - one case for each kind
     match kind:
         case inspect.StrType():
             if kind.min_length:
@@ -132,7 +137,8 @@ def _not_allowed(kind: inspect.Type, name: str) -> Iterator[Wrong]:
             yield from ((text, text, name) for text in numbers)
             yield from ((f"{value}", value, name) for value in (-1, -0.5, 10**30, 1e30, *_NOT_FINITE))
         case inspect.ListType():
-            yield ("an empty list", [], name)
+            if name != "depends_on":  # a task may wait for none
+                yield ("an empty list", [], name)
             yield from ((f"an entry: {what}", [value], name) for what, value, _ in _bad(kind.item_type, name))
             yield ("a huge list", [f"x{n}" for n in range(20_000)], name)
         case inspect.DictType():

@@ -1,0 +1,165 @@
+"""Admission: whether a task may have a slot now, and if not, the first thing that is in its way (spec 3).
+
+The checks are made in the order of the specification. Each looks at numbers that are kept anyway: the answer costs the
+same whatever waits and whatever runs. Who of those that may run goes first is not the law's to say: the allocator
+proposes it.
+"""
+
+import datetime as dt
+from collections.abc import Callable
+
+from tallystick.events.accounts import Account
+from tallystick.events.amounts import TOKENS, Triple
+from tallystick.events.decide.days import breaker_open, daily_obstacle, never_today
+from tallystick.events.decide.levels import STOP, enforced
+from tallystick.events.decide.money import available, lacking
+from tallystick.events.ledger import Ledger
+from tallystick.events.task_replies import Reason
+from tallystick.events.task_rules import is_higher, max_tokens, minutes, priority_of
+from tallystick.events.tasks import Task
+
+
+def obstacle(ledger: Ledger, task: Task, victim: Task | None = None) -> Reason | None:
+    """The first thing that keeps a task from a slot, or None. ``victim``: as if that running task had given its up."""
+    for check in _CHECKS:
+        reason = check(ledger, task, victim)
+        if reason is not None:
+            return reason
+    return None
+
+
+def impossible(ledger: Ledger, task: Task) -> Reason | None:
+    """Why a task can never run under what is configured, or None: a limit of zero, or more tokens than there are."""
+    for name, limit in _limits(ledger, task):
+        if limit == 0:
+            return Reason(_CODES[name], 0, 0, f"no {_whose(name, task)} may run: the limit is 0")
+    reason = never_today(ledger, task)
+    if reason is not None:
+        return reason
+    needed, total = max_tokens(ledger.rules.config, task.agent_type), ledger.total[TOKENS]
+    if total is None:
+        return None
+    most = total if is_critical(ledger, task) else ledger.spendable(TOKENS)
+    if needed > most:
+        return Reason(
+            "total_exceeded", most, needed, f"{needed} tokens are needed, and the fleet may spend {most} in all"
+        )
+    return None
+
+
+def may_give_way(ledger: Ledger, task: Task, victim: Task, now: dt.datetime) -> bool:
+    """Whether a waiting task may take a running one's slot, and can start with it.
+
+    Safe are who is of the same level or a higher one, who was aged when it started, and who lost a slot lately.
+    """
+    config = ledger.rules.config
+    level = priority_of(config, task.product, task.named_priority)
+    lower = priority_of(config, victim.product, victim.named_priority)
+    if not config.priority_levels.of(level).preempt_lower or not is_higher(level, lower) or victim.aged:
+        return False
+    above: Account | None = payer(ledger, task)
+    while above is not None:
+        if above.id == victim.id:
+            return False  # it is paid from the very run that it would end
+        above = above.parent
+    cooldown = minutes(config.preemption_cooldown_minutes)
+    if victim.preempted_at is not None and now - victim.preempted_at < cooldown:
+        return False
+    return obstacle(ledger, task) is not None and obstacle(ledger, task, victim) is None
+
+
+def is_critical(ledger: Ledger, task: Task) -> bool:
+    """Whether a task is of the highest level now."""
+    return priority_of(ledger.rules.config, task.product, task.named_priority) == "critical"
+
+
+def payer(ledger: Ledger, task: Task) -> Account:
+    """The account that a task's run is paid from: its parent's, or the root's."""
+    return ledger.root if task.parent is None else ledger.accounts[task.parent]
+
+
+def needs(ledger: Ledger, task: Task) -> Triple:
+    """What a run's account is granted."""
+    return (max_tokens(ledger.rules.config, task.agent_type), None, None)
+
+
+# --- the checks, in their order --------------------------------------------------------------------------------------
+
+
+def _nothing_starts(ledger: Ledger, task: Task, victim: Task | None) -> Reason | None:
+    if ledger.is_paused:
+        return Reason("paused", None, None, f"everything is paused: {ledger.paused or 'by configuration'}")
+    refusal = breaker_open(ledger)
+    return None if refusal is None else Reason(refusal.code, None, None, refusal.detail)
+
+
+def _product_paused(ledger: Ledger, task: Task, victim: Task | None) -> Reason | None:
+    if task.product not in ledger.rules.paused_products:
+        return None
+    return Reason("product_paused", None, None, f"{task.product} is paused")
+
+
+_CODES = {"product": "product_concurrency", "type": "type_concurrency", "total": "total_concurrency"}
+
+
+def _limits(ledger: Ledger, task: Task) -> list[tuple[str, int | None]]:
+    """The limits on how many may run at once that a task is under, in the order of the checks."""
+    config = ledger.rules.config
+    product = config.products.get(task.product)
+    return [
+        ("product", None if product is None else product.max_concurrent_agents),
+        ("type", config.max_concurrent.per_type.get(task.agent_type)),
+        ("total", config.max_concurrent.total),
+    ]
+
+
+def _whose(name: str, task: Task) -> str:
+    return {"product": task.product, "type": task.agent_type}.get(name, "task")
+
+
+def _no_slot(ledger: Ledger, task: Task, victim: Task | None) -> Reason | None:
+    tasks = ledger.tasks
+    for name, limit in _limits(ledger, task):
+        if limit is None:
+            continue
+        if name == "product":
+            running = tasks.by_product[task.product] - (victim is not None and victim.product == task.product)
+        elif name == "type":
+            running = tasks.by_type[task.agent_type] - (victim is not None and victim.agent_type == task.agent_type)
+        else:
+            running = len(tasks.running) - (victim is not None)
+        if running >= limit:
+            many = "max 1 task" if limit == 1 else f"max {limit} tasks"
+            what = many if name == "total" else f"max {_whose(name, task)} ({limit})"
+            return Reason(_CODES[name], limit, running, f"{what} already running")
+    return None
+
+
+def _no_money(ledger: Ledger, task: Task, victim: Task | None) -> Reason | None:
+    """Whether the pool, or the parent, has ``max_tokens`` free, and the fleet is not at its end.
+
+    What a victim would give back is not counted: it may have to repay what others covered first.
+    """
+    critical = is_critical(ledger, task)
+    if ledger.response == 4 or (ledger.response == 3 and not critical):
+        return Reason("fleet_stopped", None, None, "the fleet's budget is used up")
+    account = payer(ledger, task)
+    if account is not ledger.root and enforced(ledger, account).action == STOP:
+        return Reason("agent_stopped", None, None, f"{account.id} is stopped: nothing starts under it")
+    wanted, sources = needs(ledger, task), account.payers
+    if lacking(ledger, sources, wanted, critical) is None:
+        return None
+    free, whose = available(ledger, sources[TOKENS], TOKENS, critical), "the pool"
+    if sources[TOKENS] is not ledger.root:
+        whose = sources[TOKENS].id
+    message = f"{wanted[TOKENS]} tokens are needed, {free} are free in {whose}"
+    return Reason("pool_exhausted", free, wanted[TOKENS], message)
+
+
+_CHECKS: tuple[Callable[[Ledger, Task, Task | None], Reason | None], ...] = (
+    _nothing_starts,
+    _product_paused,
+    daily_obstacle,
+    _no_slot,
+    _no_money,
+)

@@ -1,0 +1,172 @@
+"""Days: where one begins, what its limits leave, and what is in the way when they leave too little (spec 3).
+
+A daily limit is not checked and then spent: what is set aside and what running tasks may still use count as well, so
+that those who ask at the same moment are never granted more than there is.
+"""
+
+import datetime as dt
+from zoneinfo import ZoneInfo
+
+from tallystick.config.settings import Config
+from tallystick.events import catalog as e
+from tallystick.events.accounts import Account
+from tallystick.events.amounts import COST, EDGE_NAMES, TOKENS, Triple, dollars
+from tallystick.events.decide.facts import limit_of, model_for
+from tallystick.events.decide.pricing import priced
+from tallystick.events.decide.turn import Turn
+from tallystick.events.ledger import Ledger
+from tallystick.events.replies import Number, Refusal
+from tallystick.events.task_replies import Reason
+from tallystick.events.task_rules import token_budget
+from tallystick.events.tasks import Task
+
+# --- the day ---------------------------------------------------------------------------------------------------------
+
+
+def day_of(config: Config, now: dt.datetime) -> tuple[str, dt.datetime]:
+    """The date that it is in the fleet's zone, and when the next one begins; days in which clocks change are as long."""
+    zone = ZoneInfo(config.timezone)
+    today = now.astimezone(zone).date()
+    return today.isoformat(), dt.datetime.combine(today + dt.timedelta(days=1), dt.time(), zone).astimezone(dt.UTC)
+
+
+def begin_day(turn: Turn) -> None:
+    """It is another day: that of the clock, also where nobody looked for several."""
+    date, ends_at = day_of(turn.ledger.rules.config, turn.now)
+    turn.record(e.DayBegan(date=date, ends_at=ends_at))
+
+
+def seconds_left(ledger: Ledger, now: dt.datetime) -> Number:
+    """Until the next day begins, in seconds: whole where they are."""
+    left = (ledger.day.ends_at - now).total_seconds()
+    return int(left) if left.is_integer() else left
+
+
+# --- the limits ------------------------------------------------------------------------------------------------------
+
+
+def limit_of_product(ledger: Ledger, product: str | None) -> int | None:
+    """A product's tokens per day; None where it has no limit of its own."""
+    settings = None if product is None else ledger.rules.config.products.get(product)
+    return None if settings is None else settings.token_budget_daily
+
+
+def over_daily_limit(ledger: Ledger, account: Account, wanted: Triple, now: dt.datetime) -> Refusal | None:
+    """Why ``wanted`` may not be set aside today, or None: used, held and requested must be within every limit.
+
+    Where a limit is reached nothing more is set aside, whatever it is counted in.
+    """
+    used = ledger.used_today
+    for d in (TOKENS, COST):
+        limit = limit_of(ledger, d)
+        if limit is not None and _is_over(limit, used[d], ledger.held[d], wanted[d] or 0):
+            numbers = (limit, used[d], ledger.held[d], wanted[d] or 0)
+            return _reached(ledger, f"the daily {_NAMES[d]} limit", d, numbers, now)
+    product = account.under
+    limit = limit_of_product(ledger, product)
+    if limit is None or product is None:
+        return None
+    numbers = (limit, ledger.day.by_product[product], ledger.day.held_by_product[product], wanted[TOKENS] or 0)
+    if not _is_over(*numbers):
+        return None
+    return _reached(ledger, f"the daily token budget of {product}", TOKENS, numbers, now)
+
+
+_NAMES = ("token", "time", "cost")
+
+
+def _is_over(limit: int, used: int, held: int, requested: int) -> bool:
+    return used >= limit or used + held + requested > limit
+
+
+def _reached(ledger: Ledger, what: str, d: int, numbers: tuple[int, int, int, int], now: dt.datetime) -> Refusal:
+    limit, used, held, requested = (_shown(units, d) for units in numbers)
+    # Where a whole day would not be enough, neither is the next.
+    waits = seconds_left(ledger, now) if numbers[3] <= numbers[0] else None
+    return Refusal(
+        "daily_limit_reached",
+        f"{what} is {limit}: {used} is used today and {held} held, {requested} was asked for",
+        {
+            "dimension": EDGE_NAMES[d],
+            "limit": limit,
+            "used": used,
+            "held": held,
+            "requested": requested,
+            "retry_after_seconds": waits,
+        },
+    )
+
+
+def _shown(units: int, d: int) -> "int | str":
+    return dollars(units) if d == COST else units
+
+
+def breaker_open(ledger: Ledger) -> Refusal | None:
+    """Why nothing new may begin, or None."""
+    if ledger.day.tripped is None:
+        return None
+    detail = f"the circuit breaker is open: {ledger.day.tripped}"
+    return Refusal("breaker_open", detail, {"condition": ledger.day.tripped})
+
+
+# --- tasks -----------------------------------------------------------------------------------------------------------
+
+
+def daily_obstacle(ledger: Ledger, task: Task, victim: Task | None) -> Reason | None:
+    """The daily limit that keeps a task from starting: tokens, cost, then its product's tokens.
+
+    What runs counts with the unspent rest of its token budget. ``victim``: as if that run had ended.
+    """
+    config, promises, used = ledger.rules.config, ledger.promises, ledger.used_today
+    needed = token_budget(config, task.agent_type)
+    freed = None if victim is None else promises.runs[victim.id]
+    limit = limit_of(ledger, TOKENS)
+    if limit is not None:
+        taken = used[TOKENS] + ledger.held[TOKENS] + promises.open - (0 if freed is None else freed.open + freed.held)
+        if _is_over(limit, used[TOKENS], taken - used[TOKENS], needed):
+            return _in_the_way("daily_tokens", "daily token limit", TOKENS, (limit, taken, needed))
+    limit = limit_of(ledger, COST)
+    if limit is not None:
+        by_model = dict(promises.by_model)
+        if freed is not None:
+            by_model[freed.model] = by_model.get(freed.model, 0) - freed.unpriced
+        taken = used[COST] + ledger.held[COST] - (0 if freed is None else freed.held_cost)
+        taken += sum(cost_of(ledger, name, tokens) for name, tokens in by_model.items())
+        cost = cost_of(ledger, model_for(ledger, task).model, needed)
+        if _is_over(limit, used[COST], taken - used[COST], cost):
+            return _in_the_way("daily_cost", "daily cost limit", COST, (limit, taken, cost))
+    limit = limit_of_product(ledger, task.product)
+    if limit is None:
+        return None
+    spent = ledger.day.by_product[task.product]
+    taken = spent + ledger.day.held_by_product[task.product] + promises.by_product[task.product]
+    if freed is not None and freed.product == task.product:
+        taken -= freed.open + freed.held
+    if not _is_over(limit, spent, taken - spent, needed):
+        return None
+    return _in_the_way("product_daily_tokens", f"daily token budget of {task.product}", TOKENS, (limit, taken, needed))
+
+
+def never_today(ledger: Ledger, task: Task) -> Reason | None:
+    """A daily limit that a whole day does not meet, as configured: the task can never start under it."""
+    config, needed = ledger.rules.config, token_budget(ledger.rules.config, task.agent_type)
+    for code, limit, whose in (
+        ("daily_tokens", config.daily_limits.max_tokens_total, "the fleet"),
+        ("product_daily_tokens", limit_of_product(ledger, task.product), task.product),
+    ):
+        if limit is not None and needed > limit:
+            return Reason(code, limit, needed, f"{needed} tokens are needed, and {whose} may use {limit} a day")
+    if config.daily_limits.max_cost_nanos == 0:
+        return Reason("daily_cost", dollars(0), dollars(0), "nothing may be spent: the daily cost limit is 0")
+    return None
+
+
+def cost_of(ledger: Ledger, model: str, tokens: int) -> int:
+    """What so many tokens cost on a model, in nano-dollars, with the fleet's measured mix of input and output."""
+    return priced(ledger.rules, model, ledger.day.parts(tokens))[0] if tokens else 0
+
+
+def _in_the_way(code: str, what: str, d: int, numbers: tuple[int, int, int]) -> Reason:
+    limit, taken, needed = (_shown(units, d) for units in numbers)
+    message = f"{what}: {taken} of {limit} is used today or promised to what runs, {needed} is needed"
+    return Reason(code, limit, taken, message)

@@ -1,0 +1,157 @@
+"""The end of a task by somebody's word: slot, usage, memory and those that wait for it, all in one transaction."""
+
+import datetime as dt
+from decimal import Decimal
+
+from tallystick.events import catalog as e
+from tallystick.events import commands as c
+from tallystick.events.accounts import Account, Money, less, money
+from tallystick.events.amounts import MS_PER_SECOND, NANOS_PER_DOLLAR, TOKENS, Amounts, Budget, Triple
+from tallystick.events.decide import pricing, track
+from tallystick.events.decide.answers import used
+from tallystick.events.decide.dependents import cancel_dependents, free_dependents
+from tallystick.events.decide.leases import paid_by, too_late, whose
+from tallystick.events.decide.release import close_account, close_children
+from tallystick.events.decide.task_answers import unknown_task
+from tallystick.events.decide.turn import Turn
+from tallystick.events.estimates import accuracy
+from tallystick.events.replies import Number, Refusal, shown
+from tallystick.events.task_replies import Compared, TaskClosed, shown_minutes
+from tallystick.events.tasks import Task
+
+_MILLISECOND = dt.timedelta(milliseconds=1)
+OPERATION = "completion"
+"""What a report is called that books the rest of a total."""
+
+
+def complete_task(turn: Turn, command: c.CompleteTask) -> TaskClosed | Refusal:
+    """End a task as its owner says. Of ``usage``, the total of the run, only what was not reported yet is booked.
+
+    Raises:
+        InvalidAmount: a malformed amount; nothing was recorded.
+    """
+    total: Triple = (None, None, None) if command.usage is None else command.usage.exact("usage")
+    task = turn.ledger.tasks.get(command.task)
+    if task is None:
+        return unknown_task(command.task)
+    run = whose(task, command.lease)
+    if run != "current":
+        _book_late(turn, task, command.lease, total)
+        if run == "preempted":
+            turn.record(e.PreemptionAcknowledged(task=task.id, lease=command.lease or next(reversed(task.ended or {}))))
+        return too_late(task, run)
+    account = turn.ledger.accounts[task.id]
+    rest = _rest(total, (account.spent[0], account.spent[1], account.spent[2]))
+    if rest is not None:
+        pricing.price(turn.ledger.rules, _report(task, rest))
+    # Nothing can fail after this line.
+    close_children(turn, account)
+    if rest is not None:
+        track.report_usage(turn, _report(task, rest), task.id)
+    return _complete(turn, task, account, command.outcome)
+
+
+def _complete(turn: Turn, task: Task, account: Account, outcome: c.TaskOutcome) -> TaskClosed:
+    ledger = turn.ledger
+    assert task.lease is not None
+    assert task.model is not None
+    assert task.started_at is not None
+    consumed = used(account)
+    elapsed_ms = max(0, (turn.now - task.started_at) // _MILLISECOND)
+    dependents = ledger.tasks.waiting_for(task)
+    turn.record(
+        e.TaskCompleted(
+            task=task.id,
+            outcome=outcome,
+            lease=task.lease,
+            attempt=task.attempt,
+            agent_type=task.agent_type,
+            product=task.product,
+            model=task.model,
+            estimated_tokens=task.estimated_tokens,
+            estimated_ms=task.estimated_ms,
+            estimated_cost_nanos=ledger.estimates.cost_nanos(
+                task.agent_type, task.product, task.model, task.estimated_tokens
+            ),
+            consumed=Amounts(*consumed),
+            elapsed_ms=elapsed_ms,
+        )
+    )
+    close_account(turn, account)
+    cancelled: list[str] = []
+    if outcome == "completed":
+        settings = ledger.rules.config.estimates
+        for adjusted in list(ledger.estimates.adjustments(task.agent_type, task.product, task.model, settings)):
+            turn.record(adjusted)
+        free_dependents(turn, dependents)
+    else:
+        cancelled = cancel_dependents(turn, task)
+    return _closed(task, consumed, elapsed_ms, cancelled)
+
+
+def _closed(task: Task, consumed: Triple, elapsed_ms: int, cancelled: list[str]) -> TaskClosed:
+    """The seed's word on an estimate is "good" within 10 %."""
+    tokens = money(consumed)[TOKENS]
+    estimated_ms = task.estimated_ms
+    estimated: Number | None = None if estimated_ms is None else shown_minutes(estimated_ms)
+    return TaskClosed(
+        task.id,
+        task.state,
+        task.attempt,
+        shown(consumed),
+        Compared(task.estimated_tokens, tokens, accuracy(task.estimated_tokens, tokens)),
+        Compared(
+            estimated,
+            shown_minutes(elapsed_ms),
+            None if estimated_ms is None else accuracy(estimated_ms, elapsed_ms),
+        ),
+        cancelled or None,
+    )
+
+
+def _rest(total: Triple, booked: Money) -> Triple | None:
+    """What of a total is not on record yet; None where all of it is. A cost that is not named is not known."""
+    rest = less(money(total), booked)
+    if not any(rest):
+        return None
+    return (rest[0], rest[1], None if total[2] is None else rest[2])
+
+
+def _report(task: Task, rest: Triple) -> c.ReportUsage:
+    """The report that books the rest of a total; tokens without a cost are priced as what the task ran on."""
+    tokens, time_ms, cost_nanos = rest
+    usage = Budget(
+        tokens,
+        None if time_ms is None else Decimal(time_ms) / MS_PER_SECOND,
+        None if cost_nanos is None else Decimal(cost_nanos) / NANOS_PER_DOLLAR,
+    )
+    return c.ReportUsage(task=task.id, usage=usage, model=task.model, operation=OPERATION)
+
+
+def _book_late(turn: Turn, task: Task, lease: str | None, total: Triple) -> None:
+    """A run that is over says what it used in all: what was not known of it is still a fact."""
+    if lease is None and task.ended is not None:
+        lease = next(reversed(task.ended))
+    rest = _rest(total, task.spent_by(lease))
+    if rest is not None:
+        track.report_usage(turn, _report(task, rest), task.id, lease, paid_by(turn.ledger, task))
+
+
+def cancel_task(turn: Turn, command: c.CancelTask) -> TaskClosed | Refusal:
+    """Give a task up, whether it waits or runs."""
+    ledger = turn.ledger
+    task = ledger.tasks.get(command.task)
+    if task is None:
+        return unknown_task(command.task)
+    if not task.is_open:
+        numbers = {"task": task.id, "state": task.state}
+        return Refusal("already_finished", f"{task.id} is {task.state}", numbers)
+    # Nothing can fail after this line.
+    account = ledger.accounts.get(task.id)
+    turn.record(e.TaskCancelled(task=task.id))
+    consumed = None
+    if account is not None:
+        close_children(turn, account)
+        consumed = shown(used(account))
+        close_account(turn, account)
+    return TaskClosed(task.id, task.state, task.attempt, consumed, cancelled=cancel_dependents(turn, task) or None)

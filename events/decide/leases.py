@@ -1,0 +1,157 @@
+"""Leases: reports and signs of life of a run, and what happens to those that come too late, or never.
+
+A run is over when its lease has ended. Whatever still comes from it changes nothing but the record of what it used,
+which is charged to whoever paid for the run: never to a later run, and never twice.
+"""
+
+from typing import Literal
+
+from tallystick.events import catalog as e
+from tallystick.events import commands as c
+from tallystick.events.accounts import Account
+from tallystick.events.decide import track
+from tallystick.events.decide.answers import enforcement
+from tallystick.events.decide.dependents import cancel_dependents
+from tallystick.events.decide.levels import STOP, alert
+from tallystick.events.decide.release import close_account
+from tallystick.events.decide.task_answers import unknown_task
+from tallystick.events.decide.turn import Turn
+from tallystick.events.ledger import Ledger
+from tallystick.events.replies import Enforcement, Held, Refusal
+from tallystick.events.task_replies import TaskAlive, shown_time
+from tallystick.events.task_rules import lease_time
+from tallystick.events.tasks import Task
+
+Whose = Literal["current", "preempted", "over", "idle"]
+
+
+def whose(task: Task, lease: str | None) -> Whose:
+    """Which run a message is from: the one that goes on, one that lost its slot and was not told, or one that is over.
+
+    Without a lease the run at hand is meant; "idle" where there is none.
+    """
+    if task.state == "running" and lease in (None, task.lease):
+        return "current"
+    if task.ended is None:
+        return "idle" if lease is None else "over"
+    last = next(reversed(task.ended))
+    run = task.ended.get(last if lease is None else lease)
+    if run is not None and run.how == "preempted":
+        return "preempted"
+    return "idle" if lease is None else "over"
+
+
+def report_usage(turn: Turn, command: c.ReportUsage) -> Enforcement | Refusal:
+    """Record what an agent, or a run of a task, says it spent.
+
+    Raises:
+        InvalidAmount: a malformed amount; nothing was recorded.
+    """
+    if command.task is None and command.agent is not None and command.lease is None:
+        return track.report_usage(turn, command, command.agent)
+    if command.task is None or command.agent is not None:
+        return Refusal(
+            "invalid_message", "ReportUsage: allowed is one of agent and task, and a lease beside a task only"
+        )
+    task = turn.ledger.tasks.get(command.task)
+    if task is None:
+        return track.report_usage(turn, command, command.task)
+    run = whose(task, command.lease)
+    if run == "current" or (task.ended is None and task.state != "running"):
+        return track.report_usage(turn, command, task.id)
+    return _report_late(turn, command, task, run)
+
+
+def _report_late(turn: Turn, command: c.ReportUsage, task: Task, run: Whose) -> Enforcement:
+    lease = command.lease or _last(task)
+    answer = track.report_usage(turn, command, task.id, lease, paid_by(turn.ledger, task))
+    if run == "preempted":
+        turn.record(e.PreemptionAcknowledged(task=task.id, lease=lease or ""))
+    answer.lease_lost = was_lost(task)
+    if answer.lease_lost:
+        answer.action, answer.throttle_rate, answer.decided_by = e.ACTIONS[STOP], 0.0, "lease"
+    return answer
+
+
+def _last(task: Task) -> str | None:
+    return None if task.ended is None else next(reversed(task.ended))
+
+
+def was_lost(task: Task) -> bool:
+    """Whether a run that is over did not end by its own word."""
+    return task.is_open or task.code is not None or task.state == "cancelled"
+
+
+def paid_by(ledger: Ledger, task: Task) -> Account:
+    """Who pays for what a run had used when it was over."""
+    if task.parent is None:
+        return ledger.root
+    return ledger.accounts.get(task.parent) or ledger.payer_of(task.parent)
+
+
+# --- signs of life ----------------------------------------------------------------------------------------------------
+
+
+def heartbeat(turn: Turn, command: c.Heartbeat) -> Held | Enforcement | TaskAlive | Refusal:
+    """A sign of life: of an agent, of a hold, or of a run, whose lease then ends later."""
+    named = sum(name is not None for name in (command.agent, command.task, command.hold))
+    if named != 1 or (command.lease is not None and command.task is None):
+        return Refusal(
+            "invalid_message", "Heartbeat: allowed is one of agent, task and hold, and a lease beside a task only"
+        )
+    if command.task is None:
+        return track.heartbeat(turn, command)
+    task = turn.ledger.tasks.get(command.task)
+    if task is None:
+        return unknown_task(command.task)
+    run = whose(task, command.lease)
+    if run == "current":
+        return _extend(turn, task)
+    if run != "preempted":
+        return too_late(task, run)
+    # Nothing can fail after this line.
+    turn.record(e.PreemptionAcknowledged(task=task.id, lease=command.lease or _last(task) or ""))
+    return TaskAlive(task.id, task.state, e.ACTIONS[STOP], 0.0, 0, "preemption", None, preempted=True)
+
+
+def _extend(turn: Turn, task: Task) -> TaskAlive:
+    assert task.lease is not None
+    expires_at = max(task.lease_expires_at, turn.now + lease_time(turn.ledger.rules.config))
+    turn.record(e.LeaseExtended(task=task.id, lease=task.lease, expires_at=expires_at))
+    account = turn.ledger.accounts[task.id]
+    told = enforcement(turn, task.id, account, account.ratio(), None)
+    return TaskAlive(
+        task.id,
+        task.state,
+        told.action,
+        told.throttle_rate,
+        told.wait_seconds,
+        told.decided_by,
+        shown_time(expires_at),
+    )
+
+
+def too_late(task: Task, run: Whose) -> Refusal:
+    """Why a message about a run changes nothing any more."""
+    numbers = {"task": task.id, "state": task.state}
+    if run == "idle" and task.is_open:
+        return Refusal("not_running", f"{task.id} does not run: it is {task.state}", numbers)
+    if was_lost(task):
+        return Refusal("lease_lost", f"the lease is over, and {task.id} is {task.state}: stop working on it", numbers)
+    return Refusal("already_finished", f"{task.id} is {task.state}", numbers)
+
+
+# --- the end of a lease -----------------------------------------------------------------------------------------------
+
+
+def lose_lease(turn: Turn, task: Task) -> None:
+    """Nobody gave a sign of life: the slot and the unspent budget are free, and the task is tried again, or has failed."""
+    ledger, attempt = turn.ledger, task.attempt
+    assert task.lease is not None
+    fails = attempt >= ledger.rules.config.leases.max_attempts
+    then: e.AfterLease = "failed" if fails else "queued"
+    turn.record(e.LeaseLost(task=task.id, lease=task.lease, attempt=attempt, then=then))
+    close_account(turn, ledger.accounts[task.id])
+    if fails:
+        cancel_dependents(turn, task)
+        alert(turn, "attempts_exhausted", f"{task.id} has failed: its lease was lost {attempt} times", task.id)

@@ -1,0 +1,204 @@
+"""Placing: a submitted task is admitted, queued, held back or rejected, in one transaction and with one answer."""
+
+import msgspec
+
+from tallystick.events import catalog as e
+from tallystick.events import commands as c
+from tallystick.events import proposals as p
+from tallystick.events.amounts import Amounts
+from tallystick.events.decide.admission import impossible, is_critical, may_give_way, needs, obstacle, payer
+from tallystick.events.decide.allocate import bad_name, open_account
+from tallystick.events.decide.facts import model_for
+from tallystick.events.decide.money import open_reserve_for
+from tallystick.events.decide.release import close_account
+from tallystick.events.decide.task_answers import status
+from tallystick.events.decide.turn import Turn
+from tallystick.events.replies import Done, Refusal
+from tallystick.events.task_replies import Reason, TaskStatus
+from tallystick.events.task_rules import exact_minutes, lease_time, priority_of, token_budget
+from tallystick.events.tasks import Task
+
+
+def place_task(turn: Turn, command: p.PlaceTask) -> TaskStatus | Refusal:
+    """Take a task in, and give it a slot if there is one for it.
+
+    Raises:
+        InvalidAmount: an estimate of minutes that cannot be kept exactly.
+    """
+    ledger, wanted = turn.ledger, command.submitted
+    given_ms = exact_minutes(wanted.estimated_minutes, "estimated_minutes")
+    refusal = _unfit(turn, wanted)
+    if refusal is not None:
+        return refusal
+    # Nothing can fail after this line.
+    submitted = _submission(turn, wanted, given_ms)
+    turn.record(submitted)
+    task = ledger.tasks.known[wanted.task]
+    reason = _lost_cause(turn, task) or impossible(ledger, task)
+    if reason is not None:
+        turn.record(e.TaskRejected(task=task.id, **msgspec.structs.asdict(reason)))
+    elif task.unmet is not None:
+        turn.record(e.DependenciesAwaited(task=task.id, unfinished=list(task.unmet)))
+    else:
+        reason = _admit_or_queue(turn, task, command)
+    return status(turn, task, reason)
+
+
+def _admit_or_queue(turn: Turn, task: Task, command: p.PlaceTask) -> Reason | None:
+    """Start a task, or let it wait; why it waits."""
+    ledger = turn.ledger
+    behind = None if command.behind is None else ledger.tasks.get(command.behind)
+    victim = None if command.victim is None else ledger.tasks.running.get(command.victim)
+    reason = obstacle(ledger, task)
+    if reason is None and behind is not None and behind.state == "queued":
+        reason = Reason("outranked", None, None, f"{behind.id} ranks higher and waits for the same slot")
+    elif reason is not None and victim is not None and may_give_way(ledger, task, victim, turn.now):
+        _start(turn, task, command, victim)
+        return None
+    if reason is None:
+        _start(turn, task, command)
+    else:
+        told = command.expected_start
+        turn.record(e.TaskQueued(task=task.id, expected_start=told, **msgspec.structs.asdict(reason)))
+    return reason
+
+
+def _unfit(turn: Turn, wanted: c.SubmitTask) -> Refusal | None:
+    """Why a task cannot be taken in at all: shape, then existence."""
+    ledger = turn.ledger
+    for field in ("task", "agent_type", "product", "workflow", "model"):
+        name = getattr(wanted, field)
+        refusal = None if name is None else bad_name(name, field)
+        if refusal is not None:
+            return refusal
+    if len(set(wanted.depends_on)) < len(wanted.depends_on):
+        twice = next(name for name in wanted.depends_on if wanted.depends_on.count(name) > 1)
+        return Refusal("invalid_message", f"depends_on: {twice} is named twice")
+    known = ledger.tasks.get(wanted.task)
+    if known is not None and known.state != "rejected":
+        numbers = {"task": known.id, "state": known.state}
+        return Refusal("already_submitted", f"{known.id} was submitted before, and is {known.state}", numbers)
+    if wanted.task in ledger.accounts:
+        text = f"{wanted.task} has an open account, and a task would need one of the same name"
+        return Refusal("already_allocated", text, {"agent": wanted.task})
+    if wanted.parent is not None and wanted.parent not in ledger.accounts:
+        return Refusal("unknown_parent", f"no account is open for {wanted.parent}", {"parent": wanted.parent})
+    if wanted.task in wanted.depends_on:
+        return Refusal("dependency_cycle", f"{wanted.task} would wait for itself", {"task": wanted.task})
+    for name in wanted.depends_on:
+        if ledger.tasks.get(name) is None:
+            text = f"no task {name} is known: a task is submitted after those that it depends on"
+            return Refusal("unknown_dependency", text, {"dependency": name})
+    return None
+
+
+def _submission(turn: Turn, wanted: c.SubmitTask, given_ms: int | None) -> e.TaskSubmitted:
+    """What is submitted, with estimates from memory where none are given; for tokens, at last the type's budget."""
+    ledger = turn.ledger
+    known = ledger.estimates.estimate(wanted.agent_type, wanted.product, wanted.model)
+    tokens, elapsed_ms = wanted.estimated_tokens, given_ms
+    learnt = (tokens is None and known.tokens is not None) or (elapsed_ms is None and known.elapsed_ms is not None)
+    if tokens is None:
+        tokens = known.tokens
+    if tokens is None:
+        tokens = token_budget(ledger.rules.config, wanted.agent_type)
+    return e.TaskSubmitted(
+        task=wanted.task,
+        agent_type=wanted.agent_type,
+        product=wanted.product,
+        priority=wanted.priority,
+        estimated_tokens=tokens,
+        estimated_ms=known.elapsed_ms if elapsed_ms is None else elapsed_ms,
+        learnt=learnt,
+        depends_on=wanted.depends_on,
+        blocks=wanted.blocks,
+        workflow=wanted.workflow,
+        model=wanted.model,
+        parent=wanted.parent,
+    )
+
+
+def _lost_cause(turn: Turn, task: Task) -> Reason | None:
+    """What a task depends on may have failed before it came."""
+    for name in task.depends_on:
+        needed = turn.ledger.tasks.known[name]
+        if not needed.is_open and needed.state != "completed":
+            return Reason("dependency_failed", None, None, f"{name}, which it depends on, was {needed.state}")
+    return None
+
+
+# --- the queue --------------------------------------------------------------------------------------------------------
+
+
+def start_task(turn: Turn, command: p.StartTask) -> Done | Refusal:
+    """Give a waiting task the slot that is free for it."""
+    task = turn.ledger.tasks.get(command.task)
+    if task is None or task.state != "queued":
+        return _not_queued(command.task)
+    reason = obstacle(turn.ledger, task)
+    if reason is not None:
+        return Refusal(reason.code, reason.message, {"limit": reason.limit, "current": reason.current})
+    # Nothing can fail after this line.
+    _start(turn, task, command)
+    return Done()
+
+
+def preempt_task(turn: Turn, command: p.PreemptTask) -> Done | Refusal:
+    """Pass a running task's slot to a waiting one: the victim waits again, since when it was queued."""
+    ledger = turn.ledger
+    task, victim = ledger.tasks.get(command.beneficiary), ledger.tasks.running.get(command.task)
+    if task is None or task.state != "queued":
+        return _not_queued(command.beneficiary)
+    if victim is None or not may_give_way(ledger, task, victim, turn.now):
+        return Refusal("plan_out_of_date", f"{command.task} has no slot that {task.id} may take")
+    # Nothing can fail after this line.
+    _start(turn, task, command, victim)
+    return Done()
+
+
+def _not_queued(name: str) -> Refusal:
+    return Refusal("plan_out_of_date", f"{name} does not wait for a slot")
+
+
+_Placing = p.PlaceTask | p.StartTask | p.PreemptTask
+
+
+def _start(turn: Turn, task: Task, command: _Placing, victim: Task | None = None) -> None:
+    """Account, slot, model and lease, all at once. Its money is there before a victim gives any back."""
+    ledger, config = turn.ledger, turn.ledger.rules.config
+    wanted, parent = needs(ledger, task), payer(ledger, task)
+    level = priority_of(config, task.product, task.named_priority)
+    open_reserve_for(turn, task.id, parent.payers, wanted)
+    open_account(
+        turn,
+        e.BudgetAllocated(
+            agent=task.id,
+            amount=Amounts(*wanted),
+            priority=level,
+            parent=task.parent,
+            agent_type=task.agent_type,
+            product=task.product,
+            workflow=task.workflow,
+            for_task=True,
+        ),
+    )
+    model, because = model_for(ledger, task)
+    if victim is not None:
+        assert victim.lease is not None
+        turn.record(e.TaskPreempted(task=victim.id, lease=victim.lease, beneficiary=task.id))
+        close_account(turn, ledger.accounts[victim.id])
+    turn.record(
+        e.TaskStarted(
+            task=task.id,
+            attempt=task.attempt,
+            lease=f"lease-{ledger.position + 1}",
+            expires_at=turn.now + lease_time(config),
+            model=model,
+            because=because,
+            token_budget=token_budget(config, task.agent_type),
+            max_tokens=wanted[0] or 0,
+            aged=command.aged and not is_critical(ledger, task),
+            queued_at=task.queued_at,
+            expected_start=task.expected_start,
+        )
+    )

@@ -1,0 +1,191 @@
+"""What is answered about tasks, read off the state, and what the allocator adds: where each stands, when it may start."""
+
+import datetime as dt
+from collections.abc import Iterable
+
+from tallystick.events import catalog as e
+from tallystick.events import proposals as p
+from tallystick.events.decide.admission import obstacle
+from tallystick.events.decide.levels import alert
+from tallystick.events.decide.turn import Turn
+from tallystick.events.ledger import Ledger
+from tallystick.events.replies import Done, Refusal
+from tallystick.events.task_events import Expected
+from tallystick.events.task_replies import (
+    QueuedTask,
+    QueueStatus,
+    Reason,
+    RunningTask,
+    TaskStatus,
+    Terms,
+    shown_minutes,
+    shown_time,
+)
+from tallystick.events.task_rules import max_tokens, max_wait, priority_of, token_budget
+from tallystick.events.tasks import Task
+
+_DECISIONS = {
+    "running": "admitted",
+    "queued": "queued",
+    "waiting_on_dependencies": "waiting_on_dependencies",
+    "rejected": "rejected",
+}
+NEWS = dt.timedelta(minutes=1)
+"""A start that is expected this much earlier or later than was last told is told again on the record."""
+_MILLISECOND = dt.timedelta(milliseconds=1)
+
+
+def unknown_task(name: str) -> Refusal:
+    """A task that never was, or that the memory of ids has forgotten."""
+    return Refusal("unknown_task", f"no task {name} is known", {"task": name})
+
+
+def status(turn: Turn, task: Task, reason: Reason | None = None) -> TaskStatus:
+    """How a task stands. ``reason`` is why it does not run, where that is known already."""
+    ledger, config = turn.ledger, turn.ledger.rules.config
+    runs = task.state == "running" or (not task.is_open and task.runs > 0)
+    leased = task.lease is not None
+    return TaskStatus(
+        task=task.id,
+        state=task.state,
+        attempt=task.attempt,
+        decision=_DECISIONS.get(task.state),
+        reason=reason or reason_of(ledger, task),
+        lease=task.lease,
+        model=task.model if runs else None,
+        token_budget=task.token_budget if runs else token_budget(config, task.agent_type),
+        max_tokens=task.max_tokens if runs else max_tokens(config, task.agent_type),
+        expected_start=shown_time(task.expected_start) if task.state == "queued" else None,
+        lease_expires_at=shown_time(task.lease_expires_at) if leased else None,
+    )
+
+
+def reason_of(ledger: Ledger, task: Task) -> Reason | None:
+    """Why a task does not run; None where it does, ended as somebody said, or can start with the next commit."""
+    match task.state:
+        case "queued":
+            return obstacle(ledger, task)
+        case "waiting_on_dependencies":
+            unmet = list(task.unmet or ())
+            return Reason("waiting_on_dependencies", 0, len(unmet), f"waits for {_listed(unmet)}")
+    if task.code is None:
+        return None
+    sentence = {
+        "attempts_exhausted": f"its lease was lost {task.attempt} times",
+        "dependency_failed": "a task that it depends on has failed or was cancelled",
+        "budget_released": "the account that it was paid from was released",
+    }.get(task.code, "it could not run under what was configured")
+    return Reason(task.code, None, None, sentence)
+
+
+def _listed(names: list[str]) -> str:
+    shown = ", ".join(names[:3])
+    return shown if len(names) <= 3 else f"{shown} and {len(names) - 3} more"
+
+
+# --- what the allocator adds -----------------------------------------------------------------------------------------
+
+
+def tell_task(turn: Turn, command: p.TellTask) -> TaskStatus | Refusal:
+    """Answer `GetTask`. An expected start that differs from what was last told is told on the record."""
+    task = turn.ledger.tasks.get(command.task)
+    if task is None:
+        return unknown_task(command.task)
+    _tell(turn, [Expected(task.id, command.expected_start)])
+    return status(turn, task)
+
+
+def tell_queue(turn: Turn, command: p.TellQueue) -> QueueStatus:
+    """Answer `GetQueue`: what the allocator ranked, as far as it still waits, and what runs or has to stop."""
+    ledger = turn.ledger
+    standpoints = [one for one in command.waiting if _waits(ledger, one.task)]
+    _tell(turn, [Expected(one.task, one.expected_start) for one in standpoints])
+    # A victim's run is over, but its owner may not know yet.
+    stopping = (
+        _stopping(ledger.tasks.known[one.task], turn.now) for one in command.waiting if one.task in ledger.tasks.known
+    )
+    return QueueStatus(
+        [_queued(turn, one) for one in standpoints],
+        [*(_running(task) for task in ledger.tasks.running.values()), *(one for one in stopping if one is not None)],
+    )
+
+
+def _waits(ledger: Ledger, name: str) -> bool:
+    task = ledger.tasks.get(name)
+    return task is not None and task.state == "queued"
+
+
+def _tell(turn: Turn, expected: Iterable[Expected]) -> None:
+    news = [one for one in expected if _is_news(turn.ledger, one)]
+    if news:
+        turn.record(e.StartsExpected(starts=news))
+
+
+def _is_news(ledger: Ledger, expected: Expected) -> bool:
+    if expected.start is None or not _waits(ledger, expected.task):
+        return False
+    told = ledger.tasks.known[expected.task].expected_start
+    return told is None or abs(told - expected.start) >= NEWS
+
+
+def _queued(turn: Turn, one: p.Standpoint) -> QueuedTask:
+    ledger = turn.ledger
+    task = ledger.tasks.known[one.task]
+    waited_ms = max(0, (turn.now - task.queued_at) // _MILLISECOND)
+    return QueuedTask(
+        task=task.id,
+        product=task.product,
+        agent_type=task.agent_type,
+        priority=priority_of(ledger.rules.config, task.product, task.named_priority),
+        queued_at=shown_time(task.queued_at) or "",
+        estimated_tokens=task.estimated_tokens,
+        waiting_minutes=float(shown_minutes(waited_ms)),
+        score=one.score,
+        terms=Terms(one.priority, one.wait, one.blocking),
+        aged=one.aged,
+        reason=obstacle(ledger, task),
+        expected_start=shown_time(task.expected_start),
+    )
+
+
+def _running(task: Task) -> RunningTask:
+    return RunningTask(
+        task.id,
+        task.agent_type,
+        task.product,
+        task.model,
+        shown_time(task.started_at) or "",
+        shown_time(task.lease_expires_at) or "",
+        stopping=False,
+    )
+
+
+def _stopping(task: Task, now: dt.datetime) -> RunningTask | None:
+    """A run whose slot was taken away, as long as its owner may still work on."""
+    lease = task.stopping(now)
+    if lease is None or task.ended is None:
+        return None
+    until = shown_time(task.ended[lease].until) or ""
+    return RunningTask(
+        task.id, task.agent_type, task.product, task.model, shown_time(task.started_at) or "", until, stopping=True
+    )
+
+
+def record_overdue(turn: Turn, command: p.RecordOverdue) -> Done | Refusal:
+    """A task has waited longer than its level allows: operators are told, once."""
+    ledger = turn.ledger
+    task = ledger.tasks.get(command.task)
+    if task is None or task.state != "queued" or task.overdue:
+        return Refusal("plan_out_of_date", f"{command.task} does not wait, or operators were told before")
+    level = priority_of(ledger.rules.config, task.product, task.named_priority)
+    allowed, waited = max_wait(ledger.rules.config, level), turn.now - task.queued_at
+    if waited < allowed:
+        return Refusal("plan_out_of_date", f"{command.task} has not waited longer than its level allows")
+    # Nothing can fail after this line.
+    waited_ms, allowed_ms = waited // _MILLISECOND, allowed // _MILLISECOND
+    turn.record(e.TaskOverdue(task=task.id, waited_ms=waited_ms, allowed_ms=allowed_ms))
+    minutes = waited_ms // 60_000
+    reason = obstacle(ledger, task)
+    why = "" if reason is None else f": {reason.message}"
+    alert(turn, "task_overdue", f"{task.id} ({level}, {task.product}) has waited {minutes} minutes{why}", task.id)
+    return Done()

@@ -1,0 +1,116 @@
+"""``tallystick cost``: what the day costs, against its limits; by what; and the month beside its plan."""
+
+import datetime as dt
+from decimal import Decimal
+from typing import get_args
+
+import click
+import msgspec
+from rich.table import Table
+
+from tallystick.cli.common import Moment, at_option, console, json_option, store_option
+from tallystick.cli.common import as_json as json_text
+from tallystick.cli.viewing import views
+from tallystick.events.amounts import NANOS_PER_DOLLAR, cents
+from tallystick.projections.cost import Costs, DayCost, MonthCost, Part
+from tallystick.projections.cost_view import By
+from tallystick.projections.status import Status
+from tallystick.reports.day_end import projected_eod
+
+
+@click.command(short_help="Show what the day and the month cost.")
+@store_option
+@click.option("--by", type=click.Choice(get_args(By)), help="What each of them used, the dearest first.")
+@click.option("--month", is_flag=True, help="The month instead of the day: planned, actual and deviation.")
+@at_option
+@json_option
+def cost(store_url: str, by: By | None, month: bool, at: Moment | None, as_json: bool) -> None:
+    """Show what the newest day on record used and cost, against its limits, and what it will have cost at its end.
+
+    Days begin at midnight in the fleet's time zone. With --by it says why the costs are what they are; with --month it
+    lays the month beside its plan: the total budget, where its period is a month, or else the daily limit on each day.
+
+    \b
+    Examples:
+      tallystick cost
+      tallystick cost --by product
+      tallystick cost --month --json
+    """
+    with views(store_url, at) as keeper:
+        costs = Costs(keeper, whole=month)
+        now = Status(keeper).fleet.at if at is not None else dt.datetime.now(dt.UTC)
+        found = costs.month() if month else costs.day(projected_eod(keeper, costs, now))
+        parts = None if by is None else costs.by(by, costs.month().month if month else None)
+    shown = found if parts is None else parts
+    if as_json:
+        click.echo(json_text(msgspec.to_builtins(shown)))
+        return
+    screen = console()
+    if costs.date is None:
+        screen.print("Nothing has been recorded yet.")
+    elif parts is not None and by is not None:
+        screen.print(_parts(by, parts, costs.date[:7] if month else costs.date))
+    elif isinstance(found, MonthCost):
+        screen.print(_month(found))
+    else:
+        _day(found, costs.days[-1].breaker)
+
+
+def _day(day: DayCost, breaker: str | None) -> None:
+    table = Table(title=f"{day.date}", title_justify="left")
+    for name in ("", "used", "limit", "of it"):
+        table.add_column(name, justify="right" if name else "left")
+    limits, percents = day.limits, day.percent_used
+    table.add_row("tokens", f"{day.tokens_used:,}", _tokens(limits.tokens), _percent(percents.tokens))
+    table.add_row("cost", _dollars(day.cost_usd), _dollars(limits.cost), _percent(percents.cost))
+    screen = console()
+    screen.print(table)
+    if day.projected_eod is not None:
+        screen.print(f"Projected at the end of the day: {_dollars(day.projected_eod)}")
+    for told in day.alerts_triggered:
+        screen.print(f"{told.time}  {told.message}", markup=False)
+    if breaker is not None:
+        screen.print(f"The circuit breaker is open: {breaker}", markup=False)
+
+
+def _month(month: MonthCost) -> Table:
+    table = Table(title=f"{month.month}, so far", title_justify="left", show_footer=True)
+    table.add_column("day", "all")
+    table.add_column("tokens", f"{month.tokens_used:,}", justify="right")
+    table.add_column("cost", _dollars(month.actual_usd), justify="right")
+    for day in month.days:
+        table.add_row(day.date, f"{day.tokens_used:,}", _dollars(day.cost_usd))
+    if month.planned_usd is not None:
+        percent = "" if month.deviation_percent is None else f", {month.deviation_percent:+.1f} %"
+        table.caption = (
+            f"planned {_dollars(month.planned_usd)}, actual {_dollars(month.actual_usd)}"
+            f" ({_dollars(month.deviation_usd)}{percent})"
+        )
+        table.caption_justify = "left"
+    return table
+
+
+def _parts(by: By, parts: list[Part], when: str) -> Table:
+    table = Table(title=f"{when}, by {by}", title_justify="left")
+    table.add_column(by)
+    for name in ("tokens", "cost", "of all"):
+        table.add_column(name, justify="right")
+    for part in parts:
+        name = "(not said)" if part.name is None else part.name
+        table.add_row(name, f"{part.tokens_used:,}", _dollars(part.cost_usd), f"{part.percent} %")
+    return table
+
+
+def _tokens(limit: int | float | None) -> str:
+    return "none" if limit is None else f"{limit:,}"
+
+
+def _dollars(amount: int | float | str | None) -> str:
+    """To the cent, for people."""
+    if amount is None:
+        return "none"
+    return cents(int(Decimal(str(amount)) * NANOS_PER_DOLLAR))
+
+
+def _percent(part: int | float | None) -> str:
+    return "–" if part is None else f"{part} %"

@@ -1,0 +1,29 @@
+"""What the day at hand will have cost at its end: the forecast of days, laid over the hours that the views keep."""
+
+import datetime as dt
+from zoneinfo import ZoneInfo
+
+from tallystick.actors.policies.days import day_total
+from tallystick.events.accounts import money
+from tallystick.events.amounts import COST, NANOS_PER_DOLLAR
+from tallystick.projections import hours_view
+from tallystick.projections.cost import Costs, hours_of
+from tallystick.projections.hours_view import HoursView
+from tallystick.projections.keeper import Keeper
+
+
+def projected_eod(keeper: Keeper, costs: Costs, now: dt.datetime) -> float | None:
+    """Dollars to the cent, or None: without earlier days there is nothing to tell by, and a day that is over is known.
+
+    Raises:
+        NotKept: the rows cannot be read.
+    """
+    if costs.date is None:
+        return None
+    zone = ZoneInfo(costs.zone)
+    midnight = dt.datetime.combine(dt.date.fromisoformat(costs.date), dt.time(), zone)
+    hours = (now - midnight.astimezone(dt.UTC)).total_seconds() / 3600
+    rows = map(hours_view.decode, keeper.live().rows.get(HoursView.name, ()))
+    past, today = hours_of(((row.hour, money(row.used.triple)) for row in rows), costs.date, costs.zone, COST)
+    found = day_total(past, today, hours)
+    return None if found is None else round(found.estimate / NANOS_PER_DOLLAR, 2)

@@ -1,0 +1,387 @@
+"""The allocator in the house: who starts when, who is told, and what a restart or a death in the middle changes: nothing."""
+
+import datetime as dt
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+
+from tallystick.actors import waits
+from tallystick.actors.allocator import Allocator
+from tallystick.actors.clock import ManualClock
+from tallystick.actors.fleet import Fleet
+from tallystick.actors.messages import ALLOCATOR, Envelope, Question
+from tallystick.actors.roster import Roster
+from tallystick.actors.simulation import House
+from tallystick.events.codec import decode_event, read_message
+from tallystick.events.ledger import check_conserved
+from tallystick.events.replies import Refusal
+from tallystick.events.store_memory import MemoryStore
+from tests.conftest import OpenHouse
+from tests.law import START
+from tests.simulation.driving import simulated, timed
+from tests.slots import Slots
+from tests.strategies import Step, commands
+
+CHANCE = settings(
+    max_examples=40, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck), print_blob=False
+)
+ONE_SLOT = {"max_concurrent": {"total": 1, "per_type": {}}}
+
+
+def submit(fleet: Fleet, task: str, agent_type: str = "backend-engineer", product: str = "shop", **rest: Any) -> Any:
+    message = {"type": "SubmitTask", "task": task, "agent_type": agent_type, "product": product, **rest}
+    answer = fleet.ask(message)
+    fleet.quiesce()
+    return answer["ok"]
+
+
+def complete(fleet: Fleet, task: str, **rest: Any) -> Any:
+    answer = fleet.ask({"type": "CompleteTask", "task": task, "outcome": "completed", **rest})
+    fleet.quiesce()
+    return answer["ok"]
+
+
+def get(fleet: Fleet, task: str) -> Any:
+    return fleet.ask({"type": "GetTask", "task": task})["ok"]
+
+
+def queue(fleet: Fleet) -> list[str]:
+    return [task["task"] for task in fleet.ask({"type": "GetQueue"})["ok"]["tasks"]]
+
+
+def later(fleet: Fleet, clock: ManualClock, seconds: float) -> None:
+    fleet.advance(clock.now() + dt.timedelta(seconds=seconds))
+
+
+def names(store: MemoryStore) -> list[str]:
+    return [record.name.removesuffix(".v1") for record in store.read()]
+
+
+# --- who starts -------------------------------------------------------------------------------------------------------
+
+
+def test_when_one_of_five_finishes_the_last_task_starts_in_the_very_next_commit(open_house: OpenHouse) -> None:
+    store = MemoryStore()
+    fleet = open_house(store)
+    for number, agent_type in enumerate(["backend-engineer"] * 3 + ["frontend-engineer"] * 2):
+        submit(fleet, f"T{number}", agent_type)
+    assert queue(fleet) == ["T2"]
+    complete(fleet, "T1")
+    assert names(store)[-4:] == ["task-completed", "budget-released", "budget-allocated", "task-started"], "no timer"
+    assert get(fleet, "T2")["state"] == "running"
+    assert queue(fleet) == []
+
+
+def test_the_integration_decision_of_the_seed(open_house: OpenHouse) -> None:
+    """1 of 2 backend engineers, two normal tasks wait for another slot, a normal task of 90 minutes."""
+    fleet = open_house()
+    submit(fleet, "B1")
+    for number in range(4):
+        submit(fleet, f"F{number}", "frontend-engineer")
+    assert queue(fleet) == ["F2", "F3"]
+    answer = submit(fleet, "BACKEND", estimated_minutes=90)
+    assert answer["decision"] == "admitted"
+    assert (answer["model"], answer["token_budget"], answer["max_tokens"]) == ("sonnet", 80_000, 120_000)
+    assert submit(fleet, "QUICK", "writer", estimated_minutes=5)["model"] == "haiku"
+
+
+def test_the_queued_tasks_record_of_the_seed(open_house: OpenHouse, clock: ManualClock) -> None:
+    clock.move_to(dt.datetime(2026, 3, 4, 13, 30, tzinfo=dt.UTC))
+    fleet = open_house(leases={"seconds": 100_000})
+    for number in range(2):
+        submit(fleet, f"B{number}", estimated_minutes=90)
+    later(fleet, clock, 3_600)
+    answer = submit(fleet, "TASK-042", product="analytics-dashboard")
+    assert answer["expected_start"] == "2026-03-04T15:00:00Z", "when the current task finishes"
+    (record,) = fleet.ask({"type": "GetQueue"})["ok"]["tasks"]
+    assert {key: record[key] for key in ("task", "product", "agent_type", "priority", "queued_at")} == {
+        "task": "TASK-042",
+        "product": "analytics-dashboard",
+        "agent_type": "backend-engineer",
+        "priority": "normal",
+        "queued_at": "2026-03-04T14:30:00Z",
+    }
+    assert record["estimated_tokens"] == 80_000
+    assert record["reason"]["message"] == "max backend-engineer (2) already running"
+    assert record["expected_start"] == "2026-03-04T15:00:00Z"
+
+
+def test_of_the_seeds_three_tasks_the_normal_one_that_has_waited_longest_for_its_level_goes_first(
+    open_house: OpenHouse, clock: ManualClock
+) -> None:
+    fleet = open_house(**ONE_SLOT, leases={"seconds": 100_000})
+    submit(fleet, "busy")
+    submit(fleet, "low", priority="low", blocks=1)
+    later(fleet, clock, 75 * 60)
+    submit(fleet, "normal", blocks=2)
+    later(fleet, clock, 40 * 60)
+    submit(fleet, "high", priority="high")
+    for number in range(6):
+        submit(fleet, f"other-{number}", depends_on=["busy"])
+    later(fleet, clock, 5 * 60)
+    shown = fleet.ask({"type": "GetQueue"})["ok"]["tasks"]
+    assert [(task["task"], task["score"]) for task in shown] == [("normal", 0.515), ("high", 0.475), ("low", 0.295)]
+    assert shown[0]["terms"] == {"priority": 0.25, "wait": 0.225, "blocking": 0.04}
+    complete(fleet, "busy")
+    assert get(fleet, "normal")["state"] == "running"
+
+
+def test_a_critical_task_takes_the_slot_of_a_lower_one_in_its_answer_and_the_victim_goes_on_later(
+    open_house: OpenHouse,
+) -> None:
+    fleet = open_house(**ONE_SLOT)
+    victim = submit(fleet, "normal")
+    answer = submit(fleet, "critical", priority="critical")
+    assert (answer["decision"], answer["model"]) == ("admitted", "opus")
+    running = fleet.ask({"type": "GetQueue"})["ok"]["running"]
+    assert queue(fleet) == ["normal"]
+    assert [(task["task"], task["stopping"]) for task in running] == [("critical", False), ("normal", True)]
+    told = fleet.ask({"type": "Heartbeat", "task": "normal", "lease": victim["lease"]})["ok"]
+    assert (told["preempted"], told["action"]) == (True, "stop")
+    complete(fleet, "critical")
+    assert get(fleet, "normal")["state"] == "running"
+
+
+def test_a_critical_task_that_found_only_safe_victims_gets_a_slot_when_the_first_is_safe_no_longer(
+    open_house: OpenHouse, clock: ManualClock
+) -> None:
+    fleet = open_house(**ONE_SLOT, leases={"seconds": 100_000})
+    submit(fleet, "low", priority="low")
+    submit(fleet, "first", priority="critical")
+    complete(fleet, "first")
+    assert get(fleet, "low")["state"] == "running"
+    assert submit(fleet, "second", priority="critical")["decision"] == "queued"
+    later(fleet, clock, 599)
+    assert get(fleet, "second")["state"] == "queued"
+    later(fleet, clock, 1)
+    assert get(fleet, "second")["state"] == "running", "ten minutes after it lost a slot it can lose one again"
+
+
+def test_a_task_waits_for_money_and_starts_when_it_comes_back(open_house: OpenHouse) -> None:
+    fleet = open_house(total_budget={"tokens": 200_000})
+    fleet.ask({"type": "AllocateBudget", "agent": "hog", "budget": {"tokens": 150_000}})
+    assert submit(fleet, "t")["reason"]["code"] == "pool_exhausted"
+    fleet.ask({"type": "ReturnToPool", "agent": "hog", "amount": {"tokens": 60_000}})
+    fleet.quiesce()
+    assert get(fleet, "t")["reason"]["current"] == 120_000, "110,000 are not enough"
+    fleet.ask({"type": "ReturnToPool", "agent": "hog", "amount": {"tokens": 10_000}})
+    fleet.quiesce()
+    assert get(fleet, "t")["state"] == "running"
+
+
+def test_one_parent_that_has_nothing_left_does_not_hold_up_the_others(open_house: OpenHouse) -> None:
+    fleet = open_house(**ONE_SLOT)
+    fleet.ask({"type": "AllocateBudget", "agent": "poor", "budget": {"tokens": 100}})
+    submit(fleet, "busy")
+    submit(fleet, "unpaid", parent="poor", priority="high")
+    submit(fleet, "paid")
+    complete(fleet, "busy")
+    assert get(fleet, "paid")["state"] == "running"
+    assert get(fleet, "unpaid")["reason"]["code"] == "total_concurrency"
+    fleet.ask({"type": "BorrowFromPool", "agent": "poor", "amount": {"tokens": 120_000}})
+    complete(fleet, "paid")
+    assert get(fleet, "unpaid")["state"] == "running"
+
+
+def test_a_pause_holds_the_queue_and_its_end_lets_it_go_on(open_house: OpenHouse) -> None:
+    fleet = open_house()
+    fleet.ask({"type": "PauseAll", "reason": "a fire"})
+    assert submit(fleet, "t")["reason"]["code"] == "paused"
+    fleet.ask({"type": "ResumeAll"})
+    fleet.quiesce()
+    assert get(fleet, "t")["state"] == "running"
+
+
+def test_more_slots_and_another_level_in_a_new_configuration_count_at_once(open_house: OpenHouse) -> None:
+    fleet = open_house(**ONE_SLOT)
+    for task, product in (("a", "x"), ("b", "x"), ("c", "y"), ("d", "y")):
+        submit(fleet, task, product=product)
+    assert queue(fleet)[0] == "c", "x has used more"
+    config = {"max_concurrent": {"total": 2, "per_type": {}}, "manual_override": {"priority_override": {"x": "high"}}}
+    fleet.ask({"type": "LoadConfig", "config": {"total_budget": {"tokens": 1_000_000}, **config}})
+    fleet.quiesce()
+    assert len(queue(fleet)) == 2
+    assert fleet.ask({"type": "GetQueue"})["ok"]["tasks"][-1]["priority"] in ("high", "normal")
+
+
+def test_a_task_that_waits_too_long_is_told_of_once(open_house: OpenHouse, clock: ManualClock) -> None:
+    store = MemoryStore()
+    fleet = open_house(store, **ONE_SLOT, leases={"seconds": 100_000})
+    submit(fleet, "busy")
+    submit(fleet, "t", priority="high")
+    later(fleet, clock, 15 * 60 - 1)
+    assert "task-overdue" not in names(store)
+    later(fleet, clock, 1)
+    later(fleet, clock, 10_000)
+    alerts = [decode_event(r.data, r.name) for r in store.read() if r.name == "alert-raised.v1"]
+    overdue = [alert for alert in alerts if getattr(alert, "code", "") == "task_overdue"]
+    assert len(overdue) == 1
+    assert getattr(overdue[0], "message", "") == "t (high, shop) has waited 15 minutes: max 1 task already running"
+
+
+# --- who is told ------------------------------------------------------------------------------------------------------
+
+
+def test_who_waits_for_a_task_is_answered_when_it_starts(open_house: OpenHouse) -> None:
+    fleet = open_house(**ONE_SLOT)
+    submit(fleet, "busy")
+    submit(fleet, "t")
+    waiting = fleet.send({"type": "GetTask", "task": "t", "wait_seconds": 30})
+    fleet.quiesce()
+    complete(fleet, "busy")
+    answer = waiting.result(5)["ok"]
+    assert answer["state"] == "running"
+    assert answer["lease"] is not None
+
+
+def test_a_wait_is_over_at_its_end(open_house: OpenHouse, clock: ManualClock) -> None:
+    fleet = open_house(**ONE_SLOT, leases={"seconds": 1_000})
+    submit(fleet, "busy")
+    submit(fleet, "t")
+    waiting = fleet.send({"type": "GetTask", "task": "t", "wait_seconds": 30})
+    fleet.quiesce()
+    later(fleet, clock, 30)
+    assert waiting.result(5)["ok"]["state"] == "queued"
+
+
+def test_a_start_that_nobody_was_told_of_is_told_at_once_and_only_once(
+    open_house: OpenHouse, clock: ManualClock
+) -> None:
+    fleet = open_house(**ONE_SLOT)
+    submit(fleet, "busy")
+    submit(fleet, "t")
+    complete(fleet, "busy")
+    assert fleet.ask({"type": "GetTask", "task": "t", "wait_seconds": 30})["ok"]["state"] == "running"
+    waiting = fleet.send({"type": "GetTask", "task": "t", "wait_seconds": 30})
+    fleet.quiesce()
+    complete(fleet, "t")
+    assert waiting.result(5)["ok"]["state"] == "completed"
+
+
+def test_what_cannot_change_any_more_is_not_waited_for(open_house: OpenHouse) -> None:
+    fleet = open_house()
+    submit(fleet, "t")
+    complete(fleet, "t")
+    assert fleet.ask({"type": "GetTask", "task": "t", "wait_seconds": 30})["ok"]["state"] == "completed"
+    assert fleet.ask({"type": "GetTask", "task": "x", "wait_seconds": 30})["error"]["code"] == "unknown_task"
+    assert fleet.ask({"type": "GetTask", "task": "t", "wait_seconds": 601})["error"]["code"] == "invalid_amount"
+
+
+def test_so_many_wait_and_the_next_is_answered_at_once(open_house: OpenHouse, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(waits, "WAITS_MAX", 2)
+    fleet = open_house(**ONE_SLOT)
+    submit(fleet, "busy")
+    submit(fleet, "t")
+    ask = {"type": "GetTask", "task": "t", "wait_seconds": 30}
+    waiting = [fleet.send(ask), fleet.send(ask)]
+    fleet.quiesce()
+    assert fleet.ask(ask)["ok"]["state"] == "queued"
+    complete(fleet, "busy")
+    assert [one.result(5)["ok"]["state"] for one in waiting] == ["running", "running"]
+
+
+# --- what a death and a restart change --------------------------------------------------------------------------------
+
+
+def test_an_allocator_that_dies_loses_no_task_and_no_question(
+    open_house: OpenHouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fleet = open_house(**ONE_SLOT)
+    submit(fleet, "busy")
+    submit(fleet, "t")
+    waiting = fleet.send({"type": "GetTask", "task": "t", "wait_seconds": 30})
+    fleet.quiesce()
+    place = Allocator._place
+
+    def die(self: Allocator, question: Question, wanted: Any, now: dt.datetime) -> Any:
+        monkeypatch.setattr(Allocator, "_place", place)
+        raise RuntimeError("struck by lightning")
+
+    monkeypatch.setattr(Allocator, "_place", die)
+    answer = fleet.ask({"type": "SubmitTask", "task": "u", "agent_type": "writer", "product": "shop"})
+    assert answer["ok"]["decision"] == "queued", "its follower was asked again"
+    complete(fleet, "busy")
+    assert waiting.result(5)["ok"]["state"] == "running"
+    complete(fleet, "t")
+    assert get(fleet, "u")["state"] == "running"
+
+
+def test_after_a_restart_queue_leases_attempts_and_memory_are_as_they_were(
+    open_house: OpenHouse, clock: ManualClock
+) -> None:
+    store = MemoryStore()
+    fleet = open_house(store, **ONE_SLOT)
+    lease = submit(fleet, "a")["lease"]
+    for task, priority in (("b", "low"), ("c", "high"), ("d", "normal")):
+        submit(fleet, task, priority=priority)
+    later(fleet, clock, 60)
+    before = fleet.ask({"type": "GetQueue"})["ok"]
+    fleet.close()
+    again = open_house(store, **ONE_SLOT)
+    assert again.ask({"type": "GetQueue"})["ok"] == before
+    assert again.ask({"type": "Heartbeat", "task": "a", "lease": lease})["ok"]["state"] == "running"
+    later(again, clock, 120)
+    again.quiesce()
+    assert get(again, "a") | {"expected_start": None} == get(again, "a") | {"expected_start": None}
+    assert get(again, "a")["attempt"] == 2, "its lease was lost"
+    check_conserved(again._manager.ledger)
+
+
+def test_a_slot_that_became_free_just_before_the_end_is_given_away_after_the_restart(clock: ManualClock) -> None:
+    store = MemoryStore()
+    simulated(
+        [(START, {"type": "LoadConfig", "config": {"max_concurrent": {"total": 1, "per_type": {}}}})], store=store
+    )
+    for task in "ab":
+        message = {"type": "SubmitTask", "task": task, "agent_type": "writer", "product": "p", "id": f"s-{task}"}
+        simulated([(START, message)], store=store)
+    # The house stops between the completion and the start.
+    lasting = MemoryStore()
+    complete_a = {"type": "CompleteTask", "task": "a", "outcome": "completed", "id": "done"}
+    simulated([(START, complete_a)], store=store)
+    records = list(store.read())
+    cut = next(i for i, record in enumerate(records) if b"~start-b" in record.data)
+    lasting.append(records[:cut])
+    outcome = simulated([], store=lasting, until=START + dt.timedelta(seconds=1))
+    assert outcome.ledger.tasks.known["b"].state == "running"
+
+
+def rosters(steps: list[Step]) -> tuple[Roster, Roster]:
+    """The picture that followed all events, and one that begins from the state they led to."""
+    house = House.open(MemoryStore(), None, None, START)
+    for at, message in timed(steps):
+        read = read_message(message, lambda: "unnamed")
+        if not isinstance(read, Refusal):
+            house.ask(Envelope([read[0]], [read[1]], "local", None), at)
+    allocator = house._people[ALLOCATOR]
+    assert isinstance(allocator, Allocator)
+    return allocator._roster, Roster(house.ledger)
+
+
+@CHANCE
+@given(commands(50))
+def test_a_picture_that_followed_is_the_one_that_begins_anew(steps: list[Step]) -> None:
+    followed, begun = rosters(steps)
+    assert not followed._starting
+    assert not followed._yielding
+    now = START + dt.timedelta(days=2)
+    assert followed.tasks.known.keys() == begun.tasks.known.keys()
+    assert [r.waiting for r in followed.queue.ranked(followed.moment(now))] == [
+        r.waiting for r in begun.queue.ranked(begun.moment(now))
+    ]
+    assert followed.running() == begun.running()
+    for task in begun.tasks.known.values():
+        assert followed.slots.left(followed.kind(task)) == begun.slots.left(begun.kind(task))
+    assert followed.slot_times.dump() == begun.slot_times.dump()
+    assert followed.estimates.dump() == begun.estimates.dump()
+
+
+@CHANCE
+@given(commands(50))
+def test_whatever_is_asked_of_the_house_every_start_is_by_right(steps: list[Step]) -> None:
+    outcome = simulated(timed(steps), until=START + dt.timedelta(hours=1))
+    slots = Slots()
+    for record in outcome.records:
+        slots.keep(decode_event(record.data, record.name))
+    assert set(slots.running) == set(outcome.ledger.tasks.running)

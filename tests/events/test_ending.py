@@ -1,0 +1,239 @@
+"""The end of tasks: slot, usage, memory and dependents in one transaction; and what others' ends mean for them."""
+
+from typing import Any
+
+import pytest
+
+from tallystick.events import catalog as e
+from tallystick.events import commands as c
+from tallystick.events import proposals as p
+from tallystick.events.amounts import Budget
+from tests.law import Law, allocate, budget, complete, fleet, hold, start, submit, use
+
+QUIET: dict[str, Any] = {"daily_limits": {"max_tokens_total": None, "max_cost_usd": None}}
+
+
+def house(**config: Any) -> Law:
+    return Law(fleet(10_000_000, **QUIET, **config))
+
+
+def state(law: Law, task: str) -> str:
+    return law.ledger.tasks.known[task].state
+
+
+# --- completed --------------------------------------------------------------------------------------------------------
+
+
+def test_after_75000_of_80000_tokens_and_85_of_90_minutes_the_estimate_was_good() -> None:
+    law = house(leases={"seconds": 10_000})
+    lease = law.when(submit("t", estimated_tokens=80_000, estimated_minutes="90")).lease
+    law.when(c.ReportUsage(task="t", lease=lease, usage=budget(70_000, cost="2.00")))
+    law.wait(85 * 60)
+    answer = law.when(c.CompleteTask(task="t", outcome="completed", lease=lease, usage=budget(75_000, cost="2.25")))
+    law.then_events(e.UsageReported, e.TaskCompleted, e.BudgetReleased)
+    rest = law.only(e.UsageReported)
+    assert (rest.tokens, rest.cost_nanos, rest.operation) == (5_000, 250_000_000, "completion")
+    assert (answer.state, answer.consumed.tokens, answer.consumed.cost_usd) == ("completed", 75_000, "2.25")
+    assert (answer.tokens.estimated, answer.tokens.actual, answer.tokens.accuracy) == (80_000, 75_000, "good")
+    assert (answer.minutes.estimated, answer.minutes.actual, answer.minutes.accuracy) == (90, 85, "good")
+    done = law.only(e.TaskCompleted)
+    assert (done.consumed.tokens, done.elapsed_ms, done.model) == (75_000, 85 * 60_000, "sonnet")
+    assert law.pool == (10_000_000 - 75_000, None, None)
+
+
+def test_a_total_that_was_reported_books_nothing_and_a_smaller_one_takes_nothing_back() -> None:
+    law = house()
+    for task, total in (("t", 500), ("u", 400)):
+        law.given(submit(task), use(task, 500))
+        law.when(complete(task, used=total))
+        assert law.every(e.UsageReported) == []
+    assert law.ledger.spent[0] == 1_000
+
+
+def test_the_rest_of_a_total_without_a_cost_is_priced_as_the_model_it_ran_on() -> None:
+    law = house()
+    law.given(p.LoadPrices(prices={"claude-sonnet-5-5": {"input": 3, "output": 15}}), submit("t"))
+    law.when(complete("t", used=1_000_000))
+    assert law.only(e.UsageReported).cost_nanos == 3_000_000_000
+    law.given(submit("u", model="who-knows"))
+    law.when(complete("u", used=1_000))
+    assert law.only(e.UsageReported).unpriced is True, "an unknown model is never free"
+
+
+def test_an_estimate_of_nothing_is_compared_with_nothing() -> None:
+    law = house()
+    law.given(submit("t"))
+    answer = law.when(complete("t", used=90_000))
+    assert (answer.tokens.estimated, answer.tokens.accuracy) == (80_000, "over")
+    assert (answer.minutes.estimated, answer.minutes.accuracy) == (None, None)
+
+
+def test_a_completed_task_leaves_no_holds_and_no_sub_agents_and_its_parent_keeps_what_it_used() -> None:
+    law = house()
+    law.given(allocate("lead", 1_000_000), submit("t", parent="lead"), hold("t", "h", 1_000))
+    law.given(allocate("t/helper", 10_000, parent="t"), use("t/helper", 400))
+    answer = law.when(complete("t", used=5_000))
+    assert answer.consumed.tokens == 5_400, "the helper's part is the task's too"
+    assert set(law.ledger.accounts) == {"lead"}
+    assert law.ledger.holds == {}
+    assert law.account("lead").consumed(0) == 5_400
+
+
+def test_more_than_max_tokens_is_covered_like_any_usage() -> None:
+    law = house()
+    law.given(submit("t"))
+    answer = law.when(complete("t", used=130_000))
+    assert answer.consumed.tokens == 130_000
+    assert law.only(e.Covered).amount.tokens == 10_000
+
+
+def test_a_total_whose_price_cannot_be_kept_is_refused_before_anything_is_recorded() -> None:
+    law = house()
+    law.given(p.LoadPrices(prices={"claude-sonnet-5-5": {"input": 1_000_000, "output": 1}}), submit("t"))
+    law.given(allocate("t/1", 10, parent="t"))
+    law.when(c.CompleteTask(task="t", outcome="completed", usage=Budget(tokens=2**62)))
+    law.then_refused("invalid_amount")
+    assert "t/1" in law.ledger.accounts
+
+
+def test_a_finished_id_is_taken_and_forgotten_with_the_memory_of_ids() -> None:
+    law = house(idempotency_hours=1)
+    law.given(submit("t"), complete("t"))
+    law.when(submit("t"))
+    law.then_refused("already_submitted", state="completed")
+    law.wait(3_600).when(c.PauseAll(reason="a command a minute makes the memory turn"))
+    law.given(c.ResumeAll()).wait(3_700).given(c.PauseAll(reason="x"), c.ResumeAll())
+    assert law.ledger.tasks.get("t") is None
+    assert law.when(submit("t")).decision == "admitted"
+
+
+# --- dependencies -----------------------------------------------------------------------------------------------------
+
+
+def test_a_task_waits_for_all_that_it_depends_on_and_queues_when_the_last_is_completed() -> None:
+    law = house()
+    law.given(submit("a"), submit("b"))
+    answer = law.when(submit("c", "frontend-engineer", depends_on=["a", "b"]))
+    assert (answer.decision, answer.state, answer.reason.code) == (*["waiting_on_dependencies"] * 3,)
+    assert (answer.reason.current, answer.reason.message) == (2, "waits for a, b")
+    law.when(start("c"))
+    law.then_refused("plan_out_of_date")
+    law.wait(10).when(complete("a"))
+    assert law.every(e.TaskQueued) == []
+    law.wait(10).when(complete("b"))
+    queued = law.only(e.TaskQueued)
+    assert (queued.task, queued.code) == ("c", None)
+    assert law.ledger.tasks.known["c"].queued_at == law.now, "minutes are counted from here"
+    law.given(start("c"))
+
+
+def test_a_task_that_is_free_to_run_and_finds_no_slot_says_so() -> None:
+    law = house()
+    law.given(submit("a"), submit("b"), submit("c", depends_on=["a"]), c.PauseAll(reason="x"))
+    law.when(complete("a"))
+    assert law.only(e.TaskQueued).code == "paused"
+
+
+def test_what_is_completed_already_is_not_waited_for() -> None:
+    law = house()
+    law.given(submit("a"), complete("a"))
+    assert law.when(submit("b", depends_on=["a"])).decision == "admitted"
+
+
+@pytest.mark.parametrize("end", [c.CancelTask(task="a"), complete("a", outcome="failed")])
+def test_the_failure_or_cancellation_of_a_task_cancels_all_that_depend_on_it(end: c.Command) -> None:
+    law = house()
+    law.given(submit("a"), submit("b", depends_on=["a"]), submit("c", depends_on=["b"]), submit("d", depends_on=["a"]))
+    answer = law.when(end)
+    assert answer.cancelled == ["b", "d", "c"]
+    gone = law.every(e.TaskGivenUp)
+    assert [(event.task, event.code, event.because) for event in gone] == [
+        ("b", "dependency_failed", "a"),
+        ("d", "dependency_failed", "a"),
+        ("c", "dependency_failed", "b"),
+    ]
+    assert {state(law, task) for task in "bcd"} == {"cancelled"}
+    assert law.when(p.TellTask(task="c")).reason.code == "dependency_failed"
+    rejected = law.when(submit("e", depends_on=["c"]))
+    assert (rejected.decision, rejected.reason.code) == ("rejected", "dependency_failed")
+
+
+def test_a_task_that_waits_for_itself_or_for_one_that_is_not_known_is_refused() -> None:
+    law = house()
+    law.when(submit("t", depends_on=["t"]))
+    law.then_refused("dependency_cycle", task="t")
+    law.when(submit("t", depends_on=["nobody"]))
+    law.then_refused("unknown_dependency", dependency="nobody")
+
+
+def test_a_task_blocks_those_that_are_known_to_wait_or_as_many_as_was_said() -> None:
+    law = house()
+    law.given(submit("a", blocks=1), submit("b", depends_on=["a"]))
+    assert law.ledger.tasks.known["a"].blocked == 1
+    law.given(submit("c", depends_on=["a"]))
+    assert law.ledger.tasks.known["a"].blocked == 2
+    law.given(c.CancelTask(task="b"))
+    law.given(c.CancelTask(task="c"))
+    assert law.ledger.tasks.known["a"].blocked == 1
+
+
+def test_a_long_chain_of_dependents_ends_without_going_deep() -> None:
+    law = house()
+    law.given(submit("t0"))
+    for number in range(300):
+        law.given(submit(f"t{number + 1}", depends_on=[f"t{number}"]))
+    assert len(law.when(c.CancelTask(task="t0")).cancelled) == 300
+
+
+# --- cancelled, and ended with an account -----------------------------------------------------------------------------
+
+
+def test_a_running_task_can_be_cancelled_and_its_agent_learns_of_it() -> None:
+    law = house()
+    lease = law.when(submit("t")).lease
+    law.given(use("t", 300))
+    answer = law.when(c.CancelTask(task="t"))
+    assert (answer.state, answer.consumed.tokens) == ("cancelled", 300)
+    law.then_events(e.TaskCancelled, e.BudgetReleased)
+    law.when(c.Heartbeat(task="t", lease=lease))
+    law.then_refused("lease_lost", state="cancelled")
+    law.when(c.CancelTask(task="t"))
+    law.then_refused("already_finished", state="cancelled")
+
+
+def test_a_waiting_task_can_be_cancelled() -> None:
+    law = house(max_concurrent={"total": 1})
+    law.given(submit("a"), submit("t"))
+    assert law.when(c.CancelTask(task="t")).consumed is None
+    law.then_events(e.TaskCancelled)
+
+
+def test_with_an_account_end_the_tasks_that_are_paid_from_it() -> None:
+    law = house(max_concurrent={"total": 2})
+    law.given(
+        allocate("lead", 240_000), submit("a", parent="lead"), submit("b", parent="lead"), submit("c", parent="lead")
+    )
+    law.given(submit("d", parent="lead", depends_on=["c"]), submit("e", depends_on=["a"]))
+    law.when(c.ReleaseBudget(agent="lead"))
+    gone = {event.task: (event.code, event.because) for event in law.every(e.TaskGivenUp)}
+    assert gone == {
+        "a": ("budget_released", "lead"),
+        "b": ("budget_released", "lead"),
+        "c": ("budget_released", "lead"),
+        "d": ("dependency_failed", "c"),
+        "e": ("dependency_failed", "a"),
+    }
+    assert law.ledger.accounts == {}
+    assert law.ledger.tasks.open == 0
+    assert law.when(p.TellTask(task="a")).reason.code == "budget_released"
+
+
+def test_a_task_ends_with_its_own_account_and_so_does_what_runs_under_it() -> None:
+    law = house()
+    law.given(submit("t"), c.BorrowFromPool(agent="t", amount=budget(120_000)))
+    law.given(submit("sub", "frontend-engineer", parent="t"))
+    law.when(c.ReleaseBudget(agent="t"))
+    assert {state(law, "t"), state(law, "sub")} == {"cancelled"}
+    law.given(submit("u"), c.BorrowFromPool(agent="u", amount=budget(120_000)), submit("v", "writer", parent="u"))
+    law.when(complete("u"))
+    assert (state(law, "u"), state(law, "v")) == ("completed", "cancelled")

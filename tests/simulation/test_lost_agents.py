@@ -1,0 +1,159 @@
+"""A fleet of which three in ten agents die without a word: every slot comes back, every task ends, nothing counts twice."""
+
+import datetime as dt
+import heapq
+import random
+from collections import Counter, defaultdict
+from typing import Any
+
+import pytest
+
+from tallystick.actors.messages import Envelope
+from tallystick.actors.simulation import House
+from tallystick.config.loader import from_mapping
+from tallystick.events import catalog as e
+from tallystick.events.codec import decode_answer, decode_event, read_message
+from tallystick.events.ledger import check_conserved
+from tallystick.events.store import Store
+from tallystick.events.store_memory import MemoryStore
+from tests.conftest import QUIET
+from tests.law import START
+from tests.slots import Slots
+
+TASKS, SLOTS, DEATHS = 120, 8, 0.3
+CONFIG = {
+    **QUIET,
+    "total_budget": {"tokens": 100_000_000},
+    "max_concurrent": {"total": SLOTS, "per_type": {"reviewer": 3}},
+    "reallocation": {"enabled": False},
+}
+LEASE = dt.timedelta(seconds=120)
+
+
+class Fleet:
+    """Agents that ask for work, report, beat and complete, and of whom some just stop. ``used`` is what they used."""
+
+    def __init__(self, seed: int, store: Store) -> None:
+        self.dice = random.Random(seed)
+        self.store = store
+        self.house = House.open(store, from_mapping(CONFIG), None, START)
+        self.now = START
+        self.todo: list[tuple[dt.datetime, int, str, str, int]] = []
+        self.used: Counter[str] = Counter()
+        self.died: list[tuple[str, dt.datetime]] = []
+        self._count = 0
+        self._known: set[str] = set()
+
+    def ask(self, **message: Any) -> dict[str, Any]:
+        self._count += 1
+        read = read_message(message, lambda: f"n-{self._count}")
+        assert isinstance(read, tuple)
+        (answer,) = self.house.ask(Envelope([read[0]], [read[1]], "local", None), self.now)
+        return decode_answer(answer)
+
+    def run(self) -> None:
+        for number in range(TASKS):
+            kind = self.dice.choice(("writer", "writer", "reviewer"))
+            priority = self.dice.choice(("high", "normal", "low"))
+            task = f"t-{number}"
+            depends_on = [f"t-{number - 1}"] if number % 10 == 9 else []
+            self.ask(
+                type="SubmitTask",
+                task=task,
+                agent_type=kind,
+                product=f"p{number % 4}",
+                priority=priority,
+                depends_on=depends_on,
+            )
+        self._take_up()
+        while self.todo:
+            at, _, task, lease, step = heapq.heappop(self.todo)
+            self.now = max(self.now, at)
+            self._work(task, lease, step)
+            self._take_up()
+            if not self.todo and self.house.ledger.tasks.running:
+                # Only the dead hold slots: time passes until their leases end.
+                self.now += LEASE
+                self.house.pass_time(self.now)
+                self._take_up()
+
+    def _take_up(self) -> None:
+        """An agent for each run that began."""
+        for task in list(self.house.ledger.tasks.running.values()):
+            if task.lease is not None and task.lease not in self._known:
+                self._known.add(task.lease)
+                self._next(task.id, task.lease, 1)
+
+    def _next(self, task: str, lease: str, step: int, away: int = 0) -> None:
+        at = self.now + dt.timedelta(seconds=away + self.dice.randint(5, 100))
+        heapq.heappush(self.todo, (at, len(self._known) * 100 + step, task, lease, step))
+
+    def _work(self, task: str, lease: str, step: int) -> None:
+        if self.dice.random() < DEATHS / 4:
+            self.died.append((lease, self.now))
+            if self.dice.random() < 0.5:
+                # It was only away for long, and then goes on as if nothing had happened.
+                self._next(task, lease, step, 300)
+            return
+        tokens = self.dice.randint(1_000, 20_000)
+        if step == 2 and task in self.house.ledger.accounts:
+            self.ask(type="Reserve", agent=task, estimate={"tokens": 500}, ttl_seconds=10_000)
+        if step < 5:
+            self.used[lease] += tokens
+            self.ask(type="ReportUsage", task=task, lease=lease, usage={"tokens": tokens})
+            self.ask(type="Heartbeat", task=task, lease=lease)
+            self._next(task, lease, step + 1)
+            return
+        self.used[lease] += tokens
+        self.ask(type="CompleteTask", task=task, lease=lease, outcome="completed", usage={"tokens": self.used[lease]})
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_every_slot_comes_back_within_its_lease_every_task_ends_and_nothing_counts_twice(seed: int) -> None:
+    store = MemoryStore()
+    fleet = Fleet(seed, store)
+    fleet.run()
+    ledger = fleet.house.ledger
+    check_conserved(ledger)
+    events = [decode_event(record.data, record.name) for record in store.read()]
+    slots = Slots()
+    for event in events:
+        slots.keep(event)
+
+    assert len(fleet.died) >= TASKS * DEATHS * 0.5
+    assert ledger.tasks.open == 0
+    assert ledger.accounts == {}
+    assert ledger.holds == {}
+    states = Counter(task.state for task in ledger.tasks.known.values())
+    assert states["completed"] + states["failed"] + states["cancelled"] == TASKS
+    assert states["completed"] >= TASKS / 2
+    assert ledger.spent[0] == sum(fleet.used.values()), "what each used, once"
+
+    beats: dict[str, dt.datetime] = {}
+    lost: dict[str, list[int]] = defaultdict(list)
+    for event in events:
+        if isinstance(event, e.TaskStarted | e.LeaseExtended):
+            beats[event.lease] = event.at
+        if isinstance(event, e.LeaseLost):
+            assert event.at == beats[event.lease] + LEASE, "at the moment at which it ends"
+            lost[event.task].append(event.attempt)
+    assert all(attempts == list(range(1, len(attempts) + 1)) for attempts in lost.values())
+    failed = [task.id for task in ledger.tasks.known.values() if task.state == "failed"]
+    assert all(len(lost[task]) == 3 for task in failed)
+
+
+@pytest.mark.parametrize("cut", [40, 200, 500])
+def test_a_restart_in_the_middle_of_it_goes_on_as_if_there_had_been_none(cut: int) -> None:
+    """Begin again from the store at some message, and let both go on with the same messages."""
+
+    class Interrupted(Fleet):
+        def ask(self, **message: Any) -> dict[str, Any]:
+            if self._count == cut:
+                self.house = House.open(self.store, None, None, self.now)
+            return super().ask(**message)
+
+    whole, interrupted = MemoryStore(), MemoryStore()
+    one, other = Fleet(7, whole), Interrupted(7, interrupted)
+    one.run()
+    other.run()
+    assert [record.data for record in whole.read()] == [record.data for record in interrupted.read()]
