@@ -56,17 +56,6 @@ def _over(ledger: Ledger, event: Any) -> None:
         ledger.promises.end(event.task)
 
 
-PROMISES: Mapping[type[e.Event], Callable[[Ledger, Any], None]] = {
-    e.TaskStarted: _started,
-    e.TaskPreempted: _over,
-    e.LeaseLost: _over,
-    e.TaskCompleted: _over,
-    e.TaskCancelled: _over,
-    e.TaskGivenUp: _over,
-}
-"""What follows from the events of tasks for what is promised: behind their own step, which others take as well."""
-
-
 def _priority_overridden(ledger: Ledger, event: e.PriorityOverridden) -> None:
     ledger.rules = ledger.rules.with_priority(event.product, event.priority)
 
@@ -98,10 +87,20 @@ def _nothing(ledger: Ledger, event: e.Event) -> None:
 
 DAY_EVENTS: Mapping[type[e.Event], Callable[[Ledger, Any], None]] = {
     e.DayBegan: enter_day,
-    e.AlertRaised: _alerted,
     e.BreakerTripped: _tripped,
     e.BreakerClosed: _closed,
     e.BreakerReset: _nothing,
     e.LimitApproved: _approved,
     e.PriorityOverridden: _priority_overridden,
 }
+
+BESIDE: Mapping[type[e.Event], Callable[[Ledger, Any], None]] = {
+    e.AlertRaised: _alerted,
+    e.TaskStarted: _started,
+    e.TaskPreempted: _over,
+    e.LeaseLost: _over,
+    e.TaskCompleted: _over,
+    e.TaskCancelled: _over,
+    e.TaskGivenUp: _over,
+}
+"""What follows for the day, and for what is promised, from events that have a step of their own, which comes first."""

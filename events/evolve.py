@@ -17,7 +17,7 @@ from tallystick.events import catalog as e
 from tallystick.events import outbox
 from tallystick.events.accounts import ZERO, Account, Closed, Hold, less, minus, money, only, plus
 from tallystick.events.amounts import DIMENSIONS
-from tallystick.events.day_evolve import DAY_EVENTS, PROMISES, enter_day, hold_for, used_without_account
+from tallystick.events.day_evolve import BESIDE, DAY_EVENTS, enter_day, hold_for, used_without_account
 from tallystick.events.foretold import still_open, without_scored
 from tallystick.events.growth import observed
 from tallystick.events.holds import add_hold, extend_hold, remove_hold
@@ -421,5 +421,5 @@ _EVOLVE: dict[type[e.Event], Callable[[Ledger, Any], None]] = {
     e.SnapshotRecorded: _nothing,
     **TASK_EVENTS,
     **DAY_EVENTS,
-    **{kind: _both(TASK_EVENTS[kind], promise) for kind, promise in PROMISES.items()},
 }
+_EVOLVE.update({kind: _both(_EVOLVE[kind], step) for kind, step in BESIDE.items()})

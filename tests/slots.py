@@ -41,7 +41,7 @@ class Slots:
                 self.paused = isinstance(event, e.FleetPaused)
             case e.BudgetAllocated():
                 assert self.state.get(event.agent) != "running"
-                self.accounts[event.agent] = event.amount.tokens if event.task else None
+                self.accounts[event.agent] = event.amount.tokens if event.for_task else None
             case e.BudgetReleased():
                 assert self.state.get(event.agent) != "running", "a run outlived its account"
                 self.accounts.pop(event.agent)

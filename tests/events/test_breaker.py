@@ -30,7 +30,7 @@ def trips(law: Law) -> list[e.BreakerTripped]:
 
 
 def test_the_seeds_breaker_trips_above_the_limit_in_the_transaction_of_the_usage() -> None:
-    law = house()
+    law = house(notifications={"ceo": ["json://boss/hook"], "ops": ["json://ops/hook"]})
     law.given(use("ann", 10, "100"))
     assert trips(law) == [], "at exactly the limit the daily limit queues"
     law.given(use("ann", 10, "1.20"))
@@ -39,7 +39,8 @@ def test_the_seeds_breaker_trips_above_the_limit_in_the_transaction_of_the_usage
     assert (tripped.condition, tripped.action, tripped.id) == (SEED, "pause_all", law.only(e.UsageReported).id)
     assert tripped.because == "cost_daily_usd 101.20 > daily_limits.max_cost_usd 100"
     assert tripped.numbers == {"cost_daily_usd": "101.20", "daily_limits.max_cost_usd": "100"}
-    assert (alert.code, alert.to) == ("breaker_tripped", "ceo")
+    assert (alert.code, alert.notify) == ("breaker_tripped", ["ceo"])
+    assert [notice.alert for notice in law.ledger.outbox.values()] == [alert.alert]
     assert alert.message == "new work is paused: cost_daily_usd 101.20 > daily_limits.max_cost_usd 100"
     law.given(use("ann", 10, "50"))
     law.then_events(e.UsageReported)
