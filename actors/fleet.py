@@ -12,6 +12,7 @@ import logging
 import secrets
 import sys
 import threading
+import time
 from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Any, Self
@@ -97,7 +98,7 @@ class Fleet:
         self._followers: list[Callable[[Sequence[Event]], None]] = []
         self._ids = itertools.count(1)
         self._prefix = f"m-{secrets.token_hex(6)}"
-        self._closed = threading.Event()
+        self._closing, self._closed = threading.Event(), threading.Event()
         self._timekeeper = Timekeeper(clock, list(self._people), self._tick, live)
 
     # --- opening and closing ------------------------------------------------------------------------------------------
@@ -182,6 +183,8 @@ class Fleet:
         """
         if self._closed.is_set():
             return
+        # Whoever went on asking would keep the house from coming to rest.
+        self._closing.set()
         self._timekeeper.stop()
         self._finish()
         self._closed.set()
@@ -269,6 +272,9 @@ class Fleet:
 
     def _post(self, envelope: Envelope) -> None:
         door, ref = self._door, self._refs[MANAGER]
+        if self._closing.is_set():
+            answer_with(envelope, halted_answer(self.halted or "it was closed"))
+            return
         if len(door.waiting) >= INBOX_MAX:
             answer_with(envelope, refused("busy", "too many messages are waiting: try again", retry_after_seconds=1))
             return
@@ -342,9 +348,11 @@ class Fleet:
         Raises:
             Unanswered: the house did not come to rest within ``timeout`` seconds.
         """
-        settled = (-1, 0)
+        settled, until = (-1, 0), time.monotonic() + timeout
         while settled != (reached := self._probe_round(timeout)):
             settled = reached
+            if time.monotonic() > until:
+                raise Unanswered(f"the house did not come to rest within {timeout:g} s")
 
     def _probe_round(self, timeout: float) -> tuple[int, int]:
         """Pass through every inbox, the manager's last; how many messages it has taken, and how many alerts were carried."""
