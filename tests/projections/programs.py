@@ -20,6 +20,7 @@ from tallystick.projections.views import KINDS, Kinds
 from tests.projections.logs import busy_fleet, views_of
 
 ALL = [kind.name for kind in KINDS]
+VERSIONS = {kind.name: kind.version for kind in KINDS}
 LOG = busy_fleet(400)
 """The log of the fleet of these tests."""
 
@@ -27,7 +28,7 @@ LOG = busy_fleet(400)
 class NewAgents(AgentsView):
     """The agents of a program to come, whose rows say one thing more."""
 
-    version = 2
+    version = AgentsView.version + 1
 
     def changes(self, last: e.Event) -> Changes:
         return {

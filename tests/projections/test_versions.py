@@ -58,11 +58,12 @@ HAPPENED: list[e.Event] = [
 DIGESTS = {
     ("fleet", 1): "409a3d946edd2d55",
     ("holds", 1): "8dd4f6dc7061298b",
-    ("agents", 1): "72dda694defaab21",
+    ("agents", 2): "45f03ec2abeced9c",
     ("chronicle", 1): "b6503478f95da789",
     ("forecasts", 1): "609d6724a54b1bd9",
     ("accuracy", 1): "f44ddd0b9a86225e",
     ("hours", 1): "823bf7e0ec59bd19",
+    ("cost", 1): "e5d32562129e0abb",
 }
 """Of the rows of each version of a view."""
 

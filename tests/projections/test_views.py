@@ -20,7 +20,7 @@ from tallystick.projections.keeper import MemoryKeeper
 from tallystick.projections.projector import NotThere, Projector, status_at
 from tallystick.projections.status import Status
 from tallystick.projections.upkeep import catch_up
-from tests.law import START, Law, allocate, budget, fleet, hold, settle, use
+from tests.law import START, Law, allocate, budget, fleet, hold, settle, submit, use
 from tests.projections.logs import status_of, stored, write
 from tests.strategies import Step, commands
 
@@ -102,7 +102,8 @@ def test_rows_do_not_depend_on_pages_nor_on_when_the_fold_was_restored(steps: li
 
 def eventful() -> Law:
     """A fleet to which everything happens that a row can tell."""
-    law = Law(fleet(10_000, "100", emergency_reserve_percent=10, period="day", enforcement={"stop_at": "0.95"}))
+    settings = {"enforcement": {"stop_at": "0.95"}, "token_budgets": {"default": 10}}
+    law = Law(fleet(10_000, "100", emergency_reserve_percent=10, period="day", **settings), submit("t", "writer"))
     law.given(allocate("ann", 1_000, "5", agent_type="qa", product="shop", workflow="w"))
     law.given(allocate("ann/1", 300, parent="ann"), allocate("bob", 2_000))
     law.given(p.LoadPrices(prices={"known": {"input": 1, "output": 1}}))
