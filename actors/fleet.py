@@ -26,7 +26,7 @@ from tallystick.actors.courier import Courier
 from tallystick.actors.enforcer import Enforcer
 from tallystick.actors.inbox import BELL, Door
 from tallystick.actors.manager import Manager, ManagerActor, Takeover, halted_answer
-from tallystick.actors.messages import COURIER, MANAGER, MESSENGER, Envelope, Post, Recorded, Tick
+from tallystick.actors.messages import COURIER, MANAGER, MESSENGER, Envelope, Post, Recorded, Tick, each
 from tallystick.actors.messenger import Messenger, Sender, send_by_apprise
 from tallystick.actors.opening import open_ledger, to_put_in_force
 from tallystick.actors.pending import ANSWER_SECONDS, LoopPending, Pending, Unanswered, answer_with, refused
@@ -292,7 +292,8 @@ class Fleet:
     def _deliver(self, post: Post) -> None:
         if post.to == MESSENGER:
             assert self._messenger is not None, "the courier is here without a messenger"
-            self._messenger.take(post.message)
+            for send in each(post.message):
+                self._messenger.take(send)
         elif post.to == "everyone":
             recorded: Recorded = post.message
             kinds = set(map(type, recorded.events))

@@ -26,6 +26,7 @@ from tallystick.actors.messages import (
     Question,
     Recorded,
     Refused,
+    each,
     figures_of,
     together,
 )
@@ -308,7 +309,7 @@ class ManagerActor(pykka.ThreadingActor):
             for post in together(manager.asked_of(message.person.name)):
                 self._deliver(post)
         elif isinstance(message, Proposal | Answered | Batch):
-            for one in message.messages if isinstance(message, Batch) else (message,):
+            for one in each(message):
                 if isinstance(one, Proposal):
                     manager.take_proposal(one, self._now())
                 else:

@@ -129,6 +129,11 @@ class Batch(msgspec.Struct, frozen=True):
     messages: list[Any]
 
 
+def each(message: Any) -> Sequence[Any]:
+    """The messages that were delivered together, or the one."""
+    return message.messages if type(message) is Batch else (message,)
+
+
 def together(posts: Iterable[Post]) -> Iterator[Post]:
     """The posts in their order, those that follow one another to the same person as one."""
     for to, group in itertools.groupby(posts, key=lambda post: post.to):

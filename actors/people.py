@@ -10,7 +10,7 @@ import pykka
 import structlog
 
 from tallystick.actors.inbox import Inbox
-from tallystick.actors.messages import Batch, Post, together
+from tallystick.actors.messages import Post, each, together
 from tallystick.events.catalog import Event
 from tallystick.events.ledger import Ledger
 
@@ -73,8 +73,7 @@ class PersonActor(pykka.ThreadingActor):
             message.reached()
             return
         now, handle = self._now(), self._person.handle
-        messages = message.messages if type(message) is Batch else (message,)
-        for post in together(post for one in messages for post in handle(one, now)):
+        for post in together(post for one in each(message) for post in handle(one, now)):
             self._deliver(post)
         self._wake_at(self._person.name, self._person.due_at())
 
