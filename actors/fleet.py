@@ -64,10 +64,6 @@ class RefusedConfig(ValueError):
     """The configuration cannot be put in force on this fleet; the text says why."""
 
 
-MakeReporter = Callable[[Store], Person]
-"""Makes the one who answers `GenerateReport` from the log in a store; who that is, the face says."""
-
-
 def specialists() -> list[Person]:
     """Those who judge, in the order in which equal timers fire."""
     return [Allocator(), Tracker(), Enforcer(), Reallocator()]
@@ -83,11 +79,9 @@ class Fleet:
         digest: bytes,
         clock: Clock,
         live: bool,
-        reporter: MakeReporter,
         sender: Sender | None,
     ) -> None:
         self._store = store
-        self._reporter = reporter
         self._clock = clock
         self._manager = Manager(ledger, store, digest)
         self._door = Door()
@@ -98,6 +92,7 @@ class Fleet:
         self._followers: list[Callable[[Sequence[Event]], None]] = []
         self._ids = itertools.count(1)
         self._prefix = f"m-{secrets.token_hex(6)}"
+        self._at_close = contextlib.ExitStack()
         self._closing, self._closed = threading.Event(), threading.Event()
         self._timekeeper = Timekeeper(clock, list(self._people), self._tick, live)
 
@@ -113,7 +108,6 @@ class Fleet:
         clock: Clock | None = None,
         by: str = "operator",
         followers: Sequence[Callable[[Sequence[Event]], None]] = (),
-        reporter: MakeReporter = NoReporter,
         notify: bool | None = None,
     ) -> Self:
         """Open a fleet as its only writer: replay, start the people, put configuration and prices in force.
@@ -121,9 +115,8 @@ class Fleet:
         What is not given stays as it is in force; a new fleet gets the packaged configuration and prices. ``prices`` are
         put over the published ones of the day. With a ``clock`` of your own, time passes only by `advance`. Each of
         ``followers`` is called with the events of every recorded batch, in the manager's turn: it hands them on and
-        returns at once. ``reporter`` makes the one who answers `GenerateReport` (`tallystick.Fleet` brings one of its
-        own). Alerts go out to the configured addresses, but not from a fleet with a clock of its own, unless ``notify``
-        says otherwise.
+        returns at once. Alerts go out to the configured addresses, but not from a fleet with a clock of its own, unless
+        ``notify`` says otherwise.
 
         Raises:
             StoreError: the store cannot be opened; `WriterPresent` where another process writes the fleet.
@@ -135,7 +128,7 @@ class Fleet:
         try:
             ledger, digest = open_ledger(opened)
             sender = send_by_apprise if (clock is None if notify is None else notify) else None
-            fleet = cls(opened, ledger, digest, clock or SystemClock(), clock is None, reporter, sender)
+            fleet = cls(opened, ledger, digest, clock or SystemClock(), clock is None, sender)
         except BaseException:
             opened.close()
             raise
@@ -161,7 +154,11 @@ class Fleet:
 
     def _made_people(self) -> list[Person]:
         couriers: list[Person] = [] if self._messenger is None else [Courier()]
-        return [*specialists(), *couriers, self._reporter(self._store)]
+        return [*specialists(), *couriers, self._made_reporter()]
+
+    def _made_reporter(self) -> Person:
+        """Who answers `GenerateReport`: that needs views, which the people do not know."""
+        return NoReporter(self._store)
 
     def _start_person(self, person: Person) -> None:
         self._refs[person.name] = PersonActor.start(
@@ -183,6 +180,7 @@ class Fleet:
         """
         if self._closed.is_set():
             return
+        self._at_close.close()
         # Whoever went on asking would keep the house from coming to rest.
         self._closing.set()
         self._timekeeper.stop()
@@ -331,6 +329,11 @@ class Fleet:
 
     def _is_given_up(self, name: str) -> bool:
         return len(self._crashes.get(name, ())) > CRASHES_MAX
+
+    @property
+    def config(self) -> Config:
+        """The configuration in force."""
+        return self._manager.ledger.rules.config
 
     @property
     def halted(self) -> str | None:

@@ -13,12 +13,12 @@ from collections.abc import Sequence
 from typing import Any, Self
 
 from tallystick.actors.clock import ManualClock
-from tallystick.actors.fleet import MakeReporter, RefusedConfig, specialists
+from tallystick.actors.fleet import RefusedConfig, specialists
 from tallystick.actors.manager import Manager
 from tallystick.actors.messages import MANAGER, Answered, Envelope, Post, Proposal, Recorded, Tick
 from tallystick.actors.opening import open_ledger, to_put_in_force
 from tallystick.actors.people import Person
-from tallystick.actors.reports import NoReporter
+from tallystick.actors.reports import MakeReporter, NoReporter
 from tallystick.config.prices import PriceList
 from tallystick.config.settings import Config
 from tallystick.events.codec import decode_answer, encode_command

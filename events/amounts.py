@@ -119,6 +119,11 @@ def edge(amounts: Triple) -> dict[str, int | float | str]:
     return shown
 
 
+def at_edge(units: int, dimension: int) -> int | float | str:
+    """One amount as every edge shows it."""
+    return dollars(units) if dimension == COST else seconds(units) if dimension == TIME else units
+
+
 def seconds(time_ms: int) -> int | float:
     """Milliseconds as a JSON number of seconds: whole where it is whole."""
     whole, rest = divmod(time_ms, MS_PER_SECOND)

@@ -1,34 +1,30 @@
-"""The door for Python programs: the house, with views of its own log to report from."""
+"""The door for Python programs: the house, with views of its own log to report from, and a file that it follows."""
 
-from collections.abc import Callable, Sequence
-from typing import Self
+from pathlib import Path
 
 from tallystick.actors import fleet
-from tallystick.actors.clock import Clock
-from tallystick.config.prices import PriceList
-from tallystick.config.settings import Config
-from tallystick.events.catalog import Event
-from tallystick.events.store import Store
+from tallystick.actors.people import Person
+from tallystick.following import Following
 from tallystick.reports.reporter import Reporter
 
 
 class Fleet(fleet.Fleet):
     """A running house: messages in, replies out, from threads and from asyncio."""
 
-    @classmethod
-    def open(
-        cls,
-        store: Store | str,
-        config: Config | None = None,
-        prices: PriceList | None = None,
-        *,
-        clock: Clock | None = None,
-        by: str = "operator",
-        followers: Sequence[Callable[[Sequence[Event]], None]] = (),
-        reporter: fleet.MakeReporter = Reporter,
-        notify: bool | None = None,
-    ) -> Self:
-        """Open a fleet as its only writer: see `tallystick.actors.fleet.Fleet.open`."""
-        return super().open(
-            store, config, prices, clock=clock, by=by, followers=followers, reporter=reporter, notify=notify
-        )
+    def follow(self, path: Path | str, by: str = "operator") -> Following:
+        """Put a configuration file in force, and whatever it says later too, until the house is closed.
+
+        A change of the file is one event, which changes only the keys that the file has changed. A file that is not
+        valid changes nothing: the error is logged, and is ``error`` of what is returned until the file is mended.
+
+        Raises:
+            ConfigError: the file cannot be read, or says something that is not allowed.
+            RefusedConfig: it cannot be put in force on this fleet.
+        """
+        following = Following(self, Path(path), by)
+        self._at_close.callback(following.stop)
+        following.start()
+        return following
+
+    def _made_reporter(self) -> Person:
+        return Reporter(self._store)

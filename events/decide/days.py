@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 from tallystick.config.settings import Config
 from tallystick.events import catalog as e
 from tallystick.events.accounts import Account
-from tallystick.events.amounts import COST, EDGE_NAMES, TOKENS, Triple, dollars
+from tallystick.events.amounts import COST, EDGE_NAMES, TOKENS, Triple, at_edge, dollars
 from tallystick.events.decide.facts import limit_of, model_for
 from tallystick.events.decide.pricing import priced
 from tallystick.events.decide.turn import Turn
@@ -80,7 +80,7 @@ def _is_over(limit: int, used: int, held: int, requested: int) -> bool:
 
 
 def _reached(ledger: Ledger, what: str, d: int, numbers: tuple[int, int, int, int], now: dt.datetime) -> Refusal:
-    limit, used, held, requested = (_shown(units, d) for units in numbers)
+    limit, used, held, requested = (at_edge(units, d) for units in numbers)
     # Where a whole day would not be enough, neither is the next.
     waits = seconds_left(ledger, now) if numbers[3] <= numbers[0] else None
     return Refusal(
@@ -95,10 +95,6 @@ def _reached(ledger: Ledger, what: str, d: int, numbers: tuple[int, int, int, in
             "retry_after_seconds": waits,
         },
     )
-
-
-def _shown(units: int, d: int) -> "int | str":
-    return dollars(units) if d == COST else units
 
 
 def breaker_open(ledger: Ledger) -> Refusal | None:
@@ -167,6 +163,6 @@ def cost_of(ledger: Ledger, model: str, tokens: int) -> int:
 
 
 def _in_the_way(code: str, what: str, d: int, numbers: tuple[int, int, int]) -> Reason:
-    limit, taken, needed = (_shown(units, d) for units in numbers)
+    limit, taken, needed = (at_edge(units, d) for units in numbers)
     message = f"{what}: {taken} of {limit} is used today or promised to what runs, {needed} is needed"
     return Reason(code, limit, taken, message)

@@ -17,7 +17,16 @@ from tallystick.events import catalog as e
 from tallystick.events import commands as c
 from tallystick.events import proposals as p
 from tallystick.events.accounts import Money
-from tallystick.events.amounts import AMOUNT_MAX, DIMENSIONS, EDGE_NAMES, Amounts, InvalidAmount, Triple, exact_units
+from tallystick.events.amounts import (
+    AMOUNT_MAX,
+    DIMENSIONS,
+    EDGE_NAMES,
+    Amounts,
+    InvalidAmount,
+    Triple,
+    at_edge,
+    exact_units,
+)
 from tallystick.events.decide.answers import totals
 from tallystick.events.decide.days import day_of
 from tallystick.events.decide.levels import relevel, respond
@@ -60,9 +69,10 @@ def below_committed(ledger: Ledger, total: Triple) -> Refusal | None:
     for d in DIMENSIONS:
         units = total[d]
         if units is not None and units != ledger.total[d] and units < committed[d]:
+            wanted, there = at_edge(units, d), at_edge(committed[d], d)
             return Refusal(
                 "below_committed",
-                f"{EDGE_NAMES[d]}: more than that is granted, held or spent already",
+                f"{EDGE_NAMES[d]}: found {wanted}, but {there} is granted, held or spent already",
                 {"requested": shown(total), "committed": shown((committed[0], committed[1], committed[2]))},
             )
         if units is not None and units + ledger.opening[d] > AMOUNT_MAX:
