@@ -1,5 +1,6 @@
 """Chance at the door: never an exception, never a halted house, and a refusal changes nothing."""
 
+import datetime as dt
 from typing import Any
 
 import msgspec
@@ -7,6 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tallystick.actors.allocator import WAIT_MAX_SECONDS
 from tallystick.actors.clock import ManualClock
 from tallystick.actors.fleet import Fleet
 from tallystick.config.loader import from_mapping
@@ -76,12 +78,21 @@ def fleet() -> Any:
         yield fleet
 
 
+def asked(fleet: Fleet, message: Any) -> Any:
+    """The reply; who waits for a task to change waits to the end."""
+    pending = fleet.send(message)
+    fleet.quiesce()
+    if pending._answers is None:
+        fleet.advance(fleet._clock.now() + dt.timedelta(seconds=WAIT_MAX_SECONDS))
+    return pending.result(10)
+
+
 def survives(fleet: Fleet, message: Any) -> None:
     ledger = fleet._manager.ledger
     # What the specialists make of earlier messages is not of this one.
     fleet.quiesce()
     before = snapshot.dump(ledger)
-    reply = fleet.ask(message, timeout=10)
+    reply = asked(fleet, message)
     assert fleet.halted is None
     error = reply.get("error")
     assert (error is None) == ("ok" in reply)
@@ -120,7 +131,7 @@ def test_any_bytes_are_answered(fleet: Fleet, message: bytes | str) -> None:
 @settings(FUZZ, max_examples=100)
 @given(messages=st.lists(mutated() | scratched() | objects, max_size=6))
 def test_lists_of_anything_are_answered_one_by_one(fleet: Fleet, messages: list[Any]) -> None:
-    replies = fleet.ask(messages, timeout=10)
+    replies = asked(fleet, messages)
     assert len(replies) == len(messages)
     assert fleet.halted is None
     check_conserved(fleet._manager.ledger)
