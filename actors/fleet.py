@@ -23,16 +23,17 @@ import structlog
 from tallystick.actors.allocator import Allocator
 from tallystick.actors.clock import Clock, SystemClock
 from tallystick.actors.courier import Courier
+from tallystick.actors.desk import ManagerActor, Ref, Seat, Takeover
 from tallystick.actors.enforcer import Enforcer
 from tallystick.actors.inbox import BELL, Door
-from tallystick.actors.manager import Manager, ManagerActor, Takeover, halted_answer
-from tallystick.actors.messages import COURIER, MANAGER, MESSENGER, Envelope, Post, Recorded, Tick
+from tallystick.actors.manager import Manager, halted_answer
+from tallystick.actors.messages import ALLOCATOR, COURIER, MANAGER, MESSENGER, Envelope, Post, Recorded, Tick
 from tallystick.actors.messenger import Messenger, Sender, send_by_apprise
 from tallystick.actors.opening import open_ledger, to_put_in_force
 from tallystick.actors.pending import ANSWER_SECONDS, LoopPending, Pending, Unanswered, answer_with, refused
 from tallystick.actors.people import Crashed, Person, PersonActor, Probe
 from tallystick.actors.reallocator import Reallocator
-from tallystick.actors.reports import NoReporter
+from tallystick.actors.reports import MakeReporter, NoReporter
 from tallystick.actors.timekeeper import Timekeeper
 from tallystick.actors.tracker import Tracker
 from tallystick.config.prices import PriceList
@@ -64,10 +65,6 @@ class RefusedConfig(ValueError):
     """The configuration cannot be put in force on this fleet; the text says why."""
 
 
-MakeReporter = Callable[[Store], Person]
-"""Makes the one who answers `GenerateReport` from the log in a store; who that is, the face says."""
-
-
 def specialists() -> list[Person]:
     """Those who judge, in the order in which equal timers fire."""
     return [Allocator(), Tracker(), Enforcer(), Reallocator()]
@@ -93,7 +90,8 @@ class Fleet:
         self._door = Door()
         self._messenger = None if sender is None else Messenger(sender, lambda sent: self._tell(COURIER, sent))
         self._people: dict[str, Person] = {person.name: person for person in self._made_people()}
-        self._refs: dict[str, pykka.ActorRef[Any]] = {}
+        self._refs: dict[str, Ref] = {}
+        self._beside: dict[str, Seat] = {}
         self._crashes: dict[str, list[dt.datetime]] = {}
         self._followers: list[Callable[[Sequence[Event]], None]] = []
         self._ids = itertools.count(1)
@@ -155,7 +153,9 @@ class Fleet:
         sys.setswitchinterval(SWITCH_SECONDS)
         for person in self._people.values():
             person.begin(self._manager.ledger)
-        self._refs[MANAGER] = ManagerActor.start(self._manager, self._door, self._clock.now, self._deliver)
+        self._refs[MANAGER] = ManagerActor.start(
+            self._manager, self._door, self._clock.now, self._deliver, self._beside
+        )
         for person in self._people.values():
             self._start_person(person)
 
@@ -164,6 +164,10 @@ class Fleet:
         return [*specialists(), *couriers, self._reporter(self._store)]
 
     def _start_person(self, person: Person) -> None:
+        if person.name == ALLOCATOR:
+            seat = Seat(person, self._refs[MANAGER], self._timekeeper.wake_at, self._on_crash)
+            self._refs[ALLOCATOR] = self._beside[ALLOCATOR] = seat
+            return
         self._refs[person.name] = PersonActor.start(
             person, self._clock.now, self._deliver, self._timekeeper.wake_at, self._on_crash
         )
@@ -297,7 +301,7 @@ class Fleet:
             recorded: Recorded = post.message
             kinds = set(map(type, recorded.events))
             for name, person in self._people.items():
-                if not kinds.isdisjoint(person.follows):
+                if name not in self._beside and not kinds.isdisjoint(person.follows):
                     self._tell(name, recorded)
             for follow in self._followers:
                 follow(recorded.events)
@@ -377,7 +381,7 @@ class Fleet:
         while not ref.is_alive() and self._is_awaited(name, ref):
             reached.wait(_LOOK_SECONDS / 10)
 
-    def _is_awaited(self, name: str, dead: "pykka.ActorRef[Any]") -> bool:
+    def _is_awaited(self, name: str, dead: Ref) -> bool:
         """Whether a dead specialist's place will be taken, and is not yet."""
         given_up = self._is_given_up(name) or self._closed.is_set()
         return self._refs[name] is dead and self._refs[MANAGER].is_alive() and not given_up

@@ -1,25 +1,22 @@
 """The manager: front door and only writer. Takes messages, decides by the law, commits in groups, answers, publishes.
 
-`Manager` is a plain object: whoever drives it says what time it is. `ManagerActor` is its thread.
+`Manager` is a plain object: whoever drives it says what time it is. Its thread is in `actors/desk.py`.
 """
 
-import contextlib
 import datetime as dt
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import pykka
 import structlog
 
-from tallystick.actors.inbox import Bell, Door, Inbox
 from tallystick.actors.messages import (
     ALLOCATOR,
+    MANAGER,
     REALLOCATOR,
     REPORTER,
     TRACKER,
     Answered,
-    Batch,
     Envelope,
     Post,
     Proposal,
@@ -27,7 +24,6 @@ from tallystick.actors.messages import (
     Recorded,
     Refused,
     figures_of,
-    together,
 )
 from tallystick.actors.pending import answer_all, answer_with, refused
 from tallystick.actors.people import Person
@@ -50,9 +46,6 @@ from tallystick.events.store import Record, Store, StoreError
 SNAPSHOT_EVERY = 100_000
 """Events between two snapshots: what a restart reads at most behind one."""
 
-GROUP_MAX = 2_000
-"""Envelopes in one commit at most."""
-
 log = structlog.wrap_logger(logging.getLogger("tallystick.manager"))
 
 JUDGES: Mapping[type[c.Command], str] = {
@@ -66,6 +59,9 @@ JUDGES: Mapping[type[c.Command], str] = {
 """Who is asked about commands that need judgement, or more than the state, before they can be answered."""
 
 _ERROR = b'{"error"'
+
+Hear = Callable[[Sequence[Any], dt.datetime], Sequence[Post]]
+"""How one who is consulted takes messages: what follows from them."""
 
 _Line = tuple[Event, bytes | None, bytes | None]
 """An event, and on the first of a command what was asked and answered."""
@@ -95,6 +91,8 @@ class Manager:
         """What proposers are told with the next commit."""
         self.taken = 0
         """How many messages were taken: where it stands still, nothing goes on."""
+        self._heard = 0
+        """How many of the lines were told to those who are consulted."""
         self._snapshot_due = (ledger.position // SNAPSHOT_EVERY + 1) * SNAPSHOT_EVERY
 
     @property
@@ -123,6 +121,35 @@ class Manager:
                 self._judged[envelope, slot] = post
             else:
                 envelope.answers[slot] = self._decide(command, envelope.asked[slot], envelope.by, now)
+
+    def consult(self, person: Person, hear: Hear, now: dt.datetime) -> None:
+        """Let a specialist beside the manager have its say before the commit, until it has nothing to add.
+
+        It hears what was decided, asked and refused since it was last consulted; what it proposes is decided at once.
+        """
+        while messages := self._news_for(person):
+            for post in hear(messages, now):
+                assert post.to == MANAGER, f"{person.name} is consulted, and has nothing to say to {post.to}"
+                self.hear(post.message, now)
+
+    def _news_for(self, person: Person) -> list[Any]:
+        events, messages = [line[0] for line in self._lines[self._heard :]], []
+        self._heard = len(self._lines)
+        if not person.follows.isdisjoint(map(type, events)):
+            messages.append(Recorded(events, figures_of(self.ledger)))
+        for posts in (self._questions, self._refusals):
+            mine = [post for post in posts if post.to == person.name]
+            if mine:
+                messages += [post.message for post in mine]
+                posts[:] = [post for post in posts if post.to != person.name]
+        return messages
+
+    def hear(self, message: Proposal | Answered, now: dt.datetime) -> None:
+        """Take what a specialist says."""
+        if isinstance(message, Proposal):
+            self.take_proposal(message, now)
+        else:
+            self.take_answer(message)
 
     def take_proposal(self, proposal: Proposal, now: dt.datetime) -> None:
         """Decide what a specialist proposes, by the same law; what a question asked is what the log will say.
@@ -224,6 +251,7 @@ class Manager:
                 raise Halted(str(error)) from error
         # Only now: after any other error, whoever stops the house still knows who waits.
         self._lines, self._waiting, self._questions, self._refusals = [], [], [], []
+        self._heard = 0
         answer_all(waiting)
         posts: list[Post] = []
         if events:
@@ -267,6 +295,7 @@ class Manager:
         # An envelope may wait for several answers.
         waiting = dict.fromkeys([*self._waiting, *(envelope for envelope, _ in self._judged)])
         self._lines, self._waiting, self._questions, self._refusals, self._judged = [], [], [], [], {}
+        self._heard = 0
         for envelope in waiting:
             self._refuse(envelope, reason)
 
@@ -275,101 +304,12 @@ class Manager:
         answer_with(envelope, halted_answer(reason))
 
 
-class ManagerActor(pykka.ThreadingActor):
-    """The manager's thread: the bell means that envelopes wait at the door; all that is there becomes one commit."""
-
-    use_daemon_thread = True
-
-    def __init__(
-        self,
-        manager: Manager,
-        door: Door,
-        now: Callable[[], dt.datetime],
-        deliver: Callable[[Post], None],
-    ) -> None:
-        super().__init__()
-        self._manager = manager
-        self._door = door
-        self._now = now
-        self._deliver = deliver
-
-    @staticmethod
-    def _create_actor_inbox() -> Inbox:
-        return Inbox()
-
-    def on_receive(self, message: Any) -> None:
-        manager = self._manager
-        if type(message) is Bell:
-            self._take_all()
-        elif type(message) is Takeover:
-            self._take_all()
-            message.person.begin(manager.ledger)
-            message.done()
-            for post in together(manager.asked_of(message.person.name)):
-                self._deliver(post)
-        elif isinstance(message, Proposal | Answered | Batch):
-            for one in message.messages if isinstance(message, Batch) else (message,):
-                if isinstance(one, Proposal):
-                    manager.take_proposal(one, self._now())
-                else:
-                    manager.take_answer(one)
-            self._take_all()
-        else:
-            self._take_all()
-            message.reached()
-
-    def _take_all(self) -> None:
-        """Take what waits at the door, at most a group at a time, and commit it; until nothing waits."""
-        manager, door, now = self._manager, self._door, self._now
-        waiting = door.waiting
-        door.rung = False
-        while True:
-            for _ in range(GROUP_MAX):
-                if not waiting:
-                    break
-                manager.take(waiting.popleft(), now())
-            if not manager.has_work:
-                return
-            for post in together(manager.commit(now())):
-                self._deliver(post)
-
-    def on_stop(self) -> None:
-        """Finish what was taken, and tell those that come too late."""
-        if self._manager.halted is None:
-            with contextlib.suppress(Halted):
-                self._take_all()
-        reason = self._manager.halted or "it was closed"
-        self._manager.give_up(reason)
-        self._refuse_all(reason)
-
-    def on_failure(self, exception_type: Any, exception_value: Any, traceback: Any) -> None:
-        """The manager cannot be replaced: its state may be ahead of the log. The house stops."""
-        reason = str(exception_value) or exception_type.__name__
-        if self._manager.halted is None:
-            self._manager.halt(f"an error in the manager: {reason}")
-        self._refuse_all(reason)
-
-    def _refuse_all(self, reason: str) -> None:
-        while self._door.waiting:
-            answer_with(self._door.waiting.popleft(), halted_answer(reason))
-
-
 def _is_same(one: bytes, other: bytes) -> bool:
     """Whether two messages say the same, however they write it; a signalling NaN is like nothing."""
     try:
         return decode_command(one) == decode_command(other)
     except ArithmeticError:
         return False
-
-
-class Takeover:
-    """A specialist's new shell is to begin from the state: between two commits, in the manager's own turn."""
-
-    __slots__ = ("done", "person")
-
-    def __init__(self, person: Person, done: Callable[[], None]) -> None:
-        self.person = person
-        self.done = done
 
 
 def halted_answer(reason: str) -> bytes:

@@ -1,14 +1,18 @@
 """Reports are made from views, which the people of the house do not know: whoever opens a fleet brings the reporter."""
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from tallystick.actors.messages import MANAGER, REPORTER, Answered, Post, Question
 from tallystick.actors.pending import refused
+from tallystick.actors.people import Person
 from tallystick.events.catalog import Event
 from tallystick.events.ledger import Ledger
 from tallystick.events.store import Store
+
+MakeReporter = Callable[[Store], Person]
+"""Makes the one who answers `GenerateReport` from the log in a store; who that is, the face says."""
 
 
 class NoReporter:

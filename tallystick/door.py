@@ -5,6 +5,7 @@ from typing import Self
 
 from tallystick.actors import fleet
 from tallystick.actors.clock import Clock
+from tallystick.actors.reports import MakeReporter
 from tallystick.config.prices import PriceList
 from tallystick.config.settings import Config
 from tallystick.events.catalog import Event
@@ -25,7 +26,7 @@ class Fleet(fleet.Fleet):
         clock: Clock | None = None,
         by: str = "operator",
         followers: Sequence[Callable[[Sequence[Event]], None]] = (),
-        reporter: fleet.MakeReporter = Reporter,
+        reporter: MakeReporter = Reporter,
         notify: bool | None = None,
     ) -> Self:
         """Open a fleet as its only writer: see `tallystick.actors.fleet.Fleet.open`."""
