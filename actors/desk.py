@@ -6,7 +6,7 @@ the judgement: each hop waits until the other threads of the process give the in
 
 import contextlib
 import datetime as dt
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pykka
@@ -100,14 +100,12 @@ class ManagerActor(pykka.ThreadingActor):
         door: Door,
         now: Callable[[], dt.datetime],
         deliver: Callable[[Post], None],
-        beside: Mapping[str, Seat],
     ) -> None:
         super().__init__()
         self._manager = manager
         self._door = door
         self._now = now
         self._deliver = deliver
-        self._beside = beside
 
     @staticmethod
     def _create_actor_inbox() -> Inbox:
@@ -148,8 +146,6 @@ class ManagerActor(pykka.ThreadingActor):
                 manager.take(waiting.popleft(), now())
             if not manager.has_work:
                 return
-            for seat in self._beside.values():
-                manager.consult(seat.person, seat.hear, now())
             for post in together(manager.commit(now())):
                 self._deliver(post)
 

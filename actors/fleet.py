@@ -91,7 +91,6 @@ class Fleet:
         self._messenger = None if sender is None else Messenger(sender, lambda sent: self._tell(COURIER, sent))
         self._people: dict[str, Person] = {person.name: person for person in self._made_people()}
         self._refs: dict[str, Ref] = {}
-        self._beside: dict[str, Seat] = {}
         self._crashes: dict[str, list[dt.datetime]] = {}
         self._followers: list[Callable[[Sequence[Event]], None]] = []
         self._ids = itertools.count(1)
@@ -153,9 +152,7 @@ class Fleet:
         sys.setswitchinterval(SWITCH_SECONDS)
         for person in self._people.values():
             person.begin(self._manager.ledger)
-        self._refs[MANAGER] = ManagerActor.start(
-            self._manager, self._door, self._clock.now, self._deliver, self._beside
-        )
+        self._refs[MANAGER] = ManagerActor.start(self._manager, self._door, self._clock.now, self._deliver)
         for person in self._people.values():
             self._start_person(person)
 
@@ -166,7 +163,8 @@ class Fleet:
     def _start_person(self, person: Person) -> None:
         if person.name == ALLOCATOR:
             seat = Seat(person, self._refs[MANAGER], self._timekeeper.wake_at, self._on_crash)
-            self._refs[ALLOCATOR] = self._beside[ALLOCATOR] = seat
+            self._refs[ALLOCATOR] = seat
+            self._manager.seat(person, seat.hear)
             return
         self._refs[person.name] = PersonActor.start(
             person, self._clock.now, self._deliver, self._timekeeper.wake_at, self._on_crash
@@ -301,7 +299,7 @@ class Fleet:
             recorded: Recorded = post.message
             kinds = set(map(type, recorded.events))
             for name, person in self._people.items():
-                if name not in self._beside and not kinds.isdisjoint(person.follows):
+                if name != ALLOCATOR and not kinds.isdisjoint(person.follows):
                     self._tell(name, recorded)
             for follow in self._followers:
                 follow(recorded.events)

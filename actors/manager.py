@@ -91,8 +91,9 @@ class Manager:
         """What proposers are told with the next commit."""
         self.taken = 0
         """How many messages were taken: where it stands still, nothing goes on."""
+        self._beside: dict[str, tuple[Person, Hear]] = {}
         self._heard = 0
-        """How many of the lines were told to those who are consulted."""
+        """How many of the lines were told to those beside the manager."""
         self._snapshot_due = (ledger.position // SNAPSHOT_EVERY + 1) * SNAPSHOT_EVERY
 
     @property
@@ -119,17 +120,24 @@ class Manager:
                 post = Post(judge, Question(command, envelope, slot))
                 self._questions.append(post)
                 self._judged[envelope, slot] = post
+                if judge in self._beside:
+                    self._consult(judge, now)
             else:
                 envelope.answers[slot] = self._decide(command, envelope.asked[slot], envelope.by, now)
 
-    def consult(self, person: Person, hear: Hear, now: dt.datetime) -> None:
-        """Let a specialist beside the manager have its say before the commit, until it has nothing to add.
+    def seat(self, person: Person, hear: Hear) -> None:
+        """Let a specialist sit beside the manager: it is consulted on the spot, where others are sent their questions."""
+        self._beside[person.name] = (person, hear)
+
+    def _consult(self, name: str, now: dt.datetime) -> None:
+        """Let one beside the manager have its say, until it has nothing to add.
 
         It hears what was decided, asked and refused since it was last consulted; what it proposes is decided at once.
         """
+        person, hear = self._beside[name]
         while messages := self._news_for(person):
             for post in hear(messages, now):
-                assert post.to == MANAGER, f"{person.name} is consulted, and has nothing to say to {post.to}"
+                assert post.to == MANAGER, f"{name} is consulted, and has nothing to say to {post.to}"
                 self.hear(post.message, now)
 
     def _news_for(self, person: Person) -> list[Any]:
@@ -234,12 +242,14 @@ class Manager:
     def commit(self, now: dt.datetime) -> list[Post]:
         """Make what was taken durable, answer it, and say what there is to publish.
 
-        The steps: prove the law on what was touched; append, synced; answer; publish. Where one fails, the house
+        The steps: hear those beside the manager; prove the law on what was touched; append, synced; answer; publish. Where one fails, the house
         stops: nothing of the batch is answered as done, and a restart replays the log.
 
         Raises:
             Halted: the law is broken, or the store could not write.
         """
+        for name in self._beside:
+            self._consult(name, now)
         lines, waiting, told = self._lines, self._waiting, self._questions + self._refusals
         events = [line[0] for line in lines]
         if lines:

@@ -110,6 +110,7 @@ class House(Company):
     def __init__(self, manager: Manager, people: Sequence[Person], clock: ManualClock) -> None:
         super().__init__(manager.ledger, people, clock)
         self._manager = manager
+        manager.seat(self._people[ALLOCATOR], self._hear)
 
     @classmethod
     def open(
@@ -166,10 +167,7 @@ class House(Company):
             self._manager.hear(message, now)
 
     def _publish(self, now: dt.datetime) -> Sequence[Post]:
-        if not self._manager.has_work:
-            return ()
-        self._manager.consult(self._people[ALLOCATOR], self._hear, now)
-        return self._manager.commit(now)
+        return self._manager.commit(now) if self._manager.has_work else ()
 
     def _hear(self, messages: Sequence[Any], now: dt.datetime) -> list[Post]:
         return [post for message in messages for post in self._people[ALLOCATOR].handle(message, now)]
