@@ -4,7 +4,6 @@ It proposes and the law disposes: whatever it says is held against the true stat
 not proposed again before something has happened that may have changed it.
 """
 
-import bisect
 import datetime as dt
 import itertools
 from collections.abc import Iterable, Sequence
@@ -23,7 +22,7 @@ from tallystick.actors.messages import (
     Tick,
 )
 from tallystick.actors.pending import refused
-from tallystick.actors.placement import Newcomer, Scene, is_aged_newcomer, place
+from tallystick.actors.placement import place
 from tallystick.actors.policies.dispatch import pick
 from tallystick.actors.policies.preemption import next_victim_at, preempt
 from tallystick.actors.policies.queue import Ranked
@@ -87,10 +86,6 @@ class Allocator:
         """What the pool has free, None where nothing limits it: at most what was free at the last word of it."""
         self._blocked: set[Kind] = set()
         """Kinds of which one was refused, and nothing has happened since that may have changed it."""
-        self._newcomers: list[Newcomer] = []
-        """Submissions that were judged and are not on record yet, best first."""
-        self._scene: Scene | None = None
-        """What the last one was judged by, as long as nothing has happened since."""
         self._leases, self._overdue = Deadlines(), Deadlines()
         self._waits = Waits()
         self._untold = set(self._roster.tasks.running)
@@ -137,8 +132,6 @@ class Allocator:
 
     def _follow(self, events: Sequence[e.Event], now: dt.datetime) -> list[Post]:
         self._roster.follow(events)
-        self._newcomers.clear()
-        self._scene = None
         kinds = set(map(type, events))
         posts: list[Post] = []
         for event in events:
@@ -204,7 +197,6 @@ class Allocator:
     def _dispatch(self, now: dt.datetime) -> list[Post]:
         """Propose all starts that are possible now: first to free slots, then to those that others must give up."""
         roster, posts = self._roster, []
-        self._scene = None
         if not len(roster.queue):
             self._look_at = None
             return []
@@ -252,14 +244,10 @@ class Allocator:
         raise TypeError(f"the allocator is not asked about {type(question.command).__name__}")
 
     def _place(self, question: Question, wanted: c.SubmitTask, now: dt.datetime) -> Post:
-        if self._scene is None or self._scene.now != now:
-            self._scene = Scene(self._roster, now)
-        placement = place(self._scene, wanted, self._newcomers, self._may_start)
-        if placement.newcomer is not None:
-            bisect.insort(self._newcomers, placement.newcomer, key=lambda newcomer: newcomer.order)
+        placement = place(self._roster, wanted, now, self._may_start)
         command = p.PlaceTask(
             submitted=wanted,
-            aged=is_aged_newcomer(placement),
+            aged=placement.aged,
             behind=placement.behind,
             victim=placement.victim,
             expected_start=placement.expected_start,

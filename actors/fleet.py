@@ -23,10 +23,11 @@ import structlog
 from tallystick.actors.allocator import Allocator
 from tallystick.actors.clock import Clock, SystemClock
 from tallystick.actors.courier import Courier
+from tallystick.actors.desk import ManagerActor, Ref, Seat, Takeover
 from tallystick.actors.enforcer import Enforcer
 from tallystick.actors.inbox import BELL, Door
-from tallystick.actors.manager import Manager, ManagerActor, Takeover, halted_answer
-from tallystick.actors.messages import COURIER, MANAGER, MESSENGER, Envelope, Post, Recorded, Tick, each
+from tallystick.actors.manager import Manager, halted_answer
+from tallystick.actors.messages import ALLOCATOR, COURIER, MANAGER, MESSENGER, Envelope, Post, Recorded, Tick, each
 from tallystick.actors.messenger import Messenger, Sender, send_by_apprise
 from tallystick.actors.opening import open_ledger, to_put_in_force
 from tallystick.actors.pending import ANSWER_SECONDS, LoopPending, Pending, Unanswered, answer_with, refused
@@ -87,7 +88,7 @@ class Fleet:
         self._door = Door()
         self._messenger = None if sender is None else Messenger(sender, lambda sent: self._tell(COURIER, sent))
         self._people: dict[str, Person] = {person.name: person for person in self._made_people()}
-        self._refs: dict[str, pykka.ActorRef[Any]] = {}
+        self._refs: dict[str, Ref] = {}
         self._crashes: dict[str, list[dt.datetime]] = {}
         self._followers: list[Callable[[Sequence[Event]], None]] = []
         self._ids = itertools.count(1)
@@ -161,6 +162,11 @@ class Fleet:
         return NoReporter(self._store)
 
     def _start_person(self, person: Person) -> None:
+        if person.name == ALLOCATOR:
+            seat = Seat(person, self._refs[MANAGER], self._timekeeper.wake_at, self._on_crash)
+            self._refs[ALLOCATOR] = seat
+            self._manager.seat(person, seat.hear)
+            return
         self._refs[person.name] = PersonActor.start(
             person, self._clock.now, self._deliver, self._timekeeper.wake_at, self._on_crash
         )
@@ -296,7 +302,7 @@ class Fleet:
             recorded: Recorded = post.message
             kinds = set(map(type, recorded.events))
             for name, person in self._people.items():
-                if not kinds.isdisjoint(person.follows):
+                if name != ALLOCATOR and not kinds.isdisjoint(person.follows):
                     self._tell(name, recorded)
             for follow in self._followers:
                 follow(recorded.events)
@@ -381,7 +387,7 @@ class Fleet:
         while not ref.is_alive() and self._is_awaited(name, ref):
             reached.wait(_LOOK_SECONDS / 10)
 
-    def _is_awaited(self, name: str, dead: "pykka.ActorRef[Any]") -> bool:
+    def _is_awaited(self, name: str, dead: Ref) -> bool:
         """Whether a dead specialist's place will be taken, and is not yet."""
         given_up = self._is_given_up(name) or self._closed.is_set()
         return self._refs[name] is dead and self._refs[MANAGER].is_alive() and not given_up

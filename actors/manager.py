@@ -1,34 +1,29 @@
 """The manager: front door and only writer. Takes messages, decides by the law, commits in groups, answers, publishes.
 
-`Manager` is a plain object: whoever drives it says what time it is. `ManagerActor` is its thread.
+`Manager` is a plain object: whoever drives it says what time it is. Its thread is in `actors/desk.py`.
 """
 
-import contextlib
 import datetime as dt
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import pykka
 import structlog
 
-from tallystick.actors.inbox import Bell, Door, Inbox
 from tallystick.actors.messages import (
     ALLOCATOR,
+    MANAGER,
     REALLOCATOR,
     REPORTER,
     TRACKER,
     Answered,
-    Batch,
     Envelope,
     Post,
     Proposal,
     Question,
     Recorded,
     Refused,
-    each,
     figures_of,
-    together,
 )
 from tallystick.actors.pending import answer_all, answer_with, refused
 from tallystick.actors.people import Person
@@ -51,9 +46,6 @@ from tallystick.events.store import Record, Store, StoreError
 SNAPSHOT_EVERY = 100_000
 """Events between two snapshots: what a restart reads at most behind one."""
 
-GROUP_MAX = 2_000
-"""Envelopes in one commit at most."""
-
 log = structlog.wrap_logger(logging.getLogger("tallystick.manager"))
 
 JUDGES: Mapping[type[c.Command], str] = {
@@ -67,6 +59,9 @@ JUDGES: Mapping[type[c.Command], str] = {
 """Who is asked about commands that need judgement, or more than the state, before they can be answered."""
 
 _ERROR = b'{"error"'
+
+Hear = Callable[[Sequence[Any], dt.datetime], Sequence[Post]]
+"""How one who is consulted takes messages: what follows from them."""
 
 _Line = tuple[Event, bytes | None, bytes | None]
 """An event, and on the first of a command what was asked and answered."""
@@ -96,6 +91,9 @@ class Manager:
         """What proposers are told with the next commit."""
         self.taken = 0
         """How many messages were taken: where it stands still, nothing goes on."""
+        self._beside: dict[str, tuple[Person, Hear]] = {}
+        self._heard = 0
+        """How many of the lines were told to those beside the manager."""
         self._snapshot_due = (ledger.position // SNAPSHOT_EVERY + 1) * SNAPSHOT_EVERY
 
     @property
@@ -122,8 +120,44 @@ class Manager:
                 post = Post(judge, Question(command, envelope, slot))
                 self._questions.append(post)
                 self._judged[envelope, slot] = post
+                if judge in self._beside:
+                    self._consult(judge, now)
             else:
                 envelope.answers[slot] = self._decide(command, envelope.asked[slot], envelope.by, now)
+
+    def seat(self, person: Person, hear: Hear) -> None:
+        """Let a specialist sit beside the manager: it is consulted on the spot, where others are sent their questions."""
+        self._beside[person.name] = (person, hear)
+
+    def _consult(self, name: str, now: dt.datetime) -> None:
+        """Let one beside the manager have its say, until it has nothing to add.
+
+        It hears what was decided, asked and refused since it was last consulted; what it proposes is decided at once.
+        """
+        person, hear = self._beside[name]
+        while messages := self._news_for(person):
+            for post in hear(messages, now):
+                assert post.to == MANAGER, f"{name} is consulted, and has nothing to say to {post.to}"
+                self.hear(post.message, now)
+
+    def _news_for(self, person: Person) -> list[Any]:
+        events, messages = [line[0] for line in self._lines[self._heard :]], []
+        self._heard = len(self._lines)
+        if not person.follows.isdisjoint(map(type, events)):
+            messages.append(Recorded(events, figures_of(self.ledger)))
+        for posts in (self._questions, self._refusals):
+            mine = [post for post in posts if post.to == person.name]
+            if mine:
+                messages += [post.message for post in mine]
+                posts[:] = [post for post in posts if post.to != person.name]
+        return messages
+
+    def hear(self, message: Proposal | Answered, now: dt.datetime) -> None:
+        """Take what a specialist says."""
+        if isinstance(message, Proposal):
+            self.take_proposal(message, now)
+        else:
+            self.take_answer(message)
 
     def take_proposal(self, proposal: Proposal, now: dt.datetime) -> None:
         """Decide what a specialist proposes, by the same law; what a question asked is what the log will say.
@@ -208,12 +242,14 @@ class Manager:
     def commit(self, now: dt.datetime) -> list[Post]:
         """Make what was taken durable, answer it, and say what there is to publish.
 
-        The steps: prove the law on what was touched; append, synced; answer; publish. Where one fails, the house
+        The steps: hear those beside the manager; prove the law on what was touched; append, synced; answer; publish. Where one fails, the house
         stops: nothing of the batch is answered as done, and a restart replays the log.
 
         Raises:
             Halted: the law is broken, or the store could not write.
         """
+        for name in self._beside:
+            self._consult(name, now)
         lines, waiting, told = self._lines, self._waiting, self._questions + self._refusals
         events = [line[0] for line in lines]
         if lines:
@@ -225,6 +261,7 @@ class Manager:
                 raise Halted(str(error)) from error
         # Only now: after any other error, whoever stops the house still knows who waits.
         self._lines, self._waiting, self._questions, self._refusals = [], [], [], []
+        self._heard = 0
         answer_all(waiting)
         posts: list[Post] = []
         if events:
@@ -268,6 +305,7 @@ class Manager:
         # An envelope may wait for several answers.
         waiting = dict.fromkeys([*self._waiting, *(envelope for envelope, _ in self._judged)])
         self._lines, self._waiting, self._questions, self._refusals, self._judged = [], [], [], [], {}
+        self._heard = 0
         for envelope in waiting:
             self._refuse(envelope, reason)
 
@@ -276,101 +314,12 @@ class Manager:
         answer_with(envelope, halted_answer(reason))
 
 
-class ManagerActor(pykka.ThreadingActor):
-    """The manager's thread: the bell means that envelopes wait at the door; all that is there becomes one commit."""
-
-    use_daemon_thread = True
-
-    def __init__(
-        self,
-        manager: Manager,
-        door: Door,
-        now: Callable[[], dt.datetime],
-        deliver: Callable[[Post], None],
-    ) -> None:
-        super().__init__()
-        self._manager = manager
-        self._door = door
-        self._now = now
-        self._deliver = deliver
-
-    @staticmethod
-    def _create_actor_inbox() -> Inbox:
-        return Inbox()
-
-    def on_receive(self, message: Any) -> None:
-        manager = self._manager
-        if type(message) is Bell:
-            self._take_all()
-        elif type(message) is Takeover:
-            self._take_all()
-            message.person.begin(manager.ledger)
-            message.done()
-            for post in together(manager.asked_of(message.person.name)):
-                self._deliver(post)
-        elif isinstance(message, Proposal | Answered | Batch):
-            for one in each(message):
-                if isinstance(one, Proposal):
-                    manager.take_proposal(one, self._now())
-                else:
-                    manager.take_answer(one)
-            self._take_all()
-        else:
-            self._take_all()
-            message.reached()
-
-    def _take_all(self) -> None:
-        """Take what waits at the door, at most a group at a time, and commit it; until nothing waits."""
-        manager, door, now = self._manager, self._door, self._now
-        waiting = door.waiting
-        door.rung = False
-        while True:
-            for _ in range(GROUP_MAX):
-                if not waiting:
-                    break
-                manager.take(waiting.popleft(), now())
-            if not manager.has_work:
-                return
-            for post in together(manager.commit(now())):
-                self._deliver(post)
-
-    def on_stop(self) -> None:
-        """Finish what was taken, and tell those that come too late."""
-        if self._manager.halted is None:
-            with contextlib.suppress(Halted):
-                self._take_all()
-        reason = self._manager.halted or "it was closed"
-        self._manager.give_up(reason)
-        self._refuse_all(reason)
-
-    def on_failure(self, exception_type: Any, exception_value: Any, traceback: Any) -> None:
-        """The manager cannot be replaced: its state may be ahead of the log. The house stops."""
-        reason = str(exception_value) or exception_type.__name__
-        if self._manager.halted is None:
-            self._manager.halt(f"an error in the manager: {reason}")
-        self._refuse_all(reason)
-
-    def _refuse_all(self, reason: str) -> None:
-        while self._door.waiting:
-            answer_with(self._door.waiting.popleft(), halted_answer(reason))
-
-
 def _is_same(one: bytes, other: bytes) -> bool:
     """Whether two messages say the same, however they write it; a signalling NaN is like nothing."""
     try:
         return decode_command(one) == decode_command(other)
     except ArithmeticError:
         return False
-
-
-class Takeover:
-    """A specialist's new shell is to begin from the state: between two commits, in the manager's own turn."""
-
-    __slots__ = ("done", "person")
-
-    def __init__(self, person: Person, done: Callable[[], None]) -> None:
-        self.person = person
-        self.done = done
 
 
 def halted_answer(reason: str) -> bytes:

@@ -15,7 +15,7 @@ from typing import Any, Self
 from tallystick.actors.clock import ManualClock
 from tallystick.actors.fleet import RefusedConfig, specialists
 from tallystick.actors.manager import Manager
-from tallystick.actors.messages import MANAGER, Answered, Envelope, Post, Proposal, Recorded, Tick
+from tallystick.actors.messages import ALLOCATOR, MANAGER, Envelope, Post, Recorded, Tick
 from tallystick.actors.opening import open_ledger, to_put_in_force
 from tallystick.actors.people import Person
 from tallystick.actors.reports import MakeReporter, NoReporter
@@ -43,6 +43,9 @@ class Company(ABC):
     People are in the order in which equal timers fire. Whoever has the manager's place says what becomes of what they
     propose (`_decide`), and what they are told of it (`_publish`).
     """
+
+    _beside: str | None = None
+    """Who is consulted before anything is published, and so has heard it."""
 
     def __init__(self, ledger: Ledger, people: Sequence[Person], clock: ManualClock) -> None:
         self._people = {person.name: person for person in people}
@@ -92,7 +95,7 @@ class Company(ABC):
     def _deliver(self, post: Post) -> None:
         now, message = self._clock.now(), post.message
         if post.to == "everyone":
-            self._posts.extend(Post(name, message) for name in wanting(message, self._people))
+            self._posts.extend(Post(name, message) for name in wanting(message, self._people) if name != self._beside)
         elif post.to == MANAGER:
             self._decide(message, now)
         else:
@@ -102,9 +105,12 @@ class Company(ABC):
 class House(Company):
     """The manager and the specialists, driven by hand."""
 
+    _beside = ALLOCATOR
+
     def __init__(self, manager: Manager, people: Sequence[Person], clock: ManualClock) -> None:
         super().__init__(manager.ledger, people, clock)
         self._manager = manager
+        manager.seat(self._people[ALLOCATOR], self._hear)
 
     @classmethod
     def open(
@@ -155,15 +161,16 @@ class House(Company):
         return answer.answers
 
     def _decide(self, message: Any, now: dt.datetime) -> None:
-        if isinstance(message, Proposal):
-            self._manager.take_proposal(message, now)
-        elif isinstance(message, Answered):
-            self._manager.take_answer(message)
-        else:
+        if isinstance(message, Envelope):
             self._manager.take(message, now)
+        else:
+            self._manager.hear(message, now)
 
     def _publish(self, now: dt.datetime) -> Sequence[Post]:
         return self._manager.commit(now) if self._manager.has_work else ()
+
+    def _hear(self, messages: Sequence[Any], now: dt.datetime) -> list[Post]:
+        return [post for message in messages for post in self._people[ALLOCATOR].handle(message, now)]
 
 
 def wanting(recorded: Recorded, people: dict[str, Any]) -> list[str]:

@@ -8,7 +8,7 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import admission, campaign, exports, forecasts, history, views
+from benchmarks import admission, campaign, exports, forecasts, history, tasks, views
 from benchmarks.load import Stored, ceiling_p50, ceiling_rate, running_load
 from benchmarks.result import Result, alternating
 
@@ -21,7 +21,7 @@ def throughput() -> Iterator[Result]:
     """The live house beside the ceiling, round by round."""
     with running_load() as (load, store):
         load.fleet.ask([load.report() for _ in range(1_000)])
-        stored = Stored(store)
+        stored = Stored(store.last())
         modes: list[tuple[str, Callable[[], float], str, float]] = [
             ("report.pipelined_1000", load.pipelined, "pipelined_1000", 0.50),
             ("report.batches_of_100", load.batches, "batches_of_100", 0.55),
@@ -126,7 +126,17 @@ def main() -> None:
     table.add_column("met")
     results = []
     foresight = (forecasts.results(console.print), campaign.results(console.print))
-    for benchmarks in (throughput(), growth(), restart(), rebuilds(), memory(), exporting(), queueing(), *foresight):
+    for benchmarks in (
+        throughput(),
+        growth(),
+        restart(),
+        rebuilds(),
+        memory(),
+        exporting(),
+        queueing(),
+        tasks.results(),
+        *foresight,
+    ):
         for result in benchmarks:
             results.append(result)
             console.print(f"{result.name}: {result.value:,.2f} {result.unit}, ratio {result.ratio:.3f}", style="dim")

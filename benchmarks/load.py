@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from benchmarks import ceiling
 from benchmarks.result import percentile
@@ -20,7 +20,7 @@ from tallystick.events import commands as c
 from tallystick.events.amounts import Budget
 from tallystick.events.catalog import Event
 from tallystick.events.codec import decode_event, exchange_of, record_body
-from tallystick.events.store import Store, open_store
+from tallystick.events.store import Record, Store, open_store
 
 AGENTS = 100
 SECONDS = 1.5
@@ -180,13 +180,13 @@ def running_load(agents: int = AGENTS, projector: bool = True) -> Iterator[tuple
 class Stored:
     """An event as our path stores it, for the ceiling to store: the same bytes, encoded from the same parts."""
 
-    def __init__(self, store: Store) -> None:
-        last = store.last()
-        assert last is not None
-        exchange = exchange_of(last.data)
-        self._asked, self._answered = bytes(exchange.command), bytes(exchange.reply)
-        self._event = decode_event(last.data, last.name)
-        self._digest = last.data[-77:]
+    def __init__(self, record: Record | None) -> None:
+        assert record is not None
+        exchange = exchange_of(record.data)
+        # Where it is not the first of its command, there is neither.
+        self._asked, self._answered = bytes(exchange.command) or None, bytes(exchange.reply) or None
+        self._event = decode_event(record.data, record.name)
+        self._digest = record.data[-77:]
 
     def make(self, i: int) -> Event:
         event = self._event
@@ -196,13 +196,21 @@ class Stored:
         return record_body(event, self._asked, self._answered) + self._digest
 
 
-def ceiling_rate(mode: str, stored: Stored) -> float:
+class Storable(Protocol):
+    """What the ceiling stores for a command: made anew each time, and its bytes."""
+
+    def make(self, i: int) -> Any: ...
+
+    def encode(self, event: Any) -> bytes: ...
+
+
+def ceiling_rate(mode: str, stored: Storable) -> float:
     """Commands per second of the ceiling, under the interpreter's own switch interval."""
     with default_switching():
         return float(ceiling.measure(mode, stored.make, stored.encode, SECONDS)[0])
 
 
-def ceiling_p50(mode: str, stored: Stored) -> float:
+def ceiling_p50(mode: str, stored: Storable) -> float:
     """Seconds from question to answer of the ceiling, the median."""
     with default_switching():
         return percentile(ceiling.measure(mode, stored.make, stored.encode, SECONDS)[1], 0.5)

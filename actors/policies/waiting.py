@@ -28,47 +28,69 @@ def expected_starts(
     """
     now = moment.now
     foremost = (ranked.waiting for ranked in itertools.islice(queue.ranked(moment), FOREMOST))
-    lines = _lines(waiting for waiting in foremost if may_start(waiting))
-    trial = slots.copy()
-    ends = [(max(task.ends_at, now), task.kind) for task in running if task.ends_at is not None]
+    trial, number = slots.copy(), itertools.count()
+    lines = _Lines((waiting for waiting in foremost if may_start(waiting)), trial)
+    # Of equal moments whoever was put in first: kinds have no order.
+    ends = [(max(task.ends_at, now), next(number), task.kind) for task in running if task.ends_at is not None]
     heapq.heapify(ends)
     starts: dict[str, dt.datetime] = {}
     while True:
-        while (waiting := _next(lines, trial)) is not None:
+        while (waiting := lines.next()) is not None:
             starts[waiting.task] = now
             trial.take(waiting.kind)
             if waiting.lasts is not None:
-                heapq.heappush(ends, (now + waiting.lasts, waiting.kind))
+                heapq.heappush(ends, (now + waiting.lasts, next(number), waiting.kind))
         if not (lines and ends):
             return starts
         now = ends[0][0]
         while ends and ends[0][0] == now:
-            trial.give_back(heapq.heappop(ends)[1])
+            kind = heapq.heappop(ends)[2]
+            trial.give_back(kind)
+            lines.freed(kind)
 
 
-_Lines = dict[tuple[str, str], deque[tuple[int, Waiting]]]
-"""Tasks with their place, by what the limits tell apart: product and agent type."""
+_Name = tuple[str, str]
+"""Product and agent type: what the limits tell apart."""
 
 
-def _lines(waiting: Iterable[Waiting]) -> _Lines:
-    lines: _Lines = {}
-    for place, task in enumerate(waiting):
-        lines.setdefault((task.kind.product, task.kind.agent_type), deque()).append((place, task))
-    return lines
+class _Lines:
+    """Tasks that wait, those of one product and agent type in one line. A line that does not fit is not looked at again
+    before a slot of its product or its type is free.
+    """
 
+    def __init__(self, waiting: Iterable[Waiting], slots: Slots) -> None:
+        self._slots = slots
+        self._lines: dict[_Name, deque[tuple[int, Waiting]]] = {}
+        for place, task in enumerate(waiting):
+            self._lines.setdefault((task.kind.product, task.kind.agent_type), deque()).append((place, task))
+        self._ready = [(line[0][0], name) for name, line in self._lines.items()]
+        """A heap of the lines that may fit, by the place of their first."""
+        self._aside: set[_Name] = set()
 
-def _next(lines: _Lines, slots: Slots) -> Waiting | None:
-    """Take the first task out of its line that fits under the limits."""
-    if slots.full:
+    def __len__(self) -> int:
+        return len(self._lines)
+
+    def next(self) -> Waiting | None:
+        """Take the first task out of its line that fits under the limits."""
+        while self._ready and not self._slots.full:
+            name = heapq.heappop(self._ready)[1]
+            line = self._lines[name]
+            if not _fits(line[0][1].kind, self._slots):
+                self._aside.add(name)
+                continue
+            _, waiting = line.popleft()
+            if line:
+                heapq.heappush(self._ready, (line[0][0], name))
+            else:
+                del self._lines[name]
+            return waiting
         return None
-    fitting = [line for line in lines.values() if _fits(line[0][1].kind, slots)]
-    if not fitting:
-        return None
-    line = min(fitting, key=lambda line: line[0][0])
-    _, waiting = line.popleft()
-    if not line:
-        del lines[waiting.kind.product, waiting.kind.agent_type]
-    return waiting
+
+    def freed(self, kind: Kind) -> None:
+        """A slot of this kind is free."""
+        for name in [one for one in self._aside if one[0] == kind.product or one[1] == kind.agent_type]:
+            self._aside.remove(name)
+            heapq.heappush(self._ready, (self._lines[name][0][0], name))
 
 
 def _fits(kind: Kind, slots: Slots) -> bool:
