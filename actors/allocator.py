@@ -294,7 +294,9 @@ class Allocator:
 
     def _expected(self, now: dt.datetime) -> dict[str, dt.datetime]:
         roster = self._roster
-        return expected_starts(roster.queue, roster.slots, roster.running(), roster.moment(now), self._may_start)
+        return expected_starts(
+            roster.queue, roster.slots, roster.running(), roster.moment(now), self._may_start, roster.usual
+        )
 
     def _told_id(self, now: dt.datetime) -> str:
         return f"{c.HOUSE}told-{now.isoformat()}-{next(self._told)}"

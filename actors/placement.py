@@ -110,7 +110,7 @@ def _expected(
         return None
     with _among(roster.queue, newcomer):
         moment = roster.moment(now, newcomers=1)
-        starts = expected_starts(roster.queue, roster.slots, roster.running(), moment, may_start)
+        starts = expected_starts(roster.queue, roster.slots, roster.running(), moment, may_start, roster.usual)
     return starts.get(newcomer.task)
 
 

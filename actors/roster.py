@@ -82,7 +82,7 @@ class Roster:
 
     def waiting(self, task: Task) -> Waiting:
         """A task as the policies see it while it waits."""
-        return Waiting(task.id, self.kind(task), task.queued_at, task.number, task.blocked, self._lasts(task))
+        return Waiting(task.id, self.kind(task), task.queued_at, task.number, task.blocked, _estimated(task))
 
     def running(self) -> list[Running]:
         """Those that run, without those whose slot was promised to another."""
@@ -90,7 +90,7 @@ class Roster:
 
     def _running(self, task: Task) -> Running:
         assert task.started_at is not None
-        lasts = self._lasts(task)
+        lasts = self.usual(task.id) if task.estimated_ms is None else _estimated(task)
         return Running(
             task.id,
             self.kind(task),
@@ -100,11 +100,12 @@ class Roster:
             None if lasts is None else task.started_at + lasts,
         )
 
-    def _lasts(self, task: Task) -> dt.timedelta | None:
-        """How long a run is expected to take: as estimated, or else as its kind usually does."""
-        elapsed_ms = task.estimated_ms
-        if elapsed_ms is None:
-            elapsed_ms = self.estimates.usual_ms(task.agent_type, task.product, task.model or task.wanted_model)
+    def usual(self, name: str) -> dt.timedelta | None:
+        """How long tasks of a known task's kind usually run, as far as they have been seen."""
+        task = self.tasks.known.get(name)
+        if task is None:
+            return None
+        elapsed_ms = self.estimates.usual_ms(task.agent_type, task.product, task.model or task.wanted_model)
         return None if elapsed_ms is None else elapsed_ms * _MILLISECOND
 
     def moment(self, now: dt.datetime, newcomers: int = 0) -> Moment:
@@ -234,6 +235,10 @@ class Roster:
         for task in tasks:
             if task.id in self.queue:
                 self.queue.replace(self.waiting(task))
+
+
+def _estimated(task: Task) -> dt.timedelta | None:
+    return None if task.estimated_ms is None else task.estimated_ms * _MILLISECOND
 
 
 def _weights(config: Config) -> dict[str, Any]:

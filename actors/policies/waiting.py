@@ -4,7 +4,7 @@ import datetime as dt
 import heapq
 import itertools
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from tallystick.actors.policies.dispatch import MayStart
 from tallystick.actors.policies.queue import Queue
@@ -16,15 +16,20 @@ FOREMOST = 100
 """How many of the queue are looked at: the work is bounded, and what is farther off is anybody's guess."""
 
 
+Usual = Callable[[str], dt.timedelta | None]
+"""How long tasks of a task's kind usually run; None where nothing tells."""
+
+
 def expected_starts(
-    queue: Queue, slots: Slots, running: Iterable[Running], moment: Moment, may_start: MayStart
+    queue: Queue, slots: Slots, running: Iterable[Running], moment: Moment, may_start: MayStart, usual: Usual
 ) -> dict[str, dt.datetime]:
     """When each of the foremost tasks of the queue is expected to start, by task.
 
     The queue is played through as it stands now: whoever runs ends when it is expected to (at once, if that time has
     passed), and then the first in order starts that fits under the limits. Not foreseen: newcomers, changes of rank,
     preemption. A task is left out where nothing tells: it is not among the `FOREMOST`, something other than slots is in
-    its way, or it would need the slot of a task of which nobody knows when it ends.
+    its way, or it would need the slot of a task of which nobody knows when it ends. ``usual`` is asked about those that
+    have no estimate of their own.
     """
     now = moment.now
     foremost = (ranked.waiting for ranked in itertools.islice(queue.ranked(moment), FOREMOST))
@@ -38,8 +43,9 @@ def expected_starts(
         while (waiting := lines.next()) is not None:
             starts[waiting.task] = now
             trial.take(waiting.kind)
-            if waiting.lasts is not None:
-                heapq.heappush(ends, (now + waiting.lasts, next(number), waiting.kind))
+            lasts = usual(waiting.task) if waiting.lasts is None else waiting.lasts
+            if lasts is not None:
+                heapq.heappush(ends, (now + lasts, next(number), waiting.kind))
         if not (lines and ends):
             return starts
         now = ends[0][0]

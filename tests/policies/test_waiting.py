@@ -39,7 +39,7 @@ def expected(queue: Queue, limits: Limits, *tasks: Running, allowed: MayStart = 
     slots = Slots(limits)
     for task in tasks:
         slots.take(task.kind)
-    found = expected_starts(queue, slots, tasks, Moment(START, 1_000), allowed)
+    found = expected_starts(queue, slots, tasks, Moment(START, 1_000), allowed, lambda task: None)
     return {task: (at - START) / MINUTE for task, at in found.items()}
 
 
@@ -105,7 +105,9 @@ def test_what_is_expected_happens_where_every_task_lasts_as_long_as_it_is_expect
     scene: tuple[Config, list[Job]],
 ) -> None:
     machine = Machine(*scene).run(until=100)
-    found = expected_starts(machine.queue, machine.slots, machine.running.values(), machine.moment, may_start)
+    found = expected_starts(
+        machine.queue, machine.slots, machine.running.values(), machine.moment, may_start, lambda task: None
+    )
     waited = {ranked.waiting.task for ranked in machine.queue.ranked(machine.moment)}
     assert found.keys() == waited
     machine.run()
