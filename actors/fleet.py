@@ -25,7 +25,7 @@ from tallystick.actors.clock import Clock, SystemClock
 from tallystick.actors.courier import Courier
 from tallystick.actors.desk import ManagerActor, Ref, Seat, Takeover
 from tallystick.actors.enforcer import Enforcer
-from tallystick.actors.inbox import BELL, Door
+from tallystick.actors.inbox import BELL, Door, check_principal
 from tallystick.actors.manager import Manager, halted_answer
 from tallystick.actors.messages import ALLOCATOR, COURIER, MANAGER, MESSENGER, Envelope, Post, Recorded, Tick, each
 from tallystick.actors.messenger import Messenger, Sender, send_by_apprise
@@ -396,13 +396,3 @@ class Fleet:
     def position(self) -> int:
         """The newest decided position."""
         return self._manager.ledger.position
-
-
-def check_principal(by: str) -> None:
-    """Who asks goes into the log with every event, so it must be a name that the log can hold.
-
-    Raises:
-        ValueError: it is none. That is the program's mistake, not the sender's.
-    """
-    if type(by) is not str or not 0 < len(by) <= c.NAME_MAX or not by.isprintable():
-        raise ValueError(f"by: found {by!r:.60}, allowed is a name of 1 to {c.NAME_MAX} printable characters")

@@ -5,6 +5,7 @@ from collections import deque
 from typing import Any
 
 from tallystick.actors.messages import Envelope
+from tallystick.events.commands import NAME_MAX
 
 
 class Inbox(queue.SimpleQueue[Any]):
@@ -38,3 +39,13 @@ class Bell:
 
 
 BELL = Bell()
+
+
+def check_principal(by: str) -> None:
+    """Who asks goes into the log with every event, so it must be a name that the log can hold.
+
+    Raises:
+        ValueError: it is none. That is the program's mistake, not the sender's.
+    """
+    if type(by) is not str or not 0 < len(by) <= NAME_MAX or not by.isprintable():
+        raise ValueError(f"by: found {by!r:.60}, allowed is a name of 1 to {NAME_MAX} printable characters")
