@@ -130,13 +130,18 @@ class House(Company):
             Halted: the house stopped.
         """
         ledger, digest = open_ledger(store)
-        house = cls(Manager(ledger, store, digest), [*specialists(), reporter(store)], ManualClock(now))
+        house = cls(Manager(ledger, store, digest), [*cls.specialists(), reporter(store)], ManualClock(now))
         for command in to_put_in_force(ledger, config, prices, now):
             (reply,) = house._hand_in(Envelope([command], [encode_command(command)], by, None))
             answer = decode_answer(reply)
             if "error" in answer:
                 raise RefusedConfig(answer["error"]["detail"])
         return house
+
+    @staticmethod
+    def specialists() -> list[Person]:
+        """Those who judge in this house."""
+        return specialists()
 
     @property
     def ledger(self) -> Ledger:

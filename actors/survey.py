@@ -168,7 +168,7 @@ class Surveyor:
         return fair.find(free)
 
     def _weight(self, standing: Standing) -> float:
-        return float(self._config.allocation_weights.of(standing.priority))  # type: ignore[arg-type]
+        return float(self._config.allocation_weights.of(standing.priority))
 
     def _free_of(self, source: str, d: int) -> int | None:
         return self._figures.pool[d] if source == POOL else self._agents[source].remaining(d)

@@ -17,13 +17,10 @@ import msgspec
 
 from benchmarks import data
 from benchmarks.result import Result
-from tallystick.actors import simulation as wiring
-from tallystick.actors.fleet import specialists
 from tallystick.actors.foresight import Foresight
 from tallystick.actors.messages import Envelope
 from tallystick.actors.people import Person
 from tallystick.actors.policies.growth_forecast import Course, average_rate
-from tallystick.actors.reports import NoReporter
 from tallystick.actors.runs import Run
 from tallystick.actors.simulation import House
 from tallystick.actors.tracker import Tracker
@@ -77,7 +74,7 @@ class _Quiet(Agent):
         return False
 
 
-def play(workload: Workload, *, reallocate: bool = True, people: "Callable[..., list[Person]] | None" = None) -> Played:
+def play(workload: Workload, *, reallocate: bool = True, house: type[House] = House) -> Played:
     """One campaign through the real house under a virtual clock."""
     total = int(workload.needs[TOKENS] * ENOUGH_FOR)
     config = from_mapping(
@@ -88,25 +85,19 @@ def play(workload: Workload, *, reallocate: bool = True, people: "Callable[..., 
         }
     )
     store = MemoryStore()
-    usual = wiring.specialists
-    if people is not None:
-        wiring.specialists = people  # type: ignore[assignment]
-    try:
-        house = House.open(store, config, None, STARTS_AT, reporter=NoReporter)
-    finally:
-        wiring.specialists = usual
+    played = house.open(store, config, None, STARTS_AT)
     names = [run.id for run in workload.runs]
-    spendable = house.ledger.spendable(TOKENS)
-    _ask(house, c.AllocateEqual(id="equal", agents=names, total=Budget(tokens=spendable)), 0)
+    spendable = played.ledger.spendable(TOKENS)
+    _ask(played, c.AllocateEqual(id="equal", agents=names, total=Budget(tokens=spendable)), 0)
     agents = [_Quiet(run, (spendable // len(names), None, None), None) for run in workload.runs]
-    seen = _drive(house, agents)
-    check_conserved(house.ledger)
+    seen = _drive(played, agents)
+    check_conserved(played.ledger)
     keeper = MemoryKeeper()
     catch_up(store, keeper)
     report = report_of(keeper)
     return Played(
         finished=sum(agent.outcome is Outcome.FINISHED for agent in agents),
-        consumed=house.ledger.spent[TOKENS] / spendable,
+        consumed=played.ledger.spent[TOKENS] / spendable,
         stops=report.summary.stops,
         warned=report.summary.stops_warned,
         fairness=report.quality.fairness.tokens or 0.0,
@@ -177,8 +168,12 @@ class _AverageTracker(Tracker):
         self._foresight = _AverageForesight(ledger, self._standings.agents)
 
 
-def _with_average_rate() -> list[Person]:
-    return [_AverageTracker() if isinstance(person, Tracker) else person for person in specialists()]
+class _AverageHouse(House):
+    """A house that foresees by the average rate."""
+
+    @staticmethod
+    def specialists() -> list[Person]:
+        return [_AverageTracker() if isinstance(person, Tracker) else person for person in House.specialists()]
 
 
 def results(say: Callable[[str], None]) -> Iterator[Result]:
@@ -188,7 +183,7 @@ def results(say: Callable[[str], None]) -> Iterator[Result]:
         say("campaign: skipped, the public runs are not here")
         return
     workload = normal(read_trace(found))
-    ours, average = play(workload), play(workload, people=_with_average_rate)
+    ours, average = play(workload), play(workload, house=_AverageHouse)
     without, best = play(workload, reallocate=False), planner(workload)
     for name, unit, value, against, other, goal in (
         ("finished", "runs", ours.finished, f"a planner who knew all totals: {best}", best, GOAL_OF_PLANNER),

@@ -83,7 +83,7 @@ def _rebuilding(url: str) -> Iterator[None]:
     place = place_of(url)
     assert place is not None
     with closing(FileKeeper(place.views, side="rebuilt")) as beside:
-        while beside.reached().position == 0:
+        while beside.reached().position == 0 and running[0].poll() is None:
             time.sleep(0.01)
     thread = threading.Thread(target=again)
     thread.start()

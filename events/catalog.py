@@ -52,6 +52,7 @@ from tallystick.events.task_events import TaskStarted as TaskStarted
 from tallystick.events.task_events import TaskSubmitted as TaskSubmitted
 from tallystick.events.task_events import TokenBudgetPassed as TokenBudgetPassed
 
+Strategy = Literal["idle", "demand", "priority"]
 EndOfHold = Literal["expired", "cancelled", "released"]
 LEVELS = ("green", "yellow", "orange", "red", "black")
 ACTIONS = ("continue", "warn", "throttle", "degrade", "stop")
@@ -102,7 +103,7 @@ class BudgetMoved(Event, kw_only=True, tag="budget-moved.v1"):
     target: str
     amount: Amounts
     reason: str
-    strategy: str
+    strategy: Strategy
 
 
 class Rebalanced(Event, kw_only=True, tag="rebalanced.v1"):

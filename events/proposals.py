@@ -1,10 +1,11 @@
 """What our own people propose to the manager: commands as any other, but refused at the wire."""
 
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import msgspec
 
 from tallystick.events.amounts import Amounts
+from tallystick.events.catalog import Strategy
 from tallystick.events.command import Command, Name
 from tallystick.events.foretold import Anomaly, Outcome, Prediction, WhyForecast
 from tallystick.events.task_proposals import ExpireLease as ExpireLease
@@ -41,9 +42,6 @@ class BeginDay(Command):
     """Time has passed: it is another day in the fleet's zone."""
 
     group: ClassVar[str] = "internal"
-
-
-Strategy = Literal["idle", "demand", "priority"]
 
 
 class Move(msgspec.Struct, frozen=True, omit_defaults=True, rename={"source": "from", "target": "to"}):

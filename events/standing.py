@@ -8,6 +8,7 @@ import datetime as dt
 from collections.abc import Callable, Iterable
 from typing import Any, ClassVar
 
+from tallystick.config.kinds import Priority
 from tallystick.events import catalog as e
 from tallystick.events.accounts import POOL, ZERO, Account, Money, less, minus, money, only, plus
 from tallystick.events.amounts import DIMENSIONS, Triple
@@ -46,7 +47,9 @@ class Standing:
         "workflow",
     )
 
-    def __init__(self, id: str, parent: "Standing | None", priority: str, allocated: Triple, at: dt.datetime) -> None:
+    def __init__(
+        self, id: str, parent: "Standing | None", priority: Priority, allocated: Triple, at: dt.datetime
+    ) -> None:
         self.id = id
         self.parent = parent
         self.priority = priority

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 import msgspec
 
+from tallystick.config.kinds import Priority
 from tallystick.events import catalog as e
 from tallystick.events.accounts import ZERO, money, plus
 from tallystick.events.amounts import DIMENSIONS, Amounts
@@ -31,7 +32,7 @@ class AgentRow(msgspec.Struct, kw_only=True, gc=False):
     agent_type: str | None
     product: str | None
     workflow: str | None
-    priority: str
+    priority: Priority
     parent: str | None
     allocated: Amounts
     delegated: Amounts

@@ -89,7 +89,7 @@ def _account(row: AgentRow, parent: Account) -> Account:
         parent,
         row.allocated.triple,
         row.opened_at,
-        row.priority,  # type: ignore[arg-type]
+        row.priority,
         row.agent_type,
         row.product,
         row.workflow,

@@ -10,7 +10,8 @@ import msgspec
 from tallystick.config.settings import Config
 from tallystick.events.accounts import POOL, Money
 from tallystick.events.amounts import DIMENSIONS, Amounts, Triple, split_exactly
-from tallystick.events.proposals import Move, Strategy
+from tallystick.events.catalog import Strategy
+from tallystick.events.proposals import Move
 
 _WORTH = 0.01
 """A grant below this share of what an agent lacks changes nothing for it."""

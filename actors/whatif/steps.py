@@ -51,7 +51,7 @@ class Step:
         """The plan that answered a `Rebalance`: the log has the question as the command, and the moves as events."""
         moved = [decode_event(record.data, record.name) for record in self.own if record.name == _MOVED]
         moves = [
-            p.Move(event.source, event.target, event.amount, event.reason, event.strategy)  # type: ignore[arg-type]
+            p.Move(event.source, event.target, event.amount, event.reason, event.strategy)
             for event in moved
             if isinstance(event, e.BudgetMoved)
         ]
