@@ -19,11 +19,12 @@ from tallystick.config.loader import restore
 from tallystick.config.settings import Config
 from tallystick.events import catalog as e
 from tallystick.events.accounts import ZERO, Money
+from tallystick.events.command import PRIORITIES
 from tallystick.events.estimates import Estimates
 from tallystick.events.ledger import Ledger
 from tallystick.events.slot_time import SlotTimes
 from tallystick.events.task_evolve import TASK_EVENTS, resume_leases
-from tallystick.events.task_rules import priority_of
+from tallystick.events.task_rules import max_wait, priority_of
 from tallystick.events.task_snapshot import pack, unpack
 from tallystick.events.tasks import Task
 
@@ -49,6 +50,8 @@ class Roster:
             del self.tasks.known[name]
         self.tasks.finished.clear()
         config = self.config
+        self.allowed = _waits(config)
+        """By level, how long a task may wait before operators are told."""
         self.queue = Queue(Ranking(config))
         self.slots = Slots(Limits.of(config))
         # What is proposed counts as use too: this copy is ahead of the law's own.
@@ -218,6 +221,7 @@ class Roster:
         config = self.config
         if was_paused and not self.is_paused:
             resume_leases(self, event)
+        self.allowed = _waits(config)
         self.queue.ranking = Ranking(config)
         self.slots.limits = Limits.of(config)
         self.fairness.weigh(_weights(config))
@@ -239,6 +243,10 @@ class Roster:
 def _weights(config: Config) -> dict[str, Any]:
     """The products whose weight is not 1."""
     return {name: product.weight for name, product in config.products.items() if product.weight != 1}
+
+
+def _waits(config: Config) -> dict[Priority, dt.timedelta]:
+    return {priority: max_wait(config, priority) for priority in PRIORITIES}
 
 
 def _levels(config: Config) -> Any:
