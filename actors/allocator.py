@@ -14,6 +14,7 @@ from tallystick.actors.messages import (
     ALLOCATOR,
     MANAGER,
     Answered,
+    Heard,
     Post,
     Proposal,
     Question,
@@ -69,6 +70,8 @@ _ENDS: frozenset[type[e.Event]] = frozenset(
 )
 """After these there is another slot, or there are fewer: what was refused may be possible now."""
 _FREES = _MONEY | _FLEET | _DAY | _ENDS
+_NAMED = TASK_EVENTS.keys() - {e.EstimateAdjusted, e.StartsExpected}
+"""What happens to one task."""
 _CHANGES = _ENDS | {e.TaskQueued}
 """What those are told who wait for a task to change."""
 
@@ -99,11 +102,14 @@ class Allocator:
 
     def handle(self, message: Any, now: dt.datetime) -> Sequence[Post]:
         match message:
+            case Question():
+                return self._answer(message, now)
+            case Heard():
+                self._pool_tokens = message.pool[TOKENS]
+                return self._follow(message.events, now)
             case Recorded():
                 self._pool_tokens = message.figures.pool[TOKENS]
                 return self._follow(message.events, now)
-            case Question():
-                return self._answer(message, now)
             case Refused():
                 return self._take_back(message, now)
             case Tick():
@@ -132,28 +138,40 @@ class Allocator:
 
     def _follow(self, events: Sequence[e.Event], now: dt.datetime) -> list[Post]:
         self._roster.follow(events)
-        posts: list[Post] = []
+        named: dict[str, None] = {}
         fleet = look = False
         for event in events:
             kind = type(event)
-            fleet = fleet or kind in _FLEET
+            if kind in _NAMED:
+                named[event.task] = None  # type: ignore[attr-defined]
             if kind in _FREES:
-                self._blocked.clear()
                 look = True
-            elif kind is e.TaskQueued:
-                look = look or self._may_overtake(event)  # type: ignore[arg-type]
-            if isinstance(event, _PERIODS):
-                self._period_ends = event.period_ends_at
-        if fleet:
-            self._note(self._roster.tasks.known.values())
-        else:
-            self._note_named(events)
-        if look:
-            posts += self._dispatch(now)
+                self._blocked.clear()
+                fleet = fleet or kind in _FLEET
+                if isinstance(event, _PERIODS):
+                    self._period_ends = event.period_ends_at
+            elif isinstance(event, e.TaskQueued):
+                look = look or self._may_overtake(event)
+        known = self._roster.tasks.known
+        self._note(known.values() if fleet else [known[name] for name in named if name in known])
+        for name in named:
+            if name not in known:
+                self._leases.drop(name)
+                self._overdue.drop(name)
+                self._untold.discard(name)
+        posts = self._dispatch(now) if look else []
+        return posts + self._news(events, now)
+
+    def _news(self, events: Sequence[e.Event], now: dt.datetime) -> list[Post]:
+        """Tell those who wait for a task that it has changed; of a run that began by itself, the next who asks."""
+        posts: list[Post] = []
         for event in events:
-            if type(event) in _CHANGES:
-                name = event.task  # type: ignore[attr-defined]
-                posts += [self._tell(question, now) for question in self._waits.changed(name)]
+            if type(event) not in _CHANGES:
+                continue
+            name = event.task  # type: ignore[attr-defined]
+            if type(event) is e.TaskStarted and event.id.startswith(c.HOUSE) and name in self._roster.tasks.running:
+                self._untold.add(name)
+            posts += [self._tell(question, now) for question in self._waits.changed(name)]
         return posts
 
     def _may_overtake(self, event: e.TaskQueued) -> bool:
@@ -175,24 +193,6 @@ class Allocator:
         return self._dispatch(now)
 
     # --- what is due --------------------------------------------------------------------------------------------------
-
-    def _note_named(self, events: Iterable[e.Event]) -> None:
-        known = self._roster.tasks.known
-        for name in {event.task: None for event in events if type(event) in TASK_EVENTS and hasattr(event, "task")}:
-            task = known.get(name)
-            if task is None:
-                self._leases.drop(name)
-                self._overdue.drop(name)
-                self._untold.discard(name)
-            else:
-                self._note([task])
-        for event in events:
-            if (
-                type(event) is e.TaskStarted
-                and event.id.startswith(c.HOUSE)
-                and event.task in self._roster.tasks.running
-            ):
-                self._untold.add(event.task)
 
     def _note(self, tasks: Iterable[Task]) -> None:
         """Note until when these tasks have a lease, or may wait."""

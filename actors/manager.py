@@ -18,6 +18,7 @@ from tallystick.actors.messages import (
     TRACKER,
     Answered,
     Envelope,
+    Heard,
     Post,
     Proposal,
     Question,
@@ -149,7 +150,7 @@ class Manager:
             events = [line[0] for line in self._lines[self._heard :]]
             self._heard = len(self._lines)
             if not person.follows.isdisjoint(map(type, events)):
-                messages.append(Recorded(events, figures_of(self.ledger)))
+                messages.append(Heard(events, self.ledger.pool))
         for posts in (self._questions, self._refusals):
             if posts:
                 messages += [post.message for post in posts if post.to == person.name]
