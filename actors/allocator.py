@@ -14,6 +14,7 @@ from tallystick.actors.messages import (
     ALLOCATOR,
     MANAGER,
     Answered,
+    Heard,
     Post,
     Proposal,
     Question,
@@ -36,7 +37,7 @@ from tallystick.events import proposals as p
 from tallystick.events.amounts import TOKENS, InvalidAmount, exact_units
 from tallystick.events.ledger import Ledger
 from tallystick.events.task_evolve import TASK_EVENTS
-from tallystick.events.task_rules import max_tokens, max_wait
+from tallystick.events.task_rules import max_tokens
 from tallystick.events.tasks import Task
 
 WAIT_MAX_SECONDS = 600
@@ -69,6 +70,8 @@ _ENDS: frozenset[type[e.Event]] = frozenset(
 )
 """After these there is another slot, or there are fewer: what was refused may be possible now."""
 _FREES = _MONEY | _FLEET | _DAY | _ENDS
+_NAMED = TASK_EVENTS.keys() - {e.EstimateAdjusted, e.StartsExpected}
+"""What happens to one task."""
 _CHANGES = _ENDS | {e.TaskQueued}
 """What those are told who wait for a task to change."""
 
@@ -99,11 +102,14 @@ class Allocator:
 
     def handle(self, message: Any, now: dt.datetime) -> Sequence[Post]:
         match message:
+            case Question():
+                return self._answer(message, now)
+            case Heard():
+                self._pool_tokens = message.pool[TOKENS]
+                return self._follow(message.events, now)
             case Recorded():
                 self._pool_tokens = message.figures.pool[TOKENS]
                 return self._follow(message.events, now)
-            case Question():
-                return self._answer(message, now)
             case Refused():
                 return self._take_back(message, now)
             case Tick():
@@ -132,24 +138,49 @@ class Allocator:
 
     def _follow(self, events: Sequence[e.Event], now: dt.datetime) -> list[Post]:
         self._roster.follow(events)
-        kinds = set(map(type, events))
+        named: dict[str, None] = {}
+        fleet = look = False
+        for event in events:
+            kind = type(event)
+            if kind in _NAMED:
+                named[event.task] = None  # type: ignore[attr-defined]
+            if kind in _FREES:
+                look = True
+                self._blocked.clear()
+                fleet = fleet or kind in _FLEET
+                if isinstance(event, _PERIODS):
+                    self._period_ends = event.period_ends_at
+            elif isinstance(event, e.TaskQueued):
+                look = look or self._may_overtake(event)
+        known = self._roster.tasks.known
+        self._note(known.values() if fleet else [known[name] for name in named if name in known])
+        for name in named:
+            if name not in known:
+                self._leases.drop(name)
+                self._overdue.drop(name)
+                self._untold.discard(name)
+        posts = self._dispatch(now) if look else []
+        return posts + self._news(events, now)
+
+    def _news(self, events: Sequence[e.Event], now: dt.datetime) -> list[Post]:
+        """Tell those who wait for a task that it has changed; of a run that began by itself, the next who asks."""
         posts: list[Post] = []
         for event in events:
-            if isinstance(event, _PERIODS):
-                self._period_ends = event.period_ends_at
-        if not kinds.isdisjoint(_FLEET):
-            self._note(self._roster.tasks.known.values())
-        else:
-            self._note_named(events)
-        if not kinds.isdisjoint(_FREES):
-            self._blocked.clear()
-        if not kinds.isdisjoint(_FREES | _CHANGES):
-            posts += self._dispatch(now)
-        for event in events:
-            if type(event) in _CHANGES:
-                name = event.task  # type: ignore[attr-defined]
-                posts += [self._tell(question, now) for question in self._waits.changed(name)]
+            if type(event) not in _CHANGES:
+                continue
+            name = event.task  # type: ignore[attr-defined]
+            if type(event) is e.TaskStarted and event.id.startswith(c.HOUSE) and name in self._roster.tasks.running:
+                self._untold.add(name)
+            posts += [self._tell(question, now) for question in self._waits.changed(name)]
         return posts
+
+    def _may_overtake(self, event: e.TaskQueued) -> bool:
+        """Whether one that has just begun to wait is a reason to look for a start: it frees no slot, but may take one."""
+        if event.code == "outranked":
+            return True
+        roster = self._roster
+        task = roster.tasks.known.get(event.task)
+        return task is not None and roster.config.priority_levels.of(roster.priority(task)).preempt_lower
 
     def _take_back(self, message: Refused, now: dt.datetime) -> list[Post]:
         command = message.command
@@ -163,22 +194,6 @@ class Allocator:
 
     # --- what is due --------------------------------------------------------------------------------------------------
 
-    def _note_named(self, events: Iterable[e.Event]) -> None:
-        known = self._roster.tasks.known
-        for event in events:
-            name = getattr(event, "task", None)
-            if not isinstance(name, str):
-                continue
-            task = known.get(name)
-            if task is None:
-                self._leases.drop(name)
-                self._overdue.drop(name)
-                self._untold.discard(name)
-                continue
-            self._note([task])
-            if type(event) is e.TaskStarted and task.state == "running" and event.id.startswith(c.HOUSE):
-                self._untold.add(name)
-
     def _note(self, tasks: Iterable[Task]) -> None:
         """Note until when these tasks have a lease, or may wait."""
         for task in tasks:
@@ -189,7 +204,7 @@ class Allocator:
             self._leases.drop(task.id)
             self._untold.discard(task.id)
             if task.state == "queued" and not task.overdue:
-                allowed = max_wait(self._roster.config, self._roster.priority(task))
+                allowed = self._roster.allowed[self._roster.priority(task)]
                 self._overdue.set(task.id, task.queued_at + allowed)
 
     # --- who starts ---------------------------------------------------------------------------------------------------
@@ -200,16 +215,20 @@ class Allocator:
         if not len(roster.queue):
             self._look_at = None
             return []
-        while (first := pick(roster.queue, roster.slots, roster.moment(now), self._may_start)) is not None:
+        # Who uses how much is worth a look only where a slot is free.
+        while not roster.slots.full:
+            first = pick(roster.queue, roster.slots, roster.moment(now), self._may_start)
+            if first is None:
+                break
             posts.append(self._promise(first, None, now))
-        while True:
+        self._look_at = None
+        while any(roster.config.priority_levels.of(kind.priority).preempt_lower for kind in roster.queue.kinds):
             running = roster.running()
             found = preempt(roster.queue, roster.slots, running, roster.moment(now), self._may_start, roster.config)
             if found is None:
+                self._look_at = next_victim_at(running, now, roster.config)
                 break
             posts.append(self._promise(found.ranked, found.victim.task, now))
-        preempting = any(roster.config.priority_levels.of(kind.priority).preempt_lower for kind in roster.queue.kinds)
-        self._look_at = next_victim_at(running, now, roster.config) if preempting else None
         return posts
 
     def _promise(self, ranked: Ranked, victim: str | None, now: dt.datetime) -> Post:

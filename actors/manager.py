@@ -18,6 +18,7 @@ from tallystick.actors.messages import (
     TRACKER,
     Answered,
     Envelope,
+    Heard,
     Post,
     Proposal,
     Question,
@@ -129,26 +130,30 @@ class Manager:
         """Let a specialist sit beside the manager: it is consulted on the spot, where others are sent their questions."""
         self._beside[person.name] = (person, hear)
 
-    def _consult(self, name: str, now: dt.datetime) -> None:
-        """Let one beside the manager have its say, until it has nothing to add.
+    def _consult(self, name: str, now: dt.datetime) -> bool:
+        """Let one beside the manager have its say; whether it had any.
 
         It hears what was decided, asked and refused since it was last consulted; what it proposes is decided at once.
         """
         person, hear = self._beside[name]
-        while messages := self._news_for(person):
-            for post in hear(messages, now):
-                assert post.to == MANAGER, f"{name} is consulted, and has nothing to say to {post.to}"
-                self.hear(post.message, now)
+        messages = self._news_for(person)
+        if not messages:
+            return False
+        for post in hear(messages, now):
+            assert post.to == MANAGER, f"{name} is consulted, and has nothing to say to {post.to}"
+            self.hear(post.message, now)
+        return True
 
     def _news_for(self, person: Person) -> list[Any]:
-        events, messages = [line[0] for line in self._lines[self._heard :]], []
-        self._heard = len(self._lines)
-        if not person.follows.isdisjoint(map(type, events)):
-            messages.append(Recorded(events, figures_of(self.ledger)))
+        messages: list[Any] = []
+        if self._heard < len(self._lines):
+            events = [line[0] for line in self._lines[self._heard :]]
+            self._heard = len(self._lines)
+            if not person.follows.isdisjoint(map(type, events)):
+                messages.append(Heard(events, self.ledger.pool))
         for posts in (self._questions, self._refusals):
-            mine = [post for post in posts if post.to == person.name]
-            if mine:
-                messages += [post.message for post in mine]
+            if posts:
+                messages += [post.message for post in posts if post.to == person.name]
                 posts[:] = [post for post in posts if post.to != person.name]
         return messages
 
@@ -249,7 +254,8 @@ class Manager:
             Halted: the law is broken, or the store could not write.
         """
         for name in self._beside:
-            self._consult(name, now)
+            while self._consult(name, now):
+                pass
         lines, waiting, told = self._lines, self._waiting, self._questions + self._refusals
         events = [line[0] for line in lines]
         if lines:

@@ -104,6 +104,13 @@ class Recorded(msgspec.Struct, frozen=True):
     figures: Figures
 
 
+class Heard(msgspec.Struct, frozen=True):
+    """What was decided and is not durable yet, for one beside the manager, and what the pool has free after it."""
+
+    events: Sequence[Event]
+    pool: Triple
+
+
 class Tick(msgspec.Struct, frozen=True):
     """A moment that somebody waited for has come."""
 

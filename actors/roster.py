@@ -19,11 +19,12 @@ from tallystick.config.loader import restore
 from tallystick.config.settings import Config
 from tallystick.events import catalog as e
 from tallystick.events.accounts import ZERO, Money
+from tallystick.events.command import PRIORITIES
 from tallystick.events.estimates import Estimates
 from tallystick.events.ledger import Ledger
 from tallystick.events.slot_time import SlotTimes
 from tallystick.events.task_evolve import TASK_EVENTS, resume_leases
-from tallystick.events.task_rules import priority_of
+from tallystick.events.task_rules import max_wait, priority_of
 from tallystick.events.task_snapshot import pack, unpack
 from tallystick.events.tasks import Task
 
@@ -49,6 +50,8 @@ class Roster:
             del self.tasks.known[name]
         self.tasks.finished.clear()
         config = self.config
+        self.allowed = _waits(config)
+        """By level, how long a task may wait before operators are told."""
         self.queue = Queue(Ranking(config))
         self.slots = Slots(Limits.of(config))
         # What is proposed counts as use too: this copy is ahead of the law's own.
@@ -151,47 +154,60 @@ class Roster:
     def follow(self, events: Iterable[e.Event]) -> None:
         """Take in a recorded batch."""
         for event in events:
-            match event:
-                case e.ConfigLoaded():
-                    self._configure(event)
-                case e.PriorityOverridden():
-                    self._override(event)
-                case e.BreakerTripped() | e.BreakerClosed() | e.DayBegan():
-                    self.tripped = isinstance(event, e.BreakerTripped)
-                case e.FleetPaused():
-                    self.paused = True
-                case e.FleetResumed():
-                    was_paused, self.paused = self.is_paused, False
-                    if was_paused and not self.is_paused:
-                        resume_leases(self, event)
-                case e.EstimateAdjusted() | e.StartsExpected():
-                    TASK_EVENTS[type(event)](self, event)
-                case _ if type(event) in TASK_EVENTS:
-                    self._step(event)
+            kind = type(event)
+            if kind is e.TaskSubmitted:
+                self._submitted(event)
+            elif kind is e.EstimateAdjusted or kind is e.StartsExpected:
+                TASK_EVENTS[kind](self, event)
+            elif kind in TASK_EVENTS:
+                self._step(event)
+            else:
+                self._of_fleet(event)
+
+    def _of_fleet(self, event: e.Event) -> None:
+        match event:
+            case e.ConfigLoaded():
+                self._configure(event)
+            case e.PriorityOverridden():
+                self._override(event)
+            case e.BreakerTripped() | e.BreakerClosed() | e.DayBegan():
+                self.tripped = isinstance(event, e.BreakerTripped)
+            case e.FleetPaused():
+                self.paused = True
+            case e.FleetResumed():
+                was_paused, self.paused = self.is_paused, False
+                if was_paused and not self.is_paused:
+                    resume_leases(self, event)
+
+    def _submitted(self, event: Any) -> None:
+        """A task is known; whether it waits, the next event says."""
+        TASK_EVENTS[e.TaskSubmitted](self, event)
+        self._reblock(event.depends_on)
+
+    def _reblock(self, names: Iterable[str]) -> None:
+        """More or fewer tasks wait for these."""
+        for name in names:
+            if name in self.queue:
+                self.queue.reblock(name, self.tasks.known[name].blocked)
 
     def _step(self, event: Any) -> None:
         tasks = self.tasks
-        known = tasks.known.get(event.task)
-        if known is None and type(event) is not e.TaskSubmitted:
+        task = tasks.known.get(event.task)
+        if task is None:
             return  # who worked on a task that has ended learnt that it was preempted
-        was, unmet = (None, ()) if known is None else (known.state, tuple(known.unmet or ()))
+        was, unmet = task.state, tuple(task.unmet or ())
         TASK_EVENTS[type(event)](self, event)
-        task = tasks.known[event.task]
-        if was == "running" and task.state != "running":
+        state = task.state
+        if was == "running" and state != "running":
             if task.id in self._yielding:
                 self._yielding.discard(task.id)
             else:
                 self._leave(task, event.at)
-        elif was == "queued" and task.state != "queued":
+        elif was == "queued" and state != "queued":
             self._leave_queue(task, event.at)
-        elif task.state == "running" and was != "running":
-            # Admitted with its submission.
-            self._arrive(task, event.at)
-        if type(event) is e.TaskQueued or (task.state == "queued" and was in ("running", "waiting_on_dependencies")):
+        if type(event) is e.TaskQueued or (state == "queued" and was in ("running", "waiting_on_dependencies")):
             self.queue.add(self.waiting(task))
-        for name in task.depends_on if was is None else unmet:
-            if name in self.queue:
-                self.queue.reblock(name, tasks.known[name].blocked)
+        self._reblock(unmet)
         if not task.is_open:
             del tasks.known[task.id]
             tasks.finished.clear()
@@ -219,6 +235,7 @@ class Roster:
         config = self.config
         if was_paused and not self.is_paused:
             resume_leases(self, event)
+        self.allowed = _waits(config)
         self.queue.ranking = Ranking(config)
         self.slots.limits = Limits.of(config)
         self.fairness.weigh(_weights(config))
@@ -244,6 +261,10 @@ def _estimated(task: Task) -> dt.timedelta | None:
 def _weights(config: Config) -> dict[str, Any]:
     """The products whose weight is not 1."""
     return {name: product.weight for name, product in config.products.items() if product.weight != 1}
+
+
+def _waits(config: Config) -> dict[Priority, dt.timedelta]:
+    return {priority: max_wait(config, priority) for priority in PRIORITIES}
 
 
 def _levels(config: Config) -> Any:

@@ -25,7 +25,11 @@ from tallystick.events.store import Record, Store, open_store
 AGENTS = 100
 SECONDS = 1.5
 DEFAULT_SWITCH_SECONDS = 0.005
-RICH = {"total_budget": {"tokens": 10**15, "cost_usd": "1000000000"}, "reallocation": {"enabled": True}}
+RICH = {
+    "total_budget": {"tokens": 10**15, "cost_usd": "1000000000"},
+    "daily_limits": {"max_tokens_total": None, "max_cost_usd": None},
+    "reallocation": {"enabled": True},
+}
 
 
 class Load:

@@ -45,13 +45,15 @@ class Estimate(NamedTuple):
 
 
 class _Memory:
-    __slots__ = ("done", "estimate", "since")
+    __slots__ = ("done", "estimate", "since", "usual_ms")
 
     def __init__(self) -> None:
         self.done: deque[Done] = deque(maxlen=TASKS_MAX)
         self.since = 0
         """How many were done since the estimate was adjusted."""
         self.estimate = Estimate()
+        self.usual_ms: int | None = None
+        """The median of those that are done, once somebody has asked for it."""
 
 
 class Estimates:
@@ -71,6 +73,7 @@ class Estimates:
         for kind in kinds(event.agent_type, event.product, event.model):
             memory = self._touch(kind)
             memory.done.append(done)
+            memory.usual_ms = None
             memory.since += 1
 
     def adjusted(self, event: EstimateAdjusted) -> None:
@@ -103,7 +106,11 @@ class Estimates:
         memory = self._kinds.get((agent_type, product, model))
         if memory is None or not memory.done:
             return None
-        return int(_median([Fraction(done.elapsed_ms) for done in memory.done]))
+        if memory.usual_ms is None:
+            ordered = sorted(done.elapsed_ms for done in memory.done)
+            middle = len(ordered) // 2
+            memory.usual_ms = (ordered[middle] + ordered[~middle]) // 2
+        return memory.usual_ms
 
     def cost_nanos(self, agent_type: str, product: str, model: str, tokens: int) -> int | None:
         """What so many tokens cost at the rate of the kind's last tasks; None where there were none."""
@@ -169,12 +176,15 @@ def accuracy(estimated: int, actual: int) -> Accuracy:
 
 def _over(pairs: Sequence[tuple[int, int | None]], line: Fraction) -> Fraction | None:
     """Actual / estimate at the median, where that is above ``line``; None where it is not, or some had no estimate."""
-    ratios = []
+    above = 0
     for actual, estimated in pairs:
         if not estimated:
             return None
-        ratios.append(Fraction(actual, estimated))
-    median = _median(ratios)
+        above += actual * line.denominator > line.numerator * estimated
+    # Where fewer than half are above the line, so is not their median.
+    if 2 * above < len(pairs):
+        return None
+    median = _median([Fraction(actual, estimated) for actual, estimated in pairs if estimated])
     return median if median > line else None
 
 
