@@ -9,7 +9,7 @@ import heapq
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
-from tallystick.actors.policies.blocking import Blocking
+from tests.policies.blocking import Blocking
 from tallystick.actors.policies.dispatch import pick
 from tallystick.actors.policies.fairness import Fairness
 from tallystick.actors.policies.preemption import next_victim_at, preempt
