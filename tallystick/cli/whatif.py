@@ -12,9 +12,9 @@ from tallystick.actors.whatif.question import Question
 from tallystick.actors.whatif.reproduction import Reproduction
 from tallystick.actors.whatif.rerun import Rerun
 from tallystick.actors.whatif.steps import Step, steps_of
+from tallystick.cli.causes import History
 from tallystick.cli.common import as_json as json_text
 from tallystick.cli.common import counted, json_option, one_line, reading, store_option
-from tallystick.cli.reasons import History
 from tallystick.cli.whatif_answer import Span, as_answer, as_check
 from tallystick.cli.whatif_tell import tell_answer, tell_check
 from tallystick.cli.whatif_why import explain_difference, explain_unlike

@@ -13,8 +13,9 @@ from tallystick.actors.simulation import House
 from tallystick.config.settings import Config
 from tallystick.events import snapshot
 from tallystick.events.codec import Message, decode_answer, encode_answer, read_message
-from tallystick.events.commands import WIRE, LoadConfig, PlaceTask
+from tallystick.events.commands import WIRE, LoadConfig
 from tallystick.events.ledger import Ledger, check_conserved
+from tallystick.events.proposals import PlaceTask
 from tallystick.events.replies import Refusal
 from tallystick.events.store import Record, Store
 from tallystick.events.store_memory import MemoryStore
