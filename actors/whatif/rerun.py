@@ -19,6 +19,7 @@ from tallystick.events.audit import Replay
 from tallystick.events.catalog import Event, RequestRefused
 from tallystick.events.decide.levels import STOP
 from tallystick.events.decide.turn import CLOCK
+from tallystick.events.event import EPOCH
 from tallystick.events.ledger import Ledger, check_conserved
 from tallystick.events.replies import Refusal, Reply
 
@@ -50,6 +51,7 @@ class Rerun:
         self.made = self._others.courses
         self.moving = Moving(scripts, self._others.ledger)
         self._runs = Runs()
+        self._now = EPOCH
         self._nobodys: list[str] = []
         """Holds that nobody will settle: they are given back before anything else happens."""
         self._comparison = Comparison()
@@ -83,6 +85,7 @@ class Rerun:
             BrokenChain: a record is not what was written.
         """
         others, run = self._others, self._runs.take(step)
+        self._now = step.at
         self._pass_time(step.at)
         self._give_back()
         recorded = [self._follow(self._log.prove(record)) for record in step.due]
@@ -114,8 +117,8 @@ class Rerun:
         self.fates.settle_moved(self.moving.differences())
         check_conserved(self.other)
         self.difference = self.difference or self._comparison.end()
-        self.recorded.finish()
-        self.made.finish()
+        self.recorded.finish(self._now)
+        self.made.finish(self._now)
 
     def _give_back(self) -> None:
         for hold in self._nobodys:
