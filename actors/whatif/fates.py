@@ -59,7 +59,9 @@ class Fates:
         self.unknown: set[str] = set()
         """Agents that could have done more than the log shows: nobody knows what they would have used."""
         self.added = ZERO
-        """Usage that the log refused to record, and the other policy does not."""
+        """Usage that is not the log's: what it refused to record and the other policy does not, and ``again``."""
+        self.again = ZERO
+        """What runs of tasks use that begin once more, go on where the log cut them short, or never ran there."""
         self.reason = REFUSED
         """Why the newest message was not put in."""
         self._lost: dict[str, _Lost] = {}
@@ -151,7 +153,8 @@ class Fates:
             if any(less_used):
                 self.saved.setdefault(agent, Saved()).add(less_used)
                 self.saved_by_reason[MOVED].add(less_used)
-            self.added = plus(self.added, (max(0, more_used[0]), max(0, more_used[1]), max(0, more_used[2])))
+            self.again = plus(self.again, (max(0, more_used[0]), max(0, more_used[1]), max(0, more_used[2])))
+        self.added = plus(self.added, self.again)
 
     def decided(self, command: c.Command, refused: bool, answer: Reply | Refusal | None, log: Ledger) -> bool:
         """Remember what was answered to a message that was put in, which the log had ``refused`` or not.

@@ -96,7 +96,8 @@ class Moving:
             here = self._new(event, in_log)
             here.in_step = True
             return
-        self._follow(self._new(event, self._scripts.run(event.task, event.attempt)), dt.timedelta(-1))
+        here = self._new(event, self._scripts.run(event.task, event.attempt))
+        self._follow(here, event.at, dt.timedelta(-1))
 
     def _new(self, event: e.TaskStarted, like: Run | None) -> Here:
         key = (event.task, -1 if like is None else like.number)
@@ -106,7 +107,7 @@ class Moving:
         here = self._here[event.task] = Here(event.task, event.lease, event.at, like, suffix)
         return here
 
-    def cut_in_log(self, run: Run) -> None:
+    def cut_in_log(self, run: Run, now: dt.datetime) -> None:
         """The log ended a run; where it goes on here, it goes on like the one that was not cut short."""
         here = self.in_step(run)
         if here is None or not self.is_current(here):
@@ -115,27 +116,27 @@ class Moving:
         if like is None or like.number == run.number:
             here.endless = like is not None and not like.is_whole
             if here.endless:
-                self._push(here, self._other.now + self._alive(), is_alive=True)
+                self._push(here, now + self._alive(), is_alive=True)
             return
         here.in_step, here.like = False, like
         plays = self._plays[run.task, like.number]
         self._plays[run.task, like.number] += 1
         here.suffix = f"-what-if-{plays + 1}" if plays else ""
-        self._follow(here, self._other.now - here.started_at)
+        self._follow(here, now, now - here.started_at)
 
-    def _follow(self, here: Here, behind: dt.timedelta) -> None:
+    def _follow(self, here: Here, now: dt.datetime, behind: dt.timedelta) -> None:
         """Let a moved run send what comes later than ``behind`` its start."""
         self.moved += 1
         like = here.like
         if like is None:
             self._guess(here)
         else:
-            here.messages = [message for message in like.messages if message.after > behind]
+            here.messages = like.later_than(behind)
             here.endless = not like.is_whole
         if here.messages:
             self._push(here, here.started_at + here.messages[0].after)
         if here.endless or like is None:
-            self._push(here, self._other.now + self._alive(), is_alive=True)
+            self._push(here, now + self._alive(), is_alive=True)
 
     def _guess(self, here: Here) -> None:
         """A task that the log never ran is taken to be completed as estimated; without an estimate, when others are."""

@@ -96,7 +96,7 @@ class Rerun:
         self.recorded.follow(recorded)
         self._begin_runs(self._runs.started)
         for ended in self._runs.ended:
-            self.moving.cut_in_log(ended)
+            self.moving.cut_in_log(ended, step.at)
         self._companies.rest(recorded, step.at)
         self._begin_runs({})
         self._note_freed()

@@ -30,7 +30,7 @@ class Message(NamedTuple):
 class Run:
     """One run of a task. ``number`` counts the runs of a task from 0; ``how`` is None while it goes on."""
 
-    __slots__ = ("attempt", "how", "lease", "messages", "number", "started_at", "task")
+    __slots__ = ("attempt", "end", "how", "lease", "messages", "number", "started_at", "task")
 
     def __init__(self, task: str, number: int, attempt: int, lease: str, started_at: dt.datetime) -> None:
         self.task = task
@@ -39,7 +39,17 @@ class Run:
         self.lease = lease
         self.started_at = started_at
         self.how: How | None = None
+        self.end: int | None = None
+        """Which message completed it."""
         self.messages: list[Message] = []
+
+    def later_than(self, behind: dt.timedelta) -> list[Message]:
+        """What was sent later than ``behind`` its start; what completed it at the earliest then."""
+        return [
+            message._replace(after=max(message.after, behind))
+            for place, message in enumerate(self.messages)
+            if message.after > behind or place == self.end
+        ]
 
     @property
     def is_whole(self) -> bool:
@@ -130,7 +140,8 @@ class Runs:
                 else:
                     self._of_agent.pop(event.agent, None)
             case e.TaskCompleted():
-                self._of_lease[event.lease].how = "completed"
+                run = self._of_lease[event.lease]
+                run.how, run.end = "completed", len(run.messages) - 1
             case e.LeaseLost():
                 self._end(self._of_lease[event.lease], "lost")
             case e.TaskPreempted():
@@ -162,10 +173,10 @@ class Scripts:
             runs.take(step)
         self._by_task = runs.by_task
         took = [
-            run.messages[-1].after
+            run.messages[run.end].after
             for runs_of_task in runs.by_task.values()
             for run in runs_of_task
-            if run.how == "completed"
+            if run.end is not None
         ]
         self.usual: dt.timedelta | None = sum(took, dt.timedelta()) / len(took) if took else None
         """How long a run takes that is completed, on average; None where none was."""

@@ -16,7 +16,7 @@ from tallystick.config.loader import to_mapping
 from tallystick.config.prices import PriceList
 from tallystick.config.prices import to_mapping as prices_to_mapping
 from tallystick.events import catalog as e
-from tallystick.events.accounts import Money
+from tallystick.events.accounts import Money, minus
 from tallystick.events.amounts import DIMENSIONS, Triple, edge, seconds
 from tallystick.events.codec import digest_of
 from tallystick.events.decide.answers import stamp
@@ -327,8 +327,13 @@ def assumptions(rerun: Rerun) -> Iterator[str]:
             " policy lets go on what the log had refused or stopped. What was refused in the log and is granted here is"
             " granted once, however often it was asked for; a hold that nobody would settle is given back at once."
         )
-    if any(fates.added):
+    if any(minus(fates.added, fates.again)):
         yield "Settlements that the log refused, and the other policy records, are counted as used."
+    if any(fates.again):
+        yield (
+            "What runs of tasks use that begin once more, go on where the log cut them short, or never ran there, is counted"
+            " as used beyond the log."
+        )
     if parting is None:
         yield "The specialists had no reason to propose anything else: what they proposed in the log was decided anew."
     else:
