@@ -132,7 +132,7 @@ class House(Company):
         ledger, digest = open_ledger(store)
         house = cls(Manager(ledger, store, digest), [*cls.specialists(), reporter(store)], ManualClock(now))
         for command in to_put_in_force(ledger, config, prices, now):
-            (reply,) = house._hand_in(Envelope([command], [encode_command(command)], by, None))
+            (reply,) = house._answers(house._hand_in(Envelope([command], [encode_command(command)], by, None)))
             answer = decode_answer(reply)
             if "error" in answer:
                 raise RefusedConfig(answer["error"]["detail"])
@@ -149,7 +149,16 @@ class House(Company):
         return self._manager.ledger
 
     def ask(self, envelope: Envelope, at: dt.datetime) -> Sequence[bytes]:
-        """Let time pass until ``at``, hand in the envelope, and let the house come to rest.
+        """Let time pass until ``at``, hand in the envelope, and let the house come to rest. Where the answer waits for
+        something (`GetTask`), time passes until it is there.
+
+        Raises:
+            Halted: the house stopped.
+        """
+        return self._answers(self.send(envelope, at))
+
+    def send(self, envelope: Envelope, at: dt.datetime) -> Answer:
+        """As `ask`, without waiting: the answer may come with a later message, or as time passes.
 
         Raises:
             Halted: the house stopped.
@@ -157,13 +166,23 @@ class House(Company):
         self.pass_time(at)
         return self._hand_in(envelope)
 
-    def _hand_in(self, envelope: Envelope) -> Sequence[bytes]:
+    def wait_for(self, answer: Answer) -> None:
+        """Let time pass, timer by timer, until an answer is there."""
+        while answer.answers is None:
+            assert self._first_due is not None, "whoever waits for something wakes at the end of the wait"
+            self.pass_time(self._first_due[0])
+
+    def _answers(self, answer: Answer) -> Sequence[bytes]:
+        self.wait_for(answer)
+        assert answer.answers is not None
+        return answer.answers
+
+    def _hand_in(self, envelope: Envelope) -> Answer:
         answer = Answer()
         envelope.reply = answer
         self._deliver(Post(MANAGER, envelope))
         self._settle()
-        assert answer.answers is not None
-        return answer.answers
+        return answer
 
     def _decide(self, message: Any, now: dt.datetime) -> None:
         if isinstance(message, Envelope):

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, ClassVar
 
+from tallystick.actors.whatif.work import Work
 from tallystick.events import catalog as e
 from tallystick.events.accounts import POOL, ZERO, Account, Money, money, plus
 from tallystick.events.amounts import MS_PER_SECOND, NOTHING, Triple
@@ -72,6 +73,7 @@ class Courses:
 
     def __init__(self, ledger: Ledger) -> None:
         self.ledger = ledger
+        self.work = Work(ledger)
         self.agents: dict[str, Course] = {}
         self.used = [0, 0, 0]
         self.grants = 0
@@ -98,6 +100,7 @@ class Courses:
         """Take in what has just happened, all at one moment; the ledger has followed it already."""
         if not events:
             return
+        self.work.follow(events)
         touched: dict[str, None] = {}
         steps = self._STEPS
         everyone = False
@@ -121,8 +124,9 @@ class Courses:
         """Take in what a reply told an agent."""
         self._course(agent).waited_ms += round(wait_seconds * MS_PER_SECOND)
 
-    def finish(self) -> None:
-        """Read off what the accounts that are still open were granted."""
+    def finish(self, until: dt.datetime) -> None:
+        """Read off what the accounts that are still open were granted, and which tasks are not finished."""
+        self.work.finish(until)
         for agent, account in self.ledger.accounts.items():
             self._course(agent).allocated = account.allocated
 

@@ -88,11 +88,21 @@ _DECIDING: dict[type[e.Event], tuple[str, ...]] = {
     e.ExhaustionWarned: ("agent",),
     e.BudgetMoved: ("source", "target", "amount", "strategy"),
     e.PeriodRenewed: ("began_at",),
+    e.TaskQueued: ("task", "code"),
+    e.TaskRejected: ("task", "code"),
+    e.TaskStarted: ("task", "attempt", "model", "token_budget", "max_tokens", "aged"),
+    e.LeaseExtended: ("task",),
+    e.TokenBudgetPassed: ("task",),
+    e.TaskPreempted: ("task", "beneficiary"),
+    e.LeaseLost: ("task", "attempt", "then"),
+    e.TaskOverdue: ("task",),
+    e.DayBegan: ("date",),
+    e.BreakerTripped: ("condition",),
 }
 """Of these events, what was decided; the rest are numbers that follow from the amounts. Of others all fields count."""
 _FOLLOWING = (
     *(e.AlertRaised, e.AlertDeliveryFailed, e.TotalBudgetSet, e.Rebalanced),
-    *(e.ForecastMade, e.ForecastScored, e.RunLearned, e.AnomalyFound),
+    *(e.ForecastMade, e.ForecastScored, e.RunLearned, e.AnomalyFound, e.StartsExpected, e.EstimateAdjusted),
 )
 """An alert and its end follow from another decision, the total is what is asked about, and a plan is its moves. What was foretold
 and learnt grants and refuses nothing."""
@@ -191,7 +201,7 @@ def _is_same_moment(one: e.Event, other: e.Event) -> bool:
 
 def _about(event: e.Event) -> tuple[object, ...]:
     """What an event decides about, whatever it decides."""
-    names = (getattr(event, name, None) for name in ("agent", "source", "target", "hold"))
+    names = (getattr(event, name, None) for name in ("agent", "source", "target", "hold", "task"))
     return (type(event), *names)
 
 

@@ -7,17 +7,19 @@ answer that the other policy does not give. Each rule here is an assumption, and
 from collections.abc import Iterable
 from typing import NamedTuple
 
+import msgspec
+
 from tallystick.events import catalog as e
 from tallystick.events import commands as c
-from tallystick.events.accounts import ZERO, Money, plus
+from tallystick.events.accounts import ZERO, Money, minus, plus
 from tallystick.events.decide.levels import STOP, enforced
 from tallystick.events.ledger import Ledger
 from tallystick.events.replies import Refusal, Reply
 
-STOPPED, NO_ACCOUNT, NOT_BEGUN, REFUSED = "stopped", "no_account", "not_begun", "refused"
-REASONS = (STOPPED, NO_ACCOUNT, NOT_BEGUN, REFUSED)
+STOPPED, NO_ACCOUNT, NOT_BEGUN, REFUSED, MOVED = "stopped", "no_account", "not_begun", "refused", "moved"
+REASONS = (STOPPED, NO_ACCOUNT, NOT_BEGUN, REFUSED, MOVED)
 """Why usage of the log is not used here: its agent was stopped, or never got an account; its operation was refused a
-hold; or the settlement of its hold was refused."""
+hold; the settlement of its hold was refused; or the run of its task did not begin, or not come so far, or not twice."""
 
 _OPENING = c.AllocateBudget | c.AllocateFromPool
 """Messages that may open the account that is missing."""
@@ -57,11 +59,15 @@ class Fates:
         self.unknown: set[str] = set()
         """Agents that could have done more than the log shows: nobody knows what they would have used."""
         self.added = ZERO
-        """Usage that the log refused to record, and the other policy does not."""
+        """Usage that is not the log's: what it refused to record and the other policy does not, and ``again``."""
+        self.again = ZERO
+        """What runs of tasks use that begin once more, go on where the log cut them short, or never ran there."""
         self.reason = REFUSED
         """Why the newest message was not put in."""
         self._lost: dict[str, _Lost] = {}
         self._lost_max = _LOST_MIN
+        self._short: set[str] = set()
+        """Tasks whose run was stopped: what they say they used in all is more than they did."""
         self._ahead: set[tuple[type[c.Command], str]] = set()
         """Requests that were granted here, and refused in the log: who asks for the same again has it already."""
 
@@ -74,6 +80,8 @@ class Fates:
         put = self._of_hold(command)
         if put is not None:
             put = self._of_agent(put, refused, log, other)
+        if put is not None:
+            put = self._of_task(put, log, other)
         if put is None and isinstance(command, c.Reserve) and not refused:
             self._lose(command, self.reason, log)
         return put
@@ -109,6 +117,45 @@ class Fates:
             return None
         return command
 
+    def of_moved(self, command: c.Command, other: Ledger) -> c.Command | None:
+        """What is put in where a run, which started at another time than in the log, sends ``command``."""
+        nowhere = Ledger()
+        put = self._of_hold(command)
+        if isinstance(put, c.Reserve) and _is_stopped(other, put.agent):
+            self._lose(put, STOPPED, other)
+            return None
+        return None if put is None else self._of_task(put, nowhere, other)
+
+    def _of_task(self, command: c.Command, log: Ledger, other: Ledger) -> c.Command | None:
+        """Who works in a run that is stopped reports nothing, but says that it is over."""
+        if isinstance(command, c.CancelTask):
+            return command if other.tasks.is_open(command.task) or not log.tasks.is_open(command.task) else None
+        if not isinstance(command, c.ReportUsage | c.CompleteTask):
+            return command
+        name = command.task or getattr(command, "agent", None) or ""
+        stopped = _is_stopped(other, name) and not _is_stopped(log, name)
+        if isinstance(command, c.ReportUsage):
+            if stopped:
+                self._short.add(name)
+                self.reason = STOPPED
+                return None
+            return command
+        if command.usage is not None and (stopped or name in self._short):
+            self._short.discard(name)
+            self.reason = STOPPED
+            return msgspec.structs.replace(command, usage=None)
+        return command
+
+    def settle_moved(self, differences: Iterable[tuple[str, Money]]) -> None:
+        """Hold what moved runs used against what those of the log did: by agent, the log's less what was used here."""
+        for agent, units in differences:
+            less_used, more_used = (max(0, units[0]), max(0, units[1]), max(0, units[2])), minus(ZERO, units)
+            if any(less_used):
+                self.saved.setdefault(agent, Saved()).add(less_used)
+                self.saved_by_reason[MOVED].add(less_used)
+            self.again = plus(self.again, (max(0, more_used[0]), max(0, more_used[1]), max(0, more_used[2])))
+        self.added = plus(self.added, self.again)
+
     def decided(self, command: c.Command, refused: bool, answer: Reply | Refusal | None, log: Ledger) -> bool:
         """Remember what was answered to a message that was put in, which the log had ``refused`` or not.
 
@@ -127,7 +174,7 @@ class Fates:
 
     def count(self, recorded: Iterable[e.Event], made: Iterable[e.Event]) -> None:
         """Hold the usage that a message led to in the log against that which it led to here."""
-        theirs, ours = _usage(recorded), _usage(made)
+        theirs, ours = usage_of(recorded), usage_of(made)
         if theirs is not None and ours is None:
             used = (theirs.tokens, theirs.time_ms, theirs.cost_nanos)
             self.saved.setdefault(theirs.agent, Saved()).add(used)
@@ -149,5 +196,6 @@ def _is_stopped(ledger: Ledger, agent: str) -> bool:
     return enforced(ledger, ledger.accounts.get(agent)).action == STOP
 
 
-def _usage(events: Iterable[e.Event]) -> "e.UsageReported | e.HoldSettled | None":
+def usage_of(events: Iterable[e.Event]) -> "e.UsageReported | e.HoldSettled | None":
+    """The report that a message led to, if it did."""
     return next((event for event in events if isinstance(event, e.UsageReported | e.HoldSettled)), None)

@@ -7,6 +7,7 @@ on its own: from then on its proposals are decided.
 """
 
 import datetime as dt
+from collections import deque
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -14,18 +15,29 @@ import msgspec
 
 from tallystick.actors.clock import ManualClock
 from tallystick.actors.fleet import specialists
-from tallystick.actors.messages import REALLOCATOR, Figures, Post, Proposal, Question, Recorded, figures_of
+from tallystick.actors.manager import JUDGES
+from tallystick.actors.messages import Figures, Post, Proposal, Question, Recorded, Refused, figures_of
 from tallystick.actors.simulation import Company
 from tallystick.actors.whatif.courses import Courses
 from tallystick.events import commands as c
-from tallystick.events.catalog import Event
+from tallystick.events import proposals as p
+from tallystick.events.catalog import Event, TaskStarted
 from tallystick.events.decide import Decided, decide
+from tallystick.events.decide.admission import may_give_way, obstacle
 from tallystick.events.decide.turn import Turn
 from tallystick.events.event import EPOCH
 from tallystick.events.ledger import Ledger
+from tallystick.events.replies import Refusal
 
 IN_FLIGHT = dt.timedelta(seconds=1)
 """A proposal that the log does not have this long after it was made was refused there, which leaves no trace."""
+
+
+class Said(NamedTuple):
+    """A proposal, and whether the law would grant it as things stood."""
+
+    proposal: Proposal
+    fits: bool
 
 
 class Onlookers(Company):
@@ -34,9 +46,10 @@ class Onlookers(Company):
     def __init__(self, ledger: Ledger) -> None:
         super().__init__(ledger, specialists(), ManualClock(EPOCH))
         self.ledger = ledger
-        self.said: list[Proposal] = []
+        self.said: list[Said] = []
         """What was proposed since somebody looked."""
         self._plan: c.Command | None = None
+        self._refusals: list[Post] = []
         self._fresh: list[Event] = []
         self._basis: tuple[object, ...] = ()
         self._figures = figures_of(ledger)
@@ -53,13 +66,18 @@ class Onlookers(Company):
         """Let everyone hear what has happened, and say what follows from it."""
         self._settle()
 
-    def plan(self, asked: c.Rebalance) -> c.Command:
-        """The plan of moves that they would answer a `Rebalance` with."""
-        self._deliver(Post(REALLOCATOR, Question(asked, None, 0)))
+    def judge(self, asked: c.Command) -> c.Command:
+        """The proposal that they would answer a question with: a plan of moves, or where a task is placed."""
+        self._deliver(Post(JUDGES[type(asked)], Question(asked, None, 0)))
         self._settle()
         plan, self._plan = self._plan, None
-        assert plan is not None, "the reallocator answers every question"
+        assert plan is not None, "whoever is asked answers with a proposal"
         return plan
+
+    def refuse(self, proposal: Proposal) -> None:
+        """Tell whoever counts on a proposal that it was refused."""
+        if proposal.heeded:
+            self._refusals.append(Post(proposal.by, Refused(proposal.command)))
 
     def _decide(self, message: Any, now: dt.datetime) -> None:
         assert isinstance(message, Proposal), "nobody but the specialists speaks here"
@@ -69,13 +87,19 @@ class Onlookers(Company):
             self._propose(message, now)
 
     def _propose(self, proposal: Proposal, now: dt.datetime) -> None:
-        self.said.append(proposal)
+        """The log does not have what was refused, but whoever counts on it was told: so the law is asked beforehand."""
+        fits = not proposal.heeded or is_possible(self.ledger, proposal.command, now)
+        self.said.append(Said(proposal, fits))
+        if not fits:
+            self.refuse(proposal)
 
     def _publish(self, now: dt.datetime) -> Sequence[Post]:
-        if not self._fresh:
+        if not self._fresh and not self._refusals:
             return ()
-        fresh, self._fresh = self._fresh, []
-        return (Post("everyone", Recorded(fresh, self._how_it_stands())),)
+        fresh, told = self._fresh, self._refusals
+        self._fresh, self._refusals = [], []
+        news = [Post("everyone", Recorded(fresh, self._how_it_stands()))] if fresh else []
+        return [*news, *told]
 
     def _how_it_stands(self) -> Figures:
         """`figures_of` the ledger. All but the pool changes seldom, and every step asks for it."""
@@ -94,6 +118,8 @@ class Others(Onlookers):
         self.courses = Courses(self.ledger)
         self.made: list[Event] = []
         """What has happened since somebody looked."""
+        self.starts: list[TaskStarted] = []
+        """The tasks that have started since somebody looked."""
         self.act = False
         """The specialists are on their own: what they propose is decided."""
 
@@ -119,14 +145,17 @@ class Others(Onlookers):
     def _happened(self, events: list[Event]) -> None:
         self.courses.follow(events)
         self.made += events
+        self.starts += [event for event in events if type(event) is TaskStarted]
         self.hear(events)
 
     def _propose(self, proposal: Proposal, now: dt.datetime) -> None:
         if not self.act:
-            self.said.append(proposal)
+            super()._propose(proposal, now)
             return
         # Their ids name positions of this history: those of the log's own proposals must not be taken for the same.
-        self.put(proposal.command, now, f"{proposal.command.id}-what-if", proposal.by)
+        decided = self.put(proposal.command, now, f"{proposal.command.id}-what-if", proposal.by)
+        if decided is None or isinstance(decided.answer, Refusal):
+            self.refuse(proposal)
 
 
 class Parting(NamedTuple):
@@ -146,7 +175,7 @@ class Companies:
         self.parting: Parting | None = None
         self._log: Onlookers | None = Onlookers(log)
         self._ledger = log
-        self._in_flight: list[tuple[dt.datetime, Proposal]] = []
+        self._in_flight: deque[tuple[dt.datetime, Proposal]] = deque()
         """What both said lately, and the log has not shown yet."""
 
     def pass_time(self, until: dt.datetime) -> None:
@@ -161,6 +190,11 @@ class Companies:
                 return
         self.others.pass_time(until)
 
+    def due_at(self) -> dt.datetime | None:
+        """When the next timer of anyone fires."""
+        moments = [self.others.due_at(), None if self._log is None else self._log.due_at()]
+        return min((at for at in moments if at is not None), default=None)
+
     def rest(self, recorded: Sequence[Event], now: dt.datetime) -> None:
         """Let both hear what has happened: in the log ``recorded``, in the other history what was put in."""
         if self._log is not None:
@@ -169,36 +203,39 @@ class Companies:
         self.others.rest()
         self._compare(now)
 
-    def plans(self, asked: c.Rebalance, now: dt.datetime) -> c.Command | None:
-        """The plan that answers a `Rebalance`; None where it is the log's own that counts."""
-        made = self.others.plan(asked)
+    def judge(self, asked: c.Command, now: dt.datetime) -> tuple[c.Command, bool]:
+        """What answers a question, and whether it counts: until they part, it is the log's own answer that does."""
+        made = self.others.judge(asked)
         if self._log is not None:
-            recorded = self._log.plan(asked)
+            recorded = self._log.judge(asked)
             if _saying(recorded) == _saying(made):
-                return None
+                return made, False
             self._part(now, [recorded], [made], [])
-        return made
+        return made, True
 
     def arrived(self, command: c.Command) -> None:
         """The log shows a proposal: it is in flight no longer."""
         for place, (_, proposal) in enumerate(self._in_flight):
-            one = proposal.command
-            if type(one) is type(command) and getattr(one, "agent", None) == getattr(command, "agent", None):
+            if _about(proposal.command) == _about(command):
                 del self._in_flight[place]
                 return
 
     def _compare(self, now: dt.datetime) -> None:
         if self._log is None:
             return
+        while self._in_flight and now - self._in_flight[0][0] > IN_FLIGHT:
+            _, proposal = self._in_flight.popleft()
+            self._log.refuse(proposal)
+            self.others.refuse(proposal)
         recorded, made = self._log.said, self.others.said
         if not recorded and not made:
             return
         self._log.said, self.others.said = [], []
-        if [_saying(one.command) for one in recorded] == [_saying(one.command) for one in made]:
-            lately = [entry for entry in self._in_flight if now - entry[0] <= IN_FLIGHT]
-            self._in_flight = [*lately, *((now, proposal) for proposal in made)]
+        if [_what(one) for one in recorded] == [_what(one) for one in made]:
+            self._in_flight += [(now, one.proposal) for one in made if one.fits]
             return
-        self._part(now, [one.command for one in recorded], [one.command for one in made], made)
+        proposals = [one.proposal for one in made]
+        self._part(now, [one.proposal.command for one in recorded], [one.command for one in proposals], proposals)
 
     def _part(
         self, now: dt.datetime, recorded: Sequence[c.Command], made: Sequence[c.Command], proposals: Sequence[Proposal]
@@ -208,9 +245,32 @@ class Companies:
         self._log = None
         self.others.act = True
         lately = [proposal for at, proposal in self._in_flight if now - at <= IN_FLIGHT]
-        self._in_flight = []
+        self._in_flight.clear()
         self.others.propose([*lately, *proposals], now)
         self.others.rest()
+
+
+def is_possible(ledger: Ledger, command: c.Command, now: dt.datetime) -> bool:
+    """Whether the law would grant a start that is proposed, as things stand; of other proposals nobody needs to know."""
+    tasks = ledger.tasks
+    match command:
+        case p.StartTask():
+            task = tasks.get(command.task)
+            return task is not None and task.state == "queued" and obstacle(ledger, task) is None
+        case p.PreemptTask():
+            task, victim = tasks.get(command.beneficiary), tasks.running.get(command.task)
+            waits = task is not None and task.state == "queued"
+            return waits and victim is not None and may_give_way(ledger, task, victim, now)  # type: ignore[arg-type]
+    return True
+
+
+def _what(said: Said) -> tuple[c.Command, bool]:
+    return _saying(said.proposal.command), said.fits
+
+
+def _about(command: c.Command) -> tuple[object, ...]:
+    """Whom or what a proposal is about, whatever it says."""
+    return (type(command), *(getattr(command, name, None) for name in ("agent", "task", "beneficiary")))
 
 
 def _saying(command: c.Command) -> c.Command:

@@ -78,12 +78,9 @@ class Reproduction:
         """The events of a step, where the command's own begin, and its reply."""
         if not step.own:
             return decide(self._ledger, p.ExpireHolds(), step.at, "", CLOCK).events, 0, b""
-        command = step.command
-        if isinstance(command, c.Rebalance):
-            if step.own[0].name == _REFUSED:
-                return self._refused_again(step)
-            command = step.plan()
-        decided = decide(self._ledger, command, step.at, step.id, step.by)
+        if step.own[0].name == _REFUSED and isinstance(step.command, c.Rebalance):
+            return self._refused_again(step)
+        decided = decide(self._ledger, step.decided_by(), step.at, step.id, step.by)
         return decided.events, decided.own, encode_answer(decided.answer)
 
     def _refused_again(self, step: Step) -> tuple[list[Event], int, bytes]:

@@ -1,13 +1,17 @@
 """A log put to another policy: its facts step by step, every decision made anew, and both histories side by side."""
 
-from collections.abc import Sequence
+import datetime as dt
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
+from tallystick.actors.messages import Proposal
 from tallystick.actors.whatif.courses import Courses
 from tallystick.actors.whatif.differing import Answered, Comparison, Difference, told_by, told_in
-from tallystick.actors.whatif.fates import Fates
+from tallystick.actors.whatif.fates import Fates, usage_of
+from tallystick.actors.whatif.moving import Moving, with_lease
 from tallystick.actors.whatif.onlookers import Companies, Parting
 from tallystick.actors.whatif.question import Question
+from tallystick.actors.whatif.runs import Run, Runs, Scripts
 from tallystick.actors.whatif.steps import Step
 from tallystick.events import commands as c
 from tallystick.events import proposals as p
@@ -15,6 +19,7 @@ from tallystick.events.audit import Replay
 from tallystick.events.catalog import Event, RequestRefused
 from tallystick.events.decide.levels import STOP
 from tallystick.events.decide.turn import CLOCK
+from tallystick.events.event import EPOCH
 from tallystick.events.ledger import Ledger, check_conserved
 from tallystick.events.replies import Refusal, Reply
 
@@ -22,16 +27,19 @@ _ORDERS = c.LoadConfig | p.LoadPrices | c.SetTotalBudget
 """What a question may stand in for."""
 _TELLING = c.ReportUsage | c.Settle | c.Heartbeat
 """What is answered with what the agent may do now."""
+_HEEDED = p.StartTask | p.PreemptTask
+"""Proposals that their proposer counts on."""
 
 
 class Rerun:
     """The facts of a log under a `Question`. `take` every step of the log in order, then `finish`.
 
     ``recorded`` is what became of everyone in the log, ``made`` under the other policy; ``fates`` what of the log's
-    messages was not put in, and what that saved.
+    messages was not put in, and what that saved; ``moving`` the runs of tasks that started at another time. ``scripts``
+    are the runs of the same log.
     """
 
-    def __init__(self, question: Question) -> None:
+    def __init__(self, question: Question, scripts: Scripts) -> None:
         self.question = question
         self.fates = Fates()
         self.messages = 0
@@ -41,6 +49,9 @@ class Rerun:
         self._others = self._companies.others
         self.recorded = Courses(self._log.ledger)
         self.made = self._others.courses
+        self.moving = Moving(scripts, self._others.ledger)
+        self._runs = Runs()
+        self._now = EPOCH
         self._nobodys: list[str] = []
         """Holds that nobody will settle: they are given back before anything else happens."""
         self._comparison = Comparison()
@@ -65,7 +76,7 @@ class Rerun:
     def take(self, step: Step) -> Sequence[Event]:
         """Put one step of the log to the other policy; what the log has of it.
 
-        1. Let time pass: timers of the specialists, then what the law does by itself.
+        1. Let time pass: timers of the specialists, what moved runs send, then what the law does by itself.
         2. Put in what was asked, as far as it would have been asked.
         3. Let the log's own history follow.
         4. Let the specialists hear of both, and compare.
@@ -73,16 +84,21 @@ class Rerun:
         Raises:
             BrokenChain: a record is not what was written.
         """
-        others = self._others
+        others, run = self._others, self._runs.take(step)
+        self._now = step.at
+        self._pass_time(step.at)
         self._give_back()
-        self._companies.pass_time(step.at)
         recorded = [self._follow(self._log.prove(record)) for record in step.due]
         if others.ledger.due_at() <= step.at:
             others.put(p.ExpireHolds(), step.at, "", CLOCK)
-        asked = self._ask(step) if step.own else _NOTHING
+        asked = self._ask(step, run) if step.own else _NOTHING
         recorded += asked.events
         self.recorded.follow(recorded)
+        self._begin_runs(self._runs.started)
+        for ended in self._runs.ended:
+            self.moving.cut_in_log(ended, step.at)
         self._companies.rest(recorded, step.at)
+        self._begin_runs({})
         self._note_freed()
         made, others.made = others.made, []
         if self.difference is None:
@@ -98,10 +114,11 @@ class Rerun:
             BrokenLaw: the money of the other history is not where its accounts say it is.
         """
         self._give_back()
+        self.fates.settle_moved(self.moving.differences())
         check_conserved(self.other)
         self.difference = self.difference or self._comparison.end()
-        self.recorded.finish()
-        self.made.finish()
+        self.recorded.finish(self._now)
+        self.made.finish(self._now)
 
     def _give_back(self) -> None:
         for hold in self._nobodys:
@@ -112,7 +129,79 @@ class Rerun:
         self._log.apply(event)
         return event
 
-    def _ask(self, step: Step) -> "_Asked":
+    # --- runs of tasks ------------------------------------------------------------------------------------------------
+
+    def _pass_time(self, until: dt.datetime) -> None:
+        """Fire every timer that is due, and put in what moved runs send, moment by moment."""
+        companies, moving = self._companies, self.moving
+        while True:
+            sends, fires = moving.due_at(), companies.due_at()
+            if sends is None or sends > until:
+                break
+            if fires is not None and fires < sends:
+                companies.pass_time(fires)
+            else:
+                companies.pass_time(sends)
+                self._send(sends)
+            self._begin_runs({})
+        companies.pass_time(until)
+        self._begin_runs({})
+
+    def _begin_runs(self, in_log: Mapping[str, Run]) -> None:
+        """Take note of the tasks that have started here; ``in_log`` are those that the same step of the log started."""
+        starts = self._others.starts
+        while starts:
+            event = starts.pop(0)
+            self.moving.begin(event, in_log.get(event.task))
+
+    def _send(self, at: dt.datetime) -> None:
+        """Put in what a moved run sends now. What it leads to has no like at this moment of the log."""
+        self._give_back()
+        due = self.moving.pop()
+        if due is None:
+            return
+        others = self._others
+        behind = len(others.made)
+        command = self.fates.of_moved(due.command, self.other)
+        if command is not None:
+            if isinstance(command, c.SubmitTask):
+                command = others.judge(command)
+            decided = others.put(command, at, due.id, due.by)
+            if decided is not None:
+                is_refusal = isinstance(decided.answer, Refusal)
+                due.here.is_done = due.here.is_done or (isinstance(command, c.CompleteTask) and not is_refusal)
+                if self.fates.decided(command, due.refused, decided.answer, self.other):
+                    self._nobodys.append(due.id)
+        used = usage_of(others.made[behind:])
+        if used is not None:
+            self.moving.used_here(used.agent, (used.tokens, used.time_ms, used.cost_nanos))
+        self._companies.rest((), at)
+        del others.made[behind:]
+
+    def _pass_over(self, step: Step, command: c.Command, own: Sequence[Event]) -> "_Asked":
+        """A message of a run that is moved here: it was sent at another time, or will be."""
+        used = usage_of(own)
+        if used is not None:
+            self.moving.used_in_log(used.agent, (used.tokens, used.time_ms, used.cost_nanos))
+        told = told_in(step.answered) if isinstance(command, _TELLING) else None
+        if told is not None and told.wait_seconds:
+            self.recorded.told_to_wait(told.agent, told.wait_seconds)
+        return _Asked(own, Answered(type(command).__name__, told), is_compared=False)
+
+    def _in_step(self, command: c.Command, run: Run) -> c.Command | None:
+        """A message of a run as it is sent here; None where the run is moved, or has ended here and its owner knows."""
+        here = self.moving.in_step(run)
+        if here is None:
+            return None
+        in_log = self.log.tasks.running.get(run.task)
+        goes_on = in_log is not None and in_log.lease == run.lease
+        if goes_on and not self.moving.obeys(here):
+            return None
+        return with_lease(command, here)
+
+    # --- messages -----------------------------------------------------------------------------------------------------
+
+    def _ask(self, step: Step, run: Run | None) -> "_Asked":
         """Put in what a step asked, and let the log follow what it led to there."""
         others, log = self._others, self._log
         self.messages += 1
@@ -122,15 +211,21 @@ class Rerun:
         refused = isinstance(first, RequestRefused)
         behind = len(others.made)
         answer, is_compared = None, True
+        sent = command if run is None else self._in_step(command, run)
+        if sent is None:
+            return self._pass_over(step, command, [self._follow(first), *self._rest_of(step)])
+        command = sent
         if isinstance(command, _ORDERS):
             is_compared = self._order(step, command) or not refused
         elif isinstance(command, c.Rebalance):
             self._rebalance(step, command, first)
+        elif isinstance(command, c.SubmitTask):
+            self._submit(step, command)
         elif command.group == "internal":
             self._take_proposal(step, command)
         else:
             answer = self._put(step, command, refused)
-        own = [self._follow(first), *(self._follow(log.prove(record)) for record in step.own[1:])]
+        own = [self._follow(first), *self._rest_of(step)]
         self.fates.count(own, others.made[behind:])
         if not isinstance(command, _TELLING):
             return _Asked(own, Answered(request), is_compared)
@@ -139,6 +234,9 @@ class Rerun:
             if one is not None and one.wait_seconds:
                 courses.told_to_wait(one.agent, one.wait_seconds)
         return _Asked(own, Answered(request, told_in_log, told))
+
+    def _rest_of(self, step: Step) -> Iterator[Event]:
+        return (self._follow(self._log.prove(record)) for record in step.own[1:])
 
     def _order(self, step: Step, command: c.Command) -> bool:
         """Put in an order about what is asked; whether anything of it was put in."""
@@ -151,7 +249,9 @@ class Rerun:
         """Put in what the specialists of the log proposed, as long as those of the other history say the same."""
         if not self._others.act:
             self._companies.arrived(command)
-            self._others.put(command, step.at, step.id, step.by)
+            decided = self._others.put(command, step.at, step.id, step.by)
+            if decided is not None and isinstance(decided.answer, Refusal):
+                self._others.refuse(Proposal(command, step.by, heeded=isinstance(command, _HEEDED)))
 
     def _put(self, step: Step, command: c.Command, refused: bool) -> Reply | Refusal | None:
         """Put in a message from outside, as far as it would have been sent; what is answered, None where it is not."""
@@ -166,8 +266,8 @@ class Rerun:
 
     def _rebalance(self, step: Step, asked: c.Rebalance, first: Event) -> None:
         """Answer a `Rebalance`: with the log's own plan as long as the specialists have no other one."""
-        plan = self._companies.plans(asked, step.at)
-        if plan is not None:
+        plan, counts = self._companies.judge(asked, step.at)
+        if counts:
             plan.id = step.id
             self._others.put(plan, step.at, step.id, step.by)
         elif isinstance(first, RequestRefused):
@@ -175,6 +275,12 @@ class Rerun:
             self._others.keep(first, step.at, step.id, step.by)
         else:
             self._others.put(step.plan(), step.at, step.id, step.by)
+
+    def _submit(self, step: Step, asked: c.SubmitTask) -> None:
+        """Take a task in: with the log's own judgement as long as the specialists have no other one."""
+        judged, counts = self._companies.judge(asked, step.at)
+        assert isinstance(judged, p.PlaceTask)
+        self._others.put(judged if counts else step.placement(judged), step.at, step.id, step.by)
 
     def _note_freed(self) -> None:
         """An agent that the log has stopped, and the other policy has not, would have gone on with what nobody knows."""

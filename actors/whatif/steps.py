@@ -57,8 +57,49 @@ class Step:
         ]
         return p.ApplyMoves(moves=moves, asked=True, id=self.id)
 
+    def placement(self, judged: p.PlaceTask | None = None) -> p.PlaceTask:
+        """The judgement that a `SubmitTask` was decided by: the log has the question as the command, and what the law
+        made of it as events.
+
+        What of a judgement came to nothing is not in the log. ``judged`` says it, where it agrees with what is there.
+        """
+        submitted = self.command
+        assert isinstance(submitted, c.SubmitTask)
+        shown = p.PlaceTask(submitted=submitted, id=self.id)
+        started = False
+        for record in self.own:
+            match decode_event(record.data, record.name) if record.name in _PLACED else None:
+                case e.TaskPreempted(task=victim, beneficiary=submitted.task):
+                    shown.victim = victim
+                case e.TaskStarted(task=submitted.task, aged=aged):
+                    shown.aged, started = aged, True
+                case e.TaskQueued(task=submitted.task) as queued:
+                    shown.expected_start = queued.expected_start
+                    if queued.code == "outranked":
+                        shown.behind = (queued.message or "").removesuffix(_OUTRANKED)
+        if judged is None or judged.victim != shown.victim:
+            return shown
+        if judged.behind != shown.behind and (started or shown.behind is not None):
+            return shown
+        expected = judged.expected_start if started else shown.expected_start
+        aged = shown.aged or judged.aged
+        return msgspec.structs.replace(judged, id=self.id, aged=aged, expected_start=expected)
+
+    def decided_by(self) -> c.Command:
+        """What was put to the law: the command, or the judgement that answered it."""
+        command = self.command
+        match command:
+            case c.Rebalance():
+                return self.plan()
+            case c.SubmitTask():
+                return self.placement()
+        return command
+
 
 _MOVED = STORED_NAME[e.BudgetMoved]
+_PLACED = frozenset(STORED_NAME[kind] for kind in (e.TaskPreempted, e.TaskStarted, e.TaskQueued))
+_OUTRANKED = " ranks higher and waits for the same slot"
+"""How the law puts it that a task waits for one that ranks higher, behind that one's name."""
 
 
 class _Head(msgspec.Struct):

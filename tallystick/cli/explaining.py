@@ -1,4 +1,4 @@
-"""``tallystick audit explain``: one event with all that surrounds it, or an agent's whole story."""
+"""``tallystick audit explain``: one event with all that surrounds it, or the whole story of an agent or a task."""
 
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -6,9 +6,10 @@ from typing import Any, NamedTuple
 import click
 import msgspec
 
+from tallystick.cli.causes import History
 from tallystick.cli.common import as_json as json_text
 from tallystick.cli.common import counted, json_option, one_line, reading, shown_time, store_option
-from tallystick.cli.reasons import History, why
+from tallystick.cli.reasons import why
 from tallystick.cli.words import amounts, sentence
 from tallystick.events import catalog as e
 from tallystick.events.audit import Replay
@@ -21,28 +22,32 @@ _OF_THE_FLEET = (
     e.FleetResumed,
     e.ReserveReleased,
     e.PeriodRenewed,
+    e.DayBegan,
     e.BreakerTripped,
+    e.BreakerClosed,
+    e.LimitApproved,
 )
-"""What concerns every open agent."""
-_ROUTINE = (e.UsageReported, e.HoldPlaced, e.HoldExtended, e.HoldSettled, e.AgentHeard)
+"""What concerns every open agent, and every task that is not finished."""
+_ROUTINE = (e.UsageReported, e.HoldPlaced, e.HoldExtended, e.HoldSettled, e.AgentHeard, e.LeaseExtended)
 """What an agent does all day: told in sums."""
 _LISTED_MAX = 40
 
 
 @click.command(short_help="Say why it was decided so.")
-@click.argument("what", metavar="AGENT|POSITION")
+@click.argument("what", metavar="AGENT|TASK|POSITION")
 @store_option
 @json_option
 def explain(what: str, store_url: str, as_json: bool) -> None:
     """Say why: of a POSITION its event, who asked for it, the rule with its numbers, and what led to it; of an AGENT
-    its whole story.
+    or a TASK its whole story.
 
-    The log is proved from its first record on the way. An agent whose id is a number is written agent:42.
+    The log is proved from its first record on the way. An agent or task whose id is a number is written agent:42.
 
     \b
     Examples:
       tallystick audit explain 17
       tallystick audit explain a-1
+      tallystick audit explain T-204
     """
     with reading(store_url) as store:
         if what.isascii() and what.isdigit():
@@ -253,7 +258,8 @@ def _story(store: Store, agent: str) -> Iterator[Entry]:
     for record in counted(store.read(), 0 if last is None else last.position, "replaying"):
         event = replay.prove(record)
         replay.apply(event)
-        if not _concerns(event, agent) and not (type(event) in _OF_THE_FLEET and agent in accounts):
+        is_open = agent in accounts or replay.ledger.tasks.is_open(agent)
+        if not _concerns(event, agent) and not (type(event) in _OF_THE_FLEET and is_open):
             continue
         if isinstance(event, _ROUTINE) and not getattr(event, "unpriced", False) and not getattr(event, "late", False):
             routine.add(event)
@@ -267,4 +273,7 @@ def _story(store: Store, agent: str) -> Iterator[Entry]:
 
 
 def _concerns(event: e.Event, agent: str) -> bool:
-    return any(getattr(event, field, None) == agent for field in ("agent", "source", "target", "parent", "charged"))
+    return any(
+        getattr(event, field, None) == agent
+        for field in ("agent", "source", "target", "parent", "charged", "task", "beneficiary")
+    )

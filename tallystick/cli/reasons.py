@@ -1,11 +1,13 @@
-"""Why it was decided so: the rule with the numbers that it was given, and the earlier events that led to it."""
+"""Why it was decided so: the rule with the numbers that it was given."""
 
 from collections.abc import Callable
 from typing import Any
 
+from tallystick.cli.causes import History, since
+from tallystick.cli.task_reasons import RULES
 from tallystick.cli.words import amounts, percent, unit
 from tallystick.events import catalog as e
-from tallystick.events.accounts import POOL, ROOT, Account, limited
+from tallystick.events.accounts import ROOT, Account, limited
 from tallystick.events.amounts import EDGE_NAMES, Triple, dollars
 from tallystick.events.ledger import Ledger
 
@@ -16,132 +18,12 @@ _FLEET_SETTINGS = {
     "stop": "enforcement.fleet.stop_at",
     "stop_all": "",
 }
-_FLEET_EVENTS = (
-    e.ConfigLoaded,
-    e.PricesLoaded,
-    e.TotalBudgetSet,
-    e.PeriodRenewed,
-    e.FleetPaused,
-    e.FleetResumed,
-    e.ReserveReleased,
-    e.FleetResponseChanged,
-    e.DayBegan,
-    e.BreakerTripped,
-    e.LimitApproved,
-)
-_AGENT_EVENTS = (
-    e.BudgetAllocated,
-    e.LevelChanged,
-    e.UnusedReturned,
-    e.AgentThrottled,
-    e.AgentStopped,
-    e.BudgetReleased,
-    e.ExhaustionWarned,
-)
-_LED_TO: dict[type[e.Event], tuple[type[e.Event], ...]] = {
-    e.FleetResumed: (e.FleetPaused,),
-    e.BreakerTripped: (e.ConfigLoaded, e.LimitApproved),
-    e.BreakerReset: (e.BreakerTripped,),
-    e.BreakerClosed: (e.BreakerTripped,),
-    e.FleetResponseChanged: (e.FleetResponseChanged, e.TotalBudgetSet, e.PeriodRenewed),
-    e.LevelChanged: (e.BudgetAllocated, e.LevelChanged),
-    e.UnusedReturned: (e.LevelChanged,),
-    e.UnusedRestored: (e.UnusedReturned,),
-    e.AgentResumed: (e.AgentStopped, e.AgentThrottled),
-    e.BudgetDrawn: (e.BudgetAllocated,),
-    e.BudgetReturned: (e.BudgetAllocated,),
-    e.BudgetReleased: (e.BudgetAllocated,),
-    e.HoldPlaced: (e.BudgetAllocated,),
-}
-"""Of an event of this class, the newest earlier ones of those classes about the same agent (or the fleet)."""
-_LED_TO_REFUSAL: dict[str, tuple[type[e.Event], ...]] = {
-    "budget_exhausted": (e.BudgetAllocated, e.LevelChanged),
-    "pool_exhausted": (e.TotalBudgetSet, e.PeriodRenewed, e.FleetResponseChanged),
-    "pool_share_exceeded": (e.ConfigLoaded,),
-    "below_minimum_share": (e.ConfigLoaded,),
-    "below_committed": (e.TotalBudgetSet, e.PeriodRenewed),
-    "already_allocated": (e.BudgetAllocated,),
-    "already_released": (e.BudgetReleased,),
-    "agent_stopped": (e.AgentStopped,),
-    "breaker_open": (e.BreakerTripped,),
-    "daily_limit_reached": (e.ConfigLoaded, e.DayBegan, e.LimitApproved),
-    "limit_not_raised": (e.ConfigLoaded,),
-    "paused": (e.FleetPaused, e.ConfigLoaded),
-    "throttled": (e.LevelChanged, e.AgentThrottled),
-}
-_LED_TO_ACTION: dict[str, tuple[type[e.Event], ...]] = {
-    "level": (e.LevelChanged,),
-    "fleet_response": (e.FleetResponseChanged,),
-    "pause_all": (e.FleetPaused, e.ConfigLoaded),
-    "product_pause": (e.ConfigLoaded,),
-    "throttle": (e.AgentThrottled,),
-    "stop": (e.AgentStopped,),
-    "ancestor_stop": (e.AgentStopped, e.LevelChanged),
-    "ancestor_throttle": (e.AgentThrottled,),
-}
-
-
-class History:
-    """The newest position of whatever may be the cause of something later, by class of event and agent."""
-
-    def __init__(self) -> None:
-        self._newest: dict[tuple[type[e.Event], str], int] = {}
-
-    def fold(self, event: e.Event) -> None:
-        if type(event) in _FLEET_EVENTS:
-            self._newest[type(event), ""] = event.position
-        elif type(event) in _AGENT_EVENTS:
-            self._newest[type(event), getattr(event, "agent", "")] = event.position
-
-    def newest(self, kind: type[e.Event], agent: str = "") -> int | None:
-        """Where it was last recorded of this agent, or of the fleet."""
-        return self._newest.get((kind, "" if kind in _FLEET_EVENTS else agent))
-
-    def led_to(self, event: e.Event, ledger: Ledger) -> list[int]:
-        """The positions of the earlier events that this one followed from; asked before it is folded itself."""
-        agent = getattr(event, "agent", None) or ""
-        found = [self.newest(kind, agent) for kind in _LED_TO.get(type(event), ())]
-        match event:
-            case e.HoldSettled() | e.HoldEnded() | e.HoldExtended() | e.UsageReported(hold=str()):
-                # A hold's id is that of the Reserve that made it, and its first event is the hold.
-                found.append(ledger.ids.get(event.hold or ""))
-            case e.RequestRefused():
-                found += [self.newest(kind, agent) for kind in _LED_TO_REFUSAL.get(event.code, ())]
-                found += self.behind(event.numbers.get("decided_by"), agent, ledger)
-            case e.ExhaustionWarned():
-                _, _, report = event.id.rpartition("warn-")
-                found.append(int(report) if report.isdigit() else None)
-            case e.AlertDelivered() | e.AlertDeliveryFailed():
-                _, _, raised = event.alert.rpartition("-")
-                found.append(int(raised) if raised.isdigit() else None)
-            case e.Covered() if event.target != POOL:
-                found.append(self.newest(e.BudgetAllocated, event.target))
-        return sorted({position for position in found if position is not None})
-
-    def behind(self, decided_by: object, agent: str, ledger: Ledger) -> list[int | None]:
-        """What stood behind an action that an agent was told; ``decided_by`` is the reply's word for it."""
-        kinds = _LED_TO_ACTION.get(str(decided_by), ())
-        if not str(decided_by).startswith("ancestor"):
-            return [self.newest(kind, agent) for kind in kinds]
-        account = ledger.accounts.get(agent)
-        ancestor = None if account is None else account.parent
-        while ancestor is not None and ancestor is not ledger.root:
-            found = [self.newest(kind, ancestor.id) for kind in kinds]
-            if any(found):
-                return found
-            ancestor = ancestor.parent
-        return []
 
 
 def why(event: e.Event, ledger: Ledger, history: History) -> list[str]:
     """The rule and its numbers; ``ledger`` is the state just after the event."""
     explain = _RULES.get(type(event))
     return [] if explain is None else explain(event, ledger, history)
-
-
-def _since(history: History, kind: type[e.Event]) -> str:
-    position = history.newest(kind)
-    return "" if position is None else f", in force since position {position}"
 
 
 def _level(event: e.LevelChanged, ledger: Ledger, history: History) -> list[str]:
@@ -154,14 +36,14 @@ def _level(event: e.LevelChanged, ledger: Ledger, history: History) -> list[str]
             f"its allocation is {amounts(_only(d, account.allocated[d]))}, of which its sub-agents were granted "
             f"{amounts(_only(d, account.delegated[d]))}"
         )
-    since = _since(history, e.ConfigLoaded)
+    in_force = since(history, e.ConfigLoaded)
     rank = e.LEVELS.index(event.level)
     if rank:
         at = float(ledger.rules.level_at[rank - 1])
-        lines.append(f"{event.level} begins at {percent(at)} (enforcement.{THRESHOLDS[rank - 1]}{since})")
+        lines.append(f"{event.level} begins at {percent(at)} (enforcement.{THRESHOLDS[rank - 1]}{in_force})")
     if rank < len(THRESHOLDS):
         at = float(ledger.rules.level_at[rank])
-        lines.append(f"{e.LEVELS[rank + 1]} would begin at {percent(at)} (enforcement.{THRESHOLDS[rank]}{since})")
+        lines.append(f"{e.LEVELS[rank + 1]} would begin at {percent(at)} (enforcement.{THRESHOLDS[rank]}{in_force})")
     return lines
 
 
@@ -175,23 +57,14 @@ def _response(event: e.FleetResponseChanged, ledger: Ledger, history: History) -
         )
     ]
     slack = percent(float(ledger.rules.fleet_hysteresis))
-    since = _since(history, e.ConfigLoaded)
+    in_force = since(history, e.ConfigLoaded)
     for name, setting in _FLEET_SETTINGS.items():
         if name in (event.before, event.response):
             at = "100 % of the total"
             if setting:
-                at = f"{percent(float(ledger.rules.fleet_at[e.RESPONSES.index(name) - 1]))} ({setting}{since})"
+                at = f"{percent(float(ledger.rules.fleet_at[e.RESPONSES.index(name) - 1]))} ({setting}{in_force})"
             lines.append(f"{name} begins at {at} and ends {slack} below it")
     return lines
-
-
-def _tripped(event: e.BreakerTripped, ledger: Ledger, history: History) -> list[str]:
-    settings = ledger.rules.config.circuit_breaker.when_tripped
-    return [
-        f"{event.condition} became true (circuit_breaker.trip_conditions{_since(history, e.ConfigLoaded)})",
-        "no new account is opened and no task starts until an operator or the next day closes it; what runs goes on",
-        f"{settings.notify} is told (circuit_breaker.when_tripped.notify)",
-    ]
 
 
 def _covered(event: e.Covered, ledger: Ledger, history: History) -> list[str]:
@@ -219,7 +92,7 @@ def _drawn(event: "e.BudgetDrawn", ledger: Ledger, history: History) -> list[str
         _left(account, event.amount.triple, ledger),
         (
             f"on demand it has drawn {amounts(limited(event.amount.triple, account.drawn))} in all; at most {share} of what"
-            f" the fleet can spend (max_pool_share_percent{_since(history, e.ConfigLoaded)})"
+            f" the fleet can spend (max_pool_share_percent{since(history, e.ConfigLoaded)})"
         ),
     ]
 
@@ -293,18 +166,18 @@ def _repaid(event: e.CoverRepaid, ledger: Ledger, history: History) -> list[str]
 
 def _moved(event: e.BudgetMoved, ledger: Ledger, history: History) -> list[str]:
     settings = ledger.rules.config.reallocation
-    since = _since(history, e.ConfigLoaded)
+    in_force = since(history, e.ConfigLoaded)
     if event.strategy == "idle":
         return [
             (
                 f"idle is who used nothing for {settings.idle_seconds} s and less than {percent(float(settings.idle_below))}"
-                f" of its budget: {percent(float(settings.reclaim_fraction))} of what remains goes back (reallocation{since})"
+                f" of its budget: {percent(float(settings.reclaim_fraction))} of what remains goes back (reallocation{in_force})"
             )
         ]
     lines = [
         (
             f"who has used more than {percent(float(settings.demand_above))} and will need more than it has is given what it"
-            f" lacks, critical agents first (reallocation{since})"
+            f" lacks, critical agents first (reallocation{in_force})"
         )
     ]
     account = ledger.accounts.get(event.target)
@@ -313,7 +186,7 @@ def _moved(event: e.BudgetMoved, ledger: Ledger, history: History) -> list[str]:
 
 def _warned(event: e.ExhaustionWarned, ledger: Ledger, history: History) -> list[str]:
     seconds = ledger.rules.config.enforcement.warn_before_exhaustion_seconds
-    setting = f"enforcement.warn_before_exhaustion_seconds{_since(history, e.ConfigLoaded)}"
+    setting = f"enforcement.warn_before_exhaustion_seconds{since(history, e.ConfigLoaded)}"
     return [f"agents are warned once when less than {seconds} s are left ({setting})"]
 
 
@@ -327,7 +200,7 @@ def _usage(event: e.UsageReported, ledger: Ledger, history: History) -> list[str
             source = "prices.yml" if found.written else ledger.rules.prices.published.source
             lines.append(
                 f"priced as {event.priced_as}: ${dollars(price.input)} per million input tokens,"
-                f" ${dollars(price.output)} output ({source}{_since(history, e.PricesLoaded)})"
+                f" ${dollars(price.output)} output ({source}{since(history, e.PricesLoaded)})"
             )
     account = ledger.accounts.get(event.agent)
     if account is not None:
@@ -349,7 +222,6 @@ def _only(dimension: int, units: int | None) -> Triple:
 _RULES: dict[type[e.Event], Callable[[Any, Ledger, History], list[str]]] = {
     e.LevelChanged: _level,
     e.FleetResponseChanged: _response,
-    e.BreakerTripped: _tripped,
     e.Covered: _covered,
     e.BudgetAllocated: _opened,
     e.BudgetDrawn: _drawn,
@@ -362,4 +234,5 @@ _RULES: dict[type[e.Event], Callable[[Any, Ledger, History], list[str]]] = {
     e.UnusedRestored: _restored,
     e.ExhaustionWarned: _warned,
     e.UsageReported: _usage,
+    **RULES,
 }

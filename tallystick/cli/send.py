@@ -2,7 +2,10 @@
 
 import getpass
 import secrets
+from collections.abc import Mapping
+from decimal import Decimal, InvalidOperation
 from pathlib import Path
+from typing import Any
 
 import click
 import msgspec
@@ -14,7 +17,13 @@ from tallystick.events.codec import read_message
 from tallystick.events.replies import Refusal
 from tallystick.events.store import open_store
 
-_WORDS = "pause REASON, resume, release-reserve REASON"
+_WORDS = (
+    "pause REASON, resume, approve-limit [--cost DOLLARS] [--tokens TOKENS], override PRODUCT PRIORITY [REASON], "
+    "reset-breaker REASON, release-reserve REASON"
+)
+_WITH_REASON = {"pause": "PauseAll", "reset-breaker": "ResetBreaker", "release-reserve": "ReleaseReserve"}
+_NO_PRIORITY = "none"
+"""Ends what ``override`` began."""
 
 
 def _user() -> str:
@@ -30,6 +39,8 @@ def _user() -> str:
 @store_option
 @config_option
 @prices_option
+@click.option("--cost", metavar="DOLLARS", help="With approve-limit: what may be spent today.")
+@click.option("--tokens", metavar="TOKENS", help="With approve-limit: how many tokens may be used today.")
 @click.option("--by", metavar="NAME", help="Who asks; the user who is logged in, where it is left out.")
 @click.option(
     "--id", "id", metavar="ID", help="The message's id: sent again, it gets the same answer and changes nothing."
@@ -41,13 +52,24 @@ def send(
     store_url: str,
     config_file: Path | None,
     prices_file: Path | None,
+    cost: str | None,
+    tokens: str | None,
     by: str | None,
     id: str | None,
 ) -> None:
     """Send one MESSAGE and print the reply as JSON; the exit code is 1 where the reply is an error.
 
-    MESSAGE is a JSON object with a "type", or one of: pause REASON, resume, release-reserve REASON. The command opens
-    the store as its writer; while another process writes it, that one is named and nothing is sent.
+    MESSAGE is a JSON object with a "type", or one of the orders of operators in a few words:
+
+    \b
+      pause REASON                          stop everything
+      resume                                go on
+      approve-limit --cost 200              raise today's limit (also --tokens)
+      override PRODUCT PRIORITY [REASON]    the level of all its tasks; none ends that
+      reset-breaker REASON                  close the circuit breaker, whatever holds
+      release-reserve REASON                open the reserve for critical agents
+
+    The command opens the store as its writer; while another process writes it, that one is named and nothing is sent.
 
     A new fleet begins with the settings and prices that are found. One that has begun keeps what is in force, unless
     --config, --prices or their variables name a file.
@@ -57,11 +79,12 @@ def send(
       tallystick send '{"type": "AllocateBudget", "agent": "a-1", "budget": {"tokens": 50000}}'
       tallystick send '{"type": "ReportUsage", "agent": "a-1", "usage": {"tokens": 450}}' --by a-1
       tallystick send pause "the provider is down"
+      tallystick send override urgent-project critical "the launch is today"
     """
     for option, name in (("--by", by), ("--id", id)):
         if name is not None and not 1 <= len(name) <= c.NAME_MAX:
             raise click.BadParameter(f"allowed is a name of 1 to {c.NAME_MAX} characters", param_hint=f"'{option}'")
-    command = _command(message, id or f"send-{secrets.token_hex(8)}")
+    command = _command(message, {"--cost": cost, "--tokens": tokens}, id or f"send-{secrets.token_hex(8)}")
     if id not in (None, command.id):
         raise click.UsageError(f"the message has the id {command.id}, and --id says {id}: leave one out")
     asks = by or _user()
@@ -78,30 +101,69 @@ def send(
         ctx.exit(1)
 
 
-def _command(message: tuple[str, ...], new_id: str) -> c.Command:
+def _command(message: tuple[str, ...], limits: Mapping[str, str | None], new_id: str) -> c.Command:
     """The message in the words of the wire contract.
 
     Raises:
         UsageError: it is neither JSON nor one of the words, or the contract does not allow it.
     """
-    first, reason = message[0], " ".join(message[1:])
+    first, rest = message[0], message[1:]
+    if first != "approve-limit":
+        for option, value in limits.items():
+            if value is not None:
+                raise click.UsageError(f"{option} belongs to approve-limit")
     if first.lstrip().startswith("{"):
-        if reason:
+        if rest:
             raise click.UsageError("the message ends with its last brace: put the whole of it in single quotes")
         return _checked(first, new_id)
-    if first not in ("pause", "resume", "release-reserve"):
-        raise click.UsageError(f"{first!r} is no message: allowed are a JSON object, {_WORDS}")
-    if (first == "resume") == bool(reason):
-        raise click.UsageError("resume takes no reason" if reason else f"{first} needs a reason, in words")
+    if first in _WITH_REASON:
+        if not rest:
+            raise click.UsageError(f"{first} needs a reason, in words")
+        return _checked({"type": _WITH_REASON[first], "reason": " ".join(rest)}, new_id)
     match first:
-        case "pause":
-            return _checked({"type": "PauseAll", "reason": reason}, new_id)
         case "resume":
+            if rest:
+                raise click.UsageError("resume takes no reason")
             return _checked({"type": "ResumeAll"}, new_id)
-    return _checked({"type": "ReleaseReserve", "reason": reason}, new_id)
+        case "approve-limit":
+            return _checked(_approval(rest, limits), new_id)
+        case "override":
+            return _checked(_override(rest), new_id)
+    raise click.UsageError(f"{first!r} is no message: allowed are a JSON object, {_WORDS}")
 
 
-def _checked(message: "str | dict[str, str]", new_id: str) -> c.Command:
+def _approval(rest: tuple[str, ...], limits: Mapping[str, str | None]) -> dict[str, Any]:
+    """`ApproveLimit`; which amounts are right is the law's to say."""
+    if rest:
+        raise click.UsageError(f"approve-limit takes its limits as options: {rest[0]!r} is none; like --cost 200")
+    message: dict[str, Any] = {"type": "ApproveLimit"}
+    for option, field, kind in (("--cost", "max_cost_usd", Decimal), ("--tokens", "max_tokens_total", int)):
+        text = limits[option]
+        if text is None:
+            continue
+        try:
+            message[field] = kind(text)
+        except (ValueError, InvalidOperation):
+            example = "dollars like 200 or 12.50" if kind is Decimal else "whole tokens like 5000000"
+            raise click.UsageError(f"{option}: found {text!r}, allowed are {example}") from None
+    if len(message) == 1:
+        raise click.UsageError("approve-limit needs a limit: --cost DOLLARS, --tokens TOKENS, or both")
+    return message
+
+
+def _override(rest: tuple[str, ...]) -> dict[str, Any]:
+    """`OverridePriority`."""
+    if len(rest) < 2:
+        raise click.UsageError("override needs a product and a priority, like: override urgent-project critical")
+    product, priority, reason = rest[0], rest[1], " ".join(rest[2:])
+    if priority not in (*c.PRIORITIES, _NO_PRIORITY):
+        allowed = ", ".join((*c.PRIORITIES, _NO_PRIORITY))
+        raise click.UsageError(f"{priority!r} is no priority: allowed are {allowed}")
+    message = {"type": "OverridePriority", "product": product}
+    return message | {"priority": None if priority == _NO_PRIORITY else priority, "reason": reason or None}
+
+
+def _checked(message: "str | dict[str, Any]", new_id: str) -> c.Command:
     read = read_message(message, lambda: new_id)
     if isinstance(read, Refusal):
         raise click.UsageError(f"{read.code}: {read.detail}")

@@ -2,7 +2,8 @@
 
 import datetime as dt
 import json
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,7 +12,7 @@ import msgspec
 import structlog
 
 from tallystick.actors.messages import Envelope
-from tallystick.actors.simulation import House
+from tallystick.actors.simulation import Answer, House
 from tallystick.cli.common import (
     WRONG_INPUT,
     config_option,
@@ -69,7 +70,7 @@ def simulate(
 
     Each line of the file is one message with "at", the time at which it is sent (RFC 3339, not earlier than the line
     before), and if you like its "id" (else line-N) and "by" (else local). Between two lines every timer that is due
-    fires first, in order. Printed is one JSON line per message, {"line", "at", "reply"}, and at last {"end": {…}} with
+    fires first, in order: leases and holds end, days begin, waiting tasks start. Printed is one JSON line per message, {"line", "at", "reply"}, and at last {"end": {…}} with
     the log's length and digest.
 
     The whole file is read before anything runs: a bad line costs nothing, and exits with 2, its number, column and
@@ -96,8 +97,8 @@ def simulate(
             reason = f"the fleet at {store_url} has come to {stamp(house.ledger.now)} already"
             raise BadScenario(name, 1, 1, reason)
         with output(out) as stream:
-            for line in counted(lines_of(name, data), count, "simulating"):
-                stream.write(answered(house, line))
+            for reply in replies(house, counted(lines_of(name, data), count, "simulating")):
+                stream.write(reply)
             stream.write(_end(house, store))
     finally:
         store.close()
@@ -107,15 +108,36 @@ def _drop(logger: object, method: str, event: object) -> str:
     raise structlog.DropEvent
 
 
-def answered(house: House, line: Line) -> bytes:
-    """What the house replies to a line, as this command prints it."""
+def replies(house: House, lines: Iterable[Line]) -> Iterator[bytes]:
+    """What the house replies to the lines, in their order, as this command prints it.
+
+    A reply that waits for something (`GetTask`) keeps those behind it back; behind the last line time passes until the
+    last one is there.
+    """
+    waiting: deque[tuple[Line, Answer]] = deque()
+    for line in lines:
+        waiting.append((line, _send(house, line)))
+        while waiting and waiting[0][1].answers is not None:
+            yield _printed(*waiting.popleft())
+    for line, answer in waiting:
+        house.wait_for(answer)
+        yield _printed(line, answer)
+
+
+def _send(house: House, line: Line) -> Answer:
     read = read_message(line.message, lambda: f"line-{line.number}")
     if isinstance(read, Refusal):
         house.pass_time(line.at)
-        reply = encode_answer(read)
-    else:
-        command, asked = read
-        (reply,) = house.ask(Envelope([command], [asked], line.by, None), line.at)
+        answer = Answer()
+        answer.set([encode_answer(read)])
+        return answer
+    command, asked = read
+    return house.send(Envelope([command], [asked], line.by, None), line.at)
+
+
+def _printed(line: Line, answer: Answer) -> bytes:
+    assert answer.answers is not None
+    (reply,) = answer.answers
     return b'{"line":%d,"at":"%s","reply":%s}\n' % (line.number, stamp(line.at).encode(), reply)
 
 

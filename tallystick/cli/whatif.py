@@ -11,16 +11,19 @@ import structlog
 from tallystick.actors.whatif.question import Question
 from tallystick.actors.whatif.reproduction import Reproduction
 from tallystick.actors.whatif.rerun import Rerun
+from tallystick.actors.whatif.runs import Scripts
 from tallystick.actors.whatif.steps import Step, steps_of
+from tallystick.cli.causes import History
 from tallystick.cli.common import as_json as json_text
 from tallystick.cli.common import counted, json_option, one_line, reading, store_option
-from tallystick.cli.reasons import History
 from tallystick.cli.whatif_answer import Span, as_answer, as_check
 from tallystick.cli.whatif_tell import tell_answer, tell_check
 from tallystick.cli.whatif_why import explain_difference, explain_unlike
 from tallystick.config.loader import load
 from tallystick.config.prices import load_prices
 from tallystick.events.amounts import EDGE_NAMES, TOKENS, InvalidAmount, exact_units
+from tallystick.events.catalog import TaskStarted
+from tallystick.events.codec import STORED_NAME
 from tallystick.events.store import Store
 
 _FILE = click.Path(path_type=Path)
@@ -146,9 +149,20 @@ def _check(ctx: click.Context, store: Store, as_json: bool) -> None:
         ctx.exit(1)
 
 
+def _scripts(store: Store) -> Scripts:
+    """How the runs of tasks go: under another policy they may start at another time, so they are read beforehand."""
+    if not any(record.name == _STARTED for record in store.read()):
+        return Scripts()
+    return Scripts(_Log(store, "reading the runs").steps())
+
+
+_STARTED = STORED_NAME[TaskStarted]
+
+
 def _ask(store: Store, question: Question, files: dict[str, str | None], as_json: bool) -> None:
     """Put the log to the other policy."""
-    log, rerun, history = _Log(store, "deciding anew"), Rerun(question), History()
+    scripts = _scripts(store)
+    log, rerun, history = _Log(store, "deciding anew"), Rerun(question, scripts), History()
     first: dict[str, Any] | None = None
     for step in log.steps():
         recorded = rerun.take(step)

@@ -10,16 +10,18 @@ from tallystick.actors.whatif.fates import Fates, Saved
 from tallystick.actors.whatif.reproduction import Reproduction
 from tallystick.actors.whatif.rerun import Rerun
 from tallystick.actors.whatif.steps import Step
+from tallystick.actors.whatif.work import Waits, Work
 from tallystick.cli.common import shown_time
 from tallystick.config.loader import to_mapping
 from tallystick.config.prices import PriceList
 from tallystick.config.prices import to_mapping as prices_to_mapping
 from tallystick.events import catalog as e
-from tallystick.events.accounts import Money
+from tallystick.events.accounts import Money, minus
 from tallystick.events.amounts import DIMENSIONS, Triple, edge, seconds
 from tallystick.events.codec import digest_of
 from tallystick.events.decide.answers import stamp
 from tallystick.events.decide.levels import STOP, WARN
+from tallystick.events.task_replies import shown_minutes
 
 
 class Span:
@@ -150,6 +152,7 @@ def as_answer(
             },
         },
         "unknown": sorted(fates.unknown),
+        "runs": {"moved": rerun.moving.moved, "guessed": rerun.moving.guessed},
         "specialists_anew_from": None if parting is None else {"position": parting.position, "at": stamp(parting.at)},
         "first_difference": first,
         "agents_seen": len(rerun.recorded.agents.keys() | rerun.made.agents.keys()),
@@ -225,12 +228,44 @@ def _fleet(courses: Courses) -> dict[str, Any]:
         "periods_renewed": courses.renewals,
         "largest_overdraft": edge(_some((courses.overdraft[0], courses.overdraft[1], courses.overdraft[2]))),
         "from_reserve": edge(_some(courses.from_reserve)),
+        "breaker_trips": courses.work.counts["breaker_tripped"],
+        "days_began": courses.work.counts["days"],
+        "tasks": _tasks(courses.work),
         "at_the_end": {
             "total": edge(ledger.total),
             "pool": edge(ledger.pool),
             "reserve": edge(ledger.in_reserve),
             "overdraft": edge(ledger.overdraft),
         },
+    }
+
+
+_TASKS = (
+    *("submitted", "completed", "failed", "cancelled", "rejected", "preempted", "lease_lost", "overdue"),
+    *("running", "waiting"),
+)
+
+
+def _tasks(work: Work) -> dict[str, Any]:
+    """What became of the tasks; shares to 6 places."""
+    utilization = work.utilization
+    return {
+        **{what: work.counts[what] for what in _TASKS},
+        "slot_utilization": None if utilization is None else round(utilization, 6),
+        "waits": {
+            **_waits(work.waits),
+            "by_product": {product: _waits(waits) for product, waits in sorted(work.by_product.items())},
+        },
+    }
+
+
+def _waits(waits: Waits) -> dict[str, Any]:
+    average_ms = waits.average_ms
+    return {
+        "started": waits.started,
+        "still_waiting": waits.waiting,
+        "average_minutes": None if average_ms is None else shown_minutes(average_ms),
+        "longest_minutes": shown_minutes(waits.longest_ms),
     }
 
 
@@ -282,6 +317,7 @@ def assumptions(rerun: Rerun) -> Iterator[str]:
         "An agent that gets no account uses nothing, and an operation whose hold is refused for want of budget is not begun:"
         " that is counted as saved, too."
     )
+    yield from _of_runs(rerun)
     yield "A throttle moves no report in time: who is told to wait longer, or not at all, reports when it did."
     if question.prices is not None:
         yield "Usage that named a model and no cost is priced anew; a cost that was reported stays as it is."
@@ -291,8 +327,13 @@ def assumptions(rerun: Rerun) -> Iterator[str]:
             " policy lets go on what the log had refused or stopped. What was refused in the log and is granted here is"
             " granted once, however often it was asked for; a hold that nobody would settle is given back at once."
         )
-    if any(fates.added):
+    if any(minus(fates.added, fates.again)):
         yield "Settlements that the log refused, and the other policy records, are counted as used."
+    if any(fates.again):
+        yield (
+            "What runs of tasks use that begin once more, go on where the log cut them short, or never ran there, is counted"
+            " as used beyond the log."
+        )
     if parting is None:
         yield "The specialists had no reason to propose anything else: what they proposed in the log was decided anew."
     else:
@@ -309,6 +350,27 @@ def assumptions(rerun: Rerun) -> Iterator[str]:
                 f"{count:,} later {many} of the log change" if count > 1 else f"A later {many[:-1]} of the log changes"
             )
             yield f"{told} nothing here."
+
+
+def _of_runs(rerun: Rerun) -> Iterator[str]:
+    """What is assumed of the runs of tasks."""
+    if not rerun.recorded.work.counts["submitted"]:
+        return
+    yield (
+        "A run of a task that starts at another time than in the log takes its messages with it: they follow its start by the"
+        " same delays, with the lease that it has here. What was submitted, cancelled or ordered from outside stays where it was."
+    )
+    yield (
+        "A run that only the log cut short goes on like the first later run of that task that ended by itself. One that is cut"
+        " short here sends its next message, learns of it, and stops; its next run begins anew. Who was lost stays lost."
+        " The answer ends where the log ends."
+    )
+    if rerun.moving.guessed:
+        count = rerun.moving.guessed
+        yield (
+            f"{count:,} run{'s' if count != 1 else ''} of tasks that the log never ran are taken to use what was estimated, and"
+            " to last as long; where no time was estimated, as long as a run of the log on average."
+        )
 
 
 def _agents(count: int) -> str:

@@ -11,6 +11,7 @@ from rich.text import Text
 from tallystick.actors.whatif.courses import Course, Courses
 from tallystick.actors.whatif.reproduction import Reproduction
 from tallystick.actors.whatif.rerun import Rerun
+from tallystick.actors.whatif.work import Waits, Work
 from tallystick.cli.common import console, one_line, shown_time
 from tallystick.cli.status import amounts
 from tallystick.cli.whatif_answer import Agent, Span, agents_that_differ, assumptions, changes, total_saved
@@ -21,6 +22,7 @@ from tallystick.events.decide.levels import DEGRADE, STOP, THROTTLE
 
 _SHOWN = 20
 """Agents in the table; the JSON has all."""
+_MS_PER_MINUTE = 60_000
 _DONE = {THROTTLE: "throttled", DEGRADE: "degraded", STOP: "stopped"}
 
 
@@ -101,6 +103,7 @@ def _fleet_table(rerun: Rerun) -> Table:
         *_by_code("refused", log.refused, other.refused),
         *_by_code("alert", log.alerts, other.alerts),
         *((f"fleet: {name}", _first(log, name), _first(other, name)) for name in e.RESPONSES[1:]),
+        *_work(log.work, other.work),
         ("largest debt", _some(log.overdraft), _some(other.overdraft)),
         ("from reserve", _some(log.from_reserve), _some(other.from_reserve)),
     ]
@@ -127,6 +130,46 @@ def _top_ups(courses: Courses) -> str:
 def _by_code(what: str, log: Mapping[str, int], other: Mapping[str, int]) -> Iterator[tuple[str, str, str]]:
     for code in sorted(log.keys() | other.keys()):
         yield f"{what}: {code}", _count(log.get(code, 0)), _count(other.get(code, 0))
+
+
+_TOLD = {
+    "completed": "tasks completed",
+    "failed": "tasks failed",
+    "cancelled": "tasks cancelled",
+    "rejected": "tasks rejected",
+    "running": "tasks that still run",
+    "waiting": "tasks that still wait",
+    "preempted": "slots taken away",
+    "lease_lost": "leases lost",
+    "overdue": "waited too long",
+    "breaker_tripped": "breaker trips",
+}
+"""What is counted of tasks, in the words of the table."""
+
+
+def _work(log: Work, other: Work) -> Iterator[tuple[str, str, str]]:
+    """What became of the tasks."""
+    for what, words in _TOLD.items():
+        yield words, _count(log.counts[what]), _count(other.counts[what])
+    if log.counts["submitted"] or other.counts["submitted"]:
+        yield "slots in use", _share(log.utilization), _share(other.utilization)
+        yield "waits", _waited(log.waits), _waited(other.waits)
+    nobody = Waits()
+    for product in sorted(log.by_product.keys() | other.by_product.keys()):
+        theirs, ours = log.by_product.get(product, nobody), other.by_product.get(product, nobody)
+        yield one_line(f"waits: {product}"), _waited(theirs), _waited(ours)
+
+
+def _share(share: float | None) -> str:
+    return "" if share is None else f"{share * 100:.1f} %"
+
+
+def _waited(waits: Waits) -> str:
+    """The average and the longest, in minutes."""
+    if not waits.started and not waits.waiting:
+        return ""
+    average = "–" if waits.average_ms is None else f"{waits.average_ms / _MS_PER_MINUTE:.1f}"
+    return f"{average} min, at most {waits.longest_ms / _MS_PER_MINUTE:.1f}"
 
 
 def _first(courses: Courses, response: str) -> str:

@@ -8,8 +8,9 @@ from tallystick.actors.whatif.differing import SAME_MOMENT, Difference, Told
 from tallystick.actors.whatif.reproduction import Unlike
 from tallystick.actors.whatif.rerun import Rerun
 from tallystick.actors.whatif.steps import Step
+from tallystick.cli.causes import History
 from tallystick.cli.common import shown_time
-from tallystick.cli.reasons import THRESHOLDS, History, why
+from tallystick.cli.reasons import THRESHOLDS, why
 from tallystick.cli.words import amounts, percent, sentence, unit
 from tallystick.events import catalog as e
 from tallystick.events import commands as c

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from tallystick.cli.common import shown_time
+from tallystick.cli.task_words import sentences
 from tallystick.events import catalog as e
 from tallystick.events.accounts import POOL
 from tallystick.events.amounts import Amounts, Triple, dollars, seconds
@@ -224,4 +225,5 @@ _SENTENCES: dict[type[e.Event], Callable[[Any], str]] = {
     e.RequestRefused: _refused,
     e.AgentHeard: lambda x: f"{x.agent} gave a sign of life",
     e.SnapshotRecorded: lambda x: f"a snapshot of the state at position {x.upto} was taken (sha256 {x.sha256[:16]}…)",
+    **sentences(_some),
 }

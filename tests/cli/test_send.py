@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -44,9 +45,53 @@ def test_the_words_of_operators(run: Run) -> None:
     assert "ok" in json.loads(run("send", "release-reserve", "the audit is due").stdout)
 
 
+def ok(run: Run, *words: str) -> dict[str, Any]:
+    result = run("send", *words)
+    assert result.exit_code == 0, result.stdout + result.stderr
+    answer: dict[str, Any] = json.loads(result.stdout)["ok"]
+    return answer
+
+
+def test_a_higher_limit_is_approved_in_a_few_words(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "limits.yml").write_text(
+        "daily_limits: {max_cost_usd: 100, max_tokens_total: 1000}\n", encoding="utf-8"
+    )
+    ok(run, "resume", "--config", "limits.yml")
+    today = ok(run, "approve-limit", "--cost", "200.50", "--tokens", "5000", "--by", "ada")
+    assert today["limits"] == {"tokens": 5000, "cost_usd": "200.50"}
+    refused = run("send", "approve-limit", "--cost", "50")
+    assert refused.exit_code == 1
+    assert json.loads(refused.stdout)["error"]["code"] == "limit_not_raised"
+    assert "limits were raised for" in run("audit", "explain", "5").stdout
+
+
+def test_an_open_breaker_is_reset_in_a_few_words(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "limits.yml").write_text(
+        "circuit_breaker: {trip_conditions: ['tokens_daily > 10']}\n", encoding="utf-8"
+    )
+    closed = run("send", "reset-breaker", "a", "mistake", "--config", "limits.yml")
+    assert json.loads(closed.stdout)["error"]["code"] == "breaker_not_open"
+    ok(run, '{"type": "ReportUsage", "agent": "a", "usage": {"tokens": 11}}')
+    assert ok(run, "reset-breaker", "a mistake", "--by", "ada")["silenced"] == ["tokens_daily > 10"]
+
+
+def test_the_priority_of_a_product_is_overridden_in_a_few_words_and_given_back(run: Run) -> None:
+    assert ok(run, "override", "shop", "critical", "the", "launch")["priority"] == "critical"
+    assert ok(run, "override", "shop", "none")["priority"] is None
+
+
 @pytest.mark.parametrize(
     ("words", "reason"),
     [
+        (["approve-limit"], "approve-limit needs a limit: --cost DOLLARS, --tokens TOKENS, or both"),
+        (["approve-limit", "200"], "takes its limits as options: '200' is none; like --cost 200"),
+        (["approve-limit", "--cost", "much"], "--cost: found 'much', allowed are dollars like 200 or 12.50"),
+        (["approve-limit", "--tokens", "1.5"], "--tokens: found '1.5', allowed are whole tokens like 5000000"),
+        (["pause", "now", "--cost", "1"], "--cost belongs to approve-limit"),
+        (["override", "shop"], "override needs a product and a priority, like: override urgent-project critical"),
+        (["override", "shop", "urgent"], "'urgent' is no priority: allowed are critical, high, normal, low, none"),
+        (["reset-breaker"], "reset-breaker needs a reason"),
+        (["release-reserve"], "release-reserve needs a reason"),
         (["nonsense"], "'nonsense' is no message: allowed are a JSON object, pause REASON"),
         (["pause"], "pause needs a reason"),
         (["resume", "now"], "resume takes no reason"),

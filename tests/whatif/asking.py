@@ -7,6 +7,7 @@ from typing import Any
 from tallystick.actors.whatif.question import Question
 from tallystick.actors.whatif.reproduction import Reproduction, Unlike
 from tallystick.actors.whatif.rerun import Rerun
+from tallystick.actors.whatif.runs import Scripts
 from tallystick.actors.whatif.steps import Step, steps_of
 from tallystick.config.loader import from_mapping
 from tallystick.config.settings import Config
@@ -51,7 +52,8 @@ def after(seconds: float) -> dt.datetime:
 
 def ask(records: Iterable[Record], question: Question) -> Rerun:
     """A log put to another policy; the law is proved on what comes of it."""
-    rerun = Rerun(question)
+    records = list(records)
+    rerun = Rerun(question, Scripts(steps_of(records)))
     for step in steps_of(records):
         rerun.take(step)
     rerun.finish()

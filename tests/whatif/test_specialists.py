@@ -12,6 +12,7 @@ from tallystick.actors.messages import TRACKER, Envelope, Proposal
 from tallystick.actors.whatif.onlookers import Others
 from tallystick.actors.whatif.question import Question
 from tallystick.actors.whatif.rerun import Rerun
+from tallystick.actors.whatif.runs import Scripts
 from tallystick.actors.whatif.steps import steps_of
 from tallystick.config.loader import from_mapping
 from tallystick.config.prices import from_mapping as prices_of
@@ -35,7 +36,7 @@ MOVING = {"enabled": True, "interval_seconds": 10}
 
 def made(records: list[Record], question: Question) -> tuple[Rerun, list[e.Event]]:
     """A log put to another policy, and all events that come of it."""
-    rerun, events = Rerun(question), []
+    rerun, events = Rerun(question, Scripts(steps_of(records))), []
     happened = rerun._others._happened
 
     def listen(batch: list[e.Event]) -> None:

@@ -1,0 +1,182 @@
+"""``audit explain`` of tasks, the day and the breaker: why it was queued, admitted, preempted, lost, tripped, approved."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tallystick.cli.task_causes import LED_TO, TASK_EVENTS
+from tallystick.cli.task_reasons import RULES
+from tallystick.cli.words import _SENTENCES
+from tallystick.events.catalog import CATALOG
+from tallystick.events.store import open_store
+from tests.cli.conftest import Run, lines
+from tests.cli.test_audit_explain import place_of
+
+SETTINGS = """
+total_budget: {tokens: 1000000}
+emergency_reserve_percent: 0
+max_concurrent: {total: 1, per_type: {}}
+token_budgets: {default: 1000}
+leases: {seconds: 60, max_attempts: 2}
+daily_limits: {max_tokens_total: 8000, max_cost_usd: null}
+circuit_breaker: {trip_conditions: ["tokens_daily > 3000"]}
+estimates: {over_tasks: 1}
+reallocation: {enabled: false}
+"""
+
+
+def submit(task: str, **rest: Any) -> dict[str, Any]:
+    return {"type": "SubmitTask", "task": task, "agent_type": "coder", "product": "shop", **rest}
+
+
+DAY: list[tuple[str, dict[str, Any]]] = [
+    ("12:00:00", submit("build", priority="low", estimated_tokens=100, estimated_minutes=1)),
+    ("12:00:01", submit("test", depends_on=["build"])),
+    ("12:00:02", submit("later", priority="low")),
+    ("12:00:10", {"type": "Heartbeat", "task": "build"}),
+    ("12:00:20", submit("fire", priority="critical")),
+    ("12:00:21", {"type": "Heartbeat", "task": "build"}),
+    ("12:00:30", {"type": "ReportUsage", "task": "fire", "usage": {"tokens": 1100}}),
+    ("12:00:40", {"type": "CompleteTask", "task": "fire", "outcome": "completed", "usage": {"tokens": 1200}}),
+    ("12:00:50", {"type": "CompleteTask", "task": "build", "outcome": "completed", "usage": {"tokens": 500}}),
+    # `test` and `later` are left alone by their agents: each loses two leases, and has failed.
+    ("12:10:00", submit("after", depends_on=["test"])),
+    ("12:10:01", submit("shift")),
+    ("12:10:02", submit("doc", depends_on=["shift"])),
+    ("12:10:03", {"type": "CancelTask", "task": "shift"}),
+    ("12:10:10", submit("huge", priority="high")),
+    ("12:10:20", {"type": "ReportUsage", "task": "huge", "usage": {"tokens": 1400}}),
+    ("12:10:30", submit("stuck")),
+    ("12:10:31", {"type": "ApproveLimit", "max_tokens_total": 9000}),
+    ("12:10:32", {"type": "ResetBreaker", "reason": "it is worth it"}),
+    ("12:10:40", {"type": "OverridePriority", "product": "shop", "priority": "high", "reason": "the launch"}),
+    ("12:10:50", {"type": "CompleteTask", "task": "huge", "outcome": "completed"}),
+    ("12:11:00", submit("next")),
+    ("12:11:01", {"type": "GetQueue"}),
+    ("12:40:00", {"type": "GetQueue"}),
+]
+
+
+@pytest.fixture
+def day(run: Run, tmp_path: Path) -> Path:
+    (tmp_path / "day.yml").write_text(SETTINGS, encoding="utf-8")
+    messages = [{"at": f"2026-03-04T{time}Z", **message} for time, message in DAY]
+    messages.append({"at": "2026-03-05T00:00:01Z", "type": "GetGlobalStatus"})
+    (tmp_path / "day.jsonl").write_text(lines(messages), encoding="utf-8")
+    result = run("simulate", "day.jsonl", "--config", "day.yml", "--store", "sqlite:///tallystick.db")
+    assert result.exit_code == 0, result.stderr
+    return tmp_path / "tallystick.db"
+
+
+def told(run: Run, fleet: Path, name: str, nth: int = 0) -> str:
+    result = run("audit", "explain", str(place_of(fleet, name, nth)))
+    assert result.exit_code == 0, result.stderr
+    return result.stdout
+
+
+def test_every_position_of_the_day_can_be_explained(run: Run, day: Path) -> None:
+    store = open_store(f"sqlite:///{day}")
+    records = list(store.read())
+    store.close()
+    for record in records:
+        one = json.loads(run("audit", "explain", str(record.position), "--json").stdout)
+        assert one["text"]
+        assert all(entry["position"] < record.position for entry in one["led_to_by"])
+
+
+def test_tables_name_events_that_there_are() -> None:
+    assert {*RULES, *LED_TO, *TASK_EVENTS} <= set(CATALOG)
+    assert set(_SENTENCES) == set(CATALOG)
+
+
+def test_why_a_task_was_queued(run: Run, day: Path) -> None:
+    text = told(run, day, "task-queued.v1")
+    assert "later was queued, total_concurrency" in text
+    assert "max_concurrent.total, in force since position 1" in text
+    assert "the limit was 1, against 1" in text
+    assert "build was admitted" in text  # who has the slot led to it
+
+
+def test_why_a_task_was_admitted(run: Run, day: Path) -> None:
+    text = told(run, day, "task-started.v1", 2)
+    assert "it had waited 0.666667 minutes: nothing was in its way any more" in text
+    assert "1,500 tokens is its token budget of 1,000 × 1.5" in text
+    assert "its lease ends 60 s after the last sign of life (leases.seconds)" in text
+    assert "what led to it" in text
+    assert "fire was completed" in text  # which gave the slot back
+
+
+def test_why_a_task_was_preempted(run: Run, day: Path) -> None:
+    text = told(run, day, "task-preempted.v1")
+    assert "build lost its slot" in text
+    assert "fire is critical, build is low" in text
+    assert "critical may take a slot from a lower level (priority_levels.critical.preempt_lower" in text
+    assert "is not preempted again for 10 minutes (preemption_cooldown_minutes)" in text
+
+
+def test_why_a_lease_was_lost_and_a_task_has_failed(run: Run, day: Path) -> None:
+    first, last = told(run, day, "lease-lost.v1"), told(run, day, "lease-lost.v1", 1)
+    assert "nobody gave a sign of life for 60 s (leases.seconds" in first
+    assert "attempt 1 of 2 (leases.max_attempts): it waits again" in first
+    assert "was admitted" in first
+    assert "attempt 2 of 2 (leases.max_attempts): it has failed" in "".join(
+        told(run, day, "lease-lost.v1", nth) for nth in range(4)
+    )
+    assert last != first
+
+
+def test_why_a_task_was_rejected_or_given_up(run: Run, day: Path) -> None:
+    assert "after was rejected, dependency_failed: test, which it depends on, was failed" in told(
+        run, day, "task-rejected.v1"
+    )
+    text = told(run, day, "task-given-up.v1")
+    assert "doc was cancelled, dependency_failed: it depends on shift" in text
+    assert "shift is cancelled: a task that depends on one that is not completed can never run" in text
+
+
+def test_why_the_breaker_tripped_and_was_closed(run: Run, day: Path) -> None:
+    text = told(run, day, "breaker-tripped.v1")
+    assert "tokens_daily > 3000 became true (circuit_breaker.trip_conditions" in text
+    assert "tokens_daily was 3" in text
+    assert "huge reported 1,400 tokens" in text
+    closed = told(run, day, "breaker-closed.v1")
+    assert "it ignores tokens_daily > 3000" in closed
+    assert "the circuit breaker tripped" in closed
+
+
+def test_why_a_limit_was_approved(run: Run, day: Path) -> None:
+    text = told(run, day, "limit-approved.v1")
+    assert "limits were raised for 2026-03-04: 9,000 tokens" in text
+    assert "configured is 8,000 tokens a day (daily_limits" in text
+    assert "circuit_breaker.when_tripped.allow_override" in text
+
+
+def test_why_a_day_began_and_a_priority_holds(run: Run, day: Path) -> None:
+    assert "days begin at midnight in UTC (timezone" in told(run, day, "day-began.v1")
+    overridden = told(run, day, "priority-overridden.v1")
+    assert "all tasks of shop are high from here on: the launch" in overridden
+
+
+def test_why_an_estimate_changed(run: Run, day: Path) -> None:
+    text = told(run, day, "estimate-adjusted.v1")
+    assert "more than estimated, at the median" in text
+    assert "80th percentile" in text
+
+
+def test_the_story_of_a_task(run: Run, day: Path) -> None:
+    text = run("audit", "explain", "build").stdout
+    happened = [
+        "build was submitted: low coder for shop, estimated at 100 tokens and 1 minute",
+        "build was admitted on",
+        "signs of life",
+        "build lost its slot (lease-",
+        "whoever worked on build under",
+        "build was admitted on",
+        "build was completed in attempt 1",
+    ]
+    start = 0
+    for words in happened:
+        start = text.index(words, start) + 1
+    assert "later" not in text
