@@ -43,6 +43,9 @@ from tallystick.events.tasks import Task
 WAIT_MAX_SECONDS = 600
 """How long `GetTask` may wait."""
 
+TRY_AGAIN = dt.timedelta(minutes=1)
+"""Runs that use less than was promised leave room in the day, little by little: how often it is tried anew meanwhile."""
+
 _PERIODS = (e.TotalBudgetSet, e.PeriodRenewed)
 _FLEET: frozenset[type[e.Event]] = frozenset({e.ConfigLoaded, e.FleetPaused, e.FleetResumed, e.PriorityOverridden})
 _DAY: frozenset[type[e.Event]] = frozenset({e.DayBegan, e.LimitApproved, e.BreakerClosed})
@@ -87,6 +90,8 @@ class Allocator:
         """What the pool has free, None where nothing limits it: at most what was free at the last word of it."""
         self._blocked: set[Kind] = set()
         """Kinds of which one was refused, and nothing has happened since that may have changed it."""
+        self._retry_at: dt.datetime | None = None
+        """When to propose one of them again although nothing has, as long as something runs."""
         self._newcomers: list[Newcomer] = []
         """Submissions that were judged and are not on record yet, best first."""
         self._scene: Scene | None = None
@@ -117,7 +122,8 @@ class Allocator:
 
     def due_at(self) -> dt.datetime | None:
         leases = None if self._roster.is_paused else self._leases.first()
-        moments = (self._period_ends, leases, self._overdue.first(), self._waits.first(), self._look_at)
+        retry = self._retry_at if self._roster.tasks.running else None
+        moments = (self._period_ends, leases, self._overdue.first(), self._waits.first(), self._look_at, retry)
         return min((at for at in moments if at is not None), default=None)
 
     def _tick(self, now: dt.datetime) -> list[Post]:
@@ -131,9 +137,17 @@ class Allocator:
             number = self._roster.tasks.known[name].number
             posts.append(_propose(p.RecordOverdue(task=name, id=f"{c.HOUSE}overdue-{name}-{number}")))
         posts += [self._tell(question, now) for question in self._waits.over(now)]
-        if self._look_at is not None and self._look_at <= now:
+        is_retry = self._retry_at is not None and self._retry_at <= now
+        if is_retry:
+            self._unblock()
+        if is_retry or (self._look_at is not None and self._look_at <= now):
             posts += self._dispatch(now)
         return posts
+
+    def _unblock(self) -> None:
+        """What was refused may be possible now."""
+        self._blocked.clear()
+        self._retry_at = None
 
     def _follow(self, events: Sequence[e.Event], now: dt.datetime) -> list[Post]:
         self._roster.follow(events)
@@ -149,7 +163,7 @@ class Allocator:
         else:
             self._note_named(events)
         if not kinds.isdisjoint(_FREES):
-            self._blocked.clear()
+            self._unblock()
         if not kinds.isdisjoint(_FREES | _CHANGES):
             posts += self._dispatch(now)
         for event in events:
@@ -165,6 +179,8 @@ class Allocator:
         if kind is None:
             return []
         self._blocked.add(kind)
+        if self._retry_at is None:
+            self._retry_at = now + TRY_AGAIN
         self._note([self._roster.tasks.known[name]])
         return self._dispatch(now)
 
