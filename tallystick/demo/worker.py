@@ -108,7 +108,7 @@ class Worker(Agent):
             self._lost_slot(now_ms)
         elif not beats:
             if self.phase is Phase.GIVE_UP:
-                self.outcome = Outcome.REFUSED
+                self.outcome = Outcome.REFUSED if self.waited_ms is None else Outcome.STOPPED
                 self._then(Phase.GONE, now_ms)
                 return
             super().hear(reply, now_ms)
