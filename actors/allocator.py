@@ -43,6 +43,9 @@ from tallystick.events.tasks import Task
 WAIT_MAX_SECONDS = 600
 """How long `GetTask` may wait."""
 
+TRY_AGAIN = dt.timedelta(minutes=1)
+"""Runs that use less than was promised leave room in the day, little by little: how often it is tried anew meanwhile."""
+
 _PERIODS = (e.TotalBudgetSet, e.PeriodRenewed)
 _FLEET: frozenset[type[e.Event]] = frozenset({e.ConfigLoaded, e.FleetPaused, e.FleetResumed, e.PriorityOverridden})
 _DAY: frozenset[type[e.Event]] = frozenset({e.DayBegan, e.LimitApproved, e.BreakerClosed})
@@ -89,6 +92,8 @@ class Allocator:
         """What the pool has free, None where nothing limits it: at most what was free at the last word of it."""
         self._blocked: set[Kind] = set()
         """Kinds of which one was refused, and nothing has happened since that may have changed it."""
+        self._retry_at: dt.datetime | None = None
+        """When to propose one of them again although nothing has, as long as something runs."""
         self._leases, self._overdue = Deadlines(), Deadlines()
         self._waits = Waits()
         self._untold = set(self._roster.tasks.running)
@@ -118,7 +123,8 @@ class Allocator:
 
     def due_at(self) -> dt.datetime | None:
         leases = None if self._roster.is_paused else self._leases.first()
-        moments = (self._period_ends, leases, self._overdue.first(), self._waits.first(), self._look_at)
+        retry = self._retry_at if self._roster.tasks.running else None
+        moments = (self._period_ends, leases, self._overdue.first(), self._waits.first(), self._look_at, retry)
         return min((at for at in moments if at is not None), default=None)
 
     def _tick(self, now: dt.datetime) -> list[Post]:
@@ -132,9 +138,17 @@ class Allocator:
             number = self._roster.tasks.known[name].number
             posts.append(_propose(p.RecordOverdue(task=name, id=f"{c.HOUSE}overdue-{name}-{number}")))
         posts += [self._tell(question, now) for question in self._waits.over(now)]
-        if self._look_at is not None and self._look_at <= now:
+        is_retry = self._retry_at is not None and self._retry_at <= now
+        if is_retry:
+            self._unblock()
+        if is_retry or (self._look_at is not None and self._look_at <= now):
             posts += self._dispatch(now)
         return posts
+
+    def _unblock(self) -> None:
+        """What was refused may be possible now."""
+        self._blocked.clear()
+        self._retry_at = None
 
     def _follow(self, events: Sequence[e.Event], now: dt.datetime) -> list[Post]:
         self._roster.follow(events)
@@ -146,7 +160,7 @@ class Allocator:
                 named[event.task] = None  # type: ignore[attr-defined]
             if kind in _FREES:
                 look = True
-                self._blocked.clear()
+                self._unblock()
                 fleet = fleet or kind in _FLEET
                 if isinstance(event, _PERIODS):
                     self._period_ends = event.period_ends_at
@@ -189,6 +203,8 @@ class Allocator:
         if kind is None:
             return []
         self._blocked.add(kind)
+        if self._retry_at is None:
+            self._retry_at = now + TRY_AGAIN
         self._note([self._roster.tasks.known[name]])
         return self._dispatch(now)
 

@@ -24,8 +24,8 @@ from tallystick.demo.tally import Tally
 from tallystick.events.store import open_store
 
 PICTURE: Final = Path(__file__).with_name("demo.svg")
-MOMENT: Final = 0.86
-"""How much of the work is done in the picture: levels of all colours, and the fleet's own response."""
+MOMENT: Final = 0.7
+"""How much of the work is done in the picture: levels of all colours, a queue that waits for budget, and an alert."""
 WIDTH, HEIGHT = 150, 32
 THEME: Final = TerminalTheme(
     (22, 24, 29),

@@ -28,8 +28,8 @@ from tallystick.demo.trace import TraceError, read_trace
 from tallystick.demo.workload import Workload
 from tallystick.events.store import Store, open_store
 
-WATCHED_SECONDS: Final = 30
-"""How long a demonstration is watched where no speed is named; throttled agents make it a little longer."""
+WATCHED_SECONDS: Final = 24
+"""How long the work would be watched where no speed is named; those that wait and are throttled make it half as long again."""
 
 
 class Speed(click.ParamType[float]):
@@ -78,15 +78,15 @@ class Speed(click.ParamType[float]):
 def demo(
     trace_file: Path | None, speed: float | None, limits_file: Path | None, store_url: str | None, json_only: bool
 ) -> None:
-    """Watch a fleet of agents being budgeted, warned, throttled, topped up and stopped by the real manager.
+    """Watch a fleet of agents being given slots, budgeted, warned, throttled and stopped by the real manager.
 
-    The budget is too small for all of them. Each agent obeys: it waits when it is throttled, stops when it is stopped,
-    and goes on if it is topped up. At the end the log is read again from the first event, and every token and
-    nano-dollar is accounted for.
+    Slots and budget are too few for all of them. Each run is a task: it waits in the queue, and works under a lease. Its
+    agent obeys: it waits when it is throttled, stops when it is stopped, and goes on if it gets more. At the end the log
+    is read again from the first event, and every token and nano-dollar is accounted for.
 
     A trace is a CSV file with the columns run_id, agent, product_or_task, step, timestamp_s, duration_s, model,
     input_tokens, output_tokens, cached_tokens, cost_usd, one line per step; an empty cell is unknown. Each of its runs
-    becomes an agent.
+    becomes a task.
 
     \b
     Examples:
@@ -109,7 +109,7 @@ def demo(
         watcher = Screen(console, tally, workload.title, factor)
     elif not json_only:
         console.print(f"through the real manager, on {store.url}", soft_wrap=True)
-        watcher = Lines(console, workload.steps)
+        watcher = Lines(console, tally, workload.steps)
     with _stopped_by_ctrl_c() as stop:
         try:
             summary = run(workload, config, store, factor, watcher, tally, stop)

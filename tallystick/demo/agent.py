@@ -35,11 +35,13 @@ class Phase(Enum):
     """What an agent does when its moment comes."""
 
     START = "start"
+    QUEUED = "queued"
     RESERVE = "reserve"
     REPORT = "report"
     BORROW = "borrow"
     CHECK = "check"
     RELEASE = "release"
+    GIVE_UP = "give up"
     GONE = "gone"
 
 
@@ -104,13 +106,7 @@ class Agent:
         me = self.run.id
         match self.phase:
             case Phase.START:
-                return c.AllocateBudget(
-                    agent=me,
-                    budget=_edge(self.grant),
-                    agent_type=self.run.agent_type,
-                    product=self.run.product,
-                    priority=self.run.priority,
-                )
+                return self._asks_to_begin()
             case Phase.RESERVE:
                 return c.Reserve(agent=me, estimate=_edge(self._estimate()))
             case Phase.REPORT:
@@ -120,9 +116,21 @@ class Agent:
             case Phase.CHECK:
                 return c.CheckEnforcement(agent=me)
             case Phase.RELEASE:
-                return c.ReleaseBudget(agent=me)
-            case Phase.GONE:
-                raise AssertionError(f"{me} is gone")
+                return self._says_its_end()
+            case Phase.QUEUED | Phase.GIVE_UP | Phase.GONE:
+                raise AssertionError(f"{me} has nothing to say: {self.phase.value}")
+
+    def _asks_to_begin(self) -> c.Command:
+        return c.AllocateBudget(
+            agent=self.run.id,
+            budget=_edge(self.grant),
+            agent_type=self.run.agent_type,
+            product=self.run.product,
+            priority=self.run.priority,
+        )
+
+    def _says_its_end(self) -> c.Command:
+        return c.ReleaseBudget(agent=self.run.id)
 
     def _report(self, step: Step) -> c.Command:
         model, cost = self._billed(step)
@@ -171,7 +179,7 @@ class Agent:
         answer = reply["ok"]
         match self.phase:
             case Phase.START:
-                self._begin_step(now_ms)
+                self._begun(answer, now_ms)
             case Phase.RESERVE:
                 self._hold = answer["hold"]
                 self._run_step(now_ms)
@@ -183,6 +191,9 @@ class Agent:
                 self._obey(answer, now_ms)
             case Phase.RELEASE:
                 self._then(Phase.GONE, now_ms)
+
+    def _begun(self, answer: Mapping[str, Any], now_ms: int) -> None:
+        self._begin_step(now_ms)
 
     def _hear_no(self, error: Mapping[str, Any], now_ms: int) -> None:
         """Wait out a throttle; ask for more where there is no room; go without where there is no more; or give up."""

@@ -1,20 +1,23 @@
 """Drives the agents through the house. Time is theirs: a clock that the campaign moves, at any pace or as fast as it can.
 
 The agents act at whole seconds of that clock. At each, every timer that is due fires first, then the messages of the
-agents whose moment has come go in together, and the house comes to rest: so the same workload gives the same log to
-the byte, at whatever speed it is watched.
+agents whose moment has come go in together, the house comes to rest, and whoever waited for a slot hears from the event
+stream that it has one: so the same workload gives the same log to the byte, at whatever speed it is watched.
 """
 
 import datetime as dt
 import heapq
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 from tallystick.actors.clock import ManualClock
-from tallystick.demo.agent import Agent, Outcome, Phase
+from tallystick.demo.agent import Outcome, Phase
+from tallystick.demo.worker import Worker
 from tallystick.door import Fleet
+from tallystick.events import catalog as e
 from tallystick.events.accounts import Money, plus
 from tallystick.events.commands import MESSAGES_MAX
 
@@ -27,6 +30,22 @@ LOOKS_SECONDS: Final = 0.05
 """While it waits for the next moment, how often somebody may look."""
 
 
+class Starts:
+    """The starts of tasks, from the event stream. `note` may be called by any thread."""
+
+    def __init__(self) -> None:
+        self._inbox: deque[e.TaskStarted] = deque()
+
+    def note(self, events: Sequence[e.Event]) -> None:
+        """Take a recorded batch."""
+        self._inbox.extend(event for event in events if isinstance(event, e.TaskStarted))
+
+    def heard(self) -> Iterator[e.TaskStarted]:
+        """Those that nobody was told of yet, in their order."""
+        while self._inbox:
+            yield self._inbox.popleft()
+
+
 class Campaign:
     """All agents on their way. ``speed`` is seconds of theirs per second of ours; None is as fast as it goes.
 
@@ -37,7 +56,8 @@ class Campaign:
         self,
         fleet: Fleet,
         clock: ManualClock,
-        agents: Sequence[Agent],
+        agents: Sequence[Worker],
+        starts: Starts,
         speed: float | None,
         look: Callable[[], None],
         stop: threading.Event,
@@ -49,6 +69,8 @@ class Campaign:
         self.messages = 0
         self._fleet = fleet
         self._clock = clock
+        self._starts = starts
+        self._by_task = {agent.run.id: i for i, agent in enumerate(agents)}
         self._speed = speed
         self._look = look
         self._stop = stop
@@ -84,19 +106,38 @@ class Campaign:
 
     def run(self) -> None:
         """Until the last agent is gone, or somebody stops it."""
-        while self._agenda and not self._stop.is_set():
+        while not self._stop.is_set() and (self._agenda or self._give_up()):
             moment_ms = -(-self._agenda[0][0] // BEAT_MS) * BEAT_MS
             if not self._wait_until(moment_ms):
                 break
             self.now_ms = moment_ms
             self._fleet.advance(STARTS_AT + dt.timedelta(milliseconds=moment_ms))
+            self._tell_of_starts()
             while due := self._due(moment_ms):
                 self._turn(due)
                 # What the specialists make of it comes before what the agents say next.
                 self._fleet.quiesce()
+                self._tell_of_starts()
             self._look()
         self._ended = time.perf_counter()
         self._look()
+
+    def _give_up(self) -> bool:
+        """Nobody works any more, so nothing comes back that others wait for: they give up. Whether there are any."""
+        for i, agent in enumerate(self.agents):
+            if agent.phase is Phase.QUEUED:
+                agent.give_up(self.now_ms)
+                heapq.heappush(self._agenda, (agent.due_ms, i))
+        return bool(self._agenda)
+
+    def _tell_of_starts(self) -> None:
+        for event in self._starts.heard():
+            i = self._by_task[event.task]
+            agent = self.agents[i]
+            waited = agent.is_away
+            agent.started(event.lease, (event.at - STARTS_AT) // dt.timedelta(milliseconds=1))
+            if waited:
+                heapq.heappush(self._agenda, (agent.due_ms, i))
 
     def _wait_until(self, moment_ms: int) -> bool:
         """Let the time until then pass, if somebody is to see it pass; False where it was cut short."""
@@ -125,5 +166,5 @@ class Campaign:
         for i, reply in zip(due, replies, strict=True):
             agent = self.agents[i]
             agent.hear(reply, self.now_ms)
-            if agent.phase is not Phase.GONE:
+            if not agent.is_away:
                 heapq.heappush(self._agenda, (agent.due_ms, i))

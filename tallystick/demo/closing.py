@@ -17,7 +17,7 @@ from tallystick.events.amounts import COST, TOKENS, cents, dollars
 
 SHOWN: Final = 8
 """Of those for whom the budget was too small, so many have a line of their own."""
-_UTILIZATION, _FAIRNESS = 0.85, 0.90
+_UTILIZATION = 0.85
 
 
 def tell(console: Console, summary: Summary, try_next: Sequence[str]) -> None:
@@ -47,7 +47,7 @@ def _tell_left_out(console: Console, summary: Summary) -> None:
         lacked = plus(lacked, agent.lacked)
     console.print(f"  {finished}; {len(left_out)} did not: they lacked {_needed(lacked)}.")
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim", show_edge=False)
-    table.add_column("  agent", no_wrap=True, overflow="ellipsis", max_width=28)
+    table.add_column("  task", no_wrap=True, overflow="ellipsis", max_width=28)
     table.add_column("priority", no_wrap=True, min_width=8)
     for name in ("  steps run", "tokens short", "$ short"):
         table.add_column(name, justify="right", no_wrap=True, min_width=len(name))
@@ -61,7 +61,7 @@ def _tell_left_out(console: Console, summary: Summary) -> None:
 
 def _fate(agent: Agent) -> str:
     if agent.outcome is Outcome.REFUSED:
-        return "no budget"
+        return "no slot"
     return f"{agent.done} of {len(agent.run.steps)}"
 
 
@@ -72,6 +72,7 @@ def _needed(units: Money) -> str:
 def _tell_figures(console: Console, summary: Summary) -> None:
     """What was done about it, one line each."""
     tally, took = summary.tally, summary.took
+    _tell_slots(console, summary)
     console.print(Rule("what the house did", align="left", style="grey37"))
     throttled, stopped = (
         sum(getattr(agent, name) for agent in summary.agents) // 60_000 for name in ("throttled_ms", "stopped_ms")
@@ -80,10 +81,8 @@ def _tell_figures(console: Console, summary: Summary) -> None:
     lines = [
         ("levels reached", f"{reached}; {len(tally.warned_early)} warned early"),
         ("waiting", f"{throttled} minutes throttled, {stopped} minutes stopped, of all agents"),
-        ("reclaimed", f"{_needed(tally.reclaimed)} from idle agents ({tally.reclaims} times)"),
         ("given back", f"{_needed(tally.given_back)} when stopped"),
         ("unused", f"{_needed(tally.unused)} went back when agents left"),
-        ("topped up", f"{_needed(tally.topped_up)} by forecast ({tally.top_ups} times)"),
         ("borrowed", f"{_needed(tally.borrowed)} on request ({tally.borrows} times)"),
         ("overruns", f"{_needed(tally.covered)} covered by pool and reserve ({tally.covers} times)"),
         ("reserve", f"{_needed(tally.from_reserve)} taken; overdraft {_needed(tally.into_debt)}"),
@@ -98,12 +97,41 @@ def _tell_figures(console: Console, summary: Summary) -> None:
             f"in {percentile(took, 0.5) * 1000:.1f} ms at the median, {percentile(took, 0.99) * 1000:.1f} ms at p99",
         ),
     ]
+    _print(console, lines)
+
+
+def _print(console: Console, lines: Sequence[tuple[str, str]]) -> None:
     table = Table.grid(padding=(0, 2, 0, 0))
-    table.add_column(style="dim", no_wrap=True)
+    table.add_column(style="dim", no_wrap=True, min_width=16)
     table.add_column()
     for name, told in lines:
         table.add_row(f"  {name}", told)
     console.print(table)
+
+
+def _tell_slots(console: Console, summary: Summary) -> None:
+    """How the tasks came to their slots, and what the day has cost."""
+    slots = summary.tally.slots
+    ran, cost_limit = len(slots.waited_ms), slots.limits[1]
+    taken = "" if slots.utilization is None else f", {slots.utilization * 100:.0f} % of their time taken"
+    limit = "" if cost_limit is None else f" of {cents(cost_limit)}"
+    alerts = ", ".join(f"{code.replace('_', ' ')} {count}" for code, count in sorted(slots.alerts.items()))
+    console.print(Rule("slots and queue", align="left", style="grey37"))
+    waited = f"{slots.that_waited} of the {ran} that ran: {_minutes(slots.average_wait_ms)} on average"
+    if slots.that_waited:
+        waited += f", {_minutes(slots.longest_wait_ms)} at most"
+    lines = [
+        ("tasks", ", ".join(f"{count} {how}" for how, count in slots.ended.most_common())),
+        ("slots", f"{'no limit' if slots.total is None else slots.total}{taken}; {slots.preempted} preempted"),
+        ("waited", waited),
+        ("today", f"{cents(slots.used_today[COST])}{limit}{'; the breaker is open' if slots.tripped else ''}"),
+        ("alerts", alerts or "none"),
+    ]
+    _print(console, lines)
+
+
+def _minutes(ms: int) -> str:
+    return f"{ms // 60_000}:{ms // 1000 % 60:02} minutes"
 
 
 def _qualities(summary: Summary) -> list[tuple[str, str]]:
@@ -120,8 +148,6 @@ def _qualities(summary: Summary) -> list[tuple[str, str]]:
     used = ", ".join(f"{word} {of_spendable[name]:.2f}" for name, word in named)
     return [
         ("utilization", f"{both(quality.utilization)} of what was allocated (aim {_UTILIZATION:.2f})"),
-        ("fairness", f"{both(quality.fairness)} (aim {_FAIRNESS:.2f})"),
-        ("Jain's index", both(quality.jain)),
         ("used", f"{used} of total less reserve"),
     ]
 

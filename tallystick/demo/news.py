@@ -6,6 +6,7 @@ from typing import Any, Final, NamedTuple
 from tallystick.events import catalog as e
 from tallystick.events.accounts import OVERDRAFT, POOL, RESERVE
 from tallystick.events.amounts import NANOS_PER_DOLLAR, Amounts, Triple, cents, percent
+from tallystick.events.day import DAILY_ALERTS
 
 UNITS: Final = {"tokens": "tokens", "time_seconds": "time", "cost_usd": "dollars"}
 LEVEL_STYLES: Final = {
@@ -105,6 +106,8 @@ def _moved(event: e.BudgetMoved) -> tuple[str, str] | None:
 
 
 def _alert(event: e.AlertRaised) -> tuple[str, str] | None:
+    if event.code in DAILY_ALERTS:
+        return f"ALERT {event.message}", _STRONG
     # The other alerts follow an event that has a line of its own.
     return (f"ALERT {event.agent} has used up its budget", _STRONG) if event.code == "budget_exhausted" else None
 
@@ -115,6 +118,8 @@ def _covered(event: e.Covered) -> tuple[str, str]:
 
 
 def _refused(event: e.RequestRefused) -> tuple[str, str]:
+    if event.request == "StartTask":
+        return f"{event.agent} cannot start: {event.detail}", _FAINT
     if event.code == "pool_exhausted":
         return f"{event.agent} asks for budget in vain: the pool cannot give it", _FAINT
     return f"{event.agent}: {event.request} refused, {event.code}", _FAINT
@@ -125,9 +130,49 @@ def _released(event: e.BudgetReleased) -> tuple[str, str]:
     return f"{event.agent} leaves: {used} % of its tokens used, {_some(event.unused)} go back", _FAINT
 
 
+def _allocated(event: e.BudgetAllocated) -> tuple[str, str] | None:
+    # That of a task is told with its start.
+    return None if event.for_task else (f"{event.agent} begins with {_some(event.amount)}", _FAINT)
+
+
+def _started(event: e.TaskStarted) -> tuple[str, str]:
+    waited = (event.at - event.queued_at).total_seconds()
+    how = f" after {int(waited // 60)}:{int(waited % 60):02}" if waited else ""
+    return f"{event.task} has a slot{how}: {event.model}, at most {compact(event.max_tokens)} tokens", "green"
+
+
+def _queued(event: e.TaskQueued) -> tuple[str, str] | None:
+    return None if event.message is None else (f"{event.task} waits: {event.message}", _FAINT)
+
+
+def _budget_passed(event: e.TokenBudgetPassed) -> tuple[str, str]:
+    return f"{event.task} is past its token budget of {compact(event.token_budget)}", "yellow"
+
+
+def _overdue(event: e.TaskOverdue) -> tuple[str, str] | None:
+    # A level that may not wait at all is overdue as soon as it waits, which is told already.
+    minutes = event.waited_ms // 60_000
+    return (f"ALERT {event.task} has waited {minutes} minutes", _STRONG) if minutes else None
+
+
+def _completed(event: e.TaskCompleted) -> tuple[str, str] | None:
+    # A success is told with the budget that goes back.
+    return (f"{event.task} has failed", "red") if event.outcome == "failed" else None
+
+
 _TELLERS: Final[dict[type[e.Event], Callable[[Any], tuple[str, str] | None]]] = {
     e.TotalBudgetSet: lambda x: (f"the budget of all is {_some(x.budget)}, {_some(x.reserve)} in reserve", "bold"),
-    e.BudgetAllocated: lambda x: (f"{x.agent} begins with {_some(x.amount)}", _FAINT),
+    e.BudgetAllocated: _allocated,
+    e.TaskQueued: _queued,
+    e.TaskStarted: _started,
+    e.TaskPreempted: lambda x: (f"{x.beneficiary} takes the slot of {x.task}, which waits again", "magenta"),
+    e.TokenBudgetPassed: _budget_passed,
+    e.TaskOverdue: _overdue,
+    e.LeaseLost: lambda x: (f"{x.task} gave no sign of life: its slot is free, it is {x.then}", "red"),
+    e.TaskCompleted: _completed,
+    e.TaskCancelled: lambda x: (f"{x.task} gives up", "red"),
+    e.BreakerTripped: lambda x: (f"ALERT the breaker trips: {x.because}", _STRONG),
+    e.BreakerClosed: lambda _: ("the breaker is closed", "green"),
     e.BudgetReleased: _released,
     e.LevelChanged: _level,
     e.AlertRaised: _alert,

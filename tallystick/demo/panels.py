@@ -1,6 +1,6 @@
 """The pieces of the live screen, each as lines of a width: nothing here knows of terminals or time."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, Final
 
@@ -10,8 +10,10 @@ from rich.text import Text
 
 from tallystick.demo.agent import Agent, Phase
 from tallystick.demo.news import LEVEL_STYLES, Item, compact
+from tallystick.demo.slots import Slots, Waiting
 from tallystick.events import catalog as e
-from tallystick.events.amounts import DIMENSIONS, EDGE_NAMES, TIME, TOKENS, cents, exact_units, percent
+from tallystick.events.amounts import COST, DIMENSIONS, EDGE_NAMES, TIME, TOKENS, cents, exact_units, percent
+from tallystick.events.command import PRIORITIES
 from tallystick.events.standing import Standing
 
 ACTION_STYLES: Final = {
@@ -100,7 +102,7 @@ def _cells(parts: Sequence[int], width: int) -> list[int]:
     return cells
 
 
-def legend_line(balance: Balance) -> Text:
+def legend_line(balance: Balance, width: int) -> Text:
     """What the colours of the bars mean, with the shares of one of them."""
     line = Text().append(f"{_NAMES[balance.dimension]:<7}", style="dim")
     whole = balance.total + balance.overdraft
@@ -115,6 +117,7 @@ def legend_line(balance: Balance) -> Text:
         line.append("■ ", style=style).append(f"{name} {percent(units, whole)} %  ", style="default")
     if balance.overdraft:
         line.append("■ overdraft", style=DEBT)
+    line.truncate(width, overflow="ellipsis")
     return line
 
 
@@ -124,10 +127,95 @@ def bar(ratio: float, width: int, style: str) -> Text:
     return Text().append(_BLOCK * full, style=style).append("·" * (width - full), style="dim")
 
 
+_SLOTS_SHOWN: Final = 40
+_NEAR: Final = 80
+"""From so many percent of a day's limit on, it is shown in another colour."""
+
+
+def slots_line(slots: Slots, standings: Mapping[str, Standing], width: int) -> Text:
+    """``slots  ■■■■■■■■·····  8 of 13  ·  5 wait``: a mark for each slot, in the colour of its run's level."""
+    line = Text().append("slots  ", style="bold")
+    taken = [standings[task].level for task in slots.running if task in standings]
+    total = slots.total
+    if total is not None and total <= _SLOTS_SHOWN:
+        for level in sorted(taken, reverse=True):
+            line.append("■", style=LEVEL_STYLES[e.LEVELS[level]].removesuffix(" on grey23"))
+        line.append("·" * (total - len(taken)), style="dim").append("  ")
+    line.append(f"{len(taken)} taken" if total is None else f"{len(taken)} of {total}")
+    line.append("  ·  ", style="dim").append(
+        f"{len(slots.waiting)} wait", style="yellow" if slots.waiting else "default"
+    )
+    if slots.waiting:
+        longest = max(slots.minutes_waiting(waiting) for waiting in slots.waiting.values())
+        line.append(f", longest {_minutes(longest)}")
+    if slots.preempted:
+        line.append("  ·  ", style="dim").append(f"{slots.preempted} preempted", style="magenta")
+    line.truncate(width, overflow="ellipsis")
+    return line
+
+
+def day_line(slots: Slots, width: int) -> Text:
+    """``today  cost $12.30 of $20.00 (61 %)``, and whether the breaker is open."""
+    line = Text().append("today  ", style="bold")
+    for name, d, limit in (("cost", COST, slots.limits[1]), ("tokens", TOKENS, slots.limits[0])):
+        used = slots.used_today[d]
+        if d == TOKENS and limit is None:
+            continue
+        line.append(f"{name} {in_words(used, d)}")
+        if limit is None:
+            line.append(", without a limit  ")
+            continue
+        part = percent(used, limit)
+        style = "bold red" if part >= 100 else "dark_orange" if part >= _NEAR else "green"
+        line.append(f" of {in_words(limit, d)} ").append(f"({part} %)  ", style=style)
+    if slots.tripped:
+        line.append("breaker open: nothing new starts", style="bold white on red")
+    line.truncate(width, overflow="ellipsis")
+    return line
+
+
+def queue_table(slots: Slots, needs: Mapping[str, int], pool: int | None, rows: int, width: int) -> Table:
+    """Who waits and why: the highest level first, and of a level who has waited longest.
+
+    ``needs`` are the tokens that a task's start takes from the pool, of which so many are free (None: no limit).
+    """
+    table = Table(box=None, padding=(0, 1, 0, 0), width=width, show_edge=False, show_header=False)
+    table.add_column(no_wrap=True, overflow="ellipsis", ratio=3)
+    table.add_column(no_wrap=True, overflow="ellipsis", ratio=2)
+    table.add_column(width=8)
+    table.add_column(justify="right", width=6)
+    table.add_column(no_wrap=True, overflow="ellipsis", ratio=6)
+    for waiting in sorted(slots.waiting.values(), key=_rank)[:rows]:
+        table.add_row(
+            waiting.task,
+            waiting.product,
+            Text(waiting.priority, style="magenta" if waiting.priority == "critical" else "default"),
+            _minutes(slots.minutes_waiting(waiting)),
+            Text(_why(slots, waiting, needs.get(waiting.task, 0), pool), style="dim"),
+        )
+    return table
+
+
+def _why(slots: Slots, waiting: Waiting, needed: int, pool: int | None) -> str:
+    """What was said when it was queued, unless there are slots now and no tokens."""
+    if pool is None or needed <= pool or slots.total is None or len(slots.running) >= slots.total:
+        return waiting.why
+    return f"needs {compact(needed)}, pool has {compact(pool)}"
+
+
+def _rank(waiting: Waiting) -> tuple[int, Any]:
+    return (PRIORITIES.index(waiting.priority), waiting.since)
+
+
+def _minutes(minutes: float) -> str:
+    seconds = int(minutes * 60)
+    return f"{seconds // 60}:{seconds % 60:02}"
+
+
 def agents_table(agents: Sequence[tuple[Agent, Standing]], rows: int, width: int) -> Table:
     """The agents that matter most: those that are worst off first."""
     table = Table(box=None, padding=(0, 1, 0, 0), width=width, header_style="dim", show_edge=False)
-    table.add_column("agent", no_wrap=True, overflow="ellipsis", ratio=3)
+    table.add_column("task", no_wrap=True, overflow="ellipsis", ratio=3)
     table.add_column("product", no_wrap=True, overflow="ellipsis", ratio=2)
     table.add_column("", width=12)
     table.add_column("used", justify="right", width=5)

@@ -15,6 +15,7 @@ from tallystick.demo import panels
 from tallystick.demo.agent import Outcome
 from tallystick.demo.campaign import STARTS_AT, Campaign
 from tallystick.demo.tally import Tally
+from tallystick.events.amounts import TOKENS
 
 FRAME_SECONDS: Final = 0.1
 LINE_SECONDS: Final = 2.0
@@ -59,8 +60,9 @@ class Nobody:
 class Lines(Nobody):
     """For a file or a pipe: how far it is, every two seconds."""
 
-    def __init__(self, console: Console, steps: int) -> None:
+    def __init__(self, console: Console, tally: Tally, steps: int) -> None:
         self._console = console
+        self._tally = tally
         self._steps = steps
         self._next = time.monotonic() + LINE_SECONDS
 
@@ -69,13 +71,19 @@ class Lines(Nobody):
             return
         self._next = time.monotonic() + LINE_SECONDS
         status = ask({"type": "GetGlobalStatus", "limit": 0})["ok"]
-        settled, runs = campaign.steps_settled, len(campaign.agents)
+        self._tally.catch_up()
+        slots, settled, runs = self._tally.slots, campaign.steps_settled, len(campaign.agents)
         gone = runs - campaign.count(Outcome.RUNNING)
         self._console.print(
             f"{settled * 100 // max(1, self._steps):>3} %  steps {settled:,} of {self._steps:,}  runs {gone} of {runs}"
-            f"  pressure {status['pressure']:.2f}  response {status['response']}",
+            f"  slots {len(slots.running)}, {len(slots.waiting)} wait  pressure {status['pressure']:.2f}"
+            f"  response {status['response']}",
             soft_wrap=True,
         )
+
+
+def _titled(title: str) -> Rule:
+    return Rule(title, align="left", style="grey37")
 
 
 class Screen:
@@ -113,7 +121,7 @@ class Screen:
         top = self._top(campaign, status, width)
         bottom = self._bottom(campaign, width)
         left = height - len(top) - len(bottom)
-        return Group(*top, *self._middle(campaign, left, width), *bottom)
+        return Group(*top, *self._middle(campaign, status, left, width), *bottom)
 
     def _top(self, campaign: Campaign, status: dict[str, Any], width: int) -> list[RenderableType]:
         clock = (STARTS_AT.hour * 3600 + STARTS_AT.minute * 60) + campaign.now_ms // 1000
@@ -126,11 +134,14 @@ class Screen:
         lines: list[RenderableType] = [head]
         lines += [panels.balance_line(balance, width) for balance in balances]
         if balances:
-            lines.append(panels.legend_line(max(balances, key=lambda balance: balance.used / max(1, balance.total))))
-        lines.append(self._state(campaign, status))
+            # The account of a task limits the first of them.
+            lines.append(panels.legend_line(balances[0], width))
+        lines.append(self._state(campaign, status, width))
+        lines.append(panels.day_line(self._tally.slots, width))
+        lines.append(panels.slots_line(self._tally.slots, self._tally.standings.agents, width))
         return lines
 
-    def _state(self, campaign: Campaign, status: dict[str, Any]) -> Text:
+    def _state(self, campaign: Campaign, status: dict[str, Any], width: int) -> Text:
         response = status["response"]
         line = Text("fleet  ", style="bold").append(f"pressure {status['pressure']:.2f} → ", style="default")
         calm = "at ease" if response == "none" else response.replace("_", " ")
@@ -142,27 +153,20 @@ class Screen:
         )
         for count, what, style in counts:
             line.append("  ·  ", style="dim").append(f"{count} {what}", style=style if count else "default")
+        line.truncate(width, overflow="ellipsis")
         return line
 
-    def _middle(self, campaign: Campaign, height: int, width: int) -> list[RenderableType]:
-        """The agents and the events, stacked or side by side, filling ``height`` lines exactly."""
-        standings = self._tally.standings.agents
-        agents = [(agent, standings[agent.run.id]) for agent in campaign.agents if agent.run.id in standings]
+    def _middle(self, campaign: Campaign, status: dict[str, Any], height: int, width: int) -> list[RenderableType]:
+        """Agents, queue and events, stacked or the events beside, filling ``height`` lines exactly."""
         beside = width >= SIDE_BY_SIDE
-        rows = height - 2 if beside else max(3, min((height - 3) * 11 // 20, height - 8))
-        shown = min(rows, len(agents))
-        news_rows = height - 1 if beside else height - 3 - rows
         half = width // 2 - 1 if beside else width
-        table = panels.agents_table(agents, rows, half)
-        upper: list[RenderableType] = [Rule(f"agents, {shown} of {len(agents)}", align="left", style="grey37"), table]
+        queue_rows = max(2, height // 4 - 1)
+        # A line above each of the two, or three, and the names of the columns above the agents.
+        rows = max(2, height - queue_rows - 3 if beside else (height - queue_rows - 4) * 11 // 20)
+        news_rows = height - 1 if beside else height - queue_rows - 4 - rows
+        upper = [*self._agents(campaign, rows, half), *self._queue(campaign, status, queue_rows, half)]
         news = panels.news_lines(list(self._tally.news), news_rows, width - half - 2 if beside else width)
-        if not beside:
-            upper += [Text()] * (rows - shown)
-        lower: list[RenderableType] = [
-            Rule("what happens", align="left", style="grey37"),
-            *news,
-            *[Text()] * (news_rows - len(news)),
-        ]
+        lower: list[RenderableType] = [_titled("what happens"), *news, *[Text()] * (news_rows - len(news))]
         if not beside:
             return [*upper, *lower]
         both = Table.grid(padding=(0, 1))
@@ -170,6 +174,23 @@ class Screen:
         both.add_column(width=width - half - 1)
         both.add_row(Group(*upper), Group(*lower))
         return [both]
+
+    def _agents(self, campaign: Campaign, rows: int, width: int) -> list[RenderableType]:
+        standings = self._tally.standings.agents
+        agents = [(agent, standings[agent.run.id]) for agent in campaign.agents if agent.run.id in standings]
+        shown = min(rows, len(agents))
+        title = f"tasks at work, {shown} of {len(agents)}"
+        return [_titled(title), panels.agents_table(agents, rows, width), *[Text()] * (rows - shown)]
+
+    def _queue(self, campaign: Campaign, status: dict[str, Any], rows: int, width: int) -> list[RenderableType]:
+        slots = self._tally.slots
+        needs = {agent.run.id: agent.grant[TOKENS] or 0 for agent in campaign.agents}
+        pool = status["pool_available"].get("tokens")
+        shown = min(rows, len(slots.waiting))
+        lines: list[RenderableType] = [_titled(f"queue, {shown} of {len(slots.waiting)}")]
+        if shown:
+            lines.append(panels.queue_table(slots, needs, pool, rows, width))
+        return [*lines, *[Text()] * (rows - shown)]
 
     def _bottom(self, campaign: Campaign, width: int) -> list[RenderableType]:
         steps, settled = sum(len(agent.run.steps) for agent in campaign.agents), campaign.steps_settled

@@ -5,12 +5,11 @@ from typing import Any
 
 from tallystick.actors.clock import ManualClock
 from tallystick.config.settings import Config
-from tallystick.demo.agent import Agent
-from tallystick.demo.campaign import STARTS_AT, Campaign
-from tallystick.demo.plan import grants
+from tallystick.demo.campaign import STARTS_AT, Campaign, Starts
 from tallystick.demo.screen import Watcher
 from tallystick.demo.summary import Summary, summarize
 from tallystick.demo.tally import Tally
+from tallystick.demo.worker import Worker
 from tallystick.demo.workload import Workload
 from tallystick.door import Fleet
 from tallystick.events.store import Store, open_store
@@ -32,15 +31,14 @@ def run(
         Halted, StoreError: the house stopped.
     """
     clock = ManualClock(STARTS_AT)
-    agents = [
-        Agent(run, grant, workload.prices) for run, grant in zip(workload.runs, grants(workload, config), strict=True)
-    ]
-    with Fleet.open(store, config, workload.prices, clock=clock, followers=[tally.note]) as fleet:
+    agents = [Worker(run, config, workload.prices) for run in workload.runs]
+    starts = Starts()
+    with Fleet.open(store, config, workload.prices, clock=clock, followers=[tally.note, starts.note]) as fleet:
 
         def ask(message: dict[str, Any]) -> Any:
             return fleet.ask(message)
 
-        campaign = Campaign(fleet, clock, agents, speed, lambda: watcher.look(campaign, ask), stop)
+        campaign = Campaign(fleet, clock, agents, starts, speed, lambda: watcher.look(campaign, ask), stop)
         with watcher:
             campaign.run()
         status = ask({"type": "GetGlobalStatus", "limit": 0})["ok"]

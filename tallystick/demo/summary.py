@@ -11,10 +11,11 @@ from tallystick.demo.agent import Agent, Outcome
 from tallystick.demo.campaign import Campaign
 from tallystick.demo.proof import Proof, prove
 from tallystick.demo.screen import percentile
+from tallystick.demo.slots import Slots
 from tallystick.demo.tally import Tally
 from tallystick.demo.workload import Workload
 from tallystick.events.accounts import Money
-from tallystick.events.amounts import DIMENSIONS, EDGE_NAMES, Triple, edge, seconds
+from tallystick.events.amounts import DIMENSIONS, EDGE_NAMES, Triple, dollars, edge, seconds
 from tallystick.events.store import Store
 from tallystick.projections.fleet_view import FleetRow
 from tallystick.projections.projector import status_at
@@ -105,6 +106,9 @@ def for_machines(summary: Summary, try_next: Sequence[str]) -> dict[str, Any]:
         },
         "interrupted": summary.interrupted,
         "runs": {outcome.value.replace(" ", "_"): summary.count(outcome) for outcome in Outcome},
+        "tasks": _tasks(tally.slots),
+        "today": _today(tally.slots),
+        "alerts": dict(tally.slots.alerts),
         "steps_done": sum(agent.done for agent in summary.agents),
         "too_small_for": [_left_out(agent) for agent in summary.left_out],
         "levels_reached": {level: tally.reached(level) for level in LEVELS_REACHED},
@@ -155,6 +159,31 @@ def consumed_of_spendable(summary: Summary) -> dict[str, float]:
 
 def _times(times: int, amounts: Money) -> dict[str, Any]:
     return {"times": times, **edge(amounts)}
+
+
+def _tasks(slots: Slots) -> dict[str, Any]:
+    """What became of the tasks, and how they waited: minutes to 2 places, shares to 4."""
+    ran = len(slots.waited_ms)
+    return {
+        "slots": slots.total,
+        "slot_utilization": None if slots.utilization is None else round(slots.utilization, 4),
+        **{ended: slots.ended[ended] for ended in ("completed", "failed", "cancelled", "rejected")},
+        "preempted": slots.preempted,
+        "waited": slots.that_waited,
+        "tasks_that_waited": round(slots.that_waited / ran, 4) if ran else None,
+        "avg_wait_time_minutes": round(slots.average_wait_ms / 60_000, 2),
+        "max_wait_time_minutes": round(slots.longest_wait_ms / 60_000, 2),
+    }
+
+
+def _today(slots: Slots) -> dict[str, Any]:
+    """The day against its limits; None is no limit."""
+    tokens, cost = slots.limits
+    return {
+        "used": edge(slots.used_today),
+        "limits": {"tokens": tokens, "cost_usd": None if cost is None else dollars(cost)},
+        "breaker_open": slots.tripped,
+    }
 
 
 def _left_out(agent: Agent) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from tallystick.demo.news import Item, news, topped_up
+from tallystick.demo.slots import Slots
 from tallystick.events import catalog as e
 from tallystick.events.accounts import OVERDRAFT, POOL, RESERVE, ZERO, Money, money, plus
 from tallystick.events.standing import Standings
@@ -18,6 +19,7 @@ class Tally:
 
     def __init__(self) -> None:
         self.standings = Standings()
+        self.slots = Slots()
         self.events = 0
         self.kinds: Counter[str] = Counter()
         self.news: deque[Item] = deque(maxlen=NEWS_KEPT)
@@ -60,6 +62,7 @@ class Tally:
         for event in events:
             self.events += 1
             self.kinds[type(event).__name__] += 1
+            self.slots.keep(event)
             item = news(event)
             if item is not None:
                 self.news.append(item)

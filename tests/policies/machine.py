@@ -9,7 +9,6 @@ import heapq
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
-from tests.policies.blocking import Blocking
 from tallystick.actors.policies.dispatch import pick
 from tallystick.actors.policies.fairness import Fairness
 from tallystick.actors.policies.preemption import next_victim_at, preempt
@@ -22,6 +21,7 @@ from tallystick.config.loader import from_mapping
 from tallystick.config.settings import Config
 from tallystick.events.commands import PRIORITIES
 from tests.law import START
+from tests.policies.blocking import Blocking
 
 
 def config_of(

@@ -3,24 +3,28 @@
 The runs lie beside the checkout where somebody has put them, and are no part of the project.
 """
 
-import threading
+import datetime as dt
+import heapq
 from collections.abc import Sequence
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 
+from tallystick.actors.messages import Envelope
+from tallystick.actors.simulation import House
 from tallystick.actors.whatif.fates import NOT_BEGUN
 from tallystick.actors.whatif.question import Question
 from tallystick.actors.whatif.rerun import Rerun
-from tallystick.config.settings import Config
+from tallystick.config.settings import Config, DailyLimits
+from tallystick.demo.agent import Agent, Phase
+from tallystick.demo.campaign import STARTS_AT
 from tallystick.demo.plan import too_small
-from tallystick.demo.screen import Nobody
-from tallystick.demo.show import run
-from tallystick.demo.tally import Tally
 from tallystick.demo.trace import read_trace
 from tallystick.events import catalog as e
+from tallystick.events.codec import decode_answer, encode_command
 from tallystick.events.decide.levels import STOP
 from tallystick.events.store import Record
 from tallystick.events.store_memory import MemoryStore
@@ -37,7 +41,27 @@ def records() -> Sequence[Record]:
     """354 runs with a shared budget of nine tenths of what they need, obeying agents, all specialists at work."""
     assert TRACE is not None
     workload, store = read_trace(TRACE), MemoryStore()
-    run(workload, too_small(workload), store, None, Nobody(), Tally(), threading.Event())
+    config = msgspec.structs.replace(too_small(workload), daily_limits=DailyLimits(None, None))
+    house = House.open(store, config, None, STARTS_AT)
+    weights = [Fraction(config.allocation_weights.of(run.priority)) for run in workload.runs]
+    given = [Fraction(9, 10) * weight / sum(weights) for weight in weights]
+    tokens, _, cost = config.total
+    assert tokens is not None
+    assert cost is not None
+    agents = [
+        Agent(run, (int(tokens * part), None, int(cost * part)), None)
+        for run, part in zip(workload.runs, given, strict=True)
+    ]
+    agenda = [(agent.due_ms, i) for i, agent in enumerate(agents)]
+    heapq.heapify(agenda)
+    while agenda:
+        due_ms, i = heapq.heappop(agenda)
+        message = agents[i].message()
+        envelope = Envelope([message], [encode_command(message)], "orchestrator", None)
+        (answer,) = house.ask(envelope, STARTS_AT + dt.timedelta(milliseconds=due_ms))
+        agents[i].hear(decode_answer(answer), due_ms)
+        if agents[i].phase is not Phase.GONE:
+            heapq.heappush(agenda, (agents[i].due_ms, i))
     return list(store.read())
 
 

@@ -1,0 +1,161 @@
+"""An agent whose run is a task: it submits it, waits for a slot, and works under a lease until it completes it.
+
+Whoever drives it tells it of a start by `started`, as the event stream does. While it works it gives a sign of life in
+time for its lease to go on, whatever else it does or waits for. One that lost its slot waits in the queue again, and
+goes on with the step that it had come to.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import msgspec
+
+from tallystick.config.prices import PriceList
+from tallystick.config.settings import Config
+from tallystick.demo.agent import Agent, Outcome, Phase
+from tallystick.demo.workload import Run, Step
+from tallystick.events import commands as c
+from tallystick.events.amounts import MS_PER_SECOND
+from tallystick.events.task_rules import max_tokens
+
+FAR: Final = 2**62
+"""When somebody has something to say who only waits to be told: never."""
+UNNAMED: Final = "unnamed"
+"""The agent type and the product of a run that names none."""
+_GONE: Final = ("lease_lost", "not_running", "already_finished", "already_released", "unknown_agent")
+"""What is answered to somebody whose run is over, and who did not know it."""
+
+
+class Worker(Agent):
+    """One run on its way as a task. Times are milliseconds since the fleet's start."""
+
+    def __init__(self, run: Run, config: Config, prices: PriceList | None) -> None:
+        self._beat_every_ms = int(config.leases.seconds * MS_PER_SECOND) // 2
+        self._beat_ms = FAR
+        """When the next sign of life is due."""
+        self._acts_ms = run.starts_ms
+        """When it has something else to say."""
+        self._beats = False
+        self._next_lease: str | None = None
+        """The lease of a start of which it heard before it knew that it had lost the one before."""
+        super().__init__(run, (max_tokens(config, run.agent_type or UNNAMED), None, None), prices)
+        self.lease: str | None = None
+        self.reason: str | None = None
+        """Why it waits, as it was told last; None once it runs."""
+        self.waited_ms: int | None = None
+        """How long it waited for its slot, or its slots, in all; None until it ran for the first time."""
+        self.lost = 0
+        """How often its slot was taken away."""
+        self._queued_ms = run.starts_ms
+
+    @property
+    def is_away(self) -> bool:
+        """Whether it has nothing to say before it is told of a start, if it ever has."""
+        return self.phase in (Phase.QUEUED, Phase.GONE)
+
+    def started(self, lease: str, now_ms: int) -> None:
+        """The event stream says that its task has a slot."""
+        if lease == self.lease:
+            return
+        if self.phase is Phase.QUEUED:
+            self._go(lease, now_ms)
+        else:
+            self._next_lease = lease
+
+    def give_up(self, now_ms: int) -> None:
+        """Nothing will give it a slot any more: it cancels its task."""
+        self._then(Phase.GIVE_UP, now_ms)
+
+    # --- what it says -------------------------------------------------------------------------------------------------
+
+    def _command(self) -> c.Command:
+        self._beats = self._beat_ms < self._acts_ms
+        if self._beats:
+            return c.Heartbeat(task=self.run.id, lease=self.lease)
+        if self.phase is Phase.GIVE_UP:
+            return c.CancelTask(task=self.run.id)
+        return super()._command()
+
+    def _asks_to_begin(self) -> c.Command:
+        return c.SubmitTask(
+            task=self.run.id,
+            agent_type=self.run.agent_type or UNNAMED,
+            product=self.run.product or UNNAMED,
+            priority=self.run.priority,
+            model=self.run.steps[0].model,
+        )
+
+    def _report(self, step: Step) -> c.Command:
+        command = super()._report(step)
+        if isinstance(command, c.ReportUsage):
+            return msgspec.structs.replace(command, agent=None, task=self.run.id, lease=self.lease)
+        return command
+
+    def _says_its_end(self) -> c.Command:
+        outcome: c.TaskOutcome = "completed" if self.outcome is Outcome.FINISHED else "failed"
+        return c.CompleteTask(task=self.run.id, outcome=outcome, lease=self.lease)
+
+    # --- what it hears ------------------------------------------------------------------------------------------------
+
+    def hear(self, reply: Mapping[str, Any], now_ms: int) -> None:
+        """Take the answer to its `message` in.
+
+        Raises:
+            Refused: an answer that no obeying agent gets from a house in order.
+        """
+        beats, self._beats = self._beats, False
+        if "error" in reply and self.lease is not None and reply["error"]["code"] in _GONE:
+            self._lost_slot(now_ms)
+        elif not beats:
+            if self.phase is Phase.GIVE_UP:
+                self.outcome = Outcome.REFUSED if self.waited_ms is None else Outcome.STOPPED
+                self._then(Phase.GONE, now_ms)
+                return
+            super().hear(reply, now_ms)
+            if self.lease is not None and reply.get("ok", {}).get("lease_lost"):
+                self._lost_slot(now_ms)
+        elif reply["ok"].get("preempted"):
+            self._lost_slot(now_ms)
+        else:
+            self._beat_ms = now_ms + self._beat_every_ms
+            self._then(self.phase, self._acts_ms)
+
+    def _begun(self, answer: Mapping[str, Any], now_ms: int) -> None:
+        """Its task was taken in: it has a slot, or waits for one, or will never have one."""
+        if answer["decision"] == "admitted":
+            self._go(answer["lease"], now_ms)
+        elif answer["decision"] == "rejected":
+            self.reason = answer["reason"]["message"]
+            self.outcome = Outcome.REFUSED
+            self._then(Phase.GONE, now_ms)
+        else:
+            self.reason = answer["reason"]["message"]
+            self._then(Phase.QUEUED, FAR)
+
+    def _go(self, lease: str, now_ms: int) -> None:
+        """It has a slot."""
+        self.lease, self.reason = lease, None
+        self.waited_ms = (self.waited_ms or 0) + now_ms - self._queued_ms
+        self._beat_ms = now_ms + self._beat_every_ms
+        if self.done == len(self.run.steps):
+            self._leave(Outcome.FINISHED, now_ms)
+            return
+        self._ready_ms = now_ms + self.run.steps[self.done].gap_ms
+        self._begin_step(now_ms)
+
+    def _lost_slot(self, now_ms: int) -> None:
+        """Its run is over without its own word: it waits again, or has a new run already."""
+        self.lost += 1
+        self.lease, self._hold, self._stopped_at = None, None, None
+        self.outcome = Outcome.RUNNING
+        self._queued_ms = now_ms
+        self._then(Phase.QUEUED, FAR)
+        following, self._next_lease = self._next_lease, None
+        if following is not None:
+            self._go(following, now_ms)
+
+    def _then(self, phase: Phase, at_ms: int) -> None:
+        self.phase, self._acts_ms = phase, at_ms
+        if phase in (Phase.QUEUED, Phase.GONE):
+            self._beat_ms = FAR
+        self.due_ms = min(at_ms, self._beat_ms)
