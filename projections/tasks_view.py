@@ -89,11 +89,12 @@ class TasksView:
             self._enter(event.date, event.day_ends_at, event.at)
         day = self._today(event.at)
         slots = event.config.get("max_concurrent", {})
-        limits = SlotLimits(event.at, slots.get("total"), dict(slots.get("per_type", {})))
+        own = {name: limit for name, limit in slots.get("per_type", {}).items() if limit is not None}
+        limits = SlotLimits(event.at, slots.get("total"), own)
         if not day.limits or (day.limits[-1].total, day.limits[-1].per_type) != (limits.total, limits.per_type):
             day.limits = [*day.limits, limits]
-        models = event.config.get("models", {})
-        day.catalogue = {alias: (one["id"], one.get("provider")) for alias, one in models.items()}
+        models = event.config.get("models", {}).items()
+        day.catalogue = {alias: (one["id"], one.get("provider")) for alias, one in models if one is not None}
         self._touch(day)
 
     def _priced(self, event: e.PricesLoaded) -> None:
