@@ -25,8 +25,8 @@ class FleetRow(msgspec.Struct, kw_only=True, gc=False):
     which there is something. ``total`` and ``consumed`` speak of the current period, and ``opening`` is what had been
     used when it began. ``charged`` and ``charged_holds`` are what no agent's account limits, so that the fleet pays it
     itself. ``closed_allocated`` and ``closed_consumed`` are what released accounts had been granted and used, what
-    passed through a parent and its sub-agents counted once. ``unpriced`` are guessed costs by model, until it has a
-    price.
+    passed through a parent and its sub-agents counted once, and a run of a task with its token budget. Of the runs at
+    hand, ``token_budgets`` has those. ``unpriced`` are guessed costs by model, until it has a price.
     """
 
     position: int = 0
@@ -54,6 +54,7 @@ class FleetRow(msgspec.Struct, kw_only=True, gc=False):
     agents_open: int = 0
     agents_released: int = 0
     alerts: int = 0
+    token_budgets: dict[str, int] = {}
     config: dict[str, Any] = {}
 
 
@@ -64,7 +65,7 @@ class FleetView:
     """Folds the fleet's row."""
 
     name = "fleet"
-    version = 1
+    version = 2
 
     def __init__(self, standings: Standings, look: Look) -> None:
         self._standings = standings
@@ -129,15 +130,19 @@ class FleetView:
     def _released(self, event: e.BudgetReleased) -> None:
         """Keep what the account had been granted and used itself; its sub-agents' part was kept when they closed."""
         standing = self._standings.agents[event.agent]
+        limits = with_budget(standing.allocated, self._row.token_budgets.pop(event.agent, None))
         allocated, consumed = [0, 0, 0], [0, 0, 0]
         for d in DIMENSIONS:
-            limit = standing.allocated[d]
+            limit = limits[d]
             if limit is not None:
                 allocated[d] = max(0, limit - standing.closed[d])
                 consumed[d] = standing.consumed[d] - standing.closed[d]
         self._closed_allocated = plus(self._closed_allocated, (allocated[0], allocated[1], allocated[2]))
         self._closed_consumed = plus(self._closed_consumed, (consumed[0], consumed[1], consumed[2]))
         self._row.agents_released += 1
+
+    def _started(self, event: e.TaskStarted) -> None:
+        self._row.token_budgets[event.task] = event.token_budget
 
     def _total_set(self, event: "e.TotalBudgetSet | e.PeriodRenewed") -> None:
         self._root_total = event.total.triple
@@ -198,6 +203,7 @@ class FleetView:
         e.UsageReported: _reported,
         e.HoldSettled: _used,
         e.BudgetReleased: _released,
+        e.TaskStarted: _started,
         e.TotalBudgetSet: _total_set,
         e.PeriodRenewed: _renewed,
         e.Covered: _covered,
@@ -211,3 +217,8 @@ class FleetView:
         e.ConfigLoaded: _configured,
         e.PricesLoaded: _priced,
     }
+
+
+def with_budget(limits: Triple, token_budget: int | None) -> Triple:
+    """What an account is measured by: a run of a task by its token budget, and not by the hard end above it."""
+    return limits if token_budget is None else (token_budget, limits[1], limits[2])

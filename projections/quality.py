@@ -1,8 +1,8 @@
 """How well the budget is spread, by dimension (spec: quality metrics).
 
 **Utilization** is what was used of what was granted: Σ consumed / Σ allocated, over open accounts and over closed ones
-with what they were allocated at the moment before their release. What an account handed on to sub-agents counts as
-theirs, open or closed, so that no unit is counted twice.
+with what they were allocated at the moment before their release; a task with its token budget. What an account handed
+on to sub-agents counts as theirs, open or closed, so that no unit is counted twice.
 
 **Fairness** is 1 - variance / mean of x = allocation / entitled share, over the open accounts that draw on the pool,
 where the entitled share is priority weight / Σ weights × Σ allocated. **Jain's index** is of the same x
@@ -18,7 +18,7 @@ from tallystick.events import evenness
 from tallystick.events.accounts import money
 from tallystick.events.amounts import DIMENSIONS
 from tallystick.projections.agents_view import AgentRow
-from tallystick.projections.fleet_view import FleetRow
+from tallystick.projections.fleet_view import FleetRow, with_budget
 
 
 class Measure(msgspec.Struct, frozen=True):
@@ -52,7 +52,7 @@ def _utilization(fleet: FleetRow, agents: Iterable[AgentRow], d: int) -> float |
     allocated = money(fleet.closed_allocated.triple)[d]
     consumed = money(fleet.closed_consumed.triple)[d]
     for row in agents:
-        limit = row.allocated.triple[d]
+        limit = with_budget(row.allocated.triple, fleet.token_budgets.get(row.agent))[d]
         if limit is not None:
             closed = money(row.closed.triple)[d]
             allocated += max(0, limit - money(row.delegated.triple)[d] - closed)

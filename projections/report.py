@@ -18,15 +18,16 @@ from tallystick.events.replies import EdgeAmounts, Number, Reply, shown
 from tallystick.projections.advice import Advice, advice
 from tallystick.projections.agents_view import RELEASED, AgentRow
 from tallystick.projections.chronicle_view import ChronicleRow, Mark
-from tallystick.projections.fleet_view import FleetRow
+from tallystick.projections.fleet_view import FleetRow, with_budget
 from tallystick.projections.quality import Quality, quality
+from tallystick.projections.task_report import TasksReport
 
 
 class AgentStory(msgspec.Struct):
     """One agent: what it was given and used, what happened to it, why it used more than it was given.
 
     ``utilization`` is consumed / allocated by limited dimension; ``percentage`` the largest of these over what it kept.
-    What speaks of tasks is None while no tasks are known.
+    ``tasks`` counts the completed tasks that it was or that were paid from it; None where there were none at all.
     """
 
     agent: str
@@ -79,12 +80,16 @@ class Summary(msgspec.Struct):
 
 
 class UsageReport(Reply):
-    """Answers `GenerateReport`. ``workflow`` is None for the whole fleet; agents are the most used first."""
+    """Answers `GenerateReport`. ``workflow`` is None for the whole fleet; agents are the most used first.
+
+    ``tasks`` is None where there were none. The quality's utilization counts a run of a task with its token budget.
+    """
 
     workflow: str | None
     position: int
     at: str
     summary: Summary
+    tasks: TasksReport | None
     agents: list[AgentStory]
     overruns_by_cause: dict[str, EdgeAmounts]
     anomalies: list[dict[str, Any]]
@@ -93,10 +98,12 @@ class UsageReport(Reply):
 
 
 class Line(msgspec.Struct, frozen=True):
-    """An agent's two rows."""
+    """An agent's two rows, the token budget of one that is a run of a task, and how many tasks were done for it."""
 
     row: AgentRow
     story: ChronicleRow
+    token_budget: int | None = None
+    tasks: int | None = None
 
     @property
     def allocated(self) -> Triple:
@@ -126,7 +133,13 @@ def in_workflow(agents: Mapping[str, AgentRow], workflow: str) -> list[AgentRow]
     return [row for row in agents.values() if belongs(row)]
 
 
-def report(workflow: str | None, fleet: FleetRow, lines: Sequence[Line], weights: Mapping[str, Any]) -> UsageReport:
+def report(
+    workflow: str | None,
+    fleet: FleetRow,
+    lines: Sequence[Line],
+    tasks: TasksReport | None,
+    weights: Mapping[str, Any],
+) -> UsageReport:
     """The report on these agents as of the fleet's row; ``weights`` by priority, for fairness."""
     lines = sorted(lines, key=lambda line: (-line.row.percentage, line.row.agent))
     stories = [_story(line, fleet.at) for line in lines]
@@ -147,6 +160,7 @@ def report(workflow: str | None, fleet: FleetRow, lines: Sequence[Line], weights
         position=fleet.position,
         at=stamp(fleet.at),
         summary=_summary(lines),
+        tasks=tasks,
         agents=stories,
         overruns_by_cause={cause: _moved(units) for cause, units in sorted(causes.items())},
         anomalies=anomalies,
@@ -156,14 +170,15 @@ def report(workflow: str | None, fleet: FleetRow, lines: Sequence[Line], weights
 
 
 def _closed(lines: Iterable[Line]) -> FleetRow:
-    """A fleet's row that holds what these released agents had been given and used."""
+    """A fleet's row that holds what these released agents had been given and used, and the token budgets of runs."""
     allocated = consumed = ZERO
     for line in lines:
         if line.row.state == RELEASED:
-            limits = line.allocated
+            limits = with_budget(line.allocated, line.token_budget)
             own = money(limited(limits, line.consumed))
             allocated, consumed = plus(allocated, money(limits)), plus(consumed, own)
-    return FleetRow(closed_allocated=Amounts(*allocated), closed_consumed=Amounts(*consumed))
+    budgets = {line.row.agent: line.token_budget for line in lines if line.token_budget is not None}
+    return FleetRow(closed_allocated=Amounts(*allocated), closed_consumed=Amounts(*consumed), token_budgets=budgets)
 
 
 def _summary(lines: Sequence[Line]) -> Summary:
@@ -227,7 +242,7 @@ def _story(line: Line, now: dt.datetime) -> AgentStory:
         percentage=row.percentage,
         reports=row.reports,
         tokens_per_report=round(line.consumed[0] / row.reports, 1) if row.reports else None,
-        tasks=None,
+        tasks=line.tasks,
         highest_level=story.highest,
         level_history=[_told(mark) for mark in marks if mark.kind in ("level", "order")],
         level_history_left_out=story.marks_left_out,

@@ -1,19 +1,23 @@
 """Reads reports, metrics and forecasts out of a keeper's rows."""
 
+from collections import Counter
 from collections.abc import Iterable
 
 from tallystick.config.loader import restore
 from tallystick.config.prices import PriceList
 from tallystick.events.rules import Rules
-from tallystick.projections import accuracy_view, agents_view, chronicle_view, fleet_view
+from tallystick.projections import accuracy_view, agents_view, chronicle_view, fleet_view, task_rows
 from tallystick.projections.accuracy_view import AccuracyView
-from tallystick.projections.agents_view import UNALLOCATED, AgentsView
-from tallystick.projections.chronicle_view import ChronicleView
+from tallystick.projections.agents_view import UNALLOCATED, AgentRow, AgentsView
+from tallystick.projections.chronicle_view import ChronicleRow, ChronicleView
 from tallystick.projections.fleet_view import FleetRow, FleetView
 from tallystick.projections.keeper import Keeper
 from tallystick.projections.metrics import Metrics, metrics
 from tallystick.projections.report import Line, UsageReport, in_workflow, report
 from tallystick.projections.status import Status
+from tallystick.projections.task_report import tasks_report
+from tallystick.projections.task_rows import TaskRow
+from tallystick.projections.tasks_view import TasksView
 
 
 def report_of(keeper: Keeper, workflow: str | None = None) -> UsageReport:
@@ -22,13 +26,27 @@ def report_of(keeper: Keeper, workflow: str | None = None) -> UsageReport:
     Raises:
         NotKept: the rows cannot be read.
     """
-    rows = keeper.whole((FleetView.name, AgentsView.name, ChronicleView.name)).rows
+    rows = keeper.whole((FleetView.name, AgentsView.name, ChronicleView.name, TasksView.name)).rows
     fleet = _fleet(rows[FleetView.name])
     agents = {row.agent: row for row in map(agents_view.decode, rows[AgentsView.name]) if row.state != UNALLOCATED}
     stories = {row.agent: row for row in map(chronicle_view.decode, rows[ChronicleView.name])}
     chosen = agents.values() if workflow is None else in_workflow(agents, workflow)
     weights = Rules(restore(fleet.config), PriceList()).weights if fleet.config else {}
-    return report(workflow, fleet, [Line(row, stories[row.agent]) for row in chosen], weights)
+    tasks = {row.task: row for row in _tasks(rows[TasksView.name])}
+    names = {row.agent for row in chosen}
+    own = [row for row in tasks.values() if workflow in (None, row.workflow) or not names.isdisjoint(_payers(row))]
+    done = Counter(name for row in own for name in _payers(row) if row.state == "completed")
+    lines = [_line(row, stories[row.agent], tasks.get(row.agent), done.get(row.agent)) for row in chosen]
+    return report(workflow, fleet, lines, tasks_report(own, fleet.at), weights)
+
+
+def _payers(task: TaskRow) -> set[str]:
+    """The accounts that a task is for: its own, and the one that pays for it."""
+    return {task.task} if task.parent is None else {task.task, task.parent}
+
+
+def _line(row: AgentRow, story: ChronicleRow, task: TaskRow | None, done: int | None) -> Line:
+    return Line(row, story, task.token_budget if task is not None and row.task else None, done)
 
 
 def metrics_of(keeper: Keeper) -> Metrics:
@@ -37,9 +55,14 @@ def metrics_of(keeper: Keeper) -> Metrics:
     Raises:
         NotKept: the rows cannot be read.
     """
-    stages = keeper.whole((AccuracyView.name,)).rows[AccuracyView.name]
+    rows = keeper.whole((AccuracyView.name, TasksView.name)).rows
     status = Status(keeper)
-    return metrics(status.fleet, status.quality, map(accuracy_view.decode, stages))
+    stages = map(accuracy_view.decode, rows[AccuracyView.name])
+    return metrics(status.fleet, status.quality, stages, _tasks(rows[TasksView.name]))
+
+
+def _tasks(rows: Iterable[bytes]) -> list[TaskRow]:
+    return [row for row in map(task_rows.decode, rows) if isinstance(row, TaskRow)]
 
 
 def _fleet(rows: Iterable[bytes]) -> FleetRow:

@@ -17,6 +17,7 @@ from tallystick.projections.fleet_view import FleetView
 from tallystick.projections.forecasts_view import ForecastsView
 from tallystick.projections.holds_view import HoldsView
 from tallystick.projections.hours_view import HoursView
+from tallystick.projections.tasks_view import TasksView
 from tallystick.projections.view import Changes, Look, View
 
 Kinds = Sequence[type[View]]
@@ -30,6 +31,7 @@ KINDS: Final[Kinds] = (
     AccuracyView,
     HoursView,
     CostView,
+    TasksView,
 )
 """The classes of all views. The standings that they share are restored from the rows of the first three."""
 

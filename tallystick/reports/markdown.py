@@ -9,16 +9,21 @@ from tallystick.events.catalog import LEVELS
 from tallystick.events.replies import EdgeAmounts, Number
 from tallystick.projections.quality import Measure
 from tallystick.projections.report import AgentStory, UsageReport
+from tallystick.projections.task_report import TasksReport
 
 AGENTS_SHOWN: Final = 30
 ANOMALIES_SHOWN: Final = 20
+PRODUCTS_SHOWN: Final = 20
 _NAMES: Final = (("tokens", "tokens"), ("time_seconds", "time"), ("cost_usd", "cost"))
 _UTILIZATION_AIM, _FAIRNESS_AIM = 0.85, 0.90
 
 
 def markdown(report: UsageReport) -> str:
     """The whole report; the agents that used the most of their budgets have lines of their own."""
-    parts: list[Iterable[str]] = [_head(report), _advice(report), _agents(report)]
+    parts: list[Iterable[str]] = [_head(report), _advice(report)]
+    if report.tasks is not None:
+        parts.append(_tasks(report.tasks))
+    parts.append(_agents(report))
     if report.overruns_by_cause:
         parts.append(_overruns(report))
     if report.anomalies:
@@ -69,6 +74,31 @@ def _advice(report: UsageReport) -> Iterator[str]:
     else:
         yield "Nothing stands out."
     yield ""
+
+
+def _tasks(tasks: TasksReport) -> Iterator[str]:
+    states = ", ".join(f"{count:,} {state.replace('_', ' ')}" for state, count in tasks.by_state.items())
+    yield from ("## Tasks", "", f"{_counted(tasks.tasks, 'task')}: {states}.")
+    if tasks.tokens_per_task is not None:
+        cost, good = _amount(tasks.cost_per_task), _share(tasks.estimates_good)
+        yield f"One takes {tasks.tokens_per_task:,.0f} tokens and {cost}; {good} took within 10 % of their estimate."
+    if tasks.attempts_lost:
+        yield f"{_counted(tasks.attempts_lost, 'lease')} lost, and tried again."
+    yield ""
+    rows = [
+        [
+            _text(one.product),
+            f"{one.tasks:,}",
+            f"{one.waited:,} of {one.runs:,}",
+            _amount(one.average_minutes),
+            _amount(one.longest_minutes),
+        ]
+        for one in tasks.waits_by_product[:PRODUCTS_SHOWN]
+    ]
+    yield from _table(["product", "tasks", "runs that waited", "minutes on average", "longest"], rows)
+    left = len(tasks.waits_by_product) - PRODUCTS_SHOWN
+    if left > 0:
+        yield from (f"And {left:,} more, whose waits were shorter: the JSON form has them all.", "")
 
 
 def _agents(report: UsageReport) -> Iterator[str]:

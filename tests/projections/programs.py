@@ -16,11 +16,11 @@ from tallystick.projections.keeper_file import FileKeeper
 from tallystick.projections.projector import Projector
 from tallystick.projections.rebuilding import Rebuilt, rebuild
 from tallystick.projections.view import Changes, Look, Row, encode
-from tallystick.projections.views import KINDS, Kinds
+from tallystick.projections.views import KINDS, Kinds, versions_of
 from tests.projections.logs import busy_fleet, views_of
 
 ALL = [kind.name for kind in KINDS]
-VERSIONS = {kind.name: kind.version for kind in KINDS}
+VERSIONS = versions_of(KINDS)
 LOG = busy_fleet(400)
 """The log of the fleet of these tests."""
 

@@ -70,7 +70,7 @@ def test_two_rebuilds_at_once_end_with_the_same_views(url: str, views: Path) -> 
 def test_live_views_that_are_exchanged_for_a_newer_version_meanwhile_are_left_alone(url: str, views: Path) -> None:
     bring_up(url)
     with closing(open_store(url)) as store, closing(keeper_of(views)) as keeper:
-        meddled: Any = Meddled(store, lambda: sql(views, "UPDATE views SET version = 9 WHERE side = 'live'"))
+        meddled: Any = Meddled(store, lambda: sql(views, "UPDATE views SET version = version + 1 WHERE side = 'live'"))
         with pytest.raises(NotKept, match="newer version"):
             rebuild(meddled, keeper, ALL)
 

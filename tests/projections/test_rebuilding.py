@@ -117,7 +117,9 @@ def test_a_damaged_view_is_dropped_and_made_again(url: str, views: Path) -> None
     with closing(keeper_of(views)) as keeper:
         assert keeper.drop(["agents"]) == ["agents"]
         assert keeper.lacking() == ["agents"]
-    assert rebuilt(url, "agents") == Rebuilt(300, {name: VERSIONS[name] for name in ALL if name != "agents"})
+    assert rebuilt(url, "agents") == Rebuilt(
+        300, {name: version for name, version in VERSIONS.items() if name != "agents"}
+    )
     assert rows_in(views) == sound
 
 
@@ -173,7 +175,7 @@ def test_a_new_version_takes_the_place_of_the_old_one_and_leaves_the_others(url:
     assert [row for row in after if row[0] != "agents"] == [row for row in before if row[0] != "agents"]
     assert all(',"new":true}' in str(row) for view, _, _, row in after if view == "agents")
     assert sql(views, "SELECT view, version FROM views WHERE side='live' ORDER BY view") == [
-        (name, NewAgents.version if name == "agents" else VERSIONS[name]) for name in sorted(ALL)
+        (name, VERSIONS[name] + (name == "agents")) for name in sorted(ALL)
     ]
     assert nothing_but_live_views_is_kept(views)
 
@@ -211,7 +213,7 @@ def test_what_a_newer_program_keeps_is_left_alone_by_an_older_one(url: str, view
         bring_up(url, kinds=kinds)
         before = rows_in(views)
         for attempt in (projector.catch_up, old.live, old.lacking, lambda: rebuild(store, old, ["fleet"])):
-            with pytest.raises(NotKept, match=r"newer version of tallystick: it has version \d of (agents|reports)"):
+            with pytest.raises(NotKept, match=r"newer version of tallystick: it has version [13] of (agents|reports)"):
                 attempt()
     assert rows_in(views) == before
 
