@@ -186,8 +186,7 @@ class ChronicleView:
             row.topped_up, row.top_ups = _sum(row.topped_up, event.amount), row.top_ups + 1
 
     def _refused(self, event: e.RequestRefused) -> None:
-        # No agent has the fleet's name, but whoever is refused may have said it.
-        row = None if event.agent in (None, FLEET) else self._row(event.agent)
+        row = None if event.agent is None else self._row(event.agent)
         if row is None:
             row = self._touched[FLEET] = self._fleet
         row.refusals[event.code] = row.refusals.get(event.code, 0) + 1
