@@ -178,9 +178,11 @@ class Allocator:
         """Whether one that has just begun to wait is a reason to look for a start: it frees no slot, but may take one."""
         if event.code == "outranked":
             return True
-        roster = self._roster
-        task = roster.tasks.known.get(event.task)
-        return task is not None and roster.config.priority_levels.of(roster.priority(task)).preempt_lower
+        queue = self._roster.queue
+        return event.task in queue and self._may_preempt(queue[event.task].kind)
+
+    def _may_preempt(self, kind: Kind) -> bool:
+        return self._roster.config.priority_levels.of(kind.priority).preempt_lower
 
     def _take_back(self, message: Refused, now: dt.datetime) -> list[Post]:
         command = message.command
@@ -222,7 +224,7 @@ class Allocator:
                 break
             posts.append(self._promise(first, None, now))
         self._look_at = None
-        while any(roster.config.priority_levels.of(kind.priority).preempt_lower for kind in roster.queue.kinds):
+        while any(map(self._may_preempt, roster.queue.kinds)):
             running = roster.running()
             found = preempt(roster.queue, roster.slots, running, roster.moment(now), self._may_start, roster.config)
             if found is None:
