@@ -71,7 +71,8 @@ def _waiting(roster: Roster, wanted: c.SubmitTask, now: dt.datetime) -> Waiting 
 
 
 def _is_room(left: Left) -> bool:
-    return all(slots is None or slots > 0 for slots in left)
+    total, of_type, of_product = left
+    return (total is None or total > 0) and (of_type is None or of_type > 0) and (of_product is None or of_product > 0)
 
 
 def _first_to_start(roster: Roster, newcomer: Waiting, now: dt.datetime, may_start: MayStart) -> str | None:

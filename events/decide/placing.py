@@ -66,8 +66,13 @@ def _admit_or_queue(turn: Turn, task: Task, command: p.PlaceTask) -> Reason | No
 def _unfit(turn: Turn, wanted: c.SubmitTask) -> Refusal | None:
     """Why a task cannot be taken in at all: shape, then existence."""
     ledger = turn.ledger
-    for field in ("task", "agent_type", "product", "workflow", "model"):
-        name = getattr(wanted, field)
+    for field, name in (
+        ("task", wanted.task),
+        ("agent_type", wanted.agent_type),
+        ("product", wanted.product),
+        ("workflow", wanted.workflow),
+        ("model", wanted.model),
+    ):
         refusal = None if name is None else bad_name(name, field)
         if refusal is not None:
             return refusal
