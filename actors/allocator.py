@@ -315,7 +315,8 @@ class Allocator:
 
     def _expected(self, now: dt.datetime) -> dict[str, dt.datetime]:
         roster = self._roster
-        return expected_starts(roster.queue, roster.slots, roster.running(), roster.moment(now), self._may_start)
+        moment, running = roster.moment(now), roster.running()
+        return expected_starts(roster.queue, roster.slots, running, moment, self._may_start, roster.lasts)
 
     def _told_id(self, now: dt.datetime) -> str:
         return f"{c.HOUSE}told-{now.isoformat()}-{next(self._told)}"

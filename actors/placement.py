@@ -13,11 +13,9 @@ from tallystick.actors.policies.tasks import Kind, Waiting
 from tallystick.actors.policies.waiting import FOREMOST, expected_starts
 from tallystick.actors.roster import Roster
 from tallystick.events import commands as c
-from tallystick.events.amounts import InvalidAmount
-from tallystick.events.task_rules import exact_minutes, priority_of
+from tallystick.events.task_rules import priority_of
 
 _AT_ONCE = dt.timedelta(0)
-_MILLISECOND = dt.timedelta(milliseconds=1)
 
 
 class Placement(NamedTuple):
@@ -50,24 +48,9 @@ def _waiting(roster: Roster, wanted: c.SubmitTask, now: dt.datetime) -> Waiting 
     known = roster.tasks.known
     if wanted.task in known or any(name in known for name in wanted.depends_on):
         return None
-    try:
-        estimated_ms = exact_minutes(wanted.estimated_minutes, "estimated_minutes")
-    except InvalidAmount:
-        return None  # the law refuses it in its words
-    if estimated_ms is None:
-        memory = roster.estimates
-        estimated_ms = memory.estimate(wanted.agent_type, wanted.product, wanted.model).elapsed_ms
-        if estimated_ms is None:
-            estimated_ms = memory.usual_ms(wanted.agent_type, wanted.product, wanted.model)
     level = priority_of(roster.config, wanted.product, wanted.priority)
-    return Waiting(
-        wanted.task,
-        Kind(wanted.product, wanted.agent_type, level, wanted.parent),
-        now,
-        roster.tasks.submitted + 1,
-        wanted.blocks,
-        None if estimated_ms is None else estimated_ms * _MILLISECOND,
-    )
+    kind = Kind(wanted.product, wanted.agent_type, level, wanted.parent)
+    return Waiting(wanted.task, kind, now, roster.tasks.submitted + 1, wanted.blocks)
 
 
 def _is_room(left: Left) -> bool:
@@ -111,7 +94,7 @@ def _expected(
         return None
     with _among(roster.queue, newcomer):
         moment = roster.moment(now, newcomers=1)
-        starts = expected_starts(roster.queue, roster.slots, roster.running(), moment, may_start)
+        starts = expected_starts(roster.queue, roster.slots, roster.running(), moment, may_start, roster.lasts)
     return starts.get(newcomer.task)
 
 

@@ -85,7 +85,7 @@ class Roster:
 
     def waiting(self, task: Task) -> Waiting:
         """A task as the policies see it while it waits."""
-        return Waiting(task.id, self.kind(task), task.queued_at, task.number, task.blocked, self._lasts(task))
+        return Waiting(task.id, self.kind(task), task.queued_at, task.number, task.blocked)
 
     def running(self) -> list[Running]:
         """Those that run, without those whose slot was promised to another."""
@@ -102,6 +102,11 @@ class Roster:
             task.preempted_at,
             None if lasts is None else task.started_at + lasts,
         )
+
+    def lasts(self, name: str) -> dt.timedelta | None:
+        """How long a task of that name is expected to run; None where nothing tells."""
+        task = self.tasks.known.get(name)
+        return None if task is None else self._lasts(task)
 
     def _lasts(self, task: Task) -> dt.timedelta | None:
         """How long a run is expected to take: as estimated, or else as its kind usually does."""

@@ -4,7 +4,7 @@ import datetime as dt
 import heapq
 import itertools
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from tallystick.actors.policies.dispatch import MayStart
 from tallystick.actors.policies.queue import Queue
@@ -16,8 +16,12 @@ FOREMOST = 100
 """How many of the queue are looked at: the work is bounded, and what is farther off is anybody's guess."""
 
 
+Lasts = Callable[[str], dt.timedelta | None]
+"""How long a task is expected to run, by its name; None where nothing tells."""
+
+
 def expected_starts(
-    queue: Queue, slots: Slots, running: Iterable[Running], moment: Moment, may_start: MayStart
+    queue: Queue, slots: Slots, running: Iterable[Running], moment: Moment, may_start: MayStart, lasts: Lasts
 ) -> dict[str, dt.datetime]:
     """When each of the foremost tasks of the queue is expected to start, by task.
 
@@ -38,8 +42,9 @@ def expected_starts(
         while (waiting := lines.next()) is not None:
             starts[waiting.task] = now
             trial.take(waiting.kind)
-            if waiting.lasts is not None:
-                heapq.heappush(ends, (now + waiting.lasts, next(number), waiting.kind))
+            for_so_long = lasts(waiting.task)
+            if for_so_long is not None:
+                heapq.heappush(ends, (now + for_so_long, next(number), waiting.kind))
         if not (lines and ends):
             return starts
         now = ends[0][0]
