@@ -117,9 +117,11 @@ class Allocator:
         raise TypeError(f"the allocator does not know {type(message).__name__}")
 
     def due_at(self) -> dt.datetime | None:
-        leases = None if self._roster.is_paused else self._leases.first()
-        moments = (self._period_ends, leases, self._overdue.first(), self._waits.first(), self._look_at)
-        return min((at for at in moments if at is not None), default=None)
+        first = None if self._roster.is_paused else self._leases.first()
+        for at in (self._period_ends, self._overdue.first(), self._waits.first(), self._look_at):
+            if at is not None and (first is None or at < first):
+                first = at
+        return first
 
     def _tick(self, now: dt.datetime) -> list[Post]:
         posts: list[Post] = []
@@ -206,8 +208,7 @@ class Allocator:
             self._leases.drop(task.id)
             self._untold.discard(task.id)
             if task.state == "queued" and not task.overdue:
-                allowed = self._roster.allowed[self._roster.priority(task)]
-                self._overdue.set(task.id, task.queued_at + allowed)
+                self._overdue.set(task.id, task.queued_at + self._roster.allowed[self._roster.priority(task)])
 
     # --- who starts ---------------------------------------------------------------------------------------------------
 

@@ -15,8 +15,6 @@ from tallystick.actors.roster import Roster
 from tallystick.events import commands as c
 from tallystick.events.task_rules import priority_of
 
-_AT_ONCE = dt.timedelta(0)
-
 
 class Placement(NamedTuple):
     """What the allocator thinks of a newcomer; see `PlaceTask`."""
@@ -33,7 +31,7 @@ def place(roster: Roster, wanted: c.SubmitTask, now: dt.datetime, may_start: May
     if waiting is None:
         return Placement()
     # A level that must not wait is aged at once.
-    aged = roster.queue.ranking.aged_after(waiting.kind.priority) == _AT_ONCE
+    aged = roster.queue.ranking.is_aged_at_once(waiting.kind.priority)
     if not may_start(waiting):
         return Placement(aged)
     if _is_room(roster.slots.left(waiting.kind)):

@@ -152,13 +152,16 @@ def daily_obstacle(ledger: Ledger, task: Task, victim: Task | None) -> Reason | 
 
 def never_today(ledger: Ledger, task: Task) -> Reason | None:
     """A daily limit that a whole day does not meet, as configured: the task can never start under it."""
-    config, needed = ledger.rules.config, token_budget(ledger.rules.config, task.agent_type)
-    for code, limit, whose in (
-        ("daily_tokens", config.daily_limits.max_tokens_total, "the fleet"),
-        ("product_daily_tokens", limit_of_product(ledger, task.product), task.product),
-    ):
-        if limit is not None and needed > limit:
-            return Reason(code, limit, needed, f"{needed} tokens are needed, and {whose} may use {limit} a day")
+    config = ledger.rules.config
+    fleet, product = config.daily_limits.max_tokens_total, limit_of_product(ledger, task.product)
+    if fleet is not None or product is not None:
+        needed = token_budget(config, task.agent_type)
+        for code, limit, whose in (
+            ("daily_tokens", fleet, "the fleet"),
+            ("product_daily_tokens", product, task.product),
+        ):
+            if limit is not None and needed > limit:
+                return Reason(code, limit, needed, f"{needed} tokens are needed, and {whose} may use {limit} a day")
     if config.daily_limits.max_cost_nanos == 0:
         return Reason("daily_cost", dollars(0), dollars(0), "nothing may be spent: the daily cost limit is 0")
     return None

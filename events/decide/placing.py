@@ -76,7 +76,7 @@ def _unfit(turn: Turn, wanted: c.SubmitTask) -> Refusal | None:
         refusal = None if name is None else bad_name(name, field)
         if refusal is not None:
             return refusal
-    if len(set(wanted.depends_on)) < len(wanted.depends_on):
+    if wanted.depends_on and len(set(wanted.depends_on)) < len(wanted.depends_on):
         twice = next(name for name in wanted.depends_on if wanted.depends_on.count(name) > 1)
         return Refusal("invalid_message", f"depends_on: {twice} is named twice")
     known = ledger.tasks.get(wanted.task)
