@@ -122,10 +122,12 @@ class Allocator:
         raise TypeError(f"the allocator does not know {type(message).__name__}")
 
     def due_at(self) -> dt.datetime | None:
-        leases = None if self._roster.is_paused else self._leases.first()
+        first = None if self._roster.is_paused else self._leases.first()
         retry = self._retry_at if self._roster.tasks.running else None
-        moments = (self._period_ends, leases, self._overdue.first(), self._waits.first(), self._look_at, retry)
-        return min((at for at in moments if at is not None), default=None)
+        for at in (self._period_ends, self._overdue.first(), self._waits.first(), self._look_at, retry):
+            if at is not None and (first is None or at < first):
+                first = at
+        return first
 
     def _tick(self, now: dt.datetime) -> list[Post]:
         posts: list[Post] = []
@@ -192,9 +194,11 @@ class Allocator:
         """Whether one that has just begun to wait is a reason to look for a start: it frees no slot, but may take one."""
         if event.code == "outranked":
             return True
-        roster = self._roster
-        task = roster.tasks.known.get(event.task)
-        return task is not None and roster.config.priority_levels.of(roster.priority(task)).preempt_lower
+        queue = self._roster.queue
+        return event.task in queue and self._may_preempt(queue[event.task].kind)
+
+    def _may_preempt(self, kind: Kind) -> bool:
+        return self._roster.config.priority_levels.of(kind.priority).preempt_lower
 
     def _take_back(self, message: Refused, now: dt.datetime) -> list[Post]:
         command = message.command
@@ -220,8 +224,7 @@ class Allocator:
             self._leases.drop(task.id)
             self._untold.discard(task.id)
             if task.state == "queued" and not task.overdue:
-                allowed = self._roster.allowed[self._roster.priority(task)]
-                self._overdue.set(task.id, task.queued_at + allowed)
+                self._overdue.set(task.id, task.queued_at + self._roster.allowed[self._roster.priority(task)])
 
     # --- who starts ---------------------------------------------------------------------------------------------------
 
@@ -238,7 +241,7 @@ class Allocator:
                 break
             posts.append(self._promise(first, None, now))
         self._look_at = None
-        while any(roster.config.priority_levels.of(kind.priority).preempt_lower for kind in roster.queue.kinds):
+        while any(map(self._may_preempt, roster.queue.kinds)):
             running = roster.running()
             found = preempt(roster.queue, roster.slots, running, roster.moment(now), self._may_start, roster.config)
             if found is None:
@@ -329,9 +332,8 @@ class Allocator:
 
     def _expected(self, now: dt.datetime) -> dict[str, dt.datetime]:
         roster = self._roster
-        return expected_starts(
-            roster.queue, roster.slots, roster.running(), roster.moment(now), self._may_start, roster.usual
-        )
+        moment, running = roster.moment(now), roster.running()
+        return expected_starts(roster.queue, roster.slots, running, moment, self._may_start, roster.lasts)
 
     def _told_id(self, now: dt.datetime) -> str:
         return f"{c.HOUSE}told-{now.isoformat()}-{next(self._told)}"

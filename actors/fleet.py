@@ -137,6 +137,7 @@ class Fleet:
         try:
             fleet._start()
             fleet._put_in_force(config, prices, by)
+            gc.freeze()
             # Only now: nobody is told anything at an address that is no longer in force.
             fleet._timekeeper.start()
         except BaseException:

@@ -118,11 +118,12 @@ class Manager:
             # A query is asked anew each time; a command that was answered before is not.
             if judge is not None and (command.query or command.id not in self.ledger.ids):
                 envelope.open += 1
-                post = Post(judge, Question(command, envelope, slot))
-                self._questions.append(post)
-                self._judged[envelope, slot] = post
+                question = Question(command, envelope, slot)
+                self._judged[envelope, slot] = post = Post(judge, question)
                 if judge in self._beside:
-                    self._consult(judge, now)
+                    self._consult(judge, now, question)
+                else:
+                    self._questions.append(post)
             else:
                 envelope.answers[slot] = self._decide(command, envelope.asked[slot], envelope.by, now)
 
@@ -130,14 +131,16 @@ class Manager:
         """Let a specialist sit beside the manager: it is consulted on the spot, where others are sent their questions."""
         self._beside[person.name] = (person, hear)
 
-    def _consult(self, name: str, now: dt.datetime) -> bool:
-        """Let one beside the manager have its say; whether it had any.
+    def _consult(self, name: str, now: dt.datetime, question: Question | None = None) -> bool:
+        """Let one beside the manager have its say, on what it is asked and the news; whether there was anything.
 
-        It hears what was decided, asked and refused since it was last consulted; what it proposes is decided at once.
+        It hears what was decided and refused since it was last consulted; what it proposes is decided at once.
         """
         person, hear = self._beside[name]
         messages = self._news_for(person)
-        if not messages:
+        if question is not None:
+            messages.append(question)
+        elif not messages:
             return False
         for post in hear(messages, now):
             assert post.to == MANAGER, f"{name} is consulted, and has nothing to say to {post.to}"
@@ -151,10 +154,9 @@ class Manager:
             self._heard = len(self._lines)
             if not person.follows.isdisjoint(map(type, events)):
                 messages.append(Heard(events, self.ledger.pool))
-        for posts in (self._questions, self._refusals):
-            if posts:
-                messages += [post.message for post in posts if post.to == person.name]
-                posts[:] = [post for post in posts if post.to != person.name]
+        if self._refusals:
+            messages += [post.message for post in self._refusals if post.to == person.name]
+            self._refusals = [post for post in self._refusals if post.to != person.name]
         return messages
 
     def hear(self, message: Proposal | Answered, now: dt.datetime) -> None:

@@ -43,7 +43,7 @@ class Envelope:
         """How many answers still wait for a specialist's judgement."""
 
 
-class Proposal(msgspec.Struct, frozen=True):
+class Proposal(msgspec.Struct, frozen=True, gc=False):
     """What a specialist wants done. ``answers`` is the question that it answers, where there was one.
 
     ``heeded``: the proposer counts on it, and is told where it was refused.
@@ -55,13 +55,13 @@ class Proposal(msgspec.Struct, frozen=True):
     heeded: bool = False
 
 
-class Refused(msgspec.Struct, frozen=True):
+class Refused(msgspec.Struct, frozen=True, gc=False):
     """A proposal that its proposer counts on was refused."""
 
     command: Command
 
 
-class Question(msgspec.Struct, frozen=True):
+class Question(msgspec.Struct, frozen=True, gc=False):
     """A command that needs judgement before it can be decided, and where its answer goes."""
 
     command: Command
@@ -69,7 +69,7 @@ class Question(msgspec.Struct, frozen=True):
     slot: int
 
 
-class Answered(msgspec.Struct, frozen=True):
+class Answered(msgspec.Struct, frozen=True, gc=False):
     """The answer to a question that changes nothing, as it goes out."""
 
     question: Question
@@ -104,7 +104,7 @@ class Recorded(msgspec.Struct, frozen=True):
     figures: Figures
 
 
-class Heard(msgspec.Struct, frozen=True):
+class Heard(msgspec.Struct, frozen=True, gc=False):
     """What was decided and is not durable yet, for one beside the manager, and what the pool has free after it."""
 
     events: Sequence[Event]
@@ -123,7 +123,7 @@ class SurveyWanted(msgspec.Struct, frozen=True):
     question: Question | None
 
 
-class Post(msgspec.Struct, frozen=True):
+class Post(msgspec.Struct, frozen=True, gc=False):
     """A message and whom it is for."""
 
     to: str

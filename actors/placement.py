@@ -13,11 +13,7 @@ from tallystick.actors.policies.tasks import Kind, Waiting
 from tallystick.actors.policies.waiting import FOREMOST, expected_starts
 from tallystick.actors.roster import Roster
 from tallystick.events import commands as c
-from tallystick.events.amounts import InvalidAmount
-from tallystick.events.task_rules import exact_minutes, priority_of
-
-_AT_ONCE = dt.timedelta(0)
-_MILLISECOND = dt.timedelta(milliseconds=1)
+from tallystick.events.task_rules import priority_of
 
 
 class Placement(NamedTuple):
@@ -35,7 +31,7 @@ def place(roster: Roster, wanted: c.SubmitTask, now: dt.datetime, may_start: May
     if waiting is None:
         return Placement()
     # A level that must not wait is aged at once.
-    aged = roster.queue.ranking.aged_after(waiting.kind.priority) == _AT_ONCE
+    aged = roster.queue.ranking.is_aged_at_once(waiting.kind.priority)
     if not may_start(waiting):
         return Placement(aged)
     if _is_room(roster.slots.left(waiting.kind)):
@@ -50,28 +46,14 @@ def _waiting(roster: Roster, wanted: c.SubmitTask, now: dt.datetime) -> Waiting 
     known = roster.tasks.known
     if wanted.task in known or any(name in known for name in wanted.depends_on):
         return None
-    try:
-        estimated_ms = exact_minutes(wanted.estimated_minutes, "estimated_minutes")
-    except InvalidAmount:
-        return None  # the law refuses it in its words
-    if estimated_ms is None:
-        memory = roster.estimates
-        estimated_ms = memory.estimate(wanted.agent_type, wanted.product, wanted.model).elapsed_ms
-        if estimated_ms is None:
-            estimated_ms = memory.usual_ms(wanted.agent_type, wanted.product, wanted.model)
     level = priority_of(roster.config, wanted.product, wanted.priority)
-    return Waiting(
-        wanted.task,
-        Kind(wanted.product, wanted.agent_type, level, wanted.parent),
-        now,
-        roster.tasks.submitted + 1,
-        wanted.blocks,
-        None if estimated_ms is None else estimated_ms * _MILLISECOND,
-    )
+    kind = Kind(wanted.product, wanted.agent_type, level, wanted.parent)
+    return Waiting(wanted.task, kind, now, roster.tasks.submitted + 1, wanted.blocks)
 
 
 def _is_room(left: Left) -> bool:
-    return all(slots is None or slots > 0 for slots in left)
+    total, of_type, of_product = left
+    return (total is None or total > 0) and (of_type is None or of_type > 0) and (of_product is None or of_product > 0)
 
 
 def _first_to_start(roster: Roster, newcomer: Waiting, now: dt.datetime, may_start: MayStart) -> str | None:
@@ -110,7 +92,7 @@ def _expected(
         return None
     with _among(roster.queue, newcomer):
         moment = roster.moment(now, newcomers=1)
-        starts = expected_starts(roster.queue, roster.slots, roster.running(), moment, may_start, roster.usual)
+        starts = expected_starts(roster.queue, roster.slots, roster.running(), moment, may_start, roster.lasts)
     return starts.get(newcomer.task)
 
 

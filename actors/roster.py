@@ -85,7 +85,7 @@ class Roster:
 
     def waiting(self, task: Task) -> Waiting:
         """A task as the policies see it while it waits."""
-        return Waiting(task.id, self.kind(task), task.queued_at, task.number, task.blocked, _estimated(task))
+        return Waiting(task.id, self.kind(task), task.queued_at, task.number, task.blocked)
 
     def running(self) -> list[Running]:
         """Those that run, without those whose slot was promised to another."""
@@ -93,7 +93,7 @@ class Roster:
 
     def _running(self, task: Task) -> Running:
         assert task.started_at is not None
-        lasts = self.usual(task.id) if task.estimated_ms is None else _estimated(task)
+        lasts = self._lasts(task)
         return Running(
             task.id,
             self.kind(task),
@@ -103,12 +103,16 @@ class Roster:
             None if lasts is None else task.started_at + lasts,
         )
 
-    def usual(self, name: str) -> dt.timedelta | None:
-        """How long tasks of a known task's kind usually run, as far as they have been seen."""
+    def lasts(self, name: str) -> dt.timedelta | None:
+        """How long a task of that name is expected to run; None where nothing tells."""
         task = self.tasks.known.get(name)
-        if task is None:
-            return None
-        elapsed_ms = self.estimates.usual_ms(task.agent_type, task.product, task.model or task.wanted_model)
+        return None if task is None else self._lasts(task)
+
+    def _lasts(self, task: Task) -> dt.timedelta | None:
+        """How long a run is expected to take: as estimated, or else as its kind usually does."""
+        elapsed_ms = task.estimated_ms
+        if elapsed_ms is None:
+            elapsed_ms = self.estimates.usual_ms(task.agent_type, task.product, task.model or task.wanted_model)
         return None if elapsed_ms is None else elapsed_ms * _MILLISECOND
 
     def moment(self, now: dt.datetime, newcomers: int = 0) -> Moment:
@@ -252,10 +256,6 @@ class Roster:
         for task in tasks:
             if task.id in self.queue:
                 self.queue.replace(self.waiting(task))
-
-
-def _estimated(task: Task) -> dt.timedelta | None:
-    return None if task.estimated_ms is None else task.estimated_ms * _MILLISECOND
 
 
 def _weights(config: Config) -> dict[str, Any]:

@@ -36,7 +36,7 @@ from tallystick.config.kinds import (
     Weight,
 )
 from tallystick.config.names import FLEET_NAMES, TASK_NAMES, numbers_in
-from tallystick.events.amounts import COST, Budget, Triple, exact_units
+from tallystick.events.amounts import AMOUNT_MAX, COST, Budget, Triple, exact_units
 
 
 class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -319,6 +319,12 @@ class Config(Section, frozen=True, dict=True):
     def total(self) -> Triple:
         """The total budget in tokens, milliseconds and nano-dollars; None where it is not limited."""
         return self.total_budget.amounts
+
+    @cached_property
+    def max_tokens(self) -> Mapping[str, int]:
+        """By agent type, the hard end of a run in tokens: its soft mark times ``token_budget_multiplier``."""
+        factor = self.token_budget_multiplier
+        return {name: min(int(budget * factor), AMOUNT_MAX) for name, budget in self.token_budgets.items()}
 
     @cached_property
     def rule_conditions(self) -> tuple[Condition, ...]:

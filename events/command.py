@@ -17,7 +17,15 @@ Reason = Annotated[str, msgspec.Meta(min_length=1, max_length=1_000)]
 PRIORITIES: tuple[Priority, ...] = get_args(Priority)
 
 
-class Command(msgspec.Struct, tag_field="type", tag=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
+class Command(
+    msgspec.Struct,
+    tag_field="type",
+    tag=True,
+    kw_only=True,
+    omit_defaults=True,
+    forbid_unknown_fields=True,
+    gc=False,
+):
     """One message. ``id`` is chosen by the sender, or assigned at the door where it is absent."""
 
     query: ClassVar[bool] = False

@@ -5,7 +5,7 @@ from decimal import Decimal
 
 from tallystick.config.kinds import Priority
 from tallystick.config.settings import Config
-from tallystick.events.amounts import AMOUNT_MAX, InvalidAmount
+from tallystick.events.amounts import InvalidAmount
 from tallystick.events.command import PRIORITIES
 
 MS_PER_MINUTE = 60_000
@@ -20,7 +20,8 @@ def token_budget(config: Config, agent_type: str) -> int:
 
 def max_tokens(config: Config, agent_type: str) -> int:
     """The hard end of a run of this type: what its account is granted."""
-    return min(int(token_budget(config, agent_type) * config.token_budget_multiplier), AMOUNT_MAX)
+    ends = config.max_tokens
+    return ends.get(agent_type, ends["default"])
 
 
 def priority_of(config: Config, product: str, named: Priority | None) -> Priority:

@@ -99,6 +99,10 @@ class Ranking:
         aged_after = self._levels[priority].aged_after
         return None if aged_after is None else dt.timedelta(microseconds=aged_after)
 
+    def is_aged_at_once(self, priority: Priority) -> bool:
+        """Whether a task of a level is aged from the start."""
+        return self._levels[priority].aged_after == 0
+
     def ordering(self, moment: Moment) -> Callable[[int, Waiting], Order]:
         """A function that says where a task stands at a moment, from its microseconds of queueing and itself.
 

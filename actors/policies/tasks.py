@@ -28,7 +28,7 @@ class Waiting(msgspec.Struct, frozen=True, gc=False):
     """A task that waits for a slot. ``number`` is the order of submission, no two alike.
 
     ``queued_at`` is when its dependencies were met, and stays when it loses its slot. ``blocked`` is how many tasks wait
-    for it. ``lasts`` is how long it was said to run, None where nobody said.
+    for it.
     """
 
     task: str
@@ -36,7 +36,6 @@ class Waiting(msgspec.Struct, frozen=True, gc=False):
     queued_at: dt.datetime
     number: int
     blocked: int = 0
-    lasts: dt.timedelta | None = None
 
 
 class Running(msgspec.Struct, frozen=True, gc=False):

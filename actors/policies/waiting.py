@@ -16,12 +16,12 @@ FOREMOST = 100
 """How many of the queue are looked at: the work is bounded, and what is farther off is anybody's guess."""
 
 
-Usual = Callable[[str], dt.timedelta | None]
-"""How long tasks of a task's kind usually run; None where nothing tells."""
+Lasts = Callable[[str], dt.timedelta | None]
+"""How long a task is expected to run, by its name; None where nothing tells."""
 
 
 def expected_starts(
-    queue: Queue, slots: Slots, running: Iterable[Running], moment: Moment, may_start: MayStart, usual: Usual
+    queue: Queue, slots: Slots, running: Iterable[Running], moment: Moment, may_start: MayStart, lasts: Lasts
 ) -> dict[str, dt.datetime]:
     """When each of the foremost tasks of the queue is expected to start, by task.
 
@@ -43,9 +43,9 @@ def expected_starts(
         while (waiting := lines.next()) is not None:
             starts[waiting.task] = now
             trial.take(waiting.kind)
-            lasts = usual(waiting.task) if waiting.lasts is None else waiting.lasts
-            if lasts is not None:
-                heapq.heappush(ends, (now + lasts, next(number), waiting.kind))
+            for_so_long = lasts(waiting.task)
+            if for_so_long is not None:
+                heapq.heappush(ends, (now + for_so_long, next(number), waiting.kind))
         if not (lines and ends):
             return starts
         now = ends[0][0]

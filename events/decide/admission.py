@@ -39,7 +39,9 @@ def impossible(ledger: Ledger, task: Task) -> Reason | None:
     needed, total = max_tokens(ledger.rules.config, task.agent_type), ledger.total[TOKENS]
     if total is None:
         return None
-    most = total if is_critical(ledger, task) else ledger.spendable(TOKENS)
+    most = ledger.spendable(TOKENS)
+    if needed > most and is_critical(ledger, task):
+        most = total
     if needed > most:
         return Reason(
             "total_exceeded", most, needed, f"{needed} tokens are needed, and the fleet may spend {most} in all"

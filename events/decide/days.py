@@ -56,11 +56,12 @@ def over_daily_limit(ledger: Ledger, account: Account, wanted: Triple, now: dt.d
 
     Where a limit is reached nothing more is set aside, whatever it is counted in.
     """
-    used = ledger.used_today
     for d in (TOKENS, COST):
         limit = limit_of(ledger, d)
-        if limit is not None and _is_over(limit, used[d], ledger.held[d], wanted[d] or 0):
-            numbers = (limit, used[d], ledger.held[d], wanted[d] or 0)
+        if limit is None:
+            continue
+        numbers = (limit, ledger.used_today[d], ledger.held[d], wanted[d] or 0)
+        if _is_over(*numbers):
             return _reached(ledger, f"the daily {_NAMES[d]} limit", d, numbers, now)
     product = account.under
     limit = limit_of_product(ledger, product)
@@ -113,16 +114,18 @@ def daily_obstacle(ledger: Ledger, task: Task, victim: Task | None) -> Reason | 
 
     What runs counts with the unspent rest of its token budget. ``victim``: as if that run had ended.
     """
-    config, promises, used = ledger.rules.config, ledger.promises, ledger.used_today
+    config, promises = ledger.rules.config, ledger.promises
     needed = token_budget(config, task.agent_type)
     freed = None if victim is None else promises.runs[victim.id]
     limit = limit_of(ledger, TOKENS)
     if limit is not None:
+        used = ledger.used_today
         taken = used[TOKENS] + ledger.held[TOKENS] + promises.open - (0 if freed is None else freed.open + freed.held)
         if _is_over(limit, used[TOKENS], taken - used[TOKENS], needed):
             return _in_the_way("daily_tokens", "daily token limit", TOKENS, (limit, taken, needed))
     limit = limit_of(ledger, COST)
     if limit is not None:
+        used = ledger.used_today
         by_model = dict(promises.by_model)
         if freed is not None:
             by_model[freed.model] = by_model.get(freed.model, 0) - freed.unpriced
@@ -145,13 +148,16 @@ def daily_obstacle(ledger: Ledger, task: Task, victim: Task | None) -> Reason | 
 
 def never_today(ledger: Ledger, task: Task) -> Reason | None:
     """A daily limit that a whole day does not meet, as configured: the task can never start under it."""
-    config, needed = ledger.rules.config, token_budget(ledger.rules.config, task.agent_type)
-    for code, limit, whose in (
-        ("daily_tokens", config.daily_limits.max_tokens_total, "the fleet"),
-        ("product_daily_tokens", limit_of_product(ledger, task.product), task.product),
-    ):
-        if limit is not None and needed > limit:
-            return Reason(code, limit, needed, f"{needed} tokens are needed, and {whose} may use {limit} a day")
+    config = ledger.rules.config
+    fleet, product = config.daily_limits.max_tokens_total, limit_of_product(ledger, task.product)
+    if fleet is not None or product is not None:
+        needed = token_budget(config, task.agent_type)
+        for code, limit, whose in (
+            ("daily_tokens", fleet, "the fleet"),
+            ("product_daily_tokens", product, task.product),
+        ):
+            if limit is not None and needed > limit:
+                return Reason(code, limit, needed, f"{needed} tokens are needed, and {whose} may use {limit} a day")
     if config.daily_limits.max_cost_nanos == 0:
         return Reason("daily_cost", dollars(0), dollars(0), "nothing may be spent: the daily cost limit is 0")
     return None

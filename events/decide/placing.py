@@ -66,12 +66,17 @@ def _admit_or_queue(turn: Turn, task: Task, command: p.PlaceTask) -> Reason | No
 def _unfit(turn: Turn, wanted: c.SubmitTask) -> Refusal | None:
     """Why a task cannot be taken in at all: shape, then existence."""
     ledger = turn.ledger
-    for field in ("task", "agent_type", "product", "workflow", "model"):
-        name = getattr(wanted, field)
+    for field, name in (
+        ("task", wanted.task),
+        ("agent_type", wanted.agent_type),
+        ("product", wanted.product),
+        ("workflow", wanted.workflow),
+        ("model", wanted.model),
+    ):
         refusal = None if name is None else bad_name(name, field)
         if refusal is not None:
             return refusal
-    if len(set(wanted.depends_on)) < len(wanted.depends_on):
+    if wanted.depends_on and len(set(wanted.depends_on)) < len(wanted.depends_on):
         twice = next(name for name in wanted.depends_on if wanted.depends_on.count(name) > 1)
         return Refusal("invalid_message", f"depends_on: {twice} is named twice")
     known = ledger.tasks.get(wanted.task)

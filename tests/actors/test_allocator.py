@@ -61,7 +61,7 @@ def names(store: MemoryStore) -> list[str]:
 # --- who starts -------------------------------------------------------------------------------------------------------
 
 
-def test_when_one_of_five_finishes_the_last_task_starts_in_the_very_next_commit(open_house: OpenHouse) -> None:
+def test_when_one_of_five_finishes_the_last_task_starts_in_the_same_commit(open_house: OpenHouse) -> None:
     store = MemoryStore()
     fleet = open_house(store)
     for number, agent_type in enumerate(["backend-engineer"] * 3 + ["frontend-engineer"] * 2):

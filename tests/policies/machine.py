@@ -154,8 +154,7 @@ class Machine:
     def _wait(self, task: str) -> None:
         job = self.jobs[task]
         queued_at = self.at(self.queued[task])
-        lasts = dt.timedelta(seconds=job.lasts)
-        self.queue.add(Waiting(task, job.kind, queued_at, self.numbers[task], self.blocking.blocked(task), lasts))
+        self.queue.add(Waiting(task, job.kind, queued_at, self.numbers[task], self.blocking.blocked(task)))
 
     def _complete(self, task: str) -> None:
         self._leave(task)

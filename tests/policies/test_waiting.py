@@ -25,21 +25,30 @@ def running(task: str, ends: float | None, kind: Kind = KIND) -> Running:
     return Running(task, kind, START - MINUTE, ends_at=None if ends is None else START + ends * MINUTE)
 
 
-def lines(*lasts: float | None, kind: Kind = KIND) -> Queue:
+class Line(Queue):
+    """Tasks that wait, and how long each is expected to last."""
+
+    def __init__(self) -> None:
+        super().__init__(RANKING)
+        self.lasts: dict[str, dt.timedelta] = {}
+
+
+def lines(*lasts: float | None, kind: Kind = KIND) -> Line:
     """Tasks 0, 1, … that wait in this order and are expected to last so many minutes."""
-    queue = Queue(RANKING)
+    queue = Line()
     for number, minutes in enumerate(lasts):
-        expected = None if minutes is None else minutes * MINUTE
-        queue.add(Waiting(f"{number}", kind, START, number, lasts=expected))
+        queue.add(Waiting(f"{number}", kind, START, number))
+        if minutes is not None:
+            queue.lasts[f"{number}"] = minutes * MINUTE
     return queue
 
 
-def expected(queue: Queue, limits: Limits, *tasks: Running, allowed: MayStart = may_start) -> dict[str, float]:
+def expected(queue: Line, limits: Limits, *tasks: Running, allowed: MayStart = may_start) -> dict[str, float]:
     """Minutes after `START`, by task."""
     slots = Slots(limits)
     for task in tasks:
         slots.take(task.kind)
-    found = expected_starts(queue, slots, tasks, Moment(START, 1_000), allowed, lambda task: None)
+    found = expected_starts(queue, slots, tasks, Moment(START, 1_000), allowed, queue.lasts.get)
     return {task: (at - START) / MINUTE for task, at in found.items()}
 
 
@@ -66,10 +75,15 @@ def test_where_nobody_knows_when_a_slot_is_free_nothing_is_said() -> None:
 
 def test_a_task_waits_for_its_own_limits_and_others_pass_it() -> None:
     queue = lines(10)
-    queue.add(Waiting("other", Kind("q", "u", "low"), START, 9, lasts=MINUTE))
+    queue.add(Waiting("other", Kind("q", "u", "low"), START, 9))
     tasks = [running("one", 30), running("two", 20, Kind("q", "u", "low"))]
     assert expected(queue, Limits(2, {"t": 1}, {}), *tasks) == {"0": 30, "other": 20}
     assert expected(queue, Limits(9, {}, {"p": 1}), *tasks) == {"0": 30, "other": 0}
+
+
+def test_tasks_that_end_at_one_moment_need_no_order_of_their_kinds() -> None:
+    paid = Kind("p", "t", "normal", "parent")
+    assert expected(lines(5), Limits(2, {}, {}), running("one", 30), running("two", 30, paid)) == {"0": 30}
 
 
 def test_of_a_task_in_whose_way_is_something_else_nothing_is_said() -> None:
@@ -105,8 +119,14 @@ def test_what_is_expected_happens_where_every_task_lasts_as_long_as_it_is_expect
     scene: tuple[Config, list[Job]],
 ) -> None:
     machine = Machine(*scene).run(until=100)
+    running = machine.running.values()
     found = expected_starts(
-        machine.queue, machine.slots, machine.running.values(), machine.moment, may_start, lambda task: None
+        machine.queue,
+        machine.slots,
+        running,
+        machine.moment,
+        may_start,
+        lambda task: dt.timedelta(seconds=machine.jobs[task].lasts),
     )
     waited = {ranked.waiting.task for ranked in machine.queue.ranked(machine.moment)}
     assert found.keys() == waited
