@@ -1,12 +1,14 @@
 """Another policy places, starts, preempts and loses tasks otherwise, and their runs take their messages with them."""
 
 import datetime as dt
+import random
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tallystick.actors.fleet import Fleet
 from tallystick.actors.whatif.fates import MOVED, STOPPED
 from tallystick.actors.whatif.question import Question
 from tallystick.actors.whatif.rerun import Rerun
@@ -14,8 +16,13 @@ from tallystick.config.loader import from_mapping
 from tallystick.events import catalog as e
 from tallystick.events.codec import decode_event
 from tallystick.events.store import Record
+from tallystick.events.store_memory import MemoryStore
+from tests.actors.test_every_sequence import at_once
+from tests.law import START
 from tests.simulation.a_day import DAY, day_of
+from tests.simulation.test_a_day_of_tasks import SCARCE
 from tests.whatif.asking import after, ask, log, policy, reproduce, use
+from tests.whatif.test_reproduction import TickingClock
 from tests.whatif.test_specialists import made, of_log
 
 ONE = {"max_concurrent": {"total": 1, "per_type": {}}}
@@ -396,3 +403,63 @@ def test_a_later_cancellation_stays_where_it_was() -> None:
     rerun = ask(records, Question(policy(**TWO, **SMALL)))
     assert rerun.made.work.counts["cancelled"] == 1
     assert rerun.made.used == [3, 0, 0]
+
+
+# --- starts that the law refuses, and people who are late ------------------------------------------------------------
+
+
+def test_starts_that_were_refused_and_left_no_trace_are_no_reason_to_part() -> None:
+    """Limits of the day refuse what the allocator proposes; it is told so, and the log does not say it."""
+    records = list(day_of(70, 2, deaths=0.15, hours=3, **SCARCE).store.read())
+    assert {"breaker-tripped.v1", "day-began.v1", "estimate-adjusted.v1"} <= {record.name for record in records}
+    reproduce(records)
+    rerun, events = made(records, Question(from_mapping({**DAY, **SCARCE})))
+    assert events == of_log(records)
+    assert (rerun.difference, rerun.parting, rerun.moving.moved) == (None, None, 0)
+
+
+def test_a_limit_that_the_log_did_not_have_is_asked_about_start_by_start() -> None:
+    records = list(day_of(70, 2, deaths=0.15, hours=3, **SCARCE).store.read())
+    looser = {**DAY, **SCARCE, "daily_limits": {"max_tokens_total": None, "max_cost_usd": None}, "circuit_breaker": {}}
+    rerun = ask(records, Question(from_mapping(looser)))
+    log_, other = rerun.recorded.work, rerun.made.work
+    assert other.counts["completed"] >= log_.counts["completed"]
+    assert other.waits.longest_ms < log_.waits.longest_ms
+    assert other.counts["breaker_tripped"] == 0 < log_.counts["breaker_tripped"]
+    assert rerun.made.alerts.keys() <= rerun.recorded.alerts.keys()
+    assert not any(code.startswith("daily_") for code in rerun.made.alerts)
+
+
+def busy_slots(fleet: Fleet, clock: TickingClock, threads: int = 5) -> None:
+    """Agents in threads of their own that share few slots, while time passes between their messages."""
+
+    def work(number: int) -> None:
+        dice = random.Random(number)
+        for n in range(8):
+            task = f"{number}-{n}"
+            wanted = submit(task, product=dice.choice("xyz"), priority=dice.choice(("low", "normal", "critical")))
+            state = fleet.ask({**wanted, "id": f"s-{task}"})["ok"]
+            if state["lease"] is not None:
+                fleet.ask(report(task, 5, lease=state["lease"], id=f"r-{task}"))
+                if dice.random() < 0.8:
+                    fleet.ask(done(task, 9, lease=state["lease"], id=f"d-{task}"))
+            fleet.ask({"type": "GetTask", "task": task, "id": f"g-{task}"})
+            if number == 0:
+                fleet.advance(clock.now() + dt.timedelta(seconds=20))
+
+    at_once(threads, work)
+    fleet.quiesce()
+
+
+def test_a_live_fleet_whose_allocator_is_always_a_little_late_is_made_again() -> None:
+    store, clock = MemoryStore(), TickingClock(START)
+    config = policy(max_concurrent={"total": 3, "per_type": {}}, **leases(50), **SMALL)
+    with Fleet.open(store, config, clock=clock) as fleet:
+        busy_slots(fleet, clock)
+        assert fleet.halted is None
+    records = list(store.read())
+    assert {"task-queued.v1", "task-started.v1", "lease-lost.v1"} <= {record.name for record in records}
+    reproduce(records)
+    rerun, events = made(records, Question(config))
+    assert events == of_log(records)
+    assert rerun.difference is None
