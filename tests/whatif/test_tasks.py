@@ -9,12 +9,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tallystick.actors.fleet import Fleet
+from tallystick.actors.messages import ALLOCATOR, Envelope, Proposal
+from tallystick.actors.simulation import House
 from tallystick.actors.whatif.fates import MOVED, STOPPED
 from tallystick.actors.whatif.question import Question
 from tallystick.actors.whatif.rerun import Rerun
 from tallystick.config.loader import from_mapping
 from tallystick.events import catalog as e
-from tallystick.events.codec import decode_event
+from tallystick.events import proposals as p
+from tallystick.events.codec import decode_event, read_message
 from tallystick.events.store import Record
 from tallystick.events.store_memory import MemoryStore
 from tests.actors.test_every_sequence import at_once
@@ -463,3 +466,61 @@ def test_a_live_fleet_whose_allocator_is_always_a_little_late_is_made_again() ->
     rerun, events = made(records, Question(config))
     assert events == of_log(records)
     assert rerun.difference is None
+
+
+LIMITED = {"daily_limits": {"max_tokens_total": 400, "max_cost_usd": None}}
+KEPT_BACK = (
+    submit("a", at=0),
+    submit("b", at=1),
+    done("a", 250, at=10),
+    use("x", 1, at=10.5),
+    {"type": "ApproveLimit", "max_tokens_total": 1_000, "at": 20},
+    report("b", 240, at=20.2),
+    done("b", 243, at=30),
+)
+"""When `a` is done the allocator proposes `b`, and the limit of the day refuses it: of that the log has no trace."""
+
+
+def test_a_start_that_only_the_log_s_law_refused_is_made_here() -> None:
+    rerun, told = happened(log(*KEPT_BACK, **ONE, **SMALL, **LIMITED), Question(policy(**ONE, **SMALL)))
+    assert [entry for entry in told if entry[1].startswith("b")] == [
+        (10, "b starts"),
+        (10.2, "b uses 240"),
+        (20, "b uses 3"),
+        (20, "b completed"),
+    ]
+    assert rerun.parting is not None
+    assert rerun.parting.at == after(10)
+
+
+def test_what_a_moved_run_leads_to_is_not_laid_beside_what_the_log_has_then() -> None:
+    """Within the second in which its start waits for its like, `b` has come to another level."""
+    looser = {"daily_limits": {"max_tokens_total": 500, "max_cost_usd": None}}
+    rerun = ask(log(*KEPT_BACK, **ONE, **SMALL, **LIMITED), Question(policy(**ONE, **SMALL, **looser)))
+    assert rerun.difference is not None
+    assert isinstance(rerun.difference.made, e.TaskStarted)
+    assert rerun.difference.at == after(10)
+
+
+class Sleepy(House):
+    """A house whose manager never hears of the starts that the allocator proposes."""
+
+    def _decide(self, message: Any, now: dt.datetime) -> None:
+        if not (isinstance(message, Proposal) and isinstance(message.command, p.StartTask)):
+            super()._decide(message, now)
+
+
+def test_a_start_that_both_proposed_and_the_log_does_not_show_was_refused_there() -> None:
+    store = MemoryStore()
+    house = Sleepy.open(store, policy(**ONE, **SMALL), None, START)
+    for number, message in enumerate((submit("a"), submit("b"), done("a", 10), use("x", 1), use("x", 1))):
+        read = read_message({**message, "id": f"m-{number}"}, lambda: "unnamed")
+        assert isinstance(read, tuple)
+        house.ask(Envelope([read[0]], [read[1]], "local", None), after(10 * number))
+    records = list(store.read())
+    rerun = ask(records, Question(policy(**ONE, **SMALL)))
+    assert rerun.parting is None
+    assert rerun.difference is None
+    # It waits again in the picture that the allocator has, and is no slot's holder.
+    allocator: Any = rerun._others._people[ALLOCATOR]
+    assert "b" in allocator._roster.queue
