@@ -115,7 +115,9 @@ _FIELDS = {kind: tuple(name for name in kind.__struct_fields__ if name not in _H
 
 
 def _is_decision(event: e.Event) -> bool:
-    return event.kind == "decision" and not isinstance(event, _FOLLOWING)
+    # The account of a run follows from its start.
+    follows = isinstance(event, _FOLLOWING) or (isinstance(event, e.BudgetAllocated) and event.for_task)
+    return event.kind == "decision" and not follows
 
 
 def _substance(event: e.Event) -> tuple[object, ...]:

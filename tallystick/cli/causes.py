@@ -60,6 +60,11 @@ _LED_TO_REFUSAL: dict[str, tuple[type[e.Event], ...]] = {
     "limit_not_raised": (e.ConfigLoaded,),
     "paused": (e.FleetPaused, e.ConfigLoaded),
     "throttled": (e.LevelChanged, e.AgentThrottled),
+    "lease_lost": (e.LeaseLost, e.TaskPreempted, e.TaskCancelled, e.TaskGivenUp),
+    "already_finished": (e.TaskCompleted, e.TaskCancelled, e.TaskGivenUp),
+    "already_submitted": (e.TaskSubmitted,),
+    "not_running": (e.TaskSubmitted, e.TaskQueued, e.DependenciesAwaited),
+    "not_permitted": (e.ConfigLoaded,),
 }
 _LED_TO_ACTION: dict[str, tuple[type[e.Event], ...]] = {
     "level": (e.LevelChanged,),

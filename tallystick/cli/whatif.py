@@ -77,8 +77,8 @@ def whatif(
 ) -> None:
     """Keep the facts of a log, make every decision anew under another policy, and say what would have differed.
 
-    Who would have been throttled, stopped or topped up, when, and what it would have come to. The first decision that
-    differs is explained, and all that had to be assumed is printed.
+    Who would have been throttled, stopped or topped up, when, how long tasks would have waited, and what it would have
+    come to. The first decision that differs is explained, and all that had to be assumed is printed.
 
     Without another policy it is a proof: the log's own policy must lead to the log's own decisions, byte for byte; exit
     with 1 and the first difference where it does not.

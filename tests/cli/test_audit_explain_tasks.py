@@ -42,6 +42,7 @@ DAY: list[tuple[str, dict[str, Any]]] = [
     ("12:00:40", {"type": "CompleteTask", "task": "fire", "outcome": "completed", "usage": {"tokens": 1200}}),
     ("12:00:50", {"type": "CompleteTask", "task": "build", "outcome": "completed", "usage": {"tokens": 500}}),
     # `test` and `later` are left alone by their agents: each loses two leases, and has failed.
+    ("12:00:55", {"type": "CompleteTask", "task": "build", "outcome": "completed"}),
     ("12:10:00", submit("after", depends_on=["test"])),
     ("12:10:01", submit("shift")),
     ("12:10:02", submit("doc", depends_on=["shift"])),
@@ -163,6 +164,12 @@ def test_why_an_estimate_changed(run: Run, day: Path) -> None:
     text = told(run, day, "estimate-adjusted.v1")
     assert "more than estimated, at the median" in text
     assert "80th percentile" in text
+
+
+def test_a_refusal_about_a_task_leads_back_to_its_end(run: Run, day: Path) -> None:
+    text = told(run, day, "request-refused.v1")
+    assert "CompleteTask of build was refused, already_finished" in text
+    assert f"{place_of(day, 'task-completed.v1', 1)}  build was completed" in text
 
 
 def test_the_story_of_a_task(run: Run, day: Path) -> None:

@@ -302,3 +302,60 @@ def test_a_broken_log_is_no_other_history(run: Run, story: Path) -> None:
         assert result.exit_code == 1
         assert "the log is broken at position" in result.stderr
         assert "the digest does not match" in result.stderr
+
+
+# --- tasks -----------------------------------------------------------------------------------------------------------
+
+ONE_SLOT = LIMITS + "max_concurrent: {total: 1}\ntoken_budgets: {default: 200}\n"
+TASKS = [
+    message(0, type="SubmitTask", task="build", agent_type="coder", product="shop"),
+    message(5, type="SubmitTask", task="docs", agent_type="coder", product="site"),
+    message(20, type="CompleteTask", task="build", outcome="completed", usage={"tokens": 50}),
+    message(50, type="CompleteTask", task="docs", outcome="completed", usage={"tokens": 30}),
+]
+
+
+@pytest.fixture
+def tasks(run: Run, tmp_path: Path) -> Path:
+    (tmp_path / "one.yml").write_text(ONE_SLOT, encoding="utf-8")
+    (tmp_path / "two.yml").write_text(ONE_SLOT.replace("total: 1", "total: 2"), encoding="utf-8")
+    (tmp_path / "tasks.jsonl").write_text(lines(TASKS), encoding="utf-8")
+    result = run("simulate", "tasks.jsonl", "--config", "one.yml", "--store", "sqlite:///tallystick.db")
+    assert result.exit_code == 0, result.stderr
+    return tmp_path
+
+
+def test_tasks_are_laid_side_by_side(run: Run, tasks: Path) -> None:
+    told = answer(run, "--config", "two.yml")
+    one, two = told["recorded"]["tasks"], told["what_if"]["tasks"]
+    assert (one["completed"], two["completed"]) == (2, 2)
+    assert (one["slot_utilization"], two["slot_utilization"]) == (1.0, 0.5)
+    assert one["waits"]["by_product"]["site"] == {
+        "started": 1,
+        "still_waiting": 0,
+        "average_minutes": 0.25,
+        "longest_minutes": 0.25,
+    }
+    assert two["waits"]["longest_minutes"] == 0
+    assert told["runs"] == {"moved": 1, "guessed": 0}
+    assert told["recorded"]["breaker_trips"] == told["what_if"]["breaker_trips"] == 0
+    assert told["saved"]["reports"] == 0
+    assert any("takes its messages with it" in text for text in told["assumptions"])
+
+
+def test_tasks_for_people(run: Run, tasks: Path) -> None:
+    shown = run("whatif", "--config", "two.yml").stdout
+    for words in (
+        "tasks completed  2                     2",
+        "slots in use     100.0 %               50.0 %",
+        "waits: site      0.2 min, at most 0.2  0.0 min, at most 0.0",
+        "docs was queued, total_concurrency: max 1 task already running",
+        "docs was admitted on",
+    ):
+        assert words in shown
+
+
+def test_without_tasks_nothing_is_said_of_them(run: Run, story: Path) -> None:
+    shown = run("whatif", "--config", "tighter.yml").stdout
+    assert "slots in use" not in shown
+    assert "tasks" not in shown

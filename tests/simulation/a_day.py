@@ -14,8 +14,8 @@ from tallystick.config.loader import from_mapping
 from tallystick.events.codec import decode_answer, read_message
 from tallystick.events.store import Store
 from tallystick.events.store_memory import MemoryStore
+from tests.law import START
 
-MORNING = dt.datetime(2026, 3, 4, 8, 0, tzinfo=dt.UTC)
 LEASE_SECONDS = 300
 DAY: dict[str, Any] = {
     "total_budget": {"tokens": 10_000_000_000},
@@ -45,14 +45,14 @@ class _Day:
         self.dice = random.Random(seed)
         self.deaths = deaths
         self.store = MemoryStore()
-        self.house = House.open(self.store, from_mapping(config), None, MORNING)
+        self.house = House.open(self.store, from_mapping(config), None, START)
         self.messages: list[tuple[dt.datetime, Message]] = []
-        self.now = MORNING
+        self.now = START
         self.todo: list[tuple[dt.datetime, int, Message, str]] = []
         self.known: set[str] = set()
         self.number = 0
         for number in range(tasks):
-            self._later(MORNING + dt.timedelta(hours=hours * self.dice.random()), self._task(number))
+            self._later(START + dt.timedelta(hours=hours * self.dice.random()), self._task(number))
 
     def _task(self, number: int) -> Message:
         dice = self.dice
@@ -73,9 +73,9 @@ class _Day:
         heapq.heappush(self.todo, (at, self.number, message, lease))
 
     def run(self) -> Told:
-        while self.todo or self.house.ledger.tasks.running:
+        while self.todo or self.house.ledger.tasks.open:
             if not self.todo:
-                # Only the dead hold slots.
+                # Only the dead hold slots, or all waits for another day.
                 self.now += dt.timedelta(seconds=LEASE_SECONDS)
                 self.house.pass_time(self.now)
             else:

@@ -1,0 +1,188 @@
+"""A day of tasks under the virtual clock: leases end, days begin and tasks start by themselves, and a restart is no event."""
+
+import datetime as dt
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tallystick.actors import manager as manager_module
+from tallystick.actors.messages import Envelope
+from tallystick.actors.opening import open_ledger, replay
+from tallystick.actors.simulation import House
+from tallystick.config.loader import from_mapping
+from tallystick.events import catalog as e
+from tallystick.events import snapshot
+from tallystick.events.codec import GENESIS, decode_event, read_message
+from tallystick.events.ledger import Ledger, check_conserved
+from tallystick.events.store import Record, Store
+from tallystick.events.store_memory import MemoryStore
+from tests.law import START, dump
+from tests.simulation.a_day import DAY, Message, day_of
+from tests.simulation.driving import simulated
+
+CHANCE = settings(
+    max_examples=20, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck), print_blob=False
+)
+SCARCE: dict[str, Any] = {
+    "daily_limits": {"max_tokens_total": 150_000, "max_cost_usd": 4, "alert_at_percent": 50},
+    "circuit_breaker": {"trip_conditions": ["cost_hourly_usd > 0.9"]},
+    "estimates": {"over_tasks": 2},
+    "notifications": {"ceo": ["json://localhost/one"], "ops": ["json://localhost/two"]},
+    "products": {"shop": {"token_budget_daily": 60_000, "max_concurrent_agents": 3}},
+    "enforcement": {"warn_before_exhaustion_seconds": 0},
+}
+"""Everything of the day is reached: alerts, both limits, a product's limit, the breaker."""
+ALL_OF_IT = {
+    "day-began",
+    "breaker-tripped",
+    "alert-raised",
+    "estimate-adjusted",
+    "lease-lost",
+    "lease-extended",
+    "task-preempted",
+    "task-completed",
+    "task-queued",
+    "task-started",
+}
+
+
+def events_of(store: Store) -> list[e.Event]:
+    return [decode_event(record.data, record.name) for record in store.read()]
+
+
+def scarce_day(seed: int = 2) -> tuple[list[tuple[dt.datetime, Message]], dt.datetime]:
+    told = day_of(70, seed, deaths=0.15, hours=3, **SCARCE)
+    return told.messages, told.until
+
+
+def test_every_task_of_a_day_is_finished_and_no_slot_is_given_twice() -> None:
+    told = day_of(150, deaths=0.2, hours=4)
+    happened = events_of(told.store)
+    running: set[str] = set()
+    leases: set[str] = set()
+    for event in happened:
+        match event:
+            case e.TaskStarted():
+                assert event.task not in running
+                assert event.lease not in leases
+                running.add(event.task)
+                leases.add(event.lease)
+            case e.TaskPreempted() | e.LeaseLost() | e.TaskCompleted():
+                running.discard(event.task)
+        assert len(running) <= 6
+    ended = Counter(
+        event.outcome if isinstance(event, e.TaskCompleted) else "failed"
+        for event in happened
+        if isinstance(event, e.TaskCompleted) or (isinstance(event, e.LeaseLost) and event.then == "failed")
+    )
+    assert sum(ended.values()) == 150
+    assert ended["completed"] > 100
+    ledger = open_ledger(told.store).ledger
+    check_conserved(ledger)
+    assert not ledger.tasks.running
+    # What was reported, and only that, is what was used: nothing counts twice.
+    assert ledger.spent[0] == sum(event.tokens for event in happened if isinstance(event, e.UsageReported))
+
+
+def test_a_lease_ends_and_the_next_task_starts_without_a_message() -> None:
+    house = House.open(
+        MemoryStore(), from_mapping({**DAY, "max_concurrent": {"total": 1, "per_type": {}}}), None, START
+    )
+    simulate(house, [submit("a"), submit("b")])
+    house.pass_time(START + dt.timedelta(seconds=299))
+    assert list(house.ledger.tasks.running) == ["a"]
+    house.pass_time(START + dt.timedelta(seconds=300))
+    assert len(house.ledger.tasks.running) == 1
+    # `a` waits since before `b` did, and so it is tried again first.
+    assert house.ledger.tasks.known["a"].attempt == 2
+
+
+def test_what_a_daily_limit_kept_back_starts_at_midnight_without_a_message() -> None:
+    limited = {**DAY, "daily_limits": {"max_tokens_total": 30_000, "max_cost_usd": None}, "timezone": "Europe/Zurich"}
+    house = House.open(MemoryStore(), from_mapping(limited), None, START)
+    simulate(house, [submit("a"), submit("b")])
+    assert list(house.ledger.tasks.running) == ["a"]
+    done = {"type": "CompleteTask", "task": "a", "outcome": "completed", "usage": {"tokens": 20_000}}
+    simulate(house, [done])
+    midnight = dt.datetime(2026, 3, 4, 23, 0, tzinfo=dt.UTC)  # in Zurich
+    house.pass_time(midnight - dt.timedelta(milliseconds=1))
+    assert not house.ledger.tasks.running
+    house.pass_time(midnight)
+    assert list(house.ledger.tasks.running) == ["b"]
+    assert house.ledger.tasks.known["b"].started_at == midnight
+
+
+def submit(task: str) -> Message:
+    return {"type": "SubmitTask", "task": task, "agent_type": "writer", "product": "lab"}
+
+
+def simulate(house: House, messages: Sequence[Message]) -> None:
+    for message in messages:
+        read = read_message(message, lambda: f"n-{house.ledger.position}")
+        assert isinstance(read, tuple)
+        house.ask(Envelope([read[0]], [read[1]], "local", None), house.ledger.now)
+
+
+# --- a restart in the middle of all of it ----------------------------------------------------------------------------
+
+
+def test_on_that_day_everything_does_happen() -> None:
+    messages, until = scarce_day()
+    outcome = simulated(messages, from_mapping({**DAY, **SCARCE}), until=until)
+    names = {record.name.removesuffix(".v1") for record in outcome.records}
+    assert names >= ALL_OF_IT
+    assert outcome.ledger.outbox
+    assert until > START + dt.timedelta(hours=12), "what the limit kept back waits for the next day"
+
+
+@CHANCE
+@given(st.floats(0, 1), st.booleans())
+def test_a_restart_in_the_middle_of_it_is_as_it_was(part: float, from_snapshot: bool) -> None:
+    """Queue, leases, breaker, estimates, alerts and outbox: the state is the same, and so is all that comes of it."""
+    messages, until = scarce_day()
+    config = from_mapping({**DAY, **SCARCE})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(manager_module, "SNAPSHOT_EVERY", 100)
+        whole = simulated(messages, config, until=until)
+        cut = int(part * len(messages))
+        store = MemoryStore()
+        before = simulated(messages[:cut], config, store=store, until=START)
+        if not from_snapshot:
+            store = _copy(store)
+        opened, full = open_ledger(store).ledger, Ledger()
+        replay(full, GENESIS, store.read())
+        assert dump(opened) == dump(full) == dump(before.ledger)
+        assert snapshot.dump(opened) == before.state
+        after = simulated(messages[cut:], config, store=store, until=until)
+    assert decided(after.records) == decided(whole.records)
+    assert pack_of(after.ledger) == pack_of(whole.ledger)
+
+
+def _copy(store: MemoryStore) -> MemoryStore:
+    """The same log, without its snapshots."""
+    copy = MemoryStore()
+    copy.append(list(store.read()))
+    return copy
+
+
+_JUDGED = (e.TaskStarted, e.TaskQueued, e.TaskPreempted, e.LeaseLost, e.TaskCompleted, e.DayBegan, e.BreakerTripped)
+
+
+def decided(records: Sequence[Record]) -> list[tuple[Any, ...]]:
+    """What happened to tasks, days and the breaker, and when."""
+    events = (decode_event(record.data, record.name) for record in records)
+    return [(event.at, type(event), getattr(event, "task", "")) for event in events if isinstance(event, _JUDGED)]
+
+
+def pack_of(ledger: Ledger) -> Any:
+    return (
+        ledger.estimates.dump(),
+        sorted(ledger.tasks.known),
+        ledger.day.date,
+        ledger.spent,
+        sorted(ledger.day.alerts),
+    )
