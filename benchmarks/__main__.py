@@ -8,7 +8,7 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import admission, campaign, exports, fleet, forecasts, history, tasks, views
+from benchmarks import admission, campaign, exports, fleet, forecasts, history, tasks, tenants, views
 from benchmarks.load import Stored, ceiling_p50, ceiling_rate, running_load
 from benchmarks.result import Result, alternating
 
@@ -125,7 +125,7 @@ def main() -> None:
     table.add_column("goal")
     table.add_column("met")
     results = []
-    foresight = (forecasts.results(console.print), campaign.results(console.print), fleet.results(console.print))
+    played = (benchmark.results(console.print) for benchmark in (forecasts, campaign, fleet, tenants))
     for benchmarks in (
         throughput(),
         growth(),
@@ -135,7 +135,7 @@ def main() -> None:
         exporting(),
         queueing(),
         tasks.results(),
-        *foresight,
+        *played,
     ):
         for result in benchmarks:
             results.append(result)

@@ -15,8 +15,9 @@ The runs differ by a factor of eighty, and one token budget must do for all. Two
 import datetime as dt
 import heapq
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from decimal import Decimal
+from random import Random
 from typing import Any
 
 import msgspec
@@ -27,11 +28,12 @@ from benchmarks.result import Result
 from tallystick.actors.messages import Envelope
 from tallystick.actors.simulation import House
 from tallystick.config.loader import from_mapping
-from tallystick.demo.agent import Outcome
+from tallystick.config.settings import Config
+from tallystick.demo.agent import Outcome, Phase
 from tallystick.demo.campaign import STARTS_AT
 from tallystick.demo.trace import read_trace
 from tallystick.demo.worker import FAR, Worker
-from tallystick.demo.workload import Workload
+from tallystick.demo.workload import Run, Workload
 from tallystick.events import catalog as e
 from tallystick.events import commands as c
 from tallystick.events.amounts import COST, NANOS_PER_DOLLAR
@@ -44,6 +46,7 @@ SLOTS = 16
 OF_ALL = Decimal("0.7")
 PATIENCE_OF_OPERATOR_MS = 10 * 60_000
 """How long an operator takes to hear of the breaker, and to decide."""
+DEATHS = 0.3
 GOAL_UTILIZATION = 0.95
 _MS = dt.timedelta(milliseconds=1)
 
@@ -68,19 +71,56 @@ class Played(msgspec.Struct, frozen=True):
     """Who was stopped at the hard end: the run, the tokens that it used and those that it would have used."""
     reported: Counter[str]
     """Tokens that the agents say they used, by task."""
+    deaths: int
 
 
-class _Contented(Worker):
+class Contented(Worker):
     """An agent that asks for no more than its task was granted."""
+
+    def __init__(self, run: Run, config: Config) -> None:
+        super().__init__(run, config, None)
 
     def _may_ask(self, now_ms: int) -> bool:
         return False
 
 
+class Mortal(Contented):
+    """One of those of whom three in ten die without a word; when its task is tried again, another begins it anew."""
+
+    def __init__(self, run: Run, config: Config) -> None:
+        super().__init__(run, config)
+        self.deaths = 0
+        self.is_dead = False
+        self._dice = Random(run.id)
+        self._dies_before = self._fate()
+
+    @property
+    def is_away(self) -> bool:
+        return self.is_dead or super().is_away
+
+    def started(self, lease: str, now_ms: int) -> None:
+        if self.is_dead:
+            self.is_dead, self.done, self.lease = False, 0, None
+            self._hold = None
+            self._dies_before = self._fate()
+            self._then(Phase.QUEUED, FAR)
+        super().started(lease, now_ms)
+
+    def hear(self, reply: Mapping[str, Any], now_ms: int) -> None:
+        super().hear(reply, now_ms)
+        if self.done == self._dies_before and self.phase is not Phase.QUEUED:
+            self.is_dead = True
+            self.deaths += 1
+
+    def _fate(self) -> int | None:
+        """Before which of its steps it dies, if it does."""
+        return self._dice.randrange(1, len(self.run.steps)) if self._dice.random() < DEATHS else None
+
+
 class _Show:
     """The agents and the house, moment by moment."""
 
-    def __init__(self, house: House, agents: list[_Contented], plan: Plan) -> None:
+    def __init__(self, house: House, agents: list[Contented], plan: Plan) -> None:
         self.house, self.agents, self.plan = house, agents, plan
         self.now_ms = 0
         self._by_task = {agent.run.id: i for i, agent in enumerate(agents)}
@@ -91,11 +131,13 @@ class _Show:
         self._approved = plan.approved is None
 
     def run(self) -> None:
-        """Until every agent is gone and nothing waits, and on into the next day."""
-        while self._agenda or self.house.ledger.tasks.queued:
+        """Until every task has ended, and on into the next day."""
+        while self.house.ledger.tasks.open or self._agenda:
             due_ms = self._agenda[0][0] if self._agenda else FAR
             if self._approve_at is not None and self._approve_at <= due_ms:
                 self._approve(self._approve_at)
+            elif due_ms >= FAR and self.house.ledger.tasks.running:
+                self._wait_for_leases()
             elif due_ms >= FAR:
                 self._sleep()
             else:
@@ -123,6 +165,11 @@ class _Show:
         self.now_ms = (self.house.ledger.day.ends_at - STARTS_AT) // _MS
         self.house.pass_time(STARTS_AT + self.now_ms * _MS)
 
+    def _wait_for_leases(self) -> None:
+        """Only the dead hold slots: time passes until the first of their leases ends."""
+        self.now_ms = (self.house.ledger.tasks.due_at() - STARTS_AT) // _MS
+        self.house.pass_time(STARTS_AT + self.now_ms * _MS)
+
     def _take_up(self) -> None:
         """Tell the agents of the runs that began by themselves."""
         for task in list(self.house.ledger.tasks.running.values()):
@@ -131,7 +178,8 @@ class _Show:
                 i = self._by_task[task.id]
                 agent = self.agents[i]
                 waited = agent.is_away
-                agent.started(task.lease, self.now_ms)
+                began_ms = self.now_ms if task.started_at is None else (task.started_at - STARTS_AT) // _MS
+                agent.started(task.lease, began_ms)
                 if waited:
                     heapq.heappush(self._agenda, (agent.due_ms, i))
 
@@ -141,7 +189,7 @@ class _Show:
         return decode_answer(answer)
 
 
-def play(workload: Workload, plan: Plan) -> Played:
+def play(workload: Workload, plan: Plan, agent: type[Contented] = Contented) -> Played:
     """One campaign through the real house under a virtual clock, and into the next day."""
     cents = int(workload.needs[COST] * OF_ALL) * 100 // NANOS_PER_DOLLAR
     config = from_mapping(
@@ -158,7 +206,7 @@ def play(workload: Workload, plan: Plan) -> Played:
     model = workload.runs[0].steps[0].model
     found = house.ledger.rules.find_price(model or "", None)
     assert found is not None, f"no price is known for {model}"
-    agents = [_Contented(run, config, None) for run in workload.runs]
+    agents = [agent(run, config) for run in workload.runs]
     _Show(house, agents, plan).run()
     check_conserved(house.ledger)
     events = [decode_event(record.data, record.name) for record in store.read()]
@@ -169,13 +217,14 @@ def play(workload: Workload, plan: Plan) -> Played:
         limit,
         events,
         books,
-        Counter(agent.outcome for agent in agents),
+        Counter(one.outcome for one in agents),
         [
-            (agent.run.id, agent.reported[0], agent.reported[0] + agent.lacked[0])
-            for agent in agents
-            if agent.outcome is Outcome.STOPPED
+            (one.run.id, one.reported[0], one.reported[0] + one.lacked[0])
+            for one in agents
+            if one.outcome is Outcome.STOPPED
         ],
-        Counter({agent.run.id: agent.reported[0] for agent in agents}),
+        Counter({one.run.id: one.reported[0] for one in agents}),
+        sum(one.deaths for one in agents if isinstance(one, Mortal)),
     )
 
 

@@ -219,6 +219,9 @@ class Books:
                 self.started_while_open += self._open or self.used[event.at.date()] > self._limit
                 self.running[event.task] = _Run(event.token_budget)
                 self.busiest = max(self.busiest, len(self.running))
+            case e.LeaseLost() if event.then == "failed":
+                del self.running[event.task]
+                self.ends["failed"] += 1
             case e.TaskPreempted() | e.LeaseLost():
                 del self.running[event.task]
                 self._waits_since[event.task] = event.at

@@ -76,7 +76,7 @@ class Photographer:
         if self._stop.is_set() or campaign.steps_settled < steps * MOMENT:
             return
         self._tally.catch_up()
-        self._console.print(self._screen.drawn(campaign, ask({"type": "GetGlobalStatus", "limit": 0})["ok"]))
+        self._console.print(self._screen.drawn(campaign, ask()))
         self._stop.set()
 
 

@@ -69,7 +69,7 @@ class Speed(click.ParamType[float]):
     "limits_file",
     metavar="FILE",
     type=click.Path(path_type=Path),
-    help="A resource-limits.yml of yours.  [default: nine tenths of what all agents need]",
+    help="A resource-limits.yml of yours.  [default: nine tenths of what all tasks need]",
 )
 @click.option(
     "--store", "store_url", metavar="URL", help="Where to keep the fleet: a new file.  [default: a temporary one]"
@@ -172,7 +172,9 @@ def _suggestions(summary: Summary) -> list[str]:
     if summary.store == "memory:":
         return [f"{program} demo --store sqlite:///demo.db", f"{program} config show", f"{program} --help"]
     store = f"--store {shlex.quote(summary.store)}"
-    agent = (summary.left_out or list(summary.agents))[0].run.id
+    # Whoever never had a slot had no account either.
+    ran = [agent for agent in (*summary.left_out, *summary.agents) if agent.runs]
+    agent = (ran or summary.agents)[0].run.id
     return [
         f"{program} status {store}",
         f"{program} audit verify {store}",

@@ -13,10 +13,9 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
-from tallystick.actors.clock import ManualClock
 from tallystick.demo.agent import Outcome, Phase
+from tallystick.demo.stage import Stage
 from tallystick.demo.worker import Worker
-from tallystick.door import Fleet
 from tallystick.events import catalog as e
 from tallystick.events.accounts import Money, plus
 from tallystick.events.commands import MESSAGES_MAX
@@ -31,7 +30,7 @@ LOOKS_SECONDS: Final = 0.05
 
 
 class Starts:
-    """The starts of tasks, from the event stream. `note` may be called by any thread."""
+    """The starts of tasks, from the event stream."""
 
     def __init__(self) -> None:
         self._inbox: deque[e.TaskStarted] = deque()
@@ -54,8 +53,7 @@ class Campaign:
 
     def __init__(
         self,
-        fleet: Fleet,
-        clock: ManualClock,
+        stage: Stage,
         agents: Sequence[Worker],
         starts: Starts,
         speed: float | None,
@@ -65,10 +63,9 @@ class Campaign:
         self.agents = agents
         self.now_ms = 0
         self.took: list[float] = []
-        """Seconds from handing messages in to their answers, for each envelope."""
+        """Seconds from handing messages in to the end of all that follows from them, for each envelope."""
         self.messages = 0
-        self._fleet = fleet
-        self._clock = clock
+        self._stage = stage
         self._starts = starts
         self._by_task = {agent.run.id: i for i, agent in enumerate(agents)}
         self._speed = speed
@@ -83,6 +80,11 @@ class Campaign:
     def seconds(self) -> float:
         """How long it has been running, or ran, by our clock."""
         return (time.perf_counter() if self._ended is None else self._ended) - self._began
+
+    @property
+    def now(self) -> dt.datetime:
+        """The moment by the agents' clock."""
+        return STARTS_AT + dt.timedelta(milliseconds=self.now_ms)
 
     @property
     def reported(self) -> Money:
@@ -111,12 +113,10 @@ class Campaign:
             if not self._wait_until(moment_ms):
                 break
             self.now_ms = moment_ms
-            self._fleet.advance(STARTS_AT + dt.timedelta(milliseconds=moment_ms))
+            self._stage.pass_time(self.now)
             self._tell_of_starts()
             while due := self._due(moment_ms):
                 self._turn(due)
-                # What the specialists make of it comes before what the agents say next.
-                self._fleet.quiesce()
                 self._tell_of_starts()
             self._look()
         self._ended = time.perf_counter()
@@ -160,7 +160,7 @@ class Campaign:
         """One message from each, one answer to each."""
         messages = [self.agents[i].message() for i in due]
         began = time.perf_counter()
-        replies = self._fleet.ask(messages, by=BY)
+        replies = self._stage.say(messages, BY, self.now)
         self.took.append(time.perf_counter() - began)
         self.messages += len(messages)
         for i, reply in zip(due, replies, strict=True):

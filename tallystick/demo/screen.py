@@ -25,7 +25,8 @@ SIDE_BY_SIDE: Final = 132
 """From this width on, the events stand beside the agents."""
 NARROWEST: Final = 60
 
-Ask = Callable[[dict[str, Any]], Any]
+Ask = Callable[[], dict[str, Any]]
+"""Gives the house's own `GetGlobalStatus`."""
 
 
 def percentile(values: "list[float]", part: float) -> float:
@@ -70,7 +71,7 @@ class Lines(Nobody):
         if time.monotonic() < self._next:
             return
         self._next = time.monotonic() + LINE_SECONDS
-        status = ask({"type": "GetGlobalStatus", "limit": 0})["ok"]
+        status = ask()
         self._tally.catch_up()
         slots, settled, runs = self._tally.slots, campaign.steps_settled, len(campaign.agents)
         gone = runs - campaign.count(Outcome.RUNNING)
@@ -112,7 +113,7 @@ class Screen:
             return
         self._next = now + FRAME_SECONDS
         self._tally.catch_up()
-        status = ask({"type": "GetGlobalStatus", "limit": 0})["ok"]
+        status = ask()
         self._live.update(self.drawn(campaign, status), refresh=True)
 
     def drawn(self, campaign: Campaign, status: dict[str, Any]) -> RenderableType:

@@ -3,15 +3,15 @@
 import threading
 from typing import Any
 
-from tallystick.actors.clock import ManualClock
 from tallystick.config.settings import Config
-from tallystick.demo.campaign import STARTS_AT, Campaign, Starts
+from tallystick.demo.campaign import BY, STARTS_AT, Campaign, Starts
 from tallystick.demo.screen import Watcher
+from tallystick.demo.stage import Stage
 from tallystick.demo.summary import Summary, summarize
 from tallystick.demo.tally import Tally
 from tallystick.demo.worker import Worker
 from tallystick.demo.workload import Workload
-from tallystick.door import Fleet
+from tallystick.events import commands as c
 from tallystick.events.store import Store, open_store
 
 
@@ -30,23 +30,27 @@ def run(
         Refused: the house answered an obeying agent in a way that it must not.
         Halted, StoreError: the house stopped.
     """
-    clock = ManualClock(STARTS_AT)
-    agents = [Worker(run, config, workload.prices) for run in workload.runs]
     starts = Starts()
-    with Fleet.open(store, config, workload.prices, clock=clock, followers=[tally.note, starts.note]) as fleet:
+    agents = [Worker(run, config, workload.prices) for run in workload.runs]
+    try:
+        stage = Stage.opened(store, config, workload.prices, STARTS_AT, [tally.note, starts.note])
+        campaign = Campaign(stage, agents, starts, speed, lambda: watcher.look(campaign, status), stop)
 
-        def ask(message: dict[str, Any]) -> Any:
-            return fleet.ask(message)
+        def status() -> dict[str, Any]:
+            (answer,) = stage.say([c.GetGlobalStatus(id="look", limit=0)], BY, campaign.now)
+            found: dict[str, Any] = answer["ok"]
+            return found
 
-        campaign = Campaign(fleet, clock, agents, starts, speed, lambda: watcher.look(campaign, ask), stop)
         with watcher:
             campaign.run()
-        status = ask({"type": "GetGlobalStatus", "limit": 0})["ok"]
+        last = status()
+    finally:
+        store.close()
     tally.catch_up()
     if store.url == "memory:":
-        return summarize(workload, config, campaign, tally, status, store)
+        return summarize(workload, config, campaign, tally, last, store)
     again = open_store(store.url)
     try:
-        return summarize(workload, config, campaign, tally, status, again)
+        return summarize(workload, config, campaign, tally, last, again)
     finally:
         again.close()

@@ -7,12 +7,13 @@ from typing import Any, Final
 import msgspec
 
 from tallystick.config.settings import Config
-from tallystick.demo.agent import Agent, Outcome
+from tallystick.demo.agent import Outcome
 from tallystick.demo.campaign import Campaign
 from tallystick.demo.proof import Proof, prove
 from tallystick.demo.screen import percentile
 from tallystick.demo.slots import Slots
 from tallystick.demo.tally import Tally
+from tallystick.demo.worker import Worker
 from tallystick.demo.workload import Workload
 from tallystick.events.accounts import Money
 from tallystick.events.amounts import DIMENSIONS, EDGE_NAMES, Triple, dollars, edge, seconds
@@ -30,7 +31,7 @@ class Summary(msgspec.Struct, frozen=True):
 
     workload: Workload
     config: Config
-    agents: Sequence[Agent]
+    agents: Sequence[Worker]
     tally: Tally
     status: Mapping[str, Any]
     interrupted: bool
@@ -43,7 +44,7 @@ class Summary(msgspec.Struct, frozen=True):
     store: str
 
     @property
-    def left_out(self) -> list[Agent]:
+    def left_out(self) -> list[Worker]:
         """Those for whom the budget was too small, the one that lacked most first."""
         without = [agent for agent in self.agents if agent.outcome in (Outcome.STOPPED, Outcome.REFUSED)]
         return sorted(without, key=lambda agent: (-agent.lacked[0], agent.run.id))
@@ -186,7 +187,7 @@ def _today(slots: Slots) -> dict[str, Any]:
     }
 
 
-def _left_out(agent: Agent) -> dict[str, Any]:
+def _left_out(agent: Worker) -> dict[str, Any]:
     return {
         "agent": agent.run.id,
         "product": agent.run.product,

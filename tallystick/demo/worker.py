@@ -42,11 +42,9 @@ class Worker(Agent):
         self.lease: str | None = None
         self.reason: str | None = None
         """Why it waits, as it was told last; None once it runs."""
-        self.waited_ms: int | None = None
-        """How long it waited for its slot, or its slots, in all; None until it ran for the first time."""
+        self.runs = 0
         self.lost = 0
         """How often its slot was taken away."""
-        self._queued_ms = run.starts_ms
 
     @property
     def is_away(self) -> bool:
@@ -108,7 +106,7 @@ class Worker(Agent):
             self._lost_slot(now_ms)
         elif not beats:
             if self.phase is Phase.GIVE_UP:
-                self.outcome = Outcome.REFUSED if self.waited_ms is None else Outcome.STOPPED
+                self.outcome = Outcome.STOPPED if self.runs else Outcome.REFUSED
                 self._then(Phase.GONE, now_ms)
                 return
             super().hear(reply, now_ms)
@@ -118,7 +116,19 @@ class Worker(Agent):
             self._lost_slot(now_ms)
         else:
             self._beat_ms = now_ms + self._beat_every_ms
+            self._alive(reply["ok"], now_ms)
+
+    def _alive(self, answer: Mapping[str, Any], now_ms: int) -> None:
+        """Its lease goes on. A step that runs is ended whatever it was told; one that has not begun waits."""
+        begins_ms = self._acts_ms - (self.run.steps[self.done].duration_ms or 0) if self._has_steps else now_ms
+        if answer.get("action") == "stop" and self.phase is Phase.REPORT and now_ms < begins_ms:
+            self._wait_for_budget(now_ms, Phase.CHECK)
+        else:
             self._then(self.phase, self._acts_ms)
+
+    @property
+    def _has_steps(self) -> bool:
+        return self.done < len(self.run.steps)
 
     def _begun(self, answer: Mapping[str, Any], now_ms: int) -> None:
         """Its task was taken in: it has a slot, or waits for one, or will never have one."""
@@ -135,9 +145,9 @@ class Worker(Agent):
     def _go(self, lease: str, now_ms: int) -> None:
         """It has a slot."""
         self.lease, self.reason = lease, None
-        self.waited_ms = (self.waited_ms or 0) + now_ms - self._queued_ms
+        self.runs += 1
         self._beat_ms = now_ms + self._beat_every_ms
-        if self.done == len(self.run.steps):
+        if not self._has_steps:
             self._leave(Outcome.FINISHED, now_ms)
             return
         self._ready_ms = now_ms + self.run.steps[self.done].gap_ms
@@ -148,7 +158,6 @@ class Worker(Agent):
         self.lost += 1
         self.lease, self._hold, self._stopped_at = None, None, None
         self.outcome = Outcome.RUNNING
-        self._queued_ms = now_ms
         self._then(Phase.QUEUED, FAR)
         following, self._next_lease = self._next_lease, None
         if following is not None:

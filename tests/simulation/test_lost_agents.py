@@ -41,6 +41,8 @@ class Fleet:
         self.todo: list[tuple[dt.datetime, int, str, str, int]] = []
         self.used: Counter[str] = Counter()
         self.died: list[tuple[str, dt.datetime]] = []
+        self.too_late: list[tuple[str, dict[str, Any]]] = []
+        """What was answered to messages of a run that was over: the message's type, and the answer."""
         self._count = 0
         self._known: set[str] = set()
 
@@ -48,8 +50,14 @@ class Fleet:
         self._count += 1
         read = read_message(message, lambda: f"n-{self._count}")
         assert isinstance(read, tuple)
-        (answer,) = self.house.ask(Envelope([read[0]], [read[1]], "local", None), self.now)
-        return decode_answer(answer)
+        self.house.pass_time(self.now)
+        task = self.house.ledger.tasks.get(message.get("task", ""))
+        over = "lease" in message and task is not None and task.lease != message["lease"]
+        (reply,) = self.house.ask(Envelope([read[0]], [read[1]], "local", None), self.now)
+        answer: dict[str, Any] = decode_answer(reply)
+        if over:
+            self.too_late.append((message["type"], answer))
+        return answer
 
     def run(self) -> None:
         for number in range(TASKS):
@@ -128,18 +136,37 @@ def test_every_slot_comes_back_within_its_lease_every_task_ends_and_nothing_coun
     assert states["completed"] + states["failed"] + states["cancelled"] == TASKS
     assert states["completed"] >= TASKS / 2
     assert ledger.spent[0] == sum(fleet.used.values()), "what each used, once"
+    assert len(fleet.too_late) > 20
+    lost = 0
+    for kind, answer in fleet.too_late:
+        if kind == "ReportUsage":
+            assert answer["ok"]["late"], "recorded all the same"
+            lost += answer["ok"].get("lease_lost", False)
+        else:
+            assert answer["error"]["code"] in ("lease_lost", "already_finished")
+            assert (answer["error"]["code"] == "already_finished") == (answer["error"]["state"] == "completed")
+    assert lost > 5
+    assert any(kind == "CompleteTask" for kind, _ in fleet.too_late), "no zombie ends another's run"
 
     beats: dict[str, dt.datetime] = {}
-    lost: dict[str, list[int]] = defaultdict(list)
+    attempts: dict[str, list[int]] = defaultdict(list)
+    held: dict[str, set[str]] = defaultdict(set)
     for event in events:
         if isinstance(event, e.TaskStarted | e.LeaseExtended):
             beats[event.lease] = event.at
+        if isinstance(event, e.HoldPlaced):
+            held[event.agent].add(event.hold)
+        if isinstance(event, e.HoldEnded | e.HoldSettled):
+            held[event.agent].remove(event.hold)
+        if isinstance(event, e.BudgetReleased):
+            assert not held[event.agent], "holds come back with the slot, long before they would expire"
         if isinstance(event, e.LeaseLost):
             assert event.at == beats[event.lease] + LEASE, "at the moment at which it ends"
-            lost[event.task].append(event.attempt)
-    assert all(attempts == list(range(1, len(attempts) + 1)) for attempts in lost.values())
+            attempts[event.task].append(event.attempt)
+    assert any(event.how == "released" for event in events if isinstance(event, e.HoldEnded))
+    assert all(counted == list(range(1, len(counted) + 1)) for counted in attempts.values())
     failed = [task.id for task in ledger.tasks.known.values() if task.state == "failed"]
-    assert all(len(lost[task]) == 3 for task in failed)
+    assert all(len(attempts[task]) == 3 for task in failed)
 
 
 @pytest.mark.parametrize("cut", [40, 200, 500])

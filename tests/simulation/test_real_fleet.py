@@ -4,6 +4,7 @@ Everything is read off the log, by a second set of books that shares no arithmet
 played here, three times as densely; `python -m benchmarks.fleet` plays all of them.
 """
 
+import datetime as dt
 from collections import Counter
 
 import msgspec
@@ -11,7 +12,7 @@ import pytest
 
 from benchmarks import fleet
 from benchmarks.data import found
-from benchmarks.fleet import SLOTS, Played, plans, play
+from benchmarks.fleet import DEATHS, SLOTS, Mortal, Played, plans, play
 from tallystick.demo.agent import Outcome
 from tallystick.demo.campaign import STARTS_AT
 from tallystick.demo.trace import read_trace
@@ -21,6 +22,7 @@ from tallystick.events import catalog as e
 TRACE = found(fleet.TRACE)
 THIRD = 3
 DAY = STARTS_AT.date()
+LEASE = dt.timedelta(seconds=120)
 
 pytestmark = pytest.mark.skipif(TRACE is None, reason="the real runs are not on this machine")
 
@@ -157,3 +159,38 @@ def test_small_products_do_not_wait_for_a_large_one(next_day: Played) -> None:
     assert small
     (largest,) = [waits[name] for name in waits if waits[name][0] == max(tasks for tasks, _, _ in waits.values())]
     assert max(mean for _, mean, _ in small) < largest[1] / 4
+
+
+def test_where_three_in_ten_agents_die_every_slot_comes_back_and_every_task_ends(workload: Workload) -> None:
+    plan = plans(workload)["promised"]
+    played = play(workload, plan, Mortal)
+    runs = len(every(played, e.TaskStarted))
+    assert 0.8 * DEATHS < played.deaths / runs < 1.2 * DEATHS
+    until: dict[str, dt.datetime] = {}
+    holds: dict[str, set[str]] = {}
+    lost: Counter[str] = Counter()
+    for event in played.events:
+        match event:
+            case e.TaskStarted():
+                until[event.task] = event.at + LEASE
+                holds[event.task] = set()
+            case e.LeaseExtended():
+                until[event.task] = event.at + LEASE
+            case e.HoldPlaced():
+                holds[event.agent].add(event.hold)
+            case e.HoldSettled() | e.HoldEnded():
+                holds[event.agent].discard(event.hold)
+            case e.LeaseLost():
+                assert event.at == until[event.task]
+                lost[event.task] += 1
+            case e.BudgetReleased():
+                assert not holds[event.agent], "its holds came back before its account was closed"
+    # The slot of a dead one may also be taken by a task of a higher level before its lease ends.
+    assert 0 <= played.deaths - lost.total() <= len(every(played, e.TaskPreempted))
+    assert played.books.by_task == played.reported, "what each used, once"
+    assert played.books.ends.total() == len(played.workload.runs)
+    assert played.books.running == {}
+    failed = {event.task for event in played.events if isinstance(event, e.LeaseLost) and event.then == "failed"}
+    assert failed == {task for task, times in lost.items() if times == 3}
+    assert played.books.utilization is not None
+    assert played.books.utilization >= 0.95

@@ -1,0 +1,62 @@
+"""The house of a demonstration: the real manager and people on one thread, under the agents' clock.
+
+Two people who hear of the same batch would else propose in either order, and the same workload would not give the same
+log. Who follows hears of each recorded batch, as those do who follow a live fleet.
+"""
+
+import datetime as dt
+from collections.abc import Callable, Sequence
+from typing import Any, Self
+
+from tallystick.actors.messages import Envelope, Post, Recorded
+from tallystick.actors.simulation import House
+from tallystick.config.prices import PriceList
+from tallystick.config.settings import Config
+from tallystick.events import catalog as e
+from tallystick.events import commands as c
+from tallystick.events.codec import decode_answer, decode_event, encode_command
+from tallystick.events.store import Store
+
+Follow = Callable[[Sequence[e.Event]], None]
+
+
+class Stage(House):
+    """A house that tells its followers of what it recorded."""
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self.followers: Sequence[Follow] = ()
+
+    @classmethod
+    def opened(
+        cls,
+        store: Store,
+        config: Config,
+        prices: PriceList | None,
+        now: dt.datetime,
+        followers: Sequence[Follow],
+    ) -> Self:
+        """Open an empty store; followers hear of everything from the first event on.
+
+        Raises:
+            StoreError, RefusedConfig, Halted: as for `House.open`.
+        """
+        stage = cls.open(store, config, prices, now)
+        stage.followers = followers
+        stage.tell([decode_event(record.data, record.name) for record in store.read()])
+        return stage
+
+    def say(self, commands: list[c.Command], by: str, at: dt.datetime) -> list[Any]:
+        """Let time pass until ``at``, hand in what belongs together, and let the house come to rest; the answers."""
+        answers = self.ask(Envelope(commands, [encode_command(command) for command in commands], by, None), at)
+        return [decode_answer(answer) for answer in answers]
+
+    def _deliver(self, post: Post) -> None:
+        if isinstance(post.message, Recorded) and post.to == "everyone":
+            self.tell(post.message.events)
+        super()._deliver(post)
+
+    def tell(self, events: Sequence[e.Event]) -> None:
+        """Let the followers hear of a batch."""
+        for follow in self.followers:
+            follow(events)
