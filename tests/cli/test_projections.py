@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from tallystick.projections.views import KINDS
+from tallystick.projections.views import KINDS, versions_of
 from tests.cli.conftest import Run
 
 ALL = sorted(kind.name for kind in KINDS)
-VERSIONS = {kind.name: kind.version for kind in KINDS}
+VERSIONS = versions_of(KINDS)
 
 
 @pytest.fixture(autouse=True)
@@ -108,7 +108,7 @@ def test_views_behind_the_log_say_how_far(run: Run) -> None:
     ("harm", "then"),
     [
         ("UPDATE views SET version = 0 WHERE view = 'agents'", {"agents": "older"}),
-        ("UPDATE views SET version = 9 WHERE view = 'agents'", {"agents": "newer"}),
+        ("UPDATE views SET version = version + 1 WHERE view = 'agents'", {"agents": "newer"}),
         ("UPDATE views SET view = 'oracle' WHERE view = 'agents'", {"agents": "missing", "oracle": "newer"}),
         ("UPDATE sides SET digest = 'another' WHERE side = 'live'", dict.fromkeys(ALL, "foreign")),
     ],
@@ -157,7 +157,7 @@ def test_a_rebuild_for_machines_names_versions_and_position(run: Run) -> None:
         "position": listed(run)["log_position"],
         "views": [
             {"view": "holds", "version": 1, "before": None},
-            {"view": "agents", "version": 2, "before": 2},
+            {"view": "agents", "version": VERSIONS["agents"], "before": VERSIONS["agents"]},
         ],
     }
 
@@ -244,7 +244,10 @@ def test_what_a_newer_program_keeps_is_dropped_by_its_name_and_not_rebuilt(run: 
     sql(views, "UPDATE views SET view = 'oracle' WHERE view = 'agents'")
     result = run("projections", "rebuild")
     assert result.exit_code == 1
-    assert "newer version of tallystick: it has version 2 of oracle, and this one no such view" in result.stderr
+    assert (
+        f"newer version of tallystick: it has version {VERSIONS['agents']} of oracle, and this one no such view"
+        in result.stderr
+    )
     assert run("status").exit_code == 0, "it is read all the same, and nothing is kept"
     assert run("projections", "drop", "oracle").exit_code == 0
     assert run("projections", "rebuild").exit_code == 0

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tallystick.events import catalog as e
 from tallystick.events import commands as c
 from tallystick.events import proposals as p
 from tallystick.projections.keeper import MemoryKeeper
@@ -193,7 +194,17 @@ def test_usage_is_laid_beside_what_each_model_of_the_catalogue_costs_request_by_
     law.given(c.ReportUsage(task="t", model="opus", input_tokens=1_000_000, output_tokens=100_000))
     (row,) = [row for row in rows_of(law) if isinstance(row, ModelRow)]
     assert (row.model, row.tasks, row.compared) == ("opus", 1, 1)
-    assert row.would_cost == {"opus": 15 * 10**9, "haiku": 15 * 10**8}
+    assert row.would_cost == task(law).would_cost == {"opus": 15 * 10**9, "haiku": 15 * 10**8}
+
+
+def test_what_critical_tasks_used_is_not_compared_in_the_sums_and_a_task_that_starts_again_counts_once() -> None:
+    law = one_slot(models=CATALOGUE, auto_model_selection=ALWAYS_OPUS)
+    law.given(p.LoadPrices(prices={"opus-1": {"input": 10, "output": 50}, "haiku-1": {"input": 1, "output": 5}}))
+    law.given(submit("t", priority="low"), use_task("t", 100), submit("u", priority="critical"), preempt("t", "u"))
+    law.given(use_task("u", 10_000), complete("u"), start("t"))
+    (row,) = [row for row in rows_of(law) if isinstance(row, ModelRow)]
+    assert (row.tasks, row.critical, row.would_cost) == (2, 1, {"opus": 1_000_000, "haiku": 100_000})
+    assert task(law, "u").would_cost == {"opus": 100_000_000, "haiku": 10_000_000}
 
 
 CATALOGUE = {
@@ -236,6 +247,34 @@ def test_for_any_log_the_rows_are_what_the_law_knows_whatever_the_pages(steps: l
         )
         if one.state == "queued":
             assert (row.queued_at, row.expected_start) == (one.queued_at, one.expected_start)
+
+
+@PROFILE
+@given(commands())
+def test_for_any_log_no_slot_time_and_no_start_is_lost_at_midnight_nor_counted_twice(steps: list[Step]) -> None:
+    law = Law()
+    for command, seconds in steps:
+        law.wait(seconds)
+        law.when(command)
+    began: dict[str, dt.datetime] = {}
+    held_ms = starts = completed = 0
+    for event in law.log:
+        if isinstance(event, e.TaskStarted):
+            began[event.task], starts = event.at, starts + 1
+        elif isinstance(event, ENDS) and event.task in began:
+            held_ms += (event.at - began.pop(event.task)) // dt.timedelta(milliseconds=1)
+        completed += isinstance(event, e.TaskCompleted) and event.outcome == "completed"
+    rows = rows_of(law)
+    lots = [row for row in rows if isinstance(row, LotRow)]
+    assert sum(lot.starts for lot in lots) == starts
+    assert sum(lot.completed for lot in lots) == completed
+    at_hand = sum(row.busy_ms for row in rows if isinstance(row, TaskRow) and row.task in began)
+    # Where a run is cut at midnight, both parts are floored to the millisecond.
+    days = len({lot.date for lot in lots})
+    assert 0 <= held_ms - (sum(lot.busy_ms for lot in lots) - at_hand) <= starts * days
+
+
+ENDS = (e.TaskPreempted, e.LeaseLost, e.TaskCompleted, e.TaskCancelled, e.TaskGivenUp)
 
 
 @pytest.mark.parametrize("share", [0, 1])
