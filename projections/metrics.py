@@ -1,6 +1,7 @@
 """The quality metrics of spec 2, of what the log holds: how well budget is spread and used, and how forecasts came out."""
 
 from collections.abc import Iterable, Mapping
+from statistics import median
 from typing import Final
 
 import msgspec
@@ -10,11 +11,15 @@ from tallystick.events.decide.answers import stamp
 from tallystick.projections.accuracy_view import StageRow
 from tallystick.projections.fleet_view import FleetRow
 from tallystick.projections.quality import Measure, Quality
+from tallystick.projections.task_rows import TaskRow
 
 UTILIZATION_AIM: Final = 0.85
 FAIRNESS_AIM: Final = 0.90
 ACCURACY_AIM: Final = 0.85
 COVERAGE_AIM: Final = 0.80
+START_TOLERANCE_MINUTES: Final = 5
+"""A task that starts this close to when it was expected to has started as expected."""
+_MS_PER_MINUTE: Final = 60_000
 
 
 class StageAccuracy(msgspec.Struct, frozen=True):
@@ -51,6 +56,22 @@ class Aimed(msgspec.Struct, frozen=True):
     cost_usd: float | None
 
 
+class Starts(msgspec.Struct, frozen=True):
+    """How the expected starts of tasks came out: of ``told`` tasks somebody was told when they will start, and
+    ``scored`` have started since.
+
+    Each is scored by what was told last, at its newest start. ``within`` is the share of those that started within
+    ``tolerance_minutes`` of it, earlier or later; the median is of the distances, to 2 places. None where nothing was
+    scored.
+    """
+
+    told: int
+    scored: int
+    tolerance_minutes: int
+    within: float | None
+    median_error_minutes: float | None
+
+
 class Metrics(msgspec.Struct, frozen=True):
     """All metrics at a position of the log.
 
@@ -66,9 +87,10 @@ class Metrics(msgspec.Struct, frozen=True):
     interval_coverage_aim: float
     forecasts: dict[str, Accuracy]
     coverage: float | None
+    expected_starts: Starts
 
 
-def metrics(fleet: FleetRow, quality: Quality, stages: Iterable[StageRow]) -> Metrics:
+def metrics(fleet: FleetRow, quality: Quality, stages: Iterable[StageRow], tasks: Iterable[TaskRow]) -> Metrics:
     """The metrics of these rows."""
     by_dimension: dict[str, list[StageRow]] = {}
     for row in stages:
@@ -83,6 +105,20 @@ def metrics(fleet: FleetRow, quality: Quality, stages: Iterable[StageRow]) -> Me
         interval_coverage_aim=COVERAGE_AIM,
         forecasts=_accuracies(by_dimension),
         coverage=None,
+        expected_starts=_starts(tasks),
+    )
+
+
+def _starts(tasks: Iterable[TaskRow]) -> Starts:
+    told = [task for task in tasks if task.told]
+    errors_ms = [abs(task.late_ms) for task in told if task.late_ms is not None]
+    within = sum(error_ms <= START_TOLERANCE_MINUTES * _MS_PER_MINUTE for error_ms in errors_ms)
+    return Starts(
+        told=len(told),
+        scored=len(errors_ms),
+        tolerance_minutes=START_TOLERANCE_MINUTES,
+        within=round(within / len(errors_ms), 6) if errors_ms else None,
+        median_error_minutes=round(median(errors_ms) / _MS_PER_MINUTE, 2) if errors_ms else None,
     )
 
 

@@ -32,7 +32,7 @@ def report_of(keeper: Keeper, workflow: str | None = None) -> UsageReport:
     stories = {row.agent: row for row in map(chronicle_view.decode, rows[ChronicleView.name])}
     chosen = agents.values() if workflow is None else in_workflow(agents, workflow)
     weights = Rules(restore(fleet.config), PriceList()).weights if fleet.config else {}
-    tasks = {row.task: row for row in map(task_rows.decode, rows[TasksView.name]) if isinstance(row, TaskRow)}
+    tasks = {row.task: row for row in _tasks(rows[TasksView.name])}
     names = {row.agent for row in chosen}
     own = [row for row in tasks.values() if workflow in (None, row.workflow) or not names.isdisjoint(_payers(row))]
     done = Counter(name for row in own for name in _payers(row) if row.state == "completed")
@@ -55,9 +55,14 @@ def metrics_of(keeper: Keeper) -> Metrics:
     Raises:
         NotKept: the rows cannot be read.
     """
-    stages = keeper.whole((AccuracyView.name,)).rows[AccuracyView.name]
+    rows = keeper.whole((AccuracyView.name, TasksView.name)).rows
     status = Status(keeper)
-    return metrics(status.fleet, status.quality, map(accuracy_view.decode, stages))
+    stages = map(accuracy_view.decode, rows[AccuracyView.name])
+    return metrics(status.fleet, status.quality, stages, _tasks(rows[TasksView.name]))
+
+
+def _tasks(rows: Iterable[bytes]) -> list[TaskRow]:
+    return [row for row in map(task_rows.decode, rows) if isinstance(row, TaskRow)]
 
 
 def _fleet(rows: Iterable[bytes]) -> FleetRow:

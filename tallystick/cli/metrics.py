@@ -1,16 +1,25 @@
-"""``tallystick metrics``: how well the budget is spread and used, and how the forecasts came out."""
+"""``tallystick metrics``: how budget, slots and the queue did, and how what was foreseen came out."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
 
 import click
 import msgspec
 from rich.table import Table
+from rich.text import Text
 
-from tallystick.cli.common import Moment, at_option, console, json_option, shown_time, store_option
+from tallystick.cli.common import Moment, at_option, console, json_option, one_line, output, shown_time, store_option
 from tallystick.cli.common import as_json as json_text
-from tallystick.cli.viewing import views
-from tallystick.projections.metrics import Accuracy, Aimed, Metrics
+from tallystick.cli.viewing import moment_of, views
+from tallystick.projections.metrics import Accuracy, Aimed, Metrics, Starts
 from tallystick.projections.reporting import metrics_of
+from tallystick.projections.resources import Number, ResourceMetrics, minutes, resource_metrics
 from tallystick.projections.status import Status
+from tallystick.projections.work import Work
 
+FOLDER: Final = Path(".claude")
+DEFAULT_FILE: Final = FOLDER / "memory" / "metrics" / "resource-metrics.json"
 _DIMENSIONS = (("tokens", "tokens"), ("time_seconds", "time"), ("cost_usd", "cost"))
 
 
@@ -18,21 +27,31 @@ _DIMENSIONS = (("tokens", "tokens"), ("time_seconds", "time"), ("cost_usd", "cos
 @store_option
 @at_option
 @json_option
-def metrics(store_url: str, at: Moment | None, as_json: bool) -> None:
-    """Show how well the budget is used and spread, and how often forecasts were right, beside what is aimed at.
+@click.option("--write", is_flag=True, help="Write today's resource-metrics.json too, and say where.")
+def metrics(store_url: str, at: Moment | None, as_json: bool, write: bool) -> None:
+    """Show how well the budget is used and spread, and how often forecasts were right, beside what is aimed at; and of
+    the newest day on record how busy the slots were, how long tasks waited, what one costs, and what to change.
 
     A forecast says at which step (report) a budget will be used up. It is right where it was within 10 % of the step at
     which that happened; the average rate's forecast, made at the same moment, stands beside it.
 
+    --write puts the day's part where other tools look for it: the file that metrics_file in the configuration names, or
+    else .claude/memory/metrics/resource-metrics.json, if there is a folder .claude here.
+
     \b
     Examples:
       tallystick metrics
+      tallystick metrics --write
       tallystick metrics --at 2026-03-04T12:00:00Z --json
     """
     with views(store_url, at) as keeper:
-        found, moment = metrics_of(keeper), Status(keeper).fleet
+        found, fleet = metrics_of(keeper), Status(keeper).fleet
+        work = Work(keeper, moment_of(keeper, at))
+        resources = resource_metrics(work)
+    if write:
+        click.echo(f"written to {_written(resources, fleet.config)}", err=True)
     if as_json:
-        click.echo(json_text(msgspec.to_builtins(found)))
+        click.echo(json_text({**msgspec.to_builtins(found), "resources": msgspec.to_builtins(resources)}))
         return
     screen = console()
     screen.print(_spread(found))
@@ -41,7 +60,66 @@ def metrics(store_url: str, at: Moment | None, as_json: bool) -> None:
             screen.print(_forecasts(word, found.forecasts[name]))
     if not found.forecasts:
         screen.print("No forecast has been scored yet: that takes an agent that uses its budget up.")
-    screen.print(f"as of {shown_time(moment.at)}, position {moment.position:,}")
+    if work.lots:
+        _show_resources(work, resources, found.expected_starts)
+    screen.print(f"as of {shown_time(fleet.at)}, position {fleet.position:,}")
+
+
+def _written(resources: ResourceMetrics, config: Mapping[str, Any]) -> Path:
+    """Where the file was written, whole or not at all.
+
+    Raises:
+        ClickException: there is no place for it.
+        OSError: it cannot be written.
+    """
+    configured = config.get("metrics_file")
+    if configured is None and not FOLDER.is_dir():
+        raise click.ClickException(f"there is no {FOLDER} here: name the file with metrics_file in the configuration")
+    file = DEFAULT_FILE if configured is None else Path(configured)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with output(file) as stream:
+        stream.write(f"{json_text(msgspec.to_builtins(resources))}\n".encode())
+    return file
+
+
+def _show_resources(work: Work, resources: ResourceMetrics, starts: Starts) -> None:
+    screen = console()
+    date = "" if work.day is None else work.day.date
+    table = Table(title=f"tasks and slots on {date}", title_justify="left")
+    table.add_column("agent type", overflow="fold")
+    for name in ("slots", "busy", "runs", "waited", "longest"):
+        table.add_column(name, justify="right")
+    slots = work.slots()
+    for agent_type in sorted({*slots, *(lot.agent_type for lot in work.lots)}):
+        waits, one = work.waits(agent_type), slots.get(agent_type)
+        limit = None if one is None else one.limit
+        share = None if one is None else one.share
+        table.add_row(
+            Text(one_line(agent_type)),
+            "–" if limit is None else f"{limit:,}",
+            "–" if share is None else _percent(share),
+            f"{waits.runs:,}",
+            f"{waits.waited:,}",
+            f"{minutes(waits.longest_ms):,} min",
+        )
+    screen.print(table)
+    cost, queue = resources.cost_efficiency, resources.queue_performance
+    if cost.cost_per_task is not None:
+        dollars = f"${cost.cost_per_task:,}, {_plain(cost.tasks_per_dollar)} tasks per dollar"
+        screen.print(f"A completed task took {cost.tokens_per_task:,} tokens and {dollars}.")
+    if queue.avg_wait_time_minutes is not None:
+        part = _percent(queue.tasks_that_waited or 0)
+        screen.print(f"{part} of the runs waited, {queue.avg_wait_time_minutes:,} minutes on average.")
+    if starts.within is not None:
+        told = f"{starts.scored:,} of {starts.told:,} tasks with an expected start have started"
+        within = f"{_percent(starts.within)} within {starts.tolerance_minutes} minutes of it"
+        screen.print(f"{told}, {within}; {starts.median_error_minutes:,} minutes off at the median.")
+    for text in resources.recommendations:
+        screen.print(f"- {one_line(text)}")
+
+
+def _plain(value: Number | None) -> str:
+    return "–" if value is None else f"{value:,}"
 
 
 def _spread(found: Metrics) -> Table:

@@ -1,6 +1,7 @@
 """The views that commands show: brought up to the log, or as they were at a moment."""
 
 import contextlib
+import datetime as dt
 from collections.abc import Iterator
 
 import click
@@ -9,6 +10,7 @@ from tallystick.cli.common import Moment, counting, reading
 from tallystick.events.store import Store
 from tallystick.projections.keeper import Keeper, MemoryKeeper, NotKept
 from tallystick.projections.projector import NotThere, status_at
+from tallystick.projections.status import Status
 from tallystick.projections.upkeep import catch_up, open_keeper
 
 
@@ -26,6 +28,13 @@ def views(store_url: str, at: Moment | None) -> Iterator[Keeper]:
             yield keeper
         finally:
             keeper.close()
+
+
+def moment_of(keeper: Keeper, at: Moment | None) -> dt.datetime:
+    """The moment that times are measured to: now, the one that was asked for, or that of the position's event."""
+    if at is None:
+        return dt.datetime.now(dt.UTC)
+    return Status(keeper).fleet.at if at.time is None else at.time
 
 
 def _keeper(store: Store, at: Moment | None) -> Keeper:

@@ -1,0 +1,38 @@
+"""``tallystick dashboard``: the day on one page, as Markdown."""
+
+import click
+import msgspec
+from rich.markdown import Markdown
+
+from tallystick.cli.common import Moment, at_option, console, json_option, store_option
+from tallystick.cli.common import as_json as json_text
+from tallystick.cli.viewing import moment_of, views
+from tallystick.reports.dashboard import dashboard_markdown, dashboard_of
+
+
+@click.command(short_help="Show the day on one page.")
+@store_option
+@at_option
+@json_option
+def dashboard(store_url: str, at: Moment | None, as_json: bool) -> None:
+    """Show the newest day on record on one page: who runs and who waits, what was used of the daily limits, the models,
+    and the products.
+
+    It is Markdown where it goes into a file. A line with a warning sign has come to the alert percentage.
+
+    \b
+    Examples:
+      tallystick dashboard
+      tallystick dashboard > dashboard.md
+      tallystick dashboard --at 2026-03-04T12:00:00Z --json
+    """
+    with views(store_url, at) as keeper:
+        shown = dashboard_of(keeper, moment_of(keeper, at))
+    if as_json:
+        click.echo(json_text(msgspec.to_builtins(shown)))
+        return
+    screen, text = console(), dashboard_markdown(shown)
+    if screen.is_terminal:
+        screen.print(Markdown(text))
+    else:
+        click.echo(text, nl=False)

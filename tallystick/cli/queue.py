@@ -1,0 +1,122 @@
+"""``tallystick queue``: what waits, best first, and why; and what runs."""
+
+import datetime as dt
+
+import click
+from rich.table import Table
+from rich.text import Text
+
+from tallystick.actors.opening import open_ledger
+from tallystick.cli.common import (
+    Moment,
+    at_option,
+    console,
+    json_option,
+    one_line,
+    reading,
+    state_then,
+    store_option,
+)
+from tallystick.cli.common import as_json as json_text
+from tallystick.events.ledger import Ledger
+from tallystick.events.task_replies import QueuedTask, QueueStatus, RunningTask
+from tallystick.reports.queue import queue_json, queue_of
+
+SHOWN = 20
+"""Tasks in a table that nobody limited."""
+_LISTED = 100
+
+
+@click.command(short_help="Show what waits, best first, and what runs.")
+@store_option
+@click.option(
+    "--limit",
+    type=click.IntRange(1, 1_000),
+    metavar="N",
+    help=f"Only the N foremost of those that wait. Without it a table shows {SHOWN}, and --json {_LISTED}.",
+)
+@at_option
+@json_option
+def queue(store_url: str, limit: int | None, at: Moment | None, as_json: bool) -> None:
+    """Show the tasks that wait, best first: score and its terms, how long they wait, what is in their way, and when they
+    are expected to start; and the tasks that run.
+
+    It is what the message GetQueue answers, read off the log: it works while another process runs the fleet, and
+    records nothing. An aged task goes before all others, whatever its score.
+
+    \b
+    Examples:
+      tallystick queue
+      tallystick queue --json --limit 10
+      tallystick queue --at 2026-03-04T12:00:00Z
+    """
+    with reading(store_url) as store:
+        ledger = open_ledger(store).ledger if at is None else state_then(store, at).ledger
+    now = dt.datetime.now(dt.UTC) if at is None else at.time or ledger.now
+    waiting = ledger.tasks.queued
+    found = queue_of(ledger, now, limit or (_LISTED if as_json else SHOWN))
+    if as_json:
+        click.echo(json_text(queue_json(found)))
+    else:
+        _show(ledger, found, waiting, max(now, ledger.now))
+
+
+def _show(ledger: Ledger, found: QueueStatus, waiting: int, now: dt.datetime) -> None:
+    screen = console()
+    screen.print(_waiting(found.tasks, now) if found.tasks else "Nothing waits for a slot.")
+    if waiting > len(found.tasks):
+        screen.print(f"and {waiting - len(found.tasks):,} more behind them: --limit shows up to 1,000")
+    held_back = ledger.tasks.open - waiting - len(ledger.tasks.running)
+    if held_back:
+        screen.print(f"{held_back:,} more must first see the tasks completed that they depend on.")
+    total = ledger.rules.config.max_concurrent.total
+    slots = "" if total is None else f" of {total:,} slots"
+    screen.print(_running(found.running, slots, now) if found.running else f"Nothing runs{slots and f': 0{slots}'}.")
+    screen.print(f"as of position {ledger.position:,}")
+
+
+def _waiting(tasks: list[QueuedTask], now: dt.datetime) -> Table:
+    """Of each task what it is and what is in its way, and its score above its three terms."""
+    table = Table(title="waiting, best first", title_justify="left", caption_justify="left", show_lines=True)
+    table.caption = "terms of a score: priority + wait + blocking; an aged task goes first"
+    table.add_column("task, and why it waits", overflow="fold")
+    for name in ("minutes", "score", "expected"):
+        table.add_column(name, justify="right")
+    for task in tasks:
+        terms = task.terms
+        told = f"{terms.priority:.3f}+{terms.wait:.3f}+{terms.blocking:.3f}"
+        score = f"aged  {task.score:.3f}" if task.aged else f"{task.score:.3f}"
+        what = f"{task.priority}, {task.agent_type}, {task.product}"
+        why = "it can start now" if task.reason is None else task.reason.message
+        lines = (Text(one_line(task.task), style="bold"), Text(one_line(what)), Text(one_line(why)))
+        table.add_row(
+            Text("\n").join(lines), f"{task.waiting_minutes:,.1f}", f"{score}\n{told}", _when(task.expected_start, now)
+        )
+    return table
+
+
+def _running(tasks: list[RunningTask], slots: str, now: dt.datetime) -> Table:
+    running = sum(not task.stopping for task in tasks)
+    table = Table(title=f"running: {running:,}{slots}", title_justify="left")
+    for name in ("task", "what", "model"):
+        table.add_column(name, overflow="fold")
+    table.add_column("minutes", justify="right")
+    table.add_column("lease until", justify="right")
+    for task in tasks:
+        minutes = (now - dt.datetime.fromisoformat(task.started_at)).total_seconds() / 60
+        table.add_row(
+            Text(one_line(task.task) + (" (stopping)" if task.stopping else "")),
+            Text(one_line(f"{task.agent_type}, {task.product}")),
+            Text(one_line(task.model or "–")),
+            f"{minutes:,.1f}",
+            _when(task.lease_expires_at, now),
+        )
+    return table
+
+
+def _when(at: str | None, now: dt.datetime) -> str:
+    """The time of a day, with its date where that is another one."""
+    if at is None:
+        return "–"
+    moment = dt.datetime.fromisoformat(at)
+    return f"{moment:%H:%MZ}" if moment.date() == now.date() else f"{moment:%Y-%m-%d %H:%MZ}"

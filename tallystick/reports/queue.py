@@ -1,0 +1,66 @@
+"""The queue as the house would tell it: the allocator's own order and the law's own answer, on a state that is read.
+
+What is in a task's way, and who goes first, depends on more than any view holds: slot-time by product, what running tasks
+may still use today, balances. So the state of the law is built from the log, as a house that opens does, and asked.
+Nothing of it is recorded.
+"""
+
+import datetime as dt
+from typing import Any
+
+import msgspec
+
+from tallystick.actors.allocator import Allocator
+from tallystick.actors.messages import Proposal, Question
+from tallystick.events import commands as c
+from tallystick.events.decide.task_answers import tell_queue
+from tallystick.events.decide.turn import Turn
+from tallystick.events.ledger import Ledger
+from tallystick.events.proposals import TellQueue
+from tallystick.events.task_replies import QueuedTask, QueueStatus
+
+
+class QueuedRecord(msgspec.Struct, frozen=True):
+    """Seed 000's record of a queued task; ``reason_queued`` is None where it can start with the next commit."""
+
+    task_id: str
+    product: str
+    agent: str
+    priority: str
+    queued_at: str
+    estimated_tokens: int
+    reason_queued: str | None
+    expected_start: str | None
+
+
+def queue_of(ledger: Ledger, now: dt.datetime, limit: int) -> QueueStatus:
+    """What `GetQueue` answers in this state at ``now``, as what is on record stands: a lease whose end nobody has
+    recorded yet still counts. What is expected is told to the state too, which is of no use for anything else then.
+    """
+    turn = Turn(ledger, now, "", "")
+    allocator = Allocator()
+    allocator.begin(ledger)
+    (post,) = allocator.handle(Question(c.GetQueue(limit=limit), None, 0), turn.now)
+    assert isinstance(post.message, Proposal)
+    assert isinstance(post.message.command, TellQueue)
+    return tell_queue(turn, post.message.command)
+
+
+def record_of(task: QueuedTask) -> QueuedRecord:
+    """A waiting task as the seed writes it down."""
+    return QueuedRecord(
+        task_id=task.task,
+        product=task.product,
+        agent=task.agent_type,
+        priority=task.priority,
+        queued_at=task.queued_at,
+        estimated_tokens=task.estimated_tokens,
+        reason_queued=None if task.reason is None else task.reason.message,
+        expected_start=task.expected_start,
+    )
+
+
+def queue_json(queue: QueueStatus) -> dict[str, Any]:
+    """`GetQueue`'s reply, each waiting task also with the keys of the seed's record."""
+    waiting = [{**msgspec.to_builtins(record_of(task)), **msgspec.to_builtins(task)} for task in queue.tasks]
+    return {"tasks": waiting, "running": msgspec.to_builtins(queue.running)}
