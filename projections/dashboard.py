@@ -1,6 +1,6 @@
 """What the dashboard of seed 000 shows, as plain values: the same for its Markdown and for any other page."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any, Final
 
@@ -105,7 +105,7 @@ def _near(used: int, limit: int | None, alert_at: Decimal) -> bool:
 
 
 def _models(costs: Costs, work: Work, catalogue: Mapping[str, Any]) -> list[ModelUse]:
-    """The models that tasks ran on or that were used, from the last of the catalogue to the first, then the others."""
+    """The models that tasks ran on or that were used, from the cheapest on; those without a price last."""
     names = {entry["id"]: alias for alias, entry in catalogue.items() if entry is not None}
     cost: dict[str, Decimal] = {}
     for part in costs.by("model"):
@@ -114,17 +114,18 @@ def _models(costs: Costs, work: Work, catalogue: Mapping[str, Any]) -> list[Mode
             cost[alias] = cost.get(alias, Decimal(0)) + Decimal(part.cost_usd)
     rows = {row.model: row for row in work.models}
     found = []
-    for alias in _in_order({*cost, *rows}, catalogue):
+    prices = {} if work.day is None else work.day.models
+
+    def place(alias: str) -> tuple[bool, int, int, str]:
+        price = prices.get(alias)
+        return (True, 0, 0, alias) if price is None else (False, price.input, price.output, alias)
+
+    for alias in sorted({*cost, *rows}, key=place):
         row = rows.get(alias)
         tasks = 0 if row is None else row.tasks
         critical = row is not None and row.tasks == row.critical
         found.append(ModelUse(alias, tasks, critical, str(cost.get(alias, Decimal(0)))))
     return found
-
-
-def _in_order(names: Iterable[str], catalogue: Mapping[str, Any]) -> list[str]:
-    places = {alias: place for place, alias in enumerate(reversed(list(catalogue)))}
-    return sorted(names, key=lambda name: (places.get(name, len(places)), name))
 
 
 def _products(costs: Costs) -> list[ProductUse]:

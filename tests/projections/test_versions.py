@@ -53,16 +53,38 @@ HAPPENED: list[e.Event] = [
     e.AnomalyFound(agent="bob", anomaly="loop", dimension="tokens", step=12, amount=5, message="12 steps of 5 tokens"),
     e.RequestRefused(request="BorrowFromPool", code="pool_exhausted", detail="…", agent="bob"),
     e.BudgetMoved(source="pool", target="bob", amount=Amounts(50), reason="…", strategy="demand"),
-]
+    e.DayBegan(date="2026-03-04", ends_at=AT + dt.timedelta(hours=12)),
+    e.TaskSubmitted(task="t", agent_type="qa", product="shop", estimated_tokens=50),
+    e.TaskQueued(task="t", code="total_concurrency", message="…", expected_start=AT),
+    e.BudgetAllocated(agent="t", amount=Amounts(150), agent_type="qa", product="shop", for_task=True),
+    e.TaskStarted(
+        task="t", attempt=1, lease="l-1", expires_at=AT, model="new", because="default", token_budget=100,
+        max_tokens=150, queued_at=AT, expected_start=AT,
+    ),
+    e.UsageReported(agent="t", tokens=30, cost_nanos=7),
+    e.TaskCompleted(
+        task="t", outcome="completed", lease="l-1", attempt=1, agent_type="qa", product="shop", model="new",
+        estimated_tokens=50, consumed=Amounts(30), elapsed_ms=0,
+    ),
+    e.BudgetReleased(agent="t", allocated=Amounts(150), consumed=Amounts(30), unused=Amounts(120)),
+    e.TaskSubmitted(task="u", agent_type="qa", product="shop", estimated_tokens=50),
+    e.BudgetAllocated(agent="u", amount=Amounts(150), agent_type="qa", product="shop", for_task=True),
+    e.TaskStarted(
+        task="u", attempt=1, lease="l-2", expires_at=AT, model="new", because="default", token_budget=100,
+        max_tokens=150, queued_at=AT,
+    ),
+]  # fmt: skip
 
 DIGESTS = {
-    ("fleet", 1): "409a3d946edd2d55",
+    ("fleet", 2): "d88ef607b4b80f23",
     ("holds", 1): "8dd4f6dc7061298b",
-    ("agents", 1): "72dda694defaab21",
-    ("chronicle", 1): "b6503478f95da789",
+    ("agents", 2): "e317e66915b8e6ee",
+    ("chronicle", 1): "07758dc0282b96be",
     ("forecasts", 1): "609d6724a54b1bd9",
     ("accuracy", 1): "f44ddd0b9a86225e",
-    ("hours", 1): "823bf7e0ec59bd19",
+    ("hours", 1): "bafd213929f577fa",
+    ("cost", 1): "16f7a2dc73561cb3",
+    ("tasks", 1): "f3b9d1b233897b25",
 }
 """Of the rows of each version of a view."""
 
