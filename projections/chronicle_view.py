@@ -108,6 +108,8 @@ class ChronicleView:
 
     def _row(self, agent: str) -> ChronicleRow | None:
         """The row of an agent, open or released, to be changed; None where it never had an account."""
+        if agent == FLEET:
+            return None  # what names itself so has no account: its row is not an agent's
         row = self._open.get(agent) or self._touched.get(agent)
         if row is None:
             kept = self._look(self.name, agent)

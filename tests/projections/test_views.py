@@ -20,7 +20,7 @@ from tallystick.projections.keeper import MemoryKeeper
 from tallystick.projections.projector import NotThere, Projector, status_at
 from tallystick.projections.status import Status
 from tallystick.projections.upkeep import catch_up
-from tests.law import START, Law, allocate, budget, fleet, hold, settle, use
+from tests.law import START, Law, allocate, budget, fleet, hold, settle, submit, use
 from tests.projections.logs import status_of, stored, write
 from tests.strategies import Step, commands
 
@@ -102,10 +102,12 @@ def test_rows_do_not_depend_on_pages_nor_on_when_the_fold_was_restored(steps: li
 
 def eventful() -> Law:
     """A fleet to which everything happens that a row can tell."""
-    law = Law(fleet(10_000, "100", emergency_reserve_percent=10, period="day", enforcement={"stop_at": "0.95"}))
+    small = {"token_budgets": {"default": 20, "backend-engineer": 20}, "enforcement": {"stop_at": "0.95"}}
+    law = Law(fleet(10_000, "100", emergency_reserve_percent=10, period="day", **small))
     law.given(allocate("ann", 1_000, "5", agent_type="qa", product="shop", workflow="w"))
     law.given(allocate("ann/1", 300, parent="ann"), allocate("bob", 2_000))
     law.given(p.LoadPrices(prices={"known": {"input": 1, "output": 1}}))
+    law.given(submit("task"), c.ReportUsage(task="task", usage=budget(5)))
     law.given(hold("ann", "h-1", 20), hold("bob", "h-2", 20, "0.5"), hold("ann/1", "h-3", 5, ttl_seconds=None))
     law.given(use("ann/1", 100), use("ann", 10, "0.25", "1.5"), settle("h-2", 30, "0.1"))
     law.given(c.BorrowFromPool(agent="bob", amount=budget(100)), c.ReturnToPool(agent="bob", amount=budget(40)))
