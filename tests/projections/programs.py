@@ -16,10 +16,11 @@ from tallystick.projections.keeper_file import FileKeeper
 from tallystick.projections.projector import Projector
 from tallystick.projections.rebuilding import Rebuilt, rebuild
 from tallystick.projections.view import Changes, Look, Row, encode
-from tallystick.projections.views import KINDS, Kinds
+from tallystick.projections.views import KINDS, Kinds, versions_of
 from tests.projections.logs import busy_fleet, views_of
 
 ALL = [kind.name for kind in KINDS]
+VERSIONS = versions_of(KINDS)
 LOG = busy_fleet(400)
 """The log of the fleet of these tests."""
 
@@ -27,7 +28,7 @@ LOG = busy_fleet(400)
 class NewAgents(AgentsView):
     """The agents of a program to come, whose rows say one thing more."""
 
-    version = 2
+    version = AgentsView.version + 1
 
     def changes(self, last: e.Event) -> Changes:
         return {

@@ -19,6 +19,8 @@ from tests.projections.programs import (
     LOG,
     MORE,
     NEWER,
+    VERSIONS,
+    NewAgents,
     broken_off,
     keeper_of,
     nothing_but_live_views_is_kept,
@@ -38,7 +40,7 @@ def test_a_rebuilt_view_has_the_bytes_of_the_live_one_at_the_same_position(
 ) -> None:
     bring_up(url, upto=position)
     before = rows_in(views)
-    assert rebuilt(url) == Rebuilt(position, dict.fromkeys(ALL, 1))
+    assert rebuilt(url) == Rebuilt(position, VERSIONS)
     assert rows_in(views) == before
     assert nothing_but_live_views_is_kept(views)
 
@@ -103,7 +105,7 @@ def test_only_what_was_named_is_compared_and_exchanged(url: str, views: Path) ->
     bring_up(url)
     sql(views, "UPDATE kept SET row = '{}' WHERE id = 'a-7'")
     before = rows_in(views)
-    assert rebuilt(url, "holds", "fleet").before == dict.fromkeys(ALL, 1)
+    assert rebuilt(url, "holds", "fleet").before == VERSIONS
     assert rows_in(views) == before
 
 
@@ -115,7 +117,9 @@ def test_a_damaged_view_is_dropped_and_made_again(url: str, views: Path) -> None
     with closing(keeper_of(views)) as keeper:
         assert keeper.drop(["agents"]) == ["agents"]
         assert keeper.lacking() == ["agents"]
-    assert rebuilt(url, "agents") == Rebuilt(300, {name: 1 for name in ALL if name != "agents"})
+    assert rebuilt(url, "agents") == Rebuilt(
+        300, {name: version for name, version in VERSIONS.items() if name != "agents"}
+    )
     assert rows_in(views) == sound
 
 
@@ -171,15 +175,15 @@ def test_a_new_version_takes_the_place_of_the_old_one_and_leaves_the_others(url:
     assert [row for row in after if row[0] != "agents"] == [row for row in before if row[0] != "agents"]
     assert all(',"new":true}' in str(row) for view, _, _, row in after if view == "agents")
     assert sql(views, "SELECT view, version FROM views WHERE side='live' ORDER BY view") == [
-        (name, 2 if name == "agents" else 1) for name in sorted(ALL)
+        (name, VERSIONS[name] + (name == "agents")) for name in sorted(ALL)
     ]
     assert nothing_but_live_views_is_kept(views)
 
 
 def test_a_rebuild_takes_a_new_version_without_asking_for_the_same_bytes(url: str, views: Path) -> None:
     bring_up(url, upto=300)
-    assert rebuilt(url, kinds=NEWER) == Rebuilt(300, dict.fromkeys(ALL, 1))
-    assert sql(views, "SELECT DISTINCT version FROM shown WHERE view='agents'") == [(2,)]
+    assert rebuilt(url, kinds=NEWER) == Rebuilt(300, VERSIONS)
+    assert sql(views, "SELECT DISTINCT version FROM shown WHERE view='agents'") == [(NewAgents.version,)]
 
 
 def test_a_view_that_is_new_joins_the_others(url: str, views: Path) -> None:
@@ -209,7 +213,7 @@ def test_what_a_newer_program_keeps_is_left_alone_by_an_older_one(url: str, view
         bring_up(url, kinds=kinds)
         before = rows_in(views)
         for attempt in (projector.catch_up, old.live, old.lacking, lambda: rebuild(store, old, ["fleet"])):
-            with pytest.raises(NotKept, match=r"newer version of tallystick: it has version [12] of (agents|reports)"):
+            with pytest.raises(NotKept, match=r"newer version of tallystick: it has version [13] of (agents|reports)"):
                 attempt()
     assert rows_in(views) == before
 

@@ -35,8 +35,8 @@ class Fleet:
         first = MIDNIGHT - dt.timedelta(days=config.pop("days_before", 0))
         self.house = House.open(self.store, from_mapping({**LONG_LEASES, **config}), None, first)
 
-    def say(self, at: float, type: str, **message: Any) -> dict[str, Any]:
-        read = read_message({"type": type, **message}, lambda: f"m-{self.house.ledger.position}")
+    def say(self, at: float, kind: str, **message: Any) -> dict[str, Any]:
+        read = read_message({"type": kind, **message}, lambda: f"m-{self.house.ledger.position}")
         assert not isinstance(read, Refusal), read
         envelope = Envelope([read[0]], [read[1]], "local", None)
         answer = decode_answer(self.house.ask(envelope, MIDNIGHT + dt.timedelta(minutes=at))[0])
