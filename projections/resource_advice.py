@@ -41,7 +41,7 @@ def _slots(work: Work) -> Iterator[Advice]:
             continue
         waited = sum(lot.obstacles.get("type_concurrency", 0) for lot in work.lots if lot.agent_type == agent_type)
         numbers = {"agent_type": agent_type, "limit": slots.limit, "busy_percent": share, "waited": waited}
-        if share < UNDER_USED and slots.limit > 1 and not waited:
+        if share < UNDER_USED and slots.limit > 1 and slots.busy_ms and not waited:
             text = f"Consider reducing the {agent_type} limit of {slots.limit} (underutilized: {share} % busy)"
             yield Advice("limit_too_high", text, numbers)
         elif share >= FULL and waited:

@@ -14,6 +14,7 @@ from tallystick.cli.common import as_json as json_text
 from tallystick.cli.viewing import moment_of, views
 from tallystick.projections.metrics import Accuracy, Aimed, Metrics, Starts
 from tallystick.projections.reporting import metrics_of
+from tallystick.projections.resource_advice import resource_advice
 from tallystick.projections.resources import Number, ResourceMetrics, minutes, resource_metrics
 from tallystick.projections.status import Status
 from tallystick.projections.work import Work
@@ -51,7 +52,10 @@ def metrics(store_url: str, at: Moment | None, as_json: bool, write: bool) -> No
     if write:
         click.echo(f"written to {_written(resources, fleet.config)}", err=True)
     if as_json:
-        click.echo(json_text({**msgspec.to_builtins(found), "resources": msgspec.to_builtins(resources)}))
+        advice = resource_advice(work)
+        click.echo(
+            json_text(msgspec.to_builtins({**msgspec.structs.asdict(found), "resources": resources, "advice": advice}))
+        )
         return
     screen = console()
     screen.print(_spread(found))

@@ -18,7 +18,7 @@ from tallystick.projections.report import AgentStory, UsageReport
 from tallystick.projections.reporting import metrics_of, report_of
 from tallystick.projections.upkeep import catch_up
 from tallystick.reports.markdown import markdown
-from tests.law import Law, allocate, budget, fleet, hold, use
+from tests.law import Law, allocate, budget, complete, fleet, hold, start, submit, use
 from tests.projections.logs import stored
 
 
@@ -230,3 +230,56 @@ def test_usage_is_counted_by_the_hour_and_old_hours_are_laid_aside(law: Law) -> 
     law.wait(dt.timedelta(days=16).total_seconds()).given(use("ann", 1))
     assert [row["hour"] for row in hours(law)] == ["2026-03-20T13"]
     assert len(keeper_of(law).whole(["hours"]).rows["hours"]) == 3
+
+
+# --- tasks ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def tasks() -> Law:
+    """One slot, for which the tasks of two products wait."""
+    slots = {"total": 1, "per_type": {"backend-engineer": None, "frontend-engineer": None}}
+    law = Law(fleet(10_000_000, max_concurrent=slots, leases={"seconds": 86_400}))
+    law.given(submit("a", product="shop", workflow="w", estimated_tokens=60_000), submit("b", product="lab"))
+    law.wait(600).given(complete("a", used=60_000), start("b")).given(submit("c", product="shop", workflow="w"))
+    return law.wait(120).given(complete("b", used=20_000), start("c")).wait(60).given(submit("d", product="lab"))
+
+
+def test_waits_are_told_by_product_the_longest_first(tasks: Law) -> None:
+    found = report(tasks.wait(30).given(use("someone", 1))).tasks
+    assert found is not None
+    assert [msgspec.to_builtins(one) for one in found.waits_by_product] == [
+        {"product": "lab", "tasks": 2, "runs": 2, "waited": 2, "average_minutes": 5.2, "longest_minutes": 10},
+        {"product": "shop", "tasks": 2, "runs": 2, "waited": 1, "average_minutes": 2, "longest_minutes": 2},
+    ]
+    assert found.by_state == {"completed": 2, "queued": 1, "running": 1}
+    text = markdown(report(tasks))
+    assert "| lab | 2 | 2 of 2 | 5.2 | 10 |" in text
+    assert "4 tasks: 2 completed, 1 queued, 1 running." in text
+
+
+def test_work_per_unit_is_of_the_completed_tasks_of_the_workflow(tasks: Law) -> None:
+    found = report(tasks, "w").tasks
+    assert found is not None
+    assert (found.tasks, found.tokens_per_task, found.tasks_per_1k_tokens) == (2, 60_000, round(1 / 60, 6))
+    assert (found.cost_per_task, found.estimates_good) == ("0.00", 1)
+    whole = report(tasks).tasks
+    assert whole is not None
+    assert (whole.tokens_per_task, whole.estimates_good) == (40_000, 0.5)
+    assert story(tasks, "a").tasks == 1
+    assert report(Law(fleet(10), allocate("ann", 10))).tasks is None
+
+
+def test_the_tasks_of_an_account_are_its_workflows_too() -> None:
+    law = Law(fleet(10_000_000), allocate("ann", 1_000_000, workflow="w"))
+    law.given(submit("a", parent="ann"), complete("a", used=100))
+    found = report(law, "w")
+    assert found.tasks is not None
+    assert (found.tasks.tasks, [one.tasks for one in found.agents if one.agent == "ann"]) == (1, [1])
+
+
+def test_a_run_is_measured_by_its_token_budget_and_not_by_its_hard_end(tasks: Law) -> None:
+    # Of 80,000 each: 60,000 and 20,000 are used, and c has just begun.
+    used = round(80_000 / 240_000, 6)
+    assert report(tasks).quality.utilization.tokens == used
+    assert metrics_of(keeper_of(tasks)).utilization.tokens == used
