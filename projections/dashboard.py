@@ -9,8 +9,7 @@ import msgspec
 from tallystick.events.accounts import money
 from tallystick.events.amounts import COST, TOKENS, dollars, percent
 from tallystick.projections.cost import Costs, limits_of
-from tallystick.projections.resources import Number, minutes
-from tallystick.projections.work import Work
+from tallystick.projections.work import Number, Work, minutes
 
 PRODUCTS_SHOWN: Final = 20
 """So many products, those that used the most."""

@@ -8,7 +8,7 @@ from tallystick.events.estimates import GOOD
 from tallystick.projections.advice import Advice
 from tallystick.projections.comparison import Saving
 from tallystick.projections.task_rows import ModelRow
-from tallystick.projections.work import Slots, Work
+from tallystick.projections.work import Slots, Work, minutes
 
 UNDER_USED: Final = 50
 """Below this percentage of its slot-time a type is called underutilized; seed 000 calls 45 % so."""
@@ -80,7 +80,7 @@ def _waits(work: Work) -> Iterator[Advice]:
     if not waits.waited:
         return
     overdue = sum(lot.overdue for lot in work.lots)
-    average, longest = _minutes(waits.waited_ms // waits.waited), _minutes(waits.longest_ms)
+    average, longest = minutes(waits.waited_ms / waits.waited), minutes(waits.longest_ms)
     numbers = {
         "runs": waits.runs,
         "waited": waits.waited,
@@ -95,10 +95,6 @@ def _waits(work: Work) -> Iterator[Advice]:
         yield Advice("waits_too_long", text, numbers)
     else:
         yield Advice("waits_acceptable", f"Queue wait times acceptable ({times})", numbers)
-
-
-def _minutes(elapsed_ms: int) -> int:
-    return elapsed_ms // 60_000
 
 
 # --- estimates and models ---------------------------------------------------------------------------------------------

@@ -4,10 +4,7 @@ import msgspec
 
 from tallystick.events.amounts import NANOS_PER_DOLLAR
 from tallystick.projections.resource_advice import resource_advice
-from tallystick.projections.work import Work
-
-Number = int | float
-_MS_PER_MINUTE = 60_000
+from tallystick.projections.work import Number, Work, minutes, whole
 
 
 class CostEfficiency(msgspec.Struct, frozen=True):
@@ -69,15 +66,6 @@ def _performance(work: Work) -> QueuePerformance:
     )
 
 
-def minutes(elapsed_ms: float) -> Number:
-    """Milliseconds in minutes, to one place; whole where they are."""
-    return _whole(round(elapsed_ms / _MS_PER_MINUTE, 1))
-
-
 def plain(value: float) -> Number:
     """A number to two places, as the seed has them; one below a hundredth to two digits, so that it is not nothing."""
-    return _whole(round(value, 2) if abs(value) >= 0.01 else float(f"{value:.2g}"))
-
-
-def _whole(value: float) -> Number:
-    return int(value) if value.is_integer() else value
+    return whole(round(value, 2) if abs(value) >= 0.01 else float(f"{value:.2g}"))

@@ -10,9 +10,8 @@ from tallystick.events.accounts import money
 from tallystick.events.amounts import COST, TOKENS, dollars
 from tallystick.events.estimates import accuracy
 from tallystick.events.replies import Number
-from tallystick.projections.resources import minutes
 from tallystick.projections.task_rows import TaskRow
-from tallystick.projections.work import Waits
+from tallystick.projections.work import Waits, minutes
 
 _MILLISECOND = dt.timedelta(milliseconds=1)
 

@@ -12,7 +12,9 @@ from tallystick.projections.keeper import Keeper
 from tallystick.projections.task_rows import AT_ONCE_MS, DayRow, LotRow, ModelRow, TaskRow, decode
 from tallystick.projections.tasks_view import TasksView
 
+Number = int | float
 _MILLISECOND = dt.timedelta(milliseconds=1)
+_MS_PER_MINUTE = 60_000
 
 
 class Waits(NamedTuple):
@@ -155,3 +157,13 @@ class Work:
 
     def _since(self, at: dt.datetime) -> int:
         return max(0, (self.now - at) // _MILLISECOND)
+
+
+def minutes(elapsed_ms: float) -> Number:
+    """Milliseconds in minutes, to one place; whole where they are."""
+    return whole(round(elapsed_ms / _MS_PER_MINUTE, 1))
+
+
+def whole(value: float) -> Number:
+    """A whole number as one: so it is in the seed's files."""
+    return int(value) if value.is_integer() else value

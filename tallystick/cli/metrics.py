@@ -12,12 +12,13 @@ from rich.text import Text
 from tallystick.cli.common import Moment, at_option, console, json_option, one_line, output, shown_time, store_option
 from tallystick.cli.common import as_json as json_text
 from tallystick.cli.viewing import moment_of, views
+from tallystick.events.amounts import NANOS_PER_DOLLAR, cents
 from tallystick.projections.metrics import Accuracy, Aimed, Metrics, Starts
 from tallystick.projections.reporting import metrics_of
 from tallystick.projections.resource_advice import resource_advice
-from tallystick.projections.resources import Number, ResourceMetrics, minutes, resource_metrics
+from tallystick.projections.resources import ResourceMetrics, resource_metrics
 from tallystick.projections.status import Status
-from tallystick.projections.work import Work
+from tallystick.projections.work import Number, Work, minutes
 
 FOLDER: Final = Path(".claude")
 DEFAULT_FILE: Final = FOLDER / "memory" / "metrics" / "resource-metrics.json"
@@ -109,7 +110,8 @@ def _show_resources(work: Work, resources: ResourceMetrics, starts: Starts) -> N
     screen.print(table)
     cost, queue = resources.cost_efficiency, resources.queue_performance
     if cost.cost_per_task is not None:
-        dollars = f"${cost.cost_per_task:,}, {_plain(cost.tasks_per_dollar)} tasks per dollar"
+        each = cents(round(cost.cost_per_task * NANOS_PER_DOLLAR))
+        dollars = f"{each}, {_plain(cost.tasks_per_dollar)} tasks per dollar"
         screen.print(f"A completed task took {cost.tokens_per_task:,} tokens and {dollars}.")
     if queue.avg_wait_time_minutes is not None:
         part = _percent(queue.tasks_that_waited or 0)

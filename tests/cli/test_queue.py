@@ -143,8 +143,7 @@ def test_metrics_tell_of_the_day_and_keep_what_they_told_before(day: Run) -> Non
     assert [advice["text"] for advice in found["advice"]] == found["resources"]["recommendations"]
     shown = said(day("metrics", "--at", NOW))
     assert "tasks and slots on 2026-01-26" in shown
-    assert "A completed task took 50,000 tokens and $2, 0.5 tasks per dollar." in shown
-    assert "40% of the runs waited" not in shown
+    assert "A completed task took 50,000 tokens and $2.00, 0.5 tasks per dollar." in shown
     assert "40 % of the runs waited, 27 minutes on average." in shown
 
 
