@@ -1,11 +1,15 @@
 """What some work cost on the model that did it, and what it would have cost on the others of the catalogue."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
+
+import msgspec
 
 from tallystick.config.prices import PriceList
 from tallystick.config.settings import Model
-from tallystick.events.amounts import cents, percent
+from tallystick.events.accounts import money
+from tallystick.events.amounts import COST, TOKENS, cents, dollars, percent
+from tallystick.projections.task_rows import TaskRow
 
 
 class Tokens(NamedTuple):
@@ -61,3 +65,63 @@ def compare(used: Tokens, models: Mapping[str, Model], prices: PriceList) -> Com
     known = [Alternative(alias, one.price.cost(*used)) for alias, one in found.items() if one is not None]
     known.sort(key=lambda alternative: -alternative.cost_nanos)
     return Comparison(tuple(known), tuple(alias for alias, one in found.items() if one is None))
+
+
+class Instead(msgspec.Struct, frozen=True):
+    """What a task would have cost on another model, and what that would have saved; below 0 it would have cost more.
+
+    The percentage is of what the task cost, without its fraction; None where it cost nothing.
+    """
+
+    model: str
+    cost_usd: str
+    saved_usd: str
+    saved_percent: int | None
+
+
+class ComparedTask(msgspec.Struct, frozen=True):
+    """A completed task: what it cost in all of its runs, and what it would have cost on the other models of the
+    catalogue by the prices of its day, the dearest first.
+    """
+
+    task: str
+    product: str
+    agent_type: str
+    critical: bool
+    model: str | None
+    tokens_used: int
+    cost_usd: str
+    instead: list[Instead]
+
+
+def compared_tasks(rows: Iterable[TaskRow]) -> list[ComparedTask]:
+    """The completed ones of these tasks that used tokens, the dearest first."""
+    found = [(money(row.used.triple), row) for row in rows if row.state == "completed" and row.would_cost]
+    found.sort(key=lambda pair: (-pair[0][COST], pair[1].task))
+    return [
+        ComparedTask(
+            task=row.task,
+            product=row.product,
+            agent_type=row.agent_type,
+            critical=row.critical,
+            model=row.model,
+            tokens_used=used[TOKENS],
+            cost_usd=dollars(used[COST]),
+            instead=_instead(row, used[COST]),
+        )
+        for used, row in found
+    ]
+
+
+def _instead(row: TaskRow, cost_nanos: int) -> list[Instead]:
+    others = [(cost, alias) for alias, cost in row.would_cost.items() if alias != row.model]
+    return [
+        Instead(alias, dollars(cost), dollars(cost_nanos - cost), _part(cost_nanos - cost, cost_nanos))
+        for cost, alias in sorted(others, key=lambda other: (-other[0], other[1]))
+    ]
+
+
+def _part(saved_nanos: int, of_nanos: int) -> int | None:
+    if not of_nanos:
+        return None
+    return percent(saved_nanos, of_nanos) if saved_nanos >= 0 else -percent(-saved_nanos, of_nanos)

@@ -5,18 +5,20 @@ from collections.abc import Iterable
 
 from tallystick.config.loader import restore
 from tallystick.config.prices import PriceList
+from tallystick.events.event import EPOCH
 from tallystick.events.rules import Rules
 from tallystick.projections import accuracy_view, agents_view, chronicle_view, fleet_view, task_rows
 from tallystick.projections.accuracy_view import AccuracyView
 from tallystick.projections.agents_view import UNALLOCATED, AgentRow, AgentsView
 from tallystick.projections.chronicle_view import ChronicleRow, ChronicleView
+from tallystick.projections.comparison import ComparedTask, compared_tasks
 from tallystick.projections.fleet_view import FleetRow, FleetView
 from tallystick.projections.keeper import Keeper
 from tallystick.projections.metrics import Metrics, metrics
 from tallystick.projections.report import Line, UsageReport, in_workflow, report
 from tallystick.projections.status import Status
 from tallystick.projections.task_report import tasks_report
-from tallystick.projections.task_rows import TaskRow
+from tallystick.projections.task_rows import DayRow, TaskRow
 from tallystick.projections.tasks_view import TasksView
 
 
@@ -59,6 +61,18 @@ def metrics_of(keeper: Keeper) -> Metrics:
     status = Status(keeper)
     stages = map(accuracy_view.decode, rows[AccuracyView.name])
     return metrics(status.fleet, status.quality, stages, _tasks(rows[TasksView.name]))
+
+
+def compared_of(keeper: Keeper) -> list[ComparedTask]:
+    """The tasks that were completed on the newest day on record, with what other models would have cost.
+
+    Raises:
+        NotKept: the rows cannot be read.
+    """
+    rows = [task_rows.decode(row) for row in keeper.whole((TasksView.name,)).rows[TasksView.name]]
+    began_at = max((row.began_at for row in rows if isinstance(row, DayRow)), default=EPOCH)
+    tasks = (row for row in rows if isinstance(row, TaskRow))
+    return compared_tasks(task for task in tasks if task.ended_at is not None and task.ended_at >= began_at)
 
 
 def _tasks(rows: Iterable[bytes]) -> list[TaskRow]:

@@ -20,7 +20,8 @@ class TaskRow(msgspec.Struct, kw_only=True, omit_defaults=True, tag_field="row",
     queued, or why it ended. ``waited_ms`` is all of its waiting so far, the wait at hand left out; ``busy_ms`` likewise
     all that it held a slot. ``told`` counts how often somebody was told when it will start, ``expected_start`` is what
     was told last; ``late_ms`` is how much later than told it last started (below 0: earlier), where it was told.
-    ``used`` is its own usage and that of its sub-agents. ``critical`` is its level when it last started.
+    ``used`` is its own usage and that of its sub-agents, and ``would_cost`` what that costs by the price list on each
+    model of the catalogue, by alias, in nano-dollars. ``critical`` is its level when it last started.
     """
 
     task: str
@@ -55,6 +56,7 @@ class TaskRow(msgspec.Struct, kw_only=True, omit_defaults=True, tag_field="row",
     estimated_tokens: int = 0
     estimated_ms: int | None = None
     used: Amounts = Amounts()
+    would_cost: dict[str, int] = {}
 
     @property
     def is_open(self) -> bool:

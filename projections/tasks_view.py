@@ -316,16 +316,18 @@ class TasksView:
         task.used = moved(plus(money(task.used.triple), used))
         if task.is_open:
             self._touch(task)
-        if task.state == "running" and not task.critical and event.tokens:
+        if task.state == "running" and event.tokens:
             self._compare(task, parts)
 
     def _compare(self, task: TaskRow, parts: tuple[int, int, int]) -> None:
         """Lay what was used beside what it costs on each model of the catalogue, request by request."""
-        prices = self._day.models if self._day is not None else {}
-        if prices and task.model is not None:
-            would = self._model_row(task.model).would_cost
-            for alias, price in prices.items():
-                would[alias] = would.get(alias, 0) + price.cost(*parts)
+        prices = {} if self._day is None else self._day.models
+        assert task.model is not None
+        rows = [task.would_cost] if task.critical else [task.would_cost, self._model_row(task.model).would_cost]
+        for alias, price in prices.items():
+            cost_nanos = price.cost(*parts)
+            for would_cost in rows:
+                would_cost[alias] = would_cost.get(alias, 0) + cost_nanos
 
     def _task_of(self, agent: str) -> TaskRow | None:
         """The task that an agent is, or works for as a sub-agent; one that has ended where it is its own late report."""

@@ -7,36 +7,50 @@ from typing import get_args
 import click
 import msgspec
 from rich.table import Table
+from rich.text import Text
 
-from tallystick.cli.common import Moment, at_option, console, json_option, store_option
+from tallystick.cli.common import Moment, at_option, console, json_option, one_line, store_option
 from tallystick.cli.common import as_json as json_text
 from tallystick.cli.viewing import views
 from tallystick.events.amounts import NANOS_PER_DOLLAR, cents
+from tallystick.projections.comparison import ComparedTask
 from tallystick.projections.cost import Costs, DayCost, MonthCost, Part
 from tallystick.projections.cost_view import By
+from tallystick.projections.reporting import compared_of
 from tallystick.projections.status import Status
 from tallystick.reports.day_end import projected_eod
+
+SHOWN = 20
+"""Tasks in a table."""
 
 
 @click.command(short_help="Show what the day and the month cost.")
 @store_option
 @click.option("--by", type=click.Choice(get_args(By)), help="What each of them used, the dearest first.")
 @click.option("--month", is_flag=True, help="The month instead of the day: planned, actual and deviation.")
+@click.option("--compare", is_flag=True, help="Each completed task of the day, and what it would have cost elsewhere.")
 @at_option
 @json_option
-def cost(store_url: str, by: By | None, month: bool, at: Moment | None, as_json: bool) -> None:
+def cost(store_url: str, by: By | None, month: bool, compare: bool, at: Moment | None, as_json: bool) -> None:
     """Show what the newest day on record used and cost, against its limits, and what it will have cost at its end.
 
     Days begin at midnight in the fleet's time zone. With --by it says why the costs are what they are; with --month it
     lays the month beside its plan: the total budget, where its period is a month, or else the daily limit on each day.
+    With --compare it lays each completed task beside what as many tokens cost on the other models of the catalogue.
 
     \b
     Examples:
       tallystick cost
       tallystick cost --by product
       tallystick cost --month --json
+      tallystick cost --compare
     """
+    if compare and (by is not None or month):
+        raise click.UsageError("--compare goes with neither --by nor --month")
     with views(store_url, at) as keeper:
+        if compare:
+            _show_compared(compared_of(keeper), as_json)
+            return
         costs = Costs(keeper, whole=month)
         now = Status(keeper).fleet.at if at is not None else dt.datetime.now(dt.UTC)
         found = costs.month() if month else costs.day(projected_eod(keeper, costs, now))
@@ -54,6 +68,39 @@ def cost(store_url: str, by: By | None, month: bool, at: Moment | None, as_json:
         screen.print(_month(found))
     else:
         _day(found, costs.days[-1].breaker)
+
+
+def _show_compared(tasks: list[ComparedTask], as_json: bool) -> None:
+    if as_json:
+        click.echo(json_text(msgspec.to_builtins(tasks)))
+        return
+    screen = console()
+    if not tasks:
+        screen.print("No task was completed on the newest day that used tokens of a model with a price.")
+        return
+    table = Table(title="completed tasks, the dearest first", title_justify="left")
+    table.add_column("task", overflow="fold")
+    table.add_column("model", overflow="fold")
+    for name in ("tokens", "cost", "on another model"):
+        table.add_column(name, justify="right")
+    for task in tasks[:SHOWN]:
+        others = [f"{one.model} {_dollars(one.cost_usd)}{_saved(one.saved_percent)}" for one in task.instead]
+        table.add_row(
+            Text(one_line(task.task)),
+            Text(one_line(f"{task.model or '–'}{' (critical)' if task.critical else ''}")),
+            f"{task.tokens_used:,}",
+            _dollars(task.cost_usd),
+            Text("\n".join(map(one_line, others))),
+        )
+    screen.print(table)
+    if len(tasks) > SHOWN:
+        screen.print(f"and {len(tasks) - SHOWN:,} more, which cost less: --json shows all")
+
+
+def _saved(percent: int | None) -> str:
+    if percent is None:
+        return ""
+    return f" (saves {percent} %)" if percent >= 0 else f" ({-percent} % more)"
 
 
 def _day(day: DayCost, breaker: str | None) -> None:

@@ -128,6 +128,19 @@ def test_the_dashboard_is_markdown_or_the_values_that_it_is_made_of(day: Run) ->
     assert found["cost"] == {"used": "2.00", "limit": "100.00", "percent": 2, "alert": False}
 
 
+# --- the comparison ---------------------------------------------------------------------------------------------------
+
+
+def test_the_cost_of_a_task_is_laid_beside_that_of_the_other_models(day: Run) -> None:
+    (found,) = json.loads(said(day("cost", "--compare", "--json", "--at", NOW)))
+    assert (found["task"], found["cost_usd"]) == ("TASK-039", "2.00")
+    assert {one["model"] for one in found["instead"]} == {"opus", "haiku"}
+    # The task said that it cost $2.00, far above the list price of 50,000 tokens on any model.
+    assert "haiku $0.01 (saves 99 %)" in said(day("cost", "--compare", "--at", NOW))
+    assert said(day("cost", "--compare", "--at", "2026-01-26T13:10:00Z")).startswith("No task was completed")
+    assert day("cost", "--compare", "--month").exit_code == 2
+
+
 # --- the metrics ------------------------------------------------------------------------------------------------------
 
 

@@ -1,12 +1,17 @@
 """What the same work would have cost on another model: seed 000's comparison, with its own numbers."""
 
+import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tallystick.config.prices import parse
+from tallystick.config.prices import parse, to_mapping
 from tallystick.config.settings import Config, Model
+from tallystick.events import proposals as p
 from tallystick.events.amounts import cents, dollars
 from tallystick.projections.comparison import Alternative, Tokens, compare
+from tallystick.projections.reporting import compared_of
+from tests.law import complete, submit
+from tests.projections.test_tasks import keeper_of, one_slot
 
 SEED = "prices: {claude-opus-5-5: {input: 15, output: 75}, claude-haiku-5-5: {input: 0.25, output: 1.25}}"
 NANOS = st.integers(0, 10**6)
@@ -35,6 +40,19 @@ def test_a_dearer_model_saves_nothing_and_says_what_it_costs_more() -> None:
     compared = compare(Tokens(100_000), Config().models, parse(SEED, "prices.yml"))
     saving = compared.saved(by="opus", instead_of="haiku")
     assert (saving.saved_nanos, cents(saving.saved_nanos)) == (-1_475_000_000, "-$1.48")
+
+
+def test_each_completed_task_is_laid_beside_what_the_other_models_would_have_cost() -> None:
+    law = one_slot(auto_model_selection={"rules": [{"condition": "default", "model": "opus"}]})
+    law.given(p.LoadPrices(**to_mapping(parse(SEED, "prices.yml"))))
+    law.given(submit("typo"), complete("typo", used=100_000), submit("later"), complete("later", used=50_000))
+    law.given(submit("idle"), complete("idle"), submit("failed"), complete("failed", used=10, outcome="failed"))
+    found = msgspec.to_builtins(compared_of(keeper_of(law)))
+    assert [task["task"] for task in found] == ["typo", "later"]
+    haiku = {"model": "haiku", "cost_usd": "0.025", "saved_usd": "1.475", "saved_percent": 98}
+    assert (found[0]["model"], found[0]["cost_usd"], found[0]["instead"]) == ("opus", "1.50", [haiku])
+    law.wait(86_400).given(submit("next"), complete("next", used=1_000))
+    assert [task.task for task in compared_of(keeper_of(law))] == ["next"], "of the newest day only"
 
 
 @given(NANOS, NANOS, st.lists(st.tuples(st.integers(0, 99), st.integers(0, 99)), max_size=5))

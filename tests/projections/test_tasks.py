@@ -193,7 +193,17 @@ def test_usage_is_laid_beside_what_each_model_of_the_catalogue_costs_request_by_
     law.given(c.ReportUsage(task="t", model="opus", input_tokens=1_000_000, output_tokens=100_000))
     (row,) = [row for row in rows_of(law) if isinstance(row, ModelRow)]
     assert (row.model, row.tasks, row.compared) == ("opus", 1, 1)
-    assert row.would_cost == {"opus": 15 * 10**9, "haiku": 15 * 10**8}
+    assert row.would_cost == task(law).would_cost == {"opus": 15 * 10**9, "haiku": 15 * 10**8}
+
+
+def test_what_critical_tasks_used_is_not_compared_in_the_sums_and_a_task_that_starts_again_counts_once() -> None:
+    law = one_slot(models=CATALOGUE, auto_model_selection=ALWAYS_OPUS)
+    law.given(p.LoadPrices(prices={"opus-1": {"input": 10, "output": 50}, "haiku-1": {"input": 1, "output": 5}}))
+    law.given(submit("t", priority="low"), use_task("t", 100), submit("u", priority="critical"), preempt("t", "u"))
+    law.given(use_task("u", 10_000), complete("u"), start("t"))
+    (row,) = [row for row in rows_of(law) if isinstance(row, ModelRow)]
+    assert (row.tasks, row.critical, row.would_cost) == (2, 1, {"opus": 1_000_000, "haiku": 100_000})
+    assert task(law, "u").would_cost == {"opus": 100_000_000, "haiku": 10_000_000}
 
 
 CATALOGUE = {
