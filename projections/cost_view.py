@@ -162,7 +162,9 @@ class CostView:
         standing = None if event.lease is not None else self._standings.agents.get(event.agent)
         if standing is not None and event.model is not None:
             self._runs_on(event.agent, event.model)
-        self._use(event, standing, event.model)
+        # A run has one model, whether its reports say so or not.
+        of_run = self._models.get(event.agent) if standing is not None and standing.task else None
+        self._use(event, standing, event.model or of_run)
 
     def _settled(self, event: e.HoldSettled) -> None:
         self._use(event, self._standings.agents.get(event.agent), self._models.get(event.agent))

@@ -101,6 +101,13 @@ def test_usage_is_told_apart_the_dearest_first(law: Law, by: Any, parts: list[tu
     assert [(part.name, part.tokens_used, part.cost_usd) for part in found] == parts
 
 
+def test_what_a_run_reports_without_a_model_is_that_of_the_model_that_it_runs_on() -> None:
+    law = Law(fleet(50_000_000, **NO_BREAKER)).given(submit("t"), c.ReportUsage(task="t", usage=budget(70, cost="1")))
+    law.given(allocate("ann", 100), use("ann", 30))
+    found = Costs(keeper_of(law)).by("model")
+    assert [(part.name, part.tokens_used) for part in found] == [("sonnet", 70), (None, 30)]
+
+
 def test_the_newest_day_is_the_one_that_is_shown_and_the_month_adds_up_all(law: Law) -> None:
     costs = Costs(keeper_of(law), whole=True)
     assert [(part.name, part.tokens_used) for part in costs.by("model")] == [("opus", 10)]

@@ -123,7 +123,7 @@ def test_the_dashboard() -> None:
         if done:
             fleet.complete(at + 0.5, name, tokens, cost)
         else:
-            fleet.say(at + 0.5, "ReportUsage", task=name, model="sonnet", usage=usage)
+            fleet.say(at + 0.5, "ReportUsage", task=name, usage=usage)
     fleet.submit(14 * 60 + 14, "W-1", "backend-engineer", "it4it-dashboard")
     fleet.submit(14 * 60 + 22, "W-2", "backend-engineer", "gpu-calculator")
     shown = dashboard_of(fleet.views(), MIDNIGHT + dt.timedelta(hours=14, minutes=30))
