@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
-from tallystick.projections.views import KINDS
+from tallystick.projections.views import KINDS, versions_of
 from tests.cli.conftest import Run
 
 ALL = sorted(kind.name for kind in KINDS)
+VERSIONS = versions_of(KINDS)
 
 
 @pytest.fixture(autouse=True)
@@ -76,7 +77,7 @@ def test_each_view_is_listed_with_its_position_rows_bytes_and_digest(run: Run, v
         lines = "".join(f"{id}|{live}|{text}\n" for id, live, text in kept)
         assert row == {
             "state": "current",
-            "version": 1,
+            "version": VERSIONS[view],
             "position": end,
             "behind": 0,
             "rows": len(kept),
@@ -107,7 +108,7 @@ def test_views_behind_the_log_say_how_far(run: Run) -> None:
     ("harm", "then"),
     [
         ("UPDATE views SET version = 0 WHERE view = 'agents'", {"agents": "older"}),
-        ("UPDATE views SET version = 2 WHERE view = 'agents'", {"agents": "newer"}),
+        ("UPDATE views SET version = version + 1 WHERE view = 'agents'", {"agents": "newer"}),
         ("UPDATE views SET view = 'oracle' WHERE view = 'agents'", {"agents": "missing", "oracle": "newer"}),
         ("UPDATE sides SET digest = 'another' WHERE side = 'live'", dict.fromkeys(ALL, "foreign")),
     ],
@@ -156,7 +157,7 @@ def test_a_rebuild_for_machines_names_versions_and_position(run: Run) -> None:
         "position": listed(run)["log_position"],
         "views": [
             {"view": "holds", "version": 1, "before": None},
-            {"view": "agents", "version": 1, "before": 1},
+            {"view": "agents", "version": VERSIONS["agents"], "before": VERSIONS["agents"]},
         ],
     }
 
@@ -243,7 +244,10 @@ def test_what_a_newer_program_keeps_is_dropped_by_its_name_and_not_rebuilt(run: 
     sql(views, "UPDATE views SET view = 'oracle' WHERE view = 'agents'")
     result = run("projections", "rebuild")
     assert result.exit_code == 1
-    assert "newer version of tallystick: it has version 1 of oracle, and this one no such view" in result.stderr
+    assert (
+        f"newer version of tallystick: it has version {VERSIONS['agents']} of oracle, and this one no such view"
+        in result.stderr
+    )
     assert run("status").exit_code == 0, "it is read all the same, and nothing is kept"
     assert run("projections", "drop", "oracle").exit_code == 0
     assert run("projections", "rebuild").exit_code == 0
