@@ -8,6 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tallystick.events import catalog as e
 from tallystick.events import commands as c
 from tallystick.events import proposals as p
 from tallystick.projections.keeper import MemoryKeeper
@@ -246,6 +247,34 @@ def test_for_any_log_the_rows_are_what_the_law_knows_whatever_the_pages(steps: l
         )
         if one.state == "queued":
             assert (row.queued_at, row.expected_start) == (one.queued_at, one.expected_start)
+
+
+@PROFILE
+@given(commands())
+def test_for_any_log_no_slot_time_and_no_start_is_lost_at_midnight_nor_counted_twice(steps: list[Step]) -> None:
+    law = Law()
+    for command, seconds in steps:
+        law.wait(seconds)
+        law.when(command)
+    began: dict[str, dt.datetime] = {}
+    held_ms = starts = completed = 0
+    for event in law.log:
+        if isinstance(event, e.TaskStarted):
+            began[event.task], starts = event.at, starts + 1
+        elif isinstance(event, ENDS) and event.task in began:
+            held_ms += (event.at - began.pop(event.task)) // dt.timedelta(milliseconds=1)
+        completed += isinstance(event, e.TaskCompleted) and event.outcome == "completed"
+    rows = rows_of(law)
+    lots = [row for row in rows if isinstance(row, LotRow)]
+    assert sum(lot.starts for lot in lots) == starts
+    assert sum(lot.completed for lot in lots) == completed
+    at_hand = sum(row.busy_ms for row in rows if isinstance(row, TaskRow) and row.task in began)
+    # Where a run is cut at midnight, both parts are floored to the millisecond.
+    days = len({lot.date for lot in lots})
+    assert 0 <= held_ms - (sum(lot.busy_ms for lot in lots) - at_hand) <= starts * days
+
+
+ENDS = (e.TaskPreempted, e.LeaseLost, e.TaskCompleted, e.TaskCancelled, e.TaskGivenUp)
 
 
 @pytest.mark.parametrize("share", [0, 1])
