@@ -5,7 +5,7 @@ the `BudgetReleased` behind the event that ends the run.
 """
 
 import datetime as dt
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import msgspec
 
@@ -57,8 +57,8 @@ class TaskQueued(Event, kw_only=True, tag="task-queued.v1"):
     kind: ClassVar[Kind] = "decision"
     task: str
     code: str | None = None
-    limit: Any = None
-    current: Any = None
+    limit: int | str | None = None
+    current: int | str | None = None
     message: str | None = None
     expected_start: dt.datetime | None = None
 
@@ -69,8 +69,8 @@ class TaskRejected(Event, kw_only=True, tag="task-rejected.v1"):
     kind: ClassVar[Kind] = "decision"
     task: str
     code: str
-    limit: Any = None
-    current: Any = None
+    limit: int | str | None = None
+    current: int | str | None = None
     message: str
 
 

@@ -1,7 +1,6 @@
 """What is answered about tasks."""
 
 import datetime as dt
-from typing import Any
 
 import msgspec
 
@@ -12,8 +11,8 @@ class Reason(msgspec.Struct, frozen=True):
     """Why a task does not run: a code, the numbers of what is in the way (None where it has none), and a sentence."""
 
     code: str
-    limit: Any
-    current: Any
+    limit: int | str | None
+    current: int | str | None
     message: str
 
 

@@ -169,6 +169,6 @@ def cost_of(ledger: Ledger, model: str, tokens: int) -> int:
 
 
 def _in_the_way(code: str, what: str, d: int, numbers: tuple[int, int, int]) -> Reason:
-    limit, taken, needed = (at_edge(units, d) for units in numbers)
+    limit, taken, needed = (dollars(units) if d == COST else units for units in numbers)
     message = f"{what}: {taken} of {limit} is used today or promised to what runs, {needed} is needed"
     return Reason(code, limit, taken, message)

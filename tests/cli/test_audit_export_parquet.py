@@ -10,7 +10,7 @@ import subprocess
 import sys
 import textwrap
 from pathlib import Path
-from types import NoneType
+from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import msgspec
@@ -104,6 +104,11 @@ def sample(hint: Any) -> Any:
     }[get_origin(hint) or hint]
 
 
+def is_of_several_kinds(hint: Any) -> bool:
+    """Whether a field holds now this, now that: a number of tokens or an amount of dollars."""
+    return get_origin(hint) in (Union, UnionType) and len({*get_args(hint)} - {NoneType}) > 1
+
+
 @pytest.mark.parametrize("event", e.CATALOG, ids=lambda event: event.__name__)
 def test_each_field_of_each_event_stands_in_its_column_exactly(event: type[e.Event]) -> None:
     hints = {name: kind for name, kind in get_type_hints(event).items() if name in event.__struct_fields__}
@@ -116,7 +121,7 @@ def test_each_field_of_each_event_stands_in_its_column_exactly(event: type[e.Eve
     for name, value in values.items():
         if isinstance(value, Amounts):
             assert tuple(row.pop(f"{name}_{unit}") for unit in Amounts.__struct_fields__) == value.triple
-        elif isinstance(value, int | float | str | dt.datetime):
+        elif isinstance(value, int | float | str | dt.datetime) and not is_of_several_kinds(hints[name]):
             assert row.pop(name) == value
         else:
             assert json.loads(row.pop(name)) == msgspec.to_builtins(value)

@@ -67,8 +67,9 @@ def test_the_message_is_answered_with_the_same_report(url: str, tmp_path: Path) 
     with Fleet.open(url) as fleet:
         reply = fleet.ask({"type": "GenerateReport", "workflow": "checkout"})["ok"]
     markdown = reply.pop("markdown")
-    assert reply == json.loads(done(url, "report", "--workflow", "checkout", "--json"))
-    assert markdown == done(url, "report", "--workflow", "checkout")
+    at = ("--workflow", "checkout", "--at", str(reply["position"]))
+    assert reply == json.loads(done(url, "report", *at, "--json"))
+    assert markdown == done(url, "report", *at)
 
 
 def test_a_workflow_that_nobody_belonged_to_is_an_error(url: str) -> None:
