@@ -167,9 +167,14 @@ def kinds(agent_type: str, product: str, model: str) -> tuple[Kind, Kind]:
     return (agent_type, product, model), (agent_type, product, None)
 
 
+def is_good(estimated: int, actual: int) -> bool:
+    """Whether an actual is within 10 % of its estimate."""
+    return abs(actual - estimated) <= GOOD * estimated
+
+
 def accuracy(estimated: int, actual: int) -> Accuracy:
     """How an actual compares with its estimate, in the words that people are told."""
-    if abs(actual - estimated) <= GOOD * estimated:
+    if is_good(estimated, actual):
         return "good"
     return "over" if actual > estimated else "under"
 

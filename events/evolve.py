@@ -15,6 +15,7 @@ from tallystick.events import catalog as e
 from tallystick.events.accounts import ZERO, Account, Closed, Hold, less, minus, money, only, plus
 from tallystick.events.amounts import DIMENSIONS
 from tallystick.events.day_evolve import BESIDE, DAY_EVENTS, hold_for, used_without_account
+from tallystick.events.estimates import is_good
 from tallystick.events.fleet_evolve import FLEET_EVENTS
 from tallystick.events.foretold import still_open, without_scored
 from tallystick.events.growth import observed
@@ -176,6 +177,7 @@ def _budget_released(ledger: Ledger, event: e.BudgetReleased) -> None:
             consumed = account.consumed(d)
             source.free[d] -= consumed
             source.closed = plus(source.closed, only(d, consumed))
+    ledger.done.pop(account.id, None)
     position = event.position
     ledger.released[account.id] = Closed(
         account.id, parent.id, account.priority, event.allocated, event.consumed, position, account.under
@@ -291,6 +293,14 @@ def _run_learned(ledger: Ledger, event: e.RunLearned) -> None:
     ledger.history.fold(event)
 
 
+def _task_completed(ledger: Ledger, event: e.TaskCompleted) -> None:
+    """Who paid for it learns what became of it, as long as its account is open."""
+    parent = ledger.tasks.known[event.task].parent
+    if event.outcome == "completed" and parent is not None:
+        done, good = ledger.done.get(parent, (0, 0))
+        ledger.done[parent] = done + 1, good + is_good(event.estimated_tokens, event.consumed.tokens or 0)
+
+
 def _both(first: Callable[[Ledger, Any], None], second: Callable[[Ledger, Any], None]) -> Callable[[Ledger, Any], None]:
     def evolve_both(ledger: Ledger, event: Any) -> None:
         first(ledger, event)
@@ -336,4 +346,5 @@ _EVOLVE: dict[type[e.Event], Callable[[Ledger, Any], None]] = {
     **TASK_EVENTS,
     **DAY_EVENTS,
 }
+_EVOLVE[e.TaskCompleted] = _both(_EVOLVE[e.TaskCompleted], _task_completed)
 _EVOLVE.update({kind: _both(_EVOLVE[kind], step) for kind, step in BESIDE.items()})

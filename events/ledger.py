@@ -83,12 +83,13 @@ class Ledger:
         self.history = History()
         """What earlier runs taught. No decision reads it: it is kept here so that those who foresee lose nothing."""
 
-        self.tasks, self.estimates = Tasks(), Estimates()
-        self.day, self.promises = Day(), Promises()
-        self.watch: Watch | None = None
-        """How far usage may go before a daily line is crossed or the breaker may trip; None: look again."""
+        self.tasks, self.estimates, self.day, self.promises = Tasks(), Estimates(), Day(), Promises()
         self.slot_times = SlotTimes()
         """Like ``history``, for those who judge."""
+        self.watch: Watch | None = None
+        """How far usage may go before a daily line is crossed or the breaker may trip; None: look again."""
+        self.done: dict[str, tuple[int, int]] = {}
+        """By open account, how many tasks that it paid for were completed, and how many of them were estimated well."""
 
     # --- what the fleet has -------------------------------------------------------------------------------------------
 

@@ -195,7 +195,7 @@ class Foreseen(Reply):
 
 
 class Efficiency(Reply):
-    """Answers `GetEfficiency`; what speaks of tasks is None while no tasks are known.
+    """Answers `GetEfficiency`; what speaks of tasks is None where it completed none and paid for none.
 
     ``utilization`` is consumed / allocated by limited dimension, to 6 places, None where nothing was allocated.
     """

@@ -123,6 +123,7 @@ class _State(msgspec.Struct):
     day: list[Any]
     promises: list[Any]
     slot_times: list[Any]
+    done: dict[str, tuple[int, int]]
 
 
 _encoder = msgspec.json.Encoder()
@@ -181,6 +182,7 @@ def dump(ledger: Ledger) -> bytes:
             day=ledger.day.dump(),
             promises=ledger.promises.dump(),
             slot_times=ledger.slot_times.dump(),
+            done=ledger.done,
         )
     )
 
@@ -226,6 +228,7 @@ def load(snapshot: bytes) -> Ledger | None:
     for held in state.holds:
         _hold(ledger, held)
     ledger.slot_times = SlotTimes.load(state.slot_times)
+    ledger.done = state.done
     ledger.press()
     return ledger
 

@@ -5,11 +5,13 @@ import bisect
 from tallystick.events import catalog as e
 from tallystick.events import commands as c
 from tallystick.events.accounts import limited, minus, money
-from tallystick.events.amounts import DIMENSIONS, EDGE_NAMES, Triple
+from tallystick.events.amounts import COST, DIMENSIONS, EDGE_NAMES, TOKENS, Triple, dollars
 from tallystick.events.decide.answers import enforcement, status
 from tallystick.events.decide.levels import pressure
 from tallystick.events.decide.track import unknown_agent
 from tallystick.events.decide.turn import Turn
+from tallystick.events.estimates import is_good
+from tallystick.events.ledger import Ledger
 from tallystick.events.replies import BudgetStatus, Efficiency, Enforcement, GlobalStatus, Refusal, shown
 
 
@@ -43,7 +45,7 @@ def get_global_status(turn: Turn, command: c.GetGlobalStatus) -> GlobalStatus:
 
 
 def get_efficiency(turn: Turn, command: c.GetEfficiency) -> Efficiency | Refusal:
-    """What an agent made of its budget, also shortly after its release. What speaks of tasks waits for tasks."""
+    """What an agent made of its budget, also shortly after its release."""
     ledger = turn.ledger
     account, closed = ledger.accounts.get(command.agent), ledger.released.get(command.agent)
     if account is not None:
@@ -58,7 +60,26 @@ def get_efficiency(turn: Turn, command: c.GetEfficiency) -> Efficiency | Refusal
         for d in DIMENSIONS
         if (limit := allocated[d]) is not None
     }
-    return Efficiency(command.agent, None, None, None, None, utilization, None)
+    done, good = _tasks_done(ledger, command.agent, consumed[TOKENS])
+    if not done:
+        return Efficiency(command.agent, None, None, None, None, utilization, None)
+    return Efficiency(
+        command.agent,
+        done,
+        round(1_000 * done / consumed[TOKENS], 6) if consumed[TOKENS] else None,
+        round(consumed[TOKENS] / done, 1),
+        dollars(round(consumed[COST] / done)),
+        utilization,
+        round(good / done, 6),
+    )
+
+
+def _tasks_done(ledger: Ledger, agent: str, tokens: int) -> tuple[int, int]:
+    """How many completed tasks an account was, or paid for, and how many of them were estimated well."""
+    task = ledger.tasks.get(agent)
+    if task is not None and task.state == "completed":
+        return 1, int(is_good(task.estimated_tokens, tokens))
+    return ledger.done.get(agent, (0, 0))
 
 
 def check_enforcement(turn: Turn, command: c.CheckEnforcement) -> Enforcement | Refusal:

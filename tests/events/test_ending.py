@@ -177,6 +177,22 @@ def test_a_task_blocks_those_that_are_known_to_wait_or_as_many_as_was_said() -> 
     assert law.ledger.tasks.known["a"].blocked == 1
 
 
+def test_efficiency_is_of_the_completed_tasks_that_an_account_was_or_paid_for() -> None:
+    law = house().given(allocate("boss", 500_000))
+    for task, used in (("t", 75_000), ("u", 45_000)):
+        law.given(submit(task, parent="boss", estimated_tokens=80_000), complete(task, used=used))
+    law.given(submit("v", parent="boss"), complete("v", used=10, outcome="failed"))
+    boss = law.when(c.GetEfficiency(agent="boss"))
+    assert (boss.tasks, boss.tokens_per_task) == (2, 60_005.0)
+    assert boss.tasks_per_1k_tokens == round(2_000 / 120_010, 6)
+    assert boss.estimate_accuracy == 0.5, "75,000 are within 10 % of 80,000, and 45,000 are not"
+    one = law.when(c.GetEfficiency(agent="t"))
+    assert (one.tasks, one.tokens_per_task, one.estimate_accuracy) == (1, 75_000.0, 1.0)
+    assert law.when(c.GetEfficiency(agent="v")).tasks is None
+    law.given(c.ReleaseBudget(agent="boss"))
+    assert law.when(c.GetEfficiency(agent="boss")).tasks is None
+
+
 def test_a_long_chain_of_dependents_ends_without_going_deep() -> None:
     law = house()
     law.given(submit("t0"))
