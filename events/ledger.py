@@ -35,8 +35,7 @@ class Ledger:
     def __init__(self) -> None:
         self.rules = Rules(Config(), PriceList())
         self.configured = False
-        self.position = 0
-        self.now = EPOCH
+        self.position, self.now = 0, EPOCH
 
         self.root = Account(ROOT, None, NOTHING, EPOCH, "critical")
         self.reserve = Account(RESERVE, self.root, NOTHING, EPOCH, "critical")
