@@ -46,6 +46,9 @@ WAIT_MAX_SECONDS = 600
 TRY_AGAIN = dt.timedelta(minutes=1)
 """Runs that use less than was promised leave room in the day, little by little: how often it is tried anew meanwhile."""
 
+_OF_THE_DAY = ("daily_tokens", "daily_cost", "product_daily_tokens")
+"""Why tasks wait for which a slot may be free: no event says when there is room again."""
+
 _PERIODS = (e.TotalBudgetSet, e.PeriodRenewed)
 _FLEET: frozenset[type[e.Event]] = frozenset({e.ConfigLoaded, e.FleetPaused, e.FleetResumed, e.PriorityOverridden})
 _DAY: frozenset[type[e.Event]] = frozenset({e.DayBegan, e.LimitApproved, e.BreakerClosed})
@@ -152,6 +155,10 @@ class Allocator:
         self._blocked.clear()
         self._retry_at = None
 
+    def _try_again(self, now: dt.datetime) -> None:
+        if self._retry_at is None:
+            self._retry_at = now + TRY_AGAIN
+
     def _follow(self, events: Sequence[e.Event], now: dt.datetime) -> list[Post]:
         self._roster.follow(events)
         named: dict[str, None] = {}
@@ -168,6 +175,8 @@ class Allocator:
                     self._period_ends = event.period_ends_at
             elif isinstance(event, e.TaskQueued):
                 look = look or self._may_overtake(event)
+                if event.code in _OF_THE_DAY:
+                    self._try_again(now)
         known = self._roster.tasks.known
         self._note(known.values() if fleet else [known[name] for name in named if name in known])
         for name in named:
@@ -207,8 +216,7 @@ class Allocator:
         if kind is None:
             return []
         self._blocked.add(kind)
-        if self._retry_at is None:
-            self._retry_at = now + TRY_AGAIN
+        self._try_again(now)
         self._note([self._roster.tasks.known[name]])
         return self._dispatch(now)
 
