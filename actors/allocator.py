@@ -43,8 +43,8 @@ from tallystick.events.tasks import Task
 WAIT_MAX_SECONDS = 600
 """How long `GetTask` may wait."""
 
-TRY_AGAIN = dt.timedelta(minutes=1)
-"""Runs that use less than was promised leave room in the day, little by little: how often it is tried anew meanwhile."""
+TRY_AGAIN = dt.timedelta(seconds=10)
+"""Runs that use less than was promised leave room in the day, little by little: how often one kind is tried meanwhile."""
 
 _PERIODS = (e.TotalBudgetSet, e.PeriodRenewed)
 _FLEET: frozenset[type[e.Event]] = frozenset({e.ConfigLoaded, e.FleetPaused, e.FleetResumed, e.PriorityOverridden})
@@ -90,8 +90,8 @@ class Allocator:
         self._roster = Roster(ledger)
         self._pool_tokens = ledger.pool[TOKENS]
         """What the pool has free, None where nothing limits it: at most what was free at the last word of it."""
-        self._blocked: set[Kind] = set()
-        """Kinds of which one was refused, and nothing has happened since that may have changed it."""
+        self._blocked: dict[Kind, None] = {}
+        """Kinds, in the order of their refusal, of which one was refused, and nothing has happened since that may have changed it."""
         self._retry_at: dt.datetime | None = None
         """When to propose one of them again although nothing has, as long as something runs."""
         self._leases, self._overdue = Deadlines(), Deadlines()
@@ -142,7 +142,7 @@ class Allocator:
         posts += [self._tell(question, now) for question in self._waits.over(now)]
         is_retry = self._retry_at is not None and self._retry_at <= now
         if is_retry:
-            self._unblock()
+            self._unblock_one(now)
         if is_retry or (self._look_at is not None and self._look_at <= now):
             posts += self._dispatch(now)
         return posts
@@ -151,6 +151,11 @@ class Allocator:
         """What was refused may be possible now."""
         self._blocked.clear()
         self._retry_at = None
+
+    def _unblock_one(self, now: dt.datetime) -> None:
+        """Try the kind that was refused the longest ago: where it starts, the others may too."""
+        del self._blocked[next(iter(self._blocked))]
+        self._retry_at = now + TRY_AGAIN if self._blocked else None
 
     def _follow(self, events: Sequence[e.Event], now: dt.datetime) -> list[Post]:
         self._roster.follow(events)
@@ -206,7 +211,7 @@ class Allocator:
         kind = self._roster.refused(name, now)
         if kind is None:
             return []
-        self._blocked.add(kind)
+        self._blocked[kind] = None
         if self._retry_at is None:
             self._retry_at = now + TRY_AGAIN
         self._note([self._roster.tasks.known[name]])
