@@ -46,6 +46,9 @@ WAIT_MAX_SECONDS = 600
 TRY_AGAIN = dt.timedelta(seconds=10)
 """Runs that use less than was promised leave room in the day, little by little: how often one kind is tried meanwhile."""
 
+_OF_THE_DAY = ("daily_tokens", "daily_cost", "product_daily_tokens")
+"""Why a task waits that may start when runs have used less than was promised."""
+
 _PERIODS = (e.TotalBudgetSet, e.PeriodRenewed)
 _FLEET: frozenset[type[e.Event]] = frozenset({e.ConfigLoaded, e.FleetPaused, e.FleetResumed, e.PriorityOverridden})
 _DAY: frozenset[type[e.Event]] = frozenset({e.DayBegan, e.LimitApproved, e.BreakerClosed})
@@ -152,6 +155,12 @@ class Allocator:
         self._blocked.clear()
         self._retry_at = None
 
+    def _block(self, kind: Kind, now: dt.datetime) -> None:
+        """One of this kind was refused."""
+        self._blocked[kind] = None
+        if self._retry_at is None:
+            self._retry_at = now + TRY_AGAIN
+
     def _unblock_one(self, now: dt.datetime) -> None:
         """Try the kind that was refused the longest ago: where it starts, the others may too."""
         del self._blocked[next(iter(self._blocked))]
@@ -173,6 +182,8 @@ class Allocator:
                     self._period_ends = event.period_ends_at
             elif isinstance(event, e.TaskQueued):
                 look = look or self._may_overtake(event)
+                if event.code in _OF_THE_DAY and event.task in self._roster.tasks.known:
+                    self._block(self._roster.kind(self._roster.tasks.known[event.task]), now)
         known = self._roster.tasks.known
         self._note(known.values() if fleet else [known[name] for name in named if name in known])
         for name in named:
@@ -211,9 +222,7 @@ class Allocator:
         kind = self._roster.refused(name, now)
         if kind is None:
             return []
-        self._blocked[kind] = None
-        if self._retry_at is None:
-            self._retry_at = now + TRY_AGAIN
+        self._block(kind, now)
         self._note([self._roster.tasks.known[name]])
         return self._dispatch(now)
 
