@@ -43,11 +43,11 @@ from tallystick.events.tasks import Task
 WAIT_MAX_SECONDS = 600
 """How long `GetTask` may wait."""
 
-TRY_AGAIN = dt.timedelta(minutes=1)
-"""Runs that use less than was promised leave room in the day, little by little: how often it is tried anew meanwhile."""
+TRY_AGAIN = dt.timedelta(seconds=10)
+"""Runs that use less than was promised leave room in the day, little by little: how often one kind is tried meanwhile."""
 
 _OF_THE_DAY = ("daily_tokens", "daily_cost", "product_daily_tokens")
-"""Why tasks wait for which a slot may be free: no event says when there is room again."""
+"""Why a task waits that may start when runs have used less than was promised."""
 
 _PERIODS = (e.TotalBudgetSet, e.PeriodRenewed)
 _FLEET: frozenset[type[e.Event]] = frozenset({e.ConfigLoaded, e.FleetPaused, e.FleetResumed, e.PriorityOverridden})
@@ -93,8 +93,8 @@ class Allocator:
         self._roster = Roster(ledger)
         self._pool_tokens = ledger.pool[TOKENS]
         """What the pool has free, None where nothing limits it: at most what was free at the last word of it."""
-        self._blocked: set[Kind] = set()
-        """Kinds of which one was refused, and nothing has happened since that may have changed it."""
+        self._blocked: dict[Kind, None] = {}
+        """Kinds, in the order of their refusal, of which one was refused, and nothing has happened since that may have changed it."""
         self._retry_at: dt.datetime | None = None
         """When to propose one of them again although nothing has, as long as something runs."""
         self._leases, self._overdue = Deadlines(), Deadlines()
@@ -145,7 +145,7 @@ class Allocator:
         posts += [self._tell(question, now) for question in self._waits.over(now)]
         is_retry = self._retry_at is not None and self._retry_at <= now
         if is_retry:
-            self._unblock()
+            self._unblock_one(now)
         if is_retry or (self._look_at is not None and self._look_at <= now):
             posts += self._dispatch(now)
         return posts
@@ -155,9 +155,16 @@ class Allocator:
         self._blocked.clear()
         self._retry_at = None
 
-    def _try_again(self, now: dt.datetime) -> None:
+    def _block(self, kind: Kind, now: dt.datetime) -> None:
+        """One of this kind was refused."""
+        self._blocked[kind] = None
         if self._retry_at is None:
             self._retry_at = now + TRY_AGAIN
+
+    def _unblock_one(self, now: dt.datetime) -> None:
+        """Try the kind that was refused the longest ago: where it starts, the others may too."""
+        del self._blocked[next(iter(self._blocked))]
+        self._retry_at = now + TRY_AGAIN if self._blocked else None
 
     def _follow(self, events: Sequence[e.Event], now: dt.datetime) -> list[Post]:
         self._roster.follow(events)
@@ -175,8 +182,8 @@ class Allocator:
                     self._period_ends = event.period_ends_at
             elif isinstance(event, e.TaskQueued):
                 look = look or self._may_overtake(event)
-                if event.code in _OF_THE_DAY:
-                    self._try_again(now)
+                if event.code in _OF_THE_DAY and event.task in self._roster.tasks.known:
+                    self._block(self._roster.kind(self._roster.tasks.known[event.task]), now)
         known = self._roster.tasks.known
         self._note(known.values() if fleet else [known[name] for name in named if name in known])
         for name in named:
@@ -215,8 +222,7 @@ class Allocator:
         kind = self._roster.refused(name, now)
         if kind is None:
             return []
-        self._blocked.add(kind)
-        self._try_again(now)
+        self._block(kind, now)
         self._note([self._roster.tasks.known[name]])
         return self._dispatch(now)
 

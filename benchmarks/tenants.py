@@ -27,8 +27,8 @@ from tests.policies.machine import Job
 from tests.policies.tenants import REAL, SLOTS, offered
 
 HOUR = 3_600.0
-AT_HAND = 60.0
-"""Seconds that a product's use counts for each slot that it holds (docs/explanation/scheduling.md)."""
+AT_HAND_MS = 60_000
+"""Milliseconds that a product's use counts for each slot that it holds (docs/explanation/scheduling.md)."""
 _TOGETHER = 1_000
 _CONFIG = {
     "total_budget": {"period": "none"},
@@ -100,15 +100,15 @@ def read(store: MemoryStore, slots: int, until: float) -> Served:
     """What the log says of the first hour: with no more than that, all slot-time is of the last 60 minutes."""
     product: dict[str, str] = {}
     waiting: Counter[str] = Counter()
-    running: dict[str, float] = {}
+    running: dict[str, int] = {}
     held: Counter[str] = Counter()
-    sums: dict[str, float] = {}
+    sums: Counter[str] = Counter()
     """By product: its slot-time that is over, less the moments at which those that it holds began."""
     starts = delays = queued = 0
-    idle = last = 0.0
+    idle = last = 0
     for record in store.read():
         event = decode_event(record.data, record.name)
-        now = (event.at - START).total_seconds()
+        now = (event.at - START) // dt.timedelta(milliseconds=1)
         if queued and starts:
             idle += (now - last) * (slots - len(running))
         last = now
@@ -118,14 +118,16 @@ def read(store: MemoryStore, slots: int, until: float) -> Served:
                 queued += 1
             case e.TaskSubmitted():
                 product[event.task] = event.product
-                sums.setdefault(event.product, 0.0)
+                sums.setdefault(event.product, 0)
             case e.TaskStarted():
                 name = product[event.task]
                 concerned = [one for one in sums if waiting[one] or held[one]]
-                use = {one: sums[one] + held[one] * (now + AT_HAND) for one in concerned}
-                mean = sum(use.values()) / len(use)
+                use = {one: sums[one] + held[one] * (now + AT_HAND_MS) for one in concerned}
+                share = sum(use.values())
                 starts += 1
-                delays += use[name] > mean and any(waiting[one] and use[one] <= mean for one in concerned)
+                delays += use[name] * len(use) > share and any(
+                    waiting[one] and use[one] * len(use) <= share for one in concerned
+                )
                 waiting[name] -= 1
                 queued -= 1
                 held[name] += 1
@@ -136,8 +138,8 @@ def read(store: MemoryStore, slots: int, until: float) -> Served:
                 held[name] -= 1
                 sums[name] += now
                 del running[event.task]
-    seconds = {name: sums[name] + held[name] * until for name in sums}
-    return Served(starts, delays, idle, seconds, {name for name in sums if waiting[name]})
+    seconds = {name: sums[name] / 1000 + held[name] * until for name in sums}
+    return Served(starts, delays, idle / 1000, seconds, {name for name in sums if waiting[name]})
 
 
 def results(say: Callable[[str], None]) -> Iterator[Result]:

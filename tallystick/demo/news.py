@@ -118,8 +118,6 @@ def _covered(event: e.Covered) -> tuple[str, str]:
 
 
 def _refused(event: e.RequestRefused) -> tuple[str, str]:
-    if event.request == "StartTask":
-        return f"{event.agent} cannot start: {event.detail}", _FAINT
     if event.code == "pool_exhausted":
         return f"{event.agent} asks for budget in vain: the pool cannot give it", _FAINT
     return f"{event.agent}: {event.request} refused, {event.code}", _FAINT

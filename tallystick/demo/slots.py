@@ -88,8 +88,6 @@ class Slots:
                 self.tripped = isinstance(event, e.BreakerTripped)
             case e.AlertRaised():
                 self.alerts[event.code] += 1
-            case e.RequestRefused() if event.request == "StartTask" and event.agent in self.waiting:
-                self.waiting[event.agent].why = event.detail
             case _:
                 self._task(event)
 
