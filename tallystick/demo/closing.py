@@ -112,9 +112,11 @@ def _print(console: Console, lines: Sequence[tuple[str, str]]) -> None:
 def _tell_slots(console: Console, summary: Summary) -> None:
     """How the tasks came to their slots, and what the day has cost."""
     slots = summary.tally.slots
-    ran, cost_limit = len(slots.waited_ms), slots.limits[1]
+    ran, (token_limit, cost_limit) = len(slots.waited_ms), slots.limits
     taken = "" if slots.utilization is None else f", {slots.utilization * 100:.0f} % of their time taken"
-    limit = "" if cost_limit is None else f" of {cents(cost_limit)}"
+    today = cents(slots.used_today[COST]) + ("" if cost_limit is None else f" of {cents(cost_limit)}")
+    if token_limit is not None:
+        today += f", {compact(slots.used_today[TOKENS])} of {compact(token_limit)} tokens"
     alerts = ", ".join(f"{code.replace('_', ' ')} {count}" for code, count in sorted(slots.alerts.items()))
     console.print(Rule("slots and queue", align="left", style="grey37"))
     waited = f"{slots.that_waited} of the {ran} that ran: {_minutes(slots.average_wait_ms)} on average"
@@ -124,7 +126,7 @@ def _tell_slots(console: Console, summary: Summary) -> None:
         ("tasks", ", ".join(f"{count} {how}" for how, count in slots.ended.most_common())),
         ("slots", f"{'no limit' if slots.total is None else slots.total}{taken}; {slots.preempted} preempted"),
         ("waited", waited),
-        ("today", f"{cents(slots.used_today[COST])}{limit}{'; the breaker is open' if slots.tripped else ''}"),
+        ("today", today + ("; the breaker is open" if slots.tripped else "")),
         ("alerts", alerts or "none"),
     ]
     _print(console, lines)
