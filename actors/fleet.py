@@ -164,8 +164,7 @@ class Fleet:
 
     def _start_person(self, person: Person) -> None:
         if person.name == ALLOCATOR:
-            seat = Seat(person, self._refs[MANAGER], self._timekeeper.wake_at, self._on_crash)
-            self._refs[ALLOCATOR] = seat
+            self._refs[ALLOCATOR] = seat = Seat(person, self._refs[MANAGER], self._timekeeper.wake_at, self._on_crash)
             self._manager.seat(person, seat.hear)
             return
         self._refs[person.name] = PersonActor.start(
