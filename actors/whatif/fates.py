@@ -127,7 +127,10 @@ class Fates:
         return None if put is None else self._of_task(put, nowhere, other)
 
     def _of_task(self, command: c.Command, log: Ledger, other: Ledger) -> c.Command | None:
-        """Who works in a run that is stopped reports nothing, but says that it is over."""
+        """Who works in a run that is stopped reports nothing, but says that it is over; what is over is not ended."""
+        if isinstance(command, c.ResetBreaker):
+            # Nobody resets a breaker that is closed.
+            return command if other.day.tripped is not None or log.day.tripped is None else None
         if isinstance(command, c.CancelTask):
             return command if other.tasks.is_open(command.task) or not log.tasks.is_open(command.task) else None
         if not isinstance(command, c.ReportUsage | c.CompleteTask):

@@ -325,6 +325,25 @@ def test_a_breaker_that_trips_lets_nothing_start_any_more() -> None:
     assert rerun.fates.saved_by_reason[MOVED].used[0] == 100
 
 
+def test_a_breaker_that_does_not_trip_is_not_reset_either() -> None:
+    trips = {"circuit_breaker": {"trip_conditions": ["tokens_daily > 50"]}}
+    records = log(
+        submit("a", at=0),
+        done("a", 100, at=10),
+        submit("b", at=20),
+        {"type": "ResetBreaker", "reason": "go on", "at": 30},
+        done("b", 100, at=60),
+        **ONE,
+        **SMALL,
+        **trips,
+    )
+    assert "breaker-closed.v1" in {record.name for record in records}
+    rerun, told = happened(records, Question(policy(**ONE, **SMALL)))
+    assert rerun.made.refused == {}
+    # It started with the reset, and 10 s earlier here.
+    assert told[-1] == (50, "b completed")
+
+
 # --- figures ---------------------------------------------------------------------------------------------------------
 
 
