@@ -66,6 +66,8 @@ class Fates:
         """Why the newest message was not put in."""
         self._lost: dict[str, _Lost] = {}
         self._lost_max = _LOST_MIN
+        self._nowhere = Ledger()
+        """The log's state where none is to be compared with: nobody is stopped in it."""
         self._short: set[str] = set()
         """Tasks whose run was stopped: what they say they used in all is more than they did."""
         self._ahead: set[tuple[type[c.Command], str]] = set()
@@ -119,15 +121,17 @@ class Fates:
 
     def of_moved(self, command: c.Command, other: Ledger) -> c.Command | None:
         """What is put in where a run, which started at another time than in the log, sends ``command``."""
-        nowhere = Ledger()
         put = self._of_hold(command)
         if isinstance(put, c.Reserve) and _is_stopped(other, put.agent):
             self._lose(put, STOPPED, other)
             return None
-        return None if put is None else self._of_task(put, nowhere, other)
+        return None if put is None else self._of_task(put, self._nowhere, other)
 
     def _of_task(self, command: c.Command, log: Ledger, other: Ledger) -> c.Command | None:
-        """Who works in a run that is stopped reports nothing, but says that it is over."""
+        """Who works in a run that is stopped reports nothing, but says that it is over; what is over is not ended."""
+        if isinstance(command, c.ResetBreaker):
+            # Nobody resets a breaker that is closed.
+            return command if other.day.tripped is not None or log.day.tripped is None else None
         if isinstance(command, c.CancelTask):
             return command if other.tasks.is_open(command.task) or not log.tasks.is_open(command.task) else None
         if not isinstance(command, c.ReportUsage | c.CompleteTask):

@@ -318,6 +318,8 @@ def assumptions(rerun: Rerun) -> Iterator[str]:
         " that is counted as saved, too."
     )
     yield from _of_runs(rerun)
+    if rerun.made.work.counts["breaker_tripped"] > rerun.recorded.work.counts["breaker_tripped"]:
+        yield "A breaker that trips only here is reset by nobody: it is open until the next day, or until the log's next order."
     yield "A throttle moves no report in time: who is told to wait longer, or not at all, reports when it did."
     if question.prices is not None:
         yield "Usage that named a model and no cost is priced anew; a cost that was reported stays as it is."

@@ -359,3 +359,13 @@ def test_without_tasks_nothing_is_said_of_them(run: Run, story: Path) -> None:
     shown = run("whatif", "--config", "tighter.yml").stdout
     assert "slots in use" not in shown
     assert "tasks" not in shown
+
+
+def test_a_breaker_that_trips_only_here_is_told_with_what_is_assumed_of_it(run: Run, story: Path) -> None:
+    (story / "trips.yml").write_text(
+        LIMITS + "circuit_breaker: {trip_conditions: ['tokens_daily > 900']}\n", encoding="utf-8"
+    )
+    told = answer(run, "--config", "trips.yml")
+    assert (told["recorded"]["breaker_trips"], told["what_if"]["breaker_trips"]) == (0, 1)
+    assert any("A breaker that trips only here is reset by nobody" in text for text in told["assumptions"])
+    assert "breaker trips" in run("whatif", "--config", "trips.yml").stdout

@@ -1,6 +1,7 @@
 """A snapshot is a cache: with it, without it and with a false one, a house takes up the same work."""
 
 import sqlite3
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from tests.conftest import OpenHouse
 from tests.law import START, dump
 from tests.simulation.driving import simulated, timed
 from tests.simulation.test_same_log import CONFIG, busy_day
-from tests.strategies import Step, commands
+from tests.strategies import Step, commands, steps_of
 
 CHANCE = settings(
     max_examples=60, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck), print_blob=False
@@ -62,6 +63,21 @@ def test_a_restart_from_a_snapshot_is_a_full_replay_whatever_happened(steps: lis
         assert ledger is not None
         assert ledger.position == position
         assert snapshot.dump(ledger) == data
+
+
+def test_in_such_sequences_tasks_and_the_breaker_are_met() -> None:
+    happened: Counter[str] = Counter()
+    for seed in range(24):
+        steps = steps_of(seed, [True] * 60)
+        store = MemoryStore()
+        simulated(timed(steps), store=store)
+        agree(store)
+        happened.update(record.name.removesuffix(".v1") for record in store.read())
+    for name in (
+        *("task-submitted", "task-queued", "task-started", "task-preempted", "lease-lost", "task-completed"),
+        *("task-cancelled", "dependencies-awaited", "breaker-tripped", "alert-raised", "priority-overridden"),
+    ):
+        assert happened[name], f"{name}: {happened}"
 
 
 def a_busy_store(folder: Path) -> Store:
