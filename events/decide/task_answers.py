@@ -184,8 +184,8 @@ def record_overdue(turn: Turn, command: p.RecordOverdue) -> Done | Refusal:
     # Nothing can fail after this line.
     waited_ms, allowed_ms = waited // _MILLISECOND, allowed // _MILLISECOND
     turn.record(e.TaskOverdue(task=task.id, waited_ms=waited_ms, allowed_ms=allowed_ms))
-    minutes = waited_ms // 60_000
+    how = f"has waited {waited_ms // 60_000} minutes" if allowed_ms else "must not wait, and does"
     reason = obstacle(ledger, task)
     why = "" if reason is None else f": {reason.message}"
-    alert(turn, "task_overdue", f"{task.id} ({level}, {task.product}) has waited {minutes} minutes{why}", task.id)
+    alert(turn, "task_overdue", f"{task.id} ({level}, {task.product}) {how}{why}", task.id)
     return Done()
