@@ -40,14 +40,18 @@ _DIMS: dict[tuple[bool, bool, bool], tuple[int, ...]] = {
 class Hold:
     """An amount set aside before an operation, not yet spent."""
 
-    __slots__ = ("account", "amount", "expires_at", "id", "ttl_ms")
+    __slots__ = ("account", "amount", "expires_at", "id", "lease", "ttl_ms")
 
-    def __init__(self, id: str, account: "Account", amount: Money, ttl_ms: int, expires_at: dt.datetime) -> None:
+    def __init__(
+        self, id: str, account: "Account", amount: Money, ttl_ms: int, expires_at: dt.datetime, lease: str | None = None
+    ) -> None:
         self.id = id
         self.account = account
         self.amount = amount
         self.ttl_ms = ttl_ms
         self.expires_at = expires_at
+        self.lease = lease
+        """Of the run that has placed it: a later run of the same task does not pay for it."""
 
 
 class Account:

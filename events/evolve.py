@@ -47,7 +47,7 @@ def evolve(ledger: Ledger, event: e.Event) -> None:
 def _usage_reported(ledger: Ledger, event: e.UsageReported) -> None:
     if event.hold in ledger.ended_holds:
         # A late settlement: there is no second one.
-        ledger.ended_holds[event.hold] = (event.agent, "settled")
+        ledger.ended_holds[event.hold] = (event.agent, "settled", event.lease)
     if event.unpriced and event.model is not None and len(ledger.unpriced) < UNPRICED_MAX:
         ledger.unpriced[event.model] = None
     account = ledger.accounts.get(event.agent) if event.lease is None else None
@@ -91,11 +91,18 @@ def _reported(ledger: Ledger, account: Account, event: "e.UsageReported | e.Hold
 
 def _hold_placed(ledger: Ledger, event: e.HoldPlaced) -> None:
     account = ledger.accounts[event.agent]
-    hold = Hold(event.hold, account, money(event.amount.triple), event.ttl_ms, event.expires_at)
+    hold = Hold(
+        event.hold, account, money(event.amount.triple), event.ttl_ms, event.expires_at, _lease_of(ledger, account)
+    )
     add_hold(ledger, hold)
     _set_aside(ledger, hold, 1)
     account.activity_at = event.at
     account.reclaimed = False
+
+
+def _lease_of(ledger: Ledger, account: Account) -> str | None:
+    task = ledger.tasks.running.get(account.id)
+    return None if task is None else task.lease
 
 
 def _hold_extended(ledger: Ledger, event: e.HoldExtended) -> None:
@@ -119,7 +126,7 @@ def _end_hold(ledger: Ledger, hold_id: str, how: str, position: int) -> Account:
     hold = remove_hold(ledger, hold_id)
     account = hold.account
     _set_aside(ledger, hold, -1)
-    ledger.ended_holds[hold_id] = (account.id, how)
+    ledger.ended_holds[hold_id] = (account.id, how, hold.lease)
     ledger.ended_order.append((position, hold_id))
     return account
 

@@ -23,7 +23,7 @@ from tallystick.events.outbox import Outbox
 from tallystick.events.promises import Promises
 from tallystick.events.rules import Rules
 from tallystick.events.slot_time import SlotTimes
-from tallystick.events.tasks import NEVER, Tasks
+from tallystick.events.tasks import NEVER, Task, Tasks
 
 UNPRICED_MAX = 1_000
 _MINUTE = dt.timedelta(minutes=1)
@@ -74,7 +74,8 @@ class Ledger:
         self.id_marks: deque[tuple[dt.datetime, int]] = deque()
         """At most once a minute, a time and the position reached: what is older than the memory is found by it."""
         self.next_mark = EPOCH
-        self.ended_holds: dict[str, tuple[str, str]] = {}
+        # Whose they were, how they ended, and the lease of the run that had placed them.
+        self.ended_holds: dict[str, tuple[str, str, str | None]] = {}
         """Ended hold to (agent, how it ended), so that a late `Settle` is told from an unknown one."""
         self.ended_order: deque[tuple[int, str]] = deque()
         self.released: dict[str, Closed] = {}
@@ -174,6 +175,12 @@ class Ledger:
                 return parent
             closed = self.released.get(closed.parent)
         return self.root
+
+    def payer_of_run(self, task: Task) -> Account:
+        """Who pays for what a run of a task had used when it was over."""
+        if task.parent is None:
+            return self.root
+        return self.accounts.get(task.parent) or self.payer_of(task.parent)
 
     @property
     def used_today(self) -> Money:

@@ -74,6 +74,7 @@ class _Hold(msgspec.Struct, array_like=True, gc=False):
     amount: Money
     ttl_ms: int
     expires_at: dt.datetime
+    lease: str | None
 
 
 class _Closed(msgspec.Struct, array_like=True, gc=False):
@@ -113,7 +114,7 @@ class _State(msgspec.Struct):
     id_positions: list[int]
     id_marks: list[tuple[dt.datetime, int]]
     next_mark: dt.datetime
-    ended: list[tuple[str, str, str]]
+    ended: list[tuple[str, str, str, str | None]]
     ended_order: list[tuple[int, str]]
     released: list[_Closed]
     released_order: list[tuple[int, str]]
@@ -151,7 +152,7 @@ def dump(ledger: Ledger) -> bytes:
             reserve=_packed(ledger.reserve),
             accounts=[_packed(account) for account in ledger.accounts.values()],
             holds=[
-                _Hold(hold.id, hold.account.id, hold.amount, hold.ttl_ms, hold.expires_at)
+                _Hold(hold.id, hold.account.id, hold.amount, hold.ttl_ms, hold.expires_at, hold.lease)
                 for hold in ledger.holds.values()
             ],
             spent=_triple(ledger.spent),
@@ -169,7 +170,7 @@ def dump(ledger: Ledger) -> bytes:
             id_positions=list(ledger.ids.values()),
             id_marks=list(ledger.id_marks),
             next_mark=ledger.next_mark,
-            ended=[(hold, agent, how) for hold, (agent, how) in ledger.ended_holds.items()],
+            ended=[(hold, *ended) for hold, ended in ledger.ended_holds.items()],
             ended_order=list(ledger.ended_order),
             released=[
                 _Closed(c.id, c.parent, c.priority, c.allocated.triple, c.consumed.triple, c.position, c.under)
@@ -213,7 +214,7 @@ def load(snapshot: bytes) -> Ledger | None:
     ledger.ids = dict(zip(state.ids, state.id_positions, strict=True))
     ledger.id_order, ledger.id_marks = deque(state.ids), deque(state.id_marks)
     ledger.next_mark = state.next_mark
-    ledger.ended_holds = {hold: (agent, how) for hold, agent, how in state.ended}
+    ledger.ended_holds = {hold: (agent, how, lease) for hold, agent, how, lease in state.ended}
     ledger.ended_order = deque(state.ended_order)
     ledger.released = {
         c.id: Closed(c.id, c.parent, c.priority, Amounts(*c.allocated), Amounts(*c.consumed), c.position, c.under)
@@ -317,7 +318,7 @@ def _unpack(account: Account, packed: _Account) -> None:
 
 def _hold(ledger: Ledger, packed: _Hold) -> None:
     account = ledger.accounts[packed.agent]
-    hold = Hold(packed.id, account, packed.amount, packed.ttl_ms, packed.expires_at)
+    hold = Hold(packed.id, account, packed.amount, packed.ttl_ms, packed.expires_at, packed.lease)
     add_hold(ledger, hold)
     hold_for(ledger, hold, 1)
 

@@ -10,7 +10,7 @@ from tallystick.events.amounts import MS_PER_SECOND, NANOS_PER_DOLLAR, TOKENS, A
 from tallystick.events.decide import pricing, track
 from tallystick.events.decide.answers import used
 from tallystick.events.decide.dependents import cancel_dependents, free_dependents
-from tallystick.events.decide.leases import paid_by, too_late, whose
+from tallystick.events.decide.leases import too_late, whose
 from tallystick.events.decide.release import close_account, close_children
 from tallystick.events.decide.task_answers import unknown_task
 from tallystick.events.decide.turn import Turn
@@ -134,7 +134,7 @@ def _book_late(turn: Turn, task: Task, lease: str | None, total: Triple) -> None
         lease = next(reversed(task.ended))
     rest = _rest(total, task.spent_by(lease))
     if rest is not None:
-        track.report_usage(turn, _report(task, rest), task.id, lease, paid_by(turn.ledger, task))
+        track.report_usage(turn, _report(task, rest), task.id, lease, turn.ledger.payer_of_run(task))
 
 
 def cancel_task(turn: Turn, command: c.CancelTask) -> TaskClosed | Refusal:

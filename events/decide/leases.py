@@ -8,7 +8,6 @@ from typing import Literal
 
 from tallystick.events import catalog as e
 from tallystick.events import commands as c
-from tallystick.events.accounts import Account
 from tallystick.events.decide import track
 from tallystick.events.decide.answers import enforcement
 from tallystick.events.decide.dependents import cancel_dependents
@@ -16,7 +15,6 @@ from tallystick.events.decide.levels import STOP, alert
 from tallystick.events.decide.release import close_account
 from tallystick.events.decide.task_answers import unknown_task
 from tallystick.events.decide.turn import Turn
-from tallystick.events.ledger import Ledger
 from tallystick.events.replies import Enforcement, Held, Refusal
 from tallystick.events.task_replies import TaskAlive, shown_time
 from tallystick.events.task_rules import lease_time
@@ -64,7 +62,7 @@ def report_usage(turn: Turn, command: c.ReportUsage) -> Enforcement | Refusal:
 
 def _report_late(turn: Turn, command: c.ReportUsage, task: Task, run: Whose) -> Enforcement:
     lease = command.lease or _last(task)
-    answer = track.report_usage(turn, command, task.id, lease, paid_by(turn.ledger, task))
+    answer = track.report_usage(turn, command, task.id, lease, turn.ledger.payer_of_run(task))
     if run == "preempted":
         turn.record(e.PreemptionAcknowledged(task=task.id, lease=lease or ""))
     answer.lease_lost = was_lost(task)
@@ -80,13 +78,6 @@ def _last(task: Task) -> str | None:
 def was_lost(task: Task) -> bool:
     """Whether a run that is over did not end by its own word."""
     return task.is_open or task.code is not None or task.state == "cancelled"
-
-
-def paid_by(ledger: Ledger, task: Task) -> Account:
-    """Who pays for what a run had used when it was over."""
-    if task.parent is None:
-        return ledger.root
-    return ledger.accounts.get(task.parent) or ledger.payer_of(task.parent)
 
 
 # --- signs of life ----------------------------------------------------------------------------------------------------

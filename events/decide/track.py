@@ -286,12 +286,24 @@ def _settle_late(turn: Turn, hold_id: str, used: Money) -> Enforcement | Refusal
     ended = ledger.ended_holds.get(hold_id)
     if ended is None:
         return unknown_hold(hold_id)
-    agent, how = ended
+    agent, how, lease = ended
     if how == "settled":
         return Refusal("already_settled", f"hold {hold_id} was settled before", {"hold": hold_id})
-    event = e.UsageReported(agent=agent, tokens=used[0], time_ms=used[1], cost_nanos=used[2], hold=hold_id, late=True)
+    account, payer, task = ledger.accounts.get(agent), None, ledger.tasks.get(agent)
+    if task is not None and task.lease != lease:
+        # The run that had placed it is over: the account of a later one does not pay for it.
+        account, payer = None, ledger.payer_of_run(task)
+    event = e.UsageReported(
+        agent=agent,
+        tokens=used[0],
+        time_ms=used[1],
+        cost_nanos=used[2],
+        hold=hold_id,
+        lease=lease if account is None else None,
+        late=True,
+    )
     # Nothing can fail after this line.
-    return _use(turn, ledger.accounts.get(agent), event, LATE_REPORT)
+    return _use(turn, account, event, LATE_REPORT, payer=payer)
 
 
 def cancel_hold(turn: Turn, command: c.CancelHold) -> HoldGone | Refusal:

@@ -7,7 +7,7 @@ import pytest
 from tallystick.events import catalog as e
 from tallystick.events import commands as c
 from tallystick.events import proposals as p
-from tests.law import Law, allocate, budget, complete, fleet, hold, preempt, start, submit, use
+from tests.law import Law, allocate, budget, complete, fleet, hold, preempt, settle, start, submit, use
 
 QUIET: dict[str, Any] = {"daily_limits": {"max_tokens_total": None, "max_cost_usd": None}}
 
@@ -189,6 +189,22 @@ def test_a_late_report_is_charged_to_the_parent_and_not_to_the_run_at_hand(lost:
     assert (event.agent, event.lease, event.charged, event.late) == ("t", lease, "lead", True)
     assert law.account("t").spent[0] == 10
     assert law.account("lead").consumed(0) == 700 + 55
+
+
+def test_a_hold_of_a_run_that_is_over_is_settled_by_its_payer_and_not_by_the_run_at_hand() -> None:
+    law = house().given(allocate("lead", 1_000_000))
+    lease = law.when(submit("t", parent="lead")).lease
+    law.given(hold("t", "h", 500), hold("t", "i", 500))
+    law.wait(120).given(start("t"))
+    answer = law.when(settle("h", 400))
+    event = law.only(e.UsageReported)
+    assert (event.agent, event.hold, event.lease, event.charged, event.late) == ("t", "h", lease, "lead", True)
+    assert answer.late
+    assert law.account("t").spent[0] == 0
+    law.given(settle("i", 100))
+    assert law.account("lead").consumed(0) == 500
+    law.when(complete("t", lease, 600))
+    assert law.only(e.UsageReported).tokens == 100, "500 of its 600 tokens were settled"
 
 
 def test_a_late_heartbeat_is_refused(lost: tuple[Law, str]) -> None:
