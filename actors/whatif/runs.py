@@ -4,9 +4,12 @@ A run's messages are facts of the run: under another policy, which starts it at 
 much. So they are read before anything is decided anew. Messages are kept as the log has them, to the byte.
 """
 
+import contextlib
 import datetime as dt
 from collections.abc import Iterable
 from typing import Literal, NamedTuple
+
+import msgspec
 
 from tallystick.actors.whatif.steps import Step
 from tallystick.events import catalog as e
@@ -97,7 +100,9 @@ class Runs:
                 self._keep(run, command, step)
         for record in step.records:
             if record.name in _FOLLOWED:
-                self._follow(decode_event(record.data, record.name))
+                # Nothing is proved here: whoever applies the record says what is wrong with it.
+                with contextlib.suppress(msgspec.MsgspecError, ValueError):
+                    self._follow(decode_event(record.data, record.name))
         return run
 
     def _whose(self, command: c.Command) -> Run | None:
@@ -140,20 +145,24 @@ class Runs:
                 else:
                     self._of_agent.pop(event.agent, None)
             case e.TaskCompleted():
-                run = self._of_lease[event.lease]
-                run.how, run.end = "completed", len(run.messages) - 1
+                ended = self._newest(event.task)
+                if ended is not None:
+                    ended.how, ended.end = "completed", len(ended.messages) - 1
             case e.LeaseLost():
-                self._end(self._of_lease[event.lease], "lost")
-            case e.TaskPreempted():
-                self._end(self._of_lease[event.lease], "cut")
-            case e.TaskCancelled() | e.TaskGivenUp():
-                runs = self.by_task.get(event.task, [])
-                if runs and runs[-1].how is None:
-                    self._end(runs[-1], "cut")
+                self._end(event.task, "lost")
+            case e.TaskPreempted() | e.TaskCancelled() | e.TaskGivenUp():
+                self._end(event.task, "cut")
 
-    def _end(self, run: Run, how: How) -> None:
-        run.how = how
-        self.ended.append(run)
+    def _newest(self, task: str) -> Run | None:
+        """The run of a task that goes on."""
+        runs = self.by_task.get(task)
+        return runs[-1] if runs and runs[-1].how is None else None
+
+    def _end(self, task: str, how: How) -> None:
+        run = self._newest(task)
+        if run is not None:
+            run.how = how
+            self.ended.append(run)
 
 
 _REFUSED = STORED_NAME[e.RequestRefused]

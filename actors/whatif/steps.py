@@ -49,7 +49,7 @@ class Step:
 
     def plan(self) -> p.ApplyMoves:
         """The plan that answered a `Rebalance`: the log has the question as the command, and the moves as events."""
-        moved = [decode_event(record.data, record.name) for record in self.own if record.name == _MOVED]
+        moved = [_event_of(record) for record in self.own if record.name == _MOVED]
         moves = [
             p.Move(event.source, event.target, event.amount, event.reason, event.strategy)
             for event in moved
@@ -68,7 +68,7 @@ class Step:
         shown = p.PlaceTask(submitted=submitted, id=self.id)
         started = False
         for record in self.own:
-            match decode_event(record.data, record.name) if record.name in _PLACED else None:
+            match _event_of(record) if record.name in _PLACED else None:
                 case e.TaskPreempted(task=victim, beneficiary=submitted.task):
                     shown.victim = victim
                 case e.TaskStarted(task=submitted.task, aged=aged):
@@ -94,6 +94,18 @@ class Step:
             case c.SubmitTask():
                 return self.placement()
         return command
+
+
+def _event_of(record: Record) -> e.Event:
+    """The event of a record that nobody has proved yet.
+
+    Raises:
+        BrokenChain: it cannot be read.
+    """
+    try:
+        return decode_event(record.data, record.name)
+    except (msgspec.MsgspecError, ValueError) as error:
+        raise BrokenChain(record.position, f"the record cannot be read: {error}") from error
 
 
 _MOVED = STORED_NAME[e.BudgetMoved]

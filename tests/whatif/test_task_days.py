@@ -15,7 +15,7 @@ from tallystick.actors.whatif.question import Question
 from tallystick.config.loader import from_mapping
 from tallystick.events import catalog as e
 from tallystick.events import proposals as p
-from tallystick.events.codec import read_message
+from tallystick.events.codec import BrokenChain, read_message
 from tallystick.events.store import Record
 from tallystick.events.store_memory import MemoryStore
 from tests.actors.test_every_sequence import at_once
@@ -95,6 +95,18 @@ def test_a_later_cancellation_stays_where_it_was() -> None:
     rerun = ask(records, Question(policy(**TWO, **SMALL)))
     assert rerun.made.work.counts["cancelled"] == 1
     assert rerun.made.used == [3, 0, 0]
+
+
+def test_a_broken_log_is_named_where_it_breaks_and_not_where_its_runs_are_read() -> None:
+    records = the_day(1)
+    for name in ("task-started.v1", "task-completed.v1", "lease-lost.v1"):
+        place = next(place for place, record in enumerate(records) if record.name == name)
+        missing = [*records[:place], *records[place + 1 :]]
+        changed = [*records]
+        changed[place] = records[place]._replace(data=records[place].data.replace(b'"attempt":1', b'"attempt":[]', 1))
+        for broken in (missing, changed):
+            with pytest.raises(BrokenChain, match=f"position {place + 1}: |belongs to no command before it"):
+                ask(broken, Question(from_mapping(DAY)))
 
 
 # --- starts that the law refuses, and people who are late ------------------------------------------------------------
