@@ -101,8 +101,16 @@ class Costs:
         self.days.sort(key=lambda day: day.date)
         fleets = kept.rows.get(FleetView.name, ())
         self._config: dict[str, Any] = next((fleet_view.decode(row).config for row in fleets), {})
+        models = self._config.get("models", {}).items()
+        self.aliases: dict[str, str] = {model["id"]: alias for alias, model in models if model is not None}
+        """What the catalogue calls the models, by their ids: a run may name either."""
         self.date = self.days[-1].date if self.days else None
         self.zone = (self.days[-1].timezone if self.days else None) or "UTC"
+
+    @property
+    def breaker(self) -> str | None:
+        """The condition that has opened the circuit breaker, if it is open."""
+        return self.days[-1].breaker if self.days else None
 
     def day(self, projected_eod: Number | None = None) -> DayCost:
         """The newest day; one of nothing where there is none."""
@@ -126,9 +134,11 @@ class Costs:
     def by(self, by: By, month: str | None = None) -> list[Part]:
         """What each product, model, type or agent used on the newest day, or in a month; the dearest first."""
         sums: dict[str | None, Money] = defaultdict(lambda: ZERO)
+        names = self.aliases if by == "model" else {}
         for part in self.parts:
             if part.by == by and (part.date == self.date if month is None else part.date.startswith(month)):
-                sums[part.name] = plus(sums[part.name], money(part.used.triple))
+                name = names.get(part.name or "", part.name)
+                sums[name] = plus(sums[name], money(part.used.triple))
         weighed = COST if any(used[COST] for used in sums.values()) else TOKENS
         whole = sum(used[weighed] for used in sums.values())
         ordered = sorted(sums.items(), key=lambda item: (-item[1][COST], -item[1][TOKENS], item[0] or ""))

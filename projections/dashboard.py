@@ -1,5 +1,6 @@
 """What the dashboard of seed 000 shows, as plain values: the same for its Markdown and for any other page."""
 
+from collections import Counter
 from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any, Final
@@ -90,7 +91,7 @@ def dashboard(costs: Costs, work: Work, config: Mapping[str, Any], projected_eod
             _near(used[COST], cost_max, alert_at),
         ),
         projected_eod=projected_eod,
-        models=_models(costs, work, config.get("models", {})),
+        models=_models(costs, work),
         products=_products(costs),
     )
 
@@ -103,28 +104,24 @@ def _near(used: int, limit: int | None, alert_at: Decimal) -> bool:
     return limit is not None and used * 100 >= alert_at * limit
 
 
-def _models(costs: Costs, work: Work, catalogue: Mapping[str, Any]) -> list[ModelUse]:
+def _models(costs: Costs, work: Work) -> list[ModelUse]:
     """The models that tasks ran on or that were used, from the cheapest on; those without a price last."""
-    names = {entry["id"]: alias for alias, entry in catalogue.items() if entry is not None}
-    cost: dict[str, Decimal] = {}
-    for part in costs.by("model"):
-        if part.name is not None:
-            alias = names.get(part.name, part.name)
-            cost[alias] = cost.get(alias, Decimal(0)) + Decimal(part.cost_usd)
-    rows = {row.model: row for row in work.models}
-    found = []
+    cost = {part.name: part.cost_usd for part in costs.by("model") if part.name is not None}
+    tasks, critical = Counter[str](), Counter[str]()
+    for row in work.models:
+        alias = costs.aliases.get(row.model, row.model)
+        tasks[alias] += row.tasks
+        critical[alias] += row.critical
     prices = {} if work.day is None else work.day.models
 
     def place(alias: str) -> tuple[bool, int, int, str]:
         price = prices.get(alias)
         return (True, 0, 0, alias) if price is None else (False, price.input, price.output, alias)
 
-    for alias in sorted({*cost, *rows}, key=place):
-        row = rows.get(alias)
-        tasks = 0 if row is None else row.tasks
-        critical = row is not None and row.tasks == row.critical
-        found.append(ModelUse(alias, tasks, critical, str(cost.get(alias, Decimal(0)))))
-    return found
+    return [
+        ModelUse(alias, tasks[alias], 0 < tasks[alias] == critical[alias], cost.get(alias, dollars(0)))
+        for alias in sorted({*cost, *tasks}, key=place)
+    ]
 
 
 def _products(costs: Costs) -> list[ProductUse]:

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from tallystick.projections.keeper import Keeper
+from tallystick.projections.status import Status
 from tallystick.projections.task_rows import AT_ONCE_MS, DayRow, LotRow, ModelRow, TaskRow, decode
 from tallystick.projections.tasks_view import TasksView
 
@@ -83,7 +84,8 @@ class Work:
                 case ModelRow() as model:
                     self.models.append(model)
         ends_at = None if self.day is None else self.day.ends_at
-        self.now = now if ends_at is None else min(now, ends_at)
+        # A house that runs lets a new day begin: where none did, nobody held slots after the last word of the log.
+        self.now = now if ends_at is None or now < ends_at else Status(keeper).fleet.at
 
     @property
     def running(self) -> list[TaskRow]:

@@ -67,7 +67,7 @@ def cost(store_url: str, by: By | None, month: bool, compare: bool, at: Moment |
     elif isinstance(found, MonthCost):
         screen.print(_month(found))
     else:
-        _day(found, costs.days[-1].breaker)
+        _day(found, costs.breaker)
 
 
 def _show_compared(tasks: list[ComparedTask], as_json: bool) -> None:

@@ -25,9 +25,11 @@ from tallystick.events.amounts import DIMENSIONS, Amounts, Triple, cents, dollar
 from tallystick.events.decide.answers import stamp
 from tallystick.events.replies import GlobalStatus, shown
 from tallystick.projections.agents_view import AgentRow
+from tallystick.projections.cost import Costs
 from tallystick.projections.quality import Measure
 from tallystick.projections.sketch import Sketch
 from tallystick.projections.status import Status
+from tallystick.projections.work import Work
 
 COLOURS = {"green": "green", "yellow": "yellow", "orange": "dark_orange", "red": "red", "black": "bold reverse"}
 _UNITS = ("tokens", "seconds", "cost")
@@ -61,13 +63,16 @@ def status(store_url: str, agent: str | None, at: Moment | None, limit: int | No
     """
     with views(store_url, at) as keeper:
         found = Status(keeper)
-        sketch = found.sketch(_now(found, at))
+        now = _now(found, at)
+        sketch, work, breaker = found.sketch(now), Work(keeper, now), Costs(keeper).breaker
         if agent is not None:
             _show_agent(found, sketch, agent, as_json)
         elif as_json:
-            _print_json(fleet_json(found, sketch, limit))
+            tasks = {"tasks_running": len(work.running), "tasks_waiting": len(work.waiting)}
+            _print_json(fleet_json(found, sketch, limit) | tasks | {"breaker": breaker})
         else:
-            _print_fleet(found, sketch, limit or SHOWN)
+            console().print(_fleet_table(found, sketch, work, breaker))
+            _print_agents(found, sketch, limit or SHOWN)
 
 
 def _now(found: Status, at: Moment | None) -> dt.datetime:
@@ -144,9 +149,8 @@ def _show_agent(found: Status, sketch: Sketch, id: str, as_json: bool) -> None:
     console().print(table)
 
 
-def _print_fleet(found: Status, sketch: Sketch, limit: int) -> None:
+def _print_agents(found: Status, sketch: Sketch, limit: int) -> None:
     screen, rows = console(), found.by_use()
-    screen.print(_fleet_table(found, sketch))
     if rows:
         screen.print(_agents_table(rows[:limit], sketch))
     if len(rows) > limit:
@@ -159,7 +163,7 @@ def _print_fleet(found: Status, sketch: Sketch, limit: int) -> None:
         screen.print(Text(one_line(text), style="yellow"))
 
 
-def _fleet_table(found: Status, sketch: Sketch) -> Table:
+def _fleet_table(found: Status, sketch: Sketch, work: Work, breaker: str | None) -> Table:
     fleet, reply, quality = found.fleet, sketch.global_status(), found.quality
     granted = money(fleet.allocated.triple)
     limits = fleet.total.triple
@@ -176,6 +180,10 @@ def _fleet_table(found: Status, sketch: Sketch) -> Table:
     table.add_row("pressure", f"{percent(round(reply.pressure * 1_000_000), 1_000_000)} %")
     table.add_row("response", reply.response)
     table.add_row("paused", Text(one_line(fleet.paused or "by configuration"), style="red") if reply.paused else "no")
+    if breaker is not None:
+        table.add_row("breaker", Text(f"open: {one_line(breaker)}", style="red"))
+    if work.running or work.waiting:
+        table.add_row("tasks", f"{len(work.running):,} running, {len(work.waiting):,} waiting for a slot")
     counts = Text(", ").join(_level(level, f"{count:,} {level}") for level, count in found.levels().items() if count)
     table.add_row("agents", Text.assemble(f"{reply.agent_count:,}", " open" if not counts else " open: ", counts))
     for name, measure in (

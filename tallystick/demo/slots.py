@@ -56,8 +56,8 @@ class Slots:
 
     @property
     def average_wait_ms(self) -> int:
-        """Over all tasks that had a slot."""
-        return sum(self.waited_ms.values()) // len(self.waited_ms) if self.waited_ms else 0
+        """Over the tasks that had to wait for their slot, as the metrics of the day have it."""
+        return sum(self.waited_ms.values()) // self.that_waited if self.that_waited else 0
 
     @property
     def longest_wait_ms(self) -> int:

@@ -58,6 +58,21 @@ def test_a_table_shows_the_fleet_and_its_agents_most_used_first(url: str) -> Non
     assert "\x1b" not in text
 
 
+def test_tasks_are_counted_and_an_open_breaker_is_told(url: str) -> None:
+    assert "breaker" not in run("--store", url).stdout
+    task = {"type": "SubmitTask", "agent_type": "writer", "product": "shop"}
+    with Fleet.open(url, from_mapping({"max_concurrent": {"total": 1}, "token_budgets": {"default": 100}})) as fleet:
+        for name in ("t", "u"):
+            assert "ok" in fleet.ask({**task, "task": name})
+        fleet.ask({"type": "ReportUsage", "agent": "a-2", "usage": {"cost_usd": "101"}})
+    text = run("--store", url).stdout
+    assert "1 running, 1 waiting for a slot" in text
+    assert "open: cost_daily_usd > daily_limits.max_cost_usd" in text
+    said = read("--store", url)
+    assert (said["tasks_running"], said["tasks_waiting"]) == (1, 1)
+    assert said["breaker"] == "cost_daily_usd > daily_limits.max_cost_usd"
+
+
 def test_no_more_agents_than_the_limit_are_listed_and_the_rest_is_counted(url: str) -> None:
     text = run("--store", url, "--limit", "1").stdout
     assert "and 1 more" in text

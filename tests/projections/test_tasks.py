@@ -175,9 +175,10 @@ def test_slot_time_is_cut_at_midnight_and_a_run_counts_on_both_days() -> None:
     ]
 
 
-def test_a_day_that_is_over_does_not_go_on() -> None:
-    law = one_slot().given(submit("t")).wait(3 * 86_400)
-    assert work(law).slots()["backend-engineer"].busy_ms == 12 * HOUR * 1_000
+def test_a_day_that_no_other_followed_ended_with_the_log() -> None:
+    law = one_slot().given(submit("t")).wait(HOUR).given(use_task("t", 1)).wait(3 * 86_400)
+    slots = work(law).slots()["backend-engineer"]
+    assert (slots.busy_ms, slots.available_ms) == (HOUR * 1_000, HOUR * 1_000)
 
 
 def test_completed_tasks_are_added_up_with_all_their_runs() -> None:
