@@ -82,7 +82,8 @@ class Moving:
         """By agent, what moved runs used here."""
         self._scripts = scripts
         self._other = other
-        self._here: dict[str, Here] = {}
+        self._in_step: dict[tuple[str, int], Here] = {}
+        """By task and the number of its run in the log. Whoever works in one may speak when a later one has begun."""
         self._plays: Counter[tuple[str, int]] = Counter()
         self._heap: list[tuple[dt.datetime, int, Here, bool]] = []
         """When who sends next, in the order in which it was found out; the last is whether it is but a sign of life."""
@@ -95,6 +96,7 @@ class Moving:
         if in_log is not None and in_log.attempt == event.attempt:
             here = self._new(event, in_log)
             here.in_step = True
+            self._in_step[event.task, in_log.number] = here
             return
         here = self._new(event, self._scripts.run(event.task, event.attempt))
         self._follow(here, event.at, dt.timedelta(-1))
@@ -104,8 +106,7 @@ class Moving:
         plays = self._plays[key]
         self._plays[key] += 1
         suffix = "" if not plays and like is not None else f"-what-if-{plays + 1}"
-        here = self._here[event.task] = Here(event.task, event.lease, event.at, like, suffix)
-        return here
+        return Here(event.task, event.lease, event.at, like, suffix)
 
     def cut_in_log(self, run: Run, now: dt.datetime) -> None:
         """The log ended a run; where it goes on here, it goes on like the one that was not cut short."""
@@ -163,9 +164,8 @@ class Moving:
 
     def in_step(self, run: Run) -> Here | None:
         """The run here that goes on in step with one of the log; None where there is none."""
-        here = self._here.get(run.task)
-        is_it = here is not None and here.in_step and here.like is not None and here.like.number == run.number
-        return here if is_it else None
+        here = self._in_step.get((run.task, run.number))
+        return here if here is not None and here.in_step else None
 
     def is_current(self, here: Here) -> bool:
         """It still has its slot."""

@@ -2,6 +2,7 @@
 
 import datetime as dt
 import random
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tallystick.actors.fleet import Fleet
-from tallystick.actors.messages import ALLOCATOR, Envelope, Proposal
+from tallystick.actors.messages import ALLOCATOR, Envelope, Post, Proposal
 from tallystick.actors.simulation import House
 from tallystick.actors.whatif.question import Question
 from tallystick.config.loader import from_mapping
@@ -206,9 +207,12 @@ def test_what_a_moved_run_leads_to_is_not_laid_beside_what_the_log_has_then() ->
 class Sleepy(House):
     """A house whose manager never hears of the starts that the allocator proposes."""
 
-    def _decide(self, message: Any, now: dt.datetime) -> None:
-        if not (isinstance(message, Proposal) and isinstance(message.command, p.StartTask)):
-            super()._decide(message, now)
+    def _hear(self, messages: Sequence[Any], now: dt.datetime) -> list[Post]:
+        return [post for post in super()._hear(messages, now) if not _is_start(post.message)]
+
+
+def _is_start(message: Any) -> bool:
+    return isinstance(message, Proposal) and isinstance(message.command, p.StartTask)
 
 
 def test_a_start_that_both_proposed_and_the_log_does_not_show_was_refused_there() -> None:
