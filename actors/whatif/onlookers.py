@@ -33,6 +33,10 @@ IN_FLIGHT = dt.timedelta(seconds=1)
 """A proposal that the log does not have this long after it was made was refused there, which leaves no trace."""
 
 
+Judged = tuple[c.Command, bool]
+"""What answers a question, and whether it counts in place of the log's own answer."""
+
+
 class Said(NamedTuple):
     """A proposal, and whether the law would grant it as things stood."""
 
@@ -203,7 +207,7 @@ class Companies:
         self.others.rest()
         self._compare(now)
 
-    def judge(self, asked: c.Command, now: dt.datetime) -> tuple[c.Command, bool]:
+    def judge(self, asked: c.Command, now: dt.datetime) -> Judged:
         """What answers a question, and whether it counts: until they part, it is the log's own answer that does."""
         made = self.others.judge(asked)
         if self._log is not None:

@@ -9,7 +9,7 @@ from tallystick.actors.whatif.courses import Courses
 from tallystick.actors.whatif.differing import Answered, Comparison, Difference, told_by, told_in
 from tallystick.actors.whatif.fates import Fates, usage_of
 from tallystick.actors.whatif.moving import Moving, with_lease
-from tallystick.actors.whatif.onlookers import Companies, Parting
+from tallystick.actors.whatif.onlookers import Companies, Judged, Parting
 from tallystick.actors.whatif.question import Question
 from tallystick.actors.whatif.runs import Run, Runs, Scripts
 from tallystick.actors.whatif.steps import Step
@@ -88,10 +88,13 @@ class Rerun:
         self._now = step.at
         self._pass_time(step.at)
         self._give_back()
+        sent = self._sent(step, run) if step.own else None
+        # Whoever judges a submission has not heard yet of what the law does by itself at that moment.
+        judged = self._companies.judge(sent, step.at) if isinstance(sent, c.SubmitTask) else None
         recorded = [self._follow(self._log.prove(record)) for record in step.due]
         if others.ledger.due_at() <= step.at:
             others.put(p.ExpireHolds(), step.at, "", CLOCK)
-        asked = self._ask(step, run) if step.own else _NOTHING
+        asked = self._ask(step, sent, judged) if step.own else _NOTHING
         recorded += asked.events
         self.recorded.follow(recorded)
         self._begin_runs(self._runs.started)
@@ -201,7 +204,11 @@ class Rerun:
 
     # --- messages -----------------------------------------------------------------------------------------------------
 
-    def _ask(self, step: Step, run: Run | None) -> "_Asked":
+    def _sent(self, step: Step, run: Run | None) -> c.Command | None:
+        """What a step asked, as it is asked here; None where nobody would."""
+        return step.command if run is None else self._in_step(step.command, run)
+
+    def _ask(self, step: Step, sent: c.Command | None, judged: Judged | None) -> "_Asked":
         """Put in what a step asked, and let the log follow what it led to there."""
         others, log = self._others, self._log
         self.messages += 1
@@ -211,7 +218,6 @@ class Rerun:
         refused = isinstance(first, RequestRefused)
         behind = len(others.made)
         answer, is_compared = None, True
-        sent = command if run is None else self._in_step(command, run)
         if sent is None:
             return self._pass_over(step, command, [self._follow(first), *self._rest_of(step)])
         command = sent
@@ -219,8 +225,8 @@ class Rerun:
             is_compared = self._order(step, command) or not refused
         elif isinstance(command, c.Rebalance):
             self._rebalance(step, command, first)
-        elif isinstance(command, c.SubmitTask):
-            self._submit(step, command)
+        elif judged is not None:
+            self._submit(step, judged)
         elif command.group == "internal":
             self._take_proposal(step, command)
         else:
@@ -276,11 +282,11 @@ class Rerun:
         else:
             self._others.put(step.plan(), step.at, step.id, step.by)
 
-    def _submit(self, step: Step, asked: c.SubmitTask) -> None:
+    def _submit(self, step: Step, judged: Judged) -> None:
         """Take a task in: with the log's own judgement as long as the specialists have no other one."""
-        judged, counts = self._companies.judge(asked, step.at)
-        assert isinstance(judged, p.PlaceTask)
-        self._others.put(judged if counts else step.placement(judged), step.at, step.id, step.by)
+        placed, counts = judged
+        assert isinstance(placed, p.PlaceTask)
+        self._others.put(placed if counts else step.placement(placed), step.at, step.id, step.by)
 
     def _note_freed(self) -> None:
         """An agent that the log has stopped, and the other policy has not, would have gone on with what nobody knows."""

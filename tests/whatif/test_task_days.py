@@ -156,7 +156,7 @@ def busy_slots(fleet: Fleet, clock: TickingClock, threads: int = 5) -> None:
     fleet.quiesce()
 
 
-def test_a_live_fleet_whose_allocator_is_always_a_little_late_is_made_again() -> None:
+def test_a_live_fleet_that_works_while_time_passes_is_made_again() -> None:
     store, clock = MemoryStore(), TickingClock(START)
     config = policy(max_concurrent={"total": 3, "per_type": {}}, **leases(50), **SMALL)
     with Fleet.open(store, config, clock=clock) as fleet:
