@@ -6,7 +6,7 @@ import uuid
 from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from enum import Enum
-from typing import Any, Final
+from typing import Any, Final, Literal, get_args, get_origin, get_type_hints
 
 import msgspec
 
@@ -88,6 +88,7 @@ _KINDS: Final = {
 _KINDS_NAMED: Final = re.compile(rf"`((?:{'|'.join(_KINDS)})(?: \| (?:{'|'.join(_KINDS)}))*)`")
 _WIRE: Final[Mapping[str, type[Command]]] = {cls.__name__: cls for cls in WIRE}
 _UNKNOWN_FIELD: Final = re.compile(r"unknown field `(.*?)`")
+_NO_CHOICE: Final = re.compile(r"Invalid enum value '?(.*?)'? - at `\$\.(\w+)")
 
 
 def explained(error: str, message: object) -> str:
@@ -102,11 +103,29 @@ def explained(error: str, message: object) -> str:
         return error
     unknown = _UNKNOWN_FIELD.search(error)
     if unknown is None:
-        return f"{kind}: {error}"
+        return f"{kind}: {error}{_choices(cls, error)}"
     inside = "at `$." in error
     allowed = EDGE_NAMES if inside else ("type", *cls.__struct_fields__)
     meant = did_you_mean(nearest(unknown[1], allowed))
     return f"{error}{meant}: allowed {'there' if inside else f'in {kind}'} are {', '.join(allowed)}"
+
+
+def _choices(cls: type[Command], error: str) -> str:
+    """What is allowed where only some words are, if the error is about that."""
+    found = _NO_CHOICE.search(error)
+    if found is None:
+        return ""
+    allowed = list(_words(get_type_hints(cls)[found[2]]))
+    return f"{did_you_mean(nearest(found[1], allowed))}: allowed are {', '.join(allowed)}"
+
+
+def _words(hint: Any) -> Iterator[str]:
+    """The words of the closed sets that a type is made of."""
+    if get_origin(hint) is Literal:
+        yield from get_args(hint)
+    else:
+        for part in get_args(hint):
+            yield from _words(part)
 
 
 def _type_named(message: object) -> str | None:

@@ -19,6 +19,7 @@ from tests.conftest import QUIET
 from tests.law import START
 from tests.wire.messages import NO_JSON, Bad, as_command, as_json, bad, fields, good
 
+LEVELS = "critical, high, normal, low"
 COMMANDS = pytest.mark.parametrize("command", WIRE, ids=lambda command: command.__name__)
 _SAYS_WHAT_IS_ALLOWED = re.compile(
     r"allowed|[Ee]xpected|Invalid (enum )?value|missing required field|unknown field|Invalid decimal|out of range|unknown key"
@@ -162,6 +163,26 @@ def test_an_unknown_type_is_refused_with_all_that_are_known(door: Door, kind: ob
     sentence = door.refuses({"type": kind, "agent": "a"}, "type")
     assert all(command.__name__ in sentence for command in WIRE)
     assert not any(command.__name__ in sentence for command in INTERNAL)
+
+
+@pytest.mark.parametrize(
+    ("message", "field", "allowed"),
+    [
+        (
+            {"type": "SubmitTask", "task": "t", "agent_type": "qa", "product": "p", "priority": "hihg"},
+            "priority",
+            LEVELS,
+        ),
+        ({"type": "CompleteTask", "task": "t", "outcome": "done"}, "outcome", "completed, failed"),
+        ({"type": "AllocateByPriority", "agents": {"a": "urgent"}, "total": {"tokens": 1}}, "agents", LEVELS),
+    ],
+)
+def test_a_word_that_is_none_of_a_closed_set_is_refused_with_all_that_are(
+    door: Door, message: dict[str, Any], field: str, allowed: str
+) -> None:
+    detail = door.refuses(message, field)
+    assert f"allowed are {allowed}" in detail
+    assert ("did you mean 'high'?" in detail) == (message.get("priority") == "hihg")
 
 
 def test_a_message_without_a_type_is_refused_with_all_that_are_known(door: Door) -> None:
