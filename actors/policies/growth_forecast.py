@@ -7,7 +7,7 @@ foretold from its tokens, where that leaves less noise than its number does. Lev
 Gaussian prior and the agent's own steps say together (`lessons.updated`).
 """
 
-from math import sqrt
+from math import exp, log, sqrt
 from typing import NamedTuple
 
 from tallystick.events.amounts import COST, TIME, TOKENS
@@ -21,6 +21,8 @@ Z_80 = 1.2816
 """Of a Gaussian, 80 % lie within so many standard deviations of the mean."""
 _NOTHING = 1e-6
 """Usage is whole tokens, milliseconds and nano-dollars: what is expected to be less than this a step is nothing."""
+_NEARLY = 1.001
+"""Whose steps are so even needs no interval."""
 _IDLE_STEPS = 3
 """An agent that used nothing of a dimension in so many steps will use nothing of it, whatever others did."""
 
@@ -65,6 +67,21 @@ class Course(NamedTuple):
     def used_at_most(self, steps: float) -> float:
         """The upper end of the 80 % interval of what the next ``steps`` steps will use."""
         return self.used_after(steps) + Z_80 * sqrt(self._variance(steps))
+
+    def steps_at_least(self, units: float, late: float) -> float:
+        """The lower end of the 80 % interval of `steps_until`: when the upper end of what is used reaches ``units``.
+
+        ``late`` is what `steps_until` says. `spread` would say less than nothing here where a step is known badly: a sum
+        of many is known better than one.
+        """
+        above = self.used_at_most(late) / units
+        if above <= _NEARLY:
+            return late
+        # What is used at most grows nearly as a power of the steps: two points of it tell which.
+        early = late / above
+        off = self.used_at_most(early) / units
+        power = log(above / off) / log(late / early)
+        return min(late, early * exp(-log(off) / power))
 
     def spread(self, steps: float) -> float:
         """The standard deviation of `steps_until`, where it says ``steps``."""

@@ -79,7 +79,8 @@ def foresee(course: Course, known: Known, d: int, own: int, mark: int, steps: fl
     errors = known.errors(d, stage_of(own, mark))
     if errors is None:
         apart = Z_80 * course.spread(left)
-        low, high, confidence = max(0.0, left - apart), left + apart, None
+        low = left - apart if 2 * apart < left else course.steps_at_least(mark - own, left)
+        high, confidence = left + apart, None
     else:
         low, high, confidence = left * min(1.0, errors.low), left * max(1.0, errors.high), errors.hits
     baseline = steps * mark / own if own else steps + left

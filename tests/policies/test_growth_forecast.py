@@ -52,6 +52,14 @@ def test_what_is_less_well_known_spreads_further() -> None:
     assert unsure.spread(20) > sure.spread(20)
 
 
+def test_the_early_end_is_where_the_most_that_is_used_reaches_the_budget() -> None:
+    uneven = level(500.0, noise=3_000.0**2)
+    early = uneven.steps_at_least(29_000, uneven.steps_until(29_000))
+    assert uneven.used_at_most(early) == pytest.approx(29_000, rel=0.02)
+    assert 20 < early < uneven.steps_until(29_000), "a step may be nine times as large, and forty are not"
+    assert level(100.0).steps_at_least(1_250, 12.5) == pytest.approx(12.5, rel=0.01)
+
+
 # --- without history --------------------------------------------------------------------------------------------------
 
 
