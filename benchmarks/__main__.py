@@ -10,7 +10,7 @@ from rich.table import Table
 
 from benchmarks import admission, campaign, exports, fleet, forecasts, history, tasks, tenants, views
 from benchmarks.load import Stored, ceiling_p50, ceiling_rate, running_load
-from benchmarks.result import Result, alternating
+from benchmarks.result import Result, alternating, quiet
 
 ROUNDS = 5
 RESULTS = Path(__file__).with_name("results.json")
@@ -112,6 +112,7 @@ def queueing() -> Iterator[Result]:
 
 
 def main() -> None:
+    quiet()
     console = Console(width=None if sys.stdout.isatty() else 120)
     table = Table(title="tallystick beside its ceiling", caption="ratio: ours / against; medians of alternating runs")
     for column, side in (

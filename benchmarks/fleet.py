@@ -24,7 +24,7 @@ import msgspec
 
 from benchmarks import data
 from benchmarks.fleet_books import Books, dollars
-from benchmarks.result import Result
+from benchmarks.result import Result, quiet
 from tallystick.actors.messages import Envelope
 from tallystick.actors.simulation import House
 from tallystick.config.loader import from_mapping
@@ -266,5 +266,6 @@ def results(say: Callable[[str], None]) -> Iterator[Result]:
 
 
 if __name__ == "__main__":
+    quiet()
     for result in results(print):
         print(f"{result.name}: {result.value:,.3f} {result.unit}, {result.ratio:.3f} of {result.against}")

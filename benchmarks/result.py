@@ -1,5 +1,6 @@
 """What a benchmark says: a value, what it is held against, and their ratio."""
 
+import logging
 import statistics
 from collections.abc import Callable, Sequence
 
@@ -44,3 +45,8 @@ def percentile(values: Sequence[float], share: float) -> float:
     """The value below which ``share`` of ``values`` lie."""
     ordered = sorted(values)
     return ordered[min(len(ordered) - 1, int(len(ordered) * share))]
+
+
+def quiet() -> None:
+    """Show no alerts of the fleets that are played: there are thousands, and the figures would be lost among them."""
+    logging.getLogger("tallystick").setLevel(logging.ERROR)

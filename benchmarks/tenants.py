@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import msgspec
 
-from benchmarks.result import Result
+from benchmarks.result import Result, quiet
 from tallystick.config.loader import from_mapping
 from tallystick.demo.campaign import Starts
 from tallystick.demo.stage import Stage
@@ -155,5 +155,6 @@ def results(say: Callable[[str], None]) -> Iterator[Result]:
 
 
 if __name__ == "__main__":
+    quiet()
     for result in results(print):
         print(f"{result.name}: {result.value:,.3f} {result.unit}, {result.ratio:.3f} of {result.against}")
