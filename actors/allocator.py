@@ -173,7 +173,7 @@ class Allocator:
         for event in events:
             kind = type(event)
             if kind in _NAMED:
-                named[event.task] = None  # type: ignore[attr-defined]
+                named[event.task] = None  # type: ignore[attr-defined]  # all of these have one
             if kind in _FREES:
                 look = True
                 self._unblock()
@@ -200,7 +200,7 @@ class Allocator:
         for event in events:
             if type(event) not in _CHANGES:
                 continue
-            name = event.task  # type: ignore[attr-defined]
+            name = event.task  # type: ignore[attr-defined]  # all of these have one
             if type(event) is e.TaskStarted and event.id.startswith(c.HOUSE) and name in self._roster.tasks.running:
                 self._untold.add(name)
             posts += [self._tell(question, now) for question in self._waits.changed(name)]

@@ -47,7 +47,7 @@ class ExhaustionNear(msgspec.Struct, frozen=True):
 
 
 _A_SECOND: Final = dt.timedelta(seconds=1)
-_REPORTS: Final = frozenset({e.UsageReported, e.HoldSettled})
+_REPORTS: Final = (e.UsageReported, e.HoldSettled)
 _HOLDS: Final = frozenset({e.HoldPlaced, e.HoldExtended, e.HoldSettled, e.HoldEnded})
 
 
@@ -102,14 +102,14 @@ class Tracker:
         standings, steps = self._standings, Standings.STEPS
         for event in recorded.events:
             kind = type(event)
-            if kind is e.BudgetReleased:
-                posts += self._foresight.released(event)  # type: ignore[arg-type]
+            if isinstance(event, e.BudgetReleased):
+                posts += self._foresight.released(event)
             step = steps.get(kind)
             if step is not None:
                 step(standings, event)
-            if kind in _REPORTS and getattr(event, "lease", None) is None:
+            if isinstance(event, _REPORTS) and getattr(event, "lease", None) is None:
                 posts += self._foresight.step(event)
-                reported[event.agent] = event  # type: ignore[attr-defined]
+                reported[event.agent] = event
             if kind in _HOLDS:
                 self._remember(event)
             elif kind not in _REPORTS:

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -29,7 +30,7 @@ def throughput() -> Iterator[Result]:
             ("reserve_settle.pipelined_1000", load.reserve_settle, "pipelined_1000", 0.45),
         ]
         for name, ours, mode, goal in modes:
-            value, _, ratio = alternating(ours, lambda mode=mode: ceiling_rate(mode, stored), ROUNDS)  # type: ignore[misc]
+            value, _, ratio = alternating(ours, partial(ceiling_rate, mode, stored), ROUNDS)
             yield Result(name, value, "commands/s", f"{CEILING} {mode}", ratio, (">=", goal))
         value, _, ratio = alternating(load.one_caller, lambda: ceiling_p50("one_caller", stored), ROUNDS)
         yield Result("report.one_caller", value * 1e3, "ms p50", f"{CEILING} one_caller p50", ratio, ("<=", 2.0))
@@ -92,7 +93,7 @@ def exporting() -> Iterator[Result]:
     with history.built_log(1_000, 100_000) as short, history.built_log(1_000, 1_000_000) as long:
         for form in exports.FORMS:
             value, _, ratio = alternating(
-                lambda form=form: exports.exported(long, form).rate,  # type: ignore[misc]
+                partial(exports.export_rate, long, form),
                 lambda: exports.reading_rate(long),
                 3,
             )
@@ -115,16 +116,8 @@ def main() -> None:
     quiet()
     console = Console(width=None if sys.stdout.isatty() else 120)
     table = Table(title="tallystick beside its ceiling", caption="ratio: ours / against; medians of alternating runs")
-    for column, side in (
-        ("name", "left"),
-        ("value", "right"),
-        ("unit", "left"),
-        ("against", "left"),
-        ("ratio", "right"),
-    ):
-        table.add_column(column, justify=side)  # type: ignore[arg-type]
-    table.add_column("goal")
-    table.add_column("met")
+    for column in ("name", "value", "unit", "against", "ratio", "goal", "met"):
+        table.add_column(column, justify="right" if column in ("value", "ratio") else "left")
     results = []
     played = (benchmark.results(console.print) for benchmark in (forecasts, campaign, fleet, tenants))
     for benchmarks in (

@@ -28,6 +28,11 @@ def exported(path: Path, form: str) -> Exported:
     return Exported(float(rate), int(peak_bytes))
 
 
+def export_rate(path: Path, form: str) -> float:
+    """Events per second that are exported."""
+    return exported(path, form).rate
+
+
 def export(path: str, form: str) -> None:
     """What `exported` runs."""
     events = length(path)

@@ -73,7 +73,7 @@ class Books:
         """Tasks that started while the breaker was open, or while the day's limit was passed."""
         self.days_begun: list[dt.date] = []
         self.running: dict[str, _Run] = {}
-        self.waited: Counter[str] = Counter()
+        self.waited: defaultdict[str, float] = defaultdict(float)
         self.ends: Counter[str] = Counter()
         self.learnt = 0
         self.busiest = 0
@@ -215,7 +215,7 @@ class Books:
                 self._waits_since[event.task] = event.at
             case e.TaskStarted():
                 since = self._waits_since.pop(event.task, event.at)
-                self.waited[event.task] += (event.at - since).total_seconds()  # type: ignore[assignment]
+                self.waited[event.task] += (event.at - since).total_seconds()
                 self.started_while_open += self._open or self.used[event.at.date()] > self._limit
                 self.running[event.task] = _Run(event.token_budget)
                 self.busiest = max(self.busiest, len(self.running))

@@ -5,6 +5,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 from benchmarks import ceiling
@@ -143,8 +144,8 @@ def results() -> Iterator[Result]:
         stored = Transaction(store)
         for name, share in (("p50", 0.5), ("p99", 0.99)):
             value, _, ratio = alternating(
-                lambda share=share: work.handovers(share),  # type: ignore[misc]
-                lambda share=share: ceiling_percentile(stored, share),  # type: ignore[misc]
+                partial(work.handovers, share),
+                partial(ceiling_percentile, stored, share),
                 ROUNDS,
             )
             against = f"{CEILING} one_caller {name}"

@@ -175,11 +175,11 @@ class CostView:
         day.used, day.reports = _sum(day.used, used), day.reports + 1
         kind = None if standing is None else standing.agent_type
         product = self._charged_product(event) if standing is None else _product_of(standing)
-        for by, name in (("product", product), ("model", model), ("type", kind), ("agent", event.agent)):
-            part = self._parts.get((by, name))  # type: ignore[arg-type]
+        names: dict[By, str | None] = {"product": product, "model": model, "type": kind, "agent": event.agent}
+        for by, name in names.items():
+            part = self._parts.get((by, name))
             if part is None:
-                part = PartRow(date=day.date, by=by, name=name)  # type: ignore[arg-type]
-                self._parts[part.by, name] = part
+                part = self._parts[by, name] = PartRow(date=day.date, by=by, name=name)
             part.used, part.reports = _sum(part.used, used), part.reports + 1
             self._touched[id(part)] = part
 

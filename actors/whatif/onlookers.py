@@ -263,8 +263,9 @@ def is_possible(ledger: Ledger, command: c.Command, now: dt.datetime) -> bool:
             return task is not None and task.state == "queued" and obstacle(ledger, task) is None
         case p.PreemptTask():
             task, victim = tasks.get(command.beneficiary), tasks.running.get(command.task)
-            waits = task is not None and task.state == "queued"
-            return waits and victim is not None and may_give_way(ledger, task, victim, now)  # type: ignore[arg-type]
+            if task is None or task.state != "queued" or victim is None:
+                return False
+            return may_give_way(ledger, task, victim, now)
     return True
 
 

@@ -43,7 +43,7 @@ class _Facts(Mapping[str, Value]):
         return of_task(self._ledger, self._task) if of_task is not None else _FLEET[name](self._ledger)
 
     def __contains__(self, name: object) -> bool:
-        raised = _RAISED.get(name)  # type: ignore[call-overload]
+        raised = _RAISED.get(name) if isinstance(name, str) else None
         return name in _TASK or (raised(self._ledger) if raised is not None else name in _FLEET)
 
     def __iter__(self) -> Iterator[str]:
