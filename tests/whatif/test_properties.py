@@ -12,8 +12,9 @@ from tallystick.config.prices import load_prices
 from tallystick.config.settings import Config
 from tallystick.events import commands as c
 from tallystick.events.store import Record
+from tests.fleets import configuration
 from tests.simulation.driving import simulated, timed
-from tests.strategies import Step, commands, configuration
+from tests.strategies import Step, commands
 from tests.whatif.asking import ask, configurations
 from tests.whatif.test_specialists import made, of_log
 
