@@ -181,6 +181,8 @@ class Allocator:
                 if isinstance(event, _PERIODS):
                     self._period_ends = event.period_ends_at
             elif isinstance(event, e.TaskQueued):
+                if event.code == "outranked":
+                    self._unblock()  # the law has found one that can start
                 look = look or self._may_overtake(event)
                 if event.code in _OF_THE_DAY and event.task in self._roster.tasks.known:
                     self._block(self._roster.kind(self._roster.tasks.known[event.task]), now)
@@ -296,11 +298,12 @@ class Allocator:
         raise TypeError(f"the allocator is not asked about {type(question.command).__name__}")
 
     def _place(self, question: Question, wanted: c.SubmitTask, now: dt.datetime) -> Post:
-        placement = place(self._roster, wanted, now, self._may_start)
+        placement = place(self._roster, wanted, now, self._may_start, self._blocked)
         command = p.PlaceTask(
             submitted=wanted,
             aged=placement.aged,
             behind=placement.behind,
+            doubted=list(placement.doubted),
             victim=placement.victim,
             expected_start=placement.expected_start,
         )

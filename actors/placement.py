@@ -1,7 +1,8 @@
 """The allocator's judgement of a submitted task: who goes before it, whose slot it gets, when it may start."""
 
 import datetime as dt
-from collections.abc import Iterator
+import itertools
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple
 
@@ -13,6 +14,7 @@ from tallystick.actors.policies.tasks import Kind, Waiting
 from tallystick.actors.policies.waiting import FOREMOST, expected_starts
 from tallystick.actors.roster import Roster
 from tallystick.events import commands as c
+from tallystick.events.slot_time import micros
 from tallystick.events.task_rules import priority_of
 
 
@@ -21,15 +23,26 @@ class Placement(NamedTuple):
 
     aged: bool = False
     behind: str | None = None
+    doubted: Sequence[str] = ()
     victim: str | None = None
     expected_start: dt.datetime | None = None
 
 
-def place(roster: Roster, wanted: c.SubmitTask, now: dt.datetime, may_start: MayStart) -> Placement:
-    """Judge a submission. The law finds by itself that there is no slot for it, and says so."""
+def place(
+    roster: Roster, wanted: c.SubmitTask, now: dt.datetime, may_start: MayStart, refused: Collection[Kind]
+) -> Placement:
+    """Judge a submission. The law finds by itself that there is no slot for it, and says so.
+
+    ``refused`` are kinds of which one was refused lately, so that ``may_start`` says no.
+    """
     waiting = _waiting(roster, wanted, now)
     if waiting is None:
         return Placement()
+    placement = _judged(roster, waiting, now, may_start)
+    return placement._replace(doubted=_doubted(roster, waiting, now, refused)) if refused else placement
+
+
+def _judged(roster: Roster, waiting: Waiting, now: dt.datetime, may_start: MayStart) -> Placement:
     # A level that must not wait is aged at once.
     aged = roster.queue.ranking.is_aged_at_once(waiting.kind.priority)
     if not may_start(waiting):
@@ -38,7 +51,15 @@ def place(roster: Roster, wanted: c.SubmitTask, now: dt.datetime, may_start: May
         return Placement(aged, _first_to_start(roster, waiting, now, may_start))
     victim = _victim(roster, waiting, now, may_start)
     expected = _expected(roster, waiting, aged, now, may_start) if victim is None else None
-    return Placement(aged, None, victim, expected)
+    return Placement(aged, victim=victim, expected_start=expected)
+
+
+def _doubted(roster: Roster, newcomer: Waiting, now: dt.datetime, refused: Collection[Kind]) -> list[str]:
+    """Who ranks higher and was refused: what was in the way then may be so no more, and nobody has looked since."""
+    queue, moment = roster.queue, roster.moment(now, newcomers=1)
+    own = queue.ranking.ordering(moment)(micros(now), newcomer)
+    higher = itertools.takewhile(lambda head: head.order < own, queue.heads(moment))
+    return [head.waiting.task for head in higher if head.waiting.kind in refused]
 
 
 def _waiting(roster: Roster, wanted: c.SubmitTask, now: dt.datetime) -> Waiting | None:

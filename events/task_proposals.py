@@ -12,14 +12,16 @@ from tallystick.events.task_commands import SubmitTask
 class PlaceTask(Command):
     """A submitted task with the allocator's judgement of it, to be admitted or queued in one transaction.
 
-    ``behind`` is a waiting task that ranks higher and needs the same slot; ``victim`` a running one that should give its
-    slot up for it.
+    ``behind`` is a waiting task that ranks higher and needs the same slot; ``doubted`` are those that rank higher too, and
+    were kept from starting lately by something else than slots, which may be over; ``victim`` is a running task that should
+    give its slot up for it.
     """
 
     group: ClassVar[str] = "internal"
     submitted: SubmitTask
     aged: bool = False
     behind: Name | None = None
+    doubted: list[Name] = msgspec.field(default_factory=list)
     victim: Name | None = None
     expected_start: dt.datetime | None = None
 

@@ -227,6 +227,7 @@ def _submit(dice: Random, seen: Seen) -> c.Command:
         submitted=wanted,
         aged=not dice.randint(0, 5),
         behind=dice.choice((None, None, None, seen.task(dice))),
+        doubted=[seen.task(dice) for _ in range(dice.choice((0, 0, 0, 2)))],
         victim=dice.choice((None, seen.task(dice))),
     )
 

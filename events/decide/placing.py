@@ -13,6 +13,7 @@ from tallystick.events.decide.money import open_reserve_for
 from tallystick.events.decide.release import close_account
 from tallystick.events.decide.task_answers import status
 from tallystick.events.decide.turn import Turn
+from tallystick.events.ledger import Ledger
 from tallystick.events.replies import Done, Refusal
 from tallystick.events.task_replies import Reason, TaskStatus
 from tallystick.events.task_rules import exact_minutes, lease_time, priority_of, token_budget
@@ -47,11 +48,11 @@ def place_task(turn: Turn, command: p.PlaceTask) -> TaskStatus | Refusal:
 def _admit_or_queue(turn: Turn, task: Task, command: p.PlaceTask) -> Reason | None:
     """Start a task, or let it wait; why it waits."""
     ledger = turn.ledger
-    behind = None if command.behind is None else ledger.tasks.get(command.behind)
     victim = None if command.victim is None else ledger.tasks.running.get(command.victim)
     reason = obstacle(ledger, task)
-    if reason is None and behind is not None and behind.state == "queued":
-        reason = Reason("outranked", None, None, f"{behind.id} ranks higher and waits for the same slot")
+    first = _first_before(ledger, command) if reason is None else None
+    if first is not None:
+        reason = Reason("outranked", None, None, f"{first} ranks higher and waits for the same slot")
     elif reason is not None and victim is not None and may_give_way(ledger, task, victim, turn.now):
         _start(turn, task, command, victim)
         return None
@@ -61,6 +62,16 @@ def _admit_or_queue(turn: Turn, task: Task, command: p.PlaceTask) -> Reason | No
         told = command.expected_start
         turn.record(e.TaskQueued(task=task.id, expected_start=told, **msgspec.structs.asdict(reason)))
     return reason
+
+
+def _first_before(ledger: Ledger, command: p.PlaceTask) -> str | None:
+    """Who ranks higher and gets the slot that a task could have."""
+    known = ledger.tasks.known
+    for name in command.doubted:
+        if name in known and known[name].state == "queued" and obstacle(ledger, known[name]) is None:
+            return name
+    behind = command.behind
+    return behind if behind in known and known[behind].state == "queued" else None
 
 
 def _unfit(turn: Turn, wanted: c.SubmitTask) -> Refusal | None:

@@ -227,6 +227,25 @@ def test_a_run_that_is_cheaper_than_was_promised_makes_room_in_the_day_before_it
     assert get(fleet, "waits")["state"] == "running"
 
 
+@pytest.mark.parametrize("level", ["normal", "high"])
+def test_a_newcomer_does_not_take_the_room_in_the_day_that_one_that_ranks_higher_waits_for(
+    open_house: OpenHouse, level: str
+) -> None:
+    limits = {"max_tokens_total": None, "max_cost_usd": "0.25"}
+    fleet = open_house(daily_limits=limits, leases={"seconds": 100_000}, max_concurrent={"total": 5, "per_type": {}})
+    submit(fleet, "cheap", model="sonnet")
+    assert submit(fleet, "waits", model="sonnet", priority=level)["reason"]["code"] == "daily_cost"
+    fleet.ask({"type": "ReportUsage", "task": "cheap", "usage": {"tokens": 55_000, "cost_usd": "0.001"}})
+    newcomer = submit(fleet, "newcomer", model="sonnet")
+    assert newcomer["reason"] == {
+        "code": "outranked",
+        "limit": None,
+        "current": None,
+        "message": "waits ranks higher and waits for the same slot",
+    }
+    assert get(fleet, "waits")["state"] == "running", "at once: the law has found that there is room"
+
+
 # --- who is told ------------------------------------------------------------------------------------------------------
 
 

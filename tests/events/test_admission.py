@@ -190,6 +190,16 @@ def test_a_task_that_ranks_higher_goes_first_as_long_as_it_waits() -> None:
     assert law.when(submit("d", behind="b")).decision == "admitted", "it no longer waits"
 
 
+def test_of_those_that_were_refused_lately_one_that_can_start_now_goes_first() -> None:
+    law = house(max_concurrent={"total": 2})
+    law.given(allocate("poor", 10), submit("unpaid", parent="poor"), submit("a"), submit("b"), submit("c"))
+    law.given(complete("a"))
+    answer = law.when(submit("d", doubted=["unpaid", "nobody", "c"]))
+    assert answer.reason.message == "c ranks higher and waits for the same slot", "`unpaid` has nothing to be paid from"
+    law.given(c.CancelTask(task="c"))
+    assert law.when(submit("e", doubted=["unpaid"])).decision == "admitted"
+
+
 # --- what can never run ----------------------------------------------------------------------------------------------
 
 
