@@ -8,6 +8,7 @@ import structlog
 import watchfiles
 
 from tallystick.actors import fleet
+from tallystick.actors.pending import Unanswered
 from tallystick.config.errors import ConfigError
 from tallystick.config.loader import load, to_mapping
 from tallystick.config.overlay import overlaid
@@ -58,10 +59,14 @@ class Following:
         try:
             now = load(self._path)
             wanted = overlaid(self._house.config, self._last, now)
+            refusal = self._send(to_mapping(wanted)) if wanted != self._house.config else None
         except ConfigError as error:
             self._keep(str(error))
             return
-        refusal = self._send(to_mapping(wanted)) if wanted != self._house.config else None
+        except Unanswered as error:
+            self._keep(str(error))
+            self._seen = None  # the file is taken again at the next look, whether or not it changes
+            return
         if refusal is not None:
             self._keep(refusal)
             return

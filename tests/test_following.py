@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from tallystick import Fleet
+from tallystick.actors.pending import Unanswered
 from tallystick.config.errors import ConfigError
 from tallystick.config.loader import from_mapping, load
 from tallystick.config.overlay import overlaid
@@ -108,6 +109,26 @@ def test_a_file_that_is_gone_for_a_moment_is_an_error_and_the_next_one_is_taken(
     assert following.error is not None
     assert "cannot be read" in following.error
     file.write_text(QUIET + "timezone: Europe/Zurich\n")
+    following.look()
+    assert following.error is None
+    assert fleet.config.timezone == "Europe/Zurich"
+
+
+def test_a_house_that_is_too_busy_to_answer_is_asked_again(
+    fleet: Fleet, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    following = fleet.follow(file)
+    ask = fleet.ask
+
+    def busy(*_: Any, **__: Any) -> Any:
+        monkeypatch.setattr(fleet, "ask", ask)
+        raise Unanswered("no answer within 30 s")
+
+    with following._looking:
+        monkeypatch.setattr(fleet, "ask", busy)
+        file.write_text(QUIET + "timezone: Europe/Zurich\n")
+        following._take()
+        assert following.error == "no answer within 30 s"
     following.look()
     assert following.error is None
     assert fleet.config.timezone == "Europe/Zurich"
