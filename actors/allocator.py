@@ -9,8 +9,15 @@ import itertools
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from tallystick.actors.deadlines import Deadlines
-from tallystick.actors.messages import (
+from tallystick.actors.policies.dispatch import pick
+from tallystick.actors.policies.placement import place
+from tallystick.actors.policies.preemption import next_victim_at, preempt
+from tallystick.actors.policies.queue import Ranked
+from tallystick.actors.policies.scheduler_index import SchedulerIndex
+from tallystick.actors.policies.tasks import Kind, Waiting
+from tallystick.actors.policies.waiting import expected_starts
+from tallystick.actors.runtime.deadlines import Deadlines
+from tallystick.actors.runtime.messages import (
     ALLOCATOR,
     MANAGER,
     Answered,
@@ -22,23 +29,16 @@ from tallystick.actors.messages import (
     Refused,
     Tick,
 )
-from tallystick.actors.pending import refused
-from tallystick.actors.placement import place
-from tallystick.actors.policies.dispatch import pick
-from tallystick.actors.policies.preemption import next_victim_at, preempt
-from tallystick.actors.policies.queue import Ranked
-from tallystick.actors.policies.tasks import Kind, Waiting
-from tallystick.actors.policies.waiting import expected_starts
-from tallystick.actors.roster import Roster
-from tallystick.actors.waits import Waits
+from tallystick.actors.runtime.pending import refused
+from tallystick.actors.runtime.waits import Waits
+from tallystick.config.amounts import TOKENS, InvalidAmount, exact_units
 from tallystick.events import catalog as e
-from tallystick.events import commands as c
-from tallystick.events import proposals as p
-from tallystick.events.amounts import TOKENS, InvalidAmount, exact_units
-from tallystick.events.ledger import Ledger
-from tallystick.events.task_evolve import TASK_EVENTS
-from tallystick.events.task_rules import max_tokens
-from tallystick.events.tasks import Task
+from tallystick.events import messages as c
+from tallystick.events.evolve.tasks import TASK_EVENTS
+from tallystick.events.messages import proposals as p
+from tallystick.events.state.ledger import Ledger
+from tallystick.events.state.task_rules import max_tokens
+from tallystick.events.state.tasks import Task
 
 WAIT_MAX_SECONDS = 600
 """How long `GetTask` may wait."""
@@ -90,7 +90,7 @@ class Allocator:
 
     def begin(self, ledger: Ledger) -> None:
         self._period_ends = ledger.period_ends
-        self._roster = Roster(ledger)
+        self._roster = SchedulerIndex(ledger)
         self._pool_tokens = ledger.pool[TOKENS]
         """What the pool has free, None where nothing limits it: at most what was free at the last word of it."""
         self._blocked: dict[Kind, None] = {}
@@ -136,12 +136,12 @@ class Allocator:
         posts: list[Post] = []
         if self._period_ends is not None and self._period_ends <= now:
             self._period_ends = None
-            posts.append(_propose(p.RenewPeriod(id=f"{c.HOUSE}renew-{now.isoformat()}")))
+            posts.append(_propose(p.RenewPeriod(id=f"{c.INTERNAL_ID}renew-{now.isoformat()}")))
         if not self._roster.is_paused and self._leases.pop_due(now):
-            posts.append(_propose(p.ExpireLease(id=f"{c.HOUSE}lease-{now.isoformat()}")))
+            posts.append(_propose(p.ExpireLease(id=f"{c.INTERNAL_ID}lease-{now.isoformat()}")))
         for name in self._overdue.pop_due(now):
             number = self._roster.tasks.known[name].number
-            posts.append(_propose(p.RecordOverdue(task=name, id=f"{c.HOUSE}overdue-{name}-{number}")))
+            posts.append(_propose(p.RecordOverdue(task=name, id=f"{c.INTERNAL_ID}overdue-{name}-{number}")))
         posts += [self._tell(question, now) for question in self._waits.over(now)]
         is_retry = self._retry_at is not None and self._retry_at <= now
         if is_retry:
@@ -203,7 +203,11 @@ class Allocator:
             if type(event) not in _CHANGES:
                 continue
             name = event.task  # type: ignore[attr-defined]  # all of these have one
-            if type(event) is e.TaskStarted and event.id.startswith(c.HOUSE) and name in self._roster.tasks.running:
+            if (
+                type(event) is e.TaskStarted
+                and event.id.startswith(c.INTERNAL_ID)
+                and name in self._roster.tasks.running
+            ):
                 self._untold.add(name)
             posts += [self._tell(question, now) for question in self._waits.changed(name)]
         return posts
@@ -271,9 +275,11 @@ class Allocator:
         self._roster.promise(task.id, victim, now)
         run = f"{task.id}-{task.number}-{task.runs + 1}"
         if victim is None:
-            return _propose(p.StartTask(task=task.id, aged=ranked.aged, id=f"{c.HOUSE}start-{run}"), heeded=True)
-        command = p.PreemptTask(task=victim, beneficiary=task.id, aged=ranked.aged, id=f"{c.HOUSE}preempt-{run}")
-        return _propose(command, heeded=True)
+            return _propose(
+                p.StartTask(task=task.id, aged=ranked.aged, id=f"{c.INTERNAL_ID}start-{run}"), needs_refusal_notice=True
+            )
+        command = p.PreemptTask(task=victim, beneficiary=task.id, aged=ranked.aged, id=f"{c.INTERNAL_ID}preempt-{run}")
+        return _propose(command, needs_refusal_notice=True)
 
     def _may_start(self, waiting: Waiting) -> bool:
         """Whether nothing but slots is in a task's way, as far as that can be seen from here."""
@@ -303,7 +309,7 @@ class Allocator:
             submitted=wanted,
             aged=placement.aged,
             behind=placement.behind,
-            doubted=list(placement.doubted),
+            recently_blocked=list(placement.recently_blocked),
             victim=placement.victim,
             expected_start=placement.expected_start,
         )
@@ -335,7 +341,7 @@ class Allocator:
         for ranked in itertools.islice(roster.queue.ranked(moment), asked.limit):
             terms, task = roster.queue.ranking.terms(ranked.waiting, moment), ranked.waiting.task
             standpoints.append(
-                p.Standpoint(
+                p.QueueView(
                     task=task,
                     score=round(float(terms.score), 6),
                     priority=round(float(terms.priority), 6),
@@ -353,7 +359,7 @@ class Allocator:
         return expected_starts(roster.queue, roster.slots, running, moment, self._may_start, roster.lasts)
 
     def _told_id(self, now: dt.datetime) -> str:
-        return f"{c.HOUSE}told-{now.isoformat()}-{next(self._told)}"
+        return f"{c.INTERNAL_ID}told-{now.isoformat()}-{next(self._told)}"
 
 
 def _wait_ms(asked: c.GetTask) -> int:
@@ -370,5 +376,5 @@ def _wait_ms(asked: c.GetTask) -> int:
     return wait_ms
 
 
-def _propose(command: c.Command, question: Question | None = None, heeded: bool = False) -> Post:
-    return Post(MANAGER, Proposal(command, ALLOCATOR, question, heeded))
+def _propose(command: c.Command, question: Question | None = None, needs_refusal_notice: bool = False) -> Post:
+    return Post(MANAGER, Proposal(command, ALLOCATOR, question, needs_refusal_notice))

@@ -7,12 +7,12 @@ from typing import Any
 
 import structlog
 
-from tallystick.actors.messages import ENFORCER, MANAGER, Post, Proposal, Recorded, Tick
+from tallystick.actors.runtime.messages import ENFORCER, MANAGER, Post, Proposal, Recorded, Tick
 from tallystick.actors.tracker import ExhaustionNear
 from tallystick.events import catalog as e
-from tallystick.events import commands as c
-from tallystick.events import proposals as p
-from tallystick.events.ledger import Ledger
+from tallystick.events import messages as c
+from tallystick.events.messages import proposals as p
+from tallystick.events.state.ledger import Ledger
 
 log = structlog.wrap_logger(logging.getLogger("tallystick.alerts"))
 
@@ -34,7 +34,7 @@ class Enforcer:
                     agent=message.agent,
                     exhausted_in_seconds=message.seconds,
                     method=message.method,
-                    id=f"{c.HOUSE}warn-{message.position}",
+                    id=f"{c.INTERNAL_ID}warn-{message.position}",
                 )
                 return [Post(MANAGER, Proposal(command, ENFORCER))]
             case Recorded():
@@ -51,7 +51,7 @@ class Enforcer:
                 if self._day_ends is None or now < self._day_ends:
                     return []
                 self._day_ends = None
-                return [Post(MANAGER, Proposal(p.BeginDay(id=f"{c.HOUSE}day-{now.isoformat()}"), ENFORCER))]
+                return [Post(MANAGER, Proposal(p.BeginDay(id=f"{c.INTERNAL_ID}day-{now.isoformat()}"), ENFORCER))]
         raise TypeError(f"the enforcer does not know {type(message).__name__}")
 
     def due_at(self) -> dt.datetime | None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import structlog
 
-from tallystick.actors.messages import (
+from tallystick.actors.runtime.messages import (
     ALLOCATOR,
     MANAGER,
     REALLOCATOR,
@@ -26,13 +26,13 @@ from tallystick.actors.messages import (
     Refused,
     figures_of,
 )
-from tallystick.actors.pending import answer_all, answer_with, refused
-from tallystick.actors.people import Person
-from tallystick.events import commands as c
-from tallystick.events import proposals as p
-from tallystick.events import snapshot
+from tallystick.actors.runtime.pending import answer_all, answer_with, refused
+from tallystick.actors.runtime.specialist import Specialist
+from tallystick.events import messages as c
 from tallystick.events.catalog import Event
-from tallystick.events.codec import (
+from tallystick.events.decide import decide
+from tallystick.events.log import snapshot
+from tallystick.events.log.codec import (
     STORED_NAME,
     decode_command,
     encode_answer,
@@ -40,9 +40,9 @@ from tallystick.events.codec import (
     exchange_of,
     seal,
 )
-from tallystick.events.decide import decide
-from tallystick.events.ledger import BrokenLaw, Ledger, check_conserved
-from tallystick.events.store import Record, Store, StoreError
+from tallystick.events.log.store import Record, Store, StoreError
+from tallystick.events.messages import proposals as p
+from tallystick.events.state.ledger import BrokenInvariant, Ledger, check_conserved
 
 SNAPSHOT_EVERY = 100_000
 """Events between two snapshots: what a restart reads at most behind one."""
@@ -69,7 +69,7 @@ _Line = tuple[Event, bytes | None, bytes | None]
 
 
 class Halted(Exception):
-    """The house stopped: nothing can be decided on a state that the store may not have. The text says why."""
+    """The fleet stopped: nothing can be decided on a state that the store may not have. The text says why."""
 
 
 class Manager:
@@ -92,7 +92,7 @@ class Manager:
         """What proposers are told with the next commit."""
         self.taken = 0
         """How many messages were taken: where it stands still, nothing goes on."""
-        self._beside: dict[str, tuple[Person, Hear]] = {}
+        self._beside: dict[str, tuple[Specialist, Hear]] = {}
         self._heard = 0
         """How many of the lines were told to those beside the manager."""
         self._snapshot_due = (ledger.position // SNAPSHOT_EVERY + 1) * SNAPSHOT_EVERY
@@ -127,7 +127,7 @@ class Manager:
             else:
                 envelope.answers[slot] = self._decide(command, envelope.asked[slot], envelope.by, now)
 
-    def seat(self, person: Person, hear: Hear) -> None:
+    def seat(self, person: Specialist, hear: Hear) -> None:
         """Let a specialist sit beside the manager: it is consulted on the spot, where others are sent their questions."""
         self._beside[person.name] = (person, hear)
 
@@ -147,7 +147,7 @@ class Manager:
             self.hear(post.message, now)
         return True
 
-    def _news_for(self, person: Person) -> list[Any]:
+    def _news_for(self, person: Specialist) -> list[Any]:
         messages: list[Any] = []
         if self._heard < len(self._lines):
             events = [line[0] for line in self._lines[self._heard :]]
@@ -179,7 +179,7 @@ class Manager:
             return
         if question is None:
             answer = self._decide(proposal.command, encode_command(proposal.command), proposal.by, now)
-            if proposal.heeded and answer.startswith(_ERROR):
+            if proposal.needs_refusal_notice and answer.startswith(_ERROR):
                 self._refusals.append(Post(proposal.by, Refused(proposal.command)))
             return
         if question.command.query:
@@ -224,7 +224,7 @@ class Manager:
         """The recorded outcome of an id that was used before; another body under the same id is a conflict."""
         before = self._exchange_at(position)
         if before is None:
-            return refused("idempotency_conflict", f"{id} names something that the house did itself", id=id)
+            return refused("idempotency_conflict", f"{id} names something that the fleet did itself", id=id)
         if before[0] != asked and not _is_same(before[0], asked):
             return refused(
                 "idempotency_conflict",
@@ -249,7 +249,7 @@ class Manager:
     def commit(self, now: dt.datetime) -> list[Post]:
         """Make what was taken durable, answer it, and say what there is to publish.
 
-        The steps: hear those beside the manager; prove the law on what was touched; append, synced; answer; publish. Where one fails, the house
+        The steps: hear those beside the manager; prove the law on what was touched; append, synced; answer; publish. Where one fails, the fleet
         stops: nothing of the batch is answered as done, and a restart replays the log.
 
         Raises:
@@ -264,10 +264,10 @@ class Manager:
             try:
                 check_conserved(self.ledger, events)
                 self._append(lines)
-            except (StoreError, BrokenLaw) as error:
+            except (StoreError, BrokenInvariant) as error:
                 self.halt(str(error))
                 raise Halted(str(error)) from error
-        # Only now: after any other error, whoever stops the house still knows who waits.
+        # Only now: after any other error, whoever stops the fleet still knows who waits.
         self._lines, self._waiting, self._questions, self._refusals = [], [], [], []
         self._heard = 0
         answer_all(waiting)
@@ -298,7 +298,7 @@ class Manager:
             log.warning("snapshot_not_kept", position=position, reason=str(error))
             return
         command = p.RecordSnapshot(
-            position=position, sha256=snapshot.fingerprint(data), id=f"{c.HOUSE}snapshot-{position}"
+            position=position, sha256=snapshot.fingerprint(data), id=f"{c.INTERNAL_ID}snapshot-{position}"
         )
         self._decide(command, encode_command(command), "manager", now)
 
@@ -331,6 +331,6 @@ def _is_same(one: bytes, other: bytes) -> bool:
 
 
 def halted_answer(reason: str) -> bytes:
-    """What a halted house answers. Whether the command was done, a restart will tell: send it again with the same id."""
-    detail = f"the house has stopped and must be started again: {reason}"
+    """What a halted fleet answers. Whether the command was done, a restart will tell: send it again with the same id."""
+    detail = f"the fleet has stopped and must be started again: {reason}"
     return refused("halted", detail)

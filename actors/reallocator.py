@@ -4,7 +4,8 @@ import datetime as dt
 from collections.abc import Sequence
 from typing import Any
 
-from tallystick.actors.messages import (
+from tallystick.actors.policies.rebalancing import Fleet, plan
+from tallystick.actors.runtime.messages import (
     MANAGER,
     REALLOCATOR,
     TRACKER,
@@ -15,15 +16,14 @@ from tallystick.actors.messages import (
     SurveyWanted,
     Tick,
 )
-from tallystick.actors.policies.rebalancing import Fleet, plan
 from tallystick.actors.survey import Survey
 from tallystick.config.loader import restore
 from tallystick.config.settings import Config
 from tallystick.events import catalog as e
-from tallystick.events import commands as c
-from tallystick.events import proposals as p
-from tallystick.events.event import EPOCH
-from tallystick.events.ledger import Ledger
+from tallystick.events import messages as c
+from tallystick.events.catalog.event import EPOCH
+from tallystick.events.messages import proposals as p
+from tallystick.events.state.ledger import Ledger
 
 
 class Reallocator:
@@ -70,7 +70,7 @@ class Reallocator:
             self._next = self._after(now)
 
     def _after(self, now: dt.datetime) -> dt.datetime:
-        """The next multiple of the interval: the same moments whenever the house was started."""
+        """The next multiple of the interval: the same moments whenever the fleet was started."""
         interval = dt.timedelta(seconds=float(self._config.reallocation.interval_seconds))
         return EPOCH + ((now - EPOCH) // interval + 1) * interval
 
@@ -83,7 +83,7 @@ class Reallocator:
         if not moves and survey.question is None:
             return []
         command = p.ApplyMoves(
-            moves=moves, asked=survey.question is not None, id=f"{c.HOUSE}rebalance-{now.isoformat()}"
+            moves=moves, asked=survey.question is not None, id=f"{c.INTERNAL_ID}rebalance-{now.isoformat()}"
         )
         return [*self._acted_on(moves, survey, now), Post(MANAGER, Proposal(command, REALLOCATOR, survey.question))]
 
@@ -98,7 +98,7 @@ class Reallocator:
                     agent=move.target,
                     why="demand",
                     predictions=[outlook.prediction() for outlook in outlooks],
-                    id=f"{c.HOUSE}demand-{now.isoformat()}-{number}",
+                    id=f"{c.INTERNAL_ID}demand-{now.isoformat()}-{number}",
                 )
                 posts.append(Post(MANAGER, Proposal(command, REALLOCATOR)))
         return posts

@@ -10,11 +10,11 @@ from typing import Any
 
 from tallystick.actors.policies.anomalies import Streak
 from tallystick.actors.policies.durations import pace
-from tallystick.events.accounts import Account
-from tallystick.events.foretold import Prediction
-from tallystick.events.growth import NO_STEPS, Growth, observed
-from tallystick.events.history import Known
-from tallystick.events.ledger import Ledger
+from tallystick.events.catalog.forecasts import Prediction
+from tallystick.events.state.accounts import Account
+from tallystick.events.state.growth import NO_STEPS, Growth, observed
+from tallystick.events.state.history import Known
+from tallystick.events.state.ledger import Ledger
 
 _MS = dt.timedelta(milliseconds=1)
 

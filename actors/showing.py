@@ -1,16 +1,16 @@
 """The answer to `Forecast`: what is foreseen of an agent, in the words and units of the edges."""
 
-from tallystick.actors.foresight import Foresight, own_use
+from tallystick.actors.forecaster import Forecaster, own_use
 from tallystick.actors.policies.durations import in_seconds
-from tallystick.actors.policies.outlook import Outlook, total
-from tallystick.actors.policies.totals import Finished, finished_of
-from tallystick.events.amounts import COST, DIMENSIONS, EDGE_NAMES, TIME, dollars, seconds
+from tallystick.actors.policies.exhaustion import Exhaustion, total
+from tallystick.actors.policies.final_usage import Finished, finished_of
+from tallystick.config.amounts import COST, DIMENSIONS, EDGE_NAMES, TIME, dollars, seconds
 from tallystick.events.decide.answers import stamp
-from tallystick.events.replies import Foreseen, Number, Prospect
-from tallystick.events.standing import Standing
+from tallystick.events.evolve.account_read_model import AccountModel
+from tallystick.events.messages.replies import Foreseen, Number, Prospect
 
 
-def foreseen(standing: Standing, foresight: Foresight) -> Foreseen:
+def foreseen(standing: AccountModel, foresight: Forecaster) -> Foreseen:
     """All that is foreseen as of the agent's last report; what nobody can know is None."""
     run = foresight.runs.get(standing.id)
     if run is None:
@@ -26,7 +26,9 @@ def foreseen(standing: Standing, foresight: Foresight) -> Foreseen:
     return Foreseen(standing.id, stamp(run.last_at), run.steps, forecasts)
 
 
-def _prospect(standing: Standing, d: int, outlook: Outlook | None, finished: Finished, pace: float | None) -> Prospect:
+def _prospect(
+    standing: AccountModel, d: int, outlook: Exhaustion | None, finished: Finished, pace: float | None
+) -> Prospect:
     own, mark = own_use(standing, d)
     intervals: dict[str, list[Number | str]] = {}
     in_all = total(finished, own)

@@ -7,19 +7,19 @@ from typing import Final
 
 import msgspec
 
-from tallystick.actors.foresight import Foresight, own_use
-from tallystick.actors.messages import Figures, Question
-from tallystick.actors.policies.chances import HOPE, Lengths
+from tallystick.actors.forecaster import Forecaster, own_use
+from tallystick.actors.policies.completion import HOPE, Lengths
+from tallystick.actors.policies.exhaustion import Exhaustion
 from tallystick.actors.policies.fair_level import FairLevel
+from tallystick.actors.policies.final_usage import Finished, finished_of
 from tallystick.actors.policies.growth_forecast import Course
-from tallystick.actors.policies.outlook import Outlook
 from tallystick.actors.policies.rebalancing import Hungry, Idle
-from tallystick.actors.policies.totals import Finished, finished_of
+from tallystick.actors.runtime.messages import Figures, Question
+from tallystick.config.amounts import AMOUNT_MAX, DIMENSIONS, Triple
 from tallystick.config.settings import Config
-from tallystick.events.accounts import POOL, Money
-from tallystick.events.amounts import AMOUNT_MAX, DIMENSIONS, Triple
-from tallystick.events.growth import Growth
-from tallystick.events.standing import Standing
+from tallystick.events.evolve.account_read_model import AccountModel
+from tallystick.events.state.accounts import POOL, Money
+from tallystick.events.state.growth import Growth
 
 HORIZONS: Final = 1.1
 """A budget is filled up so that it lasts so many times the warning's time. More leaves much unused when runs end, less
@@ -33,14 +33,16 @@ class Survey(msgspec.Struct, frozen=True):
     hungry: list[Hungry]
     figures: Figures
     question: Question | None
-    outlooks: dict[str, list[Outlook]]
+    outlooks: dict[str, list[Exhaustion]]
     """What is foreseen of the hungry: a plan that gives them more acts on it."""
 
 
 class Surveyor:
     """Looks at all open agents at one moment."""
 
-    def __init__(self, agents: Mapping[str, Standing], foresight: Foresight, figures: Figures, config: Config) -> None:
+    def __init__(
+        self, agents: Mapping[str, AccountModel], foresight: Forecaster, figures: Figures, config: Config
+    ) -> None:
         self._agents = agents
         self._foresight = foresight
         self._figures = figures
@@ -67,7 +69,7 @@ class Surveyor:
                     outlooks[standing.id] = self._foresight.outlooks(standing)
         return Survey(idle, hungry, self._figures, question, outlooks)
 
-    def _hunger(self, standing: Standing, ratio: float) -> Hungry | None:
+    def _hunger(self, standing: AccountModel, ratio: float) -> Hungry | None:
         need = self._lacking(standing)
         if not any(need):
             return None
@@ -82,7 +84,7 @@ class Surveyor:
             self._fair(standing, need),
         )
 
-    def _lacking(self, standing: Standing) -> Money:
+    def _lacking(self, standing: AccountModel) -> Money:
         """What the forecast's upper bound lacks: of what is used within the horizon, at most the run's whole total.
 
         A budget that will last half the horizon lacks nothing yet: few moves, each worth making.
@@ -108,7 +110,7 @@ class Surveyor:
                 soon = soon or _beyond(course, horizon / 2, own, total, left) > 0
         return (need[0], need[1], need[2]) if soon else (0, 0, 0)
 
-    def _total(self, standing: Standing, d: int, own: int) -> int:
+    def _total(self, standing: AccountModel, d: int, own: int) -> int:
         """The upper bound of what the run will have used in all; where none like it is known, twice what it has used."""
         total = self._finished_like(standing)[d].total(own, 0.9)
         return 2 * own if total is None else total
@@ -118,7 +120,7 @@ class Surveyor:
         idle_below = self._config.reallocation.idle_below
         return int(own / idle_below) if idle_below else AMOUNT_MAX
 
-    def _finished_like(self, standing: Standing) -> tuple[Finished, ...]:
+    def _finished_like(self, standing: AccountModel) -> tuple[Finished, ...]:
         run = self._foresight.runs.get(standing.id)
         kind = (standing.agent_type, None if run is None else run.model)
         found = self._finished.get(kind)
@@ -129,7 +131,7 @@ class Surveyor:
 
     # --- what is fair -------------------------------------------------------------------------------------------------
 
-    def _fair(self, standing: Standing, need: Money) -> Triple:
+    def _fair(self, standing: AccountModel, need: Money) -> Triple:
         """What the agent may be given beyond what it has so that there is enough for the others."""
         fair: list[int | None] = [None, None, None]
         for d in DIMENSIONS:
@@ -139,7 +141,7 @@ class Surveyor:
                     fair[d] = self._fair_more(standing, d, level * self._weight(standing))
         return (fair[0], fair[1], fair[2])
 
-    def _fair_more(self, standing: Standing, d: int, level: float) -> int:
+    def _fair_more(self, standing: AccountModel, d: int, level: float) -> int:
         """Up to the level; nothing for a run that will hardly end within it: that would be spent in vain."""
         own, mark = own_use(standing, d)
         run = self._foresight.runs[standing.id]
@@ -167,13 +169,13 @@ class Surveyor:
                 fair.add(own, max(own, mark), weight, self._finished_like(standing)[d])
         return fair.find(free)
 
-    def _weight(self, standing: Standing) -> float:
+    def _weight(self, standing: AccountModel) -> float:
         return float(self._config.allocation_weights.of(standing.priority))
 
     def _free_of(self, source: str, d: int) -> int | None:
         return self._figures.pool[d] if source == POOL else self._agents[source].remaining(d)
 
-    def _source_free(self, standing: Standing) -> Triple:
+    def _source_free(self, standing: AccountModel) -> Triple:
         free: list[int | None] = [self._free_of(_payer(standing, d), d) for d in DIMENSIONS]
         return (free[0], free[1], free[2])
 
@@ -183,15 +185,15 @@ def _beyond(course: Course, steps: float, own: int, total: int, left: int) -> in
     return max(0, ceil(min(course.used_at_most(steps), max(0, total - own))) - left)
 
 
-def _payer(standing: Standing, d: int) -> str:
+def _payer(standing: AccountModel, d: int) -> str:
     source = standing.source(d)
     return POOL if source is None else source.id
 
 
-def _source(standing: Standing) -> str:
+def _source(standing: AccountModel) -> str:
     return POOL if standing.parent is None else standing.parent.id
 
 
-def _remaining(standing: Standing) -> Money:
+def _remaining(standing: AccountModel) -> Money:
     left = [0 if standing.allocated[d] is None else standing.remaining(d) for d in DIMENSIONS]
     return (left[0], left[1], left[2])

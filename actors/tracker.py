@@ -7,8 +7,11 @@ from typing import Any, Final
 
 import msgspec
 
-from tallystick.actors.foresight import Foresight
-from tallystick.actors.messages import (
+from tallystick.actors.forecaster import Forecaster
+from tallystick.actors.policies.durations import in_seconds
+from tallystick.actors.policies.exhaustion import Exhaustion
+from tallystick.actors.runs import Run
+from tallystick.actors.runtime.messages import (
     ENFORCER,
     MANAGER,
     REALLOCATOR,
@@ -22,19 +25,16 @@ from tallystick.actors.messages import (
     Tick,
     figures_of,
 )
-from tallystick.actors.policies.durations import in_seconds
-from tallystick.actors.policies.outlook import Outlook
-from tallystick.actors.runs import Run
 from tallystick.actors.showing import foreseen
 from tallystick.actors.survey import Surveyor
 from tallystick.config.loader import restore
 from tallystick.config.settings import Config
 from tallystick.events import catalog as e
-from tallystick.events import commands as c
-from tallystick.events import proposals as p
-from tallystick.events.codec import encode_answer
-from tallystick.events.ledger import Ledger
-from tallystick.events.standing import Standing, Standings
+from tallystick.events import messages as c
+from tallystick.events.evolve.account_read_model import AccountModel, AccountModels
+from tallystick.events.log.codec import encode_answer
+from tallystick.events.messages import proposals as p
+from tallystick.events.state.ledger import Ledger
 
 
 class ExhaustionNear(msgspec.Struct, frozen=True):
@@ -57,7 +57,7 @@ class Tracker:
     name = TRACKER
     follows: frozenset[type[e.Event]] = frozenset(
         {
-            *Standings.STEPS,
+            *AccountModels.STEPS,
             e.ConfigLoaded,
             e.ForecastMade,
             e.ForecastScored,
@@ -67,8 +67,8 @@ class Tracker:
 
     def begin(self, ledger: Ledger) -> None:
         self._config: Config = ledger.rules.config
-        self._standings = Standings(ledger)
-        self._foresight = Foresight(ledger, self._standings.agents)
+        self._standings = AccountModels(ledger)
+        self._foresight = Forecaster(ledger, self._standings.agents)
         self._figures = figures_of(ledger)
         self._expires = {hold.id: hold.expires_at for hold in ledger.holds.values()}
         self._expiries = [(at, hold) for hold, at in self._expires.items()]
@@ -99,7 +99,7 @@ class Tracker:
         self._foresight.begin_batch()
         posts: list[Post] = []
         reported: dict[str, e.Event] = {}
-        standings, steps = self._standings, Standings.STEPS
+        standings, steps = self._standings, AccountModels.STEPS
         for event in recorded.events:
             kind = type(event)
             if isinstance(event, e.BudgetReleased):
@@ -153,7 +153,7 @@ class Tracker:
         run.looked_at = event.at
         return [*self._foresight.outlier(standing, run, event), *self._exhaustion(standing, run, event)]
 
-    def _exhaustion(self, standing: Standing, run: Run, event: e.Event) -> list[Post]:
+    def _exhaustion(self, standing: AccountModel, run: Run, event: e.Event) -> list[Post]:
         """A word to the enforcer where an agent's budget will not last, said once until it has more."""
         outlooks = self._foresight.outlooks(standing)
         soonest = self._soonest(standing, run, outlooks)
@@ -172,7 +172,9 @@ class Tracker:
         made = self._foresight.recorded(standing, "warning", f"warning-{event.position}", outlooks)
         return [*made, Post(ENFORCER, near)]
 
-    def _soonest(self, standing: Standing, run: Run, outlooks: Sequence[Outlook]) -> tuple[float, Outlook] | None:
+    def _soonest(
+        self, standing: AccountModel, run: Run, outlooks: Sequence[Exhaustion]
+    ) -> tuple[float, Exhaustion] | None:
         """The budget of which the early end of the 80 % interval comes first, and in how many seconds."""
         pace = self._foresight.pace(standing, run)
         if pace is None:
@@ -181,7 +183,7 @@ class Tracker:
         return min(ends, default=None, key=lambda pair: pair[0])
 
     @staticmethod
-    def _earliest(outlook: Outlook, pace: float) -> float:
+    def _earliest(outlook: Exhaustion, pace: float) -> float:
         """The early end of the interval in seconds; without history the estimate (spec 2)."""
         until = in_seconds(outlook.left, outlook.steps, pace)
         return until.low if outlook.learnt else until.estimate
@@ -194,16 +196,18 @@ class Tracker:
         standing = self._standings.agents.get(question.command.agent)
         if standing is None:
             # The law knows whether there ever was such an account, and refuses in its words.
-            nobody = p.RecordForecast(agent=question.command.agent, why="shown", predictions=[], id=f"{c.HOUSE}nobody")
+            nobody = p.RecordForecast(
+                agent=question.command.agent, why="shown", predictions=[], id=f"{c.INTERNAL_ID}nobody"
+            )
             return [Post(MANAGER, Proposal(nobody, TRACKER, question))]
         return [*self._recorded_as_shown(standing), Post(MANAGER, Answered(question, self._answer(standing)))]
 
-    def _recorded_as_shown(self, standing: Standing) -> list[Post]:
+    def _recorded_as_shown(self, standing: AccountModel) -> list[Post]:
         if standing.id not in self._foresight.runs:
             return []
         return self._foresight.recorded(standing, "shown", self._foresight.name_shown())
 
-    def _answer(self, standing: Standing) -> bytes:
+    def _answer(self, standing: AccountModel) -> bytes:
         return encode_answer(foreseen(standing, self._foresight))
 
     # --- forgotten holds ----------------------------------------------------------------------------------------------
@@ -214,4 +218,4 @@ class Tracker:
             return []
         while self._expiries and self._expiries[0][0] <= now:
             heapq.heappop(self._expiries)
-        return [Post(MANAGER, Proposal(p.ExpireHolds(id=f"{c.HOUSE}expire-{now.isoformat()}"), TRACKER))]
+        return [Post(MANAGER, Proposal(p.ExpireHolds(id=f"{c.INTERNAL_ID}expire-{now.isoformat()}"), TRACKER))]

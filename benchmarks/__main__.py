@@ -19,7 +19,7 @@ CEILING = "ceiling"
 
 
 def throughput() -> Iterator[Result]:
-    """The live house beside the ceiling, round by round."""
+    """The live fleet beside the ceiling, round by round."""
     with running_load() as (load, store):
         load.fleet.ask([load.report() for _ in range(1_000)])
         stored = Stored(store.last())

@@ -12,9 +12,9 @@ from tallystick.actors.policies.ranking import Moment, Ranking
 from tallystick.actors.policies.slots import Limits, Slots
 from tallystick.actors.policies.tasks import Kind, Waiting
 from tallystick.config.settings import Config
-from tallystick.events.commands import PRIORITIES
-from tests.policies.machine import Machine, config_of
-from tests.policies.tenants import REAL, SLOTS, evenness, offered
+from tallystick.events.messages import PRIORITIES
+from tests.support.queue_machine import Machine, config_of
+from tests.support.tenants import REAL, SLOTS, evenness, offered
 
 KINDS = [
     Kind(f"product-{product}", f"type-{agent_type}", priority)
@@ -28,7 +28,7 @@ def pick_seconds(waiting: int) -> float:
     """Seconds to find the next task and take it out, and to let another of its kind wait: the median.
 
     Whatever the number that waits, the groups are the same: every kind, blocking nobody or one other task. The limits
-    are those of a busy house: one type is full.
+    are those of a busy fleet: one type is full.
     """
     dice, numbers = random.Random(waiting), itertools.count()
     queue, slots = Queue(Ranking(Config())), Slots(Limits(1_000, {"type-0": 0}, {"product-0": 100}))

@@ -17,29 +17,29 @@ import msgspec
 
 from benchmarks import data
 from benchmarks.result import Result
-from tallystick.actors.foresight import Foresight
-from tallystick.actors.messages import Envelope
-from tallystick.actors.people import Person
+from tallystick.actors.forecaster import Forecaster
 from tallystick.actors.policies.growth_forecast import Course, average_rate
 from tallystick.actors.runs import Run
-from tallystick.actors.simulation import House
+from tallystick.actors.runtime.messages import Envelope
+from tallystick.actors.runtime.simulation import SimulatedFleet
+from tallystick.actors.runtime.specialist import Specialist
 from tallystick.actors.tracker import Tracker
+from tallystick.config.amounts import DIMENSIONS, TOKENS, Budget
 from tallystick.config.loader import from_mapping
 from tallystick.demo.agent import Agent, Outcome, Phase
 from tallystick.demo.campaign import STARTS_AT
 from tallystick.demo.trace import read_trace
 from tallystick.demo.workload import Workload
-from tallystick.events import commands as c
-from tallystick.events.amounts import DIMENSIONS, TOKENS, Budget
-from tallystick.events.codec import decode_answer, encode_command
-from tallystick.events.growth import Growth
-from tallystick.events.history import Known
-from tallystick.events.ledger import Ledger, check_conserved
-from tallystick.events.standing import Standing
-from tallystick.events.store_memory import MemoryStore
-from tallystick.projections.keeper import MemoryKeeper
-from tallystick.projections.reporting import report_of
-from tallystick.projections.upkeep import catch_up
+from tallystick.events import messages as c
+from tallystick.events.evolve.account_read_model import AccountModel
+from tallystick.events.log.codec import decode_answer, encode_command
+from tallystick.events.log.store_memory import MemoryStore
+from tallystick.events.state.growth import Growth
+from tallystick.events.state.history import Known
+from tallystick.events.state.ledger import Ledger, check_conserved
+from tallystick.projections.reports.reporting import report_of
+from tallystick.projections.store.runner import catch_up
+from tallystick.projections.store.view_store import MemoryViewStore
 
 TRACE = "agents-swebench-gemini3-public.csv.gz"
 ENOUGH_FOR = 0.9
@@ -74,8 +74,8 @@ class _Quiet(Agent):
         return False
 
 
-def play(workload: Workload, *, reallocate: bool = True, house: type[House] = House) -> Played:
-    """One campaign through the real house under a virtual clock."""
+def play(workload: Workload, *, reallocate: bool = True, fleet: type[SimulatedFleet] = SimulatedFleet) -> Played:
+    """One campaign through the real fleet under a virtual clock."""
     total = int(workload.needs[TOKENS] * ENOUGH_FOR)
     config = from_mapping(
         {
@@ -85,14 +85,14 @@ def play(workload: Workload, *, reallocate: bool = True, house: type[House] = Ho
         }
     )
     store = MemoryStore()
-    played = house.open(store, config, None, STARTS_AT)
+    played = fleet.open(store, config, None, STARTS_AT)
     names = [run.id for run in workload.runs]
     spendable = played.ledger.spendable(TOKENS)
     _ask(played, c.AllocateEqual(id="equal", agents=names, total=Budget(tokens=spendable)), 0)
     agents = [_Quiet(run, (spendable // len(names), None, None), None) for run in workload.runs]
     seen = _drive(played, agents)
     check_conserved(played.ledger)
-    keeper = MemoryKeeper()
+    keeper = MemoryViewStore()
     catch_up(store, keeper)
     report = report_of(keeper)
     return Played(
@@ -106,7 +106,7 @@ def play(workload: Workload, *, reallocate: bool = True, house: type[House] = Ho
     )
 
 
-def _drive(house: House, agents: Sequence[Agent]) -> list[float]:
+def _drive(fleet: SimulatedFleet, agents: Sequence[Agent]) -> list[float]:
     """Let all agents act at their moments; the fairness of open accounts, once a minute."""
     agenda = [(agent.due_ms, i) for i, agent in enumerate(agents)]
     heapq.heapify(agenda)
@@ -114,26 +114,26 @@ def _drive(house: House, agents: Sequence[Agent]) -> list[float]:
     while agenda:
         due_ms, i = heapq.heappop(agenda)
         while look_ms <= due_ms:
-            seen.append(_fairness(house))
+            seen.append(_fairness(fleet))
             look_ms += 60_000
         agent = agents[i]
-        agent.hear(_ask(house, agent.message(), due_ms), due_ms)
+        agent.hear(_ask(fleet, agent.message(), due_ms), due_ms)
         if agent.phase is not Phase.GONE:
             heapq.heappush(agenda, (agent.due_ms, i))
     return seen
 
 
-def _fairness(house: House) -> float:
+def _fairness(fleet: SimulatedFleet) -> float:
     """Fairness of what the open agents are allocated (all have the same priority here); 1 where there are none."""
-    given = [account.allocated[TOKENS] or 0 for account in house.ledger.accounts.values()]
+    given = [account.allocated[TOKENS] or 0 for account in fleet.ledger.accounts.values()]
     if not any(given):
         return 1.0
     mean = fmean(given)
     return 1 - fmean((units / mean - 1) ** 2 for units in given)
 
 
-def _ask(house: House, command: c.Command, at_ms: int) -> Any:
-    (answer,) = house.ask(Envelope([command], [encode_command(command)], "bench", None), STARTS_AT + at_ms * _MS)
+def _ask(fleet: SimulatedFleet, command: c.Command, at_ms: int) -> Any:
+    (answer,) = fleet.ask(Envelope([command], [encode_command(command)], "bench", None), STARTS_AT + at_ms * _MS)
     return decode_answer(answer)
 
 
@@ -151,10 +151,10 @@ def normal(workload: Workload) -> Workload:
     return msgspec.structs.replace(workload, runs=runs)
 
 
-class _AverageForesight(Foresight):
+class _AverageForesight(Forecaster):
     """Knows of no earlier run, and takes it that an agent goes on as it did on average."""
 
-    def known(self, standing: Standing, run: Run | None) -> Known:
+    def known(self, standing: AccountModel, run: Run | None) -> Known:
         return Known(())
 
     @staticmethod
@@ -168,12 +168,12 @@ class _AverageTracker(Tracker):
         self._foresight = _AverageForesight(ledger, self._standings.agents)
 
 
-class _AverageHouse(House):
-    """A house that foresees by the average rate."""
+class _AverageHouse(SimulatedFleet):
+    """A fleet that foresees by the average rate."""
 
     @staticmethod
-    def specialists() -> list[Person]:
-        return [_AverageTracker() if isinstance(person, Tracker) else person for person in House.specialists()]
+    def specialists() -> list[Specialist]:
+        return [_AverageTracker() if isinstance(person, Tracker) else person for person in SimulatedFleet.specialists()]
 
 
 def results(say: Callable[[str], None]) -> Iterator[Result]:
@@ -183,7 +183,7 @@ def results(say: Callable[[str], None]) -> Iterator[Result]:
         say("campaign: skipped, the public runs are not here")
         return
     workload = normal(read_trace(found))
-    ours, average = play(workload), play(workload, house=_AverageHouse)
+    ours, average = play(workload), play(workload, fleet=_AverageHouse)
     without, best = play(workload, reallocate=False), planner(workload)
     for name, unit, value, against, other, goal in (
         ("finished", "runs", ours.finished, f"a planner who knew all totals: {best}", best, GOAL_OF_PLANNER),

@@ -5,12 +5,12 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from benchmarks.result import Result
+from tallystick.config.amounts import DIMENSIONS, Amounts
 from tallystick.demo.workload import Run
 from tallystick.events import catalog as e
-from tallystick.events.accounts import Money
-from tallystick.events.amounts import DIMENSIONS, Amounts
-from tallystick.events.growth import NO_STEPS, Growth, observed
-from tallystick.events.history import History, Known
+from tallystick.events.state.accounts import Money
+from tallystick.events.state.growth import NO_STEPS, Growth, observed
+from tallystick.events.state.history import History, Known
 
 STEPS_MIN, SHARE_OF_TOTAL, FOLDS, SHUFFLES = 8, 0.8, 5, 3
 DECILES = range(1, 10)

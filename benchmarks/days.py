@@ -10,7 +10,7 @@ from typing import NamedTuple
 from benchmarks.data import found
 from benchmarks.result import Result
 from tallystick.actors.policies.days import day_total
-from tallystick.events.history import is_hit
+from tallystick.events.state.history import is_hit
 
 CLIENTS = "servegen-client-hourly.csv.gz"
 HOURS, DAYS = 24, 14

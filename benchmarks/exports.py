@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tallystick.cli.main import main
-from tallystick.events.store import open_store
+from tallystick.events.log.store import open_store
 
 FORMS = ("jsonl", "csv", "parquet")
 

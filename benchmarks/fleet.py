@@ -25,8 +25,9 @@ import msgspec
 from benchmarks import data
 from benchmarks.fleet_books import Books, dollars
 from benchmarks.result import Result, quiet
-from tallystick.actors.messages import Envelope
-from tallystick.actors.simulation import House
+from tallystick.actors.runtime.messages import Envelope
+from tallystick.actors.runtime.simulation import SimulatedFleet
+from tallystick.config.amounts import COST, NANOS_PER_DOLLAR
 from tallystick.config.loader import from_mapping
 from tallystick.config.settings import Config
 from tallystick.demo.agent import Outcome, Phase
@@ -35,11 +36,10 @@ from tallystick.demo.trace import read_trace
 from tallystick.demo.worker import FAR, Worker
 from tallystick.demo.workload import Run, Workload
 from tallystick.events import catalog as e
-from tallystick.events import commands as c
-from tallystick.events.amounts import COST, NANOS_PER_DOLLAR
-from tallystick.events.codec import decode_answer, decode_event, encode_command
-from tallystick.events.ledger import check_conserved
-from tallystick.events.store_memory import MemoryStore
+from tallystick.events import messages as c
+from tallystick.events.log.codec import decode_answer, decode_event, encode_command
+from tallystick.events.log.store_memory import MemoryStore
+from tallystick.events.state.ledger import check_conserved
 
 TRACE = "agents-swebench-gemini3-public.csv.gz"
 SLOTS = 16
@@ -118,10 +118,10 @@ class Mortal(Contented):
 
 
 class _Show:
-    """The agents and the house, moment by moment."""
+    """The agents and the fleet, moment by moment."""
 
-    def __init__(self, house: House, agents: list[Contented], plan: Plan) -> None:
-        self.house, self.agents, self.plan = house, agents, plan
+    def __init__(self, fleet: SimulatedFleet, agents: list[Contented], plan: Plan) -> None:
+        self.fleet, self.agents, self.plan = fleet, agents, plan
         self.now_ms = 0
         self._by_task = {agent.run.id: i for i, agent in enumerate(agents)}
         self._agenda = [(agent.due_ms, i) for i, agent in enumerate(agents)]
@@ -132,11 +132,11 @@ class _Show:
 
     def run(self) -> None:
         """Until every task has ended, and on into the next day."""
-        while self.house.ledger.tasks.open or self._agenda:
+        while self.fleet.ledger.tasks.open or self._agenda:
             due_ms = self._agenda[0][0] if self._agenda else FAR
             if self._approve_at is not None and self._approve_at <= due_ms:
                 self._approve(self._approve_at)
-            elif due_ms >= FAR and self.house.ledger.tasks.running:
+            elif due_ms >= FAR and self.fleet.ledger.tasks.running:
                 self._wait_for_leases()
             elif due_ms >= FAR:
                 self._sleep()
@@ -152,7 +152,7 @@ class _Show:
         agent.hear(self.ask(agent.message()), self.now_ms)
         if not agent.is_away:
             heapq.heappush(self._agenda, (agent.due_ms, i))
-        if self.house.ledger.day.tripped is not None and not self._approved and self._approve_at is None:
+        if self.fleet.ledger.day.tripped is not None and not self._approved and self._approve_at is None:
             self._approve_at = self.now_ms + PATIENCE_OF_OPERATOR_MS
 
     def _approve(self, at_ms: int) -> None:
@@ -162,17 +162,17 @@ class _Show:
 
     def _sleep(self) -> None:
         """Nobody has anything to do before the next day begins."""
-        self.now_ms = (self.house.ledger.day.ends_at - STARTS_AT) // _MS
-        self.house.pass_time(STARTS_AT + self.now_ms * _MS)
+        self.now_ms = (self.fleet.ledger.day.ends_at - STARTS_AT) // _MS
+        self.fleet.pass_time(STARTS_AT + self.now_ms * _MS)
 
     def _wait_for_leases(self) -> None:
         """Only the dead hold slots: time passes until the first of their leases ends."""
-        self.now_ms = (self.house.ledger.tasks.due_at() - STARTS_AT) // _MS
-        self.house.pass_time(STARTS_AT + self.now_ms * _MS)
+        self.now_ms = (self.fleet.ledger.tasks.due_at() - STARTS_AT) // _MS
+        self.fleet.pass_time(STARTS_AT + self.now_ms * _MS)
 
     def _take_up(self) -> None:
         """Tell the agents of the runs that began by themselves."""
-        for task in list(self.house.ledger.tasks.running.values()):
+        for task in list(self.fleet.ledger.tasks.running.values()):
             if task.lease is not None and task.lease not in self._leases:
                 self._leases.add(task.lease)
                 i = self._by_task[task.id]
@@ -185,12 +185,12 @@ class _Show:
 
     def ask(self, command: c.Command) -> Any:
         envelope = Envelope([command], [encode_command(command)], "bench", None)
-        (answer,) = self.house.ask(envelope, STARTS_AT + self.now_ms * _MS)
+        (answer,) = self.fleet.ask(envelope, STARTS_AT + self.now_ms * _MS)
         return decode_answer(answer)
 
 
 def play(workload: Workload, plan: Plan, agent: type[Contented] = Contented) -> Played:
-    """One campaign through the real house under a virtual clock, and into the next day."""
+    """One campaign through the real fleet under a virtual clock, and into the next day."""
     cents = int(workload.needs[COST] * OF_ALL) * 100 // NANOS_PER_DOLLAR
     config = from_mapping(
         {
@@ -202,13 +202,13 @@ def play(workload: Workload, plan: Plan, agent: type[Contented] = Contented) -> 
         }
     )
     store = MemoryStore()
-    house = House.open(store, config, None, STARTS_AT)
+    fleet = SimulatedFleet.open(store, config, None, STARTS_AT)
     model = workload.runs[0].steps[0].model
-    found = house.ledger.rules.find_price(model or "", None)
+    found = fleet.ledger.rules.find_price(model or "", None)
     assert found is not None, f"no price is known for {model}"
     agents = [agent(run, config) for run in workload.runs]
-    _Show(house, agents, plan).run()
-    check_conserved(house.ledger)
+    _Show(fleet, agents, plan).run()
+    check_conserved(fleet.ledger)
     events = [decode_event(record.data, record.name) for record in store.read()]
     limit = cents * (NANOS_PER_DOLLAR // 100)
     books = Books(SLOTS, limit, plan.token_budget, found.price).keep_all(events)

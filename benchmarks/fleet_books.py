@@ -12,9 +12,9 @@ from typing import Any
 
 import msgspec
 
+from tallystick.config.amounts import NANOS_PER_DOLLAR
 from tallystick.config.prices import ModelPrice
 from tallystick.events import catalog as e
-from tallystick.events.amounts import NANOS_PER_DOLLAR
 
 
 class Crossing(msgspec.Struct):

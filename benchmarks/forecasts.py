@@ -16,15 +16,15 @@ from benchmarks.cases import DECILES, LABELS, Case, Point, Task, case_of, folds,
 from benchmarks.data import found
 from benchmarks.result import Result
 from tallystick.actors.policies.durations import in_seconds, pace
+from tallystick.actors.policies.exhaustion import Exhaustion, foresee
 from tallystick.actors.policies.growth_forecast import courses
 from tallystick.actors.policies.intervals import Range
-from tallystick.actors.policies.outlook import Outlook, foresee
+from tallystick.config.amounts import COST, EDGE_NAMES, TIME, TOKENS
 from tallystick.demo.trace import read_trace
 from tallystick.events import catalog as e
-from tallystick.events.amounts import COST, EDGE_NAMES, TIME, TOKENS
-from tallystick.events.foretold import Outcome
-from tallystick.events.growth import NO_STEPS, Growth, observed
-from tallystick.events.history import History, conformal, is_hit
+from tallystick.events.catalog.forecasts import Outcome
+from tallystick.events.state.growth import NO_STEPS, Growth, observed
+from tallystick.events.state.history import History, conformal, is_hit
 
 AGENTS, REQUESTS = "agents-swebench-gemini3-public.csv.gz", "requests-azure2023.csv.gz"
 ERRORS_MAX = 100
@@ -48,7 +48,7 @@ class Told(NamedTuple):
     in_time: bool
 
 
-def foretold(case: Case, d: int, point: Point, history: History) -> Outlook | None:
+def foretold(case: Case, d: int, point: Point, history: History) -> Exhaustion | None:
     """What the product says at a point; None where the budget is used up already."""
     mark, there = case.tasks[d].mark, known(history)
     course = courses(Growth.read(case.grown[point.step]), there)[d]
@@ -115,7 +115,7 @@ def _told(case: Case, d: int, past: Past) -> Iterator[Told]:
             yield Told(point.decile, point.step, *steps, *ends, in_time=in_time)
 
 
-def _in_time(case: Case, step: int, task: Task, seen: Outlook, past: Past) -> bool:
+def _in_time(case: Case, step: int, task: Task, seen: Exhaustion, past: Past) -> bool:
     elapsed_ms = case.elapsed_ms[step]
     seconds_a_step = pace(elapsed_ms, step, known(past.history))
     if seconds_a_step is None:

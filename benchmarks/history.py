@@ -20,17 +20,17 @@ import msgspec
 
 from benchmarks.load import RICH, Load
 from benchmarks.result import percentile
-from tallystick.actors.fleet import Fleet
 from tallystick.actors.manager import Manager
-from tallystick.actors.messages import Envelope
-from tallystick.actors.opening import open_ledger, replay
+from tallystick.actors.runtime.fleet import Fleet
+from tallystick.actors.runtime.messages import Envelope
+from tallystick.actors.runtime.opening import open_ledger, replay
+from tallystick.config.amounts import Budget
 from tallystick.config.loader import from_mapping
-from tallystick.events import commands as c
-from tallystick.events.amounts import Budget
+from tallystick.events import messages as c
 from tallystick.events.catalog import CATALOG
-from tallystick.events.codec import GENESIS, encode_command
-from tallystick.events.ledger import Ledger
-from tallystick.events.store import open_store
+from tallystick.events.log.codec import GENESIS, encode_command
+from tallystick.events.log.store import open_store
+from tallystick.events.state.ledger import Ledger
 
 GROUP = 1_000
 _START = dt.datetime(2026, 1, 26, tzinfo=dt.UTC)
@@ -96,7 +96,7 @@ def raw_replay_rate(path: Path) -> float:
 
 
 def restart_seconds(path: Path, *, with_snapshots: bool) -> float:
-    """Seconds until a house that opens this log knows its state."""
+    """Seconds until a fleet that opens this log knows its state."""
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(shutil.copy(path, folder))
         if not with_snapshots:
@@ -155,14 +155,14 @@ def status_p50(path: Path) -> float:
 
 
 def memory_bytes(agents: int, reports: int) -> int:
-    """Resident bytes of a fresh process whose live house has ``agents`` open and has taken ``reports``."""
+    """Resident bytes of a fresh process whose live fleet has ``agents`` open and has taken ``reports``."""
     script = f"from benchmarks.history import resident; resident({agents}, {reports})"
     run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     return int(run.stdout)
 
 
 def resident(agents: int, reports: int) -> None:
-    """What `memory_bytes` runs: a live house with its specialists; prints its resident bytes."""
+    """What `memory_bytes` runs: a live fleet with its specialists; prints its resident bytes."""
     # The memory of ids has a bound of its own (a million by default); here it is small, so that it is full at once.
     config = from_mapping({**RICH, "idempotency_ids_max": 1_000})
     with tempfile.TemporaryDirectory() as folder, Fleet.open(f"sqlite:///{folder}/fleet.db", config) as fleet:

@@ -1,4 +1,4 @@
-"""Load through the live house: the same modes as the ceiling's, on a real store, with specialists and a projector."""
+"""Load through the live fleet: the same modes as the ceiling's, on a real store, with specialists and a projector."""
 
 import asyncio
 import subprocess
@@ -14,13 +14,13 @@ from typing import Any, Protocol
 
 from benchmarks import ceiling
 from benchmarks.result import percentile
-from tallystick.actors.fleet import SWITCH_SECONDS, Fleet
+from tallystick.actors.runtime.fleet import SWITCH_SECONDS, Fleet
+from tallystick.config.amounts import Budget
 from tallystick.config.loader import from_mapping
-from tallystick.events import commands as c
-from tallystick.events.amounts import Budget
+from tallystick.events import messages as c
 from tallystick.events.catalog import Event
-from tallystick.events.codec import decode_event, exchange_of, record_body
-from tallystick.events.store import Record, Store, open_store
+from tallystick.events.log.codec import decode_event, exchange_of, record_body
+from tallystick.events.log.store import Record, Store, open_store
 
 AGENTS = 100
 SECONDS = 1.5

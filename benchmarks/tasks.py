@@ -1,4 +1,4 @@
-"""Tasks through the live house, beside the ceiling: submission, admission, and how soon the next task starts."""
+"""Tasks through the live fleet, beside the ceiling: submission, admission, and how soon the next task starts."""
 
 import queue
 import tempfile
@@ -11,12 +11,12 @@ from pathlib import Path
 from benchmarks import ceiling
 from benchmarks.load import SECONDS, Stored, ceiling_p50, ceiling_rate, default_switching
 from benchmarks.result import Result, alternating, percentile
-from tallystick.actors.fleet import Fleet
+from tallystick.actors.runtime.fleet import Fleet
 from tallystick.config.loader import from_mapping
-from tallystick.events import commands as c
+from tallystick.events import messages as c
 from tallystick.events.catalog import Event, TaskStarted
-from tallystick.events.codec import exchange_of
-from tallystick.events.store import Store, open_store
+from tallystick.events.log.codec import exchange_of
+from tallystick.events.log.store import Store, open_store
 
 ROUNDS = 5
 _EVENTS_MAX = 10
@@ -31,7 +31,7 @@ RICH = {
 
 
 class Work:
-    """Tasks with names that were never used, in a house that tells of every start."""
+    """Tasks with names that were never used, in a fleet that tells of every start."""
 
     def __init__(self, fleet: Fleet, started: "queue.SimpleQueue[tuple[str, float]]") -> None:
         self.fleet = fleet

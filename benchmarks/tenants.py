@@ -1,4 +1,4 @@
-"""421 real clients through the house: an hour's requests of each become its tasks, and all are offered at once.
+"""421 real clients through the fleet: an hour's requests of each become its tasks, and all are offered at once.
 
 They are submitted while everything is paused, so that whoever comes first has nothing from it. What is said of them is
 read off the log: who started when, what its product had had of the slots by then, and who else waited.
@@ -12,19 +12,19 @@ from collections.abc import Callable, Iterator, Sequence
 import msgspec
 
 from benchmarks.result import Result, quiet
+from tallystick.config.amounts import Budget
 from tallystick.config.loader import from_mapping
 from tallystick.demo.campaign import Starts
 from tallystick.demo.stage import Stage
 from tallystick.events import catalog as e
-from tallystick.events import commands as c
-from tallystick.events.amounts import Budget
-from tallystick.events.codec import decode_event
-from tallystick.events.evenness import fairness, jain, shares
-from tallystick.events.ledger import check_conserved
-from tallystick.events.store_memory import MemoryStore
-from tests.law import START
-from tests.policies.machine import Job
-from tests.policies.tenants import REAL, SLOTS, offered
+from tallystick.events import messages as c
+from tallystick.events.log.codec import decode_event
+from tallystick.events.log.store_memory import MemoryStore
+from tallystick.events.state.fairness import fairness, jain, shares
+from tallystick.events.state.ledger import check_conserved
+from tests.support.core import START
+from tests.support.queue_machine import Job
+from tests.support.tenants import REAL, SLOTS, offered
 
 HOUR = 3_600.0
 AT_HAND_MS = 60_000
@@ -62,7 +62,7 @@ class Served(msgspec.Struct, frozen=True):
 
 
 def serve(jobs: Sequence[Job], slots: int = SLOTS, until: float = HOUR) -> Served:
-    """Offer all jobs at once to the house, and let whoever has a slot work for as long as its job lasts."""
+    """Offer all jobs at once to the fleet, and let whoever has a slot work for as long as its job lasts."""
     store, starts = MemoryStore(), Starts()
     config = from_mapping({**_CONFIG, "max_concurrent": {"total": slots, "per_type": {}}})
     stage = Stage.opened(store, config, None, START, [starts.note])

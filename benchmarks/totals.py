@@ -6,11 +6,11 @@ from statistics import fmean
 
 from benchmarks.cases import Case, folds, known, share
 from benchmarks.result import Result
+from tallystick.actors.policies.exhaustion import total
+from tallystick.actors.policies.final_usage import finished_of
 from tallystick.actors.policies.intervals import shrunk
-from tallystick.actors.policies.outlook import total
 from tallystick.actors.policies.pools import RATIO_RUNS, Pool, pool_total
-from tallystick.actors.policies.totals import finished_of
-from tallystick.events.history import History, is_hit
+from tallystick.events.state.history import History, is_hit
 
 POOLS, DRAWS, GOAL = (50, 100), 1_000, 0.87
 ASKED_AFTER = (5, 10, 20, 30, 40)

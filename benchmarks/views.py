@@ -9,12 +9,12 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 from benchmarks.load import Load, running_load
-from tallystick.events.store import open_store
-from tallystick.projections.keeper_file import FileKeeper
-from tallystick.projections.projector import Projector
-from tallystick.projections.rebuilding import rebuild, renew
-from tallystick.projections.upkeep import place_of
-from tallystick.projections.views import KINDS, versions_of
+from tallystick.events.log.store import open_store
+from tallystick.projections.store.projector import Projector
+from tallystick.projections.store.rebuilding import rebuild, renew
+from tallystick.projections.store.runner import place_of
+from tallystick.projections.store.view_file import ViewFile
+from tallystick.projections.views.folding import KINDS, versions_of
 
 VERSIONS = versions_of(KINDS)
 STEP = 37_000
@@ -23,7 +23,7 @@ STEP = 37_000
 
 def keep_live(path: Path) -> None:
     """The live views of a log, up to its end, folded and restored many times over."""
-    with closing(open_store(f"sqlite:///{path}")) as store, closing(FileKeeper(f"{path}.views")) as keeper:
+    with closing(open_store(f"sqlite:///{path}")) as store, closing(ViewFile(f"{path}.views")) as keeper:
         renew(store, keeper)
         last = store.last()
         end = 0 if last is None else last.position
@@ -33,7 +33,7 @@ def keep_live(path: Path) -> None:
 
 def rebuild_rate(path: Path) -> float:
     """Events per second of a rebuild of all views, their bytes compared with the live ones, and exchanged."""
-    with closing(open_store(f"sqlite:///{path}")) as store, closing(FileKeeper(f"{path}.views")) as keeper:
+    with closing(open_store(f"sqlite:///{path}")) as store, closing(ViewFile(f"{path}.views")) as keeper:
         began = time.perf_counter()
         done = rebuild(store, keeper, list(VERSIONS))
         rate = done.position / (time.perf_counter() - began)
@@ -82,7 +82,7 @@ def _rebuilding(url: str) -> Iterator[None]:
 
     place = place_of(url)
     assert place is not None
-    with closing(FileKeeper(place.views, side="rebuilt")) as beside:
+    with closing(ViewFile(place.views, side="rebuilt")) as beside:
         while beside.reached().position == 0 and running[0].poll() is None:
             time.sleep(0.01)
     thread = threading.Thread(target=again)

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Final, Literal
 
 from msgspec import Meta
 
-from tallystick.events.amounts import AMOUNT_MAX, NANOS_PER_DOLLAR
+from tallystick.config.amounts import AMOUNT_MAX, NANOS_PER_DOLLAR
 
 Priority = Literal["critical", "high", "normal", "low"]
 

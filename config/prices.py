@@ -15,13 +15,13 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
+from tallystick.config.amounts import COST, InvalidAmount, dollars, exact_units
 from tallystick.config.building import Builder
 from tallystick.config.errors import ConfigError
 from tallystick.config.kinds import Dollars, Name
 from tallystick.config.loader import located, text_of
 from tallystick.config.settings import Section
 from tallystick.config.source import Source, read
-from tallystick.events.amounts import COST, InvalidAmount, dollars, exact_units
 
 PACKAGED_FILE: Final = Path(__file__).with_name("prices.yml")
 ENVIRONMENT_VARIABLE: Final = "TALLYSTICK_PRICES"

@@ -11,9 +11,9 @@ from functools import cache
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Final
 
+from tallystick.config.amounts import NANOS_PER_DOLLAR
 from tallystick.config.prices import ModelPrice, Names, Provider, Published, PublishedModel, Tier
 from tallystick.config.settings import Model
-from tallystick.events.amounts import NANOS_PER_DOLLAR
 
 if TYPE_CHECKING:
     from genai_prices import data_snapshot, types

@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo, available_timezones
 
 import msgspec
 
+from tallystick.config.amounts import AMOUNT_MAX, COST, Budget, Triple, exact_units
 from tallystick.config.conditions import Condition, parse_all
 from tallystick.config.errors import KeyPath, Unfit, dotted, nearest
 from tallystick.config.grammar import ALWAYS
@@ -36,7 +37,6 @@ from tallystick.config.kinds import (
     Weight,
 )
 from tallystick.config.names import FLEET_NAMES, TASK_NAMES, numbers_in
-from tallystick.events.amounts import AMOUNT_MAX, COST, Budget, Triple, exact_units
 
 
 class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

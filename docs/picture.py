@@ -21,7 +21,7 @@ from tallystick.demo.plan import too_small
 from tallystick.demo.screen import Ask, Screen
 from tallystick.demo.show import run
 from tallystick.demo.tally import Tally
-from tallystick.events.store import open_store
+from tallystick.events.log.store import open_store
 
 PICTURE: Final = Path(__file__).with_name("demo.svg")
 MOMENT: Final = 0.7

@@ -7,9 +7,9 @@ import signal
 import sys
 import threading
 
-from tallystick.events.codec import BrokenChain
-from tallystick.events.store import StoreError
-from tallystick.projections.upkeep import follow
+from tallystick.events.log.codec import BrokenChain
+from tallystick.events.log.store import StoreError
+from tallystick.projections.store.runner import follow
 
 
 def main() -> int:

@@ -1,18 +1,18 @@
-"""The door for Python programs: the house, with views of its own log to report from, and a file that it follows."""
+"""The door for Python programs: the fleet, with views of its own log to report from, and a file that it follows."""
 
 from pathlib import Path
 
-from tallystick.actors import fleet
-from tallystick.actors.people import Person
+from tallystick.actors.runtime import fleet
+from tallystick.actors.runtime.specialist import Specialist
 from tallystick.following import Following
 from tallystick.reports.reporter import Reporter
 
 
 class Fleet(fleet.Fleet):
-    """A running house: messages in, replies out, from threads and from asyncio."""
+    """A running fleet: messages in, replies out, from threads and from asyncio."""
 
     def follow(self, path: Path | str, by: str = "operator") -> Following:
-        """Put a configuration file in force, and whatever it says later too, until the house is closed.
+        """Put a configuration file in force, and whatever it says later too, until the fleet is closed.
 
         A change of the file is one event, which changes only the keys that the file has changed. A file that is not
         valid changes nothing: the error is logged, and is ``error`` of what is returned until the file is mended.
@@ -26,5 +26,5 @@ class Fleet(fleet.Fleet):
         following.start()
         return following
 
-    def _made_reporter(self) -> Person:
+    def _made_reporter(self) -> Specialist:
         return Reporter(self._store)

@@ -1,4 +1,4 @@
-"""A house that runs follows its configuration file: what is valid comes into force, what is not is shown."""
+"""A fleet that runs follows its configuration file: what is valid comes into force, what is not is shown."""
 
 import logging
 import threading
@@ -7,8 +7,8 @@ from pathlib import Path
 import structlog
 import watchfiles
 
-from tallystick.actors import fleet
-from tallystick.actors.pending import Unanswered
+from tallystick.actors.runtime import fleet
+from tallystick.actors.runtime.pending import Unanswered
 from tallystick.config.errors import ConfigError
 from tallystick.config.loader import load, to_mapping
 from tallystick.config.overlay import overlaid
@@ -22,8 +22,8 @@ log = structlog.wrap_logger(logging.getLogger("tallystick.config"))
 class Following:
     """Follows one file on a thread of its own, until it is stopped."""
 
-    def __init__(self, house: fleet.Fleet, path: Path, by: str) -> None:
-        self._house, self._path, self._by = house, path, by
+    def __init__(self, fleet: fleet.Fleet, path: Path, by: str) -> None:
+        self._fleet, self._path, self._by = fleet, path, by
         self.error: str | None = None
         """Why the file as it is now is not in force; None where it is."""
         self._last = load(path)
@@ -38,7 +38,7 @@ class Following:
         Raises:
             RefusedConfig: it cannot be put in force on this fleet.
         """
-        if self._last != self._house.config and (refusal := self._send(to_mapping(self._last))) is not None:
+        if self._last != self._fleet.config and (refusal := self._send(to_mapping(self._last))) is not None:
             raise fleet.RefusedConfig(refusal)
         self._thread.start()
 
@@ -58,8 +58,8 @@ class Following:
     def _take(self) -> None:
         try:
             now = load(self._path)
-            wanted = overlaid(self._house.config, self._last, now)
-            refusal = self._send(to_mapping(wanted)) if wanted != self._house.config else None
+            wanted = overlaid(self._fleet.config, self._last, now)
+            refusal = self._send(to_mapping(wanted)) if wanted != self._fleet.config else None
         except ConfigError as error:
             self._keep(str(error))
             return
@@ -78,7 +78,7 @@ class Following:
         log.error("config_not_in_force", file=str(self._path), error=error)
 
     def _send(self, config: object) -> str | None:
-        reply = self._house.ask({"type": "LoadConfig", "config": config}, by=self._by)
+        reply = self._fleet.ask({"type": "LoadConfig", "config": config}, by=self._by)
         return reply["error"]["detail"] if "error" in reply else None
 
     def _stamp(self) -> tuple[int, int, int] | None:

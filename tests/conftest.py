@@ -1,4 +1,4 @@
-"""What tests of several rooms share: a clock that stands still, and houses that are closed whatever happens."""
+"""What tests of several rooms share: a clock that stands still, and fleets that are closed whatever happens."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -6,17 +6,17 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tallystick.actors.clock import ManualClock
-from tallystick.actors.fleet import Fleet
+from tallystick.actors.runtime.clock import ManualClock
+from tallystick.actors.runtime.fleet import Fleet
 from tallystick.config.loader import from_mapping
-from tallystick.events.store import Store
-from tests.law import START
+from tallystick.events.log.store import Store
+from tests.support.core import START
 
 # The same cases each time, and no deadline: a slow machine must not fail a test.
-settings.register_profile("house", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("house")
+settings.register_profile("fleet", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("fleet")
 
-OpenHouse = Callable[..., Fleet]
+OpenFleet = Callable[..., Fleet]
 QUIET = {
     "total_budget": {"tokens": 1_000_000, "cost_usd": "1000.00"},
     "emergency_reserve_percent": 0,
@@ -33,8 +33,8 @@ def clock() -> ManualClock:
 
 
 @pytest.fixture
-def open_house(clock: ManualClock) -> Iterator[OpenHouse]:
-    """``open_house(store="memory:", notify=None, **config)``: a fleet under the test's clock, closed at the end."""
+def open_fleet(clock: ManualClock) -> Iterator[OpenFleet]:
+    """``open_fleet(store="memory:", notify=None, **config)``: a fleet under the test's clock, closed at the end."""
     opened: list[Fleet] = []
 
     def open_(store: Store | str = "memory:", notify: bool | None = None, **config: Any) -> Fleet:

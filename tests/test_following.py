@@ -1,4 +1,4 @@
-"""A running house follows its configuration file: one event with what differs, or the old one and an error."""
+"""A running fleet follows its configuration file: one event with what differs, or the old one and an error."""
 
 import queue
 from collections.abc import Iterator
@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 
 from tallystick import Fleet
-from tallystick.actors.pending import Unanswered
+from tallystick.actors.runtime.pending import Unanswered
 from tallystick.config.errors import ConfigError
 from tallystick.config.loader import from_mapping, load
 from tallystick.config.overlay import overlaid
 from tallystick.events import catalog as e
-from tests.actors.stores import SECONDS
+from tests.support.stores import SECONDS
 
 QUIET = "reallocation: {enabled: false}\n"
 

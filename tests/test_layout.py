@@ -1,4 +1,4 @@
-"""The house stays as it is laid out: imports point one way, and one package is installed, each module once."""
+"""The fleet stays as it is laid out: imports point one way, and one package is installed, each module once."""
 
 import ast
 import os
@@ -15,13 +15,13 @@ from pathlib import Path
 
 import pytest
 
-HOUSE = Path(__file__).resolve().parent.parent
+PROJECT = Path(__file__).resolve().parent.parent
 ROOMS = ("actors", "config", "events", "projections")
-PYPROJECT = tomllib.loads((HOUSE / "pyproject.toml").read_text(encoding="utf-8"))
+PYPROJECT = tomllib.loads((PROJECT / "pyproject.toml").read_text(encoding="utf-8"))
 
 MAY_IMPORT = {
-    "tallystick.events.amounts": set(),
-    "tallystick.config": {"tallystick.events.amounts"},
+    "tallystick.config.amounts": set(),
+    "tallystick.config": {"tallystick.config.amounts"},
     "tallystick.events": {"tallystick.events", "tallystick.config"},
     "tallystick.actors.policies": {"tallystick.actors.policies", "tallystick.events", "tallystick.config"},
     "tallystick.actors": {"tallystick.actors", "tallystick.events", "tallystick.config"},
@@ -38,8 +38,8 @@ CLOCKS = {"now", "today", "utcnow"}
 def modules() -> Iterator[tuple[str, Path]]:
     """Every module of the package, by the name under which it is imported; the links in tallystick/ are passed by."""
     for room in (*ROOMS, "tallystick"):
-        for path in sorted((HOUSE / room).rglob("*.py")):
-            parts = path.relative_to(HOUSE).with_suffix("").parts
+        for path in sorted((PROJECT / room).rglob("*.py")):
+            parts = path.relative_to(PROJECT).with_suffix("").parts
             if room != "tallystick":
                 parts = ("tallystick", *parts)
             elif parts[1] in ROOMS:
@@ -73,7 +73,7 @@ def test_imports_point_one_way(name: str) -> None:
     room = next(prefix for prefix in MAY_IMPORT if within(name, prefix))
     allowed = MAY_IMPORT[room]
     ours = {module for module in imports(name, MODULES[name]) if within(module, "tallystick")}
-    inside = set() if room == "tallystick.events.amounts" else {room}
+    inside = set() if room == "tallystick.config.amounts" else {room}
     wrong = {module for module in ours if not any(within(module, prefix) for prefix in allowed | inside)}
     assert not wrong, f"{name} is in the room {room}, which may import {sorted(allowed) or 'nothing of ours'}"
 
@@ -94,7 +94,7 @@ def test_the_law_reads_no_clock_and_touches_nothing_outside(name: str) -> None:
 
 
 def test_no_file_imports_a_room_by_its_folder_name() -> None:
-    ours = [*MODULES.values(), *(HOUSE / "tests").rglob("*.py"), *(HOUSE / "benchmarks").rglob("*.py")]
+    ours = [*MODULES.values(), *(PROJECT / "tests").rglob("*.py"), *(PROJECT / "benchmarks").rglob("*.py")]
     for path in ours:
         roots = {module.split(".")[0] for module in imports(path.name, path)}
         assert not roots & set(ROOMS), f"{path.name}: rooms are imported as tallystick.<room>"
@@ -103,24 +103,24 @@ def test_no_file_imports_a_room_by_its_folder_name() -> None:
 def test_every_folder_of_modules_is_packaged() -> None:
     setuptools = PYPROJECT["tool"]["setuptools"]
     folders = {
-        name if path.name == "__init__.py" else name.rpartition(".")[0]: path.parent.relative_to(HOUSE).as_posix()
+        name if path.name == "__init__.py" else name.rpartition(".")[0]: path.parent.relative_to(PROJECT).as_posix()
         for name, path in MODULES.items()
     }
     assert set(setuptools["packages"]) == set(folders)
     assert setuptools["package-dir"] == folders
-    assert all((HOUSE / folder / "__init__.py").is_file() for folder in folders.values())
+    assert all((PROJECT / folder / "__init__.py").is_file() for folder in folders.values())
 
 
 @pytest.mark.parametrize("links", [False, True], ids=["without the links", "with the links"])
 def test_a_wheel_holds_each_module_once_and_installs_one_name(tmp_path: Path, links: bool) -> None:
     clone = tmp_path / "clone"
     leave_out = shutil.ignore_patterns("__pycache__", *(() if links else ROOMS))
-    shutil.copytree(HOUSE / "tallystick", clone / "tallystick", symlinks=True, ignore=leave_out)
+    shutil.copytree(PROJECT / "tallystick", clone / "tallystick", symlinks=True, ignore=leave_out)
     for room in ROOMS:
-        shutil.copytree(HOUSE / room, clone / room, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(PROJECT / room, clone / room, ignore=shutil.ignore_patterns("__pycache__"))
         assert (clone / "tallystick" / room).exists() == links, "make install makes the links"
     for file in ("pyproject.toml", "LICENSE"):
-        shutil.copy(HOUSE / file, clone / file)
+        shutil.copy(PROJECT / file, clone / file)
 
     pip = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-index", "--no-deps", "--no-build-isolation"]
     subprocess.run([*pip, "--wheel-dir", str(tmp_path), str(clone)], check=True)
@@ -138,7 +138,7 @@ def test_a_wheel_holds_each_module_once_and_installs_one_name(tmp_path: Path, li
 
 
 def test_requirements_pin_every_dependency_exactly() -> None:
-    lines = (HOUSE / "requirements.txt").read_text(encoding="utf-8").splitlines()
+    lines = (PROJECT / "requirements.txt").read_text(encoding="utf-8").splitlines()
     pins = [line for line in lines if not line.startswith("#")]
     assert all(re.fullmatch(r'[A-Za-z0-9._-]+==[^ ;]+( ; sys_platform == "win32")?', pin) for pin in pins)
     pinned = {canonical(pin.partition("==")[0]) for pin in pins}
@@ -157,12 +157,12 @@ def test_no_file_names_a_package_index() -> None:
     forbidden = re.compile("|".join(map(re.escape, words)))
     for path in files_of_the_house():
         found = forbidden.search(path.read_bytes().decode("utf-8", errors="replace"))
-        assert found is None, f"{path.relative_to(HOUSE)} names a package index: {found}"
+        assert found is None, f"{path.relative_to(PROJECT)} names a package index: {found}"
 
 
 def files_of_the_house() -> Iterator[Path]:
     """Every file that people wrote: neither git's, nor what was installed or built here."""
-    for folder, subfolders, files in os.walk(HOUSE):
+    for folder, subfolders, files in os.walk(PROJECT):
         made = {name for name in subfolders if name in MADE or name.endswith(("_cache", ".egg-info"))}
         subfolders[:] = sorted(set(subfolders) - made)
         yield from (Path(folder) / file for file in files)

@@ -5,10 +5,10 @@ from math import sqrt
 from typing import NamedTuple
 
 from tallystick.actors.policies.growth_forecast import Course
-from tallystick.events.accounts import Money
-from tallystick.events.amounts import COST, DIMENSIONS, EDGE_NAMES, TIME, TOKENS, dollars, seconds
-from tallystick.events.foretold import Anomaly
-from tallystick.events.growth import Growth
+from tallystick.config.amounts import COST, DIMENSIONS, EDGE_NAMES, TIME, TOKENS, dollars, seconds
+from tallystick.events.catalog.forecasts import Anomaly
+from tallystick.events.state.accounts import Money
+from tallystick.events.state.growth import Growth
 
 FAR = 8.0
 """A step this many standard deviations above what was expected stands out. Steps are no Gaussians: of the 14,000 steps

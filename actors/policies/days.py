@@ -8,7 +8,7 @@ foretold at the same hour from the days before it, gives the interval.
 from collections.abc import Sequence
 
 from tallystick.actors.policies.intervals import Range, shrunk
-from tallystick.events.history import conformal
+from tallystick.events.state.history import conformal
 
 DAYS_MAX = 14
 HALF_LIFE_DAYS = 3

@@ -4,7 +4,7 @@ from math import exp, hypot, log
 
 from tallystick.actors.policies.growth_forecast import Z_80
 from tallystick.actors.policies.intervals import Range
-from tallystick.events.history import Known
+from tallystick.events.state.history import Known
 
 PACE_STEPS = 5
 """History's time per step counts as so many steps of the agent's own (errors were least at 2 to 5 on the studied runs)."""

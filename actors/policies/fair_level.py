@@ -13,7 +13,7 @@ kind; where no run of its kind has finished, what it was given.
 from collections.abc import Sequence
 from math import inf
 
-from tallystick.actors.policies.totals import BEYOND, Finished
+from tallystick.actors.policies.final_usage import BEYOND, Finished
 
 _STEPS = 48
 """Halvings of the interval in which the level lies: enough to tell single tokens apart in any fleet."""

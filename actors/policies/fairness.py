@@ -13,7 +13,7 @@ from decimal import Decimal
 from fractions import Fraction
 from math import lcm
 
-from tallystick.events.slot_time import MINUTE_MICROS, SlotTimes, micros
+from tallystick.events.state.slot_time import MINUTE_MICROS, SlotTimes, micros
 
 _AHEAD_MICROS = MINUTE_MICROS
 

@@ -10,10 +10,10 @@ Gaussian prior and the agent's own steps say together (`lessons.updated`).
 from math import exp, log, sqrt
 from typing import NamedTuple
 
-from tallystick.events.amounts import COST, TIME, TOKENS
-from tallystick.events.growth import Growth
-from tallystick.events.history import COST_ON_TOKENS, DRIFT, Known
-from tallystick.events.lessons import Line, updated
+from tallystick.config.amounts import COST, TIME, TOKENS
+from tallystick.events.state.growth import Growth
+from tallystick.events.state.history import COST_ON_TOKENS, DRIFT, Known
+from tallystick.events.state.priors import Line, updated
 
 LINEAR_GROWTH, AVERAGE_RATE = "linear_growth", "average_rate"
 

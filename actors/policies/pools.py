@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from math import sqrt
 from typing import NamedTuple
 
+from tallystick.actors.policies.final_usage import BEYOND
 from tallystick.actors.policies.intervals import Range, gaussian, shrunk
-from tallystick.actors.policies.totals import BEYOND
-from tallystick.events.history import RUNS_MIN
+from tallystick.events.state.history import RUNS_MIN
 
 RATIO_RUNS = 50
 """How many finished runs it takes to believe half of what they say about the others: a run's total scatters by 0.75 of

@@ -19,7 +19,7 @@ from tallystick.actors.policies.ranking import Moment
 from tallystick.actors.policies.slots import Left, Slots
 from tallystick.actors.policies.tasks import LEVEL, Kind, Running
 from tallystick.config.settings import Config
-from tallystick.events.slot_time import micros
+from tallystick.events.state.slot_time import micros
 
 
 class Preemption(NamedTuple):

@@ -15,7 +15,7 @@ from sortedcontainers import SortedList
 
 from tallystick.actors.policies.ranking import Moment, Order, Ranking, is_aged
 from tallystick.actors.policies.tasks import Kind, Waiting
-from tallystick.events.slot_time import micros
+from tallystick.events.state.slot_time import micros
 
 _Entry = tuple[int, int, Waiting]
 """Microseconds of queueing, number, task. No two have the same number, so tasks themselves are never compared."""

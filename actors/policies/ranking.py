@@ -20,8 +20,8 @@ from typing import NamedTuple
 from tallystick.actors.policies.tasks import Waiting
 from tallystick.config.kinds import Priority
 from tallystick.config.settings import Config, PriorityLevel
-from tallystick.events.commands import PRIORITIES
-from tallystick.events.slot_time import micros
+from tallystick.events.messages import PRIORITIES
+from tallystick.events.state.slot_time import micros
 
 _MINUTE_MICROS = 60_000_000
 _AGED, _BEFORE, _BEHIND = 0, 1, 2

@@ -7,11 +7,11 @@ from typing import NamedTuple
 
 import msgspec
 
+from tallystick.config.amounts import DIMENSIONS, Amounts, Triple, split_exactly
 from tallystick.config.settings import Config
-from tallystick.events.accounts import POOL, Money
-from tallystick.events.amounts import DIMENSIONS, Amounts, Triple, split_exactly
 from tallystick.events.catalog import Strategy
-from tallystick.events.proposals import Move
+from tallystick.events.messages.proposals import Move
+from tallystick.events.state.accounts import POOL, Money
 
 _WORTH = 0.01
 """A grant below this share of what an agent lacks changes nothing for it."""

@@ -6,7 +6,7 @@ from typing import Final, NamedTuple
 import msgspec
 
 from tallystick.config.kinds import Priority
-from tallystick.events.command import PRIORITIES
+from tallystick.events.messages.command import PRIORITIES
 
 LEVEL: Final = {priority: level for level, priority in enumerate(PRIORITIES)}
 """The priorities by height: 0 is the highest, critical."""

@@ -11,10 +11,9 @@ from typing import Any
 
 import msgspec
 
+from tallystick.config.amounts import Amounts, InvalidAmount
 from tallystick.events import catalog as e
-from tallystick.events import commands as c
-from tallystick.events import proposals as p
-from tallystick.events.amounts import Amounts, InvalidAmount
+from tallystick.events import messages as c
 from tallystick.events.decide import (
     allocate,
     breaker,
@@ -22,9 +21,7 @@ from tallystick.events.decide import (
     days,
     ending,
     enforce,
-    foresee,
     leases,
-    notify,
     operate,
     placing,
     queries,
@@ -33,10 +30,13 @@ from tallystick.events.decide import (
     task_answers,
     track,
 )
+from tallystick.events.decide import deliveries as notify
+from tallystick.events.decide import forecasts as foresee
 from tallystick.events.decide.levels import alert
 from tallystick.events.decide.turn import CLOCK, Turn
-from tallystick.events.ledger import Ledger
-from tallystick.events.replies import Done, Refusal, Reply
+from tallystick.events.messages import proposals as p
+from tallystick.events.messages.replies import Done, Refusal, Reply
+from tallystick.events.state.ledger import Ledger
 
 MALFORMED = frozenset({"invalid_message", "invalid_amount"})
 """Refusals that are answered and forgotten: the message said nothing that could have happened."""

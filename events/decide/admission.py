@@ -8,15 +8,15 @@ proposes it.
 import datetime as dt
 from collections.abc import Callable
 
-from tallystick.events.accounts import Account
-from tallystick.events.amounts import TOKENS, Triple
+from tallystick.config.amounts import TOKENS, Triple
 from tallystick.events.decide.days import breaker_open, daily_obstacle, never_today
 from tallystick.events.decide.levels import STOP, enforced
 from tallystick.events.decide.money import available, lacking
-from tallystick.events.ledger import Ledger
-from tallystick.events.task_replies import Reason
-from tallystick.events.task_rules import is_higher, max_tokens, minutes, priority_of
-from tallystick.events.tasks import Task
+from tallystick.events.messages.task_replies import Reason
+from tallystick.events.state.accounts import Account
+from tallystick.events.state.ledger import Ledger
+from tallystick.events.state.task_rules import is_higher, max_tokens, minutes, priority_of
+from tallystick.events.state.tasks import Task
 
 
 def obstacle(ledger: Ledger, task: Task, victim: Task | None = None) -> Reason | None:

@@ -2,19 +2,19 @@
 
 from decimal import Decimal
 
+from tallystick.config.amounts import DIMENSIONS, EDGE_NAMES, Amounts, Budget, InvalidAmount, Triple, split_exactly
 from tallystick.config.kinds import Priority
 from tallystick.events import catalog as e
-from tallystick.events import commands as c
-from tallystick.events.accounts import RESERVED_NAMES, ZERO, Account
-from tallystick.events.amounts import DIMENSIONS, EDGE_NAMES, Amounts, Budget, InvalidAmount, Triple, split_exactly
+from tallystick.events import messages as c
 from tallystick.events.decide.answers import allocation
 from tallystick.events.decide.days import breaker_open
 from tallystick.events.decide.levels import STOP, enforced, relevel, relevel_above, stopped_by
 from tallystick.events.decide.money import lacking, open_reserve_for, over_pool_share, settle_cover
 from tallystick.events.decide.track import unknown_agent
 from tallystick.events.decide.turn import Turn
-from tallystick.events.ledger import Ledger
-from tallystick.events.replies import Allocation, Allocations, Refusal, Share, shown
+from tallystick.events.messages.replies import Allocation, Allocations, Refusal, Share, shown
+from tallystick.events.state.accounts import RESERVED_NAMES, ZERO, Account
+from tallystick.events.state.ledger import Ledger
 
 
 def allocate_budget(turn: Turn, command: c.AllocateBudget) -> Allocation | Refusal:
@@ -236,9 +236,9 @@ def _is_taken(ledger: Ledger, agent: str) -> Refusal | None:
 
 
 def bad_name(name: str, field: str) -> Refusal | None:
-    """An id is shown on people's screens and beside the house's own names."""
+    """An id is shown on people's screens and beside the fleet's own names."""
     if name in RESERVED_NAMES:
-        return Refusal("invalid_message", f"{field}: found {name!r}, which is the house's own name for something")
+        return Refusal("invalid_message", f"{field}: found {name!r}, which is the fleet's own name for something")
     if not name.isprintable():
         return Refusal("invalid_message", f"{field}: found {name!r}, allowed are printable characters")
     return None

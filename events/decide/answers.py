@@ -2,9 +2,8 @@
 
 import datetime as dt
 
+from tallystick.config.amounts import DIMENSIONS, NOTHING, Triple, seconds
 from tallystick.events import catalog as e
-from tallystick.events.accounts import Account, Hold, limited
-from tallystick.events.amounts import DIMENSIONS, NOTHING, Triple, seconds
 from tallystick.events.decide.levels import (
     DEGRADE,
     MILLISECOND,
@@ -15,8 +14,7 @@ from tallystick.events.decide.levels import (
     wait_left_ms,
 )
 from tallystick.events.decide.turn import Turn
-from tallystick.events.ledger import Ledger
-from tallystick.events.replies import (
+from tallystick.events.messages.replies import (
     Allocation,
     BudgetStatus,
     Enforcement,
@@ -25,6 +23,8 @@ from tallystick.events.replies import (
     Totals,
     shown,
 )
+from tallystick.events.state.accounts import Account, Hold, limited
+from tallystick.events.state.ledger import Ledger
 
 
 def stamp(at: dt.datetime) -> str:

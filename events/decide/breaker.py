@@ -10,11 +10,7 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Any
 
-from tallystick.config.conditions import Condition, Value
-from tallystick.events import catalog as e
-from tallystick.events import commands as c
-from tallystick.events.accounts import Money
-from tallystick.events.amounts import (
+from tallystick.config.amounts import (
     COST,
     DIMENSIONS,
     NANOS_PER_DOLLAR,
@@ -24,14 +20,18 @@ from tallystick.events.amounts import (
     dollars,
     exact_units,
 )
-from tallystick.events.day import FAR, Watch
-from tallystick.events.day_replies import Today
+from tallystick.config.conditions import Condition, Value
+from tallystick.events import catalog as e
+from tallystick.events import messages as c
 from tallystick.events.decide.day_answers import today
 from tallystick.events.decide.facts import fleet_facts, limit_of
 from tallystick.events.decide.levels import alert, pressure
 from tallystick.events.decide.turn import Turn
-from tallystick.events.ledger import Ledger
-from tallystick.events.replies import Refusal
+from tallystick.events.messages.day_replies import Today
+from tallystick.events.messages.replies import Refusal
+from tallystick.events.state.accounts import Money
+from tallystick.events.state.day import FAR, Watch
+from tallystick.events.state.ledger import Ledger
 
 _HOURLY = ("tokens_hourly", "cost_hourly_usd")
 _SPENT = {"tokens_daily": TOKENS, "tokens_hourly": TOKENS, "cost_daily_usd": COST, "cost_hourly_usd": COST}

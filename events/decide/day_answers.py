@@ -1,15 +1,15 @@
 """What is answered about the day, read off the state; and the operator's word on priorities."""
 
+from tallystick.config.amounts import COST, TOKENS
 from tallystick.events import catalog as e
-from tallystick.events import commands as c
-from tallystick.events.amounts import COST, TOKENS
-from tallystick.events.day_replies import Overridden, Today
+from tallystick.events import messages as c
 from tallystick.events.decide.allocate import bad_name
 from tallystick.events.decide.answers import stamp
 from tallystick.events.decide.facts import limit_of
 from tallystick.events.decide.turn import Turn
-from tallystick.events.ledger import Ledger
-from tallystick.events.replies import Refusal, shown
+from tallystick.events.messages.day_replies import Overridden, Today
+from tallystick.events.messages.replies import Refusal, shown
+from tallystick.events.state.ledger import Ledger
 
 
 def today(ledger: Ledger) -> Today:

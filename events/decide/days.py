@@ -7,18 +7,18 @@ that those who ask at the same moment are never granted more than there is.
 import datetime as dt
 from zoneinfo import ZoneInfo
 
+from tallystick.config.amounts import COST, EDGE_NAMES, TOKENS, Triple, at_edge, dollars
 from tallystick.config.settings import Config
 from tallystick.events import catalog as e
-from tallystick.events.accounts import Account
-from tallystick.events.amounts import COST, EDGE_NAMES, TOKENS, Triple, at_edge, dollars
 from tallystick.events.decide.facts import limit_of, model_for
 from tallystick.events.decide.pricing import priced
 from tallystick.events.decide.turn import Turn
-from tallystick.events.ledger import Ledger
-from tallystick.events.replies import Number, Refusal
-from tallystick.events.task_replies import Reason
-from tallystick.events.task_rules import token_budget
-from tallystick.events.tasks import Task
+from tallystick.events.messages.replies import Number, Refusal
+from tallystick.events.messages.task_replies import Reason
+from tallystick.events.state.accounts import Account
+from tallystick.events.state.ledger import Ledger
+from tallystick.events.state.task_rules import token_budget
+from tallystick.events.state.tasks import Task
 
 # --- the day ---------------------------------------------------------------------------------------------------------
 
@@ -114,7 +114,7 @@ def daily_obstacle(ledger: Ledger, task: Task, victim: Task | None) -> Reason | 
 
     What runs counts with the unspent rest of its token budget. ``victim``: as if that run had ended.
     """
-    config, promises = ledger.rules.config, ledger.promises
+    config, promises = ledger.rules.config, ledger.commitments
     needed = token_budget(config, task.agent_type)
     freed = None if victim is None else promises.runs[victim.id]
     limit = limit_of(ledger, TOKENS)

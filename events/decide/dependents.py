@@ -7,7 +7,7 @@ import msgspec
 from tallystick.events import catalog as e
 from tallystick.events.decide.admission import obstacle
 from tallystick.events.decide.turn import Turn
-from tallystick.events.tasks import Task
+from tallystick.events.state.tasks import Task
 
 WhyGivenUp = Literal["dependency_failed", "budget_released"]
 

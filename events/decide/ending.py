@@ -3,10 +3,9 @@
 import datetime as dt
 from decimal import Decimal
 
+from tallystick.config.amounts import MS_PER_SECOND, NANOS_PER_DOLLAR, TOKENS, Amounts, Budget, Triple
 from tallystick.events import catalog as e
-from tallystick.events import commands as c
-from tallystick.events.accounts import Account, Money, less, money
-from tallystick.events.amounts import MS_PER_SECOND, NANOS_PER_DOLLAR, TOKENS, Amounts, Budget, Triple
+from tallystick.events import messages as c
 from tallystick.events.decide import pricing, track
 from tallystick.events.decide.answers import used
 from tallystick.events.decide.dependents import cancel_dependents, free_dependents
@@ -14,10 +13,11 @@ from tallystick.events.decide.leases import too_late, whose
 from tallystick.events.decide.release import close_account, close_children
 from tallystick.events.decide.task_answers import unknown_task
 from tallystick.events.decide.turn import Turn
-from tallystick.events.estimates import accuracy
-from tallystick.events.replies import Number, Refusal, shown
-from tallystick.events.task_replies import Compared, TaskClosed, shown_minutes
-from tallystick.events.tasks import Task
+from tallystick.events.messages.replies import Number, Refusal, shown
+from tallystick.events.messages.task_replies import Compared, TaskClosed, shown_minutes
+from tallystick.events.state.accounts import Account, Money, less, money
+from tallystick.events.state.estimates import accuracy
+from tallystick.events.state.tasks import Task
 
 _MILLISECOND = dt.timedelta(milliseconds=1)
 OPERATION = "completion"

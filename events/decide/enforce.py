@@ -1,15 +1,15 @@
 """Enforce: the operator's explicit orders to one agent and all below it, and the early warning."""
 
+from tallystick.config.amounts import InvalidAmount
 from tallystick.events import catalog as e
-from tallystick.events import commands as c
-from tallystick.events import proposals as p
-from tallystick.events.accounts import Account
-from tallystick.events.amounts import InvalidAmount
+from tallystick.events import messages as c
 from tallystick.events.decide.answers import overrides
 from tallystick.events.decide.levels import alert
 from tallystick.events.decide.track import unknown_agent
 from tallystick.events.decide.turn import Turn
-from tallystick.events.replies import Done, Overrides, Refusal
+from tallystick.events.messages import proposals as p
+from tallystick.events.messages.replies import Done, Overrides, Refusal
+from tallystick.events.state.accounts import Account
 
 _RATE_DIGITS = 9
 

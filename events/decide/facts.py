@@ -5,13 +5,13 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import NamedTuple
 
+from tallystick.config.amounts import COST, TOKENS, dollars
 from tallystick.config.conditions import Value
 from tallystick.config.models import choose_model
-from tallystick.events.amounts import COST, TOKENS, dollars
 from tallystick.events.decide.levels import pressure
-from tallystick.events.ledger import Ledger
-from tallystick.events.task_rules import MS_PER_MINUTE, priority_of
-from tallystick.events.tasks import Task
+from tallystick.events.state.ledger import Ledger
+from tallystick.events.state.task_rules import MS_PER_MINUTE, priority_of
+from tallystick.events.state.tasks import Task
 
 NAMED = "named by the task"
 

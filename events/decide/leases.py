@@ -7,7 +7,7 @@ which is charged to whoever paid for the run: never to a later run, and never tw
 from typing import Literal
 
 from tallystick.events import catalog as e
-from tallystick.events import commands as c
+from tallystick.events import messages as c
 from tallystick.events.decide import track
 from tallystick.events.decide.answers import enforcement
 from tallystick.events.decide.dependents import cancel_dependents
@@ -15,10 +15,10 @@ from tallystick.events.decide.levels import STOP, alert
 from tallystick.events.decide.release import close_account
 from tallystick.events.decide.task_answers import unknown_task
 from tallystick.events.decide.turn import Turn
-from tallystick.events.replies import Enforcement, Held, Refusal
-from tallystick.events.task_replies import TaskAlive, shown_time
-from tallystick.events.task_rules import lease_time
-from tallystick.events.tasks import Task
+from tallystick.events.messages.replies import Enforcement, Held, Refusal
+from tallystick.events.messages.task_replies import TaskAlive, shown_time
+from tallystick.events.state.task_rules import lease_time
+from tallystick.events.state.tasks import Task
 
 Whose = Literal["current", "preempted", "over", "idle"]
 

@@ -9,13 +9,13 @@ from decimal import Decimal
 from fractions import Fraction
 from functools import cache
 
+from tallystick.config.amounts import DIMENSIONS, EDGE_NAMES, Amounts
 from tallystick.events import catalog as e
-from tallystick.events.accounts import Account
-from tallystick.events.amounts import DIMENSIONS, EDGE_NAMES, Amounts
 from tallystick.events.decide.money import settle_cover
 from tallystick.events.decide.turn import Turn
-from tallystick.events.ledger import Ledger
-from tallystick.events.outbox import OUTBOX_MAX, addressed
+from tallystick.events.state.accounts import Account
+from tallystick.events.state.ledger import Ledger
+from tallystick.events.state.outbox import OUTBOX_MAX, addressed
 
 CONTINUE, WARN, THROTTLE, DEGRADE, STOP = range(5)
 BLACK = 4

@@ -1,11 +1,11 @@
 """How money may move: what is available to whom, what is covered when more was used than there is, what comes back."""
 
+from tallystick.config.amounts import DIMENSIONS, EDGE_NAMES, Amounts, Triple
 from tallystick.events import catalog as e
-from tallystick.events.accounts import OVERDRAFT, POOL, RESERVE, ROOT, Account, Money
-from tallystick.events.amounts import DIMENSIONS, EDGE_NAMES, Amounts, Triple
 from tallystick.events.decide.turn import Turn
-from tallystick.events.ledger import Ledger
-from tallystick.events.replies import Refusal, shown
+from tallystick.events.messages.replies import Refusal, shown
+from tallystick.events.state.accounts import OVERDRAFT, POOL, RESERVE, ROOT, Account, Money
+from tallystick.events.state.ledger import Ledger
 
 
 def one(dimension: int, units: int) -> Amounts:

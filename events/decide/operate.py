@@ -8,16 +8,7 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from tallystick.config.errors import ConfigError
-from tallystick.config.loader import from_mapping, to_mapping
-from tallystick.config.prices import from_mapping as prices_from_mapping
-from tallystick.config.prices import to_mapping as prices_to_mapping
-from tallystick.config.settings import Config
-from tallystick.events import catalog as e
-from tallystick.events import commands as c
-from tallystick.events import proposals as p
-from tallystick.events.accounts import Money
-from tallystick.events.amounts import (
+from tallystick.config.amounts import (
     AMOUNT_MAX,
     DIMENSIONS,
     EDGE_NAMES,
@@ -27,12 +18,21 @@ from tallystick.events.amounts import (
     at_edge,
     exact_units,
 )
+from tallystick.config.errors import ConfigError
+from tallystick.config.loader import from_mapping, to_mapping
+from tallystick.config.prices import from_mapping as prices_from_mapping
+from tallystick.config.prices import to_mapping as prices_to_mapping
+from tallystick.config.settings import Config
+from tallystick.events import catalog as e
+from tallystick.events import messages as c
 from tallystick.events.decide.answers import totals
 from tallystick.events.decide.days import day_of
 from tallystick.events.decide.levels import relevel, respond
 from tallystick.events.decide.turn import Turn
-from tallystick.events.ledger import Ledger
-from tallystick.events.replies import Done, Refusal, Totals, shown
+from tallystick.events.messages import proposals as p
+from tallystick.events.messages.replies import Done, Refusal, Totals, shown
+from tallystick.events.state.accounts import Money
+from tallystick.events.state.ledger import Ledger
 
 # --- the total and its period ----------------------------------------------------------------------------------------
 

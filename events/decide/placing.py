@@ -2,10 +2,9 @@
 
 import msgspec
 
+from tallystick.config.amounts import Amounts
 from tallystick.events import catalog as e
-from tallystick.events import commands as c
-from tallystick.events import proposals as p
-from tallystick.events.amounts import Amounts
+from tallystick.events import messages as c
 from tallystick.events.decide.admission import impossible, is_critical, may_give_way, needs, obstacle, payer
 from tallystick.events.decide.allocate import bad_name, open_account
 from tallystick.events.decide.facts import model_for
@@ -13,11 +12,12 @@ from tallystick.events.decide.money import open_reserve_for
 from tallystick.events.decide.release import close_account
 from tallystick.events.decide.task_answers import status
 from tallystick.events.decide.turn import Turn
-from tallystick.events.ledger import Ledger
-from tallystick.events.replies import Done, Refusal
-from tallystick.events.task_replies import Reason, TaskStatus
-from tallystick.events.task_rules import exact_minutes, lease_time, priority_of, token_budget
-from tallystick.events.tasks import Task
+from tallystick.events.messages import proposals as p
+from tallystick.events.messages.replies import Done, Refusal
+from tallystick.events.messages.task_replies import Reason, TaskStatus
+from tallystick.events.state.ledger import Ledger
+from tallystick.events.state.task_rules import exact_minutes, lease_time, priority_of, token_budget
+from tallystick.events.state.tasks import Task
 
 
 def place_task(turn: Turn, command: p.PlaceTask) -> TaskStatus | Refusal:
@@ -67,7 +67,7 @@ def _admit_or_queue(turn: Turn, task: Task, command: p.PlaceTask) -> Reason | No
 def _first_before(ledger: Ledger, command: p.PlaceTask) -> str | None:
     """Who ranks higher and gets the slot that a task could have."""
     known = ledger.tasks.known
-    for name in command.doubted:
+    for name in command.recently_blocked:
         if name in known and known[name].state == "queued" and obstacle(ledger, known[name]) is None:
             return name
     behind = command.behind

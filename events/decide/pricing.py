@@ -2,9 +2,9 @@
 
 import msgspec
 
-from tallystick.events.amounts import AMOUNT_MAX, InvalidAmount
-from tallystick.events.commands import ReportUsage
-from tallystick.events.rules import Rules
+from tallystick.config.amounts import AMOUNT_MAX, InvalidAmount
+from tallystick.events.messages import ReportUsage
+from tallystick.events.state.rules import Rules
 
 
 class Priced(msgspec.Struct, gc=False):

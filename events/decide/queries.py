@@ -2,17 +2,17 @@
 
 import bisect
 
+from tallystick.config.amounts import COST, DIMENSIONS, EDGE_NAMES, TOKENS, Triple, dollars
 from tallystick.events import catalog as e
-from tallystick.events import commands as c
-from tallystick.events.accounts import limited, minus, money
-from tallystick.events.amounts import COST, DIMENSIONS, EDGE_NAMES, TOKENS, Triple, dollars
+from tallystick.events import messages as c
 from tallystick.events.decide.answers import enforcement, status
 from tallystick.events.decide.levels import pressure
 from tallystick.events.decide.track import unknown_agent
 from tallystick.events.decide.turn import Turn
-from tallystick.events.estimates import is_good
-from tallystick.events.ledger import Ledger
-from tallystick.events.replies import BudgetStatus, Efficiency, Enforcement, GlobalStatus, Refusal, shown
+from tallystick.events.messages.replies import BudgetStatus, Efficiency, Enforcement, GlobalStatus, Refusal, shown
+from tallystick.events.state.accounts import limited, minus, money
+from tallystick.events.state.estimates import is_good
+from tallystick.events.state.ledger import Ledger
 
 
 def get_status(turn: Turn, command: c.GetStatus) -> BudgetStatus | Refusal:

@@ -1,18 +1,18 @@
 """Reallocate: what goes back to the pool, and the reallocator's plan, checked again at the moment it is applied."""
 
+from tallystick.config.amounts import DIMENSIONS, EDGE_NAMES, Amounts, Triple
 from tallystick.events import catalog as e
-from tallystick.events import commands as c
-from tallystick.events import proposals as p
-from tallystick.events.accounts import Account, Money, money, plus
-from tallystick.events.amounts import DIMENSIONS, EDGE_NAMES, Amounts, Triple
+from tallystick.events import messages as c
 from tallystick.events.decide.allocate import not_empty, only_limited
 from tallystick.events.decide.answers import allocation
 from tallystick.events.decide.levels import relevel, relevel_above
 from tallystick.events.decide.money import lacking, name_of, open_reserve_for, over_pool_share, settle_cover
 from tallystick.events.decide.track import unknown_agent
 from tallystick.events.decide.turn import Turn
-from tallystick.events.ledger import Ledger
-from tallystick.events.replies import Allocation, MoveMade, Moves, Refusal, shown
+from tallystick.events.messages import proposals as p
+from tallystick.events.messages.replies import Allocation, MoveMade, Moves, Refusal, shown
+from tallystick.events.state.accounts import Account, Money, money, plus
+from tallystick.events.state.ledger import Ledger
 
 
 def return_to_pool(turn: Turn, command: c.ReturnToPool) -> Allocation | Refusal:

@@ -1,16 +1,16 @@
 """Release: children first, holds cancelled, the unused back to the parent, and a last statement."""
 
+from tallystick.config.amounts import DIMENSIONS, Amounts, Triple, seconds
 from tallystick.events import catalog as e
-from tallystick.events import commands as c
-from tallystick.events.accounts import Account, limited
-from tallystick.events.amounts import DIMENSIONS, Amounts, Triple, seconds
+from tallystick.events import messages as c
 from tallystick.events.decide.answers import stamp, used
 from tallystick.events.decide.dependents import give_up_under
 from tallystick.events.decide.levels import percentage, relevel_above, respond
 from tallystick.events.decide.money import settle_cover
 from tallystick.events.decide.track import unknown_agent
 from tallystick.events.decide.turn import Turn
-from tallystick.events.replies import FinalReport, Refusal, ReleasedBudget, shown
+from tallystick.events.messages.replies import FinalReport, Refusal, ReleasedBudget, shown
+from tallystick.events.state.accounts import Account, limited
 
 
 def release_budget(turn: Turn, command: c.ReleaseBudget) -> ReleasedBudget | Refusal:

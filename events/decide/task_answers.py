@@ -4,14 +4,13 @@ import datetime as dt
 from collections.abc import Iterable
 
 from tallystick.events import catalog as e
-from tallystick.events import proposals as p
+from tallystick.events.catalog.tasks import Expected
 from tallystick.events.decide.admission import obstacle
 from tallystick.events.decide.levels import alert
 from tallystick.events.decide.turn import Turn
-from tallystick.events.ledger import Ledger
-from tallystick.events.replies import Done, Refusal
-from tallystick.events.task_events import Expected
-from tallystick.events.task_replies import (
+from tallystick.events.messages import proposals as p
+from tallystick.events.messages.replies import Done, Refusal
+from tallystick.events.messages.task_replies import (
     QueuedTask,
     QueueStatus,
     Reason,
@@ -21,8 +20,9 @@ from tallystick.events.task_replies import (
     shown_minutes,
     shown_time,
 )
-from tallystick.events.task_rules import max_tokens, max_wait, priority_of, token_budget
-from tallystick.events.tasks import Task
+from tallystick.events.state.ledger import Ledger
+from tallystick.events.state.task_rules import max_tokens, max_wait, priority_of, token_budget
+from tallystick.events.state.tasks import Task
 
 _DECISIONS = {
     "running": "admitted",
@@ -128,7 +128,7 @@ def _is_news(ledger: Ledger, expected: Expected) -> bool:
     return told is None or abs(told - expected.start) >= NEWS
 
 
-def _queued(turn: Turn, one: p.Standpoint) -> QueuedTask:
+def _queued(turn: Turn, one: p.QueueView) -> QueuedTask:
     ledger = turn.ledger
     task = ledger.tasks.known[one.task]
     waited_ms = max(0, (turn.now - task.queued_at) // _MILLISECOND)

@@ -4,10 +4,7 @@ all that follows from them (cover, level, fleet response).
 
 import datetime as dt
 
-from tallystick.events import catalog as e
-from tallystick.events import commands as c
-from tallystick.events.accounts import ZERO, Account, Hold, Money, money
-from tallystick.events.amounts import (
+from tallystick.config.amounts import (
     DIMENSIONS,
     EDGE_NAMES,
     NOTHING,
@@ -17,6 +14,8 @@ from tallystick.events.amounts import (
     Triple,
     exact_units,
 )
+from tallystick.events import catalog as e
+from tallystick.events import messages as c
 from tallystick.events.decide import pricing
 from tallystick.events.decide.answers import enforcement, held_reply
 from tallystick.events.decide.days import over_daily_limit
@@ -33,8 +32,9 @@ from tallystick.events.decide.levels import (
 )
 from tallystick.events.decide.money import cover, settle_cover
 from tallystick.events.decide.turn import Turn
-from tallystick.events.ledger import UNPRICED_MAX, Ledger
-from tallystick.events.replies import Enforcement, Held, HoldGone, Refusal, shown
+from tallystick.events.messages.replies import Enforcement, Held, HoldGone, Refusal, shown
+from tallystick.events.state.accounts import ZERO, Account, Hold, Money, money
+from tallystick.events.state.ledger import UNPRICED_MAX, Ledger
 
 UNDER_ESTIMATE, LATE_REPORT, UNPRICED_MODEL = "under_estimate", "late_report", "unpriced_model"
 

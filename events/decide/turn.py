@@ -8,7 +8,7 @@ import datetime as dt
 
 from tallystick.events.catalog import Event
 from tallystick.events.evolve import evolve
-from tallystick.events.ledger import Ledger
+from tallystick.events.state.ledger import Ledger
 
 CLOCK = "clock"
 """Who causes what happens because time has passed."""

@@ -22,19 +22,19 @@ from tallystick.cli.common import (
     store_option,
 )
 from tallystick.cli.common import as_json as json_text
-from tallystick.cli.explaining import explain
 from tallystick.cli.exporting import export
-from tallystick.cli.words import amounts, percent
-from tallystick.events import commands as c
-from tallystick.events.amounts import edge
-from tallystick.events.audit import Anchor, Replay, Report, Verification
-from tallystick.events.codec import digest_of
+from tallystick.config.amounts import edge
+from tallystick.events import messages as c
 from tallystick.events.decide.answers import stamp, status, used
 from tallystick.events.decide.queries import get_global_status
 from tallystick.events.decide.turn import Turn
-from tallystick.projections.keeper import NotKept
-from tallystick.projections.keeper_file import FileKeeper
-from tallystick.projections.upkeep import place_of
+from tallystick.events.log.audit import Anchor, Replay, Report, Verification
+from tallystick.events.log.codec import digest_of
+from tallystick.explain.explaining import explain
+from tallystick.explain.sentences import amounts, percent
+from tallystick.projections.store.runner import place_of
+from tallystick.projections.store.view_file import ViewFile
+from tallystick.projections.store.view_store import NotKept
 
 
 @click.group()
@@ -116,7 +116,7 @@ def _views(store_url: str) -> list[Anchor]:
     if place is None or not Path(place.views).exists():
         return []
     try:
-        with contextlib.closing(FileKeeper(place.views)) as keeper:
+        with contextlib.closing(ViewFile(place.views)) as keeper:
             position, digest = keeper.reached()
     except NotKept:
         return []

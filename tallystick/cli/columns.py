@@ -14,10 +14,10 @@ from typing import Any, Final, Literal, Union, get_args, get_origin, get_type_hi
 
 import msgspec
 
-from tallystick.events.amounts import Amounts
+from tallystick.config.amounts import Amounts
 from tallystick.events.catalog import CATALOG, Event
-from tallystick.events.codec import BrokenChain, decode_event, digest_of, exchange_of
-from tallystick.events.store import Record
+from tallystick.events.log.codec import BrokenChain, decode_event, digest_of, exchange_of
+from tallystick.events.log.store import Record
 
 Kind = Literal["integer", "number", "boolean", "time", "text", "json"]
 """What the cells of a column are: int, float, bool, datetime (UTC), str, and str that holds JSON; or None."""

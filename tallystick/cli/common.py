@@ -21,9 +21,9 @@ from tallystick.config import loader
 from tallystick.config import prices as price_files
 from tallystick.config.prices import PriceList
 from tallystick.config.settings import Config
-from tallystick.events.audit import Replay, replay_until
-from tallystick.events.store import Store, open_store
-from tallystick.projections.view import Progress as ShowProgress
+from tallystick.events.log.audit import Replay, replay_until
+from tallystick.events.log.store import Store, open_store
+from tallystick.projections.views.view import Progress as ShowProgress
 
 T = TypeVar("T")
 Command = TypeVar("Command", bound=Callable[..., Any])

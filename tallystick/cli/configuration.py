@@ -9,8 +9,8 @@ from typing import Any
 import click
 import yaml
 
-from tallystick.actors.messenger import problem_of
-from tallystick.actors.opening import open_ledger
+from tallystick.actors.runtime.opening import open_ledger
+from tallystick.actors.runtime.sender import problem_of
 from tallystick.cli.common import as_json, one_line, prices_option, reading
 from tallystick.cli.prices import prices, prices_of_today
 from tallystick.config import loader

@@ -12,12 +12,12 @@ from rich.text import Text
 from tallystick.cli.common import Moment, at_option, console, json_option, one_line, store_option
 from tallystick.cli.common import as_json as json_text
 from tallystick.cli.viewing import views
-from tallystick.events.amounts import NANOS_PER_DOLLAR, cents
-from tallystick.projections.comparison import ComparedTask
-from tallystick.projections.cost import Costs, DayCost, MonthCost, Part
-from tallystick.projections.cost_view import By
-from tallystick.projections.reporting import compared_of
-from tallystick.projections.status import Status
+from tallystick.config.amounts import NANOS_PER_DOLLAR, cents
+from tallystick.projections.reports.comparison import ComparedTask
+from tallystick.projections.reports.cost import Costs, DayCost, MonthCost, Part
+from tallystick.projections.reports.reporting import compared_of
+from tallystick.projections.reports.status import Status
+from tallystick.projections.views.cost import By
 from tallystick.reports.day_end import projected_eod
 
 SHOWN = 20

@@ -26,7 +26,7 @@ from tallystick.demo.summary import Summary, for_machines
 from tallystick.demo.tally import Tally
 from tallystick.demo.trace import TraceError, read_trace
 from tallystick.demo.workload import Workload
-from tallystick.events.store import Store, open_store
+from tallystick.events.log.store import Store, open_store
 
 WATCHED_SECONDS: Final = 24
 """How long the work would be watched where no speed is named; those that wait and are throttled make it half as long again."""
@@ -93,7 +93,7 @@ def demo(
       tallystick demo
       tallystick demo --trace runs.csv.gz --speed max --json
     """
-    # The alerts of a show concern no operator; a house that stops is told as this command's error.
+    # The alerts of a show concern no operator; a fleet that stops is told as this command's error.
     structlog.configure(processors=[_drop])
     console = Console(highlight=False, markup=False, emoji=False)
     workload = _workload(trace_file)

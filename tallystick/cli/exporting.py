@@ -12,7 +12,7 @@ import click
 from tallystick.cli.columns import COLUMNS, Kind, tables
 from tallystick.cli.common import counted, output, reading, store_option
 from tallystick.events.decide.answers import stamp
-from tallystick.events.store import Record
+from tallystick.events.log.store import Record
 
 Form = Callable[[Iterable[Record]], Iterator[bytes]]
 

@@ -12,8 +12,8 @@ from rich.text import Text
 from tallystick.cli.common import Moment, at_option, console, json_option, one_line, store_option
 from tallystick.cli.common import as_json as json_text
 from tallystick.cli.viewing import views
-from tallystick.events.amounts import cents, exact_units
-from tallystick.events.foretold import Prediction
+from tallystick.config.amounts import cents, exact_units
+from tallystick.events.catalog.forecasts import Prediction
 from tallystick.reports.forecasts import AgentForecast, Estimate, Forecasts, forecasts_of
 
 _WORDS = {"tokens": "tokens", "time_seconds": "time", "cost_usd": "cost"}
@@ -30,7 +30,7 @@ def forecast(store_url: str, agent: str | None, workflow: str | None, at: Moment
     """Show at which step (report) each agent's budget will be used up, what all open agents will have used together when
     they have finished, and what the fleet will have used at the end of the day.
 
-    An agent's forecast is the newest that the house made: when another tenth of its budget was consumed, when somebody
+    An agent's forecast is the newest that the fleet made: when another tenth of its budget was consumed, when somebody
     asked with the message Forecast, or when it was acted on. Intervals hold the truth in 80 of 100 cases.
 
     \b

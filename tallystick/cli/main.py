@@ -10,13 +10,13 @@ import click
 import structlog
 
 from tallystick import __version__
-from tallystick.actors.fleet import RefusedConfig
 from tallystick.actors.manager import Halted
-from tallystick.actors.pending import Unanswered
+from tallystick.actors.runtime.fleet import RefusedConfig
+from tallystick.actors.runtime.pending import Unanswered
 from tallystick.cli.common import WRONG_INPUT, one_line
 from tallystick.config.errors import ConfigError
-from tallystick.events.codec import BrokenChain
-from tallystick.events.store import StoreError, WriterPresent
+from tallystick.events.log.codec import BrokenChain
+from tallystick.events.log.store import StoreError, WriterPresent
 
 _COMMANDS = {
     "demo": "tallystick.cli.demo:demo",
@@ -107,14 +107,14 @@ def _advised(error: Exception) -> str:
         case RefusedConfig():
             return f"the configuration cannot be put in force: {error}"
         case Halted():
-            return f"the house has stopped: {error}; nothing of this was recorded, start it again"
+            return f"the fleet has stopped: {error}; nothing of this was recorded, start it again"
         case OSError() if error.filename is not None:
             return f"{error.filename}: {error.strerror}"
     return str(error)
 
 
 def log_plainly() -> None:
-    """What the house logs goes to stderr, from warnings on, in plain lines."""
+    """What the fleet logs goes to stderr, from warnings on, in plain lines."""
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,

@@ -12,13 +12,13 @@ from rich.text import Text
 from tallystick.cli.common import Moment, at_option, console, json_option, one_line, output, shown_time, store_option
 from tallystick.cli.common import as_json as json_text
 from tallystick.cli.viewing import moment_of, views
-from tallystick.events.amounts import NANOS_PER_DOLLAR, cents
-from tallystick.projections.metrics import Accuracy, Aimed, Metrics, Starts
-from tallystick.projections.reporting import metrics_of
-from tallystick.projections.resource_advice import resource_advice
-from tallystick.projections.resources import ResourceMetrics, resource_metrics
-from tallystick.projections.status import Status
-from tallystick.projections.work import Number, Work, minutes
+from tallystick.config.amounts import NANOS_PER_DOLLAR, cents
+from tallystick.projections.reports.metrics import Accuracy, Aimed, Metrics, Starts
+from tallystick.projections.reports.reporting import metrics_of
+from tallystick.projections.reports.resource_advice import resource_advice
+from tallystick.projections.reports.resources import ResourceMetrics, resource_metrics
+from tallystick.projections.reports.status import Status
+from tallystick.projections.reports.work import Number, Work, minutes
 
 FOLDER: Final = Path(".claude")
 DEFAULT_FILE: Final = FOLDER / "memory" / "metrics" / "resource-metrics.json"

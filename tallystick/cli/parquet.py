@@ -9,8 +9,8 @@ import pyarrow as pa
 from pyarrow.parquet import ParquetWriter
 
 from tallystick.cli.columns import COLUMNS, Kind, Table, tables
-from tallystick.events.amounts import AMOUNT_MAX
-from tallystick.events.store import Record
+from tallystick.config.amounts import AMOUNT_MAX
+from tallystick.events.log.store import Record
 
 GROUP_BYTES: Final = 32 * 1024 * 1024
 """How much of the table, before it is encoded, goes into a row group. A group lies in memory until it is written."""

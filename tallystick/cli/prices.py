@@ -9,7 +9,7 @@ from typing import Any
 import click
 from rich.table import Table
 
-from tallystick.actors.opening import open_ledger
+from tallystick.actors.runtime.opening import open_ledger
 from tallystick.cli.common import (
     as_json,
     config_option,
@@ -20,10 +20,10 @@ from tallystick.cli.common import (
     reading,
 )
 from tallystick.config import loader
+from tallystick.config.amounts import dollars
 from tallystick.config.prices import Found, ModelPrice, PriceList, Tier, find_prices, load_prices
 from tallystick.config.published import published_prices
 from tallystick.config.settings import Config
-from tallystick.events.amounts import dollars
 
 _UNKNOWN = "unpriced: a report is charged as the dearest model of its provider, and flagged"
 

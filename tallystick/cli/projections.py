@@ -12,13 +12,13 @@ from rich.text import Text
 
 from tallystick.cli.common import as_json as json_text
 from tallystick.cli.common import console, counting, json_option, make_way, one_line, reading, store_option
-from tallystick.events.store import Store
-from tallystick.projections.keeper_file import FileKeeper, Inventory, Reached
-from tallystick.projections.projector import is_of
-from tallystick.projections.rebuilding import Rebuilt, rebuild
-from tallystick.projections.recorder import Difference, Differs, KeptRow
-from tallystick.projections.upkeep import place_of
-from tallystick.projections.views import KINDS, versions_of
+from tallystick.events.log.store import Store
+from tallystick.projections.store.projector import is_of
+from tallystick.projections.store.rebuilding import Rebuilt, rebuild
+from tallystick.projections.store.recorder import Difference, Differs, KeptRow
+from tallystick.projections.store.runner import place_of
+from tallystick.projections.store.view_file import Inventory, Reached, ViewFile
+from tallystick.projections.views.folding import KINDS, versions_of
 
 VERSIONS = versions_of(KINDS)
 _DIGITS = 12
@@ -38,7 +38,7 @@ def projections() -> None:
 
 
 @contextlib.contextmanager
-def _keeper(store_url: str) -> Iterator[FileKeeper]:
+def _keeper(store_url: str) -> Iterator[ViewFile]:
     """The file of a store's views.
 
     Raises:
@@ -48,7 +48,7 @@ def _keeper(store_url: str) -> Iterator[FileKeeper]:
     place = place_of(store_url)
     if place is None:
         raise click.ClickException(f"{store_url} keeps no views: name a store like sqlite:///FILE")
-    with contextlib.closing(FileKeeper(place.views)) as keeper:
+    with contextlib.closing(ViewFile(place.views)) as keeper:
         yield keeper
 
 

@@ -6,7 +6,7 @@ import click
 from rich.table import Table
 from rich.text import Text
 
-from tallystick.actors.opening import open_ledger
+from tallystick.actors.runtime.opening import open_ledger
 from tallystick.cli.common import (
     Moment,
     at_option,
@@ -18,8 +18,8 @@ from tallystick.cli.common import (
     store_option,
 )
 from tallystick.cli.common import as_json as json_text
-from tallystick.events.ledger import Ledger
-from tallystick.events.task_replies import QueuedTask, QueueStatus, RunningTask
+from tallystick.events.messages.task_replies import QueuedTask, QueueStatus, RunningTask
+from tallystick.events.state.ledger import Ledger
 from tallystick.reports.queue import queue_json, queue_of
 
 SHOWN = 20

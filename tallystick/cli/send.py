@@ -1,4 +1,4 @@
-"""``tallystick send``: one message to the house, in JSON or in a few words."""
+"""``tallystick send``: one message to the fleet, in JSON or in a few words."""
 
 import getpass
 import secrets
@@ -12,10 +12,10 @@ import msgspec
 
 from tallystick.cli.common import config_option, prices_option, settings_for, store_option
 from tallystick.door import Fleet
-from tallystick.events import commands as c
-from tallystick.events.codec import read_message
-from tallystick.events.replies import Refusal
-from tallystick.events.store import open_store
+from tallystick.events import messages as c
+from tallystick.events.log.codec import read_message
+from tallystick.events.log.store import open_store
+from tallystick.events.messages.replies import Refusal
 
 _WORDS = (
     "pause REASON, resume, approve-limit [--cost DOLLARS] [--tokens TOKENS], override PRODUCT PRIORITY [REASON], "

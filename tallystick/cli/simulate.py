@@ -1,4 +1,4 @@
-"""``tallystick simulate``: a scenario through the real house, under a clock that is moved from line to line."""
+"""``tallystick simulate``: a scenario through the real fleet, under a clock that is moved from line to line."""
 
 import datetime as dt
 import json
@@ -11,8 +11,8 @@ import click
 import msgspec
 import structlog
 
-from tallystick.actors.messages import Envelope
-from tallystick.actors.simulation import Answer, House
+from tallystick.actors.runtime.messages import Envelope
+from tallystick.actors.runtime.simulation import Answer, SimulatedFleet
 from tallystick.cli.common import (
     WRONG_INPUT,
     config_option,
@@ -23,12 +23,12 @@ from tallystick.cli.common import (
     read_time,
     settings_for,
 )
-from tallystick.events.codec import digest_of, encode_answer, read_message
-from tallystick.events.commands import NAME_MAX
 from tallystick.events.decide.answers import stamp
-from tallystick.events.ledger import check_conserved
-from tallystick.events.replies import Refusal
-from tallystick.events.store import Store, open_store
+from tallystick.events.log.codec import digest_of, encode_answer, read_message
+from tallystick.events.log.store import Store, open_store
+from tallystick.events.messages import NAME_MAX
+from tallystick.events.messages.replies import Refusal
+from tallystick.events.state.ledger import check_conserved
 from tallystick.reports.reporter import Reporter
 
 ASKED_BY = "local"
@@ -74,14 +74,14 @@ def simulate(
     the log's length and digest.
 
     The whole file is read before anything runs: a bad line costs nothing, and exits with 2, its number, column and
-    reason. A message that the house refuses is no bad line: its reply says why, and the scenario goes on.
+    reason. A message that the fleet refuses is no bad line: its reply says why, and the scenario goes on.
 
     \b
     Example:
       echo '{"at": "2026-03-04T12:00:00Z", "type": "GetGlobalStatus"}' > scenario.jsonl
       tallystick simulate scenario.jsonl
     """
-    # The alerts of a simulated fleet concern no operator; a house that stops is told as this command's error.
+    # The alerts of a simulated fleet concern no operator; a fleet that stops is told as this command's error.
     structlog.configure(processors=[_drop])
     name, data = str(scenario), scenario.read_bytes()
     count, first_at = 0, None
@@ -92,14 +92,14 @@ def simulate(
     store = open_store(store_url, writer=True)
     try:
         settings = settings_for(store, config_file, prices_file)
-        house = House.open(store, settings.config, settings.prices, first_at, reporter=Reporter)
-        if house.ledger.now > first_at:
-            reason = f"the fleet at {store_url} has come to {stamp(house.ledger.now)} already"
+        fleet = SimulatedFleet.open(store, settings.config, settings.prices, first_at, reporter=Reporter)
+        if fleet.ledger.now > first_at:
+            reason = f"the fleet at {store_url} has come to {stamp(fleet.ledger.now)} already"
             raise BadScenario(name, 1, 1, reason)
         with output(out) as stream:
-            for reply in replies(house, counted(lines_of(name, data), count, "simulating")):
+            for reply in replies(fleet, counted(lines_of(name, data), count, "simulating")):
                 stream.write(reply)
-            stream.write(_end(house, store))
+            stream.write(_end(fleet, store))
     finally:
         store.close()
 
@@ -108,31 +108,31 @@ def _drop(logger: object, method: str, event: object) -> str:
     raise structlog.DropEvent
 
 
-def replies(house: House, lines: Iterable[Line]) -> Iterator[bytes]:
-    """What the house replies to the lines, in their order, as this command prints it.
+def replies(fleet: SimulatedFleet, lines: Iterable[Line]) -> Iterator[bytes]:
+    """What the fleet replies to the lines, in their order, as this command prints it.
 
     A reply that waits for something (`GetTask`) keeps those behind it back; behind the last line time passes until the
     last one is there.
     """
     waiting: deque[tuple[Line, Answer]] = deque()
     for line in lines:
-        waiting.append((line, _send(house, line)))
+        waiting.append((line, _send(fleet, line)))
         while waiting and waiting[0][1].answers is not None:
             yield _printed(*waiting.popleft())
     for line, answer in waiting:
-        house.wait_for(answer)
+        fleet.wait_for(answer)
         yield _printed(line, answer)
 
 
-def _send(house: House, line: Line) -> Answer:
+def _send(fleet: SimulatedFleet, line: Line) -> Answer:
     read = read_message(line.message, lambda: f"line-{line.number}")
     if isinstance(read, Refusal):
-        house.pass_time(line.at)
+        fleet.pass_time(line.at)
         answer = Answer()
         answer.set([encode_answer(read)])
         return answer
     command, asked = read
-    return house.send(Envelope([command], [asked], line.by, None), line.at)
+    return fleet.send(Envelope([command], [asked], line.by, None), line.at)
 
 
 def _printed(line: Line, answer: Answer) -> bytes:
@@ -141,9 +141,9 @@ def _printed(line: Line, answer: Answer) -> bytes:
     return b'{"line":%d,"at":"%s","reply":%s}\n' % (line.number, stamp(line.at).encode(), reply)
 
 
-def _end(house: House, store: Store) -> bytes:
+def _end(fleet: SimulatedFleet, store: Store) -> bytes:
     """The last line, once the law is proved in full."""
-    check_conserved(house.ledger)
+    check_conserved(fleet.ledger)
     last = store.last()
     assert last is not None
     end = {"position": last.position, "digest": digest_of(last.data).hex(), "conserved": True}

@@ -20,16 +20,16 @@ from tallystick.cli.common import (
 )
 from tallystick.cli.common import as_json as json_text
 from tallystick.cli.viewing import views
-from tallystick.events.accounts import money
-from tallystick.events.amounts import DIMENSIONS, Amounts, Triple, cents, dollars, percent, seconds
+from tallystick.config.amounts import DIMENSIONS, Amounts, Triple, cents, dollars, percent, seconds
 from tallystick.events.decide.answers import stamp
-from tallystick.events.replies import GlobalStatus, shown
-from tallystick.projections.agents_view import AgentRow
-from tallystick.projections.cost import Costs
-from tallystick.projections.quality import Measure
-from tallystick.projections.sketch import Sketch
-from tallystick.projections.status import Status
-from tallystick.projections.work import Work
+from tallystick.events.messages.replies import GlobalStatus, shown
+from tallystick.events.state.accounts import money
+from tallystick.projections.reports.cost import Costs
+from tallystick.projections.reports.quality import Measure
+from tallystick.projections.reports.query_adapter import QueryAdapter
+from tallystick.projections.reports.status import Status
+from tallystick.projections.reports.work import Work
+from tallystick.projections.views.agents import AgentRow
 
 COLOURS = {"green": "green", "yellow": "yellow", "orange": "dark_orange", "red": "red", "black": "bold reverse"}
 _UNITS = ("tokens", "seconds", "cost")
@@ -85,7 +85,7 @@ def _now(found: Status, at: Moment | None) -> dt.datetime:
 # --- for machines ----------------------------------------------------------------------------------------------------
 
 
-def fleet_json(found: Status, sketch: Sketch, limit: int | None) -> dict[str, Any]:
+def fleet_json(found: Status, sketch: QueryAdapter, limit: int | None) -> dict[str, Any]:
     """`GetGlobalStatus` with the ``limit`` most used agents, and what else a fleet's screen says."""
     fleet, quality = found.fleet, found.quality
     reply: GlobalStatus = sketch.global_status()
@@ -105,7 +105,7 @@ def fleet_json(found: Status, sketch: Sketch, limit: int | None) -> dict[str, An
     }
 
 
-def agent_json(row: AgentRow, sketch: Sketch | None) -> dict[str, Any]:
+def agent_json(row: AgentRow, sketch: QueryAdapter | None) -> dict[str, Any]:
     """`GetStatus` and the row's times; what only an open account has is null without ``sketch``."""
     if sketch is not None:
         answered: dict[str, Any] = msgspec.to_builtins(sketch.budget_status(row.agent))
@@ -128,7 +128,7 @@ def _print_json(value: Any) -> None:
 # --- for people ------------------------------------------------------------------------------------------------------
 
 
-def _show_agent(found: Status, sketch: Sketch, id: str, as_json: bool) -> None:
+def _show_agent(found: Status, sketch: QueryAdapter, id: str, as_json: bool) -> None:
     row = found.agent(id)
     if row is None:
         raise click.ClickException(f"no agent {id!r} was ever seen here: `tallystick status` lists those there are")
@@ -149,7 +149,7 @@ def _show_agent(found: Status, sketch: Sketch, id: str, as_json: bool) -> None:
     console().print(table)
 
 
-def _print_agents(found: Status, sketch: Sketch, limit: int) -> None:
+def _print_agents(found: Status, sketch: QueryAdapter, limit: int) -> None:
     screen, rows = console(), found.by_use()
     if rows:
         screen.print(_agents_table(rows[:limit], sketch))
@@ -163,7 +163,7 @@ def _print_agents(found: Status, sketch: Sketch, limit: int) -> None:
         screen.print(Text(one_line(text), style="yellow"))
 
 
-def _fleet_table(found: Status, sketch: Sketch, work: Work, breaker: str | None) -> Table:
+def _fleet_table(found: Status, sketch: QueryAdapter, work: Work, breaker: str | None) -> Table:
     fleet, reply, quality = found.fleet, sketch.global_status(), found.quality
     granted = money(fleet.allocated.triple)
     limits = fleet.total.triple
@@ -197,7 +197,7 @@ def _fleet_table(found: Status, sketch: Sketch, work: Work, breaker: str | None)
     return table
 
 
-def _agents_table(rows: list[AgentRow], sketch: Sketch) -> Table:
+def _agents_table(rows: list[AgentRow], sketch: QueryAdapter) -> Table:
     """Consumed of allocated, in every dimension that one of the agents limits or has used."""
     dims = [d for d in DIMENSIONS if any(row.consumed.triple[d] is not None for row in rows)]
     table = Table(caption="consumed of allocated" if dims else None)

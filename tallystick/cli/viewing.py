@@ -7,15 +7,15 @@ from collections.abc import Iterator
 import click
 
 from tallystick.cli.common import Moment, counting, reading
-from tallystick.events.store import Store
-from tallystick.projections.keeper import Keeper, MemoryKeeper, NotKept
-from tallystick.projections.projector import NotThere, status_at
-from tallystick.projections.status import Status
-from tallystick.projections.upkeep import catch_up, open_keeper
+from tallystick.events.log.store import Store
+from tallystick.projections.reports.status import Status
+from tallystick.projections.store.projector import NotThere, status_at
+from tallystick.projections.store.runner import catch_up, open_keeper
+from tallystick.projections.store.view_store import MemoryViewStore, NotKept, ViewStore
 
 
 @contextlib.contextmanager
-def views(store_url: str, at: Moment | None) -> Iterator[Keeper]:
+def views(store_url: str, at: Moment | None) -> Iterator[ViewStore]:
     """A fleet's views, at the log's end or at a moment.
 
     Raises:
@@ -30,14 +30,14 @@ def views(store_url: str, at: Moment | None) -> Iterator[Keeper]:
             keeper.close()
 
 
-def moment_of(keeper: Keeper, at: Moment | None) -> dt.datetime:
+def moment_of(keeper: ViewStore, at: Moment | None) -> dt.datetime:
     """The moment that times are measured to: now, the one that was asked for, or that of the position's event."""
     if at is None:
         return dt.datetime.now(dt.UTC)
     return Status(keeper).fleet.at if at.time is None else at.time
 
 
-def _keeper(store: Store, at: Moment | None) -> Keeper:
+def _keeper(store: Store, at: Moment | None) -> ViewStore:
     """The views up to the log's end, or as they were; in memory where their own file cannot be written.
 
     Raises:
@@ -55,6 +55,6 @@ def _keeper(store: Store, at: Moment | None) -> Keeper:
         keeper = open_keeper(store.url)
         catch_up(store, keeper, progress)
     except NotKept:
-        keeper = MemoryKeeper()
+        keeper = MemoryViewStore()
         catch_up(store, keeper, progress)
     return keeper

@@ -8,23 +8,23 @@ from typing import Any
 import click
 import structlog
 
-from tallystick.actors.whatif.question import Question
-from tallystick.actors.whatif.reproduction import Reproduction
-from tallystick.actors.whatif.rerun import Rerun
-from tallystick.actors.whatif.runs import Scripts
-from tallystick.actors.whatif.steps import Step, steps_of
-from tallystick.cli.causes import History
 from tallystick.cli.common import as_json as json_text
 from tallystick.cli.common import counted, json_option, one_line, reading, store_option
-from tallystick.cli.whatif_answer import Span, as_answer, as_check
-from tallystick.cli.whatif_tell import tell_answer, tell_check
-from tallystick.cli.whatif_why import explain_difference, explain_unlike
+from tallystick.config.amounts import EDGE_NAMES, TOKENS, InvalidAmount, exact_units
 from tallystick.config.loader import load
 from tallystick.config.prices import load_prices
-from tallystick.events.amounts import EDGE_NAMES, TOKENS, InvalidAmount, exact_units
 from tallystick.events.catalog import TaskStarted
-from tallystick.events.codec import STORED_NAME
-from tallystick.events.store import Store
+from tallystick.events.log.codec import STORED_NAME
+from tallystick.events.log.store import Store
+from tallystick.explain.causes import History
+from tallystick.whatif.answer import Span, as_answer, as_check
+from tallystick.whatif.explanation import explain_difference, explain_unlike
+from tallystick.whatif.question import Question
+from tallystick.whatif.reproduction import Reproduction
+from tallystick.whatif.rerun import Rerun
+from tallystick.whatif.runs import Scripts
+from tallystick.whatif.steps import Step, steps_of
+from tallystick.whatif.tables import tell_answer, tell_check
 
 _FILE = click.Path(path_type=Path)
 

@@ -11,11 +11,11 @@ from decimal import Decimal
 from enum import Enum
 from typing import Any, Final
 
+from tallystick.config.amounts import COST, DIMENSIONS, TIME, TOKENS, Budget, Triple, exact_units
 from tallystick.config.prices import PriceList
 from tallystick.demo.workload import Run, Step, needed
-from tallystick.events import commands as c
-from tallystick.events.accounts import Money, plus
-from tallystick.events.amounts import COST, DIMENSIONS, TIME, TOKENS, Budget, Triple, exact_units
+from tallystick.events import messages as c
+from tallystick.events.state.accounts import Money, plus
 
 CHECK_AGAIN_MS: Final = 30_000
 """How often an agent that may not go on looks whether it may."""
@@ -55,7 +55,7 @@ class Outcome(Enum):
 
 
 class Refused(RuntimeError):
-    """The house refused what it never refuses; the text is its own."""
+    """The fleet refused what it never refuses; the text is its own."""
 
 
 class Agent:
@@ -171,7 +171,7 @@ class Agent:
         """Take the answer to its `message` in.
 
         Raises:
-            Refused: an answer that no obeying agent gets from a house in order.
+            Refused: an answer that no obeying agent gets from a fleet in order.
         """
         if "error" in reply:
             self._hear_no(reply["error"], now_ms)

@@ -1,7 +1,7 @@
-"""Drives the agents through the house. Time is theirs: a clock that the campaign moves, at any pace or as fast as it can.
+"""Drives the agents through the fleet. Time is theirs: a clock that the campaign moves, at any pace or as fast as it can.
 
 The agents act at whole seconds of that clock. At each, every timer that is due fires first, then the messages of the
-agents whose moment has come go in together, the house comes to rest, and whoever waited for a slot hears from the event
+agents whose moment has come go in together, the fleet comes to rest, and whoever waited for a slot hears from the event
 stream that it has one: so the same workload gives the same log to the byte, at whatever speed it is watched.
 """
 
@@ -17,8 +17,8 @@ from tallystick.demo.agent import Outcome, Phase
 from tallystick.demo.stage import Stage
 from tallystick.demo.worker import Worker
 from tallystick.events import catalog as e
-from tallystick.events.accounts import Money, plus
-from tallystick.events.commands import MESSAGES_MAX
+from tallystick.events.messages import MESSAGES_MAX
+from tallystick.events.state.accounts import Money, plus
 
 STARTS_AT: Final = dt.datetime(2026, 1, 5, 9, tzinfo=dt.UTC)
 """When a demonstration begins by its own clock: always the same, so that its log is."""

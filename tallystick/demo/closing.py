@@ -8,12 +8,12 @@ from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
+from tallystick.config.amounts import COST, TOKENS, cents, dollars
 from tallystick.demo.agent import Agent, Outcome
 from tallystick.demo.news import compact, short
 from tallystick.demo.screen import percentile
 from tallystick.demo.summary import LEVELS_REACHED, Summary, consumed_of_spendable
-from tallystick.events.accounts import Money, plus
-from tallystick.events.amounts import COST, TOKENS, cents, dollars
+from tallystick.events.state.accounts import Money, plus
 
 SHOWN: Final = 8
 """Of those for whom the budget was too small, so many have a line of their own."""
@@ -73,7 +73,7 @@ def _tell_figures(console: Console, summary: Summary) -> None:
     """What was done about it, one line each."""
     tally, took = summary.tally, summary.took
     _tell_slots(console, summary)
-    console.print(Rule("what the house did", align="left", style="grey37"))
+    console.print(Rule("what the fleet did", align="left", style="grey37"))
     throttled, stopped = (
         sum(getattr(agent, name) for agent in summary.agents) // 60_000 for name in ("throttled_ms", "stopped_ms")
     )
@@ -163,7 +163,7 @@ def _tell_proof(console: Console, summary: Summary) -> None:
         table.add_column(name, justify="right", no_wrap=True)
     rows = [("agents reported", proof.reported), ("the log, read again", proof.recorded), ("the ledger", proof.ledger)]
     if any(proof.priced):
-        rows.insert(1, ("priced by the house", proof.priced))
+        rows.insert(1, ("priced by the fleet", proof.priced))
     for name, units in rows:
         table.add_row(f"  {name}", f"{units[TOKENS]:,}", dollars(units[COST]))
     console.print(table)

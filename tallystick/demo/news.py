@@ -3,10 +3,10 @@
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
+from tallystick.config.amounts import NANOS_PER_DOLLAR, Amounts, Triple, cents, percent
 from tallystick.events import catalog as e
-from tallystick.events.accounts import OVERDRAFT, POOL, RESERVE
-from tallystick.events.amounts import NANOS_PER_DOLLAR, Amounts, Triple, cents, percent
-from tallystick.events.day import DAILY_ALERTS
+from tallystick.events.state.accounts import OVERDRAFT, POOL, RESERVE
+from tallystick.events.state.day import DAILY_ALERTS
 
 UNITS: Final = {"tokens": "tokens", "time_seconds": "time", "cost_usd": "dollars"}
 LEVEL_STYLES: Final = {
@@ -16,7 +16,7 @@ LEVEL_STYLES: Final = {
     "red": "bold red",
     "black": "bold white on grey23",
 }
-HOUSE: Final = (POOL, RESERVE, OVERDRAFT)
+INTERNAL: Final = (POOL, RESERVE, OVERDRAFT)
 CENT: Final = NANOS_PER_DOLLAR // 100
 _STRONG: Final = "bold red"
 _MOVES: Final = "cyan"
@@ -113,7 +113,7 @@ def _alert(event: e.AlertRaised) -> tuple[str, str] | None:
 
 
 def _covered(event: e.Covered) -> tuple[str, str]:
-    source, target = (f"the {name}" if name in HOUSE else name for name in (event.source, event.target))
+    source, target = (f"the {name}" if name in INTERNAL else name for name in (event.source, event.target))
     return f"{source} covers {_some(event.amount)} for {target}", "magenta"
 
 

@@ -8,13 +8,13 @@ import msgspec
 from rich.table import Table
 from rich.text import Text
 
+from tallystick.config.amounts import COST, DIMENSIONS, EDGE_NAMES, TIME, TOKENS, cents, exact_units, percent
 from tallystick.demo.agent import Agent, Phase
 from tallystick.demo.news import LEVEL_STYLES, Item, compact
 from tallystick.demo.slots import Slots, Waiting
 from tallystick.events import catalog as e
-from tallystick.events.amounts import COST, DIMENSIONS, EDGE_NAMES, TIME, TOKENS, cents, exact_units, percent
-from tallystick.events.command import PRIORITIES
-from tallystick.events.standing import Standing
+from tallystick.events.evolve.account_read_model import AccountModel
+from tallystick.events.messages.command import PRIORITIES
 
 ACTION_STYLES: Final = {
     "continue": "green",
@@ -43,7 +43,7 @@ class Balance(msgspec.Struct, frozen=True):
     overdraft: int
 
 
-def balances(status: dict[str, Any], standings: Iterable[Standing]) -> list[Balance]:
+def balances(status: dict[str, Any], standings: Iterable[AccountModel]) -> list[Balance]:
     """The limited dimensions of a `GetGlobalStatus`; what is held is summed over the open accounts."""
     held = [0, 0, 0]
     for standing in standings:
@@ -132,7 +132,7 @@ _NEAR: Final = 80
 """From so many percent of a day's limit on, it is shown in another colour."""
 
 
-def slots_line(slots: Slots, standings: Mapping[str, Standing], width: int) -> Text:
+def slots_line(slots: Slots, standings: Mapping[str, AccountModel], width: int) -> Text:
     """``slots  ■■■■■■■■·····  8 of 13  ·  5 wait``: a mark for each slot, in the colour of its run's level."""
     line = Text().append("slots  ", style="bold")
     taken = [standings[task].level for task in slots.running if task in standings]
@@ -212,7 +212,7 @@ def _minutes(minutes: float) -> str:
     return f"{seconds // 60}:{seconds % 60:02}"
 
 
-def agents_table(agents: Sequence[tuple[Agent, Standing]], rows: int, width: int) -> Table:
+def agents_table(agents: Sequence[tuple[Agent, AccountModel]], rows: int, width: int) -> Table:
     """The agents that matter most: those that are worst off first."""
     table = Table(box=None, padding=(0, 1, 0, 0), width=width, header_style="dim", show_edge=False)
     table.add_column("task", no_wrap=True, overflow="ellipsis", ratio=3)
@@ -238,7 +238,7 @@ def agents_table(agents: Sequence[tuple[Agent, Standing]], rows: int, width: int
     return table
 
 
-def _interest(pair: tuple[Agent, Standing]) -> tuple[int, float, str]:
+def _interest(pair: tuple[Agent, AccountModel]) -> tuple[int, float, str]:
     agent, standing = pair
     waits = agent.phase in (Phase.CHECK, Phase.BORROW)
     return (-max(standing.level, e.ACTIONS.index(agent.told) if waits else 0), -standing.ratio(), agent.run.id)

@@ -4,11 +4,11 @@ from collections import defaultdict
 from fractions import Fraction
 from typing import Final
 
+from tallystick.config.amounts import COST, TOKENS, dollars
 from tallystick.config.loader import from_mapping
 from tallystick.config.settings import Config
 from tallystick.demo.worker import UNNAMED
 from tallystick.demo.workload import Workload
-from tallystick.events.amounts import COST, TOKENS, dollars
 
 ENOUGH_FOR: Final = Fraction(9, 10)
 """The total is this part of what all runs need, in tokens and in dollars: too small for all of them."""

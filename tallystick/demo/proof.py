@@ -3,17 +3,17 @@
 import msgspec
 
 from tallystick.events import catalog as e
-from tallystick.events.accounts import ZERO, Money, plus
-from tallystick.events.audit import Replay
-from tallystick.events.codec import BrokenChain
-from tallystick.events.ledger import BrokenLaw, check_conserved
-from tallystick.events.store import Store
+from tallystick.events.log.audit import Replay
+from tallystick.events.log.codec import BrokenChain
+from tallystick.events.log.store import Store
+from tallystick.events.state.accounts import ZERO, Money, plus
+from tallystick.events.state.ledger import BrokenInvariant, check_conserved
 
 
 class Proof(msgspec.Struct, frozen=True):
     """Three sums that must be equal (tokens, milliseconds, nano-dollars), and what the replay of the log said.
 
-    ``priced`` is what the house priced itself, where a report gave no cost: it is in the other sums, not in
+    ``priced`` is what the fleet priced itself, where a report gave no cost: it is in the other sums, not in
     ``reported``. ``problem`` is None where everything is accounted for.
     """
 
@@ -40,7 +40,7 @@ def prove(store: Store, reported: Money) -> Proof:
                 if isinstance(event, e.UsageReported) and event.priced_as is not None:
                     priced = plus(priced, (0, 0, event.cost_nanos))
         check_conserved(replay.ledger)
-    except (BrokenChain, BrokenLaw) as error:
+    except (BrokenChain, BrokenInvariant) as error:
         problem = str(error)
     spent = replay.ledger.spent
     ledger = (spent[0], spent[1], spent[2])

@@ -11,11 +11,11 @@ from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
+from tallystick.config.amounts import TOKENS
 from tallystick.demo import panels
 from tallystick.demo.agent import Outcome
 from tallystick.demo.campaign import STARTS_AT, Campaign
 from tallystick.demo.tally import Tally
-from tallystick.events.amounts import TOKENS
 
 FRAME_SECONDS: Final = 0.1
 LINE_SECONDS: Final = 2.0
@@ -26,7 +26,7 @@ SIDE_BY_SIDE: Final = 132
 NARROWEST: Final = 60
 
 Ask = Callable[[], dict[str, Any]]
-"""Gives the house's own `GetGlobalStatus`."""
+"""Gives the fleet's own `GetGlobalStatus`."""
 
 
 def percentile(values: "list[float]", part: float) -> float:

@@ -1,4 +1,4 @@
-"""One demonstration from beginning to end: the house is opened, the campaign runs, the store is read again."""
+"""One demonstration from beginning to end: the fleet is opened, the campaign runs, the store is read again."""
 
 import threading
 from typing import Any
@@ -11,8 +11,8 @@ from tallystick.demo.summary import Summary, summarize
 from tallystick.demo.tally import Tally
 from tallystick.demo.worker import Worker
 from tallystick.demo.workload import Workload
-from tallystick.events import commands as c
-from tallystick.events.store import Store, open_store
+from tallystick.events import messages as c
+from tallystick.events.log.store import Store, open_store
 
 
 def run(
@@ -27,8 +27,8 @@ def run(
     """Run a workload on an empty store, which is closed at the end, until it is over or somebody sets ``stop``.
 
     Raises:
-        Refused: the house answered an obeying agent in a way that it must not.
-        Halted, StoreError: the house stopped.
+        Refused: the fleet answered an obeying agent in a way that it must not.
+        Halted, StoreError: the fleet stopped.
     """
     starts = Starts()
     agents = [Worker(run, config, workload.prices) for run in workload.runs]

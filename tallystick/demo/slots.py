@@ -7,10 +7,10 @@ from typing import Any
 
 import msgspec
 
+from tallystick.config.amounts import COST, exact_units
 from tallystick.config.kinds import Priority
 from tallystick.events import catalog as e
-from tallystick.events.accounts import ZERO, Money, plus
-from tallystick.events.amounts import COST, exact_units
+from tallystick.events.state.accounts import ZERO, Money, plus
 
 _MILLISECOND = dt.timedelta(milliseconds=1)
 

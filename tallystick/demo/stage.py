@@ -1,4 +1,4 @@
-"""The house of a demonstration: the real manager and people on one thread, under the agents' clock.
+"""The fleet of a demonstration: the real manager and people on one thread, under the agents' clock.
 
 Two people who hear of the same batch would else propose in either order, and the same workload would not give the same
 log. Who follows hears of each recorded batch, as those do who follow a live fleet.
@@ -8,20 +8,20 @@ import datetime as dt
 from collections.abc import Callable, Sequence
 from typing import Any, Self
 
-from tallystick.actors.messages import Envelope, Post, Recorded
-from tallystick.actors.simulation import House
+from tallystick.actors.runtime.messages import Envelope, Post, Recorded
+from tallystick.actors.runtime.simulation import SimulatedFleet
 from tallystick.config.prices import PriceList
 from tallystick.config.settings import Config
 from tallystick.events import catalog as e
-from tallystick.events import commands as c
-from tallystick.events.codec import decode_answer, decode_event, encode_command
-from tallystick.events.store import Store
+from tallystick.events import messages as c
+from tallystick.events.log.codec import decode_answer, decode_event, encode_command
+from tallystick.events.log.store import Store
 
 Follow = Callable[[Sequence[e.Event]], None]
 
 
-class Stage(House):
-    """A house that tells its followers of what it recorded."""
+class Stage(SimulatedFleet):
+    """A fleet that tells its followers of what it recorded."""
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
@@ -39,7 +39,7 @@ class Stage(House):
         """Open an empty store; followers hear of everything from the first event on.
 
         Raises:
-            StoreError, RefusedConfig, Halted: as for `House.open`.
+            StoreError, RefusedConfig, Halted: as for `SimulatedFleet.open`.
         """
         stage = cls.open(store, config, prices, now)
         stage.followers = followers
@@ -47,7 +47,7 @@ class Stage(House):
         return stage
 
     def say(self, commands: list[c.Command], by: str, at: dt.datetime) -> list[Any]:
-        """Let time pass until ``at``, hand in what belongs together, and let the house come to rest; the answers."""
+        """Let time pass until ``at``, hand in what belongs together, and let the fleet come to rest; the answers."""
         answers = self.ask(Envelope(commands, [encode_command(command) for command in commands], by, None), at)
         return [decode_answer(answer) for answer in answers]
 

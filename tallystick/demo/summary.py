@@ -1,4 +1,4 @@
-"""What came of it: for whom the budget was too small, what the house did about it, and whether all of it adds up."""
+"""What came of it: for whom the budget was too small, what the fleet did about it, and whether all of it adds up."""
 
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
@@ -6,6 +6,7 @@ from typing import Any, Final
 
 import msgspec
 
+from tallystick.config.amounts import DIMENSIONS, EDGE_NAMES, Triple, dollars, edge, seconds
 from tallystick.config.settings import Config
 from tallystick.demo.agent import Outcome
 from tallystick.demo.campaign import Campaign
@@ -15,19 +16,18 @@ from tallystick.demo.slots import Slots
 from tallystick.demo.tally import Tally
 from tallystick.demo.worker import Worker
 from tallystick.demo.workload import Workload
-from tallystick.events.accounts import Money
-from tallystick.events.amounts import DIMENSIONS, EDGE_NAMES, Triple, dollars, edge, seconds
-from tallystick.events.store import Store
-from tallystick.projections.fleet_view import FleetRow
-from tallystick.projections.projector import status_at
-from tallystick.projections.quality import Quality, quality
-from tallystick.projections.status import Status
+from tallystick.events.log.store import Store
+from tallystick.events.state.accounts import Money
+from tallystick.projections.reports.quality import Quality, quality
+from tallystick.projections.reports.status import Status
+from tallystick.projections.store.projector import status_at
+from tallystick.projections.views.fleet import FleetRow
 
 LEVELS_REACHED: Final = ("yellow", "orange", "red", "black")
 
 
 class Summary(msgspec.Struct, frozen=True):
-    """All that is told at the end. ``status`` is the house's own `GetGlobalStatus`, asked last."""
+    """All that is told at the end. ``status`` is the fleet's own `GetGlobalStatus`, asked last."""
 
     workload: Workload
     config: Config

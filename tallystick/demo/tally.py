@@ -1,4 +1,4 @@
-"""Counts what the house recorded, for the screen and the summary. It decides nothing: every figure is from an event."""
+"""Counts what the fleet recorded, for the screen and the summary. It decides nothing: every figure is from an event."""
 
 from collections import Counter, deque
 from collections.abc import Iterable, Sequence
@@ -7,8 +7,8 @@ from typing import Final
 from tallystick.demo.news import Item, news, topped_up
 from tallystick.demo.slots import Slots
 from tallystick.events import catalog as e
-from tallystick.events.accounts import OVERDRAFT, POOL, RESERVE, ZERO, Money, money, plus
-from tallystick.events.standing import Standings
+from tallystick.events.evolve.account_read_model import AccountModels
+from tallystick.events.state.accounts import OVERDRAFT, POOL, RESERVE, ZERO, Money, money, plus
 
 NEWS_KEPT: Final = 200
 LEVEL: Final = {name: rank for rank, name in enumerate(e.LEVELS)}
@@ -18,7 +18,7 @@ class Tally:
     """What happened so far. `note` may be called by any thread; all else is for the one that calls `catch_up`."""
 
     def __init__(self) -> None:
-        self.standings = Standings()
+        self.standings = AccountModels()
         self.slots = Slots()
         self.events = 0
         self.kinds: Counter[str] = Counter()

@@ -10,10 +10,10 @@ from typing import Final, TextIO
 
 import msgspec
 
+from tallystick.config.amounts import AMOUNT_MAX, COST, TIME, InvalidAmount, exact_units
 from tallystick.demo.workload import Run, Step, Workload
-from tallystick.events.accounts import RESERVED_NAMES
-from tallystick.events.amounts import AMOUNT_MAX, COST, TIME, InvalidAmount, exact_units
-from tallystick.events.commands import NAME_MAX
+from tallystick.events.messages import NAME_MAX
+from tallystick.events.state.accounts import RESERVED_NAMES
 
 COLUMNS: Final = (
     "run_id", "agent", "product_or_task", "step", "timestamp_s", "duration_s", "model",

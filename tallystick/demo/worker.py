@@ -10,13 +10,13 @@ from typing import Any, Final
 
 import msgspec
 
+from tallystick.config.amounts import MS_PER_SECOND
 from tallystick.config.prices import PriceList
 from tallystick.config.settings import Config
 from tallystick.demo.agent import Agent, Outcome, Phase
 from tallystick.demo.workload import Run, Step
-from tallystick.events import commands as c
-from tallystick.events.amounts import MS_PER_SECOND
-from tallystick.events.task_rules import max_tokens
+from tallystick.events import messages as c
+from tallystick.events.state.task_rules import max_tokens
 
 FAR: Final = 2**62
 """When somebody has something to say who only waits to be told: never."""
@@ -99,7 +99,7 @@ class Worker(Agent):
         """Take the answer to its `message` in.
 
         Raises:
-            Refused: an answer that no obeying agent gets from a house in order.
+            Refused: an answer that no obeying agent gets from a fleet in order.
         """
         beats, self._beats = self._beats, False
         if "error" in reply and self.lease is not None and reply["error"]["code"] in _GONE:

@@ -1,1 +1,1 @@
-"""Reports for people and for those who ask the house for one."""
+"""Reports for people and for those who ask the fleet for one."""

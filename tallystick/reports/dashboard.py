@@ -4,18 +4,18 @@ import datetime as dt
 from collections.abc import Iterator
 from decimal import Decimal
 
-from tallystick.events.amounts import cents, exact_units
-from tallystick.projections.cost import Costs
-from tallystick.projections.dashboard import Dashboard, Gauge, ModelUse, dashboard
-from tallystick.projections.keeper import Keeper
-from tallystick.projections.status import Status
-from tallystick.projections.work import Work
+from tallystick.config.amounts import cents, exact_units
+from tallystick.projections.reports.cost import Costs
+from tallystick.projections.reports.dashboard import Dashboard, Gauge, ModelUse, dashboard
+from tallystick.projections.reports.status import Status
+from tallystick.projections.reports.work import Work
+from tallystick.projections.store.view_store import ViewStore
 from tallystick.reports.day_end import projected_eod
 
 WARNING = "⚠️"
 
 
-def dashboard_of(keeper: Keeper, now: dt.datetime) -> Dashboard:
+def dashboard_of(keeper: ViewStore, now: dt.datetime) -> Dashboard:
     """The dashboard of the newest day on record, as of ``now``.
 
     Raises:

@@ -4,15 +4,15 @@ import datetime as dt
 from zoneinfo import ZoneInfo
 
 from tallystick.actors.policies.days import day_total
-from tallystick.events.accounts import money
-from tallystick.events.amounts import COST, NANOS_PER_DOLLAR
-from tallystick.projections import hours_view
-from tallystick.projections.cost import Costs, hours_of
-from tallystick.projections.hours_view import HoursView
-from tallystick.projections.keeper import Keeper
+from tallystick.config.amounts import COST, NANOS_PER_DOLLAR
+from tallystick.events.state.accounts import money
+from tallystick.projections.reports.cost import Costs, hours_of
+from tallystick.projections.store.view_store import ViewStore
+from tallystick.projections.views import hours as hours_view
+from tallystick.projections.views.hours import HoursView
 
 
-def projected_eod(keeper: Keeper, costs: Costs, now: dt.datetime) -> float | None:
+def projected_eod(keeper: ViewStore, costs: Costs, now: dt.datetime) -> float | None:
     """Dollars to the cent, or None: without earlier days there is nothing to tell by, and a day that is over is known.
 
     Raises:

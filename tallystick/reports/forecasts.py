@@ -1,6 +1,6 @@
 """What is foreseen, of the rows of views: each agent, all open agents together, and the day.
 
-What is foreseen of an agent is the newest forecast that the house made and recorded. What many agents will have used
+What is foreseen of an agent is the newest forecast that the fleet made and recorded. What many agents will have used
 together, and the fleet by the end of the day, is reckoned here by the same policies; nobody acts on it.
 """
 
@@ -14,17 +14,20 @@ import msgspec
 from tallystick.actors.policies.days import DAYS_MAX, day_total
 from tallystick.actors.policies.intervals import Range
 from tallystick.actors.policies.pools import Pool, pool_total
-from tallystick.events.amounts import COST, DIMENSIONS, EDGE_NAMES, TIME, dollars, seconds
+from tallystick.config.amounts import COST, DIMENSIONS, EDGE_NAMES, TIME, dollars, seconds
 from tallystick.events.catalog import LEVELS
+from tallystick.events.catalog.forecasts import Prediction
 from tallystick.events.decide.answers import stamp
-from tallystick.events.foretold import Prediction
-from tallystick.projections import agents_view, fleet_view, forecasts_view, hours_view
-from tallystick.projections.agents_view import RELEASED, UNALLOCATED, AgentRow, AgentsView
-from tallystick.projections.fleet_view import FleetRow, FleetView
-from tallystick.projections.forecasts_view import ForecastRow, ForecastsView
-from tallystick.projections.hours_view import HourRow, HoursView
-from tallystick.projections.keeper import Keeper
-from tallystick.projections.report import in_workflow
+from tallystick.projections.reports.report import in_workflow
+from tallystick.projections.store.view_store import ViewStore
+from tallystick.projections.views import agents as agents_view
+from tallystick.projections.views import fleet as fleet_view
+from tallystick.projections.views import forecasts as forecasts_view
+from tallystick.projections.views import hours as hours_view
+from tallystick.projections.views.agents import RELEASED, UNALLOCATED, AgentRow, AgentsView
+from tallystick.projections.views.fleet import FleetRow, FleetView
+from tallystick.projections.views.forecasts import ForecastRow, ForecastsView
+from tallystick.projections.views.hours import HourRow, HoursView
 
 _HOUR = dt.timedelta(hours=1)
 
@@ -68,7 +71,7 @@ class Forecasts(msgspec.Struct, frozen=True):
     day: dict[str, Estimate]
 
 
-def forecasts_of(keeper: Keeper, workflow: str | None, now: dt.datetime | None) -> Forecasts:
+def forecasts_of(keeper: ViewStore, workflow: str | None, now: dt.datetime | None) -> Forecasts:
     """What is foreseen of a workflow's agents, or of all; ``now`` is the moment that the day has come to, and is the
     newest event's where it is None.
 

@@ -4,12 +4,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from decimal import Decimal
 from typing import Any, Final
 
-from tallystick.events.amounts import cents, exact_units
+from tallystick.config.amounts import cents, exact_units
 from tallystick.events.catalog import LEVELS
-from tallystick.events.replies import EdgeAmounts, Number
-from tallystick.projections.quality import Measure
-from tallystick.projections.report import AgentStory, UsageReport
-from tallystick.projections.task_report import TasksReport
+from tallystick.events.messages.replies import EdgeAmounts, Number
+from tallystick.projections.reports.quality import Measure
+from tallystick.projections.reports.report import AgentStory, UsageReport
+from tallystick.projections.reports.task_report import TasksReport
 
 AGENTS_SHOWN: Final = 30
 ANOMALIES_SHOWN: Final = 20

@@ -1,7 +1,7 @@
-"""The queue as the house would tell it: the allocator's own order and the law's own answer, on a state that is read.
+"""The queue as the fleet would tell it: the allocator's own order and the law's own answer, on a state that is read.
 
 What is in a task's way, and who goes first, depends on more than any view holds: slot-time by product, what running tasks
-may still use today, balances. So the state of the law is built from the log, as a house that opens does, and asked.
+may still use today, balances. So the state of the law is built from the log, as a fleet that opens does, and asked.
 Nothing of it is recorded.
 """
 
@@ -11,13 +11,13 @@ from typing import Any
 import msgspec
 
 from tallystick.actors.allocator import Allocator
-from tallystick.actors.messages import Proposal, Question
-from tallystick.events import commands as c
+from tallystick.actors.runtime.messages import Proposal, Question
+from tallystick.events import messages as c
 from tallystick.events.decide.task_answers import tell_queue
 from tallystick.events.decide.turn import Turn
-from tallystick.events.ledger import Ledger
-from tallystick.events.proposals import TellQueue
-from tallystick.events.task_replies import QueuedTask, QueueStatus
+from tallystick.events.messages.proposals import TellQueue
+from tallystick.events.messages.task_replies import QueuedTask, QueueStatus
+from tallystick.events.state.ledger import Ledger
 
 
 class QueuedRecord(msgspec.Struct, frozen=True):

@@ -6,17 +6,17 @@ import sys
 from collections.abc import Sequence
 from typing import Any, Final
 
-from tallystick.actors.messages import MANAGER, REPORTER, Answered, Post, Question
-from tallystick.actors.pending import refused
-from tallystick.events import commands as c
+from tallystick.actors.runtime.messages import MANAGER, REPORTER, Answered, Post, Question
+from tallystick.actors.runtime.pending import refused
+from tallystick.events import messages as c
 from tallystick.events.catalog import Event
-from tallystick.events.codec import BrokenChain, encode_answer
-from tallystick.events.ledger import Ledger
-from tallystick.events.store import Store, StoreError, open_store
-from tallystick.projections.keeper import Keeper, MemoryKeeper, NotKept
-from tallystick.projections.report import UsageReport
-from tallystick.projections.reporting import report_of
-from tallystick.projections.upkeep import catch_up, open_keeper, place_of
+from tallystick.events.log.codec import BrokenChain, encode_answer
+from tallystick.events.log.store import Store, StoreError, open_store
+from tallystick.events.state.ledger import Ledger
+from tallystick.projections.reports.report import UsageReport
+from tallystick.projections.reports.reporting import report_of
+from tallystick.projections.store.runner import catch_up, open_keeper, place_of
+from tallystick.projections.store.view_store import MemoryViewStore, NotKept, ViewStore
 from tallystick.reports.markdown import markdown
 
 FAR_BEHIND: Final = 20_000
@@ -38,7 +38,7 @@ class Reporter:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._keeper: Keeper | None = None
+        self._keeper: ViewStore | None = None
 
     def begin(self, ledger: Ledger) -> None:
         """Nothing is remembered: all that is told is in the log."""
@@ -61,7 +61,7 @@ class Reporter:
     def _report(self, workflow: str) -> Reported:
         if place_of(self._store.url) is None:
             # What lies in this process's memory can be read by nobody else.
-            self._keeper = self._keeper or MemoryKeeper()
+            self._keeper = self._keeper or MemoryViewStore()
             catch_up(self._store, self._keeper)
             return _told(report_of(self._keeper, workflow))
         store = open_store(self._store.url)
@@ -71,7 +71,7 @@ class Reporter:
             store.close()
 
     def _from_file(self, store: Store, workflow: str) -> UsageReport:
-        keeper: Keeper = MemoryKeeper()
+        keeper: ViewStore = MemoryViewStore()
         try:
             keeper = open_keeper(store.url)
             last = store.last()
@@ -80,7 +80,7 @@ class Reporter:
             catch_up(store, keeper)
         except NotKept:
             # Beside this log no file can be written: the views are folded for this once.
-            keeper = MemoryKeeper()
+            keeper = MemoryViewStore()
             catch_up(store, keeper)
         try:
             return report_of(keeper, workflow)
@@ -96,8 +96,8 @@ def _told(report: UsageReport) -> Reported:
 def _catch_up_elsewhere(url: str) -> None:
     """Let another process do the work; should it fail, what is left is done here, and the error is met again."""
     code = (
-        "import sys; from tallystick.events.store import open_store;"
-        " from tallystick.projections.upkeep import catch_up, open_keeper;"
+        "import sys; from tallystick.events.log.store import open_store;"
+        " from tallystick.projections.store.runner import catch_up, open_keeper;"
         " catch_up(open_store(sys.argv[1]), open_keeper(sys.argv[1]))"
     )
     subprocess.run(  # noqa: S603 - our own program

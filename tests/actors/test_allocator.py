@@ -1,21 +1,21 @@
-"""The allocator in the house: who starts when, who is told, and what a restart or a death in the middle changes: nothing."""
+"""The allocator in the fleet: who starts when, who is told, and what a restart or a death in the middle changes: nothing."""
 
 import datetime as dt
 from typing import Any
 
 import pytest
 
-from tallystick.actors import waits
 from tallystick.actors.allocator import Allocator
-from tallystick.actors.clock import ManualClock
-from tallystick.actors.fleet import Fleet
-from tallystick.actors.messages import Question
-from tallystick.events.codec import decode_event
-from tallystick.events.ledger import check_conserved
-from tallystick.events.store_memory import MemoryStore
-from tests.conftest import OpenHouse
-from tests.law import START
-from tests.simulation.driving import simulated
+from tallystick.actors.runtime import waits
+from tallystick.actors.runtime.clock import ManualClock
+from tallystick.actors.runtime.fleet import Fleet
+from tallystick.actors.runtime.messages import Question
+from tallystick.events.log.codec import decode_event
+from tallystick.events.log.store_memory import MemoryStore
+from tallystick.events.state.ledger import check_conserved
+from tests.conftest import OpenFleet
+from tests.support.core import START
+from tests.support.driving import simulated
 
 ONE_SLOT = {"max_concurrent": {"total": 1, "per_type": {}}}
 
@@ -52,9 +52,9 @@ def names(store: MemoryStore) -> list[str]:
 # --- who starts -------------------------------------------------------------------------------------------------------
 
 
-def test_when_one_of_five_finishes_the_last_task_starts_in_the_same_commit(open_house: OpenHouse) -> None:
+def test_when_one_of_five_finishes_the_last_task_starts_in_the_same_commit(open_fleet: OpenFleet) -> None:
     store = MemoryStore()
-    fleet = open_house(store)
+    fleet = open_fleet(store)
     for number, agent_type in enumerate(["backend-engineer"] * 3 + ["frontend-engineer"] * 2):
         submit(fleet, f"T{number}", agent_type)
     assert queue(fleet) == ["T2"]
@@ -64,9 +64,9 @@ def test_when_one_of_five_finishes_the_last_task_starts_in_the_same_commit(open_
     assert queue(fleet) == []
 
 
-def test_the_integration_decision_of_the_seed(open_house: OpenHouse) -> None:
+def test_the_integration_decision_of_the_seed(open_fleet: OpenFleet) -> None:
     """1 of 2 backend engineers, two normal tasks wait for another slot, a normal task of 90 minutes."""
-    fleet = open_house()
+    fleet = open_fleet()
     submit(fleet, "B1")
     for number in range(4):
         submit(fleet, f"F{number}", "frontend-engineer")
@@ -77,9 +77,9 @@ def test_the_integration_decision_of_the_seed(open_house: OpenHouse) -> None:
     assert submit(fleet, "QUICK", "writer", estimated_minutes=5)["model"] == "haiku"
 
 
-def test_the_queued_tasks_record_of_the_seed(open_house: OpenHouse, clock: ManualClock) -> None:
+def test_the_queued_tasks_record_of_the_seed(open_fleet: OpenFleet, clock: ManualClock) -> None:
     clock.move_to(dt.datetime(2026, 3, 4, 13, 30, tzinfo=dt.UTC))
-    fleet = open_house(leases={"seconds": 100_000})
+    fleet = open_fleet(leases={"seconds": 100_000})
     for number in range(2):
         submit(fleet, f"B{number}", estimated_minutes=90)
     later(fleet, clock, 3_600)
@@ -99,9 +99,9 @@ def test_the_queued_tasks_record_of_the_seed(open_house: OpenHouse, clock: Manua
 
 
 def test_of_the_seeds_three_tasks_the_normal_one_that_has_waited_longest_for_its_level_goes_first(
-    open_house: OpenHouse, clock: ManualClock
+    open_fleet: OpenFleet, clock: ManualClock
 ) -> None:
-    fleet = open_house(**ONE_SLOT, leases={"seconds": 100_000})
+    fleet = open_fleet(**ONE_SLOT, leases={"seconds": 100_000})
     submit(fleet, "busy")
     submit(fleet, "low", priority="low", blocks=1)
     later(fleet, clock, 75 * 60)
@@ -119,9 +119,9 @@ def test_of_the_seeds_three_tasks_the_normal_one_that_has_waited_longest_for_its
 
 
 def test_a_critical_task_takes_the_slot_of_a_lower_one_in_its_answer_and_the_victim_goes_on_later(
-    open_house: OpenHouse,
+    open_fleet: OpenFleet,
 ) -> None:
-    fleet = open_house(**ONE_SLOT)
+    fleet = open_fleet(**ONE_SLOT)
     victim = submit(fleet, "normal")
     answer = submit(fleet, "critical", priority="critical")
     assert (answer["decision"], answer["model"]) == ("admitted", "opus")
@@ -135,9 +135,9 @@ def test_a_critical_task_takes_the_slot_of_a_lower_one_in_its_answer_and_the_vic
 
 
 def test_a_critical_task_that_found_only_safe_victims_gets_a_slot_when_the_first_is_safe_no_longer(
-    open_house: OpenHouse, clock: ManualClock
+    open_fleet: OpenFleet, clock: ManualClock
 ) -> None:
-    fleet = open_house(**ONE_SLOT, leases={"seconds": 100_000})
+    fleet = open_fleet(**ONE_SLOT, leases={"seconds": 100_000})
     submit(fleet, "low", priority="low")
     submit(fleet, "first", priority="critical")
     complete(fleet, "first")
@@ -149,8 +149,8 @@ def test_a_critical_task_that_found_only_safe_victims_gets_a_slot_when_the_first
     assert get(fleet, "second")["state"] == "running", "ten minutes after it lost a slot it can lose one again"
 
 
-def test_a_task_waits_for_money_and_starts_when_it_comes_back(open_house: OpenHouse) -> None:
-    fleet = open_house(total_budget={"tokens": 200_000})
+def test_a_task_waits_for_money_and_starts_when_it_comes_back(open_fleet: OpenFleet) -> None:
+    fleet = open_fleet(total_budget={"tokens": 200_000})
     fleet.ask({"type": "AllocateBudget", "agent": "hog", "budget": {"tokens": 150_000}})
     assert submit(fleet, "t")["reason"]["code"] == "pool_exhausted"
     fleet.ask({"type": "ReturnToPool", "agent": "hog", "amount": {"tokens": 60_000}})
@@ -161,8 +161,8 @@ def test_a_task_waits_for_money_and_starts_when_it_comes_back(open_house: OpenHo
     assert get(fleet, "t")["state"] == "running"
 
 
-def test_one_parent_that_has_nothing_left_does_not_hold_up_the_others(open_house: OpenHouse) -> None:
-    fleet = open_house(**ONE_SLOT)
+def test_one_parent_that_has_nothing_left_does_not_hold_up_the_others(open_fleet: OpenFleet) -> None:
+    fleet = open_fleet(**ONE_SLOT)
     fleet.ask({"type": "AllocateBudget", "agent": "poor", "budget": {"tokens": 100}})
     submit(fleet, "busy")
     submit(fleet, "unpaid", parent="poor", priority="high")
@@ -175,8 +175,8 @@ def test_one_parent_that_has_nothing_left_does_not_hold_up_the_others(open_house
     assert get(fleet, "unpaid")["state"] == "running"
 
 
-def test_a_pause_holds_the_queue_and_its_end_lets_it_go_on(open_house: OpenHouse) -> None:
-    fleet = open_house()
+def test_a_pause_holds_the_queue_and_its_end_lets_it_go_on(open_fleet: OpenFleet) -> None:
+    fleet = open_fleet()
     fleet.ask({"type": "PauseAll", "reason": "a fire"})
     assert submit(fleet, "t")["reason"]["code"] == "paused"
     fleet.ask({"type": "ResumeAll"})
@@ -184,8 +184,8 @@ def test_a_pause_holds_the_queue_and_its_end_lets_it_go_on(open_house: OpenHouse
     assert get(fleet, "t")["state"] == "running"
 
 
-def test_more_slots_and_another_level_in_a_new_configuration_count_at_once(open_house: OpenHouse) -> None:
-    fleet = open_house(**ONE_SLOT)
+def test_more_slots_and_another_level_in_a_new_configuration_count_at_once(open_fleet: OpenFleet) -> None:
+    fleet = open_fleet(**ONE_SLOT)
     for task, product in (("a", "x"), ("b", "x"), ("c", "y"), ("d", "y")):
         submit(fleet, task, product=product)
     assert queue(fleet)[0] == "c", "x has used more"
@@ -196,9 +196,9 @@ def test_more_slots_and_another_level_in_a_new_configuration_count_at_once(open_
     assert fleet.ask({"type": "GetQueue"})["ok"]["tasks"][-1]["priority"] in ("high", "normal")
 
 
-def test_a_task_that_waits_too_long_is_told_of_once(open_house: OpenHouse, clock: ManualClock) -> None:
+def test_a_task_that_waits_too_long_is_told_of_once(open_fleet: OpenFleet, clock: ManualClock) -> None:
     store = MemoryStore()
-    fleet = open_house(store, **ONE_SLOT, leases={"seconds": 100_000})
+    fleet = open_fleet(store, **ONE_SLOT, leases={"seconds": 100_000})
     submit(fleet, "busy")
     submit(fleet, "t", priority="high")
     later(fleet, clock, 15 * 60 - 1)
@@ -212,10 +212,10 @@ def test_a_task_that_waits_too_long_is_told_of_once(open_house: OpenHouse, clock
 
 
 def test_a_run_that_is_cheaper_than_was_promised_makes_room_in_the_day_before_it_ends(
-    open_house: OpenHouse, clock: ManualClock
+    open_fleet: OpenFleet, clock: ManualClock
 ) -> None:
     limits = {"max_tokens_total": None, "max_cost_usd": "0.25"}
-    fleet = open_house(daily_limits=limits, leases={"seconds": 100_000})
+    fleet = open_fleet(daily_limits=limits, leases={"seconds": 100_000})
     submit(fleet, "cheap", model="sonnet")
     # 80,000 tokens are 16 cents at the published price, and so many are promised to the first.
     assert submit(fleet, "waits", model="sonnet")["reason"]["code"] == "daily_cost"
@@ -229,10 +229,10 @@ def test_a_run_that_is_cheaper_than_was_promised_makes_room_in_the_day_before_it
 
 @pytest.mark.parametrize("level", ["normal", "high"])
 def test_a_newcomer_does_not_take_the_room_in_the_day_that_one_that_ranks_higher_waits_for(
-    open_house: OpenHouse, level: str
+    open_fleet: OpenFleet, level: str
 ) -> None:
     limits = {"max_tokens_total": None, "max_cost_usd": "0.25"}
-    fleet = open_house(daily_limits=limits, leases={"seconds": 100_000}, max_concurrent={"total": 5, "per_type": {}})
+    fleet = open_fleet(daily_limits=limits, leases={"seconds": 100_000}, max_concurrent={"total": 5, "per_type": {}})
     submit(fleet, "cheap", model="sonnet")
     assert submit(fleet, "waits", model="sonnet", priority=level)["reason"]["code"] == "daily_cost"
     fleet.ask({"type": "ReportUsage", "task": "cheap", "usage": {"tokens": 55_000, "cost_usd": "0.001"}})
@@ -243,14 +243,14 @@ def test_a_newcomer_does_not_take_the_room_in_the_day_that_one_that_ranks_higher
         "current": None,
         "message": "waits ranks higher and waits for the same slot",
     }
-    assert get(fleet, "waits")["state"] == "running", "at once: the law has found that there is room"
+    assert get(fleet, "waits")["state"] == "running", "at once: the core has found that there is room"
 
 
 # --- who is told ------------------------------------------------------------------------------------------------------
 
 
-def test_who_waits_for_a_task_is_answered_when_it_starts(open_house: OpenHouse) -> None:
-    fleet = open_house(**ONE_SLOT)
+def test_who_waits_for_a_task_is_answered_when_it_starts(open_fleet: OpenFleet) -> None:
+    fleet = open_fleet(**ONE_SLOT)
     submit(fleet, "busy")
     submit(fleet, "t")
     waiting = fleet.send({"type": "GetTask", "task": "t", "wait_seconds": 30})
@@ -261,8 +261,8 @@ def test_who_waits_for_a_task_is_answered_when_it_starts(open_house: OpenHouse) 
     assert answer["lease"] is not None
 
 
-def test_a_wait_is_over_at_its_end(open_house: OpenHouse, clock: ManualClock) -> None:
-    fleet = open_house(**ONE_SLOT, leases={"seconds": 1_000})
+def test_a_wait_is_over_at_its_end(open_fleet: OpenFleet, clock: ManualClock) -> None:
+    fleet = open_fleet(**ONE_SLOT, leases={"seconds": 1_000})
     submit(fleet, "busy")
     submit(fleet, "t")
     waiting = fleet.send({"type": "GetTask", "task": "t", "wait_seconds": 30})
@@ -272,9 +272,9 @@ def test_a_wait_is_over_at_its_end(open_house: OpenHouse, clock: ManualClock) ->
 
 
 def test_a_start_that_nobody_was_told_of_is_told_at_once_and_only_once(
-    open_house: OpenHouse, clock: ManualClock
+    open_fleet: OpenFleet, clock: ManualClock
 ) -> None:
-    fleet = open_house(**ONE_SLOT)
+    fleet = open_fleet(**ONE_SLOT)
     submit(fleet, "busy")
     submit(fleet, "t")
     complete(fleet, "busy")
@@ -285,8 +285,8 @@ def test_a_start_that_nobody_was_told_of_is_told_at_once_and_only_once(
     assert waiting.result(5)["ok"]["state"] == "completed"
 
 
-def test_what_cannot_change_any_more_is_not_waited_for(open_house: OpenHouse) -> None:
-    fleet = open_house()
+def test_what_cannot_change_any_more_is_not_waited_for(open_fleet: OpenFleet) -> None:
+    fleet = open_fleet()
     submit(fleet, "t")
     complete(fleet, "t")
     assert fleet.ask({"type": "GetTask", "task": "t", "wait_seconds": 30})["ok"]["state"] == "completed"
@@ -294,9 +294,9 @@ def test_what_cannot_change_any_more_is_not_waited_for(open_house: OpenHouse) ->
     assert fleet.ask({"type": "GetTask", "task": "t", "wait_seconds": 601})["error"]["code"] == "invalid_amount"
 
 
-def test_so_many_wait_and_the_next_is_answered_at_once(open_house: OpenHouse, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_so_many_wait_and_the_next_is_answered_at_once(open_fleet: OpenFleet, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(waits, "WAITS_MAX", 2)
-    fleet = open_house(**ONE_SLOT)
+    fleet = open_fleet(**ONE_SLOT)
     submit(fleet, "busy")
     submit(fleet, "t")
     ask = {"type": "GetTask", "task": "t", "wait_seconds": 30}
@@ -311,9 +311,9 @@ def test_so_many_wait_and_the_next_is_answered_at_once(open_house: OpenHouse, mo
 
 
 def test_an_allocator_that_dies_loses_no_task_and_no_question(
-    open_house: OpenHouse, monkeypatch: pytest.MonkeyPatch
+    open_fleet: OpenFleet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fleet = open_house(**ONE_SLOT)
+    fleet = open_fleet(**ONE_SLOT)
     submit(fleet, "busy")
     submit(fleet, "t")
     waiting = fleet.send({"type": "GetTask", "task": "t", "wait_seconds": 30})
@@ -334,17 +334,17 @@ def test_an_allocator_that_dies_loses_no_task_and_no_question(
 
 
 def test_after_a_restart_queue_leases_attempts_and_memory_are_as_they_were(
-    open_house: OpenHouse, clock: ManualClock
+    open_fleet: OpenFleet, clock: ManualClock
 ) -> None:
     store = MemoryStore()
-    fleet = open_house(store, **ONE_SLOT)
+    fleet = open_fleet(store, **ONE_SLOT)
     lease = submit(fleet, "a")["lease"]
     for task, priority in (("b", "low"), ("c", "high"), ("d", "normal")):
         submit(fleet, task, priority=priority)
     later(fleet, clock, 60)
     before = fleet.ask({"type": "GetQueue"})["ok"]
     fleet.close()
-    again = open_house(store, **ONE_SLOT)
+    again = open_fleet(store, **ONE_SLOT)
     assert again.ask({"type": "GetQueue"})["ok"] == before
     assert again.ask({"type": "Heartbeat", "task": "a", "lease": lease})["ok"]["state"] == "running"
     later(again, clock, 120)
@@ -361,7 +361,7 @@ def test_a_slot_that_became_free_just_before_the_end_is_given_away_after_the_res
     for task in "ab":
         message = {"type": "SubmitTask", "task": task, "agent_type": "writer", "product": "p", "id": f"s-{task}"}
         simulated([(START, message)], store=store)
-    # The house stops between the completion and the start.
+    # The fleet stops between the completion and the start.
     lasting = MemoryStore()
     complete_a = {"type": "CompleteTask", "task": "a", "outcome": "completed", "id": "done"}
     simulated([(START, complete_a)], store=store)

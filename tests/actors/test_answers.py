@@ -6,20 +6,20 @@ from typing import Any
 
 import pytest
 
-from tallystick.actors import fleet as fleet_module
-from tallystick.actors.pending import Unanswered
-from tallystick.events.amounts import Budget
-from tallystick.events.commands import AllocateBudget
-from tests.actors.asking import STATUS, code, report, spent
-from tests.actors.stores import SECONDS, FailingStore, GatedStore
-from tests.conftest import OpenHouse
+from tallystick.actors.runtime import fleet as fleet_module
+from tallystick.actors.runtime.pending import Unanswered
+from tallystick.config.amounts import Budget
+from tallystick.events.messages import AllocateBudget
+from tests.conftest import OpenFleet
+from tests.support.asking import STATUS, code, report, spent
+from tests.support.stores import SECONDS, FailingStore, GatedStore
 
 # --- durable before it is answered -----------------------------------------------------------------------------------
 
 
-def test_no_answer_is_given_before_the_commit_is_durable_to_a_query_neither(open_house: OpenHouse) -> None:
+def test_no_answer_is_given_before_the_commit_is_durable_to_a_query_neither(open_fleet: OpenFleet) -> None:
     store = GatedStore()
-    fleet = open_house(store)
+    fleet = open_fleet(store)
     store.shut()
     first = fleet.send(report())
     assert store.entered.wait(SECONDS)
@@ -38,9 +38,9 @@ def test_no_answer_is_given_before_the_commit_is_durable_to_a_query_neither(open
     assert after.position > before.position
 
 
-def test_a_query_that_saw_what_is_not_yet_durable_waits_for_it(open_house: OpenHouse) -> None:
+def test_a_query_that_saw_what_is_not_yet_durable_waits_for_it(open_fleet: OpenFleet) -> None:
     store = GatedStore()
-    fleet = open_house(store)
+    fleet = open_fleet(store)
     store.shut()
     both = fleet.send([report(), STATUS])
     assert store.entered.wait(SECONDS)
@@ -50,17 +50,17 @@ def test_a_query_that_saw_what_is_not_yet_durable_waits_for_it(open_house: OpenH
     assert both.result(SECONDS)[1]["ok"]["total_consumed"]["tokens"] == 5
 
 
-def test_a_query_of_a_quiet_house_needs_no_commit(open_house: OpenHouse) -> None:
+def test_a_query_of_a_quiet_house_needs_no_commit(open_fleet: OpenFleet) -> None:
     store = GatedStore()
-    fleet = open_house(store)
+    fleet = open_fleet(store)
     store.shut()
     assert "ok" in fleet.ask(STATUS, timeout=SECONDS)
     store.gate.set()
 
 
-def test_who_waits_too_long_is_told_and_the_command_is_still_carried_out_once(open_house: OpenHouse) -> None:
+def test_who_waits_too_long_is_told_and_the_command_is_still_carried_out_once(open_fleet: OpenFleet) -> None:
     store = GatedStore()
-    fleet = open_house(store)
+    fleet = open_fleet(store)
     store.shut()
     with pytest.raises(Unanswered, match="same id"):
         fleet.ask(report("r-1"), timeout=0.05)
@@ -69,9 +69,9 @@ def test_who_waits_too_long_is_told_and_the_command_is_still_carried_out_once(op
     assert spent(fleet) == 5
 
 
-def test_what_arrives_while_a_commit_is_under_way_is_committed_together(open_house: OpenHouse) -> None:
+def test_what_arrives_while_a_commit_is_under_way_is_committed_together(open_fleet: OpenFleet) -> None:
     store = GatedStore()
-    fleet = open_house(store)
+    fleet = open_fleet(store)
     store.shut()
     first = fleet.send(report())
     assert store.entered.wait(SECONDS)
@@ -82,9 +82,9 @@ def test_what_arrives_while_a_commit_is_under_way_is_committed_together(open_hou
     assert store.batches[-2:] == [1, 50]
 
 
-def test_the_messages_of_a_list_are_committed_together_and_answered_in_order(open_house: OpenHouse) -> None:
+def test_the_messages_of_a_list_are_committed_together_and_answered_in_order(open_fleet: OpenFleet) -> None:
     store = GatedStore()
-    fleet = open_house(store)
+    fleet = open_fleet(store)
     commits = len(store.batches)
     replies = fleet.ask(
         [
@@ -110,11 +110,11 @@ def test_the_messages_of_a_list_are_committed_together_and_answered_in_order(ope
 
 
 def test_a_full_inbox_answers_busy_at_once_and_takes_more_when_it_is_empty(
-    open_house: OpenHouse, monkeypatch: pytest.MonkeyPatch
+    open_fleet: OpenFleet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(fleet_module, "INBOX_MAX", 20)
     store = GatedStore()
-    fleet = open_house(store)
+    fleet = open_fleet(store)
     store.shut()
     first = fleet.send(report())
     assert store.entered.wait(SECONDS)
@@ -132,9 +132,9 @@ def test_a_full_inbox_answers_busy_at_once_and_takes_more_when_it_is_empty(
 # --- asyncio ---------------------------------------------------------------------------------------------------------
 
 
-def test_coroutines_get_their_answers_and_the_loop_is_not_blocked(open_house: OpenHouse) -> None:
+def test_coroutines_get_their_answers_and_the_loop_is_not_blocked(open_fleet: OpenFleet) -> None:
     store = GatedStore()
-    fleet = open_house(store)
+    fleet = open_fleet(store)
 
     async def run() -> None:
         store.shut()
@@ -155,10 +155,10 @@ def test_coroutines_get_their_answers_and_the_loop_is_not_blocked(open_house: Op
 
 
 def test_a_coroutine_that_waits_too_long_is_told_and_one_that_was_cancelled_harms_nobody(
-    open_house: OpenHouse,
+    open_fleet: OpenFleet,
 ) -> None:
     store = GatedStore()
-    fleet = open_house(store)
+    fleet = open_fleet(store)
 
     async def run() -> None:
         store.shut()
@@ -174,9 +174,9 @@ def test_a_coroutine_that_waits_too_long_is_told_and_one_that_was_cancelled_harm
     assert spent(fleet) == 15
 
 
-def test_a_loop_that_was_closed_in_between_harms_nobody(open_house: OpenHouse) -> None:
+def test_a_loop_that_was_closed_in_between_harms_nobody(open_fleet: OpenFleet) -> None:
     store = GatedStore()
-    fleet = open_house(store)
+    fleet = open_fleet(store)
 
     async def leave() -> None:
         store.shut()
@@ -190,8 +190,8 @@ def test_a_loop_that_was_closed_in_between_harms_nobody(open_house: OpenHouse) -
     assert spent(fleet) == 10
 
 
-def test_only_malformed_messages_are_answered_to_coroutines_too(open_house: OpenHouse) -> None:
-    fleet = open_house()
+def test_only_malformed_messages_are_answered_to_coroutines_too(open_fleet: OpenFleet) -> None:
+    fleet = open_fleet()
     assert code(asyncio.run(fleet.ask_async({"type": "Nonsense"}))) == "invalid_message"
     assert asyncio.run(fleet.ask_async([])) == []
 
@@ -199,8 +199,8 @@ def test_only_malformed_messages_are_answered_to_coroutines_too(open_house: Open
 # --- the end ---------------------------------------------------------------------------------------------------------
 
 
-def test_a_closed_house_answers_halted_to_everybody(open_house: OpenHouse) -> None:
-    fleet = open_house()
+def test_a_closed_house_answers_halted_to_everybody(open_fleet: OpenFleet) -> None:
+    fleet = open_fleet()
     fleet.close()
     fleet.close()
     assert code(fleet.ask(report())) == "halted"
@@ -209,9 +209,9 @@ def test_a_closed_house_answers_halted_to_everybody(open_house: OpenHouse) -> No
     assert code(asyncio.run(fleet.ask_async(report()))) == "halted"
 
 
-def test_what_was_handed_in_before_the_closing_is_done_and_answered(open_house: OpenHouse) -> None:
+def test_what_was_handed_in_before_the_closing_is_done_and_answered(open_fleet: OpenFleet) -> None:
     store = GatedStore()
-    fleet = open_house(store)
+    fleet = open_fleet(store)
     store.shut()
     pending = [fleet.send(report()) for _ in range(50)]
     closing = threading.Thread(target=fleet.close)
@@ -222,8 +222,8 @@ def test_what_was_handed_in_before_the_closing_is_done_and_answered(open_house: 
     assert spent(fleet) == 250
 
 
-def test_callers_of_a_house_that_closes_under_them_are_all_answered(open_house: OpenHouse) -> None:
-    fleet = open_house()
+def test_callers_of_a_house_that_closes_under_them_are_all_answered(open_fleet: OpenFleet) -> None:
+    fleet = open_fleet()
     replies: list[Any] = []
 
     def ask_until_it_is_over() -> None:
@@ -247,9 +247,9 @@ def test_callers_of_a_house_that_closes_under_them_are_all_answered(open_house: 
     assert {code(reply) for reply in replies if "error" in reply} == {"halted"}
 
 
-def test_a_rebalance_that_is_on_its_way_when_the_house_stops_is_answered(open_house: OpenHouse) -> None:
+def test_a_rebalance_that_is_on_its_way_when_the_house_stops_is_answered(open_fleet: OpenFleet) -> None:
     store = FailingStore()
-    fleet = open_house(store)
+    fleet = open_fleet(store)
     fleet._people["reallocator"].handle = lambda message, now: []  # type: ignore[method-assign]
     waiting = [fleet.send({"type": "Rebalance"}), fleet.send([report(), {"type": "Rebalance"}])]
     fleet.quiesce()
@@ -259,8 +259,8 @@ def test_a_rebalance_that_is_on_its_way_when_the_house_stops_is_answered(open_ho
     assert [code(reply) for reply in waiting[1].result(SECONDS)] == ["halted", "halted"]
 
 
-def test_a_rebalance_that_is_on_its_way_when_the_house_is_closed_is_answered(open_house: OpenHouse) -> None:
-    fleet = open_house()
+def test_a_rebalance_that_is_on_its_way_when_the_house_is_closed_is_answered(open_fleet: OpenFleet) -> None:
+    fleet = open_fleet()
     fleet._people["reallocator"].handle = lambda message, now: []  # type: ignore[method-assign]
     waiting = fleet.send({"type": "Rebalance"})
     fleet.quiesce()
@@ -268,8 +268,8 @@ def test_a_rebalance_that_is_on_its_way_when_the_house_is_closed_is_answered(ope
     assert code(waiting.result(SECONDS)) == "halted"
 
 
-def test_the_same_agent_is_not_opened_twice_by_threads_that_ask_at_once(open_house: OpenHouse) -> None:
-    fleet = open_house()
+def test_the_same_agent_is_not_opened_twice_by_threads_that_ask_at_once(open_fleet: OpenFleet) -> None:
+    fleet = open_fleet()
     replies: list[Any] = []
     start = threading.Barrier(8)
 

@@ -8,16 +8,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tallystick.actors import courier as courier_module
-from tallystick.actors.courier import ATTEMPTS_MAX, Courier, Send, Sent
-from tallystick.actors.messages import MANAGER, MESSENGER, Post, Recorded, Tick, figures_of
+from tallystick.actors import notifier as courier_module
+from tallystick.actors.notifier import ATTEMPTS_MAX, Notifier, Send, Sent
+from tallystick.actors.runtime.messages import MANAGER, SENDER, Post, Recorded, Tick, figures_of
 from tallystick.config.loader import from_mapping, to_mapping
 from tallystick.events import catalog as e
-from tallystick.events import commands as c
-from tallystick.events import proposals as p
-from tallystick.events.ledger import Ledger
-from tallystick.events.outbox import Owed, addresses
-from tests.law import START, Law, allocate, fleet, use
+from tallystick.events import messages as c
+from tallystick.events.messages import proposals as p
+from tallystick.events.state.ledger import Ledger
+from tallystick.events.state.outbox import Owed, addresses
+from tests.support.core import START, Core, allocate, fleet, use
 
 ONE, TWO = "json://one/hook", "json://two/hook"
 NOTIFIED: dict[str, list[str]] = {"ceo": [ONE], "ops": [TWO]}
@@ -29,7 +29,7 @@ class Day:
     def __init__(self, ledger: Ledger) -> None:
         self.now = START
         self.ledger = ledger
-        self.courier = Courier()
+        self.courier = Notifier()
         self.courier.begin(ledger)
         self.on_their_way: list[Send] = []
         self.proposed: list[c.Command] = []
@@ -38,7 +38,7 @@ class Day:
         self._note(self.courier.handle(message, self.now))
 
     def _note(self, posts: Sequence[Post]) -> None:
-        self.on_their_way += [post.message for post in posts if post.to == MESSENGER]
+        self.on_their_way += [post.message for post in posts if post.to == SENDER]
         self.proposed += [post.message.command for post in posts if post.to == MANAGER]
 
     def raise_alert(self, name: str, to: tuple[str, ...] = ("ceo", "ops")) -> None:
@@ -70,7 +70,7 @@ class Day:
 
 @pytest.fixture
 def day() -> Day:
-    return Day(Law(fleet(1_000, notifications=NOTIFIED)).ledger)
+    return Day(Core(fleet(1_000, notifications=NOTIFIED)).ledger)
 
 
 def test_an_alert_is_sent_to_every_address_at_once_and_reported_when_it_was_accepted(day: Day) -> None:
@@ -184,19 +184,19 @@ def test_an_alert_that_was_given_up_for_want_of_room_is_not_sent_any_more(day: D
 
 
 def test_whoever_takes_over_sends_what_is_owed_by_the_state() -> None:
-    law = Law(fleet(1_000, notifications=NOTIFIED), allocate("a", 10), use("a", 10))
-    (alert,) = law.ledger.outbox
-    law.given(p.RecordDelivery(alert=alert, to="ops", address=marks()[1][1]))
-    day = Day(law.ledger)
+    core = Core(fleet(1_000, notifications=NOTIFIED), allocate("a", 10), use("a", 10))
+    (alert,) = core.ledger.outbox
+    core.given(p.RecordDelivery(alert=alert, to="ops", address=marks()[1][1]))
+    day = Day(core.ledger)
     assert day.courier.due_at() is not None
     day.wait_until_due()
     assert (day.sent(ONE), day.sent(TWO)) == ([alert], [])
 
 
 def test_whoever_takes_over_does_not_send_what_its_predecessor_is_told_was_accepted() -> None:
-    law = Law(fleet(1_000, notifications={"ceo": [ONE]}), allocate("a", 10), use("a", 10))
-    day = Day(law.ledger)
-    ((alert, notice),) = law.ledger.outbox.items()
+    core = Core(fleet(1_000, notifications={"ceo": [ONE]}), allocate("a", 10), use("a", 10))
+    day = Day(core.ledger)
+    ((alert, notice),) = core.ledger.outbox.items()
     day.hand(Sent(notice, notice.owed[0], None))
     assert [told.alert for told in day.proposed if isinstance(told, p.RecordDelivery)] == [alert]
     assert day.sent(ONE) == []
@@ -215,7 +215,7 @@ def test_whatever_fails_every_alert_is_accepted_once_or_given_up_and_never_sent_
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(courier_module, "ATTEMPTS_MAX", attempts)
-        day = Day(Law(fleet(1_000, notifications=NOTIFIED)).ledger)
+        day = Day(Core(fleet(1_000, notifications=NOTIFIED)).ledger)
         raised = 0
         for chance in chances:
             if chance < 3:

@@ -6,12 +6,12 @@ from typing import Any
 import pytest
 
 from tallystick.actors.allocator import Allocator
-from tallystick.actors.clock import ManualClock
-from tallystick.actors.desk import Seat
-from tallystick.actors.fleet import Fleet
+from tallystick.actors.runtime.clock import ManualClock
+from tallystick.actors.runtime.fleet import Fleet
+from tallystick.actors.runtime.manager_actor import AdjacentSpecialist
 from tallystick.config.loader import from_mapping
 from tallystick.events.catalog import Event, TaskCompleted, TaskStarted
-from tests.conftest import QUIET, OpenHouse
+from tests.conftest import QUIET, OpenFleet
 
 ONE_SLOT = {"max_concurrent": {"total": 1, "per_type": {}}}
 
@@ -24,9 +24,9 @@ def completion(task: str) -> dict[str, Any]:
     return {"type": "CompleteTask", "task": task, "outcome": "completed"}
 
 
-def test_messages_that_are_sent_together_are_decided_in_their_order(open_house: OpenHouse) -> None:
+def test_messages_that_are_sent_together_are_decided_in_their_order(open_fleet: OpenFleet) -> None:
     """Though some need judgement and others do not."""
-    fleet = open_house(**ONE_SLOT)
+    fleet = open_fleet(**ONE_SLOT)
     replies = fleet.ask(
         [
             submission("a"),
@@ -41,8 +41,8 @@ def test_messages_that_are_sent_together_are_decided_in_their_order(open_house: 
     assert states == ["running", "running", "queued", "queued", "completed", "running"]
 
 
-def test_whoever_waits_gets_the_slot_before_one_who_comes_with_its_release(open_house: OpenHouse) -> None:
-    fleet = open_house(**ONE_SLOT)
+def test_whoever_waits_gets_the_slot_before_one_who_comes_with_its_release(open_fleet: OpenFleet) -> None:
+    fleet = open_fleet(**ONE_SLOT)
     fleet.ask([submission("runs"), submission("waits", priority="low")])
     _, newcomer = fleet.ask([completion("runs"), submission("newcomer", priority="high")])
     assert newcomer["ok"]["decision"] == "queued"
@@ -58,19 +58,19 @@ def test_a_slot_is_given_away_in_the_commit_that_frees_it(clock: ManualClock) ->
     assert {TaskCompleted, TaskStarted} <= set(map(type, batches[0]))
 
 
-def test_the_allocator_works_in_the_managers_thread_and_can_be_stopped_like_an_actor(open_house: OpenHouse) -> None:
-    fleet = open_house()
+def test_the_allocator_works_in_the_managers_thread_and_can_be_stopped_like_an_actor(open_fleet: OpenFleet) -> None:
+    fleet = open_fleet()
     seat = fleet._refs["allocator"]
-    assert isinstance(seat, Seat)
+    assert isinstance(seat, AdjacentSpecialist)
     assert seat.is_alive()
     fleet.close()
     assert not seat.is_alive()
 
 
 def test_an_error_in_the_judgement_refuses_nothing_of_what_came_with_it(
-    open_house: OpenHouse, monkeypatch: pytest.MonkeyPatch
+    open_fleet: OpenFleet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fleet = open_house(**ONE_SLOT)
+    fleet = open_fleet(**ONE_SLOT)
     place, times = Allocator._place, []
 
     def fail_once(self: Allocator, *told: Any) -> Any:

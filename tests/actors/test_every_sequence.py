@@ -1,4 +1,4 @@
-"""Whatever is asked, in whatever order, by however many at once: the law holds through the live actors too."""
+"""Whatever is asked, in whatever order, by however many at once: the core holds through the live actors too."""
 
 import itertools
 import random
@@ -10,19 +10,19 @@ import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from tallystick.actors.clock import ManualClock
-from tallystick.actors.fleet import Fleet
+from tallystick.actors.runtime.clock import ManualClock
+from tallystick.actors.runtime.fleet import Fleet
 from tallystick.events import catalog as e
-from tallystick.events import commands as c
-from tallystick.events.codec import decode_event, exchange_of
-from tallystick.events.ledger import check_conserved
-from tallystick.events.store_memory import MemoryStore
-from tests.actors.stores import SECONDS
-from tests.books import Books
-from tests.conftest import OpenHouse
-from tests.law import START
-from tests.simulation.driving import Outcome, live, timed
-from tests.strategies import Step, commands
+from tallystick.events import messages as c
+from tallystick.events.log.codec import decode_event, exchange_of
+from tallystick.events.log.store_memory import MemoryStore
+from tallystick.events.state.ledger import check_conserved
+from tests.conftest import OpenFleet
+from tests.support.core import START
+from tests.support.driving import Outcome, live, timed
+from tests.support.second_ledger import Books
+from tests.support.stores import SECONDS
+from tests.support.strategies import Step, commands
 
 CHANCE = settings(
     max_examples=20, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck), print_blob=False
@@ -127,9 +127,9 @@ def at_once(count: int, work: Any) -> None:
 
 @pytest.mark.parametrize("store", ["memory:", "sqlite"])
 def test_agents_that_reserve_at_the_same_moment_are_never_granted_more_than_there_is(
-    open_house: OpenHouse, tmp_path: Any, store: str
+    open_fleet: OpenFleet, tmp_path: Any, store: str
 ) -> None:
-    fleet = open_house(f"sqlite:///{tmp_path}/fleet.db" if store == "sqlite" else store)
+    fleet = open_fleet(f"sqlite:///{tmp_path}/fleet.db" if store == "sqlite" else store)
     fleet.ask({"type": "AllocateBudget", "agent": "shared", "budget": {"tokens": 1_000}})
     granted: list[int] = []
     refused: list[dict[str, Any]] = []
@@ -153,8 +153,8 @@ def test_agents_that_reserve_at_the_same_moment_are_never_granted_more_than_ther
     check_conserved(fleet._manager.ledger)
 
 
-def test_sub_agents_that_are_opened_at_the_same_moment_never_get_more_than_their_parent(open_house: OpenHouse) -> None:
-    fleet = open_house()
+def test_sub_agents_that_are_opened_at_the_same_moment_never_get_more_than_their_parent(open_fleet: OpenFleet) -> None:
+    fleet = open_fleet()
     fleet.ask({"type": "AllocateBudget", "agent": "parent", "budget": {"tokens": 1_000}})
     granted: list[str] = []
 
@@ -172,10 +172,10 @@ def test_sub_agents_that_are_opened_at_the_same_moment_never_get_more_than_their
 
 
 def test_everything_at_once_from_many_threads_keeps_the_law_and_every_answer_is_the_one_in_the_log(
-    open_house: OpenHouse,
+    open_fleet: OpenFleet,
 ) -> None:
     store = MemoryStore()
-    fleet = open_house(store, total_budget={"tokens": 5_000}, emergency_reserve_percent=10)
+    fleet = open_fleet(store, total_budget={"tokens": 5_000}, emergency_reserve_percent=10)
     answers: dict[str, Any] = {}
 
     def work(number: int) -> None:

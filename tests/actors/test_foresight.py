@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from tallystick.actors.clock import ManualClock
-from tallystick.actors.fleet import Fleet
+from tallystick.actors.runtime.clock import ManualClock
+from tallystick.actors.runtime.fleet import Fleet
 from tallystick.events import catalog as e
-from tallystick.events.codec import decode_event
-from tests.conftest import OpenHouse
+from tallystick.events.log.codec import decode_event
+from tests.conftest import OpenFleet
 
 STEP = dt.timedelta(seconds=5)
 
@@ -50,8 +50,8 @@ def run_of(fleet: Fleet, clock: ManualClock, agent: str, steps: int = 20) -> Non
 
 
 @pytest.fixture
-def fleet(open_house: OpenHouse) -> Fleet:
-    return open_house(total_budget={"tokens": 100_000_000}, reallocation={"enabled": False})
+def fleet(open_fleet: OpenFleet) -> Fleet:
+    return open_fleet(total_budget={"tokens": 100_000_000}, reallocation={"enabled": False})
 
 
 def test_each_tenth_that_is_consumed_is_a_forecast_and_the_truth_is_laid_beside_it(
@@ -162,9 +162,9 @@ def test_a_tracker_that_dies_loses_nothing_that_it_had_learnt_or_foretold(fleet:
     assert len(scored) == len(foretold), "every forecast is scored, also those from before the death"
 
 
-def test_a_restart_goes_on_where_the_house_was(clock: ManualClock, tmp_path: Path, open_house: OpenHouse) -> None:
+def test_a_restart_goes_on_where_the_house_was(clock: ManualClock, tmp_path: Path, open_fleet: OpenFleet) -> None:
     url = f"sqlite:///{tmp_path}/fleet.db"
-    fleet = open_house(url, total_budget={"tokens": 10**8}, reallocation={"enabled": False})
+    fleet = open_fleet(url, total_budget={"tokens": 10**8}, reallocation={"enabled": False})
     for number in range(3):
         run_of(fleet, clock, f"run-{number}")
     allocate(fleet, "ann", 10_000)

@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
-from tallystick.events.amounts import Budget
-from tallystick.events.commands import ReportUsage
-from tests.actors.asking import STATUS, code, report, spent
-from tests.actors.stores import SECONDS
-from tests.conftest import OpenHouse
+from tallystick.config.amounts import Budget
+from tallystick.events.messages import ReportUsage
+from tests.conftest import OpenFleet
+from tests.support.asking import STATUS, code, report, spent
+from tests.support.stores import SECONDS
 
 ONCE: list[dict[str, Any]] = [
     {"type": "AllocateBudget", "agent": "a", "budget": {"tokens": 100}},
@@ -41,10 +41,10 @@ def _once() -> list[dict[str, Any]]:
 
 
 def test_the_same_ids_again_get_the_same_replies_and_change_nothing_across_restarts_too(
-    open_house: OpenHouse, tmp_path: Any
+    open_fleet: OpenFleet, tmp_path: Any
 ) -> None:
     url = f"sqlite:///{tmp_path}/fleet.db"
-    fleet = open_house(url)
+    fleet = open_fleet(url)
     first = [fleet.ask(message) for message in _once()]
     assert ["error" in reply for reply in first] == ["note" in message for message in ONCE]
     position = fleet.position
@@ -52,14 +52,14 @@ def test_the_same_ids_again_get_the_same_replies_and_change_nothing_across_resta
     assert fleet.ask(_once()) == first
     assert fleet.position == position
     fleet.close()
-    again = open_house(url)
+    again = open_fleet(url)
     assert [again.ask(message) for message in reversed(_once())] == first[::-1]
     assert again.ask(_once()) == first
     assert again.position == position
 
 
-def test_a_repeat_is_answered_byte_for_byte(open_house: OpenHouse) -> None:
-    fleet = open_house()
+def test_a_repeat_is_answered_byte_for_byte(open_fleet: OpenFleet) -> None:
+    fleet = open_fleet()
     for message in _once():
         pending = [fleet.send(message) for _ in range(3)]
         for one in pending:
@@ -68,8 +68,8 @@ def test_a_repeat_is_answered_byte_for_byte(open_house: OpenHouse) -> None:
         assert texts[0] == texts[1] == texts[2]
 
 
-def test_a_repeat_within_the_same_list_is_harmless(open_house: OpenHouse) -> None:
-    fleet = open_house()
+def test_a_repeat_within_the_same_list_is_harmless(open_fleet: OpenFleet) -> None:
+    fleet = open_fleet()
     replies = fleet.ask([report("r-1"), report("r-1"), report("r-2"), report("r-1")])
     assert replies[0] == replies[1] == replies[3]
     assert spent(fleet) == 10
@@ -80,9 +80,9 @@ def test_a_repeat_within_the_same_list_is_harmless(open_house: OpenHouse) -> Non
 
 @pytest.mark.parametrize("message", _once(), ids=lambda message: message["type"])
 def test_another_body_under_a_used_id_is_a_conflict_and_changes_nothing(
-    open_house: OpenHouse, message: dict[str, Any]
+    open_fleet: OpenFleet, message: dict[str, Any]
 ) -> None:
-    fleet = open_house()
+    fleet = open_fleet()
     fleet.ask(message)
     position = fleet.position
     other = {"type": "ReportUsage", "agent": "zz", "usage": {"tokens": 3}, "id": message["id"]}
@@ -91,8 +91,8 @@ def test_another_body_under_a_used_id_is_a_conflict_and_changes_nothing(
     assert fleet.position == position
 
 
-def test_the_same_amount_written_otherwise_is_the_same_message(open_house: OpenHouse) -> None:
-    fleet = open_house()
+def test_the_same_amount_written_otherwise_is_the_same_message(open_fleet: OpenFleet) -> None:
+    fleet = open_fleet()
     written: list[Any] = [
         {"type": "ReportUsage", "agent": "a", "usage": {"cost_usd": "5.00"}, "id": "r"},
         {"id": "r", "usage": {"cost_usd": 5}, "agent": "a", "type": "ReportUsage"},
@@ -106,8 +106,8 @@ def test_the_same_amount_written_otherwise_is_the_same_message(open_house: OpenH
     assert fleet._manager.ledger.spent[2] == 5_000_000_000
 
 
-def test_a_malformed_message_is_not_remembered_under_its_id_and_a_query_neither(open_house: OpenHouse) -> None:
-    fleet = open_house()
+def test_a_malformed_message_is_not_remembered_under_its_id_and_a_query_neither(open_fleet: OpenFleet) -> None:
+    fleet = open_fleet()
     assert code(fleet.ask(report("r", tokens=-1))) == "invalid_amount"
     assert code(fleet.ask({**report("r"), "extra": 1})) == "invalid_message"
     assert "ok" in fleet.ask({**STATUS, "id": "r"})
@@ -117,19 +117,19 @@ def test_a_malformed_message_is_not_remembered_under_its_id_and_a_query_neither(
     assert fleet.ask({**STATUS, "id": "q"})["ok"]["total_consumed"]["tokens"] == 10
 
 
-def test_ids_are_given_where_there_are_none_and_are_never_given_twice(open_house: OpenHouse, tmp_path: Any) -> None:
+def test_ids_are_given_where_there_are_none_and_are_never_given_twice(open_fleet: OpenFleet, tmp_path: Any) -> None:
     url = f"sqlite:///{tmp_path}/fleet.db"
     for _ in range(2):
-        fleet = open_house(url)
+        fleet = open_fleet(url)
         fleet.ask([report()] * 20)
         fleet.close()
-    fleet = open_house(url)
+    fleet = open_fleet(url)
     assert spent(fleet) == 200
     assert len([id for id in fleet._manager.ledger.ids if id.startswith("m-")]) == 40
 
 
-def test_a_message_is_not_changed_by_handing_it_in(open_house: OpenHouse) -> None:
-    fleet = open_house()
+def test_a_message_is_not_changed_by_handing_it_in(open_fleet: OpenFleet) -> None:
+    fleet = open_fleet()
     command, message = ReportUsage(agent="a", usage=Budget(tokens=5)), report()
     fleet.ask([command, message, command])
     assert command.id is None

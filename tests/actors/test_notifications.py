@@ -14,21 +14,21 @@ from typing import Any
 import pytest
 import structlog
 
-from tallystick.actors.clock import ManualClock
-from tallystick.actors.courier import Send, Sent
-from tallystick.actors.fleet import Fleet
-from tallystick.actors.messenger import NOT_INSTALLED, Messenger, problem_of, send_by_apprise
+from tallystick.actors.notifier import Send, Sent
+from tallystick.actors.runtime.clock import ManualClock
+from tallystick.actors.runtime.fleet import Fleet
+from tallystick.actors.runtime.sender import NOT_INSTALLED, AlertSender, problem_of, send_by_apprise
 from tallystick.config.addresses import mark
 from tallystick.config.loader import from_mapping
 from tallystick.events import catalog as e
-from tallystick.events.codec import decode_event
-from tallystick.events.outbox import Notice
-from tallystick.events.store import Record, Store, StoreError, open_store
-from tallystick.events.store_memory import MemoryStore
-from tests.actors.receiver import Receiver
-from tests.actors.stores import SECONDS
-from tests.conftest import QUIET, OpenHouse
-from tests.law import START
+from tallystick.events.log.codec import decode_event
+from tallystick.events.log.store import Record, Store, StoreError, open_store
+from tallystick.events.log.store_memory import MemoryStore
+from tallystick.events.state.outbox import Notice
+from tests.conftest import QUIET, OpenFleet
+from tests.support.core import START
+from tests.support.receiver import Receiver
+from tests.support.stores import SECONDS
 
 
 @pytest.fixture
@@ -70,8 +70,8 @@ def after(seconds: float) -> dt.datetime:
 # --- it arrives ------------------------------------------------------------------------------------------------------
 
 
-def test_an_alert_arrives_with_its_id_and_its_delivery_is_recorded(open_house: OpenHouse, boss: Receiver) -> None:
-    fleet = open_house(notify=True, **told(boss))
+def test_an_alert_arrives_with_its_id_and_its_delivery_is_recorded(open_fleet: OpenFleet, boss: Receiver) -> None:
+    fleet = open_fleet(notify=True, **told(boss))
     alert = use_up(fleet, "a")
     fleet.quiesce()
     (message,) = boss.got
@@ -84,31 +84,31 @@ def test_an_alert_arrives_with_its_id_and_its_delivery_is_recorded(open_house: O
     assert (delivered.by, delivered.kind) == ("courier", "fact")
 
 
-def test_what_was_acknowledged_is_never_sent_again(open_house: OpenHouse, boss: Receiver, tmp_path: Path) -> None:
+def test_what_was_acknowledged_is_never_sent_again(open_fleet: OpenFleet, boss: Receiver, tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/fleet.db"
-    fleet = open_house(url, notify=True, **told(boss))
+    fleet = open_fleet(url, notify=True, **told(boss))
     alert = use_up(fleet, "a")
     fleet.quiesce()
     fleet.close()
     for _ in range(2):
-        fleet = open_house(url, notify=True, **told(boss))
+        fleet = open_fleet(url, notify=True, **told(boss))
         fleet.advance(after(7200))
         fleet.close()
     assert boss.alerts == [alert]
 
 
 def test_a_second_address_that_is_down_does_not_make_the_first_be_told_twice(
-    open_house: OpenHouse, receivers: list[Receiver], tmp_path: Path
+    open_fleet: OpenFleet, receivers: list[Receiver], tmp_path: Path
 ) -> None:
     boss, phone = receivers
     phone.up = False
     url = f"sqlite:///{tmp_path}/fleet.db"
-    fleet = open_house(url, notify=True, **told(boss, phone))
+    fleet = open_fleet(url, notify=True, **told(boss, phone))
     alert = use_up(fleet, "a")
     fleet.quiesce()
     fleet.close()
     phone.up = True
-    fleet = open_house(url, notify=True, **told(boss, phone))
+    fleet = open_fleet(url, notify=True, **told(boss, phone))
     fleet.advance(after(1))
     assert (boss.alerts, phone.alerts) == ([alert], [alert, alert])
     assert fleet._manager.ledger.outbox == {}
@@ -129,17 +129,17 @@ class ForgetsDeliveries(MemoryStore):
 
 
 def test_what_was_accepted_and_not_recorded_is_sent_again_under_the_same_id(
-    open_house: OpenHouse, boss: Receiver
+    open_fleet: OpenFleet, boss: Receiver
 ) -> None:
     store = ForgetsDeliveries()
-    fleet = open_house(store, notify=True, **told(boss))
+    fleet = open_fleet(store, notify=True, **told(boss))
     alert = use_up(fleet, "a")
     boss.wait_for(1)
     fleet.close()
     assert fleet.halted is not None
     assert events(store, e.AlertDelivered) == []
     store.mended = True
-    fleet = open_house(store, notify=True, **told(boss))
+    fleet = open_fleet(store, notify=True, **told(boss))
     fleet.advance(after(1))
     assert boss.alerts == [alert, alert]
     assert len(events(store, e.AlertDelivered)) == 1
@@ -159,7 +159,7 @@ with Fleet.open(sys.argv[1], from_mapping({"notifications": {"ceo": [sys.argv[2]
 
 
 def test_a_house_that_is_killed_between_sending_and_recording_sends_again_under_the_same_id(
-    open_house: OpenHouse, boss: Receiver, tmp_path: Path
+    open_fleet: OpenFleet, boss: Receiver, tmp_path: Path
 ) -> None:
     url = f"sqlite:///{tmp_path}/fleet.db"
     with subprocess.Popen(
@@ -171,7 +171,7 @@ def test_a_house_that_is_killed_between_sending_and_recording_sends_again_under_
     store = open_store(url)
     assert events(store, e.AlertDelivered) == []
     store.close()
-    fleet = open_house(url, notify=True, **told(boss))
+    fleet = open_fleet(url, notify=True, **told(boss))
     fleet.advance(START)
     (first, second) = boss.alerts
     assert first == second
@@ -179,27 +179,27 @@ def test_a_house_that_is_killed_between_sending_and_recording_sends_again_under_
 
 
 def test_what_could_not_be_sent_before_is_sent_when_the_house_is_open_again(
-    open_house: OpenHouse, boss: Receiver, tmp_path: Path
+    open_fleet: OpenFleet, boss: Receiver, tmp_path: Path
 ) -> None:
     url = f"sqlite:///{tmp_path}/fleet.db"
-    fleet = open_house(url, **told(boss))
+    fleet = open_fleet(url, **told(boss))
     alerts = [use_up(fleet, name) for name in ("a", "b", "c")]
     fleet.close()
     assert boss.got == [], "a fleet with a clock of its own tells nobody unless it is asked to"
-    fleet = open_house(url, notify=True, **told(boss))
+    fleet = open_fleet(url, notify=True, **told(boss))
     fleet.advance(START)
     assert boss.alerts == alerts
 
 
 def test_an_address_that_is_taken_away_at_the_restart_hears_nothing(
-    open_house: OpenHouse, receivers: list[Receiver], tmp_path: Path
+    open_fleet: OpenFleet, receivers: list[Receiver], tmp_path: Path
 ) -> None:
     boss, phone = receivers
     url = f"sqlite:///{tmp_path}/fleet.db"
-    fleet = open_house(url, **told(boss, phone))
+    fleet = open_fleet(url, **told(boss, phone))
     alert = use_up(fleet, "a")
     fleet.close()
-    fleet = open_house(url, notify=True, **told(phone))
+    fleet = open_fleet(url, notify=True, **told(phone))
     fleet.advance(START)
     assert (boss.alerts, phone.alerts) == ([], [alert])
 
@@ -208,11 +208,11 @@ def test_an_address_that_is_taken_away_at_the_restart_hears_nothing(
 
 
 def test_a_receiver_that_is_down_is_tried_again_later_and_blocks_no_other(
-    open_house: OpenHouse, receivers: list[Receiver]
+    open_fleet: OpenFleet, receivers: list[Receiver]
 ) -> None:
     boss, phone = receivers
     boss.up = False
-    fleet = open_house(notify=True, **told(boss, phone))
+    fleet = open_fleet(notify=True, **told(boss, phone))
     first = use_up(fleet, "a")
     fleet.quiesce()
     second = use_up(fleet, "b")
@@ -227,11 +227,11 @@ def test_a_receiver_that_is_down_is_tried_again_later_and_blocks_no_other(
     assert fleet._manager.ledger.outbox == {}
 
 
-def test_a_receiver_that_hangs_keeps_nobody_from_working(open_house: OpenHouse, receivers: list[Receiver]) -> None:
+def test_a_receiver_that_hangs_keeps_nobody_from_working(open_fleet: OpenFleet, receivers: list[Receiver]) -> None:
     boss, phone = receivers
     released = threading.Event()
     boss.on_post = lambda message: released.wait(SECONDS)
-    fleet = open_house(notify=True, **told(boss, phone))
+    fleet = open_fleet(notify=True, **told(boss, phone))
     use_up(fleet, "a")
     boss.wait_for(1)
     last = use_up(fleet, "b")
@@ -245,10 +245,10 @@ def test_a_receiver_that_hangs_keeps_nobody_from_working(open_house: OpenHouse, 
 
 
 def test_a_house_that_closes_waits_for_what_is_on_its_way_and_records_it(
-    open_house: OpenHouse, boss: Receiver, tmp_path: Path
+    open_fleet: OpenFleet, boss: Receiver, tmp_path: Path
 ) -> None:
     url = f"sqlite:///{tmp_path}/fleet.db"
-    fleet = open_house(url, notify=True, **told(boss))
+    fleet = open_fleet(url, notify=True, **told(boss))
     alerts = [use_up(fleet, name) for name in ("a", "b", "c")]
     fleet.close()
     assert boss.alerts == alerts
@@ -258,9 +258,9 @@ def test_a_house_that_closes_waits_for_what_is_on_its_way_and_records_it(
 
 
 def test_a_courier_that_dies_is_replaced_and_what_is_owed_is_sent(
-    open_house: OpenHouse, boss: Receiver, monkeypatch: pytest.MonkeyPatch
+    open_fleet: OpenFleet, boss: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fleet = open_house(notify=True, **told(boss))
+    fleet = open_fleet(notify=True, **told(boss))
 
     def fail(*_: object) -> None:
         raise ZeroDivisionError("seven by nothing")
@@ -272,9 +272,9 @@ def test_a_courier_that_dies_is_replaced_and_what_is_owed_is_sent(
     assert boss.alerts == [alert]
 
 
-def test_an_alert_that_is_refused_for_a_day_is_given_up_by_an_event(open_house: OpenHouse, boss: Receiver) -> None:
+def test_an_alert_that_is_refused_for_a_day_is_given_up_by_an_event(open_fleet: OpenFleet, boss: Receiver) -> None:
     boss.up = False
-    fleet = open_house(notify=True, **told(boss))
+    fleet = open_fleet(notify=True, **told(boss))
     alert = use_up(fleet, "a")
     fleet.advance(after(90_000))
     (failed,) = events(fleet._store, e.AlertDeliveryFailed)
@@ -288,11 +288,11 @@ NOTICE = Notice("x-1", "x", "m", None, START, (("ceo", "0"),))
 
 
 def test_a_variable_is_read_when_the_alert_is_sent_and_is_not_in_the_log(
-    open_house: OpenHouse, boss: Receiver, monkeypatch: pytest.MonkeyPatch
+    open_fleet: OpenFleet, boss: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _, _, place = boss.address.partition("://")
     monkeypatch.setenv("BOSS_SECRET", place)
-    fleet = open_house(notify=True, notifications={"ceo": ["json://${BOSS_SECRET}"]})
+    fleet = open_fleet(notify=True, notifications={"ceo": ["json://${BOSS_SECRET}"]})
     use_up(fleet, "a")
     fleet.quiesce()
     assert len(boss.got) == 1
@@ -319,7 +319,7 @@ def test_a_plugin_that_raises_has_not_delivered_and_a_closed_messenger_begins_no
     def fail(address: str, notice: Notice) -> None:
         raise ZeroDivisionError("seven by nothing")
 
-    messenger = Messenger(fail, heard.append)
+    messenger = AlertSender(fail, heard.append)
     send = Send(NOTICE, ("ceo", "0"), "json://somewhere")
     messenger.take(send)
     assert messenger.rest(SECONDS)
@@ -331,7 +331,7 @@ def test_a_plugin_that_raises_has_not_delivered_and_a_closed_messenger_begins_no
 
 
 def test_without_the_library_an_alert_waits_and_the_operator_is_told_what_to_install(
-    open_house: OpenHouse, boss: Receiver, monkeypatch: pytest.MonkeyPatch
+    open_fleet: OpenFleet, boss: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch, structlog.testing.capture_logs() as logged:
         patch.setitem(sys.modules, "apprise", None)
@@ -340,7 +340,7 @@ def test_without_the_library_an_alert_waits_and_the_operator_is_told_what_to_ins
             == NOT_INSTALLED
             == "apprise is not installed: pip install 'tallystick[notify]'"
         )
-        fleet = open_house(notify=True, **told(boss))
+        fleet = open_fleet(notify=True, **told(boss))
         alert = use_up(fleet, "a")
         fleet.quiesce()
         assert boss.got == []

@@ -1,4 +1,4 @@
-"""The house when something breaks, and what its people do when their moment has come."""
+"""The fleet when something breaks, and what its people do when their moment has come."""
 
 import datetime as dt
 import threading
@@ -7,15 +7,15 @@ from typing import Any
 
 import pytest
 
-from tallystick.actors.clock import ManualClock
-from tallystick.actors.fleet import CRASHES_MAX, Fleet
+from tallystick.actors.runtime.clock import ManualClock
+from tallystick.actors.runtime.fleet import CRASHES_MAX, Fleet
 from tallystick.events import catalog as e
-from tallystick.events.codec import decode_event
-from tallystick.events.ledger import check_conserved
-from tallystick.events.store import StoreError, open_store
-from tests.actors.stores import SECONDS, FailingStore
-from tests.conftest import OpenHouse
-from tests.law import START
+from tallystick.events.log.codec import decode_event
+from tallystick.events.log.store import StoreError, open_store
+from tallystick.events.state.ledger import check_conserved
+from tests.conftest import OpenFleet
+from tests.support.core import START
+from tests.support.stores import SECONDS, FailingStore
 
 
 def after(seconds: float) -> dt.datetime:
@@ -47,14 +47,14 @@ def events(fleet: Fleet, *classes: type[e.Event]) -> list[Any]:
     return [event for event in found if isinstance(event, classes)]
 
 
-# --- the manager stops the house -------------------------------------------------------------------------------------
+# --- the manager stops the fleet -------------------------------------------------------------------------------------
 
 
 def test_a_broken_law_halts_the_house_with_nothing_written_and_a_restart_is_clean(
-    open_house: OpenHouse, tmp_path: Path
+    open_fleet: OpenFleet, tmp_path: Path
 ) -> None:
     url = f"sqlite:///{tmp_path}/fleet.db"
-    fleet = open_house(url)
+    fleet = open_fleet(url)
     done(fleet, allocate("a"), allocate("b"))
     reader = open_store(url)
     before = list(reader.read())
@@ -68,16 +68,16 @@ def test_a_broken_law_halts_the_house_with_nothing_written_and_a_restart_is_clea
     assert list(reader.read()) == before
     reader.close()
     fleet.close()
-    again = open_house(url)
+    again = open_fleet(url)
     check_conserved(again._manager.ledger)
     assert done(again, report("a", 5))[0]["remaining"] == {"tokens": 995}
 
 
 @pytest.mark.parametrize("error", [StoreError("the disk is on fire"), RuntimeError("the disk is on fire")], ids=repr)
-def test_a_store_that_fails_halts_the_house_and_everyone_is_told_why(open_house: OpenHouse, error: Exception) -> None:
+def test_a_store_that_fails_halts_the_house_and_everyone_is_told_why(open_fleet: OpenFleet, error: Exception) -> None:
     store = FailingStore()
     store.error = error
-    fleet = open_house(store)
+    fleet = open_fleet(store)
     done(fleet, allocate("a"))
     before = store.last()
     store.failing = True
@@ -95,9 +95,9 @@ def test_a_store_that_fails_halts_the_house_and_everyone_is_told_why(open_house:
 
 
 def test_an_error_in_the_manager_stops_the_house_and_who_waits_is_told(
-    open_house: OpenHouse, monkeypatch: pytest.MonkeyPatch
+    open_fleet: OpenFleet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fleet = open_house()
+    fleet = open_fleet()
 
     def fail(*arguments: object) -> bytes:
         raise ZeroDivisionError("seven by nothing")
@@ -147,8 +147,8 @@ def kill(fleet: Fleet, name: str) -> None:
     assert fleet._refs[name].is_alive()
 
 
-def test_a_hold_expires_in_its_time_after_the_tracker_died(open_house: OpenHouse) -> None:
-    fleet = open_house()
+def test_a_hold_expires_in_its_time_after_the_tracker_died(open_fleet: OpenFleet) -> None:
+    fleet = open_fleet()
     done(fleet, allocate("a"), reserve("a", 400, "before"))
     kill(fleet, "tracker")
     done(fleet, reserve("a", 500, "after"))
@@ -160,8 +160,8 @@ def test_a_hold_expires_in_its_time_after_the_tracker_died(open_house: OpenHouse
     assert fleet.halted is None
 
 
-def test_rebalancing_goes_on_after_the_reallocator_and_the_tracker_died(open_house: OpenHouse) -> None:
-    fleet = open_house()
+def test_rebalancing_goes_on_after_the_reallocator_and_the_tracker_died(open_fleet: OpenFleet) -> None:
+    fleet = open_fleet()
     done(fleet, allocate("a"), allocate("b"), report("a", 1), report("b", 1))
     kill(fleet, "reallocator")
     kill(fleet, "tracker")
@@ -173,8 +173,8 @@ def test_rebalancing_goes_on_after_the_reallocator_and_the_tracker_died(open_hou
     assert "ok" in fleet.ask({"type": "Rebalance"}, timeout=SECONDS)
 
 
-def test_a_warning_is_given_once_although_tracker_and_enforcer_died_in_between(open_house: OpenHouse) -> None:
-    fleet = open_house()
+def test_a_warning_is_given_once_although_tracker_and_enforcer_died_in_between(open_fleet: OpenFleet) -> None:
+    fleet = open_fleet()
     done(fleet, allocate("a"))
     fleet.advance(after(1))
     done(fleet, report("a", 10))
@@ -188,16 +188,16 @@ def test_a_warning_is_given_once_although_tracker_and_enforcer_died_in_between(o
     assert len(events(fleet, e.ExhaustionWarned)) == 1
 
 
-def test_the_period_ends_in_its_time_after_the_allocator_died(open_house: OpenHouse) -> None:
-    fleet = open_house(total_budget={"tokens": 1_000, "period": "day"})
+def test_the_period_ends_in_its_time_after_the_allocator_died(open_fleet: OpenFleet) -> None:
+    fleet = open_fleet(total_budget={"tokens": 1_000, "period": "day"})
     kill(fleet, "allocator")
     fleet.advance(START + dt.timedelta(hours=13))
     (renewed,) = events(fleet, e.PeriodRenewed)
     assert renewed.began_at == START + dt.timedelta(hours=12)
 
 
-def test_a_specialist_that_dies_again_and_again_is_given_up_and_the_house_goes_on(open_house: OpenHouse) -> None:
-    fleet = open_house()
+def test_a_specialist_that_dies_again_and_again_is_given_up_and_the_house_goes_on(open_fleet: OpenFleet) -> None:
+    fleet = open_fleet()
     for _ in range(CRASHES_MAX):
         kill(fleet, "enforcer")
     fleet._tell("enforcer", "what an enforcer does not know")
@@ -210,8 +210,8 @@ def test_a_specialist_that_dies_again_and_again_is_given_up_and_the_house_goes_o
 # --- what time brings ------------------------------------------------------------------------------------------------
 
 
-def test_a_forgotten_hold_is_given_back_at_its_moment_and_not_before(open_house: OpenHouse) -> None:
-    fleet = open_house()
+def test_a_forgotten_hold_is_given_back_at_its_moment_and_not_before(open_fleet: OpenFleet) -> None:
+    fleet = open_fleet()
     done(fleet, allocate("a"), reserve("a", 100, "short", 30), reserve("a", 200, "long", 90))
     fleet.advance(after(30) - dt.timedelta(microseconds=1))
     assert events(fleet, e.HoldEnded) == []
@@ -221,8 +221,8 @@ def test_a_forgotten_hold_is_given_back_at_its_moment_and_not_before(open_house:
     assert done(fleet, {"type": "GetStatus", "agent": "a"})[0]["held"] == {"tokens": 200}
 
 
-def test_a_heartbeat_moves_a_hold_on(open_house: OpenHouse) -> None:
-    fleet = open_house()
+def test_a_heartbeat_moves_a_hold_on(open_fleet: OpenFleet) -> None:
+    fleet = open_fleet()
     done(fleet, allocate("a"), reserve("a", 100, "h", 30))
     fleet.advance(after(20))
     done(fleet, {"type": "Heartbeat", "hold": "h"})
@@ -232,18 +232,18 @@ def test_a_heartbeat_moves_a_hold_on(open_house: OpenHouse) -> None:
     assert [event.at for event in events(fleet, e.HoldEnded)] == [after(50)]
 
 
-def test_holds_that_were_there_before_a_restart_expire_after_it(open_house: OpenHouse, tmp_path: Path) -> None:
+def test_holds_that_were_there_before_a_restart_expire_after_it(open_fleet: OpenFleet, tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/fleet.db"
-    fleet = open_house(url)
+    fleet = open_fleet(url)
     done(fleet, allocate("a"), reserve("a", 100, "h", 30))
     fleet.close()
-    again = open_house(url)
+    again = open_fleet(url)
     again.advance(after(31))
     assert [event.at for event in events(again, e.HoldEnded)] == [after(30)]
 
 
-def test_a_period_is_renewed_at_midnight_and_the_next_one_a_day_later(open_house: OpenHouse) -> None:
-    fleet = open_house(total_budget={"tokens": 1_000, "period": "day"}, timezone="Europe/Zurich")
+def test_a_period_is_renewed_at_midnight_and_the_next_one_a_day_later(open_fleet: OpenFleet) -> None:
+    fleet = open_fleet(total_budget={"tokens": 1_000, "period": "day"}, timezone="Europe/Zurich")
     done(fleet, report("a", 300))
     fleet.advance(START + dt.timedelta(days=2, hours=1))
     renewed = events(fleet, e.PeriodRenewed)
@@ -254,8 +254,8 @@ def test_a_period_is_renewed_at_midnight_and_the_next_one_a_day_later(open_house
     assert done(fleet, {"type": "GetGlobalStatus"})[0]["total_consumed"]["tokens"] == 0
 
 
-def test_idle_budget_is_reclaimed_at_the_tick_and_once_only(open_house: OpenHouse) -> None:
-    fleet = open_house()
+def test_idle_budget_is_reclaimed_at_the_tick_and_once_only(open_fleet: OpenFleet) -> None:
+    fleet = open_fleet()
     done(fleet, allocate("a"), report("a", 100))
     fleet.advance(after(59))
     assert events(fleet, e.BudgetMoved) == []
@@ -267,27 +267,27 @@ def test_idle_budget_is_reclaimed_at_the_tick_and_once_only(open_house: OpenHous
 
 
 def test_idle_budget_is_reclaimed_after_a_restart_although_nothing_is_said_any_more(
-    open_house: OpenHouse, tmp_path: Path
+    open_fleet: OpenFleet, tmp_path: Path
 ) -> None:
     url = f"sqlite:///{tmp_path}/fleet.db"
-    fleet = open_house(url)
+    fleet = open_fleet(url)
     done(fleet, allocate("a"), report("a", 100))
     fleet.close()
-    again = open_house(url)
+    again = open_fleet(url)
     again.advance(after(70))
     assert [event.amount.tokens for event in events(again, e.BudgetMoved)] == [450]
 
 
-def test_nothing_is_reclaimed_where_reallocation_is_off(open_house: OpenHouse) -> None:
-    fleet = open_house(reallocation={"enabled": False})
+def test_nothing_is_reclaimed_where_reallocation_is_off(open_fleet: OpenFleet) -> None:
+    fleet = open_fleet(reallocation={"enabled": False})
     done(fleet, allocate("a"), report("a", 100))
     fleet.advance(after(600))
     assert events(fleet, e.BudgetMoved) == []
     assert done(fleet, {"type": "Rebalance"})[0]["moves"] == []
 
 
-def test_a_rebalance_is_answered_with_its_moves_and_its_id_counts_once(open_house: OpenHouse) -> None:
-    fleet = open_house(reallocation={"interval_seconds": 3_600})
+def test_a_rebalance_is_answered_with_its_moves_and_its_id_counts_once(open_fleet: OpenFleet) -> None:
+    fleet = open_fleet(reallocation={"interval_seconds": 3_600})
     done(fleet, allocate("a"), allocate("b"), report("a", 100), report("b", 100))
     fleet.advance(after(65))
     message = {"type": "Rebalance", "id": "please"}
@@ -309,15 +309,15 @@ def test_a_rebalance_is_answered_with_its_moves_and_its_id_counts_once(open_hous
     assert b'"command":{"type":"Rebalance","id":"please"}' in record.data
 
 
-def test_a_rebalance_in_a_list_is_answered_in_its_place(open_house: OpenHouse) -> None:
-    fleet = open_house()
+def test_a_rebalance_in_a_list_is_answered_in_its_place(open_fleet: OpenFleet) -> None:
+    fleet = open_fleet()
     replies = fleet.ask([allocate("a"), {"type": "Rebalance"}, {"type": "Nonsense"}, report("a", 1)], timeout=SECONDS)
     assert [list(reply) for reply in replies] == [["ok"], ["ok"], ["error"], ["ok"]]
     assert "moves" in replies[1]["ok"]
 
 
-def test_an_agent_is_warned_once_until_it_is_topped_up(open_house: OpenHouse) -> None:
-    fleet = open_house(reallocation={"enabled": False})
+def test_an_agent_is_warned_once_until_it_is_topped_up(open_fleet: OpenFleet) -> None:
+    fleet = open_fleet(reallocation={"enabled": False})
     done(fleet, allocate("a"))
 
     def use(seconds: int) -> Any:
@@ -342,8 +342,8 @@ def test_an_agent_is_warned_once_until_it_is_topped_up(open_house: OpenHouse) ->
     assert len(events(fleet, e.ExhaustionWarned)) == 2
 
 
-def test_who_will_last_is_not_warned(open_house: OpenHouse) -> None:
-    fleet = open_house()
+def test_who_will_last_is_not_warned(open_fleet: OpenFleet) -> None:
+    fleet = open_fleet()
     done(fleet, allocate("a", 100_000))
     for seconds in range(1, 10):
         fleet.advance(after(seconds))
@@ -369,10 +369,10 @@ def test_with_the_machines_clock_timers_fire_by_themselves() -> None:
 
 
 def test_the_configuration_is_recorded_once_and_again_only_when_it_is_another(
-    open_house: OpenHouse, tmp_path: Path
+    open_fleet: OpenFleet, tmp_path: Path
 ) -> None:
     url = f"sqlite:///{tmp_path}/fleet.db"
     for tokens, loaded in ((1_000, 1), (1_000, 1), (2_000, 2), (1_000, 3), (1_000, 3)):
-        fleet = open_house(url, total_budget={"tokens": tokens})
+        fleet = open_fleet(url, total_budget={"tokens": tokens})
         assert len(events(fleet, e.ConfigLoaded)) == loaded
         fleet.close()

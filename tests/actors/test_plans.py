@@ -1,4 +1,4 @@
-"""Plans over random fleets: the law never refuses one when nothing happened in between, nothing oscillates."""
+"""Plans over random fleets: the core never refuses one when nothing happened in between, nothing oscillates."""
 
 import datetime as dt
 from random import Random
@@ -6,16 +6,16 @@ from typing import Any
 
 import pytest
 
-from tallystick.actors.messages import Envelope
-from tallystick.actors.simulation import House
+from tallystick.actors.runtime.messages import Envelope
+from tallystick.actors.runtime.simulation import SimulatedFleet
+from tallystick.config.amounts import DIMENSIONS, Budget
 from tallystick.config.loader import from_mapping
 from tallystick.events import catalog as e
-from tallystick.events import commands as c
-from tallystick.events.amounts import DIMENSIONS, Budget
-from tallystick.events.codec import decode_answer, decode_event, encode_command
-from tallystick.events.ledger import check_conserved
-from tallystick.events.store_memory import MemoryStore
-from tests.law import START
+from tallystick.events import messages as c
+from tallystick.events.log.codec import decode_answer, decode_event, encode_command
+from tallystick.events.log.store_memory import MemoryStore
+from tallystick.events.state.ledger import check_conserved
+from tests.support.core import START
 
 SEEDS = range(25)
 
@@ -34,7 +34,7 @@ class Played:
                 "max_pool_share_percent": self.dice.choice((20, 50, 100)),
             }
         )
-        self.house = House.open(self.store, config, None, START)
+        self.fleet = SimulatedFleet.open(self.store, config, None, START)
         self.now = START
         self.asked: list[Any] = []
         self.below: list[str] = []
@@ -42,7 +42,7 @@ class Played:
     def ask(self, command: c.Command, seconds: float = 0.0) -> Any:
         self.now += dt.timedelta(seconds=seconds)
         command.id = f"c-{len(self.asked)}"
-        (answer,) = self.house.ask(Envelope([command], [encode_command(command)], "test", None), self.now)
+        (answer,) = self.fleet.ask(Envelope([command], [encode_command(command)], "test", None), self.now)
         self.asked.append(decode_answer(answer))
         return self.asked[-1]
 
@@ -65,8 +65,8 @@ class Played:
                 self.ask(c.Rebalance())
             else:
                 self.now += dt.timedelta(seconds=dice.choice((20, 70, 200)))
-                self.house.pass_time(self.now)
-            check_conserved(self.house.ledger)
+                self.fleet.pass_time(self.now)
+            check_conserved(self.fleet.ledger)
         return self
 
     @property
@@ -120,8 +120,8 @@ def test_nothing_goes_to_and_fro(played: list[Played]) -> None:
 def test_no_reclaim_leaves_less_than_the_minimum_share(played: list[Played]) -> None:
     """Replayed by a second set of books: allocations and the number of open agents."""
     for one in played:
-        part = one.house.ledger.rules.minimum_share
-        spendable = one.house.ledger.spendable(0)
+        part = one.fleet.ledger.rules.minimum_share
+        spendable = one.fleet.ledger.spendable(0)
         allocated: dict[str, list[int]] = {}
         for event in one.log:
             match event:

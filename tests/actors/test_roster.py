@@ -5,32 +5,32 @@ import datetime as dt
 from hypothesis import HealthCheck, given, settings
 
 from tallystick.actors.allocator import Allocator
-from tallystick.actors.messages import ALLOCATOR, Envelope
-from tallystick.actors.roster import Roster
-from tallystick.actors.simulation import House
-from tallystick.events.codec import decode_event, read_message
-from tallystick.events.replies import Refusal
-from tallystick.events.store_memory import MemoryStore
-from tests.law import START
-from tests.simulation.driving import simulated, timed
-from tests.slots import Slots
-from tests.strategies import Step, commands
+from tallystick.actors.policies.scheduler_index import SchedulerIndex
+from tallystick.actors.runtime.messages import ALLOCATOR, Envelope
+from tallystick.actors.runtime.simulation import SimulatedFleet
+from tallystick.events.log.codec import decode_event, read_message
+from tallystick.events.log.store_memory import MemoryStore
+from tallystick.events.messages.replies import Refusal
+from tests.support.core import START
+from tests.support.driving import simulated, timed
+from tests.support.slots import Slots
+from tests.support.strategies import Step, commands
 
 CHANCE = settings(
     max_examples=40, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck), print_blob=False
 )
 
 
-def rosters(steps: list[Step]) -> tuple[Roster, Roster]:
+def rosters(steps: list[Step]) -> tuple[SchedulerIndex, SchedulerIndex]:
     """The picture that followed all events, and one that begins from the state they led to."""
-    house = House.open(MemoryStore(), None, None, START)
+    fleet = SimulatedFleet.open(MemoryStore(), None, None, START)
     for at, message in timed(steps):
         read = read_message(message, lambda: "unnamed")
         if not isinstance(read, Refusal):
-            house.ask(Envelope([read[0]], [read[1]], "local", None), at)
-    allocator = house._people[ALLOCATOR]
+            fleet.ask(Envelope([read[0]], [read[1]], "local", None), at)
+    allocator = fleet._people[ALLOCATOR]
     assert isinstance(allocator, Allocator)
-    return allocator._roster, Roster(house.ledger)
+    return allocator._roster, SchedulerIndex(fleet.ledger)
 
 
 @CHANCE

@@ -7,16 +7,16 @@ from typing import Any
 
 import pytest
 
-from tallystick.cli.reasons import _RULES
-from tallystick.cli.words import _SENTENCES, amounts
-from tallystick.events import proposals as p
 from tallystick.events.catalog import CATALOG
-from tallystick.events.codec import decode_event
-from tallystick.events.store import open_store
+from tallystick.events.log.codec import decode_event
+from tallystick.events.log.store import open_store
+from tallystick.events.messages import proposals as p
+from tallystick.explain.reasons import _RULES
+from tallystick.explain.sentences import _SENTENCES, amounts
 from tests.cli.conftest import Run, lines
-from tests.law import Law, allocate, use
-from tests.law import fleet as limits
-from tests.projections.logs import write
+from tests.support.core import Core, allocate, use
+from tests.support.core import fleet as limits
+from tests.support.view_logs import write
 
 
 def place_of(fleet: Path, name: str, nth: int = 0) -> int:
@@ -321,15 +321,15 @@ def test_what_the_fleet_did_is_part_of_every_open_agents_story(run: Run, dry: Pa
 
 
 def test_what_became_of_an_alert_is_told_and_leads_back_to_it(run: Run, tmp_path: Path) -> None:
-    law = Law(
+    core = Core(
         limits(10_000, notifications={"ceo": ["json://one"], "ops": ["json://two"]}), allocate("a", 10), use("a", 10)
     )
-    ((alert, notice),) = law.ledger.outbox.items()
+    ((alert, notice),) = core.ledger.outbox.items()
     ceo, ops = notice.owed
-    law.given(p.RecordDelivery(alert=alert, to="ceo", address=ceo[1]))
-    law.given(p.GiveUpDelivery(alert=alert, to="ops", address=ops[1], attempts=36))
+    core.given(p.RecordDelivery(alert=alert, to="ceo", address=ceo[1]))
+    core.given(p.GiveUpDelivery(alert=alert, to="ops", address=ops[1], attempts=36))
     store = open_store("sqlite:///tallystick.db", writer=True)
-    write(store, law.log)
+    write(store, core.log)
     store.close()
     position = place_of(tmp_path / "tallystick.db", "alert-delivered.v1")
     told = run("audit", "explain", str(position), "--json")

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from tallystick.cli.task_causes import LED_TO, TASK_EVENTS
-from tallystick.cli.task_reasons import RULES
-from tallystick.cli.words import _SENTENCES
 from tallystick.events.catalog import CATALOG
-from tallystick.events.store import open_store
+from tallystick.events.log.store import open_store
+from tallystick.explain.sentences import _SENTENCES
+from tallystick.explain.task_causes import LED_TO, TASK_EVENTS
+from tallystick.explain.task_reasons import RULES
 from tests.cli.conftest import Run, lines
 from tests.cli.test_audit_explain import place_of
 

@@ -15,13 +15,13 @@ from typing import Any
 import msgspec
 import pytest
 
-from tallystick.actors.fleet import Fleet
+from tallystick.actors.runtime.fleet import Fleet
 from tallystick.cli import exporting
 from tallystick.cli.columns import COLUMNS
-from tallystick.events.codec import UPCASTERS
-from tallystick.events.store import Record, open_store
+from tallystick.events.log.codec import UPCASTERS
+from tallystick.events.log.store import Record, open_store
 from tests.cli.conftest import Run
-from tests.cli.logs import store_of
+from tests.support.cli_logs import store_of
 
 FORMS = ("jsonl", "csv", "parquet")
 SHELL = pytest.mark.skipif(sys.platform == "win32", reason="a shell of POSIX")
@@ -86,8 +86,8 @@ def test_what_is_recorded_after_the_export_began_is_not_in_it(
     run: Run, fleet: Path, monkeypatch: pytest.MonkeyPatch, form: str
 ) -> None:
     def busy(records: Iterable[Record], total: int, doing: str) -> Iterator[Record]:
-        with Fleet.open(f"sqlite:///{fleet}") as house:
-            house.ask({"type": "Heartbeat", "agent": "a"})
+        with Fleet.open(f"sqlite:///{fleet}") as writing:
+            writing.ask({"type": "Heartbeat", "agent": "a"})
         return iter(records)
 
     run("audit", "export", "--format", form, "--out", "quiet")
@@ -174,9 +174,9 @@ def test_a_reader_who_has_enough_is_no_error(fleet: Path, tmp_path: Path) -> Non
     """Much more than a pipe holds, into a head that takes one line."""
     store = f"sqlite:///{fleet}"
     code = (
-        "from tallystick.actors.fleet import Fleet\n"
-        f"with Fleet.open({store!r}) as house:\n"
-        "    house.ask([{'type': 'Heartbeat', 'agent': 'a'}] * 1000)"
+        "from tallystick.actors.runtime.fleet import Fleet\n"
+        f"with Fleet.open({store!r}) as fleet:\n"
+        "    simulated.ask([{'type': 'Heartbeat', 'agent': 'a'}] * 1000)"
     )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=tmp_path)
     command = f"{sys.executable} -m tallystick audit export --format jsonl | head -n 1"

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from tallystick.events import catalog as e
-from tests.cli.logs import Told, sealed, store_of
-from tests.law import START
+from tests.support.cli_logs import Told, sealed, store_of
+from tests.support.core import START
 
 EVENTS, SHORT = 40_000, 10_000
 REPLY_BYTES = 1_000

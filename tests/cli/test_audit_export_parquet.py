@@ -21,11 +21,11 @@ import pytest
 from tallystick.cli import parquet
 from tallystick.cli.columns import COLUMNS, columns_of
 from tallystick.cli.parquet import as_parquet
+from tallystick.config.amounts import Amounts
 from tallystick.events import catalog as e
-from tallystick.events.amounts import Amounts
 from tests.cli.conftest import Run
-from tests.cli.logs import Told, sealed, store_of
 from tests.cli.test_audit_export import records_of
+from tests.support.cli_logs import Told, sealed, store_of
 
 NOON = dt.datetime(2026, 3, 4, 12, 0, 0, 1, tzinfo=dt.UTC)
 ODD, MOST = 2**53 + 1, 2**63 - 1

@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 
 import tallystick.actors.manager
-from tallystick.actors.fleet import Fleet
+from tallystick.actors.runtime.fleet import Fleet
 from tallystick.events import catalog as e
-from tallystick.events.audit import Anchor, Verification, replay_until
-from tallystick.events.codec import GENESIS, digest_of, seal
 from tallystick.events.evolve import evolve
-from tallystick.events.ledger import Ledger
-from tallystick.events.snapshot import dump, fingerprint
-from tallystick.events.store import Record, open_store
+from tallystick.events.log.audit import Anchor, Verification, replay_until
+from tallystick.events.log.codec import GENESIS, digest_of, seal
+from tallystick.events.log.snapshot import dump, fingerprint
+from tallystick.events.log.store import Record, open_store
+from tallystick.events.state.ledger import Ledger
 from tests.cli.conftest import Run
 
 pytestmark = pytest.mark.skipif(shutil.which("sqlite3") is None, reason="the sqlite3 shell is not installed")
@@ -238,10 +238,10 @@ def snapped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A fleet of some sixty events, with snapshots at 20 and 40."""
     monkeypatch.setattr(tallystick.actors.manager, "SNAPSHOT_EVERY", 20)
     db = tmp_path / "tallystick.db"
-    with Fleet.open(f"sqlite:///{db}") as house:
-        house.ask({"type": "AllocateBudget", "agent": "a", "budget": {"tokens": 100_000}})
+    with Fleet.open(f"sqlite:///{db}") as fleet:
+        fleet.ask({"type": "AllocateBudget", "agent": "a", "budget": {"tokens": 100_000}})
         for _ in range(50):
-            house.ask({"type": "ReportUsage", "agent": "a", "usage": {"tokens": 10}})
+            fleet.ask({"type": "ReportUsage", "agent": "a", "usage": {"tokens": 10}})
     return db
 
 
@@ -330,7 +330,7 @@ def test_money_from_nowhere_is_named() -> None:
     drawn = e.ReserveDrawn(agent="x", amount=e.Amounts(tokens=5))
     report = Verification().run(sealed(total, drawn))
     assert len(report.problems) == 1
-    assert "position 2: the law is broken" in str(report.problems[0])
+    assert "position 2: the core is broken" in str(report.problems[0])
 
 
 def test_time_does_not_run_backwards() -> None:
@@ -375,7 +375,7 @@ def test_verify_as_a_process_says_one_line_and_exits_with_1(fleet: Path, tmp_pat
 
 
 def test_a_snapshot_whose_hash_is_not_in_the_log_is_no_harm() -> None:
-    """The house may die between a snapshot and the batch that carries its hash."""
+    """The fleet may die between a snapshot and the batch that carries its hash."""
     records = sealed(e.FleetResumed(), e.FleetResumed())
     ledger = replay_until(records[:1]).ledger
     report = Verification([(1, dump(ledger))]).run(records)

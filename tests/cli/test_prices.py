@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from tallystick.actors.opening import open_ledger
+from tallystick.actors.runtime.opening import open_ledger
 from tallystick.config.prices import PriceList
-from tallystick.events.store import open_store
+from tallystick.events.log.store import open_store
 from tests.cli.conftest import Run
 
 REPORT = '{"type": "ReportUsage", "agent": "a", "model": "opus", "input_tokens": 1000}'

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tallystick.projections.views import KINDS, versions_of
+from tallystick.projections.views.folding import KINDS, versions_of
 from tests.cli.conftest import Run
 
 ALL = sorted(kind.name for kind in KINDS)

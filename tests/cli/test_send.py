@@ -1,4 +1,4 @@
-"""``send``: one message, by the live house, into a durable store."""
+"""``send``: one message, by the live fleet, into a durable store."""
 
 import json
 import subprocess
@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tallystick.actors.fleet import Fleet
+from tallystick.actors.runtime.fleet import Fleet
 from tests.cli.conftest import Run
 
 ALLOCATE = '{"type": "AllocateBudget", "agent": "a-1", "budget": {"tokens": 50000}}'
@@ -120,7 +120,7 @@ def test_what_makes_no_sense_is_told_in_one_line_and_nothing_is_opened(
 
 def test_while_another_process_writes_it_is_named(run: Run, tmp_path: Path) -> None:
     code = (
-        "import sys; from tallystick.actors.fleet import Fleet\n"
+        "import sys; from tallystick.actors.runtime.fleet import Fleet\n"
         "with Fleet.open('sqlite:///tallystick.db'): print('open', flush=True); sys.stdin.read()"
     )
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}

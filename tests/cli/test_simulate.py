@@ -1,4 +1,4 @@
-"""``simulate``: the same file gives the same bytes, and the same log as the live house."""
+"""``simulate``: the same file gives the same bytes, and the same log as the live fleet."""
 
 import datetime as dt
 import json
@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from tallystick.actors.clock import ManualClock
-from tallystick.actors.fleet import Fleet
+from tallystick.actors.runtime.clock import ManualClock
+from tallystick.actors.runtime.fleet import Fleet
 from tallystick.config.prices import load_prices
-from tallystick.events.codec import digest_of
-from tallystick.events.store import open_store
+from tallystick.events.log.codec import digest_of
+from tallystick.events.log.store import open_store
 from tests.cli.conftest import SCENARIO, Run, lines
 
 

@@ -1,14 +1,14 @@
-"""``simulate`` of a day of tasks: the scenario gives the house's own log, and the log passes every proof."""
+"""``simulate`` of a day of tasks: the scenario gives the fleet's own log, and the log passes every proof."""
 
 import json
 from pathlib import Path
 
 from tallystick.config.loader import from_mapping
-from tallystick.events.store import open_store
+from tallystick.events.log.store import open_store
 from tests.cli.conftest import Run
-from tests.simulation.a_day import DAY
-from tests.simulation.driving import simulated
 from tests.simulation.test_a_day_of_tasks import SCARCE, decided, scarce_day, submit
+from tests.support.driving import simulated
+from tests.support.task_day import DAY
 
 
 def test_the_same_day_as_a_scenario_gives_the_same_log_which_passes_every_proof(run: Run, tmp_path: Path) -> None:

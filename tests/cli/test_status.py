@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from tallystick.actors.fleet import Fleet
+from tallystick.actors.runtime.fleet import Fleet
 from tallystick.cli.main import main
 from tallystick.config.loader import from_mapping
-from tallystick.events.replies import BudgetStatus, GlobalStatus
+from tallystick.events.messages.replies import BudgetStatus, GlobalStatus
 
 CONFIG = from_mapping({"total_budget": {"tokens": 100_000, "cost_usd": "50"}})
 ASKED = [

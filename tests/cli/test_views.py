@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from tallystick.actors.clock import ManualClock
+from tallystick.actors.runtime.clock import ManualClock
 from tallystick.cli.main import main
 from tallystick.config.loader import from_mapping
 from tallystick.door import Fleet
 from tests.actors.test_foresight import allocate, run_of, work
-from tests.law import START
+from tests.support.core import START
 
 
 @pytest.fixture(scope="module")

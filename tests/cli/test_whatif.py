@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from tallystick.events.store import open_store
+from tallystick.events.log.store import open_store
 from tests.cli.conftest import Run, lines
-from tests.whatif.asking import log
+from tests.support.whatif import log
 from tests.whatif.test_reproduction import USED_UP, sealed_again
 
 LIMITS = """\

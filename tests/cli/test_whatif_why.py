@@ -5,14 +5,14 @@ from pathlib import Path
 from typing import Any
 
 from tallystick.actors.manager import Manager
-from tallystick.actors.messages import Envelope
+from tallystick.actors.runtime.messages import Envelope
+from tallystick.config.amounts import Amounts, Budget
 from tallystick.config.loader import parse, to_mapping
-from tallystick.events import commands as c
-from tallystick.events import proposals as p
-from tallystick.events.amounts import Amounts, Budget
-from tallystick.events.codec import GENESIS, encode_command
-from tallystick.events.ledger import Ledger
-from tallystick.events.store import open_store
+from tallystick.events import messages as c
+from tallystick.events.log.codec import GENESIS, encode_command
+from tallystick.events.log.store import open_store
+from tallystick.events.messages import proposals as p
+from tallystick.events.state.ledger import Ledger
 from tests.cli.conftest import Run, lines
 from tests.cli.test_whatif import LIMITS, answer, message, report
 
@@ -69,7 +69,7 @@ def test_a_plan_of_other_amounts(run: Run, tmp_path: Path) -> None:
 
 
 def test_a_plan_that_the_log_has_a_moment_later_is_told_as_it_was_proposed(run: Run, tmp_path: Path) -> None:
-    """The people of a live house are a little late: another message may come between a plan and its moment."""
+    """The people of a live fleet are a little late: another message may come between a plan and its moment."""
     store = open_store("sqlite:///tallystick.db", writer=True)
     manager, noon = Manager(Ledger(), store, GENESIS), dt.datetime(2026, 3, 4, 12, tzinfo=dt.UTC)
     plan = p.Move("idle", "pool", Amounts(tokens=500), "idle for 60 s: 50.0 % of what remained", "idle")

@@ -5,7 +5,7 @@ import pytest
 from tallystick.config.errors import ConditionError, ConfigError
 from tallystick.config.loader import from_mapping, parse, restore, to_mapping
 from tallystick.config.settings import AutoModelSelection, CircuitBreaker, Config, ModelRule
-from tests.config.asking import parsed
+from tests.support.conditions import parsed
 
 COMPARISON = "a comparison (==, !=, <, <=, >, >=, in, not in)"
 QUOTES = "(a text of several words, or with other signs, stands in quotes)"

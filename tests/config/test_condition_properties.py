@@ -35,7 +35,7 @@ from tallystick.config.grammar import (
     written,
 )
 from tallystick.config.names import FLEET_NAMES, NUMBER, TASK_NAMES, TEXT
-from tests.config.asking import NUMBERS, parsed
+from tests.support.conditions import NUMBERS, parsed
 
 OPERATORS = ("==", "!=", "<", "<=", ">", ">=")
 OPPOSITES = dict(zip(OPERATORS, ("!=", "==", ">=", ">", "<=", "<"), strict=True))

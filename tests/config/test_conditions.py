@@ -10,7 +10,7 @@ from tallystick.config.grammar import read, written
 from tallystick.config.loader import from_mapping
 from tallystick.config.names import FLEET_NAMES, TASK_NAMES, numbers_in
 from tallystick.config.settings import Config
-from tests.config.asking import FACTS, NUMBERS, holds, parsed
+from tests.support.conditions import FACTS, NUMBERS, holds, parsed
 
 # --- the seed's own --------------------------------------------------------------------------------------------------
 

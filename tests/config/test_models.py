@@ -8,7 +8,7 @@ import pytest
 from tallystick.config.loader import from_mapping, load
 from tallystick.config.models import choose_model
 from tallystick.config.settings import Config
-from tests.config.asking import FACTS
+from tests.support.conditions import FACTS
 
 SEED = Path(__file__).parent / "seed"
 

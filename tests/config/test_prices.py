@@ -229,7 +229,7 @@ def test_no_known_model_would_have_cost_more_than_the_dearest(
 
 
 def test_a_list_that_nobody_holds_is_gone_at_once() -> None:
-    """A house that opens freezes what the collector knows: what only the collector could free would stay for good."""
+    """A fleet that opens freezes what the collector knows: what only the collector could free would stay for good."""
     prices = from_mapping(**to_mapping(LIST))
     assert prices.find("acme-small") is not None
     assert prices.dearest("acme-next", None, (1, 1, 1)) is not None

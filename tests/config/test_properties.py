@@ -11,6 +11,7 @@ from hypothesis import given, reject, settings
 from hypothesis import strategies as st
 
 from tallystick.config import prices
+from tallystick.config.amounts import AMOUNT_MAX
 from tallystick.config.errors import ConfigError, Unfit
 from tallystick.config.grammar import quoted
 from tallystick.config.kinds import Bounds
@@ -27,7 +28,6 @@ from tallystick.config.settings import (
     Section,
     WhenTripped,
 )
-from tallystick.events.amounts import AMOUNT_MAX
 
 NAMES = st.text(st.characters(codec="utf-8", categories=("L", "N", "P")), min_size=1, max_size=8)
 TRIPS = st.builds("{} {} {}".format, st.sampled_from(sorted(FLEET_NAMES)), st.sampled_from("<>"), st.integers())

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from tallystick.events.store import Fenced, Record, Store, StoreError, WriterPresent, open_store
-from tallystick.events.store_sqlite import SqliteStore
-from tests.conftest import OpenHouse
-from tests.contracts.children import SECONDS, as_ordinary_user, child, let_go, line_of, run
+from tallystick.events.log.store import Fenced, Record, Store, StoreError, WriterPresent, open_store
+from tallystick.events.log.store_sqlite import SqliteStore
+from tests.conftest import OpenFleet
 from tests.contracts.test_store import records
+from tests.support.store_processes import SECONDS, as_ordinary_user, child, let_go, line_of, run
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals and file modes are those of POSIX")
 
@@ -53,7 +53,7 @@ def test_the_writers_connection_keeps_a_write_ahead_log_and_syncs_at_every_commi
 
 _APPENDS = """
 import sys
-from tallystick.events.store import Record, open_store
+from tallystick.events.log.store import Record, open_store
 store = open_store(sys.argv[1], writer=True)
 for batch in range(int(sys.argv[2])):
     store.append([Record(batch * 10 + n, "event.v1", b"{}") for n in range(1, 11)])
@@ -63,7 +63,7 @@ store.close()
 _REPORTS = """
 import sys, structlog
 structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
-from tallystick.actors.fleet import Fleet
+from tallystick.actors.runtime.fleet import Fleet
 with Fleet.open(sys.argv[1]) as fleet:
     for _ in range(int(sys.argv[2])):
         replies = fleet.ask([{"type": "ReportUsage", "agent": "a", "usage": {"tokens": 1}}] * int(sys.argv[3]))
@@ -95,7 +95,7 @@ def test_every_commit_is_one_sync_of_the_disk(tmp_path: Path, program: str, argu
 
 _HOLDER = """
 import sys
-from tallystick.events.store import Record, open_store
+from tallystick.events.log.store import Record, open_store
 store = open_store(sys.argv[1], writer=True)
 store.append([Record(1, "event.v1", b"{}")])
 print("open", flush=True)
@@ -156,9 +156,9 @@ def test_a_stale_holder_cannot_commit_after_another_took_its_place(url: str, pat
 
 
 def test_a_stale_house_halts_and_says_so_and_nothing_of_its_batch_is_in_the_file(
-    url: str, path: Path, open_house: OpenHouse
+    url: str, path: Path, open_fleet: OpenFleet
 ) -> None:
-    stale = open_house(url)
+    stale = open_fleet(url)
     Path(f"{path}.lock").unlink()
     store = open_store(url, writer=True)
     before = written(path)
@@ -170,14 +170,14 @@ def test_a_stale_house_halts_and_says_so_and_nothing_of_its_batch_is_in_the_file
     assert written(path) == before
     stale.close()
     store.close()
-    assert "ok" in open_house(url).ask(report)
+    assert "ok" in open_fleet(url).ask(report)
 
 
 # --- readers ---------------------------------------------------------------------------------------------------------
 
 _WRITER = """
 import sys
-from tallystick.events.store import Record, open_store
+from tallystick.events.log.store import Record, open_store
 store = open_store(sys.argv[1], writer=True)
 for n in range(1, 301):
     store.append([Record(n, "event.v1", b'{"n":%d}' % n)])
@@ -302,7 +302,7 @@ def test_a_data_base_of_something_else_is_no_fleet_to_read(url: str, path: Path)
 
 _OPEN = """
 import sys
-from tallystick.events.store import Record, StoreError, open_store
+from tallystick.events.log.store import Record, StoreError, open_store
 try:
     store = open_store(sys.argv[1], writer=sys.argv[2] == "write")
     print([record.position for record in store.read()])

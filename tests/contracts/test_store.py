@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tallystick.events.store import PAGE, Fenced, Record, Store, open_store
+from tallystick.events.log.store import PAGE, Fenced, Record, Store, open_store
 
 STORES: dict[str, Callable[[Path], str]] = {
     "memory": lambda folder: "memory:",

@@ -1,11 +1,11 @@
-"""A disk that is full: the house stops with a sentence, and what it acknowledged is there afterwards."""
+"""A disk that is full: the fleet stops with a sentence, and what it acknowledged is there afterwards."""
 
 import sys
 from pathlib import Path
 
 import pytest
 
-from tests.crash.lives import SECONDS, Lives
+from tests.support.crashing import SECONDS, Lives
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="limits of file sizes are of POSIX")
 
@@ -20,7 +20,7 @@ def test_a_full_disk_stops_the_house_with_a_sentence_and_loses_nothing(tmp_path:
     assert process.returncode == 0, "it came down by itself"
     assert len(lives.acknowledged) > 50
 
-    opened, *halted, house, closed = lives.other_lines
+    opened, *halted, fleet, closed = lives.other_lines
     assert (opened, closed) == ("open", "closed")
     answers = [line.split(" ", 2) for line in halted]
     assert {code for code, _, _ in answers} == {"halted"}
@@ -30,7 +30,7 @@ def test_a_full_disk_stops_the_house_with_a_sentence_and_loses_nothing(tmp_path:
         assert "could not be written" in sentence
         assert "must be started again" in sentence
         assert lives.url in sentence
-    assert house != "house None"
+    assert fleet != "fleet None"
 
     before = lives.check().ledger.position
     assert before > 50

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.crash.lives import Lives
+from tests.support.crashing import Lives
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL is of POSIX")
 

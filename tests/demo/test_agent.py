@@ -8,7 +8,7 @@ import pytest
 from tallystick.demo.agent import CHECK_AGAIN_MS, PATIENCE_MS, Agent, Outcome, Phase, Refused
 from tallystick.demo.generate import PRICES
 from tallystick.demo.workload import Run, Step
-from tallystick.events import commands as c
+from tallystick.events import messages as c
 
 STEP = Step(0, 4000, "claude-sonnet-5-5", 1000, 100, 0, 4_500_000)
 GRANT = (10_000, None, 100_000_000)

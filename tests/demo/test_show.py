@@ -23,9 +23,9 @@ from tallystick.demo.tally import Tally
 from tallystick.demo.trace import COLUMNS, read_trace
 from tallystick.demo.workload import Workload
 from tallystick.events import catalog as e
-from tallystick.events import commands as c
-from tallystick.events.codec import decode_event
-from tallystick.events.store import open_store
+from tallystick.events import messages as c
+from tallystick.events.log.codec import decode_event
+from tallystick.events.log.store import open_store
 
 TRACE = [
     ",".join(COLUMNS),

@@ -10,7 +10,7 @@ from tallystick.demo.agent import CHECK_AGAIN_MS, PATIENCE_MS, Outcome, Phase, R
 from tallystick.demo.generate import PRICES
 from tallystick.demo.worker import FAR, Worker
 from tallystick.demo.workload import Run, Step
-from tallystick.events import commands as c
+from tallystick.events import messages as c
 
 STEP = Step(0, 4000, "claude-sonnet-5-5", 1000, 100, 0, 4_500_000)
 CONFIG = from_mapping({"token_budgets": {"t": 10_000}, "leases": {"seconds": 120}})

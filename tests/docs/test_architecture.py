@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.docs.pages import HOUSE, PAGES
+from tests.support.pages import PAGES, PROJECT
 
 ROOMS = ("actors", "benchmarks", "config", "events", "projections", "tallystick", "tests")
 IN_A_ROOM = r"(?:{})/[\w/]*(?:\.\w+)?".format("|".join(ROOMS))
@@ -14,10 +14,10 @@ SPEAKING_OF_CODE = [page for page in PAGES if page.parent.name in ("explanation"
 
 
 def defined() -> set[str]:
-    """Every class and function of the house."""
+    """Every class and function of the fleet."""
     found = set()
     for room in ROOMS:
-        for path in (HOUSE / room).rglob("*.py"):
+        for path in (PROJECT / room).rglob("*.py"):
             for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
                 if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
                     found.add(node.name)
@@ -33,6 +33,6 @@ def test_every_file_and_class_that_a_page_names_is_there(page: Path) -> None:
     named = re.findall(r"`([^`\n]+)`", text)
     for name in named:
         if re.fullmatch(IN_A_ROOM, name) and name != "benchmarks/results.json":
-            assert (HOUSE / name).exists(), name
+            assert (PROJECT / name).exists(), name
         elif re.fullmatch(r"(?:[A-Z][a-z]+){1,5}", name):
             assert name in DEFINED, name

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.docs.pages import BY_HAND, HOUSE, PAGES, Block, as_said, blocks, run_console, run_python, typed
+from tests.support.pages import BY_HAND, PAGES, PROJECT, Block, as_said, blocks, run_console, run_python, typed
 
 LANGUAGES = {"python", "output", "console", "text", "json", "yaml"}
 """Of these, ``text``, ``json`` and ``yaml`` are only looked at."""
 
 
 def name(page: Path) -> str:
-    return page.relative_to(HOUSE).as_posix()
+    return page.relative_to(PROJECT).as_posix()
 
 
 RUNNING = [page for page in PAGES if any(block.language in ("python", "console") for block in blocks(page))]
@@ -50,7 +50,7 @@ def test_every_block_is_in_a_language_that_is_checked_or_plain(page: Path) -> No
 
 
 def test_every_make_target_that_is_named_is_there() -> None:
-    targets = set(re.findall(r"^([a-z]+):", (HOUSE / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    targets = set(re.findall(r"^([a-z]+):", (PROJECT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
     named = {
         target for page in PAGES for target in re.findall(r"(?:`|\$ )make ([a-z]+)", page.read_text(encoding="utf-8"))
     }

@@ -11,7 +11,7 @@ import click
 import pytest
 import yaml
 
-from tallystick.actors.fleet import Fleet
+from tallystick.actors.runtime.fleet import Fleet
 from tallystick.cli.main import main
 from tallystick.config.conditions import Condition
 from tallystick.config.errors import ConditionError
@@ -20,13 +20,13 @@ from tallystick.config.loader import parse
 from tallystick.config.names import FLEET_NAMES, TASK_NAMES
 from tallystick.config.settings import Config
 from tallystick.events.catalog import CATALOG, Event
-from tallystick.events.commands import WIRE, Command
-from tallystick.events.proposals import INTERNAL
-from tallystick.events.store import open_store
-from tallystick.projections.upkeep import catch_up, open_keeper
-from tests.docs.pages import HOUSE, blocks
+from tallystick.events.log.store import open_store
+from tallystick.events.messages import WIRE, Command
+from tallystick.events.messages.proposals import INTERNAL
+from tallystick.projections.store.runner import catch_up, open_keeper
+from tests.support.pages import PROJECT, blocks
 
-REFERENCE = HOUSE / "docs" / "reference"
+REFERENCE = PROJECT / "docs" / "reference"
 HEAD = tuple(Event.__struct_fields__)
 
 
@@ -126,7 +126,7 @@ def codes_in_the_source() -> set[str]:
     """The first argument of every refusal that the rooms can make."""
     found = set()
     for room in ("events", "actors", "projections", "tallystick/reports"):
-        for path in (HOUSE / room).rglob("*.py"):
+        for path in (PROJECT / room).rglob("*.py"):
             for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
                 if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.args:
                     first = node.args[0]
@@ -157,7 +157,7 @@ def leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def test_every_key_is_listed_with_its_default_and_no_other() -> None:
-    packaged = dict(leaves(yaml.safe_load((HOUSE / "config" / "resource-limits.yml").read_text(encoding="utf-8"))))
+    packaged = dict(leaves(yaml.safe_load((PROJECT / "config" / "resource-limits.yml").read_text(encoding="utf-8"))))
     packaged["total_budget.time_seconds"] = None
     listed = {names(row[0])[0]: yaml.safe_load(names(row[1])[0]) for row in rows(text_of("configuration.md"))}
     assert listed == packaged

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tallystick.events.amounts import (
+from tallystick.config.amounts import (
     AMOUNT_MAX,
     COST,
     TIME,

@@ -7,11 +7,11 @@ from typing import Any
 import msgspec
 import pytest
 
+from tallystick.config.amounts import Budget
 from tallystick.events import catalog as e
-from tallystick.events import commands as c
-from tallystick.events import proposals as p
-from tallystick.events.amounts import Budget
-from tests.law import Law, allocate, budget, dump, fleet, hold, use
+from tallystick.events import messages as c
+from tallystick.events.messages import proposals as p
+from tests.support.core import Core, allocate, budget, dump, fleet, hold, use
 
 BAD_BUDGETS = [
     ("tokens", Budget(-1)),
@@ -51,63 +51,63 @@ MAY_BE_EMPTY = {"ReportUsage", "ReportUsage, stranger", "Settle", "Settle, late"
 
 
 @pytest.fixture(scope="module")
-def shared() -> Law:
+def shared() -> Core:
     """One fleet for all cases: that is what "changes nothing" means."""
-    law = Law(fleet(1_000, "10", 1_000), allocate("ann", 100, "5", seconds=100))
-    return law.given(hold("ann", "h", 10), hold("ann", "gone", 10), c.CancelHold(hold="gone"))
+    core = Core(fleet(1_000, "10", 1_000), allocate("ann", 100, "5", seconds=100))
+    return core.given(hold("ann", "h", 10), hold("ann", "gone", 10), c.CancelHold(hold="gone"))
 
 
-def refused(law: Law, command: c.Command, code: str, field: str) -> None:
-    before = dump(law.ledger)
-    law.when(command)
-    refusal = law.then_refused(code)
+def refused(core: Core, command: c.Command, code: str, field: str) -> None:
+    before = dump(core.ledger)
+    core.when(command)
+    refusal = core.then_refused(code)
     assert field in refusal.detail
     assert code != "invalid_amount" or refusal.numbers == {"field": field}
-    assert dump(law.ledger) == before
-    assert law.decided.events == []
+    assert dump(core.ledger) == before
+    assert core.decided.events == []
 
 
 @pytest.mark.parametrize("where", BUDGET_FIELDS)
 @pytest.mark.parametrize(("name", "bad"), BAD_BUDGETS, ids=lambda value: str(value)[:40])
 def test_what_is_no_amount_is_refused_with_the_name_of_its_field(
-    shared: Law, where: str, name: str, bad: Budget
+    shared: Core, where: str, name: str, bad: Budget
 ) -> None:
     field, make = BUDGET_FIELDS[where]
     refused(shared, make(bad), "invalid_amount", f"{field}.{name}")
 
 
 @pytest.mark.parametrize("where", [where for where in BUDGET_FIELDS if where not in MAY_BE_EMPTY])
-def test_an_empty_budget_is_refused(shared: Law, where: str) -> None:
+def test_an_empty_budget_is_refused(shared: Core, where: str) -> None:
     field, make = BUDGET_FIELDS[where]
     refused(shared, make(Budget()), "invalid_amount", field)
 
 
 @pytest.mark.parametrize("weight", ["-1", "NaN", "Infinity", "1E+19", "1E-19", "0.1234567890123456789"])
-def test_a_weight_is_an_exact_decimal_that_is_not_negative(shared: Law, weight: str) -> None:
+def test_a_weight_is_an_exact_decimal_that_is_not_negative(shared: Core, weight: str) -> None:
     weights = {"new": Decimal(1), "other": Decimal(weight)}
     refused(shared, c.AllocateProportional(weights=weights, total=budget(10)), "invalid_amount", "weights.other")
 
 
-def test_weights_are_not_all_zero(shared: Law) -> None:
+def test_weights_are_not_all_zero(shared: Core) -> None:
     refused(shared, c.AllocateProportional(weights={"new": Decimal(0)}, total=budget(10)), "invalid_amount", "weights")
 
 
 @pytest.mark.parametrize("ttl", ["0", "-1", "NaN", "Infinity", "0.0001", "604800.001", "1E+30"])
-def test_a_time_to_live_is_positive_and_at_most_a_week(shared: Law, ttl: str) -> None:
+def test_a_time_to_live_is_positive_and_at_most_a_week(shared: Core, ttl: str) -> None:
     command = c.Reserve(agent="ann", estimate=budget(1), ttl_seconds=Decimal(ttl))
     refused(shared, command, "invalid_amount", "ttl_seconds")
 
 
-def _not_malformed(law: Law, command: c.Command, field: str) -> None:
-    law.when(command)
-    assert field in law.then_refused("invalid_message").detail
-    assert law.decided.events == []
+def _not_malformed(core: Core, command: c.Command, field: str) -> None:
+    core.when(command)
+    assert field in core.then_refused("invalid_message").detail
+    assert core.decided.events == []
 
 
 @pytest.mark.parametrize(
     "name", ["pool", "fleet", "reserve", "overdraft", "bell\a", "new\nline", "nul\0", "\u202eright"]
 )
-def test_nobody_has_a_name_of_the_houses_own_or_one_that_cannot_be_printed(shared: Law, name: str) -> None:
+def test_nobody_has_a_name_of_the_houses_own_or_one_that_cannot_be_printed(shared: Core, name: str) -> None:
     commands: list[tuple[str, c.Command]] = [
         ("agent", c.AllocateBudget(agent=name, budget=budget(1))),
         ("agent", c.AllocateFromPool(agent=name, request=budget(1))),
@@ -134,10 +134,10 @@ def test_nobody_has_a_name_of_the_houses_own_or_one_that_cannot_be_printed(share
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, c.Command) else value,
 )
-def test_a_list_of_agents_has_one_of_each_and_a_message_what_it_needs(shared: Law, field: str, command: Any) -> None:
+def test_a_list_of_agents_has_one_of_each_and_a_message_what_it_needs(shared: Core, field: str, command: Any) -> None:
     refused(shared, command, "invalid_message", field)
 
 
-def test_usage_of_an_unprintable_stranger_is_still_a_fact(shared: Law) -> None:
+def test_usage_of_an_unprintable_stranger_is_still_a_fact(shared: Core) -> None:
     shared.given(use("bell\a", 1))
     assert shared.only(e.UsageReported).unallocated is True

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tallystick.config.amounts import Amounts
 from tallystick.events import catalog as e
-from tallystick.events.amounts import Amounts
-from tallystick.events.codec import (
+from tallystick.events.log.codec import (
     EVENT_BY_NAME,
     GENESIS,
     STORED_NAME,

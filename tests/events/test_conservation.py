@@ -1,22 +1,22 @@
-"""The check itself: money that is not where the accounts say it is stops the house."""
+"""The check itself: money that is not where the accounts say it is stops the fleet."""
 
 from collections.abc import Callable
 
 import pytest
 
-from tallystick.events import commands as c
-from tallystick.events.ledger import BrokenLaw, Ledger, check_conserved
-from tests.law import Law, allocate, budget, fleet, hold, use
+from tallystick.events import messages as c
+from tallystick.events.state.ledger import BrokenInvariant, Ledger, check_conserved
+from tests.support.core import Core, allocate, budget, fleet, hold, use
 
 
 @pytest.fixture
-def law() -> Law:
-    law = Law(fleet(1_000, emergency_reserve_percent=10), allocate("ann", 400), allocate("ann/1", 100, parent="ann"))
-    return law.given(hold("ann", "h", 50), use("ann", 20), use("ann/1", 10))
+def core() -> Core:
+    core = Core(fleet(1_000, emergency_reserve_percent=10), allocate("ann", 400), allocate("ann/1", 100, parent="ann"))
+    return core.given(hold("ann", "h", 50), use("ann", 20), use("ann/1", 10))
 
 
-def test_in_every_account_granted_is_the_sum_of_its_parts(law: Law) -> None:
-    ann = law.account("ann")
+def test_in_every_account_granted_is_the_sum_of_its_parts(core: Core) -> None:
+    ann = core.account("ann")
     assert (ann.granted[0], ann.free[0], ann.held[0], ann.spent[0], ann.delegated[0], ann.closed[0]) == (
         400,
         230,
@@ -25,9 +25,9 @@ def test_in_every_account_granted_is_the_sum_of_its_parts(law: Law) -> None:
         100,
         0,
     )
-    law.given(c.ReleaseBudget(agent="ann/1"))
+    core.given(c.ReleaseBudget(agent="ann/1"))
     assert (ann.granted[0], ann.free[0], ann.delegated[0], ann.closed[0]) == (400, 320, 0, 10)
-    root = law.ledger.root
+    root = core.ledger.root
     assert (root.granted[0], root.free[0], root.delegated[0]) == (1_000, 500, 500)
 
 
@@ -86,41 +86,43 @@ def _spending_and_accounts_differ(ledger: Ledger) -> None:
         (_spending_and_accounts_differ, "fleet tokens"),
     ],
 )
-def test_a_broken_law_is_found_and_named(law: Law, break_it: Callable[[Ledger], None], names: str) -> None:
-    break_it(law.ledger)
-    with pytest.raises(BrokenLaw, match=names):
-        check_conserved(law.ledger)
+def test_a_broken_law_is_found_and_named(core: Core, break_it: Callable[[Ledger], None], names: str) -> None:
+    break_it(core.ledger)
+    with pytest.raises(BrokenInvariant, match=names):
+        check_conserved(core.ledger)
 
 
-def test_the_check_before_a_commit_looks_at_what_was_touched_and_at_all_above_it(law: Law) -> None:
-    law.given(allocate("bob", 10), use("ann/1", 1))
-    check_conserved(law.ledger, law.decided.events)
-    _shift_free(law.ledger)
-    with pytest.raises(BrokenLaw, match="ann tokens"):
-        check_conserved(law.ledger, law.decided.events)
-    law.ledger.accounts["ann"].free[0] -= 1
-    law.ledger.accounts["bob"].free[0] += 1
-    check_conserved(law.ledger, law.decided.events)
+def test_the_check_before_a_commit_looks_at_what_was_touched_and_at_all_above_it(core: Core) -> None:
+    core.given(allocate("bob", 10), use("ann/1", 1))
+    check_conserved(core.ledger, core.decided.events)
+    _shift_free(core.ledger)
+    with pytest.raises(BrokenInvariant, match="ann tokens"):
+        check_conserved(core.ledger, core.decided.events)
+    core.ledger.accounts["ann"].free[0] -= 1
+    core.ledger.accounts["bob"].free[0] += 1
+    check_conserved(core.ledger, core.decided.events)
 
 
 def test_the_check_before_a_commit_looks_at_who_was_charged_for_another() -> None:
-    law = Law(fleet(1_000), allocate("ann", 400), allocate("ann/1", 100, parent="ann"), c.ReleaseBudget(agent="ann/1"))
-    law.given(use("ann/1", 5))
-    _shift_free(law.ledger)
-    with pytest.raises(BrokenLaw, match="ann tokens"):
-        check_conserved(law.ledger, law.decided.events)
+    core = Core(
+        fleet(1_000), allocate("ann", 400), allocate("ann/1", 100, parent="ann"), c.ReleaseBudget(agent="ann/1")
+    )
+    core.given(use("ann/1", 5))
+    _shift_free(core.ledger)
+    with pytest.raises(BrokenInvariant, match="ann tokens"):
+        check_conserved(core.ledger, core.decided.events)
 
 
 def test_a_total_beyond_64_bits_with_what_was_spent_is_no_amount() -> None:
-    law = Law(fleet(1_000, period="day"), use("eve", 100)).wait(86_400)
-    law.when(c.SetTotalBudget(budget=c.BudgetChange(tokens=2**63 - 100)))
-    law.then_refused("invalid_amount", field="budget.tokens")
-    law.given(c.SetTotalBudget(budget=c.BudgetChange(tokens=2**63 - 101)))
+    core = Core(fleet(1_000, period="day"), use("eve", 100)).wait(86_400)
+    core.when(c.SetTotalBudget(budget=c.BudgetChange(tokens=2**63 - 100)))
+    core.then_refused("invalid_amount", field="budget.tokens")
+    core.given(c.SetTotalBudget(budget=c.BudgetChange(tokens=2**63 - 101)))
 
 
 def test_priorities_that_count_for_nothing_split_nothing() -> None:
-    law = Law(fleet(1_000, allocation_weights={"low": 0}))
-    law.when(c.AllocateByPriority(agents={"ann": "low"}, total=budget(10)))
-    law.then_refused("invalid_amount", field="agents")
-    law.given(c.AllocateByPriority(agents={"ann": "low", "bob": "high"}, total=budget(10)))
-    assert (law.account("ann").allocated[0], law.account("bob").allocated[0]) == (0, 10)
+    core = Core(fleet(1_000, allocation_weights={"low": 0}))
+    core.when(c.AllocateByPriority(agents={"ann": "low"}, total=budget(10)))
+    core.then_refused("invalid_amount", field="agents")
+    core.given(c.AllocateByPriority(agents={"ann": "low", "bob": "high"}, total=budget(10)))
+    assert (core.account("ann").allocated[0], core.account("bob").allocated[0]) == (0, 10)

@@ -7,10 +7,10 @@ import pytest
 
 from tallystick.config.loader import from_mapping
 from tallystick.events import catalog as e
-from tallystick.events import commands as c
-from tallystick.events import proposals as p
+from tallystick.events import messages as c
 from tallystick.events.decide.days import day_of
-from tests.law import Law, allocate, budget, complete, fleet, hold, preempt, settle, start, submit, use
+from tallystick.events.messages import proposals as p
+from tests.support.core import Core, allocate, budget, complete, fleet, hold, preempt, settle, start, submit, use
 
 QUIET: dict[str, Any] = {"enforcement": {"throttle_at": 1, "degrade_at": 1}, "minimum_share_percent": 0}
 NO_LIMITS: dict[str, Any] = {"max_tokens_total": None, "max_cost_usd": None}
@@ -18,13 +18,13 @@ NO_BREAKER: dict[str, Any] = {"circuit_breaker": {"trip_conditions": []}}
 MIDNIGHT = dt.datetime(2026, 3, 5, tzinfo=dt.UTC)
 
 
-def house(limits: dict[str, Any], **config: Any) -> Law:
+def configured(limits: dict[str, Any], **config: Any) -> Core:
     """A fleet with daily limits and plenty of everything else."""
-    return Law(fleet(100_000_000, **QUIET, **NO_BREAKER, daily_limits={**NO_LIMITS, **limits}, **config))
+    return Core(fleet(100_000_000, **QUIET, **NO_BREAKER, daily_limits={**NO_LIMITS, **limits}, **config))
 
 
-def messages(law: Law) -> list[str]:
-    return [event.message for event in law.every(e.AlertRaised)]
+def messages(core: Core) -> list[str]:
+    return [event.message for event in core.every(e.AlertRaised)]
 
 
 # --- the window -------------------------------------------------------------------------------------------------------
@@ -52,46 +52,46 @@ def test_a_day_is_as_long_as_the_clocks_of_its_zone_say(zone: str, now: str, dat
 
 
 def test_a_day_begins_at_midnight_before_all_else_and_what_it_used_is_history() -> None:
-    law = house({"max_tokens_total": 1_000})
-    law.given(allocate("ann", 5_000), use("ann", 900))
-    law.when(hold("ann", "h", 101))
-    refused = law.then_refused("daily_limit_reached", dimension="tokens", limit=1_000, used=900, held=0, requested=101)
+    core = configured({"max_tokens_total": 1_000})
+    core.given(allocate("ann", 5_000), use("ann", 900))
+    core.when(hold("ann", "h", 101))
+    refused = core.then_refused("daily_limit_reached", dimension="tokens", limit=1_000, used=900, held=0, requested=101)
     assert refused.numbers["retry_after_seconds"] == 12 * 3_600
-    law.when(hold("ann", "i", 101), at=MIDNIGHT - dt.timedelta(microseconds=1))
-    law.then_refused("daily_limit_reached", retry_after_seconds=0.000001)
-    law.when(hold("ann", "j", 101), at=MIDNIGHT)
-    (began,) = law.due
+    core.when(hold("ann", "i", 101), at=MIDNIGHT - dt.timedelta(microseconds=1))
+    core.then_refused("daily_limit_reached", retry_after_seconds=0.000001)
+    core.when(hold("ann", "j", 101), at=MIDNIGHT)
+    (began,) = core.due
     assert isinstance(began, e.DayBegan)
     assert (began.date, began.ends_at, began.by) == ("2026-03-05", MIDNIGHT + dt.timedelta(days=1), "clock")
-    law.then_events(e.HoldPlaced)
+    core.then_events(e.HoldPlaced)
 
 
 def test_where_nobody_looked_for_days_the_one_that_it_is_begins() -> None:
-    law = house({})
-    law.given(use("stranger", 10)).wait(10 * 86_400).given(use("stranger", 10))
-    assert law.only(e.DayBegan).date == "2026-03-14"
+    core = configured({})
+    core.given(use("stranger", 10)).wait(10 * 86_400).given(use("stranger", 10))
+    assert core.only(e.DayBegan).date == "2026-03-14"
 
 
 def test_a_hold_that_is_open_at_midnight_counts_in_the_new_day() -> None:
-    law = house({"max_tokens_total": 1_000})
-    law.given(allocate("ann", 5_000), hold("ann", "h", 800, ttl_seconds=100_000))
-    law.when(hold("ann", "i", 201), at=MIDNIGHT)
-    law.then_refused("daily_limit_reached", used=0, held=800)
-    law.given(settle("h", 500))
-    law.when(hold("ann", "j", 501))
-    law.then_refused("daily_limit_reached", used=500, held=0)
-    law.when(hold("ann", "k", 500))
-    law.then_events(e.HoldPlaced)
+    core = configured({"max_tokens_total": 1_000})
+    core.given(allocate("ann", 5_000), hold("ann", "h", 800, ttl_seconds=100_000))
+    core.when(hold("ann", "i", 201), at=MIDNIGHT)
+    core.then_refused("daily_limit_reached", used=0, held=800)
+    core.given(settle("h", 500))
+    core.when(hold("ann", "j", 501))
+    core.then_refused("daily_limit_reached", used=500, held=0)
+    core.when(hold("ann", "k", 500))
+    core.then_events(e.HoldPlaced)
 
 
 def test_another_time_zone_moves_the_end_of_the_day_and_begins_one_where_the_date_differs() -> None:
-    law = house({"max_tokens_total": 1_000})
-    law.given(allocate("ann", 5_000), use("ann", 600))
-    law.given(fleet(100_000_000, **QUIET, **NO_BREAKER, daily_limits=NO_LIMITS, timezone="Europe/Zurich"))
-    assert (law.ledger.day.date, law.ledger.day.ends_at.hour) == ("2026-03-04", 23)
-    assert law.ledger.used_today[0] == 600
-    law.given(fleet(100_000_000, **QUIET, **NO_BREAKER, daily_limits=NO_LIMITS, timezone="Pacific/Kiritimati"))
-    assert (law.ledger.day.date, law.ledger.used_today[0]) == ("2026-03-05", 0)
+    core = configured({"max_tokens_total": 1_000})
+    core.given(allocate("ann", 5_000), use("ann", 600))
+    core.given(fleet(100_000_000, **QUIET, **NO_BREAKER, daily_limits=NO_LIMITS, timezone="Europe/Zurich"))
+    assert (core.ledger.day.date, core.ledger.day.ends_at.hour) == ("2026-03-04", 23)
+    assert core.ledger.used_today[0] == 600
+    core.given(fleet(100_000_000, **QUIET, **NO_BREAKER, daily_limits=NO_LIMITS, timezone="Pacific/Kiritimati"))
+    assert (core.ledger.day.date, core.ledger.used_today[0]) == ("2026-03-05", 0)
 
 
 # --- holds ------------------------------------------------------------------------------------------------------------
@@ -99,172 +99,172 @@ def test_another_time_zone_moves_the_end_of_the_day_and_begins_one_where_the_dat
 
 @pytest.mark.parametrize(("asked", "fits"), [(400, True), (401, False)])
 def test_used_held_and_requested_are_within_the_limit_exactly(asked: int, fits: bool) -> None:
-    law = house({"max_tokens_total": 1_000})
-    law.given(allocate("ann", 5_000), allocate("bob", 5_000), use("ann", 100), hold("ann", "h", 500))
-    law.when(hold("bob", "i", asked))
+    core = configured({"max_tokens_total": 1_000})
+    core.given(allocate("ann", 5_000), allocate("bob", 5_000), use("ann", 100), hold("ann", "h", 500))
+    core.when(hold("bob", "i", asked))
     if fits:
-        law.then_events(e.HoldPlaced)
+        core.then_events(e.HoldPlaced)
     else:
-        law.then_refused("daily_limit_reached", used=100, held=500, requested=401)
+        core.then_refused("daily_limit_reached", used=100, held=500, requested=401)
 
 
 def test_a_limit_that_is_reached_lets_nothing_more_be_set_aside_whatever_it_is_counted_in() -> None:
-    law = house({"max_cost_usd": 5})
-    law.given(allocate("ann", 5_000, "20"), use("ann", 1, "5"))
-    law.when(hold("ann", "h", 1))
-    law.then_refused("daily_limit_reached", dimension="cost_usd", limit="5.00", used="5.00", requested="0.00")
+    core = configured({"max_cost_usd": 5})
+    core.given(allocate("ann", 5_000, "20"), use("ann", 1, "5"))
+    core.when(hold("ann", "h", 1))
+    core.then_refused("daily_limit_reached", dimension="cost_usd", limit="5.00", used="5.00", requested="0.00")
 
 
 def test_more_than_a_whole_day_is_not_worth_waiting_for() -> None:
-    law = house({"max_tokens_total": 1_000})
-    law.given(allocate("ann", 5_000))
-    law.when(hold("ann", "h", 1_001))
-    law.then_refused("daily_limit_reached", retry_after_seconds=None)
+    core = configured({"max_tokens_total": 1_000})
+    core.given(allocate("ann", 5_000))
+    core.when(hold("ann", "h", 1_001))
+    core.then_refused("daily_limit_reached", retry_after_seconds=None)
 
 
 def test_a_product_has_tokens_of_its_own_also_those_of_its_sub_agents() -> None:
-    law = house({}, products={"shop": {"token_budget_daily": 1_000}})
-    law.given(allocate("ann", 5_000, product="shop"), allocate("ann/1", 500, parent="ann"), allocate("bob", 9_000))
-    law.given(use("ann", 200), use("ann/1", 100), hold("ann/1", "h", 300))
-    law.when(hold("ann", "i", 401))
-    refused = law.then_refused("daily_limit_reached", limit=1_000, used=300, held=300, requested=401)
+    core = configured({}, products={"shop": {"token_budget_daily": 1_000}})
+    core.given(allocate("ann", 5_000, product="shop"), allocate("ann/1", 500, parent="ann"), allocate("bob", 9_000))
+    core.given(use("ann", 200), use("ann/1", 100), hold("ann/1", "h", 300))
+    core.when(hold("ann", "i", 401))
+    refused = core.then_refused("daily_limit_reached", limit=1_000, used=300, held=300, requested=401)
     assert "shop" in refused.detail
-    law.given(hold("bob", "j", 9_000), hold("ann", "k", 400))
+    core.given(hold("bob", "j", 9_000), hold("ann", "k", 400))
 
 
 def test_late_usage_counts_for_the_product_that_it_was_for() -> None:
-    law = house({}, products={"shop": {"token_budget_daily": 1_000}})
-    law.given(allocate("ann", 500, product="shop"), c.ReleaseBudget(agent="ann"), use("ann", 700))
-    law.given(allocate("bob", 500, product="shop"))
-    law.when(hold("bob", "h", 301))
-    law.then_refused("daily_limit_reached", used=700)
+    core = configured({}, products={"shop": {"token_budget_daily": 1_000}})
+    core.given(allocate("ann", 500, product="shop"), c.ReleaseBudget(agent="ann"), use("ann", 700))
+    core.given(allocate("bob", 500, product="shop"))
+    core.when(hold("bob", "h", 301))
+    core.then_refused("daily_limit_reached", used=700)
 
 
 def test_usage_is_a_fact_whatever_the_limit() -> None:
-    law = house({"max_tokens_total": 1_000})
-    law.given(allocate("ann", 5_000), hold("ann", "h", 900))
-    law.given(settle("h", 4_000))
-    assert law.ledger.used_today[0] == 4_000
+    core = configured({"max_tokens_total": 1_000})
+    core.given(allocate("ann", 5_000), hold("ann", "h", 900))
+    core.given(settle("h", 4_000))
+    assert core.ledger.used_today[0] == 4_000
 
 
 # --- admission --------------------------------------------------------------------------------------------------------
 
 
 def test_what_runs_counts_with_the_unspent_rest_of_its_token_budget() -> None:
-    law = house({"max_tokens_total": 200_000})
-    law.given(submit("a"), use("a", 30_000), submit("b"))
-    assert (law.ledger.promises.open, law.ledger.used_today[0]) == (130_000, 30_000)
-    answer = law.when(submit("c", "qa-engineer"))
+    core = configured({"max_tokens_total": 200_000})
+    core.given(submit("a"), use("a", 30_000), submit("b"))
+    assert (core.ledger.commitments.open, core.ledger.used_today[0]) == (130_000, 30_000)
+    answer = core.when(submit("c", "qa-engineer"))
     reason = answer.reason
     assert (reason.code, reason.limit, reason.current) == ("daily_tokens", 200_000, 160_000)
     assert reason.message == (
         "daily token limit: 160000 of 200000 is used today or promised to what runs, 60000 is needed"
     )
-    law.given(complete("a"))
-    law.given(start("c"))
+    core.given(complete("a"))
+    core.given(start("c"))
 
 
 def test_a_hold_of_a_run_is_a_part_of_what_it_may_use_and_what_exceeds_it_counts_as_well() -> None:
-    law = house({"max_tokens_total": 1_000_000})
-    law.given(submit("a"), use("a", 30_000), hold("a", "h", 20_000))
-    assert law.ledger.promises.open + law.ledger.held[0] == 50_000
-    law.given(hold("a", "i", 60_000))
-    assert law.ledger.promises.open + law.ledger.held[0] == 80_000
-    law.given(settle("i", 90_000))
-    assert law.ledger.promises.open + law.ledger.held[0] == 20_000
+    core = configured({"max_tokens_total": 1_000_000})
+    core.given(submit("a"), use("a", 30_000), hold("a", "h", 20_000))
+    assert core.ledger.commitments.open + core.ledger.held[0] == 50_000
+    core.given(hold("a", "i", 60_000))
+    assert core.ledger.commitments.open + core.ledger.held[0] == 80_000
+    core.given(settle("i", 90_000))
+    assert core.ledger.commitments.open + core.ledger.held[0] == 20_000
 
 
 def test_agents_below_a_run_use_what_it_may_use() -> None:
-    law = house({"max_tokens_total": 1_000_000})
-    law.given(submit("a"), allocate("a/1", 20_000, parent="a"), use("a/1", 15_000))
-    assert law.ledger.promises.open == 65_000
-    law.given(c.CancelTask(task="a"))
-    assert law.ledger.promises.open == 0
+    core = configured({"max_tokens_total": 1_000_000})
+    core.given(submit("a"), allocate("a/1", 20_000, parent="a"), use("a/1", 15_000))
+    assert core.ledger.commitments.open == 65_000
+    core.given(c.CancelTask(task="a"))
+    assert core.ledger.commitments.open == 0
 
 
 def test_cost_to_come_is_at_the_chosen_models_price_with_the_measured_mix() -> None:
     prices = p.LoadPrices(prices={"claude-sonnet-5-5": {"input": 2, "output": 10}})
-    law = house({"max_cost_usd": "0.94"})
-    law.given(prices, submit("a", "backend-engineer"))
-    answer = law.when(submit("b", "backend-engineer"))
+    core = configured({"max_cost_usd": "0.94"})
+    core.given(prices, submit("a", "backend-engineer"))
+    answer = core.when(submit("b", "backend-engineer"))
     assert answer.decision == "admitted", "$0.16 each: nothing was measured yet, and tokens count as input"
-    law.given(c.ReportUsage(task="a", usage=budget(cost="0"), input_tokens=3_000, output_tokens=1_000))
-    answer = law.when(submit("c", "frontend-engineer"))
+    core.given(c.ReportUsage(task="a", usage=budget(cost="0"), input_tokens=3_000, output_tokens=1_000))
+    answer = core.when(submit("c", "frontend-engineer"))
     # 76,000 + 80,000 at $4 per million, and 80,000 more.
     assert (answer.reason.code, answer.reason.limit, answer.reason.current) == ("daily_cost", "0.94", "0.624")
 
 
 def test_a_products_tokens_come_last_of_the_three() -> None:
     products = {"shop": {"token_budget_daily": 100_000}}
-    law = house({"max_tokens_total": 150_000}, products=products)
-    law.given(submit("a"))
-    reason = law.when(submit("b")).reason
+    core = configured({"max_tokens_total": 150_000}, products=products)
+    core.given(submit("a"))
+    reason = core.when(submit("b")).reason
     assert reason.code == "daily_tokens"
-    law.given(fleet(100_000_000, **QUIET, **NO_BREAKER, daily_limits=NO_LIMITS, products=products))
-    reason = law.when(submit("c")).reason
+    core.given(fleet(100_000_000, **QUIET, **NO_BREAKER, daily_limits=NO_LIMITS, products=products))
+    reason = core.when(submit("c")).reason
     assert (reason.code, reason.limit, reason.current) == ("product_daily_tokens", 100_000, 80_000)
-    assert law.when(submit("d", product="lab")).decision == "admitted"
+    assert core.when(submit("d", product="lab")).decision == "admitted"
 
 
 def test_what_a_whole_day_does_not_meet_is_rejected() -> None:
-    law = house({"max_tokens_total": 79_999})
-    answer = law.when(submit("a"))
+    core = configured({"max_tokens_total": 79_999})
+    answer = core.when(submit("a"))
     assert (answer.decision, answer.reason.code) == ("rejected", "daily_tokens")
-    law = house({}, products={"shop": {"token_budget_daily": 79_999}})
-    assert law.when(submit("a")).reason.message == "80000 tokens are needed, and shop may use 79999 a day"
-    law = house({"max_cost_usd": 0})
-    assert law.when(submit("a")).decision == "rejected"
+    core = configured({}, products={"shop": {"token_budget_daily": 79_999}})
+    assert core.when(submit("a")).reason.message == "80000 tokens are needed, and shop may use 79999 a day"
+    core = configured({"max_cost_usd": 0})
+    assert core.when(submit("a")).decision == "rejected"
 
 
 def test_a_victim_gives_back_what_it_may_still_use() -> None:
-    law = house({"max_tokens_total": 200_000}, max_concurrent={"total": 2, "per_type": {}})
-    law.given(submit("low", priority="low"), use("low", 10_000), submit("other"))
-    waiting = law.when(submit("first", priority="critical"))
+    core = configured({"max_tokens_total": 200_000}, max_concurrent={"total": 2, "per_type": {}})
+    core.given(submit("low", priority="low"), use("low", 10_000), submit("other"))
+    waiting = core.when(submit("first", priority="critical"))
     assert waiting.reason.code == "daily_tokens"
-    law.given(preempt("low", "first"))
-    assert law.ledger.promises.open == 160_000
+    core.given(preempt("low", "first"))
+    assert core.ledger.commitments.open == 160_000
 
 
 def test_at_exactly_the_limit_a_task_waits_until_the_next_day() -> None:
-    law = house({"max_tokens_total": 80_000})
-    law.given(submit("a"), complete("a", used=80_000))
-    assert law.when(submit("b")).reason.code == "daily_tokens"
-    law.given(p.BeginDay()).wait(12 * 3_600)
-    law.given(start("b"))
+    core = configured({"max_tokens_total": 80_000})
+    core.given(submit("a"), complete("a", used=80_000))
+    assert core.when(submit("b")).reason.code == "daily_tokens"
+    core.given(p.BeginDay()).wait(12 * 3_600)
+    core.given(start("b"))
 
 
 # --- alerts -----------------------------------------------------------------------------------------------------------
 
 
 def test_operators_are_told_at_80_percent_and_at_the_limit_once_per_day_and_dimension() -> None:
-    law = house({"max_tokens_total": 2_000_000, "max_cost_usd": 100})
-    law.given(use("ann", 1_599_999, "79.999999999"))
-    assert messages(law) == []
-    law.given(use("ann", 1, "0.000000001"))
-    law.then_events(e.UsageReported, e.AlertRaised, e.AlertRaised)
-    assert messages(law) == ["Approaching daily token limit (80%)", "Approaching daily cost limit (80%)"]
-    law.given(use("ann", 399_999, "19.9"))
-    assert messages(law) == []
-    law.given(use("ann", 1, "0.1"))
-    assert messages(law) == ["Daily token limit reached", "Daily cost limit reached"]
-    law.given(use("ann", 5_000_000, "500"))
-    assert messages(law) == []
-    law.now = MIDNIGHT
-    law.given(use("ann", 2_000_000))
-    assert messages(law) == ["Approaching daily token limit (80%)", "Daily token limit reached"]
+    core = configured({"max_tokens_total": 2_000_000, "max_cost_usd": 100})
+    core.given(use("ann", 1_599_999, "79.999999999"))
+    assert messages(core) == []
+    core.given(use("ann", 1, "0.000000001"))
+    core.then_events(e.UsageReported, e.AlertRaised, e.AlertRaised)
+    assert messages(core) == ["Approaching daily token limit (80%)", "Approaching daily cost limit (80%)"]
+    core.given(use("ann", 399_999, "19.9"))
+    assert messages(core) == []
+    core.given(use("ann", 1, "0.1"))
+    assert messages(core) == ["Daily token limit reached", "Daily cost limit reached"]
+    core.given(use("ann", 5_000_000, "500"))
+    assert messages(core) == []
+    core.now = MIDNIGHT
+    core.given(use("ann", 2_000_000))
+    assert messages(core) == ["Approaching daily token limit (80%)", "Daily token limit reached"]
 
 
 def test_the_percentage_of_the_configuration_is_the_one_that_is_said() -> None:
-    law = house({"max_tokens_total": 1_000, "alert_at_percent": "62.5"})
-    law.given(use("ann", 625))
-    assert messages(law) == ["Approaching daily token limit (62.5%)"]
-    law = house({"max_tokens_total": 1_000, "alert_at_percent": 100})
-    law.given(use("ann", 1_000))
-    assert messages(law) == ["Daily token limit reached"]
+    core = configured({"max_tokens_total": 1_000, "alert_at_percent": "62.5"})
+    core.given(use("ann", 625))
+    assert messages(core) == ["Approaching daily token limit (62.5%)"]
+    core = configured({"max_tokens_total": 1_000, "alert_at_percent": 100})
+    core.given(use("ann", 1_000))
+    assert messages(core) == ["Daily token limit reached"]
 
 
 def test_a_limit_that_is_lowered_below_what_was_used_is_told_at_once() -> None:
-    law = house({"max_tokens_total": 1_000})
-    law.given(use("ann", 700))
-    law.given(fleet(100_000_000, **QUIET, **NO_BREAKER, daily_limits={**NO_LIMITS, "max_tokens_total": 700}))
-    assert messages(law) == ["Approaching daily token limit (80%)", "Daily token limit reached"]
+    core = configured({"max_tokens_total": 1_000})
+    core.given(use("ann", 700))
+    core.given(fleet(100_000_000, **QUIET, **NO_BREAKER, daily_limits={**NO_LIMITS, "max_tokens_total": 700}))
+    assert messages(core) == ["Approaching daily token limit (80%)", "Daily token limit reached"]

@@ -7,33 +7,35 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tallystick.config.amounts import Amounts
 from tallystick.config.settings import Estimates as Settings
 from tallystick.events import catalog as e
-from tallystick.events.amounts import Amounts
-from tallystick.events.estimates import KINDS_MAX, TASKS_MAX, Estimates, accuracy
-from tests.law import Law, complete, fleet, submit
+from tallystick.events.state.estimates import KINDS_MAX, TASKS_MAX, Estimates, accuracy
+from tests.support.core import Core, complete, fleet, submit
 
 QUIET: dict[str, Any] = {"daily_limits": {"max_tokens_total": None, "max_cost_usd": None}}
 
 
-def house(**config: Any) -> Law:
-    return Law(fleet(100_000_000, **QUIET, leases={"seconds": 1_000_000}, **config))
+def configured(**config: Any) -> Core:
+    return Core(fleet(100_000_000, **QUIET, leases={"seconds": 1_000_000}, **config))
 
 
-def work(law: Law, tokens: int, minutes: int = 10, outcome: str = "completed", **rest: Any) -> list[e.EstimateAdjusted]:
+def work(
+    core: Core, tokens: int, minutes: int = 10, outcome: str = "completed", **rest: Any
+) -> list[e.EstimateAdjusted]:
     """A task from its submission to its end; what was adjusted by it."""
-    name = f"task-{law.ledger.position}"
-    law.given(submit(name, **rest))
-    law.wait(minutes * 60)
-    law.when(complete(name, used=tokens, outcome=outcome))
-    return law.every(e.EstimateAdjusted)
+    name = f"task-{core.ledger.position}"
+    core.given(submit(name, **rest))
+    core.wait(minutes * 60)
+    core.when(complete(name, used=tokens, outcome=outcome))
+    return core.every(e.EstimateAdjusted)
 
 
 def test_when_the_last_five_are_over_by_more_than_ten_percent_the_estimate_becomes_what_four_of_five_took() -> None:
-    law = house()
+    core = configured()
     for tokens in (100_000, 90_000, 95_000, 70_000):
-        assert work(law, tokens, estimated_tokens=80_000) == []
-    adjusted = work(law, 110_000, estimated_tokens=80_000)
+        assert work(core, tokens, estimated_tokens=80_000) == []
+    adjusted = work(core, 110_000, estimated_tokens=80_000)
     assert [(event.model, event.tokens, event.elapsed_ms) for event in adjusted] == [
         ("sonnet", 100_000, None),
         (None, 100_000, None),
@@ -43,53 +45,53 @@ def test_when_the_last_five_are_over_by_more_than_ten_percent_the_estimate_becom
 
 
 def test_over_by_ten_percent_is_not_more_than_ten_percent() -> None:
-    law = house()
+    core = configured()
     for _ in range(5):
-        assert work(law, 88_000, estimated_tokens=80_000) == []
+        assert work(core, 88_000, estimated_tokens=80_000) == []
 
 
 def test_submitting_without_an_estimate_uses_the_adjusted_one_and_the_token_budget_stays() -> None:
-    law = house()
+    core = configured()
     for _ in range(5):
-        work(law, 100_000, 30, estimated_tokens=80_000, estimated_minutes="20")
-    law.when(submit("next"))
-    submitted = law.only(e.TaskSubmitted)
+        work(core, 100_000, 30, estimated_tokens=80_000, estimated_minutes="20")
+    core.when(submit("next"))
+    submitted = core.only(e.TaskSubmitted)
     assert (submitted.estimated_tokens, submitted.estimated_ms, submitted.learnt) == (100_000, 30 * 60_000, True)
-    assert law.only(e.TaskStarted).token_budget == 80_000
-    law.when(submit("given", estimated_tokens=5, estimated_minutes="1"))
-    assert law.only(e.TaskSubmitted).learnt is False
-    law.when(submit("elsewhere", product="another"))
-    assert law.only(e.TaskSubmitted).estimated_tokens == 80_000, "where nothing is known, the type's token budget"
+    assert core.only(e.TaskStarted).token_budget == 80_000
+    core.when(submit("given", estimated_tokens=5, estimated_minutes="1"))
+    assert core.only(e.TaskSubmitted).learnt is False
+    core.when(submit("elsewhere", product="another"))
+    assert core.only(e.TaskSubmitted).estimated_tokens == 80_000, "where nothing is known, the type's token budget"
 
 
 def test_a_model_has_an_estimate_of_its_own_and_tasks_that_name_none_learn_from_all() -> None:
-    law = house()
+    core = configured()
     for model in ("opus", "haiku", "opus", "haiku", "opus"):
-        adjusted = work(law, 100_000, model=model)
+        adjusted = work(core, 100_000, model=model)
     assert [event.model for event in adjusted] == [None]
-    law.when(submit("named", model="opus"))
-    assert law.only(e.TaskSubmitted).estimated_tokens == 80_000
+    core.when(submit("named", model="opus"))
+    assert core.only(e.TaskSubmitted).estimated_tokens == 80_000
 
 
 def test_each_task_counts_once_towards_an_adjustment() -> None:
-    law = house()
-    adjusted = [len(work(law, 100_000, estimated_tokens=50_000)) for _ in range(11)]
+    core = configured()
+    adjusted = [len(work(core, 100_000, estimated_tokens=50_000)) for _ in range(11)]
     assert adjusted == [0, 0, 0, 0, 2, 0, 0, 0, 0, 2, 0]
 
 
 def test_a_task_that_failed_teaches_nothing() -> None:
-    law = house()
+    core = configured()
     for _ in range(8):
-        assert work(law, 110_000, outcome="failed") == []
-    assert law.ledger.estimates.dump() == []
+        assert work(core, 110_000, outcome="failed") == []
+    assert core.ledger.estimates.dump() == []
 
 
 def test_where_some_had_no_estimate_of_minutes_minutes_are_not_adjusted() -> None:
-    law = house()
-    work(law, 10, 60)
+    core = configured()
+    work(core, 10, 60)
     for _ in range(4):
-        assert work(law, 10, 60, estimated_minutes="1") == []
-    adjusted = work(law, 10, 60, estimated_minutes="1")
+        assert work(core, 10, 60, estimated_minutes="1") == []
+    adjusted = work(core, 10, 60, estimated_minutes="1")
     assert [(event.elapsed_ms, event.tokens) for event in adjusted] == [(3_600_000, None)] * 2
 
 
@@ -180,8 +182,8 @@ def test_good_is_within_ten_percent(estimated: int, actual: int, word: str) -> N
 
 
 def test_what_is_kept_is_kept_in_a_snapshot() -> None:
-    law = house()
+    core = configured()
     for _ in range(7):
-        work(law, 100_000, estimated_tokens=50_000, estimated_minutes="3")
-    dumped = law.ledger.estimates.dump()
+        work(core, 100_000, estimated_tokens=50_000, estimated_minutes="3")
+    dumped = core.ledger.estimates.dump()
     assert Estimates.load(dumped).dump() == dumped

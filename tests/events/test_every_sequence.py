@@ -1,4 +1,4 @@
-"""Whatever is asked, in whatever order: the law holds after every step."""
+"""Whatever is asked, in whatever order: the core holds after every step."""
 
 from typing import Union
 
@@ -8,37 +8,37 @@ from hypothesis import HealthCheck, given, settings
 from tallystick.events import catalog as e
 from tallystick.events.decide.facts import fleet_facts
 from tallystick.events.evolve import evolve
-from tallystick.events.ledger import Ledger
-from tallystick.events.replies import Refusal
-from tests.books import DIMENSIONS, Books
-from tests.law import Law, dump
-from tests.slots import Slots
-from tests.spending import Spending
-from tests.strategies import Step, commands
+from tallystick.events.messages.replies import Refusal
+from tallystick.events.state.ledger import Ledger
+from tests.support.core import Core, dump
+from tests.support.second_ledger import DIMENSIONS, Books
+from tests.support.slots import Slots
+from tests.support.spending import Spending
+from tests.support.strategies import Step, commands
 
 PROFILE = settings(
     max_examples=250, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck), print_blob=False
 )
 
 
-def run(steps: list[Step]) -> Law:
+def run(steps: list[Step]) -> Core:
     """The whole sequence, with the second set of books beside it."""
-    law, books, slots, spending = Law(), Books(), Slots(), Spending()
+    core, books, slots, spending = Core(), Books(), Slots(), Spending()
     for command, seconds in steps:
-        law.wait(seconds)
-        law.when(command)
-        for number, event in enumerate(law.decided.events):
+        core.wait(seconds)
+        core.when(command)
+        for number, event in enumerate(core.decided.events):
             books.keep(event)
             slots.keep(event)
             spending.keep(event)
             _check_event(books, event)
-            if number < law.decided.own and isinstance(event, e.HoldEnded | e.PeriodRenewed | e.BudgetReleased):
+            if number < core.decided.own and isinstance(event, e.HoldEnded | e.PeriodRenewed | e.BudgetReleased):
                 books.respond()
         books.respond()
-        _check_state(books, law.ledger)
-        _check_tasks(slots, law.ledger)
-        _check_day(spending, law)
-    return law
+        _check_state(books, core.ledger)
+        _check_tasks(slots, core.ledger)
+        _check_day(spending, core)
+    return core
 
 
 def _check_event(books: Books, event: e.Event) -> None:
@@ -80,7 +80,7 @@ def _check_state(books: Books, ledger: Ledger) -> None:
 
 
 def _check_tasks(slots: Slots, ledger: Ledger) -> None:
-    """Whatever the law knows of tasks, the events say too; what has ended may be forgotten."""
+    """Whatever the core knows of tasks, the events say too; what has ended may be forgotten."""
     states = {name: task.state for name, task in ledger.tasks.known.items()}
     told = {"waiting": "waiting_on_dependencies"}
     assert all(told.get(slots.state[name], slots.state[name]) == state for name, state in states.items())
@@ -92,22 +92,22 @@ def _check_tasks(slots: Slots, ledger: Ledger) -> None:
     assert all(slots.until[task] > ledger.now or ledger.is_paused for task in slots.running if not slots.paused)
 
 
-def _check_day(spending: Spending, law: Law) -> None:
+def _check_day(spending: Spending, core: Core) -> None:
     """The day is as the events add up; what is due was told, and no condition that holds was let pass."""
-    ledger, day = law.ledger, law.ledger.day
+    ledger, day = core.ledger, core.ledger.day
     if spending.date is None:
         return
     assert day.date == spending.date
     assert list(ledger.used_today) == spending.used
     products = {name for name in (*day.by_product, *spending.by_product) if name is not None}
     assert all(day.by_product[name] == spending.by_product[name] for name in products)
-    assert ledger.promises.open == spending.promised()
-    assert {task: promise.spent for task, promise in ledger.promises.runs.items()} == {
+    assert ledger.commitments.open == spending.promised()
+    assert {task: promise.spent for task, promise in ledger.commitments.runs.items()} == {
         task: spent for task, (_, spent) in spending.runs.items()
     }
     assert set(spending.due_alerts()) <= set(spending.alerts)
     assert (day.tripped, list(day.silenced)) == (spending.tripped, spending.silenced)
-    if day.tripped is None and law.own and not isinstance(law.decided.answer, Refusal):
+    if day.tripped is None and core.own and not isinstance(core.decided.answer, Refusal):
         facts = fleet_facts(ledger)
         holding = [one.text for one in ledger.rules.config.trip_conditions if one.holds(facts)]
         assert set(holding) <= set(spending.silenced), "a condition holds, and the breaker is closed"

@@ -2,14 +2,14 @@
 
 import pytest
 
+from tallystick.config.amounts import Amounts
 from tallystick.events import catalog as e
-from tallystick.events import commands as c
-from tallystick.events import proposals as p
-from tallystick.events.amounts import Amounts
-from tallystick.events.foretold import OPEN_MAX, Outcome, Prediction
-from tallystick.events.growth import NO_STEPS, Growth
-from tallystick.events.replies import Efficiency
-from tests.law import Law, allocate, fleet, use
+from tallystick.events import messages as c
+from tallystick.events.catalog.forecasts import OPEN_MAX, Outcome, Prediction
+from tallystick.events.messages import proposals as p
+from tallystick.events.messages.replies import Efficiency
+from tallystick.events.state.growth import NO_STEPS, Growth
+from tests.support.core import Core, allocate, fleet, use
 
 
 def prediction(stage: int = 3, step: int = 4, dimension: str = "tokens", mark: int = 1_000) -> Prediction:
@@ -36,64 +36,64 @@ def score(*outcomes: Outcome, dimension: str = "tokens", agent: str = "ann") -> 
 
 
 @pytest.fixture
-def law() -> Law:
-    return Law(fleet(10_000), allocate("ann", 1_000, agent_type="qa"))
+def core() -> Core:
+    return Core(fleet(10_000), allocate("ann", 1_000, agent_type="qa"))
 
 
-def test_every_report_is_a_step_of_the_agents_growth(law: Law) -> None:
-    assert law.account("ann").growth is NO_STEPS
-    law.given(use("ann", 100), use("ann", 200, seconds=3))
-    growth = Growth.read(law.account("ann").growth)
+def test_every_report_is_a_step_of_the_agents_growth(core: Core) -> None:
+    assert core.account("ann").growth is NO_STEPS
+    core.given(use("ann", 100), use("ann", 200, seconds=3))
+    growth = Growth.read(core.account("ann").growth)
     assert (growth.steps, growth.mean[0], growth.mean[1]) == (2, 150, 1_500)
 
 
-def test_a_forecast_is_kept_until_it_is_scored(law: Law) -> None:
+def test_a_forecast_is_kept_until_it_is_scored(core: Core) -> None:
     first, second = prediction(), prediction(stage=4, step=6)
-    law.given(p.RecordForecast(agent="ann", why="stage", predictions=[first]))
-    law.given(p.RecordForecast(agent="ann", why="shown", predictions=[second, prediction(dimension="cost_usd")]))
-    law.then_events(e.ForecastMade)
-    law.given(score(outcome()))
-    assert law.account("ann").forecasts == [second, prediction(dimension="cost_usd")]
-    law.given(score(outcome(4, 6)), score(outcome(), dimension="cost_usd"))
-    assert law.account("ann").forecasts is None
+    core.given(p.RecordForecast(agent="ann", why="stage", predictions=[first]))
+    core.given(p.RecordForecast(agent="ann", why="shown", predictions=[second, prediction(dimension="cost_usd")]))
+    core.then_events(e.ForecastMade)
+    core.given(score(outcome()))
+    assert core.account("ann").forecasts == [second, prediction(dimension="cost_usd")]
+    core.given(score(outcome(4, 6)), score(outcome(), dimension="cost_usd"))
+    assert core.account("ann").forecasts is None
 
 
-def test_a_forecast_for_nobody_is_refused_and_leaves_nothing(law: Law) -> None:
-    law.when(p.RecordForecast(agent="bob", why="shown", predictions=[prediction()]))
-    law.then_refused("unknown_agent")
-    law.then_events()
-    law.given(c.ReleaseBudget(agent="ann"))
-    law.when(p.RecordForecast(agent="ann", why="shown", predictions=[prediction()]))
-    law.then_refused("already_released")
+def test_a_forecast_for_nobody_is_refused_and_leaves_nothing(core: Core) -> None:
+    core.when(p.RecordForecast(agent="bob", why="shown", predictions=[prediction()]))
+    core.then_refused("unknown_agent")
+    core.then_events()
+    core.given(c.ReleaseBudget(agent="ann"))
+    core.when(p.RecordForecast(agent="ann", why="shown", predictions=[prediction()]))
+    core.then_refused("already_released")
 
 
-def test_so_many_forecasts_wait_and_the_oldest_give_way(law: Law) -> None:
+def test_so_many_forecasts_wait_and_the_oldest_give_way(core: Core) -> None:
     for step in range(OPEN_MAX + 5):
-        law.given(p.RecordForecast(agent="ann", why="shown", predictions=[prediction(step=step)]))
-    kept = law.account("ann").forecasts
+        core.given(p.RecordForecast(agent="ann", why="shown", predictions=[prediction(step=step)]))
+    kept = core.account("ann").forecasts
     assert kept is not None
     assert [one.step for one in kept] == list(range(5, OPEN_MAX + 5))
 
 
-def test_a_score_teaches_also_when_the_agent_is_gone(law: Law) -> None:
-    law.given(c.ReleaseBudget(agent="ann"), *[score(outcome()) for _ in range(20)])
-    errors = law.ledger.history.known(None, None).errors(0, 3)
+def test_a_score_teaches_also_when_the_agent_is_gone(core: Core) -> None:
+    core.given(c.ReleaseBudget(agent="ann"), *[score(outcome()) for _ in range(20)])
+    errors = core.ledger.history.known(None, None).errors(0, 3)
     assert errors is not None
     assert errors.hits == 1.0
 
 
-def test_a_run_that_has_ended_is_learnt_from(law: Law) -> None:
-    law.given(use("ann", 100), use("ann", 300))
-    growth = Growth.read(law.account("ann").growth).numbers()
-    law.given(c.ReleaseBudget(agent="ann"))
+def test_a_run_that_has_ended_is_learnt_from(core: Core) -> None:
+    core.given(use("ann", 100), use("ann", 300))
+    growth = Growth.read(core.account("ann").growth).numbers()
+    core.given(c.ReleaseBudget(agent="ann"))
     run = p.RecordRun(
         agent="ann", agent_type="qa", steps=2, consumed=Amounts(400, 0, 0), elapsed_ms=60_000, growth=growth
     )
-    law.given(run, run, run)
-    assert [one.tokens for one in law.ledger.history.known("qa", None).runs()] == [400] * 3
+    core.given(run, run, run)
+    assert [one.tokens for one in core.ledger.history.known("qa", None).runs()] == [400] * 3
 
 
-def test_a_loop_is_an_alert_and_an_outlier_is_not(law: Law) -> None:
+def test_a_loop_is_an_alert_and_an_outlier_is_not(core: Core) -> None:
     strange = {
         "agent": "ann",
         "dimension": "tokens",
@@ -101,30 +101,30 @@ def test_a_loop_is_an_alert_and_an_outlier_is_not(law: Law) -> None:
         "amount": 500,
         "message": "5 steps used 500 tokens each",
     }
-    law.given(p.RecordAnomaly(anomaly="loop", **strange))  # type: ignore[arg-type]
-    law.then_events(e.AnomalyFound, e.AlertRaised)
-    assert law.only(e.AlertRaised).message == "ann: 5 steps used 500 tokens each"
-    law.given(p.RecordAnomaly(anomaly="outlier", low=1, high=9, **strange))  # type: ignore[arg-type]
-    law.then_events(e.AnomalyFound)
+    core.given(p.RecordAnomaly(anomaly="loop", **strange))  # type: ignore[arg-type]
+    core.then_events(e.AnomalyFound, e.AlertRaised)
+    assert core.only(e.AlertRaised).message == "ann: 5 steps used 500 tokens each"
+    core.given(p.RecordAnomaly(anomaly="outlier", low=1, high=9, **strange))  # type: ignore[arg-type]
+    core.then_events(e.AnomalyFound)
 
 
-def test_efficiency_tells_what_was_used_of_what_was_given_and_nothing_of_tasks(law: Law) -> None:
-    law.given(use("ann", 250))
+def test_efficiency_tells_what_was_used_of_what_was_given_and_nothing_of_tasks(core: Core) -> None:
+    core.given(use("ann", 250))
     unknown = (None, None, None, None)
-    assert law.when(c.GetEfficiency(agent="ann")) == Efficiency("ann", *unknown, {"tokens": 0.25}, None)
-    law.given(c.ReleaseBudget(agent="ann"))
-    assert law.when(c.GetEfficiency(agent="ann")).utilization == {"tokens": 0.25}
-    law.given(allocate("zero", 0))
-    assert law.when(c.GetEfficiency(agent="zero")).utilization == {"tokens": None}
-    law.when(c.GetEfficiency(agent="bob"))
-    law.then_refused("unknown_agent")
+    assert core.when(c.GetEfficiency(agent="ann")) == Efficiency("ann", *unknown, {"tokens": 0.25}, None)
+    core.given(c.ReleaseBudget(agent="ann"))
+    assert core.when(c.GetEfficiency(agent="ann")).utilization == {"tokens": 0.25}
+    core.given(allocate("zero", 0))
+    assert core.when(c.GetEfficiency(agent="zero")).utilization == {"tokens": None}
+    core.when(c.GetEfficiency(agent="bob"))
+    core.then_refused("unknown_agent")
 
 
-def test_a_run_that_was_cut_short_teaches_how_usage_grows_and_not_what_a_run_uses_in_all(law: Law) -> None:
-    law.given(use("ann", 100), use("ann", 300))
-    growth = Growth.read(law.account("ann").growth).numbers()
+def test_a_run_that_was_cut_short_teaches_how_usage_grows_and_not_what_a_run_uses_in_all(core: Core) -> None:
+    core.given(use("ann", 100), use("ann", 300))
+    growth = Growth.read(core.account("ann").growth).numbers()
     run = p.RecordRun(agent="ann", steps=2, consumed=Amounts(400, 0, 0), elapsed_ms=9, growth=growth, exhausted=True)
-    law.given(*[run] * 4)
-    known = law.ledger.history.known(None, None)
+    core.given(*[run] * 4)
+    known = core.ledger.history.known(None, None)
     assert not list(known.runs())
     assert known.line(0) is not None

@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tallystick.config.amounts import COST, TOKENS, Amounts
 from tallystick.events import catalog as e
-from tallystick.events.accounts import Money
-from tallystick.events.amounts import COST, TOKENS, Amounts
-from tallystick.events.foretold import Outcome
-from tallystick.events.growth import NO_STEPS, Growth, observed
-from tallystick.events.history import (
+from tallystick.events.catalog.forecasts import Outcome
+from tallystick.events.state.accounts import Money
+from tallystick.events.state.growth import NO_STEPS, Growth, observed
+from tallystick.events.state.history import (
     COST_ON_TOKENS,
     DRIFT,
     KINDS_MAX,

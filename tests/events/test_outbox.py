@@ -8,30 +8,31 @@ from hypothesis import strategies as st
 
 from tallystick.config.addresses import mark, may_hold_secret, resolved, variables
 from tallystick.events import catalog as e
-from tallystick.events import commands as c
-from tallystick.events import outbox, snapshot
-from tallystick.events import proposals as p
-from tallystick.events.codec import decode_event
+from tallystick.events import messages as c
 from tallystick.events.decide import levels
 from tallystick.events.decide.turn import Turn
 from tallystick.events.evolve import evolve
-from tests.law import Law, allocate, dump, fleet, use
+from tallystick.events.log import snapshot
+from tallystick.events.log.codec import decode_event
+from tallystick.events.messages import proposals as p
+from tallystick.events.state import outbox
+from tests.support.core import Core, allocate, dump, fleet, use
 
 BOSS, PHONE, CHAT = "json://boss/hook", "json://phone/hook", "slack://${TOKENS}"
 NOTIFIED: dict[str, list[str]] = {"ceo": [BOSS, PHONE], "ops": [CHAT], "nobody": []}
 
 
-def law(**config: Any) -> Law:
-    return Law(fleet(10_000, **{"notifications": NOTIFIED, **config}), allocate("a", 100), allocate("b", 100))
+def core(**config: Any) -> Core:
+    return Core(fleet(10_000, **{"notifications": NOTIFIED, **config}), allocate("a", 100), allocate("b", 100))
 
 
 def warn(agent: str = "a") -> p.WarnAgent:
     return p.WarnAgent(agent=agent, exhausted_in_seconds=60, method="average")
 
 
-def raised(law: Law, agent: str = "a") -> str:
-    law.given(warn(agent))
-    return law.only(e.AlertRaised).alert
+def raised(core: Core, agent: str = "a") -> str:
+    core.given(warn(agent))
+    return core.only(e.AlertRaised).alert
 
 
 def delivered(alert: str, to: str, address: str) -> p.RecordDelivery:
@@ -42,8 +43,8 @@ def given_up(alert: str, to: str, address: str) -> p.GiveUpDelivery:
     return p.GiveUpDelivery(alert=alert, to=to, address=mark(address), attempts=36)
 
 
-def owed(law: Law, alert: str) -> list[tuple[str, str]]:
-    notice = law.ledger.outbox.get(alert)
+def owed(core: Core, alert: str) -> list[tuple[str, str]]:
+    notice = core.ledger.outbox.get(alert)
     return [] if notice is None else list(notice.owed)
 
 
@@ -53,7 +54,7 @@ ALL = [("ceo", mark(BOSS)), ("ceo", mark(PHONE)), ("ops", mark(CHAT))]
 
 
 def test_an_alert_goes_to_everyone_who_can_be_reached_and_waits_for_each_address() -> None:
-    fleet = law()
+    fleet = core()
     alert = raised(fleet)
     assert fleet.only(e.AlertRaised).notify == ["ceo", "ops"]
     assert owed(fleet, alert) == ALL
@@ -64,7 +65,7 @@ def test_an_alert_goes_to_everyone_who_can_be_reached_and_waits_for_each_address
 
 @pytest.mark.parametrize(("to", "names"), [("ops", ["ops"]), ("nobody", []), ("stranger", []), (None, ["ceo", "ops"])])
 def test_an_alert_that_names_whom_it_is_for_goes_to_nobody_else(to: str | None, names: list[str]) -> None:
-    fleet = law()
+    fleet = core()
     turn = Turn(fleet.ledger, fleet.now, "x", "tester")
     levels.alert(turn, "breaker_open", "the breaker tripped", to=to)
     (event,) = turn.events
@@ -74,14 +75,14 @@ def test_an_alert_that_names_whom_it_is_for_goes_to_nobody_else(to: str | None, 
 
 
 def test_where_nobody_can_be_reached_nothing_waits() -> None:
-    fleet = law(notifications={"ceo": []})
+    fleet = core(notifications={"ceo": []})
     raised(fleet)
     assert fleet.only(e.AlertRaised).notify == []
     assert fleet.ledger.outbox == {}
 
 
 def test_an_alert_of_an_older_log_waits_for_nobody() -> None:
-    fleet = law()
+    fleet = core()
     old = b'{"type":"alert-raised.v1","position":9,"at":"2027-01-05T09:00:00Z","alert":"x-9","code":"x","message":"m"}'
     evolve(fleet.ledger, decode_event(old, "alert-raised.v1"))
     assert fleet.ledger.outbox == {}
@@ -91,7 +92,7 @@ def test_an_alert_of_an_older_log_waits_for_nobody() -> None:
 
 
 def test_what_was_accepted_is_owed_no_more_and_the_rest_still_is() -> None:
-    fleet = law()
+    fleet = core()
     alert = raised(fleet)
     fleet.given(delivered(alert, "ceo", PHONE)).then_events(e.AlertDelivered)
     assert owed(fleet, alert) == [ALL[0], ALL[2]]
@@ -106,7 +107,7 @@ def test_what_was_accepted_is_owed_no_more_and_the_rest_still_is() -> None:
     [("{}", "ceo", CHAT), ("{}", "ops", BOSS), ("{}", "x", BOSS), ("no-such-7", "ceo", BOSS), ("{}", "ceo", PHONE)],
 )
 def test_what_is_not_owed_cannot_be_delivered_or_given_up(alert: str, to: str, address: str) -> None:
-    fleet = law()
+    fleet = core()
     name = raised(fleet)
     fleet.given(delivered(name, "ceo", PHONE))
     for make in (delivered, given_up):
@@ -117,7 +118,7 @@ def test_what_is_not_owed_cannot_be_delivered_or_given_up(alert: str, to: str, a
 
 
 def test_to_an_address_that_is_no_longer_configured_nothing_is_owed() -> None:
-    fleet = law()
+    fleet = core()
     alert = raised(fleet)
     fleet.given(delivered(alert, "ceo", BOSS))
     changed = {"ceo": [PHONE, "json://new/hook"], "ops": []}
@@ -129,7 +130,7 @@ def test_to_an_address_that_is_no_longer_configured_nothing_is_owed() -> None:
 
 def test_the_outbox_is_bounded_and_what_it_gives_up_is_an_event(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(levels, "OUTBOX_MAX", 2)
-    fleet = law()
+    fleet = core()
     first, second = raised(fleet, "a"), raised(fleet, "b")
     fleet.given(delivered(first, "ceo", BOSS), use("a", 100))
     failed = fleet.every(e.AlertDeliveryFailed)
@@ -148,7 +149,7 @@ def test_the_outbox_is_bounded_and_what_it_gives_up_is_an_event(monkeypatch: pyt
 def test_what_waits_is_what_was_raised_less_what_was_settled_and_survives_a_snapshot(
     steps: list[tuple[int, int]],
 ) -> None:
-    fleet = Law(c.LoadConfig(config={"total_budget": {"tokens": 10**6}, "notifications": NOTIFIED}))
+    fleet = Core(c.LoadConfig(config={"total_budget": {"tokens": 10**6}, "notifications": NOTIFIED}))
     expected: dict[str, set[tuple[str, str]]] = {}
     for kind, pick in steps:
         waiting = [(alert, one) for alert, notice in fleet.ledger.outbox.items() for one in notice.owed]
@@ -201,5 +202,5 @@ def test_an_address_that_may_hold_a_secret_is_known_by_its_form(address: str, ma
 
 
 def test_the_addresses_of_a_configuration_are_told_by_name_and_mark() -> None:
-    fleet = law()
+    fleet = core()
     assert list(outbox.addresses(fleet.ledger.rules.config)) == ALL

@@ -5,46 +5,46 @@ from typing import Any
 import pytest
 
 from tallystick.events import catalog as e
-from tallystick.events import commands as c
-from tests.law import Law, allocate, budget, complete, fleet, hold, preempt, start, submit, use
+from tallystick.events import messages as c
+from tests.support.core import Core, allocate, budget, complete, fleet, hold, preempt, start, submit, use
 
 QUIET: dict[str, Any] = {"daily_limits": {"max_tokens_total": None, "max_cost_usd": None}}
 
 
-def house(**config: Any) -> Law:
-    return Law(fleet(10_000_000, **QUIET, **({"max_concurrent": {"total": 1}} | config)))
+def configured(**config: Any) -> Core:
+    return Core(fleet(10_000_000, **QUIET, **({"max_concurrent": {"total": 1}} | config)))
 
 
 def test_the_slot_passes_in_one_transaction_and_the_victim_waits_again_since_when_it_was_queued() -> None:
-    law = house()
-    law.given(submit("t", priority="low"), use("t", 300), hold("t", "h", 1_000))
-    queued_at = law.ledger.tasks.known["t"].queued_at
-    law.wait(60).given(submit("c", priority="critical"))
-    law.when(preempt("t", "c"))
-    law.then_events(e.BudgetAllocated, e.TaskPreempted, e.HoldEnded, e.BudgetReleased, e.TaskStarted)
-    victim = law.ledger.tasks.known["t"]
+    core = configured()
+    core.given(submit("t", priority="low"), use("t", 300), hold("t", "h", 1_000))
+    queued_at = core.ledger.tasks.known["t"].queued_at
+    core.wait(60).given(submit("c", priority="critical"))
+    core.when(preempt("t", "c"))
+    core.then_events(e.BudgetAllocated, e.TaskPreempted, e.HoldEnded, e.BudgetReleased, e.TaskStarted)
+    victim = core.ledger.tasks.known["t"]
     assert (victim.state, victim.attempt, victim.queued_at) == ("queued", 1, queued_at)
-    assert law.ledger.tasks.running.keys() == {"c"}
-    assert law.pool == (10_000_000 - 300 - 120_000, None, None)
+    assert core.ledger.tasks.running.keys() == {"c"}
+    assert core.pool == (10_000_000 - 300 - 120_000, None, None)
 
 
 def test_a_critical_task_gets_a_slot_in_the_answer_to_its_submission() -> None:
-    law = house()
-    law.given(submit("t", priority="normal"))
-    answer = law.when(submit("c", priority="critical", victim="t"))
+    core = configured()
+    core.given(submit("t", priority="normal"))
+    answer = core.when(submit("c", priority="critical", victim="t"))
     assert (answer.decision, answer.lease is not None) == ("admitted", True)
-    law.then_events(e.TaskSubmitted, e.BudgetAllocated, e.TaskPreempted, e.BudgetReleased, e.TaskStarted)
+    core.then_events(e.TaskSubmitted, e.BudgetAllocated, e.TaskPreempted, e.BudgetReleased, e.TaskStarted)
 
 
 def test_a_victim_that_is_not_needed_is_left_alone() -> None:
-    law = house(max_concurrent={"total": 2})
-    law.given(submit("t", priority="low"))
-    law.when(submit("c", priority="critical", victim="t"))
-    assert law.every(e.TaskPreempted) == []
-    assert law.ledger.tasks.running.keys() == {"t", "c"}
-    law.given(submit("d", priority="critical"), complete("c"))
-    law.when(preempt("t", "d"))
-    law.then_refused("plan_out_of_date")
+    core = configured(max_concurrent={"total": 2})
+    core.given(submit("t", priority="low"))
+    core.when(submit("c", priority="critical", victim="t"))
+    assert core.every(e.TaskPreempted) == []
+    assert core.ledger.tasks.running.keys() == {"t", "c"}
+    core.given(submit("d", priority="critical"), complete("c"))
+    core.when(preempt("t", "d"))
+    core.then_refused("plan_out_of_date")
 
 
 @pytest.mark.parametrize(
@@ -57,55 +57,55 @@ def test_a_victim_that_is_not_needed_is_left_alone() -> None:
     ids=["of the same level", "admitted aged", "the level does not preempt"],
 )
 def test_some_are_safe(victim: dict[str, Any], config: dict[str, Any]) -> None:
-    law = house(**config)
-    law.given(submit("t", **victim))
-    answer = law.when(submit("c", priority="critical", victim="t"))
+    core = configured(**config)
+    core.given(submit("t", **victim))
+    answer = core.when(submit("c", priority="critical", victim="t"))
     assert (answer.decision, answer.reason.code) == ("queued", "total_concurrency")
-    law.when(preempt("t", "c"))
-    law.then_refused("plan_out_of_date")
+    core.when(preempt("t", "c"))
+    core.then_refused("plan_out_of_date")
 
 
 def test_who_lost_a_slot_does_not_lose_one_again_within_ten_minutes() -> None:
-    law = house(leases={"seconds": 10_000})
-    law.given(submit("t", priority="low"), submit("c", priority="critical", victim="t"), complete("c"), start("t"))
-    law.wait(599.999)
-    assert law.when(submit("d", priority="critical", victim="t")).decision == "queued"
-    law.wait(0.001).given(preempt("t", "d"))
+    core = configured(leases={"seconds": 10_000})
+    core.given(submit("t", priority="low"), submit("c", priority="critical", victim="t"), complete("c"), start("t"))
+    core.wait(599.999)
+    assert core.when(submit("d", priority="critical", victim="t")).decision == "queued"
+    core.wait(0.001).given(preempt("t", "d"))
 
 
 def test_only_where_that_frees_what_is_missing() -> None:
-    law = house(max_concurrent={"total": 3, "per_type": {"backend-engineer": 1}})
-    law.given(submit("front", "frontend-engineer", priority="low"), submit("back", priority="low"))
-    answer = law.when(submit("c", priority="critical", victim="front"))
+    core = configured(max_concurrent={"total": 3, "per_type": {"backend-engineer": 1}})
+    core.given(submit("front", "frontend-engineer", priority="low"), submit("back", priority="low"))
+    answer = core.when(submit("c", priority="critical", victim="front"))
     assert (answer.decision, answer.reason.code) == ("queued", "type_concurrency")
-    law.given(preempt("back", "c"))
+    core.given(preempt("back", "c"))
 
 
 def test_what_the_victim_would_give_back_is_not_counted_on() -> None:
-    law = house()
-    law.given(submit("t", priority="low"), allocate("hog", 9_800_000))
-    answer = law.when(submit("c", priority="critical", victim="t"))
+    core = configured()
+    core.given(submit("t", priority="low"), allocate("hog", 9_800_000))
+    answer = core.when(submit("c", priority="critical", victim="t"))
     assert (answer.decision, answer.reason.code) == ("queued", "total_concurrency")
-    law.given(c.ReturnToPool(agent="hog", amount=budget(100_000)), preempt("t", "c"))
+    core.given(c.ReturnToPool(agent="hog", amount=budget(100_000)), preempt("t", "c"))
 
 
 def test_nobody_takes_the_slot_of_the_run_that_pays_for_it() -> None:
-    law = house()
-    law.given(submit("t", priority="low"), c.BorrowFromPool(agent="t", amount=budget(120_000)))
-    assert law.when(submit("c", priority="critical", parent="t", victim="t")).decision == "queued"
+    core = configured()
+    core.given(submit("t", priority="low"), c.BorrowFromPool(agent="t", amount=budget(120_000)))
+    assert core.when(submit("c", priority="critical", parent="t", victim="t")).decision == "queued"
 
 
 def test_with_a_victim_end_the_tasks_that_it_pays_for() -> None:
-    law = house(max_concurrent={"total": 2})
-    law.given(submit("t", priority="low"), c.BorrowFromPool(agent="t", amount=budget(120_000)))
-    law.given(submit("sub", parent="t", priority="low"), submit("c", priority="critical", victim="t"))
-    assert law.ledger.tasks.known["sub"].state == "cancelled"
-    assert law.ledger.tasks.known["t"].state == "queued"
+    core = configured(max_concurrent={"total": 2})
+    core.given(submit("t", priority="low"), c.BorrowFromPool(agent="t", amount=budget(120_000)))
+    core.given(submit("sub", parent="t", priority="low"), submit("c", priority="critical", victim="t"))
+    assert core.ledger.tasks.known["sub"].state == "cancelled"
+    assert core.ledger.tasks.known["t"].state == "queued"
 
 
 def test_a_proposal_for_tasks_that_are_not_there_is_refused() -> None:
-    law = house()
-    law.given(submit("t", priority="low"), submit("c", priority="critical"))
+    core = configured()
+    core.given(submit("t", priority="low"), submit("c", priority="critical"))
     for victim, beneficiary in (("nobody", "c"), ("c", "c"), ("t", "nobody"), ("t", "t")):
-        law.when(preempt(victim, beneficiary))
-        law.then_refused("plan_out_of_date")
+        core.when(preempt(victim, beneficiary))
+        core.then_refused("plan_out_of_date")

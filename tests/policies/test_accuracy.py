@@ -9,10 +9,10 @@ import pytest
 from benchmarks.cases import Case, case_of
 from benchmarks.data import found
 from benchmarks.forecasts import AGENTS, Past, foretold
+from tallystick.config.amounts import COST, TOKENS
 from tallystick.demo.trace import read_trace
-from tallystick.events.amounts import COST, TOKENS
-from tallystick.events.history import is_hit
-from tests.policies.past import conversation
+from tallystick.events.state.history import is_hit
+from tests.support.past_runs import conversation
 
 
 def judged(learnt: Sequence[Case], present: Sequence[Case], d: int) -> tuple[float, float, float]:

@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 
 from tallystick.actors.policies.anomalies import LOOP_STEPS, STEPS_MIN, Found, Streak, loop, outlier
 from tallystick.actors.policies.growth_forecast import courses
-from tallystick.events.accounts import Money
-from tallystick.events.amounts import AMOUNT_MAX
-from tests.policies.past import NOTHING, conversation, grown, known
+from tallystick.config.amounts import AMOUNT_MAX
+from tallystick.events.state.accounts import Money
+from tests.support.past_runs import NOTHING, conversation, grown, known
 
 VARIED = [(900 + 40 * (i % 5), 1_000 + 100 * (i % 3), 5_000) for i in range(20)]
 

@@ -16,10 +16,10 @@ from tallystick.actors.policies.slots import Left, Limits, Slots
 from tallystick.actors.policies.tasks import Kind, Waiting
 from tallystick.config.loader import from_mapping
 from tallystick.config.settings import Config
-from tallystick.events.commands import PRIORITIES
-from tests.law import START
-from tests.policies.machine import Job, Machine, may_start
+from tallystick.events.messages import PRIORITIES
 from tests.policies.test_ranking import RANKING, queue_of, waiting
+from tests.support.core import START
+from tests.support.queue_machine import Job, Machine, may_start
 
 MOMENT = Moment(START, 10)
 

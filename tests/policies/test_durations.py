@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from tallystick.actors.policies.durations import PACE_STEPS, in_seconds, pace
 from tallystick.actors.policies.intervals import Range
-from tests.policies.past import NOTHING, known
+from tests.support.past_runs import NOTHING, known
 
 SLOW = known([[(1, 1, 1)] * 10] * 5, elapsed_ms=200_000)
 """History in which a step takes twenty seconds."""

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tallystick.actors.policies.fair_level import FairLevel
-from tallystick.actors.policies.totals import BEYOND, Finished
+from tallystick.actors.policies.final_usage import BEYOND, Finished
 
 TEN = Finished([10] * 10)
 

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tallystick.actors.policies.fairness import Fairness
-from tallystick.events.slot_time import SlotTime
-from tests.law import START
+from tallystick.events.state.slot_time import SlotTime
+from tests.support.core import START
 
 MINUTE_MICROS = 60_000_000
 

@@ -6,8 +6,8 @@ import pytest
 
 from tallystick.actors.policies.queue import Ranked
 from tallystick.actors.policies.ranking import Moment
-from tests.policies.machine import Job, Machine, config_of
-from tests.policies.tenants import REAL, SLOTS, evenness, offered
+from tests.support.queue_machine import Job, Machine, config_of
+from tests.support.tenants import REAL, SLOTS, evenness, offered
 
 HOUR = 3_600.0
 

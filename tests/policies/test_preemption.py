@@ -14,10 +14,10 @@ from tallystick.actors.policies.slots import Limits, Slots
 from tallystick.actors.policies.tasks import LEVEL, Kind, Running
 from tallystick.config.kinds import Priority
 from tallystick.config.settings import Config
-from tallystick.events.commands import PRIORITIES
-from tests.law import START
-from tests.policies.machine import Job, Machine, config_of, may_start
+from tallystick.events.messages import PRIORITIES
 from tests.policies.test_ranking import queue_of, waiting
+from tests.support.core import START
+from tests.support.queue_machine import Job, Machine, config_of, may_start
 
 MINUTE = dt.timedelta(minutes=1)
 CRITICAL = waiting("critical", "critical")

@@ -14,8 +14,8 @@ from tallystick.actors.policies.tasks import Kind, Waiting
 from tallystick.config.kinds import Priority
 from tallystick.config.loader import from_mapping
 from tallystick.config.settings import Config
-from tallystick.events.commands import PRIORITIES
-from tests.law import START
+from tallystick.events.messages import PRIORITIES
+from tests.support.core import START
 
 RANKING = Ranking(Config())
 MINUTE = dt.timedelta(minutes=1)

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 
 from tallystick.actors.policies.ranking import Ranking
 from tallystick.config.settings import Config
-from tallystick.events.commands import PRIORITIES
-from tests.policies.machine import Job, Machine, Start, config_of
+from tallystick.events.messages import PRIORITIES
+from tests.support.queue_machine import Job, Machine, Start, config_of
 
 HOUR = 3_600.0
 

@@ -12,9 +12,9 @@ from tallystick.actors.policies.slots import Limits, Slots
 from tallystick.actors.policies.tasks import Kind, Running, Waiting
 from tallystick.actors.policies.waiting import FOREMOST, expected_starts
 from tallystick.config.settings import Config
-from tests.law import START
-from tests.policies.machine import Job, Machine, config_of, may_start
 from tests.policies.test_ranking import RANKING
+from tests.support.core import START
+from tests.support.queue_machine import Job, Machine, config_of, may_start
 
 MINUTE = dt.timedelta(minutes=1)
 KIND = Kind("p", "t", "normal")

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from tallystick.events.store import open_store
-from tests.projections.logs import views_of, write
-from tests.projections.programs import LOG
+from tallystick.events.log.store import open_store
+from tests.support.view_logs import views_of, write
+from tests.support.view_programs import LOG
 
 
 @pytest.fixture
@@ -28,4 +28,4 @@ def views(url: str) -> Path:
 @pytest.fixture
 def small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
     """So that a rebuild takes several pages."""
-    monkeypatch.setattr("tallystick.projections.projector.PAGE", 150)
+    monkeypatch.setattr("tallystick.projections.store.projector.PAGE", 150)

@@ -4,14 +4,14 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tallystick.config.amounts import cents, dollars
 from tallystick.config.prices import parse, to_mapping
 from tallystick.config.settings import Config, Model
-from tallystick.events import proposals as p
-from tallystick.events.amounts import cents, dollars
-from tallystick.projections.comparison import Alternative, Tokens, compare
-from tallystick.projections.reporting import compared_of
-from tests.law import complete, submit
+from tallystick.events.messages import proposals as p
+from tallystick.projections.reports.comparison import Alternative, Tokens, compare
+from tallystick.projections.reports.reporting import compared_of
 from tests.projections.test_tasks import keeper_of, one_slot
+from tests.support.core import complete, submit
 
 SEED = "prices: {claude-opus-5-5: {input: 15, output: 75}, claude-haiku-5-5: {input: 0.25, output: 1.25}}"
 NANOS = st.integers(0, 10**6)
@@ -43,16 +43,16 @@ def test_a_dearer_model_saves_nothing_and_says_what_it_costs_more() -> None:
 
 
 def test_each_completed_task_is_laid_beside_what_the_other_models_would_have_cost() -> None:
-    law = one_slot(auto_model_selection={"rules": [{"condition": "default", "model": "opus"}]})
-    law.given(p.LoadPrices(**to_mapping(parse(SEED, "prices.yml"))))
-    law.given(submit("typo"), complete("typo", used=100_000), submit("later"), complete("later", used=50_000))
-    law.given(submit("idle"), complete("idle"), submit("failed"), complete("failed", used=10, outcome="failed"))
-    found = msgspec.to_builtins(compared_of(keeper_of(law)))
+    core = one_slot(auto_model_selection={"rules": [{"condition": "default", "model": "opus"}]})
+    core.given(p.LoadPrices(**to_mapping(parse(SEED, "prices.yml"))))
+    core.given(submit("typo"), complete("typo", used=100_000), submit("later"), complete("later", used=50_000))
+    core.given(submit("idle"), complete("idle"), submit("failed"), complete("failed", used=10, outcome="failed"))
+    found = msgspec.to_builtins(compared_of(keeper_of(core)))
     assert [task["task"] for task in found] == ["typo", "later"]
     haiku = {"model": "haiku", "cost_usd": "0.025", "saved_usd": "1.475", "saved_percent": 98}
     assert (found[0]["model"], found[0]["cost_usd"], found[0]["instead"]) == ("opus", "1.50", [haiku])
-    law.wait(86_400).given(submit("next"), complete("next", used=1_000))
-    assert [task.task for task in compared_of(keeper_of(law))] == ["next"], "of the newest day only"
+    core.wait(86_400).given(submit("next"), complete("next", used=1_000))
+    assert [task.task for task in compared_of(keeper_of(core))] == ["next"], "of the newest day only"
 
 
 @given(NANOS, NANOS, st.lists(st.tuples(st.integers(0, 99), st.integers(0, 99)), max_size=5))

@@ -6,37 +6,37 @@ from typing import Any
 import msgspec
 import pytest
 
-from tallystick.events import commands as c
-from tallystick.projections.cost import Costs, hours_of
-from tallystick.projections.keeper import MemoryKeeper
-from tallystick.projections.projector import Projector
+from tallystick.events import messages as c
+from tallystick.projections.reports.cost import Costs, hours_of
+from tallystick.projections.store.projector import Projector
+from tallystick.projections.store.view_store import MemoryViewStore
 from tallystick.reports.day_end import projected_eod
-from tests.law import Law, allocate, budget, fleet, hold, settle, submit, use
-from tests.projections.logs import rows_of, stored
+from tests.support.core import Core, allocate, budget, fleet, hold, settle, submit, use
+from tests.support.view_logs import rows_of, stored
 
 NO_BREAKER: dict[str, Any] = {"circuit_breaker": {"trip_conditions": []}}
 
 
-def keeper_of(law: Law, pages: int = 1) -> MemoryKeeper:
+def keeper_of(core: Core, pages: int = 1) -> MemoryViewStore:
     """The views, folded in so many pages, each by a projector that begins anew."""
-    keeper = MemoryKeeper()
+    keeper = MemoryViewStore()
     for number in range(1, pages + 1):
-        Projector(stored(law.log), keeper).catch_up(max(1, len(law.log) * number // pages))
+        Projector(stored(core.log), keeper).catch_up(max(1, len(core.log) * number // pages))
     return keeper
 
 
-def day_of(law: Law, eod: float | None = None) -> dict[str, Any]:
-    built: dict[str, Any] = msgspec.to_builtins(Costs(keeper_of(law)).day(eod))
+def day_of(core: Core, eod: float | None = None) -> dict[str, Any]:
+    built: dict[str, Any] = msgspec.to_builtins(Costs(keeper_of(core)).day(eod))
     return built
 
 
 def test_the_seeds_daily_cost_comes_out_as_it_is_written() -> None:
-    law = Law()
-    law.now = dt.datetime(2026, 1, 26, 9, tzinfo=dt.UTC)
-    law.given(fleet(50_000_000, timezone="UTC", **NO_BREAKER), use("ann", 1_000_000, "50"))
-    law.now = dt.datetime(2026, 1, 26, 14, 30, tzinfo=dt.UTC)
-    law.given(use("bob", 600_000, "30"))
-    assert day_of(law, 95) == {
+    core = Core()
+    core.now = dt.datetime(2026, 1, 26, 9, tzinfo=dt.UTC)
+    core.given(fleet(50_000_000, timezone="UTC", **NO_BREAKER), use("ann", 1_000_000, "50"))
+    core.now = dt.datetime(2026, 1, 26, 14, 30, tzinfo=dt.UTC)
+    core.given(use("bob", 600_000, "30"))
+    assert day_of(core, 95) == {
         "date": "2026-01-26",
         "tokens_used": 1_600_000,
         "cost_usd": 80,
@@ -52,37 +52,37 @@ def test_the_seeds_daily_cost_comes_out_as_it_is_written() -> None:
 
 
 def test_63_percent_is_63_75_floored_and_times_are_of_the_fleets_zone() -> None:
-    law = Law(fleet(50_000_000, timezone="Asia/Kolkata", **NO_BREAKER), use("ann", 1_275_000))
-    assert day_of(law)["percent_used"] == {"tokens": 63, "cost": 0}
-    law.given(use("ann", 325_000))
-    assert day_of(law)["alerts_triggered"][0]["time"] == "17:30"
+    core = Core(fleet(50_000_000, timezone="Asia/Kolkata", **NO_BREAKER), use("ann", 1_275_000))
+    assert day_of(core)["percent_used"] == {"tokens": 63, "cost": 0}
+    core.given(use("ann", 325_000))
+    assert day_of(core)["alerts_triggered"][0]["time"] == "17:30"
 
 
 def test_a_limit_that_there_is_not_is_null_and_one_that_was_raised_is_the_days() -> None:
-    law = Law(fleet(50_000_000, daily_limits={"max_tokens_total": None}, **NO_BREAKER), use("ann", 10, "0.5"))
-    law.given(c.ApproveLimit(max_cost_usd="250.5"))
-    day = day_of(law)
+    core = Core(fleet(50_000_000, daily_limits={"max_tokens_total": None}, **NO_BREAKER), use("ann", 10, "0.5"))
+    core.given(c.ApproveLimit(max_cost_usd="250.5"))
+    day = day_of(core)
     assert (day["limits"], day["percent_used"]) == ({"tokens": None, "cost": 250.5}, {"tokens": None, "cost": 0})
-    law.wait(86_400).given(use("ann", 10))
-    assert day_of(law)["limits"]["cost"] == 100
+    core.wait(86_400).given(use("ann", 10))
+    assert day_of(core)["limits"]["cost"] == 100
 
 
 def test_an_empty_log_has_a_day_of_nothing() -> None:
-    assert Costs(MemoryKeeper()).day().tokens_used == 0
-    assert Costs(MemoryKeeper(), whole=True).month().days == []
-    assert projected_eod(MemoryKeeper(), Costs(MemoryKeeper()), dt.datetime.now(dt.UTC)) is None
+    assert Costs(MemoryViewStore()).day().tokens_used == 0
+    assert Costs(MemoryViewStore(), whole=True).month().days == []
+    assert projected_eod(MemoryViewStore(), Costs(MemoryViewStore()), dt.datetime.now(dt.UTC)) is None
 
 
 @pytest.fixture
-def law() -> Law:
+def core() -> Core:
     """Two days: agents with labels, a task and its sub-agent, a hold, and somebody without an account."""
-    law = Law(fleet(50_000_000, timezone="Europe/Zurich", **NO_BREAKER))
-    law.given(allocate("ann", 5_000, product="shop", agent_type="qa"), allocate("ann/1", 500, parent="ann"))
-    law.given(c.ReportUsage(agent="ann", model="opus", usage=budget(100, cost="3")), use("ann/1", 50, "1"))
-    law.given(submit("t", product="lab"), hold("t", "h", 30), settle("h", 20, "2"), use("stranger", 5))
-    law.wait(86_400)
-    law.given(hold("ann", "i", 30), settle("i", 10, "0.5"))
-    return law
+    core = Core(fleet(50_000_000, timezone="Europe/Zurich", **NO_BREAKER))
+    core.given(allocate("ann", 5_000, product="shop", agent_type="qa"), allocate("ann/1", 500, parent="ann"))
+    core.given(c.ReportUsage(agent="ann", model="opus", usage=budget(100, cost="3")), use("ann/1", 50, "1"))
+    core.given(submit("t", product="lab"), hold("t", "h", 30), settle("h", 20, "2"), use("stranger", 5))
+    core.wait(86_400)
+    core.given(hold("ann", "i", 30), settle("i", 10, "0.5"))
+    return core
 
 
 @pytest.mark.parametrize(
@@ -94,22 +94,22 @@ def law() -> Law:
         ("agent", [("ann", 100, "3.00"), ("t", 20, "2.00"), ("ann/1", 50, "1.00"), ("stranger", 5, "0.00")]),
     ],
 )
-def test_usage_is_told_apart_the_dearest_first(law: Law, by: Any, parts: list[tuple[str | None, int, str]]) -> None:
-    first = Law()
-    first.log = law.log[: next(i for i, event in enumerate(law.log) if type(event).__name__ == "DayBegan")]
+def test_usage_is_told_apart_the_dearest_first(core: Core, by: Any, parts: list[tuple[str | None, int, str]]) -> None:
+    first = Core()
+    first.log = core.log[: next(i for i, event in enumerate(core.log) if type(event).__name__ == "DayBegan")]
     found = Costs(keeper_of(first)).by(by)
     assert [(part.name, part.tokens_used, part.cost_usd) for part in found] == parts
 
 
 def test_what_a_run_reports_without_a_model_is_that_of_the_model_that_it_runs_on() -> None:
-    law = Law(fleet(50_000_000, **NO_BREAKER)).given(submit("t"), c.ReportUsage(task="t", usage=budget(70, cost="1")))
-    law.given(allocate("ann", 100), use("ann", 30))
-    found = Costs(keeper_of(law)).by("model")
+    core = Core(fleet(50_000_000, **NO_BREAKER)).given(submit("t"), c.ReportUsage(task="t", usage=budget(70, cost="1")))
+    core.given(allocate("ann", 100), use("ann", 30))
+    found = Costs(keeper_of(core)).by("model")
     assert [(part.name, part.tokens_used) for part in found] == [("sonnet", 70), (None, 30)]
 
 
-def test_the_newest_day_is_the_one_that_is_shown_and_the_month_adds_up_all(law: Law) -> None:
-    costs = Costs(keeper_of(law), whole=True)
+def test_the_newest_day_is_the_one_that_is_shown_and_the_month_adds_up_all(core: Core) -> None:
+    costs = Costs(keeper_of(core), whole=True)
     assert [(part.name, part.tokens_used) for part in costs.by("model")] == [("opus", 10)]
     assert [(part.name, part.percent) for part in costs.by("product", "2026-03")] == [
         ("shop", 69),
@@ -123,31 +123,31 @@ def test_the_newest_day_is_the_one_that_is_shown_and_the_month_adds_up_all(law: 
 
 
 def test_a_month_is_planned_as_its_total_where_that_is_its_period() -> None:
-    law = Law(fleet(cost="2000", period="month", daily_limits={"max_cost_usd": 5_000}), use("ann", 10, "2100"))
-    month = Costs(keeper_of(law), whole=True).month()
+    core = Core(fleet(cost="2000", period="month", daily_limits={"max_cost_usd": 5_000}), use("ann", 10, "2100"))
+    month = Costs(keeper_of(core), whole=True).month()
     assert (month.planned_usd, month.deviation_usd, month.deviation_percent) == ("2000.00", "100.00", 5.0)
-    law = Law(fleet(10, daily_limits={"max_cost_usd": None}), use("ann", 10, "5"))
-    assert Costs(keeper_of(law), whole=True).month().planned_usd is None
+    core = Core(fleet(10, daily_limits={"max_cost_usd": None}), use("ann", 10, "5"))
+    assert Costs(keeper_of(core), whole=True).month().planned_usd is None
 
 
-def test_rows_do_not_depend_on_pages_and_finished_days_are_laid_aside(law: Law) -> None:
-    assert rows_of(keeper_of(law, pages=1)) == rows_of(keeper_of(law, pages=len(law.log)))
-    live = {id for view, id, live, _ in rows_of(keeper_of(law)) if view == "cost" and live}
+def test_rows_do_not_depend_on_pages_and_finished_days_are_laid_aside(core: Core) -> None:
+    assert rows_of(keeper_of(core, pages=1)) == rows_of(keeper_of(core, pages=len(core.log)))
+    live = {id for view, id, live, _ in rows_of(keeper_of(core)) if view == "cost" and live}
     assert {id for id in live if str(id).startswith("2026-03-04")} == set()
-    law.given(c.ReleaseBudget(agent="ann"))
-    assert not any(id == "model/ann" for view, id, *_ in rows_of(keeper_of(law)) if view == "cost")
+    core.given(c.ReleaseBudget(agent="ann"))
+    assert not any(id == "model/ann" for view, id, *_ in rows_of(keeper_of(core)) if view == "cost")
 
 
 # --- the end of the day -----------------------------------------------------------------------------------------------
 
 
 def test_the_end_of_the_day_is_foretold_from_the_hours_of_the_days_before() -> None:
-    law = Law()
-    law.now = dt.datetime(2026, 3, 1, 0, 30, tzinfo=dt.UTC)
-    law.given(fleet(50_000_000, **NO_BREAKER))
+    core = Core()
+    core.now = dt.datetime(2026, 3, 1, 0, 30, tzinfo=dt.UTC)
+    core.given(fleet(50_000_000, **NO_BREAKER))
     for _ in range(5 * 24 + 12):
-        law.given(use("ann", 10, "1")).wait(3_600)
-    keeper = keeper_of(law)
+        core.given(use("ann", 10, "1")).wait(3_600)
+    keeper = keeper_of(core)
     noon = dt.datetime(2026, 3, 6, 12, tzinfo=dt.UTC)
     assert projected_eod(keeper, Costs(keeper), noon) == pytest.approx(24)
     assert projected_eod(keeper, Costs(keeper), noon + dt.timedelta(days=1)) is None, "that day is over"

@@ -10,14 +10,14 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from tallystick.events.catalog import Event
-from tallystick.projections.keeper import MemoryKeeper
-from tallystick.projections.keeper_file import FileKeeper
-from tallystick.projections.projector import Projector, status_at
-from tallystick.projections.rebuilding import rebuild, renew
-from tallystick.projections.views import KINDS
-from tests.projections.logs import rows_in, rows_of, stored
+from tallystick.projections.store.projector import Projector, status_at
+from tallystick.projections.store.rebuilding import rebuild, renew
+from tallystick.projections.store.view_file import ViewFile
+from tallystick.projections.store.view_store import MemoryViewStore
+from tallystick.projections.views.folding import KINDS
 from tests.projections.test_views import eventful, run
-from tests.strategies import Step, commands
+from tests.support.strategies import Step, commands
+from tests.support.view_logs import rows_in, rows_of, stored
 
 PROFILE = settings(
     max_examples=40, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck), print_blob=False
@@ -60,7 +60,7 @@ class Life:
         self._open()
 
     def _open(self) -> None:
-        self.keeper = FileKeeper(str(self.views))
+        self.keeper = ViewFile(str(self.views))
         renew(self.store, self.keeper)
         self.projector = Projector(self.store, self.keeper)
 
@@ -118,7 +118,7 @@ def test_any_life_of_the_views_leads_to_the_same_bytes(steps: list[Step], deeds:
             if position:
                 assert rows_in(life.views) == rows_of(status_at(life.store, position)), f"behind {deed}"
         life.projector.catch_up()
-        whole = MemoryKeeper()
+        whole = MemoryViewStore()
         Projector(life.store, whole).catch_up()
         assert rows_in(life.views) == rows_of(whole)
 

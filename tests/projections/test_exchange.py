@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from tallystick.events.store import Record, Store, open_store
-from tallystick.projections.keeper import NotKept, Overtaken
-from tallystick.projections.keeper_file import FileKeeper
-from tallystick.projections.projector import Projector
-from tallystick.projections.rebuilding import Rebuilt, rebuild, renew
-from tests.projections.logs import bring_up, rows_in, views_of, write
-from tests.projections.programs import (
+from tallystick.events.log.store import Record, Store, open_store
+from tallystick.projections.store.projector import Projector
+from tallystick.projections.store.rebuilding import Rebuilt, rebuild, renew
+from tallystick.projections.store.view_file import ViewFile
+from tallystick.projections.store.view_store import NotKept, Overtaken
+from tests.support.view_logs import bring_up, rows_in, views_of, write
+from tests.support.view_programs import (
     ALL,
     LOG,
     NEWER,
@@ -199,7 +199,7 @@ def test_a_crash_within_the_exchange_leaves_the_live_views_untouched(
     assert nothing_but_live_views_is_kept(views)
 
 
-def pull_the_plug_at(keeper: FileKeeper, statement: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def pull_the_plug_at(keeper: ViewFile, statement: str, monkeypatch: pytest.MonkeyPatch) -> None:
     from eventsourcing.sqlite import SQLiteCursor  # noqa: PLC0415 - what is tampered with here, and nowhere else
 
     for name in ("execute", "executemany"):

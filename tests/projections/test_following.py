@@ -14,11 +14,11 @@ from random import Random
 import pytest
 
 from tallystick.events.catalog import Event
-from tallystick.events.store import open_store
-from tallystick.projections.keeper_file import FileKeeper
-from tallystick.projections.recorder import Side
-from tallystick.projections.views import KINDS
-from tests.projections.logs import bring_up, busy_fleet, rows_in, views_of, write
+from tallystick.events.log.store import open_store
+from tallystick.projections.store.recorder import Side
+from tallystick.projections.store.view_file import ViewFile
+from tallystick.projections.views.folding import KINDS
+from tests.support.view_logs import bring_up, busy_fleet, rows_in, views_of, write
 
 PATIENCE_SECONDS = 20.0
 SMALL_PAGES = "from tallystick.projections import projector; projector.PAGE = 2_000; "
@@ -44,7 +44,7 @@ def projector(url: str) -> AbstractContextManager[subprocess.Popen[bytes]]:
 
 
 def position_of(url: str, side: Side = "live") -> int:
-    with closing(FileKeeper(str(views_of(url)), side=side)) as keeper:
+    with closing(ViewFile(str(views_of(url)), side=side)) as keeper:
         return keeper.reached().position
 
 
@@ -85,7 +85,7 @@ def test_rows_are_those_of_a_rebuild_however_often_the_projector_was_killed(url:
 
     assert bring_up(url) == end
     rows = rows_in(views_of(url))
-    with closing(FileKeeper(str(views_of(url)))) as keeper:
+    with closing(ViewFile(str(views_of(url)))) as keeper:
         keeper.drop(None)
     bring_up(url)
     assert rows_in(views_of(url)) == rows
@@ -99,7 +99,7 @@ def test_a_rebuild_that_is_killed_at_any_moment_leaves_the_live_views_as_they_ar
     bring_up(url)
     whole = rows_in(views_of(url))
     if dropped is not None:
-        with closing(FileKeeper(str(views_of(url)))) as keeper:
+        with closing(ViewFile(str(views_of(url)))) as keeper:
             keeper.drop([dropped])
     live = rows_in(views_of(url))
     left = []

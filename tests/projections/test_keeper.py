@@ -6,19 +6,19 @@ from pathlib import Path
 
 import pytest
 
-from tallystick.events.store import open_store
-from tallystick.projections.keeper import Keeper, Lacking, MemoryKeeper, NotKept, Overtaken
-from tallystick.projections.keeper_file import FileKeeper
-from tallystick.projections.projector import Projector
-from tallystick.projections.upkeep import catch_up, open_keeper
-from tallystick.projections.view import Row
-from tests.law import Law, allocate, fleet, use
-from tests.projections.logs import bring_up, rows_in, rows_of, stored, views_of, write
+from tallystick.events.log.store import open_store
+from tallystick.projections.store.projector import Projector
+from tallystick.projections.store.runner import catch_up, open_keeper
+from tallystick.projections.store.view_file import ViewFile
+from tallystick.projections.store.view_store import Lacking, MemoryViewStore, NotKept, Overtaken, ViewStore
+from tallystick.projections.views.view import Row
+from tests.support.core import Core, allocate, fleet, use
+from tests.support.view_logs import bring_up, rows_in, rows_of, stored, views_of, write
 
 
 def test_file_and_memory_keep_the_same_rows(url: str) -> None:
     end = bring_up(url)
-    memory = MemoryKeeper()
+    memory = MemoryViewStore()
     store, file = open_store(url), open_keeper(url)
     assert catch_up(store, memory) == end
     assert file.live() == memory.live()
@@ -50,17 +50,17 @@ def test_views_of_another_log_are_made_again(url: str, tmp_path: Path) -> None:
         if ".views" not in path.name:
             path.unlink()
     store = open_store(url, writer=True)
-    law = Law(fleet(10_000)).given(allocate("zoe", 1_000), *(use("zoe", 1) for _ in range(600)))
-    write(store, law.log)
+    core = Core(fleet(10_000)).given(allocate("zoe", 1_000), *(use("zoe", 1) for _ in range(600)))
+    write(store, core.log)
     store.close()
     bring_up(url)
     assert [id for view, id, _, _ in rows_in(views_of(url)) if view == "agents"] == ["zoe"]
 
 
-def fresh(kind: str, folder: Path) -> Keeper:
+def fresh(kind: str, folder: Path) -> ViewStore:
     if kind == "memory":
-        return MemoryKeeper()
-    keeper = FileKeeper(str(folder / "x.views"))
+        return MemoryViewStore()
+    keeper = ViewFile(str(folder / "x.views"))
     keeper.reset()
     return keeper
 
@@ -85,7 +85,7 @@ def test_two_projectors_on_one_file_hand_over_to_each_other(url: str) -> None:
     second.catch_up(upto=120)
     first.catch_up(upto=200)
     end = second.catch_up()
-    memory = MemoryKeeper()
+    memory = MemoryViewStore()
     assert catch_up(store, memory) == end
     assert rows_of(memory) == rows_in(views_of(url))
     for held in (mine, theirs, store):
@@ -94,7 +94,7 @@ def test_two_projectors_on_one_file_hand_over_to_each_other(url: str) -> None:
 
 def test_who_read_the_views_before_they_were_begun_anew_cannot_write_any_more(url: str) -> None:
     end = bring_up(url)
-    with closing(FileKeeper(str(views_of(url)))) as old, closing(FileKeeper(str(views_of(url)))) as new:
+    with closing(ViewFile(str(views_of(url)))) as old, closing(ViewFile(str(views_of(url)))) as new:
         old.live()
         digest = old.reached().digest
         new.reset()
@@ -106,12 +106,12 @@ def test_who_read_the_views_before_they_were_begun_anew_cannot_write_any_more(ur
 
 def test_a_projector_whose_views_were_begun_anew_goes_on_with_what_is_there(url: str) -> None:
     bring_up(url, upto=100)
-    with closing(open_store(url)) as store, closing(FileKeeper(str(views_of(url)))) as keeper:
+    with closing(open_store(url)) as store, closing(ViewFile(str(views_of(url)))) as keeper:
         projector = Projector(store, keeper)
-        with closing(FileKeeper(str(views_of(url)))) as other:
+        with closing(ViewFile(str(views_of(url)))) as other:
             other.reset()
         end = projector.catch_up()
-        memory = MemoryKeeper()
+        memory = MemoryViewStore()
         assert catch_up(store, memory) == end
     assert rows_of(memory) == rows_in(views_of(url))
 
@@ -120,7 +120,7 @@ def test_a_file_that_holds_something_else_is_refused_and_left_alone(tmp_path: Pa
     path = tmp_path / "x.views"
     path.write_bytes(b"this is not a database, and somebody may want it" * 100)
     with pytest.raises(NotKept, match="the views in"):
-        FileKeeper(str(path))
+        ViewFile(str(path))
     assert path.read_bytes().startswith(b"this is not")
 
 
@@ -130,7 +130,7 @@ def test_a_database_of_somebody_else_is_refused_and_left_alone(tmp_path: Path) -
         connection.execute("CREATE TABLE kept (recipe TEXT)")
         connection.execute("CREATE TABLE recipes (name TEXT)")
     with pytest.raises(NotKept, match="something else"):
-        FileKeeper(str(path))
+        ViewFile(str(path))
     with closing(sqlite3.connect(path)) as connection:
         tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
         assert tables == {"kept", "recipes"}
@@ -144,7 +144,7 @@ def test_a_file_of_an_older_layout_is_begun_anew(url: str) -> None:
         connection.execute("CREATE TABLE kept (view TEXT, id TEXT, live INTEGER, row TEXT, PRIMARY KEY (view, id))")
         connection.execute("CREATE INDEX live ON kept (view, id) WHERE live")
     end = bring_up(url)
-    memory = MemoryKeeper()
+    memory = MemoryViewStore()
     with closing(open_store(url)) as store:
         assert catch_up(store, memory) == end
     assert rows_of(memory) == rows_in(views_of(url))
@@ -155,13 +155,13 @@ def test_a_file_of_a_newer_layout_is_left_alone(url: str) -> None:
     with closing(sqlite3.connect(views_of(url))) as connection:
         connection.execute("PRAGMA user_version = 99")
     with pytest.raises(NotKept, match="newer version"):
-        FileKeeper(str(views_of(url)))
+        ViewFile(str(views_of(url)))
 
 
 def test_a_file_to_which_nothing_is_to_be_written_is_only_read(url: str) -> None:
     bring_up(url)
     before = views_of(url).read_bytes()
-    with closing(FileKeeper(str(views_of(url)))) as keeper:
+    with closing(ViewFile(str(views_of(url)))) as keeper:
         keeper.live()
         keeper.inventory()
         assert keeper.lacking() == []
@@ -186,11 +186,11 @@ def test_a_row_that_is_missing_is_told_in_a_sentence(url: str) -> None:
 
 
 def test_an_empty_log_has_empty_views() -> None:
-    keeper = MemoryKeeper()
+    keeper = MemoryViewStore()
     assert catch_up(stored([]), keeper) == 0
     assert keeper.live() == (0, "", {})
 
 
 def test_views_that_are_not_there_are_not_read_as_empty_ones(tmp_path: Path) -> None:
-    with closing(FileKeeper(str(tmp_path / "x.views"))) as keeper, pytest.raises(Lacking, match="fleet, holds, agents"):
+    with closing(ViewFile(str(tmp_path / "x.views"))) as keeper, pytest.raises(Lacking, match="fleet, holds, agents"):
         keeper.live()

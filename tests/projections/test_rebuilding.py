@@ -6,15 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from tallystick.events.store import open_store
-from tallystick.projections.keeper import NotKept
-from tallystick.projections.projector import Projector
-from tallystick.projections.rebuilding import Rebuilt, rebuild
-from tallystick.projections.recorder import Differs
-from tallystick.projections.upkeep import catch_up, follow
-from tallystick.projections.views import Kinds
-from tests.projections.logs import bring_up, rows_in
-from tests.projections.programs import (
+from tallystick.events.log.store import open_store
+from tallystick.projections.store.projector import Projector
+from tallystick.projections.store.rebuilding import Rebuilt, rebuild
+from tallystick.projections.store.recorder import Differs
+from tallystick.projections.store.runner import catch_up, follow
+from tallystick.projections.store.view_store import NotKept
+from tallystick.projections.views.folding import Kinds
+from tests.support.view_logs import bring_up, rows_in
+from tests.support.view_programs import (
     ALL,
     LOG,
     MORE,

@@ -1,4 +1,4 @@
-"""The views of seed 000 with the seed's own numbers, out of days that the house went through message by message.
+"""The views of seed 000 with the seed's own numbers, out of days that the fleet went through message by message.
 
 One history cannot give all of them, because the seed's figures are of different days: its dashboard has 25 tasks for
 $80.00, which is not $4.50 per task; and its waits are 12 minutes on average there and 18 in the metrics file.
@@ -10,16 +10,16 @@ from typing import Any
 
 import msgspec
 
-from tallystick.actors.messages import Envelope
-from tallystick.actors.simulation import House
+from tallystick.actors.runtime.messages import Envelope
+from tallystick.actors.runtime.simulation import SimulatedFleet
 from tallystick.config.loader import from_mapping
-from tallystick.events.codec import decode_answer, read_message
-from tallystick.events.replies import Refusal
-from tallystick.events.store_memory import MemoryStore
-from tallystick.projections.keeper import MemoryKeeper
-from tallystick.projections.resources import resource_metrics
-from tallystick.projections.upkeep import catch_up
-from tallystick.projections.work import Work
+from tallystick.events.log.codec import decode_answer, read_message
+from tallystick.events.log.store_memory import MemoryStore
+from tallystick.events.messages.replies import Refusal
+from tallystick.projections.reports.resources import resource_metrics
+from tallystick.projections.reports.work import Work
+from tallystick.projections.store.runner import catch_up
+from tallystick.projections.store.view_store import MemoryViewStore
 from tallystick.reports.dashboard import dashboard_markdown, dashboard_of
 from tallystick.reports.queue import queue_of, record_of
 
@@ -28,18 +28,18 @@ LONG_LEASES = {"leases": {"seconds": 86_400}, "total_budget": {"tokens": 60_000_
 
 
 class Fleet:
-    """A house whose clock is moved by its messages; times are minutes from midnight."""
+    """A fleet whose clock is moved by its messages; times are minutes from midnight."""
 
     def __init__(self, **config: Any) -> None:
         self.store = MemoryStore()
         first = MIDNIGHT - dt.timedelta(days=config.pop("days_before", 0))
-        self.house = House.open(self.store, from_mapping({**LONG_LEASES, **config}), None, first)
+        self.simulated = SimulatedFleet.open(self.store, from_mapping({**LONG_LEASES, **config}), None, first)
 
     def say(self, at: float, kind: str, **message: Any) -> dict[str, Any]:
-        read = read_message({"type": kind, **message}, lambda: f"m-{self.house.ledger.position}")
+        read = read_message({"type": kind, **message}, lambda: f"m-{self.simulated.ledger.position}")
         assert not isinstance(read, Refusal), read
         envelope = Envelope([read[0]], [read[1]], "local", None)
-        answer = decode_answer(self.house.ask(envelope, MIDNIGHT + dt.timedelta(minutes=at))[0])
+        answer = decode_answer(self.simulated.ask(envelope, MIDNIGHT + dt.timedelta(minutes=at))[0])
         assert "ok" in answer, answer
         ok: dict[str, Any] = answer["ok"]
         return ok
@@ -50,8 +50,8 @@ class Fleet:
     def complete(self, at: float, task: str, tokens: int, cost: str) -> None:
         self.say(at, "CompleteTask", task=task, outcome="completed", usage={"tokens": tokens, "cost_usd": cost})
 
-    def views(self) -> MemoryKeeper:
-        keeper = MemoryKeeper()
+    def views(self) -> MemoryViewStore:
+        keeper = MemoryViewStore()
         catch_up(self.store, keeper)
         return keeper
 
@@ -62,7 +62,7 @@ def test_the_queued_tasks_record() -> None:
     fleet.submit(14 * 60, "TASK-041", "backend-engineer", estimated_minutes=90)
     fleet.submit(14 * 60 + 30, "TASK-042", "backend-engineer", "analytics-dashboard")
     now = MIDNIGHT + dt.timedelta(hours=14, minutes=42)
-    (waiting,) = queue_of(fleet.house.ledger, now, 10).tasks
+    (waiting,) = queue_of(fleet.simulated.ledger, now, 10).tasks
     assert msgspec.to_builtins(record_of(waiting)) == {
         "task_id": "TASK-042",
         "product": "analytics-dashboard",

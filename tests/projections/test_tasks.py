@@ -9,17 +9,17 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tallystick.events import catalog as e
-from tallystick.events import commands as c
-from tallystick.events import proposals as p
-from tallystick.projections.keeper import MemoryKeeper
-from tallystick.projections.projector import Projector
-from tallystick.projections.task_rows import DayRow, LotRow, ModelRow, TaskRow, decode
-from tallystick.projections.tasks_view import TasksView
-from tallystick.projections.upkeep import catch_up
-from tallystick.projections.work import Waits, Work
-from tests.law import Law, allocate, budget, complete, fleet, hold, preempt, settle, start, submit, use
-from tests.projections.logs import stored
-from tests.strategies import Step, commands
+from tallystick.events import messages as c
+from tallystick.events.messages import proposals as p
+from tallystick.projections.reports.work import Waits, Work
+from tallystick.projections.store.projector import Projector
+from tallystick.projections.store.runner import catch_up
+from tallystick.projections.store.view_store import MemoryViewStore
+from tallystick.projections.views.task_rows import DayRow, LotRow, ModelRow, TaskRow, decode
+from tallystick.projections.views.tasks import TasksView
+from tests.support.core import Core, allocate, budget, complete, fleet, hold, preempt, settle, start, submit, use
+from tests.support.strategies import Step, commands
+from tests.support.view_logs import stored
 
 PROFILE = settings(
     max_examples=40, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck), print_blob=False
@@ -32,40 +32,40 @@ ONE_SLOT: dict[str, Any] = {
 }
 
 
-def one_slot(**config: Any) -> Law:
+def one_slot(**config: Any) -> Core:
     """A fleet at noon with one slot."""
-    return Law(configured(**config))
+    return Core(configured(**config))
 
 
 def configured(**config: Any) -> c.LoadConfig:
     return fleet(50_000_000, **{**ONE_SLOT, **config})
 
 
-def keeper_of(law: Law) -> MemoryKeeper:
-    keeper = MemoryKeeper()
-    catch_up(stored(law.log), keeper)
+def keeper_of(core: Core) -> MemoryViewStore:
+    keeper = MemoryViewStore()
+    catch_up(stored(core.log), keeper)
     return keeper
 
 
-def rows_of(law: Law) -> list[TaskRow | DayRow | LotRow | ModelRow]:
-    return [decode(row) for row in keeper_of(law).whole((TasksView.name,)).rows[TasksView.name]]
+def rows_of(core: Core) -> list[TaskRow | DayRow | LotRow | ModelRow]:
+    return [decode(row) for row in keeper_of(core).whole((TasksView.name,)).rows[TasksView.name]]
 
 
-def task(law: Law, name: str = "t") -> TaskRow:
-    (found,) = [row for row in rows_of(law) if isinstance(row, TaskRow) and row.task == name]
+def task(core: Core, name: str = "t") -> TaskRow:
+    (found,) = [row for row in rows_of(core) if isinstance(row, TaskRow) and row.task == name]
     return found
 
 
-def work(law: Law) -> Work:
-    return Work(keeper_of(law), law.now)
+def work(core: Core) -> Work:
+    return Work(keeper_of(core), core.now)
 
 
 # --- one task ---------------------------------------------------------------------------------------------------------
 
 
 def test_a_task_that_is_admitted_at_once_has_waited_for_nothing() -> None:
-    law = one_slot().given(submit("t", priority="high", workflow="w", estimated_tokens=500, estimated_minutes="45"))
-    row = task(law)
+    core = one_slot().given(submit("t", priority="high", workflow="w", estimated_tokens=500, estimated_minutes="45"))
+    row = task(core)
     assert (row.state, row.runs, row.waits, row.waited_ms, row.code) == ("running", 1, 0, 0, None)
     assert (row.product, row.agent_type, row.workflow, row.priority) == ("shop", "backend-engineer", "w", "high")
     assert (row.estimated_tokens, row.estimated_ms, row.model) == (500, 45 * 60_000, "sonnet")
@@ -73,31 +73,31 @@ def test_a_task_that_is_admitted_at_once_has_waited_for_nothing() -> None:
 
 
 def test_what_is_in_a_tasks_way_is_told_while_it_waits_and_how_long_it_waited_when_it_starts() -> None:
-    law = one_slot().given(submit("first"), submit("t"))
-    row = task(law)
+    core = one_slot().given(submit("first"), submit("t"))
+    row = task(core)
     assert (row.state, row.code, row.message) == ("queued", "total_concurrency", "max 1 task already running")
-    law.wait(600).given(complete("first"), start("t"))
-    row = task(law)
+    core.wait(600).given(complete("first"), start("t"))
+    row = task(core)
     assert (row.state, row.waits, row.waited_ms, row.code) == ("running", 1, 600_000, None)
 
 
 def test_a_task_waits_from_when_its_dependencies_were_met() -> None:
-    law = one_slot().given(submit("first"), submit("t", depends_on=["first"]))
-    assert (task(law).state, task(law).queued_at) == ("waiting_on_dependencies", None)
-    law.wait(600).given(complete("first")).wait(60).given(start("t"))
-    assert task(law).waited_ms == 60_000
+    core = one_slot().given(submit("first"), submit("t", depends_on=["first"]))
+    assert (task(core).state, task(core).queued_at) == ("waiting_on_dependencies", None)
+    core.wait(600).given(complete("first")).wait(60).given(start("t"))
+    assert task(core).waited_ms == 60_000
 
 
 def test_a_task_that_loses_its_slot_waits_again_and_all_its_runs_are_added_up() -> None:
-    law = one_slot().given(submit("t", priority="low"), use_task("t", 100)).wait(120)
-    law.given(submit("rush", priority="critical"), preempt("t", "rush"))
-    row = task(law)
+    core = one_slot().given(submit("t", priority="low"), use_task("t", 100)).wait(120)
+    core.given(submit("rush", priority="critical"), preempt("t", "rush"))
+    row = task(core)
     assert (row.state, row.code, row.busy_ms) == ("queued", "preempted", 120_000)
-    law.wait(60).given(complete("rush"), start("t"), use_task("t", 50)).wait(30).given(complete("t", used=70))
-    row = task(law)
+    core.wait(60).given(complete("rush"), start("t"), use_task("t", 50)).wait(30).given(complete("t", used=70))
+    row = task(core)
     assert (row.state, row.runs, row.waits, row.waited_ms, row.busy_ms) == ("completed", 2, 1, 60_000, 150_000)
     assert row.used.tokens == 170
-    assert row.ended_at == law.now
+    assert row.ended_at == core.now
 
 
 def use_task(name: str, tokens: int, cost: str | None = None) -> c.ReportUsage:
@@ -105,48 +105,48 @@ def use_task(name: str, tokens: int, cost: str | None = None) -> c.ReportUsage:
 
 
 def test_what_sub_agents_and_late_reports_used_is_the_tasks() -> None:
-    law = one_slot().given(submit("t"), allocate("t/1", 1_000, parent="t"), use("t/1", 300), use_task("t", 100, "1"))
-    law.given(hold("t", "h", 50), settle("h", 40, "0.5"))
-    assert task(law).used.tokens == 440
-    lease = law.ledger.tasks.known["t"].lease
-    law.given(complete("t"), c.ReportUsage(task="t", lease=lease, usage=budget(7)))
-    assert (task(law).used.tokens, task(law).used.cost_nanos) == (447, 1_500_000_000)
+    core = one_slot().given(submit("t"), allocate("t/1", 1_000, parent="t"), use("t/1", 300), use_task("t", 100, "1"))
+    core.given(hold("t", "h", 50), settle("h", 40, "0.5"))
+    assert task(core).used.tokens == 440
+    lease = core.ledger.tasks.known["t"].lease
+    core.given(complete("t"), c.ReportUsage(task="t", lease=lease, usage=budget(7)))
+    assert (task(core).used.tokens, task(core).used.cost_nanos) == (447, 1_500_000_000)
 
 
 def test_a_task_that_fails_after_its_attempts_says_why() -> None:
-    law = one_slot().given(submit("t"))
+    core = one_slot().given(submit("t"))
     for _ in range(2):
-        law.wait(86_400).given(p.ExpireLease())
-        if law.ledger.tasks.known["t"].is_open:
-            law.given(start("t"))
-    row = task(law)
+        core.wait(86_400).given(p.ExpireLease())
+        if core.ledger.tasks.known["t"].is_open:
+            core.given(start("t"))
+    row = task(core)
     assert (row.state, row.code, row.attempt, row.runs) == ("failed", "attempts_exhausted", 2, 2)
 
 
 def test_a_start_is_laid_beside_what_was_told_of_it() -> None:
-    law = one_slot().given(submit("first"))
-    law.given(submit("t", expected_start=law.now + dt.timedelta(minutes=10)))
-    assert (task(law).told, task(law).late_ms) == (1, None)
-    law.wait(900).given(complete("first"), start("t"))
-    assert task(law).late_ms == 300_000
+    core = one_slot().given(submit("first"))
+    core.given(submit("t", expected_start=core.now + dt.timedelta(minutes=10)))
+    assert (task(core).told, task(core).late_ms) == (1, None)
+    core.wait(900).given(complete("first"), start("t"))
+    assert task(core).late_ms == 300_000
 
 
 # --- the day ----------------------------------------------------------------------------------------------------------
 
 
 def test_waits_of_the_day_are_of_those_that_started_and_of_those_that_still_wait() -> None:
-    law = one_slot().given(submit("first"), submit("second"), submit("third", "qa-engineer"))
-    law.wait(600).given(complete("first"), start("second")).wait(300)
-    assert work(law).waits() == Waits(runs=3, waited=2, waited_ms=1_500_000, longest_ms=900_000)
-    assert work(law).waits("qa-engineer") == Waits(1, 1, 900_000, 900_000)
+    core = one_slot().given(submit("first"), submit("second"), submit("third", "qa-engineer"))
+    core.wait(600).given(complete("first"), start("second")).wait(300)
+    assert work(core).waits() == Waits(runs=3, waited=2, waited_ms=1_500_000, longest_ms=900_000)
+    assert work(core).waits("qa-engineer") == Waits(1, 1, 900_000, 900_000)
 
 
 def test_slot_time_is_counted_against_each_limit_for_as_long_as_it_held() -> None:
-    law = one_slot(max_concurrent={"total": 4, "per_type": {"frontend-engineer": None, "idle": 3}})
-    law.given(submit("t"), submit("u", "architect")).wait(HOUR)
+    core = one_slot(max_concurrent={"total": 4, "per_type": {"frontend-engineer": None, "idle": 3}})
+    core.given(submit("t"), submit("u", "architect")).wait(HOUR)
     own = {"backend-engineer": None, "frontend-engineer": None, "idle": 3}
-    law.given(configured(max_concurrent={"total": 2, "per_type": own})).wait(HOUR)
-    slots = work(law).slots()
+    core.given(configured(max_concurrent={"total": 2, "per_type": own})).wait(HOUR)
+    slots = work(core).slots()
     assert {name: (one.busy_ms // 60_000, (one.available_ms or 0) // 60_000) for name, one in slots.items()} == {
         "architect": (120, 4 * 60 + 2 * 60),
         "backend-engineer": (120, 2 * 60 + 2 * 60),
@@ -156,56 +156,56 @@ def test_slot_time_is_counted_against_each_limit_for_as_long_as_it_held() -> Non
 
 
 def test_without_a_limit_there_is_no_utilization() -> None:
-    law = one_slot(max_concurrent={**ONE_SLOT["max_concurrent"], "total": None}).given(submit("t")).wait(HOUR)
-    assert work(law).slots()["backend-engineer"].share is None
-    assert work(law).all_slots().share is None
+    core = one_slot(max_concurrent={**ONE_SLOT["max_concurrent"], "total": None}).given(submit("t")).wait(HOUR)
+    assert work(core).slots()["backend-engineer"].share is None
+    assert work(core).all_slots().share is None
 
 
 def test_slot_time_is_cut_at_midnight_and_a_run_counts_on_both_days() -> None:
-    law = one_slot().given(submit("t")).wait(13 * HOUR).given(use_task("t", 5)).wait(HOUR)
-    found = work(law)
+    core = one_slot().given(submit("t")).wait(13 * HOUR).given(use_task("t", 5)).wait(HOUR)
+    found = work(core)
     assert (found.day is not None and found.day.date) == "2026-03-05"
     slots = found.slots()["backend-engineer"]
     assert (slots.busy_ms, slots.available_ms) == (2 * HOUR * 1_000, 2 * HOUR * 1_000)
-    lots = {row.date: row for row in rows_of(law) if isinstance(row, LotRow)}
+    lots = {row.date: row for row in rows_of(core) if isinstance(row, LotRow)}
     assert lots["2026-03-04"].busy_ms == 12 * HOUR * 1_000
-    assert [(row.date, row.tasks) for row in rows_of(law) if isinstance(row, ModelRow)] == [
+    assert [(row.date, row.tasks) for row in rows_of(core) if isinstance(row, ModelRow)] == [
         ("2026-03-04", 1),
         ("2026-03-05", 1),
     ]
 
 
 def test_a_day_that_no_other_followed_ended_with_the_log() -> None:
-    law = one_slot().given(submit("t")).wait(HOUR).given(use_task("t", 1)).wait(3 * 86_400)
-    slots = work(law).slots()["backend-engineer"]
+    core = one_slot().given(submit("t")).wait(HOUR).given(use_task("t", 1)).wait(3 * 86_400)
+    slots = work(core).slots()["backend-engineer"]
     assert (slots.busy_ms, slots.available_ms) == (HOUR * 1_000, HOUR * 1_000)
 
 
 def test_completed_tasks_are_added_up_with_all_their_runs() -> None:
-    law = one_slot().given(submit("t", estimated_tokens=90), use_task("t", 100, "2"), complete("t"))
-    law.given(submit("u", estimated_tokens=90), complete("u", used=50, outcome="failed"))
-    done = work(law).done()
+    core = one_slot().given(submit("t", estimated_tokens=90), use_task("t", 100, "2"), complete("t"))
+    core.given(submit("u", estimated_tokens=90), complete("u", used=50, outcome="failed"))
+    done = work(core).done()
     assert (done.tasks, done.tokens, done.cost_nanos, done.estimated_tokens) == (1, 100, 2_000_000_000, 90)
 
 
 def test_usage_is_laid_beside_what_each_model_of_the_catalogue_costs_request_by_request() -> None:
-    law = one_slot(models=CATALOGUE, auto_model_selection=ALWAYS_OPUS)
+    core = one_slot(models=CATALOGUE, auto_model_selection=ALWAYS_OPUS)
     tiers = {"opus-1": {"input": 10, "output": 50}, "haiku-1": {"input": 1, "output": 5}}
-    law.given(p.LoadPrices(prices=tiers), submit("t"), submit("u", priority="critical"))
-    law.given(c.ReportUsage(task="t", model="opus", input_tokens=1_000_000, output_tokens=100_000))
-    (row,) = [row for row in rows_of(law) if isinstance(row, ModelRow)]
+    core.given(p.LoadPrices(prices=tiers), submit("t"), submit("u", priority="critical"))
+    core.given(c.ReportUsage(task="t", model="opus", input_tokens=1_000_000, output_tokens=100_000))
+    (row,) = [row for row in rows_of(core) if isinstance(row, ModelRow)]
     assert (row.model, row.tasks, row.compared) == ("opus", 1, 1)
-    assert row.would_cost == task(law).would_cost == {"opus": 15 * 10**9, "haiku": 15 * 10**8}
+    assert row.would_cost == task(core).would_cost == {"opus": 15 * 10**9, "haiku": 15 * 10**8}
 
 
 def test_what_critical_tasks_used_is_not_compared_in_the_sums_and_a_task_that_starts_again_counts_once() -> None:
-    law = one_slot(models=CATALOGUE, auto_model_selection=ALWAYS_OPUS)
-    law.given(p.LoadPrices(prices={"opus-1": {"input": 10, "output": 50}, "haiku-1": {"input": 1, "output": 5}}))
-    law.given(submit("t", priority="low"), use_task("t", 100), submit("u", priority="critical"), preempt("t", "u"))
-    law.given(use_task("u", 10_000), complete("u"), start("t"))
-    (row,) = [row for row in rows_of(law) if isinstance(row, ModelRow)]
+    core = one_slot(models=CATALOGUE, auto_model_selection=ALWAYS_OPUS)
+    core.given(p.LoadPrices(prices={"opus-1": {"input": 10, "output": 50}, "haiku-1": {"input": 1, "output": 5}}))
+    core.given(submit("t", priority="low"), use_task("t", 100), submit("u", priority="critical"), preempt("t", "u"))
+    core.given(use_task("u", 10_000), complete("u"), start("t"))
+    (row,) = [row for row in rows_of(core) if isinstance(row, ModelRow)]
     assert (row.tasks, row.critical, row.would_cost) == (2, 1, {"opus": 1_000_000, "haiku": 100_000})
-    assert task(law, "u").would_cost == {"opus": 100_000_000, "haiku": 10_000_000}
+    assert task(core, "u").would_cost == {"opus": 100_000_000, "haiku": 10_000_000}
 
 
 CATALOGUE = {
@@ -222,21 +222,21 @@ ALWAYS_OPUS = {"rules": [{"condition": "default", "model": "opus"}]}
 @PROFILE
 @given(commands(), st.integers(0, 2**32))
 def test_for_any_log_the_rows_are_what_the_law_knows_whatever_the_pages(steps: list[Step], seed: int) -> None:
-    law = Law()
+    core = Core()
     for command, seconds in steps:
-        law.wait(seconds)
-        law.when(command)
-    store, dice = stored(law.log), Random(seed)
-    pieces, last = MemoryKeeper(), len(law.log)
+        core.wait(seconds)
+        core.when(command)
+    store, dice = stored(core.log), Random(seed)
+    pieces, last = MemoryViewStore(), len(core.log)
     projector = Projector(store, pieces)
     while projector.position < last:
         if dice.random() < 0.5:
             projector = Projector(store, pieces)
         projector.catch_up(upto=min(last, projector.position + dice.randint(1, 9)))
-    whole = keeper_of(law)
+    whole = keeper_of(core)
     assert pieces.whole((TasksView.name,)).rows == whole.whole((TasksView.name,)).rows
-    found = {row.task: row for row in Work(whole, law.now).tasks}
-    known = {name: one for name, one in law.ledger.tasks.known.items() if one.is_open}
+    found = {row.task: row for row in Work(whole, core.now).tasks}
+    known = {name: one for name, one in core.ledger.tasks.known.items() if one.is_open}
     assert found.keys() == known.keys()
     for name, one in known.items():
         row = found[name]
@@ -253,19 +253,19 @@ def test_for_any_log_the_rows_are_what_the_law_knows_whatever_the_pages(steps: l
 @PROFILE
 @given(commands())
 def test_for_any_log_no_slot_time_and_no_start_is_lost_at_midnight_nor_counted_twice(steps: list[Step]) -> None:
-    law = Law()
+    core = Core()
     for command, seconds in steps:
-        law.wait(seconds)
-        law.when(command)
+        core.wait(seconds)
+        core.when(command)
     began: dict[str, dt.datetime] = {}
     held_ms = starts = completed = 0
-    for event in law.log:
+    for event in core.log:
         if isinstance(event, e.TaskStarted):
             began[event.task], starts = event.at, starts + 1
         elif isinstance(event, ENDS) and event.task in began:
             held_ms += (event.at - began.pop(event.task)) // dt.timedelta(milliseconds=1)
         completed += isinstance(event, e.TaskCompleted) and event.outcome == "completed"
-    rows = rows_of(law)
+    rows = rows_of(core)
     lots = [row for row in rows if isinstance(row, LotRow)]
     assert sum(lot.starts for lot in lots) == starts
     assert sum(lot.completed for lot in lots) == completed
@@ -280,5 +280,5 @@ ENDS = (e.TaskPreempted, e.LeaseLost, e.TaskCompleted, e.TaskCancelled, e.TaskGi
 
 @pytest.mark.parametrize("share", [0, 1])
 def test_a_second_is_no_wait(share: int) -> None:
-    law = one_slot().given(submit("first"), submit("t")).wait(0.999 + share).given(complete("first"), start("t"))
-    assert work(law).waits().waited == share
+    core = one_slot().given(submit("first"), submit("t")).wait(0.999 + share).given(complete("first"), start("t"))
+    assert work(core).waits().waited == share

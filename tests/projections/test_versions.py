@@ -5,13 +5,13 @@ import hashlib
 
 import pytest
 
+from tallystick.config.amounts import Amounts
 from tallystick.events import catalog as e
-from tallystick.events.amounts import Amounts
-from tallystick.events.foretold import Outcome, Prediction
-from tallystick.projections.keeper import MemoryKeeper
-from tallystick.projections.upkeep import catch_up
-from tallystick.projections.views import KINDS
-from tests.projections.logs import rows_of, stored
+from tallystick.events.catalog.forecasts import Outcome, Prediction
+from tallystick.projections.store.runner import catch_up
+from tallystick.projections.store.view_store import MemoryViewStore
+from tallystick.projections.views.folding import KINDS
+from tests.support.view_logs import rows_of, stored
 
 AT = dt.datetime(2026, 3, 4, 12, 0, tzinfo=dt.UTC)
 TEN = Amounts(10_000, None, 10_000_000_000)
@@ -93,7 +93,7 @@ DIGESTS = {
 def test_a_version_always_makes_the_same_rows(kind: type) -> None:
     for position, event in enumerate(HAPPENED, start=1):
         event.position, event.at = position, AT
-    keeper = MemoryKeeper()
+    keeper = MemoryViewStore()
     catch_up(stored(HAPPENED), keeper)
     rows = [row for row in rows_of(keeper) if row[0] == kind.name]
     digest = hashlib.sha256(repr(rows).encode()).hexdigest()[:16]

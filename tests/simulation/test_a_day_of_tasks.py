@@ -10,19 +10,19 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tallystick.actors import manager as manager_module
-from tallystick.actors.messages import Envelope
-from tallystick.actors.opening import open_ledger, replay
-from tallystick.actors.simulation import House
+from tallystick.actors.runtime.messages import Envelope
+from tallystick.actors.runtime.opening import open_ledger, replay
+from tallystick.actors.runtime.simulation import SimulatedFleet
 from tallystick.config.loader import from_mapping
 from tallystick.events import catalog as e
-from tallystick.events import snapshot
-from tallystick.events.codec import GENESIS, decode_event, read_message
-from tallystick.events.ledger import Ledger, check_conserved
-from tallystick.events.store import Record, Store
-from tallystick.events.store_memory import MemoryStore
-from tests.law import START, dump
-from tests.simulation.a_day import DAY, Message, day_of
-from tests.simulation.driving import simulated
+from tallystick.events.log import snapshot
+from tallystick.events.log.codec import GENESIS, decode_event, read_message
+from tallystick.events.log.store import Record, Store
+from tallystick.events.log.store_memory import MemoryStore
+from tallystick.events.state.ledger import Ledger, check_conserved
+from tests.support.core import START, dump
+from tests.support.driving import simulated
+from tests.support.task_day import DAY, Message, day_of
 
 CHANCE = settings(
     max_examples=10, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck), print_blob=False
@@ -90,42 +90,42 @@ def test_every_task_of_a_day_is_finished_and_no_slot_is_given_twice() -> None:
 
 
 def test_a_lease_ends_and_the_next_task_starts_without_a_message() -> None:
-    house = House.open(
+    fleet = SimulatedFleet.open(
         MemoryStore(), from_mapping({**DAY, "max_concurrent": {"total": 1, "per_type": {}}}), None, START
     )
-    simulate(house, [submit("a"), submit("b")])
-    house.pass_time(START + dt.timedelta(seconds=299))
-    assert list(house.ledger.tasks.running) == ["a"]
-    house.pass_time(START + dt.timedelta(seconds=300))
-    assert len(house.ledger.tasks.running) == 1
+    simulate(fleet, [submit("a"), submit("b")])
+    fleet.pass_time(START + dt.timedelta(seconds=299))
+    assert list(fleet.ledger.tasks.running) == ["a"]
+    fleet.pass_time(START + dt.timedelta(seconds=300))
+    assert len(fleet.ledger.tasks.running) == 1
     # `a` waits since before `b` did, and so it is tried again first.
-    assert house.ledger.tasks.known["a"].attempt == 2
+    assert fleet.ledger.tasks.known["a"].attempt == 2
 
 
 def test_what_a_daily_limit_kept_back_starts_at_midnight_without_a_message() -> None:
     limited = {**DAY, "daily_limits": {"max_tokens_total": 30_000, "max_cost_usd": None}, "timezone": "Europe/Zurich"}
-    house = House.open(MemoryStore(), from_mapping(limited), None, START)
-    simulate(house, [submit("a"), submit("b")])
-    assert list(house.ledger.tasks.running) == ["a"]
+    fleet = SimulatedFleet.open(MemoryStore(), from_mapping(limited), None, START)
+    simulate(fleet, [submit("a"), submit("b")])
+    assert list(fleet.ledger.tasks.running) == ["a"]
     done = {"type": "CompleteTask", "task": "a", "outcome": "completed", "usage": {"tokens": 20_000}}
-    simulate(house, [done])
+    simulate(fleet, [done])
     midnight = dt.datetime(2026, 3, 4, 23, 0, tzinfo=dt.UTC)  # in Zurich
-    house.pass_time(midnight - dt.timedelta(milliseconds=1))
-    assert not house.ledger.tasks.running
-    house.pass_time(midnight)
-    assert list(house.ledger.tasks.running) == ["b"]
-    assert house.ledger.tasks.known["b"].started_at == midnight
+    fleet.pass_time(midnight - dt.timedelta(milliseconds=1))
+    assert not fleet.ledger.tasks.running
+    fleet.pass_time(midnight)
+    assert list(fleet.ledger.tasks.running) == ["b"]
+    assert fleet.ledger.tasks.known["b"].started_at == midnight
 
 
 def submit(task: str) -> Message:
     return {"type": "SubmitTask", "task": task, "agent_type": "writer", "product": "lab"}
 
 
-def simulate(house: House, messages: Sequence[Message]) -> None:
+def simulate(fleet: SimulatedFleet, messages: Sequence[Message]) -> None:
     for message in messages:
-        read = read_message(message, lambda: f"n-{house.ledger.position}")
+        read = read_message(message, lambda: f"n-{fleet.ledger.position}")
         assert isinstance(read, tuple)
-        house.ask(Envelope([read[0]], [read[1]], "local", None), house.ledger.now)
+        fleet.ask(Envelope([read[0]], [read[1]], "local", None), fleet.ledger.now)
 
 
 # --- a restart in the middle of all of it ----------------------------------------------------------------------------
@@ -145,7 +145,7 @@ def test_on_that_day_everything_does_happen() -> None:
 def test_a_restart_in_the_middle_of_it_is_as_it_was(part: float, from_snapshot: bool, limited: bool) -> None:
     """Queue, leases, breaker, estimates, alerts and outbox: the state is the same, and so is all that comes of it.
 
-    But for seconds where a limit of the day is in the way: a house that opens tries at once whether there is room again,
+    But for seconds where a limit of the day is in the way: a fleet that opens tries at once whether there is room again,
     and one that goes on tries one kind every ten seconds.
     """
     messages, until = scarce_day()

@@ -8,17 +8,17 @@ from typing import Any
 
 import pytest
 
-from tallystick.actors.messages import Envelope
-from tallystick.actors.simulation import House
+from tallystick.actors.runtime.messages import Envelope
+from tallystick.actors.runtime.simulation import SimulatedFleet
 from tallystick.config.loader import from_mapping
 from tallystick.events import catalog as e
-from tallystick.events.codec import decode_answer, decode_event, read_message
-from tallystick.events.ledger import check_conserved
-from tallystick.events.store import Store
-from tallystick.events.store_memory import MemoryStore
+from tallystick.events.log.codec import decode_answer, decode_event, read_message
+from tallystick.events.log.store import Store
+from tallystick.events.log.store_memory import MemoryStore
+from tallystick.events.state.ledger import check_conserved
 from tests.conftest import QUIET
-from tests.law import START
-from tests.slots import Slots
+from tests.support.core import START
+from tests.support.slots import Slots
 
 TASKS, SLOTS, DEATHS = 120, 8, 0.3
 CONFIG = {
@@ -36,7 +36,7 @@ class Fleet:
     def __init__(self, seed: int, store: Store) -> None:
         self.dice = random.Random(seed)
         self.store = store
-        self.house = House.open(store, from_mapping(CONFIG), None, START)
+        self.simulated = SimulatedFleet.open(store, from_mapping(CONFIG), None, START)
         self.now = START
         self.todo: list[tuple[dt.datetime, int, str, str, int]] = []
         self.used: Counter[str] = Counter()
@@ -50,10 +50,10 @@ class Fleet:
         self._count += 1
         read = read_message(message, lambda: f"n-{self._count}")
         assert isinstance(read, tuple)
-        self.house.pass_time(self.now)
-        task = self.house.ledger.tasks.get(message.get("task", ""))
+        self.simulated.pass_time(self.now)
+        task = self.simulated.ledger.tasks.get(message.get("task", ""))
         over = "lease" in message and task is not None and task.lease != message["lease"]
-        (reply,) = self.house.ask(Envelope([read[0]], [read[1]], "local", None), self.now)
+        (reply,) = self.simulated.ask(Envelope([read[0]], [read[1]], "local", None), self.now)
         answer: dict[str, Any] = decode_answer(reply)
         if over:
             self.too_late.append((message["type"], answer))
@@ -79,15 +79,15 @@ class Fleet:
             self.now = max(self.now, at)
             self._work(task, lease, step)
             self._take_up()
-            if not self.todo and self.house.ledger.tasks.running:
+            if not self.todo and self.simulated.ledger.tasks.running:
                 # Only the dead hold slots: time passes until their leases end.
                 self.now += LEASE
-                self.house.pass_time(self.now)
+                self.simulated.pass_time(self.now)
                 self._take_up()
 
     def _take_up(self) -> None:
         """An agent for each run that began."""
-        for task in list(self.house.ledger.tasks.running.values()):
+        for task in list(self.simulated.ledger.tasks.running.values()):
             if task.lease is not None and task.lease not in self._known:
                 self._known.add(task.lease)
                 self._next(task.id, task.lease, 1)
@@ -104,7 +104,7 @@ class Fleet:
                 self._next(task, lease, step, 300)
             return
         tokens = self.dice.randint(1_000, 20_000)
-        if step == 2 and task in self.house.ledger.accounts:
+        if step == 2 and task in self.simulated.ledger.accounts:
             self.ask(type="Reserve", agent=task, estimate={"tokens": 500}, ttl_seconds=10_000)
         if step < 5:
             self.used[lease] += tokens
@@ -121,7 +121,7 @@ def test_every_slot_comes_back_within_its_lease_every_task_ends_and_nothing_coun
     store = MemoryStore()
     fleet = Fleet(seed, store)
     fleet.run()
-    ledger = fleet.house.ledger
+    ledger = fleet.simulated.ledger
     check_conserved(ledger)
     events = [decode_event(record.data, record.name) for record in store.read()]
     slots = Slots()
@@ -176,7 +176,7 @@ def test_a_restart_in_the_middle_of_it_goes_on_as_if_there_had_been_none(cut: in
     class Interrupted(Fleet):
         def ask(self, **message: Any) -> dict[str, Any]:
             if self._count == cut:
-                self.house = House.open(self.store, None, None, self.now)
+                self.simulated = SimulatedFleet.open(self.store, None, None, self.now)
             return super().ask(**message)
 
     whole, interrupted = MemoryStore(), MemoryStore()

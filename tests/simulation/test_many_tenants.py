@@ -1,7 +1,7 @@
-"""Many products that offer more than there are slots for, all at once, through the house: each gets its share.
+"""Many products that offer more than there are slots for, all at once, through the fleet: each gets its share.
 
 The policies alone are measured on all 421 tenants (`tests/policies/test_many_tenants.py`); here every seventh of them goes
-through law and allocator, and `python -m benchmarks.tenants` does it with all.
+through core and allocator, and `python -m benchmarks.tenants` does it with all.
 """
 
 import random
@@ -9,8 +9,8 @@ import random
 import pytest
 
 from benchmarks.tenants import serve
-from tests.policies.machine import Job
-from tests.policies.tenants import REAL, offered
+from tests.support.queue_machine import Job
+from tests.support.tenants import REAL, offered
 
 SLOTS = 4
 SEVENTH = 7

@@ -1,6 +1,6 @@
 """Real runs as tasks under 16 slots and a day's cost limit of seven tenths of what they cost in all.
 
-Everything is read off the log, by a second set of books that shares no arithmetic with the law. A third of the runs is
+Everything is read off the log, by a second set of books that shares no arithmetic with the core. A third of the runs is
 played here, three times as densely; `python -m benchmarks.fleet` plays all of them.
 """
 

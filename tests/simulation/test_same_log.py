@@ -10,11 +10,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tallystick.config.loader import from_mapping
-from tallystick.events import commands as c
-from tallystick.events.store_memory import MemoryStore
-from tests.law import START
-from tests.simulation.driving import Outcome, Timed, live, simulated, timed
-from tests.strategies import Step, commands
+from tallystick.events import messages as c
+from tallystick.events.log.store_memory import MemoryStore
+from tests.support.core import START
+from tests.support.driving import Outcome, Timed, live, simulated, timed
+from tests.support.strategies import Step, commands
 
 CHANCE = settings(
     max_examples=25, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck), print_blob=False

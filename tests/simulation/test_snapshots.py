@@ -1,4 +1,4 @@
-"""A snapshot is a cache: with it, without it and with a false one, a house takes up the same work."""
+"""A snapshot is a cache: with it, without it and with a false one, a fleet takes up the same work."""
 
 import sqlite3
 from collections import Counter
@@ -10,19 +10,19 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from tallystick.actors import manager as manager_module
-from tallystick.actors.opening import Opened, open_ledger, replay
+from tallystick.actors.runtime.opening import Opened, open_ledger, replay
 from tallystick.config.loader import from_mapping
-from tallystick.events import snapshot
-from tallystick.events.codec import GENESIS, decode_event
-from tallystick.events.ledger import Ledger, check_conserved
-from tallystick.events.standing import Standing, Standings
-from tallystick.events.store import Store, StoreError, open_store
-from tallystick.events.store_memory import MemoryStore
-from tests.conftest import OpenHouse
-from tests.law import START, dump
-from tests.simulation.driving import simulated, timed
+from tallystick.events.evolve.account_read_model import AccountModel, AccountModels
+from tallystick.events.log import snapshot
+from tallystick.events.log.codec import GENESIS, decode_event
+from tallystick.events.log.store import Store, StoreError, open_store
+from tallystick.events.log.store_memory import MemoryStore
+from tallystick.events.state.ledger import Ledger, check_conserved
+from tests.conftest import OpenFleet
 from tests.simulation.test_same_log import CONFIG, busy_day
-from tests.strategies import Step, commands, steps_of
+from tests.support.core import START, dump
+from tests.support.driving import simulated, timed
+from tests.support.strategies import Step, commands, steps_of
 
 CHANCE = settings(
     max_examples=60, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck), print_blob=False
@@ -182,9 +182,9 @@ class DiesAfterSnapshot(MemoryStore):
         super().append(records)  # type: ignore[arg-type]
 
 
-def test_a_crash_between_a_snapshot_and_its_event_is_harmless(open_house: OpenHouse) -> None:
+def test_a_crash_between_a_snapshot_and_its_event_is_harmless(open_fleet: OpenFleet) -> None:
     store = DiesAfterSnapshot()
-    fleet = open_house(store)
+    fleet = open_fleet(store)
     report = {"type": "ReportUsage", "agent": "a", "usage": {"tokens": 1}}
     answered = 0
     while "ok" in fleet.ask(report):
@@ -194,19 +194,19 @@ def test_a_crash_between_a_snapshot_and_its_event_is_harmless(open_house: OpenHo
     agree(store)
     assert open_ledger(store).ledger.spent[0] >= answered
     store.dies = store.dead = False
-    again = open_house(store)
+    again = open_fleet(store)
     for _ in range(30):
         assert "ok" in again.ask(report)
     agree(store)
 
 
-def test_a_snapshot_that_cannot_be_kept_is_done_without(open_house: OpenHouse, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_snapshot_that_cannot_be_kept_is_done_without(open_fleet: OpenFleet, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(position: int, data: bytes) -> None:
         raise StoreError("no room")
 
     store = MemoryStore()
     monkeypatch.setattr(store, "save_snapshot", fail)
-    fleet = open_house(store)
+    fleet = open_fleet(store)
     for _ in range(50):
         assert "ok" in fleet.ask({"type": "ReportUsage", "agent": "a", "usage": {"tokens": 1}})
     assert fleet.halted is None
@@ -220,8 +220,8 @@ _BY_STATE = ("last_report_at", "reports")
 """What the state cannot say exactly: it remembers the time of the last report, and not how many there were."""
 
 
-def seen(standing: Standing) -> dict[str, object]:
-    plain = {slot: getattr(standing, slot) for slot in Standing.__slots__ if slot not in _BY_STATE}
+def seen(standing: AccountModel) -> dict[str, object]:
+    plain = {slot: getattr(standing, slot) for slot in AccountModel.__slots__ if slot not in _BY_STATE}
     plain["parent"] = None if standing.parent is None else standing.parent.id
     return {name: tuple(value) if isinstance(value, list) else value for name, value in plain.items()}
 
@@ -230,9 +230,9 @@ def seen(standing: Standing) -> dict[str, object]:
 @given(commands(50))
 def test_standings_folded_from_the_log_are_those_of_the_accounts(steps: list[Step]) -> None:
     outcome = simulated(timed(steps), until=START)
-    folded = Standings()
+    folded = AccountModels()
     folded.fold(decode_event(record.data, record.name) for record in outcome.records)
-    stated = Standings(outcome.ledger)
+    stated = AccountModels(outcome.ledger)
     assert folded.agents.keys() == stated.agents.keys()
     for name, standing in folded.agents.items():
         assert seen(standing) == seen(stated.agents[name])

@@ -1,7 +1,7 @@
-"""Nobody waits for ever, and whoever may take slots makes progress: through law and allocator, for any mix of tasks.
+"""Nobody waits for ever, and whoever may take slots makes progress: through core and allocator, for any mix of tasks.
 
 The same mixes and the same published bound (docs/explanation/scheduling.md) as for the policies alone
-(`tests/policies/test_starvation.py`); here the house submits, starts, preempts and completes, and the log says when.
+(`tests/policies/test_starvation.py`); here the fleet submits, starts, preempts and completes, and the log says when.
 """
 
 import datetime as dt
@@ -16,14 +16,14 @@ from tallystick.config.settings import Config, Leases, Reallocation
 from tallystick.demo.campaign import Starts
 from tallystick.demo.stage import Stage
 from tallystick.events import catalog as e
-from tallystick.events import commands as c
-from tallystick.events.codec import decode_event
-from tallystick.events.commands import PRIORITIES
-from tallystick.events.ledger import check_conserved
-from tallystick.events.store_memory import MemoryStore
-from tests.law import START
-from tests.policies.machine import Job, Loss, Machine, Start, config_of
+from tallystick.events import messages as c
+from tallystick.events.log.codec import decode_event
+from tallystick.events.log.store_memory import MemoryStore
+from tallystick.events.messages import PRIORITIES
+from tallystick.events.state.ledger import check_conserved
 from tests.policies.test_starvation import check, mixes
+from tests.support.core import START
+from tests.support.queue_machine import Job, Loss, Machine, Start, config_of
 
 ENDS, COMES = 0, 1
 CHANCE = settings(max_examples=40, deadline=None)
@@ -34,7 +34,7 @@ def seconds(at: dt.datetime) -> float:
 
 
 def through_the_house(config: Config, jobs: list[Job]) -> Machine:
-    """What a `Machine` would have seen, as the log of the house says it: one that loses its slot starts over."""
+    """What a `Machine` would have seen, as the log of the fleet says it: one that loses its slot starts over."""
     config = msgspec.structs.replace(
         config, leases=Leases(seconds=Decimal(1_000_000)), reallocation=Reallocation(enabled=False)
     )

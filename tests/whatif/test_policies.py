@@ -3,24 +3,24 @@
 from decimal import Decimal
 from typing import Any
 
-from tallystick.actors.messages import Envelope
-from tallystick.actors.simulation import House
-from tallystick.actors.whatif.fates import NO_ACCOUNT, NOT_BEGUN, STOPPED, Fates
-from tallystick.actors.whatif.question import Question
-from tallystick.actors.whatif.rerun import Rerun
+from tallystick.actors.runtime.messages import Envelope
+from tallystick.actors.runtime.simulation import SimulatedFleet
+from tallystick.config.amounts import Budget
 from tallystick.config.prices import from_mapping as prices_of
 from tallystick.config.prices import to_mapping as prices_to_mapping
 from tallystick.events import catalog as e
-from tallystick.events import commands as c
-from tallystick.events import proposals as p
-from tallystick.events.amounts import Budget
-from tallystick.events.codec import encode_command
+from tallystick.events import messages as c
 from tallystick.events.decide.levels import DEGRADE, STOP, THROTTLE
-from tallystick.events.ledger import Ledger
-from tallystick.events.replies import Refusal
-from tallystick.events.store_memory import MemoryStore
-from tests.law import START
-from tests.whatif.asking import POLICY, after, allocate, ask, borrow, log, policy, reserve, run, settle, use
+from tallystick.events.log.codec import encode_command
+from tallystick.events.log.store_memory import MemoryStore
+from tallystick.events.messages import proposals as p
+from tallystick.events.messages.replies import Refusal
+from tallystick.events.state.ledger import Ledger
+from tallystick.whatif.message_filter import NO_ACCOUNT, NOT_BEGUN, STOPPED, MessageFilter
+from tallystick.whatif.question import Question
+from tallystick.whatif.rerun import Rerun
+from tests.support.core import START
+from tests.support.whatif import POLICY, after, allocate, ask, borrow, log, policy, reserve, run, settle, use
 
 TIGHTER = {"stop_at": "0.8", "degrade_at": "0.8"}
 
@@ -296,12 +296,12 @@ def test_an_order_of_the_log_that_is_passed_over_is_no_decision_that_differs() -
 def test_later_prices_of_the_log_change_nothing() -> None:
     """The first list of the log is the one that is replaced."""
     store, opus = MemoryStore(), {"claude-opus-5-5": {"input": 7, "output": 7}}
-    house = House.open(store, policy(), None, START)
+    fleet = SimulatedFleet.open(store, policy(), None, START)
     for number, prices in enumerate((opus, {}, prices_to_mapping(DEARER)["prices"])):
         command = p.LoadPrices(prices=prices, id=f"p-{number}")
-        house.ask(Envelope([command], [encode_command(command)], "op", None), START)
+        fleet.ask(Envelope([command], [encode_command(command)], "op", None), START)
     report = c.ReportUsage(agent="ann", model="claude-opus-5-5", input_tokens=1_000, id="r")
-    house.ask(Envelope([report], [encode_command(report)], "ann", None), START)
+    fleet.ask(Envelope([report], [encode_command(report)], "ann", None), START)
     question = Question(prices=DEARER)
     rerun = ask(store.read(), question)
     assert question.passed_over["price_lists"] == 2
@@ -344,7 +344,7 @@ def test_a_longer_hold_is_a_decision_that_differs() -> None:
 
 
 def test_holds_that_are_not_there_are_forgotten_with_the_log_s_memory_of_them() -> None:
-    fates, log_state = Fates(), Ledger()
+    fates, log_state = MessageFilter(), Ledger()
     for number in range(5_000):
         asked = c.Reserve(agent="ann", estimate=Budget(tokens=1), id=f"h-{number}")
         fates.decided(asked, refused=False, answer=Refusal("budget_exhausted", "a test"), log=log_state)

@@ -1,4 +1,4 @@
-"""Whatever the log and whatever the policy: no usage is lost, the law holds, and an equal policy changes nothing."""
+"""Whatever the log and whatever the policy: no usage is lost, the core holds, and an equal policy changes nothing."""
 
 import datetime as dt
 from random import Random
@@ -6,16 +6,16 @@ from random import Random
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tallystick.actors.whatif.question import Question
 from tallystick.config.loader import from_mapping
 from tallystick.config.prices import load_prices
 from tallystick.config.settings import Config
-from tallystick.events import commands as c
-from tallystick.events.store import Record
-from tests.fleets import configuration
-from tests.simulation.driving import simulated, timed
-from tests.strategies import Step, commands
-from tests.whatif.asking import ask, configurations
+from tallystick.events import messages as c
+from tallystick.events.log.store import Record
+from tallystick.whatif.question import Question
+from tests.support.driving import simulated, timed
+from tests.support.fleets import configuration
+from tests.support.strategies import Step, commands
+from tests.support.whatif import ask, configurations
 from tests.whatif.test_specialists import made, of_log
 
 CHANCE = settings(
@@ -71,7 +71,7 @@ def test_all_usage_of_the_log_is_used_or_saved_under_any_policy(steps: list[Step
             Question(from_mapping(configuration(dice)), total={"cost_usd": dice.choice((None, 1, 100))}),
         )
     )
-    # `ask` proves the law in full on what comes of it.
+    # `ask` proves the core in full on what comes of it.
     rerun = ask(records, question)
     fates = rerun.fates
     for d in (0, 1):

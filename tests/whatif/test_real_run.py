@@ -13,22 +13,22 @@ from typing import Any
 import msgspec
 import pytest
 
-from tallystick.actors.messages import Envelope
-from tallystick.actors.simulation import House
-from tallystick.actors.whatif.fates import NOT_BEGUN
-from tallystick.actors.whatif.question import Question
-from tallystick.actors.whatif.rerun import Rerun
+from tallystick.actors.runtime.messages import Envelope
+from tallystick.actors.runtime.simulation import SimulatedFleet
 from tallystick.config.settings import Config, DailyLimits
 from tallystick.demo.agent import Agent, Phase
 from tallystick.demo.campaign import STARTS_AT
 from tallystick.demo.plan import too_small
 from tallystick.demo.trace import read_trace
 from tallystick.events import catalog as e
-from tallystick.events.codec import decode_answer, encode_command
 from tallystick.events.decide.levels import STOP
-from tallystick.events.store import Record
-from tallystick.events.store_memory import MemoryStore
-from tests.whatif.asking import ask, configurations, reproduce
+from tallystick.events.log.codec import decode_answer, encode_command
+from tallystick.events.log.store import Record
+from tallystick.events.log.store_memory import MemoryStore
+from tallystick.whatif.message_filter import NOT_BEGUN
+from tallystick.whatif.question import Question
+from tallystick.whatif.rerun import Rerun
+from tests.support.whatif import ask, configurations, reproduce
 
 _FILE = Path("shared") / "data" / "agents-swebench-gemini3-public.csv.gz"
 TRACE = next((above / _FILE for above in Path(__file__).resolve().parents if (above / _FILE).is_file()), None)
@@ -42,7 +42,7 @@ def records() -> Sequence[Record]:
     assert TRACE is not None
     workload, store = read_trace(TRACE), MemoryStore()
     config = msgspec.structs.replace(too_small(workload), daily_limits=DailyLimits(None, None))
-    house = House.open(store, config, None, STARTS_AT)
+    fleet = SimulatedFleet.open(store, config, None, STARTS_AT)
     weights = [Fraction(config.allocation_weights.of(run.priority)) for run in workload.runs]
     given = [Fraction(9, 10) * weight / sum(weights) for weight in weights]
     tokens, _, cost = config.total
@@ -58,7 +58,7 @@ def records() -> Sequence[Record]:
         due_ms, i = heapq.heappop(agenda)
         message = agents[i].message()
         envelope = Envelope([message], [encode_command(message)], "orchestrator", None)
-        (answer,) = house.ask(envelope, STARTS_AT + dt.timedelta(milliseconds=due_ms))
+        (answer,) = fleet.ask(envelope, STARTS_AT + dt.timedelta(milliseconds=due_ms))
         agents[i].hear(decode_answer(answer), due_ms)
         if agents[i].phase is not Phase.GONE:
             heapq.heappush(agenda, (agents[i].due_ms, i))

@@ -10,26 +10,26 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from tallystick.actors import manager as manager_module
-from tallystick.actors.clock import ManualClock
-from tallystick.actors.fleet import Fleet
 from tallystick.actors.manager import Manager
-from tallystick.actors.messages import Envelope, Proposal
-from tallystick.actors.whatif.steps import steps_of
+from tallystick.actors.runtime.clock import ManualClock
+from tallystick.actors.runtime.fleet import Fleet
+from tallystick.actors.runtime.messages import Envelope, Proposal
+from tallystick.config.amounts import Amounts
 from tallystick.config.loader import from_mapping
 from tallystick.events import catalog as e
-from tallystick.events import commands as c
-from tallystick.events import proposals as p
-from tallystick.events.amounts import Amounts
-from tallystick.events.codec import GENESIS, BrokenChain, decode_event, encode_command, exchange_of, seal
-from tallystick.events.ledger import Ledger
-from tallystick.events.store import Record, open_store
-from tallystick.events.store_memory import MemoryStore
+from tallystick.events import messages as c
+from tallystick.events.log.codec import GENESIS, BrokenChain, decode_event, encode_command, exchange_of, seal
+from tallystick.events.log.store import Record, open_store
+from tallystick.events.log.store_memory import MemoryStore
+from tallystick.events.messages import proposals as p
+from tallystick.events.state.ledger import Ledger
+from tallystick.whatif.steps import steps_of
 from tests.actors.test_every_sequence import at_once
-from tests.law import START
-from tests.simulation.driving import live, simulated, timed
 from tests.simulation.test_same_log import CONFIG, busy_day
-from tests.strategies import Step, commands
-from tests.whatif.asking import allocate, first_unlike, log, reproduce, reserve, use
+from tests.support.core import START
+from tests.support.driving import live, simulated, timed
+from tests.support.strategies import Step, commands
+from tests.support.whatif import allocate, first_unlike, log, reproduce, reserve, use
 
 CHANCE = settings(
     max_examples=25, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck), print_blob=False
@@ -134,7 +134,7 @@ def test_a_live_fleet_of_many_threads_whose_people_are_always_a_little_late() ->
 
 
 def test_a_log_that_was_interrupted_and_has_snapshots(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever opens the house again begins from a snapshot; the log does not tell, and need not."""
+    """Whoever opens the fleet again begins from a snapshot; the log does not tell, and need not."""
     monkeypatch.setattr(manager_module, "SNAPSHOT_EVERY", 40)
     store = open_store(f"sqlite:///{tmp_path}/fleet.db", writer=True)
     messages = busy_day(3)
@@ -152,7 +152,7 @@ USED_UP = (allocate("ann", 1_000), use("ann", 960), use("ann", 100))
 
 
 def sealed_again(records: Sequence[Record], position: int, change: Any, answer: bytes | None = None) -> list[Record]:
-    """The log of a house that decided otherwise at one position; its chain is whole."""
+    """The log of a fleet that decided otherwise at one position; its chain is whole."""
     changed, digest = [], GENESIS
     for record in records:
         event, exchange = decode_event(record.data, record.name), exchange_of(record.data)

@@ -5,30 +5,30 @@ from typing import Any
 
 import pytest
 
-from tallystick.actors.clock import ManualClock
-from tallystick.actors.fleet import Fleet
 from tallystick.actors.manager import Manager
-from tallystick.actors.messages import TRACKER, Envelope, Proposal
-from tallystick.actors.whatif.onlookers import Others
-from tallystick.actors.whatif.question import Question
-from tallystick.actors.whatif.rerun import Rerun
-from tallystick.actors.whatif.runs import Scripts
-from tallystick.actors.whatif.steps import steps_of
+from tallystick.actors.runtime.clock import ManualClock
+from tallystick.actors.runtime.fleet import Fleet
+from tallystick.actors.runtime.messages import TRACKER, Envelope, Proposal
+from tallystick.config.amounts import Amounts, Budget
 from tallystick.config.loader import from_mapping
 from tallystick.config.prices import from_mapping as prices_of
 from tallystick.events import catalog as e
-from tallystick.events import commands as c
-from tallystick.events import proposals as p
-from tallystick.events.amounts import Amounts, Budget
-from tallystick.events.codec import GENESIS, decode_event, encode_command
-from tallystick.events.ledger import Ledger
-from tallystick.events.store import Record
-from tallystick.events.store_memory import MemoryStore
+from tallystick.events import messages as c
+from tallystick.events.log.codec import GENESIS, decode_event, encode_command
+from tallystick.events.log.store import Record
+from tallystick.events.log.store_memory import MemoryStore
+from tallystick.events.messages import proposals as p
+from tallystick.events.state.ledger import Ledger
+from tallystick.whatif.question import Question
+from tallystick.whatif.rerun import Rerun
+from tallystick.whatif.runs import Scripts
+from tallystick.whatif.shadow_specialists import Others
+from tallystick.whatif.steps import steps_of
 from tests.conftest import QUIET
-from tests.law import START
-from tests.simulation.driving import simulated
 from tests.simulation.test_same_log import CONFIG, busy_day
-from tests.whatif.asking import POLICY, after, allocate, ask, log, policy, run, use
+from tests.support.core import START
+from tests.support.driving import simulated
+from tests.support.whatif import POLICY, after, allocate, ask, log, policy, run, use
 from tests.whatif.test_reproduction import TickingClock, busy_fleet
 
 MOVING = {"enabled": True, "interval_seconds": 10}

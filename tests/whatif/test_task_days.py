@@ -9,21 +9,21 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tallystick.actors.fleet import Fleet
-from tallystick.actors.messages import ALLOCATOR, Envelope, Post, Proposal
-from tallystick.actors.simulation import House
-from tallystick.actors.whatif.question import Question
+from tallystick.actors.runtime.fleet import Fleet
+from tallystick.actors.runtime.messages import ALLOCATOR, Envelope, Post, Proposal
+from tallystick.actors.runtime.simulation import SimulatedFleet
 from tallystick.config.loader import from_mapping
 from tallystick.events import catalog as e
-from tallystick.events import proposals as p
-from tallystick.events.codec import BrokenChain, read_message
-from tallystick.events.store import Record
-from tallystick.events.store_memory import MemoryStore
+from tallystick.events.log.codec import BrokenChain, read_message
+from tallystick.events.log.store import Record
+from tallystick.events.log.store_memory import MemoryStore
+from tallystick.events.messages import proposals as p
+from tallystick.whatif.question import Question
 from tests.actors.test_every_sequence import at_once
-from tests.law import START
-from tests.simulation.a_day import DAY, day_of
 from tests.simulation.test_a_day_of_tasks import SCARCE
-from tests.whatif.asking import after, ask, log, policy, reproduce, use
+from tests.support.core import START
+from tests.support.task_day import DAY, day_of
+from tests.support.whatif import after, ask, log, policy, reproduce, use
 from tests.whatif.test_reproduction import TickingClock
 from tests.whatif.test_specialists import made, of_log
 from tests.whatif.test_tasks import ONE, SMALL, TWO, done, happened, leases, report, submit
@@ -110,7 +110,7 @@ def test_a_broken_log_is_named_where_it_breaks_and_not_where_its_runs_are_read()
                 ask(broken, Question(from_mapping(DAY)))
 
 
-# --- starts that the law refuses, and people who are late ------------------------------------------------------------
+# --- starts that the core refuses, and people who are late ------------------------------------------------------------
 
 
 def test_starts_that_were_refused_and_left_no_trace_are_no_reason_to_part() -> None:
@@ -204,8 +204,8 @@ def test_what_a_moved_run_leads_to_is_not_laid_beside_what_the_log_has_then() ->
     assert rerun.difference.at == after(10)
 
 
-class Sleepy(House):
-    """A house whose manager never hears of the starts that the allocator proposes."""
+class Sleepy(SimulatedFleet):
+    """A fleet whose manager never hears of the starts that the allocator proposes."""
 
     def _hear(self, messages: Sequence[Any], now: dt.datetime) -> list[Post]:
         return [post for post in super()._hear(messages, now) if not _is_start(post.message)]
@@ -217,11 +217,11 @@ def _is_start(message: Any) -> bool:
 
 def test_a_start_that_both_proposed_and_the_log_does_not_show_was_refused_there() -> None:
     store = MemoryStore()
-    house = Sleepy.open(store, policy(**ONE, **SMALL), None, START)
+    simulated = Sleepy.open(store, policy(**ONE, **SMALL), None, START)
     for number, message in enumerate((submit("a"), submit("b"), done("a", 10), use("x", 1), use("x", 1))):
         read = read_message({**message, "id": f"m-{number}"}, lambda: "unnamed")
         assert isinstance(read, tuple)
-        house.ask(Envelope([read[0]], [read[1]], "local", None), after(10 * number))
+        simulated.ask(Envelope([read[0]], [read[1]], "local", None), after(10 * number))
     records = list(store.read())
     rerun = ask(records, Question(policy(**ONE, **SMALL)))
     assert rerun.parting is None

@@ -5,13 +5,13 @@ from typing import Any
 
 import pytest
 
-from tallystick.actors.whatif.fates import MOVED, STOPPED
-from tallystick.actors.whatif.question import Question
-from tallystick.actors.whatif.rerun import Rerun
 from tallystick.events import catalog as e
-from tallystick.events.codec import decode_event
-from tallystick.events.store import Record
-from tests.whatif.asking import after, ask, log, policy, use
+from tallystick.events.log.codec import decode_event
+from tallystick.events.log.store import Record
+from tallystick.whatif.message_filter import MOVED, STOPPED
+from tallystick.whatif.question import Question
+from tallystick.whatif.rerun import Rerun
+from tests.support.whatif import after, ask, log, policy, use
 from tests.whatif.test_specialists import made
 
 ONE = {"max_concurrent": {"total": 1, "per_type": {}}}

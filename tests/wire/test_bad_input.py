@@ -7,17 +7,17 @@ from typing import Any
 
 import pytest
 
-from tallystick.actors.clock import ManualClock
-from tallystick.actors.fleet import Fleet
+from tallystick.actors.runtime.clock import ManualClock
+from tallystick.actors.runtime.fleet import Fleet
 from tallystick.config.loader import from_mapping
-from tallystick.events import snapshot
-from tallystick.events.codec import BODY_MAX, exchange_of, read_message
-from tallystick.events.commands import MESSAGES_MAX, WIRE, Command
-from tallystick.events.proposals import INTERNAL
-from tallystick.events.replies import Refusal
+from tallystick.events.log import snapshot
+from tallystick.events.log.codec import BODY_MAX, exchange_of, read_message
+from tallystick.events.messages import MESSAGES_MAX, WIRE, Command
+from tallystick.events.messages.proposals import INTERNAL
+from tallystick.events.messages.replies import Refusal
 from tests.conftest import QUIET
-from tests.law import START
-from tests.wire.messages import NO_JSON, Bad, as_command, as_json, bad, fields, good
+from tests.support.core import START
+from tests.support.messages import NO_JSON, Bad, as_command, as_json, bad, fields, good
 
 LEVELS = "critical, high, normal, low"
 COMMANDS = pytest.mark.parametrize("command", WIRE, ids=lambda command: command.__name__)
@@ -26,8 +26,8 @@ _SAYS_WHAT_IS_ALLOWED = re.compile(
 )
 
 
-class Door:
-    """A running house with an agent and a hold in it, and what its state was."""
+class CommandQueue:
+    """A running fleet with an agent and a hold in it, and what its state was."""
 
     def __init__(self) -> None:
         self.fleet = Fleet.open("memory:", from_mapping(dict(QUIET)), clock=ManualClock(START))
@@ -64,8 +64,8 @@ class Door:
 
 
 @pytest.fixture(scope="module")
-def door() -> Iterator[Door]:
-    opened = Door()
+def door() -> Iterator[CommandQueue]:
+    opened = CommandQueue()
     yield opened
     opened.fleet.close()
 
@@ -80,7 +80,7 @@ def test_the_good_messages_are_good(command: type[Command]) -> None:
 
 
 @COMMANDS
-def test_every_mistake_in_json_is_refused_and_named(door: Door, command: type[Command]) -> None:
+def test_every_mistake_in_json_is_refused_and_named(door: CommandQueue, command: type[Command]) -> None:
     said = 0
     for case in bad(command):
         text = as_json(case.message)
@@ -93,7 +93,7 @@ def test_every_mistake_in_json_is_refused_and_named(door: Door, command: type[Co
 
 
 @COMMANDS
-def test_every_mistake_in_a_dict_is_refused_and_named(door: Door, command: type[Command]) -> None:
+def test_every_mistake_in_a_dict_is_refused_and_named(door: CommandQueue, command: type[Command]) -> None:
     for case in bad(command):
         door.refuses(case.message, case.names)
     door.is_alive()
@@ -101,7 +101,7 @@ def test_every_mistake_in_a_dict_is_refused_and_named(door: Door, command: type[
 
 @COMMANDS
 def test_every_mistake_in_a_command_that_a_program_built_is_refused_and_named(
-    door: Door, command: type[Command]
+    door: CommandQueue, command: type[Command]
 ) -> None:
     built = 0
     for case in _without_unknown_fields(command):
@@ -119,7 +119,9 @@ def _without_unknown_fields(command: type[Command]) -> Iterator[Bad]:
 
 @COMMANDS
 @pytest.mark.parametrize("what", NO_JSON)
-def test_what_json_cannot_say_is_refused_and_its_place_named(door: Door, command: type[Command], what: str) -> None:
+def test_what_json_cannot_say_is_refused_and_its_place_named(
+    door: CommandQueue, command: type[Command], what: str
+) -> None:
     value = NO_JSON[what]
     for name, field in fields(command).items():
         if value is None and not field.required:
@@ -144,7 +146,7 @@ _GOOD = b'{"type":"ReportUsage","agent":"a-agent","usage":{"tokens":1}}'
 
 
 @pytest.mark.parametrize("internal", INTERNAL, ids=lambda internal: internal.__name__)
-def test_the_messages_of_our_own_people_are_refused_at_the_wire(door: Door, internal: type[Command]) -> None:
+def test_the_messages_of_our_own_people_are_refused_at_the_wire(door: CommandQueue, internal: type[Command]) -> None:
     required: dict[str, Any] = {name: 1 for name, field in fields(internal).items() if field.required}
     for message in (
         {"type": internal.__name__, **required},
@@ -159,7 +161,7 @@ def test_the_messages_of_our_own_people_are_refused_at_the_wire(door: Door, inte
 
 
 @pytest.mark.parametrize("kind", ["NoSuchMessage", "reportusage", "", "x" * 10_000, 5, None, [], {}, True])
-def test_an_unknown_type_is_refused_with_all_that_are_known(door: Door, kind: object) -> None:
+def test_an_unknown_type_is_refused_with_all_that_are_known(door: CommandQueue, kind: object) -> None:
     sentence = door.refuses({"type": kind, "agent": "a"}, "type")
     assert all(command.__name__ in sentence for command in WIRE)
     assert not any(command.__name__ in sentence for command in INTERNAL)
@@ -178,14 +180,14 @@ def test_an_unknown_type_is_refused_with_all_that_are_known(door: Door, kind: ob
     ],
 )
 def test_a_word_that_is_none_of_a_closed_set_is_refused_with_all_that_are(
-    door: Door, message: dict[str, Any], field: str, allowed: str
+    door: CommandQueue, message: dict[str, Any], field: str, allowed: str
 ) -> None:
     detail = door.refuses(message, field)
     assert f"allowed are {allowed}" in detail
     assert ("did you mean 'high'?" in detail) == (message.get("priority") == "hihg")
 
 
-def test_a_message_without_a_type_is_refused_with_all_that_are_known(door: Door) -> None:
+def test_a_message_without_a_type_is_refused_with_all_that_are_known(door: CommandQueue) -> None:
     for message in ({}, {"agent": "a"}, b"{}", "{}", b'{"agent":"a"}', {5: 1}):
         assert "ReportUsage" in door.refuses(message, "type")
 
@@ -195,14 +197,14 @@ def test_a_message_without_a_type_is_refused_with_all_that_are_known(door: Door)
     [None, 5, 1.5, True, object(), (1, 2).__iter__(), bytearray(_GOOD), {"a"}],
     ids=lambda value: type(value).__name__,
 )
-def test_what_is_no_message_is_refused(door: Door, message: object) -> None:
+def test_what_is_no_message_is_refused(door: CommandQueue, message: object) -> None:
     door.refuses(message)
 
 
 @pytest.mark.parametrize(
     "text", [b"", b"  ", b"null", b"5", b'"text"', b"[]", b"[[]]", b"true", b"\x00", b"{", b'{"type":', b"nonsense"]
 )
-def test_text_that_is_no_json_object_is_refused(door: Door, text: bytes) -> None:
+def test_text_that_is_no_json_object_is_refused(door: CommandQueue, text: bytes) -> None:
     for message in (text, text.decode()):
         reply = door.fleet.ask(message)
         assert reply["error"]["code"] == "invalid_message"
@@ -229,7 +231,7 @@ def test_text_that_is_no_json_object_is_refused(door: Door, text: bytes) -> None
     ],
     ids=lambda text: repr(text)[:40],
 )
-def test_broken_json_is_refused_and_the_house_lives(door: Door, text: bytes) -> None:
+def test_broken_json_is_refused_and_the_house_lives(door: CommandQueue, text: bytes) -> None:
     before = door.state
     reply = door.fleet.ask(text)
     assert reply["error"]["code"] == "invalid_message"
@@ -240,21 +242,21 @@ def test_broken_json_is_refused_and_the_house_lives(door: Door, text: bytes) -> 
 
 @pytest.mark.parametrize("place", [b"a-agent", b"agent", b"ReportUsage", b"tokens", b"type"], ids=repr)
 @pytest.mark.parametrize("wrong", [b"\xff", b"\xc3(", b"\xed\xa0\x80", b"\xf5\x80\x80\x80"], ids=repr)
-def test_invalid_utf8_is_refused_and_the_place_shown(door: Door, place: bytes, wrong: bytes) -> None:
+def test_invalid_utf8_is_refused_and_the_place_shown(door: CommandQueue, place: bytes, wrong: bytes) -> None:
     sentence = door.refuses(_GOOD.replace(place, place + wrong, 1))
     assert place.decode() in sentence
     assert "UTF-8" in sentence or place == b"type"  # which then is missing
 
 
 @pytest.mark.parametrize("place", ["a-agent", "agent", "ReportUsage", "tokens"])
-def test_half_a_character_is_refused(door: Door, place: str) -> None:
+def test_half_a_character_is_refused(door: CommandQueue, place: str) -> None:
     for half in ("\ud800", "\udfff"):
         assert "UTF-8" in door.refuses(_GOOD.decode().replace(place, place + half, 1))
     reply = door.fleet.ask(_GOOD.decode().replace(place, place + "\\ud800", 1))
     assert reply["error"]["code"] == "invalid_message"
 
 
-def test_deep_nesting_is_refused_wherever_it_is(door: Door) -> None:
+def test_deep_nesting_is_refused_wherever_it_is(door: CommandQueue) -> None:
     for levels in (50, 300, 900, 5_000, 100_000):
         deep = b'{"a":' * levels + b"1" + b"}" * levels
         lists = b"[" * levels + b"]" * levels
@@ -273,14 +275,14 @@ def test_deep_nesting_is_refused_wherever_it_is(door: Door) -> None:
     door.is_alive()
 
 
-def test_a_dict_that_holds_itself_is_refused(door: Door) -> None:
+def test_a_dict_that_holds_itself_is_refused(door: CommandQueue) -> None:
     config: dict[str, Any] = {}
     config["products"] = config
     door.refuses({"type": "LoadConfig", "config": config})
     door.is_alive()
 
 
-def test_a_condition_that_cannot_be_meant_is_refused_with_its_place(door: Door) -> None:
+def test_a_condition_that_cannot_be_meant_is_refused_with_its_place(door: CommandQueue) -> None:
     config = {"circuit_breaker": {"trip_conditions": ["cost_daily_usd > daily_limits.max_cost"]}}
     place = (
         "config: circuit_breaker.trip_conditions[0]: line 1, column 18 of the condition: found 'daily_limits.max_cost'"
@@ -291,7 +293,7 @@ def test_a_condition_that_cannot_be_meant_is_refused_with_its_place(door: Door) 
     door.is_alive()
 
 
-def test_huge_arrays_and_bodies_are_refused(door: Door) -> None:
+def test_huge_arrays_and_bodies_are_refused(door: CommandQueue) -> None:
     agents = [f"x{n}" for n in range(100_000)]
     door.refuses({"type": "AllocateEqual", "agents": agents, "total": {"tokens": 1}}, "agents")
     weights = dict.fromkeys(agents, 1)
@@ -301,8 +303,8 @@ def test_huge_arrays_and_bodies_are_refused(door: Door) -> None:
     door.refuses(b'{"type":"ReportUsage","agent":"a' + b" " * BODY_MAX + b'"}', "bytes")
 
 
-def test_of_a_key_that_is_there_twice_the_last_counts_for_the_answer_and_for_the_log(door: Door) -> None:
-    """JSON leaves it open and the parser cannot tell; what matters is that the house and its log agree."""
+def test_of_a_key_that_is_there_twice_the_last_counts_for_the_answer_and_for_the_log(door: CommandQueue) -> None:
+    """JSON leaves it open and the parser cannot tell; what matters is that the fleet and its log agree."""
     text = b'{"type":"ReportUsage","agent":"a-agent","usage":{"tokens":7},"usage":{"tokens":2},"id":"twice"}'
     before = door.fleet._manager.ledger.spent[0]
     assert "ok" in door.fleet.ask(text)
@@ -313,7 +315,7 @@ def test_of_a_key_that_is_there_twice_the_last_counts_for_the_answer_and_for_the
     assert b'"tokens":7' not in record.data
 
 
-def test_a_number_that_compares_with_nothing_under_an_id_that_was_used_is_a_conflict(door: Door) -> None:
+def test_a_number_that_compares_with_nothing_under_an_id_that_was_used_is_a_conflict(door: CommandQueue) -> None:
     message = {"type": "ReportUsage", "agent": "a-agent", "usage": {"cost_usd": "1"}, "id": "one-dollar"}
     assert "ok" in door.fleet.ask(message)
     for text in ("NaN", "sNaN", "-sNaN12", "Infinity"):
@@ -325,7 +327,7 @@ def test_a_number_that_compares_with_nothing_under_an_id_that_was_used_is_a_conf
 # --- in company ------------------------------------------------------------------------------------------------------
 
 
-def test_malformed_messages_in_a_list_are_answered_in_their_place_and_the_others_are_done(door: Door) -> None:
+def test_malformed_messages_in_a_list_are_answered_in_their_place_and_the_others_are_done(door: CommandQueue) -> None:
     mistakes = [case.message for command in WIRE for case in itertools.islice(bad(command), 4)]
     ids = itertools.count()
     messages = []
@@ -336,7 +338,7 @@ def test_malformed_messages_in_a_list_are_answered_in_their_place_and_the_others
     assert ["error" in reply for reply in replies] == [True, False] * len(mistakes)
 
 
-def test_a_list_of_more_than_a_thousand_is_refused_whole(door: Door) -> None:
+def test_a_list_of_more_than_a_thousand_is_refused_whole(door: CommandQueue) -> None:
     before = door.state
     messages = [{"type": "ReportUsage", "agent": "a-agent", "usage": {"tokens": 1}}] * (MESSAGES_MAX + 1)
     replies = door.fleet.ask(messages)
@@ -346,14 +348,14 @@ def test_a_list_of_more_than_a_thousand_is_refused_whole(door: Door) -> None:
     assert door.state == before
 
 
-def test_an_empty_list_has_no_answers(door: Door) -> None:
+def test_an_empty_list_has_no_answers(door: CommandQueue) -> None:
     assert door.fleet.ask([]) == []
 
 
 @pytest.mark.parametrize(
     "by", ["", "x" * 129, "a\ud800", "a\nb", 5, None, object()], ids=lambda value: type(value).__name__
 )
-def test_a_principal_that_is_no_name_is_a_programs_error_and_the_house_lives(door: Door, by: Any) -> None:
+def test_a_principal_that_is_no_name_is_a_programs_error_and_the_house_lives(door: CommandQueue, by: Any) -> None:
     before = door.state
     with pytest.raises(ValueError, match="by: "):
         door.fleet.ask(_GOOD, by=by)

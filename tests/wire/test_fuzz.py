@@ -1,4 +1,4 @@
-"""Chance at the door: never an exception, never a halted house, and a refusal changes nothing."""
+"""Chance at the door: never an exception, never a halted fleet, and a refusal changes nothing."""
 
 import datetime as dt
 from typing import Any
@@ -9,15 +9,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tallystick.actors.allocator import WAIT_MAX_SECONDS
-from tallystick.actors.clock import ManualClock
-from tallystick.actors.fleet import Fleet
+from tallystick.actors.runtime.clock import ManualClock
+from tallystick.actors.runtime.fleet import Fleet
 from tallystick.config.loader import from_mapping
-from tallystick.events import snapshot
-from tallystick.events.commands import WIRE, Command
-from tallystick.events.ledger import check_conserved
+from tallystick.events.log import snapshot
+from tallystick.events.messages import WIRE, Command
+from tallystick.events.state.ledger import check_conserved
 from tests.conftest import QUIET
-from tests.law import START
-from tests.wire.messages import as_command, fields, good
+from tests.support.core import START
+from tests.support.messages import as_command, fields, good
 
 FUZZ = settings(deadline=None, suppress_health_check=list(HealthCheck), print_blob=False, max_examples=400)
 MALFORMED = ("invalid_message", "invalid_amount")

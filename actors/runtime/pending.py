@@ -1,0 +1,133 @@
+"""The reply that travels in an envelope: whoever settles the matter sets it, only the face of the fleet waits for it."""
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from threading import Lock
+from typing import Any
+
+from tallystick.actors.runtime.messages import Envelope
+from tallystick.events.log.codec import decode_answer, encode_answer
+from tallystick.events.messages.replies import Refusal
+
+
+class Unanswered(TimeoutError):
+    """No answer came in time. The command may still be carried out: send it again with the same id."""
+
+
+ANSWER_SECONDS = 30.0
+_UNANSWERED = "no answer within {:g} s; send it again with the same id to learn what became of it"
+
+
+class Pending:
+    """A message on its way, for a thread to wait for. One lock is all it costs.
+
+    ``malformed`` are answers that were given at the door, by the place of their message; ``many`` says that a list of
+    messages was sent, and that a list of replies is due.
+    """
+
+    __slots__ = ("_answers", "_lock", "malformed", "many")
+    loop: asyncio.AbstractEventLoop | None = None
+
+    def __init__(self, many: bool = False) -> None:
+        self._lock = Lock()
+        self._lock.acquire()
+        self._answers: Sequence[bytes] | None = None
+        self.malformed: dict[int, bytes] | None = None
+        self.many = many
+
+    def set(self, answers: Sequence[bytes]) -> None:
+        """Give the answers; only the first time counts."""
+        if self._answers is None:
+            self._answers = answers
+            self._lock.release()
+
+    def result(self, timeout: float = ANSWER_SECONDS) -> Any:
+        """Wait for the reply, or the list of replies: ``{"ok": …}`` or ``{"error": …}``.
+
+        Raises:
+            Unanswered: none came within ``timeout`` seconds; the command may still be carried out.
+        """
+        if not self._lock.acquire(timeout=timeout):
+            raise Unanswered(_UNANSWERED.format(timeout))
+        self._lock.release()
+        assert self._answers is not None
+        return replies(self._answers, self.malformed, self.many)
+
+
+class LoopPending:
+    """A message on its way, for a coroutine to wait for. Its loop is woken once per commit, not once per answer."""
+
+    __slots__ = ("_future", "loop", "malformed", "many")
+
+    def __init__(self, many: bool = False) -> None:
+        loop = asyncio.get_running_loop()
+        self.loop: asyncio.AbstractEventLoop | None = loop
+        self._future: asyncio.Future[Sequence[bytes]] = loop.create_future()
+        self.malformed: dict[int, bytes] | None = None
+        self.many = many
+
+    def set(self, answers: Sequence[bytes]) -> None:
+        """Give the answers; called in the loop's own thread."""
+        if not self._future.done():
+            self._future.set_result(answers)
+
+    async def result(self, timeout: float) -> Any:  # noqa: ASYNC109 - as a thread waits
+        """Wait for the reply, or the list of replies.
+
+        Raises:
+            Unanswered: none came within ``timeout`` seconds; the command may still be carried out.
+        """
+        assert self.loop is not None
+        timer = self.loop.call_later(timeout, self._give_up, timeout)
+        try:
+            answers = await self._future
+        finally:
+            timer.cancel()
+        return replies(answers, self.malformed, self.many)
+
+    def _give_up(self, timeout: float) -> None:
+        if not self._future.done():
+            self._future.set_exception(Unanswered(_UNANSWERED.format(timeout)))
+
+
+def replies(answers: Sequence[bytes], malformed: dict[int, bytes] | None, many: bool) -> Any:
+    """The answers in the order of the messages, as Python programs read them."""
+    if malformed:
+        good = iter(answers)
+        answers = [malformed[i] if i in malformed else next(good) for i in range(len(answers) + len(malformed))]
+    return [decode_answer(answer) for answer in answers] if many else decode_answer(answers[0])
+
+
+def answer_all(envelopes: Iterable[Envelope]) -> None:
+    """Give the answers that are complete: to threads directly, to each event loop by one wake-up."""
+    by_loop: dict[asyncio.AbstractEventLoop, list[Envelope]] = {}
+    for envelope in envelopes:
+        reply = envelope.reply
+        if reply is None or envelope.open:
+            continue
+        if reply.loop is None:
+            reply.set(envelope.answers)
+        else:
+            by_loop.setdefault(reply.loop, []).append(envelope)
+    for loop, group in by_loop.items():
+        try:
+            loop.call_soon_threadsafe(_answer_each, group)
+        except RuntimeError:
+            continue  # the loop is closed: nobody waits any more
+
+
+def _answer_each(group: list[Envelope]) -> None:
+    for envelope in group:
+        if envelope.reply is not None:
+            envelope.reply.set(envelope.answers)
+
+
+def answer_with(envelope: Envelope, answer: bytes) -> None:
+    """Give every command of an envelope the same answer, whatever it waits for."""
+    envelope.answers, envelope.open = [answer] * len(envelope.commands), 0
+    answer_all((envelope,))
+
+
+def refused(code: str, detail: str, **numbers: object) -> bytes:
+    """An answer of the fleet itself, when a command could not even be decided."""
+    return encode_answer(Refusal(code, detail, numbers))

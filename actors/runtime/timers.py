@@ -1,0 +1,82 @@
+"""Wakes the specialists when their moment has come: by the machine's clock, or by hand and in order."""
+
+import datetime as dt
+import threading
+from collections.abc import Callable, Sequence
+
+from tallystick.actors.runtime.clock import Clock, ManualClock
+
+_LONGEST_SECONDS = 3600.0
+
+
+class Timekeeper:
+    """Knows when each person wants to be woken. A person has one wish at a time: the latest counts."""
+
+    def __init__(
+        self, clock: Clock, order: Sequence[str], wake: Callable[[str, dt.datetime], None], live: bool
+    ) -> None:
+        self._clock = clock
+        self._order = order
+        """Of equal moments, the earlier name's comes first."""
+        self._wake = wake
+        self._wishes: dict[str, dt.datetime] = {}
+        self._changed = threading.Condition()
+        self._stopped = False
+        self._thread = threading.Thread(target=self._run, name="timekeeper", daemon=True) if live else None
+
+    def start(self) -> None:
+        if self._thread is not None:
+            self._thread.start()
+
+    def stop(self) -> None:
+        with self._changed:
+            self._stopped = True
+            self._changed.notify()
+        if self._thread is not None and self._thread.is_alive():
+            self._thread.join()
+
+    def wake_at(self, name: str, at: dt.datetime | None) -> None:
+        """Note a person's wish; None for none."""
+        if self._wishes.get(name) == at:
+            return
+        with self._changed:
+            if at is None:
+                self._wishes.pop(name, None)
+            else:
+                self._wishes[name] = at
+            self._changed.notify()
+
+    def advance(self, until: dt.datetime, rest: Callable[[], None]) -> None:
+        """Fire what is due up to ``until``, one after the other, each after the fleet has come to ``rest``."""
+        assert isinstance(self._clock, ManualClock), "only a clock of your own can be moved"
+        rest()
+        while (first := self._first()) is not None and first[0] <= until:
+            at, name = first
+            self._clock.move_to(at)
+            self._fire(name)
+            rest()
+        self._clock.move_to(until)
+
+    def _first(self) -> tuple[dt.datetime, str] | None:
+        with self._changed:
+            if not self._wishes:
+                return None
+            at, _, name = min((at, self._order.index(name), name) for name, at in self._wishes.items())
+            return at, name
+
+    def _fire(self, name: str) -> None:
+        with self._changed:
+            self._wishes.pop(name, None)
+        self._wake(name, self._clock.now())
+
+    def _run(self) -> None:
+        while True:
+            first = self._first()
+            with self._changed:
+                if self._stopped:
+                    return
+                seconds = _LONGEST_SECONDS if first is None else (first[0] - self._clock.now()).total_seconds()
+                if first is None or seconds > 0:
+                    self._changed.wait(min(seconds, _LONGEST_SECONDS))
+                    continue
+            self._fire(first[1])

@@ -1,0 +1,185 @@
+"""Tokens, milliseconds and nano-dollars: exact whole numbers inside, words for people at the edges.
+
+Inside the fleet an amount is a plain ``int`` in one of three *dimensions*, and a set of amounts is a
+triple ``(tokens, time_ms, cost_nanos)``. ``None`` in a triple means "this dimension is not limited here";
+zero means zero. At every edge (YAML, JSON, HTTP, command line) the same amounts are called ``tokens``,
+``time_seconds`` and ``cost_usd``, and they are parsed exactly or not at all: no float ever carries money.
+"""
+
+import math
+from collections.abc import Iterable, Sequence
+from decimal import Decimal
+from typing import Final
+
+import msgspec
+
+Triple = tuple[int | None, int | None, int | None]
+"""Amounts by dimension: (tokens, milliseconds, nano-dollars); ``None`` where a dimension is not limited."""
+
+TOKENS, TIME, COST = 0, 1, 2
+DIMENSIONS: Final = (TOKENS, TIME, COST)
+EDGE_NAMES: Final = ("tokens", "time_seconds", "cost_usd")
+AMOUNT_MAX: Final = 2**63 - 1
+
+MS_PER_SECOND: Final = 1_000
+NANOS_PER_DOLLAR: Final = 1_000_000_000
+_UNITS: Final = ("whole tokens", "seconds with at most 3 decimals", "US dollars with at most 9 decimals")
+
+NOTHING: Final[Triple] = (None, None, None)
+
+
+class InvalidAmount(ValueError):
+    """An amount that cannot be kept exactly. ``field`` says where, the text what was found and is allowed."""
+
+    def __init__(self, field: str, found: object, allowed: str) -> None:
+        super().__init__(f"{field}: found {_shown(found)}, allowed is {allowed}")
+        self.field = field
+
+
+class Amounts(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
+    """Amounts as the log keeps them: internal units, a limited or moved dimension only."""
+
+    tokens: int | None = None
+    time_ms: int | None = None
+    cost_nanos: int | None = None
+
+    @property
+    def triple(self) -> Triple:
+        return (self.tokens, self.time_ms, self.cost_nanos)
+
+
+class Budget(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True, gc=False):
+    """Amounts as people write them: ``{"tokens": 50000, "time_seconds": 300, "cost_usd": "5.00"}``, any subset."""
+
+    tokens: int | None = None
+    time_seconds: Decimal | None = None
+    cost_usd: Decimal | None = None
+
+    def exact(self, field: str) -> Triple:
+        """The amounts in internal units, exactly.
+
+        Raises:
+            InvalidAmount: negative, not finite, finer than the unit, or above 2^63-1 units; names ``field``.
+        """
+        tokens, time, cost = self.tokens, self.time_seconds, self.cost_usd
+        if tokens is not None and not 0 <= tokens <= AMOUNT_MAX:
+            raise InvalidAmount(f"{field}.tokens", tokens, _allowed(TOKENS))
+        time_ms = None if time is None else _units(time, TIME)
+        if time_ms == _UNFIT:
+            raise InvalidAmount(f"{field}.time_seconds", time, _allowed(TIME))
+        cost_nanos = None if cost is None else _units(cost, COST)
+        if cost_nanos == _UNFIT:
+            raise InvalidAmount(f"{field}.cost_usd", cost, _allowed(COST))
+        return (tokens, time_ms, cost_nanos)
+
+
+def exact_units(value: Decimal | int, dimension: int, field: str) -> int:
+    """``value`` in the internal unit of ``dimension``, exactly.
+
+    Raises:
+        InvalidAmount: negative, not finite, finer than the unit, or above 2^63-1 units.
+    """
+    units = _units(Decimal(value), dimension)
+    if units == _UNFIT:
+        raise InvalidAmount(field, value, _allowed(dimension))
+    return units
+
+
+_UNFIT: Final = -1
+_UP: Final = (Decimal(1), Decimal(MS_PER_SECOND), Decimal(NANOS_PER_DOLLAR))
+_DOWN: Final = (Decimal(1), Decimal("0.001"), Decimal("0.000000001"))
+
+
+def _units(value: Decimal, dimension: int) -> int:
+    """``value`` in the internal unit of ``dimension``, a whole number from 0 to 2^63-1, or `_UNFIT`."""
+    # The size is looked at before scaling, so that 1E+999999 costs nothing.
+    if not value.is_finite() or not -40 < value.adjusted() <= 18:
+        return _UNFIT
+    scaled = value * _UP[dimension]
+    units = int(scaled)
+    # Scaling rounds what has more digits than the context keeps; scaled back, that shows.
+    if units == scaled and 0 <= units <= AMOUNT_MAX and scaled * _DOWN[dimension] == value:
+        return units
+    return _UNFIT
+
+
+def edge(amounts: Triple) -> dict[str, int | float | str]:
+    """Amounts as every edge shows them; dimensions that are not limited are left out.
+
+    Seconds are a number, dollars a decimal string with at least two decimals.
+    """
+    tokens, time_ms, cost_nanos = amounts
+    shown: dict[str, int | float | str] = {}
+    if tokens is not None:
+        shown["tokens"] = tokens
+    if time_ms is not None:
+        shown["time_seconds"] = seconds(time_ms)
+    if cost_nanos is not None:
+        shown["cost_usd"] = dollars(cost_nanos)
+    return shown
+
+
+def at_edge(units: int, dimension: int) -> int | float | str:
+    """One amount as every edge shows it."""
+    return dollars(units) if dimension == COST else seconds(units) if dimension == TIME else units
+
+
+def seconds(time_ms: int) -> int | float:
+    """Milliseconds as a JSON number of seconds: whole where it is whole."""
+    whole, rest = divmod(time_ms, MS_PER_SECOND)
+    return time_ms / MS_PER_SECOND if rest else whole
+
+
+def dollars(cost_nanos: int) -> str:
+    """Nano-dollars as an exact decimal string, at least two decimals: ``"5.00"``, ``"0.0125"``."""
+    sign = "-" if cost_nanos < 0 else ""
+    whole, rest = divmod(abs(cost_nanos), NANOS_PER_DOLLAR)
+    if not rest:
+        return f"{sign}{whole}.00"
+    decimals = f"{rest:09d}".rstrip("0")
+    return f"{sign}{whole}.{decimals:0<2}"
+
+
+def cents(cost_nanos: int) -> str:
+    """Nano-dollars for people: ``"$1.48"``, rounded half-up to cents."""
+    sign = "-" if cost_nanos < 0 else ""
+    rounded = (abs(cost_nanos) + NANOS_PER_DOLLAR // 200) // (NANOS_PER_DOLLAR // 100)
+    return f"{sign}${rounded // 100:,}.{rounded % 100:02d}"
+
+
+def percent(part: int, whole: int) -> int:
+    """A percentage for people: floored, 0 of 0 is 0, anything of 0 is 100."""
+    if whole <= 0:
+        return 100 if part > 0 else 0
+    return part * 100 // whole
+
+
+def split_exactly(total: int, weights: Sequence[Decimal | int]) -> list[int]:
+    """``total`` in whole units by ``weights``: largest remainder, ties in the order given, nothing lost.
+
+    The weights are finite, not negative, and not all zero (the caller has checked). Hamilton's method.
+    """
+    shares = _whole_numbers(weights)
+    sum_of_shares = sum(shares)
+    parts = [total * share // sum_of_shares for share in shares]
+    remainders = [total * share % sum_of_shares for share in shares]
+    by_remainder = sorted(range(len(shares)), key=lambda i: -remainders[i])
+    for i in by_remainder[: total - sum(parts)]:
+        parts[i] += 1
+    return parts
+
+
+def _whole_numbers(weights: Iterable[Decimal | int]) -> list[int]:
+    """Exact decimals as whole numbers in the same proportion."""
+    fractions = [Decimal(weight).as_integer_ratio() for weight in weights]
+    common = math.lcm(*(denominator for _, denominator in fractions))
+    return [numerator * (common // denominator) for numerator, denominator in fractions]
+
+
+def _allowed(dimension: int) -> str:
+    return f"{_UNITS[dimension]}, from 0 to 2^63-1 internal units"
+
+
+def _shown(found: object) -> str:
+    text = str(found)
+    return text if len(text) <= 60 else text[:57] + "..."

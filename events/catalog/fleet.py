@@ -1,0 +1,124 @@
+"""What happens to the fleet as a whole: what is in force, its total, its pauses, and the alerts to people."""
+
+import datetime as dt
+from typing import Any, ClassVar, Literal
+
+from tallystick.config.amounts import Amounts
+from tallystick.events.catalog.event import Event, Kind
+
+
+class ConfigLoaded(Event, kw_only=True, tag="config-loaded.v1"):
+    """A configuration came into force: the whole of it, so that a replay next year uses what was in force then.
+
+    ``date`` is the day that it is in its zone, until ``day_ends_at``.
+    """
+
+    kind: ClassVar[Kind] = "fact"
+    config: dict[str, Any]
+    sha256: str
+    date: str | None = None
+    day_ends_at: dt.datetime | None = None
+
+
+class PricesLoaded(Event, kw_only=True, tag="prices-loaded.v1"):
+    """A price list came into force, whole: the ``prices`` of a file over the ``published`` ones; the hash is of both."""
+
+    kind: ClassVar[Kind] = "fact"
+    prices: dict[str, Any]
+    sha256: str
+    published: dict[str, Any] = {}
+
+
+class TotalBudgetSet(Event, kw_only=True, tag="total-budget-set.v1"):
+    """The fleet's total was replaced. A dimension left out is not limited.
+
+    ``budget`` is what a period grants; ``total`` is that and what had been spent before the current period (the
+    root's side of the law runs on through all periods).
+    """
+
+    kind: ClassVar[Kind] = "decision"
+    budget: Amounts
+    total: Amounts
+    reserve: Amounts
+    overdraft: Amounts
+    period_ends_at: dt.datetime | None = None
+
+
+class PeriodRenewed(Event, kw_only=True, tag="period-renewed.v1"):
+    """A budget period began: what was spent so far plus the period's budget is the new total."""
+
+    kind: ClassVar[Kind] = "decision"
+    began_at: dt.datetime
+    period_ends_at: dt.datetime | None
+    budget: Amounts
+    total: Amounts
+    reserve: Amounts
+    overdraft: Amounts
+
+
+class FleetPaused(Event, kw_only=True, tag="fleet-paused.v1"):
+    """An operator stopped everything."""
+
+    kind: ClassVar[Kind] = "fact"
+    reason: str
+
+
+class FleetResumed(Event, kw_only=True, tag="fleet-resumed.v1"):
+    """An operator ended the pause."""
+
+    kind: ClassVar[Kind] = "fact"
+
+
+class ReserveReleased(Event, kw_only=True, tag="reserve-released.v1"):
+    """The emergency reserve is open for critical agents until the next period or total."""
+
+    kind: ClassVar[Kind] = "fact"
+    reason: str
+
+
+class FleetResponseChanged(Event, kw_only=True, tag="fleet-response-changed.v1"):
+    """Pressure crossed a line; every agent's action follows from this one event."""
+
+    kind: ClassVar[Kind] = "decision"
+    before: str
+    response: str
+    pressure: float
+    dimension: str
+
+
+class PoolExhausted(Event, kw_only=True, tag="pool-exhausted.v1"):
+    """The first refusal for want of pool: every open agent is told, once, with its next reply."""
+
+    kind: ClassVar[Kind] = "decision"
+    available: Amounts
+
+
+class AlertRaised(Event, kw_only=True, tag="alert-raised.v1"):
+    """Something a person should know; ``notify``: which names of ``notifications`` are told. ``alert`` is unique."""
+
+    kind: ClassVar[Kind] = "decision"
+    alert: str
+    code: str
+    message: str
+    agent: str | None = None
+    notify: list[str] = []
+
+
+class AlertDelivered(Event, kw_only=True, tag="alert-delivered.v1"):
+    """An address (its mark, see ``config.addresses``) accepted an alert, which is never sent there again."""
+
+    kind: ClassVar[Kind] = "fact"
+    alert: str
+    to: str
+    address: str
+
+
+class AlertDeliveryFailed(Event, kw_only=True, tag="alert-delivery-failed.v1"):
+    """An alert is no longer sent to an address: it was refused too often, or too many alerts wait."""
+
+    kind: ClassVar[Kind] = "decision"
+    alert: str
+    to: str
+    address: str
+    reason: Literal["not_accepted", "outbox_full"]
+    attempts: int = 0

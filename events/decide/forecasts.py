@@ -1,0 +1,68 @@
+"""Foresee: what our own people foretold, and what came of it, for the record. None of it moves money."""
+
+from tallystick.events import catalog as e
+from tallystick.events.decide.levels import alert
+from tallystick.events.decide.track import unknown_agent
+from tallystick.events.decide.turn import Turn
+from tallystick.events.messages import proposals as p
+from tallystick.events.messages.replies import Done, Refusal
+
+
+def record_forecast(turn: Turn, command: p.RecordForecast) -> Done | Refusal:
+    """Keep a forecast until the truth is known."""
+    if command.agent not in turn.ledger.accounts:
+        return unknown_agent(turn.ledger, command.agent)
+    # Nothing can fail after this line.
+    turn.record(e.ForecastMade(agent=command.agent, why=command.why, predictions=command.predictions))
+    return Done()
+
+
+def record_score(turn: Turn, command: p.RecordScore) -> Done:
+    """Lay the truth beside earlier forecasts; the agent may be gone by now."""
+    turn.record(
+        e.ForecastScored(
+            agent=command.agent,
+            agent_type=command.agent_type,
+            model=command.model,
+            dimension=command.dimension,
+            actual=command.actual,
+            forecasts=command.forecasts,
+        )
+    )
+    return Done()
+
+
+def record_run(turn: Turn, command: p.RecordRun) -> Done:
+    """Remember how a run that has ended went."""
+    turn.record(
+        e.RunLearned(
+            agent=command.agent,
+            agent_type=command.agent_type,
+            model=command.model,
+            steps=command.steps,
+            consumed=command.consumed,
+            elapsed_ms=command.elapsed_ms,
+            growth=command.growth,
+            exhausted=command.exhausted,
+        )
+    )
+    return Done()
+
+
+def record_anomaly(turn: Turn, command: p.RecordAnomaly) -> Done:
+    """Note a step that stands out. A loop burns budget for nothing until somebody looks: operators are told."""
+    turn.record(
+        e.AnomalyFound(
+            agent=command.agent,
+            anomaly=command.anomaly,
+            dimension=command.dimension,
+            step=command.step,
+            amount=command.amount,
+            low=command.low,
+            high=command.high,
+            message=command.message,
+        )
+    )
+    if command.anomaly == "loop":
+        alert(turn, "loop_suspected", f"{command.agent}: {command.message}", command.agent)
+    return Done()

@@ -1,0 +1,101 @@
+"""Money in motion: how amounts move between free, held, spent and granted, in one account and between two.
+
+These are the only places where a balance changes. They apply what an event says and decide nothing.
+"""
+
+from tallystick.config.amounts import DIMENSIONS, Amounts, Triple
+from tallystick.events import catalog as e
+from tallystick.events.state.accounts import OVERDRAFT, POOL, RESERVE, ZERO, Account, Money, minus, money, only, plus
+from tallystick.events.state.ledger import Ledger
+
+
+def spend(ledger: Ledger, account: Account, event: "e.UsageReported | e.HoldSettled") -> None:
+    """Book a use: on the account, on whoever pays for it, and on the fleet."""
+    # Every report passes here: the three dimensions stand one under the other instead of in a loop.
+    spent, total = account.spent, ledger.spent
+    first, second, third = account.payers
+    if amount := event.tokens:
+        first.free[0] -= amount
+        total[0] += amount
+        spent[0] += amount
+        if first is not account:
+            first.spent[0] += amount
+    if amount := event.time_ms:
+        second.free[1] -= amount
+        total[1] += amount
+        spent[1] += amount
+        if second is not account:
+            second.spent[1] += amount
+    if amount := event.cost_nanos:
+        third.free[2] -= amount
+        total[2] += amount
+        spent[2] += amount
+        if third is not account:
+            third.spent[2] += amount
+
+
+def set_aside(ledger: Ledger, account: Account, amount: Money, sign: int) -> None:
+    """Hold ``amount``, or with a negative ``sign`` give it back."""
+    for d in DIMENSIONS:
+        if amount[d]:
+            units = sign * amount[d]
+            payer = account.payers[d]
+            payer.free[d] -= units
+            account.held = plus(account.held, only(d, units))
+            if payer is not account:
+                payer.held = plus(payer.held, only(d, units))
+            ledger.held[d] += units
+
+
+def delegate(source: Account, d: int, units: int) -> None:
+    """Move ``units`` from a source's free balance to what it has granted."""
+    source.free[d] -= units
+    source.delegated = plus(source.delegated, only(d, units))
+
+
+def grant(account: Account, amount: Triple, sign: int) -> None:
+    """Raise (or lower) an account's allocation by ``amount``, from (or to) its sources."""
+    units = money(amount)
+    allocated = account.allocated
+    for d in DIMENSIONS:
+        if units[d]:
+            delegate(account.source(d), d, sign * units[d])
+            account.free[d] += sign * units[d]
+    change = units if sign > 0 else minus(ZERO, units)
+    account.allocated = (
+        None if allocated[0] is None else allocated[0] + change[0],
+        None if allocated[1] is None else allocated[1] + change[1],
+        None if allocated[2] is None else allocated[2] + change[2],
+    )
+
+
+def pay_cover(ledger: Ledger, payer: str, paid: str, amount: Amounts, sign: int) -> None:
+    """Money from ``payer`` to ``paid`` (or back): what is granted changes, what is allocated does not."""
+    units = money(amount.triple)
+    change = units if sign > 0 else minus(ZERO, units)
+    if paid == POOL:
+        root = ledger.root
+        if payer == RESERVE:
+            fill_reserve(ledger, minus(ZERO, change))
+        else:
+            assert payer == OVERDRAFT
+            root.cover = plus(root.cover, change)
+            for d in DIMENSIONS:
+                root.free[d] += change[d]
+        return
+    account = ledger.accounts[paid]
+    account.cover = plus(account.cover, change)
+    for d in DIMENSIONS:
+        if change[d]:
+            delegate(account.source(d), d, change[d])
+            account.free[d] += change[d]
+
+
+def fill_reserve(ledger: Ledger, change: Money) -> None:
+    """Move money from the pool into the reserve (or out of it, where ``change`` is negative)."""
+    reserve, root = ledger.reserve, ledger.root
+    reserve.cover = plus(reserve.cover, change)
+    root.delegated = plus(root.delegated, change)
+    for d in DIMENSIONS:
+        reserve.free[d] += change[d]
+        root.free[d] -= change[d]

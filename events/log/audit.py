@@ -1,0 +1,235 @@
+"""The audit: every record proved from the first, and the law proved on what they add up to. Nothing stored is trusted.
+
+What a log alone can prove is that nobody changed, removed, inserted or reordered a record *inside* it. That its tail
+was cut off, or that all of it was written anew with fresh digests, only an outside record can show: an anchor, or a
+snapshot that is older than the cut.
+"""
+
+import datetime as dt
+import re
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple, Self
+
+import msgspec
+
+from tallystick.events.catalog import Event, SnapshotRecorded
+from tallystick.events.catalog.event import EPOCH
+from tallystick.events.evolve import evolve
+from tallystick.events.log import snapshot
+from tallystick.events.log.codec import GENESIS, BrokenChain, decode_event, unseal
+from tallystick.events.log.store import Record
+from tallystick.events.state.ledger import BrokenInvariant, Ledger, check_conserved
+
+PROVED_EVERY = 100_000
+"""Events between two proofs of the law in full; its cost grows with the fleet."""
+
+_ANCHOR = re.compile(r"\s*([1-9][0-9]{0,18}):([0-9a-fA-F]{64})(\s.*)?")
+_UNFIT = (ArithmeticError, AssertionError, AttributeError, LookupError, TypeError, ValueError)
+"""What `evolve` may raise on an event that no decision led to."""
+
+
+class Anchor(NamedTuple):
+    """The digest at a position, kept outside of the log by somebody who does not trust it; ``by`` says where."""
+
+    position: int
+    digest: bytes
+    by: str = "an anchor"
+
+    @classmethod
+    def read(cls, text: str) -> Self:
+        """An anchor from ``POSITION:DIGEST``, whatever follows behind a space.
+
+        Raises:
+            ValueError: it is not one.
+        """
+        match = _ANCHOR.fullmatch(text.rstrip("\r\n"))
+        if match is None:
+            raise ValueError("an anchor is POSITION:DIGEST, with a digest of 64 hex digits")
+        return cls(int(match[1]), bytes.fromhex(match[2]))
+
+
+class Replay:
+    """A log applied record by record to a state, each proved to follow the one before it."""
+
+    __slots__ = ("_heads", "digest", "ledger")
+
+    def __init__(self, ledger: Ledger | None = None, digest: bytes = GENESIS) -> None:
+        self.ledger = Ledger() if ledger is None else ledger
+        self.digest = digest
+        self._heads: dict[object, bytes] = {}
+
+    def prove(self, record: Record) -> Event:
+        """The event of the next record.
+
+        Raises:
+            BrokenChain: it is not the next one, or not what was written.
+        """
+        position, name, data = record
+        expected = self.ledger.position + 1
+        if position != expected:
+            raise BrokenChain(expected, f"the record is missing: the next one in the store is at position {position}")
+        if type(data) is not bytes:
+            raise BrokenChain(position, "the record is stored as text: it is not the bytes that were written")
+        digest = unseal(data, self.digest, expected)
+        head = self._heads.get(name)
+        if head is None:
+            head = self._heads[name] = f'{{"type":"{name}"'.encode()
+        if not data.startswith(head):
+            raise BrokenChain(position, f"the record is stored as {name!r}, which is not the type that it names itself")
+        try:
+            event = decode_event(data, name)
+        except (msgspec.MsgspecError, ValueError) as error:
+            raise BrokenChain(position, f"the record cannot be read: {error}") from error
+        if event.position != position:
+            raise BrokenChain(position, f"the record says that it is at position {event.position}")
+        if event.at < self.ledger.now:
+            raise BrokenChain(position, f"its time, {event.at}, is before that of the event before it")
+        self.digest = digest
+        return event
+
+    def apply(self, event: Event) -> None:
+        """Let the state follow a proved event.
+
+        Raises:
+            BrokenChain: it cannot have happened in this state.
+        """
+        try:
+            evolve(self.ledger, event)
+        except _UNFIT as error:
+            reason = f"the event cannot have happened: {type(error).__name__} {error}"
+            raise BrokenChain(event.position, reason) from error
+
+
+def replay_until(records: Iterable[Record], time: dt.datetime | None = None) -> Replay:
+    """The state after the last record, or after the last that is not later than ``time``.
+
+    Raises:
+        BrokenChain: a record on the way is not what was written.
+    """
+    replay = Replay()
+    for record in records:
+        digest = replay.digest
+        event = replay.prove(record)
+        if time is not None and event.at > time:
+            replay.digest = digest
+            break
+        replay.apply(event)
+    return replay
+
+
+class Checked(NamedTuple):
+    """A stored snapshot, and what became of the comparison."""
+
+    position: int
+    verdict: str
+
+
+class Report:
+    """What an audit found. The log is sound where ``problems`` is empty."""
+
+    def __init__(self) -> None:
+        self.events = 0
+        self.first_at = EPOCH
+        self.last_at = EPOCH
+        self.digest = GENESIS
+        self.proofs = 0
+        """How often the law was proved in full."""
+        self.snapshots: list[Checked] = []
+        self.snapshots_recorded = 0
+        """How many snapshots the log speaks of; old ones are not kept."""
+        self.agreeing: list[Anchor] = []
+        """The anchors that say what the log says."""
+        self.problems: list[BrokenChain] = []
+        """What is wrong, with its position: in the log itself at most one, because all behind it is unproved."""
+
+
+class Verification:
+    """One audit: `take` the records in order, then `finish`."""
+
+    def __init__(self, snapshots: Sequence[tuple[int, bytes]] = (), anchors: Sequence[Anchor] = ()) -> None:
+        self.report = Report()
+        self._replay = Replay()
+        self._snapshots = dict(snapshots)
+        self._anchors: dict[int, list[Anchor]] = {}
+        for anchor in anchors:
+            self._anchors.setdefault(anchor.position, []).append(anchor)
+        self._landmarks = self._anchors.keys() | self._snapshots.keys()
+        self._equal: dict[int, bool] = {}
+        self._vouched: dict[int, str] = {}
+
+    def run(self, records: Iterable[Record]) -> Report:
+        """Prove every record, the law, the snapshots and the anchors."""
+        replay, report, landmarks = self._replay, self.report, self._landmarks
+        ledger = replay.ledger
+        try:
+            for record in records:
+                event = replay.prove(record)
+                replay.apply(event)
+                if type(event) is SnapshotRecorded:
+                    self._vouched[event.upto] = event.sha256
+                if event.position in landmarks:
+                    self._compare(event.position)
+                if event.position % PROVED_EVERY == 0:
+                    self._prove_law()
+                if event.position == 1:
+                    report.first_at = event.at
+            self._prove_law()
+        except BrokenChain as error:
+            report.problems.append(error)
+        report.events, report.last_at, report.digest = ledger.position, ledger.now, replay.digest
+        if not report.problems:
+            self._look_behind_the_end()
+            self._judge_snapshots()
+        return report
+
+    def _prove_law(self) -> None:
+        ledger = self._replay.ledger
+        try:
+            check_conserved(ledger)
+        except BrokenInvariant as error:
+            raise BrokenChain(ledger.position, f"the law is broken at or before this position: {error}") from error
+        self.report.proofs += 1
+
+    def _compare(self, position: int) -> None:
+        """Hold the state at a landmark against the anchors and the snapshot that were made there."""
+        for anchor in self._anchors.get(position, ()):
+            if anchor.digest != self._replay.digest:
+                reason = (
+                    f"{anchor.by} has another digest for it: the log was rewritten at or before this position,"
+                    f" or {anchor.by} was"
+                )
+                raise BrokenChain(position, reason)
+            self.report.agreeing.append(anchor)
+        if position in self._snapshots:
+            self._equal[position] = snapshot.dump(self._replay.ledger) == self._snapshots[position]
+
+    def _look_behind_the_end(self) -> None:
+        """An anchor or a snapshot from behind the end shows that there was more."""
+        end = self._replay.ledger.position
+        behind = [(position, f"{anchors[0].by} is") for position, anchors in self._anchors.items() if position > end]
+        behind += [(position, "a snapshot is") for position in self._snapshots if position > end]
+        if behind:
+            position, what = max(behind)
+            reason = f"the log ends at position {end}, and {what} from position {position}: its tail was cut off"
+            self.report.problems.append(BrokenChain(end + 1, reason))
+
+    def _judge_snapshots(self) -> None:
+        report = self.report
+        report.snapshots_recorded = len(self._vouched)
+        for position, equal in sorted(self._equal.items()):
+            vouched = self._vouched.get(position)
+            genuine = vouched == snapshot.fingerprint(self._snapshots[position])
+            if equal and genuine:
+                verdict = "equals the replay"
+            elif equal and vouched is None:
+                verdict = "equals the replay, but its hash is not in the log: it is ignored when the fleet is opened"
+            elif genuine and snapshot.is_foreign(self._snapshots[position]):
+                verdict = "was written in another format: it is ignored when the fleet is opened, and was not compared"
+            else:
+                verdict = (
+                    "is vouched for by the log, but is not what a replay adds up to"
+                    if genuine
+                    else "was changed: it is ignored when the fleet is opened, and can be deleted"
+                )
+                report.problems.append(BrokenChain(position, f"the snapshot {verdict}"))
+            report.snapshots.append(Checked(position, verdict))

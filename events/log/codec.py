@@ -1,0 +1,194 @@
+"""Bytes: messages in, replies out, and the log's records with the digest that chains them.
+
+A record is one JSON object that an auditor reads with nothing but the ``sqlite3`` shell: the event, and on the first
+event of a command also the ``command`` as it was asked and the ``reply`` as it was given, and last the ``digest``::
+
+    {"type":"usage-reported.v1","position":7,"at":"…","id":"c-1","by":"agent-7","agent":"agent-7","tokens":450,
+     "command":{…},"reply":{"ok":{…}},"digest":"<64 hex digits>"}
+
+``digest = SHA-256(digest of the record before, as 32 bytes || the record's bytes up to ',"digest"')``, beginning with
+32 zero bytes. To change, remove, insert or reorder one stored record breaks every later link.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from functools import reduce
+from operator import or_
+from typing import Any, Final
+
+import msgspec
+
+from tallystick.events.catalog import CATALOG, Event
+from tallystick.events.messages import INTERNAL_ID, WIRE, Command
+from tallystick.events.messages.invalid import KEYED_BY_AGENT, NO_TEXT, explained, no_key_twice, unwritable
+from tallystick.events.messages.proposals import INTERNAL
+from tallystick.events.messages.replies import Refusal, Reply
+
+GENESIS: Final = bytes(32)
+BODY_MAX: Final = 4 * 1024 * 1024
+"""The largest message, in bytes: a thousand commands of a reasonable size."""
+
+_encode = msgspec.json.Encoder().encode
+_WIRE: Final[Any] = reduce(or_, WIRE)
+_ANY: Final[Any] = reduce(or_, (*WIRE, *INTERNAL))
+_decode_wire = msgspec.json.Decoder(_WIRE).decode
+_decode_any = msgspec.json.Decoder(_ANY).decode
+_decode_event = msgspec.json.Decoder[Any](reduce(or_, CATALOG)).decode
+
+_DIGEST_KEY: Final = b',"digest":"'
+_TAIL: Final = len(_DIGEST_KEY) + 64 + 2
+
+STORED_NAME: Final[Mapping[type[Event], str]] = {cls: str(cls.__struct_config__.tag) for cls in CATALOG}
+EVENT_BY_NAME: Final[Mapping[str, type[Event]]] = {name: cls for cls, name in STORED_NAME.items()}
+
+UPCASTERS: Final[dict[str, Callable[[dict[str, Any]], dict[str, Any]]]] = {}
+"""Old stored name to the function that turns its fields into those of the next version, ``type`` included."""
+
+
+Message = Command | Mapping[str, Any] | bytes | str
+
+# --- messages --------------------------------------------------------------------------------------------------------
+
+
+def read_message(message: Message, new_id: Callable[[], str]) -> "tuple[Command, bytes] | Refusal":
+    """A message of the wire contract as a command and its bytes, whoever wrote it, or a refusal that names the field.
+
+    Python programs may hand in a command or a mapping; both are held to the contract just as JSON text is. ``new_id``
+    names the command where its sender did not.
+    """
+    try:
+        if isinstance(message, Command):
+            data = _encode(message)
+            command: Command = _decode_wire(data)
+            # A float, or a NaN, that JSON shows otherwise: every value is converted by the rules of the contract.
+            if command != message:
+                command = msgspec.convert(msgspec.to_builtins(message, builtin_types=NO_TEXT), _WIRE)
+            elif command.id is not None:
+                return _of_the_sender(command), data
+        elif isinstance(message, bytes | str):
+            if len(message) > BODY_MAX:
+                return Refusal("invalid_message", f"found {len(message)} bytes, allowed are {BODY_MAX}")
+            command = _decode_wire(message)
+            if type(command) in KEYED_BY_AGENT:
+                json.loads(message, object_pairs_hook=no_key_twice)
+        else:
+            command = msgspec.convert(message, _WIRE)
+        if command.id is None:
+            command.id = new_id()
+        return _of_the_sender(command), _encode(command)
+    except msgspec.ValidationError as error:
+        return Refusal("invalid_message", explained(str(error), message))
+    except msgspec.DecodeError as error:
+        return Refusal("invalid_message", f"not JSON: {error}")
+    except (UnicodeError, TypeError, ValueError, ArithmeticError, RecursionError) as error:
+        return Refusal("invalid_message", unwritable(message) or f"not a message: {error}")
+
+
+def _of_the_sender(command: Command) -> Command:
+    """A command under an id that is the sender's to choose."""
+    if command.id is not None and command.id.startswith(INTERNAL_ID):
+        raise msgspec.ValidationError(
+            f"id: found {command.id!r}, ids that begin with {INTERNAL_ID!r} are the fleet's own"
+        )
+    return command
+
+
+def encode_command(command: Command) -> bytes:
+    """A command as the log keeps it."""
+    return _encode(command)
+
+
+def decode_command(data: bytes) -> Command:
+    """A recorded command, also one of our own people's."""
+    command: Command = _decode_any(data)
+    return command
+
+
+def encode_answer(answer: Reply | Refusal) -> bytes:
+    """An answer as it goes out and into the log: ``{"ok": …}`` or ``{"error": {"code", "detail", …numbers}}``."""
+    if type(answer) is Refusal:
+        return _encode({"error": {"code": answer.code, "detail": answer.detail, **answer.numbers}})
+    return b'{"ok":' + _encode(answer) + b"}"
+
+
+def decode_answer(data: bytes) -> dict[str, Any]:
+    """An answer as Python programs read it."""
+    answer: dict[str, Any] = msgspec.json.decode(data)
+    return answer
+
+
+# --- records ---------------------------------------------------------------------------------------------------------
+
+
+class BrokenChain(ValueError):
+    """A stored record is not what was written: names the first bad position and what is wrong with it."""
+
+    def __init__(self, position: int, reason: str) -> None:
+        super().__init__(f"position {position}: {reason}")
+        self.position = position
+        self.reason = reason
+
+
+def seal(event: Event, asked: bytes | None, answered: bytes | None, before: bytes) -> tuple[bytes, bytes]:
+    """The record of an event and its digest, chained to the digest ``before`` (32 bytes)."""
+    body = record_body(event, asked, answered)
+    digest = hashlib.sha256(before + body)
+    return b"".join((body, _DIGEST_KEY, digest.hexdigest().encode(), b'"}')), digest.digest()
+
+
+def record_body(event: Event, asked: bytes | None, answered: bytes | None) -> bytes:
+    """A record up to its digest."""
+    body = _encode(event)[:-1]
+    if asked is None or answered is None:
+        return body
+    return b"".join((body, b',"command":', asked, b',"reply":', answered))
+
+
+def unseal(record: bytes, before: bytes, position: int) -> bytes:
+    """The digest of a record, once it is proved to follow ``before``.
+
+    Raises:
+        BrokenChain: the record does not end in a digest, or its digest is not that of its content and predecessor.
+    """
+    digest = hashlib.sha256(before + record[:-_TAIL])
+    if not record.endswith(b'%b%b"}' % (_DIGEST_KEY, digest.hexdigest().encode())):
+        if record[-_TAIL:-66] != _DIGEST_KEY:
+            raise BrokenChain(position, "the record does not end in a digest")
+        raise BrokenChain(position, "the digest does not match the record and the one before it")
+    return digest.digest()
+
+
+def digest_of(record: bytes) -> bytes:
+    """The digest that a record carries, taken at its word."""
+    return bytes.fromhex(record[-66:-2].decode())
+
+
+def decode_event(record: bytes, name: str) -> Event:
+    """The event of a record, whatever version it was stored in (``name``: its stored name)."""
+    if name in EVENT_BY_NAME:
+        event: Event = _decode_event(record)
+        return event
+    fields = msgspec.json.decode(record)
+    while name not in EVENT_BY_NAME:
+        upcast = UPCASTERS.get(name)
+        if upcast is None:
+            raise ValueError(f"{name} is not an event of this version of tallystick: use a newer one")
+        fields = upcast(fields)
+        name = fields["type"]
+    return msgspec.convert(fields, EVENT_BY_NAME[name])
+
+
+class Exchange(msgspec.Struct):
+    """The command and the reply in a record; both empty where the event is not its command's first."""
+
+    command: msgspec.Raw = msgspec.Raw()
+    reply: msgspec.Raw = msgspec.Raw()
+
+
+_decode_exchange = msgspec.json.Decoder(Exchange).decode
+
+
+def exchange_of(record: bytes) -> Exchange:
+    """What was asked and answered, byte for byte."""
+    return _decode_exchange(record)

@@ -1,0 +1,67 @@
+"""The log in memory, on the library's in-memory recorder: for experiments and tests; nothing outlives the process."""
+
+from collections.abc import Iterator, Sequence
+
+from eventsourcing.persistence import IntegrityError, StoredEvent
+from eventsourcing.popo import POPOApplicationRecorder, POPOSubscription
+
+from tallystick.events.log.store import PAGE, SNAPSHOTS_KEPT, STREAM, Fenced, Record
+
+
+class MemoryStore:
+    """A fleet in memory; see `tallystick.events.log.store.Store` for what each method promises."""
+
+    def __init__(self) -> None:
+        self.url = "memory:"
+        self._log = POPOApplicationRecorder()
+        self._snapshots: dict[int, bytes] = {}
+
+    def append(self, records: Sequence[Record]) -> None:
+        try:
+            self._log.insert_events([StoredEvent(STREAM, *record) for record in records])
+        except IntegrityError as error:
+            raise Fenced(f"another writer has written to {self.url}: {error}") from error
+
+    def read(self, after: int = 0, upto: int | None = None) -> Iterator[Record]:
+        while True:
+            page = self._log.select_notifications(after, PAGE, upto, inclusive_of_start=False)
+            for stored in page:
+                yield Record(stored.originator_version, stored.topic, stored.state)
+            if len(page) < PAGE:
+                return
+            after = page[-1].id
+
+    def record(self, position: int) -> Record | None:
+        return next(self.read(position - 1, position), None)
+
+    def last(self) -> Record | None:
+        newest = self._log.max_notification_id()
+        return None if newest is None else self.record(newest)
+
+    def stray(self) -> str | None:
+        return None
+
+    def save_snapshot(self, position: int, data: bytes) -> None:
+        before = sorted(old for old in self._snapshots if old < position)[1 - SNAPSHOTS_KEPT :]
+        self._snapshots = {old: self._snapshots[old] for old in before} | {position: data}
+
+    def snapshots(self, limit: int = SNAPSHOTS_KEPT) -> list[tuple[int, bytes]]:
+        return sorted(self._snapshots.items(), reverse=True)[:limit]
+
+    def subscribe(self, after: int = 0) -> "MemorySubscription":
+        return MemorySubscription(self._log, after)
+
+    def close(self) -> None:
+        """Nothing is held but memory."""
+
+
+class MemorySubscription(POPOSubscription):
+    """The library's subscription over its in-memory recorder."""
+
+    def __init__(self, recorder: POPOApplicationRecorder, after: int) -> None:
+        super().__init__(recorder, gt=after)
+        self._has_been_notified.set()
+
+    def __iter__(self) -> Iterator[Record]:  # type: ignore[override]
+        for notification in iter(self.__next__, None):
+            yield Record(notification.originator_version, notification.topic, notification.state)

@@ -1,0 +1,35 @@
+"""What every message is made of: the head that commands share, and the kinds of their fields."""
+
+from typing import Annotated, ClassVar, get_args
+
+import msgspec
+
+from tallystick.config.kinds import Priority
+
+NAME_MAX = 128
+INTERNAL_ID = "~"
+"""Ids that begin so are given by our own people; a client that could take one would silence them."""
+MESSAGES_MAX = 1_000
+"""How many messages one envelope may carry; they are committed together."""
+
+Name = Annotated[str, msgspec.Meta(min_length=1, max_length=NAME_MAX)]
+Reason = Annotated[str, msgspec.Meta(min_length=1, max_length=1_000)]
+PRIORITIES: tuple[Priority, ...] = get_args(Priority)
+
+
+class Command(
+    msgspec.Struct,
+    tag_field="type",
+    tag=True,
+    kw_only=True,
+    omit_defaults=True,
+    forbid_unknown_fields=True,
+    gc=False,
+):
+    """One message. ``id`` is chosen by the sender, or assigned at the door where it is absent."""
+
+    query: ClassVar[bool] = False
+    """A query changes nothing, leaves no event and has no memory of its id."""
+    group: ClassVar[str]
+
+    id: Name | None = None

@@ -1,0 +1,154 @@
+"""What is wrong with a message that is none, in words: each refusal names the place, what was found, what is allowed."""
+
+import datetime as dt
+import re
+import uuid
+from collections.abc import Iterator, Mapping
+from decimal import Decimal
+from enum import Enum
+from typing import Any, Final, Literal, get_args, get_origin, get_type_hints
+
+import msgspec
+
+from tallystick.config.amounts import EDGE_NAMES
+from tallystick.config.errors import did_you_mean, nearest
+from tallystick.events.messages import WIRE, AllocateByPriority, AllocateProportional, Command
+from tallystick.events.messages.proposals import INTERNAL
+
+NO_TEXT: Final = (bytes, bytearray, memoryview, dt.datetime, dt.date, dt.time, dt.timedelta, uuid.UUID, Decimal)
+"""Types that the library would write as text; in a message they are no text."""
+
+_DEEP: Final = 100
+_BITS: Final = 4_096
+
+
+def unwritable(message: object) -> str | None:
+    """The first place of a message that cannot be written as JSON, and what is allowed there; None where none is."""
+    if isinstance(message, bytes | str):
+        return _unreadable(message)
+    try:
+        return next(_found(message, "$", 0), None)
+    except RecursionError:
+        return None
+
+
+def _unreadable(text: bytes | str) -> str | None:
+    try:
+        text.decode() if isinstance(text, bytes) else text.encode()
+    except (UnicodeDecodeError, UnicodeEncodeError) as error:
+        before = text[: error.start][-20:]
+        return f"the text breaks off after {before!r}, at {error.start}: {error.reason}; allowed is UTF-8"
+    return None
+
+
+def _found(value: Any, place: str, depth: int) -> Iterator[str]:
+    if depth > _DEEP:
+        yield f"{place[:60]}…: found more than {_DEEP} levels, allowed are fewer"
+    elif isinstance(value, msgspec.Struct):
+        for field in value.__struct_fields__:
+            yield from _found(getattr(value, field), f"{place}.{field}", depth + 1)
+    elif isinstance(value, Mapping):
+        for key, entry in value.items():
+            yield from _found(key, f"a key in {place}", depth + 1)
+            yield from _found(entry, f"{place}.{ascii(key)[1:-1]}", depth + 1)
+    elif isinstance(value, list | tuple | set | frozenset):
+        for number, entry in enumerate(value):
+            yield from _found(entry, f"{place}[{number}]", depth + 1)
+    elif wrong := _wrong(value):
+        yield f"{place}: {wrong}"
+
+
+def _wrong(value: Any) -> str | None:
+    """What is wrong with a single value, and what is allowed."""
+    if isinstance(value, str):
+        if value.isascii() or not any("\ud800" <= letter <= "\udfff" for letter in value):
+            return None
+        return f"found {value[:40]!a}, half a character; allowed is text that UTF-8 can write"
+    if isinstance(value, Decimal):
+        return "found sNaN, allowed is a number" if value.is_snan() else None
+    if isinstance(value, int):
+        bits = value.bit_length()
+        return f"found a number of {bits} bits, allowed are up to {_BITS}" if bits > _BITS else None
+    if isinstance(value, (float, Enum, type(None), msgspec.UnsetType, *NO_TEXT)):
+        return None
+    return f"found {type(value).__name__}, allowed is what JSON can say"
+
+
+_KINDS: Final = {
+    "int": "a whole number",
+    "float": "a number with decimals",
+    "decimal": "a number",
+    "str": "text",
+    "bool": "true or false",
+    "bytes": "bytes",
+    "object": "an object",
+    "array": "a list",
+    "null": "null",
+}
+_KINDS_NAMED: Final = re.compile(rf"`((?:{'|'.join(_KINDS)})(?: \| (?:{'|'.join(_KINDS)}))*)`")
+_WIRE: Final[Mapping[str, type[Command]]] = {cls.__name__: cls for cls in WIRE}
+_UNKNOWN_FIELD: Final = re.compile(r"unknown field `(.*?)`")
+_NO_CHOICE: Final = re.compile(r"Invalid enum value '?(.*?)'? - at `\$\.(\w+)")
+
+
+def explained(error: str, message: object) -> str:
+    """The library's sentence about a message in plain words, and what would have been allowed."""
+    error = _KINDS_NAMED.sub(lambda named: " or ".join(map(_KINDS.__getitem__, named[1].split(" | "))), error)
+    kind = _type_named(message)
+    if "at `$.type`" in error or "missing required field `type`" in error:
+        internal = f"{kind} is our own people's message; " if kind in {cls.__name__ for cls in INTERNAL} else ""
+        return f"{error}{did_you_mean(nearest(kind or '', _WIRE))}: {internal}allowed are {', '.join(_WIRE)}"
+    cls = _WIRE.get(kind or "")
+    if cls is None:
+        return error
+    unknown = _UNKNOWN_FIELD.search(error)
+    if unknown is None:
+        return f"{kind}: {error}{_choices(cls, error)}"
+    inside = "at `$." in error
+    allowed = EDGE_NAMES if inside else ("type", *cls.__struct_fields__)
+    meant = did_you_mean(nearest(unknown[1], allowed))
+    return f"{error}{meant}: allowed {'there' if inside else f'in {kind}'} are {', '.join(allowed)}"
+
+
+def _choices(cls: type[Command], error: str) -> str:
+    """What is allowed where only some words are, if the error is about that."""
+    found = _NO_CHOICE.search(error)
+    if found is None:
+        return ""
+    allowed = list(_words(get_type_hints(cls)[found[2]]))
+    return f"{did_you_mean(nearest(found[1], allowed))}: allowed are {', '.join(allowed)}"
+
+
+def _words(hint: Any) -> Iterator[str]:
+    """The words of the closed sets that a type is made of."""
+    if get_origin(hint) is Literal:
+        yield from get_args(hint)
+    else:
+        for part in get_args(hint):
+            yield from _words(part)
+
+
+def _type_named(message: object) -> str | None:
+    """The type that a message claims, if it can be made out."""
+    if isinstance(message, Command):
+        return type(message).__name__
+    if isinstance(message, bytes | str):
+        try:
+            message = msgspec.json.decode(message)
+        except (msgspec.DecodeError, UnicodeError, RecursionError):
+            return None
+    named = message.get("type") if isinstance(message, Mapping) else None
+    return named if isinstance(named, str) else None
+
+
+KEYED_BY_AGENT = (AllocateProportional, AllocateByPriority)
+"""Here a key of a mapping is an agent, and the second of two would silently take the first one's part."""
+
+
+def no_key_twice(pairs: list[tuple[str, Any]]) -> None:
+    """Refuse an object that names a key twice; made for the standard library's ``object_pairs_hook``."""
+    seen: set[str] = set()
+    for key, _ in pairs:
+        if key in seen:
+            raise msgspec.ValidationError(f"{key!r} is named twice")
+        seen.add(key)

@@ -1,0 +1,246 @@
+"""What is answered: a Struct per kind of answer, in edge units, and the refusal with its numbers.
+
+A reply goes out, and into the log, as ``{"ok": {...}}``; a refusal as ``{"error": {"code", "detail", ...numbers}}``.
+"""
+
+from typing import Any
+
+import msgspec
+
+from tallystick.config.amounts import Triple, dollars, seconds
+
+Number = int | float
+
+
+class EdgeAmounts(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
+    """Amounts as every edge shows them; a dimension that is not limited is left out."""
+
+    tokens: int | None = None
+    time_seconds: Number | None = None
+    cost_usd: str | None = None
+
+
+def shown(amounts: Triple) -> EdgeAmounts:
+    """Internal units as an edge shows them."""
+    tokens, time_ms, cost_nanos = amounts
+    return EdgeAmounts(
+        tokens,
+        None if time_ms is None else seconds(time_ms),
+        None if cost_nanos is None else dollars(cost_nanos),
+    )
+
+
+class Refusal(msgspec.Struct, frozen=True):
+    """Why not: a code (a sentence in snake case), a sentence for people, and the numbers that refused it."""
+
+    code: str
+    detail: str
+    numbers: dict[str, Any] = {}
+
+
+class Reply(msgspec.Struct, omit_defaults=True):
+    """The base of every ``ok``."""
+
+
+class Allocation(Reply):
+    """Answers `AllocateBudget`, `AllocateFromPool`, `BorrowFromPool`, `ReturnToPool`."""
+
+    agent: str
+    allocated: EdgeAmounts
+    remaining: EdgeAmounts
+    pool_available: EdgeAmounts
+
+
+class Share(msgspec.Struct):
+    """One agent's part of a split."""
+
+    agent: str
+    allocated: EdgeAmounts
+
+
+class Allocations(Reply):
+    """Answers the splitting allocations, in the order given."""
+
+    allocations: list[Share]
+    pool_available: EdgeAmounts
+
+
+class Enforcement(Reply, gc=False):
+    """Answers `ReportUsage`, `Settle`, `CheckEnforcement`, `Heartbeat` of an agent: all that it must know to go on."""
+
+    agent: str
+    percentage: float
+    status: str
+    action: str
+    throttle_rate: float
+    wait_seconds: Number
+    decided_by: str
+    remaining: EdgeAmounts
+    model: str | None = None
+    unpriced: bool = False
+    late: bool = False
+    unallocated: bool = False
+    lease_lost: bool = False
+    warnings: list[str] | None = None
+
+
+class Held(Reply):
+    """Answers `Reserve`, and `Heartbeat` of a hold."""
+
+    hold: str
+    agent: str
+    amount: EdgeAmounts
+    available: EdgeAmounts
+    expires_at: str
+
+
+class HoldGone(Reply):
+    """Answers `CancelHold`."""
+
+    hold: str
+    agent: str
+    available: EdgeAmounts
+
+
+class BudgetStatus(Reply):
+    """One account, as `GetStatus` and the pages of `GetGlobalStatus` show it."""
+
+    agent: str
+    agent_type: str | None
+    product: str | None
+    workflow: str | None
+    priority: str
+    parent: str | None
+    state: str
+    allocated: EdgeAmounts
+    delegated: EdgeAmounts
+    consumed: EdgeAmounts
+    held: EdgeAmounts
+    borrowed: EdgeAmounts
+    overrun: EdgeAmounts
+    remaining: EdgeAmounts
+    percentage: float
+    status: str
+    action: str
+    decided_by: str
+    throttle_rate: float
+    idle_seconds: Number
+
+
+class GlobalStatus(Reply):
+    """The fleet in the current period; ``agent_statuses`` is one page of its open accounts by id."""
+
+    total: EdgeAmounts
+    total_allocated: EdgeAmounts
+    total_consumed: EdgeAmounts
+    pool_available: EdgeAmounts
+    reserve: EdgeAmounts
+    overdraft: EdgeAmounts
+    pressure: float
+    response: str
+    paused: bool
+    agent_count: int
+    agent_statuses: list[BudgetStatus]
+    position: int
+
+
+class Overrides(Reply):
+    """Answers `Throttle`, `Stop`, `Resume`: what the agent will be told from now on."""
+
+    agent: str
+    action: str
+    throttle_rate: float
+    decided_by: str
+
+
+class MoveMade(msgspec.Struct, rename={"source": "from", "target": "to"}):
+    """One move of a plan, as it was made."""
+
+    source: str
+    target: str
+    amount: EdgeAmounts
+    reason: str
+
+
+class Moves(Reply):
+    """Answers `Rebalance`: the moves of the plan, in order."""
+
+    moves: list[MoveMade]
+    pool_available: EdgeAmounts
+
+
+class Prospect(msgspec.Struct):
+    """What is foreseen in one dimension, at the agent's last report; amounts in edge units, None is not known.
+
+    ``confidence`` is the measured share of earlier forecasts at this stage that were within 10 % of what happened.
+    ``interval_80`` holds two numbers, lowest and highest, under the name of each figure that it is about.
+    """
+
+    estimated_total: Number | str | None
+    projected_overage: Number | str | None
+    time_to_exhaustion_seconds: Number | None
+    steps_to_exhaustion: Number | None
+    confidence: float | None
+    interval_80: dict[str, list[Number | str]]
+    method: str
+
+
+class Foreseen(Reply):
+    """Answers `Forecast`: by dimension that the agent's account limits. A step is a report of usage."""
+
+    agent: str
+    as_of: str | None
+    steps: int
+    forecasts: dict[str, Prospect]
+
+
+class Efficiency(Reply):
+    """Answers `GetEfficiency`; what speaks of tasks is None where it completed none and paid for none.
+
+    ``utilization`` is consumed / allocated by limited dimension, to 6 places, None where nothing was allocated.
+    """
+
+    agent: str
+    tasks: int | None
+    tasks_per_1k_tokens: float | None
+    tokens_per_task: float | None
+    cost_per_task: str | None
+    utilization: dict[str, float | None]
+    estimate_accuracy: float | None
+
+
+class FinalReport(msgspec.Struct):
+    """An account's last statement."""
+
+    utilization: float
+    overrun: EdgeAmounts
+    borrowed: EdgeAmounts
+    level: str
+    opened_at: str
+    open_seconds: Number
+    children_released: int
+    holds_cancelled: int
+
+
+class ReleasedBudget(Reply):
+    """Answers `ReleaseBudget`."""
+
+    agent: str
+    allocated: EdgeAmounts
+    consumed: EdgeAmounts
+    unused: EdgeAmounts
+    final_report: FinalReport
+
+
+class Totals(Reply):
+    """Answers the operator's commands: how the fleet stands after them."""
+
+    total: EdgeAmounts
+    pool_available: EdgeAmounts
+    reserve: EdgeAmounts
+    overdraft: EdgeAmounts
+    paused: bool = False
+
+
+class Done(Reply):
+    """Answers our own people's proposals."""

@@ -1,0 +1,125 @@
+"""What is answered about tasks."""
+
+import datetime as dt
+
+import msgspec
+
+from tallystick.events.messages.replies import EdgeAmounts, Number, Reply
+
+
+class Reason(msgspec.Struct, frozen=True):
+    """Why a task does not run: a code, the numbers of what is in the way (None where it has none), and a sentence."""
+
+    code: str
+    limit: int | str | None
+    current: int | str | None
+    message: str
+
+
+class TaskStatus(Reply):
+    """Answers `SubmitTask` and `GetTask`.
+
+    ``decision`` is what was decided of its start, None once it has ended. ``token_budget`` is the soft mark of a run and
+    ``max_tokens`` its hard end: of the run at hand, or of the next. ``lease`` goes with every message about the run.
+    """
+
+    task: str
+    state: str
+    attempt: int
+    decision: str | None
+    reason: Reason | None
+    lease: str | None
+    model: str | None
+    token_budget: int
+    max_tokens: int
+    expected_start: str | None
+    lease_expires_at: str | None
+
+
+class Compared(msgspec.Struct):
+    """An estimate beside what came of it; ``accuracy`` is good (within 10 %), over or under, None without estimate."""
+
+    estimated: Number | None
+    actual: Number
+    accuracy: str | None
+
+
+class TaskClosed(Reply):
+    """Answers `CompleteTask` and `CancelTask`: what the last run used, and beside its estimates what it took."""
+
+    task: str
+    state: str
+    attempt: int
+    consumed: EdgeAmounts | None = None
+    tokens: Compared | None = None
+    minutes: Compared | None = None
+    cancelled: list[str] | None = None
+    """The tasks that ended with it because they depend on it."""
+
+
+class TaskAlive(Reply):
+    """Answers `Heartbeat` of a task. ``preempted``: its slot was taken away, and it has to stop."""
+
+    task: str
+    state: str
+    action: str
+    throttle_rate: float
+    wait_seconds: Number
+    decided_by: str
+    lease_expires_at: str | None
+    preempted: bool = False
+
+
+class Terms(msgspec.Struct):
+    """The three terms of a score, to 6 places."""
+
+    priority: float
+    wait: float
+    blocking: float
+
+
+class QueuedTask(msgspec.Struct):
+    """A waiting task as `GetQueue` shows it."""
+
+    task: str
+    product: str
+    agent_type: str
+    priority: str
+    queued_at: str
+    estimated_tokens: int
+    waiting_minutes: float
+    score: float
+    terms: Terms
+    aged: bool
+    reason: Reason | None
+    expected_start: str | None
+
+
+class RunningTask(msgspec.Struct):
+    """A running task as `GetQueue` shows it; ``stopping``: its slot is another's already, and its owner does not know."""
+
+    task: str
+    agent_type: str
+    product: str
+    model: str | None
+    started_at: str
+    lease_expires_at: str
+    stopping: bool
+
+
+class QueueStatus(Reply):
+    """Answers `GetQueue`: what waits, best first, and what runs, in the order of starting."""
+
+    tasks: list[QueuedTask]
+    running: list[RunningTask]
+
+
+def shown_minutes(elapsed_ms: int) -> Number:
+    """Milliseconds as minutes for people and programs: whole where they are, else to 6 places."""
+    whole, rest = divmod(elapsed_ms, 60_000)
+    return round(elapsed_ms / 60_000, 6) if rest else whole
+
+
+def shown_time(at: dt.datetime | None) -> str | None:
+    """A time as every edge shows it: RFC 3339, UTC."""
+    return None if at is None else at.isoformat().replace("+00:00", "Z")

@@ -1,0 +1,370 @@
+"""The state of the fleet, and the law that it keeps.
+
+`Ledger` holds what decisions need and nothing else. It changes only by ``evolve`` (in ``evolve.py``), one event at a
+time; ``check_conserved`` proves after every commit, and in full at every verification, that all money is where the
+accounts say it is. Totals are kept incrementally: no cost here grows with the fleet or with the log.
+"""
+
+import datetime as dt
+from collections import Counter, deque
+from collections.abc import Iterable
+from fractions import Fraction
+
+from tallystick.config.amounts import DIMENSIONS, EDGE_NAMES, NOTHING, TOKENS, Triple
+from tallystick.config.prices import PriceList
+from tallystick.config.settings import Config
+from tallystick.events.catalog import Event, UsageReported
+from tallystick.events.catalog.event import EPOCH
+from tallystick.events.state.accounts import RESERVE, ROOT, ZERO, Account, Closed, Hold, Money, limited, minus, money
+from tallystick.events.state.commitments import Commitments
+from tallystick.events.state.day import FAR, Day, Watch
+from tallystick.events.state.estimates import Estimates
+from tallystick.events.state.history import History
+from tallystick.events.state.outbox import Outbox
+from tallystick.events.state.rules import Rules
+from tallystick.events.state.slot_time import SlotTimes
+from tallystick.events.state.tasks import NEVER, Task, Tasks
+
+UNPRICED_MAX = 1_000
+_MINUTE = dt.timedelta(minutes=1)
+
+
+class Ledger:
+    """One fleet's whole state. An empty one waits for its first `ConfigLoaded`."""
+
+    def __init__(self) -> None:
+        self.rules = Rules(Config(), PriceList())
+        self.configured = False
+        self.position, self.now = 0, EPOCH
+
+        self.root = Account(ROOT, None, NOTHING, EPOCH, "critical")
+        self.reserve = Account(RESERVE, self.root, NOTHING, EPOCH, "critical")
+        self.accounts: dict[str, Account] = {}
+        self.names: list[str] = []
+        """The ids of the open accounts, sorted: the order of the pages."""
+
+        self.holds: dict[str, Hold] = {}
+        self.expiries: list[tuple[dt.datetime, str]] = []
+        """A heap; an entry whose hold is gone or was extended is stale and skipped."""
+
+        self.spent = [0, 0, 0]
+        """All usage ever, by dimension; with ``held`` it is what pressure counts."""
+        self.held = [0, 0, 0]
+        self.opening: Money = ZERO
+        """What had been spent when the current period began: status and pressure speak of what came after."""
+        self.budget: Triple = NOTHING
+        """What a period grants; the total is the opening and this."""
+        self.period_ends: dt.datetime | None = None
+
+        self.response = 0
+        self.pressed_at: Money = (FAR, FAR, FAR)
+        """By dimension, the smallest ``spent + held`` that could raise the response: all that a report compares with."""
+        self.paused: str | None = None
+        self.reserve_open = False
+        self.unpriced: dict[str, None] = {}
+        """The models (at most `UNPRICED_MAX`) whose missing price was pointed out, until there is another price list."""
+        self.outbox: Outbox = {}
+        """The alerts (at most `OUTBOX_MAX`) that somebody has not been told of."""
+        self.pool_exhausted_at = 0
+        """The position of the `PoolExhausted` that is in force, 0 for none."""
+
+        self.ids: dict[str, int] = {}
+        """Command id to the position of its first event: the memory that makes a repeat harmless."""
+        self.id_order: deque[str] = deque()
+        self.id_marks: deque[tuple[dt.datetime, int]] = deque()
+        """At most once a minute, a time and the position reached: what is older than the memory is found by it."""
+        self.next_mark = EPOCH
+        # Whose they were, how they ended, and the lease of the run that had placed them.
+        self.ended_holds: dict[str, tuple[str, str, str | None]] = {}
+        """Ended hold to (agent, how it ended), so that a late `Settle` is told from an unknown one."""
+        self.ended_order: deque[tuple[int, str]] = deque()
+        self.released: dict[str, Closed] = {}
+        self.released_order: deque[tuple[int, str]] = deque()
+        self.history = History()
+        """What earlier runs taught. No decision reads it: it is kept here so that those who foresee lose nothing."""
+
+        self.tasks, self.estimates, self.day, self.commitments = Tasks(), Estimates(), Day(), Commitments()
+        self.slot_times = SlotTimes()
+        """Like ``history``, for those who judge."""
+        self.watch: Watch | None = None
+        """How far usage may go before a daily line is crossed or the breaker may trip; None: look again."""
+        self.done: dict[str, tuple[int, int]] = {}
+        """By open account, how many tasks that it paid for were completed, and how many of them were estimated well."""
+
+    # --- what the fleet has -------------------------------------------------------------------------------------------
+
+    @property
+    def total(self) -> Triple:
+        """The current period's total."""
+        return limited(self.root.allocated, minus(money(self.root.allocated), self.opening))
+
+    @property
+    def pool(self) -> Triple:
+        """What the root has free to give."""
+        return limited(self.root.allocated, self.root.free)
+
+    @property
+    def in_reserve(self) -> Triple:
+        return limited(self.root.allocated, self.reserve.free)
+
+    @property
+    def overdraft(self) -> Triple:
+        """What the fleet owes: used beyond total and reserve."""
+        return limited(self.root.allocated, self.root.cover)
+
+    @property
+    def consumed(self) -> Triple:
+        """What was spent in the current period, in every dimension, limited or not."""
+        return minus((self.spent[0], self.spent[1], self.spent[2]), self.opening)
+
+    @property
+    def is_paused(self) -> bool:
+        """Everything is stopped by hand."""
+        return self.paused is not None or self.rules.paused
+
+    @property
+    def in_crisis(self) -> bool:
+        """The reserve is open for critical agents."""
+        return self.reserve_open or self.response >= 3
+
+    def reserve_size(self, dimension: int) -> int:
+        """The configured reserve of a limited dimension, whatever was drawn from it."""
+        allocated = self.root.allocated[dimension]
+        assert allocated is not None
+        part = self.rules.reserve_part
+        return (allocated - self.opening[dimension]) * part.numerator // part.denominator
+
+    def spendable(self, dimension: int) -> int:
+        """``total - reserve`` of a limited dimension: what shares and pressure are measured against."""
+        allocated = self.root.allocated[dimension]
+        assert allocated is not None
+        return allocated - self.opening[dimension] - self.reserve_size(dimension)
+
+    def committed(self, dimension: int) -> int:
+        """Spent in this period, and held."""
+        return self.spent[dimension] - self.opening[dimension] + self.held[dimension]
+
+    def press(self) -> None:
+        """Find `pressed_at` anew, after the total, the response or the thresholds changed."""
+        lines = [FAR, FAR, FAR]
+        self.watch = None
+        for d in DIMENSIONS:
+            total = self.root.allocated[d]
+            if total is None:
+                continue
+            bases = (*[self.spendable(d)] * 3, total - self.opening[d])
+            # Any response above the present one: where a threshold is above 1, a later one may come first.
+            for at, base in list(zip((*self.rules.fleet_at, Fraction(1)), bases, strict=True))[self.response :]:
+                line = self.opening[d] + max(1, -(-at.numerator * base // at.denominator))
+                lines[d] = min(lines[d], line)
+        self.pressed_at = (lines[0], lines[1], lines[2])
+
+    def minimum_share(self, dimension: int) -> int:
+        """What no reclaim, return or rebalance takes an agent below; 0 where the total is not limited."""
+        if self.root.allocated[dimension] is None or not self.accounts:
+            return 0
+        share = self.rules.minimum_share
+        return self.spendable(dimension) * share.numerator // (share.denominator * len(self.accounts))
+
+    def payer_of(self, agent: str) -> Account:
+        """Who pays for an id that has no open account: the nearest open ancestor it had, or the root."""
+        closed = self.released.get(agent)
+        while closed is not None:
+            parent = self.accounts.get(closed.parent)
+            if parent is not None:
+                return parent
+            closed = self.released.get(closed.parent)
+        return self.root
+
+    def payer_of_run(self, task: Task) -> Account:
+        """Who pays for what a run of a task had used when it was over."""
+        if task.parent is None:
+            return self.root
+        return self.accounts.get(task.parent) or self.payer_of(task.parent)
+
+    @property
+    def used_today(self) -> Money:
+        """What was spent since the day began, in every dimension."""
+        return minus((self.spent[0], self.spent[1], self.spent[2]), self.day.opening)
+
+    def spent_by(self, agent: str) -> Money:
+        """What an open account was charged with itself, in every dimension."""
+        spent = self.accounts[agent].spent
+        return (spent[0], spent[1], spent[2])
+
+    def due_at(self) -> dt.datetime:
+        """When something happens by itself next: a hold or a lease expires, or the day or the period ends."""
+        due = self.expiries[0][0] if self.expiries else NEVER
+        if self.configured:
+            due = min(due, self.day.ends_at)
+        if self.tasks.leases and not self.is_paused:
+            due = min(due, self.tasks.due_at())
+        return due if self.period_ends is None else min(due, self.period_ends)
+
+    # --- the memory of ids --------------------------------------------------------------------------------------------
+
+    def remember(self, id: str, position: int) -> None:
+        """Keep the id of a command that was recorded, and forget the oldest beyond the configured number."""
+        self.ids[id] = position
+        order = self.id_order
+        order.append(id)
+        if len(order) > self.rules.ids_max:
+            del self.ids[order.popleft()]
+
+    def mark(self, position: int, at: dt.datetime) -> None:
+        """Note when the log came to ``position`` (at most once a minute), and forget what is older than the memory."""
+        self.next_mark = at + _MINUTE
+        self.id_marks.append((at, position))
+        self._forget_before(at - dt.timedelta(hours=self.rules.ids_keep_hours))
+
+    def _forget_before(self, horizon: dt.datetime) -> None:
+        """Forget ids, ended holds, released accounts and finished tasks from before ``horizon`` (to the minute, never
+        earlier).
+        """
+        marks, order, ids = self.id_marks, self.id_order, self.ids
+        # What was recorded behind a mark, and before the next one, is less than a minute younger than it.
+        while len(marks) > 1 and marks[0][0] + _MINUTE <= horizon:
+            marks.popleft()
+        floor = marks[0][1]
+        while order and ids[order[0]] < floor:
+            del ids[order.popleft()]
+        while len(order) > self.rules.ids_max:
+            del ids[order.popleft()]
+        while self.ended_order and self.ended_order[0][0] < floor:
+            self.ended_holds.pop(self.ended_order.popleft()[1], None)
+        while self.released_order and self.released_order[0][0] < floor:
+            position, agent = self.released_order.popleft()
+            closed = self.released.get(agent)
+            if closed is not None and closed.position == position:
+                del self.released[agent]
+        self.tasks.forget(floor)
+
+
+class BrokenInvariant(AssertionError):
+    """Money is not where the accounts say it is: a bug. The fleet stops; nothing is written."""
+
+
+def check_conserved(ledger: Ledger, events: Iterable[Event] | None = None) -> None:
+    """Prove the law of the fleet, on what ``events`` touched, or in full where ``events`` is None.
+
+    Raises:
+        BrokenInvariant: names the account, the dimension and the sums that differ.
+    """
+    if events is None:
+        touched: Iterable[Account] = ledger.accounts.values()
+        _check_children(ledger)
+        for wrong in ledger.tasks.wrong(ledger.accounts):
+            raise BrokenInvariant(f"tasks: {wrong}")
+        for wrong in ledger.commitments.wrong(set(ledger.tasks.running)):
+            raise BrokenInvariant(f"promises: {wrong}")
+        _check_holds(ledger)
+    else:
+        touched = _touched(ledger, events)
+    for account in touched:
+        _check_account(account)
+    _check_root(ledger)
+
+
+def _touched(ledger: Ledger, events: Iterable[Event]) -> set[Account]:
+    """The open accounts that the events name, and all above them."""
+    names: set[str | None] = set()
+    for event in events:
+        if type(event) is UsageReported:
+            names.add(event.agent)
+            names.add(event.charged)
+        else:
+            names.update(getattr(event, field, None) for field in ("agent", "source", "target"))
+    touched: set[Account] = set()
+    for name in names:
+        account = None if name is None else ledger.accounts.get(name)
+        while account is not None and account is not ledger.root and account not in touched:
+            touched.add(account)
+            account = account.parent
+    return touched
+
+
+def _check_account(account: Account) -> None:
+    limits, cover, free, held = account.allocated, account.cover, account.free, account.held
+    spent, delegated, closed = account.spent, account.delegated, account.closed
+    for d in account.dims:
+        there, paid = free[d], cover[d]
+        sums = there + held[d] + spent[d] + delegated[d] + closed[d]
+        granted = limits[d] + paid  # type: ignore[operator]
+        if granted != sums:
+            raise BrokenInvariant(
+                f"{account.id} {EDGE_NAMES[d]}: granted {granted} is not free {there} + held {held[d]}"
+                f" + spent {spent[d]} + delegated {delegated[d]} + closed {closed[d]} = {sums}"
+            )
+        if there < 0 or held[d] < 0 or spent[d] < 0 or delegated[d] < 0:
+            raise BrokenInvariant(
+                f"{account.id} {EDGE_NAMES[d]}: a balance is below zero: {there}, {held[d]}, {spent[d]}"
+            )
+        if paid < 0 or (paid and there):
+            raise BrokenInvariant(f"{account.id} {EDGE_NAMES[d]}: cover is {paid} with {there} free")
+
+
+def _check_root(ledger: Ledger) -> None:
+    root = ledger.root
+    for d in DIMENSIONS:
+        if root.allocated[d] is None:
+            continue
+        sums = root.free[d] + root.held[d] + root.spent[d] + root.delegated[d] + root.closed[d]
+        overdraft = root.cover[d]
+        reserve = ledger.reserve.free[d]
+        if root.granted[d] != sums or root.free[d] < 0 or overdraft < 0 or reserve < 0:
+            raise BrokenInvariant(
+                f"fleet {EDGE_NAMES[d]}: total + overdraft {root.granted[d]} against {sums},"
+                f" pool {root.free[d]}, reserve {reserve}, overdraft {overdraft}"
+            )
+        if overdraft > 0 and (root.free[d] > 0 or reserve > 0):
+            raise BrokenInvariant(
+                f"fleet {EDGE_NAMES[d]}: overdraft {overdraft} beside pool {root.free[d]}, reserve {reserve}"
+            )
+
+
+def _check_children(ledger: Ledger) -> None:
+    """Every grant is in its child, every hold in its account, and all spending in the fleet's total."""
+    granted: dict[Account, list[int]] = {ledger.root: list(ledger.reserve.granted)}
+    held: dict[Account, list[int]] = {ledger.root: [0, 0, 0]}
+    spent = [0, 0, 0]
+    for account in ledger.accounts.values():
+        for d in DIMENSIONS:
+            if account.allocated[d] is not None:
+                granted.setdefault(account.source(d), [0, 0, 0])[d] += account.granted[d]
+                spent[d] += account.consumed(d)
+    for hold in ledger.holds.values():
+        for d in DIMENSIONS:
+            held.setdefault(hold.account.payers[d], [0, 0, 0])[d] += hold.amount[d]
+    for account in (ledger.root, *ledger.accounts.values()):
+        _check_sums(ledger, account, granted.get(account, [0, 0, 0]), held.get(account, [0, 0, 0]))
+    for d in DIMENSIONS:
+        spent[d] += ledger.root.consumed(d)
+        if spent[d] != ledger.spent[d]:
+            raise BrokenInvariant(f"fleet {EDGE_NAMES[d]}: spent {ledger.spent[d]}, the accounts say {spent[d]}")
+
+
+def _check_holds(ledger: Ledger) -> None:
+    """What products and runs have set aside is what their holds say."""
+    by_product: Counter[str] = Counter()
+    by_run: Counter[str] = Counter()
+    for hold in ledger.holds.values():
+        if hold.account.under is not None:
+            by_product[hold.account.under] += hold.amount[TOKENS]
+        if hold.account.run is not None:
+            by_run[hold.account.run] += hold.amount[TOKENS]
+    if +by_product != ledger.day.held_by_product:
+        raise BrokenInvariant(f"products hold {dict(ledger.day.held_by_product)}, their holds are {dict(+by_product)}")
+    for task, promise in ledger.commitments.runs.items():
+        if promise.held != by_run[task]:
+            raise BrokenInvariant(f"{task} holds {promise.held} tokens, its holds are {by_run[task]}")
+
+
+def _check_sums(ledger: Ledger, account: Account, granted: list[int], held: list[int]) -> None:
+    for d in DIMENSIONS:
+        if account.allocated[d] is None and account is not ledger.root:
+            continue
+        name = f"{account.id} {EDGE_NAMES[d]}"
+        if account.delegated[d] != granted[d]:
+            raise BrokenInvariant(f"{name}: delegated {account.delegated[d]}, children hold {granted[d]}")
+        if account.held[d] != held[d]:
+            raise BrokenInvariant(f"{name}: held {account.held[d]}, its holds are {held[d]}")

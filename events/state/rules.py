@@ -1,0 +1,109 @@
+"""The configuration in the form in which the law reads it: exact fractions, integers, and nothing to look up twice."""
+
+from collections.abc import Mapping
+from decimal import Decimal
+from fractions import Fraction
+
+import msgspec
+
+from tallystick.config.kinds import Priority
+from tallystick.config.prices import PriceList
+from tallystick.config.settings import Config
+from tallystick.events.messages import PRIORITIES
+
+_SLACK = 1e-9
+"""A float ratio this close below a threshold is decided again in whole numbers; farther below it cannot reach it."""
+
+
+class Rules:
+    """What is in force. ``level_at`` are the exact thresholds of yellow, orange, red and black.
+
+    ``config`` is the configuration with the priorities of products that operators override by message; ``loaded`` is
+    as it was loaded.
+    """
+
+    __slots__ = (
+        "config",
+        "find_price",
+        "fleet_at",
+        "fleet_hysteresis",
+        "holds_ttl_ms",
+        "ids_keep_hours",
+        "ids_max",
+        "level_at",
+        "level_near",
+        "loaded",
+        "minimum_share",
+        "overrides",
+        "paused",
+        "paused_products",
+        "pauses",
+        "pool_share_max",
+        "prices",
+        "reserve_part",
+        "throttle_rate",
+        "weights",
+    )
+
+    def __init__(self, config: Config, prices: PriceList, overrides: Mapping[str, Priority] | None = None) -> None:
+        enforcement = config.enforcement
+        self.loaded = config
+        self.overrides = overrides or {}
+        self.config = _overridden(config, self.overrides)
+        self.prices = prices
+        self.find_price = prices.finding
+        self.level_at = tuple(
+            Fraction(threshold)
+            for threshold in (enforcement.warn_at, enforcement.throttle_at, enforcement.degrade_at, enforcement.stop_at)
+        )
+        # At a ratio of 1.0 everything is looked at exactly: what was used of nothing counts as that.
+        self.level_near = (*(min(float(at), 1.0) * (1 - _SLACK) for at in self.level_at), float("inf"))
+        fleet = enforcement.fleet
+        self.fleet_at = (Fraction(fleet.throttle_at), Fraction(fleet.degrade_at), Fraction(fleet.stop_at))
+        self.fleet_hysteresis = Fraction(fleet.hysteresis)
+        self.throttle_rate: Decimal = enforcement.throttle_rate
+        self.reserve_part = Fraction(config.emergency_reserve_percent) / 100
+        self.minimum_share = Fraction(config.minimum_share_percent) / 100
+        self.pool_share_max = Fraction(config.max_pool_share_percent) / 100
+        self.holds_ttl_ms = int(Decimal(config.holds.ttl_seconds) * 1000)
+        self.ids_keep_hours = float(config.idempotency_hours)
+        self.ids_max = config.idempotency_ids_max
+        self.weights: dict[str, Decimal] = {priority: config.allocation_weights.of(priority) for priority in PRIORITIES}
+        self.paused = config.manual_override.pause_all_agents
+        self.paused_products: frozenset[str | None] = frozenset(
+            name for name, product in config.products.items() if product.paused
+        )
+        self.pauses = self.paused or bool(self.paused_products)
+
+    def with_config(self, config: Config) -> "Rules":
+        """These with another configuration, under the same operators' words."""
+        return Rules(config, self.prices, self.overrides)
+
+    def with_prices(self, prices: PriceList) -> "Rules":
+        """These with another price list."""
+        return Rules(self.loaded, prices, self.overrides)
+
+    def with_priority(self, product: str, priority: Priority | None) -> "Rules":
+        """These with an operator's word on a product; None takes it back."""
+        others = {name: said for name, said in self.overrides.items() if name != product}
+        return Rules(self.loaded, self.prices, others if priority is None else {**others, product: priority})
+
+    def level_of(self, consumed: int, base: int) -> int:
+        """The level (0 green … 4 black) of ``consumed`` against ``base``, decided on the exact ratio."""
+        if base <= 0:
+            return 4 if consumed > 0 else 0
+        level = 0
+        for threshold in self.level_at:
+            if consumed * threshold.denominator < threshold.numerator * base:
+                break
+            level += 1
+        return level
+
+
+def _overridden(config: Config, overrides: Mapping[str, Priority]) -> Config:
+    """A configuration in which what operators said by message stands above what the file says."""
+    if not overrides:
+        return config
+    both = {**config.manual_override.priority_override, **overrides}
+    manual = msgspec.structs.replace(config.manual_override, priority_override=both)
+    return msgspec.structs.replace(config, manual_override=manual)

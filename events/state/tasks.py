@@ -1,0 +1,321 @@
+"""Tasks: what waits, what runs, and what is remembered of those that ended.
+
+All that a decision about tasks needs is kept beside them and changes with each: how many run in all, of a type and of a
+product; whose lease ends next; who waits for whom. No cost here grows with the number of tasks.
+"""
+
+import datetime as dt
+import heapq
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator
+from typing import Literal, NamedTuple, get_args
+
+from tallystick.config.kinds import Priority
+from tallystick.events.state.accounts import ZERO, Money, plus
+
+State = Literal["waiting_on_dependencies", "queued", "running", "completed", "failed", "cancelled", "rejected"]
+STATES: tuple[State, ...] = get_args(State)
+OPEN: frozenset[State] = frozenset({"waiting_on_dependencies", "queued", "running"})
+RUNS_KEPT = 8
+"""Of each task, what so many last runs used: who reports late is not charged twice."""
+NEVER = dt.datetime.max.replace(tzinfo=dt.UTC)
+
+HowEnded = Literal["over", "preempted"]
+
+
+class Run(NamedTuple):
+    """A run that has ended. ``until`` is when its lease would have; ``how`` is "preempted" until its owner knows."""
+
+    how: HowEnded
+    spent: Money
+    until: dt.datetime
+
+
+class Task:
+    """One unit of work. Times are moments, estimates whole tokens and milliseconds."""
+
+    __slots__ = (
+        "aged",
+        "agent_type",
+        "attempt",
+        "blocks",
+        "budget_passed",
+        "code",
+        "dependents",
+        "depends_on",
+        "ended",
+        "estimated_ms",
+        "estimated_tokens",
+        "expected_start",
+        "id",
+        "lease",
+        "lease_expires_at",
+        "max_tokens",
+        "model",
+        "named_priority",
+        "number",
+        "overdue",
+        "parent",
+        "position",
+        "preempted_at",
+        "product",
+        "queued_at",
+        "runs",
+        "started_at",
+        "state",
+        "token_budget",
+        "unmet",
+        "wanted_model",
+        "workflow",
+    )
+
+    def __init__(
+        self,
+        id: str,
+        number: int,
+        agent_type: str,
+        product: str,
+        queued_at: dt.datetime,
+        estimated_tokens: int,
+        estimated_ms: int | None = None,
+    ) -> None:
+        self.id = id
+        self.number = number
+        """The order of submission; no two have the same."""
+        self.agent_type = agent_type
+        self.product = product
+        self.named_priority: Priority | None = None
+        self.workflow: str | None = None
+        self.wanted_model: str | None = None
+        self.parent: str | None = None
+        self.blocks = 0
+        self.estimated_tokens = estimated_tokens
+        self.estimated_ms = estimated_ms
+
+        self.state: State = "queued"
+        self.queued_at = queued_at
+        """When its dependencies were met; it stays when a slot is lost."""
+        self.depends_on: tuple[str, ...] = ()
+        self.unmet: dict[str, None] | None = None
+        """The tasks that it waits for; None for none."""
+        self.dependents: dict[str, None] | None = None
+        """The tasks that wait for it; None for none."""
+        self.attempt = 1
+        self.runs = 0
+        self.overdue = False
+        self.expected_start: dt.datetime | None = None
+        """What was last told."""
+
+        self.lease: str | None = None
+        self.lease_expires_at = NEVER
+        self.started_at: dt.datetime | None = None
+        self.model: str | None = None
+        self.token_budget = 0
+        self.max_tokens = 0
+        self.aged = False
+        self.budget_passed = False
+        self.preempted_at: dt.datetime | None = None
+        self.ended: dict[str, Run] | None = None
+        """The last runs that are over, by lease; None for none."""
+
+        self.code: str | None = None
+        """Why it ended, where nobody asked for it."""
+        self.position = 0
+        """Where in the log it ended, 0 while it is open."""
+
+    @property
+    def is_open(self) -> bool:
+        return self.state in OPEN
+
+    @property
+    def blocked(self) -> int:
+        """How many tasks wait for this one: those that are known, or as many as was said."""
+        return max(self.blocks, len(self.dependents or ()))
+
+    def stopping(self, now: dt.datetime) -> str | None:
+        """The lease of a run whose slot was taken away and whose owner does not know it yet."""
+        if self.ended is None:
+            return None
+        lease, run = next(reversed(self.ended.items()))
+        return lease if run.how == "preempted" and now < run.until else None
+
+    def end_run(self, how: HowEnded, spent: Money) -> None:
+        """The run at hand is over."""
+        assert self.lease is not None
+        ended = {} if self.ended is None else self.ended
+        ended[self.lease] = Run(how, spent, self.lease_expires_at)
+        if len(ended) > RUNS_KEPT:
+            del ended[next(iter(ended))]
+        self.ended = ended
+        self.lease, self.lease_expires_at = None, NEVER
+
+    def used_late(self, lease: str, amounts: Money) -> None:
+        """A run that is over had used more than was known."""
+        if self.ended is not None and lease in self.ended:
+            run = self.ended[lease]
+            self.ended[lease] = run._replace(spent=plus(run.spent, amounts))
+
+    def spent_by(self, lease: str | None) -> Money:
+        """What is on record for a run that is over."""
+        run = None if self.ended is None or lease is None else self.ended.get(lease)
+        return ZERO if run is None else run.spent
+
+
+class Tasks:
+    """All tasks of a fleet that are open, and the finished ones for as long as ids are remembered."""
+
+    def __init__(self) -> None:
+        self.known: dict[str, Task] = {}
+        self.running: dict[str, Task] = {}
+        """In the order in which they started."""
+        self.by_type: Counter[str] = Counter()
+        self.by_product: Counter[str] = Counter()
+        """Of each, how many run."""
+        self.queued = 0
+        self.open = 0
+        self.submitted = 0
+        """All that ever were: the number of the last one."""
+        self.under: dict[str, dict[str, Task]] = {}
+        """By account, the open tasks that are to be paid from it, in the order in which they were submitted (those of the
+        pool are not listed)."""
+        self.leases: list[tuple[dt.datetime, str]] = []
+        """A heap; an entry whose lease is over or was extended is stale, and never the first."""
+        self.finished: deque[tuple[int, str]] = deque()
+
+    # --- looking ------------------------------------------------------------------------------------------------------
+
+    def get(self, task: str) -> Task | None:
+        return self.known.get(task)
+
+    def is_open(self, task: str) -> bool:
+        found = self.known.get(task)
+        return found is not None and found.is_open
+
+    def waiting_for(self, task: Task) -> list[Task]:
+        """Its dependents, in the order in which they were submitted."""
+        return sorted((self.known[name] for name in task.dependents or ()), key=lambda dependent: dependent.number)
+
+    def due_at(self) -> dt.datetime:
+        """When the next lease ends."""
+        return self.leases[0][0] if self.leases else NEVER
+
+    # --- changing -----------------------------------------------------------------------------------------------------
+
+    def add(self, task: Task) -> None:
+        """A task was submitted."""
+        self.submitted = task.number
+        self.open += 1
+        self.known[task.id] = task
+        if task.parent is not None:
+            self.under.setdefault(task.parent, {})[task.id] = task
+        self.queued += 1
+        for name in task.depends_on:
+            needed = self.known.get(name)
+            if needed is not None and needed.is_open:
+                task.unmet = {} if task.unmet is None else task.unmet
+                task.unmet[name] = None
+                needed.dependents = {} if needed.dependents is None else needed.dependents
+                needed.dependents[task.id] = None
+
+    def become(self, task: Task, state: State) -> None:
+        """Move a task that is open from where it is counted to where it is now."""
+        if task.state == "queued":
+            self.queued -= 1
+        elif task.state == "running":
+            del self.running[task.id]
+            _less(self.by_type, task.agent_type)
+            _less(self.by_product, task.product)
+        task.state = state
+        if state == "queued":
+            self.queued += 1
+        elif state == "running":
+            self.running[task.id] = task
+            self.by_type[task.agent_type] += 1
+            self.by_product[task.product] += 1
+        self._drop_stale()
+
+    def lease_until(self, task: Task, lease: str, expires_at: dt.datetime) -> None:
+        """A lease begins, or its end moves on."""
+        task.lease, task.lease_expires_at = lease, expires_at
+        heapq.heappush(self.leases, (expires_at, task.id))
+        self._drop_stale()
+
+    def renew(self, least: dt.datetime) -> None:
+        """No lease ends before ``least``: slots are kept while everything is stopped."""
+        for task in self.running.values():
+            task.lease_expires_at = max(task.lease_expires_at, least)
+        self.leases = [(task.lease_expires_at, task.id) for task in self.running.values()]
+        heapq.heapify(self.leases)
+
+    def finish(self, task: Task, state: State, position: int) -> None:
+        """A task is open no more. Who waited for it waits for one less."""
+        self.become(task, state)
+        self.open -= 1
+        task.position = position
+        self.finished.append((position, task.id))
+        if task.parent is not None:
+            below = self.under[task.parent]
+            del below[task.id]
+            if not below:
+                del self.under[task.parent]
+        for name in task.unmet or ():
+            self._part(self.known.get(name), task)
+        task.unmet = None
+        if state == "completed":
+            for dependent in self.waiting_for(task):
+                assert dependent.unmet is not None
+                del dependent.unmet[task.id]
+                dependent.unmet = dependent.unmet or None
+            task.dependents = None
+
+    @staticmethod
+    def _part(needed: Task | None, dependent: Task) -> None:
+        # Who keeps open tasks only has forgotten one that failed just now.
+        if needed is not None and needed.dependents is not None:
+            needed.dependents.pop(dependent.id, None)
+            needed.dependents = needed.dependents or None
+
+    def forget(self, floor: int) -> None:
+        """Forget the tasks that ended before position ``floor``."""
+        while self.finished and self.finished[0][0] < floor:
+            position, name = self.finished.popleft()
+            task = self.known.get(name)
+            # The id of one that was rejected may have been submitted again.
+            if task is not None and task.position == position:
+                del self.known[name]
+
+    def _drop_stale(self) -> None:
+        leases = self.leases
+        while leases and self._is_stale(leases[0]):
+            heapq.heappop(leases)
+
+    def _is_stale(self, entry: tuple[dt.datetime, str]) -> bool:
+        task = self.running.get(entry[1])
+        return task is None or task.lease_expires_at != entry[0]
+
+    # --- the law ------------------------------------------------------------------------------------------------------
+
+    def wrong(self, accounts: Iterable[str]) -> Iterator[str]:
+        """What of the counts is not as the tasks say; ``accounts`` are the open ones."""
+        running = [task for task in self.known.values() if task.state == "running"]
+        if {task.id for task in running} != set(self.running):
+            yield f"{len(running)} tasks run, and {len(self.running)} are listed"
+        if Counter(task.agent_type for task in running) != self.by_type:
+            yield f"by type, {dict(self.by_type)} are said to run"
+        if Counter(task.product for task in running) != self.by_product:
+            yield f"by product, {dict(self.by_product)} are said to run"
+        if sum(task.state == "queued" for task in self.known.values()) != self.queued:
+            yield f"{self.queued} are said to wait for a slot"
+        if sum(task.is_open for task in self.known.values()) != self.open:
+            yield f"{self.open} are said to be open"
+        if missing := [task.id for task in running if task.id not in set(accounts)]:
+            yield f"{missing} run without an account"
+        leases = min((task.lease_expires_at for task in running), default=NEVER)
+        if leases != self.due_at():
+            yield f"a lease ends at {leases}, and {self.due_at()} is waited for"
+
+
+def _less(counter: Counter[str], name: str) -> None:
+    counter[name] -= 1
+    if not counter[name]:
+        del counter[name]

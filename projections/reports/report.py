@@ -1,0 +1,295 @@
+"""What became of a workflow, or of the whole fleet: made of the rows of views, for people who were not there.
+
+Amounts are in edge units. A parent's consumption is its own here, without what its closed sub-agents used: those have
+lines of their own, so that the sums count every unit once.
+"""
+
+import datetime as dt
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from tallystick.config.amounts import DIMENSIONS, EDGE_NAMES, Amounts, Triple, seconds
+from tallystick.events.catalog import LEVELS
+from tallystick.events.decide.answers import stamp
+from tallystick.events.messages.replies import EdgeAmounts, Number, Reply, shown
+from tallystick.events.state.accounts import ZERO, Money, limited, minus, money, plus
+from tallystick.projections.reports.advice import Advice, advice
+from tallystick.projections.reports.quality import Quality, quality
+from tallystick.projections.reports.task_report import TasksReport
+from tallystick.projections.views.agents import RELEASED, AgentRow
+from tallystick.projections.views.fleet import FleetRow, with_budget
+from tallystick.projections.views.timeline import Mark, TimelineRow
+
+
+class AgentStory(msgspec.Struct):
+    """One agent: what it was given and used, what happened to it, why it used more than it was given.
+
+    ``utilization`` is consumed / allocated by limited dimension; ``percentage`` the largest of these over what it kept.
+    ``tasks`` counts the completed tasks that it was or that were paid from it; None where there were none at all.
+    """
+
+    agent: str
+    agent_type: str | None
+    product: str | None
+    priority: str
+    parent: str | None
+    state: str
+    opened_at: str
+    open_seconds: Number
+    allocated: EdgeAmounts
+    consumed: EdgeAmounts
+    overrun: EdgeAmounts
+    utilization: dict[str, float | None]
+    percentage: float
+    reports: int
+    tokens_per_report: float | None
+    tasks: int | None
+    highest_level: str
+    level_history: list[dict[str, Any]]
+    level_history_left_out: int
+    seconds_at_level: dict[str, Number]
+    stops: int
+    stops_warned: int
+    warnings: int
+    overruns_by_cause: dict[str, EdgeAmounts]
+    drawn: EdgeAmounts
+    topped_up: EdgeAmounts
+    reclaimed: EdgeAmounts
+    refusals: dict[str, int]
+    anomalies: list[dict[str, Any]]
+
+
+class Summary(msgspec.Struct):
+    """The sums over all agents of a report."""
+
+    agents: int
+    open: int
+    released: int
+    began_at: str | None
+    ended_at: str | None
+    allocated: EdgeAmounts
+    consumed: EdgeAmounts
+    overrun: EdgeAmounts
+    utilization: dict[str, float | None]
+    stops: int
+    stops_warned: int
+    agents_stopped: int
+    refusals: dict[str, int]
+
+
+class UsageReport(Reply):
+    """Answers `GenerateReport`. ``workflow`` is None for the whole fleet; agents are the most used first.
+
+    ``tasks`` is None where there were none. The quality's utilization counts a run of a task with its token budget.
+    """
+
+    workflow: str | None
+    position: int
+    at: str
+    summary: Summary
+    tasks: TasksReport | None
+    agents: list[AgentStory]
+    overruns_by_cause: dict[str, EdgeAmounts]
+    anomalies: list[dict[str, Any]]
+    quality: Quality
+    recommendations: list[Advice]
+
+
+class Line(msgspec.Struct, frozen=True):
+    """An agent's two rows, the token budget of one that is a run of a task, and how many tasks were done for it."""
+
+    row: AgentRow
+    story: TimelineRow
+    token_budget: int | None = None
+    tasks: int | None = None
+
+    @property
+    def allocated(self) -> Triple:
+        """What was its own to use: its allocation less what it handed on, or closed sub-agents used of it."""
+        given = plus(money(self.row.delegated.triple), money(self.row.closed.triple))
+        limits = self.row.allocated.triple
+        own = minus(money(limits), given)
+        return limited(limits, (max(0, own[0]), max(0, own[1]), max(0, own[2])))
+
+    @property
+    def consumed(self) -> Money:
+        """What it used itself, and what came after its release."""
+        row = self.row
+        return plus(minus(money(row.consumed.triple), money(row.closed.triple)), money(row.late.triple))
+
+
+def in_workflow(agents: Mapping[str, AgentRow], workflow: str) -> list[AgentRow]:
+    """The agents with the label, those below an account with the label or of that name, and that account itself."""
+
+    def belongs(row: AgentRow | None) -> bool:
+        while row is not None:
+            if workflow in (row.workflow, row.agent):
+                return True
+            row = None if row.parent is None else agents.get(row.parent)
+        return False
+
+    return [row for row in agents.values() if belongs(row)]
+
+
+def report(
+    workflow: str | None,
+    fleet: FleetRow,
+    lines: Sequence[Line],
+    tasks: TasksReport | None,
+    weights: Mapping[str, Any],
+) -> UsageReport:
+    """The report on these agents as of the fleet's row; ``weights`` by priority, for fairness."""
+    lines = sorted(lines, key=lambda line: (-line.row.percentage, line.row.agent))
+    stories = [_story(line, fleet.at) for line in lines]
+    causes: dict[str, Money] = {}
+    for line in lines:
+        for cause, amount in line.story.overruns.items():
+            causes[cause] = plus(causes.get(cause, ZERO), money(amount.triple))
+    anomalies = sorted(
+        ({"agent": story.agent, **anomaly} for story in stories for anomaly in story.anomalies),
+        key=lambda anomaly: anomaly["position"],
+    )
+    rows = [line.row for line in lines]
+    # Used of what was given, each unit once; and how evenly it was given, at the end of each agent's account or now.
+    spread = quality(FleetRow(), rows, weights)
+    used = quality(_closed(lines), [row for row in rows if row.state != RELEASED], weights)
+    return UsageReport(
+        workflow=workflow,
+        position=fleet.position,
+        at=stamp(fleet.at),
+        summary=_summary(lines),
+        tasks=tasks,
+        agents=stories,
+        overruns_by_cause={cause: _moved(units) for cause, units in sorted(causes.items())},
+        anomalies=anomalies,
+        quality=Quality(used.utilization, spread.fairness, spread.jain),
+        recommendations=advice(fleet, lines),
+    )
+
+
+def _closed(lines: Iterable[Line]) -> FleetRow:
+    """A fleet's row that holds what these released agents had been given and used, and the token budgets of runs."""
+    allocated = consumed = ZERO
+    for line in lines:
+        if line.row.state == RELEASED:
+            limits = with_budget(line.allocated, line.token_budget)
+            own = money(limited(limits, line.consumed))
+            allocated, consumed = plus(allocated, money(limits)), plus(consumed, own)
+    budgets = {line.row.agent: line.token_budget for line in lines if line.token_budget is not None}
+    return FleetRow(closed_allocated=Amounts(*allocated), closed_consumed=Amounts(*consumed), token_budgets=budgets)
+
+
+def _summary(lines: Sequence[Line]) -> Summary:
+    allocated = consumed = overrun = counted = ZERO
+    refusals: dict[str, int] = {}
+    for line in lines:
+        limits = line.allocated
+        allocated = plus(allocated, money(limits))
+        consumed = plus(consumed, line.consumed)
+        counted = plus(counted, money(limited(limits, line.consumed)))
+        overrun = plus(overrun, money(line.row.overrun.triple))
+        for code, count in line.story.refusals.items():
+            refusals[code] = refusals.get(code, 0) + count
+    rows = [line.row for line in lines]
+    ended = [at for row in rows for at in (row.released_at, row.last_report_at) if at is not None]
+    limits = _named(row.allocated.triple for row in rows)
+    return Summary(
+        agents=len(rows),
+        open=sum(row.state != RELEASED for row in rows),
+        released=sum(row.state == RELEASED for row in rows),
+        began_at=stamp(min(row.opened_at for row in rows)) if rows else None,
+        ended_at=stamp(max(ended)) if ended else None,
+        allocated=shown(limited(limits, allocated)),
+        consumed=_moved(consumed),
+        overrun=shown(limited(limits, overrun)),
+        utilization=_shares(limited(limits, allocated), counted),
+        stops=sum(line.story.stops for line in lines),
+        stops_warned=sum(line.story.stops_warned for line in lines),
+        agents_stopped=sum(line.story.stops > 0 for line in lines),
+        refusals=dict(sorted(refusals.items())),
+    )
+
+
+def _named(triples: Iterable[Triple]) -> Triple:
+    """Zero in the dimensions that one of the triples names."""
+    named: list[int | None] = [None, None, None]
+    for triple in triples:
+        for d in DIMENSIONS:
+            if triple[d] is not None:
+                named[d] = 0
+    return (named[0], named[1], named[2])
+
+
+def _story(line: Line, now: dt.datetime) -> AgentStory:
+    row, story = line.row, line.story
+    until = row.released_at or now
+    marks = story.marks
+    return AgentStory(
+        agent=row.agent,
+        agent_type=row.agent_type,
+        product=row.product,
+        priority=row.priority,
+        parent=row.parent,
+        state=row.state,
+        opened_at=stamp(row.opened_at),
+        open_seconds=seconds((until - row.opened_at) // dt.timedelta(milliseconds=1)),
+        allocated=shown(row.allocated.triple),
+        consumed=_moved(line.consumed),
+        overrun=shown(row.overrun.triple),
+        utilization=_shares(line.allocated, line.consumed),
+        percentage=row.percentage,
+        reports=row.reports,
+        tokens_per_report=round(line.consumed[0] / row.reports, 1) if row.reports else None,
+        tasks=line.tasks,
+        highest_level=story.highest,
+        level_history=[_told(mark) for mark in marks if mark.kind in ("level", "order")],
+        level_history_left_out=story.marks_left_out,
+        seconds_at_level=_at_levels(row, marks, until),
+        stops=story.stops,
+        stops_warned=story.stops_warned,
+        warnings=story.warnings,
+        overruns_by_cause={cause: shown(amount.triple) for cause, amount in sorted(story.overruns.items())},
+        drawn=shown(story.drawn.triple),
+        topped_up=shown(story.topped_up.triple),
+        reclaimed=shown(story.reclaimed.triple),
+        refusals=story.refusals,
+        anomalies=[_told(mark) for mark in marks if mark.kind == "anomaly"],
+    )
+
+
+def _told(mark: Mark) -> dict[str, Any]:
+    told = {"position": mark.position, "at": stamp(mark.at), mark.kind: mark.what}
+    if mark.dimension is not None:
+        told["dimension"] = mark.dimension
+    if mark.number is not None:
+        told["number"] = mark.number
+    if mark.text is not None:
+        told["text"] = mark.text
+    return told
+
+
+def _at_levels(row: AgentRow, marks: Sequence[Mark], until: dt.datetime) -> dict[str, Number]:
+    """How long the agent was at each level, as far back as its marks reach."""
+    found: dict[str, int] = {}
+    at, level = row.opened_at, LEVELS[0]
+    for mark in marks:
+        if mark.kind == "level":
+            found[level] = found.get(level, 0) + (mark.at - at) // dt.timedelta(milliseconds=1)
+            at, level = mark.at, mark.what
+    found[level] = found.get(level, 0) + max(0, (until - at) // dt.timedelta(milliseconds=1))
+    return {level: seconds(found[level]) for level in LEVELS if level in found}
+
+
+def _shares(allocated: Triple, consumed: Money) -> dict[str, float | None]:
+    return {
+        EDGE_NAMES[d]: round(consumed[d] / limit, 6) if limit else None
+        for d in DIMENSIONS
+        if (limit := allocated[d]) is not None
+    }
+
+
+def _moved(units: Money) -> EdgeAmounts:
+    """Amounts without the dimensions in which there is nothing."""
+    return shown((units[0] or None, units[1] or None, units[2] or None))

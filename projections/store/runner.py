@@ -1,0 +1,100 @@
+"""Keeps a fleet's views up to its log: once, or for as long as a process of its own lives.
+
+A fold keeps the interpreter busy, and would keep the manager from it: `follow` is for another process.
+"""
+
+import threading
+from pathlib import Path
+from typing import NamedTuple
+
+from tallystick.events.log.store import Store, StoreError, open_store
+from tallystick.projections.store.projector import Projector
+from tallystick.projections.store.rebuilding import renew
+from tallystick.projections.store.view_file import ViewFile
+from tallystick.projections.store.view_store import Lacking, MemoryViewStore, ViewStore
+from tallystick.projections.views.folding import KINDS, Kinds
+from tallystick.projections.views.view import Progress
+
+POLL_SECONDS = 0.2
+
+
+class Place(NamedTuple):
+    """Where a store's views are kept, and the log's own file."""
+
+    views: str
+    log: Path
+
+
+def place_of(url: str) -> Place | None:
+    """Where the views of a store are kept: beside its log; None for a store in memory, whose views are kept nowhere."""
+    scheme, _, path = url.partition(":///")
+    return Place(f"{path}.views", Path(path)) if scheme == "sqlite" else None
+
+
+def open_keeper(url: str, kinds: Kinds = KINDS) -> ViewStore:
+    """The keeper of a store's views.
+
+    Raises:
+        NotKept: the file cannot be written, or is no file of views.
+    """
+    place = place_of(url)
+    return MemoryViewStore(kinds) if place is None else ViewFile(place.views, kinds)
+
+
+def catch_up(store: Store, keeper: ViewStore, progress: Progress | None = None) -> int:
+    """Bring a keeper's views up to a store's log; the position reached.
+
+    Views that are missing or of an older version are made first, beside the others.
+
+    Raises:
+        BrokenChain: a record is missing, or cannot be read.
+        StoreError: the log could not be read; `NotKept` where the views could not be written.
+    """
+    while True:
+        if isinstance(keeper, ViewFile):
+            renew(store, keeper, progress)
+        try:
+            return Projector(store, keeper).catch_up(progress=progress)
+        except Lacking:
+            continue  # a view was dropped meanwhile
+
+
+def follow(url: str, stopping: threading.Event, kinds: Kinds = KINDS) -> int:
+    """Keep a store's views up to its log until told to stop, or until the store is gone; the position reached.
+
+    Raises:
+        BrokenChain: a record is missing, or cannot be read.
+        StoreError: there is no such store, or it could not be read; `NotKept` where the views could not be written.
+    """
+    place = place_of(url)
+    if place is None:
+        raise StoreError(f"{url} keeps nothing that another process could follow: name one like sqlite:///FILE")
+    store = open_store(url)
+    try:
+        there = _identity(place.log)
+        keeper = ViewFile(place.views, kinds)
+        try:
+            projector: Projector | None = None
+            while not stopping.is_set() and _identity(place.log) == there:
+                if projector is None or keeper.lacking():
+                    renew(store, keeper, stopping=stopping)
+                try:
+                    projector = projector or Projector(store, keeper)
+                    projector.catch_up(stopping=stopping)
+                except Lacking:
+                    continue  # a view was dropped meanwhile
+                stopping.wait(POLL_SECONDS)
+            return keeper.reached().position
+        finally:
+            keeper.close()
+    finally:
+        store.close()
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Which file lies at a path: a log that was replaced is another one."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino

@@ -1,0 +1,238 @@
+"""What each day used and cost: one row per day of the fleet's zone, and one per day and product, model, type and agent.
+
+The rows of the day at hand are live. A log from before days were recorded is counted by the days of UTC.
+"""
+
+import datetime as dt
+from collections.abc import Iterable
+from decimal import Decimal
+from typing import ClassVar, Literal
+
+import msgspec
+
+from tallystick.config.amounts import COST, Amounts, exact_units
+from tallystick.events import catalog as e
+from tallystick.events.evolve.account_read_model import AccountModel, AccountModels
+from tallystick.events.state.accounts import Money, money, plus
+from tallystick.projections.views.view import Changes, Look, Row, Steps, encode, moved
+
+_UTC = "UTC"
+By = Literal["product", "model", "type", "agent"]
+ALERTS = ("daily_", "breaker_")
+"""How the codes of the alerts begin that are about what a day costs."""
+
+
+class Told(msgspec.Struct, frozen=True, gc=False):
+    """An alert of the day."""
+
+    at: dt.datetime
+    message: str
+
+
+class DayRow(msgspec.Struct, kw_only=True, omit_defaults=True, tag_field="row", tag="day", gc=False):
+    """One day; ``configured`` and ``approved`` are its limits as they were last, ``breaker`` what has opened it.
+
+    ``timezone`` is left out for a day of UTC that no event has named.
+    """
+
+    date: str
+    timezone: str | None = None
+    used: Amounts = Amounts()
+    reports: int = 0
+    configured: Amounts = Amounts()
+    approved: Amounts = Amounts()
+    alerts: list[Told] = []
+    breaker: str | None = None
+
+
+class PartRow(msgspec.Struct, kw_only=True, omit_defaults=True, tag_field="row", tag="part", gc=False):
+    """What one product, model, type or agent used on a day; ``name`` is left out where nobody said."""
+
+    date: str
+    by: By
+    name: str | None = None
+    used: Amounts = Amounts()
+    reports: int = 0
+
+
+class ModelRow(msgspec.Struct, omit_defaults=True, tag_field="row", tag="model", gc=False):
+    """What an open agent ran on last: a hold that is settled does not say."""
+
+    agent: str
+    model: str
+
+
+_Any = DayRow | PartRow | ModelRow
+_decoder: msgspec.json.Decoder[_Any] = msgspec.json.Decoder(_Any)
+
+
+def decode(row: bytes) -> DayRow | PartRow | ModelRow:
+    """A row of any kind."""
+    return _decoder.decode(row)
+
+
+class CostView:
+    """Folds the day at hand, which is in memory."""
+
+    name = "cost"
+    version = 1
+
+    def __init__(self, standings: AccountModels, look: Look) -> None:
+        self._standings = standings
+        self._day: DayRow | None = None
+        self._parts: dict[tuple[By, str | None], PartRow] = {}
+        self._models: dict[str, str] = {}
+        self._touched: dict[int, DayRow | PartRow] = {}
+        self._rows: dict[str, Row | None] = {}
+        """Rows that are finished, or not of a day."""
+
+    def changes(self, last: e.Event) -> Changes:
+        rows, self._rows = self._rows, {}
+        rows |= {_id(row): Row(encode(row), live=True) for row in self._touched.values()}
+        self._touched.clear()
+        return rows
+
+    def restore(self, rows: Iterable[bytes]) -> None:
+        for data in rows:
+            match decode(data):
+                case DayRow() as day:
+                    self._day = day
+                case PartRow() as part:
+                    self._parts[part.by, part.name] = part
+                case ModelRow(agent, model):
+                    self._models[agent] = model
+
+    # --- the day ------------------------------------------------------------------------------------------------------
+
+    def _today(self, at: dt.datetime) -> DayRow:
+        """The row of the day, to be changed."""
+        day = self._day
+        if day is None or day.timezone is None:
+            day = self._enter(at.date().isoformat(), None)
+        self._touched[id(day)] = day
+        return day
+
+    def _enter(self, date: str, timezone: str | None) -> DayRow:
+        """It is this day now; the rows of the one before are finished."""
+        before = self._day
+        if before is not None and before.date == date:
+            before.timezone = timezone
+            self._touched[id(before)] = before
+            return before
+        if before is not None:
+            rows: list[DayRow | PartRow] = [before, *self._parts.values()]
+            for row in rows:
+                self._rows[_id(row)] = Row(encode(row), live=False)
+        self._touched.clear()
+        self._parts = {}
+        self._day = day = DayRow(date=date, timezone=timezone)
+        if before is not None:
+            day.configured = before.configured
+        self._touched[id(day)] = day
+        return day
+
+    def _configured(self, event: e.ConfigLoaded) -> None:
+        if event.date is not None:
+            self._enter(event.date, event.config["timezone"])
+        limits = event.config.get("daily_limits", {})
+        dollars = limits.get("max_cost_usd")
+        nanos = None if dollars is None else exact_units(Decimal(str(dollars)), COST, "daily_limits.max_cost_usd")
+        self._today(event.at).configured = Amounts(tokens=limits.get("max_tokens_total"), cost_nanos=nanos)
+
+    def _began(self, event: e.DayBegan) -> None:
+        self._enter(event.date, _UTC if self._day is None else self._day.timezone or _UTC)
+
+    def _approved(self, event: e.LimitApproved) -> None:
+        self._today(event.at).approved = event.limits
+
+    def _alerted(self, event: e.AlertRaised) -> None:
+        if event.code.startswith(ALERTS):
+            day = self._today(event.at)
+            day.alerts = [*day.alerts, Told(event.at, event.message)]
+
+    def _tripped(self, event: e.BreakerTripped) -> None:
+        self._today(event.at).breaker = event.condition
+
+    def _closed(self, event: e.BreakerClosed) -> None:
+        self._today(event.at).breaker = None
+
+    # --- usage --------------------------------------------------------------------------------------------------------
+
+    def _reported(self, event: e.UsageReported) -> None:
+        standing = None if event.lease is not None else self._standings.agents.get(event.agent)
+        if standing is not None and event.model is not None:
+            self._runs_on(event.agent, event.model)
+        # A run has one model, whether its reports say so or not.
+        of_run = self._models.get(event.agent) if standing is not None and standing.task else None
+        self._use(event, standing, event.model or of_run)
+
+    def _settled(self, event: e.HoldSettled) -> None:
+        self._use(event, self._standings.agents.get(event.agent), self._models.get(event.agent))
+
+    def _use(self, event: "e.UsageReported | e.HoldSettled", standing: AccountModel | None, model: str | None) -> None:
+        used = (event.tokens, event.time_ms, event.cost_nanos)
+        day = self._today(event.at)
+        day.used, day.reports = _sum(day.used, used), day.reports + 1
+        kind = None if standing is None else standing.agent_type
+        product = self._charged_product(event) if standing is None else _product_of(standing)
+        names: dict[By, str | None] = {"product": product, "model": model, "type": kind, "agent": event.agent}
+        for by, name in names.items():
+            part = self._parts.get((by, name))
+            if part is None:
+                part = self._parts[by, name] = PartRow(date=day.date, by=by, name=name)
+            part.used, part.reports = _sum(part.used, used), part.reports + 1
+            self._touched[id(part)] = part
+
+    def _charged_product(self, event: "e.UsageReported | e.HoldSettled") -> str | None:
+        """Of usage without an account, the product of whoever is charged for it."""
+        charged = self._standings.agents.get(getattr(event, "charged", None) or "")
+        return None if charged is None else _product_of(charged)
+
+    def _started(self, event: e.TaskStarted) -> None:
+        self._runs_on(event.task, event.model)
+
+    def _runs_on(self, agent: str, model: str) -> None:
+        if self._models.get(agent) != model:
+            self._models[agent] = model
+            row = ModelRow(agent, model)
+            self._rows[_id(row)] = Row(encode(row), live=True)
+
+    def _released(self, event: e.BudgetReleased) -> None:
+        if self._models.pop(event.agent, None) is not None:
+            self._rows[_id(ModelRow(event.agent, ""))] = None
+
+    steps: ClassVar[Steps] = {
+        e.ConfigLoaded: _configured,
+        e.DayBegan: _began,
+        e.LimitApproved: _approved,
+        e.AlertRaised: _alerted,
+        e.BreakerTripped: _tripped,
+        e.BreakerClosed: _closed,
+        e.UsageReported: _reported,
+        e.HoldSettled: _settled,
+        e.TaskStarted: _started,
+        e.BudgetReleased: _released,
+    }
+
+
+def _id(row: DayRow | PartRow | ModelRow) -> str:
+    match row:
+        case DayRow():
+            return row.date
+        case PartRow():
+            # One that nobody named must not be taken for one of that name.
+            return f"{row.date}/{row.by}" + ("" if row.name is None else f"/{row.name}")
+        case ModelRow():
+            return f"model/{row.agent}"
+
+
+def _product_of(standing: AccountModel) -> str | None:
+    """Its product, or that of the nearest account above that has one."""
+    above: AccountModel | None = standing
+    while above is not None and above.product is None:
+        above = above.parent
+    return None if above is None else above.product
+
+
+def _sum(before: Amounts, more: Money) -> Amounts:
+    return moved(plus(money(before.triple), more))

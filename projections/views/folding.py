@@ -1,0 +1,66 @@
+"""All views of the fleet, folded in one pass over the log.
+
+To add a view, write its class as `tallystick.projections.views.view.View` says, and name it in `KINDS`.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import MethodType
+from typing import Any, Final
+
+from tallystick.events.catalog import CATALOG, Event
+from tallystick.events.evolve.account_read_model import AccountModels
+from tallystick.projections.views.accuracy import AccuracyView
+from tallystick.projections.views.agents import AgentsView
+from tallystick.projections.views.cost import CostView
+from tallystick.projections.views.fleet import FleetView
+from tallystick.projections.views.forecasts import ForecastsView
+from tallystick.projections.views.holds import HoldsView
+from tallystick.projections.views.hours import HoursView
+from tallystick.projections.views.tasks import TasksView
+from tallystick.projections.views.timeline import TimelineView
+from tallystick.projections.views.view import Changes, Look, View
+
+Kinds = Sequence[type[View]]
+
+KINDS: Final[Kinds] = (
+    FleetView,
+    HoldsView,
+    AgentsView,
+    TimelineView,
+    ForecastsView,
+    AccuracyView,
+    HoursView,
+    CostView,
+    TasksView,
+)
+"""The classes of all views. The standings that they share are restored from the rows of the first three."""
+
+
+def versions_of(kinds: Kinds) -> dict[str, int]:
+    """The version of each view, by its name."""
+    return {kind.name: kind.version for kind in kinds}
+
+
+class Folding:
+    """Views in the middle of a log: each event goes to those that follow its class, and then to the standings."""
+
+    def __init__(self, kinds: Kinds, look: Look) -> None:
+        standings = AccountModels()
+        self._views: tuple[View, ...] = tuple(kind(standings, look) for kind in kinds)
+        self.steps: Mapping[type[Event], tuple[Callable[[Any], None], ...]] = {
+            cls: (
+                *(MethodType(view.steps[cls], view) for view in self._views if cls in view.steps),
+                *(MethodType(step, standings) for step in (AccountModels.STEPS.get(cls),) if step is not None),
+            )
+            for cls in CATALOG
+        }
+        """What is to be done with an event, by its class."""
+
+    def changes(self, last: Event) -> dict[str, Changes]:
+        """What differs in each view, by its name, since this was last asked; ``last`` is the newest event."""
+        return {view.name: view.changes(last) for view in self._views}
+
+    def restore(self, rows: Mapping[str, Iterable[bytes]]) -> None:
+        """Go on where the live rows of all views left off; asked once, before the first event."""
+        for view in self._views:
+            view.restore(rows.get(view.name, ()))

@@ -1,0 +1,95 @@
+"""One row per hour (UTC) in which the fleet used something: what a day's profile, and so its end, is foretold from.
+
+An hour whose rows can no longer change is not live, but for those of the last days, which the profile is made of.
+"""
+
+import datetime as dt
+from collections.abc import Iterable
+from typing import ClassVar
+
+import msgspec
+
+from tallystick.config.amounts import Amounts
+from tallystick.events import catalog as e
+from tallystick.events.evolve.account_read_model import AccountModels
+from tallystick.projections.views.view import Changes, Look, Row, Steps, encode, moved
+
+DAYS_LIVE = 15
+"""Days back that a profile looks."""
+_HOUR = "%Y-%m-%dT%H"
+
+
+class HourRow(msgspec.Struct, gc=False):
+    """What was used in one hour; ``hour`` is like ``2026-03-04T12``."""
+
+    hour: str
+    used: Amounts
+    reports: int
+
+
+decode = msgspec.json.Decoder(HourRow).decode
+
+
+class HoursView:
+    """Folds usage by the hour. Time never runs backwards in a log, so that one hour is open at a time."""
+
+    name = "hours"
+    version = 1
+
+    def __init__(self, standings: AccountModels, look: Look) -> None:
+        self._begins: dt.datetime | None = None
+        self._ends = dt.datetime.min.replace(tzinfo=dt.UTC)
+        self._used = [0, 0, 0]
+        self._reports = 0
+        self._live: dict[str, bytes] = {}
+        """The finished hours of the last days."""
+        self._rows: dict[str, Row] = {}
+
+    def _use(self, event: "e.UsageReported | e.HoldSettled") -> None:
+        if event.at >= self._ends:
+            self._turn(event.at)
+        used = self._used
+        used[0] += event.tokens
+        used[1] += event.time_ms
+        used[2] += event.cost_nanos
+        self._reports += 1
+
+    steps: ClassVar[Steps] = {e.UsageReported: _use, e.HoldSettled: _use}
+
+    def changes(self, last: e.Event) -> Changes:
+        if self._begins is not None:
+            self._keep(self._begins)
+        rows, self._rows = self._rows, {}
+        return rows
+
+    def restore(self, rows: Iterable[bytes]) -> None:
+        newest: HourRow | None = None
+        for data in rows:
+            newest = decode(data)
+            self._live[newest.hour] = data
+        if newest is not None:
+            self._open(dt.datetime.strptime(newest.hour, _HOUR).replace(tzinfo=dt.UTC))
+            del self._live[newest.hour]
+            self._reports = newest.reports
+            tokens, time_ms, cost_nanos = newest.used.triple
+            self._used = [tokens or 0, time_ms or 0, cost_nanos or 0]
+
+    def _turn(self, at: dt.datetime) -> None:
+        """Another hour begins; the one before is finished, and one that is too old is not looked at again."""
+        if self._begins is not None:
+            self._live[self._begins.strftime(_HOUR)] = self._keep(self._begins)
+        self._open(at.replace(minute=0, second=0, microsecond=0))
+        oldest = (at - dt.timedelta(days=DAYS_LIVE)).strftime(_HOUR)
+        for hour in [hour for hour in self._live if hour < oldest]:
+            self._rows[hour] = Row(self._live.pop(hour), live=False)
+
+    def _open(self, begins: dt.datetime) -> None:
+        self._begins, self._ends = begins, begins + dt.timedelta(hours=1)
+        self._used, self._reports = [0, 0, 0], 0
+
+    def _keep(self, begins: dt.datetime) -> bytes:
+        hour = begins.strftime(_HOUR)
+        used = (self._used[0], self._used[1], self._used[2])
+        data = encode(HourRow(hour, moved(used), self._reports))
+        self._rows[hour] = Row(data, live=True)
+        return data

@@ -1,0 +1,158 @@
+"""The rows of the view of tasks: one per task, and of each day one per agent type and product, and one per model."""
+
+import datetime as dt
+
+import msgspec
+
+from tallystick.config.amounts import Amounts
+from tallystick.config.prices import ModelPrice
+from tallystick.events.state.tasks import OPEN
+
+AT_ONCE_MS = 1_000
+"""A run that starts within a second of being queued has not waited: what its dependencies set free starts with the next
+commit."""
+
+
+class TaskRow(msgspec.Struct, kw_only=True, omit_defaults=True, tag_field="row", tag="task", gc=False):
+    """One task: what it is, where it stands, how long it waited, and what it used in all of its runs.
+
+    ``since`` is when the wait or the run at hand began. ``code`` and ``message`` are what was in its way when it was
+    queued, or why it ended. ``waited_ms`` is all of its waiting so far, the wait at hand left out; ``busy_ms`` likewise
+    all that it held a slot. ``told`` counts how often somebody was told when it will start, ``expected_start`` is what
+    was told last; ``late_ms`` is how much later than told it last started (below 0: earlier), where it was told.
+    ``used`` is its own usage and that of its sub-agents, and ``would_cost`` what that costs by the price list on each
+    model of the catalogue, by alias, in nano-dollars. ``critical`` is its level when it last started.
+    """
+
+    task: str
+    agent_type: str
+    product: str
+    workflow: str | None = None
+    parent: str | None = None
+    priority: str | None = None
+    state: str = "queued"
+    submitted_at: dt.datetime
+    since: dt.datetime
+    queued_at: dt.datetime | None = None
+    started_at: dt.datetime | None = None
+    ended_at: dt.datetime | None = None
+    attempt: int = 1
+    runs: int = 0
+    code: str | None = None
+    message: str | None = None
+    waits: int = 0
+    waited_ms: int = 0
+    wait_max_ms: int = 0
+    busy_ms: int = 0
+    told: int = 0
+    expected_start: dt.datetime | None = None
+    late_ms: int | None = None
+    critical: bool = False
+    model: str | None = None
+    counted: str | None = None
+    """The id of the row of its model in which it was last counted."""
+    token_budget: int | None = None
+    max_tokens: int | None = None
+    estimated_tokens: int = 0
+    estimated_ms: int | None = None
+    used: Amounts = Amounts()
+    would_cost: dict[str, int] = {}
+
+    @property
+    def is_open(self) -> bool:
+        return self.state in OPEN
+
+
+class DayRow(msgspec.Struct, kw_only=True, omit_defaults=True, tag_field="row", tag="day", gc=False):
+    """One day of the fleet's zone. ``ends_at`` is None in a log from before days were recorded: one day without end."""
+
+    date: str
+    began_at: dt.datetime
+    ends_at: dt.datetime | None = None
+    limits: list["SlotLimits"] = []
+    catalogue: dict[str, tuple[str, str | None]] = {}
+    """The models of the configuration: by alias, id and provider."""
+    models: dict[str, ModelPrice] = {}
+    """What they cost, by alias, as of the newest price list; those without a price are left out."""
+
+
+class SlotLimits(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
+    """How many tasks may run at once from a moment on: in all, and of a type. None is no limit."""
+
+    since: dt.datetime
+    total: int | None = None
+    per_type: dict[str, int] = {}
+
+    def of(self, agent_type: str) -> int | None:
+        """What a type may have: its own limit, or the total where that is lower or the type has none."""
+        own = self.per_type.get(agent_type)
+        if own is None or self.total is None:
+            return self.total if own is None else own
+        return min(own, self.total)
+
+
+class LotRow(msgspec.Struct, kw_only=True, omit_defaults=True, tag_field="row", tag="lot", gc=False):
+    """The tasks of one agent type and product on one day.
+
+    ``starts`` counts runs, ``waits`` those that had waited, ``waited_ms`` and ``wait_max_ms`` how long. ``busy_ms`` is
+    how long slots were held by runs that ended, up to midnight. ``obstacles`` counts what was in the way of those that
+    were queued, by its code. The figures of ``completed`` tasks are of all their runs.
+    """
+
+    date: str
+    agent_type: str
+    product: str
+    starts: int = 0
+    waits: int = 0
+    waited_ms: int = 0
+    wait_max_ms: int = 0
+    busy_ms: int = 0
+    overdue: int = 0
+    obstacles: dict[str, int] = {}
+    completed: int = 0
+    failed: int = 0
+    cancelled: int = 0
+    completed_tokens: int = 0
+    completed_cost_nanos: int = 0
+    estimated_tokens: int = 0
+
+
+class ModelRow(msgspec.Struct, kw_only=True, omit_defaults=True, tag_field="row", tag="model", gc=False):
+    """The tasks that ran on one model on one day, those included that ran when it began.
+
+    ``would_cost`` is what the usage of those that were not critical costs by the price list on each model of the
+    catalogue, by alias, in nano-dollars; ``compared`` is how many these were.
+    """
+
+    date: str
+    model: str
+    tasks: int = 0
+    critical: int = 0
+    would_cost: dict[str, int] = {}
+
+    @property
+    def compared(self) -> int:
+        return self.tasks - self.critical
+
+
+AnyRow = TaskRow | DayRow | LotRow | ModelRow
+_decoder: msgspec.json.Decoder[AnyRow] = msgspec.json.Decoder(AnyRow)
+
+
+def decode(row: bytes) -> TaskRow | DayRow | LotRow | ModelRow:
+    """A row of any kind."""
+    return _decoder.decode(row)
+
+
+def id_of(row: TaskRow | DayRow | LotRow | ModelRow) -> str:
+    """The id under which a row is kept: no two rows have the same."""
+    match row:
+        case TaskRow():
+            return f"task/{row.task}"
+        case DayRow():
+            return f"day/{row.date}"
+        case LotRow():
+            # The length tells where the type ends, whatever letters are in it.
+            return f"lot/{row.date}/{len(row.agent_type)}/{row.agent_type}/{row.product}"
+        case ModelRow():
+            return f"model/{row.date}/{row.model}"

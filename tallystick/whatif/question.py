@@ -1,0 +1,107 @@
+"""What is asked: another configuration, other prices, another total. What of the log's own orders it stands in for."""
+
+from collections.abc import Mapping
+from decimal import Decimal
+
+import msgspec
+
+from tallystick.config.amounts import EDGE_NAMES
+from tallystick.config.errors import ConfigError
+from tallystick.config.loader import from_mapping, to_mapping
+from tallystick.config.prices import PriceList
+from tallystick.config.prices import from_mapping as prices_from_mapping
+from tallystick.config.prices import to_mapping as prices_to_mapping
+from tallystick.config.settings import Config
+from tallystick.events import messages as c
+from tallystick.events.messages import proposals as p
+
+Total = Mapping[str, int | Decimal | None]
+"""By dimension (``tokens``, ``time_seconds``, ``cost_usd``) what the fleet may spend, as people write it; None is no limit."""
+
+
+class Question:
+    """The other policy. What it does not name is as the log has it.
+
+    ``config`` and ``prices`` are in force from the log's first configuration and price list on; written prices stand over
+    those that are published in that list. ``total`` replaces the dimensions that it names, whatever a configuration says.
+    The total must be what `TotalBudget` allows (the caller has checked it).
+    """
+
+    def __init__(
+        self, config: Config | None = None, prices: PriceList | None = None, total: Total | None = None
+    ) -> None:
+        self._config = config
+        self.prices = prices
+        self.total = dict(total or {})
+        self.log_config: Config | None = None
+        """What the log began with, once that was seen."""
+        self.config: Config | None = None
+        """What is in force instead."""
+        self.log_prices: PriceList | None = None
+        self.passed_over = dict.fromkeys(("configurations", "price_lists", "totals"), 0)
+        """The orders of the log that change nothing here."""
+
+    @property
+    def is_empty(self) -> bool:
+        """Nothing is asked but whether the log's own policy leads to the log's own decisions."""
+        return self._config is None and self.prices is None and not self.total
+
+    def instead_of(self, command: c.Command) -> list[c.Command]:
+        """What is put in where the log has ``command``, an order about configuration, prices or total."""
+        match command:
+            case c.LoadConfig():
+                return self._instead_of_config(command)
+            case p.LoadPrices() if self.prices is not None:
+                return self._instead_of_prices(command, self.prices)
+            case c.SetTotalBudget() if self.total:
+                return self._instead_of_total(command)
+        return [command]
+
+    def _instead_of_config(self, command: c.LoadConfig) -> list[c.Command]:
+        try:
+            recorded = from_mapping(command.config)
+        except ConfigError:
+            # Recorded by a version that allowed it. What became of it is the law's to say.
+            return [command]
+        wanted = self._with_total(recorded if self._config is None else self._config)
+        is_first = self.config is None
+        put_in: list[c.Command] = [command]
+        if wanted != recorded:
+            if self._config is not None and not is_first:
+                self.passed_over["configurations"] += 1
+                return []
+            put_in = [c.LoadConfig(config=to_mapping(wanted), id=command.id)]
+        if is_first:
+            self.log_config, self.config = recorded, wanted
+        return put_in
+
+    def _with_total(self, config: Config) -> Config:
+        """A configuration with the total that is asked about."""
+        if not self.total:
+            return config
+        return msgspec.structs.replace(config, total_budget=msgspec.structs.replace(config.total_budget, **self.total))
+
+    def _instead_of_prices(self, command: p.LoadPrices, asked: PriceList) -> list[c.Command]:
+        """What the log began with is replaced, and not counted; what came later is passed over."""
+        recorded = prices_from_mapping(command.prices, command.published)
+        if self.log_prices is None:
+            self.log_prices, self.prices = recorded, PriceList(asked.written, recorded.published)
+            return [p.LoadPrices(**prices_to_mapping(self.prices), id=command.id)]
+        if recorded.written != asked.written:
+            self.passed_over["price_lists"] += 1
+        return []
+
+    def _instead_of_total(self, command: c.SetTotalBudget) -> list[c.Command]:
+        given = {name: getattr(command.budget, name) for name in EDGE_NAMES}
+        passed = {
+            name: msgspec.UNSET
+            for name, value in given.items()
+            if name in self.total and value is not msgspec.UNSET and value != self.total[name]
+        }
+        if not passed:
+            return [command]
+        self.passed_over["totals"] += 1
+        rest = msgspec.structs.replace(command.budget, **passed)
+        if all(getattr(rest, name) is msgspec.UNSET for name in EDGE_NAMES):
+            return []
+        return [c.SetTotalBudget(budget=rest, id=command.id)]

@@ -1,0 +1,283 @@
+"""The specialists beside a history that is being told: what they say to it, and, once they are on their own, what follows.
+
+Two companies follow what happens from the first record on: one sees the log's events, the other those of the other
+policy. As long as both say the same, the other policy gives them no reason to say anything else, and what the
+specialists of the log really said, when they really said it, is what counts. Once they differ, the second company is
+on its own: from then on its proposals are decided.
+"""
+
+import datetime as dt
+from collections import deque
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import msgspec
+
+from tallystick.actors.manager import JUDGES
+from tallystick.actors.runtime.clock import ManualClock
+from tallystick.actors.runtime.fleet import specialists
+from tallystick.actors.runtime.messages import Figures, Post, Proposal, Question, Recorded, Refused, figures_of
+from tallystick.actors.runtime.simulation import SpecialistGroup
+from tallystick.events import messages as c
+from tallystick.events.catalog import Event, TaskStarted
+from tallystick.events.catalog.event import EPOCH
+from tallystick.events.decide import Decided, decide
+from tallystick.events.decide.admission import may_give_way, obstacle
+from tallystick.events.decide.turn import Turn
+from tallystick.events.messages import proposals as p
+from tallystick.events.messages.replies import Refusal
+from tallystick.events.state.ledger import Ledger
+from tallystick.whatif.agent_histories import AgentHistories
+
+IN_FLIGHT = dt.timedelta(seconds=1)
+"""A proposal that the log does not have this long after it was made was refused there, which leaves no trace."""
+
+
+Judged = tuple[c.Command, bool]
+"""What answers a question, and whether it counts in place of the log's own answer."""
+
+
+class Said(NamedTuple):
+    """A proposal, and whether the law would grant it as things stood."""
+
+    proposal: Proposal
+    fits: bool
+
+
+class ShadowSpecialists(SpecialistGroup):
+    """The specialists behind one history, in which the manager's place is taken by whoever tells it."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        super().__init__(ledger, specialists(), ManualClock(EPOCH))
+        self.ledger = ledger
+        self.said: list[Said] = []
+        """What was proposed since somebody looked."""
+        self._plan: c.Command | None = None
+        self._refusals: list[Post] = []
+        self._fresh: list[Event] = []
+        self._basis: tuple[object, ...] = ()
+        self._figures = figures_of(ledger)
+
+    def due_at(self) -> dt.datetime | None:
+        """When the next timer fires."""
+        return None if self._first_due is None else self._first_due[0]
+
+    def hear(self, events: Sequence[Event]) -> None:
+        """What has just happened, which the ledger has followed."""
+        self._fresh += events
+
+    def rest(self) -> None:
+        """Let everyone hear what has happened, and say what follows from it."""
+        self._settle()
+
+    def judge(self, asked: c.Command) -> c.Command:
+        """The proposal that they would answer a question with: a plan of moves, or where a task is placed."""
+        self._deliver(Post(JUDGES[type(asked)], Question(asked, None, 0)))
+        self._settle()
+        plan, self._plan = self._plan, None
+        assert plan is not None, "whoever is asked answers with a proposal"
+        return plan
+
+    def refuse(self, proposal: Proposal) -> None:
+        """Tell whoever counts on a proposal that it was refused."""
+        if proposal.needs_refusal_notice:
+            self._refusals.append(Post(proposal.by, Refused(proposal.command)))
+
+    def _decide(self, message: Any, now: dt.datetime) -> None:
+        assert isinstance(message, Proposal), "nobody but the specialists speaks here"
+        if message.answers is not None:
+            self._plan = message.command
+        else:
+            self._propose(message, now)
+
+    def _propose(self, proposal: Proposal, now: dt.datetime) -> None:
+        """The log does not have what was refused, but whoever counts on it was told: so the law is asked beforehand."""
+        fits = not proposal.needs_refusal_notice or is_possible(self.ledger, proposal.command, now)
+        self.said.append(Said(proposal, fits))
+        if not fits:
+            self.refuse(proposal)
+
+    def _publish(self, now: dt.datetime) -> Sequence[Post]:
+        if not self._fresh and not self._refusals:
+            return ()
+        fresh, told = self._fresh, self._refusals
+        self._fresh, self._refusals = [], []
+        news = [Post("everyone", Recorded(fresh, self._how_it_stands()))] if fresh else []
+        return [*news, *told]
+
+    def _how_it_stands(self) -> Figures:
+        """`figures_of` the ledger. All but the pool changes seldom, and every step asks for it."""
+        ledger = self.ledger
+        basis = (ledger.root.allocated, ledger.opening, ledger.rules, len(ledger.accounts))
+        if basis != self._basis:
+            self._basis, self._figures = basis, figures_of(ledger)
+        return Figures(ledger.pool, self._figures.spendable, self._figures.minimum_share, ledger.in_crisis)
+
+
+class Others(ShadowSpecialists):
+    """The history under the other policy: what is put in is decided here."""
+
+    def __init__(self) -> None:
+        super().__init__(Ledger())
+        self.courses = AgentHistories(self.ledger)
+        self.made: list[Event] = []
+        """What has happened since somebody looked."""
+        self.starts: list[TaskStarted] = []
+        """The tasks that have started since somebody looked."""
+        self.act = False
+        """The specialists are on their own: what they propose is decided."""
+
+    def put(self, command: c.Command, at: dt.datetime, id: str, by: str) -> Decided | None:
+        """Decide a command by the other policy; None where its id is remembered, and a repeat changes nothing."""
+        if id in self.ledger.ids:
+            return None
+        decided = decide(self.ledger, command, at, id, by)
+        self._happened(decided.events)
+        return decided
+
+    def keep(self, event: Event, at: dt.datetime, id: str, by: str) -> None:
+        """Take a recorded event over as it is: a decision that cannot be made anew."""
+        turn = Turn(self.ledger, at, id, by)
+        turn.record(msgspec.structs.replace(event))
+        self._happened(turn.events)
+
+    def propose(self, proposals: Sequence[Proposal], now: dt.datetime) -> None:
+        """Decide what had only been said."""
+        for proposal in proposals:
+            self._propose(proposal, now)
+
+    def _happened(self, events: list[Event]) -> None:
+        self.courses.follow(events)
+        self.made += events
+        self.starts += [event for event in events if type(event) is TaskStarted]
+        self.hear(events)
+
+    def _propose(self, proposal: Proposal, now: dt.datetime) -> None:
+        if not self.act:
+            super()._propose(proposal, now)
+            return
+        # Their ids name positions of this history: those of the log's own proposals must not be taken for the same.
+        decided = self.put(proposal.command, now, f"{proposal.command.id}-what-if", proposal.by)
+        if decided is None or isinstance(decided.answer, Refusal):
+            self.refuse(proposal)
+
+
+class Divergence(NamedTuple):
+    """Where the specialists of the two histories first said different things. ``position`` is the log's by then."""
+
+    position: int
+    at: dt.datetime
+    recorded: Sequence[c.Command]
+    made: Sequence[c.Command]
+
+
+class ShadowGroups:
+    """Both companies, side by side until they part."""
+
+    def __init__(self, log: Ledger) -> None:
+        self.others = Others()
+        self.parting: Divergence | None = None
+        self._log: ShadowSpecialists | None = ShadowSpecialists(log)
+        self._ledger = log
+        self._in_flight: deque[tuple[dt.datetime, Proposal]] = deque()
+        """What both said lately, and the log has not shown yet."""
+
+    def pass_time(self, until: dt.datetime) -> None:
+        """Fire what is due up to ``until`` in both, moment by moment."""
+        while self._log is not None:
+            moments = [at for at in (self._log.due_at(), self.others.due_at()) if at is not None and at <= until]
+            now = min(moments, default=until)
+            self._log.pass_time(now)
+            self.others.pass_time(now)
+            self._compare(now)
+            if not moments:
+                return
+        self.others.pass_time(until)
+
+    def due_at(self) -> dt.datetime | None:
+        """When the next timer of anyone fires."""
+        moments = [self.others.due_at(), None if self._log is None else self._log.due_at()]
+        return min((at for at in moments if at is not None), default=None)
+
+    def rest(self, recorded: Sequence[Event], now: dt.datetime) -> None:
+        """Let both hear what has happened: in the log ``recorded``, in the other history what was put in."""
+        if self._log is not None:
+            self._log.hear(recorded)
+            self._log.rest()
+        self.others.rest()
+        self._compare(now)
+
+    def judge(self, asked: c.Command, now: dt.datetime) -> Judged:
+        """What answers a question, and whether it counts: until they part, it is the log's own answer that does."""
+        made = self.others.judge(asked)
+        if self._log is not None:
+            recorded = self._log.judge(asked)
+            if _saying(recorded) == _saying(made):
+                return made, False
+            self._part(now, [recorded], [made], [])
+        return made, True
+
+    def arrived(self, command: c.Command) -> None:
+        """The log shows a proposal: it is in flight no longer."""
+        for place, (_, proposal) in enumerate(self._in_flight):
+            if _about(proposal.command) == _about(command):
+                del self._in_flight[place]
+                return
+
+    def _compare(self, now: dt.datetime) -> None:
+        if self._log is None:
+            return
+        while self._in_flight and now - self._in_flight[0][0] > IN_FLIGHT:
+            _, proposal = self._in_flight.popleft()
+            self._log.refuse(proposal)
+            self.others.refuse(proposal)
+        recorded, made = self._log.said, self.others.said
+        if not recorded and not made:
+            return
+        self._log.said, self.others.said = [], []
+        if [_what(one) for one in recorded] == [_what(one) for one in made]:
+            self._in_flight += [(now, one.proposal) for one in made if one.fits]
+            return
+        proposals = [one.proposal for one in made]
+        self._part(now, [one.proposal.command for one in recorded], [one.command for one in proposals], proposals)
+
+    def _part(
+        self, now: dt.datetime, recorded: Sequence[c.Command], made: Sequence[c.Command], proposals: Sequence[Proposal]
+    ) -> None:
+        """From here on the others are on their own; what the log would have shown next, they said too."""
+        self.parting = Divergence(self._ledger.position, now, recorded, made)
+        self._log = None
+        self.others.act = True
+        lately = [proposal for at, proposal in self._in_flight if now - at <= IN_FLIGHT]
+        self._in_flight.clear()
+        self.others.propose([*lately, *proposals], now)
+        self.others.rest()
+
+
+def is_possible(ledger: Ledger, command: c.Command, now: dt.datetime) -> bool:
+    """Whether the law would grant a start that is proposed, as things stand; of other proposals nobody needs to know."""
+    tasks = ledger.tasks
+    match command:
+        case p.StartTask():
+            task = tasks.get(command.task)
+            return task is not None and task.state == "queued" and obstacle(ledger, task) is None
+        case p.PreemptTask():
+            task, victim = tasks.get(command.beneficiary), tasks.running.get(command.task)
+            if task is None or task.state != "queued" or victim is None:
+                return False
+            return may_give_way(ledger, task, victim, now)
+    return True
+
+
+def _what(said: Said) -> tuple[c.Command, bool]:
+    return _saying(said.proposal.command), said.fits
+
+
+def _about(command: c.Command) -> tuple[object, ...]:
+    """Whom or what a proposal is about, whatever it says."""
+    return (type(command), *(getattr(command, name, None) for name in ("agent", "task", "beneficiary")))
+
+
+def _saying(command: c.Command) -> c.Command:
+    """What a proposal says; ids tell when it was said, and behind which position."""
+    return msgspec.structs.replace(command, id=None)

@@ -1,0 +1,35 @@
+"""Logs for tests of exports: any records in a store of their own, and what an export of them holds."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+from tallystick.events.catalog import Event
+from tallystick.events.log.codec import GENESIS, STORED_NAME, seal
+from tallystick.events.log.store import Record, open_store
+
+
+class Told(NamedTuple):
+    """An event with what was asked and answered."""
+
+    event: Event
+    asked: bytes | None = None
+    answered: bytes | None = None
+
+
+def sealed(told: Iterable[Told]) -> list[Record]:
+    """The records of a log, each chained to the one before."""
+    digest, records = GENESIS, []
+    for event, asked, answered in told:
+        data, digest = seal(event, asked, answered, digest)
+        records.append(Record(event.position, STORED_NAME[type(event)], data))
+    return records
+
+
+def store_of(path: Path, records: Iterable[Record]) -> str:
+    """A new store with these records; its URL."""
+    url = f"sqlite:///{path}"
+    store = open_store(url, writer=True)
+    store.append(list(records))
+    store.close()
+    return url

@@ -1,0 +1,140 @@
+"""Reads the documentation as its readers do: fenced blocks that can be run, and what they are said to print.
+
+- ``python``: a whole program; where an ``output`` block follows, that is what it prints.
+- ``console``: lines that begin with ``$`` are typed into a shell (``>`` goes on with the line before), the rest is what
+  the shell answers.
+- ``...`` in an answer stands for anything in its line; alone in a line, for any number of lines. Times, digests and
+  ids that were made up on the spot may be shown as they were once: they need only be of the same form.
+
+What a page does happens in one folder of its own, from the top of the page to its end.
+"""
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+PROJECT = Path(__file__).resolve().parents[2]
+PAGES = [PROJECT / "README.md", *sorted((PROJECT / "docs").rglob("*.md"))]
+BY_HAND = re.compile(r"make( |$)|git clone|cd tallystick$|export PATH=")
+"""What is not run here: it sets up the machine or the clone."""
+
+_FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_PATIENCE_SECONDS = 60
+_VARYING = re.compile(
+    r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?(Z|\+00:00)"
+    r"|\b[0-9a-f]{64}\b|\b[0-9a-f]{16}…|\b(send|config|prices)-[0-9a-f]{16}\b|\bm-[0-9a-f]{12}-\d+\b"
+)
+
+
+class Block(NamedTuple):
+    """A fenced block: its language, its text, and the line of the page at which the text begins."""
+
+    language: str
+    text: str
+    line: int
+
+
+class Typed(NamedTuple):
+    """A command as it is typed, and what it is said to answer."""
+
+    command: str
+    answer: str
+    line: int
+
+
+def fences(text: str) -> Iterator[re.Match[str]]:
+    """The fenced blocks of a text: 1 is the language, 2 what is in it."""
+    return _FENCE.finditer(text)
+
+
+def blocks(page: Path) -> list[Block]:
+    """The fenced blocks of a page, in order."""
+    text = page.read_text(encoding="utf-8")
+    return [Block(found[1], found[2], text.count("\n", 0, found.start(2)) + 1) for found in fences(text)]
+
+
+def typed(block: Block) -> Iterator[Typed]:
+    """The commands of a ``console`` block."""
+    command: list[str] = []
+    answer: list[str] = []
+    began = block.line
+    for number, line in enumerate(block.text.splitlines(), block.line):
+        if line.startswith("$ "):
+            if command:
+                yield Typed("\n".join(command), "\n".join(answer), began)
+            command, answer, began = [line[2:]], [], number
+        elif line.startswith("> ") or line == ">":
+            command.append(line[2:])
+        else:
+            answer.append(line)
+    if command:
+        yield Typed("\n".join(command), "\n".join(answer), began)
+
+
+def as_said(said: str, answered: str) -> bool:
+    """Whether an answer is what the page says, but for what its ``...`` leave open."""
+    pattern = ""
+    for line in _steady(said):
+        if line == "...":
+            pattern += r"(?:[^\n]*\n)*?"
+        else:
+            pattern += r"[^\n]*?".join(map(re.escape, line.split("..."))) + r"\n"
+    return re.fullmatch(pattern, "".join(f"{line}\n" for line in _steady(answered))) is not None
+
+
+def _steady(text: str) -> list[str]:
+    """The lines, with a letter for whatever differs each time."""
+    return [
+        _VARYING.sub(lambda m: "#" if m[0][4:5] == "-" else "@", line.rstrip()) for line in text.rstrip().splitlines()
+    ]
+
+
+def environment(folder: Path) -> dict[str, str]:
+    """A reader's shell: tallystick on the path, and nobody's settings."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("TALLYSTICK", "COV_", "PYTEST"))}
+    path = os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", "")))
+    return kept | {
+        "PATH": path,
+        "HOME": str(folder),
+        "LOGNAME": "ada",
+        "USER": "ada",
+        "COLUMNS": "100",
+        "LC_ALL": "C.UTF-8",
+    }
+
+
+def run_python(text: str, folder: Path) -> str:
+    """What a program prints; its warnings go to stderr, at any moment between two lines."""
+    done = subprocess.run(
+        [sys.executable, "-c", text],
+        cwd=folder,
+        env=environment(folder),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        timeout=_PATIENCE_SECONDS,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr.decode()
+    return done.stdout.decode()
+
+
+def run_console(commands: list[Typed], folder: Path) -> list[str]:
+    """What one shell answers to each command, stdout and stderr as a terminal shows them."""
+    script = "true\n" + "".join(f"{one.command}\n{{ said=$?; printf '\\001'; (exit $said); }}\n" for one in commands)
+    done = subprocess.run(
+        ["bash", "-c", script],
+        cwd=folder,
+        env=environment(folder),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        timeout=_PATIENCE_SECONDS,
+        check=False,
+    )
+    answers = done.stdout.decode().split("\001")
+    assert len(answers) == len(commands) + 1, done.stdout.decode()
+    return answers[:-1]

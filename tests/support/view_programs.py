@@ -1,0 +1,87 @@
+"""Programs to come and files of views that are tampered with, for tests of rebuilds."""
+
+import sqlite3
+from collections.abc import Iterable
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from tallystick.events import catalog as e
+from tallystick.events.evolve.account_read_model import AccountModels
+from tallystick.events.log.store import open_store
+from tallystick.projections.store.projector import Projector
+from tallystick.projections.store.rebuilding import Rebuilt, rebuild
+from tallystick.projections.store.view_file import ViewFile
+from tallystick.projections.views.agents import AgentsView
+from tallystick.projections.views.folding import KINDS, Kinds, versions_of
+from tallystick.projections.views.view import Changes, Look, Row, encode
+from tests.support.view_logs import busy_fleet, views_of
+
+ALL = [kind.name for kind in KINDS]
+VERSIONS = versions_of(KINDS)
+LOG = busy_fleet(400)
+"""The log of the fleet of these tests."""
+
+
+class NewAgents(AgentsView):
+    """The agents of a program to come, whose rows say one thing more."""
+
+    version = AgentsView.version + 1
+
+    def changes(self, last: e.Event) -> Changes:
+        return {
+            id: row and row._replace(data=row.data[:-1] + b',"new":true}') for id, row in super().changes(last).items()
+        }
+
+
+class Reports:
+    """A view of a program to come: how often each agent has reported."""
+
+    name = "reports"
+    version = 1
+
+    def __init__(self, standings: AccountModels, look: Look) -> None:
+        self._counts: dict[str, int] = {}
+
+    def _reported(self, event: e.UsageReported) -> None:
+        self._counts[event.agent] = self._counts.get(event.agent, 0) + 1
+
+    steps = {e.UsageReported: _reported}  # noqa: RUF012 - nobody changes it
+
+    def changes(self, last: e.Event) -> Changes:
+        return {agent: Row(encode([agent, count]), live=True) for agent, count in self._counts.items()}
+
+    def restore(self, rows: Iterable[bytes]) -> None:
+        self._counts = dict(map(msgspec.json.decode, rows))
+
+
+NEWER: Kinds = (*(kind for kind in KINDS if kind is not AgentsView), NewAgents)
+MORE: Kinds = (*KINDS, Reports)
+
+
+def keeper_of(views: Path, kinds: Kinds = KINDS) -> ViewFile:
+    return ViewFile(str(views), kinds)
+
+
+def rebuilt(url: str, *names: str, kinds: Kinds = KINDS) -> Rebuilt:
+    with closing(open_store(url)) as store, closing(keeper_of(views_of(url), kinds)) as keeper:
+        return rebuild(store, keeper, names or [kind.name for kind in kinds])
+
+
+def sql(views: Path, statement: str, *values: Any) -> list[tuple[Any, ...]]:
+    with closing(sqlite3.connect(views)) as connection, connection:
+        return connection.execute(statement, values).fetchall()
+
+
+def nothing_but_live_views_is_kept(views: Path) -> bool:
+    copies = sql(views, "SELECT DISTINCT copy FROM kept EXCEPT SELECT copy FROM views WHERE side='live'")
+    return not copies and not sql(views, "SELECT * FROM views WHERE side='rebuilt'")
+
+
+def broken_off(url: str, position: int, kinds: Kinds = KINDS) -> None:
+    """What a rebuild leaves that is killed when it has come to a position."""
+    with closing(open_store(url)) as store, closing(keeper_of(views_of(url), kinds).beside()) as beside:
+        beside.reset()
+        Projector(store, beside).catch_up(position)
