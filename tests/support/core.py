@@ -73,7 +73,7 @@ def dump(ledger: Ledger) -> dict[str, Any]:
     state |= _dump_tasks(ledger.tasks)
     state["estimates"] = ledger.estimates.dump()
     *state["day"], state["day marks"] = [dict(ledger.day.held_by_product), *ledger.day.dump()]
-    state["promises"] = [
+    state["commitments"] = [
         {slot: getattr(promise, slot) for slot in type(promise).__slots__}
         for promise in ledger.commitments.runs.values()
     ]
