@@ -58,7 +58,7 @@ def decide(ledger: Ledger, command: c.Command, now: dt.datetime, id: str, by: st
     """
     turn = Turn(ledger, now, id, by)
     if ledger.due_at() <= turn.now:
-        _let_due_happen(turn)
+        turn.events = pass_time(ledger, now)
         turn.own = len(turn.events)
     try:
         answer = _HANDLERS[type(command)](turn, command)
@@ -82,11 +82,12 @@ def _is_mere_proposal(command: c.Command) -> bool:
     return command.group == "internal" and not asked
 
 
-def _let_due_happen(turn: Turn) -> None:
-    """Whatever the clock has brought: at its moment a hold or a lease is gone, and a period begins, before all else."""
-    ledger = turn.ledger
-    id, by = turn.id, turn.by
-    turn.id, turn.by = "", CLOCK
+def pass_time(ledger: Ledger, now: dt.datetime) -> list[e.Event]:
+    """Let everything happen that is due by ``now`` (see `Ledger.due_at`), each in its order; the events of it.
+
+    A hold or a lease expires, a day or a period begins. The events are caused by `CLOCK` and have the id "".
+    """
+    turn = Turn(ledger, now, "", CLOCK)
     while ledger.due_at() <= turn.now:
         due = ledger.due_at()
         if ledger.expiries and ledger.expiries[0][0] == due:
@@ -99,7 +100,7 @@ def _let_due_happen(turn: Turn) -> None:
             operate.renew_period(turn)
         if breaker.is_crossed(ledger):
             breaker.look(turn)
-    turn.id, turn.by = id, by
+    return turn.events
 
 
 def _record_refusal(turn: Turn, command: c.Command, refusal: Refusal) -> None:
