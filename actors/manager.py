@@ -29,11 +29,10 @@ from tallystick.actors.runtime.messages import (
 from tallystick.actors.runtime.pending import answer_all, answer_with, refused
 from tallystick.actors.runtime.specialist import Specialist
 from tallystick.events import messages as c
-from tallystick.events.catalog import Event
+from tallystick.events.catalog import STORED_NAME, Event
 from tallystick.events.decide import decide
 from tallystick.events.log import snapshot
 from tallystick.events.log.codec import (
-    STORED_NAME,
     decode_command,
     encode_answer,
     encode_command,

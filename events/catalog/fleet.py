@@ -1,10 +1,13 @@
-"""What happens to the fleet as a whole: what is in force, its total, its pauses, and the alerts to people."""
+"""What happens to the fleet as a whole: what is in force, its total, its pauses and its alerts."""
 
 import datetime as dt
 from typing import Any, ClassVar, Literal
 
 from tallystick.config.amounts import Amounts
 from tallystick.events.catalog.event import Event, Kind
+
+RESPONSES = ("none", "throttle", "degrade", "stop", "stop_all")
+"""The fleet's response, by rising pressure (spec 2)."""
 
 
 class ConfigLoaded(Event, kw_only=True, tag="config-loaded.v1"):

@@ -19,7 +19,7 @@ from typing import Any, Final
 
 import msgspec
 
-from tallystick.events.catalog import CATALOG, Event
+from tallystick.events.catalog import CATALOG, EVENT_BY_NAME, Event
 from tallystick.events.messages import INTERNAL_ID, WIRE, Command
 from tallystick.events.messages.invalid import KEYED_BY_AGENT, NO_TEXT, explained, no_key_twice, unwritable
 from tallystick.events.messages.proposals import INTERNAL
@@ -38,9 +38,6 @@ _decode_event = msgspec.json.Decoder[Any](reduce(or_, CATALOG)).decode
 
 _DIGEST_KEY: Final = b',"digest":"'
 _TAIL: Final = len(_DIGEST_KEY) + 64 + 2
-
-STORED_NAME: Final[Mapping[type[Event], str]] = {cls: str(cls.__struct_config__.tag) for cls in CATALOG}
-EVENT_BY_NAME: Final[Mapping[str, type[Event]]] = {name: cls for cls, name in STORED_NAME.items()}
 
 UPCASTERS: Final[dict[str, Callable[[dict[str, Any]], dict[str, Any]]]] = {}
 """Old stored name to the function that turns its fields into those of the next version, ``type`` included."""

@@ -13,8 +13,7 @@ from tallystick.cli.common import counted, json_option, one_line, reading, store
 from tallystick.config.amounts import EDGE_NAMES, TOKENS, InvalidAmount, exact_units
 from tallystick.config.loader import load
 from tallystick.config.prices import load_prices
-from tallystick.events.catalog import TaskStarted
-from tallystick.events.log.codec import STORED_NAME
+from tallystick.events.catalog import STORED_NAME, TaskStarted
 from tallystick.events.log.store import Store
 from tallystick.explain.causes import History
 from tallystick.whatif.answer import Span, as_answer, as_check

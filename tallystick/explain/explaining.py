@@ -9,8 +9,9 @@ import msgspec
 from tallystick.cli.common import as_json as json_text
 from tallystick.cli.common import counted, json_option, one_line, reading, shown_time, store_option
 from tallystick.events import catalog as e
+from tallystick.events.catalog import STORED_NAME
 from tallystick.events.log.audit import Replay
-from tallystick.events.log.codec import STORED_NAME, decode_event, exchange_of
+from tallystick.events.log.codec import decode_event, exchange_of
 from tallystick.events.log.store import Record, Store
 from tallystick.explain.causes import History
 from tallystick.explain.reasons import why

@@ -5,11 +5,11 @@ from typing import NamedTuple
 import msgspec
 
 from tallystick.events import messages as c
-from tallystick.events.catalog import Event, RequestRefused
+from tallystick.events.catalog import STORED_NAME, Event, RequestRefused
 from tallystick.events.decide import decide
 from tallystick.events.decide.turn import CLOCK, Turn
 from tallystick.events.log.audit import Replay
-from tallystick.events.log.codec import GENESIS, STORED_NAME, decode_event, encode_answer, seal
+from tallystick.events.log.codec import GENESIS, decode_event, encode_answer, seal
 from tallystick.events.log.store import Record
 from tallystick.events.messages import proposals as p
 from tallystick.events.state.ledger import Ledger, check_conserved

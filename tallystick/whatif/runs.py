@@ -13,7 +13,8 @@ import msgspec
 
 from tallystick.events import catalog as e
 from tallystick.events import messages as c
-from tallystick.events.log.codec import STORED_NAME, decode_event
+from tallystick.events.catalog import STORED_NAME
+from tallystick.events.log.codec import decode_event
 from tallystick.whatif.steps import Step
 
 How = Literal["completed", "lost", "cut"]

@@ -7,7 +7,8 @@ import msgspec
 
 from tallystick.events import catalog as e
 from tallystick.events import messages as c
-from tallystick.events.log.codec import STORED_NAME, BrokenChain, decode_command, decode_event
+from tallystick.events.catalog import STORED_NAME
+from tallystick.events.log.codec import BrokenChain, decode_command, decode_event
 from tallystick.events.log.store import Record
 from tallystick.events.messages import proposals as p
 

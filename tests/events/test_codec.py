@@ -10,10 +10,9 @@ from hypothesis import strategies as st
 
 from tallystick.config.amounts import Amounts
 from tallystick.events import catalog as e
+from tallystick.events.catalog import EVENT_BY_NAME, STORED_NAME
 from tallystick.events.log.codec import (
-    EVENT_BY_NAME,
     GENESIS,
-    STORED_NAME,
     UPCASTERS,
     BrokenChain,
     decode_event,

@@ -4,8 +4,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-from tallystick.events.catalog import Event
-from tallystick.events.log.codec import GENESIS, STORED_NAME, seal
+from tallystick.events.catalog import STORED_NAME, Event
+from tallystick.events.log.codec import GENESIS, seal
 from tallystick.events.log.store import Record, open_store
 
 

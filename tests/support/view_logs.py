@@ -8,8 +8,9 @@ from random import Random
 
 from tallystick.events import catalog as e
 from tallystick.events import messages as c
+from tallystick.events.catalog import STORED_NAME
 from tallystick.events.decide import decide
-from tallystick.events.log.codec import GENESIS, STORED_NAME, digest_of, seal
+from tallystick.events.log.codec import GENESIS, digest_of, seal
 from tallystick.events.log.store import Record, Store, open_store
 from tallystick.events.log.store_memory import MemoryStore
 from tallystick.events.state.ledger import Ledger
