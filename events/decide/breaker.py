@@ -27,8 +27,7 @@ from tallystick.events.decide.day_answers import today
 from tallystick.events.decide.facts import fleet_facts, limit_of
 from tallystick.events.decide.levels import alert, pressure
 from tallystick.events.decide.turn import Turn
-from tallystick.events.messages.day_replies import Today
-from tallystick.events.messages.replies import Refusal
+from tallystick.events.messages.replies import Refusal, Today
 from tallystick.events.state.accounts import Money
 from tallystick.events.state.day import FAR, Watch
 from tallystick.events.state.ledger import Ledger

@@ -7,8 +7,7 @@ from tallystick.events.decide.allocate import bad_name
 from tallystick.events.decide.answers import stamp
 from tallystick.events.decide.facts import limit_of
 from tallystick.events.decide.turn import Turn
-from tallystick.events.messages.day_replies import Overridden, Today
-from tallystick.events.messages.replies import Refusal, shown
+from tallystick.events.messages.replies import Overridden, Refusal, Today, shown
 from tallystick.events.state.ledger import Ledger
 
 

@@ -242,5 +242,24 @@ class Totals(Reply):
     paused: bool = False
 
 
+class Today(Reply):
+    """Answers `ApproveLimit` and `ResetBreaker`: the day, and what opened the breaker (null: it is closed)."""
+
+    date: str | None
+    ends_at: str
+    used: EdgeAmounts
+    held: EdgeAmounts
+    limits: EdgeAmounts
+    breaker: str | None
+    silenced: list[str]
+
+
+class Overridden(Reply):
+    """Answers `OverridePriority`: what the product's tasks are now, null where each has its own."""
+
+    product: str
+    priority: str | None
+
+
 class Done(Reply):
     """Answers our own people's proposals."""

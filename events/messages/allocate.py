@@ -1,0 +1,53 @@
+"""Open accounts, and grant budget to them."""
+
+from decimal import Decimal
+from typing import ClassVar
+
+from tallystick.config.amounts import Budget
+from tallystick.config.kinds import Priority
+from tallystick.events.messages.command import Command, Name
+
+
+class AllocateBudget(Command):
+    """Open an account for ``agent``, granted all of ``budget`` from its parent's free balance or nothing."""
+
+    group: ClassVar[str] = "allocate"
+    agent: Name
+    budget: Budget
+    agent_type: Name | None = None
+    product: Name | None = None
+    workflow: Name | None = None
+    priority: Priority = "normal"
+    parent: Name | None = None
+
+
+class AllocateEqual(Command):
+    """Split ``total`` equally and exactly between ``agents``, ties in the order given. All agents or none."""
+
+    group: ClassVar[str] = "allocate"
+    agents: list[Name]
+    total: Budget
+
+
+class AllocateProportional(Command):
+    """Split ``total`` exactly by ``weights`` (exact decimals, not negative, not all zero)."""
+
+    group: ClassVar[str] = "allocate"
+    weights: dict[Name, Decimal]
+    total: Budget
+
+
+class AllocateByPriority(Command):
+    """Split ``total`` exactly by the configured weight of each agent's priority."""
+
+    group: ClassVar[str] = "allocate"
+    agents: dict[Name, Priority]
+    total: Budget
+
+
+class AllocateFromPool(Command):
+    """What an agent needs on demand: opens an allocation, or adds to the one there is."""
+
+    group: ClassVar[str] = "allocate"
+    agent: Name
+    request: Budget

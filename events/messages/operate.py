@@ -1,0 +1,75 @@
+"""An operator's orders to the whole fleet."""
+
+from decimal import Decimal
+from typing import Any, ClassVar
+
+import msgspec
+
+from tallystick.config.kinds import Priority
+from tallystick.events.messages.command import Command, Name, Reason
+
+
+class BudgetChange(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+    """The dimensions of the total to replace: a number sets, null removes the limit, left out stays."""
+
+    tokens: int | msgspec.UnsetType | None = msgspec.UNSET
+    time_seconds: Decimal | msgspec.UnsetType | None = msgspec.UNSET
+    cost_usd: Decimal | msgspec.UnsetType | None = msgspec.UNSET
+
+
+class SetTotalBudget(Command):
+    """Replace the dimensions of the fleet's total that ``budget`` names."""
+
+    group: ClassVar[str] = "operate"
+    budget: BudgetChange
+
+
+class PauseAll(Command):
+    """Stop everything: every action becomes ``stop``, every `Reserve` is refused."""
+
+    group: ClassVar[str] = "operate"
+    reason: Reason
+
+
+class ResumeAll(Command):
+    """End `PauseAll`."""
+
+    group: ClassVar[str] = "operate"
+
+
+class OverridePriority(Command):
+    """Give all tasks of a product this priority, whatever they name; null ends that."""
+
+    group: ClassVar[str] = "operate"
+    product: Name
+    priority: Priority | None
+    reason: Reason | None = None
+
+
+class ApproveLimit(Command):
+    """Raise limits of the day until it ends; the breaker closes if no condition holds then."""
+
+    group: ClassVar[str] = "operate"
+    max_cost_usd: Decimal | None = None
+    max_tokens_total: int | None = None
+
+
+class ResetBreaker(Command):
+    """Close the breaker. A condition that still holds trips it no more today."""
+
+    group: ClassVar[str] = "operate"
+    reason: Reason
+
+
+class ReleaseReserve(Command):
+    """Open the emergency reserve for critical agents, as a crisis does by itself."""
+
+    group: ClassVar[str] = "operate"
+    reason: Reason
+
+
+class LoadConfig(Command):
+    """Put a configuration in force: the keys given, over the packaged defaults."""
+
+    group: ClassVar[str] = "operate"
+    config: dict[str, Any]
