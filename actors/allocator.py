@@ -34,7 +34,7 @@ from tallystick.actors.runtime.waits import Waits
 from tallystick.config.amounts import TOKENS, InvalidAmount, exact_units
 from tallystick.events import catalog as e
 from tallystick.events import messages as c
-from tallystick.events.evolve.tasks import TASK_EVENTS
+from tallystick.events.evolve.table import TASK_EVENTS
 from tallystick.events.messages import proposals as p
 from tallystick.events.state.ledger import Ledger
 from tallystick.events.state.task_rules import max_tokens

@@ -18,7 +18,8 @@ from tallystick.config.kinds import Priority
 from tallystick.config.loader import restore
 from tallystick.config.settings import Config
 from tallystick.events import catalog as e
-from tallystick.events.evolve.tasks import TASK_EVENTS, resume_leases
+from tallystick.events.evolve.table import TASK_EVENTS
+from tallystick.events.evolve.tasks import resume_leases
 from tallystick.events.log.task_snapshot import pack, unpack
 from tallystick.events.messages.command import PRIORITIES
 from tallystick.events.state.accounts import ZERO, Money

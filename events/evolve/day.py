@@ -1,7 +1,4 @@
-"""How the events of the day change the state. Like all of `evolve`, they never fail and never decide."""
-
-from collections.abc import Callable, Mapping
-from typing import Any
+"""How the events of the day change the state."""
 
 from tallystick.config.amounts import TOKENS
 from tallystick.events import catalog as e
@@ -10,7 +7,7 @@ from tallystick.events.state.day import DAILY_ALERTS
 from tallystick.events.state.ledger import Ledger
 
 
-def enter_day(ledger: Ledger, event: "e.ConfigLoaded | e.DayBegan") -> None:
+def begin(ledger: Ledger, event: "e.ConfigLoaded | e.DayBegan") -> None:
     """It is the day that an event says; configurations of an older log do not say."""
     ends_at = event.day_ends_at if isinstance(event, e.ConfigLoaded) else event.ends_at
     if event.date is not None and ends_at is not None:
@@ -43,64 +40,26 @@ def hold_for(ledger: Ledger, hold: Hold, sign: int) -> None:
         ledger.commitments.hold(run, hold.amount, sign)
 
 
-def _started(ledger: Ledger, event: e.TaskStarted) -> None:
-    """A run may use its token budget from here on, and so may all that are opened below it."""
-    account = ledger.accounts[event.task]
-    account.run = event.task
-    ledger.commitments.start(event.task, account.under or "", event.model, event.token_budget)
-
-
-def _over(ledger: Ledger, event: Any) -> None:
-    """A run is over, or a task that did not run was given up."""
-    if event.task in ledger.commitments.runs:
-        ledger.commitments.end(event.task)
-
-
-def _priority_overridden(ledger: Ledger, event: e.PriorityOverridden) -> None:
+def override_priority(ledger: Ledger, event: e.PriorityOverridden) -> None:
     ledger.rules = ledger.rules.with_priority(event.product, event.priority)
 
 
-def _alerted(ledger: Ledger, event: e.AlertRaised) -> None:
+def note_alert(ledger: Ledger, event: e.AlertRaised) -> None:
     if event.code in DAILY_ALERTS:
         ledger.day.alerts[event.code] = None
 
 
-def _tripped(ledger: Ledger, event: e.BreakerTripped) -> None:
+def trip_breaker(ledger: Ledger, event: e.BreakerTripped) -> None:
     ledger.day.tripped = event.condition
     ledger.watch = None
 
 
-def _closed(ledger: Ledger, event: e.BreakerClosed) -> None:
+def close_breaker(ledger: Ledger, event: e.BreakerClosed) -> None:
     ledger.day.tripped = None
     ledger.day.silenced |= dict.fromkeys(event.silenced)
     ledger.watch = None
 
 
-def _approved(ledger: Ledger, event: e.LimitApproved) -> None:
+def approve_limit(ledger: Ledger, event: e.LimitApproved) -> None:
     ledger.day.approved = event.limits
     ledger.watch = None
-
-
-def _nothing(ledger: Ledger, event: e.Event) -> None:
-    """What follows from it has an event of its own."""
-
-
-DAY_EVENTS: Mapping[type[e.Event], Callable[[Ledger, Any], None]] = {
-    e.DayBegan: enter_day,
-    e.BreakerTripped: _tripped,
-    e.BreakerClosed: _closed,
-    e.BreakerReset: _nothing,
-    e.LimitApproved: _approved,
-    e.PriorityOverridden: _priority_overridden,
-}
-
-BESIDE: Mapping[type[e.Event], Callable[[Ledger, Any], None]] = {
-    e.AlertRaised: _alerted,
-    e.TaskStarted: _started,
-    e.TaskPreempted: _over,
-    e.LeaseLost: _over,
-    e.TaskCompleted: _over,
-    e.TaskCancelled: _over,
-    e.TaskGivenUp: _over,
-}
-"""What follows for the day, and for what is promised, from events that have a step of their own, which comes first."""

@@ -1,13 +1,10 @@
 """How the events of the fleet as a whole change the state: what is in force, pauses, alerts, the response to pressure."""
 
-from collections.abc import Callable, Mapping
-from typing import Any
-
 from tallystick.config.amounts import DIMENSIONS
 from tallystick.config.loader import restore
 from tallystick.config.prices import from_mapping as prices_from_mapping
 from tallystick.events import catalog as e
-from tallystick.events.evolve.day import enter_day
+from tallystick.events.evolve import day
 from tallystick.events.evolve.tasks import resume_leases
 from tallystick.events.evolve.transfers import fill_reserve
 from tallystick.events.state import outbox
@@ -15,7 +12,7 @@ from tallystick.events.state.accounts import minus, money
 from tallystick.events.state.ledger import Ledger
 
 
-def _set_total(ledger: Ledger, event: "e.TotalBudgetSet | e.PeriodRenewed") -> None:
+def set_total(ledger: Ledger, event: "e.TotalBudgetSet | e.PeriodRenewed") -> None:
     """Put the root's total, reserve and overdraft where the event says; the pool is the rest."""
     total, reserve, overdraft = event.total.triple, event.reserve, event.overdraft
     root = ledger.root
@@ -32,16 +29,16 @@ def _set_total(ledger: Ledger, event: "e.TotalBudgetSet | e.PeriodRenewed") -> N
     ledger.press()
 
 
-def _period_renewed(ledger: Ledger, event: e.PeriodRenewed) -> None:
+def renew_period(ledger: Ledger, event: e.PeriodRenewed) -> None:
     ledger.opening = (ledger.spent[0], ledger.spent[1], ledger.spent[2])
-    _set_total(ledger, event)
+    set_total(ledger, event)
 
 
-def _config_loaded(ledger: Ledger, event: e.ConfigLoaded) -> None:
+def load_config(ledger: Ledger, event: e.ConfigLoaded) -> None:
     was_paused = ledger.is_paused
     ledger.rules = ledger.rules.with_config(restore(event.config))
     ledger.configured = True
-    enter_day(ledger, event)
+    day.begin(ledger, event)
     ledger.press()
     if ledger.outbox:
         outbox.keep_reachable(ledger.outbox, ledger.rules.config)
@@ -49,53 +46,37 @@ def _config_loaded(ledger: Ledger, event: e.ConfigLoaded) -> None:
         resume_leases(ledger, event)
 
 
-def _prices_loaded(ledger: Ledger, event: e.PricesLoaded) -> None:
+def load_prices(ledger: Ledger, event: e.PricesLoaded) -> None:
     ledger.rules = ledger.rules.with_prices(prices_from_mapping(event.prices, event.published))
     ledger.unpriced = {}
 
 
-def _alert_raised(ledger: Ledger, event: e.AlertRaised) -> None:
+def put_alert(ledger: Ledger, event: e.AlertRaised) -> None:
     outbox.put(ledger.outbox, ledger.rules.config, event)
 
 
-def _alert_settled(ledger: Ledger, event: "e.AlertDelivered | e.AlertDeliveryFailed") -> None:
+def settle_alert(ledger: Ledger, event: "e.AlertDelivered | e.AlertDeliveryFailed") -> None:
     outbox.settle(ledger.outbox, event.alert, (event.to, event.address))
 
 
-def _fleet_paused(ledger: Ledger, event: e.FleetPaused) -> None:
+def pause(ledger: Ledger, event: e.FleetPaused) -> None:
     ledger.paused = event.reason
 
 
-def _fleet_resumed(ledger: Ledger, event: e.FleetResumed) -> None:
+def resume(ledger: Ledger, event: e.FleetResumed) -> None:
     was_paused, ledger.paused = ledger.is_paused, None
     if was_paused and not ledger.is_paused:
         resume_leases(ledger, event)
 
 
-def _reserve_released(ledger: Ledger, event: e.ReserveReleased) -> None:
+def release_reserve(ledger: Ledger, event: e.ReserveReleased) -> None:
     ledger.reserve_open = True
 
 
-def _fleet_response_changed(ledger: Ledger, event: e.FleetResponseChanged) -> None:
+def change_response(ledger: Ledger, event: e.FleetResponseChanged) -> None:
     ledger.response = e.RESPONSES.index(event.response)
     ledger.press()
 
 
-def _pool_exhausted(ledger: Ledger, event: e.PoolExhausted) -> None:
+def note_pool_exhausted(ledger: Ledger, event: e.PoolExhausted) -> None:
     ledger.pool_exhausted_at = event.position
-
-
-FLEET_EVENTS: Mapping[type[e.Event], Callable[[Ledger, Any], None]] = {
-    e.ConfigLoaded: _config_loaded,
-    e.PricesLoaded: _prices_loaded,
-    e.TotalBudgetSet: _set_total,
-    e.PeriodRenewed: _period_renewed,
-    e.FleetPaused: _fleet_paused,
-    e.FleetResumed: _fleet_resumed,
-    e.ReserveReleased: _reserve_released,
-    e.FleetResponseChanged: _fleet_response_changed,
-    e.PoolExhausted: _pool_exhausted,
-    e.AlertRaised: _alert_raised,
-    e.AlertDelivered: _alert_settled,
-    e.AlertDeliveryFailed: _alert_settled,
-}

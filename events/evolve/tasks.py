@@ -1,6 +1,5 @@
 """How the events of tasks change the state. Like all of `evolve`, they never fail and never decide."""
 
-from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from tallystick.events import catalog as e
@@ -12,8 +11,8 @@ from tallystick.events.state.task_rules import lease_time
 from tallystick.events.state.tasks import HowEnded, Task, Tasks
 
 
-class ViewStore(Protocol):
-    """Whoever keeps tasks: the ledger, and the allocator's picture of it, which changes by the same steps."""
+class TaskState(Protocol):
+    """What holds tasks: the ledger, and the allocator's own copy, which changes by the same steps."""
 
     tasks: Tasks
     estimates: Estimates
@@ -24,7 +23,7 @@ class ViewStore(Protocol):
         """What the account of a run was charged with."""
 
 
-def _submitted(ledger: ViewStore, event: e.TaskSubmitted) -> None:
+def submit(ledger: TaskState, event: e.TaskSubmitted) -> None:
     task = Task(
         event.task,
         ledger.tasks.submitted + 1,
@@ -40,11 +39,11 @@ def _submitted(ledger: ViewStore, event: e.TaskSubmitted) -> None:
     ledger.tasks.add(task)
 
 
-def _awaited(ledger: ViewStore, event: e.DependenciesAwaited) -> None:
+def await_dependencies(ledger: TaskState, event: e.DependenciesAwaited) -> None:
     ledger.tasks.become(ledger.tasks.known[event.task], "waiting_on_dependencies")
 
 
-def _queued(ledger: ViewStore, event: e.TaskQueued) -> None:
+def queue(ledger: TaskState, event: e.TaskQueued) -> None:
     task = ledger.tasks.known[event.task]
     task.expected_start = event.expected_start
     if task.state != "queued":
@@ -52,13 +51,13 @@ def _queued(ledger: ViewStore, event: e.TaskQueued) -> None:
         ledger.tasks.become(task, "queued")
 
 
-def _rejected(ledger: ViewStore, event: e.TaskRejected) -> None:
+def reject(ledger: TaskState, event: e.TaskRejected) -> None:
     task = ledger.tasks.known[event.task]
     task.code = event.code
     ledger.tasks.finish(task, "rejected", event.position)
 
 
-def _started(ledger: ViewStore, event: e.TaskStarted) -> None:
+def start(ledger: TaskState, event: e.TaskStarted) -> None:
     task = ledger.tasks.known[event.task]
     task.runs += 1
     task.started_at, task.model, task.aged = event.at, event.model, event.aged
@@ -68,15 +67,15 @@ def _started(ledger: ViewStore, event: e.TaskStarted) -> None:
     ledger.tasks.lease_until(task, event.lease, event.expires_at)
 
 
-def _extended(ledger: ViewStore, event: e.LeaseExtended) -> None:
+def extend_lease(ledger: TaskState, event: e.LeaseExtended) -> None:
     ledger.tasks.lease_until(ledger.tasks.known[event.task], event.lease, event.expires_at)
 
 
-def _budget_passed(ledger: ViewStore, event: e.TokenBudgetPassed) -> None:
+def pass_token_budget(ledger: TaskState, event: e.TokenBudgetPassed) -> None:
     ledger.tasks.known[event.task].budget_passed = True
 
 
-def _run_over(ledger: ViewStore, event: Any, how: HowEnded = "over") -> Task:
+def _end_run(ledger: TaskState, event: Any, how: HowEnded = "over") -> Task:
     """A run has ended; its account is still open."""
     task = ledger.tasks.known[event.task]
     task.end_run(how, ledger.spent_by(task.id))
@@ -85,20 +84,20 @@ def _run_over(ledger: ViewStore, event: Any, how: HowEnded = "over") -> Task:
     return task
 
 
-def _preempted(ledger: ViewStore, event: e.TaskPreempted) -> None:
-    task = _run_over(ledger, event, "preempted")
+def preempt(ledger: TaskState, event: e.TaskPreempted) -> None:
+    task = _end_run(ledger, event, "preempted")
     task.preempted_at = event.at
     ledger.tasks.become(task, "queued")
 
 
-def _acknowledged(ledger: ViewStore, event: e.PreemptionAcknowledged) -> None:
+def acknowledge_preemption(ledger: TaskState, event: e.PreemptionAcknowledged) -> None:
     task = ledger.tasks.known[event.task]
     assert task.ended is not None
     task.ended[event.lease] = task.ended[event.lease]._replace(how="over")
 
 
-def _lease_lost(ledger: ViewStore, event: e.LeaseLost) -> None:
-    task = _run_over(ledger, event)
+def lose_lease(ledger: TaskState, event: e.LeaseLost) -> None:
+    task = _end_run(ledger, event)
     if event.then == "queued":
         task.attempt += 1
         ledger.tasks.become(task, "queued")
@@ -107,60 +106,40 @@ def _lease_lost(ledger: ViewStore, event: e.LeaseLost) -> None:
         ledger.tasks.finish(task, "failed", event.position)
 
 
-def _completed(ledger: ViewStore, event: e.TaskCompleted) -> None:
-    ledger.tasks.finish(_run_over(ledger, event), event.outcome, event.position)
+def complete(ledger: TaskState, event: e.TaskCompleted) -> None:
+    ledger.tasks.finish(_end_run(ledger, event), event.outcome, event.position)
     ledger.estimates.completed(event)
 
 
-def _cancelled(ledger: ViewStore, event: "e.TaskCancelled | e.TaskGivenUp") -> None:
+def cancel(ledger: TaskState, event: "e.TaskCancelled | e.TaskGivenUp") -> None:
     task = ledger.tasks.known[event.task]
     if task.state == "running":
-        _run_over(ledger, event)
+        _end_run(ledger, event)
     if isinstance(event, e.TaskGivenUp):
         task.code = event.code
     ledger.tasks.finish(task, "cancelled", event.position)
 
 
-def _overdue(ledger: ViewStore, event: e.TaskOverdue) -> None:
+def mark_overdue(ledger: TaskState, event: e.TaskOverdue) -> None:
     ledger.tasks.known[event.task].overdue = True
 
 
-def _starts_expected(ledger: ViewStore, event: e.StartsExpected) -> None:
+def expect_starts(ledger: TaskState, event: e.StartsExpected) -> None:
     for expected in event.starts:
         ledger.tasks.known[expected.task].expected_start = expected.start
 
 
-def _adjusted(ledger: ViewStore, event: e.EstimateAdjusted) -> None:
+def adjust_estimate(ledger: TaskState, event: e.EstimateAdjusted) -> None:
     ledger.estimates.adjusted(event)
 
 
-def used_late(ledger: ViewStore, event: e.UsageReported) -> None:
+def used_late(ledger: TaskState, event: e.UsageReported) -> None:
     """A report of a run that was over."""
     task = None if event.lease is None else ledger.tasks.get(event.agent)
     if task is not None and event.lease is not None:
         task.used_late(event.lease, (event.tokens, event.time_ms, event.cost_nanos))
 
 
-def resume_leases(ledger: ViewStore, event: e.Event) -> None:
+def resume_leases(ledger: TaskState, event: e.Event) -> None:
     """Everything may go on: whoever was stopped has a whole lease's time to give a sign of life."""
     ledger.tasks.renew(event.at + lease_time(ledger.rules.config))
-
-
-TASK_EVENTS: Mapping[type[e.Event], Callable[[Any, Any], None]] = {
-    e.TaskSubmitted: _submitted,
-    e.DependenciesAwaited: _awaited,
-    e.TaskQueued: _queued,
-    e.TaskRejected: _rejected,
-    e.TaskStarted: _started,
-    e.LeaseExtended: _extended,
-    e.TokenBudgetPassed: _budget_passed,
-    e.TaskPreempted: _preempted,
-    e.PreemptionAcknowledged: _acknowledged,
-    e.LeaseLost: _lease_lost,
-    e.TaskCompleted: _completed,
-    e.TaskCancelled: _cancelled,
-    e.TaskGivenUp: _cancelled,
-    e.TaskOverdue: _overdue,
-    e.StartsExpected: _starts_expected,
-    e.EstimateAdjusted: _adjusted,
-}

@@ -1,0 +1,19 @@
+"""What running tasks may still use: how it begins, shrinks and ends (see `state.commitments`)."""
+
+from tallystick.events import catalog as e
+from tallystick.events.state.ledger import Ledger
+
+RunOver = e.TaskPreempted | e.LeaseLost | e.TaskCompleted | e.TaskCancelled | e.TaskGivenUp
+
+
+def begin(ledger: Ledger, event: e.TaskStarted) -> None:
+    """A run may use its token budget from here on, and so may all that are opened below it."""
+    account = ledger.accounts[event.task]
+    account.run = event.task
+    ledger.commitments.start(event.task, account.under or "", event.model, event.token_budget)
+
+
+def end(ledger: Ledger, event: RunOver) -> None:
+    """A run is over, or a task that did not run was given up."""
+    if event.task in ledger.commitments.runs:
+        ledger.commitments.end(event.task)

@@ -1,0 +1,21 @@
+"""What is kept of forecasts and finished runs, for those who make the next forecasts (see `Ledger.history`)."""
+
+from tallystick.events import catalog as e
+from tallystick.events.catalog.forecasts import still_open, without_scored
+from tallystick.events.state.ledger import Ledger
+
+
+def keep_forecast(ledger: Ledger, event: e.ForecastMade) -> None:
+    account = ledger.accounts[event.agent]
+    account.forecasts = still_open([*(account.forecasts or ()), *event.predictions])
+
+
+def score_forecast(ledger: Ledger, event: e.ForecastScored) -> None:
+    ledger.history.fold(event)
+    account = ledger.accounts.get(event.agent)
+    if account is not None and account.forecasts is not None:
+        account.forecasts = without_scored(account.forecasts, event) or None
+
+
+def learn_run(ledger: Ledger, event: e.RunLearned) -> None:
+    ledger.history.fold(event)

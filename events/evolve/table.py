@@ -1,0 +1,91 @@
+"""All that each event changes: one row per event, its steps in their order.
+
+A row without a step is an event that the log keeps for its readers: no decision needs it, or another event says what
+follows from it.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from tallystick.events import catalog as e
+from tallystick.events.evolve import accounts, commitments, day, enforcement, fleet, forecasts, tasks, usage
+
+Step = Callable[[Any, Any], None]
+"""A function of the ledger and the event."""
+
+STEPS: Mapping[type[e.Event], tuple[Step, ...]] = {
+    # --- budgets ---
+    e.BudgetAllocated: (accounts.open_account,),
+    e.BudgetDrawn: (accounts.draw,),
+    e.BudgetReturned: (accounts.give_back,),
+    e.BudgetMoved: (accounts.move,),
+    e.Rebalanced: (),
+    e.UnusedReturned: (accounts.give_unused_back,),
+    e.UnusedRestored: (accounts.restore_unused,),
+    e.ReserveDrawn: (accounts.draw_reserve,),
+    e.Covered: (accounts.cover,),
+    e.CoverRepaid: (accounts.repay_cover,),
+    e.BudgetReleased: (accounts.close_account,),
+    # --- usage and holds ---
+    e.UsageReported: (usage.report,),
+    e.HoldPlaced: (usage.place_hold,),
+    e.HoldExtended: (usage.move_expiry,),
+    e.HoldSettled: (usage.settle_hold,),
+    e.HoldEnded: (usage.give_hold_back,),
+    e.AgentHeard: (),
+    # --- enforcement ---
+    e.LevelChanged: (enforcement.change_level,),
+    e.AgentThrottled: (enforcement.throttle,),
+    e.AgentStopped: (enforcement.stop,),
+    e.AgentResumed: (enforcement.resume,),
+    e.ExhaustionWarned: (enforcement.warn,),
+    e.RequestRefused: (),
+    # --- tasks ---
+    e.TaskSubmitted: (tasks.submit,),
+    e.DependenciesAwaited: (tasks.await_dependencies,),
+    e.TaskQueued: (tasks.queue,),
+    e.TaskRejected: (tasks.reject,),
+    e.TaskStarted: (tasks.start, commitments.begin),
+    e.LeaseExtended: (tasks.extend_lease,),
+    e.TokenBudgetPassed: (tasks.pass_token_budget,),
+    e.TaskPreempted: (tasks.preempt, commitments.end),
+    e.PreemptionAcknowledged: (tasks.acknowledge_preemption,),
+    e.LeaseLost: (tasks.lose_lease, commitments.end),
+    e.TaskCompleted: (tasks.complete, accounts.count_done_task, commitments.end),
+    e.TaskCancelled: (tasks.cancel, commitments.end),
+    e.TaskGivenUp: (tasks.cancel, commitments.end),
+    e.TaskOverdue: (tasks.mark_overdue,),
+    e.StartsExpected: (tasks.expect_starts,),
+    e.EstimateAdjusted: (tasks.adjust_estimate,),
+    # --- the fleet ---
+    e.ConfigLoaded: (fleet.load_config,),
+    e.PricesLoaded: (fleet.load_prices,),
+    e.TotalBudgetSet: (fleet.set_total,),
+    e.PeriodRenewed: (fleet.renew_period,),
+    e.FleetPaused: (fleet.pause,),
+    e.FleetResumed: (fleet.resume,),
+    e.ReserveReleased: (fleet.release_reserve,),
+    e.FleetResponseChanged: (fleet.change_response,),
+    e.PoolExhausted: (fleet.note_pool_exhausted,),
+    e.AlertRaised: (fleet.put_alert, day.note_alert),
+    e.AlertDelivered: (fleet.settle_alert,),
+    e.AlertDeliveryFailed: (fleet.settle_alert,),
+    e.SnapshotRecorded: (),
+    # --- the day ---
+    e.DayBegan: (day.begin,),
+    e.BreakerTripped: (day.trip_breaker,),
+    e.BreakerClosed: (day.close_breaker,),
+    e.BreakerReset: (),
+    e.LimitApproved: (day.approve_limit,),
+    e.PriorityOverridden: (day.override_priority,),
+    # --- forecasts ---
+    e.ForecastMade: (forecasts.keep_forecast,),
+    e.ForecastScored: (forecasts.score_forecast,),
+    e.RunLearned: (forecasts.learn_run,),
+    e.AnomalyFound: (),
+}
+
+TASK_EVENTS: Mapping[type[e.Event], Step] = {
+    event: steps[0] for event, steps in STEPS.items() if steps and steps[0].__module__ == tasks.__name__
+}
+"""The steps that need nothing of a ledger but its tasks (see `tasks.TaskState`)."""
