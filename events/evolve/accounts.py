@@ -11,6 +11,7 @@ from tallystick.events.state.ledger import Ledger
 
 
 def open_account(ledger: Ledger, event: e.BudgetAllocated) -> None:
+    """An account opens with what it is granted from its sources."""
     parent = ledger.root if event.parent is None else ledger.accounts[event.parent]
     account = Account(
         event.agent,
@@ -38,6 +39,7 @@ def open_account(ledger: Ledger, event: e.BudgetAllocated) -> None:
 
 
 def close_account(ledger: Ledger, event: e.BudgetReleased) -> None:
+    """An account closes: what it used stays with its sources, what it did not use goes back to them."""
     account = ledger.accounts.pop(event.agent)
     parent = account.parent
     assert parent is not None
@@ -67,6 +69,7 @@ def _topped_up(account: Account) -> None:
 
 
 def draw(ledger: Ledger, event: e.BudgetDrawn) -> None:
+    """An account is granted more; a warning that its budget runs out is void."""
     account = ledger.accounts[event.agent]
     grant(account, event.amount.triple, 1)
     units = money(event.amount.triple)
@@ -77,6 +80,7 @@ def draw(ledger: Ledger, event: e.BudgetDrawn) -> None:
 
 
 def give_back(ledger: Ledger, event: e.BudgetReturned) -> None:
+    """An account gives budget back, what it borrowed first."""
     account = ledger.accounts[event.agent]
     units = money(event.amount.triple)
     grant(account, event.amount.triple, -1)
@@ -85,6 +89,7 @@ def give_back(ledger: Ledger, event: e.BudgetReturned) -> None:
 
 
 def move(ledger: Ledger, event: e.BudgetMoved) -> None:
+    """One step of a rebalancing: an idle account gives budget up, or another account gets some."""
     if event.strategy == "idle":
         account = ledger.accounts[event.source]
         grant(account, event.amount.triple, -1)
@@ -97,31 +102,36 @@ def move(ledger: Ledger, event: e.BudgetMoved) -> None:
 
 
 def give_unused_back(ledger: Ledger, event: e.UnusedReturned) -> None:
+    """An account that turned black gives back what it has free; its level is measured as if it had not."""
     account = ledger.accounts[event.agent]
     grant(account, event.amount.triple, -1)
     account.given_back = plus(account.given_back, money(event.amount.triple))
 
 
 def restore_unused(ledger: Ledger, event: e.UnusedRestored) -> None:
+    """An account that is no longer black gets back what it gave."""
     account = ledger.accounts[event.agent]
     grant(account, event.amount.triple, 1)
     account.given_back = ZERO
 
 
 def cover(ledger: Ledger, event: e.Covered) -> None:
+    """Somebody pays what an account lacks, or the reserve and the overdraft what the pool lacks."""
     pay_cover(ledger, event.source, event.target, event.amount, 1)
 
 
 def repay_cover(ledger: Ledger, event: e.CoverRepaid) -> None:
+    """What an account no longer needs of its cover goes back to who paid it."""
     pay_cover(ledger, event.target, event.source, event.amount, -1)
 
 
 def draw_reserve(ledger: Ledger, event: e.ReserveDrawn) -> None:
+    """The reserve puts an amount into the pool."""
     fill_reserve(ledger, minus(ZERO, money(event.amount.triple)))
 
 
 def count_done_task(ledger: Ledger, event: e.TaskCompleted) -> None:
-    """Who paid for it learns what became of it, as long as its account is open."""
+    """The open account that pays for a task counts it as done, and whether its estimate was good."""
     parent = ledger.tasks.known[event.task].parent
     if event.outcome == "completed" and parent is not None:
         done, good = ledger.done.get(parent, (0, 0))

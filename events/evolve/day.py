@@ -41,25 +41,30 @@ def hold_for(ledger: Ledger, hold: Hold, sign: int) -> None:
 
 
 def override_priority(ledger: Ledger, event: e.PriorityOverridden) -> None:
+    """The tasks of a product have another priority."""
     ledger.rules = ledger.rules.with_priority(event.product, event.priority)
 
 
 def note_alert(ledger: Ledger, event: e.AlertRaised) -> None:
+    """An alert that is given once a day was given."""
     if event.code in DAILY_ALERTS:
         ledger.day.alerts[event.code] = None
 
 
 def trip_breaker(ledger: Ledger, event: e.BreakerTripped) -> None:
+    """The circuit breaker opens."""
     ledger.day.tripped = event.condition
     ledger.watch = None
 
 
 def close_breaker(ledger: Ledger, event: e.BreakerClosed) -> None:
+    """The circuit breaker closes; the silenced conditions do not open it again today."""
     ledger.day.tripped = None
     ledger.day.silenced |= dict.fromkeys(event.silenced)
     ledger.watch = None
 
 
 def approve_limit(ledger: Ledger, event: e.LimitApproved) -> None:
+    """Limits are raised for today."""
     ledger.day.approved = event.limits
     ledger.watch = None

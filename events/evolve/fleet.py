@@ -30,11 +30,13 @@ def set_total(ledger: Ledger, event: "e.TotalBudgetSet | e.PeriodRenewed") -> No
 
 
 def renew_period(ledger: Ledger, event: e.PeriodRenewed) -> None:
+    """A period begins: what was spent so far is its opening."""
     ledger.opening = (ledger.spent[0], ledger.spent[1], ledger.spent[2])
     set_total(ledger, event)
 
 
 def load_config(ledger: Ledger, event: e.ConfigLoaded) -> None:
+    """A configuration is in force; leases start anew where it ends a pause."""
     was_paused = ledger.is_paused
     ledger.rules = ledger.rules.with_config(restore(event.config))
     ledger.configured = True
@@ -47,36 +49,44 @@ def load_config(ledger: Ledger, event: e.ConfigLoaded) -> None:
 
 
 def load_prices(ledger: Ledger, event: e.PricesLoaded) -> None:
+    """A price list is in force; missing prices are pointed out again."""
     ledger.rules = ledger.rules.with_prices(prices_from_mapping(event.prices, event.published))
     ledger.unpriced = {}
 
 
 def put_alert(ledger: Ledger, event: e.AlertRaised) -> None:
+    """An alert waits to be delivered."""
     outbox.put(ledger.outbox, ledger.rules.config, event)
 
 
 def settle_alert(ledger: Ledger, event: "e.AlertDelivered | e.AlertDeliveryFailed") -> None:
+    """An alert no longer waits for one address."""
     outbox.settle(ledger.outbox, event.alert, (event.to, event.address))
 
 
 def pause(ledger: Ledger, event: e.FleetPaused) -> None:
+    """Everything is paused."""
     ledger.paused = event.reason
 
 
 def resume(ledger: Ledger, event: e.FleetResumed) -> None:
+    """A pause ends; leases start anew."""
     was_paused, ledger.paused = ledger.is_paused, None
     if was_paused and not ledger.is_paused:
         resume_leases(ledger, event)
 
 
 def release_reserve(ledger: Ledger, event: e.ReserveReleased) -> None:
+    """The reserve is open to critical agents."""
     ledger.reserve_open = True
 
 
 def change_response(ledger: Ledger, event: e.FleetResponseChanged) -> None:
+    """The fleet has another response to pressure."""
     ledger.response = e.RESPONSES.index(event.response)
     ledger.press()
 
 
 def note_pool_exhausted(ledger: Ledger, event: e.PoolExhausted) -> None:
+    """The pool is exhausted; every open account learns of it with its next reply."""
     ledger.pool_exhausted_at = event.position

@@ -24,6 +24,7 @@ class TaskState(Protocol):
 
 
 def submit(ledger: TaskState, event: e.TaskSubmitted) -> None:
+    """A task is known; what it depends on knows that it waits."""
     task = Task(
         event.task,
         ledger.tasks.submitted + 1,
@@ -40,10 +41,12 @@ def submit(ledger: TaskState, event: e.TaskSubmitted) -> None:
 
 
 def await_dependencies(ledger: TaskState, event: e.DependenciesAwaited) -> None:
+    """A task waits for other tasks."""
     ledger.tasks.become(ledger.tasks.known[event.task], "waiting_on_dependencies")
 
 
 def queue(ledger: TaskState, event: e.TaskQueued) -> None:
+    """A task waits for a slot."""
     task = ledger.tasks.known[event.task]
     task.expected_start = event.expected_start
     if task.state != "queued":
@@ -52,12 +55,14 @@ def queue(ledger: TaskState, event: e.TaskQueued) -> None:
 
 
 def reject(ledger: TaskState, event: e.TaskRejected) -> None:
+    """A task was refused for good."""
     task = ledger.tasks.known[event.task]
     task.code = event.code
     ledger.tasks.finish(task, "rejected", event.position)
 
 
 def start(ledger: TaskState, event: e.TaskStarted) -> None:
+    """A task runs: it has a slot, a model, its token limits and a lease."""
     task = ledger.tasks.known[event.task]
     task.runs += 1
     task.started_at, task.model, task.aged = event.at, event.model, event.aged
@@ -68,10 +73,12 @@ def start(ledger: TaskState, event: e.TaskStarted) -> None:
 
 
 def extend_lease(ledger: TaskState, event: e.LeaseExtended) -> None:
+    """A lease ends later."""
     ledger.tasks.lease_until(ledger.tasks.known[event.task], event.lease, event.expires_at)
 
 
 def pass_token_budget(ledger: TaskState, event: e.TokenBudgetPassed) -> None:
+    """A run has used more than its token budget."""
     ledger.tasks.known[event.task].budget_passed = True
 
 
@@ -85,18 +92,21 @@ def _end_run(ledger: TaskState, event: Any, how: HowEnded = "over") -> Task:
 
 
 def preempt(ledger: TaskState, event: e.TaskPreempted) -> None:
+    """A run has lost its slot to another task, and waits again; its owner does not know yet."""
     task = _end_run(ledger, event, "preempted")
     task.preempted_at = event.at
     ledger.tasks.become(task, "queued")
 
 
 def acknowledge_preemption(ledger: TaskState, event: e.PreemptionAcknowledged) -> None:
+    """The owner of a run knows that the slot was taken away."""
     task = ledger.tasks.known[event.task]
     assert task.ended is not None
     task.ended[event.lease] = task.ended[event.lease]._replace(how="over")
 
 
 def lose_lease(ledger: TaskState, event: e.LeaseLost) -> None:
+    """A lease has expired: the task waits for another attempt, or has failed."""
     task = _end_run(ledger, event)
     if event.then == "queued":
         task.attempt += 1
@@ -107,11 +117,13 @@ def lose_lease(ledger: TaskState, event: e.LeaseLost) -> None:
 
 
 def complete(ledger: TaskState, event: e.TaskCompleted) -> None:
+    """A run has ended by its owner's message: its slot is free, and estimates learn from it."""
     ledger.tasks.finish(_end_run(ledger, event), event.outcome, event.position)
     ledger.estimates.completed(event)
 
 
 def cancel(ledger: TaskState, event: "e.TaskCancelled | e.TaskGivenUp") -> None:
+    """A task was cancelled, or given up for what it depends on."""
     task = ledger.tasks.known[event.task]
     if task.state == "running":
         _end_run(ledger, event)
@@ -121,15 +133,18 @@ def cancel(ledger: TaskState, event: "e.TaskCancelled | e.TaskGivenUp") -> None:
 
 
 def mark_overdue(ledger: TaskState, event: e.TaskOverdue) -> None:
+    """A task has waited longer than its priority allows."""
     ledger.tasks.known[event.task].overdue = True
 
 
 def expect_starts(ledger: TaskState, event: e.StartsExpected) -> None:
+    """Waiting tasks were told when they are expected to start."""
     for expected in event.starts:
         ledger.tasks.known[expected.task].expected_start = expected.start
 
 
 def adjust_estimate(ledger: TaskState, event: e.EstimateAdjusted) -> None:
+    """The estimate for a kind of tasks was adjusted."""
     ledger.estimates.adjusted(event)
 
 

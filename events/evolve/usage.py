@@ -16,6 +16,7 @@ _MILLISECOND = dt.timedelta(milliseconds=1)
 
 
 def report(ledger: Ledger, event: e.UsageReported) -> None:
+    """Usage is charged to the account, or to who pays for an agent that has none."""
     if event.hold in ledger.ended_holds:
         # A late settlement: there is no second one.
         ledger.ended_holds[event.hold] = (event.agent, "settled", event.lease)
@@ -58,6 +59,7 @@ def _reported(ledger: Ledger, account: Account, event: "e.UsageReported | e.Hold
 
 
 def place_hold(ledger: Ledger, event: e.HoldPlaced) -> None:
+    """An amount is set aside."""
     account = ledger.accounts[event.agent]
     hold = Hold(
         event.hold, account, money(event.amount.triple), event.ttl_ms, event.expires_at, _lease_of(ledger, account)
@@ -74,18 +76,21 @@ def _lease_of(ledger: Ledger, account: Account) -> str | None:
 
 
 def move_expiry(ledger: Ledger, event: e.HoldExtended) -> None:
+    """A hold expires later."""
     hold = ledger.holds[event.hold]
     extend_hold(ledger, hold, event.expires_at)
     hold.account.activity_at = event.at
 
 
 def settle_hold(ledger: Ledger, event: e.HoldSettled) -> None:
+    """A hold ends, and what was really used is charged."""
     account = _remove_hold(ledger, event.hold, "settled", event.position)
     spend(ledger, account, event)
     _reported(ledger, account, event)
 
 
 def give_hold_back(ledger: Ledger, event: e.HoldEnded) -> None:
+    """A hold ends unused."""
     account = _remove_hold(ledger, event.hold, event.how, event.position)
     account.activity_at = event.at
 
