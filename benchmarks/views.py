@@ -14,9 +14,9 @@ from tallystick.projections.store.projector import Projector
 from tallystick.projections.store.rebuilding import rebuild, renew
 from tallystick.projections.store.runner import place_of
 from tallystick.projections.store.view_file import ViewFile
-from tallystick.projections.views.folding import KINDS, versions_of
+from tallystick.projections.views.all_views import ALL_VIEWS, versions_of
 
-VERSIONS = versions_of(KINDS)
+VERSIONS = versions_of(ALL_VIEWS)
 STEP = 37_000
 """Events after which the live views are restored, so that a rebuild is compared with something that came about otherwise."""
 

@@ -4,8 +4,8 @@ import datetime as dt
 from functools import cached_property
 
 from tallystick.events.catalog import LEVELS
-from tallystick.projections.reports.quality import Quality, quality
 from tallystick.projections.reports.query_adapter import QueryAdapter
+from tallystick.projections.reports.utilization import Quality, quality
 from tallystick.projections.store.view_store import ViewStore
 from tallystick.projections.views import agents as agents_view
 from tallystick.projections.views import fleet as fleet_view

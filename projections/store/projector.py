@@ -1,6 +1,5 @@
 """Brings views up to the log: a page of events at a time, exactly once, from wherever they were left."""
 
-import datetime as dt
 import threading
 from collections.abc import Iterable, Iterator
 from itertools import islice
@@ -10,8 +9,8 @@ import msgspec
 from tallystick.events.catalog import Event
 from tallystick.events.log.codec import BrokenChain, decode_event, digest_of
 from tallystick.events.log.store import Record, Store
-from tallystick.projections.store.view_store import NOTHING_KEPT, MemoryViewStore, NotKept, Overtaken, ViewStore
-from tallystick.projections.views.folding import Folding
+from tallystick.projections.store.view_store import NOTHING_KEPT, NotKept, Overtaken, ViewStore
+from tallystick.projections.views.all_views import Folding
 from tallystick.projections.views.view import Progress
 
 PAGE = 50_000
@@ -84,7 +83,7 @@ class Projector:
         try:
             for record in records:
                 position += 1
-                event = _event(record, position)
+                event = event_in(record, position)
                 for step in steps[type(event)]:
                     step(event)
         except LookupError as error:
@@ -102,7 +101,7 @@ def is_of(store: Store, position: int, digest: str) -> bool:
     return record is not None and digest_of(record.data).hex() == digest
 
 
-def _event(record: Record, position: int) -> Event:
+def event_in(record: Record, position: int) -> Event:
     """The event of a record, if it is the one at this position."""
     if record.position != position:
         raise BrokenChain(position, f"the next record in the store is at position {record.position}")
@@ -113,46 +112,3 @@ def _event(record: Record, position: int) -> Event:
     if event.position != position:
         raise BrokenChain(position, f"the record says that it is at position {event.position}")
     return event
-
-
-def status_at(store: Store, at: int | dt.datetime, progress: Progress | None = None) -> MemoryViewStore:
-    """The views as they were at a position, or at a time: folded from the first event, and kept nowhere.
-
-    Raises:
-        NotThere: the log has no such position, or nothing from before that time.
-        BrokenChain: a record is missing, or cannot be read.
-        StoreError: the log could not be read.
-    """
-    upto = _position_at(store, at) if isinstance(at, dt.datetime) else at
-    last = store.last()
-    newest = 0 if last is None else last.position
-    if not 1 <= upto <= newest:
-        raise NotThere(f"there is no position {upto}: the log has positions 1 to {newest}" if newest else _EMPTY)
-    keeper = MemoryViewStore()
-    Projector(store, keeper).catch_up(upto, progress)
-    return keeper
-
-
-_EMPTY = "nothing has been recorded yet"
-
-
-class NotThere(LookupError):
-    """The log does not reach there; the text says how far it does."""
-
-
-def _position_at(store: Store, at: dt.datetime) -> int:
-    """The position of the last event that was recorded by then. Time never runs backwards in a log: it is halved."""
-    last = store.last()
-    before, behind = 0, 1 if last is None else last.position + 1
-    while behind - before > 1:
-        middle = (before + behind) // 2
-        record = store.record(middle)
-        if record is None:
-            raise BrokenChain(middle, "the record is missing")
-        if _event(record, middle).at <= at:
-            before = middle
-        else:
-            behind = middle
-    if not before:
-        raise NotThere(_EMPTY if last is None else f"nothing had been recorded by {at.isoformat()}")
-    return before

@@ -12,9 +12,9 @@ from typing import NamedTuple
 
 from tallystick.events.log.store import Store
 from tallystick.projections.store.projector import Projector, is_of
-from tallystick.projections.store.recorder import Differs
 from tallystick.projections.store.view_file import ViewFile
 from tallystick.projections.store.view_store import Lacking, NotKept, Overtaken
+from tallystick.projections.store.view_tables import Differs
 from tallystick.projections.views.view import Progress
 
 

@@ -12,7 +12,7 @@ from tallystick.projections.store.projector import Projector
 from tallystick.projections.store.rebuilding import renew
 from tallystick.projections.store.view_file import ViewFile
 from tallystick.projections.store.view_store import Lacking, MemoryViewStore, ViewStore
-from tallystick.projections.views.folding import KINDS, Kinds
+from tallystick.projections.views.all_views import ALL_VIEWS, ViewTypes
 from tallystick.projections.views.view import Progress
 
 POLL_SECONDS = 0.2
@@ -31,7 +31,7 @@ def place_of(url: str) -> Place | None:
     return Place(f"{path}.views", Path(path)) if scheme == "sqlite" else None
 
 
-def open_keeper(url: str, kinds: Kinds = KINDS) -> ViewStore:
+def open_view_store(url: str, kinds: ViewTypes = ALL_VIEWS) -> ViewStore:
     """The keeper of a store's views.
 
     Raises:
@@ -59,7 +59,7 @@ def catch_up(store: Store, keeper: ViewStore, progress: Progress | None = None) 
             continue  # a view was dropped meanwhile
 
 
-def follow(url: str, stopping: threading.Event, kinds: Kinds = KINDS) -> int:
+def follow(url: str, stopping: threading.Event, kinds: ViewTypes = ALL_VIEWS) -> int:
     """Keep a store's views up to its log until told to stop, or until the store is gone; the position reached.
 
     Raises:

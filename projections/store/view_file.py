@@ -13,9 +13,9 @@ from typing import NamedTuple
 
 from eventsourcing.persistence import IntegrityError, PersistenceError
 
-from tallystick.projections.store.recorder import LIVE, REBUILT, Found, Side, ViewsRecorder
 from tallystick.projections.store.view_store import Kept, Lacking, NotKept, Overtaken
-from tallystick.projections.views.folding import KINDS, Kinds, versions_of
+from tallystick.projections.store.view_tables import LIVE, REBUILT, Found, Side, ViewsRecorder
+from tallystick.projections.views.all_views import ALL_VIEWS, ViewTypes, versions_of
 from tallystick.projections.views.view import Changes, Progress
 
 
@@ -52,7 +52,7 @@ class ViewFile:
         NotKept: the file cannot be written, or is no file of views.
     """
 
-    def __init__(self, path: str, kinds: Kinds = KINDS, side: Side = LIVE) -> None:
+    def __init__(self, path: str, kinds: ViewTypes = ALL_VIEWS, side: Side = LIVE) -> None:
         self.kinds = kinds
         self._versions = versions_of(kinds)
         self._path, self._side = path, side

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple, Protocol
 
 from tallystick.events.log.store import StoreError
-from tallystick.projections.views.folding import KINDS, Kinds
+from tallystick.projections.views.all_views import ALL_VIEWS, ViewTypes
 from tallystick.projections.views.view import Changes, Row
 
 
@@ -34,7 +34,7 @@ NOTHING_KEPT = Kept(0, "", {})
 class ViewStore(Protocol):
     """What every place that keeps views does. All views of these ``kinds`` move together."""
 
-    kinds: Kinds
+    kinds: ViewTypes
 
     def live(self) -> Kept:
         """The live rows of all views, as of one position.
@@ -72,7 +72,7 @@ class ViewStore(Protocol):
 class MemoryViewStore:
     """Keeps rows as long as the process lives."""
 
-    def __init__(self, kinds: Kinds = KINDS) -> None:
+    def __init__(self, kinds: ViewTypes = ALL_VIEWS) -> None:
         self.kinds = kinds
         self._rows: dict[str, dict[str, Row]] = {}
         self._position, self._digest = 0, ""

@@ -25,10 +25,10 @@ from tallystick.events.decide.answers import stamp
 from tallystick.events.messages.replies import GlobalStatus, shown
 from tallystick.events.state.accounts import money
 from tallystick.projections.reports.cost import Costs
-from tallystick.projections.reports.quality import Measure
 from tallystick.projections.reports.query_adapter import QueryAdapter
 from tallystick.projections.reports.status import Status
-from tallystick.projections.reports.work import Work
+from tallystick.projections.reports.task_day import TaskDay
+from tallystick.projections.reports.utilization import Measure
 from tallystick.projections.views.agents import AgentRow
 
 COLOURS = {"green": "green", "yellow": "yellow", "orange": "dark_orange", "red": "red", "black": "bold reverse"}
@@ -64,7 +64,7 @@ def status(store_url: str, agent: str | None, at: Moment | None, limit: int | No
     with views(store_url, at) as keeper:
         found = Status(keeper)
         now = _now(found, at)
-        sketch, work, breaker = found.sketch(now), Work(keeper, now), Costs(keeper).breaker
+        sketch, work, breaker = found.sketch(now), TaskDay(keeper, now), Costs(keeper).breaker
         if agent is not None:
             _show_agent(found, sketch, agent, as_json)
         elif as_json:
@@ -163,7 +163,7 @@ def _print_agents(found: Status, sketch: QueryAdapter, limit: int) -> None:
         screen.print(Text(one_line(text), style="yellow"))
 
 
-def _fleet_table(found: Status, sketch: QueryAdapter, work: Work, breaker: str | None) -> Table:
+def _fleet_table(found: Status, sketch: QueryAdapter, work: TaskDay, breaker: str | None) -> Table:
     fleet, reply, quality = found.fleet, sketch.global_status(), found.quality
     granted = money(fleet.allocated.triple)
     limits = fleet.total.triple

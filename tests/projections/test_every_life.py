@@ -10,11 +10,12 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from tallystick.events.catalog import Event
-from tallystick.projections.store.projector import Projector, status_at
+from tallystick.projections.store.as_of import views_at
+from tallystick.projections.store.projector import Projector
 from tallystick.projections.store.rebuilding import rebuild, renew
 from tallystick.projections.store.view_file import ViewFile
 from tallystick.projections.store.view_store import MemoryViewStore
-from tallystick.projections.views.folding import KINDS
+from tallystick.projections.views.all_views import ALL_VIEWS
 from tests.projections.test_views import eventful, run
 from tests.support.strategies import Step, commands
 from tests.support.view_logs import rows_in, rows_of, stored
@@ -22,7 +23,7 @@ from tests.support.view_logs import rows_in, rows_of, stored
 PROFILE = settings(
     max_examples=40, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck), print_blob=False
 )
-ALL = [kind.name for kind in KINDS]
+ALL = [kind.name for kind in ALL_VIEWS]
 
 
 class Died(BaseException):
@@ -116,7 +117,7 @@ def test_any_life_of_the_views_leads_to_the_same_bytes(steps: list[Step], deeds:
             life.do(deed)
             position = life.projector.position
             if position:
-                assert rows_in(life.views) == rows_of(status_at(life.store, position)), f"behind {deed}"
+                assert rows_in(life.views) == rows_of(views_at(life.store, position)), f"behind {deed}"
         life.projector.catch_up()
         whole = MemoryViewStore()
         Projector(life.store, whole).catch_up()
@@ -140,4 +141,4 @@ def test_a_view_that_was_dropped_and_rebuilt_equals_the_live_one_wherever_it_was
         life.keeper.drop(names)
         made = rebuild(life.store, life.keeper, names).position
         assert made == (len(EVENTFUL) if set(names) == set(ALL) else position)
-        assert rows_in(life.views) == (before if made == position else rows_of(status_at(life.store, made)))
+        assert rows_in(life.views) == (before if made == position else rows_of(views_at(life.store, made)))

@@ -9,10 +9,10 @@ import pytest
 from tallystick.events.log.store import open_store
 from tallystick.projections.store.projector import Projector
 from tallystick.projections.store.rebuilding import Rebuilt, rebuild
-from tallystick.projections.store.recorder import Differs
 from tallystick.projections.store.runner import catch_up, follow
 from tallystick.projections.store.view_store import NotKept
-from tallystick.projections.views.folding import Kinds
+from tallystick.projections.store.view_tables import Differs
+from tallystick.projections.views.all_views import ViewTypes
 from tests.support.view_logs import bring_up, rows_in
 from tests.support.view_programs import (
     ALL,
@@ -206,7 +206,7 @@ def test_old_programs_read_and_move_on_their_rows_until_the_new_version_is_there
 
 
 @pytest.mark.parametrize("kinds", [NEWER, MORE])
-def test_what_a_newer_program_keeps_is_left_alone_by_an_older_one(url: str, views: Path, kinds: Kinds) -> None:
+def test_what_a_newer_program_keeps_is_left_alone_by_an_older_one(url: str, views: Path, kinds: ViewTypes) -> None:
     bring_up(url, upto=100)
     with closing(open_store(url)) as store, closing(keeper_of(views)) as old:
         projector = Projector(store, old)
@@ -228,7 +228,7 @@ class Once(threading.Event):
 
 @pytest.mark.parametrize("kinds", [NEWER, MORE])
 def test_a_follower_brings_a_new_version_up_beside_the_old_one_and_goes_on(
-    url: str, views: Path, kinds: Kinds, tmp_path: Path
+    url: str, views: Path, kinds: ViewTypes, tmp_path: Path
 ) -> None:
     bring_up(url, upto=300)
     assert follow(url, Once(), kinds) == len(LOG)

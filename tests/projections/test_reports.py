@@ -12,8 +12,8 @@ from tallystick.events import messages as c
 from tallystick.events.catalog.forecasts import Outcome
 from tallystick.events.messages import proposals as p
 from tallystick.events.messages.replies import EdgeAmounts
-from tallystick.projections.reports.report import AgentStory, UsageReport
-from tallystick.projections.reports.reporting import metrics_of, report_of
+from tallystick.projections.reports.quality_metrics import metrics_of
+from tallystick.projections.reports.usage_report import AgentStory, UsageReport, report_of
 from tallystick.projections.store.runner import catch_up
 from tallystick.projections.store.view_store import MemoryViewStore
 from tallystick.projections.views.timeline import MARKS_MAX

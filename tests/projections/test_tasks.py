@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tallystick.events import catalog as e
 from tallystick.events import messages as c
 from tallystick.events.messages import proposals as p
-from tallystick.projections.reports.work import Waits, Work
+from tallystick.projections.reports.task_day import TaskDay, Waits
 from tallystick.projections.store.projector import Projector
 from tallystick.projections.store.runner import catch_up
 from tallystick.projections.store.view_store import MemoryViewStore
@@ -56,8 +56,8 @@ def task(core: Core, name: str = "t") -> TaskRow:
     return found
 
 
-def work(core: Core) -> Work:
-    return Work(keeper_of(core), core.now)
+def work(core: Core) -> TaskDay:
+    return TaskDay(keeper_of(core), core.now)
 
 
 # --- one task ---------------------------------------------------------------------------------------------------------
@@ -235,7 +235,7 @@ def test_for_any_log_the_rows_are_what_the_law_knows_whatever_the_pages(steps: l
         projector.catch_up(upto=min(last, projector.position + dice.randint(1, 9)))
     whole = keeper_of(core)
     assert pieces.whole((TasksView.name,)).rows == whole.whole((TasksView.name,)).rows
-    found = {row.task: row for row in Work(whole, core.now).tasks}
+    found = {row.task: row for row in TaskDay(whole, core.now).tasks}
     known = {name: one for name, one in core.ledger.tasks.known.items() if one.is_open}
     assert found.keys() == known.keys()
     for name, one in known.items():

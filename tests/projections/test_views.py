@@ -15,7 +15,8 @@ from tallystick.events.messages import proposals as p
 from tallystick.events.messages.replies import GlobalStatus, shown
 from tallystick.events.state.accounts import Account
 from tallystick.projections.reports.status import Status
-from tallystick.projections.store.projector import NotThere, Projector, status_at
+from tallystick.projections.store.as_of import NotThere, views_at
+from tallystick.projections.store.projector import Projector
 from tallystick.projections.store.runner import catch_up
 from tallystick.projections.store.view_store import MemoryViewStore
 from tallystick.projections.views.agents import AgentRow
@@ -126,13 +127,13 @@ def test_a_fold_can_be_restored_behind_any_event() -> None:
     store, pieces = stored(core.log), MemoryViewStore()
     for position in range(1, len(core.log) + 1):
         assert Projector(store, pieces).catch_up(upto=position) == position
-        assert pieces._rows == status_at(store, position)._rows, f"behind event {position}"
+        assert pieces._rows == views_at(store, position)._rows, f"behind event {position}"
 
 
 def test_the_eventful_fleet_leaves_no_field_of_a_row_at_rest() -> None:
     core, seen = eventful(), set()
     for position in range(1, len(core.log) + 1):
-        status = Status(status_at(stored(core.log), position))
+        status = Status(views_at(stored(core.log), position))
         for kept in (status.fleet, *status.agents.values(), *status.strangers, *filter(None, [status.agent("dee")])):
             seen |= {(type(kept), name) for name in kept.__struct_fields__ if getattr(kept, name) not in RESTING}
     fields = {(kind, name) for kind in (AgentRow, FleetRow) for name in kind.__struct_fields__}
@@ -286,14 +287,14 @@ def test_the_views_can_be_read_as_they_were_at_a_position_and_at_a_time() -> Non
     core.wait(10).given(use("ann", 300))
     store = stored(core.log)
     for at in (then, core.log[then - 1].at):
-        status = Status(status_at(store, at))
+        status = Status(views_at(store, at))
         assert (status.fleet.position, status.agents["ann"].consumed) == (then, Amounts(100))
 
 
 @pytest.mark.parametrize("at", [0, 99, START.replace(year=2020)])
 def test_what_the_log_does_not_reach_is_an_error(at: object) -> None:
     with pytest.raises(NotThere):
-        status_at(stored(Core(fleet(10)).log), at)  # type: ignore[arg-type]
+        views_at(stored(Core(fleet(10)).log), at)  # type: ignore[arg-type]
 
 
 def test_a_missing_record_stops_the_fold_with_its_position() -> None:

@@ -19,7 +19,7 @@ from tallystick.projections.store.rebuilding import renew
 from tallystick.projections.store.runner import catch_up
 from tallystick.projections.store.view_file import ViewFile
 from tallystick.projections.store.view_store import MemoryViewStore
-from tallystick.projections.views.folding import KINDS, Kinds
+from tallystick.projections.views.all_views import ALL_VIEWS, ViewTypes
 from tests.support.core import START, Core, allocate, fleet, hold, use
 
 
@@ -65,7 +65,7 @@ def views_of(url: str) -> Path:
     return Path(f"{url.removeprefix('sqlite:///')}.views")
 
 
-def bring_up(url: str, upto: int | None = None, kinds: Kinds = KINDS) -> int:
+def bring_up(url: str, upto: int | None = None, kinds: ViewTypes = ALL_VIEWS) -> int:
     """What a process that reads the views does first, as far as a position; the position reached."""
     with closing(open_store(url)) as store, closing(ViewFile(str(views_of(url)), kinds)) as keeper:
         renew(store, keeper)

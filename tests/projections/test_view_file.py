@@ -8,7 +8,7 @@ import pytest
 
 from tallystick.events.log.store import open_store
 from tallystick.projections.store.projector import Projector
-from tallystick.projections.store.runner import catch_up, open_keeper
+from tallystick.projections.store.runner import catch_up, open_view_store
 from tallystick.projections.store.view_file import ViewFile
 from tallystick.projections.store.view_store import Lacking, MemoryViewStore, NotKept, Overtaken, ViewStore
 from tallystick.projections.views.view import Row
@@ -19,7 +19,7 @@ from tests.support.view_logs import bring_up, rows_in, rows_of, stored, views_of
 def test_file_and_memory_keep_the_same_rows(url: str) -> None:
     end = bring_up(url)
     memory = MemoryViewStore()
-    store, file = open_store(url), open_keeper(url)
+    store, file = open_store(url), open_view_store(url)
     assert catch_up(store, memory) == end
     assert file.live() == memory.live()
     assert rows_of(memory) == rows_in(views_of(url))
@@ -79,7 +79,7 @@ def test_a_page_is_written_once_and_only_from_where_the_views_are(tmp_path: Path
 
 def test_two_projectors_on_one_file_hand_over_to_each_other(url: str) -> None:
     bring_up(url, upto=1)
-    store, mine, theirs = open_store(url), open_keeper(url), open_keeper(url)
+    store, mine, theirs = open_store(url), open_view_store(url), open_view_store(url)
     first, second = Projector(store, mine), Projector(store, theirs)
     first.catch_up(upto=50)
     second.catch_up(upto=120)

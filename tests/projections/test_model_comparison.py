@@ -8,8 +8,7 @@ from tallystick.config.amounts import cents, dollars
 from tallystick.config.prices import parse, to_mapping
 from tallystick.config.settings import Config, Model
 from tallystick.events.messages import proposals as p
-from tallystick.projections.reports.comparison import Alternative, Tokens, compare
-from tallystick.projections.reports.reporting import compared_of
+from tallystick.projections.reports.model_comparison import Alternative, Tokens, compare, compared_of
 from tests.projections.test_tasks import keeper_of, one_slot
 from tests.support.core import complete, submit
 

@@ -61,7 +61,7 @@ class Done(NamedTuple):
     estimated_tokens: int = 0
 
 
-class Work:
+class TaskDay:
     """A keeper's rows of the newest day on record, as of ``now``: the open tasks, and the sums of the day.
 
     Raises:

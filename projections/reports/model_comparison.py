@@ -8,8 +8,11 @@ import msgspec
 from tallystick.config.amounts import COST, TOKENS, cents, dollars, percent
 from tallystick.config.prices import PriceList
 from tallystick.config.settings import Model
+from tallystick.events.catalog.event import EPOCH
 from tallystick.events.state.accounts import money
-from tallystick.projections.views.task_rows import TaskRow
+from tallystick.projections.store.view_store import ViewStore
+from tallystick.projections.views.task_rows import DayRow, TaskRow, decode
+from tallystick.projections.views.tasks import TasksView
 
 
 class Tokens(NamedTuple):
@@ -92,6 +95,18 @@ class ComparedTask(msgspec.Struct, frozen=True):
     tokens_used: int
     cost_usd: str
     instead: list[Instead]
+
+
+def compared_of(views: ViewStore) -> list[ComparedTask]:
+    """The tasks that were completed on the newest day on record, with what other models would have cost.
+
+    Raises:
+        NotKept: the rows cannot be read.
+    """
+    rows = [decode(row) for row in views.whole((TasksView.name,)).rows[TasksView.name]]
+    began_at = max((row.began_at for row in rows if isinstance(row, DayRow)), default=EPOCH)
+    tasks = (row for row in rows if isinstance(row, TaskRow))
+    return compared_tasks(task for task in tasks if task.ended_at is not None and task.ended_at >= began_at)
 
 
 def compared_tasks(rows: Iterable[TaskRow]) -> list[ComparedTask]:
