@@ -23,19 +23,19 @@ STEP = 37_000
 
 def keep_live(path: Path) -> None:
     """The live views of a log, up to its end, folded and restored many times over."""
-    with closing(open_store(f"sqlite:///{path}")) as store, closing(ViewFile(f"{path}.views")) as keeper:
-        renew(store, keeper)
+    with closing(open_store(f"sqlite:///{path}")) as store, closing(ViewFile(f"{path}.views")) as view_store:
+        renew(store, view_store)
         last = store.last()
         end = 0 if last is None else last.position
         for upto in range(STEP, end + STEP, STEP):
-            Projector(store, keeper).catch_up(min(upto, end))
+            Projector(store, view_store).catch_up(min(upto, end))
 
 
 def rebuild_rate(path: Path) -> float:
     """Events per second of a rebuild of all views, their bytes compared with the live ones, and exchanged."""
-    with closing(open_store(f"sqlite:///{path}")) as store, closing(ViewFile(f"{path}.views")) as keeper:
+    with closing(open_store(f"sqlite:///{path}")) as store, closing(ViewFile(f"{path}.views")) as view_store:
         began = time.perf_counter()
-        done = rebuild(store, keeper, list(VERSIONS))
+        done = rebuild(store, view_store, list(VERSIONS))
         rate = done.position / (time.perf_counter() - began)
         assert done.before == VERSIONS, "the bytes were compared"
     return rate

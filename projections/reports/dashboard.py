@@ -49,7 +49,7 @@ class Dashboard(msgspec.Struct, frozen=True):
     """The day of the fleet. ``slots`` and ``percent_active`` are None where nothing limits how many tasks run at once.
 
     ``avg_wait_minutes`` is of today's tasks that waited, or wait now; None where none did. ``projected_eod`` is what
-    the day will have cost at its end, in dollars; None where nothing tells.
+    the day will have cost at its end, in dollars; None where it cannot be projected.
     """
 
     date: str
@@ -125,7 +125,7 @@ def _models(costs: Costs, work: TaskDay) -> list[ModelUse]:
 
 
 def _products(costs: Costs) -> list[ProductUse]:
-    """By name, those that nobody named last."""
+    """By name, usage of no product last."""
     parts = [part for part in costs.by("product") if part.tokens_used]
     whole = sum(part.tokens_used for part in parts)
     parts = sorted(parts, key=lambda part: -part.tokens_used)[:PRODUCTS_SHOWN]

@@ -31,8 +31,8 @@ class Alternative(NamedTuple):
 
 
 class Comparison(NamedTuple):
-    """The models from the dearest to the cheapest, equal ones in the order of the catalogue. Those without a price are
-    named in ``unpriced`` and not compared: nobody knows what they would have cost.
+    """The models from the most expensive on, equal ones in the order of the catalogue. Those without a price are named in
+    ``unpriced`` and not compared: their cost is not known.
     """
 
     alternatives: tuple[Alternative, ...]
@@ -84,7 +84,7 @@ class Instead(msgspec.Struct, frozen=True):
 
 class ComparedTask(msgspec.Struct, frozen=True):
     """A completed task: what it cost in all of its runs, and what it would have cost on the other models of the
-    catalogue by the prices of its day, the dearest first.
+    catalogue by the prices of its day, the most expensive first.
     """
 
     task: str
@@ -110,7 +110,7 @@ def compared_of(views: ViewStore) -> list[ComparedTask]:
 
 
 def compared_tasks(rows: Iterable[TaskRow]) -> list[ComparedTask]:
-    """The completed ones of these tasks that used tokens, the dearest first."""
+    """The completed ones of these tasks that used tokens, the most expensive first."""
     found = [(money(row.used.triple), row) for row in rows if row.state == "completed" and row.would_cost]
     found.sort(key=lambda pair: (-pair[0][COST], pair[1].task))
     return [

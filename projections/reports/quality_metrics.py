@@ -60,10 +60,10 @@ class Aimed(msgspec.Struct, frozen=True):
 
 
 class Starts(msgspec.Struct, frozen=True):
-    """How the expected starts of tasks came out: of ``told`` tasks somebody was told when they will start, and
-    ``scored`` have started since.
+    """How the expected starts of tasks came out: for ``told`` tasks an expected start was announced, and ``scored`` of
+    them have started since.
 
-    Each is scored by what was told last, at its newest start. ``within`` is the share of those that started within
+    Each is scored by the last announcement, at its newest start. ``within`` is the share of those that started within
     ``tolerance_minutes`` of it, earlier or later; the median is of the distances, to 2 places. None where nothing was
     scored.
     """

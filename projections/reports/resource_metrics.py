@@ -16,7 +16,7 @@ class CostEfficiency(msgspec.Struct, frozen=True):
 
 
 class QueuePerformance(msgspec.Struct, frozen=True):
-    """Minutes to one place: the average of those that waited (None: nobody did), the longest; and which part did."""
+    """Minutes to one place: the average of those that waited (None where none did), the longest; and which part did."""
 
     avg_wait_time_minutes: Number | None
     max_wait_time_minutes: Number

@@ -51,8 +51,8 @@ def _slots(work: TaskDay) -> Iterator[Recommendation]:
             well[agent_type] = share
     yield from _total(work)
     if well:
-        told = ", ".join(f"{agent_type} {share} %" for agent_type, share in well.items())
-        yield Recommendation("well_used", f"At good utilization: {told}", {"busy_percent": well})
+        shares = ", ".join(f"{agent_type} {share} %" for agent_type, share in well.items())
+        yield Recommendation("well_used", f"At good utilization: {shares}", {"busy_percent": well})
 
 
 def _percent_busy(slots: Slots) -> int | None:
@@ -127,7 +127,7 @@ def _estimates(work: TaskDay) -> Iterator[Recommendation]:
 
 
 def _models(models: Iterable[ModelRow]) -> Iterator[Recommendation]:
-    """What the next cheaper model would have saved on tasks that were not critical, had it needed as many tokens."""
+    """What the next cheaper model would have saved on tasks that were not critical, if it needs as many tokens."""
     for row in sorted(models, key=lambda row: row.model):
         own = row.would_cost.get(row.model, 0)
         cheaper = [(cost, alias) for alias, cost in row.would_cost.items() if cost < own]

@@ -12,9 +12,9 @@ from tallystick.projections.views.agents import RELEASED
 from tallystick.projections.views.fleet import FleetRow
 
 ENOUGH: Final = 5
-"""Agents of a type that must have finished before anything is said of the type."""
+"""So many agents of a type must have finished before a recommendation is made for the type."""
 NEEDED_BY_MOST: Final = 90
-"""The percentile of what finished agents used that an allocation should do for."""
+"""An allocation should be enough for this percentage of the agents that finished."""
 TOO_MUCH: Final = 60
 """Below this percentage of the allocation at that percentile, the allocation is called too large."""
 TOO_FEW: Final = 20
@@ -25,7 +25,7 @@ WORTH_NAMING: Final = 5
 _CAUSES: Final = {
     "under_estimate": "agents used more than they were allocated",
     "late_report": "usage was reported after the release, or after the hold had ended",
-    "unpriced_model": "models had no price, and the dearest of their family was charged",
+    "unpriced_model": "models had no price, and the most expensive of their family was charged",
 }
 
 
@@ -65,7 +65,7 @@ def _size(agent_type: str, group: Sequence[AgentUsage], d: int) -> Iterator[Reco
     if percent(ran_out, len(given)) >= TOO_FEW:
         text = (
             f"{agent_type}: {ran_out} of {len(given)} agents used up their {_plain(usual, d)};"
-            f" {_plain(needed, d)} would have done for nine in ten"
+            f" {_plain(needed, d)} would have been enough for nine in ten"
         )
         yield Recommendation("allocation_too_small", text, numbers)
     elif percent(needed, usual) < TOO_MUCH:
@@ -88,7 +88,7 @@ def _overruns(lines: Sequence[AgentUsage]) -> Iterator[Recommendation]:
             share = percent(units[d], consumed[d])
             if units[d] and share >= WORTH_NAMING:
                 text = (
-                    f"{_plain(units[d], d)} ({share} % of what was used) had to be covered by others:"
+                    f"{_plain(units[d], d)} ({share} % of what was used) was covered by other budgets:"
                     f" {_CAUSES.get(cause, cause)}"
                 )
                 numbers = {
@@ -106,7 +106,7 @@ def _warnings(lines: Iterable[AgentUsage]) -> Iterator[Recommendation]:
         stops, warned = stops + line.story.stops, warned + line.story.stops_warned
     if stops and percent(warned, stops) < 90:
         text = (
-            f"{warned} of {_counted(stops, 'stop')} foreseen a minute before: report more often, or raise"
+            f"{warned} of {_counted(stops, 'stop')} warned of a minute ahead: report more often, or raise"
             " enforcement.warn_before_exhaustion_seconds"
         )
         yield Recommendation("stops_not_foreseen", text, {"stops": stops, "warned": warned})
@@ -122,7 +122,7 @@ def _refusals(lines: Iterable[AgentUsage]) -> Iterator[Recommendation]:
         yield Recommendation("pool_short", text, {"pool_exhausted": count})
     if codes["budget_exhausted"]:
         count = codes["budget_exhausted"]
-        text = f"{_counted(count, 'hold')} refused for want of room: ask for less at a time, or allocate more"
+        text = f"{_counted(count, 'hold')} refused because the budget could not cover them: ask for less at a time, or allocate more"
         yield Recommendation("holds_refused", text, {"budget_exhausted": count})
 
 
@@ -130,7 +130,7 @@ def _loops(lines: Iterable[AgentUsage]) -> Iterator[Recommendation]:
     found = [line.row.agent for line in lines if any(mark.what == "loop" for mark in line.story.marks)]
     if found:
         named = ", ".join(found[:3]) + (f" and {len(found) - 3} more" if len(found) > 3 else "")
-        text = f"{named} used the same amount step after step: look whether they repeat themselves"
+        text = f"{named} used the same amount step after step: check whether they repeat themselves"
         yield Recommendation("loops", text, {"agents": found})
 
 

@@ -1,4 +1,4 @@
-"""What became of a workflow, or of the whole fleet: made of the rows of views, for people who were not there.
+"""What became of a workflow, or of the whole fleet: made of the rows of views.
 
 Amounts are in edge units. A parent's consumption is its own here, without what its closed sub-agents used: those have
 lines of their own, so that the sums count every unit once.
@@ -261,7 +261,7 @@ def _story(line: AgentUsage, now: dt.datetime) -> AgentStory:
         tokens_per_report=round(line.consumed[0] / row.reports, 1) if row.reports else None,
         tasks=line.tasks,
         highest_level=story.highest,
-        level_history=[_told(mark) for mark in marks if mark.kind in ("level", "order")],
+        level_history=[_mark(mark) for mark in marks if mark.kind in ("level", "order")],
         level_history_left_out=story.marks_left_out,
         seconds_at_level=_at_levels(row, marks, until),
         stops=story.stops,
@@ -272,19 +272,19 @@ def _story(line: AgentUsage, now: dt.datetime) -> AgentStory:
         topped_up=shown(story.topped_up.triple),
         reclaimed=shown(story.reclaimed.triple),
         refusals=story.refusals,
-        anomalies=[_told(mark) for mark in marks if mark.kind == "anomaly"],
+        anomalies=[_mark(mark) for mark in marks if mark.kind == "anomaly"],
     )
 
 
-def _told(mark: Mark) -> dict[str, Any]:
-    told = {"position": mark.position, "at": stamp(mark.at), mark.kind: mark.what}
+def _mark(mark: Mark) -> dict[str, Any]:
+    fields = {"position": mark.position, "at": stamp(mark.at), mark.kind: mark.what}
     if mark.dimension is not None:
-        told["dimension"] = mark.dimension
+        fields["dimension"] = mark.dimension
     if mark.number is not None:
-        told["number"] = mark.number
+        fields["number"] = mark.number
     if mark.text is not None:
-        told["text"] = mark.text
-    return told
+        fields["text"] = mark.text
+    return fields
 
 
 def _at_levels(row: AgentRow, marks: Sequence[Mark], until: dt.datetime) -> dict[str, Number]:

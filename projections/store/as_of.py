@@ -16,7 +16,7 @@ class NotThere(LookupError):
 
 
 def views_at(store: Store, at: int | dt.datetime, progress: Progress | None = None) -> MemoryViewStore:
-    """The views as they were at a position, or at a time: folded from the first event, and kept nowhere.
+    """The views as they were at a position, or at a time: folded from the first event, in memory.
 
     Raises:
         NotThere: the log has no such position, or nothing from before that time.

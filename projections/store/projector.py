@@ -21,26 +21,26 @@ _REMEDY = "`tallystick projections drop` forgets them, and they are made again"
 
 
 class Projector:
-    """Folds one store's log into the views of one keeper.
+    """Folds one store's log into the views of one view store.
 
     Raises:
-        Lacking: some views are not there, so that the others cannot be moved on.
+        ViewsMissing: some views are not there, so that the others cannot follow the log.
         StoreError: the log could not be read; `NotKept` where the views could not.
     """
 
-    def __init__(self, store: Store, keeper: ViewStore) -> None:
+    def __init__(self, store: Store, views: ViewStore) -> None:
         self._store = store
-        self._keeper = keeper
+        self._views = views
         self._take_up()
 
     def catch_up(
         self, upto: int | None = None, progress: Progress | None = None, stopping: threading.Event | None = None
     ) -> int:
-        """Fold what is new, up to position ``upto`` or the end, or until told to stop; the position reached.
+        """Fold what is new, up to position ``upto`` or the end, or until ``stopping`` is set; the position reached.
 
         Raises:
             BrokenChain: a record is missing, or cannot be read.
-            Lacking: a view was dropped meanwhile, or exchanged for one of another version.
+            ViewsMissing: a view was dropped meanwhile, or exchanged for one of another version.
             StoreError: the log could not be read; `NotKept` where the views could not be written.
         """
         records = self._records(upto, progress)
@@ -64,12 +64,12 @@ class Projector:
 
     def _take_up(self) -> None:
         """Restore the fold from the kept rows, if they are of this log; else begin again."""
-        kept = self._keeper.live()
+        kept = self._views.live()
         if kept.position and not is_of(self._store, kept.position, kept.digest):
-            self._keeper.reset()
+            self._views.reset()
             kept = NOTHING_KEPT
         self.position = kept.position
-        self._folding = Folding(self._keeper.kinds, self._keeper.row)
+        self._folding = Folding(self._views.kinds, self._views.row)
         try:
             self._folding.restore(kept.rows)
         except (msgspec.MsgspecError, LookupError, ValueError) as error:
@@ -90,7 +90,7 @@ class Projector:
             raise NotKept(f"the kept views do not fit the log at position {position}: {error!r}; {_REMEDY}") from error
         if record is None or event is None:
             return False
-        self._keeper.keep(self._folding.changes(event), after, position, digest_of(record.data).hex())
+        self._views.keep(self._folding.changes(event), after, position, digest_of(record.data).hex())
         self.position = position
         return True
 

@@ -1,4 +1,4 @@
-"""What every place that keeps views does, and the place that is memory; see `keeper_file` for the other."""
+"""What every store of views does, and the one in memory; see `view_file` for the one on disk."""
 
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple, Protocol
@@ -13,11 +13,11 @@ class Overtaken(Exception):
 
 
 class NotKept(StoreError):
-    """The views' own file cannot be read or written; the log is not concerned."""
+    """The views' own file cannot be read or written; the log is not affected."""
 
 
-class Lacking(StoreError):
-    """Some views are not there, or are of an older version: they are to be made before the others can be moved on."""
+class ViewsMissing(StoreError):
+    """Some views are not there, or are of an older version: they must be made before the others can follow the log."""
 
 
 class Kept(NamedTuple):
@@ -32,7 +32,7 @@ NOTHING_KEPT = Kept(0, "", {})
 
 
 class ViewStore(Protocol):
-    """What every place that keeps views does. All views of these ``kinds`` move together."""
+    """What every store of views does. All views of these ``kinds`` move together."""
 
     kinds: ViewTypes
 
@@ -40,7 +40,7 @@ class ViewStore(Protocol):
         """The live rows of all views, as of one position.
 
         Raises:
-            Lacking: some views are not there.
+            ViewsMissing: some views are not there.
             NotKept: they cannot be read, or a newer version of tallystick keeps them.
         """
 

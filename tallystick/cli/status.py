@@ -64,7 +64,7 @@ def status(store_url: str, agent: str | None, at: Moment | None, limit: int | No
     with views(store_url, at) as keeper:
         found = Status(keeper)
         now = _now(found, at)
-        sketch, work, breaker = found.sketch(now), TaskDay(keeper, now), Costs(keeper).breaker
+        sketch, work, breaker = found.queries(now), TaskDay(keeper, now), Costs(keeper).breaker
         if agent is not None:
             _show_agent(found, sketch, agent, as_json)
         elif as_json:
@@ -98,7 +98,7 @@ def fleet_json(found: Status, sketch: QueryAdapter, limit: int | None) -> dict[s
         "period_ends_at": None if fleet.period_ends_at is None else stamp(fleet.period_ends_at),
         "alerts": fleet.alerts,
         "unpriced": {model: dollars(cost_nanos) for model, cost_nanos in sorted(fleet.unpriced.items())},
-        "unallocated": [agent_json(row, None) for row in found.strangers],
+        "unallocated": [agent_json(row, None) for row in found.unallocated],
         "utilization": quality.utilization,
         "fairness": quality.fairness,
         "jain": quality.jain,
@@ -158,7 +158,7 @@ def _print_agents(found: Status, sketch: QueryAdapter, limit: int) -> None:
     for model, cost_nanos in sorted(found.fleet.unpriced.items()):
         text = f"unpriced: {model} has no price; {cents(cost_nanos)} is a guess until prices.yml names it"
         screen.print(Text(one_line(text), style="yellow"))
-    for row in found.strangers:
+    for row in found.unallocated:
         text = f"unallocated: {row.agent} used {amounts(row.consumed.triple)} without an account"
         screen.print(Text(one_line(text), style="yellow"))
 

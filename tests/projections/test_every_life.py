@@ -61,12 +61,12 @@ class Life:
         self._open()
 
     def _open(self) -> None:
-        self.keeper = ViewFile(str(self.views))
-        renew(self.store, self.keeper)
-        self.projector = Projector(self.store, self.keeper)
+        self.view_store = ViewFile(str(self.views))
+        renew(self.store, self.view_store)
+        self.projector = Projector(self.store, self.view_store)
 
     def close(self) -> None:
-        self.keeper.close()
+        self.view_store.close()
 
     def do(self, deed: Deed) -> None:
         upto = min(self.end, self.projector.position + deed.events)
@@ -77,31 +77,31 @@ class Life:
         elif deed.what.startswith("die"):
             self._die(upto, has_written=deed.what == "die behind the commit")
         elif deed.what == "drop":
-            self.keeper.drop(deed.names)
+            self.view_store.drop(deed.names)
             self._reopen()
         elif deed.what == "rebuild":
             at = self.projector.position
-            assert rebuild(self.store, self.keeper, deed.names).position == (at or self.end)
+            assert rebuild(self.store, self.view_store, deed.names).position == (at or self.end)
             self._reopen()
         else:
-            with closing(self.keeper.beside()) as beside:
-                if beside.lacking():
+            with closing(self.view_store.beside()) as beside:
+                if beside.missing():
                     beside.reset()
                 Projector(self.store, beside).catch_up(deed.events)
 
     def _reopen(self) -> None:
-        self.keeper.close()
+        self.view_store.close()
         self._open()
 
     def _die(self, upto: int, has_written: bool) -> None:
-        keep: Callable[..., None] = self.keeper.keep
+        keep: Callable[..., None] = self.view_store.keep
 
         def keep_and_die(*page: Any) -> None:
             if has_written:
                 keep(*page)
             raise Died
 
-        self.keeper.keep = keep_and_die  # type: ignore[method-assign]
+        self.view_store.keep = keep_and_die  # type: ignore[method-assign]
         with suppress(Died):
             self.projector.catch_up(upto)
         self._reopen()
@@ -138,7 +138,7 @@ def test_a_view_that_was_dropped_and_rebuilt_equals_the_live_one_wherever_it_was
             life.do(Deed("restart", 0, ()))
         life.projector.catch_up(position)
         before = rows_in(life.views)
-        life.keeper.drop(names)
-        made = rebuild(life.store, life.keeper, names).position
+        life.view_store.drop(names)
+        made = rebuild(life.store, life.view_store, names).position
         assert made == (len(EVENTFUL) if set(names) == set(ALL) else position)
         assert rows_in(life.views) == (before if made == position else rows_of(views_at(life.store, made)))

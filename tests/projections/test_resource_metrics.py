@@ -11,7 +11,7 @@ from tallystick.projections.reports.quality_metrics import metrics_of
 from tallystick.projections.reports.recommendation import Recommendation
 from tallystick.projections.reports.resource_metrics import ResourceMetrics, plain, resource_metrics
 from tallystick.projections.reports.resource_recommendations import resource_recommendations
-from tests.projections.test_tasks import ALWAYS_OPUS, CATALOGUE, HOUR, keeper_of, one_slot, use_task, work
+from tests.projections.test_tasks import ALWAYS_OPUS, CATALOGUE, HOUR, one_slot, use_task, view_store_of, work
 from tests.support.core import Core, complete, start, submit
 
 TWO = {"max_concurrent": {"total": 4, "per_type": {"frontend-engineer": None, "backend-engineer": 2}}}
@@ -156,11 +156,11 @@ def test_expected_starts_are_scored_by_what_happened() -> None:
         core.given(submit(f"t-{number}", expected_start=told)).wait(600 + 60 * minutes_off)
         core.given(complete("first" if number == 0 else f"t-{number - 1}"), start(f"t-{number}"))
     core.given(submit("waits", expected_start=core.now))
-    found = metrics_of(keeper_of(core)).expected_starts
+    found = metrics_of(view_store_of(core)).expected_starts
     assert (found.told, found.scored, found.tolerance_minutes) == (5, 4, 5)
     assert (found.within, found.median_error_minutes) == (0.5, 5.5)
 
 
 def test_without_a_start_that_was_foretold_nothing_is_scored() -> None:
-    found = metrics_of(keeper_of(one_slot().given(submit("t")))).expected_starts
+    found = metrics_of(view_store_of(one_slot().given(submit("t")))).expected_starts
     assert (found.told, found.scored, found.within, found.median_error_minutes) == (0, 0, None, None)

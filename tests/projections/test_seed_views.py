@@ -51,9 +51,9 @@ class Fleet:
         self.say(at, "CompleteTask", task=task, outcome="completed", usage={"tokens": tokens, "cost_usd": cost})
 
     def views(self) -> MemoryViewStore:
-        keeper = MemoryViewStore()
-        catch_up(self.store, keeper)
-        return keeper
+        view_store = MemoryViewStore()
+        catch_up(self.store, view_store)
+        return view_store
 
 
 def test_the_queued_tasks_record() -> None:

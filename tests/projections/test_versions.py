@@ -93,8 +93,8 @@ DIGESTS = {
 def test_a_version_always_makes_the_same_rows(kind: type) -> None:
     for position, event in enumerate(HAPPENED, start=1):
         event.position, event.at = position, AT
-    keeper = MemoryViewStore()
-    catch_up(stored(HAPPENED), keeper)
-    rows = [row for row in rows_of(keeper) if row[0] == kind.name]
+    view_store = MemoryViewStore()
+    catch_up(stored(HAPPENED), view_store)
+    rows = [row for row in rows_of(view_store) if row[0] == kind.name]
     digest = hashlib.sha256(repr(rows).encode()).hexdigest()[:16]
     assert digest == DIGESTS[kind.name, kind.version], "other rows need a higher version, and its digest here"

@@ -65,16 +65,16 @@ def run(steps: list[Step]) -> Core:
 def test_the_views_say_what_the_law_answers_after_any_sequence_of_commands(steps: list[Step]) -> None:
     core = run(steps)
     status = status_of(core)
-    sketch = status.sketch(core.now)
+    queries = status.queries(core.now)
 
     answer = core.when(c.GetGlobalStatus(limit=1_000))
     assert isinstance(answer, GlobalStatus)
-    said = sketch.global_status()
-    said.agent_statuses = [sketch.budget_status(agent) for agent in sorted(status.agents)]
+    said = queries.global_status()
+    said.agent_statuses = [queries.budget_status(agent) for agent in sorted(status.agents)]
     assert said == answer
 
     for name, account in core.ledger.accounts.items():
-        drawn = sketch.account(name)
+        drawn = queries.account(name)
         assert {slot: getattr(drawn, slot) for slot in SEEN} == {slot: getattr(account, slot) for slot in SEEN}
     for told in answer.agent_statuses:
         kept = status.agents[told.agent]
@@ -134,7 +134,7 @@ def test_the_eventful_fleet_leaves_no_field_of_a_row_at_rest() -> None:
     core, seen = eventful(), set()
     for position in range(1, len(core.log) + 1):
         status = Status(views_at(stored(core.log), position))
-        for kept in (status.fleet, *status.agents.values(), *status.strangers, *filter(None, [status.agent("dee")])):
+        for kept in (status.fleet, *status.agents.values(), *status.unallocated, *filter(None, [status.agent("dee")])):
             seen |= {(type(kept), name) for name in kept.__struct_fields__ if getattr(kept, name) not in RESTING}
     fields = {(kind, name) for kind in (AgentRow, FleetRow) for name in kind.__struct_fields__}
     assert not fields - seen
@@ -217,7 +217,7 @@ def test_an_id_that_is_allocated_again_starts_at_zero() -> None:
 def test_who_reports_without_an_account_has_a_row_and_is_no_open_agent() -> None:
     core = Core(fleet(10_000)).given(use("eve", 40), use("eve", 2))
     status = status_of(core)
-    assert [stranger.agent for stranger in status.strangers] == ["eve"]
+    assert [row.agent for row in status.unallocated] == ["eve"]
     assert (row(core, "eve").state, row(core, "eve").consumed, row(core, "eve").reports) == (
         "unallocated",
         Amounts(42),
@@ -244,10 +244,10 @@ def test_a_stop_a_throttle_and_a_warning_are_in_the_row_until_they_end() -> None
 def test_a_hold_has_a_row_as_long_as_it_stands() -> None:
     core = Core(fleet(10_000)).given(allocate("ann", 1_000), hold("ann", "h-1", 30), hold("ann", "h-2", 5))
     core.given(c.CancelHold(hold="h-1"))
-    keeper = MemoryViewStore()
-    catch_up(stored(core.log), keeper)
-    assert keeper.row("holds", "h-1") is None
-    assert keeper.row("holds", "h-2") == b'{"hold":"h-2","agent":"ann","amount":{"tokens":5}}'
+    view_store = MemoryViewStore()
+    catch_up(stored(core.log), view_store)
+    assert view_store.row("holds", "h-1") is None
+    assert view_store.row("holds", "h-2") == b'{"hold":"h-2","agent":"ann","amount":{"tokens":5}}'
 
 
 def test_the_fleets_row_follows_pool_reserve_overdraft_and_the_response() -> None:

@@ -61,13 +61,13 @@ NEWER: ViewTypes = (*(kind for kind in ALL_VIEWS if kind is not AgentsView), New
 MORE: ViewTypes = (*ALL_VIEWS, Reports)
 
 
-def keeper_of(views: Path, kinds: ViewTypes = ALL_VIEWS) -> ViewFile:
+def view_store_of(views: Path, kinds: ViewTypes = ALL_VIEWS) -> ViewFile:
     return ViewFile(str(views), kinds)
 
 
 def rebuilt(url: str, *names: str, kinds: ViewTypes = ALL_VIEWS) -> Rebuilt:
-    with closing(open_store(url)) as store, closing(keeper_of(views_of(url), kinds)) as keeper:
-        return rebuild(store, keeper, names or [kind.name for kind in kinds])
+    with closing(open_store(url)) as store, closing(view_store_of(views_of(url), kinds)) as view_store:
+        return rebuild(store, view_store, names or [kind.name for kind in kinds])
 
 
 def sql(views: Path, statement: str, *values: Any) -> list[tuple[Any, ...]]:
@@ -82,6 +82,6 @@ def nothing_but_live_views_is_kept(views: Path) -> bool:
 
 def broken_off(url: str, position: int, kinds: ViewTypes = ALL_VIEWS) -> None:
     """What a rebuild leaves that is killed when it has come to a position."""
-    with closing(open_store(url)) as store, closing(keeper_of(views_of(url), kinds).beside()) as beside:
+    with closing(open_store(url)) as store, closing(view_store_of(views_of(url), kinds).beside()) as beside:
         beside.reset()
         Projector(store, beside).catch_up(position)
