@@ -37,7 +37,7 @@ from tallystick.events.log.store_memory import MemoryStore
 from tallystick.events.state.growth import Growth
 from tallystick.events.state.history import Known
 from tallystick.events.state.ledger import Ledger, check_conserved
-from tallystick.projections.reports.reporting import report_of
+from tallystick.projections.reports.usage_report import report_of
 from tallystick.projections.store.runner import catch_up
 from tallystick.projections.store.view_store import MemoryViewStore
 

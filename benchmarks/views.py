@@ -14,28 +14,28 @@ from tallystick.projections.store.projector import Projector
 from tallystick.projections.store.rebuilding import rebuild, renew
 from tallystick.projections.store.runner import place_of
 from tallystick.projections.store.view_file import ViewFile
-from tallystick.projections.views.folding import KINDS, versions_of
+from tallystick.projections.views.all_views import ALL_VIEWS, versions_of
 
-VERSIONS = versions_of(KINDS)
+VERSIONS = versions_of(ALL_VIEWS)
 STEP = 37_000
 """Events after which the live views are restored, so that a rebuild is compared with something that came about otherwise."""
 
 
 def keep_live(path: Path) -> None:
     """The live views of a log, up to its end, folded and restored many times over."""
-    with closing(open_store(f"sqlite:///{path}")) as store, closing(ViewFile(f"{path}.views")) as keeper:
-        renew(store, keeper)
+    with closing(open_store(f"sqlite:///{path}")) as store, closing(ViewFile(f"{path}.views")) as view_store:
+        renew(store, view_store)
         last = store.last()
         end = 0 if last is None else last.position
         for upto in range(STEP, end + STEP, STEP):
-            Projector(store, keeper).catch_up(min(upto, end))
+            Projector(store, view_store).catch_up(min(upto, end))
 
 
 def rebuild_rate(path: Path) -> float:
     """Events per second of a rebuild of all views, their bytes compared with the live ones, and exchanged."""
-    with closing(open_store(f"sqlite:///{path}")) as store, closing(ViewFile(f"{path}.views")) as keeper:
+    with closing(open_store(f"sqlite:///{path}")) as store, closing(ViewFile(f"{path}.views")) as view_store:
         began = time.perf_counter()
-        done = rebuild(store, keeper, list(VERSIONS))
+        done = rebuild(store, view_store, list(VERSIONS))
         rate = done.position / (time.perf_counter() - began)
         assert done.before == VERSIONS, "the bytes were compared"
     return rate

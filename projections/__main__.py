@@ -13,7 +13,7 @@ from tallystick.projections.store.runner import follow
 
 
 def main() -> int:
-    """Exit 0 when told to stop or when the store is gone, 1 when it could not go on, 2 when called in a wrong way."""
+    """Exit 0 after a signal or when the store is gone, 1 when it could not go on, 2 when called in a wrong way."""
     if len(sys.argv) != 2:
         sys.stderr.write("usage: python -m tallystick.projections URL, e.g. sqlite:///tallystick.db\n")
         return 2

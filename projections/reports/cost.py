@@ -36,7 +36,7 @@ class Triggered(msgspec.Struct, frozen=True):
 class DayCost(msgspec.Struct, frozen=True):
     """The seed's daily cost, with its keys and plain numbers; percentages are floored.
 
-    ``projected_eod`` is what the day will have cost at its end, in dollars; None where nothing tells.
+    ``projected_eod`` is what the day will have cost at its end, in dollars; None where it cannot be projected.
     """
 
     date: str
@@ -82,14 +82,14 @@ class DayLine(msgspec.Struct, frozen=True):
 
 
 class Costs:
-    """A keeper's rows of the day at hand, or with ``whole`` of all days; ``date`` is None where nothing was recorded.
+    """The rows of the day at hand, or with ``whole`` of all days; ``date`` is None where nothing was recorded.
 
     Raises:
         NotKept: the rows cannot be read.
     """
 
-    def __init__(self, keeper: ViewStore, whole: bool = False) -> None:
-        kept = keeper.whole((CostView.name, FleetView.name)) if whole else keeper.live()
+    def __init__(self, views: ViewStore, whole: bool = False) -> None:
+        kept = views.whole((CostView.name, FleetView.name)) if whole else views.live()
         self.days: list[DayRow] = []
         self.parts: list[PartRow] = []
         for data in kept.rows.get(CostView.name, ()):
@@ -127,12 +127,12 @@ class Costs:
                 None if tokens is None else percent(used[TOKENS], tokens),
                 None if nanos is None else percent(used[COST], nanos),
             ),
-            alerts_triggered=[Triggered(f"{told.at.astimezone(zone):%H:%M}", told.message) for told in row.alerts],
+            alerts_triggered=[Triggered(f"{alert.at.astimezone(zone):%H:%M}", alert.message) for alert in row.alerts],
             projected_eod=projected_eod,
         )
 
     def by(self, by: By, month: str | None = None) -> list[Part]:
-        """What each product, model, type or agent used on the newest day, or in a month; the dearest first."""
+        """What each product, model, type or agent used on the newest day, or in a month; the most expensive first."""
         sums: dict[str | None, Money] = defaultdict(lambda: ZERO)
         names = self.aliases if by == "model" else {}
         for part in self.parts:

@@ -10,7 +10,7 @@ import msgspec
 from tallystick.config.amounts import COST, TOKENS, dollars, percent
 from tallystick.events.state.accounts import money
 from tallystick.projections.reports.cost import Costs, limits_of
-from tallystick.projections.reports.work import Number, Work, minutes
+from tallystick.projections.reports.task_day import Number, TaskDay, minutes
 
 PRODUCTS_SHOWN: Final = 20
 """So many products, those that used the most."""
@@ -49,7 +49,7 @@ class Dashboard(msgspec.Struct, frozen=True):
     """The day of the fleet. ``slots`` and ``percent_active`` are None where nothing limits how many tasks run at once.
 
     ``avg_wait_minutes`` is of today's tasks that waited, or wait now; None where none did. ``projected_eod`` is what
-    the day will have cost at its end, in dollars; None where nothing tells.
+    the day will have cost at its end, in dollars; None where it cannot be projected.
     """
 
     date: str
@@ -65,7 +65,7 @@ class Dashboard(msgspec.Struct, frozen=True):
     products: list[ProductUse]
 
 
-def dashboard(costs: Costs, work: Work, config: Mapping[str, Any], projected_eod: Number | None) -> Dashboard:
+def dashboard(costs: Costs, work: TaskDay, config: Mapping[str, Any], projected_eod: Number | None) -> Dashboard:
     """The dashboard of the newest day on record; ``config`` is what is in force."""
     waits = work.waits()
     slots = work.day.limits[-1].total if work.day is not None and work.day.limits else None
@@ -104,7 +104,7 @@ def _near(used: int, limit: int | None, alert_at: Decimal) -> bool:
     return limit is not None and used * 100 >= alert_at * limit
 
 
-def _models(costs: Costs, work: Work) -> list[ModelUse]:
+def _models(costs: Costs, work: TaskDay) -> list[ModelUse]:
     """The models that tasks ran on or that were used, from the cheapest on; those without a price last."""
     cost = {part.name: part.cost_usd for part in costs.by("model") if part.name is not None}
     tasks, critical = Counter[str](), Counter[str]()
@@ -125,7 +125,7 @@ def _models(costs: Costs, work: Work) -> list[ModelUse]:
 
 
 def _products(costs: Costs) -> list[ProductUse]:
-    """By name, those that nobody named last."""
+    """By name, usage of no product last."""
     parts = [part for part in costs.by("product") if part.tokens_used]
     whole = sum(part.tokens_used for part in parts)
     parts = sorted(parts, key=lambda part: -part.tokens_used)[:PRODUCTS_SHOWN]

@@ -1,11 +1,11 @@
-"""The fleet and its agents as the views say, at one position: what the face shows."""
+"""The fleet and its agents as the views say, at one position: what `tallystick status` shows."""
 
 import datetime as dt
 from functools import cached_property
 
 from tallystick.events.catalog import LEVELS
-from tallystick.projections.reports.quality import Quality, quality
 from tallystick.projections.reports.query_adapter import QueryAdapter
+from tallystick.projections.reports.utilization import Quality, quality
 from tallystick.projections.store.view_store import ViewStore
 from tallystick.projections.views import agents as agents_view
 from tallystick.projections.views import fleet as fleet_view
@@ -14,22 +14,22 @@ from tallystick.projections.views.fleet import FleetRow, FleetView
 
 
 class Status:
-    """A keeper's rows, read once. ``agents`` are the open ones, ``strangers`` those that report without an account."""
+    """The rows of views, read once. ``agents`` are the open ones, ``unallocated`` those that report without an account."""
 
-    def __init__(self, keeper: ViewStore) -> None:
-        self._keeper = keeper
-        rows = keeper.live().rows
+    def __init__(self, views: ViewStore) -> None:
+        self._views = views
+        rows = views.live().rows
         fleet = rows.get(FleetView.name)
         live = [agents_view.decode(data) for data in rows.get(AgentsView.name, ())]
         self.fleet: FleetRow = fleet_view.decode(fleet[0]) if fleet else FleetRow()
         self.agents = {row.agent: row for row in live if row.state != UNALLOCATED}
-        self.strangers = [row for row in live if row.state == UNALLOCATED]
+        self.unallocated = [row for row in live if row.state == UNALLOCATED]
 
     def agent(self, id: str) -> AgentRow | None:
         """One agent, open, released or without an account; None for an id that was never seen."""
         row = self.agents.get(id)
         if row is None:
-            data = self._keeper.row(AgentsView.name, id)
+            data = self._views.row(AgentsView.name, id)
             row = None if data is None else agents_view.decode(data)
         return row
 
@@ -44,12 +44,12 @@ class Status:
             counts[row.level] += 1
         return counts
 
-    def sketch(self, now: dt.datetime) -> QueryAdapter:
-        """What the law would answer at ``now``, with nothing recorded since."""
+    def queries(self, now: dt.datetime) -> QueryAdapter:
+        """The core's own queries, asked at ``now``, with nothing recorded since."""
         return QueryAdapter(self.fleet, self.agents, now)
 
     @cached_property
     def quality(self) -> Quality:
         """How well the budget is spread."""
-        weights = self.sketch(self.fleet.at).rules.weights
+        weights = self.queries(self.fleet.at).rules.weights
         return quality(self.fleet, self.agents.values(), weights)

@@ -10,7 +10,7 @@ from tallystick.config.amounts import COST, TOKENS, dollars
 from tallystick.events.messages.replies import Number
 from tallystick.events.state.accounts import money
 from tallystick.events.state.estimates import accuracy
-from tallystick.projections.reports.work import Waits, minutes
+from tallystick.projections.reports.task_day import Waits, minutes
 from tallystick.projections.views.task_rows import TaskRow
 
 _MILLISECOND = dt.timedelta(milliseconds=1)
@@ -30,7 +30,7 @@ class ProductWaits(msgspec.Struct, frozen=True):
 
 
 class TasksReport(msgspec.Struct, frozen=True):
-    """The tasks of a report. Work per unit is of those that were completed, with all that they used in all their runs;
+    """The tasks of a report. TaskDay per unit is of those that were completed, with all that they used in all their runs;
     None where there are none. ``estimates_good`` is the share of them that took within 10 % of the tokens estimated.
     """
 

@@ -1,6 +1,5 @@
 """Brings views up to the log: a page of events at a time, exactly once, from wherever they were left."""
 
-import datetime as dt
 import threading
 from collections.abc import Iterable, Iterator
 from itertools import islice
@@ -10,8 +9,8 @@ import msgspec
 from tallystick.events.catalog import Event
 from tallystick.events.log.codec import BrokenChain, decode_event, digest_of
 from tallystick.events.log.store import Record, Store
-from tallystick.projections.store.view_store import NOTHING_KEPT, MemoryViewStore, NotKept, Overtaken, ViewStore
-from tallystick.projections.views.folding import Folding
+from tallystick.projections.store.view_store import NOTHING_KEPT, NotKept, Overtaken, ViewStore
+from tallystick.projections.views.all_views import Folding
 from tallystick.projections.views.view import Progress
 
 PAGE = 50_000
@@ -22,26 +21,26 @@ _REMEDY = "`tallystick projections drop` forgets them, and they are made again"
 
 
 class Projector:
-    """Folds one store's log into the views of one keeper.
+    """Folds one store's log into the views of one view store.
 
     Raises:
-        Lacking: some views are not there, so that the others cannot be moved on.
+        ViewsMissing: some views are not there, so that the others cannot follow the log.
         StoreError: the log could not be read; `NotKept` where the views could not.
     """
 
-    def __init__(self, store: Store, keeper: ViewStore) -> None:
+    def __init__(self, store: Store, views: ViewStore) -> None:
         self._store = store
-        self._keeper = keeper
+        self._views = views
         self._take_up()
 
     def catch_up(
         self, upto: int | None = None, progress: Progress | None = None, stopping: threading.Event | None = None
     ) -> int:
-        """Fold what is new, up to position ``upto`` or the end, or until told to stop; the position reached.
+        """Fold what is new, up to position ``upto`` or the end, or until ``stopping`` is set; the position reached.
 
         Raises:
             BrokenChain: a record is missing, or cannot be read.
-            Lacking: a view was dropped meanwhile, or exchanged for one of another version.
+            ViewsMissing: a view was dropped meanwhile, or exchanged for one of another version.
             StoreError: the log could not be read; `NotKept` where the views could not be written.
         """
         records = self._records(upto, progress)
@@ -65,12 +64,12 @@ class Projector:
 
     def _take_up(self) -> None:
         """Restore the fold from the kept rows, if they are of this log; else begin again."""
-        kept = self._keeper.live()
+        kept = self._views.live()
         if kept.position and not is_of(self._store, kept.position, kept.digest):
-            self._keeper.reset()
+            self._views.reset()
             kept = NOTHING_KEPT
         self.position = kept.position
-        self._folding = Folding(self._keeper.kinds, self._keeper.row)
+        self._folding = Folding(self._views.kinds, self._views.row)
         try:
             self._folding.restore(kept.rows)
         except (msgspec.MsgspecError, LookupError, ValueError) as error:
@@ -84,14 +83,14 @@ class Projector:
         try:
             for record in records:
                 position += 1
-                event = _event(record, position)
+                event = event_in(record, position)
                 for step in steps[type(event)]:
                     step(event)
         except LookupError as error:
             raise NotKept(f"the kept views do not fit the log at position {position}: {error!r}; {_REMEDY}") from error
         if record is None or event is None:
             return False
-        self._keeper.keep(self._folding.changes(event), after, position, digest_of(record.data).hex())
+        self._views.keep(self._folding.changes(event), after, position, digest_of(record.data).hex())
         self.position = position
         return True
 
@@ -102,7 +101,7 @@ def is_of(store: Store, position: int, digest: str) -> bool:
     return record is not None and digest_of(record.data).hex() == digest
 
 
-def _event(record: Record, position: int) -> Event:
+def event_in(record: Record, position: int) -> Event:
     """The event of a record, if it is the one at this position."""
     if record.position != position:
         raise BrokenChain(position, f"the next record in the store is at position {record.position}")
@@ -113,46 +112,3 @@ def _event(record: Record, position: int) -> Event:
     if event.position != position:
         raise BrokenChain(position, f"the record says that it is at position {event.position}")
     return event
-
-
-def status_at(store: Store, at: int | dt.datetime, progress: Progress | None = None) -> MemoryViewStore:
-    """The views as they were at a position, or at a time: folded from the first event, and kept nowhere.
-
-    Raises:
-        NotThere: the log has no such position, or nothing from before that time.
-        BrokenChain: a record is missing, or cannot be read.
-        StoreError: the log could not be read.
-    """
-    upto = _position_at(store, at) if isinstance(at, dt.datetime) else at
-    last = store.last()
-    newest = 0 if last is None else last.position
-    if not 1 <= upto <= newest:
-        raise NotThere(f"there is no position {upto}: the log has positions 1 to {newest}" if newest else _EMPTY)
-    keeper = MemoryViewStore()
-    Projector(store, keeper).catch_up(upto, progress)
-    return keeper
-
-
-_EMPTY = "nothing has been recorded yet"
-
-
-class NotThere(LookupError):
-    """The log does not reach there; the text says how far it does."""
-
-
-def _position_at(store: Store, at: dt.datetime) -> int:
-    """The position of the last event that was recorded by then. Time never runs backwards in a log: it is halved."""
-    last = store.last()
-    before, behind = 0, 1 if last is None else last.position + 1
-    while behind - before > 1:
-        middle = (before + behind) // 2
-        record = store.record(middle)
-        if record is None:
-            raise BrokenChain(middle, "the record is missing")
-        if _event(record, middle).at <= at:
-            before = middle
-        else:
-            behind = middle
-    if not before:
-        raise NotThere(_EMPTY if last is None else f"nothing had been recorded by {at.isoformat()}")
-    return before

@@ -1,8 +1,8 @@
 """Views made again from the first event, beside those that people read, and put in their place in one transaction.
 
 The rebuilt views grow on a side of their own, to exactly the position of the live ones. They take the place of a live
-view only if their bytes are the same, or if the live one is missing or of an older version. Whoever is killed on the
-way leaves that side where it was, and the next one goes on there. The log is only read.
+view only if their bytes are the same, or if the live one is missing or of an older version. A process that is killed on
+the way leaves that side where it was, and the next one goes on there. The log is only read.
 """
 
 import threading
@@ -12,9 +12,9 @@ from typing import NamedTuple
 
 from tallystick.events.log.store import Store
 from tallystick.projections.store.projector import Projector, is_of
-from tallystick.projections.store.recorder import Differs
 from tallystick.projections.store.view_file import ViewFile
-from tallystick.projections.store.view_store import Lacking, NotKept, Overtaken
+from tallystick.projections.store.view_store import NotKept, Overtaken, ViewsMissing
+from tallystick.projections.store.view_tables import Differs
 from tallystick.projections.views.view import Progress
 
 
@@ -25,7 +25,7 @@ class Rebuilt(NamedTuple):
     before: Mapping[str, int]
 
 
-def rebuild(store: Store, keeper: ViewFile, names: Sequence[str], progress: Progress | None = None) -> Rebuilt:
+def rebuild(store: Store, views: ViewFile, names: Sequence[str], progress: Progress | None = None) -> Rebuilt:
     """Make the live views of these names again.
 
     Where nothing is live, or what is live is of another log, there is nothing to make them beside: all views are made
@@ -38,53 +38,53 @@ def rebuild(store: Store, keeper: ViewFile, names: Sequence[str], progress: Prog
     """
     while True:
         try:
-            keeper.lacking()  # what a newer version of tallystick keeps is left alone
-            if not _is_live(store, keeper):
-                keeper.reset()
-                return Rebuilt(Projector(store, keeper).catch_up(progress=progress), {})
-            rebuilt = _beside(store, keeper, names, progress, threading.Event())
-        except Lacking:
-            continue  # others have exchanged or dropped views meanwhile: look again
-        assert rebuilt is not None, "nobody told it to stop"
+            views.missing()  # what a newer version of tallystick keeps is left alone
+            if not _is_live(store, views):
+                views.reset()
+                return Rebuilt(Projector(store, views).catch_up(progress=progress), {})
+            rebuilt = _beside(store, views, names, progress, threading.Event())
+        except ViewsMissing:
+            continue  # another process has exchanged or dropped views meanwhile: look again
+        assert rebuilt is not None, "nothing asked it to stop"
         return rebuilt
 
 
 def renew(
-    store: Store, keeper: ViewFile, progress: Progress | None = None, stopping: threading.Event | None = None
+    store: Store, views: ViewFile, progress: Progress | None = None, stopping: threading.Event | None = None
 ) -> None:
-    """Have all views there, in our versions, unless told to stop: made beside the others, or to be made in place.
+    """Have all views there, in our versions, unless ``stopping`` is set: made beside the others, or left to be made in place.
 
     Raises:
         BrokenChain: a record is missing, or cannot be read.
         StoreError: the log could not be read; `NotKept` where the views could not be read or written.
     """
     stopping = stopping or threading.Event()
-    while not stopping.is_set() and (lacking := keeper.lacking()):
-        if not _is_live(store, keeper):
-            keeper.reset()
+    while not stopping.is_set() and (missing := views.missing()):
+        if not _is_live(store, views):
+            views.reset()
             continue
         try:
-            _beside(store, keeper, lacking, progress, stopping)
-        except Lacking:
+            _beside(store, views, missing, progress, stopping)
+        except ViewsMissing:
             continue
 
 
-def _is_live(store: Store, keeper: ViewFile) -> bool:
+def _is_live(store: Store, views: ViewFile) -> bool:
     """Whether any view of this log has come anywhere."""
-    reached = keeper.reached()
+    reached = views.reached()
     return reached.position > 0 and is_of(store, reached.position, reached.digest)
 
 
 def _beside(
-    store: Store, keeper: ViewFile, names: Sequence[str], progress: Progress | None, stopping: threading.Event
+    store: Store, views: ViewFile, names: Sequence[str], progress: Progress | None, stopping: threading.Event
 ) -> Rebuilt | None:
-    """Rebuild beside the live views and exchange; None where it was told to stop.
+    """Rebuild beside the live views and exchange; None where ``stopping`` was set.
 
     Raises:
-        Lacking: views were exchanged or dropped by others meanwhile.
+        ViewsMissing: another process has exchanged or dropped views meanwhile.
     """
-    with closing(keeper.beside()) as beside:
-        if beside.lacking() or beside.reached().position > keeper.reached().position:
+    with closing(views.beside()) as beside:
+        if beside.missing() or beside.reached().position > views.reached().position:
             beside.reset()
         try:
             projector = Projector(store, beside)
@@ -93,13 +93,13 @@ def _beside(
             projector = Projector(store, beside)
         while not stopping.is_set():
             # The live views may move on: each round is as long as what has happened in the one before.
-            at = keeper.reached().position
+            at = views.reached().position
             projector.catch_up(at, progress, stopping)
             try:
                 return Rebuilt(at, beside.exchange(names, at))
             except Overtaken:
-                if keeper.reached().position <= at:
-                    raise Lacking("it was not that they moved on") from None
+                if views.reached().position <= at:
+                    raise ViewsMissing("it was not that they moved on") from None
             except Differs:
                 beside.clear()
                 raise

@@ -1,4 +1,4 @@
-"""Keeps a fleet's views up to its log: once, or for as long as a process of its own lives.
+"""The projection runner: brings a fleet's views up to its log, once or for as long as a process of its own lives.
 
 A fold keeps the interpreter busy, and would keep the manager from it: `follow` is for another process.
 """
@@ -11,8 +11,8 @@ from tallystick.events.log.store import Store, StoreError, open_store
 from tallystick.projections.store.projector import Projector
 from tallystick.projections.store.rebuilding import renew
 from tallystick.projections.store.view_file import ViewFile
-from tallystick.projections.store.view_store import Lacking, MemoryViewStore, ViewStore
-from tallystick.projections.views.folding import KINDS, Kinds
+from tallystick.projections.store.view_store import MemoryViewStore, ViewsMissing, ViewStore
+from tallystick.projections.views.all_views import ALL_VIEWS, ViewTypes
 from tallystick.projections.views.view import Progress
 
 POLL_SECONDS = 0.2
@@ -26,13 +26,13 @@ class Place(NamedTuple):
 
 
 def place_of(url: str) -> Place | None:
-    """Where the views of a store are kept: beside its log; None for a store in memory, whose views are kept nowhere."""
+    """Where the views of a store are kept: beside its log; None for a store in memory, whose views are in memory too."""
     scheme, _, path = url.partition(":///")
     return Place(f"{path}.views", Path(path)) if scheme == "sqlite" else None
 
 
-def open_keeper(url: str, kinds: Kinds = KINDS) -> ViewStore:
-    """The keeper of a store's views.
+def open_view_store(url: str, kinds: ViewTypes = ALL_VIEWS) -> ViewStore:
+    """The view store that belongs to a store.
 
     Raises:
         NotKept: the file cannot be written, or is no file of views.
@@ -41,8 +41,8 @@ def open_keeper(url: str, kinds: Kinds = KINDS) -> ViewStore:
     return MemoryViewStore(kinds) if place is None else ViewFile(place.views, kinds)
 
 
-def catch_up(store: Store, keeper: ViewStore, progress: Progress | None = None) -> int:
-    """Bring a keeper's views up to a store's log; the position reached.
+def catch_up(store: Store, views: ViewStore, progress: Progress | None = None) -> int:
+    """Bring views up to a store's log; the position reached.
 
     Views that are missing or of an older version are made first, beside the others.
 
@@ -51,16 +51,16 @@ def catch_up(store: Store, keeper: ViewStore, progress: Progress | None = None) 
         StoreError: the log could not be read; `NotKept` where the views could not be written.
     """
     while True:
-        if isinstance(keeper, ViewFile):
-            renew(store, keeper, progress)
+        if isinstance(views, ViewFile):
+            renew(store, views, progress)
         try:
-            return Projector(store, keeper).catch_up(progress=progress)
-        except Lacking:
+            return Projector(store, views).catch_up(progress=progress)
+        except ViewsMissing:
             continue  # a view was dropped meanwhile
 
 
-def follow(url: str, stopping: threading.Event, kinds: Kinds = KINDS) -> int:
-    """Keep a store's views up to its log until told to stop, or until the store is gone; the position reached.
+def follow(url: str, stopping: threading.Event, kinds: ViewTypes = ALL_VIEWS) -> int:
+    """Keep a store's views up to its log until ``stopping`` is set, or until the store is gone; the position reached.
 
     Raises:
         BrokenChain: a record is missing, or cannot be read.
@@ -72,21 +72,21 @@ def follow(url: str, stopping: threading.Event, kinds: Kinds = KINDS) -> int:
     store = open_store(url)
     try:
         there = _identity(place.log)
-        keeper = ViewFile(place.views, kinds)
+        views = ViewFile(place.views, kinds)
         try:
             projector: Projector | None = None
             while not stopping.is_set() and _identity(place.log) == there:
-                if projector is None or keeper.lacking():
-                    renew(store, keeper, stopping=stopping)
+                if projector is None or views.missing():
+                    renew(store, views, stopping=stopping)
                 try:
-                    projector = projector or Projector(store, keeper)
+                    projector = projector or Projector(store, views)
                     projector.catch_up(stopping=stopping)
-                except Lacking:
+                except ViewsMissing:
                     continue  # a view was dropped meanwhile
                 stopping.wait(POLL_SECONDS)
-            return keeper.reached().position
+            return views.reached().position
         finally:
-            keeper.close()
+            views.close()
     finally:
         store.close()
 

@@ -2,7 +2,7 @@
 
 Two *sides* may lie in the file. The ``live`` views are those that people read; beside them, out of sight, ``rebuilt``
 ones may grow. All views of a side move together: the rows that a page of events changed and the position that the page
-reached are written in one transaction, so that whoever goes on, goes on exactly there.
+reached are written in one transaction, so that the next process goes on exactly there.
 """
 
 import hashlib
@@ -13,9 +13,9 @@ from typing import NamedTuple
 
 from eventsourcing.persistence import IntegrityError, PersistenceError
 
-from tallystick.projections.store.recorder import LIVE, REBUILT, Found, Side, ViewsRecorder
-from tallystick.projections.store.view_store import Kept, Lacking, NotKept, Overtaken
-from tallystick.projections.views.folding import KINDS, Kinds, versions_of
+from tallystick.projections.store.view_store import Kept, NotKept, Overtaken, ViewsMissing
+from tallystick.projections.store.view_tables import LIVE, REBUILT, Side, SideState, ViewsRecorder
+from tallystick.projections.views.all_views import ALL_VIEWS, ViewTypes, versions_of
 from tallystick.projections.views.view import Changes, Progress
 
 
@@ -26,7 +26,7 @@ class Reached(NamedTuple):
     digest: str
 
 
-class Held(NamedTuple):
+class KeptView(NamedTuple):
     """A view as it lies in the file: its version, its rows, their bytes, and the SHA-256 of the rows.
 
     The hash is over a line ``id|live|row`` for each row, in the order of their ids: what the ``sqlite3`` shell prints.
@@ -42,73 +42,73 @@ class Inventory(NamedTuple):
     """What lies on one side of a file: how far it has come, and its views by name."""
 
     reached: Reached
-    views: Mapping[str, Held]
+    views: Mapping[str, KeptView]
 
 
 class ViewFile:
-    """Keeps one side of a file of views.
+    """One side of a file of views.
 
     Raises:
         NotKept: the file cannot be written, or is no file of views.
     """
 
-    def __init__(self, path: str, kinds: Kinds = KINDS, side: Side = LIVE) -> None:
+    def __init__(self, path: str, kinds: ViewTypes = ALL_VIEWS, side: Side = LIVE) -> None:
         self.kinds = kinds
         self._versions = versions_of(kinds)
         self._path, self._side = path, side
-        with self._told("opened"):
+        with self._as_not_kept("opened"):
             self._recorder = ViewsRecorder(path)
             self._recorder.prepare()
-            self._read: Found = self._recorder.found(side)
+            self._read: SideState = self._recorder.found(side)
             """The side as it was when this was last restored from it."""
 
     def beside(self) -> "ViewFile":
-        """A keeper of the rebuilt side of the same file."""
+        """The rebuilt side of the same file."""
         return ViewFile(self._path, self.kinds, REBUILT)
 
     # --- what is there ------------------------------------------------------------------------------------------------
 
     def reached(self) -> Reached:
         """How far the views have come, whatever their versions."""
-        with self._told("read"):
+        with self._as_not_kept("read"):
             found = self._recorder.found(self._side)
         return Reached(found.position, found.digest)
 
     def versions(self) -> Mapping[str, int]:
         """The versions of the views that are there, ours or not."""
-        with self._told("read"):
+        with self._as_not_kept("read"):
             return self._recorder.found(self._side).versions
 
-    def lacking(self) -> list[str]:
+    def missing(self) -> list[str]:
         """The names of our views that are not there, or of an older version.
 
         Raises:
             NotKept: there are views that are newer than ours, or that we do not know.
         """
-        with self._told("read"):
+        with self._as_not_kept("read"):
             found = self._recorder.found(self._side)
-        return self._lacking(found)
+        return self._missing(found)
 
     def live(self) -> Kept:
-        with self._told("read"):
+        with self._as_not_kept("read"):
             found, rows = self._recorder.live(self._side)
-        if lacking := self._lacking(found):
-            raise Lacking(f"the views in {self._path} lack {', '.join(lacking)}")
+        if missing := self._missing(found):
+            raise ViewsMissing(f"the views in {self._path} lack {', '.join(missing)}")
         self._read = found
         return Kept(found.position, found.digest, rows)
 
     def row(self, view: str, id: str) -> bytes | None:
-        with self._told("read"):
+        with self._as_not_kept("read"):
             return self._recorder.row(self._side, view, id)
 
     def whole(self, views: Iterable[str]) -> Kept:
-        with self._told("read"):
+        with self._as_not_kept("read"):
             found, rows = self._recorder.whole(self._side, views)
         return Kept(found.position, found.digest, rows)
 
     def inventory(self, progress: Progress | None = None) -> Inventory:
         """What lies there, ours or not, as of one moment: all of it is read."""
-        with self._told("read"), self._recorder.reading(self._side) as (found, total, rows):
+        with self._as_not_kept("read"), self._recorder.reading(self._side) as (found, total, rows):
             counted = rows if progress is None else progress(rows, total)
             counts, sizes = dict.fromkeys(found.versions, 0), dict.fromkeys(found.versions, 0)
             hashes = {view: hashlib.sha256() for view in found.versions}
@@ -117,12 +117,12 @@ class ViewFile:
                 sizes[view] += len(str(row.row).encode())
                 hashes[view].update(f"{row.id}|{row.live}|{row.row}\n".encode())
         held = {
-            view: Held(version, counts[view], sizes[view], hashes[view].hexdigest())
+            view: KeptView(version, counts[view], sizes[view], hashes[view].hexdigest())
             for view, version in found.versions.items()
         }
         return Inventory(Reached(found.position, found.digest), held)
 
-    def _lacking(self, found: Found) -> list[str]:
+    def _missing(self, found: SideState) -> list[str]:
         ours = self._versions
         for view, version in found.versions.items():
             if version > ours.get(view, 0):
@@ -135,16 +135,16 @@ class ViewFile:
     # --- changes ------------------------------------------------------------------------------------------------------
 
     def keep(self, changes: Mapping[str, Changes], after: int, position: int, digest: str) -> None:
-        with self._told("written"):
+        with self._as_not_kept("written"):
             self._recorder.keep(self._side, self._read, changes, after, position, digest)
 
     def reset(self) -> None:
-        with self._told("written"):
+        with self._as_not_kept("written"):
             self._read = self._recorder.begin(self._side, self._versions)
 
     def clear(self) -> None:
         """Forget the views of this side, and begin none."""
-        with self._told("written"):
+        with self._as_not_kept("written"):
             self._read = self._recorder.begin(self._side, {})
 
     def exchange(self, names: Sequence[str], at: int) -> Mapping[str, int]:
@@ -157,19 +157,19 @@ class ViewFile:
             Overtaken: the two sides are not, or no longer, at that position of the same log.
             NotKept: it could not be written.
         """
-        with self._told("written"):
+        with self._as_not_kept("written"):
             return self._recorder.exchange(names, self._read, at)
 
     def drop(self, names: Sequence[str] | None) -> list[str]:
         """Forget these live views, or all that lies in the file; the names of those that were there."""
-        with self._told("written"):
+        with self._as_not_kept("written"):
             return self._recorder.drop(names)
 
     def close(self) -> None:
         self._recorder.datastore.close()
 
     @contextmanager
-    def _told(self, what: str) -> Iterator[None]:
+    def _as_not_kept(self, what: str) -> Iterator[None]:
         try:
             yield
         except IntegrityError as error:

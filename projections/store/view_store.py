@@ -1,10 +1,10 @@
-"""What every place that keeps views does, and the place that is memory; see `keeper_file` for the other."""
+"""What every store of views does, and the one in memory; see `view_file` for the one on disk."""
 
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple, Protocol
 
 from tallystick.events.log.store import StoreError
-from tallystick.projections.views.folding import KINDS, Kinds
+from tallystick.projections.views.all_views import ALL_VIEWS, ViewTypes
 from tallystick.projections.views.view import Changes, Row
 
 
@@ -13,11 +13,11 @@ class Overtaken(Exception):
 
 
 class NotKept(StoreError):
-    """The views' own file cannot be read or written; the log is not concerned."""
+    """The views' own file cannot be read or written; the log is not affected."""
 
 
-class Lacking(StoreError):
-    """Some views are not there, or are of an older version: they are to be made before the others can be moved on."""
+class ViewsMissing(StoreError):
+    """Some views are not there, or are of an older version: they must be made before the others can follow the log."""
 
 
 class Kept(NamedTuple):
@@ -32,15 +32,15 @@ NOTHING_KEPT = Kept(0, "", {})
 
 
 class ViewStore(Protocol):
-    """What every place that keeps views does. All views of these ``kinds`` move together."""
+    """What every store of views does. All views of these ``kinds`` move together."""
 
-    kinds: Kinds
+    kinds: ViewTypes
 
     def live(self) -> Kept:
         """The live rows of all views, as of one position.
 
         Raises:
-            Lacking: some views are not there.
+            ViewsMissing: some views are not there.
             NotKept: they cannot be read, or a newer version of tallystick keeps them.
         """
 
@@ -72,7 +72,7 @@ class ViewStore(Protocol):
 class MemoryViewStore:
     """Keeps rows as long as the process lives."""
 
-    def __init__(self, kinds: Kinds = KINDS) -> None:
+    def __init__(self, kinds: ViewTypes = ALL_VIEWS) -> None:
         self.kinds = kinds
         self._rows: dict[str, dict[str, Row]] = {}
         self._position, self._digest = 0, ""

@@ -61,6 +61,11 @@ class FleetRow(msgspec.Struct, kw_only=True, gc=False):
 decode = msgspec.json.Decoder(FleetRow).decode
 
 
+def fleet_in(rows: Iterable[bytes]) -> FleetRow:
+    """The fleet's row out of the rows of the view; an empty one where nothing was recorded."""
+    return next(map(decode, rows), FleetRow())
+
+
 class FleetView:
     """Folds the fleet's row."""
 

@@ -1,6 +1,7 @@
 """The rows of the view of tasks: one per task, and of each day one per agent type and product, and one per model."""
 
 import datetime as dt
+from collections.abc import Iterable
 
 import msgspec
 
@@ -142,6 +143,11 @@ _decoder: msgspec.json.Decoder[AnyRow] = msgspec.json.Decoder(AnyRow)
 def decode(row: bytes) -> TaskRow | DayRow | LotRow | ModelRow:
     """A row of any kind."""
     return _decoder.decode(row)
+
+
+def tasks_in(rows: Iterable[bytes]) -> list[TaskRow]:
+    """The tasks among the rows of the view."""
+    return [row for row in map(decode, rows) if isinstance(row, TaskRow)]
 
 
 def id_of(row: TaskRow | DayRow | LotRow | ModelRow) -> str:

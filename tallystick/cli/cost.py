@@ -13,9 +13,8 @@ from tallystick.cli.common import Moment, at_option, console, json_option, one_l
 from tallystick.cli.common import as_json as json_text
 from tallystick.cli.viewing import views
 from tallystick.config.amounts import NANOS_PER_DOLLAR, cents
-from tallystick.projections.reports.comparison import ComparedTask
 from tallystick.projections.reports.cost import Costs, DayCost, MonthCost, Part
-from tallystick.projections.reports.reporting import compared_of
+from tallystick.projections.reports.model_comparison import ComparedTask, compared_of
 from tallystick.projections.reports.status import Status
 from tallystick.projections.views.cost import By
 from tallystick.reports.day_end import projected_eod

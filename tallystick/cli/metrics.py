@@ -13,12 +13,11 @@ from tallystick.cli.common import Moment, at_option, console, json_option, one_l
 from tallystick.cli.common import as_json as json_text
 from tallystick.cli.viewing import moment_of, views
 from tallystick.config.amounts import NANOS_PER_DOLLAR, cents
-from tallystick.projections.reports.metrics import Accuracy, Aimed, Metrics, Starts
-from tallystick.projections.reports.reporting import metrics_of
-from tallystick.projections.reports.resource_advice import resource_advice
-from tallystick.projections.reports.resources import ResourceMetrics, resource_metrics
+from tallystick.projections.reports.quality_metrics import Accuracy, Aimed, Metrics, Starts, metrics_of
+from tallystick.projections.reports.resource_metrics import ResourceMetrics, resource_metrics
+from tallystick.projections.reports.resource_recommendations import resource_recommendations
 from tallystick.projections.reports.status import Status
-from tallystick.projections.reports.work import Number, Work, minutes
+from tallystick.projections.reports.task_day import Number, TaskDay, minutes
 
 FOLDER: Final = Path(".claude")
 DEFAULT_FILE: Final = FOLDER / "memory" / "metrics" / "resource-metrics.json"
@@ -48,12 +47,12 @@ def metrics(store_url: str, at: Moment | None, as_json: bool, write: bool) -> No
     """
     with views(store_url, at) as keeper:
         found, fleet = metrics_of(keeper), Status(keeper).fleet
-        work = Work(keeper, moment_of(keeper, at))
+        work = TaskDay(keeper, moment_of(keeper, at))
         resources = resource_metrics(work)
     if write:
         click.echo(f"written to {_written(resources, fleet.config)}", err=True)
     if as_json:
-        advice = resource_advice(work)
+        advice = resource_recommendations(work)
         click.echo(
             json_text(msgspec.to_builtins({**msgspec.structs.asdict(found), "resources": resources, "advice": advice}))
         )
@@ -87,7 +86,7 @@ def _written(resources: ResourceMetrics, config: Mapping[str, Any]) -> Path:
     return file
 
 
-def _show_resources(work: Work, resources: ResourceMetrics, starts: Starts) -> None:
+def _show_resources(work: TaskDay, resources: ResourceMetrics, starts: Starts) -> None:
     screen = console()
     date = "" if work.day is None else work.day.date
     table = Table(title=f"tasks and slots on {date}", title_justify="left")

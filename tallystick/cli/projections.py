@@ -15,12 +15,12 @@ from tallystick.cli.common import console, counting, json_option, make_way, one_
 from tallystick.events.log.store import Store
 from tallystick.projections.store.projector import is_of
 from tallystick.projections.store.rebuilding import Rebuilt, rebuild
-from tallystick.projections.store.recorder import Difference, Differs, KeptRow
 from tallystick.projections.store.runner import place_of
 from tallystick.projections.store.view_file import Inventory, Reached, ViewFile
-from tallystick.projections.views.folding import KINDS, versions_of
+from tallystick.projections.store.view_tables import Difference, Differs, KeptRow
+from tallystick.projections.views.all_views import ALL_VIEWS, versions_of
 
-VERSIONS = versions_of(KINDS)
+VERSIONS = versions_of(ALL_VIEWS)
 _DIGITS = 12
 """Of a digest, in a table."""
 _SHOWN = 80

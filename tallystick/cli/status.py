@@ -25,10 +25,10 @@ from tallystick.events.decide.answers import stamp
 from tallystick.events.messages.replies import GlobalStatus, shown
 from tallystick.events.state.accounts import money
 from tallystick.projections.reports.cost import Costs
-from tallystick.projections.reports.quality import Measure
 from tallystick.projections.reports.query_adapter import QueryAdapter
 from tallystick.projections.reports.status import Status
-from tallystick.projections.reports.work import Work
+from tallystick.projections.reports.task_day import TaskDay
+from tallystick.projections.reports.utilization import Measure
 from tallystick.projections.views.agents import AgentRow
 
 COLOURS = {"green": "green", "yellow": "yellow", "orange": "dark_orange", "red": "red", "black": "bold reverse"}
@@ -64,7 +64,7 @@ def status(store_url: str, agent: str | None, at: Moment | None, limit: int | No
     with views(store_url, at) as keeper:
         found = Status(keeper)
         now = _now(found, at)
-        sketch, work, breaker = found.sketch(now), Work(keeper, now), Costs(keeper).breaker
+        sketch, work, breaker = found.queries(now), TaskDay(keeper, now), Costs(keeper).breaker
         if agent is not None:
             _show_agent(found, sketch, agent, as_json)
         elif as_json:
@@ -98,7 +98,7 @@ def fleet_json(found: Status, sketch: QueryAdapter, limit: int | None) -> dict[s
         "period_ends_at": None if fleet.period_ends_at is None else stamp(fleet.period_ends_at),
         "alerts": fleet.alerts,
         "unpriced": {model: dollars(cost_nanos) for model, cost_nanos in sorted(fleet.unpriced.items())},
-        "unallocated": [agent_json(row, None) for row in found.strangers],
+        "unallocated": [agent_json(row, None) for row in found.unallocated],
         "utilization": quality.utilization,
         "fairness": quality.fairness,
         "jain": quality.jain,
@@ -158,12 +158,12 @@ def _print_agents(found: Status, sketch: QueryAdapter, limit: int) -> None:
     for model, cost_nanos in sorted(found.fleet.unpriced.items()):
         text = f"unpriced: {model} has no price; {cents(cost_nanos)} is a guess until prices.yml names it"
         screen.print(Text(one_line(text), style="yellow"))
-    for row in found.strangers:
+    for row in found.unallocated:
         text = f"unallocated: {row.agent} used {amounts(row.consumed.triple)} without an account"
         screen.print(Text(one_line(text), style="yellow"))
 
 
-def _fleet_table(found: Status, sketch: QueryAdapter, work: Work, breaker: str | None) -> Table:
+def _fleet_table(found: Status, sketch: QueryAdapter, work: TaskDay, breaker: str | None) -> Table:
     fleet, reply, quality = found.fleet, sketch.global_status(), found.quality
     granted = money(fleet.allocated.triple)
     limits = fleet.total.triple

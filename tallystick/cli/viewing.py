@@ -9,8 +9,8 @@ import click
 from tallystick.cli.common import Moment, counting, reading
 from tallystick.events.log.store import Store
 from tallystick.projections.reports.status import Status
-from tallystick.projections.store.projector import NotThere, status_at
-from tallystick.projections.store.runner import catch_up, open_keeper
+from tallystick.projections.store.as_of import NotThere, views_at
+from tallystick.projections.store.runner import catch_up, open_view_store
 from tallystick.projections.store.view_store import MemoryViewStore, NotKept, ViewStore
 
 
@@ -48,11 +48,11 @@ def _keeper(store: Store, at: Moment | None) -> ViewStore:
         moment = at.position if at.time is None else at.time
         assert moment is not None
         try:
-            return status_at(store, moment, progress)
+            return views_at(store, moment, progress)
         except NotThere as error:
             raise click.ClickException(str(error)) from error
     try:
-        keeper = open_keeper(store.url)
+        keeper = open_view_store(store.url)
         catch_up(store, keeper, progress)
     except NotKept:
         keeper = MemoryViewStore()

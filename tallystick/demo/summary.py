@@ -18,9 +18,9 @@ from tallystick.demo.worker import Worker
 from tallystick.demo.workload import Workload
 from tallystick.events.log.store import Store
 from tallystick.events.state.accounts import Money
-from tallystick.projections.reports.quality import Quality, quality
 from tallystick.projections.reports.status import Status
-from tallystick.projections.store.projector import status_at
+from tallystick.projections.reports.utilization import Quality, quality
+from tallystick.projections.store.as_of import views_at
 from tallystick.projections.views.fleet import FleetRow
 
 LEVELS_REACHED: Final = ("yellow", "orange", "red", "black")
@@ -87,7 +87,7 @@ def _spread(store: Store, workload: Workload, config: Config) -> Quality | None:
     last = store.last()
     if last is None:
         return None
-    views = Status(status_at(store, last.position))
+    views = Status(views_at(store, last.position))
     rows = [row for run in workload.runs if (row := views.agent(run.id)) is not None]
     weights = {priority: config.allocation_weights.of(priority) for priority in ("critical", "high", "normal", "low")}
     # The fleet's own row has the closed accounts in its sums; here each of them is a row itself.

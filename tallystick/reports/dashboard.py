@@ -8,7 +8,7 @@ from tallystick.config.amounts import cents, exact_units
 from tallystick.projections.reports.cost import Costs
 from tallystick.projections.reports.dashboard import Dashboard, Gauge, ModelUse, dashboard
 from tallystick.projections.reports.status import Status
-from tallystick.projections.reports.work import Work
+from tallystick.projections.reports.task_day import TaskDay
 from tallystick.projections.store.view_store import ViewStore
 from tallystick.reports.day_end import projected_eod
 
@@ -22,7 +22,7 @@ def dashboard_of(keeper: ViewStore, now: dt.datetime) -> Dashboard:
         NotKept: the rows cannot be read.
     """
     costs = Costs(keeper)
-    return dashboard(costs, Work(keeper, now), Status(keeper).fleet.config, projected_eod(keeper, costs, now))
+    return dashboard(costs, TaskDay(keeper, now), Status(keeper).fleet.config, projected_eod(keeper, costs, now))
 
 
 def dashboard_markdown(shown: Dashboard) -> str:

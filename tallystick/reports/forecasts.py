@@ -18,7 +18,7 @@ from tallystick.config.amounts import COST, DIMENSIONS, EDGE_NAMES, TIME, dollar
 from tallystick.events.catalog import LEVELS
 from tallystick.events.catalog.forecasts import Prediction
 from tallystick.events.decide.answers import stamp
-from tallystick.projections.reports.report import in_workflow
+from tallystick.projections.reports.usage_report import in_workflow
 from tallystick.projections.store.view_store import ViewStore
 from tallystick.projections.views import agents as agents_view
 from tallystick.projections.views import fleet as fleet_view

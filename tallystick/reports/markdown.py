@@ -7,9 +7,9 @@ from typing import Any, Final
 from tallystick.config.amounts import cents, exact_units
 from tallystick.events.catalog import LEVELS
 from tallystick.events.messages.replies import EdgeAmounts, Number
-from tallystick.projections.reports.quality import Measure
-from tallystick.projections.reports.report import AgentStory, UsageReport
 from tallystick.projections.reports.task_report import TasksReport
+from tallystick.projections.reports.usage_report import AgentStory, UsageReport
+from tallystick.projections.reports.utilization import Measure
 
 AGENTS_SHOWN: Final = 30
 ANOMALIES_SHOWN: Final = 20

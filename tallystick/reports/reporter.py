@@ -13,9 +13,8 @@ from tallystick.events.catalog import Event
 from tallystick.events.log.codec import BrokenChain, encode_answer
 from tallystick.events.log.store import Store, StoreError, open_store
 from tallystick.events.state.ledger import Ledger
-from tallystick.projections.reports.report import UsageReport
-from tallystick.projections.reports.reporting import report_of
-from tallystick.projections.store.runner import catch_up, open_keeper, place_of
+from tallystick.projections.reports.usage_report import UsageReport, report_of
+from tallystick.projections.store.runner import catch_up, open_view_store, place_of
 from tallystick.projections.store.view_store import MemoryViewStore, NotKept, ViewStore
 from tallystick.reports.markdown import markdown
 
@@ -73,7 +72,7 @@ class Reporter:
     def _from_file(self, store: Store, workflow: str) -> UsageReport:
         keeper: ViewStore = MemoryViewStore()
         try:
-            keeper = open_keeper(store.url)
+            keeper = open_view_store(store.url)
             last = store.last()
             if last is not None and last.position - keeper.whole(()).position > FAR_BEHIND:
                 _catch_up_elsewhere(store.url)
@@ -97,8 +96,8 @@ def _catch_up_elsewhere(url: str) -> None:
     """Let another process do the work; should it fail, what is left is done here, and the error is met again."""
     code = (
         "import sys; from tallystick.events.log.store import open_store;"
-        " from tallystick.projections.store.runner import catch_up, open_keeper;"
-        " catch_up(open_store(sys.argv[1]), open_keeper(sys.argv[1]))"
+        " from tallystick.projections.store.runner import catch_up, open_view_store;"
+        " catch_up(open_store(sys.argv[1]), open_view_store(sys.argv[1]))"
     )
     subprocess.run(  # noqa: S603 - our own program
         [sys.executable, "-c", code, url], check=False, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL

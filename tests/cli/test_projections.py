@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from tallystick.projections.views.folding import KINDS, versions_of
+from tallystick.projections.views.all_views import ALL_VIEWS, versions_of
 from tests.cli.conftest import Run
 
-ALL = sorted(kind.name for kind in KINDS)
-VERSIONS = versions_of(KINDS)
+ALL = sorted(kind.name for kind in ALL_VIEWS)
+VERSIONS = versions_of(ALL_VIEWS)
 
 
 @pytest.fixture(autouse=True)

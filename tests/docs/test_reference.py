@@ -23,7 +23,7 @@ from tallystick.events.catalog import CATALOG, Event
 from tallystick.events.log.store import open_store
 from tallystick.events.messages import WIRE, Command
 from tallystick.events.messages.proposals import INTERNAL
-from tallystick.projections.store.runner import catch_up, open_keeper
+from tallystick.projections.store.runner import catch_up, open_view_store
 from tests.support.pages import PROJECT, blocks
 
 REFERENCE = PROJECT / "docs" / "reference"
@@ -240,7 +240,7 @@ def test_the_tables_of_the_store_are_those_that_are_described(tmp_path: Path) ->
     }
     assert {table: columns for table, columns in tables(path).items() if not table.startswith("sqlite_")} == described
     store = open_store(f"sqlite:///{path}")
-    keeper = open_keeper(store.url)
+    keeper = open_view_store(store.url)
     catch_up(store, keeper)
     keeper.close()
     store.close()

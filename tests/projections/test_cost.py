@@ -17,16 +17,16 @@ from tests.support.view_logs import rows_of, stored
 NO_BREAKER: dict[str, Any] = {"circuit_breaker": {"trip_conditions": []}}
 
 
-def keeper_of(core: Core, pages: int = 1) -> MemoryViewStore:
+def view_store_of(core: Core, pages: int = 1) -> MemoryViewStore:
     """The views, folded in so many pages, each by a projector that begins anew."""
-    keeper = MemoryViewStore()
+    view_store = MemoryViewStore()
     for number in range(1, pages + 1):
-        Projector(stored(core.log), keeper).catch_up(max(1, len(core.log) * number // pages))
-    return keeper
+        Projector(stored(core.log), view_store).catch_up(max(1, len(core.log) * number // pages))
+    return view_store
 
 
 def day_of(core: Core, eod: float | None = None) -> dict[str, Any]:
-    built: dict[str, Any] = msgspec.to_builtins(Costs(keeper_of(core)).day(eod))
+    built: dict[str, Any] = msgspec.to_builtins(Costs(view_store_of(core)).day(eod))
     return built
 
 
@@ -97,19 +97,19 @@ def core() -> Core:
 def test_usage_is_told_apart_the_dearest_first(core: Core, by: Any, parts: list[tuple[str | None, int, str]]) -> None:
     first = Core()
     first.log = core.log[: next(i for i, event in enumerate(core.log) if type(event).__name__ == "DayBegan")]
-    found = Costs(keeper_of(first)).by(by)
+    found = Costs(view_store_of(first)).by(by)
     assert [(part.name, part.tokens_used, part.cost_usd) for part in found] == parts
 
 
 def test_what_a_run_reports_without_a_model_is_that_of_the_model_that_it_runs_on() -> None:
     core = Core(fleet(50_000_000, **NO_BREAKER)).given(submit("t"), c.ReportUsage(task="t", usage=budget(70, cost="1")))
     core.given(allocate("ann", 100), use("ann", 30))
-    found = Costs(keeper_of(core)).by("model")
+    found = Costs(view_store_of(core)).by("model")
     assert [(part.name, part.tokens_used) for part in found] == [("sonnet", 70), (None, 30)]
 
 
 def test_the_newest_day_is_the_one_that_is_shown_and_the_month_adds_up_all(core: Core) -> None:
-    costs = Costs(keeper_of(core), whole=True)
+    costs = Costs(view_store_of(core), whole=True)
     assert [(part.name, part.tokens_used) for part in costs.by("model")] == [("opus", 10)]
     assert [(part.name, part.percent) for part in costs.by("product", "2026-03")] == [
         ("shop", 69),
@@ -124,18 +124,18 @@ def test_the_newest_day_is_the_one_that_is_shown_and_the_month_adds_up_all(core:
 
 def test_a_month_is_planned_as_its_total_where_that_is_its_period() -> None:
     core = Core(fleet(cost="2000", period="month", daily_limits={"max_cost_usd": 5_000}), use("ann", 10, "2100"))
-    month = Costs(keeper_of(core), whole=True).month()
+    month = Costs(view_store_of(core), whole=True).month()
     assert (month.planned_usd, month.deviation_usd, month.deviation_percent) == ("2000.00", "100.00", 5.0)
     core = Core(fleet(10, daily_limits={"max_cost_usd": None}), use("ann", 10, "5"))
-    assert Costs(keeper_of(core), whole=True).month().planned_usd is None
+    assert Costs(view_store_of(core), whole=True).month().planned_usd is None
 
 
 def test_rows_do_not_depend_on_pages_and_finished_days_are_laid_aside(core: Core) -> None:
-    assert rows_of(keeper_of(core, pages=1)) == rows_of(keeper_of(core, pages=len(core.log)))
-    live = {id for view, id, live, _ in rows_of(keeper_of(core)) if view == "cost" and live}
+    assert rows_of(view_store_of(core, pages=1)) == rows_of(view_store_of(core, pages=len(core.log)))
+    live = {id for view, id, live, _ in rows_of(view_store_of(core)) if view == "cost" and live}
     assert {id for id in live if str(id).startswith("2026-03-04")} == set()
     core.given(c.ReleaseBudget(agent="ann"))
-    assert not any(id == "model/ann" for view, id, *_ in rows_of(keeper_of(core)) if view == "cost")
+    assert not any(id == "model/ann" for view, id, *_ in rows_of(view_store_of(core)) if view == "cost")
 
 
 # --- the end of the day -----------------------------------------------------------------------------------------------
@@ -147,10 +147,10 @@ def test_the_end_of_the_day_is_foretold_from_the_hours_of_the_days_before() -> N
     core.given(fleet(50_000_000, **NO_BREAKER))
     for _ in range(5 * 24 + 12):
         core.given(use("ann", 10, "1")).wait(3_600)
-    keeper = keeper_of(core)
+    view_store = view_store_of(core)
     noon = dt.datetime(2026, 3, 6, 12, tzinfo=dt.UTC)
-    assert projected_eod(keeper, Costs(keeper), noon) == pytest.approx(24)
-    assert projected_eod(keeper, Costs(keeper), noon + dt.timedelta(days=1)) is None, "that day is over"
+    assert projected_eod(view_store, Costs(view_store), noon) == pytest.approx(24)
+    assert projected_eod(view_store, Costs(view_store), noon + dt.timedelta(days=1)) is None, "that day is over"
 
 
 def test_the_hours_of_a_day_are_those_of_its_zone_also_when_clocks_change() -> None:

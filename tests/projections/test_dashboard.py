@@ -6,12 +6,12 @@ import pytest
 
 from tallystick.events import messages as c
 from tallystick.reports.dashboard import dashboard_markdown, dashboard_of
-from tests.projections.test_tasks import ONE_SLOT, keeper_of, one_slot
+from tests.projections.test_tasks import ONE_SLOT, one_slot, view_store_of
 from tests.support.core import Core, allocate, budget, submit, use
 
 
 def shown(core: Core) -> list[str]:
-    return dashboard_markdown(dashboard_of(keeper_of(core), core.now)).splitlines()
+    return dashboard_markdown(dashboard_of(view_store_of(core), core.now)).splitlines()
 
 
 def test_a_quiet_day_has_no_lines_for_what_is_not_known() -> None:

@@ -10,11 +10,12 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from tallystick.events.catalog import Event
-from tallystick.projections.store.projector import Projector, status_at
+from tallystick.projections.store.as_of import views_at
+from tallystick.projections.store.projector import Projector
 from tallystick.projections.store.rebuilding import rebuild, renew
 from tallystick.projections.store.view_file import ViewFile
 from tallystick.projections.store.view_store import MemoryViewStore
-from tallystick.projections.views.folding import KINDS
+from tallystick.projections.views.all_views import ALL_VIEWS
 from tests.projections.test_views import eventful, run
 from tests.support.strategies import Step, commands
 from tests.support.view_logs import rows_in, rows_of, stored
@@ -22,7 +23,7 @@ from tests.support.view_logs import rows_in, rows_of, stored
 PROFILE = settings(
     max_examples=40, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck), print_blob=False
 )
-ALL = [kind.name for kind in KINDS]
+ALL = [kind.name for kind in ALL_VIEWS]
 
 
 class Died(BaseException):
@@ -60,12 +61,12 @@ class Life:
         self._open()
 
     def _open(self) -> None:
-        self.keeper = ViewFile(str(self.views))
-        renew(self.store, self.keeper)
-        self.projector = Projector(self.store, self.keeper)
+        self.view_store = ViewFile(str(self.views))
+        renew(self.store, self.view_store)
+        self.projector = Projector(self.store, self.view_store)
 
     def close(self) -> None:
-        self.keeper.close()
+        self.view_store.close()
 
     def do(self, deed: Deed) -> None:
         upto = min(self.end, self.projector.position + deed.events)
@@ -76,31 +77,31 @@ class Life:
         elif deed.what.startswith("die"):
             self._die(upto, has_written=deed.what == "die behind the commit")
         elif deed.what == "drop":
-            self.keeper.drop(deed.names)
+            self.view_store.drop(deed.names)
             self._reopen()
         elif deed.what == "rebuild":
             at = self.projector.position
-            assert rebuild(self.store, self.keeper, deed.names).position == (at or self.end)
+            assert rebuild(self.store, self.view_store, deed.names).position == (at or self.end)
             self._reopen()
         else:
-            with closing(self.keeper.beside()) as beside:
-                if beside.lacking():
+            with closing(self.view_store.beside()) as beside:
+                if beside.missing():
                     beside.reset()
                 Projector(self.store, beside).catch_up(deed.events)
 
     def _reopen(self) -> None:
-        self.keeper.close()
+        self.view_store.close()
         self._open()
 
     def _die(self, upto: int, has_written: bool) -> None:
-        keep: Callable[..., None] = self.keeper.keep
+        keep: Callable[..., None] = self.view_store.keep
 
         def keep_and_die(*page: Any) -> None:
             if has_written:
                 keep(*page)
             raise Died
 
-        self.keeper.keep = keep_and_die  # type: ignore[method-assign]
+        self.view_store.keep = keep_and_die  # type: ignore[method-assign]
         with suppress(Died):
             self.projector.catch_up(upto)
         self._reopen()
@@ -116,7 +117,7 @@ def test_any_life_of_the_views_leads_to_the_same_bytes(steps: list[Step], deeds:
             life.do(deed)
             position = life.projector.position
             if position:
-                assert rows_in(life.views) == rows_of(status_at(life.store, position)), f"behind {deed}"
+                assert rows_in(life.views) == rows_of(views_at(life.store, position)), f"behind {deed}"
         life.projector.catch_up()
         whole = MemoryViewStore()
         Projector(life.store, whole).catch_up()
@@ -137,7 +138,7 @@ def test_a_view_that_was_dropped_and_rebuilt_equals_the_live_one_wherever_it_was
             life.do(Deed("restart", 0, ()))
         life.projector.catch_up(position)
         before = rows_in(life.views)
-        life.keeper.drop(names)
-        made = rebuild(life.store, life.keeper, names).position
+        life.view_store.drop(names)
+        made = rebuild(life.store, life.view_store, names).position
         assert made == (len(EVENTFUL) if set(names) == set(ALL) else position)
-        assert rows_in(life.views) == (before if made == position else rows_of(status_at(life.store, made)))
+        assert rows_in(life.views) == (before if made == position else rows_of(views_at(life.store, made)))

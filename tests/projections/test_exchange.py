@@ -21,10 +21,10 @@ from tests.support.view_programs import (
     NEWER,
     VERSIONS,
     broken_off,
-    keeper_of,
     nothing_but_live_views_is_kept,
     rebuilt,
     sql,
+    view_store_of,
 )
 
 pytestmark = pytest.mark.usefixtures("small_pages")
@@ -48,9 +48,9 @@ class Meddled:
 
 def test_live_views_that_move_on_meanwhile_are_followed(url: str, views: Path) -> None:
     bring_up(url, upto=100)
-    with closing(open_store(url)) as store, closing(keeper_of(views)) as keeper:
+    with closing(open_store(url)) as store, closing(view_store_of(views)) as view_store:
         meddled: Any = Meddled(store, *(lambda upto=upto: bring_up(url, upto) for upto in (200, 330, 331)))
-        assert rebuild(meddled, keeper, ALL).position == 331
+        assert rebuild(meddled, view_store, ALL).position == 331
     rows = rows_in(views)
     views.unlink()
     bring_up(url, upto=331)
@@ -60,50 +60,50 @@ def test_live_views_that_move_on_meanwhile_are_followed(url: str, views: Path) -
 def test_two_rebuilds_at_once_end_with_the_same_views(url: str, views: Path) -> None:
     bring_up(url)
     before = rows_in(views)
-    with closing(open_store(url)) as store, closing(keeper_of(views)) as keeper:
+    with closing(open_store(url)) as store, closing(view_store_of(views)) as view_store:
         meddled: Any = Meddled(store, lambda: rebuilt(url))
-        assert rebuild(meddled, keeper, ALL) == Rebuilt(len(LOG), VERSIONS)
+        assert rebuild(meddled, view_store, ALL) == Rebuilt(len(LOG), VERSIONS)
     assert rows_in(views) == before
     assert nothing_but_live_views_is_kept(views)
 
 
 def test_live_views_that_are_exchanged_for_a_newer_version_meanwhile_are_left_alone(url: str, views: Path) -> None:
     bring_up(url)
-    with closing(open_store(url)) as store, closing(keeper_of(views)) as keeper:
+    with closing(open_store(url)) as store, closing(view_store_of(views)) as view_store:
         meddled: Any = Meddled(store, lambda: sql(views, "UPDATE views SET version = version + 1 WHERE side = 'live'"))
         with pytest.raises(NotKept, match="newer version"):
-            rebuild(meddled, keeper, ALL)
+            rebuild(meddled, view_store, ALL)
 
 
 def test_live_views_that_are_begun_anew_meanwhile_are_rebuilt_where_they_then_are(url: str, views: Path) -> None:
     bring_up(url, upto=300)
 
     def begin_anew() -> None:
-        with closing(keeper_of(views)) as other:
+        with closing(view_store_of(views)) as other:
             other.drop(None)
         bring_up(url, upto=100)
 
-    with closing(open_store(url)) as store, closing(keeper_of(views)) as keeper:
+    with closing(open_store(url)) as store, closing(view_store_of(views)) as view_store:
         meddled: Any = Meddled(store, begin_anew)
-        assert rebuild(meddled, keeper, ALL) == Rebuilt(100, VERSIONS)
+        assert rebuild(meddled, view_store, ALL) == Rebuilt(100, VERSIONS)
 
 
 def test_live_views_that_are_dropped_meanwhile_are_made_in_place(url: str, views: Path) -> None:
     bring_up(url, upto=300)
 
     def drop() -> None:
-        with closing(keeper_of(views)) as other:
+        with closing(view_store_of(views)) as other:
             other.drop(None)
 
-    with closing(open_store(url)) as store, closing(keeper_of(views)) as keeper:
+    with closing(open_store(url)) as store, closing(view_store_of(views)) as view_store:
         meddled: Any = Meddled(store, drop)
-        assert rebuild(meddled, keeper, ALL) == Rebuilt(len(LOG), {})
+        assert rebuild(meddled, view_store, ALL) == Rebuilt(len(LOG), {})
 
 
 def test_who_restored_the_views_before_they_were_exchanged_restores_them_again(url: str, views: Path) -> None:
     bring_up(url, upto=200)
-    with closing(open_store(url)) as store, closing(keeper_of(views)) as keeper:
-        follower = Projector(store, keeper)
+    with closing(open_store(url)) as store, closing(view_store_of(views)) as view_store:
+        follower = Projector(store, view_store)
         follower._folding._views[0]._row.alerts = 1_000  # type: ignore[attr-defined]
         rebuilt(url)
         follower.catch_up()
@@ -116,7 +116,7 @@ def test_who_restored_the_views_before_they_were_exchanged_restores_them_again(u
 def test_who_is_told_to_stop_exchanges_nothing_and_the_next_one_goes_on(url: str, views: Path) -> None:
     bring_up(url)
     old, stopping = rows_in(views), threading.Event()
-    with closing(open_store(url)) as store, closing(keeper_of(views, NEWER)) as keeper:
+    with closing(open_store(url)) as store, closing(view_store_of(views, NEWER)) as view_store:
         meddled: Any = Meddled(store, stopping.set)
         monitored: list[int] = []
 
@@ -127,15 +127,15 @@ def test_who_is_told_to_stop_exchanges_nothing_and_the_next_one_goes_on(url: str
                     stopping.set()
                 yield item
 
-        renew(meddled, keeper, progress, stopping)
+        renew(meddled, view_store, progress, stopping)
         assert rows_in(views) == old
-        with closing(keeper.beside()) as beside:
+        with closing(view_store.beside()) as beside:
             assert 0 < beside.reached().position < len(LOG)
             left = len(LOG) - beside.reached().position
         stopping.clear()
-        renew(store, keeper, progress)
+        renew(store, view_store, progress)
         assert monitored == [len(LOG), left]
-        assert keeper.lacking() == []
+        assert view_store.missing() == []
 
 
 @pytest.mark.parametrize("position", [1, 150, 300, len(LOG)])
@@ -149,8 +149,8 @@ def test_a_broken_off_rebuild_goes_on_where_it_was(url: str, views: Path, positi
         seen.append(total)
         return items
 
-    with closing(open_store(url)) as store, closing(keeper_of(views)) as keeper:
-        rebuild(store, keeper, ALL, progress)
+    with closing(open_store(url)) as store, closing(view_store_of(views)) as view_store:
+        rebuild(store, view_store, ALL, progress)
     assert seen == [len(LOG) - position]
     assert rows_in(views) == before
 
@@ -183,8 +183,8 @@ def test_a_crash_within_the_exchange_leaves_the_live_views_untouched(
 ) -> None:
     bring_up(url, upto=300)
     old = rows_in(views)
-    with closing(open_store(url)) as store, closing(keeper_of(views, NEWER)) as keeper:
-        beside = keeper.beside()
+    with closing(open_store(url)) as store, closing(view_store_of(views, NEWER)) as view_store:
+        beside = view_store.beside()
         beside.reset()
         Projector(store, beside).catch_up(300)
         pull_the_plug_at(beside, statement, monkeypatch)
@@ -192,14 +192,14 @@ def test_a_crash_within_the_exchange_leaves_the_live_views_untouched(
             beside.exchange(["agents"], 300)
         beside.close()
         assert rows_in(views) == old
-        assert keeper.lacking() == ["agents"]
+        assert view_store.missing() == ["agents"]
         monkeypatch.undo()
-        renew(store, keeper)
-        assert keeper.lacking() == []
+        renew(store, view_store)
+        assert view_store.missing() == []
     assert nothing_but_live_views_is_kept(views)
 
 
-def pull_the_plug_at(keeper: ViewFile, statement: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def pull_the_plug_at(view_store: ViewFile, statement: str, monkeypatch: pytest.MonkeyPatch) -> None:
     from eventsourcing.sqlite import SQLiteCursor  # noqa: PLC0415 - what is tampered with here, and nowhere else
 
     for name in ("execute", "executemany"):
@@ -241,7 +241,7 @@ def test_what_another_program_has_rebuilt_meanwhile_is_not_taken_for_ones_own(ur
 
 def cannot_be_exchanged(views: Path, at: int, meanwhile: Callable[[], None] = lambda: None) -> None:
     before = rows_in(views)
-    with closing(keeper_of(views)) as keeper, closing(keeper.beside()) as beside:
+    with closing(view_store_of(views)) as view_store, closing(view_store.beside()) as beside:
         beside.live()
         meanwhile()
         with pytest.raises(Overtaken):
@@ -271,8 +271,8 @@ def test_two_fleets_with_the_same_log_have_the_same_inventory(url: str, tmp_path
     bring_up(other)
     found = []
     for views in (views_of(url), views_of(other)):
-        with closing(keeper_of(views)) as keeper:
-            found.append(keeper.inventory())
+        with closing(view_store_of(views)) as view_store:
+            found.append(view_store.inventory())
     assert found[0] == found[1]
     assert found[0].reached.position == len(LOG)
     assert {view: held.rows for view, held in found[0].views.items()} == {

@@ -15,16 +15,16 @@ import pytest
 
 from tallystick.events.catalog import Event
 from tallystick.events.log.store import open_store
-from tallystick.projections.store.recorder import Side
 from tallystick.projections.store.view_file import ViewFile
-from tallystick.projections.views.folding import KINDS
+from tallystick.projections.store.view_tables import Side
+from tallystick.projections.views.all_views import ALL_VIEWS
 from tests.support.view_logs import bring_up, busy_fleet, rows_in, views_of, write
 
 PATIENCE_SECONDS = 20.0
 SMALL_PAGES = "from tallystick.projections import projector; projector.PAGE = 2_000; "
 FOLLOW = SMALL_PAGES + "import sys; from tallystick.projections.__main__ import main; sys.exit(main())"
 REBUILD = SMALL_PAGES + "from tallystick.cli.main import main; main(['projections', 'rebuild'])"
-ALL = [kind.name for kind in KINDS]
+ALL = [kind.name for kind in ALL_VIEWS]
 
 
 @contextmanager
@@ -44,8 +44,8 @@ def projector(url: str) -> AbstractContextManager[subprocess.Popen[bytes]]:
 
 
 def position_of(url: str, side: Side = "live") -> int:
-    with closing(ViewFile(str(views_of(url)), side=side)) as keeper:
-        return keeper.reached().position
+    with closing(ViewFile(str(views_of(url)), side=side)) as view_store:
+        return view_store.reached().position
 
 
 def wait_until_at(url: str, position: int) -> None:
@@ -85,8 +85,8 @@ def test_rows_are_those_of_a_rebuild_however_often_the_projector_was_killed(url:
 
     assert bring_up(url) == end
     rows = rows_in(views_of(url))
-    with closing(ViewFile(str(views_of(url)))) as keeper:
-        keeper.drop(None)
+    with closing(ViewFile(str(views_of(url)))) as view_store:
+        view_store.drop(None)
     bring_up(url)
     assert rows_in(views_of(url)) == rows
 
@@ -99,8 +99,8 @@ def test_a_rebuild_that_is_killed_at_any_moment_leaves_the_live_views_as_they_ar
     bring_up(url)
     whole = rows_in(views_of(url))
     if dropped is not None:
-        with closing(ViewFile(str(views_of(url)))) as keeper:
-            keeper.drop([dropped])
+        with closing(ViewFile(str(views_of(url)))) as view_store:
+            view_store.drop([dropped])
     live = rows_in(views_of(url))
     left = []
     for _ in range(6):

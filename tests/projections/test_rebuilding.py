@@ -9,10 +9,10 @@ import pytest
 from tallystick.events.log.store import open_store
 from tallystick.projections.store.projector import Projector
 from tallystick.projections.store.rebuilding import Rebuilt, rebuild
-from tallystick.projections.store.recorder import Differs
 from tallystick.projections.store.runner import catch_up, follow
 from tallystick.projections.store.view_store import NotKept
-from tallystick.projections.views.folding import Kinds
+from tallystick.projections.store.view_tables import Differs
+from tallystick.projections.views.all_views import ViewTypes
 from tests.support.view_logs import bring_up, rows_in
 from tests.support.view_programs import (
     ALL,
@@ -22,10 +22,10 @@ from tests.support.view_programs import (
     VERSIONS,
     NewAgents,
     broken_off,
-    keeper_of,
     nothing_but_live_views_is_kept,
     rebuilt,
     sql,
+    view_store_of,
 )
 
 pytestmark = pytest.mark.usefixtures("small_pages")
@@ -114,9 +114,9 @@ def test_a_damaged_view_is_dropped_and_made_again(url: str, views: Path) -> None
     sound = rows_in(views)
     of_agents = "copy = (SELECT copy FROM views WHERE side = 'live' AND view = 'agents')"
     sql(views, f"UPDATE kept SET row = 'nonsense' WHERE id = 'a-7' AND {of_agents}")
-    with closing(keeper_of(views)) as keeper:
-        assert keeper.drop(["agents"]) == ["agents"]
-        assert keeper.lacking() == ["agents"]
+    with closing(view_store_of(views)) as view_store:
+        assert view_store.drop(["agents"]) == ["agents"]
+        assert view_store.missing() == ["agents"]
     assert rebuilt(url, "agents") == Rebuilt(
         300, {name: version for name, version in VERSIONS.items() if name != "agents"}
     )
@@ -130,8 +130,8 @@ def test_a_damaged_view_is_dropped_and_made_again(url: str, views: Path) -> None
 def test_a_dropped_view_is_made_again_when_it_is_next_read(url: str, views: Path, names: list[str]) -> None:
     bring_up(url, upto=300)
     before = rows_in(views)
-    with closing(keeper_of(views)) as keeper:
-        assert sorted(keeper.drop(names)) == sorted(names)
+    with closing(view_store_of(views)) as view_store:
+        assert sorted(view_store.drop(names)) == sorted(names)
     assert {view for view, *_ in rows_in(views)} == {view for view, *_ in before} - set(names)
     assert bring_up(url, upto=300) == 300
     assert rows_in(views) == before
@@ -140,24 +140,24 @@ def test_a_dropped_view_is_made_again_when_it_is_next_read(url: str, views: Path
 def test_dropping_everything_leaves_nothing_of_a_broken_off_rebuild_either(url: str, views: Path) -> None:
     bring_up(url)
     broken_off(url, 200)
-    with closing(keeper_of(views)) as keeper:
-        assert sorted(keeper.drop(None)) == sorted(ALL)
-        assert keeper.drop(None) == []
-        assert keeper.reached() == (0, "")
+    with closing(view_store_of(views)) as view_store:
+        assert sorted(view_store.drop(None)) == sorted(ALL)
+        assert view_store.drop(None) == []
+        assert view_store.reached() == (0, "")
     assert sql(views, "SELECT COUNT(*) FROM kept") == [(0,)]
 
 
 def test_a_projector_at_work_makes_a_view_again_that_was_dropped_meanwhile(url: str, views: Path) -> None:
     bring_up(url, upto=100)
-    with closing(open_store(url)) as store, closing(keeper_of(views)) as keeper:
-        with closing(keeper_of(views)) as other:
-            read = keeper.live
-            keeper.live = lambda: (read(), other.drop(["agents"]))[0]  # type: ignore[method-assign]
-            projector = Projector(store, keeper)
-            keeper.live = read  # type: ignore[method-assign]
+    with closing(open_store(url)) as store, closing(view_store_of(views)) as view_store:
+        with closing(view_store_of(views)) as other:
+            read = view_store.live
+            view_store.live = lambda: (read(), other.drop(["agents"]))[0]  # type: ignore[method-assign]
+            projector = Projector(store, view_store)
+            view_store.live = read  # type: ignore[method-assign]
         with pytest.raises(Exception, match="lack agents"):
             projector.catch_up()
-        assert catch_up(store, keeper) == len(LOG)
+        assert catch_up(store, view_store) == len(LOG)
     rows = rows_in(views)
     views.unlink()
     bring_up(url)
@@ -206,13 +206,13 @@ def test_old_programs_read_and_move_on_their_rows_until_the_new_version_is_there
 
 
 @pytest.mark.parametrize("kinds", [NEWER, MORE])
-def test_what_a_newer_program_keeps_is_left_alone_by_an_older_one(url: str, views: Path, kinds: Kinds) -> None:
+def test_what_a_newer_program_keeps_is_left_alone_by_an_older_one(url: str, views: Path, kinds: ViewTypes) -> None:
     bring_up(url, upto=100)
-    with closing(open_store(url)) as store, closing(keeper_of(views)) as old:
+    with closing(open_store(url)) as store, closing(view_store_of(views)) as old:
         projector = Projector(store, old)
         bring_up(url, kinds=kinds)
         before = rows_in(views)
-        for attempt in (projector.catch_up, old.live, old.lacking, lambda: rebuild(store, old, ["fleet"])):
+        for attempt in (projector.catch_up, old.live, old.missing, lambda: rebuild(store, old, ["fleet"])):
             with pytest.raises(NotKept, match=r"newer version of tallystick: it has version [13] of (agents|reports)"):
                 attempt()
     assert rows_in(views) == before
@@ -228,7 +228,7 @@ class Once(threading.Event):
 
 @pytest.mark.parametrize("kinds", [NEWER, MORE])
 def test_a_follower_brings_a_new_version_up_beside_the_old_one_and_goes_on(
-    url: str, views: Path, kinds: Kinds, tmp_path: Path
+    url: str, views: Path, kinds: ViewTypes, tmp_path: Path
 ) -> None:
     bring_up(url, upto=300)
     assert follow(url, Once(), kinds) == len(LOG)
@@ -248,7 +248,7 @@ def test_a_follower_makes_a_view_again_that_is_dropped_while_it_waits(url: str, 
         def wait(self, timeout: float | None = None) -> bool:
             if self.has_dropped:
                 return super().wait(timeout)
-            with closing(keeper_of(views)) as other:
+            with closing(view_store_of(views)) as other:
                 other.drop(["holds", "fleet"])
             self.has_dropped = True
             return False

@@ -12,8 +12,8 @@ from tallystick.events import messages as c
 from tallystick.events.catalog.forecasts import Outcome
 from tallystick.events.messages import proposals as p
 from tallystick.events.messages.replies import EdgeAmounts
-from tallystick.projections.reports.report import AgentStory, UsageReport
-from tallystick.projections.reports.reporting import metrics_of, report_of
+from tallystick.projections.reports.quality_metrics import metrics_of
+from tallystick.projections.reports.usage_report import AgentStory, UsageReport, report_of
 from tallystick.projections.store.runner import catch_up
 from tallystick.projections.store.view_store import MemoryViewStore
 from tallystick.projections.views.timeline import MARKS_MAX
@@ -22,14 +22,14 @@ from tests.support.core import Core, allocate, budget, complete, fleet, hold, st
 from tests.support.view_logs import stored
 
 
-def keeper_of(core: Core) -> MemoryViewStore:
-    keeper = MemoryViewStore()
-    catch_up(stored(core.log), keeper)
-    return keeper
+def view_store_of(core: Core) -> MemoryViewStore:
+    view_store = MemoryViewStore()
+    catch_up(stored(core.log), view_store)
+    return view_store
 
 
 def report(core: Core, workflow: str | None = None) -> UsageReport:
-    return report_of(keeper_of(core), workflow)
+    return report_of(view_store_of(core), workflow)
 
 
 def story(core: Core, agent: str = "ann") -> AgentStory:
@@ -186,7 +186,7 @@ def test_metrics_lay_forecasts_beside_what_happened(core: Core) -> None:
         agent="ann", dimension="tokens", actual=10.0, forecasts=[outcome(11.0, 20.0), outcome(11.1, 9.5)]
     )
     core.given(score, p.RecordScore(agent="ann", dimension="tokens", actual=20.0, forecasts=[outcome(20.0, 20.0)]))
-    found = metrics_of(keeper_of(core))
+    found = metrics_of(view_store_of(core))
     (stage,) = found.forecasts["tokens"].stages
     assert (stage.stage, stage.scored) == (5, 3)
     assert stage.accuracy == pytest.approx(2 / 3, abs=1e-6)  # 11 for 10 is a hit, 11.1 is not
@@ -217,7 +217,7 @@ def test_a_report_on_nobody_says_so() -> None:
 
 def hours(core: Core) -> list[dict[str, Any]]:
 
-    return [msgspec.json.decode(row) for row in keeper_of(core).live().rows["hours"]]
+    return [msgspec.json.decode(row) for row in view_store_of(core).live().rows["hours"]]
 
 
 def test_usage_is_counted_by_the_hour_and_old_hours_are_laid_aside(core: Core) -> None:
@@ -229,7 +229,7 @@ def test_usage_is_counted_by_the_hour_and_old_hours_are_laid_aside(core: Core) -
     ]
     core.wait(dt.timedelta(days=16).total_seconds()).given(use("ann", 1))
     assert [row["hour"] for row in hours(core)] == ["2026-03-20T13"]
-    assert len(keeper_of(core).whole(["hours"]).rows["hours"]) == 3
+    assert len(view_store_of(core).whole(["hours"]).rows["hours"]) == 3
 
 
 # --- tasks ------------------------------------------------------------------------------------------------------------
@@ -282,4 +282,4 @@ def test_a_run_is_measured_by_its_token_budget_and_not_by_its_hard_end(tasks: Co
     # Of 80,000 each: 60,000 and 20,000 are used, and c has just begun.
     used = round(80_000 / 240_000, 6)
     assert report(tasks).quality.utilization.tokens == used
-    assert metrics_of(keeper_of(tasks)).utilization.tokens == used
+    assert metrics_of(view_store_of(tasks)).utilization.tokens == used

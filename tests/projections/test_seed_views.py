@@ -16,8 +16,8 @@ from tallystick.config.loader import from_mapping
 from tallystick.events.log.codec import decode_answer, read_message
 from tallystick.events.log.store_memory import MemoryStore
 from tallystick.events.messages.replies import Refusal
-from tallystick.projections.reports.resources import resource_metrics
-from tallystick.projections.reports.work import Work
+from tallystick.projections.reports.resource_metrics import resource_metrics
+from tallystick.projections.reports.task_day import TaskDay
 from tallystick.projections.store.runner import catch_up
 from tallystick.projections.store.view_store import MemoryViewStore
 from tallystick.reports.dashboard import dashboard_markdown, dashboard_of
@@ -51,9 +51,9 @@ class Fleet:
         self.say(at, "CompleteTask", task=task, outcome="completed", usage={"tokens": tokens, "cost_usd": cost})
 
     def views(self) -> MemoryViewStore:
-        keeper = MemoryViewStore()
-        catch_up(self.store, keeper)
-        return keeper
+        view_store = MemoryViewStore()
+        catch_up(self.store, view_store)
+        return view_store
 
 
 def test_the_queued_tasks_record() -> None:
@@ -165,7 +165,7 @@ def test_the_metrics_file() -> None:
             fleet.submit(at, name, agent_type, estimated_tokens=90_000)
         else:
             fleet.complete(at, name, 90_000, "4.50")
-    work = Work(fleet.views(), MIDNIGHT + dt.timedelta(hours=10))
+    work = TaskDay(fleet.views(), MIDNIGHT + dt.timedelta(hours=10))
     found = json.loads(msgspec.json.encode(resource_metrics(work)))
     recommendations = found.pop("recommendations")
     assert found == METRICS

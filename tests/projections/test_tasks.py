@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tallystick.events import catalog as e
 from tallystick.events import messages as c
 from tallystick.events.messages import proposals as p
-from tallystick.projections.reports.work import Waits, Work
+from tallystick.projections.reports.task_day import TaskDay, Waits
 from tallystick.projections.store.projector import Projector
 from tallystick.projections.store.runner import catch_up
 from tallystick.projections.store.view_store import MemoryViewStore
@@ -41,14 +41,14 @@ def configured(**config: Any) -> c.LoadConfig:
     return fleet(50_000_000, **{**ONE_SLOT, **config})
 
 
-def keeper_of(core: Core) -> MemoryViewStore:
-    keeper = MemoryViewStore()
-    catch_up(stored(core.log), keeper)
-    return keeper
+def view_store_of(core: Core) -> MemoryViewStore:
+    view_store = MemoryViewStore()
+    catch_up(stored(core.log), view_store)
+    return view_store
 
 
 def rows_of(core: Core) -> list[TaskRow | DayRow | LotRow | ModelRow]:
-    return [decode(row) for row in keeper_of(core).whole((TasksView.name,)).rows[TasksView.name]]
+    return [decode(row) for row in view_store_of(core).whole((TasksView.name,)).rows[TasksView.name]]
 
 
 def task(core: Core, name: str = "t") -> TaskRow:
@@ -56,8 +56,8 @@ def task(core: Core, name: str = "t") -> TaskRow:
     return found
 
 
-def work(core: Core) -> Work:
-    return Work(keeper_of(core), core.now)
+def work(core: Core) -> TaskDay:
+    return TaskDay(view_store_of(core), core.now)
 
 
 # --- one task ---------------------------------------------------------------------------------------------------------
@@ -233,9 +233,9 @@ def test_for_any_log_the_rows_are_what_the_law_knows_whatever_the_pages(steps: l
         if dice.random() < 0.5:
             projector = Projector(store, pieces)
         projector.catch_up(upto=min(last, projector.position + dice.randint(1, 9)))
-    whole = keeper_of(core)
+    whole = view_store_of(core)
     assert pieces.whole((TasksView.name,)).rows == whole.whole((TasksView.name,)).rows
-    found = {row.task: row for row in Work(whole, core.now).tasks}
+    found = {row.task: row for row in TaskDay(whole, core.now).tasks}
     known = {name: one for name, one in core.ledger.tasks.known.items() if one.is_open}
     assert found.keys() == known.keys()
     for name, one in known.items():

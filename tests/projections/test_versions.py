@@ -10,7 +10,7 @@ from tallystick.events import catalog as e
 from tallystick.events.catalog.forecasts import Outcome, Prediction
 from tallystick.projections.store.runner import catch_up
 from tallystick.projections.store.view_store import MemoryViewStore
-from tallystick.projections.views.folding import KINDS
+from tallystick.projections.views.all_views import ALL_VIEWS
 from tests.support.view_logs import rows_of, stored
 
 AT = dt.datetime(2026, 3, 4, 12, 0, tzinfo=dt.UTC)
@@ -89,12 +89,12 @@ DIGESTS = {
 """Of the rows of each version of a view."""
 
 
-@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
+@pytest.mark.parametrize("kind", ALL_VIEWS, ids=lambda kind: kind.name)
 def test_a_version_always_makes_the_same_rows(kind: type) -> None:
     for position, event in enumerate(HAPPENED, start=1):
         event.position, event.at = position, AT
-    keeper = MemoryViewStore()
-    catch_up(stored(HAPPENED), keeper)
-    rows = [row for row in rows_of(keeper) if row[0] == kind.name]
+    view_store = MemoryViewStore()
+    catch_up(stored(HAPPENED), view_store)
+    rows = [row for row in rows_of(view_store) if row[0] == kind.name]
     digest = hashlib.sha256(repr(rows).encode()).hexdigest()[:16]
     assert digest == DIGESTS[kind.name, kind.version], "other rows need a higher version, and its digest here"

@@ -15,7 +15,8 @@ from tallystick.events.messages import proposals as p
 from tallystick.events.messages.replies import GlobalStatus, shown
 from tallystick.events.state.accounts import Account
 from tallystick.projections.reports.status import Status
-from tallystick.projections.store.projector import NotThere, Projector, status_at
+from tallystick.projections.store.as_of import NotThere, views_at
+from tallystick.projections.store.projector import Projector
 from tallystick.projections.store.runner import catch_up
 from tallystick.projections.store.view_store import MemoryViewStore
 from tallystick.projections.views.agents import AgentRow
@@ -64,16 +65,16 @@ def run(steps: list[Step]) -> Core:
 def test_the_views_say_what_the_law_answers_after_any_sequence_of_commands(steps: list[Step]) -> None:
     core = run(steps)
     status = status_of(core)
-    sketch = status.sketch(core.now)
+    queries = status.queries(core.now)
 
     answer = core.when(c.GetGlobalStatus(limit=1_000))
     assert isinstance(answer, GlobalStatus)
-    said = sketch.global_status()
-    said.agent_statuses = [sketch.budget_status(agent) for agent in sorted(status.agents)]
+    said = queries.global_status()
+    said.agent_statuses = [queries.budget_status(agent) for agent in sorted(status.agents)]
     assert said == answer
 
     for name, account in core.ledger.accounts.items():
-        drawn = sketch.account(name)
+        drawn = queries.account(name)
         assert {slot: getattr(drawn, slot) for slot in SEEN} == {slot: getattr(account, slot) for slot in SEEN}
     for told in answer.agent_statuses:
         kept = status.agents[told.agent]
@@ -126,14 +127,14 @@ def test_a_fold_can_be_restored_behind_any_event() -> None:
     store, pieces = stored(core.log), MemoryViewStore()
     for position in range(1, len(core.log) + 1):
         assert Projector(store, pieces).catch_up(upto=position) == position
-        assert pieces._rows == status_at(store, position)._rows, f"behind event {position}"
+        assert pieces._rows == views_at(store, position)._rows, f"behind event {position}"
 
 
 def test_the_eventful_fleet_leaves_no_field_of_a_row_at_rest() -> None:
     core, seen = eventful(), set()
     for position in range(1, len(core.log) + 1):
-        status = Status(status_at(stored(core.log), position))
-        for kept in (status.fleet, *status.agents.values(), *status.strangers, *filter(None, [status.agent("dee")])):
+        status = Status(views_at(stored(core.log), position))
+        for kept in (status.fleet, *status.agents.values(), *status.unallocated, *filter(None, [status.agent("dee")])):
             seen |= {(type(kept), name) for name in kept.__struct_fields__ if getattr(kept, name) not in RESTING}
     fields = {(kind, name) for kind in (AgentRow, FleetRow) for name in kind.__struct_fields__}
     assert not fields - seen
@@ -216,7 +217,7 @@ def test_an_id_that_is_allocated_again_starts_at_zero() -> None:
 def test_who_reports_without_an_account_has_a_row_and_is_no_open_agent() -> None:
     core = Core(fleet(10_000)).given(use("eve", 40), use("eve", 2))
     status = status_of(core)
-    assert [stranger.agent for stranger in status.strangers] == ["eve"]
+    assert [row.agent for row in status.unallocated] == ["eve"]
     assert (row(core, "eve").state, row(core, "eve").consumed, row(core, "eve").reports) == (
         "unallocated",
         Amounts(42),
@@ -243,10 +244,10 @@ def test_a_stop_a_throttle_and_a_warning_are_in_the_row_until_they_end() -> None
 def test_a_hold_has_a_row_as_long_as_it_stands() -> None:
     core = Core(fleet(10_000)).given(allocate("ann", 1_000), hold("ann", "h-1", 30), hold("ann", "h-2", 5))
     core.given(c.CancelHold(hold="h-1"))
-    keeper = MemoryViewStore()
-    catch_up(stored(core.log), keeper)
-    assert keeper.row("holds", "h-1") is None
-    assert keeper.row("holds", "h-2") == b'{"hold":"h-2","agent":"ann","amount":{"tokens":5}}'
+    view_store = MemoryViewStore()
+    catch_up(stored(core.log), view_store)
+    assert view_store.row("holds", "h-1") is None
+    assert view_store.row("holds", "h-2") == b'{"hold":"h-2","agent":"ann","amount":{"tokens":5}}'
 
 
 def test_the_fleets_row_follows_pool_reserve_overdraft_and_the_response() -> None:
@@ -286,14 +287,14 @@ def test_the_views_can_be_read_as_they_were_at_a_position_and_at_a_time() -> Non
     core.wait(10).given(use("ann", 300))
     store = stored(core.log)
     for at in (then, core.log[then - 1].at):
-        status = Status(status_at(store, at))
+        status = Status(views_at(store, at))
         assert (status.fleet.position, status.agents["ann"].consumed) == (then, Amounts(100))
 
 
 @pytest.mark.parametrize("at", [0, 99, START.replace(year=2020)])
 def test_what_the_log_does_not_reach_is_an_error(at: object) -> None:
     with pytest.raises(NotThere):
-        status_at(stored(Core(fleet(10)).log), at)  # type: ignore[arg-type]
+        views_at(stored(Core(fleet(10)).log), at)  # type: ignore[arg-type]
 
 
 def test_a_missing_record_stops_the_fold_with_its_position() -> None:

@@ -20,7 +20,7 @@ from tallystick.projections.store.rebuilding import renew
 from tallystick.projections.store.runner import catch_up
 from tallystick.projections.store.view_file import ViewFile
 from tallystick.projections.store.view_store import MemoryViewStore
-from tallystick.projections.views.folding import KINDS, Kinds
+from tallystick.projections.views.all_views import ALL_VIEWS, ViewTypes
 from tests.support.core import START, Core, allocate, fleet, hold, use
 
 
@@ -44,9 +44,9 @@ def stored(events: Iterable[e.Event]) -> MemoryStore:
 
 def status_of(core: Core) -> Status:
     """What the views say of everything that happened."""
-    keeper = MemoryViewStore()
-    catch_up(stored(core.log), keeper)
-    return Status(keeper)
+    view_store = MemoryViewStore()
+    catch_up(stored(core.log), view_store)
+    return Status(view_store)
 
 
 def rows_in(views: Path) -> list[tuple[object, ...]]:
@@ -55,9 +55,9 @@ def rows_in(views: Path) -> list[tuple[object, ...]]:
         return connection.execute("SELECT view, id, live, row FROM shown ORDER BY view, id").fetchall()
 
 
-def rows_of(keeper: MemoryViewStore) -> list[tuple[object, ...]]:
+def rows_of(view_store: MemoryViewStore) -> list[tuple[object, ...]]:
     """The same of views in memory."""
-    kept = keeper._rows
+    kept = view_store._rows
     return [(view, id, row.live, row.data.decode()) for view in sorted(kept) for id, row in sorted(kept[view].items())]
 
 
@@ -66,11 +66,11 @@ def views_of(url: str) -> Path:
     return Path(f"{url.removeprefix('sqlite:///')}.views")
 
 
-def bring_up(url: str, upto: int | None = None, kinds: Kinds = KINDS) -> int:
+def bring_up(url: str, upto: int | None = None, kinds: ViewTypes = ALL_VIEWS) -> int:
     """What a process that reads the views does first, as far as a position; the position reached."""
-    with closing(open_store(url)) as store, closing(ViewFile(str(views_of(url)), kinds)) as keeper:
-        renew(store, keeper)
-        return Projector(store, keeper).catch_up(upto)
+    with closing(open_store(url)) as store, closing(ViewFile(str(views_of(url)), kinds)) as view_store:
+        renew(store, view_store)
+        return Projector(store, view_store).catch_up(upto)
 
 
 def busy_fleet(reports: int) -> Sequence[e.Event]:

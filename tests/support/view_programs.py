@@ -15,12 +15,12 @@ from tallystick.projections.store.projector import Projector
 from tallystick.projections.store.rebuilding import Rebuilt, rebuild
 from tallystick.projections.store.view_file import ViewFile
 from tallystick.projections.views.agents import AgentsView
-from tallystick.projections.views.folding import KINDS, Kinds, versions_of
+from tallystick.projections.views.all_views import ALL_VIEWS, ViewTypes, versions_of
 from tallystick.projections.views.view import Changes, Look, Row, encode
 from tests.support.view_logs import busy_fleet, views_of
 
-ALL = [kind.name for kind in KINDS]
-VERSIONS = versions_of(KINDS)
+ALL = [kind.name for kind in ALL_VIEWS]
+VERSIONS = versions_of(ALL_VIEWS)
 LOG = busy_fleet(400)
 """The log of the fleet of these tests."""
 
@@ -57,17 +57,17 @@ class Reports:
         self._counts = dict(map(msgspec.json.decode, rows))
 
 
-NEWER: Kinds = (*(kind for kind in KINDS if kind is not AgentsView), NewAgents)
-MORE: Kinds = (*KINDS, Reports)
+NEWER: ViewTypes = (*(kind for kind in ALL_VIEWS if kind is not AgentsView), NewAgents)
+MORE: ViewTypes = (*ALL_VIEWS, Reports)
 
 
-def keeper_of(views: Path, kinds: Kinds = KINDS) -> ViewFile:
+def view_store_of(views: Path, kinds: ViewTypes = ALL_VIEWS) -> ViewFile:
     return ViewFile(str(views), kinds)
 
 
-def rebuilt(url: str, *names: str, kinds: Kinds = KINDS) -> Rebuilt:
-    with closing(open_store(url)) as store, closing(keeper_of(views_of(url), kinds)) as keeper:
-        return rebuild(store, keeper, names or [kind.name for kind in kinds])
+def rebuilt(url: str, *names: str, kinds: ViewTypes = ALL_VIEWS) -> Rebuilt:
+    with closing(open_store(url)) as store, closing(view_store_of(views_of(url), kinds)) as view_store:
+        return rebuild(store, view_store, names or [kind.name for kind in kinds])
 
 
 def sql(views: Path, statement: str, *values: Any) -> list[tuple[Any, ...]]:
@@ -80,8 +80,8 @@ def nothing_but_live_views_is_kept(views: Path) -> bool:
     return not copies and not sql(views, "SELECT * FROM views WHERE side='rebuilt'")
 
 
-def broken_off(url: str, position: int, kinds: Kinds = KINDS) -> None:
+def broken_off(url: str, position: int, kinds: ViewTypes = ALL_VIEWS) -> None:
     """What a rebuild leaves that is killed when it has come to a position."""
-    with closing(open_store(url)) as store, closing(keeper_of(views_of(url), kinds).beside()) as beside:
+    with closing(open_store(url)) as store, closing(view_store_of(views_of(url), kinds).beside()) as beside:
         beside.reset()
         Projector(store, beside).catch_up(position)

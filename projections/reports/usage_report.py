@@ -1,26 +1,37 @@
-"""What became of a workflow, or of the whole fleet: made of the rows of views, for people who were not there.
+"""What became of a workflow, or of the whole fleet: made of the rows of views.
 
 Amounts are in edge units. A parent's consumption is its own here, without what its closed sub-agents used: those have
 lines of their own, so that the sums count every unit once.
 """
 
 import datetime as dt
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
 from tallystick.config.amounts import DIMENSIONS, EDGE_NAMES, Amounts, Triple, seconds
+from tallystick.config.loader import restore
+from tallystick.config.prices import PriceList
 from tallystick.events.catalog import LEVELS
 from tallystick.events.decide.answers import stamp
 from tallystick.events.messages.replies import EdgeAmounts, Number, Reply, shown
-from tallystick.events.state.accounts import ZERO, Money, limited, minus, money, plus
-from tallystick.projections.reports.advice import Advice, advice
-from tallystick.projections.reports.quality import Quality, quality
-from tallystick.projections.reports.task_report import TasksReport
-from tallystick.projections.views.agents import RELEASED, AgentRow
-from tallystick.projections.views.fleet import FleetRow, with_budget
-from tallystick.projections.views.timeline import Mark, TimelineRow
+from tallystick.events.state.accounts import ZERO, Money, limited, money, plus
+from tallystick.events.state.rules import Rules
+from tallystick.projections.reports.agent_usage import AgentUsage
+from tallystick.projections.reports.recommendation import Recommendation
+from tallystick.projections.reports.task_report import TasksReport, tasks_report
+from tallystick.projections.reports.usage_recommendations import usage_recommendations
+from tallystick.projections.reports.utilization import Quality, quality
+from tallystick.projections.store.view_store import ViewStore
+from tallystick.projections.views import agents as agents_view
+from tallystick.projections.views import timeline as timeline_view
+from tallystick.projections.views.agents import RELEASED, UNALLOCATED, AgentRow, AgentsView
+from tallystick.projections.views.fleet import FleetRow, FleetView, fleet_in, with_budget
+from tallystick.projections.views.task_rows import TaskRow, tasks_in
+from tallystick.projections.views.tasks import TasksView
+from tallystick.projections.views.timeline import Mark, TimelineRow, TimelineView
 
 
 class AgentStory(msgspec.Struct):
@@ -94,30 +105,36 @@ class UsageReport(Reply):
     overruns_by_cause: dict[str, EdgeAmounts]
     anomalies: list[dict[str, Any]]
     quality: Quality
-    recommendations: list[Advice]
+    recommendations: list[Recommendation]
 
 
-class Line(msgspec.Struct, frozen=True):
-    """An agent's two rows, the token budget of one that is a run of a task, and how many tasks were done for it."""
+def report_of(views: ViewStore, workflow: str | None = None) -> UsageReport:
+    """The report on a workflow, or on the whole fleet, as of where the views are.
 
-    row: AgentRow
-    story: TimelineRow
-    token_budget: int | None = None
-    tasks: int | None = None
+    Raises:
+        NotKept: the rows cannot be read.
+    """
+    rows = views.whole((FleetView.name, AgentsView.name, TimelineView.name, TasksView.name)).rows
+    fleet = fleet_in(rows[FleetView.name])
+    agents = {row.agent: row for row in map(agents_view.decode, rows[AgentsView.name]) if row.state != UNALLOCATED}
+    stories = {row.agent: row for row in map(timeline_view.decode, rows[TimelineView.name])}
+    chosen = agents.values() if workflow is None else in_workflow(agents, workflow)
+    weights = Rules(restore(fleet.config), PriceList()).weights if fleet.config else {}
+    tasks = {row.task: row for row in tasks_in(rows[TasksView.name])}
+    names = {row.agent for row in chosen}
+    own = [row for row in tasks.values() if workflow in (None, row.workflow) or not names.isdisjoint(_payers(row))]
+    done = Counter(name for row in own for name in _payers(row) if row.state == "completed")
+    lines = [_line(row, stories[row.agent], tasks.get(row.agent), done.get(row.agent)) for row in chosen]
+    return report(workflow, fleet, lines, tasks_report(own, fleet.at), weights)
 
-    @property
-    def allocated(self) -> Triple:
-        """What was its own to use: its allocation less what it handed on, or closed sub-agents used of it."""
-        given = plus(money(self.row.delegated.triple), money(self.row.closed.triple))
-        limits = self.row.allocated.triple
-        own = minus(money(limits), given)
-        return limited(limits, (max(0, own[0]), max(0, own[1]), max(0, own[2])))
 
-    @property
-    def consumed(self) -> Money:
-        """What it used itself, and what came after its release."""
-        row = self.row
-        return plus(minus(money(row.consumed.triple), money(row.closed.triple)), money(row.late.triple))
+def _payers(task: TaskRow) -> set[str]:
+    """The accounts that a task is for: its own, and the one that pays for it."""
+    return {task.task} if task.parent is None else {task.task, task.parent}
+
+
+def _line(row: AgentRow, story: TimelineRow, task: TaskRow | None, done: int | None) -> AgentUsage:
+    return AgentUsage(row, story, task.token_budget if task is not None and row.task else None, done)
 
 
 def in_workflow(agents: Mapping[str, AgentRow], workflow: str) -> list[AgentRow]:
@@ -136,7 +153,7 @@ def in_workflow(agents: Mapping[str, AgentRow], workflow: str) -> list[AgentRow]
 def report(
     workflow: str | None,
     fleet: FleetRow,
-    lines: Sequence[Line],
+    lines: Sequence[AgentUsage],
     tasks: TasksReport | None,
     weights: Mapping[str, Any],
 ) -> UsageReport:
@@ -165,11 +182,11 @@ def report(
         overruns_by_cause={cause: _moved(units) for cause, units in sorted(causes.items())},
         anomalies=anomalies,
         quality=Quality(used.utilization, spread.fairness, spread.jain),
-        recommendations=advice(fleet, lines),
+        recommendations=usage_recommendations(fleet, lines),
     )
 
 
-def _closed(lines: Iterable[Line]) -> FleetRow:
+def _closed(lines: Iterable[AgentUsage]) -> FleetRow:
     """A fleet's row that holds what these released agents had been given and used, and the token budgets of runs."""
     allocated = consumed = ZERO
     for line in lines:
@@ -181,7 +198,7 @@ def _closed(lines: Iterable[Line]) -> FleetRow:
     return FleetRow(closed_allocated=Amounts(*allocated), closed_consumed=Amounts(*consumed), token_budgets=budgets)
 
 
-def _summary(lines: Sequence[Line]) -> Summary:
+def _summary(lines: Sequence[AgentUsage]) -> Summary:
     allocated = consumed = overrun = counted = ZERO
     refusals: dict[str, int] = {}
     for line in lines:
@@ -222,7 +239,7 @@ def _named(triples: Iterable[Triple]) -> Triple:
     return (named[0], named[1], named[2])
 
 
-def _story(line: Line, now: dt.datetime) -> AgentStory:
+def _story(line: AgentUsage, now: dt.datetime) -> AgentStory:
     row, story = line.row, line.story
     until = row.released_at or now
     marks = story.marks
@@ -244,7 +261,7 @@ def _story(line: Line, now: dt.datetime) -> AgentStory:
         tokens_per_report=round(line.consumed[0] / row.reports, 1) if row.reports else None,
         tasks=line.tasks,
         highest_level=story.highest,
-        level_history=[_told(mark) for mark in marks if mark.kind in ("level", "order")],
+        level_history=[_mark(mark) for mark in marks if mark.kind in ("level", "order")],
         level_history_left_out=story.marks_left_out,
         seconds_at_level=_at_levels(row, marks, until),
         stops=story.stops,
@@ -255,19 +272,19 @@ def _story(line: Line, now: dt.datetime) -> AgentStory:
         topped_up=shown(story.topped_up.triple),
         reclaimed=shown(story.reclaimed.triple),
         refusals=story.refusals,
-        anomalies=[_told(mark) for mark in marks if mark.kind == "anomaly"],
+        anomalies=[_mark(mark) for mark in marks if mark.kind == "anomaly"],
     )
 
 
-def _told(mark: Mark) -> dict[str, Any]:
-    told = {"position": mark.position, "at": stamp(mark.at), mark.kind: mark.what}
+def _mark(mark: Mark) -> dict[str, Any]:
+    fields = {"position": mark.position, "at": stamp(mark.at), mark.kind: mark.what}
     if mark.dimension is not None:
-        told["dimension"] = mark.dimension
+        fields["dimension"] = mark.dimension
     if mark.number is not None:
-        told["number"] = mark.number
+        fields["number"] = mark.number
     if mark.text is not None:
-        told["text"] = mark.text
-    return told
+        fields["text"] = mark.text
+    return fields
 
 
 def _at_levels(row: AgentRow, marks: Sequence[Mark], until: dt.datetime) -> dict[str, Number]:

@@ -8,8 +8,11 @@ import msgspec
 from tallystick.config.amounts import COST, TOKENS, cents, dollars, percent
 from tallystick.config.prices import PriceList
 from tallystick.config.settings import Model
+from tallystick.events.catalog.event import EPOCH
 from tallystick.events.state.accounts import money
-from tallystick.projections.views.task_rows import TaskRow
+from tallystick.projections.store.view_store import ViewStore
+from tallystick.projections.views.task_rows import DayRow, TaskRow, decode
+from tallystick.projections.views.tasks import TasksView
 
 
 class Tokens(NamedTuple):
@@ -28,8 +31,8 @@ class Alternative(NamedTuple):
 
 
 class Comparison(NamedTuple):
-    """The models from the dearest to the cheapest, equal ones in the order of the catalogue. Those without a price are
-    named in ``unpriced`` and not compared: nobody knows what they would have cost.
+    """The models from the most expensive on, equal ones in the order of the catalogue. Those without a price are named in
+    ``unpriced`` and not compared: their cost is not known.
     """
 
     alternatives: tuple[Alternative, ...]
@@ -81,7 +84,7 @@ class Instead(msgspec.Struct, frozen=True):
 
 class ComparedTask(msgspec.Struct, frozen=True):
     """A completed task: what it cost in all of its runs, and what it would have cost on the other models of the
-    catalogue by the prices of its day, the dearest first.
+    catalogue by the prices of its day, the most expensive first.
     """
 
     task: str
@@ -94,8 +97,20 @@ class ComparedTask(msgspec.Struct, frozen=True):
     instead: list[Instead]
 
 
+def compared_of(views: ViewStore) -> list[ComparedTask]:
+    """The tasks that were completed on the newest day on record, with what other models would have cost.
+
+    Raises:
+        NotKept: the rows cannot be read.
+    """
+    rows = [decode(row) for row in views.whole((TasksView.name,)).rows[TasksView.name]]
+    began_at = max((row.began_at for row in rows if isinstance(row, DayRow)), default=EPOCH)
+    tasks = (row for row in rows if isinstance(row, TaskRow))
+    return compared_tasks(task for task in tasks if task.ended_at is not None and task.ended_at >= began_at)
+
+
 def compared_tasks(rows: Iterable[TaskRow]) -> list[ComparedTask]:
-    """The completed ones of these tasks that used tokens, the dearest first."""
+    """The completed ones of these tasks that used tokens, the most expensive first."""
     found = [(money(row.used.triple), row) for row in rows if row.state == "completed" and row.would_cost]
     found.sort(key=lambda pair: (-pair[0][COST], pair[1].task))
     return [

@@ -3,8 +3,8 @@
 import msgspec
 
 from tallystick.config.amounts import NANOS_PER_DOLLAR
-from tallystick.projections.reports.resource_advice import resource_advice
-from tallystick.projections.reports.work import Number, Work, minutes, whole
+from tallystick.projections.reports.resource_recommendations import resource_recommendations
+from tallystick.projections.reports.task_day import Number, TaskDay, minutes, whole
 
 
 class CostEfficiency(msgspec.Struct, frozen=True):
@@ -16,7 +16,7 @@ class CostEfficiency(msgspec.Struct, frozen=True):
 
 
 class QueuePerformance(msgspec.Struct, frozen=True):
-    """Minutes to one place: the average of those that waited (None: nobody did), the longest; and which part did."""
+    """Minutes to one place: the average of those that waited (None where none did), the longest; and which part did."""
 
     avg_wait_time_minutes: Number | None
     max_wait_time_minutes: Number
@@ -34,7 +34,7 @@ class ResourceMetrics(msgspec.Struct, frozen=True):
     recommendations: list[str]
 
 
-def resource_metrics(work: Work) -> ResourceMetrics:
+def resource_metrics(work: TaskDay) -> ResourceMetrics:
     """The metrics of the day."""
     return ResourceMetrics(
         agent_utilization={
@@ -43,11 +43,11 @@ def resource_metrics(work: Work) -> ResourceMetrics:
         },
         cost_efficiency=_efficiency(work),
         queue_performance=_performance(work),
-        recommendations=[advice.text for advice in resource_advice(work)],
+        recommendations=[found.text for found in resource_recommendations(work)],
     )
 
 
-def _efficiency(work: Work) -> CostEfficiency:
+def _efficiency(work: TaskDay) -> CostEfficiency:
     done = work.done()
     if not done.tasks:
         return CostEfficiency(None, None, None)
@@ -57,7 +57,7 @@ def _efficiency(work: Work) -> CostEfficiency:
     )
 
 
-def _performance(work: Work) -> QueuePerformance:
+def _performance(work: TaskDay) -> QueuePerformance:
     waits = work.waits()
     return QueuePerformance(
         avg_wait_time_minutes=minutes(waits.waited_ms / waits.waited) if waits.waited else None,

@@ -1,7 +1,7 @@
 """What the tasks of a day came to, out of the rows of the view of tasks: slots, waits, what a task costs and takes.
 
 Waits are of runs that started and of tasks that still wait, with what they have waited so far: a queue that stands still
-must not look like one that nobody waits in.
+must not look like one in which nothing waits.
 """
 
 import datetime as dt
@@ -61,19 +61,19 @@ class Done(NamedTuple):
     estimated_tokens: int = 0
 
 
-class Work:
-    """A keeper's rows of the newest day on record, as of ``now``: the open tasks, and the sums of the day.
+class TaskDay:
+    """The rows of the newest day on record, as of ``now``: the open tasks, and the sums of the day.
 
     Raises:
         NotKept: the rows cannot be read.
     """
 
-    def __init__(self, keeper: ViewStore, now: dt.datetime) -> None:
+    def __init__(self, views: ViewStore, now: dt.datetime) -> None:
         self.day: DayRow | None = None
         self.tasks: list[TaskRow] = []
         self.lots: list[LotRow] = []
         self.models: list[ModelRow] = []
-        for data in keeper.live().rows.get(TasksView.name, ()):
+        for data in views.live().rows.get(TasksView.name, ()):
             match decode(data):
                 case TaskRow() as task:
                     self.tasks.append(task)
@@ -84,8 +84,8 @@ class Work:
                 case ModelRow() as model:
                     self.models.append(model)
         ends_at = None if self.day is None else self.day.ends_at
-        # A fleet that runs lets a new day begin: where none did, nobody held slots after the last word of the log.
-        self.now = now if ends_at is None or now < ends_at else Status(keeper).fleet.at
+        # A running fleet begins a new day: where none began, no slot was held after the last event of the log.
+        self.now = now if ends_at is None or now < ends_at else Status(views).fleet.at
 
     @property
     def running(self) -> list[TaskRow]:

@@ -3,7 +3,7 @@
 from decimal import Decimal
 
 from tallystick.events import messages as c
-from tallystick.projections.reports.quality import Measure
+from tallystick.projections.reports.utilization import Measure
 from tests.support.core import Core, allocate, fleet, use
 from tests.support.view_logs import status_of
 

@@ -8,9 +8,8 @@ from tallystick.config.amounts import cents, dollars
 from tallystick.config.prices import parse, to_mapping
 from tallystick.config.settings import Config, Model
 from tallystick.events.messages import proposals as p
-from tallystick.projections.reports.comparison import Alternative, Tokens, compare
-from tallystick.projections.reports.reporting import compared_of
-from tests.projections.test_tasks import keeper_of, one_slot
+from tallystick.projections.reports.model_comparison import Alternative, Tokens, compare, compared_of
+from tests.projections.test_tasks import one_slot, view_store_of
 from tests.support.core import complete, submit
 
 SEED = "prices: {claude-opus-5-5: {input: 15, output: 75}, claude-haiku-5-5: {input: 0.25, output: 1.25}}"
@@ -47,12 +46,12 @@ def test_each_completed_task_is_laid_beside_what_the_other_models_would_have_cos
     core.given(p.LoadPrices(**to_mapping(parse(SEED, "prices.yml"))))
     core.given(submit("typo"), complete("typo", used=100_000), submit("later"), complete("later", used=50_000))
     core.given(submit("idle"), complete("idle"), submit("failed"), complete("failed", used=10, outcome="failed"))
-    found = msgspec.to_builtins(compared_of(keeper_of(core)))
+    found = msgspec.to_builtins(compared_of(view_store_of(core)))
     assert [task["task"] for task in found] == ["typo", "later"]
     haiku = {"model": "haiku", "cost_usd": "0.025", "saved_usd": "1.475", "saved_percent": 98}
     assert (found[0]["model"], found[0]["cost_usd"], found[0]["instead"]) == ("opus", "1.50", [haiku])
     core.wait(86_400).given(submit("next"), complete("next", used=1_000))
-    assert [task.task for task in compared_of(keeper_of(core))] == ["next"], "of the newest day only"
+    assert [task.task for task in compared_of(view_store_of(core))] == ["next"], "of the newest day only"
 
 
 @given(NANOS, NANOS, st.lists(st.tuples(st.integers(0, 99), st.integers(0, 99)), max_size=5))

@@ -8,10 +8,13 @@ import msgspec
 
 from tallystick.config.amounts import EDGE_NAMES
 from tallystick.events.decide.answers import stamp
-from tallystick.projections.reports.quality import Measure, Quality
-from tallystick.projections.views.accuracy import StageRow
+from tallystick.projections.reports.status import Status
+from tallystick.projections.reports.utilization import Measure, Quality
+from tallystick.projections.store.view_store import ViewStore
+from tallystick.projections.views.accuracy import AccuracyView, StageRow, decode
 from tallystick.projections.views.fleet import FleetRow
-from tallystick.projections.views.task_rows import TaskRow
+from tallystick.projections.views.task_rows import TaskRow, tasks_in
+from tallystick.projections.views.tasks import TasksView
 
 UTILIZATION_AIM: Final = 0.85
 FAIRNESS_AIM: Final = 0.90
@@ -57,10 +60,10 @@ class Aimed(msgspec.Struct, frozen=True):
 
 
 class Starts(msgspec.Struct, frozen=True):
-    """How the expected starts of tasks came out: of ``told`` tasks somebody was told when they will start, and
-    ``scored`` have started since.
+    """How the expected starts of tasks came out: for ``told`` tasks an expected start was announced, and ``scored`` of
+    them have started since.
 
-    Each is scored by what was told last, at its newest start. ``within`` is the share of those that started within
+    Each is scored by the last announcement, at its newest start. ``within`` is the share of those that started within
     ``tolerance_minutes`` of it, earlier or later; the median is of the distances, to 2 places. None where nothing was
     scored.
     """
@@ -88,6 +91,18 @@ class Metrics(msgspec.Struct, frozen=True):
     forecasts: dict[str, Accuracy]
     coverage: float | None
     expected_starts: Starts
+
+
+def metrics_of(views: ViewStore) -> Metrics:
+    """The quality metrics as of where the views are.
+
+    Raises:
+        NotKept: the rows cannot be read.
+    """
+    rows = views.whole((AccuracyView.name, TasksView.name)).rows
+    status = Status(views)
+    stages = map(decode, rows[AccuracyView.name])
+    return metrics(status.fleet, status.quality, stages, tasks_in(rows[TasksView.name]))
 
 
 def metrics(fleet: FleetRow, quality: Quality, stages: Iterable[StageRow], tasks: Iterable[TaskRow]) -> Metrics:

@@ -7,18 +7,18 @@ import pytest
 
 from tallystick.events import messages as c
 from tallystick.events.messages import proposals as p
-from tallystick.projections.reports.advice import Advice
-from tallystick.projections.reports.reporting import metrics_of
-from tallystick.projections.reports.resource_advice import resource_advice
-from tallystick.projections.reports.resources import ResourceMetrics, plain, resource_metrics
-from tests.projections.test_tasks import ALWAYS_OPUS, CATALOGUE, HOUR, keeper_of, one_slot, use_task, work
+from tallystick.projections.reports.quality_metrics import metrics_of
+from tallystick.projections.reports.recommendation import Recommendation
+from tallystick.projections.reports.resource_metrics import ResourceMetrics, plain, resource_metrics
+from tallystick.projections.reports.resource_recommendations import resource_recommendations
+from tests.projections.test_tasks import ALWAYS_OPUS, CATALOGUE, HOUR, one_slot, use_task, view_store_of, work
 from tests.support.core import Core, complete, start, submit
 
 TWO = {"max_concurrent": {"total": 4, "per_type": {"frontend-engineer": None, "backend-engineer": 2}}}
 
 
-def advised(core: Core, code: str) -> Advice | None:
-    return next((advice for advice in resource_advice(work(core)) if advice.code == code), None)
+def advised(core: Core, code: str) -> Recommendation | None:
+    return next((advice for advice in resource_recommendations(work(core)) if advice.code == code), None)
 
 
 def metrics(core: Core) -> ResourceMetrics:
@@ -70,7 +70,7 @@ def test_a_limit_is_not_too_high_where_tasks_waited_for_it() -> None:
 
 def test_a_type_without_a_limit_of_its_own_is_not_advised_about() -> None:
     core = one_slot().given(submit("t"), complete("t")).wait(2 * HOUR)
-    assert resource_advice(work(core)) == []
+    assert resource_recommendations(work(core)) == []
 
 
 def test_a_full_limit_for_which_tasks_wait_is_too_low() -> None:
@@ -156,11 +156,11 @@ def test_expected_starts_are_scored_by_what_happened() -> None:
         core.given(submit(f"t-{number}", expected_start=told)).wait(600 + 60 * minutes_off)
         core.given(complete("first" if number == 0 else f"t-{number - 1}"), start(f"t-{number}"))
     core.given(submit("waits", expected_start=core.now))
-    found = metrics_of(keeper_of(core)).expected_starts
+    found = metrics_of(view_store_of(core)).expected_starts
     assert (found.told, found.scored, found.tolerance_minutes) == (5, 4, 5)
     assert (found.within, found.median_error_minutes) == (0.5, 5.5)
 
 
 def test_without_a_start_that_was_foretold_nothing_is_scored() -> None:
-    found = metrics_of(keeper_of(one_slot().given(submit("t")))).expected_starts
+    found = metrics_of(view_store_of(one_slot().given(submit("t")))).expected_starts
     assert (found.told, found.scored, found.within, found.median_error_minutes) == (0, 0, None, None)

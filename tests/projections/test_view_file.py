@@ -8,9 +8,9 @@ import pytest
 
 from tallystick.events.log.store import open_store
 from tallystick.projections.store.projector import Projector
-from tallystick.projections.store.runner import catch_up, open_keeper
+from tallystick.projections.store.runner import catch_up, open_view_store
 from tallystick.projections.store.view_file import ViewFile
-from tallystick.projections.store.view_store import Lacking, MemoryViewStore, NotKept, Overtaken, ViewStore
+from tallystick.projections.store.view_store import MemoryViewStore, NotKept, Overtaken, ViewsMissing, ViewStore
 from tallystick.projections.views.view import Row
 from tests.support.core import Core, allocate, fleet, use
 from tests.support.view_logs import bring_up, rows_in, rows_of, stored, views_of, write
@@ -19,7 +19,7 @@ from tests.support.view_logs import bring_up, rows_in, rows_of, stored, views_of
 def test_file_and_memory_keep_the_same_rows(url: str) -> None:
     end = bring_up(url)
     memory = MemoryViewStore()
-    store, file = open_store(url), open_keeper(url)
+    store, file = open_store(url), open_view_store(url)
     assert catch_up(store, memory) == end
     assert file.live() == memory.live()
     assert rows_of(memory) == rows_in(views_of(url))
@@ -60,26 +60,26 @@ def test_views_of_another_log_are_made_again(url: str, tmp_path: Path) -> None:
 def fresh(kind: str, folder: Path) -> ViewStore:
     if kind == "memory":
         return MemoryViewStore()
-    keeper = ViewFile(str(folder / "x.views"))
-    keeper.reset()
-    return keeper
+    view_store = ViewFile(str(folder / "x.views"))
+    view_store.reset()
+    return view_store
 
 
 @pytest.mark.parametrize("kind", ["file", "memory"])
 def test_a_page_is_written_once_and_only_from_where_the_views_are(tmp_path: Path, kind: str) -> None:
-    keeper = fresh(kind, tmp_path)
-    keeper.keep({"agents": {"a": Row(b"1", live=True), "b": Row(b"2", live=False)}}, 0, 10, "d")
+    view_store = fresh(kind, tmp_path)
+    view_store.keep({"agents": {"a": Row(b"1", live=True), "b": Row(b"2", live=False)}}, 0, 10, "d")
     for after, position in ((0, 10), (0, 20), (5, 11), (20, 30)):
         with pytest.raises(Overtaken):
-            keeper.keep({"agents": {"a": None}}, after, position, "e")
-    assert keeper.row("agents", "a") == b"1"
-    assert keeper.live() == (10, "d", {"agents": [b"1"]})
-    keeper.close()
+            view_store.keep({"agents": {"a": None}}, after, position, "e")
+    assert view_store.row("agents", "a") == b"1"
+    assert view_store.live() == (10, "d", {"agents": [b"1"]})
+    view_store.close()
 
 
 def test_two_projectors_on_one_file_hand_over_to_each_other(url: str) -> None:
     bring_up(url, upto=1)
-    store, mine, theirs = open_store(url), open_keeper(url), open_keeper(url)
+    store, mine, theirs = open_store(url), open_view_store(url), open_view_store(url)
     first, second = Projector(store, mine), Projector(store, theirs)
     first.catch_up(upto=50)
     second.catch_up(upto=120)
@@ -106,8 +106,8 @@ def test_who_read_the_views_before_they_were_begun_anew_cannot_write_any_more(ur
 
 def test_a_projector_whose_views_were_begun_anew_goes_on_with_what_is_there(url: str) -> None:
     bring_up(url, upto=100)
-    with closing(open_store(url)) as store, closing(ViewFile(str(views_of(url)))) as keeper:
-        projector = Projector(store, keeper)
+    with closing(open_store(url)) as store, closing(ViewFile(str(views_of(url)))) as view_store:
+        projector = Projector(store, view_store)
         with closing(ViewFile(str(views_of(url)))) as other:
             other.reset()
         end = projector.catch_up()
@@ -161,10 +161,10 @@ def test_a_file_of_a_newer_layout_is_left_alone(url: str) -> None:
 def test_a_file_to_which_nothing_is_to_be_written_is_only_read(url: str) -> None:
     bring_up(url)
     before = views_of(url).read_bytes()
-    with closing(ViewFile(str(views_of(url)))) as keeper:
-        keeper.live()
-        keeper.inventory()
-        assert keeper.lacking() == []
+    with closing(ViewFile(str(views_of(url)))) as view_store:
+        view_store.live()
+        view_store.inventory()
+        assert view_store.missing() == []
     assert views_of(url).read_bytes() == before
 
 
@@ -186,11 +186,14 @@ def test_a_row_that_is_missing_is_told_in_a_sentence(url: str) -> None:
 
 
 def test_an_empty_log_has_empty_views() -> None:
-    keeper = MemoryViewStore()
-    assert catch_up(stored([]), keeper) == 0
-    assert keeper.live() == (0, "", {})
+    view_store = MemoryViewStore()
+    assert catch_up(stored([]), view_store) == 0
+    assert view_store.live() == (0, "", {})
 
 
 def test_views_that_are_not_there_are_not_read_as_empty_ones(tmp_path: Path) -> None:
-    with closing(ViewFile(str(tmp_path / "x.views"))) as keeper, pytest.raises(Lacking, match="fleet, holds, agents"):
-        keeper.live()
+    with (
+        closing(ViewFile(str(tmp_path / "x.views"))) as view_store,
+        pytest.raises(ViewsMissing, match="fleet, holds, agents"),
+    ):
+        view_store.live()

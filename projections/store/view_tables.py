@@ -1,7 +1,7 @@
 """The tables of a file of views, on `eventsourcing`'s tracking recorder, which keeps the position of each side.
 
-A side's *epoch* is raised whenever its views are exchanged, dropped or begun anew: whoever read them before that can
-no longer write. Every transaction that writes begins with a statement that takes the file's one place to write, and
+A side's *epoch* is raised whenever its views are exchanged, dropped or begun anew: a process that read them before that
+can no longer write. Every transaction that writes begins with a statement that takes the file's one place to write, and
 looks only then.
 """
 
@@ -46,7 +46,7 @@ _LOCK_SECONDS: Final = 60
 """How long to wait for the file's one place to write: another process may be comparing many rows."""
 
 
-class Found(NamedTuple):
+class SideState(NamedTuple):
     """A side: versions and copies of its views by name, the position of all of them, the digest there, the epoch."""
 
     versions: Mapping[str, int]
@@ -57,7 +57,7 @@ class Found(NamedTuple):
 
 
 class KeptRow(NamedTuple):
-    """A row as it lies in the file; what was tampered with may be of any type."""
+    """A row as it lies in the file; if somebody changed the file by hand, its values may be of any type."""
 
     id: object
     live: object
@@ -117,11 +117,11 @@ class ViewsRecorder(SQLiteTrackingRecorder):
 
     # --- what is there ------------------------------------------------------------------------------------------------
 
-    def found(self, side: Side) -> Found:
+    def found(self, side: Side) -> SideState:
         with self.datastore.transaction(commit=False) as cursor:
             return self._found(cursor, side)
 
-    def live(self, side: Side) -> tuple[Found, dict[str, list[bytes]]]:
+    def live(self, side: Side) -> tuple[SideState, dict[str, list[bytes]]]:
         """A side, and the live rows of its views by name, in the order of their ids."""
         with self.datastore.transaction(commit=False) as cursor:
             found = self._found(cursor, side)
@@ -141,7 +141,7 @@ class ViewsRecorder(SQLiteTrackingRecorder):
             found = cursor.fetchone()
             return None if found is None else found[0].encode()
 
-    def whole(self, side: Side, views: Iterable[str]) -> tuple[Found, dict[str, list[bytes]]]:
+    def whole(self, side: Side, views: Iterable[str]) -> tuple[SideState, dict[str, list[bytes]]]:
         """A side, and all rows of some of its views by name, in the order of their ids."""
         with self.datastore.transaction(commit=False) as cursor:
             found = self._found(cursor, side)
@@ -152,7 +152,7 @@ class ViewsRecorder(SQLiteTrackingRecorder):
             return found, rows
 
     @contextmanager
-    def reading(self, side: Side) -> Iterator[tuple[Found, int, Iterator[tuple[str, KeptRow]]]]:
+    def reading(self, side: Side) -> Iterator[tuple[SideState, int, Iterator[tuple[str, KeptRow]]]]:
         """A side as of one moment: how many rows it has, and all of them, by view, in the order of their ids."""
         with self.datastore.transaction(commit=False) as cursor:
             found = self._found(cursor, side)
@@ -160,7 +160,7 @@ class ViewsRecorder(SQLiteTrackingRecorder):
             yield found, cursor.fetchone()[0], self._rows(cursor, found)
 
     @staticmethod
-    def _rows(cursor: SQLiteCursor, found: Found) -> Iterator[tuple[str, KeptRow]]:
+    def _rows(cursor: SQLiteCursor, found: SideState) -> Iterator[tuple[str, KeptRow]]:
         for view, copy in found.copies.items():
             cursor.execute("SELECT id, live, row FROM kept WHERE copy=? ORDER BY id", (copy,))
             for row in cursor.sqlite_cursor:
@@ -169,7 +169,7 @@ class ViewsRecorder(SQLiteTrackingRecorder):
     # --- changes ------------------------------------------------------------------------------------------------------
 
     def keep(
-        self, side: Side, read: Found, changes: Mapping[str, Changes], after: int, position: int, digest: str
+        self, side: Side, read: SideState, changes: Mapping[str, Changes], after: int, position: int, digest: str
     ) -> None:
         """Write a page, if the side is still the one that was ``read``, and at ``after``."""
         with self.datastore.transaction(commit=True) as cursor:
@@ -192,13 +192,13 @@ class ViewsRecorder(SQLiteTrackingRecorder):
         gone = [(copy, id) for id, row in rows.items() if row is None]
         cursor.executemany("DELETE FROM kept WHERE copy=? AND id=?", gone)
 
-    def begin(self, side: Side, versions: Mapping[str, int]) -> Found:
+    def begin(self, side: Side, versions: Mapping[str, int]) -> SideState:
         """Begin a side anew, at position 0, with these views; with none it is gone."""
         with self.datastore.transaction(commit=True) as cursor:
             self._begin(cursor, side, versions)
             return self._found(cursor, side)
 
-    def exchange(self, names: Sequence[str], read: Found, at: int) -> Mapping[str, int]:
+    def exchange(self, names: Sequence[str], read: SideState, at: int) -> Mapping[str, int]:
         """Put views of the rebuilt side, as it was ``read``, in the place of the live ones, and drop the rest of it.
 
         The versions that were live before, by view.
@@ -246,12 +246,12 @@ class ViewsRecorder(SQLiteTrackingRecorder):
                 "INSERT INTO views SELECT ?, ?, ?, COALESCE(MAX(copy), 0) + 1 FROM views", (side, view, version)
             )
 
-    def _found(self, cursor: SQLiteCursor, side: Side) -> Found:
+    def _found(self, cursor: SQLiteCursor, side: Side) -> SideState:
         cursor.execute("SELECT view, version, copy FROM views WHERE side=? ORDER BY view", (side,))
         views = cursor.fetchall()
         cursor.execute("SELECT digest, epoch FROM sides WHERE side=?", (side,))
         digest, epoch = cursor.fetchone()
-        return Found(
+        return SideState(
             {view: version for view, version, _ in views},
             {view: copy for view, _, copy in views},
             self._max_tracking_id(side, cursor) or 0,
@@ -302,7 +302,7 @@ def _tables(cursor: SQLiteCursor) -> set[str]:
 
 
 class _Pool(SQLiteConnectionPool):
-    """Connections that wait for one another with patience, and leave the disk to the log."""
+    """Connections that wait long for one another, and do not sync: the disk's time belongs to the log."""
 
     def _create_connection(self) -> SQLiteConnection:
         connection = sqlite3.connect(

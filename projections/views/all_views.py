@@ -1,6 +1,6 @@
 """All views of the fleet, folded in one pass over the log.
 
-To add a view, write its class as `tallystick.projections.views.view.View` says, and name it in `KINDS`.
+To add a view, write its class as `tallystick.projections.views.view.View` says, and name it in `ALL_VIEWS`.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -20,9 +20,9 @@ from tallystick.projections.views.tasks import TasksView
 from tallystick.projections.views.timeline import TimelineView
 from tallystick.projections.views.view import Changes, Look, View
 
-Kinds = Sequence[type[View]]
+ViewTypes = Sequence[type[View]]
 
-KINDS: Final[Kinds] = (
+ALL_VIEWS: Final[ViewTypes] = (
     FleetView,
     HoldsView,
     AgentsView,
@@ -36,7 +36,7 @@ KINDS: Final[Kinds] = (
 """The classes of all views. The standings that they share are restored from the rows of the first three."""
 
 
-def versions_of(kinds: Kinds) -> dict[str, int]:
+def versions_of(kinds: ViewTypes) -> dict[str, int]:
     """The version of each view, by its name."""
     return {kind.name: kind.version for kind in kinds}
 
@@ -44,7 +44,7 @@ def versions_of(kinds: Kinds) -> dict[str, int]:
 class Folding:
     """Views in the middle of a log: each event goes to those that follow its class, and then to the standings."""
 
-    def __init__(self, kinds: Kinds, look: Look) -> None:
+    def __init__(self, kinds: ViewTypes, look: Look) -> None:
         standings = AccountModels()
         self._views: tuple[View, ...] = tuple(kind(standings, look) for kind in kinds)
         self.steps: Mapping[type[Event], tuple[Callable[[Any], None], ...]] = {

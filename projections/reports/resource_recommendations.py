@@ -5,9 +5,9 @@ from typing import Final
 
 from tallystick.config.amounts import cents, dollars, percent
 from tallystick.events.state.estimates import GOOD
-from tallystick.projections.reports.advice import Advice
-from tallystick.projections.reports.comparison import Saving
-from tallystick.projections.reports.work import Slots, Work, minutes
+from tallystick.projections.reports.model_comparison import Saving
+from tallystick.projections.reports.recommendation import Recommendation
+from tallystick.projections.reports.task_day import Slots, TaskDay, minutes
 from tallystick.projections.views.task_rows import ModelRow
 
 UNDER_USED: Final = 50
@@ -24,7 +24,7 @@ WORTH_NAMING: Final = 5
 """A cheaper model is not named where it saves less than this percentage."""
 
 
-def resource_advice(work: Work) -> list[Advice]:
+def resource_recommendations(work: TaskDay) -> list[Recommendation]:
     """All that stands out today: slots, waits, estimates, models."""
     return [*_slots(work), *_waits(work), *_estimates(work), *_models(work.models)]
 
@@ -32,7 +32,7 @@ def resource_advice(work: Work) -> list[Advice]:
 # --- slots ------------------------------------------------------------------------------------------------------------
 
 
-def _slots(work: Work) -> Iterator[Advice]:
+def _slots(work: TaskDay) -> Iterator[Recommendation]:
     """Types with a limit of their own: too many slots, too few, or as many as are used."""
     well: dict[str, int] = {}
     for agent_type, slots in work.slots().items():
@@ -43,16 +43,16 @@ def _slots(work: Work) -> Iterator[Advice]:
         numbers = {"agent_type": agent_type, "limit": slots.limit, "busy_percent": share, "waited": waited}
         if share < UNDER_USED and slots.limit > 1 and slots.busy_ms and not waited:
             text = f"Consider reducing the {agent_type} limit of {slots.limit} (underutilized: {share} % busy)"
-            yield Advice("limit_too_high", text, numbers)
+            yield Recommendation("limit_too_high", text, numbers)
         elif share >= FULL and waited:
             text = f"Consider raising the {agent_type} limit of {slots.limit} ({share} % busy, {waited} waited for it)"
-            yield Advice("limit_too_low", text, numbers)
+            yield Recommendation("limit_too_low", text, numbers)
         elif share >= WELL_USED:
             well[agent_type] = share
     yield from _total(work)
     if well:
-        told = ", ".join(f"{agent_type} {share} %" for agent_type, share in well.items())
-        yield Advice("well_used", f"At good utilization: {told}", {"busy_percent": well})
+        shares = ", ".join(f"{agent_type} {share} %" for agent_type, share in well.items())
+        yield Recommendation("well_used", f"At good utilization: {shares}", {"busy_percent": well})
 
 
 def _percent_busy(slots: Slots) -> int | None:
@@ -62,20 +62,20 @@ def _percent_busy(slots: Slots) -> int | None:
     return percent(slots.busy_ms, slots.available_ms)
 
 
-def _total(work: Work) -> Iterator[Advice]:
+def _total(work: TaskDay) -> Iterator[Recommendation]:
     """Whether the limit on all tasks is what they wait for."""
     slots = work.all_slots()
     share = _percent_busy(slots)
     waited = sum(lot.obstacles.get("total_concurrency", 0) for lot in work.lots)
     if share is not None and share >= FULL and waited:
         text = f"Consider raising the total limit of {slots.limit} ({share} % busy, {waited} waited for it)"
-        yield Advice("total_too_low", text, {"limit": slots.limit, "busy_percent": share, "waited": waited})
+        yield Recommendation("total_too_low", text, {"limit": slots.limit, "busy_percent": share, "waited": waited})
 
 
 # --- waits ------------------------------------------------------------------------------------------------------------
 
 
-def _waits(work: Work) -> Iterator[Advice]:
+def _waits(work: TaskDay) -> Iterator[Recommendation]:
     waits = work.waits()
     if not waits.waited:
         return
@@ -92,15 +92,15 @@ def _waits(work: Work) -> Iterator[Advice]:
     if overdue:
         tasks = "1 task" if overdue == 1 else f"{overdue} tasks"
         text = f"{tasks} waited longer than allowed ({times}): raise limits, or lower priorities"
-        yield Advice("waits_too_long", text, numbers)
+        yield Recommendation("waits_too_long", text, numbers)
     else:
-        yield Advice("waits_acceptable", f"Queue wait times acceptable ({times})", numbers)
+        yield Recommendation("waits_acceptable", f"Queue wait times acceptable ({times})", numbers)
 
 
 # --- estimates and models ---------------------------------------------------------------------------------------------
 
 
-def _estimates(work: Work) -> Iterator[Advice]:
+def _estimates(work: TaskDay) -> Iterator[Recommendation]:
     """Types whose tasks took more or fewer tokens than estimated, by more than the seed calls good."""
     for agent_type in sorted({lot.agent_type for lot in work.lots}):
         done = work.done(lot for lot in work.lots if lot.agent_type == agent_type)
@@ -123,11 +123,11 @@ def _estimates(work: Work) -> Iterator[Advice]:
             "estimated_per_task": estimated,
             "off_percent": share if off > 0 else -share,
         }
-        yield Advice("estimates_off", text, numbers)
+        yield Recommendation("estimates_off", text, numbers)
 
 
-def _models(models: Iterable[ModelRow]) -> Iterator[Advice]:
-    """What the next cheaper model would have saved on tasks that were not critical, had it needed as many tokens."""
+def _models(models: Iterable[ModelRow]) -> Iterator[Recommendation]:
+    """What the next cheaper model would have saved on tasks that were not critical, if it needs as many tokens."""
     for row in sorted(models, key=lambda row: row.model):
         own = row.would_cost.get(row.model, 0)
         cheaper = [(cost, alias) for alias, cost in row.would_cost.items() if cost < own]
@@ -151,4 +151,4 @@ def _models(models: Iterable[ModelRow]) -> Iterator[Advice]:
             "would_cost_usd": dollars(cost),
             "saved_percent": share,
         }
-        yield Advice("cheaper_model", text, numbers)
+        yield Recommendation("cheaper_model", text, numbers)
