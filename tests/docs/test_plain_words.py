@@ -17,7 +17,7 @@ import click
 import pytest
 
 from tallystick.cli.main import main
-from tests.support.pages import PAGES, PROJECT, fences
+from tests.support.pages import PAGES, PROJECT
 
 ROOMS = ("actors", "benchmarks", "config", "events", "projections", "tallystick")
 CODE = sorted(path for room in ROOMS for path in (PROJECT / room).rglob("*.py") if "node_modules" not in path.parts)
