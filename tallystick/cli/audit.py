@@ -13,15 +13,14 @@ from tallystick.cli.common import (
     Moment,
     MomentType,
     console,
-    counted,
     json_option,
-    one_line,
+    json_text,
     reading,
-    shown_time,
     state_then,
     store_option,
+    with_progress,
 )
-from tallystick.cli.common import as_json as json_text
+from tallystick.cli.explain import explain
 from tallystick.cli.exporting import export
 from tallystick.config.amounts import edge
 from tallystick.events import messages as c
@@ -30,11 +29,10 @@ from tallystick.events.decide.queries import get_global_status
 from tallystick.events.decide.turn import Turn
 from tallystick.events.log.audit import Anchor, Replay, Report, Verification
 from tallystick.events.log.codec import digest_of
-from tallystick.explain.explaining import explain
-from tallystick.explain.sentences import amounts, percent
 from tallystick.projections.store.runner import place_of
 from tallystick.projections.store.view_file import ViewFile
 from tallystick.projections.store.view_store import NotKept
+from tallystick.wording import amounts, exact_percent, one_line, shown_time
 
 
 @click.group()
@@ -98,7 +96,7 @@ def verify(ctx: click.Context, store_url: str, anchor: Anchor | None, anchor_fil
         end = 0 if last is None else last.position
         # Views and snapshots are read first: a writer at work may add some, but none of these is from behind the end.
         verification = Verification(store.snapshots(), [*anchors, *_views(store_url)])
-        report = verification.run(counted(store.read(), end, "verifying"))
+        report = verification.run(with_progress(store.read(), end, "verifying"))
         stray = store.stray()
     lines = list(_reported(report, len(anchors)))
     if stray is not None:
@@ -286,7 +284,7 @@ def _accounts(then: Replay) -> Table:
             amounts(used(account)),
             amounts(account.remaining_all()),
             shown.status,
-            percent(shown.percentage),
+            exact_percent(shown.percentage),
         )
     return table
 

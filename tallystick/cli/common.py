@@ -124,11 +124,6 @@ def read_time(text: str) -> dt.datetime | None:
         return None
 
 
-def shown_time(at: dt.datetime) -> str:
-    """A time for people, to the second, in UTC."""
-    return at.astimezone(dt.UTC).strftime("%Y-%m-%d %H:%M:%SZ")
-
-
 # --- stores and settings ---------------------------------------------------------------------------------------------
 
 
@@ -192,7 +187,7 @@ def state_then(store: Store, moment: Moment) -> Replay:
     upto = moment.position
     if upto is not None and upto > end:
         raise click.ClickException(f"the log ends at position {end}: there is no position {upto} yet")
-    records = counted(store.read(0, upto), upto or end, "replaying")
+    records = with_progress(store.read(0, upto), upto or end, "replaying")
     replay = replay_until(records, moment.time)
     if not replay.ledger.position:
         raise click.ClickException("nothing had been recorded by then: the log begins at position 1")
@@ -211,7 +206,7 @@ def make_way() -> None:
 # --- progress --------------------------------------------------------------------------------------------------------
 
 
-def counted(items: Iterable[T], total: int, doing: str) -> Iterator[T]:
+def with_progress(items: Iterable[T], total: int, doing: str) -> Iterator[T]:
     """The items; a bar on stderr tells how far they are where it takes more than a second and a person may look."""
     console = Console(stderr=True)
     if not console.is_terminal:
@@ -233,11 +228,11 @@ def counted(items: Iterable[T], total: int, doing: str) -> Iterator[T]:
             bar.update(task, completed=count)
 
 
-def counting(doing: str) -> ShowProgress:
-    """`counted`, for those who know only later how many items there are."""
+def progress_bar(doing: str) -> ShowProgress:
+    """`with_progress`, for readers that learn only later how many items there are."""
 
     def progress(items: Iterator[T], total: int) -> Iterator[T]:
-        return counted(items, total, doing)
+        return with_progress(items, total, doing)
 
     return progress
 
@@ -245,12 +240,7 @@ def counting(doing: str) -> ShowProgress:
 # --- words -----------------------------------------------------------------------------------------------------------
 
 
-def one_line(text: str) -> str:
-    """Text of others without line breaks or control characters, so that none of it can move a terminal's cursor."""
-    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
-
-
-def as_json(value: Any) -> str:
+def json_text(value: Any) -> str:
     """A JSON document as people read it."""
     return json.dumps(value, indent=2, ensure_ascii=False)
 

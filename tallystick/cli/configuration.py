@@ -11,13 +11,14 @@ import yaml
 
 from tallystick.actors.runtime.opening import open_ledger
 from tallystick.actors.runtime.sender import problem_of
-from tallystick.cli.common import as_json, one_line, prices_option, reading
+from tallystick.cli.common import json_text, prices_option, reading
 from tallystick.cli.prices import prices, prices_of_today
 from tallystick.config import loader
 from tallystick.config.addresses import may_hold_secret
 from tallystick.config.prices import PriceList
 from tallystick.config.schema import json_schema
 from tallystick.config.settings import Config
+from tallystick.wording import one_line
 
 _FILE = click.Path(path_type=Path)
 _GUESSED = "a report on it is charged as the dearest model of its provider, and flagged"
@@ -80,7 +81,7 @@ def schema() -> None:
     Example:
       tallystick config schema > resource-limits.schema.json
     """
-    click.echo(as_json(json_schema()))
+    click.echo(json_text(json_schema()))
 
 
 @config.command(short_help="Print all settings as YAML.")

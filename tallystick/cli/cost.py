@@ -1,7 +1,6 @@
 """``tallystick cost``: what the day costs, against its limits; by what; and the month beside its plan."""
 
 import datetime as dt
-from decimal import Decimal
 from typing import get_args
 
 import click
@@ -9,15 +8,14 @@ import msgspec
 from rich.table import Table
 from rich.text import Text
 
-from tallystick.cli.common import Moment, at_option, console, json_option, one_line, store_option
-from tallystick.cli.common import as_json as json_text
+from tallystick.cli.common import Moment, at_option, console, json_option, json_text, store_option
 from tallystick.cli.viewing import views
-from tallystick.config.amounts import NANOS_PER_DOLLAR, cents
 from tallystick.projections.reports.cost import Costs, DayCost, MonthCost, Part
 from tallystick.projections.reports.model_comparison import ComparedTask, compared_of
 from tallystick.projections.reports.status import Status
 from tallystick.projections.views.cost import By
 from tallystick.reports.day_end import projected_eod
+from tallystick.wording import NONE, and_more, in_cents, number, one_line
 
 SHOWN = 20
 """Tasks in a table."""
@@ -83,17 +81,17 @@ def _show_compared(tasks: list[ComparedTask], as_json: bool) -> None:
     for name in ("tokens", "cost", "on another model"):
         table.add_column(name, justify="right")
     for task in tasks[:SHOWN]:
-        others = [f"{one.model} {_dollars(one.cost_usd)}{_saved(one.saved_percent)}" for one in task.instead]
+        others = [f"{one.model} {in_cents(one.cost_usd)}{_saved(one.saved_percent)}" for one in task.instead]
         table.add_row(
             Text(one_line(task.task)),
-            Text(one_line(f"{task.model or '–'}{' (critical)' if task.critical else ''}")),
+            Text(one_line(f"{task.model or NONE}{' (critical)' if task.critical else ''}")),
             f"{task.tokens_used:,}",
-            _dollars(task.cost_usd),
+            in_cents(task.cost_usd),
             Text("\n".join(map(one_line, others))),
         )
     screen.print(table)
-    if len(tasks) > SHOWN:
-        screen.print(f"and {len(tasks) - SHOWN:,} more, which cost less: --json shows all")
+    for line in and_more(len(tasks), SHOWN, ", which cost less: --json shows all"):
+        screen.print(line)
 
 
 def _saved(percent: int | None) -> str:
@@ -107,12 +105,22 @@ def _day(day: DayCost, breaker: str | None) -> None:
     for name in ("", "used", "limit", "of it"):
         table.add_column(name, justify="right" if name else "left")
     limits, percents = day.limits, day.percent_used
-    table.add_row("tokens", f"{day.tokens_used:,}", _tokens(limits.tokens), _percent(percents.tokens))
-    table.add_row("cost", _dollars(day.cost_usd), _dollars(limits.cost), _percent(percents.cost))
+    table.add_row(
+        "tokens",
+        f"{day.tokens_used:,}",
+        "none" if limits.tokens is None else number(limits.tokens),
+        _of_limit(percents.tokens),
+    )
+    table.add_row(
+        "cost",
+        in_cents(day.cost_usd),
+        "none" if limits.cost is None else in_cents(limits.cost),
+        _of_limit(percents.cost),
+    )
     screen = console()
     screen.print(table)
     if day.projected_eod is not None:
-        screen.print(f"Projected at the end of the day: {_dollars(day.projected_eod)}")
+        screen.print(f"Projected at the end of the day: {in_cents(day.projected_eod)}")
     for told in day.alerts_triggered:
         screen.print(f"{told.time}  {told.message}", markup=False)
     if breaker is not None:
@@ -123,14 +131,14 @@ def _month(month: MonthCost) -> Table:
     table = Table(title=f"{month.month}, so far", title_justify="left", show_footer=True)
     table.add_column("day", "all")
     table.add_column("tokens", f"{month.tokens_used:,}", justify="right")
-    table.add_column("cost", _dollars(month.actual_usd), justify="right")
+    table.add_column("cost", in_cents(month.actual_usd), justify="right")
     for day in month.days:
-        table.add_row(day.date, f"{day.tokens_used:,}", _dollars(day.cost_usd))
+        table.add_row(day.date, f"{day.tokens_used:,}", in_cents(day.cost_usd))
     if month.planned_usd is not None:
         percent = "" if month.deviation_percent is None else f", {month.deviation_percent:+.1f} %"
         table.caption = (
-            f"planned {_dollars(month.planned_usd)}, actual {_dollars(month.actual_usd)}"
-            f" ({_dollars(month.deviation_usd)}{percent})"
+            f"planned {in_cents(month.planned_usd)}, actual {in_cents(month.actual_usd)}"
+            f" ({in_cents(month.deviation_usd)}{percent})"
         )
         table.caption_justify = "left"
     return table
@@ -143,20 +151,9 @@ def _parts(by: By, parts: list[Part], when: str) -> Table:
         table.add_column(name, justify="right")
     for part in parts:
         name = "(not said)" if part.name is None else part.name
-        table.add_row(name, f"{part.tokens_used:,}", _dollars(part.cost_usd), f"{part.percent} %")
+        table.add_row(name, f"{part.tokens_used:,}", in_cents(part.cost_usd), f"{part.percent} %")
     return table
 
 
-def _tokens(limit: int | float | None) -> str:
-    return "none" if limit is None else f"{limit:,}"
-
-
-def _dollars(amount: int | float | str | None) -> str:
-    """To the cent, for people."""
-    if amount is None:
-        return "none"
-    return cents(int(Decimal(str(amount)) * NANOS_PER_DOLLAR))
-
-
-def _percent(part: int | float | None) -> str:
-    return "–" if part is None else f"{part} %"
+def _of_limit(percent: float | None) -> str:
+    return NONE if percent is None else f"{percent} %"

@@ -14,7 +14,7 @@ import click
 import structlog
 from rich.console import Console
 
-from tallystick.cli.common import as_json, how_it_was_called
+from tallystick.cli.common import how_it_was_called, json_text
 from tallystick.config.loader import load
 from tallystick.demo.agent import Refused
 from tallystick.demo.closing import tell
@@ -159,7 +159,7 @@ def _tell(console: Console, summary: Summary, json_only: bool) -> None:
     """The summary; exit 1 where not everything is accounted for."""
     try_next = _suggestions(summary)
     if json_only:
-        click.echo(as_json(for_machines(summary, try_next)))
+        click.echo(json_text(for_machines(summary, try_next)))
     else:
         tell(console, summary, try_next)
     if summary.proof.problem is not None:

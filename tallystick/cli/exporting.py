@@ -10,7 +10,7 @@ from typing import Any, Final
 import click
 
 from tallystick.cli.columns import COLUMNS, Kind, tables
-from tallystick.cli.common import counted, output, reading, store_option
+from tallystick.cli.common import output, reading, store_option, with_progress
 from tallystick.events.decide.answers import stamp
 from tallystick.events.log.store import Record
 
@@ -50,7 +50,7 @@ def export(form: str, store_url: str, after: int, out: Path | None) -> None:
     with reading(store_url) as store:
         last = store.last()
         end = 0 if last is None else last.position
-        records = counted(store.read(after, end), max(0, end - after), "exporting")
+        records = with_progress(store.read(after, end), max(0, end - after), "exporting")
         with output(out) as stream:
             for part in parts(records):
                 stream.write(part)

@@ -1,22 +1,18 @@
 """``tallystick forecast``: what is foreseen of agents, of all of them together, and of the day."""
 
 import datetime as dt
-from decimal import Decimal
-from typing import Any
 
 import click
 import msgspec
 from rich.table import Table
 from rich.text import Text
 
-from tallystick.cli.common import Moment, at_option, console, json_option, one_line, store_option
-from tallystick.cli.common import as_json as json_text
+from tallystick.cli.common import Moment, at_option, console, json_option, json_text, store_option
 from tallystick.cli.viewing import views
-from tallystick.config.amounts import cents, exact_units
 from tallystick.events.catalog.forecasts import Prediction
 from tallystick.reports.forecasts import AgentForecast, Estimate, Forecasts, forecasts_of
+from tallystick.wording import DIMENSION_NAMES, NONE, and_more, edge_amount, one_line, percent
 
-_WORDS = {"tokens": "tokens", "time_seconds": "time", "cost_usd": "cost"}
 SHOWN = 20
 
 
@@ -51,8 +47,8 @@ def forecast(store_url: str, agent: str | None, workflow: str | None, at: Moment
     screen = console()
     if found.agents:
         screen.print(_agents(found.agents))
-        if len(found.agents) > SHOWN:
-            screen.print(f"and {len(found.agents) - SHOWN:,} more, whose budgets will last longer: --json shows all")
+        for line in and_more(len(found.agents), SHOWN, ", whose budgets will last longer: --json shows all"):
+            screen.print(line)
     else:
         screen.print("Nothing was foretold of an agent that is open.")
     if agent is None:
@@ -77,9 +73,15 @@ def _agents(agents: list[AgentForecast]) -> Table:
 
 
 def _prediction(p: Prediction, steps: str) -> tuple[str, ...]:
-    known = "–" if p.confidence is None else f"{int(p.confidence * 100)} %"
     interval = f"{p.low:,.1f} to {p.high:,.1f}"
-    return _WORDS[p.dimension], steps, f"{p.predicted:,.1f}", interval, known, p.method.replace("_", " ")
+    return (
+        DIMENSION_NAMES[p.dimension],
+        steps,
+        f"{p.predicted:,.1f}",
+        interval,
+        percent(p.confidence),
+        p.method.replace("_", " "),
+    )
 
 
 def _sums(found: Forecasts) -> list[Table]:
@@ -98,13 +100,6 @@ def _estimates(title: str, estimates: dict[str, Estimate]) -> Table:
     for name in ("used so far", "expected at the end", "80 % interval"):
         table.add_column(name, justify="right")
     for name, one in estimates.items():
-        interval = "–" if one.low is None else f"{_plain(one.low)} to {_plain(one.high)}"
-        table.add_row(_WORDS[name], _plain(one.used), _plain(one.expected), interval)
+        interval = NONE if one.low is None else f"{edge_amount(one.low)} to {edge_amount(one.high)}"
+        table.add_row(DIMENSION_NAMES[name], edge_amount(one.used), edge_amount(one.expected), interval)
     return table
-
-
-def _plain(value: Any) -> str:
-    """Tokens and seconds with thousands marked, dollars (texts) in cents; a dash where nothing is known."""
-    if value is None:
-        return "–"
-    return cents(exact_units(Decimal(value), 2, "cost_usd")) if isinstance(value, str) else f"{value:,}"

@@ -13,10 +13,11 @@ from tallystick import __version__
 from tallystick.actors.manager import Halted
 from tallystick.actors.runtime.fleet import RefusedConfig
 from tallystick.actors.runtime.pending import Unanswered
-from tallystick.cli.common import WRONG_INPUT, one_line
+from tallystick.cli.common import WRONG_INPUT
 from tallystick.config.errors import ConfigError
 from tallystick.events.log.codec import BrokenChain
 from tallystick.events.log.store import StoreError, WriterPresent
+from tallystick.wording import one_line
 
 _COMMANDS = {
     "demo": "tallystick.cli.demo:demo",

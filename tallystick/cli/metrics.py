@@ -9,19 +9,17 @@ import msgspec
 from rich.table import Table
 from rich.text import Text
 
-from tallystick.cli.common import Moment, at_option, console, json_option, one_line, output, shown_time, store_option
-from tallystick.cli.common import as_json as json_text
+from tallystick.cli.common import Moment, at_option, console, json_option, json_text, output, store_option
 from tallystick.cli.viewing import moment_of, views
-from tallystick.config.amounts import NANOS_PER_DOLLAR, cents
 from tallystick.projections.reports.quality_metrics import Accuracy, Aimed, Metrics, Starts, metrics_of
 from tallystick.projections.reports.resource_metrics import ResourceMetrics, resource_metrics
 from tallystick.projections.reports.resource_recommendations import resource_recommendations
 from tallystick.projections.reports.status import Status
-from tallystick.projections.reports.task_day import Number, TaskDay, minutes
+from tallystick.projections.reports.task_day import TaskDay, minutes
+from tallystick.wording import DIMENSION_NAMES, NONE, in_cents, number, one_line, percent, shown_time, to_two_places
 
 FOLDER: Final = Path(".claude")
 DEFAULT_FILE: Final = FOLDER / "memory" / "metrics" / "resource-metrics.json"
-_DIMENSIONS = (("tokens", "tokens"), ("time_seconds", "time"), ("cost_usd", "cost"))
 
 
 @click.command(short_help="Show the quality metrics.")
@@ -59,7 +57,7 @@ def metrics(store_url: str, at: Moment | None, as_json: bool, write: bool) -> No
         return
     screen = console()
     screen.print(_spread(found))
-    for name, word in _DIMENSIONS:
+    for name, word in DIMENSION_NAMES.items():
         if name in found.forecasts:
             screen.print(_forecasts(word, found.forecasts[name]))
     if not found.forecasts:
@@ -100,8 +98,8 @@ def _show_resources(work: TaskDay, resources: ResourceMetrics, starts: Starts) -
         share = None if one is None else one.share
         table.add_row(
             Text(one_line(agent_type)),
-            "–" if limit is None else f"{limit:,}",
-            "–" if share is None else _percent(share),
+            number(limit),
+            percent(share),
             f"{waits.runs:,}",
             f"{waits.waited:,}",
             f"{minutes(waits.longest_ms):,} min",
@@ -109,28 +107,23 @@ def _show_resources(work: TaskDay, resources: ResourceMetrics, starts: Starts) -
     screen.print(table)
     cost, queue = resources.cost_efficiency, resources.queue_performance
     if cost.cost_per_task is not None:
-        each = cents(round(cost.cost_per_task * NANOS_PER_DOLLAR))
-        dollars = f"{each}, {_plain(cost.tasks_per_dollar)} tasks per dollar"
+        dollars = f"{in_cents(cost.cost_per_task)}, {number(cost.tasks_per_dollar)} tasks per dollar"
         screen.print(f"A completed task took {cost.tokens_per_task:,} tokens and {dollars}.")
     if queue.avg_wait_time_minutes is not None:
-        part = _percent(queue.tasks_that_waited or 0)
+        part = percent(queue.tasks_that_waited or 0)
         screen.print(f"{part} of the runs waited, {queue.avg_wait_time_minutes:,} minutes on average.")
     if starts.within is not None:
         told = f"{starts.scored:,} of {starts.told:,} tasks with an expected start have started"
-        within = f"{_percent(starts.within)} within {starts.tolerance_minutes} minutes of it"
+        within = f"{percent(starts.within)} within {starts.tolerance_minutes} minutes of it"
         screen.print(f"{told}, {within}; {starts.median_error_minutes:,} minutes off at the median.")
     for text in resources.recommendations:
         screen.print(f"- {one_line(text)}")
 
 
-def _plain(value: Number | None) -> str:
-    return "–" if value is None else f"{value:,}"
-
-
 def _spread(found: Metrics) -> Table:
     table = Table(title="how the budget is used and spread", title_justify="left")
     table.add_column("metric")
-    for name in (*(word for _, word in _DIMENSIONS), "aim"):
+    for name in (*DIMENSION_NAMES.values(), "aim"):
         table.add_column(name, justify="right")
     rows: list[tuple[str, Aimed]] = [
         ("utilization", found.utilization),
@@ -138,9 +131,9 @@ def _spread(found: Metrics) -> Table:
         ("Jain's index", found.jain),
     ]
     for title, measure in rows:
-        values = (_number(getattr(measure, name)) for name, _ in _DIMENSIONS)
+        values = (to_two_places(getattr(measure, name)) for name in DIMENSION_NAMES)
         table.add_row(title, *values, "" if measure.aim is None else f"≥ {measure.aim:.2f}")
-    table.add_row("coverage by a bill", *["–"] * 3, "1.00")
+    table.add_row("coverage by a bill", *[NONE] * 3, "1.00")
     return table
 
 
@@ -153,20 +146,12 @@ def _forecasts(word: str, accuracy: Accuracy) -> Table:
         table.add_row(
             f"{stage.stage * 10} %",
             f"{stage.scored:,}",
-            _percent(stage.accuracy),
-            _percent(stage.baseline),
-            _percent(stage.covered),
-            _percent(stage.width),
+            percent(stage.accuracy),
+            percent(stage.baseline),
+            percent(stage.covered),
+            percent(stage.width),
         )
     table.add_section()
     overall = (accuracy.accuracy, accuracy.baseline, accuracy.covered)
-    table.add_row("all", f"{accuracy.scored:,}", *map(_percent, overall), "")
+    table.add_row("all", f"{accuracy.scored:,}", *map(percent, overall), "")
     return table
-
-
-def _number(value: float | None) -> str:
-    return "–" if value is None else f"{value:.2f}"
-
-
-def _percent(share: float) -> str:
-    return f"{int(share * 100)} %"

@@ -10,20 +10,13 @@ import click
 from rich.table import Table
 
 from tallystick.actors.runtime.opening import open_ledger
-from tallystick.cli.common import (
-    as_json,
-    config_option,
-    console,
-    json_option,
-    one_line,
-    prices_option,
-    reading,
-)
+from tallystick.cli.common import config_option, console, json_option, json_text, prices_option, reading
 from tallystick.config import loader
 from tallystick.config.amounts import dollars
 from tallystick.config.prices import Found, ModelPrice, PriceList, Tier, find_prices, load_prices
 from tallystick.config.published import published_prices
 from tallystick.config.settings import Config
+from tallystick.wording import one_line
 
 _UNKNOWN = "unpriced: a report is charged as the dearest model of its provider, and flagged"
 
@@ -112,7 +105,7 @@ def _cells(price: ModelPrice | Tier) -> tuple[str, str, str]:
 
 
 def _json(rows: list[Row]) -> str:
-    return as_json({"prices": [_plain(asked, found, source) for asked, found, source in rows]})
+    return json_text({"prices": [_plain(asked, found, source) for asked, found, source in rows]})
 
 
 def _plain(asked: str, found: Found | None, source: str) -> dict[str, Any]:

@@ -10,8 +10,7 @@ import msgspec
 from rich.table import Table
 from rich.text import Text
 
-from tallystick.cli.common import as_json as json_text
-from tallystick.cli.common import console, counting, json_option, make_way, one_line, reading, store_option
+from tallystick.cli.common import console, json_option, json_text, make_way, progress_bar, reading, store_option
 from tallystick.events.log.store import Store
 from tallystick.projections.store.projector import is_of
 from tallystick.projections.store.rebuilding import Rebuilt, rebuild
@@ -19,6 +18,7 @@ from tallystick.projections.store.runner import place_of
 from tallystick.projections.store.view_file import Inventory, Reached, ViewFile
 from tallystick.projections.store.view_tables import Difference, Differs, KeptRow
 from tallystick.projections.views.all_views import ALL_VIEWS, versions_of
+from tallystick.wording import NONE, one_line
 
 VERSIONS = versions_of(ALL_VIEWS)
 _DIGITS = 12
@@ -96,7 +96,7 @@ def _inventories(store_url: str) -> tuple[Inventory, Reached]:
     if place is not None and not Path(place.views).exists():
         return Inventory(Reached(0, ""), {}), Reached(0, "")
     with _keeper(store_url) as keeper, contextlib.closing(keeper.beside()) as beside:
-        return keeper.inventory(counting("reading the views")), beside.reached()
+        return keeper.inventory(progress_bar("reading the views")), beside.reached()
 
 
 def _is_foreign(store: Store, reached: Reached) -> bool:
@@ -133,7 +133,7 @@ def _print_list(views: list[dict[str, Any]], end: int, rebuilt: Reached) -> None
     for view in views:
         numbers = (f"{view[name]:,}" for name in ("version", "position", "rows", "bytes"))
         state = _STATES[view["state"]].format(**view)
-        table.add_row(Text(one_line(view["view"])), *numbers, (view["sha256"] or "–")[:_DIGITS], state)
+        table.add_row(Text(one_line(view["view"])), *numbers, (view["sha256"] or NONE)[:_DIGITS], state)
     screen = console()
     screen.print(table)
     if rebuilt.position:
@@ -167,7 +167,7 @@ def rebuild_(ctx: click.Context, names: tuple[str, ...], store_url: str, as_json
     wanted = list(dict.fromkeys(names)) or list(VERSIONS)
     with reading(store_url) as store, _keeper(store_url) as keeper:
         try:
-            rebuilt = rebuild(store, keeper, wanted, counting("rebuilding"))
+            rebuilt = rebuild(store, keeper, wanted, progress_bar("rebuilding"))
         except Differs as error:
             if as_json:
                 click.echo(json_text({"difference": _difference_json(error.difference)}))

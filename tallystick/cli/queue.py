@@ -7,20 +7,11 @@ from rich.table import Table
 from rich.text import Text
 
 from tallystick.actors.runtime.opening import open_ledger
-from tallystick.cli.common import (
-    Moment,
-    at_option,
-    console,
-    json_option,
-    one_line,
-    reading,
-    state_then,
-    store_option,
-)
-from tallystick.cli.common import as_json as json_text
+from tallystick.cli.common import Moment, at_option, console, json_option, json_text, reading, state_then, store_option
 from tallystick.events.messages.task_replies import QueuedTask, QueueStatus, RunningTask
 from tallystick.events.state.ledger import Ledger
 from tallystick.reports.queue import queue_json, queue_of
+from tallystick.wording import NONE, and_more, one_line
 
 SHOWN = 20
 """Tasks in a table that nobody limited."""
@@ -64,8 +55,8 @@ def queue(store_url: str, limit: int | None, at: Moment | None, as_json: bool) -
 def _show(ledger: Ledger, found: QueueStatus, waiting: int, now: dt.datetime) -> None:
     screen = console()
     screen.print(_waiting(found.tasks, now) if found.tasks else "Nothing waits for a slot.")
-    if waiting > len(found.tasks):
-        screen.print(f"and {waiting - len(found.tasks):,} more behind them: --limit shows up to 1,000")
+    for line in and_more(waiting, len(found.tasks), " behind them: --limit shows up to 1,000"):
+        screen.print(line)
     held_back = ledger.tasks.open - waiting - len(ledger.tasks.running)
     if held_back:
         screen.print(f"{held_back:,} more must first see the tasks completed that they depend on.")
@@ -107,7 +98,7 @@ def _running(tasks: list[RunningTask], slots: str, now: dt.datetime) -> Table:
         table.add_row(
             Text(one_line(task.task) + (" (stopping)" if task.stopping else "")),
             Text(one_line(f"{task.agent_type}, {task.product}")),
-            Text(one_line(task.model or "–")),
+            Text(one_line(task.model or NONE)),
             f"{minutes:,.1f}",
             _when(task.lease_expires_at, now),
         )
@@ -117,6 +108,6 @@ def _running(tasks: list[RunningTask], slots: str, now: dt.datetime) -> Table:
 def _when(at: str | None, now: dt.datetime) -> str:
     """The time of a day, with its date where that is another one."""
     if at is None:
-        return "–"
+        return NONE
     moment = dt.datetime.fromisoformat(at)
     return f"{moment:%H:%MZ}" if moment.date() == now.date() else f"{moment:%Y-%m-%d %H:%MZ}"

@@ -4,8 +4,7 @@ import click
 import msgspec
 from rich.markdown import Markdown
 
-from tallystick.cli.common import Moment, at_option, console, json_option, store_option
-from tallystick.cli.common import as_json as json_text
+from tallystick.cli.common import Moment, at_option, console, json_option, json_text, store_option
 from tallystick.cli.viewing import views
 from tallystick.projections.reports.usage_report import report_of
 from tallystick.reports.markdown import markdown

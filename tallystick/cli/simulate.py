@@ -16,12 +16,11 @@ from tallystick.actors.runtime.simulation import Answer, SimulatedFleet
 from tallystick.cli.common import (
     WRONG_INPUT,
     config_option,
-    counted,
-    one_line,
     output,
     prices_option,
     read_time,
     settings_for,
+    with_progress,
 )
 from tallystick.events.decide.answers import stamp
 from tallystick.events.log.codec import digest_of, encode_answer, read_message
@@ -30,6 +29,7 @@ from tallystick.events.messages import NAME_MAX
 from tallystick.events.messages.replies import Refusal
 from tallystick.events.state.ledger import check_conserved
 from tallystick.reports.reporter import Reporter
+from tallystick.wording import one_line
 
 ASKED_BY = "local"
 """Who asks where a line does not say: what `Fleet.ask` assumes, too."""
@@ -97,7 +97,7 @@ def simulate(
             reason = f"the fleet at {store_url} has come to {stamp(fleet.ledger.now)} already"
             raise BadScenario(name, 1, 1, reason)
         with output(out) as stream:
-            for reply in replies(fleet, counted(lines_of(name, data), count, "simulating")):
+            for reply in replies(fleet, with_progress(lines_of(name, data), count, "simulating")):
                 stream.write(reply)
             stream.write(_end(fleet, store))
     finally:

@@ -1,7 +1,6 @@
 """``tallystick status``: how the fleet and its agents stand, now or as it was then."""
 
 import datetime as dt
-from collections.abc import Callable
 from typing import Any
 
 import click
@@ -9,18 +8,9 @@ import msgspec
 from rich.table import Table
 from rich.text import Text
 
-from tallystick.cli.common import (
-    Moment,
-    at_option,
-    console,
-    json_option,
-    one_line,
-    shown_time,
-    store_option,
-)
-from tallystick.cli.common import as_json as json_text
+from tallystick.cli.common import Moment, at_option, console, json_option, json_text, store_option
 from tallystick.cli.viewing import views
-from tallystick.config.amounts import DIMENSIONS, Amounts, Triple, cents, dollars, percent, seconds
+from tallystick.config.amounts import DIMENSIONS, Amounts, cents, dollars, percent
 from tallystick.events.decide.answers import stamp
 from tallystick.events.messages.replies import GlobalStatus, shown
 from tallystick.events.state.accounts import money
@@ -30,10 +20,10 @@ from tallystick.projections.reports.status import Status
 from tallystick.projections.reports.task_day import TaskDay
 from tallystick.projections.reports.utilization import Measure
 from tallystick.projections.views.agents import AgentRow
+from tallystick.wording import DIMENSION_NAMES, NONE, amount, and_more, one_line, rounded_amounts, shown_time
 
 COLOURS = {"green": "green", "yellow": "yellow", "orange": "dark_orange", "red": "red", "black": "bold reverse"}
 _UNITS = ("tokens", "seconds", "cost")
-_PLAIN: tuple[Callable[[int], str], ...] = ("{:,}".format, lambda time_ms: f"{seconds(time_ms):,}", cents)
 SHOWN = 20
 """Agents in a table that nobody limited."""
 
@@ -139,7 +129,7 @@ def _show_agent(found: Status, sketch: QueryAdapter, id: str, as_json: bool) -> 
     table = _grid()
     for name, value in answered.items():
         if isinstance(getattr(row, name, None), Amounts):
-            table.add_row(_label(name), Text(amounts(getattr(row, name).triple)))
+            table.add_row(_label(name), Text(rounded_amounts(getattr(row, name).triple)))
         elif name == "percentage":
             table.add_row("used", f"{used_percent(row)} %")
         elif name == "status":
@@ -153,13 +143,13 @@ def _print_agents(found: Status, sketch: QueryAdapter, limit: int) -> None:
     screen, rows = console(), found.by_use()
     if rows:
         screen.print(_agents_table(rows[:limit], sketch))
-    if len(rows) > limit:
-        screen.print(f"and {len(rows) - limit:,} more, less used: --limit {len(rows)} shows all")
+    for line in and_more(len(rows), limit, f", less used: --limit {len(rows)} shows all"):
+        screen.print(line)
     for model, cost_nanos in sorted(found.fleet.unpriced.items()):
         text = f"unpriced: {model} has no price; {cents(cost_nanos)} is a guess until prices.yml names it"
         screen.print(Text(one_line(text), style="yellow"))
     for row in found.unallocated:
-        text = f"unallocated: {row.agent} used {amounts(row.consumed.triple)} without an account"
+        text = f"unallocated: {row.agent} used {rounded_amounts(row.consumed.triple)} without an account"
         screen.print(Text(one_line(text), style="yellow"))
 
 
@@ -176,7 +166,7 @@ def _fleet_table(found: Status, sketch: QueryAdapter, work: TaskDay, breaker: st
         ("reserve", fleet.reserve.triple),
         ("overdraft", fleet.overdraft.triple),
     ):
-        table.add_row(name, amounts((units[0], units[1], units[2])))
+        table.add_row(name, rounded_amounts((units[0], units[1], units[2])))
     table.add_row("pressure", f"{percent(round(reply.pressure * 1_000_000), 1_000_000)} %")
     table.add_row("response", reply.response)
     table.add_row("paused", Text(one_line(fleet.paused or "by configuration"), style="red") if reply.paused else "no")
@@ -219,8 +209,8 @@ def _agents_table(rows: list[AgentRow], sketch: QueryAdapter) -> Table:
 
 def _of(consumed: int | None, allocated: int | None, d: int) -> str:
     if consumed is None:
-        return "–"
-    return _PLAIN[d](consumed) + ("" if allocated is None else f" of {_PLAIN[d](allocated)}")
+        return NONE
+    return amount(consumed, d) + ("" if allocated is None else f" of {amount(allocated, d)}")
 
 
 def _grid() -> Table:
@@ -238,17 +228,6 @@ def _level(level: str, text: str | None = None) -> Text:
     return Text(text or level, style=COLOURS[level])
 
 
-def amounts(units: Triple) -> str:
-    """Amounts for people: ``1,200 tokens, 3.5 s, $1.48``; a dash where there are none."""
-    tokens, time_ms, cost_nanos = units
-    parts = [
-        *([] if tokens is None else [f"{tokens:,} tokens"]),
-        *([] if time_ms is None else [f"{seconds(time_ms):,} s"]),
-        *([] if cost_nanos is None else [cents(cost_nanos)]),
-    ]
-    return ", ".join(parts) or "–"
-
-
 def used_percent(row: AgentRow) -> int:
     """What an agent used of its own budget, floored, in the dimension that is used most."""
     given_back, delegated = money(row.given_back.triple), money(row.delegated.triple)
@@ -264,5 +243,5 @@ def used_percent(row: AgentRow) -> int:
 
 
 def _measured(measure: Measure) -> str:
-    names = ((measure.tokens, "tokens"), (measure.time_seconds, "time"), (measure.cost_usd, "cost"))
-    return ", ".join(f"{value:.2f} {name}" for value, name in names if value is not None) or "–"
+    values = ((getattr(measure, dimension), name) for dimension, name in DIMENSION_NAMES.items())
+    return ", ".join(f"{value:.2f} {name}" for value, name in values if value is not None) or NONE

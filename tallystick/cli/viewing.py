@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import click
 
-from tallystick.cli.common import Moment, counting, reading
+from tallystick.cli.common import Moment, progress_bar, reading
 from tallystick.events.log.store import Store
 from tallystick.projections.reports.status import Status
 from tallystick.projections.store.as_of import NotThere, views_at
@@ -43,7 +43,7 @@ def _keeper(store: Store, at: Moment | None) -> ViewStore:
     Raises:
         ClickException: the log does not reach there.
     """
-    progress = counting("reading the log")
+    progress = progress_bar("reading the log")
     if at is not None:
         moment = at.position if at.time is None else at.time
         assert moment is not None

@@ -8,14 +8,13 @@ from typing import Any
 import click
 import structlog
 
-from tallystick.cli.common import as_json as json_text
-from tallystick.cli.common import counted, json_option, one_line, reading, store_option
+from tallystick.cli.common import json_option, json_text, reading, store_option, with_progress
 from tallystick.config.amounts import EDGE_NAMES, TOKENS, InvalidAmount, exact_units
 from tallystick.config.loader import load
 from tallystick.config.prices import load_prices
 from tallystick.events.catalog import STORED_NAME, TaskStarted
 from tallystick.events.log.store import Store
-from tallystick.explain.causes import History
+from tallystick.explain.history import History
 from tallystick.whatif.answer import Span, as_answer, as_check
 from tallystick.whatif.explanation import explain_difference, explain_unlike
 from tallystick.whatif.question import Question
@@ -24,6 +23,7 @@ from tallystick.whatif.rerun import Rerun
 from tallystick.whatif.runs import Scripts
 from tallystick.whatif.steps import Step, steps_of
 from tallystick.whatif.tables import tell_answer, tell_check
+from tallystick.wording import one_line
 
 _FILE = click.Path(path_type=Path)
 
@@ -119,7 +119,7 @@ class _Log:
             raise click.ClickException(f"there is nothing to decide anew at {store.url}: its log is empty")
         self.span = Span(store.url)
         self._end = last.position
-        self._records = counted(store.read(0, last.position), last.position, doing)
+        self._records = with_progress(store.read(0, last.position), last.position, doing)
 
     def steps(self) -> Iterator[Step]:
         """Its steps, in order."""

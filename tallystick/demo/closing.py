@@ -10,10 +10,10 @@ from rich.text import Text
 
 from tallystick.config.amounts import COST, TOKENS, cents, dollars
 from tallystick.demo.agent import Agent, Outcome
-from tallystick.demo.news import compact, short
 from tallystick.demo.screen import percentile
 from tallystick.demo.summary import LEVELS_REACHED, Summary, consumed_of_spendable
 from tallystick.events.state.accounts import Money, plus
+from tallystick.wording import compact, minutes_and_seconds, short_amounts
 
 SHOWN: Final = 8
 """Of those for whom the budget was too small, so many have a line of their own."""
@@ -66,7 +66,7 @@ def _fate(agent: Agent) -> str:
 
 
 def _needed(units: Money) -> str:
-    return short((units[TOKENS], None, units[COST]))
+    return short_amounts((units[TOKENS], None, units[COST]))
 
 
 def _tell_figures(console: Console, summary: Summary) -> None:
@@ -133,7 +133,7 @@ def _tell_slots(console: Console, summary: Summary) -> None:
 
 
 def _minutes(ms: int) -> str:
-    return f"{ms // 60_000}:{ms // 1000 % 60:02} minutes"
+    return f"{minutes_and_seconds(ms // 1000)} minutes"
 
 
 def _qualities(summary: Summary) -> list[tuple[str, str]]:

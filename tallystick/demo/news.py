@@ -3,10 +3,12 @@
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
-from tallystick.config.amounts import NANOS_PER_DOLLAR, Amounts, Triple, cents, percent
+from tallystick.config.amounts import Amounts, Triple
+from tallystick.config.amounts import percent as percent_of
 from tallystick.events import catalog as e
 from tallystick.events.state.accounts import OVERDRAFT, POOL, RESERVE
 from tallystick.events.state.day import DAILY_ALERTS
+from tallystick.wording import compact, minutes_and_seconds, percent, short_amounts
 
 UNITS: Final = {"tokens": "tokens", "time_seconds": "time", "cost_usd": "dollars"}
 LEVEL_STYLES: Final = {
@@ -17,7 +19,6 @@ LEVEL_STYLES: Final = {
     "black": "bold white on grey23",
 }
 INTERNAL: Final = (POOL, RESERVE, OVERDRAFT)
-CENT: Final = NANOS_PER_DOLLAR // 100
 _STRONG: Final = "bold red"
 _MOVES: Final = "cyan"
 _FAINT: Final = "dim"
@@ -46,36 +47,14 @@ def _item(event: e.Event, text: str, style: str) -> Item:
     return Item(event.position, event.at.strftime("%H:%M:%S"), text, style)
 
 
-def short(amounts: Triple) -> str:
-    """``1.2M tokens, $3.40``: rounded, for a narrow line."""
-    tokens, time_ms, cost = amounts
-    parts = []
-    if tokens:
-        parts.append(f"{compact(tokens)} tokens")
-    if time_ms:
-        parts.append(f"{time_ms // 1000:,} s")
-    if cost:
-        parts.append(cents(cost) if cost >= CENT // 2 else "<$0.01")
-    return ", ".join(parts) or "nothing"
-
-
-def compact(number: int) -> str:
-    """``1.2M``: three digits or so, floored."""
-    for size, letter in ((10**9, "B"), (10**6, "M"), (10**3, "k")):
-        if number >= size:
-            whole, tenth = divmod(number * 10 // size, 10)
-            return f"{whole}{letter}" if whole >= 100 else f"{whole}.{tenth}{letter}"
-    return str(number)
-
-
 def _some(amount: Amounts) -> str:
-    return short(amount.triple)
+    return short_amounts(amount.triple)
 
 
 def _level(event: e.LevelChanged) -> tuple[str, str]:
     if e.LEVELS.index(event.level) < e.LEVELS.index(event.before):
         return f"{event.agent} is back to {event.level}", LEVEL_STYLES[event.level]
-    used = f"{int(event.percentage * 100)} % of its {UNITS[event.dimension]} used"
+    used = f"{percent(event.percentage)} of its {UNITS[event.dimension]} used"
     return f"{event.agent} turns {event.level}: {used}", LEVEL_STYLES[event.level]
 
 
@@ -89,14 +68,14 @@ _RESPONSE_WORDS: Final = {
 
 
 def _response(event: e.FleetResponseChanged) -> tuple[str, str]:
-    return f"{_RESPONSE_WORDS[event.response]} ({int(event.pressure * 100)} % of its {UNITS[event.dimension]})", _STRONG
+    return f"{_RESPONSE_WORDS[event.response]} ({percent(event.pressure)} of its {UNITS[event.dimension]})", _STRONG
 
 
 def topped_up(event: e.BudgetMoved, agents: int, amount: Triple) -> Item:
     """One line for all whom a plan gave more; ``event`` is the newest of its moves."""
     who = f"{event.target} gets" if agents == 1 else f"{agents} agents get"
     why = "it will need more" if agents == 1 else "they will need more"
-    return _item(event, f"{who} {short(amount)}: {why}", _MOVES)
+    return _item(event, f"{who} {short_amounts(amount)}: {why}", _MOVES)
 
 
 def _moved(event: e.BudgetMoved) -> tuple[str, str] | None:
@@ -124,7 +103,7 @@ def _refused(event: e.RequestRefused) -> tuple[str, str]:
 
 
 def _released(event: e.BudgetReleased) -> tuple[str, str]:
-    used = percent((event.consumed.tokens or 0), (event.allocated.tokens or 0))
+    used = percent_of((event.consumed.tokens or 0), (event.allocated.tokens or 0))
     return f"{event.agent} leaves: {used} % of its tokens used, {_some(event.unused)} go back", _FAINT
 
 
@@ -135,7 +114,7 @@ def _allocated(event: e.BudgetAllocated) -> tuple[str, str] | None:
 
 def _started(event: e.TaskStarted) -> tuple[str, str]:
     waited = (event.at - event.queued_at).total_seconds()
-    how = f" after {int(waited // 60)}:{int(waited % 60):02}" if waited else ""
+    how = f" after {minutes_and_seconds(waited)}" if waited else ""
     return f"{event.task} has a slot{how}: {event.model}, at most {compact(event.max_tokens)} tokens", "green"
 
 

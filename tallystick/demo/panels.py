@@ -8,13 +8,15 @@ import msgspec
 from rich.table import Table
 from rich.text import Text
 
-from tallystick.config.amounts import COST, DIMENSIONS, EDGE_NAMES, TIME, TOKENS, cents, exact_units, percent
+from tallystick.config.amounts import COST, DIMENSIONS, EDGE_NAMES, TOKENS, exact_units
+from tallystick.config.amounts import percent as percent_of
 from tallystick.demo.agent import Agent, Phase
-from tallystick.demo.news import LEVEL_STYLES, Item, compact
+from tallystick.demo.news import LEVEL_STYLES, Item
 from tallystick.demo.slots import Slots, Waiting
 from tallystick.events import catalog as e
 from tallystick.events.evolve.account_read_model import AccountModel
 from tallystick.events.messages.command import PRIORITIES
+from tallystick.wording import DIMENSION_NAMES, compact, minutes_and_seconds, percent, short_amount
 
 ACTION_STYLES: Final = {
     "continue": "green",
@@ -26,7 +28,7 @@ ACTION_STYLES: Final = {
     "none": "green",
 }
 USED, HELD, GRANTED, POOL, RESERVE, DEBT = "green", "cyan", "blue", "grey50", "magenta", "bold red"
-_NAMES: Final = ("tokens", "time", "cost")
+_NAMES: Final = tuple(DIMENSION_NAMES.values())
 _BLOCK: Final = "█"
 
 
@@ -66,16 +68,9 @@ def _units(amounts: dict[str, Any], d: int) -> int:
     return exact_units(Decimal(str(amounts.get(EDGE_NAMES[d], 0))), d, EDGE_NAMES[d])
 
 
-def in_words(units: int, d: int) -> str:
-    """An amount of one dimension for a narrow place."""
-    if d == TOKENS:
-        return compact(units)
-    return f"{units // 1000:,} s" if d == TIME else cents(units)
-
-
 def balance_line(balance: Balance, width: int) -> Text:
     """``cost   ████████████████  $12.30 of $44.34``."""
-    figures = f" {in_words(balance.used, balance.dimension)} of {in_words(balance.total, balance.dimension)}"
+    figures = f" {short_amount(balance.used, balance.dimension)} of {short_amount(balance.total, balance.dimension)}"
     line = Text().append(f"{_NAMES[balance.dimension]:<7}", style="bold")
     parts = (
         (balance.used, USED),
@@ -114,7 +109,7 @@ def legend_line(balance: Balance, width: int) -> Text:
         ("reserve", balance.reserve, RESERVE),
     )
     for name, units, style in named:
-        line.append("■ ", style=style).append(f"{name} {percent(units, whole)} %  ", style="default")
+        line.append("■ ", style=style).append(f"{name} {percent_of(units, whole)} %  ", style="default")
     if balance.overdraft:
         line.append("■ overdraft", style=DEBT)
     line.truncate(width, overflow="ellipsis")
@@ -146,8 +141,8 @@ def slots_line(slots: Slots, standings: Mapping[str, AccountModel], width: int) 
         f"{len(slots.waiting)} wait", style="yellow" if slots.waiting else "default"
     )
     if slots.waiting:
-        longest = max(slots.minutes_waiting(waiting) for waiting in slots.waiting.values())
-        line.append(f", longest {_minutes(longest)}")
+        longest = max(slots.seconds_waiting(waiting) for waiting in slots.waiting.values())
+        line.append(f", longest {minutes_and_seconds(longest)}")
     if slots.preempted:
         line.append("  ·  ", style="dim").append(f"{slots.preempted} preempted", style="magenta")
     line.truncate(width, overflow="ellipsis")
@@ -161,13 +156,13 @@ def day_line(slots: Slots, width: int) -> Text:
         used = slots.used_today[d]
         if d == TOKENS and limit is None:
             continue
-        line.append(f"{name} {in_words(used, d)}")
+        line.append(f"{name} {short_amount(used, d)}")
         if limit is None:
             line.append(", without a limit  ")
             continue
-        part = percent(used, limit)
+        part = percent_of(used, limit)
         style = "bold red" if part >= 100 else "dark_orange" if part >= _NEAR else "green"
-        line.append(f" of {in_words(limit, d)} ").append(f"({part} %)  ", style=style)
+        line.append(f" of {short_amount(limit, d)} ").append(f"({part} %)  ", style=style)
     if slots.tripped:
         line.append("breaker open: nothing new starts", style="bold white on red")
     line.truncate(width, overflow="ellipsis")
@@ -190,7 +185,7 @@ def queue_table(slots: Slots, needs: Mapping[str, int], pool: int | None, rows: 
             waiting.task,
             waiting.product,
             Text(waiting.priority, style="magenta" if waiting.priority == "critical" else "default"),
-            _minutes(slots.minutes_waiting(waiting)),
+            minutes_and_seconds(slots.seconds_waiting(waiting)),
             Text(_why(slots, waiting, needs.get(waiting.task, 0), pool), style="dim"),
         )
     return table
@@ -205,11 +200,6 @@ def _why(slots: Slots, waiting: Waiting, needed: int, pool: int | None) -> str:
 
 def _rank(waiting: Waiting) -> tuple[int, Any]:
     return (PRIORITIES.index(waiting.priority), waiting.since)
-
-
-def _minutes(minutes: float) -> str:
-    seconds = int(minutes * 60)
-    return f"{seconds // 60}:{seconds % 60:02}"
 
 
 def agents_table(agents: Sequence[tuple[Agent, AccountModel]], rows: int, width: int) -> Table:
@@ -230,7 +220,7 @@ def agents_table(agents: Sequence[tuple[Agent, AccountModel]], rows: int, width:
             Text().append(crown, style="magenta").append(agent.run.id, style="default"),
             agent.run.product or "",
             bar(ratio, 12, style.removesuffix(" on grey23")),
-            f"{int(ratio * 100)} %",
+            percent(ratio),
             Text(level, style=style),
             Text(agent.told, style=ACTION_STYLES[agent.told]),
             f"{agent.done}/{len(agent.run.steps)}",

@@ -68,9 +68,9 @@ class Slots:
         """How many tasks had to wait for their slot."""
         return sum(ms > 0 for ms in self.waited_ms.values())
 
-    def minutes_waiting(self, task: Waiting) -> float:
+    def seconds_waiting(self, task: Waiting) -> float:
         """How long a task has been waiting by now."""
-        return 0.0 if self._at is None else (self._at - task.since) / dt.timedelta(minutes=1)
+        return 0.0 if self._at is None else (self._at - task.since).total_seconds()
 
     def keep(self, event: e.Event) -> None:
         """Follow one event."""

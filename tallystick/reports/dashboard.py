@@ -2,15 +2,14 @@
 
 import datetime as dt
 from collections.abc import Iterator
-from decimal import Decimal
 
-from tallystick.config.amounts import cents, exact_units
 from tallystick.projections.reports.cost import Costs
 from tallystick.projections.reports.dashboard import Dashboard, Gauge, ModelUse, dashboard
 from tallystick.projections.reports.status import Status
 from tallystick.projections.reports.task_day import TaskDay
 from tallystick.projections.store.view_store import ViewStore
 from tallystick.reports.day_end import projected_eod
+from tallystick.wording import counted, edge_amount, in_cents, markdown_text
 
 WARNING = "⚠️"
 
@@ -40,7 +39,7 @@ def _agents(shown: Dashboard) -> Iterator[str]:
         yield f"- Active: {shown.active:,}"
     else:
         yield f"- Active: {shown.active:,}/{shown.slots:,} ({shown.percent_active or 0}% utilization)"
-    yield f"- Queue: {_counted(shown.waiting, 'task')} waiting"
+    yield f"- Queue: {counted(shown.waiting, 'task')} waiting"
     if shown.avg_wait_minutes is not None:
         yield f"- Avg wait time: {shown.avg_wait_minutes:,} minutes"
 
@@ -66,31 +65,17 @@ def _models(shown: Dashboard) -> Iterator[str]:
 
 def _model(use: ModelUse) -> str:
     # An alias is a word, and a word begins with a capital here; other names are shown as they are.
-    name = use.model.capitalize() if use.model.isalpha() else _text(use.model)
-    return f"- {name}: {_counted(use.tasks, 'task')}{' (critical)' if use.critical else ''}, {_money(use.cost_usd)}"
+    name = use.model.capitalize() if use.model.isalpha() else markdown_text(use.model)
+    return f"- {name}: {counted(use.tasks, 'task')}{' (critical)' if use.critical else ''}, {in_cents(use.cost_usd)}"
 
 
 def _products(shown: Dashboard) -> Iterator[str]:
     if shown.products:
         yield from ("", "### By Product")
     for use in shown.products:
-        yield f"- {'(no product)' if use.product is None else _text(use.product)}: {use.percent}% of tokens"
+        yield f"- {'(no product)' if use.product is None else markdown_text(use.product)}: {use.percent}% of tokens"
 
 
 def _short(value: int | str) -> str:
     """Tokens with thousands marked; dollars (which are texts) without cents where there are none."""
-    return f"{value:,}" if isinstance(value, int) else _money(value).removesuffix(".00")
-
-
-def _money(value: str) -> str:
-    return cents(exact_units(Decimal(value), 2, "cost_usd"))
-
-
-def _counted(count: int, what: str) -> str:
-    return f"{count:,} {what}{'' if count == 1 else 's'}"
-
-
-def _text(text: str) -> str:
-    """A name of others, on one line and without meaning to Markdown."""
-    plain = "".join(letter if letter.isprintable() else " " for letter in text)
-    return "".join(f"\\{letter}" if letter in "\\`*_[]<>|#" else letter for letter in plain)
+    return edge_amount(value).removesuffix(".00")

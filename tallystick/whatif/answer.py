@@ -4,7 +4,6 @@ import datetime as dt
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
-from tallystick.cli.common import shown_time
 from tallystick.config.amounts import DIMENSIONS, Triple, edge, seconds
 from tallystick.config.loader import to_mapping
 from tallystick.config.prices import PriceList
@@ -22,6 +21,7 @@ from tallystick.whatif.reproduction import Reproduction
 from tallystick.whatif.rerun import Rerun
 from tallystick.whatif.steps import Step
 from tallystick.whatif.task_statistics import Waits, Work
+from tallystick.wording import counted, shown_time
 
 
 class Span:
@@ -325,7 +325,7 @@ def assumptions(rerun: Rerun) -> Iterator[str]:
         yield "Usage that named a model and no cost is priced anew; a cost that was reported stays as it is."
     if fates.unknown:
         yield (
-            f"What {_agents(len(fates.unknown))} would have used beyond the log is unknown, and counts as nothing: the other"
+            f"What {counted(len(fates.unknown), 'agent')} would have used beyond the log is unknown, and counts as nothing: the other"
             " policy lets go on what the log had refused or stopped. What was refused in the log and is granted here is"
             " granted once, however often it was asked for; a hold that nobody would settle is given back at once."
         )
@@ -370,10 +370,6 @@ def _of_runs(rerun: Rerun) -> Iterator[str]:
     if rerun.moving.guessed:
         count = rerun.moving.guessed
         yield (
-            f"{count:,} run{'s' if count != 1 else ''} of tasks that the log never ran are taken to use what was estimated, and"
+            f"{counted(count, 'run')} of tasks that the log never ran are taken to use what was estimated, and"
             " to last as long; where no time was estimated, as long as a run of the log on average."
         )
-
-
-def _agents(count: int) -> str:
-    return f"{count:,} agent{'s' if count != 1 else ''}"

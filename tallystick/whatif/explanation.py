@@ -4,7 +4,6 @@ from typing import Any
 
 import msgspec
 
-from tallystick.cli.common import shown_time
 from tallystick.config.amounts import DIMENSIONS, EDGE_NAMES
 from tallystick.events import catalog as e
 from tallystick.events import messages as c
@@ -13,13 +12,15 @@ from tallystick.events.decide.levels import percentage, pressure
 from tallystick.events.decide.turn import CLOCK
 from tallystick.events.messages import proposals as p
 from tallystick.events.state.ledger import Ledger
-from tallystick.explain.causes import History
-from tallystick.explain.reasons import THRESHOLDS, why
-from tallystick.explain.sentences import amounts, percent, sentence, unit
+from tallystick.explain.enforcement import THRESHOLDS
+from tallystick.explain.history import History
+from tallystick.explain.row import unit
+from tallystick.explain.rows import sentence, why
 from tallystick.whatif.divergence import SAME_MOMENT, Difference, Told
 from tallystick.whatif.reproduction import Unlike
 from tallystick.whatif.rerun import Rerun
 from tallystick.whatif.steps import Step
+from tallystick.wording import amounts, exact_percent, shown_time
 
 Side = dict[str, Any]
 """What one side decided: a sentence (``text``), and the rule with its numbers (``why``)."""
@@ -59,11 +60,13 @@ def _side(event: e.Event | None, other: e.Event | None, ledger: Ledger, history:
     match other:
         case e.LevelChanged() if other.agent in ledger.accounts:
             stays = _level_of(other.agent, ledger)
-            text = f"{stays.agent} stays {stays.level} at {percent(stays.percentage)} of its {unit(stays.dimension)}"
+            text = (
+                f"{stays.agent} stays {stays.level} at {exact_percent(stays.percentage)} of its {unit(stays.dimension)}"
+            )
             return {"text": text, "why": why(stays, ledger, history)}
         case e.FleetResponseChanged():
             response = _response_of(other.response, ledger)
-            text = f"the fleet's response stays {response.before} at a pressure of {percent(response.pressure)}"
+            text = f"the fleet's response stays {response.before} at a pressure of {exact_percent(response.pressure)}"
             return {"text": text, "why": why(response, ledger, history)}
     return {"text": proposed or "nothing of the kind was decided", "why": []}
 
@@ -75,7 +78,7 @@ def _not_reached(event: e.Event, other: e.Event | None, ledger: Ledger) -> list[
     rank = e.LEVELS.index(other.level)
     if rank <= e.LEVELS.index(event.level) + 1:
         return []
-    at = percent(float(ledger.rules.level_at[rank - 1]))
+    at = exact_percent(float(ledger.rules.level_at[rank - 1]))
     return [f"{other.level} would begin at {at} (enforcement.{THRESHOLDS[rank - 1]})"]
 
 

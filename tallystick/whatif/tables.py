@@ -8,8 +8,7 @@ import click
 from rich.table import Table
 from rich.text import Text
 
-from tallystick.cli.common import console, one_line, shown_time
-from tallystick.cli.status import amounts
+from tallystick.cli.common import console
 from tallystick.config.amounts import Triple
 from tallystick.events import catalog as e
 from tallystick.events.decide.levels import DEGRADE, STOP, THROTTLE
@@ -19,6 +18,7 @@ from tallystick.whatif.answer import Agent, Span, agents_that_differ, assumption
 from tallystick.whatif.reproduction import Reproduction
 from tallystick.whatif.rerun import Rerun
 from tallystick.whatif.task_statistics import Waits, Work
+from tallystick.wording import NONE, and_more, counted, one_line, rounded_amounts, shown_time
 
 _SHOWN = 20
 """Agents in the table; the JSON has all."""
@@ -61,8 +61,8 @@ def tell_answer(span: Span, rerun: Rerun, first: Mapping[str, Any] | None) -> No
     changed = list(changes(rerun))
     for key, log, other in changed[:_SHOWN]:
         click.echo(one_line(_line("otherwise", f"{key}: {other} instead of {log}")))
-    if len(changed) > _SHOWN:
-        click.echo(_line("", f"and {len(changed) - _SHOWN:,} more settings: --json has all"))
+    for line in and_more(len(changed), _SHOWN, " settings: --json has all"):
+        click.echo(_line("", line))
     differing = agents_that_differ(rerun)
     if first is None and not differing:
         click.echo(_line("result", "nothing would have been decided otherwise"))
@@ -72,8 +72,8 @@ def tell_answer(span: Span, rerun: Rerun, first: Mapping[str, Any] | None) -> No
         if differing:
             click.echo()
             screen.print(_agents_table(rerun, differing, span))
-        if len(differing) > _SHOWN:
-            click.echo(f"and {len(differing) - _SHOWN:,} more: --json has all")
+        for line in and_more(len(differing), _SHOWN, ": --json has all"):
+            click.echo(line)
     if first is not None:
         click.echo("\nthe first decision that differs")
         for line in _difference(first):
@@ -94,7 +94,7 @@ def _fleet_table(rerun: Rerun) -> Table:
     saved = sum(one.reports for one in fates.saved.values())
     rows = [
         ("used", _some(log.used), _some(other.used)),
-        ("saved", "", f"{_some(total_saved(fates))} in {saved:,} report{'s' if saved != 1 else ''}" if saved else ""),
+        ("saved", "", f"{_some(total_saved(fates))} in {counted(saved, 'report')}" if saved else ""),
         *(
             (f"agents {word}", _count(log.reached(action)), _count(other.reached(action)))
             for action, word in _DONE.items()
@@ -109,14 +109,14 @@ def _fleet_table(rerun: Rerun) -> Table:
     ]
     for name, theirs, ours in rows:
         if theirs or ours:
-            table.add_row(name, theirs or "–", ours or "–")
+            table.add_row(name, theirs or NONE, ours or NONE)
     return table
 
 
 def _some(units: "list[int] | Money") -> str:
     """Amounts for people, without the dimensions in which there is nothing."""
     some: Triple = (units[0] or None, units[1] or None, units[2] or None)
-    return amounts(some) if any(some) else ""
+    return rounded_amounts(some) if any(some) else ""
 
 
 def _count(count: int) -> str:
@@ -168,7 +168,7 @@ def _waited(waits: Waits) -> str:
     """The average and the longest, in minutes."""
     if not waits.started and not waits.waiting:
         return ""
-    average = "–" if waits.average_ms is None else f"{waits.average_ms / _MS_PER_MINUTE:.1f}"
+    average = NONE if waits.average_ms is None else f"{waits.average_ms / _MS_PER_MINUTE:.1f}"
     return f"{average} min, at most {waits.longest_ms / _MS_PER_MINUTE:.1f}"
 
 
@@ -198,7 +198,7 @@ def _agents_table(rerun: Rerun, differing: list[Agent], span: Span) -> Table:
 def _cells(course: AgentHistory, time: Callable[[dt.datetime], str]) -> list[str]:
     happened = [(course.first_at[action], course.times[action]) for action in _DONE]
     happened += [(course.warned_at, course.warnings), (course.topped_up_at, course.grants)]
-    cells = ["–" if at is None else time(at) + (f" {times}×" if times > 1 else "") for at, times in happened]
+    cells = [NONE if at is None else time(at) + (f" {times}×" if times > 1 else "") for at, times in happened]
     used = _some(course.used) or "nothing"
     return [*cells, used if course.opened_at is not None else f"{used}; never had an account"]
 

@@ -2,6 +2,7 @@
 
 import json
 import sqlite3
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,8 @@ from tallystick.events.catalog import CATALOG
 from tallystick.events.log.codec import decode_event
 from tallystick.events.log.store import open_store
 from tallystick.events.messages import proposals as p
-from tallystick.explain.reasons import _RULES
-from tallystick.explain.sentences import _SENTENCES, amounts
+from tallystick.explain.rows import TABLES
+from tallystick.wording import amounts
 from tests.cli.conftest import Run, lines
 from tests.support.core import Core, allocate, use
 from tests.support.core import fleet as limits
@@ -92,9 +93,11 @@ def test_a_moment_that_is_none_is_told(run: Run, fleet: Path, until: str, code: 
 # --- explain: one event ----------------------------------------------------------------------------------------------
 
 
-def test_every_event_has_a_sentence() -> None:
-    assert set(_SENTENCES) == set(CATALOG)
-    assert set(_RULES) <= set(CATALOG)
+def test_every_event_has_exactly_one_row_that_explains_it() -> None:
+    explained = Counter(kind for table in TABLES for kind in table)
+    assert explained == Counter(CATALOG)
+    followed = {kind for table in TABLES for row in table.values() for kind in row.after}
+    assert followed <= set(CATALOG)
 
 
 def test_every_position_can_be_explained(run: Run, fleet: Path) -> None:
@@ -141,8 +144,8 @@ def test_a_refusal_is_explained_by_its_numbers_and_what_led_to_it(run: Run, flee
 
 def test_what_the_clock_did_names_the_hold_that_ended(run: Run, fleet: Path) -> None:
     told = run("audit", "explain", str(place_of(fleet, "hold-ended.v1"))).stdout
-    assert "nobody: clock brought it, because its time had come" in told
-    assert f"{place_of(fleet, 'hold-placed.v1')}  a set 10,000 tokens aside in hold h-1" in told
+    assert "no request: the clock recorded it when it was due" in told
+    assert f"{place_of(fleet, 'hold-placed.v1')}  a reserved 10,000 tokens in hold h-1" in told
 
 
 @pytest.mark.parametrize("position", ["0", "9999"])

@@ -1,0 +1,130 @@
+"""Explains what happens to the budgets of accounts: granted, moved, covered and given back."""
+
+from tallystick.events import catalog as e
+from tallystick.events.state.accounts import POOL, limited
+from tallystick.events.state.ledger import Ledger
+from tallystick.explain.history import History
+from tallystick.explain.row import Row, Rows, left_at_source, some, the
+from tallystick.wording import amounts, counted, exact_percent
+
+_COVER_CAUSES = {
+    "under_estimate": "more was used than had been allocated or held",
+    "late_report": "usage was reported after the account was closed or the hold had ended",
+    "unpriced_model": "a model without a price was charged at the highest known price",
+    "override": "an operator ordered it",
+}
+
+
+def _says_allocated(event: e.BudgetAllocated) -> str:
+    labels = (event.agent_type, event.product, event.workflow)
+    named = "".join(
+        f", {what} {label}" for what, label in zip(("type", "product", "workflow"), labels, strict=True) if label
+    )
+    demand = ", on its own demand" if event.on_demand else ""
+    source = the(event.parent or POOL)
+    return (
+        f"{event.agent} was opened with {some(event.amount)} from {source}{demand} (priority {event.priority}{named})"
+    )
+
+
+def _why_allocated(event: e.BudgetAllocated, ledger: Ledger, history: History) -> list[str]:
+    return [left_at_source(ledger.accounts[event.agent], event.amount.triple)]
+
+
+def _why_drawn(event: e.BudgetDrawn, ledger: Ledger, history: History) -> list[str]:
+    account, amount = ledger.accounts[event.agent], event.amount.triple
+    share = exact_percent(float(ledger.rules.pool_share_max))
+    return [
+        f"its allocation is now {amounts(account.allocated)}",
+        left_at_source(account, amount),
+        (
+            f"on demand it has drawn {amounts(limited(amount, account.drawn))} in all; at most {share} of what"
+            f" the fleet can spend (max_pool_share_percent{history.since(e.ConfigLoaded)})"
+        ),
+    ]
+
+
+def _why_returned(event: e.BudgetReturned, ledger: Ledger, history: History) -> list[str]:
+    allocated = ledger.accounts[event.agent].allocated
+    return [f"its allocation is now {amounts(allocated)}; the pool has {amounts(ledger.pool)}"]
+
+
+def _why_moved(event: e.BudgetMoved, ledger: Ledger, history: History) -> list[str]:
+    settings, in_force = ledger.rules.config.reallocation, history.since(e.ConfigLoaded)
+    if event.strategy == "idle":
+        below, part = exact_percent(float(settings.idle_below)), exact_percent(float(settings.reclaim_fraction))
+        return [
+            (
+                f"an agent is idle if it used nothing for {settings.idle_seconds} s and less than {below} of its budget:"
+                f" {part} of what remains goes back (reallocation{in_force})"
+            )
+        ]
+    above = exact_percent(float(settings.demand_above))
+    lines = [
+        (
+            f"an agent that has used more than {above} and will need more than it has is given what it lacks,"
+            f" critical agents first (reallocation{in_force})"
+        )
+    ]
+    account = ledger.accounts.get(event.target)
+    return lines if account is None else [*lines, left_at_source(account, event.amount.triple)]
+
+
+def _says_covered(event: e.Covered) -> str:
+    cause = _COVER_CAUSES.get(event.cause, event.cause)
+    return f"{the(event.source)} covered {some(event.amount)} for {the(event.target)}: {cause}"
+
+
+def _why_covered(event: e.Covered, ledger: Ledger, history: History) -> list[str]:
+    lines = [
+        "usage is a fact: what an account lacks is covered by its parent, on up the tree, then the reserve, then debt"
+    ]
+    account = ledger.accounts.get(event.target)
+    if account is not None:
+        lines.append(f"{event.target} was allocated {amounts(account.allocated)}")
+    if any(ledger.overdraft):
+        lines.append(f"the fleet's debt is now {amounts(ledger.overdraft)}")
+    return lines
+
+
+def _allocation_of_target(event: e.Covered, ledger: Ledger, history: History) -> list[int | None]:
+    return [] if event.target == POOL else [history.newest(e.BudgetAllocated, event.target)]
+
+
+def _says_released(event: e.BudgetReleased) -> str:
+    of_it = f"{some(event.consumed)} of {some(event.allocated)} used"
+    return f"{event.agent} was released: {of_it}, {some(event.unused)} given back"
+
+
+ROWS: Rows = {
+    e.BudgetAllocated: Row(_says_allocated, _why_allocated),
+    e.BudgetDrawn: Row(
+        lambda x: f"{x.agent} {'borrowed' if x.borrowed else 'drew'} {some(x.amount)}",
+        _why_drawn,
+        after=(e.BudgetAllocated,),
+    ),
+    e.BudgetReturned: Row(lambda x: f"{x.agent} gave {some(x.amount)} back", _why_returned, after=(e.BudgetAllocated,)),
+    e.BudgetMoved: Row(
+        lambda x: f"{some(x.amount)} moved from {the(x.source)} to {the(x.target)} ({x.strategy}): {x.reason}",
+        _why_moved,
+    ),
+    e.Rebalanced: Row(lambda x: f"a plan of {counted(x.moves, 'move')} was applied"),
+    e.UnusedReturned: Row(
+        lambda x: f"{x.agent} is stopped and gave back what it had free elsewhere: {some(x.amount)}",
+        "an agent that has used up one dimension is stopped: what it has free in the others is of use to its parent",
+        after=(e.LevelChanged,),
+    ),
+    e.UnusedRestored: Row(
+        lambda x: f"{x.agent} may go on and got back what its stop had given back: {some(x.amount)}",
+        "a top-up that ends black brings back what black gave back, as far as the parent has it free",
+        after=(e.UnusedReturned,),
+    ),
+    e.ReserveDrawn: Row(lambda x: f"the emergency reserve gave {some(x.amount)} for {x.agent}"),
+    e.Covered: Row(_says_covered, _why_covered, also=_allocation_of_target),
+    e.CoverRepaid: Row(
+        lambda x: f"{the(x.source)} repaid {some(x.amount)} to {the(x.target)}",
+        "what comes in first repays what others covered; at the root it repays debt, then fills the reserve, then the"
+        " pool",
+    ),
+    e.BudgetReleased: Row(_says_released, after=(e.BudgetAllocated,)),
+}

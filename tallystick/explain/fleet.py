@@ -1,0 +1,93 @@
+"""Explains what concerns the fleet as a whole: settings, totals, pauses, the response to pressure, alerts, snapshots."""
+
+from tallystick.config.amounts import EDGE_NAMES
+from tallystick.events import catalog as e
+from tallystick.events.state.ledger import Ledger
+from tallystick.explain.history import History
+from tallystick.explain.row import Row, Rows, only, some, unit
+from tallystick.wording import counted, exact_percent, shown_time
+
+_RESPONSE_SETTINGS = {
+    "throttle": "enforcement.fleet.throttle_at",
+    "degrade": "enforcement.fleet.degrade_at",
+    "stop": "enforcement.fleet.stop_at",
+    "stop_all": "",
+}
+
+
+def _says_prices(event: e.PricesLoaded) -> str:
+    over = f", over those of {event.published['source']}," if event.published else ""
+    written = counted(len(event.prices), "written price")
+    return f"a list of {written}{over} came into force (sha256 {event.sha256[:16]}…)"
+
+
+def _total(event: "e.TotalBudgetSet | e.PeriodRenewed") -> str:
+    debt = event.overdraft
+    owed = "" if not any(debt.triple) else f", overdraft {some(debt)}"
+    ends = "" if event.period_ends_at is None else f", until {shown_time(event.period_ends_at)}"
+    return f"{some(event.budget)}, of which {some(event.reserve)} in reserve{owed}{ends}"
+
+
+def _says_response(event: e.FleetResponseChanged) -> str:
+    what = f"from {event.before} to {event.response}"
+    return (
+        f"the fleet's response went {what} at a pressure of {exact_percent(event.pressure)} ({unit(event.dimension)})"
+    )
+
+
+def _why_response(event: e.FleetResponseChanged, ledger: Ledger, history: History) -> list[str]:
+    d = EDGE_NAMES.index(event.dimension)
+    spent, held = only(d, ledger.spent[d] - ledger.opening[d]), only(d, ledger.held[d])
+    spendable = only(d, ledger.spendable(d))
+    lines = [
+        (
+            f"{spent} spent and {held} held in this period, against {spendable} that the fleet can spend"
+            " (the total less the configured reserve)"
+        )
+    ]
+    slack = exact_percent(float(ledger.rules.fleet_hysteresis))
+    in_force = history.since(e.ConfigLoaded)
+    for name, setting in _RESPONSE_SETTINGS.items():
+        if name in (event.before, event.response):
+            at = "100 % of the total"
+            if setting:
+                begins = exact_percent(float(ledger.rules.fleet_at[e.RESPONSES.index(name) - 1]))
+                at = f"{begins} ({setting}{in_force})"
+            lines.append(f"{name} begins at {at} and ends {slack} below it")
+    return lines
+
+
+def _says_not_delivered(event: e.AlertDeliveryFailed) -> str:
+    reason = {
+        "not_accepted": f"it was not accepted in {event.attempts} attempts",
+        "outbox_full": "too many alerts waited, and it was the oldest",
+    }
+    return f"alert {event.alert} was not delivered to {event.to} (address {event.address}): {reason[event.reason]}"
+
+
+def _its_alert(event: "e.AlertDelivered | e.AlertDeliveryFailed", ledger: Ledger, history: History) -> list[int | None]:
+    _, _, raised = event.alert.rpartition("-")
+    return [int(raised) if raised.isdigit() else None]
+
+
+ROWS: Rows = {
+    e.ConfigLoaded: Row(lambda x: f"a configuration came into force (sha256 {x.sha256[:16]}…)"),
+    e.PricesLoaded: Row(_says_prices),
+    e.TotalBudgetSet: Row(lambda x: f"the fleet's budget is {_total(x)}"),
+    e.PeriodRenewed: Row(lambda x: f"a budget period began: {_total(x)}"),
+    e.FleetPaused: Row(lambda x: f"everything was paused: {x.reason}"),
+    e.FleetResumed: Row(lambda x: "the pause was ended", after=(e.FleetPaused,)),
+    e.ReserveReleased: Row(lambda x: f"the emergency reserve was opened for critical agents: {x.reason}"),
+    e.FleetResponseChanged: Row(
+        _says_response, _why_response, after=(e.FleetResponseChanged, e.TotalBudgetSet, e.PeriodRenewed)
+    ),
+    e.PoolExhausted: Row(
+        lambda x: f"the pool ran short, with {some(x.available)} free: every open agent is notified once"
+    ),
+    e.AlertRaised: Row(lambda x: f"alert {x.code}: {x.message}"),
+    e.AlertDelivered: Row(lambda x: f"alert {x.alert} was delivered to {x.to} (address {x.address})", also=_its_alert),
+    e.AlertDeliveryFailed: Row(_says_not_delivered, also=_its_alert),
+    e.SnapshotRecorded: Row(
+        lambda x: f"a snapshot of the state at position {x.upto} was taken (sha256 {x.sha256[:16]}…)"
+    ),
+}

@@ -1,0 +1,40 @@
+"""Explains forecasts, what came of them, and anomalies."""
+
+from tallystick.events import catalog as e
+from tallystick.explain.row import Row, Rows, some, unit
+from tallystick.wording import counted
+
+_WHY_FORECAST = {
+    "shown": "it was shown",
+    "warning": "to warn of it",
+    "demand": "to plan by it",
+    "stage": "another tenth was consumed",
+}
+
+
+def _says_forecast(event: e.ForecastMade) -> str:
+    predictions = ", ".join(
+        f"{unit(p.dimension)} used up at step {p.predicted:.1f} ({p.low:.1f} to {p.high:.1f}; {p.method})"
+        for p in event.predictions
+    )
+    return f"a forecast for {event.agent} ({_WHY_FORECAST[event.why]}): {predictions}"
+
+
+def _says_scored(event: e.ForecastScored) -> str:
+    forecasts = f"{counted(len(event.forecasts), 'forecast')} had said"
+    steps = ", ".join(f"{outcome.predicted:.1f}" for outcome in event.forecasts)
+    return (
+        f"{event.agent} consumed the forecast {unit(event.dimension)} at step {event.actual:.1f}: {forecasts} {steps}"
+    )
+
+
+ROWS: Rows = {
+    e.ForecastMade: Row(_says_forecast),
+    e.ForecastScored: Row(_says_scored),
+    e.RunLearned: Row(
+        lambda x: (
+            f"the run of {x.agent} was recorded for future forecasts: {some(x.consumed)} in {counted(x.steps, 'step')}"
+        )
+    ),
+    e.AnomalyFound: Row(lambda x: f"step {x.step} of {x.agent} stands out: {x.message}"),
+}

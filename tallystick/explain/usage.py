@@ -1,0 +1,100 @@
+"""Explains reports of usage and holds."""
+
+from tallystick.config.amounts import dollars
+from tallystick.events import catalog as e
+from tallystick.events.state.accounts import ROOT
+from tallystick.events.state.ledger import Ledger
+from tallystick.explain.history import History
+from tallystick.explain.row import Row, Rows, only, some
+from tallystick.wording import amounts, shown_time, used
+
+
+def _says_reported(event: e.UsageReported) -> str:
+    text = f"{event.agent} reported {used(event.tokens, event.time_ms, event.cost_nanos)}"
+    if event.operation is not None:
+        text += f" for {event.operation}"
+    if event.model is not None:
+        text += f" on {event.model}"
+    if event.unpriced:
+        text += f", which has no price: charged as {event.priced_as}"
+    if event.hold is not None:
+        text += f", settling hold {event.hold} after its end"
+    elif event.late:
+        text += ", after its release"
+    if event.unallocated:
+        text += ", without an allocation"
+    if event.charged is not None:
+        text += f", charged to {event.charged}"
+    return text
+
+
+def _why_reported(event: e.UsageReported, ledger: Ledger, history: History) -> list[str]:
+    lines = _price_of(event, ledger, history)
+    account = ledger.accounts.get(event.agent)
+    if account is not None:
+        lines.append(f"{amounts(account.remaining_all())} of {amounts(account.allocated)} remains")
+    return lines
+
+
+def _price_of(event: e.UsageReported, ledger: Ledger, history: History) -> list[str]:
+    """At which price a report was charged; nothing where it brought its own cost."""
+    if event.priced_as is None:
+        return []
+    prices, model = ledger.rules.prices, ledger.rules.config.models.get(event.model or "")
+    found = prices.find(event.priced_as, None if model is None else model.provider)
+    if found is None:
+        return []
+    parts = (event.input_tokens, event.output_tokens, event.cached_tokens)
+    price = found.price.at(event.tokens if parts == (None, None, None) else event.input_tokens or 0)
+    source = "prices.yml" if found.written else prices.published.source
+    return [
+        (
+            f"priced as {event.priced_as}: ${dollars(price.input)} per million input tokens,"
+            f" ${dollars(price.output)} output ({source}{history.since(e.PricesLoaded)})"
+        )
+    ]
+
+
+def _why_held(event: e.HoldPlaced, ledger: Ledger, history: History) -> list[str]:
+    account = ledger.accounts[event.agent]
+    lines = []
+    for d, units in enumerate(event.amount.triple):
+        payer = account.payers[d]
+        if units and payer.allocated[d] is not None:
+            whose = "" if payer is account else f" in {'the pool' if payer.id == ROOT else payer.id}"
+            lines.append(f"{only(d, units)} was asked for, {only(d, payer.free[d] + units)} was free{whose}")
+    return lines
+
+
+def _says_ended(event: e.HoldEnded) -> str:
+    how = {
+        "expired": "expired: it was not settled in time",
+        "cancelled": "was cancelled",
+        "released": "was given back with the release of its account",
+    }
+    return f"hold {event.hold} of {event.agent} {how[event.how]}"
+
+
+def _its_hold(
+    event: "e.HoldSettled | e.HoldEnded | e.HoldExtended | e.UsageReported", ledger: Ledger, history: History
+) -> list[int | None]:
+    """A hold's id is that of the Reserve that made it, and the first event of that is the hold."""
+    return [] if event.hold is None else [ledger.ids.get(event.hold)]
+
+
+ROWS: Rows = {
+    e.UsageReported: Row(_says_reported, _why_reported, also=_its_hold),
+    e.HoldPlaced: Row(
+        lambda x: f"{x.agent} reserved {some(x.amount)} in hold {x.hold}, until {shown_time(x.expires_at)}",
+        _why_held,
+        after=(e.BudgetAllocated,),
+    ),
+    e.HoldExtended: Row(
+        lambda x: f"hold {x.hold} of {x.agent} now lasts until {shown_time(x.expires_at)}", also=_its_hold
+    ),
+    e.HoldSettled: Row(
+        lambda x: f"{x.agent} settled hold {x.hold}: {used(x.tokens, x.time_ms, x.cost_nanos)} used", also=_its_hold
+    ),
+    e.HoldEnded: Row(_says_ended, also=_its_hold),
+    e.AgentHeard: Row(lambda x: f"{x.agent} sent a heartbeat"),
+}
