@@ -38,7 +38,7 @@ def complete_task(turn: Turn, command: c.CompleteTask) -> TaskClosed | Refusal:
     if run != "current":
         _book_late(turn, task, command.lease, total)
         if run == "preempted":
-            turn.record(e.PreemptionAcknowledged(task=task.id, lease=command.lease or next(reversed(task.ended or {}))))
+            turn.record(e.PreemptionAcknowledged(task=task.id, lease=command.lease or task.ended[-1].lease))
         return too_late(task, run)
     account = turn.ledger.accounts[task.id]
     rest = _rest(total, (account.spent[0], account.spent[1], account.spent[2]))
@@ -130,8 +130,8 @@ def _report(task: Task, rest: Triple) -> c.ReportUsage:
 
 def _book_late(turn: Turn, task: Task, lease: str | None, total: Triple) -> None:
     """A run that is over says what it used in all: what was not known of it is still a fact."""
-    if lease is None and task.ended is not None:
-        lease = next(reversed(task.ended))
+    if lease is None and task.ended:
+        lease = task.ended[-1].lease
     rest = _rest(total, task.spent_by(lease))
     if rest is not None:
         track.report_usage(turn, _report(task, rest), task.id, lease, turn.ledger.payer_of_run(task))

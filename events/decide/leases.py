@@ -30,10 +30,7 @@ def whose(task: Task, lease: str | None) -> Whose:
     """
     if task.state == "running" and lease in (None, task.lease):
         return "current"
-    if task.ended is None:
-        return "idle" if lease is None else "over"
-    last = next(reversed(task.ended))
-    run = task.ended.get(last if lease is None else lease)
+    run = task.ended_run(lease)
     if run is not None and run.how == "preempted":
         return "preempted"
     return "idle" if lease is None else "over"
@@ -55,7 +52,7 @@ def report_usage(turn: Turn, command: c.ReportUsage) -> Enforcement | Refusal:
     if task is None:
         return track.report_usage(turn, command, command.task)
     run = whose(task, command.lease)
-    if run == "current" or (task.ended is None and task.state != "running"):
+    if run == "current" or (not task.ended and task.state != "running"):
         return track.report_usage(turn, command, task.id)
     return _report_late(turn, command, task, run)
 
@@ -72,7 +69,7 @@ def _report_late(turn: Turn, command: c.ReportUsage, task: Task, run: Whose) -> 
 
 
 def _last(task: Task) -> str | None:
-    return None if task.ended is None else next(reversed(task.ended))
+    return task.ended[-1].lease if task.ended else None
 
 
 def was_lost(task: Task) -> bool:
@@ -107,6 +104,7 @@ def heartbeat(turn: Turn, command: c.Heartbeat) -> Held | Enforcement | TaskAliv
 
 def _extend(turn: Turn, task: Task) -> TaskAlive:
     assert task.lease is not None
+    assert task.lease_expires_at is not None
     expires_at = max(task.lease_expires_at, turn.now + lease_time(turn.ledger.rules.config))
     turn.record(e.LeaseExtended(task=task.id, lease=task.lease, expires_at=expires_at))
     account = turn.ledger.accounts[task.id]

@@ -38,7 +38,7 @@ def place_task(turn: Turn, command: p.PlaceTask) -> TaskStatus | Refusal:
     reason = _lost_cause(turn, task) or impossible(ledger, task)
     if reason is not None:
         turn.record(e.TaskRejected(task=task.id, **msgspec.structs.asdict(reason)))
-    elif task.unmet is not None:
+    elif task.unmet:
         turn.record(e.DependenciesAwaited(task=task.id, unfinished=list(task.unmet)))
     else:
         reason = _admit_or_queue(turn, task, command)

@@ -52,7 +52,7 @@ def get_efficiency(turn: Turn, command: c.GetEfficiency) -> Efficiency | Refusal
         allocated: Triple = account.allocated
         consumed = (account.consumed(0), account.consumed(1), account.consumed(2))
     elif closed is not None:
-        allocated, consumed = closed.allocated.triple, money(closed.consumed.triple)
+        allocated, consumed = closed.allocated, money(closed.consumed)
     else:
         return unknown_agent(ledger, command.agent)
     utilization = {

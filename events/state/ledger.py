@@ -37,8 +37,8 @@ class Ledger:
         self.configured = False
         self.position, self.now = 0, EPOCH
 
-        self.root = Account(ROOT, None, NOTHING, EPOCH, "critical")
-        self.reserve = Account(RESERVE, self.root, NOTHING, EPOCH, "critical")
+        self.root = Account.open(ROOT, None, NOTHING, EPOCH, "critical")
+        self.reserve = Account.open(RESERVE, self.root, NOTHING, EPOCH, "critical")
         self.accounts: dict[str, Account] = {}
         self.names: list[str] = []
         """The ids of the open accounts, sorted: the order of the pages."""
@@ -348,8 +348,8 @@ def _check_holds(ledger: Ledger) -> None:
     by_product: Counter[str] = Counter()
     by_run: Counter[str] = Counter()
     for hold in ledger.holds.values():
-        if hold.account.under is not None:
-            by_product[hold.account.under] += hold.amount[TOKENS]
+        if hold.account.budget_product is not None:
+            by_product[hold.account.budget_product] += hold.amount[TOKENS]
         if hold.account.run is not None:
             by_run[hold.account.run] += hold.amount[TOKENS]
     if +by_product != ledger.day.held_by_product:
