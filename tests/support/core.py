@@ -22,7 +22,8 @@ from tallystick.events.log.task_snapshot import pack
 from tallystick.events.messages import proposals as p
 from tallystick.events.messages.replies import EdgeAmounts, Refusal, Reply
 from tallystick.events.state.accounts import Account
-from tallystick.events.state.ledger import Ledger, check_conserved
+from tallystick.events.state.conservation import check_conserved
+from tallystick.events.state.ledger import Ledger
 from tallystick.events.state.tasks import Tasks
 
 START = dt.datetime(2026, 3, 4, 12, 0, tzinfo=dt.UTC)
