@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from tallystick.events import catalog as e
 from tallystick.events.catalog.tasks import Expected
 from tallystick.events.decide.admission import obstacle
-from tallystick.events.decide.levels import alert
+from tallystick.events.decide.alerts import alert
+from tallystick.events.decide.refusals import unknown_task
 from tallystick.events.decide.turn import Turn
 from tallystick.events.messages import proposals as p
 from tallystick.events.messages.replies import Done, Refusal
@@ -33,11 +34,6 @@ _DECISIONS = {
 NEWS = dt.timedelta(minutes=1)
 """A start that is expected this much earlier or later than was last told is told again on the record."""
 _MILLISECOND = dt.timedelta(milliseconds=1)
-
-
-def unknown_task(name: str) -> Refusal:
-    """A task that never was, or that the memory of ids has forgotten."""
-    return Refusal("unknown_task", f"no task {name} is known", {"task": name})
 
 
 def status(turn: Turn, task: Task, reason: Reason | None = None) -> TaskStatus:
