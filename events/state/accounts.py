@@ -168,8 +168,7 @@ class Account(msgspec.Struct, array_like=True, eq=False):
         """Take its place below ``parent``; None for the root."""
         self.parent = parent
         self.payers_above = (self, self, self) if parent is None else parent.payers
-        limits = self.allocated
-        self.dims = _DIMS[limits[0] is not None, limits[1] is not None, limits[2] is not None]
+        self.dims = limited_dimensions(self.allocated)
         self.budget_product = self.product or (None if parent is None else parent.budget_product)
         self.run = None if parent is None else parent.run
 
@@ -241,6 +240,11 @@ class Closed(msgspec.Struct, array_like=True, frozen=True, gc=False):
     position: int
     budget_product: str | None
     """The product that its tokens counted for."""
+
+
+def limited_dimensions(limits: Triple) -> tuple[int, ...]:
+    """The dimensions that an allocation limits; equal ones share one tuple."""
+    return _DIMS[limits[0] is not None, limits[1] is not None, limits[2] is not None]
 
 
 def money(amounts: Triple) -> Money:
