@@ -238,6 +238,7 @@ class Allocator:
         """Note until when these tasks have a lease, or may wait."""
         for task in tasks:
             if task.state == "running":
+                assert task.lease_expires_at is not None
                 self._leases.set(task.id, task.lease_expires_at)
                 self._overdue.drop(task.id)
                 continue

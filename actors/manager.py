@@ -41,7 +41,8 @@ from tallystick.events.log.codec import (
 )
 from tallystick.events.log.store import Record, Store, StoreError
 from tallystick.events.messages import proposals as p
-from tallystick.events.state.ledger import BrokenInvariant, Ledger, check_conserved
+from tallystick.events.state.conservation import BrokenInvariant, check_conserved
+from tallystick.events.state.ledger import Ledger
 
 SNAPSHOT_EVERY = 100_000
 """Events between two snapshots: what a restart reads at most behind one."""

@@ -34,9 +34,10 @@ from tallystick.events import messages as c
 from tallystick.events.evolve.account_read_model import AccountModel
 from tallystick.events.log.codec import decode_answer, encode_command
 from tallystick.events.log.store_memory import MemoryStore
+from tallystick.events.state.conservation import check_conserved
 from tallystick.events.state.growth import Growth
 from tallystick.events.state.history import Known
-from tallystick.events.state.ledger import Ledger, check_conserved
+from tallystick.events.state.ledger import Ledger
 from tallystick.projections.reports.usage_report import report_of
 from tallystick.projections.store.runner import catch_up
 from tallystick.projections.store.view_store import MemoryViewStore

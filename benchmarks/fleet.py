@@ -39,7 +39,7 @@ from tallystick.events import catalog as e
 from tallystick.events import messages as c
 from tallystick.events.log.codec import decode_answer, decode_event, encode_command
 from tallystick.events.log.store_memory import MemoryStore
-from tallystick.events.state.ledger import check_conserved
+from tallystick.events.state.conservation import check_conserved
 
 TRACE = "agents-swebench-gemini3-public.csv.gz"
 SLOTS = 16

@@ -20,8 +20,8 @@ from tallystick.events import catalog as e
 from tallystick.events import messages as c
 from tallystick.events.log.codec import decode_event
 from tallystick.events.log.store_memory import MemoryStore
+from tallystick.events.state.conservation import check_conserved
 from tallystick.events.state.fairness import fairness, jain, shares
-from tallystick.events.state.ledger import check_conserved
 from tests.support.core import START
 from tests.support.queue_machine import Job
 from tests.support.tenants import REAL, SLOTS, offered

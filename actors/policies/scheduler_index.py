@@ -200,7 +200,7 @@ class SchedulerIndex:
         task = tasks.known.get(event.task)
         if task is None:
             return  # who worked on a task that has ended learnt that it was preempted
-        was, unmet = task.state, tuple(task.unmet or ())
+        was, unmet = task.state, task.unmet
         TASK_EVENTS[type(event)](self, event)
         state = task.state
         if was == "running" and state != "running":

@@ -9,9 +9,9 @@ import datetime as dt
 from collections.abc import Callable
 
 from tallystick.config.amounts import TOKENS, Triple
-from tallystick.events.decide.days import breaker_open, daily_obstacle, never_today
+from tallystick.events.decide.daily_limits import breaker_open, daily_obstacle, never_today
 from tallystick.events.decide.levels import STOP, enforced
-from tallystick.events.decide.money import available, lacking
+from tallystick.events.decide.pool import available, lacking
 from tallystick.events.messages.task_replies import Reason
 from tallystick.events.state.accounts import Account
 from tallystick.events.state.ledger import Ledger

@@ -7,13 +7,14 @@ from tallystick.config.kinds import Priority
 from tallystick.events import catalog as e
 from tallystick.events import messages as c
 from tallystick.events.decide.answers import allocation
-from tallystick.events.decide.days import breaker_open
+from tallystick.events.decide.cover import settle_cover
+from tallystick.events.decide.daily_limits import breaker_open
 from tallystick.events.decide.levels import STOP, enforced, relevel, relevel_above, stopped_by
-from tallystick.events.decide.money import lacking, open_reserve_for, over_pool_share, settle_cover
-from tallystick.events.decide.track import unknown_agent
+from tallystick.events.decide.pool import lacking, open_reserve_for, over_pool_share
+from tallystick.events.decide.refusals import bad_name, unknown_agent
 from tallystick.events.decide.turn import Turn
 from tallystick.events.messages.replies import Allocation, Allocations, Refusal, Share, shown
-from tallystick.events.state.accounts import RESERVED_NAMES, ZERO, Account
+from tallystick.events.state.accounts import ZERO, Account
 from tallystick.events.state.ledger import Ledger
 
 
@@ -232,13 +233,4 @@ def _is_taken(ledger: Ledger, agent: str) -> Refusal | None:
     if ledger.tasks.is_open(agent):
         text = f"{agent} is a task that waits, and gets an account when it starts"
         return Refusal("already_submitted", text, {"task": agent})
-    return None
-
-
-def bad_name(name: str, field: str) -> Refusal | None:
-    """An id is shown on people's screens and beside the fleet's own names."""
-    if name in RESERVED_NAMES:
-        return Refusal("invalid_message", f"{field}: found {name!r}, which is the fleet's own name for something")
-    if not name.isprintable():
-        return Refusal("invalid_message", f"{field}: found {name!r}, allowed are printable characters")
     return None

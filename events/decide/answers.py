@@ -2,8 +2,9 @@
 
 import datetime as dt
 
-from tallystick.config.amounts import DIMENSIONS, NOTHING, Triple, seconds
+from tallystick.config.amounts import COST, DIMENSIONS, NOTHING, TOKENS, Triple, seconds
 from tallystick.events import catalog as e
+from tallystick.events.decide.facts import limit_of
 from tallystick.events.decide.levels import (
     DEGRADE,
     MILLISECOND,
@@ -20,6 +21,7 @@ from tallystick.events.messages.replies import (
     Enforcement,
     Held,
     Overrides,
+    Today,
     Totals,
     shown,
 )
@@ -134,3 +136,17 @@ def used(account: Account) -> Triple:
         if consumed or account.allocated[d] is not None:
             shown_in[d] = consumed
     return (shown_in[0], shown_in[1], shown_in[2])
+
+
+def today(ledger: Ledger) -> Today:
+    """How the day stands. Limits that there are not are left out."""
+    day, used = ledger.day, ledger.used_today
+    return Today(
+        date=day.date,
+        ends_at=stamp(day.ends_at),
+        used=shown((used[TOKENS], None, used[COST])),
+        held=shown((ledger.held[TOKENS], None, ledger.held[COST])),
+        limits=shown((limit_of(ledger, TOKENS), None, limit_of(ledger, COST))),
+        breaker=day.tripped,
+        silenced=list(day.silenced),
+    )

@@ -23,9 +23,10 @@ from tallystick.config.amounts import (
 from tallystick.config.conditions import Condition, Value
 from tallystick.events import catalog as e
 from tallystick.events import messages as c
-from tallystick.events.decide.day_answers import today
+from tallystick.events.decide.alerts import alert
+from tallystick.events.decide.answers import today
 from tallystick.events.decide.facts import fleet_facts, limit_of
-from tallystick.events.decide.levels import alert, pressure
+from tallystick.events.decide.fleet_response import pressure
 from tallystick.events.decide.turn import Turn
 from tallystick.events.messages.replies import Refusal, Today
 from tallystick.events.state.accounts import Money

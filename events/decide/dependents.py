@@ -15,7 +15,7 @@ WhyGivenUp = Literal["dependency_failed", "budget_released"]
 def free_dependents(turn: Turn, dependents: list[Task]) -> None:
     """A task was completed: of those that waited for it, queue the ones that wait for no other."""
     for task in dependents:
-        if task.unmet is None:
+        if not task.unmet:
             reason = obstacle(turn.ledger, task)
             turn.record(
                 e.TaskQueued(task=task.id)
@@ -41,7 +41,7 @@ def give_up_under(turn: Turn, account: str) -> None:
     """An account is closed: the tasks that run or wait to be paid from it end with it, itself included."""
     tasks = turn.ledger.tasks
     own = tasks.running.get(account)
-    for task in [*tasks.under.get(account, {}).values(), *([] if own is None else [own])]:
+    for task in [*tasks.by_account.get(account, {}).values(), *([] if own is None else [own])]:
         # One may have depended on another, and have ended with it.
         if task.is_open:
             turn.record(e.TaskGivenUp(task=task.id, code="budget_released", because=account))

@@ -3,9 +3,9 @@
 from tallystick.config.amounts import InvalidAmount
 from tallystick.events import catalog as e
 from tallystick.events import messages as c
+from tallystick.events.decide.alerts import alert
 from tallystick.events.decide.answers import overrides
-from tallystick.events.decide.levels import alert
-from tallystick.events.decide.track import unknown_agent
+from tallystick.events.decide.refusals import unknown_agent
 from tallystick.events.decide.turn import Turn
 from tallystick.events.messages import proposals as p
 from tallystick.events.messages.replies import Done, Overrides, Refusal

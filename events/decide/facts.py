@@ -8,7 +8,7 @@ from typing import NamedTuple
 from tallystick.config.amounts import COST, TOKENS, dollars
 from tallystick.config.conditions import Value
 from tallystick.config.models import choose_model
-from tallystick.events.decide.levels import pressure
+from tallystick.events.decide.fleet_response import pressure
 from tallystick.events.state.ledger import Ledger
 from tallystick.events.state.task_rules import MS_PER_MINUTE, priority_of
 from tallystick.events.state.tasks import Task

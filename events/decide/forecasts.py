@@ -1,8 +1,8 @@
 """Foresee: what our own people foretold, and what came of it, for the record. None of it moves money."""
 
 from tallystick.events import catalog as e
-from tallystick.events.decide.levels import alert
-from tallystick.events.decide.track import unknown_agent
+from tallystick.events.decide.alerts import alert
+from tallystick.events.decide.refusals import unknown_agent
 from tallystick.events.decide.turn import Turn
 from tallystick.events.messages import proposals as p
 from tallystick.events.messages.replies import Done, Refusal

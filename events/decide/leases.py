@@ -7,15 +7,14 @@ which is charged to whoever paid for the run: never to a later run, and never tw
 from typing import Literal
 
 from tallystick.events import catalog as e
-from tallystick.events import messages as c
-from tallystick.events.decide import track
+from tallystick.events.decide.alerts import alert
 from tallystick.events.decide.answers import enforcement
 from tallystick.events.decide.dependents import cancel_dependents
-from tallystick.events.decide.levels import STOP, alert
+from tallystick.events.decide.levels import STOP
+from tallystick.events.decide.refusals import unknown_task
 from tallystick.events.decide.release import close_account
-from tallystick.events.decide.task_answers import unknown_task
 from tallystick.events.decide.turn import Turn
-from tallystick.events.messages.replies import Enforcement, Held, Refusal
+from tallystick.events.messages.replies import Refusal
 from tallystick.events.messages.task_replies import TaskAlive, shown_time
 from tallystick.events.state.task_rules import lease_time
 from tallystick.events.state.tasks import Task
@@ -30,49 +29,15 @@ def whose(task: Task, lease: str | None) -> Whose:
     """
     if task.state == "running" and lease in (None, task.lease):
         return "current"
-    if task.ended is None:
-        return "idle" if lease is None else "over"
-    last = next(reversed(task.ended))
-    run = task.ended.get(last if lease is None else lease)
+    run = task.ended_run(lease)
     if run is not None and run.how == "preempted":
         return "preempted"
     return "idle" if lease is None else "over"
 
 
-def report_usage(turn: Turn, command: c.ReportUsage) -> Enforcement | Refusal:
-    """Record what an agent, or a run of a task, says it spent.
-
-    Raises:
-        InvalidAmount: a malformed amount; nothing was recorded.
-    """
-    if command.task is None and command.agent is not None and command.lease is None:
-        return track.report_usage(turn, command, command.agent)
-    if command.task is None or command.agent is not None:
-        return Refusal(
-            "invalid_message", "ReportUsage: allowed is one of agent and task, and a lease beside a task only"
-        )
-    task = turn.ledger.tasks.get(command.task)
-    if task is None:
-        return track.report_usage(turn, command, command.task)
-    run = whose(task, command.lease)
-    if run == "current" or (task.ended is None and task.state != "running"):
-        return track.report_usage(turn, command, task.id)
-    return _report_late(turn, command, task, run)
-
-
-def _report_late(turn: Turn, command: c.ReportUsage, task: Task, run: Whose) -> Enforcement:
-    lease = command.lease or _last(task)
-    answer = track.report_usage(turn, command, task.id, lease, turn.ledger.payer_of_run(task))
-    if run == "preempted":
-        turn.record(e.PreemptionAcknowledged(task=task.id, lease=lease or ""))
-    answer.lease_lost = was_lost(task)
-    if answer.lease_lost:
-        answer.action, answer.throttle_rate, answer.decided_by = e.ACTIONS[STOP], 0.0, "lease"
-    return answer
-
-
-def _last(task: Task) -> str | None:
-    return None if task.ended is None else next(reversed(task.ended))
+def last_lease(task: Task) -> str | None:
+    """The lease of the last run that is over."""
+    return task.ended[-1].lease if task.ended else None
 
 
 def was_lost(task: Task) -> bool:
@@ -83,30 +48,24 @@ def was_lost(task: Task) -> bool:
 # --- signs of life ----------------------------------------------------------------------------------------------------
 
 
-def heartbeat(turn: Turn, command: c.Heartbeat) -> Held | Enforcement | TaskAlive | Refusal:
-    """A sign of life: of an agent, of a hold, or of a run, whose lease then ends later."""
-    named = sum(name is not None for name in (command.agent, command.task, command.hold))
-    if named != 1 or (command.lease is not None and command.task is None):
-        return Refusal(
-            "invalid_message", "Heartbeat: allowed is one of agent, task and hold, and a lease beside a task only"
-        )
-    if command.task is None:
-        return track.heartbeat(turn, command)
-    task = turn.ledger.tasks.get(command.task)
+def extend_lease(turn: Turn, name: str, lease: str | None) -> TaskAlive | Refusal:
+    """A sign of life of a run: its lease ends later, or its owner learns that the slot was taken away."""
+    task = turn.ledger.tasks.get(name)
     if task is None:
-        return unknown_task(command.task)
-    run = whose(task, command.lease)
+        return unknown_task(name)
+    run = whose(task, lease)
     if run == "current":
         return _extend(turn, task)
     if run != "preempted":
         return too_late(task, run)
     # Nothing can fail after this line.
-    turn.record(e.PreemptionAcknowledged(task=task.id, lease=command.lease or _last(task) or ""))
+    turn.record(e.PreemptionAcknowledged(task=task.id, lease=lease or last_lease(task) or ""))
     return TaskAlive(task.id, task.state, e.ACTIONS[STOP], 0.0, 0, "preemption", None, preempted=True)
 
 
 def _extend(turn: Turn, task: Task) -> TaskAlive:
     assert task.lease is not None
+    assert task.lease_expires_at is not None
     expires_at = max(task.lease_expires_at, turn.now + lease_time(turn.ledger.rules.config))
     turn.record(e.LeaseExtended(task=task.id, lease=task.lease, expires_at=expires_at))
     account = turn.ledger.accounts[task.id]

@@ -6,16 +6,15 @@ An agent's action is derived when it asks, never written to every account: a fle
 import datetime as dt
 from copy import copy
 from decimal import Decimal
-from fractions import Fraction
 from functools import cache
 
 from tallystick.config.amounts import DIMENSIONS, EDGE_NAMES, Amounts
 from tallystick.events import catalog as e
-from tallystick.events.decide.money import settle_cover
+from tallystick.events.decide.alerts import alert
+from tallystick.events.decide.cover import settle_cover
 from tallystick.events.decide.turn import Turn
 from tallystick.events.state.accounts import Account
 from tallystick.events.state.ledger import Ledger
-from tallystick.events.state.outbox import OUTBOX_MAX, addressed
 
 CONTINUE, WARN, THROTTLE, DEGRADE, STOP = range(5)
 BLACK = 4
@@ -108,73 +107,6 @@ def _restore_unused(turn: Turn, account: Account) -> None:
 def _used_up(ledger: Ledger, account: Account, dimension: int) -> bool:
     """Whether an account is black in a dimension that it limits."""
     return ledger.rules.level_of(account.consumed(dimension), account.base(dimension)) == BLACK
-
-
-# --- the fleet's response --------------------------------------------------------------------------------------------
-
-
-def pressure(ledger: Ledger) -> tuple[Fraction, int]:
-    """The largest, over limited dimensions, of (spent + held) / (total - reserve), and the dimension (spec 2)."""
-    most, dimension = Fraction(0), 0
-    for d in DIMENSIONS:
-        if ledger.root.allocated[d] is not None:
-            ratio = _ratio(ledger.committed(d), ledger.spendable(d))
-            if ratio > most:
-                most, dimension = ratio, d
-    return most, dimension
-
-
-def _ratio(part: int, whole: int) -> Fraction:
-    if whole > 0:
-        return Fraction(part, whole)
-    return Fraction(1 if part > 0 else 0)
-
-
-def respond(turn: Turn) -> None:
-    """Record the fleet's response to the pressure there is now, with hysteresis on the way down."""
-    ledger = turn.ledger
-    spent, held, line = ledger.spent, ledger.held, ledger.pressed_at
-    # Every use passes here; below the first line there is nothing to reckon.
-    if not ledger.response and (
-        spent[0] + held[0] < line[0] and spent[1] + held[1] < line[1] and spent[2] + held[2] < line[2]
-    ):
-        return
-    response = response_now(ledger)
-    if response == ledger.response:
-        return
-    pressed, d = pressure(ledger)
-    before = ledger.response
-    turn.record(
-        e.FleetResponseChanged(
-            before=e.RESPONSES[before],
-            response=e.RESPONSES[response],
-            pressure=round(float(pressed), 6),
-            dimension=EDGE_NAMES[d],
-        )
-    )
-    if response > before:
-        message = f"{EDGE_NAMES[d]}: {int(pressed * 100)} % of what the fleet can spend is used or held"
-        alert(turn, f"fleet_{e.RESPONSES[response]}", message)
-
-
-def response_now(ledger: Ledger) -> int:
-    """The response that pressure calls for; a response is left only ``hysteresis`` below the line that it began at."""
-    up, down = 0, 0
-    slack = ledger.rules.fleet_hysteresis
-    for d in DIMENSIONS:
-        total = ledger.root.allocated[d]
-        if total is None:
-            continue
-        committed = ledger.committed(d)
-        pressed = _ratio(committed, ledger.spendable(d))
-        of_total = _ratio(committed, total - ledger.opening[d])
-        for rank, at in enumerate((*ledger.rules.fleet_at, Fraction(1)), start=1):
-            ratio = of_total if rank == 4 else pressed
-            if ratio >= at:
-                up = max(up, rank)
-            if ratio >= at - slack and ratio > 0:
-                down = max(down, rank)
-    return max(up, min(ledger.response, down))
 
 
 # --- what an agent is told -------------------------------------------------------------------------------------------
@@ -288,20 +220,3 @@ def cheaper_model(ledger: Ledger, model: str | None) -> str | None:
                 return None
             return entry.degrades_to if model == alias else catalogue[entry.degrades_to].id
     return None
-
-
-def alert(turn: Turn, code: str, message: str, agent: str | None = None, to: str | None = None) -> None:
-    """Tell the operators, by an event: all names of ``notifications``, or only the one that it is for.
-
-    Where too many alerts wait to be delivered, the oldest is given up first: nothing is lost without an event.
-    """
-    ledger = turn.ledger
-    names = addressed(ledger.rules.config, to)
-    if names and len(ledger.outbox) >= OUTBOX_MAX:
-        oldest = next(iter(ledger.outbox.values()))
-        for name, address in oldest.owed:
-            turn.record(
-                e.AlertDeliveryFailed(alert=oldest.alert, to=name, address=address, reason="outbox_full", attempts=0)
-            )
-    alert_id = f"{code}-{ledger.position + 1}"
-    turn.record(e.AlertRaised(alert=alert_id, code=code, message=message, agent=agent, notify=names))

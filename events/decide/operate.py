@@ -26,11 +26,13 @@ from tallystick.config.settings import Config
 from tallystick.events import catalog as e
 from tallystick.events import messages as c
 from tallystick.events.decide.answers import totals
-from tallystick.events.decide.days import day_of
-from tallystick.events.decide.levels import relevel, respond
+from tallystick.events.decide.daily_limits import day_of
+from tallystick.events.decide.fleet_response import respond
+from tallystick.events.decide.levels import relevel
+from tallystick.events.decide.refusals import bad_name
 from tallystick.events.decide.turn import Turn
 from tallystick.events.messages import proposals as p
-from tallystick.events.messages.replies import Done, Refusal, Totals, shown
+from tallystick.events.messages.replies import Done, Overridden, Refusal, Totals, shown
 from tallystick.events.state.accounts import Money
 from tallystick.events.state.ledger import Ledger
 
@@ -261,3 +263,14 @@ def record_snapshot(turn: Turn, command: p.RecordSnapshot) -> Done:
     """The hash of a snapshot, for those who may want to trust it."""
     turn.record(e.SnapshotRecorded(upto=command.position, sha256=command.sha256))
     return Done()
+
+
+def override_priority(turn: Turn, command: c.OverridePriority) -> Overridden | Refusal:
+    """All tasks of a product are of this level from here on, whether they wait or come later."""
+    refusal = bad_name(command.product, "product")
+    if refusal is not None:
+        return refusal
+    # Nothing can fail after this line.
+    turn.record(e.PriorityOverridden(product=command.product, priority=command.priority, reason=command.reason))
+    override = turn.ledger.rules.config.manual_override.priority_override
+    return Overridden(command.product, override.get(command.product))

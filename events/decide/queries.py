@@ -6,8 +6,8 @@ from tallystick.config.amounts import COST, DIMENSIONS, EDGE_NAMES, TOKENS, Trip
 from tallystick.events import catalog as e
 from tallystick.events import messages as c
 from tallystick.events.decide.answers import enforcement, status
-from tallystick.events.decide.levels import pressure
-from tallystick.events.decide.track import unknown_agent
+from tallystick.events.decide.fleet_response import pressure
+from tallystick.events.decide.refusals import unknown_agent
 from tallystick.events.decide.turn import Turn
 from tallystick.events.messages.replies import BudgetStatus, Efficiency, Enforcement, GlobalStatus, Refusal, shown
 from tallystick.events.state.accounts import limited, minus, money
@@ -52,7 +52,7 @@ def get_efficiency(turn: Turn, command: c.GetEfficiency) -> Efficiency | Refusal
         allocated: Triple = account.allocated
         consumed = (account.consumed(0), account.consumed(1), account.consumed(2))
     elif closed is not None:
-        allocated, consumed = closed.allocated.triple, money(closed.consumed.triple)
+        allocated, consumed = closed.allocated, money(closed.consumed)
     else:
         return unknown_agent(ledger, command.agent)
     utilization = {

@@ -5,9 +5,10 @@ from tallystick.events import catalog as e
 from tallystick.events import messages as c
 from tallystick.events.decide.allocate import not_empty, only_limited
 from tallystick.events.decide.answers import allocation
+from tallystick.events.decide.cover import name_of, settle_cover
 from tallystick.events.decide.levels import relevel, relevel_above
-from tallystick.events.decide.money import lacking, name_of, open_reserve_for, over_pool_share, settle_cover
-from tallystick.events.decide.track import unknown_agent
+from tallystick.events.decide.pool import lacking, open_reserve_for, over_pool_share
+from tallystick.events.decide.refusals import unknown_agent
 from tallystick.events.decide.turn import Turn
 from tallystick.events.messages import proposals as p
 from tallystick.events.messages.replies import Allocation, MoveMade, Moves, Refusal, shown

@@ -4,10 +4,11 @@ from tallystick.config.amounts import DIMENSIONS, Amounts, Triple, seconds
 from tallystick.events import catalog as e
 from tallystick.events import messages as c
 from tallystick.events.decide.answers import stamp, used
+from tallystick.events.decide.cover import settle_cover
 from tallystick.events.decide.dependents import give_up_under
-from tallystick.events.decide.levels import percentage, relevel_above, respond
-from tallystick.events.decide.money import settle_cover
-from tallystick.events.decide.track import unknown_agent
+from tallystick.events.decide.fleet_response import respond
+from tallystick.events.decide.levels import percentage, relevel_above
+from tallystick.events.decide.refusals import unknown_agent
 from tallystick.events.decide.turn import Turn
 from tallystick.events.messages.replies import FinalReport, Refusal, ReleasedBudget, shown
 from tallystick.events.state.accounts import Account, limited

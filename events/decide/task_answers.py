@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from tallystick.events import catalog as e
 from tallystick.events.catalog.tasks import Expected
 from tallystick.events.decide.admission import obstacle
-from tallystick.events.decide.levels import alert
+from tallystick.events.decide.alerts import alert
+from tallystick.events.decide.refusals import unknown_task
 from tallystick.events.decide.turn import Turn
 from tallystick.events.messages import proposals as p
 from tallystick.events.messages.replies import Done, Refusal
@@ -35,16 +36,10 @@ NEWS = dt.timedelta(minutes=1)
 _MILLISECOND = dt.timedelta(milliseconds=1)
 
 
-def unknown_task(name: str) -> Refusal:
-    """A task that never was, or that the memory of ids has forgotten."""
-    return Refusal("unknown_task", f"no task {name} is known", {"task": name})
-
-
 def status(turn: Turn, task: Task, reason: Reason | None = None) -> TaskStatus:
     """How a task stands. ``reason`` is why it does not run, where that is known already."""
     ledger, config = turn.ledger, turn.ledger.rules.config
     runs = task.state == "running" or (not task.is_open and task.runs > 0)
-    leased = task.lease is not None
     return TaskStatus(
         task=task.id,
         state=task.state,
@@ -56,7 +51,7 @@ def status(turn: Turn, task: Task, reason: Reason | None = None) -> TaskStatus:
         token_budget=task.token_budget if runs else token_budget(config, task.agent_type),
         max_tokens=task.max_tokens if runs else max_tokens(config, task.agent_type),
         expected_start=shown_time(task.expected_start) if task.state == "queued" else None,
-        lease_expires_at=shown_time(task.lease_expires_at) if leased else None,
+        lease_expires_at=shown_time(task.lease_expires_at),
     )
 
 
@@ -66,7 +61,7 @@ def reason_of(ledger: Ledger, task: Task) -> Reason | None:
         case "queued":
             return obstacle(ledger, task)
         case "waiting_on_dependencies":
-            unmet = list(task.unmet or ())
+            unmet = task.unmet
             return Reason("waiting_on_dependencies", 0, len(unmet), f"waits for {_listed(unmet)}")
     if task.code is None:
         return None
@@ -78,7 +73,7 @@ def reason_of(ledger: Ledger, task: Task) -> Reason | None:
     return Reason(task.code, None, None, sentence)
 
 
-def _listed(names: list[str]) -> str:
+def _listed(names: tuple[str, ...]) -> str:
     shown = ", ".join(names[:3])
     return shown if len(names) <= 3 else f"{shown} and {len(names) - 3} more"
 
@@ -162,10 +157,10 @@ def _running(task: Task) -> RunningTask:
 
 def _stopping(task: Task, now: dt.datetime) -> RunningTask | None:
     """A run whose slot was taken away, as long as its owner may still work on."""
-    lease = task.stopping(now)
-    if lease is None or task.ended is None:
+    run = task.stopping(now)
+    if run is None:
         return None
-    until = shown_time(task.ended[lease].until) or ""
+    until = shown_time(run.until) or ""
     return RunningTask(
         task.id, task.agent_type, task.product, task.model, shown_time(task.started_at) or "", until, stopping=True
     )

@@ -13,7 +13,7 @@ from tallystick.events.state.ledger import Ledger
 def open_account(ledger: Ledger, event: e.BudgetAllocated) -> None:
     """An account opens with what it is granted from its sources."""
     parent = ledger.root if event.parent is None else ledger.accounts[event.parent]
-    account = Account(
+    account = Account.open(
         event.agent,
         parent,
         event.amount.triple,
@@ -58,7 +58,13 @@ def close_account(ledger: Ledger, event: e.BudgetReleased) -> None:
     ledger.done.pop(account.id, None)
     position = event.position
     ledger.released[account.id] = Closed(
-        account.id, parent.id, account.priority, event.allocated, event.consumed, position, account.under
+        account.id,
+        parent.id,
+        account.priority,
+        event.allocated.triple,
+        event.consumed.triple,
+        position,
+        account.budget_product,
     )
     ledger.released_order.append((position, account.id))
 

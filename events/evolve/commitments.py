@@ -10,7 +10,7 @@ def begin(ledger: Ledger, event: e.TaskStarted) -> None:
     """A run may use its token budget from here on, and so may all that are opened below it."""
     account = ledger.accounts[event.task]
     account.run = event.task
-    ledger.commitments.start(event.task, account.under or "", event.model, event.token_budget)
+    ledger.commitments.start(event.task, account.budget_product or "", event.model, event.token_budget)
 
 
 def end(ledger: Ledger, event: RunOver) -> None:

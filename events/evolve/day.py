@@ -21,16 +21,16 @@ def used_without_account(ledger: Ledger, event: e.UsageReported) -> None:
     if task is not None:
         product: str | None = task.product
     elif closed is not None:
-        product = closed.under
+        product = closed.budget_product
     else:
-        product = None if event.charged is None else ledger.accounts[event.charged].under
+        product = None if event.charged is None else ledger.accounts[event.charged].budget_product
     if product is not None:
         ledger.day.by_product[product] += event.tokens
 
 
 def hold_for(ledger: Ledger, hold: Hold, sign: int) -> None:
     """What is set aside counts for a product, and as a part of what a run may use; or no longer does."""
-    product, run, tokens = hold.account.under, hold.account.run, hold.amount[TOKENS]
+    product, run, tokens = hold.account.budget_product, hold.account.run, hold.amount[TOKENS]
     if product is not None and tokens:
         held = ledger.day.held_by_product
         held[product] += sign * tokens

@@ -8,7 +8,7 @@ from tallystick.events.evolve import day
 from tallystick.events.evolve.tasks import resume_leases
 from tallystick.events.evolve.transfers import fill_reserve
 from tallystick.events.state import outbox
-from tallystick.events.state.accounts import minus, money
+from tallystick.events.state.accounts import limited_dimensions, minus, money
 from tallystick.events.state.ledger import Ledger
 
 
@@ -16,7 +16,7 @@ def set_total(ledger: Ledger, event: "e.TotalBudgetSet | e.PeriodRenewed") -> No
     """Put the root's total, reserve and overdraft where the event says; the pool is the rest."""
     total, reserve, overdraft = event.total.triple, event.reserve, event.overdraft
     root = ledger.root
-    root.allocated = total
+    root.allocated, root.dims = total, limited_dimensions(total)
     root.cover = money(overdraft.triple)
     fill_reserve(ledger, minus(money(reserve.triple), ledger.reserve.granted))
     for d in DIMENSIONS:

@@ -26,17 +26,38 @@ class TaskState(Protocol):
 def submit(ledger: TaskState, event: e.TaskSubmitted) -> None:
     """A task is known; what it depends on knows that it waits."""
     task = Task(
-        event.task,
-        ledger.tasks.submitted + 1,
-        event.agent_type,
-        event.product,
-        event.at,
-        event.estimated_tokens,
-        event.estimated_ms,
+        id=event.task,
+        number=ledger.tasks.submitted + 1,
+        agent_type=event.agent_type,
+        product=event.product,
+        named_priority=event.priority,
+        workflow=event.workflow,
+        wanted_model=event.model,
+        parent=event.parent,
+        blocks=event.blocks,
+        estimated_tokens=event.estimated_tokens,
+        estimated_ms=event.estimated_ms,
+        state="queued",
+        queued_at=event.at,
+        depends_on=tuple(event.depends_on),
+        unmet=(),
+        attempt=1,
+        runs=0,
+        overdue=False,
+        expected_start=None,
+        lease=None,
+        lease_expires_at=None,
+        started_at=None,
+        model=None,
+        token_budget=0,
+        max_tokens=0,
+        aged=False,
+        budget_passed=False,
+        preempted_at=None,
+        ended=(),
+        code=None,
+        position=0,
     )
-    task.named_priority, task.wanted_model = event.priority, event.model
-    task.workflow, task.parent, task.blocks = event.workflow, event.parent, event.blocks
-    task.depends_on = tuple(event.depends_on)
     ledger.tasks.add(task)
 
 
@@ -100,9 +121,7 @@ def preempt(ledger: TaskState, event: e.TaskPreempted) -> None:
 
 def acknowledge_preemption(ledger: TaskState, event: e.PreemptionAcknowledged) -> None:
     """The owner of a run knows that the slot was taken away."""
-    task = ledger.tasks.known[event.task]
-    assert task.ended is not None
-    task.ended[event.lease] = task.ended[event.lease]._replace(how="over")
+    ledger.tasks.known[event.task].acknowledge(event.lease)
 
 
 def lose_lease(ledger: TaskState, event: e.LeaseLost) -> None:

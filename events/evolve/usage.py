@@ -51,8 +51,8 @@ def _reported(ledger: Ledger, account: Account, event: "e.UsageReported | e.Hold
     account.reclaimed = False
     account.warning = None
     account.pool_notice = ledger.pool_exhausted_at
-    if account.under is not None:
-        ledger.day.by_product[account.under] += event.tokens
+    if account.budget_product is not None:
+        ledger.day.by_product[account.budget_product] += event.tokens
         if account.run is not None:
             ledger.commitments.spend(account.run, event.tokens)
     account.growth = observed(account.growth, (event.tokens, event.time_ms, event.cost_nanos))
@@ -61,9 +61,8 @@ def _reported(ledger: Ledger, account: Account, event: "e.UsageReported | e.Hold
 def place_hold(ledger: Ledger, event: e.HoldPlaced) -> None:
     """An amount is set aside."""
     account = ledger.accounts[event.agent]
-    hold = Hold(
-        event.hold, account, money(event.amount.triple), event.ttl_ms, event.expires_at, _lease_of(ledger, account)
-    )
+    amount, lease = money(event.amount.triple), _lease_of(ledger, account)
+    hold = Hold(event.hold, account.id, amount, event.ttl_ms, event.expires_at, lease, account)
     add_hold(ledger, hold)
     _set_aside(ledger, hold, 1)
     account.activity_at = event.at
@@ -107,5 +106,5 @@ def _remove_hold(ledger: Ledger, hold_id: str, how: str, position: int) -> Accou
 def _set_aside(ledger: Ledger, hold: Hold, sign: int) -> None:
     account = hold.account
     set_aside(ledger, account, hold.amount, sign)
-    if account.under is not None:
+    if account.budget_product is not None:
         hold_for(ledger, hold, sign)

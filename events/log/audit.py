@@ -18,7 +18,8 @@ from tallystick.events.evolve import evolve
 from tallystick.events.log import snapshot
 from tallystick.events.log.codec import GENESIS, BrokenChain, decode_event, unseal
 from tallystick.events.log.store import Record
-from tallystick.events.state.ledger import BrokenInvariant, Ledger, check_conserved
+from tallystick.events.state.conservation import BrokenInvariant, check_conserved
+from tallystick.events.state.ledger import Ledger
 
 PROVED_EVERY = 100_000
 """Events between two proofs of the law in full; its cost grows with the fleet."""

@@ -7,19 +7,17 @@ deleted, and ``audit verify`` trusts none.
 import datetime as dt
 import hashlib
 from collections import deque
-from decimal import Decimal
 from typing import Any
 
 import msgspec
 
-from tallystick.config.amounts import Amounts, Triple
+from tallystick.config.amounts import Triple
 from tallystick.config.kinds import Priority
 from tallystick.config.loader import restore, to_mapping
 from tallystick.config.prices import from_mapping as prices_from_mapping
 from tallystick.config.prices import to_mapping as prices_to_mapping
-from tallystick.events.catalog.forecasts import Prediction
 from tallystick.events.evolve.day import hold_for
-from tallystick.events.log.task_snapshot import PackedTasks, pack, unpack
+from tallystick.events.log.task_snapshot import PackedTasks, kept, pack, unpack
 from tallystick.events.state.accounts import ROOT, Account, Closed, Hold, Money
 from tallystick.events.state.day import Day
 from tallystick.events.state.estimates import Estimates
@@ -35,58 +33,6 @@ FORMAT = 5
 """Raised whenever what follows changes its meaning; a snapshot of another format is ignored."""
 
 
-class _Account(msgspec.Struct, array_like=True, gc=False):
-    id: str
-    parent: str | None
-    allocated: Triple
-    opened_at: dt.datetime
-    priority: Priority
-    agent_type: str | None
-    product: str | None
-    workflow: str | None
-    free: Money
-    held: Money
-    spent: Money
-    delegated: Money
-    closed: Money
-    borrowed: Money
-    drawn: Money
-    given_back: Money
-    cover: Money
-    level: int
-    throttle: str | None
-    stopped: str | None
-    warned: bool
-    warning: int | None
-    pool_notice: int
-    activity_at: dt.datetime
-    last_report_at: dt.datetime | None
-    pace_ms: int
-    model: str | None
-    reclaimed: bool
-    growth: bytes
-    forecasts: list[Prediction] | None
-
-
-class _Hold(msgspec.Struct, array_like=True, gc=False):
-    id: str
-    agent: str
-    amount: Money
-    ttl_ms: int
-    expires_at: dt.datetime
-    lease: str | None
-
-
-class _Closed(msgspec.Struct, array_like=True, gc=False):
-    id: str
-    parent: str
-    priority: Priority
-    allocated: Triple
-    consumed: Triple
-    position: int
-    under: str | None
-
-
 class _State(msgspec.Struct):
     format: int
     position: int
@@ -95,10 +41,10 @@ class _State(msgspec.Struct):
     overrides: dict[str, Priority]
     configured: bool
     prices: dict[str, Any]
-    root: _Account
-    reserve: _Account
-    accounts: list[_Account]
-    holds: list[_Hold]
+    root: Account
+    reserve: Account
+    accounts: list[Account]
+    holds: list[Hold]
     spent: Money
     held: Money
     opening: Money
@@ -116,7 +62,7 @@ class _State(msgspec.Struct):
     next_mark: dt.datetime
     ended: list[tuple[str, str, str, str | None]]
     ended_order: list[tuple[int, str]]
-    released: list[_Closed]
+    released: list[Closed]
     released_order: list[tuple[int, str]]
     history: list[Any]
     tasks: PackedTasks
@@ -127,6 +73,7 @@ class _State(msgspec.Struct):
     done: dict[str, tuple[int, int]]
 
 
+_kept_account, _kept_hold = kept(Account), kept(Hold)
 _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder(_State)
 
@@ -148,13 +95,10 @@ def dump(ledger: Ledger) -> bytes:
             overrides=dict(rules.overrides),
             configured=ledger.configured,
             prices=prices_to_mapping(rules.prices),
-            root=_packed(ledger.root),
-            reserve=_packed(ledger.reserve),
-            accounts=[_packed(account) for account in ledger.accounts.values()],
-            holds=[
-                _Hold(hold.id, hold.account.id, hold.amount, hold.ttl_ms, hold.expires_at, hold.lease)
-                for hold in ledger.holds.values()
-            ],
+            root=_kept_account(ledger.root),
+            reserve=_kept_account(ledger.reserve),
+            accounts=[_kept_account(account) for account in ledger.accounts.values()],
+            holds=[_kept_hold(hold) for hold in ledger.holds.values()],
             spent=_triple(ledger.spent),
             held=_triple(ledger.held),
             opening=ledger.opening,
@@ -172,10 +116,7 @@ def dump(ledger: Ledger) -> bytes:
             next_mark=ledger.next_mark,
             ended=[(hold, *ended) for hold, ended in ledger.ended_holds.items()],
             ended_order=list(ledger.ended_order),
-            released=[
-                _Closed(c.id, c.parent, c.priority, c.allocated.triple, c.consumed.triple, c.position, c.under)
-                for c in ledger.released.values()
-            ],
+            released=list(ledger.released.values()),
             released_order=list(ledger.released_order),
             history=ledger.history.dump(),
             tasks=pack(ledger.tasks),
@@ -200,10 +141,11 @@ def load(snapshot: bytes) -> Ledger | None:
     ledger.rules = Rules(restore(state.config), prices_from_mapping(**state.prices), state.overrides)
     ledger.configured = state.configured
     ledger.position, ledger.now = state.position, state.now
-    _unpack(ledger.root, state.root)
-    _unpack(ledger.reserve, state.reserve)
-    for packed in state.accounts:
-        _open(ledger, packed)
+    ledger.root, ledger.reserve = state.root, state.reserve
+    ledger.root.link(None)
+    ledger.reserve.link(ledger.root)
+    for account in state.accounts:
+        _open(ledger, account)
     ledger.names = sorted(ledger.accounts)
     ledger.spent, ledger.held, ledger.opening = list(state.spent), list(state.held), state.opening
     ledger.budget, ledger.period_ends = state.budget, state.period_ends
@@ -216,18 +158,17 @@ def load(snapshot: bytes) -> Ledger | None:
     ledger.next_mark = state.next_mark
     ledger.ended_holds = {hold: (agent, how, lease) for hold, agent, how, lease in state.ended}
     ledger.ended_order = deque(state.ended_order)
-    ledger.released = {
-        c.id: Closed(c.id, c.parent, c.priority, Amounts(*c.allocated), Amounts(*c.consumed), c.position, c.under)
-        for c in state.released
-    }
+    ledger.released = {closed.id: closed for closed in state.released}
     ledger.released_order = deque(state.released_order)
     ledger.history = History.load(state.history)
     ledger.tasks = unpack(state.tasks)
     ledger.estimates = Estimates.load(state.estimates)
     ledger.day = Day.load(state.day)
     _promise(ledger, state.promises)
-    for held in state.holds:
-        _hold(ledger, held)
+    for hold in state.holds:
+        hold.account = ledger.accounts[hold.agent]
+        add_hold(ledger, hold)
+        hold_for(ledger, hold, 1)
     ledger.slot_times = SlotTimes.load(state.slot_times)
     ledger.done = state.done
     ledger.press()
@@ -246,81 +187,17 @@ def is_foreign(snapshot: bytes) -> bool:
         return False
 
 
-def _packed(account: Account) -> _Account:
-    return _Account(
-        account.id,
-        None if account.parent is None else account.parent.id,
-        account.allocated,
-        account.opened_at,
-        account.priority,
-        account.agent_type,
-        account.product,
-        account.workflow,
-        _triple(account.free),
-        account.held,
-        _triple(account.spent),
-        account.delegated,
-        account.closed,
-        account.borrowed,
-        account.drawn,
-        account.given_back,
-        account.cover,
-        account.level,
-        None if account.throttle is None else str(account.throttle),
-        account.stopped,
-        account.warned,
-        account.warning,
-        account.pool_notice,
-        account.activity_at,
-        account.last_report_at,
-        account.pace_ms,
-        account.model,
-        account.reclaimed,
-        account.growth,
-        account.forecasts,
-    )
-
-
-def _open(ledger: Ledger, packed: _Account) -> None:
-    parent = ledger.root if packed.parent == ROOT else ledger.accounts[packed.parent or ""]
-    account = Account(
-        packed.id,
-        parent,
-        packed.allocated,
-        packed.opened_at,
-        packed.priority,
-        packed.agent_type,
-        packed.product,
-        packed.workflow,
-    )
-    _unpack(account, packed)
+def _open(ledger: Ledger, account: Account) -> None:
+    """Give an account its place; each was opened after those above it."""
+    parent = ledger.root if account.parent_id == ROOT else ledger.accounts[account.parent_id or ""]
+    account.link(parent)
+    if account.growth == NO_STEPS:
+        account.growth = NO_STEPS  # those who have not reported yet share one text
     ledger.accounts[account.id] = account
     if parent is not ledger.root:
         if parent.children is None:
             parent.children = {}
         parent.children[account.id] = account
-
-
-def _unpack(account: Account, packed: _Account) -> None:
-    account.allocated, account.cover, account.held = packed.allocated, packed.cover, packed.held
-    account.free, account.spent = list(packed.free), list(packed.spent)
-    account.delegated, account.closed = packed.delegated, packed.closed
-    account.borrowed, account.drawn, account.given_back = packed.borrowed, packed.drawn, packed.given_back
-    account.level, account.stopped = packed.level, packed.stopped
-    account.throttle = None if packed.throttle is None else Decimal(packed.throttle)
-    account.warned, account.warning, account.pool_notice = packed.warned, packed.warning, packed.pool_notice
-    account.activity_at, account.last_report_at = packed.activity_at, packed.last_report_at
-    account.pace_ms, account.model, account.reclaimed = packed.pace_ms, packed.model, packed.reclaimed
-    # Those who have not reported yet share one text of no steps.
-    account.growth = NO_STEPS if packed.growth == NO_STEPS else packed.growth
-    account.forecasts = packed.forecasts
-
-
-def _hold(ledger: Ledger, packed: _Hold) -> None:
-    account = ledger.accounts[packed.agent]
-    hold = Hold(packed.id, account, packed.amount, packed.ttl_ms, packed.expires_at, packed.lease)
-    add_hold(ledger, hold)
-    hold_for(ledger, hold, 1)
 
 
 def _promise(ledger: Ledger, spent: list[Any]) -> None:

@@ -1,97 +1,12 @@
-"""The store: where the log is kept, and the only room that touches the outside.
+"""Opening a store by its URL. What a store must do is in `store_contract`."""
 
-A fleet's log is one stream of records, each at its gapless position. ``append`` is all or nothing and durable before
-it returns; one writer at a time is let in, and one that was shut out cannot commit. Snapshots lie beside the log, can
-be deleted at any time, and are trusted by nobody who does not check them.
-"""
-
-import os
-import socket
-from collections.abc import Iterator, Sequence
-from typing import NamedTuple, Protocol
-
-STREAM = "fleet"
-"""The name of the log's one stream in the recorder's table."""
-PAGE = 2_000
-"""Records read at a time."""
-SNAPSHOTS_KEPT = 2
-
-
-class Record(NamedTuple):
-    """One stored event: its position, its stored name and its bytes (see ``codec``)."""
-
-    position: int
-    name: str
-    data: bytes
-
-
-class StoreError(Exception):
-    """The store cannot be opened, read or written; the text says which and why, in one line."""
-
-
-class WriterPresent(StoreError):
-    """Another process writes this fleet; the text names it."""
-
-
-class Fenced(StoreError):
-    """Another writer took over: nothing of this one's was written."""
-
-
-class Subscription(Protocol):
-    """Records from a position on, first those that are there, then those to come, until it is stopped."""
-
-    def __iter__(self) -> Iterator[Record]: ...
-    def stop(self) -> None: ...
-
-
-class Store(Protocol):
-    """What every store does; one suite of contract tests runs against all of them."""
-
-    url: str
-
-    def append(self, records: Sequence[Record]) -> None:
-        """Write records at the next positions, all or nothing, synced to the disk before it returns.
-
-        Raises:
-            Fenced: another writer took over, or the positions are taken.
-            StoreError: the store could not write. Nothing of the batch may be answered as done.
-        """
-
-    def read(self, after: int = 0, upto: int | None = None) -> Iterator[Record]:
-        """Records with ``after < position <= upto``, in order, a page at a time.
-
-        Raises:
-            StoreError: the store could not be read.
-        """
-
-    def record(self, position: int) -> Record | None:
-        """The record at a position."""
-
-    def last(self) -> Record | None:
-        """The newest record."""
-
-    def stray(self) -> str | None:
-        """The first row of the log's table that is no record of this log in its place, in words; None without one.
-
-        Whoever reads the log does not see it: a foreign stream, or a row whose place is not its position.
-        """
-
-    def save_snapshot(self, position: int, data: bytes) -> None:
-        """Keep the state at a position, and only the newest few such snapshots."""
-
-    def snapshots(self, limit: int = SNAPSHOTS_KEPT) -> list[tuple[int, bytes]]:
-        """The snapshots that are there, newest first, at most ``limit`` of them."""
-
-    def subscribe(self, after: int = 0) -> Subscription:
-        """Follow the log from a position on."""
-
-    def close(self) -> None:
-        """Let go of files and of the writer's place."""
-
-
-def holder() -> str:
-    """Who we are to others who would like to write: process, host."""
-    return f"process {os.getpid()} on {socket.gethostname()}"
+from tallystick.events.log.store_contract import PAGE as PAGE
+from tallystick.events.log.store_contract import SNAPSHOTS_KEPT as SNAPSHOTS_KEPT
+from tallystick.events.log.store_contract import Fenced as Fenced
+from tallystick.events.log.store_contract import Record as Record
+from tallystick.events.log.store_contract import Store as Store
+from tallystick.events.log.store_contract import StoreError as StoreError
+from tallystick.events.log.store_contract import WriterPresent as WriterPresent
 
 
 def open_store(url: str, writer: bool = False) -> Store:
@@ -101,7 +16,6 @@ def open_store(url: str, writer: bool = False) -> Store:
         WriterPresent: another process writes this fleet.
         StoreError: the URL is not understood, or there is nothing to read, or the store cannot be written.
     """
-    # The stores import this module for its words, so they are imported where they are made.
     from tallystick.events.log.store_memory import MemoryStore
     from tallystick.events.log.store_sqlite import SqliteStore
 

@@ -5,11 +5,11 @@ from collections.abc import Iterator, Sequence
 from eventsourcing.persistence import IntegrityError, StoredEvent
 from eventsourcing.popo import POPOApplicationRecorder, POPOSubscription
 
-from tallystick.events.log.store import PAGE, SNAPSHOTS_KEPT, STREAM, Fenced, Record
+from tallystick.events.log.store_contract import PAGE, SNAPSHOTS_KEPT, STREAM, Fenced, Record
 
 
 class MemoryStore:
-    """A fleet in memory; see `tallystick.events.log.store.Store` for what each method promises."""
+    """A fleet in memory; see `store_contract.Store` for what each method promises."""
 
     def __init__(self) -> None:
         self.url = "memory:"

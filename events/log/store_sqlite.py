@@ -30,7 +30,16 @@ from eventsourcing.sqlite import (
 )
 from filelock import FileLock, Timeout
 
-from tallystick.events.log.store import PAGE, SNAPSHOTS_KEPT, STREAM, Fenced, Record, StoreError, WriterPresent, holder
+from tallystick.events.log.store_contract import (
+    PAGE,
+    SNAPSHOTS_KEPT,
+    STREAM,
+    Fenced,
+    Record,
+    StoreError,
+    WriterPresent,
+    holder,
+)
 
 _GROUPS = (1024, 512, 256, 128, 64)
 """Rows per INSERT, and then the rest in one: few statements a commit, of few kinds, each prepared once.
@@ -42,7 +51,7 @@ _LOCK_SECONDS = 5
 
 
 class SqliteStore:
-    """A fleet in one SQLite file; see `tallystick.events.log.store.Store` for what each method promises."""
+    """A fleet in one SQLite file; see `store_contract.Store` for what each method promises."""
 
     def __init__(self, url: str, path: str, writer: bool) -> None:
         self.url = url

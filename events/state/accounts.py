@@ -13,8 +13,11 @@ the money is charged to the nearest ancestor that limits the dimension (`Account
 
 import datetime as dt
 from decimal import Decimal
+from typing import Any
 
-from tallystick.config.amounts import Amounts, Triple
+import msgspec
+
+from tallystick.config.amounts import Triple
 from tallystick.config.kinds import Priority
 from tallystick.events.catalog.forecasts import Prediction
 from tallystick.events.state.growth import NO_STEPS
@@ -37,67 +40,85 @@ _DIMS: dict[tuple[bool, bool, bool], tuple[int, ...]] = {
 }
 
 
-class Hold:
-    """An amount set aside before an operation, not yet spent."""
-
-    __slots__ = ("account", "amount", "expires_at", "id", "lease", "ttl_ms")
-
-    def __init__(
-        self, id: str, account: "Account", amount: Money, ttl_ms: int, expires_at: dt.datetime, lease: str | None = None
-    ) -> None:
-        self.id = id
-        self.account = account
-        self.amount = amount
-        self.ttl_ms = ttl_ms
-        self.expires_at = expires_at
-        self.lease = lease
-        """Of the run that has placed it: a later run of the same task does not pay for it."""
+LATER: Any = None
+"""Stands where a link to another object is made by `Account.link`, or by whoever loads a snapshot."""
 
 
-class Account:
-    """An open account: the root, the reserve, an agent or a sub-agent."""
+class Hold(msgspec.Struct, array_like=True, eq=False):
+    """An amount set aside before an operation, not yet spent.
 
-    __slots__ = (
-        "above",
-        "activity_at",
-        "agent_type",
-        "allocated",
-        "borrowed",
-        "children",
-        "closed",
-        "cover",
-        "delegated",
-        "dims",
-        "drawn",
-        "forecasts",
-        "free",
-        "given_back",
-        "growth",
-        "held",
-        "holds",
-        "id",
-        "last_report_at",
-        "level",
-        "model",
-        "opened_at",
-        "pace_ms",
-        "parent",
-        "pool_notice",
-        "priority",
-        "product",
-        "reclaimed",
-        "run",
-        "spent",
-        "stopped",
-        "throttle",
-        "under",
-        "warned",
-        "warning",
-        "workflow",
-    )
+    Here and in `Account`, the fields without a default are what a snapshot keeps, in its order; the others are found
+    again from them.
+    """
 
-    def __init__(
-        self,
+    id: str
+    agent: str
+    amount: Money
+    ttl_ms: int
+    expires_at: dt.datetime
+    lease: str | None
+    """Of the run that has placed it: a later run of the same task does not pay for it."""
+
+    account: "Account" = LATER
+
+
+class Account(msgspec.Struct, array_like=True, eq=False):
+    """An open account: the root, the reserve, an agent or a sub-agent. See `open_account` in `evolve.accounts`."""
+
+    id: str
+    parent_id: str | None
+    allocated: Triple
+    opened_at: dt.datetime
+    priority: Priority
+    agent_type: str | None
+    product: str | None
+    workflow: str | None
+
+    free: list[int]
+    held: Money
+    spent: list[int]
+    delegated: Money
+    closed: Money
+    borrowed: Money
+    drawn: Money
+    given_back: Money
+    cover: Money
+    """What others pay for it; at the root, the overdraft."""
+
+    level: int
+    throttle: Decimal | None
+    stopped: str | None
+    warned: bool
+    warning: int | None
+    pool_notice: int
+    """The position of the last `PoolExhausted` that the agent was told of."""
+
+    activity_at: dt.datetime
+    last_report_at: dt.datetime | None
+    pace_ms: int
+    """How long the last operation took, or the time between the last two reports: what a throttle multiplies."""
+    model: str | None
+    reclaimed: bool
+    growth: bytes
+    """How its usage grows from report to report (see `growth`), for forecasts."""
+    forecasts: list[Prediction] | None
+    """The forecasts that were made for it and cannot be scored yet; None for none."""
+
+    parent: "Account | None" = None
+    payers_above: "tuple[Account, Account, Account]" = LATER
+    """Who pays in a dimension that it does not limit. The root's children share one tuple."""
+    dims: tuple[int, ...] = ()
+    """The dimensions that it limits."""
+    budget_product: str | None = None
+    """The product that its tokens count for: its own, or that of the nearest account above that has one."""
+    run: str | None = None
+    """The task whose run it is, or is below: the nearest one."""
+    children: "dict[str, Account] | None" = None
+    holds: dict[str, Hold] | None = None
+
+    @classmethod
+    def open(
+        cls,
         id: str,
         parent: "Account | None",
         allocated: Triple,
@@ -106,59 +127,55 @@ class Account:
         agent_type: str | None = None,
         product: str | None = None,
         workflow: str | None = None,
-    ) -> None:
-        self.id = id
+    ) -> "Account":
+        """An account that was just opened: all that it is allocated is free."""
+        account = cls(
+            id=id,
+            parent_id=None if parent is None else parent.id,
+            allocated=allocated,
+            opened_at=opened_at,
+            priority=priority,
+            agent_type=agent_type,
+            product=product,
+            workflow=workflow,
+            free=list(money(allocated)),
+            held=ZERO,
+            spent=[0, 0, 0],
+            delegated=ZERO,
+            closed=ZERO,
+            borrowed=ZERO,
+            drawn=ZERO,
+            given_back=ZERO,
+            cover=ZERO,
+            level=0,
+            throttle=None,
+            stopped=None,
+            warned=False,
+            warning=None,
+            pool_notice=0,
+            activity_at=opened_at,
+            last_report_at=None,
+            pace_ms=0,
+            model=None,
+            reclaimed=False,
+            growth=NO_STEPS,
+            forecasts=None,
+        )
+        account.link(parent)
+        return account
+
+    def link(self, parent: "Account | None") -> None:
+        """Take its place below ``parent``; None for the root."""
         self.parent = parent
-        self.priority = priority
-        self.agent_type = agent_type
-        self.product = product
-        self.workflow = workflow
-        self.under: str | None = product or (None if parent is None else parent.under)
-        """The product that its tokens count for: its own, or that of the nearest account above that has one."""
-        self.run: str | None = None if parent is None else parent.run
-        """The task whose run it is, or is below: the nearest one."""
-        self.opened_at = opened_at
-
-        self.allocated = allocated
-        self.dims = _DIMS[allocated[0] is not None, allocated[1] is not None, allocated[2] is not None]
-        """The dimensions that it limits."""
-        self.free = list(money(allocated))
-        self.held = ZERO
-        self.spent = [0, 0, 0]
-        self.delegated = ZERO
-        self.closed = ZERO
-        self.borrowed = ZERO
-        self.drawn = ZERO
-        self.given_back = ZERO
-        self.cover = ZERO
-        """What others pay for it; at the root, the overdraft."""
-        self.above: tuple[Account, Account, Account] = (self, self, self) if parent is None else parent.payers
-        """Who pays in a dimension that it does not limit. The root's children share one tuple."""
-
-        self.level = 0
-        self.throttle: Decimal | None = None
-        self.stopped: str | None = None
-        self.warned = False
-        self.warning: int | None = None
-        self.pool_notice = 0
-
-        self.activity_at = opened_at
-        self.last_report_at: dt.datetime | None = None
-        self.pace_ms = 0
-        """How long the last operation took, or the time between the last two reports: what a throttle multiplies."""
-        self.model: str | None = None
-        self.growth = NO_STEPS
-        """How its usage grows from report to report (see `growth`), for those who foresee."""
-        self.forecasts: list[Prediction] | None = None
-        """What was foretold of it and cannot be scored yet; None for nothing."""
-        self.reclaimed = False
-        self.children: dict[str, Account] | None = None
-        self.holds: dict[str, Hold] | None = None
+        self.payers_above = (self, self, self) if parent is None else parent.payers
+        self.dims = limited_dimensions(self.allocated)
+        self.budget_product = self.product or (None if parent is None else parent.budget_product)
+        self.run = None if parent is None else parent.run
 
     @property
     def payers(self) -> "tuple[Account, Account, Account]":
         """By dimension, who is charged: this account where it limits, else the nearest that does, or the root."""
-        limits, above = self.allocated, self.above
+        limits, above = self.allocated, self.payers_above
         if self.parent is None:
             return above
         return (
@@ -212,29 +229,22 @@ class Account:
         return most
 
 
-class Closed:
-    """What is remembered of a released account, so that late reports find their parent and people their answer."""
+class Closed(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """What is remembered of a released account, so that late reports find its parent, and questions an answer."""
 
-    __slots__ = ("allocated", "consumed", "id", "parent", "position", "priority", "under")
+    id: str
+    parent: str
+    priority: Priority
+    allocated: Triple
+    consumed: Triple
+    position: int
+    budget_product: str | None
+    """The product that its tokens counted for."""
 
-    def __init__(
-        self,
-        id: str,
-        parent: str,
-        priority: Priority,
-        allocated: Amounts,
-        consumed: Amounts,
-        position: int,
-        under: str | None = None,
-    ) -> None:
-        self.id = id
-        self.parent = parent
-        self.priority = priority
-        self.allocated = allocated
-        self.consumed = consumed
-        self.position = position
-        self.under = under
-        """The product that it counted for."""
+
+def limited_dimensions(limits: Triple) -> tuple[int, ...]:
+    """The dimensions that an allocation limits; equal ones share one tuple."""
+    return _DIMS[limits[0] is not None, limits[1] is not None, limits[2] is not None]
 
 
 def money(amounts: Triple) -> Money:

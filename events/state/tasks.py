@@ -10,6 +10,8 @@ from collections import Counter, deque
 from collections.abc import Iterable, Iterator
 from typing import Literal, NamedTuple, get_args
 
+import msgspec
+
 from tallystick.config.kinds import Priority
 from tallystick.events.state.accounts import ZERO, Money, plus
 
@@ -26,102 +28,62 @@ HowEnded = Literal["over", "preempted"]
 class Run(NamedTuple):
     """A run that has ended. ``until`` is when its lease would have; ``how`` is "preempted" until its owner knows."""
 
+    lease: str
     how: HowEnded
     spent: Money
     until: dt.datetime
 
 
-class Task:
-    """One unit of work. Times are moments, estimates whole tokens and milliseconds."""
+class Task(msgspec.Struct, array_like=True, eq=False):
+    """One unit of work. Times are moments, estimates whole tokens and milliseconds.
 
-    __slots__ = (
-        "aged",
-        "agent_type",
-        "attempt",
-        "blocks",
-        "budget_passed",
-        "code",
-        "dependents",
-        "depends_on",
-        "ended",
-        "estimated_ms",
-        "estimated_tokens",
-        "expected_start",
-        "id",
-        "lease",
-        "lease_expires_at",
-        "max_tokens",
-        "model",
-        "named_priority",
-        "number",
-        "overdue",
-        "parent",
-        "position",
-        "preempted_at",
-        "product",
-        "queued_at",
-        "runs",
-        "started_at",
-        "state",
-        "token_budget",
-        "unmet",
-        "wanted_model",
-        "workflow",
-    )
+    The fields without a default are what a snapshot keeps, in its order.
+    """
 
-    def __init__(
-        self,
-        id: str,
-        number: int,
-        agent_type: str,
-        product: str,
-        queued_at: dt.datetime,
-        estimated_tokens: int,
-        estimated_ms: int | None = None,
-    ) -> None:
-        self.id = id
-        self.number = number
-        """The order of submission; no two have the same."""
-        self.agent_type = agent_type
-        self.product = product
-        self.named_priority: Priority | None = None
-        self.workflow: str | None = None
-        self.wanted_model: str | None = None
-        self.parent: str | None = None
-        self.blocks = 0
-        self.estimated_tokens = estimated_tokens
-        self.estimated_ms = estimated_ms
+    id: str
+    number: int
+    """The order of submission; no two have the same."""
+    agent_type: str
+    product: str
+    named_priority: Priority | None
+    workflow: str | None
+    wanted_model: str | None
+    parent: str | None
+    blocks: int
+    estimated_tokens: int
+    estimated_ms: int | None
 
-        self.state: State = "queued"
-        self.queued_at = queued_at
-        """When its dependencies were met; it stays when a slot is lost."""
-        self.depends_on: tuple[str, ...] = ()
-        self.unmet: dict[str, None] | None = None
-        """The tasks that it waits for; None for none."""
-        self.dependents: dict[str, None] | None = None
-        """The tasks that wait for it; None for none."""
-        self.attempt = 1
-        self.runs = 0
-        self.overdue = False
-        self.expected_start: dt.datetime | None = None
-        """What was last told."""
+    state: State
+    queued_at: dt.datetime
+    """When its dependencies were met; it stays when a slot is lost."""
+    depends_on: tuple[str, ...]
+    unmet: tuple[str, ...]
+    """The tasks that it still waits for."""
+    attempt: int
+    runs: int
+    overdue: bool
+    expected_start: dt.datetime | None
+    """What was last answered."""
 
-        self.lease: str | None = None
-        self.lease_expires_at = NEVER
-        self.started_at: dt.datetime | None = None
-        self.model: str | None = None
-        self.token_budget = 0
-        self.max_tokens = 0
-        self.aged = False
-        self.budget_passed = False
-        self.preempted_at: dt.datetime | None = None
-        self.ended: dict[str, Run] | None = None
-        """The last runs that are over, by lease; None for none."""
+    lease: str | None
+    lease_expires_at: dt.datetime | None
+    started_at: dt.datetime | None
+    model: str | None
+    token_budget: int
+    max_tokens: int
+    aged: bool
+    budget_passed: bool
+    preempted_at: dt.datetime | None
+    ended: tuple[Run, ...]
+    """Its last runs that are over, oldest first."""
 
-        self.code: str | None = None
-        """Why it ended, where nobody asked for it."""
-        self.position = 0
-        """Where in the log it ended, 0 while it is open."""
+    code: str | None
+    """Why it ended, where nobody asked for it."""
+    position: int
+    """Where in the log it ended, 0 while it is open."""
+
+    dependents: dict[str, None] | None = None
+    """The tasks that wait for it; None for none."""
 
     @property
     def is_open(self) -> bool:
@@ -132,32 +94,38 @@ class Task:
         """How many tasks wait for this one: those that are known, or as many as was said."""
         return max(self.blocks, len(self.dependents or ()))
 
-    def stopping(self, now: dt.datetime) -> str | None:
-        """The lease of a run whose slot was taken away and whose owner does not know it yet."""
-        if self.ended is None:
-            return None
-        lease, run = next(reversed(self.ended.items()))
-        return lease if run.how == "preempted" and now < run.until else None
+    def ended_run(self, lease: str | None) -> Run | None:
+        """The run of a lease that is over; without a lease, the last one that is."""
+        if lease is None:
+            return self.ended[-1] if self.ended else None
+        return next((run for run in self.ended if run.lease == lease), None)
+
+    def stopping(self, now: dt.datetime) -> Run | None:
+        """The last run, if its slot was taken away and its owner does not know it yet."""
+        run = self.ended_run(None)
+        return run if run is not None and run.how == "preempted" and now < run.until else None
 
     def end_run(self, how: HowEnded, spent: Money) -> None:
         """The run at hand is over."""
         assert self.lease is not None
-        ended = {} if self.ended is None else self.ended
-        ended[self.lease] = Run(how, spent, self.lease_expires_at)
-        if len(ended) > RUNS_KEPT:
-            del ended[next(iter(ended))]
-        self.ended = ended
-        self.lease, self.lease_expires_at = None, NEVER
+        assert self.lease_expires_at is not None
+        run = Run(self.lease, how, spent, self.lease_expires_at)
+        self.ended = (*self.ended, run)[-RUNS_KEPT:]
+        self.lease, self.lease_expires_at = None, None
+
+    def acknowledge(self, lease: str) -> None:
+        """The owner of a run knows that its slot was taken away."""
+        self.ended = tuple(run._replace(how="over") if run.lease == lease else run for run in self.ended)
 
     def used_late(self, lease: str, amounts: Money) -> None:
         """A run that is over had used more than was known."""
-        if self.ended is not None and lease in self.ended:
-            run = self.ended[lease]
-            self.ended[lease] = run._replace(spent=plus(run.spent, amounts))
+        self.ended = tuple(
+            run._replace(spent=plus(run.spent, amounts)) if run.lease == lease else run for run in self.ended
+        )
 
     def spent_by(self, lease: str | None) -> Money:
         """What is on record for a run that is over."""
-        run = None if self.ended is None or lease is None else self.ended.get(lease)
+        run = None if lease is None else self.ended_run(lease)
         return ZERO if run is None else run.spent
 
 
@@ -175,7 +143,7 @@ class Tasks:
         self.open = 0
         self.submitted = 0
         """All that ever were: the number of the last one."""
-        self.under: dict[str, dict[str, Task]] = {}
+        self.by_account: dict[str, dict[str, Task]] = {}
         """By account, the open tasks that are to be paid from it, in the order in which they were submitted (those of the
         pool are not listed)."""
         self.leases: list[tuple[dt.datetime, str]] = []
@@ -207,13 +175,12 @@ class Tasks:
         self.open += 1
         self.known[task.id] = task
         if task.parent is not None:
-            self.under.setdefault(task.parent, {})[task.id] = task
+            self.by_account.setdefault(task.parent, {})[task.id] = task
         self.queued += 1
         for name in task.depends_on:
             needed = self.known.get(name)
             if needed is not None and needed.is_open:
-                task.unmet = {} if task.unmet is None else task.unmet
-                task.unmet[name] = None
+                task.unmet = (*task.unmet, name)
                 needed.dependents = {} if needed.dependents is None else needed.dependents
                 needed.dependents[task.id] = None
 
@@ -242,9 +209,11 @@ class Tasks:
 
     def renew(self, least: dt.datetime) -> None:
         """No lease ends before ``least``: slots are kept while everything is stopped."""
+        self.leases = []
         for task in self.running.values():
+            assert task.lease_expires_at is not None
             task.lease_expires_at = max(task.lease_expires_at, least)
-        self.leases = [(task.lease_expires_at, task.id) for task in self.running.values()]
+            self.leases.append((task.lease_expires_at, task.id))
         heapq.heapify(self.leases)
 
     def finish(self, task: Task, state: State, position: int) -> None:
@@ -254,18 +223,16 @@ class Tasks:
         task.position = position
         self.finished.append((position, task.id))
         if task.parent is not None:
-            below = self.under[task.parent]
+            below = self.by_account[task.parent]
             del below[task.id]
             if not below:
-                del self.under[task.parent]
-        for name in task.unmet or ():
+                del self.by_account[task.parent]
+        for name in task.unmet:
             self._part(self.known.get(name), task)
-        task.unmet = None
+        task.unmet = ()
         if state == "completed":
             for dependent in self.waiting_for(task):
-                assert dependent.unmet is not None
-                del dependent.unmet[task.id]
-                dependent.unmet = dependent.unmet or None
+                dependent.unmet = tuple(name for name in dependent.unmet if name != task.id)
             task.dependents = None
 
     @staticmethod
@@ -310,7 +277,7 @@ class Tasks:
             yield f"{self.open} are said to be open"
         if missing := [task.id for task in running if task.id not in set(accounts)]:
             yield f"{missing} run without an account"
-        leases = min((task.lease_expires_at for task in running), default=NEVER)
+        leases = min((task.lease_expires_at or NEVER for task in running), default=NEVER)
         if leases != self.due_at():
             yield f"a lease ends at {leases}, and {self.due_at()} is waited for"
 

@@ -84,7 +84,7 @@ def _fleet(row: FleetRow) -> Ledger:
 
 
 def _account(row: AgentRow, parent: Account) -> Account:
-    account = Account(
+    account = Account.open(
         row.agent,
         parent,
         row.allocated.triple,

@@ -27,7 +27,7 @@ from tallystick.events.log.codec import digest_of, encode_answer, read_message
 from tallystick.events.log.store import Store, open_store
 from tallystick.events.messages import NAME_MAX
 from tallystick.events.messages.replies import Refusal
-from tallystick.events.state.ledger import check_conserved
+from tallystick.events.state.conservation import check_conserved
 from tallystick.reports.reporter import Reporter
 from tallystick.wording import one_line
 

@@ -7,7 +7,7 @@ from tallystick.events.log.audit import Replay
 from tallystick.events.log.codec import BrokenChain
 from tallystick.events.log.store import Store
 from tallystick.events.state.accounts import ZERO, Money, plus
-from tallystick.events.state.ledger import BrokenInvariant, check_conserved
+from tallystick.events.state.conservation import BrokenInvariant, check_conserved
 
 
 class Proof(msgspec.Struct, frozen=True):

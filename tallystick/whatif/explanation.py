@@ -8,7 +8,8 @@ from tallystick.config.amounts import DIMENSIONS, EDGE_NAMES
 from tallystick.events import catalog as e
 from tallystick.events import messages as c
 from tallystick.events.decide.answers import stamp
-from tallystick.events.decide.levels import percentage, pressure
+from tallystick.events.decide.fleet_response import pressure
+from tallystick.events.decide.levels import percentage
 from tallystick.events.decide.turn import CLOCK
 from tallystick.events.messages import proposals as p
 from tallystick.events.state.ledger import Ledger

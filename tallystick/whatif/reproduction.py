@@ -12,7 +12,8 @@ from tallystick.events.log.audit import Replay
 from tallystick.events.log.codec import GENESIS, decode_event, encode_answer, seal
 from tallystick.events.log.store import Record
 from tallystick.events.messages import proposals as p
-from tallystick.events.state.ledger import Ledger, check_conserved
+from tallystick.events.state.conservation import check_conserved
+from tallystick.events.state.ledger import Ledger
 from tallystick.whatif.steps import Step
 
 

@@ -13,7 +13,8 @@ from tallystick.events.decide.turn import CLOCK
 from tallystick.events.log.audit import Replay
 from tallystick.events.messages import proposals as p
 from tallystick.events.messages.replies import Refusal, Reply
-from tallystick.events.state.ledger import Ledger, check_conserved
+from tallystick.events.state.conservation import check_conserved
+from tallystick.events.state.ledger import Ledger
 from tallystick.whatif.agent_histories import AgentHistories
 from tallystick.whatif.divergence import Answered, Comparison, Difference, told_by, told_in
 from tallystick.whatif.message_filter import MessageFilter, usage_of

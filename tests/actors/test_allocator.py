@@ -12,7 +12,7 @@ from tallystick.actors.runtime.fleet import Fleet
 from tallystick.actors.runtime.messages import Question
 from tallystick.events.log.codec import decode_event
 from tallystick.events.log.store_memory import MemoryStore
-from tallystick.events.state.ledger import check_conserved
+from tallystick.events.state.conservation import check_conserved
 from tests.conftest import OpenFleet
 from tests.support.core import START
 from tests.support.driving import simulated

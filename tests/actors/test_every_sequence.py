@@ -16,7 +16,7 @@ from tallystick.events import catalog as e
 from tallystick.events import messages as c
 from tallystick.events.log.codec import decode_event, exchange_of
 from tallystick.events.log.store_memory import MemoryStore
-from tallystick.events.state.ledger import check_conserved
+from tallystick.events.state.conservation import check_conserved
 from tests.conftest import OpenFleet
 from tests.support.core import START
 from tests.support.driving import Outcome, live, timed

@@ -14,7 +14,7 @@ from tallystick.events import catalog as e
 from tallystick.events import messages as c
 from tallystick.events.log.codec import decode_answer, decode_event, encode_command
 from tallystick.events.log.store_memory import MemoryStore
-from tallystick.events.state.ledger import check_conserved
+from tallystick.events.state.conservation import check_conserved
 from tests.support.core import START
 
 SEEDS = range(25)

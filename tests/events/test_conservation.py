@@ -5,7 +5,8 @@ from collections.abc import Callable
 import pytest
 
 from tallystick.events import messages as c
-from tallystick.events.state.ledger import BrokenInvariant, Ledger, check_conserved
+from tallystick.events.state.conservation import BrokenInvariant, check_conserved
+from tallystick.events.state.ledger import Ledger
 from tests.support.core import Core, allocate, budget, fleet, hold, use
 
 

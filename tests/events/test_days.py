@@ -8,7 +8,7 @@ import pytest
 from tallystick.config.loader import from_mapping
 from tallystick.events import catalog as e
 from tallystick.events import messages as c
-from tallystick.events.decide.days import day_of
+from tallystick.events.decide.daily_limits import day_of
 from tallystick.events.messages import proposals as p
 from tests.support.core import Core, allocate, budget, complete, fleet, hold, preempt, settle, start, submit, use
 

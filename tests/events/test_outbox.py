@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from tallystick.config.addresses import mark, may_hold_secret, resolved, variables
 from tallystick.events import catalog as e
 from tallystick.events import messages as c
-from tallystick.events.decide import levels
+from tallystick.events.decide import alerts
 from tallystick.events.decide.turn import Turn
 from tallystick.events.evolve import evolve
 from tallystick.events.log import snapshot
@@ -67,7 +67,7 @@ def test_an_alert_goes_to_everyone_who_can_be_reached_and_waits_for_each_address
 def test_an_alert_that_names_whom_it_is_for_goes_to_nobody_else(to: str | None, names: list[str]) -> None:
     fleet = core()
     turn = Turn(fleet.ledger, fleet.now, "x", "tester")
-    levels.alert(turn, "breaker_open", "the breaker tripped", to=to)
+    alerts.alert(turn, "breaker_open", "the breaker tripped", to=to)
     (event,) = turn.events
     assert isinstance(event, e.AlertRaised)
     assert event.notify == names
@@ -129,7 +129,7 @@ def test_to_an_address_that_is_no_longer_configured_nothing_is_owed() -> None:
 
 
 def test_the_outbox_is_bounded_and_what_it_gives_up_is_an_event(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(levels, "OUTBOX_MAX", 2)
+    monkeypatch.setattr(alerts, "OUTBOX_MAX", 2)
     fleet = core()
     first, second = raised(fleet, "a"), raised(fleet, "b")
     fleet.given(delivered(first, "ceo", BOSS), use("a", 100))

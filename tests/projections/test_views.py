@@ -30,15 +30,15 @@ PROFILE = settings(
 )
 
 SEEN = (
-    set(Account.__slots__)
-    - {"parent", "above", "held", "holds", "children", "dims"}
+    set(Account.__struct_fields__)
+    - {"parent", "parent_id", "payers_above", "held", "holds", "children", "dims"}
     - {
         # What an agent is still to be told, and how long it has to wait: the manager's business.
         *("model", "pace_ms", "pool_notice", "warning"),
         # How its usage grows, and what was foretold of it: the business of those who foresee.
         *("forecasts", "growth"),
         # What daily limits are counted by: the core's business.
-        *("run", "under"),
+        *("run", "budget_product"),
     }
 )
 

@@ -19,7 +19,8 @@ from tallystick.events.log import snapshot
 from tallystick.events.log.codec import GENESIS, decode_event, read_message
 from tallystick.events.log.store import Record, Store
 from tallystick.events.log.store_memory import MemoryStore
-from tallystick.events.state.ledger import Ledger, check_conserved
+from tallystick.events.state.conservation import check_conserved
+from tallystick.events.state.ledger import Ledger
 from tests.support.core import START, dump
 from tests.support.driving import simulated
 from tests.support.task_day import DAY, Message, day_of

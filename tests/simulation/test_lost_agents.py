@@ -15,7 +15,7 @@ from tallystick.events import catalog as e
 from tallystick.events.log.codec import decode_answer, decode_event, read_message
 from tallystick.events.log.store import Store
 from tallystick.events.log.store_memory import MemoryStore
-from tallystick.events.state.ledger import check_conserved
+from tallystick.events.state.conservation import check_conserved
 from tests.conftest import QUIET
 from tests.support.core import START
 from tests.support.slots import Slots

@@ -17,7 +17,8 @@ from tallystick.events.log import snapshot
 from tallystick.events.log.codec import GENESIS, decode_event
 from tallystick.events.log.store import Store, StoreError, open_store
 from tallystick.events.log.store_memory import MemoryStore
-from tallystick.events.state.ledger import Ledger, check_conserved
+from tallystick.events.state.conservation import check_conserved
+from tallystick.events.state.ledger import Ledger
 from tests.conftest import OpenFleet
 from tests.simulation.test_same_log import CONFIG, busy_day
 from tests.support.core import START, dump

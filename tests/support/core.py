@@ -22,7 +22,8 @@ from tallystick.events.log.task_snapshot import pack
 from tallystick.events.messages import proposals as p
 from tallystick.events.messages.replies import EdgeAmounts, Refusal, Reply
 from tallystick.events.state.accounts import Account
-from tallystick.events.state.ledger import Ledger, check_conserved
+from tallystick.events.state.conservation import check_conserved
+from tallystick.events.state.ledger import Ledger
 from tallystick.events.state.tasks import Tasks
 
 START = dt.datetime(2026, 3, 4, 12, 0, tzinfo=dt.UTC)
@@ -61,10 +62,7 @@ def dump(ledger: Ledger) -> dict[str, Any]:
     state["holds"] = {
         hold.id: (hold.account.id, hold.amount, hold.ttl_ms, hold.expires_at) for hold in ledger.holds.values()
     }
-    state["released"] = {
-        name: tuple(getattr(closed, slot) for slot in type(closed).__slots__)
-        for name, closed in ledger.released.items()
-    }
+    state["released"] = {name: msgspec.structs.astuple(closed) for name, closed in ledger.released.items()}
     for name in ("ids", "ended_holds"):
         state[name] = dict(state[name])
     for name in ("names", "expiries", "spent", "held", "id_order", "id_marks", "ended_order", "released_order"):
@@ -89,24 +87,24 @@ def _dump_tasks(tasks: Tasks) -> dict[str, Any]:
     """Open tasks apart from finished ones, which may be forgotten; what is kept beside them, from where it is kept."""
     packed = pack(tasks)
     return {
-        "tasks": [msgspec.to_builtins(task) for task in packed.known if tasks.is_open(task.id)],
-        "finished tasks": {task.id: msgspec.to_builtins(task) for task in packed.known if not tasks.is_open(task.id)},
+        "tasks": [kept for kept in packed.known if tasks.is_open(kept[0])],
+        "finished tasks": {kept[0]: kept for kept in packed.known if not tasks.is_open(kept[0])},
         "finished order": packed.finished,
         "running": packed.running,
         "submitted": packed.submitted,
         "counts": (dict(tasks.by_type), dict(tasks.by_product), tasks.queued, tasks.open),
-        "under": {account: list(under) for account, under in tasks.under.items()},
+        "under": {account: list(under) for account, under in tasks.by_account.items()},
         "leases": tasks.due_at(),
         "dependents": {task.id: sorted(task.dependents or ()) for task in tasks.known.values() if task.is_open},
     }
 
 
 def _dump_account(account: Account) -> dict[str, Any]:
-    plain = {slot: getattr(account, slot) for slot in Account.__slots__}
+    plain = {slot: getattr(account, slot) for slot in Account.__struct_fields__}
     for name in ("free", "held", "spent"):
         plain[name] = tuple(plain[name])
     plain["parent"] = None if account.parent is None else account.parent.id
-    plain["above"] = tuple(payer.id for payer in account.above)
+    plain["payers_above"] = tuple(payer.id for payer in account.payers_above)
     plain["payers"] = tuple(payer.id for payer in account.payers)
     plain["children"] = None if account.children is None else sorted(account.children)
     plain["holds"] = None if account.holds is None else sorted(account.holds)

@@ -9,7 +9,7 @@ from pathlib import Path
 from tallystick.actors.runtime.fleet import Fleet
 from tallystick.actors.runtime.opening import Opened, open_ledger
 from tallystick.events.log.store import open_store
-from tallystick.events.state.ledger import check_conserved
+from tallystick.events.state.conservation import check_conserved
 from tests.support.crash_reporter import message, used
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -18,7 +18,8 @@ from tallystick.events.log.store_memory import MemoryStore
 from tallystick.events.messages import WIRE, LoadConfig
 from tallystick.events.messages.proposals import PlaceTask
 from tallystick.events.messages.replies import Refusal
-from tallystick.events.state.ledger import Ledger, check_conserved
+from tallystick.events.state.conservation import check_conserved
+from tallystick.events.state.ledger import Ledger
 from tests.support.core import START
 from tests.support.strategies import Step
 

@@ -14,7 +14,7 @@ from tallystick.actors.runtime.fleet import Fleet
 from tallystick.config.loader import from_mapping
 from tallystick.events.log import snapshot
 from tallystick.events.messages import WIRE, Command
-from tallystick.events.state.ledger import check_conserved
+from tallystick.events.state.conservation import check_conserved
 from tests.conftest import QUIET
 from tests.support.core import START
 from tests.support.messages import as_command, fields, good

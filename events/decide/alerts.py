@@ -1,9 +1,27 @@
-"""Notify: what became of an alert on its way to a person. What was told once is never told again."""
+"""Alerts to operators: raised here, and what became of each on its way."""
 
 from tallystick.events import catalog as e
 from tallystick.events.decide.turn import Turn
 from tallystick.events.messages import proposals as p
 from tallystick.events.messages.replies import Done, Refusal
+from tallystick.events.state.outbox import OUTBOX_MAX, addressed
+
+
+def alert(turn: Turn, code: str, message: str, agent: str | None = None, to: str | None = None) -> None:
+    """Tell the operators, by an event: all names of ``notifications``, or only the one that it is for.
+
+    Where too many alerts wait to be delivered, the oldest is given up first: nothing is lost without an event.
+    """
+    ledger = turn.ledger
+    names = addressed(ledger.rules.config, to)
+    if names and len(ledger.outbox) >= OUTBOX_MAX:
+        oldest = next(iter(ledger.outbox.values()))
+        for name, address in oldest.owed:
+            turn.record(
+                e.AlertDeliveryFailed(alert=oldest.alert, to=name, address=address, reason="outbox_full", attempts=0)
+            )
+    alert_id = f"{code}-{ledger.position + 1}"
+    turn.record(e.AlertRaised(alert=alert_id, code=code, message=message, agent=agent, notify=names))
 
 
 def record_delivery(turn: Turn, command: p.RecordDelivery) -> Done | Refusal:

@@ -63,7 +63,7 @@ def over_daily_limit(ledger: Ledger, account: Account, wanted: Triple, now: dt.d
         numbers = (limit, ledger.used_today[d], ledger.held[d], wanted[d] or 0)
         if _is_over(*numbers):
             return _reached(ledger, f"the daily {_NAMES[d]} limit", d, numbers, now)
-    product = account.under
+    product = account.budget_product
     limit = limit_of_product(ledger, product)
     if limit is None or product is None:
         return None

@@ -6,9 +6,10 @@ from tallystick.config.amounts import Amounts
 from tallystick.events import catalog as e
 from tallystick.events import messages as c
 from tallystick.events.decide.admission import impossible, is_critical, may_give_way, needs, obstacle, payer
-from tallystick.events.decide.allocate import bad_name, open_account
+from tallystick.events.decide.allocate import open_account
 from tallystick.events.decide.facts import model_for
-from tallystick.events.decide.money import open_reserve_for
+from tallystick.events.decide.pool import open_reserve_for
+from tallystick.events.decide.refusals import bad_name
 from tallystick.events.decide.release import close_account
 from tallystick.events.decide.task_answers import status
 from tallystick.events.decide.turn import Turn
@@ -38,7 +39,7 @@ def place_task(turn: Turn, command: p.PlaceTask) -> TaskStatus | Refusal:
     reason = _lost_cause(turn, task) or impossible(ledger, task)
     if reason is not None:
         turn.record(e.TaskRejected(task=task.id, **msgspec.structs.asdict(reason)))
-    elif task.unmet is not None:
+    elif task.unmet:
         turn.record(e.DependenciesAwaited(task=task.id, unfinished=list(task.unmet)))
     else:
         reason = _admit_or_queue(turn, task, command)

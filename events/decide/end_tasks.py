@@ -6,13 +6,14 @@ from decimal import Decimal
 from tallystick.config.amounts import MS_PER_SECOND, NANOS_PER_DOLLAR, TOKENS, Amounts, Budget, Triple
 from tallystick.events import catalog as e
 from tallystick.events import messages as c
-from tallystick.events.decide import pricing, track
+from tallystick.events.decide import pricing
 from tallystick.events.decide.answers import used
 from tallystick.events.decide.dependents import cancel_dependents, free_dependents
 from tallystick.events.decide.leases import too_late, whose
+from tallystick.events.decide.refusals import unknown_task
 from tallystick.events.decide.release import close_account, close_children
-from tallystick.events.decide.task_answers import unknown_task
 from tallystick.events.decide.turn import Turn
+from tallystick.events.decide.usage import book
 from tallystick.events.messages.replies import Number, Refusal, shown
 from tallystick.events.messages.task_replies import Compared, TaskClosed, shown_minutes
 from tallystick.events.state.accounts import Account, Money, less, money
@@ -38,7 +39,7 @@ def complete_task(turn: Turn, command: c.CompleteTask) -> TaskClosed | Refusal:
     if run != "current":
         _book_late(turn, task, command.lease, total)
         if run == "preempted":
-            turn.record(e.PreemptionAcknowledged(task=task.id, lease=command.lease or next(reversed(task.ended or {}))))
+            turn.record(e.PreemptionAcknowledged(task=task.id, lease=command.lease or task.ended[-1].lease))
         return too_late(task, run)
     account = turn.ledger.accounts[task.id]
     rest = _rest(total, (account.spent[0], account.spent[1], account.spent[2]))
@@ -47,7 +48,7 @@ def complete_task(turn: Turn, command: c.CompleteTask) -> TaskClosed | Refusal:
     # Nothing can fail after this line.
     close_children(turn, account)
     if rest is not None:
-        track.report_usage(turn, _report(task, rest), task.id)
+        book(turn, _report(task, rest), task.id)
     return _complete(turn, task, account, command.outcome)
 
 
@@ -130,11 +131,11 @@ def _report(task: Task, rest: Triple) -> c.ReportUsage:
 
 def _book_late(turn: Turn, task: Task, lease: str | None, total: Triple) -> None:
     """A run that is over says what it used in all: what was not known of it is still a fact."""
-    if lease is None and task.ended is not None:
-        lease = next(reversed(task.ended))
+    if lease is None and task.ended:
+        lease = task.ended[-1].lease
     rest = _rest(total, task.spent_by(lease))
     if rest is not None:
-        track.report_usage(turn, _report(task, rest), task.id, lease, turn.ledger.payer_of_run(task))
+        book(turn, _report(task, rest), task.id, lease, turn.ledger.payer_of_run(task))
 
 
 def cancel_task(turn: Turn, command: c.CancelTask) -> TaskClosed | Refusal:

@@ -1,0 +1,29 @@
+"""What happens because time passes: holds and leases expire, days and periods begin. Nobody asks for it."""
+
+import datetime as dt
+
+from tallystick.events import catalog as e
+from tallystick.events.decide import breaker, daily_limits, holds, leases, operate
+from tallystick.events.decide.turn import CLOCK, Turn
+from tallystick.events.state.ledger import Ledger
+
+
+def pass_time(ledger: Ledger, now: dt.datetime) -> list[e.Event]:
+    """Let everything happen that is due by ``now`` (see `Ledger.due_at`), each in its order; the events of it.
+
+    A hold or a lease expires, a day or a period begins. The events are caused by `CLOCK` and have the id "".
+    """
+    turn = Turn(ledger, now, "", CLOCK)
+    while ledger.due_at() <= turn.now:
+        due = ledger.due_at()
+        if ledger.expiries and ledger.expiries[0][0] == due:
+            holds.end_hold(turn, ledger.holds[ledger.expiries[0][1]], "expired")
+        elif ledger.tasks.due_at() == due and not ledger.is_paused:
+            leases.lose_lease(turn, ledger.tasks.running[ledger.tasks.leases[0][1]])
+        elif ledger.day.ends_at == due:
+            daily_limits.begin_day(turn)
+        else:
+            operate.renew_period(turn)
+        if breaker.is_crossed(ledger):
+            breaker.look(turn)
+    return turn.events

@@ -1,0 +1,199 @@
+"""Holds: granted only where there is room, replaced by what was used, or given back unused."""
+
+import datetime as dt
+
+from tallystick.config.amounts import (
+    DIMENSIONS,
+    EDGE_NAMES,
+    NOTHING,
+    Amounts,
+    InvalidAmount,
+    Triple,
+    exact_units,
+)
+from tallystick.events import catalog as e
+from tallystick.events import messages as c
+from tallystick.events.decide.answers import held_reply
+from tallystick.events.decide.cover import settle_cover
+from tallystick.events.decide.daily_limits import over_daily_limit
+from tallystick.events.decide.fleet_response import respond
+from tallystick.events.decide.levels import BLACK, STOP, enforced, relevel_above, stopped_by, wait_left_ms
+from tallystick.events.decide.refusals import unknown_agent, unknown_hold
+from tallystick.events.decide.turn import Turn
+from tallystick.events.decide.usage import LATE_REPORT, UNDER_ESTIMATE, use
+from tallystick.events.messages.replies import Enforcement, Held, HoldGone, Refusal, shown
+from tallystick.events.state.accounts import Account, Hold, Money, money
+
+_TTL_MAX_MS = 604_800_000
+
+
+def reserve(turn: Turn, command: c.Reserve) -> Held | Refusal:
+    """Set an estimate aside, if there is room in the account, or in the ancestor that limits the dimension.
+
+    Raises:
+        InvalidAmount: a malformed or empty estimate, or a time to live that is not positive.
+    """
+    ledger = turn.ledger
+    wanted = command.estimate.exact("estimate")
+    if wanted == NOTHING:
+        raise InvalidAmount("estimate", "nothing", "one or more of tokens, time_seconds, cost_usd")
+    ttl_ms = ledger.rules.holds_ttl_ms
+    if command.ttl_seconds is not None:
+        ttl_ms = exact_units(command.ttl_seconds, 1, "ttl_seconds")
+        if not 0 < ttl_ms <= _TTL_MAX_MS:
+            raise InvalidAmount("ttl_seconds", command.ttl_seconds, "above 0 and at most 604800 seconds (a week)")
+    account = ledger.accounts.get(command.agent)
+    if account is None:
+        return unknown_agent(ledger, command.agent)
+    # Ids are remembered for a time and in a number that are limited; a hold may outlive the memory of its id.
+    if turn.id in ledger.holds or turn.id in ledger.ended_holds:
+        return Refusal("idempotency_conflict", f"a hold {turn.id} is known already", {"hold": turn.id})
+    refusal = (
+        _may_not_run(turn, account)
+        or _no_room(turn, account, wanted)
+        or over_daily_limit(ledger, account, wanted, turn.now)
+    )
+    if refusal is not None:
+        return refusal
+    # Nothing can fail after this line.
+    expires_at = turn.now + dt.timedelta(milliseconds=ttl_ms)
+    amount = Amounts(*(units or None for units in wanted))
+    turn.record(e.HoldPlaced(hold=turn.id, agent=account.id, amount=amount, ttl_ms=ttl_ms, expires_at=expires_at))
+    respond(turn)
+    return held_reply(ledger.holds[turn.id])
+
+
+def _may_not_run(turn: Turn, account: Account) -> Refusal | None:
+    """Why an agent may not start anything now: stopped before any question of money, then black, then slowed."""
+    ledger = turn.ledger
+    told = enforced(ledger, account)
+    if told.action == STOP:
+        stopped = stopped_by(ledger, account)
+        if stopped is not None:
+            decided_by = "stop" if stopped is account else "ancestor_stop"
+            who = f"{stopped.id} was stopped: {stopped.stopped}"
+            return Refusal("agent_stopped", who, {"decided_by": decided_by, "retry_after_seconds": None})
+        if told.decided_by in ("pause_all", "product_pause"):
+            why = ledger.paused or "paused by configuration"
+            return Refusal("paused", why, {"decided_by": told.decided_by, "retry_after_seconds": None})
+        available = shown(account.remaining_all()) if account.level == BLACK else shown(ledger.pool)
+        detail = "the budget is used up" if account.level == BLACK else "the fleet's budget is used up"
+        numbers = {"available": available, "decided_by": told.decided_by, "retry_after_seconds": None}
+        return Refusal("budget_exhausted", detail, numbers)
+    wait_ms = wait_left_ms(turn, account, told)
+    if wait_ms:
+        seconds = wait_ms / 1000
+        detail = f"throttled to {told.rate} of normal speed by {told.decided_by}"
+        return Refusal("throttled", detail, {"retry_after_seconds": seconds, "decided_by": told.decided_by})
+    return None
+
+
+def _no_room(turn: Turn, account: Account, wanted: Triple) -> Refusal | None:
+    """Why ``wanted`` cannot be set aside, with what is available and when it is worth asking again."""
+    for d in DIMENSIONS:
+        payer, units = account.payers[d], wanted[d]
+        if not units or payer.allocated[d] is None or units <= payer.free[d]:
+            continue
+        free: list[int | None] = [None, None, None]
+        for i in DIMENSIONS:
+            if wanted[i] is not None and account.payers[i].allocated[i] is not None:
+                free[i] = account.payers[i].free[i]
+        there = shown((free[0], free[1], free[2]))
+        asked = shown(wanted)
+        field = EDGE_NAMES[d]
+        return Refusal(
+            "budget_exhausted",
+            f"{field}: {getattr(asked, field)} was asked for, {getattr(there, field)} is free",
+            {
+                "requested": asked,
+                "available": there,
+                "retry_after_seconds": _room_in_seconds(turn, account, d, units - payer.free[d]),
+            },
+        )
+    return None
+
+
+def _room_in_seconds(turn: Turn, account: Account, d: int, lack: int) -> float | None:
+    """When the account's own holds will have given back what is lacking, at the latest; None where they cannot."""
+    if account.payers[d] is not account or account.holds is None:
+        return None
+    for hold in sorted(account.holds.values(), key=lambda hold: hold.expires_at):
+        lack -= hold.amount[d]
+        if lack <= 0:
+            return (hold.expires_at - turn.now).total_seconds()
+    return None
+
+
+def settle(turn: Turn, command: c.Settle) -> Enforcement | Refusal:
+    """Replace a hold by what was used; after its end the usage is still recorded, as late.
+
+    Raises:
+        InvalidAmount: a malformed amount; nothing was recorded.
+    """
+    ledger = turn.ledger
+    used = money(command.usage.exact("usage"))
+    hold = ledger.holds.get(command.hold)
+    if hold is None:
+        return _settle_late(turn, command.hold, used)
+    account = hold.account
+    event = e.HoldSettled(hold=hold.id, agent=account.id, tokens=used[0], time_ms=used[1], cost_nanos=used[2])
+    # Nothing can fail after this line.
+    return use(turn, account, event, UNDER_ESTIMATE, hold.amount)
+
+
+def _settle_late(turn: Turn, hold_id: str, used: Money) -> Enforcement | Refusal:
+    ledger = turn.ledger
+    ended = ledger.ended_holds.get(hold_id)
+    if ended is None:
+        return unknown_hold(hold_id)
+    agent, how, lease = ended
+    if how == "settled":
+        return Refusal("already_settled", f"hold {hold_id} was settled before", {"hold": hold_id})
+    account, payer, task = ledger.accounts.get(agent), None, ledger.tasks.get(agent)
+    if task is not None and task.lease != lease:
+        # The run that had placed it is over: the account of a later one does not pay for it.
+        account, payer = None, ledger.payer_of_run(task)
+    event = e.UsageReported(
+        agent=agent,
+        tokens=used[0],
+        time_ms=used[1],
+        cost_nanos=used[2],
+        hold=hold_id,
+        lease=lease if account is None else None,
+        late=True,
+    )
+    # Nothing can fail after this line.
+    return use(turn, account, event, LATE_REPORT, payer=payer)
+
+
+def cancel_hold(turn: Turn, command: c.CancelHold) -> HoldGone | Refusal:
+    """Give a hold back unused."""
+    hold = turn.ledger.holds.get(command.hold)
+    if hold is None:
+        ended = turn.ledger.ended_holds.get(command.hold)
+        if ended is None:
+            return unknown_hold(command.hold)
+        return Refusal("already_settled", f"hold {command.hold} has {ended[1]} before", {"hold": command.hold})
+    # Nothing can fail after this line.
+    account = hold.account
+    end_hold(turn, hold, "cancelled")
+    return HoldGone(hold.id, account.id, shown(account.remaining_all()))
+
+
+def end_hold(turn: Turn, hold: Hold, how: "e.EndOfHold") -> None:
+    """Give a hold's amount back to where it came from, and let cover and response follow."""
+    turn.record(e.HoldEnded(hold=hold.id, agent=hold.account.id, how=how))
+    settle_cover(turn, hold.account)
+    relevel_above(turn, hold.account)
+    respond(turn)
+
+
+def extend_hold(turn: Turn, hold_id: str) -> Held | Refusal:
+    """Move a hold's expiry on by its time to live."""
+    hold = turn.ledger.holds.get(hold_id)
+    if hold is None:
+        return unknown_hold(hold_id)
+    # Nothing can fail after this line.
+    expires_at = turn.now + dt.timedelta(milliseconds=hold.ttl_ms)
+    turn.record(e.HoldExtended(hold=hold.id, agent=hold.account.id, expires_at=max(expires_at, hold.expires_at)))
+    return held_reply(hold)

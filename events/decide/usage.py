@@ -1,0 +1,141 @@
+"""How usage is booked: covered where it is more than there is, then recorded, then levels and the response follow."""
+
+from tallystick.config.amounts import (
+    TOKENS,
+)
+from tallystick.events import catalog as e
+from tallystick.events import messages as c
+from tallystick.events.decide import pricing
+from tallystick.events.decide.alerts import alert
+from tallystick.events.decide.answers import enforcement
+from tallystick.events.decide.cover import cover, settle_cover
+from tallystick.events.decide.fleet_response import respond
+from tallystick.events.decide.levels import relevel, relevel_above
+from tallystick.events.decide.turn import Turn
+from tallystick.events.messages.replies import Enforcement
+from tallystick.events.state.accounts import ZERO, Account, Money
+from tallystick.events.state.ledger import UNPRICED_MAX, Ledger
+
+UNDER_ESTIMATE, LATE_REPORT, UNPRICED_MODEL = "under_estimate", "late_report", "unpriced_model"
+
+
+def book(
+    turn: Turn, command: c.ReportUsage, agent: str, over: str | None = None, payer: Account | None = None
+) -> Enforcement:
+    """Record what ``agent`` reports, and answer all that it must know to go on.
+
+    ``over`` is the lease of a run that had ended: then ``payer`` is charged, and no account of the same name.
+
+    Raises:
+        InvalidAmount: a malformed amount; nothing was recorded.
+    """
+    ledger = turn.ledger
+    priced = pricing.price(ledger.rules, command)
+    account = ledger.accounts.get(agent) if over is None else None
+    late = over is not None or (account is None and agent in ledger.released)
+    unallocated = account is None and not late
+    event = e.UsageReported(
+        agent=agent,
+        tokens=priced.tokens,
+        time_ms=priced.time_ms,
+        cost_nanos=priced.cost_nanos,
+        model=command.model,
+        input_tokens=command.input_tokens,
+        output_tokens=command.output_tokens,
+        cached_tokens=command.cached_tokens,
+        operation=command.operation,
+        lease=over,
+        priced_as=priced.priced_as,
+        unpriced=priced.unpriced,
+        late=late,
+        unallocated=unallocated,
+    )
+    is_new = command.model not in ledger.unpriced and len(ledger.unpriced) < UNPRICED_MAX
+    # Nothing can fail after this line.
+    cause = UNPRICED_MODEL if priced.unpriced else LATE_REPORT if late else UNDER_ESTIMATE
+    answer = use(turn, account, event, cause, payer=payer)
+    if priced.unpriced:
+        answer.unpriced = True
+    if event.unpriced and is_new:
+        charged = (
+            "not charged: the price list is empty" if priced.priced_as is None else f"charged as {priced.priced_as}"
+        )
+        alert(turn, "unpriced_model", f"no price is known for {command.model}; {charged}", agent)
+    return answer
+
+
+def use(
+    turn: Turn,
+    account: Account | None,
+    event: e.UsageReported | e.HoldSettled,
+    cause: str,
+    held: Money = ZERO,
+    payer: Account | None = None,
+) -> Enforcement:
+    """Cover, book, and let levels and the fleet's response follow; the answer is what holds after all of it.
+
+    ``held`` is what a hold had set aside for this use. ``payer`` is who pays where no account is open, if that is known.
+    """
+    ledger = turn.ledger
+    charged = account or payer or ledger.payer_of(event.agent)
+    if type(event) is e.UsageReported and account is None and charged is not ledger.root:
+        event.charged = charged.id
+    payers = charged.payers
+    for d, used in ((0, event.tokens), (1, event.time_ms), (2, event.cost_nanos)):
+        source = payers[d]
+        if used > source.free[d] + held[d] and source.allocated[d] is not None:
+            cover(turn, source, d, used - held[d], cause)
+    warnings = None
+    if account is not None and (account.warning is not None or account.pool_notice < ledger.pool_exhausted_at):
+        warnings = _warnings(ledger, account)
+    turn.record(event)
+    if held is not ZERO:
+        settle_cover(turn, charged)
+    ratio = _follow(turn, charged, account is not None)
+    if ledger.tasks.running:
+        _mark_budget(turn, payers[TOKENS])
+    answer = enforcement(turn, event.agent, account, ratio, warnings)
+    if type(event) is e.UsageReported:
+        answer.late, answer.unallocated = event.late, event.unallocated
+    return answer
+
+
+def _follow(turn: Turn, charged: Account, own_usage: bool) -> float:
+    """Record the levels and the response that a use has led to; the ratio that the charged account has come to."""
+    ledger = turn.ledger
+    ratio = 0.0
+    if charged is not ledger.root:
+        # Use only raises a ratio: below the next line there is nothing to decide.
+        ratio = charged.ratio()
+        if ratio >= ledger.rules.level_near[charged.level]:
+            relevel(turn, charged, own_usage)
+        if charged.parent is not ledger.root:
+            # They may have been charged, or have covered what was.
+            relevel_above(turn, charged)
+    respond(turn)
+    return ratio
+
+
+def _mark_budget(turn: Turn, account: Account) -> None:
+    """Record, once, that a run has used more than its soft mark."""
+    task = turn.ledger.tasks.running.get(account.id)
+    if task is None or task.budget_passed or account.consumed(TOKENS) <= task.token_budget:
+        return
+    turn.record(
+        e.TokenBudgetPassed(
+            task=task.id,
+            token_budget=task.token_budget,
+            consumed=account.consumed(TOKENS),
+            max_tokens=task.max_tokens,
+        )
+    )
+
+
+def _warnings(ledger: Ledger, account: Account) -> list[str]:
+    """What the agent has to be told with this reply, once."""
+    warnings = []
+    if account.warning is not None:
+        warnings.append(f"exhaustion_expected_in_{account.warning}_seconds")
+    if account.pool_notice < ledger.pool_exhausted_at:
+        warnings.append("pool_exhausted")
+    return warnings
