@@ -19,6 +19,7 @@ from tallystick.explain.sentences import amounts, percent, sentence, unit
 from tallystick.whatif.divergence import SAME_MOMENT, Difference, Told
 from tallystick.whatif.reproduction import Unlike
 from tallystick.whatif.rerun import Rerun
+from tallystick.whatif.shadow_specialists import TimePasses
 from tallystick.whatif.steps import Step
 
 Side = dict[str, Any]
@@ -103,7 +104,7 @@ def _response_of(response: str, ledger: Ledger) -> e.FleetResponseChanged:
     )
 
 
-_FOR_THE_RECORD = (p.RecordForecast, p.RecordScore, p.RecordRun, p.RecordAnomaly)
+_FOR_THE_RECORD = (p.RecordForecast, p.RecordScore, p.RecordRun, p.RecordAnomaly, TimePasses)
 """What was foretold and learnt asks for nothing."""
 
 
