@@ -1,61 +1,50 @@
-"""The allocator: what runs next. Order of the queue, fairness, preemption, expected starts; and the next period's budget.
+"""The allocator: what runs next. Order of the queue, fairness, preemption, expected starts.
 
-It proposes and the law disposes: whatever it says is held against the true state before it happens. What was refused is
-not proposed again before something has happened that may have changed it.
+It is consulted in the manager's turn, and has each start decided at once: the core checks every proposal against the
+true state, and refuses what does not fit. What was refused is not proposed again before something has happened that may
+have removed the reason. Its judgement is in `policies/scheduling/`; all that it knows is read from the ledger, so another
+allocator can take its place at any time.
 """
 
 import datetime as dt
 import itertools
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Protocol
 
-from tallystick.actors.policies.dispatch import pick
-from tallystick.actors.policies.placement import place
-from tallystick.actors.policies.preemption import next_victim_at, preempt
-from tallystick.actors.policies.queue import Ranked
-from tallystick.actors.policies.scheduler_index import SchedulerIndex
-from tallystick.actors.policies.tasks import Kind, Waiting
-from tallystick.actors.policies.waiting import expected_starts
+from tallystick.actors.policies.scheduling.dispatch import pick
+from tallystick.actors.policies.scheduling.index import NAMED, SchedulerIndex
+from tallystick.actors.policies.scheduling.placement import place
+from tallystick.actors.policies.scheduling.preemption import next_victim_at, preempt
+from tallystick.actors.policies.scheduling.queue import Ranked
+from tallystick.actors.policies.scheduling.queue_view import queue_view
+from tallystick.actors.policies.scheduling.tasks import Kind
 from tallystick.actors.runtime.deadlines import Deadlines
-from tallystick.actors.runtime.messages import (
-    ALLOCATOR,
-    MANAGER,
-    Answered,
-    Heard,
-    Post,
-    Proposal,
-    Question,
-    Recorded,
-    Refused,
-    Tick,
-)
+from tallystick.actors.runtime.messages import ALLOCATOR, Answered, Proposal, Question
 from tallystick.actors.runtime.pending import refused
 from tallystick.actors.runtime.waits import Waits
-from tallystick.config.amounts import TOKENS, InvalidAmount, exact_units
+from tallystick.config.amounts import InvalidAmount, exact_units
 from tallystick.events import catalog as e
 from tallystick.events import messages as c
 from tallystick.events.evolve.table import TASK_EVENTS
 from tallystick.events.messages import proposals as p
 from tallystick.events.state.ledger import Ledger
-from tallystick.events.state.task_rules import max_tokens
-from tallystick.events.state.tasks import Task
 
 WAIT_MAX_SECONDS = 600
 """How long `GetTask` may wait."""
 
 TRY_AGAIN = dt.timedelta(seconds=10)
-"""Runs that use less than was promised leave room in the day, little by little: how often one kind is tried meanwhile."""
+"""Runs that use less than was committed to them free room in the day, little by little: how often one kind is tried."""
 
 _OF_THE_DAY = ("daily_tokens", "daily_cost", "product_daily_tokens")
-"""Why a task waits that may start when runs have used less than was promised."""
+"""Why a task waits that may start when runs have used less than was committed to them."""
 
-_PERIODS = (e.TotalBudgetSet, e.PeriodRenewed)
 _FLEET: frozenset[type[e.Event]] = frozenset({e.ConfigLoaded, e.FleetPaused, e.FleetResumed, e.PriorityOverridden})
 _DAY: frozenset[type[e.Event]] = frozenset({e.DayBegan, e.LimitApproved, e.BreakerClosed})
 """After these there is more of the day's limits, or the breaker is closed."""
 _MONEY: frozenset[type[e.Event]] = frozenset(
     {
-        *_PERIODS,
+        e.TotalBudgetSet,
+        e.PeriodRenewed,
         e.BudgetReleased,
         e.BudgetReturned,
         e.BudgetMoved,
@@ -76,291 +65,228 @@ _ENDS: frozenset[type[e.Event]] = frozenset(
 )
 """After these there is another slot, or there are fewer: what was refused may be possible now."""
 _FREES = _MONEY | _FLEET | _DAY | _ENDS
-_NAMED = TASK_EVENTS.keys() - {e.EstimateAdjusted, e.StartsExpected}
-"""What happens to one task."""
 _CHANGES = _ENDS | {e.TaskQueued}
-"""What those are told who wait for a task to change."""
+"""What answers the questions that wait for a task to change."""
+
+
+class Core(Protocol):
+    """Who decides what the allocator proposes: the manager."""
+
+    def take_proposal(self, proposal: Proposal, now: dt.datetime) -> bool:
+        """Decide at once; whether it was accepted."""
+
+    def take_answer(self, answered: Answered) -> None: ...
 
 
 class Allocator:
-    """Follows the tasks and proposes who starts; answers what needs the order of the queue."""
+    """Starts tasks in the order of the queue, and answers the questions that need that order."""
 
-    name = ALLOCATOR
     follows: frozenset[type[e.Event]] = frozenset({*TASK_EVENTS, *_MONEY, *_FLEET, *_DAY, e.BreakerTripped})
+    """The classes of events that `follow` and `wake` must be given."""
+    index_class = SchedulerIndex
 
-    def begin(self, ledger: Ledger) -> None:
-        self._period_ends = ledger.period_ends
-        self._roster = SchedulerIndex(ledger)
-        self._pool_tokens = ledger.pool[TOKENS]
-        """What the pool has free, None where nothing limits it: at most what was free at the last word of it."""
-        self._blocked: dict[Kind, None] = {}
-        """Kinds, in the order of their refusal, of which one was refused, and nothing has happened since that may have changed it."""
+    def __init__(self, ledger: Ledger, core: Core) -> None:
+        self._core = core
+        self._index = self.index_class(ledger)
         self._retry_at: dt.datetime | None = None
-        """When to propose one of them again although nothing has, as long as something runs."""
-        self._leases, self._overdue = Deadlines(), Deadlines()
+        """When to try a blocked kind again although nothing has happened, as long as something runs."""
+        self._overdue = Deadlines()
         self._waits = Waits()
-        self._untold = set(self._roster.tasks.running)
-        """Runs that began by themselves, and that nobody was told of who asked for the task."""
-        self._told = itertools.count(1)
-        self._look_at = ledger.now if len(self._roster.queue) else None
+        self._unannounced = set(ledger.tasks.running)
+        """Runs that began by themselves, of which no `GetTask` has learnt yet."""
+        self._answer_numbers = itertools.count(1)
+        self._look_at = ledger.now if len(self._index.queue) else None
         """When to look for a start again although nothing happens."""
-        self._note(self._roster.tasks.known.values())
+        self._note(self._index.queue)
 
-    # --- messages -----------------------------------------------------------------------------------------------------
-
-    def handle(self, message: Any, now: dt.datetime) -> Sequence[Post]:
-        match message:
-            case Question():
-                return self._answer(message, now)
-            case Heard():
-                self._pool_tokens = message.pool[TOKENS]
-                return self._follow(message.events, now)
-            case Recorded():
-                self._pool_tokens = message.figures.pool[TOKENS]
-                return self._follow(message.events, now)
-            case Refused():
-                return self._take_back(message, now)
-            case Tick():
-                return self._tick(now)
-        raise TypeError(f"the allocator does not know {type(message).__name__}")
+    # --- what the manager calls ---------------------------------------------------------------------------------------
 
     def due_at(self) -> dt.datetime | None:
-        first = None if self._roster.is_paused else self._leases.first()
-        retry = self._retry_at if self._roster.tasks.running else None
-        for at in (self._period_ends, self._overdue.first(), self._waits.first(), self._look_at, retry):
-            if at is not None and (first is None or at < first):
-                first = at
-        return first
+        """When `wake` is to be called next."""
+        retry = self._retry_at if self._index.tasks.running else None
+        moments = (self._overdue.first(), self._waits.first(), self._look_at, retry)
+        return min((at for at in moments if at is not None), default=None)
 
-    def _tick(self, now: dt.datetime) -> list[Post]:
-        posts: list[Post] = []
-        if self._period_ends is not None and self._period_ends <= now:
-            self._period_ends = None
-            posts.append(_propose(p.RenewPeriod(id=f"{c.INTERNAL_ID}renew-{now.isoformat()}")))
-        if not self._roster.is_paused and self._leases.pop_due(now):
-            posts.append(_propose(p.ExpireLease(id=f"{c.INTERNAL_ID}lease-{now.isoformat()}")))
+    def wake(self, events: Sequence[e.Event], now: dt.datetime) -> None:
+        """Do what is due; ``events`` have just happened because their own time had come (`follow` is called next)."""
+        if events:
+            self._index.follow(events)
         for name in self._overdue.pop_due(now):
-            number = self._roster.tasks.known[name].number
-            posts.append(_propose(p.RecordOverdue(task=name, id=f"{c.INTERNAL_ID}overdue-{name}-{number}")))
-        posts += [self._tell(question, now) for question in self._waits.over(now)]
+            number = self._index.tasks.known[name].number
+            self._propose(p.RecordOverdue(task=name, id=f"{c.INTERNAL_ID}overdue-{name}-{number}"), now)
+        for question in self._waits.expired(now):
+            self._show_task(question, now)
         is_retry = self._retry_at is not None and self._retry_at <= now
         if is_retry:
             self._unblock_one(now)
         if is_retry or (self._look_at is not None and self._look_at <= now):
-            posts += self._dispatch(now)
-        return posts
+            self._dispatch(now)
 
-    def _unblock(self) -> None:
-        """What was refused may be possible now."""
-        self._blocked.clear()
-        self._retry_at = None
-
-    def _block(self, kind: Kind, now: dt.datetime) -> None:
-        """One of this kind was refused."""
-        self._blocked[kind] = None
-        if self._retry_at is None:
-            self._retry_at = now + TRY_AGAIN
-
-    def _unblock_one(self, now: dt.datetime) -> None:
-        """Try the kind that was refused the longest ago: where it starts, the others may too."""
-        del self._blocked[next(iter(self._blocked))]
-        self._retry_at = now + TRY_AGAIN if self._blocked else None
-
-    def _follow(self, events: Sequence[e.Event], now: dt.datetime) -> list[Post]:
-        self._roster.follow(events)
+    def follow(self, events: Sequence[e.Event], now: dt.datetime) -> None:
+        """Take in what was decided: start what can start now, and answer those who waited for it."""
+        index = self._index
+        index.follow(events)
         named: dict[str, None] = {}
         fleet = look = False
         for event in events:
             kind = type(event)
-            if kind in _NAMED:
+            if kind in NAMED:
                 named[event.task] = None  # type: ignore[attr-defined]  # all of these have one
             if kind in _FREES:
                 look = True
                 self._unblock()
                 fleet = fleet or kind in _FLEET
-                if isinstance(event, _PERIODS):
-                    self._period_ends = event.period_ends_at
             elif isinstance(event, e.TaskQueued):
                 if event.code == "outranked":
-                    self._unblock()  # the law has found one that can start
+                    self._unblock()  # the core has found a task that can start
                 look = look or self._may_overtake(event)
-                if event.code in _OF_THE_DAY and event.task in self._roster.tasks.known:
-                    self._block(self._roster.kind(self._roster.tasks.known[event.task]), now)
-        known = self._roster.tasks.known
-        self._note(known.values() if fleet else [known[name] for name in named if name in known])
-        for name in named:
-            if name not in known:
-                self._leases.drop(name)
-                self._overdue.drop(name)
-                self._untold.discard(name)
-        posts = self._dispatch(now) if look else []
-        return posts + self._news(events, now)
+                if event.code in _OF_THE_DAY and index.tasks.is_open(event.task):
+                    self._block(index.kind(index.tasks.known[event.task]), now)
+        self._note(index.queue if fleet else ())
+        self._note(named)
+        if look:
+            self._dispatch(now)
+        self._announce(events, now)
 
-    def _news(self, events: Sequence[e.Event], now: dt.datetime) -> list[Post]:
-        """Tell those who wait for a task that it has changed; of a run that began by itself, the next who asks."""
-        posts: list[Post] = []
+    def answer(self, question: Question, now: dt.datetime) -> None:
+        """Answer a question by a proposal, now or when its task has changed."""
+        match question.command:
+            case c.SubmitTask():
+                self._propose(place(self._index, question.command, now), now, question)
+            case c.GetTask():
+                self._show_or_wait(question, question.command, now)
+            case c.GetQueue():
+                waiting = queue_view(self._index, question.command.limit, now)
+                self._propose(p.TellQueue(waiting=waiting, id=self._answer_id(now)), now, question)
+            case _:
+                raise TypeError(f"the allocator is not asked about {type(question.command).__name__}")
+
+    def _propose(self, command: c.Command, now: dt.datetime, question: Question | None = None) -> bool:
+        return self._core.take_proposal(Proposal(command, ALLOCATOR, question), now)
+
+    # --- what was refused ---------------------------------------------------------------------------------------------
+
+    def _unblock(self) -> None:
+        """What was refused may be possible now."""
+        self._index.blocked.clear()
+        self._retry_at = None
+
+    def _block(self, kind: Kind, now: dt.datetime) -> None:
+        """One of this kind was refused."""
+        self._index.blocked[kind] = None
+        if self._retry_at is None:
+            self._retry_at = now + TRY_AGAIN
+
+    def _unblock_one(self, now: dt.datetime) -> None:
+        """Try the kind that was refused the longest ago: where it starts, the others may too."""
+        blocked = self._index.blocked
+        del blocked[next(iter(blocked))]
+        self._retry_at = now + TRY_AGAIN if blocked else None
+
+    # --- who starts ---------------------------------------------------------------------------------------------------
+
+    def _may_overtake(self, event: e.TaskQueued) -> bool:
+        """Whether a task that has just begun to wait is a reason to look: it frees no slot, but may take one."""
+        queue = self._index.queue
+        return event.code == "outranked" or (event.task in queue and self._index.may_preempt(queue[event.task].kind))
+
+    def _note(self, tasks: Iterable[str]) -> None:
+        """Note until when these tasks may wait."""
+        index = self._index
+        for name in tasks:
+            task = index.tasks.get(name)
+            if task is not None and task.state == "queued" and not task.overdue:
+                self._overdue.set(name, task.queued_at + index.allowed[index.priority(task)])
+            else:
+                self._overdue.drop(name)
+            if task is None or task.state != "running":
+                self._unannounced.discard(name)
+
+    def _dispatch(self, now: dt.datetime) -> None:
+        """Start all that can start now.
+
+        1. In free slots, the best of the queue first.
+        2. In slots that others must give up. That may leave room for more, or show that one does not hold up the others.
+        """
+        index, again = self._index, True
+        while again:
+            self._look_at = None
+            if not len(index.queue):
+                return
+            # How much each product used needs a look only where a slot is free.
+            while not index.slots.full:
+                first = pick(index.queue, index.slots, index.moment(now), index.may_start)
+                if first is None:
+                    break
+                self._start(first, None, now)
+            again = self._preempt(now)
+
+    def _preempt(self, now: dt.datetime) -> bool:
+        """Start what may take a slot from a lower task; whether anything was tried."""
+        index, tried = self._index, False
+        while any(map(index.may_preempt, index.queue.kinds)):
+            running = index.running()
+            found = preempt(index.queue, index.slots, running, index.moment(now), index.may_start, index.config)
+            if found is None:
+                self._look_at = next_victim_at(running, now, index.config)
+                break
+            self._start(found.ranked, found.victim.task, now)
+            tried = True
+        return tried
+
+    def _start(self, ranked: Ranked, victim: str | None, now: dt.datetime) -> None:
+        """Have one start decided. The index sees at once what came of it."""
+        waiting = ranked.waiting
+        task = self._index.tasks.known[waiting.task]
+        run = f"{task.id}-{task.number}-{task.runs + 1}"
+        command: c.Command
+        if victim is None:
+            command = p.StartTask(task=task.id, aged=ranked.aged, id=f"{c.INTERNAL_ID}start-{run}")
+        else:
+            command = p.PreemptTask(
+                task=victim, beneficiary=task.id, aged=ranked.aged, id=f"{c.INTERNAL_ID}preempt-{run}"
+            )
+        if self._propose(command, now):
+            self._index.started(task.id, victim, now)
+        else:
+            self._block(waiting.kind, now)
+
+    # --- questions about tasks ----------------------------------------------------------------------------------------
+
+    def _announce(self, events: Sequence[e.Event], now: dt.datetime) -> None:
+        """Answer those who wait for a task that has changed; of a run that began by itself the next question learns."""
         for event in events:
             if type(event) not in _CHANGES:
                 continue
             name = event.task  # type: ignore[attr-defined]  # all of these have one
-            if (
-                type(event) is e.TaskStarted
-                and event.id.startswith(c.INTERNAL_ID)
-                and name in self._roster.tasks.running
-            ):
-                self._untold.add(name)
-            posts += [self._tell(question, now) for question in self._waits.changed(name)]
-        return posts
+            by_itself = type(event) is e.TaskStarted and event.id.startswith(c.INTERNAL_ID)
+            if by_itself and name in self._index.tasks.running:
+                self._unannounced.add(name)
+            for question in self._waits.changed(name):
+                self._show_task(question, now)
 
-    def _may_overtake(self, event: e.TaskQueued) -> bool:
-        """Whether one that has just begun to wait is a reason to look for a start: it frees no slot, but may take one."""
-        if event.code == "outranked":
-            return True
-        queue = self._roster.queue
-        return event.task in queue and self._may_preempt(queue[event.task].kind)
-
-    def _may_preempt(self, kind: Kind) -> bool:
-        return self._roster.config.priority_levels.of(kind.priority).preempt_lower
-
-    def _take_back(self, message: Refused, now: dt.datetime) -> list[Post]:
-        command = message.command
-        name = command.beneficiary if isinstance(command, p.PreemptTask) else getattr(command, "task", "")
-        kind = self._roster.refused(name, now)
-        if kind is None:
-            return []
-        self._block(kind, now)
-        self._note([self._roster.tasks.known[name]])
-        return self._dispatch(now)
-
-    # --- what is due --------------------------------------------------------------------------------------------------
-
-    def _note(self, tasks: Iterable[Task]) -> None:
-        """Note until when these tasks have a lease, or may wait."""
-        for task in tasks:
-            if task.state == "running":
-                assert task.lease_expires_at is not None
-                self._leases.set(task.id, task.lease_expires_at)
-                self._overdue.drop(task.id)
-                continue
-            self._leases.drop(task.id)
-            self._untold.discard(task.id)
-            if task.state == "queued" and not task.overdue:
-                self._overdue.set(task.id, task.queued_at + self._roster.allowed[self._roster.priority(task)])
-
-    # --- who starts ---------------------------------------------------------------------------------------------------
-
-    def _dispatch(self, now: dt.datetime) -> list[Post]:
-        """Propose all starts that are possible now: first to free slots, then to those that others must give up."""
-        roster, posts = self._roster, []
-        if not len(roster.queue):
-            self._look_at = None
-            return []
-        # Who uses how much is worth a look only where a slot is free.
-        while not roster.slots.full:
-            first = pick(roster.queue, roster.slots, roster.moment(now), self._may_start)
-            if first is None:
-                break
-            posts.append(self._promise(first, None, now))
-        self._look_at = None
-        while any(map(self._may_preempt, roster.queue.kinds)):
-            running = roster.running()
-            found = preempt(roster.queue, roster.slots, running, roster.moment(now), self._may_start, roster.config)
-            if found is None:
-                self._look_at = next_victim_at(running, now, roster.config)
-                break
-            posts.append(self._promise(found.ranked, found.victim.task, now))
-        return posts
-
-    def _promise(self, ranked: Ranked, victim: str | None, now: dt.datetime) -> Post:
-        task = self._roster.tasks.known[ranked.waiting.task]
-        self._roster.promise(task.id, victim, now)
-        run = f"{task.id}-{task.number}-{task.runs + 1}"
-        if victim is None:
-            return _propose(
-                p.StartTask(task=task.id, aged=ranked.aged, id=f"{c.INTERNAL_ID}start-{run}"), needs_refusal_notice=True
-            )
-        command = p.PreemptTask(task=victim, beneficiary=task.id, aged=ranked.aged, id=f"{c.INTERNAL_ID}preempt-{run}")
-        return _propose(command, needs_refusal_notice=True)
-
-    def _may_start(self, waiting: Waiting) -> bool:
-        """Whether nothing but slots is in a task's way, as far as that can be seen from here."""
-        roster, kind = self._roster, waiting.kind
-        if roster.is_paused or roster.tripped or kind.product in roster.rules.paused_products or kind in self._blocked:
-            return False
-        # A parent's balance is not known here, nor is what critical tasks may draw from the reserve.
-        if kind.parent is not None or kind.priority == "critical" or self._pool_tokens is None:
-            return True
-        return max_tokens(roster.config, kind.agent_type) <= self._pool_tokens
-
-    # --- questions ----------------------------------------------------------------------------------------------------
-
-    def _answer(self, question: Question, now: dt.datetime) -> list[Post]:
-        match question.command:
-            case c.SubmitTask():
-                return [self._place(question, question.command, now)]
-            case c.GetTask():
-                return self._show_task(question, question.command, now)
-            case c.GetQueue():
-                return [self._show_queue(question, question.command, now)]
-        raise TypeError(f"the allocator is not asked about {type(question.command).__name__}")
-
-    def _place(self, question: Question, wanted: c.SubmitTask, now: dt.datetime) -> Post:
-        placement = place(self._roster, wanted, now, self._may_start, self._blocked)
-        command = p.PlaceTask(
-            submitted=wanted,
-            aged=placement.aged,
-            behind=placement.behind,
-            recently_blocked=list(placement.recently_blocked),
-            victim=placement.victim,
-            expected_start=placement.expected_start,
-        )
-        return _propose(command, question)
-
-    def _show_task(self, question: Question, asked: c.GetTask, now: dt.datetime) -> list[Post]:
+    def _show_or_wait(self, question: Question, asked: c.GetTask, now: dt.datetime) -> None:
         try:
             wait_ms = _wait_ms(asked)
         except InvalidAmount as error:
             answer = refused("invalid_amount", str(error), field=error.field)
-            return [Post(MANAGER, Answered(question, answer))]
-        waits = wait_ms > 0 and asked.task in self._roster.tasks.known and asked.task not in self._untold
+            self._core.take_answer(Answered(question, answer))
+            return
+        waits = wait_ms > 0 and self._index.tasks.is_open(asked.task) and asked.task not in self._unannounced
         if not waits or self._waits.full:
-            return [self._tell(question, now)]
-        self._waits.add(asked.task, question, now + dt.timedelta(milliseconds=wait_ms))
-        return []
+            self._show_task(question, now)
+        else:
+            self._waits.add(asked.task, question, now + dt.timedelta(milliseconds=wait_ms))
 
-    def _tell(self, question: Question, now: dt.datetime) -> Post:
+    def _show_task(self, question: Question, now: dt.datetime) -> None:
         assert isinstance(question.command, c.GetTask)
         name = question.command.task
-        self._untold.discard(name)
-        expected = self._expected(now).get(name) if name in self._roster.queue else None
-        return _propose(p.TellTask(task=name, expected_start=expected, id=self._told_id(now)), question)
+        self._unannounced.discard(name)
+        expected = self._index.expected(now).get(name) if name in self._index.queue else None
+        self._propose(p.TellTask(task=name, expected_start=expected, id=self._answer_id(now)), now, question)
 
-    def _show_queue(self, question: Question, asked: c.GetQueue, now: dt.datetime) -> Post:
-        roster, moment = self._roster, self._roster.moment(now)
-        expected = self._expected(now) if asked.limit else {}
-        standpoints = []
-        for ranked in itertools.islice(roster.queue.ranked(moment), asked.limit):
-            terms, task = roster.queue.ranking.terms(ranked.waiting, moment), ranked.waiting.task
-            standpoints.append(
-                p.QueueView(
-                    task=task,
-                    score=round(float(terms.score), 6),
-                    priority=round(float(terms.priority), 6),
-                    wait=round(float(terms.wait), 6),
-                    blocking=round(float(terms.blocking), 6),
-                    aged=ranked.aged,
-                    expected_start=expected.get(task),
-                )
-            )
-        return _propose(p.TellQueue(waiting=standpoints, id=self._told_id(now)), question)
-
-    def _expected(self, now: dt.datetime) -> dict[str, dt.datetime]:
-        roster = self._roster
-        moment, running = roster.moment(now), roster.running()
-        return expected_starts(roster.queue, roster.slots, running, moment, self._may_start, roster.lasts)
-
-    def _told_id(self, now: dt.datetime) -> str:
-        return f"{c.INTERNAL_ID}told-{now.isoformat()}-{next(self._told)}"
+    def _answer_id(self, now: dt.datetime) -> str:
+        return f"{c.INTERNAL_ID}told-{now.isoformat()}-{next(self._answer_numbers)}"
 
 
 def _wait_ms(asked: c.GetTask) -> int:
@@ -375,7 +301,3 @@ def _wait_ms(asked: c.GetTask) -> int:
     if wait_ms > WAIT_MAX_SECONDS * 1_000:
         raise InvalidAmount("wait_seconds", asked.wait_seconds, f"from 0 to {WAIT_MAX_SECONDS} seconds")
     return wait_ms
-
-
-def _propose(command: c.Command, question: Question | None = None, needs_refusal_notice: bool = False) -> Post:
-    return Post(MANAGER, Proposal(command, ALLOCATOR, question, needs_refusal_notice))

@@ -1,4 +1,8 @@
-"""The enforcer: that everyone learns of it. Early warnings, alerts into the log of the day, and that a new day begins."""
+"""The enforcer: that everyone learns of it. Warns agents, shows alerts in the log of the day, and has them delivered.
+
+It plans what is sent where (`policies/delivery.py`) and reports what was accepted. The sending itself takes time and may
+fail: `runtime/sender.py` does it, on threads of its own.
+"""
 
 import datetime as dt
 import logging
@@ -7,27 +11,45 @@ from typing import Any
 
 import structlog
 
-from tallystick.actors.runtime.messages import ENFORCER, MANAGER, Post, Proposal, Recorded, Tick
-from tallystick.actors.tracker import ExhaustionNear
+from tallystick.actors.policies.delivery import ATTEMPTS_MAX, Deliveries, DeliveryQueue, Sent
+from tallystick.actors.runtime.messages import (
+    ENFORCER,
+    MANAGER,
+    SENDER,
+    ExhaustionNear,
+    Post,
+    Proposal,
+    Recorded,
+    Tick,
+)
 from tallystick.events import catalog as e
 from tallystick.events import messages as c
 from tallystick.events.messages import proposals as p
 from tallystick.events.state.ledger import Ledger
 
+COURIER = "courier"
+"""The name under which deliveries stand in the log."""
+
 log = structlog.wrap_logger(logging.getLogger("tallystick.alerts"))
 
 
 class Enforcer:
-    """Turns what the tracker sees coming into warnings, and shows operators what was raised."""
+    """Turns expected exhaustion into warnings, shows operators the alerts, and, if it ``delivers``, has them sent."""
 
     name = ENFORCER
-    follows: frozenset[type[e.Event]] = frozenset({e.AlertRaised, e.ConfigLoaded, e.DayBegan})
+    follows: frozenset[type[e.Event]] = frozenset({e.AlertRaised, e.AlertDeliveryFailed, e.ConfigLoaded})
+
+    def __init__(self, delivers: bool = False) -> None:
+        self._delivers = delivers
+        self._deliveries: Deliveries | None = None
 
     def begin(self, ledger: Ledger) -> None:
-        """Who was warned is in the state of the law: all that is remembered is when the day ends."""
-        self._day_ends = ledger.day.ends_at if ledger.configured else None
+        """Which agent was warned, and which alert was delivered, is in the core's state."""
+        if self._delivers:
+            self._deliveries = Deliveries(ledger)
 
     def handle(self, message: Any, now: dt.datetime) -> Sequence[Post]:
+        posts: list[Post] = []
         match message:
             case ExhaustionNear():
                 command = p.WarnAgent(
@@ -39,20 +61,50 @@ class Enforcer:
                 return [Post(MANAGER, Proposal(command, ENFORCER))]
             case Recorded():
                 for event in message.events:
-                    match event:
-                        case e.AlertRaised():
-                            log.warning(event.code, message=event.message, agent=event.agent, position=event.position)
-                        case e.ConfigLoaded():
-                            self._day_ends = event.day_ends_at or self._day_ends
-                        case e.DayBegan():
-                            self._day_ends = event.ends_at
-                return []
+                    self._follow(event)
+            case Sent():
+                posts = self._record(message, now)
             case Tick():
-                if self._day_ends is None or now < self._day_ends:
-                    return []
-                self._day_ends = None
-                return [Post(MANAGER, Proposal(p.BeginDay(id=f"{c.INTERNAL_ID}day-{now.isoformat()}"), ENFORCER))]
-        raise TypeError(f"the enforcer does not know {type(message).__name__}")
+                pass
+            case _:
+                raise TypeError(f"the enforcer does not know {type(message).__name__}")
+        sends = () if self._deliveries is None else self._deliveries.to_send(now)
+        return [*posts, *(Post(SENDER, send) for send in sends)]
 
     def due_at(self) -> dt.datetime | None:
-        return self._day_ends
+        return None if self._deliveries is None else self._deliveries.due_at()
+
+    def _follow(self, event: e.Event) -> None:
+        if isinstance(event, e.AlertRaised):
+            log.warning(event.code, message=event.message, agent=event.agent, position=event.position)
+        if self._deliveries is not None:
+            self._deliveries.follow(event)
+
+    def _record(self, sent: Sent, now: dt.datetime) -> list[Post]:
+        """Propose to record what came of an alert that was sent."""
+        assert self._deliveries is not None, "alerts are sent only where they are delivered"
+        queue = self._deliveries.back(sent)
+        alert, (to, address) = sent.notice.alert, sent.owed
+        place = f"{alert}-{to}-{address}"
+        command: c.Command
+        if sent.problem is None:
+            if queue is not None:
+                queue.accepted(alert)
+            command = p.RecordDelivery(alert=alert, to=to, address=address, id=f"{c.INTERNAL_ID}delivered-{place}")
+        elif queue is None or alert not in queue.attempts or _tries_again(queue, sent, now):
+            return []
+        else:
+            command = p.GiveUpDelivery(
+                alert=alert, to=to, address=address, attempts=ATTEMPTS_MAX, id=f"{c.INTERNAL_ID}given-up-{place}"
+            )
+        return [Post(MANAGER, Proposal(command, COURIER))]
+
+
+def _tries_again(queue: DeliveryQueue, sent: Sent, now: dt.datetime) -> bool:
+    alert, to = sent.notice.alert, sent.owed[0]
+    if not queue.failures:
+        log.warning("alert_not_delivered", to=to, alert=alert, problem=sent.problem)
+    if queue.failed(sent.notice, now):
+        return True
+    log.error("alert_given_up", to=to, alert=alert, attempts=ATTEMPTS_MAX, problem=sent.problem)
+    return False

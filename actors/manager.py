@@ -1,36 +1,34 @@
-"""The manager: front door and only writer. Takes messages, decides by the law, commits in groups, answers, publishes.
+"""The manager: takes messages in and is the only writer. It decides, commits in groups, answers and publishes.
 
-`Manager` is a plain object: whoever drives it says what time it is. Its thread is in `actors/desk.py`.
+`Manager` is a plain object: its caller says what time it is. Its thread is in `runtime/manager_actor.py`. It owns the one
+clock of the core (`due_at`, `wake`), and consults the allocator in its own turn.
 """
 
 import datetime as dt
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 import structlog
 
+from tallystick.actors.allocator import Allocator
+from tallystick.actors.policies.rebalancing.figures import figures_of
 from tallystick.actors.runtime.messages import (
     ALLOCATOR,
-    MANAGER,
     REALLOCATOR,
     REPORTER,
     TRACKER,
     Answered,
     Envelope,
-    Heard,
     Post,
     Proposal,
     Question,
     Recorded,
-    Refused,
-    figures_of,
 )
 from tallystick.actors.runtime.pending import answer_all, answer_with, refused
-from tallystick.actors.runtime.specialist import Specialist
+from tallystick.actors.runtime.supervision import Crashes
 from tallystick.events import messages as c
 from tallystick.events.catalog import STORED_NAME, Event
-from tallystick.events.decide import decide
+from tallystick.events.decide import decide, pass_time
 from tallystick.events.log import snapshot
 from tallystick.events.log.codec import (
     decode_command,
@@ -43,6 +41,7 @@ from tallystick.events.log.store import Record, Store, StoreError
 from tallystick.events.messages import proposals as p
 from tallystick.events.state.conservation import BrokenInvariant, check_conserved
 from tallystick.events.state.ledger import Ledger
+from tallystick.events.state.tasks import NEVER
 
 SNAPSHOT_EVERY = 100_000
 """Events between two snapshots: what a restart reads at most behind one."""
@@ -61,9 +60,6 @@ JUDGES: Mapping[type[c.Command], str] = {
 
 _ERROR = b'{"error"'
 
-Hear = Callable[[Sequence[Any], dt.datetime], Sequence[Post]]
-"""How one who is consulted takes messages: what follows from them."""
-
 _Line = tuple[Event, bytes | None, bytes | None]
 """An event, and on the first of a command what was asked and answered."""
 
@@ -81,30 +77,36 @@ class Manager:
     def __init__(self, ledger: Ledger, store: Store, digest: bytes) -> None:
         self.ledger = ledger
         self.halted: str | None = None
+        self.taken = 0
+        """How many messages were taken: where it stands still, nothing goes on."""
         self._store = store
         self._digest = digest
         self._lines: list[_Line] = []
         self._waiting: list[Envelope] = []
         self._questions: list[Post] = []
-        self._judged: dict[tuple[Envelope, int], Post] = {}
+        """What specialists are asked with the next commit."""
+        self._open: dict[tuple[Envelope, int], Post] = {}
         """What specialists were asked and have not answered, by envelope and place in it."""
-        self._refusals: list[Post] = []
-        """What proposers are told with the next commit."""
-        self.taken = 0
-        """How many messages were taken: where it stands still, nothing goes on."""
-        self._beside: dict[str, tuple[Specialist, Hear]] = {}
-        self._heard = 0
-        """How many of the lines were told to those beside the manager."""
         self._snapshot_due = (ledger.position // SNAPSHOT_EVERY + 1) * SNAPSHOT_EVERY
+        self._crashes = Crashes()
+        self._core_error: Exception | None = None
+        """An error of the core while the allocator was at work: it is not the allocator's."""
+        self._followed = 0
+        """How many of the lines the allocator was given."""
+        self._allocator: Allocator | None = Allocator(ledger, self)
+        """None after it was given up."""
+        self._allocator_due = self._allocator.due_at()
+
+    # --- what comes in ------------------------------------------------------------------------------------------------
 
     @property
     def has_work(self) -> bool:
         """Something was taken that is not committed."""
-        return bool(self._waiting or self._lines or self._refusals)
+        return bool(self._waiting or self._lines or self._questions)
 
-    def asked_of(self, judge: str) -> list[Post]:
-        """What a specialist was asked and has not answered: for whoever takes its place."""
-        return [post for post in self._judged.values() if post.to == judge]
+    def open_questions(self, specialist: str) -> list[Post]:
+        """What a specialist was asked and has not answered: for the one that takes its place."""
+        return [post for post in self._open.values() if post.to == specialist]
 
     def take(self, envelope: Envelope, now: dt.datetime) -> None:
         """Decide the commands of an envelope; their answers wait for the commit."""
@@ -117,77 +119,54 @@ class Manager:
             judge = JUDGES.get(type(command))
             # A query is asked anew each time; a command that was answered before is not.
             if judge is not None and (command.query or command.id not in self.ledger.ids):
-                envelope.open += 1
-                question = Question(command, envelope, slot)
-                self._judged[envelope, slot] = post = Post(judge, question)
-                if judge in self._beside:
-                    self._consult(judge, now, question)
-                else:
-                    self._questions.append(post)
+                self._ask(judge, Question(command, envelope, slot), now)
             else:
                 envelope.answers[slot] = self._decide(command, envelope.asked[slot], envelope.by, now)
 
-    def seat(self, person: Specialist, hear: Hear) -> None:
-        """Let a specialist sit beside the manager: it is consulted on the spot, where others are sent their questions."""
-        self._beside[person.name] = (person, hear)
-
-    def _consult(self, name: str, now: dt.datetime, question: Question | None = None) -> bool:
-        """Let one beside the manager have its say, on what it is asked and the news; whether there was anything.
-
-        It hears what was decided and refused since it was last consulted; what it proposes is decided at once.
-        """
-        person, hear = self._beside[name]
-        messages = self._news_for(person)
-        if question is not None:
-            messages.append(question)
-        elif not messages:
-            return False
-        for post in hear(messages, now):
-            assert post.to == MANAGER, f"{name} is consulted, and has nothing to say to {post.to}"
-            self.hear(post.message, now)
-        return True
-
-    def _news_for(self, person: Specialist) -> list[Any]:
-        messages: list[Any] = []
-        if self._heard < len(self._lines):
-            events = [line[0] for line in self._lines[self._heard :]]
-            self._heard = len(self._lines)
-            if not person.follows.isdisjoint(map(type, events)):
-                messages.append(Heard(events, self.ledger.pool))
-        if self._refusals:
-            messages += [post.message for post in self._refusals if post.to == person.name]
-            self._refusals = [post for post in self._refusals if post.to != person.name]
-        return messages
+    def _ask(self, judge: str, question: Question, now: dt.datetime) -> None:
+        question.envelope.open += 1
+        post = Post(judge, question)
+        self._open[question.envelope, question.slot] = post
+        if judge != ALLOCATOR:
+            self._questions.append(post)
+            return
+        # A task that waits gets a slot before one that comes together with the message that frees it.
+        self._tell_allocator(now)
+        self._consult(lambda allocator: allocator.answer(question, now), now)
 
     def hear(self, message: Proposal | Answered, now: dt.datetime) -> None:
-        """Take what a specialist says."""
+        """Take what a specialist sends."""
         if isinstance(message, Proposal):
             self.take_proposal(message, now)
         else:
             self.take_answer(message)
 
-    def take_proposal(self, proposal: Proposal, now: dt.datetime) -> None:
-        """Decide what a specialist proposes, by the same law; what a question asked is what the log will say.
+    def take_proposal(self, proposal: Proposal, now: dt.datetime) -> bool:
+        """Decide what a specialist proposes; whether it was accepted.
 
-        Where the question was a query, which has no memory of its id, the log names the proposal itself.
+        Where it answers a question, the log keeps what the question asked. A query has no memory of its id: there the
+        log keeps the proposal itself.
         """
         self.taken += 1
         question = proposal.answers
         if self.halted is not None:
             if question is not None:
                 self._refuse(question.envelope, self.halted)
-            return
-        if question is None:
-            answer = self._decide(proposal.command, encode_command(proposal.command), proposal.by, now)
-            if proposal.needs_refusal_notice and answer.startswith(_ERROR):
-                self._refusals.append(Post(proposal.by, Refused(proposal.command)))
-            return
-        if question.command.query:
-            asked = encode_command(proposal.command)
-        else:
-            proposal.command.id = question.command.id
-            asked = question.envelope.asked[question.slot]
-        self._settle(question, self._decide(proposal.command, asked, question.envelope.by, now))
+            return False
+        asked, by = encode_command(proposal.command), proposal.by
+        if question is not None:
+            by = question.envelope.by
+            if not question.command.query:
+                proposal.command.id = question.command.id
+                asked = question.envelope.asked[question.slot]
+        try:
+            answer = self._decide(proposal.command, asked, by, now)
+        except Exception as error:
+            self._core_error = error
+            raise
+        if question is not None:
+            self._settle(question, answer)
+        return not answer.startswith(_ERROR)
 
     def take_answer(self, answered: Answered) -> None:
         """Hand on the answer to a question that changes nothing, with the next commit."""
@@ -198,11 +177,74 @@ class Manager:
         else:
             self._settle(question, answered.answer)
 
+    # --- the clock ----------------------------------------------------------------------------------------------------
+
+    def due_at(self) -> dt.datetime | None:
+        """When `wake` is to be called next: something happens by itself, or the allocator wants to look again."""
+        if self.halted is not None:
+            return None
+        due = self.ledger.due_at()
+        if self._allocator_due is not None and self._allocator_due < due:
+            return self._allocator_due
+        return None if due == NEVER else due
+
+    def wake(self, now: dt.datetime) -> None:
+        """Let happen what is due: holds and leases expire, the day and the period begin; then the allocator's part."""
+        self.taken += 1
+        if self.halted is None:
+            self._lines += [(event, None, None) for event in pass_time(self.ledger, now)]
+            events = self._news()
+            self._consult(lambda allocator: allocator.wake(events, now), now)
+
+    # --- the allocator ------------------------------------------------------------------------------------------------
+
+    def _news(self) -> list[Event]:
+        """The events that the allocator was not given yet, if any of them concerns it."""
+        events = [line[0] for line in self._lines[self._followed :]]
+        return [] if Allocator.follows.isdisjoint(map(type, events)) else events
+
+    def _tell_allocator(self, now: dt.datetime) -> bool:
+        """Let the allocator follow what was decided, and decide what it proposes; whether there was anything."""
+        events, self._followed = self._news(), len(self._lines)
+        if events:
+            self._consult(lambda allocator: allocator.follow(events, now), now)
+        return bool(events)
+
+    def _consult(self, work: Callable[[Allocator], None], now: dt.datetime) -> None:
+        """Let the allocator work. Where it fails, another takes its place, which reads the ledger and the open questions."""
+        while self._allocator is not None:
+            try:
+                work(self._allocator)
+                self._allocator_due = self._allocator.due_at()
+            except Exception as error:
+                if error is self._core_error:
+                    raise
+                if not self._crashes.note(ALLOCATOR, f"{type(error).__name__}: {error}", now):
+                    self._allocator = self._allocator_due = None
+                    return
+                self._followed = len(self._lines)
+                self._allocator = Allocator(self.ledger, self)
+                work = self._resume(now)
+            else:
+                return
+
+    def _resume(self, now: dt.datetime) -> Callable[[Allocator], None]:
+        """What an allocator does that takes the place of another."""
+        questions = [post.message for post in self.open_questions(ALLOCATOR)]
+
+        def answer_all(allocator: Allocator) -> None:
+            for question in questions:
+                allocator.answer(question, now)
+
+        return answer_all
+
+    # --- deciding -----------------------------------------------------------------------------------------------------
+
     def _settle(self, question: Question, answer: bytes) -> None:
         envelope: Envelope = question.envelope
         envelope.answers[question.slot] = answer
         envelope.open -= 1
-        del self._judged[envelope, question.slot]
+        del self._open[envelope, question.slot]
         self._waiting.append(envelope)
 
     def _decide(self, command: c.Command, asked: bytes, by: str, now: dt.datetime) -> bytes:
@@ -249,16 +291,15 @@ class Manager:
     def commit(self, now: dt.datetime) -> list[Post]:
         """Make what was taken durable, answer it, and say what there is to publish.
 
-        The steps: hear those beside the manager; prove the law on what was touched; append, synced; answer; publish. Where one fails, the fleet
-        stops: nothing of the batch is answered as done, and a restart replays the log.
+        The steps: let the allocator follow; check conservation on what was touched; append, synced; answer; publish.
+        Where one fails, the fleet stops: nothing of the batch is answered as done, and a restart replays the log.
 
         Raises:
-            Halted: the law is broken, or the store could not write.
+            Halted: an invariant is broken, or the store could not write.
         """
-        for name in self._beside:
-            while self._consult(name, now):
-                pass
-        lines, waiting, told = self._lines, self._waiting, self._questions + self._refusals
+        while self._tell_allocator(now):
+            pass
+        lines, waiting, questions = self._lines, self._waiting, self._questions
         events = [line[0] for line in lines]
         if lines:
             try:
@@ -267,14 +308,13 @@ class Manager:
             except (StoreError, BrokenInvariant) as error:
                 self.halt(str(error))
                 raise Halted(str(error)) from error
-        # Only now: after any other error, whoever stops the fleet still knows who waits.
-        self._lines, self._waiting, self._questions, self._refusals = [], [], [], []
-        self._heard = 0
+        # Only now: after any other error, `halt` must still know who waits.
+        self._lines, self._waiting, self._questions, self._followed = [], [], [], 0
         answer_all(waiting)
         posts: list[Post] = []
         if events:
             posts.append(Post("everyone", Recorded(events, figures_of(self.ledger))))
-        posts += told
+        posts += questions
         if self.ledger.position >= self._snapshot_due:
             self._take_snapshot(now)
         return posts
@@ -288,7 +328,7 @@ class Manager:
         self._digest = digest
 
     def _take_snapshot(self, now: dt.datetime) -> None:
-        """Keep the state for a quick restart, and its hash in the log; one that cannot be kept is done without."""
+        """Keep the state for a quick restart, and its hash in the log. The fleet goes on without one that cannot be kept."""
         self._snapshot_due += SNAPSHOT_EVERY
         position = self.ledger.position
         data = snapshot.dump(self.ledger)
@@ -303,17 +343,16 @@ class Manager:
         self._decide(command, encode_command(command), "manager", now)
 
     def halt(self, reason: str) -> None:
-        """Stop: whatever waits is told, whatever comes is refused."""
+        """Stop: what waits is answered with the reason, and what comes is refused."""
         self.halted = reason
-        log.critical("house_halted", reason=reason)
+        log.critical("fleet_halted", reason=reason)
         self.give_up(reason)
 
     def give_up(self, reason: str) -> None:
-        """Tell all who still wait that nobody will answer them."""
+        """Answer all who still wait that their messages will not be carried out now."""
         # An envelope may wait for several answers.
-        waiting = dict.fromkeys([*self._waiting, *(envelope for envelope, _ in self._judged)])
-        self._lines, self._waiting, self._questions, self._refusals, self._judged = [], [], [], [], {}
-        self._heard = 0
+        waiting = dict.fromkeys([*self._waiting, *(envelope for envelope, _ in self._open)])
+        self._lines, self._waiting, self._questions, self._open, self._followed = [], [], [], {}, 0
         for envelope in waiting:
             self._refuse(envelope, reason)
 
@@ -323,7 +362,7 @@ class Manager:
 
 
 def _is_same(one: bytes, other: bytes) -> bool:
-    """Whether two messages say the same, however they write it; a signalling NaN is like nothing."""
+    """Whether two messages say the same, however they write it; a signalling NaN equals nothing."""
     try:
         return decode_command(one) == decode_command(other)
     except ArithmeticError:
@@ -331,6 +370,6 @@ def _is_same(one: bytes, other: bytes) -> bool:
 
 
 def halted_answer(reason: str) -> bytes:
-    """What a halted fleet answers. Whether the command was done, a restart will tell: send it again with the same id."""
+    """What a halted fleet answers. After a restart the same message with the same id shows whether it was done."""
     detail = f"the fleet has stopped and must be started again: {reason}"
     return refused("halted", detail)

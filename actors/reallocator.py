@@ -4,7 +4,8 @@ import datetime as dt
 from collections.abc import Sequence
 from typing import Any
 
-from tallystick.actors.policies.rebalancing import Fleet, plan
+from tallystick.actors.policies.rebalancing.plan import Fleet, plan
+from tallystick.actors.policies.rebalancing.survey import Survey
 from tallystick.actors.runtime.messages import (
     MANAGER,
     REALLOCATOR,
@@ -13,10 +14,10 @@ from tallystick.actors.runtime.messages import (
     Proposal,
     Question,
     Recorded,
+    Surveyed,
     SurveyWanted,
     Tick,
 )
-from tallystick.actors.survey import Survey
 from tallystick.config.loader import restore
 from tallystick.config.settings import Config
 from tallystick.events import catalog as e
@@ -27,7 +28,7 @@ from tallystick.events.state.ledger import Ledger
 
 
 class Reallocator:
-    """Asks the tracker how the agents stand, and proposes one atomic plan of moves."""
+    """Asks the tracker for a survey of the agents, and proposes one atomic plan of moves."""
 
     name = REALLOCATOR
     follows: frozenset[type[e.Event]] = frozenset({e.ConfigLoaded, e.BudgetAllocated, e.BudgetReleased})
@@ -49,8 +50,8 @@ class Reallocator:
                 return [Post(TRACKER, SurveyWanted(None))]
             case Question():
                 return [Post(TRACKER, SurveyWanted(message))]
-            case Survey():
-                return self._propose(message, now)
+            case Surveyed():
+                return self._propose(message.survey, message.question, now)
         raise TypeError(f"the reallocator does not know {type(message).__name__}")
 
     def due_at(self) -> dt.datetime | None:
@@ -74,30 +75,30 @@ class Reallocator:
         interval = dt.timedelta(seconds=float(self._config.reallocation.interval_seconds))
         return EPOCH + ((now - EPOCH) // interval + 1) * interval
 
-    def _propose(self, survey: Survey, now: dt.datetime) -> list[Post]:
+    def _propose(self, survey: Survey, question: Question | None, now: dt.datetime) -> list[Post]:
         moves = []
         figures = survey.figures
         if self._config.reallocation.enabled:
             fleet = Fleet(figures.spendable, figures.minimum_share, figures.in_crisis)
             moves = plan(survey.idle, survey.hungry, fleet, self._config)
-        if not moves and survey.question is None:
+        if not moves and question is None:
             return []
         command = p.ApplyMoves(
-            moves=moves, asked=survey.question is not None, id=f"{c.INTERNAL_ID}rebalance-{now.isoformat()}"
+            moves=moves, asked=question is not None, id=f"{c.INTERNAL_ID}rebalance-{now.isoformat()}"
         )
-        return [*self._acted_on(moves, survey, now), Post(MANAGER, Proposal(command, REALLOCATOR, survey.question))]
+        return [*self._acted_on(moves, survey, now), Post(MANAGER, Proposal(command, REALLOCATOR, question))]
 
     @staticmethod
     def _acted_on(moves: Sequence[p.Move], survey: Survey, now: dt.datetime) -> list[Post]:
-        """The forecasts that the plan acts on, for the record."""
+        """The forecasts that the plan acts on, to be recorded."""
         posts = []
         for number, move in enumerate(moves):
-            outlooks = survey.outlooks.get(move.target, ())
-            if outlooks:
+            exhaustions = survey.exhaustions.get(move.target, ())
+            if exhaustions:
                 command = p.RecordForecast(
                     agent=move.target,
                     why="demand",
-                    predictions=[outlook.prediction() for outlook in outlooks],
+                    predictions=[exhaustion.prediction() for exhaustion in exhaustions],
                     id=f"{c.INTERNAL_ID}demand-{now.isoformat()}-{number}",
                 )
                 posts.append(Post(MANAGER, Proposal(command, REALLOCATOR)))

@@ -6,11 +6,11 @@ import random
 import time
 
 from benchmarks.result import percentile
-from tallystick.actors.policies.dispatch import pick
-from tallystick.actors.policies.queue import Queue
-from tallystick.actors.policies.ranking import Moment, Ranking
-from tallystick.actors.policies.slots import Limits, Slots
-from tallystick.actors.policies.tasks import Kind, Waiting
+from tallystick.actors.policies.scheduling.dispatch import pick
+from tallystick.actors.policies.scheduling.queue import Queue
+from tallystick.actors.policies.scheduling.ranking import Moment, Ranking
+from tallystick.actors.policies.scheduling.slots import Limits, Slots
+from tallystick.actors.policies.scheduling.tasks import Kind, Waiting
 from tallystick.config.settings import Config
 from tallystick.events.messages import PRIORITIES
 from tests.support.queue_machine import Machine, config_of

@@ -1,8 +1,8 @@
-"""354 real runs on nine tenths of the tokens that they used: who finishes, who is stopped, and who was told in time.
+"""354 real runs on nine tenths of the tokens that they used: who finishes, who is stopped, and who was warned in time.
 
-All runs get equal allocations at once, as a planner does who knows nothing of them. The agents obey and ask for
+All runs get equal allocations at once, as by a planner that knows nothing of them. The agents obey and ask for
 nothing: what moves, the reallocator moves. The same campaign without reallocation, with the average rate in place of
-the forecasts, and what somebody could have done who knew the total of every run beforehand, stand beside it.
+the forecasts, and what a planner could have done that knew the total of every run, stand beside it.
 """
 
 import datetime as dt
@@ -17,9 +17,9 @@ import msgspec
 
 from benchmarks import data
 from benchmarks.result import Result
-from tallystick.actors.forecaster import Forecaster
-from tallystick.actors.policies.growth_forecast import Course, average_rate
-from tallystick.actors.runs import Run
+from tallystick.actors.policies.forecasting.forecaster import Forecaster
+from tallystick.actors.policies.forecasting.growth_forecast import Course, average_rate
+from tallystick.actors.policies.forecasting.runs import Run
 from tallystick.actors.runtime.messages import Envelope
 from tallystick.actors.runtime.simulation import SimulatedFleet
 from tallystick.actors.runtime.specialist import Specialist
@@ -152,10 +152,10 @@ def normal(workload: Workload) -> Workload:
     return msgspec.structs.replace(workload, runs=runs)
 
 
-class _AverageForesight(Forecaster):
-    """Knows of no earlier run, and takes it that an agent goes on as it did on average."""
+class _AverageForecaster(Forecaster):
+    """Knows of no earlier run, and assumes that an agent goes on as it did on average."""
 
-    def known(self, standing: AccountModel, run: Run | None) -> Known:
+    def known(self, account: AccountModel, run: Run | None) -> Known:
         return Known(())
 
     @staticmethod
@@ -164,17 +164,16 @@ class _AverageForesight(Forecaster):
 
 
 class _AverageTracker(Tracker):
-    def begin(self, ledger: Ledger) -> None:
-        super().begin(ledger)
-        self._foresight = _AverageForesight(ledger, self._standings.agents)
+    def _made_forecaster(self, ledger: Ledger) -> Forecaster:
+        return _AverageForecaster(ledger, self._accounts.agents)
 
 
-class _AverageHouse(SimulatedFleet):
-    """A fleet that foresees by the average rate."""
+class _AverageFleet(SimulatedFleet):
+    """A fleet that forecasts by the average rate."""
 
     @staticmethod
     def specialists() -> list[Specialist]:
-        return [_AverageTracker() if isinstance(person, Tracker) else person for person in SimulatedFleet.specialists()]
+        return [_AverageTracker() if isinstance(one, Tracker) else one for one in SimulatedFleet.specialists()]
 
 
 def results(say: Callable[[str], None]) -> Iterator[Result]:
@@ -184,7 +183,7 @@ def results(say: Callable[[str], None]) -> Iterator[Result]:
         say("campaign: skipped, the public runs are not here")
         return
     workload = normal(read_trace(found))
-    ours, average = play(workload), play(workload, fleet=_AverageHouse)
+    ours, average = play(workload), play(workload, fleet=_AverageFleet)
     without, best = play(workload, reallocate=False), planner(workload)
     for name, unit, value, against, other, goal in (
         ("finished", "runs", ours.finished, f"a planner who knew all totals: {best}", best, GOAL_OF_PLANNER),

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from benchmarks.data import found
 from benchmarks.result import Result
-from tallystick.actors.policies.days import day_total
+from tallystick.actors.policies.forecasting.days import day_total
 from tallystick.events.state.history import is_hit
 
 CLIENTS = "servegen-client-hourly.csv.gz"

@@ -15,10 +15,10 @@ from benchmarks import days, totals
 from benchmarks.cases import DECILES, LABELS, Case, Point, Task, case_of, folds, known, services, share
 from benchmarks.data import found
 from benchmarks.result import Result
-from tallystick.actors.policies.durations import in_seconds, pace
-from tallystick.actors.policies.exhaustion import Exhaustion, foresee
-from tallystick.actors.policies.growth_forecast import courses
-from tallystick.actors.policies.intervals import Range
+from tallystick.actors.policies.forecasting.durations import in_seconds, pace
+from tallystick.actors.policies.forecasting.exhaustion import Exhaustion, foresee
+from tallystick.actors.policies.forecasting.growth_forecast import courses
+from tallystick.actors.policies.forecasting.intervals import Range
 from tallystick.config.amounts import COST, EDGE_NAMES, TIME, TOKENS
 from tallystick.demo.trace import read_trace
 from tallystick.events import catalog as e

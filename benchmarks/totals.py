@@ -6,10 +6,10 @@ from statistics import fmean
 
 from benchmarks.cases import Case, folds, known, share
 from benchmarks.result import Result
-from tallystick.actors.policies.exhaustion import total
-from tallystick.actors.policies.final_usage import finished_of
-from tallystick.actors.policies.intervals import shrunk
-from tallystick.actors.policies.pools import RATIO_RUNS, Pool, pool_total
+from tallystick.actors.policies.forecasting.exhaustion import total
+from tallystick.actors.policies.forecasting.final_usage import finished_of
+from tallystick.actors.policies.forecasting.intervals import shrunk
+from tallystick.actors.policies.forecasting.pools import RATIO_RUNS, Pool, pool_total
 from tallystick.events.state.history import History, is_hit
 
 POOLS, DRAWS, GOAL = (50, 100), 1_000, 0.87

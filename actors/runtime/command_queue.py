@@ -1,4 +1,4 @@
-"""What waits at the manager's door, and the inboxes of all: C queues, which cost a fraction of the default one's locks."""
+"""The manager's command queue, and the inboxes of all actors: C queues, which cost a fraction of the default's locks."""
 
 import queue
 from collections import deque
@@ -13,36 +13,37 @@ class Inbox(queue.SimpleQueue[Any]):
 
 
 class CommandQueue:
-    """Envelopes in the order of their arrival, and one bell for all that have arrived since it was answered.
+    """Envelopes in the order of their arrival, and one wake-up for all that arrived since the manager last looked.
 
-    A visitor puts the envelope in *before* looking at the bell; the manager silences the bell *before* emptying the
-    door. So an envelope is either found, or its visitor rings.
+    A sender puts the envelope in *before* it looks at ``woken``; the manager clears ``woken`` *before* it empties the
+    queue. So an envelope is either found, or its sender wakes the manager.
     """
 
-    __slots__ = ("rung", "waiting")
+    __slots__ = ("waiting", "woken")
 
     def __init__(self) -> None:
         self.waiting: deque[Envelope] = deque()
-        self.rung = False
+        self.woken = False
+        """The manager was sent a wake-up that it has not taken yet."""
 
     def put(self, envelope: Envelope) -> bool:
-        """Leave an envelope; whether the bell must be rung."""
+        """Add an envelope; whether the manager must be woken."""
         self.waiting.append(envelope)
-        if self.rung:
+        if self.woken:
             return False
-        self.rung = True
+        self.woken = True
         return True
 
 
 class WakeUp:
-    """The message that says that something waits at the door."""
+    """Tells the manager that something waits in its queue."""
 
 
 WAKE_UP = WakeUp()
 
 
 def check_principal(by: str) -> None:
-    """Who asks goes into the log with every event, so it must be a name that the log can hold.
+    """The sender's name goes into the log with every event, so it must be a name that the log can hold.
 
     Raises:
         ValueError: it is none. That is the program's mistake, not the sender's.

@@ -1,11 +1,11 @@
-"""Moments that somebody waits for, each under a name; the latest word on a name counts."""
+"""Moments to wait for, each under a name; what was set last for a name counts."""
 
 import datetime as dt
 import heapq
 
 
 class Deadlines:
-    """A heap, in which what is no longer true is passed over."""
+    """A heap, in which entries that no longer hold are skipped."""
 
     def __init__(self) -> None:
         self._at: dict[str, dt.datetime] = {}

@@ -1,4 +1,4 @@
-"""The door for Python programs, and the wiring behind it: start order, supervision, time, and the way out.
+"""The fleet for Python programs: messages in, replies out. It starts the actors, supervises them, and closes them.
 
 with Fleet.open("sqlite:///fleet.db", config) as fleet:
     reply = fleet.ask({"type": "ReportUsage", "agent": "a-1", "usage": {"tokens": 450}})
@@ -14,36 +14,27 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import pykka
 import structlog
 
-from tallystick.actors.allocator import Allocator
 from tallystick.actors.enforcer import Enforcer
 from tallystick.actors.manager import Manager, halted_answer
-from tallystick.actors.notifier import Notifier
 from tallystick.actors.reallocator import Reallocator
 from tallystick.actors.runtime.clock import Clock, SystemClock
 from tallystick.actors.runtime.command_queue import WAKE_UP, CommandQueue, check_principal
-from tallystick.actors.runtime.manager_actor import AdjacentSpecialist, ManagerActor, Ref, Takeover
-from tallystick.actors.runtime.messages import (
-    ALLOCATOR,
-    MANAGER,
-    NOTIFIER,
-    SENDER,
-    Envelope,
-    Post,
-    Recorded,
-    Tick,
-    each,
-)
-from tallystick.actors.runtime.opening import open_ledger, to_put_in_force
+from tallystick.actors.runtime.following import Following
+from tallystick.actors.runtime.manager_actor import ManagerActor, Takeover
+from tallystick.actors.runtime.messages import ENFORCER, MANAGER, SENDER, Envelope, Post, Recorded, Tick, each
+from tallystick.actors.runtime.opening import RefusedConfig, open_ledger, to_put_in_force
 from tallystick.actors.runtime.pending import ANSWER_SECONDS, LoopPending, Pending, Unanswered, answer_with, refused
-from tallystick.actors.runtime.reports import NoReporter
+from tallystick.actors.runtime.reports import MakeReporter, NoReporter
 from tallystick.actors.runtime.sender import AlertSender, Sender, send_by_apprise
 from tallystick.actors.runtime.specialist import Crashed, Probe, Specialist, SpecialistActor
+from tallystick.actors.runtime.supervision import Crashes
 from tallystick.actors.runtime.timers import Timekeeper
 from tallystick.actors.tracker import Tracker
 from tallystick.config.prices import PriceList
@@ -56,32 +47,31 @@ from tallystick.events.messages.replies import Refusal
 from tallystick.events.state.ledger import Ledger
 
 INBOX_MAX = 10_000
-"""Envelopes that may wait at the door; beyond, it answers ``busy``."""
+"""Envelopes that may wait in the command queue; beyond, ``busy`` is answered."""
 SWITCH_SECONDS = 0.0005
 """How long a busy Python thread keeps the interpreter from the manager. The default, ten times that, starves it: the
-store gives the interpreter up at every step of a statement."""
+store releases the interpreter at every step of a statement."""
 CLOSING_SECONDS = 5.0
 """How long a fleet that is closed waits for its specialists, and for an alert that is on its way."""
-CRASHES_MAX = 3
-CRASHES_WITHIN = dt.timedelta(minutes=10)
-"""A specialist that dies more often than this is not put back: its error is the same each time."""
 _LOOK_SECONDS = 0.1
-"""How often one who waits for a person looks whether that person lives."""
+"""How often a caller that waits for an actor looks whether it still lives."""
 
 log = structlog.wrap_logger(logging.getLogger("tallystick.fleet"))
 
 
-class RefusedConfig(ValueError):
-    """The configuration cannot be put in force on this fleet; the text says why."""
+def specialists(delivers: bool = False) -> list[Specialist]:
+    """The specialists with a thread of their own, in the order in which equal timers fire.
 
-
-def specialists() -> list[Specialist]:
-    """Those who judge, in the order in which equal timers fire."""
-    return [Allocator(), Tracker(), Enforcer(), Reallocator()]
+    ``delivers``: the enforcer also sends alerts to the configured addresses.
+    """
+    return [Tracker(), Enforcer(delivers), Reallocator()]
 
 
 class Fleet:
     """A running fleet: messages in, replies out, from threads and from asyncio."""
+
+    default_reporter: ClassVar[MakeReporter] = NoReporter
+    """Reports are made from views, which the actors do not know: `tallystick.Fleet` names the one that knows them."""
 
     def __init__(
         self,
@@ -91,21 +81,23 @@ class Fleet:
         clock: Clock,
         live: bool,
         sender: Sender | None,
+        reporter: MakeReporter,
     ) -> None:
         self._store = store
         self._clock = clock
         self._manager = Manager(ledger, store, digest)
-        self._door = CommandQueue()
-        self._messenger = None if sender is None else AlertSender(sender, lambda sent: self._tell(NOTIFIER, sent))
-        self._people: dict[str, Specialist] = {person.name: person for person in self._made_people()}
-        self._refs: dict[str, Ref] = {}
-        self._crashes: dict[str, list[dt.datetime]] = {}
+        self._queue = CommandQueue()
+        self._sender = None if sender is None else AlertSender(sender, lambda sent: self._tell(ENFORCER, sent))
+        self._reporter = reporter
+        self._specialists: dict[str, Specialist] = {one.name: one for one in self._made_specialists()}
+        self._refs: dict[str, pykka.ActorRef[Any]] = {}
+        self._crashes = Crashes()
         self._followers: list[Callable[[Sequence[Event]], None]] = []
         self._ids = itertools.count(1)
         self._prefix = f"m-{secrets.token_hex(6)}"
         self._at_close = contextlib.ExitStack()
         self._closing, self._closed = threading.Event(), threading.Event()
-        self._timekeeper = Timekeeper(clock, list(self._people), self._tick, live)
+        self._timekeeper = Timekeeper(clock, [MANAGER, *self._specialists], self._tick, live)
 
     # --- opening and closing ------------------------------------------------------------------------------------------
 
@@ -120,14 +112,15 @@ class Fleet:
         by: str = "operator",
         followers: Sequence[Callable[[Sequence[Event]], None]] = (),
         notify: bool | None = None,
+        reporter: MakeReporter | None = None,
     ) -> Self:
-        """Open a fleet as its only writer: replay, start the people, put configuration and prices in force.
+        """Open a fleet as its only writer: replay, start the actors, put configuration and prices in force.
 
         What is not given stays as it is in force; a new fleet gets the packaged configuration and prices. ``prices`` are
         put over the published ones of the day. With a ``clock`` of your own, time passes only by `advance`. Each of
         ``followers`` is called with the events of every recorded batch, in the manager's turn: it hands them on and
-        returns at once. Alerts go out to the configured addresses, but not from a fleet with a clock of its own, unless
-        ``notify`` says otherwise.
+        returns at once. Alerts go out to the configured addresses, but not from a fleet with a clock of your own, unless
+        ``notify`` says otherwise. ``reporter`` makes reports; the default is ``default_reporter``.
 
         Raises:
             StoreError: the store cannot be opened; `WriterPresent` where another process writes the fleet.
@@ -139,7 +132,9 @@ class Fleet:
         try:
             ledger, digest = open_ledger(opened)
             sender = send_by_apprise if (clock is None if notify is None else notify) else None
-            fleet = cls(opened, ledger, digest, clock or SystemClock(), clock is None, sender)
+            fleet = cls(
+                opened, ledger, digest, clock or SystemClock(), clock is None, sender, reporter or cls.default_reporter
+            )
         except BaseException:
             opened.close()
             raise
@@ -148,7 +143,7 @@ class Fleet:
             fleet._start()
             fleet._put_in_force(config, prices, by)
             gc.freeze()
-            # Only now: nobody is told anything at an address that is no longer in force.
+            # Only now: nothing is sent to an address that is no longer in force.
             fleet._timekeeper.start()
         except BaseException:
             fleet.close()
@@ -156,31 +151,22 @@ class Fleet:
         return fleet
 
     def _start(self) -> None:
-        """The manager first, then who follows it; each takes over from the state before the first message."""
+        """The manager first, then the specialists; each takes over from the state before the first message."""
         sys.setswitchinterval(SWITCH_SECONDS)
-        for person in self._people.values():
-            person.begin(self._manager.ledger)
-        self._refs[MANAGER] = ManagerActor.start(self._manager, self._door, self._clock.now, self._deliver)
-        for person in self._people.values():
-            self._start_person(person)
+        for specialist in self._specialists.values():
+            specialist.begin(self._manager.ledger)
+        self._refs[MANAGER] = ManagerActor.start(
+            self._manager, self._queue, self._clock.now, self._deliver, self._timekeeper.wake_at
+        )
+        for specialist in self._specialists.values():
+            self._start_specialist(specialist)
 
-    def _made_people(self) -> list[Specialist]:
-        couriers: list[Specialist] = [] if self._messenger is None else [Notifier()]
-        return [*specialists(), *couriers, self._made_reporter()]
+    def _made_specialists(self) -> list[Specialist]:
+        return [*specialists(delivers=self._sender is not None), self._reporter(self._store)]
 
-    def _made_reporter(self) -> Specialist:
-        """Who answers `GenerateReport`: that needs views, which the people do not know."""
-        return NoReporter(self._store)
-
-    def _start_person(self, person: Specialist) -> None:
-        if person.name == ALLOCATOR:
-            self._refs[ALLOCATOR] = seat = AdjacentSpecialist(
-                person, self._refs[MANAGER], self._timekeeper.wake_at, self._on_crash
-            )
-            self._manager.seat(person, seat.hear)
-            return
-        self._refs[person.name] = SpecialistActor.start(
-            person, self._clock.now, self._deliver, self._timekeeper.wake_at, self._on_crash
+    def _start_specialist(self, specialist: Specialist) -> None:
+        self._refs[specialist.name] = SpecialistActor.start(
+            specialist, self._clock.now, self._deliver, self._timekeeper.wake_at, self._on_crash
         )
 
     def _put_in_force(self, config: Config | None, prices: PriceList | None, by: str) -> None:
@@ -192,21 +178,21 @@ class Fleet:
                 raise RefusedConfig(answer["error"]["detail"])
 
     def close(self) -> None:
-        """Finish what was taken and what follows from it, answer, and let go of the store. Safe to call twice.
+        """Finish what was taken and what follows from it, answer, and close the store. Safe to call twice.
 
         Alerts that wait, and were not tried before, are sent.
         """
         if self._closed.is_set():
             return
         self._at_close.close()
-        # Whoever went on asking would keep the fleet from coming to rest.
+        # Senders that go on asking would keep the fleet from coming to rest.
         self._closing.set()
         self._timekeeper.stop()
         self._finish()
         self._closed.set()
-        if self._messenger is not None:
-            self._messenger.close()
-        for name in (MANAGER, *self._people):
+        if self._sender is not None:
+            self._sender.close()
+        for name in (MANAGER, *self._specialists):
             ref = self._refs.get(name)
             if ref is not None and ref.is_alive():
                 ref.stop(block=True, timeout=ANSWER_SECONDS)
@@ -214,10 +200,10 @@ class Fleet:
         gc.unfreeze()
 
     def _finish(self) -> None:
-        """Let the specialists have their say about the last batch: nobody would say it later."""
+        """Let the specialists act on the last batch: later there is no occasion."""
         if self.halted is None and all(ref.is_alive() for ref in self._refs.values()):
-            if NOTIFIER in self._refs:
-                self._tick(NOTIFIER, self._clock.now())
+            if self._sender is not None:
+                self._tick(ENFORCER, self._clock.now())
             with contextlib.suppress(Unanswered):
                 self.quiesce(CLOSING_SECONDS)
 
@@ -249,7 +235,7 @@ class Fleet:
         self,
         message: Message | Sequence[Message],
         by: str = "local",
-        timeout: float = ANSWER_SECONDS,  # noqa: ASYNC109 - the same door as ask(), which has one
+        timeout: float = ANSWER_SECONDS,  # noqa: ASYNC109 - the same as ask(), which has one
     ) -> Any:
         """`ask`, without blocking the event loop.
 
@@ -261,7 +247,7 @@ class Fleet:
         return await pending.result(timeout)
 
     def _hand_in(self, message: Message | Sequence[Message], by: str, reply: Pending | LoopPending) -> None:
-        """Leave well-formed commands at the manager's door; malformed ones are answered here, in their place."""
+        """Put well-formed commands in the manager's queue; malformed ones are answered here, in their place."""
         check_principal(by)
         messages: Sequence[Any] = message if reply.many else (message,)  # type: ignore[assignment]
         if len(messages) > c.MESSAGES_MAX:
@@ -287,34 +273,34 @@ class Fleet:
         return f"{self._prefix}-{next(self._ids)}"
 
     def _post(self, envelope: Envelope) -> None:
-        door, ref = self._door, self._refs[MANAGER]
+        queue, ref = self._queue, self._refs[MANAGER]
         if self._closing.is_set():
             answer_with(envelope, halted_answer(self.halted or "it was closed"))
             return
-        if len(door.waiting) >= INBOX_MAX:
+        if len(queue.waiting) >= INBOX_MAX:
             answer_with(envelope, refused("busy", "too many messages are waiting: try again", retry_after_seconds=1))
             return
-        if door.put(envelope):
+        if queue.put(envelope):
             try:
                 ref.tell(WAKE_UP)
             except pykka.ActorDeadError:
-                door.rung = False
+                queue.woken = False
         if not ref.is_alive():
-            # Nobody answers the door any more; whoever answers first is heard.
+            # The queue is not emptied any more. If it just was, the first answer counts.
             answer_with(envelope, halted_answer(self.halted or "it was closed"))
 
-    # --- between the people -------------------------------------------------------------------------------------------
+    # --- between the actors -------------------------------------------------------------------------------------------
 
     def _deliver(self, post: Post) -> None:
         if post.to == SENDER:
-            assert self._messenger is not None, "the courier is here without a messenger"
+            assert self._sender is not None, "alerts are sent only where there is a sender"
             for send in each(post.message):
-                self._messenger.take(send)
+                self._sender.take(send)
         elif post.to == "everyone":
             recorded: Recorded = post.message
             kinds = set(map(type, recorded.events))
-            for name, person in self._people.items():
-                if name != ALLOCATOR and not kinds.isdisjoint(person.follows):
+            for name, specialist in self._specialists.items():
+                if not kinds.isdisjoint(specialist.follows):
                     self._tell(name, recorded)
             for follow in self._followers:
                 follow(recorded.events)
@@ -331,22 +317,12 @@ class Fleet:
         self._tell(name, Tick(now))
 
     def _on_crash(self, crashed: Crashed) -> None:
-        """Put a new shell in a dead one's place: its state is a fold of the log, so nothing is lost."""
-        if self._closed.is_set():
+        """Put another specialist in a failed one's place: its state is a fold of the log, so nothing is lost."""
+        if self._closed.is_set() or not self._crashes.note(crashed.name, crashed.reason, self._clock.now()):
             return
-        now = self._clock.now()
-        lately = [at for at in self._crashes.get(crashed.name, []) if now - at < CRASHES_WITHIN]
-        self._crashes[crashed.name] = [*lately, now]
-        log.error("specialist_died", who=crashed.name, reason=crashed.reason, times=len(lately) + 1)
-        if self._is_given_up(crashed.name):
-            log.critical("specialist_given_up", who=crashed.name, reason=crashed.reason)
-            return
-        person = next(person for person in self._made_people() if person.name == crashed.name)
-        self._people[crashed.name] = person
-        self._tell(MANAGER, Takeover(person, lambda: self._start_person(person)))
-
-    def _is_given_up(self, name: str) -> bool:
-        return len(self._crashes.get(name, ())) > CRASHES_MAX
+        specialist = next(one for one in self._made_specialists() if one.name == crashed.name)
+        self._specialists[crashed.name] = specialist
+        self._tell(MANAGER, Takeover(specialist, lambda: self._start_specialist(specialist)))
 
     @property
     def config(self) -> Config:
@@ -357,6 +333,21 @@ class Fleet:
     def halted(self) -> str | None:
         """Why the fleet stopped by itself, if it did."""
         return self._manager.halted
+
+    def follow(self, path: Path | str, by: str = "operator") -> Following:
+        """Put a configuration file in force, and what it says later too, until the fleet is closed.
+
+        A change of the file is one event, which changes only the keys that the file has changed. A file that is not
+        valid changes nothing: the error is logged, and is ``error`` of what is returned until the file is corrected.
+
+        Raises:
+            ConfigError: the file cannot be read, or says something that is not allowed.
+            RefusedConfig: it cannot be put in force on this fleet.
+        """
+        following = Following(self, Path(path), by)
+        self._at_close.callback(following.stop)
+        following.start()
+        return following
 
     # --- time ---------------------------------------------------------------------------------------------------------
 
@@ -377,21 +368,21 @@ class Fleet:
                 raise Unanswered(f"the fleet did not come to rest within {timeout:g} s")
 
     def _probe_round(self, timeout: float) -> tuple[int, int]:
-        """Pass through every inbox, the manager's last; how many messages it has taken, and how many alerts were carried."""
+        """Pass through every inbox, the manager's last; how many messages it has taken, and how many alerts were tried."""
         # A question goes through manager, reallocator, tracker, reallocator and back: two rounds see it through.
-        for name in (MANAGER, *self._people, *self._people, MANAGER, MANAGER):
+        for name in (MANAGER, *self._specialists, *self._specialists, MANAGER, MANAGER):
             self._probe(name, timeout)
-        if self._messenger is None:
+        if self._sender is None:
             return self._manager.taken, 0
-        if not self._messenger.rest(timeout):
-            raise Unanswered(f"an alert was on its way to somebody for more than {timeout:g} s")
-        return self._manager.taken, self._messenger.carried
+        if not self._sender.rest(timeout):
+            raise Unanswered(f"an alert was on its way for more than {timeout:g} s")
+        return self._manager.taken, self._sender.tried
 
     def _probe(self, name: str, timeout: float) -> None:
         """Pass through one inbox."""
         ref, reached, patience = self._refs[name], threading.Event(), timeout
         self._tell(name, Probe(reached.set))
-        # One who died will not answer; its follower begins from the state, and is asked in the next round.
+        # A specialist that failed will not answer; its successor begins from the state, and is asked in the next round.
         while not reached.wait(min(patience, _LOOK_SECONDS)) and ref.is_alive():
             patience -= _LOOK_SECONDS
             if patience <= 0:
@@ -399,9 +390,9 @@ class Fleet:
         while not ref.is_alive() and self._is_awaited(name, ref):
             reached.wait(_LOOK_SECONDS / 10)
 
-    def _is_awaited(self, name: str, dead: Ref) -> bool:
-        """Whether a dead specialist's place will be taken, and is not yet."""
-        given_up = self._is_given_up(name) or self._closed.is_set()
+    def _is_awaited(self, name: str, dead: pykka.ActorRef[Any]) -> bool:
+        """Whether a failed specialist will have a successor, and has none yet."""
+        given_up = self._crashes.is_given_up(name) or self._closed.is_set()
         return self._refs[name] is dead and self._refs[MANAGER].is_alive() and not given_up
 
     @property

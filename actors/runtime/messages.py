@@ -1,4 +1,4 @@
-"""What the people of the fleet say to one another. Actors only ``tell``; what must be answered carries its reply."""
+"""What the actors send to one another. Actors only ``tell``; a message that must be answered carries its reply."""
 
 import asyncio
 import datetime as dt
@@ -8,17 +8,17 @@ from typing import Any, Protocol
 
 import msgspec
 
-from tallystick.config.amounts import DIMENSIONS, Triple
+from tallystick.actors.policies.rebalancing.figures import Figures
+from tallystick.actors.policies.rebalancing.survey import Survey
 from tallystick.events.catalog import Event
 from tallystick.events.messages import Command
-from tallystick.events.state.ledger import Ledger
 
 MANAGER, ALLOCATOR, TRACKER, ENFORCER, REALLOCATOR = "manager", "allocator", "tracker", "enforcer", "reallocator"
-NOTIFIER, SENDER, REPORTER = "courier", "messenger", "reporter"
+REPORTER, SENDER = "reporter", "sender"
 
 
 class Answers(Protocol):
-    """Somebody who waits for the answers of one envelope."""
+    """Takes the answers of one envelope."""
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop | None:
@@ -28,7 +28,7 @@ class Answers(Protocol):
 
 
 class Envelope:
-    """Commands that belong together (one, or up to a thousand), who asks, and who waits for the answers."""
+    """Commands that belong together (one, or up to a thousand), their sender, and where the answers go."""
 
     __slots__ = ("answers", "asked", "by", "commands", "open", "reply")
 
@@ -43,30 +43,20 @@ class Envelope:
         """How many answers still wait for a specialist's judgement."""
 
 
-class Proposal(msgspec.Struct, frozen=True, gc=False):
-    """What a specialist wants done. ``answers`` is the question that it answers, where there was one.
-
-    ``needs_refusal_notice``: the proposer counts on it, and is told where it was refused.
-    """
-
-    command: Command
-    by: str
-    answers: "Question | None" = None
-    needs_refusal_notice: bool = False
-
-
-class Refused(msgspec.Struct, frozen=True, gc=False):
-    """A proposal that its proposer counts on was refused."""
-
-    command: Command
-
-
 class Question(msgspec.Struct, frozen=True, gc=False):
     """A command that needs judgement before it can be decided, and where its answer goes."""
 
     command: Command
     envelope: Any
     slot: int
+
+
+class Proposal(msgspec.Struct, frozen=True, gc=False):
+    """What a specialist wants done. ``answers`` is the question that it answers, where there was one."""
+
+    command: Command
+    by: str
+    answers: Question | None = None
 
 
 class Answered(msgspec.Struct, frozen=True, gc=False):
@@ -76,62 +66,50 @@ class Answered(msgspec.Struct, frozen=True, gc=False):
     answer: bytes
 
 
-class Figures(msgspec.Struct, frozen=True):
-    """How the fleet stands after a commit: what a plan must know of the whole."""
-
-    pool: Triple
-    spendable: Triple
-    minimum_share: tuple[int, int, int]
-    in_crisis: bool
-
-
-def figures_of(ledger: Ledger) -> Figures:
-    """How the fleet stands by its state."""
-    spendable = [None if ledger.root.allocated[d] is None else ledger.spendable(d) for d in DIMENSIONS]
-    least = [ledger.minimum_share(d) for d in DIMENSIONS]
-    return Figures(
-        ledger.pool,
-        (spendable[0], spendable[1], spendable[2]),
-        (least[0], least[1], least[2]),
-        ledger.in_crisis,
-    )
-
-
 class Recorded(msgspec.Struct, frozen=True):
-    """A batch that is durable: its events in order, and how the fleet stands after them."""
+    """A batch that is durable: its events in order, and the fleet's figures after them."""
 
     events: Sequence[Event]
     figures: Figures
 
 
-class Heard(msgspec.Struct, frozen=True, gc=False):
-    """What was decided and is not durable yet, for one beside the manager, and what the pool has free after it."""
-
-    events: Sequence[Event]
-    pool: Triple
-
-
 class Tick(msgspec.Struct, frozen=True):
-    """A moment that somebody waited for has come."""
+    """The moment has come at which the receiver asked to be woken."""
 
     now: dt.datetime
 
 
 class SurveyWanted(msgspec.Struct, frozen=True):
-    """The reallocator asks the tracker how the agents stand."""
+    """The reallocator asks the tracker for a survey of the agents; ``question`` is the `Rebalance` that it is for."""
 
     question: Question | None
 
 
+class Surveyed(msgspec.Struct, frozen=True):
+    """The tracker's answer to `SurveyWanted`."""
+
+    survey: Survey
+    question: Question | None
+
+
+class ExhaustionNear(msgspec.Struct, frozen=True):
+    """The tracker reports to the enforcer that a budget will soon be used up; ``position`` is that of the report."""
+
+    agent: str
+    seconds: int
+    method: str
+    position: int
+
+
 class Post(msgspec.Struct, frozen=True, gc=False):
-    """A message and whom it is for."""
+    """A message and its receiver."""
 
     to: str
     message: Any
 
 
 class Batch(msgspec.Struct, frozen=True):
-    """Messages that are delivered together, because they are for the same person: one hop for all of them."""
+    """Messages for the same receiver, delivered together: one hop for all of them."""
 
     messages: list[Any]
 
@@ -142,7 +120,7 @@ def each(message: Any) -> Sequence[Any]:
 
 
 def together(posts: Iterable[Post]) -> Iterator[Post]:
-    """The posts in their order, those that follow one another to the same person as one."""
+    """The posts in their order; consecutive ones for the same receiver become one."""
     for to, group in itertools.groupby(posts, key=lambda post: post.to):
         messages = [post.message for post in group]
         yield Post(to, messages[0] if len(messages) == 1 else Batch(messages))

@@ -25,6 +25,10 @@ _SEARCHED = 1_000
 """How far behind a snapshot its hash is looked for: it is written with the next batch."""
 
 
+class RefusedConfig(ValueError):
+    """The configuration cannot be put in force on this fleet; the text says why."""
+
+
 class Opened(NamedTuple):
     """The state as of the newest record, and that record's digest."""
 
@@ -80,7 +84,7 @@ def to_put_in_force(
     Prices that were written are put over those that are published, of the day of ``now``. What is in force already is
     not recorded again; a new fleet gets what is packaged where nothing is given. The caller carries each command out
     before it takes the next: the position makes an id new when a configuration comes back that was in force before.
-    Whoever opens a fleet uses this, so that the same messages give the same log, live or simulated.
+    Live and simulated fleets use this, so that the same messages give the same log.
     """
     if not ledger.configured:
         config = config or Config()

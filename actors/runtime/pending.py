@@ -1,4 +1,4 @@
-"""The reply that travels in an envelope: whoever settles the matter sets it, only the face of the fleet waits for it."""
+"""The reply that travels in an envelope: the manager sets it, and the caller waits for it."""
 
 import asyncio
 from collections.abc import Iterable, Sequence
@@ -15,13 +15,13 @@ class Unanswered(TimeoutError):
 
 
 ANSWER_SECONDS = 30.0
-_UNANSWERED = "no answer within {:g} s; send it again with the same id to learn what became of it"
+_UNANSWERED = "no answer within {:g} s; send it again with the same id to learn its outcome"
 
 
 class Pending:
     """A message on its way, for a thread to wait for. One lock is all it costs.
 
-    ``malformed`` are answers that were given at the door, by the place of their message; ``many`` says that a list of
+    ``malformed`` are answers that were given before the command queue, by the place of their message; ``many`` says that a list of
     messages was sent, and that a list of replies is due.
     """
 
@@ -113,7 +113,7 @@ def answer_all(envelopes: Iterable[Envelope]) -> None:
         try:
             loop.call_soon_threadsafe(_answer_each, group)
         except RuntimeError:
-            continue  # the loop is closed: nobody waits any more
+            continue  # the loop is closed: there is no one to answer
 
 
 def _answer_each(group: list[Envelope]) -> None:

@@ -1,4 +1,4 @@
-"""Reports are made from views, which the people of the fleet do not know: whoever opens a fleet brings the reporter."""
+"""Reports are made from views, which the actors do not know: the caller that opens a fleet brings the reporter."""
 
 import datetime as dt
 from collections.abc import Callable, Sequence
@@ -12,7 +12,7 @@ from tallystick.events.log.store import Store
 from tallystick.events.state.ledger import Ledger
 
 MakeReporter = Callable[[Store], Specialist]
-"""Makes the one who answers `GenerateReport` from the log in a store; who that is, the face says."""
+"""Makes the specialist that answers `GenerateReport` from the log in a store."""
 
 
 class NoReporter:

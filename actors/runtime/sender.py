@@ -1,4 +1,4 @@
-"""The messenger: brings alerts to people, by the library apprise. The only one of the fleet who waits for the network."""
+"""Sends alerts to people, by the library apprise, on threads of its own: the only part that waits for the network."""
 
 import logging
 import os
@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 import structlog
 
-from tallystick.actors.notifier import Send, Sent
+from tallystick.actors.policies.delivery import Send, Sent
 from tallystick.config.addresses import resolved
 from tallystick.events.state.outbox import Notice
 
@@ -23,37 +23,37 @@ _WITH_FIELDS: Final = frozenset({"json", "jsons", "form", "forms", "xml", "xmls"
 Sender = Callable[[str, Notice], str | None]
 """Sends an alert to an address (as it is configured); what is wrong, or None where it was accepted."""
 
-log = structlog.wrap_logger(logging.getLogger("tallystick.messenger"))
+log = structlog.wrap_logger(logging.getLogger("tallystick.sender"))
 
 
 class AlertSender:
-    """Sends what it is given, several at a time, and tells each time what became of it."""
+    """Sends the alerts that it is given, several at a time, and reports the outcome of each."""
 
-    def __init__(self, sender: Sender, tell: Callable[[Sent], None]) -> None:
-        self.carried = 0
-        """How many came back, whatever became of them."""
+    def __init__(self, sender: Sender, report: Callable[[Sent], None]) -> None:
+        self.tried = 0
+        """How many were tried, whatever the outcome."""
         self._sender = sender
-        self._tell = tell
+        self._report = report
         self._under_way = 0
         self._closed = False
         self._changed = threading.Condition()
-        self._threads = ThreadPoolExecutor(THREADS_MAX, "messenger")
+        self._threads = ThreadPoolExecutor(THREADS_MAX, "sender")
 
     def take(self, send: Send) -> None:
-        """Begin to bring an alert to an address; what becomes of it is told on another thread."""
+        """Begin to send an alert to an address; the outcome is reported on another thread."""
         with self._changed:
             if not self._closed:
                 self._under_way += 1
-                self._threads.submit(self._carry, send)
+                self._threads.submit(self._try, send)
 
-    def _carry(self, send: Send) -> None:
+    def _try(self, send: Send) -> None:
         try:
             problem = self._sender(send.address, send.notice)
         except Exception as error:  # noqa: BLE001 - whatever a service's plugin raises: the alert was not accepted
             problem = f"{type(error).__name__}: {error}"
-        self._tell(Sent(send.notice, send.owed, problem))
+        self._report(Sent(send.notice, send.owed, problem))
         with self._changed:
-            self.carried += 1
+            self.tried += 1
             self._under_way -= 1
             self._changed.notify_all()
 
@@ -63,7 +63,7 @@ class AlertSender:
             return self._changed.wait_for(lambda: not self._under_way, timeout)
 
     def close(self) -> None:
-        """Begin nothing more. What is under way ends by itself; nobody may be there any more to hear of it."""
+        """Begin nothing more. What is under way ends by itself; its outcome may not be recorded any more."""
         with self._changed:
             self._closed = True
         self._threads.shutdown(wait=False)
@@ -95,7 +95,7 @@ def send_by_apprise(address: str, notice: Notice) -> str | None:
 
 
 def problem_of(address: str, environ: Mapping[str, str]) -> str | None:
-    """Why nothing can be sent to an address here, whoever listens there; None where it can be tried."""
+    """Why nothing can be sent to an address here, whatever is there; None where it can be tried."""
     try:
         import apprise  # noqa: PLC0415 - as above
     except ImportError:

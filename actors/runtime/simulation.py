@@ -1,8 +1,8 @@
-"""The same people under a scheduler of one thread and a clock that is moved by hand.
+"""The same manager and specialists on one thread, under a clock that is moved by hand.
 
-Messages are taken one at a time, each after the fleet is quiet, and every timer that is due in between fires first, in
-order: so the same messages give the same log, to the byte, and the same log as the live actors when they are driven in
-the same way.
+Messages are taken one at a time, each after the fleet has come to rest, and every timer that is due in between fires
+first, in order: so the same messages give the same log, to the byte, and the same log as the live actors when they are
+driven in the same way.
 """
 
 import asyncio
@@ -14,9 +14,9 @@ from typing import Any, Self
 
 from tallystick.actors.manager import Manager
 from tallystick.actors.runtime.clock import ManualClock
-from tallystick.actors.runtime.fleet import RefusedConfig, specialists
-from tallystick.actors.runtime.messages import ALLOCATOR, MANAGER, Envelope, Post, Recorded, Tick
-from tallystick.actors.runtime.opening import open_ledger, to_put_in_force
+from tallystick.actors.runtime.fleet import specialists
+from tallystick.actors.runtime.messages import MANAGER, Envelope, Post, Recorded, Tick
+from tallystick.actors.runtime.opening import RefusedConfig, open_ledger, to_put_in_force
 from tallystick.actors.runtime.reports import MakeReporter, NoReporter
 from tallystick.actors.runtime.specialist import Specialist
 from tallystick.config.prices import PriceList
@@ -38,23 +38,27 @@ class Answer:
 
 
 class SpecialistGroup(ABC):
-    """The specialists on one thread, under a clock that is moved by hand; who decides is left open.
+    """The specialists on one thread, under a clock that is moved by hand. What stands in the manager's place is abstract.
 
-    People are in the order in which equal timers fire. Whoever has the manager's place says what becomes of what they
-    propose (`_decide`), and what they are told of it (`_publish`).
+    At equal moments the manager's timer fires first, then the specialists' in the order in which they are given.
     """
 
-    _beside: str | None = None
-    """Who is consulted before anything is published, and so has heard it."""
-
-    def __init__(self, ledger: Ledger, people: Sequence[Specialist], clock: ManualClock) -> None:
-        self._people = {person.name: person for person in people}
+    def __init__(self, ledger: Ledger, specialists: Sequence[Specialist], clock: ManualClock) -> None:
+        self._specialists = {specialist.name: specialist for specialist in specialists}
         self._clock = clock
         self._posts: deque[Post] = deque()
-        for person in people:
-            person.begin(ledger)
-        self._first_due = self._look_at_the_clock()
-        """Who wants to be woken next, and when. Only a message changes what a person wants."""
+        for specialist in specialists:
+            specialist.begin(ledger)
+        self._first_due: tuple[dt.datetime, str] | None = None
+        """The first timer, and the actor that it wakes. Only a message changes it."""
+
+    @abstractmethod
+    def _manager_due_at(self) -> dt.datetime | None:
+        """When the manager is to be woken next."""
+
+    @abstractmethod
+    def _wake_manager(self, now: dt.datetime) -> None:
+        """Let happen what is due at the manager."""
 
     @abstractmethod
     def _decide(self, message: Any, now: dt.datetime) -> None:
@@ -62,55 +66,62 @@ class SpecialistGroup(ABC):
 
     @abstractmethod
     def _publish(self, now: dt.datetime) -> Sequence[Post]:
-        """What there is to tell of what was decided since the last time."""
+        """What was decided since the last time, for the specialists."""
 
     def pass_time(self, until: dt.datetime) -> None:
         """Fire every timer that is due up to and including ``until``, in order."""
         while self._first_due is not None and self._first_due[0] <= until:
-            due, person = self._first_due
+            due, name = self._first_due
             self._clock.move_to(due)
-            self._deliver(Post(person.name, Tick(self._clock.now())))
+            self._deliver(Post(name, Tick(self._clock.now())))
             self._settle()
         self._clock.move_to(until)
 
-    def _look_at_the_clock(self) -> tuple[dt.datetime, Specialist] | None:
-        first: tuple[dt.datetime, Specialist] | None = None
-        for person in self._people.values():
-            due = person.due_at()
-            # Of equal moments, the earlier person's comes first.
+    def _look_at_the_clock(self) -> None:
+        """Find the first timer."""
+        due = self._manager_due_at()
+        first = None if due is None else (due, MANAGER)
+        for name, specialist in self._specialists.items():
+            due = specialist.due_at()
+            # Of equal moments, the earlier specialist's comes first.
             if due is not None and (first is None or due < first[0]):
-                first = (due, person)
-        return first
+                first = (due, name)
+        self._first_due = first
 
     def _settle(self) -> None:
-        """Let the fleet come to rest: deliver what was said, publish what was decided, until there is neither."""
+        """Let the fleet come to rest: deliver what was sent, publish what was decided, until there is neither."""
         while True:
             while self._posts:
                 self._deliver(self._posts.popleft())
             self._posts.extend(self._publish(self._clock.now()))
             if not self._posts:
                 break
-        self._first_due = self._look_at_the_clock()
+        self._look_at_the_clock()
 
     def _deliver(self, post: Post) -> None:
         now, message = self._clock.now(), post.message
         if post.to == "everyone":
-            self._posts.extend(Post(name, message) for name in wanting(message, self._people) if name != self._beside)
-        elif post.to == MANAGER:
-            self._decide(message, now)
+            self._posts.extend(Post(name, message) for name in self._followers_of(message))
+        elif post.to != MANAGER:
+            self._posts.extend(self._specialists[post.to].handle(message, now))
+        elif isinstance(message, Tick):
+            self._wake_manager(now)
         else:
-            self._posts.extend(self._people[post.to].handle(message, now))
+            self._decide(message, now)
+
+    def _followers_of(self, recorded: Recorded) -> list[str]:
+        """The specialists that follow a class of event that the batch holds."""
+        kinds = set(map(type, recorded.events))
+        return [name for name, one in self._specialists.items() if not kinds.isdisjoint(one.follows)]
 
 
 class SimulatedFleet(SpecialistGroup):
     """The manager and the specialists, driven by hand."""
 
-    _beside = ALLOCATOR
-
-    def __init__(self, manager: Manager, people: Sequence[Specialist], clock: ManualClock) -> None:
-        super().__init__(manager.ledger, people, clock)
+    def __init__(self, manager: Manager, specialists: Sequence[Specialist], clock: ManualClock) -> None:
+        super().__init__(manager.ledger, specialists, clock)
         self._manager = manager
-        manager.seat(self._people[ALLOCATOR], self._hear)
+        self._look_at_the_clock()
 
     @classmethod
     def open(
@@ -130,7 +141,7 @@ class SimulatedFleet(SpecialistGroup):
             Halted: the fleet stopped.
         """
         ledger, digest = open_ledger(store)
-        fleet = cls(Manager(ledger, store, digest), [*cls.specialists(), reporter(store)], ManualClock(now))
+        fleet = cls(cls.manager(ledger, store, digest), [*cls.specialists(), reporter(store)], ManualClock(now))
         for command in to_put_in_force(ledger, config, prices, now):
             (reply,) = fleet._answers(fleet._hand_in(Envelope([command], [encode_command(command)], by, None)))
             answer = decode_answer(reply)
@@ -139,13 +150,18 @@ class SimulatedFleet(SpecialistGroup):
         return fleet
 
     @staticmethod
+    def manager(ledger: Ledger, store: Store, digest: bytes) -> Manager:
+        """The manager of this fleet."""
+        return Manager(ledger, store, digest)
+
+    @staticmethod
     def specialists() -> list[Specialist]:
-        """Those who judge in this fleet."""
+        """The specialists of this fleet."""
         return specialists()
 
     @property
     def ledger(self) -> Ledger:
-        """The state of the law."""
+        """The state."""
         return self._manager.ledger
 
     def ask(self, envelope: Envelope, at: dt.datetime) -> Sequence[bytes]:
@@ -169,7 +185,7 @@ class SimulatedFleet(SpecialistGroup):
     def wait_for(self, answer: Answer) -> None:
         """Let time pass, timer by timer, until an answer is there."""
         while answer.answers is None:
-            assert self._first_due is not None, "whoever waits for something wakes at the end of the wait"
+            assert self._first_due is not None, "a question that waits has a timer for the end of its wait"
             self.pass_time(self._first_due[0])
 
     def _answers(self, answer: Answer) -> Sequence[bytes]:
@@ -184,6 +200,12 @@ class SimulatedFleet(SpecialistGroup):
         self._settle()
         return answer
 
+    def _manager_due_at(self) -> dt.datetime | None:
+        return self._manager.due_at()
+
+    def _wake_manager(self, now: dt.datetime) -> None:
+        self._manager.wake(now)
+
     def _decide(self, message: Any, now: dt.datetime) -> None:
         if isinstance(message, Envelope):
             self._manager.take(message, now)
@@ -192,12 +214,3 @@ class SimulatedFleet(SpecialistGroup):
 
     def _publish(self, now: dt.datetime) -> Sequence[Post]:
         return self._manager.commit(now) if self._manager.has_work else ()
-
-    def _hear(self, messages: Sequence[Any], now: dt.datetime) -> list[Post]:
-        return [post for message in messages for post in self._people[ALLOCATOR].handle(message, now)]
-
-
-def wanting(recorded: Recorded, people: dict[str, Any]) -> list[str]:
-    """The names of those who follow a class of event that the batch holds."""
-    kinds = set(map(type, recorded.events))
-    return [name for name, person in people.items() if not kinds.isdisjoint(person.follows)]

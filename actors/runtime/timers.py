@@ -1,4 +1,4 @@
-"""Wakes the specialists when their moment has come: by the machine's clock, or by hand and in order."""
+"""Wakes the manager and the specialists at the moments they ask for: by the machine's clock, or by hand and in order."""
 
 import datetime as dt
 import threading
@@ -6,11 +6,11 @@ from collections.abc import Callable, Sequence
 
 from tallystick.actors.runtime.clock import Clock, ManualClock
 
-_LONGEST_SECONDS = 3600.0
+_LONGEST = dt.timedelta(hours=1)
 
 
 class Timekeeper:
-    """Knows when each person wants to be woken. A person has one wish at a time: the latest counts."""
+    """Knows when each actor wants to be woken. An actor has one wish at a time: the latest counts."""
 
     def __init__(
         self, clock: Clock, order: Sequence[str], wake: Callable[[str, dt.datetime], None], live: bool
@@ -20,6 +20,7 @@ class Timekeeper:
         """Of equal moments, the earlier name's comes first."""
         self._wake = wake
         self._wishes: dict[str, dt.datetime] = {}
+        self._sleeps_until: dt.datetime | None = None
         self._changed = threading.Condition()
         self._stopped = False
         self._thread = threading.Thread(target=self._run, name="timekeeper", daemon=True) if live else None
@@ -36,15 +37,17 @@ class Timekeeper:
             self._thread.join()
 
     def wake_at(self, name: str, at: dt.datetime | None) -> None:
-        """Note a person's wish; None for none."""
+        """Note an actor's wish; None for none."""
         if self._wishes.get(name) == at:
             return
         with self._changed:
             if at is None:
                 self._wishes.pop(name, None)
-            else:
-                self._wishes[name] = at
-            self._changed.notify()
+                return
+            self._wishes[name] = at
+            # Where the thread wakes too early, it looks again: only an earlier moment must reach it.
+            if self._sleeps_until is not None and at < self._sleeps_until:
+                self._changed.notify()
 
     def advance(self, until: dt.datetime, rest: Callable[[], None]) -> None:
         """Fire what is due up to ``until``, one after the other, each after the fleet has come to ``rest``."""
@@ -58,6 +61,7 @@ class Timekeeper:
         self._clock.move_to(until)
 
     def _first(self) -> tuple[dt.datetime, str] | None:
+        """The next moment, and the actor that it is for."""
         with self._changed:
             if not self._wishes:
                 return None
@@ -71,12 +75,14 @@ class Timekeeper:
 
     def _run(self) -> None:
         while True:
-            first = self._first()
             with self._changed:
                 if self._stopped:
                     return
-                seconds = _LONGEST_SECONDS if first is None else (first[0] - self._clock.now()).total_seconds()
-                if first is None or seconds > 0:
-                    self._changed.wait(min(seconds, _LONGEST_SECONDS))
+                first, now = self._first(), self._clock.now()
+                if first is None or first[0] > now:
+                    longest = now + _LONGEST
+                    self._sleeps_until = longest if first is None else min(first[0], longest)
+                    self._changed.wait((self._sleeps_until - now).total_seconds())
+                    self._sleeps_until = None
                     continue
             self._fire(first[1])

@@ -1,4 +1,4 @@
-"""Questions that wait for a task to change: a list that is bounded, without a thread for anybody who waits."""
+"""Questions that wait for a task to change: a bounded list, without a thread for each that waits."""
 
 import datetime as dt
 
@@ -6,11 +6,11 @@ from tallystick.actors.runtime.deadlines import Deadlines
 from tallystick.actors.runtime.messages import Question
 
 WAITS_MAX = 10_000
-"""So many wait at once; who comes on top of them is answered at once."""
+"""So many wait at once; a question beyond them is answered at once."""
 
 
 class Waits:
-    """Who waits for which task, and until when."""
+    """Which question waits for which task, and until when."""
 
     def __init__(self) -> None:
         self._questions: dict[str, Question] = {}
@@ -37,7 +37,7 @@ class Waits:
             self._until.drop(name)
         return [self._questions.pop(name) for name in names]
 
-    def over(self, now: dt.datetime) -> list[Question]:
+    def expired(self, now: dt.datetime) -> list[Question]:
         """The questions that have waited long enough."""
         questions = []
         for name in self._until.pop_due(now):

@@ -5,6 +5,7 @@ are whole microseconds since 1970.
 """
 
 import datetime as dt
+from bisect import bisect_right
 from collections import deque
 from typing import Any
 
@@ -18,6 +19,10 @@ _MICROSECOND = dt.timedelta(microseconds=1)
 def micros(at: dt.datetime) -> int:
     """A moment in whole microseconds since 1970: exact, and quicker to compare and subtract than what it stands for."""
     return (at - EPOCH) // _MICROSECOND
+
+
+def _moment(mark: tuple[int, int]) -> int:
+    return mark[0]
 
 
 class SlotTime:
@@ -51,19 +56,20 @@ class SlotTime:
     def in_window(self, now: int) -> int:
         """The slot-time of the window that ends ``now``."""
         now = max(now, self._at)
-        start = now - WINDOW_MICROS
-        self._forget(start)
+        start, marks = now - WINDOW_MICROS, self._marks
         total = self._total + self.slots * (now - self._at)
         if start >= self._at:
             return total - self._total - self.slots * (start - self._at)
-        first, before = self._marks[0]
+        # Nothing is forgotten here: a question must not change the state.
+        place = max(0, bisect_right(marks, start, key=_moment) - 1) if len(marks) > 1 and marks[1][0] <= start else 0
+        first, before = marks[place]
         if start <= first:
             return total - before
-        second, after = self._marks[1] if len(self._marks) > 1 else (self._at, self._total)
+        second, after = marks[place + 1] if place + 1 < len(marks) else (self._at, self._total)
         return total - before - (after - before) * (start - first) // (second - first)
 
     def _forget(self, start: int) -> None:
-        """Nobody will ask for a window that begins earlier than ``start``."""
+        """No window that begins earlier than ``start`` will be asked for."""
         while len(self._marks) > 1 and self._marks[1][0] <= start:
             self._marks.popleft()
 

@@ -11,7 +11,7 @@ import structlog
 
 from tallystick import __version__
 from tallystick.actors.manager import Halted
-from tallystick.actors.runtime.fleet import RefusedConfig
+from tallystick.actors.runtime.opening import RefusedConfig
 from tallystick.actors.runtime.pending import Unanswered
 from tallystick.cli.common import WRONG_INPUT
 from tallystick.config.errors import ConfigError

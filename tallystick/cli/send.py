@@ -11,11 +11,11 @@ import click
 import msgspec
 
 from tallystick.cli.common import config_option, prices_option, settings_for, store_option
-from tallystick.door import Fleet
 from tallystick.events import messages as c
 from tallystick.events.log.codec import read_message
 from tallystick.events.log.store import open_store
 from tallystick.events.messages.replies import Refusal
+from tallystick.fleet import Fleet
 
 _WORDS = (
     "pause REASON, resume, approve-limit [--cost DOLLARS] [--tokens TOKENS], override PRODUCT PRIORITY [REASON], "

@@ -3,7 +3,7 @@
 import datetime as dt
 from zoneinfo import ZoneInfo
 
-from tallystick.actors.policies.days import day_total
+from tallystick.actors.policies.forecasting.days import day_total
 from tallystick.config.amounts import COST, NANOS_PER_DOLLAR
 from tallystick.events.state.accounts import money
 from tallystick.projections.reports.cost import Costs, hours_of

@@ -11,9 +11,9 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from tallystick.actors.policies.days import DAYS_MAX, day_total
-from tallystick.actors.policies.intervals import Range
-from tallystick.actors.policies.pools import Pool, pool_total
+from tallystick.actors.policies.forecasting.days import DAYS_MAX, day_total
+from tallystick.actors.policies.forecasting.intervals import Range
+from tallystick.actors.policies.forecasting.pools import Pool, pool_total
 from tallystick.config.amounts import COST, DIMENSIONS, EDGE_NAMES, TIME, dollars, seconds
 from tallystick.events.catalog import LEVELS
 from tallystick.events.catalog.forecasts import Prediction

@@ -10,9 +10,8 @@ from typing import Any
 
 import msgspec
 
-from tallystick.actors.allocator import Allocator
-from tallystick.actors.runtime.messages import Proposal, Question
-from tallystick.events import messages as c
+from tallystick.actors.policies.scheduling.index import SchedulerIndex
+from tallystick.actors.policies.scheduling.queue_view import queue_view
 from tallystick.events.decide.task_answers import tell_queue
 from tallystick.events.decide.turn import Turn
 from tallystick.events.messages.proposals import TellQueue
@@ -38,12 +37,7 @@ def queue_of(ledger: Ledger, now: dt.datetime, limit: int) -> QueueStatus:
     recorded yet still counts. What is expected is told to the state too, which is of no use for anything else then.
     """
     turn = Turn(ledger, now, "", "")
-    allocator = Allocator()
-    allocator.begin(ledger)
-    (post,) = allocator.handle(Question(c.GetQueue(limit=limit), None, 0), turn.now)
-    assert isinstance(post.message, Proposal)
-    assert isinstance(post.message.command, TellQueue)
-    return tell_queue(turn, post.message.command)
+    return tell_queue(turn, TellQueue(waiting=queue_view(SchedulerIndex(ledger), limit, turn.now)))
 
 
 def record_of(task: QueuedTask) -> QueuedRecord:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import msgspec
 
 from tallystick.actors.runtime.fleet import specialists
+from tallystick.actors.runtime.messages import ALLOCATOR
 from tallystick.events import catalog as e
 from tallystick.events.decide.turn import CLOCK
 from tallystick.events.messages.replies import Enforcement, Refusal, Reply
@@ -108,7 +109,7 @@ _FOLLOWING = (
 and learnt grants and refuses nothing."""
 _PAYING = (e.Covered, e.CoverRepaid)
 """Who pays follows from amounts: it is named only where nothing else differs."""
-_IN_THEIR_OWN_TIME = frozenset({*(person.name for person in specialists()), CLOCK})
+_IN_THEIR_OWN_TIME = frozenset({ALLOCATOR, *(specialist.name for specialist in specialists()), CLOCK})
 """Who acts when a thread gets its turn, and not when a message comes."""
 _HEAD = frozenset(e.Event.__struct_fields__)
 _FIELDS = {kind: tuple(name for name in kind.__struct_fields__ if name not in _HEAD) for kind in e.CATALOG}

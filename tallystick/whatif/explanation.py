@@ -20,6 +20,7 @@ from tallystick.explain.rows import sentence, why
 from tallystick.whatif.divergence import SAME_MOMENT, Difference, Told
 from tallystick.whatif.reproduction import Unlike
 from tallystick.whatif.rerun import Rerun
+from tallystick.whatif.shadow_specialists import TimePasses
 from tallystick.whatif.steps import Step
 from tallystick.wording import amounts, exact_percent, shown_time
 
@@ -107,7 +108,7 @@ def _response_of(response: str, ledger: Ledger) -> e.FleetResponseChanged:
     )
 
 
-_FOR_THE_RECORD = (p.RecordForecast, p.RecordScore, p.RecordRun, p.RecordAnomaly)
+_FOR_THE_RECORD = (p.RecordForecast, p.RecordScore, p.RecordRun, p.RecordAnomaly, TimePasses)
 """What was foretold and learnt asks for nothing."""
 
 

@@ -6,12 +6,11 @@ import msgspec
 
 from tallystick.events import messages as c
 from tallystick.events.catalog import STORED_NAME, Event, RequestRefused
-from tallystick.events.decide import decide
-from tallystick.events.decide.turn import CLOCK, Turn
+from tallystick.events.decide import decide, pass_time
+from tallystick.events.decide.turn import Turn
 from tallystick.events.log.audit import Replay
 from tallystick.events.log.codec import GENESIS, decode_event, encode_answer, seal
 from tallystick.events.log.store import Record
-from tallystick.events.messages import proposals as p
 from tallystick.events.state.conservation import check_conserved
 from tallystick.events.state.ledger import Ledger
 from tallystick.whatif.steps import Step
@@ -78,7 +77,7 @@ class Reproduction:
     def _made(self, step: Step) -> tuple[list[Event], int, bytes]:
         """The events of a step, where the command's own begin, and its reply."""
         if not step.own:
-            return decide(self._ledger, p.ExpireHolds(), step.at, "", CLOCK).events, 0, b""
+            return pass_time(self._ledger, step.at), 0, b""
         if step.own[0].name == _REFUSED and isinstance(step.command, c.Rebalance):
             return self._refused_again(step)
         decided = decide(self._ledger, step.decided_by(), step.at, step.id, step.by)
@@ -86,7 +85,7 @@ class Reproduction:
 
     def _refused_again(self, step: Step) -> tuple[list[Event], int, bytes]:
         """A plan that was refused is not in the log, only why it was: that is taken over as it is."""
-        due = decide(self._ledger, p.ExpireHolds(), step.at, "", CLOCK).events
+        due = pass_time(self._ledger, step.at)
         turn = Turn(self._ledger, step.at, step.id, step.by)
         first = step.own[0]
         turn.record(msgspec.structs.replace(decode_event(first.data, first.name)))

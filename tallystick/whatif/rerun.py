@@ -28,8 +28,6 @@ _ORDERS = c.LoadConfig | p.LoadPrices | c.SetTotalBudget
 """What a question may stand in for."""
 _TELLING = c.ReportUsage | c.Settle | c.Heartbeat
 """What is answered with what the agent may do now."""
-_HEEDED = p.StartTask | p.PreemptTask
-"""Proposals that their proposer counts on."""
 
 
 class Rerun:
@@ -93,8 +91,7 @@ class Rerun:
         # Whoever judges a submission has not heard yet of what the law does by itself at that moment.
         judged = self._companies.judge(sent, step.at) if isinstance(sent, c.SubmitTask) else None
         recorded = [self._follow(self._log.prove(record)) for record in step.due]
-        if others.ledger.due_at() <= step.at:
-            others.put(p.ExpireHolds(), step.at, "", CLOCK)
+        others.let_due_happen(step.at)
         asked = self._ask(step, sent, judged) if step.own else _NOTHING
         recorded += asked.events
         self.recorded.follow(recorded)
@@ -258,7 +255,7 @@ class Rerun:
             self._companies.arrived(command)
             decided = self._others.put(command, step.at, step.id, step.by)
             if decided is not None and isinstance(decided.answer, Refusal):
-                self._others.refuse(Proposal(command, step.by, needs_refusal_notice=isinstance(command, _HEEDED)))
+                self._others.refuse(Proposal(command, step.by))
 
     def _put(self, step: Step, command: c.Command, refused: bool) -> Reply | Refusal | None:
         """Put in a message from outside, as far as it would have been sent; what is answered, None where it is not."""

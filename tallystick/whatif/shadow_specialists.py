@@ -8,25 +8,33 @@ on its own: from then on its proposals are decided.
 
 import datetime as dt
 from collections import deque
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Sequence
+from typing import Any, ClassVar, NamedTuple
 
 import msgspec
 
+from tallystick.actors.allocator import Allocator
 from tallystick.actors.manager import JUDGES
+from tallystick.actors.policies.rebalancing.figures import Figures, figures_of
+from tallystick.actors.policies.scheduling.index import SchedulerIndex
+from tallystick.actors.policies.scheduling.placement import place
+from tallystick.actors.policies.scheduling.slots import Slots
+from tallystick.actors.policies.scheduling.tasks import Running
 from tallystick.actors.runtime.clock import ManualClock
 from tallystick.actors.runtime.fleet import specialists
-from tallystick.actors.runtime.messages import Figures, Post, Proposal, Question, Recorded, Refused, figures_of
+from tallystick.actors.runtime.messages import Answered, Post, Proposal, Question, Recorded
 from tallystick.actors.runtime.simulation import SpecialistGroup
 from tallystick.events import messages as c
 from tallystick.events.catalog import Event, TaskStarted
 from tallystick.events.catalog.event import EPOCH
-from tallystick.events.decide import Decided, decide
+from tallystick.events.decide import Decided, decide, pass_time
 from tallystick.events.decide.admission import may_give_way, obstacle
-from tallystick.events.decide.turn import Turn
+from tallystick.events.decide.turn import CLOCK, Turn
 from tallystick.events.messages import proposals as p
 from tallystick.events.messages.replies import Refusal
 from tallystick.events.state.ledger import Ledger
+from tallystick.events.state.slot_time import SlotTimes
+from tallystick.events.state.tasks import NEVER, Task
 from tallystick.whatif.agent_histories import AgentHistories
 
 IN_FLIGHT = dt.timedelta(seconds=1)
@@ -37,26 +45,103 @@ Judged = tuple[c.Command, bool]
 """What answers a question, and whether it counts in place of the log's own answer."""
 
 
+class TimePasses(c.Command):
+    """In place of a proposal: something happens by itself now. It is never decided, and never stands in a log."""
+
+    group: ClassVar[str] = "internal"
+
+
 class Said(NamedTuple):
-    """A proposal, and whether the law would grant it as things stood."""
+    """A proposal, and whether the core would accept it as things stood."""
 
     proposal: Proposal
     fits: bool
 
 
+class AheadIndex(SchedulerIndex):
+    """An index that is ahead of its ledger: a proposed start counts as made before the log shows it."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ahead: dict[str, tuple[str | None, dt.datetime]] = {}
+        """Tasks whose start was proposed, each with the victim whose slot it is to get, and the moment."""
+        super().__init__(ledger)
+
+    def started(self, task: str, victim: str | None, now: dt.datetime) -> None:
+        if self.tasks.known[task].state == "queued":
+            self._ahead[task] = (victim, now)
+        super().started(task, victim, now)
+        self._count()
+
+    def withdraw(self, task: str) -> bool:
+        """A start was not made after all; whether it counted as made."""
+        was_ahead = self._ahead.pop(task, None) is not None
+        if was_ahead:
+            self.update(task)
+            self._count()
+        return was_ahead
+
+    def follow(self, events: Iterable[Event]) -> None:
+        self._ahead = {name: one for name, one in self._ahead.items() if self.tasks.known[name].state == "queued"}
+        super().follow(events)
+        self._count()
+
+    def running(self) -> list[Running]:
+        victims = {victim for victim, _ in self._ahead.values()}
+        return [task for task in super().running() if task.task not in victims]
+
+    def _is_waiting(self, task: Task) -> bool:
+        return super()._is_waiting(task) and task.id not in self._ahead
+
+    def _count(self) -> None:
+        """Count the slots, and the slot-time of the products, as if all had started."""
+        tasks = self.tasks
+        self.slots, times = Slots(self.slots.limits, tasks), self._ledger.slot_times
+        if self._ahead:
+            times = SlotTimes.load(times.dump())
+        for name, (victim, at) in self._ahead.items():
+            if victim in tasks.running:
+                self.slots.give_back(self.kind(tasks.running[victim]))
+                times.ended(tasks.running[victim].product, at)
+            task = tasks.known[name]
+            self.slots.take(self.kind(task))
+            times.started(task.product, at)
+        self.fairness.times = times
+
+
+class ShadowAllocator(Allocator):
+    """An allocator whose starts the log decides."""
+
+    index_class = AheadIndex
+
+    def withdraw(self, task: str, now: dt.datetime) -> None:
+        """A start that it counts on was refused."""
+        assert isinstance(self._index, AheadIndex)
+        if self._index.withdraw(task):
+            self._block(self._index.kind(self._index.tasks.known[task]), now)
+            self._note([task])
+            self._dispatch(now)
+
+    def place(self, wanted: c.SubmitTask, now: dt.datetime) -> p.PlaceTask:
+        return place(self._index, wanted, now)
+
+
 class ShadowSpecialists(SpecialistGroup):
-    """The specialists behind one history, in which the manager's place is taken by whoever tells it."""
+    """The specialists behind one history; what happens in it is told from outside."""
 
     def __init__(self, ledger: Ledger) -> None:
         super().__init__(ledger, specialists(), ManualClock(EPOCH))
         self.ledger = ledger
         self.said: list[Said] = []
-        """What was proposed since somebody looked."""
+        """What was proposed since this was last read."""
+        self.allocator = ShadowAllocator(ledger, self)
+        self._passed = EPOCH
+        """Up to here it was said that time passes."""
         self._plan: c.Command | None = None
-        self._refusals: list[Post] = []
+        self._refused: list[str] = []
         self._fresh: list[Event] = []
         self._basis: tuple[object, ...] = ()
         self._figures = figures_of(ledger)
+        self._look_at_the_clock()
 
     def due_at(self) -> dt.datetime | None:
         """When the next timer fires."""
@@ -67,43 +152,67 @@ class ShadowSpecialists(SpecialistGroup):
         self._fresh += events
 
     def rest(self) -> None:
-        """Let everyone hear what has happened, and say what follows from it."""
+        """Let all specialists take in what has happened, and propose what follows from it."""
         self._settle()
 
     def judge(self, asked: c.Command) -> c.Command:
         """The proposal that they would answer a question with: a plan of moves, or where a task is placed."""
+        if isinstance(asked, c.SubmitTask):
+            placed = self.allocator.place(asked, self._clock.now())
+            self._settle()
+            return placed
         self._deliver(Post(JUDGES[type(asked)], Question(asked, None, 0)))
         self._settle()
         plan, self._plan = self._plan, None
-        assert plan is not None, "whoever is asked answers with a proposal"
+        assert plan is not None, "a question is answered with a proposal"
         return plan
 
     def refuse(self, proposal: Proposal) -> None:
-        """Tell whoever counts on a proposal that it was refused."""
-        if proposal.needs_refusal_notice:
-            self._refusals.append(Post(proposal.by, Refused(proposal.command)))
+        """A proposal was refused: the allocator counts on its starts."""
+        command = proposal.command
+        if isinstance(command, p.StartTask):
+            self._refused.append(command.task)
+        elif isinstance(command, p.PreemptTask):
+            self._refused.append(command.beneficiary)
+
+    def take_proposal(self, proposal: Proposal, now: dt.datetime) -> bool:
+        """The log does not have what was refused, but the allocator needs to know: so the core is asked beforehand."""
+        fits = is_possible(self.ledger, proposal.command, now)
+        self.said.append(Said(proposal, fits))
+        return fits
+
+    def take_answer(self, answered: Answered) -> None:
+        raise AssertionError("no question is asked here that is answered without a proposal")
 
     def _decide(self, message: Any, now: dt.datetime) -> None:
-        assert isinstance(message, Proposal), "nobody but the specialists speaks here"
+        assert isinstance(message, Proposal), "only specialists send messages here"
         if message.answers is not None:
             self._plan = message.command
         else:
-            self._propose(message, now)
+            self.take_proposal(message, now)
 
-    def _propose(self, proposal: Proposal, now: dt.datetime) -> None:
-        """The log does not have what was refused, but whoever counts on it was told: so the law is asked beforehand."""
-        fits = not proposal.needs_refusal_notice or is_possible(self.ledger, proposal.command, now)
-        self.said.append(Said(proposal, fits))
-        if not fits:
-            self.refuse(proposal)
+    def _manager_due_at(self) -> dt.datetime | None:
+        due = self.ledger.due_at()
+        moments = (self.allocator.due_at(), due if due > self._passed and due != NEVER else None)
+        return min((at for at in moments if at is not None), default=None)
+
+    def _wake_manager(self, now: dt.datetime) -> None:
+        if self._passed < self.ledger.due_at() <= now:
+            self._passed = self.ledger.due_at()
+            self.take_proposal(Proposal(TimePasses(), CLOCK), now)
+        self.allocator.wake(self._concerning_allocator(self._fresh), now)
+
+    def _concerning_allocator(self, events: Sequence[Event]) -> Sequence[Event]:
+        return () if Allocator.follows.isdisjoint(map(type, events)) else events
 
     def _publish(self, now: dt.datetime) -> Sequence[Post]:
-        if not self._fresh and not self._refusals:
-            return ()
-        fresh, told = self._fresh, self._refusals
-        self._fresh, self._refusals = [], []
-        news = [Post("everyone", Recorded(fresh, self._how_it_stands()))] if fresh else []
-        return [*news, *told]
+        fresh, refused = self._fresh, self._refused
+        self._fresh, self._refused = [], []
+        if events := self._concerning_allocator(fresh):
+            self.allocator.follow(events, now)
+        for task in refused:
+            self.allocator.withdraw(task, now)
+        return [Post("everyone", Recorded(fresh, self._how_it_stands()))] if fresh else []
 
     def _how_it_stands(self) -> Figures:
         """`figures_of` the ledger. All but the pool changes seldom, and every step asks for it."""
@@ -144,7 +253,13 @@ class Others(ShadowSpecialists):
     def propose(self, proposals: Sequence[Proposal], now: dt.datetime) -> None:
         """Decide what had only been said."""
         for proposal in proposals:
-            self._propose(proposal, now)
+            if not self.take_proposal(proposal, now):
+                self.refuse(proposal)
+
+    def let_due_happen(self, now: dt.datetime) -> None:
+        """Let happen what is due by itself."""
+        if self.ledger.due_at() <= now:
+            self._happened(pass_time(self.ledger, now))
 
     def _happened(self, events: list[Event]) -> None:
         self.courses.follow(events)
@@ -152,14 +267,15 @@ class Others(ShadowSpecialists):
         self.starts += [event for event in events if type(event) is TaskStarted]
         self.hear(events)
 
-    def _propose(self, proposal: Proposal, now: dt.datetime) -> None:
+    def take_proposal(self, proposal: Proposal, now: dt.datetime) -> bool:
         if not self.act:
-            super()._propose(proposal, now)
-            return
+            return super().take_proposal(proposal, now)
+        if isinstance(proposal.command, TimePasses):
+            self.let_due_happen(now)
+            return True
         # Their ids name positions of this history: those of the log's own proposals must not be taken for the same.
         decided = self.put(proposal.command, now, f"{proposal.command.id}-what-if", proposal.by)
-        if decided is None or isinstance(decided.answer, Refusal):
-            self.refuse(proposal)
+        return decided is not None and not isinstance(decided.answer, Refusal)
 
 
 class Divergence(NamedTuple):
@@ -219,9 +335,9 @@ class ShadowGroups:
 
     def arrived(self, command: c.Command) -> None:
         """The log shows a proposal: it is in flight no longer."""
-        for place, (_, proposal) in enumerate(self._in_flight):
+        for number, (_, proposal) in enumerate(self._in_flight):
             if _about(proposal.command) == _about(command):
-                del self._in_flight[place]
+                del self._in_flight[number]
                 return
 
     def _compare(self, now: dt.datetime) -> None:

@@ -318,13 +318,13 @@ def test_an_allocator_that_dies_loses_no_task_and_no_question(
     submit(fleet, "t")
     waiting = fleet.send({"type": "GetTask", "task": "t", "wait_seconds": 30})
     fleet.quiesce()
-    place = Allocator._place
+    answer = Allocator.answer
 
-    def die(self: Allocator, question: Question, wanted: Any, now: dt.datetime) -> Any:
-        monkeypatch.setattr(Allocator, "_place", place)
+    def die(self: Allocator, question: Question, now: dt.datetime) -> None:
+        monkeypatch.setattr(Allocator, "answer", answer)
         raise RuntimeError("struck by lightning")
 
-    monkeypatch.setattr(Allocator, "_place", die)
+    monkeypatch.setattr(Allocator, "answer", die)
     answer = fleet.ask({"type": "SubmitTask", "task": "u", "agent_type": "writer", "product": "shop"})
     assert answer["ok"]["decision"] == "queued", "its follower was asked again"
     complete(fleet, "busy")

@@ -250,7 +250,7 @@ def test_callers_of_a_house_that_closes_under_them_are_all_answered(open_fleet: 
 def test_a_rebalance_that_is_on_its_way_when_the_house_stops_is_answered(open_fleet: OpenFleet) -> None:
     store = FailingStore()
     fleet = open_fleet(store)
-    fleet._people["reallocator"].handle = lambda message, now: []  # type: ignore[method-assign]
+    fleet._specialists["reallocator"].handle = lambda message, now: []  # type: ignore[method-assign]
     waiting = [fleet.send({"type": "Rebalance"}), fleet.send([report(), {"type": "Rebalance"}])]
     fleet.quiesce()
     store.failing = True
@@ -261,7 +261,7 @@ def test_a_rebalance_that_is_on_its_way_when_the_house_stops_is_answered(open_fl
 
 def test_a_rebalance_that_is_on_its_way_when_the_house_is_closed_is_answered(open_fleet: OpenFleet) -> None:
     fleet = open_fleet()
-    fleet._people["reallocator"].handle = lambda message, now: []  # type: ignore[method-assign]
+    fleet._specialists["reallocator"].handle = lambda message, now: []  # type: ignore[method-assign]
     waiting = fleet.send({"type": "Rebalance"})
     fleet.quiesce()
     fleet.close()

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import structlog
 
-from tallystick.actors.notifier import Send, Sent
+from tallystick.actors.policies.delivery import Send, Sent
 from tallystick.actors.runtime.clock import ManualClock
 from tallystick.actors.runtime.fleet import Fleet
 from tallystick.actors.runtime.sender import NOT_INSTALLED, AlertSender, problem_of, send_by_apprise
@@ -257,7 +257,7 @@ def test_a_house_that_closes_waits_for_what_is_on_its_way_and_records_it(
     store.close()
 
 
-def test_a_courier_that_dies_is_replaced_and_what_is_owed_is_sent(
+def test_an_enforcer_that_fails_is_replaced_and_what_is_owed_is_sent(
     open_fleet: OpenFleet, boss: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fleet = open_fleet(notify=True, **told(boss))
@@ -265,7 +265,7 @@ def test_a_courier_that_dies_is_replaced_and_what_is_owed_is_sent(
     def fail(*_: object) -> None:
         raise ZeroDivisionError("seven by nothing")
 
-    monkeypatch.setattr(fleet._people["courier"], "handle", fail)
+    monkeypatch.setattr(fleet._specialists["enforcer"], "handle", fail)
     alert = use_up(fleet, "a")
     fleet.quiesce()
     fleet.advance(after(1))
@@ -313,21 +313,21 @@ def test_what_is_wrong_with_an_address_is_said_without_its_secrets(address: str,
     assert send_by_apprise(address, NOTICE) == problem
 
 
-def test_a_plugin_that_raises_has_not_delivered_and_a_closed_messenger_begins_nothing() -> None:
+def test_a_plugin_that_raises_has_not_delivered_and_a_closed_sender_begins_nothing() -> None:
     heard: list[Sent] = []
 
     def fail(address: str, notice: Notice) -> None:
         raise ZeroDivisionError("seven by nothing")
 
-    messenger = AlertSender(fail, heard.append)
+    sender = AlertSender(fail, heard.append)
     send = Send(NOTICE, ("ceo", "0"), "json://somewhere")
-    messenger.take(send)
-    assert messenger.rest(SECONDS)
+    sender.take(send)
+    assert sender.rest(SECONDS)
     assert [one.problem for one in heard] == ["ZeroDivisionError: seven by nothing"]
-    messenger.close()
-    messenger.take(send)
-    assert messenger.rest(0)
-    assert (messenger.carried, len(heard)) == (1, 1)
+    sender.close()
+    sender.take(send)
+    assert sender.rest(0)
+    assert (sender.tried, len(heard)) == (1, 1)
 
 
 def test_without_the_library_an_alert_waits_and_the_operator_is_told_what_to_install(

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tallystick.door import Fleet
+from tallystick.fleet import Fleet
 from tests.cli.conftest import Run, lines
 
 NOW = "2026-01-26T14:42:00Z"

@@ -9,8 +9,8 @@ from click.testing import CliRunner, Result
 from tallystick.actors.runtime.clock import ManualClock
 from tallystick.cli.main import main
 from tallystick.config.loader import from_mapping
-from tallystick.door import Fleet
-from tests.actors.test_foresight import allocate, run_of, work
+from tallystick.fleet import Fleet
+from tests.actors.test_forecaster import allocate, run_of, work
 from tests.support.core import START
 
 

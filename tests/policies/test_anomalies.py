@@ -5,8 +5,8 @@ import random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tallystick.actors.policies.anomalies import LOOP_STEPS, STEPS_MIN, Found, Streak, loop, outlier
-from tallystick.actors.policies.growth_forecast import courses
+from tallystick.actors.policies.forecasting.anomalies import LOOP_STEPS, STEPS_MIN, Found, Streak, loop, outlier
+from tallystick.actors.policies.forecasting.growth_forecast import courses
 from tallystick.config.amounts import AMOUNT_MAX
 from tallystick.events.state.accounts import Money
 from tests.support.past_runs import NOTHING, conversation, grown, known

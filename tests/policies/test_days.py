@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tallystick.actors.policies.days import DAYS_MAX, day_total
+from tallystick.actors.policies.forecasting.days import DAYS_MAX, day_total
 
 EVEN = [10.0] * 24
 MORNING = [20.0] * 12 + [0.0] * 12

@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from tallystick.actors.policies.dispatch import pick
-from tallystick.actors.policies.queue import Queue
-from tallystick.actors.policies.ranking import Moment, Order, Ranking
-from tallystick.actors.policies.slots import Left, Limits, Slots
-from tallystick.actors.policies.tasks import Kind, Waiting
+from tallystick.actors.policies.scheduling.dispatch import pick
+from tallystick.actors.policies.scheduling.queue import Queue
+from tallystick.actors.policies.scheduling.ranking import Moment, Order, Ranking
+from tallystick.actors.policies.scheduling.slots import Left, Limits, Slots
+from tallystick.actors.policies.scheduling.tasks import Kind, Waiting
 from tallystick.config.loader import from_mapping
 from tallystick.config.settings import Config
 from tallystick.events.messages import PRIORITIES

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tallystick.actors.policies.durations import PACE_STEPS, in_seconds, pace
-from tallystick.actors.policies.intervals import Range
+from tallystick.actors.policies.forecasting.durations import PACE_STEPS, in_seconds, pace
+from tallystick.actors.policies.forecasting.intervals import Range
 from tests.support.past_runs import NOTHING, known
 
 SLOW = known([[(1, 1, 1)] * 10] * 5, elapsed_ms=200_000)

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tallystick.actors.policies.fair_level import FairLevel
-from tallystick.actors.policies.final_usage import BEYOND, Finished
+from tallystick.actors.policies.forecasting.final_usage import BEYOND, Finished
+from tallystick.actors.policies.rebalancing.fair_level import FairLevel
 
 TEN = Finished([10] * 10)
 

@@ -7,7 +7,7 @@ from fractions import Fraction
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tallystick.actors.policies.fairness import Fairness
+from tallystick.actors.policies.scheduling.fairness import Fairness
 from tallystick.events.state.slot_time import SlotTime
 from tests.support.core import START
 
@@ -24,15 +24,15 @@ def minutes_of(fairness: Fairness, product: str, now: float) -> Fraction:
 
 def test_use_is_the_slot_time_of_the_last_hour_and_of_the_minute_to_come() -> None:
     fairness = Fairness({})
-    fairness.started("p", at(0))
-    fairness.started("p", at(10))
+    fairness.times.started("p", at(0))
+    fairness.times.started("p", at(10))
     assert minutes_of(fairness, "p", 10) == 10 + 2
     assert minutes_of(fairness, "p", 30) == 50 + 2
-    fairness.ended("p", at(30))
+    fairness.times.ended("p", at(30))
     assert minutes_of(fairness, "p", 30) == 50 + 1
     # At 65 minutes the window begins at 5: 5 to 65 with one slot, 10 to 30 with a second one.
     assert minutes_of(fairness, "p", 65) == 60 + 20 + 1
-    fairness.ended("p", at(65))
+    fairness.times.ended("p", at(65))
     assert minutes_of(fairness, "p", 65) == 80
     assert minutes_of(fairness, "p", 90) == 35
     assert minutes_of(fairness, "p", 125) == 0
@@ -42,8 +42,8 @@ def test_use_is_the_slot_time_of_the_last_hour_and_of_the_minute_to_come() -> No
 def test_use_is_divided_by_the_weight() -> None:
     fairness = Fairness({"heavy": Decimal("2.5"), "light": Decimal("0.5")})
     for product in ("heavy", "light", "plain"):
-        fairness.started(product, at(0))
-        fairness.ended(product, at(10))
+        fairness.times.started(product, at(0))
+        fairness.times.ended(product, at(10))
     assert [minutes_of(fairness, product, 10) for product in ("heavy", "light", "plain")] == [4, 20, 10]
     fairness.weigh({"plain": Decimal(10)})
     assert [minutes_of(fairness, product, 10) for product in ("heavy", "light", "plain")] == [10, 10, 1]
@@ -52,9 +52,9 @@ def test_use_is_divided_by_the_weight() -> None:
 def test_above_is_who_used_more_than_the_mean_of_those_that_run_or_wait() -> None:
     fairness = Fairness({})
     for product, minutes in (("rich", 30), ("middle", 20), ("poor", 10), ("gone", 60)):
-        fairness.started(product, at(60 - minutes))
+        fairness.times.started(product, at(60 - minutes))
     for product in ("middle", "poor", "gone"):
-        fairness.ended(product, at(60))
+        fairness.times.ended(product, at(60))
     # Rich runs; the mean of 31, 20 and 10 is 20 and a third.
     assert fairness.above({"middle", "poor"}, at(60)) == {"rich"}
     # With the newcomer it is 15 and a quarter.
@@ -63,26 +63,26 @@ def test_above_is_who_used_more_than_the_mean_of_those_that_run_or_wait() -> Non
 
 def test_who_has_just_its_share_is_not_above_it_and_neither_is_who_is_alone() -> None:
     fairness = Fairness({"half": Decimal("0.5")})
-    fairness.started("p", at(0))
+    fairness.times.started("p", at(0))
     assert fairness.above((), at(60)) == frozenset()
-    fairness.started("q", at(0))
+    fairness.times.started("q", at(0))
     assert fairness.above((), at(60)) == frozenset()
-    fairness.started("half", at(0))
+    fairness.times.started("half", at(0))
     assert fairness.above((), at(60)) == {"half"}
 
 
 def test_slots_that_are_free_at_one_moment_do_not_all_go_to_one_product() -> None:
     fairness = Fairness({})
     assert fairness.above({"p", "q"}, at(0)) == frozenset()
-    fairness.started("p", at(0))
+    fairness.times.started("p", at(0))
     assert fairness.above({"p", "q"}, at(0)) == {"p"}
 
 
 def test_products_that_held_no_slot_for_an_hour_are_forgotten() -> None:
     fairness = Fairness({})
     for minute in range(1_000):
-        fairness.started(f"p{minute}", at(minute))
-        fairness.ended(f"p{minute}", at(minute + 1))
+        fairness.times.started(f"p{minute}", at(minute))
+        fairness.times.ended(f"p{minute}", at(minute + 1))
     assert len(fairness.times.times) <= 61
 
 

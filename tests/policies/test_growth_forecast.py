@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tallystick.actors.policies.exhaustion import foresee
-from tallystick.actors.policies.growth_forecast import AVERAGE_RATE, LINEAR_GROWTH, Course, courses
+from tallystick.actors.policies.forecasting.exhaustion import foresee
+from tallystick.actors.policies.forecasting.growth_forecast import AVERAGE_RATE, LINEAR_GROWTH, Course, courses
 from tallystick.config.amounts import AMOUNT_MAX, COST, DIMENSIONS, TIME, TOKENS
 from tallystick.events.state.accounts import Money
 from tests.support.past_runs import NOTHING, conversation, grown, known

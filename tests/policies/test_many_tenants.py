@@ -4,8 +4,8 @@ import random
 
 import pytest
 
-from tallystick.actors.policies.queue import Ranked
-from tallystick.actors.policies.ranking import Moment
+from tallystick.actors.policies.scheduling.queue import Ranked
+from tallystick.actors.policies.scheduling.ranking import Moment
 from tests.support.queue_machine import Job, Machine, config_of
 from tests.support.tenants import REAL, SLOTS, evenness, offered
 

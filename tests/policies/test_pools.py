@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tallystick.actors.policies.intervals import shrunk
-from tallystick.actors.policies.pools import RATIO_RUNS, Pool, pool_total
+from tallystick.actors.policies.forecasting.intervals import shrunk
+from tallystick.actors.policies.forecasting.pools import RATIO_RUNS, Pool, pool_total
 
 PAST = [80.0, 90.0, 100.0, 110.0, 120.0] * 20
 """A hundred runs that used 100 on average."""

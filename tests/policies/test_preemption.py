@@ -7,11 +7,11 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tallystick.actors.policies.preemption import next_victim_at, preempt
-from tallystick.actors.policies.queue import Queue
-from tallystick.actors.policies.ranking import Moment
-from tallystick.actors.policies.slots import Limits, Slots
-from tallystick.actors.policies.tasks import LEVEL, Kind, Running
+from tallystick.actors.policies.scheduling.preemption import next_victim_at, preempt
+from tallystick.actors.policies.scheduling.queue import Queue
+from tallystick.actors.policies.scheduling.ranking import Moment
+from tallystick.actors.policies.scheduling.slots import Limits, Slots
+from tallystick.actors.policies.scheduling.tasks import LEVEL, Kind, Running
 from tallystick.config.kinds import Priority
 from tallystick.config.settings import Config
 from tallystick.events.messages import PRIORITIES

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tallystick.actors.policies.queue import Queue
-from tallystick.actors.policies.ranking import Moment, Ranking
-from tallystick.actors.policies.tasks import Kind, Waiting
+from tallystick.actors.policies.scheduling.queue import Queue
+from tallystick.actors.policies.scheduling.ranking import Moment, Ranking
+from tallystick.actors.policies.scheduling.tasks import Kind, Waiting
 from tallystick.config.kinds import Priority
 from tallystick.config.loader import from_mapping
 from tallystick.config.settings import Config

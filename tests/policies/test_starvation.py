@@ -14,7 +14,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tallystick.actors.policies.ranking import Ranking
+from tallystick.actors.policies.scheduling.ranking import Ranking
 from tallystick.config.settings import Config
 from tallystick.events.messages import PRIORITIES
 from tests.support.queue_machine import Job, Machine, Start, config_of

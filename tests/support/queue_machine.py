@@ -9,13 +9,13 @@ import heapq
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
-from tallystick.actors.policies.dispatch import pick
-from tallystick.actors.policies.fairness import Fairness
-from tallystick.actors.policies.preemption import next_victim_at, preempt
-from tallystick.actors.policies.queue import Queue, Ranked
-from tallystick.actors.policies.ranking import Moment, Ranking
-from tallystick.actors.policies.slots import Limits, Slots
-from tallystick.actors.policies.tasks import Kind, Running, Waiting
+from tallystick.actors.policies.scheduling.dispatch import pick
+from tallystick.actors.policies.scheduling.fairness import Fairness
+from tallystick.actors.policies.scheduling.preemption import next_victim_at, preempt
+from tallystick.actors.policies.scheduling.queue import Queue, Ranked
+from tallystick.actors.policies.scheduling.ranking import Moment, Ranking
+from tallystick.actors.policies.scheduling.slots import Limits, Slots
+from tallystick.actors.policies.scheduling.tasks import Kind, Running, Waiting
 from tallystick.config.kinds import Priority
 from tallystick.config.loader import from_mapping
 from tallystick.config.settings import Config
@@ -199,7 +199,7 @@ class Machine:
         job = self.jobs[task]
         self.queue.remove(task)
         self.slots.take(job.kind)
-        self.fairness.started(job.product, self.at(self.now))
+        self.fairness.times.started(job.product, self.at(self.now))
         self._attempts[task] += 1
         ends = self.now + job.lasts
         self.running[task] = Running(
@@ -219,7 +219,7 @@ class Machine:
         running = self.running.pop(task)
         product = running.kind.product
         self.slots.give_back(running.kind)
-        self.fairness.ended(product, self.at(self.now))
+        self.fairness.times.ended(product, self.at(self.now))
         held = self.now - (running.started_at - START).total_seconds()
         self._slot_seconds[product] = self._slot_seconds.get(product, 0.0) + held
 

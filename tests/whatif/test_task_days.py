@@ -2,22 +2,23 @@
 
 import datetime as dt
 import random
-from collections.abc import Sequence
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tallystick.actors.manager import Manager
 from tallystick.actors.runtime.fleet import Fleet
-from tallystick.actors.runtime.messages import ALLOCATOR, Envelope, Post, Proposal
+from tallystick.actors.runtime.messages import Envelope, Proposal
 from tallystick.actors.runtime.simulation import SimulatedFleet
 from tallystick.config.loader import from_mapping
 from tallystick.events import catalog as e
 from tallystick.events.log.codec import BrokenChain, read_message
-from tallystick.events.log.store import Record
+from tallystick.events.log.store import Record, Store
 from tallystick.events.log.store_memory import MemoryStore
 from tallystick.events.messages import proposals as p
+from tallystick.events.state.ledger import Ledger
 from tallystick.whatif.question import Question
 from tests.actors.test_every_sequence import at_once
 from tests.simulation.test_a_day_of_tasks import SCARCE
@@ -204,15 +205,17 @@ def test_what_a_moved_run_leads_to_is_not_laid_beside_what_the_log_has_then() ->
     assert rerun.difference.at == after(10)
 
 
+class SleepyManager(Manager):
+    """A manager that never hears of the starts that the allocator proposes."""
+
+    def take_proposal(self, proposal: Proposal, now: dt.datetime) -> bool:
+        return not isinstance(proposal.command, p.StartTask) and super().take_proposal(proposal, now)
+
+
 class Sleepy(SimulatedFleet):
-    """A fleet whose manager never hears of the starts that the allocator proposes."""
-
-    def _hear(self, messages: Sequence[Any], now: dt.datetime) -> list[Post]:
-        return [post for post in super()._hear(messages, now) if not _is_start(post.message)]
-
-
-def _is_start(message: Any) -> bool:
-    return isinstance(message, Proposal) and isinstance(message.command, p.StartTask)
+    @staticmethod
+    def manager(ledger: Ledger, store: Store, digest: bytes) -> Manager:
+        return SleepyManager(ledger, store, digest)
 
 
 def test_a_start_that_both_proposed_and_the_log_does_not_show_was_refused_there() -> None:
@@ -227,5 +230,4 @@ def test_a_start_that_both_proposed_and_the_log_does_not_show_was_refused_there(
     assert rerun.parting is None
     assert rerun.difference is None
     # It waits again in the picture that the allocator has, and is no slot's holder.
-    allocator: Any = rerun._others._people[ALLOCATOR]
-    assert "b" in allocator._roster.queue
+    assert "b" in rerun._others.allocator._index.queue

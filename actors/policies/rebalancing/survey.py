@@ -1,0 +1,198 @@
+"""The agents that a plan of moves may concern: idle ones, and those whose budget will not last (spec 2)."""
+
+import datetime as dt
+from collections.abc import Mapping
+from math import ceil, inf
+from typing import Final
+
+import msgspec
+
+from tallystick.actors.policies.forecasting.completion import HOPE, Lengths
+from tallystick.actors.policies.forecasting.exhaustion import Exhaustion
+from tallystick.actors.policies.forecasting.final_usage import Finished, finished_of
+from tallystick.actors.policies.forecasting.forecaster import Forecaster, own_use
+from tallystick.actors.policies.forecasting.growth_forecast import Course
+from tallystick.actors.policies.rebalancing.fair_level import FairLevel
+from tallystick.actors.policies.rebalancing.figures import Figures
+from tallystick.actors.policies.rebalancing.plan import Hungry, Idle
+from tallystick.config.amounts import AMOUNT_MAX, DIMENSIONS, Triple
+from tallystick.config.settings import Config
+from tallystick.events.evolve.account_read_model import AccountModel
+from tallystick.events.state.accounts import POOL, Money
+from tallystick.events.state.growth import Growth
+
+HORIZONS: Final = 1.1
+"""A budget is filled up so that it lasts so many times the warning's time. More leaves much unused when runs end, less
+lets agents be stopped without a warning; between 0.75 and 2 the runs that were studied finished all alike."""
+
+
+class Survey(msgspec.Struct, frozen=True):
+    """The agents that a plan may concern, for the reallocator."""
+
+    idle: list[Idle]
+    hungry: list[Hungry]
+    figures: Figures
+    exhaustions: dict[str, list[Exhaustion]]
+    """The forecasts of the hungry: a plan that gives them more acts on these."""
+
+
+class Surveyor:
+    """Looks at all open agents at one moment."""
+
+    def __init__(
+        self, agents: Mapping[str, AccountModel], forecaster: Forecaster, figures: Figures, config: Config
+    ) -> None:
+        self._agents = agents
+        self._forecaster = forecaster
+        self._figures = figures
+        self._config = config
+        self._finished: dict[tuple[str | None, str | None], tuple[Finished, ...]] = {}
+        self._levels: dict[tuple[str, int], float] = {}
+
+    def survey(self, now: dt.datetime) -> Survey:
+        """The agents that a plan may concern."""
+        idle, hungry, exhaustions = [], [], {}
+        settings = self._config.reallocation
+        for account in self._agents.values():
+            if account.task:
+                continue  # what a run was granted is its token budget
+            ratio = account.ratio()
+            quiet = (now - account.activity_at).total_seconds()
+            if ratio < settings.idle_below and quiet >= settings.idle_seconds:
+                if not account.reclaimed and not any(account.held):
+                    idle.append(Idle(account.id, _source(account), account.allocated, _remaining(account), quiet))
+            elif ratio > settings.demand_above and account.stopped is None:
+                found = self._hunger(account, ratio)
+                if found is not None:
+                    hungry.append(found)
+                    exhaustions[account.id] = self._forecaster.exhaustions(account)
+        return Survey(idle, hungry, self._figures, exhaustions)
+
+    def _hunger(self, account: AccountModel, ratio: float) -> Hungry | None:
+        need = self._lacking(account)
+        if not any(need):
+            return None
+        return Hungry(
+            account.id,
+            _source(account),
+            account.priority == "critical",
+            need,
+            account.drawn,
+            ratio,
+            self._source_free(account),
+            self._fair(account, need),
+        )
+
+    def _lacking(self, account: AccountModel) -> Money:
+        """What the forecast's upper bound lacks: of what is used within the horizon, at most the run's whole total.
+
+        A budget that will last half the horizon lacks nothing yet: few moves, each worth making.
+        """
+        run = self._forecaster.runs.get(account.id)
+        if run is None:
+            return (0, 0, 0)
+        growth = Growth.read(run.growth)
+        pace = self._forecaster.pace(account, run)
+        if pace is None or growth.steps < 2:
+            return (0, 0, 0)
+        horizon = HORIZONS * float(self._config.enforcement.warn_before_exhaustion_seconds) / pace
+        need = [0, 0, 0]
+        soon = False
+        for d, course in enumerate(self._forecaster.courses(account, run)):
+            if course is not None and account.allocated[d] is not None:
+                own, mark = own_use(account, d)
+                # Below zero where it has used more than it had: new budget repays that first.
+                left = mark - own - account.held[d]
+                # Never so much that what was used is too little of it: an idle agent would have to give it back.
+                total = min(self._total(account, d, own), self._not_idle(own))
+                need[d] = _beyond(course, horizon, own, total, left)
+                soon = soon or _beyond(course, horizon / 2, own, total, left) > 0
+        return (need[0], need[1], need[2]) if soon else (0, 0, 0)
+
+    def _total(self, account: AccountModel, d: int, own: int) -> int:
+        """The upper bound of what the run will have used in all; where none like it is known, twice what it has used."""
+        total = self._finished_like(account)[d].total(own, 0.9)
+        return 2 * own if total is None else total
+
+    def _not_idle(self, own: int) -> int:
+        """The largest budget of which ``own`` is not so little that it would count as idle."""
+        idle_below = self._config.reallocation.idle_below
+        return int(own / idle_below) if idle_below else AMOUNT_MAX
+
+    def _finished_like(self, account: AccountModel) -> tuple[Finished, ...]:
+        run = self._forecaster.runs.get(account.id)
+        kind = (account.agent_type, None if run is None else run.model)
+        found = self._finished.get(kind)
+        if found is None:
+            runs = tuple(self._forecaster.history.known(*kind).runs())
+            found = self._finished[kind] = tuple(finished_of(runs, d) for d in DIMENSIONS)
+        return found
+
+    # --- what is fair -------------------------------------------------------------------------------------------------
+
+    def _fair(self, account: AccountModel, need: Money) -> Triple:
+        """What the agent may be given beyond what it has so that there is enough for the others."""
+        fair: list[int | None] = [None, None, None]
+        for d in DIMENSIONS:
+            if need[d]:
+                level = self._level(_payer(account, d), d)
+                if level < inf:
+                    fair[d] = self._fair_more(account, d, level * self._weight(account))
+        return (fair[0], fair[1], fair[2])
+
+    def _fair_more(self, account: AccountModel, d: int, level: float) -> int:
+        """Up to the level; nothing for a run that will hardly end within it: that would be wasted."""
+        own, mark = own_use(account, d)
+        run = self._forecaster.runs[account.id]
+        course = self._forecaster.courses(account, run)[d]
+        if course is not None:
+            lengths = Lengths(self._forecaster.known(account, run).runs())
+            if lengths.chance(course, level - own, run.steps) < HOPE:
+                return 0
+        return max(0, int(level) - mark)
+
+    def _level(self, source: str, d: int) -> float:
+        found = self._levels.get((source, d))
+        if found is None:
+            free = self._free_of(source, d)
+            found = self._levels[source, d] = inf if free is None else self._found_level(source, d, free)
+        return found
+
+    def _found_level(self, source: str, d: int, free: int) -> float:
+        fair = FairLevel()
+        for account in self._agents.values():
+            weight = self._weight(account)
+            shares = not account.task and account.allocated[d] is not None and _payer(account, d) == source
+            if weight > 0 and shares:
+                own, mark = own_use(account, d)
+                fair.add(own, max(own, mark), weight, self._finished_like(account)[d])
+        return fair.find(free)
+
+    def _weight(self, account: AccountModel) -> float:
+        return float(self._config.allocation_weights.of(account.priority))
+
+    def _free_of(self, source: str, d: int) -> int | None:
+        return self._figures.pool[d] if source == POOL else self._agents[source].remaining(d)
+
+    def _source_free(self, account: AccountModel) -> Triple:
+        free: list[int | None] = [self._free_of(_payer(account, d), d) for d in DIMENSIONS]
+        return (free[0], free[1], free[2])
+
+
+def _beyond(course: Course, steps: float, own: int, total: int, left: int) -> int:
+    """What the next steps use at most, by the upper end of the 80 % interval, beyond what is left."""
+    return max(0, ceil(min(course.used_at_most(steps), max(0, total - own))) - left)
+
+
+def _payer(account: AccountModel, d: int) -> str:
+    source = account.source(d)
+    return POOL if source is None else source.id
+
+
+def _source(account: AccountModel) -> str:
+    return POOL if account.parent is None else account.parent.id
+
+
+def _remaining(account: AccountModel) -> Money:
+    left = [0 if account.allocated[d] is None else account.remaining(d) for d in DIMENSIONS]
+    return (left[0], left[1], left[2])

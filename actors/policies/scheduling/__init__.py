@@ -1,0 +1,1 @@
+"""Who runs next: ranking, fairness, slots, preemption, expected starts."""

@@ -1,0 +1,193 @@
+"""What the allocator judges by: the waiting tasks in their queue, and views of the ledger for all else.
+
+The ledger owns the tasks, the slots in use, the slot-time of the products and the estimates. Only the order of the
+queue is kept here; `SchedulerIndex.follow` brings it in line with the ledger after any events.
+"""
+
+import datetime as dt
+from collections.abc import Iterable
+from typing import Any
+
+from tallystick.actors.policies.scheduling.expected_starts import expected_starts
+from tallystick.actors.policies.scheduling.fairness import Fairness
+from tallystick.actors.policies.scheduling.queue import Queue
+from tallystick.actors.policies.scheduling.ranking import Moment, Ranking
+from tallystick.actors.policies.scheduling.slots import Limits, Slots
+from tallystick.actors.policies.scheduling.tasks import Kind, Running, Waiting
+from tallystick.config.amounts import TOKENS
+from tallystick.config.kinds import Priority
+from tallystick.config.settings import Config
+from tallystick.events import catalog as e
+from tallystick.events.evolve.table import TASK_EVENTS
+from tallystick.events.messages.command import PRIORITIES
+from tallystick.events.state.ledger import Ledger
+from tallystick.events.state.task_rules import max_tokens, max_wait, priority_of
+from tallystick.events.state.tasks import Task
+
+NAMED: frozenset[type[e.Event]] = frozenset(TASK_EVENTS.keys() - {e.EstimateAdjusted, e.StartsExpected})
+"""The events that happen to one task."""
+_MILLISECOND = dt.timedelta(milliseconds=1)
+
+
+class SchedulerIndex:
+    """The queue, slots and fairness over the tasks of a ledger.
+
+    ``blocked`` are kinds of which one was refused a start, in the order of their refusal; nothing has happened since
+    that may have removed the reason. The allocator keeps it.
+    """
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self.tasks = ledger.tasks
+        self.blocked: dict[Kind, None] = {}
+        self._pool_tokens = ledger.pool[TOKENS]
+        """What the pool had free when `follow` was last called, None where nothing limits it. It may be less by now."""
+        config = self.config
+        self.queue = Queue(Ranking(config))
+        self.slots = Slots(Limits.of(config), ledger.tasks)
+        self.fairness = Fairness(_weights(config), ledger.slot_times)
+        self.allowed = _waits(config)
+        """By priority, how long a task may wait before operators are alerted."""
+        self._priorities = _priorities(config)
+        for task in self.tasks.known.values():
+            if self._is_waiting(task):
+                self.queue.add(self.waiting(task))
+
+    @property
+    def config(self) -> Config:
+        return self._ledger.rules.config
+
+    # --- reading ------------------------------------------------------------------------------------------------------
+
+    def priority(self, task: Task) -> Priority:
+        """A task's priority now."""
+        return priority_of(self.config, task.product, task.named_priority)
+
+    def kind(self, task: Task) -> Kind:
+        return Kind(task.product, task.agent_type, self.priority(task), task.parent)
+
+    def waiting(self, task: Task) -> Waiting:
+        """A task as the policies see it while it waits."""
+        return Waiting(task.id, self.kind(task), task.queued_at, task.number, task.blocked)
+
+    def running(self) -> list[Running]:
+        """The running tasks, in the order in which they started."""
+        return [self._running(task) for task in self.tasks.running.values()]
+
+    def _running(self, task: Task) -> Running:
+        assert task.started_at is not None
+        lasts = self._lasts(task)
+        return Running(
+            task.id,
+            self.kind(task),
+            task.started_at,
+            task.aged,
+            task.preempted_at,
+            None if lasts is None else task.started_at + lasts,
+        )
+
+    def lasts(self, name: str) -> dt.timedelta | None:
+        """How long a task of that name is expected to run; None where it is not known."""
+        task = self.tasks.get(name)
+        return None if task is None or not task.is_open else self._lasts(task)
+
+    def _lasts(self, task: Task) -> dt.timedelta | None:
+        """How long a run is expected to take: as estimated, or else as its kind usually does."""
+        elapsed_ms = task.estimated_ms
+        if elapsed_ms is None:
+            model = task.model or task.wanted_model
+            elapsed_ms = self._ledger.estimates.usual_ms(task.agent_type, task.product, model)
+        return None if elapsed_ms is None else elapsed_ms * _MILLISECOND
+
+    def moment(self, now: dt.datetime, newcomers: int = 0) -> Moment:
+        """What a ranking depends on now; ``newcomers`` are open tasks that are not on record yet."""
+        above = self.fairness.above(self.queue.products, now)
+        return Moment(now, max(1, self.tasks.open + newcomers), above)
+
+    def may_start(self, waiting: Waiting) -> bool:
+        """Whether a task waits for nothing but a slot, as far as can be seen without deciding."""
+        ledger, kind = self._ledger, waiting.kind
+        if ledger.is_paused or ledger.day.tripped is not None or kind.product in ledger.rules.paused_products:
+            return False
+        if kind in self.blocked:
+            return False
+        # Neither a parent's balance is looked at here, nor what critical tasks may draw from the reserve.
+        if kind.parent is not None or kind.priority == "critical" or self._pool_tokens is None:
+            return True
+        return max_tokens(self.config, kind.agent_type) <= self._pool_tokens
+
+    def may_preempt(self, kind: Kind) -> bool:
+        """Whether a task of this kind may take the slot of a lower one."""
+        return self.config.priority_levels.of(kind.priority).preempt_lower
+
+    def expected(self, now: dt.datetime) -> dict[str, dt.datetime]:
+        """When each of the foremost waiting tasks is expected to start."""
+        return expected_starts(self.queue, self.slots, self.running(), self.moment(now), self.may_start, self.lasts)
+
+    # --- following ----------------------------------------------------------------------------------------------------
+
+    def follow(self, events: Iterable[e.Event]) -> None:
+        """Bring the queue in line with the ledger, which has followed these events already. It may be called again."""
+        self._pool_tokens = self._ledger.pool[TOKENS]
+        named: dict[str, None] = {}
+        for event in events:
+            if type(event) in NAMED:
+                named[event.task] = None  # type: ignore[attr-defined]  # all of these have one
+            elif isinstance(event, e.ConfigLoaded | e.PriorityOverridden):
+                self._configure()
+        for name in named:
+            self.update(name)
+
+    def update(self, name: str) -> None:
+        """Bring one task in line, and those that it depends on: fewer or more tasks may wait for them."""
+        self._place(name)
+        task = self.tasks.get(name)
+        for needed in () if task is None else task.depends_on:
+            if needed in self.queue:
+                self.queue.reblock(needed, self.tasks.known[needed].blocked)
+
+    def started(self, task: str, victim: str | None, now: dt.datetime) -> None:
+        """The allocator's proposal to start a task, in the slot of ``victim`` if that is not None, was accepted."""
+        self.update(task)
+        if victim is not None:
+            self.update(victim)
+
+    def _place(self, name: str) -> None:
+        task, queue = self.tasks.get(name), self.queue
+        if task is None or not self._is_waiting(task):
+            if name in queue:
+                queue.remove(name)
+            return
+        waiting = self.waiting(task)
+        if name not in queue:
+            queue.add(waiting)
+        elif queue[name] != waiting:
+            queue.replace(waiting)
+
+    def _is_waiting(self, task: Task) -> bool:
+        return task.state == "queued"
+
+    def _configure(self) -> None:
+        config, priorities = self.config, _priorities(self.config)
+        self.allowed = _waits(config)
+        self.queue.ranking = Ranking(config)
+        self.slots.limits = Limits.of(config)
+        self.fairness.weigh(_weights(config))
+        if priorities != self._priorities:
+            self._priorities = priorities
+            for name in list(self.queue):
+                self._place(name)
+
+
+def _weights(config: Config) -> dict[str, Any]:
+    """The products whose weight is not 1."""
+    return {name: product.weight for name, product in config.products.items() if product.weight != 1}
+
+
+def _waits(config: Config) -> dict[Priority, dt.timedelta]:
+    return {priority: max_wait(config, priority) for priority in PRIORITIES}
+
+
+def _priorities(config: Config) -> Any:
+    """What decides a task's priority, besides what it names itself."""
+    return config.manual_override.priority_override, {name: one.priority for name, one in config.products.items()}

@@ -1,0 +1,89 @@
+"""Whose slot goes to a task that must not wait (spec 3, "Preemption").
+
+A task whose level has ``preempt_lower`` and that finds no slot takes one from a running task: of a lower level, the
+lowest first, of those the one that has run the shortest, and only where that frees all that is missing. Safe from it is
+who was aged when it was admitted, and who was preempted within ``preemption_cooldown_minutes``.
+
+**No livelock.** Each preemption puts a task of a higher level in the place of one of a lower level. So a slot changes
+hands at most once per level that preempts before somebody completes, whatever waits; and a task that was preempted again
+and again is aged in the end, and then runs to its end.
+"""
+
+import datetime as dt
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from tallystick.actors.policies.scheduling.dispatch import Kept, MayStart
+from tallystick.actors.policies.scheduling.queue import Queue, Ranked
+from tallystick.actors.policies.scheduling.ranking import Moment
+from tallystick.actors.policies.scheduling.slots import Left, Slots
+from tallystick.actors.policies.scheduling.tasks import LEVEL, Kind, Running
+from tallystick.config.settings import Config
+from tallystick.events.state.slot_time import micros
+
+
+class Preemption(NamedTuple):
+    """A waiting task, and the running one whose slot it gets."""
+
+    ranked: Ranked
+    victim: Running
+
+
+def preempt(
+    queue: Queue, slots: Slots, running: Iterable[Running], moment: Moment, may_start: MayStart, config: Config
+) -> Preemption | None:
+    """The preemption to make now, or None. Asked when `pick` finds nobody that can start."""
+    preempting = {priority for priority in LEVEL if config.priority_levels.of(priority).preempt_lower}
+    if not any(kind.priority in preempting for kind in queue.kinds):
+        return None
+    victims = _victims(running, moment.now, _cooldown(config))
+    if not victims:
+        return None
+    kept = Kept()
+    for head in queue.heads(moment):
+        kind = head.waiting.kind
+        preempts = kind.priority in preempting
+        if not (preempts or head.aged) or not may_start(head.waiting):
+            continue
+        left = slots.left(kind)
+        victim = _victim(victims, kind, kept, left) if preempts else None
+        if victim is not None:
+            return Preemption(head, victim)
+        if head.aged:
+            kept.keep(kind, left)
+    return None
+
+
+def next_victim_at(running: Iterable[Running], now: dt.datetime, config: Config) -> dt.datetime | None:
+    """When the next running task can be preempted that cannot be yet: a moment to look again, if somebody waits."""
+    cooldown = _cooldown(config)
+    ends = (
+        task.last_preempted_at + cooldown
+        for task in running
+        if task.last_preempted_at is not None and not task.admitted_aged
+    )
+    return min((end for end in ends if end > now), default=None)
+
+
+def _victims(running: Iterable[Running], now: dt.datetime, cooldown: dt.timedelta) -> list[Running]:
+    """Who may lose its slot, in the order in which they would: lowest level first, then who has run the shortest."""
+    victims = [
+        task
+        for task in running
+        if not task.admitted_aged and (task.last_preempted_at is None or now - task.last_preempted_at >= cooldown)
+    ]
+    return sorted(victims, key=lambda task: (-LEVEL[task.kind.priority], -micros(task.started_at), task.task))
+
+
+def _victim(victims: Iterable[Running], kind: Kind, kept: Kept, left: Left) -> Running | None:
+    """The first of a lower level whose slot is all that a task of this kind lacks."""
+    for victim in victims:
+        if LEVEL[victim.kind.priority] <= LEVEL[kind.priority]:
+            return None
+        if kept.has_room_without(victim.kind, kind, left):
+            return victim
+    return None
+
+
+def _cooldown(config: Config) -> dt.timedelta:
+    return dt.timedelta(microseconds=int(config.preemption_cooldown_minutes * 60_000_000))

@@ -1,0 +1,129 @@
+"""The tasks that wait, kept so that the next one is found without looking at all of them.
+
+Tasks of one kind with the same number of blocked tasks form a *group*, in which who was queued earlier always ranks
+higher. So only the first of each group is scored, at the moment of dispatch: the cost grows with the number of groups,
+and with the logarithm of the number of tasks in them (`SortedList` of the library ``sortedcontainers``).
+"""
+
+import heapq
+from collections import Counter
+from collections.abc import Iterator, KeysView
+from typing import NamedTuple
+
+import msgspec
+from sortedcontainers import SortedList
+
+from tallystick.actors.policies.scheduling.ranking import Moment, Order, Ranking, is_aged
+from tallystick.actors.policies.scheduling.tasks import Kind, Waiting
+from tallystick.events.state.slot_time import micros
+
+_Entry = tuple[int, int, Waiting]
+"""Microseconds of queueing, number, task. No two have the same number, so tasks themselves are never compared."""
+_Group = tuple[Kind, int]
+
+
+class Ranked(NamedTuple):
+    """A waiting task where it stands. ``aged`` goes into the record of its admission."""
+
+    order: Order
+    waiting: Waiting
+
+    @property
+    def aged(self) -> bool:
+        return is_aged(self.order)
+
+
+class Queue:
+    """The waiting tasks by group. ``ranking`` may be replaced at any time: nothing here is kept by score."""
+
+    def __init__(self, ranking: Ranking) -> None:
+        self.ranking = ranking
+        self._tasks: dict[str, _Entry] = {}
+        self._groups: dict[_Group, SortedList[_Entry]] = {}
+        self._products: Counter[str] = Counter()
+
+    def __len__(self) -> int:
+        return len(self._tasks)
+
+    def __contains__(self, task: str) -> bool:
+        return task in self._tasks
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._tasks)
+
+    def __getitem__(self, task: str) -> Waiting:
+        """The task of that name.
+
+        Raises:
+            KeyError: it does not wait.
+        """
+        return self._tasks[task][2]
+
+    @property
+    def products(self) -> KeysView[str]:
+        """The products that have tasks here."""
+        return self._products.keys()
+
+    @property
+    def kinds(self) -> set[Kind]:
+        """The kinds that have tasks here."""
+        return {kind for kind, _ in self._groups}
+
+    def add(self, waiting: Waiting) -> None:
+        """Let a task wait. Its name must not wait already."""
+        assert waiting.task not in self._tasks, f"{waiting.task} waits already"
+        entry = (micros(waiting.queued_at), waiting.number, waiting)
+        self._tasks[waiting.task] = entry
+        self._products[waiting.kind.product] += 1
+        group = self._groups.get((waiting.kind, waiting.blocked))
+        if group is None:
+            group = self._groups[waiting.kind, waiting.blocked] = SortedList()
+        group.add(entry)
+
+    def remove(self, task: str) -> Waiting:
+        """Take a task out: it starts, or nobody wants it any more.
+
+        Raises:
+            KeyError: it does not wait.
+        """
+        entry = self._tasks.pop(task)
+        waiting = entry[2]
+        name = (waiting.kind, waiting.blocked)
+        group = self._groups[name]
+        group.remove(entry)
+        if not group:
+            del self._groups[name]
+        product = waiting.kind.product
+        self._products[product] -= 1
+        if not self._products[product]:
+            del self._products[product]
+        return waiting
+
+    def replace(self, waiting: Waiting) -> None:
+        """Put a task in the place of the one of the same name: its priority changed, or how many it blocks."""
+        self.remove(waiting.task)
+        self.add(waiting)
+
+    def reblock(self, task: str, blocked: int) -> None:
+        """So many tasks wait for this one now."""
+        if self[task].blocked != blocked:
+            self.replace(msgspec.structs.replace(self[task], blocked=blocked))
+
+    def heads(self, moment: Moment) -> Iterator[Ranked]:
+        """The first of each group, best first. Whoever starts next is among them."""
+        order = self.ranking.ordering(moment)
+        firsts = [group[0] for group in self._groups.values()]
+        heads = [(order(queued, waiting), waiting) for queued, _, waiting in firsts]
+        heapq.heapify(heads)
+        while heads:
+            yield Ranked(*heapq.heappop(heads))
+
+    def ranked(self, moment: Moment) -> Iterator[Ranked]:
+        """The whole queue, best first, ranked as it is taken: the first n cost the groups once, and n steps."""
+        order = self.ranking.ordering(moment)
+
+        def of(group: SortedList[_Entry]) -> Iterator[Ranked]:
+            for queued, _, waiting in group:
+                yield Ranked(order(queued, waiting), waiting)
+
+        return heapq.merge(*map(of, self._groups.values()))

@@ -1,0 +1,28 @@
+"""The queue as it is shown to people: where each waiting task stands, with the terms of its score."""
+
+import datetime as dt
+import itertools
+
+from tallystick.actors.policies.scheduling.index import SchedulerIndex
+from tallystick.events.messages import proposals as p
+
+
+def queue_view(index: SchedulerIndex, limit: int, now: dt.datetime) -> list[p.QueueView]:
+    """The first ``limit`` waiting tasks in the order of the queue; scores to 6 places."""
+    queue, moment = index.queue, index.moment(now)
+    expected = index.expected(now) if limit else {}
+    shown = []
+    for ranked in itertools.islice(queue.ranked(moment), limit):
+        terms, task = queue.ranking.terms(ranked.waiting, moment), ranked.waiting.task
+        shown.append(
+            p.QueueView(
+                task=task,
+                score=round(float(terms.score), 6),
+                priority=round(float(terms.priority), 6),
+                wait=round(float(terms.wait), 6),
+                blocking=round(float(terms.blocking), 6),
+                aged=ranked.aged,
+                expected_start=expected.get(task),
+            )
+        )
+    return shown

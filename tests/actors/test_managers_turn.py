@@ -1,0 +1,105 @@
+"""The allocator in the manager's turn: what it proposes is decided at once, in the order of what was sent."""
+
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from tallystick.actors.allocator import Allocator
+from tallystick.actors.manager import Manager
+from tallystick.actors.runtime.clock import ManualClock
+from tallystick.actors.runtime.fleet import Fleet
+from tallystick.actors.tracker import Tracker
+from tallystick.config.loader import from_mapping
+from tallystick.events.catalog import Event, TaskCompleted, TaskStarted
+from tests.conftest import QUIET, OpenFleet
+
+ONE_SLOT = {"max_concurrent": {"total": 1, "per_type": {}}}
+
+
+def submission(task: str, **rest: Any) -> dict[str, Any]:
+    return {"type": "SubmitTask", "task": task, "agent_type": "writer", "product": "shop", **rest}
+
+
+def completion(task: str) -> dict[str, Any]:
+    return {"type": "CompleteTask", "task": task, "outcome": "completed"}
+
+
+def test_messages_that_are_sent_together_are_decided_in_their_order(open_fleet: OpenFleet) -> None:
+    """Though some need judgement and others do not."""
+    fleet = open_fleet(**ONE_SLOT)
+    replies = fleet.ask(
+        [
+            submission("a"),
+            {"type": "Heartbeat", "task": "a"},
+            submission("b"),
+            {"type": "GetTask", "task": "b"},
+            completion("a"),
+            {"type": "GetTask", "task": "b"},
+        ]
+    )
+    states = [reply["ok"].get("state") for reply in replies]
+    assert states == ["running", "running", "queued", "queued", "completed", "running"]
+
+
+def test_whoever_waits_gets_the_slot_before_one_who_comes_with_its_release(open_fleet: OpenFleet) -> None:
+    fleet = open_fleet(**ONE_SLOT)
+    fleet.ask([submission("runs"), submission("waits", priority="low")])
+    _, newcomer = fleet.ask([completion("runs"), submission("newcomer", priority="high")])
+    assert newcomer["ok"]["decision"] == "queued"
+    assert fleet.ask({"type": "GetTask", "task": "waits"})["ok"]["state"] == "running"
+
+
+def test_a_slot_is_given_away_in_the_commit_that_frees_it(clock: ManualClock) -> None:
+    batches: list[Sequence[Event]] = []
+    with Fleet.open("memory:", from_mapping({**QUIET, **ONE_SLOT}), clock=clock, followers=[batches.append]) as fleet:
+        fleet.ask([submission("a"), submission("b")])
+        batches.clear()
+        fleet.ask(completion("a"))
+    assert {TaskCompleted, TaskStarted} <= set(map(type, batches[0]))
+
+
+def test_the_allocator_works_in_the_managers_thread(open_fleet: OpenFleet, monkeypatch: pytest.MonkeyPatch) -> None:
+    threads: dict[str, set[threading.Thread]] = {"allocator": set(), "core": set(), "tracker": set()}
+
+    def note(owner: type[Any], name: str, by: str) -> None:
+        method = getattr(owner, name)
+
+        def noting(self: Any, *arguments: Any) -> Any:
+            threads[by].add(threading.current_thread())
+            return method(self, *arguments)
+
+        monkeypatch.setattr(owner, name, noting)
+
+    for name in ("answer", "follow", "wake"):
+        note(Allocator, name, "allocator")
+    note(Manager, "_decide", "core")
+    note(Tracker, "handle", "tracker")
+    fleet = open_fleet(**ONE_SLOT)
+    fleet.ask([submission("a"), submission("b")])
+    fleet.ask(completion("a"))
+    fleet.quiesce()
+    assert len(threads["core"]) == 1
+    assert threads["allocator"] == threads["core"]
+    assert threads["tracker"].isdisjoint(threads["core"])
+    assert threading.current_thread() not in threads["core"]
+
+
+def test_an_error_in_the_judgement_refuses_nothing_of_what_came_with_it(
+    open_fleet: OpenFleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fleet = open_fleet(**ONE_SLOT)
+    answer, times = Allocator.answer, []
+
+    def fail_once(self: Allocator, *told: Any) -> Any:
+        times.append(told)
+        if len(times) == 1:
+            raise ZeroDivisionError("a bug in the judgement")
+        return answer(self, *told)
+
+    monkeypatch.setattr(Allocator, "answer", fail_once)
+    allocated = {"type": "AllocateBudget", "agent": "x", "budget": {"tokens": 10}}
+    replies = fleet.ask([allocated, submission("a"), submission("b")])
+    assert [reply["ok"].get("state") for reply in replies[1:]] == ["running", "queued"]
+    assert fleet.halted is None
