@@ -90,13 +90,27 @@ def _required(command: type[Command]) -> set[str]:
 def test_no_other_message_is_listed() -> None:
     text = text_of("messages.md")
     assert set(sections(text, 3)) == {command.__name__ for command in WIRE}
-    ours = sections(text, 2)["Messages of our own people"]
+    ours = sections(text, 2)["Internal messages"]
     assert set(names(ours)) == {command.__name__ for command in INTERNAL}
 
 
 def test_every_refusal_of_a_message_is_a_listed_code() -> None:
-    told = " ".join(re.findall(r"[Rr]efusals: (.*?)(?:\n\n|\Z)", text_of("messages.md"), re.DOTALL))
-    assert set(names(told)) <= listed_codes() | {"AllocateEqual", "AllocateBudget", "Throttle"}
+    said = " ".join(re.findall(r"[Rr]efusals: (.*?)(?:\n\n|\Z)", text_of("messages.md"), re.DOTALL))
+    assert set(names(said)) <= listed_codes() | {"AllocateEqual", "AllocateBudget", "Throttle"}
+
+
+def test_every_reason_of_a_task_is_listed_and_no_other() -> None:
+    reasons = sections(text_of("messages.md"), 2)["Reasons of a task"]
+    listed = {name for row in rows(reasons) for name in names(row[0])}
+    made, texts = set(), set()
+    for path in (PROJECT / "events").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                texts.add(node.value)
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Reason":
+                made |= {first.value for first in node.args[:1] if isinstance(first, ast.Constant)}
+    assert made <= listed
+    assert listed <= texts
 
 
 # --- events -----------------------------------------------------------------------------------------------------------
@@ -113,6 +127,17 @@ def test_an_event_is_listed_with_its_kind_and_fields(event: type[Event]) -> None
 
 def test_no_other_event_is_listed() -> None:
     assert set(sections(text_of("events.md"), 3)) == {str(event.__struct_config__.tag) for event in CATALOG}
+
+
+def test_every_alert_is_listed() -> None:
+    listed = {name for row in rows(sections(text_of("events.md"), 2)["Codes of alerts"]) for name in names(row[0])}
+    raised = set()
+    for path in (PROJECT / "events").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "alert":
+                raised |= {code.value for code in node.args[1:2] if isinstance(code, ast.Constant)}
+    assert raised
+    assert raised <= listed
 
 
 # --- codes ------------------------------------------------------------------------------------------------------------
