@@ -144,7 +144,7 @@ class PriceList:
         """
         return self.finding(model, provider)
 
-    def dearest(self, model: str, provider: str | None, used: tuple[int, int, int]) -> str | None:
+    def most_expensive(self, model: str, provider: str | None, used: tuple[int, int, int]) -> str | None:
         """The id of the model that stands for an unknown one: the dearest for what was used (input, output, cached)
         of the same provider, or of all where none is known of it; None where the list is empty.
         """

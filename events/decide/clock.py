@@ -25,5 +25,5 @@ def pass_time(ledger: Ledger, now: dt.datetime) -> list[e.Event]:
         else:
             operate.renew_period(turn)
         if breaker.is_crossed(ledger):
-            breaker.look(turn)
+            breaker.record_crossings(turn)
     return turn.events

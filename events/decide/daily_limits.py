@@ -114,19 +114,21 @@ def daily_obstacle(ledger: Ledger, task: Task, victim: Task | None) -> Reason | 
 
     What runs counts with the unspent rest of its token budget. ``victim``: as if that run had ended.
     """
-    config, promises = ledger.rules.config, ledger.commitments
+    config, commitments = ledger.rules.config, ledger.commitments
     needed = token_budget(config, task.agent_type)
-    freed = None if victim is None else promises.runs[victim.id]
+    freed = None if victim is None else commitments.runs[victim.id]
     limit = limit_of(ledger, TOKENS)
     if limit is not None:
         used = ledger.used_today
-        taken = used[TOKENS] + ledger.held[TOKENS] + promises.open - (0 if freed is None else freed.open + freed.held)
+        taken = (
+            used[TOKENS] + ledger.held[TOKENS] + commitments.open - (0 if freed is None else freed.open + freed.held)
+        )
         if _is_over(limit, used[TOKENS], taken - used[TOKENS], needed):
             return _in_the_way("daily_tokens", "daily token limit", TOKENS, (limit, taken, needed))
     limit = limit_of(ledger, COST)
     if limit is not None:
         used = ledger.used_today
-        by_model = dict(promises.by_model)
+        by_model = dict(commitments.by_model)
         if freed is not None:
             by_model[freed.model] = by_model.get(freed.model, 0) - freed.unpriced
         taken = used[COST] + ledger.held[COST] - (0 if freed is None else freed.held_cost)
@@ -138,7 +140,7 @@ def daily_obstacle(ledger: Ledger, task: Task, victim: Task | None) -> Reason | 
     if limit is None:
         return None
     spent = ledger.day.by_product[task.product]
-    taken = spent + ledger.day.held_by_product[task.product] + promises.by_product[task.product]
+    taken = spent + ledger.day.held_by_product[task.product] + commitments.by_product[task.product]
     if freed is not None and freed.product == task.product:
         taken -= freed.open + freed.held
     if not _is_over(limit, spent, taken - spent, needed):

@@ -9,7 +9,7 @@ from tallystick.events import messages as c
 from tallystick.events.decide import pricing
 from tallystick.events.decide.answers import used
 from tallystick.events.decide.dependents import cancel_dependents, free_dependents
-from tallystick.events.decide.leases import too_late, whose
+from tallystick.events.decide.leases import too_late, which_run
 from tallystick.events.decide.refusals import unknown_task
 from tallystick.events.decide.release import close_account, close_children
 from tallystick.events.decide.turn import Turn
@@ -35,7 +35,7 @@ def complete_task(turn: Turn, command: c.CompleteTask) -> TaskClosed | Refusal:
     task = turn.ledger.tasks.get(command.task)
     if task is None:
         return unknown_task(command.task)
-    run = whose(task, command.lease)
+    run = which_run(task, command.lease)
     if run != "current":
         _book_late(turn, task, command.lease, total)
         if run == "preempted":

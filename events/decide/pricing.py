@@ -74,7 +74,7 @@ def priced(rules: Rules, model: str, parts: tuple[int, int, int]) -> tuple[int, 
     found = rules.find_price(name, provider)
     if found is not None:
         return found.price.cost(*parts), found.id, False
-    dearest = rules.prices.dearest(name, provider, parts)
-    if dearest is None:
+    stand_in = rules.prices.most_expensive(name, provider, parts)
+    if stand_in is None:
         return 0, None, True
-    return rules.prices.models[dearest].cost(*parts), dearest, True
+    return rules.prices.models[stand_in].cost(*parts), stand_in, True

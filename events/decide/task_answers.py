@@ -81,20 +81,20 @@ def _listed(names: tuple[str, ...]) -> str:
 # --- what the allocator adds -----------------------------------------------------------------------------------------
 
 
-def tell_task(turn: Turn, command: p.TellTask) -> TaskStatus | Refusal:
+def answer_task(turn: Turn, command: p.TellTask) -> TaskStatus | Refusal:
     """Answer `GetTask`. An expected start that differs from what was last told is told on the record."""
     task = turn.ledger.tasks.get(command.task)
     if task is None:
         return unknown_task(command.task)
-    _tell(turn, [Expected(task.id, command.expected_start)])
+    _record_expected(turn, [Expected(task.id, command.expected_start)])
     return status(turn, task)
 
 
-def tell_queue(turn: Turn, command: p.TellQueue) -> QueueStatus:
+def answer_queue(turn: Turn, command: p.TellQueue) -> QueueStatus:
     """Answer `GetQueue`: what the allocator ranked, as far as it still waits, and what runs or has to stop."""
     ledger = turn.ledger
     standpoints = [one for one in command.waiting if _waits(ledger, one.task)]
-    _tell(turn, [Expected(one.task, one.expected_start) for one in standpoints])
+    _record_expected(turn, [Expected(one.task, one.expected_start) for one in standpoints])
     # A victim's run is over, but its owner may not know yet.
     stopping = (
         _stopping(ledger.tasks.known[one.task], turn.now) for one in command.waiting if one.task in ledger.tasks.known
@@ -110,7 +110,7 @@ def _waits(ledger: Ledger, name: str) -> bool:
     return task is not None and task.state == "queued"
 
 
-def _tell(turn: Turn, expected: Iterable[Expected]) -> None:
+def _record_expected(turn: Turn, expected: Iterable[Expected]) -> None:
     news = [one for one in expected if _is_news(turn.ledger, one)]
     if news:
         turn.record(e.StartsExpected(starts=news))
@@ -119,8 +119,8 @@ def _tell(turn: Turn, expected: Iterable[Expected]) -> None:
 def _is_news(ledger: Ledger, expected: Expected) -> bool:
     if expected.start is None or not _waits(ledger, expected.task):
         return False
-    told = ledger.tasks.known[expected.task].expected_start
-    return told is None or abs(told - expected.start) >= NEWS
+    before = ledger.tasks.known[expected.task].expected_start
+    return before is None or abs(before - expected.start) >= NEWS
 
 
 def _queued(turn: Turn, one: p.QueueView) -> QueuedTask:

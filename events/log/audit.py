@@ -171,19 +171,19 @@ class Verification:
                 if event.position in landmarks:
                     self._compare(event.position)
                 if event.position % PROVED_EVERY == 0:
-                    self._prove_law()
+                    self._check_conservation()
                 if event.position == 1:
                     report.first_at = event.at
-            self._prove_law()
+            self._check_conservation()
         except BrokenChain as error:
             report.problems.append(error)
         report.events, report.last_at, report.digest = ledger.position, ledger.now, replay.digest
         if not report.problems:
-            self._look_behind_the_end()
+            self._check_the_end()
             self._judge_snapshots()
         return report
 
-    def _prove_law(self) -> None:
+    def _check_conservation(self) -> None:
         ledger = self._replay.ledger
         try:
             check_conserved(ledger)
@@ -204,7 +204,7 @@ class Verification:
         if position in self._snapshots:
             self._equal[position] = snapshot.dump(self._replay.ledger) == self._snapshots[position]
 
-    def _look_behind_the_end(self) -> None:
+    def _check_the_end(self) -> None:
         """An anchor or a snapshot from behind the end shows that there was more."""
         end = self._replay.ledger.position
         behind = [(position, f"{anchors[0].by} is") for position, anchors in self._anchors.items() if position > end]

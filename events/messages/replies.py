@@ -185,7 +185,7 @@ class Prospect(msgspec.Struct):
     method: str
 
 
-class Foreseen(Reply):
+class ForecastReply(Reply):
     """Answers `Forecast`: by dimension that the agent's account limits. A step is a report of usage."""
 
     agent: str

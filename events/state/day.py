@@ -22,16 +22,16 @@ _HOUR_AND_A_MINUTE = dt.timedelta(minutes=61)
 class Watch:
     """How far everything may go before there is something to decide: all that a report compares with.
 
-    A cache, made by `breaker.look` and thrown away whenever what it rests on changes. ``spent`` are tokens and
-    nano-dollars of all usage ever, ``pressed`` what is spent and held by dimension; ``running`` and ``queued`` are how
+    A cache, made by `breaker.record_crossings` and thrown away whenever what it rests on changes. ``spent`` are tokens and
+    nano-dollars of all usage ever, ``committed`` what is spent and held by dimension; ``running`` and ``queued`` are how
     many tasks ran and waited at the last look, None where no condition asks.
     """
 
-    __slots__ = ("pressed", "queued", "running", "spent")
+    __slots__ = ("committed", "queued", "running", "spent")
 
-    def __init__(self, spent: tuple[int, int], pressed: Money, running: int | None, queued: int | None) -> None:
+    def __init__(self, spent: tuple[int, int], committed: Money, running: int | None, queued: int | None) -> None:
         self.spent = spent
-        self.pressed = pressed
+        self.committed = committed
         self.running = running
         self.queued = queued
 

@@ -55,7 +55,7 @@ class Ledger:
         self.period_ends: dt.datetime | None = None
 
         self.response = 0
-        self.pressed_at: Money = (FAR, FAR, FAR)
+        self.response_lines: Money = (FAR, FAR, FAR)
         """By dimension, the smallest ``spent + held`` that could raise the response: all that a report compares with."""
         self.paused: str | None = None
         self.reserve_open = False
@@ -142,8 +142,8 @@ class Ledger:
         """Spent in this period, and held."""
         return self.spent[dimension] - self.opening[dimension] + self.held[dimension]
 
-    def press(self) -> None:
-        """Find `pressed_at` anew, after the total, the response or the thresholds changed."""
+    def find_response_lines(self) -> None:
+        """Find `response_lines` anew, after the total, the response or the thresholds changed."""
         lines = [FAR, FAR, FAR]
         self.watch = None
         for d in DIMENSIONS:
@@ -155,7 +155,7 @@ class Ledger:
             for at, base in list(zip((*self.rules.fleet_at, Fraction(1)), bases, strict=True))[self.response :]:
                 line = self.opening[d] + max(1, -(-at.numerator * base // at.denominator))
                 lines[d] = min(lines[d], line)
-        self.pressed_at = (lines[0], lines[1], lines[2])
+        self.response_lines = (lines[0], lines[1], lines[2])
 
     def minimum_share(self, dimension: int) -> int:
         """What no reclaim, return or rebalance takes an agent below; 0 where the total is not limited."""

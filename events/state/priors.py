@@ -86,12 +86,12 @@ class Prior:
 
     @classmethod
     def load(cls, dumped: "list[float]") -> "Prior":
-        lesson = cls()
-        lesson.weight, level, growth, aa, ab, bb, lesson.noise, lesson.steps = dumped
-        lesson.mean, lesson.second = (level, growth), (aa, ab, bb)
-        if lesson.weight:
-            lesson.line = lesson._drawn()
-        return lesson
+        prior = cls()
+        prior.weight, level, growth, aa, ab, bb, prior.noise, prior.steps = dumped
+        prior.mean, prior.second = (level, growth), (aa, ab, bb)
+        if prior.weight:
+            prior.line = prior._drawn()
+        return prior
 
     def learn(self, seen: Moments) -> None:
         """Take in one finished run."""
