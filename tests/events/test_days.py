@@ -229,7 +229,7 @@ def test_at_exactly_the_limit_a_task_waits_until_the_next_day() -> None:
     core = configured({"max_tokens_total": 80_000})
     core.given(submit("a"), complete("a", used=80_000))
     assert core.when(submit("b")).reason.code == "daily_tokens"
-    core.given(p.BeginDay()).wait(12 * 3_600)
+    core.pass_time().wait(12 * 3_600)
     core.given(start("b"))
 
 
