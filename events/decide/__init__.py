@@ -1,8 +1,8 @@
 """Decide: ``decide(ledger, command, now, id, by)`` turns one command into events and an answer, or into a refusal.
 
-It is the whole of the law's judgement: no clock, no I/O, no chance. What is due by the time of the command happens
-first, in its order. A refusal is data, not an exception, and leaves the state as it was; a refused request is an event
-too, with the numbers that refused it (a malformed message is not).
+It is pure: no clock, no I/O, no random numbers. What is due by the time of the command happens first, in its order. A
+refusal is data, not an exception, and leaves the state as it was; a refused request is an event too, with the numbers
+that refused it (a malformed message is not).
 """
 
 import datetime as dt
@@ -60,7 +60,7 @@ def decide(ledger: Ledger, command: c.Command, now: dt.datetime, id: str, by: st
 
 
 def _is_unasked_proposal(command: c.Command) -> bool:
-    """Our own people's proposals may come too late; nobody asked for them, and nobody was refused anything."""
+    """A specialist's proposal that no client asked for: it may come too late, and its refusal is not recorded."""
     asked = isinstance(command, p.PlaceTask) or (isinstance(command, p.ApplyMoves) and command.asked)
     return command.group == "internal" and not asked
 

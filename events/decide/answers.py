@@ -82,7 +82,7 @@ def held_reply(hold: Hold) -> Held:
 
 
 def overrides(ledger: Ledger, account: Account) -> Overrides:
-    """What an agent will be told after an operator's order."""
+    """What applies to an agent after an operator's order."""
     measure = enforced(ledger, account)
     return Overrides(account.id, e.ACTIONS[measure.action], float(measure.rate), measure.decided_by)
 

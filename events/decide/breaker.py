@@ -1,6 +1,6 @@
 """The circuit breaker, and the alerts of the day: what is recorded when usage crosses a line.
 
-All lines are known beforehand (`Watch`), so that far from them a command compares a few numbers and no more. The
+All lines are computed in advance (`Watch`), so that far from them a command compares a few numbers and no more. The
 breaker trips in the transaction that made its condition true, whatever made it so; it stays open until an operator or
 the next day closes it.
 """
@@ -123,7 +123,7 @@ def _watch(turn: Turn, active: list[Condition], facts: Mapping[str, Value]) -> W
         base = (began[0] if d == TOKENS else began[1]) if name in _HOURLY else opening[d]
         numbers = [None if line is None else Fraction(line) * _UNITS[d] for line in _lines(active, name, facts)]
         now = ledger.spent[d] - base
-        # An hour's usage may also fall by itself: above a line it is looked at with each command.
+        # An hour's usage may also fall by itself: above a line it is checked with each command.
         falls = name in _HOURLY and any(number is not None and number <= now for number in numbers)
         spent[d] = 0 if falls else min(spent[d], base + _next(now, numbers))
     committed = _committed_lines(ledger, _lines(active, "pressure", facts)) if "pressure" in names else (FAR, FAR, FAR)

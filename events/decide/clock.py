@@ -1,4 +1,4 @@
-"""What happens because time passes: holds and leases expire, days and periods begin. Nobody asks for it."""
+"""What happens because time passes: holds and leases expire, days and periods begin. No message asks for it."""
 
 import datetime as dt
 

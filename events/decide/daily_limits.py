@@ -1,7 +1,7 @@
 """Days: where one begins, what its limits leave, and what is in the way when they leave too little (spec 3).
 
 A daily limit is not checked and then spent: what is set aside and what running tasks may still use count as well, so
-that those who ask at the same moment are never granted more than there is.
+that requests at the same moment are never granted more than there is.
 """
 
 import datetime as dt
@@ -24,14 +24,14 @@ from tallystick.events.state.tasks import Task
 
 
 def day_of(config: Config, now: dt.datetime) -> tuple[str, dt.datetime]:
-    """The date that it is in the fleet's zone, and when the next one begins; days in which clocks change are as long."""
+    """The date in the fleet's zone, and when the next one begins, also where clocks change."""
     zone = ZoneInfo(config.timezone)
     today = now.astimezone(zone).date()
     return today.isoformat(), dt.datetime.combine(today + dt.timedelta(days=1), dt.time(), zone).astimezone(dt.UTC)
 
 
 def begin_day(turn: Turn) -> None:
-    """It is another day: that of the clock, also where nobody looked for several."""
+    """It is another day: that of the clock, also where several days passed without a message."""
     date, ends_at = day_of(turn.ledger.rules.config, turn.now)
     turn.record(e.DayBegan(date=date, ends_at=ends_at))
 
@@ -172,5 +172,5 @@ def cost_of(ledger: Ledger, model: str, tokens: int) -> int:
 
 def _in_the_way(code: str, what: str, d: int, numbers: tuple[int, int, int]) -> Reason:
     limit, taken, needed = (dollars(units) if d == COST else units for units in numbers)
-    message = f"{what}: {taken} of {limit} is used today or promised to what runs, {needed} is needed"
+    message = f"{what}: {taken} of {limit} is used today or committed to running tasks, {needed} is needed"
     return Reason(code, limit, taken, message)

@@ -1,4 +1,4 @@
-"""The end of a task by somebody's word: slot, usage, memory and those that wait for it, all in one transaction."""
+"""The end of a task by a message: slot, usage, estimates and dependent tasks, all in one transaction."""
 
 import datetime as dt
 from decimal import Decimal
@@ -91,7 +91,7 @@ def _complete(turn: Turn, task: Task, account: Account, outcome: c.TaskOutcome) 
 
 
 def _closed(task: Task, consumed: Triple, elapsed_ms: int, cancelled: list[str]) -> TaskClosed:
-    """The seed's word on an estimate is "good" within 10 %."""
+    """An estimate is called "good" within 10 %."""
     tokens = money(consumed)[TOKENS]
     estimated_ms = task.estimated_ms
     estimated: Number | None = None if estimated_ms is None else shown_minutes(estimated_ms)

@@ -30,7 +30,7 @@ def respond(turn: Turn) -> None:
     """Record the fleet's response to the pressure there is now, with hysteresis on the way down."""
     ledger = turn.ledger
     spent, held, line = ledger.spent, ledger.held, ledger.response_lines
-    # Every use passes here; below the first line there is nothing to reckon.
+    # Every use passes here; below the first line there is nothing to compute.
     if not ledger.response and (
         spent[0] + held[0] < line[0] and spent[1] + held[1] < line[1] and spent[2] + held[2] < line[2]
     ):

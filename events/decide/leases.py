@@ -1,7 +1,7 @@
 """Leases: reports and signs of life of a run, and what happens to those that come too late, or never.
 
 A run is over when its lease has ended. Whatever still comes from it changes nothing but the record of what it used,
-which is charged to whoever paid for the run: never to a later run, and never twice.
+which is charged to the account that paid for the run: never to a later run, and never twice.
 """
 
 from typing import Literal
@@ -23,7 +23,7 @@ WhichRun = Literal["current", "preempted", "over", "idle"]
 
 
 def which_run(task: Task, lease: str | None) -> WhichRun:
-    """Which run a message is from: the one that goes on, one that lost its slot and was not measure, or one that is over.
+    """Which run a message is from: the one that goes on, one that was preempted and does not know, or an ended one.
 
     Without a lease the run at hand is meant; "idle" where there is none.
     """
@@ -87,7 +87,7 @@ def too_late(task: Task, run: WhichRun) -> Refusal:
     if run == "idle" and task.is_open:
         return Refusal("not_running", f"{task.id} does not run: it is {task.state}", numbers)
     if was_lost(task):
-        return Refusal("lease_lost", f"the lease is over, and {task.id} is {task.state}: stop working on it", numbers)
+        return Refusal("lease_lost", f"the lease has ended, and {task.id} is {task.state}: stop working on it", numbers)
     return Refusal("already_finished", f"{task.id} is {task.state}", numbers)
 
 
@@ -95,7 +95,7 @@ def too_late(task: Task, run: WhichRun) -> Refusal:
 
 
 def lose_lease(turn: Turn, task: Task) -> None:
-    """Nobody gave a sign of life: the slot and the unspent budget are free, and the task is tried again, or has failed."""
+    """No sign of life came: the slot and the unspent budget are free, and the task is tried again, or has failed."""
     ledger, attempt = turn.ledger, task.attempt
     assert task.lease is not None
     fails = attempt >= ledger.rules.config.leases.max_attempts

@@ -1,4 +1,4 @@
-"""Levels, the fleet's response, and the action that an agent is measure: all decided in the transaction that causes them.
+"""Levels of accounts, and the action that applies to an agent: decided in the transaction that causes them.
 
 An agent's action is derived when it asks, never written to every account: a fleet of any size is stopped by one event.
 """
@@ -28,7 +28,7 @@ _OWN = ("tokens", "time", "dollars")
 
 
 def percentage(account: Account) -> float:
-    """The largest of consumed / allocated over the limited dimensions, to 6 places; for people and replies."""
+    """The largest of consumed / allocated over the limited dimensions, to 6 places; for replies and display."""
     return round(account.ratio(), 6)
 
 
@@ -109,7 +109,8 @@ def _used_up(ledger: Ledger, account: Account, dimension: int) -> bool:
     return ledger.rules.level_of(account.consumed(dimension), account.base(dimension)) == BLACK
 
 
-# --- what an agent is told -------------------------------------------------------------------------------------------
+# --- the action that applies
+# -------------------------------------------------------------------------------------------
 
 
 class Enforced:

@@ -20,8 +20,8 @@ class Priced(msgspec.Struct, gc=False):
 def price(rules: Rules, command: ReportUsage) -> Priced:
     """The amounts of a report. A given cost wins; without one, a model is priced from the list.
 
-    Tokens without a split count as input; an unknown model is never free: it is charged as the dearest known model of
-    its provider, or of all, and flagged. A price is rounded up to the next nano-dollar, once, here.
+    Tokens without a split count as input; an unknown model is never free: it is charged as the most expensive known
+    model of its provider, or of all, and flagged. A price is rounded up to the next nano-dollar, once, here.
 
     Raises:
         InvalidAmount: a negative or too large number, more cached than input tokens, or nothing reported at all.

@@ -1,7 +1,7 @@
-"""How each agent stands, folded from the recorded events: for those who judge and for those who show.
+"""The accounts as a read model, folded from the recorded events: for specialists and for views.
 
-It mirrors the accounts of the law in the figures that plans, forecasts and views use, and decides nothing. A plan is
-checked again by the law at the moment it is applied, so an old standing can cost a plan, never money.
+It mirrors the accounts of the ledger in the figures that plans, forecasts and views use, and decides nothing. A plan is
+checked again by `decide` when it is applied, so an old figure can cost a plan, never money.
 """
 
 import datetime as dt
@@ -17,7 +17,7 @@ from tallystick.events.state.ledger import Ledger
 
 
 class AccountModel:
-    """One open account as judgement sees it; amounts by dimension in internal units."""
+    """One open account; amounts by dimension in internal units."""
 
     __slots__ = (
         "activity_at",
@@ -79,7 +79,7 @@ class AccountModel:
         self.reclaimed = False
         self.warned = False
         self.task = False
-        """It is the account of a run: what it was granted is its token budget, and nobody moves any of it."""
+        """It is the account of a run: what it was granted is its token budget, and none of it is moved."""
 
     def source(self, d: int) -> "AccountModel | None":
         """Who grants in a dimension: the nearest ancestor that limits it; None for the pool."""
@@ -104,7 +104,7 @@ class AccountModel:
 
     @classmethod
     def of(cls, account: Account, parent: "AccountModel | None") -> "AccountModel":
-        """As an account of the law stands."""
+        """The model of an account of the ledger."""
         model = cls(account.id, parent, account.priority, account.allocated, account.opened_at)
         model.activity_at, model.last_report_at = account.activity_at, account.last_report_at
         model.consumed = [account.consumed(d) for d in DIMENSIONS]
@@ -161,7 +161,7 @@ class AccountModels:
     def _used(self, event: "e.UsageReported | e.HoldSettled") -> None:
         charged = account = self.agents.get(event.agent) if getattr(event, "lease", None) is None else None
         if charged is None:
-            # Without an open account: the event names who pays, or else the fleet does.
+            # Without an open account: the event names the account that pays, or else the fleet does.
             charged = self.agents.get(getattr(event, "charged", None) or "", self.pool)
         for d, amount in ((0, event.tokens), (1, event.time_ms), (2, event.cost_nanos)):
             if amount:

@@ -1,4 +1,4 @@
-"""How the events of the fleet as a whole change the state: what is in force, pauses, alerts, the response to pressure."""
+"""How the events of the whole fleet change the state: what is in force, pauses, alerts, response."""
 
 from tallystick.config.amounts import DIMENSIONS
 from tallystick.config.loader import restore

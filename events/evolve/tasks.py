@@ -157,7 +157,7 @@ def mark_overdue(ledger: TaskState, event: e.TaskOverdue) -> None:
 
 
 def expect_starts(ledger: TaskState, event: e.StartsExpected) -> None:
-    """Waiting tasks were told when they are expected to start."""
+    """An answer said when waiting tasks are expected to start."""
     for expected in event.starts:
         ledger.tasks.known[expected.task].expected_start = expected.start
 
@@ -175,5 +175,5 @@ def used_late(ledger: TaskState, event: e.UsageReported) -> None:
 
 
 def resume_leases(ledger: TaskState, event: e.Event) -> None:
-    """Everything may go on: whoever was stopped has a whole lease's time to give a sign of life."""
+    """Everything may go on: each run has a whole lease's time to give a sign of life."""
     ledger.tasks.renew(event.at + lease_time(ledger.rules.config))

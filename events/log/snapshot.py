@@ -192,7 +192,7 @@ def _open(ledger: Ledger, account: Account) -> None:
     parent = ledger.root if account.parent_id == ROOT else ledger.accounts[account.parent_id or ""]
     account.link(parent)
     if account.growth == NO_STEPS:
-        account.growth = NO_STEPS  # those who have not reported yet share one text
+        account.growth = NO_STEPS  # accounts without a report share one text
     ledger.accounts[account.id] = account
     if parent is not ledger.root:
         if parent.children is None:

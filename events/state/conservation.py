@@ -17,7 +17,7 @@ class BrokenInvariant(AssertionError):
 
 
 def check_conserved(ledger: Ledger, events: Iterable[Event] | None = None) -> None:
-    """Prove the law of the fleet, on what ``events`` touched, or in full where ``events`` is None.
+    """Prove conservation, on what ``events`` touched, or in full where ``events`` is None.
 
     Raises:
         BrokenInvariant: names the account, the dimension and the sums that differ.

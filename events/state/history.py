@@ -1,7 +1,7 @@
 """What earlier runs taught, for forecasts of the next ones: bounded, and changed by two events only.
 
 `RunLearned` teaches how usage grows in runs of a kind, and what they used in all; `ForecastScored` how far off earlier
-forecasts were. A *kind* is an agent type with a model. Who knows nothing of a kind asks for its agent type, then for
+forecasts were. A *kind* is an agent type with a model. Without knowledge of a kind, its agent type is asked, then for
 all runs together. The least recently taught kind is forgotten first.
 """
 
@@ -49,7 +49,7 @@ class Run(NamedTuple):
 
 
 class Score(NamedTuple):
-    """One forecast and the truth. ``left`` is how many steps were still to come, of those that had been foretold."""
+    """One forecast and the truth. ``left`` is how many steps were still to come, of those that were forecast."""
 
     left: float
     hit: bool
@@ -61,7 +61,7 @@ class Errors(NamedTuple):
     """How good the forecasts of one stage have been: shares of ``scored`` ones.
 
     80 % of the forecasts, as good ones and bad ones come, had between ``low`` and ``high`` of the steps still to come
-    that they foretold.
+    that they forecast.
     """
 
     scored: int
@@ -73,7 +73,7 @@ class Errors(NamedTuple):
 
 
 class Scores:
-    """The last scores of one stage, and what they say together, reckoned once after each change."""
+    """The last scores of one stage, and what they say together, computed once after each change."""
 
     __slots__ = ("_errors", "ring")
 
@@ -225,7 +225,7 @@ class History:
         return Known(tuple([taught for taught in found if taught is not None]))
 
     def kinds(self) -> Iterable[tuple[Kind, Taught]]:
-        """Everything by kind, for people: the least recently taught first, `ALL` last."""
+        """Everything by kind, for display: the least recently taught first, `ALL` last."""
         return self._kinds.items()
 
     def dump(self) -> list[Any]:

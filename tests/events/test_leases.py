@@ -1,4 +1,4 @@
-"""Leases: a slot is held by signs of life, and whoever comes too late changes nothing but the record of what it used."""
+"""Leases: a slot is held by signs of life; a run that comes too late changes only the record of what it used."""
 
 from typing import Any
 
