@@ -20,24 +20,6 @@ class LoadPrices(Command):
     published: dict[str, Any] = msgspec.field(default_factory=dict)
 
 
-class ExpireHolds(Command):
-    """Time has passed: holds whose time to live is over are given back."""
-
-    group: ClassVar[str] = "internal"
-
-
-class RenewPeriod(Command):
-    """Time has passed: the budget period is over."""
-
-    group: ClassVar[str] = "internal"
-
-
-class BeginDay(Command):
-    """Time has passed: it is another day in the fleet's zone."""
-
-    group: ClassVar[str] = "internal"
-
-
 class Move(msgspec.Struct, frozen=True, omit_defaults=True, rename={"source": "from", "target": "to"}):
     """One step of a plan: ``source`` and ``target`` are an account and its parent, in either order."""
 
@@ -179,12 +161,6 @@ class PreemptTask(Command):
     aged: bool = False
 
 
-class ExpireLease(Command):
-    """Time has passed: slots whose holders gave no sign of life are given away."""
-
-    group: ClassVar[str] = "internal"
-
-
 class RecordOverdue(Command):
     """A task has waited longer than its priority allows."""
 
@@ -221,9 +197,6 @@ class TellQueue(Command):
 
 INTERNAL: tuple[type[Command], ...] = (
     LoadPrices,
-    ExpireHolds,
-    RenewPeriod,
-    BeginDay,
     ApplyMoves,
     WarnAgent,
     RecordDelivery,
@@ -235,7 +208,6 @@ INTERNAL: tuple[type[Command], ...] = (
     PlaceTask,
     StartTask,
     PreemptTask,
-    ExpireLease,
     RecordOverdue,
     TellTask,
     TellQueue,

@@ -227,19 +227,15 @@ class Tasks:
             if not below:
                 del self.by_account[task.parent]
         for name in task.unmet:
-            self._part(self.known.get(name), task)
+            needed = self.known[name]
+            if needed.dependents is not None:
+                needed.dependents.pop(task.id, None)
+                needed.dependents = needed.dependents or None
         task.unmet = ()
         if state == "completed":
             for dependent in self.waiting_for(task):
                 dependent.unmet = tuple(name for name in dependent.unmet if name != task.id)
             task.dependents = None
-
-    @staticmethod
-    def _part(needed: Task | None, dependent: Task) -> None:
-        # A copy that keeps open tasks only has forgotten one that failed just now.
-        if needed is not None and needed.dependents is not None:
-            needed.dependents.pop(dependent.id, None)
-            needed.dependents = needed.dependents or None
 
     def forget(self, floor: int) -> None:
         """Forget the tasks that ended before position ``floor``."""
