@@ -1,1 +1,1 @@
-"""The limits and prices that people set, and the strict structures that load them."""
+"""The limits and prices that users set, and the strict structures that load them."""

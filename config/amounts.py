@@ -1,4 +1,4 @@
-"""Tokens, milliseconds and nano-dollars: exact whole numbers inside, words for people at the edges.
+"""Tokens, milliseconds and nano-dollars: exact whole numbers inside, readable words at the edges.
 
 Inside the fleet an amount is a plain ``int`` in one of three *dimensions*, and a set of amounts is a
 triple ``(tokens, time_ms, cost_nanos)``. ``None`` in a triple means "this dimension is not limited here";
@@ -49,7 +49,7 @@ class Amounts(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
 
 
 class Budget(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True, gc=False):
-    """Amounts as people write them: ``{"tokens": 50000, "time_seconds": 300, "cost_usd": "5.00"}``, any subset."""
+    """Amounts as messages have them: any subset of ``{"tokens": 50000, "time_seconds": 300, "cost_usd": "5.00"}``."""
 
     tokens: int | None = None
     time_seconds: Decimal | None = None
@@ -92,7 +92,7 @@ _DOWN: Final = (Decimal(1), Decimal("0.001"), Decimal("0.000000001"))
 
 def _units(value: Decimal, dimension: int) -> int:
     """``value`` in the internal unit of ``dimension``, a whole number from 0 to 2^63-1, or `_UNFIT`."""
-    # The size is looked at before scaling, so that 1E+999999 costs nothing.
+    # The size is checked before scaling, so that 1E+999999 costs nothing.
     if not value.is_finite() or not -40 < value.adjusted() <= 18:
         return _UNFIT
     scaled = value * _UP[dimension]
@@ -141,14 +141,14 @@ def dollars(cost_nanos: int) -> str:
 
 
 def cents(cost_nanos: int) -> str:
-    """Nano-dollars for people: ``"$1.48"``, rounded half-up to cents."""
+    """Nano-dollars for display: ``"$1.48"``, rounded half-up to cents."""
     sign = "-" if cost_nanos < 0 else ""
     rounded = (abs(cost_nanos) + NANOS_PER_DOLLAR // 200) // (NANOS_PER_DOLLAR // 100)
     return f"{sign}${rounded // 100:,}.{rounded % 100:02d}"
 
 
 def percent(part: int, whole: int) -> int:
-    """A percentage for people: floored, 0 of 0 is 0, anything of 0 is 100."""
+    """A percentage for display: floored, 0 of 0 is 0, anything of 0 is 100."""
     if whole <= 0:
         return 100 if part > 0 else 0
     return part * 100 // whole

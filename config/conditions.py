@@ -99,7 +99,7 @@ class Condition:
         return {name: self._value_of(name, facts) for name in self.names}
 
     def explain(self, facts: Mapping[str, Value]) -> str:
-        """The condition with what its names stand for now: ``cost_daily_usd 101.20 > daily_limits.max_cost_usd 100``."""
+        """The condition with the values of its names: ``cost_daily_usd 101.20 > daily_limits.max_cost_usd 100``."""
         return written(self.tree, lambda word: self._with_value(word, facts))
 
     def lines(self, name: str, facts: Mapping[str, Value]) -> list[int | Decimal] | None:

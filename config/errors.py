@@ -17,7 +17,7 @@ class ConfigError(ValueError):
 
     Attributes:
         problem: what is wrong, without the place.
-        path: the key's path as people write it (``rules[0].model``), empty where no key is to blame.
+        path: the key's path as it is written (``rules[0].model``), empty where no key is to blame.
         found, allowed: the offending text and what is allowed instead, where there is such a thing.
         suggestion: the nearest known word, or None.
         file, line, column: where it stands, counted from 1; None for a mapping that was never a file.
@@ -74,8 +74,8 @@ class ConditionError(ValueError):
 class Unfit(ValueError):
     """Values that are well formed but do not fit together.
 
-    Raised by the structures themselves; whoever knows the file adds the place. ``allowed`` says for each of the keys
-    (relative to the structure) what would fit there; the first that the file itself holds is the one to show.
+    Raised by the structures themselves; the builder, which knows the file, adds the place. ``allowed`` says for each of
+    the keys (relative to the structure) what would fit there; the first that the file itself holds is the one to show.
     ``within`` says which part of a text is wrong, where it is not the whole.
     """
 
@@ -94,7 +94,7 @@ def _one_line(text: str) -> str:
 
 
 def dotted(path: KeyPath) -> str:
-    """A key's path as people write it: ``auto_model_selection.rules[0].model``."""
+    """A key's path as it is written: ``auto_model_selection.rules[0].model``."""
     text = ""
     for step in path:
         text += f"[{step}]" if isinstance(step, int) else f".{step}" if text else step

@@ -312,7 +312,7 @@ def _allowed(accepted: set[str]) -> str:
 
 
 def written(node: Node, show: Callable[[Word], str] = lambda word: word.text) -> str:
-    """The text of a tree, which `read` reads as the same tree; ``show`` may say more about a word, for people."""
+    """The text of a tree, which `read` reads as the same tree; ``show`` may add to a word, for display."""
     match node:
         case Compared(left, operator, right):
             return f"{_operand(left, show)} {operator} {_operand(right, show)}"

@@ -29,7 +29,7 @@ class Bounds:
 
     def hold(self, number: Decimal) -> bool:
         """Whether the number is within the bounds and is kept without rounding."""
-        # The size is looked at first, so that 1E+999999 costs nothing.
+        # The size is checked first, so that 1E+999999 costs nothing.
         if (
             not number.is_finite()
             or len(number.as_tuple().digits) > _DIGITS_MAX

@@ -23,7 +23,7 @@ _RULES_HOME: Final[KeyPath] = ("auto_model_selection", "rules")
 
 
 def find(explicit: str | None, environ: Mapping[str, str]) -> Path | None:
-    """The file to load: the one that was named, else that of the environment, else the project's; None if there is none.
+    """The file to load: the one that was named, else that of the environment, else the project's, or None.
 
     A file that was named is not looked for elsewhere: if it is missing, ``load`` says so.
     """

@@ -49,7 +49,7 @@ TASK_NAMES: Final[Mapping[str, Kind]] = {
 
 
 def numbers_in(section: msgspec.Struct, above: str = "") -> Iterator[tuple[str, int | Decimal | None]]:
-    """Every number of a configuration by its dotted path, in the order of the file; None is a limit that there is not."""
+    """Every number of a configuration by its dotted path, in the file's order; None for a limit that is not set."""
     for name, is_number in _fields(type(section)):
         value, path = getattr(section, name), f"{above}{name}"
         if is_number:

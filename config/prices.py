@@ -98,7 +98,7 @@ class PublishedModel(msgspec.Struct, frozen=True, gc=False):
 
 
 class Provider(msgspec.Struct, frozen=True, gc=False):
-    """A provider's models by id. ``names`` tell that a model is this provider's where nobody says so."""
+    """A provider's models by id. ``names`` show that a model is this provider's where none is given."""
 
     names: Names
     models: Mapping[str, PublishedModel]
@@ -139,13 +139,13 @@ class PriceList:
     def find(self, model: str, provider: str | None = None) -> Found | None:
         """The price of a model by its id or any other name of it; None where it is not known.
 
-        Where ``provider`` is one of the list, only its models are looked at; without one, the provider is told by the
-        name. A written price beats a published one, whatever the model is called.
+        Where ``provider`` is one of the list, only its models are searched; without one, the provider is recognized by
+        the name. A written price beats a published one, whatever the model is called.
         """
         return self.finding(model, provider)
 
-    def dearest(self, model: str, provider: str | None, used: tuple[int, int, int]) -> str | None:
-        """The id of the model that stands for an unknown one: the dearest for what was used (input, output, cached)
+    def most_expensive(self, model: str, provider: str | None, used: tuple[int, int, int]) -> str | None:
+        """The model that stands for an unknown one, by id: the most expensive for what was used (input, output, cached)
         of the same provider, or of all where none is known of it; None where the list is empty.
         """
         candidates = self._dearest_of.get(provider or "") or self._dearest_of.get(self._family(model))
@@ -154,7 +154,7 @@ class PriceList:
 
     @cached_property
     def finding(self) -> Callable[[str, str | None], Found | None]:
-        """`find` itself, without a step in between, for those who ask with every report."""
+        """`find` itself, without a step in between, for the hot path, which asks with every report."""
         # A twin looks up: a memory that held this list, which holds the memory, would outlive both.
         return lru_cache(REMEMBERED_MAX)(PriceList(self.written, self.published).look_up)
 
@@ -188,7 +188,7 @@ class PriceList:
         return Found(id, self.published.providers[owner].models[id].price, owner, written=False)
 
     def _owner(self, name: str) -> str | None:
-        """The provider that a name is told to be of."""
+        """The provider that a name is recognized to be of."""
         return next((id for id, provider in self.published.providers.items() if provider.names.fit(name)), None)
 
     def _family(self, model: str) -> str:
@@ -197,7 +197,7 @@ class PriceList:
 
     @cached_property
     def _dearest_of(self) -> Mapping[str, list[str]]:
-        """Of each provider, or family, those models that may be its dearest."""
+        """Of each provider, or family, those models that may be its most expensive."""
         families: dict[str, dict[str, ModelPrice]] = {}
         for name, provider in self.published.providers.items():
             families[name] = {id: self._entry(name, id).price for id in provider.models}
@@ -220,7 +220,7 @@ class PriceList:
 
 
 def _may_be_dearest(models: Mapping[str, ModelPrice]) -> list[str]:
-    """The ids of those that no other of the models is dearer than whatever is used."""
+    """The ids of those than which no other of the models is more expensive, whatever is used."""
     kept: list[tuple[str, tuple[int, ...]]] = []
     for id, price in sorted(models.items(), key=lambda entry: (_least(entry[1]), entry[0]), reverse=True):
         most = _bound(price, max)
@@ -257,7 +257,7 @@ class WrittenPrices(Section, frozen=True):
 
 
 def find_prices(explicit: str | None, environ: Mapping[str, str]) -> Path | None:
-    """The file to load: the one that was named, else that of the environment, else the project's; None if there is none."""
+    """The file to load: the one that was named, else that of the environment, else the project's, or None."""
     return located(explicit, environ, ENVIRONMENT_VARIABLE, PROJECT_FILE)
 
 

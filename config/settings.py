@@ -153,7 +153,7 @@ class MaxConcurrent(Section, frozen=True):
 
 
 class PriorityLevel(Section, frozen=True):
-    """How a level is ranked. ``preempt_lower``: it may take the slot of a running task of a lower level."""
+    """How a priority is ranked. ``preempt_lower``: it may take the slot of a running task of lower priority."""
 
     weight: Weight
     max_wait_time_minutes: Minutes
@@ -169,7 +169,7 @@ class PriorityLevels(Section, frozen=True):
     low: PriorityLevel = PriorityLevel(Decimal("0.25"), Decimal(240))
 
     def of(self, priority: Priority) -> PriorityLevel:
-        """The level of a priority."""
+        """The settings of a priority."""
         level: PriorityLevel = getattr(self, priority)
         return level
 
@@ -328,7 +328,7 @@ class Config(Section, frozen=True, dict=True):
 
     @cached_property
     def rule_conditions(self) -> tuple[Condition, ...]:
-        """The condition of each rule of ``auto_model_selection``, about a task, the fleet and the numbers of this file."""
+        """The condition of each rule of ``auto_model_selection``: about a task, the fleet, this file's numbers."""
         rules = self.auto_model_selection.rules
         keyed = ((("auto_model_selection", "rules", n, "condition"), rule.condition) for n, rule in enumerate(rules))
         return parse_all(keyed, {**FLEET_NAMES, **TASK_NAMES}, self._numbers)

@@ -31,7 +31,7 @@ class Source:
     keys: dict[KeyPath, Place] = field(default_factory=dict)
     values: dict[KeyPath, Place] = field(default_factory=dict)
     texts: dict[KeyPath, Place] = field(default_factory=dict)
-    """Where the first character of a text stands that is in one line of the file as it is: nothing folded or escaped."""
+    """Where a text begins that stands in one line of the file as it is, with nothing folded or escaped."""
 
     def holds(self, path: KeyPath) -> bool:
         """Whether the file itself says something at ``path``."""
@@ -45,7 +45,7 @@ class Source:
         return None
 
     def place_in_text(self, path: KeyPath, line: int, column: int) -> Place | None:
-        """Where a place of the text at ``path`` stands in the file; None where it cannot be told from the text alone."""
+        """Where a place of the text at ``path`` stands in the file; None where the text alone does not show it."""
         begins = self.texts.get(path)
         return None if begins is None or line > 1 else (begins[0], begins[1] + column - 1)
 

@@ -1,8 +1,8 @@
 """Every event that the log can hold, gathered from the files of this folder, with its stored name and version.
 
 Each class is a **fact** (something from outside: usage, an operator's order, a configuration) or a **decision** (of the
-manager: granted, refused, covered, a level). A what-if replay keeps the facts and makes the decisions anew. Stored names
-are versioned; a new shape gets a new version and an upcaster in ``log.codec``. Amounts are in internal units.
+manager: granted, refused, covered, a level). A what-if replay keeps the facts and makes the decisions anew. Stored
+names are versioned; a new shape gets a new version and an upcaster in ``log.codec``. Amounts are in internal units.
 """
 
 from collections.abc import Mapping

@@ -24,7 +24,7 @@ class ConfigLoaded(Event, kw_only=True, tag="config-loaded.v1"):
 
 
 class PricesLoaded(Event, kw_only=True, tag="prices-loaded.v1"):
-    """A price list came into force, whole: the ``prices`` of a file over the ``published`` ones; the hash is of both."""
+    """A price list came into force: the ``prices`` of a file over the ``published`` ones; the hash is of both."""
 
     kind: ClassVar[Kind] = "fact"
     prices: dict[str, Any]
@@ -36,7 +36,7 @@ class TotalBudgetSet(Event, kw_only=True, tag="total-budget-set.v1"):
     """The fleet's total was replaced. A dimension left out is not limited.
 
     ``budget`` is what a period grants; ``total`` is that and what had been spent before the current period (the
-    root's side of the law runs on through all periods).
+    root's balance runs on through all periods).
     """
 
     kind: ClassVar[Kind] = "decision"
@@ -90,14 +90,14 @@ class FleetResponseChanged(Event, kw_only=True, tag="fleet-response-changed.v1")
 
 
 class PoolExhausted(Event, kw_only=True, tag="pool-exhausted.v1"):
-    """The first refusal for want of pool: every open agent is told, once, with its next reply."""
+    """The first refusal for lack of pool: every open agent learns of it, once, with its next reply."""
 
     kind: ClassVar[Kind] = "decision"
     available: Amounts
 
 
 class AlertRaised(Event, kw_only=True, tag="alert-raised.v1"):
-    """Something a person should know; ``notify``: which names of ``notifications`` are told. ``alert`` is unique."""
+    """Something an operator should know, for the names of ``notifications`` in ``notify``; ``alert`` is unique."""
 
     kind: ClassVar[Kind] = "decision"
     alert: str

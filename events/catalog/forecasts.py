@@ -1,4 +1,4 @@
-"""What was foretold and what came of it: the events of forecasts, and what they carry."""
+"""Forecasts, what really happened, and what both carry."""
 
 from typing import ClassVar, Literal
 
@@ -12,7 +12,7 @@ Anomaly = Literal["outlier", "loop"]
 
 
 class Prediction(msgspec.Struct, frozen=True, gc=False):
-    """When one budget of an agent will be used up, as it was foretold after ``step`` reports.
+    """When one budget of an agent will be used up, as it was forecast after ``step`` reports.
 
     ``mark`` is the consumption, in internal units, at which it is used up. ``predicted``, the ends of the 80 % interval
     ``low`` and ``high``, and the average rate's ``baseline`` are steps, counted from the agent's first report.
@@ -73,8 +73,8 @@ class ForecastScored(Event, kw_only=True, tag="forecast-scored.v1"):
 class RunLearned(Event, kw_only=True, tag="run-learned.v1"):
     """One finished or released run, for the forecasts of later ones.
 
-    ``growth`` is what `growth.Growth` keeps of its steps; ``elapsed_ms`` is from its opening to its last report. One that
-    was ``exhausted`` did not end by itself: what it would have used in all is not known.
+    ``growth`` is what `growth.Growth` keeps of its steps; ``elapsed_ms`` is from its opening to its last report. One
+    that was ``exhausted`` did not end by itself: what it would have used in all is not known.
     """
 
     kind: ClassVar[Kind] = "decision"

@@ -1,4 +1,4 @@
-"""What the log says of snapshots of the state."""
+"""What the log keeps of snapshots of the state."""
 
 from typing import ClassVar
 

@@ -1,7 +1,7 @@
 """What happens to tasks: submitted, held back or queued, started, and ended one way or another.
 
-A run of a task has an account named like the task, opened by the `BudgetAllocated` before its `TaskStarted` and closed by
-the `BudgetReleased` behind the event that ends the run.
+A run of a task has an account named like the task, opened by the `BudgetAllocated` before its `TaskStarted` and closed
+by the `BudgetReleased` behind the event that ends the run.
 """
 
 import datetime as dt
@@ -78,8 +78,8 @@ class TaskStarted(Event, kw_only=True, tag="task-started.v1"):
     """A task has a slot, a model, a token budget and a lease.
 
     ``attempt`` counts from 1 and grows with lost leases only. ``because`` is the condition that chose the model.
-    ``expected_start`` is what was last told, to be laid beside what happened. ``aged``: it goes before all others, and
-    no level takes its slot.
+    ``expected_start`` is the last answer before it, to be compared with what happened. ``aged``: it goes before all
+    others, and no priority takes its slot.
     """
 
     kind: ClassVar[Kind] = "decision"
@@ -116,7 +116,7 @@ class TokenBudgetPassed(Event, kw_only=True, tag="token-budget-passed.v1"):
 
 
 class TaskPreempted(Event, kw_only=True, tag="task-preempted.v1"):
-    """A task of a higher level took the slot; the one that had it waits again, since when it was queued."""
+    """A task of higher priority took the slot; the one that had it waits again, since when it was queued."""
 
     kind: ClassVar[Kind] = "decision"
     task: str
@@ -125,7 +125,7 @@ class TaskPreempted(Event, kw_only=True, tag="task-preempted.v1"):
 
 
 class PreemptionAcknowledged(Event, kw_only=True, tag="preemption-acknowledged.v1"):
-    """Who worked under a lease that was taken away has been told."""
+    """The owner of a run whose slot was taken away knows it."""
 
     kind: ClassVar[Kind] = "fact"
     task: str
@@ -133,7 +133,7 @@ class PreemptionAcknowledged(Event, kw_only=True, tag="preemption-acknowledged.v
 
 
 class LeaseLost(Event, kw_only=True, tag="lease-lost.v1"):
-    """Nobody gave a sign of life in time: the slot is free, and the task waits again or has failed."""
+    """No sign of life came in time: the slot is free, and the task waits again or has failed."""
 
     kind: ClassVar[Kind] = "decision"
     task: str
@@ -143,7 +143,7 @@ class LeaseLost(Event, kw_only=True, tag="lease-lost.v1"):
 
 
 class TaskCompleted(Event, kw_only=True, tag="task-completed.v1"):
-    """The end of a task, as its owner says: what it was estimated at, and what its last run used and how long it took."""
+    """A task has ended, as its owner says: its estimates, and what its last run used and how long it took."""
 
     kind: ClassVar[Kind] = "fact"
     task: str
@@ -161,14 +161,14 @@ class TaskCompleted(Event, kw_only=True, tag="task-completed.v1"):
 
 
 class TaskCancelled(Event, kw_only=True, tag="task-cancelled.v1"):
-    """Somebody gave a task up."""
+    """A task was given up by a message."""
 
     kind: ClassVar[Kind] = "fact"
     task: str
 
 
 class TaskGivenUp(Event, kw_only=True, tag="task-given-up.v1"):
-    """A task ended without anybody asking for it: what it depends on has failed, or its budget was released.
+    """A task ended without a message: what it depends on has failed, or its budget was released.
 
     ``because`` names the task or account whose end this follows from.
     """
@@ -180,7 +180,7 @@ class TaskGivenUp(Event, kw_only=True, tag="task-given-up.v1"):
 
 
 class TaskOverdue(Event, kw_only=True, tag="task-overdue.v1"):
-    """A task has waited longer than its level allows; operators are told, once."""
+    """A task has waited longer than its priority allows; operators are alerted, once."""
 
     kind: ClassVar[Kind] = "decision"
     task: str
@@ -196,7 +196,7 @@ class Expected(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
 
 
 class StartsExpected(Event, kw_only=True, tag="starts-expected.v1"):
-    """Somebody was told when tasks will start."""
+    """An answer said when tasks are expected to start."""
 
     kind: ClassVar[Kind] = "decision"
     starts: list[Expected]

@@ -13,8 +13,8 @@ class UsageReported(Event, kw_only=True, tag="usage-reported.v1"):
     """Usage, as reported and priced. ``hold`` names the ended hold that a late settlement was for.
 
     Where the agent has no open account, ``charged`` names the one that pays (left out: the fleet). The state forgets
-    released accounts after a time, so that it cannot be asked for this again. ``lease`` names the run of a task that was
-    over: the account of a later run, which has the same name, does not pay for it.
+    released accounts after a time, so that it cannot be asked for this again. ``lease`` names the run of a task that
+    was over: the account of a later run, which has the same name, does not pay for it.
     """
 
     kind: ClassVar[Kind] = "fact"

@@ -1,8 +1,8 @@
 """Decide: ``decide(ledger, command, now, id, by)`` turns one command into events and an answer, or into a refusal.
 
-It is the whole of the law's judgement: no clock, no I/O, no chance. What is due by the time of the command happens
-first, in its order. A refusal is data, not an exception, and leaves the state as it was; a refused request is an event
-too, with the numbers that refused it (a malformed message is not).
+It is pure: no clock, no I/O, no random numbers. What is due by the time of the command happens first, in its order. A
+refusal is data, not an exception, and leaves the state as it was; a refused request is an event too, with the numbers
+that refused it (a malformed message is not).
 """
 
 import datetime as dt
@@ -49,18 +49,18 @@ def decide(ledger: Ledger, command: c.Command, now: dt.datetime, id: str, by: st
         answer = Refusal("invalid_amount", str(error), {"field": error.field})
     if len(turn.events) > turn.own and breaker.is_crossed(ledger):
         # In the transaction that crossed a line, whatever it was.
-        breaker.look(turn)
+        breaker.record_crossings(turn)
     if type(answer) is Refusal:
         # The end of a run that comes too late is refused, but what the run used is a fact.
         kept = len(turn.events) == turn.own or type(command) is c.CompleteTask
         assert kept, f"{type(command).__name__} recorded something and then refused"
-        if answer.code not in MALFORMED and not command.query and not _is_mere_proposal(command):
+        if answer.code not in MALFORMED and not command.query and not _is_unasked_proposal(command):
             _record_refusal(turn, command, answer)
     return Decided(turn.events, turn.own, answer)
 
 
-def _is_mere_proposal(command: c.Command) -> bool:
-    """Our own people's proposals may come too late; nobody asked for them, and nobody was refused anything."""
+def _is_unasked_proposal(command: c.Command) -> bool:
+    """A specialist's proposal that no client asked for: it may come too late, and its refusal is not recorded."""
     asked = isinstance(command, p.PlaceTask) or (isinstance(command, p.ApplyMoves) and command.asked)
     return command.group == "internal" and not asked
 

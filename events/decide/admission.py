@@ -1,7 +1,7 @@
 """Admission: whether a task may have a slot now, and if not, the first thing that is in its way (spec 3).
 
 The checks are made in the order of the specification. Each looks at numbers that are kept anyway: the answer costs the
-same whatever waits and whatever runs. Who of those that may run goes first is not the law's to say: the allocator
+same whatever waits and whatever runs. Which of those that may run goes first is decided elsewhere: the allocator
 proposes it.
 """
 
@@ -52,7 +52,8 @@ def impossible(ledger: Ledger, task: Task) -> Reason | None:
 def may_give_way(ledger: Ledger, task: Task, victim: Task, now: dt.datetime) -> bool:
     """Whether a waiting task may take a running one's slot, and can start with it.
 
-    Safe are who is of the same level or a higher one, who was aged when it started, and who lost a slot lately.
+    Safe are runs of the same or a higher priority, runs that were aged when they started, and tasks that lost a slot
+    lately.
     """
     config = ledger.rules.config
     level = priority_of(config, task.product, task.named_priority)
@@ -71,7 +72,7 @@ def may_give_way(ledger: Ledger, task: Task, victim: Task, now: dt.datetime) -> 
 
 
 def is_critical(ledger: Ledger, task: Task) -> bool:
-    """Whether a task is of the highest level now."""
+    """Whether a task has the highest priority now."""
     return priority_of(ledger.rules.config, task.product, task.named_priority) == "critical"
 
 

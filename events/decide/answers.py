@@ -44,11 +44,11 @@ def enforcement(
 ) -> Enforcement:
     """The reply that lets an agent go on without another question. ``ratio`` is the account's (see `Account.ratio`)."""
     ledger = turn.ledger
-    told = enforced(ledger, account)
-    action = told.action
+    measure = enforced(ledger, account)
+    action = measure.action
     if account is None:
         return Enforcement(
-            agent, 0.0, e.LEVELS[0], e.ACTIONS[action], float(told.rate), 0, told.decided_by, shown(NOTHING)
+            agent, 0.0, e.LEVELS[0], e.ACTIONS[action], float(measure.rate), 0, measure.decided_by, shown(NOTHING)
         )
     slowed = action >= THROTTLE
     return Enforcement(
@@ -56,9 +56,9 @@ def enforcement(
         round(ratio, 6),
         e.LEVELS[account.level],
         e.ACTIONS[action],
-        float(told.rate) if slowed else 1.0,
-        seconds(wait_left_ms(turn, account, told)) if slowed else 0,
-        told.decided_by,
+        float(measure.rate) if slowed else 1.0,
+        seconds(wait_left_ms(turn, account, measure)) if slowed else 0,
+        measure.decided_by,
         shown(account.remaining_all()),
         cheaper_model(ledger, account.model) if action == DEGRADE else None,
         warnings=warnings,
@@ -82,9 +82,9 @@ def held_reply(hold: Hold) -> Held:
 
 
 def overrides(ledger: Ledger, account: Account) -> Overrides:
-    """What an agent will be told after an operator's order."""
-    told = enforced(ledger, account)
-    return Overrides(account.id, e.ACTIONS[told.action], float(told.rate), told.decided_by)
+    """What applies to an agent after an operator's order."""
+    measure = enforced(ledger, account)
+    return Overrides(account.id, e.ACTIONS[measure.action], float(measure.rate), measure.decided_by)
 
 
 def totals(ledger: Ledger) -> Totals:
@@ -101,7 +101,7 @@ def totals(ledger: Ledger) -> Totals:
 def status(turn: Turn, account: Account) -> BudgetStatus:
     """The whole of one account. ``consumed`` shows every dimension that was used, limited or not."""
     ledger = turn.ledger
-    told = enforced(ledger, account)
+    measure = enforced(ledger, account)
     limits = account.allocated
     overrun = [0 if limits[d] is None else max(0, account.consumed(d) - (limits[d] or 0)) for d in DIMENSIONS]
     return BudgetStatus(
@@ -121,9 +121,9 @@ def status(turn: Turn, account: Account) -> BudgetStatus:
         remaining=shown(account.remaining_all()),
         percentage=percentage(account),
         status=e.LEVELS[account.level],
-        action=e.ACTIONS[told.action],
-        decided_by=told.decided_by,
-        throttle_rate=float(told.rate),
+        action=e.ACTIONS[measure.action],
+        decided_by=measure.decided_by,
+        throttle_rate=float(measure.rate),
         idle_seconds=seconds(max(0, (turn.now - account.activity_at) // MILLISECOND)),
     )
 

@@ -1,6 +1,6 @@
 """The circuit breaker, and the alerts of the day: what is recorded when usage crosses a line.
 
-All lines are known beforehand (`Watch`), so that far from them a command compares a few numbers and no more. The
+All lines are computed in advance (`Watch`), so that far from them a command compares a few numbers and no more. The
 breaker trips in the transaction that made its condition true, whatever made it so; it stays open until an operator or
 the next day closes it.
 """
@@ -44,35 +44,35 @@ def is_crossed(ledger: Ledger) -> bool:
     watch = ledger.watch
     if watch is None:
         return ledger.configured
-    spent, held, lines, pressed = ledger.spent, ledger.held, watch.spent, watch.pressed
+    spent, held, lines, committed = ledger.spent, ledger.held, watch.spent, watch.committed
     return (
         spent[0] >= lines[0]
         or spent[2] >= lines[1]
-        or spent[0] + held[0] >= pressed[0]
-        or spent[1] + held[1] >= pressed[1]
-        or spent[2] + held[2] >= pressed[2]
+        or spent[0] + held[0] >= committed[0]
+        or spent[1] + held[1] >= committed[1]
+        or spent[2] + held[2] >= committed[2]
         or (watch.running is not None and watch.running != len(ledger.tasks.running))
         or (watch.queued is not None and watch.queued != ledger.tasks.queued)
     )
 
 
-def look(turn: Turn) -> None:
+def record_crossings(turn: Turn) -> None:
     """Record the alerts and the trip that are due, and find the next lines."""
     ledger = turn.ledger
     for d, part, code, message in _daily_lines(ledger):
         if code not in ledger.day.alerts and ledger.used_today[d] >= part:
             alert(turn, code, message)
     facts = fleet_facts(ledger)
-    awake = [] if ledger.day.tripped is not None else list(_awake(ledger))
-    for condition in awake:
+    active = [] if ledger.day.tripped is not None else list(_active_conditions(ledger))
+    for condition in active:
         if condition.holds(facts):
             _trip(turn, condition, facts)
-            awake = []
+            active = []
             break
-    ledger.watch = _watch(turn, awake, facts)
+    ledger.watch = _watch(turn, active, facts)
 
 
-def _awake(ledger: Ledger) -> Iterable[Condition]:
+def _active_conditions(ledger: Ledger) -> Iterable[Condition]:
     return (one for one in ledger.rules.config.trip_conditions if one.text not in ledger.day.silenced)
 
 
@@ -108,7 +108,7 @@ def _daily_lines(ledger: Ledger) -> list[tuple[int, int, str, str]]:
     return lines
 
 
-def _watch(turn: Turn, awake: list[Condition], facts: Mapping[str, Value]) -> Watch:
+def _watch(turn: Turn, active: list[Condition], facts: Mapping[str, Value]) -> Watch:
     """The first lines at which an alert is due, or one of the conditions may become true."""
     ledger = turn.ledger
     opening, day = ledger.day.opening, ledger.day
@@ -117,28 +117,28 @@ def _watch(turn: Turn, awake: list[Condition], facts: Mapping[str, Value]) -> Wa
         if code not in day.alerts:
             spent[d] = min(spent[d], opening[d] + part)
     began = day.hour_began(turn.now, ledger.spent)
-    names = {name for condition in awake for name in condition.names}
+    names = {name for condition in active for name in condition.names}
     for name in names & _SPENT.keys():
         d = _SPENT[name]
         base = (began[0] if d == TOKENS else began[1]) if name in _HOURLY else opening[d]
-        numbers = [None if line is None else Fraction(line) * _UNITS[d] for line in _lines(awake, name, facts)]
+        numbers = [None if line is None else Fraction(line) * _UNITS[d] for line in _lines(active, name, facts)]
         now = ledger.spent[d] - base
-        # An hour's usage may also fall by itself: above a line it is looked at with each command.
+        # An hour's usage may also fall by itself: above a line it is checked with each command.
         falls = name in _HOURLY and any(number is not None and number <= now for number in numbers)
         spent[d] = 0 if falls else min(spent[d], base + _next(now, numbers))
-    pressed = _pressed(ledger, _lines(awake, "pressure", facts)) if "pressure" in names else (FAR, FAR, FAR)
+    committed = _committed_lines(ledger, _lines(active, "pressure", facts)) if "pressure" in names else (FAR, FAR, FAR)
     return Watch(
         (spent[TOKENS], spent[COST]),
-        pressed,
+        committed,
         len(ledger.tasks.running) if "agents_active" in names else None,
         ledger.tasks.queued if "queue_length" in names else None,
     )
 
 
-def _lines(awake: list[Condition], name: str, facts: Mapping[str, Value]) -> list["Fraction | None"]:
+def _lines(active: list[Condition], name: str, facts: Mapping[str, Value]) -> list["Fraction | None"]:
     """The numbers that a fact is compared with; None: something that changes as it does."""
     found: list[Fraction | None] = []
-    for condition in awake:
+    for condition in active:
         lines = condition.lines(name, facts)
         found += [None] if lines is None else [Fraction(line) for line in lines]
     return found
@@ -151,7 +151,7 @@ def _next(now: int, numbers: "list[Fraction | None]") -> int:
     return min((candidate for candidate in candidates if candidate > now), default=FAR)
 
 
-def _pressed(ledger: Ledger, numbers: "list[Fraction | None]") -> Money:
+def _committed_lines(ledger: Ledger, numbers: "list[Fraction | None]") -> Money:
     """By dimension, what may be spent and held before pressure passes one of the numbers; it may fall by itself."""
     now = pressure(ledger)[0]
     if any(number is None or number <= now for number in numbers):
@@ -200,7 +200,7 @@ def approve_limit(turn: Turn, command: c.ApproveLimit) -> Today | Refusal:
     # Nothing can fail after this line.
     turn.record(e.LimitApproved(date=ledger.day.date or "", limits=Amounts(*limits)))
     facts = fleet_facts(ledger)
-    if ledger.day.tripped is not None and not any(condition.holds(facts) for condition in _awake(ledger)):
+    if ledger.day.tripped is not None and not any(condition.holds(facts) for condition in _active_conditions(ledger)):
         turn.record(e.BreakerClosed())
     return today(ledger)
 
@@ -216,7 +216,7 @@ def reset_breaker(turn: Turn, command: c.ResetBreaker) -> Today | Refusal:
     # Nothing can fail after this line.
     turn.record(e.BreakerReset(reason=command.reason))
     facts = fleet_facts(ledger)
-    silenced = [condition.text for condition in _awake(ledger) if condition.holds(facts)]
+    silenced = [condition.text for condition in _active_conditions(ledger) if condition.holds(facts)]
     turn.record(e.BreakerClosed(silenced=silenced))
     return today(ledger)
 

@@ -1,4 +1,4 @@
-"""What happens because time passes: holds and leases expire, days and periods begin. Nobody asks for it."""
+"""What happens because time passes: holds and leases expire, days and periods begin. No message asks for it."""
 
 import datetime as dt
 
@@ -25,5 +25,5 @@ def pass_time(ledger: Ledger, now: dt.datetime) -> list[e.Event]:
         else:
             operate.renew_period(turn)
         if breaker.is_crossed(ledger):
-            breaker.look(turn)
+            breaker.record_crossings(turn)
     return turn.events

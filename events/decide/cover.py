@@ -1,4 +1,4 @@
-"""Who pays when more was used than there is, and what comes back when there is enough again."""
+"""Cover: which account pays when more was used than there is, and what it gets back later."""
 
 from tallystick.config.amounts import DIMENSIONS, Amounts
 from tallystick.events import catalog as e
@@ -17,7 +17,7 @@ def name_of(account: Account) -> str:
 
 
 def cover(turn: Turn, payer: Account, dimension: int, needed: int, cause: str) -> None:
-    """Make sure that ``payer`` has ``needed`` units free, whoever must pay: usage is a fact.
+    """Make sure that ``payer`` has ``needed`` units free, at the expense of others if it must: usage is a fact.
 
     The excess comes from the parent's free balance, on up the tree, then from the reserve, then from overdraft.
     Covers come before the usage that needs them, so that no balance is ever below zero.

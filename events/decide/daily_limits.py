@@ -1,7 +1,7 @@
 """Days: where one begins, what its limits leave, and what is in the way when they leave too little (spec 3).
 
 A daily limit is not checked and then spent: what is set aside and what running tasks may still use count as well, so
-that those who ask at the same moment are never granted more than there is.
+that requests at the same moment are never granted more than there is.
 """
 
 import datetime as dt
@@ -24,14 +24,14 @@ from tallystick.events.state.tasks import Task
 
 
 def day_of(config: Config, now: dt.datetime) -> tuple[str, dt.datetime]:
-    """The date that it is in the fleet's zone, and when the next one begins; days in which clocks change are as long."""
+    """The date in the fleet's zone, and when the next one begins, also where clocks change."""
     zone = ZoneInfo(config.timezone)
     today = now.astimezone(zone).date()
     return today.isoformat(), dt.datetime.combine(today + dt.timedelta(days=1), dt.time(), zone).astimezone(dt.UTC)
 
 
 def begin_day(turn: Turn) -> None:
-    """It is another day: that of the clock, also where nobody looked for several."""
+    """It is another day: that of the clock, also where several days passed without a message."""
     date, ends_at = day_of(turn.ledger.rules.config, turn.now)
     turn.record(e.DayBegan(date=date, ends_at=ends_at))
 
@@ -114,19 +114,21 @@ def daily_obstacle(ledger: Ledger, task: Task, victim: Task | None) -> Reason | 
 
     What runs counts with the unspent rest of its token budget. ``victim``: as if that run had ended.
     """
-    config, promises = ledger.rules.config, ledger.commitments
+    config, commitments = ledger.rules.config, ledger.commitments
     needed = token_budget(config, task.agent_type)
-    freed = None if victim is None else promises.runs[victim.id]
+    freed = None if victim is None else commitments.runs[victim.id]
     limit = limit_of(ledger, TOKENS)
     if limit is not None:
         used = ledger.used_today
-        taken = used[TOKENS] + ledger.held[TOKENS] + promises.open - (0 if freed is None else freed.open + freed.held)
+        taken = (
+            used[TOKENS] + ledger.held[TOKENS] + commitments.open - (0 if freed is None else freed.open + freed.held)
+        )
         if _is_over(limit, used[TOKENS], taken - used[TOKENS], needed):
             return _in_the_way("daily_tokens", "daily token limit", TOKENS, (limit, taken, needed))
     limit = limit_of(ledger, COST)
     if limit is not None:
         used = ledger.used_today
-        by_model = dict(promises.by_model)
+        by_model = dict(commitments.by_model)
         if freed is not None:
             by_model[freed.model] = by_model.get(freed.model, 0) - freed.unpriced
         taken = used[COST] + ledger.held[COST] - (0 if freed is None else freed.held_cost)
@@ -138,7 +140,7 @@ def daily_obstacle(ledger: Ledger, task: Task, victim: Task | None) -> Reason | 
     if limit is None:
         return None
     spent = ledger.day.by_product[task.product]
-    taken = spent + ledger.day.held_by_product[task.product] + promises.by_product[task.product]
+    taken = spent + ledger.day.held_by_product[task.product] + commitments.by_product[task.product]
     if freed is not None and freed.product == task.product:
         taken -= freed.open + freed.held
     if not _is_over(limit, spent, taken - spent, needed):
@@ -170,5 +172,5 @@ def cost_of(ledger: Ledger, model: str, tokens: int) -> int:
 
 def _in_the_way(code: str, what: str, d: int, numbers: tuple[int, int, int]) -> Reason:
     limit, taken, needed = (dollars(units) if d == COST else units for units in numbers)
-    message = f"{what}: {taken} of {limit} is used today or promised to what runs, {needed} is needed"
+    message = f"{what}: {taken} of {limit} is used today or committed to running tasks, {needed} is needed"
     return Reason(code, limit, taken, message)

@@ -1,4 +1,4 @@
-"""The end of a task by somebody's word: slot, usage, memory and those that wait for it, all in one transaction."""
+"""The end of a task by a message: slot, usage, estimates and dependent tasks, all in one transaction."""
 
 import datetime as dt
 from decimal import Decimal
@@ -9,7 +9,7 @@ from tallystick.events import messages as c
 from tallystick.events.decide import pricing
 from tallystick.events.decide.answers import used
 from tallystick.events.decide.dependents import cancel_dependents, free_dependents
-from tallystick.events.decide.leases import too_late, whose
+from tallystick.events.decide.leases import too_late, which_run
 from tallystick.events.decide.refusals import unknown_task
 from tallystick.events.decide.release import close_account, close_children
 from tallystick.events.decide.turn import Turn
@@ -35,7 +35,7 @@ def complete_task(turn: Turn, command: c.CompleteTask) -> TaskClosed | Refusal:
     task = turn.ledger.tasks.get(command.task)
     if task is None:
         return unknown_task(command.task)
-    run = whose(task, command.lease)
+    run = which_run(task, command.lease)
     if run != "current":
         _book_late(turn, task, command.lease, total)
         if run == "preempted":
@@ -91,7 +91,7 @@ def _complete(turn: Turn, task: Task, account: Account, outcome: c.TaskOutcome) 
 
 
 def _closed(task: Task, consumed: Triple, elapsed_ms: int, cancelled: list[str]) -> TaskClosed:
-    """The seed's word on an estimate is "good" within 10 %."""
+    """An estimate is called "good" within 10 %."""
     tokens = money(consumed)[TOKENS]
     estimated_ms = task.estimated_ms
     estimated: Number | None = None if estimated_ms is None else shown_minutes(estimated_ms)

@@ -52,7 +52,7 @@ def resume(turn: Turn, command: c.Resume) -> Overrides | Refusal:
 
 
 def warn_agent(turn: Turn, command: p.WarnAgent) -> Done | Refusal:
-    """Tell an agent (with its next reply) and the operators that exhaustion is near; once until there is more budget."""
+    """Warn an agent (with its next reply) and the operators, once until there is more budget."""
     account = _open_account(turn, command.agent)
     if isinstance(account, Refusal):
         return account

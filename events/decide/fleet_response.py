@@ -29,8 +29,8 @@ def _ratio(part: int, whole: int) -> Fraction:
 def respond(turn: Turn) -> None:
     """Record the fleet's response to the pressure there is now, with hysteresis on the way down."""
     ledger = turn.ledger
-    spent, held, line = ledger.spent, ledger.held, ledger.pressed_at
-    # Every use passes here; below the first line there is nothing to reckon.
+    spent, held, line = ledger.spent, ledger.held, ledger.response_lines
+    # Every use passes here; below the first line there is nothing to compute.
     if not ledger.response and (
         spent[0] + held[0] < line[0] and spent[1] + held[1] < line[1] and spent[2] + held[2] < line[2]
     ):
@@ -38,18 +38,18 @@ def respond(turn: Turn) -> None:
     response = response_now(ledger)
     if response == ledger.response:
         return
-    pressed, d = pressure(ledger)
+    highest, d = pressure(ledger)
     before = ledger.response
     turn.record(
         e.FleetResponseChanged(
             before=e.RESPONSES[before],
             response=e.RESPONSES[response],
-            pressure=round(float(pressed), 6),
+            pressure=round(float(highest), 6),
             dimension=EDGE_NAMES[d],
         )
     )
     if response > before:
-        message = f"{EDGE_NAMES[d]}: {int(pressed * 100)} % of what the fleet can spend is used or held"
+        message = f"{EDGE_NAMES[d]}: {int(highest * 100)} % of what the fleet can spend is used or held"
         alert(turn, f"fleet_{e.RESPONSES[response]}", message)
 
 
@@ -62,10 +62,10 @@ def response_now(ledger: Ledger) -> int:
         if total is None:
             continue
         committed = ledger.committed(d)
-        pressed = _ratio(committed, ledger.spendable(d))
+        of_spendable = _ratio(committed, ledger.spendable(d))
         of_total = _ratio(committed, total - ledger.opening[d])
         for rank, at in enumerate((*ledger.rules.fleet_at, Fraction(1)), start=1):
-            ratio = of_total if rank == 4 else pressed
+            ratio = of_total if rank == 4 else of_spendable
             if ratio >= at:
                 up = max(up, rank)
             if ratio >= at - slack and ratio > 0:

@@ -1,4 +1,4 @@
-"""Foresee: what our own people foretold, and what came of it, for the record. None of it moves money."""
+"""Forecasts, and what really happened, for the record. None of it moves money."""
 
 from tallystick.events import catalog as e
 from tallystick.events.decide.alerts import alert
@@ -18,7 +18,7 @@ def record_forecast(turn: Turn, command: p.RecordForecast) -> Done | Refusal:
 
 
 def record_score(turn: Turn, command: p.RecordScore) -> Done:
-    """Lay the truth beside earlier forecasts; the agent may be gone by now."""
+    """Score earlier forecasts by what happened; the agent may be gone by now."""
     turn.record(
         e.ForecastScored(
             agent=command.agent,
@@ -50,7 +50,7 @@ def record_run(turn: Turn, command: p.RecordRun) -> Done:
 
 
 def record_anomaly(turn: Turn, command: p.RecordAnomaly) -> Done:
-    """Note a step that stands out. A loop burns budget for nothing until somebody looks: operators are told."""
+    """Note a step that stands out. A loop wastes budget until it is stopped: operators are alerted."""
     turn.record(
         e.AnomalyFound(
             agent=command.agent,

@@ -22,13 +22,6 @@ from tallystick.events.decide import (
 )
 from tallystick.events.decide.turn import Turn
 from tallystick.events.messages import proposals as p
-from tallystick.events.messages.replies import Done
-
-
-def _nothing_but_time(turn: Turn, command: c.Command) -> Done:
-    """What was due has happened already."""
-    return Done()
-
 
 HANDLERS: Mapping[type[c.Command], Callable[[Turn, Any], Any]] = {
     c.AllocateBudget: allocate.allocate_budget,
@@ -56,10 +49,9 @@ HANDLERS: Mapping[type[c.Command], Callable[[Turn, Any], Any]] = {
     p.PreemptTask: start_tasks.preempt_task,
     c.CompleteTask: end_tasks.complete_task,
     c.CancelTask: end_tasks.cancel_task,
-    p.ExpireLease: _nothing_but_time,
     p.RecordOverdue: task_answers.record_overdue,
-    p.TellTask: task_answers.tell_task,
-    p.TellQueue: task_answers.tell_queue,
+    p.TellTask: task_answers.answer_task,
+    p.TellQueue: task_answers.answer_queue,
     c.SetTotalBudget: operate.set_total_budget,
     c.PauseAll: operate.pause_all,
     c.ResumeAll: operate.resume_all,
@@ -69,9 +61,6 @@ HANDLERS: Mapping[type[c.Command], Callable[[Turn, Any], Any]] = {
     c.ReleaseReserve: operate.release_reserve,
     c.LoadConfig: operate.load_config,
     p.LoadPrices: operate.load_prices,
-    p.ExpireHolds: _nothing_but_time,
-    p.RenewPeriod: _nothing_but_time,
-    p.BeginDay: _nothing_but_time,
     p.ApplyMoves: reallocate.apply_moves,
     p.WarnAgent: enforce.warn_agent,
     p.RecordDelivery: alerts.record_delivery,

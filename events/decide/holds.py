@@ -66,25 +66,25 @@ def reserve(turn: Turn, command: c.Reserve) -> Held | Refusal:
 def _may_not_run(turn: Turn, account: Account) -> Refusal | None:
     """Why an agent may not start anything now: stopped before any question of money, then black, then slowed."""
     ledger = turn.ledger
-    told = enforced(ledger, account)
-    if told.action == STOP:
+    measure = enforced(ledger, account)
+    if measure.action == STOP:
         stopped = stopped_by(ledger, account)
         if stopped is not None:
             decided_by = "stop" if stopped is account else "ancestor_stop"
             who = f"{stopped.id} was stopped: {stopped.stopped}"
             return Refusal("agent_stopped", who, {"decided_by": decided_by, "retry_after_seconds": None})
-        if told.decided_by in ("pause_all", "product_pause"):
+        if measure.decided_by in ("pause_all", "product_pause"):
             why = ledger.paused or "paused by configuration"
-            return Refusal("paused", why, {"decided_by": told.decided_by, "retry_after_seconds": None})
+            return Refusal("paused", why, {"decided_by": measure.decided_by, "retry_after_seconds": None})
         available = shown(account.remaining_all()) if account.level == BLACK else shown(ledger.pool)
         detail = "the budget is used up" if account.level == BLACK else "the fleet's budget is used up"
-        numbers = {"available": available, "decided_by": told.decided_by, "retry_after_seconds": None}
+        numbers = {"available": available, "decided_by": measure.decided_by, "retry_after_seconds": None}
         return Refusal("budget_exhausted", detail, numbers)
-    wait_ms = wait_left_ms(turn, account, told)
+    wait_ms = wait_left_ms(turn, account, measure)
     if wait_ms:
         seconds = wait_ms / 1000
-        detail = f"throttled to {told.rate} of normal speed by {told.decided_by}"
-        return Refusal("throttled", detail, {"retry_after_seconds": seconds, "decided_by": told.decided_by})
+        detail = f"throttled to {measure.rate} of normal speed by {measure.decided_by}"
+        return Refusal("throttled", detail, {"retry_after_seconds": seconds, "decided_by": measure.decided_by})
     return None
 
 

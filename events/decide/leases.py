@@ -1,7 +1,7 @@
 """Leases: reports and signs of life of a run, and what happens to those that come too late, or never.
 
 A run is over when its lease has ended. Whatever still comes from it changes nothing but the record of what it used,
-which is charged to whoever paid for the run: never to a later run, and never twice.
+which is charged to the account that paid for the run: never to a later run, and never twice.
 """
 
 from typing import Literal
@@ -19,11 +19,11 @@ from tallystick.events.messages.task_replies import TaskAlive, shown_time
 from tallystick.events.state.task_rules import lease_time
 from tallystick.events.state.tasks import Task
 
-Whose = Literal["current", "preempted", "over", "idle"]
+WhichRun = Literal["current", "preempted", "over", "idle"]
 
 
-def whose(task: Task, lease: str | None) -> Whose:
-    """Which run a message is from: the one that goes on, one that lost its slot and was not told, or one that is over.
+def which_run(task: Task, lease: str | None) -> WhichRun:
+    """Which run a message is from: the one that goes on, one that was preempted and does not know, or an ended one.
 
     Without a lease the run at hand is meant; "idle" where there is none.
     """
@@ -53,7 +53,7 @@ def extend_lease(turn: Turn, name: str, lease: str | None) -> TaskAlive | Refusa
     task = turn.ledger.tasks.get(name)
     if task is None:
         return unknown_task(name)
-    run = whose(task, lease)
+    run = which_run(task, lease)
     if run == "current":
         return _extend(turn, task)
     if run != "preempted":
@@ -69,25 +69,25 @@ def _extend(turn: Turn, task: Task) -> TaskAlive:
     expires_at = max(task.lease_expires_at, turn.now + lease_time(turn.ledger.rules.config))
     turn.record(e.LeaseExtended(task=task.id, lease=task.lease, expires_at=expires_at))
     account = turn.ledger.accounts[task.id]
-    told = enforcement(turn, task.id, account, account.ratio(), None)
+    measure = enforcement(turn, task.id, account, account.ratio(), None)
     return TaskAlive(
         task.id,
         task.state,
-        told.action,
-        told.throttle_rate,
-        told.wait_seconds,
-        told.decided_by,
+        measure.action,
+        measure.throttle_rate,
+        measure.wait_seconds,
+        measure.decided_by,
         shown_time(expires_at),
     )
 
 
-def too_late(task: Task, run: Whose) -> Refusal:
+def too_late(task: Task, run: WhichRun) -> Refusal:
     """Why a message about a run changes nothing any more."""
     numbers = {"task": task.id, "state": task.state}
     if run == "idle" and task.is_open:
         return Refusal("not_running", f"{task.id} does not run: it is {task.state}", numbers)
     if was_lost(task):
-        return Refusal("lease_lost", f"the lease is over, and {task.id} is {task.state}: stop working on it", numbers)
+        return Refusal("lease_lost", f"the lease has ended, and {task.id} is {task.state}: stop working on it", numbers)
     return Refusal("already_finished", f"{task.id} is {task.state}", numbers)
 
 
@@ -95,7 +95,7 @@ def too_late(task: Task, run: Whose) -> Refusal:
 
 
 def lose_lease(turn: Turn, task: Task) -> None:
-    """Nobody gave a sign of life: the slot and the unspent budget are free, and the task is tried again, or has failed."""
+    """No sign of life came: the slot and the unspent budget are free, and the task is tried again, or has failed."""
     ledger, attempt = turn.ledger, task.attempt
     assert task.lease is not None
     fails = attempt >= ledger.rules.config.leases.max_attempts

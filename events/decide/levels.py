@@ -1,4 +1,4 @@
-"""Levels, the fleet's response, and the action that an agent is told: all decided in the transaction that causes them.
+"""Levels of accounts, and the action that applies to an agent: decided in the transaction that causes them.
 
 An agent's action is derived when it asks, never written to every account: a fleet of any size is stopped by one event.
 """
@@ -28,7 +28,7 @@ _OWN = ("tokens", "time", "dollars")
 
 
 def percentage(account: Account) -> float:
-    """The largest of consumed / allocated over the limited dimensions, to 6 places; for people and replies."""
+    """The largest of consumed / allocated over the limited dimensions, to 6 places; for replies and display."""
     return round(account.ratio(), 6)
 
 
@@ -109,7 +109,8 @@ def _used_up(ledger: Ledger, account: Account, dimension: int) -> bool:
     return ledger.rules.level_of(account.consumed(dimension), account.base(dimension)) == BLACK
 
 
-# --- what an agent is told -------------------------------------------------------------------------------------------
+# --- the action that applies
+# -------------------------------------------------------------------------------------------
 
 
 class Enforced:
@@ -197,15 +198,15 @@ def _worse(best: Enforced, action: int, rate: Decimal, decided_by: str) -> None:
     best.rate = min(best.rate, rate)
 
 
-def wait_left_ms(turn: Turn, account: Account, told: Enforced) -> int:
+def wait_left_ms(turn: Turn, account: Account, measure: Enforced) -> int:
     """What is left of a throttled agent's wait since its last report.
 
     The wait is the last operation's time x (1/rate - 1), or else the time between the last two reports x the same,
     at most 60 s; it is derived when it is asked for, so that a top-up ends it and a new throttle reaches it.
     """
-    if told.action == STOP or told.rate >= NORMAL_SPEED or account.last_report_at is None:
+    if measure.action == STOP or measure.rate >= NORMAL_SPEED or account.last_report_at is None:
         return 0
-    whole = min(WAIT_MAX_MS, int(account.pace_ms * (1 / told.rate - 1)))
+    whole = min(WAIT_MAX_MS, int(account.pace_ms * (1 / measure.rate - 1)))
     return max(0, whole - (turn.now - account.last_report_at) // MILLISECOND)
 
 

@@ -260,7 +260,7 @@ def content_hash(mapping: dict[str, Any]) -> str:
 
 
 def record_snapshot(turn: Turn, command: p.RecordSnapshot) -> Done:
-    """The hash of a snapshot, for those who may want to trust it."""
+    """The hash of a snapshot, so that a restart can check it."""
     turn.record(e.SnapshotRecorded(upto=command.position, sha256=command.sha256))
     return Done()
 

@@ -20,8 +20,8 @@ class Priced(msgspec.Struct, gc=False):
 def price(rules: Rules, command: ReportUsage) -> Priced:
     """The amounts of a report. A given cost wins; without one, a model is priced from the list.
 
-    Tokens without a split count as input; an unknown model is never free: it is charged as the dearest known model of
-    its provider, or of all, and flagged. A price is rounded up to the next nano-dollar, once, here.
+    Tokens without a split count as input; an unknown model is never free: it is charged as the most expensive known
+    model of its provider, or of all, and flagged. A price is rounded up to the next nano-dollar, once, here.
 
     Raises:
         InvalidAmount: a negative or too large number, more cached than input tokens, or nothing reported at all.
@@ -74,7 +74,7 @@ def priced(rules: Rules, model: str, parts: tuple[int, int, int]) -> tuple[int, 
     found = rules.find_price(name, provider)
     if found is not None:
         return found.price.cost(*parts), found.id, False
-    dearest = rules.prices.dearest(name, provider, parts)
-    if dearest is None:
+    stand_in = rules.prices.most_expensive(name, provider, parts)
+    if stand_in is None:
         return 0, None, True
-    return rules.prices.models[dearest].cost(*parts), dearest, True
+    return rules.prices.models[stand_in].cost(*parts), stand_in, True

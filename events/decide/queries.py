@@ -27,7 +27,7 @@ def get_global_status(turn: Turn, command: c.GetGlobalStatus) -> GlobalStatus:
     first = 0 if command.after is None else bisect.bisect_right(ledger.names, command.after)
     page = ledger.names[first : first + command.limit]
     root = ledger.root
-    pressed, _ = pressure(ledger)
+    highest, _ = pressure(ledger)
     return GlobalStatus(
         total=shown(ledger.total),
         total_allocated=shown(limited(root.allocated, minus(root.delegated, ledger.reserve.granted))),
@@ -35,7 +35,7 @@ def get_global_status(turn: Turn, command: c.GetGlobalStatus) -> GlobalStatus:
         pool_available=shown(ledger.pool),
         reserve=shown(ledger.in_reserve),
         overdraft=shown(ledger.overdraft),
-        pressure=round(float(pressed), 6),
+        pressure=round(float(highest), 6),
         response=e.RESPONSES[ledger.response],
         paused=ledger.paused is not None or ledger.rules.paused,
         agent_count=len(ledger.accounts),

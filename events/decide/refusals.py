@@ -6,9 +6,9 @@ from tallystick.events.state.ledger import Ledger
 
 
 def bad_name(name: str, field: str) -> Refusal | None:
-    """An id is shown on people's screens and beside the fleet's own names."""
+    """Why an id may not be used: it is shown on screens, and beside the fleet's reserved names."""
     if name in RESERVED_NAMES:
-        return Refusal("invalid_message", f"{field}: found {name!r}, which is the fleet's own name for something")
+        return Refusal("invalid_message", f"{field}: found {name!r}, which is a name that the fleet reserves")
     if not name.isprintable():
         return Refusal("invalid_message", f"{field}: found {name!r}, allowed are printable characters")
     return None

@@ -29,14 +29,14 @@ def place_task(turn: Turn, command: p.PlaceTask) -> TaskStatus | Refusal:
     """
     ledger, wanted = turn.ledger, command.submitted
     given_ms = exact_minutes(wanted.estimated_minutes, "estimated_minutes")
-    refusal = _unfit(turn, wanted)
+    refusal = _why_not_taken(turn, wanted)
     if refusal is not None:
         return refusal
     # Nothing can fail after this line.
     submitted = _submission(turn, wanted, given_ms)
     turn.record(submitted)
     task = ledger.tasks.known[wanted.task]
-    reason = _lost_cause(turn, task) or impossible(ledger, task)
+    reason = _failed_dependency(turn, task) or impossible(ledger, task)
     if reason is not None:
         turn.record(e.TaskRejected(task=task.id, **msgspec.structs.asdict(reason)))
     elif task.unmet:
@@ -60,8 +60,8 @@ def _admit_or_queue(turn: Turn, task: Task, command: p.PlaceTask) -> Reason | No
     if reason is None:
         _start(turn, task, command)
     else:
-        told = command.expected_start
-        turn.record(e.TaskQueued(task=task.id, expected_start=told, **msgspec.structs.asdict(reason)))
+        reason_fields = msgspec.structs.asdict(reason)
+        turn.record(e.TaskQueued(task=task.id, expected_start=command.expected_start, **reason_fields))
     return reason
 
 
@@ -75,7 +75,7 @@ def _first_before(ledger: Ledger, command: p.PlaceTask) -> str | None:
     return behind if behind in known and known[behind].state == "queued" else None
 
 
-def _unfit(turn: Turn, wanted: c.SubmitTask) -> Refusal | None:
+def _why_not_taken(turn: Turn, wanted: c.SubmitTask) -> Refusal | None:
     """Why a task cannot be taken in at all: shape, then existence."""
     ledger = turn.ledger
     for field, name in (
@@ -135,7 +135,7 @@ def _submission(turn: Turn, wanted: c.SubmitTask, given_ms: int | None) -> e.Tas
     )
 
 
-def _lost_cause(turn: Turn, task: Task) -> Reason | None:
+def _failed_dependency(turn: Turn, task: Task) -> Reason | None:
     """What a task depends on may have failed before it came."""
     for name in task.depends_on:
         needed = turn.ledger.tasks.known[name]

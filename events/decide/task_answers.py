@@ -1,4 +1,4 @@
-"""What is answered about tasks, read off the state, and what the allocator adds: where each stands, when it may start."""
+"""What is answered about tasks: their state, and from the allocator their place and expected start."""
 
 import datetime as dt
 from collections.abc import Iterable
@@ -32,7 +32,7 @@ _DECISIONS = {
     "rejected": "rejected",
 }
 NEWS = dt.timedelta(minutes=1)
-"""A start that is expected this much earlier or later than was last told is told again on the record."""
+"""A start that is expected this much earlier or later than the last answer said is recorded again."""
 _MILLISECOND = dt.timedelta(milliseconds=1)
 
 
@@ -56,7 +56,7 @@ def status(turn: Turn, task: Task, reason: Reason | None = None) -> TaskStatus:
 
 
 def reason_of(ledger: Ledger, task: Task) -> Reason | None:
-    """Why a task does not run; None where it does, ended as somebody said, or can start with the next commit."""
+    """Why a task does not run; None where it does, was ended by a message, or can start with the next commit."""
     match task.state:
         case "queued":
             return obstacle(ledger, task)
@@ -69,7 +69,7 @@ def reason_of(ledger: Ledger, task: Task) -> Reason | None:
         "attempts_exhausted": f"its lease was lost {task.attempt} times",
         "dependency_failed": "a task that it depends on has failed or was cancelled",
         "budget_released": "the account that it was paid from was released",
-    }.get(task.code, "it could not run under what was configured")
+    }.get(task.code, "the configuration does not allow it to run")
     return Reason(task.code, None, None, sentence)
 
 
@@ -81,20 +81,20 @@ def _listed(names: tuple[str, ...]) -> str:
 # --- what the allocator adds -----------------------------------------------------------------------------------------
 
 
-def tell_task(turn: Turn, command: p.TellTask) -> TaskStatus | Refusal:
-    """Answer `GetTask`. An expected start that differs from what was last told is told on the record."""
+def answer_task(turn: Turn, command: p.TellTask) -> TaskStatus | Refusal:
+    """Answer `GetTask`. An expected start that differs from the last answer is recorded."""
     task = turn.ledger.tasks.get(command.task)
     if task is None:
         return unknown_task(command.task)
-    _tell(turn, [Expected(task.id, command.expected_start)])
+    _record_expected(turn, [Expected(task.id, command.expected_start)])
     return status(turn, task)
 
 
-def tell_queue(turn: Turn, command: p.TellQueue) -> QueueStatus:
+def answer_queue(turn: Turn, command: p.TellQueue) -> QueueStatus:
     """Answer `GetQueue`: what the allocator ranked, as far as it still waits, and what runs or has to stop."""
     ledger = turn.ledger
     standpoints = [one for one in command.waiting if _waits(ledger, one.task)]
-    _tell(turn, [Expected(one.task, one.expected_start) for one in standpoints])
+    _record_expected(turn, [Expected(one.task, one.expected_start) for one in standpoints])
     # A victim's run is over, but its owner may not know yet.
     stopping = (
         _stopping(ledger.tasks.known[one.task], turn.now) for one in command.waiting if one.task in ledger.tasks.known
@@ -110,7 +110,7 @@ def _waits(ledger: Ledger, name: str) -> bool:
     return task is not None and task.state == "queued"
 
 
-def _tell(turn: Turn, expected: Iterable[Expected]) -> None:
+def _record_expected(turn: Turn, expected: Iterable[Expected]) -> None:
     news = [one for one in expected if _is_news(turn.ledger, one)]
     if news:
         turn.record(e.StartsExpected(starts=news))
@@ -119,8 +119,8 @@ def _tell(turn: Turn, expected: Iterable[Expected]) -> None:
 def _is_news(ledger: Ledger, expected: Expected) -> bool:
     if expected.start is None or not _waits(ledger, expected.task):
         return False
-    told = ledger.tasks.known[expected.task].expected_start
-    return told is None or abs(told - expected.start) >= NEWS
+    before = ledger.tasks.known[expected.task].expected_start
+    return before is None or abs(before - expected.start) >= NEWS
 
 
 def _queued(turn: Turn, one: p.QueueView) -> QueuedTask:
@@ -167,19 +167,19 @@ def _stopping(task: Task, now: dt.datetime) -> RunningTask | None:
 
 
 def record_overdue(turn: Turn, command: p.RecordOverdue) -> Done | Refusal:
-    """A task has waited longer than its level allows: operators are told, once."""
+    """A task has waited longer than its priority allows: operators are alerted, once."""
     ledger = turn.ledger
     task = ledger.tasks.get(command.task)
     if task is None or task.state != "queued" or task.overdue:
-        return Refusal("plan_out_of_date", f"{command.task} does not wait, or operators were told before")
+        return Refusal("plan_out_of_date", f"{command.task} does not wait, or was reported as overdue before")
     level = priority_of(ledger.rules.config, task.product, task.named_priority)
     allowed, waited = max_wait(ledger.rules.config, level), turn.now - task.queued_at
     if waited < allowed:
-        return Refusal("plan_out_of_date", f"{command.task} has not waited longer than its level allows")
+        return Refusal("plan_out_of_date", f"{command.task} has not waited longer than its priority allows")
     # Nothing can fail after this line.
     waited_ms, allowed_ms = waited // _MILLISECOND, allowed // _MILLISECOND
     turn.record(e.TaskOverdue(task=task.id, waited_ms=waited_ms, allowed_ms=allowed_ms))
-    how = f"has waited {waited_ms // 60_000} minutes" if allowed_ms else "must not wait, and does"
+    how = f"has waited {waited_ms // 60_000} minutes" if allowed_ms else "waits, although its priority allows no wait"
     reason = obstacle(ledger, task)
     why = "" if reason is None else f": {reason.message}"
     alert(turn, "task_overdue", f"{task.id} ({level}, {task.product}) {how}{why}", task.id)

@@ -4,7 +4,7 @@ from tallystick.events import catalog as e
 from tallystick.events import messages as c
 from tallystick.events.decide.answers import enforcement
 from tallystick.events.decide.holds import extend_hold
-from tallystick.events.decide.leases import extend_lease, last_lease, was_lost, whose
+from tallystick.events.decide.leases import extend_lease, last_lease, was_lost, which_run
 from tallystick.events.decide.levels import STOP
 from tallystick.events.decide.refusals import unknown_agent
 from tallystick.events.decide.turn import Turn
@@ -31,7 +31,7 @@ def report_usage(turn: Turn, command: c.ReportUsage) -> Enforcement | Refusal:
     task = ledger.tasks.get(command.task)
     if task is None:
         return book(turn, command, command.task)
-    run = whose(task, command.lease)
+    run = which_run(task, command.lease)
     if run == "current" or not (task.ended or task.state == "running"):
         return book(turn, command, task.id)
     lease = command.lease or last_lease(task)

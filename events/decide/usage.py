@@ -74,7 +74,8 @@ def use(
 ) -> Enforcement:
     """Cover, book, and let levels and the fleet's response follow; the answer is what holds after all of it.
 
-    ``held`` is what a hold had set aside for this use. ``payer`` is who pays where no account is open, if that is known.
+    ``held`` is what a hold had set aside for this use. ``payer`` is the account that pays where the agent has none
+    open, if it is known.
     """
     ledger = turn.ledger
     charged = account or payer or ledger.payer_of(event.agent)
@@ -132,7 +133,7 @@ def _mark_budget(turn: Turn, account: Account) -> None:
 
 
 def _warnings(ledger: Ledger, account: Account) -> list[str]:
-    """What the agent has to be told with this reply, once."""
+    """What this reply has to say to the agent, once."""
     warnings = []
     if account.warning is not None:
         warnings.append(f"exhaustion_expected_in_{account.warning}_seconds")

@@ -1,7 +1,7 @@
-"""How each agent stands, folded from the recorded events: for those who judge and for those who show.
+"""The accounts as a read model, folded from the recorded events: for specialists and for views.
 
-It mirrors the accounts of the law in the figures that plans, forecasts and views use, and decides nothing. A plan is
-checked again by the law at the moment it is applied, so an old standing can cost a plan, never money.
+It mirrors the accounts of the ledger in the figures that plans, forecasts and views use, and decides nothing. A plan is
+checked again by `decide` when it is applied, so an old figure can cost a plan, never money.
 """
 
 import datetime as dt
@@ -17,7 +17,7 @@ from tallystick.events.state.ledger import Ledger
 
 
 class AccountModel:
-    """One open account as judgement sees it; amounts by dimension in internal units."""
+    """One open account; amounts by dimension in internal units."""
 
     __slots__ = (
         "activity_at",
@@ -79,7 +79,7 @@ class AccountModel:
         self.reclaimed = False
         self.warned = False
         self.task = False
-        """It is the account of a run: what it was granted is its token budget, and nobody moves any of it."""
+        """It is the account of a run: what it was granted is its token budget, and none of it is moved."""
 
     def source(self, d: int) -> "AccountModel | None":
         """Who grants in a dimension: the nearest ancestor that limits it; None for the pool."""
@@ -104,23 +104,23 @@ class AccountModel:
 
     @classmethod
     def of(cls, account: Account, parent: "AccountModel | None") -> "AccountModel":
-        """As an account of the law stands."""
-        standing = cls(account.id, parent, account.priority, account.allocated, account.opened_at)
-        standing.activity_at, standing.last_report_at = account.activity_at, account.last_report_at
-        standing.consumed = [account.consumed(d) for d in DIMENSIONS]
-        standing.closed, standing.given_back = account.closed, account.given_back
+        """The model of an account of the ledger."""
+        model = cls(account.id, parent, account.priority, account.allocated, account.opened_at)
+        model.activity_at, model.last_report_at = account.activity_at, account.last_report_at
+        model.consumed = [account.consumed(d) for d in DIMENSIONS]
+        model.closed, model.given_back = account.closed, account.given_back
         limits = account.allocated
-        standing.held = _where(limits, (account.held[0], account.held[1], account.held[2]))
-        standing.delegated = _where(limits, account.delegated)
-        standing.cover = _where(limits, minus(account.granted, money(limits)))
-        standing.drawn = account.drawn
-        standing.reports = 0 if account.last_report_at is None else 2
-        standing.reclaimed, standing.warned = account.reclaimed, account.warned
-        standing.borrowed, standing.level, standing.stopped = account.borrowed, account.level, account.stopped
-        standing.throttle = None if account.throttle is None else str(account.throttle)
-        standing.agent_type, standing.product = account.agent_type, account.product
-        standing.workflow = account.workflow
-        return standing
+        model.held = _where(limits, (account.held[0], account.held[1], account.held[2]))
+        model.delegated = _where(limits, account.delegated)
+        model.cover = _where(limits, minus(account.granted, money(limits)))
+        model.drawn = account.drawn
+        model.reports = 0 if account.last_report_at is None else 2
+        model.reclaimed, model.warned = account.reclaimed, account.warned
+        model.borrowed, model.level, model.stopped = account.borrowed, account.level, account.stopped
+        model.throttle = None if account.throttle is None else str(account.throttle)
+        model.agent_type, model.product = account.agent_type, account.product
+        model.workflow = account.workflow
+        return model
 
 
 class AccountModels:
@@ -159,9 +159,9 @@ class AccountModels:
                 step(self, event)
 
     def _used(self, event: "e.UsageReported | e.HoldSettled") -> None:
-        charged = standing = self.agents.get(event.agent) if getattr(event, "lease", None) is None else None
+        charged = account = self.agents.get(event.agent) if getattr(event, "lease", None) is None else None
         if charged is None:
-            # Without an open account: the event names who pays, or else the fleet does.
+            # Without an open account: the event names the account that pays, or else the fleet does.
             charged = self.agents.get(getattr(event, "charged", None) or "", self.pool)
         for d, amount in ((0, event.tokens), (1, event.time_ms), (2, event.cost_nanos)):
             if amount:
@@ -169,17 +169,17 @@ class AccountModels:
                 if charged.allocated[d] is None:
                     payer = self.pool if charged.parent is None else charged.source(d) or self.pool
                     payer.consumed[d] += amount
-        if standing is not None:
-            standing.last_report_at = standing.activity_at = event.at
-            standing.reports += 1
-            standing.reclaimed = False
+        if account is not None:
+            account.last_report_at = account.activity_at = event.at
+            account.reports += 1
+            account.reclaimed = False
 
     def _hold_placed(self, event: e.HoldPlaced) -> None:
-        standing = self.agents[event.agent]
+        account = self.agents[event.agent]
         self.holds[event.hold] = amount = money(event.amount.triple)
-        self._set_aside(standing, amount)
-        standing.activity_at = event.at
-        standing.reclaimed = False
+        self._set_aside(account, amount)
+        account.activity_at = event.at
+        account.reclaimed = False
 
     def _hold_extended(self, event: e.HoldExtended) -> None:
         self.agents[event.agent].activity_at = event.at
@@ -195,91 +195,91 @@ class AccountModels:
     def _end_hold(self, event: "e.HoldEnded | e.HoldSettled") -> None:
         self._set_aside(self.agents[event.agent], minus(ZERO, self.holds.pop(event.hold)))
 
-    def _set_aside(self, standing: AccountModel, amount: Money) -> None:
+    def _set_aside(self, account: AccountModel, amount: Money) -> None:
         self.held = plus(self.held, amount)
         for d in DIMENSIONS:
             if amount[d]:
-                payer = standing if standing.allocated[d] is not None else standing.source(d) or self.pool
+                payer = account if account.allocated[d] is not None else account.source(d) or self.pool
                 payer.held = plus(payer.held, only(d, amount[d]))
 
     def _allocated(self, event: e.BudgetAllocated) -> None:
         parent = None if event.parent is None else self.agents[event.parent]
-        standing = AccountModel(event.agent, parent, event.priority, event.amount.triple, event.at)
-        standing.agent_type, standing.product, standing.workflow = event.agent_type, event.product, event.workflow
-        standing.task = event.for_task
-        self.agents[standing.id] = standing
+        account = AccountModel(event.agent, parent, event.priority, event.amount.triple, event.at)
+        account.agent_type, account.product, account.workflow = event.agent_type, event.product, event.workflow
+        account.task = event.for_task
+        self.agents[account.id] = account
         if event.on_demand:
-            standing.drawn = money(event.amount.triple)
-        self._hand_on(standing, money(event.amount.triple))
+            account.drawn = money(event.amount.triple)
+        self._hand_on(account, money(event.amount.triple))
 
     def _drawn(self, event: e.BudgetDrawn) -> None:
-        standing = self._grant(event.agent, money(event.amount.triple))
-        standing.drawn = plus(standing.drawn, money(event.amount.triple))
+        account = self._grant(event.agent, money(event.amount.triple))
+        account.drawn = plus(account.drawn, money(event.amount.triple))
         if event.borrowed:
-            standing.borrowed = plus(standing.borrowed, money(event.amount.triple))
-        standing.warned = False
+            account.borrowed = plus(account.borrowed, money(event.amount.triple))
+        account.warned = False
 
     def _returned(self, event: e.BudgetReturned) -> None:
         units = money(event.amount.triple)
-        standing = self._grant(event.agent, minus(ZERO, units))
-        standing.drawn = less(standing.drawn, units)
-        standing.borrowed = less(standing.borrowed, units)
+        account = self._grant(event.agent, minus(ZERO, units))
+        account.drawn = less(account.drawn, units)
+        account.borrowed = less(account.borrowed, units)
 
     def _moved(self, event: e.BudgetMoved) -> None:
         units = money(event.amount.triple)
         if event.strategy == "idle":
             self._grant(event.source, minus(ZERO, units)).reclaimed = True
         else:
-            standing = self._grant(event.target, units)
-            standing.drawn = plus(standing.drawn, units)
-            standing.warned = False
+            account = self._grant(event.target, units)
+            account.drawn = plus(account.drawn, units)
+            account.warned = False
 
     def _unused_returned(self, event: e.UnusedReturned) -> None:
         units = money(event.amount.triple)
-        standing = self._grant(event.agent, minus(ZERO, units))
-        standing.given_back = plus(standing.given_back, units)
+        account = self._grant(event.agent, minus(ZERO, units))
+        account.given_back = plus(account.given_back, units)
 
     def _unused_restored(self, event: e.UnusedRestored) -> None:
         self._grant(event.agent, money(event.amount.triple)).given_back = ZERO
 
     def _grant(self, agent: str, units: Money) -> AccountModel:
-        standing = self.agents[agent]
-        limits = standing.allocated
-        standing.allocated = (
+        account = self.agents[agent]
+        limits = account.allocated
+        account.allocated = (
             None if limits[0] is None else limits[0] + units[0],
             None if limits[1] is None else limits[1] + units[1],
             None if limits[2] is None else limits[2] + units[2],
         )
-        self._hand_on(standing, units)
-        return standing
+        self._hand_on(account, units)
+        return account
 
-    def _hand_on(self, standing: AccountModel, units: Money) -> None:
+    def _hand_on(self, account: AccountModel, units: Money) -> None:
         """What an account is granted is no longer its sources' own."""
         for d in DIMENSIONS:
-            if units[d] and standing.allocated[d] is not None:
-                source = standing.source(d) or self.pool
+            if units[d] and account.allocated[d] is not None:
+                source = account.source(d) or self.pool
                 source.delegated = plus(source.delegated, only(d, units[d]))
 
     def _covered(self, event: e.Covered) -> None:
-        standing = self.agents.get(event.target)
-        if standing is not None:
+        account = self.agents.get(event.target)
+        if account is not None:
             units = money(event.amount.triple)
-            standing.cover = plus(standing.cover, units)
-            self._hand_on(standing, units)
+            account.cover = plus(account.cover, units)
+            self._hand_on(account, units)
 
     def _repaid(self, event: e.CoverRepaid) -> None:
-        standing = self.agents.get(event.source)
-        if standing is not None:
+        account = self.agents.get(event.source)
+        if account is not None:
             units = minus(ZERO, money(event.amount.triple))
-            standing.cover = plus(standing.cover, units)
-            self._hand_on(standing, units)
+            account.cover = plus(account.cover, units)
+            self._hand_on(account, units)
 
     def _released(self, event: e.BudgetReleased) -> None:
-        standing = self.agents.pop(event.agent)
-        self._hand_on(standing, minus(ZERO, plus(money(standing.allocated), standing.cover)))
+        account = self.agents.pop(event.agent)
+        self._hand_on(account, minus(ZERO, plus(money(account.allocated), account.cover)))
         for d in DIMENSIONS:
-            if standing.allocated[d] is not None:
-                source, consumed = standing.source(d) or self.pool, standing.consumed[d]
+            if account.allocated[d] is not None:
+                source, consumed = account.source(d) or self.pool, account.consumed[d]
                 source.consumed[d] += consumed
                 source.closed = plus(source.closed, only(d, consumed))
 
@@ -296,8 +296,8 @@ class AccountModels:
         self.agents[event.agent].stopped = event.reason
 
     def _resumed(self, event: e.AgentResumed) -> None:
-        standing = self.agents[event.agent]
-        standing.stopped = standing.throttle = None
+        account = self.agents[event.agent]
+        account.stopped = account.throttle = None
 
     STEPS: ClassVar[dict[type[e.Event], Callable[["AccountModels", Any], None]]] = {
         e.UsageReported: _used,

@@ -122,12 +122,12 @@ def restore_unused(ledger: Ledger, event: e.UnusedRestored) -> None:
 
 
 def cover(ledger: Ledger, event: e.Covered) -> None:
-    """Somebody pays what an account lacks, or the reserve and the overdraft what the pool lacks."""
+    """The source pays what an account lacks; reserve and overdraft pay what the pool lacks."""
     pay_cover(ledger, event.source, event.target, event.amount, 1)
 
 
 def repay_cover(ledger: Ledger, event: e.CoverRepaid) -> None:
-    """What an account no longer needs of its cover goes back to who paid it."""
+    """What an account no longer needs of its cover goes back to its source."""
     pay_cover(ledger, event.target, event.source, event.amount, -1)
 
 

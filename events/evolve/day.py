@@ -16,7 +16,7 @@ def begin(ledger: Ledger, event: "e.ConfigLoaded | e.DayBegan") -> None:
 
 
 def used_without_account(ledger: Ledger, event: e.UsageReported) -> None:
-    """Usage of somebody without an account counts for the product that it had, or that of whoever is charged."""
+    """Usage of an agent without an account counts for the product that it had, or that of the account that pays."""
     task, closed = ledger.tasks.get(event.agent), ledger.released.get(event.agent)
     if task is not None:
         product: str | None = task.product

@@ -1,4 +1,4 @@
-"""How the events of the fleet as a whole change the state: what is in force, pauses, alerts, the response to pressure."""
+"""How the events of the whole fleet change the state: what is in force, pauses, alerts, response."""
 
 from tallystick.config.amounts import DIMENSIONS
 from tallystick.config.loader import restore
@@ -26,7 +26,7 @@ def set_total(ledger: Ledger, event: "e.TotalBudgetSet | e.PeriodRenewed") -> No
     ledger.period_ends = event.period_ends_at
     ledger.reserve_open = False
     ledger.pool_exhausted_at = 0
-    ledger.press()
+    ledger.find_response_lines()
 
 
 def renew_period(ledger: Ledger, event: e.PeriodRenewed) -> None:
@@ -41,7 +41,7 @@ def load_config(ledger: Ledger, event: e.ConfigLoaded) -> None:
     ledger.rules = ledger.rules.with_config(restore(event.config))
     ledger.configured = True
     day.begin(ledger, event)
-    ledger.press()
+    ledger.find_response_lines()
     if ledger.outbox:
         outbox.keep_reachable(ledger.outbox, ledger.rules.config)
     if was_paused and not ledger.is_paused:
@@ -84,7 +84,7 @@ def release_reserve(ledger: Ledger, event: e.ReserveReleased) -> None:
 def change_response(ledger: Ledger, event: e.FleetResponseChanged) -> None:
     """The fleet has another response to pressure."""
     ledger.response = e.RESPONSES.index(event.response)
-    ledger.press()
+    ledger.find_response_lines()
 
 
 def note_pool_exhausted(ledger: Ledger, event: e.PoolExhausted) -> None:

@@ -1,4 +1,4 @@
-"""What is kept of forecasts and finished runs, for those who make the next forecasts (see `Ledger.history`)."""
+"""What is kept of forecasts and finished runs, for the next forecasts (see `Ledger.history`)."""
 
 from tallystick.events import catalog as e
 from tallystick.events.catalog.forecasts import still_open, without_scored

@@ -85,7 +85,7 @@ STEPS: Mapping[type[e.Event], tuple[Step, ...]] = {
     e.AnomalyFound: (),
 }
 
-TASK_EVENTS: Mapping[type[e.Event], Step] = {
-    event: steps[0] for event, steps in STEPS.items() if steps and steps[0].__module__ == tasks.__name__
-}
-"""The steps that need nothing of a ledger but its tasks (see `tasks.TaskState`)."""
+TASK_EVENTS: frozenset[type[e.Event]] = frozenset(
+    event for event, steps in STEPS.items() if any(step.__module__ == tasks.__name__ for step in steps)
+)
+"""The events that change tasks."""

@@ -1,29 +1,14 @@
 """How the events of tasks change the state. Like all of `evolve`, they never fail and never decide."""
 
-from typing import Any, Protocol
+from typing import Any
 
 from tallystick.events import catalog as e
-from tallystick.events.state.accounts import Money
-from tallystick.events.state.estimates import Estimates
-from tallystick.events.state.rules import Rules
-from tallystick.events.state.slot_time import SlotTimes
+from tallystick.events.state.ledger import Ledger
 from tallystick.events.state.task_rules import lease_time
-from tallystick.events.state.tasks import HowEnded, Task, Tasks
+from tallystick.events.state.tasks import HowEnded, Task
 
 
-class TaskState(Protocol):
-    """What holds tasks: the ledger, and the allocator's own copy, which changes by the same steps."""
-
-    tasks: Tasks
-    estimates: Estimates
-    slot_times: SlotTimes
-    rules: Rules
-
-    def spent_by(self, agent: str) -> Money:
-        """What the account of a run was charged with."""
-
-
-def submit(ledger: TaskState, event: e.TaskSubmitted) -> None:
+def submit(ledger: Ledger, event: e.TaskSubmitted) -> None:
     """A task is known; what it depends on knows that it waits."""
     task = Task(
         id=event.task,
@@ -61,12 +46,12 @@ def submit(ledger: TaskState, event: e.TaskSubmitted) -> None:
     ledger.tasks.add(task)
 
 
-def await_dependencies(ledger: TaskState, event: e.DependenciesAwaited) -> None:
+def await_dependencies(ledger: Ledger, event: e.DependenciesAwaited) -> None:
     """A task waits for other tasks."""
     ledger.tasks.become(ledger.tasks.known[event.task], "waiting_on_dependencies")
 
 
-def queue(ledger: TaskState, event: e.TaskQueued) -> None:
+def queue(ledger: Ledger, event: e.TaskQueued) -> None:
     """A task waits for a slot."""
     task = ledger.tasks.known[event.task]
     task.expected_start = event.expected_start
@@ -75,14 +60,14 @@ def queue(ledger: TaskState, event: e.TaskQueued) -> None:
         ledger.tasks.become(task, "queued")
 
 
-def reject(ledger: TaskState, event: e.TaskRejected) -> None:
+def reject(ledger: Ledger, event: e.TaskRejected) -> None:
     """A task was refused for good."""
     task = ledger.tasks.known[event.task]
     task.code = event.code
     ledger.tasks.finish(task, "rejected", event.position)
 
 
-def start(ledger: TaskState, event: e.TaskStarted) -> None:
+def start(ledger: Ledger, event: e.TaskStarted) -> None:
     """A task runs: it has a slot, a model, its token limits and a lease."""
     task = ledger.tasks.known[event.task]
     task.runs += 1
@@ -93,17 +78,17 @@ def start(ledger: TaskState, event: e.TaskStarted) -> None:
     ledger.tasks.lease_until(task, event.lease, event.expires_at)
 
 
-def extend_lease(ledger: TaskState, event: e.LeaseExtended) -> None:
+def extend_lease(ledger: Ledger, event: e.LeaseExtended) -> None:
     """A lease ends later."""
     ledger.tasks.lease_until(ledger.tasks.known[event.task], event.lease, event.expires_at)
 
 
-def pass_token_budget(ledger: TaskState, event: e.TokenBudgetPassed) -> None:
+def pass_token_budget(ledger: Ledger, event: e.TokenBudgetPassed) -> None:
     """A run has used more than its token budget."""
     ledger.tasks.known[event.task].budget_passed = True
 
 
-def _end_run(ledger: TaskState, event: Any, how: HowEnded = "over") -> Task:
+def _end_run(ledger: Ledger, event: Any, how: HowEnded = "over") -> Task:
     """A run has ended; its account is still open."""
     task = ledger.tasks.known[event.task]
     task.end_run(how, ledger.spent_by(task.id))
@@ -112,19 +97,19 @@ def _end_run(ledger: TaskState, event: Any, how: HowEnded = "over") -> Task:
     return task
 
 
-def preempt(ledger: TaskState, event: e.TaskPreempted) -> None:
+def preempt(ledger: Ledger, event: e.TaskPreempted) -> None:
     """A run has lost its slot to another task, and waits again; its owner does not know yet."""
     task = _end_run(ledger, event, "preempted")
     task.preempted_at = event.at
     ledger.tasks.become(task, "queued")
 
 
-def acknowledge_preemption(ledger: TaskState, event: e.PreemptionAcknowledged) -> None:
+def acknowledge_preemption(ledger: Ledger, event: e.PreemptionAcknowledged) -> None:
     """The owner of a run knows that the slot was taken away."""
     ledger.tasks.known[event.task].acknowledge(event.lease)
 
 
-def lose_lease(ledger: TaskState, event: e.LeaseLost) -> None:
+def lose_lease(ledger: Ledger, event: e.LeaseLost) -> None:
     """A lease has expired: the task waits for another attempt, or has failed."""
     task = _end_run(ledger, event)
     if event.then == "queued":
@@ -135,13 +120,13 @@ def lose_lease(ledger: TaskState, event: e.LeaseLost) -> None:
         ledger.tasks.finish(task, "failed", event.position)
 
 
-def complete(ledger: TaskState, event: e.TaskCompleted) -> None:
+def complete(ledger: Ledger, event: e.TaskCompleted) -> None:
     """A run has ended by its owner's message: its slot is free, and estimates learn from it."""
     ledger.tasks.finish(_end_run(ledger, event), event.outcome, event.position)
     ledger.estimates.completed(event)
 
 
-def cancel(ledger: TaskState, event: "e.TaskCancelled | e.TaskGivenUp") -> None:
+def cancel(ledger: Ledger, event: "e.TaskCancelled | e.TaskGivenUp") -> None:
     """A task was cancelled, or given up for what it depends on."""
     task = ledger.tasks.known[event.task]
     if task.state == "running":
@@ -151,29 +136,29 @@ def cancel(ledger: TaskState, event: "e.TaskCancelled | e.TaskGivenUp") -> None:
     ledger.tasks.finish(task, "cancelled", event.position)
 
 
-def mark_overdue(ledger: TaskState, event: e.TaskOverdue) -> None:
+def mark_overdue(ledger: Ledger, event: e.TaskOverdue) -> None:
     """A task has waited longer than its priority allows."""
     ledger.tasks.known[event.task].overdue = True
 
 
-def expect_starts(ledger: TaskState, event: e.StartsExpected) -> None:
-    """Waiting tasks were told when they are expected to start."""
+def expect_starts(ledger: Ledger, event: e.StartsExpected) -> None:
+    """An answer said when waiting tasks are expected to start."""
     for expected in event.starts:
         ledger.tasks.known[expected.task].expected_start = expected.start
 
 
-def adjust_estimate(ledger: TaskState, event: e.EstimateAdjusted) -> None:
+def adjust_estimate(ledger: Ledger, event: e.EstimateAdjusted) -> None:
     """The estimate for a kind of tasks was adjusted."""
     ledger.estimates.adjusted(event)
 
 
-def used_late(ledger: TaskState, event: e.UsageReported) -> None:
+def used_late(ledger: Ledger, event: e.UsageReported) -> None:
     """A report of a run that was over."""
     task = None if event.lease is None else ledger.tasks.get(event.agent)
     if task is not None and event.lease is not None:
         task.used_late(event.lease, (event.tokens, event.time_ms, event.cost_nanos))
 
 
-def resume_leases(ledger: TaskState, event: e.Event) -> None:
-    """Everything may go on: whoever was stopped has a whole lease's time to give a sign of life."""
+def resume_leases(ledger: Ledger, event: e.Event) -> None:
+    """Everything may go on: each run has a whole lease's time to give a sign of life."""
     ledger.tasks.renew(event.at + lease_time(ledger.rules.config))

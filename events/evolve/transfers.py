@@ -10,7 +10,7 @@ from tallystick.events.state.ledger import Ledger
 
 
 def spend(ledger: Ledger, account: Account, event: "e.UsageReported | e.HoldSettled") -> None:
-    """Book a use: on the account, on whoever pays for it, and on the fleet."""
+    """Book a use: on the account, on the accounts that pay for it, and on the fleet."""
     # Every report passes here: the three dimensions stand one under the other instead of in a loop.
     spent, total = account.spent, ledger.spent
     first, second, third = account.payers

@@ -16,7 +16,7 @@ _MILLISECOND = dt.timedelta(milliseconds=1)
 
 
 def report(ledger: Ledger, event: e.UsageReported) -> None:
-    """Usage is charged to the account, or to who pays for an agent that has none."""
+    """Usage is charged to the agent's account, or to the account that pays for an agent without one."""
     if event.hold in ledger.ended_holds:
         # A late settlement: there is no second one.
         ledger.ended_holds[event.hold] = (event.agent, "settled", event.lease)
@@ -41,7 +41,7 @@ def report(ledger: Ledger, event: e.UsageReported) -> None:
 
 
 def _reported(ledger: Ledger, account: Account, event: "e.UsageReported | e.HoldSettled") -> None:
-    """A report starts a new idle period, and its reply delivers what the agent had to be told."""
+    """A report starts a new idle period, and its reply delivers the warnings that wait for the agent."""
     at, pace_ms = event.at, event.time_ms
     if not pace_ms and account.last_report_at is not None:
         pace_ms = (at - account.last_report_at) // _MILLISECOND

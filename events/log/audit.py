@@ -1,6 +1,6 @@
-"""The audit: every record proved from the first, and the law proved on what they add up to. Nothing stored is trusted.
+"""The audit: every record is proved from the first, and so is conservation of money. Nothing stored is trusted.
 
-What a log alone can prove is that nobody changed, removed, inserted or reordered a record *inside* it. That its tail
+What a log alone can prove is that no record *inside* it was changed, removed, inserted or reordered. That its tail
 was cut off, or that all of it was written anew with fresh digests, only an outside record can show: an anchor, or a
 snapshot that is older than the cut.
 """
@@ -22,7 +22,7 @@ from tallystick.events.state.conservation import BrokenInvariant, check_conserve
 from tallystick.events.state.ledger import Ledger
 
 PROVED_EVERY = 100_000
-"""Events between two proofs of the law in full; its cost grows with the fleet."""
+"""Events between two full proofs of conservation; its cost grows with the fleet."""
 
 _ANCHOR = re.compile(r"\s*([1-9][0-9]{0,18}):([0-9a-fA-F]{64})(\s.*)?")
 _UNFIT = (ArithmeticError, AssertionError, AttributeError, LookupError, TypeError, ValueError)
@@ -30,7 +30,7 @@ _UNFIT = (ArithmeticError, AssertionError, AttributeError, LookupError, TypeErro
 
 
 class Anchor(NamedTuple):
-    """The digest at a position, kept outside of the log by somebody who does not trust it; ``by`` says where."""
+    """The digest at a position, kept outside of the log by an auditor; ``by`` says where."""
 
     position: int
     digest: bytes
@@ -134,10 +134,10 @@ class Report:
         self.last_at = EPOCH
         self.digest = GENESIS
         self.proofs = 0
-        """How often the law was proved in full."""
+        """How often conservation was proved in full."""
         self.snapshots: list[Checked] = []
         self.snapshots_recorded = 0
-        """How many snapshots the log speaks of; old ones are not kept."""
+        """How many snapshots the log names; old ones are not kept."""
         self.agreeing: list[Anchor] = []
         """The anchors that say what the log says."""
         self.problems: list[BrokenChain] = []
@@ -159,7 +159,7 @@ class Verification:
         self._vouched: dict[int, str] = {}
 
     def run(self, records: Iterable[Record]) -> Report:
-        """Prove every record, the law, the snapshots and the anchors."""
+        """Prove every record, conservation, the snapshots and the anchors."""
         replay, report, landmarks = self._replay, self.report, self._landmarks
         ledger = replay.ledger
         try:
@@ -171,24 +171,24 @@ class Verification:
                 if event.position in landmarks:
                     self._compare(event.position)
                 if event.position % PROVED_EVERY == 0:
-                    self._prove_law()
+                    self._check_conservation()
                 if event.position == 1:
                     report.first_at = event.at
-            self._prove_law()
+            self._check_conservation()
         except BrokenChain as error:
             report.problems.append(error)
         report.events, report.last_at, report.digest = ledger.position, ledger.now, replay.digest
         if not report.problems:
-            self._look_behind_the_end()
+            self._check_the_end()
             self._judge_snapshots()
         return report
 
-    def _prove_law(self) -> None:
+    def _check_conservation(self) -> None:
         ledger = self._replay.ledger
         try:
             check_conserved(ledger)
         except BrokenInvariant as error:
-            raise BrokenChain(ledger.position, f"the law is broken at or before this position: {error}") from error
+            raise BrokenChain(ledger.position, f"the sums are wrong at or before this position: {error}") from error
         self.report.proofs += 1
 
     def _compare(self, position: int) -> None:
@@ -204,7 +204,7 @@ class Verification:
         if position in self._snapshots:
             self._equal[position] = snapshot.dump(self._replay.ledger) == self._snapshots[position]
 
-    def _look_behind_the_end(self) -> None:
+    def _check_the_end(self) -> None:
         """An anchor or a snapshot from behind the end shows that there was more."""
         end = self._replay.ledger.position
         behind = [(position, f"{anchors[0].by} is") for position, anchors in self._anchors.items() if position > end]

@@ -49,7 +49,7 @@ Message = Command | Mapping[str, Any] | bytes | str
 
 
 def read_message(message: Message, new_id: Callable[[], str]) -> "tuple[Command, bytes] | Refusal":
-    """A message of the wire contract as a command and its bytes, whoever wrote it, or a refusal that names the field.
+    """A message of the wire contract as a command and its bytes, or a refusal that names the field.
 
     Python programs may hand in a command or a mapping; both are held to the contract just as JSON text is. ``new_id``
     names the command where its sender did not.
@@ -97,7 +97,7 @@ def encode_command(command: Command) -> bytes:
 
 
 def decode_command(data: bytes) -> Command:
-    """A recorded command, also one of our own people's."""
+    """A recorded command, also a specialist's."""
     command: Command = _decode_any(data)
     return command
 

@@ -164,14 +164,14 @@ def load(snapshot: bytes) -> Ledger | None:
     ledger.tasks = unpack(state.tasks)
     ledger.estimates = Estimates.load(state.estimates)
     ledger.day = Day.load(state.day)
-    _promise(ledger, state.promises)
+    _commit(ledger, state.promises)
     for hold in state.holds:
         hold.account = ledger.accounts[hold.agent]
         add_hold(ledger, hold)
         hold_for(ledger, hold, 1)
     ledger.slot_times = SlotTimes.load(state.slot_times)
     ledger.done = state.done
-    ledger.press()
+    ledger.find_response_lines()
     return ledger
 
 
@@ -192,7 +192,7 @@ def _open(ledger: Ledger, account: Account) -> None:
     parent = ledger.root if account.parent_id == ROOT else ledger.accounts[account.parent_id or ""]
     account.link(parent)
     if account.growth == NO_STEPS:
-        account.growth = NO_STEPS  # those who have not reported yet share one text
+        account.growth = NO_STEPS  # accounts without a report share one text
     ledger.accounts[account.id] = account
     if parent is not ledger.root:
         if parent.children is None:
@@ -200,7 +200,7 @@ def _open(ledger: Ledger, account: Account) -> None:
         parent.children[account.id] = account
 
 
-def _promise(ledger: Ledger, spent: list[Any]) -> None:
+def _commit(ledger: Ledger, spent: list[Any]) -> None:
     """What runs may still use, and which accounts they are: each was opened after those above it."""
     for account in ledger.accounts.values():
         assert account.parent is not None

@@ -73,7 +73,7 @@ class Store(Protocol):
     def stray(self) -> str | None:
         """The first row of the log's table that is no record of this log in its place, in words; None without one.
 
-        Whoever reads the log does not see it: a foreign stream, or a row whose place is not its position.
+        A reader of the log does not see it: a foreign stream, or a row whose place is not its position.
         """
 
     def save_snapshot(self, position: int, data: bytes) -> None:

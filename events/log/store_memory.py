@@ -9,7 +9,7 @@ from tallystick.events.log.store_contract import PAGE, SNAPSHOTS_KEPT, STREAM, F
 
 
 class MemoryStore:
-    """A fleet in memory; see `store_contract.Store` for what each method promises."""
+    """A fleet in memory; see `store_contract.Store` for what each method does."""
 
     def __init__(self) -> None:
         self.url = "memory:"

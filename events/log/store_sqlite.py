@@ -51,7 +51,7 @@ _LOCK_SECONDS = 5
 
 
 class SqliteStore:
-    """A fleet in one SQLite file; see `store_contract.Store` for what each method promises."""
+    """A fleet in one SQLite file; see `store_contract.Store` for what each method does."""
 
     def __init__(self, url: str, path: str, writer: bool) -> None:
         self.url = url
@@ -169,7 +169,7 @@ class SqliteStore:
         return "another process" if row is None else f"{row[0]} (since {row[1]})"
 
     def _create_view(self) -> None:
-        """For people with nothing but the sqlite3 shell: the log as text, so that its JSON functions can read it."""
+        """For a reader with nothing but the sqlite3 shell: the log as text, so that its JSON functions can read it."""
         with self._datastore.transaction(commit=True) as cursor:
             cursor.execute(
                 "CREATE VIEW IF NOT EXISTS log AS SELECT originator_version AS position, topic AS type,"
@@ -177,7 +177,7 @@ class SqliteStore:
             )
 
     def _take_place(self) -> None:
-        """Raise the epoch: whoever wrote before us cannot commit any more."""
+        """Raise the epoch: an earlier writer cannot commit any more."""
         since = dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
         with self._datastore.transaction(commit=True) as cursor:
             cursor.execute(

@@ -12,7 +12,7 @@ from tallystick.events.state.tasks import Task, Tasks
 class PackedTasks(msgspec.Struct, array_like=True, gc=False):
     """All tasks, in the order in which they are known; those that run, in the order in which they started.
 
-    What other tasks say of a task (who waits for it, what it is counted under) is found again.
+    What other tasks say about a task (which ones wait for it, what it is counted under) is found again.
     """
 
     known: list[Task]

@@ -1,7 +1,7 @@
 """What may be asked: one Struct per message of the wire contract, gathered from one file per group.
 
 A command says what its sender wants; whether it happens is decided in ``decide``. Wire names and fields are those of
-the specification; amounts are still as people write them (`Budget`), because a refusal must be able to name the field.
+the specification; amounts are still as they were written (`Budget`), because a refusal must be able to name the field.
 What only the fleet's own actors ask is in ``proposals``.
 """
 

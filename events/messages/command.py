@@ -8,7 +8,7 @@ from tallystick.config.kinds import Priority
 
 NAME_MAX = 128
 INTERNAL_ID = "~"
-"""Ids that begin so are given by our own people; a client that could take one would silence them."""
+"""Ids that begin so are the fleet's own; a client that could take one could suppress a message of the fleet."""
 MESSAGES_MAX = 1_000
 """How many messages one envelope may carry; they are committed together."""
 
@@ -26,7 +26,7 @@ class Command(
     forbid_unknown_fields=True,
     gc=False,
 ):
-    """One message. ``id`` is chosen by the sender, or assigned at the door where it is absent."""
+    """One message. ``id`` is chosen by the sender, or assigned on arrival where it is absent."""
 
     query: ClassVar[bool] = False
     """A query changes nothing, leaves no event and has no memory of its id."""

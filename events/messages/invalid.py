@@ -1,4 +1,4 @@
-"""What is wrong with a message that is none, in words: each refusal names the place, what was found, what is allowed."""
+"""What is wrong with a malformed message, in words: the place, what was found, what is allowed."""
 
 import datetime as dt
 import re
@@ -96,7 +96,9 @@ def explained(error: str, message: object) -> str:
     error = _KINDS_NAMED.sub(lambda named: " or ".join(map(_KINDS.__getitem__, named[1].split(" | "))), error)
     kind = _type_named(message)
     if "at `$.type`" in error or "missing required field `type`" in error:
-        internal = f"{kind} is our own people's message; " if kind in {cls.__name__ for cls in INTERNAL} else ""
+        internal = (
+            f"{kind} is a message of the fleet's own actors; " if kind in {cls.__name__ for cls in INTERNAL} else ""
+        )
         return f"{error}{did_you_mean(nearest(kind or '', _WIRE))}: {internal}allowed are {', '.join(_WIRE)}"
     cls = _WIRE.get(kind or "")
     if cls is None:
@@ -142,7 +144,7 @@ def _type_named(message: object) -> str | None:
 
 
 KEYED_BY_AGENT = (AllocateProportional, AllocateByPriority)
-"""Here a key of a mapping is an agent, and the second of two would silently take the first one's part."""
+"""Here a key of a mapping is an agent, and the second of two would take the first one's part unnoticed."""
 
 
 def no_key_twice(pairs: list[tuple[str, Any]]) -> None:

@@ -1,4 +1,4 @@
-"""What our own people propose to the manager: commands as any other, but refused at the wire."""
+"""What the specialists propose to the manager: commands as any other, but refused at the wire."""
 
 import datetime as dt
 from typing import Any, ClassVar
@@ -20,24 +20,6 @@ class LoadPrices(Command):
     published: dict[str, Any] = msgspec.field(default_factory=dict)
 
 
-class ExpireHolds(Command):
-    """Time has passed: holds whose time to live is over are given back."""
-
-    group: ClassVar[str] = "internal"
-
-
-class RenewPeriod(Command):
-    """Time has passed: the budget period is over."""
-
-    group: ClassVar[str] = "internal"
-
-
-class BeginDay(Command):
-    """Time has passed: it is another day in the fleet's zone."""
-
-    group: ClassVar[str] = "internal"
-
-
 class Move(msgspec.Struct, frozen=True, omit_defaults=True, rename={"source": "from", "target": "to"}):
     """One step of a plan: ``source`` and ``target`` are an account and its parent, in either order."""
 
@@ -54,11 +36,11 @@ class ApplyMoves(Command):
     group: ClassVar[str] = "internal"
     moves: list[Move]
     asked: bool = False
-    """Somebody asked for it (`Rebalance`) and waits for the answer."""
+    """A client asked for it (`Rebalance`) and waits for the answer."""
 
 
 class WarnAgent(Command):
-    """Exhaustion is near: agent and operators are told, once."""
+    """Exhaustion is near: agent and operators are warned, once."""
 
     group: ClassVar[str] = "internal"
     agent: Name
@@ -148,9 +130,9 @@ class RecordSnapshot(Command):
 class PlaceTask(Command):
     """A submitted task with the allocator's judgement of it, to be admitted or queued in one transaction.
 
-    ``behind`` is a waiting task that ranks higher and needs the same slot; ``recently_blocked`` are those that rank higher too, and
-    were kept from starting lately by something else than slots, which may be over; ``victim`` is a running task that should
-    give its slot up for it.
+    ``behind`` is a waiting task that ranks higher and needs the same slot; ``recently_blocked`` are those that rank
+    higher too, and were kept from starting lately by something else than slots, which may be over; ``victim`` is a
+    running task that should give its slot up for it.
     """
 
     group: ClassVar[str] = "internal"
@@ -171,7 +153,7 @@ class StartTask(Command):
 
 
 class PreemptTask(Command):
-    """A running task gives its slot to a waiting one of a higher level, in one transaction."""
+    """A running task gives its slot to a waiting one of higher priority, in one transaction."""
 
     group: ClassVar[str] = "internal"
     task: Name
@@ -179,14 +161,8 @@ class PreemptTask(Command):
     aged: bool = False
 
 
-class ExpireLease(Command):
-    """Time has passed: slots whose holders gave no sign of life are given away."""
-
-    group: ClassVar[str] = "internal"
-
-
 class RecordOverdue(Command):
-    """A task has waited longer than its level allows."""
+    """A task has waited longer than its priority allows."""
 
     group: ClassVar[str] = "internal"
     task: Name
@@ -201,7 +177,7 @@ class TellTask(Command):
 
 
 class QueueView(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Where a waiting task stands in the queue, for people; scores to 6 places."""
+    """Where a waiting task stands in the queue, for display; scores to 6 places."""
 
     task: Name
     score: float
@@ -221,9 +197,6 @@ class TellQueue(Command):
 
 INTERNAL: tuple[type[Command], ...] = (
     LoadPrices,
-    ExpireHolds,
-    RenewPeriod,
-    BeginDay,
     ApplyMoves,
     WarnAgent,
     RecordDelivery,
@@ -235,7 +208,6 @@ INTERNAL: tuple[type[Command], ...] = (
     PlaceTask,
     StartTask,
     PreemptTask,
-    ExpireLease,
     RecordOverdue,
     TellTask,
     TellQueue,

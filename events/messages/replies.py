@@ -31,7 +31,7 @@ def shown(amounts: Triple) -> EdgeAmounts:
 
 
 class Refusal(msgspec.Struct, frozen=True):
-    """Why not: a code (a sentence in snake case), a sentence for people, and the numbers that refused it."""
+    """Why not: a code (a sentence in snake case), a sentence, and the numbers that refused it."""
 
     code: str
     detail: str
@@ -145,7 +145,7 @@ class GlobalStatus(Reply):
 
 
 class Overrides(Reply):
-    """Answers `Throttle`, `Stop`, `Resume`: what the agent will be told from now on."""
+    """Answers `Throttle`, `Stop`, `Resume`: what applies to the agent from now on."""
 
     agent: str
     action: str
@@ -170,7 +170,7 @@ class Moves(Reply):
 
 
 class Prospect(msgspec.Struct):
-    """What is foreseen in one dimension, at the agent's last report; amounts in edge units, None is not known.
+    """What is forecast in one dimension, at the agent's last report; amounts in edge units, None is not known.
 
     ``confidence`` is the measured share of earlier forecasts at this stage that were within 10 % of what happened.
     ``interval_80`` holds two numbers, lowest and highest, under the name of each figure that it is about.
@@ -185,7 +185,7 @@ class Prospect(msgspec.Struct):
     method: str
 
 
-class Foreseen(Reply):
+class ForecastReply(Reply):
     """Answers `Forecast`: by dimension that the agent's account limits. A step is a report of usage."""
 
     agent: str
@@ -195,7 +195,7 @@ class Foreseen(Reply):
 
 
 class Efficiency(Reply):
-    """Answers `GetEfficiency`; what speaks of tasks is None where it completed none and paid for none.
+    """Answers `GetEfficiency`; the figures of tasks are None where it completed none and paid for none.
 
     ``utilization`` is consumed / allocated by limited dimension, to 6 places, None where nothing was allocated.
     """
@@ -262,4 +262,4 @@ class Overridden(Reply):
 
 
 class Done(Reply):
-    """Answers our own people's proposals."""
+    """Answers the specialists' proposals."""

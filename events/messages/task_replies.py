@@ -19,8 +19,9 @@ class Reason(msgspec.Struct, frozen=True):
 class TaskStatus(Reply):
     """Answers `SubmitTask` and `GetTask`.
 
-    ``decision`` is what was decided of its start, None once it has ended. ``token_budget`` is the soft mark of a run and
-    ``max_tokens`` its hard end: of the run at hand, or of the next. ``lease`` goes with every message about the run.
+    ``decision`` is what was decided of its start, None once it has ended. ``token_budget`` is the soft mark of a run
+    and ``max_tokens`` its hard end: of the run at hand, or of the next. ``lease`` goes with every message about the
+    run.
     """
 
     task: str
@@ -96,7 +97,7 @@ class QueuedTask(msgspec.Struct):
 
 
 class RunningTask(msgspec.Struct):
-    """A running task as `GetQueue` shows it; ``stopping``: its slot is another's already, and its owner does not know."""
+    """A running task as `GetQueue` shows it; ``stopping``: it was preempted, and its owner does not know."""
 
     task: str
     agent_type: str
@@ -115,7 +116,7 @@ class QueueStatus(Reply):
 
 
 def shown_minutes(elapsed_ms: int) -> Number:
-    """Milliseconds as minutes for people and programs: whole where they are, else to 6 places."""
+    """Milliseconds as minutes: whole where they are, else to 6 places."""
     whole, rest = divmod(elapsed_ms, 60_000)
     return round(elapsed_ms / 60_000, 6) if rest else whole
 

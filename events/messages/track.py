@@ -28,7 +28,7 @@ class ReportUsage(Command):
 
 
 class Reserve(Command):
-    """Set ``estimate`` aside before an operation. The hold's id is this command's id."""
+    """Hold ``estimate`` before an operation. The hold's id is this command's id."""
 
     group: ClassVar[str] = "track"
     agent: Name

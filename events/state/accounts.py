@@ -2,7 +2,7 @@
 
 An account keeps its money by dimension. ``free`` and ``spent`` change with every report and are lists;
 the rest changes seldom and is kept in tuples, which accounts share while they are zero. For each dimension that the
-account limits, the law of the fleet holds after every event::
+account limits, this holds after every event::
 
     granted = free + held + spent + delegated + closed
 
@@ -41,7 +41,7 @@ _DIMS: dict[tuple[bool, bool, bool], tuple[int, ...]] = {
 
 
 LATER: Any = None
-"""Stands where a link to another object is made by `Account.link`, or by whoever loads a snapshot."""
+"""Stands where a link to another object is made by `Account.link`, or when a snapshot is loaded."""
 
 
 class Hold(msgspec.Struct, array_like=True, eq=False):
@@ -91,7 +91,7 @@ class Account(msgspec.Struct, array_like=True, eq=False):
     warned: bool
     warning: int | None
     pool_notice: int
-    """The position of the last `PoolExhausted` that the agent was told of."""
+    """The position of the last `PoolExhausted` that the agent knows of."""
 
     activity_at: dt.datetime
     last_report_at: dt.datetime | None
@@ -106,7 +106,7 @@ class Account(msgspec.Struct, array_like=True, eq=False):
 
     parent: "Account | None" = None
     payers_above: "tuple[Account, Account, Account]" = LATER
-    """Who pays in a dimension that it does not limit. The root's children share one tuple."""
+    """The accounts that pay in a dimension that it does not limit. The root's children share one tuple."""
     dims: tuple[int, ...] = ()
     """The dimensions that it limits."""
     budget_product: str | None = None
@@ -174,7 +174,7 @@ class Account(msgspec.Struct, array_like=True, eq=False):
 
     @property
     def payers(self) -> "tuple[Account, Account, Account]":
-        """By dimension, who is charged: this account where it limits, else the nearest that does, or the root."""
+        """By dimension, the account that is charged: this one if it limits, else the nearest that does, or the root."""
         limits, above = self.allocated, self.payers_above
         if self.parent is None:
             return above

@@ -54,8 +54,8 @@ class Commitments:
 
     def start(self, task: str, product: str, model: str, budget: int) -> None:
         """A run begins."""
-        promise = self.runs[task] = Commitment(product, model, budget)
-        self._count(promise, 1)
+        commitment = self.runs[task] = Commitment(product, model, budget)
+        self._count(commitment, 1)
 
     def end(self, task: str) -> None:
         """A run is over."""
@@ -63,29 +63,29 @@ class Commitments:
 
     def spend(self, task: str, tokens: int) -> None:
         """A run, or an agent below it, has used tokens."""
-        promise = self.runs.get(task)
-        if promise is not None and tokens:
-            self._count(promise, -1)
-            promise.spent += tokens
-            self._count(promise, 1)
+        commitment = self.runs.get(task)
+        if commitment is not None and tokens:
+            self._count(commitment, -1)
+            commitment.spent += tokens
+            self._count(commitment, 1)
 
     def hold(self, task: str, amount: Money, sign: int) -> None:
         """A run, or an agent below it, sets an amount aside, or with a negative ``sign`` no longer does."""
-        promise = self.runs.get(task)
-        if promise is not None:
-            self._count(promise, -1)
-            promise.held += sign * amount[TOKENS]
-            promise.held_cost += sign * amount[COST]
+        commitment = self.runs.get(task)
+        if commitment is not None:
+            self._count(commitment, -1)
+            commitment.held += sign * amount[TOKENS]
+            commitment.held_cost += sign * amount[COST]
             if amount[COST]:
-                promise.held_priced += sign * amount[TOKENS]
-            self._count(promise, 1)
+                commitment.held_priced += sign * amount[TOKENS]
+            self._count(commitment, 1)
 
-    def _count(self, promise: Commitment, sign: int) -> None:
-        tokens, unpriced = sign * promise.open, sign * promise.unpriced
+    def _count(self, commitment: Commitment, sign: int) -> None:
+        tokens, unpriced = sign * commitment.open, sign * commitment.unpriced
         self.open += tokens
         for counter, name, units in (
-            (self.by_product, promise.product, tokens),
-            (self.by_model, promise.model, unpriced),
+            (self.by_product, commitment.product, tokens),
+            (self.by_model, commitment.model, unpriced),
         ):
             if units:
                 counter[name] += units
@@ -95,18 +95,18 @@ class Commitments:
     def wrong(self, running: set[str]) -> Iterator[str]:
         """What of the sums is not as the runs say; ``running`` are the tasks that run."""
         if running != set(self.runs):
-            yield f"{sorted(self.runs)} have promises, {sorted(running)} run"
-        if (tokens := sum(promise.open for promise in self.runs.values())) != self.open:
-            yield f"{self.open} tokens are said to be promised, the runs say {tokens}"
+            yield f"{sorted(self.runs)} have commitments, {sorted(running)} run"
+        if (tokens := sum(commitment.open for commitment in self.runs.values())) != self.open:
+            yield f"{self.open} tokens are said to be committed, the runs say {tokens}"
         sums: tuple[Counter[str], Counter[str]] = (Counter(), Counter())
-        for promise in self.runs.values():
-            sums[0][promise.product] += promise.open
-            sums[1][promise.model] += promise.unpriced
+        for commitment in self.runs.values():
+            sums[0][commitment.product] += commitment.open
+            sums[1][commitment.model] += commitment.unpriced
         if (+sums[0], +sums[1]) != (self.by_product, self.by_model):
-            yield "promises by product and model differ from those of the runs"
+            yield "commitments by product and model differ from those of the runs"
 
     # --- the snapshot -------------------------------------------------------------------------------------------------
 
     def dump(self) -> list[Any]:
         """What each run has used; its budget stands with its task, and holds are found again."""
-        return [[task, promise.spent] for task, promise in self.runs.items()]
+        return [[task, commitment.spent] for task, commitment in self.runs.items()]

@@ -17,7 +17,7 @@ class BrokenInvariant(AssertionError):
 
 
 def check_conserved(ledger: Ledger, events: Iterable[Event] | None = None) -> None:
-    """Prove the law of the fleet, on what ``events`` touched, or in full where ``events`` is None.
+    """Prove conservation, on what ``events`` touched, or in full where ``events`` is None.
 
     Raises:
         BrokenInvariant: names the account, the dimension and the sums that differ.
@@ -28,7 +28,7 @@ def check_conserved(ledger: Ledger, events: Iterable[Event] | None = None) -> No
         for wrong in ledger.tasks.wrong(ledger.accounts):
             raise BrokenInvariant(f"tasks: {wrong}")
         for wrong in ledger.commitments.wrong(set(ledger.tasks.running)):
-            raise BrokenInvariant(f"promises: {wrong}")
+            raise BrokenInvariant(f"commitments: {wrong}")
         _check_holds(ledger)
     else:
         touched = _touched(ledger, events)
@@ -126,9 +126,9 @@ def _check_holds(ledger: Ledger) -> None:
             by_run[hold.account.run] += hold.amount[TOKENS]
     if +by_product != ledger.day.held_by_product:
         raise BrokenInvariant(f"products hold {dict(ledger.day.held_by_product)}, their holds are {dict(+by_product)}")
-    for task, promise in ledger.commitments.runs.items():
-        if promise.held != by_run[task]:
-            raise BrokenInvariant(f"{task} holds {promise.held} tokens, its holds are {by_run[task]}")
+    for task, commitment in ledger.commitments.runs.items():
+        if commitment.held != by_run[task]:
+            raise BrokenInvariant(f"{task} holds {commitment.held} tokens, its holds are {by_run[task]}")
 
 
 def _check_sums(ledger: Ledger, account: Account, granted: list[int], held: list[int]) -> None:

@@ -1,4 +1,4 @@
-"""The day at hand in the fleet's time zone: what was used in it, what is promised to it, and what was decided for it.
+"""The day at hand in the fleet's time zone: what was used in it, what it may still use, and what was decided for it.
 
 What the fleet has used today is all that it has spent less what had been spent when the day began: no report pays for
 it. Only what no total tells is counted: tokens by product, and what holds and running tasks may still use.
@@ -22,16 +22,16 @@ _HOUR_AND_A_MINUTE = dt.timedelta(minutes=61)
 class Watch:
     """How far everything may go before there is something to decide: all that a report compares with.
 
-    A cache, made by `breaker.look` and thrown away whenever what it rests on changes. ``spent`` are tokens and
-    nano-dollars of all usage ever, ``pressed`` what is spent and held by dimension; ``running`` and ``queued`` are how
-    many tasks ran and waited at the last look, None where no condition asks.
+    A cache, made by `breaker.record_crossings` and thrown away whenever what it rests on changes. ``spent`` are tokens
+    and nano-dollars of all usage ever, ``committed`` what is spent and held by dimension; ``running`` and ``queued``
+    are how many tasks ran and waited at the last look, None where no condition asks.
     """
 
-    __slots__ = ("pressed", "queued", "running", "spent")
+    __slots__ = ("committed", "queued", "running", "spent")
 
-    def __init__(self, spent: tuple[int, int], pressed: Money, running: int | None, queued: int | None) -> None:
+    def __init__(self, spent: tuple[int, int], committed: Money, running: int | None, queued: int | None) -> None:
         self.spent = spent
-        self.pressed = pressed
+        self.committed = committed
         self.running = running
         self.queued = queued
 
@@ -109,7 +109,7 @@ class Day:
         return spent[TOKENS], spent[COST]
 
     def parts(self, tokens: int) -> tuple[int, int, int]:
-        """So many tokens as input, output and cached ones, in the fleet's measured mix; as input where none is known."""
+        """Tokens as input, output and cached ones, in the fleet's measured mix; as input where none is known."""
         whole = self.mix[0] + self.mix[1]
         if not whole:
             return (tokens, 0, 0)

@@ -2,8 +2,8 @@
 
 A *kind* is an agent type with a product and a model, and one without a model for tasks that name none. When the last
 tasks of a kind (`estimates.over_tasks` of them) are over their estimates by more than ``estimates.over_by_percent`` at
-the median, the estimate becomes the ``estimates.percentile``-th percentile of what they took. Tasks count once: after an
-adjustment, the next looks at those that ended since. The least recently taught kind is forgotten first.
+the median, the estimate becomes the ``estimates.percentile``-th percentile of what they took. Tasks count once: after
+an adjustment, the next looks at those that ended since. The least recently taught kind is forgotten first.
 """
 
 from collections import deque
@@ -18,7 +18,7 @@ from tallystick.events.state.accounts import money
 
 KINDS_MAX = 1_000
 TASKS_MAX = 100
-"""Of each kind, so many last tasks are remembered; where more are asked for, these are looked at."""
+"""Of each kind, so many last tasks are remembered; where more are configured, these are used."""
 GOOD = Fraction(1, 10)
 """An actual this close to its estimate, as a part of it, is called good."""
 
@@ -53,7 +53,7 @@ class _Memory:
         """How many were done since the estimate was adjusted."""
         self.estimate = Estimate()
         self.usual_ms: int | None = None
-        """The median of those that are done, once somebody has asked for it."""
+        """The median of those that are done, once it was asked for."""
 
 
 class Estimates:
@@ -65,7 +65,7 @@ class Estimates:
     # --- folding ------------------------------------------------------------------------------------------------------
 
     def completed(self, event: TaskCompleted) -> None:
-        """A task has ended. One that failed says nothing about how long its like takes."""
+        """A task has ended. One that failed says nothing about how long such tasks take."""
         if event.outcome != "completed":
             return
         tokens, _, cost_nanos = money(event.consumed.triple)
@@ -173,7 +173,7 @@ def is_good(estimated: int, actual: int) -> bool:
 
 
 def accuracy(estimated: int, actual: int) -> Accuracy:
-    """How an actual compares with its estimate, in the words that people are told."""
+    """How an actual compares with its estimate, in the words of replies."""
     if is_good(estimated, actual):
         return "good"
     return "over" if actual > estimated else "under"

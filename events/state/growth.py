@@ -7,7 +7,7 @@ leaps from the one before. They are kept as running means, which neither overflo
 for Calculating Corrected Sums of Squares and Products, Technometrics 4, 1962), in single precision: usage is never
 known to seven digits in advance.
 
-Every open account has them, and so have those who follow it, so they are plain immutable bytes: `observed` makes the
+Every open account has them, and so have read models, so they are plain immutable bytes: `observed` makes the
 next ones of the last in constant time, and `Growth.read` says what they mean.
 """
 

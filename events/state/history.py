@@ -1,7 +1,7 @@
 """What earlier runs taught, for forecasts of the next ones: bounded, and changed by two events only.
 
 `RunLearned` teaches how usage grows in runs of a kind, and what they used in all; `ForecastScored` how far off earlier
-forecasts were. A *kind* is an agent type with a model. Who knows nothing of a kind asks for its agent type, then for
+forecasts were. A *kind* is an agent type with a model. Without knowledge of a kind, its agent type is asked, then for
 all runs together. The least recently taught kind is forgotten first.
 """
 
@@ -31,7 +31,7 @@ COVERAGE = 0.80
 HIT = 0.10
 """A forecast that is off by at most this share of what happened is a hit."""
 COST_ON_TOKENS, DRIFT = 3, 4
-"""The lessons beside those of the three dimensions: a step's cost against its tokens, and how tokens grow by step."""
+"""The priors beside those of the three dimensions: a step's cost against its tokens, and how tokens grow by step."""
 
 Kind = tuple[str | None, str | None]
 """Agent type and model, None where it is not known or does not matter."""
@@ -49,7 +49,7 @@ class Run(NamedTuple):
 
 
 class Score(NamedTuple):
-    """One forecast and the truth. ``left`` is how many steps were still to come, of those that had been foretold."""
+    """One forecast and the truth. ``left`` is how many steps were still to come, of those that were forecast."""
 
     left: float
     hit: bool
@@ -61,7 +61,7 @@ class Errors(NamedTuple):
     """How good the forecasts of one stage have been: shares of ``scored`` ones.
 
     80 % of the forecasts, as good ones and bad ones come, had between ``low`` and ``high`` of the steps still to come
-    that they foretold.
+    that they forecast.
     """
 
     scored: int
@@ -73,7 +73,7 @@ class Errors(NamedTuple):
 
 
 class Scores:
-    """The last scores of one stage, and what they say together, reckoned once after each change."""
+    """The last scores of one stage, and what they say together, computed once after each change."""
 
     __slots__ = ("_errors", "ring")
 
@@ -104,10 +104,10 @@ class Scores:
 class Taught:
     """All that is known of one kind."""
 
-    __slots__ = ("lessons", "pace_ms", "runs", "scores")
+    __slots__ = ("pace_ms", "priors", "runs", "scores")
 
     def __init__(self) -> None:
-        self.lessons = tuple(Prior() for _ in range(5))
+        self.priors = tuple(Prior() for _ in range(5))
         self.runs: deque[Run] = deque(maxlen=RUNS_MAX)
         self.scores: dict[tuple[int, int], Scores] = {}
         self.pace_ms = 0.0
@@ -116,9 +116,9 @@ class Taught:
     def learn(self, run: Run, growth: Growth, ended: bool) -> None:
         """Take in a run; one that was cut short teaches how usage grows, and not what a run uses in all."""
         for d in DIMENSIONS:
-            self.lessons[d].learn(growth.on_steps(d))
-        self.lessons[COST_ON_TOKENS].learn(growth.cost_on_tokens())
-        self.lessons[DRIFT].learn(growth.drift())
+            self.priors[d].learn(growth.on_steps(d))
+        self.priors[COST_ON_TOKENS].learn(growth.cost_on_tokens())
+        self.priors[DRIFT].learn(growth.drift())
         if ended:
             self.runs.append(run)
             self._set_pace()
@@ -130,10 +130,10 @@ class Taught:
         scores = self.scores.get((d, forecast.stage))
         if scores is None:
             scores = self.scores[d, forecast.stage] = Scores()
-        foretold = forecast.predicted - forecast.step
+        ahead = forecast.predicted - forecast.step
         scores.add(
             Score(
-                (actual - forecast.step) / foretold if foretold > 0 else 1.0,
+                (actual - forecast.step) / ahead if ahead > 0 else 1.0,
                 is_hit(forecast.predicted, actual),
                 is_hit(forecast.baseline, actual),
                 forecast.low <= actual <= forecast.high,
@@ -142,16 +142,16 @@ class Taught:
 
     def dump(self) -> list[Any]:
         return [
-            [lesson.dump() for lesson in self.lessons],
+            [prior.dump() for prior in self.priors],
             [list(run) for run in self.runs],
             [[d, stage, [list(score) for score in scores.ring]] for (d, stage), scores in self.scores.items()],
         ]
 
     @classmethod
     def load(cls, dumped: Sequence[Any]) -> "Taught":
-        lessons, runs, scores = dumped
+        priors, runs, scores = dumped
         taught = cls()
-        taught.lessons = tuple(Prior.load(lesson) for lesson in lessons)
+        taught.priors = tuple(Prior.load(prior) for prior in priors)
         taught.runs.extend(Run(*run) for run in runs)
         taught._set_pace()
         taught.scores = {(d, stage): Scores(Score(*score) for score in ring) for d, stage, ring in scores}
@@ -163,11 +163,11 @@ class Known(NamedTuple):
 
     kinds: tuple[Taught, ...]
 
-    def line(self, lesson: int) -> Line | None:
+    def line(self, prior: int) -> Line | None:
         """The prior of a dimension, of `COST_ON_TOKENS` or of `DRIFT`; None without history."""
         for taught in self.kinds:
-            if taught.lessons[lesson].weight >= RUNS_MIN:
-                return taught.lessons[lesson].line
+            if taught.priors[prior].weight >= RUNS_MIN:
+                return taught.priors[prior].line
         return None
 
     def errors(self, d: int, stage: int) -> Errors | None:
@@ -225,7 +225,7 @@ class History:
         return Known(tuple([taught for taught in found if taught is not None]))
 
     def kinds(self) -> Iterable[tuple[Kind, Taught]]:
-        """Everything by kind, for people: the least recently taught first, `ALL` last."""
+        """Everything by kind, for display: the least recently taught first, `ALL` last."""
         return self._kinds.items()
 
     def dump(self) -> list[Any]:

@@ -1,4 +1,4 @@
-"""The state of the fleet, and the law that it keeps.
+"""The state of the fleet.
 
 `Ledger` holds what decisions need and nothing else. It changes only by ``evolve`` (in ``evolve.py``), one event at a
 time; ``check_conserved`` proves after every commit, and in full at every verification, that all money is where the
@@ -49,20 +49,20 @@ class Ledger:
         """All usage ever, by dimension; with ``held`` it is what pressure counts."""
         self.held = [0, 0, 0]
         self.opening: Money = ZERO
-        """What had been spent when the current period began: status and pressure speak of what came after."""
+        """What had been spent when the current period began: status and pressure count what came after."""
         self.budget: Triple = NOTHING
         """What a period grants; the total is the opening and this."""
         self.period_ends: dt.datetime | None = None
 
         self.response = 0
-        self.pressed_at: Money = (FAR, FAR, FAR)
-        """By dimension, the smallest ``spent + held`` that could raise the response: all that a report compares with."""
+        self.response_lines: Money = (FAR, FAR, FAR)
+        """By dimension, the smallest ``spent + held`` that could raise the response; a report compares with it."""
         self.paused: str | None = None
         self.reserve_open = False
         self.unpriced: dict[str, None] = {}
-        """The models (at most `UNPRICED_MAX`) whose missing price was pointed out, until there is another price list."""
+        """The models (at most `UNPRICED_MAX`) whose missing price an alert has named, until the next price list."""
         self.outbox: Outbox = {}
-        """The alerts (at most `OUTBOX_MAX`) that somebody has not been told of."""
+        """The alerts (at most `OUTBOX_MAX`) that are not delivered to every address."""
         self.pool_exhausted_at = 0
         """The position of the `PoolExhausted` that is in force, 0 for none."""
 
@@ -74,18 +74,18 @@ class Ledger:
         self.next_mark = EPOCH
         # Whose they were, how they ended, and the lease of the run that had placed them.
         self.ended_holds: dict[str, tuple[str, str, str | None]] = {}
-        """Ended hold to (agent, how it ended), so that a late `Settle` is told from an unknown one."""
+        """Ended hold to (agent, how it ended), so that a late `Settle` differs from an unknown one."""
         self.ended_order: deque[tuple[int, str]] = deque()
         self.released: dict[str, Closed] = {}
         self.released_order: deque[tuple[int, str]] = deque()
         self.history = History()
-        """What earlier runs taught. No decision reads it: it is kept here so that those who foresee lose nothing."""
+        """What earlier runs taught. No decision reads it: kept here, forecasts lose nothing by a restart."""
 
         self.tasks, self.estimates, self.day, self.commitments = Tasks(), Estimates(), Day(), Commitments()
         self.slot_times = SlotTimes()
-        """Like ``history``, for those who judge."""
+        """Like ``history``, for the allocator."""
         self.watch: Watch | None = None
-        """How far usage may go before a daily line is crossed or the breaker may trip; None: look again."""
+        """How far usage may go before a daily line is crossed or the breaker may trip; None: not known."""
         self.done: dict[str, tuple[int, int]] = {}
         """By open account, how many tasks that it paid for were completed, and how many of them were estimated well."""
 
@@ -142,8 +142,8 @@ class Ledger:
         """Spent in this period, and held."""
         return self.spent[dimension] - self.opening[dimension] + self.held[dimension]
 
-    def press(self) -> None:
-        """Find `pressed_at` anew, after the total, the response or the thresholds changed."""
+    def find_response_lines(self) -> None:
+        """Find `response_lines` anew, after the total, the response or the thresholds changed."""
         lines = [FAR, FAR, FAR]
         self.watch = None
         for d in DIMENSIONS:
@@ -155,7 +155,7 @@ class Ledger:
             for at, base in list(zip((*self.rules.fleet_at, Fraction(1)), bases, strict=True))[self.response :]:
                 line = self.opening[d] + max(1, -(-at.numerator * base // at.denominator))
                 lines[d] = min(lines[d], line)
-        self.pressed_at = (lines[0], lines[1], lines[2])
+        self.response_lines = (lines[0], lines[1], lines[2])
 
     def minimum_share(self, dimension: int) -> int:
         """What no reclaim, return or rebalance takes an agent below; 0 where the total is not limited."""
@@ -165,7 +165,7 @@ class Ledger:
         return self.spendable(dimension) * share.numerator // (share.denominator * len(self.accounts))
 
     def payer_of(self, agent: str) -> Account:
-        """Who pays for an id that has no open account: the nearest open ancestor it had, or the root."""
+        """The account that pays for an id without an open one: the nearest open ancestor it had, or the root."""
         closed = self.released.get(agent)
         while closed is not None:
             parent = self.accounts.get(closed.parent)
@@ -175,7 +175,7 @@ class Ledger:
         return self.root
 
     def payer_of_run(self, task: Task) -> Account:
-        """Who pays for what a run of a task had used when it was over."""
+        """The account that pays for what a run of a task had used when it was over."""
         if task.parent is None:
             return self.root
         return self.accounts.get(task.parent) or self.payer_of(task.parent)

@@ -12,11 +12,11 @@ OUTBOX_MAX = 1_000
 """Alerts that may wait; beyond, the oldest is given up, by an event."""
 
 Owed = tuple[str, str]
-"""Who is to be told and where: a name of ``notifications``, and the mark of one of its addresses."""
+"""Where an alert has to go: a name of ``notifications``, and the mark of one of its addresses."""
 
 
 class Notice(msgspec.Struct, frozen=True, array_like=True):
-    """An alert that somebody has not been told of; ``owed`` is where it still has to go."""
+    """An alert that is not delivered yet; ``owed`` is where it still has to go."""
 
     alert: str
     code: str

@@ -1,10 +1,11 @@
 """What finished runs taught of the next one: a Gaussian prior of level and growth, learnt run by run.
 
 Usage of step i is ``level + growth × i + noise`` (or cost is that of tokens in place of i); each run has its own level
-and growth, which are drawn from one Gaussian for all runs of a kind, and all have the same variance of noise. The Gaussian is estimated by expectation
-maximization for such random coefficients (Laird, Ware: Random-Effects Models for Longitudinal Data, Biometrics 38,
-1982), one step for each run as it ends (Cappé, Moulines: On-line EM algorithm for latent data models, JRSS B 71,
-2009): constant in time and memory however many runs there were, and older runs are forgotten slowly.
+and growth, which are drawn from one Gaussian for all runs of a kind, and all have the same variance of noise. The
+Gaussian is estimated by expectation maximization for such random coefficients (Laird, Ware: Random-Effects Models for
+Longitudinal Data, Biometrics 38, 1982), one step for each run as it ends (Cappé, Moulines: On-line EM algorithm for
+latent data models, JRSS B 71, 2009): constant in time and memory however many runs there were, and older runs are
+forgotten slowly.
 """
 
 from typing import NamedTuple
@@ -31,8 +32,8 @@ class Line(NamedTuple):
 def updated(line: Line, seen: Moments) -> Line:
     """What ``line`` becomes once these points were seen: Bayes' rule for a line with Gaussian noise, in closed form.
 
-    With X'X = G and X'y = h: covariance P = C (I + G C / s)⁻¹, mean m + P (h - G m) / s. This form needs no inverse of C
-    and stays true where the prior is certain (Bishop: Pattern Recognition and Machine Learning, 3.3).
+    With X'X = G and X'y = h: covariance P = C (I + G C / s)⁻¹, mean m + P (h - G m) / s. This form needs no inverse of
+    C and stays true where the prior is certain (Bishop: Pattern Recognition and Machine Learning, 3.3).
     """
     n, x, y, xx, xy, _ = seen
     level, growth, c0, c1, c2, s = line
@@ -86,12 +87,12 @@ class Prior:
 
     @classmethod
     def load(cls, dumped: "list[float]") -> "Prior":
-        lesson = cls()
-        lesson.weight, level, growth, aa, ab, bb, lesson.noise, lesson.steps = dumped
-        lesson.mean, lesson.second = (level, growth), (aa, ab, bb)
-        if lesson.weight:
-            lesson.line = lesson._drawn()
-        return lesson
+        prior = cls()
+        prior.weight, level, growth, aa, ab, bb, prior.noise, prior.steps = dumped
+        prior.mean, prior.second = (level, growth), (aa, ab, bb)
+        if prior.weight:
+            prior.line = prior._drawn()
+        return prior
 
     def learn(self, seen: Moments) -> None:
         """Take in one finished run."""

@@ -1,4 +1,4 @@
-"""The configuration in the form in which the law reads it: exact fractions, integers, and nothing to look up twice."""
+"""The configuration in the form in which decisions read it: exact fractions, integers, and nothing to look up twice."""
 
 from collections.abc import Mapping
 from decimal import Decimal
@@ -56,7 +56,7 @@ class Rules:
             Fraction(threshold)
             for threshold in (enforcement.warn_at, enforcement.throttle_at, enforcement.degrade_at, enforcement.stop_at)
         )
-        # At a ratio of 1.0 everything is looked at exactly: what was used of nothing counts as that.
+        # At a ratio of 1.0 everything is computed exactly: what was used of nothing counts as that.
         self.level_near = (*(min(float(at), 1.0) * (1 - _SLACK) for at in self.level_at), float("inf"))
         fleet = enforcement.fleet
         self.fleet_at = (Fraction(fleet.throttle_at), Fraction(fleet.degrade_at), Fraction(fleet.stop_at))
@@ -84,7 +84,7 @@ class Rules:
         return Rules(self.loaded, prices, self.overrides)
 
     def with_priority(self, product: str, priority: Priority | None) -> "Rules":
-        """These with an operator's word on a product; None takes it back."""
+        """These with an operator's priority for a product; None removes it."""
         others = {name: said for name, said in self.overrides.items() if name != product}
         return Rules(self.loaded, self.prices, others if priority is None else {**others, product: priority})
 

@@ -1,6 +1,6 @@
-"""How long each product held slots in the last hour: what fairness across products is judged by.
+"""How long each product held slots in the last hour: what fairness across products is measured by.
 
-No decision of the law reads it: it is kept with the state so that whoever judges loses nothing by a restart. All times
+No decision reads it: it is kept with the state so that the allocator loses nothing by a restart. All times
 are whole microseconds since 1970.
 """
 
@@ -92,7 +92,7 @@ class SlotTimes:
         self.running: dict[str, None] = {}
         """The products that hold slots."""
         self._idle: dict[str, int] = {}
-        """Those that hold none any more, with the moment since when: who is idle the longest comes first."""
+        """Those that hold none any more, with the moment since when; the longest idle one comes first."""
 
     def started(self, product: str, at: dt.datetime) -> None:
         """A task of the product got a slot."""

@@ -1,4 +1,4 @@
-"""What the configuration says about tasks, in the form in which the law and the allocator read it."""
+"""What the configuration says about tasks, in the form in which decisions and the allocator read it."""
 
 import datetime as dt
 from decimal import Decimal
@@ -25,7 +25,7 @@ def max_tokens(config: Config, agent_type: str) -> int:
 
 
 def priority_of(config: Config, product: str, named: Priority | None) -> Priority:
-    """What a task's level is now: an operator's word for its product, its own, its product's, or normal."""
+    """What a task's priority is now: an operator's for its product, its own, its product's, or normal."""
     override = config.manual_override.priority_override.get(product)
     if override is not None or named is not None:
         return override or named or "normal"
@@ -34,7 +34,7 @@ def priority_of(config: Config, product: str, named: Priority | None) -> Priorit
 
 
 def is_higher(one: Priority, other: Priority) -> bool:
-    """Whether one level is above another."""
+    """Whether one priority is above another."""
     return PRIORITIES.index(one) < PRIORITIES.index(other)
 
 
@@ -44,7 +44,7 @@ def lease_time(config: Config) -> dt.timedelta:
 
 
 def max_wait(config: Config, priority: Priority) -> dt.timedelta:
-    """How long a task of a level may wait before operators are told."""
+    """How long a task of a priority may wait before operators are alerted."""
     return minutes(config.priority_levels.of(priority).max_wait_time_minutes)
 
 

@@ -1,7 +1,7 @@
 """Tasks: what waits, what runs, and what is remembered of those that ended.
 
 All that a decision about tasks needs is kept beside them and changes with each: how many run in all, of a type and of a
-product; whose lease ends next; who waits for whom. No cost here grows with the number of tasks.
+product; whose lease ends next; which task waits for which. No cost here grows with the number of tasks.
 """
 
 import datetime as dt
@@ -19,7 +19,7 @@ State = Literal["waiting_on_dependencies", "queued", "running", "completed", "fa
 STATES: tuple[State, ...] = get_args(State)
 OPEN: frozenset[State] = frozenset({"waiting_on_dependencies", "queued", "running"})
 RUNS_KEPT = 8
-"""Of each task, what so many last runs used: who reports late is not charged twice."""
+"""Of each task, what so many last runs used: a late report is not charged twice."""
 NEVER = dt.datetime.max.replace(tzinfo=dt.UTC)
 
 HowEnded = Literal["over", "preempted"]
@@ -78,7 +78,7 @@ class Task(msgspec.Struct, array_like=True, eq=False):
     """Its last runs that are over, oldest first."""
 
     code: str | None
-    """Why it ended, where nobody asked for it."""
+    """Why it ended, where no message asked for it."""
     position: int
     """Where in the log it ended, 0 while it is open."""
 
@@ -144,8 +144,7 @@ class Tasks:
         self.submitted = 0
         """All that ever were: the number of the last one."""
         self.by_account: dict[str, dict[str, Task]] = {}
-        """By account, the open tasks that are to be paid from it, in the order in which they were submitted (those of the
-        pool are not listed)."""
+        """By account, the open tasks that it pays for, in the order of submission; the pool's are not listed."""
         self.leases: list[tuple[dt.datetime, str]] = []
         """A heap; an entry whose lease is over or was extended is stale, and never the first."""
         self.finished: deque[tuple[int, str]] = deque()
@@ -217,7 +216,7 @@ class Tasks:
         heapq.heapify(self.leases)
 
     def finish(self, task: Task, state: State, position: int) -> None:
-        """A task is open no more. Who waited for it waits for one less."""
+        """A task is open no more. The tasks that waited for it wait for one less."""
         self.become(task, state)
         self.open -= 1
         task.position = position
@@ -228,19 +227,15 @@ class Tasks:
             if not below:
                 del self.by_account[task.parent]
         for name in task.unmet:
-            self._part(self.known.get(name), task)
+            needed = self.known[name]
+            if needed.dependents is not None:
+                needed.dependents.pop(task.id, None)
+                needed.dependents = needed.dependents or None
         task.unmet = ()
         if state == "completed":
             for dependent in self.waiting_for(task):
                 dependent.unmet = tuple(name for name in dependent.unmet if name != task.id)
             task.dependents = None
-
-    @staticmethod
-    def _part(needed: Task | None, dependent: Task) -> None:
-        # Who keeps open tasks only has forgotten one that failed just now.
-        if needed is not None and needed.dependents is not None:
-            needed.dependents.pop(dependent.id, None)
-            needed.dependents = needed.dependents or None
 
     def forget(self, floor: int) -> None:
         """Forget the tasks that ended before position ``floor``."""
@@ -260,7 +255,8 @@ class Tasks:
         task = self.running.get(entry[1])
         return task is None or task.lease_expires_at != entry[0]
 
-    # --- the law ------------------------------------------------------------------------------------------------------
+    # --- the proof
+    # -----------------------------------------------------------------------------------------------------
 
     def wrong(self, accounts: Iterable[str]) -> Iterator[str]:
         """What of the counts is not as the tasks say; ``accounts`` are the open ones."""

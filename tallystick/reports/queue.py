@@ -12,7 +12,7 @@ import msgspec
 
 from tallystick.actors.policies.scheduling.index import SchedulerIndex
 from tallystick.actors.policies.scheduling.queue_view import queue_view
-from tallystick.events.decide.task_answers import tell_queue
+from tallystick.events.decide.task_answers import answer_queue
 from tallystick.events.decide.turn import Turn
 from tallystick.events.messages.proposals import TellQueue
 from tallystick.events.messages.task_replies import QueuedTask, QueueStatus
@@ -37,7 +37,7 @@ def queue_of(ledger: Ledger, now: dt.datetime, limit: int) -> QueueStatus:
     recorded yet still counts. What is expected is told to the state too, which is of no use for anything else then.
     """
     turn = Turn(ledger, now, "", "")
-    return tell_queue(turn, TellQueue(waiting=queue_view(SchedulerIndex(ledger), limit, turn.now)))
+    return answer_queue(turn, TellQueue(waiting=queue_view(SchedulerIndex(ledger), limit, turn.now)))
 
 
 def record_of(task: QueuedTask) -> QueuedRecord:

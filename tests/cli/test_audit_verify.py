@@ -330,7 +330,7 @@ def test_money_from_nowhere_is_named() -> None:
     drawn = e.ReserveDrawn(agent="x", amount=e.Amounts(tokens=5))
     report = Verification().run(sealed(total, drawn))
     assert len(report.problems) == 1
-    assert "position 2: the law is broken" in str(report.problems[0])
+    assert "position 2: the sums are wrong" in str(report.problems[0])
 
 
 def test_time_does_not_run_backwards() -> None:

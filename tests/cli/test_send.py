@@ -98,7 +98,7 @@ def test_the_priority_of_a_product_is_overridden_in_a_few_words_and_given_back(r
         (["{oops"], "not JSON"),
         ([ALLOCATE, "and more"], "put the whole of it in single quotes"),
         (['{"type": "NoSuch"}'], "allowed are AllocateBudget"),
-        (['{"type": "ApplyMoves", "moves": []}'], "our own people's message"),
+        (['{"type": "ApplyMoves", "moves": []}'], "the fleet's own actors"),
         (['{"type": "GetStatus", "agnt": "a"}'], "unknown field `agnt`"),
         (['{"type": "GetStatus", "agent": "a", "id": "x"}', "--id", "y"], "leave one out"),
         (["resume", "--by", ""], "a name of 1 to 128 characters"),

@@ -199,11 +199,11 @@ def test_a_longer_request_pays_the_price_of_its_tier_for_all_of_its_tokens() -> 
 def test_for_an_unknown_model_stands_the_dearest_of_its_provider_or_family_or_of_all(
     name: str, provider: str | None, used: tuple[int, int, int], dearest: str
 ) -> None:
-    assert LIST.dearest(name, provider, used) == dearest
+    assert LIST.most_expensive(name, provider, used) == dearest
 
 
 def test_of_an_empty_list_nothing_is_the_dearest() -> None:
-    assert PriceList().dearest("mystery", None, (1, 1, 1)) is None
+    assert PriceList().most_expensive("mystery", None, (1, 1, 1)) is None
 
 
 AMOUNT = st.integers(0, 10**6)
@@ -223,7 +223,7 @@ def test_no_known_model_would_have_cost_more_than_the_dearest(
     models: dict[str, ModelPrice], fresh: int, output: int, cached: int
 ) -> None:
     used = (fresh + cached, output, cached)
-    dearest = PriceList(models).dearest("mystery", None, used)
+    dearest = PriceList(models).most_expensive("mystery", None, used)
     assert dearest is not None
     assert models[dearest].cost(*used) == max(one.cost(*used) for one in models.values())
 
@@ -232,7 +232,7 @@ def test_a_list_that_nobody_holds_is_gone_at_once() -> None:
     """A fleet that opens freezes what the collector knows: what only the collector could free would stay for good."""
     prices = from_mapping(**to_mapping(LIST))
     assert prices.find("acme-small") is not None
-    assert prices.dearest("acme-next", None, (1, 1, 1)) is not None
+    assert prices.most_expensive("acme-next", None, (1, 1, 1)) is not None
     gone = weakref.ref(prices)
     gc.disable()
     try:

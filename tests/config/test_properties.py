@@ -1,4 +1,4 @@
-"""Whatever the settings are, they survive being written and read; whatever a text is, it loads or is refused in a line."""
+"""All settings survive being written and read; every text loads or is refused with its line."""
 
 from collections.abc import Mapping
 from decimal import Decimal

@@ -207,7 +207,7 @@ def test_where_no_override_is_allowed_only_the_next_day_closes_it() -> None:
     for command in (c.ApproveLimit(max_cost_usd="500"), c.ResetBreaker(reason="please")):
         core.when(command)
         core.then_refused("not_permitted")
-    core.given(p.BeginDay()).wait(12 * 3_600).given(allocate("bob", 10))
+    core.pass_time().wait(12 * 3_600).given(allocate("bob", 10))
 
 
 # --- priorities -------------------------------------------------------------------------------------------------------

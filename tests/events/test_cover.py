@@ -136,7 +136,7 @@ def test_a_late_report_that_comes_as_its_agent_is_forgotten_is_covered_where_it_
         fleet(10_000), allocate("ann", 100), allocate("ann/1", 50, parent="ann"), c.ReleaseBudget(agent="ann/1")
     )
     core.given(use("ann", 10)).wait(61)
-    core.given(use("ann", 10)).wait(12 * 3_600).given(p.BeginDay()).wait(12 * 3_600)
+    core.given(use("ann", 10)).wait(12 * 3_600).pass_time().wait(12 * 3_600)
     core.given(use("ann/1", 500))
     assert core.only(e.UsageReported).charged == "ann"
     assert "ann/1" not in core.ledger.released

@@ -158,7 +158,7 @@ def test_what_runs_counts_with_the_unspent_rest_of_its_token_budget() -> None:
     reason = answer.reason
     assert (reason.code, reason.limit, reason.current) == ("daily_tokens", 200_000, 160_000)
     assert reason.message == (
-        "daily token limit: 160000 of 200000 is used today or promised to what runs, 60000 is needed"
+        "daily token limit: 160000 of 200000 is used today or committed to running tasks, 60000 is needed"
     )
     core.given(complete("a"))
     core.given(start("c"))
@@ -229,7 +229,7 @@ def test_at_exactly_the_limit_a_task_waits_until_the_next_day() -> None:
     core = configured({"max_tokens_total": 80_000})
     core.given(submit("a"), complete("a", used=80_000))
     assert core.when(submit("b")).reason.code == "daily_tokens"
-    core.given(p.BeginDay()).wait(12 * 3_600)
+    core.pass_time().wait(12 * 3_600)
     core.given(start("b"))
 
 

@@ -5,7 +5,6 @@ import pytest
 
 from tallystick.events import catalog as e
 from tallystick.events import messages as c
-from tallystick.events.messages import proposals as p
 from tests.support.core import START, Core, allocate, fleet, hold, settle, tokens, use
 
 
@@ -77,14 +76,14 @@ def test_a_hold_is_gone_before_its_settlement_at_the_same_moment(core: Core) -> 
 
 def test_the_clock_gives_back_what_expired_without_being_asked(core: Core) -> None:
     core.given(hold("ann", "h", 30), hold("ann", "i", 30, ttl_seconds=Decimal(10))).wait(10)
-    core.given(p.ExpireHolds())
+    core.pass_time()
     assert [event.hold for event in core.every(e.HoldEnded)] == ["i"]
     assert core.free("ann")[0] == 70
 
 
 def test_holds_expire_in_the_order_of_their_moments(core: Core) -> None:
     core.given(*(hold("ann", f"h{ttl}", 10, ttl_seconds=Decimal(ttl)) for ttl in (30, 10, 20))).wait(60)
-    core.given(p.ExpireHolds())
+    core.pass_time()
     assert [event.hold for event in core.every(e.HoldEnded)] == ["h10", "h20", "h30"]
 
 
@@ -92,9 +91,9 @@ def test_a_heartbeat_moves_the_expiry_on_by_the_time_to_live(core: Core) -> None
     core.given(hold("ann", "h", 30, ttl_seconds=Decimal(10))).wait(9)
     answer = core.when(c.Heartbeat(hold="h"))
     assert answer.expires_at == "2026-03-04T12:00:19Z"
-    core.wait(9).given(p.ExpireHolds())
+    core.wait(9).pass_time()
     assert core.account("ann").held[0] == 30
-    core.wait(1).given(p.ExpireHolds())
+    core.wait(1).pass_time()
     assert core.account("ann").held[0] == 0
 
 
@@ -132,7 +131,7 @@ def test_a_settlement_after_the_end_is_late_usage_and_happens_once(core: Core, e
         case "cancelled":
             core.given(c.CancelHold(hold="h"))
         case "expired":
-            core.wait(300).given(p.ExpireHolds())
+            core.wait(300).pass_time()
         case _:
             core.given(c.ReleaseBudget(agent="ann"))
     assert core.only(e.HoldEnded).how == end

@@ -26,7 +26,7 @@ def test_a_refusal_is_remembered_a_query_and_a_malformed_message_are_not() -> No
     core.when(allocate("ann", 5_000), id="refused")
     core.when(allocate("ann", -5), id="malformed")
     core.when(c.GetGlobalStatus(), id="query")
-    core.when(p.ExpireHolds(), id="tick")
+    core.when(p.TellQueue(waiting=[]), id="tick")
     assert remembered(core) == ["id-1", "refused"]
 
 

@@ -1,4 +1,4 @@
-"""Leases: a slot is held by signs of life, and whoever comes too late changes nothing but the record of what it used."""
+"""Leases: a slot is held by signs of life; a run that comes too late changes only the record of what it used."""
 
 from typing import Any
 
@@ -36,7 +36,7 @@ def test_a_heartbeat_extends_the_lease_and_says_what_to_do() -> None:
     core.then_events(e.LeaseExtended)
     core.wait(119.999).when(c.GetGlobalStatus())
     assert core.ledger.tasks.known["t"].state == "running"
-    core.wait(0.001).when(p.ExpireLease())
+    core.wait(0.001).pass_time()
     assert core.ledger.tasks.known["t"].state == "queued"
 
 
@@ -86,7 +86,7 @@ def test_a_lost_lease_gives_slot_holds_and_unspent_budget_back_and_the_task_wait
     core.given(submit("t"), submit("u"), hold("t", "h", 1_000, ttl_seconds=None))
     core.when(use("t", 700))
     queued_at = core.ledger.tasks.known["t"].queued_at
-    core.when(p.ExpireLease(), at=queued_at.replace(minute=2))
+    core.pass_time(queued_at.replace(minute=2))
     lost, ended, released = core.due
     assert isinstance(lost, e.LeaseLost)
     assert (lost.attempt, lost.then, lost.id, lost.by) == (1, "queued", "", "clock")
@@ -115,7 +115,7 @@ def test_a_task_fails_after_its_attempts_and_operators_are_told() -> None:
     core = configured(leases={"max_attempts": 2})
     core.given(submit("t"), submit("after", depends_on=["t"]))
     core.wait(120).given(start("t"))
-    core.wait(120).when(p.ExpireLease())
+    core.wait(120).pass_time()
     lost, released, given_up, alert = core.due
     assert isinstance(lost, e.LeaseLost)
     assert (lost.attempt, lost.then) == (2, "failed")
@@ -140,11 +140,11 @@ def test_preemption_is_no_attempt() -> None:
 def test_slots_are_kept_while_everything_is_paused_and_get_a_whole_lease_when_it_goes_on() -> None:
     core = configured()
     core.given(submit("t"), c.PauseAll(reason="lunch"))
-    core.wait(3_600).when(p.ExpireLease())
+    core.wait(3_600).pass_time()
     assert core.due == []
     core.given(c.ResumeAll())
     assert core.when(p.TellTask(task="t")).lease_expires_at == "2026-03-04T13:02:00Z"
-    core.wait(120).when(p.ExpireLease())
+    core.wait(120).pass_time()
     assert isinstance(core.due[0], e.LeaseLost)
 
 
@@ -162,7 +162,7 @@ def test_at_one_moment_what_ends_first_ends_first() -> None:
     core.given(submit("t"), submit("u"), hold("u", "h", 5, ttl_seconds=60))
     core.wait(60).given(beat("u"))
     assert [type(event) for event in core.due] == [e.HoldEnded]
-    core.wait(60).when(p.ExpireLease())
+    core.wait(60).pass_time()
     assert [getattr(event, "task", None) for event in core.due if isinstance(event, e.LeaseLost)] == ["t"]
 
 

@@ -79,9 +79,9 @@ def test_usage_before_any_configuration_counts_from_the_first_one() -> None:
 
 def test_what_is_left_of_a_period_lapses_and_open_accounts_go_on() -> None:
     core = Core(fleet(1_000, period="day"), allocate("ann", 400), use("ann", 150), use("stranger", 50))
-    core.wait(12 * 3_600 - 1).given(p.RenewPeriod())
+    core.wait(12 * 3_600 - 1).pass_time()
     assert core.every(e.PeriodRenewed) == []
-    core.wait(1).given(p.RenewPeriod())
+    core.wait(1).pass_time()
     renewed = core.only(e.PeriodRenewed)
     assert (renewed.began_at, renewed.period_ends_at, renewed.by) == (utc(2026, 3, 5), utc(2026, 3, 6), "clock")
     # Spent so far, 200, and the period's 1,000; ann still has 250 of them.
@@ -93,9 +93,9 @@ def test_what_is_left_of_a_period_lapses_and_open_accounts_go_on() -> None:
 
 def test_with_rollover_what_was_left_is_kept() -> None:
     core = Core(fleet(1_000, period="day", rollover=True), allocate("ann", 400), use("ann", 150))
-    core.wait(86_400).given(p.RenewPeriod())
+    core.wait(86_400).pass_time()
     assert (core.ledger.total[0], core.pool[0]) == (1_850, 1_600)
-    core.wait(86_400).given(p.RenewPeriod())
+    core.wait(86_400).pass_time()
     assert core.ledger.total[0] == 2_850
 
 
@@ -103,7 +103,7 @@ def test_what_was_overspent_is_not_owed_by_the_next_period() -> None:
     for rollover in (False, True):
         core = Core(fleet(1_000, period="day", rollover=rollover), use("stranger", 1_700))
         assert core.overdraft[0] == 700
-        core.wait(86_400).given(p.RenewPeriod())
+        core.wait(86_400).pass_time()
         assert (core.overdraft[0], core.pool[0], core.ledger.response) == (0, 1_000, 0)
 
 
@@ -111,14 +111,14 @@ def test_grants_beyond_a_new_period_are_a_debt_until_they_come_back() -> None:
     core = Core(fleet(1_000, period="day"), set_total(tokens=3_000), allocate("ann", 2_500))
     core.given(fleet(1_000, period="day", max_pool_share_percent=60))
     assert core.ledger.total[0] == 3_000
-    core.wait(86_400).given(p.RenewPeriod())
+    core.wait(86_400).pass_time()
     assert (core.ledger.total[0], core.pool[0]) == (3_000, 500)
 
 
 def test_a_hold_lives_through_a_renewal_and_one_that_expires_at_that_moment_goes_first() -> None:
     core = Core(fleet(1_000, period="day"), allocate("ann", 400))
     core.wait(12 * 3_600 - 300).given(hold("ann", "h", 100), hold("ann", "i", 100, ttl_seconds=Decimal(900)))
-    core.wait(300).given(p.RenewPeriod())
+    core.wait(300).pass_time()
     assert [type(event) for event in core.decided.events] == [e.HoldEnded, e.DayBegan, e.PeriodRenewed]
     assert core.account("ann").held[0] == 100
 
@@ -157,7 +157,7 @@ def test_a_period_ends_in_the_fleets_time_zone(period: str, zone: str, now: dt.d
 
 def test_a_fleet_without_a_period_never_renews() -> None:
     core = Core(fleet(1_000), use("stranger", 10)).wait(400 * 86_400)
-    core.given(p.RenewPeriod())
+    core.pass_time()
     assert [type(event) for event in core.decided.events] == [e.DayBegan]
 
 

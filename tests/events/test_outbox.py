@@ -113,7 +113,7 @@ def test_what_is_not_owed_cannot_be_delivered_or_given_up(alert: str, to: str, a
     for make in (delivered, given_up):
         fleet.when(make(alert.format(name), to, address))
         fleet.then_refused("not_owed", to=to)
-        assert fleet.own == [], "our own people's proposals leave no trace when they come too late"
+        assert fleet.own == [], "the specialists' proposals leave no trace when they come too late"
     assert owed(fleet, name) == [ALL[0], ALL[2]]
 
 

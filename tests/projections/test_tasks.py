@@ -116,7 +116,7 @@ def test_what_sub_agents_and_late_reports_used_is_the_tasks() -> None:
 def test_a_task_that_fails_after_its_attempts_says_why() -> None:
     core = one_slot().given(submit("t"))
     for _ in range(2):
-        core.wait(86_400).given(p.ExpireLease())
+        core.wait(86_400).pass_time()
         if core.ledger.tasks.known["t"].is_open:
             core.given(start("t"))
     row = task(core)

@@ -16,7 +16,7 @@ from tallystick.config.loader import to_mapping
 from tallystick.config.prices import to_mapping as prices_to_mapping
 from tallystick.events import catalog as e
 from tallystick.events import messages as c
-from tallystick.events.decide import Decided, decide
+from tallystick.events.decide import Decided, decide, pass_time
 from tallystick.events.evolve import evolve
 from tallystick.events.log.task_snapshot import pack
 from tallystick.events.messages import proposals as p
@@ -144,7 +144,17 @@ class Core:
         self._count += 1
         self.now = self.now if at is None else at
         command_id = id or command.id or f"id-{self._count}"
-        self.decided = decided = decide(self.ledger, command, self.now, command_id, by)
+        return self._taken(decide(self.ledger, command, self.now, command_id, by), command)
+
+    def pass_time(self, at: dt.datetime | None = None) -> "Core":
+        """Nothing is asked: what is due by now, or by ``at``, happens."""
+        self.now = self.now if at is None else at
+        events = pass_time(self.ledger, self.now)
+        self._taken(Decided(events, len(events), Reply()))
+        return self
+
+    def _taken(self, decided: Decided, command: c.Command | None = None) -> Any:
+        self.decided = decided
         self.log.extend(decided.events)
         for event in decided.events[: decided.own]:
             evolve(self.replica, event)
@@ -159,7 +169,7 @@ class Core:
             # A run that comes too late is refused, but what it used is a fact.
             if not isinstance(command, c.CompleteTask) or len(self.own) <= 1:
                 self._check_untouched(before, after)
-        elif command.query:
+        elif command is not None and command.query:
             assert after == before, "a query changed the state"
         return decided.answer
 

@@ -180,7 +180,8 @@ def _operate(dice: Random, seen: Seen) -> c.Command:
 
 
 def _clock(dice: Random, seen: Seen) -> c.Command:
-    return dice.choice((p.ExpireHolds(), p.RenewPeriod(), p.BeginDay()))
+    """Nothing but time: the question changes nothing, and what is due happens before it."""
+    return c.GetGlobalStatus(limit=0)
 
 
 _WAYS: tuple[Literal["idle", "demand", "priority"], ...] = ("idle", "demand", "priority")
@@ -265,7 +266,7 @@ def _run(dice: Random, seen: Seen) -> c.Command:
             agent = dice.choice(NAMES)
             return c.AllocateBudget(agent=agent, budget=budget(dice, of=(1, 3, 10)), parent=task)
         case 7:
-            return dice.choice((c.ReleaseBudget(agent=task), p.TellTask(task=task), p.ExpireLease()))
+            return dice.choice((c.ReleaseBudget(agent=task), p.TellTask(task=task), c.GetGlobalStatus(limit=0)))
         case _:
             return c.ReportUsage(task=task, lease=_lease(dice), usage=budget(dice, of=(1, 10, 50, 100)))
 

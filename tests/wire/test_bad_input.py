@@ -155,7 +155,7 @@ def test_the_messages_of_our_own_people_are_refused_at_the_wire(door: CommandQue
         b'{"type":"%s"}' % internal.__name__.encode(),
     ):
         sentence = door.refuses(message, internal.__name__)
-        assert "our own people's" in sentence
+        assert "the fleet's own actors" in sentence
         assert "ReportUsage" in sentence
     door.is_alive()
 

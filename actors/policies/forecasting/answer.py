@@ -7,14 +7,14 @@ from tallystick.actors.policies.forecasting.forecaster import Forecaster, own_us
 from tallystick.config.amounts import COST, DIMENSIONS, EDGE_NAMES, TIME, dollars, seconds
 from tallystick.events.decide.answers import stamp
 from tallystick.events.evolve.account_read_model import AccountModel
-from tallystick.events.messages.replies import Foreseen, Number, Prospect
+from tallystick.events.messages.replies import ForecastReply, Number, Prospect
 
 
-def forecast_of(account: AccountModel, forecaster: Forecaster) -> Foreseen:
+def forecast_of(account: AccountModel, forecaster: Forecaster) -> ForecastReply:
     """All that is expected as of the agent's last report; what cannot be known is None."""
     run = forecaster.runs.get(account.id)
     if run is None:
-        return Foreseen(account.id, None, 0, {})
+        return ForecastReply(account.id, None, 0, {})
     exhaustions = {exhaustion.dimension: exhaustion for exhaustion in forecaster.exhaustions(account)}
     runs = tuple(forecaster.known(account, run).runs())
     pace = forecaster.pace(account, run)
@@ -23,7 +23,7 @@ def forecast_of(account: AccountModel, forecaster: Forecaster) -> Foreseen:
         for d in DIMENSIONS
         if account.allocated[d] is not None
     }
-    return Foreseen(account.id, stamp(run.last_at), run.steps, forecasts)
+    return ForecastReply(account.id, stamp(run.last_at), run.steps, forecasts)
 
 
 def _prospect(

@@ -24,7 +24,7 @@ from tallystick.events.state.ledger import Ledger
 from tallystick.events.state.task_rules import max_tokens, max_wait, priority_of
 from tallystick.events.state.tasks import Task
 
-NAMED: frozenset[type[e.Event]] = frozenset(TASK_EVENTS.keys() - {e.EstimateAdjusted, e.StartsExpected})
+NAMED: frozenset[type[e.Event]] = TASK_EVENTS - {e.EstimateAdjusted, e.StartsExpected}
 """The events that happen to one task."""
 _MILLISECOND = dt.timedelta(milliseconds=1)
 
