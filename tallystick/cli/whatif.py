@@ -1,28 +1,29 @@
-"""``tallystick whatif``: the facts of a log under another policy, and what would have differed."""
+"""``tallystick whatif``: a log decided again under another policy, and what would have been different."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any
 
 import click
 import structlog
+from rich.table import Table
 
-from tallystick.cli.common import json_option, json_text, reading, store_option, with_progress
+from tallystick.cli.common import console, json_option, json_text, reading, store_option, with_progress
 from tallystick.config.amounts import EDGE_NAMES, TOKENS, InvalidAmount, exact_units
 from tallystick.config.loader import load
 from tallystick.config.prices import load_prices
 from tallystick.events.catalog import STORED_NAME, TaskStarted
 from tallystick.events.log.store import Store
 from tallystick.explain.history import History
-from tallystick.whatif.answer import Span, as_answer, as_check
-from tallystick.whatif.explanation import explain_difference, explain_unlike
+from tallystick.whatif.answer import Span, answer_json, check_json
+from tallystick.whatif.explanation import explain_difference, explain_mismatch
 from tallystick.whatif.question import Question
+from tallystick.whatif.recorded_runs import RecordedRuns
 from tallystick.whatif.reproduction import Reproduction
 from tallystick.whatif.rerun import Rerun
-from tallystick.whatif.runs import Scripts
+from tallystick.whatif.screen import show_answer, show_check
 from tallystick.whatif.steps import Step, steps_of
-from tallystick.whatif.tables import tell_answer, tell_check
 from tallystick.wording import one_line
 
 _FILE = click.Path(path_type=Path)
@@ -74,13 +75,14 @@ def whatif(
     totals: tuple[tuple[str, int | Decimal | None], ...],
     as_json: bool,
 ) -> None:
-    """Keep the facts of a log, make every decision anew under another policy, and say what would have differed.
+    """Decide a log again under another policy, and show what would have been different.
 
-    Who would have been throttled, stopped or topped up, when, how long tasks would have waited, and what it would have
-    come to. The first decision that differs is explained, and all that had to be assumed is printed.
+    The facts of the log are kept: what was sent to the fleet, and when. Every decision is made again. The answer says
+    which agents would have been throttled, stopped or topped up, and when, how long tasks would have waited, and what
+    would have been used. It explains the first decision that differs, and lists all that had to be assumed.
 
-    Without another policy it is a proof: the log's own policy must lead to the log's own decisions, byte for byte; exit
-    with 1 and the first difference where it does not.
+    Without another policy it is a proof: the log's own policy must lead to the log's own decisions, byte for byte. If it
+    does not, the first difference is shown and the exit code is 1.
 
     The store is only read, up to where its log ends now. Another process may be writing it.
 
@@ -96,7 +98,7 @@ def whatif(
     config = None if config_file is None else load(config_file)
     prices = None if prices_file is None else load_prices(prices_file)
     question = Question(config, prices, total)
-    # The alerts of the past, and of what never happened, concern no operator.
+    # Alerts of the past, and of what never happened, are not for operators.
     structlog.configure(processors=[_drop])
     with reading(store_url) as store:
         if question.is_empty:
@@ -111,14 +113,13 @@ def _drop(*_: object) -> Any:
 
 
 class _Log:
-    """A store's log as it is when the command begins, and what has been read of it."""
+    """A store's log as it is when the command begins, and how much of it was read."""
 
     def __init__(self, store: Store, doing: str) -> None:
         last = store.last()
         if last is None:
-            raise click.ClickException(f"there is nothing to decide anew at {store.url}: its log is empty")
+            raise click.ClickException(f"there is nothing to decide again at {store.url}: its log is empty")
         self.span = Span(store.url)
-        self._end = last.position
         self._records = with_progress(store.read(0, last.position), last.position, doing)
 
     def steps(self) -> Iterator[Step]:
@@ -131,37 +132,29 @@ class _Log:
 def _check(ctx: click.Context, store: Store, as_json: bool) -> None:
     """Prove that the log's own policy leads to the log's own decisions."""
     log, reproduction = _Log(store, "deciding again"), Reproduction()
-    why: dict[str, Any] | None = None
+    first: dict[str, Any] | None = None
     for step in log.steps():
-        unlike = reproduction.take(step)
-        if unlike is not None:
-            why = explain_unlike(unlike, step)
+        mismatch = reproduction.take(step)
+        if mismatch is not None:
+            first = explain_mismatch(mismatch, step)
             break
     else:
         reproduction.finish()
     if as_json:
-        click.echo(json_text(as_check(log.span, reproduction, why)))
+        click.echo(json_text(check_json(log.span, reproduction, first)))
     else:
-        click.echo("\n".join(map(one_line, tell_check(log.span, reproduction, why))))
-    if why is not None:
-        click.echo(f"{ctx.command_path}: {one_line(why['difference'])}", err=True)
+        _print(show_check(log.span, reproduction, first))
+    if first is not None:
+        click.echo(f"{ctx.command_path}: {one_line(first['difference'])}", err=True)
         ctx.exit(1)
-
-
-def _scripts(store: Store) -> Scripts:
-    """How the runs of tasks go: under another policy they may start at another time, so they are read beforehand."""
-    if not any(record.name == _STARTED for record in store.read()):
-        return Scripts()
-    return Scripts(_Log(store, "reading the runs").steps())
-
-
-_STARTED = STORED_NAME[TaskStarted]
 
 
 def _ask(store: Store, question: Question, files: dict[str, str | None], as_json: bool) -> None:
     """Put the log to the other policy."""
-    scripts = _scripts(store)
-    log, rerun, history = _Log(store, "deciding anew"), Rerun(question, scripts), History()
+    # Under another policy, runs of tasks may start at another time: so they are read beforehand.
+    has_runs = any(record.name == STORED_NAME[TaskStarted] for record in store.read())
+    runs = RecordedRuns(_Log(store, "reading the runs").steps() if has_runs else ())
+    log, rerun, history = _Log(store, "deciding again"), Rerun(question, runs), History()
     first: dict[str, Any] | None = None
     for step in log.steps():
         recorded = rerun.take(step)
@@ -174,6 +167,15 @@ def _ask(store: Store, question: Question, files: dict[str, str | None], as_json
     if first is None and rerun.difference is not None:
         first = explain_difference(rerun, history)
     if as_json:
-        click.echo(json_text(as_answer(log.span, files, rerun, first)))
+        click.echo(json_text(answer_json(log.span, files, rerun, first)))
     else:
-        tell_answer(log.span, rerun, first)
+        _print(show_answer(log.span, rerun, first))
+
+
+def _print(shown: Iterable[str | Table]) -> None:
+    screen = console()
+    for part in shown:
+        if isinstance(part, str):
+            click.echo(one_line(part))
+        else:
+            screen.print(part)

@@ -38,13 +38,13 @@ def _says_response(event: e.FleetResponseChanged) -> str:
 def _why_response(event: e.FleetResponseChanged, ledger: Ledger, history: History) -> list[str]:
     d = EDGE_NAMES.index(event.dimension)
     spent, held = only(d, ledger.spent[d] - ledger.opening[d]), only(d, ledger.held[d])
-    spendable = only(d, ledger.spendable(d))
-    lines = [
-        (
-            f"{spent} spent and {held} held in this period, against {spendable} that the fleet can spend"
-            " (the total less the configured reserve)"
+    lines = []
+    # Where no total is limited there is no pressure, and the event names a dimension all the same.
+    if ledger.root.allocated[d] is not None:
+        lines.append(
+            f"{spent} spent and {held} held in this period, against {only(d, ledger.spendable(d))} that the fleet can"
+            " spend (the total less the configured reserve)"
         )
-    ]
     slack = exact_percent(float(ledger.rules.fleet_hysteresis))
     in_force = history.since(e.ConfigLoaded)
     for name, setting in _RESPONSE_SETTINGS.items():

@@ -1,4 +1,4 @@
-"""What is asked: another configuration, other prices, another total. What of the log's own orders it stands in for."""
+"""What is asked: another configuration, other prices, another total; and which orders of the log that replaces."""
 
 from collections.abc import Mapping
 from decimal import Decimal
@@ -16,15 +16,15 @@ from tallystick.events import messages as c
 from tallystick.events.messages import proposals as p
 
 Total = Mapping[str, int | Decimal | None]
-"""By dimension (``tokens``, ``time_seconds``, ``cost_usd``) what the fleet may spend, as people write it; None is no limit."""
+"""What the fleet may spend by dimension (``tokens``, ``time_seconds``, ``cost_usd``), as people write it; None is no limit."""
 
 
 class Question:
     """The other policy. What it does not name is as the log has it.
 
     ``config`` and ``prices`` are in force from the log's first configuration and price list on; written prices stand over
-    those that are published in that list. ``total`` replaces the dimensions that it names, whatever a configuration says.
-    The total must be what `TotalBudget` allows (the caller has checked it).
+    those that are published in that list. ``total`` replaces the dimensions that it names, whatever a configuration says;
+    the caller has checked that it is what `TotalBudget` allows.
     """
 
     def __init__(
@@ -34,20 +34,20 @@ class Question:
         self.prices = prices
         self.total = dict(total or {})
         self.log_config: Config | None = None
-        """What the log began with, once that was seen."""
+        """The configuration that the log began with, as soon as it is known."""
         self.config: Config | None = None
-        """What is in force instead."""
+        """The configuration that is in force instead."""
         self.log_prices: PriceList | None = None
         self.passed_over = dict.fromkeys(("configurations", "price_lists", "totals"), 0)
-        """The orders of the log that change nothing here."""
+        """How many orders of the log change nothing in the other history, by what they are about."""
 
     @property
     def is_empty(self) -> bool:
-        """Nothing is asked but whether the log's own policy leads to the log's own decisions."""
+        """Nothing differs: all that is asked is whether the log's own policy leads to the log's own decisions."""
         return self._config is None and self.prices is None and not self.total
 
     def instead_of(self, command: c.Command) -> list[c.Command]:
-        """What is put in where the log has ``command``, an order about configuration, prices or total."""
+        """The commands that replace ``command``, the log's order about configuration, prices or total."""
         match command:
             case c.LoadConfig():
                 return self._instead_of_config(command)
@@ -61,19 +61,19 @@ class Question:
         try:
             recorded = from_mapping(command.config)
         except ConfigError:
-            # Recorded by a version that allowed it. What became of it is the law's to say.
+            # Recorded by a version that allowed it. The core decides what becomes of it.
             return [command]
         wanted = self._with_total(recorded if self._config is None else self._config)
         is_first = self.config is None
-        put_in: list[c.Command] = [command]
+        replaced_by: list[c.Command] = [command]
         if wanted != recorded:
             if self._config is not None and not is_first:
                 self.passed_over["configurations"] += 1
                 return []
-            put_in = [c.LoadConfig(config=to_mapping(wanted), id=command.id)]
+            replaced_by = [c.LoadConfig(config=to_mapping(wanted), id=command.id)]
         if is_first:
             self.log_config, self.config = recorded, wanted
-        return put_in
+        return replaced_by
 
     def _with_total(self, config: Config) -> Config:
         """A configuration with the total that is asked about."""
@@ -82,7 +82,7 @@ class Question:
         return msgspec.structs.replace(config, total_budget=msgspec.structs.replace(config.total_budget, **self.total))
 
     def _instead_of_prices(self, command: p.LoadPrices, asked: PriceList) -> list[c.Command]:
-        """What the log began with is replaced, and not counted; what came later is passed over."""
+        """The list that the log began with is replaced, and not counted; later ones are passed over."""
         recorded = prices_from_mapping(command.prices, command.published)
         if self.log_prices is None:
             self.log_prices, self.prices = recorded, PriceList(asked.written, recorded.published)

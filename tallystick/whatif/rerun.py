@@ -1,7 +1,7 @@
 """A log put to another policy: its facts step by step, every decision made anew, and both histories side by side."""
 
 import datetime as dt
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from tallystick.actors.runtime.messages import Proposal
@@ -11,296 +11,285 @@ from tallystick.events.catalog.event import EPOCH
 from tallystick.events.decide.levels import STOP
 from tallystick.events.decide.turn import CLOCK
 from tallystick.events.log.audit import Replay
+from tallystick.events.log.store import Record
 from tallystick.events.messages import proposals as p
 from tallystick.events.messages.replies import Refusal, Reply
 from tallystick.events.state.conservation import check_conserved
-from tallystick.events.state.ledger import Ledger
 from tallystick.whatif.agent_histories import AgentHistories
-from tallystick.whatif.divergence import Answered, Comparison, Difference, told_by, told_in
-from tallystick.whatif.message_filter import MessageFilter, usage_of
+from tallystick.whatif.comparison import (
+    Answered,
+    Comparison,
+    Difference,
+    new_instruction,
+    recorded_instruction,
+)
+from tallystick.whatif.message_filter import MessageFilter, usage_in
 from tallystick.whatif.question import Question
-from tallystick.whatif.runs import Run, Runs, Scripts
-from tallystick.whatif.shadow_specialists import Divergence, Judged, ShadowGroups
+from tallystick.whatif.recorded_runs import RecordedRuns, Run
+from tallystick.whatif.shadow_specialists import Divergence, Judged, Shadows
 from tallystick.whatif.shifted_runs import ShiftedRuns, with_lease
 from tallystick.whatif.steps import Step
 
-_ORDERS = c.LoadConfig | p.LoadPrices | c.SetTotalBudget
-"""What a question may stand in for."""
-_TELLING = c.ReportUsage | c.Settle | c.Heartbeat
+_INSTRUCTING = c.ReportUsage | c.Settle | c.Heartbeat
 """What is answered with what the agent may do now."""
 
 
 class Rerun:
     """The facts of a log under a `Question`. `take` every step of the log in order, then `finish`.
 
-    ``recorded`` is what became of everyone in the log, ``made`` under the other policy; ``fates`` what of the log's
-    messages was not put in, and what that saved; ``moving`` the runs of tasks that started at another time. ``scripts``
-    are the runs of the same log.
+    ``recorded`` is the history that the log has, ``other`` the one under the other policy; ``message_filter`` says which of the
+    log's messages were not sent, and what that saved; ``shifted`` has the runs of tasks that started at another time.
+    ``runs`` are those of the same log.
     """
 
-    def __init__(self, question: Question, scripts: Scripts) -> None:
+    def __init__(self, question: Question, runs: RecordedRuns) -> None:
         self.question = question
-        self.fates = MessageFilter()
+        self.message_filter = MessageFilter()
         self.messages = 0
-        """How many messages were put to the other policy, those that were passed over included."""
-        self._log = Replay()
-        self._companies = ShadowGroups(self._log.ledger)
-        self._others = self._companies.others
-        self.recorded = AgentHistories(self._log.ledger)
-        self.made = self._others.courses
-        self.moving = ShiftedRuns(scripts, self._others.ledger)
-        self._runs = Runs()
-        self._now = EPOCH
-        self._nobodys: list[str] = []
-        """Holds that nobody will settle: they are given back before anything else happens."""
-        self._comparison = Comparison()
+        """How many messages were put to the other policy, those that were not sent included."""
         self.difference: Difference | None = None
         """The first decision that differs."""
+        self._log = Replay()
+        self._shadows = Shadows(self._log.ledger)
+        self._other = self._shadows.other
+        self.recorded = AgentHistories(self._log.ledger)
+        self.other = self._other.histories
+        self.shifted = ShiftedRuns(runs, self.other.ledger)
+        self._runs = runs
+        self._now = EPOCH
+        self._holds_to_cancel: list[str] = []
+        """Holds that will never be settled: they are given back before anything else happens."""
+        self._comparison = Comparison()
 
     @property
-    def log(self) -> Ledger:
-        """The state that the log adds up to, so far."""
-        return self._log.ledger
-
-    @property
-    def other(self) -> Ledger:
-        """The state under the other policy, so far."""
-        return self._others.ledger
-
-    @property
-    def parting(self) -> Divergence | None:
-        """Where the specialists were on their own from, if they ever were."""
-        return self._companies.parting
+    def divergence(self) -> Divergence | None:
+        """Where the specialists of the other history first proposed something else, if they ever did."""
+        return self._shadows.divergence
 
     def take(self, step: Step) -> Sequence[Event]:
-        """Put one step of the log to the other policy; what the log has of it.
+        """Put one step of the log to the other policy; returns the step's events in the log.
 
-        1. Let time pass: timers of the specialists, what moved runs send, then what the law does by itself.
-        2. Put in what was asked, as far as it would have been asked.
+        1. Let time pass: timers of the specialists, messages of shifted runs, then what is due in the core.
+        2. Send the step's message, as far as it would have been sent.
         3. Let the log's own history follow.
-        4. Let the specialists hear of both, and compare.
+        4. Let the specialists follow both, and compare.
 
         Raises:
             BrokenChain: a record is not what was written.
         """
-        others, run = self._others, self._runs.take(step)
+        other = self._other
         self._now = step.at
         self._pass_time(step.at)
-        self._give_back()
-        sent = self._sent(step, run) if step.own else None
-        # Whoever judges a submission has not heard yet of what the law does by itself at that moment.
-        judged = self._companies.judge(sent, step.at) if isinstance(sent, c.SubmitTask) else None
-        recorded = [self._follow(self._log.prove(record)) for record in step.due]
-        others.let_due_happen(step.at)
-        asked = self._ask(step, sent, judged) if step.own else _NOTHING
-        recorded += asked.events
+        self._cancel_holds()
+        sent = self._sent(step) if step.own else None
+        # A submission is judged before the specialists have followed what is due in the core at that moment.
+        judged = self._shadows.judge(sent, step.at) if isinstance(sent, c.SubmitTask) else None
+        recorded = self._follow(step.due)
+        other.let_due_happen(step.at)
+        put = self._put_step(step, sent, judged) if step.own else _NOTHING
+        recorded += put.events
         self.recorded.follow(recorded)
-        self._begin_runs(self._runs.started)
-        for ended in self._runs.ended:
-            self.moving.cut_in_log(ended, step.at)
-        self._companies.rest(recorded, step.at)
-        self._begin_runs({})
-        self._note_freed()
-        made, others.made = others.made, []
+        self._note_starts(self._runs.started(step))
+        for run in self._runs.cut(step):
+            self.shifted.cut_in_log(run, step.at)
+        self._shadows.rest(recorded, step.at)
+        self._note_starts()
+        self._note_freed_agents()
+        events, other.events = other.events, []
         if self.difference is None:
-            # What the log said to an order that is not put in here has no like.
-            compared = recorded if asked.is_compared else recorded[: len(step.due)]
-            self.difference = self._comparison.step(step, asked.answered, compared, made)
+            # What the log decided about an order that is not put in here has no counterpart.
+            compared = recorded if put.is_compared else recorded[: len(step.due)]
+            self.difference = self._comparison.step(step, put.answered, compared, events)
         return recorded
 
     def finish(self) -> None:
-        """After the last step: prove the law on what was made up, and read off how the agents stand.
+        """After the last step: check the other history, and read off how the agents stand.
 
         Raises:
             BrokenInvariant: the money of the other history is not where its accounts say it is.
         """
-        self._give_back()
-        self.fates.settle_moved(self.moving.differences())
-        check_conserved(self.other)
+        self._cancel_holds()
+        self.message_filter.count_shifted(self.shifted.used_less.items())
+        check_conserved(self.other.ledger)
         self.difference = self.difference or self._comparison.end()
         self.recorded.finish(self._now)
-        self.made.finish(self._now)
+        self.other.finish(self._now)
 
-    def _give_back(self) -> None:
-        for hold in self._nobodys:
-            self._others.put(c.CancelHold(hold=hold), self.other.now, f"{c.INTERNAL_ID}what-if-{hold}", CLOCK)
-        self._nobodys.clear()
+    # --- the log's own history ----------------------------------------------------------------------------------------
 
-    def _follow(self, event: Event) -> Event:
+    def _follow(self, records: Sequence[Record]) -> list[Event]:
+        """Prove and apply records of the log; their events."""
+        return [self._apply(self._log.prove(record)) for record in records]
+
+    def _apply(self, event: Event) -> Event:
         self._log.apply(event)
         return event
 
-    # --- runs of tasks ------------------------------------------------------------------------------------------------
+    # --- time, and the runs of tasks ----------------------------------------------------------------------------------
 
     def _pass_time(self, until: dt.datetime) -> None:
-        """Fire every timer that is due, and put in what moved runs send, moment by moment."""
-        companies, moving = self._companies, self.moving
-        while True:
-            sends, fires = moving.due_at(), companies.due_at()
-            if sends is None or sends > until:
-                break
-            if fires is not None and fires < sends:
-                companies.pass_time(fires)
+        """Fire every timer that is due, and send the messages of shifted runs, moment by moment."""
+        shadows, shifted = self._shadows, self.shifted
+        while (sends_at := shifted.due_at()) is not None and sends_at <= until:
+            fires_at = shadows.due_at()
+            if fires_at is not None and fires_at < sends_at:
+                shadows.pass_time(fires_at)
             else:
-                companies.pass_time(sends)
-                self._send(sends)
-            self._begin_runs({})
-        companies.pass_time(until)
-        self._begin_runs({})
+                shadows.pass_time(sends_at)
+                self._send_shifted(sends_at)
+            self._note_starts()
+        shadows.pass_time(until)
+        self._note_starts()
 
-    def _begin_runs(self, in_log: Mapping[str, Run]) -> None:
-        """Take note of the tasks that have started here; ``in_log`` are those that the same step of the log started."""
-        starts = self._others.starts
-        while starts:
-            event = starts.pop(0)
-            self.moving.begin(event, in_log.get(event.task))
+    def _note_starts(self, in_log: Mapping[str, Run] | None = None) -> None:
+        """Take note of the tasks that have started here; ``in_log`` are the runs that the same step of the log started."""
+        starts, self._other.starts = self._other.starts, []
+        for event in starts:
+            self.shifted.start(event, (in_log or {}).get(event.task))
 
-    def _send(self, at: dt.datetime) -> None:
-        """Put in what a moved run sends now. What it leads to has no like at this moment of the log."""
-        self._give_back()
-        due = self.moving.pop()
+    def _send_shifted(self, at: dt.datetime) -> None:
+        """Send the next message of a shifted run. What it leads to has no counterpart at this moment of the log."""
+        self._cancel_holds()
+        due = self.shifted.pop()
         if due is None:
             return
-        others = self._others
-        behind = len(others.made)
-        command = self.fates.of_moved(due.command, self.other)
+        other = self._other
+        first = len(other.events)
+        command = self.message_filter.sent_by_shifted(due.command, self.other.ledger)
         if command is not None:
             if isinstance(command, c.SubmitTask):
-                command = others.judge(command)
-            decided = others.put(command, at, due.id, due.by)
+                command = other.judge(command)
+            decided = other.put(command, at, due.id, due.by)
             if decided is not None:
                 is_refusal = isinstance(decided.answer, Refusal)
-                due.here.is_done = due.here.is_done or (isinstance(command, c.CompleteTask) and not is_refusal)
-                if self.fates.decided(command, due.refused, decided.answer, self.other):
-                    self._nobodys.append(due.id)
-        used = usage_of(others.made[behind:])
-        if used is not None:
-            self.moving.used_here(used.agent, (used.tokens, used.time_ms, used.cost_nanos))
-        self._companies.rest((), at)
-        del others.made[behind:]
+                due.run.is_done = due.run.is_done or (isinstance(command, c.CompleteTask) and not is_refusal)
+                if self.message_filter.note_answer(command, due.refused, decided.answer, self.other.ledger):
+                    self._holds_to_cancel.append(due.id)
+        usage = usage_in(other.events[first:])
+        if usage is not None:
+            self.shifted.used_here(usage)
+        self._shadows.rest((), at)
+        del other.events[first:]
 
-    def _pass_over(self, step: Step, command: c.Command, own: Sequence[Event]) -> "_Asked":
-        """A message of a run that is moved here: it was sent at another time, or will be."""
-        used = usage_of(own)
-        if used is not None:
-            self.moving.used_in_log(used.agent, (used.tokens, used.time_ms, used.cost_nanos))
-        told = told_in(step.answered) if isinstance(command, _TELLING) else None
-        if told is not None and told.wait_seconds:
-            self.recorded.told_to_wait(told.agent, told.wait_seconds)
-        return _Asked(own, Answered(type(command).__name__, told), is_compared=False)
-
-    def _in_step(self, command: c.Command, run: Run) -> c.Command | None:
-        """A message of a run as it is sent here; None where the run is moved, or has ended here and its owner knows."""
-        here = self.moving.in_step(run)
-        if here is None:
-            return None
-        in_log = self.log.tasks.running.get(run.task)
-        goes_on = in_log is not None and in_log.lease == run.lease
-        if goes_on and not self.moving.obeys(here):
-            return None
-        return with_lease(command, here)
+    def _cancel_holds(self) -> None:
+        for hold in self._holds_to_cancel:
+            id = f"{c.INTERNAL_ID}what-if-{hold}"
+            self._other.put(c.CancelHold(hold=hold), self.other.ledger.now, id, CLOCK)
+        self._holds_to_cancel.clear()
 
     # --- messages -----------------------------------------------------------------------------------------------------
 
-    def _sent(self, step: Step, run: Run | None) -> c.Command | None:
-        """What a step asked, as it is asked here; None where nobody would."""
-        return step.command if run is None else self._in_step(step.command, run)
-
-    def _ask(self, step: Step, sent: c.Command | None, judged: Judged | None) -> "_Asked":
-        """Put in what a step asked, and let the log follow what it led to there."""
-        others, log = self._others, self._log
-        self.messages += 1
-        command = step.command
-        request = type(command).__name__
-        first = log.prove(step.own[0])
-        refused = isinstance(first, RequestRefused)
-        behind = len(others.made)
-        answer, is_compared = None, True
-        if sent is None:
-            return self._pass_over(step, command, [self._follow(first), *self._rest_of(step)])
-        command = sent
-        if isinstance(command, _ORDERS):
-            is_compared = self._order(step, command) or not refused
-        elif isinstance(command, c.Rebalance):
-            self._rebalance(step, command, first)
-        elif judged is not None:
-            self._submit(step, judged)
-        elif command.group == "internal":
-            self._take_proposal(step, command)
-        else:
-            answer = self._put(step, command, refused)
-        own = [self._follow(first), *self._rest_of(step)]
-        self.fates.count(own, others.made[behind:])
-        if not isinstance(command, _TELLING):
-            return _Asked(own, Answered(request), is_compared)
-        told_in_log, told = told_in(step.answered), told_by(answer)
-        for courses, one in ((self.recorded, told_in_log), (self.made, told)):
-            if one is not None and one.wait_seconds:
-                courses.told_to_wait(one.agent, one.wait_seconds)
-        return _Asked(own, Answered(request, told_in_log, told))
-
-    def _rest_of(self, step: Step) -> Iterator[Event]:
-        return (self._follow(self._log.prove(record)) for record in step.own[1:])
-
-    def _order(self, step: Step, command: c.Command) -> bool:
-        """Put in an order about what is asked; whether anything of it was put in."""
-        put_in = self.question.instead_of(command)
-        for one in put_in:
-            self._others.put(one, step.at, one.id or step.id, step.by)
-        return bool(put_in)
-
-    def _take_proposal(self, step: Step, command: c.Command) -> None:
-        """Put in what the specialists of the log proposed, as long as those of the other history say the same."""
-        if not self._others.act:
-            self._companies.arrived(command)
-            decided = self._others.put(command, step.at, step.id, step.by)
-            if decided is not None and isinstance(decided.answer, Refusal):
-                self._others.refuse(Proposal(command, step.by))
-
-    def _put(self, step: Step, command: c.Command, refused: bool) -> Reply | Refusal | None:
-        """Put in a message from outside, as far as it would have been sent; what is answered, None where it is not."""
-        put = self.fates.of(command, refused, self.log, self.other)
-        if put is None:
+    def _sent(self, step: Step) -> c.Command | None:
+        """A step's message as it would be sent here; None if it belongs to a run that is shifted here, or that has ended
+        here and whose owner knows.
+        """
+        command, recorded = step.command, self._runs.sender(step)
+        if recorded is None:
+            return command
+        run = self.shifted.in_step(recorded)
+        if run is None:
             return None
-        decided = self._others.put(put, step.at, step.id, step.by)
-        answer = None if decided is None else decided.answer
-        if self.fates.decided(put, refused, answer, self.log):
-            self._nobodys.append(step.id)
-        return answer
+        task = self.recorded.ledger.tasks.running.get(recorded.task)
+        goes_on_in_log = task is not None and task.lease == recorded.lease
+        if goes_on_in_log and not self.shifted.sends_on(run):
+            return None
+        return with_lease(command, run)
 
-    def _rebalance(self, step: Step, asked: c.Rebalance, first: Event) -> None:
+    def _put_step(self, step: Step, sent: c.Command | None, judged: Judged | None) -> "_Put":
+        """Put in a step's message, and let the log follow what it led to there."""
+        self.messages += 1
+        first = self._log.prove(step.own[0])
+        refused = isinstance(first, RequestRefused)
+        already = len(self._other.events)
+        answer, is_compared = None, True
+        match sent:
+            case None:
+                is_compared = False
+            case c.LoadConfig() | p.LoadPrices() | c.SetTotalBudget():
+                is_compared = self._put_order(step, sent) or not refused
+            case c.Rebalance():
+                self._put_plan(step, sent, first)
+            case c.SubmitTask():
+                assert judged is not None
+                placed, counts = judged
+                assert isinstance(placed, p.PlaceTask)
+                self._other.put(placed if counts else step.placement(placed), step.at, step.id, step.by)
+            case c.Command(group="internal"):
+                self._put_proposal(step, sent)
+            case _:
+                answer = self._put(step, sent, refused)
+        events = [self._apply(first), *self._follow(step.own[1:])]
+        if sent is not None:
+            self.message_filter.count(events, self._other.events[already:])
+        elif (usage := usage_in(events)) is not None:
+            self.shifted.used_in_log(usage)
+        answered = self._answered(step, answer)
+        return _Put(events, answered, is_compared)
+
+    def _answered(self, step: Step, answer: Reply | Refusal | None) -> Answered:
+        """What the agent was instructed to do in the log and here."""
+        command = step.command
+        if not isinstance(command, _INSTRUCTING):
+            return Answered(type(command).__name__)
+        answered = Answered(type(command).__name__, recorded_instruction(step.reply), new_instruction(answer))
+        self.recorded.follow_instruction(answered.recorded)
+        self.other.follow_instruction(answered.other)
+        return answered
+
+    def _put_order(self, step: Step, command: c.Command) -> bool:
+        """Put in what replaces an order of the log; whether anything does."""
+        commands = self.question.instead_of(command)
+        for one in commands:
+            self._other.put(one, step.at, one.id or step.id, step.by)
+        return bool(commands)
+
+    def _put_plan(self, step: Step, asked: c.Rebalance, first: Event) -> None:
         """Answer a `Rebalance`: with the log's own plan as long as the specialists have no other one."""
-        plan, counts = self._companies.judge(asked, step.at)
+        plan, counts = self._shadows.judge(asked, step.at)
         if counts:
             plan.id = step.id
-            self._others.put(plan, step.at, step.id, step.by)
+            self._other.put(plan, step.at, step.id, step.by)
         elif isinstance(first, RequestRefused):
-            # The log does not have a plan that was refused, only why it was.
-            self._others.keep(first, step.at, step.id, step.by)
+            # The log does not have a plan that was refused, only the refusal.
+            self._other.keep(first, step.at, step.id, step.by)
         else:
-            self._others.put(step.plan(), step.at, step.id, step.by)
+            self._other.put(step.plan(), step.at, step.id, step.by)
 
-    def _submit(self, step: Step, judged: Judged) -> None:
-        """Take a task in: with the log's own judgement as long as the specialists have no other one."""
-        placed, counts = judged
-        assert isinstance(placed, p.PlaceTask)
-        self._others.put(placed if counts else step.placement(placed), step.at, step.id, step.by)
+    def _put_proposal(self, step: Step, command: c.Command) -> None:
+        """Put in what the specialists of the log proposed, as long as those of the other history propose the same."""
+        if not self._other.acts:
+            self._shadows.arrived(command)
+            decided = self._other.put(command, step.at, step.id, step.by)
+            if decided is not None and isinstance(decided.answer, Refusal):
+                self._other.refuse(Proposal(command, step.by))
 
-    def _note_freed(self) -> None:
-        """An agent that the log has stopped, and the other policy has not, would have gone on with what nobody knows."""
-        for agent in self.recorded.changed | self.made.changed:
-            if agent in self.other.accounts and self.recorded.action(agent) == STOP != self.made.action(agent):
-                self.fates.unknown.add(agent)
+    def _put(self, step: Step, command: c.Command, refused: bool) -> Reply | Refusal | None:
+        """Send a message from outside, as far as it would have been sent; the answer, None where it is not sent."""
+        log = self.recorded.ledger
+        sent = self.message_filter.sent(command, refused, log, self.other.ledger)
+        if sent is None:
+            return None
+        decided = self._other.put(sent, step.at, step.id, step.by)
+        answer = None if decided is None else decided.answer
+        if self.message_filter.note_answer(sent, refused, answer, log):
+            self._holds_to_cancel.append(step.id)
+        return answer
+
+    def _note_freed_agents(self) -> None:
+        """What an agent would have gone on to use is unknown where the log has stopped it, and the other policy has not."""
+        for agent in self.recorded.changed | self.other.changed:
+            if agent in self.other.ledger.accounts and self.recorded.action(agent) == STOP != self.other.action(agent):
+                self.message_filter.unknown.add(agent)
         self.recorded.changed.clear()
-        self.made.changed.clear()
+        self.other.changed.clear()
 
 
-class _Asked(NamedTuple):
-    """A message that was put in: what it led to in the log, and how it was answered on either side."""
+class _Put(NamedTuple):
+    """A step's message that was put in: what it led to in the log, and how it was answered in both histories."""
 
     events: Sequence[Event]
     answered: Answered | None = None
     is_compared: bool = True
 
 
-_NOTHING = _Asked(())
+_NOTHING = _Put(())

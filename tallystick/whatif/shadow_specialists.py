@@ -51,7 +51,7 @@ class TimePasses(c.Command):
     group: ClassVar[str] = "internal"
 
 
-class Said(NamedTuple):
+class Proposed(NamedTuple):
     """A proposal, and whether the core would accept it as things stood."""
 
     proposal: Proposal
@@ -131,7 +131,7 @@ class ShadowSpecialists(SpecialistGroup):
     def __init__(self, ledger: Ledger) -> None:
         super().__init__(ledger, specialists(), ManualClock(EPOCH))
         self.ledger = ledger
-        self.said: list[Said] = []
+        self.proposed: list[Proposed] = []
         """What was proposed since this was last read."""
         self.allocator = ShadowAllocator(ledger, self)
         self._passed = EPOCH
@@ -178,7 +178,7 @@ class ShadowSpecialists(SpecialistGroup):
     def take_proposal(self, proposal: Proposal, now: dt.datetime) -> bool:
         """The log does not have what was refused, but the allocator needs to know: so the core is asked beforehand."""
         fits = is_possible(self.ledger, proposal.command, now)
-        self.said.append(Said(proposal, fits))
+        self.proposed.append(Proposed(proposal, fits))
         return fits
 
     def take_answer(self, answered: Answered) -> None:
@@ -223,17 +223,17 @@ class ShadowSpecialists(SpecialistGroup):
         return Figures(ledger.pool, self._figures.spendable, self._figures.minimum_share, ledger.in_crisis)
 
 
-class Others(ShadowSpecialists):
+class OtherHistory(ShadowSpecialists):
     """The history under the other policy: what is put in is decided here."""
 
     def __init__(self) -> None:
         super().__init__(Ledger())
-        self.courses = AgentHistories(self.ledger)
-        self.made: list[Event] = []
+        self.histories = AgentHistories(self.ledger)
+        self.events: list[Event] = []
         """What has happened since somebody looked."""
         self.starts: list[TaskStarted] = []
         """The tasks that have started since somebody looked."""
-        self.act = False
+        self.acts = False
         """The specialists are on their own: what they propose is decided."""
 
     def put(self, command: c.Command, at: dt.datetime, id: str, by: str) -> Decided | None:
@@ -262,13 +262,13 @@ class Others(ShadowSpecialists):
             self._happened(pass_time(self.ledger, now))
 
     def _happened(self, events: list[Event]) -> None:
-        self.courses.follow(events)
-        self.made += events
+        self.histories.follow(events)
+        self.events += events
         self.starts += [event for event in events if type(event) is TaskStarted]
         self.hear(events)
 
     def take_proposal(self, proposal: Proposal, now: dt.datetime) -> bool:
-        if not self.act:
+        if not self.acts:
             return super().take_proposal(proposal, now)
         if isinstance(proposal.command, TimePasses):
             self.let_due_happen(now)
@@ -284,15 +284,15 @@ class Divergence(NamedTuple):
     position: int
     at: dt.datetime
     recorded: Sequence[c.Command]
-    made: Sequence[c.Command]
+    other: Sequence[c.Command]
 
 
-class ShadowGroups:
+class Shadows:
     """Both companies, side by side until they part."""
 
     def __init__(self, log: Ledger) -> None:
-        self.others = Others()
-        self.parting: Divergence | None = None
+        self.other = OtherHistory()
+        self.divergence: Divergence | None = None
         self._log: ShadowSpecialists | None = ShadowSpecialists(log)
         self._ledger = log
         self._in_flight: deque[tuple[dt.datetime, Proposal]] = deque()
@@ -301,18 +301,18 @@ class ShadowGroups:
     def pass_time(self, until: dt.datetime) -> None:
         """Fire what is due up to ``until`` in both, moment by moment."""
         while self._log is not None:
-            moments = [at for at in (self._log.due_at(), self.others.due_at()) if at is not None and at <= until]
+            moments = [at for at in (self._log.due_at(), self.other.due_at()) if at is not None and at <= until]
             now = min(moments, default=until)
             self._log.pass_time(now)
-            self.others.pass_time(now)
+            self.other.pass_time(now)
             self._compare(now)
             if not moments:
                 return
-        self.others.pass_time(until)
+        self.other.pass_time(until)
 
     def due_at(self) -> dt.datetime | None:
         """When the next timer of anyone fires."""
-        moments = [self.others.due_at(), None if self._log is None else self._log.due_at()]
+        moments = [self.other.due_at(), None if self._log is None else self._log.due_at()]
         return min((at for at in moments if at is not None), default=None)
 
     def rest(self, recorded: Sequence[Event], now: dt.datetime) -> None:
@@ -320,17 +320,17 @@ class ShadowGroups:
         if self._log is not None:
             self._log.hear(recorded)
             self._log.rest()
-        self.others.rest()
+        self.other.rest()
         self._compare(now)
 
     def judge(self, asked: c.Command, now: dt.datetime) -> Judged:
         """What answers a question, and whether it counts: until they part, it is the log's own answer that does."""
-        made = self.others.judge(asked)
+        made = self.other.judge(asked)
         if self._log is not None:
             recorded = self._log.judge(asked)
             if _saying(recorded) == _saying(made):
                 return made, False
-            self._part(now, [recorded], [made], [])
+            self._diverge(now, [recorded], [made], [])
         return made, True
 
     def arrived(self, command: c.Command) -> None:
@@ -346,28 +346,28 @@ class ShadowGroups:
         while self._in_flight and now - self._in_flight[0][0] > IN_FLIGHT:
             _, proposal = self._in_flight.popleft()
             self._log.refuse(proposal)
-            self.others.refuse(proposal)
-        recorded, made = self._log.said, self.others.said
+            self.other.refuse(proposal)
+        recorded, made = self._log.proposed, self.other.proposed
         if not recorded and not made:
             return
-        self._log.said, self.others.said = [], []
+        self._log.proposed, self.other.proposed = [], []
         if [_what(one) for one in recorded] == [_what(one) for one in made]:
             self._in_flight += [(now, one.proposal) for one in made if one.fits]
             return
         proposals = [one.proposal for one in made]
-        self._part(now, [one.proposal.command for one in recorded], [one.command for one in proposals], proposals)
+        self._diverge(now, [one.proposal.command for one in recorded], [one.command for one in proposals], proposals)
 
-    def _part(
+    def _diverge(
         self, now: dt.datetime, recorded: Sequence[c.Command], made: Sequence[c.Command], proposals: Sequence[Proposal]
     ) -> None:
         """From here on the others are on their own; what the log would have shown next, they said too."""
-        self.parting = Divergence(self._ledger.position, now, recorded, made)
+        self.divergence = Divergence(self._ledger.position, now, recorded, made)
         self._log = None
-        self.others.act = True
+        self.other.acts = True
         lately = [proposal for at, proposal in self._in_flight if now - at <= IN_FLIGHT]
         self._in_flight.clear()
-        self.others.propose([*lately, *proposals], now)
-        self.others.rest()
+        self.other.propose([*lately, *proposals], now)
+        self.other.rest()
 
 
 def is_possible(ledger: Ledger, command: c.Command, now: dt.datetime) -> bool:
@@ -385,8 +385,8 @@ def is_possible(ledger: Ledger, command: c.Command, now: dt.datetime) -> bool:
     return True
 
 
-def _what(said: Said) -> tuple[c.Command, bool]:
-    return _saying(said.proposal.command), said.fits
+def _what(proposed: Proposed) -> tuple[c.Command, bool]:
+    return _saying(proposed.proposal.command), proposed.fits
 
 
 def _about(command: c.Command) -> tuple[object, ...]:

@@ -1,4 +1,4 @@
-"""The log as it came about: what one command caused is one step, and so is what time alone brought."""
+"""The log as it came about: what one command caused is one step, and so is what only time brought."""
 
 import datetime as dt
 from collections.abc import Iterable, Iterator, Sequence
@@ -12,15 +12,17 @@ from tallystick.events.log.codec import BrokenChain, decode_command, decode_even
 from tallystick.events.log.store import Record
 from tallystick.events.messages import proposals as p
 
+REFUSED = STORED_NAME[e.RequestRefused]
+
 
 class Step:
-    """The records of one command, at one moment: ``due`` what the clock had brought before it, ``own`` what it caused.
+    """The records of one command, at one moment: ``due`` is what time had brought before it, ``own`` what it caused.
 
-    A step without own records is what a message brought about that left no trace itself: time passed until then.
-    ``asked`` and ``answered`` are the command and its reply, byte for byte.
+    A step without own records is what happened before a command that left no trace itself: time passed until then.
+    ``request`` and ``reply`` are the command and its reply, byte for byte.
     """
 
-    __slots__ = ("answered", "asked", "at", "by", "due", "id", "own")
+    __slots__ = ("at", "by", "due", "id", "own", "reply", "request")
 
     def __init__(self, at: dt.datetime) -> None:
         self.at = at
@@ -28,8 +30,8 @@ class Step:
         self.by = ""
         self.due: list[Record] = []
         self.own: list[Record] = []
-        self.asked = b""
-        self.answered = b""
+        self.request = b""
+        self.reply = b""
 
     @property
     def records(self) -> Sequence[Record]:
@@ -37,16 +39,31 @@ class Step:
         return [*self.due, *self.own] if self.due else self.own
 
     @property
+    def position(self) -> int:
+        """The position of its first record."""
+        return (self.due or self.own)[0].position
+
+    @property
     def command(self) -> c.Command:
-        """What was asked.
+        """The command.
 
         Raises:
             BrokenChain: this version of tallystick does not know it.
         """
         try:
-            return decode_command(self.asked)
+            return decode_command(self.request)
         except (msgspec.MsgspecError, ValueError, ArithmeticError) as error:
             raise BrokenChain(self.own[0].position, f"its command cannot be read: {error}") from error
+
+    def decided_by(self) -> c.Command:
+        """What the core was given: the command, or the judgement that a specialist answered it with."""
+        command = self.command
+        match command:
+            case c.Rebalance():
+                return self.plan()
+            case c.SubmitTask():
+                return self.placement()
+        return command
 
     def plan(self) -> p.ApplyMoves:
         """The plan that answered a `Rebalance`: the log has the question as the command, and the moves as events."""
@@ -59,10 +76,10 @@ class Step:
         return p.ApplyMoves(moves=moves, asked=True, id=self.id)
 
     def placement(self, judged: p.PlaceTask | None = None) -> p.PlaceTask:
-        """The judgement that a `SubmitTask` was decided by: the log has the question as the command, and what the law
-        made of it as events.
+        """The judgement that answered a `SubmitTask`: the log has the question as the command, and as events what the
+        core made of the judgement.
 
-        What of a judgement came to nothing is not in the log. ``judged`` says it, where it agrees with what is there.
+        What came to nothing is not in the log. It is taken from ``judged``, where that agrees with what is in the log.
         """
         submitted = self.command
         assert isinstance(submitted, c.SubmitTask)
@@ -86,19 +103,9 @@ class Step:
         aged = shown.aged or judged.aged
         return msgspec.structs.replace(judged, id=self.id, aged=aged, expected_start=expected)
 
-    def decided_by(self) -> c.Command:
-        """What was put to the law: the command, or the judgement that answered it."""
-        command = self.command
-        match command:
-            case c.Rebalance():
-                return self.plan()
-            case c.SubmitTask():
-                return self.placement()
-        return command
-
 
 def _event_of(record: Record) -> e.Event:
-    """The event of a record that nobody has proved yet.
+    """The event of a record that is not proved yet.
 
     Raises:
         BrokenChain: it cannot be read.
@@ -112,7 +119,7 @@ def _event_of(record: Record) -> e.Event:
 _MOVED = STORED_NAME[e.BudgetMoved]
 _PLACED = frozenset(STORED_NAME[kind] for kind in (e.TaskPreempted, e.TaskStarted, e.TaskQueued))
 _OUTRANKED = " ranks higher and waits for the same slot"
-"""How the law puts it that a task waits for one that ranks higher, behind that one's name."""
+"""What follows the name of the higher task in the message of a task that is queued as ``outranked``."""
 
 
 class _Head(msgspec.Struct):
@@ -127,7 +134,7 @@ _read = msgspec.json.Decoder(_Head).decode
 
 
 def steps_of(records: Iterable[Record]) -> Iterator[Step]:
-    """The records of a whole log, a command at a time. Nothing is proved here: whoever applies them does it.
+    """The records of a whole log, a command at a time. Nothing is proved here, but where the records are applied.
 
     Raises:
         BrokenChain: a record cannot be read, or belongs to no command.
@@ -138,23 +145,20 @@ def steps_of(records: Iterable[Record]) -> Iterator[Step]:
             head = _read(record.data)
         except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
             raise BrokenChain(record.position, f"the record cannot be read: {error}") from error
-        asked = bytes(head.command)
-        if asked:
-            if step is not None and (step.own or step.at != head.at):
-                yield step
-                step = None
-            step = step or Step(head.at)
-            step.id, step.by, step.asked, step.answered = head.id, head.by, asked, bytes(head.reply)
-            step.own.append(record)
-        elif head.id:
+        request = bytes(head.command)
+        if head.id and not request:
             if step is None or step.id != head.id:
                 raise BrokenChain(record.position, "the record belongs to no command before it")
             step.own.append(record)
+            continue
+        if step is not None and (step.own or step.at != head.at):
+            yield step
+            step = None
+        step = step or Step(head.at)
+        if request:
+            step.id, step.by, step.request, step.reply = head.id, head.by, request, bytes(head.reply)
+            step.own.append(record)
         else:
-            if step is not None and (step.own or step.at != head.at):
-                yield step
-                step = None
-            step = step or Step(head.at)
             step.due.append(record)
     if step is not None:
         yield step

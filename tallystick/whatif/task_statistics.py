@@ -1,9 +1,12 @@
-"""What became of the tasks in one history: how they ended, how long they waited, and how much of the slots was used."""
+"""What the tasks of one history came to: how they ended, how long they waited, and how much of the slots was used.
+
+`projections/reports/work.py` has the same of one day, out of the view of tasks; this is of a whole history that no view is
+kept of.
+"""
 
 import datetime as dt
 from collections import Counter
-from collections.abc import Callable, Sequence
-from typing import Any, ClassVar
+from collections.abc import Sequence
 
 from tallystick.events import catalog as e
 from tallystick.events.state.ledger import Ledger
@@ -30,17 +33,17 @@ class Waits:
         """Of those that started, to the millisecond below; None where none did."""
         return self.total_ms // self.started if self.started else None
 
-    def start(self, waited_ms: int) -> None:
+    def count_start(self, waited_ms: int) -> None:
         self.started += 1
         self.total_ms += waited_ms
         self.longest_ms = max(self.longest_ms, waited_ms)
 
-    def still(self, waited_ms: int) -> None:
+    def count_waiting(self, waited_ms: int) -> None:
         self.waiting += 1
         self.longest_ms = max(self.longest_ms, waited_ms)
 
 
-class Work:
+class TaskStatistics:
     """The tasks of one history, followed batch by batch behind its ledger."""
 
     def __init__(self, ledger: Ledger) -> None:
@@ -52,7 +55,7 @@ class Work:
         self.busy_ms = 0
         """Slot-time that was used."""
         self.available_ms = 0
-        """Slot-time that there was, under the limit in all; what ran while there was none is left out of ``busy_ms``."""
+        """Slot-time that there was, under the limit in all; what ran while there was no limit is not in ``busy_ms``."""
         self._until: dt.datetime | None = None
         self._running = 0
         self._slots: int | None = None
@@ -61,9 +64,16 @@ class Work:
         """Take in what has just happened, all at one moment; the ledger has followed it already."""
         self._pass_time(events[-1].at)
         for event in events:
-            step = self._STEPS.get(type(event))
-            if step is not None:
-                step(self, event)
+            match event:
+                case e.TaskStarted():
+                    self._start(event)
+                case e.TaskCompleted():
+                    self.counts[event.outcome] += 1
+                case e.LeaseLost():
+                    self.counts["lease_lost"] += 1
+                    self.counts["failed"] += event.then == "failed"
+                case _ if type(event) in COUNTED:
+                    self.counts[COUNTED[type(event)]] += 1
         self._running = len(self._ledger.tasks.running)
         self._slots = self._ledger.rules.config.max_concurrent.total if self._ledger.configured else None
 
@@ -75,8 +85,8 @@ class Work:
         for task in tasks.known.values():
             if task.state == "queued" and not task.runs:
                 waited_ms = max(0, (until - task.queued_at) // _MILLISECOND)
-                self._of(task.product).still(waited_ms)
-                self.waits.still(waited_ms)
+                for waits in (self.waits, self._of(task.product)):
+                    waits.count_waiting(waited_ms)
 
     @property
     def utilization(self) -> float | None:
@@ -93,38 +103,12 @@ class Work:
     def _of(self, product: str) -> Waits:
         return self.by_product.setdefault(product, Waits())
 
-    # --- what happens -------------------------------------------------------------------------------------------------
-
     def _start(self, event: e.TaskStarted) -> None:
         task = self._ledger.tasks.known[event.task]
         if task.runs == 1:
             waited_ms = max(0, (event.at - event.queued_at) // _MILLISECOND)
-            self.waits.start(waited_ms)
-            self._of(task.product).start(waited_ms)
-
-    def _complete(self, event: e.TaskCompleted) -> None:
-        self.counts[event.outcome] += 1
-
-    def _lose(self, event: e.LeaseLost) -> None:
-        self.counts["lease_lost"] += 1
-        self.counts["failed"] += event.then == "failed"
-
-    def _count(self, event: e.Event) -> None:
-        self.counts[COUNTED[type(event)]] += 1
-
-    _STEPS: ClassVar[dict[type[e.Event], Callable[["Work", Any], None]]] = {
-        e.TaskStarted: _start,
-        e.TaskCompleted: _complete,
-        e.LeaseLost: _lose,
-        e.TaskSubmitted: _count,
-        e.TaskRejected: _count,
-        e.TaskPreempted: _count,
-        e.TaskCancelled: _count,
-        e.TaskGivenUp: _count,
-        e.TaskOverdue: _count,
-        e.BreakerTripped: _count,
-        e.DayBegan: _count,
-    }
+            for waits in (self.waits, self._of(task.product)):
+                waits.count_start(waited_ms)
 
 
 COUNTED: dict[type[e.Event], str] = {

@@ -2,7 +2,6 @@
 
 import itertools
 import random
-import threading
 from collections import defaultdict
 from typing import Any
 
@@ -23,6 +22,7 @@ from tests.support.driving import Outcome, live, timed
 from tests.support.second_ledger import Books
 from tests.support.stores import SECONDS
 from tests.support.strategies import Step, commands
+from tests.support.threads import at_once
 
 CHANCE = settings(
     max_examples=20, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck), print_blob=False
@@ -103,26 +103,6 @@ def test_a_list_of_messages_is_answered_as_they_are_one_by_one(steps: list[Step]
 
 
 # --- many at once ----------------------------------------------------------------------------------------------------
-
-
-def at_once(count: int, work: Any) -> None:
-    """``work(n)`` in ``count`` threads that start together."""
-    start, failures = threading.Barrier(count), []
-
-    def run(number: int) -> None:
-        start.wait(SECONDS)
-        try:
-            work(number)
-        except BaseException as error:  # noqa: BLE001 - it is raised again in the test's own thread
-            failures.append(error)
-
-    threads = [threading.Thread(target=run, args=(number,)) for number in range(count)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(SECONDS)
-        assert not thread.is_alive()
-    assert not failures, failures
 
 
 @pytest.mark.parametrize("store", ["memory:", "sqlite"])

@@ -9,26 +9,11 @@ import pytest
 
 from tallystick.events.log.store import open_store
 from tests.cli.conftest import Run, lines
-from tests.support.whatif import log
-from tests.whatif.test_reproduction import USED_UP, sealed_again
+from tests.support.whatif import USED_UP, log, sealed_again
+from tests.support.whatif_cli import LIMITS, answer, message, report
 
-LIMITS = """\
-total_budget: {tokens: 10000}
-emergency_reserve_percent: 0
-minimum_share_percent: 0
-max_pool_share_percent: 100
-reallocation: {enabled: false}
-"""
 TIGHTER = "enforcement: {degrade_at: 0.8, stop_at: 0.8}\n"
 LOOSER = "enforcement: {stop_at: 1.5}\n"
-
-
-def message(second: int, **fields: Any) -> dict[str, Any]:
-    return {"at": f"2026-03-04T12:00:{second:02}Z", **fields}
-
-
-def report(second: int, agent: str, tokens: int, **rest: Any) -> dict[str, Any]:
-    return message(second, type="ReportUsage", agent=agent, usage={"tokens": tokens}, by=agent, **rest)
 
 
 STORY = [
@@ -55,13 +40,6 @@ def story(run: Run, tmp_path: Path) -> Path:
     return tmp_path
 
 
-def answer(run: Run, *args: str) -> Any:
-    result = run("whatif", *args, "--json")
-    assert result.exit_code == 0, result.stderr
-    assert result.stderr == ""
-    return json.loads(result.stdout)
-
-
 # --- the same policy -------------------------------------------------------------------------------------------------
 
 
@@ -72,7 +50,7 @@ def test_without_another_policy_it_proves_that_it_can_be_trusted(run: Run, story
     last = store.last()
     store.close()
     assert last is not None
-    assert "asked again" in result.stdout
+    assert "decided again, by the policy" in result.stdout
     assert f"digest        {last.position}:" in result.stdout
     assert result.stdout.endswith("result        the same\n")
 
@@ -87,7 +65,7 @@ def test_the_proof_for_machines(run: Run, fleet: Path) -> None:
 def test_the_configuration_that_was_in_force_changes_nothing(run: Run, story: Path) -> None:
     result = run("whatif", "--config", "limits.yml")
     assert result.exit_code == 0
-    assert "result        nothing would have been decided otherwise" in result.stdout
+    assert "result        nothing would have been decided differently" in result.stdout
     told = answer(run, "--config", "limits.yml")
     assert told["differs"] is False
     assert told["agents"] == []
@@ -126,11 +104,11 @@ def test_a_tighter_policy_is_told_with_its_first_difference_and_all_that_was_ass
     assert result.exit_code == 0
     assert result.stderr == ""
     for text in (
-        "otherwise enforcement.stop_at: 0.8 instead of 1",
+        "changed enforcement.stop_at: 0.8 instead of 1",
         "used 1,040 tokens 880 tokens",
         "saved – 160 tokens in 2 reports",
         "agents stopped 1 1",
-        "1 of 2 agents would have fared otherwise",
+        "1 of 2 agents would have been affected",
         "ReportUsage of ann",
         "in the log ann went from green to orange at 85 % of its tokens",
         "850 tokens used of 1,000 tokens: 85 % of its tokens",
@@ -228,9 +206,9 @@ def test_many_agents_are_cut_short_for_people_and_whole_for_machines(run: Run, t
     (tmp_path / "tighter.yml").write_text(LIMITS + TIGHTER, encoding="utf-8")
     assert run("simulate", "story.jsonl", "--config", "limits.yml", "--store", "sqlite:///tallystick.db").exit_code == 0
     shown = run("whatif", "--config", "tighter.yml").stdout
-    assert "10 of 30 agents would have fared otherwise" in shown
+    assert "10 of 30 agents would have been affected" in shown
     looser = run("whatif", "--config", "tighter.yml", "--total", "tokens=100").stdout
-    assert "30 of 30 agents would have fared otherwise" in looser
+    assert "30 of 30 agents would have been affected" in looser
     assert "and 10 more: --json has all" in looser
     assert len(answer(run, "--config", "tighter.yml", "--total", "tokens=100")["agents"]) == 30
 
@@ -288,7 +266,7 @@ def test_where_there_is_no_log_there_is_nothing_to_ask(run: Run, tmp_path: Path)
     open_store("sqlite:///tallystick.db", writer=True).close()
     result = run("whatif", "--total", "tokens=1")
     assert result.exit_code == 1
-    assert "there is nothing to decide anew at sqlite:///tallystick.db: its log is empty" in result.stderr
+    assert "there is nothing to decide again at sqlite:///tallystick.db: its log is empty" in result.stderr
 
 
 def test_a_broken_log_is_no_other_history(run: Run, story: Path) -> None:
@@ -367,5 +345,5 @@ def test_a_breaker_that_trips_only_here_is_told_with_what_is_assumed_of_it(run: 
     )
     told = answer(run, "--config", "trips.yml")
     assert (told["recorded"]["breaker_trips"], told["what_if"]["breaker_trips"]) == (0, 1)
-    assert any("A breaker that trips only here is reset by nobody" in text for text in told["assumptions"])
+    assert any("A breaker that trips only under the other policy is not reset" in text for text in told["assumptions"])
     assert "breaker trips" in run("whatif", "--config", "trips.yml").stdout

@@ -23,20 +23,11 @@ from tallystick.events.state.conservation import check_conserved
 from tallystick.events.state.ledger import Ledger
 from tests.support.core import START, dump
 from tests.support.driving import simulated
-from tests.support.task_day import DAY, Message, day_of
+from tests.support.task_day import DAY, SCARCE, Message, day_of
 
 CHANCE = settings(
     max_examples=10, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck), print_blob=False
 )
-SCARCE: dict[str, Any] = {
-    "daily_limits": {"max_tokens_total": 150_000, "max_cost_usd": 4, "alert_at_percent": 50},
-    "circuit_breaker": {"trip_conditions": ["cost_hourly_usd > 0.9"]},
-    "estimates": {"over_tasks": 2},
-    "notifications": {"ceo": ["json://localhost/one"], "ops": ["json://localhost/two"]},
-    "products": {"shop": {"token_budget_daily": 60_000, "max_concurrent_agents": 3}},
-    "enforcement": {"warn_before_exhaustion_seconds": 0},
-}
-"""Everything of the day is reached: alerts, both limits, a product's limit, the breaker."""
 NO_LIMITS: dict[str, Any] = {"daily_limits": {"max_tokens_total": None, "max_cost_usd": None}, "products": {}}
 ALL_OF_IT = {
     "day-began",

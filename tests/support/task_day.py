@@ -28,6 +28,15 @@ DAY: dict[str, Any] = {
     "reallocation": {"enabled": False},
 }
 """A fleet in which only slots are scarce."""
+SCARCE: dict[str, Any] = {
+    "daily_limits": {"max_tokens_total": 150_000, "max_cost_usd": 4, "alert_at_percent": 50},
+    "circuit_breaker": {"trip_conditions": ["cost_hourly_usd > 0.9"]},
+    "estimates": {"over_tasks": 2},
+    "notifications": {"ceo": ["json://localhost/one"], "ops": ["json://localhost/two"]},
+    "products": {"shop": {"token_budget_daily": 60_000, "max_concurrent_agents": 3}},
+    "enforcement": {"warn_before_exhaustion_seconds": 0},
+}
+"""Every limit of the day is reached: alerts, both totals, a product's, and the breaker."""
 
 Message = dict[str, Any]
 

@@ -1,4 +1,4 @@
-"""Logs to ask about: written by the fleet under a test's clock, told as given, when and then."""
+"""Logs to ask about, written by a fleet under a test's clock; and reruns of them."""
 
 import datetime as dt
 from collections.abc import Iterable, Sequence
@@ -6,12 +6,14 @@ from typing import Any
 
 from tallystick.config.loader import from_mapping
 from tallystick.config.settings import Config
+from tallystick.events import catalog as e
 from tallystick.events import messages as c
+from tallystick.events.log.codec import GENESIS, decode_event, exchange_of, seal
 from tallystick.events.log.store import Record
 from tallystick.whatif.question import Question
-from tallystick.whatif.reproduction import Reproduction, Unlike
+from tallystick.whatif.recorded_runs import RecordedRuns
+from tallystick.whatif.reproduction import Mismatch, Reproduction
 from tallystick.whatif.rerun import Rerun
-from tallystick.whatif.runs import Scripts
 from tallystick.whatif.steps import Step, steps_of
 from tests.support.core import START
 from tests.support.driving import simulated
@@ -53,7 +55,7 @@ def after(seconds: float) -> dt.datetime:
 def ask(records: Iterable[Record], question: Question) -> Rerun:
     """A log put to another policy; the core is proved on what comes of it."""
     records = list(records)
-    rerun = Rerun(question, Scripts(steps_of(records)))
+    rerun = Rerun(question, RecordedRuns(steps_of(records)))
     for step in steps_of(records):
         rerun.take(step)
     rerun.finish()
@@ -61,7 +63,7 @@ def ask(records: Iterable[Record], question: Question) -> Rerun:
 
 
 def reproduce(records: Sequence[Record]) -> Reproduction:
-    """A log whose every decision is made again as it was."""
+    """A log of which every decision is reproduced."""
     reproduction = Reproduction()
     for step in steps_of(records):
         assert reproduction.take(step) is None
@@ -70,20 +72,54 @@ def reproduce(records: Sequence[Record]) -> Reproduction:
     return reproduction
 
 
-def first_unlike(records: Iterable[Record]) -> tuple[Unlike, Step]:
-    """The first record of a log that is not made again."""
+def rerun_with_events(records: list[Record], question: Question) -> tuple[Rerun, list[e.Event]]:
+    """A log put to another policy, and all events that come of it."""
+    rerun, events = Rerun(question, RecordedRuns(steps_of(records))), []
+    follow = rerun._other._happened
+
+    def listen(batch: list[e.Event]) -> None:
+        events.extend(batch)
+        follow(batch)
+
+    rerun._other._happened = listen  # type: ignore[method-assign]
+    for step in steps_of(records):
+        rerun.take(step)
+    rerun.finish()
+    return rerun, events
+
+
+def events_of(records: list[Record]) -> list[e.Event]:
+    return [decode_event(record.data, record.name) for record in records]
+
+
+def first_mismatch(records: Iterable[Record]) -> tuple[Mismatch, Step]:
+    """The first record of a log that is not reproduced."""
     reproduction = Reproduction()
     for step in steps_of(records):
-        unlike = reproduction.take(step)
-        if unlike is not None:
-            return unlike, step
-    raise AssertionError("all of it was made again")
+        mismatch = reproduction.take(step)
+        if mismatch is not None:
+            return mismatch, step
+    raise AssertionError("all of it was reproduced")
 
 
 def configurations(records: Iterable[Record]) -> list[Config]:
     """Every configuration that was put in force in a log."""
     commands = [step.command for step in steps_of(records) if step.own]
     return [from_mapping(command.config) for command in commands if isinstance(command, c.LoadConfig)]
+
+
+def sealed_again(records: Sequence[Record], position: int, change: Any, answer: bytes | None = None) -> list[Record]:
+    """The log of a fleet that decided otherwise at one position; its chain is whole."""
+    changed, digest = [], GENESIS
+    for record in records:
+        event, exchange = decode_event(record.data, record.name), exchange_of(record.data)
+        asked, answered = bytes(exchange.command) or None, bytes(exchange.reply) or None
+        if record.position == position:
+            event = change(event)
+            answered = answer or answered
+        data, digest = seal(event, asked, answered, digest)
+        changed.append(Record(record.position, record.name, data))
+    return changed
 
 
 # --- messages --------------------------------------------------------------------------------------------------------
@@ -114,3 +150,7 @@ def settle(hold: str, tokens: int, **rest: Any) -> dict[str, Any]:
 
 def borrow(agent: str, tokens: int, **rest: Any) -> dict[str, Any]:
     return {"type": "BorrowFromPool", "agent": agent, "amount": {"tokens": tokens}, **rest}
+
+
+USED_UP = (allocate("ann", 1_000), use("ann", 960), use("ann", 100))
+"""More messages than the budget allows."""

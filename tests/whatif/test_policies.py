@@ -27,11 +27,11 @@ TIGHTER = {"stop_at": "0.8", "degrade_at": "0.8"}
 
 def saved(rerun: Rerun) -> dict[str, tuple[int, int]]:
     """By agent, how many reports were saved, and how many tokens."""
-    return {agent: (one.reports, one.used[0]) for agent, one in rerun.fates.saved.items()}
+    return {agent: (one.reports, one.used[0]) for agent, one in rerun.message_filter.saved.items()}
 
 
 def because(rerun: Rerun) -> dict[str, int]:
-    return {reason: one.used[0] for reason, one in rerun.fates.saved_by_reason.items() if one.reports}
+    return {reason: one.used[0] for reason, one in rerun.message_filter.saved_by_reason.items() if one.reports}
 
 
 # --- stops -----------------------------------------------------------------------------------------------------------
@@ -40,36 +40,36 @@ def because(rerun: Rerun) -> dict[str, int]:
 def test_a_lower_stop_at_stops_earlier_and_saves_exactly_the_later_usage() -> None:
     records = log(allocate("ann", 1_000), use("ann", 700), use("ann", 150), use("ann", 100), use("ann", 7))
     rerun = ask(records, Question(policy(enforcement=TIGHTER)))
-    ann, ann_in_log = rerun.made.agents["ann"], rerun.recorded.agents["ann"]
+    ann, ann_in_log = rerun.other.agents["ann"], rerun.recorded.agents["ann"]
     assert ann.first_at[STOP] == after(3)
     assert ann_in_log.first_at[STOP] is None
     # The report that crosses the line happened: nobody had told ann to stop before it.
     assert (ann.used[0], ann_in_log.used[0]) == (850, 957)
     assert saved(rerun) == {"ann": (2, 107)}
     assert because(rerun) == {STOPPED: 107}
-    assert rerun.fates.unknown == set()
+    assert rerun.message_filter.unknown == set()
 
 
 def test_a_lower_stop_at_touches_nobody_who_stays_below_it() -> None:
     records = log(allocate("ann", 1_000), allocate("bob", 1_000), use("ann", 900), use("bob", 790), use("ann", 1))
     rerun = ask(records, Question(policy(enforcement=TIGHTER)))
     assert saved(rerun) == {"ann": (1, 1)}
-    assert rerun.made.agents["bob"].times == rerun.recorded.agents["bob"].times
+    assert rerun.other.agents["bob"].times == rerun.recorded.agents["bob"].times
 
 
 def test_an_agent_that_is_topped_up_goes_on_with_its_later_reports() -> None:
     records = log(allocate("ann", 1_000), use("ann", 850), use("ann", 50), borrow("ann", 500), use("ann", 60))
     rerun = ask(records, Question(policy(enforcement=TIGHTER)))
     assert saved(rerun) == {"ann": (1, 50)}
-    assert rerun.made.agents["ann"].used[0] == 910
-    assert rerun.made.agents["ann"].times[STOP] == 1
+    assert rerun.other.agents["ann"].used[0] == 910
+    assert rerun.other.agents["ann"].times[STOP] == 1
 
 
 def test_a_report_that_came_despite_the_log_s_own_stop_stays() -> None:
     records = log(allocate("ann", 1_000), use("ann", 1_000), use("ann", 30))
     rerun = ask(records, Question(policy(enforcement=TIGHTER)))
     assert saved(rerun) == {}
-    assert rerun.made.used == rerun.recorded.used
+    assert rerun.other.used == rerun.recorded.used
 
 
 def test_an_operator_s_stop_is_no_policy_and_saves_nothing() -> None:
@@ -86,14 +86,14 @@ def test_a_hold_that_was_granted_before_the_stop_is_settled_as_recorded() -> Non
     )  # fmt: skip
     rerun = ask(records, Question(policy(enforcement=TIGHTER)))
     # What `h` had set aside was under way when ann was stopped; `i` was not begun.
-    assert rerun.made.agents["ann"].used[0] == 940
+    assert rerun.other.agents["ann"].used[0] == 940
     assert because(rerun) == {STOPPED: 9}
 
 
 def test_a_parent_s_stop_reaches_those_who_spend_from_it() -> None:
     records = log(allocate("ann", 1_000), allocate("sub", cost="1", parent="ann"), use("ann", 850), use("sub", 20))
     rerun = ask(records, Question(policy(enforcement=TIGHTER)))
-    assert rerun.made.agents["sub"].times[STOP] == 1
+    assert rerun.other.agents["sub"].times[STOP] == 1
     assert saved(rerun) == {"sub": (1, 20)}
 
 
@@ -103,7 +103,7 @@ def test_a_pause_by_configuration_saves_everything() -> None:
     )
     rerun = ask(records, Question(policy(manual_override={"pause_all_agents": True})))
     assert saved(rerun) == {"ann": (1, 10), "nobody": (1, 5)}
-    assert rerun.made.used == [0, 0, 0]
+    assert rerun.other.used == (0, 0, 0)
 
 
 # --- refusals --------------------------------------------------------------------------------------------------------
@@ -121,12 +121,12 @@ def test_an_agent_whose_account_is_not_opened_uses_nothing() -> None:
         {"type": "ReleaseBudget", "agent": "bob"},
     )
     rerun = ask(records, Question(total={"tokens": 7_000}))
-    assert rerun.made.refused == {"pool_exhausted": 1}
-    assert rerun.made.agents["bob"].opened_at is None
+    assert rerun.other.refused == {"pool_exhausted": 1}
+    assert rerun.other.agents["bob"].opened_at is None
     assert because(rerun) == {NO_ACCOUNT: 24}
     assert rerun.difference is not None
     assert isinstance(rerun.difference.recorded, e.BudgetAllocated)
-    assert isinstance(rerun.difference.made, e.RequestRefused)
+    assert isinstance(rerun.difference.other, e.RequestRefused)
     assert rerun.difference.position == next(record.position for record in records if b'"m-2"' in record.data)
 
 
@@ -144,9 +144,9 @@ def test_an_operation_whose_hold_is_refused_for_want_of_budget_is_not_begun() ->
     )
     rerun = ask(records, Question(total={"tokens": 1_000}))
     # The second draw found too little, so that there was no room for the hold.
-    assert rerun.made.refused == {"pool_exhausted": 1, "budget_exhausted": 1}
+    assert rerun.other.refused == {"pool_exhausted": 1, "budget_exhausted": 1}
     assert because(rerun) == {NOT_BEGUN: 350}
-    assert rerun.other.holds == {}
+    assert rerun.other.ledger.holds == {}
 
 
 def test_a_throttle_moves_no_report_in_time() -> None:
@@ -155,10 +155,10 @@ def test_a_throttle_moves_no_report_in_time() -> None:
         allocate("ann", 1_000), use("ann", 650), use("ann", 10), reserve("ann", "h", 100), settle("h", 90), every=30
     )
     rerun = ask(records, Question(policy(enforcement={"throttle_at": "0.6", "throttle_rate": "0.1"})))
-    assert rerun.made.refused == {"throttled": 1}
-    assert rerun.made.agents["ann"].used == rerun.recorded.agents["ann"].used
+    assert rerun.other.refused == {"throttled": 1}
+    assert rerun.other.agents["ann"].used == rerun.recorded.agents["ann"].used
     assert saved(rerun) == {}
-    assert rerun.made.agents["ann"].first_at[THROTTLE] == after(60)
+    assert rerun.other.agents["ann"].first_at[THROTTLE] == after(60)
     assert rerun.recorded.agents["ann"].first_at[THROTTLE] == after(150)
 
 
@@ -167,13 +167,16 @@ def test_another_rate_is_told_and_decides_nothing_else() -> None:
     records = log(allocate("ann", 1_000), report, use("ann", 1))
     rerun = ask(records, Question(policy(enforcement={"throttle_rate": "0.25"})))
     assert rerun.difference is not None
-    assert (rerun.difference.recorded, rerun.difference.made) == (None, None)
-    assert rerun.difference.told_in_log is not None
-    assert rerun.difference.told is not None
-    assert (rerun.difference.told_in_log.throttle_rate, rerun.difference.told.throttle_rate) == (0.5, 0.25)
+    assert (rerun.difference.recorded, rerun.difference.other) == (None, None)
+    assert rerun.difference.answered.recorded is not None
+    assert rerun.difference.answered.other is not None
+    assert (rerun.difference.answered.recorded.throttle_rate, rerun.difference.answered.other.throttle_rate) == (
+        0.5,
+        0.25,
+    )
     # 6 s x (1/rate - 1), and then the second since the report before x the same.
     assert rerun.recorded.agents["ann"].waited_ms == 6_000 + 1_000
-    assert rerun.made.agents["ann"].waited_ms == 18_000 + 3_000
+    assert rerun.other.agents["ann"].waited_ms == 18_000 + 3_000
 
 
 # --- looser policies -------------------------------------------------------------------------------------------------
@@ -183,10 +186,10 @@ def test_a_higher_total_grants_what_was_refused_and_says_whose_usage_is_unknown(
     records = log(allocate("ann", 6_000), allocate("bob", 6_000), allocate("bob", 6_000), use("ann", 10))
     rerun = ask(records, Question(total={"tokens": 50_000}))
     assert rerun.recorded.refused == {"pool_exhausted": 2}
-    assert rerun.made.refused == {}
-    assert rerun.made.agents["bob"].opened_at == after(2)
-    assert rerun.fates.unknown == {"bob"}
-    assert rerun.made.used == rerun.recorded.used
+    assert rerun.other.refused == {}
+    assert rerun.other.agents["bob"].opened_at == after(2)
+    assert rerun.message_filter.unknown == {"bob"}
+    assert rerun.other.used == rerun.recorded.used
 
 
 def test_what_was_refused_again_and_again_is_granted_once() -> None:
@@ -200,16 +203,16 @@ def test_what_was_refused_again_and_again_is_granted_once() -> None:
     rerun = ask(log(*messages), Question(total={"tokens": 50_000}))
     # The 400 that the log granted in the end had been granted as the first 1,000; the next request is a new one.
     assert rerun.recorded.granted[0] == 440
-    assert rerun.made.granted[0] == 1_040
-    assert rerun.made.grants == 2
+    assert rerun.other.granted[0] == 1_040
+    assert rerun.other.grants == 2
 
 
 def test_an_agent_that_the_log_stopped_would_have_gone_on_with_what_nobody_knows() -> None:
     records = log(allocate("ann", 1_000), use("ann", 1_100))
     rerun = ask(records, Question(policy(enforcement={"stop_at": "1.2"})))
-    assert rerun.made.agents["ann"].times[STOP] == 0
-    assert rerun.made.agents["ann"].times[DEGRADE] == 1
-    assert rerun.fates.unknown == {"ann"}
+    assert rerun.other.agents["ann"].times[STOP] == 0
+    assert rerun.other.agents["ann"].times[DEGRADE] == 1
+    assert rerun.message_filter.unknown == {"ann"}
 
 
 def test_a_hold_that_nobody_would_settle_holds_nothing_back() -> None:
@@ -223,10 +226,10 @@ def test_a_hold_that_nobody_would_settle_holds_nothing_back() -> None:
     )
     rerun = ask(records, Question(policy(enforcement={"throttle_at": "0.9"})))
     assert rerun.recorded.refused == {"throttled": 1}
-    assert rerun.made.refused == {}
-    assert rerun.fates.unknown == {"ann"}
-    assert rerun.made.used == rerun.recorded.used
-    assert rerun.other.holds == {}
+    assert rerun.other.refused == {}
+    assert rerun.message_filter.unknown == {"ann"}
+    assert rerun.other.used == rerun.recorded.used
+    assert rerun.other.ledger.holds == {}
 
 
 # --- prices, totals, configurations ----------------------------------------------------------------------------------
@@ -247,11 +250,11 @@ def test_dearer_prices_raise_cost_and_level_and_leave_reported_costs_alone() -> 
     rerun = ask(records, Question(prices=DEARER))
     assert rerun.recorded.used[2] == 4_000_000 + 100_000_000 + 4_000_000
     # 0.50 and 0.10 leave ann yellow; the second 0.50 is one too many.
-    assert rerun.made.used[2] == 500_000_000 + 100_000_000 + 500_000_000
-    assert rerun.made.agents["ann"].first_at[STOP] == after(4)
+    assert rerun.other.used[2] == 500_000_000 + 100_000_000 + 500_000_000
+    assert rerun.other.agents["ann"].first_at[STOP] == after(4)
     assert rerun.difference is not None
-    assert isinstance(rerun.difference.made, e.LevelChanged)
-    assert rerun.difference.made.level == "yellow"
+    assert isinstance(rerun.difference.other, e.LevelChanged)
+    assert rerun.difference.other.level == "yellow"
 
 
 def test_cheaper_prices_and_a_higher_cost_total_together() -> None:
@@ -259,8 +262,8 @@ def test_cheaper_prices_and_a_higher_cost_total_together() -> None:
     cheap = prices_of({"claude-opus-5-5": {"input": 1, "output": 1}})
     rerun = ask(records, Question(prices=cheap, total={"cost_usd": Decimal(200)}))
     assert rerun.recorded.agents["ann"].times[STOP] == 1
-    assert rerun.made.agents["ann"].times[STOP] == 0
-    assert rerun.other.total[2] == 200 * 10**9
+    assert rerun.other.agents["ann"].times[STOP] == 0
+    assert rerun.other.ledger.total[2] == 200 * 10**9
 
 
 def load(**changed: Any) -> dict[str, Any]:
@@ -280,11 +283,11 @@ def test_later_configurations_of_the_log_change_nothing() -> None:
     rerun = ask(records, question)
     # The second is the one that is asked about, so it is put in as it is; the third was refused in the log.
     assert question.passed_over == {"configurations": 2, "price_lists": 0, "totals": 0}
-    assert rerun.made.agents["ann"].first_at[STOP] == after(6)
-    assert rerun.made.agents["ann"].first_at[THROTTLE] is None
+    assert rerun.other.agents["ann"].first_at[STOP] == after(6)
+    assert rerun.other.agents["ann"].first_at[THROTTLE] is None
     assert rerun.difference is not None
     assert isinstance(rerun.difference.recorded, e.LevelChanged)
-    assert (rerun.difference.recorded.level, rerun.difference.made) == ("orange", None)
+    assert (rerun.difference.recorded.level, rerun.difference.other) == ("orange", None)
 
 
 def test_an_order_of_the_log_that_is_passed_over_is_no_decision_that_differs() -> None:
@@ -305,7 +308,7 @@ def test_later_prices_of_the_log_change_nothing() -> None:
     question = Question(prices=DEARER)
     rerun = ask(store.read(), question)
     assert question.passed_over["price_lists"] == 2
-    assert rerun.made.used[2] == rerun.recorded.used[2] == 500_000_000
+    assert rerun.other.used[2] == rerun.recorded.used[2] == 500_000_000
     assert rerun.difference is None
 
 
@@ -323,15 +326,15 @@ def test_a_total_stands_whatever_orders_and_configurations_say() -> None:
     question = Question(total={"tokens": 20_000})
     rerun = ask(records, question)
     assert question.passed_over["totals"] == 2
-    assert rerun.other.total == (20_000, None, 50 * 10**9)
+    assert rerun.other.ledger.total == (20_000, None, 50 * 10**9)
     assert rerun.difference is None
 
 
 def test_no_limit_is_a_total_too() -> None:
     records = log(allocate("ann", 10_000), allocate("bob", 20_000))
     rerun = ask(records, Question(total={"tokens": None}))
-    assert rerun.other.total == (None, None, 100 * 10**9)
-    assert rerun.made.agents["bob"].opened_at == after(2)
+    assert rerun.other.ledger.total == (None, None, 100 * 10**9)
+    assert rerun.other.agents["bob"].opened_at == after(2)
 
 
 def test_a_longer_hold_is_a_decision_that_differs() -> None:
@@ -339,17 +342,17 @@ def test_a_longer_hold_is_a_decision_that_differs() -> None:
     rerun = ask(records, Question(policy(holds={"ttl_seconds": 600})))
     assert rerun.difference is not None
     assert isinstance(rerun.difference.recorded, e.HoldPlaced)
-    assert isinstance(rerun.difference.made, e.HoldPlaced)
-    assert rerun.difference.made.expires_at == after(602)
+    assert isinstance(rerun.difference.other, e.HoldPlaced)
+    assert rerun.difference.other.expires_at == after(602)
 
 
 def test_holds_that_are_not_there_are_forgotten_with_the_log_s_memory_of_them() -> None:
-    fates, log_state = MessageFilter(), Ledger()
+    messages, log_state = MessageFilter(), Ledger()
     for number in range(5_000):
         asked = c.Reserve(agent="ann", estimate=Budget(tokens=1), id=f"h-{number}")
-        fates.decided(asked, refused=False, answer=Refusal("budget_exhausted", "a test"), log=log_state)
-    assert len(fates._lost) <= 1_000
+        messages.note_answer(asked, refused=False, answer=Refusal("budget_exhausted", "a test"), log=log_state)
+    assert len(messages._missing) <= 1_000
     # The newest is remembered in any case: the log has just placed it.
     newest = c.Settle(hold="h-4999", usage=Budget(tokens=1), id="s")
-    assert fates.of(newest, refused=False, log=log_state, other=Ledger()) is None
-    assert fates.reason == NOT_BEGUN
+    assert messages.sent(newest, refused=False, log=log_state, other=Ledger()) is None
+    assert messages.reason == NOT_BEGUN

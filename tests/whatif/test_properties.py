@@ -15,8 +15,7 @@ from tallystick.whatif.question import Question
 from tests.support.driving import simulated, timed
 from tests.support.fleets import configuration
 from tests.support.strategies import Step, commands
-from tests.support.whatif import ask, configurations
-from tests.whatif.test_specialists import made, of_log
+from tests.support.whatif import ask, configurations, events_of, rerun_with_events
 
 CHANCE = settings(
     max_examples=25, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck), print_blob=False
@@ -43,11 +42,11 @@ def history_of_one(steps: list[Step]) -> tuple[list[Record], Config]:
 @given(commands(50))
 def test_an_equal_policy_makes_every_event_of_the_log_again(steps: list[Step]) -> None:
     records, config = history_of_one(steps)
-    rerun, events = made(records, Question(config))
-    assert events == of_log(records)
+    rerun, events = rerun_with_events(records, Question(config))
+    assert events == events_of(records)
     assert rerun.difference is None
-    assert rerun.parting is None
-    assert rerun.recorded.used == rerun.made.used
+    assert rerun.divergence is None
+    assert rerun.recorded.used == rerun.other.used
 
 
 @CHANCE
@@ -56,7 +55,7 @@ def test_equal_prices_change_no_decision(steps: list[Step]) -> None:
     records, _ = history_of_one(steps)
     rerun = ask(records, Question(prices=load_prices(None)))
     assert rerun.difference is None
-    assert rerun.made.used == rerun.recorded.used
+    assert rerun.other.used == rerun.recorded.used
 
 
 @settings(CHANCE, max_examples=60)
@@ -73,14 +72,14 @@ def test_all_usage_of_the_log_is_used_or_saved_under_any_policy(steps: list[Step
     )
     # `ask` proves the core in full on what comes of it.
     rerun = ask(records, question)
-    fates = rerun.fates
+    messages = rerun.message_filter
     for d in (0, 1):
-        saved = sum(one.used[d] for one in fates.saved.values())
-        assert rerun.made.used[d] + saved == rerun.recorded.used[d] + fates.added[d]
-        assert saved == sum(one.used[d] for one in fates.saved_by_reason.values())
-    for agent, course in rerun.made.agents.items():
-        assert all(course.used[d] >= 0 for d in range(3)), agent
-    assert rerun.made.used == [sum(course.used[d] for course in rerun.made.agents.values()) for d in range(3)]
+        saved = sum(one.used[d] for one in messages.saved.values())
+        assert rerun.other.used[d] + saved == rerun.recorded.used[d] + messages.beyond_log[d]
+        assert saved == sum(one.used[d] for one in messages.saved_by_reason.values())
+    for agent, one in rerun.other.agents.items():
+        assert all(one.used[d] >= 0 for d in range(3)), agent
+    assert rerun.other.used == tuple(sum(one.used[d] for one in rerun.other.agents.values()) for d in range(3))
 
 
 @CHANCE
@@ -89,5 +88,5 @@ def test_the_policy_of_any_later_configuration_can_be_asked_about(steps: list[St
     records = history(steps)
     for config in configurations(records):
         rerun = ask(records, Question(config))
-        assert rerun.other.rules.config == config
+        assert rerun.other.ledger.rules.config == config
         assert rerun.messages == sum(1 for record in records if b'"command":' in record.data)

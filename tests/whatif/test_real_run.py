@@ -72,7 +72,7 @@ def enforcing(records: Sequence[Record], **changed: Any) -> Config:
 
 
 def saved(rerun: Rerun, d: int) -> int:
-    return sum(one.used[d] for one in rerun.fates.saved.values())
+    return sum(one.used[d] for one in rerun.message_filter.saved.values())
 
 
 def test_the_same_policy_makes_every_decision_again(records: Sequence[Record]) -> None:
@@ -80,22 +80,22 @@ def test_the_same_policy_makes_every_decision_again(records: Sequence[Record]) -
     assert reproduction.decisions > 5_000
     rerun = ask(records, Question(enforcing(records)))
     assert rerun.difference is None
-    assert rerun.parting is None
-    assert rerun.fates.saved == {}
+    assert rerun.divergence is None
+    assert rerun.message_filter.saved == {}
 
 
 def test_a_tighter_policy_stops_more_agents_earlier_and_saves_what_they_used_later(records: Sequence[Record]) -> None:
     rerun = ask(records, Question(enforcing(records, stop_at=enforcing(records).enforcement.degrade_at)))
-    assert rerun.made.reached(STOP) > 2 * rerun.recorded.reached(STOP)
+    assert rerun.other.reached(STOP) > 2 * rerun.recorded.reached(STOP)
     for d in range(3):
-        assert rerun.made.used[d] < rerun.recorded.used[d]
-        assert rerun.made.used[d] + saved(rerun, d) == rerun.recorded.used[d]
+        assert rerun.other.used[d] < rerun.recorded.used[d]
+        assert rerun.other.used[d] + saved(rerun, d) == rerun.recorded.used[d]
     found = rerun.difference
     assert found is not None
     assert isinstance(found.recorded, e.LevelChanged)
-    assert isinstance(found.made, e.LevelChanged)
-    assert (found.recorded.level, found.made.level) == ("red", "black")
-    assert found.recorded.percentage == found.made.percentage >= 0.9
+    assert isinstance(found.other, e.LevelChanged)
+    assert (found.recorded.level, found.other.level) == ("red", "black")
+    assert found.recorded.percentage == found.other.percentage >= 0.9
 
 
 def test_a_looser_policy_stops_fewer_agents_and_does_not_guess_what_they_would_have_used(
@@ -103,16 +103,16 @@ def test_a_looser_policy_stops_fewer_agents_and_does_not_guess_what_they_would_h
 ) -> None:
     looser = enforcing(records).enforcement.stop_at * 6 / 5
     rerun = ask(records, Question(enforcing(records, stop_at=looser)))
-    assert rerun.made.reached(STOP) < rerun.recorded.reached(STOP)
-    assert rerun.made.used == rerun.recorded.used
-    assert rerun.fates.saved == {}
-    assert rerun.fates.unknown
-    assert rerun.fates.unknown <= {agent for agent, course in rerun.recorded.agents.items() if course.times[STOP]}
+    assert rerun.other.reached(STOP) < rerun.recorded.reached(STOP)
+    assert rerun.other.used == rerun.recorded.used
+    assert rerun.message_filter.saved == {}
+    assert rerun.message_filter.unknown
+    assert rerun.message_filter.unknown <= {agent for agent, one in rerun.recorded.agents.items() if one.times[STOP]}
     found = rerun.difference
     assert found is not None
     assert isinstance(found.recorded, e.LevelChanged)
     assert found.recorded.level == "black"
-    assert found.made is None or isinstance(found.made, e.LevelChanged)
+    assert found.other is None or isinstance(found.other, e.LevelChanged)
 
 
 def test_half_the_total_lets_about_half_of_the_work_be_done(records: Sequence[Record]) -> None:
@@ -120,8 +120,8 @@ def test_half_the_total_lets_about_half_of_the_work_be_done(records: Sequence[Re
     tokens = config.total_budget.tokens
     assert tokens is not None
     rerun = ask(records, Question(total={"tokens": tokens // 2}))
-    assert rerun.made.used[0] <= tokens // 2
-    assert rerun.made.used[0] >= 0.8 * tokens // 2
-    assert rerun.made.used[0] + saved(rerun, 0) == rerun.recorded.used[0]
-    assert rerun.made.refused["pool_exhausted"] > 0
-    assert rerun.fates.saved_by_reason[NOT_BEGUN].reports > 0
+    assert rerun.other.used[0] <= tokens // 2
+    assert rerun.other.used[0] >= 0.8 * tokens // 2
+    assert rerun.other.used[0] + saved(rerun, 0) == rerun.recorded.used[0]
+    assert rerun.other.refused["pool_exhausted"] > 0
+    assert rerun.message_filter.saved_by_reason[NOT_BEGUN].reports > 0

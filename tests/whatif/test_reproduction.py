@@ -1,7 +1,6 @@
 """With the same policy, a log's decisions, replies and digests are made again as they are recorded, byte for byte."""
 
 import datetime as dt
-import random
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,25 +10,24 @@ from hypothesis import HealthCheck, given, settings
 
 from tallystick.actors import manager as manager_module
 from tallystick.actors.manager import Manager
-from tallystick.actors.runtime.clock import ManualClock
 from tallystick.actors.runtime.fleet import Fleet
 from tallystick.actors.runtime.messages import Envelope, Proposal
 from tallystick.config.amounts import Amounts
 from tallystick.config.loader import from_mapping
 from tallystick.events import catalog as e
 from tallystick.events import messages as c
-from tallystick.events.log.codec import GENESIS, BrokenChain, decode_event, encode_command, exchange_of, seal
+from tallystick.events.log.codec import GENESIS, BrokenChain, decode_event, encode_command, seal
 from tallystick.events.log.store import Record, open_store
 from tallystick.events.log.store_memory import MemoryStore
 from tallystick.events.messages import proposals as p
 from tallystick.events.state.ledger import Ledger
 from tallystick.whatif.steps import steps_of
-from tests.actors.test_every_sequence import at_once
-from tests.simulation.test_same_log import CONFIG, busy_day
+from tests.support.busy_day import CONFIG, busy_day
 from tests.support.core import START
 from tests.support.driving import live, simulated, timed
+from tests.support.late_fleet import TickingClock, busy_fleet
 from tests.support.strategies import Step, commands
-from tests.support.whatif import allocate, first_unlike, log, reproduce, reserve, use
+from tests.support.whatif import USED_UP, allocate, first_mismatch, log, reproduce, reserve, sealed_again, use
 
 CHANCE = settings(
     max_examples=25, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck), print_blob=False
@@ -87,44 +85,6 @@ def test_a_plan_that_was_asked_for_and_refused() -> None:
     reproduce(list(store.read()))
 
 
-class TickingClock(ManualClock):
-    """Moves on by a millisecond whenever somebody looks: nobody acts at the moment at which its timer was due."""
-
-    def now(self) -> dt.datetime:
-        self.move_to(super().now() + dt.timedelta(milliseconds=1))
-        return super().now()
-
-
-def busy_fleet(fleet: Fleet, clock: ManualClock, threads: int = 6) -> None:
-    """Many agents at once, while time passes and the specialists do their work between the messages."""
-
-    def work(number: int) -> None:
-        dice = random.Random(number)
-        agent = f"agent-{number}"
-        fleet.ask({"type": "AllocateBudget", "agent": agent, "budget": {"tokens": 900, "cost_usd": "3"}})
-        holds: list[str] = []
-        for n in range(40):
-            tokens = {"tokens": dice.choice((1, 5, 20, 60))}
-            message = dice.choice(
-                (
-                    {"type": "ReportUsage", "agent": agent, "usage": tokens},
-                    {"type": "ReportUsage", "agent": agent, "usage": tokens},
-                    {"type": "Reserve", "agent": agent, "estimate": tokens, "ttl_seconds": 3},
-                    {"type": "Settle", "hold": dice.choice(holds or ["none"]), "usage": tokens},
-                    {"type": "BorrowFromPool", "agent": agent, "amount": tokens},
-                    {"type": "Rebalance"},
-                )
-            )
-            if message["type"] == "Reserve":
-                holds.append(f"{number}-{n}")
-            fleet.ask({**message, "id": f"{number}-{n}"})
-            if number == 0:
-                fleet.advance(clock.now() + dt.timedelta(seconds=2))
-
-    at_once(threads, work)
-    fleet.quiesce()
-
-
 def test_a_live_fleet_of_many_threads_whose_people_are_always_a_little_late() -> None:
     store, clock = MemoryStore(), TickingClock(START)
     with Fleet.open(store, from_mapping(CONFIG), clock=clock) as fleet:
@@ -148,22 +108,6 @@ def test_a_log_that_was_interrupted_and_has_snapshots(tmp_path: Path, monkeypatc
 
 # --- and where it is not so ------------------------------------------------------------------------------------------
 
-USED_UP = (allocate("ann", 1_000), use("ann", 960), use("ann", 100))
-
-
-def sealed_again(records: Sequence[Record], position: int, change: Any, answer: bytes | None = None) -> list[Record]:
-    """The log of a fleet that decided otherwise at one position; its chain is whole."""
-    changed, digest = [], GENESIS
-    for record in records:
-        event, exchange = decode_event(record.data, record.name), exchange_of(record.data)
-        asked, answered = bytes(exchange.command) or None, bytes(exchange.reply) or None
-        if record.position == position:
-            event = change(event)
-            answered = answer or answered
-        data, digest = seal(event, asked, answered, digest)
-        changed.append(Record(record.position, record.name, data))
-    return changed
-
 
 def test_a_decision_that_the_law_does_not_make_is_found_with_both_sides() -> None:
     records = log(*USED_UP)
@@ -173,25 +117,25 @@ def test_a_decision_that_the_law_does_not_make_is_found_with_both_sides() -> Non
         event.level = "red"
         return event
 
-    unlike, step = first_unlike(sealed_again(records, place, milder))
-    assert unlike.position == place
-    assert isinstance(unlike.recorded, e.LevelChanged)
-    assert isinstance(unlike.made, e.LevelChanged)
-    assert (unlike.recorded.level, unlike.made.level) == ("red", "black")
+    mismatch, step = first_mismatch(sealed_again(records, place, milder))
+    assert mismatch.position == place
+    assert isinstance(mismatch.recorded, e.LevelChanged)
+    assert isinstance(mismatch.new, e.LevelChanged)
+    assert (mismatch.recorded.level, mismatch.new.level) == ("red", "black")
     assert step.id == "m-3"
 
 
 def test_a_decision_too_few_and_one_too_many_are_found() -> None:
     records = log(*USED_UP)
-    unlike, _ = first_unlike(records[:-1])
-    assert (unlike.position, unlike.recorded) == (len(records), None)
-    assert isinstance(unlike.made, e.AlertRaised)
+    mismatch, _ = first_mismatch(records[:-1])
+    assert (mismatch.position, mismatch.recorded) == (len(records), None)
+    assert isinstance(mismatch.new, e.AlertRaised)
     extra = e.AlertRaised(alert="x", code="x", message="x")
     extra.position, extra.at, extra.id, extra.by = len(records) + 1, records_end(records), "m-3", "local"
     data, _ = seal(extra, None, None, bytes.fromhex(records[-1].data[-66:-2].decode()))
-    unlike, _ = first_unlike([*records, Record(extra.position, "alert-raised.v1", data)])
-    assert (unlike.position, unlike.made) == (extra.position, None)
-    assert isinstance(unlike.recorded, e.AlertRaised)
+    mismatch, _ = first_mismatch([*records, Record(extra.position, "alert-raised.v1", data)])
+    assert (mismatch.position, mismatch.new) == (extra.position, None)
+    assert isinstance(mismatch.recorded, e.AlertRaised)
 
 
 def records_end(records: Sequence[Record]) -> dt.datetime:
@@ -201,10 +145,10 @@ def records_end(records: Sequence[Record]) -> dt.datetime:
 def test_a_reply_that_was_not_the_law_s_is_found() -> None:
     records = log(*USED_UP)
     (place,) = [record.position for record in records if b'"tokens":960' in record.data and b'"ok"' in record.data]
-    unlike, _ = first_unlike(sealed_again(records, place, lambda event: event, b'{"ok":{}}'))
-    assert unlike.position == place
-    assert unlike.answered == b'{"ok":{}}'
-    assert b'"action":"degrade"' in unlike.answer
+    mismatch, _ = first_mismatch(sealed_again(records, place, lambda event: event, b'{"ok":{}}'))
+    assert mismatch.position == place
+    assert mismatch.recorded_reply == b'{"ok":{}}'
+    assert b'"action":"degrade"' in mismatch.new_reply
 
 
 def test_a_record_that_somebody_changed_is_a_broken_log_and_no_other_decision() -> None:
@@ -212,14 +156,14 @@ def test_a_record_that_somebody_changed_is_a_broken_log_and_no_other_decision() 
     place = next(record.position for record in records if b'"tokens":960' in record.data)
     records[place - 1] = records[place - 1]._replace(data=records[place - 1].data.replace(b"960", b"961", 1))
     with pytest.raises(BrokenChain, match=f"position {place}: the digest does not match"):
-        first_unlike(records)
+        first_mismatch(records)
 
 
 def test_a_record_that_is_missing_is_a_broken_log() -> None:
     records = log(*USED_UP)
     del records[3]
     with pytest.raises(BrokenChain, match="position 4"):
-        first_unlike(records)
+        first_mismatch(records)
 
 
 # --- steps -----------------------------------------------------------------------------------------------------------

@@ -20,14 +20,12 @@ from tallystick.events.log.store_memory import MemoryStore
 from tallystick.events.messages import proposals as p
 from tallystick.events.state.ledger import Ledger
 from tallystick.whatif.question import Question
-from tests.actors.test_every_sequence import at_once
-from tests.simulation.test_a_day_of_tasks import SCARCE
 from tests.support.core import START
-from tests.support.task_day import DAY, day_of
-from tests.support.whatif import after, ask, log, policy, reproduce, use
-from tests.whatif.test_reproduction import TickingClock
-from tests.whatif.test_specialists import made, of_log
-from tests.whatif.test_tasks import ONE, SMALL, TWO, done, happened, leases, report, submit
+from tests.support.late_fleet import TickingClock
+from tests.support.task_day import DAY, SCARCE, day_of
+from tests.support.threads import at_once
+from tests.support.whatif import after, ask, events_of, log, policy, reproduce, rerun_with_events, use
+from tests.support.whatif_tasks import ONE, SMALL, TWO, done, leases, report, submit, task_story
 
 CHANCE = settings(
     max_examples=12, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck), print_blob=False
@@ -44,11 +42,11 @@ def test_a_day_of_tasks_is_made_again_by_its_own_policy(seed: int) -> None:
     names = {record.name for record in records}
     assert {"task-preempted.v1", "lease-lost.v1", "task-completed.v1", "task-queued.v1"} <= names
     reproduce(records)
-    rerun, events = made(records, Question(from_mapping(DAY)))
-    assert events == of_log(records)
+    rerun, events = rerun_with_events(records, Question(from_mapping(DAY)))
+    assert events == events_of(records)
     assert rerun.difference is None
-    assert rerun.parting is None
-    assert rerun.moving.moved == 0
+    assert rerun.divergence is None
+    assert rerun.shifted.shifted == 0
 
 
 @CHANCE
@@ -65,18 +63,18 @@ def test_no_usage_is_lost_and_no_slot_given_twice_under_any_policy(
             "priority_levels": {"critical": {"preempt_lower": preempts}},
         }
     )
-    rerun, events = made(records, Question(config))
+    rerun, events = rerun_with_events(records, Question(config))
     running = 0
     for event in events:
         running += isinstance(event, e.TaskStarted)
         ends = isinstance(event, e.TaskPreempted | e.LeaseLost | e.TaskCompleted)
         running -= ends
         assert running <= slots + 1  # a preemption passes the slot on in one transaction
-    fates = rerun.fates
+    messages = rerun.message_filter
     for d in (0, 2):
-        saved = sum(one.used[d] for one in fates.saved.values())
-        assert rerun.made.used[d] + saved == rerun.recorded.used[d] + fates.added[d]
-    counts = rerun.made.work.counts
+        saved = sum(one.used[d] for one in messages.saved.values())
+        assert rerun.other.used[d] + saved == rerun.recorded.used[d] + messages.beyond_log[d]
+    counts = rerun.other.tasks.counts
     assert counts["submitted"] == sum(counts[what] for what in ("completed", "failed", "running", "waiting"))
 
 
@@ -85,8 +83,8 @@ def test_more_slots_let_nobody_wait_longer_on_average() -> None:
     averages = []
     for slots in (6, 8, 12, 60):
         rerun = ask(records, Question(from_mapping({**DAY, "max_concurrent": {"total": slots, "per_type": {}}})))
-        averages.append(rerun.made.work.waits.average_ms)
-        assert rerun.made.work.counts["completed"] + rerun.made.work.counts["failed"] > 0
+        averages.append(rerun.other.tasks.waits.average_ms)
+        assert rerun.other.tasks.counts["completed"] + rerun.other.tasks.counts["failed"] > 0
     assert averages[-1] == 0
     assert averages == sorted(averages, reverse=True)
 
@@ -95,8 +93,8 @@ def test_a_later_cancellation_stays_where_it_was() -> None:
     cancel = {"type": "CancelTask", "task": "b", "at": 40}
     records = log(submit("a", at=0), submit("b", at=1), done("a", at=20), report("b", 3, at=30), cancel, **ONE, **SMALL)
     rerun = ask(records, Question(policy(**TWO, **SMALL)))
-    assert rerun.made.work.counts["cancelled"] == 1
-    assert rerun.made.used == [3, 0, 0]
+    assert rerun.other.tasks.counts["cancelled"] == 1
+    assert rerun.other.used == (3, 0, 0)
 
 
 def test_a_broken_log_is_named_where_it_breaks_and_not_where_its_runs_are_read() -> None:
@@ -115,25 +113,25 @@ def test_a_broken_log_is_named_where_it_breaks_and_not_where_its_runs_are_read()
 
 
 def test_starts_that_were_refused_and_left_no_trace_are_no_reason_to_part() -> None:
-    """Limits of the day refuse what the allocator proposes; it is told so, and the log does not say it."""
+    """Limits of the day refuse what the allocator proposes; it is story so, and the log does not say it."""
     records = list(day_of(70, 2, deaths=0.15, hours=3, **SCARCE).store.read())
     assert {"breaker-tripped.v1", "day-began.v1", "estimate-adjusted.v1"} <= {record.name for record in records}
     reproduce(records)
-    rerun, events = made(records, Question(from_mapping({**DAY, **SCARCE})))
-    assert events == of_log(records)
-    assert (rerun.difference, rerun.parting, rerun.moving.moved) == (None, None, 0)
+    rerun, events = rerun_with_events(records, Question(from_mapping({**DAY, **SCARCE})))
+    assert events == events_of(records)
+    assert (rerun.difference, rerun.divergence, rerun.shifted.shifted) == (None, None, 0)
 
 
 def test_a_limit_that_the_log_did_not_have_is_asked_about_start_by_start() -> None:
     records = list(day_of(70, 2, deaths=0.15, hours=3, **SCARCE).store.read())
     looser = {**DAY, **SCARCE, "daily_limits": {"max_tokens_total": None, "max_cost_usd": None}, "circuit_breaker": {}}
     rerun = ask(records, Question(from_mapping(looser)))
-    log_, other = rerun.recorded.work, rerun.made.work
+    log_, other = rerun.recorded.tasks, rerun.other.tasks
     assert other.counts["completed"] >= log_.counts["completed"]
     assert other.waits.longest_ms < log_.waits.longest_ms
     assert other.counts["breaker_tripped"] == 0 < log_.counts["breaker_tripped"]
-    assert rerun.made.alerts.keys() <= rerun.recorded.alerts.keys()
-    assert not any(code.startswith("daily_") for code in rerun.made.alerts)
+    assert rerun.other.alerts.keys() <= rerun.recorded.alerts.keys()
+    assert not any(code.startswith("daily_") for code in rerun.other.alerts)
 
 
 def busy_slots(fleet: Fleet, clock: TickingClock, threads: int = 5) -> None:
@@ -166,8 +164,8 @@ def test_a_live_fleet_that_works_while_time_passes_is_made_again() -> None:
     records = list(store.read())
     assert {"task-queued.v1", "task-started.v1", "lease-lost.v1"} <= {record.name for record in records}
     reproduce(records)
-    rerun, events = made(records, Question(config))
-    assert events == of_log(records)
+    rerun, events = rerun_with_events(records, Question(config))
+    assert events == events_of(records)
     assert rerun.difference is None
 
 
@@ -185,15 +183,15 @@ KEPT_BACK = (
 
 
 def test_a_start_that_only_the_log_s_law_refused_is_made_here() -> None:
-    rerun, told = happened(log(*KEPT_BACK, **ONE, **SMALL, **LIMITED), Question(policy(**ONE, **SMALL)))
-    assert [entry for entry in told if entry[1].startswith("b")] == [
+    rerun, story = task_story(log(*KEPT_BACK, **ONE, **SMALL, **LIMITED), Question(policy(**ONE, **SMALL)))
+    assert [entry for entry in story if entry[1].startswith("b")] == [
         (10, "b starts"),
         (10.2, "b uses 240"),
         (20, "b uses 3"),
         (20, "b completed"),
     ]
-    assert rerun.parting is not None
-    assert rerun.parting.at == after(10)
+    assert rerun.divergence is not None
+    assert rerun.divergence.at == after(10)
 
 
 def test_what_a_moved_run_leads_to_is_not_laid_beside_what_the_log_has_then() -> None:
@@ -201,7 +199,7 @@ def test_what_a_moved_run_leads_to_is_not_laid_beside_what_the_log_has_then() ->
     looser = {"daily_limits": {"max_tokens_total": 500, "max_cost_usd": None}}
     rerun = ask(log(*KEPT_BACK, **ONE, **SMALL, **LIMITED), Question(policy(**ONE, **SMALL, **looser)))
     assert rerun.difference is not None
-    assert isinstance(rerun.difference.made, e.TaskStarted)
+    assert isinstance(rerun.difference.other, e.TaskStarted)
     assert rerun.difference.at == after(10)
 
 
@@ -227,7 +225,7 @@ def test_a_start_that_both_proposed_and_the_log_does_not_show_was_refused_there(
         simulated.ask(Envelope([read[0]], [read[1]], "local", None), after(10 * number))
     records = list(store.read())
     rerun = ask(records, Question(policy(**ONE, **SMALL)))
-    assert rerun.parting is None
+    assert rerun.divergence is None
     assert rerun.difference is None
     # It waits again in the picture that the allocator has, and is no slot's holder.
-    assert "b" in rerun._others.allocator._index.queue
+    assert "b" in rerun._other.allocator._index.queue

@@ -1,40 +1,14 @@
 """Another policy places, starts, preempts and loses tasks otherwise, and their runs take their messages with them."""
 
-import datetime as dt
-from typing import Any
-
 import pytest
 
 from tallystick.events import catalog as e
 from tallystick.events.log.codec import decode_event
 from tallystick.events.log.store import Record
-from tallystick.whatif.message_filter import MOVED, STOPPED
+from tallystick.whatif.message_filter import SHIFTED, STOPPED
 from tallystick.whatif.question import Question
-from tallystick.whatif.rerun import Rerun
-from tests.support.whatif import after, ask, log, policy, use
-from tests.whatif.test_specialists import made
-
-ONE = {"max_concurrent": {"total": 1, "per_type": {}}}
-TWO = {"max_concurrent": {"total": 2, "per_type": {}}}
-SMALL = {"token_budgets": {"default": 200}}
-
-
-def submit(task: str, **rest: Any) -> dict[str, Any]:
-    return {"type": "SubmitTask", "task": task, "agent_type": "coder", "product": "shop", **rest}
-
-
-def report(task: str, tokens: int, **rest: Any) -> dict[str, Any]:
-    return {"type": "ReportUsage", "task": task, "usage": {"tokens": tokens}, **rest}
-
-
-def done(task: str, tokens: int | None = None, **rest: Any) -> dict[str, Any]:
-    usage = {} if tokens is None else {"usage": {"tokens": tokens}}
-    return {"type": "CompleteTask", "task": task, "outcome": "completed", **usage, **rest}
-
-
-def beat(task: str, **rest: Any) -> dict[str, Any]:
-    return {"type": "Heartbeat", "task": task, **rest}
-
+from tests.support.whatif import ask, log, policy, use
+from tests.support.whatif_tasks import ONE, SMALL, TWO, beat, done, leases, report, submit, task_story
 
 TWO_IN_TURN = (
     submit("a", at=0),
@@ -47,25 +21,6 @@ TWO_IN_TURN = (
 """Under one slot `b` starts at 20, when `a` is done, and reports 10 s later; it takes 25 s."""
 
 
-def happened(records: list[Record], question: Question) -> tuple[Rerun, list[tuple[float, str]]]:
-    """What happens to the tasks under the other policy: seconds since the start, and what."""
-    rerun, events = made(records, question)
-    told = []
-    for event in events:
-        match event:
-            case e.TaskStarted():
-                told.append((seconds(event.at), f"{event.task} starts"))
-            case e.TaskCompleted():
-                told.append((seconds(event.at), f"{event.task} {event.outcome}"))
-            case e.LeaseLost():
-                told.append((seconds(event.at), f"{event.task} lost"))
-            case e.TaskPreempted():
-                told.append((seconds(event.at), f"{event.task} preempted"))
-            case e.UsageReported():
-                told.append((seconds(event.at), f"{event.agent} uses {event.tokens}"))
-    return rerun, told
-
-
 A_LEASE, B_LEASE = "lease-6", "lease-13"
 """A lease is named by the position of its event, which each test checks that names one."""
 
@@ -76,17 +31,13 @@ def lease_of(records: list[Record], task: str) -> str:
     return next(event.lease for event in events if isinstance(event, e.TaskStarted) and event.task == task)
 
 
-def seconds(at: dt.datetime) -> float:
-    return (at - after(0)).total_seconds()
-
-
 # --- runs that start at another time ---------------------------------------------------------------------------------
 
 
 def test_a_run_that_starts_earlier_sends_everything_as_much_earlier() -> None:
     records = log(*TWO_IN_TURN, **ONE, **SMALL)
-    rerun, told = happened(records, Question(policy(**TWO, **SMALL)))
-    assert told == [
+    rerun, story = task_story(records, Question(policy(**TWO, **SMALL)))
+    assert story == [
         (0, "a starts"),
         (1, "b starts"),
         (10, "a uses 30"),
@@ -96,16 +47,16 @@ def test_a_run_that_starts_earlier_sends_everything_as_much_earlier() -> None:
         (26, "b uses 2"),
         (26, "b completed"),
     ]
-    assert rerun.made.used == rerun.recorded.used
-    assert rerun.made.used[0] == 59
-    assert rerun.fates.saved == {}
-    assert rerun.moving.moved == 1
+    assert rerun.other.used == rerun.recorded.used
+    assert rerun.other.used[0] == 59
+    assert rerun.message_filter.saved == {}
+    assert rerun.shifted.shifted == 1
 
 
 def test_a_run_that_starts_later_sends_everything_as_much_later() -> None:
     records = log(*TWO_IN_TURN, **TWO, **SMALL)
-    rerun, told = happened(records, Question(policy(**ONE, **SMALL)))
-    assert told == [
+    rerun, story = task_story(records, Question(policy(**ONE, **SMALL)))
+    assert story == [
         (0, "a starts"),
         (10, "a uses 30"),
         (20, "a uses 20"),
@@ -113,9 +64,11 @@ def test_a_run_that_starts_later_sends_everything_as_much_later() -> None:
         (20, "b starts"),
     ]
     # In the log b reported 29 s after its start; so it would here, and then the log had ended.
-    assert rerun.made.used[0] == 50
-    assert {reason: one.used[0] for reason, one in rerun.fates.saved_by_reason.items() if one.reports} == {MOVED: 9}
-    assert rerun.made.work.counts["running"] == 1
+    assert rerun.other.used[0] == 50
+    assert {reason: one.used[0] for reason, one in rerun.message_filter.saved_by_reason.items() if one.reports} == {
+        SHIFTED: 9
+    }
+    assert rerun.other.tasks.counts["running"] == 1
 
 
 def test_messages_carry_the_lease_that_the_run_has_here() -> None:
@@ -129,17 +82,17 @@ def test_messages_carry_the_lease_that_the_run_has_here() -> None:
         **SMALL,
     )
     assert lease_of(records, "b") == B_LEASE
-    rerun, told = happened(records, Question(policy(**TWO, **SMALL)))
-    assert (26, "b completed") in told
-    assert rerun.made.refused == {}
+    rerun, story = task_story(records, Question(policy(**TWO, **SMALL)))
+    assert (26, "b completed") in story
+    assert rerun.other.refused == {}
 
 
 def test_the_first_decision_that_differs_is_the_start_and_no_message_of_a_moved_run() -> None:
     rerun = ask(log(*TWO_IN_TURN, **ONE, **SMALL), Question(policy(**TWO, **SMALL)))
     assert rerun.difference is not None
     assert isinstance(rerun.difference.recorded, e.TaskQueued)
-    assert isinstance(rerun.difference.made, e.TaskStarted)
-    assert rerun.difference.request == "SubmitTask"
+    assert isinstance(rerun.difference.other, e.TaskStarted)
+    assert rerun.difference.answered.request == "SubmitTask"
 
 
 def test_what_a_run_holds_and_whom_it_employs_moves_with_it() -> None:
@@ -155,11 +108,11 @@ def test_what_a_run_holds_and_whom_it_employs_moves_with_it() -> None:
         **ONE,
         **SMALL,
     )
-    rerun, told = happened(records, Question(policy(**TWO, **SMALL)))
-    assert (9, "b/sub uses 5") in told
-    assert (12, "b completed") in told
-    assert rerun.made.used == rerun.recorded.used
-    assert rerun.made.refused == {}
+    rerun, story = task_story(records, Question(policy(**TWO, **SMALL)))
+    assert (9, "b/sub uses 5") in story
+    assert (12, "b completed") in story
+    assert rerun.other.used == rerun.recorded.used
+    assert rerun.other.refused == {}
 
 
 # --- runs that are cut short -----------------------------------------------------------------------------------------
@@ -179,16 +132,16 @@ UNLIKE_TOP = {"priority_levels": {"critical": {"preempt_lower": False}}}
 def test_a_run_that_only_the_log_preempted_goes_on_like_the_one_that_was_whole() -> None:
     records = log(*CUT, **ONE, **SMALL)
     assert "task-preempted.v1" in {record.name for record in records}
-    rerun, told = happened(records, Question(policy(**TWO, **SMALL)))
-    assert [entry for entry in told if entry[1].startswith("low")] == [
+    rerun, story = task_story(records, Question(policy(**TWO, **SMALL)))
+    assert [entry for entry in story if entry[1].startswith("low")] == [
         (0, "low starts"),
         (10, "low uses 10"),
         # The whole run took 60 s, and had used 40 tokens at its end.
         (60, "low uses 30"),
         (60, "low completed"),
     ]
-    assert rerun.made.work.counts["preempted"] == 0
-    assert rerun.fates.saved_by_reason[MOVED].used[0] == rerun.recorded.used[0] - rerun.made.used[0]
+    assert rerun.other.tasks.counts["preempted"] == 0
+    assert rerun.message_filter.saved_by_reason[SHIFTED].used[0] == rerun.recorded.used[0] - rerun.other.used[0]
 
 
 def test_a_run_that_is_preempted_here_learns_of_it_stops_and_begins_anew() -> None:
@@ -201,8 +154,8 @@ def test_a_run_that_is_preempted_here_learns_of_it_stops_and_begins_anew() -> No
         **TWO,
         **SMALL,
     )
-    rerun, told = happened(records, Question(policy(**ONE, **SMALL)))
-    assert told == [
+    rerun, story = task_story(records, Question(policy(**ONE, **SMALL)))
+    assert story == [
         (0, "low starts"),
         (10, "low uses 10"),
         (20, "low preempted"),
@@ -217,15 +170,11 @@ def test_a_run_that_is_preempted_here_learns_of_it_stops_and_begins_anew() -> No
         (95, "low completed"),
         (200, "x uses 1"),
     ]
-    assert rerun.fates.added[0] == 10
-    assert rerun.made.used[0] == rerun.recorded.used[0] + 10
+    assert rerun.message_filter.beyond_log[0] == 10
+    assert rerun.other.used[0] == rerun.recorded.used[0] + 10
 
 
 # --- leases ----------------------------------------------------------------------------------------------------------
-
-
-def leases(of_seconds: int) -> dict[str, Any]:
-    return {"leases": {"seconds": of_seconds, "max_attempts": 2}}
 
 
 def test_who_was_lost_stays_lost_and_is_found_out_when_the_lease_ends_here() -> None:
@@ -233,18 +182,18 @@ def test_who_was_lost_stays_lost_and_is_found_out_when_the_lease_ends_here() -> 
         submit("a", at=0), report("a", 5, at=5), done("a", 7, at=150), until=200, **ONE, **SMALL, **leases(100)
     )
     assert [record.name for record in records].count("lease-lost.v1") == 1
-    rerun, told = happened(records, Question(policy(**ONE, **SMALL, **leases(30))))
+    rerun, story = task_story(records, Question(policy(**ONE, **SMALL, **leases(30))))
     # The second attempt takes 50 s in the log, of which 30 are too long here.
-    assert [what for _, what in told] == ["a starts", "a uses 5", "a lost", "a starts", "a lost", "a uses 7"]
-    assert [at for at, what in told if what == "a lost"] == [30, 60]
-    assert rerun.made.work.counts["failed"] == 1
-    assert rerun.made.refused == {"lease_lost": 1}
+    assert [what for _, what in story] == ["a starts", "a uses 5", "a lost", "a starts", "a lost", "a uses 7"]
+    assert [at for at, what in story if what == "a lost"] == [30, 60]
+    assert rerun.other.tasks.counts["failed"] == 1
+    assert rerun.other.refused == {"lease_lost": 1}
 
 
 def test_who_spoke_after_its_lease_was_lost_would_have_gone_on_with_a_longer_one() -> None:
     records = log(
         submit("a", at=0),
-        beat("a", at=50, lease=A_LEASE),  # too late, and told so
+        beat("a", at=50, lease=A_LEASE),  # too late, and story so
         report("a", 5, at=55),
         done("a", 9, at=58),
         use("x", 1, at=90),
@@ -253,9 +202,9 @@ def test_who_spoke_after_its_lease_was_lost_would_have_gone_on_with_a_longer_one
         **leases(30),
     )
     assert lease_of(records, "a") == A_LEASE
-    _, told = happened(records, Question(policy(**ONE, **SMALL, **leases(100))))
+    _, story = task_story(records, Question(policy(**ONE, **SMALL, **leases(100))))
     # The whole run took 28 s. When it is known that this one is none that dies, 30 have passed.
-    assert told == [(0, "a starts"), (30, "a uses 9"), (30, "a completed"), (90, "x uses 1")]
+    assert story == [(0, "a starts"), (30, "a uses 9"), (30, "a completed"), (90, "x uses 1")]
 
 
 # --- what the log does not know --------------------------------------------------------------------------------------
@@ -264,10 +213,10 @@ def test_who_spoke_after_its_lease_was_lost_would_have_gone_on_with_a_longer_one
 def test_a_task_that_the_log_rejected_takes_what_it_was_estimated_at() -> None:
     none = {"max_concurrent": {"total": 2, "per_type": {"coder": 0}}}
     records = log(submit("a", at=0, estimated_tokens=77, estimated_minutes=1), use("x", 1, at=100), **none, **SMALL)
-    rerun, told = happened(records, Question(policy(**TWO, **SMALL)))
-    assert told == [(0, "a starts"), (60, "a uses 77"), (60, "a completed"), (100, "x uses 1")]
-    assert rerun.moving.guessed == 1
-    assert rerun.fates.added[0] == 77
+    rerun, story = task_story(records, Question(policy(**TWO, **SMALL)))
+    assert story == [(0, "a starts"), (60, "a uses 77"), (60, "a completed"), (100, "x uses 1")]
+    assert rerun.shifted.estimated == 1
+    assert rerun.message_filter.beyond_log[0] == 77
 
 
 def test_a_run_that_is_stopped_uses_no_more_and_still_says_that_it_is_over() -> None:
@@ -275,9 +224,9 @@ def test_a_run_that_is_stopped_uses_no_more_and_still_says_that_it_is_over() -> 
         submit("a", at=0), report("a", 190, at=5), report("a", 50, at=10), done("a", 250, at=20), **ONE, **SMALL
     )
     tighter = {"enforcement": {"stop_at": "0.5", "degrade_at": "0.5", "throttle_at": "0.5", "warn_at": "0.5"}}
-    rerun, told = happened(records, Question(policy(**ONE, **SMALL, **tighter)))
-    assert told == [(0, "a starts"), (5, "a uses 190"), (20, "a completed")]
-    assert rerun.fates.saved_by_reason[STOPPED].used[0] == 60
+    rerun, story = task_story(records, Question(policy(**ONE, **SMALL, **tighter)))
+    assert story == [(0, "a starts"), (5, "a uses 190"), (20, "a completed")]
+    assert rerun.message_filter.saved_by_reason[STOPPED].used[0] == 60
 
 
 # --- limits and the breaker ------------------------------------------------------------------------------------------
@@ -290,21 +239,21 @@ def test_a_daily_limit_that_is_tighter_lets_tasks_wait_until_the_next_day() -> N
         **ONE, **SMALL,
     )  # fmt: skip
     limit = {"daily_limits": {"max_tokens_total": 250, "max_cost_usd": None}}
-    rerun, told = happened(records, Question(policy(**ONE, **SMALL, **limit)))
-    assert (day, "b starts") in told
-    assert (day + 10, "b completed") in told
-    assert rerun.made.work.waits.longest_ms == (day - 20) * 1000
-    assert rerun.made.used == rerun.recorded.used
+    rerun, story = task_story(records, Question(policy(**ONE, **SMALL, **limit)))
+    assert (day, "b starts") in story
+    assert (day + 10, "b completed") in story
+    assert rerun.other.tasks.waits.longest_ms == (day - 20) * 1000
+    assert rerun.other.used == rerun.recorded.used
 
 
 def test_a_breaker_that_trips_lets_nothing_start_any_more() -> None:
     records = log(submit("a", at=0), done("a", 100, at=10), submit("b", at=20), done("b", 100, at=30), **ONE, **SMALL)
     trips = {"circuit_breaker": {"trip_conditions": ["tokens_daily > 50"]}}
-    rerun, told = happened(records, Question(policy(**ONE, **SMALL, **trips)))
-    assert [what for _, what in told] == ["a starts", "a uses 100", "a completed"]
-    assert rerun.made.work.counts["breaker_tripped"] == 1
-    assert rerun.made.work.counts["waiting"] == 1
-    assert rerun.fates.saved_by_reason[MOVED].used[0] == 100
+    rerun, story = task_story(records, Question(policy(**ONE, **SMALL, **trips)))
+    assert [what for _, what in story] == ["a starts", "a uses 100", "a completed"]
+    assert rerun.other.tasks.counts["breaker_tripped"] == 1
+    assert rerun.other.tasks.counts["waiting"] == 1
+    assert rerun.message_filter.saved_by_reason[SHIFTED].used[0] == 100
 
 
 def test_a_breaker_that_does_not_trip_is_not_reset_either() -> None:
@@ -320,10 +269,10 @@ def test_a_breaker_that_does_not_trip_is_not_reset_either() -> None:
         **trips,
     )
     assert "breaker-closed.v1" in {record.name for record in records}
-    rerun, told = happened(records, Question(policy(**ONE, **SMALL)))
-    assert rerun.made.refused == {}
+    rerun, story = task_story(records, Question(policy(**ONE, **SMALL)))
+    assert rerun.other.refused == {}
     # It started with the reset, and 10 s earlier here.
-    assert told[-1] == (50, "b completed")
+    assert story[-1] == (50, "b completed")
 
 
 # --- figures ---------------------------------------------------------------------------------------------------------
@@ -332,7 +281,7 @@ def test_a_breaker_that_does_not_trip_is_not_reset_either() -> None:
 def test_waits_and_slots_are_counted_exactly() -> None:
     records = log(*TWO_IN_TURN, **ONE, **SMALL)
     rerun = ask(records, Question(policy(**TWO, **SMALL)))
-    log_, other = rerun.recorded.work, rerun.made.work
+    log_, other = rerun.recorded.tasks, rerun.other.tasks
     assert (log_.waits.average_ms, log_.waits.longest_ms) == (9_500, 19_000)
     assert (other.waits.average_ms, other.waits.longest_ms) == (0, 0)
     assert log_.by_product["shop"].started == other.by_product["shop"].started == 2
