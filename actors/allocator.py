@@ -95,6 +95,8 @@ class Allocator:
         self._unannounced = set(ledger.tasks.running)
         """Runs that began by themselves, of which no `GetTask` has learnt yet."""
         self._answer_numbers = itertools.count(1)
+        self.refused: list[str] = []
+        """Tasks whose start was refused, which `follow` has not taken back yet."""
         self._look_at = ledger.now if len(self._index.queue) else None
         """When to look for a start again although nothing happens."""
         self._note(self._index.queue)
@@ -123,9 +125,11 @@ class Allocator:
             self._dispatch(now)
 
     def follow(self, events: Sequence[e.Event], now: dt.datetime) -> None:
-        """Take in what was decided: start what can start now, and answer those who waited for it."""
+        """Take in what was decided, also what was ``refused``: start what can start now, and answer who waited for it."""
         index = self._index
-        index.follow(events)
+        taken_back, self.refused = self.refused, []
+        if events:
+            index.follow(events)
         named: dict[str, None] = {}
         fleet = look = False
         for event in events:
@@ -147,6 +151,12 @@ class Allocator:
         if look:
             self._dispatch(now)
         self._announce(events, now)
+        for task in taken_back:
+            refused_kind = index.withdraw(task)
+            if refused_kind is not None:
+                self._block(refused_kind, now)
+                self._note([task])
+                self._dispatch(now)
 
     def answer(self, question: Question, now: dt.datetime) -> None:
         """Answer a question by a proposal, now or when its task has changed."""
@@ -203,27 +213,18 @@ class Allocator:
                 self._unannounced.discard(name)
 
     def _dispatch(self, now: dt.datetime) -> None:
-        """Start all that can start now.
+        """Look at the queue once: start what can start in free slots, then what may take the slots of others.
 
-        1. In free slots, the best of the queue first.
-        2. In slots that others must give up. That may leave room for more, or show that one does not hold up the others.
+        What is refused keeps its slot to the end of this look. Each start leads to another look (see `follow`).
         """
-        index, again = self._index, True
-        while again:
-            self._look_at = None
-            if not len(index.queue):
-                return
-            # How much each product used needs a look only where a slot is free.
-            while not index.slots.full:
-                first = pick(index.queue, index.slots, index.moment(now), index.may_start)
-                if first is None:
-                    break
-                self._start(first, None, now)
-            again = self._preempt(now)
-
-    def _preempt(self, now: dt.datetime) -> bool:
-        """Start what may take a slot from a lower task; whether anything was tried."""
-        index, tried = self._index, False
+        index = self._index
+        self._look_at = None
+        # How much each product used needs a look only where a slot is free.
+        while len(index.queue) and not index.slots.full:
+            first = pick(index.queue, index.slots, index.moment(now), index.may_start)
+            if first is None:
+                break
+            self._start(first, None, now)
         while any(map(index.may_preempt, index.queue.kinds)):
             running = index.running()
             found = preempt(index.queue, index.slots, running, index.moment(now), index.may_start, index.config)
@@ -231,13 +232,10 @@ class Allocator:
                 self._look_at = next_victim_at(running, now, index.config)
                 break
             self._start(found.ranked, found.victim.task, now)
-            tried = True
-        return tried
 
     def _start(self, ranked: Ranked, victim: str | None, now: dt.datetime) -> None:
-        """Have one start decided. The index sees at once what came of it."""
-        waiting = ranked.waiting
-        task = self._index.tasks.known[waiting.task]
+        """Have one start decided."""
+        task = self._index.tasks.known[ranked.waiting.task]
         run = f"{task.id}-{task.number}-{task.runs + 1}"
         command: c.Command
         if victim is None:
@@ -246,10 +244,9 @@ class Allocator:
             command = p.PreemptTask(
                 task=victim, beneficiary=task.id, aged=ranked.aged, id=f"{c.INTERNAL_ID}preempt-{run}"
             )
-        if self._propose(command, now):
-            self._index.started(task.id, victim, now)
-        else:
-            self._block(waiting.kind, now)
+        if not self._propose(command, now):
+            self.refused.append(task.id)
+        self._index.started(task.id, victim, now)
 
     # --- questions about tasks ----------------------------------------------------------------------------------------
 

@@ -102,7 +102,12 @@ class Manager:
     @property
     def has_work(self) -> bool:
         """Something was taken that is not committed."""
-        return bool(self._waiting or self._lines or self._questions)
+        return bool(self._waiting or self._lines or self._questions or self._was_refused)
+
+    @property
+    def _was_refused(self) -> bool:
+        """The allocator has to take back a start that was refused."""
+        return self._allocator is not None and bool(self._allocator.refused)
 
     def open_questions(self, specialist: str) -> list[Post]:
         """What a specialist was asked and has not answered: for the one that takes its place."""
@@ -206,9 +211,10 @@ class Manager:
     def _tell_allocator(self, now: dt.datetime) -> bool:
         """Let the allocator follow what was decided, and decide what it proposes; whether there was anything."""
         events, self._followed = self._news(), len(self._lines)
-        if events:
-            self._consult(lambda allocator: allocator.follow(events, now), now)
-        return bool(events)
+        if not events and not self._was_refused:
+            return False
+        self._consult(lambda allocator: allocator.follow(events, now), now)
+        return True
 
     def _consult(self, work: Callable[[Allocator], None], now: dt.datetime) -> None:
         """Let the allocator work. Where it fails, another takes its place, which reads the ledger and the open questions."""

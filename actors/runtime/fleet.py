@@ -29,7 +29,7 @@ from tallystick.actors.runtime.command_queue import WAKE_UP, CommandQueue, check
 from tallystick.actors.runtime.following import Following
 from tallystick.actors.runtime.manager_actor import ManagerActor, Takeover
 from tallystick.actors.runtime.messages import ENFORCER, MANAGER, SENDER, Envelope, Post, Recorded, Tick, each
-from tallystick.actors.runtime.opening import RefusedConfig, open_ledger, to_put_in_force
+from tallystick.actors.runtime.opening import Opened, RefusedConfig, open_ledger, to_put_in_force
 from tallystick.actors.runtime.pending import ANSWER_SECONDS, LoopPending, Pending, Unanswered, answer_with, refused
 from tallystick.actors.runtime.reports import MakeReporter, NoReporter
 from tallystick.actors.runtime.sender import AlertSender, Sender, send_by_apprise
@@ -44,7 +44,6 @@ from tallystick.events.catalog import Event
 from tallystick.events.log.codec import Message, encode_answer, encode_command, read_message
 from tallystick.events.log.store import Store, open_store
 from tallystick.events.messages.replies import Refusal
-from tallystick.events.state.ledger import Ledger
 
 INBOX_MAX = 10_000
 """Envelopes that may wait in the command queue; beyond, ``busy`` is answered."""
@@ -74,18 +73,11 @@ class Fleet:
     """Reports are made from views, which the actors do not know: `tallystick.Fleet` names the one that knows them."""
 
     def __init__(
-        self,
-        store: Store,
-        ledger: Ledger,
-        digest: bytes,
-        clock: Clock,
-        live: bool,
-        sender: Sender | None,
-        reporter: MakeReporter,
+        self, opened: Opened, store: Store, clock: Clock, live: bool, sender: Sender | None, reporter: MakeReporter
     ) -> None:
         self._store = store
         self._clock = clock
-        self._manager = Manager(ledger, store, digest)
+        self._manager = Manager(opened.ledger, store, opened.digest)
         self._queue = CommandQueue()
         self._sender = None if sender is None else AlertSender(sender, lambda sent: self._tell(ENFORCER, sent))
         self._reporter = reporter
@@ -130,11 +122,9 @@ class Fleet:
         check_principal(by)
         opened = open_store(store, writer=True) if isinstance(store, str) else store
         try:
-            ledger, digest = open_ledger(opened)
             sender = send_by_apprise if (clock is None if notify is None else notify) else None
-            fleet = cls(
-                opened, ledger, digest, clock or SystemClock(), clock is None, sender, reporter or cls.default_reporter
-            )
+            made = reporter or cls.default_reporter
+            fleet = cls(open_ledger(opened), opened, clock or SystemClock(), clock is None, sender, made)
         except BaseException:
             opened.close()
             raise

@@ -8,7 +8,7 @@ on its own: from then on its proposals are decided.
 
 import datetime as dt
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any, ClassVar, NamedTuple
 
 import msgspec
@@ -16,13 +16,9 @@ import msgspec
 from tallystick.actors.allocator import Allocator
 from tallystick.actors.manager import JUDGES
 from tallystick.actors.policies.rebalancing.figures import Figures, figures_of
-from tallystick.actors.policies.scheduling.index import SchedulerIndex
-from tallystick.actors.policies.scheduling.placement import place
-from tallystick.actors.policies.scheduling.slots import Slots
-from tallystick.actors.policies.scheduling.tasks import Running
 from tallystick.actors.runtime.clock import ManualClock
 from tallystick.actors.runtime.fleet import specialists
-from tallystick.actors.runtime.messages import Answered, Post, Proposal, Question, Recorded
+from tallystick.actors.runtime.messages import ALLOCATOR, Answered, Post, Proposal, Question, Recorded
 from tallystick.actors.runtime.simulation import SpecialistGroup
 from tallystick.events import messages as c
 from tallystick.events.catalog import Event, TaskStarted
@@ -33,8 +29,7 @@ from tallystick.events.decide.turn import CLOCK, Turn
 from tallystick.events.messages import proposals as p
 from tallystick.events.messages.replies import Refusal
 from tallystick.events.state.ledger import Ledger
-from tallystick.events.state.slot_time import SlotTimes
-from tallystick.events.state.tasks import NEVER, Task
+from tallystick.events.state.tasks import NEVER
 from tallystick.whatif.agent_histories import AgentHistories
 
 IN_FLIGHT = dt.timedelta(seconds=1)
@@ -58,73 +53,6 @@ class Proposed(NamedTuple):
     fits: bool
 
 
-class AheadIndex(SchedulerIndex):
-    """An index that is ahead of its ledger: a proposed start counts as made before the log shows it."""
-
-    def __init__(self, ledger: Ledger) -> None:
-        self._ahead: dict[str, tuple[str | None, dt.datetime]] = {}
-        """Tasks whose start was proposed, each with the victim whose slot it is to get, and the moment."""
-        super().__init__(ledger)
-
-    def started(self, task: str, victim: str | None, now: dt.datetime) -> None:
-        if self.tasks.known[task].state == "queued":
-            self._ahead[task] = (victim, now)
-        super().started(task, victim, now)
-        self._count()
-
-    def withdraw(self, task: str) -> bool:
-        """A start was not made after all; whether it counted as made."""
-        was_ahead = self._ahead.pop(task, None) is not None
-        if was_ahead:
-            self.update(task)
-            self._count()
-        return was_ahead
-
-    def follow(self, events: Iterable[Event]) -> None:
-        self._ahead = {name: one for name, one in self._ahead.items() if self.tasks.known[name].state == "queued"}
-        super().follow(events)
-        self._count()
-
-    def running(self) -> list[Running]:
-        victims = {victim for victim, _ in self._ahead.values()}
-        return [task for task in super().running() if task.task not in victims]
-
-    def _is_waiting(self, task: Task) -> bool:
-        return super()._is_waiting(task) and task.id not in self._ahead
-
-    def _count(self) -> None:
-        """Count the slots, and the slot-time of the products, as if all had started."""
-        tasks = self.tasks
-        self.slots, times = Slots(self.slots.limits, tasks), self._ledger.slot_times
-        if self._ahead:
-            times = SlotTimes.load(times.dump())
-        for name, (victim, at) in self._ahead.items():
-            if victim in tasks.running:
-                self.slots.give_back(self.kind(tasks.running[victim]))
-                times.ended(tasks.running[victim].product, at)
-            task = tasks.known[name]
-            self.slots.take(self.kind(task))
-            times.started(task.product, at)
-        self.fairness.times = times
-
-
-class ShadowAllocator(Allocator):
-    """An allocator whose starts the log decides."""
-
-    index_class = AheadIndex
-
-    def withdraw(self, task: str, now: dt.datetime) -> None:
-        """A start that it counts on was refused."""
-        assert isinstance(self._index, AheadIndex)
-        if self._index.withdraw(task):
-            self._block(self._index.kind(self._index.tasks.known[task]), now)
-            self._note([task])
-            self._dispatch(now)
-
-    def place(self, wanted: c.SubmitTask, now: dt.datetime) -> p.PlaceTask:
-        return place(self._index, wanted, now)
-
-
 class ShadowSpecialists(SpecialistGroup):
     """The specialists behind one history; what happens in it is told from outside."""
 
@@ -133,11 +61,10 @@ class ShadowSpecialists(SpecialistGroup):
         self.ledger = ledger
         self.proposed: list[Proposed] = []
         """What was proposed since this was last read."""
-        self.allocator = ShadowAllocator(ledger, self)
+        self.allocator = Allocator(ledger, self)
         self._passed = EPOCH
         """Up to here it was said that time passes."""
         self._plan: c.Command | None = None
-        self._refused: list[str] = []
         self._fresh: list[Event] = []
         self._basis: tuple[object, ...] = ()
         self._figures = figures_of(ledger)
@@ -157,11 +84,11 @@ class ShadowSpecialists(SpecialistGroup):
 
     def judge(self, asked: c.Command) -> c.Command:
         """The proposal that they would answer a question with: a plan of moves, or where a task is placed."""
-        if isinstance(asked, c.SubmitTask):
-            placed = self.allocator.place(asked, self._clock.now())
-            self._settle()
-            return placed
-        self._deliver(Post(JUDGES[type(asked)], Question(asked, None, 0)))
+        question = Question(asked, None, 0)
+        if JUDGES[type(asked)] == ALLOCATOR:
+            self.allocator.answer(question, self._clock.now())
+        else:
+            self._deliver(Post(JUDGES[type(asked)], question))
         self._settle()
         plan, self._plan = self._plan, None
         assert plan is not None, "a question is answered with a proposal"
@@ -171,12 +98,15 @@ class ShadowSpecialists(SpecialistGroup):
         """A proposal was refused: the allocator counts on its starts."""
         command = proposal.command
         if isinstance(command, p.StartTask):
-            self._refused.append(command.task)
+            self.allocator.refused.append(command.task)
         elif isinstance(command, p.PreemptTask):
-            self._refused.append(command.beneficiary)
+            self.allocator.refused.append(command.beneficiary)
 
     def take_proposal(self, proposal: Proposal, now: dt.datetime) -> bool:
         """The log does not have what was refused, but the allocator needs to know: so the core is asked beforehand."""
+        if proposal.answers is not None:
+            self._plan = proposal.command
+            return True
         fits = is_possible(self.ledger, proposal.command, now)
         self.proposed.append(Proposed(proposal, fits))
         return fits
@@ -186,10 +116,7 @@ class ShadowSpecialists(SpecialistGroup):
 
     def _decide(self, message: Any, now: dt.datetime) -> None:
         assert isinstance(message, Proposal), "only specialists send messages here"
-        if message.answers is not None:
-            self._plan = message.command
-        else:
-            self.take_proposal(message, now)
+        self.take_proposal(message, now)
 
     def _manager_due_at(self) -> dt.datetime | None:
         due = self.ledger.due_at()
@@ -206,12 +133,10 @@ class ShadowSpecialists(SpecialistGroup):
         return () if Allocator.follows.isdisjoint(map(type, events)) else events
 
     def _publish(self, now: dt.datetime) -> Sequence[Post]:
-        fresh, refused = self._fresh, self._refused
-        self._fresh, self._refused = [], []
-        if events := self._concerning_allocator(fresh):
+        fresh, self._fresh = self._fresh, []
+        events = self._concerning_allocator(fresh)
+        if events or self.allocator.refused:
             self.allocator.follow(events, now)
-        for task in refused:
-            self.allocator.withdraw(task, now)
         return [Post("everyone", Recorded(fresh, self._how_it_stands()))] if fresh else []
 
     def _how_it_stands(self) -> Figures:
@@ -268,7 +193,7 @@ class OtherHistory(ShadowSpecialists):
         self.hear(events)
 
     def take_proposal(self, proposal: Proposal, now: dt.datetime) -> bool:
-        if not self.acts:
+        if not self.acts or proposal.answers is not None:
             return super().take_proposal(proposal, now)
         if isinstance(proposal.command, TimePasses):
             self.let_due_happen(now)

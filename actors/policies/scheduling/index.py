@@ -1,7 +1,8 @@
 """What the allocator judges by: the waiting tasks in their queue, and views of the ledger for all else.
 
 The ledger owns the tasks, the slots in use, the slot-time of the products and the estimates. Only the order of the
-queue is kept here; `SchedulerIndex.follow` brings it in line with the ledger after any events.
+queue is kept here; `SchedulerIndex.follow` brings it in line with the ledger after any events. A start that was proposed
+counts as made until it is withdrawn, whether it is on record or not: one look at the queue gives each slot away once.
 """
 
 import datetime as dt
@@ -21,6 +22,7 @@ from tallystick.events import catalog as e
 from tallystick.events.evolve.table import TASK_EVENTS
 from tallystick.events.messages.command import PRIORITIES
 from tallystick.events.state.ledger import Ledger
+from tallystick.events.state.slot_time import SlotTimes
 from tallystick.events.state.task_rules import max_tokens, max_wait, priority_of
 from tallystick.events.state.tasks import Task
 
@@ -49,6 +51,8 @@ class SchedulerIndex:
         self.allowed = _waits(config)
         """By priority, how long a task may wait before operators are alerted."""
         self._priorities = _priorities(config)
+        self._ahead: dict[str, tuple[str | None, dt.datetime]] = {}
+        """Tasks that count as started and are not, each with the victim whose slot it is to get, and since when."""
         for task in self.tasks.known.values():
             if self._is_waiting(task):
                 self.queue.add(self.waiting(task))
@@ -71,8 +75,9 @@ class SchedulerIndex:
         return Waiting(task.id, self.kind(task), task.queued_at, task.number, task.blocked)
 
     def running(self) -> list[Running]:
-        """The running tasks, in the order in which they started."""
-        return [self._running(task) for task in self.tasks.running.values()]
+        """The running tasks, in the order in which they started, without those whose slot is to go to another."""
+        victims = {victim for victim, _ in self._ahead.values()}
+        return [self._running(task) for task in self.tasks.running.values() if task.id not in victims]
 
     def _running(self, task: Task) -> Running:
         assert task.started_at is not None
@@ -135,10 +140,14 @@ class SchedulerIndex:
                 named[event.task] = None  # type: ignore[attr-defined]  # all of these have one
             elif isinstance(event, e.ConfigLoaded | e.PriorityOverridden):
                 self._configure()
+        if self._ahead:
+            tasks = self.tasks
+            self._ahead = {name: one for name, one in self._ahead.items() if tasks.known[name].state == "queued"}
+            self._count()
         for name in named:
-            self.update(name)
+            self._update(name)
 
-    def update(self, name: str) -> None:
+    def _update(self, name: str) -> None:
         """Bring one task in line, and those that it depends on: fewer or more tasks may wait for them."""
         self._place(name)
         task = self.tasks.get(name)
@@ -147,10 +156,39 @@ class SchedulerIndex:
                 self.queue.reblock(needed, self.tasks.known[needed].blocked)
 
     def started(self, task: str, victim: str | None, now: dt.datetime) -> None:
-        """The allocator's proposal to start a task, in the slot of ``victim`` if that is not None, was accepted."""
-        self.update(task)
+        """A start was proposed, in the slot of ``victim`` if that is not None: count it as made, if it is not."""
+        if self.tasks.known[task].state == "queued":
+            self._ahead[task] = (victim, now)
+            if self.fairness.times is self._ledger.slot_times:
+                self.fairness.times = SlotTimes.load(self._ledger.slot_times.dump())
+            self._take_slot(task, victim, now)
+        self._update(task)
         if victim is not None:
-            self.update(victim)
+            self._update(victim)
+
+    def withdraw(self, task: str) -> Kind | None:
+        """A start that counts as made was refused; the kind of the task, None where it does not wait any more."""
+        if self._ahead.pop(task, None) is None:
+            return None
+        self._count()
+        self._update(task)
+        return self.kind(self.tasks.known[task])
+
+    def _count(self) -> None:
+        """Count slots and slot-time anew: those of the ledger, and those of the starts that count as made."""
+        self.slots, times = Slots(self.slots.limits, self.tasks), self._ledger.slot_times
+        self.fairness.times = SlotTimes.load(times.dump()) if self._ahead else times
+        for task, (victim, at) in self._ahead.items():
+            self._take_slot(task, victim, at)
+
+    def _take_slot(self, task: str, victim: str | None, at: dt.datetime) -> None:
+        running = self.tasks.running.get(victim) if victim is not None else None
+        if running is not None:
+            self.slots.give_back(self.kind(running))
+            self.fairness.times.ended(running.product, at)
+        kind = self.kind(self.tasks.known[task])
+        self.slots.take(kind)
+        self.fairness.times.started(kind.product, at)
 
     def _place(self, name: str) -> None:
         task, queue = self.tasks.get(name), self.queue
@@ -165,7 +203,7 @@ class SchedulerIndex:
             queue.replace(waiting)
 
     def _is_waiting(self, task: Task) -> bool:
-        return task.state == "queued"
+        return task.state == "queued" and task.id not in self._ahead
 
     def _configure(self) -> None:
         config, priorities = self.config, _priorities(self.config)
