@@ -13,9 +13,9 @@ from tallystick.actors.runtime.messages import Question
 from tallystick.events.log.codec import decode_event
 from tallystick.events.log.store_memory import MemoryStore
 from tallystick.events.state.conservation import check_conserved
-from tests.conftest import OpenFleet
 from tests.support.core import START
 from tests.support.driving import simulated
+from tests.support.running import OpenFleet
 
 ONE_SLOT = {"max_concurrent": {"total": 1, "per_type": {}}}
 

@@ -10,8 +10,8 @@ from tallystick.actors.runtime import fleet as fleet_module
 from tallystick.actors.runtime.pending import Unanswered
 from tallystick.config.amounts import Budget
 from tallystick.events.messages import AllocateBudget
-from tests.conftest import OpenFleet
 from tests.support.asking import STATUS, code, report, spent
+from tests.support.running import OpenFleet
 from tests.support.stores import SECONDS, FailingStore, GatedStore
 
 # --- durable before it is answered -----------------------------------------------------------------------------------

@@ -16,9 +16,9 @@ from tallystick.events import messages as c
 from tallystick.events.log.codec import decode_event, exchange_of
 from tallystick.events.log.store_memory import MemoryStore
 from tallystick.events.state.conservation import check_conserved
-from tests.conftest import OpenFleet
 from tests.support.core import START
 from tests.support.driving import Outcome, live, timed
+from tests.support.running import OpenFleet
 from tests.support.second_ledger import Books
 from tests.support.stores import SECONDS
 from tests.support.strategies import Step, commands

@@ -1,6 +1,5 @@
 """What the tracker foretells: recorded, scored when the truth is known, learnt from, and not lost by anybody's death."""
 
-import datetime as dt
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +9,13 @@ from tallystick.actors.runtime.clock import ManualClock
 from tallystick.actors.runtime.fleet import Fleet
 from tallystick.events import catalog as e
 from tallystick.events.log.codec import decode_event
-from tests.conftest import OpenFleet
+from tests.support.running import OpenFleet
+from tests.support.runs import allocate, run_of, work
 
-STEP = dt.timedelta(seconds=5)
+
+@pytest.fixture
+def fleet(open_fleet: OpenFleet) -> Fleet:
+    return open_fleet(total_budget={"tokens": 100_000_000}, reallocation={"enabled": False})
 
 
 def log_of(fleet: Fleet) -> list[e.Event]:
@@ -22,36 +25,6 @@ def log_of(fleet: Fleet) -> list[e.Event]:
 
 def every(fleet: Fleet, kind: type[Any]) -> list[Any]:
     return [event for event in log_of(fleet) if isinstance(event, kind)]
-
-
-def work(fleet: Fleet, clock: ManualClock, agent: str, tokens: list[int], model: str = "sonnet") -> None:
-    """One report after the other, five seconds apart; each is looked at before the next."""
-    for used in tokens:
-        clock.move_to(clock.now() + STEP)
-        reply = fleet.ask(
-            {"type": "ReportUsage", "agent": agent, "model": model, "usage": {"tokens": used, "cost_usd": 0}}
-        )
-        assert "ok" in reply
-        fleet.quiesce()
-
-
-def allocate(fleet: Fleet, agent: str, tokens: int) -> None:
-    budget = {"tokens": tokens}
-    reply = fleet.ask({"type": "AllocateBudget", "agent": agent, "agent_type": "qa", "budget": budget})
-    assert "ok" in reply
-
-
-def run_of(fleet: Fleet, clock: ManualClock, agent: str, steps: int = 20) -> None:
-    """A run whose prompt grows by 100 tokens a step, and which ends by itself."""
-    allocate(fleet, agent, 1_000_000)
-    work(fleet, clock, agent, [1_000 + 100 * step for step in range(steps)])
-    fleet.ask({"type": "ReleaseBudget", "agent": agent})
-    fleet.quiesce()
-
-
-@pytest.fixture
-def fleet(open_fleet: OpenFleet) -> Fleet:
-    return open_fleet(total_budget={"tokens": 100_000_000}, reallocation={"enabled": False})
 
 
 def test_each_tenth_that_is_consumed_is_a_forecast_and_the_truth_is_laid_beside_it(

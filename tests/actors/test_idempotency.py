@@ -7,8 +7,8 @@ import pytest
 
 from tallystick.config.amounts import Budget
 from tallystick.events.messages import ReportUsage
-from tests.conftest import OpenFleet
 from tests.support.asking import STATUS, code, report, spent
+from tests.support.running import OpenFleet
 from tests.support.stores import SECONDS
 
 ONCE: list[dict[str, Any]] = [

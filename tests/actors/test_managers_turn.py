@@ -13,7 +13,7 @@ from tallystick.actors.runtime.fleet import Fleet
 from tallystick.actors.tracker import Tracker
 from tallystick.config.loader import from_mapping
 from tallystick.events.catalog import Event, TaskCompleted, TaskStarted
-from tests.conftest import QUIET, OpenFleet
+from tests.support.running import QUIET, OpenFleet
 
 ONE_SLOT = {"max_concurrent": {"total": 1, "per_type": {}}}
 

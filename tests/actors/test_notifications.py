@@ -25,9 +25,9 @@ from tallystick.events.log.codec import decode_event
 from tallystick.events.log.store import Record, Store, StoreError, open_store
 from tallystick.events.log.store_memory import MemoryStore
 from tallystick.events.state.outbox import Notice
-from tests.conftest import QUIET, OpenFleet
 from tests.support.core import START
 from tests.support.receiver import Receiver
+from tests.support.running import QUIET, OpenFleet
 from tests.support.stores import SECONDS
 
 

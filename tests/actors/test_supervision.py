@@ -15,8 +15,8 @@ from tallystick.events import catalog as e
 from tallystick.events.log.codec import decode_event
 from tallystick.events.log.store import StoreError, open_store
 from tallystick.events.state.conservation import check_conserved
-from tests.conftest import OpenFleet
 from tests.support.core import START
+from tests.support.running import OpenFleet
 from tests.support.stores import SECONDS, FailingStore
 
 

@@ -14,19 +14,11 @@ from tallystick.events.log.store import open_store
 from tallystick.events.messages import proposals as p
 from tallystick.explain.rows import TABLES
 from tallystick.wording import amounts
-from tests.cli.conftest import Run, lines
+from tests.support.cli import Run, lines
+from tests.support.cli_logs import place_of
 from tests.support.core import Core, allocate, use
 from tests.support.core import fleet as limits
 from tests.support.view_logs import write
-
-
-def place_of(fleet: Path, name: str, nth: int = 0) -> int:
-    """Where the nth event with this stored name is."""
-    store = open_store(f"sqlite:///{fleet}")
-    found = [record.position for record in store.read() if record.name == name]
-    store.close()
-    return found[nth]
-
 
 # --- replay ----------------------------------------------------------------------------------------------------------
 

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from tallystick.events.log.store import open_store
-from tests.cli.conftest import Run, lines
-from tests.cli.test_audit_explain import place_of
+from tests.support.cli import Run, lines
+from tests.support.cli_logs import place_of
 
 SETTINGS = """
 total_budget: {tokens: 1000000}

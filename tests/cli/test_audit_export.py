@@ -19,19 +19,12 @@ from tallystick.actors.runtime.fleet import Fleet
 from tallystick.cli import exporting
 from tallystick.cli.columns import COLUMNS
 from tallystick.events.log.codec import UPCASTERS
-from tallystick.events.log.store import Record, open_store
-from tests.cli.conftest import Run
-from tests.support.cli_logs import store_of
+from tallystick.events.log.store import Record
+from tests.support.cli import Run
+from tests.support.cli_logs import records_of, store_of
 
 FORMS = ("jsonl", "csv", "parquet")
 SHELL = pytest.mark.skipif(sys.platform == "win32", reason="a shell of POSIX")
-
-
-def records_of(fleet: Path) -> list[bytes]:
-    store = open_store(f"sqlite:///{fleet}")
-    records = [record.data for record in store.read()]
-    store.close()
-    return records
 
 
 def test_jsonl_is_the_records_as_stored(run: Run, fleet: Path, tmp_path: Path) -> None:

@@ -23,9 +23,8 @@ from tallystick.cli.columns import COLUMNS, columns_of
 from tallystick.cli.parquet import as_parquet
 from tallystick.config.amounts import Amounts
 from tallystick.events import catalog as e
-from tests.cli.conftest import Run
-from tests.cli.test_audit_export import records_of
-from tests.support.cli_logs import Told, sealed, store_of
+from tests.support.cli import Run
+from tests.support.cli_logs import Told, records_of, sealed, store_of
 
 NOON = dt.datetime(2026, 3, 4, 12, 0, 0, 1, tzinfo=dt.UTC)
 ODD, MOST = 2**53 + 1, 2**63 - 1

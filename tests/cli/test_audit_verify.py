@@ -18,7 +18,7 @@ from tallystick.events.log.codec import GENESIS, digest_of, seal
 from tallystick.events.log.snapshot import dump, fingerprint
 from tallystick.events.log.store import Record, open_store
 from tallystick.events.state.ledger import Ledger
-from tests.cli.conftest import Run
+from tests.support.cli import Run
 
 pytestmark = pytest.mark.skipif(shutil.which("sqlite3") is None, reason="the sqlite3 shell is not installed")
 

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from tallystick.config import loader
-from tests.cli.conftest import Run
+from tests.support.cli import Run
 
 FILES = [
     "",

@@ -12,7 +12,7 @@ import pytest
 
 from tallystick.cli import common
 from tallystick.cli.main import main
-from tests.cli.conftest import Run
+from tests.support.cli import Run
 
 
 def commands(group: click.Group, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:

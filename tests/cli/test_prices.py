@@ -8,7 +8,7 @@ import pytest
 from tallystick.actors.runtime.opening import open_ledger
 from tallystick.config.prices import PriceList
 from tallystick.events.log.store import open_store
-from tests.cli.conftest import Run
+from tests.support.cli import Run
 
 REPORT = '{"type": "ReportUsage", "agent": "a", "model": "opus", "input_tokens": 1000}'
 MINE = "prices:\n  claude-opus-5-5: {input: 7, output: 8}\n  mine: {input: 0, output: 0}\n"

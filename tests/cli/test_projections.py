@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tallystick.projections.views.all_views import ALL_VIEWS, versions_of
-from tests.cli.conftest import Run
+from tests.support.cli import Run
 
 ALL = sorted(kind.name for kind in ALL_VIEWS)
 VERSIONS = versions_of(ALL_VIEWS)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tallystick.fleet import Fleet
-from tests.cli.conftest import Run, lines
+from tests.support.cli import Run, lines
 
 NOW = "2026-01-26T14:42:00Z"
 CONFIG = "leases: {seconds: 86400}\nmax_concurrent: {total: 5, per_type: {backend-engineer: 2}}\n"

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tallystick.actors.runtime.fleet import Fleet
-from tests.cli.conftest import Run
+from tests.support.cli import Run
 
 ALLOCATE = '{"type": "AllocateBudget", "agent": "a-1", "budget": {"tokens": 50000}}'
 

@@ -15,7 +15,7 @@ from tallystick.actors.runtime.fleet import Fleet
 from tallystick.config.prices import load_prices
 from tallystick.events.log.codec import digest_of
 from tallystick.events.log.store import open_store
-from tests.cli.conftest import SCENARIO, Run, lines
+from tests.support.cli import SCENARIO, Run, lines
 
 
 def out_of(result: Any) -> list[Any]:

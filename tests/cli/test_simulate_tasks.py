@@ -5,10 +5,9 @@ from pathlib import Path
 
 from tallystick.config.loader import from_mapping
 from tallystick.events.log.store import open_store
-from tests.cli.conftest import Run
-from tests.simulation.test_a_day_of_tasks import SCARCE, decided, scarce_day, submit
+from tests.support.cli import Run
 from tests.support.driving import simulated
-from tests.support.task_day import DAY
+from tests.support.task_day import DAY, SCARCE, decided, scarce_day, submit
 
 
 def test_the_same_day_as_a_scenario_gives_the_same_log_which_passes_every_proof(run: Run, tmp_path: Path) -> None:

@@ -10,8 +10,8 @@ from tallystick.actors.runtime.clock import ManualClock
 from tallystick.cli.main import main
 from tallystick.config.loader import from_mapping
 from tallystick.fleet import Fleet
-from tests.actors.test_forecaster import allocate, run_of, work
 from tests.support.core import START
+from tests.support.runs import allocate, run_of, work
 
 
 @pytest.fixture(scope="module")

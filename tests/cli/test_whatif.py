@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tallystick.events.log.store import open_store
-from tests.cli.conftest import Run, lines
+from tests.support.cli import Run, lines
 from tests.support.whatif import USED_UP, log, sealed_again
 from tests.support.whatif_cli import LIMITS, answer, message, report
 

@@ -13,7 +13,7 @@ from tallystick.events.log.codec import GENESIS, encode_command
 from tallystick.events.log.store import open_store
 from tallystick.events.messages import proposals as p
 from tallystick.events.state.ledger import Ledger
-from tests.cli.conftest import Run, lines
+from tests.support.cli import Run, lines
 from tests.support.whatif_cli import LIMITS, answer, message, report
 
 MOVING = LIMITS.replace("enabled: false", "interval_seconds: 10")

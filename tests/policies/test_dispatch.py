@@ -17,9 +17,9 @@ from tallystick.actors.policies.scheduling.tasks import Kind, Waiting
 from tallystick.config.loader import from_mapping
 from tallystick.config.settings import Config
 from tallystick.events.messages import PRIORITIES
-from tests.policies.test_ranking import RANKING, queue_of, waiting
 from tests.support.core import START
 from tests.support.queue_machine import Job, Machine, may_start
+from tests.support.ranking import RANKING, queue_of, waiting
 
 MOMENT = Moment(START, 10)
 

@@ -12,9 +12,9 @@ from tallystick.actors.policies.scheduling.ranking import Moment
 from tallystick.actors.policies.scheduling.slots import Limits, Slots
 from tallystick.actors.policies.scheduling.tasks import Kind, Running, Waiting
 from tallystick.config.settings import Config
-from tests.policies.test_ranking import RANKING
 from tests.support.core import START
 from tests.support.queue_machine import Job, Machine, config_of, may_start
+from tests.support.ranking import RANKING
 
 MINUTE = dt.timedelta(minutes=1)
 KIND = Kind("p", "t", "normal")

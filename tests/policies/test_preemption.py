@@ -15,9 +15,9 @@ from tallystick.actors.policies.scheduling.tasks import LEVEL, Kind, Running
 from tallystick.config.kinds import Priority
 from tallystick.config.settings import Config
 from tallystick.events.messages import PRIORITIES
-from tests.policies.test_ranking import queue_of, waiting
 from tests.support.core import START
 from tests.support.queue_machine import Job, Machine, config_of, may_start
+from tests.support.ranking import queue_of, waiting
 
 MINUTE = dt.timedelta(minutes=1)
 CRITICAL = waiting("critical", "critical")

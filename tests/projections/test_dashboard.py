@@ -6,8 +6,8 @@ import pytest
 
 from tallystick.events import messages as c
 from tallystick.reports.dashboard import dashboard_markdown, dashboard_of
-from tests.projections.test_tasks import ONE_SLOT, one_slot, view_store_of
 from tests.support.core import Core, allocate, budget, submit, use
+from tests.support.task_views import ONE_SLOT, one_slot, view_store_of
 
 
 def shown(core: Core) -> list[str]:

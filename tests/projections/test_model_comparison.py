@@ -9,8 +9,8 @@ from tallystick.config.prices import parse, to_mapping
 from tallystick.config.settings import Config, Model
 from tallystick.events.messages import proposals as p
 from tallystick.projections.reports.model_comparison import Alternative, Tokens, compare, compared_of
-from tests.projections.test_tasks import one_slot, view_store_of
 from tests.support.core import complete, submit
+from tests.support.task_views import one_slot, view_store_of
 
 SEED = "prices: {claude-opus-5-5: {input: 15, output: 75}, claude-haiku-5-5: {input: 0.25, output: 1.25}}"
 NANOS = st.integers(0, 10**6)

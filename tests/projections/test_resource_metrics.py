@@ -11,8 +11,8 @@ from tallystick.projections.reports.quality_metrics import metrics_of
 from tallystick.projections.reports.recommendation import Recommendation
 from tallystick.projections.reports.resource_metrics import ResourceMetrics, plain, resource_metrics
 from tallystick.projections.reports.resource_recommendations import resource_recommendations
-from tests.projections.test_tasks import ALWAYS_OPUS, CATALOGUE, HOUR, one_slot, use_task, view_store_of, work
 from tests.support.core import Core, complete, start, submit
+from tests.support.task_views import ALWAYS_OPUS, CATALOGUE, HOUR, one_slot, use_task, view_store_of, work
 
 TWO = {"max_concurrent": {"total": 4, "per_type": {"frontend-engineer": None, "backend-engineer": 2}}}
 

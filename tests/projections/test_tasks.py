@@ -2,7 +2,6 @@
 
 import datetime as dt
 from random import Random
-from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -13,38 +12,27 @@ from tallystick.events import messages as c
 from tallystick.events.messages import proposals as p
 from tallystick.projections.reports.task_day import TaskDay, Waits
 from tallystick.projections.store.projector import Projector
-from tallystick.projections.store.runner import catch_up
 from tallystick.projections.store.view_store import MemoryViewStore
 from tallystick.projections.views.task_rows import DayRow, LotRow, ModelRow, TaskRow, decode
 from tallystick.projections.views.tasks import TasksView
-from tests.support.core import Core, allocate, budget, complete, fleet, hold, preempt, settle, start, submit, use
+from tests.support.core import Core, allocate, budget, complete, hold, preempt, settle, start, submit, use
 from tests.support.strategies import Step, commands
+from tests.support.task_views import (
+    ALWAYS_OPUS,
+    CATALOGUE,
+    HOUR,
+    ONE_SLOT,
+    configured,
+    one_slot,
+    use_task,
+    view_store_of,
+    work,
+)
 from tests.support.view_logs import stored
 
 PROFILE = settings(
     max_examples=40, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck), print_blob=False
 )
-HOUR = 3_600
-ONE_SLOT: dict[str, Any] = {
-    "max_concurrent": {"total": 1, "per_type": {"backend-engineer": None, "frontend-engineer": None}},
-    "leases": {"seconds": 86_400, "max_attempts": 2},
-    "daily_limits": {"max_tokens_total": None, "max_cost_usd": None},
-}
-
-
-def one_slot(**config: Any) -> Core:
-    """A fleet at noon with one slot."""
-    return Core(configured(**config))
-
-
-def configured(**config: Any) -> c.LoadConfig:
-    return fleet(50_000_000, **{**ONE_SLOT, **config})
-
-
-def view_store_of(core: Core) -> MemoryViewStore:
-    view_store = MemoryViewStore()
-    catch_up(stored(core.log), view_store)
-    return view_store
 
 
 def rows_of(core: Core) -> list[TaskRow | DayRow | LotRow | ModelRow]:
@@ -54,10 +42,6 @@ def rows_of(core: Core) -> list[TaskRow | DayRow | LotRow | ModelRow]:
 def task(core: Core, name: str = "t") -> TaskRow:
     (found,) = [row for row in rows_of(core) if isinstance(row, TaskRow) and row.task == name]
     return found
-
-
-def work(core: Core) -> TaskDay:
-    return TaskDay(view_store_of(core), core.now)
 
 
 # --- one task ---------------------------------------------------------------------------------------------------------
@@ -98,10 +82,6 @@ def test_a_task_that_loses_its_slot_waits_again_and_all_its_runs_are_added_up() 
     assert (row.state, row.runs, row.waits, row.waited_ms, row.busy_ms) == ("completed", 2, 1, 60_000, 150_000)
     assert row.used.tokens == 170
     assert row.ended_at == core.now
-
-
-def use_task(name: str, tokens: int, cost: str | None = None) -> c.ReportUsage:
-    return c.ReportUsage(task=name, usage=budget(tokens, cost=cost))
 
 
 def test_what_sub_agents_and_late_reports_used_is_the_tasks() -> None:
@@ -206,14 +186,6 @@ def test_what_critical_tasks_used_is_not_compared_in_the_sums_and_a_task_that_st
     (row,) = [row for row in rows_of(core) if isinstance(row, ModelRow)]
     assert (row.tasks, row.critical, row.would_cost) == (2, 1, {"opus": 1_000_000, "haiku": 100_000})
     assert task(core, "u").would_cost == {"opus": 100_000_000, "haiku": 10_000_000}
-
-
-CATALOGUE = {
-    "opus": {"provider": "me", "id": "opus-1", "degrades_to": "haiku"},
-    "sonnet": None,
-    "haiku": {"provider": "me", "id": "haiku-1"},
-}
-ALWAYS_OPUS = {"rules": [{"condition": "default", "model": "opus"}]}
 
 
 # --- any log ----------------------------------------------------------------------------------------------------------

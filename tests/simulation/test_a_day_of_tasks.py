@@ -17,13 +17,13 @@ from tallystick.config.loader import from_mapping
 from tallystick.events import catalog as e
 from tallystick.events.log import snapshot
 from tallystick.events.log.codec import GENESIS, decode_event, read_message
-from tallystick.events.log.store import Record, Store
+from tallystick.events.log.store import Store
 from tallystick.events.log.store_memory import MemoryStore
 from tallystick.events.state.conservation import check_conserved
 from tallystick.events.state.ledger import Ledger
 from tests.support.core import START, dump
 from tests.support.driving import simulated
-from tests.support.task_day import DAY, SCARCE, Message, day_of
+from tests.support.task_day import DAY, SCARCE, Message, day_of, decided, scarce_day, submit
 
 CHANCE = settings(
     max_examples=10, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck), print_blob=False
@@ -45,11 +45,6 @@ ALL_OF_IT = {
 
 def events_of(store: Store) -> list[e.Event]:
     return [decode_event(record.data, record.name) for record in store.read()]
-
-
-def scarce_day(seed: int = 2) -> tuple[list[tuple[dt.datetime, Message]], dt.datetime]:
-    told = day_of(70, seed, deaths=0.15, hours=3, **SCARCE)
-    return told.messages, told.until
 
 
 def test_every_task_of_a_day_is_finished_and_no_slot_is_given_twice() -> None:
@@ -109,10 +104,6 @@ def test_what_a_daily_limit_kept_back_starts_at_midnight_without_a_message() -> 
     assert fleet.ledger.tasks.known["b"].started_at == midnight
 
 
-def submit(task: str) -> Message:
-    return {"type": "SubmitTask", "task": task, "agent_type": "writer", "product": "lab"}
-
-
 def simulate(fleet: SimulatedFleet, messages: Sequence[Message]) -> None:
     for message in messages:
         read = read_message(message, lambda: f"n-{fleet.ledger.position}")
@@ -166,15 +157,6 @@ def _copy(store: MemoryStore) -> MemoryStore:
     copy = MemoryStore()
     copy.append(list(store.read()))
     return copy
-
-
-_JUDGED = (e.TaskStarted, e.TaskQueued, e.TaskPreempted, e.LeaseLost, e.TaskCompleted, e.DayBegan, e.BreakerTripped)
-
-
-def decided(records: Sequence[Record]) -> list[tuple[Any, ...]]:
-    """What happened to tasks, days and the breaker, and when."""
-    events = (decode_event(record.data, record.name) for record in records)
-    return [(event.at, type(event), getattr(event, "task", "")) for event in events if isinstance(event, _JUDGED)]
 
 
 def pack_of(ledger: Ledger) -> Any:

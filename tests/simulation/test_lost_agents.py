@@ -16,8 +16,8 @@ from tallystick.events.log.codec import decode_answer, decode_event, read_messag
 from tallystick.events.log.store import Store
 from tallystick.events.log.store_memory import MemoryStore
 from tallystick.events.state.conservation import check_conserved
-from tests.conftest import QUIET
 from tests.support.core import START
+from tests.support.running import QUIET
 from tests.support.slots import Slots
 
 TASKS, SLOTS, DEATHS = 120, 8, 0.3

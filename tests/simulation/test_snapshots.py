@@ -19,10 +19,10 @@ from tallystick.events.log.store import Store, StoreError, open_store
 from tallystick.events.log.store_memory import MemoryStore
 from tallystick.events.state.conservation import check_conserved
 from tallystick.events.state.ledger import Ledger
-from tests.conftest import OpenFleet
 from tests.support.busy_day import CONFIG, busy_day
 from tests.support.core import START, dump
 from tests.support.driving import simulated, timed
+from tests.support.running import OpenFleet
 from tests.support.strategies import Step, commands, steps_of
 
 CHANCE = settings(

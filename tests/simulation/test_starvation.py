@@ -21,9 +21,9 @@ from tallystick.events.log.codec import decode_event
 from tallystick.events.log.store_memory import MemoryStore
 from tallystick.events.messages import PRIORITIES
 from tallystick.events.state.conservation import check_conserved
-from tests.policies.test_starvation import check, mixes
 from tests.support.core import START
 from tests.support.queue_machine import Job, Loss, Machine, Start, config_of
+from tests.support.starvation import check, mixes
 
 ENDS, COMES = 0, 1
 CHANCE = settings(max_examples=40, deadline=None)

@@ -33,3 +33,18 @@ def store_of(path: Path, records: Iterable[Record]) -> str:
     store.append(list(records))
     store.close()
     return url
+
+
+def place_of(fleet: Path, name: str, nth: int = 0) -> int:
+    """Where the nth event with this stored name is."""
+    store = open_store(f"sqlite:///{fleet}")
+    found = [record.position for record in store.read() if record.name == name]
+    store.close()
+    return found[nth]
+
+
+def records_of(fleet: Path) -> list[bytes]:
+    store = open_store(f"sqlite:///{fleet}")
+    records = [record.data for record in store.read()]
+    store.close()
+    return records

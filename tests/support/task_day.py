@@ -6,13 +6,15 @@ What they sent is kept with its moments, so that the same day can be a scenario,
 import datetime as dt
 import heapq
 import random
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from tallystick.actors.runtime.messages import Envelope
 from tallystick.actors.runtime.simulation import SimulatedFleet
 from tallystick.config.loader import from_mapping
-from tallystick.events.log.codec import decode_answer, read_message
-from tallystick.events.log.store import Store
+from tallystick.events import catalog as e
+from tallystick.events.log.codec import decode_answer, decode_event, read_message
+from tallystick.events.log.store import Record, Store
 from tallystick.events.log.store_memory import MemoryStore
 from tests.support.core import START
 
@@ -135,3 +137,21 @@ class _Day:
 def day_of(tasks: int, seed: int = 1, deaths: float = 0.05, hours: float = 10, **config: Any) -> Told:
     """A day on which so many tasks are submitted within ``hours``, and a part of their agents die without a word."""
     return _Day(tasks, seed, {**DAY, **config}, deaths, hours).run()
+
+
+def scarce_day(seed: int = 2) -> tuple[list[tuple[dt.datetime, Message]], dt.datetime]:
+    told = day_of(70, seed, deaths=0.15, hours=3, **SCARCE)
+    return told.messages, told.until
+
+
+_JUDGED = (e.TaskStarted, e.TaskQueued, e.TaskPreempted, e.LeaseLost, e.TaskCompleted, e.DayBegan, e.BreakerTripped)
+
+
+def decided(records: Sequence[Record]) -> list[tuple[Any, ...]]:
+    """What happened to tasks, days and the breaker, and when."""
+    events = (decode_event(record.data, record.name) for record in records)
+    return [(event.at, type(event), getattr(event, "task", "")) for event in events if isinstance(event, _JUDGED)]
+
+
+def submit(task: str) -> Message:
+    return {"type": "SubmitTask", "task": task, "agent_type": "writer", "product": "lab"}

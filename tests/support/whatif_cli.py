@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from tests.cli.conftest import Run
+from tests.support.cli import Run
 
 LIMITS = """\
 total_budget: {tokens: 10000}

@@ -22,11 +22,11 @@ from tallystick.events.state.ledger import Ledger
 from tallystick.whatif.question import Question
 from tallystick.whatif.rerun import Rerun
 from tallystick.whatif.shadow_specialists import OtherHistory
-from tests.conftest import QUIET
 from tests.support.busy_day import CONFIG, busy_day
 from tests.support.core import START
 from tests.support.driving import simulated
 from tests.support.late_fleet import TickingClock, busy_fleet
+from tests.support.running import QUIET
 from tests.support.whatif import POLICY, after, allocate, ask, events_of, log, policy, rerun_with_events, run, use
 
 MOVING = {"enabled": True, "interval_seconds": 10}

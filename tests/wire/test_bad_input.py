@@ -15,9 +15,9 @@ from tallystick.events.log.codec import BODY_MAX, exchange_of, read_message
 from tallystick.events.messages import MESSAGES_MAX, WIRE, Command
 from tallystick.events.messages.proposals import INTERNAL
 from tallystick.events.messages.replies import Refusal
-from tests.conftest import QUIET
 from tests.support.core import START
 from tests.support.messages import NO_JSON, Bad, as_command, as_json, bad, fields, good
+from tests.support.running import QUIET
 
 LEVELS = "critical, high, normal, low"
 COMMANDS = pytest.mark.parametrize("command", WIRE, ids=lambda command: command.__name__)

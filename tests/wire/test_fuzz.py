@@ -15,9 +15,9 @@ from tallystick.config.loader import from_mapping
 from tallystick.events.log import snapshot
 from tallystick.events.messages import WIRE, Command
 from tallystick.events.state.conservation import check_conserved
-from tests.conftest import QUIET
 from tests.support.core import START
 from tests.support.messages import as_command, fields, good
+from tests.support.running import QUIET
 
 FUZZ = settings(deadline=None, suppress_health_check=list(HealthCheck), print_blob=False, max_examples=400)
 MALFORMED = ("invalid_message", "invalid_amount")
