@@ -1,1 +1,1 @@
-"""The people: thin pykka shells around pure judgement."""
+"""The runtime and its five actors: threads around plain objects, whose judgement is in `policies/`."""

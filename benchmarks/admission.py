@@ -27,7 +27,7 @@ _CYCLES = 2_000
 def pick_seconds(waiting: int) -> float:
     """Seconds to find the next task and take it out, and to let another of its kind wait: the median.
 
-    Whatever the number that waits, the groups are the same: every kind, blocking nobody or one other task. The limits
+    Whatever the number that waits, the groups are the same: every kind, blocking no task or one other. The limits
     are those of a busy fleet: one type is full.
     """
     dice, numbers = random.Random(waiting), itertools.count()

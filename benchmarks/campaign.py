@@ -49,7 +49,7 @@ _MS = dt.timedelta(milliseconds=1)
 
 
 class Played(msgspec.Struct, frozen=True):
-    """How a campaign ended. ``warned`` of ``stops`` were foreseen 60 s before.
+    """How a campaign ended. ``warned`` of ``stops`` were warned of 60 s before.
 
     ``fairness`` and ``jain`` are of all accounts, each with what it was allocated before its release; ``fairness_open``
     is of the open ones, its mean over time.
@@ -159,7 +159,7 @@ class _AverageForecaster(Forecaster):
         return Known(())
 
     @staticmethod
-    def _courses(growth: Growth, known: Known) -> tuple[Course | None, ...]:
+    def _growth_by_dimension(growth: Growth, known: Known) -> tuple[Course | None, ...]:
         return tuple(average_rate(growth, d) for d in DIMENSIONS)
 
 

@@ -1,4 +1,4 @@
-"""Real runs as cases: what is to be foretold of each, the truth, and what it teaches once it is over."""
+"""Real runs as cases: what is to be forecast of each, the truth, and what it teaches once it is over."""
 
 import random
 from collections.abc import Iterator, Sequence
@@ -28,7 +28,7 @@ class Point(NamedTuple):
 
 
 class Task(NamedTuple):
-    """What is to be foretold of a run in one dimension: at which step ``mark`` is reached. ``actual`` is the truth."""
+    """What is to be forecast of a run in one dimension: at which step ``mark`` is reached. ``actual`` is the truth."""
 
     mark: int
     actual: float
@@ -96,7 +96,7 @@ def services(requests: Sequence[Run]) -> list[Case]:
 
 
 def folds(cases: Sequence[Case]) -> Iterator[tuple[list[Case], list[Case]]]:
-    """Runs to learn from and runs to foretell, five times in each shuffle; no run is in both."""
+    """Runs to learn from and runs to forecast, five times in each shuffle; no run is in both."""
     for shuffle in range(SHUFFLES):
         order = [case for case in cases if len(case.steps) >= STEPS_MIN]
         random.Random(shuffle).shuffle(order)

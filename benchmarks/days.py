@@ -1,4 +1,4 @@
-"""Days of real clients, foretold at noon and at six in the evening: large pools and single clients."""
+"""Days of real clients, forecast at noon and at six in the evening: large pools and single clients."""
 
 import csv
 import gzip
@@ -22,7 +22,7 @@ Days = list[list[float]]
 
 
 class Seen(NamedTuple):
-    """Whether a day was foretold within 10 %, whether the average rate would have, and whether the interval held it."""
+    """Whether a day was forecast within 10 %, whether the average rate would have, and whether the interval held it."""
 
     hit: bool
     baseline: bool

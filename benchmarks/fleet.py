@@ -2,13 +2,13 @@
 
 Product is the repository; priorities are those of `read_trace`; estimates are learnt as the runs end. The tasks are
 submitted when their runs began, and the agents obey: they report under their lease, give signs of life, wait when they
-are throttled, complete. Nobody asks for more than the token budget. What is said of it is read off the log (`Books`).
+are throttled, complete. No agent asks for more than the token budget. The figures are read off the log (`Books`).
 
 The runs differ by a factor of eighty, and one token budget must do for all. Two are played:
 
-- *promised*: the 90th percentile, and half as much again as the hard end. What runs may still use is counted before
+- *committed*: the 90th percentile, and half as much again as the hard end. What runs may still use is counted before
   anything else starts, so the day ends below its limit; the hard end stops the largest runs.
-- *surprised*: the lower quartile, with a hard end above the largest run. Three of four use more than was promised, so that the
+- *surprised*: the lower quartile, with a hard end above the largest run. Three of four use more than was committed, so that the
   limit is passed, and the breaker trips. Either an operator approves a higher limit, or the next day comes.
 """
 
@@ -45,7 +45,7 @@ TRACE = "agents-swebench-gemini3-public.csv.gz"
 SLOTS = 16
 OF_ALL = Decimal("0.7")
 PATIENCE_OF_OPERATOR_MS = 10 * 60_000
-"""How long an operator takes to hear of the breaker, and to decide."""
+"""How long an operator takes to notice the breaker, and to decide."""
 DEATHS = 0.3
 GOAL_UTILIZATION = 0.95
 _MS = dt.timedelta(milliseconds=1)
@@ -92,7 +92,7 @@ class Mortal(Contented):
         self.deaths = 0
         self.is_dead = False
         self._dice = Random(run.id)
-        self._dies_before = self._fate()
+        self._dies_before = self._ending()
 
     @property
     def is_away(self) -> bool:
@@ -102,7 +102,7 @@ class Mortal(Contented):
         if self.is_dead:
             self.is_dead, self.done, self.lease = False, 0, None
             self._hold = None
-            self._dies_before = self._fate()
+            self._dies_before = self._ending()
             self._then(Phase.QUEUED, FAR)
         super().started(lease, now_ms)
 
@@ -112,7 +112,7 @@ class Mortal(Contented):
             self.is_dead = True
             self.deaths += 1
 
-    def _fate(self) -> int | None:
+    def _ending(self) -> int | None:
         """Before which of its steps it dies, if it does."""
         return self._dice.randrange(1, len(self.run.steps)) if self._dice.random() < DEATHS else None
 
@@ -161,7 +161,7 @@ class _Show:
         assert "ok" in answer, answer
 
     def _sleep(self) -> None:
-        """Nobody has anything to do before the next day begins."""
+        """No agent has anything to do before the next day begins."""
         self.now_ms = (self.fleet.ledger.day.ends_at - STARTS_AT) // _MS
         self.fleet.pass_time(STARTS_AT + self.now_ms * _MS)
 
@@ -235,7 +235,7 @@ def plans(workload: Workload) -> dict[str, Plan]:
     above_all = Decimal(used[-1] // small + 1)
     enough = Decimal(workload.needs[COST] // NANOS_PER_DOLLAR + 1)
     return {
-        "promised": Plan(large, Decimal("1.5")),
+        "committed": Plan(large, Decimal("1.5")),
         "surprised.approved": Plan(small, above_all, enough),
         "surprised.next_day": Plan(small, above_all),
     }

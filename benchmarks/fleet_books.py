@@ -1,6 +1,6 @@
 """A second set of books for a fleet of tasks, kept from the recorded events alone: the day, the slots, the waits.
 
-It shares no arithmetic with the law. Money is in nano-dollars, times are seconds. All tasks need the same, so that where
+It shares no arithmetic with the core. Money is in nano-dollars, times are seconds. All tasks need the same, so that where
 one that waits could start, any of them could.
 """
 
@@ -166,8 +166,8 @@ class Books:
         assert self._now is not None
         used = self.used[self._now.date()]
         held = sum(cost for run in self.running.values() for _, cost in run.holds.values())
-        promised = self._cost(sum(run.rest for run in self.running.values())) + held
-        return not self._open and used < self._limit and used + promised + self._cost(self.budget) <= self._limit
+        committed = self._cost(sum(run.rest for run in self.running.values())) + held
+        return not self._open and used < self._limit and used + committed + self._cost(self.budget) <= self._limit
 
     def _cost(self, tokens: int) -> int:
         """What so many tokens cost in the mix of all that were reported so far."""

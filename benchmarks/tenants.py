@@ -1,7 +1,7 @@
 """421 real clients through the fleet: an hour's requests of each become its tasks, and all are offered at once.
 
-They are submitted while everything is paused, so that whoever comes first has nothing from it. What is said of them is
-read off the log: who started when, what its product had had of the slots by then, and who else waited.
+They are submitted while everything is paused, so that the first to come has no advantage. The figures are read off the
+log: who started when, what its product had had of the slots by then, and who else waited.
 """
 
 import datetime as dt
@@ -62,7 +62,7 @@ class Served(msgspec.Struct, frozen=True):
 
 
 def serve(jobs: Sequence[Job], slots: int = SLOTS, until: float = HOUR) -> Served:
-    """Offer all jobs at once to the fleet, and let whoever has a slot work for as long as its job lasts."""
+    """Offer all jobs at once to the fleet, and let each task with a slot work for as long as its job lasts."""
     store, starts = MemoryStore(), Starts()
     config = from_mapping({**_CONFIG, "max_concurrent": {"total": slots, "per_type": {}}})
     stage = Stage.opened(store, config, None, START, [starts.note])

@@ -1,1 +1,1 @@
-"""The judgement itself, pure: ranking, fairness, preemption, forecasting, rebalancing."""
+"""The judgement itself, pure: scheduling, forecasting, rebalancing, delivery. Nothing here knows of the runtime."""

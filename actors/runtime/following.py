@@ -93,7 +93,7 @@ class Following:
         return reply["error"]["detail"] if "error" in reply else None
 
     def _stamp(self) -> tuple[int, int, int] | None:
-        """What tells one state of the file from another; None where it is gone for the moment, as editors do it."""
+        """What differs between two states of the file; None where it is gone for the moment, as editors do it."""
         try:
             found = self._path.stat()
         except OSError:

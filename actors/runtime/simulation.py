@@ -38,7 +38,7 @@ class Answer:
 
 
 class SpecialistGroup(ABC):
-    """The specialists on one thread, under a clock that is moved by hand. What stands in the manager's place is abstract.
+    """The specialists on one thread, under a clock that is moved by hand. The manager's part is abstract.
 
     At equal moments the manager's timer fires first, then the specialists' in the order in which they are given.
     """
@@ -133,7 +133,7 @@ class SimulatedFleet(SpecialistGroup):
         by: str = "operator",
         reporter: MakeReporter = NoReporter,
     ) -> Self:
-        """Open a fleet as `Fleet.open` does with a clock of one's own that stands at ``now``.
+        """Open a fleet as `Fleet.open` does with a clock of your own that shows ``now``.
 
         Raises:
             StoreError, BrokenChain: as for `Fleet.open`.

@@ -3,6 +3,7 @@
 import itertools
 import random
 from collections import defaultdict
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
@@ -17,7 +18,7 @@ from tallystick.events.log.codec import decode_event, exchange_of
 from tallystick.events.log.store_memory import MemoryStore
 from tallystick.events.state.conservation import check_conserved
 from tests.support.core import START
-from tests.support.driving import Outcome, live, timed
+from tests.support.driving import Outcome, Timed, live, timed
 from tests.support.running import OpenFleet
 from tests.support.second_ledger import Books
 from tests.support.stores import SECONDS
@@ -74,6 +75,12 @@ def test_a_split_through_the_live_house_is_exact_or_refused_whole(steps: list[St
                 assert shares == [None] * len(shares) if units is None else sum(s or 0 for s in shares) == units
 
 
+def in_order(ids: Iterable[str], messages: Iterable[Timed]) -> list[str]:
+    """Those of the ids that messages have, in the order in which the messages were sent."""
+    found = set(ids)
+    return list(dict.fromkeys(command.id for _, command in messages if command.id in found))
+
+
 @settings(CHANCE, max_examples=12)
 @given(commands(30))
 def test_every_message_that_is_sent_again_gets_the_recorded_answer_and_changes_nothing(steps: list[Step]) -> None:
@@ -86,6 +93,7 @@ def test_every_message_that_is_sent_again_gets_the_recorded_answer_and_changes_n
     ids = [event.id for event in recorded(outcome)]
     groups = [id for id, _ in itertools.groupby(ids) if id]
     assert len(groups) == len(set(groups)), "what an id caused is in one place"
+    assert in_order(groups, messages) == [id for id in groups if not id.startswith(c.INTERNAL_ID)]
 
 
 @CHANCE
@@ -98,8 +106,22 @@ def test_a_list_of_messages_is_answered_as_they_are_one_by_one(steps: list[Step]
     with Fleet.open(together, clock=ManualClock(START)) as fleet:
         replies = fleet.ask(messages)
         check_conserved(fleet._manager.ledger)
-    # Our own people's warnings come between the messages there, and after them here.
+    # The specialists' warnings come between the messages there, and after them here.
     assert [list(reply) for reply in replies] == [list(reply) for reply in alone.replies]
+    logged = logged_replies(together)
+    own = [id for id in logged if not id.startswith(c.INTERNAL_ID)]
+    assert own == in_order(own, [(START, message) for message in messages]), "they are decided in their order"
+    answered = {message.id: reply for message, reply in reversed(list(zip(messages, replies, strict=True)))}
+    assert {id: answered[id] for id in own} == {id: logged[id] for id in own}, "each reply is in its message's place"
+
+
+def logged_replies(store: MemoryStore) -> dict[str, Any]:
+    """The replies that a log holds by the id of their message, in its order."""
+    logged = {}
+    for record in store.read():
+        if reply := bytes(exchange_of(record.data).reply):
+            logged[decode_event(record.data, record.name).id] = msgspec.json.decode(reply)
+    return logged
 
 
 # --- many at once ----------------------------------------------------------------------------------------------------
@@ -186,11 +208,9 @@ def test_everything_at_once_from_many_threads_keeps_the_law_and_every_answer_is_
     fleet.quiesce()
     assert fleet.halted is None
     check_conserved(fleet._manager.ledger)
-    books, logged = Books(), {}
+    books, logged = Books(), logged_replies(store)
     for record in store.read():
         books.keep(decode_event(record.data, record.name))
-        if reply := bytes(exchange_of(record.data).reply):
-            logged[decode_event(record.data, record.name).id] = msgspec.json.decode(reply)
     for id, answer in answers.items():
         if "ok" in answer or answer["error"]["code"] not in MALFORMED:
             assert logged[id] == answer

@@ -89,8 +89,8 @@ NAMES = {
 FILES = NAMES | {"aside", "people", "moving", "work", "totals"}
 """No name of a file or folder, though a function may be called so."""
 
-STORED = {"chronicle"}
-"""Names that stand in files of users, and stay what they are."""
+STORED = {"chronicle", "courier"}
+"""Names that stand in files and logs of users, and stay what they are."""
 
 
 def complaints(text: str) -> Iterator[str]:

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tallystick.actors.policies.forecasting.anomalies import LOOP_STEPS, STEPS_MIN, Found, Streak, loop, outlier
-from tallystick.actors.policies.forecasting.growth_forecast import courses
+from tallystick.actors.policies.forecasting.growth_forecast import growth_by_dimension
 from tallystick.config.amounts import AMOUNT_MAX
 from tallystick.events.state.accounts import Money
 from tests.support.past_runs import NOTHING, conversation, grown, known
@@ -16,7 +16,7 @@ VARIED = [(900 + 40 * (i % 5), 1_000 + 100 * (i % 3), 5_000) for i in range(20)]
 
 def standing_out(steps: list[Money], used: Money) -> Found | None:
     growth = grown(steps)
-    return outlier(growth, courses(growth, NOTHING), used)
+    return outlier(growth, growth_by_dimension(growth, NOTHING), used)
 
 
 def looping(steps: list[Money]) -> list[int]:
@@ -73,7 +73,7 @@ def test_history_knows_that_large_steps_happen() -> None:
     dice = random.Random(3)
     wild = [[(dice.choice([900, 1_000, 9_000]), 10, 10) for _ in range(30)] for _ in range(20)]
     growth = grown(VARIED)
-    assert outlier(growth, courses(growth, known(wild)), (9_800, 1_000, 5_000)) is None
+    assert outlier(growth, growth_by_dimension(growth, known(wild)), (9_800, 1_000, 5_000)) is None
 
 
 # --- loops ------------------------------------------------------------------------------------------------------------

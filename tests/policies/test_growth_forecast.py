@@ -8,7 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tallystick.actors.policies.forecasting.exhaustion import foresee
-from tallystick.actors.policies.forecasting.growth_forecast import AVERAGE_RATE, LINEAR_GROWTH, Course, courses
+from tallystick.actors.policies.forecasting.growth_forecast import (
+    AVERAGE_RATE,
+    LINEAR_GROWTH,
+    Course,
+    growth_by_dimension,
+)
 from tallystick.config.amounts import AMOUNT_MAX, COST, DIMENSIONS, TIME, TOKENS
 from tallystick.events.state.accounts import Money
 from tests.support.past_runs import NOTHING, conversation, grown, known
@@ -17,7 +22,7 @@ DICE = 7
 
 
 def course(d: int, steps: list[Money], past: list[list[Money]] | None = None) -> Course:
-    found = courses(grown(steps), NOTHING if past is None else known(past))[d]
+    found = growth_by_dimension(grown(steps), NOTHING if past is None else known(past))[d]
     assert found is not None
     return found
 
@@ -115,8 +120,8 @@ def test_a_slope_that_the_average_rate_leaves_out_widens_its_interval() -> None:
 
 
 def test_nothing_is_foretold_of_what_is_not_used() -> None:
-    assert courses(grown([(500, 0, 0)] * 5), NOTHING)[1:] == (None, None)
-    assert courses(grown([]), NOTHING) == (None, None, None)
+    assert growth_by_dimension(grown([(500, 0, 0)] * 5), NOTHING)[1:] == (None, None)
+    assert growth_by_dimension(grown([]), NOTHING) == (None, None, None)
 
 
 # --- with history -----------------------------------------------------------------------------------------------------
@@ -159,7 +164,7 @@ def test_cost_follows_the_tokens_that_are_to_come() -> None:
 
 def test_history_of_a_dimension_that_an_agent_does_not_use_is_not_believed_for_long() -> None:
     past = [[(100, 100, 100)] * 10] * 5
-    assert courses(grown([(100, 0, 100)] * 3), known(past))[TIME] is None
+    assert growth_by_dimension(grown([(100, 0, 100)] * 3), known(past))[TIME] is None
 
 
 # --- whatever happens -------------------------------------------------------------------------------------------------
@@ -175,7 +180,7 @@ def test_a_forecast_is_finite_ordered_and_more_budget_never_ends_earlier(
     past: list[list[Money]], steps: list[Money], d: int, sizes: list[int]
 ) -> None:
     kind = known(past)
-    found = courses(grown(steps), kind)[d]
+    found = growth_by_dimension(grown(steps), kind)[d]
     own = sum(step[d] for step in steps)
     if found is None:
         return
@@ -194,4 +199,4 @@ def test_a_forecast_is_finite_ordered_and_more_budget_never_ends_earlier(
 
 @given(pasts, steps_of)
 def test_the_same_past_and_steps_make_the_same_forecast(past: list[list[Money]], steps: list[Money]) -> None:
-    assert courses(grown(steps), known(past)) == courses(grown(steps), known(past))
+    assert growth_by_dimension(grown(steps), known(past)) == growth_by_dimension(grown(steps), known(past))

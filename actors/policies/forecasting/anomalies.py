@@ -16,7 +16,7 @@ that were studied 1 in 900 goes as far with history, and 1 in 100 where an agent
 TIMES = 3.0
 """And it must be this many times what was expected: where steps are all alike, small differences mean nothing."""
 STEPS_MIN = 8
-"""Before so many steps nobody can say what is usual."""
+"""Before so many steps it is not known what is usual."""
 LOOP_STEPS = 10
 """So many steps in a row that use the same are a loop."""
 SAME = 0.01
@@ -67,8 +67,8 @@ def outlier(growth: Growth, expected: Sequence[Course | None], used: Money) -> F
         if how_far > furthest:
             furthest = how_far
             low, high, step = max(0, int(usual - reach)), int(usual + reach), int(growth.steps) + 1
-            times = f"{used[d] / usual:.1f} times the {_told(round(usual), d, short=True)}"
-            message = f"{_told(used[d], d)}, {times} that were to be expected"
+            times = f"{used[d] / usual:.1f} times the {_worded(round(usual), d, short=True)}"
+            message = f"{_worded(used[d], d)}, {times} that were to be expected"
             worst = Found("outlier", EDGE_NAMES[d], step, used[d], low, high, message)
     return worst
 
@@ -80,12 +80,12 @@ def loop(growth: Growth, streak: Streak) -> Found | None:
     """
     if streak.steps != LOOP_STEPS or growth.variance[TOKENS] < (VARIED * growth.mean[TOKENS]) ** 2:
         return None
-    message = f"{streak.steps} steps in a row used {_told(streak.amount, TOKENS)} each"
+    message = f"{streak.steps} steps in a row used {_worded(streak.amount, TOKENS)} each"
     low, high = int(streak.amount * (1 - SAME)), int(streak.amount * (1 + SAME)) + 1
     return Found("loop", EDGE_NAMES[TOKENS], int(growth.steps), streak.amount, low, high, message)
 
 
-def _told(units: int, d: int, *, short: bool = False) -> str:
+def _worded(units: int, d: int, *, short: bool = False) -> str:
     """An amount for people; in ``short``, tokens are known to be tokens."""
     if d == COST:
         return f"${dollars(units)}"

@@ -2,7 +2,7 @@
 
 The profile is a mean of the last days in which newer ones weigh more. Today's ratio to it is believed as far as the day
 has come: at a quarter of the usual day's usage by a quarter. How far off that would have been on each of the last days,
-foretold at the same hour from the days before it, gives the interval.
+forecast at the same hour from the days before it, gives the interval.
 """
 
 from collections.abc import Sequence
@@ -31,9 +31,9 @@ def day_total(past: Sequence[Sequence[float]], today: Sequence[float], hours: fl
     ratios = []
     for i in range(1, len(past)):
         then = _upto(past[i], hours)
-        foretold = _estimate(past[:i], then, hours) - then
-        if foretold > 0:
-            ratios.append((sum(past[i]) - then) / foretold)
+        expected = _estimate(past[:i], then, hours) - then
+        if expected > 0:
+            ratios.append((sum(past[i]) - then) / expected)
     low, high = conformal(sorted(ratios)) if len(ratios) >= ERRORS_MIN else (0.0, 2.0)
     rest = estimate - so_far
     return Range(estimate, so_far + rest * max(0.0, min(1.0, low)), so_far + rest * max(1.0, high))

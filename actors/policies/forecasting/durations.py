@@ -1,4 +1,4 @@
-"""How long a step of an agent takes, and so how many seconds away is what was foretold in steps."""
+"""How long a step of an agent takes, and so how many seconds away is what was forecast in steps."""
 
 from math import exp, hypot, log
 
@@ -28,7 +28,7 @@ def pace(elapsed_ms: float, steps: float, known: Known) -> float | None:
 
 
 def in_seconds(left: Range, steps: float, pace: float) -> Range:
-    """Steps still to come, foretold after ``steps``, as seconds from the last report on.
+    """Steps still to come, forecast after ``steps``, as seconds from the last report on.
 
     That durations vary too widens the interval: deviations of independent factors add up in squares, in logarithms.
     """

@@ -1,4 +1,4 @@
-"""What is foreseen for one agent in one dimension: when its budget is used up, and what it will have used in all."""
+"""The forecast for one agent in one dimension: when its budget is used up, and what it will have used in all."""
 
 from typing import NamedTuple
 

@@ -1,6 +1,6 @@
 """What the finished runs of a kind used in all, and what that says of one that is still under way.
 
-Nobody knows when an agent will stop: its final total is told by those runs of its kind that went on as far.
+When an agent will stop is not known: its final total is estimated from the runs of its kind that went on as far.
 """
 
 from bisect import bisect_right
@@ -10,7 +10,7 @@ from itertools import accumulate
 from tallystick.events.state.history import Run
 
 BEYOND = 0.25
-"""An agent that used more than any finished run is expected to use a quarter of that still: there is nobody to ask."""
+"""An agent that used more than any finished run is expected to use a quarter of that still: no run like it is known."""
 
 
 class Finished:

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from tallystick.actors.policies.forecasting.anomalies import LOOP_STEPS, Found, loop, outlier
 from tallystick.actors.policies.forecasting.exhaustion import Exhaustion, foresee, stage_of
-from tallystick.actors.policies.forecasting.growth_forecast import Course, courses
+from tallystick.actors.policies.forecasting.growth_forecast import Course, growth_by_dimension
 from tallystick.actors.policies.forecasting.runs import Run, runs_of
 from tallystick.config.amounts import DIMENSIONS, EDGE_NAMES, Amounts
 from tallystick.events import catalog as e
@@ -79,7 +79,7 @@ class Forecaster:
     def outlier(self, account: AccountModel, run: Run, event: Any) -> list[c.Command]:
         """The newest step, where it stands out from what was to be expected before it."""
         before = Growth.read(self._before[event.agent])
-        expected = self._courses(before, self.known(account, run))
+        expected = self._growth_by_dimension(before, self.known(account, run))
         found = outlier(before, expected, (event.tokens, event.time_ms, event.cost_nanos))
         return [] if found is None else [_anomaly(event.agent, found, f"outlier-{event.position}")]
 
@@ -115,20 +115,20 @@ class Forecaster:
 
     # --- forecasting --------------------------------------------------------------------------------------------------
 
-    def courses(self, account: AccountModel, run: Run) -> tuple[Course | None, ...]:
+    def growth_by_dimension(self, account: AccountModel, run: Run) -> tuple[Course | None, ...]:
         """How an agent's usage will go on, by dimension."""
-        return self._courses(Growth.read(run.growth), self.known(account, run))
+        return self._growth_by_dimension(Growth.read(run.growth), self.known(account, run))
 
     @staticmethod
-    def _courses(growth: Growth, known: Known) -> tuple[Course | None, ...]:
-        return courses(growth, known)
+    def _growth_by_dimension(growth: Growth, known: Known) -> tuple[Course | None, ...]:
+        return growth_by_dimension(growth, known)
 
     def known(self, account: AccountModel, run: Run | None) -> Known:
         """What earlier runs taught of an agent's."""
         return self.history.known(account.agent_type, None if run is None else run.model)
 
     def exhaustions(self, account: AccountModel) -> list[Exhaustion]:
-        """What is foreseen in each limited dimension of which something is left, as of the last report."""
+        """The forecast for each limited dimension of which something is left, as of the last report."""
         run = self.runs.get(account.id)
         if run is None:
             return []
@@ -136,7 +136,7 @@ class Forecaster:
         if growth.steps < STEPS_MIN:
             return []
         found, known = [], self.known(account, run)
-        for d, course in enumerate(self._courses(growth, known)):
+        for d, course in enumerate(self._growth_by_dimension(growth, known)):
             if course is not None and account.allocated[d] is not None:
                 own, mark = own_use(account, d)
                 if own < mark:

@@ -1,9 +1,9 @@
 """At which step a budget will be used up, by linear growth: what the agent's own steps and history say together.
 
 A step's tokens are those of the step before plus what was added to the context: a random walk with drift, whose next
-step is best foretold from the last one (Harvey: Forecasting, Structural Time Series Models and the Kalman Filter, 2.3).
+step is best predicted from the last one (Harvey: Forecasting, Structural Time Series Models and the Kalman Filter, 2.3).
 Where steps do not accumulate, they lie about a line. What leaves less noise describes a kind of runs. A step's cost is
-foretold from its tokens, where that leaves less noise than its number does. Level, growth and drift are what history's
+predicted from its tokens, where that leaves less noise than its number does. Level, growth and drift are what history's
 Gaussian prior and the agent's own steps say together (`lessons.updated`).
 """
 
@@ -94,7 +94,7 @@ class Course(NamedTuple):
         return steps * steps * max(0.0, known) + steps * self.noise + self.walk * steps**3 / 3
 
 
-def courses(growth: Growth, known: Known) -> tuple[Course | None, ...]:
+def growth_by_dimension(growth: Growth, known: Known) -> tuple[Course | None, ...]:
     """By dimension, how an agent's usage will go on; None where it has used nothing and nothing is known."""
     tokens = _tokens(growth, known.line(TOKENS), known.line(DRIFT))
     found = (

@@ -1,8 +1,8 @@
 """How much any one agent may come to hold, so that what there is goes as far as it can.
 
-Where the agents of one source will together want more than there is, whoever is topped up first would drink up what
-many small ones need. The remedy is max-min fairness (Bertsekas, Gallager: Data Networks, 6.5.2): nobody gets more than
-a *level*, the highest at which all that is expected to be used fits into what there is. Agents that need less than the
+Where the agents of one source will together want more than there is, the one that is topped up first would
+use up what many small ones need. The remedy is max-min fairness (Bertsekas, Gallager: Data Networks, 6.5.2): no agent gets
+more than a *level*, the highest at which all that is expected to be used fits into what there is. Agents that need less than the
 level are not touched by it; by the weight of its priority an agent's own level is higher or lower.
 
 What an agent will use is not known; what runs of its kind used in all is. So the level is found on expectations: an
@@ -84,6 +84,6 @@ class FairLevel:
 
 
 def _unbound(groups: Sequence[Wanting]) -> float:
-    """A level that binds nobody."""
+    """A level that binds no agent."""
     most = (max(g.finished.used[-1:] or [0]) + (g.used * (1 + BEYOND) + g.own) / g.agents for g in groups)
     return 2.0 * max((units / g.weight for units, g in zip(most, groups, strict=True)), default=0.0) + 1.0

@@ -98,7 +98,7 @@ class Surveyor:
         horizon = HORIZONS * float(self._config.enforcement.warn_before_exhaustion_seconds) / pace
         need = [0, 0, 0]
         soon = False
-        for d, course in enumerate(self._forecaster.courses(account, run)):
+        for d, course in enumerate(self._forecaster.growth_by_dimension(account, run)):
             if course is not None and account.allocated[d] is not None:
                 own, mark = own_use(account, d)
                 # Below zero where it has used more than it had: new budget repays that first.
@@ -144,7 +144,7 @@ class Surveyor:
         """Up to the level; nothing for a run that will hardly end within it: that would be wasted."""
         own, mark = own_use(account, d)
         run = self._forecaster.runs[account.id]
-        course = self._forecaster.courses(account, run)[d]
+        course = self._forecaster.growth_by_dimension(account, run)[d]
         if course is not None:
             lengths = Lengths(self._forecaster.known(account, run).runs())
             if lengths.chance(course, level - own, run.steps) < HOPE:

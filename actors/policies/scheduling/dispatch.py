@@ -5,7 +5,7 @@ task that cannot start *keeps* slots from those that rank lower, or they could k
 product both have a limit, one slot may be taken each time before the other is free. What it keeps:
 
 - where its type or its product is full: one slot of the other, for the first such task only;
-- where only the total is full: every free slot of its type and product. Nobody can start then anyhow, but somebody may
+- where only the total is full: every free slot of its type and product. Nothing can start then, but another task may
   take a running task's slot (``preemption.py``), and would be in its way once a slot is free.
 
 The total itself need not be kept: a slot of a type or a product frees one of the total with it.
@@ -62,7 +62,7 @@ class Kept:
     def has_room_without(self, victim: Kind, kind: Kind, left: Left) -> bool:
         """The same, if a running task of the kind ``victim`` gave its slot to it.
 
-        A slot passes from hand to hand where both are of one type or one product: nobody waits in between.
+        A slot passes from hand to hand where both are of one type or one product: no other task waits in between.
         """
         in_total = _more(left.total, -1)
         in_type = _more(left.agent_type, -1) if victim.agent_type == kind.agent_type else self._has_type(kind, left)

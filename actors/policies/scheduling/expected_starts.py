@@ -1,4 +1,4 @@
-"""When a waiting task will start, as far as that can be told (`expected_start`)."""
+"""When a waiting task will start, as far as that is known (`expected_start`)."""
 
 import datetime as dt
 import heapq
@@ -13,11 +13,11 @@ from tallystick.actors.policies.scheduling.slots import Slots
 from tallystick.actors.policies.scheduling.tasks import Kind, Running, Waiting
 
 FOREMOST = 100
-"""How many of the queue are looked at: the work is bounded, and what is farther off is anybody's guess."""
+"""How many of the queue are looked at: the work is bounded, and what is farther off is a guess."""
 
 
 Lasts = Callable[[str], dt.timedelta | None]
-"""How long a task is expected to run, by its name; None where nothing tells."""
+"""How long a task is expected to run, by its name; None where it is not known."""
 
 
 def expected_starts(
@@ -25,17 +25,16 @@ def expected_starts(
 ) -> dict[str, dt.datetime]:
     """When each of the foremost tasks of the queue is expected to start, by task.
 
-    The queue is played through as it stands now: whoever runs ends when it is expected to (at once, if that time has
-    passed), and then the first in order starts that fits under the limits. Not foreseen: newcomers, changes of rank,
-    preemption. A task is left out where nothing tells: it is not among the `FOREMOST`, something other than slots is in
-    its way, or it would need the slot of a task of which nobody knows when it ends. ``usual`` is asked about those that
-    have no estimate of their own.
+    The queue is played through as it stands now: each running task ends when it is expected to (at once, if that time has
+    passed), and then the first in order starts that fits under the limits. Not expected: newcomers, changes of rank,
+    preemption. A task is left out where that is not known: it is not among the `FOREMOST`, something other than slots is in
+    its way, or it would need the slot of a task of which the end is not known. ``lasts`` is asked about each task.
     """
     now = moment.now
     foremost = (ranked.waiting for ranked in itertools.islice(queue.ranked(moment), FOREMOST))
     trial, number = slots.copy(), itertools.count()
     lines = _Lines((waiting for waiting in foremost if may_start(waiting)), trial)
-    # Of equal moments whoever was put in first: kinds have no order.
+    # Of equal moments the one that was put in first: kinds have no order.
     ends = [(max(task.ends_at, now), next(number), task.kind) for task in running if task.ends_at is not None]
     heapq.heapify(ends)
     starts: dict[str, dt.datetime] = {}

@@ -1,4 +1,4 @@
-"""Fairness across products: who had more than its share of the slots of late (spec 3, "Fairness across products").
+"""Fairness across products: which had more than its share of the slots of late (spec 3, "Fairness across products").
 
 A product's *use* is its slot-time of the last 60 minutes, divided by its weight. Its *share* is the mean use of all
 products that run or wait. Shares are not walls: a product that is alone may use everything.

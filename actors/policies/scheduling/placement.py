@@ -93,7 +93,7 @@ def _victim(index: SchedulerIndex, newcomer: Waiting, now: dt.datetime) -> str |
 
 
 def _expected(index: SchedulerIndex, newcomer: Waiting, aged: bool, now: dt.datetime) -> dt.datetime | None:
-    """When a newcomer may start, where it is near enough to the front to be told."""
+    """When a newcomer may start, where it is near enough to the front to be forecast."""
     if len(index.queue) >= FOREMOST and not aged:
         return None
     with _among(index.queue, newcomer):

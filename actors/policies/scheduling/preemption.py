@@ -1,11 +1,11 @@
 """Whose slot goes to a task that must not wait (spec 3, "Preemption").
 
-A task whose level has ``preempt_lower`` and that finds no slot takes one from a running task: of a lower level, the
+A task whose priority has ``preempt_lower`` and that finds no slot takes one from a running task of lower priority: the
 lowest first, of those the one that has run the shortest, and only where that frees all that is missing. Safe from it is
-who was aged when it was admitted, and who was preempted within ``preemption_cooldown_minutes``.
+a task that was aged when it was admitted, or was preempted within ``preemption_cooldown_minutes``.
 
-**No livelock.** Each preemption puts a task of a higher level in the place of one of a lower level. So a slot changes
-hands at most once per level that preempts before somebody completes, whatever waits; and a task that was preempted again
+**No livelock.** Each preemption puts a task of higher priority in the place of one of lower priority. So a slot
+changes hands at most once per priority that preempts before a task completes, whatever waits; and a task that was preempted again
 and again is aged in the end, and then runs to its end.
 """
 
@@ -32,7 +32,7 @@ class Preemption(NamedTuple):
 def preempt(
     queue: Queue, slots: Slots, running: Iterable[Running], moment: Moment, may_start: MayStart, config: Config
 ) -> Preemption | None:
-    """The preemption to make now, or None. Asked when `pick` finds nobody that can start."""
+    """The preemption to make now, or None. Asked when `pick` finds no task that can start."""
     preempting = {priority for priority in LEVEL if config.priority_levels.of(priority).preempt_lower}
     if not any(kind.priority in preempting for kind in queue.kinds):
         return None
@@ -55,7 +55,7 @@ def preempt(
 
 
 def next_victim_at(running: Iterable[Running], now: dt.datetime, config: Config) -> dt.datetime | None:
-    """When the next running task can be preempted that cannot be yet: a moment to look again, if somebody waits."""
+    """When the next running task can be preempted that cannot be yet: a moment to look again, if a task waits."""
     cooldown = _cooldown(config)
     ends = (
         task.last_preempted_at + cooldown
@@ -66,7 +66,7 @@ def next_victim_at(running: Iterable[Running], now: dt.datetime, config: Config)
 
 
 def _victims(running: Iterable[Running], now: dt.datetime, cooldown: dt.timedelta) -> list[Running]:
-    """Who may lose its slot, in the order in which they would: lowest level first, then who has run the shortest."""
+    """The tasks that may lose their slots, in that order: lowest priority first, then the one that has run the shortest."""
     victims = [
         task
         for task in running
@@ -76,7 +76,7 @@ def _victims(running: Iterable[Running], now: dt.datetime, cooldown: dt.timedelt
 
 
 def _victim(victims: Iterable[Running], kind: Kind, kept: Kept, left: Left) -> Running | None:
-    """The first of a lower level whose slot is all that a task of this kind lacks."""
+    """The first of lower priority whose slot is all that a task of this kind lacks."""
     for victim in victims:
         if LEVEL[victim.kind.priority] <= LEVEL[kind.priority]:
             return None

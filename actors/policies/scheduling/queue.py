@@ -81,7 +81,7 @@ class Queue:
         group.add(entry)
 
     def remove(self, task: str) -> Waiting:
-        """Take a task out: it starts, or nobody wants it any more.
+        """Take a task out: it starts, or is not wanted any more.
 
         Raises:
             KeyError: it does not wait.
@@ -110,7 +110,7 @@ class Queue:
             self.replace(msgspec.structs.replace(self[task], blocked=blocked))
 
     def heads(self, moment: Moment) -> Iterator[Ranked]:
-        """The first of each group, best first. Whoever starts next is among them."""
+        """The first of each group, best first. The next to start is among them."""
         order = self.ranking.ordering(moment)
         firsts = [group[0] for group in self._groups.values()]
         heads = [(order(queued, waiting), waiting) for queued, _, waiting in firsts]

@@ -115,7 +115,7 @@ class Ranking:
         def order(queued: int, waiting: Waiting) -> Order:
             product, _, priority, _ = waiting.kind
             units, per_micro, aged_after = levels[priority]
-            # A clock that was set back makes nobody younger than new.
+            # A clock that was set back makes no task younger than new.
             waited = now - queued if now > queued else 0
             if aged_after is not None and waited >= aged_after:
                 return (_AGED, 0, queued, waiting.number)
@@ -129,7 +129,7 @@ class Ranking:
 def _level(level: PriorityLevel, priority: Fraction, wait: Fraction) -> _Level:
     """The level's part of the score under the weights ``priority`` and ``wait``.
 
-    A level that must not wait at all has its wait ratio at 1. It is aged at once whatever its weight: that is the limit
+    Where the longest wait is none, the wait ratio is 1. It is aged at once whatever its weight: that is the limit
     of the formula as the longest wait goes to nothing, and otherwise it would never be.
     """
     weight, longest = Fraction(level.weight), Fraction(level.max_wait_time_minutes) * _MINUTE_MICROS

@@ -41,8 +41,8 @@ class Waiting(msgspec.Struct, frozen=True, gc=False):
 class Running(msgspec.Struct, frozen=True, gc=False):
     """A task that holds a slot since ``started_at``.
 
-    ``admitted_aged``: it was aged when it started. ``last_preempted_at`` is when it last lost a slot to a higher level.
-    ``ends_at`` is when it is expected to end, None where nothing tells.
+    ``admitted_aged``: it was aged when it started. ``last_preempted_at`` is when it last lost a slot to a higher priority.
+    ``ends_at`` is when it is expected to end, None where that is not known.
     """
 
     task: str

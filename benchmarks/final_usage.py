@@ -40,7 +40,7 @@ def single(cases: Sequence[Case], d: int, name: str) -> Iterator[Result]:
 
 
 def pools(cases: Sequence[Case], d: int, name: str) -> Iterator[Result]:
-    """Runs drawn at random, foretold from those that were not drawn.
+    """Runs drawn at random, forecast from those that were not drawn.
 
     Half through: each run has made half of its steps, and what runs had used by then is known of history. Half ended:
     half of the runs are over, the others have not begun; nothing is known of them.
