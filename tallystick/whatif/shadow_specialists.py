@@ -132,6 +132,11 @@ class ShadowSpecialists(SpecialistGroup):
     def _concerning_allocator(self, events: Sequence[Event]) -> Sequence[Event]:
         return () if Allocator.follows.isdisjoint(map(type, events)) else events
 
+    def _settle(self) -> None:
+        super()._settle()
+        while self.allocator.refused:
+            super()._settle()
+
     def _publish(self, now: dt.datetime) -> Sequence[Post]:
         fresh, self._fresh = self._fresh, []
         events = self._concerning_allocator(fresh)
