@@ -1,9 +1,9 @@
 """The allocator: what runs next. Order of the queue, fairness, preemption, expected starts.
 
 It is consulted in the manager's turn, and has each start decided at once: the core checks every proposal against the
-true state, and refuses what does not fit. What was refused is not proposed again before something has happened that may
-have removed the reason. Its judgement is in `policies/scheduling/`; all that it knows is read from the ledger, so another
-allocator can take its place at any time.
+true state, and refuses what does not fit. What was refused is not proposed again before something has happened that
+may have removed the reason. Its judgement is in `policies/scheduling/`; all that it knows is read from the ledger, so
+another allocator can take its place at any time.
 """
 
 import datetime as dt
@@ -125,7 +125,7 @@ class Allocator:
             self._dispatch(now)
 
     def follow(self, events: Sequence[e.Event], now: dt.datetime) -> None:
-        """Take in what was decided, also what was ``refused``: start what can start now, and answer who waited for it."""
+        """Take in what was decided and what was ``refused``: start what can start now, and answer who waited for it."""
         index = self._index
         taken_back, self.refused = self.refused, []
         if events:

@@ -1,7 +1,7 @@
 """The enforcer: that everyone learns of it. Warns agents, shows alerts in the log of the day, and has them delivered.
 
-It plans what is sent where (`policies/delivery.py`) and reports what was accepted. The sending itself takes time and may
-fail: `runtime/sender.py` does it, on threads of its own.
+It plans what is sent where (`policies/delivery.py`) and reports what was accepted. The sending itself takes time and
+may fail: `runtime/sender.py` does it, on threads of its own.
 """
 
 import datetime as dt

@@ -1,7 +1,7 @@
 """The manager: takes messages in and is the only writer. It decides, commits in groups, answers and publishes.
 
-`Manager` is a plain object: its caller says what time it is. Its thread is in `runtime/manager_actor.py`. It owns the one
-clock of the core (`due_at`, `wake`), and consults the allocator in its own turn.
+`Manager` is a plain object: its caller says what time it is. Its thread is in `runtime/manager_actor.py`. It owns the
+one clock of the core (`due_at`, `wake`), and consults the allocator in its own turn.
 """
 
 import datetime as dt
@@ -139,7 +139,7 @@ class Manager:
         self._tell_allocator(now)
         self._consult(lambda allocator: allocator.answer(question, now), now)
 
-    def hear(self, message: Proposal | Answered, now: dt.datetime) -> None:
+    def receive(self, message: Proposal | Answered, now: dt.datetime) -> None:
         """Take what a specialist sends."""
         if isinstance(message, Proposal):
             self.take_proposal(message, now)
@@ -217,7 +217,7 @@ class Manager:
         return True
 
     def _consult(self, work: Callable[[Allocator], None], now: dt.datetime) -> None:
-        """Let the allocator work. Where it fails, another takes its place, which reads the ledger and the open questions."""
+        """Let the allocator work. Where it fails, another begins from the ledger, and answers the open questions."""
         while self._allocator is not None:
             try:
                 work(self._allocator)
@@ -334,7 +334,7 @@ class Manager:
         self._digest = digest
 
     def _take_snapshot(self, now: dt.datetime) -> None:
-        """Keep the state for a quick restart, and its hash in the log. The fleet goes on without one that cannot be kept."""
+        """Keep the state for a quick restart, and its hash in the log. Where that fails, the fleet goes on."""
         self._snapshot_due += SNAPSHOT_EVERY
         position = self.ledger.position
         data = snapshot.dump(self.ledger)

@@ -177,7 +177,7 @@ class _AverageFleet(SimulatedFleet):
 
 
 def results(say: Callable[[str], None]) -> Iterator[Result]:
-    """The campaign with these forecasts, beside those with the average rate, without reallocation, and the planner's."""
+    """The campaign with these forecasts, with the average rate, without reallocation, and the planner's."""
     found = data.found(TRACE)
     if found is None:
         say("campaign: skipped, the public runs are not here")

@@ -16,7 +16,7 @@ STEPS_MIN, SHARE_OF_TOTAL, FOLDS, SHUFFLES = 8, 0.8, 5, 3
 DECILES = range(1, 10)
 LABELS = ("agent", "model")
 REQUESTS_A_RUN = 40
-"""Requests of one service know nothing of one another: so many in a row stand for an agent whose usage does not grow."""
+"""Requests of one service are independent: so many in a row stand for an agent whose usage does not grow."""
 
 
 class Point(NamedTuple):

@@ -1,4 +1,4 @@
-"""Benchmarks of ``audit export``: how fast, and in how much memory. Each runs in a process of its own, as a user's does."""
+"""Benchmarks of ``audit export``: how fast, and in how much memory, each in a process of its own."""
 
 import subprocess
 import sys

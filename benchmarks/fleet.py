@@ -8,8 +8,9 @@ The runs differ by a factor of eighty, and one token budget must do for all. Two
 
 - *committed*: the 90th percentile, and half as much again as the hard end. What runs may still use is counted before
   anything else starts, so the day ends below its limit; the hard end stops the largest runs.
-- *surprised*: the lower quartile, with a hard end above the largest run. Three of four use more than was committed, so that the
-  limit is passed, and the breaker trips. Either an operator approves a higher limit, or the next day comes.
+- *surprised*: the lower quartile, with a hard end above the largest run. Three of four use more than was committed,
+  so that the limit is passed, and the breaker trips. Either an operator approves a higher limit, or the next day
+  comes.
 """
 
 import datetime as dt
@@ -52,7 +53,7 @@ _MS = dt.timedelta(milliseconds=1)
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """A token budget for every run, its hard end, and what an operator approves when the breaker trips (None: nothing)."""
+    """A token budget for every run, its hard end, and what an operator approves once the breaker trips, if anything."""
 
     token_budget: int
     multiplier: Decimal

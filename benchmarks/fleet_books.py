@@ -1,7 +1,7 @@
 """A second set of books for a fleet of tasks, kept from the recorded events alone: the day, the slots, the waits.
 
-It shares no arithmetic with the core. Money is in nano-dollars, times are seconds. All tasks need the same, so that where
-one that waits could start, any of them could.
+It shares no arithmetic with the core. Money is in nano-dollars, times are seconds. All tasks need the same, so that
+where one that waits could start, any of them could.
 """
 
 import datetime as dt

@@ -32,7 +32,7 @@ class Result(msgspec.Struct):
 
 
 def alternating(ours: Callable[[], float], ceiling: Callable[[], float], rounds: int) -> tuple[float, float, float]:
-    """Medians of ours, of the ceiling, and of their ratio round by round: the machine drifts, neighbours in time less."""
+    """Medians of ours, of the ceiling, and of their ratio by round: the machine drifts, but little within a round."""
     mine, theirs = [], []
     for _ in range(rounds):
         theirs.append(ceiling())

@@ -86,7 +86,7 @@ class Work:
 
 
 class Transaction:
-    """All that the newest command committed, for the ceiling to store as one event: the same bytes, from the same parts."""
+    """All that the newest command committed, for the ceiling to store as one event: the same bytes."""
 
     def __init__(self, store: Store) -> None:
         last = store.last()

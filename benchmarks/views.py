@@ -18,7 +18,7 @@ from tallystick.projections.views.all_views import ALL_VIEWS, versions_of
 
 VERSIONS = versions_of(ALL_VIEWS)
 STEP = 37_000
-"""Events after which the live views are restored, so that a rebuild is compared with something that came about otherwise."""
+"""Events after which the live views are restored, so that a rebuild is compared with something else."""
 
 
 def keep_live(path: Path) -> None:

@@ -64,7 +64,7 @@ class DeliveryQueue:
             self.waiting = deque(notice for notice in self.waiting if notice.alert != alert)
 
     def failed(self, notice: Notice, now: dt.datetime) -> bool:
-        """Wait twice as long after each failure in a row, and let the queue's other alerts go first; whether to retry."""
+        """Wait twice as long after each failure in a row, and let the other alerts go first; whether to retry."""
         self.not_before = now + min(WAIT_FIRST * 2 ** min(self.failures, 32), WAIT_MAX)
         self.failures += 1
         self.attempts[notice.alert] += 1

@@ -1,4 +1,4 @@
-"""The manager's command queue, and the inboxes of all actors: C queues, which cost a fraction of the default's locks."""
+"""The manager's command queue, and all actors' inboxes: C queues, which cost a fraction of the default's locks."""
 
 import queue
 from collections import deque

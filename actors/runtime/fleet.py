@@ -108,11 +108,11 @@ class Fleet:
     ) -> Self:
         """Open a fleet as its only writer: replay, start the actors, put configuration and prices in force.
 
-        What is not given stays as it is in force; a new fleet gets the packaged configuration and prices. ``prices`` are
-        put over the published ones of the day. With a ``clock`` of your own, time passes only by `advance`. Each of
-        ``followers`` is called with the events of every recorded batch, in the manager's turn: it hands them on and
-        returns at once. Alerts go out to the configured addresses, but not from a fleet with a clock of your own, unless
-        ``notify`` says otherwise. ``reporter`` makes reports; the default is ``default_reporter``.
+        What is not given stays as it is in force; a new fleet gets the packaged configuration and prices. ``prices``
+        are put over the published ones of the day. With a ``clock`` of your own, time passes only by `advance`. Each
+        of ``followers`` is called with the events of every recorded batch, in the manager's turn: it hands them on
+        and returns at once. Alerts go out to the configured addresses, but not from a fleet with a clock of your own,
+        unless ``notify`` says otherwise. ``reporter`` makes reports; the default is ``default_reporter``.
 
         Raises:
             StoreError: the store cannot be opened; `WriterPresent` where another process writes the fleet.
@@ -358,7 +358,7 @@ class Fleet:
                 raise Unanswered(f"the fleet did not come to rest within {timeout:g} s")
 
     def _probe_round(self, timeout: float) -> tuple[int, int]:
-        """Pass through every inbox, the manager's last; how many messages it has taken, and how many alerts were tried."""
+        """Pass through every inbox, the manager's last; how many messages it took, and how many alerts were tried."""
         # A question goes through manager, reallocator, tracker, reallocator and back: two rounds see it through.
         for name in (MANAGER, *self._specialists, *self._specialists, MANAGER, MANAGER):
             self._probe(name, timeout)

@@ -54,7 +54,7 @@ class ManagerActor(pykka.ThreadingActor):
                 self._deliver(post)
         elif isinstance(message, Proposal | Answered | Batch):
             for one in each(message):
-                manager.hear(one, self._now())
+                manager.receive(one, self._now())
             self._take_all()
         elif type(message) is Tick:
             manager.wake(self._now())

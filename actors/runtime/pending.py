@@ -21,8 +21,8 @@ _UNANSWERED = "no answer within {:g} s; send it again with the same id to learn 
 class Pending:
     """A message on its way, for a thread to wait for. One lock is all it costs.
 
-    ``malformed`` are answers that were given before the command queue, by the place of their message; ``many`` says that a list of
-    messages was sent, and that a list of replies is due.
+    ``malformed`` are answers that were given before the command queue, by the place of their message; ``many`` says
+    that a list of messages was sent, and that a list of replies is due.
     """
 
     __slots__ = ("_answers", "_lock", "malformed", "many")

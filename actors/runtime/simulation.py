@@ -210,7 +210,7 @@ class SimulatedFleet(SpecialistGroup):
         if isinstance(message, Envelope):
             self._manager.take(message, now)
         else:
-            self._manager.hear(message, now)
+            self._manager.receive(message, now)
 
     def _publish(self, now: dt.datetime) -> Sequence[Post]:
         return self._manager.commit(now) if self._manager.has_work else ()

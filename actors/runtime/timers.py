@@ -1,4 +1,4 @@
-"""Wakes the manager and the specialists at the moments they ask for: by the machine's clock, or by hand and in order."""
+"""Wakes the manager and the specialists at the moments they ask for, by the machine's clock or by hand."""
 
 import datetime as dt
 import threading

@@ -1,4 +1,5 @@
-"""The allocator in the fleet: who starts when, who is told, and what a restart or a death in the middle changes: nothing."""
+"""The allocator in the fleet: which task starts when, who is notified, and that restarts and failures change
+nothing."""
 
 import datetime as dt
 from typing import Any

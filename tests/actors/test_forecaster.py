@@ -1,4 +1,4 @@
-"""What the tracker foretells: recorded, scored when the truth is known, learnt from, and not lost by anybody's death."""
+"""What the tracker forecasts is recorded, scored, learnt from, and not lost when a specialist fails."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""The allocator's picture of the tasks after any commands: followed or begun anew it is the same, and every start is by right."""
+"""The allocator's index after any commands: followed or built anew it is the same, and every start is by right."""
 
 import datetime as dt
 

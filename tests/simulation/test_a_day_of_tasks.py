@@ -1,4 +1,4 @@
-"""A day of tasks under the virtual clock: leases end, days begin and tasks start by themselves, and a restart is no event."""
+"""A day of tasks under the virtual clock: leases end, days begin, tasks start, and a restart is no event."""
 
 import datetime as dt
 from collections import Counter
@@ -128,8 +128,8 @@ def test_on_that_day_everything_does_happen() -> None:
 def test_a_restart_in_the_middle_of_it_is_as_it_was(part: float, from_snapshot: bool, limited: bool) -> None:
     """Queue, leases, breaker, estimates, alerts and outbox: the state is the same, and so is all that comes of it.
 
-    But for seconds where a limit of the day is in the way: a fleet that opens tries at once whether there is room again,
-    and one that goes on tries one kind every ten seconds.
+    But for seconds where a limit of the day is in the way: a fleet that opens tries at once whether there is room
+    again, and one that goes on tries one kind every ten seconds.
     """
     messages, until = scarce_day()
     config = from_mapping({**DAY, **SCARCE, **({} if limited else NO_LIMITS)})

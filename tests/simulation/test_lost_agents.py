@@ -1,4 +1,4 @@
-"""A fleet of which three in ten agents die without a word: every slot comes back, every task ends, nothing counts twice."""
+"""Three in ten agents die without a word: every slot comes back, every task ends, nothing counts twice."""
 
 import datetime as dt
 import heapq

@@ -1,7 +1,7 @@
 """Many products that offer more than there are slots for, all at once, through the fleet: each gets its share.
 
-The policies alone are measured on all 421 tenants (`tests/policies/test_many_tenants.py`); here every seventh of them goes
-through core and allocator, and `python -m benchmarks.tenants` does it with all.
+The policies alone are measured on all 421 tenants (`tests/policies/test_many_tenants.py`); here every seventh of them
+goes through core and allocator, and `python -m benchmarks.tenants` does it with all.
 """
 
 import random
@@ -15,7 +15,7 @@ from tests.support.tenants import REAL, offered
 SLOTS = 4
 SEVENTH = 7
 ENOUGH = 1_000.0
-"""Seconds of work that are left of a tenant's: four times its share of the hour, so that it always has something waiting."""
+"""Seconds of work that are left of a tenant's: four times its share of the hour, so that something always waits."""
 
 
 def some(jobs: list[Job]) -> list[Job]:

@@ -1,4 +1,4 @@
-"""Whether a run is likely to end before it has used a given amount: what its own growth and the lengths of others say."""
+"""Whether a run is likely to end before it has used a given amount, by its own growth and the lengths of others."""
 
 from bisect import bisect_right
 from collections.abc import Iterable

@@ -7,7 +7,7 @@ from tallystick.actors.policies.forecasting.intervals import Range
 from tallystick.events.state.history import Known
 
 PACE_STEPS = 5
-"""History's time per step counts as so many steps of the agent's own (errors were least at 2 to 5 on the studied runs)."""
+"""History's time per step counts as so many of the agent's own steps (errors were least at 2 to 5 on studied runs)."""
 PACE_SPREAD = 1.0
 """The standard deviation of a step's duration over its mean, as if durations were exponential: intervals in seconds
 then held the truth in 80 to 93 % of cases on the studied runs, and without it in 2 to 72 %."""

@@ -1,10 +1,10 @@
 """At which step a budget will be used up, by linear growth: what the agent's own steps and history say together.
 
 A step's tokens are those of the step before plus what was added to the context: a random walk with drift, whose next
-step is best predicted from the last one (Harvey: Forecasting, Structural Time Series Models and the Kalman Filter, 2.3).
-Where steps do not accumulate, they lie about a line. What leaves less noise describes a kind of runs. A step's cost is
-predicted from its tokens, where that leaves less noise than its number does. Level, growth and drift are what history's
-Gaussian prior and the agent's own steps say together (`lessons.updated`).
+step is best predicted from the last one (Harvey: Forecasting, Structural Time Series Models and the Kalman Filter,
+2.3). Where steps do not accumulate, they lie about a line. What leaves less noise describes a kind of runs. A step's
+cost is predicted from its tokens, where that leaves less noise than its number does. Level, growth and drift are what
+history's Gaussian prior and the agent's own steps say together (`priors.updated`).
 """
 
 from math import exp, log, sqrt
@@ -30,8 +30,8 @@ _IDLE_STEPS = 3
 class Course(NamedTuple):
     """How usage will go on: the j-th step from now uses ``rate + growth × j`` and noise; neither is negative.
 
-    ``rate_var``, ``covar`` and ``growth_var`` say how well that is known; ``noise`` is the variance of a step by itself,
-    ``walk`` what each step adds to the variance of all later ones.
+    ``rate_var``, ``covar`` and ``growth_var`` say how well that is known; ``noise`` is the variance of a step by
+    itself, ``walk`` what each step adds to the variance of all later ones.
     """
 
     rate: float
@@ -71,8 +71,8 @@ class Course(NamedTuple):
     def steps_at_least(self, units: float, late: float) -> float:
         """The lower end of the 80 % interval of `steps_until`: when the upper end of what is used reaches ``units``.
 
-        ``late`` is what `steps_until` says. `spread` would say less than nothing here where a step is known badly: a sum
-        of many is known better than one.
+        ``late`` is what `steps_until` says. `spread` would say less than nothing here where a step is known badly: a
+        sum of many is known better than one.
         """
         above = self.used_at_most(late) / units
         if above <= _NEARLY:
@@ -174,8 +174,8 @@ def _on_tokens(growth: Growth, line: Line, tokens: Course) -> Course | None:
 def _noise(n: float, mean: float, variance: float) -> float:
     """How far one of a few steps may be from the others, where only they tell.
 
-    One says nothing of how they differ: it may be by as much as it is large. Two that are alike say little more. So that
-    much is added as if of one step more.
+    One says nothing of how they differ: it may be by as much as it is large. Two that are alike say little more. So
+    that much is added as if of one step more.
     """
     return variance + mean * mean / n
 

@@ -14,7 +14,7 @@ from tallystick.events.state.history import RUNS_MIN
 
 RATIO_RUNS = 50
 """How many finished runs it takes to believe half of what they say about the others: a run's total scatters by 0.75 of
-its mean, while products used 0.8 to 1.3 times the mean of all others (on the studied runs); 0.75² / 0.11² is about 50."""
+its mean, while products used 0.8 to 1.3 times the mean of all others (on studied runs); 0.75² / 0.11² is about 50."""
 
 
 class Pool(NamedTuple):

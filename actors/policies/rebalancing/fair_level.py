@@ -1,9 +1,9 @@
 """How much any one agent may come to hold, so that what there is goes as far as it can.
 
-Where the agents of one source will together want more than there is, the one that is topped up first would
-use up what many small ones need. The remedy is max-min fairness (Bertsekas, Gallager: Data Networks, 6.5.2): no agent gets
-more than a *level*, the highest at which all that is expected to be used fits into what there is. Agents that need less than the
-level are not touched by it; by the weight of its priority an agent's own level is higher or lower.
+Where the agents of one source will together want more than there is, the one that is topped up first would use up
+what many small ones need. The remedy is max-min fairness (Bertsekas, Gallager: Data Networks, 6.5.2): no agent gets
+more than a *level*, the highest at which all that is expected to be used fits into what there is. Agents that need
+less than the level are not touched by it; by the weight of its priority an agent's own level is higher or lower.
 
 What an agent will use is not known; what runs of its kind used in all is. So the level is found on expectations: an
 agent that has used u, under a level c, is expected to use the mean of min(X, c) over the finished runs X > u of its

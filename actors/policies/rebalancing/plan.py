@@ -1,4 +1,4 @@
-"""Where idle budget should go: idle reclamation, demand, and which agent draws first (spec 2). Pure: a survey in, moves out."""
+"""Where idle budget should go: idle reclamation, demand, and which agent draws first (spec 2)."""
 
 from collections.abc import Sequence
 from decimal import Decimal

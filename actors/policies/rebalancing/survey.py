@@ -110,7 +110,7 @@ class Surveyor:
         return (need[0], need[1], need[2]) if soon else (0, 0, 0)
 
     def _total(self, account: AccountModel, d: int, own: int) -> int:
-        """The upper bound of what the run will have used in all; where none like it is known, twice what it has used."""
+        """The upper bound of what the run will use in all; where none like it is known, twice what it has used."""
         total = self._finished_like(account)[d].total(own, 0.9)
         return 2 * own if total is None else total
 

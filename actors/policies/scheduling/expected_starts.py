@@ -25,10 +25,11 @@ def expected_starts(
 ) -> dict[str, dt.datetime]:
     """When each of the foremost tasks of the queue is expected to start, by task.
 
-    The queue is played through as it stands now: each running task ends when it is expected to (at once, if that time has
-    passed), and then the first in order starts that fits under the limits. Not expected: newcomers, changes of rank,
-    preemption. A task is left out where that is not known: it is not among the `FOREMOST`, something other than slots is in
-    its way, or it would need the slot of a task of which the end is not known. ``lasts`` is asked about each task.
+    The queue is played through as it stands now: each running task ends when it is expected to (at once, if that time
+    has passed), and then the first in order starts that fits under the limits. Not expected: newcomers, changes of
+    rank, preemption. A task is left out where that is not known: it is not among the `FOREMOST`, something other than
+    slots is in its way, or it would need the slot of a task of which the end is not known. ``lasts`` is asked about
+    each task.
     """
     now = moment.now
     foremost = (ranked.waiting for ranked in itertools.islice(queue.ranked(moment), FOREMOST))

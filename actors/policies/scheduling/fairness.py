@@ -3,8 +3,8 @@
 A product's *use* is its slot-time of the last 60 minutes, divided by its weight. Its *share* is the mean use of all
 products that run or wait. Shares are not walls: a product that is alone may use everything.
 
-Each slot that it holds counts for the minute to come too. Without that, all slots that are free at one moment would go to
-one product: until time passes, none of them has used anything.
+Each slot that it holds counts for the minute to come too. Without that, all slots that are free at one moment would
+go to one product: until time passes, none of them has used anything.
 """
 
 import datetime as dt

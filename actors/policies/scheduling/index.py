@@ -1,8 +1,9 @@
 """What the allocator judges by: the waiting tasks in their queue, and views of the ledger for all else.
 
 The ledger owns the tasks, the slots in use, the slot-time of the products and the estimates. Only the order of the
-queue is kept here; `SchedulerIndex.follow` brings it in line with the ledger after any events. A start that was proposed
-counts as made until it is withdrawn, whether it is on record or not: one look at the queue gives each slot away once.
+queue is kept here; `SchedulerIndex.follow` brings it in line with the ledger after any events. A start that was
+proposed counts as made until it is withdrawn, whether it is on record or not: one look at the queue gives each slot
+away once.
 """
 
 import datetime as dt

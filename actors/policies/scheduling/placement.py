@@ -83,7 +83,7 @@ def _meet(one: Kind, other: Kind) -> bool:
 
 
 def _victim(index: SchedulerIndex, newcomer: Waiting, now: dt.datetime) -> str | None:
-    """The running task whose slot a newcomer gets at once, if its priority may take one and it is the first to do so."""
+    """The running task whose slot a newcomer gets at once, if its priority may take one and it goes first."""
     if not index.may_preempt(newcomer.kind):
         return None
     with _among(index.queue, newcomer):

@@ -5,8 +5,8 @@ lowest first, of those the one that has run the shortest, and only where that fr
 a task that was aged when it was admitted, or was preempted within ``preemption_cooldown_minutes``.
 
 **No livelock.** Each preemption puts a task of higher priority in the place of one of lower priority. So a slot
-changes hands at most once per priority that preempts before a task completes, whatever waits; and a task that was preempted again
-and again is aged in the end, and then runs to its end.
+changes hands at most once per priority that preempts before a task completes, whatever waits; and a task that was
+preempted again and again is aged in the end, and then runs to its end.
 """
 
 import datetime as dt
@@ -66,7 +66,7 @@ def next_victim_at(running: Iterable[Running], now: dt.datetime, config: Config)
 
 
 def _victims(running: Iterable[Running], now: dt.datetime, cooldown: dt.timedelta) -> list[Running]:
-    """The tasks that may lose their slots, in that order: lowest priority first, then the one that has run the shortest."""
+    """The tasks that may lose their slots, in that order: lowest priority first, then the shortest run."""
     victims = [
         task
         for task in running

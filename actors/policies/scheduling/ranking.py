@@ -2,10 +2,10 @@
 
     score = priority x weight of the level + wait x minutes waiting / max_wait_time_minutes + blocking x blocked / open
 
-with the weights of ``scoring`` and ``priority_levels``. The score alone does not prevent starvation: levels grow older
-at different speeds, and one slot with a steady surplus of high tasks would keep a low one out for ever. So a task whose
-priority and wait terms together reach ``scoring.priority + scoring.wait`` is *aged*, and aged tasks go first, the oldest
-of them before the others, whatever their product.
+with the weights of ``scoring`` and ``priority_levels``. The score alone does not prevent starvation: levels grow
+older at different speeds, and one slot with a steady surplus of high tasks would keep a low one out for ever. So a
+task whose priority and wait terms together reach ``scoring.priority + scoring.wait`` is *aged*, and aged tasks go
+first, the oldest of them before the others, whatever their product.
 
 Everything that an order depends on is exact: fractions of the configured decimals, and whole microseconds. Within one
 level and one number of blocked tasks the score is never lower for who waits longer; the queue is built on that.
@@ -33,8 +33,8 @@ Order = tuple[int, int, int, int]
 class Moment(NamedTuple):
     """What a ranking depends on besides the tasks themselves.
 
-    ``open_tasks`` are all that are not finished, so at least those that wait. ``above`` holds the products that have used
-    more than their share of late.
+    ``open_tasks`` are all that are not finished, so at least those that wait. ``above`` holds the products that have
+    used more than their share of late.
     """
 
     now: dt.datetime

@@ -27,8 +27,8 @@ class Kind(NamedTuple):
 class Waiting(msgspec.Struct, frozen=True, gc=False):
     """A task that waits for a slot. ``number`` is the order of submission, no two alike.
 
-    ``queued_at`` is when its dependencies were met, and stays when it loses its slot. ``blocked`` is how many tasks wait
-    for it.
+    ``queued_at`` is when its dependencies were met, and stays when it loses its slot. ``blocked`` is how many tasks
+    wait for it.
     """
 
     task: str
@@ -41,8 +41,8 @@ class Waiting(msgspec.Struct, frozen=True, gc=False):
 class Running(msgspec.Struct, frozen=True, gc=False):
     """A task that holds a slot since ``started_at``.
 
-    ``admitted_aged``: it was aged when it started. ``last_preempted_at`` is when it last lost a slot to a higher priority.
-    ``ends_at`` is when it is expected to end, None where that is not known.
+    ``admitted_aged``: it was aged when it started. ``last_preempted_at`` is when it last lost a slot to a higher
+    priority. ``ends_at`` is when it is expected to end, None where that is not known.
     """
 
     task: str
