@@ -20,7 +20,7 @@ from tallystick.demo.agent import Refused
 from tallystick.demo.closing import tell
 from tallystick.demo.generate import generate
 from tallystick.demo.plan import too_small
-from tallystick.demo.screen import Lines, Nobody, Screen, Watcher
+from tallystick.demo.screen import Lines, Quiet, Screen, Watcher
 from tallystick.demo.show import run
 from tallystick.demo.summary import Summary, for_machines
 from tallystick.demo.tally import Tally
@@ -104,7 +104,7 @@ def demo(
     factor = None if speed == float("inf") else speed
     store = _new_store(store_url)
     tally = Tally()
-    watcher: Watcher = Nobody()
+    watcher: Watcher = Quiet()
     if watched:
         watcher = Screen(console, tally, workload.title, factor)
     elif not json_only:

@@ -72,7 +72,7 @@ class Agent:
         self.reported: Money = (0, 0, 0)
         """All that it ever reported; what it left to the price list is not in it."""
         self.last: Money = (0, 0, 0)
-        self.told = "continue"
+        self.action = "continue"
         """The action of the newest answer."""
         self.throttled_ms = 0
         self.stopped_ms = 0
@@ -205,7 +205,7 @@ class Agent:
                 self.throttled_ms += wait_ms
                 self._then(Phase.RESERVE, now_ms + wait_ms)
             case Phase.RESERVE, "budget_exhausted":
-                self.told = "stop"
+                self.action = "stop"
                 if self._may_ask(now_ms):
                     self._ask(now_ms)
                 else:
@@ -244,7 +244,7 @@ class Agent:
         self.done += 1
         self._hold = None
         if self.done == len(self.run.steps):
-            self.told = answer["action"]
+            self.action = answer["action"]
             self._leave(Outcome.FINISHED, now_ms)
         else:
             self._ready_ms = now_ms + self.run.steps[self.done].gap_ms
@@ -252,16 +252,16 @@ class Agent:
 
     def _obey(self, answer: Mapping[str, Any], now_ms: int) -> None:
         """Do as the answer says: stop, ask for more, wait, go on."""
-        self.told, by_level = answer["action"], answer["decided_by"] == "level"
+        self.action, by_level = answer["action"], answer["decided_by"] == "level"
         self._model = answer.get("model")
         self._wait_ms = exact_units(Decimal(str(answer["wait_seconds"])), TIME, "wait_seconds")
-        if self.told == "stop":
+        if self.action == "stop":
             if by_level and self._may_ask(now_ms):
                 self._ask(now_ms)
             else:
                 self._wait_for_budget(now_ms, Phase.CHECK)
             return
-        if self.told == "degrade" and by_level and self._may_ask(now_ms):
+        if self.action == "degrade" and by_level and self._may_ask(now_ms):
             self._ask(now_ms)
             return
         self._begin_step(now_ms)
@@ -275,7 +275,7 @@ class Agent:
 
     def _go_without(self, now_ms: int) -> None:
         """There is no more: an agent that was stopped waits for some, one that was degraded goes on as it was told."""
-        if self.told == "stop":
+        if self.action == "stop":
             self._wait_for_budget(now_ms, Phase.CHECK)
         else:
             self._begin_step(now_ms)
