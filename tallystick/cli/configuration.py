@@ -21,7 +21,7 @@ from tallystick.config.settings import Config
 from tallystick.wording import one_line
 
 _FILE = click.Path(path_type=Path)
-_GUESSED = "a report on it is charged as the dearest model of its provider, and flagged"
+_GUESSED = "a report on it is charged as the most expensive model of its provider, and flagged"
 
 
 @click.group()

@@ -62,7 +62,7 @@ class Speed(click.ParamType[float]):
     "--speed",
     metavar="FACTOR|max",
     type=Speed(),
-    help="Seconds of the agents' time per second, or max.  [default: half a minute to watch; max where nobody does]",
+    help="Seconds of the agents' time per second, or max.  [default: half a minute on a terminal, else max]",
 )
 @click.option(
     "--limits",
@@ -93,7 +93,7 @@ def demo(
       tallystick demo
       tallystick demo --trace runs.csv.gz --speed max --json
     """
-    # The alerts of a show concern no operator; a fleet that stops is told as this command's error.
+    # The alerts of a demonstration concern no operator; why a fleet stopped is this command's error.
     structlog.configure(processors=[_drop])
     console = Console(highlight=False, markup=False, emoji=False)
     workload = _workload(trace_file)
@@ -172,7 +172,7 @@ def _suggestions(summary: Summary) -> list[str]:
     if summary.store == "memory:":
         return [f"{program} demo --store sqlite:///demo.db", f"{program} config show", f"{program} --help"]
     store = f"--store {shlex.quote(summary.store)}"
-    # Whoever never had a slot had no account either.
+    # A task that never had a slot had no account either.
     ran = [agent for agent in (*summary.left_out, *summary.agents) if agent.runs]
     agent = (ran or summary.agents)[0].run.id
     return [

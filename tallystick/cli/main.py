@@ -67,7 +67,7 @@ class Program(click.Group):
             code = super().main(args, prog_name, complete_var, standalone_mode=False, **extra)
             sys.stdout.flush()
         except BrokenPipeError:
-            # Whoever read our output has read enough. Nothing more may be written, not even at the interpreter's end.
+            # The reader of our output has read enough. Nothing more may be written, not even at the interpreter's end.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             code = 1
         except click.exceptions.NoArgsIsHelpError as error:

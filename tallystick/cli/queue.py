@@ -14,7 +14,7 @@ from tallystick.reports.queue import queue_json, queue_of
 from tallystick.wording import NONE, and_more, one_line
 
 SHOWN = 20
-"""Tasks in a table that nobody limited."""
+"""Tasks in a table without --limit."""
 _LISTED = 100
 
 

@@ -27,7 +27,7 @@ _NO_PRIORITY = "none"
 
 
 def _user() -> str:
-    """Whoever is logged in; an operator where the system does not know."""
+    """The user who is logged in; "operator" where the system does not know."""
     try:
         return getpass.getuser()[: c.NAME_MAX]
     except (OSError, KeyError):
@@ -133,7 +133,7 @@ def _command(message: tuple[str, ...], limits: Mapping[str, str | None], new_id:
 
 
 def _approval(rest: tuple[str, ...], limits: Mapping[str, str | None]) -> dict[str, Any]:
-    """`ApproveLimit`; which amounts are right is the law's to say."""
+    """`ApproveLimit`; which amounts are right is decided by the core."""
     if rest:
         raise click.UsageError(f"approve-limit takes its limits as options: {rest[0]!r} is none; like --cost 200")
     message: dict[str, Any] = {"type": "ApproveLimit"}

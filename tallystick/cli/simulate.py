@@ -81,7 +81,7 @@ def simulate(
       echo '{"at": "2026-03-04T12:00:00Z", "type": "GetGlobalStatus"}' > scenario.jsonl
       tallystick simulate scenario.jsonl
     """
-    # The alerts of a simulated fleet concern no operator; a fleet that stops is told as this command's error.
+    # The alerts of a simulated fleet concern no operator; why a fleet stopped is this command's error.
     structlog.configure(processors=[_drop])
     name, data = str(scenario), scenario.read_bytes()
     count, first_at = 0, None
@@ -142,7 +142,7 @@ def _printed(line: Line, answer: Answer) -> bytes:
 
 
 def _end(fleet: SimulatedFleet, store: Store) -> bytes:
-    """The last line, once the law is proved in full."""
+    """The last line, once conservation is proved in full."""
     check_conserved(fleet.ledger)
     last = store.last()
     assert last is not None

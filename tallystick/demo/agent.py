@@ -1,8 +1,8 @@
 """An agent that obeys: asks where it can, reports always, waits when throttled, stops when stopped, goes on if topped up.
 
 It is a plain object: `message` says what it sends when its moment has come, `hear` takes the answer in and says, by
-``due_ms``, when its next moment is. Careful agents (the critical ones) set the money for a step aside before it and
-settle after it; the others run the step and report. Like an orchestrator's agent it asks for more when it is told to
+``due_ms``, when its next moment is. Careful agents (the critical ones) reserve the money for a step before it and
+settle after it; the others run the step and report. Like an orchestrator's agent it asks for more when the answer is to
 degrade or stop by its own level, and waits a while for budget that may still come before it gives up.
 """
 
@@ -80,7 +80,7 @@ class Agent:
         self._careful = run.priority == "critical"
         self._hold: str | None = None
         self._model: str | None = None
-        """The cheaper model that it was told to use."""
+        """The cheaper model that an answer named."""
         self._sent = 0
         self._wait_ms = 0
         self._ready_ms = run.starts_ms + run.steps[0].gap_ms
@@ -274,7 +274,7 @@ class Agent:
         self._then(Phase.BORROW, now_ms)
 
     def _go_without(self, now_ms: int) -> None:
-        """There is no more: an agent that was stopped waits for some, one that was degraded goes on as it was told."""
+        """There is no more: an agent that was stopped waits for some, one that was degraded goes on as the answer says."""
         if self.action == "stop":
             self._wait_for_budget(now_ms, Phase.CHECK)
         else:

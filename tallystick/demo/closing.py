@@ -41,7 +41,7 @@ def _tell_left_out(console: Console, summary: Summary) -> None:
     console.print(Rule("for whom it was too small", align="left", style="grey37"))
     finished = f"{summary.count(Outcome.FINISHED)} of {len(summary.agents)} runs finished"
     if not left_out:
-        console.print(f"  {finished}; the budget was too small for nobody.")
+        console.print(f"  {finished}; the budget was enough for all.")
         return
     lacked: Money = (0, 0, 0)
     for agent in left_out:
@@ -54,13 +54,13 @@ def _tell_left_out(console: Console, summary: Summary) -> None:
         table.add_column(name, justify="right", no_wrap=True, min_width=len(name))
     for agent in left_out[:SHOWN]:
         tokens, _, cost = agent.lacked
-        table.add_row(f"  {agent.run.id}", agent.run.priority, _fate(agent), compact(tokens), cents(cost))
+        table.add_row(f"  {agent.run.id}", agent.run.priority, _progress(agent), compact(tokens), cents(cost))
     console.print(table)
     if len(left_out) > SHOWN:
         console.print(f"  … and {len(left_out) - SHOWN} more", style="dim")
 
 
-def _fate(agent: Agent) -> str:
+def _progress(agent: Agent) -> str:
     if agent.outcome is Outcome.REFUSED:
         return "no slot"
     return f"{agent.done} of {len(agent.run.steps)}"

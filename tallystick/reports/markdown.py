@@ -54,7 +54,7 @@ def _head(report: UsageReport) -> Iterator[str]:
         foreseen = f"{summary.stops_warned} of {counted(summary.stops, 'stop')} foreseen a minute before or earlier"
         yield f"{ran_out} ran out of budget; {foreseen}."
     else:
-        yield "Nobody ran out of budget."
+        yield "No agent ran out of budget."
     if summary.refusals:
         counts = (f"{counted(count, 'request')} ({code})" for code, count in summary.refusals.items())
         yield f"Refused: {', '.join(counts)}."
