@@ -29,7 +29,7 @@ from tallystick.demo.workload import Workload
 from tallystick.events.log.store import Store, open_store
 
 WATCHED_SECONDS: Final = 24
-"""How long the work would be watched where no speed is named; those that wait and are throttled make it half as long again."""
+"""How long it takes to watch where no speed is named; waits and throttles make it half as long again."""
 
 
 class Speed(click.ParamType[float]):
@@ -80,9 +80,9 @@ def demo(
 ) -> None:
     """Watch a fleet of agents being given slots, budgeted, warned, throttled and stopped by the real manager.
 
-    Slots and budget are too few for all of them. Each run is a task: it waits in the queue, and works under a lease. Its
-    agent obeys: it waits when it is throttled, stops when it is stopped, and goes on if it gets more. At the end the log
-    is read again from the first event, and every token and nano-dollar is accounted for.
+    Slots and budget are too few for all of them. Each run is a task: it waits in the queue, and works under a lease.
+    Its agent obeys: it waits when it is throttled, stops when it is stopped, and goes on if it gets more. At the end
+    the log is read again from the first event, and every token and nano-dollar is accounted for.
 
     A trace is a CSV file with the columns run_id, agent, product_or_task, step, timestamp_s, duration_s, model,
     input_tokens, output_tokens, cached_tokens, cost_usd, one line per step; an empty cell is unknown. Each of its runs

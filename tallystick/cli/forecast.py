@@ -23,8 +23,8 @@ SHOWN = 20
 @at_option
 @json_option
 def forecast(store_url: str, agent: str | None, workflow: str | None, at: Moment | None, as_json: bool) -> None:
-    """Show at which step (report) each agent's budget will be used up, what all open agents will have used together when
-    they have finished, and what the fleet will have used at the end of the day.
+    """Show at which step (report) each agent's budget will be used up, what all open agents will have used together
+    when they have finished, and what the fleet will have used at the end of the day.
 
     An agent's forecast is the newest that the fleet made: when another tenth of its budget was consumed, when the
     message Forecast asked for it, or when it was acted on. An interval holds the true value in 80 of 100 cases.

@@ -1,4 +1,4 @@
-"""An agent that obeys: asks where it can, reports always, waits when throttled, stops when stopped, goes on if topped up.
+"""An agent that obeys: it asks and reports, waits when throttled, stops when stopped, and goes on if topped up.
 
 It is a plain object: `message` says what it sends when its moment has come, `hear` takes the answer in and says, by
 ``due_ms``, when its next moment is. Careful agents (the critical ones) reserve the money for a step before it and
@@ -274,7 +274,7 @@ class Agent:
         self._then(Phase.BORROW, now_ms)
 
     def _go_without(self, now_ms: int) -> None:
-        """There is no more: an agent that was stopped waits for some, one that was degraded goes on as the answer says."""
+        """There is no more: a stopped agent waits for some, a degraded one goes on as the answer says."""
         if self.action == "stop":
             self._wait_for_budget(now_ms, Phase.CHECK)
         else:

@@ -83,6 +83,7 @@ def _tell_figures(console: Console, summary: Summary) -> None:
         sum(getattr(agent, name) for agent in summary.agents) // 60_000 for name in ("throttled_ms", "stopped_ms")
     )
     reached = ", ".join(f"{level} {tally.reached(level)}" for level in LEVELS_REACHED)
+    rate = tally.events / max(summary.seconds, 0.001)
     lines = [
         ("levels reached", f"{reached}; {len(tally.warned_early)} warned early"),
         ("waiting", f"{throttled} minutes throttled, {stopped} minutes stopped, of all agents"),
@@ -98,7 +99,7 @@ def _tell_figures(console: Console, summary: Summary) -> None:
         *_qualities(summary),
         (
             "stored",
-            f"{tally.events:,} events in {summary.seconds:.1f} s: {tally.events / max(summary.seconds, 0.001):,.0f} a second",
+            f"{tally.events:,} events in {summary.seconds:.1f} s: {rate:,.0f} a second",
         ),
         (
             "answered",

@@ -23,7 +23,7 @@ def run(
     tally: Tally,
     stop: threading.Event,
 ) -> Summary:
-    """Run a workload on an empty store, which is closed at the end, until it is over or somebody sets ``stop``.
+    """Run a workload on an empty store, which is closed at the end, until it is over or ``stop`` is set.
 
     Raises:
         Refused: the fleet answered an obeying agent in a way that it must not.

@@ -21,8 +21,8 @@ def _says_allocated(event: e.BudgetAllocated, say: Style) -> str:
         f", {what} {label}" for what, label in zip(("type", "product", "workflow"), labels, strict=True) if label
     )
     demand = ", on its own demand" if event.on_demand else ""
-    source = the(event.parent or POOL)
-    return f"{event.agent} was opened with {say.amounts(event.amount)} from {source}{demand} (priority {event.priority}{named})"
+    granted = f"{say.amounts(event.amount)} from {the(event.parent or POOL)}{demand}"
+    return f"{event.agent} was opened with {granted} (priority {event.priority}{named})"
 
 
 def _why_allocated(event: e.BudgetAllocated, ledger: Ledger, history: History) -> list[str]:
@@ -53,8 +53,8 @@ def _why_moved(event: e.BudgetMoved, ledger: Ledger, history: History) -> list[s
         below, part = exact_percent(float(settings.idle_below)), exact_percent(float(settings.reclaim_fraction))
         return [
             (
-                f"an agent is idle if it used nothing for {settings.idle_seconds} s and less than {below} of its budget:"
-                f" {part} of what remains goes back (reallocation{in_force})"
+                f"an agent is idle if it used nothing for {settings.idle_seconds} s and less than {below} of its"
+                f" budget: {part} of what remains goes back (reallocation{in_force})"
             )
         ]
     above = exact_percent(float(settings.demand_above))

@@ -11,7 +11,7 @@ from tallystick.wording import amounts
 def _why_began(event: e.DayBegan, ledger: Ledger, history: History) -> list[str]:
     return [
         f"days begin at midnight in {ledger.rules.config.timezone} (timezone{history.since(e.ConfigLoaded)})",
-        "nothing of the daily limits is used, limits that were raised are as configured again, and the breaker is closed",
+        "nothing of the daily limits is used, raised limits are as configured again, and the breaker is closed",
     ]
 
 

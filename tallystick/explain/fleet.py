@@ -1,4 +1,4 @@
-"""Explains what concerns the fleet as a whole: settings, totals, pauses, the response to pressure, alerts, snapshots."""
+"""Explains what concerns the whole fleet: settings, totals, pauses, the response to pressure, alerts, snapshots."""
 
 from tallystick.config.amounts import EDGE_NAMES
 from tallystick.events import catalog as e

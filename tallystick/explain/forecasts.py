@@ -33,7 +33,8 @@ ROWS: Rows = {
     e.ForecastScored: Row(_says_scored),
     e.RunLearned: Row(
         lambda x, say: (
-            f"the run of {x.agent} was recorded for future forecasts: {say.amounts(x.consumed)} in {counted(x.steps, 'step')}"
+            f"the run of {x.agent} was recorded for future forecasts:"
+            f" {say.amounts(x.consumed)} in {counted(x.steps, 'step')}"
         )
     ),
     e.AnomalyFound: Row(lambda x, say: f"step {x.step} of {x.agent} stands out: {x.message}"),

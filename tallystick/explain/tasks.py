@@ -284,8 +284,8 @@ ROWS: Rows = {
     ),
     e.TokenBudgetPassed: Row(
         lambda x, say: (
-            f"{x.task} has used {say.number(x.consumed)} tokens and passed its token budget of {say.number(x.token_budget)};"
-            f" its end is at {say.number(x.max_tokens)}"
+            f"{x.task} has used {say.number(x.consumed)} tokens and passed its token budget of"
+            f" {say.number(x.token_budget)}; its end is at {say.number(x.max_tokens)}"
         ),
         _why_passed,
         after=(e.TaskStarted,),

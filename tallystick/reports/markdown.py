@@ -172,7 +172,8 @@ def _overruns(report: UsageReport) -> Iterator[str]:
 def _anomalies(anomalies: Sequence[dict[str, Any]]) -> Iterator[str]:
     yield from ("## Anomalies", "")
     for anomaly in anomalies[:ANOMALIES_SHOWN]:
-        yield f"- {_time(anomaly['at'])} {markdown_text(anomaly['agent'])}: {markdown_text(anomaly['text'])} (position {anomaly['position']:,})"
+        what = f"{markdown_text(anomaly['agent'])}: {markdown_text(anomaly['text'])}"
+        yield f"- {_time(anomaly['at'])} {what} (position {anomaly['position']:,})"
     yield from (f"- {line}" for line in and_more(len(anomalies), ANOMALIES_SHOWN, ""))
     yield ""
 

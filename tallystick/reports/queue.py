@@ -1,7 +1,7 @@
 """The queue as the fleet would answer: the allocator's own order and the core's own answer, on a state that is read.
 
-What is in a task's way, and who goes first, depends on more than any view holds: slot-time by product, what running tasks
-may still use today, balances. So the core's state is built from the log, as an opening fleet does, and asked.
+What is in a task's way, and which goes first, depends on more than any view holds: slot-time by product, what running
+tasks may still use today, balances. So the core's state is built from the log, as an opening fleet does, and asked.
 Nothing of it is recorded.
 """
 
