@@ -129,7 +129,7 @@ def log_plainly() -> None:
 @click.group(cls=Program, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="tallystick", message="%(prog)s %(version)s")
 def main() -> None:
-    """A budget office for fleets of LLM agents: who may spend what, who spent it, and why it was decided so.
+    """Budgets for fleets of LLM agents: who may spend what, who spent it, and why it was decided so.
 
     \b
     Examples:

@@ -65,7 +65,7 @@ def send(
       pause REASON                          stop everything
       resume                                go on
       approve-limit --cost 200              raise today's limit (also --tokens)
-      override PRODUCT PRIORITY [REASON]    the level of all its tasks; none ends that
+      override PRODUCT PRIORITY [REASON]    the priority of all its tasks; none ends that
       reset-breaker REASON                  close the circuit breaker, whatever holds
       release-reserve REASON                open the reserve for critical agents
 
