@@ -91,7 +91,7 @@ def test_what_is_recorded_after_the_export_began_is_not_in_it(
         return iter(records)
 
     run("audit", "export", "--format", form, "--out", "quiet")
-    monkeypatch.setattr(exporting, "counted", busy)
+    monkeypatch.setattr(exporting, "with_progress", busy)
     run("audit", "export", "--format", form, "--out", "busy")
     assert Path("busy").read_bytes() == Path("quiet").read_bytes()
 
