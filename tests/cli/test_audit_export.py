@@ -174,9 +174,9 @@ def test_a_reader_who_has_enough_is_no_error(fleet: Path, tmp_path: Path) -> Non
     """Much more than a pipe holds, into a head that takes one line."""
     store = f"sqlite:///{fleet}"
     code = (
-        "from tallystick.actors.runtime.fleet import Fleet\n"
+        "from tallystick.fleet import Fleet\n"
         f"with Fleet.open({store!r}) as fleet:\n"
-        "    simulated.ask([{'type': 'Heartbeat', 'agent': 'a'}] * 1000)"
+        "    fleet.ask([{'type': 'Heartbeat', 'agent': 'a'}] * 1000)"
     )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=tmp_path)
     command = f"{sys.executable} -m tallystick audit export --format jsonl | head -n 1"
