@@ -18,7 +18,7 @@ from rich.terminal_theme import TerminalTheme
 from tallystick.demo.campaign import Campaign
 from tallystick.demo.generate import generate
 from tallystick.demo.plan import too_small
-from tallystick.demo.screen import Ask, Screen
+from tallystick.demo.screen import Screen
 from tallystick.demo.show import run
 from tallystick.demo.tally import Tally
 from tallystick.events.log.store import open_store
@@ -60,7 +60,6 @@ class Photographer:
 
     def __init__(self, console: Console, tally: Tally, title: str, speed: float, stop: threading.Event) -> None:
         self._console = console
-        self._tally = tally
         self._screen = Screen(console, tally, title, speed)
         self._stop = stop
 
@@ -71,12 +70,11 @@ class Photographer:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None: ...
 
-    def look(self, campaign: Campaign, ask: Ask) -> None:
+    def look(self, campaign: Campaign) -> None:
         steps = sum(len(agent.run.steps) for agent in campaign.agents)
         if self._stop.is_set() or campaign.steps_settled < steps * MOMENT:
             return
-        self._tally.catch_up()
-        self._console.print(self._screen.drawn(campaign, ask()))
+        self._console.print(self._screen.drawn(campaign))
         self._stop.set()
 
 

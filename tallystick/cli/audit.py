@@ -114,8 +114,8 @@ def _views(store_url: str) -> list[Anchor]:
     if place is None or not Path(place.views).exists():
         return []
     try:
-        with contextlib.closing(ViewFile(place.views)) as keeper:
-            position, digest = keeper.reached()
+        with contextlib.closing(ViewFile(place.views)) as file:
+            position, digest = file.reached()
     except NotKept:
         return []
     return [Anchor.read(f"{position}:{digest}")._replace(by=_VIEWS)] if position else []
@@ -149,7 +149,7 @@ def _reported(report: Report, anchors: int) -> list[str]:
     if report.problems:
         lines += [f"{'bad':<15} {problem}" for problem in report.problems]
     if report.proofs:
-        lines.append(f"{'law':<15} all money accounted for, proved in full {_times(report.proofs)}")
+        lines.append(f"{'conservation':<15} all money accounted for, proved in full {_times(report.proofs)}")
     for checked in report.snapshots:
         lines.append(f"{'snapshot':<15} the one at position {checked.position} {checked.verdict}")
     missing = report.snapshots_recorded - len(report.snapshots)
@@ -181,7 +181,7 @@ def _anchored(report: Report, given: int) -> str:
     "--out", type=click.Path(dir_okay=False, path_type=Path), help="Append to this file, kept somewhere else."
 )
 def anchor(store_url: str, out: Path | None) -> None:
-    """Print the log's head as POSITION:DIGEST TIME, to be kept where whoever can write the store cannot write.
+    """Print the log's head as POSITION:DIGEST TIME, to be kept where a writer of the store cannot write.
 
     An anchor shows later that no record up to it was lost or changed: tallystick audit verify --anchor-file FILE.
 

@@ -1,4 +1,4 @@
-"""The log as a table: the same columns for every log, each of one kind, so that tables of many logs can be put together.
+"""The log as a table: the same columns for every log, each of one kind, so that tables of many logs fit together.
 
 They are read off the catalogue, and a new event brings its own: first position, at, type, id, by; then every field of
 every event once, in the order of the catalogue, amounts as one whole number per unit; last command, reply and digest.

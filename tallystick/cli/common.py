@@ -194,7 +194,7 @@ def state_then(store: Store, moment: Moment) -> Replay:
     return replay
 
 
-# --- work that nobody waits for --------------------------------------------------------------------------------------
+# --- work in the background -------------------------------------------------------------------------------------------
 
 
 def make_way() -> None:

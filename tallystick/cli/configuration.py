@@ -21,7 +21,7 @@ from tallystick.config.settings import Config
 from tallystick.wording import one_line
 
 _FILE = click.Path(path_type=Path)
-_GUESSED = "a report on it is charged as the dearest model of its provider, and flagged"
+_GUESSED = "a report on it is charged as the most expensive model of its provider, and flagged"
 
 
 @click.group()
@@ -40,8 +40,8 @@ def config() -> None:
 def check(file: Path | None, prices_file: Path | None) -> None:
     """Say whether FILE can be used; where not, at which line and column, and what was probably meant.
 
-    Without FILE it is the one that a fleet would be opened with: $TALLYSTICK_CONFIG, the project's, or the packaged one.
-    The prices that it would be opened with are checked too. What can be used and is probably not meant is a warning.
+    Without FILE it is the one that a new fleet would use: $TALLYSTICK_CONFIG, the project's, or the packaged one. The
+    prices that the fleet would use are checked too. What can be used and is probably not meant is a warning.
 
     \b
     Examples:
@@ -67,7 +67,7 @@ def _of_addresses(settings: Config) -> Iterator[str]:
         for number, address in enumerate(addresses):
             key = f"notifications.{name}[{number}]"
             if may_hold_secret(address):
-                yield f"{key}: it goes into the log as it is written: put what is secret in it into a variable, as ${{NAME}}"
+                yield f"{key}: it goes into the log as it is written: put a secret in it into a variable, as ${{NAME}}"
             problem = problem_of(address, os.environ)
             if problem is not None:
                 yield f"{key}: nothing can be sent there from here: {problem}"

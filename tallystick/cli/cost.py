@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tallystick.cli.common import Moment, at_option, console, json_option, json_text, store_option
-from tallystick.cli.viewing import views
+from tallystick.cli.viewing import opened_views
 from tallystick.projections.reports.cost import Costs, DayCost, MonthCost, Part
 from tallystick.projections.reports.model_comparison import ComparedTask, compared_of
 from tallystick.projections.reports.status import Status
@@ -23,7 +23,7 @@ SHOWN = 20
 
 @click.command(short_help="Show what the day and the month cost.")
 @store_option
-@click.option("--by", type=click.Choice(get_args(By)), help="What each of them used, the dearest first.")
+@click.option("--by", type=click.Choice(get_args(By)), help="What each of them used, the most expensive first.")
 @click.option("--month", is_flag=True, help="The month instead of the day: planned, actual and deviation.")
 @click.option("--compare", is_flag=True, help="Each completed task of the day, and what it would have cost elsewhere.")
 @at_option
@@ -44,13 +44,13 @@ def cost(store_url: str, by: By | None, month: bool, compare: bool, at: Moment |
     """
     if compare and (by is not None or month):
         raise click.UsageError("--compare goes with neither --by nor --month")
-    with views(store_url, at) as keeper:
+    with opened_views(store_url, at) as views:
         if compare:
-            _show_compared(compared_of(keeper), as_json)
+            _show_compared(compared_of(views), as_json)
             return
-        costs = Costs(keeper, whole=month)
-        now = Status(keeper).fleet.at if at is not None else dt.datetime.now(dt.UTC)
-        found = costs.month() if month else costs.day(projected_eod(keeper, costs, now))
+        costs = Costs(views, whole=month)
+        now = Status(views).fleet.at if at is not None else dt.datetime.now(dt.UTC)
+        found = costs.month() if month else costs.day(projected_eod(views, costs, now))
         parts = None if by is None else costs.by(by, costs.month().month if month else None)
     shown = found if parts is None else parts
     if as_json:
@@ -75,7 +75,7 @@ def _show_compared(tasks: list[ComparedTask], as_json: bool) -> None:
     if not tasks:
         screen.print("No task was completed on the newest day that used tokens of a model with a price.")
         return
-    table = Table(title="completed tasks, the dearest first", title_justify="left")
+    table = Table(title="completed tasks, the most expensive first", title_justify="left")
     table.add_column("task", overflow="fold")
     table.add_column("model", overflow="fold")
     for name in ("tokens", "cost", "on another model"):

@@ -5,7 +5,7 @@ import msgspec
 from rich.markdown import Markdown
 
 from tallystick.cli.common import Moment, at_option, console, json_option, json_text, store_option
-from tallystick.cli.viewing import moment_of, views
+from tallystick.cli.viewing import moment_of, opened_views
 from tallystick.reports.dashboard import dashboard_markdown, dashboard_of
 
 
@@ -25,8 +25,8 @@ def dashboard(store_url: str, at: Moment | None, as_json: bool) -> None:
       tallystick dashboard > dashboard.md
       tallystick dashboard --at 2026-03-04T12:00:00Z --json
     """
-    with views(store_url, at) as keeper:
-        shown = dashboard_of(keeper, moment_of(keeper, at))
+    with opened_views(store_url, at) as views:
+        shown = dashboard_of(views, moment_of(views, at))
     if as_json:
         click.echo(json_text(msgspec.to_builtins(shown)))
         return

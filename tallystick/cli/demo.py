@@ -20,7 +20,7 @@ from tallystick.demo.agent import Refused
 from tallystick.demo.closing import tell
 from tallystick.demo.generate import generate
 from tallystick.demo.plan import too_small
-from tallystick.demo.screen import Lines, Nobody, Screen, Watcher
+from tallystick.demo.screen import Lines, Quiet, Screen, Watcher
 from tallystick.demo.show import run
 from tallystick.demo.summary import Summary, for_machines
 from tallystick.demo.tally import Tally
@@ -29,7 +29,7 @@ from tallystick.demo.workload import Workload
 from tallystick.events.log.store import Store, open_store
 
 WATCHED_SECONDS: Final = 24
-"""How long the work would be watched where no speed is named; those that wait and are throttled make it half as long again."""
+"""How long it takes to watch where no speed is named; waits and throttles make it half as long again."""
 
 
 class Speed(click.ParamType[float]):
@@ -62,7 +62,7 @@ class Speed(click.ParamType[float]):
     "--speed",
     metavar="FACTOR|max",
     type=Speed(),
-    help="Seconds of the agents' time per second, or max.  [default: half a minute to watch; max where nobody does]",
+    help="Seconds of the agents' time per second, or max.  [default: half a minute on a terminal, else max]",
 )
 @click.option(
     "--limits",
@@ -80,9 +80,9 @@ def demo(
 ) -> None:
     """Watch a fleet of agents being given slots, budgeted, warned, throttled and stopped by the real manager.
 
-    Slots and budget are too few for all of them. Each run is a task: it waits in the queue, and works under a lease. Its
-    agent obeys: it waits when it is throttled, stops when it is stopped, and goes on if it gets more. At the end the log
-    is read again from the first event, and every token and nano-dollar is accounted for.
+    Slots and budget are too few for all of them. Each run is a task: it waits in the queue, and works under a lease.
+    Its agent obeys: it waits when it is throttled, stops when it is stopped, and goes on if it gets more. At the end
+    the log is read again from the first event, and every token and nano-dollar is accounted for.
 
     A trace is a CSV file with the columns run_id, agent, product_or_task, step, timestamp_s, duration_s, model,
     input_tokens, output_tokens, cached_tokens, cost_usd, one line per step; an empty cell is unknown. Each of its runs
@@ -93,7 +93,7 @@ def demo(
       tallystick demo
       tallystick demo --trace runs.csv.gz --speed max --json
     """
-    # The alerts of a show concern no operator; a fleet that stops is told as this command's error.
+    # The alerts of a demonstration concern no operator; why a fleet stopped is this command's error.
     structlog.configure(processors=[_drop])
     console = Console(highlight=False, markup=False, emoji=False)
     workload = _workload(trace_file)
@@ -104,7 +104,7 @@ def demo(
     factor = None if speed == float("inf") else speed
     store = _new_store(store_url)
     tally = Tally()
-    watcher: Watcher = Nobody()
+    watcher: Watcher = Quiet()
     if watched:
         watcher = Screen(console, tally, workload.title, factor)
     elif not json_only:
@@ -172,7 +172,7 @@ def _suggestions(summary: Summary) -> list[str]:
     if summary.store == "memory:":
         return [f"{program} demo --store sqlite:///demo.db", f"{program} config show", f"{program} --help"]
     store = f"--store {shlex.quote(summary.store)}"
-    # Whoever never had a slot had no account either.
+    # A task that never had a slot had no account either.
     ran = [agent for agent in (*summary.left_out, *summary.agents) if agent.runs]
     agent = (ran or summary.agents)[0].run.id
     return [

@@ -1,4 +1,4 @@
-"""``tallystick forecast``: what is foreseen of agents, of all of them together, and of the day."""
+"""``tallystick forecast``: forecasts of agents, of all of them together, and of the day."""
 
 import datetime as dt
 
@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tallystick.cli.common import Moment, at_option, console, json_option, json_text, store_option
-from tallystick.cli.viewing import views
+from tallystick.cli.viewing import opened_views
 from tallystick.events.catalog.forecasts import Prediction
 from tallystick.reports.forecasts import AgentForecast, Estimate, Forecasts, forecasts_of
 from tallystick.wording import DIMENSION_NAMES, NONE, and_more, edge_amount, one_line, percent
@@ -16,18 +16,18 @@ from tallystick.wording import DIMENSION_NAMES, NONE, and_more, edge_amount, one
 SHOWN = 20
 
 
-@click.command(short_help="Show what is foreseen.")
+@click.command(short_help="Show forecasts.")
 @store_option
 @click.option("--agent", metavar="ID", help="One agent only.")
 @click.option("--workflow", metavar="NAME", help="Only the agents of this workflow, and those below them.")
 @at_option
 @json_option
 def forecast(store_url: str, agent: str | None, workflow: str | None, at: Moment | None, as_json: bool) -> None:
-    """Show at which step (report) each agent's budget will be used up, what all open agents will have used together when
-    they have finished, and what the fleet will have used at the end of the day.
+    """Show at which step (report) each agent's budget will be used up, what all open agents will have used together
+    when they have finished, and what the fleet will have used at the end of the day.
 
-    An agent's forecast is the newest that the fleet made: when another tenth of its budget was consumed, when somebody
-    asked with the message Forecast, or when it was acted on. Intervals hold the truth in 80 of 100 cases.
+    An agent's forecast is the newest that the fleet made: when another tenth of its budget was consumed, when the
+    message Forecast asked for it, or when it was acted on. An interval holds the true value in 80 of 100 cases.
 
     \b
     Examples:
@@ -35,12 +35,12 @@ def forecast(store_url: str, agent: str | None, workflow: str | None, at: Moment
       tallystick forecast --agent a-7 --json
       tallystick forecast --at 2026-03-04T12:00:00Z
     """
-    with views(store_url, at) as keeper:
-        found = forecasts_of(keeper, workflow, dt.datetime.now(dt.UTC) if at is None else at.time)
+    with opened_views(store_url, at) as views:
+        found = forecasts_of(views, workflow, dt.datetime.now(dt.UTC) if at is None else at.time)
     if agent is not None:
         found = msgspec.structs.replace(found, agents=[one for one in found.agents if one.agent == agent])
         if not found.agents:
-            raise click.ClickException(f"nothing was foretold of an open agent {agent!r}: that takes two reports")
+            raise click.ClickException(f"there is no forecast for an open agent {agent!r}: that takes two reports")
     if as_json:
         click.echo(json_text(msgspec.to_builtins(found)))
         return
@@ -50,7 +50,7 @@ def forecast(store_url: str, agent: str | None, workflow: str | None, at: Moment
         for line in and_more(len(found.agents), SHOWN, ", whose budgets will last longer: --json shows all"):
             screen.print(line)
     else:
-        screen.print("Nothing was foretold of an agent that is open.")
+        screen.print("There is no forecast for an open agent.")
     if agent is None:
         for table in _sums(found):
             screen.print(table)

@@ -67,7 +67,7 @@ class Program(click.Group):
             code = super().main(args, prog_name, complete_var, standalone_mode=False, **extra)
             sys.stdout.flush()
         except BrokenPipeError:
-            # Whoever read our output has read enough. Nothing more may be written, not even at the interpreter's end.
+            # The reader of our output has read enough. Nothing more may be written, not even at the interpreter's end.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             code = 1
         except click.exceptions.NoArgsIsHelpError as error:
@@ -129,7 +129,7 @@ def log_plainly() -> None:
 @click.group(cls=Program, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="tallystick", message="%(prog)s %(version)s")
 def main() -> None:
-    """A budget office for fleets of LLM agents: who may spend what, who spent it, and why it was decided so.
+    """Budgets for fleets of LLM agents: who may spend what, who spent it, and why it was decided so.
 
     \b
     Examples:

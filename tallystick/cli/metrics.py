@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tallystick.cli.common import Moment, at_option, console, json_option, json_text, output, store_option
-from tallystick.cli.viewing import moment_of, views
+from tallystick.cli.viewing import moment_of, opened_views
 from tallystick.projections.reports.quality_metrics import Accuracy, Aimed, Metrics, Starts, metrics_of
 from tallystick.projections.reports.resource_metrics import ResourceMetrics, resource_metrics
 from tallystick.projections.reports.resource_recommendations import resource_recommendations
@@ -43,9 +43,9 @@ def metrics(store_url: str, at: Moment | None, as_json: bool, write: bool) -> No
       tallystick metrics --write
       tallystick metrics --at 2026-03-04T12:00:00Z --json
     """
-    with views(store_url, at) as keeper:
-        found, fleet = metrics_of(keeper), Status(keeper).fleet
-        work = TaskDay(keeper, moment_of(keeper, at))
+    with opened_views(store_url, at) as views:
+        found, fleet = metrics_of(views), Status(views).fleet
+        work = TaskDay(views, moment_of(views, at))
         resources = resource_metrics(work)
     if write:
         click.echo(f"written to {_written(resources, fleet.config)}", err=True)

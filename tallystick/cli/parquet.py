@@ -37,7 +37,7 @@ def as_parquet(records: Iterable[Record]) -> Iterator[bytes]:
         ClickException: a number is larger than Parquet's whole numbers.
     """
     # The writer writes into a buffer that is emptied after each group: so it needs no file, and when something goes
-    # wrong, the end that it writes at its close reaches nobody and makes no half log look like a whole one.
+    # wrong, the end that it writes at its close is never written and makes no half log look like a whole one.
     sink = io.BytesIO()
     with ParquetWriter(sink, _SCHEMA, compression="zstd", use_dictionary=_REPEATED) as writer:
         for group in _groups(records):

@@ -18,7 +18,7 @@ from tallystick.config.published import published_prices
 from tallystick.config.settings import Config
 from tallystick.wording import one_line
 
-_UNKNOWN = "unpriced: a report is charged as the dearest model of its provider, and flagged"
+_UNKNOWN = "unpriced: a report is charged as the most expensive model of its provider, and flagged"
 
 
 def prices_of_today(config: Config, prices_file: Path | None) -> PriceList:

@@ -38,7 +38,7 @@ def projections() -> None:
 
 
 @contextlib.contextmanager
-def _keeper(store_url: str) -> Iterator[ViewFile]:
+def _view_file(store_url: str) -> Iterator[ViewFile]:
     """The file of a store's views.
 
     Raises:
@@ -48,8 +48,8 @@ def _keeper(store_url: str) -> Iterator[ViewFile]:
     place = place_of(store_url)
     if place is None:
         raise click.ClickException(f"{store_url} keeps no views: name a store like sqlite:///FILE")
-    with contextlib.closing(ViewFile(place.views)) as keeper:
-        yield keeper
+    with contextlib.closing(ViewFile(place.views)) as file:
+        yield file
 
 
 # --- list ------------------------------------------------------------------------------------------------------------
@@ -95,8 +95,8 @@ def _inventories(store_url: str) -> tuple[Inventory, Reached]:
     place = place_of(store_url)
     if place is not None and not Path(place.views).exists():
         return Inventory(Reached(0, ""), {}), Reached(0, "")
-    with _keeper(store_url) as keeper, contextlib.closing(keeper.beside()) as beside:
-        return keeper.inventory(progress_bar("reading the views")), beside.reached()
+    with _view_file(store_url) as file, contextlib.closing(file.beside()) as beside:
+        return file.inventory(progress_bar("reading the views")), beside.reached()
 
 
 def _is_foreign(store: Store, reached: Reached) -> bool:
@@ -165,9 +165,9 @@ def rebuild_(ctx: click.Context, names: tuple[str, ...], store_url: str, as_json
     """
     make_way()  # the fleet whose views these are may be at work on the same machine
     wanted = list(dict.fromkeys(names)) or list(VERSIONS)
-    with reading(store_url) as store, _keeper(store_url) as keeper:
+    with reading(store_url) as store, _view_file(store_url) as file:
         try:
-            rebuilt = rebuild(store, keeper, wanted, progress_bar("rebuilding"))
+            rebuilt = rebuild(store, file, wanted, progress_bar("rebuilding"))
         except Differs as error:
             if as_json:
                 click.echo(json_text({"difference": _difference_json(error.difference)}))
@@ -235,7 +235,7 @@ def _short(value: Any) -> str:
 
 
 def _difference_json(found: Difference) -> dict[str, Any]:
-    """Both rows as they are; what is no text was put there by nobody of ours."""
+    """Both rows as they are; what is no text was not written by this program."""
     row = found.live or found.rebuilt
     sides = {"live": found.live, "rebuilt": found.rebuilt}
     rows = {name: None if kept is None else str(kept.row) for name, kept in sides.items()}
@@ -257,14 +257,14 @@ def drop(names: tuple[str, ...], store_url: str, as_json: bool) -> None:
       tallystick projections drop agents
       tallystick projections drop
     """
-    with reading(store_url), _keeper(store_url) as keeper:
-        known = {*VERSIONS, *keeper.versions()}
+    with reading(store_url), _view_file(store_url) as file:
+        known = {*VERSIONS, *file.versions()}
         for name in names:
             if name not in known:
                 raise click.BadParameter(
                     f"{name!r} is no view: there are {', '.join(sorted(known))}", param_hint="NAMES"
                 )
-        dropped = keeper.drop(names or None)
+        dropped = file.drop(names or None)
     if as_json:
         click.echo(json_text({"dropped": dropped}))
     else:

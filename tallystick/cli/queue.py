@@ -14,7 +14,7 @@ from tallystick.reports.queue import queue_json, queue_of
 from tallystick.wording import NONE, and_more, one_line
 
 SHOWN = 20
-"""Tasks in a table that nobody limited."""
+"""Tasks in a table without --limit."""
 _LISTED = 100
 
 
@@ -29,8 +29,8 @@ _LISTED = 100
 @at_option
 @json_option
 def queue(store_url: str, limit: int | None, at: Moment | None, as_json: bool) -> None:
-    """Show the tasks that wait, best first: score and its terms, how long they wait, what is in their way, and when they
-    are expected to start; and the tasks that run.
+    """Show the tasks that wait, best first: score and its terms, how long they wait, what is in their way, and when
+    they are expected to start; and the tasks that run.
 
     It is what the message GetQueue answers, read off the log: it works while another process runs the fleet, and
     records nothing. An aged task goes before all others, whatever its score.

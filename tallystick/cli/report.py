@@ -5,7 +5,7 @@ import msgspec
 from rich.markdown import Markdown
 
 from tallystick.cli.common import Moment, at_option, console, json_option, json_text, store_option
-from tallystick.cli.viewing import views
+from tallystick.cli.viewing import opened_views
 from tallystick.projections.reports.usage_report import report_of
 from tallystick.reports.markdown import markdown
 
@@ -26,8 +26,8 @@ def report(store_url: str, workflow: str | None, at: Moment | None, as_json: boo
       tallystick report --workflow checkout > checkout.md
       tallystick report --at 2026-03-04T12:00:00Z --json
     """
-    with views(store_url, at) as keeper:
-        found = report_of(keeper, workflow)
+    with opened_views(store_url, at) as views:
+        found = report_of(views, workflow)
     if workflow is not None and not found.agents:
         raise click.ClickException(
             f"no agent ever belonged to a workflow {workflow!r}: `tallystick report` has all agents"

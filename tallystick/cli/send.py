@@ -27,7 +27,7 @@ _NO_PRIORITY = "none"
 
 
 def _user() -> str:
-    """Whoever is logged in; an operator where the system does not know."""
+    """The user who is logged in; "operator" where the system does not know."""
     try:
         return getpass.getuser()[: c.NAME_MAX]
     except (OSError, KeyError):
@@ -65,7 +65,7 @@ def send(
       pause REASON                          stop everything
       resume                                go on
       approve-limit --cost 200              raise today's limit (also --tokens)
-      override PRODUCT PRIORITY [REASON]    the level of all its tasks; none ends that
+      override PRODUCT PRIORITY [REASON]    the priority of all its tasks; none ends that
       reset-breaker REASON                  close the circuit breaker, whatever holds
       release-reserve REASON                open the reserve for critical agents
 
@@ -133,7 +133,7 @@ def _command(message: tuple[str, ...], limits: Mapping[str, str | None], new_id:
 
 
 def _approval(rest: tuple[str, ...], limits: Mapping[str, str | None]) -> dict[str, Any]:
-    """`ApproveLimit`; which amounts are right is the law's to say."""
+    """`ApproveLimit`; which amounts are right is decided by the core."""
     if rest:
         raise click.UsageError(f"approve-limit takes its limits as options: {rest[0]!r} is none; like --cost 200")
     message: dict[str, Any] = {"type": "ApproveLimit"}

@@ -70,18 +70,18 @@ def simulate(
 
     Each line of the file is one message with "at", the time at which it is sent (RFC 3339, not earlier than the line
     before), and if you like its "id" (else line-N) and "by" (else local). Between two lines every timer that is due
-    fires first, in order: leases and holds end, days begin, waiting tasks start. Printed is one JSON line per message, {"line", "at", "reply"}, and at last {"end": {…}} with
-    the log's length and digest.
+    fires first, in order: leases and holds end, days begin, waiting tasks start. The output is one JSON line per
+    message, {"line", "at", "reply"}, and a last one, {"end": {…}}, with the log's length and digest.
 
-    The whole file is read before anything runs: a bad line costs nothing, and exits with 2, its number, column and
-    reason. A message that the fleet refuses is no bad line: its reply says why, and the scenario goes on.
+    The whole file is read before anything runs: a bad line changes nothing; the command exits with 2 and
+    prints its number, column and reason. A message that the fleet refuses is no bad line: its reply says why, and the scenario goes on.
 
     \b
     Example:
       echo '{"at": "2026-03-04T12:00:00Z", "type": "GetGlobalStatus"}' > scenario.jsonl
       tallystick simulate scenario.jsonl
     """
-    # The alerts of a simulated fleet concern no operator; a fleet that stops is told as this command's error.
+    # The alerts of a simulated fleet concern no operator; why a fleet stopped is this command's error.
     structlog.configure(processors=[_drop])
     name, data = str(scenario), scenario.read_bytes()
     count, first_at = 0, None
@@ -142,7 +142,7 @@ def _printed(line: Line, answer: Answer) -> bytes:
 
 
 def _end(fleet: SimulatedFleet, store: Store) -> bytes:
-    """The last line, once the law is proved in full."""
+    """The last line, once conservation is proved in full."""
     check_conserved(fleet.ledger)
     last = store.last()
     assert last is not None

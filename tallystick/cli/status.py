@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tallystick.cli.common import Moment, at_option, console, json_option, json_text, store_option
-from tallystick.cli.viewing import views
+from tallystick.cli.viewing import opened_views
 from tallystick.config.amounts import DIMENSIONS, Amounts, cents, dollars, percent
 from tallystick.events.decide.answers import stamp
 from tallystick.events.messages.replies import GlobalStatus, shown
@@ -25,7 +25,7 @@ from tallystick.wording import DIMENSION_NAMES, NONE, amount, and_more, one_line
 COLOURS = {"green": "green", "yellow": "yellow", "orange": "dark_orange", "red": "red", "black": "bold reverse"}
 _UNITS = ("tokens", "seconds", "cost")
 SHOWN = 20
-"""Agents in a table that nobody limited."""
+"""Agents in a table without --limit."""
 
 
 @click.command()
@@ -51,18 +51,18 @@ def status(store_url: str, agent: str | None, at: Moment | None, limit: int | No
       tallystick status --agent a-7 --json
       tallystick status --at 2026-03-04T12:00:00Z
     """
-    with views(store_url, at) as keeper:
-        found = Status(keeper)
+    with opened_views(store_url, at) as views:
+        found = Status(views)
         now = _now(found, at)
-        sketch, work, breaker = found.queries(now), TaskDay(keeper, now), Costs(keeper).breaker
+        queries, work, breaker = found.queries(now), TaskDay(views, now), Costs(views).breaker
         if agent is not None:
-            _show_agent(found, sketch, agent, as_json)
+            _show_agent(found, queries, agent, as_json)
         elif as_json:
             tasks = {"tasks_running": len(work.running), "tasks_waiting": len(work.waiting)}
-            _print_json(fleet_json(found, sketch, limit) | tasks | {"breaker": breaker})
+            _print_json(fleet_json(found, queries, limit) | tasks | {"breaker": breaker})
         else:
-            console().print(_fleet_table(found, sketch, work, breaker))
-            _print_agents(found, sketch, limit or SHOWN)
+            console().print(_fleet_table(found, queries, work, breaker))
+            _print_agents(found, queries, limit or SHOWN)
 
 
 def _now(found: Status, at: Moment | None) -> dt.datetime:
@@ -75,11 +75,11 @@ def _now(found: Status, at: Moment | None) -> dt.datetime:
 # --- for machines ----------------------------------------------------------------------------------------------------
 
 
-def fleet_json(found: Status, sketch: QueryAdapter, limit: int | None) -> dict[str, Any]:
+def fleet_json(found: Status, queries: QueryAdapter, limit: int | None) -> dict[str, Any]:
     """`GetGlobalStatus` with the ``limit`` most used agents, and what else a fleet's screen says."""
     fleet, quality = found.fleet, found.quality
-    reply: GlobalStatus = sketch.global_status()
-    reply.agent_statuses = [sketch.budget_status(row.agent) for row in found.by_use()[:limit]]
+    reply: GlobalStatus = queries.global_status()
+    reply.agent_statuses = [queries.budget_status(row.agent) for row in found.by_use()[:limit]]
     return {
         **msgspec.to_builtins(reply),
         "at": stamp(fleet.at),
@@ -95,10 +95,10 @@ def fleet_json(found: Status, sketch: QueryAdapter, limit: int | None) -> dict[s
     }
 
 
-def agent_json(row: AgentRow, sketch: QueryAdapter | None) -> dict[str, Any]:
-    """`GetStatus` and the row's times; what only an open account has is null without ``sketch``."""
-    if sketch is not None:
-        answered: dict[str, Any] = msgspec.to_builtins(sketch.budget_status(row.agent))
+def agent_json(row: AgentRow, queries: QueryAdapter | None) -> dict[str, Any]:
+    """`GetStatus` and the row's times; what only an open account has is null without ``queries``."""
+    if queries is not None:
+        answered: dict[str, Any] = msgspec.to_builtins(queries.budget_status(row.agent))
     else:
         plain = ("agent", "agent_type", "product", "workflow", "priority", "parent", "state")
         answered = {name: getattr(row, name) for name in plain}
@@ -118,11 +118,11 @@ def _print_json(value: Any) -> None:
 # --- for people ------------------------------------------------------------------------------------------------------
 
 
-def _show_agent(found: Status, sketch: QueryAdapter, id: str, as_json: bool) -> None:
+def _show_agent(found: Status, queries: QueryAdapter, id: str, as_json: bool) -> None:
     row = found.agent(id)
     if row is None:
         raise click.ClickException(f"no agent {id!r} was ever seen here: `tallystick status` lists those there are")
-    answered = agent_json(row, sketch if id in found.agents else None)
+    answered = agent_json(row, queries if id in found.agents else None)
     if as_json:
         _print_json(answered)
         return
@@ -139,10 +139,10 @@ def _show_agent(found: Status, sketch: QueryAdapter, id: str, as_json: bool) -> 
     console().print(table)
 
 
-def _print_agents(found: Status, sketch: QueryAdapter, limit: int) -> None:
+def _print_agents(found: Status, queries: QueryAdapter, limit: int) -> None:
     screen, rows = console(), found.by_use()
     if rows:
-        screen.print(_agents_table(rows[:limit], sketch))
+        screen.print(_agents_table(rows[:limit], queries))
     for line in and_more(len(rows), limit, f", less used: --limit {len(rows)} shows all"):
         screen.print(line)
     for model, cost_nanos in sorted(found.fleet.unpriced.items()):
@@ -153,8 +153,8 @@ def _print_agents(found: Status, sketch: QueryAdapter, limit: int) -> None:
         screen.print(Text(one_line(text), style="yellow"))
 
 
-def _fleet_table(found: Status, sketch: QueryAdapter, work: TaskDay, breaker: str | None) -> Table:
-    fleet, reply, quality = found.fleet, sketch.global_status(), found.quality
+def _fleet_table(found: Status, queries: QueryAdapter, work: TaskDay, breaker: str | None) -> Table:
+    fleet, reply, quality = found.fleet, queries.global_status(), found.quality
     granted = money(fleet.allocated.triple)
     limits = fleet.total.triple
     table = _grid()
@@ -187,7 +187,7 @@ def _fleet_table(found: Status, sketch: QueryAdapter, work: TaskDay, breaker: st
     return table
 
 
-def _agents_table(rows: list[AgentRow], sketch: QueryAdapter) -> Table:
+def _agents_table(rows: list[AgentRow], queries: QueryAdapter) -> Table:
     """Consumed of allocated, in every dimension that one of the agents limits or has used."""
     dims = [d for d in DIMENSIONS if any(row.consumed.triple[d] is not None for row in rows)]
     table = Table(caption="consumed of allocated" if dims else None)
@@ -200,7 +200,7 @@ def _agents_table(rows: list[AgentRow], sketch: QueryAdapter) -> Table:
         table.add_row(
             Text(one_line(row.agent)),
             _level(row.level),
-            sketch.budget_status(row.agent).action,
+            queries.budget_status(row.agent).action,
             f"{used_percent(row)} %",
             *(_of(row.consumed.triple[d], row.allocated.triple[d], d) for d in dims),
         )

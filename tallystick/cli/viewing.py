@@ -15,7 +15,7 @@ from tallystick.projections.store.view_store import MemoryViewStore, NotKept, Vi
 
 
 @contextlib.contextmanager
-def views(store_url: str, at: Moment | None) -> Iterator[ViewStore]:
+def opened_views(store_url: str, at: Moment | None) -> Iterator[ViewStore]:
     """A fleet's views, at the log's end or at a moment.
 
     Raises:
@@ -23,21 +23,21 @@ def views(store_url: str, at: Moment | None) -> Iterator[ViewStore]:
         ClickException: the log does not reach there.
     """
     with reading(store_url) as store:
-        keeper = _keeper(store, at)
+        views = _views(store, at)
         try:
-            yield keeper
+            yield views
         finally:
-            keeper.close()
+            views.close()
 
 
-def moment_of(keeper: ViewStore, at: Moment | None) -> dt.datetime:
+def moment_of(views: ViewStore, at: Moment | None) -> dt.datetime:
     """The moment that times are measured to: now, the one that was asked for, or that of the position's event."""
     if at is None:
         return dt.datetime.now(dt.UTC)
-    return Status(keeper).fleet.at if at.time is None else at.time
+    return Status(views).fleet.at if at.time is None else at.time
 
 
-def _keeper(store: Store, at: Moment | None) -> ViewStore:
+def _views(store: Store, at: Moment | None) -> ViewStore:
     """The views up to the log's end, or as they were; in memory where their own file cannot be written.
 
     Raises:
@@ -52,9 +52,9 @@ def _keeper(store: Store, at: Moment | None) -> ViewStore:
         except NotThere as error:
             raise click.ClickException(str(error)) from error
     try:
-        keeper = open_view_store(store.url)
-        catch_up(store, keeper, progress)
+        views = open_view_store(store.url)
+        catch_up(store, views, progress)
     except NotKept:
-        keeper = MemoryViewStore()
-        catch_up(store, keeper, progress)
-    return keeper
+        views = MemoryViewStore()
+        catch_up(store, views, progress)
+    return views

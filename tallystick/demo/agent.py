@@ -1,8 +1,8 @@
-"""An agent that obeys: asks where it can, reports always, waits when throttled, stops when stopped, goes on if topped up.
+"""An agent that obeys: it asks and reports, waits when throttled, stops when stopped, and goes on if topped up.
 
 It is a plain object: `message` says what it sends when its moment has come, `hear` takes the answer in and says, by
-``due_ms``, when its next moment is. Careful agents (the critical ones) set the money for a step aside before it and
-settle after it; the others run the step and report. Like an orchestrator's agent it asks for more when it is told to
+``due_ms``, when its next moment is. Careful agents (the critical ones) reserve the money for a step before it and
+settle after it; the others run the step and report. Like an orchestrator's agent it asks for more when the answer is to
 degrade or stop by its own level, and waits a while for budget that may still come before it gives up.
 """
 
@@ -72,7 +72,7 @@ class Agent:
         self.reported: Money = (0, 0, 0)
         """All that it ever reported; what it left to the price list is not in it."""
         self.last: Money = (0, 0, 0)
-        self.told = "continue"
+        self.action = "continue"
         """The action of the newest answer."""
         self.throttled_ms = 0
         self.stopped_ms = 0
@@ -80,7 +80,7 @@ class Agent:
         self._careful = run.priority == "critical"
         self._hold: str | None = None
         self._model: str | None = None
-        """The cheaper model that it was told to use."""
+        """The cheaper model that an answer named."""
         self._sent = 0
         self._wait_ms = 0
         self._ready_ms = run.starts_ms + run.steps[0].gap_ms
@@ -205,7 +205,7 @@ class Agent:
                 self.throttled_ms += wait_ms
                 self._then(Phase.RESERVE, now_ms + wait_ms)
             case Phase.RESERVE, "budget_exhausted":
-                self.told = "stop"
+                self.action = "stop"
                 if self._may_ask(now_ms):
                     self._ask(now_ms)
                 else:
@@ -244,7 +244,7 @@ class Agent:
         self.done += 1
         self._hold = None
         if self.done == len(self.run.steps):
-            self.told = answer["action"]
+            self.action = answer["action"]
             self._leave(Outcome.FINISHED, now_ms)
         else:
             self._ready_ms = now_ms + self.run.steps[self.done].gap_ms
@@ -252,16 +252,16 @@ class Agent:
 
     def _obey(self, answer: Mapping[str, Any], now_ms: int) -> None:
         """Do as the answer says: stop, ask for more, wait, go on."""
-        self.told, by_level = answer["action"], answer["decided_by"] == "level"
+        self.action, by_level = answer["action"], answer["decided_by"] == "level"
         self._model = answer.get("model")
         self._wait_ms = exact_units(Decimal(str(answer["wait_seconds"])), TIME, "wait_seconds")
-        if self.told == "stop":
+        if self.action == "stop":
             if by_level and self._may_ask(now_ms):
                 self._ask(now_ms)
             else:
                 self._wait_for_budget(now_ms, Phase.CHECK)
             return
-        if self.told == "degrade" and by_level and self._may_ask(now_ms):
+        if self.action == "degrade" and by_level and self._may_ask(now_ms):
             self._ask(now_ms)
             return
         self._begin_step(now_ms)
@@ -274,8 +274,8 @@ class Agent:
         self._then(Phase.BORROW, now_ms)
 
     def _go_without(self, now_ms: int) -> None:
-        """There is no more: an agent that was stopped waits for some, one that was degraded goes on as it was told."""
-        if self.told == "stop":
+        """There is no more: a stopped agent waits for some, a degraded one goes on as the answer says."""
+        if self.action == "stop":
             self._wait_for_budget(now_ms, Phase.CHECK)
         else:
             self._begin_step(now_ms)

@@ -1,8 +1,8 @@
-"""Drives the agents through the fleet. Time is theirs: a clock that the campaign moves, at any pace or as fast as it can.
+"""Drives the agents through the fleet, by a clock that the campaign moves at any pace, or as fast as it can.
 
 The agents act at whole seconds of that clock. At each, every timer that is due fires first, then the messages of the
-agents whose moment has come go in together, the fleet comes to rest, and whoever waited for a slot hears from the event
-stream that it has one: so the same workload gives the same log to the byte, at whatever speed it is watched.
+agents whose moment has come go in together, the fleet comes to rest, and agents that waited for a slot hear from the
+event stream that they have one: so the same workload gives the same log to the byte, at every speed.
 """
 
 import datetime as dt
@@ -26,7 +26,7 @@ BEAT_MS: Final = 1_000
 BY: Final = "orchestrator"
 """Who sends the agents' messages."""
 LOOKS_SECONDS: Final = 0.05
-"""While it waits for the next moment, how often somebody may look."""
+"""While it waits for the next moment, how often the watcher may look."""
 
 
 class Starts:
@@ -40,7 +40,7 @@ class Starts:
         self._inbox.extend(event for event in events if isinstance(event, e.TaskStarted))
 
     def heard(self) -> Iterator[e.TaskStarted]:
-        """Those that nobody was told of yet, in their order."""
+        """Those that were not handed out yet, in their order."""
         while self._inbox:
             yield self._inbox.popleft()
 
@@ -48,7 +48,7 @@ class Starts:
 class Campaign:
     """All agents on their way. ``speed`` is seconds of theirs per second of ours; None is as fast as it goes.
 
-    ``look`` is called often, between messages; whoever sets ``stop`` ends the campaign at the next moment.
+    ``look`` is called often, between messages; setting ``stop`` ends the campaign at the next moment.
     """
 
     def __init__(
@@ -107,7 +107,7 @@ class Campaign:
         return sum(agent.outcome is outcome for agent in self.agents)
 
     def run(self) -> None:
-        """Until the last agent is gone, or somebody stops it."""
+        """Until the last agent is gone, or it is stopped."""
         while not self._stop.is_set() and (self._agenda or self._give_up()):
             moment_ms = -(-self._agenda[0][0] // BEAT_MS) * BEAT_MS
             if not self._wait_until(moment_ms):
@@ -123,7 +123,7 @@ class Campaign:
         self._look()
 
     def _give_up(self) -> bool:
-        """Nobody works any more, so nothing comes back that others wait for: they give up. Whether there are any."""
+        """No agent works any more, so no slot or budget comes back: those that wait give up. Whether any waited."""
         for i, agent in enumerate(self.agents):
             if agent.phase is Phase.QUEUED:
                 agent.give_up(self.now_ms)
@@ -140,7 +140,7 @@ class Campaign:
                 heapq.heappush(self._agenda, (agent.due_ms, i))
 
     def _wait_until(self, moment_ms: int) -> bool:
-        """Let the time until then pass, if somebody is to see it pass; False where it was cut short."""
+        """Let the time until then pass, if it is watched; False where it was cut short."""
         if self._speed is None:
             return True
         while (left := moment_ms / 1000 / self._speed - self.seconds) > 0:

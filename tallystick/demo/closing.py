@@ -12,7 +12,8 @@ from tallystick.config.amounts import COST, TOKENS, cents, dollars
 from tallystick.demo.agent import Agent, Outcome
 from tallystick.demo.screen import percentile
 from tallystick.demo.summary import LEVELS_REACHED, Summary, consumed_of_spendable
-from tallystick.events.state.accounts import Money, plus
+from tallystick.events.state.accounts import Money, money, plus
+from tallystick.projections.reports.cost import limits_of
 from tallystick.wording import compact, minutes_and_seconds, short_amounts
 
 SHOWN: Final = 8
@@ -40,7 +41,7 @@ def _tell_left_out(console: Console, summary: Summary) -> None:
     console.print(Rule("for whom it was too small", align="left", style="grey37"))
     finished = f"{summary.count(Outcome.FINISHED)} of {len(summary.agents)} runs finished"
     if not left_out:
-        console.print(f"  {finished}; the budget was too small for nobody.")
+        console.print(f"  {finished}; the budget was enough for all.")
         return
     lacked: Money = (0, 0, 0)
     for agent in left_out:
@@ -53,13 +54,13 @@ def _tell_left_out(console: Console, summary: Summary) -> None:
         table.add_column(name, justify="right", no_wrap=True, min_width=len(name))
     for agent in left_out[:SHOWN]:
         tokens, _, cost = agent.lacked
-        table.add_row(f"  {agent.run.id}", agent.run.priority, _fate(agent), compact(tokens), cents(cost))
+        table.add_row(f"  {agent.run.id}", agent.run.priority, _progress(agent), compact(tokens), cents(cost))
     console.print(table)
     if len(left_out) > SHOWN:
         console.print(f"  … and {len(left_out) - SHOWN} more", style="dim")
 
 
-def _fate(agent: Agent) -> str:
+def _progress(agent: Agent) -> str:
     if agent.outcome is Outcome.REFUSED:
         return "no slot"
     return f"{agent.done} of {len(agent.run.steps)}"
@@ -72,25 +73,33 @@ def _needed(units: Money) -> str:
 def _tell_figures(console: Console, summary: Summary) -> None:
     """What was done about it, one line each."""
     tally, took = summary.tally, summary.took
+
+    def moved(how: str) -> str:
+        return _needed(tally.moved(how).amount)
+
     _tell_slots(console, summary)
     console.print(Rule("what the fleet did", align="left", style="grey37"))
     throttled, stopped = (
         sum(getattr(agent, name) for agent in summary.agents) // 60_000 for name in ("throttled_ms", "stopped_ms")
     )
     reached = ", ".join(f"{level} {tally.reached(level)}" for level in LEVELS_REACHED)
+    rate = tally.events / max(summary.seconds, 0.001)
     lines = [
         ("levels reached", f"{reached}; {len(tally.warned_early)} warned early"),
         ("waiting", f"{throttled} minutes throttled, {stopped} minutes stopped, of all agents"),
-        ("given back", f"{_needed(tally.given_back)} when stopped"),
-        ("unused", f"{_needed(tally.unused)} went back when agents left"),
-        ("borrowed", f"{_needed(tally.borrowed)} on request ({tally.borrows} times)"),
-        ("overruns", f"{_needed(tally.covered)} covered by pool and reserve ({tally.covers} times)"),
-        ("reserve", f"{_needed(tally.from_reserve)} taken; overdraft {_needed(tally.into_debt)}"),
+        ("given back", f"{moved('given_back_when_stopped')} when stopped"),
+        ("unused", f"{moved('unused_at_release')} went back when agents left"),
+        ("borrowed", f"{moved('borrowed')} on request ({tally.moved('borrowed').times} times)"),
+        (
+            "overruns",
+            f"{moved('overruns_covered')} covered by pool and reserve ({tally.moved('overruns_covered').times} times)",
+        ),
+        ("reserve", f"{moved('taken_from_reserve')} taken; overdraft {moved('taken_as_overdraft')}"),
         ("fleet", " → ".join(("at ease", *tally.responses)).replace("_", " ")),
         *_qualities(summary),
         (
             "stored",
-            f"{tally.events:,} events in {summary.seconds:.1f} s: {tally.events / max(summary.seconds, 0.001):,.0f} a second",
+            f"{tally.events:,} events in {summary.seconds:.1f} s: {rate:,.0f} a second",
         ),
         (
             "answered",
@@ -111,22 +120,23 @@ def _print(console: Console, lines: Sequence[tuple[str, str]]) -> None:
 
 def _tell_slots(console: Console, summary: Summary) -> None:
     """How the tasks came to their slots, and what the day has cost."""
-    slots = summary.tally.slots
-    ran, (token_limit, cost_limit) = len(slots.waited_ms), slots.limits
+    slots, day = summary.slots, summary.day
+    ran, (token_limit, cost_limit), used_today = len(slots.waited_ms), limits_of(day), money(day.used.triple)
     taken = "" if slots.utilization is None else f", {slots.utilization * 100:.0f} % of their time taken"
-    today = cents(slots.used_today[COST]) + ("" if cost_limit is None else f" of {cents(cost_limit)}")
+    today = cents(used_today[COST]) + ("" if cost_limit is None else f" of {cents(cost_limit)}")
     if token_limit is not None:
-        today += f", {compact(slots.used_today[TOKENS])} of {compact(token_limit)} tokens"
-    alerts = ", ".join(f"{code.replace('_', ' ')} {count}" for code, count in sorted(slots.alerts.items()))
+        today += f", {compact(used_today[TOKENS])} of {compact(token_limit)} tokens"
+    alerts = ", ".join(f"{code.replace('_', ' ')} {count}" for code, count in sorted(summary.tally.alerts.items()))
     console.print(Rule("slots and queue", align="left", style="grey37"))
     waited = f"{slots.that_waited} of the {ran} that ran: {_minutes(slots.average_wait_ms)} on average"
     if slots.that_waited:
         waited += f", {_minutes(slots.longest_wait_ms)} at most"
+    preempted = summary.tally.kinds["TaskPreempted"]
     lines = [
         ("tasks", ", ".join(f"{count} {how}" for how, count in slots.ended.most_common())),
-        ("slots", f"{'no limit' if slots.total is None else slots.total}{taken}; {slots.preempted} preempted"),
+        ("slots", f"{'no limit' if slots.slots is None else slots.slots}{taken}; {preempted} preempted"),
         ("waited", waited),
-        ("today", today + ("; the breaker is open" if slots.tripped else "")),
+        ("today", today + ("; the breaker is open" if day.breaker is not None else "")),
         ("alerts", alerts or "none"),
     ]
     _print(console, lines)

@@ -54,8 +54,7 @@ PRICES: Final = from_mapping(
         "claude-haiku-5-5": {"input": 1, "output": 5, "cached_input": "0.1"},
     }
 )
-"""What they cost here, in dollars per million tokens: generated runs have prices that were made up, whatever models cost
-today, so that they are the same every time."""
+"""Made-up prices in dollars per million tokens, so that the generated runs cost the same every time."""
 TEAMS: Final = (("backend", "backend-engineer"), ("frontend", "frontend-engineer"), ("qa", "qa-engineer"))
 """Who works in this fleet: the beginning of an agent's name, and its type."""
 PRODUCTS: Final = ("checkout", "search", "billing", "mobile")

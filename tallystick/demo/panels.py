@@ -1,21 +1,26 @@
 """The pieces of the live screen, each as lines of a width: nothing here knows of terminals or time."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from decimal import Decimal
-from typing import Any, Final
+import datetime as dt
+from collections.abc import Mapping, Sequence
+from typing import Final
 
 import msgspec
 from rich.table import Table
 from rich.text import Text
 
-from tallystick.config.amounts import COST, DIMENSIONS, EDGE_NAMES, TOKENS, exact_units
+from tallystick.config.amounts import COST, DIMENSIONS, TOKENS
 from tallystick.config.amounts import percent as percent_of
 from tallystick.demo.agent import Agent, Phase
 from tallystick.demo.news import LEVEL_STYLES, Item
-from tallystick.demo.slots import Slots, Waiting
+from tallystick.demo.tally import Frame
 from tallystick.events import catalog as e
-from tallystick.events.evolve.account_read_model import AccountModel
 from tallystick.events.messages.command import PRIORITIES
+from tallystick.projections.reports.cost import limits_of
+from tallystick.projections.reports.task_day import TaskDay
+from tallystick.projections.views.agents import AgentRow
+from tallystick.projections.views.cost import DayRow
+from tallystick.projections.views.fleet import FleetRow
+from tallystick.projections.views.task_rows import TaskRow
 from tallystick.wording import DIMENSION_NAMES, compact, minutes_and_seconds, percent, short_amount
 
 ACTION_STYLES: Final = {
@@ -45,27 +50,18 @@ class Balance(msgspec.Struct, frozen=True):
     overdraft: int
 
 
-def balances(status: dict[str, Any], standings: Iterable[AccountModel]) -> list[Balance]:
-    """The limited dimensions of a `GetGlobalStatus`; what is held is summed over the open accounts."""
-    held = [0, 0, 0]
-    for standing in standings:
-        for d in DIMENSIONS:
-            held[d] += standing.held[d]
+def balances(fleet: FleetRow) -> list[Balance]:
+    """The dimensions that the fleet limits."""
     found = []
+    rows = (fleet.total, fleet.consumed, fleet.held, fleet.pool, fleet.reserve, fleet.overdraft)
     for d in DIMENSIONS:
-        if EDGE_NAMES[d] not in status["total"]:
+        if fleet.total.triple[d] is None:
             continue
-        names = ("total", "total_consumed", "pool_available", "reserve", "overdraft")
-        total, used, pool, reserve, overdraft = (_units(status[name], d) for name in names)
+        total, used, held, pool, reserve, overdraft = (row.triple[d] or 0 for row in rows)
         with_agents = max(0, total + overdraft - used - pool - reserve)
-        found.append(
-            Balance(d, total, used, min(held[d], with_agents), max(0, with_agents - held[d]), pool, reserve, overdraft)
-        )
+        held = min(held, with_agents)
+        found.append(Balance(d, total, used, held, with_agents - held, pool, reserve, overdraft))
     return found
-
-
-def _units(amounts: dict[str, Any], d: int) -> int:
-    return exact_units(Decimal(str(amounts.get(EDGE_NAMES[d], 0))), d, EDGE_NAMES[d])
 
 
 def balance_line(balance: Balance, width: int) -> Text:
@@ -127,33 +123,37 @@ _NEAR: Final = 80
 """From so many percent of a day's limit on, it is shown in another colour."""
 
 
-def slots_line(slots: Slots, standings: Mapping[str, AccountModel], width: int) -> Text:
+def slots_line(frame: Frame, preempted: int, width: int) -> Text:
     """``slots  ■■■■■■■■·····  8 of 13  ·  5 wait``: a mark for each slot, in the colour of its run's level."""
     line = Text().append("slots  ", style="bold")
-    taken = [standings[task].level for task in slots.running if task in standings]
-    total = slots.total
+    agents, tasks = frame.status.agents, frame.tasks
+    taken = [agents[task.task].level for task in tasks.running if task.task in agents]
+    waiting, total = tasks.waiting, tasks.all_slots().limit
     if total is not None and total <= _SLOTS_SHOWN:
-        for level in sorted(taken, reverse=True):
-            line.append("■", style=LEVEL_STYLES[e.LEVELS[level]].removesuffix(" on grey23"))
+        for level in sorted(taken, key=e.LEVELS.index, reverse=True):
+            line.append("■", style=LEVEL_STYLES[level].removesuffix(" on grey23"))
         line.append("·" * (total - len(taken)), style="dim").append("  ")
     line.append(f"{len(taken)} taken" if total is None else f"{len(taken)} of {total}")
-    line.append("  ·  ", style="dim").append(
-        f"{len(slots.waiting)} wait", style="yellow" if slots.waiting else "default"
-    )
-    if slots.waiting:
-        longest = max(slots.seconds_waiting(waiting) for waiting in slots.waiting.values())
+    line.append("  ·  ", style="dim").append(f"{len(waiting)} wait", style="yellow" if waiting else "default")
+    if waiting:
+        longest = max(_seconds_waiting(tasks, task) for task in waiting)
         line.append(f", longest {minutes_and_seconds(longest)}")
-    if slots.preempted:
-        line.append("  ·  ", style="dim").append(f"{slots.preempted} preempted", style="magenta")
+    if preempted:
+        line.append("  ·  ", style="dim").append(f"{preempted} preempted", style="magenta")
     line.truncate(width, overflow="ellipsis")
     return line
 
 
-def day_line(slots: Slots, width: int) -> Text:
+def _seconds_waiting(tasks: TaskDay, task: TaskRow) -> float:
+    return (tasks.now - task.since).total_seconds()
+
+
+def day_line(day: DayRow, width: int) -> Text:
     """``today  cost $12.30 of $20.00 (61 %)``, and whether the breaker is open."""
     line = Text().append("today  ", style="bold")
-    for name, d, limit in (("cost", COST, slots.limits[1]), ("tokens", TOKENS, slots.limits[0])):
-        used = slots.used_today[d]
+    limits = limits_of(day)
+    for name, d, limit in (("cost", COST, limits[1]), ("tokens", TOKENS, limits[0])):
+        used = day.used.triple[d] or 0
         if d == TOKENS and limit is None:
             continue
         line.append(f"{name} {short_amount(used, d)}")
@@ -163,14 +163,14 @@ def day_line(slots: Slots, width: int) -> Text:
         part = percent_of(used, limit)
         style = "bold red" if part >= 100 else "dark_orange" if part >= _NEAR else "green"
         line.append(f" of {short_amount(limit, d)} ").append(f"({part} %)  ", style=style)
-    if slots.tripped:
+    if day.breaker is not None:
         line.append("breaker open: nothing new starts", style="bold white on red")
     line.truncate(width, overflow="ellipsis")
     return line
 
 
-def queue_table(slots: Slots, needs: Mapping[str, int], pool: int | None, rows: int, width: int) -> Table:
-    """Who waits and why: the highest level first, and of a level who has waited longest.
+def queue_table(tasks: TaskDay, needs: Mapping[str, int], pool: int | None, rows: int, width: int) -> Table:
+    """The tasks that wait, and why: the highest priority first, and within it the one that has waited longest.
 
     ``needs`` are the tokens that a task's start takes from the pool, of which so many are free (None: no limit).
     """
@@ -180,29 +180,33 @@ def queue_table(slots: Slots, needs: Mapping[str, int], pool: int | None, rows: 
     table.add_column(width=8)
     table.add_column(justify="right", width=6)
     table.add_column(no_wrap=True, overflow="ellipsis", ratio=6)
-    for waiting in sorted(slots.waiting.values(), key=_rank)[:rows]:
+    slots = tasks.all_slots().limit
+    is_full = slots is not None and len(tasks.running) >= slots
+    for task in sorted(tasks.waiting, key=_rank)[:rows]:
+        why = task.message or (task.code or "").replace("_", " ")
+        needed = needs.get(task.task, 0)
+        if pool is not None and needed > pool and slots is not None and not is_full:
+            # What was in its way when it was queued is not any more: there is a slot, and no budget.
+            why = f"needs {compact(needed)}, pool has {compact(pool)}"
         table.add_row(
-            waiting.task,
-            waiting.product,
-            Text(waiting.priority, style="magenta" if waiting.priority == "critical" else "default"),
-            minutes_and_seconds(slots.seconds_waiting(waiting)),
-            Text(_why(slots, waiting, needs.get(waiting.task, 0), pool), style="dim"),
+            task.task,
+            task.product,
+            Text(_priority(task), style="magenta" if _priority(task) == "critical" else "default"),
+            minutes_and_seconds(_seconds_waiting(tasks, task)),
+            Text(why, style="dim"),
         )
     return table
 
 
-def _why(slots: Slots, waiting: Waiting, needed: int, pool: int | None) -> str:
-    """What was said when it was queued, unless there are slots now and no tokens."""
-    if pool is None or needed <= pool or slots.total is None or len(slots.running) >= slots.total:
-        return waiting.why
-    return f"needs {compact(needed)}, pool has {compact(pool)}"
+def _priority(task: TaskRow) -> str:
+    return task.priority or "normal"
 
 
-def _rank(waiting: Waiting) -> tuple[int, Any]:
-    return (PRIORITIES.index(waiting.priority), waiting.since)
+def _rank(task: TaskRow) -> tuple[int, dt.datetime]:
+    return (PRIORITIES.index(_priority(task)), task.since)
 
 
-def agents_table(agents: Sequence[tuple[Agent, AccountModel]], rows: int, width: int) -> Table:
+def agents_table(agents: Sequence[tuple[Agent, AgentRow]], rows: int, width: int) -> Table:
     """The agents that matter most: those that are worst off first."""
     table = Table(box=None, padding=(0, 1, 0, 0), width=width, header_style="dim", show_edge=False)
     table.add_column("task", no_wrap=True, overflow="ellipsis", ratio=3)
@@ -210,10 +214,10 @@ def agents_table(agents: Sequence[tuple[Agent, AccountModel]], rows: int, width:
     table.add_column("", width=12)
     table.add_column("used", justify="right", width=5)
     table.add_column("level", width=6)
-    table.add_column("is told", width=8)
+    table.add_column("action", width=8)
     table.add_column("steps", justify="right", width=7)
-    for agent, standing in sorted(agents, key=_interest)[:rows]:
-        ratio, level = standing.ratio(), e.LEVELS[standing.level]
+    for agent, row in sorted(agents, key=_interest)[:rows]:
+        ratio, level = row.percentage, row.level
         style = LEVEL_STYLES[level]
         crown = "* " if agent.run.priority == "critical" else ""
         table.add_row(
@@ -222,16 +226,17 @@ def agents_table(agents: Sequence[tuple[Agent, AccountModel]], rows: int, width:
             bar(ratio, 12, style.removesuffix(" on grey23")),
             percent(ratio),
             Text(level, style=style),
-            Text(agent.told, style=ACTION_STYLES[agent.told]),
+            Text(agent.action, style=ACTION_STYLES[agent.action]),
             f"{agent.done}/{len(agent.run.steps)}",
         )
     return table
 
 
-def _interest(pair: tuple[Agent, AccountModel]) -> tuple[int, float, str]:
-    agent, standing = pair
+def _interest(pair: tuple[Agent, AgentRow]) -> tuple[int, float, str]:
+    agent, row = pair
     waits = agent.phase in (Phase.CHECK, Phase.BORROW)
-    return (-max(standing.level, e.ACTIONS.index(agent.told) if waits else 0), -standing.ratio(), agent.run.id)
+    level = e.LEVELS.index(row.level)
+    return (-max(level, e.ACTIONS.index(agent.action) if waits else 0), -row.percentage, agent.run.id)
 
 
 def news_lines(items: Sequence[Item], rows: int, width: int) -> list[Text]:

@@ -27,7 +27,7 @@ class Proof(msgspec.Struct, frozen=True):
 
 
 def prove(store: Store, reported: Money) -> Proof:
-    """Read the log again from the first event: each link of the chain, each sum, and the law on the final state."""
+    """Read the log again from the first event: each link of the chain, each sum, conservation at the end."""
     replay = Replay()
     recorded = priced = ZERO
     problem = None

@@ -1,7 +1,6 @@
 """One demonstration from beginning to end: the fleet is opened, the campaign runs, the store is read again."""
 
 import threading
-from typing import Any
 
 from tallystick.config.settings import Config
 from tallystick.demo.campaign import BY, STARTS_AT, Campaign, Starts
@@ -24,7 +23,7 @@ def run(
     tally: Tally,
     stop: threading.Event,
 ) -> Summary:
-    """Run a workload on an empty store, which is closed at the end, until it is over or somebody sets ``stop``.
+    """Run a workload on an empty store, which is closed at the end, until it is over or ``stop`` is set.
 
     Raises:
         Refused: the fleet answered an obeying agent in a way that it must not.
@@ -34,23 +33,18 @@ def run(
     agents = [Worker(run, config, workload.prices) for run in workload.runs]
     try:
         stage = Stage.opened(store, config, workload.prices, STARTS_AT, [tally.note, starts.note])
-        campaign = Campaign(stage, agents, starts, speed, lambda: watcher.look(campaign, status), stop)
-
-        def status() -> dict[str, Any]:
-            (answer,) = stage.say([c.GetGlobalStatus(id="look", limit=0)], BY, campaign.now)
-            found: dict[str, Any] = answer["ok"]
-            return found
+        campaign = Campaign(stage, agents, starts, speed, lambda: watcher.look(campaign), stop)
 
         with watcher:
             campaign.run()
-        last = status()
+        (last,) = stage.say([c.GetGlobalStatus(id="look", limit=0)], BY, campaign.now)
     finally:
         store.close()
     tally.catch_up()
     if store.url == "memory:":
-        return summarize(workload, config, campaign, tally, last, store)
+        return summarize(workload, config, campaign, tally, last["ok"], store)
     again = open_store(store.url)
     try:
-        return summarize(workload, config, campaign, tally, last, again)
+        return summarize(workload, config, campaign, tally, last["ok"], again)
     finally:
         again.close()

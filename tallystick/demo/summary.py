@@ -12,27 +12,31 @@ from tallystick.demo.agent import Outcome
 from tallystick.demo.campaign import Campaign
 from tallystick.demo.proof import Proof, prove
 from tallystick.demo.screen import percentile
-from tallystick.demo.slots import Slots
-from tallystick.demo.tally import Tally
+from tallystick.demo.slot_use import SlotUse, slot_use
+from tallystick.demo.tally import Moved, Tally
 from tallystick.demo.worker import Worker
 from tallystick.demo.workload import Workload
 from tallystick.events.log.store import Store
-from tallystick.events.state.accounts import Money
+from tallystick.events.messages.command import PRIORITIES
+from tallystick.events.state.accounts import money
+from tallystick.projections.reports.cost import limits_of
 from tallystick.projections.reports.status import Status
 from tallystick.projections.reports.utilization import Quality, quality
-from tallystick.projections.store.as_of import views_at
+from tallystick.projections.views.cost import DayRow
 from tallystick.projections.views.fleet import FleetRow
 
 LEVELS_REACHED: Final = ("yellow", "orange", "red", "black")
 
 
 class Summary(msgspec.Struct, frozen=True):
-    """All that is told at the end. ``status`` is the fleet's own `GetGlobalStatus`, asked last."""
+    """All that is shown at the end. ``status`` is the fleet's own `GetGlobalStatus`, asked last."""
 
     workload: Workload
     config: Config
     agents: Sequence[Worker]
     tally: Tally
+    slots: SlotUse
+    day: DayRow
     status: Mapping[str, Any]
     interrupted: bool
     messages: int
@@ -65,31 +69,30 @@ def summarize(
     workload: Workload, config: Config, campaign: Campaign, tally: Tally, status: Mapping[str, Any], store: Store
 ) -> Summary:
     """Read the store again, prove it, and put everything together."""
-    proof = prove(store, campaign.reported)
+    proof, frame = prove(store, campaign.reported), tally.frame()
+    slots = frame.tasks.all_slots().limit
     return Summary(
         workload=workload,
         config=config,
         agents=campaign.agents,
         tally=tally,
+        slots=slot_use(tally.views, slots, tally.first_start, frame.status.fleet.at),
+        day=frame.day,
         status=status,
         interrupted=campaign.count(Outcome.RUNNING) > 0,
         messages=campaign.messages,
         seconds=campaign.seconds,
         took=campaign.took,
         proof=proof,
-        quality=_spread(store, workload, config) if proof.problem is None else None,
+        quality=_spread(frame.status, workload, config) if proof.problem is None else None,
         store=store.url,
     )
 
 
-def _spread(store: Store, workload: Workload, config: Config) -> Quality | None:
+def _spread(status: Status, workload: Workload, config: Config) -> Quality:
     """The quality of the spread over all accounts, each closed one as it stood before its release."""
-    last = store.last()
-    if last is None:
-        return None
-    views = Status(views_at(store, last.position))
-    rows = [row for run in workload.runs if (row := views.agent(run.id)) is not None]
-    weights = {priority: config.allocation_weights.of(priority) for priority in ("critical", "high", "normal", "low")}
+    rows = [row for run in workload.runs if (row := status.agent(run.id)) is not None]
+    weights: dict[str, Decimal] = {priority: config.allocation_weights.of(priority) for priority in PRIORITIES}
     # The fleet's own row has the closed accounts in its sums; here each of them is a row itself.
     return quality(FleetRow(), rows, weights)
 
@@ -107,9 +110,9 @@ def for_machines(summary: Summary, try_next: Sequence[str]) -> dict[str, Any]:
         },
         "interrupted": summary.interrupted,
         "runs": {outcome.value.replace(" ", "_"): summary.count(outcome) for outcome in Outcome},
-        "tasks": _tasks(tally.slots),
-        "today": _today(tally.slots),
-        "alerts": dict(tally.slots.alerts),
+        "tasks": _tasks(summary),
+        "today": _today(summary.day),
+        "alerts": dict(tally.alerts),
         "steps_done": sum(agent.done for agent in summary.agents),
         "too_small_for": [_left_out(agent) for agent in summary.left_out],
         "levels_reached": {level: tally.reached(level) for level in LEVELS_REACHED},
@@ -118,15 +121,11 @@ def for_machines(summary: Summary, try_next: Sequence[str]) -> dict[str, Any]:
         "stopped_seconds": seconds(sum(agent.stopped_ms for agent in summary.agents)),
         "responses": tally.responses,
         "refused": dict(tally.refused),
-        "reclaimed_from_idle": _times(tally.reclaims, tally.reclaimed),
-        "topped_up_on_demand": _times(tally.top_ups, tally.topped_up),
-        "borrowed": _times(tally.borrows, tally.borrowed),
-        "given_back_when_stopped": edge(tally.given_back),
-        "restored_after_stop": edge(tally.restored),
-        "unused_at_release": edge(tally.unused),
-        "overruns_covered": _times(tally.covers, tally.covered),
-        "taken_from_reserve": edge(tally.from_reserve),
-        "taken_as_overdraft": edge(tally.into_debt),
+        **{name: _times(tally.moved(name)) for name in ("reclaimed_from_idle", "topped_up_on_demand", "borrowed")},
+        **{how: edge(tally.moved(how).amount) for how in ("given_back_when_stopped", "restored_after_stop")},
+        "unused_at_release": edge(tally.moved("unused_at_release").amount),
+        "overruns_covered": _times(tally.moved("overruns_covered")),
+        **{how: edge(tally.moved(how).amount) for how in ("taken_from_reserve", "taken_as_overdraft")},
         "fleet": {name: summary.status[name] for name in _FLEET},
         "quality": None if summary.quality is None else msgspec.to_builtins(summary.quality),
         "consumed_of_spendable": consumed_of_spendable(summary),
@@ -158,18 +157,19 @@ def consumed_of_spendable(summary: Summary) -> dict[str, float]:
     return {EDGE_NAMES[d]: round(used[d] / whole, 6) for d in DIMENSIONS if (whole := spendable[d])}
 
 
-def _times(times: int, amounts: Money) -> dict[str, Any]:
-    return {"times": times, **edge(amounts)}
+def _times(moved: Moved) -> dict[str, Any]:
+    return {"times": moved.times, **edge(moved.amount)}
 
 
-def _tasks(slots: Slots) -> dict[str, Any]:
+def _tasks(summary: Summary) -> dict[str, Any]:
     """What became of the tasks, and how they waited: minutes to 2 places, shares to 4."""
+    slots = summary.slots
     ran = len(slots.waited_ms)
     return {
-        "slots": slots.total,
+        "slots": slots.slots,
         "slot_utilization": None if slots.utilization is None else round(slots.utilization, 4),
         **{ended: slots.ended[ended] for ended in ("completed", "failed", "cancelled", "rejected")},
-        "preempted": slots.preempted,
+        "preempted": summary.tally.kinds["TaskPreempted"],
         "waited": slots.that_waited,
         "tasks_that_waited": round(slots.that_waited / ran, 4) if ran else None,
         "avg_wait_time_minutes": round(slots.average_wait_ms / 60_000, 2),
@@ -177,13 +177,13 @@ def _tasks(slots: Slots) -> dict[str, Any]:
     }
 
 
-def _today(slots: Slots) -> dict[str, Any]:
+def _today(day: DayRow) -> dict[str, Any]:
     """The day against its limits; None is no limit."""
-    tokens, cost = slots.limits
+    tokens, cost = limits_of(day)
     return {
-        "used": edge(slots.used_today),
+        "used": edge(money(day.used.triple)),
         "limits": {"tokens": tokens, "cost_usd": None if cost is None else dollars(cost)},
-        "breaker_open": slots.tripped,
+        "breaker_open": day.breaker is not None,
     }
 
 

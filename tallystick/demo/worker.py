@@ -1,6 +1,6 @@
 """An agent whose run is a task: it submits it, waits for a slot, and works under a lease until it completes it.
 
-Whoever drives it tells it of a start by `started`, as the event stream does. While it works it gives a sign of life in
+Its driver calls `started` when the event stream says that its task has a slot. While it works it sends a heartbeat in
 time for its lease to go on, whatever else it does or waits for. One that lost its slot waits in the queue again, and
 goes on with the step that it had come to.
 """
@@ -19,11 +19,11 @@ from tallystick.events import messages as c
 from tallystick.events.state.task_rules import max_tokens
 
 FAR: Final = 2**62
-"""When somebody has something to say who only waits to be told: never."""
+"""When an agent speaks next that only waits to be started: never."""
 UNNAMED: Final = "unnamed"
 """The agent type and the product of a run that names none."""
 _GONE: Final = ("lease_lost", "not_running", "already_finished", "already_released", "unknown_agent")
-"""What is answered to somebody whose run is over, and who did not know it."""
+"""The codes of answers to an agent whose run is over without its knowing."""
 
 
 class Worker(Agent):
@@ -32,7 +32,7 @@ class Worker(Agent):
     def __init__(self, run: Run, config: Config, prices: PriceList | None) -> None:
         self._beat_every_ms = int(config.leases.seconds * MS_PER_SECOND) // 2
         self._beat_ms = FAR
-        """When the next sign of life is due."""
+        """When the next heartbeat is due."""
         self._acts_ms = run.starts_ms
         """When it has something else to say."""
         self._beats = False
@@ -41,14 +41,14 @@ class Worker(Agent):
         super().__init__(run, (max_tokens(config, run.agent_type or UNNAMED), None, None), prices)
         self.lease: str | None = None
         self.reason: str | None = None
-        """Why it waits, as it was told last; None once it runs."""
+        """Why it waits, as the newest answer says; None once it runs."""
         self.runs = 0
         self.lost = 0
         """How often its slot was taken away."""
 
     @property
     def is_away(self) -> bool:
-        """Whether it has nothing to say before it is told of a start, if it ever has."""
+        """Whether it has nothing to say before its task starts, if it ever does."""
         return self.phase in (Phase.QUEUED, Phase.GONE)
 
     def started(self, lease: str, now_ms: int) -> None:
@@ -119,7 +119,7 @@ class Worker(Agent):
             self._alive(reply["ok"], now_ms)
 
     def _alive(self, answer: Mapping[str, Any], now_ms: int) -> None:
-        """Its lease goes on. A step that runs is ended whatever it was told; one that has not begun waits."""
+        """Its lease goes on. A step that runs is ended whatever the answer is; one that has not begun waits."""
         begins_ms = self._acts_ms - (self.run.steps[self.done].duration_ms or 0) if self._has_steps else now_ms
         if answer.get("action") == "stop" and self.phase is Phase.REPORT and now_ms < begins_ms:
             self._wait_for_budget(now_ms, Phase.CHECK)

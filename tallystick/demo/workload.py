@@ -41,7 +41,7 @@ class Run(msgspec.Struct, frozen=True):
 
     @property
     def lasts_ms(self) -> int:
-        """How long it takes where nobody slows it down."""
+        """How long it takes where nothing slows it down."""
         return sum(step.gap_ms + (step.duration_ms or 0) for step in self.steps)
 
 
@@ -58,7 +58,7 @@ class Workload(msgspec.Struct, frozen=True):
 
     @property
     def needs(self) -> Money:
-        """What all runs use if nobody stops them."""
+        """What all runs use if nothing stops them."""
         return needed(step for run in self.runs for step in run.steps)
 
     @property
@@ -67,7 +67,7 @@ class Workload(msgspec.Struct, frozen=True):
 
     @property
     def lasts_ms(self) -> int:
-        """When the last run ends if nobody slows it down."""
+        """When the last run ends if nothing slows it down."""
         return max((run.starts_ms + run.lasts_ms for run in self.runs), default=0)
 
 

@@ -4,7 +4,7 @@ from tallystick.events import catalog as e
 from tallystick.events.state.accounts import POOL, limited
 from tallystick.events.state.ledger import Ledger
 from tallystick.explain.history import History
-from tallystick.explain.row import Row, Rows, left_at_source, some, the
+from tallystick.explain.row import Row, Rows, Style, left_at_source, the
 from tallystick.wording import amounts, counted, exact_percent
 
 _COVER_CAUSES = {
@@ -15,16 +15,14 @@ _COVER_CAUSES = {
 }
 
 
-def _says_allocated(event: e.BudgetAllocated) -> str:
+def _says_allocated(event: e.BudgetAllocated, say: Style) -> str:
     labels = (event.agent_type, event.product, event.workflow)
     named = "".join(
         f", {what} {label}" for what, label in zip(("type", "product", "workflow"), labels, strict=True) if label
     )
     demand = ", on its own demand" if event.on_demand else ""
-    source = the(event.parent or POOL)
-    return (
-        f"{event.agent} was opened with {some(event.amount)} from {source}{demand} (priority {event.priority}{named})"
-    )
+    granted = f"{say.amounts(event.amount)} from {the(event.parent or POOL)}{demand}"
+    return f"{event.agent} was opened with {granted} (priority {event.priority}{named})"
 
 
 def _why_allocated(event: e.BudgetAllocated, ledger: Ledger, history: History) -> list[str]:
@@ -55,8 +53,8 @@ def _why_moved(event: e.BudgetMoved, ledger: Ledger, history: History) -> list[s
         below, part = exact_percent(float(settings.idle_below)), exact_percent(float(settings.reclaim_fraction))
         return [
             (
-                f"an agent is idle if it used nothing for {settings.idle_seconds} s and less than {below} of its budget:"
-                f" {part} of what remains goes back (reallocation{in_force})"
+                f"an agent is idle if it used nothing for {settings.idle_seconds} s and less than {below} of its"
+                f" budget: {part} of what remains goes back (reallocation{in_force})"
             )
         ]
     above = exact_percent(float(settings.demand_above))
@@ -70,9 +68,9 @@ def _why_moved(event: e.BudgetMoved, ledger: Ledger, history: History) -> list[s
     return lines if account is None else [*lines, left_at_source(account, event.amount.triple)]
 
 
-def _says_covered(event: e.Covered) -> str:
+def _says_covered(event: e.Covered, say: Style) -> str:
     cause = _COVER_CAUSES.get(event.cause, event.cause)
-    return f"{the(event.source)} covered {some(event.amount)} for {the(event.target)}: {cause}"
+    return f"{the(event.source)} covered {say.amounts(event.amount)} for {the(event.target)}: {cause}"
 
 
 def _why_covered(event: e.Covered, ledger: Ledger, history: History) -> list[str]:
@@ -91,38 +89,42 @@ def _allocation_of_target(event: e.Covered, ledger: Ledger, history: History) ->
     return [] if event.target == POOL else [history.newest(e.BudgetAllocated, event.target)]
 
 
-def _says_released(event: e.BudgetReleased) -> str:
-    of_it = f"{some(event.consumed)} of {some(event.allocated)} used"
-    return f"{event.agent} was released: {of_it}, {some(event.unused)} given back"
+def _says_released(event: e.BudgetReleased, say: Style) -> str:
+    of_it = f"{say.amounts(event.consumed)} of {say.amounts(event.allocated)} used"
+    return f"{event.agent} was released: {of_it}, {say.amounts(event.unused)} given back"
 
 
 ROWS: Rows = {
     e.BudgetAllocated: Row(_says_allocated, _why_allocated),
     e.BudgetDrawn: Row(
-        lambda x: f"{x.agent} {'borrowed' if x.borrowed else 'drew'} {some(x.amount)}",
+        lambda x, say: f"{x.agent} {'borrowed' if x.borrowed else 'drew'} {say.amounts(x.amount)}",
         _why_drawn,
         after=(e.BudgetAllocated,),
     ),
-    e.BudgetReturned: Row(lambda x: f"{x.agent} gave {some(x.amount)} back", _why_returned, after=(e.BudgetAllocated,)),
+    e.BudgetReturned: Row(
+        lambda x, say: f"{x.agent} gave {say.amounts(x.amount)} back", _why_returned, after=(e.BudgetAllocated,)
+    ),
     e.BudgetMoved: Row(
-        lambda x: f"{some(x.amount)} moved from {the(x.source)} to {the(x.target)} ({x.strategy}): {x.reason}",
+        lambda x, say: (
+            f"{say.amounts(x.amount)} moved from {the(x.source)} to {the(x.target)} ({x.strategy}): {x.reason}"
+        ),
         _why_moved,
     ),
-    e.Rebalanced: Row(lambda x: f"a plan of {counted(x.moves, 'move')} was applied"),
+    e.Rebalanced: Row(lambda x, say: f"a plan of {counted(x.moves, 'move')} was applied"),
     e.UnusedReturned: Row(
-        lambda x: f"{x.agent} is stopped and gave back what it had free elsewhere: {some(x.amount)}",
+        lambda x, say: f"{x.agent} is stopped and gave back what it had free elsewhere: {say.amounts(x.amount)}",
         "an agent that has used up one dimension is stopped: what it has free in the others is of use to its parent",
         after=(e.LevelChanged,),
     ),
     e.UnusedRestored: Row(
-        lambda x: f"{x.agent} may go on and got back what its stop had given back: {some(x.amount)}",
+        lambda x, say: f"{x.agent} may go on and got back what its stop had given back: {say.amounts(x.amount)}",
         "a top-up that ends black brings back what black gave back, as far as the parent has it free",
         after=(e.UnusedReturned,),
     ),
-    e.ReserveDrawn: Row(lambda x: f"the emergency reserve gave {some(x.amount)} for {x.agent}"),
+    e.ReserveDrawn: Row(lambda x, say: f"the emergency reserve gave {say.amounts(x.amount)} for {x.agent}"),
     e.Covered: Row(_says_covered, _why_covered, also=_allocation_of_target),
     e.CoverRepaid: Row(
-        lambda x: f"{the(x.source)} repaid {some(x.amount)} to {the(x.target)}",
+        lambda x, say: f"{the(x.source)} repaid {say.amounts(x.amount)} to {the(x.target)}",
         "what comes in first repays what others covered; at the root it repays debt, then fills the reserve, then the"
         " pool",
     ),

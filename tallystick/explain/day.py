@@ -4,14 +4,14 @@ from tallystick.config.amounts import COST, TOKENS, Triple
 from tallystick.events import catalog as e
 from tallystick.events.state.ledger import Ledger
 from tallystick.explain.history import History
-from tallystick.explain.row import Row, Rows, some
-from tallystick.wording import amounts, shown_time
+from tallystick.explain.row import Row, Rows, Style
+from tallystick.wording import amounts
 
 
 def _why_began(event: e.DayBegan, ledger: Ledger, history: History) -> list[str]:
     return [
         f"days begin at midnight in {ledger.rules.config.timezone} (timezone{history.since(e.ConfigLoaded)})",
-        "nothing of the daily limits is used, limits that were raised are as configured again, and the breaker is closed",
+        "nothing of the daily limits is used, raised limits are as configured again, and the breaker is closed",
     ]
 
 
@@ -25,7 +25,7 @@ def _why_tripped(event: e.BreakerTripped, ledger: Ledger, history: History) -> l
     ]
 
 
-def _says_closed(event: e.BreakerClosed) -> str:
+def _says_closed(event: e.BreakerClosed, say: Style) -> str:
     silenced = f"; for the rest of the day it ignores {', '.join(event.silenced)}" if event.silenced else ""
     return f"the circuit breaker was closed{silenced}"
 
@@ -50,7 +50,7 @@ def _why_approved(event: e.LimitApproved, ledger: Ledger, history: History) -> l
     ]
 
 
-def _says_overridden(event: e.PriorityOverridden) -> str:
+def _says_overridden(event: e.PriorityOverridden, say: Style) -> str:
     reason = "" if event.reason is None else f": {event.reason}"
     if event.priority is None:
         return f"the tasks of {event.product} have their own priorities again{reason}"
@@ -58,14 +58,16 @@ def _says_overridden(event: e.PriorityOverridden) -> str:
 
 
 ROWS: Rows = {
-    e.DayBegan: Row(lambda x: f"the day {x.date} began, until {shown_time(x.ends_at)}", _why_began),
+    e.DayBegan: Row(lambda x, say: f"the day {x.date} began, until {say.time(x.ends_at)}", _why_began),
     e.BreakerTripped: Row(
-        lambda x: f"the circuit breaker tripped: {x.because}", _why_tripped, after=(e.ConfigLoaded, e.LimitApproved)
+        lambda x, say: f"the circuit breaker tripped: {x.because}",
+        _why_tripped,
+        after=(e.ConfigLoaded, e.LimitApproved),
     ),
     e.BreakerClosed: Row(_says_closed, _why_closed, after=(e.BreakerTripped, e.LimitApproved)),
-    e.BreakerReset: Row(lambda x: f"the circuit breaker was reset: {x.reason}", after=(e.BreakerTripped,)),
+    e.BreakerReset: Row(lambda x, say: f"the circuit breaker was reset: {x.reason}", after=(e.BreakerTripped,)),
     e.LimitApproved: Row(
-        lambda x: f"limits were raised for {x.date}: {some(x.limits)}",
+        lambda x, say: f"limits were raised for {x.date}: {say.amounts(x.limits)}",
         _why_approved,
         after=(e.BreakerTripped, e.DayBegan),
     ),

@@ -6,7 +6,7 @@ from tallystick.config.amounts import EDGE_NAMES
 from tallystick.events import catalog as e
 from tallystick.events.state.ledger import Ledger
 from tallystick.explain.history import History
-from tallystick.explain.row import Row, Rows, only, unit
+from tallystick.explain.row import Row, Rows, Style, only, unit
 from tallystick.wording import amounts, exact_percent
 
 THRESHOLDS = ("warn_at", "throttle_at", "degrade_at", "stop_at")
@@ -60,9 +60,9 @@ def behind_action(decided_by: object, agent: str, ledger: Ledger, history: Histo
     return []
 
 
-def _says_level(event: e.LevelChanged) -> str:
+def _says_level(event: e.LevelChanged, say: Style) -> str:
     change = f"from {event.before} to {event.level}"
-    return f"{event.agent} went {change} at {exact_percent(event.percentage)} of its {unit(event.dimension)}"
+    return f"{event.agent} went {change} at {say.percent(event.percentage)} of its {unit(event.dimension)}"
 
 
 def _why_level(event: e.LevelChanged, ledger: Ledger, history: History) -> list[str]:
@@ -95,7 +95,7 @@ def _report_behind_warning(event: e.ExhaustionWarned, ledger: Ledger, history: H
     return [int(report) if report.isdigit() else None]
 
 
-def _says_refused(event: e.RequestRefused) -> str:
+def _says_refused(event: e.RequestRefused, say: Style) -> str:
     of = "" if event.agent is None else f" of {event.agent}"
     return f"{event.request}{of} was refused, {event.code}: {event.detail}"
 
@@ -126,11 +126,11 @@ def _behind_refusal(event: e.RequestRefused, ledger: Ledger, history: History) -
 
 ROWS: Rows = {
     e.LevelChanged: Row(_says_level, _why_level, after=(e.BudgetAllocated, e.LevelChanged)),
-    e.AgentThrottled: Row(lambda x: f"{x.agent} was throttled to {x.rate} of normal speed"),
-    e.AgentStopped: Row(lambda x: f"{x.agent} was stopped: {x.reason}"),
-    e.AgentResumed: Row(lambda x: f"{x.agent} was resumed", after=(e.AgentStopped, e.AgentThrottled)),
+    e.AgentThrottled: Row(lambda x, say: f"{x.agent} was throttled to {x.rate} of normal speed"),
+    e.AgentStopped: Row(lambda x, say: f"{x.agent} was stopped: {x.reason}"),
+    e.AgentResumed: Row(lambda x, say: f"{x.agent} was resumed", after=(e.AgentStopped, e.AgentThrottled)),
     e.ExhaustionWarned: Row(
-        lambda x: f"{x.agent} was warned: its budget would be used up in {x.exhausted_in_seconds} s ({x.method})",
+        lambda x, say: f"{x.agent} was warned: its budget would be used up in {x.exhausted_in_seconds} s ({x.method})",
         _why_warned,
         also=_report_behind_warning,
     ),

@@ -1,11 +1,11 @@
-"""Explains what concerns the fleet as a whole: settings, totals, pauses, the response to pressure, alerts, snapshots."""
+"""Explains what concerns the whole fleet: settings, totals, pauses, the response to pressure, alerts, snapshots."""
 
 from tallystick.config.amounts import EDGE_NAMES
 from tallystick.events import catalog as e
 from tallystick.events.state.ledger import Ledger
 from tallystick.explain.history import History
-from tallystick.explain.row import Row, Rows, only, some, unit
-from tallystick.wording import counted, exact_percent, shown_time
+from tallystick.explain.row import Row, Rows, Style, only, unit
+from tallystick.wording import counted, exact_percent
 
 _RESPONSE_SETTINGS = {
     "throttle": "enforcement.fleet.throttle_at",
@@ -15,24 +15,22 @@ _RESPONSE_SETTINGS = {
 }
 
 
-def _says_prices(event: e.PricesLoaded) -> str:
+def _says_prices(event: e.PricesLoaded, say: Style) -> str:
     over = f", over those of {event.published['source']}," if event.published else ""
     written = counted(len(event.prices), "written price")
     return f"a list of {written}{over} came into force (sha256 {event.sha256[:16]}…)"
 
 
-def _total(event: "e.TotalBudgetSet | e.PeriodRenewed") -> str:
+def _total(event: "e.TotalBudgetSet | e.PeriodRenewed", say: Style) -> str:
     debt = event.overdraft
-    owed = "" if not any(debt.triple) else f", overdraft {some(debt)}"
-    ends = "" if event.period_ends_at is None else f", until {shown_time(event.period_ends_at)}"
-    return f"{some(event.budget)}, of which {some(event.reserve)} in reserve{owed}{ends}"
+    owed = "" if not any(debt.triple) else f", overdraft {say.amounts(debt)}"
+    ends = "" if event.period_ends_at is None else f", until {say.time(event.period_ends_at)}"
+    return f"{say.amounts(event.budget)}, of which {say.amounts(event.reserve)} in reserve{owed}{ends}"
 
 
-def _says_response(event: e.FleetResponseChanged) -> str:
+def _says_response(event: e.FleetResponseChanged, say: Style) -> str:
     what = f"from {event.before} to {event.response}"
-    return (
-        f"the fleet's response went {what} at a pressure of {exact_percent(event.pressure)} ({unit(event.dimension)})"
-    )
+    return f"the fleet's response went {what} at a pressure of {say.percent(event.pressure)} ({unit(event.dimension)})"
 
 
 def _why_response(event: e.FleetResponseChanged, ledger: Ledger, history: History) -> list[str]:
@@ -57,7 +55,7 @@ def _why_response(event: e.FleetResponseChanged, ledger: Ledger, history: Histor
     return lines
 
 
-def _says_not_delivered(event: e.AlertDeliveryFailed) -> str:
+def _says_not_delivered(event: e.AlertDeliveryFailed, say: Style) -> str:
     reason = {
         "not_accepted": f"it was not accepted in {event.attempts} attempts",
         "outbox_full": "too many alerts waited, and it was the oldest",
@@ -71,23 +69,25 @@ def _its_alert(event: "e.AlertDelivered | e.AlertDeliveryFailed", ledger: Ledger
 
 
 ROWS: Rows = {
-    e.ConfigLoaded: Row(lambda x: f"a configuration came into force (sha256 {x.sha256[:16]}…)"),
+    e.ConfigLoaded: Row(lambda x, say: f"a configuration came into force (sha256 {x.sha256[:16]}…)"),
     e.PricesLoaded: Row(_says_prices),
-    e.TotalBudgetSet: Row(lambda x: f"the fleet's budget is {_total(x)}"),
-    e.PeriodRenewed: Row(lambda x: f"a budget period began: {_total(x)}"),
-    e.FleetPaused: Row(lambda x: f"everything was paused: {x.reason}"),
-    e.FleetResumed: Row(lambda x: "the pause was ended", after=(e.FleetPaused,)),
-    e.ReserveReleased: Row(lambda x: f"the emergency reserve was opened for critical agents: {x.reason}"),
+    e.TotalBudgetSet: Row(lambda x, say: f"the fleet's budget is {_total(x, say)}"),
+    e.PeriodRenewed: Row(lambda x, say: f"a budget period began: {_total(x, say)}"),
+    e.FleetPaused: Row(lambda x, say: f"everything was paused: {x.reason}"),
+    e.FleetResumed: Row(lambda x, say: "the pause was ended", after=(e.FleetPaused,)),
+    e.ReserveReleased: Row(lambda x, say: f"the emergency reserve was opened for critical agents: {x.reason}"),
     e.FleetResponseChanged: Row(
         _says_response, _why_response, after=(e.FleetResponseChanged, e.TotalBudgetSet, e.PeriodRenewed)
     ),
     e.PoolExhausted: Row(
-        lambda x: f"the pool ran short, with {some(x.available)} free: every open agent is notified once"
+        lambda x, say: f"the pool ran short, with {say.amounts(x.available)} free: every open agent is notified once"
     ),
-    e.AlertRaised: Row(lambda x: f"alert {x.code}: {x.message}"),
-    e.AlertDelivered: Row(lambda x: f"alert {x.alert} was delivered to {x.to} (address {x.address})", also=_its_alert),
+    e.AlertRaised: Row(lambda x, say: f"alert {x.code}: {x.message}"),
+    e.AlertDelivered: Row(
+        lambda x, say: f"alert {x.alert} was delivered to {x.to} (address {x.address})", also=_its_alert
+    ),
     e.AlertDeliveryFailed: Row(_says_not_delivered, also=_its_alert),
     e.SnapshotRecorded: Row(
-        lambda x: f"a snapshot of the state at position {x.upto} was taken (sha256 {x.sha256[:16]}…)"
+        lambda x, say: f"a snapshot of the state at position {x.upto} was taken (sha256 {x.sha256[:16]}…)"
     ),
 }

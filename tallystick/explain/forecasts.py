@@ -1,7 +1,7 @@
 """Explains forecasts, what came of them, and anomalies."""
 
 from tallystick.events import catalog as e
-from tallystick.explain.row import Row, Rows, some, unit
+from tallystick.explain.row import Row, Rows, Style, unit
 from tallystick.wording import counted
 
 _WHY_FORECAST = {
@@ -12,7 +12,7 @@ _WHY_FORECAST = {
 }
 
 
-def _says_forecast(event: e.ForecastMade) -> str:
+def _says_forecast(event: e.ForecastMade, say: Style) -> str:
     predictions = ", ".join(
         f"{unit(p.dimension)} used up at step {p.predicted:.1f} ({p.low:.1f} to {p.high:.1f}; {p.method})"
         for p in event.predictions
@@ -20,7 +20,7 @@ def _says_forecast(event: e.ForecastMade) -> str:
     return f"a forecast for {event.agent} ({_WHY_FORECAST[event.why]}): {predictions}"
 
 
-def _says_scored(event: e.ForecastScored) -> str:
+def _says_scored(event: e.ForecastScored, say: Style) -> str:
     forecasts = f"{counted(len(event.forecasts), 'forecast')} had said"
     steps = ", ".join(f"{outcome.predicted:.1f}" for outcome in event.forecasts)
     return (
@@ -32,9 +32,10 @@ ROWS: Rows = {
     e.ForecastMade: Row(_says_forecast),
     e.ForecastScored: Row(_says_scored),
     e.RunLearned: Row(
-        lambda x: (
-            f"the run of {x.agent} was recorded for future forecasts: {some(x.consumed)} in {counted(x.steps, 'step')}"
+        lambda x, say: (
+            f"the run of {x.agent} was recorded for future forecasts:"
+            f" {say.amounts(x.consumed)} in {counted(x.steps, 'step')}"
         )
     ),
-    e.AnomalyFound: Row(lambda x: f"step {x.step} of {x.agent} stands out: {x.message}"),
+    e.AnomalyFound: Row(lambda x, say: f"step {x.step} of {x.agent} stands out: {x.message}"),
 }

@@ -1,4 +1,4 @@
-"""Where the newest event of each class is, by the agent or task that it is about: what something later may follow from."""
+"""Where the newest event of each class is, by the agent or task that it is about: causes of what comes later."""
 
 from tallystick.events import catalog as e
 

@@ -4,15 +4,15 @@ from tallystick.events import catalog as e
 from tallystick.events.state.ledger import Ledger
 from tallystick.explain import budgets, day, enforcement, fleet, forecasts, tasks, usage
 from tallystick.explain.history import History, named_by
-from tallystick.explain.row import Row
+from tallystick.explain.row import EXACT, Row, Style
 
 TABLES = (budgets.ROWS, usage.ROWS, enforcement.ROWS, tasks.ROWS, day.ROWS, fleet.ROWS, forecasts.ROWS)
 _ROWS: dict[type[e.Event], Row] = {kind: row for table in TABLES for kind, row in table.items()}
 
 
-def sentence(event: e.Event) -> str:
+def sentence(event: e.Event, style: Style = EXACT) -> str:
     """What happened."""
-    return _ROWS[type(event)].says(event)
+    return _ROWS[type(event)].says(event, style)
 
 
 def why(event: e.Event, ledger: Ledger, history: History) -> list[str]:

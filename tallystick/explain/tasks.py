@@ -7,8 +7,8 @@ from tallystick.events.state.ledger import Ledger
 from tallystick.events.state.task_rules import max_wait, priority_of
 from tallystick.events.state.tasks import Task
 from tallystick.explain.history import History
-from tallystick.explain.row import Row, Rows, some
-from tallystick.wording import in_minutes, shown_time
+from tallystick.explain.row import Row, Rows, Style
+from tallystick.wording import in_minutes
 
 _ENDS = (e.TaskCompleted, e.TaskCancelled, e.TaskGivenUp, e.TaskRejected, e.LeaseLost)
 """How a task may have ended that another depends on."""
@@ -54,10 +54,10 @@ def _milliseconds(seconds: float) -> int:
 # --- before it runs --------------------------------------------------------------------------------------------------
 
 
-def _says_submitted(event: e.TaskSubmitted) -> str:
+def _says_submitted(event: e.TaskSubmitted, say: Style) -> str:
     priority = f"{event.priority} " if event.priority else ""
     text = f"{event.task} was submitted: {priority}{event.agent_type} for {event.product}"
-    text += f", estimated at {event.estimated_tokens:,} tokens"
+    text += f", estimated at {say.number(event.estimated_tokens)} tokens"
     if event.estimated_ms is not None:
         text += f" and {in_minutes(event.estimated_ms)}"
     if event.learnt:
@@ -72,11 +72,11 @@ def _why_awaited(event: e.DependenciesAwaited, ledger: Ledger, history: History)
     return [*states, "it waits from the moment on at which the last of them is completed"]
 
 
-def _says_queued(event: e.TaskQueued) -> str:
+def _says_queued(event: e.TaskQueued, say: Style) -> str:
     if event.code is None:
         return f"{event.task} waits for nothing but a slot: its dependencies were met"
     start = event.expected_start
-    expected = "" if start is None else f"; it was expected to start at {shown_time(start)}"
+    expected = "" if start is None else f"; it was expected to start at {say.time(start)}"
     return f"{event.task} was queued, {event.code}: {event.message}{expected}"
 
 
@@ -108,7 +108,7 @@ def _behind_waiting(event: "e.TaskQueued | e.TaskRejected", ledger: Ledger, hist
     return [*found, history.slot_changed_at] if code.endswith("_concurrency") else found
 
 
-def _says_overdue(event: e.TaskOverdue) -> str:
+def _says_overdue(event: e.TaskOverdue, say: Style) -> str:
     waited, allowed = in_minutes(event.waited_ms), in_minutes(event.allowed_ms)
     return f"{event.task} has waited {waited}, longer than the {allowed} that its priority allows"
 
@@ -120,9 +120,9 @@ def _why_overdue(event: e.TaskOverdue, ledger: Ledger, history: History) -> list
     return [f"a {priority} task may wait {allowed} ({setting}); operators are notified once"]
 
 
-def _says_expected(event: e.StartsExpected) -> str:
+def _says_expected(event: e.StartsExpected, say: Style) -> str:
     starts = ", ".join(
-        f"{one.task} at {shown_time(one.start)}" if one.start is not None else f"{one.task} at no known time"
+        f"{one.task} at {say.time(one.start)}" if one.start is not None else f"{one.task} at no known time"
         for one in event.starts
     )
     return f"a reply said when tasks are expected to start: {starts}"
@@ -131,9 +131,10 @@ def _says_expected(event: e.StartsExpected) -> str:
 # --- its runs --------------------------------------------------------------------------------------------------------
 
 
-def _says_started(event: e.TaskStarted) -> str:
-    text = f"{event.task} was admitted on {event.model}, attempt {event.attempt}, with {event.lease} until "
-    text += f"{shown_time(event.expires_at)}: {event.token_budget:,} tokens, {event.max_tokens:,} at most"
+def _says_started(event: e.TaskStarted, say: Style) -> str:
+    tokens = f"{say.number(event.token_budget)} tokens, {say.number(event.max_tokens)} at most"
+    text = f"{event.task} was admitted on {event.model}: {tokens}, in attempt {event.attempt}, "
+    text += f"with {event.lease} until {say.time(event.expires_at)}"
     return text + ("; it had waited so long that it went before all others" if event.aged else "")
 
 
@@ -191,7 +192,7 @@ def _beneficiary(event: e.TaskPreempted, ledger: Ledger, history: History) -> li
     return [history.newest(kind, event.beneficiary) for kind in (e.TaskSubmitted, e.TaskQueued)]
 
 
-def _says_lost(event: e.LeaseLost) -> str:
+def _says_lost(event: e.LeaseLost, say: Style) -> str:
     then = "waits again" if event.then == "queued" else "has failed"
     return f"{event.lease} of {event.task} was lost in attempt {event.attempt}: {event.task} {then}"
 
@@ -209,14 +210,14 @@ def _why_lost(event: e.LeaseLost, ledger: Ledger, history: History) -> list[str]
 # --- its end ---------------------------------------------------------------------------------------------------------
 
 
-def _says_completed(event: e.TaskCompleted) -> str:
+def _says_completed(event: e.TaskCompleted, say: Style) -> str:
     return (
         f"{event.task} was {event.outcome} in attempt {event.attempt}, after {in_minutes(event.elapsed_ms)}:"
-        f" {some(event.consumed)} used, {event.estimated_tokens:,} tokens estimated"
+        f" {say.amounts(event.consumed)} used, {say.number(event.estimated_tokens)} tokens estimated"
     )
 
 
-def _says_given_up(event: e.TaskGivenUp) -> str:
+def _says_given_up(event: e.TaskGivenUp, say: Style) -> str:
     reason = {
         "dependency_failed": f"it depends on {event.because}, which will not be completed",
         "budget_released": f"{event.because}, which it was to be paid from, was released",
@@ -239,9 +240,9 @@ def _end_behind(event: e.TaskGivenUp, ledger: Ledger, history: History) -> list[
 # --- estimates -------------------------------------------------------------------------------------------------------
 
 
-def _says_adjusted(event: e.EstimateAdjusted) -> str:
+def _says_adjusted(event: e.EstimateAdjusted, say: Style) -> str:
     of = "" if event.model is None else f" on {event.model}"
-    parts = [] if event.tokens is None else [f"{event.tokens:,} tokens"]
+    parts = [] if event.tokens is None else [f"{say.number(event.tokens)} tokens"]
     parts += [] if event.elapsed_ms is None else [in_minutes(event.elapsed_ms)]
     return f"{event.agent_type} for {event.product}{of} is estimated at {' and '.join(parts)} from here on"
 
@@ -260,13 +261,13 @@ def _why_adjusted(event: e.EstimateAdjusted, ledger: Ledger, history: History) -
 ROWS: Rows = {
     e.TaskSubmitted: Row(_says_submitted),
     e.DependenciesAwaited: Row(
-        lambda x: f"{x.task} cannot start before these are completed: {', '.join(x.unfinished)}", _why_awaited
+        lambda x, say: f"{x.task} cannot start before these are completed: {', '.join(x.unfinished)}", _why_awaited
     ),
     e.TaskQueued: Row(
         _says_queued, _why_not_started, after=(e.TaskSubmitted, e.DependenciesAwaited), also=_behind_waiting
     ),
     e.TaskRejected: Row(
-        lambda x: f"{x.task} was rejected, {x.code}: {x.message}", _why_not_started, also=_behind_waiting
+        lambda x, say: f"{x.task} was rejected, {x.code}: {x.message}", _why_not_started, also=_behind_waiting
     ),
     e.TaskOverdue: Row(
         _says_overdue, _why_overdue, after=(e.TaskSubmitted, e.TaskQueued, e.TaskPreempted, e.LeaseLost)
@@ -279,28 +280,29 @@ ROWS: Rows = {
         also=_slot_it_got,
     ),
     e.LeaseExtended: Row(
-        lambda x: f"{x.lease} of {x.task} now lasts until {shown_time(x.expires_at)}", after=(e.TaskStarted,)
+        lambda x, say: f"{x.lease} of {x.task} now lasts until {say.time(x.expires_at)}", after=(e.TaskStarted,)
     ),
     e.TokenBudgetPassed: Row(
-        lambda x: (
-            f"{x.task} has used {x.consumed:,} tokens and passed its token budget of {x.token_budget:,};"
-            f" its end is at {x.max_tokens:,}"
+        lambda x, say: (
+            f"{x.task} has used {say.number(x.consumed)} tokens and passed its token budget of"
+            f" {say.number(x.token_budget)}; its end is at {say.number(x.max_tokens)}"
         ),
         _why_passed,
         after=(e.TaskStarted,),
     ),
     e.TaskPreempted: Row(
-        lambda x: f"{x.task} lost its slot ({x.lease}) to {x.beneficiary}, and waits again",
+        lambda x, say: f"{x.task} lost its slot ({x.lease}) to {x.beneficiary}, and waits again",
         _why_preempted,
         after=(e.TaskStarted,),
         also=_beneficiary,
     ),
     e.PreemptionAcknowledged: Row(
-        lambda x: f"the agent of {x.task} under {x.lease} now knows that the slot is gone", after=(e.TaskPreempted,)
+        lambda x, say: f"the agent of {x.task} under {x.lease} now knows that the slot is gone",
+        after=(e.TaskPreempted,),
     ),
     e.LeaseLost: Row(_says_lost, _why_lost, after=(e.TaskStarted, e.LeaseExtended)),
     e.TaskCompleted: Row(_says_completed, after=(e.TaskSubmitted, e.TaskStarted)),
-    e.TaskCancelled: Row(lambda x: f"{x.task} was cancelled", after=(e.TaskSubmitted, e.TaskStarted)),
+    e.TaskCancelled: Row(lambda x, say: f"{x.task} was cancelled", after=(e.TaskSubmitted, e.TaskStarted)),
     e.TaskGivenUp: Row(_says_given_up, _why_given_up, after=(e.TaskSubmitted,), also=_end_behind),
     e.EstimateAdjusted: Row(_says_adjusted, _why_adjusted, after=(e.ConfigLoaded,)),
 }

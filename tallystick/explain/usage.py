@@ -5,12 +5,12 @@ from tallystick.events import catalog as e
 from tallystick.events.state.accounts import ROOT
 from tallystick.events.state.ledger import Ledger
 from tallystick.explain.history import History
-from tallystick.explain.row import Row, Rows, only, some
-from tallystick.wording import amounts, shown_time, used
+from tallystick.explain.row import Row, Rows, Style, only
+from tallystick.wording import amounts
 
 
-def _says_reported(event: e.UsageReported) -> str:
-    text = f"{event.agent} reported {used(event.tokens, event.time_ms, event.cost_nanos)}"
+def _says_reported(event: e.UsageReported, say: Style) -> str:
+    text = f"{event.agent} reported {say.used(event)}"
     if event.operation is not None:
         text += f" for {event.operation}"
     if event.model is not None:
@@ -66,7 +66,7 @@ def _why_held(event: e.HoldPlaced, ledger: Ledger, history: History) -> list[str
     return lines
 
 
-def _says_ended(event: e.HoldEnded) -> str:
+def _says_ended(event: e.HoldEnded, say: Style) -> str:
     how = {
         "expired": "expired: it was not settled in time",
         "cancelled": "was cancelled",
@@ -85,16 +85,14 @@ def _its_hold(
 ROWS: Rows = {
     e.UsageReported: Row(_says_reported, _why_reported, also=_its_hold),
     e.HoldPlaced: Row(
-        lambda x: f"{x.agent} reserved {some(x.amount)} in hold {x.hold}, until {shown_time(x.expires_at)}",
+        lambda x, say: f"{x.agent} reserved {say.amounts(x.amount)} in hold {x.hold}, until {say.time(x.expires_at)}",
         _why_held,
         after=(e.BudgetAllocated,),
     ),
     e.HoldExtended: Row(
-        lambda x: f"hold {x.hold} of {x.agent} now lasts until {shown_time(x.expires_at)}", also=_its_hold
+        lambda x, say: f"hold {x.hold} of {x.agent} now lasts until {say.time(x.expires_at)}", also=_its_hold
     ),
-    e.HoldSettled: Row(
-        lambda x: f"{x.agent} settled hold {x.hold}: {used(x.tokens, x.time_ms, x.cost_nanos)} used", also=_its_hold
-    ),
+    e.HoldSettled: Row(lambda x, say: f"{x.agent} settled hold {x.hold}: {say.used(x)} used", also=_its_hold),
     e.HoldEnded: Row(_says_ended, also=_its_hold),
-    e.AgentHeard: Row(lambda x: f"{x.agent} sent a heartbeat"),
+    e.AgentHeard: Row(lambda x, say: f"{x.agent} sent a heartbeat"),
 }

@@ -14,14 +14,14 @@ from tallystick.wording import counted, edge_amount, in_cents, markdown_text
 WARNING = "⚠️"
 
 
-def dashboard_of(keeper: ViewStore, now: dt.datetime) -> Dashboard:
+def dashboard_of(views: ViewStore, now: dt.datetime) -> Dashboard:
     """The dashboard of the newest day on record, as of ``now``.
 
     Raises:
         NotKept: the rows cannot be read.
     """
-    costs = Costs(keeper)
-    return dashboard(costs, TaskDay(keeper, now), Status(keeper).fleet.config, projected_eod(keeper, costs, now))
+    costs = Costs(views)
+    return dashboard(costs, TaskDay(views, now), Status(views).fleet.config, projected_eod(views, costs, now))
 
 
 def dashboard_markdown(shown: Dashboard) -> str:

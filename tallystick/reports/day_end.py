@@ -12,7 +12,7 @@ from tallystick.projections.views import hours as hours_view
 from tallystick.projections.views.hours import HoursView
 
 
-def projected_eod(keeper: ViewStore, costs: Costs, now: dt.datetime) -> float | None:
+def projected_eod(views: ViewStore, costs: Costs, now: dt.datetime) -> float | None:
     """Dollars to the cent, or None: without earlier days there is nothing to tell by, and a day that is over is known.
 
     Raises:
@@ -23,7 +23,7 @@ def projected_eod(keeper: ViewStore, costs: Costs, now: dt.datetime) -> float | 
     zone = ZoneInfo(costs.zone)
     midnight = dt.datetime.combine(dt.date.fromisoformat(costs.date), dt.time(), zone)
     hours = (now - midnight.astimezone(dt.UTC)).total_seconds() / 3600
-    rows = map(hours_view.decode, keeper.live().rows.get(HoursView.name, ()))
+    rows = map(hours_view.decode, views.live().rows.get(HoursView.name, ()))
     past, today = hours_of(((row.hour, money(row.used.triple)) for row in rows), costs.date, costs.zone, COST)
     found = day_total(past, today, hours)
     return None if found is None else round(found.estimate / NANOS_PER_DOLLAR, 2)

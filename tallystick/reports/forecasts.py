@@ -1,7 +1,7 @@
-"""What is foreseen, of the rows of views: each agent, all open agents together, and the day.
+"""Forecasts, out of the rows of views: each agent, all open agents together, and the day.
 
-What is foreseen of an agent is the newest forecast that the fleet made and recorded. What many agents will have used
-together, and the fleet by the end of the day, is reckoned here by the same policies; nobody acts on it.
+The forecast of an agent is the newest forecast that the fleet made and recorded. What many agents will have used
+together, and the fleet by the end of the day, is computed here by the same policies; nothing acts on it.
 """
 
 import datetime as dt
@@ -71,14 +71,14 @@ class Forecasts(msgspec.Struct, frozen=True):
     day: dict[str, Estimate]
 
 
-def forecasts_of(keeper: ViewStore, workflow: str | None, now: dt.datetime | None) -> Forecasts:
+def forecasts_of(views: ViewStore, workflow: str | None, now: dt.datetime | None) -> Forecasts:
     """What is foreseen of a workflow's agents, or of all; ``now`` is the moment that the day has come to, and is the
     newest event's where it is None.
 
     Raises:
         NotKept: the rows cannot be read.
     """
-    rows = keeper.whole((FleetView.name, AgentsView.name, ForecastsView.name, HoursView.name)).rows
+    rows = views.whole((FleetView.name, AgentsView.name, ForecastsView.name, HoursView.name)).rows
     fleet = next(map(fleet_view.decode, rows[FleetView.name]), FleetRow())
     agents = {row.agent: row for row in map(agents_view.decode, rows[AgentsView.name]) if row.state != UNALLOCATED}
     chosen = list(agents.values()) if workflow is None else in_workflow(agents, workflow)

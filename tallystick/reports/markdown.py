@@ -54,7 +54,7 @@ def _head(report: UsageReport) -> Iterator[str]:
         foreseen = f"{summary.stops_warned} of {counted(summary.stops, 'stop')} foreseen a minute before or earlier"
         yield f"{ran_out} ran out of budget; {foreseen}."
     else:
-        yield "Nobody ran out of budget."
+        yield "No agent ran out of budget."
     if summary.refusals:
         counts = (f"{counted(count, 'request')} ({code})" for code, count in summary.refusals.items())
         yield f"Refused: {', '.join(counts)}."
@@ -172,7 +172,8 @@ def _overruns(report: UsageReport) -> Iterator[str]:
 def _anomalies(anomalies: Sequence[dict[str, Any]]) -> Iterator[str]:
     yield from ("## Anomalies", "")
     for anomaly in anomalies[:ANOMALIES_SHOWN]:
-        yield f"- {_time(anomaly['at'])} {markdown_text(anomaly['agent'])}: {markdown_text(anomaly['text'])} (position {anomaly['position']:,})"
+        what = f"{markdown_text(anomaly['agent'])}: {markdown_text(anomaly['text'])}"
+        yield f"- {_time(anomaly['at'])} {what} (position {anomaly['position']:,})"
     yield from (f"- {line}" for line in and_more(len(anomalies), ANOMALIES_SHOWN, ""))
     yield ""
 

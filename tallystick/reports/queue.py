@@ -1,7 +1,7 @@
-"""The queue as the fleet would show it: the allocator's own order and the core's own answer, on a state that is read.
+"""The queue as the fleet would answer: the allocator's own order and the core's own answer, on a state that is read.
 
-What is in a task's way, and who goes first, depends on more than any view holds: slot-time by product, what running tasks
-may still use today, balances. So the state is built from the log, as a fleet that opens does, and asked.
+What is in a task's way, and which goes first, depends on more than any view holds: slot-time by product, what running
+tasks may still use today, balances. So the core's state is built from the log, as an opening fleet does, and asked.
 Nothing of it is recorded.
 """
 
@@ -33,8 +33,8 @@ class QueuedRecord(msgspec.Struct, frozen=True):
 
 
 def queue_of(ledger: Ledger, now: dt.datetime, limit: int) -> QueueStatus:
-    """What `GetQueue` answers in this state at ``now``, as what is on record stands: a lease whose end is not
-    recorded yet still counts. What is expected is recorded in the state too, which is of no use for anything else then.
+    """What `GetQueue` answers in this state at ``now``, by what is on record: a lease whose end is not recorded yet
+    still counts. The expected starts are written into the state too, which is of no use for anything else then.
     """
     turn = Turn(ledger, now, "", "")
     return answer_queue(turn, TellQueue(waiting=queue_view(SchedulerIndex(ledger), limit, turn.now)))

@@ -1,4 +1,4 @@
-"""The one who answers `GenerateReport`: from the views, once they have been brought up to the log."""
+"""Answers `GenerateReport`: from the views, once they have been brought up to the log."""
 
 import datetime as dt
 import subprocess
@@ -30,17 +30,17 @@ class Reported(UsageReport):
 
 
 class Reporter:
-    """Reads the log behind the manager's back, so that a large report delays nobody else."""
+    """Reads the log beside the manager, so that a large report delays no other message."""
 
     name = REPORTER
     follows: frozenset[type[Event]] = frozenset()
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._keeper: ViewStore | None = None
+        self._views: ViewStore | None = None
 
     def begin(self, ledger: Ledger) -> None:
-        """Nothing is remembered: all that is told is in the log."""
+        """Nothing is remembered: all that a report says is in the log."""
 
     def handle(self, message: Any, now: dt.datetime) -> Sequence[Post]:
         match message:
@@ -59,35 +59,35 @@ class Reporter:
 
     def _report(self, workflow: str) -> Reported:
         if place_of(self._store.url) is None:
-            # What lies in this process's memory can be read by nobody else.
-            self._keeper = self._keeper or MemoryViewStore()
-            catch_up(self._store, self._keeper)
-            return _told(report_of(self._keeper, workflow))
+            # What lies in this process's memory can be read by no other process.
+            self._views = self._views or MemoryViewStore()
+            catch_up(self._store, self._views)
+            return _with_markdown(report_of(self._views, workflow))
         store = open_store(self._store.url)
         try:
-            return _told(self._from_file(store, workflow))
+            return _with_markdown(self._from_file(store, workflow))
         finally:
             store.close()
 
     def _from_file(self, store: Store, workflow: str) -> UsageReport:
-        keeper: ViewStore = MemoryViewStore()
+        views: ViewStore = MemoryViewStore()
         try:
-            keeper = open_view_store(store.url)
+            views = open_view_store(store.url)
             last = store.last()
-            if last is not None and last.position - keeper.whole(()).position > FAR_BEHIND:
+            if last is not None and last.position - views.whole(()).position > FAR_BEHIND:
                 _catch_up_elsewhere(store.url)
-            catch_up(store, keeper)
+            catch_up(store, views)
         except NotKept:
             # Beside this log no file can be written: the views are folded for this once.
-            keeper = MemoryViewStore()
-            catch_up(store, keeper)
+            views = MemoryViewStore()
+            catch_up(store, views)
         try:
-            return report_of(keeper, workflow)
+            return report_of(views, workflow)
         finally:
-            keeper.close()
+            views.close()
 
 
-def _told(report: UsageReport) -> Reported:
+def _with_markdown(report: UsageReport) -> Reported:
     fields = {field: getattr(report, field) for field in report.__struct_fields__}
     return Reported(**fields, markdown=markdown(report))
 

@@ -1,4 +1,4 @@
-"""``audit explain`` of tasks, the day and the breaker: why it was queued, admitted, preempted, lost, tripped, approved."""
+"""``audit explain`` of tasks, the day and the breaker: why queued, admitted, preempted, lost, tripped, approved."""
 
 import json
 from pathlib import Path

@@ -84,7 +84,7 @@ def test_what_is_recorded_after_the_export_began_is_not_in_it(
         return iter(records)
 
     run("audit", "export", "--format", form, "--out", "quiet")
-    monkeypatch.setattr(exporting, "counted", busy)
+    monkeypatch.setattr(exporting, "with_progress", busy)
     run("audit", "export", "--format", form, "--out", "busy")
     assert Path("busy").read_bytes() == Path("quiet").read_bytes()
 
@@ -167,9 +167,9 @@ def test_a_reader_who_has_enough_is_no_error(fleet: Path, tmp_path: Path) -> Non
     """Much more than a pipe holds, into a head that takes one line."""
     store = f"sqlite:///{fleet}"
     code = (
-        "from tallystick.actors.runtime.fleet import Fleet\n"
+        "from tallystick.fleet import Fleet\n"
         f"with Fleet.open({store!r}) as fleet:\n"
-        "    simulated.ask([{'type': 'Heartbeat', 'agent': 'a'}] * 1000)"
+        "    fleet.ask([{'type': 'Heartbeat', 'agent': 'a'}] * 1000)"
     )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=tmp_path)
     command = f"{sys.executable} -m tallystick audit export --format jsonl | head -n 1"

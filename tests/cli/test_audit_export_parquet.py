@@ -165,7 +165,8 @@ def test_a_number_that_parquet_cannot_hold_is_named(run: Run, tmp_path: Path) ->
     result = run("audit", "export", "--format", "parquet", "--store", url, "--out", "much.parquet")
     assert result.exit_code == 1
     assert result.stderr == (
-        "tallystick: position 3: consumed_tokens is 9223372036854775808, and a whole number of Parquet is at most 2^63-1;"
+        "tallystick: position 3: consumed_tokens is 9223372036854775808,"
+        " and a whole number of Parquet is at most 2^63-1;"
         " --format csv writes it\n"
     )
     assert not (tmp_path / "much.parquet").exists()

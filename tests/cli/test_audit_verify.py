@@ -11,6 +11,7 @@ import pytest
 
 import tallystick.actors.manager
 from tallystick.actors.runtime.fleet import Fleet
+from tallystick.config.amounts import Amounts
 from tallystick.events import catalog as e
 from tallystick.events.evolve import evolve
 from tallystick.events.log.audit import Anchor, Verification, replay_until
@@ -325,9 +326,9 @@ def test_money_from_nowhere_is_named() -> None:
     report = Verification().run(records)
     assert report.problems == [], "a fleet without a limit may use what it likes"
     total = e.TotalBudgetSet(
-        budget=e.Amounts(tokens=10), total=e.Amounts(tokens=10), reserve=e.Amounts(), overdraft=e.Amounts()
+        budget=Amounts(tokens=10), total=Amounts(tokens=10), reserve=Amounts(), overdraft=Amounts()
     )
-    drawn = e.ReserveDrawn(agent="x", amount=e.Amounts(tokens=5))
+    drawn = e.ReserveDrawn(agent="x", amount=Amounts(tokens=5))
     report = Verification().run(sealed(total, drawn))
     assert len(report.problems) == 1
     assert "position 2: the sums are wrong" in str(report.problems[0])

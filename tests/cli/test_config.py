@@ -14,8 +14,10 @@ FILES = [
     "",
     "total_budget: {tokens: 1000, cost_usd: 12.345678901}\n",
     (
-        "models: {haiku: null, sonnet: {degrades_to: null}}\nauto_model_selection: {rules: [{condition: default, model: sonnet}]}\n"
-        "enforcement: {warn_at: 0.123456789}\nmetrics_file: '7'\nproducts: {urgent-project: {priority: critical, weight: 2}}\n"
+        "models: {haiku: null, sonnet: {degrades_to: null}}\n"
+        "auto_model_selection: {rules: [{condition: default, model: sonnet}]}\n"
+        "enforcement: {warn_at: 0.123456789}\nmetrics_file: '7'\n"
+        "products: {urgent-project: {priority: critical, weight: 2}}\n"
     ),
 ]
 

@@ -108,7 +108,7 @@ def test_python_m_tallystick(tmp_path: Path) -> None:
 def test_a_bar_appears_on_a_terminal_when_it_takes_long(tmp_path: Path) -> None:
     code = (
         "import time; from tallystick.cli import common\n"
-        "for i in common.counted(range(4), 4, 'waiting'): time.sleep(0.05)"
+        "for i in common.with_progress(range(4), 4, 'waiting'): time.sleep(0.05)"
     )
     patched = f"from tallystick.cli import common; common._STEP = 1; common._PATIENCE_SECONDS = 0.06\n{code}"
     shown = on_a_terminal(patched)
@@ -139,5 +139,5 @@ def on_a_terminal(code: str) -> bytes:
 def test_no_bar_where_nobody_looks(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(common, "_PATIENCE_SECONDS", -1)
     monkeypatch.setattr(common, "_STEP", 1)
-    assert list(common.counted(range(3), 3, "waiting")) == [0, 1, 2]
+    assert list(common.with_progress(range(3), 3, "waiting")) == [0, 1, 2]
     assert capsys.readouterr() == ("", "")

@@ -49,7 +49,7 @@ def test_a_written_price_and_an_unknown_model_are_told_apart(run: Run, mine: Pat
     opus, own, unknown = result.stdout.splitlines()[1:]
     assert opus.split() == ["opus", "claude-opus-5-5", "$7.00", "$8.00", "$7.00", "prices.yml"]
     assert own.split() == ["mine", "mine", "$0.00", "$0.00", "$0.00", "prices.yml"]
-    assert "unpriced: a report is charged as the dearest model of its provider" in unknown
+    assert "unpriced: a report is charged as the most expensive model of its provider" in unknown
 
 
 def test_without_a_model_all_are_listed(run: Run, mine: Path) -> None:

@@ -104,4 +104,4 @@ def test_forecasts_of_agents_of_all_together_and_of_the_day(url: str) -> None:
 def test_a_forecast_of_nobody_is_an_error_that_says_what_it_takes(url: str) -> None:
     result = run(url, "forecast", "--agent", "nobody")
     assert result.exit_code == 1
-    assert "nothing was foretold of an open agent 'nobody': that takes two reports" in result.stderr
+    assert "there is no forecast for an open agent 'nobody': that takes two reports" in result.stderr

@@ -272,7 +272,8 @@ def test_where_there_is_no_log_there_is_nothing_to_ask(run: Run, tmp_path: Path)
 def test_a_broken_log_is_no_other_history(run: Run, story: Path) -> None:
     with sqlite3.connect("tallystick.db") as connection:
         connection.execute(
-            "UPDATE stored_events SET state = CAST(replace(CAST(state AS TEXT), '\"tokens\":850', '\"tokens\":85') AS BLOB)"
+            "UPDATE stored_events SET state ="
+            " CAST(replace(CAST(state AS TEXT), '\"tokens\":850', '\"tokens\":85') AS BLOB)"
         )
     connection.close()
     for args in ((), ("--config", "tighter.yml")):

@@ -118,7 +118,8 @@ def test_what_an_agent_is_told_where_no_decision_differs(run: Run, tmp_path: Pat
 def test_another_model_to_degrade_to_is_told(run: Run, tmp_path: Path) -> None:
     use = message(1, type="ReportUsage", agent="ann", model="sonnet", usage={"tokens": 950, "cost_usd": "0"}, by="ann")
     happened(run, tmp_path, [message(0, type="AllocateBudget", agent="ann", budget={"tokens": 1000}), use])
-    models = "models: {tiny: {provider: x, id: tiny-1}, sonnet: {provider: anthropic, id: claude-sonnet-5-5, degrades_to: tiny}}\n"
+    sonnet = "sonnet: {provider: anthropic, id: claude-sonnet-5-5, degrades_to: tiny}"
+    models = f"models: {{tiny: {{provider: x, id: tiny-1}}, {sonnet}}}\n"
     first = answer(run, "--config", other(tmp_path, LIMITS + models))["first_difference"]
     assert first["recorded"]["text"].endswith("and to use haiku (by level)")
     assert first["what_if"]["text"].endswith("and to use tiny (by level)")

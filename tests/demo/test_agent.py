@@ -73,7 +73,7 @@ def test_a_stopped_agent_goes_on_once_it_is_topped_up() -> None:
     a.hear({"ok": {"agent": "a"}}, 5000)
     assert isinstance(a.message(), c.CheckEnforcement)
     a.hear(told("warn"), 5000)
-    assert (a.phase, a.due_ms, a.told) == (Phase.REPORT, 9000, "warn")
+    assert (a.phase, a.due_ms, a.action) == (Phase.REPORT, 9000, "warn")
 
 
 def test_a_stopped_agent_gives_up_when_no_budget_comes() -> None:

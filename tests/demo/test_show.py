@@ -15,7 +15,7 @@ from tallystick.demo.agent import Outcome
 from tallystick.demo.generate import generate
 from tallystick.demo.plan import too_small
 from tallystick.demo.proof import prove
-from tallystick.demo.screen import Nobody
+from tallystick.demo.screen import Quiet
 from tallystick.demo.show import run
 from tallystick.demo.stage import Stage
 from tallystick.demo.summary import Summary, for_machines
@@ -46,7 +46,7 @@ def small_trace(folder: Path) -> Workload:
 
 
 def shown(workload: Workload, config: Config, store: str = "memory:", speed: float | None = None) -> Summary:
-    return run(workload, config, open_store(store, writer=True), speed, Nobody(), Tally(), threading.Event())
+    return run(workload, config, open_store(store, writer=True), speed, Quiet(), Tally(), threading.Event())
 
 
 def tokens(total: int, budget: int = 80_000, **more: Any) -> Config:
@@ -65,19 +65,19 @@ def test_the_generated_fleet_gives_the_same_log_every_time_and_at_every_speed() 
 def test_the_generated_fleet_shows_all_that_there_is_to_see() -> None:
     workload = generate()
     summary = shown(workload, too_small(workload))
-    tally, slots = summary.tally, summary.tally.slots
+    tally, slots = summary.tally, summary.slots
     assert summary.count(Outcome.FINISHED) > len(summary.agents) / 2
     assert summary.left_out
     assert all(tally.reached(level) for level in ("yellow", "orange", "red", "black"))
-    assert tally.borrows
-    assert tally.covers
+    assert tally.moved("borrowed").times
+    assert tally.moved("overruns_covered").times
     assert tally.warned_early
     assert sum(agent.throttled_ms for agent in summary.agents)
     assert {"throttle", "degrade"} <= set(tally.responses)
     assert {"HoldSettled", "UsageReported", "AlertRaised", "PoolExhausted", "TokenBudgetPassed"} <= tally.kinds.keys()
     assert slots.that_waited > 10
-    assert slots.preempted
-    assert slots.alerts["daily_cost_near"] == 1
+    assert tally.kinds["TaskPreempted"]
+    assert tally.alerts["daily_cost_near"] == 1
     assert tally.kinds["LeaseLost"] == 0, "agents that obey give signs of life in time"
 
 
@@ -85,7 +85,7 @@ def test_its_tasks_wait_as_the_log_says_and_never_more_run_than_there_are_slots(
     workload = generate()
     store = open_store("memory:", writer=True)
     config = too_small(workload)
-    summary = run(workload, config, store, None, Nobody(), Tally(), threading.Event())
+    summary = run(workload, config, store, None, Quiet(), Tally(), threading.Event())
     since: dict[str, dt.datetime] = {}
     running: set[str] = set()
     waited: Counter[str] = Counter()
@@ -102,7 +102,7 @@ def test_its_tasks_wait_as_the_log_says_and_never_more_run_than_there_are_slots(
                 since[event.task] = event.at
             case e.TaskCompleted():
                 running.remove(event.task)
-    assert waited == summary.tally.slots.waited_ms
+    assert waited == summary.slots.waited_ms
     assert {agent.run.id for agent in summary.agents if agent.runs} == set(waited)
     assert set(since) == {agent.run.id for agent in summary.agents if agent.outcome is Outcome.REFUSED}
     told = for_machines(summary, [])["tasks"]
@@ -117,14 +117,14 @@ def test_with_enough_for_all_the_figures_are_those_of_the_trace(tmp_path: Path) 
     assert summary.count(Outcome.FINISHED) == 2
     assert summary.proof.recorded == summary.proof.ledger == (630, 9000, 3_500_000)
     # Each was granted half as much again as its token budget.
-    assert summary.tally.unused == (6000 - 630, 0, 0)
-    assert (summary.tally.slots.that_waited, summary.tally.slots.ended["completed"]) == (0, 2)
+    assert summary.tally.moved("unused_at_release").amount == (6000 - 630, 0, 0)
+    assert (summary.slots.that_waited, summary.slots.ended["completed"]) == (0, 2)
 
 
 def test_with_one_slot_the_wait_can_be_worked_out_by_hand(tmp_path: Path) -> None:
     # `careful` comes at 09:00:00 and works for 4 s; `plain` comes at 09:00:00 too, and waits so long.
     summary = shown(small_trace(tmp_path), tokens(10_000, budget=2000, max_concurrent={"total": 1}))
-    slots = summary.tally.slots
+    slots = summary.slots
     assert slots.waited_ms == {"careful": 0, "plain": 4000}
     assert (slots.average_wait_ms, slots.longest_wait_ms, slots.that_waited) == (4000, 4000, 1)
     assert slots.utilization == 1.0
@@ -139,12 +139,13 @@ def test_with_too_little_the_debt_and_who_is_left_out_can_be_worked_out_by_hand(
     careful, plain = summary.agents
     assert (careful.outcome, careful.done, careful.reported[0], careful.lacked[0]) == (Outcome.STOPPED, 1, 110, 220)
     assert (plain.outcome, plain.reported[0]) == (Outcome.FINISHED, 300)
-    assert summary.tally.covered[0] == 150
-    assert (summary.tally.from_reserve[0], summary.tally.into_debt[0]) == (30, 110)
+    assert summary.tally.moved("overruns_covered").amount[0] == 150
+    assert summary.tally.moved("taken_from_reserve").amount[0] == 30
+    assert summary.tally.moved("taken_as_overdraft").amount[0] == 110
     assert summary.status["overdraft"]["tokens"] == 110
     assert summary.proof.ledger[0] == 410
     assert summary.proof.problem is None
-    assert summary.tally.slots.ended == {"failed": 1, "completed": 1}
+    assert summary.slots.ended == {"failed": 1, "completed": 1}
 
 
 def test_a_cost_that_the_trace_does_not_know_is_priced_by_the_house_and_told_apart(tmp_path: Path) -> None:
@@ -190,8 +191,8 @@ def test_no_agent_works_after_a_stop_until_it_is_told_that_it_may(monkeypatch: p
 def test_it_ends_at_once_when_it_is_told_to_and_what_was_done_is_accounted_for() -> None:
     workload, stop = generate(), threading.Event()
 
-    class Impatient(Nobody):
-        def look(self, campaign: Any, ask: Any) -> None:
+    class Impatient(Quiet):
+        def look(self, campaign: Any) -> None:
             if campaign.steps_done > 100:
                 stop.set()
 
@@ -225,7 +226,7 @@ def test_a_changed_log_is_not_accounted_for(tmp_path: Path) -> None:
 
 def test_a_report_that_is_missing_from_the_log_is_not_accounted_for(tmp_path: Path) -> None:
     store = open_store("memory:", writer=True)
-    summary = run(small_trace(tmp_path), tokens(10_000, budget=2000), store, None, Nobody(), Tally(), threading.Event())
+    summary = run(small_trace(tmp_path), tokens(10_000, budget=2000), store, None, Quiet(), Tally(), threading.Event())
     more = (summary.proof.reported[0] + 1, *summary.proof.reported[1:])
     problem = prove(store, (more[0], more[1], more[2])).problem
     assert problem is not None
