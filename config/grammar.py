@@ -257,7 +257,8 @@ _EXPECTED: Final = (
 _COVERED: Final = {"LPAR": {"NAME"}, "OPERATOR": {"IN"}}
 
 _MEANT: Final = {
-    "=": "==", "===": "==", "=<": "<=", "=>": ">=", "<>": "!=", "!": "not", "&": "and", "&&": "and", "|": "or", "||": "or",
+    "=": "==", "===": "==", "=<": "<=", "=>": ">=", "<>": "!=",
+    "!": "not", "&": "and", "&&": "and", "|": "or", "||": "or",
 }  # fmt: skip
 """Signs of other languages, and what they are here."""
 _TERMINALS: Final = {"and": "AND", "or": "OR", "not": "NOT", "in": "IN"}

@@ -112,7 +112,7 @@ CASES = {
 
 
 @pytest.mark.parametrize(("text", "line"), CASES.items(), ids=[repr(text[:40]) for text in CASES])
-def test_a_mistake_is_told_by_its_place_and_what_could_stand_there(text: str, line: str) -> None:
+def test_a_mistake_is_named_by_its_place_and_what_could_stand_there(text: str, line: str) -> None:
     with pytest.raises(ConditionError) as caught:
         parsed(text)
     assert str(caught.value) == f"line 1, column {line.replace(': ', ' of the condition: ', 1)}"
@@ -146,7 +146,7 @@ RULE = "auto_model_selection.rules[0].condition"
             'auto_model_selection: {rules: [{condition: "task.priority == critcal", model: opus}]}',
             f"limits.yml:1:62: {RULE}: {CRITCAL}",
         ),
-        # What YAML folds or unescapes stands elsewhere than in the text, so the place is told in the text.
+        # What YAML folds or unescapes stands elsewhere than in the text, so the place is that in the text.
         (
             'rules:\n- condition: "task.priority\\x20== critcal"\n  model: opus',
             f"limits.yml:2:14: {RULE}: line 1, column 18 of the condition: {CRITCAL}",
@@ -189,7 +189,7 @@ def test_a_mistake_is_pointed_at_in_the_file(text: str, line: str) -> None:
     assert str(caught.value) == line
 
 
-def test_a_mapping_has_no_lines_so_the_place_is_told_in_the_condition() -> None:
+def test_a_mapping_has_no_lines_so_the_place_is_that_in_the_condition() -> None:
     with pytest.raises(ConfigError) as caught:
         from_mapping({"rules": [{"condition": "task.priority == critcal", "model": "opus"}]})
     assert str(caught.value) == f"{RULE}: line 1, column 18 of the condition: {CRITCAL}"

@@ -187,7 +187,7 @@ def test_a_longer_request_pays_the_price_of_its_tier_for_all_of_its_tokens() -> 
 
 
 @pytest.mark.parametrize(
-    ("name", "provider", "used", "dearest"),
+    ("name", "provider", "used", "most_expensive"),
     [
         ("acme-next", None, (1, 1, 0), "acme-large"),
         ("the-anvil", None, (1, 1, 0), "acme-large"),
@@ -196,13 +196,13 @@ def test_a_longer_request_pays_the_price_of_its_tier_for_all_of_its_tokens() -> 
         ("own-next", None, (10, 0, 0), "own"),
     ],
 )
-def test_for_an_unknown_model_stands_the_dearest_of_its_provider_or_family_or_of_all(
-    name: str, provider: str | None, used: tuple[int, int, int], dearest: str
+def test_for_an_unknown_model_stands_the_most_expensive_of_its_provider_or_family_or_of_all(
+    name: str, provider: str | None, used: tuple[int, int, int], most_expensive: str
 ) -> None:
-    assert LIST.most_expensive(name, provider, used) == dearest
+    assert LIST.most_expensive(name, provider, used) == most_expensive
 
 
-def test_of_an_empty_list_nothing_is_the_dearest() -> None:
+def test_of_an_empty_list_nothing_is_the_most_expensive() -> None:
     assert PriceList().most_expensive("mystery", None, (1, 1, 1)) is None
 
 
@@ -219,16 +219,16 @@ PRICE = st.builds(ModelPrice, AMOUNT, AMOUNT, AMOUNT, TIERS)
     st.integers(0, 10**7),
     st.integers(0, 10**7),
 )
-def test_no_known_model_would_have_cost_more_than_the_dearest(
+def test_no_known_model_would_have_cost_more_than_the_most_expensive(
     models: dict[str, ModelPrice], fresh: int, output: int, cached: int
 ) -> None:
     used = (fresh + cached, output, cached)
-    dearest = PriceList(models).most_expensive("mystery", None, used)
-    assert dearest is not None
-    assert models[dearest].cost(*used) == max(one.cost(*used) for one in models.values())
+    most_expensive = PriceList(models).most_expensive("mystery", None, used)
+    assert most_expensive is not None
+    assert models[most_expensive].cost(*used) == max(one.cost(*used) for one in models.values())
 
 
-def test_a_list_that_nobody_holds_is_gone_at_once() -> None:
+def test_a_list_without_a_reference_is_gone_at_once() -> None:
     """A fleet that opens freezes what the collector knows: what only the collector could free would stay for good."""
     prices = from_mapping(**to_mapping(LIST))
     assert prices.find("acme-small") is not None

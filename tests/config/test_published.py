@@ -133,7 +133,7 @@ def test_a_model_that_only_the_catalogues_provider_knows_is_listed_under_it(mode
     assert found.price.output == theirs.get_prices(MIDNIGHT).output_mtok * 10**9
 
 
-def test_a_model_of_the_catalogue_that_nobody_knows_is_left_out() -> None:
+def test_a_model_of_the_catalogue_that_is_unknown_is_left_out() -> None:
     models = [Model("anthropic", "claude-made-up"), Model("nobody", "nothing")]
     assert published_prices(DAY, models) == PUBLISHED
 

@@ -155,7 +155,7 @@ def test_a_stale_holder_cannot_commit_after_another_took_its_place(url: str, pat
     store.close()
 
 
-def test_a_stale_house_halts_and_says_so_and_nothing_of_its_batch_is_in_the_file(
+def test_a_stale_fleet_halts_and_says_so_and_nothing_of_its_batch_is_in_the_file(
     url: str, path: Path, open_fleet: OpenFleet
 ) -> None:
     stale = open_fleet(url)

@@ -1,4 +1,4 @@
-"""What every store promises. A new kind of store joins by one line in ``STORES``."""
+"""What every store does. A new kind of store joins by one line in ``STORES``."""
 
 import threading
 from collections.abc import Callable, Iterator

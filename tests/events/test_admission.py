@@ -307,4 +307,4 @@ def test_the_allocators_proposals_are_refused_when_they_no_longer_fit() -> None:
     for command in (start("t"), start("nobody"), p.RecordOverdue(task="t"), p.RecordOverdue(task="nobody")):
         core.when(command)
         core.then_refused("plan_out_of_date")
-        assert core.own == [], "nobody was refused anything"
+        assert core.own == [], "no client was refused anything"

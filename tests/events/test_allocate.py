@@ -170,7 +170,7 @@ def test_what_is_borrowed_is_remembered_as_borrowed() -> None:
     assert core.status("ann").borrowed == tokens(200)
 
 
-def test_nobody_borrows_without_an_allocation() -> None:
+def test_no_agent_borrows_without_an_allocation() -> None:
     core = Core(fleet(1_000), allocate("bob", 1), c.ReleaseBudget(agent="bob"))
     core.when(c.BorrowFromPool(agent="ann", amount=budget(200)))
     core.then_refused("unknown_agent")

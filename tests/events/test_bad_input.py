@@ -107,7 +107,7 @@ def _not_malformed(core: Core, command: c.Command, field: str) -> None:
 @pytest.mark.parametrize(
     "name", ["pool", "fleet", "reserve", "overdraft", "bell\a", "new\nline", "nul\0", "\u202eright"]
 )
-def test_nobody_has_a_name_of_the_houses_own_or_one_that_cannot_be_printed(shared: Core, name: str) -> None:
+def test_no_agent_has_a_reserved_name_or_one_that_cannot_be_printed(shared: Core, name: str) -> None:
     commands: list[tuple[str, c.Command]] = [
         ("agent", c.AllocateBudget(agent=name, budget=budget(1))),
         ("agent", c.AllocateFromPool(agent=name, request=budget(1))),

@@ -95,7 +95,7 @@ def test_a_configuration_whose_condition_holds_trips_it() -> None:
     assert trips(core)[0].because == "tokens_daily 300 > 200"
 
 
-def test_the_first_of_several_conditions_is_the_one_that_is_told() -> None:
+def test_the_first_of_several_conditions_is_the_one_that_is_named() -> None:
     core = configured("tokens_daily > 900", "tokens_daily > 500", "tokens_daily > 400")
     core.given(use("ann", 600))
     assert [event.condition for event in trips(core)] == ["tokens_daily > 500"]

@@ -87,7 +87,7 @@ def _spending_and_accounts_differ(ledger: Ledger) -> None:
         (_spending_and_accounts_differ, "fleet tokens"),
     ],
 )
-def test_a_broken_law_is_found_and_named(core: Core, break_it: Callable[[Ledger], None], names: str) -> None:
+def test_a_broken_invariant_is_found_and_named(core: Core, break_it: Callable[[Ledger], None], names: str) -> None:
     break_it(core.ledger)
     with pytest.raises(BrokenInvariant, match=names):
         check_conserved(core.ledger)

@@ -66,7 +66,7 @@ def test_a_day_begins_at_midnight_before_all_else_and_what_it_used_is_history() 
     core.then_events(e.HoldPlaced)
 
 
-def test_where_nobody_looked_for_days_the_one_that_it_is_begins() -> None:
+def test_after_days_without_a_message_the_present_one_begins() -> None:
     core = configured({})
     core.given(use("stranger", 10)).wait(10 * 86_400).given(use("stranger", 10))
     assert core.only(e.DayBegan).date == "2026-03-14"
@@ -236,7 +236,7 @@ def test_at_exactly_the_limit_a_task_waits_until_the_next_day() -> None:
 # --- alerts -----------------------------------------------------------------------------------------------------------
 
 
-def test_operators_are_told_at_80_percent_and_at_the_limit_once_per_day_and_dimension() -> None:
+def test_operators_are_alerted_at_80_percent_and_at_the_limit_once_per_day_and_dimension() -> None:
     core = configured({"max_tokens_total": 2_000_000, "max_cost_usd": 100})
     core.given(use("ann", 1_599_999, "79.999999999"))
     assert messages(core) == []
@@ -263,7 +263,7 @@ def test_the_percentage_of_the_configuration_is_the_one_that_is_said() -> None:
     assert messages(core) == ["Daily token limit reached"]
 
 
-def test_a_limit_that_is_lowered_below_what_was_used_is_told_at_once() -> None:
+def test_a_limit_that_is_lowered_below_what_was_used_raises_its_alert_at_once() -> None:
     core = configured({"max_tokens_total": 1_000})
     core.given(use("ann", 700))
     core.given(fleet(100_000_000, **QUIET, **NO_BREAKER, daily_limits={**NO_LIMITS, "max_tokens_total": 700}))

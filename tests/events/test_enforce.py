@@ -1,4 +1,4 @@
-"""What an agent is told: the most severe of all that speaks to it, and who decided."""
+"""The action that applies to an agent: the most severe of all, and which measure decided."""
 
 from decimal import Decimal
 from typing import Any

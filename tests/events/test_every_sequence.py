@@ -82,8 +82,8 @@ def _check_state(books: Books, ledger: Ledger) -> None:
 def _check_tasks(slots: Slots, ledger: Ledger) -> None:
     """Whatever the core knows of tasks, the events say too; what has ended may be forgotten."""
     states = {name: task.state for name, task in ledger.tasks.known.items()}
-    told = {"waiting": "waiting_on_dependencies"}
-    assert all(told.get(slots.state[name], slots.state[name]) == state for name, state in states.items())
+    stored = {"waiting": "waiting_on_dependencies"}
+    assert all(stored.get(slots.state[name], slots.state[name]) == state for name, state in states.items())
     assert list(ledger.tasks.running) == sorted(slots.running, key=list(ledger.tasks.running).index)
     assert slots.of("queued") == {name for name, state in states.items() if state == "queued"}
     assert {task: slots.lease[task] for task in slots.running} == {
@@ -93,7 +93,7 @@ def _check_tasks(slots: Slots, ledger: Ledger) -> None:
 
 
 def _check_day(spending: Spending, core: Core) -> None:
-    """The day is as the events add up; what is due was told, and no condition that holds was let pass."""
+    """The day is as the events add up; each alert that is due was raised, and no condition that holds was missed."""
     ledger, day = core.ledger, core.ledger.day
     if spending.date is None:
         return
@@ -101,7 +101,7 @@ def _check_day(spending: Spending, core: Core) -> None:
     assert list(ledger.used_today) == spending.used
     products = {name for name in (*day.by_product, *spending.by_product) if name is not None}
     assert all(day.by_product[name] == spending.by_product[name] for name in products)
-    assert ledger.commitments.open == spending.promised()
+    assert ledger.commitments.open == spending.committed()
     assert {task: promise.spent for task, promise in ledger.commitments.runs.items()} == {
         task: spent for task, (_, spent) in spending.runs.items()
     }
@@ -115,7 +115,7 @@ def _check_day(spending: Spending, core: Core) -> None:
 
 @PROFILE
 @given(commands())
-def test_the_law_holds_and_a_second_set_of_books_agrees_after_every_step(steps: list[Step]) -> None:
+def test_conservation_holds_and_a_second_set_of_books_agrees_after_every_step(steps: list[Step]) -> None:
     run(steps)
 
 

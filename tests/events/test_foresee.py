@@ -1,4 +1,4 @@
-"""What was foretold is kept until the truth is known; efficiency is told without tasks as far as it can be."""
+"""Forecasts are kept until they can be scored; efficiency is answered without tasks as far as it can be."""
 
 import pytest
 
@@ -58,7 +58,7 @@ def test_a_forecast_is_kept_until_it_is_scored(core: Core) -> None:
     assert core.account("ann").forecasts is None
 
 
-def test_a_forecast_for_nobody_is_refused_and_leaves_nothing(core: Core) -> None:
+def test_a_forecast_without_an_account_is_refused_and_leaves_nothing(core: Core) -> None:
     core.when(p.RecordForecast(agent="bob", why="shown", predictions=[prediction()]))
     core.then_refused("unknown_agent")
     core.then_events()

@@ -157,7 +157,7 @@ def test_a_stage_with_few_scores_says_nothing() -> None:
 
 
 def test_an_interval_is_of_the_steps_that_were_still_to_come() -> None:
-    """Ten were foretold; from 9 to 13 came."""
+    """Ten were forecast; from 9 to 13 came."""
     came = [9.0] * 4 + [10.0] * 30 + [13.0] * 6
     errors = taught(*(score(10 + left, 20.0) for left in came)).known("qa", "m").errors(TOKENS, 5)
     assert errors is not None
@@ -230,8 +230,8 @@ moneys = st.tuples(*[st.integers(0, 2**63 - 1)] * 3)
 def test_whatever_the_runs_used_the_prior_is_finite_and_no_variance_negative(runs: list[list[Money]]) -> None:
     history = taught(*(run(steps) for steps in runs))
     for _, kind in history.kinds():
-        for lesson in kind.lessons:
-            line = lesson.line
+        for prior in kind.priors:
+            line = prior.line
             assert all(abs(number) < 1e60 for number in line), line
             assert min(line.level_var, line.growth_var, line.noise) >= 0
             assert line.covar**2 <= line.level_var * line.growth_var * (1 + 1e-6) + 1e-300

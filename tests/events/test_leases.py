@@ -78,7 +78,7 @@ def test_the_mark_is_passed_also_by_a_settled_hold_and_by_a_sub_agent_that_limit
     assert core.only(e.TokenBudgetPassed).task == "u"
 
 
-# --- when nobody gives a sign of life ---------------------------------------------------------------------------------
+# --- when no sign of life comes ---------------------------------------------------------------------------------------
 
 
 def test_a_lost_lease_gives_slot_holds_and_unspent_budget_back_and_the_task_waits_again() -> None:
@@ -111,7 +111,7 @@ def test_a_new_attempt_gets_a_fresh_budget_and_another_lease() -> None:
     assert core.free("t")[0] == 120_000
 
 
-def test_a_task_fails_after_its_attempts_and_operators_are_told() -> None:
+def test_a_task_fails_after_its_attempts_and_operators_are_alerted() -> None:
     core = configured(leases={"max_attempts": 2})
     core.given(submit("t"), submit("after", depends_on=["t"]))
     core.wait(120).given(start("t"))
@@ -299,7 +299,7 @@ def preempted() -> tuple[Core, str]:
     return core, lease
 
 
-def test_a_victim_is_told_once_by_its_next_heartbeat(preempted: tuple[Core, str]) -> None:
+def test_a_victim_learns_of_it_once_by_its_next_heartbeat(preempted: tuple[Core, str]) -> None:
     core, lease = preempted
     answer = core.when(beat("t", lease))
     assert (answer.preempted, answer.action, answer.state) == (True, "stop", "queued")
@@ -308,7 +308,7 @@ def test_a_victim_is_told_once_by_its_next_heartbeat(preempted: tuple[Core, str]
     core.then_refused("lease_lost")
 
 
-def test_a_victim_is_told_by_its_next_report_whose_usage_counts(preempted: tuple[Core, str]) -> None:
+def test_a_victim_learns_of_it_by_its_next_report_whose_usage_counts(preempted: tuple[Core, str]) -> None:
     core, lease = preempted
     answer = core.when(report("t", 20, lease))
     assert (answer.lease_lost, answer.action) == (True, "stop")

@@ -64,7 +64,7 @@ def test_an_alert_goes_to_everyone_who_can_be_reached_and_waits_for_each_address
 
 
 @pytest.mark.parametrize(("to", "names"), [("ops", ["ops"]), ("nobody", []), ("stranger", []), (None, ["ceo", "ops"])])
-def test_an_alert_that_names_whom_it_is_for_goes_to_nobody_else(to: str | None, names: list[str]) -> None:
+def test_an_alert_that_names_whom_it_is_for_goes_nowhere_else(to: str | None, names: list[str]) -> None:
     fleet = core()
     turn = Turn(fleet.ledger, fleet.now, "x", "tester")
     alerts.alert(turn, "breaker_open", "the breaker tripped", to=to)
@@ -74,14 +74,14 @@ def test_an_alert_that_names_whom_it_is_for_goes_to_nobody_else(to: str | None, 
     assert owed(fleet, event.alert) == [one for one in ALL if one[0] in names]
 
 
-def test_where_nobody_can_be_reached_nothing_waits() -> None:
+def test_where_no_address_can_be_reached_nothing_waits() -> None:
     fleet = core(notifications={"ceo": []})
     raised(fleet)
     assert fleet.only(e.AlertRaised).notify == []
     assert fleet.ledger.outbox == {}
 
 
-def test_an_alert_of_an_older_log_waits_for_nobody() -> None:
+def test_an_alert_of_an_older_log_waits_for_no_address() -> None:
     fleet = core()
     old = b'{"type":"alert-raised.v1","position":9,"at":"2027-01-05T09:00:00Z","alert":"x-9","code":"x","message":"m"}'
     evolve(fleet.ledger, decode_event(old, "alert-raised.v1"))
@@ -201,6 +201,6 @@ def test_an_address_that_may_hold_a_secret_is_known_by_its_form(address: str, ma
     assert may_hold_secret(address) is may
 
 
-def test_the_addresses_of_a_configuration_are_told_by_name_and_mark() -> None:
+def test_the_addresses_of_a_configuration_are_kept_by_name_and_mark() -> None:
     fleet = core()
     assert list(outbox.addresses(fleet.ledger.rules.config)) == ALL

@@ -89,7 +89,7 @@ def test_what_the_victim_would_give_back_is_not_counted_on() -> None:
     core.given(c.ReturnToPool(agent="hog", amount=budget(100_000)), preempt("t", "c"))
 
 
-def test_nobody_takes_the_slot_of_the_run_that_pays_for_it() -> None:
+def test_no_task_takes_the_slot_of_the_run_that_pays_for_it() -> None:
     core = configured()
     core.given(submit("t", priority="low"), c.BorrowFromPool(agent="t", amount=budget(120_000)))
     assert core.when(submit("c", priority="critical", parent="t", victim="t")).decision == "queued"

@@ -71,7 +71,7 @@ def test_a_model_may_be_named_by_its_alias(core: Core) -> None:
     assert report(core, usage=budget(1_000), model="haiku").priced_as == "claude-haiku-5-5"
 
 
-def test_an_unknown_model_costs_what_the_dearest_of_its_provider_does_and_is_flagged(core: Core) -> None:
+def test_an_unknown_model_costs_what_the_most_expensive_of_its_provider_does_and_is_flagged(core: Core) -> None:
     answer = core.when(c.ReportUsage(agent="ann", model="claude-next", input_tokens=1_000, output_tokens=0))
     event = core.only(e.UsageReported)
     assert (event.cost_nanos, event.priced_as, event.unpriced) == (5_000_000, "claude-opus-5-5", True)
@@ -79,7 +79,7 @@ def test_an_unknown_model_costs_what_the_dearest_of_its_provider_does_and_is_fla
     assert core.only(e.AlertRaised).code == "unpriced_model"
 
 
-def test_an_unknown_provider_costs_what_the_dearest_of_all_does(core: Core) -> None:
+def test_an_unknown_provider_costs_what_the_most_expensive_of_all_does(core: Core) -> None:
     event = report(core, model="mystery", input_tokens=1_000)
     assert (event.cost_nanos, event.priced_as) == (40_000_000, "gpt-large")
 
@@ -185,7 +185,7 @@ def test_a_report_of_a_long_request_pays_its_tier_for_all_of_it(published: Core)
     assert report(published, usage=budget(1_001), model="opus").cost_nanos == 1_001 * 8_000
 
 
-def test_an_unknown_model_costs_what_the_dearest_of_its_provider_does_by_its_name_or_by_the_catalogue() -> None:
+def test_an_unknown_model_costs_what_the_most_expensive_of_its_provider_does_by_its_name_or_by_the_catalogue() -> None:
     models = {"new": {"provider": "anthropic", "id": "mythos-1"}}
     core = Core(fleet(models=models), p.LoadPrices(prices={}, published=PUBLISHED), allocate("ann", 10_000_000))
     for model, priced_as in (

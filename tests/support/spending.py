@@ -1,4 +1,4 @@
-"""The books of the day, kept from the recorded events alone: what was used, held and promised, and by what right.
+"""The books of the day, kept from the recorded events alone: what was used, held and committed, and by what right.
 
 They find the date by the calendar of the zone, walk up the tree for products and runs, and add everything up each time;
 they share nothing with the core.
@@ -59,7 +59,7 @@ class Spending:
             agent = self.parent.get(agent)
         return agent
 
-    def promised(self, product: str | None = None) -> int:
+    def committed(self, product: str | None = None) -> int:
         """Tokens that runs may still use, and that no hold counts."""
         return sum(
             max(0, budget - spent - self.held_by(task))
@@ -99,7 +99,7 @@ class Spending:
             case e.HoldPlaced():
                 tokens, time_ms, cost_nanos = event.amount.triple
                 self.holds[event.hold] = (event.agent, (tokens or 0, time_ms or 0, cost_nanos or 0))
-                self._check(self.product_of(event.agent), promised=False)
+                self._check(self.product_of(event.agent), committing=False)
             case _:
                 self._follow(event)
 
@@ -109,7 +109,7 @@ class Spending:
                 self.once[event.task] = event.product
             case e.TaskStarted():
                 self.runs[event.task] = [event.token_budget, 0]
-                self._check(self.product_of(event.task), promised=True)
+                self._check(self.product_of(event.task), committing=True)
             case e.TaskCompleted() | e.LeaseLost() | e.TaskPreempted():
                 del self.runs[event.task]
             case e.TaskCancelled() | e.TaskGivenUp():
@@ -147,20 +147,20 @@ class Spending:
         if run is not None and agent in self.parent:
             self.runs[run][1] += event.tokens
 
-    def _check(self, product: str | None, promised: bool) -> None:
+    def _check(self, product: str | None, committing: bool) -> None:
         for d in (TOKENS, COST):
             limit = self.limit(d)
-            taken = self.used[d] + self.held(d) + (self.promised() if promised and d == TOKENS else 0)
-            assert limit is None or taken <= limit, f"{taken} is used, held or promised of {limit}"
+            taken = self.used[d] + self.held(d) + (self.committed() if committing and d == TOKENS else 0)
+            assert limit is None or taken <= limit, f"{taken} is used, held or committed of {limit}"
         own = self.config["products"].get(product, {}).get("token_budget_daily")
         if own is not None and product is not None:
-            taken = self.by_product[product] + self.held_for(product) + (self.promised(product) if promised else 0)
+            taken = self.by_product[product] + self.held_for(product) + (self.committed(product) if committing else 0)
             assert taken <= own, f"{product}: {taken} of {own}"
 
     # --- at rest ------------------------------------------------------------------------------------------------------
 
     def due_alerts(self) -> list[str]:
-        """What must have been told by now of the day at hand, as its limits are now."""
+        """The alerts that must have been raised by now on the day at hand, as its limits are now."""
         found = []
         for d, code in ((TOKENS, "daily_tokens"), (COST, "daily_cost")):
             limit = self.limit(d)

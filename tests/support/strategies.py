@@ -1,4 +1,4 @@
-"""Random sequences of commands, valid and not, for the core and for the people who serve it.
+"""Random sequences of commands, valid and not, for the core and for the specialists.
 
 ``commands()`` yields lists of (command, seconds to wait before it); the first one puts a configuration in force. Every
 command has an id, and a hold is named by the id of its `Reserve`, so that a list means the same wherever it is run.
@@ -47,7 +47,7 @@ class Seen:
 
 
 def _agent(dice: Random, seen: Seen) -> str:
-    """Mostly one that was opened, sometimes another, seldom one that nobody may have."""
+    """Mostly one that was opened, sometimes another, seldom one that is not allowed."""
     kind = dice.randint(0, 19)
     if kind == 0:
         return dice.choice(WEIRD_NAMES)
