@@ -39,7 +39,7 @@ def allocate_budget(turn: Turn, command: c.AllocateBudget) -> Allocation | Refus
     if taken is not None:
         return taken
     if parent is not ledger.root and enforced(ledger, parent).action == STOP:
-        return Refusal("agent_stopped", f"{parent.id} is stopped: it opens no sub-agents", {"parent": parent.id})
+        return Refusal("agent_stopped", f"{parent.id} is stopped: it cannot open sub-agents", {"parent": parent.id})
     refusal = breaker_open(ledger) or lacking(ledger, parent.payers, budget, command.priority == "critical")
     if refusal is not None:
         return refusal

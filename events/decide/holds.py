@@ -47,7 +47,7 @@ def reserve(turn: Turn, command: c.Reserve) -> Held | Refusal:
         return unknown_agent(ledger, command.agent)
     # Ids are remembered for a time and in a number that are limited; a hold may outlive the memory of its id.
     if turn.id in ledger.holds or turn.id in ledger.ended_holds:
-        return Refusal("idempotency_conflict", f"a hold {turn.id} is known already", {"hold": turn.id})
+        return Refusal("idempotency_conflict", f"there is or was a hold with the id {turn.id}", {"hold": turn.id})
     refusal = (
         _may_not_run(turn, account)
         or _no_room(turn, account, wanted)
@@ -173,7 +173,7 @@ def cancel_hold(turn: Turn, command: c.CancelHold) -> HoldGone | Refusal:
         ended = turn.ledger.ended_holds.get(command.hold)
         if ended is None:
             return unknown_hold(command.hold)
-        return Refusal("already_settled", f"hold {command.hold} has {ended[1]} before", {"hold": command.hold})
+        return Refusal("already_settled", f"hold {command.hold} has ended already: {ended[1]}", {"hold": command.hold})
     # Nothing can fail after this line.
     account = hold.account
     end_hold(turn, hold, "cancelled")

@@ -85,7 +85,7 @@ def too_late(task: Task, run: WhichRun) -> Refusal:
     """Why a message about a run changes nothing any more."""
     numbers = {"task": task.id, "state": task.state}
     if run == "idle" and task.is_open:
-        return Refusal("not_running", f"{task.id} does not run: it is {task.state}", numbers)
+        return Refusal("not_running", f"{task.id} is not running: it is {task.state}", numbers)
     if was_lost(task):
         return Refusal("lease_lost", f"the lease has ended, and {task.id} is {task.state}: stop working on it", numbers)
     return Refusal("already_finished", f"{task.id} is {task.state}", numbers)

@@ -101,18 +101,18 @@ def _does_not_fit(ledger: Ledger, moves: list[p.Move]) -> Refusal | None:
         if account is None or account.parent is None or name_of(account.parent) != other:
             return _stale(move, "the accounts are no longer there")
         if name in ledger.tasks.running:
-            return _stale(move, "the budget of a run is its token budget")
+            return _stale(move, "the budget of a running task is not moved")
         if account.stopped is not None and not idle:
             return _stale(move, "the agent was stopped")
         units = money(move.amount.triple)
         if any(units[d] and account.allocated[d] is None for d in DIMENSIONS) or not any(units) or min(units) < 0:
-            return _stale(move, "the amount names what the allocation does not limit, or nothing")
+            return _stale(move, "the amount is empty, or names a dimension that the allocation does not limit")
         if idle:
             if account.reclaimed or name in reclaimed or any(account.held):
                 return _stale(move, "the agent is not idle, or was reclaimed before")
             gone = taken.setdefault(account, [0, 0, 0])
             if any(units[d] + gone[d] > account.remaining(d) for d in DIMENSIONS if units[d]):
-                return _stale(move, "more than remains")
+                return _stale(move, "it takes more than remains")
             refusal = below_minimum(ledger, account, units)
             if refusal is not None:
                 return _stale(move, refusal.detail)

@@ -76,7 +76,7 @@ class Replay:
         if head is None:
             head = self._heads[name] = f'{{"type":"{name}"'.encode()
         if not data.startswith(head):
-            raise BrokenChain(position, f"the record is stored as {name!r}, which is not the type that it names itself")
+            raise BrokenChain(position, f"the record is stored as {name!r}, but names another type itself")
         try:
             event = decode_event(data, name)
         except (msgspec.MsgspecError, ValueError) as error:
