@@ -75,7 +75,7 @@ TAMPERINGS = {
     "a stored name is changed": (
         E + "topic='hold-placed.v1' WHERE originator_version=6",
         6,
-        "stored as 'hold-placed.v1', which is not the type",
+        "stored as 'hold-placed.v1', but names another type",
     ),
     "a record in the middle is deleted": (
         "DELETE FROM stored_events WHERE originator_version=12",
