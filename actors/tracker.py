@@ -29,9 +29,10 @@ from tallystick.config.loader import restore
 from tallystick.config.settings import Config
 from tallystick.events import catalog as e
 from tallystick.events import messages as c
-from tallystick.events.evolve.account_read_model import AccountModel, AccountModels
+from tallystick.events.evolve.account_read_model import AccountReadModel
 from tallystick.events.log.codec import encode_answer
 from tallystick.events.messages import proposals as p
+from tallystick.events.state.accounts import Account
 from tallystick.events.state.ledger import Ledger
 
 _A_SECOND: Final = dt.timedelta(seconds=1)
@@ -44,7 +45,7 @@ class Tracker:
     name = TRACKER
     follows: frozenset[type[e.Event]] = frozenset(
         {
-            *AccountModels.STEPS,
+            *AccountReadModel.STEPS,
             e.ConfigLoaded,
             e.ForecastMade,
             e.ForecastScored,
@@ -54,19 +55,19 @@ class Tracker:
 
     def begin(self, ledger: Ledger) -> None:
         self._config: Config = ledger.rules.config
-        self._accounts = AccountModels(ledger)
+        self._balances = AccountReadModel(ledger)
         self._forecaster = self._made_forecaster(ledger)
         self._figures = figures_of(ledger)
 
     def _made_forecaster(self, ledger: Ledger) -> Forecaster:
-        return Forecaster(ledger, self._accounts.agents)
+        return Forecaster(ledger, self._balances.accounts)
 
     def handle(self, message: Any, now: dt.datetime) -> Sequence[Post]:
         match message:
             case Recorded():
                 return self._follow(message)
             case SurveyWanted():
-                surveyor = Surveyor(self._accounts.agents, self._forecaster, self._figures, self._config)
+                surveyor = Surveyor(self._balances.accounts, self._forecaster, self._figures, self._config)
                 return [Post(REALLOCATOR, Surveyed(surveyor.survey(now), message.question))]
             case Question():
                 return self._show(message)
@@ -82,13 +83,13 @@ class Tracker:
         self._forecaster.begin_batch()
         posts: list[Post] = []
         reported: dict[str, e.Event] = {}
-        accounts, steps = self._accounts, AccountModels.STEPS
+        balances, steps = self._balances, AccountReadModel.STEPS
         for event in recorded.events:
             if isinstance(event, e.BudgetReleased):
                 posts += _proposed(self._forecaster.released(event))
             step = steps.get(type(event))
             if step is not None:
-                step(accounts, event)
+                step(balances, event)
             if not isinstance(event, _REPORTS):
                 self._take_note(event)
             elif getattr(event, "lease", None) is None:
@@ -118,13 +119,13 @@ class Tracker:
 
     def _look_at(self, agent: str, event: e.Event) -> list[Post]:
         """Whether an agent's newest step stands out, and whether its budget will last: once a second of its time."""
-        account, run = self._accounts.agents.get(agent), self._forecaster.runs.get(agent)
+        account, run = self._balances.accounts.get(agent), self._forecaster.runs.get(agent)
         if account is None or run is None or event.at - run.looked_at < _A_SECOND:
             return []
         run.looked_at = event.at
         return [*_proposed(self._forecaster.outlier(account, run, event)), *self._exhaustion(account, run, event)]
 
-    def _exhaustion(self, account: AccountModel, run: Run, event: e.Event) -> list[Post]:
+    def _exhaustion(self, account: Account, run: Run, event: e.Event) -> list[Post]:
         """Tell the enforcer where an agent's budget will not last; once, until the agent has more."""
         exhaustions = self._forecaster.exhaustions(account)
         soonest = self._soonest(account, run, exhaustions)
@@ -144,7 +145,7 @@ class Tracker:
         return [*_proposed(made), Post(ENFORCER, near)]
 
     def _soonest(
-        self, account: AccountModel, run: Run, exhaustions: Sequence[Exhaustion]
+        self, account: Account, run: Run, exhaustions: Sequence[Exhaustion]
     ) -> tuple[float, Exhaustion] | None:
         """The budget of which the early end of the 80 % interval comes first, and in how many seconds."""
         pace = self._forecaster.pace(account, run)
@@ -164,7 +165,7 @@ class Tracker:
     def _show(self, question: Question) -> list[Post]:
         """Answer `Forecast`. A forecast that is shown is recorded first."""
         assert isinstance(question.command, c.Forecast)
-        account = self._accounts.agents.get(question.command.agent)
+        account = self._balances.accounts.get(question.command.agent)
         if account is None:
             # The core knows whether there ever was such an account, and says so in its refusal.
             unknown = p.RecordForecast(

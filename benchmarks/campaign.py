@@ -31,9 +31,9 @@ from tallystick.demo.campaign import STARTS_AT
 from tallystick.demo.trace import read_trace
 from tallystick.demo.workload import Workload
 from tallystick.events import messages as c
-from tallystick.events.evolve.account_read_model import AccountModel
 from tallystick.events.log.codec import decode_answer, encode_command
 from tallystick.events.log.store_memory import MemoryStore
+from tallystick.events.state.accounts import Account
 from tallystick.events.state.conservation import check_conserved
 from tallystick.events.state.growth import Growth
 from tallystick.events.state.history import Known
@@ -155,7 +155,7 @@ def normal(workload: Workload) -> Workload:
 class _AverageForecaster(Forecaster):
     """Knows of no earlier run, and assumes that an agent goes on as it did on average."""
 
-    def known(self, account: AccountModel, run: Run | None) -> Known:
+    def known(self, account: Account, run: Run | None) -> Known:
         return Known(())
 
     @staticmethod

@@ -1,19 +1,33 @@
-"""How the budgets of accounts change: opened, granted more, covered by others, closed."""
+"""How the budgets of accounts change: opened, granted more, covered by others, closed.
+
+The steps that take `Balances` are shared with the account read model; those that take a `Ledger` are the core's alone.
+"""
 
 import bisect
 
 from tallystick.config.amounts import DIMENSIONS
 from tallystick.events import catalog as e
 from tallystick.events.evolve.transfers import delegate, fill_reserve, grant, pay_cover
-from tallystick.events.state.accounts import ZERO, Account, Closed, less, minus, money, only, plus
+from tallystick.events.state.accounts import (
+    ZERO,
+    Account,
+    Balances,
+    Closed,
+    less,
+    limited_dimensions,
+    minus,
+    money,
+    only,
+    plus,
+)
 from tallystick.events.state.estimates import is_good
 from tallystick.events.state.ledger import Ledger
 
 
-def open_account(ledger: Ledger, event: e.BudgetAllocated) -> None:
+def open_account(balances: Balances, event: e.BudgetAllocated) -> None:
     """An account opens with what it is granted from its sources."""
-    parent = ledger.root if event.parent is None else ledger.accounts[event.parent]
-    account = Account.open(
+    parent = balances.root if event.parent is None else balances.accounts[event.parent]
+    account = balances.accounts[event.agent] = Account.open(
         event.agent,
         parent,
         event.amount.triple,
@@ -23,14 +37,8 @@ def open_account(ledger: Ledger, event: e.BudgetAllocated) -> None:
         event.product,
         event.workflow,
     )
-    account.pool_notice = ledger.pool_exhausted_at
-    ledger.accounts[account.id] = account
-    bisect.insort(ledger.names, account.id)
-    ledger.released.pop(account.id, None)
-    if parent is not ledger.root:
-        if parent.children is None:
-            parent.children = {}
-        parent.children[account.id] = account
+    if event.for_task:
+        account.run = account.id
     for d in DIMENSIONS:
         if account.allocated[d] is not None:
             delegate(account.source(d), d, account.granted[d])
@@ -38,9 +46,23 @@ def open_account(ledger: Ledger, event: e.BudgetAllocated) -> None:
         account.drawn = account.granted
 
 
-def close_account(ledger: Ledger, event: e.BudgetReleased) -> None:
-    """An account closes: what it used stays with its sources, what it did not use goes back to them."""
-    account = ledger.accounts.pop(event.agent)
+def list_account(ledger: Ledger, event: e.BudgetAllocated) -> None:
+    """An account that has opened is found by its name and below its parent."""
+    account = ledger.accounts[event.agent]
+    account.pool_notice = ledger.pool_exhausted_at
+    bisect.insort(ledger.names, account.id)
+    ledger.released.pop(account.id, None)
+    parent = account.parent
+    assert parent is not None
+    if parent is not ledger.root:
+        if parent.children is None:
+            parent.children = {}
+        parent.children[account.id] = account
+
+
+def unlist_account(ledger: Ledger, event: e.BudgetReleased) -> None:
+    """An account that is about to close is found no more, but remembered for late reports."""
+    account = ledger.accounts[event.agent]
     parent = account.parent
     assert parent is not None
     del ledger.names[bisect.bisect_left(ledger.names, account.id)]
@@ -48,13 +70,6 @@ def close_account(ledger: Ledger, event: e.BudgetReleased) -> None:
         parent.children.pop(account.id, None)
         if not parent.children:
             parent.children = None
-    for d in DIMENSIONS:
-        if account.allocated[d] is not None:
-            source = account.source(d)
-            delegate(source, d, -account.granted[d])
-            consumed = account.consumed(d)
-            source.free[d] -= consumed
-            source.closed = plus(source.closed, only(d, consumed))
     ledger.done.pop(account.id, None)
     position = event.position
     ledger.released[account.id] = Closed(
@@ -69,14 +84,26 @@ def close_account(ledger: Ledger, event: e.BudgetReleased) -> None:
     ledger.released_order.append((position, account.id))
 
 
+def close_account(balances: Balances, event: e.BudgetReleased) -> None:
+    """An account closes: what it used stays with its sources, what it did not use goes back to them."""
+    account = balances.accounts.pop(event.agent)
+    for d in DIMENSIONS:
+        if account.allocated[d] is not None:
+            source = account.source(d)
+            delegate(source, d, -account.granted[d])
+            consumed = account.consumed(d)
+            source.free[d] -= consumed
+            source.closed = plus(source.closed, only(d, consumed))
+
+
 def _topped_up(account: Account) -> None:
     account.warned = False
     account.warning = None
 
 
-def draw(ledger: Ledger, event: e.BudgetDrawn) -> None:
+def draw(balances: Balances, event: e.BudgetDrawn) -> None:
     """An account is granted more; a warning that its budget runs out is void."""
-    account = ledger.accounts[event.agent]
+    account = balances.accounts[event.agent]
     grant(account, event.amount.triple, 1)
     units = money(event.amount.triple)
     account.drawn = plus(account.drawn, units)
@@ -85,55 +112,72 @@ def draw(ledger: Ledger, event: e.BudgetDrawn) -> None:
     _topped_up(account)
 
 
-def give_back(ledger: Ledger, event: e.BudgetReturned) -> None:
+def give_back(balances: Balances, event: e.BudgetReturned) -> None:
     """An account gives budget back, what it borrowed first."""
-    account = ledger.accounts[event.agent]
+    account = balances.accounts[event.agent]
     units = money(event.amount.triple)
     grant(account, event.amount.triple, -1)
     account.borrowed = less(account.borrowed, units)
     account.drawn = less(account.drawn, units)
 
 
-def move(ledger: Ledger, event: e.BudgetMoved) -> None:
+def move(balances: Balances, event: e.BudgetMoved) -> None:
     """One step of a rebalancing: an idle account gives budget up, or another account gets some."""
     if event.strategy == "idle":
-        account = ledger.accounts[event.source]
+        account = balances.accounts[event.source]
         grant(account, event.amount.triple, -1)
         account.reclaimed = True
     else:
-        account = ledger.accounts[event.target]
+        account = balances.accounts[event.target]
         grant(account, event.amount.triple, 1)
         account.drawn = plus(account.drawn, money(event.amount.triple))
         _topped_up(account)
 
 
-def give_unused_back(ledger: Ledger, event: e.UnusedReturned) -> None:
+def give_unused_back(balances: Balances, event: e.UnusedReturned) -> None:
     """An account that turned black gives back what it has free; its level is measured as if it had not."""
-    account = ledger.accounts[event.agent]
+    account = balances.accounts[event.agent]
     grant(account, event.amount.triple, -1)
     account.given_back = plus(account.given_back, money(event.amount.triple))
 
 
-def restore_unused(ledger: Ledger, event: e.UnusedRestored) -> None:
+def restore_unused(balances: Balances, event: e.UnusedRestored) -> None:
     """An account that is no longer black gets back what it gave."""
-    account = ledger.accounts[event.agent]
+    account = balances.accounts[event.agent]
     grant(account, event.amount.triple, 1)
     account.given_back = ZERO
 
 
-def cover(ledger: Ledger, event: e.Covered) -> None:
+def cover(balances: Balances, event: e.Covered) -> None:
     """The source pays what an account lacks; reserve and overdraft pay what the pool lacks."""
-    pay_cover(ledger, event.source, event.target, event.amount, 1)
+    pay_cover(balances, event.source, event.target, event.amount, 1)
 
 
-def repay_cover(ledger: Ledger, event: e.CoverRepaid) -> None:
+def repay_cover(balances: Balances, event: e.CoverRepaid) -> None:
     """What an account no longer needs of its cover goes back to its source."""
-    pay_cover(ledger, event.target, event.source, event.amount, -1)
+    pay_cover(balances, event.target, event.source, event.amount, -1)
 
 
-def draw_reserve(ledger: Ledger, event: e.ReserveDrawn) -> None:
+def draw_reserve(balances: Balances, event: e.ReserveDrawn) -> None:
     """The reserve puts an amount into the pool."""
-    fill_reserve(ledger, minus(ZERO, money(event.amount.triple)))
+    fill_reserve(balances, minus(ZERO, money(event.amount.triple)))
+
+
+def set_total(balances: Balances, event: "e.TotalBudgetSet | e.PeriodRenewed") -> None:
+    """Put the root's total, reserve and overdraft where the event says; the pool is the rest."""
+    root = balances.root
+    root.allocated, root.dims = event.total.triple, limited_dimensions(event.total.triple)
+    root.cover = money(event.overdraft.triple)
+    fill_reserve(balances, minus(money(event.reserve.triple), balances.reserve.granted))
+    for d in DIMENSIONS:
+        used = root.held[d] + root.spent[d] + root.delegated[d] + root.closed[d]
+        root.free[d] = root.granted[d] - used
+
+
+def renew_period(balances: Balances, event: e.PeriodRenewed) -> None:
+    """A period begins: what was spent so far is its opening."""
+    balances.opening = (balances.spent[0], balances.spent[1], balances.spent[2])
+    set_total(balances, event)
 
 
 def count_done_task(ledger: Ledger, event: e.TaskCompleted) -> None:

@@ -8,9 +8,8 @@ RunOver = e.TaskPreempted | e.LeaseLost | e.TaskCompleted | e.TaskCancelled | e.
 
 def begin(ledger: Ledger, event: e.TaskStarted) -> None:
     """A run may use its token budget from here on, and so may all that are opened below it."""
-    account = ledger.accounts[event.task]
-    account.run = event.task
-    ledger.commitments.start(event.task, account.budget_product or "", event.model, event.token_budget)
+    product = ledger.accounts[event.task].budget_product or ""
+    ledger.commitments.start(event.task, product, event.model, event.token_budget)
 
 
 def end(ledger: Ledger, event: RunOver) -> None:

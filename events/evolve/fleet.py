@@ -1,38 +1,21 @@
 """How the events of the whole fleet change the state: what is in force, pauses, alerts, response."""
 
-from tallystick.config.amounts import DIMENSIONS
 from tallystick.config.loader import restore
 from tallystick.config.prices import from_mapping as prices_from_mapping
 from tallystick.events import catalog as e
 from tallystick.events.evolve import day
 from tallystick.events.evolve.tasks import resume_leases
-from tallystick.events.evolve.transfers import fill_reserve
 from tallystick.events.state import outbox
-from tallystick.events.state.accounts import limited_dimensions, minus, money
 from tallystick.events.state.ledger import Ledger
 
 
-def set_total(ledger: Ledger, event: "e.TotalBudgetSet | e.PeriodRenewed") -> None:
-    """Put the root's total, reserve and overdraft where the event says; the pool is the rest."""
-    total, reserve, overdraft = event.total.triple, event.reserve, event.overdraft
-    root = ledger.root
-    root.allocated, root.dims = total, limited_dimensions(total)
-    root.cover = money(overdraft.triple)
-    fill_reserve(ledger, minus(money(reserve.triple), ledger.reserve.granted))
-    for d in DIMENSIONS:
-        used = root.held[d] + root.spent[d] + root.delegated[d] + root.closed[d]
-        root.free[d] = root.granted[d] - used
+def begin_total(ledger: Ledger, event: "e.TotalBudgetSet | e.PeriodRenewed") -> None:
+    """With another total the period's end is another, the reserve is closed, and the response is looked at anew."""
     ledger.budget = event.budget.triple
     ledger.period_ends = event.period_ends_at
     ledger.reserve_open = False
     ledger.pool_exhausted_at = 0
     ledger.find_response_lines()
-
-
-def renew_period(ledger: Ledger, event: e.PeriodRenewed) -> None:
-    """A period begins: what was spent so far is its opening."""
-    ledger.opening = (ledger.spent[0], ledger.spent[1], ledger.spent[2])
-    set_total(ledger, event)
 
 
 def load_config(ledger: Ledger, event: e.ConfigLoaded) -> None:

@@ -15,7 +15,7 @@ Step = Callable[[Any, Any], None]
 
 STEPS: Mapping[type[e.Event], tuple[Step, ...]] = {
     # --- budgets ---
-    e.BudgetAllocated: (accounts.open_account,),
+    e.BudgetAllocated: (accounts.open_account, accounts.list_account),
     e.BudgetDrawn: (accounts.draw,),
     e.BudgetReturned: (accounts.give_back,),
     e.BudgetMoved: (accounts.move,),
@@ -25,7 +25,7 @@ STEPS: Mapping[type[e.Event], tuple[Step, ...]] = {
     e.ReserveDrawn: (accounts.draw_reserve,),
     e.Covered: (accounts.cover,),
     e.CoverRepaid: (accounts.repay_cover,),
-    e.BudgetReleased: (accounts.close_account,),
+    e.BudgetReleased: (accounts.unlist_account, accounts.close_account),
     # --- usage and holds ---
     e.UsageReported: (usage.report,),
     e.HoldPlaced: (usage.place_hold,),
@@ -60,8 +60,8 @@ STEPS: Mapping[type[e.Event], tuple[Step, ...]] = {
     # --- the fleet ---
     e.ConfigLoaded: (fleet.load_config,),
     e.PricesLoaded: (fleet.load_prices,),
-    e.TotalBudgetSet: (fleet.set_total,),
-    e.PeriodRenewed: (fleet.renew_period,),
+    e.TotalBudgetSet: (accounts.set_total, fleet.begin_total),
+    e.PeriodRenewed: (accounts.renew_period, fleet.begin_total),
     e.FleetPaused: (fleet.pause,),
     e.FleetResumed: (fleet.resume,),
     e.ReserveReleased: (fleet.release_reserve,),

@@ -5,14 +5,25 @@ These are the only places where a balance changes. They apply what an event says
 
 from tallystick.config.amounts import DIMENSIONS, Amounts, Triple
 from tallystick.events import catalog as e
-from tallystick.events.state.accounts import OVERDRAFT, POOL, RESERVE, ZERO, Account, Money, minus, money, only, plus
-from tallystick.events.state.ledger import Ledger
+from tallystick.events.state.accounts import (
+    OVERDRAFT,
+    POOL,
+    RESERVE,
+    ZERO,
+    Account,
+    Balances,
+    Money,
+    minus,
+    money,
+    only,
+    plus,
+)
 
 
-def spend(ledger: Ledger, account: Account, event: "e.UsageReported | e.HoldSettled") -> None:
+def spend(balances: Balances, account: Account, event: "e.UsageReported | e.HoldSettled") -> None:
     """Book a use: on the account, on the accounts that pay for it, and on the fleet."""
     # Every report passes here: the three dimensions stand one under the other instead of in a loop.
-    spent, total = account.spent, ledger.spent
+    spent, total = account.spent, balances.spent
     first, second, third = account.payers
     if amount := event.tokens:
         first.free[0] -= amount
@@ -34,7 +45,7 @@ def spend(ledger: Ledger, account: Account, event: "e.UsageReported | e.HoldSett
             third.spent[2] += amount
 
 
-def set_aside(ledger: Ledger, account: Account, amount: Money, sign: int) -> None:
+def set_aside(balances: Balances, account: Account, amount: Money, sign: int) -> None:
     """Hold ``amount``, or with a negative ``sign`` give it back."""
     for d in DIMENSIONS:
         if amount[d]:
@@ -44,7 +55,7 @@ def set_aside(ledger: Ledger, account: Account, amount: Money, sign: int) -> Non
             account.held = plus(account.held, only(d, units))
             if payer is not account:
                 payer.held = plus(payer.held, only(d, units))
-            ledger.held[d] += units
+            balances.held[d] += units
 
 
 def delegate(source: Account, d: int, units: int) -> None:
@@ -69,21 +80,21 @@ def grant(account: Account, amount: Triple, sign: int) -> None:
     )
 
 
-def pay_cover(ledger: Ledger, payer: str, paid: str, amount: Amounts, sign: int) -> None:
+def pay_cover(balances: Balances, payer: str, paid: str, amount: Amounts, sign: int) -> None:
     """Money from ``payer`` to ``paid`` (or back): what is granted changes, what is allocated does not."""
     units = money(amount.triple)
     change = units if sign > 0 else minus(ZERO, units)
     if paid == POOL:
-        root = ledger.root
+        root = balances.root
         if payer == RESERVE:
-            fill_reserve(ledger, minus(ZERO, change))
+            fill_reserve(balances, minus(ZERO, change))
         else:
             assert payer == OVERDRAFT
             root.cover = plus(root.cover, change)
             for d in DIMENSIONS:
                 root.free[d] += change[d]
         return
-    account = ledger.accounts[paid]
+    account = balances.accounts[paid]
     account.cover = plus(account.cover, change)
     for d in DIMENSIONS:
         if change[d]:
@@ -91,9 +102,9 @@ def pay_cover(ledger: Ledger, payer: str, paid: str, amount: Amounts, sign: int)
             account.free[d] += change[d]
 
 
-def fill_reserve(ledger: Ledger, change: Money) -> None:
+def fill_reserve(balances: Balances, change: Money) -> None:
     """Move money from the pool into the reserve (or out of it, where ``change`` is negative)."""
-    reserve, root = ledger.reserve, ledger.root
+    reserve, root = balances.reserve, balances.root
     reserve.cover = plus(reserve.cover, change)
     root.delegated = plus(root.delegated, change)
     for d in DIMENSIONS:

@@ -7,41 +7,66 @@ from tallystick.events import catalog as e
 from tallystick.events.evolve.day import hold_for, used_without_account
 from tallystick.events.evolve.tasks import used_late
 from tallystick.events.evolve.transfers import set_aside, spend
-from tallystick.events.state.accounts import Account, Hold, money
+from tallystick.events.state.accounts import Account, Balances, Hold, money
 from tallystick.events.state.growth import observed
-from tallystick.events.state.holds import add_hold, extend_hold, remove_hold
+from tallystick.events.state.holds import list_expiry, list_hold, unlist_hold
 from tallystick.events.state.ledger import UNPRICED_MAX, Ledger
 
 _MILLISECOND = dt.timedelta(milliseconds=1)
 
 
-def report(ledger: Ledger, event: e.UsageReported) -> None:
-    """Usage is charged to the agent's account, or to the account that pays for an agent without one."""
-    if event.hold in ledger.ended_holds:
-        # A late settlement: there is no second one.
-        ledger.ended_holds[event.hold] = (event.agent, "settled", event.lease)
-    if event.unpriced and event.model is not None and len(ledger.unpriced) < UNPRICED_MAX:
-        ledger.unpriced[event.model] = None
-    account = ledger.accounts.get(event.agent) if event.lease is None else None
+# --- shared with the account read model -------------------------------------------------------------------------------
+
+
+def book_report(balances: Balances, event: e.UsageReported) -> Account | None:
+    """Usage is charged to the account, which is returned, or to the one that pays for an agent without an account."""
+    account = balances.accounts.get(event.agent) if event.lease is None else None
     if account is None:
-        spend(ledger, ledger.root if event.charged is None else ledger.accounts[event.charged], event)
-        used_without_account(ledger, event)
-        used_late(ledger, event)
-        return
-    spend(ledger, account, event)
-    if event.input_tokens is not None:
-        mix = ledger.day.mix
-        mix[0] += event.input_tokens
-        mix[1] += event.output_tokens or 0
-        mix[2] += event.cached_tokens or 0
-    _reported(ledger, account, event)
-    if event.model is not None and event.model != account.model:
-        # Every record brings a text of its own; the accounts share one.
-        account.model = sys.intern(event.model)
+        spend(balances, balances.root if event.charged is None else balances.accounts[event.charged], event)
+    else:
+        spend(balances, account, event)
+        _note_report(account, event)
+    return account
 
 
-def _reported(ledger: Ledger, account: Account, event: "e.UsageReported | e.HoldSettled") -> None:
-    """A report starts a new idle period, and its reply delivers the warnings that wait for the agent."""
+def book_hold(balances: Balances, event: e.HoldPlaced) -> Hold:
+    """An amount is set aside."""
+    account = balances.accounts[event.agent]
+    amount = money(event.amount.triple)
+    hold = Hold(event.hold, account.id, amount, event.ttl_ms, event.expires_at, None, account)
+    balances.holds[hold.id] = hold
+    set_aside(balances, account, hold.amount, 1)
+    account.activity_at = event.at
+    account.reclaimed = False
+    return hold
+
+
+def extend_hold(balances: Balances, event: e.HoldExtended) -> None:
+    """A hold stands longer."""
+    hold = balances.holds[event.hold]
+    hold.expires_at = event.expires_at
+    hold.account.activity_at = event.at
+
+
+def book_settlement(balances: Balances, event: e.HoldSettled) -> Hold:
+    """What was set aside comes back, and what was used is charged."""
+    hold = balances.holds.pop(event.hold)
+    set_aside(balances, hold.account, hold.amount, -1)
+    spend(balances, hold.account, event)
+    _note_report(hold.account, event)
+    return hold
+
+
+def return_hold(balances: Balances, event: e.HoldEnded) -> Hold:
+    """What was set aside comes back unused."""
+    hold = balances.holds.pop(event.hold)
+    set_aside(balances, hold.account, hold.amount, -1)
+    hold.account.activity_at = event.at
+    return hold
+
+
+def _note_report(account: Account, event: "e.UsageReported | e.HoldSettled") -> None:
+    """A report starts a new idle period."""
     at, pace_ms = event.at, event.time_ms
     if not pace_ms and account.last_report_at is not None:
         pace_ms = (at - account.last_report_at) // _MILLISECOND
@@ -50,6 +75,36 @@ def _reported(ledger: Ledger, account: Account, event: "e.UsageReported | e.Hold
     account.last_report_at = at
     account.reclaimed = False
     account.warning = None
+
+
+# --- the core's alone -------------------------------------------------------------------------------------------------
+
+
+def report(ledger: Ledger, event: e.UsageReported) -> None:
+    """Usage is charged, and counts for the day, the product, the run and the growth of the account."""
+    if event.hold in ledger.ended_holds:
+        # A late settlement: there is no second one.
+        ledger.ended_holds[event.hold] = (event.agent, "settled", event.lease)
+    if event.unpriced and event.model is not None and len(ledger.unpriced) < UNPRICED_MAX:
+        ledger.unpriced[event.model] = None
+    account = book_report(ledger, event)
+    if account is None:
+        used_without_account(ledger, event)
+        used_late(ledger, event)
+        return
+    if event.input_tokens is not None:
+        mix = ledger.day.mix
+        mix[0] += event.input_tokens
+        mix[1] += event.output_tokens or 0
+        mix[2] += event.cached_tokens or 0
+    _count_report(ledger, account, event)
+    if event.model is not None and event.model != account.model:
+        # Every record brings a text of its own; the accounts share one.
+        account.model = sys.intern(event.model)
+
+
+def _count_report(ledger: Ledger, account: Account, event: "e.UsageReported | e.HoldSettled") -> None:
+    """A report counts for its product and run, and its reply delivers the notice that waits for the agent."""
     account.pool_notice = ledger.pool_exhausted_at
     if account.budget_product is not None:
         ledger.day.by_product[account.budget_product] += event.tokens
@@ -59,52 +114,39 @@ def _reported(ledger: Ledger, account: Account, event: "e.UsageReported | e.Hold
 
 
 def place_hold(ledger: Ledger, event: e.HoldPlaced) -> None:
-    """An amount is set aside."""
-    account = ledger.accounts[event.agent]
-    amount, lease = money(event.amount.triple), _lease_of(ledger, account)
-    hold = Hold(event.hold, account.id, amount, event.ttl_ms, event.expires_at, lease, account)
-    add_hold(ledger, hold)
-    _set_aside(ledger, hold, 1)
-    account.activity_at = event.at
-    account.reclaimed = False
-
-
-def _lease_of(ledger: Ledger, account: Account) -> str | None:
-    task = ledger.tasks.running.get(account.id)
-    return None if task is None else task.lease
+    """An amount is set aside, for the run at hand if there is one, until the hold expires."""
+    hold = book_hold(ledger, event)
+    task = ledger.tasks.running.get(event.agent)
+    hold.lease = None if task is None else task.lease
+    list_hold(ledger, hold)
+    _count_hold(ledger, hold, 1)
 
 
 def move_expiry(ledger: Ledger, event: e.HoldExtended) -> None:
     """A hold expires later."""
-    hold = ledger.holds[event.hold]
-    extend_hold(ledger, hold, event.expires_at)
-    hold.account.activity_at = event.at
+    extend_hold(ledger, event)
+    list_expiry(ledger, ledger.holds[event.hold])
 
 
 def settle_hold(ledger: Ledger, event: e.HoldSettled) -> None:
-    """A hold ends, and what was really used is charged."""
-    account = _remove_hold(ledger, event.hold, "settled", event.position)
-    spend(ledger, account, event)
-    _reported(ledger, account, event)
+    """A hold ends with what was used of it."""
+    hold = book_settlement(ledger, event)
+    _end_hold(ledger, hold, "settled", event.position)
+    _count_report(ledger, hold.account, event)
 
 
 def give_hold_back(ledger: Ledger, event: e.HoldEnded) -> None:
     """A hold ends unused."""
-    account = _remove_hold(ledger, event.hold, event.how, event.position)
-    account.activity_at = event.at
+    _end_hold(ledger, return_hold(ledger, event), event.how, event.position)
 
 
-def _remove_hold(ledger: Ledger, hold_id: str, how: str, position: int) -> Account:
-    hold = remove_hold(ledger, hold_id)
-    account = hold.account
-    _set_aside(ledger, hold, -1)
-    ledger.ended_holds[hold_id] = (account.id, how, hold.lease)
-    ledger.ended_order.append((position, hold_id))
-    return account
+def _end_hold(ledger: Ledger, hold: Hold, how: str, position: int) -> None:
+    unlist_hold(ledger, hold)
+    _count_hold(ledger, hold, -1)
+    ledger.ended_holds[hold.id] = (hold.account.id, how, hold.lease)
+    ledger.ended_order.append((position, hold.id))
 
 
-def _set_aside(ledger: Ledger, hold: Hold, sign: int) -> None:
-    account = hold.account
-    set_aside(ledger, account, hold.amount, sign)
-    if account.budget_product is not None:
+def _count_hold(ledger: Ledger, hold: Hold, sign: int) -> None:
+    if hold.account.budget_product is not None:
         hold_for(ledger, hold, sign)

@@ -23,7 +23,7 @@ from tallystick.events.state.day import Day
 from tallystick.events.state.estimates import Estimates
 from tallystick.events.state.growth import NO_STEPS
 from tallystick.events.state.history import History
-from tallystick.events.state.holds import add_hold
+from tallystick.events.state.holds import list_hold
 from tallystick.events.state.ledger import Ledger
 from tallystick.events.state.outbox import Notice
 from tallystick.events.state.rules import Rules
@@ -167,7 +167,8 @@ def load(snapshot: bytes) -> Ledger | None:
     _commit(ledger, state.promises)
     for hold in state.holds:
         hold.account = ledger.accounts[hold.agent]
-        add_hold(ledger, hold)
+        ledger.holds[hold.id] = hold
+        list_hold(ledger, hold)
         hold_for(ledger, hold, 1)
     ledger.slot_times = SlotTimes.load(state.slot_times)
     ledger.done = state.done

@@ -12,13 +12,15 @@ the money is charged to the nearest ancestor that limits the dimension (`Account
 """
 
 import datetime as dt
+from copy import copy
 from decimal import Decimal
 from typing import Any
 
 import msgspec
 
-from tallystick.config.amounts import Triple
+from tallystick.config.amounts import NOTHING, Triple
 from tallystick.config.kinds import Priority
+from tallystick.events.catalog.event import EPOCH
 from tallystick.events.catalog.forecasts import Prediction
 from tallystick.events.state.growth import NO_STEPS
 
@@ -172,6 +174,20 @@ class Account(msgspec.Struct, array_like=True, eq=False):
         self.budget_product = self.product or (None if parent is None else parent.budget_product)
         self.run = None if parent is None else parent.run
 
+    def twin(self, parent: "Account | None") -> "Account":
+        """The same account below the twin of its parent, for the account read model (see `NOT_FOLLOWED`)."""
+        twin = copy(self)
+        twin.link(parent)
+        twin.run, twin.free, twin.spent = self.run, [*self.free], [*self.spent]
+        twin.children = twin.holds = twin.forecasts = twin.model = None
+        twin.growth, twin.pool_notice = NO_STEPS, 0
+        return twin
+
+    @property
+    def is_run(self) -> bool:
+        """It is the account of a run: what it was granted is the run's token budget, and none of it is moved."""
+        return self.run == self.id
+
     @property
     def payers(self) -> "tuple[Account, Account, Account]":
         """By dimension, the account that is charged: this one if it limits, else the nearest that does, or the root."""
@@ -227,6 +243,28 @@ class Account(msgspec.Struct, array_like=True, eq=False):
             if ratio > most:  # noqa: PLR1730 - a call of max() costs more than all the rest of this loop
                 most = ratio
         return most
+
+
+NOT_FOLLOWED = frozenset({"children", "forecasts", "growth", "holds", "model", "pool_notice"})
+"""The fields that only decisions need: the account read model leaves them as in a new account."""
+
+
+class Balances:
+    """Where all money is: in the root, the reserve and the open accounts, the holds that stand, and the sums of all.
+
+    The ledger is one; the account read model that followers fold is another. Both change by the same steps of `evolve`.
+    """
+
+    def __init__(self) -> None:
+        self.root = Account.open(ROOT, None, NOTHING, EPOCH, "critical")
+        self.reserve = Account.open(RESERVE, self.root, NOTHING, EPOCH, "critical")
+        self.accounts: dict[str, Account] = {}
+        self.holds: dict[str, Hold] = {}
+        self.spent = [0, 0, 0]
+        """All usage ever, by dimension; with ``held`` it is what pressure counts."""
+        self.held = [0, 0, 0]
+        self.opening: Money = ZERO
+        """What had been spent when the current period began: status and pressure count what came after."""
 
 
 class Closed(msgspec.Struct, array_like=True, frozen=True, gc=False):

@@ -1,4 +1,4 @@
-"""The holds that stand, found by id, by account and by when they expire. No money is moved here: see ``transfers``."""
+"""The holds that stand, found by account and by when they expire. No money is moved here: see `evolve.usage`."""
 
 import datetime as dt
 import heapq
@@ -7,9 +7,8 @@ from tallystick.events.state.accounts import Hold
 from tallystick.events.state.ledger import Ledger
 
 
-def add_hold(ledger: Ledger, hold: Hold) -> None:
-    """A hold stands from now on."""
-    ledger.holds[hold.id] = hold
+def list_hold(ledger: Ledger, hold: Hold) -> None:
+    """A hold that stands from now on is found by its account, and by when it expires."""
     account = hold.account
     if account.holds is None:
         account.holds = {}
@@ -17,23 +16,20 @@ def add_hold(ledger: Ledger, hold: Hold) -> None:
     heapq.heappush(ledger.expiries, (hold.expires_at, hold.id))
 
 
-def extend_hold(ledger: Ledger, hold: Hold, expires_at: dt.datetime) -> None:
-    """A hold stands until ``expires_at``."""
-    hold.expires_at = expires_at
-    heapq.heappush(ledger.expiries, (expires_at, hold.id))
+def list_expiry(ledger: Ledger, hold: Hold) -> None:
+    """A hold expires at another time than before."""
+    heapq.heappush(ledger.expiries, (hold.expires_at, hold.id))
     _drop_stale(ledger)
 
 
-def remove_hold(ledger: Ledger, hold_id: str) -> Hold:
+def unlist_hold(ledger: Ledger, hold: Hold) -> None:
     """A hold that stood does so no more."""
-    hold = ledger.holds.pop(hold_id)
     account = hold.account
     if account.holds is not None:
-        del account.holds[hold_id]
+        del account.holds[hold.id]
         if not account.holds:
             account.holds = None
     _drop_stale(ledger)
-    return hold
 
 
 def _drop_stale(ledger: Ledger) -> None:

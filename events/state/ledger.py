@@ -13,7 +13,7 @@ from tallystick.config.amounts import DIMENSIONS, NOTHING, Triple
 from tallystick.config.prices import PriceList
 from tallystick.config.settings import Config
 from tallystick.events.catalog.event import EPOCH
-from tallystick.events.state.accounts import RESERVE, ROOT, ZERO, Account, Closed, Hold, Money, limited, minus, money
+from tallystick.events.state.accounts import Account, Balances, Closed, Money, limited, minus, money
 from tallystick.events.state.commitments import Commitments
 from tallystick.events.state.day import FAR, Day, Watch
 from tallystick.events.state.estimates import Estimates
@@ -27,29 +27,21 @@ UNPRICED_MAX = 1_000
 _MINUTE = dt.timedelta(minutes=1)
 
 
-class Ledger:
+class Ledger(Balances):
     """One fleet's whole state. An empty one waits for its first `ConfigLoaded`."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.rules = Rules(Config(), PriceList())
         self.configured = False
         self.position, self.now = 0, EPOCH
 
-        self.root = Account.open(ROOT, None, NOTHING, EPOCH, "critical")
-        self.reserve = Account.open(RESERVE, self.root, NOTHING, EPOCH, "critical")
-        self.accounts: dict[str, Account] = {}
         self.names: list[str] = []
         """The ids of the open accounts, sorted: the order of the pages."""
 
-        self.holds: dict[str, Hold] = {}
         self.expiries: list[tuple[dt.datetime, str]] = []
         """A heap; an entry whose hold is gone or was extended is stale and skipped."""
 
-        self.spent = [0, 0, 0]
-        """All usage ever, by dimension; with ``held`` it is what pressure counts."""
-        self.held = [0, 0, 0]
-        self.opening: Money = ZERO
-        """What had been spent when the current period began: status and pressure count what came after."""
         self.budget: Triple = NOTHING
         """What a period grants; the total is the opening and this."""
         self.period_ends: dt.datetime | None = None

@@ -125,11 +125,11 @@ def metrics(fleet: FleetRow, quality: Quality, stages: Iterable[StageRow], tasks
 
 
 def _starts(tasks: Iterable[TaskRow]) -> Starts:
-    told = [task for task in tasks if task.told]
-    errors_ms = [abs(task.late_ms) for task in told if task.late_ms is not None]
+    announced = [task for task in tasks if task.told]
+    errors_ms = [abs(task.late_ms) for task in announced if task.late_ms is not None]
     within = sum(error_ms <= START_TOLERANCE_MINUTES * _MS_PER_MINUTE for error_ms in errors_ms)
     return Starts(
-        told=len(told),
+        told=len(announced),
         scored=len(errors_ms),
         tolerance_minutes=START_TOLERANCE_MINUTES,
         within=round(within / len(errors_ms), 6) if errors_ms else None,

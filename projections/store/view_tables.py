@@ -28,20 +28,21 @@ LIVE: Final = "live"
 REBUILT: Final = "rebuilt"
 """The side that grows beside it."""
 
-LAYOUT: Final = 2
-"""Of the tables below. A file with an older one is begun anew: it is a cache."""
+LAYOUT: Final = 3
+"""Of the tables below, and of the views' names. A file with an older one is begun anew: it is a cache."""
 _OURS: Final = 0x74616C79
 """The file's application id: "taly"."""
 _TABLES: Final = (
     "CREATE TABLE sides (side TEXT PRIMARY KEY, digest TEXT, epoch INTEGER)",
-    "INSERT INTO sides VALUES ('live', '', 0), ('rebuilt', '', 0)",
+    # An older program that still runs finds an epoch that it has never read.
+    "INSERT INTO sides VALUES ('live', '', 3000000), ('rebuilt', '', 3000000)",
     "CREATE TABLE views (side TEXT, view TEXT, version INTEGER, copy INTEGER, PRIMARY KEY (side, view))",
     "CREATE TABLE kept (copy INTEGER, id TEXT, live INTEGER, row TEXT, PRIMARY KEY (copy, id))",
     "CREATE INDEX live ON kept (copy, id) WHERE live",
     "CREATE VIEW shown AS SELECT view, version, id, live, row FROM views JOIN kept USING (copy) WHERE side = 'live'",
 )
-_OLDER: Final = {name: f"DROP TABLE {name}" for name in ("tracking", "reached", "kept")}
-"""The tables of the layout before this one."""
+_OLDER: Final = frozenset({"tracking", "reached", "kept", "sides", "views"})
+"""The tables of the layouts before this one."""
 _LOCK_SECONDS: Final = 60
 """How long to wait for the file's one place to write: another process may be comparing many rows."""
 
@@ -108,10 +109,11 @@ class ViewsRecorder(SQLiteTrackingRecorder):
                 return  # another process was making them at the same moment
             if layout > LAYOUT:
                 raise PersistenceError("a newer version of tallystick keeps them")
-            if tables - _OLDER.keys():
+            if tables - _OLDER:
                 raise PersistenceError("there is something else in it")
+            cursor.execute("DROP VIEW IF EXISTS shown")
             for table in tables:
-                cursor.execute(_OLDER[table])
+                cursor.execute(f"DROP TABLE {table}")
             self._create_table(cursor)
             cursor.execute(f"PRAGMA user_version = {LAYOUT}")
 

@@ -9,7 +9,7 @@ from typing import ClassVar
 import msgspec
 
 from tallystick.events import catalog as e
-from tallystick.events.evolve.account_read_model import AccountModels
+from tallystick.events.state.accounts import Balances
 from tallystick.projections.views.view import Changes, Look, Row, Steps, encode
 
 CLOSE = 0.10
@@ -41,7 +41,7 @@ class AccuracyView:
     name = "accuracy"
     version = 1
 
-    def __init__(self, standings: AccountModels, look: Look) -> None:
+    def __init__(self, balances: Balances, look: Look) -> None:
         self._stages: dict[str, StageRow] = {}
         self._changed: set[str] = set()
 

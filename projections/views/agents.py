@@ -4,7 +4,8 @@ An agent that reports without an account has a row too. An id that is allocated 
 """
 
 import datetime as dt
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from decimal import Decimal
 from typing import Any, ClassVar
 
 import msgspec
@@ -12,8 +13,8 @@ import msgspec
 from tallystick.config.amounts import DIMENSIONS, Amounts
 from tallystick.config.kinds import Priority
 from tallystick.events import catalog as e
-from tallystick.events.evolve.account_read_model import AccountModel, AccountModels
-from tallystick.events.state.accounts import ZERO, money, plus
+from tallystick.events.evolve.account_read_model import AccountReadModel
+from tallystick.events.state.accounts import ZERO, Account, Balances, minus, money, plus
 from tallystick.projections.views.view import Changes, Look, Row, Steps, encode, moved, within
 
 OPEN, STOPPED, RELEASED, UNALLOCATED = "open", "stopped", "released", "unallocated"
@@ -64,42 +65,41 @@ decode = msgspec.json.Decoder(AgentRow).decode
 
 
 class AgentsView:
-    """Folds the rows of agents, from which the shared ``standings`` go on."""
+    """Folds the rows of agents, from which the shared ``balances`` go on."""
 
     name = "agents"
     version = 2
 
-    def __init__(self, standings: AccountModels, look: Look) -> None:
-        self._standings = standings
+    def __init__(self, balances: Balances, look: Look) -> None:
+        self._balances = balances
         self._look = look
+        self._reports: dict[str, int] = {}
+        """How often each open agent has reported."""
         self._touched: set[str] = set()
         self._ended: dict[str, AgentRow] = {}
         """Changed rows of ids without an open account."""
 
     def changes(self, last: e.Event) -> Changes:
-        """The rows of those whom events named, and of all above them, whose figures follow."""
-        agents, rows = self._standings.agents, {}
+        """The rows of the accounts that events named, and of all above them, whose figures follow."""
+        rows: dict[str, Row] = {}
         for name in self._touched:
-            standing = agents.get(name)
-            while standing is not None and standing.id not in rows:
-                rows[standing.id] = Row(encode(_row(standing)), live=True)
-                standing = standing.parent
+            account = self._balances.accounts.get(name)
+            while account is not None and account.parent is not None and account.id not in rows:
+                rows[account.id] = Row(encode(self._row(account)), live=True)
+                account = account.parent
         for name, ended in self._ended.items():
-            if name not in agents:
+            if name not in self._balances.accounts:
                 rows[name] = Row(encode(ended), live=ended.state == UNALLOCATED)
         self._touched.clear()
         self._ended.clear()
         return rows
 
     def restore(self, rows: Iterable[bytes]) -> None:
-        agents, parents = self._standings.agents, {}
-        for data in rows:
-            row = decode(data)
-            if row.state != UNALLOCATED:
-                agents[row.agent] = _standing(row)
-                parents[row.agent] = row.parent
-        for name, parent in parents.items():
-            agents[name].parent = None if parent is None else agents[parent]
+        kept = {row.agent: row for row in map(decode, rows) if row.state != UNALLOCATED}
+        for name, row in kept.items():
+            account_of(kept, name, self._balances)
+            if row.reports:
+                self._reports[name] = row.reports
 
     # --- one step per class of event ----------------------------------------------------------------------------------
 
@@ -112,21 +112,27 @@ class AgentsView:
 
     def _used(self, event: e.UsageReported) -> None:
         self._touched.add(event.agent)
-        if event.agent not in self._standings.agents:
+        if event.agent not in self._balances.accounts:
             self._used_without_account(event)
-        elif event.lease is not None and event.charged is not None:
+        elif event.lease is None:
+            self._reports[event.agent] = self._reports.get(event.agent, 0) + 1
+        elif event.charged is not None:
             self._touched.add(event.charged)  # it was for a run that is over, and a later one is open
+
+    def _settled(self, event: e.HoldSettled) -> None:
+        self._touched.add(event.agent)
+        self._reports[event.agent] = self._reports.get(event.agent, 0) + 1
 
     def _released(self, event: e.BudgetReleased) -> None:
         """Keep the last figures, from the moment before the release; those above are touched while they are known."""
-        standing = self._standings.agents[event.agent]
-        above = standing.parent
-        while above is not None:
-            self._touched.add(above.id)
-            above = above.parent
-        row = _row(standing)
+        account = self._balances.accounts[event.agent]
+        row = self._row(account)
         row.state, row.released_at = RELEASED, event.at
         self._ended[event.agent] = row
+        self._reports.pop(event.agent, None)
+        while (above := account.parent) is not None:
+            self._touched.add(above.id)
+            account = above
 
     def _used_without_account(self, event: e.UsageReported) -> None:
         """A late report is shown on the released account's row, another one on a row of its own.
@@ -138,7 +144,7 @@ class AgentsView:
         row = self._ended.get(event.agent)
         if row is None:
             kept = self._look(self.name, event.agent)
-            row = _stranger(event) if kept is None else decode(kept)
+            row = _unallocated(event) if kept is None else decode(kept)
         used = (event.tokens, event.time_ms, event.cost_nanos)
         if row.state == RELEASED:
             row.late = moved(plus(money(row.late.triple), used))
@@ -148,80 +154,99 @@ class AgentsView:
         row.last_report_at = row.activity_at = event.at
         self._ended[event.agent] = row
 
+    def _row(self, account: Account) -> AgentRow:
+        return _row(account, self._reports.get(account.id, 0))
+
     steps: ClassVar[Steps] = {
-        **dict.fromkeys((cls for cls in AccountModels.STEPS if "agent" in cls.__struct_fields__), _named),
+        **dict.fromkeys((cls for cls in AccountReadModel.STEPS if "agent" in cls.__struct_fields__), _named),
         **dict.fromkeys((e.BudgetMoved, e.Covered, e.CoverRepaid), _between),
         e.UsageReported: _used,
+        e.HoldSettled: _settled,
         e.BudgetReleased: _released,
     }
 
 
-def _row(standing: AccountModel) -> AgentRow:
-    limits, used, held, delegated = standing.allocated, standing.consumed, standing.held, standing.delegated
-    consumed: list[int | None] = [None, None, None]
+def _row(account: Account, reports: int) -> AgentRow:
+    limits, parent = account.allocated, account.parent
+    spent, closed = account.spent, account.closed
+    consumed: list[int | None] = [spent[0] or None, spent[1] or None, spent[2] or None]
     overrun: list[int | None] = [None, None, None]
     remaining: list[int | None] = [None, None, None]
-    for d in DIMENSIONS:
-        limit = limits[d]
-        if limit is not None:
-            consumed[d] = used[d]
-            overrun[d] = used[d] - limit if used[d] > limit else 0
-            left = limit - delegated[d] - used[d] - held[d]
-            remaining[d] = left if left > 0 else 0
-        elif used[d]:
-            consumed[d] = used[d]
+    for d in account.dims:
+        consumed[d] = used = spent[d] + closed[d]
+        beyond = used - (limits[d] or 0)
+        overrun[d] = beyond if beyond > 0 else 0
+        remaining[d] = account.remaining(d)
     return AgentRow(
-        agent=standing.id,
-        state=OPEN if standing.stopped is None else STOPPED,
-        agent_type=standing.agent_type,
-        product=standing.product,
-        workflow=standing.workflow,
-        priority=standing.priority,
-        parent=None if standing.parent is None else standing.parent.id,
+        agent=account.id,
+        state=OPEN if account.stopped is None else STOPPED,
+        agent_type=account.agent_type,
+        product=account.product,
+        workflow=account.workflow,
+        priority=account.priority,
+        parent=None if parent is None or parent.parent is None else parent.id,
         allocated=Amounts(limits[0], limits[1], limits[2]),
-        delegated=within(limits, delegated),
+        delegated=within(limits, account.delegated),
         consumed=Amounts(consumed[0], consumed[1], consumed[2]),
-        held=within(limits, held),
-        borrowed=moved(standing.borrowed),
+        held=within(limits, account.held),
+        borrowed=moved(account.borrowed),
         overrun=Amounts(overrun[0], overrun[1], overrun[2]),
         remaining=Amounts(remaining[0], remaining[1], remaining[2]),
-        percentage=round(standing.ratio(), 6),
-        level=e.LEVELS[standing.level],
-        stopped=standing.stopped,
-        throttle=standing.throttle,
-        warned=standing.warned,
-        reports=standing.reports,
-        opened_at=standing.opened_at,
-        last_report_at=standing.last_report_at,
+        percentage=round(account.ratio(), 6),
+        level=e.LEVELS[account.level],
+        stopped=account.stopped,
+        throttle=None if account.throttle is None else str(account.throttle),
+        warned=account.warned,
+        reports=reports,
+        opened_at=account.opened_at,
+        last_report_at=account.last_report_at,
         released_at=None,
         late=moved(ZERO),
-        activity_at=standing.activity_at,
-        cover=moved(standing.cover),
-        drawn=moved(standing.drawn),
-        given_back=moved(standing.given_back),
-        closed=moved(standing.closed),
-        reclaimed=standing.reclaimed,
-        task=standing.task,
+        activity_at=account.activity_at,
+        cover=moved(account.cover),
+        drawn=moved(account.drawn),
+        given_back=moved(account.given_back),
+        closed=moved(closed),
+        reclaimed=account.reclaimed,
+        task=account.is_run,
     )
 
 
-def _standing(row: AgentRow) -> AccountModel:
-    """What `_row` was made of; its parent is not known yet."""
-    standing = AccountModel(row.agent, None, row.priority, row.allocated.triple, row.opened_at)
-    standing.agent_type, standing.product, standing.workflow = row.agent_type, row.product, row.workflow
-    standing.activity_at, standing.last_report_at, standing.reports = row.activity_at, row.last_report_at, row.reports
-    standing.consumed, standing.closed = list(money(row.consumed.triple)), money(row.closed.triple)
-    standing.held, standing.delegated = money(row.held.triple), money(row.delegated.triple)
-    standing.cover, standing.given_back = money(row.cover.triple), money(row.given_back.triple)
-    standing.drawn, standing.borrowed = money(row.drawn.triple), money(row.borrowed.triple)
-    standing.level, standing.stopped, standing.throttle = e.LEVELS.index(row.level), row.stopped, row.throttle
-    standing.reclaimed, standing.warned, standing.task = row.reclaimed, row.warned, row.task
-    return standing
+def account_of(rows: Mapping[str, AgentRow], agent: str, balances: Balances) -> Account:
+    """The account that a row was made of, put into ``balances`` below those above it, which have rows too."""
+    account = balances.accounts.get(agent)
+    if account is not None:
+        return account
+    row = rows[agent]
+    parent = balances.root if row.parent is None else account_of(rows, row.parent, balances)
+    account = balances.accounts[agent] = Account.open(
+        row.agent,
+        parent,
+        row.allocated.triple,
+        row.opened_at,
+        row.priority,
+        row.agent_type,
+        row.product,
+        row.workflow,
+    )
+    if row.task:
+        account.run = account.id
+    account.cover, account.closed = money(row.cover.triple), money(row.closed.triple)
+    account.held, account.delegated = money(row.held.triple), money(row.delegated.triple)
+    consumed, granted = money(row.consumed.triple), account.granted
+    account.spent = list(minus(consumed, account.closed))
+    used = plus(plus(consumed, account.held), account.delegated)
+    account.free = [granted[d] - used[d] if d in account.dims else 0 for d in DIMENSIONS]
+    account.borrowed, account.drawn = money(row.borrowed.triple), money(row.drawn.triple)
+    account.given_back, account.level = money(row.given_back.triple), e.LEVELS.index(row.level)
+    account.throttle = None if row.throttle is None else Decimal(row.throttle)
+    account.stopped, account.warned, account.reclaimed = row.stopped, row.warned, row.reclaimed
+    account.activity_at, account.last_report_at = row.activity_at, row.last_report_at
+    return account
 
 
-def _stranger(event: Any) -> AgentRow:
+def _unallocated(event: e.UsageReported) -> AgentRow:
     """The row of an id that reports and never had an account."""
-    standing = AccountModel(event.agent, None, "normal", (None, None, None), event.at)
-    row = _row(standing)
+    row = _row(Account.open(event.agent, None, (None, None, None), event.at), 0)
     row.state = UNALLOCATED
     return row

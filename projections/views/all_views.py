@@ -8,7 +8,7 @@ from types import MethodType
 from typing import Any, Final
 
 from tallystick.events.catalog import CATALOG, Event
-from tallystick.events.evolve.account_read_model import AccountModels
+from tallystick.events.evolve.account_read_model import AccountReadModel
 from tallystick.projections.views.accuracy import AccuracyView
 from tallystick.projections.views.agents import AgentsView
 from tallystick.projections.views.cost import CostView
@@ -33,7 +33,7 @@ ALL_VIEWS: Final[ViewTypes] = (
     CostView,
     TasksView,
 )
-"""The classes of all views. The standings that they share are restored from the rows of the first three."""
+"""The classes of all views. The balances that they share are restored from the rows of the first three."""
 
 
 def versions_of(kinds: ViewTypes) -> dict[str, int]:
@@ -42,15 +42,15 @@ def versions_of(kinds: ViewTypes) -> dict[str, int]:
 
 
 class Folding:
-    """Views in the middle of a log: each event goes to those that follow its class, and then to the standings."""
+    """Views in the middle of a log: each event goes to those that follow its class, and then to the balances."""
 
     def __init__(self, kinds: ViewTypes, look: Look) -> None:
-        standings = AccountModels()
-        self._views: tuple[View, ...] = tuple(kind(standings, look) for kind in kinds)
+        balances = AccountReadModel()
+        self._views: tuple[View, ...] = tuple(kind(balances, look) for kind in kinds)
         self.steps: Mapping[type[Event], tuple[Callable[[Any], None], ...]] = {
             cls: (
                 *(MethodType(view.steps[cls], view) for view in self._views if cls in view.steps),
-                *(MethodType(step, standings) for step in (AccountModels.STEPS.get(cls),) if step is not None),
+                *(MethodType(step, balances) for step in (AccountReadModel.STEPS.get(cls),) if step is not None),
             )
             for cls in CATALOG
         }
@@ -62,5 +62,5 @@ class Folding:
 
     def restore(self, rows: Mapping[str, Iterable[bytes]]) -> None:
         """Go on where the live rows of all views left off; asked once, before the first event."""
-        for view in self._views:
+        for view in sorted(self._views, key=lambda view: isinstance(view, HoldsView)):  # holds are of accounts
             view.restore(rows.get(view.name, ()))

@@ -12,8 +12,7 @@ import msgspec
 
 from tallystick.config.amounts import COST, Amounts, exact_units
 from tallystick.events import catalog as e
-from tallystick.events.evolve.account_read_model import AccountModel, AccountModels
-from tallystick.events.state.accounts import Money, money, plus
+from tallystick.events.state.accounts import Account, Balances, Money, money, plus
 from tallystick.projections.views.view import Changes, Look, Row, Steps, encode, moved
 
 _UTC = "UTC"
@@ -22,7 +21,7 @@ ALERTS = ("daily_", "breaker_")
 """How the codes of the alerts begin that are about what a day costs."""
 
 
-class Told(msgspec.Struct, frozen=True, gc=False):
+class DayAlert(msgspec.Struct, frozen=True, gc=False):
     """An alert of the day."""
 
     at: dt.datetime
@@ -41,12 +40,12 @@ class DayRow(msgspec.Struct, kw_only=True, omit_defaults=True, tag_field="row", 
     reports: int = 0
     configured: Amounts = Amounts()
     approved: Amounts = Amounts()
-    alerts: list[Told] = []
+    alerts: list[DayAlert] = []
     breaker: str | None = None
 
 
 class PartRow(msgspec.Struct, kw_only=True, omit_defaults=True, tag_field="row", tag="part", gc=False):
-    """What one product, model, type or agent used on a day; ``name`` is left out where nobody said."""
+    """What one product, model, type or agent used on a day; ``name`` is left out where it is not known."""
 
     date: str
     by: By
@@ -77,8 +76,8 @@ class CostView:
     name = "cost"
     version = 1
 
-    def __init__(self, standings: AccountModels, look: Look) -> None:
-        self._standings = standings
+    def __init__(self, balances: Balances, look: Look) -> None:
+        self._balances = balances
         self._day: DayRow | None = None
         self._parts: dict[tuple[By, str | None], PartRow] = {}
         self._models: dict[str, str] = {}
@@ -148,7 +147,7 @@ class CostView:
     def _alerted(self, event: e.AlertRaised) -> None:
         if event.code.startswith(ALERTS):
             day = self._today(event.at)
-            day.alerts = [*day.alerts, Told(event.at, event.message)]
+            day.alerts = [*day.alerts, DayAlert(event.at, event.message)]
 
     def _tripped(self, event: e.BreakerTripped) -> None:
         self._today(event.at).breaker = event.condition
@@ -159,22 +158,22 @@ class CostView:
     # --- usage --------------------------------------------------------------------------------------------------------
 
     def _reported(self, event: e.UsageReported) -> None:
-        standing = None if event.lease is not None else self._standings.agents.get(event.agent)
-        if standing is not None and event.model is not None:
+        account = None if event.lease is not None else self._balances.accounts.get(event.agent)
+        if account is not None and event.model is not None:
             self._runs_on(event.agent, event.model)
         # A run has one model, whether its reports say so or not.
-        of_run = self._models.get(event.agent) if standing is not None and standing.task else None
-        self._use(event, standing, event.model or of_run)
+        of_run = self._models.get(event.agent) if account is not None and account.is_run else None
+        self._use(event, account, event.model or of_run)
 
     def _settled(self, event: e.HoldSettled) -> None:
-        self._use(event, self._standings.agents.get(event.agent), self._models.get(event.agent))
+        self._use(event, self._balances.accounts.get(event.agent), self._models.get(event.agent))
 
-    def _use(self, event: "e.UsageReported | e.HoldSettled", standing: AccountModel | None, model: str | None) -> None:
+    def _use(self, event: "e.UsageReported | e.HoldSettled", account: Account | None, model: str | None) -> None:
         used = (event.tokens, event.time_ms, event.cost_nanos)
         day = self._today(event.at)
         day.used, day.reports = _sum(day.used, used), day.reports + 1
-        kind = None if standing is None else standing.agent_type
-        product = self._charged_product(event) if standing is None else _product_of(standing)
+        kind = None if account is None else account.agent_type
+        product = self._charged_product(event) if account is None else account.budget_product
         names: dict[By, str | None] = {"product": product, "model": model, "type": kind, "agent": event.agent}
         for by, name in names.items():
             part = self._parts.get((by, name))
@@ -184,9 +183,9 @@ class CostView:
             self._touched[id(part)] = part
 
     def _charged_product(self, event: "e.UsageReported | e.HoldSettled") -> str | None:
-        """Of usage without an account, the product of whoever is charged for it."""
-        charged = self._standings.agents.get(getattr(event, "charged", None) or "")
-        return None if charged is None else _product_of(charged)
+        """Of usage without an account, the product of the account that is charged for it."""
+        charged = self._balances.accounts.get(getattr(event, "charged", None) or "")
+        return None if charged is None else charged.budget_product
 
     def _started(self, event: e.TaskStarted) -> None:
         self._runs_on(event.task, event.model)
@@ -220,18 +219,10 @@ def _id(row: DayRow | PartRow | ModelRow) -> str:
         case DayRow():
             return row.date
         case PartRow():
-            # One that nobody named must not be taken for one of that name.
+            # A part without a name must not be taken for one of that name.
             return f"{row.date}/{row.by}" + ("" if row.name is None else f"/{row.name}")
         case ModelRow():
             return f"model/{row.agent}"
-
-
-def _product_of(standing: AccountModel) -> str | None:
-    """Its product, or that of the nearest account above that has one."""
-    above: AccountModel | None = standing
-    while above is not None and above.product is None:
-        above = above.parent
-    return None if above is None else above.product
 
 
 def _sum(before: Amounts, more: Money) -> Amounts:

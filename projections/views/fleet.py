@@ -1,4 +1,4 @@
-"""One row for the whole fleet: totals, the pool, the reserve, what is owed, and what asks for a person's attention."""
+"""One row for the whole fleet: totals, the pool, the reserve, what is owed, and what asks for attention."""
 
 import datetime as dt
 from collections.abc import Iterable
@@ -6,12 +6,11 @@ from typing import Any, ClassVar
 
 import msgspec
 
-from tallystick.config.amounts import DIMENSIONS, NOTHING, Amounts, Triple
+from tallystick.config.amounts import Amounts, Triple
 from tallystick.config.prices import from_mapping as prices_from_mapping
 from tallystick.events import catalog as e
 from tallystick.events.catalog.event import EPOCH
-from tallystick.events.evolve.account_read_model import AccountModels
-from tallystick.events.state.accounts import OVERDRAFT, POOL, RESERVE, ZERO, Money, limited, minus, money, plus
+from tallystick.events.state.accounts import ZERO, Balances, Money, less, limited, minus, money, plus
 from tallystick.projections.views.view import Changes, Look, Row, Steps, encode, moved, within
 
 FLEET = "fleet"
@@ -72,59 +71,42 @@ class FleetView:
     name = "fleet"
     version = 2
 
-    def __init__(self, standings: AccountModels, look: Look) -> None:
-        self._standings = standings
+    def __init__(self, balances: Balances, look: Look) -> None:
+        self._balances = balances
         self._row = FleetRow()
         """What no amounts below say; its amounts are put in when it is asked for."""
-        self._root_total: Triple = NOTHING
-        self._reserve = self._overdraft = ZERO
-        self._spent = self._opening = ZERO
         self._closed_allocated = self._closed_consumed = self._unallocated = ZERO
 
     def changes(self, last: e.Event) -> Changes:
-        row, standings = self._row, self._standings
+        row, balances = self._row, self._balances
         row.position, row.at = last.position, last.at
-        limits, pool = self._root_total, standings.pool
-        charged = (pool.consumed[0], pool.consumed[1], pool.consumed[2])
-        owned = plus(money(limits), self._overdraft)
-        given = plus(plus(charged, pool.held), plus(pool.delegated, self._reserve))
-        row.total = within(limits, minus(money(limits), self._opening))
-        row.allocated = moved(pool.delegated)
-        row.consumed = moved(minus(self._spent, self._opening))
-        row.held = moved(standings.held)
-        row.pool = within(limits, minus(owned, given))
-        row.reserve = within(limits, self._reserve)
-        row.overdraft = within(limits, self._overdraft)
-        row.opening = moved(self._opening)
-        row.charged, row.charged_holds = moved(charged), moved(pool.held)
+        root, reserve = balances.root, balances.reserve.granted
+        limits, opening = root.allocated, balances.opening
+        row.total = within(limits, minus(money(limits), opening))
+        row.allocated = moved(minus(root.delegated, reserve))
+        row.consumed = moved(minus(_money(balances.spent), opening))
+        row.held = moved(_money(balances.held))
+        row.pool = within(limits, _money(root.free))
+        row.reserve = within(limits, reserve)
+        row.overdraft = within(limits, root.cover)
+        row.opening = moved(opening)
+        row.charged, row.charged_holds = moved(plus(_money(root.spent), root.closed)), moved(root.held)
         row.closed_allocated, row.closed_consumed = moved(self._closed_allocated), moved(self._closed_consumed)
         row.unallocated = moved(self._unallocated)
-        row.agents_open = len(standings.agents)
+        row.agents_open = len(balances.accounts)
         return {FLEET: Row(encode(row), live=True)}
 
     def restore(self, rows: Iterable[bytes]) -> None:
         for data in rows:
             self._row = row = decode(data)
-            pool = self._standings.pool
-            self._opening = money(row.opening.triple)
-            self._spent = plus(self._opening, money(row.consumed.triple))
-            total = row.total.triple
-            self._root_total = limited(total, plus(money(total), self._opening))
-            self._reserve, self._overdraft = money(row.reserve.triple), money(row.overdraft.triple)
             self._closed_allocated = money(row.closed_allocated.triple)
             self._closed_consumed = money(row.closed_consumed.triple)
             self._unallocated = money(row.unallocated.triple)
-            self._standings.held = money(row.held.triple)
-            pool.consumed, pool.held = list(money(row.charged.triple)), money(row.charged_holds.triple)
-            pool.delegated = money(row.allocated.triple)
+            restore_root(self._balances, row)
 
     # --- one step per class of event ----------------------------------------------------------------------------------
 
-    def _used(self, event: "e.UsageReported | e.HoldSettled") -> None:
-        self._spent = plus(self._spent, (event.tokens, event.time_ms, event.cost_nanos))
-
     def _reported(self, event: e.UsageReported) -> None:
-        self._used(event)
         if event.unpriced and event.model is not None:
             unpriced = self._row.unpriced
             unpriced[event.model] = unpriced.get(event.model, 0) + event.cost_nanos
@@ -134,49 +116,24 @@ class FleetView:
 
     def _released(self, event: e.BudgetReleased) -> None:
         """Keep what the account had been granted and used itself; its sub-agents' part was kept when they closed."""
-        standing = self._standings.agents[event.agent]
-        limits = with_budget(standing.allocated, self._row.token_budgets.pop(event.agent, None))
-        allocated, consumed = [0, 0, 0], [0, 0, 0]
-        for d in DIMENSIONS:
-            limit = limits[d]
-            if limit is not None:
-                allocated[d] = max(0, limit - standing.closed[d])
-                consumed[d] = standing.consumed[d] - standing.closed[d]
-        self._closed_allocated = plus(self._closed_allocated, (allocated[0], allocated[1], allocated[2]))
-        self._closed_consumed = plus(self._closed_consumed, (consumed[0], consumed[1], consumed[2]))
+        account = self._balances.accounts[event.agent]
+        limits = with_budget(account.allocated, self._row.token_budgets.pop(event.agent, None))
+        allocated = money(limited(limits, less(money(limits), account.closed)))
+        consumed = money(limited(limits, account.spent))
+        self._closed_allocated = plus(self._closed_allocated, allocated)
+        self._closed_consumed = plus(self._closed_consumed, consumed)
         self._row.agents_released += 1
 
     def _started(self, event: e.TaskStarted) -> None:
         self._row.token_budgets[event.task] = event.token_budget
 
     def _total_set(self, event: "e.TotalBudgetSet | e.PeriodRenewed") -> None:
-        self._root_total = event.total.triple
-        self._reserve, self._overdraft = money(event.reserve.triple), money(event.overdraft.triple)
         self._row.reserve_open = False
         self._row.period_ends_at = event.period_ends_at
 
     def _renewed(self, event: e.PeriodRenewed) -> None:
-        self._opening = self._spent
         self._row.period_began_at = event.began_at
         self._total_set(event)
-
-    def _covered(self, event: e.Covered) -> None:
-        if event.target == POOL:
-            self._fund(event.source, money(event.amount.triple))
-
-    def _repaid(self, event: e.CoverRepaid) -> None:
-        if event.source == POOL:
-            self._fund(event.target, minus(ZERO, money(event.amount.triple)))
-
-    def _fund(self, source: str, units: Money) -> None:
-        """Put money into the pool, out of the reserve or as a debt; or back, where ``units`` are negative."""
-        if source == RESERVE:
-            self._reserve = minus(self._reserve, units)
-        elif source == OVERDRAFT:
-            self._overdraft = plus(self._overdraft, units)
-
-    def _reserve_drawn(self, event: e.ReserveDrawn) -> None:
-        self._fund(RESERVE, money(event.amount.triple))
 
     def _reserve_released(self, event: e.ReserveReleased) -> None:
         self._row.reserve_open = True
@@ -206,14 +163,10 @@ class FleetView:
 
     steps: ClassVar[Steps] = {
         e.UsageReported: _reported,
-        e.HoldSettled: _used,
         e.BudgetReleased: _released,
         e.TaskStarted: _started,
         e.TotalBudgetSet: _total_set,
         e.PeriodRenewed: _renewed,
-        e.Covered: _covered,
-        e.CoverRepaid: _repaid,
-        e.ReserveDrawn: _reserve_drawn,
         e.ReserveReleased: _reserve_released,
         e.FleetResponseChanged: _response_changed,
         e.FleetPaused: _paused,
@@ -222,6 +175,24 @@ class FleetView:
         e.ConfigLoaded: _configured,
         e.PricesLoaded: _priced,
     }
+
+
+def restore_root(balances: Balances, row: FleetRow) -> None:
+    """Put into ``balances`` what the row says of the root, the reserve and the sums; its accounts are not touched."""
+    root, reserve, opening = balances.root, balances.reserve, money(row.opening.triple)
+    root.allocated = limited(row.total.triple, plus(money(row.total.triple), opening))
+    root.cover, root.free = money(row.overdraft.triple), list(money(row.pool.triple))
+    root.spent, root.held = list(money(row.charged.triple)), money(row.charged_holds.triple)
+    reserve.cover = money(row.reserve.triple)
+    reserve.free = list(reserve.granted)
+    root.delegated = plus(money(row.allocated.triple), reserve.granted)
+    balances.opening = opening
+    balances.spent = list(plus(opening, money(row.consumed.triple)))
+    balances.held = list(money(row.held.triple))
+
+
+def _money(units: list[int]) -> Money:
+    return (units[0], units[1], units[2])
 
 
 def with_budget(limits: Triple, token_budget: int | None) -> Triple:

@@ -8,7 +8,7 @@ import msgspec
 
 from tallystick.events import catalog as e
 from tallystick.events.catalog.forecasts import Prediction
-from tallystick.events.evolve.account_read_model import AccountModels
+from tallystick.events.state.accounts import Balances
 from tallystick.projections.views.view import Changes, Look, Row, Steps, encode
 
 
@@ -31,7 +31,7 @@ class ForecastsView:
     name = "forecasts"
     version = 1
 
-    def __init__(self, standings: AccountModels, look: Look) -> None:
+    def __init__(self, balances: Balances, look: Look) -> None:
         self._rows: dict[str, Row | None] = {}
 
     def _made(self, event: e.ForecastMade) -> None:

@@ -7,8 +7,8 @@ import msgspec
 
 from tallystick.config.amounts import Amounts
 from tallystick.events import catalog as e
-from tallystick.events.evolve.account_read_model import AccountModels
-from tallystick.events.state.accounts import money
+from tallystick.events.catalog.event import EPOCH
+from tallystick.events.state.accounts import Balances, Hold, money
 from tallystick.projections.views.view import Changes, Look, Row, Steps, encode
 
 
@@ -24,13 +24,13 @@ decode = msgspec.json.Decoder(HoldRow).decode
 
 
 class HoldsView:
-    """Folds the rows of holds, which the shared ``standings`` need to go on."""
+    """Folds the rows of holds, from which the shared ``balances`` go on."""
 
     name = "holds"
     version = 1
 
-    def __init__(self, standings: AccountModels, look: Look) -> None:
-        self._standings = standings
+    def __init__(self, balances: Balances, look: Look) -> None:
+        self._balances = balances
         self._rows: dict[str, Row | None] = {}
 
     def changes(self, last: e.Event) -> Changes:
@@ -40,7 +40,13 @@ class HoldsView:
     def restore(self, rows: Iterable[bytes]) -> None:
         for data in rows:
             row = decode(data)
-            self._standings.holds[row.hold] = money(row.amount.triple)
+            account = self._balances.accounts.get(row.agent)
+            if account is None:
+                continue  # a row is missing in the file: the log does not fit when it comes to this hold
+            # No view asks when a hold expires.
+            self._balances.holds[row.hold] = Hold(
+                row.hold, row.agent, money(row.amount.triple), 0, EPOCH, None, account
+            )
 
     def _placed(self, event: e.HoldPlaced) -> None:
         self._rows[event.hold] = Row(encode(HoldRow(event.hold, event.agent, event.amount)), live=True)

@@ -1,4 +1,4 @@
-"""One row per hour (UTC) in which the fleet used something: what a day's profile, and so its end, is foretold from.
+"""One row per hour (UTC) in which the fleet used something: what a day's profile, and so its end, is forecast from.
 
 An hour whose rows can no longer change is not live, but for those of the last days, which the profile is made of.
 """
@@ -11,7 +11,7 @@ import msgspec
 
 from tallystick.config.amounts import Amounts
 from tallystick.events import catalog as e
-from tallystick.events.evolve.account_read_model import AccountModels
+from tallystick.events.state.accounts import Balances
 from tallystick.projections.views.view import Changes, Look, Row, Steps, encode, moved
 
 DAYS_LIVE = 15
@@ -36,7 +36,7 @@ class HoursView:
     name = "hours"
     version = 1
 
-    def __init__(self, standings: AccountModels, look: Look) -> None:
+    def __init__(self, balances: Balances, look: Look) -> None:
         self._begins: dt.datetime | None = None
         self._ends = dt.datetime.min.replace(tzinfo=dt.UTC)
         self._used = [0, 0, 0]

@@ -19,8 +19,8 @@ class TaskRow(msgspec.Struct, kw_only=True, omit_defaults=True, tag_field="row",
 
     ``since`` is when the wait or the run at hand began. ``code`` and ``message`` are what was in its way when it was
     queued, or why it ended. ``waited_ms`` is all of its waiting so far, the wait at hand left out; ``busy_ms`` likewise
-    all that it held a slot. ``told`` counts how often somebody was told when it will start, ``expected_start`` is what
-    was told last; ``late_ms`` is how much later than told it last started (below 0: earlier), where it was told.
+    all that it held a slot. ``told`` counts how often an expected start was announced, ``expected_start`` is the last
+    one; ``late_ms`` is how much later than announced it last started (below 0: earlier), None where none was announced.
     ``used`` is its own usage and that of its sub-agents, and ``would_cost`` what that costs by the price list on each
     model of the catalogue, by alias, in nano-dollars. ``critical`` is its level when it last started.
     """

@@ -1,4 +1,4 @@
-"""Tasks as people look at them: each with its waits and its use, and sums by day, agent type and product.
+"""Tasks: each with its waits and its use, and sums by day, agent type and product.
 
 Open tasks and the day at hand are live. What a task waited counts on the day on which it starts, what it used on the day
 on which it is completed, and the time that it holds a slot is cut at midnight.
@@ -12,8 +12,7 @@ import msgspec
 
 from tallystick.config.prices import from_mapping as prices_from_mapping
 from tallystick.events import catalog as e
-from tallystick.events.evolve.account_read_model import AccountModels
-from tallystick.events.state.accounts import money, plus
+from tallystick.events.state.accounts import Balances, money, plus
 from tallystick.projections.views.task_rows import (
     AT_ONCE_MS,
     AnyRow,
@@ -38,8 +37,8 @@ class TasksView:
     name = "tasks"
     version = 1
 
-    def __init__(self, standings: AccountModels, look: Look) -> None:
-        self._standings = standings
+    def __init__(self, balances: Balances, look: Look) -> None:
+        self._balances = balances
         self._look = look
         self._tasks: dict[str, TaskRow] = {}
         """Those that are open."""
@@ -48,7 +47,7 @@ class TasksView:
         self._models: dict[str, ModelRow] = {}
         self._touched: dict[int, AnyRow] = {}
         self._ended: dict[str, TaskRow] = {}
-        """Tasks that have ended since the changes were last asked: somebody may still report late."""
+        """Tasks that have ended since the changes were last asked: late reports of them may still come."""
         self._rows: dict[str, Row | None] = {}
         """Rows of days that are over."""
 
@@ -214,7 +213,7 @@ class TasksView:
 
     def _started(self, event: e.TaskStarted) -> None:
         task = self._known(event)
-        standing = self._standings.agents.get(task.task)
+        account = self._balances.accounts.get(task.task)
         waited_ms = (event.at - task.since) // _MILLISECOND
         lot = self._lot(task, event.at)
         lot.starts += 1
@@ -228,7 +227,7 @@ class TasksView:
         if event.expected_start is not None:
             task.late_ms = (event.at - event.expected_start) // _MILLISECOND
         task.model, task.token_budget, task.max_tokens = event.model, event.token_budget, event.max_tokens
-        task.critical = standing is not None and standing.priority == "critical"
+        task.critical = account is not None and account.priority == "critical"
         self._runs_on(task)
 
     def _hold(self, task: TaskRow, until: dt.datetime) -> None:
@@ -334,13 +333,9 @@ class TasksView:
         task = self._tasks.get(agent) or self._ended.get(agent)
         if task is not None:
             return task
-        standing = self._standings.agents.get(agent)
-        while standing is not None:
-            if standing.task:
-                return self._tasks.get(standing.id)
-            standing = standing.parent
-        if agent in self._standings.agents:
-            return None
+        account = self._balances.accounts.get(agent)
+        if account is not None:
+            return None if account.run is None else self._tasks.get(account.run)
         kept = self._look(self.name, f"task/{agent}")
         found = None if kept is None else decode(kept)
         if isinstance(found, TaskRow):

@@ -1,6 +1,6 @@
-"""One row per agent: what happened to it, as a report tells it. How much it used stands in its row of `AgentsView`.
+"""One row per agent: what happened to it, as the usage report shows it. How much it used stands in its row of `AgentsView`.
 
-The row of `FLEET` counts what was refused to those who have no account. An id that is allocated again has one row, the
+The row of `FLEET` counts what was refused to agents without an account. An id that is allocated again has one row, the
 new account's.
 """
 
@@ -12,8 +12,7 @@ import msgspec
 
 from tallystick.config.amounts import Amounts
 from tallystick.events import catalog as e
-from tallystick.events.evolve.account_read_model import AccountModels
-from tallystick.events.state.accounts import ROOT, money, plus
+from tallystick.events.state.accounts import ROOT, Balances, money, plus
 from tallystick.projections.views.view import Changes, Look, Row, Steps, encode, moved
 
 MARKS_MAX = 50
@@ -27,7 +26,7 @@ Kind = Literal["level", "order", "warning", "anomaly"]
 
 
 class Mark(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
-    """A moment in an agent's story, and where it stands in the log.
+    """A moment in an agent's timeline, and where it stands in the log.
 
     ``what`` is the level that it came to, the order that it was given (``stop``, ``throttle``, ``resume``),
     the kind of anomaly, or ``exhaustion``; ``dimension`` and ``number`` say of what, and how much: the percentage of a
@@ -44,10 +43,10 @@ class Mark(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
 
 
 class TimelineRow(msgspec.Struct, kw_only=True, omit_defaults=True, gc=False):
-    """One agent's story; amounts in internal units (tokens, milliseconds, nano-dollars).
+    """One agent's timeline; amounts in internal units (tokens, milliseconds, nano-dollars).
 
     ``overruns`` is what others covered, by cause. ``stops`` counts how often the budget was used up, and
-    ``stops_warned`` how often that was foreseen at least 60 s before, by a warning since the stop before.
+    ``stops_warned`` how often a warning since the stop before came at least 60 s ahead.
     """
 
     agent: str
@@ -76,12 +75,12 @@ decode = msgspec.json.Decoder(TimelineRow).decode
 
 
 class TimelineView:
-    """Folds the stories of agents. Those of open agents are in memory, and of others while they change."""
+    """Folds the timelines of agents. Those of open agents are in memory, and of others while they change."""
 
-    name = "chronicle"
+    name = "timeline"
     version = 1
 
-    def __init__(self, standings: AccountModels, look: Look) -> None:
+    def __init__(self, balances: Balances, look: Look) -> None:
         self._look = look
         self._open: dict[str, TimelineRow] = {}
         self._fleet = TimelineRow(agent=FLEET)

@@ -11,8 +11,7 @@ import msgspec
 
 from tallystick.config.amounts import Amounts, Triple
 from tallystick.events.catalog import Event
-from tallystick.events.evolve.account_read_model import AccountModels
-from tallystick.events.state.accounts import ZERO, Money
+from tallystick.events.state.accounts import ZERO, Balances, Money
 
 T = TypeVar("T")
 
@@ -38,15 +37,15 @@ Steps = Mapping[type[Event], Callable[[Any, Any], None]]
 class View(Protocol):
     """A fold with a name, a plain word. A new ``version`` says that its rows are to be made anew, from the first event.
 
-    It is made with the ``standings`` that all views of a pass share, and may look at them: while it takes a step, they
-    stand as before the event; when it is asked for its changes, as behind the last one. It never changes them.
+    It is made with the ``balances`` that all views of a pass share, and may look at them: while it takes a step, they
+    are as before the event; when it is asked for its changes, as behind the last one. It never changes them.
     """
 
     name: str
     version: int
     steps: ClassVar[Steps]
 
-    def __init__(self, standings: AccountModels, look: Look) -> None: ...
+    def __init__(self, balances: Balances, look: Look) -> None: ...
 
     def changes(self, last: Event) -> Changes:
         """What differs since this was last asked; ``last`` is the newest event, whether the view follows it or not."""
@@ -56,7 +55,7 @@ class View(Protocol):
 
 
 class Progress(Protocol):
-    """Hands items on as they are taken, and is told how many there are to be: for a bar."""
+    """Hands items on as they are taken; ``total`` is how many there will be: for a progress bar."""
 
     def __call__(self, items: Iterator[T], total: int) -> Iterator[T]: ...
 

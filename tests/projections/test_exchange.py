@@ -1,4 +1,4 @@
-"""A rebuild among others who are at work: whoever comes between, nothing is mixed up."""
+"""A rebuild while other processes change the views: whatever comes between, nothing is mixed up."""
 
 import sqlite3
 import threading

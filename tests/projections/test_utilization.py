@@ -11,7 +11,7 @@ from tests.support.view_logs import status_of
 def test_utilization_is_what_was_used_of_what_was_allocated() -> None:
     core = Core(fleet(10_000, "10")).given(allocate("ann", 1_000, "2"), allocate("bob", 3_000))
     core.given(use("ann", 500, "0.5"), use("bob", 900))
-    # Bob's cost is limited by nobody but the fleet: it is no utilization of his.
+    # Only the fleet limits Bob's cost: it is no utilization of his.
     assert status_of(core).quality.utilization == Measure(0.35, None, 0.25)
 
 

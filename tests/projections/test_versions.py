@@ -16,7 +16,7 @@ from tests.support.view_logs import rows_of, stored
 AT = dt.datetime(2026, 3, 4, 12, 0, tzinfo=dt.UTC)
 TEN = Amounts(10_000, None, 10_000_000_000)
 
-FORETOLD = Prediction(
+PREDICTION = Prediction(
     dimension="tokens", stage=3, mark=900, step=4, predicted=9.0, low=8.0, high=11.0, baseline=12.0,
     confidence=None, method="linear_growth",
 )  # fmt: skip
@@ -48,7 +48,7 @@ HAPPENED: list[e.Event] = [
     e.FleetPaused(reason="lunch"),
     e.LevelChanged(agent="bob", before="green", level="black", percentage=1.2, dimension="tokens"),
     e.ExhaustionWarned(agent="ann", exhausted_in_seconds=90, method="linear_growth"),
-    e.ForecastMade(agent="bob", why="stage", predictions=[FORETOLD]),
+    e.ForecastMade(agent="bob", why="stage", predictions=[PREDICTION]),
     e.ForecastScored(agent="bob", dimension="tokens", actual=9.5, forecasts=[CAME]),
     e.AnomalyFound(agent="bob", anomaly="loop", dimension="tokens", step=12, amount=5, message="12 steps of 5 tokens"),
     e.RequestRefused(request="BorrowFromPool", code="pool_exhausted", detail="…", agent="bob"),
@@ -79,7 +79,7 @@ DIGESTS = {
     ("fleet", 2): "d88ef607b4b80f23",
     ("holds", 1): "8dd4f6dc7061298b",
     ("agents", 2): "e317e66915b8e6ee",
-    ("chronicle", 1): "07758dc0282b96be",
+    ("timeline", 1): "3c69e9f3b5574fa7",
     ("forecasts", 1): "609d6724a54b1bd9",
     ("accuracy", 1): "f44ddd0b9a86225e",
     ("hours", 1): "bafd213929f577fa",

@@ -150,6 +150,16 @@ def test_a_file_of_an_older_layout_is_begun_anew(url: str) -> None:
     assert rows_of(memory) == rows_in(views_of(url))
 
 
+def test_a_file_of_the_layout_before_this_one_is_begun_anew(url: str) -> None:
+    end = bring_up(url)
+    rows = rows_in(views_of(url))
+    with closing(sqlite3.connect(views_of(url))) as connection, connection:
+        connection.execute("PRAGMA user_version = 2")
+        connection.execute("UPDATE views SET view = 'chronicle' WHERE view = 'timeline'")
+    assert bring_up(url) == end
+    assert rows_in(views_of(url)) == rows
+
+
 def test_a_file_of_a_newer_layout_is_left_alone(url: str) -> None:
     bring_up(url)
     with closing(sqlite3.connect(views_of(url))) as connection:

@@ -35,7 +35,7 @@ SEEN = (
     - {
         # What an agent is still to be told, and how long it has to wait: the manager's business.
         *("model", "pace_ms", "pool_notice", "warning"),
-        # How its usage grows, and what was foretold of it: the business of those who foresee.
+        # How its usage grows, and what was forecast of it: only forecasts need it.
         *("forecasts", "growth"),
         # What daily limits are counted by: the core's business.
         *("run", "budget_product"),
@@ -62,7 +62,7 @@ def run(steps: list[Step]) -> Core:
 
 @PROFILE
 @given(commands())
-def test_the_views_say_what_the_law_answers_after_any_sequence_of_commands(steps: list[Step]) -> None:
+def test_the_views_say_what_the_core_answers_after_any_sequence_of_commands(steps: list[Step]) -> None:
     core = run(steps)
     status = status_of(core)
     queries = status.queries(core.now)
@@ -76,11 +76,11 @@ def test_the_views_say_what_the_law_answers_after_any_sequence_of_commands(steps
     for name, account in core.ledger.accounts.items():
         drawn = queries.account(name)
         assert {slot: getattr(drawn, slot) for slot in SEEN} == {slot: getattr(account, slot) for slot in SEEN}
-    for told in answer.agent_statuses:
-        kept = status.agents[told.agent]
+    for answered in answer.agent_statuses:
+        kept = status.agents[answered.agent]
         for name in ("allocated", "delegated", "consumed", "held", "overrun", "remaining"):
-            assert shown(getattr(kept, name).triple) == getattr(told, name), name
-        assert (kept.percentage, kept.level, kept.state) == (told.percentage, told.status, told.state)
+            assert shown(getattr(kept, name).triple) == getattr(answered, name), name
+        assert (kept.percentage, kept.level, kept.state) == (answered.percentage, answered.status, answered.state)
 
 
 @PROFILE

@@ -12,11 +12,12 @@ from hypothesis import HealthCheck, given, settings
 from tallystick.actors import manager as manager_module
 from tallystick.actors.runtime.opening import Opened, open_ledger, replay
 from tallystick.config.loader import from_mapping
-from tallystick.events.evolve.account_read_model import AccountModel, AccountModels
+from tallystick.events.evolve.account_read_model import AccountReadModel
 from tallystick.events.log import snapshot
 from tallystick.events.log.codec import GENESIS, decode_event
 from tallystick.events.log.store import Store, StoreError, open_store
 from tallystick.events.log.store_memory import MemoryStore
+from tallystick.events.state.accounts import NOT_FOLLOWED, Account
 from tallystick.events.state.conservation import check_conserved
 from tallystick.events.state.ledger import Ledger
 from tests.support.busy_day import CONFIG, busy_day
@@ -217,30 +218,31 @@ def test_a_snapshot_that_cannot_be_kept_is_done_without(open_fleet: OpenFleet, m
 
 # --- the figures that judgement uses ---------------------------------------------------------------------------------
 
-_BY_STATE = ("last_report_at", "reports")
-"""What the state cannot say exactly: it remembers the time of the last report, and not how many there were."""
 
-
-def seen(standing: AccountModel) -> dict[str, object]:
-    plain = {slot: getattr(standing, slot) for slot in AccountModel.__slots__ if slot not in _BY_STATE}
-    plain["parent"] = None if standing.parent is None else standing.parent.id
-    return {name: tuple(value) if isinstance(value, list) else value for name, value in plain.items()}
+def seen(account: Account) -> dict[str, object]:
+    plain = {field: getattr(account, field) for field in Account.__struct_fields__}
+    plain["parent"] = None if account.parent is None else account.parent.id
+    plain["payers_above"] = [payer.id for payer in account.payers_above]
+    return plain
 
 
 @CHANCE
 @given(commands(50))
-def test_standings_folded_from_the_log_are_those_of_the_accounts(steps: list[Step]) -> None:
+def test_balances_folded_from_the_log_are_those_of_the_ledger(steps: list[Step]) -> None:
     outcome = simulated(timed(steps), until=START)
-    folded = AccountModels()
+    folded = AccountReadModel()
     folded.fold(decode_event(record.data, record.name) for record in outcome.records)
-    stated = AccountModels(outcome.ledger)
-    assert folded.agents.keys() == stated.agents.keys()
-    for name, standing in folded.agents.items():
-        assert seen(standing) == seen(stated.agents[name])
-        account = outcome.ledger.accounts[name]
-        assert standing.allocated == account.allocated
-        for d in range(3):
-            if account.allocated[d] is not None:
-                assert standing.consumed[d] == account.consumed(d)
-                assert standing.held[d] == account.held[d]
-                assert standing.delegated[d] == account.delegated[d]
+    stated = AccountReadModel(outcome.ledger)
+    for sums in ("spent", "held", "opening"):
+        assert getattr(folded, sums) == getattr(stated, sums) == getattr(outcome.ledger, sums)
+    assert seen(folded.root) == seen(stated.root)
+    assert seen(folded.reserve) == seen(stated.reserve)
+    assert folded.accounts.keys() == stated.accounts.keys()
+    for name, account in folded.accounts.items():
+        assert seen(account) == seen(stated.accounts[name])
+        followed = seen(account).keys() - NOT_FOLLOWED
+        own = seen(outcome.ledger.accounts[name])
+        assert {field: seen(account)[field] for field in followed} == {field: own[field] for field in followed}
+    assert {hold.id: (hold.account.id, hold.amount) for hold in folded.holds.values()} == {
+        hold.id: (hold.account.id, hold.amount) for hold in outcome.ledger.holds.values()
+    }

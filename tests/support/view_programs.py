@@ -9,8 +9,8 @@ from typing import Any
 import msgspec
 
 from tallystick.events import catalog as e
-from tallystick.events.evolve.account_read_model import AccountModels
 from tallystick.events.log.store import open_store
+from tallystick.events.state.accounts import Balances
 from tallystick.projections.store.projector import Projector
 from tallystick.projections.store.rebuilding import Rebuilt, rebuild
 from tallystick.projections.store.view_file import ViewFile
@@ -42,13 +42,13 @@ class Reports:
     name = "reports"
     version = 1
 
-    def __init__(self, standings: AccountModels, look: Look) -> None:
+    def __init__(self, balances: Balances, look: Look) -> None:
         self._counts: dict[str, int] = {}
 
     def _reported(self, event: e.UsageReported) -> None:
         self._counts[event.agent] = self._counts.get(event.agent, 0) + 1
 
-    steps = {e.UsageReported: _reported}  # noqa: RUF012 - nobody changes it
+    steps = {e.UsageReported: _reported}  # noqa: RUF012 - it is never changed
 
     def changes(self, last: e.Event) -> Changes:
         return {agent: Row(encode([agent, count]), live=True) for agent, count in self._counts.items()}

@@ -6,11 +6,11 @@ from tallystick.actors.policies.forecasting.final_usage import Finished, finishe
 from tallystick.actors.policies.forecasting.forecaster import Forecaster, own_use
 from tallystick.config.amounts import COST, DIMENSIONS, EDGE_NAMES, TIME, dollars, seconds
 from tallystick.events.decide.answers import stamp
-from tallystick.events.evolve.account_read_model import AccountModel
 from tallystick.events.messages.replies import ForecastReply, Number, Prospect
+from tallystick.events.state.accounts import Account
 
 
-def forecast_of(account: AccountModel, forecaster: Forecaster) -> ForecastReply:
+def forecast_of(account: Account, forecaster: Forecaster) -> ForecastReply:
     """All that is expected as of the agent's last report; what cannot be known is None."""
     run = forecaster.runs.get(account.id)
     if run is None:
@@ -27,7 +27,7 @@ def forecast_of(account: AccountModel, forecaster: Forecaster) -> ForecastReply:
 
 
 def _prospect(
-    account: AccountModel, d: int, exhaustion: Exhaustion | None, finished: Finished, pace: float | None
+    account: Account, d: int, exhaustion: Exhaustion | None, finished: Finished, pace: float | None
 ) -> Prospect:
     own, mark = own_use(account, d)
     intervals: dict[str, list[Number | str]] = {}

@@ -17,8 +17,8 @@ from tallystick.config.amounts import DIMENSIONS, EDGE_NAMES, Amounts
 from tallystick.events import catalog as e
 from tallystick.events import messages as c
 from tallystick.events.catalog.forecasts import Outcome, Prediction, WhyForecast, still_open
-from tallystick.events.evolve.account_read_model import AccountModel
 from tallystick.events.messages import proposals as p
+from tallystick.events.state.accounts import Account
 from tallystick.events.state.growth import Growth
 from tallystick.events.state.history import History, Known
 from tallystick.events.state.ledger import Ledger
@@ -31,7 +31,7 @@ _MS = dt.timedelta(milliseconds=1)
 class Forecaster:
     """The runs of open agents and what earlier ones taught. ``accounts`` are the tracker's, as of the same event."""
 
-    def __init__(self, ledger: Ledger, accounts: Mapping[str, AccountModel]) -> None:
+    def __init__(self, ledger: Ledger, accounts: Mapping[str, Account]) -> None:
         self.history = History.load(ledger.history.dump())
         self.runs = runs_of(ledger)
         self._accounts = accounts
@@ -76,7 +76,7 @@ class Forecaster:
             commands.append(_anomaly(event.agent, found, f"loop-{event.position}"))
         return commands
 
-    def outlier(self, account: AccountModel, run: Run, event: Any) -> list[c.Command]:
+    def outlier(self, account: Account, run: Run, event: Any) -> list[c.Command]:
         """The newest step, where it stands out from what was to be expected before it."""
         before = Growth.read(self._before[event.agent])
         expected = self._growth_by_dimension(before, self.known(account, run))
@@ -99,7 +99,7 @@ class Forecaster:
         if run is None or account is None:
             return []
         growth = Growth.read(run.growth)
-        own = [account.consumed[d] - account.closed[d] for d in DIMENSIONS]
+        own = [account.consumed(d) - account.closed[d] for d in DIMENSIONS]
         command = p.RecordRun(
             agent=event.agent,
             agent_type=account.agent_type,
@@ -115,7 +115,7 @@ class Forecaster:
 
     # --- forecasting --------------------------------------------------------------------------------------------------
 
-    def growth_by_dimension(self, account: AccountModel, run: Run) -> tuple[Course | None, ...]:
+    def growth_by_dimension(self, account: Account, run: Run) -> tuple[Course | None, ...]:
         """How an agent's usage will go on, by dimension."""
         return self._growth_by_dimension(Growth.read(run.growth), self.known(account, run))
 
@@ -123,11 +123,11 @@ class Forecaster:
     def _growth_by_dimension(growth: Growth, known: Known) -> tuple[Course | None, ...]:
         return growth_by_dimension(growth, known)
 
-    def known(self, account: AccountModel, run: Run | None) -> Known:
+    def known(self, account: Account, run: Run | None) -> Known:
         """What earlier runs taught of an agent's."""
         return self.history.known(account.agent_type, None if run is None else run.model)
 
-    def exhaustions(self, account: AccountModel) -> list[Exhaustion]:
+    def exhaustions(self, account: Account) -> list[Exhaustion]:
         """The forecast for each limited dimension of which something is left, as of the last report."""
         run = self.runs.get(account.id)
         if run is None:
@@ -144,7 +144,7 @@ class Forecaster:
         return found
 
     def recorded(
-        self, account: AccountModel, why: WhyForecast, name: str, exhaustions: Iterable[Exhaustion] | None = None
+        self, account: Account, why: WhyForecast, name: str, exhaustions: Iterable[Exhaustion] | None = None
     ) -> list[c.Command]:
         """A forecast to be recorded, unless the same was recorded at this step already."""
         run = self.runs[account.id]
@@ -157,7 +157,7 @@ class Forecaster:
         command = p.RecordForecast(agent=account.id, why=why, predictions=predictions, id=f"{c.INTERNAL_ID}{name}")
         return [command]
 
-    def pace(self, account: AccountModel, run: Run) -> float | None:
+    def pace(self, account: Account, run: Run) -> float | None:
         """Seconds that a step of this run takes; None where it is not known."""
         return run.pace(self.known(account, run))
 
@@ -197,11 +197,11 @@ class Forecaster:
 _BLACK: Final = len(e.LEVELS) - 1
 
 
-def own_use(account: AccountModel, d: int) -> tuple[int, int]:
+def own_use(account: Account, d: int) -> tuple[int, int]:
     """What an agent used itself of a limited dimension, and at which usage of its own the budget is used up."""
     closed = account.closed[d]
     allocated = account.allocated[d] or 0
-    return account.consumed[d] - closed, allocated + account.given_back[d] - account.delegated[d] - closed
+    return account.consumed(d) - closed, allocated + account.given_back[d] - account.delegated[d] - closed
 
 
 def _outcome(one: Prediction) -> Outcome:

@@ -17,8 +17,7 @@ from tallystick.actors.policies.rebalancing.figures import Figures
 from tallystick.actors.policies.rebalancing.plan import Hungry, Idle
 from tallystick.config.amounts import AMOUNT_MAX, DIMENSIONS, Triple
 from tallystick.config.settings import Config
-from tallystick.events.evolve.account_read_model import AccountModel
-from tallystick.events.state.accounts import POOL, Money
+from tallystick.events.state.accounts import POOL, Account, Money
 from tallystick.events.state.growth import Growth
 
 HORIZONS: Final = 1.1
@@ -39,9 +38,7 @@ class Survey(msgspec.Struct, frozen=True):
 class Surveyor:
     """Looks at all open agents at one moment."""
 
-    def __init__(
-        self, agents: Mapping[str, AccountModel], forecaster: Forecaster, figures: Figures, config: Config
-    ) -> None:
+    def __init__(self, agents: Mapping[str, Account], forecaster: Forecaster, figures: Figures, config: Config) -> None:
         self._agents = agents
         self._forecaster = forecaster
         self._figures = figures
@@ -54,12 +51,12 @@ class Surveyor:
         idle, hungry, exhaustions = [], [], {}
         settings = self._config.reallocation
         for account in self._agents.values():
-            if account.task:
+            if account.is_run:
                 continue  # what a run was granted is its token budget
             ratio = account.ratio()
             quiet = (now - account.activity_at).total_seconds()
             if ratio < settings.idle_below and quiet >= settings.idle_seconds:
-                if not account.reclaimed and not any(account.held):
+                if not account.reclaimed and not any(account.held[d] for d in account.dims):
                     idle.append(Idle(account.id, _source(account), account.allocated, _remaining(account), quiet))
             elif ratio > settings.demand_above and account.stopped is None:
                 found = self._hunger(account, ratio)
@@ -68,7 +65,7 @@ class Surveyor:
                     exhaustions[account.id] = self._forecaster.exhaustions(account)
         return Survey(idle, hungry, self._figures, exhaustions)
 
-    def _hunger(self, account: AccountModel, ratio: float) -> Hungry | None:
+    def _hunger(self, account: Account, ratio: float) -> Hungry | None:
         need = self._lacking(account)
         if not any(need):
             return None
@@ -83,7 +80,7 @@ class Surveyor:
             self._fair(account, need),
         )
 
-    def _lacking(self, account: AccountModel) -> Money:
+    def _lacking(self, account: Account) -> Money:
         """What the forecast's upper bound lacks: of what is used within the horizon, at most the run's whole total.
 
         A budget that will last half the horizon lacks nothing yet: few moves, each worth making.
@@ -109,7 +106,7 @@ class Surveyor:
                 soon = soon or _beyond(course, horizon / 2, own, total, left) > 0
         return (need[0], need[1], need[2]) if soon else (0, 0, 0)
 
-    def _total(self, account: AccountModel, d: int, own: int) -> int:
+    def _total(self, account: Account, d: int, own: int) -> int:
         """The upper bound of what the run will use in all; where none like it is known, twice what it has used."""
         total = self._finished_like(account)[d].total(own, 0.9)
         return 2 * own if total is None else total
@@ -119,7 +116,7 @@ class Surveyor:
         idle_below = self._config.reallocation.idle_below
         return int(own / idle_below) if idle_below else AMOUNT_MAX
 
-    def _finished_like(self, account: AccountModel) -> tuple[Finished, ...]:
+    def _finished_like(self, account: Account) -> tuple[Finished, ...]:
         run = self._forecaster.runs.get(account.id)
         kind = (account.agent_type, None if run is None else run.model)
         found = self._finished.get(kind)
@@ -130,7 +127,7 @@ class Surveyor:
 
     # --- what is fair -------------------------------------------------------------------------------------------------
 
-    def _fair(self, account: AccountModel, need: Money) -> Triple:
+    def _fair(self, account: Account, need: Money) -> Triple:
         """What the agent may be given beyond what it has so that there is enough for the others."""
         fair: list[int | None] = [None, None, None]
         for d in DIMENSIONS:
@@ -140,7 +137,7 @@ class Surveyor:
                     fair[d] = self._fair_more(account, d, level * self._weight(account))
         return (fair[0], fair[1], fair[2])
 
-    def _fair_more(self, account: AccountModel, d: int, level: float) -> int:
+    def _fair_more(self, account: Account, d: int, level: float) -> int:
         """Up to the level; nothing for a run that will hardly end within it: that would be wasted."""
         own, mark = own_use(account, d)
         run = self._forecaster.runs[account.id]
@@ -162,19 +159,19 @@ class Surveyor:
         fair = FairLevel()
         for account in self._agents.values():
             weight = self._weight(account)
-            shares = not account.task and account.allocated[d] is not None and _payer(account, d) == source
+            shares = not account.is_run and account.allocated[d] is not None and _payer(account, d) == source
             if weight > 0 and shares:
                 own, mark = own_use(account, d)
                 fair.add(own, max(own, mark), weight, self._finished_like(account)[d])
         return fair.find(free)
 
-    def _weight(self, account: AccountModel) -> float:
+    def _weight(self, account: Account) -> float:
         return float(self._config.allocation_weights.of(account.priority))
 
     def _free_of(self, source: str, d: int) -> int | None:
         return self._figures.pool[d] if source == POOL else self._agents[source].remaining(d)
 
-    def _source_free(self, account: AccountModel) -> Triple:
+    def _source_free(self, account: Account) -> Triple:
         free: list[int | None] = [self._free_of(_payer(account, d), d) for d in DIMENSIONS]
         return (free[0], free[1], free[2])
 
@@ -184,15 +181,16 @@ def _beyond(course: Course, steps: float, own: int, total: int, left: int) -> in
     return max(0, ceil(min(course.used_at_most(steps), max(0, total - own))) - left)
 
 
-def _payer(account: AccountModel, d: int) -> str:
+def _payer(account: Account, d: int) -> str:
     source = account.source(d)
-    return POOL if source is None else source.id
+    return POOL if source.parent is None else source.id
 
 
-def _source(account: AccountModel) -> str:
-    return POOL if account.parent is None else account.parent.id
+def _source(account: Account) -> str:
+    assert account.parent is not None
+    return POOL if account.parent.parent is None else account.parent.id
 
 
-def _remaining(account: AccountModel) -> Money:
+def _remaining(account: Account) -> Money:
     left = [0 if account.allocated[d] is None else account.remaining(d) for d in DIMENSIONS]
     return (left[0], left[1], left[2])
