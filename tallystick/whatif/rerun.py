@@ -4,7 +4,6 @@ import datetime as dt
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from tallystick.actors.runtime.messages import Proposal
 from tallystick.events import messages as c
 from tallystick.events.catalog import Event, RequestRefused
 from tallystick.events.catalog.event import EPOCH
@@ -261,7 +260,7 @@ class Rerun:
             self._shadows.arrived(command)
             decided = self._other.put(command, step.at, step.id, step.by)
             if decided is not None and isinstance(decided.answer, Refusal):
-                self._other.refuse(Proposal(command, step.by))
+                self._other.withdraw(command)
 
     def _put(self, step: Step, command: c.Command, refused: bool) -> Reply | Refusal | None:
         """Send a message from outside, as far as it would have been sent; the answer, None where it is not sent."""

@@ -1,9 +1,9 @@
-"""The specialists beside a history that is being told: what they say to it, and, once they are on their own, what follows.
+"""The specialists beside a history: what they propose in it, and, once they have diverged, what is decided about that.
 
-Two companies follow what happens from the first record on: one sees the log's events, the other those of the other
-policy. As long as both say the same, the other policy gives them no reason to say anything else, and what the
-specialists of the log really said, when they really said it, is what counts. Once they differ, the second company is
-on its own: from then on its proposals are decided.
+Two groups of specialists, each with an allocator, follow what happens from the first record on: one sees the log's events,
+the other those of the other policy. As long as both propose the same, the other policy gives them no reason to propose
+anything else: then what counts is what the specialists of the log really proposed, and when. Once they diverge, the
+proposals of the second group are decided.
 """
 
 import datetime as dt
@@ -35,9 +35,8 @@ from tallystick.whatif.agent_histories import AgentHistories
 IN_FLIGHT = dt.timedelta(seconds=1)
 """A proposal that the log does not have this long after it was made was refused there, which leaves no trace."""
 
-
 Judged = tuple[c.Command, bool]
-"""What answers a question, and whether it counts in place of the log's own answer."""
+"""The answer to a question, and whether it counts in place of the log's own answer."""
 
 
 class TimePasses(c.Command):
@@ -52,19 +51,23 @@ class Proposed(NamedTuple):
     proposal: Proposal
     fits: bool
 
+    @property
+    def compared(self) -> tuple[c.Command, bool]:
+        return _without_id(self.proposal.command), self.fits
+
 
 class ShadowSpecialists(SpecialistGroup):
-    """The specialists behind one history; what happens in it is told from outside."""
+    """The specialists and the allocator behind one history. What they propose is noted, and not decided here."""
 
     def __init__(self, ledger: Ledger) -> None:
         super().__init__(ledger, specialists(), ManualClock(EPOCH))
         self.ledger = ledger
         self.proposed: list[Proposed] = []
-        """What was proposed since this was last read."""
-        self.allocator = Allocator(ledger, self)
-        self._passed = EPOCH
-        """Up to here it was said that time passes."""
-        self._plan: c.Command | None = None
+        """What was proposed since this was emptied."""
+        self._allocator = Allocator(ledger, self)
+        self._noted_due = EPOCH
+        """Up to here it was noted that time passes."""
+        self._answer: c.Command | None = None
         self._fresh: list[Event] = []
         self._basis: tuple[object, ...] = ()
         self._figures = figures_of(ledger)
@@ -74,8 +77,8 @@ class ShadowSpecialists(SpecialistGroup):
         """When the next timer fires."""
         return None if self._first_due is None else self._first_due[0]
 
-    def hear(self, events: Sequence[Event]) -> None:
-        """What has just happened, which the ledger has followed."""
+    def follow(self, events: Sequence[Event]) -> None:
+        """Note what has just happened, which the ledger has followed. The specialists learn of it with `rest`."""
         self._fresh += events
 
     def rest(self) -> None:
@@ -83,29 +86,32 @@ class ShadowSpecialists(SpecialistGroup):
         self._settle()
 
     def judge(self, asked: c.Command) -> c.Command:
-        """The proposal that they would answer a question with: a plan of moves, or where a task is placed."""
-        question = Question(asked, None, 0)
-        if JUDGES[type(asked)] == ALLOCATOR:
-            self.allocator.answer(question, self._clock.now())
+        """The proposal that answers a question: a plan of moves, or where a task is placed."""
+        question, judge = Question(asked, None, 0), JUDGES[type(asked)]
+        if judge == ALLOCATOR:
+            self._allocator.answer(question, self._clock.now())
         else:
-            self._deliver(Post(JUDGES[type(asked)], question))
+            self._deliver(Post(judge, question))
         self._settle()
-        plan, self._plan = self._plan, None
-        assert plan is not None, "a question is answered with a proposal"
-        return plan
+        answer, self._answer = self._answer, None
+        assert answer is not None, "a question is answered with a proposal"
+        return answer
 
-    def refuse(self, proposal: Proposal) -> None:
-        """A proposal was refused: the allocator counts on its starts."""
-        command = proposal.command
-        if isinstance(command, p.StartTask):
-            self.allocator.refused.append(command.task)
-        elif isinstance(command, p.PreemptTask):
-            self.allocator.refused.append(command.beneficiary)
+    def withdraw(self, command: c.Command) -> None:
+        """A proposal was refused: a start counts as made until the allocator takes it back."""
+        task = _started_by(command)
+        if task is not None:
+            self._allocator.refused.append(task)
+
+    # --- in the manager's place ---------------------------------------------------------------------------------------
 
     def take_proposal(self, proposal: Proposal, now: dt.datetime) -> bool:
-        """The log does not have what was refused, but the allocator needs to know: so the core is asked beforehand."""
+        """Note a proposal; whether it counts as accepted.
+
+        The log does not show what it refused, but the allocator must know it to go on: so the core is asked beforehand.
+        """
         if proposal.answers is not None:
-            self._plan = proposal.command
+            self._answer = proposal.command
             return True
         fits = is_possible(self.ledger, proposal.command, now)
         self.proposed.append(Proposed(proposal, fits))
@@ -120,32 +126,31 @@ class ShadowSpecialists(SpecialistGroup):
 
     def _manager_due_at(self) -> dt.datetime | None:
         due = self.ledger.due_at()
-        moments = (self.allocator.due_at(), due if due > self._passed and due != NEVER else None)
+        moments = (self._allocator.due_at(), due if due > self._noted_due and due != NEVER else None)
         return min((at for at in moments if at is not None), default=None)
 
     def _wake_manager(self, now: dt.datetime) -> None:
-        if self._passed < self.ledger.due_at() <= now:
-            self._passed = self.ledger.due_at()
+        due = self.ledger.due_at()
+        if self._noted_due < due <= now:
+            self._noted_due = due
             self.take_proposal(Proposal(TimePasses(), CLOCK), now)
-        self.allocator.wake(self._concerning_allocator(self._fresh), now)
+        self._allocator.wake(self._concerning_allocator(self._fresh), now)
+
+    def _publish(self, now: dt.datetime) -> Sequence[Post]:
+        events: list[Event] = []
+        while self._fresh or self._allocator.refused:
+            fresh, self._fresh = self._fresh, []
+            concerning = self._concerning_allocator(fresh)
+            if concerning or self._allocator.refused:
+                self._allocator.follow(concerning, now)
+            events += fresh
+        return [Post("everyone", Recorded(events, self._current_figures()))] if events else []
 
     def _concerning_allocator(self, events: Sequence[Event]) -> Sequence[Event]:
         return () if Allocator.follows.isdisjoint(map(type, events)) else events
 
-    def _settle(self) -> None:
-        super()._settle()
-        while self.allocator.refused:
-            super()._settle()
-
-    def _publish(self, now: dt.datetime) -> Sequence[Post]:
-        fresh, self._fresh = self._fresh, []
-        events = self._concerning_allocator(fresh)
-        if events or self.allocator.refused:
-            self.allocator.follow(events, now)
-        return [Post("everyone", Recorded(fresh, self._how_it_stands()))] if fresh else []
-
-    def _how_it_stands(self) -> Figures:
-        """`figures_of` the ledger. All but the pool changes seldom, and every step asks for it."""
+    def _current_figures(self) -> Figures:
+        """`figures_of` the ledger. Only the pool changes often, and every step asks for it."""
         ledger = self.ledger
         basis = (ledger.root.allocated, ledger.opening, ledger.rules, len(ledger.accounts))
         if basis != self._basis:
@@ -154,20 +159,19 @@ class ShadowSpecialists(SpecialistGroup):
 
 
 class OtherHistory(ShadowSpecialists):
-    """The history under the other policy: what is put in is decided here."""
+    """The history under the other policy: messages are decided here, and proposals too as soon as ``acts`` is set."""
 
     def __init__(self) -> None:
         super().__init__(Ledger())
         self.histories = AgentHistories(self.ledger)
         self.events: list[Event] = []
-        """What has happened since somebody looked."""
+        """What has happened since this was emptied."""
         self.starts: list[TaskStarted] = []
-        """The tasks that have started since somebody looked."""
+        """The tasks that have started since this was emptied."""
         self.acts = False
-        """The specialists are on their own: what they propose is decided."""
 
     def put(self, command: c.Command, at: dt.datetime, id: str, by: str) -> Decided | None:
-        """Decide a command by the other policy; None where its id is remembered, and a repeat changes nothing."""
+        """Decide a command by the other policy; None where its id is known, and a repeat changes nothing."""
         if id in self.ledger.ids:
             return None
         decided = decide(self.ledger, command, at, id, by)
@@ -180,22 +184,18 @@ class OtherHistory(ShadowSpecialists):
         turn.record(msgspec.structs.replace(event))
         self._happened(turn.events)
 
-    def propose(self, proposals: Sequence[Proposal], now: dt.datetime) -> None:
-        """Decide what had only been said."""
-        for proposal in proposals:
-            if not self.take_proposal(proposal, now):
-                self.refuse(proposal)
-
     def let_due_happen(self, now: dt.datetime) -> None:
         """Let happen what is due by itself."""
         if self.ledger.due_at() <= now:
             self._happened(pass_time(self.ledger, now))
 
-    def _happened(self, events: list[Event]) -> None:
-        self.histories.follow(events)
-        self.events += events
-        self.starts += [event for event in events if type(event) is TaskStarted]
-        self.hear(events)
+    def act(self, proposals: Sequence[Proposal], now: dt.datetime) -> None:
+        """Decide proposals from now on, beginning with these."""
+        self.acts = True
+        for proposal in proposals:
+            if not self.take_proposal(proposal, now):
+                self.withdraw(proposal.command)
+        self.rest()
 
     def take_proposal(self, proposal: Proposal, now: dt.datetime) -> bool:
         if not self.acts or proposal.answers is not None:
@@ -203,13 +203,19 @@ class OtherHistory(ShadowSpecialists):
         if isinstance(proposal.command, TimePasses):
             self.let_due_happen(now)
             return True
-        # Their ids name positions of this history: those of the log's own proposals must not be taken for the same.
+        # Their ids name positions of this history, and must not be taken for those of the log's own proposals.
         decided = self.put(proposal.command, now, f"{proposal.command.id}-what-if", proposal.by)
         return decided is not None and not isinstance(decided.answer, Refusal)
 
+    def _happened(self, events: list[Event]) -> None:
+        self.histories.follow(events)
+        self.events += events
+        self.starts += [event for event in events if type(event) is TaskStarted]
+        self.follow(events)
+
 
 class Divergence(NamedTuple):
-    """Where the specialists of the two histories first said different things. ``position`` is the log's by then."""
+    """Where the specialists of the two histories first proposed different things. ``position`` is the log's by then."""
 
     position: int
     at: dt.datetime
@@ -218,7 +224,7 @@ class Divergence(NamedTuple):
 
 
 class Shadows:
-    """Both companies, side by side until they part."""
+    """The specialists of both histories, side by side until they diverge."""
 
     def __init__(self, log: Ledger) -> None:
         self.other = OtherHistory()
@@ -226,48 +232,48 @@ class Shadows:
         self._log: ShadowSpecialists | None = ShadowSpecialists(log)
         self._ledger = log
         self._in_flight: deque[tuple[dt.datetime, Proposal]] = deque()
-        """What both said lately, and the log has not shown yet."""
+        """What both proposed lately, and the log has not shown yet."""
+
+    def due_at(self) -> dt.datetime | None:
+        """When the next timer of either fires."""
+        moments = [self.other.due_at(), None if self._log is None else self._log.due_at()]
+        return min((at for at in moments if at is not None), default=None)
 
     def pass_time(self, until: dt.datetime) -> None:
         """Fire what is due up to ``until`` in both, moment by moment."""
         while self._log is not None:
-            moments = [at for at in (self._log.due_at(), self.other.due_at()) if at is not None and at <= until]
-            now = min(moments, default=until)
+            due = self.due_at()
+            now = until if due is None else min(due, until)
             self._log.pass_time(now)
             self.other.pass_time(now)
             self._compare(now)
-            if not moments:
+            if due is None or due > until:
                 return
         self.other.pass_time(until)
 
-    def due_at(self) -> dt.datetime | None:
-        """When the next timer of anyone fires."""
-        moments = [self.other.due_at(), None if self._log is None else self._log.due_at()]
-        return min((at for at in moments if at is not None), default=None)
-
     def rest(self, recorded: Sequence[Event], now: dt.datetime) -> None:
-        """Let both hear what has happened: in the log ``recorded``, in the other history what was put in."""
+        """Let both take in what has happened: in the log ``recorded``, in the other history what was put in."""
         if self._log is not None:
-            self._log.hear(recorded)
+            self._log.follow(recorded)
             self._log.rest()
         self.other.rest()
         self._compare(now)
 
     def judge(self, asked: c.Command, now: dt.datetime) -> Judged:
-        """What answers a question, and whether it counts: until they part, it is the log's own answer that does."""
-        made = self.other.judge(asked)
+        """The answer to a question, and whether it counts: until they diverge, the log's own answer does."""
+        other = self.other.judge(asked)
         if self._log is not None:
             recorded = self._log.judge(asked)
-            if _saying(recorded) == _saying(made):
-                return made, False
-            self._diverge(now, [recorded], [made], [])
-        return made, True
+            if _without_id(recorded) == _without_id(other):
+                return other, False
+            self._diverge(now, [recorded], [other])
+        return other, True
 
     def arrived(self, command: c.Command) -> None:
         """The log shows a proposal: it is in flight no longer."""
-        for number, (_, proposal) in enumerate(self._in_flight):
+        for index, (_, proposal) in enumerate(self._in_flight):
             if _about(proposal.command) == _about(command):
-                del self._in_flight[number]
+                del self._in_flight[index]
                 return
 
     def _compare(self, now: dt.datetime) -> None:
@@ -275,55 +281,53 @@ class Shadows:
             return
         while self._in_flight and now - self._in_flight[0][0] > IN_FLIGHT:
             _, proposal = self._in_flight.popleft()
-            self._log.refuse(proposal)
-            self.other.refuse(proposal)
-        recorded, made = self._log.proposed, self.other.proposed
-        if not recorded and not made:
-            return
-        self._log.proposed, self.other.proposed = [], []
-        if [_what(one) for one in recorded] == [_what(one) for one in made]:
-            self._in_flight += [(now, one.proposal) for one in made if one.fits]
-            return
-        proposals = [one.proposal for one in made]
-        self._diverge(now, [one.proposal.command for one in recorded], [one.command for one in proposals], proposals)
+            self._log.withdraw(proposal.command)
+            self.other.withdraw(proposal.command)
+        recorded, other = self._log.proposed, self.other.proposed
+        if [one.compared for one in recorded] == [one.compared for one in other]:
+            self._in_flight += [(now, one.proposal) for one in other if one.fits]
+            self._log.proposed, self.other.proposed = [], []
+        else:
+            self._diverge(now, *([one.proposal.command for one in both] for both in (recorded, other)))
 
-    def _diverge(
-        self, now: dt.datetime, recorded: Sequence[c.Command], made: Sequence[c.Command], proposals: Sequence[Proposal]
-    ) -> None:
-        """From here on the others are on their own; what the log would have shown next, they said too."""
-        self.divergence = Divergence(self._ledger.position, now, recorded, made)
+    def _diverge(self, now: dt.datetime, recorded: Sequence[c.Command], other: Sequence[c.Command]) -> None:
+        """From here on the proposals of the other history are decided; also those that the log would have shown next."""
+        self.divergence = Divergence(self._ledger.position, now, recorded, other)
         self._log = None
-        self.other.acts = True
-        lately = [proposal for at, proposal in self._in_flight if now - at <= IN_FLIGHT]
+        in_flight = [proposal for at, proposal in self._in_flight if now - at <= IN_FLIGHT]
         self._in_flight.clear()
-        self.other.propose([*lately, *proposals], now)
-        self.other.rest()
+        self.other.act([*in_flight, *(one.proposal for one in self.other.proposed)], now)
+
+
+def _started_by(command: c.Command) -> str | None:
+    """The task that a proposal would start; None where it is no such proposal."""
+    match command:
+        case p.StartTask():
+            return command.task
+        case p.PreemptTask():
+            return command.beneficiary
+    return None
 
 
 def is_possible(ledger: Ledger, command: c.Command, now: dt.datetime) -> bool:
-    """Whether the law would grant a start that is proposed, as things stand; of other proposals nobody needs to know."""
-    tasks = ledger.tasks
-    match command:
-        case p.StartTask():
-            task = tasks.get(command.task)
-            return task is not None and task.state == "queued" and obstacle(ledger, task) is None
-        case p.PreemptTask():
-            task, victim = tasks.get(command.beneficiary), tasks.running.get(command.task)
-            if task is None or task.state != "queued" or victim is None:
-                return False
-            return may_give_way(ledger, task, victim, now)
-    return True
-
-
-def _what(proposed: Proposed) -> tuple[c.Command, bool]:
-    return _saying(proposed.proposal.command), proposed.fits
+    """Whether the core would accept a proposal, as things stand. Only of starts it needs to be known."""
+    tasks, name = ledger.tasks, _started_by(command)
+    if name is None:
+        return True
+    task = tasks.get(name)
+    if task is None or task.state != "queued":
+        return False
+    if isinstance(command, p.PreemptTask):
+        victim = tasks.running.get(command.task)
+        return victim is not None and may_give_way(ledger, task, victim, now)
+    return obstacle(ledger, task) is None
 
 
 def _about(command: c.Command) -> tuple[object, ...]:
-    """Whom or what a proposal is about, whatever it says."""
+    """What a proposal is about, whatever it proposes."""
     return (type(command), *(getattr(command, name, None) for name in ("agent", "task", "beneficiary")))
 
 
-def _saying(command: c.Command) -> c.Command:
-    """What a proposal says; ids tell when it was said, and behind which position."""
+def _without_id(command: c.Command) -> c.Command:
+    """A proposal without its id, which tells when it was made, and behind which position."""
     return msgspec.structs.replace(command, id=None)

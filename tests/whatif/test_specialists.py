@@ -210,9 +210,8 @@ def test_a_proposal_of_their_own_is_never_taken_for_one_of_the_log() -> None:
         others.put(c.AllocateBudget(agent=agent, budget=Budget(tokens=100)), START, agent, "op")
     warn = p.WarnAgent(agent="ann", exhausted_in_seconds=9, method="x", id="~warn-7")
     others.put(warn, START, "~warn-7", TRACKER)
-    others.acts = True
     mine = p.WarnAgent(agent="bob", exhausted_in_seconds=9, method="x", id="~warn-7")
-    others.propose([Proposal(mine, TRACKER)], START)
+    others.act([Proposal(mine, TRACKER)], START)
     assert [event.agent for event in others.events if isinstance(event, e.ExhaustionWarned)] == ["ann", "bob"]
 
 

@@ -228,4 +228,4 @@ def test_a_start_that_both_proposed_and_the_log_does_not_show_was_refused_there(
     assert rerun.divergence is None
     assert rerun.difference is None
     # It waits again in the picture that the allocator has, and is no slot's holder.
-    assert "b" in rerun._other.allocator._index.queue
+    assert "b" in rerun._other._allocator._index.queue
