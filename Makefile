@@ -1,4 +1,4 @@
-# The habits of this project. Every target sets up what it needs in .venv; the machine needs git, make and
+# The habits of this project. Every target installs what it needs into .venv; the machine needs git, make and
 # Python 3.11 or newer. `make PYTHON=/path/to/python3.12 install` chooses the interpreter.
 
 PYTHON ?= $(shell for candidate in python3 python3.11 python3.12 python3.13 python3.14 python; do \
@@ -8,7 +8,7 @@ ROOMS := actors config events projections
 LINKS := $(addprefix tallystick/,$(ROOMS))
 INSTALLED := .venv/.installed
 
-# Windows keeps a venv's programs elsewhere, and links folders without administrator's rights only by junctions.
+# On Windows the programs of a venv are elsewhere, and without administrator rights folders are linked by junctions.
 ifeq ($(OS),Windows_NT)
 BIN := .venv/Scripts
 LINK = $(PYTHON) -c "import _winapi, os; _winapi.CreateJunction(os.path.abspath('$*'), os.path.abspath('$@'))"
@@ -20,35 +20,35 @@ endif
 .PHONY: help install demo test check bench crash clean
 .DEFAULT_GOAL := help
 
-help: ## what can be made
+help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' Makefile
 
-install: $(INSTALLED) ## everything that is needed, in .venv
+install: $(INSTALLED) ## install everything that is needed into .venv
 
-demo: install ## a generated fleet through the real manager, live in this terminal
+demo: install ## run a generated fleet through the real manager, live in this terminal
 	$(BIN)/tallystick demo
 
-test: install ## all tests but the long crash test
+test: install ## run all tests except the long crash test
 	$(BIN)/python -m pytest -n 2 -m "not crash_long"
 
-check: install ## lint, format and types
+check: install ## check style, format and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: install ## the published figures, measured on this machine
+bench: install ## measure the published figures on this machine
 	$(BIN)/python -m benchmarks
 
-crash: install ## kill the writer 200 times and check what survived
+crash: install ## kill the writer 200 times, and check the log each time
 	$(BIN)/python -m pytest -m crash_long
 
-clean: ## remove what was installed and built here
+clean: ## remove everything that was installed and built here
 	rm -rf .venv build dist *.egg-info .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	rm -f $(LINKS)
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The pins come first and the project after them without its dependencies, so that what is installed is exactly
-# what requirements.txt says. The stamp is written last: a broken installation is repeated, not believed.
+# what requirements.txt says. The stamp is written last, so that an interrupted installation is repeated.
 $(INSTALLED): pyproject.toml requirements.txt | $(LINKS) python
 	test -x $(BIN)/pip || $(PYTHON) -m venv --clear .venv || { \
 		echo "$(PYTHON) cannot make a virtual environment; on Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }
@@ -56,10 +56,10 @@ $(INSTALLED): pyproject.toml requirements.txt | $(LINKS) python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps --editable .
 	touch $@
 
-# Type checkers, editors and tools see the whole package through these links; the wheel does not hold them.
+# Type checkers, editors and tools see the whole package through these links; the wheel does not contain them.
 $(LINKS): tallystick/%: | python
 	$(LINK)
 
 .PHONY: python
 python:
-	@test -n "$(PYTHON)" || { echo "tallystick needs Python 3.11 or newer, and none was found; install it, or say where it is: make PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@test -n "$(PYTHON)" || { echo "tallystick needs Python 3.11 or newer, and none was found; install it, or name it: make PYTHON=/path/to/python3.11" >&2; exit 1; }

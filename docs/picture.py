@@ -25,7 +25,7 @@ from tallystick.events.log.store import open_store
 
 PICTURE: Final = Path(__file__).with_name("demo.svg")
 MOMENT: Final = 0.7
-"""How much of the work is done in the picture: levels of all colours, a queue that waits for budget, and an alert."""
+"""How much of the work is done in the picture: agents at all levels, a queue that waits for budget, and an alert."""
 WIDTH, HEIGHT = 150, 32
 THEME: Final = TerminalTheme(
     (22, 24, 29),

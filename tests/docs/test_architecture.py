@@ -1,4 +1,4 @@
-"""What the explanations and decisions name is there: files, folders, classes and functions."""
+"""The files, folders, classes and functions that explanations and decisions name exist."""
 
 import ast
 import re
@@ -10,7 +10,7 @@ from tests.support.pages import PAGES, PROJECT
 
 ROOMS = ("actors", "benchmarks", "config", "events", "projections", "tallystick", "tests")
 IN_A_ROOM = r"(?:{})/[\w/]*(?:\.\w+)?".format("|".join(ROOMS))
-SPEAKING_OF_CODE = [page for page in PAGES if page.parent.name in ("explanation", "decisions")]
+NAMING_CODE = [page for page in PAGES if page.parent.name in ("explanation", "decisions")]
 
 
 def defined() -> set[str]:
@@ -27,8 +27,8 @@ def defined() -> set[str]:
 DEFINED = defined()
 
 
-@pytest.mark.parametrize("page", SPEAKING_OF_CODE, ids=lambda page: page.stem)
-def test_every_file_and_class_that_a_page_names_is_there(page: Path) -> None:
+@pytest.mark.parametrize("page", NAMING_CODE, ids=lambda page: page.stem)
+def test_every_file_and_class_that_a_page_names_exists(page: Path) -> None:
     text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
     named = re.findall(r"`([^`\n]+)`", text)
     for name in named:

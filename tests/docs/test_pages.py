@@ -1,4 +1,4 @@
-"""Everything that the README and the documentation show is run, and prints what they say it prints."""
+"""Every program and command in the documentation is run, and prints what the page shows."""
 
 import re
 import shutil
@@ -10,7 +10,7 @@ import pytest
 from tests.support.pages import BY_HAND, PAGES, PROJECT, Block, as_said, blocks, run_console, run_python, typed
 
 LANGUAGES = {"python", "output", "console", "text", "json", "yaml"}
-"""Of these, ``text``, ``json`` and ``yaml`` are only looked at."""
+"""Blocks of ``text``, ``json`` and ``yaml`` are not run."""
 
 
 def name(page: Path) -> str:
@@ -29,7 +29,7 @@ def test_a_page_does_what_it_says(page: Path, tmp_path: Path) -> None:
         if block.language == "python":
             printed = run_python(block.text, tmp_path)
             said = after.text if after.language == "output" else ""
-            assert as_said(said, printed), f"{name(page)}:{block.line} prints\n{printed}\nand is said to print\n{said}"
+            assert as_said(said, printed), f"{name(page)}:{block.line} prints\n{printed}\nand the page shows\n{said}"
         elif block.language == "console":
             check_console(page, block, tmp_path)
 
@@ -39,7 +39,7 @@ def check_console(page: Path, block: Block, folder: Path) -> None:
     for one, answered in zip(commands, run_console(commands, folder), strict=True):
         place = f"{name(page)}:{one.line}"
         assert as_said(one.answer, answered), (
-            f"{place}: {one.command}\nanswers\n{answered}\nand is said to\n{one.answer}"
+            f"{place}: {one.command}\nprints\n{answered}\nand the page shows\n{one.answer}"
         )
 
 
@@ -73,6 +73,6 @@ def test_every_link_leads_somewhere(page: Path) -> None:
             assert anchor in slugs, f"{name(page)} links to {target}"
 
 
-def test_no_page_speaks_of_one_machine() -> None:
+def test_no_page_names_a_path_of_one_machine() -> None:
     for page in PAGES:
         assert not re.search(r"/(work|home|root|tmp)/", page.read_text(encoding="utf-8")), name(page)

@@ -1,8 +1,8 @@
-"""The private words that an early version of this project had do not come back: not to the pages, not to `--help`, not
-to what the code says, and not to the names of its files, classes and functions.
+"""Pages, `--help`, texts and comments of the code, and names of files, classes and functions use plain words.
 
-What is written instead stands in the glossary (`docs/reference/glossary.md`). A word that is also ordinary English is
-forbidden only in the sense that was private: "set aside" is a term, "law" is not.
+An early version of this project had a private language. Its words are forbidden here; the glossary
+(`docs/reference/glossary.md`) has the words that are used instead. A word that is also ordinary English, or a term, is
+forbidden only in its private sense: an amount may be "set aside", a reply may not be "kept aside".
 """
 
 import ast
@@ -17,7 +17,7 @@ import click
 import pytest
 
 from tallystick.cli.main import main
-from tests.support.pages import PAGES, PROJECT
+from tests.support.pages import PAGES, PROJECT, fences
 
 ROOMS = ("actors", "benchmarks", "config", "events", "projections", "tallystick")
 CODE = sorted(path for room in ROOMS for path in (PROJECT / room).rglob("*.py") if "node_modules" not in path.parts)
@@ -31,7 +31,7 @@ WRITTEN = [
 
 
 class Word(NamedTuple):
-    """A forbidden word: how it is found in a text, and what is said instead."""
+    """A forbidden word: the pattern that finds it in a text, and what to write instead."""
 
     pattern: re.Pattern[str]
     instead: str
@@ -65,9 +65,12 @@ FORBIDDEN = [
     _word("foresight|outlooks?|lessons?", "forecaster, exhaustion, priors"),
     _word("chances", "completion probability"),
     _word("heed(?:s|ed)?|doubt(?:s|ed)?", "what it means, such as needs_refusal_notice"),
-    _word(r"(?:is|are|was|were|be|been|being|not|never|once) told|told (?:of|to|that|when|once|what)", "notified, sees, has heard"),
+    _word(
+        r"(?:is|are|was|were|be|been|being|not|never|once) told|told (?:of|to|that|when|once|what)",
+        "gets, sees, learns, is notified",
+    ),
     _word("whoever|whomever", "the one that, any process that"),
-    _word("nobody", "no one of them, named: no agent, no process, no operator"),
+    _word("nobody", "the thing that is meant: no agent, no process, no operator"),
     _word("in vain", "for nothing, wasted"),
     _word("dearest|dearer", "most expensive"),
     _word(
@@ -84,30 +87,37 @@ NAMES = {
     "courses", "foretold", "foretell", "foresight", "outlook", "lesson", "lessons", "chances", "heeded", "doubted",
     "told", "nobody", "whoever", "dearest",
 }  # fmt: skip
-"""No part of a name of a file, a class or a function, as `standing_of` and `StandingOf` have the part `standing`."""
+"""Forbidden parts of the names of files, classes and functions: `standing_of` has the parts `standing` and `of`."""
 
 FILES = NAMES | {"aside", "people", "moving", "work", "totals"}
-"""No name of a file or folder, though a function may be called so."""
+"""Forbidden parts of the names of files and folders."""
 
 STORED = {"chronicle", "courier"}
-"""Names that stand in files and logs of users, and stay what they are."""
+"""Names that stored files contain, and that cannot change: a view, and a sender in the log."""
 
 
 def complaints(text: str) -> Iterator[str]:
-    """What is wrong with a text, each with its words around it and what is said instead."""
+    """Each forbidden word in a text, with the words around it and what to write instead."""
     for word in FORBIDDEN:
         for found in word.pattern.finditer(text):
             around = " ".join(text[max(0, found.start() - 40) : found.end() + 40].split())
-            yield f"{found[0]!r} in …{around}… (say: {word.instead})"
+            yield f"{found[0]!r} in …{around}… (write: {word.instead})"
 
 
 def _prose(path: Path) -> str:
-    """A page without what quotes code: names in backticks, and the digests and times of outputs do not matter."""
-    return re.sub(r"(?<!`)`[^`\n]+`(?!`)", "`…`", path.read_text(encoding="utf-8"))
+    """A page without names in backticks, and without stored names in its outputs."""
+    text = path.read_text(encoding="utf-8")
+    for block in fences(text):
+        text = text.replace(block[0], re.sub(rf"\b(?:{'|'.join(STORED)})\b", "…", block[0]))
+    return _without_names(text)
+
+
+def _without_names(text: str) -> str:
+    return re.sub(r"(?<!`)`[^`\n]+`(?!`)", "`…`", text)
 
 
 def _parts(name: str) -> set[str]:
-    """The words of an identifier: `account_models` and `AccountModels` are of account and models."""
+    """The words of an identifier: both `account_models` and `AccountModels` have `account` and `models`."""
     return {part.lower() for part in re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+", name)}
 
 
@@ -115,7 +125,7 @@ def _parts(name: str) -> set[str]:
 
 
 @pytest.mark.parametrize("path", WRITTEN, ids=lambda path: path.relative_to(PROJECT).as_posix())
-def test_a_page_is_in_plain_words(path: Path) -> None:
+def test_a_page_uses_plain_words(path: Path) -> None:
     assert not list(complaints(_prose(path)))
 
 
@@ -130,7 +140,7 @@ def commands(command: click.Command, path: str) -> Iterator[tuple[str, str]]:
 
 
 @pytest.mark.parametrize(("path", "said"), [pytest.param(*one, id=one[0]) for one in commands(main, "tallystick")])
-def test_help_is_in_plain_words(path: str, said: str) -> None:
+def test_help_uses_plain_words(path: str, said: str) -> None:
     assert not list(complaints(said)), path
 
 
@@ -138,7 +148,7 @@ def test_help_is_in_plain_words(path: str, said: str) -> None:
 
 
 def _said(source: str) -> Iterator[tuple[int, str]]:
-    """The comments and the texts of a file with their lines: docstrings, errors, reasons, and the parts of f-strings."""
+    """The comments and string literals of a file with their lines, also docstrings and the parts of f-strings."""
     comments: list[str] = []
     began = last = 0
     for token in tokenize.generate_tokens(io.StringIO(source).readline):
@@ -152,11 +162,11 @@ def _said(source: str) -> Iterator[tuple[int, str]]:
     yield began, " ".join(comments)
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value not in STORED:
-            yield node.lineno, re.sub(r"(?<!`)`[^`\n]+`(?!`)", "`…`", node.value)
+            yield node.lineno, _without_names(node.value)
 
 
 def _named(path: Path) -> Iterator[tuple[str, set[str]]]:
-    """The names that a file gives, and what none of them may have as a part."""
+    """The names of a file and of what it defines, each with the parts that it may not have."""
     for part in path.relative_to(PROJECT).with_suffix("").parts:
         yield part, FILES
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
@@ -165,7 +175,7 @@ def _named(path: Path) -> Iterator[tuple[str, set[str]]]:
 
 
 @pytest.mark.parametrize("path", CODE, ids=lambda path: path.relative_to(PROJECT).as_posix())
-def test_the_code_says_it_in_plain_words(path: Path) -> None:
+def test_texts_and_comments_of_the_code_use_plain_words(path: Path) -> None:
     found = [
         f"{path.relative_to(PROJECT)}:{line}: {complaint}"
         for line, text in _said(path.read_text(encoding="utf-8"))

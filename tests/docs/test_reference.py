@@ -1,4 +1,4 @@
-"""The reference lists what there is: each message, event, code, key, option, table and name, and nothing else."""
+"""The reference lists each message, event, code, key, option, table and name of the program, and nothing else."""
 
 import ast
 import re
@@ -45,7 +45,7 @@ def sections(text: str, level: int) -> dict[str, str]:
 
 
 def rows(text: str) -> Iterator[list[str]]:
-    """The cells of each row of a table, heads left out."""
+    """The cells of each row of a table, without its head."""
     for line in text.splitlines():
         if line.startswith("| `"):
             yield [cell.strip().replace("\\|", "|") for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
@@ -148,7 +148,7 @@ def listed_codes() -> set[str]:
 
 
 def codes_in_the_source() -> set[str]:
-    """The first argument of every refusal that the rooms can make."""
+    """The first argument of every refusal in the code."""
     found = set()
     for room in ("events", "actors", "projections", "tallystick/reports"):
         for path in (PROJECT / room).rglob("*.py"):
@@ -168,9 +168,14 @@ def test_every_code_is_listed_with_what_to_do_and_no_other() -> None:
 # --- configuration ----------------------------------------------------------------------------------------------------
 
 WHOLE = {
-    "max_concurrent.per_type", "token_budgets", "models", "products", "manual_override.priority_override", "notifications",
-}  # fmt: skip
-"""Maps whose keys are the user's own."""
+    "max_concurrent.per_type",
+    "token_budgets",
+    "models",
+    "products",
+    "manual_override.priority_override",
+    "notifications",
+}
+"""Maps whose keys are chosen by the user."""
 
 
 def leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
@@ -214,6 +219,17 @@ def test_the_conditions_that_are_said_to_be_refused_are() -> None:
     for text in refused:
         with pytest.raises(ConditionError):
             Condition.parse(text, {**FLEET_NAMES, **TASK_NAMES}, {})
+
+
+# --- the glossary -----------------------------------------------------------------------------------------------------
+
+
+def test_the_glossary_has_every_term_once() -> None:
+    lines = text_of("glossary.md").splitlines()
+    cells = [line.split("|")[1] for line in lines if line.startswith("| **")]
+    terms = [term for cell in cells for term in re.findall(r"\*\*([^*]+)\*\*", cell)]
+    assert len(terms) > 100
+    assert [term for term in terms if terms.count(term) > 1] == ["score", "score"]  # of a task, and of a forecast
 
 
 # --- commands ---------------------------------------------------------------------------------------------------------
@@ -265,9 +281,9 @@ def test_the_tables_of_the_store_are_those_that_are_described(tmp_path: Path) ->
     }
     assert {table: columns for table, columns in tables(path).items() if not table.startswith("sqlite_")} == described
     store = open_store(f"sqlite:///{path}")
-    keeper = open_view_store(store.url)
-    catch_up(store, keeper)
-    keeper.close()
+    views = open_view_store(store.url)
+    catch_up(store, views)
+    views.close()
     store.close()
     views = re.split(r"^## ", text.partition("## Tables of FILE.views")[2], flags=re.MULTILINE)[0]
     described = {table: [names(row[0])[0] for row in rows(body)] for table, body in sections(views, 4).items()}

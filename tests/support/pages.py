@@ -1,12 +1,12 @@
-"""Reads the documentation as its readers do: fenced blocks that can be run, and what they are said to print.
+"""Runs the code in the documentation: fenced blocks, and the output that a page shows for each.
 
-- ``python``: a whole program; where an ``output`` block follows, that is what it prints.
-- ``console``: lines that begin with ``$`` are typed into a shell (``>`` goes on with the line before), the rest is what
-  the shell answers.
-- ``...`` in an answer stands for anything in its line; alone in a line, for any number of lines. Times, digests and
-  ids that were made up on the spot may be shown as they were once: they need only be of the same form.
+- ``python``: a whole program; an ``output`` block after it shows what the program prints.
+- ``console``: lines that begin with ``$`` are typed into a shell (``>`` continues the line before), the rest is what
+  the shell prints.
+- ``...`` in an output stands for any text within its line; alone in a line, for any number of lines. Times, digests
+  and generated ids need only have the same form as those shown.
 
-What a page does happens in one folder of its own, from the top of the page to its end.
+All blocks of a page run in one folder of its own, from the top of the page to its end.
 """
 
 import os
@@ -20,10 +20,10 @@ from typing import NamedTuple
 PROJECT = Path(__file__).resolve().parents[2]
 PAGES = [PROJECT / "README.md", *sorted((PROJECT / "docs").rglob("*.md"))]
 BY_HAND = re.compile(r"make( |$)|git clone|cd tallystick$|export PATH=")
-"""What is not run here: it sets up the machine or the clone."""
+"""Commands that are not run here: they set up the machine or the clone."""
 
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-_PATIENCE_SECONDS = 60
+_TIMEOUT_SECONDS = 60
 _VARYING = re.compile(
     r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?(Z|\+00:00)"
     r"|\b[0-9a-f]{64}\b|\b[0-9a-f]{16}…|\b(send|config|prices)-[0-9a-f]{16}\b|\bm-[0-9a-f]{12}-\d+\b"
@@ -39,7 +39,7 @@ class Block(NamedTuple):
 
 
 class Typed(NamedTuple):
-    """A command as it is typed, and what it is said to answer."""
+    """A command as it is typed, and the output that the page shows."""
 
     command: str
     answer: str
@@ -47,7 +47,7 @@ class Typed(NamedTuple):
 
 
 def fences(text: str) -> Iterator[re.Match[str]]:
-    """The fenced blocks of a text: 1 is the language, 2 what is in it."""
+    """The fenced blocks of a text: group 1 is the language, group 2 the content."""
     return _FENCE.finditer(text)
 
 
@@ -76,7 +76,7 @@ def typed(block: Block) -> Iterator[Typed]:
 
 
 def as_said(said: str, answered: str) -> bool:
-    """Whether an answer is what the page says, but for what its ``...`` leave open."""
+    """Whether an output is the one that the page shows, except where the page has ``...``."""
     pattern = ""
     for line in _steady(said):
         if line == "...":
@@ -87,14 +87,14 @@ def as_said(said: str, answered: str) -> bool:
 
 
 def _steady(text: str) -> list[str]:
-    """The lines, with a letter for whatever differs each time."""
+    """The lines, with a letter in place of each text that differs from run to run."""
     return [
         _VARYING.sub(lambda m: "#" if m[0][4:5] == "-" else "@", line.rstrip()) for line in text.rstrip().splitlines()
     ]
 
 
 def environment(folder: Path) -> dict[str, str]:
-    """A reader's shell: tallystick on the path, and nobody's settings."""
+    """The environment of a new user: tallystick on the path, and no settings."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("TALLYSTICK", "COV_", "PYTEST"))}
     path = os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", "")))
     return kept | {
@@ -108,14 +108,14 @@ def environment(folder: Path) -> dict[str, str]:
 
 
 def run_python(text: str, folder: Path) -> str:
-    """What a program prints; its warnings go to stderr, at any moment between two lines."""
+    """What a program prints. Warnings go to stderr, and are ignored."""
     done = subprocess.run(
         [sys.executable, "-c", text],
         cwd=folder,
         env=environment(folder),
         stdin=subprocess.DEVNULL,
         capture_output=True,
-        timeout=_PATIENCE_SECONDS,
+        timeout=_TIMEOUT_SECONDS,
         check=False,
     )
     assert done.returncode == 0, done.stderr.decode()
@@ -123,7 +123,7 @@ def run_python(text: str, folder: Path) -> str:
 
 
 def run_console(commands: list[Typed], folder: Path) -> list[str]:
-    """What one shell answers to each command, stdout and stderr as a terminal shows them."""
+    """What one shell prints for each command: stdout and stderr together, as in a terminal."""
     script = "true\n" + "".join(f"{one.command}\n{{ said=$?; printf '\\001'; (exit $said); }}\n" for one in commands)
     done = subprocess.run(
         ["bash", "-c", script],
@@ -132,7 +132,7 @@ def run_console(commands: list[Typed], folder: Path) -> list[str]:
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        timeout=_PATIENCE_SECONDS,
+        timeout=_TIMEOUT_SECONDS,
         check=False,
     )
     answers = done.stdout.decode().split("\001")
