@@ -1,6 +1,6 @@
 """The accounts as those see them who follow the log: specialists, views and screens.
 
-It decides nothing. It changes by the core's own steps, event by event, and so says the same as the ledger did behind the
+It decides nothing. It changes by the core's own steps, event by event, so it says the same as the ledger did behind the
 last event. A plan that was made of it is checked again by the core when it is applied: an account that has changed
 meanwhile can cost a plan, never money.
 """

@@ -1,4 +1,4 @@
-"""What a day and a month cost, out of the rows of the `cost` view: the seed's daily JSON, and why costs are what they are."""
+"""What a day and a month cost, from the rows of the `cost` view: the seed's daily JSON, and where costs come from."""
 
 import datetime as dt
 from collections import defaultdict

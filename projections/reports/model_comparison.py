@@ -31,7 +31,7 @@ class Alternative(NamedTuple):
 
 
 class Comparison(NamedTuple):
-    """The models from the most expensive on, equal ones in the order of the catalogue. Those without a price are named in
+    """The models from the most expensive on, equal ones in the catalogue's order. Those without a price are named in
     ``unpriced`` and not compared: their cost is not known.
     """
 

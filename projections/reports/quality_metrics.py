@@ -1,4 +1,4 @@
-"""The quality metrics of spec 2, of what the log holds: how well budget is spread and used, and how forecasts came out."""
+"""The quality metrics of spec 2 from the log: how well budget is spread and used, and how forecasts came out."""
 
 from collections.abc import Iterable, Mapping
 from statistics import median

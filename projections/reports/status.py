@@ -14,7 +14,7 @@ from tallystick.projections.views.fleet import FleetRow, FleetView
 
 
 class Status:
-    """The rows of views, read once. ``agents`` are the open ones, ``unallocated`` those that report without an account."""
+    """The rows of views, read once: ``agents`` are open, ``unallocated`` those that report without an account."""
 
     def __init__(self, views: ViewStore) -> None:
         self._views = views

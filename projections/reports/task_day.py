@@ -1,6 +1,6 @@
 """What the tasks of a day came to, out of the rows of the view of tasks: slots, waits, what a task costs and takes.
 
-Waits are of runs that started and of tasks that still wait, with what they have waited so far: a queue that stands still
+Waits are of runs that started and of tasks that wait, with what they have waited so far: a queue that stands still
 must not look like one in which nothing waits.
 """
 

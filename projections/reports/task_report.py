@@ -30,7 +30,7 @@ class ProductWaits(msgspec.Struct, frozen=True):
 
 
 class TasksReport(msgspec.Struct, frozen=True):
-    """The tasks of a report. TaskDay per unit is of those that were completed, with all that they used in all their runs;
+    """The tasks of a report. TaskDay per unit is of those that were completed, with what they used in all their runs;
     None where there are none. ``estimates_good`` is the share of them that took within 10 % of the tokens estimated.
     """
 

@@ -122,7 +122,10 @@ def _refusals(lines: Iterable[AgentUsage]) -> Iterator[Recommendation]:
         yield Recommendation("pool_short", text, {"pool_exhausted": count})
     if codes["budget_exhausted"]:
         count = codes["budget_exhausted"]
-        text = f"{_counted(count, 'hold')} refused because the budget could not cover them: ask for less at a time, or allocate more"
+        text = (
+            f"{_counted(count, 'hold')} refused because the budget could not cover them:"
+            " ask for less at a time, or allocate more"
+        )
         yield Recommendation("holds_refused", text, {"budget_exhausted": count})
 
 

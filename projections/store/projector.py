@@ -14,7 +14,7 @@ from tallystick.projections.views.all_views import Folding
 from tallystick.projections.views.view import Progress
 
 PAGE = 50_000
-"""Events folded and kept together, in one transaction. They are not held in memory, but the rows that they change are."""
+"""Events folded and kept together, in one transaction. The rows that they change are held in memory; they are not."""
 
 
 _REMEDY = "`tallystick projections drop` forgets them, and they are made again"

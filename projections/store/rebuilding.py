@@ -52,7 +52,7 @@ def rebuild(store: Store, views: ViewFile, names: Sequence[str], progress: Progr
 def renew(
     store: Store, views: ViewFile, progress: Progress | None = None, stopping: threading.Event | None = None
 ) -> None:
-    """Have all views there, in our versions, unless ``stopping`` is set: made beside the others, or left to be made in place.
+    """Have all views in our versions, unless ``stopping`` is set: made beside the others, or left to be made in place.
 
     Raises:
         BrokenChain: a record is missing, or cannot be read.

@@ -26,7 +26,7 @@ class Place(NamedTuple):
 
 
 def place_of(url: str) -> Place | None:
-    """Where the views of a store are kept: beside its log; None for a store in memory, whose views are in memory too."""
+    """Where the views of a store are kept: beside its log; None for a store in memory, which keeps them there."""
     scheme, _, path = url.partition(":///")
     return Place(f"{path}.views", Path(path)) if scheme == "sqlite" else None
 

@@ -1,6 +1,6 @@
 """Tasks: each with its waits and its use, and sums by day, agent type and product.
 
-Open tasks and the day at hand are live. What a task waited counts on the day on which it starts, what it used on the day
+Open tasks and the day at hand are live. What a task waited counts on the day it starts, what it used on the day
 on which it is completed, and the time that it holds a slot is cut at midnight.
 """
 
@@ -329,7 +329,7 @@ class TasksView:
                 would_cost[alias] = would_cost.get(alias, 0) + cost_nanos
 
     def _task_of(self, agent: str) -> TaskRow | None:
-        """The task that an agent is, or works for as a sub-agent; one that has ended where it is its own late report."""
+        """The task that an agent is, or works for as a sub-agent; an ended one where it is its own late report."""
         task = self._tasks.get(agent) or self._ended.get(agent)
         if task is not None:
             return task

@@ -1,4 +1,4 @@
-"""One row per agent: what happened to it, as the usage report shows it. How much it used stands in its row of `AgentsView`.
+"""One row per agent: what happened to it, as the usage report shows it. How much it used is in its row of `AgentsView`.
 
 The row of `FLEET` counts what was refused to agents without an account. An id that is allocated again has one row, the
 new account's.

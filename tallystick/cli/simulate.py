@@ -73,8 +73,9 @@ def simulate(
     fires first, in order: leases and holds end, days begin, waiting tasks start. The output is one JSON line per
     message, {"line", "at", "reply"}, and a last one, {"end": {…}}, with the log's length and digest.
 
-    The whole file is read before anything runs: a bad line changes nothing; the command exits with 2 and
-    prints its number, column and reason. A message that the fleet refuses is no bad line: its reply says why, and the scenario goes on.
+    The whole file is read before anything runs: a bad line changes nothing; the command exits with 2 and prints its
+    number, column and reason. A message that the fleet refuses is no bad line: its reply says why, and the scenario
+    goes on.
 
     \b
     Example:

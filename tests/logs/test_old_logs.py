@@ -1,7 +1,7 @@
 """Logs that older versions wrote stay readable: each is proved, replayed, shown and explained as when it was new.
 
-`data/` holds a few small stores, packed, and the head of each log. They are never made again: a version that changes what
-is stored adds a log of its own, and reads those that are there.
+`data/` holds a few small stores, packed, and the head of each log. They are never made again: a version that changes
+what is stored adds a log of its own, and reads those that are there.
 """
 
 import gzip

@@ -1,6 +1,6 @@
 """Writes into pages what is answered now, where it is not what they say: ``python -m tests.support.refill PAGE...``.
 
-Answers that still fit are left as they are, with their ``...``. Read the difference before you commit it: a page that was
+Answers that still fit are left as they are, with their ``...``. Read the difference before a commit: a page that was
 refilled says what happens, not what should.
 """
 

@@ -76,7 +76,7 @@ class Spending:
     # --- keeping ------------------------------------------------------------------------------------------------------
 
     def keep(self, event: e.Event) -> None:
-        """Follow one event; nothing is set aside and nothing starts beyond a limit, and nothing new in an open breaker."""
+        """Follow one event; no hold and no start passes a limit, and nothing new begins in an open breaker."""
         match event:
             case e.ConfigLoaded():
                 self.config = event.config

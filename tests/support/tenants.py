@@ -1,4 +1,4 @@
-"""Many products that offer more than there are slots for: the 421 clients of a real service, where their data are here."""
+"""Products that offer more than there are slots for: the 421 clients of a real service, where its data is here."""
 
 import csv
 import gzip
