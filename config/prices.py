@@ -148,8 +148,8 @@ class PriceList:
         """The model that stands for an unknown one, by id: the most expensive for what was used (input, output, cached)
         of the same provider, or of all where none is known of it; None where the list is empty.
         """
-        candidates = self._dearest_of.get(provider or "") or self._dearest_of.get(self._family(model))
-        candidates = candidates or self._dearest_of_all
+        candidates = self._most_expensive_of.get(provider or "") or self._most_expensive_of.get(self._family(model))
+        candidates = candidates or self._most_expensive_of_all
         return max(candidates, key=lambda id: (self.models[id].cost(*used), id), default=None)
 
     @cached_property
@@ -196,18 +196,18 @@ class PriceList:
         return self._owner(model.lower()) or model.split("-", 1)[0]
 
     @cached_property
-    def _dearest_of(self) -> Mapping[str, list[str]]:
+    def _most_expensive_of(self) -> Mapping[str, list[str]]:
         """Of each provider, or family, those models that may be its most expensive."""
         families: dict[str, dict[str, ModelPrice]] = {}
         for name, provider in self.published.providers.items():
             families[name] = {id: self._entry(name, id).price for id in provider.models}
         for id, price in self.written.items():
             families.setdefault(self._family(id), {})[id] = price
-        return {name: _may_be_dearest(models) for name, models in families.items()}
+        return {name: _may_be_most_expensive(models) for name, models in families.items()}
 
     @cached_property
-    def _dearest_of_all(self) -> list[str]:
-        return _may_be_dearest(self.models)
+    def _most_expensive_of_all(self) -> list[str]:
+        return _may_be_most_expensive(self.models)
 
     @cached_property
     def mapping(self) -> dict[str, Any]:
@@ -219,7 +219,7 @@ class PriceList:
         return mapping
 
 
-def _may_be_dearest(models: Mapping[str, ModelPrice]) -> list[str]:
+def _may_be_most_expensive(models: Mapping[str, ModelPrice]) -> list[str]:
     """The ids of those than which no other of the models is more expensive, whatever is used."""
     kept: list[tuple[str, tuple[int, ...]]] = []
     for id, price in sorted(models.items(), key=lambda entry: (_least(entry[1]), entry[0]), reverse=True):

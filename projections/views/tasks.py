@@ -204,7 +204,7 @@ class TasksView:
             task.told += 1
             task.expected_start = event.expected_start
 
-    def _told(self, event: e.StartsExpected) -> None:
+    def _starts_expected(self, event: e.StartsExpected) -> None:
         for expected in event.starts:
             task = self._tasks[expected.task]
             task.told += 1
@@ -351,7 +351,7 @@ class TasksView:
         e.DependenciesAwaited: _awaited,
         e.TaskQueued: _queued,
         e.TaskRejected: _rejected,
-        e.StartsExpected: _told,
+        e.StartsExpected: _starts_expected,
         e.TaskStarted: _started,
         e.TaskPreempted: _preempted,
         e.LeaseLost: _lease_lost,
