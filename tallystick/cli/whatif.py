@@ -81,8 +81,8 @@ def whatif(
     which agents would have been throttled, stopped or topped up, and when, how long tasks would have waited, and what
     would have been used. It explains the first decision that differs, and lists all that had to be assumed.
 
-    Without another policy it is a proof: the log's own policy must lead to the log's own decisions, byte for byte. If it
-    does not, the first difference is shown and the exit code is 1.
+    Without another policy it is a proof: the log's own policy must lead to the log's own decisions, byte for byte. If
+    it does not, the first difference is shown and the exit code is 1.
 
     The store is only read, up to where its log ends now. Another process may be writing it.
 

@@ -1,1 +1,3 @@
-"""What if: the facts of a log kept, every decision made anew under another policy, and what would have differed. Pure."""
+"""What if: the facts of a log kept, every decision made anew under another policy, and what would have differed.
+Pure.
+"""

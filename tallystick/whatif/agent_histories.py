@@ -22,7 +22,9 @@ ACTIONS = range(len(e.ACTIONS))
 
 @dataclass(slots=True)
 class AgentHistory:
-    """What one agent did and what was decided about it. Times are those of the events, amounts are in internal units."""
+    """What one agent did and what was decided about it. Times are those of the events, amounts are in internal
+    units.
+    """
 
     opened_at: dt.datetime | None = None
     """When its first account was opened; None if none ever was."""

@@ -108,7 +108,9 @@ def _effect(agent: Agent, whole: list[int]) -> tuple[float, float, float, float]
 
 
 def check_json(span: Span, reproduction: Reproduction, first: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Whether a log's own policy leads to its own decisions. ``first`` explains the first difference, if there is one."""
+    """Whether a log's own policy leads to its own decisions. ``first`` explains the first difference, if there is
+    one.
+    """
     return {
         "log": span.as_json(),
         "differs": first is not None,
@@ -293,12 +295,14 @@ def assumptions(rerun: Rerun) -> Iterator[str]:
     """Every assumption that the answer rests on, in a sentence or two each."""
     question, messages, divergence = rerun.question, rerun.message_filter, rerun.divergence
     yield (
-        "Messages are kept as they were sent, when they were sent. Except for what follows, agents behave as they did in"
+        "Messages are kept as they were sent, when they were sent. Except for what follows, agents behave as"
+        " they did in"
         " the log."
     )
     yield (
         "An agent that the other policy has stopped, and the log had not, begins nothing until it may go on: what it"
-        " reported meanwhile is counted as saved at its recorded cost, also what was under way when it was stopped. A hold"
+        " reported meanwhile is counted as saved at its recorded cost, also what was under way when it was"
+        " stopped. A hold"
         " that it had been granted is settled as recorded."
     )
     yield (
@@ -308,20 +312,25 @@ def assumptions(rerun: Rerun) -> Iterator[str]:
     yield from _about_runs(rerun)
     if rerun.other.tasks.counts["breaker_tripped"] > rerun.recorded.tasks.counts["breaker_tripped"]:
         yield (
-            "A breaker that trips only under the other policy is not reset: it stays open until the next day, or until the"
+            "A breaker that trips only under the other policy is not reset: it stays open until the next day,"
+            " or until the"
             " log's next order."
         )
     yield (
-        "A throttle moves no report in time: an agent that has to wait longer than in the log, or not at all, reports when"
+        "A throttle moves no report in time: an agent that has to wait longer than in the log, or not at all,"
+        " reports when"
         " it did."
     )
     if question.prices is not None:
         yield "Usage that named a model and no cost is priced anew; a cost that was reported stays as it is."
     if messages.unknown:
         yield (
-            f"What {counted(len(messages.unknown), 'agent')} would have used beyond the log is unknown, and counts as nothing:"
-            " the other policy allows what the log had refused or stopped. What was refused in the log and is granted here"
-            " is granted once, however often it was requested; a hold that would never be settled is given back at once."
+            f"What {counted(len(messages.unknown), 'agent')} would have used beyond the log is unknown, and"
+            " counts as nothing:"
+            " the other policy allows what the log had refused or stopped. What was refused in the log and is"
+            " granted here"
+            " is granted once, however often it was requested; a hold that would never be settled is given back"
+            " at once."
         )
     if any(minus(messages.beyond_log, messages.beyond_log_by_runs)):
         yield "Settlements that the log refused, and the other policy records, are counted as used."
@@ -334,8 +343,10 @@ def assumptions(rerun: Rerun) -> Iterator[str]:
         yield "The specialists had no reason to propose anything else: their proposals in the log were decided anew."
     else:
         yield (
-            f"Up to position {divergence.position:,} ({shown_time(divergence.at)}) the specialists had no reason to propose"
-            " anything else, and their proposals in the log were decided anew. After that they make their own proposals,"
+            f"Up to position {divergence.position:,} ({shown_time(divergence.at)}) the specialists had no"
+            " reason to propose"
+            " anything else, and their proposals in the log were decided anew. After that they make their own"
+            " proposals,"
             " with a clock that is never late, in a fleet that is never closed."
         )
     yield "Moments that differ by less than a second are counted as the same."
@@ -353,18 +364,23 @@ def _about_runs(rerun: Rerun) -> Iterator[str]:
     if not rerun.recorded.tasks.counts["submitted"]:
         return
     yield (
-        "A run of a task that starts at another time than in the log takes its messages with it: they follow its start by"
+        "A run of a task that starts at another time than in the log takes its messages with it: they follow"
+        " its start by"
         " the same delays, with the lease that it has here. What was submitted, cancelled or ordered from outside stays"
         " where it was."
     )
     yield (
-        "A run that only the log cut short goes on like the first later run of that task that ended by itself. A run that"
-        " is cut short only here sends its next message, learns of it, and stops; the task's next run begins anew. A run"
+        "A run that only the log cut short goes on like the first later run of that task that ended by itself."
+        " A run that"
+        " is cut short only here sends its next message, learns of it, and stops; the task's next run begins"
+        " anew. A run"
         " that fell silent in the log falls silent here. The answer ends where the log ends."
     )
     estimated = rerun.shifted.estimated
     if estimated:
         yield (
-            f"{counted(estimated, 'run')} of tasks that the log never ran {'is' if estimated == 1 else 'are'} assumed to use"
-            " what was estimated, and to last as long; where no time was estimated, as long as a run of the log on average."
+            f"{counted(estimated, 'run')} of tasks that the log never ran {'is' if estimated == 1 else 'are'}"
+            " assumed to use"
+            " what was estimated, and to last as long; where no time was estimated, as long as a run of the log"
+            " on average."
         )

@@ -68,8 +68,8 @@ class Difference(NamedTuple):
     history.
 
     ``recorded`` and ``other`` are the first events without a counterpart, None where there is none. Where no event
-    differs, the instructions in ``answered`` do. Its request is empty where there was no message: a specialist proposed it
-    (``by``), or its time had come. ``position`` is the log's by then.
+    differs, the instructions in ``answered`` do. Its request is empty where there was no message: a specialist
+    proposed it (``by``), or its time had come. ``position`` is the log's by then.
     """
 
     position: int

@@ -74,7 +74,9 @@ class MessageFilter:
         self.unknown: set[str] = set()
         """Agents that could have done more than the log shows: what they would have used is unknown."""
         self.beyond_log = ZERO
-        """Usage that the log does not have: what it refused to record and the other policy does not, and that of runs."""
+        """Usage that the log does not have: what it refused to record and the other policy does not, and that of
+        runs.
+        """
         self.beyond_log_by_runs = ZERO
         """Usage of runs that are repeated, go on where the log cut them short, or never ran there."""
         self.reason = REFUSED
@@ -86,7 +88,9 @@ class MessageFilter:
         self._stopped_tasks: set[str] = set()
         """Tasks whose run was stopped: what they report as used in all is more than they used here."""
         self._granted_before: set[tuple[type[c.Command], str]] = set()
-        """Requests that were granted here and refused in the log: an agent that asks for the same again has it already."""
+        """Requests that were granted here and refused in the log: an agent that asks for the same again has it
+        already.
+        """
 
     # --- which messages are sent --------------------------------------------------------------------------------------
 

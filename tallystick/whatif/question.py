@@ -16,15 +16,18 @@ from tallystick.events import messages as c
 from tallystick.events.messages import proposals as p
 
 Total = Mapping[str, int | Decimal | None]
-"""What the fleet may spend by dimension (``tokens``, ``time_seconds``, ``cost_usd``), as people write it; None is no limit."""
+"""What the fleet may spend by dimension (``tokens``, ``time_seconds``, ``cost_usd``), as people write it; None is no
+limit.
+"""
 
 
 class Question:
     """The other policy. What it does not name is as the log has it.
 
-    ``config`` and ``prices`` are in force from the log's first configuration and price list on; written prices stand over
-    those that are published in that list. ``total`` replaces the dimensions that it names, whatever a configuration says;
-    the caller has checked that it is what `TotalBudget` allows.
+    ``config`` and ``prices`` are in force from the log's first configuration and price list on; written prices stand
+    over those that are published in that list. ``total`` replaces the dimensions that it names, whatever a
+    configuration
+    says; the caller has checked that it is what `TotalBudget` allows.
     """
 
     def __init__(

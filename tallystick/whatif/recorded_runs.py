@@ -1,7 +1,8 @@
 """The runs of tasks as a log has them: what was sent in each, how long after its start, and how it ended.
 
-A run's messages are facts of the run: under another policy, which starts it at another time, they follow its start by the
-same delays. So all runs are read before anything is decided anew. Messages are kept as the log has them, to the byte.
+A run's messages are facts of the run: under another policy, which starts it at another time, they follow its start by
+the same delays. So all runs are read before anything is decided anew. Messages are kept as the log has them, to the
+byte.
 """
 
 import contextlib
@@ -32,7 +33,9 @@ class Message(NamedTuple):
 
 
 class Run:
-    """One run of a task. ``number`` counts the runs of a task from 0; ``ending`` is None where the log does not have it."""
+    """One run of a task. ``number`` counts the runs of a task from 0; ``ending`` is None where the log does not have
+    it.
+    """
 
     __slots__ = ("attempt", "completed_by", "ending", "lease", "messages", "number", "started_at", "task")
 
@@ -121,8 +124,9 @@ class RecordedRuns:
         return self._cut.get(step.position, ())
 
     def template(self, task: str, attempt: int) -> Run | None:
-        """The run whose messages a run of another history sends: the last of that attempt, if it ended by itself, or else
-        the first later one that did. If no such run exists, as much as the log has of one; None if the task never ran.
+        """The run whose messages a run of another history sends: the last of that attempt, if it ended by itself, or
+        else the first later one that did. If no such run exists, as much as the log has of one; None if the task
+        never ran.
         """
         runs = self._by_task.get(task)
         if not runs:

@@ -21,8 +21,8 @@ from tallystick.whatif.steps import REFUSED, Step
 
 
 class Mismatch(NamedTuple):
-    """The first record that was not reproduced: the event that the log has there, and the one that was made anew. Each is
-    None where there is none.
+    """The first record that was not reproduced: the event that the log has there, and the one that was made anew.
+    Each is None where there is none.
 
     ``recorded_reply`` is the reply that the log has to the command, ``new_reply`` the one that was made anew.
     """

@@ -36,8 +36,9 @@ _INSTRUCTING = c.ReportUsage | c.Settle | c.Heartbeat
 class Rerun:
     """The facts of a log under a `Question`. `take` every step of the log in order, then `finish`.
 
-    ``recorded`` is the history that the log has, ``other`` the one under the other policy; ``message_filter`` says which of the
-    log's messages were not sent, and what that saved; ``shifted`` has the runs of tasks that started at another time.
+    ``recorded`` is the history that the log has, ``other`` the one under the other policy; ``message_filter`` says
+    which of the log's messages were not sent, and what that saved; ``shifted`` has the runs of tasks that started at
+    another time.
     ``runs`` are those of the same log.
     """
 
@@ -141,7 +142,9 @@ class Rerun:
         self._note_starts()
 
     def _note_starts(self, in_log: Mapping[str, Run] | None = None) -> None:
-        """Take note of the tasks that have started here; ``in_log`` are the runs that the same step of the log started."""
+        """Take note of the tasks that have started here; ``in_log`` are the runs that the same step of the log
+        started.
+        """
         starts, self._other.starts = self._other.starts, []
         for event in starts:
             self.shifted.start(event, (in_log or {}).get(event.task))
@@ -179,8 +182,8 @@ class Rerun:
     # --- messages -----------------------------------------------------------------------------------------------------
 
     def _sent(self, step: Step) -> c.Command | None:
-        """A step's message as it would be sent here; None if it belongs to a run that is shifted here, or that has ended
-        here and whose owner knows.
+        """A step's message as it would be sent here; None if it belongs to a run that is shifted here, or that has
+        ended here and whose owner knows.
         """
         command, recorded = step.command, self._runs.sender(step)
         if recorded is None:
@@ -275,7 +278,9 @@ class Rerun:
         return answer
 
     def _note_freed_agents(self) -> None:
-        """What an agent would have gone on to use is unknown where the log has stopped it, and the other policy has not."""
+        """What an agent would have gone on to use is unknown where the log has stopped it, and the other policy has
+        not.
+        """
         for agent in self.recorded.changed | self.other.changed:
             if agent in self.other.ledger.accounts and self.recorded.action(agent) == STOP != self.other.action(agent):
                 self.message_filter.unknown.add(agent)

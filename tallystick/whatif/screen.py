@@ -37,7 +37,9 @@ _TASKS = {
 
 
 def show_check(span: Span, reproduction: Reproduction, first: Mapping[str, Any] | None) -> Iterator[str]:
-    """Whether a log's own policy leads to its own decisions. ``first`` explains the first difference, if there is one."""
+    """Whether a log's own policy leads to its own decisions. ``first`` explains the first difference, if there is
+    one.
+    """
     same = first is None
     as_recorded = ", all as recorded, and so are the replies" if same else " as recorded"
     yield _line("log", f"{span.position:,} events, {_times(span)}" if same else "not read to its end")

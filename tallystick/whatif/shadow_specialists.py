@@ -1,7 +1,8 @@
 """The specialists beside a history: what they propose in it, and, once they have diverged, what is decided about that.
 
-Two groups of specialists, each with an allocator, follow what happens from the first record on: one sees the log's events,
-the other those of the other policy. As long as both propose the same, the other policy gives them no reason to propose
+Two groups of specialists, each with an allocator, follow what happens from the first record on: one sees the log's
+events, the other those of the other policy. As long as both propose the same, the other policy gives them no reason
+to propose
 anything else: then what counts is what the specialists of the log really proposed, and when. Once they diverge, the
 proposals of the second group are decided.
 """
@@ -291,7 +292,9 @@ class Shadows:
             self._diverge(now, *([one.proposal.command for one in both] for both in (recorded, other)))
 
     def _diverge(self, now: dt.datetime, recorded: Sequence[c.Command], other: Sequence[c.Command]) -> None:
-        """From here on the proposals of the other history are decided; also those that the log would have shown next."""
+        """From here on the proposals of the other history are decided; also those that the log would have shown
+        next.
+        """
         self.divergence = Divergence(self._ledger.position, now, recorded, other)
         self._log = None
         in_flight = [proposal for at, proposal in self._in_flight if now - at <= IN_FLIGHT]

@@ -1,7 +1,7 @@
 """The runs of tasks in the other history, and the messages of those that started at another time than in the log.
 
-A run that starts in the same step as in the log goes on *in step* with it: the log's messages are its own. Any other run
-is *shifted*: the messages of a run of the log, its template, follow its start by the same delays.
+A run that starts in the same step as in the log goes on *in step* with it: the log's messages are its own. Any other
+run is *shifted*: the messages of a run of the log, its template, follow its start by the same delays.
 """
 
 import datetime as dt
@@ -25,7 +25,9 @@ _HEARTBEATS_PER_LEASE = 3
 
 
 class OtherRun:
-    """A run of the other history. ``template`` is the run of the log that it follows; None if the task never ran there."""
+    """A run of the other history. ``template`` is the run of the log that it follows; None if the task never ran
+    there.
+    """
 
     __slots__ = (
         "has_no_end",
@@ -82,11 +84,15 @@ class ShiftedRuns:
         self._recorded = recorded
         self._ledger = ledger
         self._in_step: dict[tuple[str, int], OtherRun] = {}
-        """By task and the number of its run in the log. The owner of a run may still report when a later one has begun."""
+        """By task and the number of its run in the log. The owner of a run may still report when a later one has
+        begun.
+        """
         self._followers: Counter[tuple[str, int]] = Counter()
         """How many runs here have followed each run of the log so far; -1 is the number where there is none."""
         self._heap: list[tuple[dt.datetime, int, OtherRun, bool]] = []
-        """Which run sends next, and when, in the order in which it was found out; the last says whether it is a heartbeat."""
+        """Which run sends next, and when, in the order in which it was found out; the last says whether it is a
+        heartbeat.
+        """
         self._number = 0
 
     # --- starts and ends ----------------------------------------------------------------------------------------------
@@ -171,7 +177,9 @@ class ShiftedRuns:
         return task is not None and task.lease == run.lease
 
     def sends_on(self, run: OtherRun) -> bool:
-        """Whether the owner of a run sends its next message. An owner that lost the slot learns of it by that, and stops."""
+        """Whether the owner of a run sends its next message. An owner that lost the slot learns of it by that, and
+        stops.
+        """
         if run.is_done or self.has_slot(run):
             return True
         knew, run.owner_knows = run.owner_knows, True

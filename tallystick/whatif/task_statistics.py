@@ -1,7 +1,7 @@
 """What the tasks of one history came to: how they ended, how long they waited, and how much of the slots was used.
 
-`projections/reports/work.py` has the same of one day, out of the view of tasks; this is of a whole history that no view is
-kept of.
+`projections/reports/work.py` has the same of one day, out of the view of tasks; this is of a whole history that no
+view is kept of.
 """
 
 import datetime as dt
@@ -121,5 +121,5 @@ COUNTED: dict[type[e.Event], str] = {
     e.BreakerTripped: "breaker_tripped",
     e.DayBegan: "days",
 }
-"""What is counted as it comes; ``completed``, ``failed`` and ``lease_lost`` are counted beside them, and at the end what
-is still ``running`` and ``waiting``."""
+"""What is counted as it comes; ``completed``, ``failed`` and ``lease_lost`` are counted beside them, and at the end
+what is still ``running`` and ``waiting``."""

@@ -82,7 +82,8 @@ def test_an_operator_s_stop_is_no_policy_and_saves_nothing() -> None:
 
 def test_a_hold_that_was_granted_before_the_stop_is_settled_as_recorded() -> None:
     records = log(
-        allocate("ann", 1_000), reserve("ann", "h", 100), use("ann", 850), settle("h", 90), reserve("ann", "i", 10), settle("i", 9)
+        allocate("ann", 1_000), reserve("ann", "h", 100), use("ann", 850), settle("h", 90),
+        reserve("ann", "i", 10), settle("i", 9),
     )  # fmt: skip
     rerun = ask(records, Question(policy(enforcement=TIGHTER)))
     # What `h` had set aside was under way when ann was stopped; `i` was not begun.

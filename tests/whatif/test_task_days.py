@@ -1,4 +1,6 @@
-"""Days of tasks under other policies: their own makes them again, no usage is lost, and refused starts leave no trace."""
+"""Days of tasks under other policies: their own makes them again, no usage is lost, and refused starts leave no
+trace.
+"""
 
 import datetime as dt
 import random
