@@ -92,8 +92,8 @@ NAMES = {
 FILES = NAMES | {"aside", "people", "moving", "work", "totals"}
 """Forbidden parts of the names of files and folders."""
 
-STORED = {"chronicle", "courier"}
-"""Names that stored files contain, and that cannot change: a view, and a sender in the log."""
+STORED = {"courier"}
+"""A name that stored logs contain, and that cannot change: a sender."""
 
 
 def complaints(text: str) -> Iterator[str]:

@@ -21,7 +21,7 @@ from tallystick.projections.views.all_views import ALL_VIEWS
 from tests.support.view_logs import bring_up, busy_fleet, rows_in, views_of, write
 
 PATIENCE_SECONDS = 20.0
-SMALL_PAGES = "from tallystick.projections import projector; projector.PAGE = 2_000; "
+SMALL_PAGES = "from tallystick.projections.store import projector; projector.PAGE = 2_000; "
 FOLLOW = SMALL_PAGES + "import sys; from tallystick.projections.__main__ import main; sys.exit(main())"
 REBUILD = SMALL_PAGES + "from tallystick.cli.main import main; main(['projections', 'rebuild'])"
 ALL = [kind.name for kind in ALL_VIEWS]
