@@ -115,6 +115,7 @@ def check_json(span: Span, reproduction: Reproduction, first: Mapping[str, Any] 
         "messages": reproduction.messages,
         "facts": reproduction.facts,
         "decisions": reproduction.decisions,
+        "reworded": reproduction.reworded,
         "first_difference": first,
     }
 

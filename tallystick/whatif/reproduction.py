@@ -1,6 +1,10 @@
-"""The log's own policy asked again: each decision, reply and digest made anew must be the recorded one, byte for byte."""
+"""The log's own policy asked again: each decision, reply and digest made anew must be the recorded one, byte for byte.
 
-from typing import NamedTuple
+Only the words of a sentence for people may be others, where another version of tallystick wrote the log.
+"""
+
+import contextlib
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -40,6 +44,8 @@ class Reproduction:
         self.messages = 0
         self.facts = 0
         self.decisions = 0
+        self.reworded = 0
+        """Records that this version would write with another sentence for people, and else with the same bytes."""
         self._digest = GENESIS
         self._ledger = Ledger()
 
@@ -52,9 +58,13 @@ class Reproduction:
         events, own, reply = self._decide(step)
         records = step.records
         for index, event in enumerate(events):
-            request, answer = (step.request, reply) if index == own and step.own else (None, None)
-            data, digest = seal(event, request, answer, self._digest)
             record = records[index] if index < len(records) else None
+            request, replied = (step.request, reply) if index == own and step.own else (None, None)
+            data, digest = seal(event, request, replied, self._digest)
+            if record is not None and record.data != data:
+                reworded = None if replied is None else _reply_as_worded(step.reply, replied)
+                data, digest = seal(_event_as_worded(record, event), request, reworded, self._digest)
+                self.reworded += record.data == data
             if record != Record(event.position, STORED_NAME[type(event)], data):
                 return Mismatch(event.position, self._proved(record), event, step.reply, reply)
             self._digest = digest
@@ -102,3 +112,39 @@ class Reproduction:
         before = Ledger()
         before.position = self.facts + self.decisions
         return Replay(before, self._digest).prove(record)
+
+
+# --- sentences for people --------------------------------------------------------------------------------------------
+
+_SENTENCES = ("detail", "message", "reason_queued")
+"""Fields of events and replies that hold a sentence. Another version of tallystick may have other words there."""
+
+
+def _event_as_worded(record: Record, event: Event) -> Event:
+    """An event with the sentence that a record has in its place."""
+    names = [name for name in _SENTENCES if hasattr(event, name)]
+    if names and record.name == STORED_NAME[type(event)]:
+        with contextlib.suppress(msgspec.MsgspecError, ValueError):
+            recorded = decode_event(record.data, record.name)
+            return msgspec.structs.replace(event, **{name: getattr(recorded, name) for name in names})
+    return event
+
+
+def _reply_as_worded(recorded: bytes, reply: bytes) -> bytes:
+    """A reply with the sentences that the recorded reply has in their places."""
+    if not recorded:
+        return reply
+    return msgspec.json.encode(_as_worded(msgspec.json.decode(recorded), msgspec.json.decode(reply)))
+
+
+def _as_worded(recorded: Any, new: Any) -> Any:
+    if isinstance(recorded, dict) and isinstance(new, dict):
+        return {
+            name: recorded[name]
+            if name in _SENTENCES and isinstance(value, str) and isinstance(recorded.get(name), str)
+            else _as_worded(recorded.get(name), value)
+            for name, value in new.items()
+        }
+    if isinstance(recorded, list) and isinstance(new, list) and len(recorded) == len(new):
+        return [_as_worded(*pair) for pair in zip(recorded, new, strict=True)]
+    return new

@@ -44,6 +44,11 @@ def show_check(span: Span, reproduction: Reproduction, first: Mapping[str, Any] 
     yield _line("messages", f"{reproduction.messages:,} decided again, by the policy that was in force")
     yield _line("facts", f"{reproduction.facts:,} kept")
     yield _line("decisions", f"{reproduction.decisions:,} made again{as_recorded}")
+    if reproduction.reworded:
+        words = counted(reproduction.reworded, "record")
+        yield _line(
+            "sentences", f"in {words} the log has other words for people than this version; all else is the same"
+        )
     if first is None:
         yield _line("digest", f"{span.position}:{span.digest}, as recorded")
     else:

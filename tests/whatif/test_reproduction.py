@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 
@@ -16,7 +17,7 @@ from tallystick.config.amounts import Amounts
 from tallystick.config.loader import from_mapping
 from tallystick.events import catalog as e
 from tallystick.events import messages as c
-from tallystick.events.log.codec import GENESIS, BrokenChain, decode_event, encode_command, seal
+from tallystick.events.log.codec import GENESIS, BrokenChain, decode_event, encode_command, exchange_of, seal
 from tallystick.events.log.store import Record, open_store
 from tallystick.events.log.store_memory import MemoryStore
 from tallystick.events.messages import proposals as p
@@ -149,6 +150,49 @@ def test_a_reply_that_was_not_the_law_s_is_found() -> None:
     assert mismatch.position == place
     assert mismatch.recorded_reply == b'{"ok":{}}'
     assert b'"action":"degrade"' in mismatch.new_reply
+
+
+# --- logs of another version -----------------------------------------------------------------------------------------
+
+TOO_MUCH = (*USED_UP, allocate("bob", 1_000_000))
+
+
+def worded(event: Any) -> Any:
+    """The event as a version writes it that has other words for people."""
+    if isinstance(event, e.AlertRaised):
+        event.message = "in other words"
+    else:
+        event.detail = "in other words"
+    return event
+
+
+def test_a_sentence_that_another_version_words_otherwise_is_no_other_decision() -> None:
+    records = log(*TOO_MUCH)
+    (alert,) = [record.position for record in records if b"budget_exhausted" in record.data]
+    (refusal,) = [record.position for record in records if record.name == "request-refused.v1"]
+    reply = exchange_of(records[refusal - 1].data).reply
+    detail = msgspec.json.decode(reply)["error"]["detail"]
+    other_reply = bytes(reply).replace(detail.encode(), b"in other words")
+    changed = sealed_again(sealed_again(records, alert, worded), refusal, worded, other_reply)
+    assert reproduce(changed).reworded == 2
+    assert reproduce(records).reworded == 0
+
+
+def test_a_record_is_not_like_another_for_its_sentence() -> None:
+    """The words may be others, and nothing else: neither a code, nor a number of the reply."""
+    records = log(*TOO_MUCH)
+    (refusal,) = [record.position for record in records if record.name == "request-refused.v1"]
+
+    def recoded(event: Any) -> Any:
+        event.code = "pool_share_exceeded"
+        return worded(event)
+
+    mismatch, _ = first_mismatch(sealed_again(records, refusal, recoded))
+    assert mismatch.position == refusal
+    reply = bytes(exchange_of(records[refusal - 1].data).reply)
+    for other in (b"{}", reply.replace(b"1000000", b"1000001"), reply.replace(b'"detail":"', b'"detail":5,"x":"')):
+        mismatch, _ = first_mismatch(sealed_again(records, refusal, worded, other))
+        assert mismatch.position == refusal
 
 
 def test_a_record_that_somebody_changed_is_a_broken_log_and_no_other_decision() -> None:
