@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks.cases import Case, case_of
 from benchmarks.data import found
-from benchmarks.forecasts import AGENTS, Past, foretold
+from benchmarks.forecasts import AGENTS, Past, forecast
 from tallystick.config.amounts import COST, TOKENS
 from tallystick.demo.trace import read_trace
 from tallystick.events.state.history import is_hit
@@ -20,7 +20,7 @@ def judged(learnt: Sequence[Case], present: Sequence[Case], d: int) -> tuple[flo
     past, rows = Past(learnt, d), []
     for case in present:
         for point in case.tasks[d].points:
-            seen = foretold(case, d, point, past.history)
+            seen = forecast(case, d, point, past.history)
             if seen is not None:
                 truth = case.tasks[d].actual
                 rows.append(

@@ -88,5 +88,5 @@ def test_the_policy_of_any_later_configuration_can_be_asked_about(steps: list[St
     records = history(steps)
     for config in configurations(records):
         rerun = ask(records, Question(config))
-        assert rerun.other.ledger.rules.config == config
+        assert rerun.other.ledger.rules.loaded == config
         assert rerun.messages == sum(1 for record in records if b'"command":' in record.data)
