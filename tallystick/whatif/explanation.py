@@ -160,7 +160,7 @@ def _proposal(command: c.Command) -> str:
 
 def _instructed(instruction: Instruction | None) -> Side:
     assert instruction is not None, "both sides answered"
-    text = f"{instruction.agent} was told to {instruction.action}"
+    text = f"{instruction.agent} was instructed to {instruction.action}"
     if instruction.throttle_rate < 1:
         text += f" at {instruction.throttle_rate:g} of normal speed"
     if instruction.wait_seconds:

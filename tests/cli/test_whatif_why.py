@@ -109,8 +109,8 @@ def test_what_an_agent_is_told_where_no_decision_differs(run: Run, tmp_path: Pat
     happened(run, tmp_path, [message(0, type="AllocateBudget", agent="ann", budget={"tokens": 1000}), slow])
     told = answer(run, "--config", other(tmp_path, LIMITS + "enforcement: {throttle_rate: 0.25}\n"))
     first = told["first_difference"]
-    assert first["recorded"]["text"] == "ann was told to throttle at 0.5 of normal speed, to wait 6 s (by level)"
-    assert first["what_if"]["text"] == "ann was told to throttle at 0.25 of normal speed, to wait 18 s (by level)"
+    assert first["recorded"]["text"] == "ann was instructed to throttle at 0.5 of normal speed, to wait 6 s (by level)"
+    assert first["what_if"]["text"] == "ann was instructed to throttle at 0.25 of normal speed, to wait 18 s (by level)"
     (ann,) = told["agents"]
     assert (ann["recorded"]["told_to_wait_seconds"], ann["what_if"]["told_to_wait_seconds"]) == (6, 18)
 
