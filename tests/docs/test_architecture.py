@@ -1,4 +1,4 @@
-"""The files, folders, classes and functions that explanations and decisions name exist."""
+"""The files, folders, classes and functions that the pages about the code name exist."""
 
 import ast
 import re
@@ -10,7 +10,9 @@ from tests.support.pages import PAGES, PROJECT
 
 ROOMS = ("actors", "benchmarks", "config", "events", "projections", "tallystick", "tests")
 IN_A_ROOM = r"(?:{})/[\w/]*(?:\.\w+)?".format("|".join(ROOMS))
-NAMING_CODE = [page for page in PAGES if page.parent.name in ("explanation", "decisions")]
+NAMING_CODE = [
+    page for page in PAGES if page.name == "CONTRIBUTING.md" or page.parent.name in ("explanation", "decisions")
+]
 
 
 def defined() -> set[str]:

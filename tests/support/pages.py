@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 PROJECT = Path(__file__).resolve().parents[2]
-PAGES = [PROJECT / "README.md", *sorted((PROJECT / "docs").rglob("*.md"))]
+PAGES = [PROJECT / "README.md", PROJECT / "CONTRIBUTING.md", *sorted((PROJECT / "docs").rglob("*.md"))]
 BY_HAND = re.compile(r"make( |$)|git clone|cd tallystick$|export PATH=")
 """Commands that are not run here: they set up the machine or the clone."""
 
