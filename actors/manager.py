@@ -71,10 +71,11 @@ class Halted(Exception):
 class Manager:
     """Decides one command after the other on the one state, and makes them durable together.
 
-    ``digest`` is that of the newest record in the store (32 bytes).
+    ``digest`` is that of the newest record in the store (32 bytes). ``crashes`` says how often the allocator may fail
+    and be replaced; without it, its errors are raised.
     """
 
-    def __init__(self, ledger: Ledger, store: Store, digest: bytes) -> None:
+    def __init__(self, ledger: Ledger, store: Store, digest: bytes, crashes: Crashes | None = None) -> None:
         self.ledger = ledger
         self.halted: str | None = None
         self.taken = 0
@@ -88,7 +89,7 @@ class Manager:
         self._open: dict[tuple[Envelope, int], Post] = {}
         """What specialists were asked and have not answered, by envelope and place in it."""
         self._snapshot_due = (ledger.position // SNAPSHOT_EVERY + 1) * SNAPSHOT_EVERY
-        self._crashes = Crashes()
+        self._crashes = crashes
         self._core_error: Exception | None = None
         """An error of the core while the allocator was at work: it is not the allocator's."""
         self._followed = 0
@@ -223,7 +224,7 @@ class Manager:
                 work(self._allocator)
                 self._allocator_due = self._allocator.due_at()
             except Exception as error:
-                if error is self._core_error:
+                if self._crashes is None or error is self._core_error:
                     raise
                 if not self._crashes.note(ALLOCATOR, f"{type(error).__name__}: {error}", now):
                     self._allocator = self._allocator_due = None

@@ -77,13 +77,13 @@ class Fleet:
     ) -> None:
         self._store = store
         self._clock = clock
-        self._manager = Manager(opened.ledger, store, opened.digest)
+        self._crashes = Crashes()
+        self._manager = Manager(opened.ledger, store, opened.digest, self._crashes)
         self._queue = CommandQueue()
         self._sender = None if sender is None else AlertSender(sender, lambda sent: self._tell(ENFORCER, sent))
         self._reporter = reporter
         self._specialists: dict[str, Specialist] = {one.name: one for one in self._made_specialists()}
         self._refs: dict[str, pykka.ActorRef[Any]] = {}
-        self._crashes = Crashes()
         self._followers: list[Callable[[Sequence[Event]], None]] = []
         self._ids = itertools.count(1)
         self._prefix = f"m-{secrets.token_hex(6)}"

@@ -13,7 +13,10 @@ from tallystick.actors.runtime.fleet import Fleet
 from tallystick.actors.tracker import Tracker
 from tallystick.config.loader import from_mapping
 from tallystick.events.catalog import Event, TaskCompleted, TaskStarted
+from tests.support.core import START
+from tests.support.driving import simulated
 from tests.support.running import QUIET, OpenFleet
+from tests.support.stores import SECONDS
 
 ONE_SLOT = {"max_concurrent": {"total": 1, "per_type": {}}}
 
@@ -103,3 +106,36 @@ def test_an_error_in_the_judgement_refuses_nothing_of_what_came_with_it(
     replies = fleet.ask([allocated, submission("a"), submission("b")])
     assert [reply["ok"].get("state") for reply in replies[1:]] == ["running", "queued"]
     assert fleet.halted is None
+
+
+def fail(*told: object) -> None:
+    raise ZeroDivisionError("a bug in the judgement")
+
+
+def test_an_allocator_that_fails_again_and_again_is_given_up_and_the_fleet_goes_on(
+    open_fleet: OpenFleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fleet = open_fleet(**ONE_SLOT)
+    monkeypatch.setattr(Allocator, "answer", fail)
+    waiting = fleet.send(submission("a"))
+    assert "ok" in fleet.ask({"type": "AllocateBudget", "agent": "x", "budget": {"tokens": 10}})
+    fleet.quiesce()
+    assert fleet._manager._allocator is None
+    assert fleet.halted is None
+    fleet.close()
+    assert waiting.result(SECONDS)["error"]["code"] == "halted"
+
+
+def test_an_error_of_the_core_is_not_taken_for_the_allocators(
+    open_fleet: OpenFleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fleet = open_fleet(**ONE_SLOT)
+    monkeypatch.setattr(Manager, "_decide", fail)
+    assert fleet.ask(submission("a"), timeout=SECONDS)["error"]["code"] == "halted"
+    assert fleet.halted is not None
+
+
+def test_a_simulated_fleet_raises_the_allocators_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Allocator, "answer", fail)
+    with pytest.raises(ZeroDivisionError):
+        simulated([(START, submission("a"))])
