@@ -27,6 +27,7 @@ class Slots:
 
     @property
     def running(self) -> list[str]:
+        """The running tasks in the order in which their runs started."""
         return [task for task, state in self.state.items() if state == "running"]
 
     def of(self, state: str) -> set[str]:
@@ -105,6 +106,7 @@ class Slots:
         assert event.attempt == self.lost[task] + 1
         assert event.lease not in self.used_leases
         self.used_leases.add(event.lease)
+        del self.state[task]  # so that it stands behind those that started before
         self.state[task], self.lease[task], self.until[task] = "running", event.lease, event.expires_at
 
     def _like(self, place: int, name: str) -> list[str]:
