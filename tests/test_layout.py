@@ -172,6 +172,13 @@ def test_no_file_imports_a_room_by_its_folder_name() -> None:
         assert not roots & set(ROOMS), f"{path.name}: rooms are imported as tallystick.<room>"
 
 
+def test_no_test_imports_another() -> None:
+    for path in sorted((PROJECT / "tests").rglob("*.py")):
+        shared = {module for module in imports(path.name, path) if module.startswith("tests.")}
+        wrong = {module for module in shared if not module.startswith("tests.support")}
+        assert not wrong, f"{path.relative_to(PROJECT)}: what tests share is in tests/support"
+
+
 def test_every_folder_of_modules_is_packaged() -> None:
     setuptools = PYPROJECT["tool"]["setuptools"]
     folders = {

@@ -13,9 +13,8 @@ import pytest
 
 from tallystick.events.log.store import Fenced, Record, Store, StoreError, WriterPresent, open_store
 from tallystick.events.log.store_sqlite import SqliteStore
-from tests.contracts.test_store import records
 from tests.support.running import OpenFleet
-from tests.support.store_processes import SECONDS, as_ordinary_user, child, let_go, line_of, run
+from tests.support.store_processes import SECONDS, as_ordinary_user, child, let_go, line_of, records, run
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals and file modes are those of POSIX")
 

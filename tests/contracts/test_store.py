@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tallystick.events.log.store import PAGE, Fenced, Record, Store, open_store
+from tests.support.store_processes import records
 
 STORES: dict[str, Callable[[Path], str]] = {
     "memory": lambda folder: "memory:",
@@ -21,11 +22,6 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
     opened = open_store(STORES[request.param](tmp_path), writer=True)
     yield opened
     opened.close()
-
-
-def records(first: int, last: int) -> list[Record]:
-    """Records at the positions from ``first`` to ``last``, no two alike."""
-    return [Record(n, f"event-{n % 3}.v1", b'{"n":%d,"text":"\xc3\xa9"}' % n) for n in range(first, last + 1)]
 
 
 # --- writing and reading ---------------------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ from tallystick.projections.store.rebuilding import rebuild, renew
 from tallystick.projections.store.view_file import ViewFile
 from tallystick.projections.store.view_store import MemoryViewStore
 from tallystick.projections.views.all_views import ALL_VIEWS
-from tests.projections.test_views import eventful, run
+from tests.support.eventful import eventful, run
 from tests.support.strategies import Step, commands
 from tests.support.view_logs import rows_in, rows_of, stored
 

@@ -1,6 +1,5 @@
 """Rows of the views: given a log, then these rows; and for any log, what the core itself says."""
 
-from decimal import Decimal
 from random import Random
 
 import pytest
@@ -21,7 +20,8 @@ from tallystick.projections.store.runner import catch_up
 from tallystick.projections.store.view_store import MemoryViewStore
 from tallystick.projections.views.agents import AgentRow
 from tallystick.projections.views.fleet import FleetRow
-from tests.support.core import START, Core, allocate, budget, fleet, hold, settle, submit, use
+from tests.support.core import START, Core, allocate, budget, fleet, hold, use
+from tests.support.eventful import eventful, row, run
 from tests.support.strategies import Step, commands
 from tests.support.view_logs import status_of, stored, write
 
@@ -43,21 +43,7 @@ SEEN = (
 )
 
 
-def row(core: Core, agent: str) -> AgentRow:
-    found = status_of(core).agent(agent)
-    assert found is not None
-    return found
-
-
 # --- any log ---------------------------------------------------------------------------------------------------------
-
-
-def run(steps: list[Step]) -> Core:
-    core = Core()
-    for command, seconds in steps:
-        core.wait(seconds)
-        core.when(command)
-    return core
 
 
 @PROFILE
@@ -99,27 +85,6 @@ def test_rows_do_not_depend_on_pages_nor_on_when_the_fold_was_restored(steps: li
         projector.catch_up(upto=min(last.position, projector.position + dice.randint(1, 9)))
     assert pieces.live() == whole.live()
     assert pieces._rows == whole._rows
-
-
-def eventful() -> Core:
-    """A fleet to which everything happens that a row can tell."""
-    small = {"token_budgets": {"default": 20, "backend-engineer": 20}, "enforcement": {"stop_at": "0.95"}}
-    core = Core(fleet(10_000, "100", emergency_reserve_percent=10, period="day", **small))
-    core.given(allocate("ann", 1_000, "5", agent_type="qa", product="shop", workflow="w"))
-    core.given(allocate("ann/1", 300, parent="ann"), allocate("bob", 2_000))
-    core.given(p.LoadPrices(prices={"known": {"input": 1, "output": 1}}))
-    core.given(submit("task"), c.ReportUsage(task="task", usage=budget(5)))
-    core.given(hold("ann", "h-1", 20), hold("bob", "h-2", 20, "0.5"), hold("ann/1", "h-3", 5, ttl_seconds=None))
-    core.given(use("ann/1", 100), use("ann", 10, "0.25", "1.5"), settle("h-2", 30, "0.1"))
-    core.given(c.BorrowFromPool(agent="bob", amount=budget(100)), c.ReturnToPool(agent="bob", amount=budget(40)))
-    core.given(c.Throttle(agent="bob", rate=Decimal("0.25")), c.Stop(agent="ann/1", reason="enough"))
-    idle = p.Move(source="bob", target="pool", amount=Amounts(50), reason="idle", strategy="idle")
-    core.wait(61).given(p.ApplyMoves(moves=[idle]), p.WarnAgent(agent="bob", exhausted_in_seconds=90, method="average"))
-    core.given(allocate("cyd", 100, "1"), use("cyd", 96), allocate("dee", 50), use("dee", 80), use("eve", 3))
-    core.given(c.ReleaseBudget(agent="dee"), use("dee", 5), c.PauseAll(reason="lunch"), c.ReleaseReserve(reason="go"))
-    core.given(c.ReleaseBudget(agent="ann/1"), use("ann/1", 7), use("bob", 8_500))
-    core.given(c.ReportUsage(agent="bob", usage=budget(1), model="unheard-of"))
-    return core.wait(86_400).given(use("bob", 1))
 
 
 def test_a_fold_can_be_restored_behind_any_event() -> None:

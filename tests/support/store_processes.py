@@ -11,6 +11,8 @@ from typing import IO
 
 import pytest
 
+from tallystick.events.log.store import Record
+
 ROOT = Path(__file__).resolve().parents[2]
 SECONDS = 30
 """How long a test waits for a child before it gives up."""
@@ -66,3 +68,8 @@ def as_ordinary_user() -> list[str]:
 def stdin_of(process: "subprocess.Popen[str]") -> IO[str]:
     assert process.stdin is not None
     return process.stdin
+
+
+def records(first: int, last: int) -> list[Record]:
+    """Records at the positions from ``first`` to ``last``, no two alike."""
+    return [Record(n, f"event-{n % 3}.v1", b'{"n":%d,"text":"\xc3\xa9"}' % n) for n in range(first, last + 1)]
