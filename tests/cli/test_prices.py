@@ -113,8 +113,11 @@ def test_a_scenario_runs_with_a_prices_file_and_with_the_prices_of_its_day(run: 
         return str(json.loads(lines[1])["reply"]["ok"]["total_consumed"]["cost_usd"])
 
     assert (spent("2026-03-12"), spent("2026-03-13")) == ("3.00", "1.50")
-    (tmp_path / "prices.yml").write_text("prices: {claude-opus-4-6: {input: 1, output: 1}}", encoding="utf-8")
-    assert spent("2026-03-12", "--prices", "prices.yml") == "0.30"
+    # The published tier of long requests costs twice as much on that day, and so does the written one.
+    for written, cost in (("", "0.60"), (", tiers: []", "0.30")):
+        text = f"prices: {{claude-opus-4-6: {{input: 1, output: 1{written}}}}}"
+        (tmp_path / "prices.yml").write_text(text, encoding="utf-8")
+        assert spent("2026-03-12", "--prices", "prices.yml") == cost
 
 
 def test_a_bad_file_of_prices_is_told_by_line_and_column(run: Run, mine: Path) -> None:
