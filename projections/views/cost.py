@@ -74,7 +74,7 @@ class CostView:
     """Folds the day at hand, which is in memory."""
 
     name = "cost"
-    version = 2
+    version = 1
 
     def __init__(self, balances: Balances, look: Look) -> None:
         self._balances = balances

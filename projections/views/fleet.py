@@ -69,7 +69,7 @@ class FleetView:
     """Folds the fleet's row."""
 
     name = "fleet"
-    version = 3
+    version = 2
 
     def __init__(self, balances: Balances, look: Look) -> None:
         self._balances = balances
