@@ -156,3 +156,22 @@ def test_an_explained_report_names_its_price_where_it_is_from_and_since_when(run
     assert "priced as claude-opus-5-5: $7.00 per million input tokens, $8.00 output (prices.yml," in written
     assert f"in force since position {loaded[1]})" in written
     assert "a list of 2 written prices, over those of genai-prices" in run("audit", "explain", str(loaded[1])).stdout
+
+
+def test_a_written_price_in_another_unit_is_a_warning(run: Run, tmp_path: Path) -> None:
+    text = "prices: {claude-sonnet-4-5: {input: 0.000003, output: 15}}\n"
+    (tmp_path / "prices.yml").write_text(text, encoding="utf-8")
+    for command in (["config", "check"], ["config", "prices", "sonnet"]):
+        result = run(*command, "--prices", "prices.yml")
+        assert result.exit_code == 0
+        assert (
+            "tallystick: warning: prices.claude-sonnet-4-5.input: $0.000003 is more than 100 times away"
+            in result.stderr
+        )
+
+
+def test_a_name_that_a_router_writes_is_found(run: Run) -> None:
+    names = ("bedrock/us.anthropic.claude-sonnet-4-5-20250929-v1:0", "openrouter/anthropic/claude-sonnet-4.5")
+    rows = json.loads(run("config", "prices", *names, "--json").stdout)["prices"]
+    assert [row["from"].rpartition(", ")[2] for row in rows] == ["aws", "anthropic"]
+    assert rows[1]["cache_write"] == "3.75"
