@@ -7,8 +7,9 @@ zero means zero. At every edge (YAML, JSON, HTTP, command line) the same amounts
 """
 
 import math
+import re
 from collections.abc import Iterable, Sequence
-from decimal import Decimal
+from decimal import ROUND_CEILING, Context, Decimal
 from typing import Final
 
 import msgspec
@@ -23,6 +24,9 @@ AMOUNT_MAX: Final = 2**63 - 1
 
 MS_PER_SECOND: Final = 1_000
 NANOS_PER_DOLLAR: Final = 1_000_000_000
+NUMBER: Final = re.compile(r"[-+]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][-+]?[0-9]+)?")
+"""A number as text may write it: ASCII digits, without underscores, spaces or digits of other scripts."""
+
 _UNITS: Final = ("whole tokens", "seconds with at most 3 decimals", "US dollars with at most 9 decimals")
 
 NOTHING: Final[Triple] = (None, None, None)
@@ -48,7 +52,26 @@ class Amounts(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
         return (self.tokens, self.time_ms, self.cost_nanos)
 
 
-class Budget(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True, gc=False):
+class Usage(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True, gc=False):
+    """Amounts that were used, as programs write them: they may be finer than our units, as ``0.1 + 0.2`` is."""
+
+    tokens: int | float | None = None
+    time_seconds: Decimal | None = None
+    cost_usd: Decimal | None = None
+
+    def rounded_up(self, field: str) -> Triple:
+        """The amounts in internal units, what is finer rounded up to the next unit: what was used is a fact.
+
+        Raises:
+            InvalidAmount: negative, not finite, or above 2^63-1 units; names ``field``.
+        """
+        tokens = None if self.tokens is None else count_up(self.tokens, f"{field}.tokens")
+        time = None if self.time_seconds is None else units_up(self.time_seconds, TIME, f"{field}.time_seconds")
+        cost = None if self.cost_usd is None else units_up(self.cost_usd, COST, f"{field}.cost_usd")
+        return (tokens, time, cost)
+
+
+class Budget(Usage, frozen=True, omit_defaults=True, forbid_unknown_fields=True, gc=False):
     """Amounts as messages have them: any subset of ``{"tokens": 50000, "time_seconds": 300, "cost_usd": "5.00"}``."""
 
     tokens: int | None = None
@@ -56,7 +79,7 @@ class Budget(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fie
     cost_usd: Decimal | None = None
 
     def exact(self, field: str) -> Triple:
-        """The amounts in internal units, exactly.
+        """The amounts in internal units, exactly: for what is asked for.
 
         Raises:
             InvalidAmount: negative, not finite, finer than the unit, or above 2^63-1 units; names ``field``.
@@ -71,6 +94,34 @@ class Budget(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fie
         if cost_nanos == _UNFIT:
             raise InvalidAmount(f"{field}.cost_usd", cost, _allowed(COST))
         return (tokens, time_ms, cost_nanos)
+
+
+def count_up(value: float, field: str) -> int:
+    """A number of tokens that were used, a part of one rounded up.
+
+    Raises:
+        InvalidAmount: negative, not finite, or above 2^63-1.
+    """
+    if not 0 <= value <= AMOUNT_MAX:
+        raise InvalidAmount(field, value, _allowed(TOKENS, used=True))
+    return value if type(value) is int else math.ceil(value)
+
+
+def units_up(value: Decimal, dimension: int, field: str) -> int:
+    """What was used, in the internal unit of ``dimension``: a part of a unit is rounded up to a whole one.
+
+    Raises:
+        InvalidAmount: negative, not finite, or above 2^63-1 units.
+    """
+    units = _units(value, dimension)
+    if units == _UNFIT:
+        # The size is checked first, so that 1E+999999 costs nothing, and 1E-999999 is one unit.
+        if not value.is_finite() or value.is_signed() or value.adjusted() > 18:
+            raise InvalidAmount(field, value, _allowed(dimension, used=True))
+        units = int(value.quantize(_DOWN[dimension], ROUND_CEILING, _WIDE) * _UP[dimension])
+        if units > AMOUNT_MAX:
+            raise InvalidAmount(field, value, _allowed(dimension, used=True))
+    return units
 
 
 def exact_units(value: Decimal | int, dimension: int, field: str) -> int:
@@ -88,6 +139,8 @@ def exact_units(value: Decimal | int, dimension: int, field: str) -> int:
 _UNFIT: Final = -1
 _UP: Final = (Decimal(1), Decimal(MS_PER_SECOND), Decimal(NANOS_PER_DOLLAR))
 _DOWN: Final = (Decimal(1), Decimal("0.001"), Decimal("0.000000001"))
+_WIDE: Final = Context(prec=40, Emin=-(10**18) + 1)
+"""Holds every amount to a hundredth of a unit and more, however many digits it was written with."""
 
 
 def _units(value: Decimal, dimension: int) -> int:
@@ -176,8 +229,9 @@ def _whole_numbers(weights: Iterable[Decimal | int]) -> list[int]:
     return [numerator * (common // denominator) for numerator, denominator in fractions]
 
 
-def _allowed(dimension: int) -> str:
-    return f"{_UNITS[dimension]}, from 0 to 2^63-1 internal units"
+def _allowed(dimension: int, *, used: bool = False) -> str:
+    unit = ("tokens", "seconds", "US dollars")[dimension] if used else _UNITS[dimension]
+    return f"{unit}, from 0 to 2^63-1 internal units"
 
 
 def _shown(found: object) -> str:

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 import msgspec
 
+from tallystick.config.amounts import NUMBER
 from tallystick.config.errors import (
     ConditionError,
     ConfigError,
@@ -102,7 +103,9 @@ class Builder:
         plain = Decimal(repr(value)) if isinstance(value, float) else value
         try:
             result = msgspec.convert(plain, kind)
-            if not isinstance(result, Decimal) or _bounds(kind).hold(result):
+            # Python would read digits of any script as a number, and underscores between them.
+            in_ascii = not isinstance(plain, str) or NUMBER.fullmatch(plain)
+            if not isinstance(result, Decimal) or (in_ascii and _bounds(kind).hold(result)):
                 return result
         except msgspec.ValidationError:
             pass  # Its words name neither the place nor the entry; ours follow.

@@ -9,24 +9,33 @@ from collections.abc import Iterable, Sequence
 from decimal import ROUND_CEILING, Decimal
 from functools import cache
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from tallystick.config.amounts import NANOS_PER_DOLLAR
-from tallystick.config.prices import ModelPrice, Names, Provider, Published, PublishedModel, Tier
+from tallystick.config.model_names import PROVIDERS
+from tallystick.config.price import PARTS, ModelPrice, Tier
+from tallystick.config.price_list import Names, PriceList, Provider, Published, PublishedModel
 from tallystick.config.settings import Model
 
 if TYPE_CHECKING:
     from genai_prices import data_snapshot, types
 
 LIBRARY: Final = "genai-prices"
+ROUTER: Final = "openrouter"
+_PRICED: Final = (
+    "input_mtok", "output_mtok", "cache_read_mtok",
+    "cache_write_mtok", "cache_write_1h_mtok", "input_audio_mtok", "output_audio_mtok",
+)  # fmt: skip
+"""What the library calls `PARTS`."""
 
 
 def published_prices(on: dt.date, catalogue: Iterable[Model] = ()) -> Published:
-    """The prices that hold on a day (UTC): of every model that its name alone tells, and of those of the catalogue
-    that only one of its providers knows.
+    """The prices that hold on a day (UTC): of every model that its name alone tells, of the clouds and vendors that are
+    written before a name (`PROVIDERS`), and of the models of the catalogue that only one of its providers knows.
 
-    Of prices that depend on the time of day the highest counts. What has no price per token of text is left out, and
-    so is what is free: only what is written can be. Nothing is fetched: the same library gives the same prices.
+    A router sells the models of listed vendors at their prices: of it those are listed that no vendor sells itself. Of
+    prices that depend on the time of day the highest counts. What has no price per token of text is left out, and so is
+    what is free: only what is written can be. Nothing is fetched: the same library gives the same prices.
     """
     return _published(on, tuple((model.provider, model.id) for model in catalogue))
 
@@ -34,14 +43,15 @@ def published_prices(on: dt.date, catalogue: Iterable[Model] = ()) -> Published:
 @cache
 def _published(on: dt.date, named: tuple[tuple[str, str], ...]) -> Published:
     bundled = _bundled()
+    sold = set(PROVIDERS.values())
     providers = {
-        one.id: Provider(_names(one.model_match), _models(one.models, on))
+        one.id: Provider(Names() if one.model_match is None else _names(one.model_match), _models(_own(one), on))
         for one in bundled.providers
-        if one.model_match is not None
+        if one.model_match is not None or one.id in sold
     }
     for provider, id in named:
         known = providers.get(provider, Provider(Names(), {}))
-        if any(model.names.fit(id.lower()) for model in known.models.values()):
+        if PriceList({}, Published("", {provider: known})).look_up(id, provider) is not None:
             continue
         try:
             _, found = bundled.find_provider_model(id, None, provider, None)
@@ -59,12 +69,21 @@ def _bundled() -> "data_snapshot.DataSnapshot":
     return data_snapshot.DataSnapshot(providers=data.providers, from_auto_update=False)
 
 
+def _own(provider: "types.Provider") -> "list[types.ModelInfo]":
+    """The models of a provider; of a router those that no listed vendor sells."""
+    if provider.id != ROUTER:
+        return provider.models
+    vendors = ((model, model.id.lower().partition("/")) for model in provider.models)
+    return [model for model, (vendor, slash, _) in vendors if slash and vendor.lstrip("~") not in PROVIDERS]
+
+
 def _models(models: "Iterable[types.ModelInfo]", on: dt.date) -> dict[str, PublishedModel]:
     priced = {}
     for model in models:
         price = _price(model, on)
         if price is not None:
-            priced[model.id] = PublishedModel(price, _names(model.match))
+            names = _names(model.match)
+            priced[model.id] = PublishedModel(price, Names() if names == Names(equals=(model.id.lower(),)) else names)
     return priced
 
 
@@ -88,25 +107,30 @@ def _moments(model: "types.ModelInfo", on: dt.date) -> list[dt.datetime]:
 
 
 def _tiered(prices: "types.ModelPrice") -> ModelPrice | None:
-    """The prices of text: input, output, and input from the cache.
+    """The prices of tokens: of text, from a cache, to a cache, of audio.
 
     What has no price of its own costs what input does: a cached token, and the output of a model that embeds.
     """
-    starts = sorted({tier.start for price in _of_text(prices) for tier in getattr(price, "tiers", ())})
+    starts = sorted({tier.start for price in _of_tokens(prices) for tier in getattr(price, "tiers", ())})
     base, *tiers = [_line(prices, start) for start in (0, *(start + 1 for start in starts))]
-    if not base[0]:
+    if not base["input"]:
         return None
-    return ModelPrice(*base, tuple(Tier(start, *line) for start, line in zip(starts, tiers, strict=True)))
+    return ModelPrice(
+        tiers=tuple(Tier(above=start, **line) for start, line in zip(starts, tiers, strict=True)),
+        **base,
+    )
 
 
-def _of_text(prices: "types.ModelPrice") -> "Sequence[Decimal | types.TieredPrices | None]":
-    return (prices.input_mtok, prices.output_mtok, prices.cache_read_mtok)
+def _of_tokens(prices: "types.ModelPrice") -> "Sequence[Decimal | types.TieredPrices | None]":
+    return [getattr(prices, name) for name in _PRICED]
 
 
-def _line(prices: "types.ModelPrice", input_tokens: int) -> tuple[int, int, int]:
-    """Nano-dollars per million tokens of a request of so many input tokens."""
-    sent, written, cached = (_nanos(price, input_tokens) for price in _of_text(prices))
-    return sent, written or sent, cached or sent
+def _line(prices: "types.ModelPrice", input_tokens: int) -> dict[str, Any]:
+    """Nano-dollars per million tokens of a request of so many input tokens, by the names of `PARTS`."""
+    found = {name: _nanos(price, input_tokens) for name, price in zip(PARTS, _of_tokens(prices), strict=True)}
+    line: dict[str, Any] = {name: nanos or None for name, nanos in found.items()}
+    sent = found["input"]
+    return line | {"input": sent, "output": found["output"] or sent, "cached_input": found["cached_input"] or sent}
 
 
 def _nanos(price: "Decimal | types.TieredPrices | None", input_tokens: int) -> int:

@@ -113,17 +113,18 @@ def _map(node: yaml.MappingNode, source: Source, path: KeyPath) -> dict[str, obj
 
 
 def _scalar(kind: str, text: str) -> object:
-    """A scalar of YAML 1.1 without its surprises: ``010``, ``0x1F``, ``1:30`` and ``.inf`` stay text, not numbers."""
+    """A scalar of YAML 1.1 without its surprises: ``010``, ``0x1F``, ``1:30``, ``1_000`` and ``.inf`` stay text, not
+    numbers.
+    """
     if kind == "null":
         return None
     if kind == "bool":
         return text.lower() in {"yes", "true", "on"}
     if kind in {"int", "float"}:
-        digits = text.replace("_", "")
-        if _WHOLE.fullmatch(digits):
-            return int(digits)
-        if _DECIMAL.fullmatch(digits):
-            return Decimal(digits)
+        if _WHOLE.fullmatch(text):
+            return int(text)
+        if _DECIMAL.fullmatch(text):
+            return Decimal(text)
     return text
 
 

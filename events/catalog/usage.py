@@ -4,6 +4,7 @@ import datetime as dt
 from typing import ClassVar, Literal
 
 from tallystick.config.amounts import Amounts
+from tallystick.config.price import Tokens
 from tallystick.events.catalog.event import Event, Kind
 
 EndOfHold = Literal["expired", "cancelled", "released"]
@@ -14,7 +15,8 @@ class UsageReported(Event, kw_only=True, tag="usage-reported.v1"):
 
     Where the agent has no open account, ``charged`` names the one that pays (left out: the fleet). The state forgets
     released accounts after a time, so that it cannot be asked for this again. ``lease`` names the run of a task that
-    was over: the account of a later run, which has the same name, does not pay for it.
+    was over: the account of a later run, which has the same name, does not pay for it. ``base_tier``: a total of
+    several requests that was priced as none of them alone would have reached a tier of long requests.
     """
 
     kind: ClassVar[Kind] = "fact"
@@ -34,6 +36,13 @@ class UsageReported(Event, kw_only=True, tag="usage-reported.v1"):
     unpriced: bool = False
     late: bool = False
     unallocated: bool = False
+    cache_write_tokens: int | None = None
+    cache_write_1h_tokens: int | None = None
+    reasoning_tokens: int | None = None
+    audio_input_tokens: int | None = None
+    audio_output_tokens: int | None = None
+    requests: int | None = None
+    base_tier: bool = False
 
     @property
     def account(self) -> str | None:
@@ -42,7 +51,10 @@ class UsageReported(Event, kw_only=True, tag="usage-reported.v1"):
 
 
 class HoldPlaced(Event, kw_only=True, tag="hold-placed.v1"):
-    """An amount was set aside before an operation; ``ttl_ms`` is what a heartbeat extends it by."""
+    """An amount was set aside before an operation; ``ttl_ms`` is what a heartbeat extends it by.
+
+    Its cost is that of ``model``, by the price of ``priced_as``, where the estimate named none.
+    """
 
     kind: ClassVar[Kind] = "decision"
     hold: str
@@ -50,6 +62,10 @@ class HoldPlaced(Event, kw_only=True, tag="hold-placed.v1"):
     amount: Amounts
     ttl_ms: int
     expires_at: dt.datetime
+    model: str | None = None
+    priced_as: str | None = None
+    unpriced: bool = False
+    base_tier: bool = False
 
 
 class HoldExtended(Event, kw_only=True, tag="hold-extended.v1"):
@@ -62,7 +78,7 @@ class HoldExtended(Event, kw_only=True, tag="hold-extended.v1"):
 
 
 class HoldSettled(Event, kw_only=True, tag="hold-settled.v1"):
-    """A hold was replaced by what was really used, in one step."""
+    """A hold was replaced by what was really used, in one step; as reported and priced."""
 
     kind: ClassVar[Kind] = "fact"
     hold: str
@@ -70,6 +86,38 @@ class HoldSettled(Event, kw_only=True, tag="hold-settled.v1"):
     tokens: int = 0
     time_ms: int = 0
     cost_nanos: int = 0
+    model: str | None = None
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    cached_tokens: int | None = None
+    priced_as: str | None = None
+    unpriced: bool = False
+    cache_write_tokens: int | None = None
+    cache_write_1h_tokens: int | None = None
+    reasoning_tokens: int | None = None
+    audio_input_tokens: int | None = None
+    audio_output_tokens: int | None = None
+    requests: int | None = None
+    base_tier: bool = False
+
+
+def tokens_of(event: UsageReported | HoldSettled) -> Tokens:
+    """The tokens that were used as prices tell them apart: without a split all is input, and what a total has beyond
+    the split is output.
+    """
+    sent, got = event.input_tokens, event.output_tokens
+    if sent is None and got is None:
+        sent, got = event.tokens, 0
+    sent, got = sent or 0, got or 0
+    return Tokens(
+        sent,
+        got + max(0, event.tokens - sent - got),
+        event.cached_tokens or 0,
+        event.cache_write_tokens or 0,
+        event.cache_write_1h_tokens or 0,
+        event.audio_input_tokens or 0,
+        event.audio_output_tokens or 0,
+    )
 
 
 class HoldEnded(Event, kw_only=True, tag="hold-ended.v1"):

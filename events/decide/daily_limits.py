@@ -8,10 +8,11 @@ import datetime as dt
 from zoneinfo import ZoneInfo
 
 from tallystick.config.amounts import COST, EDGE_NAMES, TOKENS, Triple, at_edge, dollars
+from tallystick.config.price import Tokens
 from tallystick.config.settings import Config
 from tallystick.events import catalog as e
 from tallystick.events.decide.facts import limit_of, model_for
-from tallystick.events.decide.pricing import priced
+from tallystick.events.decide.pricing import quoted
 from tallystick.events.decide.turn import Turn
 from tallystick.events.messages.replies import Number, Refusal
 from tallystick.events.messages.task_replies import Reason
@@ -166,8 +167,11 @@ def never_today(ledger: Ledger, task: Task) -> Reason | None:
 
 
 def cost_of(ledger: Ledger, model: str, tokens: int) -> int:
-    """What so many tokens cost on a model, in nano-dollars, with the fleet's measured mix of input and output."""
-    return priced(ledger.rules, model, ledger.day.parts(tokens))[0] if tokens else 0
+    """What so many tokens cost on a model, in nano-dollars, with the fleet's measured mix of input and output.
+
+    They are those of many requests, none of which is known to be long: the base tier holds.
+    """
+    return quoted(ledger.rules, model, Tokens(*ledger.day.parts(tokens)), base=True).cost_nanos if tokens else 0
 
 
 def _in_the_way(code: str, what: str, d: int, numbers: tuple[int, int, int]) -> Reason:

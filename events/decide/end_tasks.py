@@ -31,7 +31,7 @@ def complete_task(turn: Turn, command: c.CompleteTask) -> TaskClosed | Refusal:
     Raises:
         InvalidAmount: a malformed amount; nothing was recorded.
     """
-    total: Triple = (None, None, None) if command.usage is None else command.usage.exact("usage")
+    total: Triple = (None, None, None) if command.usage is None else command.usage.rounded_up("usage")
     task = turn.ledger.tasks.get(command.task)
     if task is None:
         return unknown_task(command.task)
@@ -44,11 +44,11 @@ def complete_task(turn: Turn, command: c.CompleteTask) -> TaskClosed | Refusal:
     account = turn.ledger.accounts[task.id]
     rest = _rest(total, (account.spent[0], account.spent[1], account.spent[2]))
     if rest is not None:
-        pricing.price(turn.ledger.rules, _report(task, rest))
+        pricing.price(turn.ledger.rules, _report(task, rest), total=True)
     # Nothing can fail after this line.
     close_children(turn, account)
     if rest is not None:
-        book(turn, _report(task, rest), task.id)
+        book(turn, _report(task, rest), task.id, total=True)
     return _complete(turn, task, account, command.outcome)
 
 
@@ -135,7 +135,8 @@ def _book_late(turn: Turn, task: Task, lease: str | None, total: Triple) -> None
         lease = task.ended[-1].lease
     rest = _rest(total, task.spent_by(lease))
     if rest is not None:
-        book(turn, _report(task, rest), task.id, lease, turn.ledger.payer_of_run(task))
+        payer = turn.ledger.payer_of_run(task)
+        book(turn, _report(task, rest), task.id, lease, payer, total=True)
 
 
 def cancel_task(turn: Turn, command: c.CancelTask) -> TaskClosed | Refusal:

@@ -1,6 +1,7 @@
 """Holds: granted only where there is room, replaced by what was used, or given back unused."""
 
 import datetime as dt
+from typing import Any
 
 from tallystick.config.amounts import (
     DIMENSIONS,
@@ -13,6 +14,7 @@ from tallystick.config.amounts import (
 )
 from tallystick.events import catalog as e
 from tallystick.events import messages as c
+from tallystick.events.decide import pricing
 from tallystick.events.decide.answers import held_reply
 from tallystick.events.decide.cover import settle_cover
 from tallystick.events.decide.daily_limits import over_daily_limit
@@ -20,9 +22,9 @@ from tallystick.events.decide.fleet_response import respond
 from tallystick.events.decide.levels import BLACK, STOP, enforced, relevel_above, stopped_by, wait_left_ms
 from tallystick.events.decide.refusals import unknown_agent, unknown_hold
 from tallystick.events.decide.turn import Turn
-from tallystick.events.decide.usage import LATE_REPORT, UNDER_ESTIMATE, use
+from tallystick.events.decide.usage import LATE_REPORT, UNDER_ESTIMATE, as_used, use_priced
 from tallystick.events.messages.replies import Enforcement, Held, HoldGone, Refusal, shown
-from tallystick.events.state.accounts import Account, Hold, Money, money
+from tallystick.events.state.accounts import Account, Hold
 
 _TTL_MAX_MS = 604_800_000
 
@@ -34,7 +36,8 @@ def reserve(turn: Turn, command: c.Reserve) -> Held | Refusal:
         InvalidAmount: a malformed or empty estimate, or a time to live that is not positive.
     """
     ledger = turn.ledger
-    wanted = command.estimate.exact("estimate")
+    priced = pricing.price(ledger.rules, command)
+    wanted = priced.triple
     if wanted == NOTHING:
         raise InvalidAmount("estimate", "nothing", "one or more of tokens, time_seconds, cost_usd")
     ttl_ms = ledger.rules.holds_ttl_ms
@@ -58,9 +61,23 @@ def reserve(turn: Turn, command: c.Reserve) -> Held | Refusal:
     # Nothing can fail after this line.
     expires_at = turn.now + dt.timedelta(milliseconds=ttl_ms)
     amount = Amounts(*(units or None for units in wanted))
-    turn.record(e.HoldPlaced(hold=turn.id, agent=account.id, amount=amount, ttl_ms=ttl_ms, expires_at=expires_at))
+    turn.record(
+        e.HoldPlaced(
+            hold=turn.id,
+            agent=account.id,
+            amount=amount,
+            ttl_ms=ttl_ms,
+            expires_at=expires_at,
+            model=command.model,
+            priced_as=priced.priced_as,
+            unpriced=priced.unpriced,
+            base_tier=priced.base_tier,
+        )
+    )
     respond(turn)
-    return held_reply(ledger.holds[turn.id])
+    answer = held_reply(ledger.holds[turn.id])
+    answer.unpriced, answer.base_tier = priced.unpriced, priced.base_tier
+    return answer
 
 
 def _may_not_run(turn: Turn, account: Account) -> Refusal | None:
@@ -131,17 +148,17 @@ def settle(turn: Turn, command: c.Settle) -> Enforcement | Refusal:
         InvalidAmount: a malformed amount; nothing was recorded.
     """
     ledger = turn.ledger
-    used = money(command.usage.exact("usage"))
+    used = as_used(command, pricing.price(ledger.rules, command))
     hold = ledger.holds.get(command.hold)
     if hold is None:
         return _settle_late(turn, command.hold, used)
     account = hold.account
-    event = e.HoldSettled(hold=hold.id, agent=account.id, tokens=used[0], time_ms=used[1], cost_nanos=used[2])
+    event = e.HoldSettled(hold=hold.id, agent=account.id, **used)
     # Nothing can fail after this line.
-    return use(turn, account, event, UNDER_ESTIMATE, hold.amount)
+    return use_priced(turn, account, event, UNDER_ESTIMATE, hold.amount)
 
 
-def _settle_late(turn: Turn, hold_id: str, used: Money) -> Enforcement | Refusal:
+def _settle_late(turn: Turn, hold_id: str, used: dict[str, Any]) -> Enforcement | Refusal:
     ledger = turn.ledger
     ended = ledger.ended_holds.get(hold_id)
     if ended is None:
@@ -155,15 +172,13 @@ def _settle_late(turn: Turn, hold_id: str, used: Money) -> Enforcement | Refusal
         account, payer = None, ledger.payer_of_run(task)
     event = e.UsageReported(
         agent=agent,
-        tokens=used[0],
-        time_ms=used[1],
-        cost_nanos=used[2],
         hold=hold_id,
         lease=lease if account is None else None,
         late=True,
+        **used,
     )
     # Nothing can fail after this line.
-    return use(turn, account, event, LATE_REPORT, payer=payer)
+    return use_priced(turn, account, event, LATE_REPORT, payer=payer)
 
 
 def cancel_hold(turn: Turn, command: c.CancelHold) -> HoldGone | Refusal:

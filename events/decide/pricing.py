@@ -1,80 +1,156 @@
-"""What a report used, in whole units: tokens as given or as the sum of their parts, cost as given or as priced."""
+"""What a message used, or wants to use, in whole units: tokens as given or as the sum of their parts, cost as given or
+as priced.
+"""
+
+from typing import Final, NamedTuple
 
 import msgspec
 
-from tallystick.config.amounts import AMOUNT_MAX, InvalidAmount
-from tallystick.events.messages import ReportUsage
+from tallystick.config.amounts import AMOUNT_MAX, NOTHING, InvalidAmount, Triple, count_up
+from tallystick.config.price import Tokens
+from tallystick.events.messages import Reserve, Spending
+from tallystick.events.messages.provider_usage import Counts, counted
 from tallystick.events.state.rules import Rules
+
+UNKNOWN: Final = Counts()
+
+
+class Quote(NamedTuple):
+    """What tokens cost, as which model, whether that is a guess, and whether a tier of long requests was left out."""
+
+    cost_nanos: int
+    priced_as: str | None
+    unpriced: bool
+    base_tier: bool
 
 
 class Priced(msgspec.Struct, gc=False):
-    """A report in internal units; ``priced_as`` is the model whose price was taken where the report gave no cost."""
+    """A message in internal units; None where it does not speak of a dimension.
 
-    tokens: int
-    time_ms: int
-    cost_nanos: int
+    ``priced_as`` is the model whose price was taken where the message gave no cost; ``counts`` are the tokens as it
+    tells them apart, for the record.
+    """
+
+    tokens: int | None
+    time_ms: int | None
+    cost_nanos: int | None
+    counts: Counts = UNKNOWN
     priced_as: str | None = None
     unpriced: bool = False
+    base_tier: bool = False
+
+    @property
+    def triple(self) -> Triple:
+        return (self.tokens, self.time_ms, self.cost_nanos)
 
 
-def price(rules: Rules, command: ReportUsage) -> Priced:
-    """The amounts of a report. A given cost wins; without one, a model is priced from the list.
+def price(rules: Rules, command: Spending, *, total: bool = False) -> Priced:
+    """The amounts of a message: of a `Reserve` what it asks for, exactly; of others what was used, rounded up.
 
-    Tokens without a split count as input; an unknown model is never free: it is charged as the most expensive known
-    model of its provider, or of all, and flagged. A price is rounded up to the next nano-dollar, once, here.
+    A given cost wins; without one, a model is priced from the list. Tokens without a split count as input; what a total
+    has beyond the split is priced as output. A total of several requests (``total``, or ``requests``) is priced at the
+    base tier. An unknown model is never free: it is charged as the known model of its provider, or of all, that costs
+    most, and flagged. A price is rounded up to the next nano-dollar, once, here.
 
     Raises:
-        InvalidAmount: a negative or too large number, more cached than input tokens, or nothing reported at all.
+        InvalidAmount: a negative or too large number, parts that are more than the whole, or nothing said at all; in
+            what is asked for also what is finer than its unit.
     """
-    usage = command.usage
-    tokens, time_ms, cost = (None, None, None) if usage is None else usage.exact("usage")
-    model = command.model
-    if command.input_tokens is None and command.output_tokens is None and command.cached_tokens is None:
-        if usage is None:
-            raise InvalidAmount("usage", "nothing", "usage, or input_tokens and output_tokens")
-        if cost is not None or model is None:
-            return Priced(tokens or 0, time_ms or 0, cost or 0)
-        parts = (tokens or 0, 0, 0)
+    if isinstance(command, Reserve):
+        field, given = "estimate", NOTHING if command.estimate is None else command.estimate.exact("estimate")
     else:
-        parts = (
-            _count(command.input_tokens, "input_tokens"),
-            _count(command.output_tokens, "output_tokens"),
-            _count(command.cached_tokens, "cached_tokens"),
-        )
-        if parts[2] > parts[0]:
+        field, given = "usage", NOTHING if command.usage is None else command.usage.rounded_up("usage")
+    tokens, time_ms, cost = given
+    counts = _counts(command)
+    if counts is UNKNOWN:
+        if given is NOTHING:
+            named = field if command.provider_usage is None else "provider_usage"
             raise InvalidAmount(
-                "cached_tokens", parts[2], f"at most input_tokens, {parts[0]}, of which they are a part"
+                named, "nothing", f"{field}, or input_tokens and output_tokens, or a provider_usage with them"
             )
+        if cost is not None or command.model is None:
+            return Priced(tokens, time_ms, cost)
+        used = Tokens(tokens or 0)
+    else:
+        used = _used(counts, tokens, read=command.provider_usage is not None)
         if tokens is None:
-            tokens = parts[0] + parts[1]
+            tokens = used.input + used.output
             if tokens > AMOUNT_MAX:
-                raise InvalidAmount("input_tokens", parts[0], "a sum with output_tokens up to 2^63-1")
-        if cost is not None or model is None:
-            return Priced(tokens, time_ms or 0, cost or 0)
-    cost, priced_as, unpriced = priced(rules, model, parts)
-    if cost > AMOUNT_MAX:
-        raise InvalidAmount(
-            "usage", f"a price of {cost} nano-dollars", "tokens whose price is at most 2^63-1 nano-dollars"
-        )
-    return Priced(tokens or 0, time_ms or 0, cost, priced_as, unpriced)
+                raise InvalidAmount("input_tokens", used.input, "a sum with output_tokens up to 2^63-1")
+        if cost is not None or command.model is None:
+            return Priced(tokens, time_ms, cost, counts)
+    several = total or (command.requests is not None and command.requests > 1)
+    quote = quoted(rules, command.model, used, base=several)
+    if quote.cost_nanos > AMOUNT_MAX:
+        found = f"a price of {quote.cost_nanos} nano-dollars"
+        raise InvalidAmount(field, found, "tokens whose price is at most 2^63-1 nano-dollars")
+    return Priced(tokens, time_ms, quote.cost_nanos, counts, quote.priced_as, quote.unpriced, quote.base_tier)
 
 
-def _count(value: int | None, field: str) -> int:
-    if value is None:
-        return 0
-    if not 0 <= value <= AMOUNT_MAX:
-        raise InvalidAmount(field, value, "whole tokens, from 0 to 2^63-1")
-    return value
+_COUNTED: Final = (
+    "input_tokens", "output_tokens", "cached_tokens", "cache_write_tokens", "reasoning_tokens",
+    "audio_input_tokens", "audio_output_tokens",
+)  # fmt: skip
 
 
-def priced(rules: Rules, model: str, parts: tuple[int, int, int]) -> tuple[int, str | None, bool]:
-    """The cost of (input, output, cached) tokens in nano-dollars, as which model, and whether that is a guess."""
-    entry = rules.config.models.get(model)
-    name, provider = (model, None) if entry is None else (entry.id, entry.provider)
+def _counts(command: Spending) -> Counts:
+    """The tokens that a message names, and where it does not, those that the provider's usage object does."""
+    requests = command.requests
+    if requests is not None and not 0 <= requests <= AMOUNT_MAX:
+        raise InvalidAmount("requests", requests, "a whole number, from 0 to 2^63-1")
+    named: dict[str, int] = {}
+    for name in _COUNTED:
+        value = getattr(command, name)
+        if value is not None:
+            named[name] = count_up(value, name)
+    read = UNKNOWN if command.provider_usage is None else counted(command.provider_usage)
+    if not named:
+        return UNKNOWN if read == UNKNOWN else read
+    return read._replace(**named)
+
+
+def _used(counts: Counts, tokens: int | None, *, read: bool) -> Tokens:
+    """The tokens as prices tell them apart: whole, with each part within what it is a part of.
+
+    ``read``: some were read from a usage object; parts that are more than the whole then make it larger, for what was
+    used is a fact, whatever form it comes in.
+    """
+    cached, written = counts.cached_tokens or 0, counts.cache_write_tokens or 0
+    heard, spoken = counts.audio_input_tokens or 0, counts.audio_output_tokens or 0
+    reasoned = counts.reasoning_tokens or 0
+    got = max(reasoned, spoken) if counts.output_tokens is None else counts.output_tokens
+    sent = counts.input_tokens
+    if sent is None:
+        sent = max(0, tokens - got) if counts.output_tokens is None and tokens is not None else 0
+    elif tokens is not None:
+        got += max(0, tokens - sent - got)
+    if counts.input_tokens is None and counts.output_tokens is not None and tokens is not None:
+        got = max(got, tokens)
+    for name, part, whole, of in (
+        ("cached_tokens", cached, sent, "input_tokens"),
+        ("cache_write_tokens", cached + written, sent, "input_tokens (less cached_tokens)"),
+        ("audio_input_tokens", heard, sent, "input_tokens"),
+        ("reasoning_tokens", reasoned, got, "output_tokens"),
+        ("audio_output_tokens", spoken, got, "output_tokens"),
+    ):
+        if part > whole and not read:
+            found = written if name == "cache_write_tokens" else part
+            raise InvalidAmount(name, found, f"at most {of}, {whole}, of which they are a part")
+    sent, got = max(sent, cached + written, heard), max(got, spoken, reasoned)
+    return Tokens(sent, got, cached, written, min(counts.cache_write_1h_tokens or 0, written), heard, spoken)
+
+
+def quoted(rules: Rules, model: str, used: Tokens, *, base: bool = False) -> Quote:
+    """What tokens of a model cost. ``base``: they are the total of several requests, of which none may have been
+    long.
+    """
+    name, provider = rules.catalogued.get(model, (model, None))
+    prices = rules.prices
     found = rules.find_price(name, provider)
-    if found is not None:
-        return found.price.cost(*parts), found.id, False
-    stand_in = rules.prices.most_expensive(name, provider, parts)
-    if stand_in is None:
-        return 0, None, True
-    return rules.prices.models[stand_in].cost(*parts), stand_in, True
+    unpriced = found is None
+    if found is None:
+        found = prices.most_expensive(name, provider, used, base=base)
+        if found is None:
+            return Quote(0, None, unpriced=True, base_tier=False)
+    base_tier = base and found.price.at(used.input) is not found.price
+    return Quote(found.price.cost(*used, base=base), prices.label(found), unpriced, base_tier)

@@ -1,8 +1,8 @@
 """How usage is booked: covered where it is more than there is, then recorded, then levels and the response follow."""
 
-from tallystick.config.amounts import (
-    TOKENS,
-)
+from typing import Any
+
+from tallystick.config.amounts import TOKENS
 from tallystick.events import catalog as e
 from tallystick.events import messages as c
 from tallystick.events.decide import pricing
@@ -20,47 +20,70 @@ UNDER_ESTIMATE, LATE_REPORT, UNPRICED_MODEL = "under_estimate", "late_report", "
 
 
 def book(
-    turn: Turn, command: c.ReportUsage, agent: str, over: str | None = None, payer: Account | None = None
+    turn: Turn,
+    command: c.ReportUsage,
+    agent: str,
+    over: str | None = None,
+    payer: Account | None = None,
+    *,
+    total: bool = False,
 ) -> Enforcement:
     """Record what ``agent`` reports, and answer all that it must know to go on.
 
     ``over`` is the lease of a run that had ended: then ``payer`` is charged, and no account of the same name.
+    ``total``: it is the total of several requests, or the rest of one.
 
     Raises:
         InvalidAmount: a malformed amount; nothing was recorded.
     """
     ledger = turn.ledger
-    priced = pricing.price(ledger.rules, command)
+    priced = pricing.price(ledger.rules, command, total=total)
     account = ledger.accounts.get(agent) if over is None else None
     late = over is not None or (account is None and agent in ledger.released)
     unallocated = account is None and not late
     event = e.UsageReported(
         agent=agent,
-        tokens=priced.tokens,
-        time_ms=priced.time_ms,
-        cost_nanos=priced.cost_nanos,
-        model=command.model,
-        input_tokens=command.input_tokens,
-        output_tokens=command.output_tokens,
-        cached_tokens=command.cached_tokens,
         operation=command.operation,
         lease=over,
-        priced_as=priced.priced_as,
-        unpriced=priced.unpriced,
         late=late,
         unallocated=unallocated,
+        **as_used(command, priced),
     )
-    is_new = command.model not in ledger.unpriced and len(ledger.unpriced) < UNPRICED_MAX
     # Nothing can fail after this line.
-    cause = UNPRICED_MODEL if priced.unpriced else LATE_REPORT if late else UNDER_ESTIMATE
-    answer = use(turn, account, event, cause, payer=payer)
-    if priced.unpriced:
-        answer.unpriced = True
-    if event.unpriced and is_new:
-        charged = (
-            "not charged: the price list is empty" if priced.priced_as is None else f"charged as {priced.priced_as}"
-        )
-        alert(turn, "unpriced_model", f"no price is known for {command.model}; {charged}", agent)
+    return use_priced(turn, account, event, LATE_REPORT if late else UNDER_ESTIMATE, payer=payer)
+
+
+def as_used(command: c.ReportUsage | c.Settle, priced: pricing.Priced) -> dict[str, Any]:
+    """The fields of an event that say what was used, and how it was priced."""
+    return {
+        "tokens": priced.tokens or 0,
+        "time_ms": priced.time_ms or 0,
+        "cost_nanos": priced.cost_nanos or 0,
+        "model": command.model,
+        **priced.counts._asdict(),
+        "requests": command.requests,
+        "priced_as": priced.priced_as,
+        "unpriced": priced.unpriced,
+        "base_tier": priced.base_tier,
+    }
+
+
+def use_priced(
+    turn: Turn,
+    account: Account | None,
+    event: e.UsageReported | e.HoldSettled,
+    cause: str,
+    held: Money = ZERO,
+    payer: Account | None = None,
+) -> Enforcement:
+    """`use`, and how it was priced: in the answer, and where a model is unknown also in an alert, once."""
+    ledger = turn.ledger
+    is_new = event.unpriced and event.model not in ledger.unpriced and len(ledger.unpriced) < UNPRICED_MAX
+    answer = use(turn, account, event, UNPRICED_MODEL if event.unpriced else cause, held, payer)
+    answer.unpriced, answer.base_tier = event.unpriced, event.base_tier
+    if is_new:
+        charged = "not charged: the price list is empty" if event.priced_as is None else f"charged as {event.priced_as}"
+        alert(turn, "unpriced_model", f"no price is known for {event.model}; {charged}", event.agent)
     return answer
 
 

@@ -85,26 +85,32 @@ def report(ledger: Ledger, event: e.UsageReported) -> None:
     if event.hold in ledger.ended_holds:
         # A late settlement: there is no second one.
         ledger.ended_holds[event.hold] = (event.agent, "settled", event.lease)
-    if event.unpriced and event.model is not None and len(ledger.unpriced) < UNPRICED_MAX:
-        ledger.unpriced[event.model] = None
+    if event.unpriced:
+        _flag(ledger, event)
     account = book_report(ledger, event)
     if account is None:
         used_without_account(ledger, event)
         used_late(ledger, event)
         return
+    _count_report(ledger, account, event)
+
+
+def _flag(ledger: Ledger, event: "e.UsageReported | e.HoldSettled") -> None:
+    """A model without a price is remembered, so that there is one alert about it."""
+    if event.model is not None and len(ledger.unpriced) < UNPRICED_MAX:
+        ledger.unpriced[event.model] = None
+
+
+def _count_report(ledger: Ledger, account: Account, event: "e.UsageReported | e.HoldSettled") -> None:
+    """A report counts for its product and run, and its reply delivers the notice that waits for the agent."""
     if event.input_tokens is not None:
         mix = ledger.day.mix
         mix[0] += event.input_tokens
         mix[1] += event.output_tokens or 0
         mix[2] += event.cached_tokens or 0
-    _count_report(ledger, account, event)
     if event.model is not None and event.model != account.model:
         # Every record brings a text of its own; the accounts share one.
         account.model = sys.intern(event.model)
-
-
-def _count_report(ledger: Ledger, account: Account, event: "e.UsageReported | e.HoldSettled") -> None:
-    """A report counts for its product and run, and its reply delivers the notice that waits for the agent."""
     account.pool_notice = ledger.pool_exhausted_at
     if account.budget_product is not None:
         ledger.day.by_product[account.budget_product] += event.tokens
@@ -131,6 +137,8 @@ def move_expiry(ledger: Ledger, event: e.HoldExtended) -> None:
 def settle_hold(ledger: Ledger, event: e.HoldSettled) -> None:
     """A hold ends with what was used of it."""
     hold = book_settlement(ledger, event)
+    if event.unpriced:
+        _flag(ledger, event)
     _end_hold(ledger, hold, "settled", event.position)
     _count_report(ledger, hold.account, event)
 

@@ -20,9 +20,11 @@ from typing import Any, Final
 import msgspec
 
 from tallystick.events.catalog import CATALOG, EVENT_BY_NAME, Event
-from tallystick.events.messages import INTERNAL_ID, WIRE, Command
+from tallystick.events.messages import INTERNAL_ID, WIRE, Command, Spending
 from tallystick.events.messages.invalid import KEYED_BY_AGENT, NO_TEXT, explained, no_key_twice, unwritable
+from tallystick.events.messages.legible import mended, other_digits, other_digits_in
 from tallystick.events.messages.proposals import INTERNAL
+from tallystick.events.messages.provider_usage import stripped
 from tallystick.events.messages.replies import Refusal, Reply
 
 GENESIS: Final = bytes(32)
@@ -52,34 +54,64 @@ def read_message(message: Message, new_id: Callable[[], str]) -> "tuple[Command,
     """A message of the wire contract as a command and its bytes, or a refusal that names the field.
 
     Python programs may hand in a command or a mapping; both are held to the contract just as JSON text is. ``new_id``
-    names the command where its sender did not.
+    names the command where its sender did not. Of a provider's usage object only what is known is read (`stripped`):
+    what else is in it, and what of it cannot be decoded, is left out.
     """
     try:
-        if isinstance(message, Command):
-            data = _encode(message)
-            command: Command = _decode_wire(data)
-            # A float, or a NaN, that JSON shows otherwise: every value is converted by the rules of the contract.
-            if command != message:
-                command = msgspec.convert(msgspec.to_builtins(message, builtin_types=NO_TEXT), _WIRE)
-            elif command.id is not None:
-                return _of_the_sender(command), data
-        elif isinstance(message, bytes | str):
-            if len(message) > BODY_MAX:
-                return Refusal("invalid_message", f"found {len(message)} bytes, allowed are {BODY_MAX}")
-            command = _decode_wire(message)
-            if type(command) in KEYED_BY_AGENT:
-                json.loads(message, object_pairs_hook=no_key_twice)
-        else:
-            command = msgspec.convert(message, _WIRE)
-        if command.id is None:
-            command.id = new_id()
-        return _of_the_sender(command), _encode(command)
+        return _read(message, new_id)
     except msgspec.ValidationError as error:
-        return Refusal("invalid_message", explained(str(error), message))
+        refusal = Refusal("invalid_message", explained(str(error), message))
     except msgspec.DecodeError as error:
-        return Refusal("invalid_message", f"not JSON: {error}")
+        refusal = Refusal("invalid_message", f"not JSON: {error}")
     except (UnicodeError, TypeError, ValueError, ArithmeticError, RecursionError) as error:
-        return Refusal("invalid_message", unwritable(message) or f"not a message: {error}")
+        refusal = Refusal("invalid_message", unwritable(message) or f"not a message: {error}")
+    again = _mended(message)
+    return refusal if again is None else read_message(again, new_id)
+
+
+def _mended(message: Message) -> bytes | None:
+    """A message with a usage object that can be decoded, if that is what was wrong with it."""
+    if not isinstance(message, bytes | str) or len(message) > BODY_MAX:
+        return None
+    text = message.encode(errors="replace") if isinstance(message, str) else message
+    again = mended(text)
+    return None if again == text else again
+
+
+def _read(message: Message, new_id: Callable[[], str]) -> "tuple[Command, bytes] | Refusal":
+    if isinstance(message, Command):
+        if isinstance(message, Spending) and message.provider_usage is not None:
+            message = msgspec.structs.replace(message, provider_usage=stripped(message.provider_usage))
+        data = _encode(message)
+        command: Command = _decode_wire(data)
+        # A float, or a NaN, that JSON shows otherwise: every value is converted by the rules of the contract.
+        if command != message:
+            command = msgspec.convert(msgspec.to_builtins(message, builtin_types=NO_TEXT), _WIRE)
+        elif command.id is not None:
+            return _of_the_sender(command), data
+    elif isinstance(message, bytes | str):
+        if len(message) > BODY_MAX:
+            return Refusal("invalid_message", f"found {len(message)} bytes, allowed are {BODY_MAX}")
+        command = _decode_wire(message)
+        if type(command) in KEYED_BY_AGENT:
+            _in_ascii(other_digits_in(json.loads(message, object_pairs_hook=no_key_twice)))
+        _in_ascii(other_digits(message if isinstance(message, bytes) else message.encode()))
+    else:
+        if isinstance(message, Mapping):
+            if message.get("provider_usage") is not None:
+                message = {**message, "provider_usage": stripped(message["provider_usage"])}
+            _in_ascii(other_digits_in(message))
+        command = msgspec.convert(message, _WIRE)
+    if isinstance(command, Spending) and command.provider_usage is not None:
+        command.provider_usage = stripped(command.provider_usage)
+    if command.id is None:
+        command.id = new_id()
+    return _of_the_sender(command), _encode(command)
+
+
+def _in_ascii(wrong: str | None) -> None:
+    if wrong is not None:
+        raise msgspec.ValidationError(wrong)
 
 
 def _of_the_sender(command: Command) -> Command:

@@ -147,10 +147,11 @@ KEYED_BY_AGENT = (AllocateProportional, AllocateByPriority)
 """Here a key of a mapping is an agent, and the second of two would take the first one's part unnoticed."""
 
 
-def no_key_twice(pairs: list[tuple[str, Any]]) -> None:
+def no_key_twice(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """Refuse an object that names a key twice; made for the standard library's ``object_pairs_hook``."""
-    seen: set[str] = set()
-    for key, _ in pairs:
+    seen: dict[str, Any] = {}
+    for key, value in pairs:
         if key in seen:
             raise msgspec.ValidationError(f"{key!r} is named twice")
-        seen.add(key)
+        seen[key] = value
+    return seen

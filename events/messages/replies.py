@@ -82,6 +82,7 @@ class Enforcement(Reply, gc=False):
     unallocated: bool = False
     lease_lost: bool = False
     warnings: list[str] | None = None
+    base_tier: bool = False
 
 
 class Held(Reply):
@@ -92,6 +93,8 @@ class Held(Reply):
     amount: EdgeAmounts
     available: EdgeAmounts
     expires_at: str
+    unpriced: bool = False
+    base_tier: bool = False
 
 
 class HoldGone(Reply):

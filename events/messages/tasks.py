@@ -5,7 +5,7 @@ from typing import Annotated, ClassVar, Literal
 
 import msgspec
 
-from tallystick.config.amounts import AMOUNT_MAX, Budget
+from tallystick.config.amounts import AMOUNT_MAX, Usage
 from tallystick.config.kinds import Priority
 from tallystick.events.messages.command import MESSAGES_MAX, Command, Name
 
@@ -50,7 +50,7 @@ class CompleteTask(Command):
     task: Name
     outcome: TaskOutcome
     lease: Name | None = None
-    usage: Budget | None = None
+    usage: Usage | None = None
 
 
 class CancelTask(Command):

@@ -1,47 +1,81 @@
 """What agents use, what they set aside before it, signs of life, and how the budgets stand."""
 
 from decimal import Decimal
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import msgspec
 
-from tallystick.config.amounts import Budget
+from tallystick.config.amounts import Budget, Usage
 from tallystick.events.messages.command import Command, Name
+
+Count = int | float | None
+"""Tokens. What was used may be said finer than it is counted, as ``0.1 + 0.2`` is; it is rounded up."""
 
 
 class ReportUsage(Command):
     """What an agent or a task says that it spent: a fact, never refused, never dropped.
 
-    ``lease`` is the run of the task that it is of; left out, the one that goes on is meant.
+    ``lease`` is the run of the task that it is of; left out, the one that goes on is meant. ``provider_usage`` is the
+    provider's own usage object, from which the counts are read that the message does not name (see ``provider_usage``).
+    ``requests``: how many requests this is the total of.
     """
 
     group: ClassVar[str] = "track"
     agent: Name | None = None
     task: Name | None = None
     lease: Name | None = None
-    usage: Budget | None = None
+    usage: Usage | None = None
+    model: Name | None = None
+    input_tokens: Count = None
+    output_tokens: Count = None
+    cached_tokens: Count = None
+    operation: Name | None = None
+    cache_write_tokens: Count = None
+    reasoning_tokens: Count = None
+    audio_input_tokens: Count = None
+    audio_output_tokens: Count = None
+    requests: int | None = None
+    provider_usage: Any = None
+
+
+class Reserve(Command):
+    """Hold ``estimate`` before an operation. The hold's id is this command's id.
+
+    With a ``model`` the tokens are priced as a report of them would be, where the estimate names no cost.
+    """
+
+    group: ClassVar[str] = "track"
+    agent: Name
+    estimate: Budget | None = None
+    ttl_seconds: Decimal | None = None
     model: Name | None = None
     input_tokens: int | None = None
     output_tokens: int | None = None
     cached_tokens: int | None = None
-    operation: Name | None = None
-
-
-class Reserve(Command):
-    """Hold ``estimate`` before an operation. The hold's id is this command's id."""
-
-    group: ClassVar[str] = "track"
-    agent: Name
-    estimate: Budget
-    ttl_seconds: Decimal | None = None
+    cache_write_tokens: int | None = None
+    reasoning_tokens: int | None = None
+    audio_input_tokens: int | None = None
+    audio_output_tokens: int | None = None
+    requests: int | None = None
+    provider_usage: Any = None
 
 
 class Settle(Command):
-    """Replace a hold by what the operation really used."""
+    """Replace a hold by what the operation really used, told as `ReportUsage` tells it."""
 
     group: ClassVar[str] = "track"
     hold: Name
-    usage: Budget
+    usage: Usage | None = None
+    model: Name | None = None
+    input_tokens: Count = None
+    output_tokens: Count = None
+    cached_tokens: Count = None
+    cache_write_tokens: Count = None
+    reasoning_tokens: Count = None
+    audio_input_tokens: Count = None
+    audio_output_tokens: Count = None
+    requests: int | None = None
+    provider_usage: Any = None
 
 
 class CancelHold(Command):
@@ -79,3 +113,7 @@ class GetGlobalStatus(Command):
     query: ClassVar[bool] = True
     limit: Annotated[int, msgspec.Meta(ge=0, le=1_000)] = 100
     after: str | None = None
+
+
+Spending = ReportUsage | Reserve | Settle
+"""Messages whose tokens are counted, and priced where they name a model."""

@@ -7,6 +7,7 @@ from fractions import Fraction
 import msgspec
 
 from tallystick.config.kinds import Priority
+from tallystick.config.model_names import catalogued
 from tallystick.config.prices import PriceList
 from tallystick.config.settings import Config
 from tallystick.events.messages import PRIORITIES
@@ -23,6 +24,7 @@ class Rules:
     """
 
     __slots__ = (
+        "catalogued",
         "config",
         "find_price",
         "fleet_at",
@@ -52,6 +54,7 @@ class Rules:
         self.config = _overridden(config, self.overrides)
         self.prices = prices
         self.find_price = prices.finding
+        self.catalogued = catalogued(config.models)
         self.level_at = tuple(
             Fraction(threshold)
             for threshold in (enforcement.warn_at, enforcement.throttle_at, enforcement.degrade_at, enforcement.stop_at)

@@ -166,6 +166,8 @@ class CostView:
         self._use(event, account, event.model or of_run)
 
     def _settled(self, event: e.HoldSettled) -> None:
+        if event.model is not None:
+            self._runs_on(event.agent, event.model)
         self._use(event, self._balances.accounts.get(event.agent), self._models.get(event.agent))
 
     def _use(self, event: "e.UsageReported | e.HoldSettled", account: Account | None, model: str | None) -> None:

@@ -106,10 +106,13 @@ class FleetView:
 
     # --- one step per class of event ----------------------------------------------------------------------------------
 
-    def _reported(self, event: e.UsageReported) -> None:
+    def _flagged(self, event: "e.UsageReported | e.HoldSettled") -> None:
         if event.unpriced and event.model is not None:
             unpriced = self._row.unpriced
             unpriced[event.model] = unpriced.get(event.model, 0) + event.cost_nanos
+
+    def _reported(self, event: e.UsageReported) -> None:
+        self._flagged(event)
         if event.unallocated:
             self._unallocated = plus(self._unallocated, (event.tokens, event.time_ms, event.cost_nanos))
             self._row.unallocated_reports += 1
@@ -157,12 +160,14 @@ class FleetView:
         """What has a price now is no longer flagged; a model may be called by its alias in the catalogue."""
         prices, catalogue = prices_from_mapping(event.prices, event.published), self._row.config.get("models", {})
         for model in tuple(self._row.unpriced):
-            entry = catalogue.get(model) or {"id": model, "provider": None}
+            by_id = next((one for one in catalogue.values() if one and one["id"] == model), None)
+            entry = catalogue.get(model) or by_id or {"id": model, "provider": None}
             if prices.find(entry["id"], entry["provider"]) is not None:
                 del self._row.unpriced[model]
 
     steps: ClassVar[Steps] = {
         e.UsageReported: _reported,
+        e.HoldSettled: _flagged,
         e.BudgetReleased: _released,
         e.TaskStarted: _started,
         e.TotalBudgetSet: _total_set,

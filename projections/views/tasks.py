@@ -10,8 +10,10 @@ from typing import Any, ClassVar
 
 import msgspec
 
+from tallystick.config.price import Tokens
 from tallystick.config.prices import from_mapping as prices_from_mapping
 from tallystick.events import catalog as e
+from tallystick.events.catalog.usage import tokens_of
 from tallystick.events.state.accounts import Balances, money, plus
 from tallystick.projections.views.task_rows import (
     AT_ONCE_MS,
@@ -35,7 +37,7 @@ class TasksView:
     """Folds the open tasks and the day at hand, which are in memory."""
 
     name = "tasks"
-    version = 1
+    version = 2
 
     def __init__(self, balances: Balances, look: Look) -> None:
         self._balances = balances
@@ -298,33 +300,29 @@ class TasksView:
 
     def _reported(self, event: e.UsageReported) -> None:
         task = self._task_of(event.agent)
-        if task is None:
-            return
-        sent, written = event.input_tokens, event.output_tokens
-        if sent is None and written is None:
-            sent = event.tokens
-        self._use(task, event, (sent or 0, written or 0, event.cached_tokens or 0))
+        if task is not None:
+            self._use(task, event)
 
     def _settled(self, event: e.HoldSettled) -> None:
         task = self._task_of(event.agent)
         if task is not None:
-            self._use(task, event, (event.tokens, 0, 0))
+            self._use(task, event)
 
-    def _use(self, task: TaskRow, event: "e.UsageReported | e.HoldSettled", parts: tuple[int, int, int]) -> None:
+    def _use(self, task: TaskRow, event: "e.UsageReported | e.HoldSettled") -> None:
         used = (event.tokens, event.time_ms, event.cost_nanos)
         task.used = moved(plus(money(task.used.triple), used))
         if task.is_open:
             self._touch(task)
         if task.state == "running" and event.tokens:
-            self._compare(task, parts)
+            self._compare(task, tokens_of(event), base=event.base_tier or (event.requests or 1) > 1)
 
-    def _compare(self, task: TaskRow, parts: tuple[int, int, int]) -> None:
+    def _compare(self, task: TaskRow, used: Tokens, *, base: bool) -> None:
         """Lay what was used beside what it costs on each model of the catalogue, request by request."""
         prices = {} if self._day is None else self._day.models
         assert task.model is not None
         rows = [task.would_cost] if task.critical else [task.would_cost, self._model_row(task.model).would_cost]
         for alias, price in prices.items():
-            cost_nanos = price.cost(*parts)
+            cost_nanos = price.cost(*used, base=base)
             for would_cost in rows:
                 would_cost[alias] = would_cost.get(alias, 0) + cost_nanos
 

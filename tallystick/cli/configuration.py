@@ -15,7 +15,7 @@ from tallystick.cli.common import json_text, prices_option, reading
 from tallystick.cli.prices import prices, prices_of_today
 from tallystick.config import loader
 from tallystick.config.addresses import may_hold_secret
-from tallystick.config.prices import PriceList
+from tallystick.config.prices import PriceList, far_from_published
 from tallystick.config.schema import json_schema
 from tallystick.config.settings import Config
 from tallystick.wording import one_line
@@ -52,7 +52,7 @@ def check(file: Path | None, prices_file: Path | None) -> None:
     settings = loader.load(found)
     prices = prices_of_today(settings, prices_file)
     click.echo(f"OK: {found or loader.PACKAGED_FILE}")
-    for warning in (*_of_models(settings, prices), *_of_addresses(settings)):
+    for warning in (*_of_models(settings, prices), *far_from_published(prices), *_of_addresses(settings)):
         click.echo(f"tallystick: warning: {one_line(warning)}", err=True)
 
 

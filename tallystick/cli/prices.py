@@ -13,7 +13,9 @@ from tallystick.actors.runtime.opening import open_ledger
 from tallystick.cli.common import config_option, console, json_option, json_text, prices_option, reading
 from tallystick.config import loader
 from tallystick.config.amounts import dollars
-from tallystick.config.prices import Found, ModelPrice, PriceList, Tier, find_prices, load_prices
+from tallystick.config.model_names import catalogued
+from tallystick.config.price_list import shown
+from tallystick.config.prices import Found, ModelPrice, PriceList, Tier, far_from_published, find_prices, load_prices
 from tallystick.config.published import published_prices
 from tallystick.config.settings import Config
 from tallystick.wording import one_line
@@ -59,6 +61,8 @@ def prices(
         with reading(store_url) as store:
             rules = open_ledger(store).ledger.rules
         config, listed = rules.config, rules.prices
+    for warning in far_from_published(listed):
+        click.echo(f"tallystick: warning: {one_line(warning)}", err=True)
     rows = list(_rows(config, listed, model or _all(config, listed)))
     if as_json:
         click.echo(_json(rows))
@@ -75,10 +79,9 @@ Row = tuple[str, Found | None, str]
 
 
 def _rows(config: Config, prices: PriceList, models: "tuple[str, ...] | list[str]") -> Iterator[Row]:
+    known = catalogued(config.models)
     for asked in models:
-        entry = config.models.get(asked)
-        name, provider = (asked, None) if entry is None else (entry.id, entry.provider)
-        found = prices.find(name, provider)
+        found = prices.find(*known.get(asked, (asked, None)))
         if found is None:
             yield asked, None, _UNKNOWN
         else:
@@ -118,8 +121,4 @@ def _plain(asked: str, found: Found | None, source: str) -> dict[str, Any]:
 
 
 def _edge(price: ModelPrice | Tier) -> dict[str, str]:
-    return {
-        "input": dollars(price.input),
-        "output": dollars(price.output),
-        "cached_input": dollars(price.cached_input),
-    }
+    return shown(price)

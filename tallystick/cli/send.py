@@ -11,6 +11,7 @@ import click
 import msgspec
 
 from tallystick.cli.common import config_option, prices_option, settings_for, store_option
+from tallystick.config.amounts import NUMBER
 from tallystick.events import messages as c
 from tallystick.events.log.codec import read_message
 from tallystick.events.log.store import open_store
@@ -142,6 +143,8 @@ def _approval(rest: tuple[str, ...], limits: Mapping[str, str | None]) -> dict[s
         if text is None:
             continue
         try:
+            if not NUMBER.fullmatch(text):
+                raise ValueError  # noqa: TRY301 - Python would read underscores, and digits of other scripts
             message[field] = kind(text)
         except (ValueError, InvalidOperation):
             example = "dollars like 200 or 12.50" if kind is Decimal else "whole tokens like 5000000"

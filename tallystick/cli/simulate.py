@@ -26,6 +26,7 @@ from tallystick.events.decide.answers import stamp
 from tallystick.events.log.codec import digest_of, encode_answer, read_message
 from tallystick.events.log.store import Store, open_store
 from tallystick.events.messages import NAME_MAX
+from tallystick.events.messages.legible import mended
 from tallystick.events.messages.replies import Refusal
 from tallystick.events.state.conservation import check_conserved
 from tallystick.reports.reporter import Reporter
@@ -163,7 +164,7 @@ def lines_of(name: str, data: bytes) -> Iterator[Line]:
             continue
         try:
             text.decode()
-            fields = _decode_line(text)
+            fields = _fields(text)
         except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
             raise BadScenario(name, number, *_what_is_wrong(text, error)) from None
         at = _time_of(name, number, text, fields)
@@ -178,6 +179,17 @@ def lines_of(name: str, data: bytes) -> Iterator[Line]:
         # The rest is passed on byte for byte, so that no number is rounded on the way.
         rest = (_quoted(key) + b":" + bytes(raw) for key, raw in fields.items() if key not in ("at", "by"))
         yield Line(number, at, by, b"{" + b",".join(rest) + b"}")
+
+
+def _fields(text: bytes) -> dict[str, msgspec.Raw]:
+    """The fields of a line, also where a provider's usage object in it cannot be decoded as it is."""
+    try:
+        return _decode_line(text)
+    except (msgspec.MsgspecError, RecursionError):
+        again = mended(text)
+        if again is None or again == text:
+            raise
+        return _decode_line(again)
 
 
 def _time_of(name: str, number: int, text: bytes, fields: dict[str, msgspec.Raw]) -> dt.datetime:

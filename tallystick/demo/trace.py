@@ -10,7 +10,7 @@ from typing import Final, TextIO
 
 import msgspec
 
-from tallystick.config.amounts import AMOUNT_MAX, COST, TIME, InvalidAmount, exact_units
+from tallystick.config.amounts import COST, NUMBER, TIME, TOKENS, InvalidAmount, units_up
 from tallystick.demo.workload import Run, Step, Workload
 from tallystick.events.messages import NAME_MAX
 from tallystick.events.state.accounts import RESERVED_NAMES
@@ -113,14 +113,14 @@ class _Line:
         row = _Row(
             agent=self._word("agent"),
             product=self._word("product_or_task"),
-            step=self._count("step"),
-            at_ms=self._exact("timestamp_s", TIME),
-            duration_ms=self._exact("duration_s", TIME),
+            step=self._used("step", TOKENS),
+            at_ms=self._used("timestamp_s", TIME),
+            duration_ms=self._used("duration_s", TIME),
             model=self._word("model"),
-            input_tokens=self._count("input_tokens"),
-            output_tokens=self._count("output_tokens"),
-            cached_tokens=self._count("cached_tokens"),
-            cost_nanos=self._exact("cost_usd", COST),
+            input_tokens=self._used("input_tokens", TOKENS),
+            output_tokens=self._used("output_tokens", TOKENS),
+            cached_tokens=self._used("cached_tokens", TOKENS),
+            cost_nanos=self._used("cost_usd", COST),
         )
         if (row.cached_tokens or 0) > (row.input_tokens or 0):
             raise self._bad(
@@ -134,23 +134,17 @@ class _Line:
             raise self._bad(column, f"up to {NAME_MAX} printable characters")
         return found or None
 
-    def _count(self, column: str) -> int | None:
-        found = self._cells[column].strip()
-        if not found:
-            return None
-        if not (found.isascii() and found.isdigit()) or len(found) > 19 or int(found) > AMOUNT_MAX:
-            raise self._bad(column, "a whole number, not negative, or nothing")
-        return int(found)
-
-    def _exact(self, column: str, dimension: int) -> int | None:
+    def _used(self, column: str, dimension: int) -> int | None:
+        """What was used, or a time: a fact, of which anything finer than our units is rounded up."""
         found = self._cells[column].strip()
         if not found:
             return None
         try:
-            return exact_units(Decimal(found), dimension, column)
+            if NUMBER.fullmatch(found):
+                return units_up(Decimal(found), dimension, column)
         except (InvalidOperation, InvalidAmount):
-            decimals = 3 if dimension == TIME else 9
-            raise self._bad(column, f"a number, not negative, of at most {decimals} decimals, or nothing") from None
+            pass  # Their words name neither the file nor the line; ours follow.
+        raise self._bad(column, "a number, not negative, or nothing")
 
     def _bad(self, column: str, allowed: str) -> TraceError:
         found = _shown(self._cells[column]) or "nothing"

@@ -1,6 +1,7 @@
 """Explains reports of usage and holds."""
 
 from tallystick.config.amounts import dollars
+from tallystick.config.price import ModelPrice, Tier
 from tallystick.events import catalog as e
 from tallystick.events.state.accounts import ROOT
 from tallystick.events.state.ledger import Ledger
@@ -36,28 +37,33 @@ def _why_reported(event: e.UsageReported, ledger: Ledger, history: History) -> l
     return lines
 
 
-def _price_of(event: e.UsageReported, ledger: Ledger, history: History) -> list[str]:
-    """At which price a report was charged; nothing where it brought its own cost."""
+def _price_of(event: "e.UsageReported | e.HoldSettled | e.HoldPlaced", ledger: Ledger, history: History) -> list[str]:
+    """At which price usage was charged, or held for; nothing where it brought its own cost."""
     if event.priced_as is None:
         return []
-    prices, model = ledger.rules.prices, ledger.rules.config.models.get(event.model or "")
-    found = prices.find(event.priced_as, None if model is None else model.provider)
+    prices, (_, provider) = ledger.rules.prices, ledger.rules.catalogued.get(event.model or "", ("", None))
+    found = prices.find(event.priced_as, provider)
+    if found is None or prices.label(found) != event.priced_as:
+        found = prices.find(event.priced_as) or found
     if found is None:
         return []
-    parts = (event.input_tokens, event.output_tokens, event.cached_tokens)
-    price = found.price.at(event.tokens if parts == (None, None, None) else event.input_tokens or 0)
+    price: ModelPrice | Tier = found.price
+    if not event.base_tier and not isinstance(event, e.HoldPlaced):
+        parts = (event.input_tokens, event.output_tokens)
+        price = found.price.at(event.tokens if parts == (None, None) else event.input_tokens or 0)
     source = "prices.yml" if found.written else prices.published.source
     return [
         (
             f"priced as {event.priced_as}: ${dollars(price.input)} per million input tokens,"
             f" ${dollars(price.output)} output ({source}{history.since(e.PricesLoaded)})"
+            f"{', the base tier: it is the total of several requests' if event.base_tier else ''}"
         )
     ]
 
 
 def _why_held(event: e.HoldPlaced, ledger: Ledger, history: History) -> list[str]:
     account = ledger.accounts[event.agent]
-    lines = []
+    lines = _price_of(event, ledger, history)
     for d, units in enumerate(event.amount.triple):
         payer = account.payers[d]
         if units and payer.allocated[d] is not None:
@@ -92,7 +98,9 @@ ROWS: Rows = {
     e.HoldExtended: Row(
         lambda x, say: f"hold {x.hold} of {x.agent} now lasts until {say.time(x.expires_at)}", also=_its_hold
     ),
-    e.HoldSettled: Row(lambda x, say: f"{x.agent} settled hold {x.hold}: {say.used(x)} used", also=_its_hold),
+    e.HoldSettled: Row(
+        lambda x, say: f"{x.agent} settled hold {x.hold}: {say.used(x)} used", _price_of, also=_its_hold
+    ),
     e.HoldEnded: Row(_says_ended, also=_its_hold),
     e.AgentHeard: Row(lambda x, say: f"{x.agent} sent a heartbeat"),
 }

@@ -128,7 +128,8 @@ class MessageFilter:
             del self._missing[command.hold]
             if missing.why == "throttled":
                 # It would have waited and then have done the same: a throttle moves no report in time.
-                return c.ReportUsage(agent=missing.agent, usage=command.usage, id=command.id)
+                said = {name: getattr(command, name) for name in command.__struct_fields__ if name != "hold"}
+                return c.ReportUsage(agent=missing.agent, **said)
             self.reason = missing.why
         return None
 

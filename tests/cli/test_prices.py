@@ -113,8 +113,11 @@ def test_a_scenario_runs_with_a_prices_file_and_with_the_prices_of_its_day(run: 
         return str(json.loads(lines[1])["reply"]["ok"]["total_consumed"]["cost_usd"])
 
     assert (spent("2026-03-12"), spent("2026-03-13")) == ("3.00", "1.50")
-    (tmp_path / "prices.yml").write_text("prices: {claude-opus-4-6: {input: 1, output: 1}}", encoding="utf-8")
-    assert spent("2026-03-12", "--prices", "prices.yml") == "0.30"
+    # The published tier of long requests costs twice as much on that day, and so does the written one.
+    for written, cost in (("", "0.60"), (", tiers: []", "0.30")):
+        text = f"prices: {{claude-opus-4-6: {{input: 1, output: 1{written}}}}}"
+        (tmp_path / "prices.yml").write_text(text, encoding="utf-8")
+        assert spent("2026-03-12", "--prices", "prices.yml") == cost
 
 
 def test_a_bad_file_of_prices_is_told_by_line_and_column(run: Run, mine: Path) -> None:
@@ -153,3 +156,22 @@ def test_an_explained_report_names_its_price_where_it_is_from_and_since_when(run
     assert "priced as claude-opus-5-5: $7.00 per million input tokens, $8.00 output (prices.yml," in written
     assert f"in force since position {loaded[1]})" in written
     assert "a list of 2 written prices, over those of genai-prices" in run("audit", "explain", str(loaded[1])).stdout
+
+
+def test_a_written_price_in_another_unit_is_a_warning(run: Run, tmp_path: Path) -> None:
+    text = "prices: {claude-sonnet-4-5: {input: 0.000003, output: 15}}\n"
+    (tmp_path / "prices.yml").write_text(text, encoding="utf-8")
+    for command in (["config", "check"], ["config", "prices", "sonnet"]):
+        result = run(*command, "--prices", "prices.yml")
+        assert result.exit_code == 0
+        assert (
+            "tallystick: warning: prices.claude-sonnet-4-5.input: $0.000003 is more than 100 times away"
+            in result.stderr
+        )
+
+
+def test_a_name_that_a_router_writes_is_found(run: Run) -> None:
+    names = ("bedrock/us.anthropic.claude-sonnet-4-5-20250929-v1:0", "openrouter/anthropic/claude-sonnet-4.5")
+    rows = json.loads(run("config", "prices", *names, "--json").stdout)["prices"]
+    assert [row["from"].rpartition(", ")[2] for row in rows] == ["aws", "anthropic"]
+    assert rows[1]["cache_write"] == "3.75"

@@ -86,6 +86,8 @@ def test_the_priority_of_a_product_is_overridden_in_a_few_words_and_given_back(r
         (["approve-limit"], "approve-limit needs a limit: --cost DOLLARS, --tokens TOKENS, or both"),
         (["approve-limit", "200"], "takes its limits as options: '200' is none; like --cost 200"),
         (["approve-limit", "--cost", "much"], "--cost: found 'much', allowed are dollars like 200 or 12.50"),
+        (["approve-limit", "--cost", "1_000"], "--cost: found '1_000', allowed are dollars like 200 or 12.50"),
+        (["approve-limit", "--tokens", "\u0661"], "--tokens: found '\u0661', allowed are whole tokens like 5000000"),
         (["approve-limit", "--tokens", "1.5"], "--tokens: found '1.5', allowed are whole tokens like 5000000"),
         (["pause", "now", "--cost", "1"], "--cost belongs to approve-limit"),
         (["override", "shop"], "override needs a product and a priority, like: override urgent-project critical"),

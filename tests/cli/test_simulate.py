@@ -100,6 +100,14 @@ def test_an_id_that_is_used_twice_is_answered_as_before(run: Run, tmp_path: Path
     assert first["reply"] == second["reply"]
 
 
+def test_a_usage_object_that_is_nested_too_deeply_does_not_lose_its_line(run: Run, tmp_path: Path) -> None:
+    usage = '{"input_tokens": 7, "x": ' + "[" * 5_000 + "]" * 5_000 + "}"
+    line = '{"at": "2026-03-04T12:00:00Z", "type": "ReportUsage", "agent": "a", "output_tokens": 2, "provider_usage": '
+    (tmp_path / "deep.jsonl").write_text(f"{line}{usage}}}\n", encoding="utf-8")
+    reply, _ = out_of(run("simulate", "deep.jsonl"))
+    assert reply["reply"]["ok"]["unallocated"]
+
+
 def test_no_number_is_rounded_on_the_way(run: Run, tmp_path: Path) -> None:
     line = '{"at":"2026-03-04T12:00:00Z","type":"AllocateBudget","agent":"a","budget":{"cost_usd":%s}}\n'
     (tmp_path / "exact.jsonl").write_text((line % "100.123456789").replace("\n", "\r\n"), encoding="utf-8")

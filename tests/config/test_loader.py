@@ -131,8 +131,13 @@ def test_a_number_is_taken_from_its_text_exactly(number: str) -> None:
     assert told(f"enforcement: {{warn_at: {number}}}").enforcement.warn_at == Decimal("0.1")
 
 
-def test_whole_numbers_may_be_grouped() -> None:
-    assert told("daily_limits: {max_tokens_total: 3_000_000}").daily_limits.max_tokens_total == 3_000_000
+@pytest.mark.parametrize("number", ["3_000", "\u0663\u0660", "1_0.5", "0x10", " '30 ' "])
+@pytest.mark.parametrize("key", ["max_tokens_total", "max_cost_usd"])
+def test_a_number_is_written_in_ascii_digits_alone(key: str, number: str) -> None:
+    with pytest.raises(ConfigError, match=rf"daily_limits\.{key}: found "):
+        told(f"daily_limits: {{{key}: {number}}}")
+    with pytest.raises(ConfigError, match=rf"daily_limits\.{key}: found "):
+        from_mapping({"daily_limits": {key: number.strip(" '") + " "}})
 
 
 def test_a_key_is_its_text_also_where_yaml_sees_something_else() -> None:

@@ -19,6 +19,8 @@ from tallystick.config.prices import (
     Published,
     PublishedModel,
     Tier,
+    Tokens,
+    far_from_published,
     find_prices,
     from_mapping,
     load_prices,
@@ -55,7 +57,8 @@ CASES = {
     "prices: {m: {input: free, output: 2}}": f"prices.yml:1:21: prices.m.input: found 'free', {DOLLARS}",
     "prices: {m: {input: 1}}": f"prices.yml:1:13: prices.m.output: this key is missing; {DOLLARS}",
     "prices: {m: {input: 1, output: 2, cached: 1}}": (
-        "prices.yml:1:35: prices.m.cached: unknown key; did you mean 'cached_input'? (allowed: input, output, cached_input)"
+        "prices.yml:1:35: prices.m.cached: unknown key; did you mean 'cached_input'? (allowed: input, output, cached_input,"
+        " cache_write, cache_write_1h, audio_input, audio_output, tiers)"
     ),
     "price: {}": "prices.yml:1:1: price: unknown key; did you mean 'prices'? (allowed: prices)",
     "": "prices.yml: prices: this key is missing; allowed is a map",
@@ -189,26 +192,30 @@ def test_a_longer_request_pays_the_price_of_its_tier_for_all_of_its_tokens() -> 
 @pytest.mark.parametrize(
     ("name", "provider", "used", "most_expensive"),
     [
-        ("acme-next", None, (1, 1, 0), "acme-large"),
-        ("the-anvil", None, (1, 1, 0), "acme-large"),
-        ("mystery", "roadrunner", (10, 0, 0), "long"),
-        ("mystery", None, (10, 0, 0), "acme-large"),
-        ("own-next", None, (10, 0, 0), "own"),
+        ("acme-next", None, Tokens(1, 1), "acme-large"),
+        ("the-anvil", None, Tokens(1, 1), "acme-large"),
+        ("mystery", "roadrunner", Tokens(10), "long"),
+        ("mystery", None, Tokens(10), "acme-large"),
+        ("own-next", None, Tokens(10), "acme-large"),
     ],
 )
-def test_for_an_unknown_model_stands_the_most_expensive_of_its_provider_or_family_or_of_all(
-    name: str, provider: str | None, used: tuple[int, int, int], most_expensive: str
+def test_for_an_unknown_model_stands_the_most_expensive_of_its_provider_or_of_all(
+    name: str, provider: str | None, used: Tokens, most_expensive: str
 ) -> None:
-    assert LIST.most_expensive(name, provider, used) == most_expensive
+    found = LIST.most_expensive(name, provider, used)
+    assert found is not None
+    assert found.id == most_expensive
 
 
 def test_of_an_empty_list_nothing_is_the_most_expensive() -> None:
-    assert PriceList().most_expensive("mystery", None, (1, 1, 1)) is None
+    assert PriceList().most_expensive("mystery", None, Tokens(1, 1, 1)) is None
 
 
 AMOUNT = st.integers(0, 10**6)
 TIERS = st.lists(
-    st.builds(Tier, st.integers(0, 1_000), AMOUNT, AMOUNT, AMOUNT), max_size=2, unique_by=lambda t: t.above
+    st.builds(Tier, above=st.integers(0, 1_000), input=AMOUNT, output=AMOUNT, cached_input=AMOUNT),
+    max_size=2,
+    unique_by=lambda t: t.above,
 ).map(lambda tiers: tuple(sorted(tiers, key=lambda tier: tier.above)))
 PRICE = st.builds(ModelPrice, AMOUNT, AMOUNT, AMOUNT, TIERS)
 
@@ -222,17 +229,17 @@ PRICE = st.builds(ModelPrice, AMOUNT, AMOUNT, AMOUNT, TIERS)
 def test_no_known_model_would_have_cost_more_than_the_most_expensive(
     models: dict[str, ModelPrice], fresh: int, output: int, cached: int
 ) -> None:
-    used = (fresh + cached, output, cached)
+    used = Tokens(fresh + cached, output, cached)
     most_expensive = PriceList(models).most_expensive("mystery", None, used)
     assert most_expensive is not None
-    assert models[most_expensive].cost(*used) == max(one.cost(*used) for one in models.values())
+    assert most_expensive.price.cost(*used) == max(one.cost(*used) for one in models.values())
 
 
 def test_a_list_without_a_reference_is_gone_at_once() -> None:
     """A fleet that opens freezes what the collector knows: what only the collector could free would stay for good."""
     prices = from_mapping(**to_mapping(LIST))
     assert prices.find("acme-small") is not None
-    assert prices.most_expensive("acme-next", None, (1, 1, 1)) is not None
+    assert prices.most_expensive("acme-next", None, Tokens(1, 1, 1)) is not None
     gone = weakref.ref(prices)
     gc.disable()
     try:
@@ -273,3 +280,119 @@ def test_the_whole_list_survives_being_written_and_read() -> None:
 def test_what_are_no_published_prices_is_an_error(published: dict[str, object]) -> None:
     with pytest.raises(ConfigError, match=r"^published: not published prices: "):
         from_mapping({}, published)
+
+
+# --- what a written price leaves out ---------------------------------------------------------------------------------
+
+TIERED = Published(
+    "collected 1.0",
+    {
+        "acme": Provider(
+            Names(starts_with=("acme-",)),
+            {
+                "acme-1": PublishedModel(
+                    ModelPrice(
+                        3_000,
+                        15_000,
+                        300,
+                        (Tier(above=200, input=6_000, output=22_500, cached_input=600, cache_write=7_500),),
+                        cache_write=3_750,
+                        cache_write_1h=6_000,
+                        audio_output=30_000,
+                    )
+                )
+            },
+        )
+    },
+)
+
+
+def written(**price: object) -> ModelPrice:
+    listed = from_mapping({"acme-1": price})
+    return PriceList(listed.written, TIERED).models["acme-1"]
+
+
+def test_a_written_price_keeps_the_published_tiers_and_rarer_prices_in_proportion() -> None:
+    price = written(input="0.0000027", output="0.0000135", cached_input="0.00000027")
+    assert (price.cache_write, price.cache_write_1h, price.audio_input, price.audio_output) == (
+        3_375,
+        5_400,
+        None,
+        27_000,
+    )
+    (tier,) = price.tiers
+    assert (tier.above, tier.input, tier.output, tier.cached_input) == (200, 5_400, 20_250, 540)
+    assert tier.cache_write == 6_750
+
+
+def test_a_written_price_that_writes_tiers_has_no_others() -> None:
+    assert written(input=1, output=2, tiers=[]).tiers == ()
+    (tier,) = written(input=1, output=2, tiers=[{"above": 9, "input": 3, "output": 4}]).tiers
+    assert (tier.above, tier.input, tier.cached_input) == (9, 3 * 10**9, 3 * 10**9)
+    listed = from_mapping({"acme-1": {"input": 1, "output": 2, "tiers": []}})
+    assert from_mapping(**to_mapping(listed)) == listed
+
+
+def test_what_is_written_free_is_free_in_every_tier() -> None:
+    price = written(input=0, output=0)
+    assert price.cost(10**6, 10**6, 10, 10, 10, 10, 10) == 0
+
+
+def test_tiers_must_rise() -> None:
+    tiers = [{"above": 9, "input": 3, "output": 4}, {"above": 9, "input": 3, "output": 4}]
+    with pytest.raises(ConfigError, match=r"tiers: found .*, allowed is tiers by rising `above`"):
+        from_mapping({"m": {"input": 1, "output": 2, "tiers": tiers}})
+
+
+@pytest.mark.parametrize(
+    ("sent", "output", "warned"),
+    [
+        ("0.000003", "0.000015", []),
+        ("0.0000003", "0.0000015", []),
+        ("3", "15", ["input", "output"]),
+        ("0.000003", "0", ["output"]),
+        ("0.000000029", "0.000015", ["input"]),
+    ],
+)
+def test_a_price_that_is_far_from_the_published_one_is_warned_of(sent: str, output: str, warned: list[str]) -> None:
+    listed = PriceList(
+        from_mapping({"acme-1": {"input": sent, "output": output}, "own": {"input": 0, "output": 0}}).written, TIERED
+    )
+    found = list(far_from_published(listed))
+    assert [line.split(":")[0] for line in found] == [f"prices.acme-1.{name}" for name in warned]
+
+
+# --- the parts of a request ------------------------------------------------------------------------------------------
+
+PARTED = ModelPrice(
+    10**9, 5 * 10**9, 10**8, (Tier(above=1_000, input=2 * 10**9, output=6 * 10**9, cached_input=2 * 10**8),),
+    cache_write=2 * 10**9, cache_write_1h=3 * 10**9, audio_input=4 * 10**9, audio_output=9 * 10**9,
+)  # fmt: skip
+
+
+def test_each_part_of_a_request_has_its_price() -> None:
+    # 100 fresh, 200 read, 300 written (100 for an hour), 50 heard; 80 written as text and 20 spoken.
+    used = Tokens(650, 100, 200, 300, 100, 50, 20)
+    assert PARTED.cost(*used) == 100_000 + 200 * 100 + 200 * 2_000 + 100 * 3_000 + 50 * 4_000 + 80 * 5_000 + 20 * 9_000
+
+
+def test_what_has_no_price_of_its_own_costs_what_other_tokens_do() -> None:
+    plain = ModelPrice(10**9, 5 * 10**9, 10**8)
+    assert plain.cost(650, 100, 200, 300, 100, 50, 20) == plain.cost(650, 100, 200)
+    short = ModelPrice(10**9, 5 * 10**9, 10**8, cache_write=2 * 10**9)
+    assert short.cost(300, 0, 0, 300, 100) == short.cost(300, 0, 0, 300) == 600_000
+
+
+def test_a_total_is_priced_at_the_base_tier() -> None:
+    assert PARTED.cost(1_001) == 2_002_000
+    assert PARTED.cost(1_001, base=True) == 1_001_000
+
+
+@given(
+    st.integers(0, 10**6), st.integers(0, 10**6), st.integers(0, 10**6), st.integers(0, 10**6), st.integers(1, 10**13)
+)
+def test_a_price_is_rounded_up_once(fresh: int, output: int, cached: int, written: int, per_million: int) -> None:
+    price = ModelPrice(per_million, per_million // 3, per_million // 10, cache_write=per_million * 2)
+    exact = fresh * price.input + output * price.output + cached * price.cached_input + written * per_million * 2
+    cost = price.cost(fresh + cached + written, output, cached, written)
+    assert 0 <= cost * 10**6 - exact < 10**6

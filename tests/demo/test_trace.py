@@ -53,12 +53,13 @@ def test_gzip_is_known_by_its_content_not_its_name(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "words"),
     [
-        ("r-1,,,1,,,,12.5,1,,", "line 2, column input_tokens: found 12.5; allowed is a whole number"),
+        ("r-1,,,1,,,,1_2,1,,", "line 2, column input_tokens: found 1_2; allowed is a number, not negative, or nothing"),
+        ("r-1,,,1,,,,\u0661,1,,", "line 2, column input_tokens: found "),
         ("r-1,,,1,,,,-3,1,,", "line 2, column input_tokens: found -3"),
         ("r-1,,,1,,,,10,1,11,", "line 2, column cached_tokens: found 11; allowed is at most input_tokens (10)"),
         ("r-1,,,1,,,,10,1,,cheap", "line 2, column cost_usd: found cheap; allowed is a number"),
         ("r-1,,,1,,,,10,1,,NaN", "line 2, column cost_usd: found NaN"),
-        ("r-1,,,1,,,,10,1,,0.0000000001", "of at most 9 decimals"),
+        ("r-1,,,1,,,,10,1,,1E+30", "line 2, column cost_usd: found 1E+30; allowed is a number, not negative"),
         ("r-1,,,1,,-4,,10,1,,", "line 2, column duration_s: found -4"),
         ("r-1,,,one,,,,10,1,,", "line 2, column step: found one"),
         (",,,1,,,,10,1,,", "line 2, column run_id: found nothing"),
@@ -75,6 +76,12 @@ def test_a_bad_cell_is_named_with_line_and_column(tmp_path: Path, line: str, wor
     assert words in str(error.value)
     assert str(error.value).startswith(str(tmp_path / "trace.csv"))
     assert str(error.value).isprintable()
+
+
+def test_what_was_used_is_rounded_up_to_our_units(tmp_path: Path) -> None:
+    (run,) = read_trace(write(tmp_path, "a,,,1,,0.02150231999985408,,12.5,3.0,,0.00010811999999999999")).runs
+    (step,) = run.steps
+    assert (step.duration_ms, step.input_tokens, step.output_tokens, step.cost_nanos) == (22, 13, 3, 108_120)
 
 
 def test_a_missing_column_is_named(tmp_path: Path) -> None:

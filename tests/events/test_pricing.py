@@ -71,10 +71,10 @@ def test_a_model_may_be_named_by_its_alias(core: Core) -> None:
     assert report(core, usage=budget(1_000), model="haiku").priced_as == "claude-haiku-5-5"
 
 
-def test_an_unknown_model_costs_what_the_most_expensive_of_its_provider_does_and_is_flagged(core: Core) -> None:
+def test_a_family_that_is_only_written_never_makes_an_unknown_model_cheap(core: Core) -> None:
     answer = core.when(c.ReportUsage(agent="ann", model="claude-next", input_tokens=1_000, output_tokens=0))
     event = core.only(e.UsageReported)
-    assert (event.cost_nanos, event.priced_as, event.unpriced) == (5_000_000, "claude-opus-5-5", True)
+    assert (event.cost_nanos, event.priced_as, event.unpriced) == (40_000_000, "gpt-large", True)
     assert answer.unpriced is True
     assert core.only(e.AlertRaised).code == "unpriced_model"
 

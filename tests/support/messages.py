@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 import msgspec
 from msgspec import inspect
 
-from tallystick.config.amounts import Budget
-from tallystick.events.messages import WIRE, Command, Heartbeat, ReportUsage
+from tallystick.config.amounts import Budget, Usage
+from tallystick.events.messages import WIRE, Command, Heartbeat, ReportUsage, Reserve, Settle
 
 _OF_ONE = (Heartbeat, ReportUsage)
 """Messages about an agent, a task or a hold, of which exactly one is named."""
@@ -27,6 +27,9 @@ class Bad(NamedTuple):
     names: str
 
 
+_SAID: dict[type[Command], tuple[str, ...]] = {Reserve: ("estimate",), Settle: ("usage",)}
+
+
 def fields(command: type[Command]) -> dict[str, inspect.Field]:
     info = inspect.type_info(command)
     assert isinstance(info, inspect.StructType)
@@ -38,6 +41,8 @@ def good(command: type[Command], optional: bool = False) -> Message:
     named = {name: _good(field.type, name) for name, field in fields(command).items() if field.required or optional}
     if "id" in named:
         named["id"] = f"good-{command.__name__}"
+    # Either this or its tokens must be said.
+    named |= {name: _good(fields(command)[name].type, name) for name in _SAID.get(command, ())}
     if command in _OF_ONE:
         named = {name: value for name, value in named.items() if name not in ("task", "hold", "lease")}
         named["agent"] = "a-agent"
@@ -52,6 +57,8 @@ def _good(kind: inspect.Type, name: str) -> Any:
             return f"a-{name}"
         case inspect.IntType():
             return max(3, kind.ge or 0)
+        case inspect.AnyType():
+            return {"input_tokens": 9, "output_tokens": 4}
         case inspect.DecimalType():
             return "0.5"
         case inspect.LiteralType():
@@ -94,8 +101,10 @@ _KINDS: dict[str, Any] = {
 def _bad(kind: inspect.Type, name: str) -> Iterator[Wrong]:
     """Wrong kinds, then right kinds with values that are not allowed."""
     if isinstance(kind, inspect.UnionType):
+        finer = any(isinstance(one, inspect.FloatType) for one in kind.types)
         for one in kind.types:
-            if not isinstance(one, inspect.NoneType):
+            # What was used may be a whole number or a finer one: both are tried as the latter.
+            if not isinstance(one, inspect.NoneType) and not (finer and isinstance(one, inspect.IntType)):
                 yield from _bad(one, name)
         return
     yield from ((f"found {what}", value, name) for what, value in _KINDS.items() if not _fits(kind, value))
@@ -109,7 +118,7 @@ def _fits(kind: inspect.Type, value: Any) -> bool:
             return isinstance(value, str)
         case inspect.IntType():
             return isinstance(value, int) and not isinstance(value, bool)
-        case inspect.DecimalType():
+        case inspect.DecimalType() | inspect.FloatType():
             return isinstance(value, int | float) and not isinstance(value, bool)
         case inspect.ListType():
             return isinstance(value, list)
@@ -121,7 +130,7 @@ def _fits(kind: inspect.Type, value: Any) -> bool:
     return False
 
 
-def _not_allowed(kind: inspect.Type, name: str) -> Iterator[Wrong]:  # noqa: C901 - one case for each kind
+def _not_allowed(kind: inspect.Type, name: str) -> Iterator[Wrong]:  # noqa: C901, PLR0912 - one case for each kind
     match kind:
         case inspect.StrType():
             if kind.min_length:
@@ -132,6 +141,8 @@ def _not_allowed(kind: inspect.Type, name: str) -> Iterator[Wrong]:  # noqa: C90
             yield from ((f"{value}", value, name) for value in (-1, 10**30, -(2**63)))
             yield ("1e30", 1e30, name)
             yield from ((f"{value}", value, name) for value in _NOT_FINITE)
+        case inspect.FloatType():
+            yield from ((f"{value}", value, name) for value in (-1, -0.5, 10**30, 1e30, *_NOT_FINITE))
         case inspect.DecimalType():
             numbers = ("-1", "NaN", "sNaN", "Infinity", "-Infinity", "1e30", "1e-30", "1e999999", "-1e999999")
             yield from ((text, text, name) for text in numbers)
@@ -150,6 +161,8 @@ def _not_allowed(kind: inspect.Type, name: str) -> Iterator[Wrong]:  # noqa: C90
                 yield ("an empty object", {}, name)
             for field in kind.fields:
                 for what, value, leaf in _bad(field.type, field.encode_name):
+                    if what == "1e-30" and kind.cls is Usage:
+                        continue  # finer than a unit is what was used, and is rounded up
                     yield (f"{field.encode_name}: {what}", {field.encode_name: value}, leaf)
 
 

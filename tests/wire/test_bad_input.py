@@ -132,7 +132,8 @@ def test_what_json_cannot_say_is_refused_and_its_place_named(
             continue  # a decimal where a decimal belongs
         door.refuses(message, name)
         built = as_command(message)
-        if built is not None and not (what == "an amount" and name in ("budget", "weights")):  # a struct is an object
+        # A struct is an object, and an amount that may be asked for may be used.
+        if built is not None and not (what == "an amount" and name in ("budget", "weights", "usage")):
             door.refuses(built, name)
     door.is_alive()
 
