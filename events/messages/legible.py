@@ -89,7 +89,8 @@ _NUMBERS: Final = (
 """Fields whose number may be written as text."""
 _HOLDERS: Final = ("budget", "total", "request", "usage", "estimate", "amount", "weights")
 _GOOD: Final = rb'[-+]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][-+]?[0-9]+)?"'
-_BAD: Final = re.compile(rb'"(?:%b)"\s*:\s*"(?!%b)([^"]*)' % ("|".join(_NUMBERS).encode(), _GOOD))
+_SUSPECT: Final = re.compile(rb'":\s*"(?=[-+.0-9\s\\\x80-\xff])(?!%b)([^"]*)' % _GOOD)
+"""A text that begins as a number does and is no number in ASCII digits."""
 
 
 _OTHER_DIGITS: Final = re.compile(r"[_\s\\]|[^\x00-\x7f]")
@@ -98,10 +99,11 @@ _OTHER_DIGITS: Final = re.compile(r"[_\s\\]|[^\x00-\x7f]")
 
 def other_digits(message: bytes) -> str | None:
     """What is wrong with a number that a message writes as text, in underscores, blanks or digits of other scripts."""
-    for found in _BAD.finditer(message):
+    for found in _SUSPECT.finditer(message):
+        name = message[message.rfind(b'"', 0, found.start()) + 1 : found.start()].decode(errors="replace")
         value = found[1].decode(errors="replace")
-        if _is_number(value):
-            return _wrong(found[0].split(b'"')[1].decode(), value)
+        if name in _NUMBERS and _is_number(value):
+            return _wrong(name, value)
     return None
 
 

@@ -78,7 +78,6 @@ def stripped(given: Any) -> dict[str, Any] | None:
         inner = _at(given, name)
         kept = _known(inner, _NAMES) or _known(_at(inner, "usage"), _NAMES)
     while len(msgspec.json.encode(kept)) > KEPT_MAX:
-        # The names of the providers come in the order of what they matter for.
         kept.popitem()
     return kept or None
 
@@ -88,20 +87,24 @@ def _known(given: Any, names: Mapping[str, Any]) -> dict[str, Any]:
     kept: dict[str, Any] = {}
     if given is None or isinstance(given, str | bytes | int | float | list | tuple):
         return kept
-    for name, kind in names.items():
-        value = _at(given, name)
+    if type(given) is dict and len(given) < len(names):
+        found = [(name, value) for name, value in given.items() if isinstance(name, str) and name in names]
+    else:
+        found = [(name, _at(given, name)) for name in names]
+    for name, value in found:
         if value is None:
             continue
+        kind = names[name]
         if kind is _NUMBER:
-            found: Any = _number(value)
+            known: Any = _number(value)
         elif kind is _WORD:
-            found = _word(value)
+            known = _word(value)
         elif isinstance(value, list | tuple):
-            found = [item for one in value[:_ITEMS_MAX] if (item := _known(one, kind))] or None
+            known = [item for one in value[:_ITEMS_MAX] if (item := _known(one, kind))] or None
         else:
-            found = _known(value, kind) or None
-        if found is not None:
-            kept[name] = found
+            known = _known(value, kind) or None
+        if known is not None:
+            kept[name] = known
     return kept
 
 
