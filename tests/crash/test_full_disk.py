@@ -10,7 +10,7 @@ from tests.support.crashing import SECONDS, Lives
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="limits of file sizes are of POSIX")
 
 
-@pytest.mark.parametrize("limit", [500_000, 1_000_000, 3_000_000])
+@pytest.mark.parametrize("limit", [800_000, 1_200_000, 3_000_000])
 def test_a_full_disk_stops_the_house_with_a_sentence_and_loses_nothing(tmp_path: Path, limit: int) -> None:
     lives = Lives(f"sqlite:///{tmp_path}/fleet.db")
     process = lives.begin(FILE_SIZE_MAX=str(limit))

@@ -37,7 +37,7 @@ def workload() -> Workload:
 
 @pytest.fixture(scope="module")
 def promised(workload: Workload) -> Played:
-    return play(workload, plans(workload)["promised"])
+    return play(workload, plans(workload)["committed"])
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +61,7 @@ def test_what_is_promised_to_those_that_run_keeps_the_day_within_its_limit(promi
 
 
 def test_the_hard_end_stops_those_and_only_those_that_need_more(promised: Played, workload: Workload) -> None:
-    plan = plans(workload)["promised"]
+    plan = plans(workload)["committed"]
     end = int(plan.token_budget * plan.multiplier)
     needs = {run.id: sum(step.used[0] for step in run.steps) for run in workload.runs}
     stopped = {task for task, _, _ in promised.stopped_short}
@@ -162,7 +162,7 @@ def test_small_products_do_not_wait_for_a_large_one(next_day: Played) -> None:
 
 
 def test_where_three_in_ten_agents_die_every_slot_comes_back_and_every_task_ends(workload: Workload) -> None:
-    plan = plans(workload)["promised"]
+    plan = plans(workload)["committed"]
     played = play(workload, plan, Mortal)
     runs = len(every(played, e.TaskStarted))
     assert 0.8 * DEATHS < played.deaths / runs < 1.2 * DEATHS
