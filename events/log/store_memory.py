@@ -38,6 +38,9 @@ class MemoryStore:
         newest = self._log.max_notification_id()
         return None if newest is None else self.record(newest)
 
+    def lost(self) -> str | None:
+        return None
+
     def stray(self) -> str | None:
         return None
 
