@@ -13,7 +13,7 @@ import secrets
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, ClassVar, Self
@@ -29,7 +29,7 @@ from tallystick.actors.runtime.command_queue import WAKE_UP, CommandQueue, check
 from tallystick.actors.runtime.following import Following
 from tallystick.actors.runtime.manager_actor import ManagerActor, Takeover
 from tallystick.actors.runtime.messages import ENFORCER, MANAGER, SENDER, Envelope, Post, Recorded, Tick, each
-from tallystick.actors.runtime.opening import RefusedConfig, open_ledger, to_put_in_force
+from tallystick.actors.runtime.opening import RefusedConfig, load_config, open_ledger, to_put_in_force
 from tallystick.actors.runtime.pending import ANSWER_SECONDS, LoopPending, Pending, Unanswered, answer_with, refused
 from tallystick.actors.runtime.reports import MakeReporter, NoReporter
 from tallystick.actors.runtime.sender import AlertSender, Sender, send_by_apprise
@@ -37,6 +37,8 @@ from tallystick.actors.runtime.specialist import Crashed, Probe, Specialist, Spe
 from tallystick.actors.runtime.supervision import Crashes
 from tallystick.actors.runtime.timers import Timekeeper
 from tallystick.actors.tracker import Tracker
+from tallystick.config.found import GivenConfig, GivenPrices, config_for, prices_for
+from tallystick.config.loader import changed
 from tallystick.config.prices import PriceList
 from tallystick.config.settings import Config
 from tallystick.events import messages as c
@@ -105,8 +107,8 @@ class Fleet:
     def open(
         cls,
         store: Store | str,
-        config: Config | None = None,
-        prices: PriceList | None = None,
+        config: GivenConfig = None,
+        prices: GivenPrices = None,
         *,
         clock: Clock | None = None,
         by: str = "operator",
@@ -116,8 +118,10 @@ class Fleet:
     ) -> Self:
         """Open a fleet as its only writer: replay, start the actors, put configuration and prices in force.
 
-        What is not given stays as it is in force; a new fleet gets the packaged configuration and prices. ``prices`` are
-        put over the published ones of the day. With a ``clock`` of your own, time passes only by `advance`. Each of
+        A configuration may be a mapping, the path of a file, or a `Config`, and so may prices, which are put over the
+        published ones of the day. What is not given stays as it is in force; a new fleet begins with the files that the
+        command line would find too, or else with what is packaged. In a fleet that has begun, what a configuration does
+        not name stays in force. With a ``clock`` of your own, time passes only by `advance`. Each of
         ``followers`` is called with the events of every recorded batch, in the manager's turn: it hands them on and
         returns at once. Alerts go out to the configured addresses, but not from a fleet with a clock of your own, unless
         ``notify`` says otherwise. ``reporter`` makes reports; the default is ``default_reporter``.
@@ -125,11 +129,14 @@ class Fleet:
         Raises:
             StoreError: the store cannot be opened; `WriterPresent` where another process writes the fleet.
             BrokenChain: the log was tampered with.
+            ConfigError: the configuration or the prices cannot be read, or say something that is not allowed.
             RefusedConfig: the total would be below what is granted, held or spent already.
         """
         check_principal(by)
         opened = open_store(store, writer=True) if isinstance(store, str) else store
         try:
+            is_new = opened.last() is None
+            settings, price_list = config_for(config, is_new), prices_for(prices, is_new)
             ledger, digest = open_ledger(opened)
             sender = send_by_apprise if (clock is None if notify is None else notify) else None
             fleet = cls(
@@ -141,7 +148,7 @@ class Fleet:
         fleet._followers = list(followers)
         try:
             fleet._start()
-            fleet._put_in_force(config, prices, by)
+            fleet._put_in_force(settings, price_list, by)
             gc.freeze()
             # Only now: nothing is sent to an address that is no longer in force.
             fleet._timekeeper.start()
@@ -329,22 +336,48 @@ class Fleet:
         """The configuration in force."""
         return self._manager.ledger.rules.config
 
+    def differs(self, config: Mapping[str, Any]) -> bool:
+        """Whether a configuration, or a part of one, says something else than what is in force.
+
+        Raises:
+            ConfigError: it says something that is not allowed.
+        """
+        in_force = self._manager.ledger.rules.loaded
+        return changed(in_force, config) != in_force
+
+    def put_in_force(self, config: Mapping[str, Any], by: str = "operator") -> Any:
+        """Put a configuration, or a part of one, in force, as `LoadConfig` does, addresses and paths too.
+
+        The answer is ``{"ok": …}`` or ``{"error": …}``. For what a local file says, or the program itself.
+
+        Raises:
+            Unanswered: no answer; it may still come into force.
+        """
+        check_principal(by)
+        command = load_config(dict(config), self.position)
+        pending = Pending()
+        self._post(Envelope([command], [encode_command(command)], by, pending))
+        return pending.result()
+
     @property
     def halted(self) -> str | None:
         """Why the fleet stopped by itself, if it did."""
         return self._manager.halted
 
     def follow(self, path: Path | str, by: str = "operator") -> Following:
-        """Put a configuration file in force, and what it says later too, until the fleet is closed.
+        """Put what a configuration file names in force, and what it names later too, until the fleet is closed.
 
-        A change of the file is one event, which changes only the keys that the file has changed. A file that is not
-        valid changes nothing: the error is logged, and is ``error`` of what is returned until the file is corrected.
+        A change of the file is one event, which changes only the keys that the file has changed; it is read when it has
+        been stable for half a second. What the file no longer names stays in force, and is listed in ``omitted`` of
+        what is returned. A file that is not valid, empty or cut off changes nothing: the error is logged, and is
+        ``error`` of what is returned until the file is corrected.
 
         Raises:
             ConfigError: the file cannot be read, or says something that is not allowed.
             RefusedConfig: it cannot be put in force on this fleet.
         """
         following = Following(self, Path(path), by)
+        following.begin()
         self._at_close.callback(following.stop)
         following.start()
         return following

@@ -119,7 +119,9 @@ def _follow(turn: Turn, charged: Account, own_usage: bool) -> float:
 def _mark_budget(turn: Turn, account: Account) -> None:
     """Record, once, that a run has used more than its soft mark."""
     task = turn.ledger.tasks.running.get(account.id)
-    if task is None or task.budget_passed or account.consumed(TOKENS) <= task.token_budget:
+    if task is None or task.budget_passed or task.token_budget is None:
+        return
+    if account.consumed(TOKENS) <= task.token_budget:
         return
     turn.record(
         e.TokenBudgetPassed(

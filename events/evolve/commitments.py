@@ -7,10 +7,12 @@ RunOver = e.TaskPreempted | e.LeaseLost | e.TaskCompleted | e.TaskCancelled | e.
 
 
 def begin(ledger: Ledger, event: e.TaskStarted) -> None:
-    """A run may use its token budget from here on, and so may all that are opened below it."""
+    """A run may use its token budget, or its estimate, from here on, and so may all that are opened below it."""
     account = ledger.accounts[event.task]
     account.run = event.task
-    ledger.commitments.start(event.task, account.budget_product or "", event.model, event.token_budget)
+    ledger.commitments.start(
+        event.task, account.budget_product or "", event.model, ledger.tasks.known[event.task].day_tokens
+    )
 
 
 def end(ledger: Ledger, event: RunOver) -> None:

@@ -207,7 +207,7 @@ def _promise(ledger: Ledger, spent: list[Any]) -> None:
         account.run = account.id if account.id in ledger.tasks.running else account.parent.run
     for name, tokens in spent:
         task = ledger.tasks.running[name]
-        ledger.commitments.start(name, task.product, task.model or "", task.token_budget)
+        ledger.commitments.start(name, task.product, task.model or "", task.day_tokens)
         ledger.commitments.spend(name, tokens)
 
 

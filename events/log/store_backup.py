@@ -40,7 +40,7 @@ def last_writer(file: Path) -> Writer | None:
             place = connection.execute("SELECT path FROM place").fetchone() if knows else None
     except sqlite3.Error as error:
         raise StoreError(f"{file} could not be read: {error}") from error
-    return None if row is None else Writer(*row, None if place is None else place[0])
+    return None if row is None else Writer(row[0], row[1], None if place is None else place[0])
 
 
 def back_up(url: str, target: Path, counted: Counted) -> Report:

@@ -69,7 +69,10 @@ class ReleaseReserve(Command):
 
 
 class LoadConfig(Command):
-    """Put a configuration in force: the keys given, over the packaged defaults."""
+    """Put a configuration in force: the keys given replace those in force, the others stay; null removes a limit.
+
+    Addresses and paths are not taken from a message.
+    """
 
     group: ClassVar[str] = "operate"
     config: dict[str, Any]

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from tallystick.config.amounts import Triple, dollars, seconds
+from tallystick.config.remarks import Remark
 
 Number = int | float
 
@@ -240,6 +241,12 @@ class Totals(Reply):
     reserve: EdgeAmounts
     overdraft: EdgeAmounts
     paused: bool = False
+
+
+class Loaded(Totals):
+    """Answers `LoadConfig`: how the fleet stands after it, and what of it may not be meant."""
+
+    warnings: list[Remark] = []
 
 
 class Today(Reply):

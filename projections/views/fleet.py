@@ -147,7 +147,8 @@ class FleetView:
         self._row.agents_released += 1
 
     def _started(self, event: e.TaskStarted) -> None:
-        self._row.token_budgets[event.task] = event.token_budget
+        if event.token_budget is not None:
+            self._row.token_budgets[event.task] = event.token_budget
 
     def _total_set(self, event: "e.TotalBudgetSet | e.PeriodRenewed") -> None:
         self._root_total = event.total.triple

@@ -67,7 +67,7 @@ def _of_addresses(settings: Config) -> Iterator[str]:
         for number, address in enumerate(addresses):
             key = f"notifications.{name}[{number}]"
             if may_hold_secret(address):
-                yield f"{key}: it goes into the log as it is written: put what is secret in it into a variable, as ${{NAME}}"
+                yield f"{key}: it goes into the log as it is written: put what is secret in it into a variable, as ${{TALLYSTICK_NAME}}"
             problem = problem_of(address, os.environ)
             if problem is not None:
                 yield f"{key}: nothing can be sent there from here: {problem}"

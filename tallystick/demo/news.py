@@ -115,7 +115,8 @@ def _allocated(event: e.BudgetAllocated) -> tuple[str, str] | None:
 def _started(event: e.TaskStarted) -> tuple[str, str]:
     waited = (event.at - event.queued_at).total_seconds()
     how = f" after {minutes_and_seconds(waited)}" if waited else ""
-    return f"{event.task} has a slot{how}: {event.model}, at most {compact(event.max_tokens)} tokens", "green"
+    limit = "" if event.max_tokens is None else f", at most {compact(event.max_tokens)} tokens"
+    return f"{event.task} has a slot{how}: {event.model}{limit}", "green"
 
 
 def _queued(event: e.TaskQueued) -> tuple[str, str] | None:

@@ -93,8 +93,13 @@ def test_a_fleet_that_has_not_begun_has_nothing_in_force(run: Run) -> None:
 def test_an_address_that_may_hold_a_secret_or_leads_nowhere_is_a_warning(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("TOKENS", "T1JJ3T3L2/A1BRTD4JD/TIiajkdnlazkcOXrIdevi7FQ")
-    addresses = ["json://localhost/hook", "slack://${TOKENS}", "slack://T", "mailto://ann:${NOT_SET}@example.org"]
+    monkeypatch.setenv("TALLYSTICK_TOKENS", "T1JJ3T3L2/A1BRTD4JD/TIiajkdnlazkcOXrIdevi7FQ")
+    addresses = [
+        "json://localhost/hook",
+        "slack://${TALLYSTICK_TOKENS}",
+        "slack://T",
+        "mailto://ann:${TALLYSTICK_NOT_SET}@example.org",
+    ]
     file = tmp_path / "mine.yml"
     file.write_text(json.dumps({"notifications": {"ceo": addresses}}), encoding="utf-8")
     result = run("config", "check", "mine.yml")
@@ -105,4 +110,6 @@ def test_an_address_that_may_hold_a_secret_or_leads_nowhere_is_a_warning(
         "tallystick: warning: notifications.ceo[2]: nothing can be sent there from here: it is no address of apprise"
         " (its scheme is 'slack')"
     )
-    assert unset.endswith("notifications.ceo[3]: nothing can be sent there from here: the variable NOT_SET is not set")
+    assert unset.endswith(
+        "notifications.ceo[3]: nothing can be sent there from here: the variable TALLYSTICK_NOT_SET is not set"
+    )
