@@ -50,6 +50,8 @@ def some(dice: Random, config: dict[str, Any]) -> dict[str, Any]:
     """A part of a configuration: some of its keys, some at their bounds."""
     part = {key: config[key] for key in config if dice.random() < 0.2}
     part.pop("notifications", None)
+    # In a fleet that looks every 10 s at what to move, a day takes a minute to pass.
+    part["reallocation"] = {"interval_seconds": 3_600}
     for key, values in _EXTREME.items():
         if dice.random() < 0.15:
             part[key] = dice.choice(values)

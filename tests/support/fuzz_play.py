@@ -16,6 +16,7 @@ import random
 import re
 import shutil
 import sqlite3
+import time
 import traceback
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -71,6 +72,8 @@ class Finding(AssertionError):
     def __init__(self, sort: str, text: str) -> None:
         super().__init__(f"{sort}: {text}")
         self.sort = sort
+        self.played: list[Step] = []
+        """The steps up to it, names put in."""
 
 
 class SteppedClock(ManualClock):
@@ -83,7 +86,7 @@ class SteppedClock(ManualClock):
 class Player:
     """One fleet after the other on one log, as a session restarts it."""
 
-    def __init__(self, session: Session, folder: Path) -> None:
+    def __init__(self, session: Session, folder: Path, trouble: list[str]) -> None:
         self._folder, self._generation = folder, 0
         self._config = session.config
         self._clock = SteppedClock(START)
@@ -96,7 +99,7 @@ class Player:
         """The steps as they were taken, names put in."""
         self.messages = 0
         self.codes: Counter[str] = Counter()
-        self.trouble: list[str] = []
+        self.trouble = trouble
         """Tracebacks of what failed inside."""
         self._url = self._fresh_place()
         self._fleet = self._open(first=True)
@@ -106,7 +109,10 @@ class Player:
         try:
             for step in steps:
                 self.played.append(Step(step.kind, self._resolved(step.what)))
+                began = time.monotonic()
                 getattr(self, f"_step_{step.kind}")(self.played[-1].what)
+                if step.kind in ("ask", "list", "burst") and time.monotonic() - began > SECONDS:
+                    raise Finding("slow", f"{time.monotonic() - began:.0f} s for {step.what!r}"[:2_000])
                 self._check(full=step.kind not in ("ask", "wait"))
             self._end()
         finally:
@@ -354,16 +360,18 @@ def play(session: Session, folder: Path) -> Player:
         Finding: something that must not happen.
     """
     with _watched() as trouble, contextlib.chdir(folder):
+        player = Player(session, folder, trouble)
         try:
-            player = Player(session, folder)
-            player.trouble = trouble
             player.play(session.steps)
-        except Finding:
+        except Finding as finding:
+            finding.played = player.played
             raise
         except Exception as error:
             where = traceback.extract_tb(error.__traceback__)[-1]
             text = "".join(traceback.format_exception(error))
-            raise Finding(f"{type(error).__name__} in {Path(where.filename).name} {where.name}", text) from error
+            finding = Finding(f"{type(error).__name__} in {Path(where.filename).name} {where.name}", text)
+            finding.played = player.played
+            raise finding from error
     return player
 
 
