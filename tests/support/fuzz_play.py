@@ -30,7 +30,7 @@ from click.testing import CliRunner
 from tallystick import Fleet
 from tallystick.actors import manager
 from tallystick.actors.allocator import WAIT_MAX_SECONDS
-from tallystick.actors.runtime.clock import ManualClock
+from tallystick.actors.runtime.clock import ManualClock, SteadyClock, SystemClock
 from tallystick.actors.runtime.following import Following
 from tallystick.actors.runtime.opening import open_ledger
 from tallystick.actors.runtime.pending import Pending
@@ -76,11 +76,35 @@ class Finding(AssertionError):
         """The steps up to it, names put in."""
 
 
-class SteppedClock(ManualClock):
-    """A clock that can also be set back."""
+class Machine(SystemClock):
+    """A machine's two clocks, which are moved by hand."""
 
-    def set_to(self, now: dt.datetime) -> None:
-        self._now = now
+    def __init__(self) -> None:
+        self.at, self.seconds = START, 0.0
+
+    def now(self) -> dt.datetime:
+        return self.at
+
+    def passed(self) -> float:
+        return self.seconds
+
+    def step(self, seconds: float) -> None:
+        """Only the clock that tells the time is set."""
+        with contextlib.suppress(OverflowError):
+            self.at += dt.timedelta(seconds=seconds)
+
+
+class SteppedClock(SteadyClock, ManualClock):
+    """The ledger's time as in production, over a machine on which time passes by hand."""
+
+    def __init__(self, machine: Machine, after: dt.datetime) -> None:
+        super().__init__(machine, after)
+        self._by_hand = machine
+
+    def move_to(self, now: dt.datetime) -> None:
+        seconds = max(0.0, (now - self.now()).total_seconds())
+        self._by_hand.seconds += seconds
+        self._by_hand.step(seconds)
 
 
 class Player:
@@ -89,10 +113,12 @@ class Player:
     def __init__(self, session: Session, folder: Path, trouble: list[str]) -> None:
         self._folder, self._generation = folder, 0
         self._config = session.config
-        self._clock = SteppedClock(START)
+        self._machine = Machine()
+        self._clock = SteppedClock(self._machine, START)
         self._leases: dict[str, str] = {}
         self._expected: dict[str, int] = {}
         self._said: Counter[str] = Counter()
+        self._first: dict[str, Any] = {}
         self._file = folder / "limits.yml"
         self._following: Following | None = None
         self.played: list[Step] = []
@@ -135,17 +161,18 @@ class Player:
         self._fleet.advance(self._clock.now() + dt.timedelta(seconds=seconds))
 
     def _step_jump(self, seconds: float) -> None:
-        with contextlib.suppress(OverflowError):
-            self._clock.set_to(self._clock.now() + dt.timedelta(seconds=seconds))
+        self._machine.step(seconds)
+        self._fleet._watch.look()
         self._fleet.advance(self._clock.now())
 
     def _step_file(self, text: str) -> None:
         if self._following is None:
             self._file.write_text(json.dumps(self._config), encoding="utf-8")
-            self._following = Following(self._fleet, self._file, "operator")
+            self._following = Following(self._fleet, self._file, "operator", itertools.count().__next__)
         self._file.write_text(text, encoding="utf-8")
         os.utime(self._file, ns=(self.messages, self.messages))
-        self._following.look()
+        while self._following.look():
+            pass
 
     def _step_views(self, _: Any) -> None:
         self._fleet.quiesce()
@@ -174,8 +201,10 @@ class Player:
             with closing(sqlite3.connect(self._path())) as connection, connection:
                 connection.execute("DELETE FROM snapshots")
         with closing(open_store(self._url)) as store:
-            if snapshot.dump(open_ledger(store).ledger) != before:
+            ledger = open_ledger(store).ledger
+            if snapshot.dump(ledger) != before:
                 raise Finding("restart", "the state after it is not the state before it")
+        self._clock = SteppedClock(self._machine, ledger.now)
         self._fleet = self._open()
 
     # --- a fleet ------------------------------------------------------------------------------------------------------
@@ -191,7 +220,9 @@ class Player:
 
     def _open(self, first: bool = False) -> Fleet:
         config, prices = (from_mapping(self._config), _few_prices()) if first else (None, None)
-        return Fleet.open(self._url, config, prices, clock=self._clock, notify=False)
+        fleet = Fleet.open(self._url, config, prices, clock=self._clock, notify=False)
+        fleet._watch.stop()  # it looks when the session says so
+        return fleet
 
     def _sent(self, message: Any) -> Pending:
         self.messages += 1
@@ -271,6 +302,9 @@ class Player:
         if not isinstance(id, str):
             return
         self._said[id] += 1
+        if message != self._first.setdefault(id, message):
+            # Only so many ids are remembered: another message may be carried out under the same one.
+            self._expected.pop(id, None)
         if self._said[id] > 1:
             return
         plain = message.keys() <= {"type", "id", "agent", "task", "lease", "usage", "operation"}

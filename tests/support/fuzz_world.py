@@ -273,7 +273,9 @@ def _order(w: World) -> Message:
 
 def _operate(w: World) -> Message:
     dice = w.dice
-    match dice.randint(0, 8):
+    match dice.randint(0, 9):
+        case 9:
+            return {"type": "AcceptClock", "reason": dice.choice(REASONS)}
         case 0 if dice.random() < 0.4:
             return {"type": "PauseAll", "reason": dice.choice(REASONS)}
         case 0 | 1 | 2:
