@@ -12,7 +12,7 @@ from tallystick.config.prices import to_mapping as prices_to_mapping
 from tallystick.config.published import published_prices
 from tallystick.config.settings import Config, Model
 from tallystick.events import messages as c
-from tallystick.events.catalog import SnapshotRecorded
+from tallystick.events.catalog import SnapshotRecorded, rules_version
 from tallystick.events.decide.operate import content_hash
 from tallystick.events.log import snapshot
 from tallystick.events.log.audit import Replay
@@ -82,10 +82,14 @@ def to_put_in_force(
     """What must be recorded so that this configuration and these prices are in force: they are facts.
 
     Prices that were written are put over those that are published, of the day of ``now``. What is in force already is
-    not recorded again; a new fleet gets what is packaged where nothing is given. The caller carries each command out
+    not recorded again; a new fleet gets what is packaged where nothing is given. A log that was decided by an older
+    version of the rules goes on by ours. The caller carries each command out
     before it takes the next: the position makes an id new when a configuration comes back that was in force before.
     Live and simulated fleets use this, so that the same messages give the same log.
     """
+    if ledger.position and ledger.rules_version < rules_version.RULES_VERSION:
+        rules = rules_version.RULES_VERSION
+        yield p.AdoptRules(rules=rules, id=f"{c.INTERNAL_ID}rules-{rules}-{ledger.position}")
     if not ledger.configured:
         config = config or Config()
         prices = prices or load_prices(None)
