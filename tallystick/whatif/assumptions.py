@@ -12,12 +12,7 @@ from tallystick.wording import counted, shown_time
 def assumptions(rerun: Rerun) -> Iterator[str]:
     """Every assumption that the answer rests on, in a sentence or two each."""
     question, messages, divergence = rerun.question, rerun.message_filter, rerun.divergence
-    for stretch in rerun.stretches.others:
-        yield (
-            f"{positions(stretch).capitalize()} were decided by version {stretch.rules} of the rules. What would have"
-            f" been different is decided by version {rules_version.RULES_VERSION}: figures may differ for that reason"
-            " alone, and single decisions are not compared there."
-        )
+    yield from _about_rules(rerun)
     yield (
         "Messages are kept as they were sent, when they were sent. Except for what follows, agents behave as"
         " they did in"
@@ -81,6 +76,16 @@ def assumptions(rerun: Rerun) -> Iterator[str]:
                 f"{count:,} later {many} of the log change" if count > 1 else f"A later {many[:-1]} of the log changes"
             )
             yield f"{subject} nothing here."
+
+
+def _about_rules(rerun: Rerun) -> Iterator[str]:
+    """What was decided by other rules than ours."""
+    for stretch in rerun.stretches.others:
+        yield (
+            f"{positions(stretch).capitalize()} were decided by version {stretch.rules} of the rules. What would have"
+            f" been different is decided by version {rules_version.RULES_VERSION}: figures may differ for that reason"
+            " alone, and single decisions are not compared there."
+        )
 
 
 def _about_runs(rerun: Rerun) -> Iterator[str]:
