@@ -2,7 +2,16 @@
 
 from decimal import Decimal
 
-from tallystick.config.amounts import DIMENSIONS, EDGE_NAMES, Amounts, Budget, InvalidAmount, Triple, split_exactly
+from tallystick.config.amounts import (
+    DIMENSIONS,
+    EDGE_NAMES,
+    NOTHING,
+    Amounts,
+    Budget,
+    InvalidAmount,
+    Triple,
+    split_exactly,
+)
 from tallystick.config.kinds import Priority
 from tallystick.events import catalog as e
 from tallystick.events import messages as c
@@ -218,10 +227,15 @@ def open_account(turn: Turn, event: e.BudgetAllocated) -> Account:
 
 
 def not_empty(budget: Budget, field: str) -> Triple:
-    """The amounts of a budget that names at least one dimension."""
+    """The amounts of a budget that names at least one dimension, and not only zeros.
+
+    Raises:
+        InvalidAmount: malformed, empty, or nothing but zeros.
+    """
     amounts = budget.exact(field)
-    if all(units is None for units in amounts):
-        raise InvalidAmount(field, "nothing", "one or more of tokens, time_seconds, cost_usd")
+    if not any(amounts):
+        found = "nothing" if amounts == NOTHING else "nothing but zeros"
+        raise InvalidAmount(field, found, "one or more of tokens, time_seconds, cost_usd above zero")
     return amounts
 
 
