@@ -34,7 +34,8 @@ def allocate_budget(turn: Turn, command: c.AllocateBudget) -> Allocation | Refus
         InvalidAmount: a malformed or empty budget.
     """
     ledger = turn.ledger
-    budget = not_empty(command.budget, "budget")
+    # A budget of zero is a limit: nothing may be used.
+    budget = not_empty(command.budget, "budget", may_be_zero=True)
     refusal = bad_name(command.agent, "agent")
     if refusal is not None:
         return refusal
@@ -226,14 +227,14 @@ def open_account(turn: Turn, event: e.BudgetAllocated) -> Account:
     return account
 
 
-def not_empty(budget: Budget, field: str) -> Triple:
-    """The amounts of a budget that names at least one dimension, and not only zeros.
+def not_empty(budget: Budget, field: str, *, may_be_zero: bool = False) -> Triple:
+    """The amounts of a budget that names at least one dimension, and not only zeros where that would ask for nothing.
 
     Raises:
         InvalidAmount: malformed, empty, or nothing but zeros.
     """
     amounts = budget.exact(field)
-    if not any(amounts):
+    if not any(amounts) and (amounts == NOTHING or not may_be_zero):
         found = "nothing" if amounts == NOTHING else "nothing but zeros"
         raise InvalidAmount(field, found, "one or more of tokens, time_seconds, cost_usd above zero")
     return amounts

@@ -49,8 +49,7 @@ def seconds_left(ledger: Ledger, now: dt.datetime) -> Number:
 
 def limit_of_product(ledger: Ledger, product: str | None) -> int | None:
     """A product's tokens per day; None where it has no limit of its own."""
-    settings = None if product is None else ledger.rules.config.products.get(product)
-    return None if settings is None else settings.token_budget_daily
+    return ledger.rules.product_tokens.get(product)
 
 
 def over_daily_limit(ledger: Ledger, account: Account, wanted: Triple, now: dt.datetime) -> Refusal | None:

@@ -6,9 +6,8 @@ limit a few comparisons show that there is none.
 
 from collections.abc import Iterator
 
-from tallystick.config.amounts import COST, DIMENSIONS, EDGE_NAMES, TOKENS, at_edge
-from tallystick.events.decide.daily_limits import breaker_open, daily_refusals, limit_of_product
-from tallystick.events.decide.facts import limit_of
+from tallystick.config.amounts import DIMENSIONS, EDGE_NAMES, at_edge
+from tallystick.events.decide.daily_limits import breaker_open, daily_refusals
 from tallystick.events.decide.levels import (
     BLACK,
     THROTTLE,
@@ -60,6 +59,9 @@ def _is_far(ledger: Ledger, account: Account, measure: Enforced) -> bool:
     """Whether nothing can be in the way. Every report asks this."""
     if measure.action >= THROTTLE or ledger.day.tripped is not None:
         return False
+    watch, spent, held = ledger.watch, ledger.spent, ledger.held
+    if watch is None or spent[0] + held[0] >= watch.full[0] or spent[2] + held[2] >= watch.full[1]:
+        return False
     first, second, third = account.payers
     if (
         (first.free[0] <= 0 and first.allocated[0] is not None)
@@ -67,13 +69,8 @@ def _is_far(ledger: Ledger, account: Account, measure: Enforced) -> bool:
         or (third.free[2] <= 0 and third.allocated[2] is not None)
     ):
         return False
-    spent, held, opening = ledger.spent, ledger.held, ledger.day.opening
-    for d in (TOKENS, COST):
-        limit = limit_of(ledger, d)
-        if limit is not None and spent[d] + held[d] >= opening[d] + limit:
-            return False
     product = account.budget_product
-    limit = limit_of_product(ledger, product)
+    limit = ledger.rules.product_tokens.get(product) if product is not None else None
     if limit is None or product is None:
         return True
     return ledger.day.by_product[product] + ledger.day.held_by_product[product] < limit

@@ -236,7 +236,6 @@ _ZEROS = (budget(0), budget(None, 0), budget(None, None, 0), budget(0, 0, 0))
 @pytest.mark.parametrize(
     "ask",
     [
-        lambda amount: c.AllocateBudget(agent="eve", budget=amount),
         lambda amount: c.AllocateEqual(agents=["eve"], total=amount),
         lambda amount: c.AllocateProportional(weights={"eve": Decimal(1)}, total=amount),
         lambda amount: c.AllocateByPriority(agents={"eve": "high"}, total=amount),
@@ -263,15 +262,13 @@ def test_tokens_of_a_hold_that_add_up_to_zero_are_refused_too() -> None:
     core.then_refused("invalid_amount", field="estimate")
 
 
-def test_zero_beside_an_amount_a_total_of_zero_and_a_share_of_zero_mean_zero() -> None:
-    core = Core(fleet(1_000, "10"), allocate("ann", 0, "1"), c.AllocateEqual(agents=["b", "c"], total=budget(1)))
+def test_a_limit_of_zero_means_zero_an_allocation_a_share_a_total() -> None:
+    core = Core(fleet(1_000, "10"), allocate("ann", 0, "1"), allocate("zero", 0))
+    core.given(c.AllocateEqual(agents=["b", "c"], total=budget(1)))
     assert core.account("ann").allocated == (0, None, 10**9)
-    assert core.account("c").allocated == (0, None, None)
-    core.given(
-        c.ReleaseBudget(agent="ann"),
-        c.ReleaseBudget(agent="b"),
-        c.SetTotalBudget(budget=c.BudgetChange(cost_usd=Decimal(0))),
-    )
+    assert core.account("c").allocated == core.account("zero").allocated == (0, None, None)
+    assert core.check("zero").action == "stop"
+    core.given(c.ReleaseBudget(agent="ann"), c.SetTotalBudget(budget=c.BudgetChange(cost_usd=Decimal(0))))
     assert core.ledger.total[2] == 0
 
 
