@@ -18,7 +18,7 @@ BIN := .venv/bin
 LINK = ln -s ../$* $@
 endif
 
-.PHONY: help install demo test thorough check bench crash clean
+.PHONY: help install demo test thorough check bench crash logs clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -48,6 +48,9 @@ crash: install ## kill the writer 200 times, and check the log each time
 
 fuzz: install ## play generated sessions through the live fleet for MINUTES (30), and shrink what they find
 	$(BIN)/python -m tests.fuzz --minutes $(MINUTES)
+
+logs: install ## record anew the logs that decisions are compared with
+	$(BIN)/python -m tests.support.decision_logs
 
 clean: ## remove everything that was installed and built here
 	rm -rf .venv build dist *.egg-info .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache

@@ -69,7 +69,8 @@ class Run:
 
     def show(self) -> None:
         found = sum(map(len, self.seeds.values()))
-        say(f"{self.minutes:6.1f} min {self.sessions:6,} sessions {self.messages:9,} messages {found:4} that found something")
+        played = f"{self.minutes:6.1f} min {self.sessions:6,} sessions {self.messages:9,} messages"
+        say(f"{played} {found:4} that found something")
 
     def summary(self, every: bool) -> int:
         say("")

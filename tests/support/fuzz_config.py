@@ -66,7 +66,9 @@ def changed(dice: Random, temper: Temper) -> dict[str, Any]:
     """What `LoadConfig` may say: seldom what is not allowed."""
     part = some(dice, configuration(dice, is_work=dice.random() < 0.5))
     if dice.random() < temper.wild * 5 or not part:
-        part[dice.choice((*part, *_EXTREME, "no_such_key", "timezone"))] = dice.choice((any_number(dice), "Mars/Olympus"))
+        part[dice.choice((*part, *_EXTREME, "no_such_key", "timezone"))] = dice.choice(
+            (any_number(dice), "Mars/Olympus")
+        )
     if dice.random() < temper.strange:
         part["products"] = {dice.choice(STRANGE): {"weight": any_number(dice)}}
     return part
@@ -81,6 +83,8 @@ def file_text(dice: Random, temper: Temper) -> str:
         case 1:
             return text[: dice.randint(0, len(text))]
         case 2:
-            return dice.choice(("{", "null", "[]", "a: b: c", "\t", "&a [*a]", "!!python/object:os.system {}", "\x00", "{}"))
+            return dice.choice(
+                ("{", "null", "[]", "a: b: c", "\t", "&a [*a]", "!!python/object:os.system {}", "\x00", "{}")
+            )
         case _:
             return text

@@ -30,7 +30,6 @@ from click.testing import CliRunner
 from tallystick import Fleet
 from tallystick.actors import manager
 from tallystick.actors.allocator import WAIT_MAX_SECONDS
-from tallystick.actors.runtime.clock import ManualClock, SteadyClock, SystemClock
 from tallystick.actors.runtime.following import Following
 from tallystick.actors.runtime.opening import open_ledger
 from tallystick.actors.runtime.pending import Pending
@@ -41,20 +40,14 @@ from tallystick.config.price_list import PriceList, Provider, Published
 from tallystick.config.prices import load_prices
 from tallystick.config.published import published_prices
 from tallystick.config.settings import Config
-from tallystick.events import catalog as e
 from tallystick.events.log import snapshot
-from tallystick.events.log.codec import decode_event
 from tallystick.events.log.store import open_store
 from tallystick.events.state.conservation import check_conserved
 from tallystick.events.state.ledger import Ledger
-from tallystick.projections.store.projector import Projector
-from tallystick.projections.store.rebuilding import renew
-from tallystick.projections.store.runner import catch_up, place_of
-from tallystick.projections.store.view_file import ViewFile
-from tallystick.projections.store.view_store import MemoryViewStore
 from tests.support.core import START
+from tests.support.fuzz_checks import Finding, compare_log, follow_views
+from tests.support.fuzz_clock import Machine, SteppedClock
 from tests.support.fuzz_session import Session, Step
-from tests.support.view_logs import rows_in, rows_of
 
 SNAPSHOT_EVERY = 60
 """Events between two snapshots: so few that sessions begin from some."""
@@ -63,48 +56,16 @@ NO_ANSWERS = ("halted", "busy", "internal_error", "report_failed")
 """Codes with which the fleet says that it could not answer."""
 
 
-LAST_READ = (["status", "--json"], ["report"], ["dashboard"], ["cost"], ["forecast"], ["queue"], ["metrics"], ["status"])
-
-
-class Finding(AssertionError):
-    """Something that must not happen. ``sort`` says what in few words: it stays the same while a session is cut."""
-
-    def __init__(self, sort: str, text: str) -> None:
-        super().__init__(f"{sort}: {text}")
-        self.sort = sort
-        self.played: list[Step] = []
-        """The steps up to it, names put in."""
-
-
-class Machine(SystemClock):
-    """A machine's two clocks, which are moved by hand."""
-
-    def __init__(self) -> None:
-        self.at, self.seconds = START, 0.0
-
-    def now(self) -> dt.datetime:
-        return self.at
-
-    def passed(self) -> float:
-        return self.seconds
-
-    def step(self, seconds: float) -> None:
-        """Only the clock that tells the time is set."""
-        with contextlib.suppress(OverflowError):
-            self.at += dt.timedelta(seconds=seconds)
-
-
-class SteppedClock(SteadyClock, ManualClock):
-    """The ledger's time as in production, over a machine on which time passes by hand."""
-
-    def __init__(self, machine: Machine, after: dt.datetime) -> None:
-        super().__init__(machine, after)
-        self._by_hand = machine
-
-    def move_to(self, now: dt.datetime) -> None:
-        seconds = max(0.0, (now - self.now()).total_seconds())
-        self._by_hand.seconds += seconds
-        self._by_hand.step(seconds)
+LAST_READ = (
+    ["status", "--json"],
+    ["report"],
+    ["dashboard"],
+    ["cost"],
+    ["forecast"],
+    ["queue"],
+    ["metrics"],
+    ["status"],
+)
 
 
 class Player:
@@ -176,7 +137,7 @@ class Player:
 
     def _step_views(self, _: Any) -> None:
         self._fleet.quiesce()
-        self._follow_views()
+        follow_views(self._url)
 
     def _step_read(self, words: list[str]) -> None:
         self._fleet.quiesce()
@@ -287,7 +248,7 @@ class Player:
         error = reply.get("error")
         self.codes[f"{kind} {'ok' if error is None else error['code']}"] += 1
         if error is not None:
-            if error["code"] in NO_ANSWERS or not error["detail"] or not re.fullmatch("[a-z_]+", error["code"]):
+            if error["code"] in NO_ANSWERS or not error["detail"] or error["code"] not in _documented():
                 raise Finding(f"answered {error['code']}", f"{error} to {message!r}")
             return
         answer = reply["ok"]
@@ -331,48 +292,13 @@ class Player:
         self._step_ask({"type": "GetGlobalStatus", "limit": 1_000})
         self._step_ask({"type": "GetQueue", "limit": 1_000})
         self._check(full=True)
-        self._follow_views()
+        follow_views(self._url)
         self._fleet.close()
         self._check()
-        self._compare_log(ledger)
+        compare_log(self._url, ledger, self._expected, self._said)
         self._run(["audit", "verify"], sound=True)
         for words in random.Random(self.messages).sample(LAST_READ, 2):
             self._run(words)
-
-    def _follow_views(self) -> None:
-        """Bring the views on disk up to the log, and hold them against views that are made anew."""
-        with closing(open_store(self._url)) as store:
-            with closing(ViewFile(place_of(self._url).views)) as file:  # type: ignore[union-attr]
-                renew(store, file)
-                Projector(store, file).catch_up()
-            anew = MemoryViewStore()
-            catch_up(store, anew)
-        followed = {(view, id, bool(live), row) for view, id, live, row in rows_in(Path(f"{self._path()}.views"))}
-        if followed != set(rows_of(anew)):
-            raise Finding("views", "\n".join(map(str, list(followed ^ set(rows_of(anew)))[:4])))
-
-    def _compare_log(self, ledger: Ledger) -> None:
-        """A replay from the first record gives the state, and the tokens of the log are those that were reported."""
-        by_id: Counter[str] = Counter()
-        total = 0
-        with closing(open_store(self._url)) as store:
-            if snapshot.dump(open_ledger(store).ledger) != snapshot.dump(ledger):
-                raise Finding("replay", "it does not give the state that was left")
-            for record in store.read():
-                event = decode_event(record.data, record.name)
-                if isinstance(event, e.UsageReported | e.HoldSettled):
-                    by_id[event.id] += event.tokens
-                    total += event.tokens
-        # Only so many ids are remembered: what is said again after that counts again.
-        lost = {
-            id: (tokens, by_id[id])
-            for id, tokens in self._expected.items()
-            if by_id[id] not in [tokens * times for times in range(1, self._said[id] + 1)]
-        }
-        if lost:
-            raise Finding("lost usage", f"reported and recorded by id: {lost}")
-        if total != ledger.spent[0]:
-            raise Finding("spent", f"the log's reports say {total} tokens, the ledger {ledger.spent[0]}")
 
     def _run(self, words: list[str], sound: bool = False) -> None:
         result = CliRunner().invoke(main, [*words, "--store", self._url], prog_name="tallystick")
@@ -382,9 +308,6 @@ class Player:
             raise Finding(f"command {words[0]} {_plain(str(type(error).__name__))}", text)
         if result.exit_code > 1 or (sound and result.exit_code):
             raise Finding(f"command {words[0]} exits with {result.exit_code}", f"{words}: {result.output}")
-
-
-
 
 
 def play(session: Session, folder: Path) -> Player:
@@ -428,6 +351,13 @@ def _watched() -> Iterator[list[str]]:
         yield trouble
     finally:
         Crashes.note, manager.Manager.halt, manager.SNAPSHOT_EVERY = note, halt, every  # type: ignore[method-assign]
+
+
+@functools.cache
+def _documented() -> frozenset[str]:
+    """The codes of which the reference says what to do about them."""
+    text = (Path(__file__).parents[2] / "docs/reference/errors.md").read_text(encoding="utf-8")
+    return frozenset(re.findall("`([a-z_]+)`", text))
 
 
 @functools.cache

@@ -124,8 +124,9 @@ def _read(dice: Random, world: World) -> Step:
             (
                 ["report", "--workflow", dice.choice(WORKFLOWS)], ["report", "--json"], ["forecast"],
                 ["forecast", "--json"], ["dashboard"], ["status"], ["status", "--json"], ["queue"],
-                ["queue", "--json"], ["cost"], ["cost", "--json"], ["cost", "--by", "product"], ["cost", "--by", "agent"],
-                ["cost", "--by", "model"], ["cost", "--month"], ["metrics"], ["audit", "explain", "@position"],
+                ["queue", "--json"], ["cost"], ["cost", "--json"], ["cost", "--by", "product"],
+                ["cost", "--by", "agent"], ["cost", "--by", "model"], ["cost", "--month"], ["metrics"],
+                ["audit", "explain", "@position"],
                 ["audit", "replay", "--until", "@position"], ["audit", "replay", "--until", "@position", "--json"],
                 ["status", "--at", "@position"], ["projections", "list"], ["audit", "anchor"],
             )

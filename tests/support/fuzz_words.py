@@ -34,7 +34,21 @@ WILD: tuple[Any, ...] = (
 
 STRANGE = (
     *("", " ", "a b", " lead", "trail ", "\t", "a\nb", "\x00", "a\x07b", "\x7f", "\x85", "\u2028", "\ufeff"),
-    *("é", "e\u0301", "ﬁ", "ａ", "日本語", "😀", "👩\u200d👩\u200d👧", "\u200b", "a\u200bb", "\u202egnp", "ß", "İ", "Å"),
+    *(
+        "é",
+        "e\u0301",
+        "ﬁ",
+        "ａ",
+        "日本語",
+        "😀",
+        "👩\u200d👩\u200d👧",
+        "\u200b",
+        "a\u200bb",
+        "\u202egnp",
+        "ß",
+        "İ",
+        "Å",
+    ),
     *("'; DROP TABLE log; --", '"', "''", "\\", "../../etc/passwd", "/", "a/b/..", "C:\\x", "{}", "{0}", "%s", "$HOME"),
     *("[red]x[/red]", "<script>alert(1)</script>", "`ls`", "|", "a,b", "a=b", "#", "--help", "-", "*", "?", "~x", "~"),
     *("x" * 128, "x" * 129, "é" * 128, "😀" * 128, "x" * 5_000, "pool", "fleet", "reserve", "overdraft", "root"),
@@ -145,7 +159,9 @@ def garbage(dice: Random, message: Message) -> str:
         case 4:
             return "[" * dice.choice((1, 50, 5_000)) + text
         case _:
-            return dice.choice(("", " ", "null", "0", "[]", "{}", '"type"', '{"type": 1}', '{"type": null}', "\ufeff{}"))
+            return dice.choice(
+                ("", " ", "null", "0", "[]", "{}", '"type"', '{"type": 1}', '{"type": null}', "\ufeff{}")
+            )
 
 
 def made_up(dice: Random, command: type[Command], names: dict[str, list[str]]) -> Message:
@@ -158,6 +174,8 @@ def made_up(dice: Random, command: type[Command], names: dict[str, list[str]]) -
     for name in list(message):
         if names.get(name):
             message[name] = dice.choice(names[name])
-        elif name != "type" and name not in ("priority",) and not fields(command)[name].required and dice.random() < 0.5:
+        elif (
+            name != "type" and name not in ("priority",) and not fields(command)[name].required and dice.random() < 0.5
+        ):
             del message[name]
     return message

@@ -12,8 +12,19 @@ from typing import Any
 from tallystick.events.messages import PRIORITIES, WIRE
 from tests.support.fuzz_config import changed
 from tests.support.fuzz_words import (
-    COUNTED, DOLLARS, LARGE_DOLLARS, LARGE_SECONDS, LARGE_TOKENS, SECONDS, STRANGE, TOKENS, Message, Temper, amount,
-    made_up, number,
+    COUNTED,
+    DOLLARS,
+    LARGE_DOLLARS,
+    LARGE_SECONDS,
+    LARGE_TOKENS,
+    SECONDS,
+    STRANGE,
+    TOKENS,
+    Message,
+    Temper,
+    amount,
+    made_up,
+    number,
 )  # fmt: skip
 
 PRODUCTS = ("shop", "site", "lab")
