@@ -42,6 +42,9 @@ bench: install ## measure the published figures on this machine
 crash: install ## kill the writer 200 times, and check the log each time
 	$(BIN)/python -m pytest -m crash_long
 
+chaos: install ## let specialists raise at 1,000 random messages, and compare with runs in which they do not
+	TALLYSTICK_CHAOS_RUNS=1000 $(BIN)/python -m pytest tests/actors/test_chaos.py
+
 clean: ## remove everything that was installed and built here
 	rm -rf .venv build dist *.egg-info .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	rm -f $(LINKS)

@@ -86,6 +86,8 @@ def to_put_in_force(
     before it takes the next: the position makes an id new when a configuration comes back that was in force before.
     Live and simulated fleets use this, so that the same messages give the same log.
     """
+    for name in list(ledger.given_up):
+        yield p.RecordRestored(specialist=name, id=f"{c.INTERNAL_ID}restored-{name}-{ledger.position}")
     if not ledger.configured:
         config = config or Config()
         prices = prices or load_prices(None)

@@ -25,6 +25,7 @@ from tallystick.events.decide.turn import Turn
 from tallystick.events.decide.usage import LATE_REPORT, UNDER_ESTIMATE, as_used, use_priced
 from tallystick.events.messages.replies import Enforcement, Held, HoldGone, Refusal, shown
 from tallystick.events.state.accounts import Account, Hold
+from tallystick.events.state.calendar import later
 
 _TTL_MAX_MS = 604_800_000
 
@@ -59,7 +60,7 @@ def reserve(turn: Turn, command: c.Reserve) -> Held | Refusal:
     if refusal is not None:
         return refusal
     # Nothing can fail after this line.
-    expires_at = turn.now + dt.timedelta(milliseconds=ttl_ms)
+    expires_at = later(turn.now, dt.timedelta(milliseconds=ttl_ms))
     amount = Amounts(*(units or None for units in wanted))
     turn.record(
         e.HoldPlaced(
@@ -209,6 +210,6 @@ def extend_hold(turn: Turn, hold_id: str) -> Held | Refusal:
     if hold is None:
         return unknown_hold(hold_id)
     # Nothing can fail after this line.
-    expires_at = turn.now + dt.timedelta(milliseconds=hold.ttl_ms)
+    expires_at = later(turn.now, dt.timedelta(milliseconds=hold.ttl_ms))
     turn.record(e.HoldExtended(hold=hold.id, agent=hold.account.id, expires_at=max(expires_at, hold.expires_at)))
     return held_reply(hold)

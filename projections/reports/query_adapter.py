@@ -57,5 +57,6 @@ def _ledger_of(row: FleetRow) -> Ledger:
     restore_root(ledger, row)
     ledger.position, ledger.now = row.position, row.at
     ledger.response, ledger.paused = e.RESPONSES.index(row.response), row.paused
+    ledger.given_up = row.given_up
     ledger.reserve_open, ledger.period_ends = row.reserve_open, row.period_ends_at
     return ledger

@@ -55,6 +55,7 @@ class FleetRow(msgspec.Struct, kw_only=True, gc=False):
     alerts: int = 0
     token_budgets: dict[str, int] = {}
     config: dict[str, Any] = {}
+    given_up: dict[str, str] = {}
 
 
 decode = msgspec.json.Decoder(FleetRow).decode
@@ -69,7 +70,7 @@ class FleetView:
     """Folds the fleet's row."""
 
     name = "fleet"
-    version = 2
+    version = 3
 
     def __init__(self, balances: Balances, look: Look) -> None:
         self._balances = balances
@@ -150,6 +151,12 @@ class FleetView:
     def _resumed(self, event: e.FleetResumed) -> None:
         self._row.paused = None
 
+    def _gave_up(self, event: e.SpecialistGivenUp) -> None:
+        self._row.given_up[event.specialist] = event.reason
+
+    def _restored(self, event: e.SpecialistRestored) -> None:
+        self._row.given_up.pop(event.specialist, None)
+
     def _alerted(self, event: e.AlertRaised) -> None:
         self._row.alerts += 1
 
@@ -176,6 +183,8 @@ class FleetView:
         e.FleetResponseChanged: _response_changed,
         e.FleetPaused: _paused,
         e.FleetResumed: _resumed,
+        e.SpecialistGivenUp: _gave_up,
+        e.SpecialistRestored: _restored,
         e.AlertRaised: _alerted,
         e.ConfigLoaded: _configured,
         e.PricesLoaded: _priced,

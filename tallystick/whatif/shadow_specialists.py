@@ -29,8 +29,8 @@ from tallystick.events.decide.admission import may_give_way, obstacle
 from tallystick.events.decide.turn import CLOCK, Turn
 from tallystick.events.messages import proposals as p
 from tallystick.events.messages.replies import Refusal
+from tallystick.events.state.calendar import NEVER
 from tallystick.events.state.ledger import Ledger
-from tallystick.events.state.tasks import NEVER
 from tallystick.whatif.agent_histories import AgentHistories
 
 IN_FLIGHT = dt.timedelta(seconds=1)
