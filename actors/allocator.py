@@ -264,7 +264,7 @@ class Allocator:
         index = self._index
         if name in index.queue:
             moment = index.moment(now)
-            told.kept_for = index.kept(moment).keeper_of(index.queue[name], index.claims)
+            told.kept_for = index.kept_for(index.queue[name], index.kept(moment))
             start = "behind_others" if told.kept_for else index.expected(moment).get(name, "far_behind")
             if isinstance(start, dt.datetime):
                 told.expected_start = start

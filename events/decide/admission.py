@@ -204,7 +204,7 @@ def _no_slot(ledger: Ledger, task: Task, victim: Task | None) -> Reason | None:
 
 
 def _stopped(ledger: Ledger, task: Task, victim: Task | None) -> Reason | None:
-    """Whether the fleet is at its end, or whoever pays was stopped."""
+    """Whether the fleet is at its end, or the payer was stopped."""
     if ledger.response == 4 or (ledger.response == 3 and not is_critical(ledger, task)):
         return Reason("fleet_stopped", None, None, "the fleet's budget is used up")
     account = payer(ledger, task)

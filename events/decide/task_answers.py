@@ -90,7 +90,7 @@ def _why_unknown(ledger: Ledger, task: Task, reason: Reason | None, unknown: Why
     why = hindrance(ledger, task) if unknown == "held_up" else None
     if unknown == "behind_others" and reason is not None and reason.behind is not None:
         why = reason
-    return f"the start cannot be told: {_UNKNOWN[unknown] if why is None else why.message}"
+    return f"the start is not known: {_UNKNOWN[unknown] if why is None else why.message}"
 
 
 def reason_of(ledger: Ledger, task: Task) -> Reason | None:

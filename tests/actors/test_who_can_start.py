@@ -172,7 +172,7 @@ def test_a_start_that_was_announced_is_taken_back_when_it_cannot_be_known_any_mo
     )
     before, during, after = (outcome.replies[place]["ok"] for place in (-5, -3, -1))
     assert before["expected_start"] == "2026-03-04T12:01:00Z"
-    assert expected(during) == (None, "the start cannot be told: everything is paused: a fire")
+    assert expected(during) == (None, "the start is not known: everything is paused: a fire")
     assert after["expected_start"] == "2026-03-04T12:01:00Z"
 
 
@@ -186,7 +186,7 @@ def test_of_two_tasks_for_which_there_is_money_for_one_only_the_first_has_an_exp
     )
     first, second = outcome.replies[-1]["ok"]["tasks"]
     assert first["expected_start"] == "2026-03-04T12:01:00Z"
-    assert expected(second) == (None, "the start cannot be told: what is free goes to others first")
+    assert expected(second) == (None, "the start is not known: what is free goes to others first")
 
 
 # --- any number that is accepted --------------------------------------------------------------------------------------
@@ -204,7 +204,7 @@ def test_five_tasks_of_ten_thousand_years_are_all_answered_and_so_is_the_next() 
     assert last["task"] == "next"
     assert expected(last) == (
         None,
-        "the start cannot be told: by the estimates, it would start after the end of the calendar",
+        "the start is not known: by the estimates, it would start after the end of the calendar",
     )
 
 

@@ -91,24 +91,24 @@ class Kept:
 
     def pays(self, waiting: Waiting, claims: Claims) -> bool:
         """Whether what a task needs is free beside what is kept from it."""
-        return self.keeper(waiting, claims) is None
+        return self.older(waiting, claims) is None
 
-    def keeper(self, waiting: Waiting, claims: Claims) -> Waiting | None:
+    def older(self, waiting: Waiting, claims: Claims) -> Waiting | None:
         """The aged task for which money is kept that this one needs; None where there is none."""
         if not self.money or waiting.kind.priority == PRIORITIES[0]:
             return None
         for claim in claims(waiting) or ():
-            keeper, kept = self.money.get(claim.source, (waiting, claim))
-            if keeper.task != waiting.task and claim.needed > claim.free - kept.needed:
-                return keeper
+            older, kept = self.money.get(claim.source, (waiting, claim))
+            if older.task != waiting.task and claim.needed > claim.free - kept.needed:
+                return older
         return None
 
-    def keeper_of(self, waiting: Waiting, claims: Claims) -> str | None:
+    def older_than(self, waiting: Waiting, claims: Claims) -> str | None:
         """The aged task for which money or a slot is kept that this one needs; None where there is none."""
-        keeper = self.keeper(waiting, claims)
+        older = self.older(waiting, claims)
         meets = (one for one in self.by_slots if one.task != waiting.task and _meet(one.kind, waiting.kind))
-        keeper = next(meets, None) if keeper is None else keeper
-        return None if keeper is None else keeper.task
+        older = next(meets, None) if older is None else older
+        return None if older is None else older.task
 
     def keep(self, kind: Kind, left: Left) -> None:
         """An aged task of this kind cannot start with what is ``left``."""

@@ -140,6 +140,11 @@ class SchedulerIndex:
         pick(self.queue, self.slots, moment, self.may_start, self.claims, kept)
         return kept
 
+    def kept_for(self, waiting: Waiting, kept: Kept) -> str | None:
+        """The aged task that keeps a waiting one from starting; None where it lacks a slot, or something else."""
+        has_slot = all(left is None or left > 0 for left in self.slots.left(waiting.kind))
+        return kept.older_than(waiting, self.claims) if has_slot and self.may_start(waiting) else None
+
     def may_preempt(self, kind: Kind) -> bool:
         """Whether a task of this kind may take the slot of a lower one."""
         return self.config.priority_levels.of(kind.priority).preempt_lower

@@ -83,7 +83,7 @@ def _who_goes_first(index: SchedulerIndex, newcomer: Waiting, now: dt.datetime) 
         first = pick(queue, index.slots, index.moment(now, newcomers=1), index.may_start, index.claims, kept)
     if first is not None:
         return None if first.waiting.task == newcomer.task else first.waiting.task, None
-    return None, kept.keeper_of(newcomer, index.claims)
+    return None, kept.older_than(newcomer, index.claims)
 
 
 def _victim(index: SchedulerIndex, newcomer: Waiting, now: dt.datetime) -> str | None:

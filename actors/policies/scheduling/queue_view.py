@@ -16,7 +16,7 @@ def queue_view(index: SchedulerIndex, limit: int, now: dt.datetime) -> list[p.Qu
     for ranked in itertools.islice(queue.ranked(moment), limit):
         terms, task = queue.ranking.terms(ranked.waiting, moment), ranked.waiting.task
         start = expected.get(task, "far_behind")
-        kept_for = kept.keeper_of(ranked.waiting, index.claims)
+        kept_for = index.kept_for(ranked.waiting, kept)
         shown.append(
             p.QueueView(
                 task=task,
