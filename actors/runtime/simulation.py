@@ -14,12 +14,12 @@ from typing import Any, Self
 
 from tallystick.actors.manager import Manager
 from tallystick.actors.runtime.clock import ManualClock
-from tallystick.actors.runtime.fleet import specialists
 from tallystick.actors.runtime.messages import MANAGER, Envelope, Post, Recorded, Tick
 from tallystick.actors.runtime.opening import RefusedConfig, open_ledger, to_put_in_force
 from tallystick.actors.runtime.reports import MakeReporter, NoReporter
 from tallystick.actors.runtime.specialist import Specialist, must_not_be_lost
 from tallystick.actors.runtime.supervision import Crashes
+from tallystick.actors.runtime.team import specialists
 from tallystick.config.prices import PriceList
 from tallystick.config.settings import Config
 from tallystick.events.log.codec import decode_answer, encode_command

@@ -42,6 +42,7 @@ def get_global_status(turn: Turn, command: c.GetGlobalStatus) -> GlobalStatus:
         agent_statuses=[status(turn, ledger.accounts[name]) for name in page],
         position=ledger.position,
         given_up=list(ledger.given_up),
+        clock_apart_seconds=ledger.clock_apart_ms // 1000,
     )
 
 

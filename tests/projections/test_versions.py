@@ -77,7 +77,7 @@ HAPPENED: list[e.Event] = [
 ]  # fmt: skip
 
 DIGESTS = {
-    ("fleet", 3): "fa99c743b953a7db",
+    ("fleet", 4): "fe90f99d8159da0f",
     ("holds", 1): "8dd4f6dc7061298b",
     ("agents", 2): "e317e66915b8e6ee",
     ("timeline", 1): "3c69e9f3b5574fa7",

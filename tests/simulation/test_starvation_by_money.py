@@ -14,10 +14,10 @@ from tallystick.config.settings import Config, DailyLimits, Reallocation, TotalB
 from tallystick.events import catalog as e
 from tallystick.events.log.codec import decode_event
 from tallystick.events.messages import PRIORITIES
-from tests.simulation.test_starvation import through_the_house
 from tests.support.core import START
 from tests.support.driving import Outcome, simulated
 from tests.support.examples import examples
+from tests.support.fleet_machine import through_the_house
 from tests.support.queue_machine import Job, Machine, Start
 from tests.support.starvation import mixes
 
