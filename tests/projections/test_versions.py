@@ -77,7 +77,7 @@ HAPPENED: list[e.Event] = [
 ]  # fmt: skip
 
 DIGESTS = {
-    ("fleet", 4): "fe90f99d8159da0f",
+    ("fleet", 4): "9b55d9f03e0999b9",
     ("holds", 1): "8dd4f6dc7061298b",
     ("agents", 2): "e317e66915b8e6ee",
     ("timeline", 1): "3c69e9f3b5574fa7",
