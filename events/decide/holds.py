@@ -22,7 +22,7 @@ from tallystick.events.decide.fleet_response import respond
 from tallystick.events.decide.levels import BLACK, STOP, enforced, relevel_above, stopped_by, wait_left_ms
 from tallystick.events.decide.refusals import unknown_agent, unknown_hold
 from tallystick.events.decide.turn import Turn
-from tallystick.events.decide.usage import LATE_REPORT, UNDER_ESTIMATE, as_used, use_priced
+from tallystick.events.decide.usage import LATE_REPORT, UNDER_ESTIMATE, as_used, of_life, of_run, use_priced
 from tallystick.events.messages.replies import Enforcement, Held, HoldGone, Refusal, shown
 from tallystick.events.state.accounts import Account, Hold
 
@@ -163,20 +163,16 @@ def _settle_late(turn: Turn, hold_id: str, used: dict[str, Any]) -> Enforcement 
     ended = ledger.ended_holds.get(hold_id)
     if ended is None:
         return unknown_hold(hold_id)
-    agent, how, lease = ended
-    if how == "settled":
+    if ended.how == "settled":
         return Refusal("already_settled", f"hold {hold_id} was settled before", {"hold": hold_id})
-    account, payer, task = ledger.accounts.get(agent), None, ledger.tasks.get(agent)
-    if task is not None and task.lease != lease:
-        # The run that had placed it is over: the account of a later one does not pay for it.
-        account, payer = None, ledger.payer_of_run(task)
-    event = e.UsageReported(
-        agent=agent,
-        hold=hold_id,
-        lease=lease if account is None else None,
-        late=True,
-        **used,
-    )
+    # Another account, or run, may be open under the name by now: it does not pay.
+    account, closed = ledger.opened_at(ended.agent, ended.life), ledger.lives.get(ended.life)
+    belongs: dict[str, Any] = {}
+    if account is None:
+        belongs = of_life(closed) if ended.lease is None else {"lease": ended.lease, **of_run(ledger, ended.agent)}
+        belongs = belongs or {"life": ended.life}
+    payer = None if account is not None else ledger.payer_of(closed)
+    event = e.UsageReported(agent=ended.agent, hold=hold_id, late=True, **belongs, **used)
     # Nothing can fail after this line.
     return use_priced(turn, account, event, LATE_REPORT, payer=payer)
 
@@ -188,7 +184,7 @@ def cancel_hold(turn: Turn, command: c.CancelHold) -> HoldGone | Refusal:
         ended = turn.ledger.ended_holds.get(command.hold)
         if ended is None:
             return unknown_hold(command.hold)
-        return Refusal("already_settled", f"hold {command.hold} has ended already: {ended[1]}", {"hold": command.hold})
+        return Refusal("already_settled", f"hold {command.hold} has ended already: {ended.how}", {"hold": command.hold})
     # Nothing can fail after this line.
     account = hold.account
     end_hold(turn, hold, "cancelled")

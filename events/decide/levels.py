@@ -13,7 +13,7 @@ from tallystick.events import catalog as e
 from tallystick.events.decide.alerts import alert
 from tallystick.events.decide.cover import settle_cover
 from tallystick.events.decide.turn import Turn
-from tallystick.events.state.accounts import Account
+from tallystick.events.state.accounts import Account, Closed
 from tallystick.events.state.ledger import Ledger
 
 CONTINUE, WARN, THROTTLE, DEGRADE, STOP = range(5)
@@ -134,13 +134,7 @@ def enforced(ledger: Ledger, account: Account | None) -> Enforced:
         return _by_level(level, slow)
     best = copy(_by_level(level, slow))
     if account is not None:
-        ancestor = account.parent
-        while ancestor is not None and ancestor is not ledger.root:
-            if ancestor.stopped is not None or (ancestor.level == BLACK and _spends_used_up(ledger, account, ancestor)):
-                _worse(best, STOP, NO_SPEED, "ancestor_stop")
-            if ancestor.throttle is not None:
-                _worse(best, THROTTLE, ancestor.throttle, "ancestor_throttle")
-            ancestor = ancestor.parent
+        _worse_by_ancestors(best, ledger, account)
     if ledger.response:
         _worse_by_fleet(best, ledger.response, account is not None and account.priority == "critical", slow)
     if account is not None and account.product in ledger.rules.paused_products:
@@ -154,6 +148,51 @@ def enforced(ledger: Ledger, account: Account | None) -> Enforced:
             # Nothing is more severe, and what an operator ordered is named before what the budget says.
             best.action, best.rate, best.decided_by = STOP, NO_SPEED, "stop"
     return best
+
+
+def _worse_by_ancestors(best: Enforced, ledger: Ledger, account: Account) -> None:
+    """An order, a pause of its product and a budget that is used up reach all that is below an account."""
+    paused, ancestor = ledger.rules.paused_products, account.parent
+    while ancestor is not None and ancestor is not ledger.root:
+        if ancestor.stopped is not None or (ancestor.level == BLACK and _spends_used_up(ledger, account, ancestor)):
+            _worse(best, STOP, NO_SPEED, "ancestor_stop")
+        if ancestor.throttle is not None:
+            _worse(best, THROTTLE, ancestor.throttle, "ancestor_throttle")
+        if ancestor.product in paused:
+            _worse(best, STOP, NO_SPEED, "product_pause")
+        ancestor = ancestor.parent
+
+
+def enforced_late(ledger: Ledger, agent: str, closed: Closed | None) -> Enforced:
+    """The effective action for usage that no open account of its own is charged with.
+
+    The fleet's measures reach it, and what holds for its id, its product and all that it was below, until it is
+    resumed. ``closed`` is the released account that it belongs to, if one is known.
+    """
+    best = copy(enforced(ledger, None))
+    at = closed
+    while at is not None:
+        if at.budget_product in ledger.rules.paused_products:
+            _worse(best, STOP, NO_SPEED, "product_pause")
+        if at.id != agent and at.id in ledger.stops:
+            _worse(best, STOP, NO_SPEED, "ancestor_stop")
+        parent = ledger.opened_at(at.parent, at.parent_life)
+        if parent is not None:
+            above = enforced(ledger, parent)
+            if above.decided_by == "product_pause":
+                _worse(best, STOP, NO_SPEED, "product_pause")
+            elif stopped_by(ledger, parent) is not None:
+                _worse(best, STOP, NO_SPEED, "ancestor_stop")
+        at = ledger.lives.get(at.parent_life)
+    if stop_of(ledger, agent) is not None:
+        best.action, best.rate, best.decided_by = STOP, NO_SPEED, "stop"
+    return best
+
+
+def stop_of(ledger: Ledger, agent: str) -> str | None:
+    """Why an operator has stopped an id, whether it has an open account or not; None where it is not stopped."""
+    account = ledger.accounts.get(agent)
+    return ledger.stops.get(agent) if account is None else account.stopped
 
 
 @cache
