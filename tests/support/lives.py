@@ -57,7 +57,7 @@ class Lives:
         return None if at is None else at.name
 
 
-def run(dice: Random, steps: int) -> None:
+def run(dice: Random, steps: int) -> Core:
     """Random allocations, releases, holds, settlements and reports, in and out of their lives, with restarts."""
     core, model = Core(fleet(10**9), compares=False), Lives()
     for number in range(steps):
@@ -65,6 +65,7 @@ def run(dice: Random, steps: int) -> None:
         _step(core, model, dice, number)
         if not dice.randint(0, 9):
             _restart(core)
+    return core
 
 
 def _restart(core: Core) -> None:
