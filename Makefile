@@ -17,7 +17,7 @@ BIN := .venv/bin
 LINK = ln -s ../$* $@
 endif
 
-.PHONY: help install demo test check bench crash clean
+.PHONY: help install demo test thorough check bench crash clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -30,6 +30,9 @@ demo: install ## run a generated fleet through the real manager, live in this te
 
 test: install ## run all tests except the long crash test
 	$(BIN)/python -m pytest -n 2 -m "not crash_long"
+
+thorough: install ## run all tests with three times as many examples of each property
+	THOROUGH=1 $(BIN)/python -m pytest -n 2 -m "not crash_long"
 
 check: install ## check style, format and types
 	$(BIN)/ruff check .

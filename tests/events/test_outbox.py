@@ -17,6 +17,7 @@ from tallystick.events.log.codec import decode_event
 from tallystick.events.messages import proposals as p
 from tallystick.events.state import outbox
 from tests.support.core import Core, allocate, dump, fleet, use
+from tests.support.examples import examples
 
 BOSS, PHONE, CHAT = "json://boss/hook", "json://phone/hook", "slack://${TOKENS}"
 NOTIFIED: dict[str, list[str]] = {"ceo": [BOSS, PHONE], "ops": [CHAT], "nobody": []}
@@ -144,7 +145,7 @@ def test_the_outbox_is_bounded_and_what_it_gives_up_is_an_event(monkeypatch: pyt
     assert fleet.log.index(failed[-1]) < fleet.log.index(third)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=examples(80), deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 10**6)), max_size=30))
 def test_what_waits_is_what_was_raised_less_what_was_settled_and_survives_a_snapshot(
     steps: list[tuple[int, int]],

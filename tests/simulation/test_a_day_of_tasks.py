@@ -23,10 +23,15 @@ from tallystick.events.state.conservation import check_conserved
 from tallystick.events.state.ledger import Ledger
 from tests.support.core import START, dump
 from tests.support.driving import simulated
+from tests.support.examples import examples
 from tests.support.task_day import DAY, SCARCE, Message, day_of, decided, scarce_day, submit
 
 CHANCE = settings(
-    max_examples=10, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck), print_blob=False
+    max_examples=examples(10),
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=list(HealthCheck),
+    print_blob=False,
 )
 NO_LIMITS: dict[str, Any] = {"daily_limits": {"max_tokens_total": None, "max_cost_usd": None}, "products": {}}
 ALL_OF_IT = {
