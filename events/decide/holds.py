@@ -52,9 +52,7 @@ def reserve(turn: Turn, command: c.Reserve) -> Held | Refusal:
     if turn.id in ledger.holds or turn.id in ledger.ended_holds:
         return Refusal("idempotency_conflict", f"there is or was a hold with the id {turn.id}", {"hold": turn.id})
     refusal = (
-        _may_not_run(turn, account)
-        or _no_room(turn, account, wanted)
-        or over_daily_limit(ledger, account, wanted, turn.now)
+        _may_not_run(turn, account) or _no_room(account, wanted) or over_daily_limit(ledger, account, wanted, turn.now)
     )
     if refusal is not None:
         return refusal
@@ -105,8 +103,8 @@ def _may_not_run(turn: Turn, account: Account) -> Refusal | None:
     return None
 
 
-def _no_room(turn: Turn, account: Account, wanted: Triple) -> Refusal | None:
-    """Why ``wanted`` cannot be set aside, with what is available and when it is worth asking again."""
+def _no_room(account: Account, wanted: Triple) -> Refusal | None:
+    """Why ``wanted`` cannot be set aside, with what is available; when there will be room, see `retry`."""
     for d in DIMENSIONS:
         payer, units = account.payers[d], wanted[d]
         if not units or payer.allocated[d] is None or units <= payer.free[d]:
@@ -124,20 +122,9 @@ def _no_room(turn: Turn, account: Account, wanted: Triple) -> Refusal | None:
             {
                 "requested": asked,
                 "available": there,
-                "retry_after_seconds": _room_in_seconds(turn, account, d, units - payer.free[d]),
+                "retry_after_seconds": None,
             },
         )
-    return None
-
-
-def _room_in_seconds(turn: Turn, account: Account, d: int, lack: int) -> float | None:
-    """When the account's own holds will have given back what is lacking, at the latest; None where they cannot."""
-    if account.payers[d] is not account or account.holds is None:
-        return None
-    for hold in sorted(account.holds.values(), key=lambda hold: hold.expires_at):
-        lack -= hold.amount[d]
-        if lack <= 0:
-            return (hold.expires_at - turn.now).total_seconds()
     return None
 
 

@@ -243,10 +243,15 @@ def wait_left_ms(turn: Turn, account: Account, measure: Enforced) -> int:
     The wait is the last operation's time x (1/rate - 1), or else the time between the last two reports x the same,
     at most 60 s; it is derived when it is asked for, so that a top-up ends it and a new throttle reaches it.
     """
+    until = throttled_until(account, measure)
+    return 0 if until is None or until <= turn.now else -((turn.now - until) // MILLISECOND)
+
+
+def throttled_until(account: Account, measure: Enforced) -> dt.datetime | None:
+    """When a throttled agent's wait ends, or ended; None where it has none (see `wait_left_ms`)."""
     if measure.action == STOP or measure.rate >= NORMAL_SPEED or account.last_report_at is None:
-        return 0
-    whole = min(WAIT_MAX_MS, int(account.pace_ms * (1 / measure.rate - 1)))
-    return max(0, whole - (turn.now - account.last_report_at) // MILLISECOND)
+        return None
+    return account.last_report_at + min(WAIT_MAX_MS, int(account.pace_ms * (1 / measure.rate - 1))) * MILLISECOND
 
 
 def cheaper_model(ledger: Ledger, model: str | None) -> str | None:

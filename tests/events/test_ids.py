@@ -1,5 +1,7 @@
 """The memory of ids, of ended holds and of released accounts: bounded in number and in hours."""
 
+import pytest
+
 from tallystick.events import messages as c
 from tallystick.events.messages import proposals as p
 from tests.support.core import Core, allocate, fleet, hold, settle, use
