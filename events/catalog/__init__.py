@@ -19,7 +19,11 @@ from tallystick.events.catalog.fleet import RESPONSES as RESPONSES
 from tallystick.events.catalog.fleet import AlertDelivered as AlertDelivered
 from tallystick.events.catalog.fleet import AlertDeliveryFailed as AlertDeliveryFailed
 from tallystick.events.catalog.fleet import AlertRaised as AlertRaised
+from tallystick.events.catalog.fleet import ClockAccepted as ClockAccepted
+from tallystick.events.catalog.fleet import ClockApart as ClockApart
+from tallystick.events.catalog.fleet import ClockTogether as ClockTogether
 from tallystick.events.catalog.fleet import ConfigLoaded as ConfigLoaded
+from tallystick.events.catalog.fleet import FleetOpened as FleetOpened
 from tallystick.events.catalog.fleet import FleetPaused as FleetPaused
 from tallystick.events.catalog.fleet import FleetResponseChanged as FleetResponseChanged
 from tallystick.events.catalog.fleet import FleetResumed as FleetResumed

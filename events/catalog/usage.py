@@ -19,6 +19,8 @@ class UsageReported(Event, kw_only=True, tag="usage-reported.v1"):
     position at which the account was opened that this belongs to, where that one is released: another that is open
     under its id does not pay. Then ``product``, ``agent_type`` and ``workflow`` say what it counts for. ``base_tier``:
     a total of several requests that was priced as none of them alone would have reached a tier of long requests.
+    ``after_outage``: the fleet was not there at some time since the report before, so that the time between the two
+    says nothing of the agent's pace.
     """
 
     kind: ClassVar[Kind] = "fact"
@@ -49,6 +51,7 @@ class UsageReported(Event, kw_only=True, tag="usage-reported.v1"):
     product: str | None = None
     agent_type: str | None = None
     workflow: str | None = None
+    after_outage: bool = False
 
     @property
     def account(self) -> str | None:
@@ -84,7 +87,9 @@ class HoldExtended(Event, kw_only=True, tag="hold-extended.v1"):
 
 
 class HoldSettled(Event, kw_only=True, tag="hold-settled.v1"):
-    """A hold was replaced by what was really used, in one step; as reported and priced."""
+    """A hold was replaced by what was really used, in one step; as reported and priced. ``after_outage`` as in
+    `UsageReported`.
+    """
 
     kind: ClassVar[Kind] = "fact"
     hold: str
@@ -105,6 +110,7 @@ class HoldSettled(Event, kw_only=True, tag="hold-settled.v1"):
     audio_output_tokens: int | None = None
     requests: int | None = None
     base_tier: bool = False
+    after_outage: bool = False
 
     @property
     def account(self) -> str:

@@ -41,7 +41,8 @@ def decide(ledger: Ledger, command: c.Command, now: dt.datetime, id: str, by: st
     sure that ``id`` was not used before (see `Ledger.ids`).
     """
     turn = Turn(ledger, now, id, by)
-    if ledger.due_at() <= turn.now:
+    # An opening comes before what fell due while the manager was away.
+    if ledger.due_at() <= turn.now and type(command) is not p.OpenFleet:
         turn.events = pass_time(ledger, now)
         turn.own = len(turn.events)
     try:

@@ -199,10 +199,18 @@ def approve_limit(turn: Turn, command: c.ApproveLimit) -> Today | Refusal:
         return refusal
     # Nothing can fail after this line.
     turn.record(e.LimitApproved(date=ledger.day.date or "", limits=Amounts(*limits)))
-    facts = fleet_facts(ledger)
-    if ledger.day.tripped is not None and not any(condition.holds(facts) for condition in _active_conditions(ledger)):
-        turn.record(e.BreakerClosed())
+    close_breaker(turn)
     return today(ledger)
+
+
+def close_breaker(turn: Turn) -> None:
+    """Close the breaker where no condition holds any more, and that is allowed: a limit was raised."""
+    ledger = turn.ledger
+    if ledger.day.tripped is None or _no_override(ledger) is not None:
+        return
+    facts = fleet_facts(ledger)
+    if not any(condition.holds(facts) for condition in _active_conditions(ledger)):
+        turn.record(e.BreakerClosed())
 
 
 def reset_breaker(turn: Turn, command: c.ResetBreaker) -> Today | Refusal:

@@ -18,7 +18,7 @@ from tallystick.events.messages.replies import Number, Refusal
 from tallystick.events.messages.task_replies import Reason
 from tallystick.events.state.accounts import Account
 from tallystick.events.state.ledger import Ledger
-from tallystick.events.state.task_rules import token_budget
+from tallystick.events.state.task_rules import day_tokens
 from tallystick.events.state.tasks import Task
 
 # --- the day ---------------------------------------------------------------------------------------------------------
@@ -113,10 +113,11 @@ def breaker_open(ledger: Ledger) -> Refusal | None:
 def daily_obstacle(ledger: Ledger, task: Task, victim: Task | None) -> Reason | None:
     """The daily limit that keeps a task from starting: tokens, cost, then its product's tokens.
 
-    What runs counts with the unspent rest of its token budget. ``victim``: as if that run had ended.
+    What runs counts with the unspent rest of its token budget, or of its estimate where it has none.
+    ``victim``: as if that run had ended.
     """
     config, commitments = ledger.rules.config, ledger.commitments
-    needed = token_budget(config, task.agent_type)
+    needed = day_tokens(config, task.agent_type, task.estimated_tokens)
     freed = None if victim is None else commitments.runs[victim.id]
     limit = limit_of(ledger, TOKENS)
     if limit is not None:
@@ -154,7 +155,7 @@ def never_today(ledger: Ledger, task: Task) -> Reason | None:
     config = ledger.rules.config
     fleet, product = config.daily_limits.max_tokens_total, limit_of_product(ledger, task.product)
     if fleet is not None or product is not None:
-        needed = token_budget(config, task.agent_type)
+        needed = day_tokens(config, task.agent_type, task.estimated_tokens)
         for code, limit, whose in (
             ("daily_tokens", fleet, "the fleet"),
             ("product_daily_tokens", product, task.product),

@@ -12,6 +12,7 @@ from tallystick.events.decide import (
     enforce,
     forecasts,
     holds,
+    opening,
     operate,
     queries,
     reallocate,
@@ -59,6 +60,7 @@ HANDLERS: Mapping[type[c.Command], Callable[[Turn, Any], Any]] = {
     c.ApproveLimit: breaker.approve_limit,
     c.ResetBreaker: breaker.reset_breaker,
     c.ReleaseReserve: operate.release_reserve,
+    c.AcceptClock: opening.accept_clock,
     c.LoadConfig: operate.load_config,
     p.LoadPrices: operate.load_prices,
     p.ApplyMoves: reallocate.apply_moves,
@@ -70,4 +72,6 @@ HANDLERS: Mapping[type[c.Command], Callable[[Turn, Any], Any]] = {
     p.RecordRun: forecasts.record_run,
     p.RecordAnomaly: forecasts.record_anomaly,
     p.RecordSnapshot: operate.record_snapshot,
+    p.OpenFleet: opening.open_fleet,
+    p.NoteClock: opening.note_clock,
 }

@@ -37,6 +37,23 @@ def load_prices(ledger: Ledger, event: e.PricesLoaded) -> None:
     ledger.unpriced = {}
 
 
+def open_again(ledger: Ledger, event: e.FleetOpened) -> None:
+    """The fleet hears again; leases begin anew."""
+    ledger.opened_at = event.at
+    if event.leases_until is not None:
+        ledger.tasks.renew(event.leases_until)
+
+
+def part_clock(ledger: Ledger, event: e.ClockApart) -> None:
+    """The machine's clock is not followed."""
+    ledger.clock_apart_ms = event.apart_ms
+
+
+def join_clock(ledger: Ledger, event: "e.ClockTogether | e.ClockAccepted") -> None:
+    """The machine's clock is followed."""
+    ledger.clock_apart_ms = 0
+
+
 def put_alert(ledger: Ledger, event: e.AlertRaised) -> None:
     """An alert waits to be delivered."""
     outbox.put(ledger.outbox, ledger.rules.config, event)

@@ -29,7 +29,7 @@ from tallystick.events.state.outbox import Notice
 from tallystick.events.state.rules import Rules
 from tallystick.events.state.slot_time import SlotTimes
 
-FORMAT = 6
+FORMAT = 8
 """Raised whenever what follows changes its meaning; a snapshot of another format is ignored."""
 
 
@@ -72,6 +72,8 @@ class _State(msgspec.Struct):
     promises: list[Any]
     slot_times: list[Any]
     done: dict[str, tuple[int, int]]
+    opened_at: dt.datetime
+    clock_apart_ms: int
 
 
 _kept_account, _kept_hold = kept(Account), kept(Hold)
@@ -127,6 +129,8 @@ def dump(ledger: Ledger) -> bytes:
             promises=ledger.commitments.dump(),
             slot_times=ledger.slot_times.dump(),
             done=ledger.done,
+            opened_at=ledger.opened_at,
+            clock_apart_ms=ledger.clock_apart_ms,
         )
     )
 
@@ -175,6 +179,7 @@ def load(snapshot: bytes) -> Ledger | None:
         hold_for(ledger, hold, 1)
     ledger.slot_times = SlotTimes.load(state.slot_times)
     ledger.done = state.done
+    ledger.opened_at, ledger.clock_apart_ms = state.opened_at, state.clock_apart_ms
     ledger.find_response_lines()
     return ledger
 
@@ -211,7 +216,7 @@ def _commit(ledger: Ledger, spent: list[Any]) -> None:
         account.run = account.id if account.id in ledger.tasks.running else account.parent.run
     for name, tokens in spent:
         task = ledger.tasks.running[name]
-        ledger.commitments.start(name, task.product, task.model or "", task.token_budget)
+        ledger.commitments.start(name, task.product, task.model or "", task.day_tokens)
         ledger.commitments.spend(name, tokens)
 
 

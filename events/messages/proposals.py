@@ -201,6 +201,19 @@ class TellQueue(Command):
     waiting: list[QueueView]
 
 
+class OpenFleet(Command):
+    """Go on after the fleet was closed, before anything that became due meanwhile: leases get their whole time anew."""
+
+    group: ClassVar[str] = "internal"
+
+
+class NoteClock(Command):
+    """Record that the machine's clock is so many milliseconds ahead of the ledger's time (or behind); 0: no longer."""
+
+    group: ClassVar[str] = "internal"
+    apart_ms: int
+
+
 INTERNAL: tuple[type[Command], ...] = (
     LoadPrices,
     ApplyMoves,
@@ -218,4 +231,6 @@ INTERNAL: tuple[type[Command], ...] = (
     TellTask,
     TellQueue,
     RecordSnapshot,
+    OpenFleet,
+    NoteClock,
 )

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from tallystick.config.amounts import Triple, dollars, seconds
+from tallystick.config.remarks import Remark
 
 Number = int | float
 
@@ -131,7 +132,10 @@ class BudgetStatus(Reply):
 
 
 class GlobalStatus(Reply):
-    """The fleet in the current period; ``agent_statuses`` is one page of its open accounts by id."""
+    """The fleet in the current period; ``agent_statuses`` is one page of its open accounts by id.
+
+    ``clock_apart_seconds``, where it is not 0: how far the machine's clock was found ahead of the fleet's time.
+    """
 
     total: EdgeAmounts
     total_allocated: EdgeAmounts
@@ -145,6 +149,7 @@ class GlobalStatus(Reply):
     agent_count: int
     agent_statuses: list[BudgetStatus]
     position: int
+    clock_apart_seconds: int = 0
 
 
 class Overrides(Reply):
@@ -243,6 +248,12 @@ class Totals(Reply):
     reserve: EdgeAmounts
     overdraft: EdgeAmounts
     paused: bool = False
+
+
+class Loaded(Totals):
+    """Answers `LoadConfig`: how the fleet stands after it, and what of it may not be meant."""
+
+    warnings: list[Remark] = []
 
 
 class Today(Reply):

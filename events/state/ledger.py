@@ -86,6 +86,10 @@ class Ledger(Balances):
         """Like ``history``, for the allocator."""
         self.watch: Watch | None = None
         """How far usage may go before a daily line is crossed or the breaker may trip; None: not known."""
+        self.opened_at = EPOCH
+        """When the fleet was last opened after a time in which nothing was heard."""
+        self.clock_apart_ms = 0
+        """How far the machine's clock was found ahead of the ledger's time (negative: behind it); 0: together."""
         self.done: dict[str, tuple[int, int]] = {}
         """By open account, how many tasks that it paid for were completed, and how many of them were estimated well."""
 

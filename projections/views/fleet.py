@@ -54,6 +54,7 @@ class FleetRow(msgspec.Struct, kw_only=True, gc=False):
     agents_released: int = 0
     alerts: int = 0
     token_budgets: dict[str, int] = {}
+    clock_apart_ms: int = 0
     config: dict[str, Any] = {}
 
 
@@ -69,7 +70,7 @@ class FleetView:
     """Folds the fleet's row."""
 
     name = "fleet"
-    version = 2
+    version = 3
 
     def __init__(self, balances: Balances, look: Look) -> None:
         self._balances = balances
@@ -128,7 +129,8 @@ class FleetView:
         self._row.agents_released += 1
 
     def _started(self, event: e.TaskStarted) -> None:
-        self._row.token_budgets[event.task] = event.token_budget
+        if event.token_budget is not None:
+            self._row.token_budgets[event.task] = event.token_budget
 
     def _total_set(self, event: "e.TotalBudgetSet | e.PeriodRenewed") -> None:
         self._row.reserve_open = False
@@ -149,6 +151,12 @@ class FleetView:
 
     def _resumed(self, event: e.FleetResumed) -> None:
         self._row.paused = None
+
+    def _clock_apart(self, event: e.ClockApart) -> None:
+        self._row.clock_apart_ms = event.apart_ms
+
+    def _clock_together(self, event: "e.ClockTogether | e.ClockAccepted") -> None:
+        self._row.clock_apart_ms = 0
 
     def _alerted(self, event: e.AlertRaised) -> None:
         self._row.alerts += 1
@@ -176,6 +184,9 @@ class FleetView:
         e.FleetResponseChanged: _response_changed,
         e.FleetPaused: _paused,
         e.FleetResumed: _resumed,
+        e.ClockApart: _clock_apart,
+        e.ClockTogether: _clock_together,
+        e.ClockAccepted: _clock_together,
         e.AlertRaised: _alerted,
         e.ConfigLoaded: _configured,
         e.PricesLoaded: _priced,

@@ -170,6 +170,9 @@ def _fleet_table(found: Status, queries: QueryAdapter, work: TaskDay, breaker: s
     table.add_row("pressure", f"{percent(round(reply.pressure * 1_000_000), 1_000_000)} %")
     table.add_row("response", reply.response)
     table.add_row("paused", Text(one_line(fleet.paused or "by configuration"), style="red") if reply.paused else "no")
+    if apart := reply.clock_apart_seconds:
+        way = "ahead of the fleet's time; see AcceptClock" if apart > 0 else "behind the fleet's time"
+        table.add_row("clock", Text(f"{abs(apart):,} s {way}", style="red"))
     if breaker is not None:
         table.add_row("breaker", Text(f"open: {one_line(breaker)}", style="red"))
     if work.running or work.waiting:
