@@ -153,7 +153,7 @@ def _settle_late(turn: Turn, hold_id: str, used: dict[str, Any]) -> Enforcement 
     if ended.how == "settled":
         return Refusal("already_settled", f"hold {hold_id} was settled before", {"hold": hold_id})
     # Another account, or run, may be open under the name by now: it does not pay.
-    account, closed = ledger.opened_at(ended.agent, ended.life), ledger.lives.get(ended.life)
+    account, closed = ledger.same_account(ended.agent, ended.life), ledger.lives.get(ended.life)
     belongs: dict[str, Any] = {}
     if account is None:
         belongs = of_life(closed) if ended.lease is None else {"lease": ended.lease, **of_run(ledger, ended.agent)}

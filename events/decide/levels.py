@@ -176,7 +176,7 @@ def enforced_late(ledger: Ledger, agent: str, closed: Closed | None) -> Enforced
             _worse(best, STOP, NO_SPEED, "product_pause")
         if at.id != agent and at.id in ledger.stops:
             _worse(best, STOP, NO_SPEED, "ancestor_stop")
-        parent = ledger.opened_at(at.parent, at.parent_life)
+        parent = ledger.same_account(at.parent, at.parent_life)
         if parent is not None:
             above = enforced(ledger, parent)
             if above.decided_by == "product_pause":

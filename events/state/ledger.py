@@ -60,6 +60,24 @@ class Ledger(Balances):
         self.pool_exhausted_at = 0
         """The position of the `PoolExhausted` that is in force, 0 for none."""
 
+        self._begin_memory()
+        self.history = History()
+        """What earlier runs taught. No decision reads it: kept here, forecasts lose nothing by a restart."""
+
+        self.tasks, self.estimates, self.day, self.commitments = Tasks(), Estimates(), Day(), Commitments()
+        self.slot_times = SlotTimes()
+        """Like ``history``, for the allocator."""
+        self.watch: Watch | None = None
+        """How far usage may go before a daily line is crossed or the breaker may trip; None: not known."""
+        self.opened_at = EPOCH
+        """When the fleet was last opened after a time in which nothing was heard."""
+        self.clock_apart_ms = 0
+        """How far the machine's clock was found ahead of the ledger's time (negative: behind it); 0: together."""
+        self.done: dict[str, tuple[int, int]] = {}
+        """By open account, how many tasks that it paid for were completed, and how many of them were estimated well."""
+
+    def _begin_memory(self) -> None:
+        """Nothing was asked, held or released yet."""
         self.ids: dict[str, int] = {}
         """Command id to the position of its first event: the memory that makes a repeat harmless."""
         self.id_order: deque[str] = deque()
@@ -78,20 +96,6 @@ class Ledger(Balances):
         self.released_order: deque[tuple[int, int]] = deque()
         self.stops: dict[str, str] = {}
         """The ids without an open account that an operator has stopped, and why: until `Resume`."""
-        self.history = History()
-        """What earlier runs taught. No decision reads it: kept here, forecasts lose nothing by a restart."""
-
-        self.tasks, self.estimates, self.day, self.commitments = Tasks(), Estimates(), Day(), Commitments()
-        self.slot_times = SlotTimes()
-        """Like ``history``, for the allocator."""
-        self.watch: Watch | None = None
-        """How far usage may go before a daily line is crossed or the breaker may trip; None: not known."""
-        self.opened_at = EPOCH
-        """When the fleet was last opened after a time in which nothing was heard."""
-        self.clock_apart_ms = 0
-        """How far the machine's clock was found ahead of the ledger's time (negative: behind it); 0: together."""
-        self.done: dict[str, tuple[int, int]] = {}
-        """By open account, how many tasks that it paid for were completed, and how many of them were estimated well."""
 
     # --- what the fleet has -------------------------------------------------------------------------------------------
 
@@ -168,7 +172,7 @@ class Ledger(Balances):
         share = self.rules.minimum_share
         return self.spendable(dimension) * share.numerator // (share.denominator * len(self.accounts))
 
-    def opened_at(self, agent: str | None, life: int) -> Account | None:
+    def same_account(self, agent: str | None, life: int) -> Account | None:
         """The open account of an id, if it is the one that was opened at position ``life``."""
         account = None if agent is None else self.accounts.get(agent)
         return account if account is not None and account.life == life else None
@@ -179,7 +183,7 @@ class Ledger(Balances):
         An account that was opened under the id of one of them since then does not.
         """
         while closed is not None:
-            parent = self.opened_at(closed.parent, closed.parent_life)
+            parent = self.same_account(closed.parent, closed.parent_life)
             if parent is not None:
                 return parent
             closed = self.lives.get(closed.parent_life)
@@ -187,7 +191,7 @@ class Ledger(Balances):
 
     def payer_of_run(self, task: Task) -> Account:
         """The account that pays for what a run of a task had used when it was over."""
-        parent = self.opened_at(task.parent, task.parent_life)
+        parent = self.same_account(task.parent, task.parent_life)
         return self.payer_of(self.lives.get(task.parent_life)) if parent is None else parent
 
     @property
