@@ -58,7 +58,7 @@ def decide(ledger: Ledger, command: c.Command, now: dt.datetime, id: str, by: st
         assert kept, f"{type(command).__name__} recorded something and then refused"
         if type(command) is c.Reserve:
             answer = with_time(turn, command, answer)
-        if answer.code not in MALFORMED and not command.query and not _is_unasked_proposal(command):
+        if answer.code not in MALFORMED and not command.is_query and not _is_unasked_proposal(command):
             _record_refusal(turn, command, answer)
     return Decided(turn.events, turn.own, answer)
 

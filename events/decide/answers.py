@@ -15,6 +15,7 @@ from tallystick.events.decide.levels import (
     percentage,
     wait_left_ms,
 )
+from tallystick.events.decide.obstacles import obstacles_of
 from tallystick.events.decide.turn import Turn
 from tallystick.events.messages.replies import (
     Allocation,
@@ -56,10 +57,19 @@ def enforcement(
     if account is None:
         late = enforced_late(ledger, agent, closed)
         return Enforcement(
-            agent, 0.0, e.LEVELS[0], e.ACTIONS[late.action], float(late.rate), 0, late.decided_by, shown(NOTHING)
+            agent,
+            0.0,
+            e.LEVELS[0],
+            e.ACTIONS[late.action],
+            float(late.rate),
+            0,
+            late.decided_by,
+            shown(NOTHING),
+            obstacles=obstacles_of(turn, agent, None, late) or None,
         )
     measure = enforced(ledger, account)
     action = measure.action
+    in_the_way = obstacles_of(turn, agent, account, measure) or None
     slowed = action >= THROTTLE
     return Enforcement(
         agent,
@@ -72,16 +82,17 @@ def enforcement(
         shown(account.remaining_all()),
         cheaper_model(ledger, account.model) if action == DEGRADE else None,
         warnings=warnings,
+        obstacles=in_the_way,
     )
 
 
-def held_reply(hold: Hold) -> Held:
-    """A hold, and what is left free beside it."""
+def held_reply(hold: Hold, *, to_come: bool = False) -> Held:
+    """A hold, and what is left free beside it. ``to_come``: it is not set aside yet, and shown as if it were."""
     account = hold.account
     available: list[int | None] = [None, None, None]
     for d in DIMENSIONS:
         if hold.amount[d] and account.payers[d].allocated[d] is not None:
-            available[d] = account.payers[d].free[d]
+            available[d] = account.payers[d].free[d] - (hold.amount[d] if to_come else 0)
     return Held(
         hold.id,
         account.id,
@@ -136,6 +147,7 @@ def status(turn: Turn, account: Account) -> BudgetStatus:
         decided_by=measure.decided_by,
         throttle_rate=float(measure.rate),
         idle_seconds=seconds(max(0, (turn.now - account.activity_at) // MILLISECOND)),
+        obstacles=obstacles_of(turn, account.id, account, measure),
     )
 
 

@@ -88,7 +88,9 @@ def check_enforcement(turn: Turn, command: c.CheckEnforcement) -> Enforcement | 
     ledger = turn.ledger
     account = ledger.accounts.get(command.agent)
     if account is not None:
-        return enforcement(turn, account.id, account, account.ratio(), None)
+        answer = enforcement(turn, account.id, account, account.ratio(), None)
+        answer.obstacles = answer.obstacles or []
+        return answer
     if command.agent in ledger.stops:
         return enforcement(turn, command.agent, None, 0.0, None, ledger.released.get(command.agent))
     return unknown_agent(ledger, command.agent)
