@@ -256,16 +256,6 @@ def stopped_by(ledger: Ledger, account: Account) -> Account | None:
     return None
 
 
-def _worse_by_ancestors(best: Enforced, ledger: Ledger, account: Account) -> None:
-    ancestor = account.parent
-    while ancestor is not None and ancestor is not ledger.root:
-        if ancestor.stopped is not None or (ancestor.level == BLACK and _spends_used_up(ledger, account, ancestor)):
-            _worse(best, STOP, NO_SPEED, "ancestor_stop")
-        if ancestor.throttle is not None:
-            _worse(best, THROTTLE, ancestor.throttle, "ancestor_throttle")
-        ancestor = ancestor.parent
-
-
 def _worse_by_fleet(best: Enforced, response: int, critical: bool, slow: Decimal) -> None:
     if response == 4 or (response == 3 and not critical):
         _worse(best, STOP, NO_SPEED, "fleet_response")

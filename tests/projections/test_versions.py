@@ -76,7 +76,7 @@ HAPPENED: list[e.Event] = [
 ]  # fmt: skip
 
 DIGESTS = {
-    ("fleet", 3): "68f0fe9b5886a5fc",
+    ("fleet", 3): "b7b9b3ca394915c2",
     ("holds", 1): "8dd4f6dc7061298b",
     ("agents", 3): "76f5b923822b7442",
     ("timeline", 1): "3c69e9f3b5574fa7",
