@@ -48,6 +48,7 @@ def task_of(event: e.TaskSubmitted, number: int) -> Task:
         ended=(),
         code=None,
         position=0,
+        because=None,
     )
 
 
@@ -138,7 +139,13 @@ def cancel(ledger: Ledger, event: "e.TaskCancelled | e.TaskGivenUp") -> None:
         _end_run(ledger, event)
     if isinstance(event, e.TaskGivenUp):
         task.code = event.code
+        ledger.tasks.fell_with(task, event.because)
     ledger.tasks.finish(task, "cancelled", event.position)
+
+
+def retry(ledger: Ledger, event: e.TaskRetried) -> None:
+    """A task that had ended begins anew; it waits again for those that it depends on."""
+    ledger.tasks.revive(ledger.tasks.known[event.task], event.at)
 
 
 def mark_overdue(ledger: Ledger, event: e.TaskOverdue) -> None:
