@@ -19,12 +19,13 @@ from tallystick.events.decide.answers import held_reply
 from tallystick.events.decide.cover import settle_cover
 from tallystick.events.decide.daily_limits import over_daily_limit
 from tallystick.events.decide.fleet_response import respond
-from tallystick.events.decide.levels import BLACK, STOP, enforced, relevel_above, stopped_by, wait_left_ms
+from tallystick.events.decide.levels import enforced, relevel_above
+from tallystick.events.decide.obstacles import refused_to_run
 from tallystick.events.decide.refusals import unknown_agent, unknown_hold
 from tallystick.events.decide.turn import Turn
-from tallystick.events.decide.usage import LATE_REPORT, UNDER_ESTIMATE, as_used, use_priced
+from tallystick.events.decide.usage import LATE_REPORT, UNDER_ESTIMATE, as_used, of_life, of_run, use_priced
 from tallystick.events.messages.replies import Enforcement, Held, HoldGone, Refusal, shown
-from tallystick.events.state.accounts import Account, Hold
+from tallystick.events.state.accounts import Account, Hold, money
 from tallystick.events.state.calendar import later
 
 _TTL_MAX_MS = 604_800_000
@@ -35,12 +36,15 @@ def reserve(turn: Turn, command: c.Reserve) -> Held | Refusal:
 
     Raises:
         InvalidAmount: a malformed or empty estimate, or a time to live that is not positive.
+
+    With ``dry_run`` the answer is the same, and nothing is set aside.
     """
     ledger = turn.ledger
     priced = pricing.price(ledger.rules, command)
     wanted = priced.triple
-    if wanted == NOTHING:
-        raise InvalidAmount("estimate", "nothing", "one or more of tokens, time_seconds, cost_usd")
+    if not any(wanted):
+        found = "nothing" if wanted == NOTHING else "nothing but zeros"
+        raise InvalidAmount("estimate", found, "one or more of tokens, time_seconds, cost_usd above zero")
     ttl_ms = ledger.rules.holds_ttl_ms
     if command.ttl_seconds is not None:
         ttl_ms = exact_units(command.ttl_seconds, 1, "ttl_seconds")
@@ -53,14 +57,19 @@ def reserve(turn: Turn, command: c.Reserve) -> Held | Refusal:
     if turn.id in ledger.holds or turn.id in ledger.ended_holds:
         return Refusal("idempotency_conflict", f"there is or was a hold with the id {turn.id}", {"hold": turn.id})
     refusal = (
-        _may_not_run(turn, account)
-        or _no_room(turn, account, wanted)
+        refused_to_run(turn, account, enforced(ledger, account))
+        or _no_room(account, wanted)
         or over_daily_limit(ledger, account, wanted, turn.now)
     )
     if refusal is not None:
         return refusal
-    # Nothing can fail after this line.
     expires_at = later(turn.now, dt.timedelta(milliseconds=ttl_ms))
+    if command.dry_run:
+        asked = Hold(turn.id, account.id, money(wanted), ttl_ms, expires_at, None, account)
+        answer = held_reply(asked, to_come=True)
+        answer.unpriced, answer.base_tier, answer.dry_run = priced.unpriced, priced.base_tier, True
+        return answer
+    # Nothing can fail after this line.
     amount = Amounts(*(units or None for units in wanted))
     turn.record(
         e.HoldPlaced(
@@ -81,33 +90,8 @@ def reserve(turn: Turn, command: c.Reserve) -> Held | Refusal:
     return answer
 
 
-def _may_not_run(turn: Turn, account: Account) -> Refusal | None:
-    """Why an agent may not start anything now: stopped before any question of money, then black, then slowed."""
-    ledger = turn.ledger
-    measure = enforced(ledger, account)
-    if measure.action == STOP:
-        stopped = stopped_by(ledger, account)
-        if stopped is not None:
-            decided_by = "stop" if stopped is account else "ancestor_stop"
-            who = f"{stopped.id} was stopped: {stopped.stopped}"
-            return Refusal("agent_stopped", who, {"decided_by": decided_by, "retry_after_seconds": None})
-        if measure.decided_by in ("pause_all", "product_pause"):
-            why = ledger.paused or "paused by configuration"
-            return Refusal("paused", why, {"decided_by": measure.decided_by, "retry_after_seconds": None})
-        available = shown(account.remaining_all()) if account.level == BLACK else shown(ledger.pool)
-        detail = "the budget is used up" if account.level == BLACK else "the fleet's budget is used up"
-        numbers = {"available": available, "decided_by": measure.decided_by, "retry_after_seconds": None}
-        return Refusal("budget_exhausted", detail, numbers)
-    wait_ms = wait_left_ms(turn, account, measure)
-    if wait_ms:
-        seconds = wait_ms / 1000
-        detail = f"throttled to {measure.rate} of normal speed by {measure.decided_by}"
-        return Refusal("throttled", detail, {"retry_after_seconds": seconds, "decided_by": measure.decided_by})
-    return None
-
-
-def _no_room(turn: Turn, account: Account, wanted: Triple) -> Refusal | None:
-    """Why ``wanted`` cannot be set aside, with what is available and when it is worth asking again."""
+def _no_room(account: Account, wanted: Triple) -> Refusal | None:
+    """Why ``wanted`` cannot be set aside, with what is available; when there will be room, see `retry`."""
     for d in DIMENSIONS:
         payer, units = account.payers[d], wanted[d]
         if not units or payer.allocated[d] is None or units <= payer.free[d]:
@@ -125,20 +109,9 @@ def _no_room(turn: Turn, account: Account, wanted: Triple) -> Refusal | None:
             {
                 "requested": asked,
                 "available": there,
-                "retry_after_seconds": _room_in_seconds(turn, account, d, units - payer.free[d]),
+                "retry_after_seconds": None,
             },
         )
-    return None
-
-
-def _room_in_seconds(turn: Turn, account: Account, d: int, lack: int) -> float | None:
-    """When the account's own holds will have given back what is lacking, at the latest; None where they cannot."""
-    if account.payers[d] is not account or account.holds is None:
-        return None
-    for hold in sorted(account.holds.values(), key=lambda hold: hold.expires_at):
-        lack -= hold.amount[d]
-        if lack <= 0:
-            return (hold.expires_at - turn.now).total_seconds()
     return None
 
 
@@ -164,20 +137,16 @@ def _settle_late(turn: Turn, hold_id: str, used: dict[str, Any]) -> Enforcement 
     ended = ledger.ended_holds.get(hold_id)
     if ended is None:
         return unknown_hold(hold_id)
-    agent, how, lease = ended
-    if how == "settled":
+    if ended.how == "settled":
         return Refusal("already_settled", f"hold {hold_id} was settled before", {"hold": hold_id})
-    account, payer, task = ledger.accounts.get(agent), None, ledger.tasks.get(agent)
-    if task is not None and task.lease != lease:
-        # The run that had placed it is over: the account of a later one does not pay for it.
-        account, payer = None, ledger.payer_of_run(task)
-    event = e.UsageReported(
-        agent=agent,
-        hold=hold_id,
-        lease=lease if account is None else None,
-        late=True,
-        **used,
-    )
+    # Another account, or run, may be open under the name by now: it does not pay.
+    account, closed = ledger.same_account(ended.agent, ended.life), ledger.lives.get(ended.life)
+    belongs: dict[str, Any] = {}
+    if account is None:
+        belongs = of_life(closed) if ended.lease is None else {"lease": ended.lease, **of_run(ledger, ended.agent)}
+        belongs = belongs or {"life": ended.life}
+    payer = None if account is not None else ledger.payer_of(closed)
+    event = e.UsageReported(agent=ended.agent, hold=hold_id, late=True, **belongs, **used)
     # Nothing can fail after this line.
     return use_priced(turn, account, event, LATE_REPORT, payer=payer)
 
@@ -189,7 +158,7 @@ def cancel_hold(turn: Turn, command: c.CancelHold) -> HoldGone | Refusal:
         ended = turn.ledger.ended_holds.get(command.hold)
         if ended is None:
             return unknown_hold(command.hold)
-        return Refusal("already_settled", f"hold {command.hold} has ended already: {ended[1]}", {"hold": command.hold})
+        return Refusal("already_settled", f"hold {command.hold} has ended already: {ended.how}", {"hold": command.hold})
     # Nothing can fail after this line.
     account = hold.account
     end_hold(turn, hold, "cancelled")

@@ -36,8 +36,8 @@ STEPS: Mapping[type[e.Event], tuple[Step, ...]] = {
     # --- enforcement ---
     e.LevelChanged: (enforcement.change_level,),
     e.AgentThrottled: (enforcement.throttle,),
-    e.AgentStopped: (enforcement.stop,),
-    e.AgentResumed: (enforcement.resume,),
+    e.AgentStopped: (enforcement.stop, enforcement.stop_id),
+    e.AgentResumed: (enforcement.resume, enforcement.resume_id),
     e.ExhaustionWarned: (enforcement.warn,),
     e.RequestRefused: (),
     # --- tasks ---
@@ -60,6 +60,7 @@ STEPS: Mapping[type[e.Event], tuple[Step, ...]] = {
     e.EstimateAdjusted: (tasks.adjust_estimate,),
     # --- the fleet ---
     e.ConfigLoaded: (fleet.load_config,),
+    e.RulesAdopted: (fleet.adopt_rules,),
     e.PricesLoaded: (fleet.load_prices,),
     e.TotalBudgetSet: (accounts.set_total, fleet.begin_total),
     e.PeriodRenewed: (accounts.renew_period, fleet.begin_total),

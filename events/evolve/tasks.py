@@ -11,10 +11,10 @@ from tallystick.events.state.tasks import HowEnded, Task
 
 def submit(ledger: Ledger, event: e.TaskSubmitted) -> None:
     """A task is known; what it depends on knows that it waits."""
-    ledger.tasks.add(task_of(event, ledger.tasks.submitted + 1))
+    ledger.tasks.add(task_of(ledger, event, ledger.tasks.submitted + 1))
 
 
-def task_of(event: e.TaskSubmitted, number: int) -> Task:
+def task_of(ledger: Ledger, event: e.TaskSubmitted, number: int) -> Task:
     """A task as it was submitted."""
     return Task(
         id=event.task,
@@ -49,6 +49,7 @@ def task_of(event: e.TaskSubmitted, number: int) -> Task:
         code=None,
         position=0,
         because=None,
+        parent_life=0 if event.parent is None else ledger.accounts[event.parent].life,
     )
 
 
@@ -145,7 +146,9 @@ def cancel(ledger: Ledger, event: "e.TaskCancelled | e.TaskGivenUp") -> None:
 
 def retry(ledger: Ledger, event: e.TaskRetried) -> None:
     """A task that had ended begins anew; it waits again for those that it depends on."""
-    ledger.tasks.revive(ledger.tasks.known[event.task], event.at)
+    task = ledger.tasks.known[event.task]
+    ledger.tasks.revive(task, event.at)
+    task.parent_life = 0 if task.parent is None else ledger.accounts[task.parent].life
 
 
 def mark_overdue(ledger: Ledger, event: e.TaskOverdue) -> None:

@@ -21,6 +21,13 @@ class LoadPrices(Command):
     published: dict[str, Any] = msgspec.field(default_factory=dict)
 
 
+class AdoptRules(Command):
+    """Decide by this version of the rules from now on: the program that writes the log is newer than its last one."""
+
+    group: ClassVar[str] = "internal"
+    rules: int
+
+
 class Move(msgspec.Struct, frozen=True, omit_defaults=True, rename={"source": "from", "target": "to"}):
     """One step of a plan: ``source`` and ``target`` are an account and its parent, in either order."""
 
@@ -29,6 +36,8 @@ class Move(msgspec.Struct, frozen=True, omit_defaults=True, rename={"source": "f
     amount: Amounts
     reason: str
     strategy: Strategy
+    opened_at: dt.datetime | None = None
+    """When the account was opened that gives up or gets: another one under its id is not meant."""
 
 
 class ApplyMoves(Command):
@@ -47,6 +56,8 @@ class WarnAgent(Command):
     agent: Name
     exhausted_in_seconds: int
     method: str
+    opened_at: dt.datetime | None = None
+    """When the account was opened that is meant."""
 
 
 class RecordDelivery(Command):
@@ -75,6 +86,8 @@ class RecordForecast(Command):
     agent: Name
     why: WhyForecast
     predictions: list[Prediction]
+    opened_at: dt.datetime | None = None
+    """When the account was opened that it is about."""
 
 
 class RecordScore(Command):
@@ -231,6 +244,7 @@ class NoteClock(Command):
 
 INTERNAL: tuple[type[Command], ...] = (
     LoadPrices,
+    AdoptRules,
     ApplyMoves,
     WarnAgent,
     RecordDelivery,

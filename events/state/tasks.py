@@ -83,6 +83,8 @@ class Task(msgspec.Struct, array_like=True, eq=False):
     """Where in the log it ended, 0 while it is open."""
     because: str | None
     """The task or account whose end it followed from."""
+    parent_life: int
+    """The `Account.life` of the account that pays for it; 0 for the pool."""
 
     dependents: dict[str, None] | None = None
     """The tasks that wait for it; None for none."""

@@ -1,145 +1,150 @@
-"""A task that failed or was cancelled gets a new life under its id, and if asked those that fell with it."""
+"""``retry_after_seconds`` says when a hold will be granted if nothing else happens, to the microsecond."""
 
+import datetime as dt
+from decimal import Decimal
+from random import Random
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from tallystick.events import catalog as e
+from tallystick.config.amounts import Budget
 from tallystick.events import messages as c
+from tallystick.events.decide import decide
 from tallystick.events.log import snapshot
-from tests.support.core import Core, allocate, complete, dump, fleet, start, submit, use
+from tallystick.events.messages.replies import Refusal
+from tallystick.events.state.ledger import Ledger
+from tests.support.core import START, Core, allocate, budget, fleet, hold, use
 
-QUIET: dict[str, Any] = {"daily_limits": {"max_tokens_total": None, "max_cost_usd": None}}
-
-
-def configured(**config: Any) -> Core:
-    return Core(fleet(10_000_000, **QUIET, **config))
-
-
-def retry(task: str, **rest: Any) -> c.RetryTask:
-    return c.RetryTask(task=task, reason="the provider is back", **rest)
+QUIET = {"enforcement": {"warn_before_exhaustion_seconds": 0}}
+STEP = dt.timedelta(microseconds=1)
 
 
-def failed(task: str) -> c.CompleteTask:
-    return c.CompleteTask(task=task, outcome="failed")
+def answer_at(core: Core, command: c.Reserve, at: dt.datetime) -> Any:
+    """What the same request is answered at another time, if nothing else happens until then."""
+    ledger = snapshot.load(snapshot.dump(core.ledger))
+    assert isinstance(ledger, Ledger)
+    return decide(ledger, command, at, "again", "tester").answer
 
 
-def states(core: Core) -> dict[str, str]:
-    return {task.id: task.state for task in core.ledger.tasks.known.values()}
+def check(core: Core, command: c.Reserve) -> Any:
+    """Ask, and prove what the refusal says of time; the seconds, "granted" or "not a matter of time"."""
+    answer = answer_at(core, command, core.now)
+    if not isinstance(answer, Refusal):
+        return "granted"
+    if "retry_after_seconds" not in answer.numbers:
+        return "not a matter of time"
+    seconds = answer.numbers["retry_after_seconds"]
+    if seconds is None:
+        for later in (1, 60, 3_600, 86_400, 10**6):
+            assert isinstance(answer_at(core, command, core.now + dt.timedelta(seconds=later)), Refusal), later
+        return None
+    then = core.now + dt.timedelta(seconds=seconds)
+    assert not isinstance(answer_at(core, command, then), Refusal), answer
+    assert isinstance(answer_at(core, command, then - STEP), Refusal), answer
+    return seconds
 
 
-def test_a_failed_task_is_queued_anew_with_attempts_from_the_start_and_can_start_at_once() -> None:
-    core = configured()
-    core.given(submit("t"), use("t", 500), failed("t"))
-    core.wait(100)
-    answer = core.when(retry("t"))
-    core.then_events(e.TaskRetried, e.TaskQueued)
-    assert (answer.state, answer.attempt, answer.reason, answer.revived) == ("queued", 1, None, None)
-    assert core.ledger.tasks.known["t"].queued_at == core.now
-    core.given(start("t"))
-    assert core.account("t").allocated == (120_000, None, None), "the whole of it"
-    assert core.account("t").spent == [0, 0, 0], "what the last life used stays with that one"
-    core.given(complete("t"))
-    assert states(core) == {"t": "completed"}
+def test_room_comes_back_to_the_account_that_pays() -> None:
+    core = Core(fleet(1_000, **QUIET), allocate("p", 100), allocate("c", cost="1", parent="p"))
+    core.given(hold("c", "h", 80, ttl_seconds=Decimal(60))).wait(1)
+    assert check(core, c.Reserve(agent="c", estimate=budget(50))) == 59
 
 
-def test_a_task_whose_leases_were_all_lost_has_all_attempts_again() -> None:
-    core = configured(leases={"max_attempts": 1})
-    core.given(submit("t"))
-    core.wait(121).pass_time()
-    assert states(core) == {"t": "failed"}
-    core.given(retry("t"), start("t"))
-    assert core.ledger.tasks.known["t"].attempt == 1
+def test_what_a_hold_gives_back_repays_the_cover_first() -> None:
+    core = Core(
+        fleet(1_000, **QUIET),
+        allocate("a", 100),
+        hold("a", "h1", 40, ttl_seconds=Decimal(20)),
+        hold("a", "h2", 50, ttl_seconds=Decimal(60)),
+        use("a", 70),
+    ).wait(10)
+    assert check(core, c.Reserve(agent="a", estimate=budget(10))) == 50
 
 
-def test_a_cancelled_task_is_retried_and_its_old_lease_is_lost() -> None:
-    core = configured()
-    lease = core.when(submit("t")).lease
-    core.given(c.CancelTask(task="t"), retry("t"), start("t"))
-    assert core.ledger.tasks.known["t"].lease != lease
-    core.when(c.CompleteTask(task="t", outcome="completed", lease=lease))
-    core.then_refused("lease_lost")
+def test_a_fleet_that_is_stopped_by_holds_goes_on_when_they_end() -> None:
+    core = Core(fleet(1_000, **QUIET), allocate("a", 900), allocate("b", 100))
+    core.given(hold("a", "h", 900, ttl_seconds=Decimal(30)), hold("b", "h-2", 99, ttl_seconds=Decimal(300)))
+    core.given(use("b", 1)).wait(5)
+    assert core.ledger.response == 4
+    assert check(core, c.Reserve(agent="a", estimate=budget(10))) == 25
 
 
-def chain() -> Core:
-    """`a`, on which `b` and `c` depend, and `d` on both; `e` depends on `d` and on `x`."""
-    core = configured(max_concurrent={"total": 2})
-    core.given(submit("a"), submit("x"), submit("b", depends_on=["a"]), submit("c", depends_on=["a"]))
-    core.given(submit("d", depends_on=["b", "c"]), submit("e", depends_on=["d", "x"]))
-    return core
+def test_a_daily_limit_that_holds_fill_has_room_when_they_end_and_not_only_tomorrow() -> None:
+    core = Core(fleet(10_000, daily_limits={"max_tokens_total": 1_000}, **QUIET), allocate("a", 5_000))
+    core.given(hold("a", "h", 900, ttl_seconds=Decimal(40)))
+    assert check(core, c.Reserve(agent="a", estimate=budget(200))) == 40
+    core.given(use("a", 950))
+    assert check(core, c.Reserve(agent="a", estimate=budget(200))) == 12 * 3_600
 
 
-def test_those_that_fell_with_it_are_revived_in_the_order_of_their_dependencies() -> None:
-    core = chain()
-    core.given(failed("a"))
-    assert states(core) == {"a": "failed", "x": "running", **dict.fromkeys("bcde", "cancelled")}
-    answer = core.when(retry("a", revive_dependents=True))
-    assert answer.revived == ["b", "c", "d", "e"]
-    assert states(core) == {"a": "queued", "x": "running", **dict.fromkeys("bcde", "waiting_on_dependencies")}
-    assert [event.because for event in core.every(e.TaskRetried)][:3] == [None, "a", "a"]
-    core.given(start("a"), complete("a"))
-    assert [states(core)[name] for name in "bcd"] == ["queued", "queued", "waiting_on_dependencies"]
+def test_a_new_period_brings_the_pool_back() -> None:
+    core = Core(fleet(1_000, period="day", **QUIET), allocate("a", cost="5"), use("a", 940))
+    assert check(core, c.Reserve(agent="a", estimate=budget(100))) == 12 * 3_600
+    assert check(core, c.Reserve(agent="a", estimate=budget(1_001))) is None
 
 
-def test_without_revive_dependents_they_stay_as_they_are_and_can_be_retried_one_by_one() -> None:
-    core = chain()
-    core.given(failed("a"))
-    core.when(retry("d"))
-    core.then_refused("dependency_failed", dependency="b")
-    core.given(retry("a"))
-    assert states(core)["b"] == "cancelled"
-    core.given(retry("b"))
-    assert states(core)["b"] == "waiting_on_dependencies"
+def test_waiting_brings_nothing_to_an_account_that_has_used_up_its_own() -> None:
+    core = Core(fleet(1_000, **QUIET), allocate("a", 100), use("a", 50))
+    assert check(core, c.Reserve(agent="a", estimate=budget(51))) is None
+    core.given(use("a", 50))
+    assert check(core, c.Reserve(agent="a", estimate=budget(1))) is None
 
 
-def test_one_that_depends_on_something_else_that_failed_is_not_revived() -> None:
-    core = chain()
-    core.given(failed("a"), failed("x"))
-    assert core.when(retry("a", revive_dependents=True)).revived == ["b", "c", "d"]
-    assert states(core)["e"] == "cancelled"
+def test_what_may_not_run_at_all_is_no_matter_of_time() -> None:
+    core = Core(fleet(1_000, **QUIET), allocate("a", 100), c.Stop(agent="a", reason="leaks"))
+    assert check(core, c.Reserve(agent="a", estimate=budget(1))) is None
+    core.given(c.Resume(agent="a"), c.PauseAll(reason="lunch"))
+    assert check(core, c.Reserve(agent="a", estimate=budget(1))) is None
 
 
-@pytest.mark.parametrize("state", ["running", "queued", "completed", "rejected"])
-def test_only_a_task_that_failed_or_was_cancelled_is_retried(state: str) -> None:
-    core = configured(max_concurrent={"total": 1, "per_type": {"never": 0}})
-    core.given(submit("running"), submit("queued"), submit("rejected", "never"))
-    if state == "completed":
-        core.given(complete("running"))
-    name = "running" if state == "completed" else state
-    core.when(retry(name))
-    core.then_refused("not_retryable", state=state)
+def test_a_throttled_agent_waits_to_the_microsecond() -> None:
+    core = Core(fleet(10_000, **QUIET), allocate("a", 1_000))
+    core.given(c.ReportUsage(agent="a", usage=Budget(800, Decimal("7.003"))))
+    core.wait(1.0004567)
+    assert check(core, c.Reserve(agent="a", estimate=budget(1))) == pytest.approx(7.003 - 1.000457, abs=1e-5)
 
 
-def test_a_task_whose_parent_is_gone_is_not_retried_before_it_is_back() -> None:
-    core = configured()
-    core.given(allocate("p", 200_000), submit("t", parent="p"), c.ReleaseBudget(agent="p"))
-    core.when(retry("t"))
-    core.then_refused("unknown_parent", parent="p")
-    core.given(allocate("p", 200_000), retry("t"), start("t"))
-    assert states(core)["t"] == "running"
+def test_of_very_many_holds_only_the_next_are_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tallystick.events.decide.retry.LOOKED_AT_MAX", 3)
+    core = Core(fleet(1_000, **QUIET), allocate("a", 100))
+    for number in range(10):
+        core.given(hold("a", f"h-{number}", 10, ttl_seconds=Decimal(number + 1)))
+    answer = core.when(c.Reserve(agent="a", estimate=budget(100)))
+    assert answer.numbers["retry_after_seconds"] == 3
 
 
-def test_a_retry_of_what_is_not_known_is_refused() -> None:
-    core = configured()
-    core.when(retry("t"))
-    core.then_refused("unknown_task")
+# --- the property --------------------------------------------------------------------------------------------------
 
 
-def test_after_a_restart_from_a_snapshot_those_that_fell_are_revived_as_well() -> None:
-    core = chain()
-    core.given(failed("a"))
-    loaded = snapshot.load(snapshot.dump(core.ledger))
-    assert loaded is not None
-    assert dump(loaded) == dump(core.ledger)
-    core.ledger = loaded
-    assert core.when(retry("a", revive_dependents=True)).revived == ["b", "c", "d", "e"]
+def _fleet(dice: Random) -> Core:
+    limits = dice.choice(({}, {"max_tokens_total": 900}, {"max_tokens_total": 300, "max_cost_usd": 1}))
+    period = dice.choice(({}, {}, {"period": "day"}, {"period": "week"}))
+    core = Core(fleet(1_000, **period, daily_limits=limits, **QUIET), compares=False)
+    core.now = START
+    core.given(allocate("p", 300), allocate("c", cost="1", parent="p"), allocate("q", 100, parent="p"))
+    return core.given(allocate("a", 200), allocate("b", cost="2"), c.AllocateFromPool(agent="d", request=budget(50)))
 
 
-def test_ten_thousand_that_fell_with_it_are_revived_without_recursion() -> None:
-    core = Core(fleet(10**12, **QUIET, max_concurrent={"total": 1}), compares=False)
-    core.given(submit("0"))
-    for number in range(1, 3_000):
-        core.ledger  # noqa: B018
-        core.given(submit(f"{number}", depends_on=[f"{number - 1}"]))
-    core.given(failed("0"))
-    assert len(core.when(retry("0", revive_dependents=True)).revived) == 2_999
+@settings(max_examples=40, deadline=None, derandomize=True)
+@given(st.integers(0, 2**32))
+def test_a_repeat_at_that_time_is_granted_and_a_microsecond_earlier_is_not(seed: int) -> None:
+    dice = Random(seed)
+    core = _fleet(dice)
+    for number in range(25):
+        core.wait(dice.choice((0, 0.25, 1, 7, 60.000001, 1_800)))
+        agent, amount = dice.choice(("c", "q", "a", "b", "d", "p")), dice.choice((1, 20, 60, 150, 400))
+        match dice.randint(0, 3):
+            case 0:
+                core.when(use(agent, amount, seconds=dice.choice((None, 1, "2.5"))))
+            case 1:
+                core.when(
+                    c.Throttle(agent=agent, rate=Decimal("0.25")) if dice.randint(0, 1) else c.Resume(agent=agent)
+                )
+            case _:
+                core.when(
+                    hold(agent, f"h-{number}", amount, ttl_seconds=Decimal(dice.choice(("0.5", "30", "301.007"))))
+                )
+        if dice.randint(0, 1):
+            check(core, c.Reserve(agent=dice.choice(("c", "q", "a", "b", "d")), estimate=budget(amount)))
