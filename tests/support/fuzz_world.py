@@ -1,8 +1,8 @@
 """The small world of a fuzzed session, and what is asked in it: messages that mean something most of the time.
 
 The world remembers what was asked for, whether or not it was granted. Where a message is to be about what there is
-then, it says ``@agent 7``, ``@hold 7``, ``@run 7``, ``@task 7`` or ``@lease``: the player puts in a name that is open
-(see ``fuzz_play``).
+then, it says ``@agent 7``, ``@hold 7``, ``@run 7``, ``@task 7``, ``@ended 7`` or ``@lease``: the player puts in a name
+that is there (see ``fuzz_play``).
 """
 
 from collections.abc import Callable
@@ -238,7 +238,7 @@ def _reserve(w: World) -> Message:
     w.holds.append(hold)
     message: Message = {"type": "Reserve", "id": hold, "agent": w.agent(), "estimate": w.used()}
     ttl = number(w.dice, w.temper, (1, "0.001", 30, 300, 3_600), (10**7, SECONDS[0], *LARGE_SECONDS))
-    return w.may(message, ttl_seconds=ttl, model=w.dice.choice(MODELS), input_tokens=100, output_tokens=20)
+    return w.may(message, ttl_seconds=ttl, model=w.dice.choice(MODELS), input_tokens=100, dry_run=w.dice.random() < 0.2)
 
 
 def _settle(w: World) -> Message:
@@ -352,6 +352,11 @@ def _complete(w: World) -> Message:
     return w.may(message, lease="@lease", usage=w.used())
 
 
+def _retry(w: World) -> Message:
+    task = f"@ended {w.dice.randint(0, 999)}" if w.dice.random() < 0.8 else w.task()
+    return w.may({"type": "RetryTask", "task": task, "reason": w.dice.choice(REASONS)}, revive_dependents=True)
+
+
 def _cancel_task(w: World) -> Message:
     return {"type": "CancelTask", "task": w.task()}
 
@@ -388,6 +393,6 @@ def _any(w: World) -> Message:
 MAKERS: tuple[tuple[int, Make], ...] = (
     (10, _open), (2, _several), (4, _from_pool), (4, _move), (3, _release), (22, _report), (9, _reserve), (7, _settle),
     (2, _cancel_hold), (4, _heartbeat), (3, _order), (4, _operate), (1, _rebalance), (10, _submit), (8, _complete),
-    (1, _cancel_task), (9, _ask), (6, _any),
+    (2, _cancel_task), (2, _retry), (9, _ask), (6, _any),
 )  # fmt: skip
 """With their usual weights; each session draws its own."""
