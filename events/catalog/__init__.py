@@ -19,7 +19,11 @@ from tallystick.events.catalog.fleet import RESPONSES as RESPONSES
 from tallystick.events.catalog.fleet import AlertDelivered as AlertDelivered
 from tallystick.events.catalog.fleet import AlertDeliveryFailed as AlertDeliveryFailed
 from tallystick.events.catalog.fleet import AlertRaised as AlertRaised
+from tallystick.events.catalog.fleet import ClockAccepted as ClockAccepted
+from tallystick.events.catalog.fleet import ClockApart as ClockApart
+from tallystick.events.catalog.fleet import ClockTogether as ClockTogether
 from tallystick.events.catalog.fleet import ConfigLoaded as ConfigLoaded
+from tallystick.events.catalog.fleet import FleetOpened as FleetOpened
 from tallystick.events.catalog.fleet import FleetPaused as FleetPaused
 from tallystick.events.catalog.fleet import FleetResponseChanged as FleetResponseChanged
 from tallystick.events.catalog.fleet import FleetResumed as FleetResumed
@@ -27,6 +31,8 @@ from tallystick.events.catalog.fleet import PeriodRenewed as PeriodRenewed
 from tallystick.events.catalog.fleet import PoolExhausted as PoolExhausted
 from tallystick.events.catalog.fleet import PricesLoaded as PricesLoaded
 from tallystick.events.catalog.fleet import ReserveReleased as ReserveReleased
+from tallystick.events.catalog.fleet import SpecialistGivenUp as SpecialistGivenUp
+from tallystick.events.catalog.fleet import SpecialistRestored as SpecialistRestored
 from tallystick.events.catalog.fleet import TotalBudgetSet as TotalBudgetSet
 from tallystick.events.catalog.forecasts import AnomalyFound as AnomalyFound
 from tallystick.events.catalog.forecasts import ForecastMade as ForecastMade

@@ -43,6 +43,23 @@ def load_prices(ledger: Ledger, event: e.PricesLoaded) -> None:
     ledger.unpriced = {}
 
 
+def open_again(ledger: Ledger, event: e.FleetOpened) -> None:
+    """The fleet hears again; leases begin anew."""
+    ledger.opened_at = event.at
+    if event.leases_until is not None:
+        ledger.tasks.renew(event.leases_until)
+
+
+def part_clock(ledger: Ledger, event: e.ClockApart) -> None:
+    """The machine's clock is not followed."""
+    ledger.clock_apart_ms = event.apart_ms
+
+
+def join_clock(ledger: Ledger, event: "e.ClockTogether | e.ClockAccepted") -> None:
+    """The machine's clock is followed."""
+    ledger.clock_apart_ms = 0
+
+
 def put_alert(ledger: Ledger, event: e.AlertRaised) -> None:
     """An alert waits to be delivered."""
     outbox.put(ledger.outbox, ledger.rules.config, event)
@@ -79,3 +96,13 @@ def change_response(ledger: Ledger, event: e.FleetResponseChanged) -> None:
 def note_pool_exhausted(ledger: Ledger, event: e.PoolExhausted) -> None:
     """The pool is exhausted; every open account learns of it with its next reply."""
     ledger.pool_exhausted_at = event.position
+
+
+def give_specialist_up(ledger: Ledger, event: e.SpecialistGivenUp) -> None:
+    """A specialist is there no more."""
+    ledger.given_up[event.specialist] = event.reason
+
+
+def restore_specialist(ledger: Ledger, event: e.SpecialistRestored) -> None:
+    """A specialist is there again."""
+    ledger.given_up.pop(event.specialist, None)

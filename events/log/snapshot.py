@@ -30,7 +30,7 @@ from tallystick.events.state.outbox import Notice
 from tallystick.events.state.rules import Rules
 from tallystick.events.state.slot_time import SlotTimes
 
-FORMAT = 6
+FORMAT = 7
 """Raised whenever what follows changes its meaning; a snapshot of another format is ignored."""
 
 
@@ -55,6 +55,7 @@ class _State(msgspec.Struct):
     response: int
     paused: str | None
     reserve_open: bool
+    given_up: dict[str, str]
     unpriced: list[str]
     outbox: list[Notice]
     pool_exhausted_at: int
@@ -73,6 +74,8 @@ class _State(msgspec.Struct):
     promises: list[Any]
     slot_times: list[Any]
     done: dict[str, tuple[int, int]]
+    opened_at: dt.datetime
+    clock_apart_ms: int
 
 
 _kept_account, _kept_hold = kept(Account), kept(Hold)
@@ -110,6 +113,7 @@ def dump(ledger: Ledger) -> bytes:
             response=ledger.response,
             paused=ledger.paused,
             reserve_open=ledger.reserve_open,
+            given_up=ledger.given_up,
             unpriced=list(ledger.unpriced),
             outbox=list(ledger.outbox.values()),
             pool_exhausted_at=ledger.pool_exhausted_at,
@@ -128,6 +132,8 @@ def dump(ledger: Ledger) -> bytes:
             promises=ledger.commitments.dump(),
             slot_times=ledger.slot_times.dump(),
             done=ledger.done,
+            opened_at=ledger.opened_at,
+            clock_apart_ms=ledger.clock_apart_ms,
         )
     )
 
@@ -153,6 +159,7 @@ def load(snapshot: bytes) -> Ledger | None:
     ledger.spent, ledger.held, ledger.opening = list(state.spent), list(state.held), state.opening
     ledger.budget, ledger.period_ends = state.budget, state.period_ends
     ledger.response, ledger.paused = state.response, state.paused
+    ledger.given_up = state.given_up
     ledger.reserve_open, ledger.pool_exhausted_at = state.reserve_open, state.pool_exhausted_at
     ledger.unpriced = dict.fromkeys(state.unpriced)
     ledger.outbox = {notice.alert: notice for notice in state.outbox}
@@ -175,6 +182,7 @@ def load(snapshot: bytes) -> Ledger | None:
         hold_for(ledger, hold, 1)
     ledger.slot_times = SlotTimes.load(state.slot_times)
     ledger.done = state.done
+    ledger.opened_at, ledger.clock_apart_ms = state.opened_at, state.clock_apart_ms
     ledger.find_response_lines()
     return ledger
 
@@ -211,7 +219,7 @@ def _commit(ledger: Ledger, spent: list[Any]) -> None:
         account.run = account.id if account.id in ledger.tasks.running else account.parent.run
     for name, tokens in spent:
         task = ledger.tasks.running[name]
-        ledger.commitments.start(name, task.product, task.model or "", task.token_budget)
+        ledger.commitments.start(name, task.product, task.model or "", task.day_tokens)
         ledger.commitments.spend(name, tokens)
 
 

@@ -14,13 +14,13 @@ import msgspec
 
 from tallystick.config.kinds import Priority
 from tallystick.events.state.accounts import ZERO, Money, plus
+from tallystick.events.state.calendar import NEVER
 
 State = Literal["waiting_on_dependencies", "queued", "running", "completed", "failed", "cancelled", "rejected"]
 STATES: tuple[State, ...] = get_args(State)
 OPEN: frozenset[State] = frozenset({"waiting_on_dependencies", "queued", "running"})
 RUNS_KEPT = 8
 """Of each task, what so many last runs used: a late report is not charged twice."""
-NEVER = dt.datetime.max.replace(tzinfo=dt.UTC)
 
 HowEnded = Literal["over", "preempted"]
 
@@ -69,8 +69,8 @@ class Task(msgspec.Struct, array_like=True, eq=False):
     lease_expires_at: dt.datetime | None
     started_at: dt.datetime | None
     model: str | None
-    token_budget: int
-    max_tokens: int
+    token_budget: int | None
+    max_tokens: int | None
     aged: bool
     budget_passed: bool
     preempted_at: dt.datetime | None
@@ -88,6 +88,11 @@ class Task(msgspec.Struct, array_like=True, eq=False):
     @property
     def is_open(self) -> bool:
         return self.state in OPEN
+
+    @property
+    def day_tokens(self) -> int:
+        """What its run counts in the day before it has used anything: its token budget, or else its estimate."""
+        return self.estimated_tokens if self.token_budget is None else self.token_budget
 
     @property
     def blocked(self) -> int:

@@ -56,8 +56,10 @@ class FleetRow(msgspec.Struct, kw_only=True, gc=False):
     agents_released: int = 0
     alerts: int = 0
     token_budgets: dict[str, int] = {}
+    clock_apart_ms: int = 0
     config: dict[str, Any] = {}
     rules: int = FIRST_RULES
+    given_up: dict[str, str] = {}
 
 
 decode = msgspec.json.Decoder(FleetRow).decode
@@ -72,7 +74,7 @@ class FleetView:
     """Folds the fleet's row."""
 
     name = "fleet"
-    version = 3
+    version = 4
 
     def __init__(self, balances: Balances, look: Look) -> None:
         self._balances = balances
@@ -132,7 +134,8 @@ class FleetView:
         self._row.agents_released += 1
 
     def _started(self, event: e.TaskStarted) -> None:
-        self._row.token_budgets[event.task] = event.token_budget
+        if event.token_budget is not None:
+            self._row.token_budgets[event.task] = event.token_budget
 
     def _total_set(self, event: "e.TotalBudgetSet | e.PeriodRenewed") -> None:
         self._row.reserve_open = False
@@ -153,6 +156,18 @@ class FleetView:
 
     def _resumed(self, event: e.FleetResumed) -> None:
         self._row.paused = None
+
+    def _gave_up(self, event: e.SpecialistGivenUp) -> None:
+        self._row.given_up[event.specialist] = event.reason
+
+    def _restored(self, event: e.SpecialistRestored) -> None:
+        self._row.given_up.pop(event.specialist, None)
+
+    def _clock_apart(self, event: e.ClockApart) -> None:
+        self._row.clock_apart_ms = event.apart_ms
+
+    def _clock_together(self, event: "e.ClockTogether | e.ClockAccepted") -> None:
+        self._row.clock_apart_ms = 0
 
     def _alerted(self, event: e.AlertRaised) -> None:
         self._row.alerts += 1
@@ -184,6 +199,11 @@ class FleetView:
         e.FleetResponseChanged: _response_changed,
         e.FleetPaused: _paused,
         e.FleetResumed: _resumed,
+        e.SpecialistGivenUp: _gave_up,
+        e.SpecialistRestored: _restored,
+        e.ClockApart: _clock_apart,
+        e.ClockTogether: _clock_together,
+        e.ClockAccepted: _clock_together,
         e.AlertRaised: _alerted,
         e.ConfigLoaded: _configured,
         e.RulesAdopted: _adopted,

@@ -1,6 +1,7 @@
 """Explains what happens to tasks."""
 
 from tallystick.config.kinds import Priority
+from tallystick.config.settings import Config
 from tallystick.events import catalog as e
 from tallystick.events.decide.facts import NAMED
 from tallystick.events.state.ledger import Ledger
@@ -21,6 +22,7 @@ _SETTINGS = {
     "total_concurrency": "max_concurrent.total",
     "product_paused": "products.{product}.paused",
     "pool_exhausted": "token_budgets × token_budget_multiplier",
+    "cannot_fit": "token_budgets × token_budget_multiplier",
     "total_exceeded": "total_budget.tokens less emergency_reserve_percent",
 }
 """The setting behind a reason to wait or to be rejected, by its code."""
@@ -36,6 +38,7 @@ _LED_TO_WAITING: dict[str, tuple[type[e.Event], ...]] = {
     "total_concurrency": (e.ConfigLoaded,),
     "total_exceeded": (e.TotalBudgetSet, e.PeriodRenewed),
     "pool_exhausted": (e.TotalBudgetSet, e.PeriodRenewed),
+    "cannot_fit": (e.TotalBudgetSet, e.PeriodRenewed),
     "fleet_stopped": (e.FleetResponseChanged,),
 }
 """What stands behind a reason to wait or to be rejected, by its code."""
@@ -77,6 +80,8 @@ def _says_queued(event: e.TaskQueued, say: Style) -> str:
         return f"{event.task} waits for nothing but a slot: its dependencies were met"
     start = event.expected_start
     expected = "" if start is None else f"; it was expected to start at {say.time(start)}"
+    if event.unknown is not None:
+        expected = f"; when it would start was not known ({event.unknown.replace('_', ' ')})"
     return f"{event.task} was queued, {event.code}: {event.message}{expected}"
 
 
@@ -96,6 +101,8 @@ def _why_not_started(event: "e.TaskQueued | e.TaskRejected", ledger: Ledger, his
         lines.append("against it count what is used and held today, and the unspent rest of every run's token budget")
     if event.code == "outranked":
         lines.append("a task that ranks higher gets a slot first: score = priority + waiting + how many it blocks")
+    if event.code == "kept_for_older":
+        lines.append("what an aged task lacks is kept for it from those that rank lower: else it could wait for ever")
     return lines
 
 
@@ -122,7 +129,9 @@ def _why_overdue(event: e.TaskOverdue, ledger: Ledger, history: History) -> list
 
 def _says_expected(event: e.StartsExpected, say: Style) -> str:
     starts = ", ".join(
-        f"{one.task} at {say.time(one.start)}" if one.start is not None else f"{one.task} at no known time"
+        f"{one.task} at {say.time(one.start)}"
+        if one.start is not None
+        else f"{one.task} at no known time ({(one.unknown or 'not known').replace('_', ' ')})"
         for one in event.starts
     )
     return f"a reply said when tasks are expected to start: {starts}"
@@ -132,7 +141,10 @@ def _says_expected(event: e.StartsExpected, say: Style) -> str:
 
 
 def _says_started(event: e.TaskStarted, say: Style) -> str:
-    tokens = f"{say.number(event.token_budget)} tokens, {say.number(event.max_tokens)} at most"
+    if event.max_tokens is None or event.token_budget is None:
+        tokens = "nothing is carved out for it"
+    else:
+        tokens = f"{say.number(event.token_budget)} tokens, {say.number(event.max_tokens)} at most"
     text = f"{event.task} was admitted on {event.model}: {tokens}, in attempt {event.attempt}, "
     text += f"with {event.lease} until {say.time(event.expires_at)}"
     return text + ("; it had waited so long that it went before all others" if event.aged else "")
@@ -145,10 +157,7 @@ def _why_started(event: e.TaskStarted, ledger: Ledger, history: History) -> list
     lines = [
         f"it had waited {in_minutes(max(0, waited_ms))}: nothing was in its way any more",
         f"{event.model} was chosen ({rule}{history.since(e.ConfigLoaded)})",
-        (
-            f"{event.max_tokens:,} tokens is its token budget of {event.token_budget:,} ×"
-            f" {config.token_budget_multiplier} (token_budgets, token_budget_multiplier)"
-        ),
+        _why_tokens(event, config),
         f"its lease ends {config.leases.seconds} s after the last heartbeat (leases.seconds)",
     ]
     if event.aged:
@@ -156,6 +165,15 @@ def _why_started(event: e.TaskStarted, ledger: Ledger, history: History) -> list
     if task.runs > 1:
         lines.append(f"it is its run {task.runs}; only lost leases count as attempts")
     return lines
+
+
+def _why_tokens(event: e.TaskStarted, config: Config) -> str:
+    if event.max_tokens is None or event.token_budget is None:
+        return "its type has no token budget (token_budgets): its payer is charged as it uses"
+    return (
+        f"{event.max_tokens:,} tokens is its token budget of {event.token_budget:,} ×"
+        f" {config.token_budget_multiplier} (token_budgets, token_budget_multiplier)"
+    )
 
 
 def _slot_it_got(event: e.TaskStarted, ledger: Ledger, history: History) -> list[int | None]:
