@@ -33,8 +33,8 @@ def as_in_the_log(record: Record, event: e.Event) -> e.Event | None:
     if type(recorded) is not type(event):
         return None
     taken = {name: getattr(recorded, name) for name in names}
-    lawful = all(_is_near(getattr(event, name), value) for name, value in taken.items())
-    return msgspec.structs.replace(event, **taken) if lawful else None
+    possible = all(_is_near(getattr(event, name), value) for name, value in taken.items())
+    return msgspec.structs.replace(event, **taken) if possible else None
 
 
 def put(ledger: Ledger, event: e.Event) -> None:

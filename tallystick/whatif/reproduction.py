@@ -145,7 +145,7 @@ class Reproduction:
         return decided.events, decided.own, encode_answer(decided.answer)
 
     def _refuse_again(self, step: Step) -> tuple[list[Event], int, bytes]:
-        """A plan that was refused is not in the log, but only its refusal. It is lawful if a plan can be refused so."""
+        """A plan that was refused is not in the log, but only its refusal. A plan can be refused only so."""
         due = pass_time(self.ledger, step.at)
         turn = Turn(self.ledger, step.at, step.id, step.by)
         first = step.own[0]

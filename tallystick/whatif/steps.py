@@ -75,23 +75,23 @@ class Step:
             for event in moved
             if isinstance(event, e.BudgetMoved)
         ]
-        told = self._moves_told()
-        if len(told) == len(moves):
+        answered = self._moves_answered()
+        if len(answered) == len(moves):
             # The reply has all of it but the strategy. So an event that says something else is found as itself.
             moves = [
                 p.Move(one.source, one.target, Amounts(*one.amount.exact("amount")), one.reason, move.strategy)
-                for one, move in zip(told, moves, strict=True)
+                for one, move in zip(answered, moves, strict=True)
             ]
         return p.ApplyMoves(moves=moves, asked=True, id=self.id)
 
-    def _start_told(self, recorded: dt.datetime | None) -> dt.datetime | None:
+    def _start_answered(self, recorded: dt.datetime | None) -> dt.datetime | None:
         """When the reply said that a task is expected to start; ``recorded`` where it does not say it."""
         with contextlib.suppress(msgspec.MsgspecError):
-            told = _read_start(self.reply).ok.expected_start
-            return recorded if told is msgspec.UNSET else told
+            answered = _read_start(self.reply).ok.expected_start
+            return recorded if answered is msgspec.UNSET else answered
         return recorded
 
-    def _moves_told(self) -> "list[_Told]":
+    def _moves_answered(self) -> "list[_MoveAnswered]":
         with contextlib.suppress(msgspec.MsgspecError, InvalidAmount):
             return _read_moves(self.reply).ok.moves
         return []
@@ -113,7 +113,7 @@ class Step:
                 case e.TaskStarted(task=submitted.task, aged=aged):
                     shown.aged, started = aged, True
                 case e.TaskQueued(task=submitted.task) as queued:
-                    shown.expected_start = self._start_told(queued.expected_start)
+                    shown.expected_start = self._start_answered(queued.expected_start)
                     shown.unknown = queued.unknown
                     if queued.code == "outranked":
                         # Older records name the task only in their sentence.
@@ -149,7 +149,7 @@ _OUTRANKED = " ranks higher and waits for the same slot"
 """What follows the name of the higher task in the message of a task that is queued as ``outranked``."""
 
 
-class _Told(msgspec.Struct, rename={"source": "from", "target": "to"}):
+class _MoveAnswered(msgspec.Struct, rename={"source": "from", "target": "to"}):
     source: str
     target: str
     amount: Budget
@@ -157,7 +157,7 @@ class _Told(msgspec.Struct, rename={"source": "from", "target": "to"}):
 
 
 class _Plan(msgspec.Struct):
-    moves: list[_Told]
+    moves: list[_MoveAnswered]
 
 
 class _PlanReply(msgspec.Struct):
