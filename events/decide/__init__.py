@@ -42,7 +42,7 @@ def decide(ledger: Ledger, command: c.Command, now: dt.datetime, id: str, by: st
     turn = Turn(ledger, now, id, by)
     if ledger.due_at() <= turn.now:
         turn.events = pass_time(ledger, now)
-        turn.own = len(turn.events)
+        turn.own = turn.leveled = len(turn.events)
     try:
         answer = HANDLERS[type(command)](turn, command)
     except InvalidAmount as error:

@@ -45,6 +45,42 @@ def level_of(ledger: Ledger, account: Account) -> tuple[int, int]:
 
 def relevel(turn: Turn, account: Account, own_usage: bool = False) -> None:
     """Record the level that an account has come to, and what follows from black, entered or left."""
+    _relevel_one(turn, account, own_usage)
+    _relevel_moved(turn)
+
+
+def relevel_above(turn: Turn, account: Account) -> None:
+    """What an account was granted or has used is no longer free above it: the levels of those that pay may follow.
+
+    Who does not pay does not change, so the cost grows with the covers of this turn and not with the depth.
+    """
+    assert account.parent is not None
+    for payer in dict.fromkeys(account.parent.payers):
+        _relevel_one(turn, payer)
+    _relevel_moved(turn)
+
+
+def _relevel_moved(turn: Turn) -> None:
+    """The levels of all accounts between which this turn has moved money since the last look, nearest first."""
+    accounts = turn.ledger.accounts
+    while turn.leveled < len(turn.events):
+        fresh = turn.events[turn.leveled :]
+        turn.leveled = len(turn.events)
+        touched: dict[Account, None] = {}
+        # Covers are recorded from the top down.
+        for event in reversed(fresh):
+            if isinstance(event, e.Covered | e.CoverRepaid):
+                names = (event.target, event.source)
+                touched.update(dict.fromkeys(accounts[name] for name in names if name in accounts))
+            elif isinstance(event, e.UnusedReturned | e.UnusedRestored):
+                account = accounts[event.agent]
+                assert account.parent is not None
+                touched.update(dict.fromkeys((account, *account.parent.payers)))
+        for account in touched:
+            _relevel_one(turn, account)
+
+
+def _relevel_one(turn: Turn, account: Account, own_usage: bool = False) -> None:
     ledger = turn.ledger
     if account is ledger.root:
         return
@@ -69,14 +105,6 @@ def relevel(turn: Turn, account: Account, own_usage: bool = False) -> None:
         _restore_unused(turn, account)
 
 
-def relevel_above(turn: Turn, account: Account) -> None:
-    """What an account is granted is no longer its ancestors' own: their levels may follow."""
-    ancestor = account.parent
-    while ancestor is not None:
-        relevel(turn, ancestor)
-        ancestor = ancestor.parent
-
-
 def _give_back_unused(turn: Turn, account: Account) -> None:
     """A stopped agent's free balance in its other dimensions goes back to its parent."""
     unused = [
@@ -87,7 +115,6 @@ def _give_back_unused(turn: Turn, account: Account) -> None:
         turn.record(e.UnusedReturned(agent=account.id, amount=Amounts(*(units or None for units in unused))))
         assert account.parent is not None
         settle_cover(turn, account.parent)
-        relevel_above(turn, account)
 
 
 def _restore_unused(turn: Turn, account: Account) -> None:
@@ -100,8 +127,6 @@ def _restore_unused(turn: Turn, account: Account) -> None:
     turn.record(e.UnusedRestored(agent=account.id, amount=Amounts(*(units or None for units in restored))))
     # What was used since then in a dimension that had been given back was covered by others.
     settle_cover(turn, account)
-    relevel(turn, account)
-    relevel_above(turn, account)
 
 
 def _used_up(ledger: Ledger, account: Account, dimension: int) -> bool:
@@ -134,13 +159,11 @@ def enforced(ledger: Ledger, account: Account | None) -> Enforced:
         return _by_level(level, slow)
     best = copy(_by_level(level, slow))
     if account is not None:
-        ancestor = account.parent
-        while ancestor is not None and ancestor is not ledger.root:
-            if ancestor.stopped is not None or (ancestor.level == BLACK and _spends_used_up(ledger, account, ancestor)):
-                _worse(best, STOP, NO_SPEED, "ancestor_stop")
-            if ancestor.throttle is not None:
-                _worse(best, THROTTLE, ancestor.throttle, "ancestor_throttle")
-            ancestor = ancestor.parent
+        stopped, rate = ledger.orders.of(account.parent)
+        if stopped is not None or _spends_used_up(ledger, account):
+            _worse(best, STOP, NO_SPEED, "ancestor_stop")
+        if rate is not None:
+            _worse(best, THROTTLE, rate, "ancestor_throttle")
     if ledger.response:
         _worse_by_fleet(best, ledger.response, account is not None and account.priority == "critical", slow)
     if account is not None and account.product in ledger.rules.paused_products:
@@ -163,23 +186,22 @@ def _by_level(level: int, slow: Decimal) -> Enforced:
     return Enforced(level, rate, "level")
 
 
-def _spends_used_up(ledger: Ledger, account: Account, ancestor: Account) -> bool:
-    """Whether an account is charged to an ancestor in a dimension that this one has used up.
+def _spends_used_up(ledger: Ledger, account: Account) -> bool:
+    """Whether an account is charged to one above it in a dimension that this one has used up.
 
     What the account was granted itself stays good (spec 1): a parent that has handed on all it had is black, and its
     children have only begun.
     """
-    return any(account.payers[d] is ancestor and _used_up(ledger, ancestor, d) for d in DIMENSIONS)
+    payers = account.payers
+    return any(
+        payer is not account and payer.level == BLACK and payer is not ledger.root and _used_up(ledger, payer, d)
+        for d, payer in enumerate(payers)
+    )
 
 
 def stopped_by(ledger: Ledger, account: Account) -> Account | None:
     """The account, or the nearest ancestor, that an operator has stopped."""
-    at: Account | None = account
-    while at is not None and at is not ledger.root:
-        if at.stopped is not None:
-            return at
-        at = at.parent
-    return None
+    return ledger.orders.of(account)[0]
 
 
 def _worse_by_fleet(best: Enforced, response: int, critical: bool, slow: Decimal) -> None:

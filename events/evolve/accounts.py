@@ -52,6 +52,7 @@ def list_account(ledger: Ledger, event: e.BudgetAllocated) -> None:
     account.pool_notice = ledger.pool_exhausted_at
     bisect.insort(ledger.names, account.id)
     ledger.released.pop(account.id, None)
+    ledger.orders.forget(account.id)
     parent = account.parent
     assert parent is not None
     if parent is not ledger.root:
@@ -71,6 +72,7 @@ def unlist_account(ledger: Ledger, event: e.BudgetReleased) -> None:
         if not parent.children:
             parent.children = None
     ledger.done.pop(account.id, None)
+    ledger.orders.forget(account.id)
     position = event.position
     ledger.released[account.id] = Closed(
         account.id,

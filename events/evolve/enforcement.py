@@ -4,6 +4,7 @@ from decimal import Decimal
 
 from tallystick.events import catalog as e
 from tallystick.events.state.accounts import Balances
+from tallystick.events.state.ledger import Ledger
 
 
 def change_level(balances: Balances, event: e.LevelChanged) -> None:
@@ -33,3 +34,8 @@ def warn(balances: Balances, event: e.ExhaustionWarned) -> None:
     account = balances.accounts[event.agent]
     account.warned = True
     account.warning = event.exhausted_in_seconds
+
+
+def forget_orders(ledger: Ledger, event: e.AgentThrottled | e.AgentStopped | e.AgentResumed) -> None:
+    """Another order is in force for an account and all below it."""
+    ledger.orders.forget()

@@ -18,6 +18,7 @@ from tallystick.events.state.commitments import Commitments
 from tallystick.events.state.day import FAR, Day, Watch
 from tallystick.events.state.estimates import Estimates
 from tallystick.events.state.history import History
+from tallystick.events.state.orders import Orders
 from tallystick.events.state.outbox import Outbox
 from tallystick.events.state.rules import Rules
 from tallystick.events.state.slot_time import SlotTimes
@@ -41,6 +42,9 @@ class Ledger(Balances):
 
         self.expiries: list[tuple[dt.datetime, str]] = []
         """A heap; an entry whose hold is gone or was extended is stale and skipped."""
+
+        self.orders = Orders()
+        """What operators have ordered, as each account feels it: a cache."""
 
         self.budget: Triple = NOTHING
         """What a period grants; the total is the opening and this."""
