@@ -57,6 +57,15 @@ def settle_cover(turn: Turn, account: Account) -> None:
         _settle_cover(turn, account, d)
 
 
+def repay_source(turn: Turn, account: Account) -> None:
+    """Give back, one step up, what others cover and the account no longer needs."""
+    for d in account.dims:
+        back = min(account.cover[d], account.free[d])
+        if back > 0:
+            target = name_of(account.source(d))
+            turn.record(e.CoverRepaid(source=account.id, target=target, amount=one(d, back)))
+
+
 def _settle_cover(turn: Turn, account: Account, d: int) -> None:
     root = turn.ledger.root
     account = account.payers[d]

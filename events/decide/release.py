@@ -4,7 +4,7 @@ from tallystick.config.amounts import DIMENSIONS, Amounts, Triple, seconds
 from tallystick.events import catalog as e
 from tallystick.events import messages as c
 from tallystick.events.decide.answers import stamp, used
-from tallystick.events.decide.cover import settle_cover
+from tallystick.events.decide.cover import repay_source, settle_cover
 from tallystick.events.decide.dependents import give_up_under
 from tallystick.events.decide.fleet_response import respond
 from tallystick.events.decide.levels import percentage, relevel_above
@@ -48,7 +48,10 @@ class _Closing:
 
 
 def _release(turn: Turn, account: Account) -> ReleasedBudget:
-    """Close an account after all below it, from the leaves up: at any depth."""
+    """Close an account after all below it, from the leaves up: at any depth.
+
+    Each gives back to its source alone, which will have its turn; only the last settles on up the tree.
+    """
     path = [_begin(turn, account)]
     while True:
         last = path[-1]
@@ -57,11 +60,17 @@ def _release(turn: Turn, account: Account) -> ReleasedBudget:
             continue
         path.pop()
         holds = _give_holds_back(turn, last.account)
-        if not path:
-            answer = _statement(turn, last.account, last.children, holds)
+        if path:
+            repay_source(turn, last.account)
             _close(turn, last.account)
-            return answer
-        _close(turn, last.account)
+            continue
+        settle_cover(turn, account)
+        answer = _statement(turn, account, last.children, holds)
+        _close(turn, account)
+        assert account.parent is not None
+        settle_cover(turn, account.parent)
+        relevel_above(turn, account)
+        return answer
 
 
 def _begin(turn: Turn, account: Account) -> _Closing:
@@ -71,11 +80,10 @@ def _begin(turn: Turn, account: Account) -> _Closing:
 
 
 def _give_holds_back(turn: Turn, account: Account) -> int:
-    """End all holds of an account, and give back what others covered for them; how many there were."""
+    """End all holds of an account; how many there were."""
     holds = list((account.holds or {}).values())
     for hold in holds:
         turn.record(e.HoldEnded(hold=hold.id, agent=account.id, how="released"))
-    settle_cover(turn, account)
     return len(holds)
 
 
@@ -85,8 +93,6 @@ def _unused(account: Account) -> Triple:
 
 def _close(turn: Turn, account: Account) -> None:
     """Close an account that has nothing open below it and no holds."""
-    parent = account.parent
-    assert parent is not None
     turn.record(
         e.BudgetReleased(
             agent=account.id,
@@ -95,7 +101,6 @@ def _close(turn: Turn, account: Account) -> None:
             unused=Amounts(*_unused(account)),
         )
     )
-    settle_cover(turn, parent)
     relevel_above(turn, account)
 
 

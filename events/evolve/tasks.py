@@ -25,7 +25,7 @@ def submit(ledger: Ledger, event: e.TaskSubmitted) -> None:
         state="queued",
         queued_at=event.at,
         depends_on=tuple(event.depends_on),
-        unmet=(),
+        unmet={},
         attempt=1,
         runs=0,
         overdue=False,
