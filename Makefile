@@ -17,7 +17,7 @@ BIN := .venv/bin
 LINK = ln -s ../$* $@
 endif
 
-.PHONY: help install demo test check bench crash clean
+.PHONY: help install demo test check bench crash large clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -29,7 +29,7 @@ demo: install ## run a generated fleet through the real manager, live in this te
 	$(BIN)/tallystick demo
 
 test: install ## run all tests except the long crash test
-	$(BIN)/python -m pytest -n 2 -m "not crash_long"
+	$(BIN)/python -m pytest -n 2 -m "not crash_long and not large"
 
 check: install ## check style, format and types
 	$(BIN)/ruff check .
@@ -41,6 +41,9 @@ bench: install ## measure the published figures on this machine
 
 crash: install ## kill the writer 200 times, and check the log each time
 	$(BIN)/python -m pytest -m crash_long
+
+large: install ## prove fleets of 10,000 levels, 10,000 dependencies and 100,000 children, with their times
+	$(BIN)/python -m pytest -n 0 -s -m large
 
 clean: ## remove everything that was installed and built here
 	rm -rf .venv build dist *.egg-info .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache

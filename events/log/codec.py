@@ -63,7 +63,9 @@ def read_message(message: Message, new_id: Callable[[], str]) -> "tuple[Command,
         refusal = Refusal("invalid_message", explained(str(error), message))
     except msgspec.DecodeError as error:
         refusal = Refusal("invalid_message", f"not JSON: {error}")
-    except (UnicodeError, TypeError, ValueError, ArithmeticError, RecursionError) as error:
+    except RecursionError:
+        refusal = Refusal("invalid_message", unwritable(message) or "nested too deeply to be read")
+    except (UnicodeError, TypeError, ValueError, ArithmeticError) as error:
         refusal = Refusal("invalid_message", unwritable(message) or f"not a message: {error}")
     again = _mended(message)
     return refusal if again is None else read_message(again, new_id)
