@@ -51,6 +51,7 @@ class Builder:
     def _value(self, kind: Any, value: object, over: Any, path: KeyPath) -> Any:
         kind, may_be_null = _without_null(kind)
         if may_be_null and value is None:
+            self._check_written(path)
             return None
         origin = get_origin(kind)
         if origin is Mapping:
@@ -69,7 +70,7 @@ class Builder:
                 raise self._unknown_key(key, list(fields), path)
         settled: dict[str, Any] = {}
         for name, field in fields.items():
-            default = getattr(over, name) if over is not None and kind.merged else field.default
+            default = field.default if over is None else getattr(over, name)
             if name in given:
                 over_field = None if default is msgspec.NODEFAULT else default
                 settled[name] = self._value(field.type, given[name], over_field, (*path, name))
@@ -87,11 +88,18 @@ class Builder:
         entries = dict(over or {}) if self._keep_entries else {}
         for key, item in self._keys_of(value, path).items():
             if item is None:
+                self._check_written((*path, key))
                 entries.pop(key, None)
             else:
                 name = self._single(Name, key, (*path, key), may_be_null=False)
                 entries[name] = self._value(kind, item, entries.get(name), (*path, name))
         return entries
+
+    def _check_written(self, path: KeyPath) -> None:
+        """Null lifts a limit, so it must be written: a key without a value may be where a file was cut off."""
+        if path in self._source.empty:
+            problem = "this key has no value: write null to remove a limit or an entry"
+            raise self._error(problem, path, found="nothing", allowed="a value, or null")
 
     def _items(self, kind: Any, value: object, path: KeyPath) -> tuple[Any, ...]:
         if not isinstance(value, list | tuple):

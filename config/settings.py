@@ -8,7 +8,7 @@ import itertools
 from collections.abc import Mapping
 from decimal import Decimal
 from functools import cached_property
-from typing import ClassVar, Literal
+from typing import Literal
 from zoneinfo import ZoneInfo, available_timezones
 
 import msgspec
@@ -40,9 +40,7 @@ from tallystick.config.names import FLEET_NAMES, TASK_NAMES, numbers_in
 
 
 class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A map with known keys. ``merged``: what a file leaves out is taken from the packaged defaults."""
-
-    merged: ClassVar[bool] = True
+    """A map with known keys."""
 
 
 def _check_rising(section: Section, names: tuple[str, ...]) -> None:
@@ -54,9 +52,7 @@ def _check_rising(section: Section, names: tuple[str, ...]) -> None:
 
 
 class TotalBudget(Section, frozen=True):
-    """What the fleet may spend per period; taken as it is written, so that what is left out is not limited."""
-
-    merged: ClassVar[bool] = False
+    """What the fleet may spend per period; None is no limit."""
 
     tokens: Count | None = None
     time_seconds: Seconds | None = None
@@ -262,7 +258,10 @@ class ManualOverride(Section, frozen=True):
 
 
 class Config(Section, frozen=True, dict=True):
-    """Everything that resource-limits.yml says, and its conditions as they are asked: parsed once."""
+    """Everything that resource-limits.yml says, and its conditions as they are asked: parsed once.
+
+    Made without arguments, it is the packaged file.
+    """
 
     total_budget: TotalBudget = TotalBudget(60_000_000, None, Decimal(3000), "month")
     emergency_reserve_percent: Percent = Decimal(10)
@@ -309,8 +308,6 @@ class Config(Section, frozen=True, dict=True):
         _check_zone(self.timezone)
         _check_models(self)
         _check_conditions(self)
-        if "default" not in self.token_budgets:
-            raise Unfit({("token_budgets", "default"): "a budget for the agent types that are not named"})
         who = self.circuit_breaker.when_tripped.notify
         if who not in self.notifications:
             raise _not_among("notifications", self.notifications, who, ("circuit_breaker", "when_tripped", "notify"))
@@ -322,7 +319,10 @@ class Config(Section, frozen=True, dict=True):
 
     @cached_property
     def max_tokens(self) -> Mapping[str, int]:
-        """By agent type, the hard end of a run in tokens: its soft mark times ``token_budget_multiplier``."""
+        """By agent type, the hard end of a run in tokens: its soft mark times ``token_budget_multiplier``.
+
+        The entry ``default``, where there is one, is for the types that are not named; the others have none.
+        """
         factor = self.token_budget_multiplier
         return {name: min(int(budget * factor), AMOUNT_MAX) for name, budget in self.token_budgets.items()}
 

@@ -56,6 +56,10 @@ class ManagerActor(pykka.ThreadingActor):
             for one in each(message):
                 manager.receive(one, self._now())
             self._take_all()
+        elif type(message) is HaltNow:
+            if manager.halted is None:
+                manager.halt(message.reason)
+            self._refuse_all(message.reason)
         elif type(message) is Tick:
             manager.wake(self._now())
             self._take_all()
@@ -99,6 +103,15 @@ class ManagerActor(pykka.ThreadingActor):
     def _refuse_all(self, reason: str) -> None:
         while self._queue.waiting:
             answer_with(self._queue.waiting.popleft(), halted_answer(reason))
+
+
+class HaltNow:
+    """The fleet must stop: what would be decided from now on could not be recorded."""
+
+    __slots__ = ("reason",)
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
 
 
 class Takeover:

@@ -19,7 +19,11 @@ from tallystick.events.catalog.fleet import RESPONSES as RESPONSES
 from tallystick.events.catalog.fleet import AlertDelivered as AlertDelivered
 from tallystick.events.catalog.fleet import AlertDeliveryFailed as AlertDeliveryFailed
 from tallystick.events.catalog.fleet import AlertRaised as AlertRaised
+from tallystick.events.catalog.fleet import ClockAccepted as ClockAccepted
+from tallystick.events.catalog.fleet import ClockApart as ClockApart
+from tallystick.events.catalog.fleet import ClockTogether as ClockTogether
 from tallystick.events.catalog.fleet import ConfigLoaded as ConfigLoaded
+from tallystick.events.catalog.fleet import FleetOpened as FleetOpened
 from tallystick.events.catalog.fleet import FleetPaused as FleetPaused
 from tallystick.events.catalog.fleet import FleetResponseChanged as FleetResponseChanged
 from tallystick.events.catalog.fleet import FleetResumed as FleetResumed
@@ -85,6 +89,9 @@ from tallystick.events.catalog.enforcement import RequestRefused as RequestRefus
 
 # isort: split
 from tallystick.events.catalog.snapshots import SnapshotRecorded as SnapshotRecorded
+
+# isort: split
+from tallystick.events.catalog.rules_version import RulesAdopted as RulesAdopted
 
 CATALOG: tuple[type[Event], ...] = tuple(Event.__subclasses__())
 """All events, in the order of the imports above, which is also that of an export's columns."""

@@ -79,7 +79,7 @@ class TaskStarted(Event, kw_only=True, tag="task-started.v1"):
 
     ``attempt`` counts from 1 and grows with lost leases only. ``because`` is the condition that chose the model.
     ``expected_start`` is the last answer before it, to be compared with what happened. ``aged``: it goes before all
-    others, and no priority takes its slot.
+    others, and no priority takes its slot. Without a token budget, nothing is carved out for the run.
     """
 
     kind: ClassVar[Kind] = "decision"
@@ -89,8 +89,8 @@ class TaskStarted(Event, kw_only=True, tag="task-started.v1"):
     expires_at: dt.datetime
     model: str
     because: str
-    token_budget: int
-    max_tokens: int
+    token_budget: int | None
+    max_tokens: int | None
     aged: bool = False
     queued_at: dt.datetime
     expected_start: dt.datetime | None = None
@@ -112,7 +112,7 @@ class TokenBudgetPassed(Event, kw_only=True, tag="token-budget-passed.v1"):
     task: str
     token_budget: int
     consumed: int
-    max_tokens: int
+    max_tokens: int | None
 
 
 class TaskPreempted(Event, kw_only=True, tag="task-preempted.v1"):

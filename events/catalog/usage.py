@@ -17,6 +17,8 @@ class UsageReported(Event, kw_only=True, tag="usage-reported.v1"):
     released accounts after a time, so that it cannot be asked for this again. ``lease`` names the run of a task that
     was over: the account of a later run, which has the same name, does not pay for it. ``base_tier``: a total of
     several requests that was priced as none of them alone would have reached a tier of long requests.
+    ``after_outage``: the fleet was not there at some time since the report before, so that the time between the two
+    says nothing of the agent's pace.
     """
 
     kind: ClassVar[Kind] = "fact"
@@ -43,6 +45,7 @@ class UsageReported(Event, kw_only=True, tag="usage-reported.v1"):
     audio_output_tokens: int | None = None
     requests: int | None = None
     base_tier: bool = False
+    after_outage: bool = False
 
     @property
     def account(self) -> str | None:
@@ -78,7 +81,9 @@ class HoldExtended(Event, kw_only=True, tag="hold-extended.v1"):
 
 
 class HoldSettled(Event, kw_only=True, tag="hold-settled.v1"):
-    """A hold was replaced by what was really used, in one step; as reported and priced."""
+    """A hold was replaced by what was really used, in one step; as reported and priced. ``after_outage`` as in
+    `UsageReported`.
+    """
 
     kind: ClassVar[Kind] = "fact"
     hold: str
@@ -99,6 +104,7 @@ class HoldSettled(Event, kw_only=True, tag="hold-settled.v1"):
     audio_output_tokens: int | None = None
     requests: int | None = None
     base_tier: bool = False
+    after_outage: bool = False
 
 
 def tokens_of(event: UsageReported | HoldSettled) -> Tokens:

@@ -37,7 +37,7 @@ def impossible(ledger: Ledger, task: Task) -> Reason | None:
     if reason is not None:
         return reason
     needed, total = max_tokens(ledger.rules.config, task.agent_type), ledger.total[TOKENS]
-    if total is None:
+    if total is None or needed is None:
         return None
     most = ledger.spendable(TOKENS)
     if needed > most and is_critical(ledger, task):
@@ -83,7 +83,7 @@ def payer(ledger: Ledger, task: Task) -> Account:
 
 
 def needs(ledger: Ledger, task: Task) -> Triple:
-    """What a run's account is granted."""
+    """What a run's account is granted; nothing at all where its type has no token budget: its payers pay as it uses."""
     return (max_tokens(ledger.rules.config, task.agent_type), None, None)
 
 

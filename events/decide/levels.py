@@ -153,17 +153,13 @@ def enforced(ledger: Ledger, account: Account | None) -> Enforced:
     """The effective action for an account, or for an id without one (which the fleet's own measures reach)."""
     level = account.level if account is not None else 0
     slow = ledger.rules.throttle_rate
-    if not (ledger.response or ledger.paused or ledger.rules.pauses) and (
-        account is None or (account.parent is ledger.root and account.throttle is None and account.stopped is None)
-    ):
+    if not (ledger.response or ledger.paused or ledger.rules.pauses) and _is_plain(ledger, account):
         return _by_level(level, slow)
     best = copy(_by_level(level, slow))
     if account is not None:
-        stopped, rate = ledger.orders.of(account.parent)
-        if stopped is not None or _spends_used_up(ledger, account):
-            _worse(best, STOP, NO_SPEED, "ancestor_stop")
-        if rate is not None:
-            _worse(best, THROTTLE, rate, "ancestor_throttle")
+        if has_nothing(account):
+            _worse(best, STOP, NO_SPEED, "zero_budget")
+        _worse_by_ancestors(best, ledger, account)
     if ledger.response:
         _worse_by_fleet(best, ledger.response, account is not None and account.priority == "critical", slow)
     if account is not None and account.product in ledger.rules.paused_products:
@@ -179,6 +175,16 @@ def enforced(ledger: Ledger, account: Account | None) -> Enforced:
     return best
 
 
+def _is_plain(ledger: Ledger, account: Account | None) -> bool:
+    """Whether only its level speaks to an account: no order, no account above, and it has a budget."""
+    return account is None or (
+        account.parent is ledger.root
+        and account.throttle is None
+        and account.stopped is None
+        and not has_nothing(account)
+    )
+
+
 @cache
 def _by_level(level: int, slow: Decimal) -> Enforced:
     """What an account's own level alone calls for."""
@@ -186,22 +192,35 @@ def _by_level(level: int, slow: Decimal) -> Enforced:
     return Enforced(level, rate, "level")
 
 
-def _spends_used_up(ledger: Ledger, account: Account) -> bool:
-    """Whether an account is charged to one above it in a dimension that this one has used up.
+def has_nothing(account: Account) -> bool:
+    """Whether an account was allocated zero in all that it limits: it may use nothing, also before its first use."""
+    return not any(account.allocated) and bool(account.dims)
+
+
+def used_up_above(ledger: Ledger, account: Account) -> Account | None:
+    """The nearest account above that is charged in a dimension that it has used up.
 
     What the account was granted itself stays good (spec 1): a parent that has handed on all it had is black, and its
     children have only begun.
     """
-    payers = account.payers
-    return any(
-        payer is not account and payer.level == BLACK and payer is not ledger.root and _used_up(ledger, payer, d)
-        for d, payer in enumerate(payers)
-    )
+    for d, payer in enumerate(account.payers):
+        if payer is not account and payer is not ledger.root and payer.level == BLACK and _used_up(ledger, payer, d):
+            return payer
+    return None
 
 
 def stopped_by(ledger: Ledger, account: Account) -> Account | None:
     """The account, or the nearest ancestor, that an operator has stopped."""
     return ledger.orders.of(account)[0]
+
+
+def _worse_by_ancestors(best: Enforced, ledger: Ledger, account: Account) -> None:
+    """An order and a budget that is used up reach all that is below an account."""
+    stopped, rate = ledger.orders.of(account.parent)
+    if stopped is not None or used_up_above(ledger, account) is not None:
+        _worse(best, STOP, NO_SPEED, "ancestor_stop")
+    if rate is not None:
+        _worse(best, THROTTLE, rate, "ancestor_throttle")
 
 
 def _worse_by_fleet(best: Enforced, response: int, critical: bool, slow: Decimal) -> None:

@@ -41,6 +41,7 @@ def get_global_status(turn: Turn, command: c.GetGlobalStatus) -> GlobalStatus:
         agent_count=len(ledger.accounts),
         agent_statuses=[status(turn, ledger.accounts[name]) for name in page],
         position=ledger.position,
+        clock_apart_seconds=ledger.clock_apart_ms // 1000,
     )
 
 
@@ -87,4 +88,6 @@ def check_enforcement(turn: Turn, command: c.CheckEnforcement) -> Enforcement | 
     account = turn.ledger.accounts.get(command.agent)
     if account is None:
         return unknown_agent(turn.ledger, command.agent)
-    return enforcement(turn, account.id, account, account.ratio(), None)
+    answer = enforcement(turn, account.id, account, account.ratio(), None)
+    answer.obstacles = answer.obstacles or []
+    return answer

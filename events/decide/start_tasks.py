@@ -112,7 +112,10 @@ def _why_not_taken(turn: Turn, wanted: c.SubmitTask) -> Refusal | None:
 
 
 def _submission(turn: Turn, wanted: c.SubmitTask, given_ms: int | None) -> e.TaskSubmitted:
-    """What is submitted, with estimates from memory where none are given; for tokens, at last the type's budget."""
+    """What is submitted, with estimates from memory where none are given; for tokens, at last the type's budget.
+
+    0 tokens where there is no estimate at all.
+    """
     ledger = turn.ledger
     known = ledger.estimates.estimate(wanted.agent_type, wanted.product, wanted.model)
     tokens, elapsed_ms = wanted.estimated_tokens, given_ms
@@ -126,7 +129,7 @@ def _submission(turn: Turn, wanted: c.SubmitTask, given_ms: int | None) -> e.Tas
         agent_type=wanted.agent_type,
         product=wanted.product,
         priority=wanted.priority,
-        estimated_tokens=tokens,
+        estimated_tokens=tokens or 0,
         estimated_ms=known.elapsed_ms if elapsed_ms is None else elapsed_ms,
         learnt=learnt,
         depends_on=wanted.depends_on,
@@ -215,7 +218,7 @@ def _start(turn: Turn, task: Task, command: _Placing, victim: Task | None = None
             model=model,
             because=because,
             token_budget=token_budget(config, task.agent_type),
-            max_tokens=wanted[0] or 0,
+            max_tokens=wanted[0],
             aged=command.aged and not is_critical(ledger, task),
             queued_at=task.queued_at,
             expected_start=task.expected_start,

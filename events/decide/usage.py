@@ -104,6 +104,8 @@ def use(
     charged = account or payer or ledger.payer_of(event.agent)
     if type(event) is e.UsageReported and account is None and charged is not ledger.root:
         event.charged = charged.id
+    if account is not None and account.last_report_at is not None and account.last_report_at < ledger.opened_at:
+        event.after_outage = True
     payers = charged.payers
     for d, used in ((0, event.tokens), (1, event.time_ms), (2, event.cost_nanos)):
         source = payers[d]
@@ -143,7 +145,9 @@ def _follow(turn: Turn, charged: Account, own_usage: bool) -> float:
 def _mark_budget(turn: Turn, account: Account) -> None:
     """Record, once, that a run has used more than its soft mark."""
     task = turn.ledger.tasks.running.get(account.id)
-    if task is None or task.budget_passed or account.consumed(TOKENS) <= task.token_budget:
+    if task is None or task.budget_passed or task.token_budget is None:
+        return
+    if account.consumed(TOKENS) <= task.token_budget:
         return
     turn.record(
         e.TokenBudgetPassed(

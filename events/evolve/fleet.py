@@ -23,6 +23,7 @@ def load_config(ledger: Ledger, event: e.ConfigLoaded) -> None:
     was_paused = ledger.is_paused
     ledger.rules = ledger.rules.with_config(restore(event.config))
     ledger.configured = True
+    ledger.rules_version = max(ledger.rules_version, event.rules)
     day.begin(ledger, event)
     ledger.find_response_lines()
     if ledger.outbox:
@@ -31,10 +32,32 @@ def load_config(ledger: Ledger, event: e.ConfigLoaded) -> None:
         resume_leases(ledger, event)
 
 
+def adopt_rules(ledger: Ledger, event: e.RulesAdopted) -> None:
+    """Decisions follow a newer version of the rules; an older one never comes back."""
+    ledger.rules_version = max(ledger.rules_version, event.rules)
+
+
 def load_prices(ledger: Ledger, event: e.PricesLoaded) -> None:
     """A price list is in force; missing prices are pointed out again."""
     ledger.rules = ledger.rules.with_prices(prices_from_mapping(event.prices, event.published))
     ledger.unpriced = {}
+
+
+def open_again(ledger: Ledger, event: e.FleetOpened) -> None:
+    """The fleet hears again; leases begin anew."""
+    ledger.opened_at = event.at
+    if event.leases_until is not None:
+        ledger.tasks.renew(event.leases_until)
+
+
+def part_clock(ledger: Ledger, event: e.ClockApart) -> None:
+    """The machine's clock is not followed."""
+    ledger.clock_apart_ms = event.apart_ms
+
+
+def join_clock(ledger: Ledger, event: "e.ClockTogether | e.ClockAccepted") -> None:
+    """The machine's clock is followed."""
+    ledger.clock_apart_ms = 0
 
 
 def put_alert(ledger: Ledger, event: e.AlertRaised) -> None:

@@ -69,7 +69,8 @@ def _note_report(account: Account, event: "e.UsageReported | e.HoldSettled") -> 
     """A report starts a new idle period."""
     at, pace_ms = event.at, event.time_ms
     if not pace_ms and account.last_report_at is not None:
-        pace_ms = (at - account.last_report_at) // _MILLISECOND
+        # An outage is no operation: the pace stays what it was.
+        pace_ms = account.pace_ms if event.after_outage else (at - account.last_report_at) // _MILLISECOND
     account.pace_ms = pace_ms
     account.activity_at = at
     account.last_report_at = at

@@ -16,6 +16,7 @@ from tallystick.config.kinds import Priority
 from tallystick.config.loader import restore, to_mapping
 from tallystick.config.prices import from_mapping as prices_from_mapping
 from tallystick.config.prices import to_mapping as prices_to_mapping
+from tallystick.events.catalog import rules_version
 from tallystick.events.evolve.day import hold_for
 from tallystick.events.log.task_snapshot import PackedTasks, kept, pack, unpack
 from tallystick.events.state.accounts import ROOT, Account, Closed, Hold, Money
@@ -40,6 +41,7 @@ class _State(msgspec.Struct):
     config: dict[str, Any]
     overrides: dict[str, Priority]
     configured: bool
+    rules_version: int
     prices: dict[str, Any]
     root: Account
     reserve: Account
@@ -71,6 +73,8 @@ class _State(msgspec.Struct):
     promises: list[Any]
     slot_times: list[Any]
     done: dict[str, tuple[int, int]]
+    opened_at: dt.datetime
+    clock_apart_ms: int
 
 
 _kept_account, _kept_hold = kept(Account), kept(Hold)
@@ -94,6 +98,7 @@ def dump(ledger: Ledger) -> bytes:
             config=to_mapping(rules.loaded),
             overrides=dict(rules.overrides),
             configured=ledger.configured,
+            rules_version=ledger.rules_version,
             prices=prices_to_mapping(rules.prices),
             root=_kept_account(ledger.root),
             reserve=_kept_account(ledger.reserve),
@@ -125,6 +130,8 @@ def dump(ledger: Ledger) -> bytes:
             promises=ledger.commitments.dump(),
             slot_times=ledger.slot_times.dump(),
             done=ledger.done,
+            opened_at=ledger.opened_at,
+            clock_apart_ms=ledger.clock_apart_ms,
         )
     )
 
@@ -135,11 +142,11 @@ def load(snapshot: bytes) -> Ledger | None:
         state = _decoder.decode(snapshot)
     except msgspec.DecodeError:
         return None
-    if state.format != FORMAT:
+    if state.format != FORMAT or state.rules_version > rules_version.RULES_VERSION:
         return None
     ledger = Ledger()
     ledger.rules = Rules(restore(state.config), prices_from_mapping(**state.prices), state.overrides)
-    ledger.configured = state.configured
+    ledger.configured, ledger.rules_version = state.configured, state.rules_version
     ledger.position, ledger.now = state.position, state.now
     ledger.root, ledger.reserve = state.root, state.reserve
     ledger.root.link(None)
@@ -172,6 +179,7 @@ def load(snapshot: bytes) -> Ledger | None:
         hold_for(ledger, hold, 1)
     ledger.slot_times = SlotTimes.load(state.slot_times)
     ledger.done = state.done
+    ledger.opened_at, ledger.clock_apart_ms = state.opened_at, state.clock_apart_ms
     ledger.find_response_lines()
     return ledger
 
@@ -208,7 +216,7 @@ def _commit(ledger: Ledger, spent: list[Any]) -> None:
         account.run = account.id if account.id in ledger.tasks.running else account.parent.run
     for name, tokens in spent:
         task = ledger.tasks.running[name]
-        ledger.commitments.start(name, task.product, task.model or "", task.token_budget)
+        ledger.commitments.start(name, task.product, task.model or "", task.day_tokens)
         ledger.commitments.spend(name, tokens)
 
 

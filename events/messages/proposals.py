@@ -20,6 +20,13 @@ class LoadPrices(Command):
     published: dict[str, Any] = msgspec.field(default_factory=dict)
 
 
+class AdoptRules(Command):
+    """Decide by this version of the rules from now on: the program that writes the log is newer than its last one."""
+
+    group: ClassVar[str] = "internal"
+    rules: int
+
+
 class Move(msgspec.Struct, frozen=True, omit_defaults=True, rename={"source": "from", "target": "to"}):
     """One step of a plan: ``source`` and ``target`` are an account and its parent, in either order."""
 
@@ -195,8 +202,22 @@ class TellQueue(Command):
     waiting: list[QueueView]
 
 
+class OpenFleet(Command):
+    """Go on after the fleet was closed, before anything that became due meanwhile: leases get their whole time anew."""
+
+    group: ClassVar[str] = "internal"
+
+
+class NoteClock(Command):
+    """Record that the machine's clock is so many milliseconds ahead of the ledger's time (or behind); 0: no longer."""
+
+    group: ClassVar[str] = "internal"
+    apart_ms: int
+
+
 INTERNAL: tuple[type[Command], ...] = (
     LoadPrices,
+    AdoptRules,
     ApplyMoves,
     WarnAgent,
     RecordDelivery,
@@ -212,4 +233,6 @@ INTERNAL: tuple[type[Command], ...] = (
     TellTask,
     TellQueue,
     RecordSnapshot,
+    OpenFleet,
+    NoteClock,
 )

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from tallystick.config.amounts import Triple, dollars, seconds
+from tallystick.config.remarks import Remark
 
 Number = int | float
 
@@ -65,6 +66,25 @@ class Allocations(Reply):
     pool_available: EdgeAmounts
 
 
+class Obstacle(msgspec.Struct, omit_defaults=True, gc=False):
+    """One thing that would refuse the next hold, as the refusal would say it.
+
+    ``refuses``: "holds", or "new_work" for what refuses new accounts and tasks only. ``retry_after_seconds`` is left
+    out where waiting cannot help.
+    """
+
+    code: str
+    detail: str
+    decided_by: str
+    refuses: str = "holds"
+    dimension: str | None = None
+    available: EdgeAmounts | None = None
+    limit: Number | str | None = None
+    used: Number | str | None = None
+    held: Number | str | None = None
+    retry_after_seconds: Number | None = None
+
+
 class Enforcement(Reply, gc=False):
     """Answers `ReportUsage`, `Settle`, `CheckEnforcement`, `Heartbeat` of an agent: all that it must know to go on."""
 
@@ -83,6 +103,7 @@ class Enforcement(Reply, gc=False):
     lease_lost: bool = False
     warnings: list[str] | None = None
     base_tier: bool = False
+    obstacles: list[Obstacle] | None = None
 
 
 class Held(Reply):
@@ -95,6 +116,7 @@ class Held(Reply):
     expires_at: str
     unpriced: bool = False
     base_tier: bool = False
+    dry_run: bool = False
 
 
 class HoldGone(Reply):
@@ -128,10 +150,14 @@ class BudgetStatus(Reply):
     decided_by: str
     throttle_rate: float
     idle_seconds: Number
+    obstacles: list[Obstacle]
 
 
 class GlobalStatus(Reply):
-    """The fleet in the current period; ``agent_statuses`` is one page of its open accounts by id."""
+    """The fleet in the current period; ``agent_statuses`` is one page of its open accounts by id.
+
+    ``clock_apart_seconds``, where it is not 0: how far the machine's clock was found ahead of the fleet's time.
+    """
 
     total: EdgeAmounts
     total_allocated: EdgeAmounts
@@ -145,6 +171,7 @@ class GlobalStatus(Reply):
     agent_count: int
     agent_statuses: list[BudgetStatus]
     position: int
+    clock_apart_seconds: int = 0
 
 
 class Overrides(Reply):
@@ -243,6 +270,12 @@ class Totals(Reply):
     reserve: EdgeAmounts
     overdraft: EdgeAmounts
     paused: bool = False
+
+
+class Loaded(Totals):
+    """Answers `LoadConfig`: how the fleet stands after it, and what of it may not be meant."""
+
+    warnings: list[Remark] = []
 
 
 class Today(Reply):

@@ -20,7 +20,8 @@ class TaskStatus(Reply):
     """Answers `SubmitTask` and `GetTask`.
 
     ``decision`` is what was decided of its start, None once it has ended. ``token_budget`` is the soft mark of a run
-    and ``max_tokens`` its hard end: of the run at hand, or of the next. ``lease`` goes with every message about the
+    and ``max_tokens`` its hard end: of the run at hand, or of the next; null where
+    its type has no token budget. ``lease`` goes with every message about the
     run.
     """
 
@@ -31,8 +32,8 @@ class TaskStatus(Reply):
     reason: Reason | None
     lease: str | None
     model: str | None
-    token_budget: int
-    max_tokens: int
+    token_budget: int | None
+    max_tokens: int | None
     expected_start: str | None
     lease_expires_at: str | None
 

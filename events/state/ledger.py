@@ -13,6 +13,7 @@ from tallystick.config.amounts import DIMENSIONS, NOTHING, Triple
 from tallystick.config.prices import PriceList
 from tallystick.config.settings import Config
 from tallystick.events.catalog.event import EPOCH
+from tallystick.events.catalog.rules_version import FIRST_RULES
 from tallystick.events.state.accounts import Account, Balances, Closed, Money, limited, minus, money
 from tallystick.events.state.commitments import Commitments
 from tallystick.events.state.day import FAR, Day, Watch
@@ -35,6 +36,8 @@ class Ledger(Balances):
         super().__init__()
         self.rules = Rules(Config(), PriceList())
         self.configured = False
+        self.rules_version = FIRST_RULES
+        """By which version of the rules decisions are made now."""
         self.position, self.now = 0, EPOCH
 
         self.names: list[str] = []
@@ -82,6 +85,10 @@ class Ledger(Balances):
         """Like ``history``, for the allocator."""
         self.watch: Watch | None = None
         """How far usage may go before a daily line is crossed or the breaker may trip; None: not known."""
+        self.opened_at = EPOCH
+        """When the fleet was last opened after a time in which nothing was heard."""
+        self.clock_apart_ms = 0
+        """How far the machine's clock was found ahead of the ledger's time (negative: behind it); 0: together."""
         self.done: dict[str, tuple[int, int]] = {}
         """By open account, how many tasks that it paid for were completed, and how many of them were estimated well."""
 

@@ -12,16 +12,22 @@ MS_PER_MINUTE = 60_000
 _MINUTES_MAX = 1_000_000_000
 
 
-def token_budget(config: Config, agent_type: str) -> int:
-    """The soft mark of a run of this type."""
+def token_budget(config: Config, agent_type: str) -> int | None:
+    """The soft mark of a run of this type; None where it has none."""
     budgets = config.token_budgets
-    return budgets.get(agent_type, budgets["default"])
+    return budgets.get(agent_type, budgets.get("default"))
 
 
-def max_tokens(config: Config, agent_type: str) -> int:
-    """The hard end of a run of this type: what its account is granted."""
+def day_tokens(config: Config, agent_type: str, estimated: int | None) -> int:
+    """What a run of this type counts in the day before it has used anything: its budget, or else its estimate."""
+    budget = token_budget(config, agent_type)
+    return (estimated or 0) if budget is None else budget
+
+
+def max_tokens(config: Config, agent_type: str) -> int | None:
+    """The hard end of a run of this type: what its account is granted; None where nothing is carved out for it."""
     ends = config.max_tokens
-    return ends.get(agent_type, ends["default"])
+    return ends.get(agent_type, ends.get("default"))
 
 
 def priority_of(config: Config, product: str, named: Priority | None) -> Priority:

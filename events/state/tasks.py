@@ -69,8 +69,8 @@ class Task(msgspec.Struct, array_like=True, eq=False):
     lease_expires_at: dt.datetime | None
     started_at: dt.datetime | None
     model: str | None
-    token_budget: int
-    max_tokens: int
+    token_budget: int | None
+    max_tokens: int | None
     aged: bool
     budget_passed: bool
     preempted_at: dt.datetime | None
@@ -88,6 +88,11 @@ class Task(msgspec.Struct, array_like=True, eq=False):
     @property
     def is_open(self) -> bool:
         return self.state in OPEN
+
+    @property
+    def day_tokens(self) -> int:
+        """What its run counts in the day before it has used anything: its token budget, or else its estimate."""
+        return self.estimated_tokens if self.token_budget is None else self.token_budget
 
     @property
     def blocked(self) -> int:

@@ -9,7 +9,7 @@ import shlex
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, TypeVar
 
@@ -19,6 +19,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from tallystick.config import loader
 from tallystick.config import prices as price_files
+from tallystick.config.found import config_for, prices_for
 from tallystick.config.prices import PriceList
 from tallystick.config.settings import Config
 from tallystick.events.log.audit import Replay, replay_until
@@ -159,20 +160,7 @@ def settings_for(store: Store, config_file: Path | None, prices_file: Path | Non
         StoreError: the store cannot be read.
     """
     is_new = store.last() is None
-    config_file = _to_load(config_file, loader.ENVIRONMENT_VARIABLE, loader.find, is_new)
-    prices_file = _to_load(prices_file, price_files.ENVIRONMENT_VARIABLE, price_files.find_prices, is_new)
-    return Settings(
-        None if config_file is None else loader.load(config_file),
-        None if prices_file is None else price_files.load_prices(prices_file),
-    )
-
-
-def _to_load(
-    file: Path | None, variable: str, find: Callable[[str | None, Mapping[str, str]], Path | None], is_new: bool
-) -> Path | None:
-    """The file that is named, or that a new fleet finds."""
-    named = file is not None or bool(os.environ.get(variable))
-    return find(None if file is None else str(file), os.environ) if named or is_new else None
+    return Settings(config_for(config_file, is_new), prices_for(prices_file, is_new))
 
 
 def state_then(store: Store, moment: Moment) -> Replay:

@@ -33,6 +33,7 @@ _COMMANDS = {
     "audit": "tallystick.cli.audit:audit",
     "projections": "tallystick.cli.projections:projections",
     "whatif": "tallystick.cli.whatif:whatif",
+    "store": "tallystick.cli.store:store",
     "config": "tallystick.cli.configuration:config",
 }
 """In the order in which a newcomer meets them."""

@@ -10,11 +10,12 @@ from typing import Any
 import click
 import msgspec
 
-from tallystick.cli.common import config_option, prices_option, settings_for, store_option
+from tallystick.cli.common import config_option, prices_option, reading, settings_for, store_option
 from tallystick.config.amounts import NUMBER
 from tallystick.events import messages as c
 from tallystick.events.log.codec import read_message
 from tallystick.events.log.store import open_store
+from tallystick.events.log.store_place import file_of
 from tallystick.events.messages.replies import Refusal
 from tallystick.fleet import Fleet
 
@@ -23,6 +24,18 @@ _WORDS = (
     "reset-breaker REASON, release-reserve REASON"
 )
 _WITH_REASON = {"pause": "PauseAll", "reset-breaker": "ResetBreaker", "release-reserve": "ReleaseReserve"}
+_BEGIN = (
+    c.AllocateBudget,
+    c.AllocateEqual,
+    c.AllocateProportional,
+    c.AllocateByPriority,
+    c.AllocateFromPool,
+    c.ReportUsage,
+    c.SubmitTask,
+    c.SetTotalBudget,
+    c.LoadConfig,
+)
+"""The messages that a fleet may begin with."""
 _NO_PRIORITY = "none"
 """Ends what ``override`` began."""
 
@@ -72,8 +85,9 @@ def send(
 
     The command opens the store as its writer; while another process writes it, that one is named and nothing is sent.
 
-    A new fleet begins with the settings and prices that are found. One that has begun keeps what is in force, unless
-    --config, --prices or their variables name a file.
+    A new fleet begins with the first budget, report, task, total or configuration, or with a question and --config; no
+    other message creates one. It begins with the settings and prices that are found. One that has begun keeps what is
+    in force, unless --config, --prices or their variables name a file.
 
     \b
     Examples:
@@ -89,6 +103,8 @@ def send(
     if id not in (None, command.id):
         raise click.UsageError(f"the message has the id {command.id}, and --id says {id}: leave one out")
     asks = by or _user()
+    if not isinstance(command, _BEGIN) and not (command.query and config_file is not None):
+        _check_there(command, store_url)
     store = open_store(store_url, writer=True)
     try:
         settings = settings_for(store, config_file, prices_file)
@@ -100,6 +116,25 @@ def send(
     click.echo(msgspec.json.encode(reply))
     if "error" in reply:
         ctx.exit(1)
+
+
+def _check_there(command: c.Command, store_url: str) -> None:
+    """What only operates on a fleet, or asks it something, does not create one: the path may be mistyped.
+
+    Raises:
+        ClickException: there is no fleet yet.
+    """
+    file = file_of(store_url)
+    is_there = file is not None and file.exists()
+    if is_there:
+        with reading(store_url) as store:
+            is_there = store.last() is not None
+    if not is_there:
+        name = type(command).__name__
+        raise click.ClickException(
+            f"there is no fleet at {store_url}, and {name} creates none: name another --store, or begin with"
+            " AllocateBudget or another message that grants, reports, submits or configures"
+        )
 
 
 def _command(message: tuple[str, ...], limits: Mapping[str, str | None], new_id: str) -> c.Command:

@@ -1,6 +1,7 @@
 """Explains what happens to tasks."""
 
 from tallystick.config.kinds import Priority
+from tallystick.config.settings import Config
 from tallystick.events import catalog as e
 from tallystick.events.decide.facts import NAMED
 from tallystick.events.state.ledger import Ledger
@@ -132,7 +133,10 @@ def _says_expected(event: e.StartsExpected, say: Style) -> str:
 
 
 def _says_started(event: e.TaskStarted, say: Style) -> str:
-    tokens = f"{say.number(event.token_budget)} tokens, {say.number(event.max_tokens)} at most"
+    if event.max_tokens is None or event.token_budget is None:
+        tokens = "nothing is carved out for it"
+    else:
+        tokens = f"{say.number(event.token_budget)} tokens, {say.number(event.max_tokens)} at most"
     text = f"{event.task} was admitted on {event.model}: {tokens}, in attempt {event.attempt}, "
     text += f"with {event.lease} until {say.time(event.expires_at)}"
     return text + ("; it had waited so long that it went before all others" if event.aged else "")
@@ -145,10 +149,7 @@ def _why_started(event: e.TaskStarted, ledger: Ledger, history: History) -> list
     lines = [
         f"it had waited {in_minutes(max(0, waited_ms))}: nothing was in its way any more",
         f"{event.model} was chosen ({rule}{history.since(e.ConfigLoaded)})",
-        (
-            f"{event.max_tokens:,} tokens is its token budget of {event.token_budget:,} ×"
-            f" {config.token_budget_multiplier} (token_budgets, token_budget_multiplier)"
-        ),
+        _why_tokens(event, config),
         f"its lease ends {config.leases.seconds} s after the last heartbeat (leases.seconds)",
     ]
     if event.aged:
@@ -156,6 +157,15 @@ def _why_started(event: e.TaskStarted, ledger: Ledger, history: History) -> list
     if task.runs > 1:
         lines.append(f"it is its run {task.runs}; only lost leases count as attempts")
     return lines
+
+
+def _why_tokens(event: e.TaskStarted, config: Config) -> str:
+    if event.max_tokens is None or event.token_budget is None:
+        return "its type has no token budget (token_budgets): its payer is charged as it uses"
+    return (
+        f"{event.max_tokens:,} tokens is its token budget of {event.token_budget:,} ×"
+        f" {config.token_budget_multiplier} (token_budgets, token_budget_multiplier)"
+    )
 
 
 def _slot_it_got(event: e.TaskStarted, ledger: Ledger, history: History) -> list[int | None]:

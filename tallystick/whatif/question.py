@@ -7,7 +7,7 @@ import msgspec
 
 from tallystick.config.amounts import EDGE_NAMES
 from tallystick.config.errors import ConfigError
-from tallystick.config.loader import from_mapping, to_mapping
+from tallystick.config.loader import changed, from_mapping, to_mapping
 from tallystick.config.prices import PriceList
 from tallystick.config.prices import from_mapping as prices_from_mapping
 from tallystick.config.prices import to_mapping as prices_to_mapping
@@ -40,6 +40,8 @@ class Question:
         """The configuration that the log began with, as soon as it is known."""
         self.config: Config | None = None
         """The configuration that is in force instead."""
+        self._recorded: Config | None = None
+        """What is in force in the log at the moment."""
         self.log_prices: PriceList | None = None
         self.passed_over = dict.fromkeys(("configurations", "price_lists", "totals"), 0)
         """How many orders of the log change nothing in the other history, by what they are about."""
@@ -62,10 +64,12 @@ class Question:
 
     def _instead_of_config(self, command: c.LoadConfig) -> list[c.Command]:
         try:
-            recorded = from_mapping(command.config)
+            before = self._recorded
+            recorded = from_mapping(command.config) if before is None else changed(before, command.config)
         except ConfigError:
             # Recorded by a version that allowed it. The core decides what becomes of it.
             return [command]
+        self._recorded = recorded
         wanted = self._with_total(recorded if self._config is None else self._config)
         is_first = self.config is None
         replaced_by: list[c.Command] = [command]

@@ -20,6 +20,7 @@ from tallystick.events.messages import proposals as p
 from tallystick.events.state.ledger import Ledger
 from tallystick.events.state.outbox import Owed, addresses
 from tests.support.core import START, Core, allocate, fleet, use
+from tests.support.examples import examples
 
 ONE, TWO = "json://one/hook", "json://two/hook"
 NOTIFIED: dict[str, list[str]] = {"ceo": [ONE], "ops": [TWO]}
@@ -210,7 +211,7 @@ def test_it_knows_its_messages_and_no_others(day: Day) -> None:
         day.hand("hello")
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(st.lists(st.integers(0, 9), min_size=1, max_size=60), st.integers(1, 4))
 def test_whatever_fails_every_alert_is_accepted_once_or_given_up_and_never_sent_after(
     chances: list[int], attempts: int

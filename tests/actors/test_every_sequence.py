@@ -19,6 +19,7 @@ from tallystick.events.log.store_memory import MemoryStore
 from tallystick.events.state.conservation import check_conserved
 from tests.support.core import START
 from tests.support.driving import Outcome, Timed, live, timed
+from tests.support.examples import examples
 from tests.support.running import OpenFleet
 from tests.support.second_ledger import Books
 from tests.support.stores import SECONDS
@@ -26,7 +27,11 @@ from tests.support.strategies import Step, commands
 from tests.support.threads import at_once
 
 CHANCE = settings(
-    max_examples=20, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck), print_blob=False
+    max_examples=examples(20),
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=list(HealthCheck),
+    print_blob=False,
 )
 SPLITS = (c.AllocateEqual, c.AllocateProportional, c.AllocateByPriority)
 MALFORMED = ("invalid_message", "invalid_amount")
@@ -81,7 +86,7 @@ def in_order(ids: Iterable[str], messages: Iterable[Timed]) -> list[str]:
     return list(dict.fromkeys(command.id for _, command in messages if command.id in found))
 
 
-@settings(CHANCE, max_examples=12)
+@settings(CHANCE, max_examples=examples(12))
 @given(commands(30))
 def test_every_message_that_is_sent_again_gets_the_recorded_answer_and_changes_nothing(steps: list[Step]) -> None:
     messages = [(at, command) for at, command in timed(steps) if not isinstance(command, c.LoadConfig)]

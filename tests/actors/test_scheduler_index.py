@@ -12,11 +12,16 @@ from tallystick.events.log.store_memory import MemoryStore
 from tallystick.events.messages.replies import Refusal
 from tests.support.core import START
 from tests.support.driving import simulated, timed
+from tests.support.examples import examples
 from tests.support.slots import Slots
 from tests.support.strategies import Step, commands
 
 CHANCE = settings(
-    max_examples=40, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck), print_blob=False
+    max_examples=examples(40),
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=list(HealthCheck),
+    print_blob=False,
 )
 
 

@@ -135,10 +135,6 @@ CASES = {
         "limits.yml:2:46: models.haiku: found nothing (null), allowed is an entry, because "
         "auto_model_selection.rules[2].model names it"
     ),
-    "token_budgets: {default: null}": (
-        "limits.yml:1:26: token_budgets.default: found nothing (null), allowed is a budget for the agent types "
-        "that are not named"
-    ),
     "circuit_breaker: {when_tripped: {notify: coe}}": (
         "limits.yml:1:42: circuit_breaker.when_tripped.notify: found 'coe', allowed is one of ceo; did you mean 'ceo'?"
     ),

@@ -124,19 +124,19 @@ CONFIG = {
         (["t"], {}, [], ("product_concurrency", 1, 1, "max shop (1) already running")),
         (
             ["t"],
-            {"products": {}},
+            {"products": {"shop": None}},
             [],
             ("type_concurrency", 1, 1, "max backend-engineer (1) already running"),
         ),
         (
             ["t"],
-            {"products": {}, "max_concurrent": {"total": 1, "per_type": {}}},
+            {"products": {"shop": None}, "max_concurrent": {"total": 1, "per_type": {}}},
             [],
             ("total_concurrency", 1, 1, "max 1 task already running"),
         ),
         (
             ["t"],
-            {"products": {}, "max_concurrent": {"total": None, "per_type": {}}},
+            {"products": {"shop": None}, "max_concurrent": {"total": None, "per_type": {}}},
             [allocate("hog", 700_000)],
             ("pool_exhausted", 80_000, 120_000, "120000 tokens are needed, 80000 are free in the pool"),
         ),
@@ -230,7 +230,7 @@ def test_what_can_never_run_is_rejected_and_may_be_submitted_again(
     core.then_events(e.TaskSubmitted, e.TaskRejected)
     assert (answer.decision, answer.state, answer.lease) == ("rejected", "rejected", None)
     assert (answer.reason.code, answer.reason.message) == reason
-    core.given(fleet(10_000_000, **QUIET))
+    core.given(fleet(10_000_000, **QUIET, products={"shop": None}))
     assert core.when(submit("t")).decision == "admitted"
 
 

@@ -78,6 +78,8 @@ def test_a_pause_in_the_configuration_ends_in_the_configuration(core: Core) -> N
     core.when(hold("ann", "h", 1))
     core.then_refused("paused")
     core.given(fleet(1_000))
+    assert told(core, "ann") == ("stop", 0.0, "pause_all"), "an omission ends nothing"
+    core.given(fleet(1_000, manual_override={"pause_all_agents": False}))
     assert told(core, "ann") == ("continue", 1.0, "level")
 
 

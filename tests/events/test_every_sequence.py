@@ -11,13 +11,18 @@ from tallystick.events.evolve import evolve
 from tallystick.events.messages.replies import Refusal
 from tallystick.events.state.ledger import Ledger
 from tests.support.core import Core, dump
+from tests.support.examples import examples
 from tests.support.second_ledger import DIMENSIONS, Books
 from tests.support.slots import Slots
 from tests.support.spending import Spending
 from tests.support.strategies import Step, commands
 
 PROFILE = settings(
-    max_examples=250, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck), print_blob=False
+    max_examples=examples(250),
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=list(HealthCheck),
+    print_blob=False,
 )
 
 
@@ -120,7 +125,7 @@ def test_conservation_holds_and_a_second_set_of_books_agrees_after_every_step(st
     run(steps)
 
 
-@settings(PROFILE, max_examples=40)
+@settings(PROFILE, max_examples=examples(40))
 @given(commands())
 def test_a_replay_of_the_written_log_gives_the_same_state_and_the_same_decisions(steps: list[Step]) -> None:
     first, again = run(steps), run(steps)

@@ -17,11 +17,16 @@ from tallystick.projections.store.view_file import ViewFile
 from tallystick.projections.store.view_store import MemoryViewStore
 from tallystick.projections.views.all_views import ALL_VIEWS
 from tests.support.eventful import eventful, run
+from tests.support.examples import examples
 from tests.support.strategies import Step, commands
 from tests.support.view_logs import rows_in, rows_of, stored
 
 PROFILE = settings(
-    max_examples=40, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck), print_blob=False
+    max_examples=examples(40),
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=list(HealthCheck),
+    print_blob=False,
 )
 ALL = [kind.name for kind in ALL_VIEWS]
 

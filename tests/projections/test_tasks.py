@@ -16,6 +16,7 @@ from tallystick.projections.store.view_store import MemoryViewStore
 from tallystick.projections.views.task_rows import DayRow, LotRow, ModelRow, TaskRow, decode
 from tallystick.projections.views.tasks import TasksView
 from tests.support.core import Core, allocate, budget, complete, hold, preempt, settle, start, submit, use
+from tests.support.examples import examples
 from tests.support.strategies import Step, commands
 from tests.support.task_views import (
     ALWAYS_OPUS,
@@ -31,7 +32,11 @@ from tests.support.task_views import (
 from tests.support.view_logs import stored
 
 PROFILE = settings(
-    max_examples=40, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck), print_blob=False
+    max_examples=examples(40),
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=list(HealthCheck),
+    print_blob=False,
 )
 
 

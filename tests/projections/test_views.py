@@ -22,11 +22,16 @@ from tallystick.projections.views.agents import AgentRow
 from tallystick.projections.views.fleet import FleetRow
 from tests.support.core import START, Core, allocate, budget, fleet, hold, use
 from tests.support.eventful import eventful, row, run
+from tests.support.examples import examples
 from tests.support.strategies import Step, commands
 from tests.support.view_logs import status_of, stored, write
 
 PROFILE = settings(
-    max_examples=120, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck), print_blob=False
+    max_examples=examples(120),
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=list(HealthCheck),
+    print_blob=False,
 )
 
 SEEN = (

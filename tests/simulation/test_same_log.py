@@ -13,10 +13,15 @@ from tallystick.events.log.store_memory import MemoryStore
 from tests.support.busy_day import CONFIG, busy_day
 from tests.support.core import START
 from tests.support.driving import Outcome, live, simulated, timed
+from tests.support.examples import examples
 from tests.support.strategies import Step, commands
 
 CHANCE = settings(
-    max_examples=25, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck), print_blob=False
+    max_examples=examples(25),
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=list(HealthCheck),
+    print_blob=False,
 )
 
 

@@ -23,11 +23,16 @@ from tallystick.events.state.ledger import Ledger
 from tests.support.busy_day import CONFIG, busy_day
 from tests.support.core import START, dump
 from tests.support.driving import simulated, timed
+from tests.support.examples import examples
 from tests.support.running import OpenFleet
 from tests.support.strategies import Step, commands, steps_of
 
 CHANCE = settings(
-    max_examples=60, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck), print_blob=False
+    max_examples=examples(60),
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=list(HealthCheck),
+    print_blob=False,
 )
 
 

@@ -22,11 +22,12 @@ from tallystick.events.log.store_memory import MemoryStore
 from tallystick.events.messages import PRIORITIES
 from tallystick.events.state.conservation import check_conserved
 from tests.support.core import START
+from tests.support.examples import examples
 from tests.support.queue_machine import Job, Loss, Machine, Start, config_of
 from tests.support.starvation import check, mixes
 
 ENDS, COMES = 0, 1
-CHANCE = settings(max_examples=40, deadline=None)
+CHANCE = settings(max_examples=examples(40), deadline=None)
 
 
 def seconds(at: dt.datetime) -> float:

@@ -25,6 +25,7 @@ from tallystick.events.state.accounts import Account
 from tallystick.events.state.conservation import check_conserved
 from tallystick.events.state.ledger import Ledger
 from tallystick.events.state.tasks import Tasks
+from tests.support.limits import with_seed_limits
 
 START = dt.datetime(2026, 3, 4, 12, 0, tzinfo=dt.UTC)
 """A Wednesday at noon."""
@@ -45,10 +46,11 @@ def budget(tokens: int | None = None, seconds: str | int | None = None, cost: st
 def fleet(
     tokens: int | None = None, cost: str | None = None, seconds: int | None = None, **config: Any
 ) -> c.LoadConfig:
-    """A configuration with this total, without a period and without a reserve unless it says otherwise."""
+    """A configuration with this total and the seed's limits; without a period and a reserve unless it says so."""
     period = {key: config.pop(key) for key in ("period", "rollover") if key in config}
     named = {"tokens": tokens, "cost_usd": cost, "time_seconds": seconds}
     total = {key: value for key, value in named.items() if value is not None} | period
+    config = with_seed_limits(config)
     return c.LoadConfig(config={"total_budget": total, "emergency_reserve_percent": 0, **config})
 
 
@@ -178,7 +180,7 @@ class Core:
             if not isinstance(command, c.CompleteTask) or len(self.own) <= 1:
                 assert all(isinstance(event, REFUSING) for event in self.own), "a refused command recorded something"
                 self._check_untouched(before, after)
-        elif command is not None and command.query:
+        elif command is not None and command.is_query:
             assert not self.own, "a query recorded something"
             assert after == before, "a query changed the state"
         return decided.answer

@@ -13,12 +13,17 @@ from tallystick.events import messages as c
 from tallystick.events.log.store import Record
 from tallystick.whatif.question import Question
 from tests.support.driving import simulated, timed
+from tests.support.examples import examples
 from tests.support.fleets import configuration
 from tests.support.strategies import Step, commands
 from tests.support.whatif import ask, configurations, events_of, rerun_with_events
 
 CHANCE = settings(
-    max_examples=25, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck), print_blob=False
+    max_examples=examples(25),
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=list(HealthCheck),
+    print_blob=False,
 )
 
 
@@ -58,7 +63,7 @@ def test_equal_prices_change_no_decision(steps: list[Step]) -> None:
     assert rerun.other.used == rerun.recorded.used
 
 
-@settings(CHANCE, max_examples=60)
+@settings(CHANCE, max_examples=examples(60))
 @given(commands(60), st.integers(0, 2**32))
 def test_all_usage_of_the_log_is_used_or_saved_under_any_policy(steps: list[Step], seed: int) -> None:
     records = history(steps)

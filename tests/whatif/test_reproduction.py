@@ -26,12 +26,17 @@ from tallystick.whatif.steps import steps_of
 from tests.support.busy_day import CONFIG, busy_day
 from tests.support.core import START
 from tests.support.driving import live, simulated, timed
+from tests.support.examples import examples
 from tests.support.late_fleet import TickingClock, busy_fleet
 from tests.support.strategies import Step, commands
 from tests.support.whatif import USED_UP, allocate, first_mismatch, log, reproduce, reserve, sealed_again, use
 
 CHANCE = settings(
-    max_examples=25, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck), print_blob=False
+    max_examples=examples(25),
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=list(HealthCheck),
+    print_blob=False,
 )
 
 
@@ -42,7 +47,7 @@ def test_whatever_a_simulated_house_was_asked(steps: list[Step]) -> None:
     reproduce(simulated(messages, until=messages[-1][0] + dt.timedelta(minutes=5)).records)
 
 
-@settings(CHANCE, max_examples=15)
+@settings(CHANCE, max_examples=examples(15))
 @given(commands(40))
 def test_whatever_a_live_house_was_asked(steps: list[Step]) -> None:
     messages = timed(steps)

@@ -23,6 +23,7 @@ from tallystick.events.messages import proposals as p
 from tallystick.events.state.ledger import Ledger
 from tallystick.whatif.question import Question
 from tests.support.core import START
+from tests.support.examples import examples
 from tests.support.late_fleet import TickingClock
 from tests.support.task_day import DAY, SCARCE, day_of
 from tests.support.threads import at_once
@@ -30,7 +31,11 @@ from tests.support.whatif import after, ask, events_of, log, policy, reproduce, 
 from tests.support.whatif_tasks import ONE, SMALL, TWO, done, leases, report, submit, task_story
 
 CHANCE = settings(
-    max_examples=12, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck), print_blob=False
+    max_examples=examples(12),
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=list(HealthCheck),
+    print_blob=False,
 )
 
 

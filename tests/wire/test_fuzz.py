@@ -16,10 +16,11 @@ from tallystick.events.log import snapshot
 from tallystick.events.messages import WIRE, Command
 from tallystick.events.state.conservation import check_conserved
 from tests.support.core import START
+from tests.support.examples import examples
 from tests.support.messages import as_command, fields, good
 from tests.support.running import QUIET
 
-FUZZ = settings(deadline=None, suppress_health_check=list(HealthCheck), print_blob=False, max_examples=400)
+FUZZ = settings(deadline=None, suppress_health_check=list(HealthCheck), print_blob=False, max_examples=examples(400))
 MALFORMED = ("invalid_message", "invalid_amount")
 
 scalars = (
@@ -111,7 +112,7 @@ def test_any_values_are_answered(fleet: Fleet, message: Any) -> None:
         survives(fleet, message)
 
 
-@settings(FUZZ, max_examples=1_000)
+@settings(FUZZ, max_examples=examples(1_000))
 @given(message=mutated())
 def test_messages_with_mistakes_are_answered(fleet: Fleet, message: dict[str, Any]) -> None:
     survives(fleet, message)
@@ -128,7 +129,7 @@ def test_any_bytes_are_answered(fleet: Fleet, message: bytes | str) -> None:
     survives(fleet, message)
 
 
-@settings(FUZZ, max_examples=100)
+@settings(FUZZ, max_examples=examples(100))
 @given(messages=st.lists(mutated() | scratched() | objects, max_size=6))
 def test_lists_of_anything_are_answered_one_by_one(fleet: Fleet, messages: list[Any]) -> None:
     replies = asked(fleet, messages)

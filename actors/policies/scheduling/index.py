@@ -120,7 +120,8 @@ class SchedulerIndex:
         # Neither a parent's balance is looked at here, nor what critical tasks may draw from the reserve.
         if kind.parent is not None or kind.priority == "critical" or self._pool_tokens is None:
             return True
-        return max_tokens(self.config, kind.agent_type) <= self._pool_tokens
+        needed = max_tokens(self.config, kind.agent_type)
+        return needed is None or needed <= self._pool_tokens
 
     def may_preempt(self, kind: Kind) -> bool:
         """Whether a task of this kind may take the slot of a lower one."""
