@@ -36,8 +36,8 @@ STEPS: Mapping[type[e.Event], tuple[Step, ...]] = {
     # --- enforcement ---
     e.LevelChanged: (enforcement.change_level,),
     e.AgentThrottled: (enforcement.throttle, enforcement.forget_orders),
-    e.AgentStopped: (enforcement.stop, enforcement.forget_orders),
-    e.AgentResumed: (enforcement.resume, enforcement.forget_orders),
+    e.AgentStopped: (enforcement.stop, enforcement.stop_id, enforcement.forget_orders),
+    e.AgentResumed: (enforcement.resume, enforcement.resume_id, enforcement.forget_orders),
     e.ExhaustionWarned: (enforcement.warn,),
     e.RequestRefused: (),
     # --- tasks ---
