@@ -14,18 +14,17 @@ ROOMS = ("actors", "config", "events", "projections", "tallystick")
 
 BOUNDED = {
     # Conditions: at most 32 levels (`_DEEPEST` in config/grammar.py), and texts of at most 4,096 characters.
-    "config/conditions.py": {"_truth", "_pairs", "node"},
+    "config/conditions.py": {"_truth", "_pairs", "_outcomes", "node"},
     "config/grammar.py": {"written", "_within"},
     "config/names.py": {"numbers_in"},
     # A configuration: a file of at most 32 levels (config/source.py), or as deep as its types are.
     "config/source.py": {"_value", "_map"},
     "config/building.py": {"_value", "_section", "_entries", "_items"},
-    "config/loader.py": {"_plain"},
-    "config/overlay.py": {"_overlaid"},
+    "config/loader.py": {"_plain", "_as_named"},
+    "config/overlay.py": {"dropped", "changes"},
     "config/schema.py": {"_as_written"},
     "tallystick/cli/configuration.py": {"_with_numbers"},
     # Names and patterns of the packaged price list and catalogue.
-    "config/price_list.py": {"_arranged"},
     "config/published.py": {"_names", "_regex"},
     "config/model_names.py": {"_forms", "_loosened"},
     # Messages: once after a mended usage object; as deep as the reader of JSON lets them be, or a written limit.

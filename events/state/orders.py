@@ -22,7 +22,7 @@ class Order(NamedTuple):
     """Whether the product of one of them is paused."""
 
 
-NO_ORDER: Final = Order(None, None, False)
+NO_ORDER: Final = Order(stopped=None, rate=None, paused=False)
 
 
 class Orders:

@@ -114,7 +114,11 @@ def is_of_several_kinds(hint: Any) -> bool:
 @pytest.mark.parametrize("event", e.CATALOG, ids=lambda event: event.__name__)
 def test_each_field_of_each_event_stands_in_its_column_exactly(event: type[e.Event]) -> None:
     hints = {name: kind for name, kind in get_type_hints(event).items() if name in event.__struct_fields__}
-    values = {name: sample(kind) for name, kind in hints.items()} | {"position": 1}
+    values = (
+        {name: sample(kind) for name, kind in hints.items()}
+        | {"position": 1}
+        | ({"rules": 1} if "rules" in hints else {})
+    )
     asked, answered = b'{"type":"Any"}', '{"ok":{"ä":1}}'.encode()
     (row,) = rows_of(list(as_parquet(sealed([Told(event(**values), asked, answered)]))))
     assert row.pop("type") == event.__struct_config__.tag
