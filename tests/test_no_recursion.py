@@ -13,6 +13,8 @@ PROJECT = Path(__file__).resolve().parent.parent
 ROOMS = ("actors", "config", "events", "projections", "tallystick")
 
 BOUNDED = {
+    # Specialists: a successor that fails at once is counted, and given up after a few.
+    "actors/runtime/fleet.py": {"_on_crash"},
     # Conditions: at most 32 levels (`_DEEPEST` in config/grammar.py), and texts of at most 4,096 characters.
     "config/conditions.py": {"_truth", "_pairs", "_outcomes", "node"},
     "config/grammar.py": {"written", "_within"},
