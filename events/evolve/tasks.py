@@ -31,7 +31,7 @@ def task_of(ledger: Ledger, event: e.TaskSubmitted, number: int) -> Task:
         state="queued",
         queued_at=event.at,
         depends_on=tuple(event.depends_on),
-        unmet=(),
+        unmet={},
         attempt=1,
         runs=0,
         overdue=False,

@@ -61,7 +61,7 @@ def dump(ledger: Ledger) -> dict[str, Any]:
     state = {
         key: value
         for key, value in vars(ledger).items()
-        if key not in ("rules", "root", "reserve", "accounts", "watch")
+        if key not in ("rules", "root", "reserve", "accounts", "watch", "orders")
     }
     state["holds"] = {
         hold.id: (hold.account.id, hold.amount, hold.ttl_ms, hold.expires_at) for hold in ledger.holds.values()
