@@ -76,7 +76,7 @@ HAPPENED: list[e.Event] = [
 ]  # fmt: skip
 
 DIGESTS = {
-    ("fleet", 2): "d88ef607b4b80f23",
+    ("fleet", 3): "55039ae4fcfded57",
     ("holds", 1): "8dd4f6dc7061298b",
     ("agents", 2): "e317e66915b8e6ee",
     ("timeline", 1): "3c69e9f3b5574fa7",
