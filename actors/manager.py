@@ -124,7 +124,7 @@ class Manager:
         for slot, command in enumerate(envelope.commands):
             judge = JUDGES.get(type(command))
             # A query is asked anew each time; a command that was answered before is not.
-            if judge is not None and (command.query or command.id not in self.ledger.ids):
+            if judge is not None and (command.is_query or command.id not in self.ledger.ids):
                 self._ask(judge, Question(command, envelope, slot), now)
             else:
                 envelope.answers[slot] = self._decide(command, envelope.asked[slot], envelope.by, now)
@@ -162,7 +162,7 @@ class Manager:
         asked, by = encode_command(proposal.command), proposal.by
         if question is not None:
             by = question.envelope.by
-            if not question.command.query:
+            if not question.command.is_query:
                 proposal.command.id = question.command.id
                 asked = question.envelope.asked[question.slot]
         try:
@@ -258,7 +258,7 @@ class Manager:
         """The answer to one command, with what it caused kept for the next commit."""
         id = command.id
         assert id is not None
-        if not command.query:
+        if not command.is_query:
             position = self.ledger.ids.get(id)
             if position is not None:
                 return self._repeated(id, asked, position)

@@ -90,6 +90,9 @@ from tallystick.events.catalog.enforcement import RequestRefused as RequestRefus
 # isort: split
 from tallystick.events.catalog.snapshots import SnapshotRecorded as SnapshotRecorded
 
+# isort: split
+from tallystick.events.catalog.rules_version import RulesAdopted as RulesAdopted
+
 CATALOG: tuple[type[Event], ...] = tuple(Event.__subclasses__())
 """All events, in the order of the imports above, which is also that of an export's columns."""
 

@@ -2,7 +2,16 @@
 
 from decimal import Decimal
 
-from tallystick.config.amounts import DIMENSIONS, EDGE_NAMES, Amounts, Budget, InvalidAmount, Triple, split_exactly
+from tallystick.config.amounts import (
+    DIMENSIONS,
+    EDGE_NAMES,
+    NOTHING,
+    Amounts,
+    Budget,
+    InvalidAmount,
+    Triple,
+    split_exactly,
+)
 from tallystick.config.kinds import Priority
 from tallystick.events import catalog as e
 from tallystick.events import messages as c
@@ -25,7 +34,8 @@ def allocate_budget(turn: Turn, command: c.AllocateBudget) -> Allocation | Refus
         InvalidAmount: a malformed or empty budget.
     """
     ledger = turn.ledger
-    budget = not_empty(command.budget, "budget")
+    # A budget of zero is a limit: nothing may be used.
+    budget = not_empty(command.budget, "budget", may_be_zero=True)
     refusal = bad_name(command.agent, "agent")
     if refusal is not None:
         return refusal
@@ -217,11 +227,16 @@ def open_account(turn: Turn, event: e.BudgetAllocated) -> Account:
     return account
 
 
-def not_empty(budget: Budget, field: str) -> Triple:
-    """The amounts of a budget that names at least one dimension."""
+def not_empty(budget: Budget, field: str, *, may_be_zero: bool = False) -> Triple:
+    """The amounts of a budget that names at least one dimension, and not only zeros where that would ask for nothing.
+
+    Raises:
+        InvalidAmount: malformed, empty, or nothing but zeros.
+    """
     amounts = budget.exact(field)
-    if all(units is None for units in amounts):
-        raise InvalidAmount(field, "nothing", "one or more of tokens, time_seconds, cost_usd")
+    if not any(amounts) and (amounts == NOTHING or not may_be_zero):
+        found = "nothing" if amounts == NOTHING else "nothing but zeros"
+        raise InvalidAmount(field, found, "one or more of tokens, time_seconds, cost_usd above zero")
     return amounts
 
 

@@ -14,6 +14,7 @@ from tallystick.events.decide.levels import (
     percentage,
     wait_left_ms,
 )
+from tallystick.events.decide.obstacles import obstacles_of
 from tallystick.events.decide.turn import Turn
 from tallystick.events.messages.replies import (
     Allocation,
@@ -46,9 +47,18 @@ def enforcement(
     ledger = turn.ledger
     measure = enforced(ledger, account)
     action = measure.action
+    in_the_way = obstacles_of(turn, agent, account, measure) or None
     if account is None:
         return Enforcement(
-            agent, 0.0, e.LEVELS[0], e.ACTIONS[action], float(measure.rate), 0, measure.decided_by, shown(NOTHING)
+            agent,
+            0.0,
+            e.LEVELS[0],
+            e.ACTIONS[action],
+            float(measure.rate),
+            0,
+            measure.decided_by,
+            shown(NOTHING),
+            obstacles=in_the_way,
         )
     slowed = action >= THROTTLE
     return Enforcement(
@@ -62,16 +72,17 @@ def enforcement(
         shown(account.remaining_all()),
         cheaper_model(ledger, account.model) if action == DEGRADE else None,
         warnings=warnings,
+        obstacles=in_the_way,
     )
 
 
-def held_reply(hold: Hold) -> Held:
-    """A hold, and what is left free beside it."""
+def held_reply(hold: Hold, *, to_come: bool = False) -> Held:
+    """A hold, and what is left free beside it. ``to_come``: it is not set aside yet, and shown as if it were."""
     account = hold.account
     available: list[int | None] = [None, None, None]
     for d in DIMENSIONS:
         if hold.amount[d] and account.payers[d].allocated[d] is not None:
-            available[d] = account.payers[d].free[d]
+            available[d] = account.payers[d].free[d] - (hold.amount[d] if to_come else 0)
     return Held(
         hold.id,
         account.id,
@@ -125,6 +136,7 @@ def status(turn: Turn, account: Account) -> BudgetStatus:
         decided_by=measure.decided_by,
         throttle_rate=float(measure.rate),
         idle_seconds=seconds(max(0, (turn.now - account.activity_at) // MILLISECOND)),
+        obstacles=obstacles_of(turn, account.id, account, measure),
     )
 
 

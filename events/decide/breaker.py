@@ -132,7 +132,14 @@ def _watch(turn: Turn, active: list[Condition], facts: Mapping[str, Value]) -> W
         committed,
         len(ledger.tasks.running) if "agents_active" in names else None,
         ledger.tasks.queued if "queue_length" in names else None,
+        full_at(ledger),
     )
+
+
+def full_at(ledger: Ledger) -> tuple[int, int]:
+    """The tokens and nano-dollars, spent and held, at which the day's limits leave no room for another hold."""
+    opening, tokens, cost = ledger.day.opening, limit_of(ledger, TOKENS), limit_of(ledger, COST)
+    return (FAR if tokens is None else opening[TOKENS] + tokens, FAR if cost is None else opening[COST] + cost)
 
 
 def _lines(active: list[Condition], name: str, facts: Mapping[str, Value]) -> list["Fraction | None"]:

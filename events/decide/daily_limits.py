@@ -5,6 +5,7 @@ that requests at the same moment are never granted more than there is.
 """
 
 import datetime as dt
+from collections.abc import Iterator
 from zoneinfo import ZoneInfo
 
 from tallystick.config.amounts import COST, EDGE_NAMES, TOKENS, Triple, at_edge, dollars
@@ -48,14 +49,21 @@ def seconds_left(ledger: Ledger, now: dt.datetime) -> Number:
 
 def limit_of_product(ledger: Ledger, product: str | None) -> int | None:
     """A product's tokens per day; None where it has no limit of its own."""
-    settings = None if product is None else ledger.rules.config.products.get(product)
-    return None if settings is None else settings.token_budget_daily
+    return ledger.rules.product_tokens.get(product)
 
 
 def over_daily_limit(ledger: Ledger, account: Account, wanted: Triple, now: dt.datetime) -> Refusal | None:
-    """Why ``wanted`` may not be set aside today, or None: used, held and requested must be within every limit.
+    """Why ``wanted`` may not be set aside today, or None: the first limit that refuses it."""
+    return next(daily_refusals(ledger, account, wanted, now), None)
 
-    Where a limit is reached nothing more is set aside, whatever it is counted in.
+
+def daily_refusals(
+    ledger: Ledger, account: Account, wanted: Triple, now: dt.datetime, *, asked: bool = True
+) -> Iterator[Refusal]:
+    """Every limit of the day that refuses ``wanted``: used, held and requested must be within each.
+
+    Where a limit is reached nothing more is set aside, whatever it is counted in. Without ``asked``, no hold is
+    requested yet, and ``wanted`` is the least that one could be.
     """
     for d in (TOKENS, COST):
         limit = limit_of(ledger, d)
@@ -63,15 +71,15 @@ def over_daily_limit(ledger: Ledger, account: Account, wanted: Triple, now: dt.d
             continue
         numbers = (limit, ledger.used_today[d], ledger.held[d], wanted[d] or 0)
         if _is_over(*numbers):
-            return _reached(ledger, f"the daily {_NAMES[d]} limit", d, numbers, now)
+            yield _reached(ledger, f"the daily {_NAMES[d]} limit", "limit:daily", d, numbers, now, asked)
     product = account.budget_product
     limit = limit_of_product(ledger, product)
     if limit is None or product is None:
-        return None
+        return
     numbers = (limit, ledger.day.by_product[product], ledger.day.held_by_product[product], wanted[TOKENS] or 0)
-    if not _is_over(*numbers):
-        return None
-    return _reached(ledger, f"the daily token budget of {product}", TOKENS, numbers, now)
+    if _is_over(*numbers):
+        what, name = f"the daily token budget of {product}", f"limit:product-daily:{product}"
+        yield _reached(ledger, what, name, TOKENS, numbers, now, asked)
 
 
 _NAMES = ("token", "time", "cost")
@@ -81,14 +89,17 @@ def _is_over(limit: int, used: int, held: int, requested: int) -> bool:
     return used >= limit or used + held + requested > limit
 
 
-def _reached(ledger: Ledger, what: str, d: int, numbers: tuple[int, int, int, int], now: dt.datetime) -> Refusal:
+def _reached(
+    ledger: Ledger, what: str, name: str, d: int, numbers: tuple[int, int, int, int], now: dt.datetime, asked: bool
+) -> Refusal:
     limit, used, held, requested = (at_edge(units, d) for units in numbers)
     # Where a whole day would not be enough, neither is the next.
     waits = seconds_left(ledger, now) if numbers[3] <= numbers[0] else None
     return Refusal(
         "daily_limit_reached",
-        f"{what} is {limit}: {used} is used today and {held} held, {requested} was asked for",
+        f"{what} is {limit}: {used} is used today and {held} held" + (f", {requested} was asked for" if asked else ""),
         {
+            "decided_by": name,
             "dimension": EDGE_NAMES[d],
             "limit": limit,
             "used": used,

@@ -63,6 +63,7 @@ HANDLERS: Mapping[type[c.Command], Callable[[Turn, Any], Any]] = {
     c.AcceptClock: opening.accept_clock,
     c.LoadConfig: operate.load_config,
     p.LoadPrices: operate.load_prices,
+    p.AdoptRules: operate.adopt_rules,
     p.ApplyMoves: reallocate.apply_moves,
     p.WarnAgent: enforce.warn_agent,
     p.RecordDelivery: alerts.record_delivery,

@@ -19,12 +19,13 @@ from tallystick.events.decide.answers import held_reply
 from tallystick.events.decide.cover import settle_cover
 from tallystick.events.decide.daily_limits import over_daily_limit
 from tallystick.events.decide.fleet_response import respond
-from tallystick.events.decide.levels import BLACK, STOP, enforced, relevel_above, stopped_by, wait_left_ms
+from tallystick.events.decide.levels import enforced, relevel_above
+from tallystick.events.decide.obstacles import refused_to_run
 from tallystick.events.decide.refusals import unknown_agent, unknown_hold
 from tallystick.events.decide.turn import Turn
 from tallystick.events.decide.usage import LATE_REPORT, UNDER_ESTIMATE, as_used, use_priced
 from tallystick.events.messages.replies import Enforcement, Held, HoldGone, Refusal, shown
-from tallystick.events.state.accounts import Account, Hold
+from tallystick.events.state.accounts import Account, Hold, money
 
 _TTL_MAX_MS = 604_800_000
 
@@ -34,12 +35,15 @@ def reserve(turn: Turn, command: c.Reserve) -> Held | Refusal:
 
     Raises:
         InvalidAmount: a malformed or empty estimate, or a time to live that is not positive.
+
+    With ``dry_run`` the answer is the same, and nothing is set aside.
     """
     ledger = turn.ledger
     priced = pricing.price(ledger.rules, command)
     wanted = priced.triple
-    if wanted == NOTHING:
-        raise InvalidAmount("estimate", "nothing", "one or more of tokens, time_seconds, cost_usd")
+    if not any(wanted):
+        found = "nothing" if wanted == NOTHING else "nothing but zeros"
+        raise InvalidAmount("estimate", found, "one or more of tokens, time_seconds, cost_usd above zero")
     ttl_ms = ledger.rules.holds_ttl_ms
     if command.ttl_seconds is not None:
         ttl_ms = exact_units(command.ttl_seconds, 1, "ttl_seconds")
@@ -52,14 +56,19 @@ def reserve(turn: Turn, command: c.Reserve) -> Held | Refusal:
     if turn.id in ledger.holds or turn.id in ledger.ended_holds:
         return Refusal("idempotency_conflict", f"there is or was a hold with the id {turn.id}", {"hold": turn.id})
     refusal = (
-        _may_not_run(turn, account)
+        refused_to_run(turn, account, enforced(ledger, account))
         or _no_room(turn, account, wanted)
         or over_daily_limit(ledger, account, wanted, turn.now)
     )
     if refusal is not None:
         return refusal
-    # Nothing can fail after this line.
     expires_at = turn.now + dt.timedelta(milliseconds=ttl_ms)
+    if command.dry_run:
+        asked = Hold(turn.id, account.id, money(wanted), ttl_ms, expires_at, None, account)
+        answer = held_reply(asked, to_come=True)
+        answer.unpriced, answer.base_tier, answer.dry_run = priced.unpriced, priced.base_tier, True
+        return answer
+    # Nothing can fail after this line.
     amount = Amounts(*(units or None for units in wanted))
     turn.record(
         e.HoldPlaced(
@@ -78,31 +87,6 @@ def reserve(turn: Turn, command: c.Reserve) -> Held | Refusal:
     answer = held_reply(ledger.holds[turn.id])
     answer.unpriced, answer.base_tier = priced.unpriced, priced.base_tier
     return answer
-
-
-def _may_not_run(turn: Turn, account: Account) -> Refusal | None:
-    """Why an agent may not start anything now: stopped before any question of money, then black, then slowed."""
-    ledger = turn.ledger
-    measure = enforced(ledger, account)
-    if measure.action == STOP:
-        stopped = stopped_by(ledger, account)
-        if stopped is not None:
-            decided_by = "stop" if stopped is account else "ancestor_stop"
-            who = f"{stopped.id} was stopped: {stopped.stopped}"
-            return Refusal("agent_stopped", who, {"decided_by": decided_by, "retry_after_seconds": None})
-        if measure.decided_by in ("pause_all", "product_pause"):
-            why = ledger.paused or "paused by configuration"
-            return Refusal("paused", why, {"decided_by": measure.decided_by, "retry_after_seconds": None})
-        available = shown(account.remaining_all()) if account.level == BLACK else shown(ledger.pool)
-        detail = "the budget is used up" if account.level == BLACK else "the fleet's budget is used up"
-        numbers = {"available": available, "decided_by": measure.decided_by, "retry_after_seconds": None}
-        return Refusal("budget_exhausted", detail, numbers)
-    wait_ms = wait_left_ms(turn, account, measure)
-    if wait_ms:
-        seconds = wait_ms / 1000
-        detail = f"throttled to {measure.rate} of normal speed by {measure.decided_by}"
-        return Refusal("throttled", detail, {"retry_after_seconds": seconds, "decided_by": measure.decided_by})
-    return None
 
 
 def _no_room(turn: Turn, account: Account, wanted: Triple) -> Refusal | None:

@@ -128,19 +128,13 @@ def enforced(ledger: Ledger, account: Account | None) -> Enforced:
     """The effective action for an account, or for an id without one (which the fleet's own measures reach)."""
     level = account.level if account is not None else 0
     slow = ledger.rules.throttle_rate
-    if not (ledger.response or ledger.paused or ledger.rules.pauses) and (
-        account is None or (account.parent is ledger.root and account.throttle is None and account.stopped is None)
-    ):
+    if not (ledger.response or ledger.paused or ledger.rules.pauses) and _is_plain(ledger, account):
         return _by_level(level, slow)
     best = copy(_by_level(level, slow))
     if account is not None:
-        ancestor = account.parent
-        while ancestor is not None and ancestor is not ledger.root:
-            if ancestor.stopped is not None or (ancestor.level == BLACK and _spends_used_up(ledger, account, ancestor)):
-                _worse(best, STOP, NO_SPEED, "ancestor_stop")
-            if ancestor.throttle is not None:
-                _worse(best, THROTTLE, ancestor.throttle, "ancestor_throttle")
-            ancestor = ancestor.parent
+        if has_nothing(account):
+            _worse(best, STOP, NO_SPEED, "zero_budget")
+        _worse_by_ancestors(best, ledger, account)
     if ledger.response:
         _worse_by_fleet(best, ledger.response, account is not None and account.priority == "critical", slow)
     if account is not None and account.product in ledger.rules.paused_products:
@@ -154,6 +148,16 @@ def enforced(ledger: Ledger, account: Account | None) -> Enforced:
             # Nothing is more severe, and what an operator ordered is named before what the budget says.
             best.action, best.rate, best.decided_by = STOP, NO_SPEED, "stop"
     return best
+
+
+def _is_plain(ledger: Ledger, account: Account | None) -> bool:
+    """Whether only its level speaks to an account: no order, no account above, and it has a budget."""
+    return account is None or (
+        account.parent is ledger.root
+        and account.throttle is None
+        and account.stopped is None
+        and not has_nothing(account)
+    )
 
 
 @cache
@@ -172,6 +176,21 @@ def _spends_used_up(ledger: Ledger, account: Account, ancestor: Account) -> bool
     return any(account.payers[d] is ancestor and _used_up(ledger, ancestor, d) for d in DIMENSIONS)
 
 
+def has_nothing(account: Account) -> bool:
+    """Whether an account was allocated zero in all that it limits: it may use nothing, also before its first use."""
+    return not any(account.allocated) and bool(account.dims)
+
+
+def used_up_above(ledger: Ledger, account: Account) -> Account | None:
+    """The nearest account above that is charged in a dimension that it has used up."""
+    ancestor = account.parent
+    while ancestor is not None and ancestor is not ledger.root:
+        if ancestor.level == BLACK and _spends_used_up(ledger, account, ancestor):
+            return ancestor
+        ancestor = ancestor.parent
+    return None
+
+
 def stopped_by(ledger: Ledger, account: Account) -> Account | None:
     """The account, or the nearest ancestor, that an operator has stopped."""
     at: Account | None = account
@@ -180,6 +199,16 @@ def stopped_by(ledger: Ledger, account: Account) -> Account | None:
             return at
         at = at.parent
     return None
+
+
+def _worse_by_ancestors(best: Enforced, ledger: Ledger, account: Account) -> None:
+    ancestor = account.parent
+    while ancestor is not None and ancestor is not ledger.root:
+        if ancestor.stopped is not None or (ancestor.level == BLACK and _spends_used_up(ledger, account, ancestor)):
+            _worse(best, STOP, NO_SPEED, "ancestor_stop")
+        if ancestor.throttle is not None:
+            _worse(best, THROTTLE, ancestor.throttle, "ancestor_throttle")
+        ancestor = ancestor.parent
 
 
 def _worse_by_fleet(best: Enforced, response: int, critical: bool, slow: Decimal) -> None:

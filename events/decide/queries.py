@@ -88,4 +88,6 @@ def check_enforcement(turn: Turn, command: c.CheckEnforcement) -> Enforcement | 
     account = turn.ledger.accounts.get(command.agent)
     if account is None:
         return unknown_agent(turn.ledger, command.agent)
-    return enforcement(turn, account.id, account, account.ratio(), None)
+    answer = enforcement(turn, account.id, account, account.ratio(), None)
+    answer.obstacles = answer.obstacles or []
+    return answer

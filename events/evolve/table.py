@@ -59,6 +59,7 @@ STEPS: Mapping[type[e.Event], tuple[Step, ...]] = {
     e.EstimateAdjusted: (tasks.adjust_estimate,),
     # --- the fleet ---
     e.ConfigLoaded: (fleet.load_config,),
+    e.RulesAdopted: (fleet.adopt_rules,),
     e.PricesLoaded: (fleet.load_prices,),
     e.TotalBudgetSet: (accounts.set_total, fleet.begin_total),
     e.PeriodRenewed: (accounts.renew_period, fleet.begin_total),

@@ -16,6 +16,7 @@ from tallystick.config.kinds import Priority
 from tallystick.config.loader import restore, to_mapping
 from tallystick.config.prices import from_mapping as prices_from_mapping
 from tallystick.config.prices import to_mapping as prices_to_mapping
+from tallystick.events.catalog import rules_version
 from tallystick.events.evolve.day import hold_for
 from tallystick.events.log.task_snapshot import PackedTasks, kept, pack, unpack
 from tallystick.events.state.accounts import ROOT, Account, Closed, Hold, Money
@@ -40,6 +41,7 @@ class _State(msgspec.Struct):
     config: dict[str, Any]
     overrides: dict[str, Priority]
     configured: bool
+    rules_version: int
     prices: dict[str, Any]
     root: Account
     reserve: Account
@@ -96,6 +98,7 @@ def dump(ledger: Ledger) -> bytes:
             config=to_mapping(rules.loaded),
             overrides=dict(rules.overrides),
             configured=ledger.configured,
+            rules_version=ledger.rules_version,
             prices=prices_to_mapping(rules.prices),
             root=_kept_account(ledger.root),
             reserve=_kept_account(ledger.reserve),
@@ -139,11 +142,11 @@ def load(snapshot: bytes) -> Ledger | None:
         state = _decoder.decode(snapshot)
     except msgspec.DecodeError:
         return None
-    if state.format != FORMAT:
+    if state.format != FORMAT or state.rules_version > rules_version.RULES_VERSION:
         return None
     ledger = Ledger()
     ledger.rules = Rules(restore(state.config), prices_from_mapping(**state.prices), state.overrides)
-    ledger.configured = state.configured
+    ledger.configured, ledger.rules_version = state.configured, state.rules_version
     ledger.position, ledger.now = state.position, state.now
     ledger.root, ledger.reserve = state.root, state.reserve
     ledger.root.link(None)

@@ -33,3 +33,8 @@ class Command(
     group: ClassVar[str]
 
     id: Name | None = None
+
+    @property
+    def is_query(self) -> bool:
+        """Whether this message changes nothing: one of a kind that never does, or one that asks for no change."""
+        return type(self).query

@@ -20,6 +20,13 @@ class LoadPrices(Command):
     published: dict[str, Any] = msgspec.field(default_factory=dict)
 
 
+class AdoptRules(Command):
+    """Decide by this version of the rules from now on: the program that writes the log is newer than its last one."""
+
+    group: ClassVar[str] = "internal"
+    rules: int
+
+
 class Move(msgspec.Struct, frozen=True, omit_defaults=True, rename={"source": "from", "target": "to"}):
     """One step of a plan: ``source`` and ``target`` are an account and its parent, in either order."""
 
@@ -210,6 +217,7 @@ class NoteClock(Command):
 
 INTERNAL: tuple[type[Command], ...] = (
     LoadPrices,
+    AdoptRules,
     ApplyMoves,
     WarnAgent,
     RecordDelivery,

@@ -66,6 +66,25 @@ class Allocations(Reply):
     pool_available: EdgeAmounts
 
 
+class Obstacle(msgspec.Struct, omit_defaults=True, gc=False):
+    """One thing that would refuse the next hold, as the refusal would say it.
+
+    ``refuses``: "holds", or "new_work" for what refuses new accounts and tasks only. ``retry_after_seconds`` is left
+    out where waiting cannot help.
+    """
+
+    code: str
+    detail: str
+    decided_by: str
+    refuses: str = "holds"
+    dimension: str | None = None
+    available: EdgeAmounts | None = None
+    limit: Number | str | None = None
+    used: Number | str | None = None
+    held: Number | str | None = None
+    retry_after_seconds: Number | None = None
+
+
 class Enforcement(Reply, gc=False):
     """Answers `ReportUsage`, `Settle`, `CheckEnforcement`, `Heartbeat` of an agent: all that it must know to go on."""
 
@@ -84,6 +103,7 @@ class Enforcement(Reply, gc=False):
     lease_lost: bool = False
     warnings: list[str] | None = None
     base_tier: bool = False
+    obstacles: list[Obstacle] | None = None
 
 
 class Held(Reply):
@@ -96,6 +116,7 @@ class Held(Reply):
     expires_at: str
     unpriced: bool = False
     base_tier: bool = False
+    dry_run: bool = False
 
 
 class HoldGone(Reply):
@@ -129,6 +150,7 @@ class BudgetStatus(Reply):
     decided_by: str
     throttle_rate: float
     idle_seconds: Number
+    obstacles: list[Obstacle]
 
 
 class GlobalStatus(Reply):

@@ -41,7 +41,8 @@ class ReportUsage(Command):
 class Reserve(Command):
     """Hold ``estimate`` before an operation. The hold's id is this command's id.
 
-    With a ``model`` the tokens are priced as a report of them would be, where the estimate names no cost.
+    With a ``model`` the tokens are priced as a report of them would be, where the estimate names no cost. With
+    ``dry_run`` nothing is held or recorded: the answer is what the same message without it would be answered now.
     """
 
     group: ClassVar[str] = "track"
@@ -58,6 +59,11 @@ class Reserve(Command):
     audio_output_tokens: int | None = None
     requests: int | None = None
     provider_usage: Any = None
+    dry_run: bool = False
+
+    @property
+    def is_query(self) -> bool:
+        return self.dry_run
 
 
 class Settle(Command):

@@ -13,6 +13,7 @@ from tallystick.config.amounts import DIMENSIONS, NOTHING, Triple
 from tallystick.config.prices import PriceList
 from tallystick.config.settings import Config
 from tallystick.events.catalog.event import EPOCH
+from tallystick.events.catalog.rules_version import FIRST_RULES
 from tallystick.events.state.accounts import Account, Balances, Closed, Money, limited, minus, money
 from tallystick.events.state.commitments import Commitments
 from tallystick.events.state.day import FAR, Day, Watch
@@ -34,6 +35,8 @@ class Ledger(Balances):
         super().__init__()
         self.rules = Rules(Config(), PriceList())
         self.configured = False
+        self.rules_version = FIRST_RULES
+        """By which version of the rules decisions are made now."""
         self.position, self.now = 0, EPOCH
 
         self.names: list[str] = []

@@ -42,6 +42,7 @@ class Rules:
         "pauses",
         "pool_share_max",
         "prices",
+        "product_tokens",
         "reserve_part",
         "throttle_rate",
         "weights",
@@ -76,6 +77,12 @@ class Rules:
         self.paused_products: frozenset[str | None] = frozenset(
             name for name, product in config.products.items() if product.paused
         )
+        self.product_tokens: dict[str | None, int] = {
+            name: product.token_budget_daily
+            for name, product in config.products.items()
+            if product.token_budget_daily is not None
+        }
+        """The tokens per day of the products that have a limit of their own."""
         self.pauses = self.paused or bool(self.paused_products)
 
     def with_config(self, config: Config) -> "Rules":

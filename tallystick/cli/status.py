@@ -105,7 +105,7 @@ def agent_json(row: AgentRow, queries: QueryAdapter | None) -> dict[str, Any]:
         for name in ("allocated", "delegated", "consumed", "held", "borrowed", "overrun", "remaining"):
             answered[name] = shown(getattr(row, name).triple)
         answered |= {"percentage": row.percentage, "status": row.level}
-        answered |= dict.fromkeys(("action", "decided_by", "throttle_rate", "idle_seconds"))
+        answered |= dict.fromkeys(("action", "decided_by", "throttle_rate", "idle_seconds", "obstacles"))
     times = {name: getattr(row, name) for name in ("opened_at", "last_report_at", "released_at")}
     answered |= {name: None if at is None else stamp(at) for name, at in times.items()}
     return {**answered, "reports": row.reports, "late": shown(row.late.triple)}
@@ -134,6 +134,9 @@ def _show_agent(found: Status, queries: QueryAdapter, id: str, as_json: bool) ->
             table.add_row("used", f"{used_percent(row)} %")
         elif name == "status":
             table.add_row("level", _level(row.level))
+        elif name == "obstacles":
+            for obstacle in value or ():
+                table.add_row("in the way", Text(one_line(f"{obstacle['code']}: {obstacle['detail']}"), style="yellow"))
         elif value is not None:
             table.add_row(_label(name), Text(one_line(str(value))))
     console().print(table)

@@ -90,6 +90,7 @@ def _why_apart(event: e.ClockApart, ledger: Ledger, history: History) -> list[st
 
 ROWS: Rows = {
     e.ConfigLoaded: Row(lambda x, say: f"a configuration came into force (sha256 {x.sha256[:16]}…)"),
+    e.RulesAdopted: Row(lambda x, say: f"from here on decisions follow version {x.rules} of the rules"),
     e.PricesLoaded: Row(_says_prices),
     e.TotalBudgetSet: Row(lambda x, say: f"the fleet's budget is {_total(x, say)}"),
     e.PeriodRenewed: Row(lambda x, say: f"a budget period began: {_total(x, say)}"),

@@ -67,7 +67,7 @@ class Step:
 
     def plan(self) -> p.ApplyMoves:
         """The plan that answered a `Rebalance`: the log has the question as the command, and the moves as events."""
-        moved = [_event_of(record) for record in self.own if record.name == _MOVED]
+        moved = [event_of(record) for record in self.own if record.name == _MOVED]
         moves = [
             p.Move(event.source, event.target, event.amount, event.reason, event.strategy)
             for event in moved
@@ -86,7 +86,7 @@ class Step:
         shown = p.PlaceTask(submitted=submitted, id=self.id)
         started = False
         for record in self.own:
-            match _event_of(record) if record.name in _PLACED else None:
+            match event_of(record) if record.name in _PLACED else None:
                 case e.TaskPreempted(task=victim, beneficiary=submitted.task):
                     shown.victim = victim
                 case e.TaskStarted(task=submitted.task, aged=aged):
@@ -104,7 +104,7 @@ class Step:
         return msgspec.structs.replace(judged, id=self.id, aged=aged, expected_start=expected)
 
 
-def _event_of(record: Record) -> e.Event:
+def event_of(record: Record) -> e.Event:
     """The event of a record that is not proved yet.
 
     Raises:

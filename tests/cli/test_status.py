@@ -105,6 +105,22 @@ def test_one_agent_open_released_or_without_an_account(url: str) -> None:
     assert "799 tokens, $1.48" in run("--store", url, "--agent", "a-1").stdout
 
 
+def test_what_would_refuse_the_next_hold_is_shown_as_the_manager_says_it(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/day.db"
+    config = {"daily_limits": {"max_tokens_total": 500}, "products": {"shop": {"token_budget_daily": 60}}}
+    with Fleet.open(url, from_mapping(config)) as fleet:
+        fleet.ask({"type": "AllocateBudget", "agent": "ann", "budget": {"tokens": 1_000}, "product": "shop"})
+        fleet.ask({"type": "ReportUsage", "agent": "ann", "usage": {"tokens": 20}})
+        fleet.ask({"type": "Reserve", "agent": "ann", "estimate": {"tokens": 40}})
+        answer = fleet.ask({"type": "GetStatus", "agent": "ann"})["ok"]["obstacles"]
+        shown = read("--store", url, "--agent", "ann")["obstacles"]
+    assert [obstacle["decided_by"] for obstacle in answer] == ["limit:product-daily:shop"]
+    for obstacle in (*answer, *shown):
+        del obstacle["retry_after_seconds"]
+    assert shown == answer
+    assert "daily_limit_reached: the daily token budget of shop is 60" in run("--store", url, "--agent", "ann").stdout
+
+
 def test_it_shows_what_was_at_a_position_and_at_a_time(url: str) -> None:
     now = read("--store", url)
     then = read("--store", url, "--at", "2")

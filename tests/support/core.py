@@ -180,7 +180,7 @@ class Core:
             if not isinstance(command, c.CompleteTask) or len(self.own) <= 1:
                 assert all(isinstance(event, REFUSING) for event in self.own), "a refused command recorded something"
                 self._check_untouched(before, after)
-        elif command is not None and command.query:
+        elif command is not None and command.is_query:
             assert not self.own, "a query recorded something"
             assert after == before, "a query changed the state"
         return decided.answer
