@@ -73,7 +73,7 @@ class FleetView:
     """Folds the fleet's row."""
 
     name = "fleet"
-    version = 4
+    version = 3
 
     def __init__(self, balances: Balances, look: Look) -> None:
         self._balances = balances

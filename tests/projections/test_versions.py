@@ -76,7 +76,7 @@ HAPPENED: list[e.Event] = [
 ]  # fmt: skip
 
 DIGESTS = {
-    ("fleet", 4): "0",
+    ("fleet", 3): "b7b9b3ca394915c2",
     ("holds", 1): "8dd4f6dc7061298b",
     ("agents", 2): "e317e66915b8e6ee",
     ("timeline", 1): "3c69e9f3b5574fa7",
