@@ -48,9 +48,12 @@ def allocate_budget(turn: Turn, command: c.AllocateBudget) -> Allocation | Refus
     taken = _is_taken(ledger, command.agent)
     if taken is not None:
         return taken
+    refusal = no_new_accounts(ledger)
+    if refusal is not None:
+        return refusal
     if parent is not ledger.root and enforced(ledger, parent).action == STOP:
         return Refusal("agent_stopped", f"{parent.id} is stopped: it cannot open sub-agents", {"parent": parent.id})
-    refusal = no_new_accounts(ledger) or lacking(ledger, parent.payers, budget, command.priority == "critical")
+    refusal = lacking(ledger, parent.payers, budget, command.priority == "critical")
     if refusal is not None:
         return refusal
     # Nothing can fail after this line.
