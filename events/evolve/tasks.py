@@ -48,6 +48,7 @@ def task_of(event: e.TaskSubmitted, number: int) -> Task:
         ended=(),
         code=None,
         position=0,
+        parent_life=0 if event.parent is None else ledger.accounts[event.parent].life,
     )
 
 
