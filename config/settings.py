@@ -18,6 +18,7 @@ from tallystick.config.conditions import Condition, parse_all
 from tallystick.config.errors import KeyPath, Unfit, dotted, nearest
 from tallystick.config.grammar import ALWAYS
 from tallystick.config.kinds import (
+    ConditionText,
     Count,
     Dollars,
     Hours,
@@ -195,7 +196,7 @@ class DailyLimits(Section, frozen=True):
 class ModelRule(Section, frozen=True):
     """Where ``condition`` holds, a task runs on ``model`` (an alias of the catalogue)."""
 
-    condition: Text
+    condition: ConditionText
     model: Name
 
 
@@ -246,7 +247,7 @@ class WhenTripped(Section, frozen=True):
 class CircuitBreaker(Section, frozen=True):
     """Conditions of which each trips the breaker when it becomes true."""
 
-    trip_conditions: tuple[Text, ...] = ("cost_daily_usd > daily_limits.max_cost_usd",)
+    trip_conditions: tuple[ConditionText, ...] = ("cost_daily_usd > daily_limits.max_cost_usd",)
     when_tripped: WhenTripped = WhenTripped()
 
 
