@@ -112,8 +112,10 @@ def preempt(ledger: Ledger, event: e.TaskPreempted) -> None:
 
 
 def acknowledge_preemption(ledger: Ledger, event: e.PreemptionAcknowledged) -> None:
-    """The owner of a run knows that the slot was taken away."""
-    ledger.tasks.known[event.task].acknowledge(event.lease)
+    """The owner of a run knows that the slot was taken away; the task may have been forgotten meanwhile."""
+    task = ledger.tasks.get(event.task)
+    if task is not None:
+        task.acknowledge(event.lease)
 
 
 def lose_lease(ledger: Ledger, event: e.LeaseLost) -> None:
