@@ -363,8 +363,7 @@ def _check_zone(name: str) -> None:
     # A name may also be that of a folder, or point outside the data base.
     except (KeyError, ValueError, OSError):
         suggestion = nearest(name, available_timezones())
-        words = "a time zone of the IANA data base, such as 'Europe/Zurich'"
-        raise Unfit({("timezone",): words}, suggestion) from None
+        raise Unfit({("timezone",): "a time zone of the IANA data base, such as 'Europe/Zurich'"}, suggestion) from None
 
 
 def _check_models(config: Config) -> None:

@@ -234,7 +234,7 @@ _decode_exchange = msgspec.json.Decoder(Exchange).decode
 
 
 def begins_a_command(record: bytes) -> bool:
-    """Whether an event is its command's first, by a look at the bytes of its record (within a text, quotes are escaped)."""
+    """Whether an event is its command's first, by the bytes of its record: within a text, quotes are escaped."""
     return b',"command":' in record
 
 
