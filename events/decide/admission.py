@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from tallystick.config.amounts import TOKENS, Triple
 from tallystick.events.decide.daily_limits import breaker_open, daily_obstacle, never_today
-from tallystick.events.decide.levels import STOP, enforced
+from tallystick.events.decide.levels import STOP, enforced, stop_of
 from tallystick.events.decide.pool import available, lacking
 from tallystick.events.messages.task_replies import Reason
 from tallystick.events.state.accounts import Account
@@ -102,6 +102,11 @@ def _product_paused(ledger: Ledger, task: Task, victim: Task | None) -> Reason |
     return Reason("product_paused", None, None, f"{task.product} is paused")
 
 
+def _stopped(ledger: Ledger, task: Task, victim: Task | None) -> Reason | None:
+    reason = stop_of(ledger, task.id)
+    return None if reason is None else Reason("agent_stopped", None, None, f"{task.id} was stopped: {reason}")
+
+
 _CODES = {"product": "product_concurrency", "type": "type_concurrency", "total": "total_concurrency"}
 
 
@@ -162,6 +167,7 @@ def _no_money(ledger: Ledger, task: Task, victim: Task | None) -> Reason | None:
 _CHECKS: tuple[Callable[[Ledger, Task, Task | None], Reason | None], ...] = (
     _nothing_starts,
     _product_paused,
+    _stopped,
     daily_obstacle,
     _no_slot,
     _no_money,

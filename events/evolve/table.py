@@ -36,8 +36,8 @@ STEPS: Mapping[type[e.Event], tuple[Step, ...]] = {
     # --- enforcement ---
     e.LevelChanged: (enforcement.change_level,),
     e.AgentThrottled: (enforcement.throttle,),
-    e.AgentStopped: (enforcement.stop,),
-    e.AgentResumed: (enforcement.resume,),
+    e.AgentStopped: (enforcement.stop, enforcement.stop_id),
+    e.AgentResumed: (enforcement.resume, enforcement.resume_id),
     e.ExhaustionWarned: (enforcement.warn,),
     e.RequestRefused: (),
     # --- tasks ---

@@ -42,6 +42,7 @@ def submit(ledger: Ledger, event: e.TaskSubmitted) -> None:
         ended=(),
         code=None,
         position=0,
+        parent_life=0 if event.parent is None else ledger.accounts[event.parent].life,
     )
     ledger.tasks.add(task)
 

@@ -81,6 +81,8 @@ class Task(msgspec.Struct, array_like=True, eq=False):
     """Why it ended, where no message asked for it."""
     position: int
     """Where in the log it ended, 0 while it is open."""
+    parent_life: int
+    """The `Account.life` of the account that pays for it; 0 for the pool."""
 
     dependents: dict[str, None] | None = None
     """The tasks that wait for it; None for none."""

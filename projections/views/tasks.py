@@ -37,7 +37,7 @@ class TasksView:
     """Folds the open tasks and the day at hand, which are in memory."""
 
     name = "tasks"
-    version = 2
+    version = 3
 
     def __init__(self, balances: Balances, look: Look) -> None:
         self._balances = balances
@@ -299,12 +299,12 @@ class TasksView:
     # --- usage --------------------------------------------------------------------------------------------------------
 
     def _reported(self, event: e.UsageReported) -> None:
-        task = self._task_of(event.agent)
+        task = self._task_of(event.agent, event.account)
         if task is not None:
             self._use(task, event)
 
     def _settled(self, event: e.HoldSettled) -> None:
-        task = self._task_of(event.agent)
+        task = self._task_of(event.agent, event.agent)
         if task is not None:
             self._use(task, event)
 
@@ -326,14 +326,20 @@ class TasksView:
             for would_cost in rows:
                 would_cost[alias] = would_cost.get(alias, 0) + cost_nanos
 
-    def _task_of(self, agent: str) -> TaskRow | None:
-        """The task that an agent is, or works for as a sub-agent; an ended one where it is its own late report."""
-        task = self._tasks.get(agent) or self._ended.get(agent)
+    def _task_of(self, agent: str, charged: str | None) -> TaskRow | None:
+        """The open task that an agent is, or works for as a sub-agent; an ended one where it is its own late report.
+
+        ``charged`` is the id whose open account pays for it itself, if there is one.
+        """
+        task = self._tasks.get(agent)
         if task is not None:
             return task
-        account = self._balances.accounts.get(agent)
+        account = None if charged is None else self._balances.accounts.get(charged)
         if account is not None:
             return None if account.run is None else self._tasks.get(account.run)
+        task = self._ended.get(agent)
+        if task is not None:
+            return task
         kept = self._look(self.name, f"task/{agent}")
         found = None if kept is None else decode(kept)
         if isinstance(found, TaskRow):

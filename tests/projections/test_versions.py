@@ -78,13 +78,13 @@ HAPPENED: list[e.Event] = [
 DIGESTS = {
     ("fleet", 2): "d88ef607b4b80f23",
     ("holds", 1): "8dd4f6dc7061298b",
-    ("agents", 2): "e317e66915b8e6ee",
+    ("agents", 3): "76f5b923822b7442",
     ("timeline", 1): "3c69e9f3b5574fa7",
     ("forecasts", 1): "609d6724a54b1bd9",
     ("accuracy", 1): "f44ddd0b9a86225e",
     ("hours", 1): "bafd213929f577fa",
-    ("cost", 1): "a3f85f606c4e2293",
-    ("tasks", 2): "f3b9d1b233897b25",
+    ("cost", 2): "a3f85f606c4e2293",
+    ("tasks", 3): "f3b9d1b233897b25",
 }
 """Of the rows of each version of a view."""
 
