@@ -17,7 +17,7 @@ BIN := .venv/bin
 LINK = ln -s ../$* $@
 endif
 
-.PHONY: help install demo test thorough check bench crash clean
+.PHONY: help install demo test thorough check bench crash logs clean chaos
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -44,6 +44,12 @@ bench: install ## measure the published figures on this machine
 
 crash: install ## kill the writer 200 times, and check the log each time
 	$(BIN)/python -m pytest -m crash_long
+
+logs: install ## record anew the logs that decisions are compared with
+	$(BIN)/python -m tests.support.decision_logs
+
+chaos: install ## let specialists raise at 1,000 random messages, and compare with runs in which they do not
+	TALLYSTICK_CHAOS_RUNS=1000 $(BIN)/python -m pytest tests/actors/test_chaos.py
 
 clean: ## remove everything that was installed and built here
 	rm -rf .venv build dist *.egg-info .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache

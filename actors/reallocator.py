@@ -26,6 +26,8 @@ from tallystick.events.catalog.event import EPOCH
 from tallystick.events.messages import proposals as p
 from tallystick.events.state.ledger import Ledger
 
+_LEAST = dt.timedelta(microseconds=1)
+
 
 class Reallocator:
     """Asks the tracker for a survey of the agents, and proposes one atomic plan of moves."""
@@ -36,7 +38,8 @@ class Reallocator:
     def begin(self, ledger: Ledger) -> None:
         self._config: Config = ledger.rules.config
         self._open = len(ledger.accounts)
-        self._next = self._after(ledger.now)
+        # A tick that the one before it did not take at this very moment is taken now.
+        self._next = self._after(ledger.now - _LEAST)
 
     def handle(self, message: Any, now: dt.datetime) -> Sequence[Post]:
         match message:

@@ -12,7 +12,7 @@ from tallystick.config.prices import to_mapping as prices_to_mapping
 from tallystick.config.published import published_prices
 from tallystick.config.settings import Config, Model
 from tallystick.events import messages as c
-from tallystick.events.catalog import SnapshotRecorded
+from tallystick.events.catalog import SnapshotRecorded, rules_version
 from tallystick.events.decide.operate import content_hash
 from tallystick.events.log import snapshot
 from tallystick.events.log.audit import Replay
@@ -85,10 +85,16 @@ def to_put_in_force(
 
     Prices that were written are put over those that are published, of the day of ``now``. What is in force already is
     not recorded again; a new fleet gets what is packaged where nothing is given. In one that has begun, what a file
-    does not name stays as it is in force: an omission lifts nothing. The caller carries each command out
-    before it takes the next: the position makes an id new when a configuration comes back that was in force before.
-    Live and simulated fleets use this, so that the same messages give the same log.
+    does not name stays as it is in force: an omission lifts nothing. A log that was decided by an older version of the
+    rules goes on by ours. The caller carries each command out before it takes the next: the position makes an id new
+    when a configuration comes back that was in force before. Live and simulated fleets use this, so that the same
+    messages give the same log.
     """
+    if ledger.position and ledger.rules_version < rules_version.RULES_VERSION:
+        rules = rules_version.RULES_VERSION
+        yield p.AdoptRules(rules=rules, id=f"{c.INTERNAL_ID}rules-{rules}-{ledger.position}")
+    for name in list(ledger.given_up):
+        yield p.RecordRestored(specialist=name, id=f"{c.INTERNAL_ID}restored-{name}-{ledger.position}")
     if ledger.tasks.running or (ledger.accounts and now - ledger.now > _OUTAGE):
         yield p.OpenFleet(id=f"{c.INTERNAL_ID}opening-{ledger.position}")
     if not ledger.configured:

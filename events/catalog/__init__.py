@@ -31,6 +31,8 @@ from tallystick.events.catalog.fleet import PeriodRenewed as PeriodRenewed
 from tallystick.events.catalog.fleet import PoolExhausted as PoolExhausted
 from tallystick.events.catalog.fleet import PricesLoaded as PricesLoaded
 from tallystick.events.catalog.fleet import ReserveReleased as ReserveReleased
+from tallystick.events.catalog.fleet import SpecialistGivenUp as SpecialistGivenUp
+from tallystick.events.catalog.fleet import SpecialistRestored as SpecialistRestored
 from tallystick.events.catalog.fleet import TotalBudgetSet as TotalBudgetSet
 from tallystick.events.catalog.forecasts import AnomalyFound as AnomalyFound
 from tallystick.events.catalog.forecasts import ForecastMade as ForecastMade
@@ -89,6 +91,9 @@ from tallystick.events.catalog.enforcement import RequestRefused as RequestRefus
 
 # isort: split
 from tallystick.events.catalog.snapshots import SnapshotRecorded as SnapshotRecorded
+
+# isort: split
+from tallystick.events.catalog.rules_version import RulesAdopted as RulesAdopted
 
 CATALOG: tuple[type[Event], ...] = tuple(Event.__subclasses__())
 """All events, in the order of the imports above, which is also that of an export's columns."""

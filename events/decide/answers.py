@@ -15,7 +15,7 @@ from tallystick.events.decide.levels import (
     percentage,
     wait_left_ms,
 )
-from tallystick.events.decide.obstacles import obstacles_of, obstacles_without
+from tallystick.events.decide.obstacles import obstacles_of
 from tallystick.events.decide.turn import Turn
 from tallystick.events.messages.replies import (
     Allocation,
@@ -65,11 +65,11 @@ def enforcement(
             0,
             late.decided_by,
             shown(NOTHING),
-            obstacles=obstacles_without(ledger, agent, late) or None,
+            obstacles=obstacles_of(turn, agent, None, late) or None,
         )
     measure = enforced(ledger, account)
     action = measure.action
-    in_the_way = obstacles_of(turn, account, measure) or None
+    in_the_way = obstacles_of(turn, agent, account, measure) or None
     slowed = action >= THROTTLE
     return Enforcement(
         agent,
@@ -147,7 +147,7 @@ def status(turn: Turn, account: Account) -> BudgetStatus:
         decided_by=measure.decided_by,
         throttle_rate=float(measure.rate),
         idle_seconds=seconds(max(0, (turn.now - account.activity_at) // MILLISECOND)),
-        obstacles=obstacles_of(turn, account, measure),
+        obstacles=obstacles_of(turn, account.id, account, measure),
     )
 
 

@@ -65,6 +65,7 @@ HANDLERS: Mapping[type[c.Command], Callable[[Turn, Any], Any]] = {
     c.AcceptClock: opening.accept_clock,
     c.LoadConfig: operate.load_config,
     p.LoadPrices: operate.load_prices,
+    p.AdoptRules: operate.adopt_rules,
     p.ApplyMoves: reallocate.apply_moves,
     p.WarnAgent: enforce.warn_agent,
     p.RecordDelivery: alerts.record_delivery,
@@ -74,6 +75,8 @@ HANDLERS: Mapping[type[c.Command], Callable[[Turn, Any], Any]] = {
     p.RecordRun: forecasts.record_run,
     p.RecordAnomaly: forecasts.record_anomaly,
     p.RecordSnapshot: operate.record_snapshot,
+    p.RecordGivenUp: alerts.record_given_up,
+    p.RecordRestored: alerts.record_restored,
     p.OpenFleet: opening.open_fleet,
     p.NoteClock: opening.note_clock,
 }

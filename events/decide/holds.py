@@ -29,6 +29,7 @@ from tallystick.events.decide.turn import Turn
 from tallystick.events.decide.usage import LATE_REPORT, UNDER_ESTIMATE, as_used, noted, of_life, of_run, use_priced
 from tallystick.events.messages.replies import Enforcement, Held, HoldGone, Refusal, shown
 from tallystick.events.state.accounts import ZERO, Account, Hold, less, minus, money
+from tallystick.events.state.calendar import later
 
 _TTL_MAX_MS = 604_800_000
 
@@ -61,7 +62,7 @@ def reserve(turn: Turn, command: c.Reserve) -> Held | Refusal:
     )
     if refusal is not None:
         return refusal
-    expires_at = turn.now + dt.timedelta(milliseconds=ttl_ms)
+    expires_at = later(turn.now, dt.timedelta(milliseconds=ttl_ms))
     if command.dry_run:
         amount = money(wanted)
         asked = Hold(
@@ -234,7 +235,7 @@ def extend_hold(turn: Turn, command: c.Heartbeat, hold_id: str) -> Held | Refusa
         e.HoldExtended(
             hold=hold.id,
             agent=hold.account.id,
-            expires_at=max(turn.now + dt.timedelta(milliseconds=ttl_ms), hold.expires_at),
+            expires_at=max(later(turn.now, dt.timedelta(milliseconds=ttl_ms)), hold.expires_at),
             amount=None if more is None else Amounts(*(units or None for units in more)),
         )
     )

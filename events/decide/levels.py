@@ -199,6 +199,16 @@ def enforced_late(ledger: Ledger, agent: str, closed: Closed | None) -> Enforced
     return best
 
 
+def paused_product_of(ledger: Ledger, account: Account) -> str | None:
+    """The product that is paused, of those that an account and all above it work for; None for none."""
+    at: Account | None = account
+    while at is not None and at is not ledger.root:
+        if at.product in ledger.rules.paused_products:
+            return at.product
+        at = at.parent
+    return None
+
+
 def stop_of(ledger: Ledger, agent: str) -> str | None:
     """Why an operator has stopped an id, whether it has an open account or not; None where it is not stopped."""
     account = ledger.accounts.get(agent)

@@ -10,11 +10,10 @@ from tallystick.config.amounts import DIMENSIONS, EDGE_NAMES, at_edge
 from tallystick.events.decide.daily_limits import breaker_open, daily_refusals
 from tallystick.events.decide.levels import (
     BLACK,
-    STOP,
     THROTTLE,
     Enforced,
     has_nothing,
-    stop_of,
+    paused_product_of,
     stopped_by,
     used_up_above,
     wait_left_ms,
@@ -37,11 +36,19 @@ def refused_to_run(turn: Turn, account: Account, measure: Enforced) -> Refusal |
     return next(_refusals_to_run(turn, account, measure), None)
 
 
-def obstacles_of(turn: Turn, account: Account, measure: Enforced) -> list[Obstacle]:
+def obstacles_of(turn: Turn, agent: str, account: Account | None, measure: Enforced) -> list[Obstacle]:
     """All that would refuse the next hold of an agent, in the order in which a `Reserve` looks; and an open breaker,
     which refuses new accounts and tasks.
     """
     ledger = turn.ledger
+    if account is None:
+        if agent in ledger.accounts:
+            return []  # of an earlier account, or run
+        found = [_obstacle(unknown_agent(ledger, agent))]
+        reason = ledger.stops.get(agent)
+        if reason is not None:
+            found.insert(0, Obstacle("agent_stopped", f"{agent} was stopped: {reason}", "stop"))
+        return found
     if _is_far(ledger, account, measure):
         return []
     found = [_obstacle(refusal) for refusal in _refusals_to_run(turn, account, measure)]
@@ -50,21 +57,6 @@ def obstacles_of(turn: Turn, account: Account, measure: Enforced) -> list[Obstac
     breaker = breaker_open(ledger)
     if breaker is not None:
         found.append(Obstacle(breaker.code, breaker.detail, "breaker", refuses="new_work"))
-    return found
-
-
-def obstacles_without(ledger: Ledger, agent: str, measure: Enforced) -> list[Obstacle]:
-    """The same for an agent without an open account, to which ``measure`` applies; nothing is said of an agent that has
-    another one by now.
-    """
-    if agent in ledger.accounts:
-        return []
-    found = [_obstacle(unknown_agent(ledger, agent))]
-    reason = stop_of(ledger, agent)
-    if reason is not None:
-        found.append(Obstacle("agent_stopped", f"{agent} was stopped: {reason}", "stop"))
-    elif measure.action == STOP:
-        found.append(Obstacle("agent_stopped", f"{agent} is stopped by {measure.decided_by}", measure.decided_by))
     return found
 
 
@@ -109,7 +101,7 @@ def _refusals_to_run(turn: Turn, account: Account, measure: Enforced) -> Iterato
         why = ledger.paused or "paused by configuration"
         yield Refusal("paused", why, {"decided_by": "pause_all", "retry_after_seconds": None})
     yield from _used_up(ledger, account)
-    product = _paused_product(ledger, account)
+    product = paused_product_of(ledger, account) if ledger.rules.paused_products else None
     if product is not None:
         why = f"{product} is paused by configuration"
         yield Refusal("paused", why, {"decided_by": "product_pause", "retry_after_seconds": None})
@@ -118,16 +110,6 @@ def _refusals_to_run(turn: Turn, account: Account, measure: Enforced) -> Iterato
         detail = f"throttled to {measure.rate} of normal speed by {measure.decided_by}"
         numbers = {"retry_after_seconds": wait_ms / 1000, "decided_by": measure.decided_by}
         yield Refusal("throttled", detail, numbers)
-
-
-def _paused_product(ledger: Ledger, account: Account) -> str | None:
-    """The product of the account, or of one above it, that is paused."""
-    at: Account | None = account if ledger.rules.paused_products else None
-    while at is not None and at is not ledger.root:
-        if at.product in ledger.rules.paused_products:
-            return at.product
-        at = at.parent
-    return None
 
 
 def _used_up(ledger: Ledger, account: Account) -> Iterator[Refusal]:

@@ -1,5 +1,6 @@
 """Operate: totals, periods, pauses, the reserve and the configuration, each with who, when and why in the log."""
 
+import calendar
 import datetime as dt
 import hashlib
 from decimal import Decimal
@@ -26,6 +27,8 @@ from tallystick.config.remarks import kept, never_tripping
 from tallystick.config.settings import Config
 from tallystick.events import catalog as e
 from tallystick.events import messages as c
+from tallystick.events.catalog import rules_version
+from tallystick.events.catalog.rules_version import FIRST_RULES
 from tallystick.events.decide.answers import totals
 from tallystick.events.decide.breaker import close_breaker
 from tallystick.events.decide.daily_limits import day_of
@@ -36,6 +39,7 @@ from tallystick.events.decide.turn import Turn
 from tallystick.events.messages import proposals as p
 from tallystick.events.messages.replies import Done, Loaded, Overridden, Refusal, Totals, shown
 from tallystick.events.state.accounts import Money
+from tallystick.events.state.calendar import local_date, midnight_after
 from tallystick.events.state.ledger import Ledger
 
 # --- the total and its period ----------------------------------------------------------------------------------------
@@ -155,14 +159,14 @@ def period_end(config: Config, now: dt.datetime) -> dt.datetime | None:
     if period == "none":
         return None
     zone = ZoneInfo(config.timezone)
-    today = now.astimezone(zone).date()
+    today = local_date(now, zone)
     if period == "day":
-        first = today + dt.timedelta(days=1)
+        days = 1
     elif period == "week":
-        first = today + dt.timedelta(days=7 - today.weekday())
+        days = 7 - today.weekday()
     else:
-        first = (today.replace(day=1) + dt.timedelta(days=32)).replace(day=1)
-    return dt.datetime.combine(first, dt.time(), zone).astimezone(dt.UTC)
+        days = calendar.monthrange(today.year, today.month)[1] - today.day + 1
+    return midnight_after(today, days, zone)
 
 
 # --- the fleet -------------------------------------------------------------------------------------------------------
@@ -212,7 +216,10 @@ def load_config(turn: Turn, command: c.LoadConfig) -> Loaded | Refusal:
     # Nothing can fail after this line.
     mapping = to_mapping(config)
     date, day_ends_at = day_of(config, turn.now)
-    turn.record(e.ConfigLoaded(config=mapping, sha256=content_hash(mapping), date=date, day_ends_at=day_ends_at))
+    rules = FIRST_RULES if ledger.configured else rules_version.RULES_VERSION
+    turn.record(
+        e.ConfigLoaded(config=mapping, sha256=content_hash(mapping), date=date, day_ends_at=day_ends_at, rules=rules)
+    )
     _enter_period(turn, before, config, budget, total)
     if before is not None:
         for name in list(ledger.names):
@@ -270,6 +277,17 @@ def _enter_period(turn: Turn, before: Config | None, config: Config, budget: Tri
 
 def _period_of(config: Config) -> tuple[str, str]:
     return config.total_budget.period, config.timezone
+
+
+def adopt_rules(turn: Turn, command: p.AdoptRules) -> Done | Refusal:
+    """Go on by a newer version of the rules."""
+    there = turn.ledger.rules_version
+    if not there < command.rules <= rules_version.RULES_VERSION:
+        allowed = f"versions above {there}, up to {rules_version.RULES_VERSION}"
+        return Refusal("invalid_message", f"rules: found {command.rules}, allowed are {allowed}")
+    # Nothing can fail after this line.
+    turn.record(e.RulesAdopted(rules=command.rules))
+    return Done()
 
 
 def load_prices(turn: Turn, command: p.LoadPrices) -> Done | Refusal:

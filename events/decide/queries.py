@@ -41,6 +41,7 @@ def get_global_status(turn: Turn, command: c.GetGlobalStatus) -> GlobalStatus:
         agent_count=len(ledger.accounts),
         agent_statuses=[status(turn, ledger.accounts[name]) for name in page],
         position=ledger.position,
+        given_up=list(ledger.given_up),
         clock_apart_seconds=ledger.clock_apart_ms // 1000,
     )
 
@@ -87,11 +88,10 @@ def check_enforcement(turn: Turn, command: c.CheckEnforcement) -> Enforcement | 
     """What an agent may do now."""
     ledger = turn.ledger
     account = ledger.accounts.get(command.agent)
-    if account is None and command.agent not in ledger.stops:
-        return unknown_agent(ledger, command.agent)
-    if account is None:
-        answer = enforcement(turn, command.agent, None, 0.0, None, ledger.released.get(command.agent))
-    else:
+    if account is not None:
         answer = enforcement(turn, account.id, account, account.ratio(), None)
-    answer.obstacles = answer.obstacles or []
-    return answer
+        answer.obstacles = answer.obstacles or []
+        return answer
+    if command.agent in ledger.stops:
+        return enforcement(turn, command.agent, None, 0.0, None, ledger.released.get(command.agent))
+    return unknown_agent(ledger, command.agent)

@@ -23,12 +23,18 @@ def load_config(ledger: Ledger, event: e.ConfigLoaded) -> None:
     was_paused = ledger.is_paused
     ledger.rules = ledger.rules.with_config(restore(event.config))
     ledger.configured = True
+    ledger.rules_version = max(ledger.rules_version, event.rules)
     day.begin(ledger, event)
     ledger.find_response_lines()
     if ledger.outbox:
         outbox.keep_reachable(ledger.outbox, ledger.rules.config)
     if was_paused and not ledger.is_paused:
         resume_leases(ledger, event)
+
+
+def adopt_rules(ledger: Ledger, event: e.RulesAdopted) -> None:
+    """Decisions follow a newer version of the rules; an older one never comes back."""
+    ledger.rules_version = max(ledger.rules_version, event.rules)
 
 
 def load_prices(ledger: Ledger, event: e.PricesLoaded) -> None:
@@ -90,3 +96,13 @@ def change_response(ledger: Ledger, event: e.FleetResponseChanged) -> None:
 def note_pool_exhausted(ledger: Ledger, event: e.PoolExhausted) -> None:
     """The pool is exhausted; every open account learns of it with its next reply."""
     ledger.pool_exhausted_at = event.position
+
+
+def give_specialist_up(ledger: Ledger, event: e.SpecialistGivenUp) -> None:
+    """A specialist is there no more."""
+    ledger.given_up[event.specialist] = event.reason
+
+
+def restore_specialist(ledger: Ledger, event: e.SpecialistRestored) -> None:
+    """A specialist is there again."""
+    ledger.given_up.pop(event.specialist, None)

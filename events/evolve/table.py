@@ -59,6 +59,7 @@ STEPS: Mapping[type[e.Event], tuple[Step, ...]] = {
     e.EstimateAdjusted: (tasks.adjust_estimate,),
     # --- the fleet ---
     e.ConfigLoaded: (fleet.load_config,),
+    e.RulesAdopted: (fleet.adopt_rules,),
     e.PricesLoaded: (fleet.load_prices,),
     e.TotalBudgetSet: (accounts.set_total, fleet.begin_total),
     e.PeriodRenewed: (accounts.renew_period, fleet.begin_total),
@@ -75,6 +76,8 @@ STEPS: Mapping[type[e.Event], tuple[Step, ...]] = {
     e.AlertDelivered: (fleet.settle_alert,),
     e.AlertDeliveryFailed: (fleet.settle_alert,),
     e.SnapshotRecorded: (),
+    e.SpecialistGivenUp: (fleet.give_specialist_up,),
+    e.SpecialistRestored: (fleet.restore_specialist,),
     # --- the day ---
     e.DayBegan: (day.begin,),
     e.BreakerTripped: (day.trip_breaker,),

@@ -16,6 +16,7 @@ from tallystick.config.kinds import Priority
 from tallystick.config.loader import restore, to_mapping
 from tallystick.config.prices import from_mapping as prices_from_mapping
 from tallystick.config.prices import to_mapping as prices_to_mapping
+from tallystick.events.catalog import rules_version
 from tallystick.events.evolve.day import hold_for
 from tallystick.events.log.task_snapshot import PackedTasks, kept, pack, unpack
 from tallystick.events.state.accounts import ROOT, Account, Closed, EndedHold, Hold, Money
@@ -29,7 +30,7 @@ from tallystick.events.state.outbox import Notice
 from tallystick.events.state.rules import Rules
 from tallystick.events.state.slot_time import SlotTimes
 
-FORMAT = 9
+FORMAT = 11
 """Raised whenever what follows changes its meaning; a snapshot of another format is ignored."""
 
 
@@ -40,6 +41,7 @@ class _State(msgspec.Struct):
     config: dict[str, Any]
     overrides: dict[str, Priority]
     configured: bool
+    rules_version: int
     prices: dict[str, Any]
     root: Account
     reserve: Account
@@ -53,6 +55,7 @@ class _State(msgspec.Struct):
     response: int
     paused: str | None
     reserve_open: bool
+    given_up: dict[str, str]
     unpriced: list[str]
     outbox: list[Notice]
     pool_exhausted_at: int
@@ -97,6 +100,7 @@ def dump(ledger: Ledger) -> bytes:
             config=to_mapping(rules.loaded),
             overrides=dict(rules.overrides),
             configured=ledger.configured,
+            rules_version=ledger.rules_version,
             prices=prices_to_mapping(rules.prices),
             root=_kept_account(ledger.root),
             reserve=_kept_account(ledger.reserve),
@@ -110,6 +114,7 @@ def dump(ledger: Ledger) -> bytes:
             response=ledger.response,
             paused=ledger.paused,
             reserve_open=ledger.reserve_open,
+            given_up=ledger.given_up,
             unpriced=list(ledger.unpriced),
             outbox=list(ledger.outbox.values()),
             pool_exhausted_at=ledger.pool_exhausted_at,
@@ -141,11 +146,11 @@ def load(snapshot: bytes) -> Ledger | None:
         state = _decoder.decode(snapshot)
     except msgspec.DecodeError:
         return None
-    if state.format != FORMAT:
+    if state.format != FORMAT or state.rules_version > rules_version.RULES_VERSION:
         return None
     ledger = Ledger()
     ledger.rules = Rules(restore(state.config), prices_from_mapping(**state.prices), state.overrides)
-    ledger.configured = state.configured
+    ledger.configured, ledger.rules_version = state.configured, state.rules_version
     ledger.position, ledger.now = state.position, state.now
     ledger.root, ledger.reserve = state.root, state.reserve
     ledger.root.link(None)
@@ -156,6 +161,7 @@ def load(snapshot: bytes) -> Ledger | None:
     ledger.spent, ledger.held, ledger.opening = list(state.spent), list(state.held), state.opening
     ledger.budget, ledger.period_ends = state.budget, state.period_ends
     ledger.response, ledger.paused = state.response, state.paused
+    ledger.given_up = state.given_up
     ledger.reserve_open, ledger.pool_exhausted_at = state.reserve_open, state.pool_exhausted_at
     ledger.unpriced = dict.fromkeys(state.unpriced)
     ledger.outbox = {notice.alert: notice for notice in state.outbox}

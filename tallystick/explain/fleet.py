@@ -90,6 +90,7 @@ def _why_apart(event: e.ClockApart, ledger: Ledger, history: History) -> list[st
 
 ROWS: Rows = {
     e.ConfigLoaded: Row(lambda x, say: f"a configuration came into force (sha256 {x.sha256[:16]}…)"),
+    e.RulesAdopted: Row(lambda x, say: f"from here on decisions follow version {x.rules} of the rules"),
     e.PricesLoaded: Row(_says_prices),
     e.TotalBudgetSet: Row(lambda x, say: f"the fleet's budget is {_total(x, say)}"),
     e.PeriodRenewed: Row(lambda x, say: f"a budget period began: {_total(x, say)}"),
@@ -107,6 +108,13 @@ ROWS: Rows = {
     e.ReserveReleased: Row(lambda x, say: f"the emergency reserve was opened for critical agents: {x.reason}"),
     e.FleetResponseChanged: Row(
         _says_response, _why_response, after=(e.FleetResponseChanged, e.TotalBudgetSet, e.PeriodRenewed)
+    ),
+    e.SpecialistGivenUp: Row(
+        lambda x, say: f"the {x.specialist} was given up: {x.reason}",
+        lambda x, ledger, history: ["it failed more often than it is replaced; a restart of the fleet begins it anew"],
+    ),
+    e.SpecialistRestored: Row(
+        lambda x, say: f"the {x.specialist} was there again: the fleet was started anew", after=(e.SpecialistGivenUp,)
     ),
     e.PoolExhausted: Row(
         lambda x, say: f"the pool ran short, with {say.amounts(x.available)} free: every open agent is notified once"

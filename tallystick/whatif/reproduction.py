@@ -1,6 +1,7 @@
 """The log's own policy asked again: each decision, reply and digest made anew must be the recorded one, byte for byte.
 
-Only the words of a sentence for people may be others, where another version of tallystick wrote the log.
+Only the words of a sentence for people may be others, where another version of tallystick wrote the log. What was
+decided by another version of the rules is followed as it is recorded, and not decided again (`stretches`).
 """
 
 import contextlib
@@ -10,6 +11,7 @@ import msgspec
 
 from tallystick.events import messages as c
 from tallystick.events.catalog import STORED_NAME, Event
+from tallystick.events.catalog.rules_version import FIRST_RULES
 from tallystick.events.decide import decide, pass_time
 from tallystick.events.decide.turn import Turn
 from tallystick.events.log.audit import Replay
@@ -18,6 +20,7 @@ from tallystick.events.log.store import Record
 from tallystick.events.state.conservation import check_conserved
 from tallystick.events.state.ledger import Ledger
 from tallystick.whatif.steps import REFUSED, Step
+from tallystick.whatif.stretches import Stretches
 
 
 class Mismatch(NamedTuple):
@@ -38,14 +41,18 @@ class Reproduction:
     """A log whose decisions are made anew by the policy that was in force. `take` every step in order, then `finish`.
 
     What comes out the same needs no other proof: its bytes, and those of all before it, are the recorded ones.
+    ``unmarked`` is the version of the rules by which a log was decided that names none.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, unmarked: int = FIRST_RULES) -> None:
         self.messages = 0
         self.facts = 0
         self.decisions = 0
+        self.kept = 0
+        """Events of other rules: facts and decisions that were not made again."""
         self.reworded = 0
         """Records that this version would write with another sentence for people, and else with the same bytes."""
+        self.stretches = Stretches(unmarked)
         self._digest = GENESIS
         self._ledger = Ledger()
 
@@ -55,6 +62,9 @@ class Reproduction:
         Raises:
             BrokenChain: a record is not what was written.
         """
+        if not self.stretches.take(step):
+            self._follow(step)
+            return None
         events, own, reply = self._decide(step)
         records = step.records
         for index, event in enumerate(events):
@@ -84,6 +94,15 @@ class Reproduction:
         """
         check_conserved(self._ledger)
 
+    def _follow(self, step: Step) -> None:
+        """Let the state follow what was decided by other rules."""
+        replay = Replay(self._ledger, self._digest)
+        for record in step.records:
+            event = replay.prove(record)
+            replay.apply(event)
+            self.kept += 1
+        self._digest = replay.digest
+
     def _decide(self, step: Step) -> tuple[list[Event], int, bytes]:
         """The events of a step, where the command's own begin, and its reply."""
         if not step.own:
@@ -110,7 +129,7 @@ class Reproduction:
         if record is None:
             return None
         before = Ledger()
-        before.position = self.facts + self.decisions
+        before.position = self.facts + self.decisions + self.kept
         return Replay(before, self._digest).prove(record)
 
 

@@ -73,10 +73,11 @@ HAPPENED: list[e.Event] = [
         task="u", attempt=1, lease="l-2", expires_at=AT, model="new", because="default", token_budget=100,
         max_tokens=150, queued_at=AT,
     ),
+    e.SpecialistGivenUp(specialist="tracker", reason="…"),
 ]  # fmt: skip
 
 DIGESTS = {
-    ("fleet", 2): "d88ef607b4b80f23",
+    ("fleet", 4): "9b55d9f03e0999b9",
     ("holds", 1): "8dd4f6dc7061298b",
     ("agents", 3): "76f5b923822b7442",
     ("timeline", 1): "3c69e9f3b5574fa7",
