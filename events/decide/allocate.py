@@ -5,7 +5,6 @@ from decimal import Decimal
 from tallystick.config.amounts import (
     DIMENSIONS,
     EDGE_NAMES,
-    NOTHING,
     Amounts,
     Budget,
     InvalidAmount,
@@ -15,6 +14,7 @@ from tallystick.config.amounts import (
 from tallystick.config.kinds import Priority
 from tallystick.events import catalog as e
 from tallystick.events import messages as c
+from tallystick.events.decide.amounts import not_empty
 from tallystick.events.decide.answers import allocation
 from tallystick.events.decide.cover import settle_cover
 from tallystick.events.decide.daily_limits import no_new_accounts
@@ -229,19 +229,6 @@ def open_account(turn: Turn, event: e.BudgetAllocated) -> Account:
     account = turn.ledger.accounts[event.agent]
     relevel_above(turn, account)
     return account
-
-
-def not_empty(budget: Budget, field: str, *, may_be_zero: bool = False) -> Triple:
-    """The amounts of a budget that names at least one dimension, and not only zeros where that would ask for nothing.
-
-    Raises:
-        InvalidAmount: malformed, empty, or nothing but zeros.
-    """
-    amounts = budget.exact(field)
-    if not any(amounts) and (amounts == NOTHING or not may_be_zero):
-        found = "nothing" if amounts == NOTHING else "nothing but zeros"
-        raise InvalidAmount(field, found, "one or more of tokens, time_seconds, cost_usd above zero")
-    return amounts
 
 
 def _is_stopped(ledger: Ledger, agent: str, product: str | None = None) -> Refusal | None:

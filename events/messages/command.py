@@ -16,6 +16,8 @@ DEPENDENCIES_MAX = 10_000
 
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=NAME_MAX)]
 Reason = Annotated[str, msgspec.Meta(min_length=1, max_length=1_000)]
+Labels = Annotated[dict[Name, Name], msgspec.Meta(max_length=16)]
+"""Free ``key: value`` pairs, at most 16."""
 PRIORITIES: tuple[Priority, ...] = get_args(Priority)
 
 

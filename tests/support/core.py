@@ -64,7 +64,7 @@ def dump(ledger: Ledger) -> dict[str, Any]:
         if key not in ("rules", "root", "reserve", "accounts", "watch", "orders")
     }
     state["holds"] = {
-        hold.id: (hold.account.id, hold.amount, hold.ttl_ms, hold.expires_at) for hold in ledger.holds.values()
+        hold.id: (hold.account.id, *msgspec.structs.astuple(hold)[1:-1]) for hold in ledger.holds.values()
     }
     state["released"] = {name: msgspec.structs.astuple(closed) for name, closed in ledger.released.items()}
     for name in ("ids", "ended_holds", "lives", "stops"):
