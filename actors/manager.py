@@ -121,11 +121,17 @@ class Manager:
             self._refuse(envelope, self.halted)
             return
         self._waiting.append(envelope)
-        for slot, command in enumerate(envelope.commands):
+        self._take_from(envelope, 0, now)
+
+    def _take_from(self, envelope: Envelope, first: int, now: dt.datetime) -> None:
+        """Decide the commands of an envelope from a place on. What stands behind a plan sees it, and waits for it."""
+        for slot, command in enumerate(envelope.commands[first:], first):
             judge = JUDGES.get(type(command))
             # A query is asked anew each time; a command that was answered before is not.
             if judge is not None and (command.is_query or command.id not in self.ledger.ids):
                 self._ask(judge, Question(command, envelope, slot), now)
+                if judge == REALLOCATOR:
+                    return
             else:
                 envelope.answers[slot] = self._decide(command, envelope.asked[slot], envelope.by, now)
 
@@ -253,6 +259,8 @@ class Manager:
         envelope.open -= 1
         del self._open[envelope, question.slot]
         self._waiting.append(envelope)
+        if isinstance(question.command, c.Rebalance):
+            self._take_from(envelope, question.slot + 1, self.ledger.now)
 
     def _decide(self, command: c.Command, asked: bytes, by: str, now: dt.datetime) -> bytes:
         """The answer to one command, with what it caused kept for the next commit."""

@@ -26,6 +26,9 @@ from tallystick.events.catalog.event import EPOCH
 from tallystick.events.messages import proposals as p
 from tallystick.events.state.ledger import Ledger
 
+_LATE = dt.timedelta(seconds=1)
+"""Later than this no timer fires where everything is in order."""
+
 
 class Reallocator:
     """Asks the tracker for a survey of the agents, and proposes one atomic plan of moves."""
@@ -46,7 +49,10 @@ class Reallocator:
             case Tick():
                 if now < self._next:
                     return []
+                is_late = now - self._next > _LATE
                 self._next = self._after(now)
+                if is_late:
+                    return []  # the fleet was not there at the moment of a plan: it waits for the next one
                 return [Post(TRACKER, SurveyWanted(None))]
             case Question():
                 return [Post(TRACKER, SurveyWanted(message))]
