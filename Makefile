@@ -17,7 +17,7 @@ BIN := .venv/bin
 LINK = ln -s ../$* $@
 endif
 
-.PHONY: help install demo test thorough check bench crash logs clean
+.PHONY: help install demo test thorough check bench crash logs clean chaos
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -47,6 +47,9 @@ crash: install ## kill the writer 200 times, and check the log each time
 
 logs: install ## record anew the logs that decisions are compared with
 	$(BIN)/python -m tests.support.decision_logs
+
+chaos: install ## let specialists raise at 1,000 random messages, and compare with runs in which they do not
+	TALLYSTICK_CHAOS_RUNS=1000 $(BIN)/python -m pytest tests/actors/test_chaos.py
 
 clean: ## remove everything that was installed and built here
 	rm -rf .venv build dist *.egg-info .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache

@@ -28,6 +28,7 @@ from tallystick.events.state.ledger import Ledger
 
 _LATE = dt.timedelta(seconds=1)
 """Later than this no timer fires where everything is in order."""
+_LEAST = dt.timedelta(microseconds=1)
 
 
 class Reallocator:
@@ -39,7 +40,8 @@ class Reallocator:
     def begin(self, ledger: Ledger) -> None:
         self._config: Config = ledger.rules.config
         self._open = len(ledger.accounts)
-        self._next = self._after(ledger.now)
+        # A tick that the one before it did not take at this very moment is taken now.
+        self._next = self._after(ledger.now - _LEAST)
 
     def handle(self, message: Any, now: dt.datetime) -> Sequence[Post]:
         match message:

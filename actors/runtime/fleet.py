@@ -21,24 +21,22 @@ from typing import Any, ClassVar, Self
 import pykka
 import structlog
 
-from tallystick.actors.enforcer import Enforcer
 from tallystick.actors.manager import Manager, halted_answer
-from tallystick.actors.reallocator import Reallocator
 from tallystick.actors.runtime.clock import Clock, SteadyClock, SystemClock
 from tallystick.actors.runtime.command_queue import WAKE_UP, CommandQueue, check_principal
 from tallystick.actors.runtime.following import Following
-from tallystick.actors.runtime.manager_actor import HaltNow, ManagerActor, Takeover
+from tallystick.actors.runtime.manager_actor import GivenUp, HaltNow, ManagerActor, Takeover
 from tallystick.actors.runtime.messages import ENFORCER, MANAGER, SENDER, Envelope, Post, Recorded, Tick, each
 from tallystick.actors.runtime.opening import Opened, RefusedConfig, load_config, open_ledger, to_put_in_force
 from tallystick.actors.runtime.pending import ANSWER_SECONDS, LoopPending, Pending, Unanswered, answer_with, refused
 from tallystick.actors.runtime.quiescence import Quiescence
 from tallystick.actors.runtime.reports import MakeReporter, NoReporter
 from tallystick.actors.runtime.sender import AlertSender, Sender, send_by_apprise
-from tallystick.actors.runtime.specialist import Crashed, Specialist, SpecialistActor
+from tallystick.actors.runtime.specialist import Crashed, Specialist, SpecialistActor, Undelivered
 from tallystick.actors.runtime.supervision import Crashes
+from tallystick.actors.runtime.team import specialists
 from tallystick.actors.runtime.timers import Timekeeper
 from tallystick.actors.runtime.watch import Watch
-from tallystick.actors.tracker import Tracker
 from tallystick.config.found import GivenConfig, GivenPrices, config_for, prices_for
 from tallystick.config.prices import PriceList
 from tallystick.config.settings import Config
@@ -59,14 +57,6 @@ CLOSING_SECONDS = 5.0
 log = structlog.wrap_logger(logging.getLogger("tallystick.fleet"))
 
 
-def specialists(delivers: bool = False) -> list[Specialist]:
-    """The specialists with a thread of their own, in the order in which equal timers fire.
-
-    ``delivers``: the enforcer also sends alerts to the configured addresses.
-    """
-    return [Tracker(), Enforcer(delivers), Reallocator()]
-
-
 class Fleet:
     """A running fleet: messages in, replies out, from threads and from asyncio."""
 
@@ -85,9 +75,9 @@ class Fleet:
         self._reporter = reporter
         self._specialists: dict[str, Specialist] = {one.name: one for one in self._made_specialists()}
         self._refs: dict[str, pykka.ActorRef[Any]] = {}
+        self._undelivered = Undelivered()
         self._followers: list[Callable[[Sequence[Event]], None]] = []
-        self._ids = itertools.count(1)
-        self._prefix = f"m-{secrets.token_hex(6)}"
+        self._ids, self._prefix = itertools.count(1), f"m-{secrets.token_hex(6)}"
         self._at_close = contextlib.ExitStack()
         self._closing, self._closed = threading.Event(), threading.Event()
         self._process = os.getpid()
@@ -175,6 +165,8 @@ class Fleet:
         self._refs[specialist.name] = SpecialistActor.start(
             specialist, self._clock.now, self._deliver, self._timekeeper.wake_at, self._on_crash
         )
+        for message in self._undelivered.take(specialist.name):
+            self._tell(specialist.name, message)
 
     def _put_in_force(self, config: Config | None, prices: PriceList | None, by: str) -> None:
         for command in to_put_in_force(self._manager.ledger, config, prices, self._clock.now()):
@@ -324,6 +316,7 @@ class Fleet:
         try:
             self._refs[name].tell(message)
         except pykka.ActorDeadError:
+            self._undelivered.keep(name, message)
             log.debug("undeliverable", to=name, message=type(message).__name__)
 
     def _note_clock(self, apart_ms: int) -> None:
@@ -335,11 +328,17 @@ class Fleet:
 
     def _on_crash(self, crashed: Crashed) -> None:
         """Put another specialist in a failed one's place: its state is a fold of the log, so nothing is lost."""
-        if self._closed.is_set() or not self._crashes.note(crashed.name, crashed.reason, self._clock.now()):
+        name = crashed.name
+        if self._closed.is_set():
             return
-        specialist = next(one for one in self._made_specialists() if one.name == crashed.name)
-        self._specialists[crashed.name] = specialist
-        self._tell(MANAGER, Takeover(specialist, lambda: self._start_specialist(specialist)))
+        if not self._crashes.note(name, crashed.reason, self._clock.now()):
+            self._tell(MANAGER, GivenUp(name, crashed.reason))
+            return
+        specialist = next(one for one in self._made_specialists() if one.name == name)
+        self._specialists[name] = specialist
+        left = (*crashed.left, *self._undelivered.take(name))
+        failed: Callable[[str], None] = lambda reason: self._on_crash(Crashed(name, reason, left))  # noqa: E731
+        self._tell(MANAGER, Takeover(specialist, self._start_specialist, failed, left))
 
     @property
     def config(self) -> Config:

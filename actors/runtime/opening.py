@@ -93,6 +93,8 @@ def to_put_in_force(
     if ledger.position and ledger.rules_version < rules_version.RULES_VERSION:
         rules = rules_version.RULES_VERSION
         yield p.AdoptRules(rules=rules, id=f"{c.INTERNAL_ID}rules-{rules}-{ledger.position}")
+    for name in list(ledger.given_up):
+        yield p.RecordRestored(specialist=name, id=f"{c.INTERNAL_ID}restored-{name}-{ledger.position}")
     if ledger.tasks.running or (ledger.accounts and now - ledger.now > _OUTAGE):
         yield p.OpenFleet(id=f"{c.INTERNAL_ID}opening-{ledger.position}")
     if not ledger.configured:

@@ -31,6 +31,8 @@ from tallystick.events.catalog.fleet import PeriodRenewed as PeriodRenewed
 from tallystick.events.catalog.fleet import PoolExhausted as PoolExhausted
 from tallystick.events.catalog.fleet import PricesLoaded as PricesLoaded
 from tallystick.events.catalog.fleet import ReserveReleased as ReserveReleased
+from tallystick.events.catalog.fleet import SpecialistGivenUp as SpecialistGivenUp
+from tallystick.events.catalog.fleet import SpecialistRestored as SpecialistRestored
 from tallystick.events.catalog.fleet import TotalBudgetSet as TotalBudgetSet
 from tallystick.events.catalog.forecasts import AnomalyFound as AnomalyFound
 from tallystick.events.catalog.forecasts import ForecastMade as ForecastMade

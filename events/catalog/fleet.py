@@ -167,3 +167,18 @@ class AlertDeliveryFailed(Event, kw_only=True, tag="alert-delivery-failed.v1"):
     address: str
     reason: Literal["not_accepted", "outbox_full"]
     attempts: int = 0
+
+
+class SpecialistGivenUp(Event, kw_only=True, tag="specialist-given-up.v1"):
+    """A specialist has failed too often to be replaced: what needs it is refused until the fleet restarts."""
+
+    kind: ClassVar[Kind] = "fact"
+    specialist: str
+    reason: str
+
+
+class SpecialistRestored(Event, kw_only=True, tag="specialist-restored.v1"):
+    """The fleet was started again, and with it a specialist that had been given up."""
+
+    kind: ClassVar[Kind] = "fact"
+    specialist: str

@@ -16,6 +16,9 @@ from tallystick.events.catalog.event import Event, Kind
 AfterLease = Literal["queued", "failed"]
 EndedAs = Literal["failed", "cancelled"]
 Outcome = Literal["completed", "failed"]
+WhyUnknown = Literal["held_up", "behind_others", "far_behind", "end_unknown", "beyond_calendar"]
+"""Why no start can be expected: something other than slots is in the way; what would be free is kept for, or goes to,
+others; it is not among the foremost; the end of a run before it is not known, or no calendar tells it."""
 
 
 class TaskSubmitted(Event, kw_only=True, tag="task-submitted.v1"):
@@ -51,7 +54,8 @@ class DependenciesAwaited(Event, kw_only=True, tag="dependencies-awaited.v1"):
 class TaskQueued(Event, kw_only=True, tag="task-queued.v1"):
     """A task waits for a slot from now on: ``code`` says what is in its way, with the numbers of the limit.
 
-    Left out, nothing is: its dependencies were met just now, and it can start with the next commit.
+    Left out, nothing is: its dependencies were met just now, and it can start with the next commit. ``behind`` is the
+    task that goes first, where one does. ``unknown`` says why no start can be expected.
     """
 
     kind: ClassVar[Kind] = "decision"
@@ -61,6 +65,8 @@ class TaskQueued(Event, kw_only=True, tag="task-queued.v1"):
     current: int | str | None = None
     message: str | None = None
     expected_start: dt.datetime | None = None
+    behind: str | None = None
+    unknown: WhyUnknown | None = None
 
 
 class TaskRejected(Event, kw_only=True, tag="task-rejected.v1"):
@@ -189,10 +195,11 @@ class TaskOverdue(Event, kw_only=True, tag="task-overdue.v1"):
 
 
 class Expected(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
-    """When a task is expected to start; None where nothing tells any more."""
+    """When a task is expected to start; None where nothing tells any more, and ``unknown`` says why."""
 
     task: str
     start: dt.datetime | None = None
+    unknown: WhyUnknown | None = None
 
 
 class StartsExpected(Event, kw_only=True, tag="starts-expected.v1"):

@@ -6,6 +6,7 @@ that requests at the same moment are never granted more than there is.
 
 import datetime as dt
 from collections.abc import Iterator
+from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 from tallystick.config.amounts import COST, EDGE_NAMES, TOKENS, Triple, at_edge, dollars
@@ -18,6 +19,7 @@ from tallystick.events.decide.turn import Turn
 from tallystick.events.messages.replies import Number, Refusal
 from tallystick.events.messages.task_replies import Reason
 from tallystick.events.state.accounts import Account
+from tallystick.events.state.calendar import local_date, midnight_after
 from tallystick.events.state.ledger import Ledger
 from tallystick.events.state.task_rules import day_tokens
 from tallystick.events.state.tasks import Task
@@ -28,8 +30,8 @@ from tallystick.events.state.tasks import Task
 def day_of(config: Config, now: dt.datetime) -> tuple[str, dt.datetime]:
     """The date in the fleet's zone, and when the next one begins, also where clocks change."""
     zone = ZoneInfo(config.timezone)
-    today = now.astimezone(zone).date()
-    return today.isoformat(), dt.datetime.combine(today + dt.timedelta(days=1), dt.time(), zone).astimezone(dt.UTC)
+    today = local_date(now, zone)
+    return today.isoformat(), midnight_after(today, 1, zone)
 
 
 def begin_day(turn: Turn) -> None:
@@ -121,8 +123,37 @@ def breaker_open(ledger: Ledger) -> Refusal | None:
 # --- tasks -----------------------------------------------------------------------------------------------------------
 
 
-def daily_obstacle(ledger: Ledger, task: Task, victim: Task | None) -> Reason | None:
-    """The daily limit that keeps a task from starting: tokens, cost, then its product's tokens.
+class DailyClaim(NamedTuple):
+    """What a task asks of one daily limit, in tokens or nano-dollars: ``taken`` is used, held or committed to runs."""
+
+    code: str
+    what: str
+    dimension: int
+    limit: int
+    used: int
+    taken: int
+    needed: int
+
+    @property
+    def is_short(self) -> bool:
+        """Whether it does not fit now."""
+        return _is_over(self.limit, self.used, self.taken - self.used, self.needed)
+
+    @property
+    def fits_today(self) -> bool:
+        """Whether it could fit if nothing were held and nothing ran."""
+        return not _is_over(self.limit, self.used, 0, self.needed)
+
+    def reason(self) -> Reason:
+        """Why it does not fit."""
+        numbers = (self.limit, self.taken, self.needed)
+        limit, taken, needed = (dollars(units) if self.dimension == COST else units for units in numbers)
+        message = f"{self.what}: {taken} of {limit} is used today or committed to running tasks, {needed} is needed"
+        return Reason(self.code, limit, taken, message)
+
+
+def daily_claims(ledger: Ledger, task: Task, victim: Task | None = None) -> Iterator[DailyClaim]:
+    """What a task asks of the daily limits that it is under: tokens, cost, then its product's tokens.
 
     What runs counts with the unspent rest of its token budget, or of its estimate where it has none.
     ``victim``: as if that run had ended.
@@ -132,33 +163,32 @@ def daily_obstacle(ledger: Ledger, task: Task, victim: Task | None) -> Reason | 
     freed = None if victim is None else commitments.runs[victim.id]
     limit = limit_of(ledger, TOKENS)
     if limit is not None:
-        used = ledger.used_today
-        taken = (
-            used[TOKENS] + ledger.held[TOKENS] + commitments.open - (0 if freed is None else freed.open + freed.held)
-        )
-        if _is_over(limit, used[TOKENS], taken - used[TOKENS], needed):
-            return _in_the_way("daily_tokens", "daily token limit", TOKENS, (limit, taken, needed))
+        used = ledger.used_today[TOKENS]
+        taken = used + ledger.held[TOKENS] + commitments.open - (0 if freed is None else freed.open + freed.held)
+        yield DailyClaim("daily_tokens", "daily token limit", TOKENS, limit, used, taken, needed)
     limit = limit_of(ledger, COST)
     if limit is not None:
-        used = ledger.used_today
+        used = ledger.used_today[COST]
         by_model = dict(commitments.by_model)
         if freed is not None:
             by_model[freed.model] = by_model.get(freed.model, 0) - freed.unpriced
-        taken = used[COST] + ledger.held[COST] - (0 if freed is None else freed.held_cost)
+        taken = used + ledger.held[COST] - (0 if freed is None else freed.held_cost)
         taken += sum(cost_of(ledger, name, tokens) for name, tokens in by_model.items())
         cost = cost_of(ledger, model_for(ledger, task).model, needed)
-        if _is_over(limit, used[COST], taken - used[COST], cost):
-            return _in_the_way("daily_cost", "daily cost limit", COST, (limit, taken, cost))
+        yield DailyClaim("daily_cost", "daily cost limit", COST, limit, used, taken, cost)
     limit = limit_of_product(ledger, task.product)
-    if limit is None:
-        return None
-    spent = ledger.day.by_product[task.product]
-    taken = spent + ledger.day.held_by_product[task.product] + commitments.by_product[task.product]
-    if freed is not None and freed.product == task.product:
-        taken -= freed.open + freed.held
-    if not _is_over(limit, spent, taken - spent, needed):
-        return None
-    return _in_the_way("product_daily_tokens", f"daily token budget of {task.product}", TOKENS, (limit, taken, needed))
+    if limit is not None:
+        used = ledger.day.by_product[task.product]
+        taken = used + ledger.day.held_by_product[task.product] + commitments.by_product[task.product]
+        if freed is not None and freed.product == task.product:
+            taken -= freed.open + freed.held
+        what = f"daily token budget of {task.product}"
+        yield DailyClaim("product_daily_tokens", what, TOKENS, limit, used, taken, needed)
+
+
+def daily_obstacle(ledger: Ledger, task: Task, victim: Task | None) -> Reason | None:
+    """The daily limit that keeps a task from starting, or None. ``victim``: as if that run had ended."""
+    return next((claim.reason() for claim in daily_claims(ledger, task, victim) if claim.is_short), None)
 
 
 def never_today(ledger: Ledger, task: Task) -> Reason | None:
@@ -184,9 +214,3 @@ def cost_of(ledger: Ledger, model: str, tokens: int) -> int:
     They are those of many requests, none of which is known to be long: the base tier holds.
     """
     return quoted(ledger.rules, model, Tokens(*ledger.day.parts(tokens)), base=True).cost_nanos if tokens else 0
-
-
-def _in_the_way(code: str, what: str, d: int, numbers: tuple[int, int, int]) -> Reason:
-    limit, taken, needed = (dollars(units) if d == COST else units for units in numbers)
-    message = f"{what}: {taken} of {limit} is used today or committed to running tasks, {needed} is needed"
-    return Reason(code, limit, taken, message)

@@ -73,6 +73,8 @@ HANDLERS: Mapping[type[c.Command], Callable[[Turn, Any], Any]] = {
     p.RecordRun: forecasts.record_run,
     p.RecordAnomaly: forecasts.record_anomaly,
     p.RecordSnapshot: operate.record_snapshot,
+    p.RecordGivenUp: alerts.record_given_up,
+    p.RecordRestored: alerts.record_restored,
     p.OpenFleet: opening.open_fleet,
     p.NoteClock: opening.note_clock,
 }

@@ -26,6 +26,7 @@ from tallystick.events.decide.turn import Turn
 from tallystick.events.decide.usage import LATE_REPORT, UNDER_ESTIMATE, as_used, of_life, of_run, use_priced
 from tallystick.events.messages.replies import Enforcement, Held, HoldGone, Refusal, shown
 from tallystick.events.state.accounts import Account, Hold, money
+from tallystick.events.state.calendar import later
 
 _TTL_MAX_MS = 604_800_000
 
@@ -62,7 +63,7 @@ def reserve(turn: Turn, command: c.Reserve) -> Held | Refusal:
     )
     if refusal is not None:
         return refusal
-    expires_at = turn.now + dt.timedelta(milliseconds=ttl_ms)
+    expires_at = later(turn.now, dt.timedelta(milliseconds=ttl_ms))
     if command.dry_run:
         asked = Hold(turn.id, account.id, money(wanted), ttl_ms, expires_at, None, account)
         answer = held_reply(asked, to_come=True)
@@ -178,6 +179,6 @@ def extend_hold(turn: Turn, hold_id: str) -> Held | Refusal:
     if hold is None:
         return unknown_hold(hold_id)
     # Nothing can fail after this line.
-    expires_at = turn.now + dt.timedelta(milliseconds=hold.ttl_ms)
+    expires_at = later(turn.now, dt.timedelta(milliseconds=hold.ttl_ms))
     turn.record(e.HoldExtended(hold=hold.id, agent=hold.account.id, expires_at=max(expires_at, hold.expires_at)))
     return held_reply(hold)

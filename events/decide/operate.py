@@ -1,5 +1,6 @@
 """Operate: totals, periods, pauses, the reserve and the configuration, each with who, when and why in the log."""
 
+import calendar
 import datetime as dt
 import hashlib
 from decimal import Decimal
@@ -38,6 +39,7 @@ from tallystick.events.decide.turn import Turn
 from tallystick.events.messages import proposals as p
 from tallystick.events.messages.replies import Done, Loaded, Overridden, Refusal, Totals, shown
 from tallystick.events.state.accounts import Money
+from tallystick.events.state.calendar import local_date, midnight_after
 from tallystick.events.state.ledger import Ledger
 
 # --- the total and its period ----------------------------------------------------------------------------------------
@@ -157,14 +159,14 @@ def period_end(config: Config, now: dt.datetime) -> dt.datetime | None:
     if period == "none":
         return None
     zone = ZoneInfo(config.timezone)
-    today = now.astimezone(zone).date()
+    today = local_date(now, zone)
     if period == "day":
-        first = today + dt.timedelta(days=1)
+        days = 1
     elif period == "week":
-        first = today + dt.timedelta(days=7 - today.weekday())
+        days = 7 - today.weekday()
     else:
-        first = (today.replace(day=1) + dt.timedelta(days=32)).replace(day=1)
-    return dt.datetime.combine(first, dt.time(), zone).astimezone(dt.UTC)
+        days = calendar.monthrange(today.year, today.month)[1] - today.day + 1
+    return midnight_after(today, days, zone)
 
 
 # --- the fleet -------------------------------------------------------------------------------------------------------

@@ -43,6 +43,7 @@ def get_global_status(turn: Turn, command: c.GetGlobalStatus) -> GlobalStatus:
         agent_count=len(ledger.accounts),
         agent_statuses=[status(turn, ledger.accounts[name], memory) for name in page],
         position=ledger.position,
+        given_up=list(ledger.given_up),
         clock_apart_seconds=ledger.clock_apart_ms // 1000,
     )
 

@@ -20,9 +20,9 @@ from tallystick.events.decide.levels import enforced, throttled_until
 from tallystick.events.decide.turn import Turn
 from tallystick.events.messages.replies import Refusal
 from tallystick.events.state.accounts import Account, Hold
+from tallystick.events.state.calendar import NEVER
 from tallystick.events.state.day import Day
 from tallystick.events.state.ledger import Ledger
-from tallystick.events.state.tasks import NEVER
 
 LOOKED_AT_MAX = 512
 """So many moments are looked at, each the end of a hold, a day or a period; later ones are not foreseen."""

@@ -11,11 +11,12 @@ from tallystick.events.decide.facts import model_for
 from tallystick.events.decide.pool import open_reserve_for
 from tallystick.events.decide.refusals import bad_name
 from tallystick.events.decide.release import close_account
-from tallystick.events.decide.task_answers import status
+from tallystick.events.decide.task_answers import kept_reason, status
 from tallystick.events.decide.turn import Turn
 from tallystick.events.messages import proposals as p
 from tallystick.events.messages.replies import Done, Refusal
 from tallystick.events.messages.task_replies import Reason, TaskStatus
+from tallystick.events.state.calendar import later
 from tallystick.events.state.ledger import Ledger
 from tallystick.events.state.task_rules import exact_minutes, lease_time, priority_of, token_budget
 from tallystick.events.state.tasks import Task
@@ -33,17 +34,18 @@ def place_task(turn: Turn, command: p.PlaceTask) -> TaskStatus | Refusal:
     if refusal is not None:
         return refusal
     # Nothing can fail after this line.
-    submitted = _submission(turn, wanted, given_ms)
+    submitted = submission(ledger, wanted, given_ms)
     turn.record(submitted)
     task = ledger.tasks.known[wanted.task]
     reason = _failed_dependency(turn, task) or impossible(ledger, task)
     if reason is not None:
-        turn.record(e.TaskRejected(task=task.id, **msgspec.structs.asdict(reason)))
+        code, limit, current, message, _ = msgspec.structs.astuple(reason)
+        turn.record(e.TaskRejected(task=task.id, code=code, limit=limit, current=current, message=message))
     elif task.unmet:
         turn.record(e.DependenciesAwaited(task=task.id, unfinished=list(task.unmet)))
     else:
         reason = _admit_or_queue(turn, task, command)
-    return status(turn, task, reason)
+    return status(turn, task, reason, command.unknown)
 
 
 def _admit_or_queue(turn: Turn, task: Task, command: p.PlaceTask) -> Reason | None:
@@ -51,28 +53,26 @@ def _admit_or_queue(turn: Turn, task: Task, command: p.PlaceTask) -> Reason | No
     ledger = turn.ledger
     victim = None if command.victim is None else ledger.tasks.running.get(command.victim)
     reason = obstacle(ledger, task)
-    first = _first_before(ledger, command) if reason is None else None
-    if first is not None:
-        reason = Reason("outranked", None, None, f"{first} ranks higher and waits for the same slot")
-    elif reason is not None and victim is not None and may_give_way(ledger, task, victim, turn.now):
+    if reason is None:
+        reason = _goes_first(ledger, command)
+    elif victim is not None and may_give_way(ledger, task, victim, turn.now):
         _start(turn, task, command, victim)
         return None
     if reason is None:
         _start(turn, task, command)
     else:
-        reason_fields = msgspec.structs.asdict(reason)
-        turn.record(e.TaskQueued(task=task.id, expected_start=command.expected_start, **reason_fields))
+        start, unknown = command.expected_start, command.unknown
+        turn.record(e.TaskQueued(task=task.id, expected_start=start, unknown=unknown, **msgspec.structs.asdict(reason)))
     return reason
 
 
-def _first_before(ledger: Ledger, command: p.PlaceTask) -> str | None:
-    """Who ranks higher and gets the slot that a task could have."""
+def _goes_first(ledger: Ledger, command: p.PlaceTask) -> Reason | None:
+    """Why a task that could start waits all the same: for one that ranks higher and can start too, or that is aged."""
     known = ledger.tasks.known
-    for name in command.recently_blocked:
-        if name in known and known[name].state == "queued" and obstacle(ledger, known[name]) is None:
-            return name
-    behind = command.behind
-    return behind if behind in known and known[behind].state == "queued" else None
+    behind = known.get(command.behind) if command.behind is not None else None
+    if behind is not None and behind.state == "queued" and obstacle(ledger, behind) is None:
+        return Reason("outranked", None, None, f"{behind.id} ranks higher and waits for the same slot", behind.id)
+    return kept_reason(ledger, command.kept_for)
 
 
 def _why_not_taken(turn: Turn, wanted: c.SubmitTask) -> Refusal | None:
@@ -109,12 +109,11 @@ def _why_not_taken(turn: Turn, wanted: c.SubmitTask) -> Refusal | None:
     return None
 
 
-def _submission(turn: Turn, wanted: c.SubmitTask, given_ms: int | None) -> e.TaskSubmitted:
+def submission(ledger: Ledger, wanted: c.SubmitTask, given_ms: int | None) -> e.TaskSubmitted:
     """What is submitted, with estimates from memory where none are given; for tokens, at last the type's budget.
 
     0 tokens where there is no estimate at all.
     """
-    ledger = turn.ledger
     known = ledger.estimates.estimate(wanted.agent_type, wanted.product, wanted.model)
     tokens, elapsed_ms = wanted.estimated_tokens, given_ms
     learnt = (tokens is None and known.tokens is not None) or (elapsed_ms is None and known.elapsed_ms is not None)
@@ -212,7 +211,7 @@ def _start(turn: Turn, task: Task, command: _Placing, victim: Task | None = None
             task=task.id,
             attempt=task.attempt,
             lease=f"lease-{ledger.position + 1}",
-            expires_at=turn.now + lease_time(config),
+            expires_at=later(turn.now, lease_time(config)),
             model=model,
             because=because,
             token_budget=token_budget(config, task.agent_type),

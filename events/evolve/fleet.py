@@ -96,3 +96,13 @@ def change_response(ledger: Ledger, event: e.FleetResponseChanged) -> None:
 def note_pool_exhausted(ledger: Ledger, event: e.PoolExhausted) -> None:
     """The pool is exhausted; every open account learns of it with its next reply."""
     ledger.pool_exhausted_at = event.position
+
+
+def give_specialist_up(ledger: Ledger, event: e.SpecialistGivenUp) -> None:
+    """A specialist is there no more."""
+    ledger.given_up[event.specialist] = event.reason
+
+
+def restore_specialist(ledger: Ledger, event: e.SpecialistRestored) -> None:
+    """A specialist is there again."""
+    ledger.given_up.pop(event.specialist, None)

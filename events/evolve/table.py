@@ -76,6 +76,8 @@ STEPS: Mapping[type[e.Event], tuple[Step, ...]] = {
     e.AlertDelivered: (fleet.settle_alert,),
     e.AlertDeliveryFailed: (fleet.settle_alert,),
     e.SnapshotRecorded: (),
+    e.SpecialistGivenUp: (fleet.give_specialist_up,),
+    e.SpecialistRestored: (fleet.restore_specialist,),
     # --- the day ---
     e.DayBegan: (day.begin,),
     e.BreakerTripped: (day.trip_breaker,),

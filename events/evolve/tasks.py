@@ -3,6 +3,7 @@
 from typing import Any
 
 from tallystick.events import catalog as e
+from tallystick.events.state.calendar import later
 from tallystick.events.state.ledger import Ledger
 from tallystick.events.state.task_rules import lease_time
 from tallystick.events.state.tasks import HowEnded, Task
@@ -10,9 +11,14 @@ from tallystick.events.state.tasks import HowEnded, Task
 
 def submit(ledger: Ledger, event: e.TaskSubmitted) -> None:
     """A task is known; what it depends on knows that it waits."""
-    task = Task(
+    ledger.tasks.add(task_of(event, ledger.tasks.submitted + 1))
+
+
+def task_of(event: e.TaskSubmitted, number: int) -> Task:
+    """A task as it was submitted."""
+    return Task(
         id=event.task,
-        number=ledger.tasks.submitted + 1,
+        number=number,
         agent_type=event.agent_type,
         product=event.product,
         named_priority=event.priority,
@@ -44,7 +50,6 @@ def submit(ledger: Ledger, event: e.TaskSubmitted) -> None:
         position=0,
         parent_life=0 if event.parent is None else ledger.accounts[event.parent].life,
     )
-    ledger.tasks.add(task)
 
 
 def await_dependencies(ledger: Ledger, event: e.DependenciesAwaited) -> None:
@@ -162,4 +167,4 @@ def used_late(ledger: Ledger, event: e.UsageReported) -> None:
 
 def resume_leases(ledger: Ledger, event: e.Event) -> None:
     """Everything may go on: each run has a whole lease's time to give a sign of life."""
-    ledger.tasks.renew(event.at + lease_time(ledger.rules.config))
+    ledger.tasks.renew(later(event.at, lease_time(ledger.rules.config)))

@@ -134,6 +134,14 @@ def decode_command(data: bytes) -> Command:
     return command
 
 
+def is_same(one: bytes, other: bytes) -> bool:
+    """Whether two messages say the same, however they write it; a signalling NaN equals nothing."""
+    try:
+        return decode_command(one) == decode_command(other)
+    except ArithmeticError:
+        return False
+
+
 def encode_answer(answer: Reply | Refusal) -> bytes:
     """An answer as it goes out and into the log: ``{"ok": …}`` or ``{"error": {"code", "detail", …numbers}}``."""
     if type(answer) is Refusal:

@@ -30,7 +30,7 @@ from tallystick.events.state.outbox import Notice
 from tallystick.events.state.rules import Rules
 from tallystick.events.state.slot_time import SlotTimes
 
-FORMAT = 9
+FORMAT = 10
 """Raised whenever what follows changes its meaning; a snapshot of another format is ignored."""
 
 
@@ -55,6 +55,7 @@ class _State(msgspec.Struct):
     response: int
     paused: str | None
     reserve_open: bool
+    given_up: dict[str, str]
     unpriced: list[str]
     outbox: list[Notice]
     pool_exhausted_at: int
@@ -113,6 +114,7 @@ def dump(ledger: Ledger) -> bytes:
             response=ledger.response,
             paused=ledger.paused,
             reserve_open=ledger.reserve_open,
+            given_up=ledger.given_up,
             unpriced=list(ledger.unpriced),
             outbox=list(ledger.outbox.values()),
             pool_exhausted_at=ledger.pool_exhausted_at,
@@ -159,6 +161,7 @@ def load(snapshot: bytes) -> Ledger | None:
     ledger.spent, ledger.held, ledger.opening = list(state.spent), list(state.held), state.opening
     ledger.budget, ledger.period_ends = state.budget, state.period_ends
     ledger.response, ledger.paused = state.response, state.paused
+    ledger.given_up = state.given_up
     ledger.reserve_open, ledger.pool_exhausted_at = state.reserve_open, state.pool_exhausted_at
     ledger.unpriced = dict.fromkeys(state.unpriced)
     ledger.outbox = {notice.alert: notice for notice in state.outbox}

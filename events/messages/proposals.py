@@ -8,6 +8,7 @@ import msgspec
 from tallystick.config.amounts import Amounts
 from tallystick.events.catalog import Strategy
 from tallystick.events.catalog.forecasts import Anomaly, Outcome, Prediction, WhyForecast
+from tallystick.events.catalog.tasks import WhyUnknown
 from tallystick.events.messages.command import Command, Name
 from tallystick.events.messages.tasks import SubmitTask
 
@@ -129,6 +130,21 @@ class RecordAnomaly(Command):
     high: int | None = None
 
 
+class RecordGivenUp(Command):
+    """A specialist has failed too often to be replaced."""
+
+    group: ClassVar[str] = "internal"
+    specialist: Name
+    reason: str
+
+
+class RecordRestored(Command):
+    """A specialist that had been given up is there again: the fleet was started anew."""
+
+    group: ClassVar[str] = "internal"
+    specialist: Name
+
+
 class RecordSnapshot(Command):
     """The hash of the state at ``position`` goes into the log, so that a snapshot can be trusted or ignored."""
 
@@ -143,18 +159,19 @@ class RecordSnapshot(Command):
 class PlaceTask(Command):
     """A submitted task with the allocator's judgement of it, to be admitted or queued in one transaction.
 
-    ``behind`` is a waiting task that ranks higher and needs the same slot; ``recently_blocked`` are those that rank
-    higher too, and were kept from starting lately by something else than slots, which may be over; ``victim`` is a
-    running task that should give its slot up for it.
+    ``behind`` is a waiting task that ranks higher, can start, and needs the same slot; ``kept_for`` is an aged one that
+    cannot start yet, for which what this one needs is kept; ``victim`` is a running task that should give its slot up
+    for it. ``unknown`` says why there is no ``expected_start``.
     """
 
     group: ClassVar[str] = "internal"
     submitted: SubmitTask
     aged: bool = False
     behind: Name | None = None
-    recently_blocked: list[Name] = msgspec.field(default_factory=list)
+    kept_for: Name | None = None
     victim: Name | None = None
     expected_start: dt.datetime | None = None
+    unknown: WhyUnknown | None = None
 
 
 class StartTask(Command):
@@ -182,11 +199,13 @@ class RecordOverdue(Command):
 
 
 class TellTask(Command):
-    """Answer `GetTask`, with what the allocator expects."""
+    """Answer `GetTask`, with what the allocator expects; ``kept_for`` as in `PlaceTask`."""
 
     group: ClassVar[str] = "internal"
     task: Name
     expected_start: dt.datetime | None = None
+    unknown: WhyUnknown | None = None
+    kept_for: Name | None = None
 
 
 class QueueView(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -199,6 +218,8 @@ class QueueView(msgspec.Struct, frozen=True, omit_defaults=True):
     blocking: float
     aged: bool = False
     expected_start: dt.datetime | None = None
+    unknown: WhyUnknown | None = None
+    kept_for: Name | None = None
 
 
 class TellQueue(Command):
@@ -239,6 +260,8 @@ INTERNAL: tuple[type[Command], ...] = (
     TellTask,
     TellQueue,
     RecordSnapshot,
+    RecordGivenUp,
+    RecordRestored,
     OpenFleet,
     NoteClock,
 )

@@ -182,6 +182,8 @@ class GlobalStatus(Reply):
     agent_count: int
     agent_statuses: list[BudgetStatus]
     position: int
+    given_up: list[str]
+    """The specialists that have failed too often, and are not there until the fleet is started again."""
     clock_apart_seconds: int = 0
 
 

@@ -7,22 +7,24 @@ import msgspec
 from tallystick.events.messages.replies import EdgeAmounts, Number, Reply
 
 
-class Reason(msgspec.Struct, frozen=True):
+class Reason(msgspec.Struct, frozen=True, omit_defaults=True):
     """Why a task does not run: a code, the numbers of what is in the way (None where it has none), and a sentence."""
 
     code: str
     limit: int | str | None
     current: int | str | None
     message: str
+    behind: str | None = None
+    """The task that goes first, where one does."""
 
 
 class TaskStatus(Reply):
     """Answers `SubmitTask` and `GetTask`.
 
     ``decision`` is what was decided of its start, None once it has ended. ``token_budget`` is the soft mark of a run
-    and ``max_tokens`` its hard end: of the run at hand, or of the next; null where
-    its type has no token budget. ``lease`` goes with every message about the
-    run.
+    and ``max_tokens`` its hard end: of the run at hand, or of the next; null where its type has no token budget.
+    ``lease`` goes with every message about the run. ``expected_start_reason`` is a sentence that says why a waiting
+    task has no expected start.
     """
 
     task: str
@@ -36,6 +38,7 @@ class TaskStatus(Reply):
     max_tokens: int | None
     expected_start: str | None
     lease_expires_at: str | None
+    expected_start_reason: str | None = None
 
 
 class Compared(msgspec.Struct):
@@ -95,6 +98,7 @@ class QueuedTask(msgspec.Struct):
     aged: bool
     reason: Reason | None
     expected_start: str | None
+    expected_start_reason: str | None = None
 
 
 class RunningTask(msgspec.Struct):

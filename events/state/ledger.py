@@ -15,6 +15,7 @@ from tallystick.config.settings import Config
 from tallystick.events.catalog.event import EPOCH
 from tallystick.events.catalog.rules_version import FIRST_RULES
 from tallystick.events.state.accounts import Account, Balances, Closed, EndedHold, Money, limited, minus, money
+from tallystick.events.state.calendar import NEVER, earlier
 from tallystick.events.state.commitments import Commitments
 from tallystick.events.state.day import FAR, Day, Watch
 from tallystick.events.state.estimates import Estimates
@@ -22,7 +23,7 @@ from tallystick.events.state.history import History
 from tallystick.events.state.outbox import Outbox
 from tallystick.events.state.rules import Rules
 from tallystick.events.state.slot_time import SlotTimes
-from tallystick.events.state.tasks import NEVER, Task, Tasks
+from tallystick.events.state.tasks import Task, Tasks
 
 UNPRICED_MAX = 1_000
 LATE_KEPT = 10_000
@@ -56,6 +57,8 @@ class Ledger(Balances):
         """By dimension, the smallest ``spent + held`` that could raise the response; a report compares with it."""
         self.paused: str | None = None
         self.reserve_open = False
+        self.given_up: dict[str, str] = {}
+        """The specialists that have failed too often, each with its last error."""
         self.unpriced: dict[str, None] = {}
         """The models (at most `UNPRICED_MAX`) whose missing price an alert has named, until the next price list."""
         self.outbox: Outbox = {}
@@ -230,7 +233,7 @@ class Ledger(Balances):
         """Note when the log came to ``position`` (at most once a minute), and forget what is older than the memory."""
         self.next_mark = at + _MINUTE
         self.id_marks.append((at, position))
-        self._forget_before(at - dt.timedelta(hours=self.rules.ids_keep_hours))
+        self._forget_before(earlier(at, dt.timedelta(hours=self.rules.ids_keep_hours)))
 
     def _forget_before(self, horizon: dt.datetime) -> None:
         """Forget ids, ended holds, released accounts and finished tasks from before ``horizon`` (to the minute, never

@@ -14,13 +14,13 @@ import msgspec
 
 from tallystick.config.kinds import Priority
 from tallystick.events.state.accounts import ZERO, Money, plus
+from tallystick.events.state.calendar import NEVER
 
 State = Literal["waiting_on_dependencies", "queued", "running", "completed", "failed", "cancelled", "rejected"]
 STATES: tuple[State, ...] = get_args(State)
 OPEN: frozenset[State] = frozenset({"waiting_on_dependencies", "queued", "running"})
 RUNS_KEPT = 8
 """Of each task, what so many last runs used: a late report is not charged twice."""
-NEVER = dt.datetime.max.replace(tzinfo=dt.UTC)
 
 HowEnded = Literal["over", "preempted"]
 

@@ -95,5 +95,6 @@ def _ledger_of(row: FleetRow) -> Ledger:
     ledger.position, ledger.now = row.position, row.at
     ledger.clock_apart_ms = row.clock_apart_ms
     ledger.response, ledger.paused = e.RESPONSES.index(row.response), row.paused
+    ledger.given_up = row.given_up
     ledger.reserve_open, ledger.period_ends = row.reserve_open, row.period_ends_at
     return ledger

@@ -59,6 +59,7 @@ class FleetRow(msgspec.Struct, kw_only=True, gc=False):
     clock_apart_ms: int = 0
     config: dict[str, Any] = {}
     rules: int = FIRST_RULES
+    given_up: dict[str, str] = {}
 
 
 decode = msgspec.json.Decoder(FleetRow).decode
@@ -73,7 +74,7 @@ class FleetView:
     """Folds the fleet's row."""
 
     name = "fleet"
-    version = 3
+    version = 4
 
     def __init__(self, balances: Balances, look: Look) -> None:
         self._balances = balances
@@ -156,6 +157,12 @@ class FleetView:
     def _resumed(self, event: e.FleetResumed) -> None:
         self._row.paused = None
 
+    def _gave_up(self, event: e.SpecialistGivenUp) -> None:
+        self._row.given_up[event.specialist] = event.reason
+
+    def _restored(self, event: e.SpecialistRestored) -> None:
+        self._row.given_up.pop(event.specialist, None)
+
     def _clock_apart(self, event: e.ClockApart) -> None:
         self._row.clock_apart_ms = event.apart_ms
 
@@ -192,6 +199,8 @@ class FleetView:
         e.FleetResponseChanged: _response_changed,
         e.FleetPaused: _paused,
         e.FleetResumed: _resumed,
+        e.SpecialistGivenUp: _gave_up,
+        e.SpecialistRestored: _restored,
         e.ClockApart: _clock_apart,
         e.ClockTogether: _clock_together,
         e.ClockAccepted: _clock_together,

@@ -173,6 +173,8 @@ def _fleet_table(found: Status, queries: QueryAdapter, work: TaskDay, breaker: s
     table.add_row("pressure", f"{percent(round(reply.pressure * 1_000_000), 1_000_000)} %")
     table.add_row("response", reply.response)
     table.add_row("paused", Text(one_line(fleet.paused or "by configuration"), style="red") if reply.paused else "no")
+    for name, reason in fleet.given_up.items():
+        table.add_row("given up", Text(one_line(f"{name}: {reason}"), style="red"))
     if apart := reply.clock_apart_seconds:
         way = "ahead of the fleet's time; see AcceptClock" if apart > 0 else "behind the fleet's time"
         table.add_row("clock", Text(f"{abs(apart):,} s {way}", style="red"))

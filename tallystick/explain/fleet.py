@@ -109,6 +109,13 @@ ROWS: Rows = {
     e.FleetResponseChanged: Row(
         _says_response, _why_response, after=(e.FleetResponseChanged, e.TotalBudgetSet, e.PeriodRenewed)
     ),
+    e.SpecialistGivenUp: Row(
+        lambda x, say: f"the {x.specialist} was given up: {x.reason}",
+        lambda x, ledger, history: ["it failed more often than it is replaced; a restart of the fleet begins it anew"],
+    ),
+    e.SpecialistRestored: Row(
+        lambda x, say: f"the {x.specialist} was there again: the fleet was started anew", after=(e.SpecialistGivenUp,)
+    ),
     e.PoolExhausted: Row(
         lambda x, say: f"the pool ran short, with {say.amounts(x.available)} free: every open agent is notified once"
     ),

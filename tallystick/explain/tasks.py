@@ -22,6 +22,7 @@ _SETTINGS = {
     "total_concurrency": "max_concurrent.total",
     "product_paused": "products.{product}.paused",
     "pool_exhausted": "token_budgets × token_budget_multiplier",
+    "cannot_fit": "token_budgets × token_budget_multiplier",
     "total_exceeded": "total_budget.tokens less emergency_reserve_percent",
 }
 """The setting behind a reason to wait or to be rejected, by its code."""
@@ -37,6 +38,7 @@ _LED_TO_WAITING: dict[str, tuple[type[e.Event], ...]] = {
     "total_concurrency": (e.ConfigLoaded,),
     "total_exceeded": (e.TotalBudgetSet, e.PeriodRenewed),
     "pool_exhausted": (e.TotalBudgetSet, e.PeriodRenewed),
+    "cannot_fit": (e.TotalBudgetSet, e.PeriodRenewed),
     "fleet_stopped": (e.FleetResponseChanged,),
 }
 """What stands behind a reason to wait or to be rejected, by its code."""
@@ -78,6 +80,8 @@ def _says_queued(event: e.TaskQueued, say: Style) -> str:
         return f"{event.task} waits for nothing but a slot: its dependencies were met"
     start = event.expected_start
     expected = "" if start is None else f"; it was expected to start at {say.time(start)}"
+    if event.unknown is not None:
+        expected = f"; when it would start was not known ({event.unknown.replace('_', ' ')})"
     return f"{event.task} was queued, {event.code}: {event.message}{expected}"
 
 
@@ -97,6 +101,8 @@ def _why_not_started(event: "e.TaskQueued | e.TaskRejected", ledger: Ledger, his
         lines.append("against it count what is used and held today, and the unspent rest of every run's token budget")
     if event.code == "outranked":
         lines.append("a task that ranks higher gets a slot first: score = priority + waiting + how many it blocks")
+    if event.code == "kept_for_older":
+        lines.append("what an aged task lacks is kept for it from those that rank lower: else it could wait for ever")
     return lines
 
 
@@ -123,7 +129,9 @@ def _why_overdue(event: e.TaskOverdue, ledger: Ledger, history: History) -> list
 
 def _says_expected(event: e.StartsExpected, say: Style) -> str:
     starts = ", ".join(
-        f"{one.task} at {say.time(one.start)}" if one.start is not None else f"{one.task} at no known time"
+        f"{one.task} at {say.time(one.start)}"
+        if one.start is not None
+        else f"{one.task} at no known time ({(one.unknown or 'not known').replace('_', ' ')})"
         for one in event.starts
     )
     return f"a reply said when tasks are expected to start: {starts}"

@@ -92,16 +92,21 @@ class Step:
                 case e.TaskStarted(task=submitted.task, aged=aged):
                     shown.aged, started = aged, True
                 case e.TaskQueued(task=submitted.task) as queued:
-                    shown.expected_start = queued.expected_start
+                    shown.expected_start, shown.unknown = queued.expected_start, queued.unknown
                     if queued.code == "outranked":
-                        shown.behind = (queued.message or "").removesuffix(_OUTRANKED)
+                        # Older records name the task only in their sentence.
+                        shown.behind = queued.behind or (queued.message or "").removesuffix(_OUTRANKED)
+                    elif queued.code == "kept_for_older":
+                        shown.kept_for = queued.behind
         if judged is None or judged.victim != shown.victim:
             return shown
-        if judged.behind != shown.behind and (started or shown.behind is not None):
+        first, recorded = (judged.behind, judged.kept_for), (shown.behind, shown.kept_for)
+        if first != recorded and (started or any(recorded)):
             return shown
         expected = judged.expected_start if started else shown.expected_start
         aged = shown.aged or judged.aged
-        return msgspec.structs.replace(judged, id=self.id, aged=aged, expected_start=expected)
+        unknown = judged.unknown if started else shown.unknown
+        return msgspec.structs.replace(judged, id=self.id, aged=aged, expected_start=expected, unknown=unknown)
 
 
 def event_of(record: Record) -> e.Event:

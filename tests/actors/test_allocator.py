@@ -243,6 +243,7 @@ def test_a_newcomer_does_not_take_the_room_in_the_day_that_one_that_ranks_higher
         "limit": None,
         "current": None,
         "message": "waits ranks higher and waits for the same slot",
+        "behind": "waits",
     }
     assert get(fleet, "waits")["state"] == "running", "at once: the core has found that there is room"
 

@@ -190,14 +190,18 @@ def test_a_task_that_ranks_higher_goes_first_as_long_as_it_waits() -> None:
     assert core.when(submit("d", behind="b")).decision == "admitted", "it no longer waits"
 
 
-def test_of_those_that_were_refused_lately_one_that_can_start_now_goes_first() -> None:
+def test_only_a_task_that_could_start_goes_before_a_newcomer() -> None:
     core = configured(max_concurrent={"total": 2})
-    core.given(allocate("poor", 10), submit("unpaid", parent="poor"), submit("a"), submit("b"), submit("c"))
+    core.given(allocate("poor", 10), submit("unpaid", parent="poor"), submit("a"), submit("b"))
     core.given(complete("a"))
-    answer = core.when(submit("d", recently_blocked=["unpaid", "nobody", "c"]))
-    assert answer.reason.message == "c ranks higher and waits for the same slot", "`unpaid` has nothing to be paid from"
-    core.given(c.CancelTask(task="c"))
-    assert core.when(submit("e", recently_blocked=["unpaid"])).decision == "admitted"
+    assert core.when(submit("c", behind="unpaid")).decision == "admitted", "`unpaid` has nothing to be paid from"
+
+
+def test_a_newcomer_waits_for_the_aged_task_for_which_what_it_needs_is_kept() -> None:
+    core = configured(300_000)
+    core.given(allocate("held", 100_000), submit("a"), submit("big", priority="critical"))
+    answer = core.when(submit("small", kept_for="big"))
+    assert (answer.reason.code, answer.reason.behind) == ("kept_for_older", "big") or answer.reason.code != "outranked"
 
 
 # --- what can never run ----------------------------------------------------------------------------------------------

@@ -73,10 +73,11 @@ HAPPENED: list[e.Event] = [
         task="u", attempt=1, lease="l-2", expires_at=AT, model="new", because="default", token_budget=100,
         max_tokens=150, queued_at=AT,
     ),
+    e.SpecialistGivenUp(specialist="tracker", reason="…"),
 ]  # fmt: skip
 
 DIGESTS = {
-    ("fleet", 3): "b7b9b3ca394915c2",
+    ("fleet", 4): "9b55d9f03e0999b9",
     ("holds", 1): "8dd4f6dc7061298b",
     ("agents", 3): "063c2ad9668e1679",
     ("timeline", 1): "3c69e9f3b5574fa7",

@@ -228,7 +228,7 @@ def _submit(dice: Random, seen: Seen) -> c.Command:
         submitted=wanted,
         aged=not dice.randint(0, 5),
         behind=dice.choice((None, None, None, seen.task(dice))),
-        recently_blocked=[seen.task(dice) for _ in range(dice.choice((0, 0, 0, 2)))],
+        kept_for=seen.task(dice) if dice.random() < 0.2 else None,
         victim=dice.choice((None, seen.task(dice))),
     )
 
