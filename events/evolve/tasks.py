@@ -11,11 +11,12 @@ from tallystick.events.state.tasks import HowEnded, Task
 
 def submit(ledger: Ledger, event: e.TaskSubmitted) -> None:
     """A task is known; what it depends on knows that it waits."""
-    ledger.tasks.add(task_of(event, ledger.tasks.submitted + 1))
+    parent_life = 0 if event.parent is None else ledger.accounts[event.parent].life
+    ledger.tasks.add(task_of(event, ledger.tasks.submitted + 1, parent_life))
 
 
-def task_of(event: e.TaskSubmitted, number: int) -> Task:
-    """A task as it was submitted."""
+def task_of(event: e.TaskSubmitted, number: int, parent_life: int = 0) -> Task:
+    """A task as it was submitted; ``parent_life`` is the `Account.life` of the account that pays for it."""
     return Task(
         id=event.task,
         number=number,
@@ -48,7 +49,7 @@ def task_of(event: e.TaskSubmitted, number: int) -> Task:
         ended=(),
         code=None,
         position=0,
-        parent_life=0 if event.parent is None else ledger.accounts[event.parent].life,
+        parent_life=parent_life,
     )
 
 
