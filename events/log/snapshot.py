@@ -30,7 +30,7 @@ from tallystick.events.state.outbox import Notice
 from tallystick.events.state.rules import Rules
 from tallystick.events.state.slot_time import SlotTimes
 
-FORMAT = 10
+FORMAT = 11
 """Raised whenever what follows changes its meaning; a snapshot of another format is ignored."""
 
 

@@ -37,7 +37,7 @@ class TasksView:
     """Folds the open tasks and the day at hand, which are in memory."""
 
     name = "tasks"
-    version = 3
+    version = 4
 
     def __init__(self, balances: Balances, look: Look) -> None:
         self._balances = balances
@@ -183,6 +183,20 @@ class TasksView:
         )
         self._tasks[task.task] = task
         self._ended.pop(task.task, None)
+        self._touch(task)
+
+    def _retried(self, event: e.TaskRetried) -> None:
+        """A task that has ended is open again; what it had used and waited stays counted."""
+        task = self._ended.pop(event.task, None)
+        if task is None:
+            kept = self._look(self.name, f"task/{event.task}")
+            found = None if kept is None else decode(kept)
+            task = found if isinstance(found, TaskRow) else None
+        if task is None:
+            return
+        task.state, task.since, task.queued_at, task.ended_at = "queued", event.at, event.at, None
+        task.attempt, task.code, task.message, task.expected_start = 1, None, None, None
+        self._tasks[task.task] = task
         self._touch(task)
 
     def _known(self, event: Any) -> TaskRow:
@@ -362,6 +376,7 @@ class TasksView:
         e.TaskCompleted: _completed,
         e.TaskCancelled: _cancelled,
         e.TaskGivenUp: _given_up,
+        e.TaskRetried: _retried,
         e.TaskOverdue: _overdue,
         e.UsageReported: _reported,
         e.HoldSettled: _settled,
