@@ -1,5 +1,6 @@
 """Placing: a submitted task is admitted, queued, held back or rejected, in one transaction and with one answer."""
 
+from collections import Counter
 from collections.abc import Sequence
 
 import msgspec
@@ -93,7 +94,7 @@ def _why_not_taken(turn: Turn, wanted: c.SubmitTask) -> Refusal | None:
         if refusal is not None:
             return refusal
     if wanted.depends_on and len(set(wanted.depends_on)) < len(wanted.depends_on):
-        twice = next(name for name in wanted.depends_on if wanted.depends_on.count(name) > 1)
+        twice, _ = Counter(wanted.depends_on).most_common(1)[0]
         return Refusal("invalid_message", f"depends_on: {twice} is named twice")
     known = ledger.tasks.get(wanted.task)
     if known is not None and known.state != "rejected":

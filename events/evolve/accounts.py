@@ -55,6 +55,7 @@ def list_account(ledger: Ledger, event: e.BudgetAllocated) -> None:
     ledger.stops.pop(account.id, None)
     bisect.insort(ledger.names, account.id)
     ledger.released.pop(account.id, None)
+    ledger.orders.forget(account.id)
     parent = account.parent
     assert parent is not None
     if parent is not ledger.root:
@@ -74,6 +75,7 @@ def unlist_account(ledger: Ledger, event: e.BudgetReleased) -> None:
         if not parent.children:
             parent.children = None
     ledger.done.pop(account.id, None)
+    ledger.orders.forget(account.id)
     position = event.position
     ledger.lives[account.life] = ledger.released[account.id] = Closed(
         account.id,
@@ -103,6 +105,13 @@ def close_account(balances: Balances, event: e.BudgetReleased) -> None:
             consumed = account.consumed(d)
             source.free[d] -= consumed
             source.closed = plus(source.closed, only(d, consumed))
+    parent = account.parent
+    if parent is None or parent is balances.root:
+        return
+    for d in DIMENSIONS:
+        if parent.allocated[d] is None:
+            # An account above has paid; it is shown as the parent's use all the same.
+            parent.closed = plus(parent.closed, only(d, account.consumed(d)))
 
 
 def _topped_up(account: Account) -> None:
@@ -133,8 +142,9 @@ def give_back(balances: Balances, event: e.BudgetReturned) -> None:
 def move(balances: Balances, event: e.BudgetMoved) -> None:
     """One step of a rebalancing: an idle account gives budget up, or another account gets some."""
     if event.strategy == "idle":
-        account = balances.accounts[event.source]
+        account, units = balances.accounts[event.source], money(event.amount.triple)
         grant(account, event.amount.triple, -1)
+        account.borrowed, account.drawn = less(account.borrowed, units), less(account.drawn, units)
         account.reclaimed = True
     else:
         account = balances.accounts[event.target]
@@ -154,6 +164,7 @@ def restore_unused(balances: Balances, event: e.UnusedRestored) -> None:
     """An account that is no longer black gets back what it gave."""
     account = balances.accounts[event.agent]
     grant(account, event.amount.triple, 1)
+    account.owed = less(plus(account.owed, account.given_back), money(event.amount.triple))
     account.given_back = ZERO
 
 
