@@ -1,6 +1,7 @@
 # The habits of this project. Every target installs what it needs into .venv; the machine needs git, make and
 # Python 3.11 or newer. `make PYTHON=/path/to/python3.12 install` chooses the interpreter.
 
+MINUTES ?= 30
 PYTHON ?= $(shell for candidate in python3 python3.11 python3.12 python3.13 python3.14 python; do \
 	$$candidate -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$candidate && break; done)
 
@@ -44,6 +45,9 @@ bench: install ## measure the published figures on this machine
 
 crash: install ## kill the writer 200 times, and check the log each time
 	$(BIN)/python -m pytest -m crash_long
+
+fuzz: install ## play generated sessions through the live fleet for MINUTES (30), and shrink what they find
+	$(BIN)/python -m tests.fuzz --minutes $(MINUTES)
 
 logs: install ## record anew the logs that decisions are compared with
 	$(BIN)/python -m tests.support.decision_logs

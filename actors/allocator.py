@@ -177,7 +177,9 @@ class Allocator:
     def _may_overtake(self, event: e.TaskQueued) -> bool:
         """Whether a task that has just begun to wait is a reason to look: it frees no slot, but may take one."""
         queue = self._index.queue
-        return event.code == "outranked" or (event.task in queue and self._index.may_preempt(queue[event.task].kind))
+        if event.code in (None, "outranked"):
+            return True
+        return event.task in queue and self._index.may_preempt(queue[event.task].kind)
 
     def _note(self, tasks: Iterable[str]) -> None:
         """Note until when these tasks may wait."""

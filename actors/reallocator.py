@@ -102,6 +102,7 @@ class Reallocator:
                     agent=move.target,
                     why="demand",
                     predictions=[exhaustion.prediction() for exhaustion in exhaustions],
+                    opened_at=move.opened_at,
                     id=f"{c.INTERNAL_ID}demand-{now.isoformat()}-{number}",
                 )
                 posts.append(Post(MANAGER, Proposal(command, REALLOCATOR)))

@@ -52,6 +52,7 @@ from tallystick.events.catalog.tasks import TaskOverdue as TaskOverdue
 from tallystick.events.catalog.tasks import TaskPreempted as TaskPreempted
 from tallystick.events.catalog.tasks import TaskQueued as TaskQueued
 from tallystick.events.catalog.tasks import TaskRejected as TaskRejected
+from tallystick.events.catalog.tasks import TaskRetried as TaskRetried
 from tallystick.events.catalog.tasks import TaskStarted as TaskStarted
 from tallystick.events.catalog.tasks import TaskSubmitted as TaskSubmitted
 from tallystick.events.catalog.tasks import TokenBudgetPassed as TokenBudgetPassed

@@ -185,6 +185,18 @@ class TaskGivenUp(Event, kw_only=True, tag="task-given-up.v1"):
     because: str
 
 
+class TaskRetried(Event, kw_only=True, tag="task-retried.v1"):
+    """A failed or cancelled task has a new life under its id: attempts count from the start, and it is queued anew.
+
+    ``because`` names the task with which it had fallen, and is revived.
+    """
+
+    kind: ClassVar[Kind] = "fact"
+    task: str
+    reason: str
+    because: str | None = None
+
+
 class TaskOverdue(Event, kw_only=True, tag="task-overdue.v1"):
     """A task has waited longer than its priority allows; operators are alerted, once."""
 

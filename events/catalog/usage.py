@@ -15,8 +15,10 @@ class UsageReported(Event, kw_only=True, tag="usage-reported.v1"):
 
     Where the agent has no open account, ``charged`` names the one that pays (left out: the fleet). The state forgets
     released accounts after a time, so that it cannot be asked for this again. ``lease`` names the run of a task that
-    was over: the account of a later run, which has the same name, does not pay for it. ``base_tier``: a total of
-    several requests that was priced as none of them alone would have reached a tier of long requests.
+    was over: the account of a later run, which has the same name, does not pay for it. ``life`` is likewise the
+    position at which the account was opened that this belongs to, where that one is released: another that is open
+    under its id does not pay. Then ``product``, ``agent_type`` and ``workflow`` say what it counts for. ``base_tier``:
+    a total of several requests that was priced as none of them alone would have reached a tier of long requests.
     ``after_outage``: the fleet was not there at some time since the report before, so that the time between the two
     says nothing of the agent's pace.
     """
@@ -45,12 +47,16 @@ class UsageReported(Event, kw_only=True, tag="usage-reported.v1"):
     audio_output_tokens: int | None = None
     requests: int | None = None
     base_tier: bool = False
+    life: int | None = None
+    product: str | None = None
+    agent_type: str | None = None
+    workflow: str | None = None
     after_outage: bool = False
 
     @property
     def account(self) -> str | None:
-        """Whose open account is charged, if there is one."""
-        return self.agent if self.lease is None else None
+        """Whose open account is charged, if there is one; None where it is of a run or an account that is over."""
+        return self.agent if self.lease is None and self.life is None else None
 
 
 class HoldPlaced(Event, kw_only=True, tag="hold-placed.v1"):
@@ -105,6 +111,11 @@ class HoldSettled(Event, kw_only=True, tag="hold-settled.v1"):
     requests: int | None = None
     base_tier: bool = False
     after_outage: bool = False
+
+    @property
+    def account(self) -> str:
+        """Whose open account is charged."""
+        return self.agent
 
 
 def tokens_of(event: UsageReported | HoldSettled) -> Tokens:

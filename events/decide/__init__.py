@@ -16,6 +16,7 @@ from tallystick.events.decide import breaker
 from tallystick.events.decide.alerts import alert
 from tallystick.events.decide.clock import pass_time as pass_time
 from tallystick.events.decide.handlers import HANDLERS
+from tallystick.events.decide.retry import with_time
 from tallystick.events.decide.turn import Turn
 from tallystick.events.messages import proposals as p
 from tallystick.events.messages.replies import Refusal, Reply
@@ -55,6 +56,8 @@ def decide(ledger: Ledger, command: c.Command, now: dt.datetime, id: str, by: st
         # The end of a run that comes too late is refused, but what the run used is a fact.
         kept = len(turn.events) == turn.own or type(command) is c.CompleteTask
         assert kept, f"{type(command).__name__} recorded something and then refused"
+        if type(command) is c.Reserve:
+            answer = with_time(turn, command, answer)
         if answer.code not in MALFORMED and not command.is_query and not _is_unasked_proposal(command):
             _record_refusal(turn, command, answer)
     return Decided(turn.events, turn.own, answer)

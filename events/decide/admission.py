@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from tallystick.config.amounts import TOKENS, Triple
 from tallystick.events.decide.daily_limits import breaker_open, daily_claims, daily_obstacle, never_today
-from tallystick.events.decide.levels import STOP, enforced
+from tallystick.events.decide.levels import STOP, enforced, stop_of
 from tallystick.events.decide.pool import available, lacking
 from tallystick.events.messages.task_replies import Reason
 from tallystick.events.state.accounts import Account
@@ -106,7 +106,7 @@ class Claim(NamedTuple):
 
 def claims(ledger: Ledger, task: Task) -> list[Claim] | None:
     """What a task asks of money and of the day; None where something else is in its way, a full slot apart."""
-    if any(check(ledger, task, None) is not None for check in (_nothing_starts, _product_paused, _stopped)):
+    if any(check(ledger, task, None) is not None for check in _STANDING):
         return None
     found = [
         Claim(
@@ -165,6 +165,11 @@ def _product_paused(ledger: Ledger, task: Task, victim: Task | None) -> Reason |
     if task.product not in ledger.rules.paused_products:
         return None
     return Reason("product_paused", None, None, f"{task.product} is paused")
+
+
+def _task_stopped(ledger: Ledger, task: Task, victim: Task | None) -> Reason | None:
+    reason = stop_of(ledger, task.id)
+    return None if reason is None else Reason("agent_stopped", None, None, f"{task.id} was stopped: {reason}")
 
 
 _CODES = {"product": "product_concurrency", "type": "type_concurrency", "total": "total_concurrency"}
@@ -234,9 +239,13 @@ def _no_money(ledger: Ledger, task: Task, victim: Task | None) -> Reason | None:
 
 _MORE_FOR_THE_POOL = "with a larger total, or in the next period"
 
+_STANDING = (_nothing_starts, _product_paused, _task_stopped, _stopped)
+"""What keeps a task from starting however much money and however many slots are free."""
+
 _CHECKS: tuple[Callable[[Ledger, Task, Task | None], Reason | None], ...] = (
     _nothing_starts,
     _product_paused,
+    _task_stopped,
     daily_obstacle,
     _no_slot,
     _stopped,

@@ -18,7 +18,7 @@ from tallystick.events import messages as c
 from tallystick.events.decide.answers import allocation
 from tallystick.events.decide.cover import settle_cover
 from tallystick.events.decide.daily_limits import breaker_open
-from tallystick.events.decide.levels import STOP, enforced, relevel, relevel_above, stopped_by
+from tallystick.events.decide.levels import STOP, enforced, relevel, relevel_above, stop_of, stopped_by
 from tallystick.events.decide.pool import lacking, open_reserve_for, over_pool_share
 from tallystick.events.decide.refusals import bad_name, unknown_agent
 from tallystick.events.decide.turn import Turn
@@ -45,7 +45,7 @@ def allocate_budget(turn: Turn, command: c.AllocateBudget) -> Allocation | Refus
         if named is None:
             return Refusal("unknown_parent", f"no account is open for {command.parent}", {"parent": command.parent})
         parent = named
-    taken = _is_taken(ledger, command.agent)
+    taken = _is_taken(ledger, command.agent) or _is_stopped(ledger, command.agent, command.product)
     if taken is not None:
         return taken
     if parent is not ledger.root and enforced(ledger, parent).action == STOP:
@@ -130,7 +130,7 @@ def _allocate_split(
         if refusal is not None:
             return refusal
     for agent in weights:
-        taken = _is_taken(ledger, agent)
+        taken = _is_taken(ledger, agent) or _is_stopped(ledger, agent)
         if taken is not None:
             return taken
     critical = priorities is not None and all(priority == "critical" for priority in priorities.values())
@@ -162,6 +162,7 @@ def allocate_from_pool(turn: Turn, command: c.AllocateFromPool) -> Allocation | 
     if account is not None:
         return draw(turn, account, wanted, "request", borrowed=False)
     refusal = bad_name(command.agent, "agent") or _is_taken(ledger, command.agent)
+    refusal = refusal or _is_stopped(ledger, command.agent)
     if refusal is None:
         refusal = breaker_open(ledger) or over_pool_share(ledger, ZERO, wanted)
     if refusal is not None:
@@ -238,6 +239,20 @@ def not_empty(budget: Budget, field: str, *, may_be_zero: bool = False) -> Tripl
         found = "nothing" if amounts == NOTHING else "nothing but zeros"
         raise InvalidAmount(field, found, "one or more of tokens, time_seconds, cost_usd above zero")
     return amounts
+
+
+def _is_stopped(ledger: Ledger, agent: str, product: str | None = None) -> Refusal | None:
+    """Why no account can be opened under an id: it was stopped, or works for a product that is paused, or did so."""
+    reason = stop_of(ledger, agent)
+    if reason is not None:
+        text = f"{agent} was stopped: {reason}; Resume lets it go on"
+        return Refusal("agent_stopped", text, {"agent": agent, "decided_by": "stop"})
+    closed = ledger.released.get(agent)
+    for name in (product, None if closed is None else closed.budget_product):
+        if name is not None and name in ledger.rules.paused_products:
+            text = f"{agent} works for {name}, which is paused"
+            return Refusal("agent_stopped", text, {"agent": agent, "product": name, "decided_by": "product_pause"})
+    return None
 
 
 def _is_taken(ledger: Ledger, agent: str) -> Refusal | None:

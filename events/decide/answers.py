@@ -11,6 +11,7 @@ from tallystick.events.decide.levels import (
     THROTTLE,
     cheaper_model,
     enforced,
+    enforced_late,
     percentage,
     wait_left_ms,
 )
@@ -26,7 +27,7 @@ from tallystick.events.messages.replies import (
     Totals,
     shown,
 )
-from tallystick.events.state.accounts import Account, Hold, limited
+from tallystick.events.state.accounts import Account, Closed, Hold, limited
 from tallystick.events.state.ledger import Ledger
 
 
@@ -41,25 +42,34 @@ def allocation(ledger: Ledger, account: Account) -> Allocation:
 
 
 def enforcement(
-    turn: Turn, agent: str, account: Account | None, ratio: float, warnings: list[str] | None
+    turn: Turn,
+    agent: str,
+    account: Account | None,
+    ratio: float,
+    warnings: list[str] | None,
+    closed: Closed | None = None,
 ) -> Enforcement:
-    """The reply that lets an agent go on without another question. ``ratio`` is the account's (see `Account.ratio`)."""
+    """The reply that lets an agent go on without another question. ``ratio`` is the account's (see `Account.ratio`).
+
+    ``closed``: without an account, the released one that the answer is about.
+    """
     ledger = turn.ledger
-    measure = enforced(ledger, account)
-    action = measure.action
-    in_the_way = obstacles_of(turn, agent, account, measure) or None
     if account is None:
+        late = enforced_late(ledger, agent, closed)
         return Enforcement(
             agent,
             0.0,
             e.LEVELS[0],
-            e.ACTIONS[action],
-            float(measure.rate),
+            e.ACTIONS[late.action],
+            float(late.rate),
             0,
-            measure.decided_by,
+            late.decided_by,
             shown(NOTHING),
-            obstacles=in_the_way,
+            obstacles=obstacles_of(turn, agent, None, late) or None,
         )
+    measure = enforced(ledger, account)
+    action = measure.action
+    in_the_way = obstacles_of(turn, agent, account, measure) or None
     slowed = action >= THROTTLE
     return Enforcement(
         agent,
@@ -92,10 +102,11 @@ def held_reply(hold: Hold, *, to_come: bool = False) -> Held:
     )
 
 
-def overrides(ledger: Ledger, account: Account) -> Overrides:
-    """What applies to an agent after an operator's order."""
-    measure = enforced(ledger, account)
-    return Overrides(account.id, e.ACTIONS[measure.action], float(measure.rate), measure.decided_by)
+def overrides(ledger: Ledger, agent: str) -> Overrides:
+    """What applies to an agent after an operator's order, or to an id without an open account."""
+    account, closed = ledger.accounts.get(agent), ledger.released.get(agent)
+    measure = enforced_late(ledger, agent, closed) if account is None else enforced(ledger, account)
+    return Overrides(agent, e.ACTIONS[measure.action], float(measure.rate), measure.decided_by)
 
 
 def totals(ledger: Ledger) -> Totals:

@@ -23,7 +23,7 @@ from tallystick.events.decide.levels import enforced, relevel_above
 from tallystick.events.decide.obstacles import refused_to_run
 from tallystick.events.decide.refusals import unknown_agent, unknown_hold
 from tallystick.events.decide.turn import Turn
-from tallystick.events.decide.usage import LATE_REPORT, UNDER_ESTIMATE, as_used, use_priced
+from tallystick.events.decide.usage import LATE_REPORT, UNDER_ESTIMATE, as_used, of_life, of_run, use_priced
 from tallystick.events.messages.replies import Enforcement, Held, HoldGone, Refusal, shown
 from tallystick.events.state.accounts import Account, Hold, money
 from tallystick.events.state.calendar import later
@@ -58,7 +58,7 @@ def reserve(turn: Turn, command: c.Reserve) -> Held | Refusal:
         return Refusal("idempotency_conflict", f"there is or was a hold with the id {turn.id}", {"hold": turn.id})
     refusal = (
         refused_to_run(turn, account, enforced(ledger, account))
-        or _no_room(turn, account, wanted)
+        or _no_room(account, wanted)
         or over_daily_limit(ledger, account, wanted, turn.now)
     )
     if refusal is not None:
@@ -90,8 +90,8 @@ def reserve(turn: Turn, command: c.Reserve) -> Held | Refusal:
     return answer
 
 
-def _no_room(turn: Turn, account: Account, wanted: Triple) -> Refusal | None:
-    """Why ``wanted`` cannot be set aside, with what is available and when it is worth asking again."""
+def _no_room(account: Account, wanted: Triple) -> Refusal | None:
+    """Why ``wanted`` cannot be set aside, with what is available; when there will be room, see `retry`."""
     for d in DIMENSIONS:
         payer, units = account.payers[d], wanted[d]
         if not units or payer.allocated[d] is None or units <= payer.free[d]:
@@ -109,20 +109,9 @@ def _no_room(turn: Turn, account: Account, wanted: Triple) -> Refusal | None:
             {
                 "requested": asked,
                 "available": there,
-                "retry_after_seconds": _room_in_seconds(turn, account, d, units - payer.free[d]),
+                "retry_after_seconds": None,
             },
         )
-    return None
-
-
-def _room_in_seconds(turn: Turn, account: Account, d: int, lack: int) -> float | None:
-    """When the account's own holds will have given back what is lacking, at the latest; None where they cannot."""
-    if account.payers[d] is not account or account.holds is None:
-        return None
-    for hold in sorted(account.holds.values(), key=lambda hold: hold.expires_at):
-        lack -= hold.amount[d]
-        if lack <= 0:
-            return (hold.expires_at - turn.now).total_seconds()
     return None
 
 
@@ -148,20 +137,16 @@ def _settle_late(turn: Turn, hold_id: str, used: dict[str, Any]) -> Enforcement 
     ended = ledger.ended_holds.get(hold_id)
     if ended is None:
         return unknown_hold(hold_id)
-    agent, how, lease = ended
-    if how == "settled":
+    if ended.how == "settled":
         return Refusal("already_settled", f"hold {hold_id} was settled before", {"hold": hold_id})
-    account, payer, task = ledger.accounts.get(agent), None, ledger.tasks.get(agent)
-    if task is not None and task.lease != lease:
-        # The run that had placed it is over: the account of a later one does not pay for it.
-        account, payer = None, ledger.payer_of_run(task)
-    event = e.UsageReported(
-        agent=agent,
-        hold=hold_id,
-        lease=lease if account is None else None,
-        late=True,
-        **used,
-    )
+    # Another account, or run, may be open under the name by now: it does not pay.
+    account, closed = ledger.same_account(ended.agent, ended.life), ledger.lives.get(ended.life)
+    belongs: dict[str, Any] = {}
+    if account is None:
+        belongs = of_life(closed) if ended.lease is None else {"lease": ended.lease, **of_run(ledger, ended.agent)}
+        belongs = belongs or {"life": ended.life}
+    payer = None if account is not None else ledger.payer_of(closed)
+    event = e.UsageReported(agent=ended.agent, hold=hold_id, late=True, **belongs, **used)
     # Nothing can fail after this line.
     return use_priced(turn, account, event, LATE_REPORT, payer=payer)
 
@@ -173,7 +158,7 @@ def cancel_hold(turn: Turn, command: c.CancelHold) -> HoldGone | Refusal:
         ended = turn.ledger.ended_holds.get(command.hold)
         if ended is None:
             return unknown_hold(command.hold)
-        return Refusal("already_settled", f"hold {command.hold} has ended already: {ended[1]}", {"hold": command.hold})
+        return Refusal("already_settled", f"hold {command.hold} has ended already: {ended.how}", {"hold": command.hold})
     # Nothing can fail after this line.
     account = hold.account
     end_hold(turn, hold, "cancelled")

@@ -13,7 +13,7 @@ from tallystick.events import catalog as e
 from tallystick.events.decide.alerts import alert
 from tallystick.events.decide.cover import settle_cover
 from tallystick.events.decide.turn import Turn
-from tallystick.events.state.accounts import Account
+from tallystick.events.state.accounts import Account, Closed
 from tallystick.events.state.ledger import Ledger
 
 CONTINUE, WARN, THROTTLE, DEGRADE, STOP = range(5)
@@ -160,6 +160,61 @@ def _is_plain(ledger: Ledger, account: Account | None) -> bool:
     )
 
 
+def _worse_by_ancestors(best: Enforced, ledger: Ledger, account: Account) -> None:
+    """An order, a pause of its product and a budget that is used up reach all that is below an account."""
+    paused, ancestor = ledger.rules.paused_products, account.parent
+    while ancestor is not None and ancestor is not ledger.root:
+        if ancestor.stopped is not None or (ancestor.level == BLACK and _spends_used_up(ledger, account, ancestor)):
+            _worse(best, STOP, NO_SPEED, "ancestor_stop")
+        if ancestor.throttle is not None:
+            _worse(best, THROTTLE, ancestor.throttle, "ancestor_throttle")
+        if ancestor.product in paused:
+            _worse(best, STOP, NO_SPEED, "product_pause")
+        ancestor = ancestor.parent
+
+
+def enforced_late(ledger: Ledger, agent: str, closed: Closed | None) -> Enforced:
+    """The effective action for usage that no open account of its own is charged with.
+
+    The fleet's measures reach it, and what holds for its id, its product and all that it was below, until it is
+    resumed. ``closed`` is the released account that it belongs to, if one is known.
+    """
+    best = copy(enforced(ledger, None))
+    at = closed
+    while at is not None:
+        if at.budget_product in ledger.rules.paused_products:
+            _worse(best, STOP, NO_SPEED, "product_pause")
+        if at.id != agent and at.id in ledger.stops:
+            _worse(best, STOP, NO_SPEED, "ancestor_stop")
+        parent = ledger.same_account(at.parent, at.parent_life)
+        if parent is not None:
+            above = enforced(ledger, parent)
+            if above.decided_by == "product_pause":
+                _worse(best, STOP, NO_SPEED, "product_pause")
+            elif stopped_by(ledger, parent) is not None:
+                _worse(best, STOP, NO_SPEED, "ancestor_stop")
+        at = ledger.lives.get(at.parent_life)
+    if stop_of(ledger, agent) is not None:
+        best.action, best.rate, best.decided_by = STOP, NO_SPEED, "stop"
+    return best
+
+
+def paused_product_of(ledger: Ledger, account: Account) -> str | None:
+    """The product that is paused, of those that an account and all above it work for; None for none."""
+    at: Account | None = account
+    while at is not None and at is not ledger.root:
+        if at.product in ledger.rules.paused_products:
+            return at.product
+        at = at.parent
+    return None
+
+
+def stop_of(ledger: Ledger, agent: str) -> str | None:
+    """Why an operator has stopped an id, whether it has an open account or not; None where it is not stopped."""
+    account = ledger.accounts.get(agent)
+    return ledger.stops.get(agent) if account is None else account.stopped
+
+
 @cache
 def _by_level(level: int, slow: Decimal) -> Enforced:
     """What an account's own level alone calls for."""
@@ -201,16 +256,6 @@ def stopped_by(ledger: Ledger, account: Account) -> Account | None:
     return None
 
 
-def _worse_by_ancestors(best: Enforced, ledger: Ledger, account: Account) -> None:
-    ancestor = account.parent
-    while ancestor is not None and ancestor is not ledger.root:
-        if ancestor.stopped is not None or (ancestor.level == BLACK and _spends_used_up(ledger, account, ancestor)):
-            _worse(best, STOP, NO_SPEED, "ancestor_stop")
-        if ancestor.throttle is not None:
-            _worse(best, THROTTLE, ancestor.throttle, "ancestor_throttle")
-        ancestor = ancestor.parent
-
-
 def _worse_by_fleet(best: Enforced, response: int, critical: bool, slow: Decimal) -> None:
     if response == 4 or (response == 3 and not critical):
         _worse(best, STOP, NO_SPEED, "fleet_response")
@@ -233,10 +278,15 @@ def wait_left_ms(turn: Turn, account: Account, measure: Enforced) -> int:
     The wait is the last operation's time x (1/rate - 1), or else the time between the last two reports x the same,
     at most 60 s; it is derived when it is asked for, so that a top-up ends it and a new throttle reaches it.
     """
+    until = throttled_until(account, measure)
+    return 0 if until is None or until <= turn.now else -((turn.now - until) // MILLISECOND)
+
+
+def throttled_until(account: Account, measure: Enforced) -> dt.datetime | None:
+    """When a throttled agent's wait ends, or ended; None where it has none (see `wait_left_ms`)."""
     if measure.action == STOP or measure.rate >= NORMAL_SPEED or account.last_report_at is None:
-        return 0
-    whole = min(WAIT_MAX_MS, int(account.pace_ms * (1 / measure.rate - 1)))
-    return max(0, whole - (turn.now - account.last_report_at) // MILLISECOND)
+        return None
+    return account.last_report_at + min(WAIT_MAX_MS, int(account.pace_ms * (1 / measure.rate - 1))) * MILLISECOND
 
 
 def cheaper_model(ledger: Ledger, model: str | None) -> str | None:

@@ -13,6 +13,7 @@ from tallystick.events.decide.levels import (
     THROTTLE,
     Enforced,
     has_nothing,
+    paused_product_of,
     stopped_by,
     used_up_above,
     wait_left_ms,
@@ -43,7 +44,11 @@ def obstacles_of(turn: Turn, agent: str, account: Account | None, measure: Enfor
     if account is None:
         if agent in ledger.accounts:
             return []  # of an earlier account, or run
-        return [_obstacle(unknown_agent(ledger, agent))]
+        found = [_obstacle(unknown_agent(ledger, agent))]
+        reason = ledger.stops.get(agent)
+        if reason is not None:
+            found.insert(0, Obstacle("agent_stopped", f"{agent} was stopped: {reason}", "stop"))
+        return found
     if _is_far(ledger, account, measure):
         return []
     found = [_obstacle(refusal) for refusal in _refusals_to_run(turn, account, measure)]
@@ -96,8 +101,9 @@ def _refusals_to_run(turn: Turn, account: Account, measure: Enforced) -> Iterato
         why = ledger.paused or "paused by configuration"
         yield Refusal("paused", why, {"decided_by": "pause_all", "retry_after_seconds": None})
     yield from _used_up(ledger, account)
-    if account.product in ledger.rules.paused_products:
-        why = f"{account.product} is paused by configuration"
+    product = paused_product_of(ledger, account) if ledger.rules.paused_products else None
+    if product is not None:
+        why = f"{product} is paused by configuration"
         yield Refusal("paused", why, {"decided_by": "product_pause", "retry_after_seconds": None})
     wait_ms = wait_left_ms(turn, account, measure)
     if wait_ms:

@@ -86,9 +86,12 @@ def _tasks_done(ledger: Ledger, agent: str, tokens: int) -> tuple[int, int]:
 
 def check_enforcement(turn: Turn, command: c.CheckEnforcement) -> Enforcement | Refusal:
     """What an agent may do now."""
-    account = turn.ledger.accounts.get(command.agent)
-    if account is None:
-        return unknown_agent(turn.ledger, command.agent)
-    answer = enforcement(turn, account.id, account, account.ratio(), None)
-    answer.obstacles = answer.obstacles or []
-    return answer
+    ledger = turn.ledger
+    account = ledger.accounts.get(command.agent)
+    if account is not None:
+        answer = enforcement(turn, account.id, account, account.ratio(), None)
+        answer.obstacles = answer.obstacles or []
+        return answer
+    if command.agent in ledger.stops:
+        return enforcement(turn, command.agent, None, 0.0, None, ledger.released.get(command.agent))
+    return unknown_agent(ledger, command.agent)

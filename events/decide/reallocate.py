@@ -98,7 +98,7 @@ def _does_not_fit(ledger: Ledger, moves: list[p.Move]) -> Refusal | None:
         idle = move.strategy == "idle"
         name, other = (move.source, move.target) if idle else (move.target, move.source)
         account = ledger.accounts.get(name)
-        if account is None or account.parent is None or name_of(account.parent) != other:
+        if account is None or not _is_meant(move, account, other):
             return _stale(move, "the accounts are no longer there")
         if name in ledger.tasks.running:
             return _stale(move, "the budget of a running task is not moved")
@@ -125,6 +125,12 @@ def _does_not_fit(ledger: Ledger, moves: list[p.Move]) -> Refusal | None:
         if refusal is not None:
             return _stale(move, refusal.detail)
     return None
+
+
+def _is_meant(move: p.Move, account: Account, other: str) -> bool:
+    """Whether a move was planned for this account, and not for an earlier one of its id."""
+    is_same = move.opened_at in (None, account.opened_at)
+    return is_same and account.parent is not None and name_of(account.parent) == other
 
 
 def _plan_lacks(ledger: Ledger, taken: dict[Account, list[int]], units: Money, account: Account) -> Refusal | None:

@@ -13,7 +13,7 @@ from tallystick.events.decide.fleet_response import respond
 from tallystick.events.decide.levels import relevel, relevel_above
 from tallystick.events.decide.turn import Turn
 from tallystick.events.messages.replies import Enforcement
-from tallystick.events.state.accounts import ZERO, Account, Money
+from tallystick.events.state.accounts import ZERO, Account, Closed, Money
 from tallystick.events.state.ledger import UNPRICED_MAX, Ledger
 
 UNDER_ESTIMATE, LATE_REPORT, UNPRICED_MODEL = "under_estimate", "late_report", "unpriced_model"
@@ -39,7 +39,8 @@ def book(
     ledger = turn.ledger
     priced = pricing.price(ledger.rules, command, total=total)
     account = ledger.accounts.get(agent) if over is None else None
-    late = over is not None or (account is None and agent in ledger.released)
+    closed = ledger.released.get(agent) if over is None else None
+    late = over is not None or closed is not None
     unallocated = account is None and not late
     event = e.UsageReported(
         agent=agent,
@@ -47,10 +48,33 @@ def book(
         lease=over,
         late=late,
         unallocated=unallocated,
+        **(of_run(ledger, agent) if over is not None else of_life(closed)),
         **as_used(command, priced),
     )
     # Nothing can fail after this line.
+    if closed is not None:
+        payer = payer or ledger.payer_of(closed)
     return use_priced(turn, account, event, LATE_REPORT if late else UNDER_ESTIMATE, payer=payer)
+
+
+def of_life(closed: Closed | None) -> dict[str, Any]:
+    """The fields of a late report that say which released account it belongs to, and what it counts for."""
+    if closed is None:
+        return {}
+    return {
+        "life": closed.life,
+        "product": closed.budget_product,
+        "agent_type": closed.agent_type,
+        "workflow": closed.workflow,
+    }
+
+
+def of_run(ledger: Ledger, name: str) -> dict[str, Any]:
+    """The fields of a report of a run that is over that say what it counts for: its lease says which run it was."""
+    task = ledger.tasks.get(name)
+    if task is None:
+        return {}
+    return {"product": task.product, "agent_type": task.agent_type, "workflow": task.workflow}
 
 
 def as_used(command: c.ReportUsage | c.Settle, priced: pricing.Priced) -> dict[str, Any]:
@@ -101,7 +125,7 @@ def use(
     open, if it is known.
     """
     ledger = turn.ledger
-    charged = account or payer or ledger.payer_of(event.agent)
+    charged = account or payer or ledger.root
     if type(event) is e.UsageReported and account is None and charged is not ledger.root:
         event.charged = charged.id
     if account is not None and account.last_report_at is not None and account.last_report_at < ledger.opened_at:
@@ -120,7 +144,10 @@ def use(
     ratio = _follow(turn, charged, account is not None)
     if ledger.tasks.running:
         _mark_budget(turn, payers[TOKENS])
-    answer = enforcement(turn, event.agent, account, ratio, warnings)
+    closed = None
+    if account is None and type(event) is e.UsageReported:
+        closed = ledger.released.get(event.agent) if event.life is None else ledger.lives.get(event.life)
+    answer = enforcement(turn, event.agent, account, ratio, warnings, closed)
     if type(event) is e.UsageReported:
         answer.late, answer.unallocated = event.late, event.unallocated
     return answer

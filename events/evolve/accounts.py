@@ -36,6 +36,7 @@ def open_account(balances: Balances, event: e.BudgetAllocated) -> None:
         event.agent_type,
         event.product,
         event.workflow,
+        event.position,
     )
     if event.for_task:
         account.run = account.id
@@ -50,6 +51,8 @@ def list_account(ledger: Ledger, event: e.BudgetAllocated) -> None:
     """An account that has opened is found by its name and below its parent."""
     account = ledger.accounts[event.agent]
     account.pool_notice = ledger.pool_exhausted_at
+    # In an older log, a stop ended with its account.
+    ledger.stops.pop(account.id, None)
     bisect.insort(ledger.names, account.id)
     ledger.released.pop(account.id, None)
     parent = account.parent
@@ -72,7 +75,7 @@ def unlist_account(ledger: Ledger, event: e.BudgetReleased) -> None:
             parent.children = None
     ledger.done.pop(account.id, None)
     position = event.position
-    ledger.released[account.id] = Closed(
+    ledger.lives[account.life] = ledger.released[account.id] = Closed(
         account.id,
         parent.id,
         account.priority,
@@ -80,8 +83,14 @@ def unlist_account(ledger: Ledger, event: e.BudgetReleased) -> None:
         event.consumed.triple,
         position,
         account.budget_product,
+        account.life,
+        parent.life,
+        account.agent_type,
+        account.workflow,
     )
-    ledger.released_order.append((position, account.id))
+    ledger.released_order.append((position, account.life))
+    if account.stopped is not None:
+        ledger.stops[account.id] = account.stopped
 
 
 def close_account(balances: Balances, event: e.BudgetReleased) -> None:

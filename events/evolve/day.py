@@ -18,8 +18,10 @@ def begin(ledger: Ledger, event: "e.ConfigLoaded | e.DayBegan") -> None:
 def used_without_account(ledger: Ledger, event: e.UsageReported) -> None:
     """Usage of an agent without an account counts for the product that it had, or that of the account that pays."""
     task, closed = ledger.tasks.get(event.agent), ledger.released.get(event.agent)
-    if task is not None:
-        product: str | None = task.product
+    if event.product is not None or event.life is not None:
+        product = event.product
+    elif task is not None:
+        product = task.product
     elif closed is not None:
         product = closed.budget_product
     else:

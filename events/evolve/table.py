@@ -36,8 +36,8 @@ STEPS: Mapping[type[e.Event], tuple[Step, ...]] = {
     # --- enforcement ---
     e.LevelChanged: (enforcement.change_level,),
     e.AgentThrottled: (enforcement.throttle,),
-    e.AgentStopped: (enforcement.stop,),
-    e.AgentResumed: (enforcement.resume,),
+    e.AgentStopped: (enforcement.stop, enforcement.stop_id),
+    e.AgentResumed: (enforcement.resume, enforcement.resume_id),
     e.ExhaustionWarned: (enforcement.warn,),
     e.RequestRefused: (),
     # --- tasks ---
@@ -54,6 +54,7 @@ STEPS: Mapping[type[e.Event], tuple[Step, ...]] = {
     e.TaskCompleted: (tasks.complete, accounts.count_done_task, commitments.end),
     e.TaskCancelled: (tasks.cancel, commitments.end),
     e.TaskGivenUp: (tasks.cancel, commitments.end),
+    e.TaskRetried: (tasks.retry,),
     e.TaskOverdue: (tasks.mark_overdue,),
     e.StartsExpected: (tasks.expect_starts,),
     e.EstimateAdjusted: (tasks.adjust_estimate,),

@@ -3,11 +3,13 @@
 import datetime as dt
 import sys
 
+from msgspec.structs import replace
+
 from tallystick.events import catalog as e
 from tallystick.events.evolve.day import hold_for, used_without_account
 from tallystick.events.evolve.tasks import used_late
 from tallystick.events.evolve.transfers import set_aside, spend
-from tallystick.events.state.accounts import Account, Balances, Hold, money
+from tallystick.events.state.accounts import Account, Balances, EndedHold, Hold, money
 from tallystick.events.state.growth import observed
 from tallystick.events.state.holds import list_expiry, list_hold, unlist_hold
 from tallystick.events.state.ledger import UNPRICED_MAX, Ledger
@@ -20,7 +22,7 @@ _MILLISECOND = dt.timedelta(milliseconds=1)
 
 def book_report(balances: Balances, event: e.UsageReported) -> Account | None:
     """Usage is charged to the account, which is returned, or to the one that pays for an agent without an account."""
-    account = balances.accounts.get(event.agent) if event.lease is None else None
+    account = balances.accounts.get(event.agent) if event.lease is None and event.life is None else None
     if account is None:
         spend(balances, balances.root if event.charged is None else balances.accounts[event.charged], event)
     else:
@@ -83,9 +85,10 @@ def _note_report(account: Account, event: "e.UsageReported | e.HoldSettled") -> 
 
 def report(ledger: Ledger, event: e.UsageReported) -> None:
     """Usage is charged, and counts for the day, the product, the run and the growth of the account."""
-    if event.hold in ledger.ended_holds:
+    ended = None if event.hold is None else ledger.ended_holds.get(event.hold)
+    if ended is not None and event.hold is not None:
         # A late settlement: there is no second one.
-        ledger.ended_holds[event.hold] = (event.agent, "settled", event.lease)
+        ledger.ended_holds[event.hold] = replace(ended, how="settled")
     if event.unpriced:
         _flag(ledger, event)
     account = book_report(ledger, event)
@@ -152,7 +155,7 @@ def give_hold_back(ledger: Ledger, event: e.HoldEnded) -> None:
 def _end_hold(ledger: Ledger, hold: Hold, how: str, position: int) -> None:
     unlist_hold(ledger, hold)
     _count_hold(ledger, hold, -1)
-    ledger.ended_holds[hold.id] = (hold.account.id, how, hold.lease)
+    ledger.ended_holds[hold.id] = EndedHold(hold.account.id, how, hold.lease, hold.account.life)
     ledger.ended_order.append((position, hold.id))
 
 

@@ -57,16 +57,21 @@ def read_message(message: Message, new_id: Callable[[], str]) -> "tuple[Command,
     names the command where its sender did not. Of a provider's usage object only what is known is read (`stripped`):
     what else is in it, and what of it cannot be decoded, is left out.
     """
+    read = _read_or_refuse(message, new_id)
+    again = _mended(message) if isinstance(read, Refusal) else None
+    # Once: what cannot be read then is not read.
+    return read if again is None else _read_or_refuse(again, new_id)
+
+
+def _read_or_refuse(message: Message, new_id: Callable[[], str]) -> "tuple[Command, bytes] | Refusal":
     try:
         return _read(message, new_id)
     except msgspec.ValidationError as error:
-        refusal = Refusal("invalid_message", explained(str(error), message))
+        return Refusal("invalid_message", explained(str(error), message))
     except msgspec.DecodeError as error:
-        refusal = Refusal("invalid_message", f"not JSON: {error}")
+        return Refusal("invalid_message", f"not JSON: {error}")
     except (UnicodeError, TypeError, ValueError, ArithmeticError, RecursionError) as error:
-        refusal = Refusal("invalid_message", unwritable(message) or f"not a message: {error}")
-    again = _mended(message)
-    return refusal if again is None else read_message(again, new_id)
+        return Refusal("invalid_message", unwritable(message) or f"not a message: {error}")
 
 
 def _mended(message: Message) -> bytes | None:

@@ -19,7 +19,7 @@ from tallystick.config.prices import to_mapping as prices_to_mapping
 from tallystick.events.catalog import rules_version
 from tallystick.events.evolve.day import hold_for
 from tallystick.events.log.task_snapshot import PackedTasks, kept, pack, unpack
-from tallystick.events.state.accounts import ROOT, Account, Closed, Hold, Money
+from tallystick.events.state.accounts import ROOT, Account, Closed, EndedHold, Hold, Money
 from tallystick.events.state.day import Day
 from tallystick.events.state.estimates import Estimates
 from tallystick.events.state.growth import NO_STEPS
@@ -30,7 +30,7 @@ from tallystick.events.state.outbox import Notice
 from tallystick.events.state.rules import Rules
 from tallystick.events.state.slot_time import SlotTimes
 
-FORMAT = 7
+FORMAT = 10
 """Raised whenever what follows changes its meaning; a snapshot of another format is ignored."""
 
 
@@ -63,10 +63,11 @@ class _State(msgspec.Struct):
     id_positions: list[int]
     id_marks: list[tuple[dt.datetime, int]]
     next_mark: dt.datetime
-    ended: list[tuple[str, str, str, str | None]]
+    ended: dict[str, EndedHold]
     ended_order: list[tuple[int, str]]
-    released: list[Closed]
-    released_order: list[tuple[int, str]]
+    late_holds: list[str]
+    lives: list[Closed]
+    stops: dict[str, str]
     history: list[Any]
     tasks: PackedTasks
     estimates: list[Any]
@@ -121,10 +122,11 @@ def dump(ledger: Ledger) -> bytes:
             id_positions=list(ledger.ids.values()),
             id_marks=list(ledger.id_marks),
             next_mark=ledger.next_mark,
-            ended=[(hold, *ended) for hold, ended in ledger.ended_holds.items()],
+            ended=ledger.ended_holds,
             ended_order=list(ledger.ended_order),
-            released=list(ledger.released.values()),
-            released_order=list(ledger.released_order),
+            late_holds=list(ledger.late_holds),
+            lives=list(ledger.lives.values()),
+            stops=ledger.stops,
             history=ledger.history.dump(),
             tasks=pack(ledger.tasks),
             estimates=ledger.estimates.dump(),
@@ -166,10 +168,11 @@ def load(snapshot: bytes) -> Ledger | None:
     ledger.ids = dict(zip(state.ids, state.id_positions, strict=True))
     ledger.id_order, ledger.id_marks = deque(state.ids), deque(state.id_marks)
     ledger.next_mark = state.next_mark
-    ledger.ended_holds = {hold: (agent, how, lease) for hold, agent, how, lease in state.ended}
-    ledger.ended_order = deque(state.ended_order)
-    ledger.released = {closed.id: closed for closed in state.released}
-    ledger.released_order = deque(state.released_order)
+    ledger.ended_holds, ledger.stops = state.ended, state.stops
+    ledger.ended_order, ledger.late_holds = deque(state.ended_order), deque(state.late_holds)
+    ledger.lives = {closed.life: closed for closed in state.lives}
+    ledger.released = {closed.id: closed for closed in state.lives if closed.id not in ledger.accounts}
+    ledger.released_order = deque((closed.position, closed.life) for closed in state.lives)
     ledger.history = History.load(state.history)
     ledger.tasks = unpack(state.tasks)
     ledger.estimates = Estimates.load(state.estimates)

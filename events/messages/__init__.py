@@ -42,6 +42,7 @@ from tallystick.events.messages.tasks import CancelTask as CancelTask
 from tallystick.events.messages.tasks import CompleteTask as CompleteTask
 from tallystick.events.messages.tasks import GetQueue as GetQueue
 from tallystick.events.messages.tasks import GetTask as GetTask
+from tallystick.events.messages.tasks import RetryTask as RetryTask
 from tallystick.events.messages.tasks import SubmitTask as SubmitTask
 from tallystick.events.messages.tasks import TaskOutcome as TaskOutcome
 from tallystick.events.messages.track import CancelHold as CancelHold
@@ -81,6 +82,7 @@ WIRE: tuple[type[Command], ...] = (
     GetTask,
     CompleteTask,
     CancelTask,
+    RetryTask,
     GetQueue,
     SetTotalBudget,
     PauseAll,

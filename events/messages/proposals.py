@@ -36,6 +36,8 @@ class Move(msgspec.Struct, frozen=True, omit_defaults=True, rename={"source": "f
     amount: Amounts
     reason: str
     strategy: Strategy
+    opened_at: dt.datetime | None = None
+    """When the account was opened that gives up or gets: another one under its id is not meant."""
 
 
 class ApplyMoves(Command):
@@ -54,6 +56,8 @@ class WarnAgent(Command):
     agent: Name
     exhausted_in_seconds: int
     method: str
+    opened_at: dt.datetime | None = None
+    """When the account was opened that is meant."""
 
 
 class RecordDelivery(Command):
@@ -82,6 +86,8 @@ class RecordForecast(Command):
     agent: Name
     why: WhyForecast
     predictions: list[Prediction]
+    opened_at: dt.datetime | None = None
+    """When the account was opened that it is about."""
 
 
 class RecordScore(Command):

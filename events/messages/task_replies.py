@@ -39,6 +39,8 @@ class TaskStatus(Reply):
     expected_start: str | None
     lease_expires_at: str | None
     expected_start_reason: str | None = None
+    revived: list[str] | None = None
+    """The tasks that got a new life with it, by `RetryTask`."""
 
 
 class Compared(msgspec.Struct):

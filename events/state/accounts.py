@@ -105,6 +105,8 @@ class Account(msgspec.Struct, array_like=True, eq=False):
     """How its usage grows from report to report (see `growth`), for forecasts."""
     forecasts: list[Prediction] | None
     """The forecasts that were made for it and cannot be scored yet; None for none."""
+    life: int
+    """The position at which it was opened: what tells it from another account of the same id. 0 for the root."""
 
     parent: "Account | None" = None
     payers_above: "tuple[Account, Account, Account]" = LATER
@@ -129,6 +131,7 @@ class Account(msgspec.Struct, array_like=True, eq=False):
         agent_type: str | None = None,
         product: str | None = None,
         workflow: str | None = None,
+        life: int = 0,
     ) -> "Account":
         """An account that was just opened: all that it is allocated is free."""
         account = cls(
@@ -162,6 +165,7 @@ class Account(msgspec.Struct, array_like=True, eq=False):
             reclaimed=False,
             growth=NO_STEPS,
             forecasts=None,
+            life=life,
         )
         account.link(parent)
         return account
@@ -268,7 +272,10 @@ class Balances:
 
 
 class Closed(msgspec.Struct, array_like=True, frozen=True, gc=False):
-    """What is remembered of a released account, so that late reports find its parent, and questions an answer."""
+    """What is remembered of a released account: one life of its id, with the life of its parent.
+
+    So late reports find what pays for them, and what they count for, whatever was opened under these ids since.
+    """
 
     id: str
     parent: str
@@ -276,8 +283,22 @@ class Closed(msgspec.Struct, array_like=True, frozen=True, gc=False):
     allocated: Triple
     consumed: Triple
     position: int
+    """Where it was released."""
     budget_product: str | None
     """The product that its tokens counted for."""
+    life: int
+    parent_life: int
+    agent_type: str | None
+    workflow: str | None
+
+
+class EndedHold(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """What is remembered of a hold that has ended: whose it was, how it ended, and of which run and account."""
+
+    agent: str
+    how: str
+    lease: str | None
+    life: int
 
 
 def limited_dimensions(limits: Triple) -> tuple[int, ...]:

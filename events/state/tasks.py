@@ -81,9 +81,15 @@ class Task(msgspec.Struct, array_like=True, eq=False):
     """Why it ended, where no message asked for it."""
     position: int
     """Where in the log it ended, 0 while it is open."""
+    because: str | None
+    """The task or account whose end it followed from."""
+    parent_life: int
+    """The `Account.life` of the account that pays for it; 0 for the pool."""
 
     dependents: dict[str, None] | None = None
     """The tasks that wait for it; None for none."""
+    fallen: dict[str, None] | None = None
+    """The tasks that were cancelled when it ended; None for none."""
 
     @property
     def is_open(self) -> bool:
@@ -181,12 +187,15 @@ class Tasks:
         if task.parent is not None:
             self.by_account.setdefault(task.parent, {})[task.id] = task
         self.queued += 1
-        for name in task.depends_on:
-            needed = self.known.get(name)
-            if needed is not None and needed.is_open:
-                task.unmet = (*task.unmet, name)
-                needed.dependents = {} if needed.dependents is None else needed.dependents
-                needed.dependents[task.id] = None
+        self._await_unmet(task)
+
+    def _await_unmet(self, task: Task) -> None:
+        """A task waits for those of its dependencies that are open, and they know of it."""
+        needs = {name: needed for name in task.depends_on if (needed := self.known.get(name)) and needed.is_open}
+        task.unmet = tuple(needs)
+        for needed in needs.values():
+            needed.dependents = {} if needed.dependents is None else needed.dependents
+            needed.dependents[task.id] = None
 
     def become(self, task: Task, state: State) -> None:
         """Move a task that is open from where it is counted to where it is now."""
@@ -241,6 +250,27 @@ class Tasks:
             for dependent in self.waiting_for(task):
                 dependent.unmet = tuple(name for name in dependent.unmet if name != task.id)
             task.dependents = None
+
+    def fell_with(self, task: Task, because: str) -> None:
+        """A task ends because of the end of another, or of an account."""
+        task.because = because
+        other = self.known.get(because)
+        if other is not None and task.code == "dependency_failed":
+            other.fallen = {} if other.fallen is None else other.fallen
+            other.fallen[task.id] = None
+
+    def revive(self, task: Task, at: dt.datetime) -> None:
+        """A task that has ended is open again, as if it had been submitted now; what its runs used stays known."""
+        self.submitted += 1
+        task.number, task.queued_at, task.position = self.submitted, at, 0
+        task.attempt, task.overdue, task.aged, task.budget_passed = 1, False, False, False
+        task.code = task.because = task.fallen = task.expected_start = task.preempted_at = None
+        task.state = "queued"
+        self.open += 1
+        self.queued += 1
+        if task.parent is not None:
+            self.by_account.setdefault(task.parent, {})[task.id] = task
+        self._await_unmet(task)
 
     def forget(self, floor: int) -> None:
         """Forget the tasks that ended before position ``floor``."""

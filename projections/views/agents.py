@@ -59,6 +59,8 @@ class AgentRow(msgspec.Struct, kw_only=True, gc=False):
     closed: Amounts
     reclaimed: bool
     task: bool
+    life: int
+    """The position at which it was opened; 0 for an id that never was."""
 
 
 decode = msgspec.json.Decoder(AgentRow).decode
@@ -68,7 +70,7 @@ class AgentsView:
     """Folds the rows of agents, from which the shared ``balances`` go on."""
 
     name = "agents"
-    version = 2
+    version = 3
 
     def __init__(self, balances: Balances, look: Look) -> None:
         self._balances = balances
@@ -112,12 +114,18 @@ class AgentsView:
 
     def _used(self, event: e.UsageReported) -> None:
         self._touched.add(event.agent)
-        if event.agent not in self._balances.accounts:
-            self._used_without_account(event)
-        elif event.lease is None:
+        if event.account in self._balances.accounts:
             self._reports[event.agent] = self._reports.get(event.agent, 0) + 1
-        elif event.charged is not None:
-            self._touched.add(event.charged)  # it was for a run that is over, and a later one is open
+        else:
+            self._used_without_account(event)
+
+    def _ordered(self, event: "e.AgentStopped | e.AgentResumed") -> None:
+        """An id without an open account is stopped, or may go on."""
+        self._touched.add(event.agent)
+        row = None if event.agent in self._balances.accounts else self._kept(event.agent)
+        if row is not None:
+            row.stopped = event.reason if isinstance(event, e.AgentStopped) else None
+            self._ended[event.agent] = row
 
     def _settled(self, event: e.HoldSettled) -> None:
         self._touched.add(event.agent)
@@ -137,14 +145,15 @@ class AgentsView:
     def _used_without_account(self, event: e.UsageReported) -> None:
         """A late report is shown on the released account's row, another one on a row of its own.
 
-        An account that pays for it is named.
+        An account that pays for it is named. What belongs to an earlier account than the row's is only in that one.
         """
         if event.charged is not None:
             self._touched.add(event.charged)
-        row = self._ended.get(event.agent)
-        if row is None:
-            kept = self._look(self.name, event.agent)
-            row = _unallocated(event) if kept is None else decode(kept)
+        if event.agent in self._balances.accounts:
+            return  # another account, or a later run, is open under the id
+        row = self._kept(event.agent) or _unallocated(event)
+        if row.state == RELEASED and event.life not in (None, row.life):
+            return
         used = (event.tokens, event.time_ms, event.cost_nanos)
         if row.state == RELEASED:
             row.late = moved(plus(money(row.late.triple), used))
@@ -153,6 +162,14 @@ class AgentsView:
         row.reports += 1
         row.last_report_at = row.activity_at = event.at
         self._ended[event.agent] = row
+
+    def _kept(self, agent: str) -> AgentRow | None:
+        """The row of an id without an open account."""
+        row = self._ended.get(agent)
+        if row is None:
+            kept = self._look(self.name, agent)
+            row = None if kept is None else decode(kept)
+        return row
 
     def _row(self, account: Account) -> AgentRow:
         return _row(account, self._reports.get(account.id, 0))
@@ -163,6 +180,8 @@ class AgentsView:
         e.UsageReported: _used,
         e.HoldSettled: _settled,
         e.BudgetReleased: _released,
+        e.AgentStopped: _ordered,
+        e.AgentResumed: _ordered,
     }
 
 
@@ -209,6 +228,7 @@ def _row(account: Account, reports: int) -> AgentRow:
         closed=moved(closed),
         reclaimed=account.reclaimed,
         task=account.is_run,
+        life=account.life,
     )
 
 
@@ -228,6 +248,7 @@ def account_of(rows: Mapping[str, AgentRow], agent: str, balances: Balances) -> 
         row.agent_type,
         row.product,
         row.workflow,
+        row.life,
     )
     if row.task:
         account.run = account.id

@@ -74,7 +74,7 @@ class CostView:
     """Folds the day at hand, which is in memory."""
 
     name = "cost"
-    version = 1
+    version = 2
 
     def __init__(self, balances: Balances, look: Look) -> None:
         self._balances = balances
@@ -158,7 +158,7 @@ class CostView:
     # --- usage --------------------------------------------------------------------------------------------------------
 
     def _reported(self, event: e.UsageReported) -> None:
-        account = None if event.lease is not None else self._balances.accounts.get(event.agent)
+        account = None if event.account is None else self._balances.accounts.get(event.account)
         if account is not None and event.model is not None:
             self._runs_on(event.agent, event.model)
         # A run has one model, whether its reports say so or not.
@@ -174,8 +174,10 @@ class CostView:
         used = (event.tokens, event.time_ms, event.cost_nanos)
         day = self._today(event.at)
         day.used, day.reports = _sum(day.used, used), day.reports + 1
-        kind = None if account is None else account.agent_type
-        product = self._charged_product(event) if account is None else account.budget_product
+        if account is None:
+            kind, product = getattr(event, "agent_type", None), self._product_of(event)
+        else:
+            kind, product = account.agent_type, account.budget_product
         names: dict[By, str | None] = {"product": product, "model": model, "type": kind, "agent": event.agent}
         for by, name in names.items():
             part = self._parts.get((by, name))
@@ -184,8 +186,10 @@ class CostView:
             part.used, part.reports = _sum(part.used, used), part.reports + 1
             self._touched[id(part)] = part
 
-    def _charged_product(self, event: "e.UsageReported | e.HoldSettled") -> str | None:
-        """Of usage without an account, the product of the account that is charged for it."""
+    def _product_of(self, event: "e.UsageReported | e.HoldSettled") -> str | None:
+        """Of usage without an open account, the product that it had, or that of the account that is charged for it."""
+        if isinstance(event, e.UsageReported) and (event.product is not None or event.life is not None):
+            return event.product
         charged = self._balances.accounts.get(getattr(event, "charged", None) or "")
         return None if charged is None else charged.budget_product
 

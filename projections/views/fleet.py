@@ -74,7 +74,7 @@ class FleetView:
     """Folds the fleet's row."""
 
     name = "fleet"
-    version = 4
+    version = 5
 
     def __init__(self, balances: Balances, look: Look) -> None:
         self._balances = balances

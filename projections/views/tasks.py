@@ -37,7 +37,7 @@ class TasksView:
     """Folds the open tasks and the day at hand, which are in memory."""
 
     name = "tasks"
-    version = 2
+    version = 4
 
     def __init__(self, balances: Balances, look: Look) -> None:
         self._balances = balances
@@ -185,6 +185,20 @@ class TasksView:
         self._ended.pop(task.task, None)
         self._touch(task)
 
+    def _retried(self, event: e.TaskRetried) -> None:
+        """A task that has ended is open again; what it had used and waited stays counted."""
+        task = self._ended.pop(event.task, None)
+        if task is None:
+            kept = self._look(self.name, f"task/{event.task}")
+            found = None if kept is None else decode(kept)
+            task = found if isinstance(found, TaskRow) else None
+        if task is None:
+            return
+        task.state, task.since, task.queued_at, task.ended_at = "queued", event.at, event.at, None
+        task.attempt, task.code, task.message, task.expected_start = 1, None, None, None
+        self._tasks[task.task] = task
+        self._touch(task)
+
     def _known(self, event: Any) -> TaskRow:
         task = self._tasks[event.task]
         self._touch(task)
@@ -299,12 +313,12 @@ class TasksView:
     # --- usage --------------------------------------------------------------------------------------------------------
 
     def _reported(self, event: e.UsageReported) -> None:
-        task = self._task_of(event.agent)
+        task = self._task_of(event.agent, event.account)
         if task is not None:
             self._use(task, event)
 
     def _settled(self, event: e.HoldSettled) -> None:
-        task = self._task_of(event.agent)
+        task = self._task_of(event.agent, event.agent)
         if task is not None:
             self._use(task, event)
 
@@ -326,14 +340,20 @@ class TasksView:
             for would_cost in rows:
                 would_cost[alias] = would_cost.get(alias, 0) + cost_nanos
 
-    def _task_of(self, agent: str) -> TaskRow | None:
-        """The task that an agent is, or works for as a sub-agent; an ended one where it is its own late report."""
-        task = self._tasks.get(agent) or self._ended.get(agent)
+    def _task_of(self, agent: str, charged: str | None) -> TaskRow | None:
+        """The open task that an agent is, or works for as a sub-agent; an ended one where it is its own late report.
+
+        ``charged`` is the id whose open account pays for it itself, if there is one.
+        """
+        task = self._tasks.get(agent)
         if task is not None:
             return task
-        account = self._balances.accounts.get(agent)
+        account = None if charged is None else self._balances.accounts.get(charged)
         if account is not None:
             return None if account.run is None else self._tasks.get(account.run)
+        task = self._ended.get(agent)
+        if task is not None:
+            return task
         kept = self._look(self.name, f"task/{agent}")
         found = None if kept is None else decode(kept)
         if isinstance(found, TaskRow):
@@ -356,6 +376,7 @@ class TasksView:
         e.TaskCompleted: _completed,
         e.TaskCancelled: _cancelled,
         e.TaskGivenUp: _given_up,
+        e.TaskRetried: _retried,
         e.TaskOverdue: _overdue,
         e.UsageReported: _reported,
         e.HoldSettled: _settled,

@@ -2,7 +2,7 @@
 
 import getpass
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from tallystick.fleet import Fleet
 
 _WORDS = (
     "pause REASON, resume, approve-limit [--cost DOLLARS] [--tokens TOKENS], override PRODUCT PRIORITY [REASON], "
-    "reset-breaker REASON, release-reserve REASON"
+    "reset-breaker REASON, release-reserve REASON, retry TASK REASON"
 )
 _WITH_REASON = {"pause": "PauseAll", "reset-breaker": "ResetBreaker", "release-reserve": "ReleaseReserve"}
 _BEGIN = (
@@ -82,6 +82,7 @@ def send(
       override PRODUCT PRIORITY [REASON]    the priority of all its tasks; none ends that
       reset-breaker REASON                  close the circuit breaker, whatever holds
       release-reserve REASON                open the reserve for critical agents
+      retry TASK REASON                     a new life for a task that failed or was cancelled, and those it took along
 
     The command opens the store as its writer; while another process writes it, that one is named and nothing is sent.
 
@@ -152,6 +153,8 @@ def _command(message: tuple[str, ...], limits: Mapping[str, str | None], new_id:
         if rest:
             raise click.UsageError("the message ends with its last brace: put the whole of it in single quotes")
         return _checked(first, new_id)
+    if first in _OTHERS:
+        return _checked(_OTHERS[first](rest), new_id)
     if first in _WITH_REASON:
         if not rest:
             raise click.UsageError(f"{first} needs a reason, in words")
@@ -163,8 +166,6 @@ def _command(message: tuple[str, ...], limits: Mapping[str, str | None], new_id:
             return _checked({"type": "ResumeAll"}, new_id)
         case "approve-limit":
             return _checked(_approval(rest, limits), new_id)
-        case "override":
-            return _checked(_override(rest), new_id)
     raise click.UsageError(f"{first!r} is no message: allowed are a JSON object, {_WORDS}")
 
 
@@ -206,3 +207,14 @@ def _checked(message: "str | dict[str, Any]", new_id: str) -> c.Command:
     if isinstance(read, Refusal):
         raise click.UsageError(f"{read.code}: {read.detail}")
     return read[0]
+
+
+def _retry(rest: tuple[str, ...]) -> dict[str, Any]:
+    """`RetryTask`, together with the tasks that were cancelled with it."""
+    if len(rest) < 2:
+        raise click.UsageError("retry needs a task and a reason, like: retry T-1 the provider is back")
+    return {"type": "RetryTask", "task": rest[0], "reason": " ".join(rest[1:]), "revive_dependents": True}
+
+
+_OTHERS: Mapping[str, Callable[[tuple[str, ...]], dict[str, Any]]] = {"override": _override, "retry": _retry}
+"""The words that are followed by more than a reason."""

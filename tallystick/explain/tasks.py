@@ -321,6 +321,11 @@ ROWS: Rows = {
     e.LeaseLost: Row(_says_lost, _why_lost, after=(e.TaskStarted, e.LeaseExtended)),
     e.TaskCompleted: Row(_says_completed, after=(e.TaskSubmitted, e.TaskStarted)),
     e.TaskCancelled: Row(lambda x, say: f"{x.task} was cancelled", after=(e.TaskSubmitted, e.TaskStarted)),
+    e.TaskRetried: Row(
+        lambda x, say: f"{x.task} got a new life: {x.reason}" + (f", with {x.because}" if x.because else ""),
+        lambda x, ledger, history: ["its attempts count from the start, and its wait from now"],
+        after=(e.TaskCancelled, e.TaskGivenUp, e.TaskCompleted, e.LeaseLost),
+    ),
     e.TaskGivenUp: Row(_says_given_up, _why_given_up, after=(e.TaskSubmitted,), also=_end_behind),
     e.EstimateAdjusted: Row(_says_adjusted, _why_adjusted, after=(e.ConfigLoaded,)),
 }

@@ -22,6 +22,8 @@ def _says_reported(event: e.UsageReported, say: Style) -> str:
         text += f", settling hold {event.hold} after its end"
     elif event.late:
         text += ", after its release"
+    if event.life is not None and event.hold is not None:
+        text += f", by the account that was opened at position {event.life}"
     if event.unallocated:
         text += ", without an allocation"
     if event.charged is not None:
@@ -31,7 +33,7 @@ def _says_reported(event: e.UsageReported, say: Style) -> str:
 
 def _why_reported(event: e.UsageReported, ledger: Ledger, history: History) -> list[str]:
     lines = _price_of(event, ledger, history)
-    account = ledger.accounts.get(event.agent)
+    account = None if event.account is None else ledger.accounts.get(event.account)
     if account is not None:
         lines.append(f"{amounts(account.remaining_all())} of {amounts(account.allocated)} remains")
     return lines

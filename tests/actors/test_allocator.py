@@ -248,6 +248,16 @@ def test_a_newcomer_does_not_take_the_room_in_the_day_that_one_that_ranks_higher
     assert get(fleet, "waits")["state"] == "running", "at once: the core has found that there is room"
 
 
+def test_a_task_that_is_retried_starts_in_the_same_commit_where_a_slot_is_free(open_fleet: OpenFleet) -> None:
+    store = MemoryStore()
+    fleet = open_fleet(store, **ONE_SLOT)
+    submit(fleet, "t")
+    fleet.ask({"type": "CompleteTask", "task": "t", "outcome": "failed"})
+    fleet.ask({"type": "RetryTask", "task": "t", "reason": "the provider is back"})
+    assert names(store)[-4:] == ["task-retried", "task-queued", "budget-allocated", "task-started"]
+    assert get(fleet, "t")["state"] == "running"
+
+
 # --- who is told ------------------------------------------------------------------------------------------------------
 
 

@@ -102,6 +102,7 @@ def test_the_priority_of_a_product_is_overridden_in_a_few_words_and_given_back(r
         (["approve-limit", "--tokens", "\u0661"], "--tokens: found '\u0661', allowed are whole tokens like 5000000"),
         (["approve-limit", "--tokens", "1.5"], "--tokens: found '1.5', allowed are whole tokens like 5000000"),
         (["pause", "now", "--cost", "1"], "--cost belongs to approve-limit"),
+        (["retry", "T-1"], "retry needs a task and a reason, like: retry T-1 the provider is back"),
         (["override", "shop"], "override needs a product and a priority, like: override urgent-project critical"),
         (["override", "shop", "urgent"], "'urgent' is no priority: allowed are critical, high, normal, low, none"),
         (["reset-breaker"], "reset-breaker needs a reason"),

@@ -127,6 +127,17 @@ def test_a_task_waits_for_all_that_it_depends_on_and_queues_when_the_last_is_com
     core.given(start("c"))
 
 
+@pytest.mark.parametrize("outcome", ["completed", "failed"])
+def test_a_task_that_would_be_paid_by_the_one_it_waits_for_ends_with_it_and_never_queues(outcome: Any) -> None:
+    core = configured(max_concurrent={"total": 1})
+    core.given(submit("a"), submit("b", depends_on=["a"], parent="a"), submit("c", depends_on=["b"]))
+    core.given(submit("next"))
+    core.when(c.CompleteTask(task="a", outcome=outcome))
+    assert (state(core, "a"), state(core, "b"), state(core, "c")) == (outcome, "cancelled", "cancelled")
+    assert [event.code for event in core.every(e.TaskGivenUp)] == ["budget_released", "dependency_failed"]
+    assert core.every(e.TaskQueued) == []
+
+
 def test_a_task_that_is_free_to_run_and_finds_no_slot_says_so() -> None:
     core = configured()
     core.given(submit("a"), submit("b"), submit("c", depends_on=["a"]), c.PauseAll(reason="x"))

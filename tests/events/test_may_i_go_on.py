@@ -121,8 +121,9 @@ def test_all_that_refuses_is_named_not_the_first_thing_alone() -> None:
 
 def test_a_paused_product_and_a_wait_are_named() -> None:
     core = Core(
-        fleet(1_000, products={"shop": {"paused": True}}),
+        fleet(1_000),
         allocate("ann", 100, product="shop"),
+        fleet(1_000, products={"shop": {"paused": True}}),
         allocate("bob", 100),
         c.ReportUsage(agent="bob", usage=budget(80, 5)),
     )

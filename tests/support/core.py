@@ -32,7 +32,9 @@ START = dt.datetime(2026, 3, 4, 12, 0, tzinfo=dt.UTC)
 TESTER = "tester"
 MEMORY = frozenset({"position", "now", "ids", "id_order", "id_marks", "next_mark", "day marks", "pool_exhausted_at"})
 """What a refusal may change: it is recorded, and its id remembered."""
-FORGETTING = frozenset({"ended_holds", "ended_order", "released", "released_order", "finished tasks", "finished order"})
+FORGETTING = frozenset(
+    {"ended_holds", "ended_order", "released", "released_order", "lives", "finished tasks", "finished order"}
+)
 """What may be forgotten whenever an id is remembered."""
 
 E = TypeVar("E", bound=e.Event)
@@ -65,10 +67,12 @@ def dump(ledger: Ledger) -> dict[str, Any]:
         hold.id: (hold.account.id, hold.amount, hold.ttl_ms, hold.expires_at) for hold in ledger.holds.values()
     }
     state["released"] = {name: msgspec.structs.astuple(closed) for name, closed in ledger.released.items()}
-    for name in ("ids", "ended_holds"):
+    for name in ("ids", "ended_holds", "lives", "stops"):
         state[name] = dict(state[name])
-    for name in ("names", "expiries", "spent", "held", "id_order", "id_marks", "ended_order", "released_order"):
+    for name in ("names", "expiries", "spent", "held", "id_order", "id_marks", "released_order"):
         state[name] = list(state[name])
+    # In the order of their ends, those that are only kept for late settlements first.
+    state["ended_order"] = [*state.pop("late_holds"), *(hold for _, hold in state["ended_order"])]
     state["history"] = ledger.history.dump()
     state |= _dump_tasks(ledger.tasks)
     state["estimates"] = ledger.estimates.dump()

@@ -257,6 +257,8 @@ def _run(dice: Random, seen: Seen) -> c.Command:
             usage = dice.choice((None, budget(dice)))
             return c.CompleteTask(task=task, lease=_lease(dice), outcome=outcome, usage=usage)
         case 2:
+            if dice.randint(0, 1):
+                return c.RetryTask(task=task, reason="again", revive_dependents=not dice.randint(0, 1))
             return c.CancelTask(task=task)
         case 3 | 4:
             return c.Heartbeat(task=task, lease=_lease(dice))

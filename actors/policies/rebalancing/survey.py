@@ -57,7 +57,8 @@ class Surveyor:
             quiet = (now - account.activity_at).total_seconds()
             if ratio < settings.idle_below and quiet >= settings.idle_seconds:
                 if not account.reclaimed and not any(account.held[d] for d in account.dims):
-                    idle.append(Idle(account.id, _source(account), account.allocated, _remaining(account), quiet))
+                    left = _remaining(account)
+                    idle.append(Idle(account.id, _source(account), account.allocated, left, quiet, account.opened_at))
             elif ratio > settings.demand_above and account.stopped is None:
                 found = self._hunger(account, ratio)
                 if found is not None:
@@ -78,6 +79,7 @@ class Surveyor:
             ratio,
             self._source_free(account),
             self._fair(account, need),
+            account.opened_at,
         )
 
     def _lacking(self, account: Account) -> Money:

@@ -53,7 +53,7 @@ def _judged(index: SchedulerIndex, wanted: c.SubmitTask, waiting: Waiting, now: 
 
 def _as_task(index: SchedulerIndex, wanted: c.SubmitTask) -> Task:
     """The submission as the core will record it, with what may be wrong in it left out."""
-    return task_of(submission(index.ledger, wanted, None), index.tasks.submitted + 1)
+    return task_of(index.ledger, submission(index.ledger, wanted, None), index.tasks.submitted + 1)
 
 
 def _waiting(index: SchedulerIndex, wanted: c.SubmitTask, now: dt.datetime) -> Waiting | None:
