@@ -222,7 +222,8 @@ def test_a_task_that_the_log_rejected_takes_what_it_was_estimated_at() -> None:
 
 def test_a_task_that_never_ran_costs_per_token_what_its_type_and_model_cost_on_average_and_the_answer_says_so() -> None:
     """On its sum the price list would reach the tier of long requests, which none of its requests reached."""
-    messages = [submit("a", at=0), submit("h", at=1), submit("b", at=2, estimated_tokens=300_000, estimated_minutes=1)]
+    same = {"estimated_tokens": 300_000, "estimated_minutes": 1}
+    messages = [submit("a", at=0, **same), submit("h", at=1), submit("b", at=2, **same)]
     usage = {"tokens": 1_000, "cost_usd": "0.05"}
     messages += [{**done("a", at=10), "usage": usage}, use("x", 1, at=200)]
     rerun, _ = task_story(log(*messages, **ONE), Question(policy(**TWO)))
