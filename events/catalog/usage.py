@@ -20,7 +20,7 @@ class UsageReported(Event, kw_only=True, tag="usage-reported.v1"):
     under its id does not pay. Then ``product``, ``agent_type`` and ``workflow`` say what it counts for. ``base_tier``:
     a total of several requests that was priced as none of them alone would have reached a tier of long requests.
     ``after_outage``: the fleet was not there at some time since the report before, so that the time between the two
-    says nothing of the agent's pace.
+    says nothing of the agent's pace. ``partial``: a part of a late settlement; another may follow.
     """
 
     kind: ClassVar[Kind] = "fact"
@@ -52,6 +52,9 @@ class UsageReported(Event, kw_only=True, tag="usage-reported.v1"):
     agent_type: str | None = None
     workflow: str | None = None
     after_outage: bool = False
+    partial: bool = False
+    labels: dict[str, str] | None = None
+    reason: str | None = None
 
     @property
     def account(self) -> str | None:
@@ -62,7 +65,8 @@ class UsageReported(Event, kw_only=True, tag="usage-reported.v1"):
 class HoldPlaced(Event, kw_only=True, tag="hold-placed.v1"):
     """An amount was set aside before an operation; ``ttl_ms`` is what a heartbeat extends it by.
 
-    Its cost is that of ``model``, by the price of ``priced_as``, where the estimate named none.
+    Its cost is that of ``model``, by the price of ``priced_as``, where the estimate named none. ``rejects_overage``: a
+    settlement above it is refused.
     """
 
     kind: ClassVar[Kind] = "decision"
@@ -75,20 +79,25 @@ class HoldPlaced(Event, kw_only=True, tag="hold-placed.v1"):
     priced_as: str | None = None
     unpriced: bool = False
     base_tier: bool = False
+    rejects_overage: bool = False
+    labels: dict[str, str] | None = None
+    operation: str | None = None
+    reason: str | None = None
 
 
 class HoldExtended(Event, kw_only=True, tag="hold-extended.v1"):
-    """A heartbeat moved a hold's expiry on."""
+    """A heartbeat moved a hold's expiry on; ``amount`` was set aside in addition."""
 
     kind: ClassVar[Kind] = "decision"
     hold: str
     agent: str
     expires_at: dt.datetime
+    amount: Amounts | None = None
 
 
 class HoldSettled(Event, kw_only=True, tag="hold-settled.v1"):
     """A hold was replaced by what was really used, in one step; as reported and priced. ``after_outage`` as in
-    `UsageReported`.
+    `UsageReported`. ``partial``: a part of the use was booked, and what the hold had beyond it stays set aside.
     """
 
     kind: ClassVar[Kind] = "fact"
@@ -111,6 +120,10 @@ class HoldSettled(Event, kw_only=True, tag="hold-settled.v1"):
     requests: int | None = None
     base_tier: bool = False
     after_outage: bool = False
+    partial: bool = False
+    labels: dict[str, str] | None = None
+    operation: str | None = None
+    reason: str | None = None
 
     @property
     def account(self) -> str:
@@ -138,12 +151,15 @@ def tokens_of(event: UsageReported | HoldSettled) -> Tokens:
 
 
 class HoldEnded(Event, kw_only=True, tag="hold-ended.v1"):
-    """A hold was given back unused: it expired, was cancelled, or its account was released."""
+    """What a hold still had was given back unused: it expired, was cancelled, or its account was released."""
 
     kind: ClassVar[Kind] = "decision"
     hold: str
     agent: str
     how: EndOfHold
+    labels: dict[str, str] | None = None
+    operation: str | None = None
+    reason: str | None = None
 
 
 class AgentHeard(Event, kw_only=True, tag="agent-heard.v1"):

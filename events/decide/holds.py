@@ -1,6 +1,7 @@
 """Holds: granted only where there is room, replaced by what was used, or given back unused."""
 
 import datetime as dt
+from decimal import Decimal
 from typing import Any
 
 from tallystick.config.amounts import (
@@ -10,22 +11,24 @@ from tallystick.config.amounts import (
     Amounts,
     InvalidAmount,
     Triple,
+    at_edge,
     exact_units,
 )
 from tallystick.events import catalog as e
 from tallystick.events import messages as c
 from tallystick.events.decide import pricing
+from tallystick.events.decide.amounts import not_empty
 from tallystick.events.decide.answers import held_reply
 from tallystick.events.decide.cover import settle_cover
 from tallystick.events.decide.daily_limits import over_daily_limit
 from tallystick.events.decide.fleet_response import respond
 from tallystick.events.decide.levels import enforced, relevel_above
 from tallystick.events.decide.obstacles import refused_to_run
-from tallystick.events.decide.refusals import unknown_agent, unknown_hold
+from tallystick.events.decide.refusals import already_settled, hold_ended, unknown_agent, unknown_hold
 from tallystick.events.decide.turn import Turn
-from tallystick.events.decide.usage import LATE_REPORT, UNDER_ESTIMATE, as_used, of_life, of_run, use_priced
+from tallystick.events.decide.usage import LATE_REPORT, UNDER_ESTIMATE, as_used, noted, of_life, of_run, use_priced
 from tallystick.events.messages.replies import Enforcement, Held, HoldGone, Refusal, shown
-from tallystick.events.state.accounts import Account, Hold, money
+from tallystick.events.state.accounts import ZERO, Account, Hold, less, minus, money
 from tallystick.events.state.calendar import later
 
 _TTL_MAX_MS = 604_800_000
@@ -45,11 +48,7 @@ def reserve(turn: Turn, command: c.Reserve) -> Held | Refusal:
     if not any(wanted):
         found = "nothing" if wanted == NOTHING else "nothing but zeros"
         raise InvalidAmount("estimate", found, "one or more of tokens, time_seconds, cost_usd above zero")
-    ttl_ms = ledger.rules.holds_ttl_ms
-    if command.ttl_seconds is not None:
-        ttl_ms = exact_units(command.ttl_seconds, 1, "ttl_seconds")
-        if not 0 < ttl_ms <= _TTL_MAX_MS:
-            raise InvalidAmount("ttl_seconds", command.ttl_seconds, "above 0 and at most 604800 seconds (a week)")
+    ttl_ms = _ttl_ms(command.ttl_seconds, ledger.rules.holds_ttl_ms)
     account = ledger.accounts.get(command.agent)
     if account is None:
         return unknown_agent(ledger, command.agent)
@@ -65,23 +64,38 @@ def reserve(turn: Turn, command: c.Reserve) -> Held | Refusal:
         return refusal
     expires_at = later(turn.now, dt.timedelta(milliseconds=ttl_ms))
     if command.dry_run:
-        asked = Hold(turn.id, account.id, money(wanted), ttl_ms, expires_at, None, account)
+        amount = money(wanted)
+        asked = Hold(
+            id=turn.id,
+            agent=account.id,
+            amount=amount,
+            ttl_ms=ttl_ms,
+            expires_at=expires_at,
+            lease=None,
+            placed=amount,
+            booked=ZERO,
+            placed_at=turn.now,
+            rejects_overage=False,
+            notes=None,
+            account=account,
+        )
         answer = held_reply(asked, to_come=True)
         answer.unpriced, answer.base_tier, answer.dry_run = priced.unpriced, priced.base_tier, True
         return answer
     # Nothing can fail after this line.
-    amount = Amounts(*(units or None for units in wanted))
     turn.record(
         e.HoldPlaced(
             hold=turn.id,
             agent=account.id,
-            amount=amount,
+            amount=Amounts(*(units or None for units in wanted)),
             ttl_ms=ttl_ms,
             expires_at=expires_at,
             model=command.model,
             priced_as=priced.priced_as,
             unpriced=priced.unpriced,
             base_tier=priced.base_tier,
+            rejects_overage=command.overage == "reject",
+            **noted(command),
         )
     )
     respond(turn)
@@ -116,7 +130,7 @@ def _no_room(account: Account, wanted: Triple) -> Refusal | None:
 
 
 def settle(turn: Turn, command: c.Settle) -> Enforcement | Refusal:
-    """Replace a hold by what was used; after its end the usage is still recorded, as late.
+    """Replace a hold by what was used, or book a part; after its end the usage is still recorded, as late.
 
     Raises:
         InvalidAmount: a malformed amount; nothing was recorded.
@@ -125,20 +139,39 @@ def settle(turn: Turn, command: c.Settle) -> Enforcement | Refusal:
     used = as_used(command, pricing.price(ledger.rules, command))
     hold = ledger.holds.get(command.hold)
     if hold is None:
-        return _settle_late(turn, command.hold, used)
+        return _settle_late(turn, command, used)
     account = hold.account
-    event = e.HoldSettled(hold=hold.id, agent=account.id, **used)
+    event = e.HoldSettled(hold=hold.id, agent=account.id, partial=not command.final, **used)
+    refusal = _overage(hold, event) if hold.rejects_overage else None
+    if refusal is not None:
+        return refusal
+    back = hold.amount
+    if event.partial:
+        back = minus(back, less(back, (event.tokens, event.time_ms, event.cost_nanos)))
     # Nothing can fail after this line.
-    return use_priced(turn, account, event, UNDER_ESTIMATE, hold.amount)
+    return use_priced(turn, account, event, UNDER_ESTIMATE, back)
 
 
-def _settle_late(turn: Turn, hold_id: str, used: dict[str, Any]) -> Enforcement | Refusal:
-    ledger = turn.ledger
+def _overage(hold: Hold, event: e.HoldSettled) -> Refusal | None:
+    """Why a use may not be booked on a hold that rejects more than it names: the hold stays."""
+    for d, used in ((0, event.tokens), (1, event.time_ms), (2, event.cost_nanos)):
+        if hold.placed[d] and hold.booked[d] + used > hold.placed[d]:
+            field, left = EDGE_NAMES[d], max(0, hold.placed[d] - hold.booked[d])
+            return Refusal(
+                "overage_rejected",
+                f"{field}: {at_edge(used, d)} was used, {at_edge(left, d)} of the hold is left, and it rejects overage",
+                {"hold": hold.id, "dimension": field, "used": at_edge(used, d), "left": at_edge(left, d)},
+            )
+    return None
+
+
+def _settle_late(turn: Turn, command: c.Settle, used: dict[str, Any]) -> Enforcement | Refusal:
+    ledger, hold_id = turn.ledger, command.hold
     ended = ledger.ended_holds.get(hold_id)
     if ended is None:
         return unknown_hold(hold_id)
     if ended.how == "settled":
-        return Refusal("already_settled", f"hold {hold_id} was settled before", {"hold": hold_id})
+        return already_settled(hold_id, ended)
     # Another account, or run, may be open under the name by now: it does not pay.
     account, closed = ledger.same_account(ended.agent, ended.life), ledger.lives.get(ended.life)
     belongs: dict[str, Any] = {}
@@ -146,7 +179,7 @@ def _settle_late(turn: Turn, hold_id: str, used: dict[str, Any]) -> Enforcement 
         belongs = of_life(closed) if ended.lease is None else {"lease": ended.lease, **of_run(ledger, ended.agent)}
         belongs = belongs or {"life": ended.life}
     payer = None if account is not None else ledger.payer_of(closed)
-    event = e.UsageReported(agent=ended.agent, hold=hold_id, late=True, **belongs, **used)
+    event = e.UsageReported(agent=ended.agent, hold=hold_id, late=True, partial=not command.final, **belongs, **used)
     # Nothing can fail after this line.
     return use_priced(turn, account, event, LATE_REPORT, payer=payer)
 
@@ -158,27 +191,64 @@ def cancel_hold(turn: Turn, command: c.CancelHold) -> HoldGone | Refusal:
         ended = turn.ledger.ended_holds.get(command.hold)
         if ended is None:
             return unknown_hold(command.hold)
-        return Refusal("already_settled", f"hold {command.hold} has ended already: {ended.how}", {"hold": command.hold})
+        return hold_ended(command.hold, ended)
     # Nothing can fail after this line.
     account = hold.account
-    end_hold(turn, hold, "cancelled")
+    end_hold(turn, hold, "cancelled", **noted(command))
     return HoldGone(hold.id, account.id, shown(account.remaining_all()))
 
 
-def end_hold(turn: Turn, hold: Hold, how: "e.EndOfHold") -> None:
-    """Give a hold's amount back to where it came from, and let cover and response follow."""
-    turn.record(e.HoldEnded(hold=hold.id, agent=hold.account.id, how=how))
+def end_hold(turn: Turn, hold: Hold, how: "e.EndOfHold", **notes: Any) -> None:
+    """Give what a hold still has back to where it came from, and let cover and response follow."""
+    turn.record(e.HoldEnded(hold=hold.id, agent=hold.account.id, how=how, **notes))
     settle_cover(turn, hold.account)
     relevel_above(turn, hold.account)
     respond(turn)
 
 
-def extend_hold(turn: Turn, hold_id: str) -> Held | Refusal:
-    """Move a hold's expiry on by its time to live."""
-    hold = turn.ledger.holds.get(hold_id)
+def extend_hold(turn: Turn, command: c.Heartbeat, hold_id: str) -> Held | Refusal:
+    """Move a hold's expiry on by its time to live, or the one that is named, and hold more if there is room.
+
+    Where there is no room it is refused as a `Reserve` would be, and the hold stays as it is.
+
+    Raises:
+        InvalidAmount: a malformed, empty or zero amount, or a time to live that is not positive.
+    """
+    ledger = turn.ledger
+    more = None if command.amount is None else not_empty(command.amount, "amount")
+    hold = ledger.holds.get(hold_id)
     if hold is None:
-        return unknown_hold(hold_id)
+        ended = ledger.ended_holds.get(hold_id)
+        return unknown_hold(hold_id) if ended is None else hold_ended(hold_id, ended)
+    ttl_ms = _ttl_ms(command.ttl_seconds, hold.ttl_ms)
+    if more is not None:
+        account = hold.account
+        refusal = (
+            refused_to_run(turn, account, enforced(ledger, account))
+            or _no_room(account, more)
+            or over_daily_limit(ledger, account, more, turn.now)
+        )
+        if refusal is not None:
+            return refusal
     # Nothing can fail after this line.
-    expires_at = later(turn.now, dt.timedelta(milliseconds=hold.ttl_ms))
-    turn.record(e.HoldExtended(hold=hold.id, agent=hold.account.id, expires_at=max(expires_at, hold.expires_at)))
+    turn.record(
+        e.HoldExtended(
+            hold=hold.id,
+            agent=hold.account.id,
+            expires_at=max(later(turn.now, dt.timedelta(milliseconds=ttl_ms)), hold.expires_at),
+            amount=None if more is None else Amounts(*(units or None for units in more)),
+        )
+    )
+    if more is not None:
+        respond(turn)
     return held_reply(hold)
+
+
+def _ttl_ms(given: Decimal | None, otherwise: int) -> int:
+    """A time to live that a message names, in milliseconds, or the one that holds otherwise."""
+    if given is None:
+        return otherwise
+    ttl_ms = exact_units(given, 1, "ttl_seconds")
+    if not 0 < ttl_ms <= _TTL_MAX_MS:
+        raise InvalidAmount("ttl_seconds", given, "above 0 and at most 604800 seconds (a week)")
+    return ttl_ms

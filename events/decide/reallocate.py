@@ -3,7 +3,8 @@
 from tallystick.config.amounts import DIMENSIONS, EDGE_NAMES, Amounts, Triple
 from tallystick.events import catalog as e
 from tallystick.events import messages as c
-from tallystick.events.decide.allocate import not_empty, only_limited
+from tallystick.events.decide.allocate import only_limited
+from tallystick.events.decide.amounts import not_empty
 from tallystick.events.decide.answers import allocation
 from tallystick.events.decide.cover import name_of, settle_cover
 from tallystick.events.decide.levels import relevel, relevel_above

@@ -45,7 +45,7 @@ def _is_hopeless(ledger: Ledger, command: c.Reserve, refusal: Refusal) -> bool:
     account = ledger.accounts[command.agent]
     if refusal.code != "budget_exhausted" or any(account.held) or any(account.delegated):
         return False
-    return refusal.numbers.get("decided_by") == "level" or _lacks_its_own(account, refusal)
+    return refusal.numbers.get("decided_by") in ("level", "zero_budget") or _lacks_its_own(account, refusal)
 
 
 def _lacks_its_own(account: Account, refusal: Refusal) -> bool:

@@ -51,10 +51,12 @@ def heartbeat(turn: Turn, command: c.Heartbeat) -> Held | Enforcement | TaskAliv
         return Refusal(
             "invalid_message", "Heartbeat: allowed is one of agent, task and hold, and a lease beside a task only"
         )
+    if command.hold is None and (command.ttl_seconds is not None or command.amount is not None):
+        return Refusal("invalid_message", "Heartbeat: ttl_seconds and amount are allowed beside a hold only")
     if command.task is not None:
         return extend_lease(turn, command.task, command.lease)
     if command.hold is not None:
-        return extend_hold(turn, command.hold)
+        return extend_hold(turn, command, command.hold)
     assert command.agent is not None
     account = turn.ledger.accounts.get(command.agent)
     if account is None:

@@ -89,7 +89,13 @@ def as_used(command: c.ReportUsage | c.Settle, priced: pricing.Priced) -> dict[s
         "priced_as": priced.priced_as,
         "unpriced": priced.unpriced,
         "base_tier": priced.base_tier,
+        **({} if isinstance(command, c.ReportUsage) else noted(command)),
     }
+
+
+def noted(command: c.Reserve | c.Settle | c.CancelHold) -> dict[str, Any]:
+    """The fields of an event that say what a message says about its hold."""
+    return {"labels": command.labels or None, "operation": command.operation, "reason": command.reason}
 
 
 def use_priced(

@@ -16,7 +16,7 @@ from tallystick.events.catalog import Event, SnapshotRecorded
 from tallystick.events.catalog.event import EPOCH
 from tallystick.events.evolve import evolve
 from tallystick.events.log import snapshot
-from tallystick.events.log.codec import GENESIS, BrokenChain, decode_event, unseal
+from tallystick.events.log.codec import GENESIS, BrokenChain, begins_a_command, decode_event, unseal
 from tallystick.events.log.store import Record
 from tallystick.events.state.conservation import BrokenInvariant, check_conserved
 from tallystick.events.state.ledger import Ledger
@@ -255,14 +255,12 @@ class Verification:
         """Prove every record, conservation, the snapshots and the anchors."""
         report, landmarks = self.report, self._landmarks
         try:
-            for event, digest in self._follower.follow(records):
+            for event, digest in self._follower.follow(self._checked_between(records)):
                 report.events, report.last_at, report.digest = event.position, event.at, digest
                 if type(event) is SnapshotRecorded:
                     self._vouched[event.upto] = event.sha256
                 if event.position in landmarks:
                     self._compare(event.position)
-                if event.position % PROVED_EVERY == 0:
-                    self._check_conservation()
                 if event.position == 1:
                     report.first_at = event.at
             self._check_conservation()
@@ -272,6 +270,18 @@ class Verification:
             self._check_the_end()
             self._judge_snapshots()
         return report
+
+    def _checked_between(self, records: Iterable[Record]) -> Iterator[Record]:
+        """The records; conservation is proved now and then before one that begins a command.
+
+        Sums are right after a command; within one, money may be on its way up or down a deep tree.
+        """
+        proved_at = 0
+        for record in records:
+            if record.position - proved_at > PROVED_EVERY and begins_a_command(record.data):
+                self._check_conservation()
+                proved_at = record.position
+            yield record
 
     def _check_conservation(self) -> None:
         if not self._follower.replays:

@@ -47,8 +47,10 @@ from tallystick.events.messages.tasks import SubmitTask as SubmitTask
 from tallystick.events.messages.tasks import TaskOutcome as TaskOutcome
 from tallystick.events.messages.track import CancelHold as CancelHold
 from tallystick.events.messages.track import GetGlobalStatus as GetGlobalStatus
+from tallystick.events.messages.track import GetHolds as GetHolds
 from tallystick.events.messages.track import GetStatus as GetStatus
 from tallystick.events.messages.track import Heartbeat as Heartbeat
+from tallystick.events.messages.track import HoldState as HoldState
 from tallystick.events.messages.track import ReportUsage as ReportUsage
 from tallystick.events.messages.track import Reserve as Reserve
 from tallystick.events.messages.track import Settle as Settle
@@ -65,6 +67,7 @@ WIRE: tuple[type[Command], ...] = (
     Settle,
     CancelHold,
     Heartbeat,
+    GetHolds,
     GetStatus,
     GetGlobalStatus,
     CheckEnforcement,

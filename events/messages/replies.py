@@ -119,6 +119,32 @@ class Held(Reply):
     dry_run: bool = False
 
 
+class HoldStatus(msgspec.Struct, omit_defaults=True):
+    """One hold, as `GetHolds` shows it: what was ``placed`` in all, what of it is still held, and what was booked."""
+
+    hold: str
+    agent: str
+    state: str
+    placed: EdgeAmounts
+    held: EdgeAmounts
+    booked: EdgeAmounts
+    placed_at: str
+    expires_at: str | None = None
+    ended_at: str | None = None
+    overage: str = "book"
+    labels: dict[str, str] | None = None
+    operation: str | None = None
+    reason: str | None = None
+    ended_reason: str | None = None
+
+
+class Holds(Reply):
+    """Answers `GetHolds`: one page in the order of ids; ``after`` begins the next one, None where there is none."""
+
+    holds: list[HoldStatus]
+    after: str | None = None
+
+
 class HoldGone(Reply):
     """Answers `CancelHold`."""
 

@@ -46,6 +46,15 @@ LATER: Any = None
 """Stands where a link to another object is made by `Account.link`, or when a snapshot is loaded."""
 
 
+class Notes(msgspec.Struct, array_like=True, frozen=True):
+    """What messages say about a hold; None in place of it where they say nothing."""
+
+    labels: dict[str, str] | None = None
+    operation: str | None = None
+    reason: str | None = None
+    ended_reason: str | None = None
+
+
 class Hold(msgspec.Struct, array_like=True, eq=False):
     """An amount set aside before an operation, not yet spent.
 
@@ -60,6 +69,12 @@ class Hold(msgspec.Struct, array_like=True, eq=False):
     expires_at: dt.datetime
     lease: str | None
     """Of the run that has placed it: a later run of the same task does not pay for it."""
+    placed: Money
+    """What was set aside in all; ``amount`` is what still is, and ``booked`` what parts of the use have been."""
+    booked: Money
+    placed_at: dt.datetime
+    rejects_overage: bool
+    notes: Notes | None
 
     account: "Account" = LATER
 
@@ -299,6 +314,11 @@ class EndedHold(msgspec.Struct, array_like=True, frozen=True, gc=False):
     how: str
     lease: str | None
     life: int
+    at: dt.datetime
+    placed: Money
+    booked: Money
+    placed_at: dt.datetime
+    notes: Notes | None
 
 
 def limited_dimensions(limits: Triple) -> tuple[int, ...]:

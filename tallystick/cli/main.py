@@ -27,6 +27,7 @@ _COMMANDS = {
     "forecast": "tallystick.cli.forecast:forecast",
     "report": "tallystick.cli.report:report",
     "queue": "tallystick.cli.queue:queue",
+    "holds": "tallystick.cli.holds:holds",
     "cost": "tallystick.cli.cost:cost",
     "dashboard": "tallystick.cli.dashboard:dashboard",
     "metrics": "tallystick.cli.metrics:metrics",

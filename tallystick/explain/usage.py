@@ -80,7 +80,28 @@ def _says_ended(event: e.HoldEnded, say: Style) -> str:
         "cancelled": "was cancelled",
         "released": "was given back with the release of its account",
     }
-    return f"hold {event.hold} of {event.agent} {how[event.how]}"
+    because = "" if event.reason is None else f": {event.reason}"
+    return f"hold {event.hold} of {event.agent} {how[event.how]}{because}"
+
+
+def _says_placed(event: e.HoldPlaced, say: Style) -> str:
+    what = "" if event.operation is None else f", for {event.operation}"
+    held = f"{event.agent} reserved {say.amounts(event.amount)} in hold {event.hold}"
+    return f"{held}, until {say.time(event.expires_at)}{what}{_because(event)}"
+
+
+def _says_extended(event: e.HoldExtended, say: Style) -> str:
+    more = "" if event.amount is None else f" and has {say.amounts(event.amount)} more"
+    return f"hold {event.hold} of {event.agent} now lasts until {say.time(event.expires_at)}{more}"
+
+
+def _says_settled(event: e.HoldSettled, say: Style) -> str:
+    what = "booked a part of" if event.partial else "settled"
+    return f"{event.agent} {what} hold {event.hold}: {say.used(event)} used" + _because(event)
+
+
+def _because(event: "e.HoldPlaced | e.HoldSettled") -> str:
+    return "" if event.reason is None else f" ({event.reason})"
 
 
 def _its_hold(
@@ -93,16 +114,12 @@ def _its_hold(
 ROWS: Rows = {
     e.UsageReported: Row(_says_reported, _why_reported, also=_its_hold),
     e.HoldPlaced: Row(
-        lambda x, say: f"{x.agent} reserved {say.amounts(x.amount)} in hold {x.hold}, until {say.time(x.expires_at)}",
+        _says_placed,
         _why_held,
         after=(e.BudgetAllocated,),
     ),
-    e.HoldExtended: Row(
-        lambda x, say: f"hold {x.hold} of {x.agent} now lasts until {say.time(x.expires_at)}", also=_its_hold
-    ),
-    e.HoldSettled: Row(
-        lambda x, say: f"{x.agent} settled hold {x.hold}: {say.used(x)} used", _price_of, also=_its_hold
-    ),
+    e.HoldExtended: Row(_says_extended, also=_its_hold),
+    e.HoldSettled: Row(_says_settled, _price_of, also=_its_hold),
     e.HoldEnded: Row(_says_ended, also=_its_hold),
     e.AgentHeard: Row(lambda x, say: f"{x.agent} sent a heartbeat"),
 }

@@ -123,10 +123,12 @@ def test_a_paused_product_and_a_wait_are_named() -> None:
     core = Core(
         fleet(1_000),
         allocate("ann", 100, product="shop"),
-        fleet(1_000, products={"shop": {"paused": True}}),
+        allocate("ann/1", 10, parent="ann"),
         allocate("bob", 100),
         c.ReportUsage(agent="bob", usage=budget(80, 5)),
+        fleet(1_000, products={"shop": {"paused": True}}),
     )
+    assert everywhere(core, "ann/1") == [("paused", "product_pause")]
     assert everywhere(core, "ann") == [("paused", "product_pause")]
     (obstacle,) = core.check("bob").obstacles
     assert (obstacle.code, obstacle.retry_after_seconds) == ("throttled", 5.0)

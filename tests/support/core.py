@@ -61,10 +61,10 @@ def dump(ledger: Ledger) -> dict[str, Any]:
     state = {
         key: value
         for key, value in vars(ledger).items()
-        if key not in ("rules", "root", "reserve", "accounts", "watch")
+        if key not in ("rules", "root", "reserve", "accounts", "watch", "orders")
     }
     state["holds"] = {
-        hold.id: (hold.account.id, hold.amount, hold.ttl_ms, hold.expires_at) for hold in ledger.holds.values()
+        hold.id: (hold.account.id, *msgspec.structs.astuple(hold)[1:-1]) for hold in ledger.holds.values()
     }
     state["released"] = {name: msgspec.structs.astuple(closed) for name, closed in ledger.released.items()}
     for name in ("ids", "ended_holds", "lives", "stops"):
@@ -82,6 +82,7 @@ def dump(ledger: Ledger) -> dict[str, Any]:
         for promise in ledger.commitments.runs.values()
     ]
     state["slot_times"] = ledger.slot_times.dump()
+    state["charged"] = ledger.charged.dump()
     state["config"] = to_mapping(ledger.rules.config)
     state["prices"] = prices_to_mapping(ledger.rules.prices)
     for account in (ledger.root, ledger.reserve, *ledger.accounts.values()):
