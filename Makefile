@@ -18,7 +18,7 @@ BIN := .venv/bin
 LINK = ln -s ../$* $@
 endif
 
-.PHONY: help install demo test thorough check bench crash large logs clean chaos
+.PHONY: help install demo test thorough check bench crash large logs clean chaos fuzz
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -46,11 +46,11 @@ bench: install ## measure the published figures on this machine
 crash: install ## kill the writer 200 times, and check the log each time
 	$(BIN)/python -m pytest -m crash_long
 
-large: install ## prove fleets of 10,000 levels, 10,000 dependencies and 100,000 children, with their times
-	$(BIN)/python -m pytest -n 0 -s -m large
-
 fuzz: install ## play generated sessions through the live fleet for MINUTES (30), and shrink what they find
 	$(BIN)/python -m tests.fuzz --minutes $(MINUTES)
+
+large: install ## prove fleets of 10,000 levels, 10,000 dependencies and 100,000 children, with their times
+	$(BIN)/python -m pytest -n 0 -s -m large
 
 logs: install ## record anew the logs that decisions are compared with
 	$(BIN)/python -m tests.support.decision_logs

@@ -16,7 +16,7 @@ from tallystick.events.catalog import Event, SnapshotRecorded
 from tallystick.events.catalog.event import EPOCH
 from tallystick.events.evolve import evolve
 from tallystick.events.log import snapshot
-from tallystick.events.log.codec import GENESIS, BrokenChain, decode_event, unseal
+from tallystick.events.log.codec import GENESIS, BrokenChain, begins_a_command, decode_event, unseal
 from tallystick.events.log.store import Record
 from tallystick.events.state.conservation import BrokenInvariant, check_conserved
 from tallystick.events.state.ledger import Ledger
@@ -257,7 +257,7 @@ class Verification:
         """Prove every record, conservation, the snapshots and the anchors."""
         report, landmarks = self.report, self._landmarks
         try:
-            for event, digest in self._follower.follow(self._proving(records)):
+            for event, digest in self._follower.follow(self._checked_between(records)):
                 report.events, report.last_at, report.digest = event.position, event.at, digest
                 if type(event) is SnapshotRecorded:
                     self._vouched[event.upto] = event.sha256
@@ -273,17 +273,16 @@ class Verification:
             self._judge_snapshots()
         return report
 
-    def _proving(self, records: Iterable[Record]) -> Iterator[Record]:
-        """The records, with a full proof every `PROVED_EVERY` of them, between two commands.
+    def _checked_between(self, records: Iterable[Record]) -> Iterator[Record]:
+        """The records; conservation is proved now and then before one that begins a command.
 
-        Within a command the sums need not be right: money may be on its way up or down a deep tree.
+        Sums are right after a command; within one, money may be on its way up or down a deep tree.
         """
-        unproved = 0
+        proved_at = 0
         for record in records:
-            if unproved >= PROVED_EVERY and _ASKED in record.data:
+            if record.position - proved_at > PROVED_EVERY and begins_a_command(record.data):
                 self._check_conservation()
-                unproved = 0
-            unproved += 1
+                proved_at = record.position
             yield record
 
     def _check_conservation(self) -> None:

@@ -233,6 +233,11 @@ class Exchange(msgspec.Struct):
 _decode_exchange = msgspec.json.Decoder(Exchange).decode
 
 
+def begins_a_command(record: bytes) -> bool:
+    """Whether an event is its command's first, by a look at the bytes of its record (within a text, quotes are escaped)."""
+    return b',"command":' in record
+
+
 def exchange_of(record: bytes) -> Exchange:
     """What was asked and answered, byte for byte."""
     return _decode_exchange(record)

@@ -16,6 +16,7 @@ from tallystick.events.catalog.event import EPOCH
 from tallystick.events.catalog.rules_version import FIRST_RULES
 from tallystick.events.state.accounts import Account, Balances, Closed, EndedHold, Money, limited, minus, money
 from tallystick.events.state.calendar import NEVER, earlier
+from tallystick.events.state.charged import Charged
 from tallystick.events.state.commitments import Commitments
 from tallystick.events.state.day import FAR, Day, Watch
 from tallystick.events.state.estimates import Estimates
@@ -77,6 +78,8 @@ class Ledger(Balances):
         self.tasks, self.estimates, self.day, self.commitments = Tasks(), Estimates(), Day(), Commitments()
         self.slot_times = SlotTimes()
         """Like ``history``, for the allocator."""
+        self.charged = Charged()
+        """Likewise, where fairness is measured by tokens or cost; empty where it is not."""
         self.watch: Watch | None = None
         """How far usage may go before a daily line is crossed or the breaker may trip; None: not known."""
         self.opened_at = EPOCH

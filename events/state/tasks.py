@@ -191,11 +191,13 @@ class Tasks:
 
     def _await_unmet(self, task: Task) -> None:
         """A task waits for those of its dependencies that are open, and they know of it."""
-        needs = {name: needed for name in task.depends_on if (needed := self.known.get(name)) and needed.is_open}
-        task.unmet = dict.fromkeys(needs)
-        for needed in needs.values():
-            needed.dependents = {} if needed.dependents is None else needed.dependents
-            needed.dependents[task.id] = None
+        task.unmet = {}
+        for name in task.depends_on:
+            needed = self.known.get(name)
+            if needed is not None and needed.is_open:
+                task.unmet[name] = None
+                needed.dependents = {} if needed.dependents is None else needed.dependents
+                needed.dependents[task.id] = None
 
     def become(self, task: Task, state: State) -> None:
         """Move a task that is open from where it is counted to where it is now."""

@@ -82,6 +82,7 @@ def dump(ledger: Ledger) -> dict[str, Any]:
         for promise in ledger.commitments.runs.values()
     ]
     state["slot_times"] = ledger.slot_times.dump()
+    state["charged"] = ledger.charged.dump()
     state["config"] = to_mapping(ledger.rules.config)
     state["prices"] = prices_to_mapping(ledger.rules.prices)
     for account in (ledger.root, ledger.reserve, *ledger.accounts.values()):
