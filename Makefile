@@ -18,7 +18,7 @@ BIN := .venv/bin
 LINK = ln -s ../$* $@
 endif
 
-.PHONY: help install demo test thorough check bench crash logs clean chaos
+.PHONY: help install demo test thorough check bench crash large logs clean chaos fuzz
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -30,10 +30,10 @@ demo: install ## run a generated fleet through the real manager, live in this te
 	$(BIN)/tallystick demo
 
 test: install ## run all tests except the long crash test
-	$(BIN)/python -m pytest -n 2 -m "not crash_long"
+	$(BIN)/python -m pytest -n 2 -m "not crash_long and not large"
 
 thorough: install ## run all tests with three times as many examples of each property
-	THOROUGH=1 $(BIN)/python -m pytest -n 2 -m "not crash_long"
+	THOROUGH=1 $(BIN)/python -m pytest -n 2 -m "not crash_long and not large"
 
 check: install ## check style, format and types
 	$(BIN)/ruff check .
@@ -48,6 +48,9 @@ crash: install ## kill the writer 200 times, and check the log each time
 
 fuzz: install ## play generated sessions through the live fleet for MINUTES (30), and shrink what they find
 	$(BIN)/python -m tests.fuzz --minutes $(MINUTES)
+
+large: install ## prove fleets of 10,000 levels, 10,000 dependencies and 100,000 children, with their times
+	$(BIN)/python -m pytest -n 0 -s -m large
 
 logs: install ## record anew the logs that decisions are compared with
 	$(BIN)/python -m tests.support.decision_logs

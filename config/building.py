@@ -22,7 +22,8 @@ from tallystick.config.errors import (
     nearest,
     shown,
 )
-from tallystick.config.kinds import Bounds, Name
+from tallystick.config.grammar import check_digits
+from tallystick.config.kinds import Bounds, ConditionText, Name
 from tallystick.config.settings import Section
 from tallystick.config.source import Source
 
@@ -114,12 +115,20 @@ class Builder:
             # Python would read digits of any script as a number, and underscores between them.
             in_ascii = not isinstance(plain, str) or NUMBER.fullmatch(plain)
             if not isinstance(result, Decimal) or (in_ascii and _bounds(kind).hold(result)):
+                self._check_digits(kind, plain)
                 return result
+        except ConditionError as error:
+            raise self._wrong_part(error, path) from None
         except msgspec.ValidationError:
             pass  # Its words name neither the place nor the entry; ours follow.
         words = _words(kind)
         choices = get_args(kind) if get_origin(kind) is Literal else ()
         raise self._wrong_value(value, f"{words}, or null" if may_be_null else words, path, nearest(value, choices))
+
+    def _check_digits(self, kind: Any, value: object) -> None:
+        """A new condition has no underscores in its numbers; those that a log holds may."""
+        if kind is ConditionText and self._keep_entries and isinstance(value, str):
+            check_digits(value)
 
     def _keys_of(self, value: object, path: KeyPath) -> dict[str, object]:
         if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):

@@ -18,6 +18,7 @@ from tallystick.config.conditions import Condition, parse_all
 from tallystick.config.errors import KeyPath, Unfit, dotted, nearest
 from tallystick.config.grammar import ALWAYS
 from tallystick.config.kinds import (
+    ConditionText,
     Count,
     Dollars,
     Hours,
@@ -34,7 +35,9 @@ from tallystick.config.kinds import (
     Share,
     Text,
     Threshold,
+    TokenWeight,
     Weight,
+    WindowMinutes,
 )
 from tallystick.config.names import FLEET_NAMES, TASK_NAMES, numbers_in
 
@@ -46,8 +49,7 @@ class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 def _check_rising(section: Section, names: tuple[str, ...]) -> None:
     """Each threshold may equal the next, but not lie above it."""
     for lower, upper in itertools.pairwise(names):
-        low, high = getattr(section, lower), getattr(section, upper)
-        if low > high:
+        if (low := getattr(section, lower)) > (high := getattr(section, upper)):
             raise Unfit({(lower,): f"at most {upper} ({high})", (upper,): f"at least {lower} ({low})"})
 
 
@@ -178,6 +180,15 @@ class Scoring(Section, frozen=True):
     blocking: Weight = Decimal("0.2")
 
 
+class Fairness(Section, frozen=True):
+    """What a product's use is, by which shares across products are measured, and over how long."""
+
+    by: Literal["slot_time", "tokens", "cost"] = "slot_time"
+    minutes: WindowMinutes = 60
+    input_weight: TokenWeight = Decimal(1)
+    output_weight: TokenWeight = Decimal(2)
+
+
 class DailyLimits(Section, frozen=True):
     """Limits of one day in the fleet's time zone; None is no limit."""
 
@@ -195,7 +206,7 @@ class DailyLimits(Section, frozen=True):
 class ModelRule(Section, frozen=True):
     """Where ``condition`` holds, a task runs on ``model`` (an alias of the catalogue)."""
 
-    condition: Text
+    condition: ConditionText
     model: Name
 
 
@@ -246,7 +257,7 @@ class WhenTripped(Section, frozen=True):
 class CircuitBreaker(Section, frozen=True):
     """Conditions of which each trips the breaker when it becomes true."""
 
-    trip_conditions: tuple[Text, ...] = ("cost_daily_usd > daily_limits.max_cost_usd",)
+    trip_conditions: tuple[ConditionText, ...] = ("cost_daily_usd > daily_limits.max_cost_usd",)
     when_tripped: WhenTripped = WhenTripped()
 
 
@@ -288,6 +299,7 @@ class Config(Section, frozen=True, dict=True):
     priority_levels: PriorityLevels = PriorityLevels()
     scoring: Scoring = Scoring()
     preemption_cooldown_minutes: Minutes = Decimal(10)
+    fairness: Fairness = Fairness()
     daily_limits: DailyLimits = DailyLimits()
     auto_model_selection: AutoModelSelection = AutoModelSelection()
     models: Mapping[Name, Model] = msgspec.field(

@@ -44,7 +44,7 @@ def decide(ledger: Ledger, command: c.Command, now: dt.datetime, id: str, by: st
     # An opening comes before what fell due while the manager was away.
     if ledger.due_at() <= turn.now and type(command) is not p.OpenFleet:
         turn.events = pass_time(ledger, now)
-        turn.own = len(turn.events)
+        turn.own = turn.leveled = len(turn.events)
     try:
         answer = HANDLERS[type(command)](turn, command)
     except InvalidAmount as error:

@@ -61,11 +61,12 @@ def may_give_way(ledger: Ledger, task: Task, victim: Task, now: dt.datetime) -> 
     lower = priority_of(config, victim.product, victim.named_priority)
     if not config.priority_levels.of(level).preempt_lower or not is_higher(level, lower) or victim.aged:
         return False
-    above: Account | None = payer(ledger, task)
+    above = payer(ledger, task).run
     while above is not None:
-        if above.id == victim.id:
+        if above == victim.id:
             return False  # it is paid from the very run that it would end
-        above = above.parent
+        parent = ledger.accounts[above].parent
+        above = None if parent is None else parent.run
     cooldown = minutes(config.preemption_cooldown_minutes)
     if victim.preempted_at is not None and now - victim.preempted_at < cooldown:
         return False

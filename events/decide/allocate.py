@@ -17,7 +17,7 @@ from tallystick.events import messages as c
 from tallystick.events.decide.amounts import not_empty
 from tallystick.events.decide.answers import allocation
 from tallystick.events.decide.cover import settle_cover
-from tallystick.events.decide.daily_limits import breaker_open
+from tallystick.events.decide.daily_limits import no_new_accounts
 from tallystick.events.decide.levels import STOP, enforced, relevel, relevel_above, stop_of, stopped_by
 from tallystick.events.decide.pool import lacking, open_reserve_for, over_pool_share
 from tallystick.events.decide.refusals import bad_name, unknown_agent
@@ -48,9 +48,12 @@ def allocate_budget(turn: Turn, command: c.AllocateBudget) -> Allocation | Refus
     taken = _is_taken(ledger, command.agent) or _is_stopped(ledger, command.agent, command.product)
     if taken is not None:
         return taken
+    refusal = no_new_accounts(ledger)
+    if refusal is not None:
+        return refusal
     if parent is not ledger.root and enforced(ledger, parent).action == STOP:
         return Refusal("agent_stopped", f"{parent.id} is stopped: it cannot open sub-agents", {"parent": parent.id})
-    refusal = breaker_open(ledger) or lacking(ledger, parent.payers, budget, command.priority == "critical")
+    refusal = lacking(ledger, parent.payers, budget, command.priority == "critical")
     if refusal is not None:
         return refusal
     # Nothing can fail after this line.
@@ -134,7 +137,7 @@ def _allocate_split(
         if taken is not None:
             return taken
     critical = priorities is not None and all(priority == "critical" for priority in priorities.values())
-    refusal = breaker_open(ledger) or lacking(ledger, ledger.root.payers, budget, critical)
+    refusal = no_new_accounts(ledger) or lacking(ledger, ledger.root.payers, budget, critical)
     if refusal is not None:
         return refusal
     # Nothing can fail after this line.
@@ -164,7 +167,7 @@ def allocate_from_pool(turn: Turn, command: c.AllocateFromPool) -> Allocation | 
     refusal = bad_name(command.agent, "agent") or _is_taken(ledger, command.agent)
     refusal = refusal or _is_stopped(ledger, command.agent)
     if refusal is None:
-        refusal = breaker_open(ledger) or over_pool_share(ledger, ZERO, wanted)
+        refusal = no_new_accounts(ledger) or over_pool_share(ledger, ZERO, wanted)
     if refusal is not None:
         return refusal
     refusal = lacking(ledger, ledger.root.payers, wanted, critical=False)

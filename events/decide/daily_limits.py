@@ -120,6 +120,13 @@ def breaker_open(ledger: Ledger) -> Refusal | None:
     return Refusal("breaker_open", detail, {"condition": ledger.day.tripped})
 
 
+def no_new_accounts(ledger: Ledger) -> Refusal | None:
+    """Why no account may be opened by a message now: everything is paused, or the breaker is open."""
+    if ledger.is_paused:
+        return Refusal("paused", f"everything is paused: {ledger.paused or 'by configuration'}")
+    return breaker_open(ledger)
+
+
 # --- tasks -----------------------------------------------------------------------------------------------------------
 
 

@@ -45,6 +45,42 @@ def level_of(ledger: Ledger, account: Account) -> tuple[int, int]:
 
 def relevel(turn: Turn, account: Account, own_usage: bool = False) -> None:
     """Record the level that an account has come to, and what follows from black, entered or left."""
+    _relevel_one(turn, account, own_usage)
+    _relevel_moved(turn)
+
+
+def relevel_above(turn: Turn, account: Account) -> None:
+    """What an account was granted or has used is no longer free above it: the levels of those that pay may follow.
+
+    Who does not pay does not change, so the cost grows with the covers of this turn and not with the depth.
+    """
+    assert account.parent is not None
+    for payer in dict.fromkeys(account.parent.payers):
+        _relevel_one(turn, payer)
+    _relevel_moved(turn)
+
+
+def _relevel_moved(turn: Turn) -> None:
+    """The levels of all accounts between which this turn has moved money since the last look, nearest first."""
+    accounts = turn.ledger.accounts
+    while turn.leveled < len(turn.events):
+        fresh = turn.events[turn.leveled :]
+        turn.leveled = len(turn.events)
+        touched: dict[Account, None] = {}
+        # Covers are recorded from the top down.
+        for event in reversed(fresh):
+            if isinstance(event, e.Covered | e.CoverRepaid):
+                names = (event.target, event.source)
+                touched.update(dict.fromkeys(accounts[name] for name in names if name in accounts))
+            elif isinstance(event, e.UnusedReturned | e.UnusedRestored):
+                account = accounts[event.agent]
+                assert account.parent is not None
+                touched.update(dict.fromkeys((account, *account.parent.payers)))
+        for account in touched:
+            _relevel_one(turn, account)
+
+
+def _relevel_one(turn: Turn, account: Account, own_usage: bool = False) -> None:
     ledger = turn.ledger
     if account is ledger.root:
         return
@@ -69,14 +105,6 @@ def relevel(turn: Turn, account: Account, own_usage: bool = False) -> None:
         _restore_unused(turn, account)
 
 
-def relevel_above(turn: Turn, account: Account) -> None:
-    """What an account is granted is no longer its ancestors' own: their levels may follow."""
-    ancestor = account.parent
-    while ancestor is not None:
-        relevel(turn, ancestor)
-        ancestor = ancestor.parent
-
-
 def _give_back_unused(turn: Turn, account: Account) -> None:
     """A stopped agent's free balance in its other dimensions goes back to its parent."""
     unused = [
@@ -87,7 +115,6 @@ def _give_back_unused(turn: Turn, account: Account) -> None:
         turn.record(e.UnusedReturned(agent=account.id, amount=Amounts(*(units or None for units in unused))))
         assert account.parent is not None
         settle_cover(turn, account.parent)
-        relevel_above(turn, account)
 
 
 def _restore_unused(turn: Turn, account: Account) -> None:
@@ -100,8 +127,6 @@ def _restore_unused(turn: Turn, account: Account) -> None:
     turn.record(e.UnusedRestored(agent=account.id, amount=Amounts(*(units or None for units in restored))))
     # What was used since then in a dimension that had been given back was covered by others.
     settle_cover(turn, account)
-    relevel(turn, account)
-    relevel_above(turn, account)
 
 
 def _used_up(ledger: Ledger, account: Account, dimension: int) -> bool:
@@ -162,15 +187,13 @@ def _is_plain(ledger: Ledger, account: Account | None) -> bool:
 
 def _worse_by_ancestors(best: Enforced, ledger: Ledger, account: Account) -> None:
     """An order, a pause of its product and a budget that is used up reach all that is below an account."""
-    paused, ancestor = ledger.rules.paused_products, account.parent
-    while ancestor is not None and ancestor is not ledger.root:
-        if ancestor.stopped is not None or (ancestor.level == BLACK and _spends_used_up(ledger, account, ancestor)):
-            _worse(best, STOP, NO_SPEED, "ancestor_stop")
-        if ancestor.throttle is not None:
-            _worse(best, THROTTLE, ancestor.throttle, "ancestor_throttle")
-        if ancestor.product in paused:
-            _worse(best, STOP, NO_SPEED, "product_pause")
-        ancestor = ancestor.parent
+    above = ledger.orders_of(account.parent)
+    if above.stopped is not None or used_up_above(ledger, account) is not None:
+        _worse(best, STOP, NO_SPEED, "ancestor_stop")
+    if above.rate is not None:
+        _worse(best, THROTTLE, above.rate, "ancestor_throttle")
+    if above.paused:
+        _worse(best, STOP, NO_SPEED, "product_pause")
 
 
 def enforced_late(ledger: Ledger, agent: str, closed: Closed | None) -> Enforced:
@@ -222,38 +245,26 @@ def _by_level(level: int, slow: Decimal) -> Enforced:
     return Enforced(level, rate, "level")
 
 
-def _spends_used_up(ledger: Ledger, account: Account, ancestor: Account) -> bool:
-    """Whether an account is charged to an ancestor in a dimension that this one has used up.
-
-    What the account was granted itself stays good (spec 1): a parent that has handed on all it had is black, and its
-    children have only begun.
-    """
-    return any(account.payers[d] is ancestor and _used_up(ledger, ancestor, d) for d in DIMENSIONS)
-
-
 def has_nothing(account: Account) -> bool:
     """Whether an account was allocated zero in all that it limits: it may use nothing, also before its first use."""
     return not any(account.allocated) and bool(account.dims)
 
 
 def used_up_above(ledger: Ledger, account: Account) -> Account | None:
-    """The nearest account above that is charged in a dimension that it has used up."""
-    ancestor = account.parent
-    while ancestor is not None and ancestor is not ledger.root:
-        if ancestor.level == BLACK and _spends_used_up(ledger, account, ancestor):
-            return ancestor
-        ancestor = ancestor.parent
+    """The nearest account above that is charged in a dimension that it has used up.
+
+    What the account was granted itself stays good (spec 1): a parent that has handed on all it had is black, and its
+    children have only begun.
+    """
+    for d, payer in enumerate(account.payers):
+        if payer is not account and payer is not ledger.root and payer.level == BLACK and _used_up(ledger, payer, d):
+            return payer
     return None
 
 
 def stopped_by(ledger: Ledger, account: Account) -> Account | None:
     """The account, or the nearest ancestor, that an operator has stopped."""
-    at: Account | None = account
-    while at is not None and at is not ledger.root:
-        if at.stopped is not None:
-            return at
-        at = at.parent
-    return None
+    return ledger.orders_of(account).stopped
 
 
 def _worse_by_fleet(best: Enforced, response: int, critical: bool, slow: Decimal) -> None:

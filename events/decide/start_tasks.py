@@ -1,5 +1,8 @@
 """Placing: a submitted task is admitted, queued, held back or rejected, in one transaction and with one answer."""
 
+from collections import Counter
+from collections.abc import Sequence
+
 import msgspec
 
 from tallystick.config.amounts import Amounts
@@ -34,10 +37,12 @@ def place_task(turn: Turn, command: p.PlaceTask) -> TaskStatus | Refusal:
     if refusal is not None:
         return refusal
     # Nothing can fail after this line.
+    # With the next event, a task that ended long ago may be forgotten: what is to be known of it is asked before.
+    failed = _failed_dependency(ledger, wanted.depends_on)
     submitted = submission(ledger, wanted, given_ms)
     turn.record(submitted)
     task = ledger.tasks.known[wanted.task]
-    reason = _failed_dependency(turn, task) or impossible(ledger, task)
+    reason = failed or impossible(ledger, task)
     if reason is not None:
         code, limit, current, message, _ = msgspec.structs.astuple(reason)
         turn.record(e.TaskRejected(task=task.id, code=code, limit=limit, current=current, message=message))
@@ -89,7 +94,7 @@ def _why_not_taken(turn: Turn, wanted: c.SubmitTask) -> Refusal | None:
         if refusal is not None:
             return refusal
     if wanted.depends_on and len(set(wanted.depends_on)) < len(wanted.depends_on):
-        twice = next(name for name in wanted.depends_on if wanted.depends_on.count(name) > 1)
+        twice, _ = Counter(wanted.depends_on).most_common(1)[0]
         return Refusal("invalid_message", f"depends_on: {twice} is named twice")
     known = ledger.tasks.get(wanted.task)
     if known is not None and known.state != "rejected":
@@ -137,10 +142,10 @@ def submission(ledger: Ledger, wanted: c.SubmitTask, given_ms: int | None) -> e.
     )
 
 
-def _failed_dependency(turn: Turn, task: Task) -> Reason | None:
+def _failed_dependency(ledger: Ledger, depends_on: Sequence[str]) -> Reason | None:
     """What a task depends on may have failed before it came."""
-    for name in task.depends_on:
-        needed = turn.ledger.tasks.known[name]
+    for name in depends_on:
+        needed = ledger.tasks.known[name]
         if not needed.is_open and needed.state != "completed":
             return Reason("dependency_failed", None, None, f"{name}, which it depends on, was {needed.state}")
     return None

@@ -1,7 +1,8 @@
 """What is answered about tasks: their state, and from the allocator their place and expected start."""
 
 import datetime as dt
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
+from itertools import islice
 
 from tallystick.events import catalog as e
 from tallystick.events.catalog.tasks import Expected, WhyUnknown
@@ -111,8 +112,8 @@ def reason_of(ledger: Ledger, task: Task) -> Reason | None:
     return Reason(task.code, None, None, sentence)
 
 
-def _listed(names: tuple[str, ...]) -> str:
-    shown = ", ".join(names[:3])
+def _listed(names: Collection[str]) -> str:
+    shown = ", ".join(islice(names, 3))
     return shown if len(names) <= 3 else f"{shown} and {len(names) - 3} more"
 
 

@@ -55,6 +55,7 @@ def list_account(ledger: Ledger, event: e.BudgetAllocated) -> None:
     ledger.stops.pop(account.id, None)
     bisect.insort(ledger.names, account.id)
     ledger.released.pop(account.id, None)
+    ledger.orders.forget(account.id)
     parent = account.parent
     assert parent is not None
     if parent is not ledger.root:
@@ -74,6 +75,7 @@ def unlist_account(ledger: Ledger, event: e.BudgetReleased) -> None:
         if not parent.children:
             parent.children = None
     ledger.done.pop(account.id, None)
+    ledger.orders.forget(account.id)
     position = event.position
     ledger.lives[account.life] = ledger.released[account.id] = Closed(
         account.id,

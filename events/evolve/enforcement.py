@@ -48,3 +48,8 @@ def warn(balances: Balances, event: e.ExhaustionWarned) -> None:
     account = balances.accounts[event.agent]
     account.warned = True
     account.warning = event.exhausted_in_seconds
+
+
+def forget_orders(ledger: Ledger, event: e.AgentThrottled | e.AgentStopped | e.AgentResumed) -> None:
+    """Another order is in force for an account and all below it."""
+    ledger.orders.forget()

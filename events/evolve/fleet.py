@@ -3,7 +3,7 @@
 from tallystick.config.loader import restore
 from tallystick.config.prices import from_mapping as prices_from_mapping
 from tallystick.events import catalog as e
-from tallystick.events.evolve import day
+from tallystick.events.evolve import charged, day
 from tallystick.events.evolve.tasks import resume_leases
 from tallystick.events.state import outbox
 from tallystick.events.state.ledger import Ledger
@@ -24,6 +24,7 @@ def load_config(ledger: Ledger, event: e.ConfigLoaded) -> None:
     ledger.rules = ledger.rules.with_config(restore(event.config))
     ledger.configured = True
     ledger.rules_version = max(ledger.rules_version, event.rules)
+    charged.configure(ledger)
     day.begin(ledger, event)
     ledger.find_response_lines()
     if ledger.outbox:

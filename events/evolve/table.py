@@ -35,9 +35,9 @@ STEPS: Mapping[type[e.Event], tuple[Step, ...]] = {
     e.AgentHeard: (),
     # --- enforcement ---
     e.LevelChanged: (enforcement.change_level,),
-    e.AgentThrottled: (enforcement.throttle,),
-    e.AgentStopped: (enforcement.stop, enforcement.stop_id),
-    e.AgentResumed: (enforcement.resume, enforcement.resume_id),
+    e.AgentThrottled: (enforcement.throttle, enforcement.forget_orders),
+    e.AgentStopped: (enforcement.stop, enforcement.stop_id, enforcement.forget_orders),
+    e.AgentResumed: (enforcement.resume, enforcement.resume_id, enforcement.forget_orders),
     e.ExhaustionWarned: (enforcement.warn,),
     e.RequestRefused: (),
     # --- tasks ---

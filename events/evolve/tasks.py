@@ -3,8 +3,10 @@
 from typing import Any
 
 from tallystick.events import catalog as e
+from tallystick.events.evolve import charged
 from tallystick.events.state.calendar import later
 from tallystick.events.state.ledger import Ledger
+from tallystick.events.state.slot_time import micros
 from tallystick.events.state.task_rules import lease_time
 from tallystick.events.state.tasks import HowEnded, Task
 
@@ -31,7 +33,7 @@ def task_of(ledger: Ledger, event: e.TaskSubmitted, number: int) -> Task:
         state="queued",
         queued_at=event.at,
         depends_on=tuple(event.depends_on),
-        unmet=(),
+        unmet={},
         attempt=1,
         runs=0,
         overdue=False,
@@ -82,6 +84,7 @@ def start(ledger: Ledger, event: e.TaskStarted) -> None:
     task.token_budget, task.max_tokens, task.budget_passed = event.token_budget, event.max_tokens, False
     ledger.tasks.become(task, "running")
     ledger.slot_times.started(task.product, event.at)
+    charged.begin(ledger, task, event)
     ledger.tasks.lease_until(task, event.lease, event.expires_at)
 
 
@@ -101,6 +104,7 @@ def _end_run(ledger: Ledger, event: Any, how: HowEnded = "over") -> Task:
     task.end_run(how, ledger.spent_by(task.id))
     task.expected_start = None
     ledger.slot_times.ended(task.product, event.at)
+    ledger.charged.ended(task.id, micros(event.at))
     return task
 
 
@@ -112,8 +116,10 @@ def preempt(ledger: Ledger, event: e.TaskPreempted) -> None:
 
 
 def acknowledge_preemption(ledger: Ledger, event: e.PreemptionAcknowledged) -> None:
-    """The owner of a run knows that the slot was taken away."""
-    ledger.tasks.known[event.task].acknowledge(event.lease)
+    """The owner of a run knows that the slot was taken away; the task may have been forgotten meanwhile."""
+    task = ledger.tasks.get(event.task)
+    if task is not None:
+        task.acknowledge(event.lease)
 
 
 def lose_lease(ledger: Ledger, event: e.LeaseLost) -> None:

@@ -6,6 +6,7 @@ import sys
 from msgspec.structs import replace
 
 from tallystick.events import catalog as e
+from tallystick.events.evolve.charged import charge
 from tallystick.events.evolve.day import hold_for, used_without_account
 from tallystick.events.evolve.tasks import used_late
 from tallystick.events.evolve.transfers import set_aside, spend
@@ -144,6 +145,8 @@ def _count_report(ledger: Ledger, account: Account, event: "e.UsageReported | e.
         ledger.day.by_product[account.budget_product] += event.tokens
         if account.run is not None:
             ledger.commitments.spend(account.run, event.tokens)
+        if ledger.rules.fairness_by != "slot_time":
+            charge(ledger, account, event)
     account.growth = observed(account.growth, (event.tokens, event.time_ms, event.cost_nanos))
 
 

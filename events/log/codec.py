@@ -70,7 +70,9 @@ def _read_or_refuse(message: Message, new_id: Callable[[], str]) -> "tuple[Comma
         return Refusal("invalid_message", explained(str(error), message))
     except msgspec.DecodeError as error:
         return Refusal("invalid_message", f"not JSON: {error}")
-    except (UnicodeError, TypeError, ValueError, ArithmeticError, RecursionError) as error:
+    except RecursionError:
+        return Refusal("invalid_message", unwritable(message) or "nested too deeply to be read")
+    except (UnicodeError, TypeError, ValueError, ArithmeticError) as error:
         return Refusal("invalid_message", unwritable(message) or f"not a message: {error}")
 
 
@@ -229,6 +231,11 @@ class Exchange(msgspec.Struct):
 
 
 _decode_exchange = msgspec.json.Decoder(Exchange).decode
+
+
+def begins_a_command(record: bytes) -> bool:
+    """Whether an event is its command's first, by a look at the bytes of its record (within a text, quotes are escaped)."""
+    return b',"command":' in record
 
 
 def exchange_of(record: bytes) -> Exchange:

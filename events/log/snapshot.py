@@ -20,6 +20,7 @@ from tallystick.events.catalog import rules_version
 from tallystick.events.evolve.day import hold_for
 from tallystick.events.log.task_snapshot import PackedTasks, kept, pack, unpack
 from tallystick.events.state.accounts import ROOT, Account, Closed, EndedHold, Hold, Money
+from tallystick.events.state.charged import Charged
 from tallystick.events.state.day import Day
 from tallystick.events.state.estimates import Estimates
 from tallystick.events.state.growth import NO_STEPS
@@ -74,6 +75,7 @@ class _State(msgspec.Struct):
     day: list[Any]
     promises: list[Any]
     slot_times: list[Any]
+    charged: list[Any]
     done: dict[str, tuple[int, int]]
     opened_at: dt.datetime
     clock_apart_ms: int
@@ -133,6 +135,7 @@ def dump(ledger: Ledger) -> bytes:
             day=ledger.day.dump(),
             promises=ledger.commitments.dump(),
             slot_times=ledger.slot_times.dump(),
+            charged=ledger.charged.dump(),
             done=ledger.done,
             opened_at=ledger.opened_at,
             clock_apart_ms=ledger.clock_apart_ms,
@@ -184,6 +187,7 @@ def load(snapshot: bytes) -> Ledger | None:
         list_hold(ledger, hold)
         hold_for(ledger, hold, 1)
     ledger.slot_times = SlotTimes.load(state.slot_times)
+    ledger.charged = Charged.load(state.charged)
     ledger.done = state.done
     ledger.opened_at, ledger.clock_apart_ms = state.opened_at, state.clock_apart_ms
     ledger.find_response_lines()

@@ -11,6 +11,8 @@ INTERNAL_ID = "~"
 """Ids that begin so are the fleet's own; a client that could take one could suppress a message of the fleet."""
 MESSAGES_MAX = 1_000
 """How many messages one envelope may carry; they are committed together."""
+DEPENDENCIES_MAX = 10_000
+"""How many tasks one task may wait for."""
 
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=NAME_MAX)]
 Reason = Annotated[str, msgspec.Meta(min_length=1, max_length=1_000)]

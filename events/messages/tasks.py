@@ -7,11 +7,11 @@ import msgspec
 
 from tallystick.config.amounts import AMOUNT_MAX, Usage
 from tallystick.config.kinds import Priority
-from tallystick.events.messages.command import MESSAGES_MAX, Command, Name, Reason
+from tallystick.events.messages.command import DEPENDENCIES_MAX, Command, Name, Reason
 
 TaskOutcome = Literal["completed", "failed"]
 Whole = Annotated[int, msgspec.Meta(ge=0, le=AMOUNT_MAX)]
-Dependencies = Annotated[list[Name], msgspec.Meta(max_length=MESSAGES_MAX)]
+Dependencies = Annotated[list[Name], msgspec.Meta(max_length=DEPENDENCIES_MAX)]
 
 
 class SubmitTask(Command):

@@ -38,7 +38,7 @@ def check_conserved(ledger: Ledger, events: Iterable[Event] | None = None) -> No
 
 
 def _touched(ledger: Ledger, events: Iterable[Event]) -> set[Account]:
-    """The open accounts that the events name, and all above them."""
+    """The accounts whose balances the events may have changed: those that they name, and those that pay for these."""
     names: set[str | None] = set()
     for event in events:
         if type(event) is UsageReported:
@@ -49,9 +49,12 @@ def _touched(ledger: Ledger, events: Iterable[Event]) -> set[Account]:
     touched: set[Account] = set()
     for name in names:
         account = None if name is None else ledger.accounts.get(name)
-        while account is not None and account is not ledger.root and account not in touched:
-            touched.add(account)
-            account = account.parent
+        if account is None and name in ledger.released:
+            account = ledger.accounts.get(ledger.released[name].parent)
+        if account is not None:
+            assert account.parent is not None
+            touched.update((account, *account.payers, *account.parent.payers))
+    touched.discard(ledger.root)
     return touched
 
 

@@ -16,10 +16,12 @@ from tallystick.events.catalog.event import EPOCH
 from tallystick.events.catalog.rules_version import FIRST_RULES
 from tallystick.events.state.accounts import Account, Balances, Closed, EndedHold, Money, limited, minus, money
 from tallystick.events.state.calendar import NEVER, earlier
+from tallystick.events.state.charged import Charged
 from tallystick.events.state.commitments import Commitments
 from tallystick.events.state.day import FAR, Day, Watch
 from tallystick.events.state.estimates import Estimates
 from tallystick.events.state.history import History
+from tallystick.events.state.orders import Order, Orders
 from tallystick.events.state.outbox import Outbox
 from tallystick.events.state.rules import Rules
 from tallystick.events.state.slot_time import SlotTimes
@@ -48,6 +50,9 @@ class Ledger(Balances):
         self.expiries: list[tuple[dt.datetime, str]] = []
         """A heap; an entry whose hold is gone or was extended is stale and skipped."""
 
+        self.orders = Orders()
+        """What operators have ordered, as each account feels it: a cache."""
+
         self.budget: Triple = NOTHING
         """What a period grants; the total is the opening and this."""
         self.period_ends: dt.datetime | None = None
@@ -73,6 +78,8 @@ class Ledger(Balances):
         self.tasks, self.estimates, self.day, self.commitments = Tasks(), Estimates(), Day(), Commitments()
         self.slot_times = SlotTimes()
         """Like ``history``, for the allocator."""
+        self.charged = Charged()
+        """Likewise, where fairness is measured by tokens or cost; empty where it is not."""
         self.watch: Watch | None = None
         """How far usage may go before a daily line is crossed or the breaker may trip; None: not known."""
         self.opened_at = EPOCH
@@ -199,6 +206,10 @@ class Ledger(Balances):
         """The account that pays for what a run of a task had used when it was over."""
         parent = self.same_account(task.parent, task.parent_life)
         return self.payer_of(self.lives.get(task.parent_life)) if parent is None else parent
+
+    def orders_of(self, account: Account | None) -> Order:
+        """What operators have ordered for an account and for all above it."""
+        return self.orders.of(account, self.rules.paused_products)
 
     @property
     def used_today(self) -> Money:

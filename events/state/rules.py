@@ -26,6 +26,7 @@ class Rules:
     __slots__ = (
         "catalogued",
         "config",
+        "fairness_by",
         "find_price",
         "fleet_at",
         "fleet_hysteresis",
@@ -45,6 +46,7 @@ class Rules:
         "product_tokens",
         "reserve_part",
         "throttle_rate",
+        "token_weights",
         "weights",
     )
 
@@ -71,6 +73,8 @@ class Rules:
         self.pool_share_max = Fraction(config.max_pool_share_percent) / 100
         self.holds_ttl_ms = int(Decimal(config.holds.ttl_seconds) * 1000)
         self.ids_keep_hours = float(config.idempotency_hours)
+        self.fairness_by = config.fairness.by
+        self.token_weights = (Fraction(config.fairness.input_weight), Fraction(config.fairness.output_weight))
         self.ids_max = config.idempotency_ids_max
         self.weights: dict[str, Decimal] = {priority: config.allocation_weights.of(priority) for priority in PRIORITIES}
         self.paused = config.manual_override.pause_all_agents

@@ -57,7 +57,7 @@ class Task(msgspec.Struct, array_like=True, eq=False):
     queued_at: dt.datetime
     """When its dependencies were met; it stays when a slot is lost."""
     depends_on: tuple[str, ...]
-    unmet: tuple[str, ...]
+    unmet: dict[str, None]
     """The tasks that it still waits for."""
     attempt: int
     runs: int
@@ -191,11 +191,13 @@ class Tasks:
 
     def _await_unmet(self, task: Task) -> None:
         """A task waits for those of its dependencies that are open, and they know of it."""
-        needs = {name: needed for name in task.depends_on if (needed := self.known.get(name)) and needed.is_open}
-        task.unmet = tuple(needs)
-        for needed in needs.values():
-            needed.dependents = {} if needed.dependents is None else needed.dependents
-            needed.dependents[task.id] = None
+        task.unmet = {}
+        for name in task.depends_on:
+            needed = self.known.get(name)
+            if needed is not None and needed.is_open:
+                task.unmet[name] = None
+                needed.dependents = {} if needed.dependents is None else needed.dependents
+                needed.dependents[task.id] = None
 
     def become(self, task: Task, state: State) -> None:
         """Move a task that is open from where it is counted to where it is now."""
@@ -245,10 +247,10 @@ class Tasks:
             if needed.dependents is not None:
                 needed.dependents.pop(task.id, None)
                 needed.dependents = needed.dependents or None
-        task.unmet = ()
+        task.unmet = {}
         if state == "completed":
             for dependent in self.waiting_for(task):
-                dependent.unmet = tuple(name for name in dependent.unmet if name != task.id)
+                dependent.unmet.pop(task.id, None)
             task.dependents = None
 
     def fell_with(self, task: Task, because: str) -> None:
@@ -306,7 +308,8 @@ class Tasks:
             yield f"{self.queued} are said to wait for a slot"
         if sum(task.is_open for task in self.known.values()) != self.open:
             yield f"{self.open} are said to be open"
-        if missing := [task.id for task in running if task.id not in set(accounts)]:
+        known_accounts = set(accounts)
+        if missing := [task.id for task in running if task.id not in known_accounts]:
             yield f"{missing} run without an account"
         leases = min((task.lease_expires_at or NEVER for task in running), default=NEVER)
         if leases != self.due_at():

@@ -139,15 +139,20 @@ def _line(row: AgentRow, story: TimelineRow, task: TaskRow | None, done: int | N
 
 def in_workflow(agents: Mapping[str, AgentRow], workflow: str) -> list[AgentRow]:
     """The agents with the label, those below an account with the label or of that name, and that account itself."""
-
-    def belongs(row: AgentRow | None) -> bool:
-        while row is not None:
-            if workflow in (row.workflow, row.agent):
-                return True
-            row = None if row.parent is None else agents.get(row.parent)
-        return False
-
-    return [row for row in agents.values() if belongs(row)]
+    known: dict[str, bool] = {}
+    for row in agents.values():
+        path: list[str] = []
+        at: AgentRow | None = row
+        # Up to an account of which it is known, so that a deep tree is walked once.
+        while at is not None and at.agent not in known:
+            path.append(at.agent)
+            if workflow in (at.workflow, at.agent):
+                known[at.agent] = True
+                break
+            at = None if at.parent is None else agents.get(at.parent)
+        belongs = at is not None and known[at.agent]
+        known.update(dict.fromkeys(path, belongs))
+    return [row for row in agents.values() if known[row.agent]]
 
 
 def report(

@@ -82,19 +82,25 @@ class AgentsView:
         """Changed rows of ids without an open account."""
 
     def changes(self, last: e.Event) -> Changes:
-        """The rows of the accounts that events named, and of all above them, whose figures follow."""
+        """The rows of the accounts that events named, and of those that pay for them, whose figures follow."""
         rows: dict[str, Row] = {}
-        for name in self._touched:
-            account = self._balances.accounts.get(name)
-            while account is not None and account.parent is not None and account.id not in rows:
-                rows[account.id] = Row(encode(self._row(account)), live=True)
-                account = account.parent
+        for account in self._changed():
+            rows[account.id] = Row(encode(self._row(account)), live=True)
         for name, ended in self._ended.items():
             if name not in self._balances.accounts:
                 rows[name] = Row(encode(ended), live=ended.state == UNALLOCATED)
         self._touched.clear()
         self._ended.clear()
         return rows
+
+    def _changed(self) -> Iterable[Account]:
+        changed: dict[Account, None] = {}
+        for name in self._touched:
+            account = self._balances.accounts.get(name)
+            if account is not None and account.parent is not None:
+                changed.update(dict.fromkeys((account, *account.payers, *account.parent.payers)))
+        changed.pop(self._balances.root, None)
+        return changed
 
     def restore(self, rows: Iterable[bytes]) -> None:
         kept = {row.agent: row for row in map(decode, rows) if row.state != UNALLOCATED}
@@ -132,15 +138,14 @@ class AgentsView:
         self._reports[event.agent] = self._reports.get(event.agent, 0) + 1
 
     def _released(self, event: e.BudgetReleased) -> None:
-        """Keep the last figures, from the moment before the release; those above are touched while they are known."""
+        """Keep the last figures, from the moment before the release; those that pay are named while they are known."""
         account = self._balances.accounts[event.agent]
         row = self._row(account)
         row.state, row.released_at = RELEASED, event.at
         self._ended[event.agent] = row
         self._reports.pop(event.agent, None)
-        while (above := account.parent) is not None:
-            self._touched.add(above.id)
-            account = above
+        assert account.parent is not None
+        self._touched.update(payer.id for payer in account.parent.payers)
 
     def _used_without_account(self, event: e.UsageReported) -> None:
         """A late report is shown on the released account's row, another one on a row of its own.
@@ -234,12 +239,19 @@ def _row(account: Account, reports: int) -> AgentRow:
 
 def account_of(rows: Mapping[str, AgentRow], agent: str, balances: Balances) -> Account:
     """The account that a row was made of, put into ``balances`` below those above it, which have rows too."""
-    account = balances.accounts.get(agent)
-    if account is not None:
-        return account
-    row = rows[agent]
-    parent = balances.root if row.parent is None else account_of(rows, row.parent, balances)
-    account = balances.accounts[agent] = Account.open(
+    path: list[AgentRow] = []
+    above: str | None = agent
+    while above is not None and above not in balances.accounts:
+        path.append(rows[above])
+        above = path[-1].parent
+    account = balances.root if above is None else balances.accounts[above]
+    for row in reversed(path):
+        account = _account_below(account, row, balances)
+    return account
+
+
+def _account_below(parent: Account, row: AgentRow, balances: Balances) -> Account:
+    account = balances.accounts[row.agent] = Account.open(
         row.agent,
         parent,
         row.allocated.triple,

@@ -26,8 +26,7 @@ class Question:
 
     ``config`` and ``prices`` are in force from the log's first configuration and price list on; written prices stand
     over those that are published in that list. ``total`` replaces the dimensions that it names, whatever a
-    configuration
-    says; the caller has checked that it is what `TotalBudget` allows.
+    configuration says; the caller has checked that it is what `TotalBudget` allows.
     """
 
     def __init__(
@@ -40,8 +39,6 @@ class Question:
         """The configuration that the log began with, as soon as it is known."""
         self.config: Config | None = None
         """The configuration that is in force instead."""
-        self._recorded: Config | None = None
-        """What is in force in the log at the moment."""
         self.log_prices: PriceList | None = None
         self.passed_over = dict.fromkeys(("configurations", "price_lists", "totals"), 0)
         """How many orders of the log change nothing in the other history, by what they are about."""
@@ -51,25 +48,26 @@ class Question:
         """Nothing differs: all that is asked is whether the log's own policy leads to the log's own decisions."""
         return self._config is None and self.prices is None and not self.total
 
-    def instead_of(self, command: c.Command) -> list[c.Command]:
-        """The commands that replace ``command``, the log's order about configuration, prices or total."""
+    def instead_of(self, command: c.Command, in_force: Config | None = None) -> list[c.Command]:
+        """The commands that replace ``command``, the log's order about configuration, prices or total.
+
+        ``in_force`` is the configuration that the log has at that moment; None: it has none yet.
+        """
         match command:
             case c.LoadConfig():
-                return self._instead_of_config(command)
+                return self._instead_of_config(command, in_force)
             case p.LoadPrices() if self.prices is not None:
                 return self._instead_of_prices(command, self.prices)
             case c.SetTotalBudget() if self.total:
                 return self._instead_of_total(command)
         return [command]
 
-    def _instead_of_config(self, command: c.LoadConfig) -> list[c.Command]:
+    def _instead_of_config(self, command: c.LoadConfig, in_force: Config | None) -> list[c.Command]:
         try:
-            before = self._recorded
-            recorded = from_mapping(command.config) if before is None else changed(before, command.config)
+            recorded = from_mapping(command.config) if in_force is None else changed(in_force, command.config)
         except ConfigError:
             # Recorded by a version that allowed it. The core decides what becomes of it.
             return [command]
-        self._recorded = recorded
         wanted = self._with_total(recorded if self._config is None else self._config)
         is_first = self.config is None
         replaced_by: list[c.Command] = [command]

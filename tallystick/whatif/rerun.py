@@ -243,7 +243,8 @@ class Rerun:
 
     def _put_order(self, step: Step, command: c.Command) -> bool:
         """Put in what replaces an order of the log; whether anything does."""
-        commands = self.question.instead_of(command)
+        log = self.recorded.ledger
+        commands = self.question.instead_of(command, log.rules.loaded if log.configured else None)
         for one in commands:
             self._other.put(one, step.at, one.id or step.id, step.by)
         return bool(commands)

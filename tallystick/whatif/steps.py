@@ -1,10 +1,12 @@
 """The log as it came about: what one command caused is one step, and so is what only time brought."""
 
+import contextlib
 import datetime as dt
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 
 import msgspec
 
+from tallystick.config.amounts import Amounts, Budget, InvalidAmount
 from tallystick.events import catalog as e
 from tallystick.events import messages as c
 from tallystick.events.catalog import STORED_NAME
@@ -73,7 +75,26 @@ class Step:
             for event in moved
             if isinstance(event, e.BudgetMoved)
         ]
+        answered = self._moves_answered()
+        if len(answered) == len(moves):
+            # The reply has all of it but the strategy. So an event that says something else is found as itself.
+            moves = [
+                p.Move(one.source, one.target, Amounts(*one.amount.exact("amount")), one.reason, move.strategy)
+                for one, move in zip(answered, moves, strict=True)
+            ]
         return p.ApplyMoves(moves=moves, asked=True, id=self.id)
+
+    def _start_answered(self, recorded: dt.datetime | None) -> dt.datetime | None:
+        """When the reply said that a task is expected to start; ``recorded`` where it does not say it."""
+        with contextlib.suppress(msgspec.MsgspecError):
+            answered = _read_start(self.reply).ok.expected_start
+            return recorded if answered is msgspec.UNSET else answered
+        return recorded
+
+    def _moves_answered(self) -> "list[_MoveAnswered]":
+        with contextlib.suppress(msgspec.MsgspecError, InvalidAmount):
+            return _read_moves(self.reply).ok.moves
+        return []
 
     def placement(self, judged: p.PlaceTask | None = None) -> p.PlaceTask:
         """The judgement that answered a `SubmitTask`: the log has the question as the command, and as events what the
@@ -92,7 +113,8 @@ class Step:
                 case e.TaskStarted(task=submitted.task, aged=aged):
                     shown.aged, started = aged, True
                 case e.TaskQueued(task=submitted.task) as queued:
-                    shown.expected_start, shown.unknown = queued.expected_start, queued.unknown
+                    shown.expected_start = self._start_answered(queued.expected_start)
+                    shown.unknown = queued.unknown
                     if queued.code == "outranked":
                         # Older records name the task only in their sentence.
                         shown.behind = queued.behind or (queued.message or "").removesuffix(_OUTRANKED)
@@ -127,6 +149,33 @@ _OUTRANKED = " ranks higher and waits for the same slot"
 """What follows the name of the higher task in the message of a task that is queued as ``outranked``."""
 
 
+class _MoveAnswered(msgspec.Struct, rename={"source": "from", "target": "to"}):
+    source: str
+    target: str
+    amount: Budget
+    reason: str
+
+
+class _Plan(msgspec.Struct):
+    moves: list[_MoveAnswered]
+
+
+class _PlanReply(msgspec.Struct):
+    ok: _Plan
+
+
+class _Start(msgspec.Struct):
+    expected_start: dt.datetime | msgspec.UnsetType | None = msgspec.UNSET
+
+
+class _StartReply(msgspec.Struct):
+    ok: _Start
+
+
+_read_start = msgspec.json.Decoder(_StartReply).decode
+_read_moves = msgspec.json.Decoder(_PlanReply).decode
+
+
 class _Head(msgspec.Struct):
     at: dt.datetime
     id: str = ""
@@ -138,8 +187,10 @@ class _Head(msgspec.Struct):
 _read = msgspec.json.Decoder(_Head).decode
 
 
-def steps_of(records: Iterable[Record]) -> Iterator[Step]:
+def steps_of(records: Iterable[Record], cuts: Container[int] = ()) -> Iterator[Step]:
     """The records of a whole log, a command at a time. Nothing is proved here, but where the records are applied.
+
+    What only time brought ends at each position in ``cuts``: the state there is wanted.
 
     Raises:
         BrokenChain: a record cannot be read, or belongs to no command.
@@ -165,5 +216,8 @@ def steps_of(records: Iterable[Record]) -> Iterator[Step]:
             step.own.append(record)
         else:
             step.due.append(record)
+            if record.position in cuts:
+                yield step
+                step = None
     if step is not None:
         yield step

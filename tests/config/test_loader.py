@@ -257,3 +257,14 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
         load(missing)
     with pytest.raises(ConfigError, match=r"binary\.yml: is not a UTF-8 text"):
         load(binary)
+
+
+def test_a_condition_with_underscores_that_a_log_holds_is_read_as_ever() -> None:
+    kept = to_mapping(Config()) | {"circuit_breaker": {"trip_conditions": ["tokens_daily > 2_000_000"]}}
+    (condition,) = restore(kept).trip_conditions
+    assert condition.holds({"tokens_daily": 2_000_001})
+    assert not condition.holds({"tokens_daily": 2_000_000})
+    goes_on = changed(restore(kept), {"leases": {"seconds": 60}})
+    assert goes_on.trip_conditions == (condition,)
+    with pytest.raises(ConfigError, match="without underscores"):
+        changed(restore(kept), {"circuit_breaker": kept["circuit_breaker"]})

@@ -61,7 +61,7 @@ def dump(ledger: Ledger) -> dict[str, Any]:
     state = {
         key: value
         for key, value in vars(ledger).items()
-        if key not in ("rules", "root", "reserve", "accounts", "watch")
+        if key not in ("rules", "root", "reserve", "accounts", "watch", "orders")
     }
     state["holds"] = {
         hold.id: (hold.account.id, *msgspec.structs.astuple(hold)[1:-1]) for hold in ledger.holds.values()
@@ -82,6 +82,7 @@ def dump(ledger: Ledger) -> dict[str, Any]:
         for promise in ledger.commitments.runs.values()
     ]
     state["slot_times"] = ledger.slot_times.dump()
+    state["charged"] = ledger.charged.dump()
     state["config"] = to_mapping(ledger.rules.config)
     state["prices"] = prices_to_mapping(ledger.rules.prices)
     for account in (ledger.root, ledger.reserve, *ledger.accounts.values()):

@@ -254,7 +254,7 @@ class Player:
         answer = reply["ok"]
         if isinstance(answer, dict) and isinstance(answer.get("task"), str) and answer.get("lease"):
             self._leases[answer["task"]] = answer["lease"]
-        if kind == "ReportUsage":
+        if isinstance(message, dict):
             self._expect(message)
 
     def _expect(self, message: dict[str, Any]) -> None:
@@ -266,7 +266,7 @@ class Player:
         if message != self._first.setdefault(id, message):
             # Only so many ids are remembered: another message may be carried out under the same one.
             self._expected.pop(id, None)
-        if self._said[id] > 1:
+        if self._said[id] > 1 or message["type"] != "ReportUsage":
             return
         plain = message.keys() <= {"type", "id", "agent", "task", "lease", "usage", "operation"}
         tokens = usage.get("tokens") if isinstance(usage, dict) else None

@@ -11,9 +11,10 @@ from tallystick.events import messages as c
 from tallystick.events.catalog import rules_version
 from tallystick.events.log.codec import GENESIS, decode_event, exchange_of, seal
 from tallystick.events.log.store import Record
+from tallystick.whatif.mismatch import Mismatch
 from tallystick.whatif.question import Question
 from tallystick.whatif.recorded_runs import RecordedRuns
-from tallystick.whatif.reproduction import Mismatch, Reproduction
+from tallystick.whatif.reproduction import Reproduction
 from tallystick.whatif.rerun import Rerun
 from tallystick.whatif.steps import Step, steps_of
 from tests.support.core import START

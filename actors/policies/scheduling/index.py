@@ -27,6 +27,7 @@ from tallystick.events.decide.facts import limit_of
 from tallystick.events.evolve.table import TASK_EVENTS
 from tallystick.events.messages.command import PRIORITIES
 from tallystick.events.state.calendar import later
+from tallystick.events.state.charged import Charged
 from tallystick.events.state.ledger import Ledger
 from tallystick.events.state.slot_time import SlotTimes
 from tallystick.events.state.task_rules import max_wait, priority_of
@@ -53,7 +54,7 @@ class SchedulerIndex:
         config = self.config
         self.queue = Queue(Ranking(config))
         self.slots = Slots(Limits.of(config), ledger.tasks)
-        self.fairness = Fairness(_weights(config), ledger.slot_times)
+        self.fairness = Fairness(_weights(config), ledger.slot_times, self._charged)
         self.allowed = _waits(config)
         """By priority, how long a task may wait before operators are alerted."""
         self._priorities = _priorities(config)
@@ -66,6 +67,11 @@ class SchedulerIndex:
     @property
     def config(self) -> Config:
         return self.ledger.rules.config
+
+    def _charged(self) -> Charged | None:
+        """What products were charged, where fairness is measured by that."""
+        charged = self.ledger.charged
+        return None if charged.by == "slot_time" else charged
 
     # --- reading ------------------------------------------------------------------------------------------------------
 
