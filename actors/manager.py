@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 import structlog
 
 from tallystick.actors.allocator import Allocator
-from tallystick.actors.missing import Missing
+from tallystick.actors.missing import Missing, halted_answer
 from tallystick.actors.policies.rebalancing.figures import figures_of
 from tallystick.actors.runtime.messages import (
     ALLOCATOR,
@@ -121,14 +121,20 @@ class Manager:
         """Decide the commands of an envelope; their answers wait for the commit."""
         self.taken += 1
         if self.halted is not None:
-            self._refuse(envelope, self.halted)
+            answer_with(envelope, halted_answer(self.halted))
             return
         self._waiting.append(envelope)
-        for slot, command in enumerate(envelope.commands):
+        self._take_from(envelope, 0, now)
+
+    def _take_from(self, envelope: Envelope, first: int, now: dt.datetime) -> None:
+        """Decide the commands of an envelope from a place on. What stands behind a plan sees it, and waits for it."""
+        for slot, command in enumerate(envelope.commands[first:], first):
             judge = JUDGES.get(type(command))
             # A query is asked anew each time; a command that was answered before is not.
             if judge is not None and (command.is_query or command.id not in self.ledger.ids):
                 self._ask(judge, Question(command, envelope, slot), now)
+                if judge == REALLOCATOR and (envelope, slot) in self._open:
+                    return
             else:
                 envelope.answers[slot] = self._decide(command, envelope.asked[slot], envelope.by, now)
 
@@ -178,7 +184,7 @@ class Manager:
         question = proposal.answers
         if self.halted is not None:
             if question is not None:
-                self._refuse(question.envelope, self.halted)
+                answer_with(question.envelope, halted_answer(self.halted))
             return False
         if question is not None and not self._is_open(question):
             return False
@@ -202,7 +208,7 @@ class Manager:
         self.taken += 1
         question = answered.question
         if self.halted is not None:
-            self._refuse(question.envelope, self.halted)
+            answer_with(question.envelope, halted_answer(self.halted))
         elif self._is_open(question):
             self._settle(question, answered.answer)
 
@@ -278,6 +284,8 @@ class Manager:
         envelope.open -= 1
         del self._open[envelope, question.slot]
         self._waiting.append(envelope)
+        if isinstance(question.command, c.Rebalance):
+            self._take_from(envelope, question.slot + 1, self.ledger.now)
 
     def _decide(self, command: c.Command, asked: bytes, by: str, now: dt.datetime) -> bytes:
         """The answer to one command, with what it caused kept for the next commit."""
@@ -386,14 +394,4 @@ class Manager:
         waiting = dict.fromkeys([*self._waiting, *(envelope for envelope, _ in self._open)])
         self._lines, self._waiting, self._questions, self._open, self._followed = [], [], [], {}, 0
         for envelope in waiting:
-            self._refuse(envelope, reason)
-
-    @staticmethod
-    def _refuse(envelope: Envelope, reason: str) -> None:
-        answer_with(envelope, halted_answer(reason))
-
-
-def halted_answer(reason: str) -> bytes:
-    """What a halted fleet answers. After a restart the same message with the same id shows whether it was done."""
-    detail = f"the fleet has stopped and must be started again: {reason}"
-    return refused("halted", detail)
+            answer_with(envelope, halted_answer(reason))

@@ -29,3 +29,9 @@ class Missing:
             return None
         text = f"the {name} has failed too often and does not answer any more: start the fleet again"
         return refused("specialist_given_up", f"{text} ({self._reasons[name]})", specialist=name)
+
+
+def halted_answer(reason: str) -> bytes:
+    """What a halted fleet answers. After a restart the same message with the same id shows whether it was done."""
+    detail = f"the fleet has stopped and must be started again: {reason}"
+    return refused("halted", detail)

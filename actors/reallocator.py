@@ -26,6 +26,8 @@ from tallystick.events.catalog.event import EPOCH
 from tallystick.events.messages import proposals as p
 from tallystick.events.state.ledger import Ledger
 
+_LATE = dt.timedelta(seconds=1)
+"""Later than this no timer fires where everything is in order."""
 _LEAST = dt.timedelta(microseconds=1)
 
 
@@ -49,7 +51,10 @@ class Reallocator:
             case Tick():
                 if now < self._next:
                     return []
+                is_late = now - self._next > _LATE
                 self._next = self._after(now)
+                if is_late:
+                    return []  # the fleet was not there at the moment of a plan: it waits for the next one
                 return [Post(TRACKER, SurveyWanted(None))]
             case Question():
                 return [Post(TRACKER, SurveyWanted(message))]

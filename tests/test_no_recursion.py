@@ -29,14 +29,14 @@ BOUNDED = {
     # Names and patterns of the packaged price list and catalogue.
     "config/published.py": {"_names", "_regex"},
     "config/model_names.py": {"_forms", "_loosened"},
-    # Messages: once after a mended usage object; as deep as the reader of JSON lets them be, or a written limit.
-    "events/log/codec.py": {"read_message"},
+    # Messages: as deep as the reader of JSON lets them be, or a written limit.
     "events/messages/invalid.py": {"_found", "_words"},
     "events/messages/legible.py": {"other_digits_in"},
     "events/messages/provider_usage.py": {"_known"},
     # Answers of what-if, as deep as their types are; recorded answers, as deep as ours.
     "tallystick/whatif/answer.py": {"_leaves"},
-    "tallystick/whatif/reproduction.py": {"_as_worded"},
+    "tallystick/whatif/mismatch.py": {"unlike"},
+    "tallystick/whatif/sentences.py": {"_as_worded"},
 }
 """By file, the functions that may call themselves, directly or by way of others of the file."""
 

@@ -21,7 +21,8 @@ from typing import Any, ClassVar, Self
 import pykka
 import structlog
 
-from tallystick.actors.manager import Manager, halted_answer
+from tallystick.actors.manager import Manager
+from tallystick.actors.missing import halted_answer
 from tallystick.actors.runtime.clock import Clock, SteadyClock, SystemClock
 from tallystick.actors.runtime.command_queue import WAKE_UP, CommandQueue, check_principal
 from tallystick.actors.runtime.following import Following

@@ -18,7 +18,7 @@ from tallystick.events.decide.amounts import not_empty
 from tallystick.events.decide.answers import allocation
 from tallystick.events.decide.cover import settle_cover
 from tallystick.events.decide.daily_limits import no_new_accounts
-from tallystick.events.decide.levels import STOP, enforced, relevel, relevel_above, stop_of, stopped_by
+from tallystick.events.decide.levels import STOP, enforced, relevel, relevel_above, restore_more, stop_of, stopped_by
 from tallystick.events.decide.pool import lacking, open_reserve_for, over_pool_share
 from tallystick.events.decide.refusals import bad_name, unknown_agent
 from tallystick.events.decide.turn import Turn
@@ -211,6 +211,7 @@ def draw(turn: Turn, account: Account, wanted: Triple, field: str, borrowed: boo
     turn.record(e.BudgetDrawn(agent=account.id, amount=Amounts(*wanted), borrowed=borrowed))
     settle_cover(turn, account)
     relevel(turn, account)
+    restore_more(turn, account)
     relevel_above(turn, account)
     return allocation(ledger, account)
 

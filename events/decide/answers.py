@@ -16,18 +16,21 @@ from tallystick.events.decide.levels import (
     wait_left_ms,
 )
 from tallystick.events.decide.obstacles import obstacles_of
+from tallystick.events.decide.subtree import Memory, subtree
 from tallystick.events.decide.turn import Turn
 from tallystick.events.messages.replies import (
     Allocation,
     BudgetStatus,
+    EdgeAmounts,
     Enforcement,
     Held,
     Overrides,
+    Subtree,
     Today,
     Totals,
     shown,
 )
-from tallystick.events.state.accounts import Account, Closed, Hold, limited
+from tallystick.events.state.accounts import Account, Closed, Hold, Money, limited
 from tallystick.events.state.ledger import Ledger
 
 
@@ -120,8 +123,11 @@ def totals(ledger: Ledger) -> Totals:
     )
 
 
-def status(turn: Turn, account: Account) -> BudgetStatus:
-    """The whole of one account. ``consumed`` shows every dimension that was used, limited or not."""
+def status(turn: Turn, account: Account, memory: Memory | None = None) -> BudgetStatus:
+    """The whole of one account. ``consumed`` shows every dimension that was used, limited or not.
+
+    ``memory`` is what the answer has found of subtrees; None where the accounts below are not known.
+    """
     ledger = turn.ledger
     measure = enforced(ledger, account)
     limits = account.allocated
@@ -148,7 +154,20 @@ def status(turn: Turn, account: Account) -> BudgetStatus:
         throttle_rate=float(measure.rate),
         idle_seconds=seconds(max(0, (turn.now - account.activity_at) // MILLISECOND)),
         obstacles=obstacles_of(turn, account.id, account, measure),
+        covered=shown(limited(limits, account.cover)),
+        subtree=None if memory is None else _below(account, memory),
     )
+
+
+def _below(account: Account, memory: Memory) -> Subtree:
+    consumed, held = subtree(account, memory)
+    return Subtree(_some(account, consumed), _some(account, held))
+
+
+def _some(account: Account, units: Money) -> EdgeAmounts:
+    """Amounts in the dimensions that an account limits, or in which there is something."""
+    found = [units[d] if units[d] or account.allocated[d] is not None else None for d in DIMENSIONS]
+    return shown((found[0], found[1], found[2]))
 
 
 def used(account: Account) -> Triple:

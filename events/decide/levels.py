@@ -118,15 +118,23 @@ def _give_back_unused(turn: Turn, account: Account) -> None:
 
 
 def _restore_unused(turn: Turn, account: Account) -> None:
-    """What black gave back, as far as the parent has it free."""
+    """What black gave back, as far as the parent has it free; the rest with later top-ups."""
     restored = [0, 0, 0]
     for d in DIMENSIONS:
-        source, given = account.source(d), account.given_back[d]
+        source, given = account.source(d), account.given_back[d] + account.owed[d]
         # Nothing limits the root in a dimension that the fleet's total does not name.
         restored[d] = given if source.allocated[d] is None else min(given, source.free[d])
+    if not any(restored) and not any(account.given_back):
+        return
     turn.record(e.UnusedRestored(agent=account.id, amount=Amounts(*(units or None for units in restored))))
     # What was used since then in a dimension that had been given back was covered by others.
     settle_cover(turn, account)
+
+
+def restore_more(turn: Turn, account: Account) -> None:
+    """An account that is not black was topped up: what it gave back when it was black may be there again."""
+    if account.level != BLACK and any(account.owed):
+        _restore_unused(turn, account)
 
 
 def _used_up(ledger: Ledger, account: Account, dimension: int) -> bool:

@@ -7,7 +7,7 @@ from tallystick.events.decide.allocate import only_limited
 from tallystick.events.decide.amounts import not_empty
 from tallystick.events.decide.answers import allocation
 from tallystick.events.decide.cover import name_of, settle_cover
-from tallystick.events.decide.levels import relevel, relevel_above
+from tallystick.events.decide.levels import relevel, relevel_above, restore_more
 from tallystick.events.decide.pool import lacking, open_reserve_for, over_pool_share
 from tallystick.events.decide.refusals import unknown_agent
 from tallystick.events.decide.turn import Turn
@@ -86,6 +86,7 @@ def apply_moves(turn: Turn, command: p.ApplyMoves) -> Moves | Refusal:
     # Levels follow when all moves are made: the end of black restores from what the plan leaves.
     for account in moved:
         relevel(turn, account)
+        restore_more(turn, account)
         relevel_above(turn, account)
     return Moves(made, shown(ledger.pool))
 

@@ -105,6 +105,13 @@ def close_account(balances: Balances, event: e.BudgetReleased) -> None:
             consumed = account.consumed(d)
             source.free[d] -= consumed
             source.closed = plus(source.closed, only(d, consumed))
+    parent = account.parent
+    if parent is None or parent is balances.root:
+        return
+    for d in DIMENSIONS:
+        if parent.allocated[d] is None:
+            # An account above has paid; it is shown as the parent's use all the same.
+            parent.closed = plus(parent.closed, only(d, account.consumed(d)))
 
 
 def _topped_up(account: Account) -> None:
@@ -135,8 +142,9 @@ def give_back(balances: Balances, event: e.BudgetReturned) -> None:
 def move(balances: Balances, event: e.BudgetMoved) -> None:
     """One step of a rebalancing: an idle account gives budget up, or another account gets some."""
     if event.strategy == "idle":
-        account = balances.accounts[event.source]
+        account, units = balances.accounts[event.source], money(event.amount.triple)
         grant(account, event.amount.triple, -1)
+        account.borrowed, account.drawn = less(account.borrowed, units), less(account.drawn, units)
         account.reclaimed = True
     else:
         account = balances.accounts[event.target]
@@ -156,6 +164,7 @@ def restore_unused(balances: Balances, event: e.UnusedRestored) -> None:
     """An account that is no longer black gets back what it gave."""
     account = balances.accounts[event.agent]
     grant(account, event.amount.triple, 1)
+    account.owed = less(plus(account.owed, account.given_back), money(event.amount.triple))
     account.given_back = ZERO
 
 

@@ -153,6 +153,13 @@ class HoldGone(Reply):
     available: EdgeAmounts
 
 
+class Subtree(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What an account and all open accounts below it have used and hold, in every dimension in which they do."""
+
+    consumed: EdgeAmounts
+    held: EdgeAmounts
+
+
 class BudgetStatus(Reply):
     """One account, as `GetStatus` and the pages of `GetGlobalStatus` show it."""
 
@@ -177,6 +184,10 @@ class BudgetStatus(Reply):
     throttle_rate: float
     idle_seconds: Number
     obstacles: list[Obstacle]
+    covered: EdgeAmounts = EdgeAmounts()
+    """What others pay for it: allocated + covered = delegated + consumed + held + remaining, where it limits."""
+    subtree: Subtree | None = None
+    """Left out where only views are asked."""
 
 
 class GlobalStatus(Reply):

@@ -120,6 +120,8 @@ class Account(msgspec.Struct, array_like=True, eq=False):
     """How its usage grows from report to report (see `growth`), for forecasts."""
     forecasts: list[Prediction] | None
     """The forecasts that were made for it and cannot be scored yet; None for none."""
+    owed: Money
+    """What it gave back when it turned black, and its parent had not to give when that ended."""
     life: int
     """The position at which it was opened: what tells it from another account of the same id. 0 for the root."""
 
@@ -180,6 +182,7 @@ class Account(msgspec.Struct, array_like=True, eq=False):
             reclaimed=False,
             growth=NO_STEPS,
             forecasts=None,
+            owed=ZERO,
             life=life,
         )
         account.link(parent)

@@ -105,7 +105,7 @@ class Rules:
     def level_of(self, consumed: int, base: int) -> int:
         """The level (0 green … 4 black) of ``consumed`` against ``base``, decided on the exact ratio."""
         if base <= 0:
-            return 4 if consumed > 0 else 0
+            consumed, base = (1, 1) if consumed > 0 else (0, 1)  # anything of nothing is the whole of it
         level = 0
         for threshold in self.level_at:
             if consumed * threshold.denominator < threshold.numerator * base:

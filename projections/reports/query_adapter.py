@@ -15,6 +15,7 @@ from tallystick.events import messages as c
 from tallystick.events.decide.answers import status
 from tallystick.events.decide.daily_limits import day_of
 from tallystick.events.decide.queries import get_global_status
+from tallystick.events.decide.subtree import Memory
 from tallystick.events.decide.turn import Turn
 from tallystick.events.messages.replies import BudgetStatus, GlobalStatus
 from tallystick.events.state.accounts import Account, minus, money
@@ -44,6 +45,7 @@ class QueryAdapter:
         _set_day(self._ledger, day or Today(), now)
         self._turn = Turn(self._ledger, now, "status", "")
         self._count = fleet.agents_open
+        self._memory: Memory | None = None
 
     @property
     def rules(self) -> Rules:
@@ -52,7 +54,19 @@ class QueryAdapter:
 
     def budget_status(self, agent: str) -> BudgetStatus:
         """One open account, as `GetStatus` answers."""
-        return status(self._turn, self.account(agent))
+        if self._memory is None:
+            self._memory = {}
+            self._open_all()
+        return status(self._turn, self.account(agent), self._memory)
+
+    def _open_all(self) -> None:
+        """Every account is found below its parent."""
+        for name in self._agents:
+            account = self.account(name)
+            parent = account.parent
+            if parent is not None and parent is not self._ledger.root:
+                parent.children = parent.children or {}
+                parent.children[name] = account
 
     def global_status(self) -> GlobalStatus:
         """The fleet, as `GetGlobalStatus` answers; its page of agents is empty."""

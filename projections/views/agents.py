@@ -61,6 +61,8 @@ class AgentRow(msgspec.Struct, kw_only=True, gc=False):
     task: bool
     life: int
     """The position at which it was opened; 0 for an id that never was."""
+    held_above: Amounts
+    """What it holds in dimensions that it does not limit: an account above it pays."""
 
 
 decode = msgspec.json.Decoder(AgentRow).decode
@@ -193,7 +195,7 @@ class AgentsView:
 def _row(account: Account, reports: int) -> AgentRow:
     limits, parent = account.allocated, account.parent
     spent, closed = account.spent, account.closed
-    consumed: list[int | None] = [spent[0] or None, spent[1] or None, spent[2] or None]
+    consumed: list[int | None] = [(spent[d] + closed[d]) or None for d in DIMENSIONS]
     overrun: list[int | None] = [None, None, None]
     remaining: list[int | None] = [None, None, None]
     for d in account.dims:
@@ -234,7 +236,16 @@ def _row(account: Account, reports: int) -> AgentRow:
         reclaimed=account.reclaimed,
         task=account.is_run,
         life=account.life,
+        held_above=_above(account),
     )
+
+
+def _above(account: Account) -> Amounts:
+    held, limits = account.held, account.allocated
+    if held is ZERO:
+        return moved(ZERO)
+    first, second, third = (held[d] if limits[d] is None else 0 for d in DIMENSIONS)
+    return moved((first, second, third))
 
 
 def account_of(rows: Mapping[str, AgentRow], agent: str, balances: Balances) -> Account:
@@ -265,7 +276,8 @@ def _account_below(parent: Account, row: AgentRow, balances: Balances) -> Accoun
     if row.task:
         account.run = account.id
     account.cover, account.closed = money(row.cover.triple), money(row.closed.triple)
-    account.held, account.delegated = money(row.held.triple), money(row.delegated.triple)
+    held = plus(money(row.held.triple), money(row.held_above.triple))
+    account.held, account.delegated = held, money(row.delegated.triple)
     consumed, granted = money(row.consumed.triple), account.granted
     account.spent = list(minus(consumed, account.closed))
     used = plus(plus(consumed, account.held), account.delegated)

@@ -20,11 +20,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from tallystick.config import loader
 from tallystick.config import prices as price_files
 from tallystick.config.found import config_for, prices_for
-from tallystick.config.prices import PriceList
+from tallystick.config.prices import PriceList, far_from_published
+from tallystick.config.published import published_prices
 from tallystick.config.settings import Config
 from tallystick.events.log.audit import Replay, replay_until
 from tallystick.events.log.store import Store, open_store
 from tallystick.projections.views.view import Progress as ShowProgress
+from tallystick.wording import one_line
 
 T = TypeVar("T")
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -160,7 +162,19 @@ def settings_for(store: Store, config_file: Path | None, prices_file: Path | Non
         StoreError: the store cannot be read.
     """
     is_new = store.last() is None
-    return Settings(config_for(config_file, is_new), prices_for(prices_file, is_new))
+    settings = Settings(config_for(config_file, is_new), prices_for(prices_file, is_new))
+    _warn_of_prices(settings)
+    return settings
+
+
+def _warn_of_prices(settings: Settings) -> None:
+    """Say which written prices are far from the published ones: they are probably in another unit."""
+    if settings.prices is None or not settings.prices.written:
+        return
+    models = (settings.config or Config()).models.values()
+    published = published_prices(dt.datetime.now(dt.UTC).date(), models)
+    for warning in far_from_published(PriceList(settings.prices.written, published)):
+        click.echo(f"tallystick: warning: {one_line(warning)}", err=True)
 
 
 def state_then(store: Store, moment: Moment) -> Replay:

@@ -113,3 +113,14 @@ def _about_runs(rerun: Rerun) -> Iterator[str]:
             " what was estimated, and to last as long; where no time was estimated, as long as a run of the log"
             " on average."
         )
+        mean = rerun.shifted.priced_by_mean
+        if mean:
+            yield (
+                f"Of these, {counted(mean, 'run')} cost per token what completed tasks of the same type and model cost"
+                " in the log on average."
+            )
+        if mean < estimated:
+            yield (
+                f"For {counted(estimated - mean, 'run')} no task of the type and model was completed in the log: the"
+                " price list says what the estimated tokens cost, all as input."
+            )

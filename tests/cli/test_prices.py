@@ -162,7 +162,10 @@ def test_an_explained_report_names_its_price_where_it_is_from_and_since_when(run
 def test_a_written_price_in_another_unit_is_a_warning(run: Run, tmp_path: Path) -> None:
     text = "prices: {claude-sonnet-4-5: {input: 0.000003, output: 15}}\n"
     (tmp_path / "prices.yml").write_text(text, encoding="utf-8")
-    for command in (["config", "check"], ["config", "prices", "sonnet"]):
+    allocate = '{"type": "AllocateBudget", "agent": "a", "budget": {"tokens": 5}}'
+    (tmp_path / "day.jsonl").write_text(f'{{"at": "2026-03-04T12:00:00Z", {allocate[1:]}\n', encoding="utf-8")
+    opening = (["simulate", "day.jsonl"], ["send", allocate])
+    for command in (["config", "check"], ["config", "prices", "sonnet"], *opening):
         result = run(*command, "--prices", "prices.yml")
         assert result.exit_code == 0
         assert (

@@ -61,7 +61,7 @@ class Books:
         base, consumed = allocated + self.given_back[account][d] - below, self.at("spent", account, d)
         if base > 0:
             return Fraction(consumed, base)
-        return Fraction(10**9 if consumed else 0)
+        return Fraction(1 if consumed else 0)
 
     def level(self, account: str) -> int:
         rules = self.config["enforcement"]
