@@ -2,12 +2,33 @@
 
 from typing import Any
 
+from tallystick.actors.runtime.fleet import Fleet
 from tallystick.events.log.store_memory import MemoryStore
-from tests.actors.test_allocator import ONE_SLOT, complete, get, queue, submit
 from tests.support.running import OpenFleet
 
+ONE_SLOT = {"max_concurrent": {"total": 1, "per_type": {}}}
 
-def shown(fleet: Any, task: str) -> Any:
+
+def submit(fleet: Fleet, task: str, **rest: Any) -> Any:
+    answer = fleet.ask({"type": "SubmitTask", "task": task, "agent_type": "coder", "product": "shop", **rest})
+    fleet.quiesce()
+    return answer["ok"]
+
+
+def complete(fleet: Fleet, task: str) -> None:
+    fleet.ask({"type": "CompleteTask", "task": task, "outcome": "completed"})
+    fleet.quiesce()
+
+
+def get(fleet: Fleet, task: str) -> Any:
+    return fleet.ask({"type": "GetTask", "task": task})["ok"]
+
+
+def queue(fleet: Fleet) -> list[str]:
+    return [task["task"] for task in fleet.ask({"type": "GetQueue"})["ok"]["tasks"]]
+
+
+def shown(fleet: Fleet, task: str) -> Any:
     return next(one for one in fleet.ask({"type": "GetQueue"})["ok"]["tasks"] if one["task"] == task)
 
 
