@@ -2,6 +2,7 @@
 
 from tallystick.config.amounts import TOKENS
 from tallystick.events import catalog as e
+from tallystick.events.evolve.tasks import relevel
 from tallystick.events.state.accounts import Hold
 from tallystick.events.state.day import DAILY_ALERTS
 from tallystick.events.state.ledger import Ledger
@@ -45,6 +46,7 @@ def hold_for(ledger: Ledger, hold: Hold, sign: int) -> None:
 def override_priority(ledger: Ledger, event: e.PriorityOverridden) -> None:
     """The tasks of a product have another priority."""
     ledger.rules = ledger.rules.with_priority(event.product, event.priority)
+    relevel(ledger)
 
 
 def note_alert(ledger: Ledger, event: e.AlertRaised) -> None:

@@ -18,6 +18,7 @@ from tallystick.config.prices import from_mapping as prices_from_mapping
 from tallystick.config.prices import to_mapping as prices_to_mapping
 from tallystick.events.catalog import rules_version
 from tallystick.events.evolve.day import hold_for
+from tallystick.events.evolve.tasks import relevel
 from tallystick.events.log.task_snapshot import PackedTasks, kept, pack, unpack
 from tallystick.events.state.accounts import ROOT, Account, Closed, EndedHold, Hold, Money
 from tallystick.events.state.charged import Charged
@@ -178,6 +179,7 @@ def load(snapshot: bytes) -> Ledger | None:
     ledger.released_order = deque((closed.position, closed.life) for closed in state.lives)
     ledger.history = History.load(state.history)
     ledger.tasks = unpack(state.tasks)
+    relevel(ledger)
     ledger.estimates = Estimates.load(state.estimates)
     ledger.day = Day.load(state.day)
     _commit(ledger, state.promises)
