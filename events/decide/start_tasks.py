@@ -12,8 +12,8 @@ from tallystick.events.decide.admission import impossible, may_give_way, needs, 
 from tallystick.events.decide.allocate import open_account
 from tallystick.events.decide.facts import model_for
 from tallystick.events.decide.pool import open_reserve_for
-from tallystick.events.decide.refusals import bad_name
 from tallystick.events.decide.release import close_account
+from tallystick.events.decide.spelling import bad_name
 from tallystick.events.decide.task_answers import kept_reason, status
 from tallystick.events.decide.turn import Turn
 from tallystick.events.messages import proposals as p
@@ -91,7 +91,7 @@ def _why_not_taken(turn: Turn, wanted: c.SubmitTask) -> Refusal | None:
         ("workflow", wanted.workflow),
         ("model", wanted.model),
     ):
-        refusal = None if name is None else bad_name(name, field)
+        refusal = None if name is None else bad_name(ledger, name, field)
         if refusal is not None:
             return refusal
     if wanted.depends_on and len(set(wanted.depends_on)) < len(wanted.depends_on):

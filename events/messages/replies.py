@@ -103,6 +103,7 @@ class Enforcement(Reply, gc=False):
     lease_lost: bool = False
     warnings: list[str] | None = None
     base_tier: bool = False
+    repaired: bool = False
     obstacles: list[Obstacle] | None = None
 
 

@@ -28,7 +28,7 @@ def _says_reported(event: e.UsageReported, say: Style) -> str:
         text += ", without an allocation"
     if event.charged is not None:
         text += f", charged to {event.charged}"
-    return text
+    return text + _repaired(event)
 
 
 def _why_reported(event: e.UsageReported, ledger: Ledger, history: History) -> list[str]:
@@ -97,7 +97,12 @@ def _says_extended(event: e.HoldExtended, say: Style) -> str:
 
 def _says_settled(event: e.HoldSettled, say: Style) -> str:
     what = "booked a part of" if event.partial else "settled"
-    return f"{event.agent} {what} hold {event.hold}: {say.used(event)} used" + _because(event)
+    text = f"{event.agent} {what} hold {event.hold}: {say.used(event)} used" + _because(event)
+    return text + _repaired(event)
+
+
+def _repaired(event: "e.UsageReported | e.HoldSettled") -> str:
+    return "; a misspelled name in it was repaired" if event.repaired else ""
 
 
 def _because(event: "e.HoldPlaced | e.HoldSettled") -> str:
