@@ -61,8 +61,10 @@ def await_dependencies(ledger: Ledger, event: e.DependenciesAwaited) -> None:
 
 
 def queue(ledger: Ledger, event: e.TaskQueued) -> None:
-    """A task waits for a slot."""
-    task = ledger.tasks.known[event.task]
+    """A task waits for a slot. Early logs also queue one that had ended with the account that was to pay it."""
+    task = ledger.tasks.get(event.task)
+    if task is None or not task.is_open:
+        return
     task.expected_start = event.expected_start
     if task.state != "queued":
         task.queued_at = event.at
@@ -140,8 +142,10 @@ def complete(ledger: Ledger, event: e.TaskCompleted) -> None:
 
 
 def cancel(ledger: Ledger, event: "e.TaskCancelled | e.TaskGivenUp") -> None:
-    """A task was cancelled, or given up for what it depends on."""
-    task = ledger.tasks.known[event.task]
+    """A task was cancelled, or given up for what it depends on; in early logs also one that had ended (see `queue`)."""
+    task = ledger.tasks.get(event.task)
+    if task is None or not task.is_open:
+        return
     if task.state == "running":
         _end_run(ledger, event)
     if isinstance(event, e.TaskGivenUp):
@@ -159,13 +163,17 @@ def retry(ledger: Ledger, event: e.TaskRetried) -> None:
 
 def mark_overdue(ledger: Ledger, event: e.TaskOverdue) -> None:
     """A task has waited longer than its priority allows."""
-    ledger.tasks.known[event.task].overdue = True
+    task = ledger.tasks.get(event.task)
+    if task is not None:
+        task.overdue = True
 
 
 def expect_starts(ledger: Ledger, event: e.StartsExpected) -> None:
     """An answer said when waiting tasks are expected to start."""
     for expected in event.starts:
-        ledger.tasks.known[expected.task].expected_start = expected.start
+        task = ledger.tasks.get(expected.task)
+        if task is not None:
+            task.expected_start = expected.start
 
 
 def adjust_estimate(ledger: Ledger, event: e.EstimateAdjusted) -> None:

@@ -209,6 +209,8 @@ class TasksView:
         task.state, task.queued_at = "waiting_on_dependencies", None
 
     def _queued(self, event: e.TaskQueued) -> None:
+        if event.task not in self._tasks:
+            return  # early logs queue one again that had ended with the account that was to pay it
         task = self._known(event)
         if task.state != "queued":
             task.state, task.queued_at, task.since = "queued", event.at, event.at
@@ -222,10 +224,11 @@ class TasksView:
 
     def _starts_expected(self, event: e.StartsExpected) -> None:
         for expected in event.starts:
-            task = self._tasks[expected.task]
-            task.told += 1
-            task.expected_start = expected.start
-            self._touch(task)
+            task = self._tasks.get(expected.task)
+            if task is not None:
+                task.told += 1
+                task.expected_start = expected.start
+                self._touch(task)
 
     def _started(self, event: e.TaskStarted) -> None:
         task = self._known(event)
@@ -284,10 +287,12 @@ class TasksView:
         self._end(task, event.at, event.outcome)
 
     def _cancelled(self, event: e.TaskCancelled) -> None:
-        self._end(self._known(event), event.at, "cancelled")
+        if event.task in self._tasks:
+            self._end(self._known(event), event.at, "cancelled")
 
     def _given_up(self, event: e.TaskGivenUp) -> None:
-        self._end(self._known(event), event.at, "cancelled", event.code)
+        if event.task in self._tasks:
+            self._end(self._known(event), event.at, "cancelled", event.code)
 
     def _rejected(self, event: e.TaskRejected) -> None:
         task = self._known(event)
@@ -308,7 +313,8 @@ class TasksView:
         self._ended[task.task] = task
 
     def _overdue(self, event: e.TaskOverdue) -> None:
-        self._lot(self._known(event), event.at).overdue += 1
+        if event.task in self._tasks:
+            self._lot(self._known(event), event.at).overdue += 1
 
     # --- usage --------------------------------------------------------------------------------------------------------
 

@@ -1,6 +1,8 @@
 """``tallystick status``: how the fleet and its agents stand, now or as it was then."""
 
 import datetime as dt
+from collections.abc import Mapping
+from decimal import Decimal
 from typing import Any
 
 import click
@@ -10,7 +12,7 @@ from rich.text import Text
 
 from tallystick.cli.common import Moment, at_option, console, json_option, json_text, store_option
 from tallystick.cli.viewing import opened_views
-from tallystick.config.amounts import DIMENSIONS, Amounts, cents, dollars, percent
+from tallystick.config.amounts import DIMENSIONS, EDGE_NAMES, Amounts, Triple, cents, dollars, percent
 from tallystick.events.decide.answers import stamp
 from tallystick.events.messages.replies import GlobalStatus, shown
 from tallystick.events.state.accounts import money
@@ -130,6 +132,8 @@ def _show_agent(found: Status, queries: QueryAdapter, id: str, as_json: bool) ->
     for name, value in answered.items():
         if isinstance(getattr(row, name, None), Amounts):
             table.add_row(_label(name), Text(rounded_amounts(getattr(row, name).triple)))
+        elif name in ("covered", "subtree"):
+            _add_shared(table, name, value, answered)
         elif name == "percentage":
             table.add_row("used", f"{used_percent(row)} %")
         elif name == "status":
@@ -140,6 +144,26 @@ def _show_agent(found: Status, queries: QueryAdapter, id: str, as_json: bool) ->
         elif value is not None:
             table.add_row(_label(name), Text(one_line(str(value))))
     console().print(table)
+
+
+def _add_shared(table: Table, name: str, value: Any, answered: Mapping[str, Any]) -> None:
+    """What others pay for the account, and what is used and held below it, where there is any."""
+    if name == "covered":
+        if any(_triple(value)):
+            table.add_row("covered", Text(f"{rounded_amounts(_triple(value))}, paid by other budgets"))
+    elif value not in (None, {"consumed": answered["consumed"], "held": answered["held"]}):
+        used, held = (rounded_amounts(_triple(value[part])) for part in ("consumed", "held"))
+        table.add_row("with sub-agents", Text(f"{used} used; {held} held"))
+
+
+def _triple(edge: Mapping[str, Any]) -> Triple:
+    """The units of amounts that a reply shows; None where it shows none."""
+    tokens, seconds, cost = (None if (found := edge.get(name)) is None else Decimal(str(found)) for name in EDGE_NAMES)
+    return (
+        None if tokens is None else int(tokens),
+        None if seconds is None else int(seconds * 1_000),
+        None if cost is None else int(cost * 1_000_000_000),
+    )
 
 
 def _print_agents(found: Status, queries: QueryAdapter, limit: int) -> None:

@@ -214,6 +214,7 @@ class Player:
             "hold": list(ledger.holds),
             "run": list(ledger.tasks.running),
             "task": list(ledger.tasks.known),
+            "ended": [name for name, task in ledger.tasks.known.items() if not task.is_open],
         }[kind]
         return there[int(number) % len(there)] if there else "none"
 
