@@ -20,10 +20,12 @@ from tallystick.projections.reports.status import Status
 from tallystick.projections.reports.task_day import TaskDay
 from tallystick.projections.reports.usage_report import report_of
 from tallystick.projections.views.cost import By
+from tallystick.projections.views.task_rows import tasks_in
+from tallystick.projections.views.tasks import TasksView
 from tallystick.reports.dashboard import dashboard_of
 from tallystick.reports.day_end import projected_eod
 from tallystick.reports.forecasts import forecasts_of
-from tests.support.core import Core, allocate, fleet, submit, use
+from tests.support.core import Core, allocate, complete, fleet, submit, use
 from tests.support.examples import examples
 from tests.support.figures import ZONES, any_run
 from tests.support.task_views import view_store_of
@@ -139,6 +141,18 @@ def test_tasks_run_and_wait_the_same_in_metrics_and_dashboard(shown: Shown) -> N
     assert resource_metrics(work).queue_performance.avg_wait_time_minutes == shown.dashboard.avg_wait_minutes
 
 
+def test_a_completed_task_costs_the_same_in_resource_metrics_and_in_the_tasks_of_the_day(shown: Shown) -> None:
+    work = TaskDay(shown.views, shown.now)
+    assert work.day is not None
+    tasks = tasks_in(shown.views.whole((TasksView.name,)).rows[TasksView.name])
+    done = [
+        task for task in tasks if task.state == "completed" and task.ended_at and task.ended_at >= work.day.began_at
+    ]
+    assert work.done().tasks == len(done)
+    assert work.done().tokens == sum(task.used.tokens or 0 for task in done)
+    assert work.done().cost_nanos == sum(task.used.cost_nanos or 0 for task in done)
+
+
 # --- each difference that there was -----------------------------------------------------------------------------------
 
 
@@ -164,6 +178,15 @@ def test_a_task_that_waits_uses_for_its_product() -> None:
     shown = Shown(core)
     assert [(part.name, part.tokens_used) for part in shown.costs.by("product")] == [("lab", 70)]
     assert core.ledger.day.by_product["lab"] == 70
+
+
+def test_what_a_task_used_after_its_completion_is_what_it_cost_in_metrics_and_report() -> None:
+    core = Core(fleet(10**6)).given(submit("t"), complete("t", used=70))
+    core.given(c.ReportUsage(task="t", usage=allocate("-", 30).budget))
+    shown = Shown(core)
+    assert shown.report.tasks is not None
+    assert shown.report.tasks.tokens_per_task == 100
+    assert resource_metrics(TaskDay(shown.views, shown.now)).cost_efficiency.tokens_per_task == 100
 
 
 def test_the_forecast_of_a_day_begins_at_its_midnight_in_zones_of_half_hours() -> None:
