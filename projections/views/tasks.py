@@ -37,7 +37,7 @@ class TasksView:
     """Folds the open tasks and the day at hand, which are in memory."""
 
     name = "tasks"
-    version = 4
+    version = 5
 
     def __init__(self, balances: Balances, look: Look) -> None:
         self._balances = balances
@@ -281,8 +281,7 @@ class TasksView:
         if event.outcome == "completed":
             tokens, _, cost_nanos = money(task.used.triple)
             lot = self._lot(task, event.at)
-            lot.completed_tokens += tokens
-            lot.completed_cost_nanos += cost_nanos
+            lot.add_completed(tokens, cost_nanos)
             lot.estimated_tokens += event.estimated_tokens
         self._end(task, event.at, event.outcome)
 
@@ -333,14 +332,18 @@ class TasksView:
         task.used = moved(plus(money(task.used.triple), used))
         if task.is_open:
             self._touch(task)
-        if task.state == "running" and event.tokens:
+        if task.state in ("running", "completed") and event.tokens:
             self._compare(task, tokens_of(event), base=event.base_tier or (event.requests or 1) > 1)
+        # What comes after the completion counts in the sums of its day, while that is the day at hand.
+        if task.state == "completed" and task.ended_at and task.ended_at >= self._today(event.at).began_at:
+            self._lot(task, event.at).add_completed(event.tokens, event.cost_nanos)
 
     def _compare(self, task: TaskRow, used: Tokens, *, base: bool) -> None:
         """Lay what was used beside what it costs on each model of the catalogue, request by request."""
         prices = {} if self._day is None else self._day.models
         assert task.model is not None
-        rows = [task.would_cost] if task.critical else [task.would_cost, self._model_row(task.model).would_cost]
+        counts = task.state == "running" and not task.critical
+        rows = [task.would_cost, self._model_row(task.model).would_cost] if counts else [task.would_cost]
         for alias, price in prices.items():
             cost_nanos = price.cost(*used, base=base)
             for would_cost in rows:
