@@ -330,6 +330,13 @@ class TasksView:
         if task.state == "running" and event.tokens:
             self._compare(task, tokens_of(event), base=event.base_tier or (event.requests or 1) > 1)
 
+    def _corrected(self, event: e.UsageCorrected) -> None:
+        task = self._task_of(event.agent, event.record.account)
+        if task is not None:
+            task.used = moved(plus(money(task.used.triple), event.difference))
+            if task.is_open:
+                self._touch(task)
+
     def _compare(self, task: TaskRow, used: Tokens, *, base: bool) -> None:
         """Lay what was used beside what it costs on each model of the catalogue, request by request."""
         prices = {} if self._day is None else self._day.models
@@ -380,6 +387,7 @@ class TasksView:
         e.TaskOverdue: _overdue,
         e.UsageReported: _reported,
         e.HoldSettled: _settled,
+        e.UsageCorrected: _corrected,
     }
 
 
