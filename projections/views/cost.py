@@ -210,7 +210,8 @@ class CostView:
             rows: list[DayRow | PartRow | None] = [self._day, *(self._parts.get(one) for one in names.items())]
         else:
             parts = [PartRow(date=event.day, by=by, name=name) for by, name in names.items()]
-            rows = [self._finished(_id(row)) for row in (DayRow(date=event.day), *parts)]
+            keys: list[DayRow | PartRow] = [DayRow(date=event.day), *parts]
+            rows = [self._finished(_id(row)) for row in keys]
         for row in rows:
             if row is None:
                 continue
@@ -225,7 +226,7 @@ class CostView:
         pending = self._rows.get(id)
         data = self._look(self.name, id) if pending is None else pending.data
         row = None if data is None else decode(data)
-        return None if isinstance(row, ModelRow) else row
+        return row if isinstance(row, DayRow | PartRow) else None
 
     def _product_of(self, event: "e.UsageReported | e.HoldSettled") -> str | None:
         """Of usage without an open account, the product that it had, or that of the account that is charged for it."""
