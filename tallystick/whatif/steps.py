@@ -66,17 +66,7 @@ class Step:
                 return self.plan()
             case c.SubmitTask():
                 return self.placement()
-            case c.CorrectUsage():
-                return self.correction()
         return command
-
-    def correction(self) -> p.ApplyCorrection:
-        """What a `CorrectUsage` was decided by: its event has the record that it corrects."""
-        asked = self.command
-        assert isinstance(asked, c.CorrectUsage)
-        corrected = next((event_of(record) for record in self.own if record.name == _CORRECTED), None)
-        record = corrected.record if isinstance(corrected, e.UsageCorrected) else None
-        return p.ApplyCorrection(asked=asked, record=record, id=self.id)
 
     def plan(self) -> p.ApplyMoves:
         """The plan that answered a `Rebalance`: the log has the question as the command, and the moves as events."""
@@ -164,7 +154,6 @@ def _amount(answered: Budget, recorded: Amounts) -> Amounts:
     return Amounts(*answered.exact("amount"))
 
 
-_CORRECTED = STORED_NAME[e.UsageCorrected]
 _MOVED = STORED_NAME[e.BudgetMoved]
 _PLACED = frozenset(STORED_NAME[kind] for kind in (e.TaskPreempted, e.TaskStarted, e.TaskQueued))
 _OUTRANKED = " ranks higher and waits for the same slot"
