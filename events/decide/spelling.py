@@ -78,18 +78,23 @@ def legible(ledger: Ledger, command: Report) -> Report:
     A name that the fleet knows is left as it is.
     """
     changed: dict[str, object] = {}
-    for field in ("agent", "task", "model", "operation") if isinstance(command, c.ReportUsage) else _OF_SETTLEMENT:
+    for field in _NAMED[type(command)]:
         name = getattr(command, field)
         if name is not None and misspelled(name) is not None and not _stays(ledger, field, name):
             changed[field] = repaired(name)
-    if isinstance(command, c.Settle) and command.labels:
-        labels = {repaired(key): repaired(value) for key, value in command.labels.items()}
-        if labels != command.labels:
+    written: dict[str, str] | None = getattr(command, "labels", None)
+    if written:
+        labels = {repaired(key): repaired(value) for key, value in written.items()}
+        if labels != written:
             changed["labels"] = labels
     return msgspec.structs.replace(command, **changed) if changed else command
 
 
-_OF_SETTLEMENT = ("model", "operation")
+_NAMED: dict[type, tuple[str, ...]] = {
+    c.ReportUsage: ("agent", "task", "model", "operation"),
+    c.Settle: ("model", "operation"),
+}
+"""The fields of a report that are names."""
 
 
 def _stays(ledger: Ledger, field: str, name: str) -> bool:

@@ -8,7 +8,7 @@ import msgspec
 from tallystick.config.amounts import Amounts
 from tallystick.events import catalog as e
 from tallystick.events import messages as c
-from tallystick.events.decide.admission import impossible, is_critical, may_give_way, needs, obstacle, payer
+from tallystick.events.decide.admission import impossible, may_give_way, needs, obstacle, payer
 from tallystick.events.decide.allocate import open_account
 from tallystick.events.decide.facts import model_for
 from tallystick.events.decide.pool import open_reserve_for
@@ -20,6 +20,7 @@ from tallystick.events.messages import proposals as p
 from tallystick.events.messages.replies import Done, Refusal
 from tallystick.events.messages.task_replies import Reason, TaskStatus
 from tallystick.events.state.calendar import later
+from tallystick.events.state.inheritance import effective_priority
 from tallystick.events.state.ledger import Ledger
 from tallystick.events.state.task_rules import exact_minutes, lease_time, priority_of, token_budget
 from tallystick.events.state.tasks import Task
@@ -221,7 +222,7 @@ def _start(turn: Turn, task: Task, command: _Placing, victim: Task | None = None
             because=because,
             token_budget=token_budget(config, task.agent_type),
             max_tokens=wanted[0],
-            aged=command.aged and not is_critical(ledger, task),
+            aged=command.aged and effective_priority(task) != "critical",
             queued_at=task.queued_at,
             expected_start=task.expected_start,
         )

@@ -4,10 +4,12 @@ from typing import Any
 
 from tallystick.events import catalog as e
 from tallystick.events.evolve import charged
+from tallystick.events.messages.command import PRIORITIES
+from tallystick.events.state import inheritance
 from tallystick.events.state.calendar import later
 from tallystick.events.state.ledger import Ledger
 from tallystick.events.state.slot_time import micros
-from tallystick.events.state.task_rules import lease_time
+from tallystick.events.state.task_rules import lease_time, priority_of
 from tallystick.events.state.tasks import HowEnded, Task
 
 
@@ -52,7 +54,15 @@ def task_of(ledger: Ledger, event: e.TaskSubmitted, number: int) -> Task:
         position=0,
         because=None,
         parent_life=0 if event.parent is None else ledger.accounts[event.parent].life,
+        own_level=(own := PRIORITIES.index(priority_of(ledger.rules.config, event.product, event.priority))),
+        level=own,
     )
+
+
+def relevel(ledger: Ledger) -> None:
+    """The priorities in force have changed: so may those that tasks have by themselves, and those that they inherit."""
+    config = ledger.rules.config
+    inheritance.relevel(ledger.tasks, lambda task: priority_of(config, task.product, task.named_priority))
 
 
 def await_dependencies(ledger: Ledger, event: e.DependenciesAwaited) -> None:
@@ -61,8 +71,10 @@ def await_dependencies(ledger: Ledger, event: e.DependenciesAwaited) -> None:
 
 
 def queue(ledger: Ledger, event: e.TaskQueued) -> None:
-    """A task waits for a slot."""
-    task = ledger.tasks.known[event.task]
+    """A task waits for a slot. Early logs also queue one that had ended with the account that was to pay it."""
+    task = ledger.tasks.get(event.task)
+    if task is None or not task.is_open:
+        return
     task.expected_start = event.expected_start
     if task.state != "queued":
         task.queued_at = event.at
@@ -140,8 +152,10 @@ def complete(ledger: Ledger, event: e.TaskCompleted) -> None:
 
 
 def cancel(ledger: Ledger, event: "e.TaskCancelled | e.TaskGivenUp") -> None:
-    """A task was cancelled, or given up for what it depends on."""
-    task = ledger.tasks.known[event.task]
+    """A task was cancelled, or given up for what it depends on; in early logs also one that had ended (see `queue`)."""
+    task = ledger.tasks.get(event.task)
+    if task is None or not task.is_open:
+        return
     if task.state == "running":
         _end_run(ledger, event)
     if isinstance(event, e.TaskGivenUp):
@@ -159,13 +173,17 @@ def retry(ledger: Ledger, event: e.TaskRetried) -> None:
 
 def mark_overdue(ledger: Ledger, event: e.TaskOverdue) -> None:
     """A task has waited longer than its priority allows."""
-    ledger.tasks.known[event.task].overdue = True
+    task = ledger.tasks.get(event.task)
+    if task is not None:
+        task.overdue = True
 
 
 def expect_starts(ledger: Ledger, event: e.StartsExpected) -> None:
     """An answer said when waiting tasks are expected to start."""
     for expected in event.starts:
-        ledger.tasks.known[expected.task].expected_start = expected.start
+        task = ledger.tasks.get(expected.task)
+        if task is not None:
+            task.expected_start = expected.start
 
 
 def adjust_estimate(ledger: Ledger, event: e.EstimateAdjusted) -> None:

@@ -23,7 +23,6 @@ from tallystick.events.state.ledger import Ledger
 
 PROVED_EVERY = 100_000
 """Events between two full proofs of conservation; its cost grows with the fleet."""
-"""The first record of a command has the command."""
 
 _ANCHOR = re.compile(r"\s*([1-9][0-9]{0,18}):([0-9a-fA-F]{64})(\s.*)?")
 _UNFIT = (ArithmeticError, AssertionError, AttributeError, LookupError, TypeError, ValueError)

@@ -337,5 +337,17 @@ class Overridden(Reply):
     priority: str | None
 
 
+class Corrected(Reply):
+    """Answers `CorrectUsage`: what counted and what counts now. ``charged``: who pays, null for the fleet."""
+
+    position: int
+    agent: str
+    before: EdgeAmounts
+    after: EdgeAmounts
+    day: str
+    charged: str | None
+    closed_period: bool
+
+
 class Done(Reply):
     """Answers the specialists' proposals."""

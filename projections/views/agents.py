@@ -14,7 +14,7 @@ from tallystick.config.amounts import DIMENSIONS, Amounts
 from tallystick.config.kinds import Priority
 from tallystick.events import catalog as e
 from tallystick.events.evolve.account_read_model import AccountReadModel
-from tallystick.events.state.accounts import ZERO, Account, Balances, minus, money, plus
+from tallystick.events.state.accounts import ZERO, Account, Balances, Money, minus, money, plus
 from tallystick.projections.views.view import Changes, Look, Row, Steps, encode, moved, within
 
 OPEN, STOPPED, RELEASED, UNALLOCATED = "open", "stopped", "released", "unallocated"
@@ -63,6 +63,8 @@ class AgentRow(msgspec.Struct, kw_only=True, gc=False):
     """The position at which it was opened; 0 for an id that never was."""
     held_above: Amounts
     """What it holds in dimensions that it does not limit: an account above it pays."""
+    paid: Amounts = Amounts()
+    """What it was charged for usage of others: of closed sub-agents, and of open ones in what they do not limit."""
 
 
 decode = msgspec.json.Decoder(AgentRow).decode
@@ -72,13 +74,15 @@ class AgentsView:
     """Folds the rows of agents, from which the shared ``balances`` go on."""
 
     name = "agents"
-    version = 3
+    version = 4
 
     def __init__(self, balances: Balances, look: Look) -> None:
         self._balances = balances
         self._look = look
         self._reports: dict[str, int] = {}
         """How often each open agent has reported."""
+        self._paid: dict[str, Money] = {}
+        """What each open agent was charged for others."""
         self._touched: set[str] = set()
         self._ended: dict[str, AgentRow] = {}
         """Changed rows of ids without an open account."""
@@ -110,6 +114,8 @@ class AgentsView:
             account_of(kept, name, self._balances)
             if row.reports:
                 self._reports[name] = row.reports
+            if (paid := money(row.paid.triple)) != ZERO:
+                self._paid[name] = paid
 
     # --- one step per class of event ----------------------------------------------------------------------------------
 
@@ -124,6 +130,7 @@ class AgentsView:
         self._touched.add(event.agent)
         if event.account in self._balances.accounts:
             self._reports[event.agent] = self._reports.get(event.agent, 0) + 1
+            self._pay(self._balances.accounts[event.agent], event)
         else:
             self._used_without_account(event)
 
@@ -138,6 +145,18 @@ class AgentsView:
     def _settled(self, event: e.HoldSettled) -> None:
         self._touched.add(event.agent)
         self._reports[event.agent] = self._reports.get(event.agent, 0) + 1
+        self._pay(self._balances.accounts[event.agent], event)
+
+    def _pay(self, account: Account, event: "e.UsageReported | e.HoldSettled", *, is_own: bool = True) -> None:
+        """Note who is charged for what was used in the name of another."""
+        used = (event.tokens, event.time_ms, event.cost_nanos)
+        for d, payer in enumerate(account.payers):
+            charged = {account, payer} - ({account} if is_own else set())
+            for one in charged:
+                if used[d] and one is not self._balances.root:
+                    paid = list(self._paid.get(one.id, ZERO))
+                    paid[d] += used[d]
+                    self._paid[one.id] = (paid[0], paid[1], paid[2])
 
     def _released(self, event: e.BudgetReleased) -> None:
         """Keep the last figures, from the moment before the release; those that pay are named while they are known."""
@@ -146,6 +165,7 @@ class AgentsView:
         row.state, row.released_at = RELEASED, event.at
         self._ended[event.agent] = row
         self._reports.pop(event.agent, None)
+        self._paid.pop(event.agent, None)
         assert account.parent is not None
         self._touched.update(payer.id for payer in account.parent.payers)
 
@@ -156,6 +176,7 @@ class AgentsView:
         """
         if event.charged is not None:
             self._touched.add(event.charged)
+            self._pay(self._balances.accounts[event.charged], event, is_own=False)
         if event.agent in self._balances.accounts:
             return  # another account, or a later run, is open under the id
         row = self._kept(event.agent) or _unallocated(event)
@@ -170,6 +191,21 @@ class AgentsView:
         row.last_report_at = row.activity_at = event.at
         self._ended[event.agent] = row
 
+    def _corrected(self, event: e.UsageCorrected) -> None:
+        """The figures of open accounts follow; a report without one is corrected on the row that shows it."""
+        record = event.record
+        self._touched.update(name for name in (event.agent, event.charged) if name is not None)
+        if event.agent in self._balances.accounts or event.charged == record.account:
+            return
+        row = self._kept(event.agent)
+        if row is None or not isinstance(record, e.UsageReported):
+            return
+        if row.state == UNALLOCATED:
+            row.consumed = moved(plus(money(row.consumed.triple), event.difference))
+        elif not record.unallocated and row.life == (row.life if record.life is None else record.life):
+            row.late = moved(plus(money(row.late.triple), event.difference))
+        self._ended[event.agent] = row
+
     def _kept(self, agent: str) -> AgentRow | None:
         """The row of an id without an open account."""
         row = self._ended.get(agent)
@@ -179,13 +215,16 @@ class AgentsView:
         return row
 
     def _row(self, account: Account) -> AgentRow:
-        return _row(account, self._reports.get(account.id, 0))
+        row = _row(account, self._reports.get(account.id, 0))
+        row.paid = moved(self._paid.get(account.id, ZERO))
+        return row
 
     steps: ClassVar[Steps] = {
         **dict.fromkeys((cls for cls in AccountReadModel.STEPS if "agent" in cls.__struct_fields__), _named),
         **dict.fromkeys((e.BudgetMoved, e.Covered, e.CoverRepaid), _between),
         e.UsageReported: _used,
         e.HoldSettled: _settled,
+        e.UsageCorrected: _corrected,
         e.BudgetReleased: _released,
         e.AgentStopped: _ordered,
         e.AgentResumed: _ordered,

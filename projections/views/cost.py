@@ -61,11 +61,18 @@ class ModelRow(msgspec.Struct, omit_defaults=True, tag_field="row", tag="model",
     model: str
 
 
-_Any = DayRow | PartRow | ModelRow
+class TaskRow(msgspec.Struct, omit_defaults=True, tag_field="row", tag="task", gc=False):
+    """The product of a task: usage in its name counts there, also while no account of it is open."""
+
+    task: str
+    product: str
+
+
+_Any = DayRow | PartRow | ModelRow | TaskRow
 _decoder: msgspec.json.Decoder[_Any] = msgspec.json.Decoder(_Any)
 
 
-def decode(row: bytes) -> DayRow | PartRow | ModelRow:
+def decode(row: bytes) -> DayRow | PartRow | ModelRow | TaskRow:
     """A row of any kind."""
     return _decoder.decode(row)
 
@@ -74,19 +81,23 @@ class CostView:
     """Folds the day at hand, which is in memory."""
 
     name = "cost"
-    version = 2
+    version = 3
 
     def __init__(self, balances: Balances, look: Look) -> None:
         self._balances = balances
+        self._look = look
         self._day: DayRow | None = None
         self._parts: dict[tuple[By, str | None], PartRow] = {}
         self._models: dict[str, str] = {}
         self._touched: dict[int, DayRow | PartRow] = {}
         self._rows: dict[str, Row | None] = {}
         """Rows that are finished, or not of a day."""
+        self._products: dict[str, str] = {}
+        """Of tasks that were submitted since the changes were last asked."""
 
     def changes(self, last: e.Event) -> Changes:
         rows, self._rows = self._rows, {}
+        self._products.clear()
         rows |= {_id(row): Row(encode(row), live=True) for row in self._touched.values()}
         self._touched.clear()
         return rows
@@ -186,12 +197,56 @@ class CostView:
             part.used, part.reports = _sum(part.used, used), part.reports + 1
             self._touched[id(part)] = part
 
+    def _corrected(self, event: e.UsageCorrected) -> None:
+        """A correction counts on the day of its record, which may be finished."""
+        names: dict[By, str | None] = {
+            "product": event.product,
+            "model": event.model,
+            "type": event.agent_type,
+            "agent": event.agent,
+        }
+        today = self._day is not None and self._day.date == event.day
+        if today:
+            rows: list[DayRow | PartRow | None] = [self._day, *(self._parts.get(one) for one in names.items())]
+        else:
+            parts = [PartRow(date=event.day, by=by, name=name) for by, name in names.items()]
+            keys: list[DayRow | PartRow] = [DayRow(date=event.day), *parts]
+            rows = [self._finished(_id(row)) for row in keys]
+        for row in rows:
+            if row is None:
+                continue
+            row.used = _sum(row.used, event.difference)
+            if today:
+                self._touched[id(row)] = row
+            else:
+                self._rows[_id(row)] = Row(encode(row), live=False)
+
+    def _finished(self, id: str) -> DayRow | PartRow | None:
+        """A row of a day that is over, as it was left."""
+        pending = self._rows.get(id)
+        data = self._look(self.name, id) if pending is None else pending.data
+        row = None if data is None else decode(data)
+        return row if isinstance(row, DayRow | PartRow) else None
+
     def _product_of(self, event: "e.UsageReported | e.HoldSettled") -> str | None:
         """Of usage without an open account, the product that it had, or that of the account that is charged for it."""
         if isinstance(event, e.UsageReported) and (event.product is not None or event.life is not None):
             return event.product
+        task = self._products.get(event.agent) or self._kept_product(event.agent)
+        if task is not None:
+            return task
         charged = self._balances.accounts.get(getattr(event, "charged", None) or "")
         return None if charged is None else charged.budget_product
+
+    def _kept_product(self, task: str) -> str | None:
+        kept = self._look(self.name, _id(TaskRow(task, "")))
+        row = None if kept is None else decode(kept)
+        return row.product if isinstance(row, TaskRow) else None
+
+    def _submitted(self, event: e.TaskSubmitted) -> None:
+        row = TaskRow(event.task, event.product)
+        self._products[event.task] = event.product
+        self._rows[_id(row)] = Row(encode(row), live=False)
 
     def _started(self, event: e.TaskStarted) -> None:
         self._runs_on(event.task, event.model)
@@ -215,12 +270,14 @@ class CostView:
         e.BreakerClosed: _closed,
         e.UsageReported: _reported,
         e.HoldSettled: _settled,
+        e.TaskSubmitted: _submitted,
+        e.UsageCorrected: _corrected,
         e.TaskStarted: _started,
         e.BudgetReleased: _released,
     }
 
 
-def _id(row: DayRow | PartRow | ModelRow) -> str:
+def _id(row: DayRow | PartRow | ModelRow | TaskRow) -> str:
     match row:
         case DayRow():
             return row.date
@@ -229,6 +286,8 @@ def _id(row: DayRow | PartRow | ModelRow) -> str:
             return f"{row.date}/{row.by}" + ("" if row.name is None else f"/{row.name}")
         case ModelRow():
             return f"model/{row.agent}"
+        case TaskRow():
+            return f"task/{row.task}"
 
 
 def _sum(before: Amounts, more: Money) -> Amounts:

@@ -37,7 +37,7 @@ class TasksView:
     """Folds the open tasks and the day at hand, which are in memory."""
 
     name = "tasks"
-    version = 4
+    version = 5
 
     def __init__(self, balances: Balances, look: Look) -> None:
         self._balances = balances
@@ -209,6 +209,8 @@ class TasksView:
         task.state, task.queued_at = "waiting_on_dependencies", None
 
     def _queued(self, event: e.TaskQueued) -> None:
+        if event.task not in self._tasks:
+            return  # early logs queue one again that had ended with the account that was to pay it
         task = self._known(event)
         if task.state != "queued":
             task.state, task.queued_at, task.since = "queued", event.at, event.at
@@ -222,10 +224,11 @@ class TasksView:
 
     def _starts_expected(self, event: e.StartsExpected) -> None:
         for expected in event.starts:
-            task = self._tasks[expected.task]
-            task.told += 1
-            task.expected_start = expected.start
-            self._touch(task)
+            task = self._tasks.get(expected.task)
+            if task is not None:
+                task.told += 1
+                task.expected_start = expected.start
+                self._touch(task)
 
     def _started(self, event: e.TaskStarted) -> None:
         task = self._known(event)
@@ -278,16 +281,17 @@ class TasksView:
         if event.outcome == "completed":
             tokens, _, cost_nanos = money(task.used.triple)
             lot = self._lot(task, event.at)
-            lot.completed_tokens += tokens
-            lot.completed_cost_nanos += cost_nanos
+            lot.add_completed(tokens, cost_nanos)
             lot.estimated_tokens += event.estimated_tokens
         self._end(task, event.at, event.outcome)
 
     def _cancelled(self, event: e.TaskCancelled) -> None:
-        self._end(self._known(event), event.at, "cancelled")
+        if event.task in self._tasks:
+            self._end(self._known(event), event.at, "cancelled")
 
     def _given_up(self, event: e.TaskGivenUp) -> None:
-        self._end(self._known(event), event.at, "cancelled", event.code)
+        if event.task in self._tasks:
+            self._end(self._known(event), event.at, "cancelled", event.code)
 
     def _rejected(self, event: e.TaskRejected) -> None:
         task = self._known(event)
@@ -308,7 +312,8 @@ class TasksView:
         self._ended[task.task] = task
 
     def _overdue(self, event: e.TaskOverdue) -> None:
-        self._lot(self._known(event), event.at).overdue += 1
+        if event.task in self._tasks:
+            self._lot(self._known(event), event.at).overdue += 1
 
     # --- usage --------------------------------------------------------------------------------------------------------
 
@@ -327,14 +332,25 @@ class TasksView:
         task.used = moved(plus(money(task.used.triple), used))
         if task.is_open:
             self._touch(task)
-        if task.state == "running" and event.tokens:
+        if task.state in ("running", "completed") and event.tokens:
             self._compare(task, tokens_of(event), base=event.base_tier or (event.requests or 1) > 1)
+        # What comes after the completion counts in the sums of its day, while that is the day at hand.
+        if task.state == "completed" and task.ended_at and task.ended_at >= self._today(event.at).began_at:
+            self._lot(task, event.at).add_completed(event.tokens, event.cost_nanos)
+
+    def _corrected(self, event: e.UsageCorrected) -> None:
+        task = self._task_of(event.agent, event.record.account)
+        if task is not None:
+            task.used = moved(plus(money(task.used.triple), event.difference))
+            if task.is_open:
+                self._touch(task)
 
     def _compare(self, task: TaskRow, used: Tokens, *, base: bool) -> None:
         """Lay what was used beside what it costs on each model of the catalogue, request by request."""
         prices = {} if self._day is None else self._day.models
         assert task.model is not None
-        rows = [task.would_cost] if task.critical else [task.would_cost, self._model_row(task.model).would_cost]
+        counts = task.state == "running" and not task.critical
+        rows = [task.would_cost, self._model_row(task.model).would_cost] if counts else [task.would_cost]
         for alias, price in prices.items():
             cost_nanos = price.cost(*used, base=base)
             for would_cost in rows:
@@ -380,6 +396,7 @@ class TasksView:
         e.TaskOverdue: _overdue,
         e.UsageReported: _reported,
         e.HoldSettled: _settled,
+        e.UsageCorrected: _corrected,
     }
 
 

@@ -109,6 +109,20 @@ def _because(event: "e.HoldPlaced | e.HoldSettled") -> str:
     return "" if event.reason is None else f" ({event.reason})"
 
 
+def _says_corrected(event: e.UsageCorrected, say: Style) -> str:
+    before, after = say.amounts(event.before), say.amounts(event.after)
+    return (
+        f"what {event.agent} used at position {event.record.position} counts as {after}, not {before}: {event.reason}"
+    )
+
+
+def _why_corrected(event: e.UsageCorrected, ledger: Ledger, history: History) -> list[str]:
+    lines = [f"it counts on {event.day}, the day of its record"]
+    if event.closed_period:
+        lines.append("its period is closed: opening and total of the budget move with it")
+    return lines
+
+
 def _its_hold(
     event: "e.HoldSettled | e.HoldEnded | e.HoldExtended | e.UsageReported", ledger: Ledger, history: History
 ) -> list[int | None]:
@@ -126,5 +140,6 @@ ROWS: Rows = {
     e.HoldExtended: Row(_says_extended, also=_its_hold),
     e.HoldSettled: Row(_says_settled, _price_of, also=_its_hold),
     e.HoldEnded: Row(_says_ended, also=_its_hold),
+    e.UsageCorrected: Row(_says_corrected, _why_corrected, also=lambda x, ledger, history: [x.record.position]),
     e.AgentHeard: Row(lambda x, say: f"{x.agent} sent a heartbeat"),
 }

@@ -80,13 +80,13 @@ HAPPENED: list[e.Event] = [
 DIGESTS = {
     ("fleet", 5): "cbe3ce71446c01da",
     ("holds", 1): "8dd4f6dc7061298b",
-    ("agents", 3): "063c2ad9668e1679",
+    ("agents", 4): "79d239fd666ec611",
     ("timeline", 1): "3c69e9f3b5574fa7",
     ("forecasts", 1): "609d6724a54b1bd9",
     ("accuracy", 1): "f44ddd0b9a86225e",
     ("hours", 1): "bafd213929f577fa",
-    ("cost", 2): "a3f85f606c4e2293",
-    ("tasks", 4): "e6b80f356d8caa12",
+    ("cost", 3): "f34a917b84ee61ea",
+    ("tasks", 5): "e6b80f356d8caa12",
 }
 """Of the rows of each version of a view."""
 

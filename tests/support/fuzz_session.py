@@ -10,8 +10,9 @@ from typing import Any, NamedTuple
 from tallystick.config.errors import ConfigError
 from tallystick.config.loader import from_mapping
 from tests.support.fuzz_config import beginning, file_text
+from tests.support.fuzz_makers import MAKERS, opened
 from tests.support.fuzz_words import STRANGE, Message, Temper, garbage, spoilt
-from tests.support.fuzz_world import MAKERS, WORKFLOWS, World, opened
+from tests.support.fuzz_world import WORKFLOWS, World
 
 WAITS = (0.001, 0.5, 1, 1, 5, 5, 30, 61, 121, 301)
 LONG_WAITS = (1_801, 1_801, 3_601, 3_601, 86_400)
