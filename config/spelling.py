@@ -17,7 +17,7 @@ _UNSEEN: Final = re.compile(
     "\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
 )
 _CONTROLS: Final = {
-    "\x00": "NULL", "\x07": "BELL", "\x08": "BACKSPACE", "\t": "TAB", "\n": "LINE FEED", "\r": "CARRIAGE RETURN",
+    "\x00": "NULL", "\x07": "ALERT", "\x08": "BACKSPACE", "\t": "TAB", "\n": "LINE FEED", "\r": "CARRIAGE RETURN",
     "\x1b": "ESCAPE", "\x7f": "DELETE", "\x85": "NEXT LINE",
 }  # fmt: skip
 

@@ -50,9 +50,6 @@ def reserve(turn: Turn, command: c.Reserve) -> Held | Refusal:
         found = "nothing" if wanted == NOTHING else "nothing but zeros"
         raise InvalidAmount("estimate", found, "one or more of tokens, time_seconds, cost_usd above zero")
     ttl_ms = _ttl_ms(command.ttl_seconds, ledger.rules.holds_ttl_ms)
-    malformed = notes_misspelled(ledger, command)
-    if malformed is not None:
-        return malformed
     account = ledger.accounts.get(command.agent)
     if account is None:
         return unknown_agent(ledger, command.agent)
@@ -60,7 +57,8 @@ def reserve(turn: Turn, command: c.Reserve) -> Held | Refusal:
     if turn.id in ledger.holds or turn.id in ledger.ended_holds:
         return Refusal("idempotency_conflict", f"there is or was a hold with the id {turn.id}", {"hold": turn.id})
     refusal = (
-        refused_to_run(turn, account, enforced(ledger, account))
+        notes_misspelled(ledger, command)
+        or refused_to_run(turn, account, enforced(ledger, account))
         or _no_room(account, wanted)
         or over_daily_limit(ledger, account, wanted, turn.now)
     )

@@ -14,7 +14,7 @@ from tallystick.events.messages.replies import Refusal
 from tallystick.events.state.accounts import RESERVED_NAMES
 from tallystick.events.state.ledger import Ledger
 
-Report = TypeVar("Report", c.ReportUsage, c.Settle)
+Report = TypeVar("Report", bound=c.ReportUsage | c.Settle)
 
 
 def bad_name(ledger: Ledger, name: str, field: str) -> Refusal | None:
