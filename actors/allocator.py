@@ -27,6 +27,7 @@ from tallystick.events import messages as c
 from tallystick.events.evolve.table import TASK_EVENTS
 from tallystick.events.messages import proposals as p
 from tallystick.events.state.calendar import later
+from tallystick.events.state.inheritance import own_priority
 from tallystick.events.state.ledger import Ledger
 
 WAIT_MAX_SECONDS = 600
@@ -50,6 +51,7 @@ _MONEY: frozenset[type[e.Event]] = frozenset(
         e.CoverRepaid,
         e.HoldEnded,
         e.HoldSettled,
+        e.UsageCorrected,
         e.ReserveReleased,
         e.FleetResponseChanged,
         e.LevelChanged,
@@ -131,7 +133,8 @@ class Allocator:
         if events:
             index.follow(events)
         named: dict[str, None] = {}
-        fleet = look = False
+        # What ranks higher than before, for what waits for it, may take a slot or what is kept for others.
+        fleet, look = False, index.raised
         for event in events:
             kind = type(event)
             if kind in NAMED:
@@ -187,7 +190,7 @@ class Allocator:
         for name in tasks:
             task = index.tasks.get(name)
             if task is not None and task.state == "queued" and not task.overdue:
-                self._overdue.set(name, later(task.queued_at, index.allowed[index.priority(task)]))
+                self._overdue.set(name, later(task.queued_at, index.allowed[own_priority(task)]))
             else:
                 self._overdue.drop(name)
             if task is None or task.state != "running":

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 import structlog
 
 from tallystick.actors.allocator import Allocator
+from tallystick.actors.corrections import with_record
 from tallystick.actors.missing import Missing, halted_answer
 from tallystick.actors.policies.rebalancing.figures import figures_of
 from tallystick.actors.runtime.messages import (
@@ -295,6 +296,8 @@ class Manager:
             position = self.ledger.ids.get(id)
             if position is not None:
                 return self._repeated(id, asked, position)
+        if type(command) is c.CorrectUsage:
+            command = with_record(command, self._lines, self._store)
         decided = decide(self.ledger, command, now, id, by)
         answered = encode_answer(decided.answer)
         lines, own = self._lines, decided.own

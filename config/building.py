@@ -26,6 +26,7 @@ from tallystick.config.grammar import check_digits
 from tallystick.config.kinds import Bounds, ConditionText, Name
 from tallystick.config.settings import Section
 from tallystick.config.source import Source
+from tallystick.config.spelling import misspelled
 
 S = TypeVar("S", bound=Section)
 
@@ -93,8 +94,17 @@ class Builder:
                 entries.pop(key, None)
             else:
                 name = self._single(Name, key, (*path, key), may_be_null=False)
+                if name not in entries:
+                    self._check_spelling(name, (*path, key))
                 entries[name] = self._value(kind, item, entries.get(name), (*path, name))
         return entries
+
+    def _check_spelling(self, name: str, path: KeyPath) -> None:
+        """A new entry has a name that is spelled as it looks; those that are in force, or that a log holds, stay."""
+        wrong = misspelled(name) if self._keep_entries else None
+        if wrong is not None:
+            problem = f"found {name!r} with {wrong.character}, allowed is {wrong.allowed}"
+            raise self._error(problem, path, found=name, allowed=wrong.allowed)
 
     def _check_written(self, path: KeyPath) -> None:
         """Null lifts a limit, so it must be written: a key without a value may be where a file was cut off."""

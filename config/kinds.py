@@ -14,6 +14,7 @@ from tallystick.config.amounts import AMOUNT_MAX, NANOS_PER_DOLLAR
 
 Priority = Literal["critical", "high", "normal", "low"]
 
+NAME_MAX: Final = 128
 _NUMBER_MAX: Final = AMOUNT_MAX // NANOS_PER_DOLLAR
 _DIGITS_MAX: Final = 28
 
@@ -53,7 +54,7 @@ def _number(*, least: int = 0, most: int = _NUMBER_MAX, above: bool = False, dec
 
 Count = Annotated[int, Meta(ge=0, le=AMOUNT_MAX, description=f"a whole number from 0 to {AMOUNT_MAX}")]
 Positive = Annotated[int, Meta(ge=1, le=AMOUNT_MAX, description=f"a whole number from 1 to {AMOUNT_MAX}")]
-Name = Annotated[str, Meta(min_length=1, max_length=128, description="a name of 1 to 128 characters")]
+Name = Annotated[str, Meta(min_length=1, max_length=NAME_MAX, description=f"a name of 1 to {NAME_MAX} characters")]
 ConditionText = Annotated[
     str, Meta(min_length=1, max_length=4096, description="a text of 1 to 4096 characters", extra={"condition": True})
 ]

@@ -20,7 +20,8 @@ class UsageReported(Event, kw_only=True, tag="usage-reported.v1"):
     under its id does not pay. Then ``product``, ``agent_type`` and ``workflow`` say what it counts for. ``base_tier``:
     a total of several requests that was priced as none of them alone would have reached a tier of long requests.
     ``after_outage``: the fleet was not there at some time since the report before, so that the time between the two
-    says nothing of the agent's pace. ``partial``: a part of a late settlement; another may follow.
+    says nothing of the agent's pace. ``partial``: a part of a late settlement; another may follow. ``repaired``: a name
+    in the report was misspelled, and is recorded as what it shows.
     """
 
     kind: ClassVar[Kind] = "fact"
@@ -55,6 +56,7 @@ class UsageReported(Event, kw_only=True, tag="usage-reported.v1"):
     partial: bool = False
     labels: dict[str, str] | None = None
     reason: str | None = None
+    repaired: bool = False
 
     @property
     def account(self) -> str | None:
@@ -98,6 +100,7 @@ class HoldExtended(Event, kw_only=True, tag="hold-extended.v1"):
 class HoldSettled(Event, kw_only=True, tag="hold-settled.v1"):
     """A hold was replaced by what was really used, in one step; as reported and priced. ``after_outage`` as in
     `UsageReported`. ``partial``: a part of the use was booked, and what the hold had beyond it stays set aside.
+    ``repaired`` as in `UsageReported`.
     """
 
     kind: ClassVar[Kind] = "fact"
@@ -124,6 +127,7 @@ class HoldSettled(Event, kw_only=True, tag="hold-settled.v1"):
     labels: dict[str, str] | None = None
     operation: str | None = None
     reason: str | None = None
+    repaired: bool = False
 
     @property
     def account(self) -> str:

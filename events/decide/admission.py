@@ -15,6 +15,7 @@ from tallystick.events.decide.levels import STOP, enforced, stop_of
 from tallystick.events.decide.pool import available, lacking
 from tallystick.events.messages.task_replies import Reason
 from tallystick.events.state.accounts import Account
+from tallystick.events.state.inheritance import effective_priority
 from tallystick.events.state.ledger import Ledger
 from tallystick.events.state.task_rules import is_higher, max_tokens, minutes, priority_of
 from tallystick.events.state.tasks import Task
@@ -57,8 +58,7 @@ def may_give_way(ledger: Ledger, task: Task, victim: Task, now: dt.datetime) -> 
     lately.
     """
     config = ledger.rules.config
-    level = priority_of(config, task.product, task.named_priority)
-    lower = priority_of(config, victim.product, victim.named_priority)
+    level, lower = effective_priority(task), effective_priority(victim)
     if not config.priority_levels.of(level).preempt_lower or not is_higher(level, lower) or victim.aged:
         return False
     above = payer(ledger, task).run
@@ -74,7 +74,7 @@ def may_give_way(ledger: Ledger, task: Task, victim: Task, now: dt.datetime) -> 
 
 
 def is_critical(ledger: Ledger, task: Task) -> bool:
-    """Whether a task has the highest priority now."""
+    """Whether a task has the highest priority by itself now: what it may spend does not depend on what it inherits."""
     return priority_of(ledger.rules.config, task.product, task.named_priority) == "critical"
 
 

@@ -20,7 +20,8 @@ from tallystick.events.decide.cover import settle_cover
 from tallystick.events.decide.daily_limits import no_new_accounts
 from tallystick.events.decide.levels import STOP, enforced, relevel, relevel_above, restore_more, stop_of, stopped_by
 from tallystick.events.decide.pool import lacking, open_reserve_for, over_pool_share
-from tallystick.events.decide.refusals import bad_name, unknown_agent
+from tallystick.events.decide.refusals import unknown_agent
+from tallystick.events.decide.spelling import bad_name, first_misspelling
 from tallystick.events.decide.turn import Turn
 from tallystick.events.messages.replies import Allocation, Allocations, Refusal, Share, shown
 from tallystick.events.state.accounts import ZERO, Account
@@ -36,7 +37,7 @@ def allocate_budget(turn: Turn, command: c.AllocateBudget) -> Allocation | Refus
     ledger = turn.ledger
     # A budget of zero is a limit: nothing may be used.
     budget = not_empty(command.budget, "budget", may_be_zero=True)
-    refusal = bad_name(command.agent, "agent")
+    refusal = bad_name(ledger, command.agent, "agent") or first_misspelling(ledger, _labels(command))
     if refusal is not None:
         return refusal
     parent = ledger.root
@@ -71,6 +72,10 @@ def allocate_budget(turn: Turn, command: c.AllocateBudget) -> Allocation | Refus
         ),
     )
     return allocation(ledger, account)
+
+
+def _labels(command: c.AllocateBudget) -> tuple[tuple[str, str | None], ...]:
+    return ("agent_type", command.agent_type), ("product", command.product), ("workflow", command.workflow)
 
 
 def allocate_equal(turn: Turn, command: c.AllocateEqual) -> Allocations | Refusal:
@@ -129,7 +134,7 @@ def _allocate_split(
     if len(weights) > c.MESSAGES_MAX:
         return Refusal("invalid_message", f"{field}: found {len(weights)}, allowed are up to {c.MESSAGES_MAX} agents")
     for agent in weights:
-        refusal = bad_name(agent, field)
+        refusal = bad_name(ledger, agent, field)
         if refusal is not None:
             return refusal
     for agent in weights:
@@ -164,7 +169,7 @@ def allocate_from_pool(turn: Turn, command: c.AllocateFromPool) -> Allocation | 
     account = ledger.accounts.get(command.agent)
     if account is not None:
         return draw(turn, account, wanted, "request", borrowed=False)
-    refusal = bad_name(command.agent, "agent") or _is_taken(ledger, command.agent)
+    refusal = bad_name(ledger, command.agent, "agent") or _is_taken(ledger, command.agent)
     refusal = refusal or _is_stopped(ledger, command.agent)
     if refusal is None:
         refusal = no_new_accounts(ledger) or over_pool_share(ledger, ZERO, wanted)

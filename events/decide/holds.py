@@ -25,6 +25,7 @@ from tallystick.events.decide.fleet_response import respond
 from tallystick.events.decide.levels import enforced, relevel_above
 from tallystick.events.decide.obstacles import refused_to_run
 from tallystick.events.decide.refusals import already_settled, hold_ended, unknown_agent, unknown_hold
+from tallystick.events.decide.spelling import legible, notes_misspelled
 from tallystick.events.decide.turn import Turn
 from tallystick.events.decide.usage import LATE_REPORT, UNDER_ESTIMATE, as_used, noted, of_life, of_run, use_priced
 from tallystick.events.messages.replies import Enforcement, Held, HoldGone, Refusal, shown
@@ -49,6 +50,9 @@ def reserve(turn: Turn, command: c.Reserve) -> Held | Refusal:
         found = "nothing" if wanted == NOTHING else "nothing but zeros"
         raise InvalidAmount("estimate", found, "one or more of tokens, time_seconds, cost_usd above zero")
     ttl_ms = _ttl_ms(command.ttl_seconds, ledger.rules.holds_ttl_ms)
+    malformed = notes_misspelled(ledger, command)
+    if malformed is not None:
+        return malformed
     account = ledger.accounts.get(command.agent)
     if account is None:
         return unknown_agent(ledger, command.agent)
@@ -135,8 +139,10 @@ def settle(turn: Turn, command: c.Settle) -> Enforcement | Refusal:
     Raises:
         InvalidAmount: a malformed amount; nothing was recorded.
     """
-    ledger = turn.ledger
+    ledger, asked = turn.ledger, command
+    command = legible(ledger, asked)
     used = as_used(command, pricing.price(ledger.rules, command))
+    used["repaired"] = command is not asked
     hold = ledger.holds.get(command.hold)
     if hold is None:
         return _settle_late(turn, command, used)
@@ -186,6 +192,9 @@ def _settle_late(turn: Turn, command: c.Settle, used: dict[str, Any]) -> Enforce
 
 def cancel_hold(turn: Turn, command: c.CancelHold) -> HoldGone | Refusal:
     """Give a hold back unused."""
+    malformed = notes_misspelled(turn.ledger, command)
+    if malformed is not None:
+        return malformed
     hold = turn.ledger.holds.get(command.hold)
     if hold is None:
         ended = turn.ledger.ended_holds.get(command.hold)

@@ -34,7 +34,7 @@ from tallystick.events.decide.breaker import close_breaker
 from tallystick.events.decide.daily_limits import day_of
 from tallystick.events.decide.fleet_response import respond
 from tallystick.events.decide.levels import relevel
-from tallystick.events.decide.refusals import bad_name
+from tallystick.events.decide.spelling import bad_name
 from tallystick.events.decide.turn import Turn
 from tallystick.events.messages import proposals as p
 from tallystick.events.messages.replies import Done, Loaded, Overridden, Refusal, Totals, shown
@@ -327,7 +327,7 @@ def record_snapshot(turn: Turn, command: p.RecordSnapshot) -> Done:
 
 def override_priority(turn: Turn, command: c.OverridePriority) -> Overridden | Refusal:
     """All tasks of a product are of this level from here on, whether they wait or come later."""
-    refusal = bad_name(command.product, "product")
+    refusal = bad_name(turn.ledger, command.product, "product")
     if refusal is not None:
         return refusal
     # Nothing can fail after this line.

@@ -1,20 +1,11 @@
-"""Refusals that many messages share: unknown names, and names that nothing may have."""
+"""Refusals that many messages share: unknown names, and holds that have ended."""
 
 from typing import Any
 
 from tallystick.events.messages.replies import Refusal
 from tallystick.events.messages.task_replies import shown_time
-from tallystick.events.state.accounts import RESERVED_NAMES, EndedHold
+from tallystick.events.state.accounts import EndedHold
 from tallystick.events.state.ledger import Ledger
-
-
-def bad_name(name: str, field: str) -> Refusal | None:
-    """Why an id may not be used: it is shown on screens, and beside the fleet's reserved names."""
-    if name in RESERVED_NAMES:
-        return Refusal("invalid_message", f"{field}: found {name!r}, which is a name that the fleet reserves")
-    if not name.isprintable():
-        return Refusal("invalid_message", f"{field}: found {name!r}, allowed are printable characters")
-    return None
 
 
 def unknown_agent(ledger: Ledger, agent: str) -> Refusal:

@@ -8,18 +8,19 @@ import msgspec
 from tallystick.config.amounts import Amounts
 from tallystick.events import catalog as e
 from tallystick.events import messages as c
-from tallystick.events.decide.admission import impossible, is_critical, may_give_way, needs, obstacle, payer
+from tallystick.events.decide.admission import impossible, may_give_way, needs, obstacle, payer
 from tallystick.events.decide.allocate import open_account
 from tallystick.events.decide.facts import model_for
 from tallystick.events.decide.pool import open_reserve_for
-from tallystick.events.decide.refusals import bad_name
 from tallystick.events.decide.release import close_account
+from tallystick.events.decide.spelling import bad_name
 from tallystick.events.decide.task_answers import kept_reason, status
 from tallystick.events.decide.turn import Turn
 from tallystick.events.messages import proposals as p
 from tallystick.events.messages.replies import Done, Refusal
 from tallystick.events.messages.task_replies import Reason, TaskStatus
 from tallystick.events.state.calendar import later
+from tallystick.events.state.inheritance import effective_priority
 from tallystick.events.state.ledger import Ledger
 from tallystick.events.state.task_rules import exact_minutes, lease_time, priority_of, token_budget
 from tallystick.events.state.tasks import Task
@@ -90,7 +91,7 @@ def _why_not_taken(turn: Turn, wanted: c.SubmitTask) -> Refusal | None:
         ("workflow", wanted.workflow),
         ("model", wanted.model),
     ):
-        refusal = None if name is None else bad_name(name, field)
+        refusal = None if name is None else bad_name(ledger, name, field)
         if refusal is not None:
             return refusal
     if wanted.depends_on and len(set(wanted.depends_on)) < len(wanted.depends_on):
@@ -221,7 +222,7 @@ def _start(turn: Turn, task: Task, command: _Placing, victim: Task | None = None
             because=because,
             token_budget=token_budget(config, task.agent_type),
             max_tokens=wanted[0],
-            aged=command.aged and not is_critical(ledger, task),
+            aged=command.aged and effective_priority(task) != "critical",
             queued_at=task.queued_at,
             expected_start=task.expected_start,
         )

@@ -4,6 +4,8 @@ import datetime as dt
 from collections.abc import Collection, Iterable, Mapping
 from itertools import islice
 
+from msgspec import UNSET
+
 from tallystick.events import catalog as e
 from tallystick.events.catalog.tasks import Expected, WhyUnknown
 from tallystick.events.decide.admission import hindrance, obstacle
@@ -22,6 +24,7 @@ from tallystick.events.messages.task_replies import (
     shown_minutes,
     shown_time,
 )
+from tallystick.events.state.inheritance import effective_priority, inherited_from
 from tallystick.events.state.ledger import Ledger
 from tallystick.events.state.task_rules import max_tokens, max_wait, priority_of, token_budget
 from tallystick.events.state.tasks import Task
@@ -169,6 +172,7 @@ def _queued(turn: Turn, one: p.QueueView) -> QueuedTask:
     task = ledger.tasks.known[one.task]
     waited_ms = max(0, (turn.now - task.queued_at) // _MILLISECOND)
     reason = obstacle(ledger, task) or kept_reason(ledger, one.kept_for)
+    source = inherited_from(ledger.tasks.known, task)
     return QueuedTask(
         task=task.id,
         product=task.product,
@@ -183,6 +187,8 @@ def _queued(turn: Turn, one: p.QueueView) -> QueuedTask:
         reason=reason,
         expected_start=shown_time(task.expected_start),
         expected_start_reason=_why_unknown(ledger, task, reason, one.unknown),
+        effective_priority=UNSET if source is None else effective_priority(task),
+        inherited_from=UNSET if source is None else source.id,
     )
 
 

@@ -27,11 +27,12 @@ def book(
     payer: Account | None = None,
     *,
     total: bool = False,
+    repaired: bool = False,
 ) -> Enforcement:
     """Record what ``agent`` reports, and answer all that it must know to go on.
 
     ``over`` is the lease of a run that had ended: then ``payer`` is charged, and no account of the same name.
-    ``total``: it is the total of several requests, or the rest of one.
+    ``repaired``: a name of it was misspelled. ``total``: it is the total of several requests, or the rest of one.
 
     Raises:
         InvalidAmount: a malformed amount; nothing was recorded.
@@ -50,6 +51,7 @@ def book(
         lease=over,
         late=late,
         unallocated=unallocated,
+        repaired=repaired,
         **(of_run(ledger, agent) if over is not None else of_life(closed)),
         **as_used(command, priced),
     )
@@ -112,7 +114,7 @@ def use_priced(
     ledger = turn.ledger
     is_new = event.unpriced and event.model not in ledger.unpriced and len(ledger.unpriced) < UNPRICED_MAX
     answer = use(turn, account, event, UNPRICED_MODEL if event.unpriced else cause, held, payer)
-    answer.unpriced, answer.base_tier = event.unpriced, event.base_tier
+    answer.unpriced, answer.base_tier, answer.repaired = event.unpriced, event.base_tier, event.repaired
     if is_new:
         charged = "not charged: the price list is empty" if event.priced_as is None else f"charged as {event.priced_as}"
         alert(turn, "unpriced_model", f"no price is known for {event.model}; {charged}", event.agent)

@@ -18,6 +18,18 @@ def charge(ledger: Ledger, account: Account, event: "e.UsageReported | e.HoldSet
         ledger.charged.charge(account.budget_product or "", account.run, units, micros(event.at))
 
 
+def correct(ledger: Ledger, account: Account, event: e.UsageCorrected) -> None:
+    """A correction counts for the product and the run of the record; tokens more or less are those of input."""
+    rules = ledger.rules
+    if rules.fairness_by == "slot_time" or account.budget_product is None:
+        return
+    units = event.cost_nanos
+    if rules.fairness_by == "tokens":
+        units = int(event.tokens * rules.token_weights[0])
+    if units:
+        ledger.charged.correct(account.budget_product, account.run, units, micros(event.record.at))
+
+
 def begin(ledger: Ledger, task: Task, event: e.TaskStarted) -> None:
     """A run counts from its start on."""
     if ledger.rules.fairness_by != "slot_time":

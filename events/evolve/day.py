@@ -2,6 +2,7 @@
 
 from tallystick.config.amounts import TOKENS
 from tallystick.events import catalog as e
+from tallystick.events.evolve.tasks import relevel
 from tallystick.events.state.accounts import Hold
 from tallystick.events.state.day import DAILY_ALERTS
 from tallystick.events.state.ledger import Ledger
@@ -11,7 +12,7 @@ def begin(ledger: Ledger, event: "e.ConfigLoaded | e.DayBegan") -> None:
     """It is the day that an event says; configurations of an older log do not say."""
     ends_at = event.day_ends_at if isinstance(event, e.ConfigLoaded) else event.ends_at
     if event.date is not None and ends_at is not None:
-        ledger.day.enter(event.date, ends_at, ledger.spent)
+        ledger.day.enter(event.date, ends_at, ledger.spent, event.position)
     ledger.watch = None
 
 
@@ -45,6 +46,7 @@ def hold_for(ledger: Ledger, hold: Hold, sign: int) -> None:
 def override_priority(ledger: Ledger, event: e.PriorityOverridden) -> None:
     """The tasks of a product have another priority."""
     ledger.rules = ledger.rules.with_priority(event.product, event.priority)
+    relevel(ledger)
 
 
 def note_alert(ledger: Ledger, event: e.AlertRaised) -> None:

@@ -4,14 +4,17 @@ from tallystick.config.loader import restore
 from tallystick.config.prices import from_mapping as prices_from_mapping
 from tallystick.events import catalog as e
 from tallystick.events.evolve import charged, day
-from tallystick.events.evolve.tasks import resume_leases
+from tallystick.events.evolve.tasks import relevel, resume_leases
 from tallystick.events.state import outbox
 from tallystick.events.state.ledger import Ledger
+from tallystick.events.state.task_rules import priorities_of
 
 
 def begin_total(ledger: Ledger, event: "e.TotalBudgetSet | e.PeriodRenewed") -> None:
     """With another total the period's end is another, the reserve is closed, and the response is looked at anew."""
     ledger.budget = event.budget.triple
+    if isinstance(event, e.PeriodRenewed):
+        ledger.period_began = event.position
     ledger.period_ends = event.period_ends_at
     ledger.reserve_open = False
     ledger.pool_exhausted_at = 0
@@ -21,7 +24,9 @@ def begin_total(ledger: Ledger, event: "e.TotalBudgetSet | e.PeriodRenewed") -> 
 def load_config(ledger: Ledger, event: e.ConfigLoaded) -> None:
     """A configuration is in force; leases start anew where it ends a pause."""
     was_paused = ledger.is_paused
-    ledger.rules = ledger.rules.with_config(restore(event.config))
+    before, ledger.rules = ledger.rules, ledger.rules.with_config(restore(event.config))
+    if priorities_of(before.config) != priorities_of(ledger.rules.config):
+        relevel(ledger)
     ledger.configured = True
     ledger.rules_version = max(ledger.rules_version, event.rules)
     charged.configure(ledger)

@@ -4,10 +4,12 @@ from typing import Any
 
 from tallystick.events import catalog as e
 from tallystick.events.evolve import charged
+from tallystick.events.messages.command import PRIORITIES
+from tallystick.events.state import inheritance
 from tallystick.events.state.calendar import later
 from tallystick.events.state.ledger import Ledger
 from tallystick.events.state.slot_time import micros
-from tallystick.events.state.task_rules import lease_time
+from tallystick.events.state.task_rules import lease_time, priority_of
 from tallystick.events.state.tasks import HowEnded, Task
 
 
@@ -52,7 +54,15 @@ def task_of(ledger: Ledger, event: e.TaskSubmitted, number: int) -> Task:
         position=0,
         because=None,
         parent_life=0 if event.parent is None else ledger.accounts[event.parent].life,
+        own_level=(own := PRIORITIES.index(priority_of(ledger.rules.config, event.product, event.priority))),
+        level=own,
     )
+
+
+def relevel(ledger: Ledger) -> None:
+    """The priorities in force have changed: so may those that tasks have by themselves, and those that they inherit."""
+    config = ledger.rules.config
+    inheritance.relevel(ledger.tasks, lambda task: priority_of(config, task.product, task.named_priority))
 
 
 def await_dependencies(ledger: Ledger, event: e.DependenciesAwaited) -> None:

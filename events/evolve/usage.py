@@ -139,7 +139,7 @@ def _count_report(ledger: Ledger, account: Account, event: "e.UsageReported | e.
         mix[2] += event.cached_tokens or 0
     if event.model is not None and event.model != account.model:
         # Every record brings a text of its own; the accounts share one.
-        account.model = sys.intern(event.model)
+        account.model, account.model_since = sys.intern(event.model), event.position
     account.pool_notice = ledger.pool_exhausted_at
     if account.budget_product is not None:
         ledger.day.by_product[account.budget_product] += event.tokens

@@ -18,6 +18,7 @@ from tallystick.config.prices import from_mapping as prices_from_mapping
 from tallystick.config.prices import to_mapping as prices_to_mapping
 from tallystick.events.catalog import rules_version
 from tallystick.events.evolve.day import hold_for
+from tallystick.events.evolve.tasks import relevel
 from tallystick.events.log.task_snapshot import PackedTasks, kept, pack, unpack
 from tallystick.events.state.accounts import ROOT, Account, Closed, EndedHold, Hold, Money
 from tallystick.events.state.charged import Charged
@@ -79,6 +80,8 @@ class _State(msgspec.Struct):
     done: dict[str, tuple[int, int]]
     opened_at: dt.datetime
     clock_apart_ms: int
+    period_began: int
+    corrections: list[tuple[int, Money]]
 
 
 _kept_account, _kept_hold = kept(Account), kept(Hold)
@@ -139,6 +142,8 @@ def dump(ledger: Ledger) -> bytes:
             done=ledger.done,
             opened_at=ledger.opened_at,
             clock_apart_ms=ledger.clock_apart_ms,
+            period_began=ledger.period_began,
+            corrections=list(ledger.corrections.items()),
         )
     )
 
@@ -178,6 +183,7 @@ def load(snapshot: bytes) -> Ledger | None:
     ledger.released_order = deque((closed.position, closed.life) for closed in state.lives)
     ledger.history = History.load(state.history)
     ledger.tasks = unpack(state.tasks)
+    relevel(ledger)
     ledger.estimates = Estimates.load(state.estimates)
     ledger.day = Day.load(state.day)
     _commit(ledger, state.promises)
@@ -190,6 +196,7 @@ def load(snapshot: bytes) -> Ledger | None:
     ledger.charged = Charged.load(state.charged)
     ledger.done = state.done
     ledger.opened_at, ledger.clock_apart_ms = state.opened_at, state.clock_apart_ms
+    ledger.period_began, ledger.corrections = state.period_began, dict(state.corrections)
     ledger.find_response_lines()
     return ledger
 

@@ -5,6 +5,7 @@ the specification; amounts are still as they were written (`Budget`), because a 
 What only the fleet's own actors ask is in ``proposals``.
 """
 
+from tallystick.config.kinds import NAME_MAX as NAME_MAX
 from tallystick.events.messages.allocate import AllocateBudget as AllocateBudget
 from tallystick.events.messages.allocate import AllocateByPriority as AllocateByPriority
 from tallystick.events.messages.allocate import AllocateEqual as AllocateEqual
@@ -12,7 +13,6 @@ from tallystick.events.messages.allocate import AllocateFromPool as AllocateFrom
 from tallystick.events.messages.allocate import AllocateProportional as AllocateProportional
 from tallystick.events.messages.command import INTERNAL_ID as INTERNAL_ID
 from tallystick.events.messages.command import MESSAGES_MAX as MESSAGES_MAX
-from tallystick.events.messages.command import NAME_MAX as NAME_MAX
 from tallystick.events.messages.command import PRIORITIES as PRIORITIES
 from tallystick.events.messages.command import Command as Command
 from tallystick.events.messages.command import Name as Name
@@ -24,6 +24,7 @@ from tallystick.events.messages.enforce import Throttle as Throttle
 from tallystick.events.messages.operate import AcceptClock as AcceptClock
 from tallystick.events.messages.operate import ApproveLimit as ApproveLimit
 from tallystick.events.messages.operate import BudgetChange as BudgetChange
+from tallystick.events.messages.operate import CorrectUsage as CorrectUsage
 from tallystick.events.messages.operate import LoadConfig as LoadConfig
 from tallystick.events.messages.operate import OverridePriority as OverridePriority
 from tallystick.events.messages.operate import PauseAll as PauseAll
@@ -95,5 +96,6 @@ WIRE: tuple[type[Command], ...] = (
     ResetBreaker,
     ReleaseReserve,
     AcceptClock,
+    CorrectUsage,
     LoadConfig,
 )

@@ -4,9 +4,8 @@ from typing import Annotated, ClassVar, get_args
 
 import msgspec
 
-from tallystick.config.kinds import Priority
+from tallystick.config.kinds import NAME_MAX, Priority
 
-NAME_MAX = 128
 INTERNAL_ID = "~"
 """Ids that begin so are the fleet's own; a client that could take one could suppress a message of the fleet."""
 MESSAGES_MAX = 1_000

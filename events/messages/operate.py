@@ -1,10 +1,11 @@
 """An operator's orders to the whole fleet."""
 
 from decimal import Decimal
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import msgspec
 
+from tallystick.config.amounts import Usage
 from tallystick.config.kinds import Priority
 from tallystick.events.messages.command import Command, Name, Reason
 
@@ -65,6 +66,15 @@ class ReleaseReserve(Command):
     """Open the emergency reserve for critical agents, as a crisis does by itself."""
 
     group: ClassVar[str] = "operate"
+    reason: Reason
+
+
+class CorrectUsage(Command):
+    """Replace what the report or settlement at a position of the log said; what ``usage`` does not name stays."""
+
+    group: ClassVar[str] = "operate"
+    position: Annotated[int, msgspec.Meta(ge=1, le=2**63 - 1)]
+    usage: Usage
     reason: Reason
 
 

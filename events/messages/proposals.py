@@ -6,10 +6,11 @@ from typing import Any, ClassVar
 import msgspec
 
 from tallystick.config.amounts import Amounts
-from tallystick.events.catalog import Strategy
+from tallystick.events.catalog import HoldSettled, Strategy, UsageReported
 from tallystick.events.catalog.forecasts import Anomaly, Outcome, Prediction, WhyForecast
 from tallystick.events.catalog.tasks import WhyUnknown
 from tallystick.events.messages.command import Command, Name
+from tallystick.events.messages.operate import CorrectUsage
 from tallystick.events.messages.tasks import SubmitTask
 
 
@@ -242,6 +243,15 @@ class NoteClock(Command):
     apart_ms: int
 
 
+class ApplyCorrection(Command):
+    """`CorrectUsage`, with what the log has at that position: the event, where it is usage, and its stored name."""
+
+    group: ClassVar[str] = "internal"
+    asked: CorrectUsage
+    record: UsageReported | HoldSettled | None = None
+    found: str | None = None
+
+
 INTERNAL: tuple[type[Command], ...] = (
     LoadPrices,
     AdoptRules,
@@ -264,4 +274,5 @@ INTERNAL: tuple[type[Command], ...] = (
     RecordRestored,
     OpenFleet,
     NoteClock,
+    ApplyCorrection,
 )

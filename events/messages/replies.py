@@ -103,6 +103,7 @@ class Enforcement(Reply, gc=False):
     lease_lost: bool = False
     warnings: list[str] | None = None
     base_tier: bool = False
+    repaired: bool = False
     obstacles: list[Obstacle] | None = None
 
 
@@ -334,6 +335,18 @@ class Overridden(Reply):
 
     product: str
     priority: str | None
+
+
+class Corrected(Reply):
+    """Answers `CorrectUsage`: what counted and what counts now. ``charged``: who pays, null for the fleet."""
+
+    position: int
+    agent: str
+    before: EdgeAmounts
+    after: EdgeAmounts
+    day: str
+    charged: str | None
+    closed_period: bool
 
 
 class Done(Reply):

@@ -86,7 +86,10 @@ class Terms(msgspec.Struct):
 
 
 class QueuedTask(msgspec.Struct):
-    """A waiting task as `GetQueue` shows it."""
+    """A waiting task as `GetQueue` shows it.
+
+    Where it ranks by the priority of a task that waits for it, both are named: that priority, and that task.
+    """
 
     task: str
     product: str
@@ -101,6 +104,8 @@ class QueuedTask(msgspec.Struct):
     reason: Reason | None
     expected_start: str | None
     expected_start_reason: str | None = None
+    effective_priority: str | msgspec.UnsetType = msgspec.UNSET
+    inherited_from: str | msgspec.UnsetType = msgspec.UNSET
 
 
 class RunningTask(msgspec.Struct):

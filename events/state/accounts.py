@@ -124,6 +124,8 @@ class Account(msgspec.Struct, array_like=True, eq=False):
     """What it gave back when it turned black, and its parent had not to give when that ended."""
     life: int
     """The position at which it was opened: what tells it from another account of the same id. 0 for the root."""
+    model_since: int
+    """The position since which its reports name no other ``model``."""
 
     parent: "Account | None" = None
     payers_above: "tuple[Account, Account, Account]" = LATER
@@ -184,6 +186,7 @@ class Account(msgspec.Struct, array_like=True, eq=False):
             forecasts=None,
             owed=ZERO,
             life=life,
+            model_since=0,
         )
         account.link(parent)
         return account
@@ -267,7 +270,7 @@ class Account(msgspec.Struct, array_like=True, eq=False):
         return most
 
 
-NOT_FOLLOWED = frozenset({"children", "forecasts", "growth", "holds", "model", "pool_notice"})
+NOT_FOLLOWED = frozenset({"children", "forecasts", "growth", "holds", "model", "model_since", "pool_notice"})
 """The fields that only decisions need: the account read model leaves them as in a new account."""
 
 

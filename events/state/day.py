@@ -16,6 +16,8 @@ FAR = 2**200
 """More than anything is ever used: a line that is never reached."""
 DAILY_ALERTS = ("daily_tokens_near", "daily_tokens_reached", "daily_cost_near", "daily_cost_reached")
 """The codes of the alerts that are given once per day."""
+DAYS_KEPT = 400
+"""So far back usage can be corrected."""
 _HOUR_AND_A_MINUTE = dt.timedelta(minutes=61)
 
 
@@ -51,6 +53,7 @@ class Day:
     __slots__ = (
         "alerts",
         "approved",
+        "began",
         "by_product",
         "date",
         "ends_at",
@@ -86,14 +89,18 @@ class Day:
         """When minutes began in which something happened, each with all tokens and nano-dollars spent before: those of
         the last hour."""
 
+        self.began: deque[tuple[int, str]] = deque(maxlen=DAYS_KEPT)
+        """At which positions the last days began, this one the last: what was recorded in them can be corrected."""
+
     # --- changing -----------------------------------------------------------------------------------------------------
 
-    def enter(self, date: str, ends_at: dt.datetime, spent: list[int]) -> None:
-        """It is this day now. Where it was already, only its end may be another."""
+    def enter(self, date: str, ends_at: dt.datetime, spent: list[int], position: int) -> None:
+        """It is this day from a position on. Where it was already, only its end may be another."""
         self.ends_at = ends_at
         if date == self.date:
             return
         self.date = date
+        self.began.append((position, date))
         self.opening = (spent[0], spent[1], spent[2])
         self.by_product.clear()
         self.alerts = {}
@@ -108,7 +115,17 @@ class Day:
         while marks[0][0] <= at - _HOUR_AND_A_MINUTE:
             marks.popleft()
 
+    def correct(self, at: dt.datetime, tokens: int, cost_nanos: int) -> None:
+        """So much more, or less, was spent at an earlier moment: it counts in the last hour only if that is in it."""
+        for place, (began, spent, cost) in enumerate(self.marks):
+            if began > at:
+                self.marks[place] = (began, spent + tokens, cost + cost_nanos)
+
     # --- looking ------------------------------------------------------------------------------------------------------
+
+    def recorded_in(self, position: int) -> str | None:
+        """The date of the day in which a position was recorded; None where that is not remembered."""
+        return next((date for began, date in reversed(self.began) if began <= position), None)
 
     def hour_began(self, now: dt.datetime, spent: list[int]) -> tuple[int, int]:
         """Tokens and nano-dollars that had been spent 60 minutes ago; up to a minute earlier, never later."""
@@ -140,18 +157,20 @@ class Day:
             list(self.silenced),
             self.mix,
             [list(mark) for mark in self.marks],
+            [list(day) for day in self.began],
         ]
 
     @classmethod
     def load(cls, dumped: list[Any]) -> "Day":
         """What `dump` gave, also after it was JSON."""
         day = cls()
-        date, ends_at, opening, by_product, alerts, approved, tripped, silenced, mix, marks = dumped
+        date, ends_at, opening, by_product, alerts, approved, tripped, silenced, mix, marks, began = dumped
         day.date, day.ends_at, day.tripped = date, _moment(ends_at), tripped
         day.opening = (opening[0], opening[1], opening[2])
         day.by_product, day.approved, day.mix = Counter(by_product), Amounts(*approved), list(mix)
         day.alerts, day.silenced = dict.fromkeys(alerts), dict.fromkeys(silenced)
         day.marks = deque((_moment(at), tokens, cost_nanos) for at, tokens, cost_nanos in marks)
+        day.began.extend((position, named) for position, named in began)
         return day
 
 

@@ -1,6 +1,7 @@
 """What the configuration says about tasks, in the form in which decisions and the allocator read it."""
 
 import datetime as dt
+from collections.abc import Mapping
 from decimal import Decimal
 
 from tallystick.config.amounts import InvalidAmount
@@ -37,6 +38,11 @@ def priority_of(config: Config, product: str, named: Priority | None) -> Priorit
         return override or named or "normal"
     settings = config.products.get(product)
     return "normal" if settings is None or settings.priority is None else settings.priority
+
+
+def priorities_of(config: Config) -> tuple[Mapping[str, Priority], Mapping[str, Priority | None]]:
+    """What decides the priority of a task besides what it names itself: of some products an operator, or a setting."""
+    return config.manual_override.priority_override, {name: one.priority for name, one in config.products.items()}
 
 
 def is_higher(one: Priority, other: Priority) -> bool:

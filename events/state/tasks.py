@@ -13,12 +13,14 @@ from typing import Literal, NamedTuple, get_args
 import msgspec
 
 from tallystick.config.kinds import Priority
+from tallystick.events.messages.command import PRIORITIES
 from tallystick.events.state.accounts import ZERO, Money, plus
 from tallystick.events.state.calendar import NEVER
 
 State = Literal["waiting_on_dependencies", "queued", "running", "completed", "failed", "cancelled", "rejected"]
 STATES: tuple[State, ...] = get_args(State)
 OPEN: frozenset[State] = frozenset({"waiting_on_dependencies", "queued", "running"})
+NORMAL = PRIORITIES.index("normal")
 RUNS_KEPT = 8
 """Of each task, what so many last runs used: a late report is not charged twice."""
 
@@ -90,6 +92,11 @@ class Task(msgspec.Struct, array_like=True, eq=False):
     """The tasks that wait for it; None for none."""
     fallen: dict[str, None] | None = None
     """The tasks that were cancelled when it ended; None for none."""
+    own_level: int = NORMAL
+    level: int = NORMAL
+    """The priority by which it is ranked: its own, or a higher one that it inherits (`inheritance`)."""
+    waiting_levels: list[int] | None = None
+    """Of the tasks that wait for it, how many are at each level; None for none."""
 
     @property
     def is_open(self) -> bool:
@@ -104,6 +111,17 @@ class Task(msgspec.Struct, array_like=True, eq=False):
     def blocked(self) -> int:
         """How many tasks wait for this one: those that are known, or as many as was said."""
         return max(self.blocks, len(self.dependents or ()))
+
+    def highest_level(self) -> int:
+        """Its own level, or that of a task that waits for it."""
+        levels = self.waiting_levels or ()
+        return next((level for level in range(self.own_level) if levels and levels[level]), self.own_level)
+
+    def count_waiting(self, level: int, more: int) -> None:
+        """So many more tasks of a level wait for it, or fewer."""
+        levels = [0] * len(PRIORITIES) if self.waiting_levels is None else self.waiting_levels
+        levels[level] += more
+        self.waiting_levels = levels if any(levels) else None
 
     def ended_run(self, lease: str | None) -> Run | None:
         """The run of a lease that is over; without a lease, the last one that is."""
@@ -198,6 +216,26 @@ class Tasks:
                 task.unmet[name] = None
                 needed.dependents = {} if needed.dependents is None else needed.dependents
                 needed.dependents[task.id] = None
+                needed.count_waiting(task.level, 1)
+                self.pass_on(needed)
+
+    def pass_on(self, task: Task) -> None:
+        """The tasks that wait for this one have changed: so may its level, and those of what it waits for itself.
+
+        It goes on only as long as levels change, so no task is passed more than three times.
+        """
+        changed = [task]
+        while changed:
+            at = changed.pop()
+            before, now = at.level, at.highest_level()
+            if now == before:
+                continue
+            at.level = now
+            for name in at.unmet:
+                needed = self.known[name]
+                needed.count_waiting(before, -1)
+                needed.count_waiting(now, 1)
+                changed.append(needed)
 
     def become(self, task: Task, state: State) -> None:
         """Move a task that is open from where it is counted to where it is now."""
@@ -247,11 +285,14 @@ class Tasks:
             if needed.dependents is not None:
                 needed.dependents.pop(task.id, None)
                 needed.dependents = needed.dependents or None
+                needed.count_waiting(task.level, -1)
+                self.pass_on(needed)
         task.unmet = {}
         if state == "completed":
             for dependent in self.waiting_for(task):
                 dependent.unmet.pop(task.id, None)
-            task.dependents = None
+            task.dependents = task.waiting_levels = None
+            task.level = task.own_level
 
     def fell_with(self, task: Task, because: str) -> None:
         """A task ends because of the end of another, or of an account."""

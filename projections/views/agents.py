@@ -191,6 +191,21 @@ class AgentsView:
         row.last_report_at = row.activity_at = event.at
         self._ended[event.agent] = row
 
+    def _corrected(self, event: e.UsageCorrected) -> None:
+        """The figures of open accounts follow; a report without one is corrected on the row that shows it."""
+        record = event.record
+        self._touched.update(name for name in (event.agent, event.charged) if name is not None)
+        if event.agent in self._balances.accounts or event.charged == record.account:
+            return
+        row = self._kept(event.agent)
+        if row is None or not isinstance(record, e.UsageReported):
+            return
+        if row.state == UNALLOCATED:
+            row.consumed = moved(plus(money(row.consumed.triple), event.difference))
+        elif not record.unallocated and row.life == (row.life if record.life is None else record.life):
+            row.late = moved(plus(money(row.late.triple), event.difference))
+        self._ended[event.agent] = row
+
     def _kept(self, agent: str) -> AgentRow | None:
         """The row of an id without an open account."""
         row = self._ended.get(agent)
@@ -209,6 +224,7 @@ class AgentsView:
         **dict.fromkeys((e.BudgetMoved, e.Covered, e.CoverRepaid), _between),
         e.UsageReported: _used,
         e.HoldSettled: _settled,
+        e.UsageCorrected: _corrected,
         e.BudgetReleased: _released,
         e.AgentStopped: _ordered,
         e.AgentResumed: _ordered,

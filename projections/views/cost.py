@@ -197,6 +197,37 @@ class CostView:
             part.used, part.reports = _sum(part.used, used), part.reports + 1
             self._touched[id(part)] = part
 
+    def _corrected(self, event: e.UsageCorrected) -> None:
+        """A correction counts on the day of its record, which may be finished."""
+        names: dict[By, str | None] = {
+            "product": event.product,
+            "model": event.model,
+            "type": event.agent_type,
+            "agent": event.agent,
+        }
+        today = self._day is not None and self._day.date == event.day
+        if today:
+            rows: list[DayRow | PartRow | None] = [self._day, *(self._parts.get(one) for one in names.items())]
+        else:
+            parts = [PartRow(date=event.day, by=by, name=name) for by, name in names.items()]
+            keys: list[DayRow | PartRow] = [DayRow(date=event.day), *parts]
+            rows = [self._finished(_id(row)) for row in keys]
+        for row in rows:
+            if row is None:
+                continue
+            row.used = _sum(row.used, event.difference)
+            if today:
+                self._touched[id(row)] = row
+            else:
+                self._rows[_id(row)] = Row(encode(row), live=False)
+
+    def _finished(self, id: str) -> DayRow | PartRow | None:
+        """A row of a day that is over, as it was left."""
+        pending = self._rows.get(id)
+        data = self._look(self.name, id) if pending is None else pending.data
+        row = None if data is None else decode(data)
+        return row if isinstance(row, DayRow | PartRow) else None
+
     def _product_of(self, event: "e.UsageReported | e.HoldSettled") -> str | None:
         """Of usage without an open account, the product that it had, or that of the account that is charged for it."""
         if isinstance(event, e.UsageReported) and (event.product is not None or event.life is not None):
@@ -240,6 +271,7 @@ class CostView:
         e.UsageReported: _reported,
         e.HoldSettled: _settled,
         e.TaskSubmitted: _submitted,
+        e.UsageCorrected: _corrected,
         e.TaskStarted: _started,
         e.BudgetReleased: _released,
     }

@@ -123,6 +123,13 @@ class FleetView:
             self._unallocated = plus(self._unallocated, (event.tokens, event.time_ms, event.cost_nanos))
             self._row.unallocated_reports += 1
 
+    def _corrected(self, event: e.UsageCorrected) -> None:
+        record = event.record
+        if isinstance(record, e.UsageReported) and record.unallocated:
+            self._unallocated = plus(self._unallocated, event.difference)
+        if record.unpriced and record.model in self._row.unpriced:
+            self._row.unpriced[record.model] += event.cost_nanos
+
     def _released(self, event: e.BudgetReleased) -> None:
         """Keep what the account had been granted and used itself; its sub-agents' part was kept when they closed."""
         account = self._balances.accounts[event.agent]
@@ -191,6 +198,7 @@ class FleetView:
     steps: ClassVar[Steps] = {
         e.UsageReported: _reported,
         e.HoldSettled: _flagged,
+        e.UsageCorrected: _corrected,
         e.BudgetReleased: _released,
         e.TaskStarted: _started,
         e.TotalBudgetSet: _total_set,

@@ -338,6 +338,13 @@ class TasksView:
         if task.state == "completed" and task.ended_at and task.ended_at >= self._today(event.at).began_at:
             self._lot(task, event.at).add_completed(event.tokens, event.cost_nanos)
 
+    def _corrected(self, event: e.UsageCorrected) -> None:
+        task = self._task_of(event.agent, event.record.account)
+        if task is not None:
+            task.used = moved(plus(money(task.used.triple), event.difference))
+            if task.is_open:
+                self._touch(task)
+
     def _compare(self, task: TaskRow, used: Tokens, *, base: bool) -> None:
         """Lay what was used beside what it costs on each model of the catalogue, request by request."""
         prices = {} if self._day is None else self._day.models
@@ -389,6 +396,7 @@ class TasksView:
         e.TaskOverdue: _overdue,
         e.UsageReported: _reported,
         e.HoldSettled: _settled,
+        e.UsageCorrected: _corrected,
     }
 
 

@@ -4,6 +4,7 @@ from tallystick.config.kinds import Priority
 from tallystick.config.settings import Config
 from tallystick.events import catalog as e
 from tallystick.events.decide.facts import NAMED
+from tallystick.events.state.inheritance import effective_priority, inherited_from, own_priority
 from tallystick.events.state.ledger import Ledger
 from tallystick.events.state.task_rules import max_wait, priority_of
 from tallystick.events.state.tasks import Task
@@ -50,6 +51,12 @@ def _priority(ledger: Ledger, task: Task) -> Priority:
     return priority_of(ledger.rules.config, task.product, task.named_priority)
 
 
+def _ranked(ledger: Ledger, task: Task) -> str:
+    """The priority by which a task ranks, and the waiting task that it inherits it from."""
+    source = inherited_from(ledger.tasks.known, task)
+    return effective_priority(task) + ("" if source is None else f" (inherited from {source.id}, which waits for it)")
+
+
 def _milliseconds(seconds: float) -> int:
     return int(seconds * _MS_PER_SECOND)
 
@@ -72,7 +79,15 @@ def _says_submitted(event: e.TaskSubmitted, say: Style) -> str:
 
 def _why_awaited(event: e.DependenciesAwaited, ledger: Ledger, history: History) -> list[str]:
     states = [f"{name} is {task.state}" for name in event.unfinished if (task := ledger.tasks.get(name)) is not None]
-    return [*states, "it waits from the moment on at which the last of them is completed"]
+    waiting = ledger.tasks.known[event.task]
+    inherit = [
+        f"{name} ranks as {effective_priority(waiting)} as long as {event.task} waits for it"
+        for name in event.unfinished
+        if (task := ledger.tasks.get(name)) is not None
+        and task.own_level > task.level == waiting.level
+        and inherited_from(ledger.tasks.known, task) in (waiting, inherited_from(ledger.tasks.known, waiting))
+    ]
+    return [*states, *inherit, "it waits from the moment on at which the last of them is completed"]
 
 
 def _says_queued(event: e.TaskQueued, say: Style) -> str:
@@ -160,6 +175,8 @@ def _why_started(event: e.TaskStarted, ledger: Ledger, history: History) -> list
         _why_tokens(event, config),
         f"its lease ends {config.leases.seconds} s after the last heartbeat (leases.seconds)",
     ]
+    if task.level != task.own_level:
+        lines.append(f"it is {own_priority(task)} by itself, and ranks as {_ranked(ledger, task)}")
     if event.aged:
         lines.append("aged tasks go first, the oldest before all, and are not preempted (scoring)")
     if task.runs > 1:
@@ -193,10 +210,10 @@ def _why_passed(event: e.TokenBudgetPassed, ledger: Ledger, history: History) ->
 
 def _why_preempted(event: e.TaskPreempted, ledger: Ledger, history: History) -> list[str]:
     victim, other = ledger.tasks.known[event.task], ledger.tasks.known[event.beneficiary]
-    priority, in_force = _priority(ledger, other), history.since(e.ConfigLoaded)
+    priority, in_force = effective_priority(other), history.since(e.ConfigLoaded)
     cooldown = ledger.rules.config.preemption_cooldown_minutes
     return [
-        f"{other.id} is {priority}, {victim.id} is {_priority(ledger, victim)}",
+        f"{other.id} is {_ranked(ledger, other)}, {victim.id} is {_ranked(ledger, victim)}",
         f"{priority} may take a slot from a lower priority (priority_levels.{priority}.preempt_lower{in_force})",
         "the lowest priority gives way first, and of that the shortest run",
         (

@@ -28,7 +28,7 @@ def _says_reported(event: e.UsageReported, say: Style) -> str:
         text += ", without an allocation"
     if event.charged is not None:
         text += f", charged to {event.charged}"
-    return text
+    return text + _repaired(event)
 
 
 def _why_reported(event: e.UsageReported, ledger: Ledger, history: History) -> list[str]:
@@ -97,11 +97,30 @@ def _says_extended(event: e.HoldExtended, say: Style) -> str:
 
 def _says_settled(event: e.HoldSettled, say: Style) -> str:
     what = "booked a part of" if event.partial else "settled"
-    return f"{event.agent} {what} hold {event.hold}: {say.used(event)} used" + _because(event)
+    text = f"{event.agent} {what} hold {event.hold}: {say.used(event)} used" + _because(event)
+    return text + _repaired(event)
+
+
+def _repaired(event: "e.UsageReported | e.HoldSettled") -> str:
+    return "; a misspelled name in it was repaired" if event.repaired else ""
 
 
 def _because(event: "e.HoldPlaced | e.HoldSettled") -> str:
     return "" if event.reason is None else f" ({event.reason})"
+
+
+def _says_corrected(event: e.UsageCorrected, say: Style) -> str:
+    before, after = say.amounts(event.before), say.amounts(event.after)
+    return (
+        f"what {event.agent} used at position {event.record.position} counts as {after}, not {before}: {event.reason}"
+    )
+
+
+def _why_corrected(event: e.UsageCorrected, ledger: Ledger, history: History) -> list[str]:
+    lines = [f"it counts on {event.day}, the day of its record"]
+    if event.closed_period:
+        lines.append("its period is closed: opening and total of the budget move with it")
+    return lines
 
 
 def _its_hold(
@@ -121,5 +140,6 @@ ROWS: Rows = {
     e.HoldExtended: Row(_says_extended, also=_its_hold),
     e.HoldSettled: Row(_says_settled, _price_of, also=_its_hold),
     e.HoldEnded: Row(_says_ended, also=_its_hold),
+    e.UsageCorrected: Row(_says_corrected, _why_corrected, also=lambda x, ledger, history: [x.record.position]),
     e.AgentHeard: Row(lambda x, say: f"{x.agent} sent a heartbeat"),
 }

@@ -219,6 +219,9 @@ class Rerun:
                 placed, counts = judged
                 assert isinstance(placed, p.PlaceTask)
                 self._other.put(placed if counts else step.placement(placed), step.at, step.id, step.by)
+            case c.CorrectUsage():
+                # Where the other policy has prevented the use, there is nothing to correct.
+                self._other.put(step.correction(), step.at, step.id, step.by)
             case c.Command(group="internal"):
                 self._put_proposal(step, sent)
             case _:

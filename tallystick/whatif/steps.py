@@ -3,6 +3,7 @@
 import contextlib
 import datetime as dt
 from collections.abc import Container, Iterable, Iterator, Sequence
+from decimal import Decimal
 
 import msgspec
 
@@ -65,7 +66,17 @@ class Step:
                 return self.plan()
             case c.SubmitTask():
                 return self.placement()
+            case c.CorrectUsage():
+                return self.correction()
         return command
+
+    def correction(self) -> p.ApplyCorrection:
+        """What a `CorrectUsage` was decided by: its event has the record that it corrects."""
+        asked = self.command
+        assert isinstance(asked, c.CorrectUsage)
+        corrected = next((event_of(record) for record in self.own if record.name == _CORRECTED), None)
+        record = corrected.record if isinstance(corrected, e.UsageCorrected) else None
+        return p.ApplyCorrection(asked=asked, record=record, id=self.id)
 
     def plan(self) -> p.ApplyMoves:
         """The plan that answered a `Rebalance`: the log has the question as the command, and the moves as events."""
@@ -79,7 +90,7 @@ class Step:
         if len(answered) == len(moves):
             # The reply has all of it but the strategy. So an event that says something else is found as itself.
             moves = [
-                p.Move(one.source, one.target, Amounts(*one.amount.exact("amount")), one.reason, move.strategy)
+                p.Move(one.source, one.target, _amount(one.amount, move.amount), one.reason, move.strategy)
                 for one, move in zip(answered, moves, strict=True)
             ]
         return p.ApplyMoves(moves=moves, asked=True, id=self.id)
@@ -143,6 +154,17 @@ def event_of(record: Record) -> e.Event:
         raise BrokenChain(record.position, f"the record cannot be read: {error}") from error
 
 
+def _amount(answered: Budget, recorded: Amounts) -> Amounts:
+    """The amount that a reply says. Its seconds are a JSON number, which has 53 bits: where the reply can say no more
+    than that about the time that was recorded, that is what it says.
+    """
+    seconds, time_ms = answered.time_seconds, recorded.time_ms
+    if seconds is not None and time_ms is not None and float(seconds) == time_ms / 1_000:
+        return Amounts(*msgspec.structs.replace(answered, time_seconds=Decimal(time_ms).scaleb(-3)).exact("amount"))
+    return Amounts(*answered.exact("amount"))
+
+
+_CORRECTED = STORED_NAME[e.UsageCorrected]
 _MOVED = STORED_NAME[e.BudgetMoved]
 _PLACED = frozenset(STORED_NAME[kind] for kind in (e.TaskPreempted, e.TaskStarted, e.TaskQueued))
 _OUTRANKED = " ranks higher and waits for the same slot"

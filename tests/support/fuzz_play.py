@@ -357,7 +357,8 @@ def _watched() -> Iterator[list[str]]:
 @functools.cache
 def _documented() -> frozenset[str]:
     """The codes of which the reference says what to do about them."""
-    text = (Path(__file__).parents[2] / "docs/reference/errors.md").read_text(encoding="utf-8")
+    reference = Path(__file__).parents[2] / "docs/reference"
+    text = "".join((reference / page).read_text(encoding="utf-8") for page in ("errors.md", "messages.md"))
     return frozenset(re.findall("`([a-z_]+)`", text))
 
 

@@ -28,14 +28,16 @@ from tallystick.events.evolve.table import TASK_EVENTS
 from tallystick.events.messages.command import PRIORITIES
 from tallystick.events.state.calendar import later
 from tallystick.events.state.charged import Charged
+from tallystick.events.state.inheritance import effective_priority
 from tallystick.events.state.ledger import Ledger
 from tallystick.events.state.slot_time import SlotTimes
-from tallystick.events.state.task_rules import max_wait, priority_of
+from tallystick.events.state.task_rules import is_higher, max_wait, priorities_of
 from tallystick.events.state.tasks import Task
 
 NAMED: frozenset[type[e.Event]] = TASK_EVENTS - {e.EstimateAdjusted, e.StartsExpected}
 """The events that happen to one task."""
 _MILLISECOND = dt.timedelta(milliseconds=1)
+_WAITS = "waiting_on_dependencies"
 
 
 class SchedulerIndex:
@@ -57,7 +59,11 @@ class SchedulerIndex:
         self.fairness = Fairness(_weights(config), ledger.slot_times, self._charged)
         self.allowed = _waits(config)
         """By priority, how long a task may wait before operators are alerted."""
-        self._priorities = _priorities(config)
+        self._priorities = priorities_of(config)
+        self._levels = self._levels_now()
+        """The level of each task that waits for others, as it was last seen."""
+        self.raised = False
+        """Whether a waiting task ranks by a higher priority since the last `follow` began."""
         self._ahead: dict[str, tuple[str | None, dt.datetime]] = {}
         """Tasks that count as started and are not, each with the victim whose slot it is to get, and since when."""
         for task in self.tasks.known.values():
@@ -76,8 +82,8 @@ class SchedulerIndex:
     # --- reading ------------------------------------------------------------------------------------------------------
 
     def priority(self, task: Task) -> Priority:
-        """A task's priority now."""
-        return priority_of(self.config, task.product, task.named_priority)
+        """The priority by which a task is ranked now: its own, or a higher one that it inherits."""
+        return effective_priority(task)
 
     def kind(self, task: Task) -> Kind:
         return Kind(task.product, task.agent_type, self.priority(task), task.parent)
@@ -165,6 +171,7 @@ class SchedulerIndex:
     def follow(self, events: Iterable[e.Event]) -> None:
         """Bring the queue in line with the ledger, which has followed these events already. It may be called again."""
         named: dict[str, None] = {}
+        self.raised = False
         for event in events:
             if type(event) in NAMED:
                 named[event.task] = None  # type: ignore[attr-defined]  # all of these have one
@@ -178,12 +185,26 @@ class SchedulerIndex:
             self._update(name)
 
     def _update(self, name: str) -> None:
-        """Bring one task in line, and those that it depends on: fewer or more tasks may wait for them."""
+        """Bring one task in line, and those that it depends on: fewer or more tasks may wait for them, and what they
+        inherit may have changed, and so on along those that wait themselves.
+        """
         self._place(name)
-        task = self.tasks.get(name)
-        for needed in () if task is None else task.depends_on:
-            if needed in self.queue:
-                self.queue.reblock(needed, self.tasks.known[needed].blocked)
+        tasks, levels = self.tasks, self._levels
+        task = tasks.get(name)
+        if task is None or task.state != _WAITS:
+            levels.pop(name, None)
+        else:
+            levels[name] = task.level
+        below = [] if task is None else list(task.depends_on)
+        while below:
+            needed = tasks.get(below.pop())
+            if needed is None:
+                continue
+            if needed.id in self.queue:
+                self._place(needed.id)
+            elif needed.state == _WAITS and levels.get(needed.id) != needed.level:
+                levels[needed.id] = needed.level
+                below += needed.unmet
 
     def started(self, task: str, victim: str | None, now: dt.datetime) -> None:
         """A start was proposed, in the slot of ``victim`` if that is not None: count it as made, if it is not."""
@@ -230,21 +251,26 @@ class SchedulerIndex:
         if name not in queue:
             queue.add(waiting)
         elif queue[name] != waiting:
+            self.raised = self.raised or is_higher(waiting.kind.priority, queue[name].kind.priority)
             queue.replace(waiting)
 
     def _is_waiting(self, task: Task) -> bool:
         return task.state == "queued" and task.id not in self._ahead
 
     def _configure(self) -> None:
-        config, priorities = self.config, _priorities(self.config)
+        config, priorities = self.config, priorities_of(self.config)
         self.allowed = _waits(config)
         self.queue.ranking = Ranking(config)
         self.slots.limits = Limits.of(config)
         self.fairness.weigh(_weights(config))
         if priorities != self._priorities:
             self._priorities = priorities
+            self._levels = self._levels_now()
             for name in list(self.queue):
                 self._place(name)
+
+    def _levels_now(self) -> dict[str, int]:
+        return {task.id: task.level for task in self.tasks.known.values() if task.state == _WAITS}
 
 
 def _weights(config: Config) -> dict[str, Any]:
@@ -254,8 +280,3 @@ def _weights(config: Config) -> dict[str, Any]:
 
 def _waits(config: Config) -> dict[Priority, dt.timedelta]:
     return {priority: max_wait(config, priority) for priority in PRIORITIES}
-
-
-def _priorities(config: Config) -> Any:
-    """What decides a task's priority, besides what it names itself."""
-    return config.manual_override.priority_override, {name: one.priority for name, one in config.products.items()}
