@@ -121,7 +121,7 @@ def test_what_the_fleet_has_is_the_same_in_get_global_status_and_status(shown: S
         assert getattr(of_views, name) == getattr(shown.global_status, name)
 
 
-def test_every_unit_that_an_agent_used_is_its_own_once_whoever_was_charged(shown: Shown) -> None:
+def test_every_unit_that_an_agent_used_is_its_own_once_also_where_others_were_charged(shown: Shown) -> None:
     stories = {story.agent: story for story in shown.report.agents}
     for name, story in stories.items():
         row = shown.status.agent(name)
