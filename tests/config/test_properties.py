@@ -30,8 +30,11 @@ from tallystick.config.settings import (
     Section,
     WhenTripped,
 )
+from tallystick.config.spelling import misspelled
 
-NAMES = st.text(st.characters(codec="utf-8", categories=("L", "N", "P")), min_size=1, max_size=8)
+NAMES = st.text(st.characters(codec="utf-8", categories=("L", "N", "P")), min_size=1, max_size=8).filter(
+    lambda name: misspelled(name) is None
+)
 TRIPS = st.builds("{} {} {}".format, st.sampled_from(sorted(FLEET_NAMES)), st.sampled_from("<>"), st.integers())
 RULES = TRIPS | st.builds("task.product == {}".format, NAMES.map(quoted))
 RISING = {
@@ -62,7 +65,7 @@ def singles(kind: Any) -> st.SearchStrategy[Any]:
     plain = get_args(kind)[0]
     meta = next(note for note in kind.__metadata__ if isinstance(note, msgspec.Meta))
     if plain is int:
-        return st.integers(int(meta.ge or 0), AMOUNT_MAX)
+        return st.integers(int(meta.ge or 0), AMOUNT_MAX if meta.le is None else int(meta.le))
     if plain is str:
         return NAMES
     assert meta.extra is not None
