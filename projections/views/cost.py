@@ -200,7 +200,7 @@ class CostView:
             rows: list[DayRow | PartRow | None] = [self._day, *(self._parts.get(one) for one in names.items())]
         else:
             parts = [PartRow(date=event.day, by=by, name=name) for by, name in names.items()]
-            rows = [self._finished(_id(row)) for row in (DayRow(date=event.day), *parts)]
+            rows = [self._finished(event.day), *(self._finished(_id(part)) for part in parts)]
         for row in rows:
             if row is None:
                 continue

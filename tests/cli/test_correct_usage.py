@@ -29,7 +29,7 @@ def begun() -> int:
     send('{"type": "ReportUsage", "agent": "a", "usage": {"tokens": 100, "cost_usd": "1"}}')
     send('{"type": "Reserve", "agent": "a", "estimate": {"tokens": 300}, "id": "h"}')
     send('{"type": "Settle", "hold": "h", "usage": {"tokens": 250, "cost_usd": "2"}}')
-    records = [json.loads(line) for line in run("audit", "export").stdout.splitlines()]
+    records = [json.loads(line) for line in run("audit", "export", "--format", "jsonl").stdout.splitlines()]
     return int(next(one["position"] for one in records if one["type"] == "hold-settled.v1"))
 
 
