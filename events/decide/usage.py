@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from tallystick.config.amounts import TOKENS, InvalidAmount
+from tallystick.config.amounts import TOKENS
 from tallystick.events import catalog as e
 from tallystick.events import messages as c
 from tallystick.events.decide import pricing
@@ -39,8 +39,6 @@ def book(
     """
     ledger = turn.ledger
     priced = pricing.price(ledger.rules, command, total=total)
-    if not any(priced.triple):
-        raise InvalidAmount("usage", "nothing but zeros", "what was used: one or more amounts above zero")
     account = ledger.accounts.get(agent) if over is None else None
     closed = ledger.released.get(agent) if over is None else None
     late = over is not None or closed is not None

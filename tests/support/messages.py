@@ -128,7 +128,7 @@ def _fits(kind: inspect.Type, value: Any) -> bool:
             return isinstance(value, list)
         case inspect.DictType():
             # An empty list is no object; an object with entries of its own is tried below.
-            return isinstance(value, dict) and isinstance(kind.value_type, inspect.AnyType)
+            return isinstance(value, dict) and isinstance(kind.value_type, inspect.AnyType | inspect.StrType)
         case inspect.AnyType():
             return True
     return False
