@@ -18,7 +18,6 @@ from tallystick.events.log.store import open_store
 from tallystick.projections.store.view_file import ViewFile
 from tallystick.projections.store.view_tables import Side
 from tallystick.projections.views.all_views import ALL_VIEWS
-from tests.support.examples import examples
 from tests.support.view_logs import bring_up, busy_fleet, rows_in, views_of, write
 
 PATIENCE_SECONDS = 20.0
@@ -104,7 +103,7 @@ def test_a_rebuild_that_is_killed_at_any_moment_leaves_the_live_views_as_they_ar
             view_store.drop([dropped])
     live = rows_in(views_of(url))
     left = []
-    for _ in range(examples(9)):
+    for _ in range(6):
         moment = dice.randrange(end + 10_000)
         with child(REBUILD, url=url) as process:
             while process.poll() is None and position_of(url, "rebuilt") < moment:
