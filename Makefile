@@ -31,7 +31,7 @@ demo: install ## run a generated fleet through the real manager, live in this te
 test: install ## run all tests except the long crash test
 	$(BIN)/python -m pytest -n 2 -m "not crash_long"
 
-thorough: install ## run all tests with three times as many examples of each property
+thorough: install ## run all tests, the slow properties with three times as many examples
 	THOROUGH=1 $(BIN)/python -m pytest -n 2 -m "not crash_long"
 
 check: install ## check style, format and types

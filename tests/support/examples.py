@@ -1,4 +1,4 @@
-"""How many examples a property test draws: a third in ``make test``, all of them in ``make thorough``."""
+"""How many examples a slow property draws: a third in ``make test``, all of them in ``make thorough``."""
 
 import os
 
