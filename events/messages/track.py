@@ -61,7 +61,7 @@ class Reserve(Command):
 
 
 class Settle(Command):
-    """Replace a hold by what the operation really used, told as `ReportUsage` tells it."""
+    """Replace a hold by what the operation really used, in the form of `ReportUsage`."""
 
     group: ClassVar[str] = "track"
     hold: Name
