@@ -1,6 +1,7 @@
 # The habits of this project. Every target installs what it needs into .venv; the machine needs git, make and
 # Python 3.11 or newer. `make PYTHON=/path/to/python3.12 install` chooses the interpreter.
 
+MINUTES ?= 30
 PYTHON ?= $(shell for candidate in python3 python3.11 python3.12 python3.13 python3.14 python; do \
 	$$candidate -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$candidate && break; done)
 
@@ -17,7 +18,7 @@ BIN := .venv/bin
 LINK = ln -s ../$* $@
 endif
 
-.PHONY: help install demo test thorough check bench crash clean
+.PHONY: help install demo test thorough check bench crash large logs clean chaos fuzz
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -29,10 +30,10 @@ demo: install ## run a generated fleet through the real manager, live in this te
 	$(BIN)/tallystick demo
 
 test: install ## run all tests except the long crash test
-	$(BIN)/python -m pytest -n 2 -m "not crash_long"
+	$(BIN)/python -m pytest -n 2 -m "not crash_long and not large"
 
 thorough: install ## run all tests, the slow properties with three times as many examples
-	THOROUGH=1 $(BIN)/python -m pytest -n 2 -m "not crash_long"
+	THOROUGH=1 $(BIN)/python -m pytest -n 2 -m "not crash_long and not large"
 
 check: install ## check style, format and types
 	$(BIN)/ruff check .
@@ -44,6 +45,18 @@ bench: install ## measure the published figures on this machine
 
 crash: install ## kill the writer 200 times, and check the log each time
 	$(BIN)/python -m pytest -m crash_long
+
+fuzz: install ## play generated sessions through the live fleet for MINUTES (30), and shrink what they find
+	$(BIN)/python -m tests.fuzz --minutes $(MINUTES)
+
+large: install ## prove fleets of 10,000 levels, 10,000 dependencies and 100,000 children, with their times
+	$(BIN)/python -m pytest -n 0 -s -m large
+
+logs: install ## record anew the logs that decisions are compared with
+	$(BIN)/python -m tests.support.decision_logs
+
+chaos: install ## let specialists raise at 1,000 random messages, and compare with runs in which they do not
+	TALLYSTICK_CHAOS_RUNS=1000 $(BIN)/python -m pytest tests/actors/test_chaos.py
 
 clean: ## remove everything that was installed and built here
 	rm -rf .venv build dist *.egg-info .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache

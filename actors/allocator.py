@@ -17,7 +17,6 @@ from tallystick.actors.policies.scheduling.placement import place
 from tallystick.actors.policies.scheduling.preemption import next_victim_at, preempt
 from tallystick.actors.policies.scheduling.queue import Ranked
 from tallystick.actors.policies.scheduling.queue_view import queue_view
-from tallystick.actors.policies.scheduling.tasks import Kind
 from tallystick.actors.runtime.deadlines import Deadlines
 from tallystick.actors.runtime.messages import ALLOCATOR, Answered, Proposal, Question
 from tallystick.actors.runtime.pending import refused
@@ -27,16 +26,15 @@ from tallystick.events import catalog as e
 from tallystick.events import messages as c
 from tallystick.events.evolve.table import TASK_EVENTS
 from tallystick.events.messages import proposals as p
+from tallystick.events.state.calendar import later
+from tallystick.events.state.inheritance import own_priority
 from tallystick.events.state.ledger import Ledger
 
 WAIT_MAX_SECONDS = 600
 """How long `GetTask` may wait."""
 
 TRY_AGAIN = dt.timedelta(seconds=10)
-"""Runs that use less than was committed to them free room in the day, little by little: how often one kind is tried."""
-
-_OF_THE_DAY = ("daily_tokens", "daily_cost", "product_daily_tokens")
-"""Why a task waits that may start when runs have used less than was committed to them."""
+"""Runs that cost less than was committed to them free room in the day, little by little: how often that is tried."""
 
 _FLEET: frozenset[type[e.Event]] = frozenset({e.ConfigLoaded, e.FleetPaused, e.FleetResumed, e.PriorityOverridden})
 _DAY: frozenset[type[e.Event]] = frozenset({e.DayBegan, e.LimitApproved, e.BreakerClosed})
@@ -118,10 +116,13 @@ class Allocator:
             self._propose(p.RecordOverdue(task=name, id=f"{c.INTERNAL_ID}overdue-{name}-{number}"), now)
         for question in self._waits.expired(now):
             self._show_task(question, now)
-        is_retry = self._retry_at is not None and self._retry_at <= now
-        if is_retry:
-            self._unblock_one(now)
-        if is_retry or (self._look_at is not None and self._look_at <= now):
+        if any(at is not None and at <= now for at in (self._retry_at, self._look_at)):
+            self._index.blocked.clear()
+            self._dispatch(now)
+
+    def look(self, now: dt.datetime) -> None:
+        """Start what can start, in the place of an allocator that failed while something was changing."""
+        if self._look_at is not None:
             self._dispatch(now)
 
     def follow(self, events: Sequence[e.Event], now: dt.datetime) -> None:
@@ -131,21 +132,20 @@ class Allocator:
         if events:
             index.follow(events)
         named: dict[str, None] = {}
-        fleet = look = False
+        # What ranks higher than before, for what waits for it, may take a slot or what is kept for others.
+        fleet, look = False, index.raised
         for event in events:
             kind = type(event)
             if kind in NAMED:
                 named[event.task] = None  # type: ignore[attr-defined]  # all of these have one
             if kind in _FREES:
                 look = True
-                self._unblock()
+                index.blocked.clear()
                 fleet = fleet or kind in _FLEET
             elif isinstance(event, e.TaskQueued):
-                if event.code == "outranked":
-                    self._unblock()  # the core has found a task that can start
                 look = look or self._may_overtake(event)
-                if event.code in _OF_THE_DAY and index.tasks.is_open(event.task):
-                    self._block(index.kind(index.tasks.known[event.task]), now)
+                if event.code == "daily_cost" and self._retry_at is None:
+                    self._retry_at = now + TRY_AGAIN
         self._note(index.queue if fleet else ())
         self._note(named)
         if look:
@@ -154,7 +154,7 @@ class Allocator:
         for task in taken_back:
             refused_kind = index.withdraw(task)
             if refused_kind is not None:
-                self._block(refused_kind, now)
+                index.blocked[refused_kind] = None
                 self._note([task])
                 self._dispatch(now)
 
@@ -174,31 +174,14 @@ class Allocator:
     def _propose(self, command: c.Command, now: dt.datetime, question: Question | None = None) -> bool:
         return self._core.take_proposal(Proposal(command, ALLOCATOR, question), now)
 
-    # --- what was refused ---------------------------------------------------------------------------------------------
-
-    def _unblock(self) -> None:
-        """What was refused may be possible now."""
-        self._index.blocked.clear()
-        self._retry_at = None
-
-    def _block(self, kind: Kind, now: dt.datetime) -> None:
-        """One of this kind was refused."""
-        self._index.blocked[kind] = None
-        if self._retry_at is None:
-            self._retry_at = now + TRY_AGAIN
-
-    def _unblock_one(self, now: dt.datetime) -> None:
-        """Try the kind that was refused the longest ago: where it starts, the others may too."""
-        blocked = self._index.blocked
-        del blocked[next(iter(blocked))]
-        self._retry_at = now + TRY_AGAIN if blocked else None
-
     # --- who starts ---------------------------------------------------------------------------------------------------
 
     def _may_overtake(self, event: e.TaskQueued) -> bool:
         """Whether a task that has just begun to wait is a reason to look: it frees no slot, but may take one."""
         queue = self._index.queue
-        return event.code == "outranked" or (event.task in queue and self._index.may_preempt(queue[event.task].kind))
+        if event.code in (None, "outranked"):
+            return True
+        return event.task in queue and self._index.may_preempt(queue[event.task].kind)
 
     def _note(self, tasks: Iterable[str]) -> None:
         """Note until when these tasks may wait."""
@@ -206,7 +189,7 @@ class Allocator:
         for name in tasks:
             task = index.tasks.get(name)
             if task is not None and task.state == "queued" and not task.overdue:
-                self._overdue.set(name, task.queued_at + index.allowed[index.priority(task)])
+                self._overdue.set(name, later(task.queued_at, index.allowed[own_priority(task)]))
             else:
                 self._overdue.drop(name)
             if task is None or task.state != "running":
@@ -218,18 +201,20 @@ class Allocator:
         What is refused keeps its slot to the end of this look. Each start leads to another look (see `follow`).
         """
         index = self._index
-        self._look_at = None
+        self._look_at = self._retry_at = None
         # How much each product used needs a look only where a slot is free.
         while len(index.queue) and not index.slots.full:
-            first = pick(index.queue, index.slots, index.moment(now), index.may_start)
+            first = pick(index.queue, index.slots, index.moment(now), index.may_start, index.claims)
             if first is None:
+                self._retry_at = now + TRY_AGAIN if index.blocked or index.waits_for_cost() else None
                 break
             self._start(first, None, now)
         while any(map(index.may_preempt, index.queue.kinds)):
             running = index.running()
-            found = preempt(index.queue, index.slots, running, index.moment(now), index.may_start, index.config)
+            moment, config = index.moment(now), index.config
+            found = preempt(index.queue, index.slots, running, moment, index.may_start, config, index.claims)
             if found is None:
-                self._look_at = next_victim_at(running, now, index.config)
+                self._look_at = next_victim_at(running, now, config)
                 break
             self._start(found.ranked, found.victim.task, now)
 
@@ -273,14 +258,23 @@ class Allocator:
         if not waits or self._waits.full:
             self._show_task(question, now)
         else:
-            self._waits.add(asked.task, question, now + dt.timedelta(milliseconds=wait_ms))
+            self._waits.add(asked.task, question, later(now, dt.timedelta(milliseconds=wait_ms)))
 
     def _show_task(self, question: Question, now: dt.datetime) -> None:
         assert isinstance(question.command, c.GetTask)
         name = question.command.task
         self._unannounced.discard(name)
-        expected = self._index.expected(now).get(name) if name in self._index.queue else None
-        self._propose(p.TellTask(task=name, expected_start=expected, id=self._answer_id(now)), now, question)
+        told = p.TellTask(task=name, id=self._answer_id(now))
+        index = self._index
+        if name in index.queue:
+            moment = index.moment(now)
+            told.kept_for = index.kept_for(index.queue[name], index.kept(moment))
+            start = "behind_others" if told.kept_for else index.expected(moment).get(name, "far_behind")
+            if isinstance(start, dt.datetime):
+                told.expected_start = start
+            else:
+                told.unknown = start
+        self._propose(told, now, question)
 
     def _answer_id(self, now: dt.datetime) -> str:
         return f"{c.INTERNAL_ID}told-{now.isoformat()}-{next(self._answer_numbers)}"

@@ -56,6 +56,7 @@ class Enforcer:
                     agent=message.agent,
                     exhausted_in_seconds=message.seconds,
                     method=message.method,
+                    opened_at=message.opened_at,
                     id=f"{c.INTERNAL_ID}warn-{message.position}",
                 )
                 return [Post(MANAGER, Proposal(command, ENFORCER))]

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 import structlog
 
 from tallystick.actors.allocator import Allocator
+from tallystick.actors.missing import Missing, halted_answer
 from tallystick.actors.policies.rebalancing.figures import figures_of
 from tallystick.actors.runtime.messages import (
     ALLOCATOR,
@@ -31,17 +32,17 @@ from tallystick.events.catalog import STORED_NAME, Event
 from tallystick.events.decide import decide, pass_time
 from tallystick.events.log import snapshot
 from tallystick.events.log.codec import (
-    decode_command,
     encode_answer,
     encode_command,
     exchange_of,
+    is_same,
     seal,
 )
 from tallystick.events.log.store import Record, Store, StoreError
 from tallystick.events.messages import proposals as p
+from tallystick.events.state.calendar import NEVER
 from tallystick.events.state.conservation import BrokenInvariant, check_conserved
 from tallystick.events.state.ledger import Ledger
-from tallystick.events.state.tasks import NEVER
 
 SNAPSHOT_EVERY = 100_000
 """Events between two snapshots: what a restart reads at most behind one."""
@@ -58,6 +59,7 @@ JUDGES: Mapping[type[c.Command], str] = {
 }
 """Who is asked about commands that need judgement, or more than the state, before they can be answered."""
 
+_REASON_MAX = 500
 _ERROR = b'{"error"'
 
 _Line = tuple[Event, bytes | None, bytes | None]
@@ -90,6 +92,7 @@ class Manager:
         """What specialists were asked and have not answered, by envelope and place in it."""
         self._snapshot_due = (ledger.position // SNAPSHOT_EVERY + 1) * SNAPSHOT_EVERY
         self._crashes = crashes
+        self._missing = Missing()
         self._core_error: Exception | None = None
         """An error of the core while the allocator was at work: it is not the allocator's."""
         self._followed = 0
@@ -118,18 +121,28 @@ class Manager:
         """Decide the commands of an envelope; their answers wait for the commit."""
         self.taken += 1
         if self.halted is not None:
-            self._refuse(envelope, self.halted)
+            answer_with(envelope, halted_answer(self.halted))
             return
         self._waiting.append(envelope)
-        for slot, command in enumerate(envelope.commands):
+        self._take_from(envelope, 0, now)
+
+    def _take_from(self, envelope: Envelope, first: int, now: dt.datetime) -> None:
+        """Decide the commands of an envelope from a place on. What stands behind a plan sees it, and waits for it."""
+        for slot, command in enumerate(envelope.commands[first:], first):
             judge = JUDGES.get(type(command))
             # A query is asked anew each time; a command that was answered before is not.
-            if judge is not None and (command.query or command.id not in self.ledger.ids):
+            if judge is not None and (command.is_query or command.id not in self.ledger.ids):
                 self._ask(judge, Question(command, envelope, slot), now)
+                if judge == REALLOCATOR and (envelope, slot) in self._open:
+                    return
             else:
                 envelope.answers[slot] = self._decide(command, envelope.asked[slot], envelope.by, now)
 
     def _ask(self, judge: str, question: Question, now: dt.datetime) -> None:
+        answer = self._missing.answer_for(judge)
+        if answer is not None:
+            question.envelope.answers[question.slot] = answer
+            return
         question.envelope.open += 1
         post = Post(judge, question)
         self._open[question.envelope, question.slot] = post
@@ -139,6 +152,20 @@ class Manager:
         # A task that waits gets a slot before one that comes together with the message that frees it.
         self._tell_allocator(now)
         self._consult(lambda allocator: allocator.answer(question, now), now)
+
+    def give_up_specialist(self, name: str, reason: str, now: dt.datetime) -> None:
+        """A specialist is there no more: what waits for it is answered now, and what comes later at once."""
+        if self.halted is not None:
+            return
+        self._missing.add(name, reason)
+        command = p.RecordGivenUp(
+            specialist=name, reason=reason[:_REASON_MAX], id=f"{c.INTERNAL_ID}given-up-{name}-{self.ledger.position}"
+        )
+        self._decide(command, encode_command(command), "manager", now)
+        for post in list(self._open.values()):
+            answer = self._missing.answer_for(post.to)
+            if answer is not None:
+                self._settle(post.message, answer)
 
     def receive(self, message: Proposal | Answered, now: dt.datetime) -> None:
         """Take what a specialist sends."""
@@ -157,12 +184,14 @@ class Manager:
         question = proposal.answers
         if self.halted is not None:
             if question is not None:
-                self._refuse(question.envelope, self.halted)
+                answer_with(question.envelope, halted_answer(self.halted))
+            return False
+        if question is not None and not self._is_open(question):
             return False
         asked, by = encode_command(proposal.command), proposal.by
         if question is not None:
             by = question.envelope.by
-            if not question.command.query:
+            if not question.command.is_query:
                 proposal.command.id = question.command.id
                 asked = question.envelope.asked[question.slot]
         try:
@@ -179,9 +208,13 @@ class Manager:
         self.taken += 1
         question = answered.question
         if self.halted is not None:
-            self._refuse(question.envelope, self.halted)
-        else:
+            answer_with(question.envelope, halted_answer(self.halted))
+        elif self._is_open(question):
             self._settle(question, answered.answer)
+
+    def _is_open(self, question: Question) -> bool:
+        """Whether a question waits for its answer: where a specialist was replaced, two may answer it."""
+        return (question.envelope, question.slot) in self._open
 
     # --- the clock ----------------------------------------------------------------------------------------------------
 
@@ -219,31 +252,29 @@ class Manager:
 
     def _consult(self, work: Callable[[Allocator], None], now: dt.datetime) -> None:
         """Let the allocator work. Where it fails, another begins from the ledger, and answers the open questions."""
-        while self._allocator is not None:
+        while ALLOCATOR not in self._missing:
             try:
+                if self._allocator is None:
+                    self._followed = len(self._lines)
+                    self._allocator = Allocator(self.ledger, self)
+                    work = lambda allocator: self._resume(allocator, now)  # noqa: E731
                 work(self._allocator)
                 self._allocator_due = self._allocator.due_at()
             except Exception as error:
                 if self._crashes is None or error is self._core_error:
                     raise
-                if not self._crashes.note(ALLOCATOR, f"{type(error).__name__}: {error}", now):
-                    self._allocator = self._allocator_due = None
-                    return
-                self._followed = len(self._lines)
-                self._allocator = Allocator(self.ledger, self)
-                work = self._resume(now)
+                self._allocator = self._allocator_due = None
+                reason = f"{type(error).__name__}: {error}"
+                if not self._crashes.note(ALLOCATOR, reason, now):
+                    self.give_up_specialist(ALLOCATOR, reason, now)
             else:
                 return
 
-    def _resume(self, now: dt.datetime) -> Callable[[Allocator], None]:
+    def _resume(self, allocator: Allocator, now: dt.datetime) -> None:
         """What an allocator does that takes the place of another."""
-        questions = [post.message for post in self.open_questions(ALLOCATOR)]
-
-        def answer_all(allocator: Allocator) -> None:
-            for question in questions:
-                allocator.answer(question, now)
-
-        return answer_all
+        allocator.look(now)
+        for post in self.open_questions(ALLOCATOR):
+            allocator.answer(post.message, now)
 
     # --- deciding -----------------------------------------------------------------------------------------------------
 
@@ -253,12 +284,14 @@ class Manager:
         envelope.open -= 1
         del self._open[envelope, question.slot]
         self._waiting.append(envelope)
+        if isinstance(question.command, c.Rebalance):
+            self._take_from(envelope, question.slot + 1, self.ledger.now)
 
     def _decide(self, command: c.Command, asked: bytes, by: str, now: dt.datetime) -> bytes:
         """The answer to one command, with what it caused kept for the next commit."""
         id = command.id
         assert id is not None
-        if not command.query:
+        if not command.is_query:
             position = self.ledger.ids.get(id)
             if position is not None:
                 return self._repeated(id, asked, position)
@@ -274,7 +307,7 @@ class Manager:
         before = self._exchange_at(position)
         if before is None:
             return refused("idempotency_conflict", f"{id} names something that the fleet did itself", id=id)
-        if before[0] != asked and not _is_same(before[0], asked):
+        if before[0] != asked and not is_same(before[0], asked):
             return refused(
                 "idempotency_conflict",
                 f"{id} was used before for another message, at position {position}: choose a new id",
@@ -361,22 +394,4 @@ class Manager:
         waiting = dict.fromkeys([*self._waiting, *(envelope for envelope, _ in self._open)])
         self._lines, self._waiting, self._questions, self._open, self._followed = [], [], [], {}, 0
         for envelope in waiting:
-            self._refuse(envelope, reason)
-
-    @staticmethod
-    def _refuse(envelope: Envelope, reason: str) -> None:
-        answer_with(envelope, halted_answer(reason))
-
-
-def _is_same(one: bytes, other: bytes) -> bool:
-    """Whether two messages say the same, however they write it; a signalling NaN equals nothing."""
-    try:
-        return decode_command(one) == decode_command(other)
-    except ArithmeticError:
-        return False
-
-
-def halted_answer(reason: str) -> bytes:
-    """What a halted fleet answers. After a restart the same message with the same id shows whether it was done."""
-    detail = f"the fleet has stopped and must be started again: {reason}"
-    return refused("halted", detail)
+            answer_with(envelope, halted_answer(reason))

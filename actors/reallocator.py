@@ -26,6 +26,10 @@ from tallystick.events.catalog.event import EPOCH
 from tallystick.events.messages import proposals as p
 from tallystick.events.state.ledger import Ledger
 
+_LATE = dt.timedelta(seconds=1)
+"""Later than this no timer fires where everything is in order."""
+_LEAST = dt.timedelta(microseconds=1)
+
 
 class Reallocator:
     """Asks the tracker for a survey of the agents, and proposes one atomic plan of moves."""
@@ -36,7 +40,8 @@ class Reallocator:
     def begin(self, ledger: Ledger) -> None:
         self._config: Config = ledger.rules.config
         self._open = len(ledger.accounts)
-        self._next = self._after(ledger.now)
+        # A tick that the one before it did not take at this very moment is taken now.
+        self._next = self._after(ledger.now - _LEAST)
 
     def handle(self, message: Any, now: dt.datetime) -> Sequence[Post]:
         match message:
@@ -46,7 +51,10 @@ class Reallocator:
             case Tick():
                 if now < self._next:
                     return []
+                is_late = now - self._next > _LATE
                 self._next = self._after(now)
+                if is_late:
+                    return []  # the fleet was not there at the moment of a plan: it waits for the next one
                 return [Post(TRACKER, SurveyWanted(None))]
             case Question():
                 return [Post(TRACKER, SurveyWanted(message))]
@@ -99,6 +107,7 @@ class Reallocator:
                     agent=move.target,
                     why="demand",
                     predictions=[exhaustion.prediction() for exhaustion in exhaustions],
+                    opened_at=move.opened_at,
                     id=f"{c.INTERNAL_ID}demand-{now.isoformat()}-{number}",
                 )
                 posts.append(Post(MANAGER, Proposal(command, REALLOCATOR)))

@@ -92,7 +92,7 @@ class Tracker:
                 step(balances, event)
             if not isinstance(event, _REPORTS):
                 self._take_note(event)
-            elif getattr(event, "lease", None) is None:
+            elif event.account is not None:
                 posts += _proposed(self._forecaster.step(event))
                 reported[event.agent] = event
         for agent, event in reported.items():
@@ -140,7 +140,7 @@ class Tracker:
         if run.alerted:
             return []
         run.alerted = True
-        near = ExhaustionNear(account.id, int(seconds), exhaustion.course.method, event.position)
+        near = ExhaustionNear(account.id, int(seconds), exhaustion.course.method, event.position, account.opened_at)
         made = self._forecaster.recorded(account, "warning", f"warning-{event.position}", exhaustions)
         return [*_proposed(made), Post(ENFORCER, near)]
 

@@ -22,9 +22,11 @@ from tallystick.config.errors import (
     nearest,
     shown,
 )
-from tallystick.config.kinds import Bounds, Name
+from tallystick.config.grammar import check_digits
+from tallystick.config.kinds import Bounds, ConditionText, Name
 from tallystick.config.settings import Section
 from tallystick.config.source import Source
+from tallystick.config.spelling import misspelled
 
 S = TypeVar("S", bound=Section)
 
@@ -51,6 +53,7 @@ class Builder:
     def _value(self, kind: Any, value: object, over: Any, path: KeyPath) -> Any:
         kind, may_be_null = _without_null(kind)
         if may_be_null and value is None:
+            self._check_written(path)
             return None
         origin = get_origin(kind)
         if origin is Mapping:
@@ -69,7 +72,7 @@ class Builder:
                 raise self._unknown_key(key, list(fields), path)
         settled: dict[str, Any] = {}
         for name, field in fields.items():
-            default = getattr(over, name) if over is not None and kind.merged else field.default
+            default = field.default if over is None else getattr(over, name)
             if name in given:
                 over_field = None if default is msgspec.NODEFAULT else default
                 settled[name] = self._value(field.type, given[name], over_field, (*path, name))
@@ -87,11 +90,27 @@ class Builder:
         entries = dict(over or {}) if self._keep_entries else {}
         for key, item in self._keys_of(value, path).items():
             if item is None:
+                self._check_written((*path, key))
                 entries.pop(key, None)
             else:
                 name = self._single(Name, key, (*path, key), may_be_null=False)
+                if name not in entries:
+                    self._check_spelling(name, (*path, key))
                 entries[name] = self._value(kind, item, entries.get(name), (*path, name))
         return entries
+
+    def _check_spelling(self, name: str, path: KeyPath) -> None:
+        """A new entry has a name that is spelled as it looks; those that are in force, or that a log holds, stay."""
+        wrong = misspelled(name) if self._keep_entries else None
+        if wrong is not None:
+            problem = f"found {name!r} with {wrong.character}, allowed is {wrong.allowed}"
+            raise self._error(problem, path, found=name, allowed=wrong.allowed)
+
+    def _check_written(self, path: KeyPath) -> None:
+        """Null lifts a limit, so it must be written: a key without a value may be where a file was cut off."""
+        if path in self._source.empty:
+            problem = "this key has no value: write null to remove a limit or an entry"
+            raise self._error(problem, path, found="nothing", allowed="a value, or null")
 
     def _items(self, kind: Any, value: object, path: KeyPath) -> tuple[Any, ...]:
         if not isinstance(value, list | tuple):
@@ -106,12 +125,20 @@ class Builder:
             # Python would read digits of any script as a number, and underscores between them.
             in_ascii = not isinstance(plain, str) or NUMBER.fullmatch(plain)
             if not isinstance(result, Decimal) or (in_ascii and _bounds(kind).hold(result)):
+                self._check_digits(kind, plain)
                 return result
+        except ConditionError as error:
+            raise self._wrong_part(error, path) from None
         except msgspec.ValidationError:
             pass  # Its words name neither the place nor the entry; ours follow.
         words = _words(kind)
         choices = get_args(kind) if get_origin(kind) is Literal else ()
         raise self._wrong_value(value, f"{words}, or null" if may_be_null else words, path, nearest(value, choices))
+
+    def _check_digits(self, kind: Any, value: object) -> None:
+        """A new condition has no underscores in its numbers; those that a log holds may."""
+        if kind is ConditionText and self._keep_entries and isinstance(value, str):
+            check_digits(value)
 
     def _keys_of(self, value: object, path: KeyPath) -> dict[str, object]:
         if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):

@@ -86,6 +86,34 @@ class Condition:
         """Whether it holds whatever happens."""
         return self.tree == _ALWAYS
 
+    @property
+    def can_hold(self) -> bool:
+        """Whether it may ever become true: not where it needs a number that the configuration does not have."""
+        return self.always or self._outcomes(self.tree)[0]
+
+    def _outcomes(self, node: Node) -> tuple[bool, bool]:
+        """Whether a part may become true, and whether it may become false."""
+        match node:
+            case Compared(left, _, right):
+                known = not (self._is_absent(left) or self._is_absent(right))
+                return known, known
+            case Among(left, items):
+                known = not self._is_absent(left)
+                return known and not all(map(self._is_absent, items)), known
+            case Not(inner):
+                return self._outcomes(inner)[::-1]
+            case AnyOf(parts):
+                outcomes = [self._outcomes(part) for part in parts]
+                return any(true for true, _ in outcomes), all(false for _, false in outcomes)
+            case AllOf(parts):
+                outcomes = [self._outcomes(part) for part in parts]
+                return all(true for true, _ in outcomes), any(false for _, false in outcomes)
+            case _:
+                return True, True
+
+    def _is_absent(self, operand: Operand) -> bool:
+        return isinstance(operand, Word) and operand.text in self.numbers and self.numbers[operand.text] is None
+
     def holds(self, facts: Mapping[str, Value]) -> bool:
         """Whether it is true of the facts by their names.
 

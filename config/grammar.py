@@ -156,6 +156,24 @@ def read(text: str) -> Node:
     return node
 
 
+def check_digits(text: str) -> None:
+    """Refuse underscores between the digits of a number: the grammar still reads them, for conditions in old logs.
+
+    Raises:
+        ConditionError: a number is written with underscores. What is wrong in any other way is left to `read`.
+    """
+    if "_" not in text or len(text) > LENGTH_MAX:
+        return
+    parser, unexpected = _parser()
+    try:
+        for token in parser.lex(text):
+            if token.type == "NUMBER" and "_" in token:
+                plain = token.replace("_", "")
+                raise ConditionError(text, _start(token), shown(str(token)), "a number without underscores", plain)
+    except unexpected:
+        return
+
+
 @cache
 def _parser() -> "tuple[Lark, type[UnexpectedInput]]":
     """The parser, and what it raises. Loaded with the first condition, so that nothing waits for it that reads none."""

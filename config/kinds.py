@@ -14,6 +14,7 @@ from tallystick.config.amounts import AMOUNT_MAX, NANOS_PER_DOLLAR
 
 Priority = Literal["critical", "high", "normal", "low"]
 
+NAME_MAX: Final = 128
 _NUMBER_MAX: Final = AMOUNT_MAX // NANOS_PER_DOLLAR
 _DIGITS_MAX: Final = 28
 
@@ -44,17 +45,19 @@ class Bounds:
 def _number(*, least: int = 0, most: int = _NUMBER_MAX, above: bool = False, decimals: int = 9) -> Meta:
     bounds = Bounds(least, most, above, decimals)
     words = f"a number {'above' if above else 'from'} {least}"
-    if most != _NUMBER_MAX:
-        words += f", at most {most}" if above else f" to {most}"
+    words += f", at most {most}" if above else f" to {most}"
     schema: dict[str, Any] = {"exclusiveMinimum" if above else "minimum": least, "maximum": most}
     return Meta(
         description=f"{words}, with at most {decimals} decimals", extra_json_schema=schema, extra={"bounds": bounds}
     )
 
 
-Count = Annotated[int, Meta(ge=0, le=AMOUNT_MAX, description="a whole number from 0")]
-Positive = Annotated[int, Meta(ge=1, le=AMOUNT_MAX, description="a whole number from 1")]
-Name = Annotated[str, Meta(min_length=1, max_length=128, description="a name of 1 to 128 characters")]
+Count = Annotated[int, Meta(ge=0, le=AMOUNT_MAX, description=f"a whole number from 0 to {AMOUNT_MAX}")]
+Positive = Annotated[int, Meta(ge=1, le=AMOUNT_MAX, description=f"a whole number from 1 to {AMOUNT_MAX}")]
+Name = Annotated[str, Meta(min_length=1, max_length=NAME_MAX, description=f"a name of 1 to {NAME_MAX} characters")]
+ConditionText = Annotated[
+    str, Meta(min_length=1, max_length=4096, description="a text of 1 to 4096 characters", extra={"condition": True})
+]
 Text = Annotated[str, Meta(min_length=1, max_length=4096, description="a text of 1 to 4096 characters")]
 
 Ratio = Annotated[Decimal, _number(above=True, most=1)]
@@ -68,5 +71,7 @@ Multiplier = Annotated[Decimal, _number(least=1)]
 Dollars = Annotated[Decimal, _number()]
 Seconds = Annotated[Decimal, _number(decimals=3)]
 PositiveSeconds = Annotated[Decimal, _number(above=True, decimals=3)]
+TokenWeight = Annotated[Decimal, _number(most=1_000)]
+WindowMinutes = Annotated[int, Meta(ge=1, le=1_440, description="a whole number from 1 to 1440")]
 Minutes = Annotated[Decimal, _number()]
 Hours = Annotated[Decimal, _number(above=True)]

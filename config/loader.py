@@ -11,15 +11,30 @@ import msgspec
 from tallystick.config.building import Builder
 from tallystick.config.errors import ConfigError, KeyPath
 from tallystick.config.grammar import ALWAYS
-from tallystick.config.settings import AutoModelSelection, Config
+from tallystick.config.settings import AutoModelSelection, Config, DailyLimits, MaxConcurrent, TotalBudget
 from tallystick.config.source import Source, read
 
 ENVIRONMENT_VARIABLE: Final = "TALLYSTICK_CONFIG"
 PROJECT_FILE: Final = Path(".claude/resource-management/resource-limits.yml")
 PACKAGED_FILE: Final = Path(__file__).with_name("resource-limits.yml")
 
+_NAMED: Final = "named"
+"""Where a configuration keeps what its file says: no part of it, and not compared."""
 _RULES: Final[KeyPath] = ("rules",)
 _RULES_HOME: Final[KeyPath] = ("auto_model_selection", "rules")
+
+
+def without_limits() -> Config:
+    """The defaults without the packaged limits: what a file or a mapping is laid over that a new fleet begins with.
+
+    The packaged limits are in force by themselves only where a new fleet gets no configuration at all.
+    """
+    return Config(
+        total_budget=TotalBudget(),
+        max_concurrent=MaxConcurrent(None, {}),
+        token_budgets={},
+        daily_limits=DailyLimits(None, None),
+    )
 
 
 def find(explicit: str | None, environ: Mapping[str, str]) -> Path | None:
@@ -39,7 +54,7 @@ def located(explicit: str | None, environ: Mapping[str, str], variable: str, pro
 
 
 def load(path: Path | None) -> Config:
-    """The configuration of a file over the defaults, or the packaged one.
+    """The configuration of a file over the defaults, without limits that it does not name; or the packaged one.
 
     Raises:
         ConfigError: the file cannot be read, or says something that is not allowed.
@@ -63,7 +78,7 @@ def text_of(file: Path) -> str:
 
 
 def parse(text: str, name: str) -> Config:
-    """The configuration of a YAML text over the defaults; ``name`` is what errors call the text.
+    """The configuration of a YAML text, as for `load`; ``name`` is what errors call the text.
 
     Raises:
         ConfigError: the text says something that is not allowed, at a line and a column.
@@ -72,12 +87,27 @@ def parse(text: str, name: str) -> Config:
 
 
 def from_mapping(mapping: Mapping[str, Any]) -> Config:
-    """The configuration of a JSON-like mapping over the defaults, as a file with the same content would give it.
+    """The configuration of a JSON-like mapping, as a file with the same content would give it.
 
     Raises:
         ConfigError: the mapping says something that is not allowed; there is a key path, but no line.
     """
     return _over_defaults(Source(None, dict(mapping)))
+
+
+def changed(in_force: Config, mapping: Mapping[str, Any]) -> Config:
+    """What is in force, with the keys that a mapping names as they are there: null removes a limit or an entry.
+
+    Raises:
+        ConfigError: the mapping says something that is not allowed, or that does not go with what stays.
+    """
+    return Builder(_whole(Source(None, dict(mapping)))).build(Config, in_force)
+
+
+def named(config: Config) -> dict[str, Any]:
+    """What a configuration says itself, as `to_mapping` writes it: the keys of its file; all where it has none."""
+    said: dict[str, Any] | None = config.__dict__.get(_NAMED)
+    return to_mapping(config) if said is None else said
 
 
 def restore(mapping: Mapping[str, Any]) -> Config:
@@ -103,7 +133,21 @@ def to_mapping(config: Config) -> dict[str, Any]:
 
 
 def _over_defaults(source: Source) -> Config:
-    return Builder(_with_whole_rules(_with_rules_at_home(source))).build(Config, Config())
+    whole = _whole(source)
+    config = Builder(whole).build(Config, without_limits())
+    config.__dict__[_NAMED] = _as_named(to_mapping(config), whole.tree)
+    return config
+
+
+def _as_named(written: Any, tree: Any) -> Any:
+    """Of a written configuration the keys that a tree names; an entry that it removes is null."""
+    if isinstance(written, dict) and isinstance(tree, dict):
+        return {key: _as_named(written.get(key), value) for key, value in tree.items()}
+    return written
+
+
+def _whole(source: Source) -> Source:
+    return _with_whole_rules(_with_rules_at_home(source))
 
 
 def _with_rules_at_home(source: Source) -> Source:

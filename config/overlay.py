@@ -1,30 +1,45 @@
-"""What a changed file changes: only the keys that differ from what it said before."""
+"""What a changed file changes: only the keys that it names, and that differ from what it said before."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from tallystick.config.loader import from_mapping, to_mapping
-from tallystick.config.settings import Config
+from tallystick.config.errors import KeyPath
 
 
-def overlaid(in_force: Config, before: Config, after: Config) -> Config:
-    """What is in force, with each key that differs between two states of a file as the later one has it.
+def changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:
+    """The part of ``after`` (what a file names, see `loader.named`) that ``before`` does not say just so.
 
-    What an operator has changed since by a message stays, unless the file changed that very key. A list is one value.
-
-    Raises:
-        ConfigError: the keys do not go together with those that stay.
+    What an operator has changed since by a message stays, unless the file changed that very key. A list is one value. A
+    key that ``after`` does not name is not in it.
     """
-    mapping: dict[str, Any] = _overlaid(to_mapping(in_force), to_mapping(before), to_mapping(after))
-    return from_mapping(mapping)
+    found: dict[str, Any] = {}
+    for key, value in after.items():
+        old = before.get(key)
+        if isinstance(value, Mapping) and isinstance(old, Mapping):
+            if part := changes(old, value):
+                found[key] = part
+        elif key not in before or old != value:
+            found[key] = value
+    return found
 
 
-def _overlaid(in_force: Any, before: Any, after: Any) -> Any:
-    if before == after:
-        return in_force
-    if isinstance(in_force, Mapping) and isinstance(before, Mapping) and isinstance(after, Mapping):
-        keys = dict.fromkeys([*in_force, *after])
-        merged = {key: _overlaid(in_force.get(key), before.get(key), after.get(key)) for key in keys}
-        # An entry that the file has dropped is gone; null would be the value of a key.
-        return {key: value for key, value in merged.items() if key in after or key not in before}
-    return after
+def dropped(before: Mapping[str, Any], after: Mapping[str, Any], above: KeyPath = ()) -> Iterator[KeyPath]:
+    """The keys that ``before`` names and ``after`` does not, without those that were null."""
+    for key, value in before.items():
+        if key not in after:
+            if value is not None:
+                yield (*above, key)
+        elif isinstance(value, Mapping) and isinstance(after[key], Mapping):
+            yield from dropped(value, after[key], (*above, key))
+
+
+def says(mapping: Mapping[str, Any], path: KeyPath) -> bool:
+    """Whether a mapping names a key, or removes what is above it."""
+    said: Any = mapping
+    for name in path:
+        if not isinstance(said, Mapping):
+            return True
+        if name not in said:
+            return False
+        said = said[name]
+    return True

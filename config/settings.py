@@ -8,7 +8,7 @@ import itertools
 from collections.abc import Mapping
 from decimal import Decimal
 from functools import cached_property
-from typing import ClassVar, Literal
+from typing import Literal
 from zoneinfo import ZoneInfo, available_timezones
 
 import msgspec
@@ -18,6 +18,7 @@ from tallystick.config.conditions import Condition, parse_all
 from tallystick.config.errors import KeyPath, Unfit, dotted, nearest
 from tallystick.config.grammar import ALWAYS
 from tallystick.config.kinds import (
+    ConditionText,
     Count,
     Dollars,
     Hours,
@@ -34,29 +35,26 @@ from tallystick.config.kinds import (
     Share,
     Text,
     Threshold,
+    TokenWeight,
     Weight,
+    WindowMinutes,
 )
 from tallystick.config.names import FLEET_NAMES, TASK_NAMES, numbers_in
 
 
 class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A map with known keys. ``merged``: what a file leaves out is taken from the packaged defaults."""
-
-    merged: ClassVar[bool] = True
+    """A map with known keys."""
 
 
 def _check_rising(section: Section, names: tuple[str, ...]) -> None:
     """Each threshold may equal the next, but not lie above it."""
     for lower, upper in itertools.pairwise(names):
-        low, high = getattr(section, lower), getattr(section, upper)
-        if low > high:
+        if (low := getattr(section, lower)) > (high := getattr(section, upper)):
             raise Unfit({(lower,): f"at most {upper} ({high})", (upper,): f"at least {lower} ({low})"})
 
 
 class TotalBudget(Section, frozen=True):
-    """What the fleet may spend per period; taken as it is written, so that what is left out is not limited."""
-
-    merged: ClassVar[bool] = False
+    """What the fleet may spend per period; None is no limit."""
 
     tokens: Count | None = None
     time_seconds: Seconds | None = None
@@ -182,6 +180,15 @@ class Scoring(Section, frozen=True):
     blocking: Weight = Decimal("0.2")
 
 
+class Fairness(Section, frozen=True):
+    """What a product's use is, by which shares across products are measured, and over how long."""
+
+    by: Literal["slot_time", "tokens", "cost"] = "slot_time"
+    minutes: WindowMinutes = 60
+    input_weight: TokenWeight = Decimal(1)
+    output_weight: TokenWeight = Decimal(2)
+
+
 class DailyLimits(Section, frozen=True):
     """Limits of one day in the fleet's time zone; None is no limit."""
 
@@ -199,7 +206,7 @@ class DailyLimits(Section, frozen=True):
 class ModelRule(Section, frozen=True):
     """Where ``condition`` holds, a task runs on ``model`` (an alias of the catalogue)."""
 
-    condition: Text
+    condition: ConditionText
     model: Name
 
 
@@ -250,7 +257,7 @@ class WhenTripped(Section, frozen=True):
 class CircuitBreaker(Section, frozen=True):
     """Conditions of which each trips the breaker when it becomes true."""
 
-    trip_conditions: tuple[Text, ...] = ("cost_daily_usd > daily_limits.max_cost_usd",)
+    trip_conditions: tuple[ConditionText, ...] = ("cost_daily_usd > daily_limits.max_cost_usd",)
     when_tripped: WhenTripped = WhenTripped()
 
 
@@ -262,7 +269,10 @@ class ManualOverride(Section, frozen=True):
 
 
 class Config(Section, frozen=True, dict=True):
-    """Everything that resource-limits.yml says, and its conditions as they are asked: parsed once."""
+    """Everything that resource-limits.yml says, and its conditions as they are asked: parsed once.
+
+    Made without arguments, it is the packaged file.
+    """
 
     total_budget: TotalBudget = TotalBudget(60_000_000, None, Decimal(3000), "month")
     emergency_reserve_percent: Percent = Decimal(10)
@@ -289,6 +299,7 @@ class Config(Section, frozen=True, dict=True):
     priority_levels: PriorityLevels = PriorityLevels()
     scoring: Scoring = Scoring()
     preemption_cooldown_minutes: Minutes = Decimal(10)
+    fairness: Fairness = Fairness()
     daily_limits: DailyLimits = DailyLimits()
     auto_model_selection: AutoModelSelection = AutoModelSelection()
     models: Mapping[Name, Model] = msgspec.field(
@@ -309,8 +320,6 @@ class Config(Section, frozen=True, dict=True):
         _check_zone(self.timezone)
         _check_models(self)
         _check_conditions(self)
-        if "default" not in self.token_budgets:
-            raise Unfit({("token_budgets", "default"): "a budget for the agent types that are not named"})
         who = self.circuit_breaker.when_tripped.notify
         if who not in self.notifications:
             raise _not_among("notifications", self.notifications, who, ("circuit_breaker", "when_tripped", "notify"))
@@ -322,7 +331,10 @@ class Config(Section, frozen=True, dict=True):
 
     @cached_property
     def max_tokens(self) -> Mapping[str, int]:
-        """By agent type, the hard end of a run in tokens: its soft mark times ``token_budget_multiplier``."""
+        """By agent type, the hard end of a run in tokens: its soft mark times ``token_budget_multiplier``.
+
+        The entry ``default``, where there is one, is for the types that are not named; the others have none.
+        """
         factor = self.token_budget_multiplier
         return {name: min(int(budget * factor), AMOUNT_MAX) for name, budget in self.token_budgets.items()}
 
@@ -351,8 +363,7 @@ def _check_zone(name: str) -> None:
     # A name may also be that of a folder, or point outside the data base.
     except (KeyError, ValueError, OSError):
         suggestion = nearest(name, available_timezones())
-        words = "a time zone of the IANA data base, such as 'Europe/Zurich'"
-        raise Unfit({("timezone",): words}, suggestion) from None
+        raise Unfit({("timezone",): "a time zone of the IANA data base, such as 'Europe/Zurich'"}, suggestion) from None
 
 
 def _check_models(config: Config) -> None:

@@ -30,6 +30,8 @@ class Source:
     tree: object
     keys: dict[KeyPath, Place] = field(default_factory=dict)
     values: dict[KeyPath, Place] = field(default_factory=dict)
+    empty: set[KeyPath] = field(default_factory=set)
+    """Where a key stands without a value, which YAML reads as null: a file that was cut off may end so."""
     texts: dict[KeyPath, Place] = field(default_factory=dict)
     """Where a text begins that stands in one line of the file as it is, with nothing folded or escaped."""
 
@@ -80,6 +82,8 @@ def _value(node: yaml.Node, source: Source, path: KeyPath) -> object:
     if isinstance(node, yaml.SequenceNode) and kind == "seq":
         return [_value(item, source, (*path, number)) for number, item in enumerate(node.value)]
     if isinstance(node, yaml.ScalarNode) and kind in _SCALARS:
+        if kind == "null" and not node.value:
+            source.empty.add(path)
         _note_text(node, source, path)
         return _scalar(kind, node.value)
     raise ConfigError(f"the tag {node.tag} is not supported", path=path, file=source.name, place=source.values[path])

@@ -11,6 +11,7 @@ from tallystick.actors.runtime.fleet import Fleet
 from tallystick.config.loader import from_mapping
 from tallystick.events.log.store import Store
 from tests.support.core import START
+from tests.support.limits import with_seed_limits
 from tests.support.running import QUIET, OpenFleet
 
 # The same cases each time, and no deadline: a slow machine must not fail a test.
@@ -29,7 +30,8 @@ def open_fleet(clock: ManualClock) -> Iterator[OpenFleet]:
     opened: list[Fleet] = []
 
     def open_(store: Store | str = "memory:", notify: bool | None = None, **config: Any) -> Fleet:
-        fleet = Fleet.open(store, from_mapping({**QUIET, **config}), clock=clock, notify=notify)
+        settings = from_mapping(with_seed_limits({**QUIET, **config}))
+        fleet = Fleet.open(store, settings, clock=clock, notify=notify)
         opened.append(fleet)
         return fleet
 

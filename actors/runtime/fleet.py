@@ -9,11 +9,11 @@ import datetime as dt
 import gc
 import itertools
 import logging
+import os
 import secrets
 import sys
 import threading
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, ClassVar, Self
@@ -21,28 +21,31 @@ from typing import Any, ClassVar, Self
 import pykka
 import structlog
 
-from tallystick.actors.enforcer import Enforcer
-from tallystick.actors.manager import Manager, halted_answer
-from tallystick.actors.reallocator import Reallocator
-from tallystick.actors.runtime.clock import Clock, SystemClock
+from tallystick.actors.manager import Manager
+from tallystick.actors.missing import halted_answer
+from tallystick.actors.runtime.clock import Clock, SteadyClock, SystemClock
 from tallystick.actors.runtime.command_queue import WAKE_UP, CommandQueue, check_principal
 from tallystick.actors.runtime.following import Following
-from tallystick.actors.runtime.manager_actor import ManagerActor, Takeover
+from tallystick.actors.runtime.manager_actor import GivenUp, HaltNow, ManagerActor, Takeover
 from tallystick.actors.runtime.messages import ENFORCER, MANAGER, SENDER, Envelope, Post, Recorded, Tick, each
-from tallystick.actors.runtime.opening import Opened, RefusedConfig, open_ledger, to_put_in_force
+from tallystick.actors.runtime.opening import Opened, RefusedConfig, load_config, open_ledger, to_put_in_force
 from tallystick.actors.runtime.pending import ANSWER_SECONDS, LoopPending, Pending, Unanswered, answer_with, refused
+from tallystick.actors.runtime.quiescence import Quiescence
 from tallystick.actors.runtime.reports import MakeReporter, NoReporter
 from tallystick.actors.runtime.sender import AlertSender, Sender, send_by_apprise
-from tallystick.actors.runtime.specialist import Crashed, Probe, Specialist, SpecialistActor
+from tallystick.actors.runtime.specialist import Crashed, Specialist, SpecialistActor, Undelivered
 from tallystick.actors.runtime.supervision import Crashes
+from tallystick.actors.runtime.team import specialists
 from tallystick.actors.runtime.timers import Timekeeper
-from tallystick.actors.tracker import Tracker
+from tallystick.actors.runtime.watch import Watch
+from tallystick.config.found import GivenConfig, GivenPrices, config_for, prices_for
 from tallystick.config.prices import PriceList
 from tallystick.config.settings import Config
 from tallystick.events import messages as c
-from tallystick.events.catalog import Event
+from tallystick.events.catalog import ClockAccepted, Event
 from tallystick.events.log.codec import Message, encode_answer, encode_command, read_message
 from tallystick.events.log.store import Store, open_store
+from tallystick.events.messages import proposals as p
 from tallystick.events.messages.replies import Refusal
 
 INBOX_MAX = 10_000
@@ -52,18 +55,7 @@ SWITCH_SECONDS = 0.0005
 store releases the interpreter at every step of a statement."""
 CLOSING_SECONDS = 5.0
 """How long a fleet that is closed waits for its specialists, and for an alert that is on its way."""
-_LOOK_SECONDS = 0.1
-"""How often a caller that waits for an actor looks whether it still lives."""
-
 log = structlog.wrap_logger(logging.getLogger("tallystick.fleet"))
-
-
-def specialists(delivers: bool = False) -> list[Specialist]:
-    """The specialists with a thread of their own, in the order in which equal timers fire.
-
-    ``delivers``: the enforcer also sends alerts to the configured addresses.
-    """
-    return [Tracker(), Enforcer(delivers), Reallocator()]
 
 
 class Fleet:
@@ -84,12 +76,21 @@ class Fleet:
         self._reporter = reporter
         self._specialists: dict[str, Specialist] = {one.name: one for one in self._made_specialists()}
         self._refs: dict[str, pykka.ActorRef[Any]] = {}
+        self._undelivered = Undelivered()
         self._followers: list[Callable[[Sequence[Event]], None]] = []
-        self._ids = itertools.count(1)
-        self._prefix = f"m-{secrets.token_hex(6)}"
+        self._ids, self._prefix = itertools.count(1), f"m-{secrets.token_hex(6)}"
         self._at_close = contextlib.ExitStack()
         self._closing, self._closed = threading.Event(), threading.Event()
+        self._process = os.getpid()
         self._timekeeper = Timekeeper(clock, [MANAGER, *self._specialists], self._tick, live)
+        self._steady = clock if isinstance(clock, SteadyClock) else None
+        self._watch = Watch(
+            self._steady,
+            store.lost,
+            lambda why: self._tell(MANAGER, HaltNow(why)),
+            self._note_clock,
+            self._timekeeper.look_again,
+        )
 
     # --- opening and closing ------------------------------------------------------------------------------------------
 
@@ -97,8 +98,8 @@ class Fleet:
     def open(
         cls,
         store: Store | str,
-        config: Config | None = None,
-        prices: PriceList | None = None,
+        config: GivenConfig = None,
+        prices: GivenPrices = None,
         *,
         clock: Clock | None = None,
         by: str = "operator",
@@ -108,33 +109,40 @@ class Fleet:
     ) -> Self:
         """Open a fleet as its only writer: replay, start the actors, put configuration and prices in force.
 
-        What is not given stays as it is in force; a new fleet gets the packaged configuration and prices. ``prices``
-        are put over the published ones of the day. With a ``clock`` of your own, time passes only by `advance`. Each
-        of ``followers`` is called with the events of every recorded batch, in the manager's turn: it hands them on
-        and returns at once. Alerts go out to the configured addresses, but not from a fleet with a clock of your own,
-        unless ``notify`` says otherwise. ``reporter`` makes reports; the default is ``default_reporter``.
+        A configuration may be a mapping, the path of a file, or a `Config`, and so may prices, which are put over the
+        published ones of the day. What is not given stays as it is in force; a new fleet begins with the files that the
+        command line would find too, or else with what is packaged. In a fleet that has begun, what a configuration does
+        not name stays in force. With a ``clock`` of your own, time passes only by `advance`, and no alerts go out,
+        unless ``notify`` says otherwise. Each of ``followers`` is called with the events of every recorded batch, in
+        the manager's turn: it returns at once. ``reporter`` makes reports; the default is ``default_reporter``.
 
         Raises:
             StoreError: the store cannot be opened; `WriterPresent` where another process writes the fleet.
             BrokenChain: the log was tampered with.
+            ConfigError: the configuration or the prices cannot be read, or say something that is not allowed.
             RefusedConfig: the total would be below what is granted, held or spent already.
         """
         check_principal(by)
         opened = open_store(store, writer=True) if isinstance(store, str) else store
         try:
+            is_new = opened.last() is None
+            settings, price_list = config_for(config, is_new), prices_for(prices, is_new)
             sender = send_by_apprise if (clock is None if notify is None else notify) else None
             made = reporter or cls.default_reporter
-            fleet = cls(open_ledger(opened), opened, clock or SystemClock(), clock is None, sender, made)
+            begun = open_ledger(opened)
+            time_source = clock or SteadyClock(SystemClock(), begun.ledger.now)
+            fleet = cls(begun, opened, time_source, clock is None, sender, made)
         except BaseException:
             opened.close()
             raise
         fleet._followers = list(followers)
         try:
             fleet._start()
-            fleet._put_in_force(config, prices, by)
+            fleet._put_in_force(settings, price_list, by)
             gc.freeze()
             # Only now: nothing is sent to an address that is no longer in force.
             fleet._timekeeper.start()
+            fleet._watch.start(fleet._manager.ledger.clock_apart_ms)
         except BaseException:
             fleet.close()
             raise
@@ -158,6 +166,8 @@ class Fleet:
         self._refs[specialist.name] = SpecialistActor.start(
             specialist, self._clock.now, self._deliver, self._timekeeper.wake_at, self._on_crash
         )
+        for message in self._undelivered.take(specialist.name):
+            self._tell(specialist.name, message)
 
     def _put_in_force(self, config: Config | None, prices: PriceList | None, by: str) -> None:
         for command in to_put_in_force(self._manager.ledger, config, prices, self._clock.now()):
@@ -177,6 +187,7 @@ class Fleet:
         self._at_close.close()
         # Senders that go on asking would keep the fleet from coming to rest.
         self._closing.set()
+        self._watch.stop()
         self._timekeeper.stop()
         self._finish()
         self._closed.set()
@@ -264,8 +275,10 @@ class Fleet:
 
     def _post(self, envelope: Envelope) -> None:
         queue, ref = self._queue, self._refs[MANAGER]
-        if self._closing.is_set():
-            answer_with(envelope, halted_answer(self.halted or "it was closed"))
+        fork = self._process != os.getpid()
+        if fork or self._closing.is_set():
+            why = f"this is a fork of process {self._process}, which runs the fleet" if fork else "it was closed"
+            answer_with(envelope, halted_answer(self.halted or why))
             return
         if len(queue.waiting) >= INBOX_MAX:
             answer_with(envelope, refused("busy", "too many messages are waiting: try again", retry_after_seconds=1))
@@ -292,6 +305,9 @@ class Fleet:
             for name, specialist in self._specialists.items():
                 if not kinds.isdisjoint(specialist.follows):
                     self._tell(name, recorded)
+            if self._steady is not None and ClockAccepted in kinds:
+                self._steady.accept()
+                self._watch.accepted()
             for follow in self._followers:
                 follow(recorded.events)
         else:
@@ -301,23 +317,46 @@ class Fleet:
         try:
             self._refs[name].tell(message)
         except pykka.ActorDeadError:
+            self._undelivered.keep(name, message)
             log.debug("undeliverable", to=name, message=type(message).__name__)
+
+    def _note_clock(self, apart_ms: int) -> None:
+        note = p.NoteClock(apart_ms=apart_ms, id=f"{c.INTERNAL_ID}clock-{self._new_id()}")
+        self._post(Envelope([note], [encode_command(note)], "clock", Pending()))
 
     def _tick(self, name: str, now: dt.datetime) -> None:
         self._tell(name, Tick(now))
 
     def _on_crash(self, crashed: Crashed) -> None:
         """Put another specialist in a failed one's place: its state is a fold of the log, so nothing is lost."""
-        if self._closed.is_set() or not self._crashes.note(crashed.name, crashed.reason, self._clock.now()):
+        name = crashed.name
+        if self._closed.is_set():
             return
-        specialist = next(one for one in self._made_specialists() if one.name == crashed.name)
-        self._specialists[crashed.name] = specialist
-        self._tell(MANAGER, Takeover(specialist, lambda: self._start_specialist(specialist)))
+        if not self._crashes.note(name, crashed.reason, self._clock.now()):
+            self._tell(MANAGER, GivenUp(name, crashed.reason))
+            return
+        specialist = next(one for one in self._made_specialists() if one.name == name)
+        self._specialists[name] = specialist
+        left = (*crashed.left, *self._undelivered.take(name))
+        failed: Callable[[str], None] = lambda reason: self._on_crash(Crashed(name, reason, left))  # noqa: E731
+        self._tell(MANAGER, Takeover(specialist, self._start_specialist, failed, left))
 
     @property
     def config(self) -> Config:
         """The configuration in force."""
         return self._manager.ledger.rules.config
+
+    def put_in_force(self, config: Mapping[str, Any], by: str = "operator") -> Any:
+        """Put a configuration, or a part of one, in force, as `LoadConfig` does: addresses and paths too.
+
+        Raises:
+            Unanswered: no answer; it may still come into force.
+        """
+        check_principal(by)
+        command = load_config(dict(config), self.position)
+        pending = Pending()
+        self._post(Envelope([command], [encode_command(command)], by, pending))
+        return pending.result()
 
     @property
     def halted(self) -> str | None:
@@ -325,16 +364,17 @@ class Fleet:
         return self._manager.halted
 
     def follow(self, path: Path | str, by: str = "operator") -> Following:
-        """Put a configuration file in force, and what it says later too, until the fleet is closed.
+        """Put what a configuration file names in force, and what it names later too, until the fleet is closed.
 
-        A change of the file is one event, which changes only the keys that the file has changed. A file that is not
-        valid changes nothing: the error is logged, and is ``error`` of what is returned until the file is corrected.
+        A change of the file is one event with the keys that it has changed; see `Following` for what is read when.
+        ``error`` of what is returned says why the file is not in force, ``omitted`` what it no longer names.
 
         Raises:
             ConfigError: the file cannot be read, or says something that is not allowed.
             RefusedConfig: it cannot be put in force on this fleet.
         """
         following = Following(self, Path(path), by)
+        following.begin()
         self._at_close.callback(following.stop)
         following.start()
         return following
@@ -346,44 +386,12 @@ class Fleet:
         self._timekeeper.advance(until, self.quiesce)
 
     def quiesce(self, timeout: float = ANSWER_SECONDS) -> None:
-        """Wait until everything that was handed in, and all that followed from it, is done.
+        """Wait until everything that was handed in, and all that followed from it, is done (see `Quiescence.wait`)."""
+        Quiescence(self._manager, self._refs, self._sender, self._tell, self._has_successor).wait(timeout)
 
-        Raises:
-            Unanswered: the fleet did not come to rest within ``timeout`` seconds.
-        """
-        settled, until = (-1, 0), time.monotonic() + timeout
-        while settled != (reached := self._probe_round(timeout)):
-            settled = reached
-            if time.monotonic() > until:
-                raise Unanswered(f"the fleet did not come to rest within {timeout:g} s")
-
-    def _probe_round(self, timeout: float) -> tuple[int, int]:
-        """Pass through every inbox, the manager's last; how many messages it took, and how many alerts were tried."""
-        # A question goes through manager, reallocator, tracker, reallocator and back: two rounds see it through.
-        for name in (MANAGER, *self._specialists, *self._specialists, MANAGER, MANAGER):
-            self._probe(name, timeout)
-        if self._sender is None:
-            return self._manager.taken, 0
-        if not self._sender.rest(timeout):
-            raise Unanswered(f"an alert was on its way for more than {timeout:g} s")
-        return self._manager.taken, self._sender.tried
-
-    def _probe(self, name: str, timeout: float) -> None:
-        """Pass through one inbox."""
-        ref, reached, patience = self._refs[name], threading.Event(), timeout
-        self._tell(name, Probe(reached.set))
-        # A specialist that failed will not answer; its successor begins from the state, and is asked in the next round.
-        while not reached.wait(min(patience, _LOOK_SECONDS)) and ref.is_alive():
-            patience -= _LOOK_SECONDS
-            if patience <= 0:
-                raise Unanswered(f"{name} did not come to rest within {timeout:g} s")
-        while not ref.is_alive() and self._is_awaited(name, ref):
-            reached.wait(_LOOK_SECONDS / 10)
-
-    def _is_awaited(self, name: str, dead: pykka.ActorRef[Any]) -> bool:
-        """Whether a failed specialist will have a successor, and has none yet."""
-        given_up = self._crashes.is_given_up(name) or self._closed.is_set()
-        return self._refs[name] is dead and self._refs[MANAGER].is_alive() and not given_up
+    def _has_successor(self, name: str) -> bool:
+        """Whether a specialist that failed is replaced."""
+        return not (self._crashes.is_given_up(name) or self._closed.is_set())
 
     @property
     def position(self) -> int:

@@ -2,12 +2,13 @@
 
 import contextlib
 import datetime as dt
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pykka
 
-from tallystick.actors.manager import Halted, Manager, halted_answer
+from tallystick.actors.manager import Halted, Manager
+from tallystick.actors.missing import halted_answer
 from tallystick.actors.runtime.command_queue import CommandQueue, Inbox, WakeUp
 from tallystick.actors.runtime.messages import MANAGER, Answered, Batch, Post, Proposal, Tick, each, together
 from tallystick.actors.runtime.pending import answer_with
@@ -48,14 +49,19 @@ class ManagerActor(pykka.ThreadingActor):
         manager = self._manager
         if type(message) is Takeover:
             self._take_all()
-            message.specialist.begin(manager.ledger)
-            message.done()
-            for post in together(manager.open_questions(message.specialist.name)):
-                self._deliver(post)
+            self._let_begin(message)
+        elif type(message) is GivenUp:
+            self._take_all()
+            manager.give_up_specialist(message.name, message.reason, self._now())
+            self._take_all()
         elif isinstance(message, Proposal | Answered | Batch):
             for one in each(message):
                 manager.receive(one, self._now())
             self._take_all()
+        elif type(message) is HaltNow:
+            if manager.halted is None:
+                manager.halt(message.reason)
+            self._refuse_all(message.reason)
         elif type(message) is Tick:
             manager.wake(self._now())
             self._take_all()
@@ -64,6 +70,20 @@ class ManagerActor(pykka.ThreadingActor):
             if type(message) is not WakeUp:
                 message.reached()
         self._wake_at(MANAGER, manager.due_at())
+
+    def _let_begin(self, takeover: "Takeover") -> None:
+        """Let a specialist begin in the place of another, and hand it what the other has not answered."""
+        specialist = takeover.specialist
+        try:
+            specialist.begin(self._manager.ledger)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the next one may not have it
+            # It is the specialist's error, not the manager's.
+            takeover.failed(f"{type(error).__name__}: {error}")
+            return
+        takeover.done(specialist)
+        left = [Post(specialist.name, message) for message in takeover.left]
+        for post in together([*left, *self._manager.open_questions(specialist.name)]):
+            self._deliver(post)
 
     def _take_all(self) -> None:
         """Take what waits in the queue, at most a group at a time, and commit it; until nothing waits."""
@@ -101,11 +121,42 @@ class ManagerActor(pykka.ThreadingActor):
             answer_with(self._queue.waiting.popleft(), halted_answer(reason))
 
 
+class HaltNow:
+    """The fleet must stop: what would be decided from now on could not be recorded."""
+
+    __slots__ = ("reason",)
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+
+
 class Takeover:
-    """A specialist is to begin from the state: between two commits, in the manager's own turn."""
+    """A specialist is to begin from the state: between two commits, in the manager's own turn.
 
-    __slots__ = ("done", "specialist")
+    ``left`` are messages that the one before it did not take. ``done`` is called when it has begun, ``failed`` with
+    the reason where it could not.
+    """
 
-    def __init__(self, specialist: Specialist, done: Callable[[], None]) -> None:
+    __slots__ = ("done", "failed", "left", "specialist")
+
+    def __init__(
+        self,
+        specialist: Specialist,
+        done: Callable[[Specialist], None],
+        failed: Callable[[str], None],
+        left: Sequence[Any] = (),
+    ) -> None:
         self.specialist = specialist
         self.done = done
+        self.failed = failed
+        self.left = left
+
+
+class GivenUp:
+    """A specialist has failed too often to be replaced."""
+
+    __slots__ = ("name", "reason")
+
+    def __init__(self, name: str, reason: str) -> None:
+        self.name = name
+        self.reason = reason

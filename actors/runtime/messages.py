@@ -99,6 +99,8 @@ class ExhaustionNear(msgspec.Struct, frozen=True):
     seconds: int
     method: str
     position: int
+    opened_at: dt.datetime
+    """When the agent's account was opened."""
 
 
 class Post(msgspec.Struct, frozen=True, gc=False):

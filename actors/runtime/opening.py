@@ -4,15 +4,15 @@ import datetime as dt
 import gc
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from tallystick.config.loader import to_mapping
+from tallystick.config.loader import changed, named, to_mapping
 from tallystick.config.prices import PriceList, load_prices
 from tallystick.config.prices import to_mapping as prices_to_mapping
 from tallystick.config.published import published_prices
 from tallystick.config.settings import Config, Model
 from tallystick.events import messages as c
-from tallystick.events.catalog import SnapshotRecorded
+from tallystick.events.catalog import SnapshotRecorded, rules_version
 from tallystick.events.decide.operate import content_hash
 from tallystick.events.log import snapshot
 from tallystick.events.log.audit import Replay
@@ -21,6 +21,8 @@ from tallystick.events.log.store import SNAPSHOTS_KEPT, Record, Store
 from tallystick.events.messages import proposals as p
 from tallystick.events.state.ledger import Ledger
 
+_OUTAGE = dt.timedelta(minutes=1)
+"""A fleet that was closed for less than this is not said to have been away, unless tasks were running."""
 _SEARCHED = 1_000
 """How far behind a snapshot its hash is looked for: it is written with the next batch."""
 
@@ -82,21 +84,34 @@ def to_put_in_force(
     """What must be recorded so that this configuration and these prices are in force: they are facts.
 
     Prices that were written are put over those that are published, of the day of ``now``. What is in force already is
-    not recorded again; a new fleet gets what is packaged where nothing is given. The caller carries each command out
-    before it takes the next: the position makes an id new when a configuration comes back that was in force before.
-    Live and simulated fleets use this, so that the same messages give the same log.
+    not recorded again; a new fleet gets what is packaged where nothing is given. In one that has begun, what a file
+    does not name stays as it is in force: an omission lifts nothing. A log that was decided by an older version of the
+    rules goes on by ours. The caller carries each command out before it takes the next: the position makes an id new
+    when a configuration comes back that was in force before. Live and simulated fleets use this, so that the same
+    messages give the same log.
     """
+    if ledger.position and ledger.rules_version < rules_version.RULES_VERSION:
+        rules = rules_version.RULES_VERSION
+        yield p.AdoptRules(rules=rules, id=f"{c.INTERNAL_ID}rules-{rules}-{ledger.position}")
+    for name in list(ledger.given_up):
+        yield p.RecordRestored(specialist=name, id=f"{c.INTERNAL_ID}restored-{name}-{ledger.position}")
+    if ledger.tasks.running or (ledger.accounts and now - ledger.now > _OUTAGE):
+        yield p.OpenFleet(id=f"{c.INTERNAL_ID}opening-{ledger.position}")
     if not ledger.configured:
-        config = config or Config()
         prices = prices or load_prices(None)
-    if config is not None and not (ledger.configured and ledger.rules.config == config):
-        mapping = to_mapping(config)
-        yield c.LoadConfig(config=mapping, id=f"{c.INTERNAL_ID}config-{content_hash(mapping)[:16]}-{ledger.position}")
+        yield load_config(to_mapping(config or Config()), ledger.position)
+    elif config is not None and changed(ledger.rules.loaded, named(config)) != ledger.rules.loaded:
+        yield load_config(named(config), ledger.position)
     if prices is not None and not prices.published.providers:
         prices = PriceList(prices.written, published_prices(now.astimezone(dt.UTC).date(), _catalogue(ledger, config)))
     if prices is not None and prices != ledger.rules.prices:
         mapping = prices_to_mapping(prices)
         yield p.LoadPrices(**mapping, id=f"{c.INTERNAL_ID}prices-{content_hash(mapping)[:16]}-{ledger.position}")
+
+
+def load_config(mapping: dict[str, Any], position: int) -> c.LoadConfig:
+    """The fleet's own command that puts a configuration, or a part of one, in force at a position."""
+    return c.LoadConfig(config=mapping, id=f"{c.INTERNAL_ID}config-{content_hash(mapping)[:16]}-{position}")
 
 
 def _catalogue(ledger: Ledger, config: Config | None) -> Iterable[Model]:

@@ -11,7 +11,7 @@ from urllib.parse import quote
 import structlog
 
 from tallystick.actors.policies.delivery import Send, Sent
-from tallystick.config.addresses import resolved
+from tallystick.config.addresses import PREFIX, foreign, resolved
 from tallystick.events.state.outbox import Notice
 
 THREADS_MAX: Final = 8
@@ -100,6 +100,8 @@ def problem_of(address: str, environ: Mapping[str, str]) -> str | None:
         import apprise  # noqa: PLC0415 - as above
     except ImportError:
         return NOT_INSTALLED
+    if names := foreign(address):
+        return f"the variable {names[0]} is not read: only those whose names begin with {PREFIX} are"
     try:
         where = resolved(address, environ)
     except KeyError as error:

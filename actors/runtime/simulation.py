@@ -9,16 +9,17 @@ import asyncio
 import datetime as dt
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Self
 
 from tallystick.actors.manager import Manager
 from tallystick.actors.runtime.clock import ManualClock
-from tallystick.actors.runtime.fleet import specialists
 from tallystick.actors.runtime.messages import MANAGER, Envelope, Post, Recorded, Tick
 from tallystick.actors.runtime.opening import RefusedConfig, open_ledger, to_put_in_force
 from tallystick.actors.runtime.reports import MakeReporter, NoReporter
-from tallystick.actors.runtime.specialist import Specialist
+from tallystick.actors.runtime.specialist import Specialist, must_not_be_lost
+from tallystick.actors.runtime.supervision import Crashes
+from tallystick.actors.runtime.team import specialists
 from tallystick.config.prices import PriceList
 from tallystick.config.settings import Config
 from tallystick.events.log.codec import decode_answer, encode_command
@@ -103,11 +104,15 @@ class SpecialistGroup(ABC):
         if post.to == "everyone":
             self._posts.extend(Post(name, message) for name in self._followers_of(message))
         elif post.to != MANAGER:
-            self._posts.extend(self._specialists[post.to].handle(message, now))
+            self._posts.extend(self._handled(post, now))
         elif isinstance(message, Tick):
             self._wake_manager(now)
         else:
             self._decide(message, now)
+
+    def _handled(self, post: Post, now: dt.datetime) -> Sequence[Post]:
+        """What follows from a message to a specialist."""
+        return self._specialists[post.to].handle(post.message, now)
 
     def _followers_of(self, recorded: Recorded) -> list[str]:
         """The specialists that follow a class of event that the batch holds."""
@@ -118,9 +123,18 @@ class SpecialistGroup(ABC):
 class SimulatedFleet(SpecialistGroup):
     """The manager and the specialists, driven by hand."""
 
-    def __init__(self, manager: Manager, specialists: Sequence[Specialist], clock: ManualClock) -> None:
+    def __init__(
+        self,
+        manager: Manager,
+        specialists: Sequence[Specialist],
+        clock: ManualClock,
+        reporter: Callable[[], Specialist] | None = None,
+        crashes: Crashes | None = None,
+    ) -> None:
         super().__init__(manager.ledger, specialists, clock)
         self._manager = manager
+        self._reporter = reporter
+        self._crashes = crashes
         self._look_at_the_clock()
 
     @classmethod
@@ -132,8 +146,11 @@ class SimulatedFleet(SpecialistGroup):
         now: dt.datetime,
         by: str = "operator",
         reporter: MakeReporter = NoReporter,
+        crashes: Crashes | None = None,
     ) -> Self:
         """Open a fleet as `Fleet.open` does with a clock of your own that shows ``now``.
+
+        ``crashes`` says how often a specialist may fail and be replaced; without it, its errors are raised.
 
         Raises:
             StoreError, BrokenChain: as for `Fleet.open`.
@@ -141,7 +158,8 @@ class SimulatedFleet(SpecialistGroup):
             Halted: the fleet stopped.
         """
         ledger, digest = open_ledger(store)
-        fleet = cls(cls.manager(ledger, store, digest), [*cls.specialists(), reporter(store)], ManualClock(now))
+        manager, made = cls.manager(ledger, store, digest, crashes), [*cls.specialists(), reporter(store)]
+        fleet = cls(manager, made, ManualClock(now), lambda: reporter(store), crashes)
         for command in to_put_in_force(ledger, config, prices, now):
             (reply,) = fleet._answers(fleet._hand_in(Envelope([command], [encode_command(command)], by, None)))
             answer = decode_answer(reply)
@@ -150,9 +168,9 @@ class SimulatedFleet(SpecialistGroup):
         return fleet
 
     @staticmethod
-    def manager(ledger: Ledger, store: Store, digest: bytes) -> Manager:
+    def manager(ledger: Ledger, store: Store, digest: bytes, crashes: Crashes | None = None) -> Manager:
         """The manager of this fleet."""
-        return Manager(ledger, store, digest)
+        return Manager(ledger, store, digest, crashes)
 
     @staticmethod
     def specialists() -> list[Specialist]:
@@ -205,6 +223,41 @@ class SimulatedFleet(SpecialistGroup):
 
     def _wake_manager(self, now: dt.datetime) -> None:
         self._manager.wake(now)
+
+    def _handled(self, post: Post, now: dt.datetime) -> Sequence[Post]:
+        if self._crashes is None or post.to not in self._specialists:
+            return super()._handled(post, now) if post.to in self._specialists else ()
+        try:
+            return super()._handled(post, now)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the next one may not have it
+            reason = f"{type(error).__name__}: {error}"
+        if not self._crashes.note(post.to, reason, now):
+            del self._specialists[post.to]
+            self._manager.give_up_specialist(post.to, reason, now)
+            return ()
+        return self._replaced(post, now)
+
+    def _replaced(self, post: Post, now: dt.datetime) -> Sequence[Post]:
+        """Put another specialist in the place of one that failed with a message, from what is committed."""
+        name = post.to
+        self._posts.extend(self._publish(now))
+        made = [*self.specialists(), *(() if self._reporter is None else (self._reporter(),))]
+        successor = next(one for one in made if one.name == name)
+        successor.begin(self.ledger)
+        self._specialists[name] = successor
+        posts = [one for each in self._posts for one in self._addressed(each)]
+        # Its state has all that was recorded; what was asked is asked again.
+        lasting = [one for one in posts if one.to != name or must_not_be_lost(one.message)]
+        self._posts.clear()
+        self._posts.extend(lasting)
+        again = [post] if must_not_be_lost(post.message) or isinstance(post.message, Tick) else []
+        return [*again, *self._manager.open_questions(name)]
+
+    def _addressed(self, post: Post) -> Sequence[Post]:
+        """A post for everyone as one for each follower."""
+        return (
+            [Post(name, post.message) for name in self._followers_of(post.message)] if post.to == "everyone" else [post]
+        )
 
     def _decide(self, message: Any, now: dt.datetime) -> None:
         if isinstance(message, Envelope):

@@ -49,6 +49,11 @@ class Timekeeper:
             if self._sleeps_until is not None and at < self._sleeps_until:
                 self._changed.notify()
 
+    def look_again(self) -> None:
+        """Time went on faster than this thread could see: the machine slept, or a clock was accepted."""
+        with self._changed:
+            self._changed.notify()
+
     def advance(self, until: dt.datetime, rest: Callable[[], None]) -> None:
         """Fire what is due up to ``until``, one after the other, each after the fleet has come to ``rest``."""
         assert isinstance(self._clock, ManualClock), "only a clock of your own can be moved"

@@ -19,7 +19,11 @@ from tallystick.events.catalog.fleet import RESPONSES as RESPONSES
 from tallystick.events.catalog.fleet import AlertDelivered as AlertDelivered
 from tallystick.events.catalog.fleet import AlertDeliveryFailed as AlertDeliveryFailed
 from tallystick.events.catalog.fleet import AlertRaised as AlertRaised
+from tallystick.events.catalog.fleet import ClockAccepted as ClockAccepted
+from tallystick.events.catalog.fleet import ClockApart as ClockApart
+from tallystick.events.catalog.fleet import ClockTogether as ClockTogether
 from tallystick.events.catalog.fleet import ConfigLoaded as ConfigLoaded
+from tallystick.events.catalog.fleet import FleetOpened as FleetOpened
 from tallystick.events.catalog.fleet import FleetPaused as FleetPaused
 from tallystick.events.catalog.fleet import FleetResponseChanged as FleetResponseChanged
 from tallystick.events.catalog.fleet import FleetResumed as FleetResumed
@@ -27,6 +31,8 @@ from tallystick.events.catalog.fleet import PeriodRenewed as PeriodRenewed
 from tallystick.events.catalog.fleet import PoolExhausted as PoolExhausted
 from tallystick.events.catalog.fleet import PricesLoaded as PricesLoaded
 from tallystick.events.catalog.fleet import ReserveReleased as ReserveReleased
+from tallystick.events.catalog.fleet import SpecialistGivenUp as SpecialistGivenUp
+from tallystick.events.catalog.fleet import SpecialistRestored as SpecialistRestored
 from tallystick.events.catalog.fleet import TotalBudgetSet as TotalBudgetSet
 from tallystick.events.catalog.forecasts import AnomalyFound as AnomalyFound
 from tallystick.events.catalog.forecasts import ForecastMade as ForecastMade
@@ -46,6 +52,7 @@ from tallystick.events.catalog.tasks import TaskOverdue as TaskOverdue
 from tallystick.events.catalog.tasks import TaskPreempted as TaskPreempted
 from tallystick.events.catalog.tasks import TaskQueued as TaskQueued
 from tallystick.events.catalog.tasks import TaskRejected as TaskRejected
+from tallystick.events.catalog.tasks import TaskRetried as TaskRetried
 from tallystick.events.catalog.tasks import TaskStarted as TaskStarted
 from tallystick.events.catalog.tasks import TaskSubmitted as TaskSubmitted
 from tallystick.events.catalog.tasks import TokenBudgetPassed as TokenBudgetPassed
@@ -85,6 +92,9 @@ from tallystick.events.catalog.enforcement import RequestRefused as RequestRefus
 
 # isort: split
 from tallystick.events.catalog.snapshots import SnapshotRecorded as SnapshotRecorded
+
+# isort: split
+from tallystick.events.catalog.rules_version import RulesAdopted as RulesAdopted
 
 CATALOG: tuple[type[Event], ...] = tuple(Event.__subclasses__())
 """All events, in the order of the imports above, which is also that of an export's columns."""

@@ -5,6 +5,7 @@ from typing import Any, ClassVar, Literal
 
 from tallystick.config.amounts import Amounts
 from tallystick.events.catalog.event import Event, Kind
+from tallystick.events.catalog.rules_version import FIRST_RULES, check_known
 
 RESPONSES = ("none", "throttle", "degrade", "stop", "stop_all")
 """The fleet's response, by rising pressure (spec 2)."""
@@ -13,7 +14,8 @@ RESPONSES = ("none", "throttle", "degrade", "stop", "stop_all")
 class ConfigLoaded(Event, kw_only=True, tag="config-loaded.v1"):
     """A configuration came into force: the whole of it, so that a replay next year uses what was in force then.
 
-    ``date`` is the day that it is in its zone, until ``day_ends_at``.
+    ``date`` is the day that it is in its zone, until ``day_ends_at``. The first of a fleet says by which version of the
+    ``rules`` the fleet begins to decide.
     """
 
     kind: ClassVar[Kind] = "fact"
@@ -21,6 +23,10 @@ class ConfigLoaded(Event, kw_only=True, tag="config-loaded.v1"):
     sha256: str
     date: str | None = None
     day_ends_at: dt.datetime | None = None
+    rules: int = FIRST_RULES
+
+    def __post_init__(self) -> None:
+        check_known(self.rules)
 
 
 class PricesLoaded(Event, kw_only=True, tag="prices-loaded.v1"):
@@ -57,6 +63,42 @@ class PeriodRenewed(Event, kw_only=True, tag="period-renewed.v1"):
     total: Amounts
     reserve: Amounts
     overdraft: Amounts
+
+
+class FleetOpened(Event, kw_only=True, tag="fleet-opened.v1"):
+    """The fleet is open again, after nothing was heard since ``down_since``; it is recorded where that matters.
+
+    What the manager was not there to hear does not count: each lease lasts until ``leases_until`` (left out: no task
+    runs).
+    """
+
+    kind: ClassVar[Kind] = "fact"
+    down_since: dt.datetime
+    leases_until: dt.datetime | None = None
+
+
+class ClockApart(Event, kw_only=True, tag="clock-apart.v1"):
+    """The machine's clock is ``apart_ms`` ahead of the time of the log, or behind it where that is negative.
+
+    The time of the log goes on by the time that passes.
+    """
+
+    kind: ClassVar[Kind] = "fact"
+    apart_ms: int
+
+
+class ClockTogether(Event, kw_only=True, tag="clock-together.v1"):
+    """The machine's clock and the time of the log agree again."""
+
+    kind: ClassVar[Kind] = "fact"
+
+
+class ClockAccepted(Event, kw_only=True, tag="clock-accepted.v1"):
+    """An operator confirmed that the machine's clock, which was found ``ahead_ms`` ahead, is right."""
+
+    kind: ClassVar[Kind] = "fact"
+    ahead_ms: int
+    reason: str | None = None
 
 
 class FleetPaused(Event, kw_only=True, tag="fleet-paused.v1"):
@@ -125,3 +167,18 @@ class AlertDeliveryFailed(Event, kw_only=True, tag="alert-delivery-failed.v1"):
     address: str
     reason: Literal["not_accepted", "outbox_full"]
     attempts: int = 0
+
+
+class SpecialistGivenUp(Event, kw_only=True, tag="specialist-given-up.v1"):
+    """A specialist has failed too often to be replaced: what needs it is refused until the fleet restarts."""
+
+    kind: ClassVar[Kind] = "fact"
+    specialist: str
+    reason: str
+
+
+class SpecialistRestored(Event, kw_only=True, tag="specialist-restored.v1"):
+    """The fleet was started again, and with it a specialist that had been given up."""
+
+    kind: ClassVar[Kind] = "fact"
+    specialist: str

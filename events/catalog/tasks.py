@@ -16,6 +16,9 @@ from tallystick.events.catalog.event import Event, Kind
 AfterLease = Literal["queued", "failed"]
 EndedAs = Literal["failed", "cancelled"]
 Outcome = Literal["completed", "failed"]
+WhyUnknown = Literal["held_up", "behind_others", "far_behind", "end_unknown", "beyond_calendar"]
+"""Why no start can be expected: something other than slots is in the way; what would be free is kept for, or goes to,
+others; it is not among the foremost; the end of a run before it is not known, or no calendar tells it."""
 
 
 class TaskSubmitted(Event, kw_only=True, tag="task-submitted.v1"):
@@ -51,7 +54,8 @@ class DependenciesAwaited(Event, kw_only=True, tag="dependencies-awaited.v1"):
 class TaskQueued(Event, kw_only=True, tag="task-queued.v1"):
     """A task waits for a slot from now on: ``code`` says what is in its way, with the numbers of the limit.
 
-    Left out, nothing is: its dependencies were met just now, and it can start with the next commit.
+    Left out, nothing is: its dependencies were met just now, and it can start with the next commit. ``behind`` is the
+    task that goes first, where one does. ``unknown`` says why no start can be expected.
     """
 
     kind: ClassVar[Kind] = "decision"
@@ -61,6 +65,8 @@ class TaskQueued(Event, kw_only=True, tag="task-queued.v1"):
     current: int | str | None = None
     message: str | None = None
     expected_start: dt.datetime | None = None
+    behind: str | None = None
+    unknown: WhyUnknown | None = None
 
 
 class TaskRejected(Event, kw_only=True, tag="task-rejected.v1"):
@@ -79,7 +85,7 @@ class TaskStarted(Event, kw_only=True, tag="task-started.v1"):
 
     ``attempt`` counts from 1 and grows with lost leases only. ``because`` is the condition that chose the model.
     ``expected_start`` is the last answer before it, to be compared with what happened. ``aged``: it goes before all
-    others, and no priority takes its slot.
+    others, and no priority takes its slot. Without a token budget, nothing is carved out for the run.
     """
 
     kind: ClassVar[Kind] = "decision"
@@ -89,8 +95,8 @@ class TaskStarted(Event, kw_only=True, tag="task-started.v1"):
     expires_at: dt.datetime
     model: str
     because: str
-    token_budget: int
-    max_tokens: int
+    token_budget: int | None
+    max_tokens: int | None
     aged: bool = False
     queued_at: dt.datetime
     expected_start: dt.datetime | None = None
@@ -112,7 +118,7 @@ class TokenBudgetPassed(Event, kw_only=True, tag="token-budget-passed.v1"):
     task: str
     token_budget: int
     consumed: int
-    max_tokens: int
+    max_tokens: int | None
 
 
 class TaskPreempted(Event, kw_only=True, tag="task-preempted.v1"):
@@ -179,6 +185,18 @@ class TaskGivenUp(Event, kw_only=True, tag="task-given-up.v1"):
     because: str
 
 
+class TaskRetried(Event, kw_only=True, tag="task-retried.v1"):
+    """A failed or cancelled task has a new life under its id: attempts count from the start, and it is queued anew.
+
+    ``because`` names the task with which it had fallen, and is revived.
+    """
+
+    kind: ClassVar[Kind] = "fact"
+    task: str
+    reason: str
+    because: str | None = None
+
+
 class TaskOverdue(Event, kw_only=True, tag="task-overdue.v1"):
     """A task has waited longer than its priority allows; operators are alerted, once."""
 
@@ -189,10 +207,11 @@ class TaskOverdue(Event, kw_only=True, tag="task-overdue.v1"):
 
 
 class Expected(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
-    """When a task is expected to start; None where nothing tells any more."""
+    """When a task is expected to start; None where nothing tells any more, and ``unknown`` says why."""
 
     task: str
     start: dt.datetime | None = None
+    unknown: WhyUnknown | None = None
 
 
 class StartsExpected(Event, kw_only=True, tag="starts-expected.v1"):

@@ -15,8 +15,13 @@ class UsageReported(Event, kw_only=True, tag="usage-reported.v1"):
 
     Where the agent has no open account, ``charged`` names the one that pays (left out: the fleet). The state forgets
     released accounts after a time, so that it cannot be asked for this again. ``lease`` names the run of a task that
-    was over: the account of a later run, which has the same name, does not pay for it. ``base_tier``: a total of
-    several requests that was priced as none of them alone would have reached a tier of long requests.
+    was over: the account of a later run, which has the same name, does not pay for it. ``life`` is likewise the
+    position at which the account was opened that this belongs to, where that one is released: another that is open
+    under its id does not pay. Then ``product``, ``agent_type`` and ``workflow`` say what it counts for. ``base_tier``:
+    a total of several requests that was priced as none of them alone would have reached a tier of long requests.
+    ``after_outage``: the fleet was not there at some time since the report before, so that the time between the two
+    says nothing of the agent's pace. ``partial``: a part of a late settlement; another may follow. ``repaired``: a name
+    in the report was misspelled, and is recorded as what it shows.
     """
 
     kind: ClassVar[Kind] = "fact"
@@ -43,17 +48,27 @@ class UsageReported(Event, kw_only=True, tag="usage-reported.v1"):
     audio_output_tokens: int | None = None
     requests: int | None = None
     base_tier: bool = False
+    life: int | None = None
+    product: str | None = None
+    agent_type: str | None = None
+    workflow: str | None = None
+    after_outage: bool = False
+    partial: bool = False
+    labels: dict[str, str] | None = None
+    reason: str | None = None
+    repaired: bool = False
 
     @property
     def account(self) -> str | None:
-        """Whose open account is charged, if there is one."""
-        return self.agent if self.lease is None else None
+        """Whose open account is charged, if there is one; None where it is of a run or an account that is over."""
+        return self.agent if self.lease is None and self.life is None else None
 
 
 class HoldPlaced(Event, kw_only=True, tag="hold-placed.v1"):
     """An amount was set aside before an operation; ``ttl_ms`` is what a heartbeat extends it by.
 
-    Its cost is that of ``model``, by the price of ``priced_as``, where the estimate named none.
+    Its cost is that of ``model``, by the price of ``priced_as``, where the estimate named none. ``rejects_overage``: a
+    settlement above it is refused.
     """
 
     kind: ClassVar[Kind] = "decision"
@@ -66,19 +81,27 @@ class HoldPlaced(Event, kw_only=True, tag="hold-placed.v1"):
     priced_as: str | None = None
     unpriced: bool = False
     base_tier: bool = False
+    rejects_overage: bool = False
+    labels: dict[str, str] | None = None
+    operation: str | None = None
+    reason: str | None = None
 
 
 class HoldExtended(Event, kw_only=True, tag="hold-extended.v1"):
-    """A heartbeat moved a hold's expiry on."""
+    """A heartbeat moved a hold's expiry on; ``amount`` was set aside in addition."""
 
     kind: ClassVar[Kind] = "decision"
     hold: str
     agent: str
     expires_at: dt.datetime
+    amount: Amounts | None = None
 
 
 class HoldSettled(Event, kw_only=True, tag="hold-settled.v1"):
-    """A hold was replaced by what was really used, in one step; as reported and priced."""
+    """A hold was replaced by what was really used, in one step; as reported and priced. ``after_outage`` as in
+    `UsageReported`. ``partial``: a part of the use was booked, and what the hold had beyond it stays set aside.
+    ``repaired`` as in `UsageReported`.
+    """
 
     kind: ClassVar[Kind] = "fact"
     hold: str
@@ -99,6 +122,17 @@ class HoldSettled(Event, kw_only=True, tag="hold-settled.v1"):
     audio_output_tokens: int | None = None
     requests: int | None = None
     base_tier: bool = False
+    after_outage: bool = False
+    partial: bool = False
+    labels: dict[str, str] | None = None
+    operation: str | None = None
+    reason: str | None = None
+    repaired: bool = False
+
+    @property
+    def account(self) -> str:
+        """Whose open account is charged."""
+        return self.agent
 
 
 def tokens_of(event: UsageReported | HoldSettled) -> Tokens:
@@ -121,12 +155,15 @@ def tokens_of(event: UsageReported | HoldSettled) -> Tokens:
 
 
 class HoldEnded(Event, kw_only=True, tag="hold-ended.v1"):
-    """A hold was given back unused: it expired, was cancelled, or its account was released."""
+    """What a hold still had was given back unused: it expired, was cancelled, or its account was released."""
 
     kind: ClassVar[Kind] = "decision"
     hold: str
     agent: str
     how: EndOfHold
+    labels: dict[str, str] | None = None
+    operation: str | None = None
+    reason: str | None = None
 
 
 class AgentHeard(Event, kw_only=True, tag="agent-heard.v1"):

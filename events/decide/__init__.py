@@ -16,6 +16,7 @@ from tallystick.events.decide import breaker
 from tallystick.events.decide.alerts import alert
 from tallystick.events.decide.clock import pass_time as pass_time
 from tallystick.events.decide.handlers import HANDLERS
+from tallystick.events.decide.retry import with_time
 from tallystick.events.decide.turn import Turn
 from tallystick.events.messages import proposals as p
 from tallystick.events.messages.replies import Refusal, Reply
@@ -40,9 +41,10 @@ def decide(ledger: Ledger, command: c.Command, now: dt.datetime, id: str, by: st
     sure that ``id`` was not used before (see `Ledger.ids`).
     """
     turn = Turn(ledger, now, id, by)
-    if ledger.due_at() <= turn.now:
+    # An opening comes before what fell due while the manager was away.
+    if ledger.due_at() <= turn.now and type(command) is not p.OpenFleet:
         turn.events = pass_time(ledger, now)
-        turn.own = len(turn.events)
+        turn.own = turn.leveled = len(turn.events)
     try:
         answer = HANDLERS[type(command)](turn, command)
     except InvalidAmount as error:
@@ -54,7 +56,9 @@ def decide(ledger: Ledger, command: c.Command, now: dt.datetime, id: str, by: st
         # The end of a run that comes too late is refused, but what the run used is a fact.
         kept = len(turn.events) == turn.own or type(command) is c.CompleteTask
         assert kept, f"{type(command).__name__} recorded something and then refused"
-        if answer.code not in MALFORMED and not command.query and not _is_unasked_proposal(command):
+        if type(command) is c.Reserve:
+            answer = with_time(turn, command, answer)
+        if answer.code not in MALFORMED and not command.is_query and not _is_unasked_proposal(command):
             _record_refusal(turn, command, answer)
     return Decided(turn.events, turn.own, answer)
 

@@ -7,13 +7,15 @@ proposes it.
 
 import datetime as dt
 from collections.abc import Callable
+from typing import NamedTuple
 
 from tallystick.config.amounts import TOKENS, Triple
-from tallystick.events.decide.daily_limits import breaker_open, daily_obstacle, never_today
-from tallystick.events.decide.levels import STOP, enforced
+from tallystick.events.decide.daily_limits import breaker_open, daily_claims, daily_obstacle, never_today
+from tallystick.events.decide.levels import STOP, enforced, stop_of
 from tallystick.events.decide.pool import available, lacking
 from tallystick.events.messages.task_replies import Reason
 from tallystick.events.state.accounts import Account
+from tallystick.events.state.inheritance import effective_priority
 from tallystick.events.state.ledger import Ledger
 from tallystick.events.state.task_rules import is_higher, max_tokens, minutes, priority_of
 from tallystick.events.state.tasks import Task
@@ -37,7 +39,7 @@ def impossible(ledger: Ledger, task: Task) -> Reason | None:
     if reason is not None:
         return reason
     needed, total = max_tokens(ledger.rules.config, task.agent_type), ledger.total[TOKENS]
-    if total is None:
+    if total is None or needed is None:
         return None
     most = ledger.spendable(TOKENS)
     if needed > most and is_critical(ledger, task):
@@ -56,15 +58,15 @@ def may_give_way(ledger: Ledger, task: Task, victim: Task, now: dt.datetime) -> 
     lately.
     """
     config = ledger.rules.config
-    level = priority_of(config, task.product, task.named_priority)
-    lower = priority_of(config, victim.product, victim.named_priority)
+    level, lower = effective_priority(task), effective_priority(victim)
     if not config.priority_levels.of(level).preempt_lower or not is_higher(level, lower) or victim.aged:
         return False
-    above: Account | None = payer(ledger, task)
+    above = payer(ledger, task).run
     while above is not None:
-        if above.id == victim.id:
+        if above == victim.id:
             return False  # it is paid from the very run that it would end
-        above = above.parent
+        parent = ledger.accounts[above].parent
+        above = None if parent is None else parent.run
     cooldown = minutes(config.preemption_cooldown_minutes)
     if victim.preempted_at is not None and now - victim.preempted_at < cooldown:
         return False
@@ -72,7 +74,7 @@ def may_give_way(ledger: Ledger, task: Task, victim: Task, now: dt.datetime) -> 
 
 
 def is_critical(ledger: Ledger, task: Task) -> bool:
-    """Whether a task has the highest priority now."""
+    """Whether a task has the highest priority by itself now: what it may spend does not depend on what it inherits."""
     return priority_of(ledger.rules.config, task.product, task.named_priority) == "critical"
 
 
@@ -82,8 +84,72 @@ def payer(ledger: Ledger, task: Task) -> Account:
 
 
 def needs(ledger: Ledger, task: Task) -> Triple:
-    """What a run's account is granted."""
+    """What a run's account is granted; nothing at all where its type has no token budget: its payers pay as it uses."""
     return (max_tokens(ledger.rules.config, task.agent_type), None, None)
+
+
+# --- what the allocator asks ----------------------------------------------------------------------------------------
+
+
+class Claim(NamedTuple):
+    """What a task asks of one source besides slots: the pool or an account (by its id), or a daily limit.
+
+    In tokens, or nano-dollars of a daily cost limit. ``free`` is what is there now, ``enough`` whether that is
+    so; ``fits`` is whether it could be, once all that is set aside or given out has come back.
+    """
+
+    source: str
+    needed: int
+    free: int
+    enough: bool
+    fits: bool
+
+
+def claims(ledger: Ledger, task: Task) -> list[Claim] | None:
+    """What a task asks of money and of the day; None where something else is in its way, a full slot apart."""
+    if any(check(ledger, task, None) is not None for check in _STANDING):
+        return None
+    found = [
+        Claim(
+            f"{claim.code} {task.product}" if claim.code == "product_daily_tokens" else claim.code,
+            claim.needed,
+            claim.limit - claim.taken,
+            not claim.is_short,
+            claim.fits_today,
+        )
+        for claim in daily_claims(ledger, task)
+    ]
+    needed, source = needs(ledger, task)[TOKENS], payer(ledger, task).payers[TOKENS]
+    critical = is_critical(ledger, task)
+    free, most = available(ledger, source, TOKENS, critical), most_free(ledger, source, critical)
+    if needed is not None and free is not None and most is not None:
+        enough = _no_money(ledger, task, None) is None
+        found.append(Claim(ACCOUNT + source.id, needed, free, enough, needed <= most))
+    return found
+
+
+ACCOUNT = "account "
+"""Stands before an account's id in `Claim.source`."""
+
+
+def may_start(ledger: Ledger, task: Task) -> bool:
+    """Whether nothing but slots keeps a task from starting now."""
+    return hindrance(ledger, task) is None
+
+
+def hindrance(ledger: Ledger, task: Task) -> Reason | None:
+    """The first thing besides slots that keeps a task from starting, or None."""
+    return next((found for check in _CHECKS if check is not _no_slot and (found := check(ledger, task, None))), None)
+
+
+def most_free(ledger: Ledger, source: Account, critical: bool) -> int | None:
+    """How many tokens ``source`` could have free once all that it gave out unspent has come back; None: no limit."""
+    if source.allocated[TOKENS] is None:
+        return None
+    if source is not ledger.root:
+        return (source.allocated[TOKENS] or 0) - source.consumed(TOKENS)
+    most = ledger.spendable(TOKENS) - (ledger.spent[TOKENS] - ledger.opening[TOKENS])
+    return most + ledger.reserve.free[TOKENS] if critical and ledger.in_crisis else most
 
 
 # --- the checks, in their order --------------------------------------------------------------------------------------
@@ -100,6 +166,11 @@ def _product_paused(ledger: Ledger, task: Task, victim: Task | None) -> Reason |
     if task.product not in ledger.rules.paused_products:
         return None
     return Reason("product_paused", None, None, f"{task.product} is paused")
+
+
+def _task_stopped(ledger: Ledger, task: Task, victim: Task | None) -> Reason | None:
+    reason = stop_of(ledger, task.id)
+    return None if reason is None else Reason("agent_stopped", None, None, f"{task.id} was stopped: {reason}")
 
 
 _CODES = {"product": "product_concurrency", "type": "type_concurrency", "total": "total_concurrency"}
@@ -138,31 +209,46 @@ def _no_slot(ledger: Ledger, task: Task, victim: Task | None) -> Reason | None:
     return None
 
 
-def _no_money(ledger: Ledger, task: Task, victim: Task | None) -> Reason | None:
-    """Whether the pool, or the parent, has ``max_tokens`` free, and the fleet is not at its end.
-
-    What a victim would give back is not counted: it may have to repay what others covered first.
-    """
-    critical = is_critical(ledger, task)
-    if ledger.response == 4 or (ledger.response == 3 and not critical):
+def _stopped(ledger: Ledger, task: Task, victim: Task | None) -> Reason | None:
+    """Whether the fleet is at its end, or the payer was stopped."""
+    if ledger.response == 4 or (ledger.response == 3 and not is_critical(ledger, task)):
         return Reason("fleet_stopped", None, None, "the fleet's budget is used up")
     account = payer(ledger, task)
     if account is not ledger.root and enforced(ledger, account).action == STOP:
         return Reason("agent_stopped", None, None, f"{account.id} is stopped: nothing starts under it")
-    wanted, sources = needs(ledger, task), account.payers
+    return None
+
+
+def _no_money(ledger: Ledger, task: Task, victim: Task | None) -> Reason | None:
+    """Whether the pool, or the parent, has ``max_tokens`` free.
+
+    What a victim would give back is not counted: it may have to repay what others covered first.
+    """
+    critical, sources, wanted = is_critical(ledger, task), payer(ledger, task).payers, needs(ledger, task)
     if lacking(ledger, sources, wanted, critical) is None:
         return None
-    free, whose = available(ledger, sources[TOKENS], TOKENS, critical), "the pool"
-    if sources[TOKENS] is not ledger.root:
-        whose = sources[TOKENS].id
-    message = f"{wanted[TOKENS]} tokens are needed, {free} are free in {whose}"
-    return Reason("pool_exhausted", free, wanted[TOKENS], message)
+    free, needed = available(ledger, sources[TOKENS], TOKENS, critical), wanted[TOKENS]
+    whose = "the pool" if sources[TOKENS] is ledger.root else sources[TOKENS].id
+    most = most_free(ledger, sources[TOKENS], critical)
+    if needed is not None and most is not None and needed > most:
+        when = "after more is granted to it" if sources[TOKENS] is not ledger.root else _MORE_FOR_THE_POOL
+        message = f"{needed} tokens are needed, and {whose} has no more than {most} left: it fits only {when}"
+        return Reason("cannot_fit", most, needed, message)
+    message = f"{needed} tokens are needed, {free} are free in {whose}"
+    return Reason("pool_exhausted", free, needed, message)
 
+
+_MORE_FOR_THE_POOL = "with a larger total, or in the next period"
+
+_STANDING = (_nothing_starts, _product_paused, _task_stopped, _stopped)
+"""What keeps a task from starting however much money and however many slots are free."""
 
 _CHECKS: tuple[Callable[[Ledger, Task, Task | None], Reason | None], ...] = (
     _nothing_starts,
     _product_paused,
+    _task_stopped,
     daily_obstacle,
     _no_slot,
+    _stopped,
     _no_money,
 )

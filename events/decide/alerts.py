@@ -58,3 +58,17 @@ def _not_owed(turn: Turn, command: p.RecordDelivery | p.GiveUpDelivery) -> Refus
         return None
     detail = f"{command.alert} does not wait for {command.to} at {command.address}"
     return Refusal("not_owed", detail, {"alert": command.alert, "to": command.to})
+
+
+def record_given_up(turn: Turn, command: p.RecordGivenUp) -> Done:
+    """A specialist is there no more: operators learn of it, and status shows it until the fleet is started again."""
+    turn.record(e.SpecialistGivenUp(specialist=command.specialist, reason=command.reason))
+    message = f"the {command.specialist} has failed too often and was given up: {command.reason}"
+    alert(turn, "specialist_given_up", message)
+    return Done()
+
+
+def record_restored(turn: Turn, command: p.RecordRestored) -> Done:
+    """A specialist is there again."""
+    turn.record(e.SpecialistRestored(specialist=command.specialist))
+    return Done()

@@ -2,16 +2,26 @@
 
 from decimal import Decimal
 
-from tallystick.config.amounts import DIMENSIONS, EDGE_NAMES, Amounts, Budget, InvalidAmount, Triple, split_exactly
+from tallystick.config.amounts import (
+    DIMENSIONS,
+    EDGE_NAMES,
+    Amounts,
+    Budget,
+    InvalidAmount,
+    Triple,
+    split_exactly,
+)
 from tallystick.config.kinds import Priority
 from tallystick.events import catalog as e
 from tallystick.events import messages as c
+from tallystick.events.decide.amounts import not_empty
 from tallystick.events.decide.answers import allocation
 from tallystick.events.decide.cover import settle_cover
-from tallystick.events.decide.daily_limits import breaker_open
-from tallystick.events.decide.levels import STOP, enforced, relevel, relevel_above, stopped_by
+from tallystick.events.decide.daily_limits import no_new_accounts
+from tallystick.events.decide.levels import STOP, enforced, relevel, relevel_above, restore_more, stop_of, stopped_by
 from tallystick.events.decide.pool import lacking, open_reserve_for, over_pool_share
-from tallystick.events.decide.refusals import bad_name, unknown_agent
+from tallystick.events.decide.refusals import unknown_agent
+from tallystick.events.decide.spelling import bad_name, first_misspelling
 from tallystick.events.decide.turn import Turn
 from tallystick.events.messages.replies import Allocation, Allocations, Refusal, Share, shown
 from tallystick.events.state.accounts import ZERO, Account
@@ -25,8 +35,9 @@ def allocate_budget(turn: Turn, command: c.AllocateBudget) -> Allocation | Refus
         InvalidAmount: a malformed or empty budget.
     """
     ledger = turn.ledger
-    budget = not_empty(command.budget, "budget")
-    refusal = bad_name(command.agent, "agent")
+    # A budget of zero is a limit: nothing may be used.
+    budget = not_empty(command.budget, "budget", may_be_zero=True)
+    refusal = bad_name(ledger, command.agent, "agent") or first_misspelling(ledger, _labels(command))
     if refusal is not None:
         return refusal
     parent = ledger.root
@@ -35,12 +46,15 @@ def allocate_budget(turn: Turn, command: c.AllocateBudget) -> Allocation | Refus
         if named is None:
             return Refusal("unknown_parent", f"no account is open for {command.parent}", {"parent": command.parent})
         parent = named
-    taken = _is_taken(ledger, command.agent)
+    taken = _is_taken(ledger, command.agent) or _is_stopped(ledger, command.agent, command.product)
     if taken is not None:
         return taken
+    refusal = no_new_accounts(ledger)
+    if refusal is not None:
+        return refusal
     if parent is not ledger.root and enforced(ledger, parent).action == STOP:
         return Refusal("agent_stopped", f"{parent.id} is stopped: it cannot open sub-agents", {"parent": parent.id})
-    refusal = breaker_open(ledger) or lacking(ledger, parent.payers, budget, command.priority == "critical")
+    refusal = lacking(ledger, parent.payers, budget, command.priority == "critical")
     if refusal is not None:
         return refusal
     # Nothing can fail after this line.
@@ -58,6 +72,10 @@ def allocate_budget(turn: Turn, command: c.AllocateBudget) -> Allocation | Refus
         ),
     )
     return allocation(ledger, account)
+
+
+def _labels(command: c.AllocateBudget) -> tuple[tuple[str, str | None], ...]:
+    return ("agent_type", command.agent_type), ("product", command.product), ("workflow", command.workflow)
 
 
 def allocate_equal(turn: Turn, command: c.AllocateEqual) -> Allocations | Refusal:
@@ -116,15 +134,15 @@ def _allocate_split(
     if len(weights) > c.MESSAGES_MAX:
         return Refusal("invalid_message", f"{field}: found {len(weights)}, allowed are up to {c.MESSAGES_MAX} agents")
     for agent in weights:
-        refusal = bad_name(agent, field)
+        refusal = bad_name(ledger, agent, field)
         if refusal is not None:
             return refusal
     for agent in weights:
-        taken = _is_taken(ledger, agent)
+        taken = _is_taken(ledger, agent) or _is_stopped(ledger, agent)
         if taken is not None:
             return taken
     critical = priorities is not None and all(priority == "critical" for priority in priorities.values())
-    refusal = breaker_open(ledger) or lacking(ledger, ledger.root.payers, budget, critical)
+    refusal = no_new_accounts(ledger) or lacking(ledger, ledger.root.payers, budget, critical)
     if refusal is not None:
         return refusal
     # Nothing can fail after this line.
@@ -151,9 +169,10 @@ def allocate_from_pool(turn: Turn, command: c.AllocateFromPool) -> Allocation | 
     account = ledger.accounts.get(command.agent)
     if account is not None:
         return draw(turn, account, wanted, "request", borrowed=False)
-    refusal = bad_name(command.agent, "agent") or _is_taken(ledger, command.agent)
+    refusal = bad_name(ledger, command.agent, "agent") or _is_taken(ledger, command.agent)
+    refusal = refusal or _is_stopped(ledger, command.agent)
     if refusal is None:
-        refusal = breaker_open(ledger) or over_pool_share(ledger, ZERO, wanted)
+        refusal = no_new_accounts(ledger) or over_pool_share(ledger, ZERO, wanted)
     if refusal is not None:
         return refusal
     refusal = lacking(ledger, ledger.root.payers, wanted, critical=False)
@@ -197,6 +216,7 @@ def draw(turn: Turn, account: Account, wanted: Triple, field: str, borrowed: boo
     turn.record(e.BudgetDrawn(agent=account.id, amount=Amounts(*wanted), borrowed=borrowed))
     settle_cover(turn, account)
     relevel(turn, account)
+    restore_more(turn, account)
     relevel_above(turn, account)
     return allocation(ledger, account)
 
@@ -217,12 +237,18 @@ def open_account(turn: Turn, event: e.BudgetAllocated) -> Account:
     return account
 
 
-def not_empty(budget: Budget, field: str) -> Triple:
-    """The amounts of a budget that names at least one dimension."""
-    amounts = budget.exact(field)
-    if all(units is None for units in amounts):
-        raise InvalidAmount(field, "nothing", "one or more of tokens, time_seconds, cost_usd")
-    return amounts
+def _is_stopped(ledger: Ledger, agent: str, product: str | None = None) -> Refusal | None:
+    """Why no account can be opened under an id: it was stopped, or works for a product that is paused, or did so."""
+    reason = stop_of(ledger, agent)
+    if reason is not None:
+        text = f"{agent} was stopped: {reason}; Resume lets it go on"
+        return Refusal("agent_stopped", text, {"agent": agent, "decided_by": "stop"})
+    closed = ledger.released.get(agent)
+    for name in (product, None if closed is None else closed.budget_product):
+        if name is not None and name in ledger.rules.paused_products:
+            text = f"{agent} works for {name}, which is paused"
+            return Refusal("agent_stopped", text, {"agent": agent, "product": name, "decided_by": "product_pause"})
+    return None
 
 
 def _is_taken(ledger: Ledger, agent: str) -> Refusal | None:

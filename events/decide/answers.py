@@ -11,21 +11,26 @@ from tallystick.events.decide.levels import (
     THROTTLE,
     cheaper_model,
     enforced,
+    enforced_late,
     percentage,
     wait_left_ms,
 )
+from tallystick.events.decide.obstacles import obstacles_of
+from tallystick.events.decide.subtree import Memory, subtree
 from tallystick.events.decide.turn import Turn
 from tallystick.events.messages.replies import (
     Allocation,
     BudgetStatus,
+    EdgeAmounts,
     Enforcement,
     Held,
     Overrides,
+    Subtree,
     Today,
     Totals,
     shown,
 )
-from tallystick.events.state.accounts import Account, Hold, limited
+from tallystick.events.state.accounts import Account, Closed, Hold, Money, limited
 from tallystick.events.state.ledger import Ledger
 
 
@@ -40,16 +45,34 @@ def allocation(ledger: Ledger, account: Account) -> Allocation:
 
 
 def enforcement(
-    turn: Turn, agent: str, account: Account | None, ratio: float, warnings: list[str] | None
+    turn: Turn,
+    agent: str,
+    account: Account | None,
+    ratio: float,
+    warnings: list[str] | None,
+    closed: Closed | None = None,
 ) -> Enforcement:
-    """The reply that lets an agent go on without another question. ``ratio`` is the account's (see `Account.ratio`)."""
+    """The reply that lets an agent go on without another question. ``ratio`` is the account's (see `Account.ratio`).
+
+    ``closed``: without an account, the released one that the answer is about.
+    """
     ledger = turn.ledger
+    if account is None:
+        late = enforced_late(ledger, agent, closed)
+        return Enforcement(
+            agent,
+            0.0,
+            e.LEVELS[0],
+            e.ACTIONS[late.action],
+            float(late.rate),
+            0,
+            late.decided_by,
+            shown(NOTHING),
+            obstacles=obstacles_of(turn, agent, None, late) or None,
+        )
     measure = enforced(ledger, account)
     action = measure.action
-    if account is None:
-        return Enforcement(
-            agent, 0.0, e.LEVELS[0], e.ACTIONS[action], float(measure.rate), 0, measure.decided_by, shown(NOTHING)
-        )
+    in_the_way = obstacles_of(turn, agent, account, measure) or None
     slowed = action >= THROTTLE
     return Enforcement(
         agent,
@@ -62,16 +85,17 @@ def enforcement(
         shown(account.remaining_all()),
         cheaper_model(ledger, account.model) if action == DEGRADE else None,
         warnings=warnings,
+        obstacles=in_the_way,
     )
 
 
-def held_reply(hold: Hold) -> Held:
-    """A hold, and what is left free beside it."""
+def held_reply(hold: Hold, *, to_come: bool = False) -> Held:
+    """A hold, and what is left free beside it. ``to_come``: it is not set aside yet, and shown as if it were."""
     account = hold.account
     available: list[int | None] = [None, None, None]
     for d in DIMENSIONS:
         if hold.amount[d] and account.payers[d].allocated[d] is not None:
-            available[d] = account.payers[d].free[d]
+            available[d] = account.payers[d].free[d] - (hold.amount[d] if to_come else 0)
     return Held(
         hold.id,
         account.id,
@@ -81,10 +105,11 @@ def held_reply(hold: Hold) -> Held:
     )
 
 
-def overrides(ledger: Ledger, account: Account) -> Overrides:
-    """What applies to an agent after an operator's order."""
-    measure = enforced(ledger, account)
-    return Overrides(account.id, e.ACTIONS[measure.action], float(measure.rate), measure.decided_by)
+def overrides(ledger: Ledger, agent: str) -> Overrides:
+    """What applies to an agent after an operator's order, or to an id without an open account."""
+    account, closed = ledger.accounts.get(agent), ledger.released.get(agent)
+    measure = enforced_late(ledger, agent, closed) if account is None else enforced(ledger, account)
+    return Overrides(agent, e.ACTIONS[measure.action], float(measure.rate), measure.decided_by)
 
 
 def totals(ledger: Ledger) -> Totals:
@@ -98,8 +123,11 @@ def totals(ledger: Ledger) -> Totals:
     )
 
 
-def status(turn: Turn, account: Account) -> BudgetStatus:
-    """The whole of one account. ``consumed`` shows every dimension that was used, limited or not."""
+def status(turn: Turn, account: Account, memory: Memory | None = None) -> BudgetStatus:
+    """The whole of one account. ``consumed`` shows every dimension that was used, limited or not.
+
+    ``memory`` is what the answer has found of subtrees; None where the accounts below are not known.
+    """
     ledger = turn.ledger
     measure = enforced(ledger, account)
     limits = account.allocated
@@ -125,7 +153,21 @@ def status(turn: Turn, account: Account) -> BudgetStatus:
         decided_by=measure.decided_by,
         throttle_rate=float(measure.rate),
         idle_seconds=seconds(max(0, (turn.now - account.activity_at) // MILLISECOND)),
+        obstacles=obstacles_of(turn, account.id, account, measure),
+        covered=shown(limited(limits, account.cover)),
+        subtree=None if memory is None else _below(account, memory),
     )
+
+
+def _below(account: Account, memory: Memory) -> Subtree:
+    consumed, held = subtree(account, memory)
+    return Subtree(_some(account, consumed), _some(account, held))
+
+
+def _some(account: Account, units: Money) -> EdgeAmounts:
+    """Amounts in the dimensions that an account limits, or in which there is something."""
+    found = [units[d] if units[d] or account.allocated[d] is not None else None for d in DIMENSIONS]
+    return shown((found[0], found[1], found[2]))
 
 
 def used(account: Account) -> Triple:

@@ -132,7 +132,14 @@ def _watch(turn: Turn, active: list[Condition], facts: Mapping[str, Value]) -> W
         committed,
         len(ledger.tasks.running) if "agents_active" in names else None,
         ledger.tasks.queued if "queue_length" in names else None,
+        full_at(ledger),
     )
+
+
+def full_at(ledger: Ledger) -> tuple[int, int]:
+    """The tokens and nano-dollars, spent and held, at which the day's limits leave no room for another hold."""
+    opening, tokens, cost = ledger.day.opening, limit_of(ledger, TOKENS), limit_of(ledger, COST)
+    return (FAR if tokens is None else opening[TOKENS] + tokens, FAR if cost is None else opening[COST] + cost)
 
 
 def _lines(active: list[Condition], name: str, facts: Mapping[str, Value]) -> list["Fraction | None"]:
@@ -199,10 +206,18 @@ def approve_limit(turn: Turn, command: c.ApproveLimit) -> Today | Refusal:
         return refusal
     # Nothing can fail after this line.
     turn.record(e.LimitApproved(date=ledger.day.date or "", limits=Amounts(*limits)))
-    facts = fleet_facts(ledger)
-    if ledger.day.tripped is not None and not any(condition.holds(facts) for condition in _active_conditions(ledger)):
-        turn.record(e.BreakerClosed())
+    close_breaker(turn)
     return today(ledger)
+
+
+def close_breaker(turn: Turn) -> None:
+    """Close the breaker where no condition holds any more, and that is allowed: a limit was raised."""
+    ledger = turn.ledger
+    if ledger.day.tripped is None or _no_override(ledger) is not None:
+        return
+    facts = fleet_facts(ledger)
+    if not any(condition.holds(facts) for condition in _active_conditions(ledger)):
+        turn.record(e.BreakerClosed())
 
 
 def reset_breaker(turn: Turn, command: c.ResetBreaker) -> Today | Refusal:

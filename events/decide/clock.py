@@ -5,6 +5,7 @@ import datetime as dt
 from tallystick.events import catalog as e
 from tallystick.events.decide import breaker, daily_limits, holds, leases, operate
 from tallystick.events.decide.turn import CLOCK, Turn
+from tallystick.events.state.calendar import NEVER
 from tallystick.events.state.ledger import Ledger
 
 
@@ -14,8 +15,7 @@ def pass_time(ledger: Ledger, now: dt.datetime) -> list[e.Event]:
     A hold or a lease expires, a day or a period begins. The events are caused by `CLOCK` and have the id "".
     """
     turn = Turn(ledger, now, "", CLOCK)
-    while ledger.due_at() <= turn.now:
-        due = ledger.due_at()
+    while (due := ledger.due_at()) <= turn.now and due != NEVER:
         if ledger.expiries and ledger.expiries[0][0] == due:
             holds.end_hold(turn, ledger.holds[ledger.expiries[0][1]], "expired")
         elif ledger.tasks.due_at() == due and not ledger.is_paused:

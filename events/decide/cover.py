@@ -22,23 +22,30 @@ def cover(turn: Turn, payer: Account, dimension: int, needed: int, cause: str) -
     The excess comes from the parent's free balance, on up the tree, then from the reserve, then from overdraft.
     Covers come before the usage that needs them, so that no balance is ever below zero.
     """
+    steps: list[tuple[Account, int]] = []
+    while payer is not turn.ledger.root and (short := needed - payer.free[dimension]) > 0:
+        steps.append((payer, short))
+        payer, needed = payer.source(dimension), short
+    if payer is turn.ledger.root:
+        _cover_pool(turn, dimension, needed, cause)
+    # From the top down, so that each has what it passes on.
+    for target, short in reversed(steps):
+        source = name_of(target.source(dimension))
+        turn.record(e.Covered(source=source, target=target.id, amount=one(dimension, short), cause=cause))
+
+
+def _cover_pool(turn: Turn, dimension: int, needed: int, cause: str) -> None:
+    """Make sure that the pool has ``needed`` units: from the reserve, and the rest is owed."""
     ledger = turn.ledger
-    if payer.allocated[dimension] is None:
-        return  # the root, in a dimension that nothing limits
-    short = needed - payer.free[dimension]
-    if short <= 0:
-        return
-    if payer is ledger.root:
-        from_reserve = min(short, ledger.reserve.free[dimension])
-        if from_reserve:
-            turn.record(e.Covered(source=RESERVE, target=POOL, amount=one(dimension, from_reserve), cause=cause))
-        if short > from_reserve:
-            owed = short - from_reserve
-            turn.record(e.Covered(source=OVERDRAFT, target=POOL, amount=one(dimension, owed), cause=cause))
-        return
-    source = payer.source(dimension)
-    cover(turn, source, dimension, short, cause)
-    turn.record(e.Covered(source=name_of(source), target=payer.id, amount=one(dimension, short), cause=cause))
+    if ledger.root.allocated[dimension] is None:
+        return  # nothing limits the root
+    short = needed - ledger.root.free[dimension]
+    from_reserve = min(short, ledger.reserve.free[dimension])
+    if from_reserve > 0:
+        turn.record(e.Covered(source=RESERVE, target=POOL, amount=one(dimension, from_reserve), cause=cause))
+    if short > max(0, from_reserve):
+        owed = short - max(0, from_reserve)
+        turn.record(e.Covered(source=OVERDRAFT, target=POOL, amount=one(dimension, owed), cause=cause))
 
 
 def settle_cover(turn: Turn, account: Account) -> None:
@@ -50,21 +57,34 @@ def settle_cover(turn: Turn, account: Account) -> None:
         _settle_cover(turn, account, d)
 
 
-def _settle_cover(turn: Turn, account: Account, d: int) -> None:
-    ledger = turn.ledger
-    if account.allocated[d] is None:
-        if account is not ledger.root:
-            _settle_cover(turn, account.payers[d], d)
-        return
-    back = min(account.cover[d], account.free[d])
-    if account is ledger.root:
+def repay_source(turn: Turn, account: Account) -> None:
+    """Give back, one step up, what others cover and the account no longer needs."""
+    for d in account.dims:
+        back = min(account.cover[d], account.free[d])
         if back > 0:
-            turn.record(e.CoverRepaid(source=POOL, target=OVERDRAFT, amount=one(d, back)))
-        refill = min(ledger.reserve_size(d) - ledger.reserve.free[d], account.free[d])
-        if refill > 0:
-            turn.record(e.CoverRepaid(source=POOL, target=RESERVE, amount=one(d, refill)))
-        return
-    if back > 0:
+            target = name_of(account.source(d))
+            turn.record(e.CoverRepaid(source=account.id, target=target, amount=one(d, back)))
+
+
+def _settle_cover(turn: Turn, account: Account, d: int) -> None:
+    root = turn.ledger.root
+    account = account.payers[d]
+    while account is not root:
+        back = min(account.cover[d], account.free[d])
+        if back <= 0:
+            return
         source = account.source(d)
         turn.record(e.CoverRepaid(source=account.id, target=name_of(source), amount=one(d, back)))
-        _settle_cover(turn, source, d)
+        account = source
+    if root.allocated[d] is not None:
+        _settle_root(turn, d)
+
+
+def _settle_root(turn: Turn, d: int) -> None:
+    ledger, root = turn.ledger, turn.ledger.root
+    back = min(root.cover[d], root.free[d])
+    if back > 0:
+        turn.record(e.CoverRepaid(source=POOL, target=OVERDRAFT, amount=one(d, back)))
+    refill = min(ledger.reserve_size(d) - ledger.reserve.free[d], root.free[d])
+    if refill > 0:
+        turn.record(e.CoverRepaid(source=POOL, target=RESERVE, amount=one(d, refill)))

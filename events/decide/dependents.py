@@ -15,7 +15,8 @@ WhyGivenUp = Literal["dependency_failed", "budget_released"]
 def free_dependents(turn: Turn, dependents: list[Task]) -> None:
     """A task was completed: of those that waited for it, queue the ones that wait for no other."""
     for task in dependents:
-        if not task.unmet:
+        # One that would be paid from the account of the task has ended with it.
+        if task.is_open and not task.unmet:
             reason = obstacle(turn.ledger, task)
             turn.record(
                 e.TaskQueued(task=task.id)

@@ -28,27 +28,27 @@ def throttle(turn: Turn, command: c.Throttle) -> Overrides | Refusal:
         return account
     # Nothing can fail after this line.
     turn.record(e.AgentThrottled(agent=account.id, rate=str(rate)))
-    return overrides(turn.ledger, account)
+    return overrides(turn.ledger, account.id)
 
 
 def stop(turn: Turn, command: c.Stop) -> Overrides | Refusal:
-    """Stop an agent and its descendants until `Resume`."""
-    account = _open_account(turn, command.agent)
-    if isinstance(account, Refusal):
-        return account
+    """Stop an agent and its descendants until `Resume`: also an id whose account is released, and for later ones."""
+    ledger = turn.ledger
+    if command.agent not in ledger.accounts and command.agent not in ledger.released:
+        return unknown_agent(ledger, command.agent)
     # Nothing can fail after this line.
-    turn.record(e.AgentStopped(agent=account.id, reason=command.reason))
-    return overrides(turn.ledger, account)
+    turn.record(e.AgentStopped(agent=command.agent, reason=command.reason))
+    return overrides(ledger, command.agent)
 
 
 def resume(turn: Turn, command: c.Resume) -> Overrides | Refusal:
     """Clear an explicit throttle and stop; levels and the fleet's response are not an operator's to clear."""
-    account = _open_account(turn, command.agent)
-    if isinstance(account, Refusal):
-        return account
+    ledger = turn.ledger
+    if command.agent not in ledger.accounts and command.agent not in ledger.stops:
+        return unknown_agent(ledger, command.agent)
     # Nothing can fail after this line.
-    turn.record(e.AgentResumed(agent=account.id))
-    return overrides(turn.ledger, account)
+    turn.record(e.AgentResumed(agent=command.agent))
+    return overrides(ledger, command.agent)
 
 
 def warn_agent(turn: Turn, command: p.WarnAgent) -> Done | Refusal:
@@ -56,6 +56,8 @@ def warn_agent(turn: Turn, command: p.WarnAgent) -> Done | Refusal:
     account = _open_account(turn, command.agent)
     if isinstance(account, Refusal):
         return account
+    if command.opened_at not in (None, account.opened_at):
+        return Refusal("plan_out_of_date", f"{account.id} was released, and is another account now")
     if account.warned:
         return Refusal("already_warned", f"{account.id} was warned before", {"agent": account.id})
     # Nothing can fail after this line.

@@ -104,7 +104,7 @@ _TASK: Mapping[str, Callable[[Ledger, Task], Value]] = {
     "task.estimated_minutes": lambda ledger, task: (
         None if task.estimated_ms is None else Fraction(task.estimated_ms, MS_PER_MINUTE)
     ),
-    "task.estimated_tokens": lambda ledger, task: task.estimated_tokens,
+    "task.estimated_tokens": lambda ledger, task: task.estimated_tokens or None,
     "task.workflow": lambda ledger, task: task.workflow,
     # Nothing is deferrable yet.
     "task.deferrable": lambda ledger, task: False,

@@ -10,8 +10,11 @@ from tallystick.events.messages.replies import Done, Refusal
 
 def record_forecast(turn: Turn, command: p.RecordForecast) -> Done | Refusal:
     """Keep a forecast until the truth is known."""
-    if command.agent not in turn.ledger.accounts:
+    account = turn.ledger.accounts.get(command.agent)
+    if account is None:
         return unknown_agent(turn.ledger, command.agent)
+    if command.opened_at not in (None, account.opened_at):
+        return Refusal("plan_out_of_date", f"{account.id} was released, and is another account now")
     # Nothing can fail after this line.
     turn.record(e.ForecastMade(agent=command.agent, why=command.why, predictions=command.predictions))
     return Done()

@@ -1,6 +1,7 @@
 """Holds: granted only where there is room, replaced by what was used, or given back unused."""
 
 import datetime as dt
+from decimal import Decimal
 from typing import Any
 
 from tallystick.config.amounts import (
@@ -10,21 +11,26 @@ from tallystick.config.amounts import (
     Amounts,
     InvalidAmount,
     Triple,
+    at_edge,
     exact_units,
 )
 from tallystick.events import catalog as e
 from tallystick.events import messages as c
 from tallystick.events.decide import pricing
+from tallystick.events.decide.amounts import not_empty
 from tallystick.events.decide.answers import held_reply
 from tallystick.events.decide.cover import settle_cover
 from tallystick.events.decide.daily_limits import over_daily_limit
 from tallystick.events.decide.fleet_response import respond
-from tallystick.events.decide.levels import BLACK, STOP, enforced, relevel_above, stopped_by, wait_left_ms
-from tallystick.events.decide.refusals import unknown_agent, unknown_hold
+from tallystick.events.decide.levels import enforced, relevel_above
+from tallystick.events.decide.obstacles import refused_to_run
+from tallystick.events.decide.refusals import already_settled, hold_ended, unknown_agent, unknown_hold
+from tallystick.events.decide.spelling import legible, notes_misspelled
 from tallystick.events.decide.turn import Turn
-from tallystick.events.decide.usage import LATE_REPORT, UNDER_ESTIMATE, as_used, use_priced
+from tallystick.events.decide.usage import LATE_REPORT, UNDER_ESTIMATE, as_used, noted, of_life, of_run, use_priced
 from tallystick.events.messages.replies import Enforcement, Held, HoldGone, Refusal, shown
-from tallystick.events.state.accounts import Account, Hold
+from tallystick.events.state.accounts import ZERO, Account, Hold, less, minus, money
+from tallystick.events.state.calendar import later
 
 _TTL_MAX_MS = 604_800_000
 
@@ -34,17 +40,16 @@ def reserve(turn: Turn, command: c.Reserve) -> Held | Refusal:
 
     Raises:
         InvalidAmount: a malformed or empty estimate, or a time to live that is not positive.
+
+    With ``dry_run`` the answer is the same, and nothing is set aside.
     """
     ledger = turn.ledger
     priced = pricing.price(ledger.rules, command)
     wanted = priced.triple
-    if wanted == NOTHING:
-        raise InvalidAmount("estimate", "nothing", "one or more of tokens, time_seconds, cost_usd")
-    ttl_ms = ledger.rules.holds_ttl_ms
-    if command.ttl_seconds is not None:
-        ttl_ms = exact_units(command.ttl_seconds, 1, "ttl_seconds")
-        if not 0 < ttl_ms <= _TTL_MAX_MS:
-            raise InvalidAmount("ttl_seconds", command.ttl_seconds, "above 0 and at most 604800 seconds (a week)")
+    if not any(wanted):
+        found = "nothing" if wanted == NOTHING else "nothing but zeros"
+        raise InvalidAmount("estimate", found, "one or more of tokens, time_seconds, cost_usd above zero")
+    ttl_ms = _ttl_ms(command.ttl_seconds, ledger.rules.holds_ttl_ms)
     account = ledger.accounts.get(command.agent)
     if account is None:
         return unknown_agent(ledger, command.agent)
@@ -52,26 +57,47 @@ def reserve(turn: Turn, command: c.Reserve) -> Held | Refusal:
     if turn.id in ledger.holds or turn.id in ledger.ended_holds:
         return Refusal("idempotency_conflict", f"there is or was a hold with the id {turn.id}", {"hold": turn.id})
     refusal = (
-        _may_not_run(turn, account)
-        or _no_room(turn, account, wanted)
+        notes_misspelled(ledger, command)
+        or refused_to_run(turn, account, enforced(ledger, account))
+        or _no_room(account, wanted)
         or over_daily_limit(ledger, account, wanted, turn.now)
     )
     if refusal is not None:
         return refusal
+    expires_at = later(turn.now, dt.timedelta(milliseconds=ttl_ms))
+    if command.dry_run:
+        amount = money(wanted)
+        asked = Hold(
+            id=turn.id,
+            agent=account.id,
+            amount=amount,
+            ttl_ms=ttl_ms,
+            expires_at=expires_at,
+            lease=None,
+            placed=amount,
+            booked=ZERO,
+            placed_at=turn.now,
+            rejects_overage=False,
+            notes=None,
+            account=account,
+        )
+        answer = held_reply(asked, to_come=True)
+        answer.unpriced, answer.base_tier, answer.dry_run = priced.unpriced, priced.base_tier, True
+        return answer
     # Nothing can fail after this line.
-    expires_at = turn.now + dt.timedelta(milliseconds=ttl_ms)
-    amount = Amounts(*(units or None for units in wanted))
     turn.record(
         e.HoldPlaced(
             hold=turn.id,
             agent=account.id,
-            amount=amount,
+            amount=Amounts(*(units or None for units in wanted)),
             ttl_ms=ttl_ms,
             expires_at=expires_at,
             model=command.model,
             priced_as=priced.priced_as,
             unpriced=priced.unpriced,
             base_tier=priced.base_tier,
+            rejects_overage=command.overage == "reject",
+            **noted(command),
         )
     )
     respond(turn)
@@ -80,33 +106,8 @@ def reserve(turn: Turn, command: c.Reserve) -> Held | Refusal:
     return answer
 
 
-def _may_not_run(turn: Turn, account: Account) -> Refusal | None:
-    """Why an agent may not start anything now: stopped before any question of money, then black, then slowed."""
-    ledger = turn.ledger
-    measure = enforced(ledger, account)
-    if measure.action == STOP:
-        stopped = stopped_by(ledger, account)
-        if stopped is not None:
-            decided_by = "stop" if stopped is account else "ancestor_stop"
-            who = f"{stopped.id} was stopped: {stopped.stopped}"
-            return Refusal("agent_stopped", who, {"decided_by": decided_by, "retry_after_seconds": None})
-        if measure.decided_by in ("pause_all", "product_pause"):
-            why = ledger.paused or "paused by configuration"
-            return Refusal("paused", why, {"decided_by": measure.decided_by, "retry_after_seconds": None})
-        available = shown(account.remaining_all()) if account.level == BLACK else shown(ledger.pool)
-        detail = "the budget is used up" if account.level == BLACK else "the fleet's budget is used up"
-        numbers = {"available": available, "decided_by": measure.decided_by, "retry_after_seconds": None}
-        return Refusal("budget_exhausted", detail, numbers)
-    wait_ms = wait_left_ms(turn, account, measure)
-    if wait_ms:
-        seconds = wait_ms / 1000
-        detail = f"throttled to {measure.rate} of normal speed by {measure.decided_by}"
-        return Refusal("throttled", detail, {"retry_after_seconds": seconds, "decided_by": measure.decided_by})
-    return None
-
-
-def _no_room(turn: Turn, account: Account, wanted: Triple) -> Refusal | None:
-    """Why ``wanted`` cannot be set aside, with what is available and when it is worth asking again."""
+def _no_room(account: Account, wanted: Triple) -> Refusal | None:
+    """Why ``wanted`` cannot be set aside, with what is available; when there will be room, see `retry`."""
     for d in DIMENSIONS:
         payer, units = account.payers[d], wanted[d]
         if not units or payer.allocated[d] is None or units <= payer.free[d]:
@@ -124,91 +125,137 @@ def _no_room(turn: Turn, account: Account, wanted: Triple) -> Refusal | None:
             {
                 "requested": asked,
                 "available": there,
-                "retry_after_seconds": _room_in_seconds(turn, account, d, units - payer.free[d]),
+                "retry_after_seconds": None,
             },
         )
     return None
 
 
-def _room_in_seconds(turn: Turn, account: Account, d: int, lack: int) -> float | None:
-    """When the account's own holds will have given back what is lacking, at the latest; None where they cannot."""
-    if account.payers[d] is not account or account.holds is None:
-        return None
-    for hold in sorted(account.holds.values(), key=lambda hold: hold.expires_at):
-        lack -= hold.amount[d]
-        if lack <= 0:
-            return (hold.expires_at - turn.now).total_seconds()
-    return None
-
-
 def settle(turn: Turn, command: c.Settle) -> Enforcement | Refusal:
-    """Replace a hold by what was used; after its end the usage is still recorded, as late.
+    """Replace a hold by what was used, or book a part; after its end the usage is still recorded, as late.
 
     Raises:
         InvalidAmount: a malformed amount; nothing was recorded.
     """
-    ledger = turn.ledger
+    ledger, asked = turn.ledger, command
+    command = legible(ledger, asked)
     used = as_used(command, pricing.price(ledger.rules, command))
+    used["repaired"] = command is not asked
     hold = ledger.holds.get(command.hold)
     if hold is None:
-        return _settle_late(turn, command.hold, used)
+        return _settle_late(turn, command, used)
     account = hold.account
-    event = e.HoldSettled(hold=hold.id, agent=account.id, **used)
+    event = e.HoldSettled(hold=hold.id, agent=account.id, partial=not command.final, **used)
+    refusal = _overage(hold, event) if hold.rejects_overage else None
+    if refusal is not None:
+        return refusal
+    back = hold.amount
+    if event.partial:
+        back = minus(back, less(back, (event.tokens, event.time_ms, event.cost_nanos)))
     # Nothing can fail after this line.
-    return use_priced(turn, account, event, UNDER_ESTIMATE, hold.amount)
+    return use_priced(turn, account, event, UNDER_ESTIMATE, back)
 
 
-def _settle_late(turn: Turn, hold_id: str, used: dict[str, Any]) -> Enforcement | Refusal:
-    ledger = turn.ledger
+def _overage(hold: Hold, event: e.HoldSettled) -> Refusal | None:
+    """Why a use may not be booked on a hold that rejects more than it names: the hold stays."""
+    for d, used in ((0, event.tokens), (1, event.time_ms), (2, event.cost_nanos)):
+        if hold.placed[d] and hold.booked[d] + used > hold.placed[d]:
+            field, left = EDGE_NAMES[d], max(0, hold.placed[d] - hold.booked[d])
+            return Refusal(
+                "overage_rejected",
+                f"{field}: {at_edge(used, d)} was used, {at_edge(left, d)} of the hold is left, and it rejects overage",
+                {"hold": hold.id, "dimension": field, "used": at_edge(used, d), "left": at_edge(left, d)},
+            )
+    return None
+
+
+def _settle_late(turn: Turn, command: c.Settle, used: dict[str, Any]) -> Enforcement | Refusal:
+    ledger, hold_id = turn.ledger, command.hold
     ended = ledger.ended_holds.get(hold_id)
     if ended is None:
         return unknown_hold(hold_id)
-    agent, how, lease = ended
-    if how == "settled":
-        return Refusal("already_settled", f"hold {hold_id} was settled before", {"hold": hold_id})
-    account, payer, task = ledger.accounts.get(agent), None, ledger.tasks.get(agent)
-    if task is not None and task.lease != lease:
-        # The run that had placed it is over: the account of a later one does not pay for it.
-        account, payer = None, ledger.payer_of_run(task)
-    event = e.UsageReported(
-        agent=agent,
-        hold=hold_id,
-        lease=lease if account is None else None,
-        late=True,
-        **used,
-    )
+    if ended.how == "settled":
+        return already_settled(hold_id, ended)
+    # Another account, or run, may be open under the name by now: it does not pay.
+    account, closed = ledger.same_account(ended.agent, ended.life), ledger.lives.get(ended.life)
+    belongs: dict[str, Any] = {}
+    if account is None:
+        belongs = of_life(closed) if ended.lease is None else {"lease": ended.lease, **of_run(ledger, ended.agent)}
+        belongs = belongs or {"life": ended.life}
+    payer = None if account is not None else ledger.payer_of(closed)
+    event = e.UsageReported(agent=ended.agent, hold=hold_id, late=True, partial=not command.final, **belongs, **used)
     # Nothing can fail after this line.
     return use_priced(turn, account, event, LATE_REPORT, payer=payer)
 
 
 def cancel_hold(turn: Turn, command: c.CancelHold) -> HoldGone | Refusal:
     """Give a hold back unused."""
+    malformed = notes_misspelled(turn.ledger, command)
+    if malformed is not None:
+        return malformed
     hold = turn.ledger.holds.get(command.hold)
     if hold is None:
         ended = turn.ledger.ended_holds.get(command.hold)
         if ended is None:
             return unknown_hold(command.hold)
-        return Refusal("already_settled", f"hold {command.hold} has ended already: {ended[1]}", {"hold": command.hold})
+        return hold_ended(command.hold, ended)
     # Nothing can fail after this line.
     account = hold.account
-    end_hold(turn, hold, "cancelled")
+    end_hold(turn, hold, "cancelled", **noted(command))
     return HoldGone(hold.id, account.id, shown(account.remaining_all()))
 
 
-def end_hold(turn: Turn, hold: Hold, how: "e.EndOfHold") -> None:
-    """Give a hold's amount back to where it came from, and let cover and response follow."""
-    turn.record(e.HoldEnded(hold=hold.id, agent=hold.account.id, how=how))
+def end_hold(turn: Turn, hold: Hold, how: "e.EndOfHold", **notes: Any) -> None:
+    """Give what a hold still has back to where it came from, and let cover and response follow."""
+    turn.record(e.HoldEnded(hold=hold.id, agent=hold.account.id, how=how, **notes))
     settle_cover(turn, hold.account)
     relevel_above(turn, hold.account)
     respond(turn)
 
 
-def extend_hold(turn: Turn, hold_id: str) -> Held | Refusal:
-    """Move a hold's expiry on by its time to live."""
-    hold = turn.ledger.holds.get(hold_id)
+def extend_hold(turn: Turn, command: c.Heartbeat, hold_id: str) -> Held | Refusal:
+    """Move a hold's expiry on by its time to live, or the one that is named, and hold more if there is room.
+
+    Where there is no room it is refused as a `Reserve` would be, and the hold stays as it is.
+
+    Raises:
+        InvalidAmount: a malformed, empty or zero amount, or a time to live that is not positive.
+    """
+    ledger = turn.ledger
+    more = None if command.amount is None else not_empty(command.amount, "amount")
+    hold = ledger.holds.get(hold_id)
     if hold is None:
-        return unknown_hold(hold_id)
+        ended = ledger.ended_holds.get(hold_id)
+        return unknown_hold(hold_id) if ended is None else hold_ended(hold_id, ended)
+    ttl_ms = _ttl_ms(command.ttl_seconds, hold.ttl_ms)
+    if more is not None:
+        account = hold.account
+        refusal = (
+            refused_to_run(turn, account, enforced(ledger, account))
+            or _no_room(account, more)
+            or over_daily_limit(ledger, account, more, turn.now)
+        )
+        if refusal is not None:
+            return refusal
     # Nothing can fail after this line.
-    expires_at = turn.now + dt.timedelta(milliseconds=hold.ttl_ms)
-    turn.record(e.HoldExtended(hold=hold.id, agent=hold.account.id, expires_at=max(expires_at, hold.expires_at)))
+    turn.record(
+        e.HoldExtended(
+            hold=hold.id,
+            agent=hold.account.id,
+            expires_at=max(later(turn.now, dt.timedelta(milliseconds=ttl_ms)), hold.expires_at),
+            amount=None if more is None else Amounts(*(units or None for units in more)),
+        )
+    )
+    if more is not None:
+        respond(turn)
     return held_reply(hold)
+
+
+def _ttl_ms(given: Decimal | None, otherwise: int) -> int:
+    """A time to live that a message names, in milliseconds, or the one that holds otherwise."""
+    if given is None:
+        return otherwise
+    ttl_ms = exact_units(given, 1, "ttl_seconds")
+    if not 0 < ttl_ms <= _TTL_MAX_MS:
+        raise InvalidAmount("ttl_seconds", given, "above 0 and at most 604800 seconds (a week)")
+    return ttl_ms

@@ -16,6 +16,7 @@ from tallystick.events.decide.release import close_account
 from tallystick.events.decide.turn import Turn
 from tallystick.events.messages.replies import Refusal
 from tallystick.events.messages.task_replies import TaskAlive, shown_time
+from tallystick.events.state.calendar import later
 from tallystick.events.state.task_rules import lease_time
 from tallystick.events.state.tasks import Task
 
@@ -66,7 +67,7 @@ def extend_lease(turn: Turn, name: str, lease: str | None) -> TaskAlive | Refusa
 def _extend(turn: Turn, task: Task) -> TaskAlive:
     assert task.lease is not None
     assert task.lease_expires_at is not None
-    expires_at = max(task.lease_expires_at, turn.now + lease_time(turn.ledger.rules.config))
+    expires_at = max(task.lease_expires_at, later(turn.now, lease_time(turn.ledger.rules.config)))
     turn.record(e.LeaseExtended(task=task.id, lease=task.lease, expires_at=expires_at))
     account = turn.ledger.accounts[task.id]
     measure = enforcement(turn, task.id, account, account.ratio(), None)

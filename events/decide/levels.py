@@ -13,7 +13,7 @@ from tallystick.events import catalog as e
 from tallystick.events.decide.alerts import alert
 from tallystick.events.decide.cover import settle_cover
 from tallystick.events.decide.turn import Turn
-from tallystick.events.state.accounts import Account
+from tallystick.events.state.accounts import Account, Closed
 from tallystick.events.state.ledger import Ledger
 
 CONTINUE, WARN, THROTTLE, DEGRADE, STOP = range(5)
@@ -45,6 +45,42 @@ def level_of(ledger: Ledger, account: Account) -> tuple[int, int]:
 
 def relevel(turn: Turn, account: Account, own_usage: bool = False) -> None:
     """Record the level that an account has come to, and what follows from black, entered or left."""
+    _relevel_one(turn, account, own_usage)
+    _relevel_moved(turn)
+
+
+def relevel_above(turn: Turn, account: Account) -> None:
+    """What an account was granted or has used is no longer free above it: the levels of those that pay may follow.
+
+    Who does not pay does not change, so the cost grows with the covers of this turn and not with the depth.
+    """
+    assert account.parent is not None
+    for payer in dict.fromkeys(account.parent.payers):
+        _relevel_one(turn, payer)
+    _relevel_moved(turn)
+
+
+def _relevel_moved(turn: Turn) -> None:
+    """The levels of all accounts between which this turn has moved money since the last look, nearest first."""
+    accounts = turn.ledger.accounts
+    while turn.leveled < len(turn.events):
+        fresh = turn.events[turn.leveled :]
+        turn.leveled = len(turn.events)
+        touched: dict[Account, None] = {}
+        # Covers are recorded from the top down.
+        for event in reversed(fresh):
+            if isinstance(event, e.Covered | e.CoverRepaid):
+                names = (event.target, event.source)
+                touched.update(dict.fromkeys(accounts[name] for name in names if name in accounts))
+            elif isinstance(event, e.UnusedReturned | e.UnusedRestored):
+                account = accounts[event.agent]
+                assert account.parent is not None
+                touched.update(dict.fromkeys((account, *account.parent.payers)))
+        for account in touched:
+            _relevel_one(turn, account)
+
+
+def _relevel_one(turn: Turn, account: Account, own_usage: bool = False) -> None:
     ledger = turn.ledger
     if account is ledger.root:
         return
@@ -69,14 +105,6 @@ def relevel(turn: Turn, account: Account, own_usage: bool = False) -> None:
         _restore_unused(turn, account)
 
 
-def relevel_above(turn: Turn, account: Account) -> None:
-    """What an account is granted is no longer its ancestors' own: their levels may follow."""
-    ancestor = account.parent
-    while ancestor is not None:
-        relevel(turn, ancestor)
-        ancestor = ancestor.parent
-
-
 def _give_back_unused(turn: Turn, account: Account) -> None:
     """A stopped agent's free balance in its other dimensions goes back to its parent."""
     unused = [
@@ -87,21 +115,26 @@ def _give_back_unused(turn: Turn, account: Account) -> None:
         turn.record(e.UnusedReturned(agent=account.id, amount=Amounts(*(units or None for units in unused))))
         assert account.parent is not None
         settle_cover(turn, account.parent)
-        relevel_above(turn, account)
 
 
 def _restore_unused(turn: Turn, account: Account) -> None:
-    """What black gave back, as far as the parent has it free."""
+    """What black gave back, as far as the parent has it free; the rest with later top-ups."""
     restored = [0, 0, 0]
     for d in DIMENSIONS:
-        source, given = account.source(d), account.given_back[d]
+        source, given = account.source(d), account.given_back[d] + account.owed[d]
         # Nothing limits the root in a dimension that the fleet's total does not name.
         restored[d] = given if source.allocated[d] is None else min(given, source.free[d])
+    if not any(restored) and not any(account.given_back):
+        return
     turn.record(e.UnusedRestored(agent=account.id, amount=Amounts(*(units or None for units in restored))))
     # What was used since then in a dimension that had been given back was covered by others.
     settle_cover(turn, account)
-    relevel(turn, account)
-    relevel_above(turn, account)
+
+
+def restore_more(turn: Turn, account: Account) -> None:
+    """An account that is not black was topped up: what it gave back when it was black may be there again."""
+    if account.level != BLACK and any(account.owed):
+        _restore_unused(turn, account)
 
 
 def _used_up(ledger: Ledger, account: Account, dimension: int) -> bool:
@@ -128,19 +161,13 @@ def enforced(ledger: Ledger, account: Account | None) -> Enforced:
     """The effective action for an account, or for an id without one (which the fleet's own measures reach)."""
     level = account.level if account is not None else 0
     slow = ledger.rules.throttle_rate
-    if not (ledger.response or ledger.paused or ledger.rules.pauses) and (
-        account is None or (account.parent is ledger.root and account.throttle is None and account.stopped is None)
-    ):
+    if not (ledger.response or ledger.paused or ledger.rules.pauses) and _is_plain(ledger, account):
         return _by_level(level, slow)
     best = copy(_by_level(level, slow))
     if account is not None:
-        ancestor = account.parent
-        while ancestor is not None and ancestor is not ledger.root:
-            if ancestor.stopped is not None or (ancestor.level == BLACK and _spends_used_up(ledger, account, ancestor)):
-                _worse(best, STOP, NO_SPEED, "ancestor_stop")
-            if ancestor.throttle is not None:
-                _worse(best, THROTTLE, ancestor.throttle, "ancestor_throttle")
-            ancestor = ancestor.parent
+        if has_nothing(account):
+            _worse(best, STOP, NO_SPEED, "zero_budget")
+        _worse_by_ancestors(best, ledger, account)
     if ledger.response:
         _worse_by_fleet(best, ledger.response, account is not None and account.priority == "critical", slow)
     if account is not None and account.product in ledger.rules.paused_products:
@@ -156,6 +183,69 @@ def enforced(ledger: Ledger, account: Account | None) -> Enforced:
     return best
 
 
+def _is_plain(ledger: Ledger, account: Account | None) -> bool:
+    """Whether only its level speaks to an account: no order, no account above, and it has a budget."""
+    return account is None or (
+        account.parent is ledger.root
+        and account.throttle is None
+        and account.stopped is None
+        and not has_nothing(account)
+    )
+
+
+def _worse_by_ancestors(best: Enforced, ledger: Ledger, account: Account) -> None:
+    """An order, a pause of its product and a budget that is used up reach all that is below an account."""
+    above = ledger.orders_of(account.parent)
+    if above.stopped is not None or used_up_above(ledger, account) is not None:
+        _worse(best, STOP, NO_SPEED, "ancestor_stop")
+    if above.rate is not None:
+        _worse(best, THROTTLE, above.rate, "ancestor_throttle")
+    if above.paused:
+        _worse(best, STOP, NO_SPEED, "product_pause")
+
+
+def enforced_late(ledger: Ledger, agent: str, closed: Closed | None) -> Enforced:
+    """The effective action for usage that no open account of its own is charged with.
+
+    The fleet's measures reach it, and what holds for its id, its product and all that it was below, until it is
+    resumed. ``closed`` is the released account that it belongs to, if one is known.
+    """
+    best = copy(enforced(ledger, None))
+    at = closed
+    while at is not None:
+        if at.budget_product in ledger.rules.paused_products:
+            _worse(best, STOP, NO_SPEED, "product_pause")
+        if at.id != agent and at.id in ledger.stops:
+            _worse(best, STOP, NO_SPEED, "ancestor_stop")
+        parent = ledger.same_account(at.parent, at.parent_life)
+        if parent is not None:
+            above = enforced(ledger, parent)
+            if above.decided_by == "product_pause":
+                _worse(best, STOP, NO_SPEED, "product_pause")
+            elif stopped_by(ledger, parent) is not None:
+                _worse(best, STOP, NO_SPEED, "ancestor_stop")
+        at = ledger.lives.get(at.parent_life)
+    if stop_of(ledger, agent) is not None:
+        best.action, best.rate, best.decided_by = STOP, NO_SPEED, "stop"
+    return best
+
+
+def paused_product_of(ledger: Ledger, account: Account) -> str | None:
+    """The product that is paused, of those that an account and all above it work for; None for none."""
+    at: Account | None = account
+    while at is not None and at is not ledger.root:
+        if at.product in ledger.rules.paused_products:
+            return at.product
+        at = at.parent
+    return None
+
+
+def stop_of(ledger: Ledger, agent: str) -> str | None:
+    """Why an operator has stopped an id, whether it has an open account or not; None where it is not stopped."""
+    account = ledger.accounts.get(agent)
+    return ledger.stops.get(agent) if account is None else account.stopped
+
+
 @cache
 def _by_level(level: int, slow: Decimal) -> Enforced:
     """What an account's own level alone calls for."""
@@ -163,23 +253,26 @@ def _by_level(level: int, slow: Decimal) -> Enforced:
     return Enforced(level, rate, "level")
 
 
-def _spends_used_up(ledger: Ledger, account: Account, ancestor: Account) -> bool:
-    """Whether an account is charged to an ancestor in a dimension that this one has used up.
+def has_nothing(account: Account) -> bool:
+    """Whether an account was allocated zero in all that it limits: it may use nothing, also before its first use."""
+    return not any(account.allocated) and bool(account.dims)
+
+
+def used_up_above(ledger: Ledger, account: Account) -> Account | None:
+    """The nearest account above that is charged in a dimension that it has used up.
 
     What the account was granted itself stays good (spec 1): a parent that has handed on all it had is black, and its
     children have only begun.
     """
-    return any(account.payers[d] is ancestor and _used_up(ledger, ancestor, d) for d in DIMENSIONS)
+    for d, payer in enumerate(account.payers):
+        if payer is not account and payer is not ledger.root and payer.level == BLACK and _used_up(ledger, payer, d):
+            return payer
+    return None
 
 
 def stopped_by(ledger: Ledger, account: Account) -> Account | None:
     """The account, or the nearest ancestor, that an operator has stopped."""
-    at: Account | None = account
-    while at is not None and at is not ledger.root:
-        if at.stopped is not None:
-            return at
-        at = at.parent
-    return None
+    return ledger.orders_of(account).stopped
 
 
 def _worse_by_fleet(best: Enforced, response: int, critical: bool, slow: Decimal) -> None:
@@ -204,10 +297,15 @@ def wait_left_ms(turn: Turn, account: Account, measure: Enforced) -> int:
     The wait is the last operation's time x (1/rate - 1), or else the time between the last two reports x the same,
     at most 60 s; it is derived when it is asked for, so that a top-up ends it and a new throttle reaches it.
     """
+    until = throttled_until(account, measure)
+    return 0 if until is None or until <= turn.now else -((turn.now - until) // MILLISECOND)
+
+
+def throttled_until(account: Account, measure: Enforced) -> dt.datetime | None:
+    """When a throttled agent's wait ends, or ended; None where it has none (see `wait_left_ms`)."""
     if measure.action == STOP or measure.rate >= NORMAL_SPEED or account.last_report_at is None:
-        return 0
-    whole = min(WAIT_MAX_MS, int(account.pace_ms * (1 / measure.rate - 1)))
-    return max(0, whole - (turn.now - account.last_report_at) // MILLISECOND)
+        return None
+    return account.last_report_at + min(WAIT_MAX_MS, int(account.pace_ms * (1 / measure.rate - 1))) * MILLISECOND
 
 
 def cheaper_model(ledger: Ledger, model: str | None) -> str | None:

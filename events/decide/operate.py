@@ -1,5 +1,6 @@
 """Operate: totals, periods, pauses, the reserve and the configuration, each with who, when and why in the log."""
 
+import calendar
 import datetime as dt
 import hashlib
 from decimal import Decimal
@@ -19,21 +20,26 @@ from tallystick.config.amounts import (
     exact_units,
 )
 from tallystick.config.errors import ConfigError
-from tallystick.config.loader import from_mapping, to_mapping
+from tallystick.config.loader import changed, from_mapping, to_mapping, without_limits
 from tallystick.config.prices import from_mapping as prices_from_mapping
 from tallystick.config.prices import to_mapping as prices_to_mapping
+from tallystick.config.remarks import kept, never_tripping
 from tallystick.config.settings import Config
 from tallystick.events import catalog as e
 from tallystick.events import messages as c
+from tallystick.events.catalog import rules_version
+from tallystick.events.catalog.rules_version import FIRST_RULES
 from tallystick.events.decide.answers import totals
+from tallystick.events.decide.breaker import close_breaker
 from tallystick.events.decide.daily_limits import day_of
 from tallystick.events.decide.fleet_response import respond
 from tallystick.events.decide.levels import relevel
-from tallystick.events.decide.refusals import bad_name
+from tallystick.events.decide.spelling import bad_name
 from tallystick.events.decide.turn import Turn
 from tallystick.events.messages import proposals as p
-from tallystick.events.messages.replies import Done, Overridden, Refusal, Totals, shown
+from tallystick.events.messages.replies import Done, Loaded, Overridden, Refusal, Totals, shown
 from tallystick.events.state.accounts import Money
+from tallystick.events.state.calendar import local_date, midnight_after
 from tallystick.events.state.ledger import Ledger
 
 # --- the total and its period ----------------------------------------------------------------------------------------
@@ -153,14 +159,14 @@ def period_end(config: Config, now: dt.datetime) -> dt.datetime | None:
     if period == "none":
         return None
     zone = ZoneInfo(config.timezone)
-    today = now.astimezone(zone).date()
+    today = local_date(now, zone)
     if period == "day":
-        first = today + dt.timedelta(days=1)
+        days = 1
     elif period == "week":
-        first = today + dt.timedelta(days=7 - today.weekday())
+        days = 7 - today.weekday()
     else:
-        first = (today.replace(day=1) + dt.timedelta(days=32)).replace(day=1)
-    return dt.datetime.combine(first, dt.time(), zone).astimezone(dt.UTC)
+        days = calendar.monthrange(today.year, today.month)[1] - today.day + 1
+    return midnight_after(today, days, zone)
 
 
 # --- the fleet -------------------------------------------------------------------------------------------------------
@@ -187,47 +193,101 @@ def release_reserve(turn: Turn, command: c.ReleaseReserve) -> Totals:
 # --- configuration and prices ----------------------------------------------------------------------------------------
 
 
-def load_config(turn: Turn, command: c.LoadConfig) -> Totals | Refusal:
-    """Put a configuration in force. The total follows only where the file's own total changed."""
+def load_config(turn: Turn, command: c.LoadConfig) -> Loaded | Refusal:
+    """Put a configuration in force: what it names replaces what is, and only null lifts a limit.
+
+    The total follows only where the file's own total changed. The breaker closes where a limit was raised above what
+    had tripped it.
+    """
     ledger = turn.ledger
+    before = ledger.rules.loaded if ledger.configured else None
     try:
-        config = from_mapping(command.config)
+        config = from_mapping(command.config) if before is None else changed(before, command.config)
     except ConfigError as error:
         return Refusal("invalid_message", f"config: {error}")
-    before = ledger.rules.config if ledger.configured else None
-    total = config_total(config)
-    new_total = before is None or config_total(before) != total
-    if new_total and before is not None:
+    refusal = None if before is None else _only_local(turn, before, config)
+    if refusal is not None:
+        return refusal
+    budget, total = _new_budget(ledger, before, config)
+    if before is not None:
         refusal = below_committed(ledger, total)
         if refusal is not None:
             return refusal
     # Nothing can fail after this line.
     mapping = to_mapping(config)
     date, day_ends_at = day_of(config, turn.now)
-    turn.record(e.ConfigLoaded(config=mapping, sha256=content_hash(mapping), date=date, day_ends_at=day_ends_at))
-    _enter_period(turn, before, config, total, new_total)
+    rules = FIRST_RULES if ledger.configured else rules_version.RULES_VERSION
+    turn.record(
+        e.ConfigLoaded(config=mapping, sha256=content_hash(mapping), date=date, day_ends_at=day_ends_at, rules=rules)
+    )
+    _enter_period(turn, before, config, budget, total)
     if before is not None:
         for name in list(ledger.names):
             relevel(turn, ledger.accounts[name])
+        close_breaker(turn)
     respond(turn)
-    return totals(ledger)
+    warnings = [*never_tripping(config, before or without_limits())]
+    if before is not None:
+        warnings += kept(before, command.config)
+    now = totals(ledger)
+    return Loaded(now.total, now.pool_available, now.reserve, now.overdraft, now.paused, warnings)
 
 
-def _enter_period(turn: Turn, before: Config | None, config: Config, total: Triple, new_total: bool) -> None:
+_LOCAL = ("notifications", "metrics_file")
+"""Keys that hold addresses or paths: a message must not choose where the fleet sends to, or what it writes over."""
+
+
+def _only_local(turn: Turn, before: Config, config: Config) -> Refusal | None:
+    if turn.id.startswith(c.INTERNAL_ID):
+        return None
+    for key in _LOCAL:
+        if getattr(before, key) != getattr(config, key):
+            detail = (
+                f"config.{key}: found another value, allowed is the one in force: it comes from the local file only"
+            )
+            return Refusal("local_only", detail, {"key": key})
+    return None
+
+
+def _new_budget(ledger: Ledger, before: Config | None, config: Config) -> tuple[Triple, Triple]:
+    """A period's budget, and the total of the period at hand, in each dimension that the file has changed."""
+    wanted = config_total(config)
+    if before is None:
+        return wanted, wanted
+    known = config_total(before)
+    budget, total = (
+        tuple(wanted[d] if wanted[d] != known[d] else now[d] for d in DIMENSIONS)
+        for now in (ledger.budget, ledger.total)
+    )
+    return (budget[0], budget[1], budget[2]), (total[0], total[1], total[2])
+
+
+def _enter_period(turn: Turn, before: Config | None, config: Config, budget: Triple, total: Triple) -> None:
     """Let the total, the reserve and the period's end follow a configuration, where they differ."""
-    ledger = turn.ledger
-    if before is not None and not new_total:
-        total = ledger.total
-    ends_at = ledger.period_ends
+    ends_at = turn.ledger.period_ends
     if before is None or _period_of(before) != _period_of(config):
         ends_at = period_end(config, turn.now)
-    elif not new_total and before.emergency_reserve_percent == config.emergency_reserve_percent:
+    elif (
+        config_total(before) == config_total(config)
+        and before.emergency_reserve_percent == config.emergency_reserve_percent
+    ):
         return
-    put_total(turn, total, total if new_total else ledger.budget, ends_at)
+    put_total(turn, total, budget, ends_at)
 
 
 def _period_of(config: Config) -> tuple[str, str]:
     return config.total_budget.period, config.timezone
+
+
+def adopt_rules(turn: Turn, command: p.AdoptRules) -> Done | Refusal:
+    """Go on by a newer version of the rules."""
+    there = turn.ledger.rules_version
+    if not there < command.rules <= rules_version.RULES_VERSION:
+        allowed = f"versions above {there}, up to {rules_version.RULES_VERSION}"
+        return Refusal("invalid_message", f"rules: found {command.rules}, allowed are {allowed}")
+    # Nothing can fail after this line.
+    turn.record(e.RulesAdopted(rules=command.rules))
+    return Done()
 
 
 def load_prices(turn: Turn, command: p.LoadPrices) -> Done | Refusal:
@@ -267,7 +327,7 @@ def record_snapshot(turn: Turn, command: p.RecordSnapshot) -> Done:
 
 def override_priority(turn: Turn, command: c.OverridePriority) -> Overridden | Refusal:
     """All tasks of a product are of this level from here on, whether they wait or come later."""
-    refusal = bad_name(command.product, "product")
+    refusal = bad_name(turn.ledger, command.product, "product")
     if refusal is not None:
         return refusal
     # Nothing can fail after this line.

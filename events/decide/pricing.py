@@ -63,7 +63,7 @@ def price(rules: Rules, command: Spending, *, total: bool = False) -> Priced:
     tokens, time_ms, cost = given
     counts = _counts(command)
     if counts is UNKNOWN:
-        if given is NOTHING:
+        if given == NOTHING:
             named = field if command.provider_usage is None else "provider_usage"
             raise InvalidAmount(
                 named, "nothing", f"{field}, or input_tokens and output_tokens, or a provider_usage with them"

@@ -8,6 +8,7 @@ from tallystick.events import messages as c
 from tallystick.events.decide.answers import enforcement, status
 from tallystick.events.decide.fleet_response import pressure
 from tallystick.events.decide.refusals import unknown_agent
+from tallystick.events.decide.subtree import Memory
 from tallystick.events.decide.turn import Turn
 from tallystick.events.messages.replies import BudgetStatus, Efficiency, Enforcement, GlobalStatus, Refusal, shown
 from tallystick.events.state.accounts import limited, minus, money
@@ -18,7 +19,7 @@ from tallystick.events.state.ledger import Ledger
 def get_status(turn: Turn, command: c.GetStatus) -> BudgetStatus | Refusal:
     """One account."""
     account = turn.ledger.accounts.get(command.agent)
-    return unknown_agent(turn.ledger, command.agent) if account is None else status(turn, account)
+    return unknown_agent(turn.ledger, command.agent) if account is None else status(turn, account, {})
 
 
 def get_global_status(turn: Turn, command: c.GetGlobalStatus) -> GlobalStatus:
@@ -28,6 +29,7 @@ def get_global_status(turn: Turn, command: c.GetGlobalStatus) -> GlobalStatus:
     page = ledger.names[first : first + command.limit]
     root = ledger.root
     highest, _ = pressure(ledger)
+    memory: Memory = {}
     return GlobalStatus(
         total=shown(ledger.total),
         total_allocated=shown(limited(root.allocated, minus(root.delegated, ledger.reserve.granted))),
@@ -39,8 +41,10 @@ def get_global_status(turn: Turn, command: c.GetGlobalStatus) -> GlobalStatus:
         response=e.RESPONSES[ledger.response],
         paused=ledger.paused is not None or ledger.rules.paused,
         agent_count=len(ledger.accounts),
-        agent_statuses=[status(turn, ledger.accounts[name]) for name in page],
+        agent_statuses=[status(turn, ledger.accounts[name], memory) for name in page],
         position=ledger.position,
+        given_up=list(ledger.given_up),
+        clock_apart_seconds=ledger.clock_apart_ms // 1000,
     )
 
 
@@ -84,7 +88,12 @@ def _tasks_done(ledger: Ledger, agent: str, tokens: int) -> tuple[int, int]:
 
 def check_enforcement(turn: Turn, command: c.CheckEnforcement) -> Enforcement | Refusal:
     """What an agent may do now."""
-    account = turn.ledger.accounts.get(command.agent)
-    if account is None:
-        return unknown_agent(turn.ledger, command.agent)
-    return enforcement(turn, account.id, account, account.ratio(), None)
+    ledger = turn.ledger
+    account = ledger.accounts.get(command.agent)
+    if account is not None:
+        answer = enforcement(turn, account.id, account, account.ratio(), None)
+        answer.obstacles = answer.obstacles or []
+        return answer
+    if command.agent in ledger.stops:
+        return enforcement(turn, command.agent, None, 0.0, None, ledger.released.get(command.agent))
+    return unknown_agent(ledger, command.agent)

@@ -3,10 +3,11 @@
 from tallystick.config.amounts import DIMENSIONS, EDGE_NAMES, Amounts, Triple
 from tallystick.events import catalog as e
 from tallystick.events import messages as c
-from tallystick.events.decide.allocate import not_empty, only_limited
+from tallystick.events.decide.allocate import only_limited
+from tallystick.events.decide.amounts import not_empty
 from tallystick.events.decide.answers import allocation
 from tallystick.events.decide.cover import name_of, settle_cover
-from tallystick.events.decide.levels import relevel, relevel_above
+from tallystick.events.decide.levels import relevel, relevel_above, restore_more
 from tallystick.events.decide.pool import lacking, open_reserve_for, over_pool_share
 from tallystick.events.decide.refusals import unknown_agent
 from tallystick.events.decide.turn import Turn
@@ -85,6 +86,7 @@ def apply_moves(turn: Turn, command: p.ApplyMoves) -> Moves | Refusal:
     # Levels follow when all moves are made: the end of black restores from what the plan leaves.
     for account in moved:
         relevel(turn, account)
+        restore_more(turn, account)
         relevel_above(turn, account)
     return Moves(made, shown(ledger.pool))
 
@@ -98,7 +100,7 @@ def _does_not_fit(ledger: Ledger, moves: list[p.Move]) -> Refusal | None:
         idle = move.strategy == "idle"
         name, other = (move.source, move.target) if idle else (move.target, move.source)
         account = ledger.accounts.get(name)
-        if account is None or account.parent is None or name_of(account.parent) != other:
+        if account is None or not _is_meant(move, account, other):
             return _stale(move, "the accounts are no longer there")
         if name in ledger.tasks.running:
             return _stale(move, "the budget of a running task is not moved")
@@ -125,6 +127,12 @@ def _does_not_fit(ledger: Ledger, moves: list[p.Move]) -> Refusal | None:
         if refusal is not None:
             return _stale(move, refusal.detail)
     return None
+
+
+def _is_meant(move: p.Move, account: Account, other: str) -> bool:
+    """Whether a move was planned for this account, and not for an earlier one of its id."""
+    is_same = move.opened_at in (None, account.opened_at)
+    return is_same and account.parent is not None and name_of(account.parent) == other
 
 
 def _plan_lacks(ledger: Ledger, taken: dict[Account, list[int]], units: Money, account: Account) -> Refusal | None:

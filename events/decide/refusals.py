@@ -1,17 +1,11 @@
-"""Refusals that many messages share: unknown names, and names that nothing may have."""
+"""Refusals that many messages share: unknown names, and holds that have ended."""
+
+from typing import Any
 
 from tallystick.events.messages.replies import Refusal
-from tallystick.events.state.accounts import RESERVED_NAMES
+from tallystick.events.messages.task_replies import shown_time
+from tallystick.events.state.accounts import EndedHold
 from tallystick.events.state.ledger import Ledger
-
-
-def bad_name(name: str, field: str) -> Refusal | None:
-    """Why an id may not be used: it is shown on screens, and beside the fleet's reserved names."""
-    if name in RESERVED_NAMES:
-        return Refusal("invalid_message", f"{field}: found {name!r}, which is a name that the fleet reserves")
-    if not name.isprintable():
-        return Refusal("invalid_message", f"{field}: found {name!r}, allowed are printable characters")
-    return None
 
 
 def unknown_agent(ledger: Ledger, agent: str) -> Refusal:
@@ -24,6 +18,26 @@ def unknown_agent(ledger: Ledger, agent: str) -> Refusal:
 def unknown_hold(hold_id: str) -> Refusal:
     """A hold that never was, or that the memory of ids has forgotten."""
     return Refusal("unknown_hold", f"no hold {hold_id} is known: holds are named by the id of their Reserve", {})
+
+
+def hold_ended(hold_id: str, ended: EndedHold) -> Refusal:
+    """A hold that has ended: how, and when."""
+    return Refusal("hold_ended", *_end_of_hold(hold_id, ended))
+
+
+def already_settled(hold_id: str, ended: EndedHold) -> Refusal:
+    """A second settlement."""
+    return Refusal("already_settled", *_end_of_hold(hold_id, ended))
+
+
+def _end_of_hold(hold_id: str, ended: EndedHold) -> tuple[str, dict[str, Any]]:
+    how, at = end_of(ended), shown_time(ended.at)
+    return f"hold {hold_id} ended at {at}: {how}", {"hold": hold_id, "ended": how, "ended_at": at}
+
+
+def end_of(ended: EndedHold) -> str:
+    """How a hold ended, in a word: one whose account was released was cancelled by that."""
+    return "cancelled" if ended.how == "released" else ended.how
 
 
 def unknown_task(name: str) -> Refusal:

@@ -4,7 +4,7 @@ from tallystick.config.amounts import DIMENSIONS, Amounts, Triple, seconds
 from tallystick.events import catalog as e
 from tallystick.events import messages as c
 from tallystick.events.decide.answers import stamp, used
-from tallystick.events.decide.cover import settle_cover
+from tallystick.events.decide.cover import repay_source, settle_cover
 from tallystick.events.decide.dependents import give_up_under
 from tallystick.events.decide.fleet_response import respond
 from tallystick.events.decide.levels import percentage, relevel_above
@@ -30,45 +30,89 @@ def close_account(turn: Turn, account: Account) -> ReleasedBudget:
     return answer
 
 
-def close_children(turn: Turn, account: Account) -> int:
-    """Close all that is below an account; how many it granted to itself."""
-    children = list((account.children or {}).values())
-    for child in children:
+def close_children(turn: Turn, account: Account) -> None:
+    """Close all that is below an account."""
+    for child in list((account.children or {}).values()):
         _release(turn, child)
-    return len(children)
+
+
+class _Closing:
+    """An account whose children are being closed: those that are left, and how many there were."""
+
+    __slots__ = ("account", "children", "left")
+
+    def __init__(self, account: Account) -> None:
+        self.account = account
+        self.left = list(reversed((account.children or {}).values()))
+        self.children = len(self.left)
 
 
 def _release(turn: Turn, account: Account) -> ReleasedBudget:
+    """Close an account after all below it, from the leaves up: at any depth.
+
+    Each gives back to its source alone, which will have its turn; only the last settles on up the tree.
+    """
+    path = [_begin(turn, account)]
+    while True:
+        last = path[-1]
+        if last.left:
+            path.append(_begin(turn, last.left.pop()))
+            continue
+        path.pop()
+        holds = _give_holds_back(turn, last.account)
+        if path:
+            repay_source(turn, last.account)
+            _close(turn, last.account)
+            continue
+        settle_cover(turn, account)
+        answer = _statement(turn, account, last.children, holds)
+        _close(turn, account)
+        assert account.parent is not None
+        settle_cover(turn, account.parent)
+        relevel_above(turn, account)
+        return answer
+
+
+def _begin(turn: Turn, account: Account) -> _Closing:
     if turn.ledger.tasks.open:
         give_up_under(turn, account.id)
-    children = close_children(turn, account)
+    return _Closing(account)
+
+
+def _give_holds_back(turn: Turn, account: Account) -> int:
+    """End all holds of an account; how many there were."""
     holds = list((account.holds or {}).values())
     for hold in holds:
         turn.record(e.HoldEnded(hold=hold.id, agent=account.id, how="released"))
-    settle_cover(turn, account)
-    parent = account.parent
-    assert parent is not None
-    limits = account.allocated
-    consumed = used(account)
-    unused = limited(limits, [account.free[d] for d in DIMENSIONS])
-    answer = ReleasedBudget(
-        account.id,
-        shown(limits),
-        shown(consumed),
-        shown(unused),
-        _final_report(turn, account, children, len(holds)),
-    )
+    return len(holds)
+
+
+def _unused(account: Account) -> Triple:
+    return limited(account.allocated, [account.free[d] for d in DIMENSIONS])
+
+
+def _close(turn: Turn, account: Account) -> None:
+    """Close an account that has nothing open below it and no holds."""
     turn.record(
         e.BudgetReleased(
             agent=account.id,
-            allocated=Amounts(*limits),
-            consumed=Amounts(*consumed),
-            unused=Amounts(*unused),
+            allocated=Amounts(*account.allocated),
+            consumed=Amounts(*used(account)),
+            unused=Amounts(*_unused(account)),
         )
     )
-    settle_cover(turn, parent)
     relevel_above(turn, account)
-    return answer
+
+
+def _statement(turn: Turn, account: Account, children: int, holds: int) -> ReleasedBudget:
+    """The last words about an account that is about to close."""
+    return ReleasedBudget(
+        account.id,
+        shown(account.allocated),
+        shown(used(account)),
+        shown(_unused(account)),
+        _final_report(turn, account, children, holds),
+    )
 
 
 def _final_report(turn: Turn, account: Account, children: int, holds: int) -> FinalReport:

@@ -1,21 +1,26 @@
 """Placing: a submitted task is admitted, queued, held back or rejected, in one transaction and with one answer."""
 
+from collections import Counter
+from collections.abc import Sequence
+
 import msgspec
 
 from tallystick.config.amounts import Amounts
 from tallystick.events import catalog as e
 from tallystick.events import messages as c
-from tallystick.events.decide.admission import impossible, is_critical, may_give_way, needs, obstacle, payer
+from tallystick.events.decide.admission import impossible, may_give_way, needs, obstacle, payer
 from tallystick.events.decide.allocate import open_account
 from tallystick.events.decide.facts import model_for
 from tallystick.events.decide.pool import open_reserve_for
-from tallystick.events.decide.refusals import bad_name
 from tallystick.events.decide.release import close_account
-from tallystick.events.decide.task_answers import status
+from tallystick.events.decide.spelling import bad_name
+from tallystick.events.decide.task_answers import kept_reason, status
 from tallystick.events.decide.turn import Turn
 from tallystick.events.messages import proposals as p
 from tallystick.events.messages.replies import Done, Refusal
 from tallystick.events.messages.task_replies import Reason, TaskStatus
+from tallystick.events.state.calendar import later
+from tallystick.events.state.inheritance import effective_priority
 from tallystick.events.state.ledger import Ledger
 from tallystick.events.state.task_rules import exact_minutes, lease_time, priority_of, token_budget
 from tallystick.events.state.tasks import Task
@@ -33,17 +38,20 @@ def place_task(turn: Turn, command: p.PlaceTask) -> TaskStatus | Refusal:
     if refusal is not None:
         return refusal
     # Nothing can fail after this line.
-    submitted = _submission(turn, wanted, given_ms)
+    # With the next event, a task that ended long ago may be forgotten: what is to be known of it is asked before.
+    failed = _failed_dependency(ledger, wanted.depends_on)
+    submitted = submission(ledger, wanted, given_ms)
     turn.record(submitted)
     task = ledger.tasks.known[wanted.task]
-    reason = _failed_dependency(turn, task) or impossible(ledger, task)
+    reason = failed or impossible(ledger, task)
     if reason is not None:
-        turn.record(e.TaskRejected(task=task.id, **msgspec.structs.asdict(reason)))
+        code, limit, current, message, _ = msgspec.structs.astuple(reason)
+        turn.record(e.TaskRejected(task=task.id, code=code, limit=limit, current=current, message=message))
     elif task.unmet:
         turn.record(e.DependenciesAwaited(task=task.id, unfinished=list(task.unmet)))
     else:
         reason = _admit_or_queue(turn, task, command)
-    return status(turn, task, reason)
+    return status(turn, task, reason, command.unknown)
 
 
 def _admit_or_queue(turn: Turn, task: Task, command: p.PlaceTask) -> Reason | None:
@@ -51,28 +59,26 @@ def _admit_or_queue(turn: Turn, task: Task, command: p.PlaceTask) -> Reason | No
     ledger = turn.ledger
     victim = None if command.victim is None else ledger.tasks.running.get(command.victim)
     reason = obstacle(ledger, task)
-    first = _first_before(ledger, command) if reason is None else None
-    if first is not None:
-        reason = Reason("outranked", None, None, f"{first} ranks higher and waits for the same slot")
-    elif reason is not None and victim is not None and may_give_way(ledger, task, victim, turn.now):
+    if reason is None:
+        reason = _goes_first(ledger, command)
+    elif victim is not None and may_give_way(ledger, task, victim, turn.now):
         _start(turn, task, command, victim)
         return None
     if reason is None:
         _start(turn, task, command)
     else:
-        reason_fields = msgspec.structs.asdict(reason)
-        turn.record(e.TaskQueued(task=task.id, expected_start=command.expected_start, **reason_fields))
+        start, unknown = command.expected_start, command.unknown
+        turn.record(e.TaskQueued(task=task.id, expected_start=start, unknown=unknown, **msgspec.structs.asdict(reason)))
     return reason
 
 
-def _first_before(ledger: Ledger, command: p.PlaceTask) -> str | None:
-    """Who ranks higher and gets the slot that a task could have."""
+def _goes_first(ledger: Ledger, command: p.PlaceTask) -> Reason | None:
+    """Why a task that could start waits all the same: for one that ranks higher and can start too, or that is aged."""
     known = ledger.tasks.known
-    for name in command.recently_blocked:
-        if name in known and known[name].state == "queued" and obstacle(ledger, known[name]) is None:
-            return name
-    behind = command.behind
-    return behind if behind in known and known[behind].state == "queued" else None
+    behind = known.get(command.behind) if command.behind is not None else None
+    if behind is not None and behind.state == "queued" and obstacle(ledger, behind) is None:
+        return Reason("outranked", None, None, f"{behind.id} ranks higher and waits for the same slot", behind.id)
+    return kept_reason(ledger, command.kept_for)
 
 
 def _why_not_taken(turn: Turn, wanted: c.SubmitTask) -> Refusal | None:
@@ -85,11 +91,11 @@ def _why_not_taken(turn: Turn, wanted: c.SubmitTask) -> Refusal | None:
         ("workflow", wanted.workflow),
         ("model", wanted.model),
     ):
-        refusal = None if name is None else bad_name(name, field)
+        refusal = None if name is None else bad_name(ledger, name, field)
         if refusal is not None:
             return refusal
     if wanted.depends_on and len(set(wanted.depends_on)) < len(wanted.depends_on):
-        twice = next(name for name in wanted.depends_on if wanted.depends_on.count(name) > 1)
+        twice, _ = Counter(wanted.depends_on).most_common(1)[0]
         return Refusal("invalid_message", f"depends_on: {twice} is named twice")
     known = ledger.tasks.get(wanted.task)
     if known is not None and known.state != "rejected":
@@ -109,9 +115,11 @@ def _why_not_taken(turn: Turn, wanted: c.SubmitTask) -> Refusal | None:
     return None
 
 
-def _submission(turn: Turn, wanted: c.SubmitTask, given_ms: int | None) -> e.TaskSubmitted:
-    """What is submitted, with estimates from memory where none are given; for tokens, at last the type's budget."""
-    ledger = turn.ledger
+def submission(ledger: Ledger, wanted: c.SubmitTask, given_ms: int | None) -> e.TaskSubmitted:
+    """What is submitted, with estimates from memory where none are given; for tokens, at last the type's budget.
+
+    0 tokens where there is no estimate at all.
+    """
     known = ledger.estimates.estimate(wanted.agent_type, wanted.product, wanted.model)
     tokens, elapsed_ms = wanted.estimated_tokens, given_ms
     learnt = (tokens is None and known.tokens is not None) or (elapsed_ms is None and known.elapsed_ms is not None)
@@ -124,7 +132,7 @@ def _submission(turn: Turn, wanted: c.SubmitTask, given_ms: int | None) -> e.Tas
         agent_type=wanted.agent_type,
         product=wanted.product,
         priority=wanted.priority,
-        estimated_tokens=tokens,
+        estimated_tokens=tokens or 0,
         estimated_ms=known.elapsed_ms if elapsed_ms is None else elapsed_ms,
         learnt=learnt,
         depends_on=wanted.depends_on,
@@ -135,10 +143,10 @@ def _submission(turn: Turn, wanted: c.SubmitTask, given_ms: int | None) -> e.Tas
     )
 
 
-def _failed_dependency(turn: Turn, task: Task) -> Reason | None:
+def _failed_dependency(ledger: Ledger, depends_on: Sequence[str]) -> Reason | None:
     """What a task depends on may have failed before it came."""
-    for name in task.depends_on:
-        needed = turn.ledger.tasks.known[name]
+    for name in depends_on:
+        needed = ledger.tasks.known[name]
         if not needed.is_open and needed.state != "completed":
             return Reason("dependency_failed", None, None, f"{name}, which it depends on, was {needed.state}")
     return None
@@ -209,12 +217,12 @@ def _start(turn: Turn, task: Task, command: _Placing, victim: Task | None = None
             task=task.id,
             attempt=task.attempt,
             lease=f"lease-{ledger.position + 1}",
-            expires_at=turn.now + lease_time(config),
+            expires_at=later(turn.now, lease_time(config)),
             model=model,
             because=because,
             token_budget=token_budget(config, task.agent_type),
-            max_tokens=wanted[0] or 0,
-            aged=command.aged and not is_critical(ledger, task),
+            max_tokens=wanted[0],
+            aged=command.aged and effective_priority(task) != "critical",
             queued_at=task.queued_at,
             expected_start=task.expected_start,
         )

@@ -1,11 +1,14 @@
 """What is answered about tasks: their state, and from the allocator their place and expected start."""
 
 import datetime as dt
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
+from itertools import islice
+
+from msgspec import UNSET
 
 from tallystick.events import catalog as e
-from tallystick.events.catalog.tasks import Expected
-from tallystick.events.decide.admission import obstacle
+from tallystick.events.catalog.tasks import Expected, WhyUnknown
+from tallystick.events.decide.admission import hindrance, obstacle
 from tallystick.events.decide.alerts import alert
 from tallystick.events.decide.refusals import unknown_task
 from tallystick.events.decide.turn import Turn
@@ -21,6 +24,7 @@ from tallystick.events.messages.task_replies import (
     shown_minutes,
     shown_time,
 )
+from tallystick.events.state.inheritance import effective_priority, inherited_from
 from tallystick.events.state.ledger import Ledger
 from tallystick.events.state.task_rules import max_tokens, max_wait, priority_of, token_budget
 from tallystick.events.state.tasks import Task
@@ -36,23 +40,61 @@ NEWS = dt.timedelta(minutes=1)
 _MILLISECOND = dt.timedelta(milliseconds=1)
 
 
-def status(turn: Turn, task: Task, reason: Reason | None = None) -> TaskStatus:
-    """How a task stands. ``reason`` is why it does not run, where that is known already."""
+def status(
+    turn: Turn, task: Task, reason: Reason | None = None, unknown: WhyUnknown | None = None, kept_for: str | None = None
+) -> TaskStatus:
+    """How a task stands. ``reason`` is why it does not run, where that is known already.
+
+    ``unknown`` is why its start cannot be expected, ``kept_for`` the task for which what it needs is kept.
+    """
     ledger, config = turn.ledger, turn.ledger.rules.config
     runs = task.state == "running" or (not task.is_open and task.runs > 0)
+    reason = reason or reason_of(ledger, task)
+    queued = task.state == "queued"
+    if queued:
+        reason = reason or kept_reason(ledger, kept_for)
     return TaskStatus(
         task=task.id,
         state=task.state,
         attempt=task.attempt,
         decision=_DECISIONS.get(task.state),
-        reason=reason or reason_of(ledger, task),
+        reason=reason,
         lease=task.lease,
         model=task.model if runs else None,
         token_budget=task.token_budget if runs else token_budget(config, task.agent_type),
         max_tokens=task.max_tokens if runs else max_tokens(config, task.agent_type),
-        expected_start=shown_time(task.expected_start) if task.state == "queued" else None,
+        expected_start=shown_time(task.expected_start) if queued else None,
         lease_expires_at=shown_time(task.lease_expires_at),
+        expected_start_reason=_why_unknown(ledger, task, reason, unknown) if queued else None,
     )
+
+
+def kept_reason(ledger: Ledger, kept_for: str | None) -> Reason | None:
+    """Why a task waits that could start: what it needs is kept for an aged one, which has waited longer."""
+    task = None if kept_for is None else ledger.tasks.get(kept_for)
+    if task is None or task.state != "queued":
+        return None
+    message = f"what it needs is kept for {task.id}, which has waited too long already"
+    return Reason("kept_for_older", None, None, message, task.id)
+
+
+_UNKNOWN: Mapping[WhyUnknown, str] = {
+    "held_up": "something other than a slot is in its way",
+    "behind_others": "what is free goes to others first",
+    "far_behind": "it is not among the first of the queue, for which alone starts are forecast",
+    "end_unknown": "the end of a task that must end before is not known",
+    "beyond_calendar": "by the estimates, it would start after the end of the calendar",
+}
+
+
+def _why_unknown(ledger: Ledger, task: Task, reason: Reason | None, unknown: WhyUnknown | None) -> str | None:
+    """The sentence that stands beside an expected start that is null."""
+    if task.expected_start is not None or unknown is None:
+        return None
+    why = hindrance(ledger, task) if unknown == "held_up" else None
+    if unknown == "behind_others" and reason is not None and reason.behind is not None:
+        why = reason
+    return f"the start is not known: {_UNKNOWN[unknown] if why is None else why.message}"
 
 
 def reason_of(ledger: Ledger, task: Task) -> Reason | None:
@@ -73,8 +115,8 @@ def reason_of(ledger: Ledger, task: Task) -> Reason | None:
     return Reason(task.code, None, None, sentence)
 
 
-def _listed(names: tuple[str, ...]) -> str:
-    shown = ", ".join(names[:3])
+def _listed(names: Collection[str]) -> str:
+    shown = ", ".join(islice(names, 3))
     return shown if len(names) <= 3 else f"{shown} and {len(names) - 3} more"
 
 
@@ -86,15 +128,15 @@ def answer_task(turn: Turn, command: p.TellTask) -> TaskStatus | Refusal:
     task = turn.ledger.tasks.get(command.task)
     if task is None:
         return unknown_task(command.task)
-    _record_expected(turn, [Expected(task.id, command.expected_start)])
-    return status(turn, task)
+    _record_expected(turn, [Expected(task.id, command.expected_start, command.unknown)])
+    return status(turn, task, unknown=command.unknown, kept_for=command.kept_for)
 
 
 def answer_queue(turn: Turn, command: p.TellQueue) -> QueueStatus:
     """Answer `GetQueue`: what the allocator ranked, as far as it still waits, and what runs or has to stop."""
     ledger = turn.ledger
     standpoints = [one for one in command.waiting if _waits(ledger, one.task)]
-    _record_expected(turn, [Expected(one.task, one.expected_start) for one in standpoints])
+    _record_expected(turn, [Expected(one.task, one.expected_start, one.unknown) for one in standpoints])
     # A victim's run is over, but its owner may not know yet.
     stopping = (
         _stopping(ledger.tasks.known[one.task], turn.now) for one in command.waiting if one.task in ledger.tasks.known
@@ -117,16 +159,20 @@ def _record_expected(turn: Turn, expected: Iterable[Expected]) -> None:
 
 
 def _is_news(ledger: Ledger, expected: Expected) -> bool:
-    if expected.start is None or not _waits(ledger, expected.task):
+    if not _waits(ledger, expected.task):
         return False
     before = ledger.tasks.known[expected.task].expected_start
-    return before is None or abs(before - expected.start) >= NEWS
+    if before is None or expected.start is None:
+        return before is not expected.start
+    return abs(before - expected.start) >= NEWS
 
 
 def _queued(turn: Turn, one: p.QueueView) -> QueuedTask:
     ledger = turn.ledger
     task = ledger.tasks.known[one.task]
     waited_ms = max(0, (turn.now - task.queued_at) // _MILLISECOND)
+    reason = obstacle(ledger, task) or kept_reason(ledger, one.kept_for)
+    source = inherited_from(ledger.tasks.known, task)
     return QueuedTask(
         task=task.id,
         product=task.product,
@@ -138,8 +184,11 @@ def _queued(turn: Turn, one: p.QueueView) -> QueuedTask:
         score=one.score,
         terms=Terms(one.priority, one.wait, one.blocking),
         aged=one.aged,
-        reason=obstacle(ledger, task),
+        reason=reason,
         expected_start=shown_time(task.expected_start),
+        expected_start_reason=_why_unknown(ledger, task, reason, one.unknown),
+        effective_priority=UNSET if source is None else effective_priority(task),
+        inherited_from=UNSET if source is None else source.id,
     )
 
 

@@ -7,6 +7,7 @@ from tallystick.events.decide.holds import extend_hold
 from tallystick.events.decide.leases import extend_lease, last_lease, was_lost, which_run
 from tallystick.events.decide.levels import STOP
 from tallystick.events.decide.refusals import unknown_agent
+from tallystick.events.decide.spelling import legible
 from tallystick.events.decide.turn import Turn
 from tallystick.events.decide.usage import book
 from tallystick.events.messages.replies import Enforcement, Held, Refusal
@@ -21,21 +22,23 @@ def report_usage(turn: Turn, command: c.ReportUsage) -> Enforcement | Refusal:
     Raises:
         InvalidAmount: a malformed amount; nothing was recorded.
     """
-    ledger = turn.ledger
+    ledger, asked = turn.ledger, command
+    command = legible(ledger, asked)
+    repaired = command is not asked
     if command.task is None and command.agent is not None and command.lease is None:
-        return book(turn, command, command.agent)
+        return book(turn, command, command.agent, repaired=repaired)
     if command.task is None or command.agent is not None:
         return Refusal(
             "invalid_message", "ReportUsage: allowed is one of agent and task, and a lease beside a task only"
         )
     task = ledger.tasks.get(command.task)
     if task is None:
-        return book(turn, command, command.task)
+        return book(turn, command, command.task, repaired=repaired)
     run = which_run(task, command.lease)
     if run == "current" or not (task.ended or task.state == "running"):
-        return book(turn, command, task.id)
+        return book(turn, command, task.id, repaired=repaired)
     lease = command.lease or last_lease(task)
-    answer = book(turn, command, task.id, lease, ledger.payer_of_run(task))
+    answer = book(turn, command, task.id, lease, ledger.payer_of_run(task), repaired=repaired)
     if run == "preempted":
         turn.record(e.PreemptionAcknowledged(task=task.id, lease=lease or ""))
     answer.lease_lost = was_lost(task)
@@ -51,10 +54,12 @@ def heartbeat(turn: Turn, command: c.Heartbeat) -> Held | Enforcement | TaskAliv
         return Refusal(
             "invalid_message", "Heartbeat: allowed is one of agent, task and hold, and a lease beside a task only"
         )
+    if command.hold is None and (command.ttl_seconds is not None or command.amount is not None):
+        return Refusal("invalid_message", "Heartbeat: ttl_seconds and amount are allowed beside a hold only")
     if command.task is not None:
         return extend_lease(turn, command.task, command.lease)
     if command.hold is not None:
-        return extend_hold(turn, command.hold)
+        return extend_hold(turn, command, command.hold)
     assert command.agent is not None
     account = turn.ledger.accounts.get(command.agent)
     if account is None:

@@ -17,7 +17,7 @@ CLOCK = "clock"
 class Turn:
     """The command at hand: who asked what when, and what it has caused so far."""
 
-    __slots__ = ("by", "events", "id", "ledger", "now", "own")
+    __slots__ = ("by", "events", "id", "ledger", "leveled", "now", "own")
 
     def __init__(self, ledger: Ledger, now: dt.datetime, id: str, by: str) -> None:
         self.ledger = ledger
@@ -27,6 +27,8 @@ class Turn:
         self.events: list[Event] = []
         self.own = 0
         """Where the command's own events begin: behind those that were due before it."""
+        self.leveled = 0
+        """How many of the events have had their effect on levels (see `decide.levels`)."""
 
     def record(self, event: Event) -> None:
         """Stamp the event and apply it. From here on the command cannot be refused."""

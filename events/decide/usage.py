@@ -13,7 +13,7 @@ from tallystick.events.decide.fleet_response import respond
 from tallystick.events.decide.levels import relevel, relevel_above
 from tallystick.events.decide.turn import Turn
 from tallystick.events.messages.replies import Enforcement
-from tallystick.events.state.accounts import ZERO, Account, Money
+from tallystick.events.state.accounts import ZERO, Account, Closed, Money
 from tallystick.events.state.ledger import UNPRICED_MAX, Ledger
 
 UNDER_ESTIMATE, LATE_REPORT, UNPRICED_MODEL = "under_estimate", "late_report", "unpriced_model"
@@ -27,11 +27,12 @@ def book(
     payer: Account | None = None,
     *,
     total: bool = False,
+    repaired: bool = False,
 ) -> Enforcement:
     """Record what ``agent`` reports, and answer all that it must know to go on.
 
     ``over`` is the lease of a run that had ended: then ``payer`` is charged, and no account of the same name.
-    ``total``: it is the total of several requests, or the rest of one.
+    ``repaired``: a name of it was misspelled. ``total``: it is the total of several requests, or the rest of one.
 
     Raises:
         InvalidAmount: a malformed amount; nothing was recorded.
@@ -39,7 +40,8 @@ def book(
     ledger = turn.ledger
     priced = pricing.price(ledger.rules, command, total=total)
     account = ledger.accounts.get(agent) if over is None else None
-    late = over is not None or (account is None and agent in ledger.released)
+    closed = ledger.released.get(agent) if over is None else None
+    late = over is not None or closed is not None
     unallocated = account is None and not late
     event = e.UsageReported(
         agent=agent,
@@ -47,10 +49,34 @@ def book(
         lease=over,
         late=late,
         unallocated=unallocated,
+        repaired=repaired,
+        **(of_run(ledger, agent) if over is not None else of_life(closed)),
         **as_used(command, priced),
     )
     # Nothing can fail after this line.
+    if closed is not None:
+        payer = payer or ledger.payer_of(closed)
     return use_priced(turn, account, event, LATE_REPORT if late else UNDER_ESTIMATE, payer=payer)
+
+
+def of_life(closed: Closed | None) -> dict[str, Any]:
+    """The fields of a late report that say which released account it belongs to, and what it counts for."""
+    if closed is None:
+        return {}
+    return {
+        "life": closed.life,
+        "product": closed.budget_product,
+        "agent_type": closed.agent_type,
+        "workflow": closed.workflow,
+    }
+
+
+def of_run(ledger: Ledger, name: str) -> dict[str, Any]:
+    """The fields of a report of a run that is over that say what it counts for: its lease says which run it was."""
+    task = ledger.tasks.get(name)
+    if task is None:
+        return {}
+    return {"product": task.product, "agent_type": task.agent_type, "workflow": task.workflow}
 
 
 def as_used(command: c.ReportUsage | c.Settle, priced: pricing.Priced) -> dict[str, Any]:
@@ -65,7 +91,13 @@ def as_used(command: c.ReportUsage | c.Settle, priced: pricing.Priced) -> dict[s
         "priced_as": priced.priced_as,
         "unpriced": priced.unpriced,
         "base_tier": priced.base_tier,
+        **({} if isinstance(command, c.ReportUsage) else noted(command)),
     }
+
+
+def noted(command: c.Reserve | c.Settle | c.CancelHold) -> dict[str, Any]:
+    """The fields of an event that say what a message says about its hold."""
+    return {"labels": command.labels or None, "operation": command.operation, "reason": command.reason}
 
 
 def use_priced(
@@ -80,7 +112,7 @@ def use_priced(
     ledger = turn.ledger
     is_new = event.unpriced and event.model not in ledger.unpriced and len(ledger.unpriced) < UNPRICED_MAX
     answer = use(turn, account, event, UNPRICED_MODEL if event.unpriced else cause, held, payer)
-    answer.unpriced, answer.base_tier = event.unpriced, event.base_tier
+    answer.unpriced, answer.base_tier, answer.repaired = event.unpriced, event.base_tier, event.repaired
     if is_new:
         charged = "not charged: the price list is empty" if event.priced_as is None else f"charged as {event.priced_as}"
         alert(turn, "unpriced_model", f"no price is known for {event.model}; {charged}", event.agent)
@@ -101,9 +133,11 @@ def use(
     open, if it is known.
     """
     ledger = turn.ledger
-    charged = account or payer or ledger.payer_of(event.agent)
+    charged = account or payer or ledger.root
     if type(event) is e.UsageReported and account is None and charged is not ledger.root:
         event.charged = charged.id
+    if account is not None and account.last_report_at is not None and account.last_report_at < ledger.opened_at:
+        event.after_outage = True
     payers = charged.payers
     for d, used in ((0, event.tokens), (1, event.time_ms), (2, event.cost_nanos)):
         source = payers[d]
@@ -118,7 +152,10 @@ def use(
     ratio = _follow(turn, charged, account is not None)
     if ledger.tasks.running:
         _mark_budget(turn, payers[TOKENS])
-    answer = enforcement(turn, event.agent, account, ratio, warnings)
+    closed = None
+    if account is None and type(event) is e.UsageReported:
+        closed = ledger.released.get(event.agent) if event.life is None else ledger.lives.get(event.life)
+    answer = enforcement(turn, event.agent, account, ratio, warnings, closed)
     if type(event) is e.UsageReported:
         answer.late, answer.unallocated = event.late, event.unallocated
     return answer
@@ -143,7 +180,9 @@ def _follow(turn: Turn, charged: Account, own_usage: bool) -> float:
 def _mark_budget(turn: Turn, account: Account) -> None:
     """Record, once, that a run has used more than its soft mark."""
     task = turn.ledger.tasks.running.get(account.id)
-    if task is None or task.budget_passed or account.consumed(TOKENS) <= task.token_budget:
+    if task is None or task.budget_passed or task.token_budget is None:
+        return
+    if account.consumed(TOKENS) <= task.token_budget:
         return
     turn.record(
         e.TokenBudgetPassed(

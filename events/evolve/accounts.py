@@ -36,6 +36,7 @@ def open_account(balances: Balances, event: e.BudgetAllocated) -> None:
         event.agent_type,
         event.product,
         event.workflow,
+        event.position,
     )
     if event.for_task:
         account.run = account.id
@@ -50,8 +51,11 @@ def list_account(ledger: Ledger, event: e.BudgetAllocated) -> None:
     """An account that has opened is found by its name and below its parent."""
     account = ledger.accounts[event.agent]
     account.pool_notice = ledger.pool_exhausted_at
+    # In an older log, a stop ended with its account.
+    ledger.stops.pop(account.id, None)
     bisect.insort(ledger.names, account.id)
     ledger.released.pop(account.id, None)
+    ledger.orders.forget(account.id)
     parent = account.parent
     assert parent is not None
     if parent is not ledger.root:
@@ -71,8 +75,9 @@ def unlist_account(ledger: Ledger, event: e.BudgetReleased) -> None:
         if not parent.children:
             parent.children = None
     ledger.done.pop(account.id, None)
+    ledger.orders.forget(account.id)
     position = event.position
-    ledger.released[account.id] = Closed(
+    ledger.lives[account.life] = ledger.released[account.id] = Closed(
         account.id,
         parent.id,
         account.priority,
@@ -80,8 +85,14 @@ def unlist_account(ledger: Ledger, event: e.BudgetReleased) -> None:
         event.consumed.triple,
         position,
         account.budget_product,
+        account.life,
+        parent.life,
+        account.agent_type,
+        account.workflow,
     )
-    ledger.released_order.append((position, account.id))
+    ledger.released_order.append((position, account.life))
+    if account.stopped is not None:
+        ledger.stops[account.id] = account.stopped
 
 
 def close_account(balances: Balances, event: e.BudgetReleased) -> None:
@@ -94,6 +105,13 @@ def close_account(balances: Balances, event: e.BudgetReleased) -> None:
             consumed = account.consumed(d)
             source.free[d] -= consumed
             source.closed = plus(source.closed, only(d, consumed))
+    parent = account.parent
+    if parent is None or parent is balances.root:
+        return
+    for d in DIMENSIONS:
+        if parent.allocated[d] is None:
+            # An account above has paid; it is shown as the parent's use all the same.
+            parent.closed = plus(parent.closed, only(d, account.consumed(d)))
 
 
 def _topped_up(account: Account) -> None:
@@ -124,8 +142,9 @@ def give_back(balances: Balances, event: e.BudgetReturned) -> None:
 def move(balances: Balances, event: e.BudgetMoved) -> None:
     """One step of a rebalancing: an idle account gives budget up, or another account gets some."""
     if event.strategy == "idle":
-        account = balances.accounts[event.source]
+        account, units = balances.accounts[event.source], money(event.amount.triple)
         grant(account, event.amount.triple, -1)
+        account.borrowed, account.drawn = less(account.borrowed, units), less(account.drawn, units)
         account.reclaimed = True
     else:
         account = balances.accounts[event.target]
@@ -145,6 +164,7 @@ def restore_unused(balances: Balances, event: e.UnusedRestored) -> None:
     """An account that is no longer black gets back what it gave."""
     account = balances.accounts[event.agent]
     grant(account, event.amount.triple, 1)
+    account.owed = less(plus(account.owed, account.given_back), money(event.amount.triple))
     account.given_back = ZERO
 
 

@@ -7,9 +7,9 @@ RunOver = e.TaskPreempted | e.LeaseLost | e.TaskCompleted | e.TaskCancelled | e.
 
 
 def begin(ledger: Ledger, event: e.TaskStarted) -> None:
-    """A run may use its token budget from here on, and so may all that are opened below it."""
+    """A run may use its token budget, or its estimate, from here on, and so may all that are opened below it."""
     product = ledger.accounts[event.task].budget_product or ""
-    ledger.commitments.start(event.task, product, event.model, event.token_budget)
+    ledger.commitments.start(event.task, product, event.model, ledger.tasks.known[event.task].day_tokens)
 
 
 def end(ledger: Ledger, event: RunOver) -> None:

@@ -2,6 +2,7 @@
 
 from tallystick.config.amounts import TOKENS
 from tallystick.events import catalog as e
+from tallystick.events.evolve.tasks import relevel
 from tallystick.events.state.accounts import Hold
 from tallystick.events.state.day import DAILY_ALERTS
 from tallystick.events.state.ledger import Ledger
@@ -18,8 +19,10 @@ def begin(ledger: Ledger, event: "e.ConfigLoaded | e.DayBegan") -> None:
 def used_without_account(ledger: Ledger, event: e.UsageReported) -> None:
     """Usage of an agent without an account counts for the product that it had, or that of the account that pays."""
     task, closed = ledger.tasks.get(event.agent), ledger.released.get(event.agent)
-    if task is not None:
-        product: str | None = task.product
+    if event.product is not None or event.life is not None:
+        product = event.product
+    elif task is not None:
+        product = task.product
     elif closed is not None:
         product = closed.budget_product
     else:
@@ -43,6 +46,7 @@ def hold_for(ledger: Ledger, hold: Hold, sign: int) -> None:
 def override_priority(ledger: Ledger, event: e.PriorityOverridden) -> None:
     """The tasks of a product have another priority."""
     ledger.rules = ledger.rules.with_priority(event.product, event.priority)
+    relevel(ledger)
 
 
 def note_alert(ledger: Ledger, event: e.AlertRaised) -> None:

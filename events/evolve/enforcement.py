@@ -4,6 +4,7 @@ from decimal import Decimal
 
 from tallystick.events import catalog as e
 from tallystick.events.state.accounts import Balances
+from tallystick.events.state.ledger import Ledger
 
 
 def change_level(balances: Balances, event: e.LevelChanged) -> None:
@@ -17,15 +18,29 @@ def throttle(balances: Balances, event: e.AgentThrottled) -> None:
 
 
 def stop(balances: Balances, event: e.AgentStopped) -> None:
-    """An operator stops an account."""
-    balances.accounts[event.agent].stopped = event.reason
+    """An operator stops an account; an id without one is stopped by `stop_id`."""
+    account = balances.accounts.get(event.agent)
+    if account is not None:
+        account.stopped = event.reason
+
+
+def stop_id(ledger: Ledger, event: e.AgentStopped) -> None:
+    """An operator stops an id without an open account."""
+    if event.agent not in ledger.accounts:
+        ledger.stops[event.agent] = event.reason
 
 
 def resume(balances: Balances, event: e.AgentResumed) -> None:
     """An operator's throttle and stop of an account end."""
-    account = balances.accounts[event.agent]
-    account.throttle = None
-    account.stopped = None
+    account = balances.accounts.get(event.agent)
+    if account is not None:
+        account.throttle = None
+        account.stopped = None
+
+
+def resume_id(ledger: Ledger, event: e.AgentResumed) -> None:
+    """An operator's stop of an id without an open account ends."""
+    ledger.stops.pop(event.agent, None)
 
 
 def warn(balances: Balances, event: e.ExhaustionWarned) -> None:
@@ -33,3 +48,8 @@ def warn(balances: Balances, event: e.ExhaustionWarned) -> None:
     account = balances.accounts[event.agent]
     account.warned = True
     account.warning = event.exhausted_in_seconds
+
+
+def forget_orders(ledger: Ledger, event: e.AgentThrottled | e.AgentStopped | e.AgentResumed) -> None:
+    """Another order is in force for an account and all below it."""
+    ledger.orders.forget()

@@ -3,10 +3,11 @@
 from tallystick.config.loader import restore
 from tallystick.config.prices import from_mapping as prices_from_mapping
 from tallystick.events import catalog as e
-from tallystick.events.evolve import day
-from tallystick.events.evolve.tasks import resume_leases
+from tallystick.events.evolve import charged, day
+from tallystick.events.evolve.tasks import relevel, resume_leases
 from tallystick.events.state import outbox
 from tallystick.events.state.ledger import Ledger
+from tallystick.events.state.task_rules import priorities_of
 
 
 def begin_total(ledger: Ledger, event: "e.TotalBudgetSet | e.PeriodRenewed") -> None:
@@ -21,8 +22,12 @@ def begin_total(ledger: Ledger, event: "e.TotalBudgetSet | e.PeriodRenewed") -> 
 def load_config(ledger: Ledger, event: e.ConfigLoaded) -> None:
     """A configuration is in force; leases start anew where it ends a pause."""
     was_paused = ledger.is_paused
-    ledger.rules = ledger.rules.with_config(restore(event.config))
+    before, ledger.rules = ledger.rules, ledger.rules.with_config(restore(event.config))
+    if priorities_of(before.config) != priorities_of(ledger.rules.config):
+        relevel(ledger)
     ledger.configured = True
+    ledger.rules_version = max(ledger.rules_version, event.rules)
+    charged.configure(ledger)
     day.begin(ledger, event)
     ledger.find_response_lines()
     if ledger.outbox:
@@ -31,10 +36,32 @@ def load_config(ledger: Ledger, event: e.ConfigLoaded) -> None:
         resume_leases(ledger, event)
 
 
+def adopt_rules(ledger: Ledger, event: e.RulesAdopted) -> None:
+    """Decisions follow a newer version of the rules; an older one never comes back."""
+    ledger.rules_version = max(ledger.rules_version, event.rules)
+
+
 def load_prices(ledger: Ledger, event: e.PricesLoaded) -> None:
     """A price list is in force; missing prices are pointed out again."""
     ledger.rules = ledger.rules.with_prices(prices_from_mapping(event.prices, event.published))
     ledger.unpriced = {}
+
+
+def open_again(ledger: Ledger, event: e.FleetOpened) -> None:
+    """The fleet hears again; leases begin anew."""
+    ledger.opened_at = event.at
+    if event.leases_until is not None:
+        ledger.tasks.renew(event.leases_until)
+
+
+def part_clock(ledger: Ledger, event: e.ClockApart) -> None:
+    """The machine's clock is not followed."""
+    ledger.clock_apart_ms = event.apart_ms
+
+
+def join_clock(ledger: Ledger, event: "e.ClockTogether | e.ClockAccepted") -> None:
+    """The machine's clock is followed."""
+    ledger.clock_apart_ms = 0
 
 
 def put_alert(ledger: Ledger, event: e.AlertRaised) -> None:
@@ -73,3 +100,13 @@ def change_response(ledger: Ledger, event: e.FleetResponseChanged) -> None:
 def note_pool_exhausted(ledger: Ledger, event: e.PoolExhausted) -> None:
     """The pool is exhausted; every open account learns of it with its next reply."""
     ledger.pool_exhausted_at = event.position
+
+
+def give_specialist_up(ledger: Ledger, event: e.SpecialistGivenUp) -> None:
+    """A specialist is there no more."""
+    ledger.given_up[event.specialist] = event.reason
+
+
+def restore_specialist(ledger: Ledger, event: e.SpecialistRestored) -> None:
+    """A specialist is there again."""
+    ledger.given_up.pop(event.specialist, None)

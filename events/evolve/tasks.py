@@ -3,16 +3,26 @@
 from typing import Any
 
 from tallystick.events import catalog as e
+from tallystick.events.evolve import charged
+from tallystick.events.messages.command import PRIORITIES
+from tallystick.events.state import inheritance
+from tallystick.events.state.calendar import later
 from tallystick.events.state.ledger import Ledger
-from tallystick.events.state.task_rules import lease_time
+from tallystick.events.state.slot_time import micros
+from tallystick.events.state.task_rules import lease_time, priority_of
 from tallystick.events.state.tasks import HowEnded, Task
 
 
 def submit(ledger: Ledger, event: e.TaskSubmitted) -> None:
     """A task is known; what it depends on knows that it waits."""
-    task = Task(
+    ledger.tasks.add(task_of(ledger, event, ledger.tasks.submitted + 1))
+
+
+def task_of(ledger: Ledger, event: e.TaskSubmitted, number: int) -> Task:
+    """A task as it was submitted."""
+    return Task(
         id=event.task,
-        number=ledger.tasks.submitted + 1,
+        number=number,
         agent_type=event.agent_type,
         product=event.product,
         named_priority=event.priority,
@@ -25,7 +35,7 @@ def submit(ledger: Ledger, event: e.TaskSubmitted) -> None:
         state="queued",
         queued_at=event.at,
         depends_on=tuple(event.depends_on),
-        unmet=(),
+        unmet={},
         attempt=1,
         runs=0,
         overdue=False,
@@ -42,8 +52,17 @@ def submit(ledger: Ledger, event: e.TaskSubmitted) -> None:
         ended=(),
         code=None,
         position=0,
+        because=None,
+        parent_life=0 if event.parent is None else ledger.accounts[event.parent].life,
+        own_level=(own := PRIORITIES.index(priority_of(ledger.rules.config, event.product, event.priority))),
+        level=own,
     )
-    ledger.tasks.add(task)
+
+
+def relevel(ledger: Ledger) -> None:
+    """The priorities in force have changed: so may those that tasks have by themselves, and those that they inherit."""
+    config = ledger.rules.config
+    inheritance.relevel(ledger.tasks, lambda task: priority_of(config, task.product, task.named_priority))
 
 
 def await_dependencies(ledger: Ledger, event: e.DependenciesAwaited) -> None:
@@ -52,8 +71,10 @@ def await_dependencies(ledger: Ledger, event: e.DependenciesAwaited) -> None:
 
 
 def queue(ledger: Ledger, event: e.TaskQueued) -> None:
-    """A task waits for a slot."""
-    task = ledger.tasks.known[event.task]
+    """A task waits for a slot. Early logs also queue one that had ended with the account that was to pay it."""
+    task = ledger.tasks.get(event.task)
+    if task is None or not task.is_open:
+        return
     task.expected_start = event.expected_start
     if task.state != "queued":
         task.queued_at = event.at
@@ -75,6 +96,7 @@ def start(ledger: Ledger, event: e.TaskStarted) -> None:
     task.token_budget, task.max_tokens, task.budget_passed = event.token_budget, event.max_tokens, False
     ledger.tasks.become(task, "running")
     ledger.slot_times.started(task.product, event.at)
+    charged.begin(ledger, task, event)
     ledger.tasks.lease_until(task, event.lease, event.expires_at)
 
 
@@ -94,6 +116,7 @@ def _end_run(ledger: Ledger, event: Any, how: HowEnded = "over") -> Task:
     task.end_run(how, ledger.spent_by(task.id))
     task.expected_start = None
     ledger.slot_times.ended(task.product, event.at)
+    ledger.charged.ended(task.id, micros(event.at))
     return task
 
 
@@ -105,8 +128,10 @@ def preempt(ledger: Ledger, event: e.TaskPreempted) -> None:
 
 
 def acknowledge_preemption(ledger: Ledger, event: e.PreemptionAcknowledged) -> None:
-    """The owner of a run knows that the slot was taken away."""
-    ledger.tasks.known[event.task].acknowledge(event.lease)
+    """The owner of a run knows that the slot was taken away; the task may have been forgotten meanwhile."""
+    task = ledger.tasks.get(event.task)
+    if task is not None:
+        task.acknowledge(event.lease)
 
 
 def lose_lease(ledger: Ledger, event: e.LeaseLost) -> None:
@@ -127,24 +152,38 @@ def complete(ledger: Ledger, event: e.TaskCompleted) -> None:
 
 
 def cancel(ledger: Ledger, event: "e.TaskCancelled | e.TaskGivenUp") -> None:
-    """A task was cancelled, or given up for what it depends on."""
-    task = ledger.tasks.known[event.task]
+    """A task was cancelled, or given up for what it depends on; in early logs also one that had ended (see `queue`)."""
+    task = ledger.tasks.get(event.task)
+    if task is None or not task.is_open:
+        return
     if task.state == "running":
         _end_run(ledger, event)
     if isinstance(event, e.TaskGivenUp):
         task.code = event.code
+        ledger.tasks.fell_with(task, event.because)
     ledger.tasks.finish(task, "cancelled", event.position)
+
+
+def retry(ledger: Ledger, event: e.TaskRetried) -> None:
+    """A task that had ended begins anew; it waits again for those that it depends on."""
+    task = ledger.tasks.known[event.task]
+    ledger.tasks.revive(task, event.at)
+    task.parent_life = 0 if task.parent is None else ledger.accounts[task.parent].life
 
 
 def mark_overdue(ledger: Ledger, event: e.TaskOverdue) -> None:
     """A task has waited longer than its priority allows."""
-    ledger.tasks.known[event.task].overdue = True
+    task = ledger.tasks.get(event.task)
+    if task is not None:
+        task.overdue = True
 
 
 def expect_starts(ledger: Ledger, event: e.StartsExpected) -> None:
     """An answer said when waiting tasks are expected to start."""
     for expected in event.starts:
-        ledger.tasks.known[expected.task].expected_start = expected.start
+        task = ledger.tasks.get(expected.task)
+        if task is not None:
+            task.expected_start = expected.start
 
 
 def adjust_estimate(ledger: Ledger, event: e.EstimateAdjusted) -> None:
@@ -161,4 +200,4 @@ def used_late(ledger: Ledger, event: e.UsageReported) -> None:
 
 def resume_leases(ledger: Ledger, event: e.Event) -> None:
     """Everything may go on: each run has a whole lease's time to give a sign of life."""
-    ledger.tasks.renew(event.at + lease_time(ledger.rules.config))
+    ledger.tasks.renew(later(event.at, lease_time(ledger.rules.config)))

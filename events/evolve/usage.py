@@ -3,11 +3,14 @@
 import datetime as dt
 import sys
 
+from msgspec.structs import replace
+
 from tallystick.events import catalog as e
+from tallystick.events.evolve.charged import charge
 from tallystick.events.evolve.day import hold_for, used_without_account
 from tallystick.events.evolve.tasks import used_late
 from tallystick.events.evolve.transfers import set_aside, spend
-from tallystick.events.state.accounts import Account, Balances, Hold, money
+from tallystick.events.state.accounts import ZERO, Account, Balances, EndedHold, Hold, Notes, less, minus, money, plus
 from tallystick.events.state.growth import observed
 from tallystick.events.state.holds import list_expiry, list_hold, unlist_hold
 from tallystick.events.state.ledger import UNPRICED_MAX, Ledger
@@ -20,7 +23,7 @@ _MILLISECOND = dt.timedelta(milliseconds=1)
 
 def book_report(balances: Balances, event: e.UsageReported) -> Account | None:
     """Usage is charged to the account, which is returned, or to the one that pays for an agent without an account."""
-    account = balances.accounts.get(event.agent) if event.lease is None else None
+    account = balances.accounts.get(event.agent) if event.lease is None and event.life is None else None
     if account is None:
         spend(balances, balances.root if event.charged is None else balances.accounts[event.charged], event)
     else:
@@ -33,7 +36,20 @@ def book_hold(balances: Balances, event: e.HoldPlaced) -> Hold:
     """An amount is set aside."""
     account = balances.accounts[event.agent]
     amount = money(event.amount.triple)
-    hold = Hold(event.hold, account.id, amount, event.ttl_ms, event.expires_at, None, account)
+    hold = Hold(
+        id=event.hold,
+        agent=account.id,
+        amount=amount,
+        ttl_ms=event.ttl_ms,
+        expires_at=event.expires_at,
+        lease=None,
+        placed=amount,
+        booked=ZERO,
+        placed_at=event.at,
+        rejects_overage=event.rejects_overage,
+        notes=_noted(None, event),
+        account=account,
+    )
     balances.holds[hold.id] = hold
     set_aside(balances, account, hold.amount, 1)
     account.activity_at = event.at
@@ -42,16 +58,25 @@ def book_hold(balances: Balances, event: e.HoldPlaced) -> Hold:
 
 
 def extend_hold(balances: Balances, event: e.HoldExtended) -> None:
-    """A hold stands longer."""
+    """A hold stands longer, and may be larger."""
     hold = balances.holds[event.hold]
+    if event.amount is not None:
+        more = money(event.amount.triple)
+        hold.amount, hold.placed = plus(hold.amount, more), plus(hold.placed, more)
+        set_aside(balances, hold.account, more, 1)
     hold.expires_at = event.expires_at
     hold.account.activity_at = event.at
 
 
 def book_settlement(balances: Balances, event: e.HoldSettled) -> Hold:
-    """What was set aside comes back, and what was used is charged."""
-    hold = balances.holds.pop(event.hold)
-    set_aside(balances, hold.account, hold.amount, -1)
+    """What was set aside comes back, and what was used is charged; of a part, as much as was used of it comes back."""
+    hold = balances.holds[event.hold]
+    used = (event.tokens, event.time_ms, event.cost_nanos)
+    rest = less(hold.amount, used) if event.partial else ZERO
+    set_aside(balances, hold.account, minus(hold.amount, rest), -1)
+    hold.amount, hold.booked = rest, plus(hold.booked, used)
+    if not event.partial:
+        balances.holds.pop(event.hold)
     spend(balances, hold.account, event)
     _note_report(hold.account, event)
     return hold
@@ -69,7 +94,8 @@ def _note_report(account: Account, event: "e.UsageReported | e.HoldSettled") -> 
     """A report starts a new idle period."""
     at, pace_ms = event.at, event.time_ms
     if not pace_ms and account.last_report_at is not None:
-        pace_ms = (at - account.last_report_at) // _MILLISECOND
+        # An outage is no operation: the pace stays what it was.
+        pace_ms = account.pace_ms if event.after_outage else (at - account.last_report_at) // _MILLISECOND
     account.pace_ms = pace_ms
     account.activity_at = at
     account.last_report_at = at
@@ -82,9 +108,12 @@ def _note_report(account: Account, event: "e.UsageReported | e.HoldSettled") -> 
 
 def report(ledger: Ledger, event: e.UsageReported) -> None:
     """Usage is charged, and counts for the day, the product, the run and the growth of the account."""
-    if event.hold in ledger.ended_holds:
-        # A late settlement: there is no second one.
-        ledger.ended_holds[event.hold] = (event.agent, "settled", event.lease)
+    ended = None if event.hold is None else ledger.ended_holds.get(event.hold)
+    if ended is not None and event.hold is not None:
+        # A late settlement: there is no second one, unless it was a part of one.
+        used = (event.tokens, event.time_ms, event.cost_nanos)
+        ended = replace(ended, booked=plus(ended.booked, used), notes=_noted(ended.notes, event, ends=True))
+        ledger.ended_holds[event.hold] = ended if event.partial else replace(ended, how="settled", at=event.at)
     if event.unpriced:
         _flag(ledger, event)
     account = book_report(ledger, event)
@@ -116,6 +145,8 @@ def _count_report(ledger: Ledger, account: Account, event: "e.UsageReported | e.
         ledger.day.by_product[account.budget_product] += event.tokens
         if account.run is not None:
             ledger.commitments.spend(account.run, event.tokens)
+        if ledger.rules.fairness_by != "slot_time":
+            charge(ledger, account, event)
     account.growth = observed(account.growth, (event.tokens, event.time_ms, event.cost_nanos))
 
 
@@ -130,29 +161,69 @@ def place_hold(ledger: Ledger, event: e.HoldPlaced) -> None:
 
 def move_expiry(ledger: Ledger, event: e.HoldExtended) -> None:
     """A hold expires later."""
+    hold = ledger.holds[event.hold]
+    if event.amount is not None:
+        _count_hold(ledger, hold, -1)
+    moved = event.expires_at != hold.expires_at
     extend_hold(ledger, event)
-    list_expiry(ledger, ledger.holds[event.hold])
+    if event.amount is not None:
+        _count_hold(ledger, hold, 1)
+    if moved:
+        list_expiry(ledger, hold)
 
 
 def settle_hold(ledger: Ledger, event: e.HoldSettled) -> None:
-    """A hold ends with what was used of it."""
+    """A hold ends with what was used of it; after a part, the rest stands."""
+    # What products and runs have set aside is counted by the amount that the hold had before.
+    _count_hold(ledger, ledger.holds[event.hold], -1)
     hold = book_settlement(ledger, event)
     if event.unpriced:
         _flag(ledger, event)
-    _end_hold(ledger, hold, "settled", event.position)
+    hold.notes = _noted(hold.notes, event, ends=not event.partial)
+    if event.partial:
+        _count_hold(ledger, hold, 1)
+    else:
+        _end_hold(ledger, hold, "settled", event)
     _count_report(ledger, hold.account, event)
 
 
 def give_hold_back(ledger: Ledger, event: e.HoldEnded) -> None:
-    """A hold ends unused."""
-    _end_hold(ledger, return_hold(ledger, event), event.how, event.position)
-
-
-def _end_hold(ledger: Ledger, hold: Hold, how: str, position: int) -> None:
-    unlist_hold(ledger, hold)
+    """A hold ends, and what it still had is unused."""
+    hold = return_hold(ledger, event)
     _count_hold(ledger, hold, -1)
-    ledger.ended_holds[hold.id] = (hold.account.id, how, hold.lease)
-    ledger.ended_order.append((position, hold.id))
+    hold.notes = _noted(hold.notes, event, ends=True)
+    _end_hold(ledger, hold, event.how, event)
+
+
+def _end_hold(ledger: Ledger, hold: Hold, how: str, event: "e.HoldSettled | e.HoldEnded") -> None:
+    unlist_hold(ledger, hold)
+    ledger.ended_holds[hold.id] = EndedHold(
+        agent=hold.account.id,
+        how=how,
+        lease=hold.lease,
+        life=hold.account.life,
+        at=event.at,
+        placed=hold.placed,
+        booked=hold.booked,
+        placed_at=hold.placed_at,
+        notes=hold.notes,
+    )
+    ledger.ended_order.append((event.position, hold.id))
+
+
+def _noted(
+    notes: Notes | None, event: "e.HoldPlaced | e.HoldSettled | e.HoldEnded | e.UsageReported", *, ends: bool = False
+) -> Notes | None:
+    """What was said about a hold, and what an event adds to it. ``ends``: its reason is that of the hold's end."""
+    if event.labels is None and event.operation is None and event.reason is None:
+        return notes
+    before = notes or Notes()
+    return Notes(
+        {**(before.labels or {}), **(event.labels or {})} or None,
+        event.operation or before.operation,
+        before.reason if ends else event.reason or before.reason,
+        (event.reason or before.ended_reason) if ends else before.ended_reason,
+    )
 
 
 def _count_hold(ledger: Ledger, hold: Hold, sign: int) -> None:

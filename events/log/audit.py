@@ -7,8 +7,8 @@ snapshot that is older than the cut.
 
 import datetime as dt
 import re
-from collections.abc import Iterable, Sequence
-from typing import NamedTuple, Self
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple, Protocol, Self
 
 import msgspec
 
@@ -16,7 +16,7 @@ from tallystick.events.catalog import Event, SnapshotRecorded
 from tallystick.events.catalog.event import EPOCH
 from tallystick.events.evolve import evolve
 from tallystick.events.log import snapshot
-from tallystick.events.log.codec import GENESIS, BrokenChain, decode_event, unseal
+from tallystick.events.log.codec import GENESIS, BrokenChain, begins_a_command, decode_event, unseal
 from tallystick.events.log.store import Record
 from tallystick.events.state.conservation import BrokenInvariant, check_conserved
 from tallystick.events.state.ledger import Ledger
@@ -49,6 +49,53 @@ class Anchor(NamedTuple):
         return cls(int(match[1]), bytes.fromhex(match[2]))
 
 
+_Heads = dict[object, bytes]
+
+
+def link(record: Record, before: bytes, expected: int, heads: _Heads) -> bytes:
+    """The digest of a record, once it is proved to be the one at position ``expected`` and to follow ``before``.
+
+    ``heads`` are kept by the caller from record to record. What the record says is not read.
+
+    Raises:
+        BrokenChain: it is not the next one, or not what was written.
+    """
+    position, name, data = record
+    if position != expected:
+        raise BrokenChain(expected, f"the record is missing: the next one in the store is at position {position}")
+    if type(data) is not bytes:
+        raise BrokenChain(position, "the record is stored as text: it is not the bytes that were written")
+    digest = unseal(data, before, expected)
+    head = heads.get(name)
+    if head is None:
+        head = heads[name] = f'{{"type":"{name}"'.encode()
+    if not data.startswith(head):
+        raise BrokenChain(position, f"the record is stored as {name!r}, but names another type itself")
+    return digest
+
+
+class Chain:
+    """Records as they are read, up to the first that does not follow the one before: ``broken`` says why."""
+
+    __slots__ = ("broken", "digest", "position")
+
+    def __init__(self) -> None:
+        self.position, self.digest = 0, GENESIS
+        self.broken: BrokenChain | None = None
+
+    def proved(self, records: Iterable[Record]) -> Iterator[Record]:
+        """The records that follow one another."""
+        heads: _Heads = {}
+        for record in records:
+            try:
+                self.digest = link(record, self.digest, self.position + 1, heads)
+            except BrokenChain as error:
+                self.broken = error
+                return
+            self.position = record.position
+            yield record
+
+
 class Replay:
     """A log applied record by record to a state, each proved to follow the one before it."""
 
@@ -57,7 +104,7 @@ class Replay:
     def __init__(self, ledger: Ledger | None = None, digest: bytes = GENESIS) -> None:
         self.ledger = Ledger() if ledger is None else ledger
         self.digest = digest
-        self._heads: dict[object, bytes] = {}
+        self._heads: _Heads = {}
 
     def prove(self, record: Record) -> Event:
         """The event of the next record.
@@ -66,17 +113,7 @@ class Replay:
             BrokenChain: it is not the next one, or not what was written.
         """
         position, name, data = record
-        expected = self.ledger.position + 1
-        if position != expected:
-            raise BrokenChain(expected, f"the record is missing: the next one in the store is at position {position}")
-        if type(data) is not bytes:
-            raise BrokenChain(position, "the record is stored as text: it is not the bytes that were written")
-        digest = unseal(data, self.digest, expected)
-        head = self._heads.get(name)
-        if head is None:
-            head = self._heads[name] = f'{{"type":"{name}"'.encode()
-        if not data.startswith(head):
-            raise BrokenChain(position, f"the record is stored as {name!r}, but names another type itself")
+        digest = link(record, self.digest, self.ledger.position + 1, self._heads)
         try:
             event = decode_event(data, name)
         except (msgspec.MsgspecError, ValueError) as error:
@@ -118,6 +155,57 @@ def replay_until(records: Iterable[Record], time: dt.datetime | None = None) -> 
     return replay
 
 
+class Follower(Protocol):
+    """What lets a state follow a log, and proves each record on the way."""
+
+    replays: bool
+    """The state is that of the log, and not only the position."""
+
+    @property
+    def ledger(self) -> Ledger:
+        """The state: just behind the newest event, or further on where several events are followed together."""
+
+    def follow(self, records: Iterable[Record]) -> Iterator[tuple[Event, bytes]]:
+        """Each event and the digest of its record, once it is proved.
+
+        Raises:
+            BrokenChain: a record is not what was written, or cannot have happened.
+        """
+
+
+class Replaying:
+    """Follows a log event by event, as it is recorded."""
+
+    replays = True
+
+    def __init__(self) -> None:
+        self._replay = Replay()
+
+    @property
+    def ledger(self) -> Ledger:
+        return self._replay.ledger
+
+    def follow(self, records: Iterable[Record]) -> Iterator[tuple[Event, bytes]]:
+        replay = self._replay
+        for record in records:
+            event = replay.prove(record)
+            replay.apply(event)
+            yield event, replay.digest
+
+
+class Linking(Replaying):
+    """Proves the chain, and that each record can be read; nothing is replayed."""
+
+    replays = False
+
+    def follow(self, records: Iterable[Record]) -> Iterator[tuple[Event, bytes]]:
+        replay = self._replay
+        for record in records:
+            event = replay.prove(record)
+            replay.ledger.position, replay.ledger.now = event.position, event.at
+            yield event, replay.digest
+
+
 class Checked(NamedTuple):
     """A stored snapshot, and what became of the comparison."""
 
@@ -147,10 +235,15 @@ class Report:
 class Verification:
     """One audit: `take` the records in order, then `finish`."""
 
-    def __init__(self, snapshots: Sequence[tuple[int, bytes]] = (), anchors: Sequence[Anchor] = ()) -> None:
+    def __init__(
+        self,
+        snapshots: Sequence[tuple[int, bytes]] = (),
+        anchors: Sequence[Anchor] = (),
+        follower: Follower | None = None,
+    ) -> None:
         self.report = Report()
-        self._replay = Replay()
-        self._snapshots = dict(snapshots)
+        self._follower: Follower = Replaying() if follower is None else follower
+        self._snapshots = dict(snapshots) if self._follower.replays else {}
         self._anchors: dict[int, list[Anchor]] = {}
         for anchor in anchors:
             self._anchors.setdefault(anchor.position, []).append(anchor)
@@ -160,31 +253,40 @@ class Verification:
 
     def run(self, records: Iterable[Record]) -> Report:
         """Prove every record, conservation, the snapshots and the anchors."""
-        replay, report, landmarks = self._replay, self.report, self._landmarks
-        ledger = replay.ledger
+        report, landmarks = self.report, self._landmarks
         try:
-            for record in records:
-                event = replay.prove(record)
-                replay.apply(event)
+            for event, digest in self._follower.follow(self._checked_between(records)):
+                report.events, report.last_at, report.digest = event.position, event.at, digest
                 if type(event) is SnapshotRecorded:
                     self._vouched[event.upto] = event.sha256
                 if event.position in landmarks:
                     self._compare(event.position)
-                if event.position % PROVED_EVERY == 0:
-                    self._check_conservation()
                 if event.position == 1:
                     report.first_at = event.at
             self._check_conservation()
         except BrokenChain as error:
             report.problems.append(error)
-        report.events, report.last_at, report.digest = ledger.position, ledger.now, replay.digest
         if not report.problems:
             self._check_the_end()
             self._judge_snapshots()
         return report
 
+    def _checked_between(self, records: Iterable[Record]) -> Iterator[Record]:
+        """The records; conservation is proved now and then before one that begins a command.
+
+        Sums are right after a command; within one, money may be on its way up or down a deep tree.
+        """
+        proved_at = 0
+        for record in records:
+            if record.position - proved_at > PROVED_EVERY and begins_a_command(record.data):
+                self._check_conservation()
+                proved_at = record.position
+            yield record
+
     def _check_conservation(self) -> None:
-        ledger = self._replay.ledger
+        if not self._follower.replays:
+            return
+        ledger = self._follower.ledger
         try:
             check_conserved(ledger)
         except BrokenInvariant as error:
@@ -194,7 +296,7 @@ class Verification:
     def _compare(self, position: int) -> None:
         """Hold the state at a landmark against the anchors and the snapshot that were made there."""
         for anchor in self._anchors.get(position, ()):
-            if anchor.digest != self._replay.digest:
+            if anchor.digest != self.report.digest:
                 reason = (
                     f"{anchor.by} has another digest for it: the log was rewritten at or before this position,"
                     f" or {anchor.by} was"
@@ -202,11 +304,14 @@ class Verification:
                 raise BrokenChain(position, reason)
             self.report.agreeing.append(anchor)
         if position in self._snapshots:
-            self._equal[position] = snapshot.dump(self._replay.ledger) == self._snapshots[position]
+            ledger = self._follower.ledger
+            # A snapshot is taken between two commands, never in the middle of one.
+            is_there = ledger.position == position
+            self._equal[position] = is_there and snapshot.dump(ledger) == self._snapshots[position]
 
     def _check_the_end(self) -> None:
         """An anchor or a snapshot from behind the end shows that there was more."""
-        end = self._replay.ledger.position
+        end = self.report.events
         behind = [(position, f"{anchors[0].by} is") for position, anchors in self._anchors.items() if position > end]
         behind += [(position, "a snapshot is") for position in self._snapshots if position > end]
         if behind:

@@ -57,16 +57,23 @@ def read_message(message: Message, new_id: Callable[[], str]) -> "tuple[Command,
     names the command where its sender did not. Of a provider's usage object only what is known is read (`stripped`):
     what else is in it, and what of it cannot be decoded, is left out.
     """
+    read = _read_or_refuse(message, new_id)
+    again = _mended(message) if isinstance(read, Refusal) else None
+    # Once: what cannot be read then is not read.
+    return read if again is None else _read_or_refuse(again, new_id)
+
+
+def _read_or_refuse(message: Message, new_id: Callable[[], str]) -> "tuple[Command, bytes] | Refusal":
     try:
         return _read(message, new_id)
     except msgspec.ValidationError as error:
-        refusal = Refusal("invalid_message", explained(str(error), message))
+        return Refusal("invalid_message", explained(str(error), message))
     except msgspec.DecodeError as error:
-        refusal = Refusal("invalid_message", f"not JSON: {error}")
-    except (UnicodeError, TypeError, ValueError, ArithmeticError, RecursionError) as error:
-        refusal = Refusal("invalid_message", unwritable(message) or f"not a message: {error}")
-    again = _mended(message)
-    return refusal if again is None else read_message(again, new_id)
+        return Refusal("invalid_message", f"not JSON: {error}")
+    except RecursionError:
+        return Refusal("invalid_message", unwritable(message) or "nested too deeply to be read")
+    except (UnicodeError, TypeError, ValueError, ArithmeticError) as error:
+        return Refusal("invalid_message", unwritable(message) or f"not a message: {error}")
 
 
 def _mended(message: Message) -> bytes | None:
@@ -132,6 +139,14 @@ def decode_command(data: bytes) -> Command:
     """A recorded command, also a specialist's."""
     command: Command = _decode_any(data)
     return command
+
+
+def is_same(one: bytes, other: bytes) -> bool:
+    """Whether two messages say the same, however they write it; a signalling NaN equals nothing."""
+    try:
+        return decode_command(one) == decode_command(other)
+    except ArithmeticError:
+        return False
 
 
 def encode_answer(answer: Reply | Refusal) -> bytes:
@@ -216,6 +231,11 @@ class Exchange(msgspec.Struct):
 
 
 _decode_exchange = msgspec.json.Decoder(Exchange).decode
+
+
+def begins_a_command(record: bytes) -> bool:
+    """Whether an event is its command's first, by the bytes of its record: within a text, quotes are escaped."""
+    return b',"command":' in record
 
 
 def exchange_of(record: bytes) -> Exchange:

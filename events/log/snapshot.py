@@ -16,9 +16,12 @@ from tallystick.config.kinds import Priority
 from tallystick.config.loader import restore, to_mapping
 from tallystick.config.prices import from_mapping as prices_from_mapping
 from tallystick.config.prices import to_mapping as prices_to_mapping
+from tallystick.events.catalog import rules_version
 from tallystick.events.evolve.day import hold_for
+from tallystick.events.evolve.tasks import relevel
 from tallystick.events.log.task_snapshot import PackedTasks, kept, pack, unpack
-from tallystick.events.state.accounts import ROOT, Account, Closed, Hold, Money
+from tallystick.events.state.accounts import ROOT, Account, Closed, EndedHold, Hold, Money
+from tallystick.events.state.charged import Charged
 from tallystick.events.state.day import Day
 from tallystick.events.state.estimates import Estimates
 from tallystick.events.state.growth import NO_STEPS
@@ -29,7 +32,7 @@ from tallystick.events.state.outbox import Notice
 from tallystick.events.state.rules import Rules
 from tallystick.events.state.slot_time import SlotTimes
 
-FORMAT = 5
+FORMAT = 13
 """Raised whenever what follows changes its meaning; a snapshot of another format is ignored."""
 
 
@@ -40,6 +43,7 @@ class _State(msgspec.Struct):
     config: dict[str, Any]
     overrides: dict[str, Priority]
     configured: bool
+    rules_version: int
     prices: dict[str, Any]
     root: Account
     reserve: Account
@@ -53,6 +57,7 @@ class _State(msgspec.Struct):
     response: int
     paused: str | None
     reserve_open: bool
+    given_up: dict[str, str]
     unpriced: list[str]
     outbox: list[Notice]
     pool_exhausted_at: int
@@ -60,17 +65,21 @@ class _State(msgspec.Struct):
     id_positions: list[int]
     id_marks: list[tuple[dt.datetime, int]]
     next_mark: dt.datetime
-    ended: list[tuple[str, str, str, str | None]]
+    ended: dict[str, EndedHold]
     ended_order: list[tuple[int, str]]
-    released: list[Closed]
-    released_order: list[tuple[int, str]]
+    late_holds: list[str]
+    lives: list[Closed]
+    stops: dict[str, str]
     history: list[Any]
     tasks: PackedTasks
     estimates: list[Any]
     day: list[Any]
     promises: list[Any]
     slot_times: list[Any]
+    charged: list[Any]
     done: dict[str, tuple[int, int]]
+    opened_at: dt.datetime
+    clock_apart_ms: int
 
 
 _kept_account, _kept_hold = kept(Account), kept(Hold)
@@ -94,6 +103,7 @@ def dump(ledger: Ledger) -> bytes:
             config=to_mapping(rules.loaded),
             overrides=dict(rules.overrides),
             configured=ledger.configured,
+            rules_version=ledger.rules_version,
             prices=prices_to_mapping(rules.prices),
             root=_kept_account(ledger.root),
             reserve=_kept_account(ledger.reserve),
@@ -107,6 +117,7 @@ def dump(ledger: Ledger) -> bytes:
             response=ledger.response,
             paused=ledger.paused,
             reserve_open=ledger.reserve_open,
+            given_up=ledger.given_up,
             unpriced=list(ledger.unpriced),
             outbox=list(ledger.outbox.values()),
             pool_exhausted_at=ledger.pool_exhausted_at,
@@ -114,17 +125,21 @@ def dump(ledger: Ledger) -> bytes:
             id_positions=list(ledger.ids.values()),
             id_marks=list(ledger.id_marks),
             next_mark=ledger.next_mark,
-            ended=[(hold, *ended) for hold, ended in ledger.ended_holds.items()],
+            ended=ledger.ended_holds,
             ended_order=list(ledger.ended_order),
-            released=list(ledger.released.values()),
-            released_order=list(ledger.released_order),
+            late_holds=list(ledger.late_holds),
+            lives=list(ledger.lives.values()),
+            stops=ledger.stops,
             history=ledger.history.dump(),
             tasks=pack(ledger.tasks),
             estimates=ledger.estimates.dump(),
             day=ledger.day.dump(),
             promises=ledger.commitments.dump(),
             slot_times=ledger.slot_times.dump(),
+            charged=ledger.charged.dump(),
             done=ledger.done,
+            opened_at=ledger.opened_at,
+            clock_apart_ms=ledger.clock_apart_ms,
         )
     )
 
@@ -135,11 +150,11 @@ def load(snapshot: bytes) -> Ledger | None:
         state = _decoder.decode(snapshot)
     except msgspec.DecodeError:
         return None
-    if state.format != FORMAT:
+    if state.format != FORMAT or state.rules_version > rules_version.RULES_VERSION:
         return None
     ledger = Ledger()
     ledger.rules = Rules(restore(state.config), prices_from_mapping(**state.prices), state.overrides)
-    ledger.configured = state.configured
+    ledger.configured, ledger.rules_version = state.configured, state.rules_version
     ledger.position, ledger.now = state.position, state.now
     ledger.root, ledger.reserve = state.root, state.reserve
     ledger.root.link(None)
@@ -150,18 +165,21 @@ def load(snapshot: bytes) -> Ledger | None:
     ledger.spent, ledger.held, ledger.opening = list(state.spent), list(state.held), state.opening
     ledger.budget, ledger.period_ends = state.budget, state.period_ends
     ledger.response, ledger.paused = state.response, state.paused
+    ledger.given_up = state.given_up
     ledger.reserve_open, ledger.pool_exhausted_at = state.reserve_open, state.pool_exhausted_at
     ledger.unpriced = dict.fromkeys(state.unpriced)
     ledger.outbox = {notice.alert: notice for notice in state.outbox}
     ledger.ids = dict(zip(state.ids, state.id_positions, strict=True))
     ledger.id_order, ledger.id_marks = deque(state.ids), deque(state.id_marks)
     ledger.next_mark = state.next_mark
-    ledger.ended_holds = {hold: (agent, how, lease) for hold, agent, how, lease in state.ended}
-    ledger.ended_order = deque(state.ended_order)
-    ledger.released = {closed.id: closed for closed in state.released}
-    ledger.released_order = deque(state.released_order)
+    ledger.ended_holds, ledger.stops = state.ended, state.stops
+    ledger.ended_order, ledger.late_holds = deque(state.ended_order), deque(state.late_holds)
+    ledger.lives = {closed.life: closed for closed in state.lives}
+    ledger.released = {closed.id: closed for closed in state.lives if closed.id not in ledger.accounts}
+    ledger.released_order = deque((closed.position, closed.life) for closed in state.lives)
     ledger.history = History.load(state.history)
     ledger.tasks = unpack(state.tasks)
+    relevel(ledger)
     ledger.estimates = Estimates.load(state.estimates)
     ledger.day = Day.load(state.day)
     _commit(ledger, state.promises)
@@ -171,7 +189,9 @@ def load(snapshot: bytes) -> Ledger | None:
         list_hold(ledger, hold)
         hold_for(ledger, hold, 1)
     ledger.slot_times = SlotTimes.load(state.slot_times)
+    ledger.charged = Charged.load(state.charged)
     ledger.done = state.done
+    ledger.opened_at, ledger.clock_apart_ms = state.opened_at, state.clock_apart_ms
     ledger.find_response_lines()
     return ledger
 
@@ -208,7 +228,7 @@ def _commit(ledger: Ledger, spent: list[Any]) -> None:
         account.run = account.id if account.id in ledger.tasks.running else account.parent.run
     for name, tokens in spent:
         task = ledger.tasks.running[name]
-        ledger.commitments.start(name, task.product, task.model or "", task.token_budget)
+        ledger.commitments.start(name, task.product, task.model or "", task.day_tokens)
         ledger.commitments.spend(name, tokens)
 
 

@@ -7,6 +7,7 @@ from tallystick.events.log.store_contract import Record as Record
 from tallystick.events.log.store_contract import Store as Store
 from tallystick.events.log.store_contract import StoreError as StoreError
 from tallystick.events.log.store_contract import WriterPresent as WriterPresent
+from tallystick.events.log.store_place import file_of
 
 
 def open_store(url: str, writer: bool = False) -> Store:
@@ -14,14 +15,11 @@ def open_store(url: str, writer: bool = False) -> Store:
 
     Raises:
         WriterPresent: another process writes this fleet.
-        StoreError: the URL is not understood, or there is nothing to read, or the store cannot be written.
+        StoreError: the URL is not understood, or there is nothing to read, or the store cannot be written, or the
+            file holds something else.
     """
     from tallystick.events.log.store_memory import MemoryStore
     from tallystick.events.log.store_sqlite import SqliteStore
 
-    if url == "memory:":
-        return MemoryStore()
-    scheme, separator, path = url.partition(":///")
-    if scheme == "sqlite" and separator and path:
-        return SqliteStore(url, path, writer)
-    raise StoreError(f"{url!r} is not a store: allowed are sqlite:///FILE and memory:")
+    file = file_of(url)
+    return MemoryStore() if file is None else SqliteStore(url, file, writer)

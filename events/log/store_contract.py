@@ -48,6 +48,9 @@ class Store(Protocol):
     """What every store does; one suite of contract tests runs against all of them."""
 
     url: str
+    """Names the store wherever the program goes: a file by its absolute path."""
+    named: str
+    """As it was named when it was opened, to be shown."""
 
     def append(self, records: Sequence[Record]) -> None:
         """Write records at the next positions, all or nothing, synced to the disk before it returns.
@@ -69,6 +72,12 @@ class Store(Protocol):
 
     def last(self) -> Record | None:
         """The newest record."""
+
+    def lost(self) -> str | None:
+        """For a writer: why what it would write now could not be found again, in words; None where all is well.
+
+        The file was deleted, replaced or cut off, or this is another process than the one that opened the store.
+        """
 
     def stray(self) -> str | None:
         """The first row of the log's table that is no record of this log in its place, in words; None without one.

@@ -12,7 +12,7 @@ class MemoryStore:
     """A fleet in memory; see `store_contract.Store` for what each method does."""
 
     def __init__(self) -> None:
-        self.url = "memory:"
+        self.url = self.named = "memory:"
         self._log = POPOApplicationRecorder()
         self._snapshots: dict[int, bytes] = {}
 
@@ -37,6 +37,9 @@ class MemoryStore:
     def last(self) -> Record | None:
         newest = self._log.max_notification_id()
         return None if newest is None else self.record(newest)
+
+    def lost(self) -> str | None:
+        return None
 
     def stray(self) -> str | None:
         return None

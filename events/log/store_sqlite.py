@@ -6,10 +6,11 @@ writer and checked in each commit's own transaction, shuts out a holder that los
 """
 
 import datetime as dt
+import os
 import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from functools import cache
 from itertools import chain
 from pathlib import Path
@@ -40,6 +41,7 @@ from tallystick.events.log.store_contract import (
     WriterPresent,
     holder,
 )
+from tallystick.events.log.store_place import APPLICATION, OpenFiles, check_ours
 
 _GROUPS = (1024, 512, 256, 128, 64)
 """Rows per INSERT, and then the rest in one: few statements a commit, of few kinds, each prepared once.
@@ -53,38 +55,62 @@ _LOCK_SECONDS = 5
 class SqliteStore:
     """A fleet in one SQLite file; see `store_contract.Store` for what each method does."""
 
-    def __init__(self, url: str, path: str, writer: bool) -> None:
-        self.url = url
-        self._path = Path(path)
-        if not writer and not self._path.exists():
-            raise StoreError(f"there is no fleet at {url}: the file {path} does not exist")
+    def __init__(self, url: str, path: Path, writer: bool) -> None:
+        self.url = f"sqlite:///{path}"
+        self.named = url
+        self._path = path
+        if not writer and not path.exists():
+            raise StoreError(f"there is no fleet at {url}: the file {url.partition(':///')[2]} does not exist")
         self._lock: FileLock | None = None
         self._epoch = 0
+        self._process = os.getpid()
+        self._files: OpenFiles | None = None
         try:
+            marked = path.exists() and check_ours(url, path, writer)
             if writer:
                 self._take_lock()
-            self._datastore = _Datastore(path)
+            self._datastore = _Datastore(str(path))
             self._log = LogRecorder(self._datastore)
             self._snapshots = SQLiteAggregateRecorder(self._datastore, events_table_name="snapshots")
             if writer:
+                if not marked:
+                    self._mark()
                 self._log.create_table()
                 self._snapshots.create_table()
                 self._create_view()
                 self._datastore.keep_writer()
                 self._take_place()
+                self._files = OpenFiles(path)
             else:
                 self._log.max_notification_id()
+        except StoreError:
+            self._release_lock()
+            raise
         except (EventSourcingError, sqlite3.Error, OSError) as error:
             self._release_lock()
             raise StoreError(f"{url} cannot be {'written' if writer else 'read'}: {error}") from error
 
     def append(self, records: Sequence[Record]) -> None:
+        if self._process != os.getpid():
+            raise Fenced(str(self.lost()))
         try:
             self._log.append(records, self._epoch)
         except IntegrityError as error:
-            raise Fenced(f"another writer has written to {self.url}: {error}") from error
+            raise Fenced(f"another writer has written to {self.named}: {error}") from error
         except (EventSourcingError, sqlite3.Error, OSError) as error:
-            raise StoreError(f"{self.url} could not be written: {_why(error)}") from error
+            raise StoreError(f"{self.named} could not be written: {_why(error)}") from error
+        # What was synced into a file that has lost its name is not durable.
+        lost = self.lost()
+        if lost is not None:
+            raise StoreError(lost)
+
+    def lost(self) -> str | None:
+        if self._files is None:
+            return None
+        if self._process != os.getpid():
+            return f"{self.named} was opened by process {self._process}: a fork of it must open the store itself"
+        lost = self._files.lost()
+        return None if lost is None else f"{self.named} cannot be written any more: {lost}"
 
     def read(self, after: int = 0, upto: int | None = None) -> Iterator[Record]:
         while True:
@@ -102,13 +128,13 @@ class SqliteStore:
         try:
             return self._log.last_record()
         except (EventSourcingError, sqlite3.Error) as error:
-            raise StoreError(f"{self.url} could not be read: {_why(error)}") from error
+            raise StoreError(f"{self.named} could not be read: {_why(error)}") from error
 
     def stray(self) -> str | None:
         try:
             row = self._log.stray()
         except (EventSourcingError, sqlite3.Error) as error:
-            raise StoreError(f"{self.url} could not be read: {_why(error)}") from error
+            raise StoreError(f"{self.named} could not be read: {_why(error)}") from error
         if row is None:
             return None
         place, stream, position = row
@@ -127,7 +153,7 @@ class SqliteStore:
                     (SNAPSHOTS_KEPT,),
                 )
         except (EventSourcingError, sqlite3.Error) as error:
-            raise StoreError(f"{self.url}: the snapshot could not be written: {_why(error)}") from error
+            raise StoreError(f"{self.named}: the snapshot could not be written: {_why(error)}") from error
 
     def snapshots(self, limit: int = SNAPSHOTS_KEPT) -> list[tuple[int, bytes]]:
         try:
@@ -140,6 +166,9 @@ class SqliteStore:
         return SqliteSubscription(self._log, after)
 
     def close(self) -> None:
+        if self._process != os.getpid():
+            return  # the connections and the lock are those of the process that opened it
+        self._files = None
         self._datastore.close()
         self._release_lock()
 
@@ -147,7 +176,7 @@ class SqliteStore:
         try:
             return self._log.page(after, upto)
         except (EventSourcingError, sqlite3.Error) as error:
-            raise StoreError(f"{self.url} could not be read: {_why(error)}") from error
+            raise StoreError(f"{self.named} could not be read: {_why(error)}") from error
 
     def _take_lock(self) -> None:
         self._path.parent.mkdir(parents=True, exist_ok=True)
@@ -156,17 +185,22 @@ class SqliteStore:
             lock.acquire(timeout=0)
         except Timeout:
             if not Path(lock.lock_file).exists():
-                raise StoreError(f"{self.url} cannot be written: {self._path.parent} takes no new files") from None
-            raise WriterPresent(f"{self.url} is being written by {self._present_holder()}") from None
+                raise StoreError(f"{self.named} cannot be written: {self._path.parent} takes no new files") from None
+            raise WriterPresent(f"{self.named} is being written by {self._present_holder()}") from None
         self._lock = lock
 
     def _present_holder(self) -> str:
         try:
-            with sqlite3.connect(f"file:{self._path}?mode=ro", uri=True) as connection:
+            with closing(sqlite3.connect(f"{self._path.as_uri()}?mode=ro", uri=True)) as connection:
                 row = connection.execute("SELECT holder, since FROM writer").fetchone()
         except sqlite3.Error:
             row = None
         return "another process" if row is None else f"{row[0]} (since {row[1]})"
+
+    def _mark(self) -> None:
+        """Write into the file what it is, before anything else, so that it is never taken for something else."""
+        with self._datastore.transaction(commit=True) as cursor:
+            cursor.execute(f"PRAGMA application_id = {APPLICATION}")
 
     def _create_view(self) -> None:
         """For a reader with nothing but the sqlite3 shell: the log as text, so that its JSON functions can read it."""
@@ -183,6 +217,8 @@ class SqliteStore:
             cursor.execute(
                 "CREATE TABLE IF NOT EXISTS writer (fleet TEXT PRIMARY KEY, epoch INTEGER, holder TEXT, since TEXT)"
             )
+            cursor.execute("CREATE TABLE IF NOT EXISTS place (fleet TEXT PRIMARY KEY, path TEXT)")
+            cursor.execute("INSERT OR REPLACE INTO place VALUES (?, ?)", (STREAM, str(self._path)))
             cursor.execute(
                 "INSERT INTO writer VALUES (?, 1, ?, ?) ON CONFLICT (fleet) DO UPDATE"
                 " SET epoch = epoch + 1, holder = excluded.holder, since = excluded.since RETURNING epoch",

@@ -42,6 +42,8 @@ def unpack(packed: PackedTasks) -> Tasks:
     tasks.known = {task.id: task for task in packed.known}
     for task in sorted(tasks.known.values(), key=lambda task: task.number):
         if not task.is_open:
+            if task.because is not None:
+                tasks.fell_with(task, task.because)
             continue
         tasks.open += 1
         tasks.queued += task.state == "queued"

@@ -5,6 +5,7 @@ the specification; amounts are still as they were written (`Budget`), because a 
 What only the fleet's own actors ask is in ``proposals``.
 """
 
+from tallystick.config.kinds import NAME_MAX as NAME_MAX
 from tallystick.events.messages.allocate import AllocateBudget as AllocateBudget
 from tallystick.events.messages.allocate import AllocateByPriority as AllocateByPriority
 from tallystick.events.messages.allocate import AllocateEqual as AllocateEqual
@@ -12,7 +13,6 @@ from tallystick.events.messages.allocate import AllocateFromPool as AllocateFrom
 from tallystick.events.messages.allocate import AllocateProportional as AllocateProportional
 from tallystick.events.messages.command import INTERNAL_ID as INTERNAL_ID
 from tallystick.events.messages.command import MESSAGES_MAX as MESSAGES_MAX
-from tallystick.events.messages.command import NAME_MAX as NAME_MAX
 from tallystick.events.messages.command import PRIORITIES as PRIORITIES
 from tallystick.events.messages.command import Command as Command
 from tallystick.events.messages.command import Name as Name
@@ -21,6 +21,7 @@ from tallystick.events.messages.enforce import CheckEnforcement as CheckEnforcem
 from tallystick.events.messages.enforce import Resume as Resume
 from tallystick.events.messages.enforce import Stop as Stop
 from tallystick.events.messages.enforce import Throttle as Throttle
+from tallystick.events.messages.operate import AcceptClock as AcceptClock
 from tallystick.events.messages.operate import ApproveLimit as ApproveLimit
 from tallystick.events.messages.operate import BudgetChange as BudgetChange
 from tallystick.events.messages.operate import LoadConfig as LoadConfig
@@ -41,12 +42,15 @@ from tallystick.events.messages.tasks import CancelTask as CancelTask
 from tallystick.events.messages.tasks import CompleteTask as CompleteTask
 from tallystick.events.messages.tasks import GetQueue as GetQueue
 from tallystick.events.messages.tasks import GetTask as GetTask
+from tallystick.events.messages.tasks import RetryTask as RetryTask
 from tallystick.events.messages.tasks import SubmitTask as SubmitTask
 from tallystick.events.messages.tasks import TaskOutcome as TaskOutcome
 from tallystick.events.messages.track import CancelHold as CancelHold
 from tallystick.events.messages.track import GetGlobalStatus as GetGlobalStatus
+from tallystick.events.messages.track import GetHolds as GetHolds
 from tallystick.events.messages.track import GetStatus as GetStatus
 from tallystick.events.messages.track import Heartbeat as Heartbeat
+from tallystick.events.messages.track import HoldState as HoldState
 from tallystick.events.messages.track import ReportUsage as ReportUsage
 from tallystick.events.messages.track import Reserve as Reserve
 from tallystick.events.messages.track import Settle as Settle
@@ -63,6 +67,7 @@ WIRE: tuple[type[Command], ...] = (
     Settle,
     CancelHold,
     Heartbeat,
+    GetHolds,
     GetStatus,
     GetGlobalStatus,
     CheckEnforcement,
@@ -80,6 +85,7 @@ WIRE: tuple[type[Command], ...] = (
     GetTask,
     CompleteTask,
     CancelTask,
+    RetryTask,
     GetQueue,
     SetTotalBudget,
     PauseAll,
@@ -88,5 +94,6 @@ WIRE: tuple[type[Command], ...] = (
     ApproveLimit,
     ResetBreaker,
     ReleaseReserve,
+    AcceptClock,
     LoadConfig,
 )

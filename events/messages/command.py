@@ -4,16 +4,19 @@ from typing import Annotated, ClassVar, get_args
 
 import msgspec
 
-from tallystick.config.kinds import Priority
+from tallystick.config.kinds import NAME_MAX, Priority
 
-NAME_MAX = 128
 INTERNAL_ID = "~"
 """Ids that begin so are the fleet's own; a client that could take one could suppress a message of the fleet."""
 MESSAGES_MAX = 1_000
 """How many messages one envelope may carry; they are committed together."""
+DEPENDENCIES_MAX = 10_000
+"""How many tasks one task may wait for."""
 
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=NAME_MAX)]
 Reason = Annotated[str, msgspec.Meta(min_length=1, max_length=1_000)]
+Labels = Annotated[dict[Name, Name], msgspec.Meta(max_length=16)]
+"""Free ``key: value`` pairs, at most 16."""
 PRIORITIES: tuple[Priority, ...] = get_args(Priority)
 
 
@@ -33,3 +36,8 @@ class Command(
     group: ClassVar[str]
 
     id: Name | None = None
+
+    @property
+    def is_query(self) -> bool:
+        """Whether this message changes nothing: one of a kind that never does, or one that asks for no change."""
+        return type(self).query

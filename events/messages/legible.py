@@ -45,12 +45,12 @@ def mended(message: bytes) -> bytes | None:
 
 
 def _rewritten(first: bytes, end: int, tokens: Iterator[re.Match[bytes]]) -> tuple[bytes, int]:
-    """One value, without what cannot be read, and where it ends."""
+    """One value, without what cannot be read, and where it ends: where its last piece does if it is cut off."""
     if first not in b"{[":
         return _scalar(first), end
     out, in_object, depth, is_key = [first], [first == b"{"], 1, first == b"{"
     for token in tokens:
-        text = token[0]
+        text, end = token[0], token.end()
         # Of what is too deep only its beginning is written, as null.
         written = depth <= _DEEP
         if text in b"{[":
@@ -73,7 +73,8 @@ def _rewritten(first: bytes, end: int, tokens: Iterator[re.Match[bytes]]) -> tup
         if written:
             out.append(text)
         if not depth:
-            return b"".join(out), token.end()
+            return b"".join(out), end
+    # It is cut off: nothing of it is left to copy.
     return b"".join(out), end
 
 

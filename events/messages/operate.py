@@ -68,8 +68,18 @@ class ReleaseReserve(Command):
     reason: Reason
 
 
+class AcceptClock(Command):
+    """Confirm that the machine's clock, which stepped ahead, is right: the time of the fleet follows it."""
+
+    group: ClassVar[str] = "operate"
+    reason: Reason | None = None
+
+
 class LoadConfig(Command):
-    """Put a configuration in force: the keys given, over the packaged defaults."""
+    """Put a configuration in force: the keys given replace those in force, the others stay; null removes a limit.
+
+    Addresses and paths are not taken from a message.
+    """
 
     group: ClassVar[str] = "operate"
     config: dict[str, Any]

@@ -8,6 +8,7 @@ import msgspec
 from tallystick.config.amounts import Amounts
 from tallystick.events.catalog import Strategy
 from tallystick.events.catalog.forecasts import Anomaly, Outcome, Prediction, WhyForecast
+from tallystick.events.catalog.tasks import WhyUnknown
 from tallystick.events.messages.command import Command, Name
 from tallystick.events.messages.tasks import SubmitTask
 
@@ -20,6 +21,13 @@ class LoadPrices(Command):
     published: dict[str, Any] = msgspec.field(default_factory=dict)
 
 
+class AdoptRules(Command):
+    """Decide by this version of the rules from now on: the program that writes the log is newer than its last one."""
+
+    group: ClassVar[str] = "internal"
+    rules: int
+
+
 class Move(msgspec.Struct, frozen=True, omit_defaults=True, rename={"source": "from", "target": "to"}):
     """One step of a plan: ``source`` and ``target`` are an account and its parent, in either order."""
 
@@ -28,6 +36,8 @@ class Move(msgspec.Struct, frozen=True, omit_defaults=True, rename={"source": "f
     amount: Amounts
     reason: str
     strategy: Strategy
+    opened_at: dt.datetime | None = None
+    """When the account was opened that gives up or gets: another one under its id is not meant."""
 
 
 class ApplyMoves(Command):
@@ -46,6 +56,8 @@ class WarnAgent(Command):
     agent: Name
     exhausted_in_seconds: int
     method: str
+    opened_at: dt.datetime | None = None
+    """When the account was opened that is meant."""
 
 
 class RecordDelivery(Command):
@@ -74,6 +86,8 @@ class RecordForecast(Command):
     agent: Name
     why: WhyForecast
     predictions: list[Prediction]
+    opened_at: dt.datetime | None = None
+    """When the account was opened that it is about."""
 
 
 class RecordScore(Command):
@@ -116,6 +130,21 @@ class RecordAnomaly(Command):
     high: int | None = None
 
 
+class RecordGivenUp(Command):
+    """A specialist has failed too often to be replaced."""
+
+    group: ClassVar[str] = "internal"
+    specialist: Name
+    reason: str
+
+
+class RecordRestored(Command):
+    """A specialist that had been given up is there again: the fleet was started anew."""
+
+    group: ClassVar[str] = "internal"
+    specialist: Name
+
+
 class RecordSnapshot(Command):
     """The hash of the state at ``position`` goes into the log, so that a snapshot can be trusted or ignored."""
 
@@ -130,18 +159,19 @@ class RecordSnapshot(Command):
 class PlaceTask(Command):
     """A submitted task with the allocator's judgement of it, to be admitted or queued in one transaction.
 
-    ``behind`` is a waiting task that ranks higher and needs the same slot; ``recently_blocked`` are those that rank
-    higher too, and were kept from starting lately by something else than slots, which may be over; ``victim`` is a
-    running task that should give its slot up for it.
+    ``behind`` is a waiting task that ranks higher, can start, and needs the same slot; ``kept_for`` is an aged one that
+    cannot start yet, for which what this one needs is kept; ``victim`` is a running task that should give its slot up
+    for it. ``unknown`` says why there is no ``expected_start``.
     """
 
     group: ClassVar[str] = "internal"
     submitted: SubmitTask
     aged: bool = False
     behind: Name | None = None
-    recently_blocked: list[Name] = msgspec.field(default_factory=list)
+    kept_for: Name | None = None
     victim: Name | None = None
     expected_start: dt.datetime | None = None
+    unknown: WhyUnknown | None = None
 
 
 class StartTask(Command):
@@ -169,11 +199,13 @@ class RecordOverdue(Command):
 
 
 class TellTask(Command):
-    """Answer `GetTask`, with what the allocator expects."""
+    """Answer `GetTask`, with what the allocator expects; ``kept_for`` as in `PlaceTask`."""
 
     group: ClassVar[str] = "internal"
     task: Name
     expected_start: dt.datetime | None = None
+    unknown: WhyUnknown | None = None
+    kept_for: Name | None = None
 
 
 class QueueView(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -186,6 +218,8 @@ class QueueView(msgspec.Struct, frozen=True, omit_defaults=True):
     blocking: float
     aged: bool = False
     expected_start: dt.datetime | None = None
+    unknown: WhyUnknown | None = None
+    kept_for: Name | None = None
 
 
 class TellQueue(Command):
@@ -195,8 +229,22 @@ class TellQueue(Command):
     waiting: list[QueueView]
 
 
+class OpenFleet(Command):
+    """Go on after the fleet was closed, before anything that became due meanwhile: leases get their whole time anew."""
+
+    group: ClassVar[str] = "internal"
+
+
+class NoteClock(Command):
+    """Record that the machine's clock is so many milliseconds ahead of the ledger's time (or behind); 0: no longer."""
+
+    group: ClassVar[str] = "internal"
+    apart_ms: int
+
+
 INTERNAL: tuple[type[Command], ...] = (
     LoadPrices,
+    AdoptRules,
     ApplyMoves,
     WarnAgent,
     RecordDelivery,
@@ -212,4 +260,8 @@ INTERNAL: tuple[type[Command], ...] = (
     TellTask,
     TellQueue,
     RecordSnapshot,
+    RecordGivenUp,
+    RecordRestored,
+    OpenFleet,
+    NoteClock,
 )

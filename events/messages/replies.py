@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from tallystick.config.amounts import Triple, dollars, seconds
+from tallystick.config.remarks import Remark
 
 Number = int | float
 
@@ -65,6 +66,25 @@ class Allocations(Reply):
     pool_available: EdgeAmounts
 
 
+class Obstacle(msgspec.Struct, omit_defaults=True, gc=False):
+    """One thing that would refuse the next hold, as the refusal would say it.
+
+    ``refuses``: "holds", or "new_work" for what refuses new accounts and tasks only. ``retry_after_seconds`` is left
+    out where waiting cannot help.
+    """
+
+    code: str
+    detail: str
+    decided_by: str
+    refuses: str = "holds"
+    dimension: str | None = None
+    available: EdgeAmounts | None = None
+    limit: Number | str | None = None
+    used: Number | str | None = None
+    held: Number | str | None = None
+    retry_after_seconds: Number | None = None
+
+
 class Enforcement(Reply, gc=False):
     """Answers `ReportUsage`, `Settle`, `CheckEnforcement`, `Heartbeat` of an agent: all that it must know to go on."""
 
@@ -83,6 +103,8 @@ class Enforcement(Reply, gc=False):
     lease_lost: bool = False
     warnings: list[str] | None = None
     base_tier: bool = False
+    repaired: bool = False
+    obstacles: list[Obstacle] | None = None
 
 
 class Held(Reply):
@@ -95,6 +117,33 @@ class Held(Reply):
     expires_at: str
     unpriced: bool = False
     base_tier: bool = False
+    dry_run: bool = False
+
+
+class HoldStatus(msgspec.Struct, omit_defaults=True):
+    """One hold, as `GetHolds` shows it: what was ``placed`` in all, what of it is still held, and what was booked."""
+
+    hold: str
+    agent: str
+    state: str
+    placed: EdgeAmounts
+    held: EdgeAmounts
+    booked: EdgeAmounts
+    placed_at: str
+    expires_at: str | None = None
+    ended_at: str | None = None
+    overage: str = "book"
+    labels: dict[str, str] | None = None
+    operation: str | None = None
+    reason: str | None = None
+    ended_reason: str | None = None
+
+
+class Holds(Reply):
+    """Answers `GetHolds`: one page in the order of ids; ``after`` begins the next one, None where there is none."""
+
+    holds: list[HoldStatus]
+    after: str | None = None
 
 
 class HoldGone(Reply):
@@ -103,6 +152,13 @@ class HoldGone(Reply):
     hold: str
     agent: str
     available: EdgeAmounts
+
+
+class Subtree(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What an account and all open accounts below it have used and hold, in every dimension in which they do."""
+
+    consumed: EdgeAmounts
+    held: EdgeAmounts
 
 
 class BudgetStatus(Reply):
@@ -128,10 +184,18 @@ class BudgetStatus(Reply):
     decided_by: str
     throttle_rate: float
     idle_seconds: Number
+    obstacles: list[Obstacle]
+    covered: EdgeAmounts = EdgeAmounts()
+    """What others pay for it: allocated + covered = delegated + consumed + held + remaining, where it limits."""
+    subtree: Subtree | None = None
+    """Left out where only views are asked."""
 
 
 class GlobalStatus(Reply):
-    """The fleet in the current period; ``agent_statuses`` is one page of its open accounts by id."""
+    """The fleet in the current period; ``agent_statuses`` is one page of its open accounts by id.
+
+    ``clock_apart_seconds``, where it is not 0: how far the machine's clock was found ahead of the fleet's time.
+    """
 
     total: EdgeAmounts
     total_allocated: EdgeAmounts
@@ -145,6 +209,9 @@ class GlobalStatus(Reply):
     agent_count: int
     agent_statuses: list[BudgetStatus]
     position: int
+    given_up: list[str]
+    """The specialists that have failed too often, and are not there until the fleet is started again."""
+    clock_apart_seconds: int = 0
 
 
 class Overrides(Reply):
@@ -243,6 +310,12 @@ class Totals(Reply):
     reserve: EdgeAmounts
     overdraft: EdgeAmounts
     paused: bool = False
+
+
+class Loaded(Totals):
+    """Answers `LoadConfig`: how the fleet stands after it, and what of it may not be meant."""
+
+    warnings: list[Remark] = []
 
 
 class Today(Reply):

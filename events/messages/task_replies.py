@@ -7,21 +7,24 @@ import msgspec
 from tallystick.events.messages.replies import EdgeAmounts, Number, Reply
 
 
-class Reason(msgspec.Struct, frozen=True):
+class Reason(msgspec.Struct, frozen=True, omit_defaults=True):
     """Why a task does not run: a code, the numbers of what is in the way (None where it has none), and a sentence."""
 
     code: str
     limit: int | str | None
     current: int | str | None
     message: str
+    behind: str | None = None
+    """The task that goes first, where one does."""
 
 
 class TaskStatus(Reply):
     """Answers `SubmitTask` and `GetTask`.
 
     ``decision`` is what was decided of its start, None once it has ended. ``token_budget`` is the soft mark of a run
-    and ``max_tokens`` its hard end: of the run at hand, or of the next. ``lease`` goes with every message about the
-    run.
+    and ``max_tokens`` its hard end: of the run at hand, or of the next; null where its type has no token budget.
+    ``lease`` goes with every message about the run. ``expected_start_reason`` is a sentence that says why a waiting
+    task has no expected start.
     """
 
     task: str
@@ -31,10 +34,13 @@ class TaskStatus(Reply):
     reason: Reason | None
     lease: str | None
     model: str | None
-    token_budget: int
-    max_tokens: int
+    token_budget: int | None
+    max_tokens: int | None
     expected_start: str | None
     lease_expires_at: str | None
+    expected_start_reason: str | None = None
+    revived: list[str] | None = None
+    """The tasks that got a new life with it, by `RetryTask`."""
 
 
 class Compared(msgspec.Struct):
@@ -80,7 +86,10 @@ class Terms(msgspec.Struct):
 
 
 class QueuedTask(msgspec.Struct):
-    """A waiting task as `GetQueue` shows it."""
+    """A waiting task as `GetQueue` shows it.
+
+    Where it ranks by the priority of a task that waits for it, both are named: that priority, and that task.
+    """
 
     task: str
     product: str
@@ -94,6 +103,9 @@ class QueuedTask(msgspec.Struct):
     aged: bool
     reason: Reason | None
     expected_start: str | None
+    expected_start_reason: str | None = None
+    effective_priority: str | msgspec.UnsetType = msgspec.UNSET
+    inherited_from: str | msgspec.UnsetType = msgspec.UNSET
 
 
 class RunningTask(msgspec.Struct):

@@ -7,11 +7,11 @@ import msgspec
 
 from tallystick.config.amounts import AMOUNT_MAX, Usage
 from tallystick.config.kinds import Priority
-from tallystick.events.messages.command import MESSAGES_MAX, Command, Name
+from tallystick.events.messages.command import DEPENDENCIES_MAX, Command, Name, Reason
 
 TaskOutcome = Literal["completed", "failed"]
 Whole = Annotated[int, msgspec.Meta(ge=0, le=AMOUNT_MAX)]
-Dependencies = Annotated[list[Name], msgspec.Meta(max_length=MESSAGES_MAX)]
+Dependencies = Annotated[list[Name], msgspec.Meta(max_length=DEPENDENCIES_MAX)]
 
 
 class SubmitTask(Command):
@@ -58,6 +58,15 @@ class CancelTask(Command):
 
     group: ClassVar[str] = "tasks"
     task: Name
+
+
+class RetryTask(Command):
+    """Give a failed or cancelled task a new life under its id; with ``revive_dependents`` those that fell with it."""
+
+    group: ClassVar[str] = "tasks"
+    task: Name
+    reason: Reason
+    revive_dependents: bool = False
 
 
 class GetQueue(Command):

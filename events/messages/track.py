@@ -1,12 +1,12 @@
 """What agents use, what they set aside before it, signs of life, and how the budgets stand."""
 
 from decimal import Decimal
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 import msgspec
 
 from tallystick.config.amounts import Budget, Usage
-from tallystick.events.messages.command import Command, Name
+from tallystick.events.messages.command import Command, Labels, Name, Reason
 
 Count = int | float | None
 """Tokens. What was used may be said finer than it is counted, as ``0.1 + 0.2`` is; it is rounded up."""
@@ -41,7 +41,9 @@ class ReportUsage(Command):
 class Reserve(Command):
     """Hold ``estimate`` before an operation. The hold's id is this command's id.
 
-    With a ``model`` the tokens are priced as a report of them would be, where the estimate names no cost.
+    With a ``model`` the tokens are priced as a report of them would be, where the estimate names no cost. With
+    ``dry_run`` nothing is held or recorded: the answer is what the same message without it would be answered now.
+    ``overage``: whether a settlement above the hold is booked, as usage is a fact, or refused.
     """
 
     group: ClassVar[str] = "track"
@@ -58,10 +60,22 @@ class Reserve(Command):
     audio_output_tokens: int | None = None
     requests: int | None = None
     provider_usage: Any = None
+    dry_run: bool = False
+    overage: Literal["book", "reject"] = "book"
+    labels: Labels | None = None
+    operation: Name | None = None
+    reason: Reason | None = None
+
+    @property
+    def is_query(self) -> bool:
+        return self.dry_run
 
 
 class Settle(Command):
-    """Replace a hold by what the operation really used, in the form of `ReportUsage`."""
+    """Replace a hold by what the operation really used, in the form of `ReportUsage`.
+
+    Without ``final`` it is a part of the use, as of a response that streams: the rest stays held.
+    """
 
     group: ClassVar[str] = "track"
     hold: Name
@@ -76,6 +90,10 @@ class Settle(Command):
     audio_output_tokens: Count = None
     requests: int | None = None
     provider_usage: Any = None
+    final: bool = True
+    labels: Labels | None = None
+    operation: Name | None = None
+    reason: Reason | None = None
 
 
 class CancelHold(Command):
@@ -83,12 +101,16 @@ class CancelHold(Command):
 
     group: ClassVar[str] = "track"
     hold: Name
+    labels: Labels | None = None
+    operation: Name | None = None
+    reason: Reason | None = None
 
 
 class Heartbeat(Command):
     """A sign of life of an agent, a task or a hold (exactly one of them).
 
-    It moves the end of a task's lease, or a hold's expiry by its time to live. ``lease`` is the run of the task.
+    It moves the end of a task's lease, or a hold's expiry by its time to live, or by ``ttl_seconds``; ``amount`` is
+    held in addition, if there is room. ``lease`` is the run of the task.
     """
 
     group: ClassVar[str] = "track"
@@ -96,6 +118,26 @@ class Heartbeat(Command):
     task: Name | None = None
     lease: Name | None = None
     hold: Name | None = None
+    ttl_seconds: Decimal | None = None
+    amount: Budget | None = None
+
+
+HoldState = Literal["open", "settled", "cancelled", "expired"]
+
+
+class GetHolds(Command):
+    """Holds of an agent, one hold, or those of the fleet, by id: ``limit`` of them whose id sorts behind ``after``.
+
+    Holds that have ended are shown while they are remembered.
+    """
+
+    group: ClassVar[str] = "track"
+    query: ClassVar[bool] = True
+    agent: Name | None = None
+    hold: Name | None = None
+    state: HoldState | None = None
+    limit: Annotated[int, msgspec.Meta(ge=0, le=1_000)] = 100
+    after: str | None = None
 
 
 class GetStatus(Command):

@@ -46,6 +46,15 @@ LATER: Any = None
 """Stands where a link to another object is made by `Account.link`, or when a snapshot is loaded."""
 
 
+class Notes(msgspec.Struct, array_like=True, frozen=True):
+    """What messages say about a hold; None in place of it where they say nothing."""
+
+    labels: dict[str, str] | None = None
+    operation: str | None = None
+    reason: str | None = None
+    ended_reason: str | None = None
+
+
 class Hold(msgspec.Struct, array_like=True, eq=False):
     """An amount set aside before an operation, not yet spent.
 
@@ -60,6 +69,12 @@ class Hold(msgspec.Struct, array_like=True, eq=False):
     expires_at: dt.datetime
     lease: str | None
     """Of the run that has placed it: a later run of the same task does not pay for it."""
+    placed: Money
+    """What was set aside in all; ``amount`` is what still is, and ``booked`` what parts of the use have been."""
+    booked: Money
+    placed_at: dt.datetime
+    rejects_overage: bool
+    notes: Notes | None
 
     account: "Account" = LATER
 
@@ -105,6 +120,10 @@ class Account(msgspec.Struct, array_like=True, eq=False):
     """How its usage grows from report to report (see `growth`), for forecasts."""
     forecasts: list[Prediction] | None
     """The forecasts that were made for it and cannot be scored yet; None for none."""
+    owed: Money
+    """What it gave back when it turned black, and its parent had not to give when that ended."""
+    life: int
+    """The position at which it was opened: what tells it from another account of the same id. 0 for the root."""
 
     parent: "Account | None" = None
     payers_above: "tuple[Account, Account, Account]" = LATER
@@ -129,6 +148,7 @@ class Account(msgspec.Struct, array_like=True, eq=False):
         agent_type: str | None = None,
         product: str | None = None,
         workflow: str | None = None,
+        life: int = 0,
     ) -> "Account":
         """An account that was just opened: all that it is allocated is free."""
         account = cls(
@@ -162,6 +182,8 @@ class Account(msgspec.Struct, array_like=True, eq=False):
             reclaimed=False,
             growth=NO_STEPS,
             forecasts=None,
+            owed=ZERO,
+            life=life,
         )
         account.link(parent)
         return account
@@ -268,7 +290,10 @@ class Balances:
 
 
 class Closed(msgspec.Struct, array_like=True, frozen=True, gc=False):
-    """What is remembered of a released account, so that late reports find its parent, and questions an answer."""
+    """What is remembered of a released account: one life of its id, with the life of its parent.
+
+    So late reports find what pays for them, and what they count for, whatever was opened under these ids since.
+    """
 
     id: str
     parent: str
@@ -276,8 +301,27 @@ class Closed(msgspec.Struct, array_like=True, frozen=True, gc=False):
     allocated: Triple
     consumed: Triple
     position: int
+    """Where it was released."""
     budget_product: str | None
     """The product that its tokens counted for."""
+    life: int
+    parent_life: int
+    agent_type: str | None
+    workflow: str | None
+
+
+class EndedHold(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """What is remembered of a hold that has ended: whose it was, how it ended, and of which run and account."""
+
+    agent: str
+    how: str
+    lease: str | None
+    life: int
+    at: dt.datetime
+    placed: Money
+    booked: Money
+    placed_at: dt.datetime
+    notes: Notes | None
 
 
 def limited_dimensions(limits: Triple) -> tuple[int, ...]:

@@ -5,9 +5,11 @@ After every commit it covers what the commit touched; at every verification, eve
 
 from collections import Counter
 from collections.abc import Iterable
+from itertools import chain
 
 from tallystick.config.amounts import DIMENSIONS, EDGE_NAMES, TOKENS
 from tallystick.events.catalog import Event, UsageReported
+from tallystick.events.state import inheritance
 from tallystick.events.state.accounts import Account
 from tallystick.events.state.ledger import Ledger
 
@@ -25,7 +27,7 @@ def check_conserved(ledger: Ledger, events: Iterable[Event] | None = None) -> No
     if events is None:
         touched: Iterable[Account] = ledger.accounts.values()
         _check_children(ledger)
-        for wrong in ledger.tasks.wrong(ledger.accounts):
+        for wrong in chain(ledger.tasks.wrong(ledger.accounts), inheritance.wrong(ledger.tasks.known)):
             raise BrokenInvariant(f"tasks: {wrong}")
         for wrong in ledger.commitments.wrong(set(ledger.tasks.running)):
             raise BrokenInvariant(f"commitments: {wrong}")
@@ -38,7 +40,7 @@ def check_conserved(ledger: Ledger, events: Iterable[Event] | None = None) -> No
 
 
 def _touched(ledger: Ledger, events: Iterable[Event]) -> set[Account]:
-    """The open accounts that the events name, and all above them."""
+    """The accounts whose balances the events may have changed: those that they name, and those that pay for these."""
     names: set[str | None] = set()
     for event in events:
         if type(event) is UsageReported:
@@ -49,9 +51,12 @@ def _touched(ledger: Ledger, events: Iterable[Event]) -> set[Account]:
     touched: set[Account] = set()
     for name in names:
         account = None if name is None else ledger.accounts.get(name)
-        while account is not None and account is not ledger.root and account not in touched:
-            touched.add(account)
-            account = account.parent
+        if account is None and name in ledger.released:
+            account = ledger.accounts.get(ledger.released[name].parent)
+        if account is not None:
+            assert account.parent is not None
+            touched.update((account, *account.payers, *account.parent.payers))
+    touched.discard(ledger.root)
     return touched
 
 

@@ -24,13 +24,22 @@ class Watch:
 
     A cache, made by `breaker.record_crossings` and thrown away whenever what it rests on changes. ``spent`` are tokens
     and nano-dollars of all usage ever, ``committed`` what is spent and held by dimension; ``running`` and ``queued``
-    are how many tasks ran and waited at the last look, None where no condition asks.
+    are how many tasks ran and waited at the last look, None where no condition asks. ``full`` are the tokens and
+    nano-dollars, spent and held, at which the day's limits leave no room for another hold.
     """
 
-    __slots__ = ("committed", "queued", "running", "spent")
+    __slots__ = ("committed", "full", "queued", "running", "spent")
 
-    def __init__(self, spent: tuple[int, int], committed: Money, running: int | None, queued: int | None) -> None:
+    def __init__(
+        self,
+        spent: tuple[int, int],
+        committed: Money,
+        running: int | None,
+        queued: int | None,
+        full: tuple[int, int],
+    ) -> None:
         self.spent = spent
+        self.full = full
         self.committed = committed
         self.running = running
         self.queued = queued

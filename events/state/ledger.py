@@ -13,17 +13,23 @@ from tallystick.config.amounts import DIMENSIONS, NOTHING, Triple
 from tallystick.config.prices import PriceList
 from tallystick.config.settings import Config
 from tallystick.events.catalog.event import EPOCH
-from tallystick.events.state.accounts import Account, Balances, Closed, Money, limited, minus, money
+from tallystick.events.catalog.rules_version import FIRST_RULES
+from tallystick.events.state.accounts import Account, Balances, Closed, EndedHold, Money, limited, minus, money
+from tallystick.events.state.calendar import NEVER, earlier
+from tallystick.events.state.charged import Charged
 from tallystick.events.state.commitments import Commitments
 from tallystick.events.state.day import FAR, Day, Watch
 from tallystick.events.state.estimates import Estimates
 from tallystick.events.state.history import History
+from tallystick.events.state.orders import Order, Orders
 from tallystick.events.state.outbox import Outbox
 from tallystick.events.state.rules import Rules
 from tallystick.events.state.slot_time import SlotTimes
-from tallystick.events.state.tasks import NEVER, Task, Tasks
+from tallystick.events.state.tasks import Task, Tasks
 
 UNPRICED_MAX = 1_000
+LATE_KEPT = 10_000
+"""So many released accounts, and so many ended holds that were not settled, are remembered longer than ids are."""
 _MINUTE = dt.timedelta(minutes=1)
 
 
@@ -34,6 +40,8 @@ class Ledger(Balances):
         super().__init__()
         self.rules = Rules(Config(), PriceList())
         self.configured = False
+        self.rules_version = FIRST_RULES
+        """By which version of the rules decisions are made now."""
         self.position, self.now = 0, EPOCH
 
         self.names: list[str] = []
@@ -41,6 +49,9 @@ class Ledger(Balances):
 
         self.expiries: list[tuple[dt.datetime, str]] = []
         """A heap; an entry whose hold is gone or was extended is stale and skipped."""
+
+        self.orders = Orders()
+        """What operators have ordered, as each account feels it: a cache."""
 
         self.budget: Triple = NOTHING
         """What a period grants; the total is the opening and this."""
@@ -51,6 +62,8 @@ class Ledger(Balances):
         """By dimension, the smallest ``spent + held`` that could raise the response; a report compares with it."""
         self.paused: str | None = None
         self.reserve_open = False
+        self.given_up: dict[str, str] = {}
+        """The specialists that have failed too often, each with its last error."""
         self.unpriced: dict[str, None] = {}
         """The models (at most `UNPRICED_MAX`) whose missing price an alert has named, until the next price list."""
         self.outbox: Outbox = {}
@@ -58,28 +71,44 @@ class Ledger(Balances):
         self.pool_exhausted_at = 0
         """The position of the `PoolExhausted` that is in force, 0 for none."""
 
-        self.ids: dict[str, int] = {}
-        """Command id to the position of its first event: the memory that makes a repeat harmless."""
-        self.id_order: deque[str] = deque()
-        self.id_marks: deque[tuple[dt.datetime, int]] = deque()
-        """At most once a minute, a time and the position reached: what is older than the memory is found by it."""
-        self.next_mark = EPOCH
-        # Whose they were, how they ended, and the lease of the run that had placed them.
-        self.ended_holds: dict[str, tuple[str, str, str | None]] = {}
-        """Ended hold to (agent, how it ended), so that a late `Settle` differs from an unknown one."""
-        self.ended_order: deque[tuple[int, str]] = deque()
-        self.released: dict[str, Closed] = {}
-        self.released_order: deque[tuple[int, str]] = deque()
+        self._begin_memory()
         self.history = History()
         """What earlier runs taught. No decision reads it: kept here, forecasts lose nothing by a restart."""
 
         self.tasks, self.estimates, self.day, self.commitments = Tasks(), Estimates(), Day(), Commitments()
         self.slot_times = SlotTimes()
         """Like ``history``, for the allocator."""
+        self.charged = Charged()
+        """Likewise, where fairness is measured by tokens or cost; empty where it is not."""
         self.watch: Watch | None = None
         """How far usage may go before a daily line is crossed or the breaker may trip; None: not known."""
+        self.opened_at = EPOCH
+        """When the fleet was last opened after a time in which nothing was heard."""
+        self.clock_apart_ms = 0
+        """How far the machine's clock was found ahead of the ledger's time (negative: behind it); 0: together."""
         self.done: dict[str, tuple[int, int]] = {}
         """By open account, how many tasks that it paid for were completed, and how many of them were estimated well."""
+
+    def _begin_memory(self) -> None:
+        """Nothing was asked, held or released yet."""
+        self.ids: dict[str, int] = {}
+        """Command id to the position of its first event: the memory that makes a repeat harmless."""
+        self.id_order: deque[str] = deque()
+        self.id_marks: deque[tuple[dt.datetime, int]] = deque()
+        """At most once a minute, a time and the position reached: what is older than the memory is found by it."""
+        self.next_mark = EPOCH
+        self.ended_holds: dict[str, EndedHold] = {}
+        """By id, so that a late `Settle` differs from one of a hold that never was."""
+        self.ended_order: deque[tuple[int, str]] = deque()
+        self.late_holds: deque[str] = deque()
+        """Those of them that ended before the memory of ids, and were not settled by then."""
+        self.lives: dict[int, Closed] = {}
+        """The released accounts that are remembered, by `Account.life`, in the order of their release."""
+        self.released: dict[str, Closed] = {}
+        """Of ids without an open account, the last one."""
+        self.released_order: deque[tuple[int, int]] = deque()
+        self.stops: dict[str, str] = {}
+        """The ids without an open account that an operator has stopped, and why: until `Resume`."""
 
     # --- what the fleet has -------------------------------------------------------------------------------------------
 
@@ -156,21 +185,31 @@ class Ledger(Balances):
         share = self.rules.minimum_share
         return self.spendable(dimension) * share.numerator // (share.denominator * len(self.accounts))
 
-    def payer_of(self, agent: str) -> Account:
-        """The account that pays for an id without an open one: the nearest open ancestor it had, or the root."""
-        closed = self.released.get(agent)
+    def same_account(self, agent: str | None, life: int) -> Account | None:
+        """The open account of an id, if it is the one that was opened at position ``life``."""
+        account = None if agent is None else self.accounts.get(agent)
+        return account if account is not None and account.life == life else None
+
+    def payer_of(self, closed: Closed | None) -> Account:
+        """The account that pays for a released one: the nearest of those it was below that is still open, or the root.
+
+        An account that was opened under the id of one of them since then does not.
+        """
         while closed is not None:
-            parent = self.accounts.get(closed.parent)
+            parent = self.same_account(closed.parent, closed.parent_life)
             if parent is not None:
                 return parent
-            closed = self.released.get(closed.parent)
+            closed = self.lives.get(closed.parent_life)
         return self.root
 
     def payer_of_run(self, task: Task) -> Account:
         """The account that pays for what a run of a task had used when it was over."""
-        if task.parent is None:
-            return self.root
-        return self.accounts.get(task.parent) or self.payer_of(task.parent)
+        parent = self.same_account(task.parent, task.parent_life)
+        return self.payer_of(self.lives.get(task.parent_life)) if parent is None else parent
+
+    def orders_of(self, account: Account | None) -> Order:
+        """What operators have ordered for an account and for all above it."""
+        return self.orders.of(account, self.rules.paused_products)
 
     @property
     def used_today(self) -> Money:
@@ -205,7 +244,7 @@ class Ledger(Balances):
         """Note when the log came to ``position`` (at most once a minute), and forget what is older than the memory."""
         self.next_mark = at + _MINUTE
         self.id_marks.append((at, position))
-        self._forget_before(at - dt.timedelta(hours=self.rules.ids_keep_hours))
+        self._forget_before(earlier(at, dt.timedelta(hours=self.rules.ids_keep_hours)))
 
     def _forget_before(self, horizon: dt.datetime) -> None:
         """Forget ids, ended holds, released accounts and finished tasks from before ``horizon`` (to the minute, never
@@ -220,11 +259,21 @@ class Ledger(Balances):
             del ids[order.popleft()]
         while len(order) > self.rules.ids_max:
             del ids[order.popleft()]
-        while self.ended_order and self.ended_order[0][0] < floor:
-            self.ended_holds.pop(self.ended_order.popleft()[1], None)
-        while self.released_order and self.released_order[0][0] < floor:
-            position, agent = self.released_order.popleft()
-            closed = self.released.get(agent)
-            if closed is not None and closed.position == position:
-                del self.released[agent]
+        self._forget_holds(floor)
+        while len(self.released_order) > LATE_KEPT and self.released_order[0][0] < floor:
+            closed = self.lives.pop(self.released_order.popleft()[1])
+            if self.released.get(closed.id) is closed:
+                del self.released[closed.id]
         self.tasks.forget(floor)
+
+    def _forget_holds(self, floor: int) -> None:
+        """Settled holds have nothing more to come; of the others the newest are kept, for late settlements."""
+        order, late = self.ended_order, self.late_holds
+        while order and order[0][0] < floor:
+            hold = order.popleft()[1]
+            if self.ended_holds[hold].how == "settled":
+                del self.ended_holds[hold]
+            else:
+                late.append(hold)
+        while len(late) > LATE_KEPT:
+            del self.ended_holds[late.popleft()]

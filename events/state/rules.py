@@ -26,6 +26,7 @@ class Rules:
     __slots__ = (
         "catalogued",
         "config",
+        "fairness_by",
         "find_price",
         "fleet_at",
         "fleet_hysteresis",
@@ -42,8 +43,10 @@ class Rules:
         "pauses",
         "pool_share_max",
         "prices",
+        "product_tokens",
         "reserve_part",
         "throttle_rate",
+        "token_weights",
         "weights",
     )
 
@@ -70,12 +73,20 @@ class Rules:
         self.pool_share_max = Fraction(config.max_pool_share_percent) / 100
         self.holds_ttl_ms = int(Decimal(config.holds.ttl_seconds) * 1000)
         self.ids_keep_hours = float(config.idempotency_hours)
+        self.fairness_by = config.fairness.by
+        self.token_weights = (Fraction(config.fairness.input_weight), Fraction(config.fairness.output_weight))
         self.ids_max = config.idempotency_ids_max
         self.weights: dict[str, Decimal] = {priority: config.allocation_weights.of(priority) for priority in PRIORITIES}
         self.paused = config.manual_override.pause_all_agents
         self.paused_products: frozenset[str | None] = frozenset(
             name for name, product in config.products.items() if product.paused
         )
+        self.product_tokens: dict[str | None, int] = {
+            name: product.token_budget_daily
+            for name, product in config.products.items()
+            if product.token_budget_daily is not None
+        }
+        """The tokens per day of the products that have a limit of their own."""
         self.pauses = self.paused or bool(self.paused_products)
 
     def with_config(self, config: Config) -> "Rules":
@@ -94,7 +105,7 @@ class Rules:
     def level_of(self, consumed: int, base: int) -> int:
         """The level (0 green … 4 black) of ``consumed`` against ``base``, decided on the exact ratio."""
         if base <= 0:
-            return 4 if consumed > 0 else 0
+            consumed, base = (1, 1) if consumed > 0 else (0, 1)  # anything of nothing is the whole of it
         level = 0
         for threshold in self.level_at:
             if consumed * threshold.denominator < threshold.numerator * base:

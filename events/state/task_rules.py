@@ -1,6 +1,7 @@
 """What the configuration says about tasks, in the form in which decisions and the allocator read it."""
 
 import datetime as dt
+from collections.abc import Mapping
 from decimal import Decimal
 
 from tallystick.config.amounts import InvalidAmount
@@ -12,16 +13,22 @@ MS_PER_MINUTE = 60_000
 _MINUTES_MAX = 1_000_000_000
 
 
-def token_budget(config: Config, agent_type: str) -> int:
-    """The soft mark of a run of this type."""
+def token_budget(config: Config, agent_type: str) -> int | None:
+    """The soft mark of a run of this type; None where it has none."""
     budgets = config.token_budgets
-    return budgets.get(agent_type, budgets["default"])
+    return budgets.get(agent_type, budgets.get("default"))
 
 
-def max_tokens(config: Config, agent_type: str) -> int:
-    """The hard end of a run of this type: what its account is granted."""
+def day_tokens(config: Config, agent_type: str, estimated: int | None) -> int:
+    """What a run of this type counts in the day before it has used anything: its budget, or else its estimate."""
+    budget = token_budget(config, agent_type)
+    return (estimated or 0) if budget is None else budget
+
+
+def max_tokens(config: Config, agent_type: str) -> int | None:
+    """The hard end of a run of this type: what its account is granted; None where nothing is carved out for it."""
     ends = config.max_tokens
-    return ends.get(agent_type, ends["default"])
+    return ends.get(agent_type, ends.get("default"))
 
 
 def priority_of(config: Config, product: str, named: Priority | None) -> Priority:
@@ -31,6 +38,11 @@ def priority_of(config: Config, product: str, named: Priority | None) -> Priorit
         return override or named or "normal"
     settings = config.products.get(product)
     return "normal" if settings is None or settings.priority is None else settings.priority
+
+
+def priorities_of(config: Config) -> tuple[Mapping[str, Priority], Mapping[str, Priority | None]]:
+    """What decides the priority of a task besides what it names itself: of some products an operator, or a setting."""
+    return config.manual_override.priority_override, {name: one.priority for name, one in config.products.items()}
 
 
 def is_higher(one: Priority, other: Priority) -> bool:

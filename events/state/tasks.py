@@ -13,14 +13,16 @@ from typing import Literal, NamedTuple, get_args
 import msgspec
 
 from tallystick.config.kinds import Priority
+from tallystick.events.messages.command import PRIORITIES
 from tallystick.events.state.accounts import ZERO, Money, plus
+from tallystick.events.state.calendar import NEVER
 
 State = Literal["waiting_on_dependencies", "queued", "running", "completed", "failed", "cancelled", "rejected"]
 STATES: tuple[State, ...] = get_args(State)
 OPEN: frozenset[State] = frozenset({"waiting_on_dependencies", "queued", "running"})
+NORMAL = PRIORITIES.index("normal")
 RUNS_KEPT = 8
 """Of each task, what so many last runs used: a late report is not charged twice."""
-NEVER = dt.datetime.max.replace(tzinfo=dt.UTC)
 
 HowEnded = Literal["over", "preempted"]
 
@@ -57,7 +59,7 @@ class Task(msgspec.Struct, array_like=True, eq=False):
     queued_at: dt.datetime
     """When its dependencies were met; it stays when a slot is lost."""
     depends_on: tuple[str, ...]
-    unmet: tuple[str, ...]
+    unmet: dict[str, None]
     """The tasks that it still waits for."""
     attempt: int
     runs: int
@@ -69,8 +71,8 @@ class Task(msgspec.Struct, array_like=True, eq=False):
     lease_expires_at: dt.datetime | None
     started_at: dt.datetime | None
     model: str | None
-    token_budget: int
-    max_tokens: int
+    token_budget: int | None
+    max_tokens: int | None
     aged: bool
     budget_passed: bool
     preempted_at: dt.datetime | None
@@ -81,18 +83,45 @@ class Task(msgspec.Struct, array_like=True, eq=False):
     """Why it ended, where no message asked for it."""
     position: int
     """Where in the log it ended, 0 while it is open."""
+    because: str | None
+    """The task or account whose end it followed from."""
+    parent_life: int
+    """The `Account.life` of the account that pays for it; 0 for the pool."""
 
     dependents: dict[str, None] | None = None
     """The tasks that wait for it; None for none."""
+    fallen: dict[str, None] | None = None
+    """The tasks that were cancelled when it ended; None for none."""
+    own_level: int = NORMAL
+    level: int = NORMAL
+    """The priority by which it is ranked: its own, or a higher one that it inherits (`inheritance`)."""
+    waiting_levels: list[int] | None = None
+    """Of the tasks that wait for it, how many are at each level; None for none."""
 
     @property
     def is_open(self) -> bool:
         return self.state in OPEN
 
     @property
+    def day_tokens(self) -> int:
+        """What its run counts in the day before it has used anything: its token budget, or else its estimate."""
+        return self.estimated_tokens if self.token_budget is None else self.token_budget
+
+    @property
     def blocked(self) -> int:
         """How many tasks wait for this one: those that are known, or as many as was said."""
         return max(self.blocks, len(self.dependents or ()))
+
+    def highest_level(self) -> int:
+        """Its own level, or that of a task that waits for it."""
+        levels = self.waiting_levels or ()
+        return next((level for level in range(self.own_level) if levels and levels[level]), self.own_level)
+
+    def count_waiting(self, level: int, more: int) -> None:
+        """So many more tasks of a level wait for it, or fewer."""
+        levels = [0] * len(PRIORITIES) if self.waiting_levels is None else self.waiting_levels
+        levels[level] += more
+        self.waiting_levels = levels if any(levels) else None
 
     def ended_run(self, lease: str | None) -> Run | None:
         """The run of a lease that is over; without a lease, the last one that is."""
@@ -176,12 +205,37 @@ class Tasks:
         if task.parent is not None:
             self.by_account.setdefault(task.parent, {})[task.id] = task
         self.queued += 1
+        self._await_unmet(task)
+
+    def _await_unmet(self, task: Task) -> None:
+        """A task waits for those of its dependencies that are open, and they know of it."""
+        task.unmet = {}
         for name in task.depends_on:
             needed = self.known.get(name)
             if needed is not None and needed.is_open:
-                task.unmet = (*task.unmet, name)
+                task.unmet[name] = None
                 needed.dependents = {} if needed.dependents is None else needed.dependents
                 needed.dependents[task.id] = None
+                needed.count_waiting(task.level, 1)
+                self.pass_on(needed)
+
+    def pass_on(self, task: Task) -> None:
+        """The tasks that wait for this one have changed: so may its level, and those of what it waits for itself.
+
+        It goes on only as long as levels change, so no task is passed more than three times.
+        """
+        changed = [task]
+        while changed:
+            at = changed.pop()
+            before, now = at.level, at.highest_level()
+            if now == before:
+                continue
+            at.level = now
+            for name in at.unmet:
+                needed = self.known[name]
+                needed.count_waiting(before, -1)
+                needed.count_waiting(now, 1)
+                changed.append(needed)
 
     def become(self, task: Task, state: State) -> None:
         """Move a task that is open from where it is counted to where it is now."""
@@ -231,11 +285,35 @@ class Tasks:
             if needed.dependents is not None:
                 needed.dependents.pop(task.id, None)
                 needed.dependents = needed.dependents or None
-        task.unmet = ()
+                needed.count_waiting(task.level, -1)
+                self.pass_on(needed)
+        task.unmet = {}
         if state == "completed":
             for dependent in self.waiting_for(task):
-                dependent.unmet = tuple(name for name in dependent.unmet if name != task.id)
-            task.dependents = None
+                dependent.unmet.pop(task.id, None)
+            task.dependents = task.waiting_levels = None
+            task.level = task.own_level
+
+    def fell_with(self, task: Task, because: str) -> None:
+        """A task ends because of the end of another, or of an account."""
+        task.because = because
+        other = self.known.get(because)
+        if other is not None and task.code == "dependency_failed":
+            other.fallen = {} if other.fallen is None else other.fallen
+            other.fallen[task.id] = None
+
+    def revive(self, task: Task, at: dt.datetime) -> None:
+        """A task that has ended is open again, as if it had been submitted now; what its runs used stays known."""
+        self.submitted += 1
+        task.number, task.queued_at, task.position = self.submitted, at, 0
+        task.attempt, task.overdue, task.aged, task.budget_passed = 1, False, False, False
+        task.code = task.because = task.fallen = task.expected_start = task.preempted_at = None
+        task.state = "queued"
+        self.open += 1
+        self.queued += 1
+        if task.parent is not None:
+            self.by_account.setdefault(task.parent, {})[task.id] = task
+        self._await_unmet(task)
 
     def forget(self, floor: int) -> None:
         """Forget the tasks that ended before position ``floor``."""
@@ -271,7 +349,8 @@ class Tasks:
             yield f"{self.queued} are said to wait for a slot"
         if sum(task.is_open for task in self.known.values()) != self.open:
             yield f"{self.open} are said to be open"
-        if missing := [task.id for task in running if task.id not in set(accounts)]:
+        known_accounts = set(accounts)
+        if missing := [task.id for task in running if task.id not in known_accounts]:
             yield f"{missing} run without an account"
         leases = min((task.lease_expires_at or NEVER for task in running), default=NEVER)
         if leases != self.due_at():

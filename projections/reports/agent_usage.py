@@ -27,5 +27,14 @@ class AgentUsage(msgspec.Struct, frozen=True):
     @property
     def consumed(self) -> Money:
         """What it used itself, and what came after its release."""
-        row = self.row
-        return plus(minus(money(row.consumed.triple), money(row.closed.triple)), money(row.late.triple))
+        return used_by(self.row)
+
+
+def charged_for(row: AgentRow) -> Money:
+    """What an account was charged itself: without what its closed sub-agents were charged, and no late usage."""
+    return minus(money(row.consumed.triple), money(row.closed.triple))
+
+
+def used_by(row: AgentRow) -> Money:
+    """What an agent used itself, before and after its release, also where others were charged: each unit once."""
+    return plus(minus(charged_for(row), money(row.paid.triple)), money(row.late.triple))

@@ -4,31 +4,48 @@ It has what queries read and nothing else: no command may be decided on it.
 """
 
 import datetime as dt
+from collections import Counter
 from collections.abc import Mapping
+from typing import NamedTuple
 
 from tallystick.config.loader import restore
 from tallystick.config.prices import PriceList
 from tallystick.events import catalog as e
 from tallystick.events import messages as c
 from tallystick.events.decide.answers import status
+from tallystick.events.decide.daily_limits import day_of
 from tallystick.events.decide.queries import get_global_status
+from tallystick.events.decide.subtree import Memory
 from tallystick.events.decide.turn import Turn
 from tallystick.events.messages.replies import BudgetStatus, GlobalStatus
-from tallystick.events.state.accounts import Account
+from tallystick.events.state.accounts import Account, minus, money
 from tallystick.events.state.ledger import Ledger
 from tallystick.events.state.rules import Rules
 from tallystick.projections.views.agents import AgentRow, account_of
+from tallystick.projections.views.cost import DayRow
 from tallystick.projections.views.fleet import FleetRow, restore_root
+
+
+class Today(NamedTuple):
+    """What rows say of the day at hand: what was used in it, and tokens used and held by product."""
+
+    row: DayRow | None = None
+    by_product: Mapping[str, int] = {}
+    held_by_product: Mapping[str, int] = {}
 
 
 class QueryAdapter:
     """What the core answers at ``now``, out of the rows of the fleet and of its open agents."""
 
-    def __init__(self, fleet: FleetRow, agents: Mapping[str, AgentRow], now: dt.datetime) -> None:
+    def __init__(
+        self, fleet: FleetRow, agents: Mapping[str, AgentRow], now: dt.datetime, day: "Today | None" = None
+    ) -> None:
         self._agents = agents
         self._ledger = _ledger_of(fleet)
+        _set_day(self._ledger, day or Today(), now)
         self._turn = Turn(self._ledger, now, "status", "")
         self._count = fleet.agents_open
+        self._memory: Memory | None = None
 
     @property
     def rules(self) -> Rules:
@@ -37,7 +54,19 @@ class QueryAdapter:
 
     def budget_status(self, agent: str) -> BudgetStatus:
         """One open account, as `GetStatus` answers."""
-        return status(self._turn, self.account(agent))
+        if self._memory is None:
+            self._memory = {}
+            self._open_all()
+        return status(self._turn, self.account(agent), self._memory)
+
+    def _open_all(self) -> None:
+        """Every account is found below its parent."""
+        for name in self._agents:
+            account = self.account(name)
+            parent = account.parent
+            if parent is not None and parent is not self._ledger.root:
+                parent.children = parent.children or {}
+                parent.children[name] = account
 
     def global_status(self) -> GlobalStatus:
         """The fleet, as `GetGlobalStatus` answers; its page of agents is empty."""
@@ -50,12 +79,22 @@ class QueryAdapter:
         return account_of(self._agents, agent, self._ledger)
 
 
+def _set_day(ledger: Ledger, today: Today, now: dt.datetime) -> None:
+    day, row = ledger.day, today.row or DayRow(date="")
+    day.date, day.ends_at = row.date, day_of(ledger.rules.config, now)[1]
+    day.opening = minus((ledger.spent[0], ledger.spent[1], ledger.spent[2]), money(row.used.triple))
+    day.approved, day.tripped = row.approved, row.breaker
+    day.by_product, day.held_by_product = Counter(today.by_product), Counter(today.held_by_product)
+
+
 def _ledger_of(row: FleetRow) -> Ledger:
     ledger = Ledger()
     if row.config:
         ledger.rules = Rules(restore(row.config), PriceList())
     restore_root(ledger, row)
     ledger.position, ledger.now = row.position, row.at
+    ledger.clock_apart_ms = row.clock_apart_ms
     ledger.response, ledger.paused = e.RESPONSES.index(row.response), row.paused
+    ledger.given_up = row.given_up
     ledger.reserve_open, ledger.period_ends = row.reserve_open, row.period_ends_at
     return ledger

@@ -1,16 +1,21 @@
 """The fleet and its agents as the views say, at one position: what `tallystick status` shows."""
 
 import datetime as dt
+from collections import Counter
 from functools import cached_property
 
 from tallystick.events.catalog import LEVELS
-from tallystick.projections.reports.query_adapter import QueryAdapter
+from tallystick.projections.reports.query_adapter import QueryAdapter, Today
 from tallystick.projections.reports.utilization import Quality, quality
 from tallystick.projections.store.view_store import ViewStore
 from tallystick.projections.views import agents as agents_view
+from tallystick.projections.views import cost as cost_view
 from tallystick.projections.views import fleet as fleet_view
+from tallystick.projections.views import holds as holds_view
 from tallystick.projections.views.agents import UNALLOCATED, AgentRow, AgentsView
+from tallystick.projections.views.cost import CostView, DayRow, PartRow
 from tallystick.projections.views.fleet import FleetRow, FleetView
+from tallystick.projections.views.holds import HoldsView
 
 
 class Status:
@@ -23,6 +28,8 @@ class Status:
         live = [agents_view.decode(data) for data in rows.get(AgentsView.name, ())]
         self.fleet: FleetRow = fleet_view.decode(fleet[0]) if fleet else FleetRow()
         self.agents = {row.agent: row for row in live if row.state != UNALLOCATED}
+        self._days = [cost_view.decode(data) for data in rows.get(CostView.name, ())]
+        self._holds = [holds_view.decode(data) for data in rows.get(HoldsView.name, ())]
         self.unallocated = [row for row in live if row.state == UNALLOCATED]
 
     def agent(self, id: str) -> AgentRow | None:
@@ -46,7 +53,30 @@ class Status:
 
     def queries(self, now: dt.datetime) -> QueryAdapter:
         """The core's own queries, asked at ``now``, with nothing recorded since."""
-        return QueryAdapter(self.fleet, self.agents, now)
+        return QueryAdapter(self.fleet, self.agents, now, self._today)
+
+    @cached_property
+    def _today(self) -> Today:
+        """The day at hand, with what holds set aside for the product that pays."""
+        day = max((row for row in self._days if isinstance(row, DayRow)), key=lambda row: row.date, default=None)
+        used = {
+            row.name: row.used.tokens or 0
+            for row in self._days
+            if isinstance(row, PartRow) and row.by == "product" and day is not None and row.date == day.date
+        }
+        held: Counter[str] = Counter()
+        for hold in self._holds:
+            product = self._product_of(hold.agent)
+            if product is not None:
+                held[product] += hold.amount.tokens or 0
+        return Today(day, {name: tokens for name, tokens in used.items() if name is not None}, held)
+
+    def _product_of(self, agent: str) -> str | None:
+        """The product of an open agent, or that of the nearest one above it that has one."""
+        row = self.agents.get(agent)
+        while row is not None and row.product is None and row.parent is not None:
+            row = self.agents.get(row.parent)
+        return None if row is None else row.product
 
     @cached_property
     def quality(self) -> Quality:

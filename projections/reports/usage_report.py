@@ -19,11 +19,11 @@ from tallystick.events.decide.answers import stamp
 from tallystick.events.messages.replies import EdgeAmounts, Number, Reply, shown
 from tallystick.events.state.accounts import ZERO, Money, limited, money, plus
 from tallystick.events.state.rules import Rules
-from tallystick.projections.reports.agent_usage import AgentUsage
+from tallystick.projections.reports.agent_usage import AgentUsage, charged_for
 from tallystick.projections.reports.recommendation import Recommendation
 from tallystick.projections.reports.task_report import TasksReport, tasks_report
 from tallystick.projections.reports.usage_recommendations import usage_recommendations
-from tallystick.projections.reports.utilization import Quality, quality
+from tallystick.projections.reports.utilization import Measure, Quality, quality
 from tallystick.projections.store.view_store import ViewStore
 from tallystick.projections.views import agents as agents_view
 from tallystick.projections.views import timeline as timeline_view
@@ -139,15 +139,20 @@ def _line(row: AgentRow, story: TimelineRow, task: TaskRow | None, done: int | N
 
 def in_workflow(agents: Mapping[str, AgentRow], workflow: str) -> list[AgentRow]:
     """The agents with the label, those below an account with the label or of that name, and that account itself."""
-
-    def belongs(row: AgentRow | None) -> bool:
-        while row is not None:
-            if workflow in (row.workflow, row.agent):
-                return True
-            row = None if row.parent is None else agents.get(row.parent)
-        return False
-
-    return [row for row in agents.values() if belongs(row)]
+    known: dict[str, bool] = {}
+    for row in agents.values():
+        path: list[str] = []
+        at: AgentRow | None = row
+        # Up to an account of which it is known, so that a deep tree is walked once.
+        while at is not None and at.agent not in known:
+            path.append(at.agent)
+            if workflow in (at.workflow, at.agent):
+                known[at.agent] = True
+                break
+            at = None if at.parent is None else agents.get(at.parent)
+        belongs = at is not None and known[at.agent]
+        known.update(dict.fromkeys(path, belongs))
+    return [row for row in agents.values() if known[row.agent]]
 
 
 def report(
@@ -169,14 +174,15 @@ def report(
         key=lambda anomaly: anomaly["position"],
     )
     rows = [line.row for line in lines]
-    # Used of what was given, each unit once; and how evenly it was given, at the end of each agent's account or now.
+    # Used of what was given, as `status` and `metrics` say it; and how evenly it was given to all that are in here.
     spread = quality(FleetRow(), rows, weights)
-    used = quality(_closed(lines), [row for row in rows if row.state != RELEASED], weights)
+    closed = fleet if workflow is None else _closed(lines)
+    used = quality(closed, [row for row in rows if row.state != RELEASED], weights)
     return UsageReport(
         workflow=workflow,
         position=fleet.position,
         at=stamp(fleet.at),
-        summary=_summary(lines),
+        summary=_summary(lines, used.utilization),
         tasks=tasks,
         agents=stories,
         overruns_by_cause={cause: _moved(units) for cause, units in sorted(causes.items())},
@@ -192,20 +198,19 @@ def _closed(lines: Iterable[AgentUsage]) -> FleetRow:
     for line in lines:
         if line.row.state == RELEASED:
             limits = with_budget(line.allocated, line.token_budget)
-            own = money(limited(limits, line.consumed))
+            # What came after its release is no use of what it was given: others paid.
+            own = money(limited(limits, charged_for(line.row)))
             allocated, consumed = plus(allocated, money(limits)), plus(consumed, own)
     budgets = {line.row.agent: line.token_budget for line in lines if line.token_budget is not None}
     return FleetRow(closed_allocated=Amounts(*allocated), closed_consumed=Amounts(*consumed), token_budgets=budgets)
 
 
-def _summary(lines: Sequence[AgentUsage]) -> Summary:
-    allocated = consumed = overrun = counted = ZERO
+def _summary(lines: Sequence[AgentUsage], used: Measure) -> Summary:
+    allocated = consumed = overrun = ZERO
     refusals: dict[str, int] = {}
     for line in lines:
-        limits = line.allocated
-        allocated = plus(allocated, money(limits))
+        allocated = plus(allocated, money(line.allocated))
         consumed = plus(consumed, line.consumed)
-        counted = plus(counted, money(limited(limits, line.consumed)))
         overrun = plus(overrun, money(line.row.overrun.triple))
         for code, count in line.story.refusals.items():
             refusals[code] = refusals.get(code, 0) + count
@@ -221,7 +226,7 @@ def _summary(lines: Sequence[AgentUsage]) -> Summary:
         allocated=shown(limited(limits, allocated)),
         consumed=_moved(consumed),
         overrun=shown(limited(limits, overrun)),
-        utilization=_shares(limited(limits, allocated), counted),
+        utilization={EDGE_NAMES[d]: getattr(used, EDGE_NAMES[d]) for d in DIMENSIONS if limits[d] is not None},
         stops=sum(line.story.stops for line in lines),
         stops_warned=sum(line.story.stops_warned for line in lines),
         agents_stopped=sum(line.story.stops > 0 for line in lines),

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tallystick.events.log.store import Store, StoreError, open_store
+from tallystick.events.log.store_place import file_of
 from tallystick.projections.store.projector import Projector
 from tallystick.projections.store.rebuilding import renew
 from tallystick.projections.store.view_file import ViewFile
@@ -26,9 +27,13 @@ class Place(NamedTuple):
 
 
 def place_of(url: str) -> Place | None:
-    """Where the views of a store are kept: beside its log; None for a store in memory, which keeps them there."""
-    scheme, _, path = url.partition(":///")
-    return Place(f"{path}.views", Path(path)) if scheme == "sqlite" else None
+    """Where the views of a store are kept: beside its log; None for a store in memory, which keeps them there.
+
+    Raises:
+        StoreError: the URL names no store.
+    """
+    file = file_of(url)
+    return None if file is None else Place(f"{file}.views", file)
 
 
 def open_view_store(url: str, kinds: ViewTypes = ALL_VIEWS) -> ViewStore:

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from eventsourcing.persistence import IntegrityError, PersistenceError
 
 from tallystick.projections.store.view_store import Kept, NotKept, Overtaken, ViewsMissing
-from tallystick.projections.store.view_tables import LIVE, REBUILT, Side, SideState, ViewsRecorder
+from tallystick.projections.store.view_tables import LIVE, REBUILT, KeptRow, Side, SideState, ViewsRecorder
 from tallystick.projections.views.all_views import ALL_VIEWS, ViewTypes, versions_of
 from tallystick.projections.views.view import Changes, Progress
 
@@ -105,6 +105,12 @@ class ViewFile:
         with self._as_not_kept("read"):
             found, rows = self._recorder.whole(self._side, views)
         return Kept(found.position, found.digest, rows)
+
+    @contextmanager
+    def reading(self) -> Iterator[tuple[Reached, Mapping[str, int], Iterator[tuple[str, KeptRow]]]]:
+        """As of one moment: how far the views have come, their versions, and all rows, by view, in the order of ids."""
+        with self._as_not_kept("read"), self._recorder.reading(self._side) as (found, _, rows):
+            yield Reached(found.position, found.digest), found.versions, rows
 
     def inventory(self, progress: Progress | None = None) -> Inventory:
         """What lies there, ours or not, as of one moment: all of it is read."""

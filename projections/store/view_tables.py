@@ -7,7 +7,8 @@ looks only then.
 
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from pathlib import Path
 from typing import Final, Literal, NamedTuple
 
 from eventsourcing.persistence import PersistenceError, Tracking
@@ -19,6 +20,7 @@ from eventsourcing.sqlite import (
     SQLiteTrackingRecorder,
 )
 
+from tallystick.events.log.store_place import VIEWS_APPLICATION
 from tallystick.projections.store.view_store import Overtaken
 from tallystick.projections.views.view import Changes
 
@@ -30,8 +32,6 @@ REBUILT: Final = "rebuilt"
 
 LAYOUT: Final = 3
 """Of the tables below, and of the views' names. A file with an older one is begun anew: it is a cache."""
-_OURS: Final = 0x74616C79
-"""The file's application id: "taly"."""
 _TABLES: Final = (
     "CREATE TABLE sides (side TEXT PRIMARY KEY, digest TEXT, epoch INTEGER)",
     # An older program that still runs finds an epoch that it has never read.
@@ -41,6 +41,8 @@ _TABLES: Final = (
     "CREATE INDEX live ON kept (copy, id) WHERE live",
     "CREATE VIEW shown AS SELECT view, version, id, live, row FROM views JOIN kept USING (copy) WHERE side = 'live'",
 )
+TABLES: Final = frozenset({"tracking", "sides", "views", "kept", "live", "shown"})
+"""What must be in a file of this layout."""
 _OLDER: Final = frozenset({"tracking", "reached", "kept", "sides", "views"})
 """The tables of the layouts before this one."""
 _LOCK_SECONDS: Final = 60
@@ -89,6 +91,7 @@ class ViewsRecorder(SQLiteTrackingRecorder):
     """
 
     def __init__(self, path: str) -> None:
+        _check_ours(Path(path))
         datastore = SQLiteDatastore(path)
         datastore.pool.close()
         datastore.pool = _Pool(db_name=path)
@@ -103,7 +106,7 @@ class ViewsRecorder(SQLiteTrackingRecorder):
             if _layout_of(cursor) == LAYOUT:
                 return
         with self.datastore.transaction(commit=True) as cursor:
-            cursor.execute(f"PRAGMA application_id = {_OURS}")
+            cursor.execute(f"PRAGMA application_id = {VIEWS_APPLICATION}")
             layout, tables = _layout_of(cursor), _tables(cursor)
             if layout == LAYOUT:
                 return  # another process was making them at the same moment
@@ -252,7 +255,10 @@ class ViewsRecorder(SQLiteTrackingRecorder):
         cursor.execute("SELECT view, version, copy FROM views WHERE side=? ORDER BY view", (side,))
         views = cursor.fetchall()
         cursor.execute("SELECT digest, epoch FROM sides WHERE side=?", (side,))
-        digest, epoch = cursor.fetchone()
+        row = cursor.fetchone()
+        if row is None:
+            raise PersistenceError(f"it does not say how far its {side} views have come")
+        digest, epoch = row
         return SideState(
             {view: version for view, version, _ in views},
             {view: copy for view, _, copy in views},
@@ -264,6 +270,17 @@ class ViewsRecorder(SQLiteTrackingRecorder):
     @staticmethod
     def _raise_epoch(cursor: SQLiteCursor, side: Side) -> None:
         cursor.execute("UPDATE sides SET epoch = epoch + 1 WHERE side=?", (side,))
+
+
+def _check_ours(file: Path) -> None:
+    """Look before the file is opened, which changes its header: what is something else is left as it is."""
+    if not file.exists():
+        return
+    with closing(sqlite3.connect(f"{file.absolute().as_uri()}?mode=ro", uri=True, timeout=_LOCK_SECONDS)) as there:
+        (application,) = there.execute("PRAGMA application_id").fetchone()
+        tables = {name for (name,) in there.execute("SELECT name FROM sqlite_master WHERE type='table'")}
+    if application not in (0, VIEWS_APPLICATION) or (not application and tables - _OLDER):
+        raise PersistenceError("there is something else in it")
 
 
 def _compare(cursor: SQLiteCursor, view: str, live: int, rebuilt: int) -> None:

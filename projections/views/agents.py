@@ -14,7 +14,7 @@ from tallystick.config.amounts import DIMENSIONS, Amounts
 from tallystick.config.kinds import Priority
 from tallystick.events import catalog as e
 from tallystick.events.evolve.account_read_model import AccountReadModel
-from tallystick.events.state.accounts import ZERO, Account, Balances, minus, money, plus
+from tallystick.events.state.accounts import ZERO, Account, Balances, Money, minus, money, plus
 from tallystick.projections.views.view import Changes, Look, Row, Steps, encode, moved, within
 
 OPEN, STOPPED, RELEASED, UNALLOCATED = "open", "stopped", "released", "unallocated"
@@ -59,6 +59,12 @@ class AgentRow(msgspec.Struct, kw_only=True, gc=False):
     closed: Amounts
     reclaimed: bool
     task: bool
+    life: int
+    """The position at which it was opened; 0 for an id that never was."""
+    held_above: Amounts
+    """What it holds in dimensions that it does not limit: an account above it pays."""
+    paid: Amounts = Amounts()
+    """What it was charged for usage of others: of closed sub-agents, and of open ones in what they do not limit."""
 
 
 decode = msgspec.json.Decoder(AgentRow).decode
@@ -68,25 +74,24 @@ class AgentsView:
     """Folds the rows of agents, from which the shared ``balances`` go on."""
 
     name = "agents"
-    version = 2
+    version = 4
 
     def __init__(self, balances: Balances, look: Look) -> None:
         self._balances = balances
         self._look = look
         self._reports: dict[str, int] = {}
         """How often each open agent has reported."""
+        self._paid: dict[str, Money] = {}
+        """What each open agent was charged for others."""
         self._touched: set[str] = set()
         self._ended: dict[str, AgentRow] = {}
         """Changed rows of ids without an open account."""
 
     def changes(self, last: e.Event) -> Changes:
-        """The rows of the accounts that events named, and of all above them, whose figures follow."""
+        """The rows of the accounts that events named, and of those that pay for them, whose figures follow."""
         rows: dict[str, Row] = {}
-        for name in self._touched:
-            account = self._balances.accounts.get(name)
-            while account is not None and account.parent is not None and account.id not in rows:
-                rows[account.id] = Row(encode(self._row(account)), live=True)
-                account = account.parent
+        for account in self._changed():
+            rows[account.id] = Row(encode(self._row(account)), live=True)
         for name, ended in self._ended.items():
             if name not in self._balances.accounts:
                 rows[name] = Row(encode(ended), live=ended.state == UNALLOCATED)
@@ -94,12 +99,23 @@ class AgentsView:
         self._ended.clear()
         return rows
 
+    def _changed(self) -> Iterable[Account]:
+        changed: dict[Account, None] = {}
+        for name in self._touched:
+            account = self._balances.accounts.get(name)
+            if account is not None and account.parent is not None:
+                changed.update(dict.fromkeys((account, *account.payers, *account.parent.payers)))
+        changed.pop(self._balances.root, None)
+        return changed
+
     def restore(self, rows: Iterable[bytes]) -> None:
         kept = {row.agent: row for row in map(decode, rows) if row.state != UNALLOCATED}
         for name, row in kept.items():
             account_of(kept, name, self._balances)
             if row.reports:
                 self._reports[name] = row.reports
+            if (paid := money(row.paid.triple)) != ZERO:
+                self._paid[name] = paid
 
     # --- one step per class of event ----------------------------------------------------------------------------------
 
@@ -112,39 +128,60 @@ class AgentsView:
 
     def _used(self, event: e.UsageReported) -> None:
         self._touched.add(event.agent)
-        if event.agent not in self._balances.accounts:
-            self._used_without_account(event)
-        elif event.lease is None:
+        if event.account in self._balances.accounts:
             self._reports[event.agent] = self._reports.get(event.agent, 0) + 1
-        elif event.charged is not None:
-            self._touched.add(event.charged)  # it was for a run that is over, and a later one is open
+            self._pay(self._balances.accounts[event.agent], event)
+        else:
+            self._used_without_account(event)
+
+    def _ordered(self, event: "e.AgentStopped | e.AgentResumed") -> None:
+        """An id without an open account is stopped, or may go on."""
+        self._touched.add(event.agent)
+        row = None if event.agent in self._balances.accounts else self._kept(event.agent)
+        if row is not None:
+            row.stopped = event.reason if isinstance(event, e.AgentStopped) else None
+            self._ended[event.agent] = row
 
     def _settled(self, event: e.HoldSettled) -> None:
         self._touched.add(event.agent)
         self._reports[event.agent] = self._reports.get(event.agent, 0) + 1
+        self._pay(self._balances.accounts[event.agent], event)
+
+    def _pay(self, account: Account, event: "e.UsageReported | e.HoldSettled", *, is_own: bool = True) -> None:
+        """Note who is charged for what was used in the name of another."""
+        used = (event.tokens, event.time_ms, event.cost_nanos)
+        for d, payer in enumerate(account.payers):
+            charged = {account, payer} - ({account} if is_own else set())
+            for one in charged:
+                if used[d] and one is not self._balances.root:
+                    paid = list(self._paid.get(one.id, ZERO))
+                    paid[d] += used[d]
+                    self._paid[one.id] = (paid[0], paid[1], paid[2])
 
     def _released(self, event: e.BudgetReleased) -> None:
-        """Keep the last figures, from the moment before the release; those above are touched while they are known."""
+        """Keep the last figures, from the moment before the release; those that pay are named while they are known."""
         account = self._balances.accounts[event.agent]
         row = self._row(account)
         row.state, row.released_at = RELEASED, event.at
         self._ended[event.agent] = row
         self._reports.pop(event.agent, None)
-        while (above := account.parent) is not None:
-            self._touched.add(above.id)
-            account = above
+        self._paid.pop(event.agent, None)
+        assert account.parent is not None
+        self._touched.update(payer.id for payer in account.parent.payers)
 
     def _used_without_account(self, event: e.UsageReported) -> None:
         """A late report is shown on the released account's row, another one on a row of its own.
 
-        An account that pays for it is named.
+        An account that pays for it is named. What belongs to an earlier account than the row's is only in that one.
         """
         if event.charged is not None:
             self._touched.add(event.charged)
-        row = self._ended.get(event.agent)
-        if row is None:
-            kept = self._look(self.name, event.agent)
-            row = _unallocated(event) if kept is None else decode(kept)
+            self._pay(self._balances.accounts[event.charged], event, is_own=False)
+        if event.agent in self._balances.accounts:
+            return  # another account, or a later run, is open under the id
+        row = self._kept(event.agent) or _unallocated(event)
+        if row.state == RELEASED and event.life not in (None, row.life):
+            return
         used = (event.tokens, event.time_ms, event.cost_nanos)
         if row.state == RELEASED:
             row.late = moved(plus(money(row.late.triple), used))
@@ -154,8 +191,18 @@ class AgentsView:
         row.last_report_at = row.activity_at = event.at
         self._ended[event.agent] = row
 
+    def _kept(self, agent: str) -> AgentRow | None:
+        """The row of an id without an open account."""
+        row = self._ended.get(agent)
+        if row is None:
+            kept = self._look(self.name, agent)
+            row = None if kept is None else decode(kept)
+        return row
+
     def _row(self, account: Account) -> AgentRow:
-        return _row(account, self._reports.get(account.id, 0))
+        row = _row(account, self._reports.get(account.id, 0))
+        row.paid = moved(self._paid.get(account.id, ZERO))
+        return row
 
     steps: ClassVar[Steps] = {
         **dict.fromkeys((cls for cls in AccountReadModel.STEPS if "agent" in cls.__struct_fields__), _named),
@@ -163,13 +210,15 @@ class AgentsView:
         e.UsageReported: _used,
         e.HoldSettled: _settled,
         e.BudgetReleased: _released,
+        e.AgentStopped: _ordered,
+        e.AgentResumed: _ordered,
     }
 
 
 def _row(account: Account, reports: int) -> AgentRow:
     limits, parent = account.allocated, account.parent
     spent, closed = account.spent, account.closed
-    consumed: list[int | None] = [spent[0] or None, spent[1] or None, spent[2] or None]
+    consumed: list[int | None] = [(spent[d] + closed[d]) or None for d in DIMENSIONS]
     overrun: list[int | None] = [None, None, None]
     remaining: list[int | None] = [None, None, None]
     for d in account.dims:
@@ -209,17 +258,34 @@ def _row(account: Account, reports: int) -> AgentRow:
         closed=moved(closed),
         reclaimed=account.reclaimed,
         task=account.is_run,
+        life=account.life,
+        held_above=_above(account),
     )
+
+
+def _above(account: Account) -> Amounts:
+    held, limits = account.held, account.allocated
+    if held is ZERO:
+        return moved(ZERO)
+    first, second, third = (held[d] if limits[d] is None else 0 for d in DIMENSIONS)
+    return moved((first, second, third))
 
 
 def account_of(rows: Mapping[str, AgentRow], agent: str, balances: Balances) -> Account:
     """The account that a row was made of, put into ``balances`` below those above it, which have rows too."""
-    account = balances.accounts.get(agent)
-    if account is not None:
-        return account
-    row = rows[agent]
-    parent = balances.root if row.parent is None else account_of(rows, row.parent, balances)
-    account = balances.accounts[agent] = Account.open(
+    path: list[AgentRow] = []
+    above: str | None = agent
+    while above is not None and above not in balances.accounts:
+        path.append(rows[above])
+        above = path[-1].parent
+    account = balances.root if above is None else balances.accounts[above]
+    for row in reversed(path):
+        account = _account_below(account, row, balances)
+    return account
+
+
+def _account_below(parent: Account, row: AgentRow, balances: Balances) -> Account:
+    account = balances.accounts[row.agent] = Account.open(
         row.agent,
         parent,
         row.allocated.triple,
@@ -228,11 +294,13 @@ def account_of(rows: Mapping[str, AgentRow], agent: str, balances: Balances) -> 
         row.agent_type,
         row.product,
         row.workflow,
+        row.life,
     )
     if row.task:
         account.run = account.id
     account.cover, account.closed = money(row.cover.triple), money(row.closed.triple)
-    account.held, account.delegated = money(row.held.triple), money(row.delegated.triple)
+    held = plus(money(row.held.triple), money(row.held_above.triple))
+    account.held, account.delegated = held, money(row.delegated.triple)
     consumed, granted = money(row.consumed.triple), account.granted
     account.spent = list(minus(consumed, account.closed))
     used = plus(plus(consumed, account.held), account.delegated)

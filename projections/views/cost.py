@@ -61,11 +61,18 @@ class ModelRow(msgspec.Struct, omit_defaults=True, tag_field="row", tag="model",
     model: str
 
 
-_Any = DayRow | PartRow | ModelRow
+class TaskRow(msgspec.Struct, omit_defaults=True, tag_field="row", tag="task", gc=False):
+    """The product of a task: usage in its name counts there, also while no account of it is open."""
+
+    task: str
+    product: str
+
+
+_Any = DayRow | PartRow | ModelRow | TaskRow
 _decoder: msgspec.json.Decoder[_Any] = msgspec.json.Decoder(_Any)
 
 
-def decode(row: bytes) -> DayRow | PartRow | ModelRow:
+def decode(row: bytes) -> DayRow | PartRow | ModelRow | TaskRow:
     """A row of any kind."""
     return _decoder.decode(row)
 
@@ -74,19 +81,23 @@ class CostView:
     """Folds the day at hand, which is in memory."""
 
     name = "cost"
-    version = 1
+    version = 3
 
     def __init__(self, balances: Balances, look: Look) -> None:
         self._balances = balances
+        self._look = look
         self._day: DayRow | None = None
         self._parts: dict[tuple[By, str | None], PartRow] = {}
         self._models: dict[str, str] = {}
         self._touched: dict[int, DayRow | PartRow] = {}
         self._rows: dict[str, Row | None] = {}
         """Rows that are finished, or not of a day."""
+        self._products: dict[str, str] = {}
+        """Of tasks that were submitted since the changes were last asked."""
 
     def changes(self, last: e.Event) -> Changes:
         rows, self._rows = self._rows, {}
+        self._products.clear()
         rows |= {_id(row): Row(encode(row), live=True) for row in self._touched.values()}
         self._touched.clear()
         return rows
@@ -158,7 +169,7 @@ class CostView:
     # --- usage --------------------------------------------------------------------------------------------------------
 
     def _reported(self, event: e.UsageReported) -> None:
-        account = None if event.lease is not None else self._balances.accounts.get(event.agent)
+        account = None if event.account is None else self._balances.accounts.get(event.account)
         if account is not None and event.model is not None:
             self._runs_on(event.agent, event.model)
         # A run has one model, whether its reports say so or not.
@@ -174,8 +185,10 @@ class CostView:
         used = (event.tokens, event.time_ms, event.cost_nanos)
         day = self._today(event.at)
         day.used, day.reports = _sum(day.used, used), day.reports + 1
-        kind = None if account is None else account.agent_type
-        product = self._charged_product(event) if account is None else account.budget_product
+        if account is None:
+            kind, product = getattr(event, "agent_type", None), self._product_of(event)
+        else:
+            kind, product = account.agent_type, account.budget_product
         names: dict[By, str | None] = {"product": product, "model": model, "type": kind, "agent": event.agent}
         for by, name in names.items():
             part = self._parts.get((by, name))
@@ -184,10 +197,25 @@ class CostView:
             part.used, part.reports = _sum(part.used, used), part.reports + 1
             self._touched[id(part)] = part
 
-    def _charged_product(self, event: "e.UsageReported | e.HoldSettled") -> str | None:
-        """Of usage without an account, the product of the account that is charged for it."""
+    def _product_of(self, event: "e.UsageReported | e.HoldSettled") -> str | None:
+        """Of usage without an open account, the product that it had, or that of the account that is charged for it."""
+        if isinstance(event, e.UsageReported) and (event.product is not None or event.life is not None):
+            return event.product
+        task = self._products.get(event.agent) or self._kept_product(event.agent)
+        if task is not None:
+            return task
         charged = self._balances.accounts.get(getattr(event, "charged", None) or "")
         return None if charged is None else charged.budget_product
+
+    def _kept_product(self, task: str) -> str | None:
+        kept = self._look(self.name, _id(TaskRow(task, "")))
+        row = None if kept is None else decode(kept)
+        return row.product if isinstance(row, TaskRow) else None
+
+    def _submitted(self, event: e.TaskSubmitted) -> None:
+        row = TaskRow(event.task, event.product)
+        self._products[event.task] = event.product
+        self._rows[_id(row)] = Row(encode(row), live=False)
 
     def _started(self, event: e.TaskStarted) -> None:
         self._runs_on(event.task, event.model)
@@ -211,12 +239,13 @@ class CostView:
         e.BreakerClosed: _closed,
         e.UsageReported: _reported,
         e.HoldSettled: _settled,
+        e.TaskSubmitted: _submitted,
         e.TaskStarted: _started,
         e.BudgetReleased: _released,
     }
 
 
-def _id(row: DayRow | PartRow | ModelRow) -> str:
+def _id(row: DayRow | PartRow | ModelRow | TaskRow) -> str:
     match row:
         case DayRow():
             return row.date
@@ -225,6 +254,8 @@ def _id(row: DayRow | PartRow | ModelRow) -> str:
             return f"{row.date}/{row.by}" + ("" if row.name is None else f"/{row.name}")
         case ModelRow():
             return f"model/{row.agent}"
+        case TaskRow():
+            return f"task/{row.task}"
 
 
 def _sum(before: Amounts, more: Money) -> Amounts:

@@ -10,6 +10,7 @@ from tallystick.config.amounts import Amounts, Triple
 from tallystick.config.prices import from_mapping as prices_from_mapping
 from tallystick.events import catalog as e
 from tallystick.events.catalog.event import EPOCH
+from tallystick.events.catalog.rules_version import FIRST_RULES, check_known
 from tallystick.events.state.accounts import ZERO, Balances, Money, less, limited, minus, money, plus
 from tallystick.projections.views.view import Changes, Look, Row, Steps, encode, moved, within
 
@@ -25,7 +26,8 @@ class FleetRow(msgspec.Struct, kw_only=True, gc=False):
     used when it began. ``charged`` and ``charged_holds`` are what no agent's account limits, so that the fleet pays it
     itself. ``closed_allocated`` and ``closed_consumed`` are what released accounts had been granted and used, what
     passed through a parent and its sub-agents counted once, and a run of a task with its token budget. Of the runs at
-    hand, ``token_budgets`` has those. ``unpriced`` are guessed costs by model, until it has a price.
+    hand, ``token_budgets`` has those. ``unpriced`` are guessed costs by model, until it has a price. ``rules`` is the
+    version by which decisions are made now.
     """
 
     position: int = 0
@@ -54,7 +56,10 @@ class FleetRow(msgspec.Struct, kw_only=True, gc=False):
     agents_released: int = 0
     alerts: int = 0
     token_budgets: dict[str, int] = {}
+    clock_apart_ms: int = 0
     config: dict[str, Any] = {}
+    rules: int = FIRST_RULES
+    given_up: dict[str, str] = {}
 
 
 decode = msgspec.json.Decoder(FleetRow).decode
@@ -69,7 +74,7 @@ class FleetView:
     """Folds the fleet's row."""
 
     name = "fleet"
-    version = 2
+    version = 5
 
     def __init__(self, balances: Balances, look: Look) -> None:
         self._balances = balances
@@ -99,6 +104,7 @@ class FleetView:
     def restore(self, rows: Iterable[bytes]) -> None:
         for data in rows:
             self._row = row = decode(data)
+            check_known(row.rules)
             self._closed_allocated = money(row.closed_allocated.triple)
             self._closed_consumed = money(row.closed_consumed.triple)
             self._unallocated = money(row.unallocated.triple)
@@ -128,7 +134,8 @@ class FleetView:
         self._row.agents_released += 1
 
     def _started(self, event: e.TaskStarted) -> None:
-        self._row.token_budgets[event.task] = event.token_budget
+        if event.token_budget is not None:
+            self._row.token_budgets[event.task] = event.token_budget
 
     def _total_set(self, event: "e.TotalBudgetSet | e.PeriodRenewed") -> None:
         self._row.reserve_open = False
@@ -150,11 +157,27 @@ class FleetView:
     def _resumed(self, event: e.FleetResumed) -> None:
         self._row.paused = None
 
+    def _gave_up(self, event: e.SpecialistGivenUp) -> None:
+        self._row.given_up[event.specialist] = event.reason
+
+    def _restored(self, event: e.SpecialistRestored) -> None:
+        self._row.given_up.pop(event.specialist, None)
+
+    def _clock_apart(self, event: e.ClockApart) -> None:
+        self._row.clock_apart_ms = event.apart_ms
+
+    def _clock_together(self, event: "e.ClockTogether | e.ClockAccepted") -> None:
+        self._row.clock_apart_ms = 0
+
     def _alerted(self, event: e.AlertRaised) -> None:
         self._row.alerts += 1
 
     def _configured(self, event: e.ConfigLoaded) -> None:
         self._row.config = event.config
+        self._row.rules = max(self._row.rules, event.rules)
+
+    def _adopted(self, event: e.RulesAdopted) -> None:
+        self._row.rules = max(self._row.rules, event.rules)
 
     def _priced(self, event: e.PricesLoaded) -> None:
         """What has a price now is no longer flagged; a model may be called by its alias in the catalogue."""
@@ -176,8 +199,14 @@ class FleetView:
         e.FleetResponseChanged: _response_changed,
         e.FleetPaused: _paused,
         e.FleetResumed: _resumed,
+        e.SpecialistGivenUp: _gave_up,
+        e.SpecialistRestored: _restored,
+        e.ClockApart: _clock_apart,
+        e.ClockTogether: _clock_together,
+        e.ClockAccepted: _clock_together,
         e.AlertRaised: _alerted,
         e.ConfigLoaded: _configured,
+        e.RulesAdopted: _adopted,
         e.PricesLoaded: _priced,
     }
 

@@ -8,8 +8,8 @@ import msgspec
 from tallystick.config.amounts import Amounts
 from tallystick.events import catalog as e
 from tallystick.events.catalog.event import EPOCH
-from tallystick.events.state.accounts import Balances, Hold, money
-from tallystick.projections.views.view import Changes, Look, Row, Steps, encode
+from tallystick.events.state.accounts import ZERO, Balances, Hold, Money, less, money, plus
+from tallystick.projections.views.view import Changes, Look, Row, Steps, encode, moved
 
 
 class HoldRow(msgspec.Struct, gc=False):
@@ -44,14 +44,47 @@ class HoldsView:
             if account is None:
                 continue  # a row is missing in the file: the log does not fit when it comes to this hold
             # No view asks when a hold expires.
+            amount = money(row.amount.triple)
             self._balances.holds[row.hold] = Hold(
-                row.hold, row.agent, money(row.amount.triple), 0, EPOCH, None, account
+                id=row.hold,
+                agent=row.agent,
+                amount=amount,
+                ttl_ms=0,
+                expires_at=EPOCH,
+                lease=None,
+                placed=amount,
+                booked=ZERO,
+                placed_at=EPOCH,
+                rejects_overage=False,
+                notes=None,
+                account=account,
             )
 
     def _placed(self, event: e.HoldPlaced) -> None:
         self._rows[event.hold] = Row(encode(HoldRow(event.hold, event.agent, event.amount)), live=True)
 
-    def _ended(self, event: "e.HoldSettled | e.HoldEnded") -> None:
+    def _extended(self, event: e.HoldExtended) -> None:
+        hold = self._balances.holds[event.hold]
+        if event.amount is not None:
+            self._put(hold, plus(hold.amount, money(event.amount.triple)))
+
+    def _settled(self, event: e.HoldSettled) -> None:
+        """A part leaves what the hold had beyond it."""
+        if event.partial:
+            hold = self._balances.holds[event.hold]
+            self._put(hold, less(hold.amount, (event.tokens, event.time_ms, event.cost_nanos)))
+        else:
+            self._rows[event.hold] = None
+
+    def _ended(self, event: e.HoldEnded) -> None:
         self._rows[event.hold] = None
 
-    steps: ClassVar[Steps] = {e.HoldPlaced: _placed, e.HoldSettled: _ended, e.HoldEnded: _ended}
+    def _put(self, hold: Hold, amount: Money) -> None:
+        self._rows[hold.id] = Row(encode(HoldRow(hold.id, hold.agent, moved(amount))), live=True)
+
+    steps: ClassVar[Steps] = {
+        e.HoldPlaced: _placed,
+        e.HoldExtended: _extended,
+        e.HoldSettled: _settled,
+        e.HoldEnded: _ended,
+    }

@@ -117,6 +117,11 @@ class LotRow(msgspec.Struct, kw_only=True, omit_defaults=True, tag_field="row", 
     completed_cost_nanos: int = 0
     estimated_tokens: int = 0
 
+    def add_completed(self, tokens: int, cost_nanos: int) -> None:
+        """What a completed task used."""
+        self.completed_tokens += tokens
+        self.completed_cost_nanos += cost_nanos
+
 
 class ModelRow(msgspec.Struct, kw_only=True, omit_defaults=True, tag_field="row", tag="model", gc=False):
     """The tasks that ran on one model on one day, those included that ran when it began.

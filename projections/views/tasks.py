@@ -37,7 +37,7 @@ class TasksView:
     """Folds the open tasks and the day at hand, which are in memory."""
 
     name = "tasks"
-    version = 2
+    version = 5
 
     def __init__(self, balances: Balances, look: Look) -> None:
         self._balances = balances
@@ -185,6 +185,20 @@ class TasksView:
         self._ended.pop(task.task, None)
         self._touch(task)
 
+    def _retried(self, event: e.TaskRetried) -> None:
+        """A task that has ended is open again; what it had used and waited stays counted."""
+        task = self._ended.pop(event.task, None)
+        if task is None:
+            kept = self._look(self.name, f"task/{event.task}")
+            found = None if kept is None else decode(kept)
+            task = found if isinstance(found, TaskRow) else None
+        if task is None:
+            return
+        task.state, task.since, task.queued_at, task.ended_at = "queued", event.at, event.at, None
+        task.attempt, task.code, task.message, task.expected_start = 1, None, None, None
+        self._tasks[task.task] = task
+        self._touch(task)
+
     def _known(self, event: Any) -> TaskRow:
         task = self._tasks[event.task]
         self._touch(task)
@@ -195,6 +209,8 @@ class TasksView:
         task.state, task.queued_at = "waiting_on_dependencies", None
 
     def _queued(self, event: e.TaskQueued) -> None:
+        if event.task not in self._tasks:
+            return  # early logs queue one again that had ended with the account that was to pay it
         task = self._known(event)
         if task.state != "queued":
             task.state, task.queued_at, task.since = "queued", event.at, event.at
@@ -208,10 +224,11 @@ class TasksView:
 
     def _starts_expected(self, event: e.StartsExpected) -> None:
         for expected in event.starts:
-            task = self._tasks[expected.task]
-            task.told += 1
-            task.expected_start = expected.start
-            self._touch(task)
+            task = self._tasks.get(expected.task)
+            if task is not None:
+                task.told += 1
+                task.expected_start = expected.start
+                self._touch(task)
 
     def _started(self, event: e.TaskStarted) -> None:
         task = self._known(event)
@@ -264,16 +281,17 @@ class TasksView:
         if event.outcome == "completed":
             tokens, _, cost_nanos = money(task.used.triple)
             lot = self._lot(task, event.at)
-            lot.completed_tokens += tokens
-            lot.completed_cost_nanos += cost_nanos
+            lot.add_completed(tokens, cost_nanos)
             lot.estimated_tokens += event.estimated_tokens
         self._end(task, event.at, event.outcome)
 
     def _cancelled(self, event: e.TaskCancelled) -> None:
-        self._end(self._known(event), event.at, "cancelled")
+        if event.task in self._tasks:
+            self._end(self._known(event), event.at, "cancelled")
 
     def _given_up(self, event: e.TaskGivenUp) -> None:
-        self._end(self._known(event), event.at, "cancelled", event.code)
+        if event.task in self._tasks:
+            self._end(self._known(event), event.at, "cancelled", event.code)
 
     def _rejected(self, event: e.TaskRejected) -> None:
         task = self._known(event)
@@ -294,17 +312,18 @@ class TasksView:
         self._ended[task.task] = task
 
     def _overdue(self, event: e.TaskOverdue) -> None:
-        self._lot(self._known(event), event.at).overdue += 1
+        if event.task in self._tasks:
+            self._lot(self._known(event), event.at).overdue += 1
 
     # --- usage --------------------------------------------------------------------------------------------------------
 
     def _reported(self, event: e.UsageReported) -> None:
-        task = self._task_of(event.agent)
+        task = self._task_of(event.agent, event.account)
         if task is not None:
             self._use(task, event)
 
     def _settled(self, event: e.HoldSettled) -> None:
-        task = self._task_of(event.agent)
+        task = self._task_of(event.agent, event.agent)
         if task is not None:
             self._use(task, event)
 
@@ -313,27 +332,37 @@ class TasksView:
         task.used = moved(plus(money(task.used.triple), used))
         if task.is_open:
             self._touch(task)
-        if task.state == "running" and event.tokens:
+        if task.state in ("running", "completed") and event.tokens:
             self._compare(task, tokens_of(event), base=event.base_tier or (event.requests or 1) > 1)
+        # What comes after the completion counts in the sums of its day, while that is the day at hand.
+        if task.state == "completed" and task.ended_at and task.ended_at >= self._today(event.at).began_at:
+            self._lot(task, event.at).add_completed(event.tokens, event.cost_nanos)
 
     def _compare(self, task: TaskRow, used: Tokens, *, base: bool) -> None:
         """Lay what was used beside what it costs on each model of the catalogue, request by request."""
         prices = {} if self._day is None else self._day.models
         assert task.model is not None
-        rows = [task.would_cost] if task.critical else [task.would_cost, self._model_row(task.model).would_cost]
+        counts = task.state == "running" and not task.critical
+        rows = [task.would_cost, self._model_row(task.model).would_cost] if counts else [task.would_cost]
         for alias, price in prices.items():
             cost_nanos = price.cost(*used, base=base)
             for would_cost in rows:
                 would_cost[alias] = would_cost.get(alias, 0) + cost_nanos
 
-    def _task_of(self, agent: str) -> TaskRow | None:
-        """The task that an agent is, or works for as a sub-agent; an ended one where it is its own late report."""
-        task = self._tasks.get(agent) or self._ended.get(agent)
+    def _task_of(self, agent: str, charged: str | None) -> TaskRow | None:
+        """The open task that an agent is, or works for as a sub-agent; an ended one where it is its own late report.
+
+        ``charged`` is the id whose open account pays for it itself, if there is one.
+        """
+        task = self._tasks.get(agent)
         if task is not None:
             return task
-        account = self._balances.accounts.get(agent)
+        account = None if charged is None else self._balances.accounts.get(charged)
         if account is not None:
             return None if account.run is None else self._tasks.get(account.run)
+        task = self._ended.get(agent)
+        if task is not None:
+            return task
         kept = self._look(self.name, f"task/{agent}")
         found = None if kept is None else decode(kept)
         if isinstance(found, TaskRow):
@@ -356,6 +385,7 @@ class TasksView:
         e.TaskCompleted: _completed,
         e.TaskCancelled: _cancelled,
         e.TaskGivenUp: _given_up,
+        e.TaskRetried: _retried,
         e.TaskOverdue: _overdue,
         e.UsageReported: _reported,
         e.HoldSettled: _settled,

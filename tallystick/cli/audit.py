@@ -1,6 +1,5 @@
 """``tallystick audit``: prove the log, anchor it, go back in it, ask it why, and hand it on."""
 
-import contextlib
 import datetime as dt
 from pathlib import Path
 from typing import Any
@@ -18,20 +17,17 @@ from tallystick.cli.common import (
     reading,
     state_then,
     store_option,
-    with_progress,
 )
 from tallystick.cli.explain import explain
 from tallystick.cli.exporting import export
+from tallystick.cli.verify import verify
 from tallystick.config.amounts import edge
 from tallystick.events import messages as c
 from tallystick.events.decide.answers import stamp, status, used
 from tallystick.events.decide.queries import get_global_status
 from tallystick.events.decide.turn import Turn
-from tallystick.events.log.audit import Anchor, Replay, Report, Verification
+from tallystick.events.log.audit import Replay
 from tallystick.events.log.codec import digest_of
-from tallystick.projections.store.runner import place_of
-from tallystick.projections.store.view_file import ViewFile
-from tallystick.projections.store.view_store import NotKept
 from tallystick.wording import amounts, exact_percent, one_line, shown_time
 
 
@@ -45,134 +41,12 @@ def audit() -> None:
     """
 
 
+audit.add_command(verify)
 audit.add_command(explain)
 audit.add_command(export)
 
 
-_VIEWS = "the file of views"
-
-# --- verify and anchor -----------------------------------------------------------------------------------------------
-
-
-class AnchorType(click.ParamType[Anchor]):
-    """``POSITION:DIGEST``."""
-
-    name = "POSITION:DIGEST"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Anchor:
-        try:
-            return Anchor.read(str(value))
-        except ValueError as error:
-            self.fail(str(error), param, ctx)
-
-
-@audit.command(short_help="Prove the whole log.")
-@store_option
-@click.option("--anchor", type=AnchorType(), help="What `audit anchor` printed earlier.")
-@click.option(
-    "--anchor-file", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Many such, one a line."
-)
-@click.pass_context
-def verify(ctx: click.Context, store_url: str, anchor: Anchor | None, anchor_file: Path | None) -> None:
-    """Prove the whole log from its first record; exit with 1 and the first bad position where something is wrong.
-
-    Proved are the chain of digests, order and gapless positions, that every event could follow the one before it, that
-    all money is where the accounts say it is, and that the snapshots are what a replay adds up to. Nothing that is
-    stored is trusted.
-
-    A log cannot show by itself that its tail was cut off, or that all of it was written anew. Keep an anchor outside,
-    now and then, and hand it in.
-
-    \b
-    Examples:
-      tallystick audit verify
-      tallystick audit verify --anchor-file anchors.txt
-    """
-    anchors = [] if anchor is None else [anchor]
-    if anchor_file is not None:
-        anchors += _anchors_of(anchor_file)
-    with reading(store_url) as store:
-        last = store.last()
-        end = 0 if last is None else last.position
-        # Views and snapshots are read first: a writer at work may add some, but none of these is from behind the end.
-        verification = Verification(store.snapshots(), [*anchors, *_views(store_url)])
-        report = verification.run(with_progress(store.read(), end, "verifying"))
-        stray = store.stray()
-    lines = list(_reported(report, len(anchors)))
-    if stray is not None:
-        lines.append(f"not of the log  {stray}")
-    click.echo("\n".join(map(one_line, lines)))
-    if report.problems or stray is not None:
-        first = min(report.problems, key=lambda problem: problem.position, default=None)
-        click.echo(f"{ctx.command_path}: {one_line(str(first or stray))}", err=True)
-        ctx.exit(1)
-
-
-def _views(store_url: str) -> list[Anchor]:
-    """What the views say they have followed: no proof, because they lie beside the log, but a careless cut shows."""
-    place = place_of(store_url)
-    if place is None or not Path(place.views).exists():
-        return []
-    try:
-        with contextlib.closing(ViewFile(place.views)) as file:
-            position, digest = file.reached()
-    except NotKept:
-        return []
-    return [Anchor.read(f"{position}:{digest}")._replace(by=_VIEWS)] if position else []
-
-
-def _anchors_of(file: Path) -> list[Anchor]:
-    """The anchors of a file, one a line; blank lines are passed over.
-
-    Raises:
-        BadParameter: a line is none; its number is named.
-    """
-    anchors = []
-    for number, line in enumerate(file.read_text(encoding="utf-8", errors="replace").splitlines(), start=1):
-        if line.strip():
-            try:
-                anchors.append(Anchor.read(line))
-            except ValueError as error:
-                raise click.BadParameter(f"{file}:{number}: {error}", param_hint="'--anchor-file'") from None
-    return anchors
-
-
-def _reported(report: Report, anchors: int) -> list[str]:
-    """The findings, a line each."""
-    bad = bool(report.problems)
-    span = f", {shown_time(report.first_at)} to {shown_time(report.last_at)}" if report.events else ""
-    proved = "proved events" if bad else "events"
-    lines = [
-        f"{proved:<15} {report.events:,}{span}, without a gap, each chained to the one before it",
-        f"{'proved up to' if bad else 'head':<15} {report.events}:{report.digest.hex()}",
-    ]
-    if report.problems:
-        lines += [f"{'bad':<15} {problem}" for problem in report.problems]
-    if report.proofs:
-        lines.append(f"{'conservation':<15} all money accounted for, proved in full {_times(report.proofs)}")
-    for checked in report.snapshots:
-        lines.append(f"{'snapshot':<15} the one at position {checked.position} {checked.verdict}")
-    missing = report.snapshots_recorded - len(report.snapshots)
-    if missing > 0:
-        lines.append(f"{'snapshot':<15} {missing} older or deleted: not compared, and not needed")
-    lines += [f"{'views':<15} agree with the log at position {a.position}" for a in report.agreeing if a.by == _VIEWS]
-    lines.append(f"{'anchors':<15} {_anchored(report, anchors)}")
-    if not bad:
-        lines.append(f"{'result':<15} sound")
-    return lines
-
-
-def _times(count: int) -> str:
-    return "once" if count == 1 else f"{count} times"
-
-
-def _anchored(report: Report, given: int) -> str:
-    if not given:
-        return (
-            "none given, so not checked: whether the tail was cut off, or all of the log was written anew"
-            " (tallystick audit anchor --out FILE keeps one)"
-        )
-    return f"{sum(anchor.by != _VIEWS for anchor in report.agreeing)} of {given} agree with the log"
+# --- anchor ----------------------------------------------------------------------------------------------------------
 
 
 @audit.command(short_help="Print the log's head, to be kept outside.")

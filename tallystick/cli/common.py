@@ -9,7 +9,7 @@ import shlex
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, TypeVar
 
@@ -19,11 +19,14 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from tallystick.config import loader
 from tallystick.config import prices as price_files
-from tallystick.config.prices import PriceList
+from tallystick.config.found import config_for, prices_for
+from tallystick.config.prices import PriceList, far_from_published
+from tallystick.config.published import published_prices
 from tallystick.config.settings import Config
 from tallystick.events.log.audit import Replay, replay_until
 from tallystick.events.log.store import Store, open_store
 from tallystick.projections.views.view import Progress as ShowProgress
+from tallystick.wording import one_line
 
 T = TypeVar("T")
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -159,20 +162,19 @@ def settings_for(store: Store, config_file: Path | None, prices_file: Path | Non
         StoreError: the store cannot be read.
     """
     is_new = store.last() is None
-    config_file = _to_load(config_file, loader.ENVIRONMENT_VARIABLE, loader.find, is_new)
-    prices_file = _to_load(prices_file, price_files.ENVIRONMENT_VARIABLE, price_files.find_prices, is_new)
-    return Settings(
-        None if config_file is None else loader.load(config_file),
-        None if prices_file is None else price_files.load_prices(prices_file),
-    )
+    settings = Settings(config_for(config_file, is_new), prices_for(prices_file, is_new))
+    _warn_of_prices(settings)
+    return settings
 
 
-def _to_load(
-    file: Path | None, variable: str, find: Callable[[str | None, Mapping[str, str]], Path | None], is_new: bool
-) -> Path | None:
-    """The file that is named, or that a new fleet finds."""
-    named = file is not None or bool(os.environ.get(variable))
-    return find(None if file is None else str(file), os.environ) if named or is_new else None
+def _warn_of_prices(settings: Settings) -> None:
+    """Say which written prices are far from the published ones: they are probably in another unit."""
+    if settings.prices is None or not settings.prices.written:
+        return
+    models = (settings.config or Config()).models.values()
+    published = published_prices(dt.datetime.now(dt.UTC).date(), models)
+    for warning in far_from_published(PriceList(settings.prices.written, published)):
+        click.echo(f"tallystick: warning: {one_line(warning)}", err=True)
 
 
 def state_then(store: Store, moment: Moment) -> Replay:

@@ -16,6 +16,7 @@ from tallystick.cli.prices import prices, prices_of_today
 from tallystick.config import loader
 from tallystick.config.addresses import may_hold_secret
 from tallystick.config.prices import PriceList, far_from_published
+from tallystick.config.remarks import never_binding, never_tripping, not_limited
 from tallystick.config.schema import json_schema
 from tallystick.config.settings import Config
 from tallystick.wording import one_line
@@ -52,7 +53,15 @@ def check(file: Path | None, prices_file: Path | None) -> None:
     settings = loader.load(found)
     prices = prices_of_today(settings, prices_file)
     click.echo(f"OK: {found or loader.PACKAGED_FILE}")
-    for warning in (*_of_models(settings, prices), *far_from_published(prices), *_of_addresses(settings)):
+    # The packaged condition is not warned of where the file has none of its own: the limit is in the list.
+    known = None if "circuit_breaker" in loader.named(settings) else loader.without_limits()
+    unlimited = [remark.key for remark in not_limited(settings)]
+    if unlimited:
+        click.echo(f"not limited: {', '.join(unlimited)}")
+    found_remarks = (*never_binding(settings), *never_tripping(settings, known))
+    of_limits = [f"{remark.code}: {remark.key}: {remark.message}" for remark in found_remarks]
+    others = (*_of_models(settings, prices), *far_from_published(prices), *_of_addresses(settings))
+    for warning in (*of_limits, *others):
         click.echo(f"tallystick: warning: {one_line(warning)}", err=True)
 
 
@@ -67,7 +76,10 @@ def _of_addresses(settings: Config) -> Iterator[str]:
         for number, address in enumerate(addresses):
             key = f"notifications.{name}[{number}]"
             if may_hold_secret(address):
-                yield f"{key}: it goes into the log as it is written: put a secret in it into a variable, as ${{NAME}}"
+                text = (
+                    "it goes into the log as it is written: put a secret in it into a variable, as ${TALLYSTICK_NAME}"
+                )
+                yield f"{key}: {text}"
             problem = problem_of(address, os.environ)
             if problem is not None:
                 yield f"{key}: nothing can be sent there from here: {problem}"

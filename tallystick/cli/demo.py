@@ -108,7 +108,7 @@ def demo(
     if watched:
         watcher = Screen(console, tally, workload.title, factor)
     elif not json_only:
-        console.print(f"through the real manager, on {store.url}", soft_wrap=True)
+        console.print(f"through the real manager, on {store.named}", soft_wrap=True)
         watcher = Lines(console, tally, workload.steps)
     with _stopped_by_ctrl_c() as stop:
         try:

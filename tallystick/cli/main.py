@@ -27,12 +27,14 @@ _COMMANDS = {
     "forecast": "tallystick.cli.forecast:forecast",
     "report": "tallystick.cli.report:report",
     "queue": "tallystick.cli.queue:queue",
+    "holds": "tallystick.cli.holds:holds",
     "cost": "tallystick.cli.cost:cost",
     "dashboard": "tallystick.cli.dashboard:dashboard",
     "metrics": "tallystick.cli.metrics:metrics",
     "audit": "tallystick.cli.audit:audit",
     "projections": "tallystick.cli.projections:projections",
     "whatif": "tallystick.cli.whatif:whatif",
+    "store": "tallystick.cli.store:store",
     "config": "tallystick.cli.configuration:config",
 }
 """In the order in which a newcomer meets them."""

@@ -1,10 +1,10 @@
 """The log as Apache Parquet, for tools that read columns: typed, compressed, written in groups of bounded size."""
 
 import io
+import json
 from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
-import click
 import pyarrow as pa
 from pyarrow.parquet import ParquetWriter
 
@@ -23,7 +23,9 @@ _TYPES: Final[dict[Kind, Any]] = {
     "text": pa.string(),
     "json": pa.string(),
 }
-_SCHEMA: Final = pa.schema([(name, _TYPES[kind]) for name, kind in COLUMNS.items()])
+BEYOND: Final = "beyond_int64"
+"""The last column: sums that no whole number of Parquet holds, as JSON by the name of their column, which is null."""
+_SCHEMA: Final = pa.schema([*((name, _TYPES[kind]) for name, kind in COLUMNS.items()), (BEYOND, pa.string())])
 _REPEATED: Final = [name for name, kind in COLUMNS.items() if kind == "text" and name not in ("id", "digest")]
 """Texts of which a log has few different ones: each is kept once in a group. (Where that does not pay, Parquet's writer
 finds out by itself and goes on without.)"""
@@ -34,7 +36,6 @@ def as_parquet(records: Iterable[Record]) -> Iterator[bytes]:
 
     Raises:
         BrokenChain: a record cannot be read.
-        ClickException: a number is larger than Parquet's whole numbers.
     """
     # The writer writes into a buffer that is emptied after each group: so it needs no file, and when something goes
     # wrong, the end that it writes at its close is never written and makes no half log look like a whole one.
@@ -59,17 +60,21 @@ def _groups(records: Iterable[Record]) -> Iterator[Any]:
 
 
 def _batch(table: Table) -> Any:
+    beyond: list[dict[str, int]] = [{} for _ in table[0]]
     columns = zip(COLUMNS.items(), table, strict=True)
-    return pa.record_batch([_array(name, kind, cells, table[0]) for (name, kind), cells in columns], schema=_SCHEMA)
+    arrays = [_array(name, kind, cells, beyond) for (name, kind), cells in columns]
+    arrays.append(pa.array([json.dumps(cells) if cells else None for cells in beyond], pa.string()))
+    return pa.record_batch(arrays, schema=_SCHEMA)
 
 
-def _array(name: str, kind: Kind, cells: list[Any], positions: list[int]) -> Any:
+def _array(name: str, kind: Kind, cells: list[Any], beyond: list[dict[str, int]]) -> Any:
     try:
         return pa.array(cells, _TYPES[kind])
     except OverflowError:
-        row = next(row for row, cell in enumerate(cells) if cell is not None and cell > AMOUNT_MAX)
-        reason = f"position {positions[row]}: {name} is {cells[row]}, and a whole number of Parquet is at most 2^63-1"
-        raise click.ClickException(f"{reason}; --format csv writes it") from None
+        for row, cell in enumerate(cells):
+            if cell is not None and abs(cell) > AMOUNT_MAX:
+                beyond[row][name] = cell
+        return pa.array([None if name in beyond[row] else cell for row, cell in enumerate(cells)], _TYPES[kind])
 
 
 def _drained(sink: io.BytesIO) -> bytes:

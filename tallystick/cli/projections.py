@@ -14,8 +14,10 @@ from tallystick.cli.common import console, json_option, json_text, make_way, pro
 from tallystick.events.log.store import Store
 from tallystick.projections.store.projector import is_of
 from tallystick.projections.store.rebuilding import Rebuilt, rebuild
-from tallystick.projections.store.runner import place_of
+from tallystick.projections.store.runner import Place, place_of
+from tallystick.projections.store.view_damage import set_aside
 from tallystick.projections.store.view_file import Inventory, Reached, ViewFile
+from tallystick.projections.store.view_store import NotKept
 from tallystick.projections.store.view_tables import Difference, Differs, KeptRow
 from tallystick.projections.views.all_views import ALL_VIEWS, versions_of
 from tallystick.wording import NONE, one_line
@@ -45,11 +47,15 @@ def _view_file(store_url: str) -> Iterator[ViewFile]:
         ClickException: the store has none.
         NotKept: it cannot be opened.
     """
+    with contextlib.closing(ViewFile(_place(store_url).views)) as file:
+        yield file
+
+
+def _place(store_url: str) -> Place:
     place = place_of(store_url)
     if place is None:
         raise click.ClickException(f"{store_url} keeps no views: name a store like sqlite:///FILE")
-    with contextlib.closing(ViewFile(place.views)) as file:
-        yield file
+    return place
 
 
 # --- list ------------------------------------------------------------------------------------------------------------
@@ -252,20 +258,45 @@ def _difference_json(found: Difference) -> dict[str, Any]:
 def drop(names: tuple[str, ...], store_url: str, as_json: bool) -> None:
     """Forget views (NAMES, or all). The log is not touched; what is dropped is made again when it is next read.
 
+    A file of views that is damaged is renamed, with all views in it, whatever the NAMES.
+
     \b
     Examples:
       tallystick projections drop agents
       tallystick projections drop
     """
-    with reading(store_url), _view_file(store_url) as file:
+    with reading(store_url):
+        file, aside = Path(_place(store_url).views), None
+        try:
+            dropped = _dropped(store_url, names)
+            if not names:
+                aside = set_aside(file)
+        except NotKept:
+            aside = set_aside(file)
+            if aside is None:
+                raise
+            dropped = sorted(VERSIONS)
+    if as_json:
+        moved = {} if aside is None else {"moved_to": str(aside)}
+        click.echo(json_text({"dropped": dropped, **moved}))
+    elif aside is not None:
+        click.echo(f"the file was damaged: it is now {aside}, and all views are made again when they are next read")
+    else:
+        click.echo(f"dropped {', '.join(dropped)}" if dropped else "there was nothing to drop")
+
+
+def _dropped(store_url: str, names: tuple[str, ...]) -> list[str]:
+    """Forget views, where their file can be read.
+
+    Raises:
+        BadParameter: a name is no view's.
+        NotKept: the file cannot be read or written.
+    """
+    with _view_file(store_url) as file:
         known = {*VERSIONS, *file.versions()}
         for name in names:
             if name not in known:
                 raise click.BadParameter(
                     f"{name!r} is no view: there are {', '.join(sorted(known))}", param_hint="NAMES"
                 )
-        dropped = file.drop(names or None)
-    if as_json:
-        click.echo(json_text({"dropped": dropped}))
-    else:
-        click.echo(f"dropped {', '.join(dropped)}" if dropped else "there was nothing to drop")
+        return file.drop(names or None)

@@ -77,13 +77,20 @@ def _waiting(tasks: list[QueuedTask], now: dt.datetime) -> Table:
         terms = task.terms
         told = f"{terms.priority:.3f}+{terms.wait:.3f}+{terms.blocking:.3f}"
         score = f"aged  {task.score:.3f}" if task.aged else f"{task.score:.3f}"
-        what = f"{task.priority}, {task.agent_type}, {task.product}"
+        what = f"{_priority(task)}, {task.agent_type}, {task.product}"
         why = "it can start now" if task.reason is None else task.reason.message
         lines = (Text(one_line(task.task), style="bold"), Text(one_line(what)), Text(one_line(why)))
         table.add_row(
             Text("\n").join(lines), f"{task.waiting_minutes:,.1f}", f"{score}\n{told}", _when(task.expected_start, now)
         )
     return table
+
+
+def _priority(task: QueuedTask) -> str:
+    """A task's own priority, and what it ranks as where a task that waits for it has a higher one."""
+    if not isinstance(task.inherited_from, str):
+        return task.priority
+    return f"{task.priority} (ranks as {task.effective_priority}, for {task.inherited_from})"
 
 
 def _running(tasks: list[RunningTask], slots: str, now: dt.datetime) -> Table:

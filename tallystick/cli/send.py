@@ -2,7 +2,7 @@
 
 import getpass
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any
@@ -10,19 +10,32 @@ from typing import Any
 import click
 import msgspec
 
-from tallystick.cli.common import config_option, prices_option, settings_for, store_option
+from tallystick.cli.common import config_option, prices_option, reading, settings_for, store_option
 from tallystick.config.amounts import NUMBER
 from tallystick.events import messages as c
 from tallystick.events.log.codec import read_message
 from tallystick.events.log.store import open_store
+from tallystick.events.log.store_place import file_of
 from tallystick.events.messages.replies import Refusal
 from tallystick.fleet import Fleet
 
 _WORDS = (
     "pause REASON, resume, approve-limit [--cost DOLLARS] [--tokens TOKENS], override PRODUCT PRIORITY [REASON], "
-    "reset-breaker REASON, release-reserve REASON"
+    "reset-breaker REASON, release-reserve REASON, retry TASK REASON"
 )
 _WITH_REASON = {"pause": "PauseAll", "reset-breaker": "ResetBreaker", "release-reserve": "ReleaseReserve"}
+_BEGIN = (
+    c.AllocateBudget,
+    c.AllocateEqual,
+    c.AllocateProportional,
+    c.AllocateByPriority,
+    c.AllocateFromPool,
+    c.ReportUsage,
+    c.SubmitTask,
+    c.SetTotalBudget,
+    c.LoadConfig,
+)
+"""The messages that a fleet may begin with."""
 _NO_PRIORITY = "none"
 """Ends what ``override`` began."""
 
@@ -69,11 +82,13 @@ def send(
       override PRODUCT PRIORITY [REASON]    the priority of all its tasks; none ends that
       reset-breaker REASON                  close the circuit breaker, whatever holds
       release-reserve REASON                open the reserve for critical agents
+      retry TASK REASON                     a new life for a task that failed or was cancelled, and those it took along
 
     The command opens the store as its writer; while another process writes it, that one is named and nothing is sent.
 
-    A new fleet begins with the settings and prices that are found. One that has begun keeps what is in force, unless
-    --config, --prices or their variables name a file.
+    A new fleet begins with the first budget, report, task, total or configuration, or with a question and --config; no
+    other message creates one. It begins with the settings and prices that are found. One that has begun keeps what is
+    in force, unless --config, --prices or their variables name a file.
 
     \b
     Examples:
@@ -89,6 +104,8 @@ def send(
     if id not in (None, command.id):
         raise click.UsageError(f"the message has the id {command.id}, and --id says {id}: leave one out")
     asks = by or _user()
+    if not isinstance(command, _BEGIN) and not (command.query and config_file is not None):
+        _check_there(command, store_url)
     store = open_store(store_url, writer=True)
     try:
         settings = settings_for(store, config_file, prices_file)
@@ -100,6 +117,25 @@ def send(
     click.echo(msgspec.json.encode(reply))
     if "error" in reply:
         ctx.exit(1)
+
+
+def _check_there(command: c.Command, store_url: str) -> None:
+    """What only operates on a fleet, or asks it something, does not create one: the path may be mistyped.
+
+    Raises:
+        ClickException: there is no fleet yet.
+    """
+    file = file_of(store_url)
+    is_there = file is not None and file.exists()
+    if is_there:
+        with reading(store_url) as store:
+            is_there = store.last() is not None
+    if not is_there:
+        name = type(command).__name__
+        raise click.ClickException(
+            f"there is no fleet at {store_url}, and {name} creates none: name another --store, or begin with"
+            " AllocateBudget or another message that grants, reports, submits or configures"
+        )
 
 
 def _command(message: tuple[str, ...], limits: Mapping[str, str | None], new_id: str) -> c.Command:
@@ -117,6 +153,8 @@ def _command(message: tuple[str, ...], limits: Mapping[str, str | None], new_id:
         if rest:
             raise click.UsageError("the message ends with its last brace: put the whole of it in single quotes")
         return _checked(first, new_id)
+    if first in _OTHERS:
+        return _checked(_OTHERS[first](rest), new_id)
     if first in _WITH_REASON:
         if not rest:
             raise click.UsageError(f"{first} needs a reason, in words")
@@ -128,8 +166,6 @@ def _command(message: tuple[str, ...], limits: Mapping[str, str | None], new_id:
             return _checked({"type": "ResumeAll"}, new_id)
         case "approve-limit":
             return _checked(_approval(rest, limits), new_id)
-        case "override":
-            return _checked(_override(rest), new_id)
     raise click.UsageError(f"{first!r} is no message: allowed are a JSON object, {_WORDS}")
 
 
@@ -171,3 +207,14 @@ def _checked(message: "str | dict[str, Any]", new_id: str) -> c.Command:
     if isinstance(read, Refusal):
         raise click.UsageError(f"{read.code}: {read.detail}")
     return read[0]
+
+
+def _retry(rest: tuple[str, ...]) -> dict[str, Any]:
+    """`RetryTask`, together with the tasks that were cancelled with it."""
+    if len(rest) < 2:
+        raise click.UsageError("retry needs a task and a reason, like: retry T-1 the provider is back")
+    return {"type": "RetryTask", "task": rest[0], "reason": " ".join(rest[1:]), "revive_dependents": True}
+
+
+_OTHERS: Mapping[str, Callable[[tuple[str, ...]], dict[str, Any]]] = {"override": _override, "retry": _retry}
+"""The words that are followed by more than a reason."""

@@ -1,6 +1,8 @@
 """``tallystick status``: how the fleet and its agents stand, now or as it was then."""
 
 import datetime as dt
+from collections.abc import Mapping
+from decimal import Decimal
 from typing import Any
 
 import click
@@ -10,7 +12,7 @@ from rich.text import Text
 
 from tallystick.cli.common import Moment, at_option, console, json_option, json_text, store_option
 from tallystick.cli.viewing import opened_views
-from tallystick.config.amounts import DIMENSIONS, Amounts, cents, dollars, percent
+from tallystick.config.amounts import DIMENSIONS, EDGE_NAMES, Amounts, Triple, cents, dollars, percent
 from tallystick.events.decide.answers import stamp
 from tallystick.events.messages.replies import GlobalStatus, shown
 from tallystick.events.state.accounts import money
@@ -105,7 +107,7 @@ def agent_json(row: AgentRow, queries: QueryAdapter | None) -> dict[str, Any]:
         for name in ("allocated", "delegated", "consumed", "held", "borrowed", "overrun", "remaining"):
             answered[name] = shown(getattr(row, name).triple)
         answered |= {"percentage": row.percentage, "status": row.level}
-        answered |= dict.fromkeys(("action", "decided_by", "throttle_rate", "idle_seconds"))
+        answered |= dict.fromkeys(("action", "decided_by", "throttle_rate", "idle_seconds", "obstacles"))
     times = {name: getattr(row, name) for name in ("opened_at", "last_report_at", "released_at")}
     answered |= {name: None if at is None else stamp(at) for name, at in times.items()}
     return {**answered, "reports": row.reports, "late": shown(row.late.triple)}
@@ -130,13 +132,38 @@ def _show_agent(found: Status, queries: QueryAdapter, id: str, as_json: bool) ->
     for name, value in answered.items():
         if isinstance(getattr(row, name, None), Amounts):
             table.add_row(_label(name), Text(rounded_amounts(getattr(row, name).triple)))
+        elif name in ("covered", "subtree"):
+            _add_shared(table, name, value, answered)
         elif name == "percentage":
             table.add_row("used", f"{used_percent(row)} %")
         elif name == "status":
             table.add_row("level", _level(row.level))
+        elif name == "obstacles":
+            for obstacle in value or ():
+                table.add_row("in the way", Text(one_line(f"{obstacle['code']}: {obstacle['detail']}"), style="yellow"))
         elif value is not None:
             table.add_row(_label(name), Text(one_line(str(value))))
     console().print(table)
+
+
+def _add_shared(table: Table, name: str, value: Any, answered: Mapping[str, Any]) -> None:
+    """What others pay for the account, and what is used and held below it, where there is any."""
+    if name == "covered":
+        if any(_triple(value)):
+            table.add_row("covered", Text(f"{rounded_amounts(_triple(value))}, paid by other budgets"))
+    elif value not in (None, {"consumed": answered["consumed"], "held": answered["held"]}):
+        used, held = (rounded_amounts(_triple(value[part])) for part in ("consumed", "held"))
+        table.add_row("with sub-agents", Text(f"{used} used; {held} held"))
+
+
+def _triple(edge: Mapping[str, Any]) -> Triple:
+    """The units of amounts that a reply shows; None where it shows none."""
+    tokens, seconds, cost = (None if (found := edge.get(name)) is None else Decimal(str(found)) for name in EDGE_NAMES)
+    return (
+        None if tokens is None else int(tokens),
+        None if seconds is None else int(seconds * 1_000),
+        None if cost is None else int(cost * 1_000_000_000),
+    )
 
 
 def _print_agents(found: Status, queries: QueryAdapter, limit: int) -> None:
@@ -170,6 +197,11 @@ def _fleet_table(found: Status, queries: QueryAdapter, work: TaskDay, breaker: s
     table.add_row("pressure", f"{percent(round(reply.pressure * 1_000_000), 1_000_000)} %")
     table.add_row("response", reply.response)
     table.add_row("paused", Text(one_line(fleet.paused or "by configuration"), style="red") if reply.paused else "no")
+    for name, reason in fleet.given_up.items():
+        table.add_row("given up", Text(one_line(f"{name}: {reason}"), style="red"))
+    if apart := reply.clock_apart_seconds:
+        way = "ahead of the fleet's time; see AcceptClock" if apart > 0 else "behind the fleet's time"
+        table.add_row("clock", Text(f"{abs(apart):,} s {way}", style="red"))
     if breaker is not None:
         table.add_row("breaker", Text(f"open: {one_line(breaker)}", style="red"))
     if work.running or work.waiting:

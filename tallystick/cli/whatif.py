@@ -118,8 +118,8 @@ class _Log:
     def __init__(self, store: Store, doing: str) -> None:
         last = store.last()
         if last is None:
-            raise click.ClickException(f"there is nothing to decide again at {store.url}: its log is empty")
-        self.span = Span(store.url)
+            raise click.ClickException(f"there is nothing to decide again at {store.named}: its log is empty")
+        self.span = Span(store.named)
         self._records = with_progress(store.read(0, last.position), last.position, doing)
 
     def steps(self) -> Iterator[Step]:

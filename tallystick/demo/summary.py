@@ -85,7 +85,7 @@ def summarize(
         took=campaign.took,
         proof=proof,
         quality=_spread(frame.status, workload, config) if proof.problem is None else None,
-        store=store.url,
+        store=store.named,
     )
 
 

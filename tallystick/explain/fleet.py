@@ -68,16 +68,53 @@ def _its_alert(event: "e.AlertDelivered | e.AlertDeliveryFailed", ledger: Ledger
     return [int(raised) if raised.isdigit() else None]
 
 
+def _says_opened(event: e.FleetOpened, say: Style) -> str:
+    text = f"the fleet was opened again; nothing was heard since {say.time(event.down_since)}"
+    return text if event.leases_until is None else f"{text}; all leases last until {say.time(event.leases_until)}"
+
+
+def _why_opened(event: e.FleetOpened, ledger: Ledger, history: History) -> list[str]:
+    return ["what the manager was not there to hear does not count: leases begin anew, and the outage is no operation"]
+
+
+def _says_apart(event: e.ClockApart, say: Style) -> str:
+    way = "ahead of" if event.apart_ms > 0 else "behind"
+    return f"the machine's clock is {abs(event.apart_ms) // 1000} s {way} the fleet's time"
+
+
+def _why_apart(event: e.ClockApart, ledger: Ledger, history: History) -> list[str]:
+    if event.apart_ms > 0:
+        return ["a step ahead of more than a minute is not followed before AcceptClock; time goes on as it passes"]
+    return ["the time of a log never goes back: it goes on as time passes"]
+
+
 ROWS: Rows = {
     e.ConfigLoaded: Row(lambda x, say: f"a configuration came into force (sha256 {x.sha256[:16]}…)"),
+    e.RulesAdopted: Row(lambda x, say: f"from here on decisions follow version {x.rules} of the rules"),
     e.PricesLoaded: Row(_says_prices),
     e.TotalBudgetSet: Row(lambda x, say: f"the fleet's budget is {_total(x, say)}"),
     e.PeriodRenewed: Row(lambda x, say: f"a budget period began: {_total(x, say)}"),
     e.FleetPaused: Row(lambda x, say: f"everything was paused: {x.reason}"),
+    e.FleetOpened: Row(_says_opened, _why_opened),
+    e.ClockApart: Row(_says_apart, _why_apart),
+    e.ClockTogether: Row(lambda x, say: "the machine's clock and the fleet's time agree again", after=(e.ClockApart,)),
+    e.ClockAccepted: Row(
+        lambda x, say: (
+            f"the machine's clock, {x.ahead_ms // 1000} s ahead, was accepted: {x.reason or 'no reason given'}"
+        ),
+        after=(e.ClockApart,),
+    ),
     e.FleetResumed: Row(lambda x, say: "the pause was ended", after=(e.FleetPaused,)),
     e.ReserveReleased: Row(lambda x, say: f"the emergency reserve was opened for critical agents: {x.reason}"),
     e.FleetResponseChanged: Row(
         _says_response, _why_response, after=(e.FleetResponseChanged, e.TotalBudgetSet, e.PeriodRenewed)
+    ),
+    e.SpecialistGivenUp: Row(
+        lambda x, say: f"the {x.specialist} was given up: {x.reason}",
+        lambda x, ledger, history: ["it failed more often than it is replaced; a restart of the fleet begins it anew"],
+    ),
+    e.SpecialistRestored: Row(
+        lambda x, say: f"the {x.specialist} was there again: the fleet was started anew", after=(e.SpecialistGivenUp,)
     ),
     e.PoolExhausted: Row(
         lambda x, say: f"the pool ran short, with {say.amounts(x.available)} free: every open agent is notified once"

@@ -1,8 +1,10 @@
 """Explains what happens to tasks."""
 
 from tallystick.config.kinds import Priority
+from tallystick.config.settings import Config
 from tallystick.events import catalog as e
 from tallystick.events.decide.facts import NAMED
+from tallystick.events.state.inheritance import effective_priority, inherited_from, own_priority
 from tallystick.events.state.ledger import Ledger
 from tallystick.events.state.task_rules import max_wait, priority_of
 from tallystick.events.state.tasks import Task
@@ -21,6 +23,7 @@ _SETTINGS = {
     "total_concurrency": "max_concurrent.total",
     "product_paused": "products.{product}.paused",
     "pool_exhausted": "token_budgets × token_budget_multiplier",
+    "cannot_fit": "token_budgets × token_budget_multiplier",
     "total_exceeded": "total_budget.tokens less emergency_reserve_percent",
 }
 """The setting behind a reason to wait or to be rejected, by its code."""
@@ -36,6 +39,7 @@ _LED_TO_WAITING: dict[str, tuple[type[e.Event], ...]] = {
     "total_concurrency": (e.ConfigLoaded,),
     "total_exceeded": (e.TotalBudgetSet, e.PeriodRenewed),
     "pool_exhausted": (e.TotalBudgetSet, e.PeriodRenewed),
+    "cannot_fit": (e.TotalBudgetSet, e.PeriodRenewed),
     "fleet_stopped": (e.FleetResponseChanged,),
 }
 """What stands behind a reason to wait or to be rejected, by its code."""
@@ -45,6 +49,12 @@ _MS_PER_SECOND = 1000
 
 def _priority(ledger: Ledger, task: Task) -> Priority:
     return priority_of(ledger.rules.config, task.product, task.named_priority)
+
+
+def _ranked(ledger: Ledger, task: Task) -> str:
+    """The priority by which a task ranks, and the waiting task that it inherits it from."""
+    source = inherited_from(ledger.tasks.known, task)
+    return effective_priority(task) + ("" if source is None else f" (inherited from {source.id}, which waits for it)")
 
 
 def _milliseconds(seconds: float) -> int:
@@ -69,7 +79,15 @@ def _says_submitted(event: e.TaskSubmitted, say: Style) -> str:
 
 def _why_awaited(event: e.DependenciesAwaited, ledger: Ledger, history: History) -> list[str]:
     states = [f"{name} is {task.state}" for name in event.unfinished if (task := ledger.tasks.get(name)) is not None]
-    return [*states, "it waits from the moment on at which the last of them is completed"]
+    waiting = ledger.tasks.known[event.task]
+    inherit = [
+        f"{name} ranks as {effective_priority(waiting)} as long as {event.task} waits for it"
+        for name in event.unfinished
+        if (task := ledger.tasks.get(name)) is not None
+        and task.own_level > task.level == waiting.level
+        and inherited_from(ledger.tasks.known, task) in (waiting, inherited_from(ledger.tasks.known, waiting))
+    ]
+    return [*states, *inherit, "it waits from the moment on at which the last of them is completed"]
 
 
 def _says_queued(event: e.TaskQueued, say: Style) -> str:
@@ -77,6 +95,8 @@ def _says_queued(event: e.TaskQueued, say: Style) -> str:
         return f"{event.task} waits for nothing but a slot: its dependencies were met"
     start = event.expected_start
     expected = "" if start is None else f"; it was expected to start at {say.time(start)}"
+    if event.unknown is not None:
+        expected = f"; when it would start was not known ({event.unknown.replace('_', ' ')})"
     return f"{event.task} was queued, {event.code}: {event.message}{expected}"
 
 
@@ -96,6 +116,8 @@ def _why_not_started(event: "e.TaskQueued | e.TaskRejected", ledger: Ledger, his
         lines.append("against it count what is used and held today, and the unspent rest of every run's token budget")
     if event.code == "outranked":
         lines.append("a task that ranks higher gets a slot first: score = priority + waiting + how many it blocks")
+    if event.code == "kept_for_older":
+        lines.append("what an aged task lacks is kept for it from those that rank lower: else it could wait for ever")
     return lines
 
 
@@ -122,7 +144,9 @@ def _why_overdue(event: e.TaskOverdue, ledger: Ledger, history: History) -> list
 
 def _says_expected(event: e.StartsExpected, say: Style) -> str:
     starts = ", ".join(
-        f"{one.task} at {say.time(one.start)}" if one.start is not None else f"{one.task} at no known time"
+        f"{one.task} at {say.time(one.start)}"
+        if one.start is not None
+        else f"{one.task} at no known time ({(one.unknown or 'not known').replace('_', ' ')})"
         for one in event.starts
     )
     return f"a reply said when tasks are expected to start: {starts}"
@@ -132,7 +156,10 @@ def _says_expected(event: e.StartsExpected, say: Style) -> str:
 
 
 def _says_started(event: e.TaskStarted, say: Style) -> str:
-    tokens = f"{say.number(event.token_budget)} tokens, {say.number(event.max_tokens)} at most"
+    if event.max_tokens is None or event.token_budget is None:
+        tokens = "nothing is carved out for it"
+    else:
+        tokens = f"{say.number(event.token_budget)} tokens, {say.number(event.max_tokens)} at most"
     text = f"{event.task} was admitted on {event.model}: {tokens}, in attempt {event.attempt}, "
     text += f"with {event.lease} until {say.time(event.expires_at)}"
     return text + ("; it had waited so long that it went before all others" if event.aged else "")
@@ -145,17 +172,25 @@ def _why_started(event: e.TaskStarted, ledger: Ledger, history: History) -> list
     lines = [
         f"it had waited {in_minutes(max(0, waited_ms))}: nothing was in its way any more",
         f"{event.model} was chosen ({rule}{history.since(e.ConfigLoaded)})",
-        (
-            f"{event.max_tokens:,} tokens is its token budget of {event.token_budget:,} ×"
-            f" {config.token_budget_multiplier} (token_budgets, token_budget_multiplier)"
-        ),
+        _why_tokens(event, config),
         f"its lease ends {config.leases.seconds} s after the last heartbeat (leases.seconds)",
     ]
+    if task.level != task.own_level:
+        lines.append(f"it is {own_priority(task)} by itself, and ranks as {_ranked(ledger, task)}")
     if event.aged:
         lines.append("aged tasks go first, the oldest before all, and are not preempted (scoring)")
     if task.runs > 1:
         lines.append(f"it is its run {task.runs}; only lost leases count as attempts")
     return lines
+
+
+def _why_tokens(event: e.TaskStarted, config: Config) -> str:
+    if event.max_tokens is None or event.token_budget is None:
+        return "its type has no token budget (token_budgets): its payer is charged as it uses"
+    return (
+        f"{event.max_tokens:,} tokens is its token budget of {event.token_budget:,} ×"
+        f" {config.token_budget_multiplier} (token_budgets, token_budget_multiplier)"
+    )
 
 
 def _slot_it_got(event: e.TaskStarted, ledger: Ledger, history: History) -> list[int | None]:
@@ -175,10 +210,10 @@ def _why_passed(event: e.TokenBudgetPassed, ledger: Ledger, history: History) ->
 
 def _why_preempted(event: e.TaskPreempted, ledger: Ledger, history: History) -> list[str]:
     victim, other = ledger.tasks.known[event.task], ledger.tasks.known[event.beneficiary]
-    priority, in_force = _priority(ledger, other), history.since(e.ConfigLoaded)
+    priority, in_force = effective_priority(other), history.since(e.ConfigLoaded)
     cooldown = ledger.rules.config.preemption_cooldown_minutes
     return [
-        f"{other.id} is {priority}, {victim.id} is {_priority(ledger, victim)}",
+        f"{other.id} is {_ranked(ledger, other)}, {victim.id} is {_ranked(ledger, victim)}",
         f"{priority} may take a slot from a lower priority (priority_levels.{priority}.preempt_lower{in_force})",
         "the lowest priority gives way first, and of that the shortest run",
         (
@@ -303,6 +338,11 @@ ROWS: Rows = {
     e.LeaseLost: Row(_says_lost, _why_lost, after=(e.TaskStarted, e.LeaseExtended)),
     e.TaskCompleted: Row(_says_completed, after=(e.TaskSubmitted, e.TaskStarted)),
     e.TaskCancelled: Row(lambda x, say: f"{x.task} was cancelled", after=(e.TaskSubmitted, e.TaskStarted)),
+    e.TaskRetried: Row(
+        lambda x, say: f"{x.task} got a new life: {x.reason}" + (f", with {x.because}" if x.because else ""),
+        lambda x, ledger, history: ["its attempts count from the start, and its wait from now"],
+        after=(e.TaskCancelled, e.TaskGivenUp, e.TaskCompleted, e.LeaseLost),
+    ),
     e.TaskGivenUp: Row(_says_given_up, _why_given_up, after=(e.TaskSubmitted,), also=_end_behind),
     e.EstimateAdjusted: Row(_says_adjusted, _why_adjusted, after=(e.ConfigLoaded,)),
 }

@@ -22,16 +22,18 @@ def _says_reported(event: e.UsageReported, say: Style) -> str:
         text += f", settling hold {event.hold} after its end"
     elif event.late:
         text += ", after its release"
+    if event.life is not None and event.hold is not None:
+        text += f", by the account that was opened at position {event.life}"
     if event.unallocated:
         text += ", without an allocation"
     if event.charged is not None:
         text += f", charged to {event.charged}"
-    return text
+    return text + _repaired(event)
 
 
 def _why_reported(event: e.UsageReported, ledger: Ledger, history: History) -> list[str]:
     lines = _price_of(event, ledger, history)
-    account = ledger.accounts.get(event.agent)
+    account = None if event.account is None else ledger.accounts.get(event.account)
     if account is not None:
         lines.append(f"{amounts(account.remaining_all())} of {amounts(account.allocated)} remains")
     return lines
@@ -78,7 +80,33 @@ def _says_ended(event: e.HoldEnded, say: Style) -> str:
         "cancelled": "was cancelled",
         "released": "was given back with the release of its account",
     }
-    return f"hold {event.hold} of {event.agent} {how[event.how]}"
+    because = "" if event.reason is None else f": {event.reason}"
+    return f"hold {event.hold} of {event.agent} {how[event.how]}{because}"
+
+
+def _says_placed(event: e.HoldPlaced, say: Style) -> str:
+    what = "" if event.operation is None else f", for {event.operation}"
+    held = f"{event.agent} reserved {say.amounts(event.amount)} in hold {event.hold}"
+    return f"{held}, until {say.time(event.expires_at)}{what}{_because(event)}"
+
+
+def _says_extended(event: e.HoldExtended, say: Style) -> str:
+    more = "" if event.amount is None else f" and has {say.amounts(event.amount)} more"
+    return f"hold {event.hold} of {event.agent} now lasts until {say.time(event.expires_at)}{more}"
+
+
+def _says_settled(event: e.HoldSettled, say: Style) -> str:
+    what = "booked a part of" if event.partial else "settled"
+    text = f"{event.agent} {what} hold {event.hold}: {say.used(event)} used" + _because(event)
+    return text + _repaired(event)
+
+
+def _repaired(event: "e.UsageReported | e.HoldSettled") -> str:
+    return "; a misspelled name in it was repaired" if event.repaired else ""
+
+
+def _because(event: "e.HoldPlaced | e.HoldSettled") -> str:
+    return "" if event.reason is None else f" ({event.reason})"
 
 
 def _its_hold(
@@ -91,16 +119,12 @@ def _its_hold(
 ROWS: Rows = {
     e.UsageReported: Row(_says_reported, _why_reported, also=_its_hold),
     e.HoldPlaced: Row(
-        lambda x, say: f"{x.agent} reserved {say.amounts(x.amount)} in hold {x.hold}, until {say.time(x.expires_at)}",
+        _says_placed,
         _why_held,
         after=(e.BudgetAllocated,),
     ),
-    e.HoldExtended: Row(
-        lambda x, say: f"hold {x.hold} of {x.agent} now lasts until {say.time(x.expires_at)}", also=_its_hold
-    ),
-    e.HoldSettled: Row(
-        lambda x, say: f"{x.agent} settled hold {x.hold}: {say.used(x)} used", _price_of, also=_its_hold
-    ),
+    e.HoldExtended: Row(_says_extended, also=_its_hold),
+    e.HoldSettled: Row(_says_settled, _price_of, also=_its_hold),
     e.HoldEnded: Row(_says_ended, also=_its_hold),
     e.AgentHeard: Row(lambda x, say: f"{x.agent} sent a heartbeat"),
 }

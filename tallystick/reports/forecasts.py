@@ -11,25 +11,24 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from tallystick.actors.policies.forecasting.days import DAYS_MAX, day_total
 from tallystick.actors.policies.forecasting.intervals import Range
 from tallystick.actors.policies.forecasting.pools import Pool, pool_total
 from tallystick.config.amounts import COST, DIMENSIONS, EDGE_NAMES, TIME, dollars, seconds
 from tallystick.events.catalog import LEVELS
 from tallystick.events.catalog.forecasts import Prediction
 from tallystick.events.decide.answers import stamp
+from tallystick.events.state.accounts import money
+from tallystick.projections.reports.agent_usage import used_by
+from tallystick.projections.reports.cost import Costs
 from tallystick.projections.reports.usage_report import in_workflow
 from tallystick.projections.store.view_store import ViewStore
 from tallystick.projections.views import agents as agents_view
 from tallystick.projections.views import fleet as fleet_view
 from tallystick.projections.views import forecasts as forecasts_view
-from tallystick.projections.views import hours as hours_view
 from tallystick.projections.views.agents import RELEASED, UNALLOCATED, AgentRow, AgentsView
 from tallystick.projections.views.fleet import FleetRow, FleetView
 from tallystick.projections.views.forecasts import ForecastRow, ForecastsView
-from tallystick.projections.views.hours import HourRow, HoursView
-
-_HOUR = dt.timedelta(hours=1)
+from tallystick.reports.day_end import day_range
 
 
 class AgentForecast(msgspec.Struct, frozen=True):
@@ -78,7 +77,7 @@ def forecasts_of(views: ViewStore, workflow: str | None, now: dt.datetime | None
     Raises:
         NotKept: the rows cannot be read.
     """
-    rows = views.whole((FleetView.name, AgentsView.name, ForecastsView.name, HoursView.name)).rows
+    rows = views.whole((FleetView.name, AgentsView.name, ForecastsView.name)).rows
     fleet = next(map(fleet_view.decode, rows[FleetView.name]), FleetRow())
     agents = {row.agent: row for row in map(agents_view.decode, rows[AgentsView.name]) if row.state != UNALLOCATED}
     chosen = list(agents.values()) if workflow is None else in_workflow(agents, workflow)
@@ -96,7 +95,7 @@ def forecasts_of(views: ViewStore, workflow: str | None, now: dt.datetime | None
         together=_together(chosen, agents.values()),
         date=moment.date().isoformat(),
         timezone=zone.key,
-        day=_day([hours_view.decode(row) for row in rows[HoursView.name]], moment),
+        day=_day(views, moment),
     )
 
 
@@ -131,40 +130,20 @@ def _together(chosen: Sequence[AgentRow], everyone: Iterable[AgentRow]) -> dict[
 
 
 def _own(row: AgentRow, d: int) -> int:
-    return (row.consumed.triple[d] or 0) - (row.closed.triple[d] or 0) + (row.late.triple[d] or 0)
+    return used_by(row)[d]
 
 
 # --- the day ----------------------------------------------------------------------------------------------------------
 
 
-def _day(hours: Sequence[HourRow], moment: dt.datetime) -> dict[str, Estimate]:
-    """By dimension of which something was used today."""
-    used = {dt.datetime.fromisoformat(f"{row.hour}:00:00+00:00"): row.used.triple for row in hours}
-    begins = _midnight(moment)
-    passed = (moment - begins) / _HOUR
-    past = [_midnight(begins - dt.timedelta(days=back) + _HOUR * 12) for back in range(DAYS_MAX, 0, -1)]
-    first = min(used, default=moment)
-    estimates = {}
-    for d in DIMENSIONS:
-
-        def of(begin: dt.datetime, d: int = d) -> list[float]:
-            ends = _midnight(begin + dt.timedelta(hours=36))
-            length = round((ends - begin) / _HOUR)
-            return [
-                float((used.get((begin + _HOUR * i).astimezone(dt.UTC)) or (0, 0, 0))[d] or 0) for i in range(length)
-            ]
-
-        today = of(begins)[: int(passed) + 1]
-        if any(today):
-            days = [of(begin) for begin in past if begin + dt.timedelta(days=1) > first]
-            estimates[EDGE_NAMES[d]] = _estimate(d, round(sum(today)), day_total(days, today, passed))
-    return estimates
-
-
-def _midnight(moment: dt.datetime) -> dt.datetime:
-    """When the day of a moment began, by the clock of its zone, as a time that can be reckoned with."""
-    local = dt.datetime.combine(moment.date(), dt.time(), moment.tzinfo)
-    return local.astimezone(dt.UTC).astimezone(moment.tzinfo)
+def _day(views: ViewStore, moment: dt.datetime) -> dict[str, Estimate]:
+    """By dimension of which something was used today, or will be, as `cost` shows it."""
+    costs = Costs(views)
+    if costs.date != moment.date().isoformat():
+        return {}
+    used = money(costs.days[-1].used.triple)
+    found = [(d, used[d], day_range(views, costs, moment, d)) for d in DIMENSIONS]
+    return {EDGE_NAMES[d]: _estimate(d, so_far, end) for d, so_far, end in found if so_far or (end and end.estimate)}
 
 
 def _estimate(d: int, used: int, found: Range | None) -> Estimate:

@@ -5,13 +5,13 @@ It grows with the number of agents that ever were, not with the number of events
 
 import datetime as dt
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from tallystick.config.amounts import MS_PER_SECOND, NOTHING, Triple
 from tallystick.events import catalog as e
-from tallystick.events.decide.levels import enforced
+from tallystick.events.decide.levels import BLACK, enforced
 from tallystick.events.state.accounts import POOL, ZERO, Account, Money, money, plus
 from tallystick.events.state.ledger import Ledger
 from tallystick.whatif.comparison import Instruction
@@ -85,14 +85,14 @@ class AgentHistories:
         if not events:
             return
         self.tasks.follow(events)
-        touched: dict[str, None] = {}
+        touched: dict[str, bool] = {}
         concerns_all = False
         for event in events:
             kind = type(event)
             step = self._STEPS.get(kind)
             agent = None if step is None else step(self, event)
             if agent is not None:
-                touched[agent] = None
+                touched[agent] = touched.get(agent, False) or kind in _CONCERN_BELOW
             concerns_all = concerns_all or kind in _CONCERN_ALL
         accounts, at = self.ledger.accounts, events[-1].at
         for agent in accounts if concerns_all else self._with_descendants(touched):
@@ -135,13 +135,23 @@ class AgentHistories:
         if history.first_at[action] is None:
             history.first_at[action] = at
 
-    def _with_descendants(self, agents: Iterable[str]) -> Iterator[str]:
-        """Agents, and those below them: an action for an account reaches its children."""
-        for agent in agents:
-            yield agent
+    def _with_descendants(self, touched: Mapping[str, bool]) -> Iterable[str]:
+        """Agents, and where what happened reaches what is below an account, or it is black, also all of that."""
+        found: dict[str, None] = {}
+        reached: list[str] = []
+        for agent, reaches_below in touched.items():
+            found[agent] = None
             account = self.ledger.accounts.get(agent)
-            if account is not None and account.children:
-                yield from self._with_descendants(account.children)
+            if account is not None and (reaches_below or account.level == BLACK):
+                reached += account.children or ()
+        entered: set[str] = set()
+        while reached:
+            agent = reached.pop()
+            if agent not in entered:
+                entered.add(agent)
+                found[agent] = None
+                reached += self.ledger.accounts[agent].children or ()
+        return found
 
     def _use(self, event: "e.UsageReported | e.HoldSettled") -> str:
         history, used = self._of(event.agent), (event.tokens, event.time_ms, event.cost_nanos)
@@ -239,5 +249,7 @@ class AgentHistories:
     """What each class of event says. Where an agent is returned, another action may be in force for it."""
 
 
+_CONCERN_BELOW = frozenset({e.LevelChanged, e.AgentThrottled, e.AgentStopped, e.AgentResumed})
+"""After these another action may be in force for all below an agent."""
 _CONCERN_ALL = frozenset({e.ConfigLoaded, e.FleetPaused, e.FleetResumed, e.FleetResponseChanged})
 """After these another action may be in force for all agents."""

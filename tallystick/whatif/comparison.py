@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 import msgspec
 
-from tallystick.actors.runtime.fleet import specialists
 from tallystick.actors.runtime.messages import ALLOCATOR
+from tallystick.actors.runtime.team import specialists
 from tallystick.events import catalog as e
 from tallystick.events.decide.turn import CLOCK
 from tallystick.events.messages.replies import Enforcement, Refusal, Reply

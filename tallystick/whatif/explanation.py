@@ -19,7 +19,7 @@ from tallystick.explain.history import History
 from tallystick.explain.row import unit
 from tallystick.explain.rows import sentence, why
 from tallystick.whatif.comparison import SAME_MOMENT, Difference, Instruction
-from tallystick.whatif.reproduction import Mismatch
+from tallystick.whatif.mismatch import Mismatch
 from tallystick.whatif.rerun import Rerun
 from tallystick.whatif.shadow_specialists import TimePasses
 from tallystick.whatif.steps import Step

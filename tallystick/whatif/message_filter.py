@@ -157,6 +157,9 @@ class MessageFilter:
             return command if other.day.tripped is not None or log.day.tripped is None else None
         if isinstance(command, c.CancelTask):
             return command if other.tasks.is_open(command.task) or not log.tasks.is_open(command.task) else None
+        if isinstance(command, c.RetryTask):
+            # A task that did not fail here is not retried.
+            return command if _can_be_retried(other, command.task) or not _can_be_retried(log, command.task) else None
         if not isinstance(command, c.ReportUsage | c.CompleteTask):
             return command
         name = command.task or getattr(command, "agent", None) or ""
@@ -233,6 +236,11 @@ class MessageFilter:
 
 def _positive(units: Money) -> Money:
     return (max(0, units[0]), max(0, units[1]), max(0, units[2]))
+
+
+def _can_be_retried(ledger: Ledger, name: str) -> bool:
+    task = ledger.tasks.get(name)
+    return task is not None and task.state in ("failed", "cancelled")
 
 
 def _is_stopped(ledger: Ledger, agent: str) -> bool:

@@ -7,7 +7,7 @@ import msgspec
 
 from tallystick.config.amounts import EDGE_NAMES
 from tallystick.config.errors import ConfigError
-from tallystick.config.loader import from_mapping, to_mapping
+from tallystick.config.loader import changed, from_mapping, to_mapping
 from tallystick.config.prices import PriceList
 from tallystick.config.prices import from_mapping as prices_from_mapping
 from tallystick.config.prices import to_mapping as prices_to_mapping
@@ -26,8 +26,7 @@ class Question:
 
     ``config`` and ``prices`` are in force from the log's first configuration and price list on; written prices stand
     over those that are published in that list. ``total`` replaces the dimensions that it names, whatever a
-    configuration
-    says; the caller has checked that it is what `TotalBudget` allows.
+    configuration says; the caller has checked that it is what `TotalBudget` allows.
     """
 
     def __init__(
@@ -49,20 +48,23 @@ class Question:
         """Nothing differs: all that is asked is whether the log's own policy leads to the log's own decisions."""
         return self._config is None and self.prices is None and not self.total
 
-    def instead_of(self, command: c.Command) -> list[c.Command]:
-        """The commands that replace ``command``, the log's order about configuration, prices or total."""
+    def instead_of(self, command: c.Command, in_force: Config | None = None) -> list[c.Command]:
+        """The commands that replace ``command``, the log's order about configuration, prices or total.
+
+        ``in_force`` is the configuration that the log has at that moment; None: it has none yet.
+        """
         match command:
             case c.LoadConfig():
-                return self._instead_of_config(command)
+                return self._instead_of_config(command, in_force)
             case p.LoadPrices() if self.prices is not None:
                 return self._instead_of_prices(command, self.prices)
             case c.SetTotalBudget() if self.total:
                 return self._instead_of_total(command)
         return [command]
 
-    def _instead_of_config(self, command: c.LoadConfig) -> list[c.Command]:
+    def _instead_of_config(self, command: c.LoadConfig, in_force: Config | None) -> list[c.Command]:
         try:
-            recorded = from_mapping(command.config)
+            recorded = from_mapping(command.config) if in_force is None else changed(in_force, command.config)
         except ConfigError:
             # Recorded by a version that allowed it. The core decides what becomes of it.
             return [command]

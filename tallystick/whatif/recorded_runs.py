@@ -16,6 +16,7 @@ from tallystick.events import catalog as e
 from tallystick.events import messages as c
 from tallystick.events.catalog import STORED_NAME
 from tallystick.events.log.codec import decode_event
+from tallystick.events.state.accounts import money
 from tallystick.whatif.steps import REFUSED, Step
 
 Ending = Literal["completed", "lost", "cut_short"]
@@ -78,6 +79,24 @@ _FOLLOWED = frozenset(
 )
 
 
+class MeanCosts:
+    """What completed tasks of a log used and cost, by their type and model: what a token cost on average."""
+
+    def __init__(self) -> None:
+        self._sums: dict[tuple[str, str], list[int]] = {}
+
+    def count(self, event: e.TaskCompleted) -> None:
+        tokens, _, cost_nanos = money(event.consumed.triple)
+        sums = self._sums.setdefault((event.agent_type, event.model), [0, 0])
+        sums[0] += tokens
+        sums[1] += cost_nanos
+
+    def of(self, agent_type: str, model: str | None, tokens: int) -> int | None:
+        """What so many tokens cost, in nano-dollars, rounded up; None where nothing of the kind was completed."""
+        measured, cost_nanos = self._sums.get((agent_type, model or ""), (0, 0))
+        return -(-tokens * cost_nanos // measured) if measured else None
+
+
 class RecordedRuns:
     """The runs of a whole log, and the steps in which they started, were spoken for, and were ended by others."""
 
@@ -98,6 +117,7 @@ class RecordedRuns:
         """The run that an account belongs to: a task's own, or that of an account above it."""
         self._of_hold: dict[str, Run] = {}
         self._of_lease: dict[str, Run] = {}
+        self.mean_costs = MeanCosts()
         for step in steps:
             self._read(step)
         took = [
@@ -191,6 +211,7 @@ class RecordedRuns:
                 else:
                     self._of_agent.pop(event.agent, None)
             case e.TaskCompleted():
+                self.mean_costs.count(event)
                 ended = self._end(event.task, "completed")
                 if ended is not None:
                     ended.completed_by = len(ended.messages) - 1

@@ -28,6 +28,7 @@ from tallystick.whatif.recorded_runs import RecordedRuns, Run
 from tallystick.whatif.shadow_specialists import Divergence, Judged, Shadows
 from tallystick.whatif.shifted_runs import ShiftedRuns, with_lease
 from tallystick.whatif.steps import Step
+from tallystick.whatif.stretches import Stretches
 
 _INSTRUCTING = c.ReportUsage | c.Settle | c.Heartbeat
 """What is answered with what the agent may do now."""
@@ -60,6 +61,7 @@ class Rerun:
         self._holds_to_cancel: list[str] = []
         """Holds that will never be settled: they are given back before anything else happens."""
         self._comparison = Comparison()
+        self.stretches = Stretches()
 
     @property
     def divergence(self) -> Divergence | None:
@@ -78,6 +80,7 @@ class Rerun:
             BrokenChain: a record is not what was written.
         """
         other = self._other
+        is_ours = self.stretches.take(step)
         self._now = step.at
         self._pass_time(step.at)
         self._cancel_holds()
@@ -96,7 +99,7 @@ class Rerun:
         self._note_starts()
         self._note_freed_agents()
         events, other.events = other.events, []
-        if self.difference is None:
+        if self.difference is None and is_ours:
             # What the log decided about an order that is not put in here has no counterpart.
             compared = recorded if put.is_compared else recorded[: len(step.due)]
             self.difference = self._comparison.step(step, put.answered, compared, events)
@@ -207,7 +210,7 @@ class Rerun:
         match sent:
             case None:
                 is_compared = False
-            case c.LoadConfig() | p.LoadPrices() | c.SetTotalBudget():
+            case c.LoadConfig() | p.LoadPrices() | p.AdoptRules() | c.SetTotalBudget():
                 is_compared = self._put_order(step, sent) or not refused
             case c.Rebalance():
                 self._put_plan(step, sent, first)
@@ -240,7 +243,8 @@ class Rerun:
 
     def _put_order(self, step: Step, command: c.Command) -> bool:
         """Put in what replaces an order of the log; whether anything does."""
-        commands = self.question.instead_of(command)
+        log = self.recorded.ledger
+        commands = self.question.instead_of(command, log.rules.loaded if log.configured else None)
         for one in commands:
             self._other.put(one, step.at, one.id or step.id, step.by)
         return bool(commands)

@@ -11,9 +11,11 @@ from tallystick.events import catalog as e
 from tallystick.events.decide.levels import DEGRADE, STOP, THROTTLE
 from tallystick.events.state.accounts import Money
 from tallystick.whatif.agent_histories import AgentHistories, AgentHistory
-from tallystick.whatif.answer import Agent, Span, agents_that_differ, assumptions, changes
+from tallystick.whatif.answer import Agent, Span, agents_that_differ, changes
+from tallystick.whatif.assumptions import assumptions
 from tallystick.whatif.reproduction import Reproduction
 from tallystick.whatif.rerun import Rerun
+from tallystick.whatif.stretches import not_compared
 from tallystick.whatif.task_statistics import TaskStatistics, Waits
 from tallystick.wording import NONE, and_more, counted, one_line, rounded_amounts, shown_time
 
@@ -41,11 +43,14 @@ def show_check(span: Span, reproduction: Reproduction, first: Mapping[str, Any] 
     one.
     """
     same = first is None
-    as_recorded = ", all as recorded, and so are the replies" if same else " as recorded"
+    is_whole = same and not reproduction.stretches.others
+    as_recorded = ", all as recorded, and so are the replies" if is_whole else " as recorded"
     yield _line("log", f"{span.position:,} events, {_times(span)}" if same else "not read to its end")
     yield _line("messages", f"{reproduction.messages:,} decided again, by the policy that was in force")
     yield _line("facts", f"{reproduction.facts:,} kept")
     yield _line("decisions", f"{reproduction.decisions:,} made again{as_recorded}")
+    for stretch in reproduction.stretches.others:
+        yield _line("other rules", not_compared(stretch))
     if reproduction.reworded:
         words = counted(reproduction.reworded, "record")
         yield _line(
@@ -55,7 +60,8 @@ def show_check(span: Span, reproduction: Reproduction, first: Mapping[str, Any] 
         yield _line("digest", f"{span.position}:{span.digest}, as recorded")
     else:
         yield from _difference(first)
-    yield _line("result", "the same" if same else "not the same")
+    alike = "the same" if is_whole else "the same, as far as it was compared"
+    yield _line("result", alike if same else "not the same")
 
 
 def show_answer(span: Span, rerun: Rerun, first: Mapping[str, Any] | None) -> Iterator[str | Table]:

@@ -18,9 +18,9 @@ from tallystick.actors.allocator import Allocator
 from tallystick.actors.manager import JUDGES
 from tallystick.actors.policies.rebalancing.figures import Figures, figures_of
 from tallystick.actors.runtime.clock import ManualClock
-from tallystick.actors.runtime.fleet import specialists
 from tallystick.actors.runtime.messages import ALLOCATOR, Answered, Post, Proposal, Question, Recorded
 from tallystick.actors.runtime.simulation import SpecialistGroup
+from tallystick.actors.runtime.team import specialists
 from tallystick.events import messages as c
 from tallystick.events.catalog import Event, TaskStarted
 from tallystick.events.catalog.event import EPOCH
@@ -29,8 +29,8 @@ from tallystick.events.decide.admission import may_give_way, obstacle
 from tallystick.events.decide.turn import CLOCK, Turn
 from tallystick.events.messages import proposals as p
 from tallystick.events.messages.replies import Refusal
+from tallystick.events.state.calendar import NEVER
 from tallystick.events.state.ledger import Ledger
-from tallystick.events.state.tasks import NEVER
 from tallystick.whatif.agent_histories import AgentHistories
 
 IN_FLIGHT = dt.timedelta(seconds=1)

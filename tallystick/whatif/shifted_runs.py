@@ -7,6 +7,7 @@ run is *shifted*: the messages of a run of the log, its template, follow its sta
 import datetime as dt
 import heapq
 from collections import Counter
+from decimal import Decimal
 from typing import NamedTuple
 
 import msgspec
@@ -79,6 +80,8 @@ class ShiftedRuns:
         """Runs that started at another time than in the log, or were not cut short as there."""
         self.estimated = 0
         """Tasks that ran here and never in the log: they take as long, and use as much, as was estimated."""
+        self.priced_by_mean = 0
+        """Of these, the tasks that cost what completed tasks of their type and model cost on average, by token."""
         self.used_less: dict[str, Money] = {}
         """By agent, what the log's runs used that are shifted here, less what shifted runs used here."""
         self._recorded = recorded
@@ -153,7 +156,13 @@ class ShiftedRuns:
         if after is None:
             run.has_no_end = True
             return
-        command = c.CompleteTask(task=task.id, outcome="completed", lease="-", usage=Budget(task.estimated_tokens))
+        usage = Budget(task.estimated_tokens)
+        cost_nanos = self._recorded.mean_costs.of(task.agent_type, task.model, task.estimated_tokens)
+        if cost_nanos is not None:
+            # Priced on its sum, it would be one long request, and reach a tier that none of its requests reached.
+            usage = Budget(task.estimated_tokens, cost_usd=Decimal(cost_nanos).scaleb(-9))
+            self.priced_by_mean += 1
+        command = c.CompleteTask(task=task.id, outcome="completed", lease="-", usage=usage)
         id = f"{c.INTERNAL_ID}what-if-{task.id}"
         run.messages = [Message(after, encode_command(command), id, "what-if", refused=False)]
 

@@ -1,10 +1,13 @@
 """The log as it came about: what one command caused is one step, and so is what only time brought."""
 
+import contextlib
 import datetime as dt
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
+from decimal import Decimal
 
 import msgspec
 
+from tallystick.config.amounts import Amounts, Budget, InvalidAmount
 from tallystick.events import catalog as e
 from tallystick.events import messages as c
 from tallystick.events.catalog import STORED_NAME
@@ -67,13 +70,32 @@ class Step:
 
     def plan(self) -> p.ApplyMoves:
         """The plan that answered a `Rebalance`: the log has the question as the command, and the moves as events."""
-        moved = [_event_of(record) for record in self.own if record.name == _MOVED]
+        moved = [event_of(record) for record in self.own if record.name == _MOVED]
         moves = [
             p.Move(event.source, event.target, event.amount, event.reason, event.strategy)
             for event in moved
             if isinstance(event, e.BudgetMoved)
         ]
+        answered = self._moves_answered()
+        if len(answered) == len(moves):
+            # The reply has all of it but the strategy. So an event that says something else is found as itself.
+            moves = [
+                p.Move(one.source, one.target, _amount(one.amount, move.amount), one.reason, move.strategy)
+                for one, move in zip(answered, moves, strict=True)
+            ]
         return p.ApplyMoves(moves=moves, asked=True, id=self.id)
+
+    def _start_answered(self, recorded: dt.datetime | None) -> dt.datetime | None:
+        """When the reply said that a task is expected to start; ``recorded`` where it does not say it."""
+        with contextlib.suppress(msgspec.MsgspecError):
+            answered = _read_start(self.reply).ok.expected_start
+            return recorded if answered is msgspec.UNSET else answered
+        return recorded
+
+    def _moves_answered(self) -> "list[_MoveAnswered]":
+        with contextlib.suppress(msgspec.MsgspecError, InvalidAmount):
+            return _read_moves(self.reply).ok.moves
+        return []
 
     def placement(self, judged: p.PlaceTask | None = None) -> p.PlaceTask:
         """The judgement that answered a `SubmitTask`: the log has the question as the command, and as events what the
@@ -86,25 +108,31 @@ class Step:
         shown = p.PlaceTask(submitted=submitted, id=self.id)
         started = False
         for record in self.own:
-            match _event_of(record) if record.name in _PLACED else None:
+            match event_of(record) if record.name in _PLACED else None:
                 case e.TaskPreempted(task=victim, beneficiary=submitted.task):
                     shown.victim = victim
                 case e.TaskStarted(task=submitted.task, aged=aged):
                     shown.aged, started = aged, True
                 case e.TaskQueued(task=submitted.task) as queued:
-                    shown.expected_start = queued.expected_start
+                    shown.expected_start = self._start_answered(queued.expected_start)
+                    shown.unknown = queued.unknown
                     if queued.code == "outranked":
-                        shown.behind = (queued.message or "").removesuffix(_OUTRANKED)
+                        # Older records name the task only in their sentence.
+                        shown.behind = queued.behind or (queued.message or "").removesuffix(_OUTRANKED)
+                    elif queued.code == "kept_for_older":
+                        shown.kept_for = queued.behind
         if judged is None or judged.victim != shown.victim:
             return shown
-        if judged.behind != shown.behind and (started or shown.behind is not None):
+        first, recorded = (judged.behind, judged.kept_for), (shown.behind, shown.kept_for)
+        if first != recorded and (started or any(recorded)):
             return shown
         expected = judged.expected_start if started else shown.expected_start
         aged = shown.aged or judged.aged
-        return msgspec.structs.replace(judged, id=self.id, aged=aged, expected_start=expected)
+        unknown = judged.unknown if started else shown.unknown
+        return msgspec.structs.replace(judged, id=self.id, aged=aged, expected_start=expected, unknown=unknown)
 
 
-def _event_of(record: Record) -> e.Event:
+def event_of(record: Record) -> e.Event:
     """The event of a record that is not proved yet.
 
     Raises:
@@ -116,10 +144,47 @@ def _event_of(record: Record) -> e.Event:
         raise BrokenChain(record.position, f"the record cannot be read: {error}") from error
 
 
+def _amount(answered: Budget, recorded: Amounts) -> Amounts:
+    """The amount that a reply says. Its seconds are a JSON number, which has 53 bits: where the reply can say no more
+    than that about the time that was recorded, that is what it says.
+    """
+    seconds, time_ms = answered.time_seconds, recorded.time_ms
+    if seconds is not None and time_ms is not None and float(seconds) == time_ms / 1_000:
+        return Amounts(*msgspec.structs.replace(answered, time_seconds=Decimal(time_ms).scaleb(-3)).exact("amount"))
+    return Amounts(*answered.exact("amount"))
+
+
 _MOVED = STORED_NAME[e.BudgetMoved]
 _PLACED = frozenset(STORED_NAME[kind] for kind in (e.TaskPreempted, e.TaskStarted, e.TaskQueued))
 _OUTRANKED = " ranks higher and waits for the same slot"
 """What follows the name of the higher task in the message of a task that is queued as ``outranked``."""
+
+
+class _MoveAnswered(msgspec.Struct, rename={"source": "from", "target": "to"}):
+    source: str
+    target: str
+    amount: Budget
+    reason: str
+
+
+class _Plan(msgspec.Struct):
+    moves: list[_MoveAnswered]
+
+
+class _PlanReply(msgspec.Struct):
+    ok: _Plan
+
+
+class _Start(msgspec.Struct):
+    expected_start: dt.datetime | msgspec.UnsetType | None = msgspec.UNSET
+
+
+class _StartReply(msgspec.Struct):
+    ok: _Start
+
+
+_read_start = msgspec.json.Decoder(_StartReply).decode
+_read_moves = msgspec.json.Decoder(_PlanReply).decode
 
 
 class _Head(msgspec.Struct):
@@ -133,8 +198,10 @@ class _Head(msgspec.Struct):
 _read = msgspec.json.Decoder(_Head).decode
 
 
-def steps_of(records: Iterable[Record]) -> Iterator[Step]:
+def steps_of(records: Iterable[Record], cuts: Container[int] = ()) -> Iterator[Step]:
     """The records of a whole log, a command at a time. Nothing is proved here, but where the records are applied.
+
+    What only time brought ends at each position in ``cuts``: the state there is wanted.
 
     Raises:
         BrokenChain: a record cannot be read, or belongs to no command.
@@ -160,5 +227,8 @@ def steps_of(records: Iterable[Record]) -> Iterator[Step]:
             step.own.append(record)
         else:
             step.due.append(record)
+            if record.position in cuts:
+                yield step
+                step = None
     if step is not None:
         yield step

@@ -243,8 +243,19 @@ def test_a_newcomer_does_not_take_the_room_in_the_day_that_one_that_ranks_higher
         "limit": None,
         "current": None,
         "message": "waits ranks higher and waits for the same slot",
+        "behind": "waits",
     }
     assert get(fleet, "waits")["state"] == "running", "at once: the core has found that there is room"
+
+
+def test_a_task_that_is_retried_starts_in_the_same_commit_where_a_slot_is_free(open_fleet: OpenFleet) -> None:
+    store = MemoryStore()
+    fleet = open_fleet(store, **ONE_SLOT)
+    submit(fleet, "t")
+    fleet.ask({"type": "CompleteTask", "task": "t", "outcome": "failed"})
+    fleet.ask({"type": "RetryTask", "task": "t", "reason": "the provider is back"})
+    assert names(store)[-4:] == ["task-retried", "task-queued", "budget-allocated", "task-started"]
+    assert get(fleet, "t")["state"] == "running"
 
 
 # --- who is told ------------------------------------------------------------------------------------------------------
@@ -346,7 +357,11 @@ def test_after_a_restart_queue_leases_attempts_and_memory_are_as_they_were(
     before = fleet.ask({"type": "GetQueue"})["ok"]
     fleet.close()
     again = open_fleet(store, **ONE_SLOT)
-    assert again.ask({"type": "GetQueue"})["ok"] == before
+    now = again.ask({"type": "GetQueue"})["ok"]
+    (running,) = now["running"]
+    assert running["lease_expires_at"] == "2026-03-04T12:03:00Z", "its whole time anew"
+    running["lease_expires_at"] = before["running"][0]["lease_expires_at"]
+    assert now == before
     assert again.ask({"type": "Heartbeat", "task": "a", "lease": lease})["ok"]["state"] == "running"
     later(again, clock, 120)
     again.quiesce()

@@ -122,8 +122,8 @@ def test_an_allocator_that_fails_again_and_again_is_given_up_and_the_fleet_goes_
     fleet.quiesce()
     assert fleet._manager._allocator is None
     assert fleet.halted is None
-    fleet.close()
-    assert waiting.result(SECONDS)["error"]["code"] == "halted"
+    assert waiting.result(SECONDS)["error"]["code"] == "specialist_given_up"
+    assert fleet.ask(submission("b"), timeout=SECONDS)["error"]["code"] == "specialist_given_up"
 
 
 def test_an_error_of_the_core_is_not_taken_for_the_allocators(

@@ -291,8 +291,8 @@ def test_a_variable_is_read_when_the_alert_is_sent_and_is_not_in_the_log(
     open_fleet: OpenFleet, boss: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _, _, place = boss.address.partition("://")
-    monkeypatch.setenv("BOSS_SECRET", place)
-    fleet = open_fleet(notify=True, notifications={"ceo": ["json://${BOSS_SECRET}"]})
+    monkeypatch.setenv("TALLYSTICK_BOSS_SECRET", place)
+    fleet = open_fleet(notify=True, notifications={"ceo": ["json://${TALLYSTICK_BOSS_SECRET}"]})
     use_up(fleet, "a")
     fleet.quiesce()
     assert len(boss.got) == 1
@@ -302,7 +302,8 @@ def test_a_variable_is_read_when_the_alert_is_sent_and_is_not_in_the_log(
 @pytest.mark.parametrize(
     ("address", "problem"),
     [
-        ("json://${NOT_SET_HERE}/hook", "the variable NOT_SET_HERE is not set"),
+        ("json://${TALLYSTICK_NOT_SET_HERE}/hook", "the variable TALLYSTICK_NOT_SET_HERE is not set"),
+        ("json://a/${HOME}", "the variable HOME is not read: only those whose names begin with TALLYSTICK_ are"),
         ("carrier-pigeon://roof", "it is no address of apprise (its scheme is 'carrier-pigeon')"),
         ("nonsense", "it is no address of apprise"),
         ("slack://incomplete", "it is no address of apprise (its scheme is 'slack')"),

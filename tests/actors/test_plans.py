@@ -143,3 +143,48 @@ def test_no_reclaim_leaves_less_than_the_minimum_share(played: list[Played]) -> 
                 case e.BudgetReturned() | e.UnusedReturned():
                     for d in DIMENSIONS:
                         allocated[event.agent][d] -= event.amount.triple[d] or 0
+
+
+# --- the moment of a plan, and what sees it --------------------------------------------------------------------------
+
+
+def _idle_fleet(store: MemoryStore, every_seconds: int = 10) -> SimulatedFleet:
+    config = from_mapping({"total_budget": {"tokens": 20_000}, "reallocation": {"interval_seconds": every_seconds}})
+    fleet = SimulatedFleet.open(store, config, None, START)
+    _tell(fleet, START, c.AllocateBudget(agent="a", budget=Budget(tokens=4_000), id="open-a"))
+    return fleet
+
+
+def _tell(fleet: SimulatedFleet, at: dt.datetime, *commands: c.Command) -> list[Any]:
+    asked = [encode_command(command) for command in commands]
+    return [decode_answer(answer) for answer in fleet.ask(Envelope(list(commands), asked, "test", None), at)]
+
+
+def test_what_stands_behind_a_plan_in_one_array_sees_it() -> None:
+    fleet = _idle_fleet(MemoryStore(), every_seconds=600)
+    before, made, behind, used, last = _tell(
+        fleet,
+        START + dt.timedelta(seconds=65),
+        c.GetStatus(agent="a", id="1"),
+        c.Rebalance(id="2"),
+        c.GetStatus(agent="a", id="3"),
+        c.ReportUsage(agent="a", usage=Budget(tokens=7), id="4"),
+        c.GetStatus(agent="a", id="5"),
+    )
+    assert len(made["ok"]["moves"]) == 1
+    assert (before["ok"]["allocated"], behind["ok"]["allocated"]) == ({"tokens": 4_000}, {"tokens": 2_000})
+    assert used["ok"]["remaining"] == last["ok"]["remaining"] == {"tokens": 1_993}
+
+
+def test_a_fleet_that_was_not_there_at_the_moment_of_a_plan_waits_for_the_next_one() -> None:
+    store = MemoryStore()
+    _idle_fleet(store)
+    opened_at = START + dt.timedelta(seconds=3_603)
+    fleet = SimulatedFleet.open(store, None, None, opened_at)
+    _tell(fleet, opened_at + dt.timedelta(seconds=20), c.GetStatus(agent="a", id="later"))
+    plans = [event for event in map(decode_event_of, store.read()) if isinstance(event, e.Rebalanced)]
+    assert [plan.at for plan in plans] == [START + dt.timedelta(seconds=3_610)]
+
+
+def decode_event_of(record: Any) -> e.Event:
+    return decode_event(record.data, record.name)

@@ -103,9 +103,19 @@ def test_why_a_task_was_admitted(run: Run, day: Path) -> None:
 def test_why_a_task_was_preempted(run: Run, day: Path) -> None:
     text = told(run, day, "task-preempted.v1")
     assert "build lost its slot" in text
-    assert "fire is critical, build is low" in text
+    assert "fire is critical, build is normal (inherited from test, which waits for it)" in text
     assert "critical may take a slot from a lower priority (priority_levels.critical.preempt_lower" in text
     assert "is not preempted again for 10 minutes (preemption_cooldown_minutes)" in text
+
+
+def test_what_a_task_inherits_is_said_where_it_begins(run: Run, day: Path) -> None:
+    assert "build ranks as normal as long as test waits for it" in told(run, day, "dependencies-awaited.v1")
+
+
+def test_a_start_says_what_the_task_inherits(run: Run, day: Path) -> None:
+    text = told(run, day, "task-started.v1", 2)
+    assert "build was admitted" in text
+    assert "it is low by itself, and ranks as normal (inherited from test, which waits for it)" in text
 
 
 def test_why_a_lease_was_lost_and_a_task_has_failed(run: Run, day: Path) -> None:

@@ -22,16 +22,21 @@ FILES = [
 ]
 
 
-def test_a_good_file_is_ok(run: Run, tmp_path: Path) -> None:
+OTHERS = "daily_limits.max_tokens_total, daily_limits.max_cost_usd, max_concurrent.total, token_budgets.default"
+
+
+def test_a_good_file_is_ok_and_what_it_does_not_limit_is_listed(run: Run, tmp_path: Path) -> None:
     (tmp_path / "good.yml").write_text("total_budget: {tokens: 1000}\n", encoding="utf-8")
-    assert run("config", "check", "good.yml").stdout == "OK: good.yml\n"
+    not_limited = f"not limited: total_budget.time_seconds, total_budget.cost_usd, {OTHERS}\n"
+    assert run("config", "check", "good.yml").stdout == f"OK: good.yml\n{not_limited}"
 
 
 def test_without_a_file_it_is_the_one_that_is_found(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert run("config", "check").stdout == f"OK: {loader.PACKAGED_FILE}\n"
+    packaged = f"OK: {loader.PACKAGED_FILE}\nnot limited: total_budget.time_seconds\n"
+    assert run("config", "check").stdout == packaged
     (tmp_path / "mine.yml").write_text("total_budget: {tokens: 1000}\n", encoding="utf-8")
     monkeypatch.setenv("TALLYSTICK_CONFIG", "mine.yml")
-    assert run("config", "check").stdout == "OK: mine.yml\n"
+    assert run("config", "check").stdout.startswith("OK: mine.yml\n")
 
 
 @pytest.mark.parametrize(
@@ -95,16 +100,23 @@ def test_a_fleet_that_has_not_begun_has_nothing_in_force(run: Run) -> None:
 def test_an_address_that_may_hold_a_secret_or_leads_nowhere_is_a_warning(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("TOKENS", "T1JJ3T3L2/A1BRTD4JD/TIiajkdnlazkcOXrIdevi7FQ")
-    addresses = ["json://localhost/hook", "slack://${TOKENS}", "slack://T", "mailto://ann:${NOT_SET}@example.org"]
+    monkeypatch.setenv("TALLYSTICK_TOKENS", "T1JJ3T3L2/A1BRTD4JD/TIiajkdnlazkcOXrIdevi7FQ")
+    addresses = [
+        "json://localhost/hook",
+        "slack://${TALLYSTICK_TOKENS}",
+        "slack://T",
+        "mailto://ann:${TALLYSTICK_NOT_SET}@example.org",
+    ]
     file = tmp_path / "mine.yml"
     file.write_text(json.dumps({"notifications": {"ceo": addresses}}), encoding="utf-8")
     result = run("config", "check", "mine.yml")
-    assert (result.exit_code, result.stdout) == (0, "OK: mine.yml\n")
+    assert (result.exit_code, result.stdout.splitlines()[0]) == (0, "OK: mine.yml")
     secret, nowhere, unset = result.stderr.splitlines()
     assert secret.startswith("tallystick: warning: notifications.ceo[2]: it goes into the log as it is written")
     assert nowhere == (
         "tallystick: warning: notifications.ceo[2]: nothing can be sent there from here: it is no address of apprise"
         " (its scheme is 'slack')"
     )
-    assert unset.endswith("notifications.ceo[3]: nothing can be sent there from here: the variable NOT_SET is not set")
+    assert unset.endswith(
+        "notifications.ceo[3]: nothing can be sent there from here: the variable TALLYSTICK_NOT_SET is not set"
+    )

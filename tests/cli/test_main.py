@@ -71,7 +71,7 @@ def test_a_store_that_cannot_be_read_is_told(run: Run, tmp_path: Path, args: lis
     for url, reason in (
         ("sqlite:///none.db", "the file none.db does not exist"),
         ("sqlite:///text.db", "sqlite:///text.db cannot be read"),
-        ("sqlite:///empty.db", "sqlite:///empty.db cannot be read"),
+        ("sqlite:///empty.db", "sqlite:///empty.db is no fleet: it holds no log"),
         ("mysql://x", "'mysql://x' is not a store"),
     ):
         result = run(*args, "--store", url)
@@ -81,7 +81,10 @@ def test_a_store_that_cannot_be_read_is_told(run: Run, tmp_path: Path, args: lis
         assert result.stdout == ""
 
 
-@pytest.mark.parametrize("args", [["simulate", "scenario.jsonl"], ["send", "resume"]], ids=" ".join)
+REPORT = '{"type": "ReportUsage", "agent": "a", "usage": {"tokens": 1}}'
+
+
+@pytest.mark.parametrize("args", [["simulate", "scenario.jsonl"], ["send", REPORT]], ids=["simulate", "send"])
 def test_a_store_that_cannot_be_written_is_told(run: Run, scenario: Path, tmp_path: Path, args: list[str]) -> None:
     (tmp_path / "text.db").write_text("this is no database\n" * 99, encoding="utf-8")
     result = run(*args, "--store", "sqlite:///text.db")

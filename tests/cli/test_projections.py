@@ -2,7 +2,9 @@
 
 import hashlib
 import json
+import os
 import sqlite3
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -279,10 +281,102 @@ def test_a_mistake_is_one_line_on_stderr(run: Run, arguments: list[str], code: i
     assert state(run) == before
 
 
-@pytest.mark.parametrize("command", ["list", "rebuild", "drop"])
+@pytest.mark.parametrize("command", ["list", "rebuild"])
 def test_a_file_that_is_no_file_of_views_is_told_and_left_alone(run: Run, views: Path, command: str) -> None:
     views.write_bytes(b"somebody's recipes" * 100)
     result = run("projections", command)
     assert (result.exit_code, result.stdout) == (1, "")
-    assert "the views in tallystick.db.views could not be opened" in result.stderr
+    assert "tallystick.db.views could not be opened" in result.stderr
     assert views.read_bytes().startswith(b"somebody")
+
+
+# --- damage ----------------------------------------------------------------------------------------------------------
+
+
+def _overwritten(views: Path) -> None:
+    views.write_bytes(b"this is a letter to my aunt, and no data base\n" * 100)
+
+
+def _header(views: Path) -> None:
+    data = bytearray(views.read_bytes())
+    data[16:100] = os.urandom(84)
+    views.write_bytes(data)
+
+
+def _page(number: int) -> Callable[[Path], None]:
+    def damage(views: Path) -> None:
+        data = bytearray(views.read_bytes())
+        data[number * 4096 : (number + 1) * 4096] = b"\xff" * 4096
+        views.write_bytes(data)
+
+    return damage
+
+
+def _half(views: Path) -> None:
+    os.truncate(views, views.stat().st_size // 2)
+
+
+def _without(statement: str) -> Callable[[Path], None]:
+    def damage(views: Path) -> None:
+        sql(views, statement)
+
+    return damage
+
+
+DAMAGE = {
+    "overwritten": _overwritten,
+    "a header of noise": _header,
+    "its second page": _page(1),
+    "its third page": _page(2),
+    "its sixth page": _page(5),
+    "cut in half": _half,
+    "without a table": _without("DROP TABLE kept"),
+    "without its positions": _without("DELETE FROM sides"),
+}
+
+
+@pytest.mark.usefixtures("read")
+@pytest.mark.parametrize("names", [[], ["agents"]], ids=["all", "one view"])
+@pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE)
+def test_a_damaged_file_is_cured_by_a_drop_and_the_views_are_as_they_were(
+    run: Run, views: Path, damage: Callable[[Path], None], names: list[str]
+) -> None:
+    before = run("status").stdout
+    damage(views)
+    result = run("projections", "drop", *names)
+    assert result.exit_code == 0, result.stderr
+    if names:
+        # One that could be dropped by itself leaves the damage elsewhere.
+        assert run("projections", "drop").exit_code == 0
+    assert run("status").stdout == before
+    assert set(state(run).values()) == {"current"}
+    assert "result          sound" in run("audit", "verify").stdout
+
+
+@pytest.mark.usefixtures("read")
+def test_what_was_damaged_is_kept_beside_and_said(run: Run, views: Path) -> None:
+    _overwritten(views)
+    content = views.read_bytes()
+    found = json.loads(run("projections", "drop", "--json").stdout)
+    assert found == {"dropped": ALL, "moved_to": f"{views}.damaged"}
+    assert Path(found["moved_to"]).read_bytes() == content
+    assert not views.exists()
+    run("status")
+    _overwritten(views)
+    assert f"it is now {views}.damaged" in run("projections", "drop").stdout
+
+
+def test_a_drop_leaves_the_file_of_something_else_alone(run: Run, views: Path) -> None:
+    sql(views, "CREATE TABLE aunts (name TEXT)")
+    before = views.read_bytes()
+    result = run("projections", "drop")
+    assert result.exit_code == 1
+    assert "there is something else in it" in result.stderr
+    assert views.read_bytes() == before
+
+
+@pytest.mark.usefixtures("read")
+def test_a_sound_file_is_not_moved_aside(run: Run, views: Path) -> None:
+    assert run("projections", "drop").exit_code == 0
+    assert views.exists()
+    assert not Path(f"{views}.damaged").exists()

@@ -5,11 +5,15 @@ from pathlib import Path
 
 import pytest
 
+from tallystick.config.loader import PACKAGED_FILE
 from tallystick.fleet import Fleet
 from tests.support.cli import Run, lines
 
 NOW = "2026-01-26T14:42:00Z"
-CONFIG = "leases: {seconds: 86400}\nmax_concurrent: {total: 5, per_type: {backend-engineer: 2}}\n"
+CONFIG = (
+    "leases: {seconds: 86400}\nmax_concurrent: {total: 5, per_type: {backend-engineer: 2}}\n"
+    "token_budgets: {default: 80000}\ndaily_limits: {max_tokens_total: 2000000, max_cost_usd: 100}\n"
+)
 
 
 def submitted(at: str, task: str, **rest: object) -> dict[str, object]:
@@ -109,7 +113,7 @@ def test_the_queue_is_shown_as_it_was_then_and_reading_it_records_nothing(day: R
 
 
 def test_a_fleet_without_tasks_has_an_empty_queue(run: Run) -> None:
-    said(run("send", '{"type": "GetGlobalStatus"}'))
+    said(run("send", '{"type": "GetGlobalStatus"}', "--config", str(PACKAGED_FILE)))
     shown = said(run("queue"))
     assert shown.splitlines()[:2] == ["Nothing waits for a slot.", "Nothing runs: 0 of 5 slots."]
     assert json.loads(said(run("queue", "--json"))) == {"tasks": [], "running": []}

@@ -1,6 +1,7 @@
 """``send``: one message, by the live fleet, into a durable store."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +10,8 @@ from typing import Any
 import pytest
 
 from tallystick.actors.runtime.fleet import Fleet
+from tallystick.config.loader import PACKAGED_FILE
+from tallystick.events.log.store import open_store
 from tests.support.cli import Run
 
 ALLOCATE = '{"type": "AllocateBudget", "agent": "a-1", "budget": {"tokens": 50000}}'
@@ -21,6 +24,12 @@ def test_a_message_is_answered_and_kept(run: Run, tmp_path: Path) -> None:
     status = json.loads(run("send", '{"type": "GetStatus", "agent": "a-1"}').stdout)
     assert status["ok"]["remaining"] == {"tokens": 50000}
     assert (tmp_path / "tallystick.db").exists()
+
+
+def begin(run: Run, *settings: str) -> None:
+    """A fleet that has begun, with nothing in it."""
+    question = '{"type": "GetGlobalStatus"}'
+    assert run("send", question, "--config", settings[0] if settings else str(PACKAGED_FILE)).exit_code == 0
 
 
 def test_a_refusal_is_printed_and_exits_with_1(run: Run) -> None:
@@ -38,6 +47,7 @@ def test_the_same_id_is_answered_as_before(run: Run) -> None:
 
 
 def test_the_words_of_operators(run: Run) -> None:
+    begin(run)
     assert json.loads(run("send", "pause", "the", "provider is down", "--by", "ada").stdout)["ok"]["paused"] is True
     assert "everything was paused: the provider is down" in run("audit", "explain", "4").stdout
     assert "ada" in run("audit", "explain", "4").stdout
@@ -56,26 +66,28 @@ def test_a_higher_limit_is_approved_in_a_few_words(run: Run, tmp_path: Path) -> 
     (tmp_path / "limits.yml").write_text(
         "daily_limits: {max_cost_usd: 100, max_tokens_total: 1000}\n", encoding="utf-8"
     )
-    ok(run, "resume", "--config", "limits.yml")
+    begin(run, "limits.yml")
     today = ok(run, "approve-limit", "--cost", "200.50", "--tokens", "5000", "--by", "ada")
     assert today["limits"] == {"tokens": 5000, "cost_usd": "200.50"}
     refused = run("send", "approve-limit", "--cost", "50")
     assert refused.exit_code == 1
     assert json.loads(refused.stdout)["error"]["code"] == "limit_not_raised"
-    assert "limits were raised for" in run("audit", "explain", "5").stdout
+    assert "limits were raised for" in run("audit", "explain", "4").stdout
 
 
 def test_an_open_breaker_is_reset_in_a_few_words(run: Run, tmp_path: Path) -> None:
     (tmp_path / "limits.yml").write_text(
         "circuit_breaker: {trip_conditions: ['tokens_daily > 10']}\n", encoding="utf-8"
     )
-    closed = run("send", "reset-breaker", "a", "mistake", "--config", "limits.yml")
+    begin(run, "limits.yml")
+    closed = run("send", "reset-breaker", "a", "mistake")
     assert json.loads(closed.stdout)["error"]["code"] == "breaker_not_open"
     ok(run, '{"type": "ReportUsage", "agent": "a", "usage": {"tokens": 11}}')
     assert ok(run, "reset-breaker", "a mistake", "--by", "ada")["silenced"] == ["tokens_daily > 10"]
 
 
 def test_the_priority_of_a_product_is_overridden_in_a_few_words_and_given_back(run: Run) -> None:
+    begin(run)
     assert ok(run, "override", "shop", "critical", "the", "launch")["priority"] == "critical"
     assert ok(run, "override", "shop", "none")["priority"] is None
 
@@ -90,6 +102,7 @@ def test_the_priority_of_a_product_is_overridden_in_a_few_words_and_given_back(r
         (["approve-limit", "--tokens", "\u0661"], "--tokens: found '\u0661', allowed are whole tokens like 5000000"),
         (["approve-limit", "--tokens", "1.5"], "--tokens: found '1.5', allowed are whole tokens like 5000000"),
         (["pause", "now", "--cost", "1"], "--cost belongs to approve-limit"),
+        (["retry", "T-1"], "retry needs a task and a reason, like: retry T-1 the provider is back"),
         (["override", "shop"], "override needs a product and a priority, like: override urgent-project critical"),
         (["override", "shop", "urgent"], "'urgent' is no priority: allowed are critical, high, normal, low, none"),
         (["reset-breaker"], "reset-breaker needs a reason"),
@@ -140,11 +153,11 @@ def test_a_new_fleet_begins_with_the_project_file_and_keeps_what_is_in_force(run
     project = tmp_path / ".claude/resource-management/resource-limits.yml"
     project.parent.mkdir(parents=True)
     project.write_text("total_budget: {tokens: 1000}\n", encoding="utf-8")
-    assert json.loads(run("send", "resume").stdout)["ok"]["total"] == {"tokens": 1000}
+    assert ok(run, '{"type": "SetTotalBudget", "budget": {"time_seconds": 5}}')["total"]["tokens"] == 1000
     project.write_text("total_budget: {tokens: 2000}\n", encoding="utf-8")
-    assert json.loads(run("send", "resume").stdout)["ok"]["total"] == {"tokens": 1000}
+    assert ok(run, "resume")["total"]["tokens"] == 1000
     result = run("send", "resume", "--config", str(project))
-    assert json.loads(result.stdout)["ok"]["total"] == {"tokens": 2000}
+    assert json.loads(result.stdout)["ok"]["total"]["tokens"] == 2000
 
 
 def test_settings_that_cannot_be_in_force_are_told(run: Run, tmp_path: Path) -> None:
@@ -160,7 +173,7 @@ def test_settings_that_cannot_be_in_force_are_told(run: Run, tmp_path: Path) -> 
 
 def test_bad_settings_leave_the_store_free(run: Run, tmp_path: Path) -> None:
     (tmp_path / "bad.yml").write_text("enforcement: {warn_att: 1}\n", encoding="utf-8")
-    result = run("send", "resume", "--config", "bad.yml")
+    result = run("send", ALLOCATE, "--config", "bad.yml")
     assert result.exit_code == 2
     assert "bad.yml:1:15: enforcement.warn_att: unknown key; did you mean 'warn_at'?" in result.stderr
     with Fleet.open("sqlite:///tallystick.db"):
@@ -185,3 +198,49 @@ def test_an_alert_is_one_plain_line_for_the_operator(tmp_path: Path) -> None:
     assert "warning" in done.stderr
     assert done.stderr.count("\n") == 1
     assert "\x1b" not in done.stderr
+
+
+ORDERS = [
+    ["pause", "now"],
+    ["resume"],
+    ["approve-limit", "--cost", "200"],
+    ["override", "shop", "critical"],
+    ["reset-breaker", "a mistake"],
+    ["release-reserve", "the audit is due"],
+    ['{"type": "PauseAll", "reason": "now"}', "--config", "limits.yml"],
+    ['{"type": "GetGlobalStatus"}'],
+    ['{"type": "Stop", "agent": "a", "reason": "now"}'],
+    ['{"type": "ReleaseBudget", "agent": "a"}'],
+    ['{"type": "Rebalance"}'],
+]
+
+
+@pytest.mark.parametrize("words", ORDERS, ids=[" ".join(words)[:30] for words in ORDERS])
+@pytest.mark.parametrize("before", ["no file", "an empty file", "an empty fleet"])
+def test_what_only_operates_or_asks_creates_no_fleet(run: Run, tmp_path: Path, words: list[str], before: str) -> None:
+    (tmp_path / "limits.yml").touch()
+    db = tmp_path / "mistyped.db"
+    if before == "an empty file":
+        db.touch()
+    elif before == "an empty fleet":
+        open_store(f"sqlite:///{db}", writer=True).close()
+    there = db.exists() and db.stat().st_size
+    result = run("send", *words, "--store", "sqlite:///mistyped.db")
+    assert result.exit_code == 1
+    assert "no fleet" in result.stderr
+    assert result.stdout == ""
+    assert result.stderr.count("\n") == 1
+    assert (db.exists() and db.stat().st_size) == there
+
+
+def test_a_second_writer_that_comes_through_a_link_is_refused_and_the_fleet_goes_on(tmp_path: Path) -> None:
+    live, link = tmp_path / "live.db", tmp_path / "link.db"
+    with Fleet.open(f"sqlite:///{live}") as fleet:
+        fleet.ask(json.loads(ALLOCATE))
+        link.symlink_to(live)
+        command = [sys.executable, "-m", "tallystick", "send", "--store", f"sqlite:///{link}", ALLOCATE]
+        sent = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert sent.returncode == 1
+        assert f"is being written by process {os.getpid()} on " in sent.stderr
+        report = {"type": "ReportUsage", "agent": "a-1", "usage": {"tokens": 1}}
+        assert fleet.ask(report)["ok"]["remaining"] == {"tokens": 49999}

@@ -174,11 +174,11 @@ RULE = "auto_model_selection.rules[0].condition"
             ),
         ),
         (
-            "circuit_breaker: {trip_conditions: [pressure > token_budgets.architect]}\ntoken_budgets: {architect: null}",
+            "circuit_breaker: {trip_conditions: [pressure > token_budgets.architect]}\ntoken_budgets: {default: 1, dba: 2}",
             (
                 "limits.yml:1:48: circuit_breaker.trip_conditions[0]: found 'token_budgets.architect', allowed is "
-                "token_budgets.default, token_budgets.backend-engineer, token_budgets.qa-engineer "
-                "(a text with dots stands in quotes); did you mean 'token_budgets.default'?"
+                "token_budgets.default, token_budgets.dba "
+                "(a text with dots stands in quotes); did you mean 'token_budgets.dba'?"
             ),
         ),
     ],

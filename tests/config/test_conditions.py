@@ -7,7 +7,7 @@ import pytest
 
 from tallystick.config.conditions import Condition
 from tallystick.config.grammar import read, written
-from tallystick.config.loader import from_mapping
+from tallystick.config.loader import changed, from_mapping
 from tallystick.config.names import FLEET_NAMES, TASK_NAMES, numbers_in
 from tallystick.config.settings import Config
 from tests.support.conditions import FACTS, NUMBERS, holds, parsed
@@ -178,7 +178,7 @@ def test_a_limit_that_was_removed_is_never_passed() -> None:
 
 
 def test_any_number_of_the_configuration_has_its_path_as_a_name() -> None:
-    config = from_mapping({"products": {"urgent-project": {"weight": 2}, "acme.io": {"max_concurrent_agents": 8}}})
+    config = changed(Config(), {"products": {"urgent-project": {"weight": 2}, "acme.io": {"max_concurrent_agents": 8}}})
     numbers = dict(numbers_in(config))
     assert numbers["daily_limits.max_cost_usd"] == 100
     assert numbers["token_budgets.architect"] == 150_000

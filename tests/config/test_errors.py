@@ -39,9 +39,17 @@ CASES = {
     "circuit_breaker: {trip_conditions: [1]}": (
         "limits.yml:1:37: circuit_breaker.trip_conditions[0]: found 1, allowed is a text of 1 to 4096 characters"
     ),
-    "leases: {max_attempts: 2.5}": "limits.yml:1:24: leases.max_attempts: found 2.5, allowed is a whole number from 1",
-    "leases: {max_attempts: 010}": "limits.yml:1:24: leases.max_attempts: found '010', allowed is a whole number from 1",
-    "leases: {max_attempts: yes}": "limits.yml:1:24: leases.max_attempts: found true, allowed is a whole number from 1",
+    "circuit_breaker: {trip_conditions: [tokens_daily > 2_000_000]}": (
+        "limits.yml:1:52: circuit_breaker.trip_conditions[0]: found '2_000_000', allowed is a number without underscores; "
+        "did you mean '2000000'?"
+    ),
+    "rules: [{condition: task.priority == low or 1_0 < task.estimated_minutes, model: opus}]": (
+        "limits.yml:1:45: auto_model_selection.rules[0].condition: found '1_0', allowed is a number without underscores; "
+        "did you mean '10'?"
+    ),
+    "leases: {max_attempts: 2.5}": "limits.yml:1:24: leases.max_attempts: found 2.5, allowed is a whole number from 1 to 9223372036854775807",
+    "leases: {max_attempts: 010}": "limits.yml:1:24: leases.max_attempts: found '010', allowed is a whole number from 1 to 9223372036854775807",
+    "leases: {max_attempts: yes}": "limits.yml:1:24: leases.max_attempts: found true, allowed is a whole number from 1 to 9223372036854775807",
     "reallocation: {enabled: 1}": "limits.yml:1:25: reallocation.enabled: found 1, allowed is true or false",
     "daily_limits: {alert_at_percent: 80%}": (
         "limits.yml:1:34: daily_limits.alert_at_percent: found '80%', allowed is a number from 0 to 100, "
@@ -63,7 +71,7 @@ CASES = {
     ),
     # numbers out of their bounds
     "max_concurrent: {per_type: {a: -1}}": (
-        "limits.yml:1:32: max_concurrent.per_type.a: found -1, allowed is a whole number from 0"
+        "limits.yml:1:32: max_concurrent.per_type.a: found -1, allowed is a whole number from 0 to 9223372036854775807"
     ),
     "emergency_reserve_percent: 100.1": (
         "limits.yml:1:28: emergency_reserve_percent: found 100.1, allowed is a number from 0 to 100, with at most 9 decimals"
@@ -72,26 +80,26 @@ CASES = {
         "limits.yml:1:30: enforcement.throttle_rate: found 0, allowed is a number above 0, at most 1, with at most 9 decimals"
     ),
     "enforcement: {warn_at: 0}": (
-        "limits.yml:1:24: enforcement.warn_at: found 0, allowed is a number above 0, with at most 9 decimals"
+        "limits.yml:1:24: enforcement.warn_at: found 0, allowed is a number above 0, at most 9223372036, with at most 9 decimals"
     ),
     "holds: {ttl_seconds: 1.2345}": (
-        "limits.yml:1:22: holds.ttl_seconds: found 1.2345, allowed is a number above 0, with at most 3 decimals"
+        "limits.yml:1:22: holds.ttl_seconds: found 1.2345, allowed is a number above 0, at most 9223372036, with at most 3 decimals"
     ),
     "total_budget: {cost_usd: 0.0000000001}": (
-        "limits.yml:1:26: total_budget.cost_usd: found 1E-10, allowed is a number from 0, with at most 9 decimals, or null"
+        "limits.yml:1:26: total_budget.cost_usd: found 1E-10, allowed is a number from 0 to 9223372036, with at most 9 decimals, or null"
     ),
     "total_budget: {cost_usd: 1.0000000000000000000000000000001}": (
         "limits.yml:1:26: total_budget.cost_usd: found 1.0000000000000000000000000000001, "
-        "allowed is a number from 0, with at most 9 decimals, or null"
+        "allowed is a number from 0 to 9223372036, with at most 9 decimals, or null"
     ),
     "scoring: {wait: .inf}": (
-        "limits.yml:1:17: scoring.wait: found '.inf', allowed is a number from 0, with at most 9 decimals"
+        "limits.yml:1:17: scoring.wait: found '.inf', allowed is a number from 0 to 9223372036, with at most 9 decimals"
     ),
     "scoring: {wait: NaN}": (
-        "limits.yml:1:17: scoring.wait: found 'NaN', allowed is a number from 0, with at most 9 decimals"
+        "limits.yml:1:17: scoring.wait: found 'NaN', allowed is a number from 0 to 9223372036, with at most 9 decimals"
     ),
     "scoring: {wait: 1e999999}": (
-        "limits.yml:1:17: scoring.wait: found '1e999999', allowed is a number from 0, with at most 9 decimals"
+        "limits.yml:1:17: scoring.wait: found '1e999999', allowed is a number from 0 to 9223372036, with at most 9 decimals"
     ),
     # values that do not fit together
     "enforcement:\n  warn_at: 0.8": "limits.yml:2:12: enforcement.warn_at: found 0.8, allowed is at most throttle_at (0.75)",
@@ -135,10 +143,6 @@ CASES = {
         "limits.yml:2:46: models.haiku: found nothing (null), allowed is an entry, because "
         "auto_model_selection.rules[2].model names it"
     ),
-    "token_budgets: {default: null}": (
-        "limits.yml:1:26: token_budgets.default: found nothing (null), allowed is a budget for the agent types "
-        "that are not named"
-    ),
     "circuit_breaker: {when_tripped: {notify: coe}}": (
         "limits.yml:1:42: circuit_breaker.when_tripped.notify: found 'coe', allowed is one of ceo; did you mean 'ceo'?"
     ),
@@ -181,7 +185,7 @@ def test_an_error_carries_its_parts_for_programs() -> None:
         ({"holds": {"ttl": 1}}, "holds.ttl: unknown key (allowed: ttl_seconds)"),
         (
             {"scoring": {"wait": float("nan")}},
-            "scoring.wait: found nan, allowed is a number from 0, with at most 9 decimals",
+            "scoring.wait: found nan, allowed is a number from 0 to 9223372036, with at most 9 decimals",
         ),
         ({"rules": [{"condition": "default", "model": ["opus"]}]}, "found a list, allowed is a name"),
         ({"timezone": b"UTC"}, "timezone: found a bytes, allowed is a name of 1 to 128 characters"),

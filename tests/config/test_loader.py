@@ -9,8 +9,27 @@ import pytest
 
 from tallystick.config import loader
 from tallystick.config.errors import ConfigError
-from tallystick.config.loader import find, from_mapping, load, parse, restore, to_mapping
-from tallystick.config.settings import Config, Model, ModelRule, Product, TotalBudget
+from tallystick.config.loader import (
+    changed,
+    find,
+    from_mapping,
+    load,
+    named,
+    parse,
+    restore,
+    to_mapping,
+    without_limits,
+)
+from tallystick.config.remarks import limits_of
+from tallystick.config.settings import (
+    Config,
+    DailyLimits,
+    MaxConcurrent,
+    Model,
+    ModelRule,
+    Product,
+    TotalBudget,
+)
 from tallystick.config.source import read
 
 SEED = Path(__file__).parent / "seed"
@@ -28,7 +47,7 @@ def test_the_packaged_file_says_what_the_structures_have_as_defaults() -> None:
 def test_the_packaged_file_spells_out_every_key() -> None:
     empty = told("")
     keys = told(loader.PACKAGED_FILE.read_text(encoding="utf-8"))
-    assert to_mapping(keys) == to_mapping(empty)
+    assert to_mapping(keys) == to_mapping(Config())
     written = read(loader.PACKAGED_FILE.read_text(encoding="utf-8"), "packaged").keys
     for section in ("enforcement", "enforcement.fleet", "reallocation", "daily_limits", "circuit_breaker.when_tripped"):
         path = tuple(section.split("."))
@@ -61,25 +80,22 @@ def test_every_snippet_of_the_seed_loads_word_for_word(file: Path) -> None:
 def test_the_snippets_of_the_seed_mean_what_they_say() -> None:
     adjusted = load(SEED / "ceo_adjusts_limits.yml")
     assert adjusted.daily_limits.max_cost_usd == 200
-    assert adjusted.daily_limits.max_tokens_total == 2_000_000
+    assert adjusted.daily_limits.max_tokens_total is None
     assert adjusted.products == {
         "urgent-project": Product(priority="critical", max_concurrent_agents=8, token_budget_daily=1_000_000)
     }
     assert adjusted.auto_model_selection.rules[0] == ModelRule("task.product == urgent-project", "opus")
     assert load(SEED / "rules.yml").auto_model_selection.rules == PACKAGED_RULES
     assert load(SEED / "priority_levels.yml").priority_levels == Config().priority_levels
-    assert load(SEED / "token_budgets.yml").token_budgets == Config().token_budgets
+    assert {"default": 80_000, **load(SEED / "token_budgets.yml").token_budgets} == Config().token_budgets
     overridden = load(SEED / "manual_override.yml").manual_override
     assert overridden.pause_all_agents
     assert overridden.priority_override == {"critical-product": "critical"}
 
 
 def test_maps_are_merged_key_by_key() -> None:
-    config = told(
-        "max_concurrent: {per_type: {architect: 1}}\nmodels: {opus: {id: newer}}\nenforcement: {warn_at: 0.4}"
-    )
-    assert config.max_concurrent.total == 5
-    assert config.max_concurrent.per_type == {"backend-engineer": 2, "frontend-engineer": 2, "architect": 1}
+    config = told("models: {opus: {id: newer}}\nenforcement: {warn_at: 0.4}\ndaily_limits: {max_cost_usd: 5}")
+    assert config.daily_limits.alert_at_percent == 80
     assert config.models["opus"] == Model("anthropic", "newer", "sonnet")
     assert config.enforcement.warn_at == Decimal("0.4")
     assert config.enforcement.fleet == Config().enforcement.fleet
@@ -91,24 +107,73 @@ def test_lists_replace_the_list() -> None:
     )
 
 
-def test_the_total_budget_is_taken_as_it_is_written() -> None:
+def test_limits_are_taken_as_they_are_written() -> None:
     assert told("total_budget: {tokens: 5}").total_budget == TotalBudget(tokens=5, period="none")
     assert told("total_budget: {}").total == (None, None, None)
+    config = told("max_concurrent: {per_type: {architect: 1}}\ntoken_budgets: {architect: 7}")
+    assert config.max_concurrent == MaxConcurrent(None, {"architect": 1})
+    assert config.token_budgets == {"architect": 7}
+    assert config.max_tokens == {"architect": 10}
+    assert config.daily_limits == DailyLimits(None, None)
+
+
+@pytest.mark.parametrize("text", ["", "timezone: UTC", "enforcement: {warn_at: 0.4}", "products: {shop: {weight: 2}}"])
+def test_a_limit_that_a_file_does_not_name_is_not_limited(text: str) -> None:
+    assert limits_of(told(text)) == {}
+
+
+def test_the_packaged_limits_are_in_force_only_without_any_configuration() -> None:
+    assert load(None) == Config()
+    assert limits_of(Config()).keys() >= {
+        "total_budget.tokens",
+        "daily_limits.max_cost_usd",
+        "max_concurrent.total",
+        "token_budgets.default",
+    }
+    assert without_limits().enforcement == Config().enforcement
+    assert without_limits().models == Config().models
 
 
 def test_null_removes_a_limit_or_an_entry() -> None:
-    config = told(
-        "daily_limits: {max_cost_usd: null}\n"
-        "max_concurrent: {total: null, per_type: {backend-engineer: null, nobody: null}}\n"
-        "token_budgets: {architect: ~}\n"
-        "models: {opus: {degrades_to: null}}\n"
-    )
+    mapping = {
+        "daily_limits": {"max_cost_usd": None},
+        "max_concurrent": {"total": None, "per_type": {"backend-engineer": None, "nobody": None}},
+        "token_budgets": {"architect": None},
+        "models": {"opus": {"degrades_to": None}},
+    }
+    config = changed(Config(), mapping)
     assert config.daily_limits.max_cost_usd is None
     assert config.daily_limits.max_tokens_total == 2_000_000
     assert config.max_concurrent.total is None
     assert config.max_concurrent.per_type == {"frontend-engineer": 2}
     assert config.token_budgets == {"default": 80_000, "backend-engineer": 80_000, "qa-engineer": 60_000}
     assert config.models["opus"].degrades_to is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "daily_limits: {max_cost_usd: }",
+        "daily_limits:\n  max_cost_usd:",
+        "total_budget: {tokens: 5, cost_usd: }",
+        "token_budgets:\n  architect:\n",
+        "products: {shop: {token_budget_daily: }}",
+    ],
+)
+def test_a_key_without_a_value_lifts_nothing_because_null_must_be_written(text: str) -> None:
+    with pytest.raises(ConfigError, match="this key has no value: write null to remove a limit or an entry"):
+        told(text)
+
+
+def test_a_configuration_knows_what_its_file_names() -> None:
+    text = "daily_limits: {max_cost_usd: 5.50}\nrules: [{condition: default, model: haiku}]\nproducts: {shop: null}"
+    assert named(told(text)) == {
+        "daily_limits": {"max_cost_usd": "5.5"},
+        "auto_model_selection": {"rules": [{"condition": "default", "model": "haiku"}]},
+        "products": {"shop": None},
+    }
+    assert named(told("")) == {}
+    assert named(Config()) == to_mapping(Config())
 
 
 def test_rules_without_a_default_fall_through_to_the_packaged_ones() -> None:
@@ -192,3 +257,14 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
         load(missing)
     with pytest.raises(ConfigError, match=r"binary\.yml: is not a UTF-8 text"):
         load(binary)
+
+
+def test_a_condition_with_underscores_that_a_log_holds_is_read_as_ever() -> None:
+    kept = to_mapping(Config()) | {"circuit_breaker": {"trip_conditions": ["tokens_daily > 2_000_000"]}}
+    (condition,) = restore(kept).trip_conditions
+    assert condition.holds({"tokens_daily": 2_000_001})
+    assert not condition.holds({"tokens_daily": 2_000_000})
+    goes_on = changed(restore(kept), {"leases": {"seconds": 60}})
+    assert goes_on.trip_conditions == (condition,)
+    with pytest.raises(ConfigError, match="without underscores"):
+        changed(restore(kept), {"circuit_breaker": kept["circuit_breaker"]})

@@ -47,6 +47,6 @@ def test_a_default_of_ones_own_ends_the_list() -> None:
 
 def test_a_rule_may_ask_the_fleet_and_the_configuration() -> None:
     rules = [{"condition": "cost_daily_usd >= 80 and daily_limits.max_cost_usd == 100", "model": "haiku"}]
-    config = from_mapping({"rules": rules})
+    config = from_mapping({"rules": rules, "daily_limits": {"max_cost_usd": 100}})
     assert choose_model(config, FACTS).model == "haiku"
     assert choose_model(config, {**FACTS, "cost_daily_usd": 79}).model == "sonnet"

@@ -50,7 +50,7 @@ def test_a_list_is_written_as_exact_dollars_per_million_tokens_sorted_by_model()
     assert written["b"] == {"input": "1.00", "output": "2.00", "cached_input": "0.10"}
 
 
-DOLLARS = "allowed is a number from 0, with at most 9 decimals"
+DOLLARS = "allowed is a number from 0 to 9223372036, with at most 9 decimals"
 CASES = {
     "prices:\n  m: {input: 1, output: -2}": f"prices.yml:2:25: prices.m.output: found -2, {DOLLARS}",
     "prices:\n  m: {input: 1e-10, output: 2}": f"prices.yml:2:14: prices.m.input: found '1e-10', {DOLLARS}",

@@ -15,8 +15,10 @@ from tallystick.config.amounts import AMOUNT_MAX
 from tallystick.config.errors import ConfigError, Unfit
 from tallystick.config.grammar import quoted
 from tallystick.config.kinds import Bounds
-from tallystick.config.loader import from_mapping, parse, restore, to_mapping
+from tallystick.config.loader import changed, from_mapping, parse, restore, to_mapping, without_limits
 from tallystick.config.names import FLEET_NAMES
+from tallystick.config.overlay import changes, dropped
+from tallystick.config.remarks import kept, limits_of, names_key
 from tallystick.config.settings import (
     AutoModelSelection,
     CircuitBreaker,
@@ -28,8 +30,11 @@ from tallystick.config.settings import (
     Section,
     WhenTripped,
 )
+from tallystick.config.spelling import misspelled
 
-NAMES = st.text(st.characters(codec="utf-8", categories=("L", "N", "P")), min_size=1, max_size=8)
+NAMES = st.text(st.characters(codec="utf-8", categories=("L", "N", "P")), min_size=1, max_size=8).filter(
+    lambda name: misspelled(name) is None
+)
 TRIPS = st.builds("{} {} {}".format, st.sampled_from(sorted(FLEET_NAMES)), st.sampled_from("<>"), st.integers())
 RULES = TRIPS | st.builds("task.product == {}".format, NAMES.map(quoted))
 RISING = {
@@ -60,7 +65,7 @@ def singles(kind: Any) -> st.SearchStrategy[Any]:
     plain = get_args(kind)[0]
     meta = next(note for note in kind.__metadata__ if isinstance(note, msgspec.Meta))
     if plain is int:
-        return st.integers(int(meta.ge or 0), AMOUNT_MAX)
+        return st.integers(int(meta.ge or 0), AMOUNT_MAX if meta.le is None else int(meta.le))
     if plain is str:
         return NAMES
     assert meta.extra is not None
@@ -96,7 +101,6 @@ def configs(draw: st.DrawFn) -> Config:
     notifications = draw(st.dictionaries(NAMES, st.lists(NAMES, max_size=2).map(tuple), min_size=1, max_size=3))
     notified = draw(st.sampled_from(sorted(notifications)))
     free = draw(FREE)
-    free["token_budgets"]["default"] = 1
     return Config(
         timezone=draw(st.sampled_from(["UTC", "Europe/Zurich", "America/St_Johns"])),
         models={
@@ -125,6 +129,53 @@ def test_a_configuration_survives_being_written_and_read(config: Config) -> None
 @given(configs())
 def test_a_configuration_survives_a_yaml_file(config: Config) -> None:
     assert parse(yaml.safe_dump(to_mapping(config), allow_unicode=True), "limits.yml") == config
+
+
+@st.composite
+def parts(draw: st.DrawFn) -> dict[str, Any]:
+    """A part of a configuration: some of the keys of one, and of each section some of its keys."""
+    whole = draw(st.sampled_from([to_mapping(config) for config in (Config(), without_limits())]) | FREE_MAPPINGS)
+    part = {key: value for key, value in whole.items() if draw(st.booleans())}
+    for key, value in part.items():
+        if isinstance(value, dict):
+            part[key] = {name: inner for name, inner in value.items() if draw(st.booleans())}
+    return part
+
+
+FREE_MAPPINGS = FREE.map(lambda free: {name: to_mapping(Config(**{name: value}))[name] for name, value in free.items()})
+
+
+@settings(max_examples=50, deadline=None)
+@given(FREE.map(lambda free: Config(**free)), parts())
+def test_whatever_a_part_leaves_out_it_lifts_no_limit(in_force: Config, part: dict[str, Any]) -> None:
+    try:
+        after = changed(in_force, part)
+    except ConfigError:
+        reject()
+    limits, still = limits_of(in_force), limits_of(after)
+    for key, value in limits.items():
+        if not names_key(part, key):
+            assert still[key] == value, key
+    omitted = [remark.message for remark in kept(in_force, part)]
+    assert bool(omitted) == any(not names_key(part, key) for key in limits)
+    assert changed(after, part) == after
+    assert changed(in_force, {}) == in_force
+
+
+@settings(max_examples=50, deadline=None)
+@given(parts(), parts())
+def test_what_a_file_changes_over_what_it_said_is_what_it_says_now(before: Any, after: Any) -> None:
+    """A file that is followed changes what it names; so the fleet ends as if it had been given both, one by one."""
+    patch = changes(before, after)
+    assert changes(after, after) == {}
+    try:
+        in_force = changed(without_limits(), before)
+        both = changed(in_force, after)
+        patched = changed(in_force, patch)
+    except ConfigError:
+        reject()
+    assert patched == both
+    assert set(dropped(after, after)) == set()
 
 
 @settings(deadline=None)

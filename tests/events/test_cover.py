@@ -1,5 +1,7 @@
 """Usage is a fact: who pays for what was used beyond an allocation, in which order, and how it is repaid."""
 
+import pytest
+
 from tallystick.events import catalog as e
 from tallystick.events import messages as c
 from tallystick.events.messages import proposals as p
@@ -131,7 +133,10 @@ def test_a_late_report_is_charged_to_the_nearest_open_ancestor() -> None:
     assert core.pool[0] == 920
 
 
-def test_a_late_report_that_comes_as_its_agent_is_forgotten_is_covered_where_it_is_charged() -> None:
+def test_a_late_report_that_comes_as_its_agent_is_forgotten_is_covered_where_it_is_charged(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("tallystick.events.state.ledger.LATE_KEPT", 0)
     core = Core(
         fleet(10_000), allocate("ann", 100), allocate("ann/1", 50, parent="ann"), c.ReleaseBudget(agent="ann/1")
     )

@@ -7,8 +7,13 @@ import pytest
 from tallystick.config.amounts import Budget
 from tallystick.events import catalog as e
 from tallystick.events import messages as c
+from tallystick.events.evolve import evolve
 from tallystick.events.messages import proposals as p
+from tallystick.events.state.conservation import check_conserved
+from tallystick.projections.store.runner import catch_up
+from tallystick.projections.store.view_store import MemoryViewStore
 from tests.support.core import Core, allocate, budget, complete, fleet, hold, start, submit, use
+from tests.support.view_logs import stored
 
 QUIET: dict[str, Any] = {"daily_limits": {"max_tokens_total": None, "max_cost_usd": None}}
 
@@ -125,6 +130,17 @@ def test_a_task_waits_for_all_that_it_depends_on_and_queues_when_the_last_is_com
     assert (queued.task, queued.code) == ("c", None)
     assert core.ledger.tasks.known["c"].queued_at == core.now, "minutes are counted from here"
     core.given(start("c"))
+
+
+@pytest.mark.parametrize("outcome", ["completed", "failed"])
+def test_a_task_that_would_be_paid_by_the_one_it_waits_for_ends_with_it_and_never_queues(outcome: Any) -> None:
+    core = configured(max_concurrent={"total": 1})
+    core.given(submit("a"), submit("b", depends_on=["a"], parent="a"), submit("c", depends_on=["b"]))
+    core.given(submit("next"))
+    core.when(c.CompleteTask(task="a", outcome=outcome))
+    assert (state(core, "a"), state(core, "b"), state(core, "c")) == (outcome, "cancelled", "cancelled")
+    assert [event.code for event in core.every(e.TaskGivenUp)] == ["budget_released", "dependency_failed"]
+    assert core.every(e.TaskQueued) == []
 
 
 def test_a_task_that_is_free_to_run_and_finds_no_slot_says_so() -> None:
@@ -253,3 +269,21 @@ def test_a_task_ends_with_its_own_account_and_so_does_what_runs_under_it() -> No
     core.given(submit("u"), c.BorrowFromPool(agent="u", amount=budget(120_000)), submit("v", "writer", parent="u"))
     core.when(complete("u"))
     assert (state(core, "u"), state(core, "v")) == ("completed", "cancelled")
+
+
+def test_an_early_log_that_queued_such_a_task_again_is_read_by_ledger_and_views() -> None:
+    core = configured()
+    core.given(submit("a"), submit("b", depends_on=["a"], parent="a"), complete("a"))
+    last = core.log[-1]
+    head: dict[str, Any] = {"at": last.at, "id": "old", "by": "local"}
+    again: list[e.Event] = [
+        e.TaskQueued(position=last.position + 1, task="b", code="paused", **head),
+        e.TaskOverdue(position=last.position + 2, task="b", waited_ms=61, allowed_ms=60, **head),
+        e.TaskCancelled(position=last.position + 3, task="b", **head),
+    ]
+    for event in again:
+        evolve(core.ledger, event)
+    assert (state(core, "b"), core.ledger.tasks.queued, core.ledger.tasks.open) == ("cancelled", 0, 0)
+    check_conserved(core.ledger)
+    views = MemoryViewStore()
+    assert catch_up(stored([*core.log, *again]), views) == again[-1].position

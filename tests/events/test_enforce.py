@@ -78,11 +78,13 @@ def test_a_pause_in_the_configuration_ends_in_the_configuration(core: Core) -> N
     core.when(hold("ann", "h", 1))
     core.then_refused("paused")
     core.given(fleet(1_000))
+    assert told(core, "ann") == ("stop", 0.0, "pause_all"), "an omission ends nothing"
+    core.given(fleet(1_000, manual_override={"pause_all_agents": False}))
     assert told(core, "ann") == ("continue", 1.0, "level")
 
 
 def test_a_paused_product_stops_its_agents_only(core: Core) -> None:
-    core.given(fleet(1_000, products={"shop": {"paused": True}}), allocate("cyd", 10, product="shop"))
+    core.given(allocate("cyd", 10, product="shop"), fleet(1_000, products={"shop": {"paused": True}}))
     assert told(core, "cyd") == ("stop", 0.0, "product_pause")
     core.when(hold("cyd", "h", 1))
     core.then_refused("paused", decided_by="product_pause")

@@ -1,5 +1,7 @@
 """The memory of ids, of ended holds and of released accounts: bounded in number and in hours."""
 
+import pytest
+
 from tallystick.events import messages as c
 from tallystick.events.messages import proposals as p
 from tests.support.core import Core, allocate, fleet, hold, settle, use
@@ -72,7 +74,10 @@ def test_an_ended_hold_is_forgotten_with_the_ids_of_its_time() -> None:
     core.then_refused("unknown_hold")
 
 
-def test_a_released_account_is_forgotten_with_the_ids_of_its_time() -> None:
+def test_a_released_account_is_forgotten_with_the_ids_of_its_time_if_many_were_released_since(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("tallystick.events.state.ledger.LATE_KEPT", 0)
     core = Core(fleet(1_000, idempotency_hours=1), allocate("ann", 100), c.ReleaseBudget(agent="ann"))
     assert core.wait(HOUR - 1).when(use("ann", 1)).late is True
     core.wait(HOUR).given(use("bob", 1)).wait(61).given(use("bob", 1))

@@ -154,6 +154,8 @@ def test_a_pause_by_configuration_keeps_slots_too() -> None:
     core.wait(3_600).given(c.PauseAll(reason="x"), c.ResumeAll())
     assert core.due == [], "the configuration still pauses"
     core.given(fleet(10_000_000, **QUIET))
+    assert core.ledger.is_paused, "what a configuration leaves out ends no pause"
+    core.given(fleet(10_000_000, **QUIET, manual_override={"pause_all_agents": False}))
     assert core.when(p.TellTask(task="t")).lease_expires_at == "2026-03-04T13:02:00Z"
 
 

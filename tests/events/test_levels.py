@@ -10,7 +10,7 @@ from tests.support.core import Core, allocate, budget, fleet, hold, tokens, use
 @pytest.mark.parametrize(
     ("used", "level", "action", "rate"),
     [
-        (0, "green", "continue", 1.0),
+        (1, "green", "continue", 1.0),
         (499_999, "green", "continue", 1.0),
         (500_000, "yellow", "warn", 1.0),
         (749_999, "yellow", "warn", 1.0),

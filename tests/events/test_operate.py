@@ -249,3 +249,59 @@ def test_a_draw_that_the_period_share_allows_is_measured_on_the_total() -> None:
     core = Core(fleet(1_000, period="day"), c.AllocateFromPool(agent="ann", request=budget(500)))
     core.when(c.AllocateFromPool(agent="ann", request=budget(1)))
     core.then_refused("pool_share_exceeded")
+
+
+# --- what a configuration leaves out ----------------------------------------------------------------------------------
+
+
+def test_a_configuration_changes_what_it_names_and_lifts_nothing_else() -> None:
+    core = Core(c.LoadConfig(config={"total_budget": {"tokens": 1000, "cost_usd": 5}, "daily_limits": DAILY}))
+    core.given(c.LoadConfig(config={"timezone": "Europe/Zurich"}))
+    in_force = core.ledger.rules.config
+    assert in_force.timezone == "Europe/Zurich"
+    assert in_force.daily_limits.max_tokens_total == 500
+    assert core.ledger.total == (1000, None, 5_000_000_000)
+    core.given(c.LoadConfig(config={"daily_limits": {"max_tokens_total": None}, "total_budget": {"cost_usd": None}}))
+    assert core.ledger.rules.config.daily_limits.max_tokens_total is None
+    assert core.ledger.rules.config.daily_limits.max_cost_usd == 7
+    assert core.ledger.total == (1000, None, None)
+
+
+DAILY = {"max_tokens_total": 500, "max_cost_usd": 7}
+
+
+def test_what_stays_in_force_without_being_named_is_reported_once() -> None:
+    core = Core(c.LoadConfig(config={"daily_limits": DAILY}))
+    warnings = core.when(c.LoadConfig(config={"daily_limits": {"max_cost_usd": 8}})).warnings
+    assert [(one.code, one.key) for one in warnings] == [("limits_kept", "daily_limits.max_tokens_total")]
+    assert core.when(c.LoadConfig(config={"daily_limits": DAILY})).warnings == []
+
+
+def test_a_trip_condition_on_a_limit_that_is_absent_is_reported() -> None:
+    core = Core(c.LoadConfig(config={"daily_limits": DAILY}))
+    warnings = core.when(
+        c.LoadConfig(config={"daily_limits": {"max_cost_usd": None, "max_tokens_total": 500}})
+    ).warnings
+    assert [one.code for one in warnings] == ["can_never_trip"]
+    assert "there is no daily_limits.max_cost_usd" in warnings[0].message
+
+
+@pytest.mark.parametrize(
+    "config", [{"notifications": {"ceo": ["json://elsewhere/hook"]}}, {"metrics_file": "/etc/passwd"}]
+)
+def test_addresses_and_paths_come_from_the_local_file_only(config: dict[str, Any]) -> None:
+    core = Core(c.LoadConfig(config={"notifications": {"ceo": ["json://here/hook"]}, "metrics_file": "metrics.json"}))
+    (key,) = config
+    answer = core.when(c.LoadConfig(config=config))
+    core.then_refused("local_only", key=key)
+    assert f"config.{key}: found another value, allowed is the one in force" in answer.detail
+    same = {"notifications": {"ceo": ["json://here/hook"]}, "metrics_file": "metrics.json", "timezone": "Asia/Tokyo"}
+    core.given(c.LoadConfig(config=same))
+    core.given(c.LoadConfig(config=config, id=f"{c.INTERNAL_ID}file"))
+
+
+def test_a_dimension_that_a_file_does_not_change_keeps_what_an_operator_set() -> None:
+    core = Core(c.LoadConfig(config={"total_budget": {"tokens": 1000, "cost_usd": 5}}))
+    core.given(c.SetTotalBudget(budget=c.BudgetChange(cost_usd=Decimal(50))))
+    core.given(c.LoadConfig(config={"total_budget": {"tokens": 2000}}))
+    assert core.ledger.total == (2000, None, 50_000_000_000)

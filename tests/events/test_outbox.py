@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tallystick.config.addresses import mark, may_hold_secret, resolved, variables
+from tallystick.config.addresses import foreign, mark, may_hold_secret, resolved, variables
 from tallystick.events import catalog as e
 from tallystick.events import messages as c
 from tallystick.events.decide import alerts
@@ -123,9 +123,13 @@ def test_to_an_address_that_is_no_longer_configured_nothing_is_owed() -> None:
     alert = raised(fleet)
     fleet.given(delivered(alert, "ceo", BOSS))
     changed = {"ceo": [PHONE, "json://new/hook"], "ops": []}
-    fleet.given(c.LoadConfig(config={"total_budget": {"tokens": 10_000}, "notifications": changed}))
+    fleet.given(c.LoadConfig(config={"notifications": changed}, id=f"{c.INTERNAL_ID}file"))
     assert owed(fleet, alert) == [ALL[1]], "a new address hears of what comes, not of what was"
-    fleet.given(c.LoadConfig(config={"total_budget": {"tokens": 10_000}, "notifications": {"ceo": []}}))
+    fleet.given(
+        c.LoadConfig(
+            config={"total_budget": {"tokens": 10_000}, "notifications": {"ceo": []}}, id=f"{c.INTERNAL_ID}file-2"
+        )
+    )
     assert fleet.ledger.outbox == {}
 
 
@@ -176,13 +180,20 @@ def test_what_waits_is_what_was_raised_less_what_was_settled_and_survives_a_snap
 
 
 def test_an_address_is_filled_in_from_variables_and_called_by_a_mark_that_does_not_depend_on_them() -> None:
-    address = "mailto://${USER_NAME}:${PASS_1}@example.org"
-    assert variables(address) == ["USER_NAME", "PASS_1"]
-    assert resolved(address, {"USER_NAME": "ann", "PASS_1": "s$3"}) == "mailto://ann:s$3@example.org"
+    address = "mailto://${TALLYSTICK_USER}:${TALLYSTICK_PASS_1}@example.org"
+    assert variables(address) == ["TALLYSTICK_USER", "TALLYSTICK_PASS_1"]
+    assert resolved(address, {"TALLYSTICK_USER": "ann", "TALLYSTICK_PASS_1": "s$3"}) == "mailto://ann:s$3@example.org"
     assert mark(address) == mark(address) != mark(f"{address}?")
     assert len(mark(address)) == 12
     with pytest.raises(KeyError, match="PASS_1"):
-        resolved(address, {"USER_NAME": "ann"})
+        resolved(address, {"TALLYSTICK_USER": "ann"})
+
+
+@pytest.mark.parametrize("name", ["HOME", "AWS_SECRET_ACCESS_KEY", "tallystick_x", "XTALLYSTICK_X"])
+def test_a_variable_of_another_program_is_never_filled_in(name: str) -> None:
+    assert foreign(f"json://example.org/${{{name}}}") == [name]
+    with pytest.raises(KeyError, match=name):
+        resolved(f"json://example.org/${{{name}}}", {name: "secret"})
 
 
 @pytest.mark.parametrize(

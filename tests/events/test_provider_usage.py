@@ -1,6 +1,7 @@
 """A provider's own usage object is read as its provider means it, kept without its texts, and never in the way."""
 
 import datetime as dt
+import json
 import math
 from typing import Any
 
@@ -17,6 +18,7 @@ from tallystick.events import catalog as e
 from tallystick.events import messages as c
 from tallystick.events.log.codec import read_message
 from tallystick.events.messages import proposals as p
+from tallystick.events.messages.legible import mended
 from tallystick.events.messages.provider_usage import KEPT_MAX, Counts, counted, stripped
 from tallystick.events.messages.replies import Refusal
 from tests.support.core import Core, allocate, fleet
@@ -268,3 +270,15 @@ def test_an_object_of_which_nothing_is_known_is_refused_by_name_where_nothing_el
     core.when(asked({"type": "ReportUsage", "agent": "ann", "provider_usage": {"words": 5}}))
     # Nothing of it is kept, and so nothing was said.
     assert "usage" in core.then_refused("invalid_amount").detail
+
+
+@pytest.mark.parametrize("ensure_ascii", [True, False])
+def test_a_message_that_is_cut_off_anywhere_in_its_usage_object_is_refused_at_once(ensure_ascii: bool) -> None:
+    deep: dict[str, Any] = {"input_tokens": [1_000], "nested": {"deeper": {"é": {"y": {"z": {"q": 1e-300}}}}}}
+    message = {"type": "ReportUsage", "agent": "a", "usage": {"tokens": 100}, "provider_usage": deep}
+    text = json.dumps(message, ensure_ascii=ensure_ascii)
+    for at in range(len(text)):
+        again = mended(text[:at].encode())
+        assert again is None or mended(again) == again, "what was mended once stays as it is"
+        assert isinstance(read_message(text[:at], lambda: "m-1"), Refusal)
+    assert not isinstance(read_message(text, lambda: "m-1"), Refusal)

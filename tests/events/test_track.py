@@ -1,6 +1,5 @@
 """Usage is always recorded, and its reply is all that an agent needs."""
 
-from tallystick.config.amounts import Budget
 from tallystick.events import catalog as e
 from tallystick.events import messages as c
 from tests.support.core import Core, allocate, budget, fleet, hold, tokens, use
@@ -23,13 +22,6 @@ def test_usage_is_recorded_whatever_the_state_of_its_agent() -> None:
     assert core.when(use("eve", 7)).unallocated is True
     assert core.ledger.consumed == (1_107, 0, 0)
     assert core.overdraft[0] == 107
-
-
-def test_usage_of_nothing_is_a_report_too() -> None:
-    core = Core(fleet(1_000), allocate("ann", 100))
-    core.given(c.ReportUsage(agent="ann", usage=Budget()))
-    assert core.only(e.UsageReported).tokens == 0
-    assert core.account("ann").last_report_at == core.now
 
 
 def test_the_status_shows_every_dimension_that_was_used() -> None:

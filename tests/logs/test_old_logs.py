@@ -15,6 +15,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from tallystick.cli.main import main
+from tests.support import decision_logs
 
 HERE = Path(__file__).parent
 DATA = HERE / "data"
@@ -26,6 +27,7 @@ ASKED = {
     *("ReportUsage", "Reserve", "Settle", "CancelHold", "Heartbeat", "Throttle", "Stop", "Resume", "Rebalance"),
     *("BorrowFromPool", "ReturnToPool", "ReleaseBudget", "SubmitTask", "CompleteTask", "CancelTask", "SetTotalBudget"),
     *("PauseAll", "ResumeAll", "OverridePriority", "ApproveLimit", "ResetBreaker", "ReleaseReserve", "LoadConfig"),
+    "AcceptClock",
 }
 """Every message that leaves something in the log; questions leave nothing under their own names."""
 
@@ -123,6 +125,7 @@ def test_the_old_logs_hold_every_event_and_every_message_that_is_recorded(tmp_pa
             happened.add(record["type"])
             asked.add(record.get("command", {}).get("type", ""))
             codes.add(record.get("code", ""))
+    happened |= {one.name for name in decision_logs.kept().heads for one in decision_logs.records_of(name)}
     assert happened >= set(EVENTS)
     assert asked >= ASKED
     assert len(codes) > 20, "refusals of many kinds"

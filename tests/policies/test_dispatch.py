@@ -18,6 +18,7 @@ from tallystick.config.loader import from_mapping
 from tallystick.config.settings import Config
 from tallystick.events.messages import PRIORITIES
 from tests.support.core import START
+from tests.support.limits import with_seed_limits
 from tests.support.queue_machine import Job, Machine, may_start
 from tests.support.ranking import RANKING, queue_of, waiting
 
@@ -55,7 +56,8 @@ def test_of_five_ready_tasks_under_two_and_two_four_start_and_the_last_backend_t
 
 
 def test_the_limits_of_a_configuration_are_read_from_it() -> None:
-    config = from_mapping({"products": {"urgent": {"max_concurrent_agents": 8}, "other": {"weight": 2}}})
+    products = {"urgent": {"max_concurrent_agents": 8}, "other": {"weight": 2}}
+    config = from_mapping(with_seed_limits({"products": products}))
     assert Limits.of(config) == (5, {"backend-engineer": 2, "frontend-engineer": 2}, {"urgent": 8})
 
 

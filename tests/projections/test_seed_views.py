@@ -22,6 +22,7 @@ from tallystick.projections.store.runner import catch_up
 from tallystick.projections.store.view_store import MemoryViewStore
 from tallystick.reports.dashboard import dashboard_markdown, dashboard_of
 from tallystick.reports.queue import queue_of, record_of
+from tests.support.limits import with_seed_limits
 
 MIDNIGHT = dt.datetime(2026, 1, 26, tzinfo=dt.UTC)
 LONG_LEASES = {"leases": {"seconds": 86_400}, "total_budget": {"tokens": 60_000_000, "cost_usd": 3_000}}
@@ -33,7 +34,9 @@ class Fleet:
     def __init__(self, **config: Any) -> None:
         self.store = MemoryStore()
         first = MIDNIGHT - dt.timedelta(days=config.pop("days_before", 0))
-        self.simulated = SimulatedFleet.open(self.store, from_mapping({**LONG_LEASES, **config}), None, first)
+        self.simulated = SimulatedFleet.open(
+            self.store, from_mapping(with_seed_limits({**LONG_LEASES, **config})), None, first
+        )
 
     def say(self, at: float, kind: str, **message: Any) -> dict[str, Any]:
         read = read_message({"type": kind, **message}, lambda: f"m-{self.simulated.ledger.position}")

@@ -73,18 +73,20 @@ HAPPENED: list[e.Event] = [
         task="u", attempt=1, lease="l-2", expires_at=AT, model="new", because="default", token_budget=100,
         max_tokens=150, queued_at=AT,
     ),
+    e.SpecialistGivenUp(specialist="tracker", reason="…"),
+    e.TaskRetried(task="t", reason="…"),
 ]  # fmt: skip
 
 DIGESTS = {
-    ("fleet", 2): "d88ef607b4b80f23",
+    ("fleet", 5): "cbe3ce71446c01da",
     ("holds", 1): "8dd4f6dc7061298b",
-    ("agents", 2): "e317e66915b8e6ee",
+    ("agents", 4): "79d239fd666ec611",
     ("timeline", 1): "3c69e9f3b5574fa7",
     ("forecasts", 1): "609d6724a54b1bd9",
     ("accuracy", 1): "f44ddd0b9a86225e",
     ("hours", 1): "bafd213929f577fa",
-    ("cost", 1): "a3f85f606c4e2293",
-    ("tasks", 2): "f3b9d1b233897b25",
+    ("cost", 3): "f34a917b84ee61ea",
+    ("tasks", 5): "e6b80f356d8caa12",
 }
 """Of the rows of each version of a view."""
 

@@ -30,3 +30,19 @@ def test_an_idle_agent_gives_back_after_a_new_total_and_the_plan_is_not_out_of_d
     )
     assert "ok" in outcome.replies[3]
     assert outcome.replies[4]["ok"]["allocated"] == {"tokens": 2_000}
+
+
+def test_an_idle_agent_gives_back_after_a_renewal_with_rollover_and_the_plan_is_not_out_of_date() -> None:
+    a_day = 12 * 3_600
+    outcome = simulated(
+        [
+            at(0, type="AllocateBudget", agent="a", budget={"tokens": 400}),
+            at(0, type="AllocateBudget", agent="b", budget={"tokens": 4_000}),
+            at(a_day - 5, type="ReportUsage", agent="b", usage={"tokens": 1}),
+            at(a_day + 70, type="Rebalance"),
+            at(a_day + 71, type="GetStatus", agent="b"),
+        ],
+        from_mapping({"total_budget": {"tokens": 5_000, "period": "day", "rollover": True}, **QUIET}),
+    )
+    assert "ok" in outcome.replies[3]
+    assert outcome.replies[4]["ok"]["allocated"]["tokens"] < 4_000

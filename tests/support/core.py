@@ -25,13 +25,16 @@ from tallystick.events.state.accounts import Account
 from tallystick.events.state.conservation import check_conserved
 from tallystick.events.state.ledger import Ledger
 from tallystick.events.state.tasks import Tasks
+from tests.support.limits import with_seed_limits
 
 START = dt.datetime(2026, 3, 4, 12, 0, tzinfo=dt.UTC)
 """A Wednesday at noon."""
 TESTER = "tester"
 MEMORY = frozenset({"position", "now", "ids", "id_order", "id_marks", "next_mark", "day marks", "pool_exhausted_at"})
 """What a refusal may change: it is recorded, and its id remembered."""
-FORGETTING = frozenset({"ended_holds", "ended_order", "released", "released_order", "finished tasks", "finished order"})
+FORGETTING = frozenset(
+    {"ended_holds", "ended_order", "released", "released_order", "lives", "finished tasks", "finished order"}
+)
 """What may be forgotten whenever an id is remembered."""
 
 E = TypeVar("E", bound=e.Event)
@@ -45,10 +48,11 @@ def budget(tokens: int | None = None, seconds: str | int | None = None, cost: st
 def fleet(
     tokens: int | None = None, cost: str | None = None, seconds: int | None = None, **config: Any
 ) -> c.LoadConfig:
-    """A configuration with this total, without a period and without a reserve unless it says otherwise."""
+    """A configuration with this total and the seed's limits; without a period and a reserve unless it says so."""
     period = {key: config.pop(key) for key in ("period", "rollover") if key in config}
     named = {"tokens": tokens, "cost_usd": cost, "time_seconds": seconds}
     total = {key: value for key, value in named.items() if value is not None} | period
+    config = with_seed_limits(config)
     return c.LoadConfig(config={"total_budget": total, "emergency_reserve_percent": 0, **config})
 
 
@@ -57,16 +61,18 @@ def dump(ledger: Ledger) -> dict[str, Any]:
     state = {
         key: value
         for key, value in vars(ledger).items()
-        if key not in ("rules", "root", "reserve", "accounts", "watch")
+        if key not in ("rules", "root", "reserve", "accounts", "watch", "orders")
     }
     state["holds"] = {
-        hold.id: (hold.account.id, hold.amount, hold.ttl_ms, hold.expires_at) for hold in ledger.holds.values()
+        hold.id: (hold.account.id, *msgspec.structs.astuple(hold)[1:-1]) for hold in ledger.holds.values()
     }
     state["released"] = {name: msgspec.structs.astuple(closed) for name, closed in ledger.released.items()}
-    for name in ("ids", "ended_holds"):
+    for name in ("ids", "ended_holds", "lives", "stops"):
         state[name] = dict(state[name])
-    for name in ("names", "expiries", "spent", "held", "id_order", "id_marks", "ended_order", "released_order"):
+    for name in ("names", "expiries", "spent", "held", "id_order", "id_marks", "released_order"):
         state[name] = list(state[name])
+    # In the order of their ends, those that are only kept for late settlements first.
+    state["ended_order"] = [*state.pop("late_holds"), *(hold for _, hold in state["ended_order"])]
     state["history"] = ledger.history.dump()
     state |= _dump_tasks(ledger.tasks)
     state["estimates"] = ledger.estimates.dump()
@@ -76,6 +82,7 @@ def dump(ledger: Ledger) -> dict[str, Any]:
         for promise in ledger.commitments.runs.values()
     ]
     state["slot_times"] = ledger.slot_times.dump()
+    state["charged"] = ledger.charged.dump()
     state["config"] = to_mapping(ledger.rules.config)
     state["prices"] = prices_to_mapping(ledger.rules.prices)
     for account in (ledger.root, ledger.reserve, *ledger.accounts.values()):
@@ -178,7 +185,7 @@ class Core:
             if not isinstance(command, c.CompleteTask) or len(self.own) <= 1:
                 assert all(isinstance(event, REFUSING) for event in self.own), "a refused command recorded something"
                 self._check_untouched(before, after)
-        elif command is not None and command.query:
+        elif command is not None and command.is_query:
             assert not self.own, "a query recorded something"
             assert after == before, "a query changed the state"
         return decided.answer
@@ -281,9 +288,7 @@ def settle(hold_id: str, tokens: int | None = None, cost: str | None = None) -> 
 
 def submit(task: str, agent_type: str = "backend-engineer", product: str = "shop", **rest: Any) -> p.PlaceTask:
     """`SubmitTask` as the allocator hands it on: ``behind``, ``victim`` and ``aged`` are its judgement."""
-    judged = {
-        key: rest.pop(key) for key in ("behind", "recently_blocked", "victim", "aged", "expected_start") if key in rest
-    }
+    judged = {key: rest.pop(key) for key in ("behind", "kept_for", "victim", "aged", "expected_start") if key in rest}
     if "estimated_minutes" in rest:
         rest["estimated_minutes"] = Decimal(rest["estimated_minutes"])
     submitted = c.SubmitTask(task=task, agent_type=agent_type, product=product, **rest)

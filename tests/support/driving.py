@@ -8,11 +8,12 @@ from typing import Any, NamedTuple
 from tallystick.actors.runtime.clock import ManualClock
 from tallystick.actors.runtime.fleet import Fleet
 from tallystick.actors.runtime.messages import Envelope, Recorded
+from tallystick.actors.runtime.opening import to_put_in_force
 from tallystick.actors.runtime.simulation import SimulatedFleet
 from tallystick.actors.runtime.specialist import Probe
 from tallystick.config.settings import Config
 from tallystick.events.log import snapshot
-from tallystick.events.log.codec import Message, decode_answer, encode_answer, read_message
+from tallystick.events.log.codec import Message, decode_answer, encode_answer, encode_command, read_message
 from tallystick.events.log.store import Record, Store
 from tallystick.events.log.store_memory import MemoryStore
 from tallystick.events.messages import WIRE, LoadConfig
@@ -90,13 +91,22 @@ def live(
 
 
 def simulated(
-    messages: Sequence[Timed], config: Config | None = None, store: Store | None = None, until: dt.datetime = START
+    messages: Sequence[Timed],
+    config: Config | None = None,
+    store: Store | None = None,
+    until: dt.datetime = START,
+    renewed_before: int | None = None,
 ) -> Outcome:
-    """Driven through the one-thread scheduler."""
+    """Driven through the one-thread scheduler.
+
+    ``renewed_before``: before the message of this number the fleet records what it would if it were opened again.
+    """
     store = MemoryStore() if store is None else store
     simulated = SimulatedFleet.open(store, config, None, START)
     replies = []
-    for at, message in messages:
+    for number, (at, message) in enumerate(messages):
+        if number == renewed_before:
+            _renew(simulated, config)
         read = read_message(message, lambda: "unnamed")
         if isinstance(read, Refusal):
             simulated.pass_time(at)
@@ -107,3 +117,9 @@ def simulated(
     simulated.pass_time(until)
     check_conserved(simulated.ledger)
     return Outcome(replies, list(store.read()), snapshot.dump(simulated.ledger), simulated.ledger)
+
+
+def _renew(fleet: SimulatedFleet, config: Config | None) -> None:
+    now = fleet.ledger.now
+    for command in to_put_in_force(fleet.ledger, config, None, now):
+        fleet.ask(Envelope([command], [encode_command(command)], "operator", None), now)

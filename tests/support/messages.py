@@ -61,6 +61,8 @@ def _good(kind: inspect.Type, name: str) -> Any:
             return {"input_tokens": 9, "output_tokens": 4}
         case inspect.DecimalType():
             return "0.5"
+        case inspect.BoolType():
+            return False
         case inspect.LiteralType():
             return kind.values[0]
         case inspect.ListType():
@@ -116,6 +118,8 @@ def _fits(kind: inspect.Type, value: Any) -> bool:
     match kind:
         case inspect.StrType():
             return isinstance(value, str)
+        case inspect.BoolType():
+            return isinstance(value, bool)
         case inspect.IntType():
             return isinstance(value, int) and not isinstance(value, bool)
         case inspect.DecimalType() | inspect.FloatType():
@@ -124,7 +128,7 @@ def _fits(kind: inspect.Type, value: Any) -> bool:
             return isinstance(value, list)
         case inspect.DictType():
             # An empty list is no object; an object with entries of its own is tried below.
-            return isinstance(value, dict) and isinstance(kind.value_type, inspect.AnyType)
+            return isinstance(value, dict) and isinstance(kind.value_type, inspect.AnyType | inspect.StrType)
         case inspect.AnyType():
             return True
     return False

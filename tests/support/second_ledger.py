@@ -61,7 +61,7 @@ class Books:
         base, consumed = allocated + self.given_back[account][d] - below, self.at("spent", account, d)
         if base > 0:
             return Fraction(consumed, base)
-        return Fraction(10**9 if consumed else 0)
+        return Fraction(1 if consumed else 0)
 
     def level(self, account: str) -> int:
         rules = self.config["enforcement"]
@@ -151,19 +151,32 @@ class Books:
                 is_open = event.agent in self.parent and event.lease is None
                 account = event.agent if is_open else event.charged or "fleet"
                 self._use(account, (event.tokens, event.time_ms, event.cost_nanos))
-            case e.HoldPlaced():
-                places = [(self.payer(event.agent, d), d, event.amount.triple[d] or 0) for d in DIMENSIONS]
-                for payer, d, units in places:
-                    assert self.allocated[payer][d] is None or units <= self.at("free", payer, d), (
-                        "held what is not there"
-                    )
-                    self._shift(("free", payer), ("held", payer), d, units)
-                self.holds[event.hold] = places
-            case e.HoldEnded() | e.HoldSettled():
-                for payer, d, units in self.holds.pop(event.hold):
-                    self._shift(("held", payer), ("free", payer), d, units)
-                if isinstance(event, e.HoldSettled):
-                    self._use(event.agent, (event.tokens, event.time_ms, event.cost_nanos))
+            case e.HoldPlaced() | e.HoldExtended() | e.HoldEnded() | e.HoldSettled():
+                self._keep_hold(event)
+
+    def _keep_hold(self, event: "e.HoldPlaced | e.HoldExtended | e.HoldEnded | e.HoldSettled") -> None:
+        """A hold is moved out of what it had, and with what it has now back in."""
+        had = self.holds.pop(event.hold, [])
+        has = [(self.payer(event.agent, d), d, 0) for d in DIMENSIONS] if isinstance(event, e.HoldPlaced) else had
+        amount = None if isinstance(event, e.HoldEnded | e.HoldSettled) else event.amount
+        if amount is not None:
+            for payer, d, _ in has:
+                units = amount.triple[d] or 0
+                assert self.allocated[payer][d] is None or units <= self.at("free", payer, d), "held what is not there"
+            has = [(payer, d, units + (amount.triple[d] or 0)) for payer, d, units in has]
+        if isinstance(event, e.HoldSettled) and event.partial:
+            used = (event.tokens, event.time_ms, event.cost_nanos)
+            has = [(payer, d, max(0, units - used[d])) for payer, d, units in has]
+        elif isinstance(event, e.HoldSettled | e.HoldEnded):
+            has = []
+        for payer, d, units in had:
+            self._shift(("held", payer), ("free", payer), d, units)
+        for payer, d, units in has:
+            self._shift(("free", payer), ("held", payer), d, units)
+        if has:
+            self.holds[event.hold] = has
+        if isinstance(event, e.HoldSettled):
+            self._use(event.agent, (event.tokens, event.time_ms, event.cost_nanos))
 
     def _shift(self, source: Place, target: Place, d: int, units: int) -> None:
         self.balance[source, d] -= units

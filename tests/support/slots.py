@@ -86,6 +86,9 @@ class Slots:
             case e.TaskCancelled() | e.TaskGivenUp():
                 assert self.state[event.task] in ("queued", "running", "waiting")
                 self.state[event.task] = "cancelled"
+            case e.TaskRetried():
+                assert self.state[event.task] in ("failed", "cancelled")
+                self.state[event.task], self.lost[event.task] = "submitted", 0
 
     def _start(self, event: e.TaskStarted) -> None:
         task, config = event.task, self.config

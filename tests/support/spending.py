@@ -92,8 +92,17 @@ class Spending:
             case e.UsageReported():
                 self._use(event.agent, event)
             case e.HoldSettled():
-                del self.holds[event.hold]
+                agent, held = self.holds.pop(event.hold)
+                if event.partial:
+                    used = (event.tokens, event.time_ms, event.cost_nanos)
+                    rest = [max(0, units - part) for units, part in zip(held, used, strict=True)]
+                    self.holds[event.hold] = (agent, (rest[0], rest[1], rest[2]))
                 self._use(event.agent, event)
+            case e.HoldExtended() if event.amount is not None:
+                held, more = self.holds[event.hold][1], event.amount.triple
+                larger = (held[0] + (more[0] or 0), held[1] + (more[1] or 0), held[2] + (more[2] or 0))
+                self.holds[event.hold] = (event.agent, larger)
+                self._check(self.product_of(event.agent), committing=False)
             case e.HoldEnded():
                 del self.holds[event.hold]
             case e.HoldPlaced():

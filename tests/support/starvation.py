@@ -5,6 +5,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 from tallystick.actors.policies.scheduling.ranking import Ranking
+from tallystick.config.kinds import Priority
 from tallystick.config.settings import Config
 from tallystick.events.messages import PRIORITIES
 from tests.support.queue_machine import Job, Machine, Start, config_of
@@ -42,12 +43,25 @@ def crossed(config: Config, job: Job) -> bool:
     return None not in limits_of(config, job)[1:]
 
 
+def ranked_as(machine: Machine, task: str) -> set[Priority]:
+    """The priorities by which a task may rank: its own, and those of the tasks that wait for it, along chains.
+
+    The levels of these mixes are of any shape: a higher one may age later than a lower one.
+    """
+    reached, left = {task}, [task]
+    while left:
+        at = left.pop()
+        waiting = [job.task for job in machine.jobs.values() if at in job.depends_on and job.task not in reached]
+        reached.update(waiting)
+        left += waiting
+    return {machine.jobs[name].priority for name in reached}
+
+
 def check(machine: Machine) -> None:
     ranking = Ranking(machine.config)
     for start in machine.starts:
-        age = ranking.aged_after(machine.jobs[start.task].priority)
-        assert age is not None
-        waits_from = max(start.since, start.queued + age.total_seconds())
+        ages = [ranking.aged_after(priority) for priority in ranked_as(machine, start.task)]
+        waits_from = max(start.since, start.queued + max(age.total_seconds() for age in ages if age is not None))
         if start.at > waits_from:
             assert start.at - waits_from <= bound(machine, start, waits_from) + 1e-6, start
 

@@ -119,7 +119,13 @@ def _report(dice: Random, seen: Seen) -> c.Command:
 
 def _reserve(dice: Random, seen: Seen) -> c.Command:
     ttl = dice.choice(_TTLS)
-    return c.Reserve(agent=_agent(dice, seen), estimate=budget(dice, of=(0, 1, 10, 10, 50, 100, 400)), ttl_seconds=ttl)
+    return c.Reserve(
+        agent=_agent(dice, seen),
+        estimate=budget(dice, of=(0, 1, 10, 10, 50, 100, 400)),
+        ttl_seconds=ttl,
+        overage="reject" if not dice.randint(0, 5) else "book",
+        labels={"user": "u-1"} if not dice.randint(0, 5) else None,
+    )
 
 
 def _end_hold(dice: Random, seen: Seen) -> c.Command:
@@ -128,9 +134,10 @@ def _end_hold(dice: Random, seen: Seen) -> c.Command:
         case 0:
             return c.CancelHold(hold=name)
         case 1:
-            return c.Heartbeat(hold=name)
+            amount = None if dice.randint(0, 1) else budget(dice, of=(0, 1, 10, 50))
+            return c.Heartbeat(hold=name, amount=amount, ttl_seconds=dice.choice(_TTLS))
         case _:
-            return c.Settle(hold=name, usage=budget(dice))
+            return c.Settle(hold=name, usage=budget(dice), final=bool(dice.randint(0, 2)))
 
 
 def _order(dice: Random, seen: Seen) -> c.Command:
@@ -228,7 +235,7 @@ def _submit(dice: Random, seen: Seen) -> c.Command:
         submitted=wanted,
         aged=not dice.randint(0, 5),
         behind=dice.choice((None, None, None, seen.task(dice))),
-        recently_blocked=[seen.task(dice) for _ in range(dice.choice((0, 0, 0, 2)))],
+        kept_for=seen.task(dice) if dice.random() < 0.2 else None,
         victim=dice.choice((None, seen.task(dice))),
     )
 
@@ -257,6 +264,8 @@ def _run(dice: Random, seen: Seen) -> c.Command:
             usage = dice.choice((None, budget(dice)))
             return c.CompleteTask(task=task, lease=_lease(dice), outcome=outcome, usage=usage)
         case 2:
+            if dice.randint(0, 1):
+                return c.RetryTask(task=task, reason="again", revive_dependents=not dice.randint(0, 1))
             return c.CancelTask(task=task)
         case 3 | 4:
             return c.Heartbeat(task=task, lease=_lease(dice))

@@ -8,11 +8,13 @@ from tallystick.config.loader import from_mapping
 from tallystick.config.settings import Config
 from tallystick.events import catalog as e
 from tallystick.events import messages as c
+from tallystick.events.catalog import rules_version
 from tallystick.events.log.codec import GENESIS, decode_event, exchange_of, seal
 from tallystick.events.log.store import Record
+from tallystick.whatif.mismatch import Mismatch
 from tallystick.whatif.question import Question
 from tallystick.whatif.recorded_runs import RecordedRuns
-from tallystick.whatif.reproduction import Mismatch, Reproduction
+from tallystick.whatif.reproduction import Reproduction
 from tallystick.whatif.rerun import Rerun
 from tallystick.whatif.steps import Step, steps_of
 from tests.support.core import START
@@ -63,8 +65,8 @@ def ask(records: Iterable[Record], question: Question) -> Rerun:
 
 
 def reproduce(records: Sequence[Record]) -> Reproduction:
-    """A log of which every decision is reproduced."""
-    reproduction = Reproduction()
+    """A log of which every decision is reproduced, also one without a configuration, which names no rules."""
+    reproduction = Reproduction(unmarked=rules_version.RULES_VERSION)
     for step in steps_of(records):
         assert reproduction.take(step) is None
     reproduction.finish()

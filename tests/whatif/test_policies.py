@@ -276,7 +276,7 @@ def test_later_configurations_of_the_log_change_nothing() -> None:
         allocate("ann", 1_000),
         use("ann", 500),
         load(enforcement={"warn_at": "0.4", "throttle_at": "0.45"}),
-        load(enforcement=TIGHTER),
+        load(enforcement={"warn_at": "0.5", "throttle_at": "0.75", **TIGHTER}),
         load(total_budget={"tokens": 400}),
         use("ann", 350),
     )

@@ -173,7 +173,7 @@ def worded(event: Any) -> Any:
 
 def test_a_sentence_that_another_version_words_otherwise_is_no_other_decision() -> None:
     records = log(*TOO_MUCH)
-    (alert,) = [record.position for record in records if b"budget_exhausted" in record.data]
+    (alert,) = [one.position for one in records if one.name == "alert-raised.v1" and b"budget_exhausted" in one.data]
     (refusal,) = [record.position for record in records if record.name == "request-refused.v1"]
     reply = exchange_of(records[refusal - 1].data).reply
     detail = msgspec.json.decode(reply)["error"]["detail"]

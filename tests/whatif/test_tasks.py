@@ -5,6 +5,7 @@ import pytest
 from tallystick.events import catalog as e
 from tallystick.events.log.codec import decode_event
 from tallystick.events.log.store import Record
+from tallystick.whatif.assumptions import assumptions
 from tallystick.whatif.message_filter import SHIFTED, STOPPED
 from tallystick.whatif.question import Question
 from tests.support.whatif import ask, log, policy, use
@@ -217,6 +218,27 @@ def test_a_task_that_the_log_rejected_takes_what_it_was_estimated_at() -> None:
     assert story == [(0, "a starts"), (60, "a uses 77"), (60, "a completed"), (100, "x uses 1")]
     assert rerun.shifted.estimated == 1
     assert rerun.message_filter.beyond_log[0] == 77
+
+
+def test_a_task_that_never_ran_costs_per_token_what_its_type_and_model_cost_on_average_and_the_answer_says_so() -> None:
+    """On its sum the price list would reach the tier of long requests, which none of its requests reached."""
+    same = {"estimated_tokens": 300_000, "estimated_minutes": 1}
+    messages = [submit("a", at=0, **same), submit("h", at=1), submit("b", at=2, **same)]
+    usage = {"tokens": 1_000, "cost_usd": "0.05"}
+    messages += [{**done("a", at=10), "usage": usage}, use("x", 1, at=200)]
+    rerun, _ = task_story(log(*messages, **ONE), Question(policy(**TWO)))
+    assert (rerun.shifted.estimated, rerun.shifted.priced_by_mean) == (1, 1)
+    assert rerun.message_filter.beyond_log[0] == 300_000
+    assert rerun.message_filter.beyond_log[2] == 300_000 * 50_000, "0.05 dollars for 1,000 tokens"
+    assert any("completed tasks of the same type and model cost" in sentence for sentence in assumptions(rerun))
+
+
+def test_where_nothing_of_its_kind_was_completed_the_answer_names_the_price_list() -> None:
+    none = {"max_concurrent": {"total": 2, "per_type": {"coder": 0}}}
+    records = log(submit("a", at=0, estimated_tokens=77, estimated_minutes=1), use("x", 1, at=100), **none, **SMALL)
+    rerun, _ = task_story(records, Question(policy(**TWO, **SMALL)))
+    assert rerun.shifted.priced_by_mean == 0
+    assert any("no task of the type and model was completed in the log" in sentence for sentence in assumptions(rerun))
 
 
 def test_a_run_that_is_stopped_uses_no_more_and_still_says_that_it_is_over() -> None:

@@ -154,8 +154,15 @@ class Forecaster:
             return []
         # At once, and not when the record comes back: the next question may be here before it.
         _await_outcome(run, predictions)
-        command = p.RecordForecast(agent=account.id, why=why, predictions=predictions, id=f"{c.INTERNAL_ID}{name}")
-        return [command]
+        return [
+            p.RecordForecast(
+                agent=account.id,
+                why=why,
+                predictions=predictions,
+                opened_at=account.opened_at,
+                id=f"{c.INTERNAL_ID}{name}",
+            )
+        ]
 
     def pace(self, account: Account, run: Run) -> float | None:
         """Seconds that a step of this run takes; None where it is not known."""

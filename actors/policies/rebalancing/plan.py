@@ -1,5 +1,6 @@
 """Where idle budget should go: idle reclamation, demand, and which agent draws first (spec 2)."""
 
+import datetime as dt
 from collections.abc import Sequence
 from decimal import Decimal
 from math import ceil
@@ -25,6 +26,7 @@ class Idle(msgspec.Struct, frozen=True):
     allocated: Triple
     remaining: Money
     idle_seconds: float
+    opened_at: dt.datetime | None = None
 
 
 class Hungry(msgspec.Struct, frozen=True):
@@ -43,6 +45,7 @@ class Hungry(msgspec.Struct, frozen=True):
     percentage: float
     source_free: Triple
     fair: Triple = (None, None, None)
+    opened_at: dt.datetime | None = None
 
 
 class Fleet(NamedTuple):
@@ -78,7 +81,7 @@ def _reclaimed(agent: Idle, fleet: Fleet, config: Config) -> Move | None:
     if not any(amount):
         return None
     reason = f"idle for {int(agent.idle_seconds)} s: {config.reallocation.reclaim_fraction * 100:f} % of what remained"
-    return Move(agent.agent, agent.source, _amounts(amount), reason, "idle")
+    return Move(agent.agent, agent.source, _amounts(amount), reason, "idle", agent.opened_at)
 
 
 def _bounded(agent: Hungry, fleet: Fleet, config: Config) -> Money:
@@ -121,7 +124,8 @@ def _granted(group: Sequence[Hungry], needs: dict[str, Money], fleet: Fleet) -> 
         ):
             reason = f"{agent.percentage * 100:.0f} % used and the forecast exceeds the allocation"
             strategy: Strategy = "priority" if agent.critical else "demand"
-            moves.append(Move(agent.source, agent.agent, _amounts(given[agent.agent]), reason, strategy))
+            amount = _amounts(given[agent.agent])
+            moves.append(Move(agent.source, agent.agent, amount, reason, strategy, agent.opened_at))
     return moves
 
 

@@ -45,6 +45,7 @@ class Surveyor:
         self._config = config
         self._finished: dict[tuple[str | None, str | None], tuple[Finished, ...]] = {}
         self._levels: dict[tuple[str, int], float] = {}
+        self._shares: dict[int, dict[str, list[Account]]] = {}
 
     def survey(self, now: dt.datetime) -> Survey:
         """The agents that a plan may concern."""
@@ -57,7 +58,8 @@ class Surveyor:
             quiet = (now - account.activity_at).total_seconds()
             if ratio < settings.idle_below and quiet >= settings.idle_seconds:
                 if not account.reclaimed and not any(account.held[d] for d in account.dims):
-                    idle.append(Idle(account.id, _source(account), account.allocated, _remaining(account), quiet))
+                    left = _remaining(account)
+                    idle.append(Idle(account.id, _source(account), account.allocated, left, quiet, account.opened_at))
             elif ratio > settings.demand_above and account.stopped is None:
                 found = self._hunger(account, ratio)
                 if found is not None:
@@ -78,6 +80,7 @@ class Surveyor:
             ratio,
             self._source_free(account),
             self._fair(account, need),
+            account.opened_at,
         )
 
     def _lacking(self, account: Account) -> Money:
@@ -157,13 +160,22 @@ class Surveyor:
 
     def _found_level(self, source: str, d: int, free: int) -> float:
         fair = FairLevel()
-        for account in self._agents.values():
+        for account in self._sharing(d).get(source, ()):
             weight = self._weight(account)
-            shares = not account.is_run and account.allocated[d] is not None and _payer(account, d) == source
-            if weight > 0 and shares:
+            if weight > 0:
                 own, mark = own_use(account, d)
                 fair.add(own, max(own, mark), weight, self._finished_like(account)[d])
         return fair.find(free)
+
+    def _sharing(self, d: int) -> dict[str, list[Account]]:
+        """By payer, the accounts that share what it has free."""
+        found = self._shares.get(d)
+        if found is None:
+            found = self._shares[d] = {}
+            for account in self._agents.values():
+                if not account.is_run and account.allocated[d] is not None:
+                    found.setdefault(_payer(account, d), []).append(account)
+        return found
 
     def _weight(self, account: Account) -> float:
         return float(self._config.allocation_weights.of(account.priority))

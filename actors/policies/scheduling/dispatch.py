@@ -9,45 +9,106 @@ product both have a limit, one slot may be taken each time before the other is f
   take a running task's slot (``preemption.py``), and would be in its way once a slot is free.
 
 The total itself need not be kept: a slot of a type or a product frees one of the total with it.
+
+Money is kept likewise: what the first aged task needs of an account, or of a daily limit, is not given to tasks that
+rank lower, as long as it could fit once all that is out has come back. Critical tasks may take it all the same.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from tallystick.actors.policies.scheduling.queue import Queue, Ranked
 from tallystick.actors.policies.scheduling.ranking import Moment
 from tallystick.actors.policies.scheduling.slots import Left, Slots
 from tallystick.actors.policies.scheduling.tasks import Kind, Waiting
+from tallystick.events.decide.admission import Claim
+from tallystick.events.messages.command import PRIORITIES
 
 MayStart = Callable[[Waiting], bool]
 """Whether nothing but slots is in a task's way: no pause, no daily limit, no empty budget. Asked of heads only."""
+Claims = Callable[[Waiting], Sequence[Claim] | None]
+"""What a task asks of money and of the day; None where something else is in its way."""
+
+
+def no_claims(waiting: Waiting) -> Sequence[Claim] | None:
+    """Where tasks need nothing but slots."""
+    return ()
+
 
 _ALL = 2**63
 
 
-def pick(queue: Queue, slots: Slots, moment: Moment, may_start: MayStart) -> Ranked | None:
+def pick(
+    queue: Queue,
+    slots: Slots,
+    moment: Moment,
+    may_start: MayStart,
+    claims: Claims = no_claims,
+    kept: "Kept | None" = None,
+) -> Ranked | None:
     """The task that starts next, or None where none can.
 
-    Where the first of a group may not start, the others of its group wait behind it.
+    Where the first of a group may not start, the others of its group wait behind it. ``kept`` takes what is kept from
+    those that rank lower.
     """
     if slots.full:
         return None
-    kept = Kept()
+    kept = Kept() if kept is None else kept
     for head in queue.heads(moment):
-        waiting = head.waiting
-        if kept.has_room(waiting.kind, slots.left(waiting.kind)):
-            if may_start(waiting):
-                return head
-        elif head.aged and may_start(waiting):
-            kept.keep(waiting.kind, slots.left(waiting.kind))
+        waiting, left = head.waiting, slots.left(head.waiting.kind)
+        has_room = kept.has_room(waiting.kind, left)
+        if not has_room and not head.aged:
+            continue
+        starts = may_start(waiting)
+        if has_room and starts and kept.pays(waiting, claims):
+            return head
+        if head.aged:
+            kept.keep_for(waiting, left, claims, slots=starts and not has_room)
     return None
 
 
 class Kept:
-    """What aged tasks that cannot start keep from those that rank lower, by type and by product."""
+    """What aged tasks that cannot start keep from those that rank lower: by type, by product, and of each source of
+    money.
+    """
 
     def __init__(self) -> None:
         self._types: dict[str, int] = {}
         self._products: dict[str, int] = {}
+        self.money: dict[str, tuple[Waiting, Claim]] = {}
+        """By source, the first aged task that cannot start, and what it asks of it."""
+        self.by_slots: list[Waiting] = []
+        """The aged tasks that keep slots."""
+
+    def keep_for(self, waiting: Waiting, left: Left, claims: Claims, *, slots: bool) -> None:
+        """An aged task cannot start; ``slots``: with what is ``left``, and it lacks nothing else."""
+        if slots:
+            self.keep(waiting.kind, left)
+            self.by_slots.append(waiting)
+        asked = claims(waiting)
+        if asked and all(claim.fits for claim in asked):
+            for claim in asked:
+                self.money.setdefault(claim.source, (waiting, claim))
+
+    def pays(self, waiting: Waiting, claims: Claims) -> bool:
+        """Whether what a task needs is free beside what is kept from it."""
+        return self.older(waiting, claims) is None
+
+    def older(self, waiting: Waiting, claims: Claims) -> Waiting | None:
+        """The aged task for which money is kept that this one needs; None where there is none."""
+        if not self.money or waiting.kind.priority == PRIORITIES[0]:
+            return None
+        for claim in claims(waiting) or ():
+            older, kept = self.money.get(claim.source, (waiting, claim))
+            if older.task != waiting.task and claim.needed > claim.free - kept.needed:
+                return older
+        return None
+
+    def older_than(self, waiting: Waiting, claims: Claims) -> str | None:
+        """The aged task for which money or a slot is kept that this one needs; None where there is none."""
+        older = self.older(waiting, claims)
+        meets = (one for one in self.by_slots if one.task != waiting.task and _meet(one.kind, waiting.kind))
+        older = next(meets, None) if older is None else older
+        return None if older is None else older.task
 
     def keep(self, kind: Kind, left: Left) -> None:
         """An aged task of this kind cannot start with what is ``left``."""
@@ -77,6 +138,10 @@ class Kept:
 
     def _has_product(self, kind: Kind, left: Left) -> bool:
         return _more(left.product, self._products.get(kind.product, 0))
+
+
+def _meet(one: Kind, other: Kind) -> bool:
+    return one.agent_type == other.agent_type or one.product == other.product
 
 
 def _more(left: int | None, kept: int) -> bool:

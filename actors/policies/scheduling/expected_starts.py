@@ -11,6 +11,8 @@ from tallystick.actors.policies.scheduling.queue import Queue
 from tallystick.actors.policies.scheduling.ranking import Moment
 from tallystick.actors.policies.scheduling.slots import Slots
 from tallystick.actors.policies.scheduling.tasks import Kind, Running, Waiting
+from tallystick.events.catalog.tasks import WhyUnknown
+from tallystick.events.state.calendar import NEVER, later
 
 FOREMOST = 100
 """How many of the queue are looked at: the work is bounded, and what is farther off is a guess."""
@@ -20,34 +22,54 @@ Lasts = Callable[[str], dt.timedelta | None]
 """How long a task is expected to run, by its name; None where it is not known."""
 
 
+Expectation = dt.datetime | WhyUnknown
+"""When a task is expected to start, or why that is not known."""
+
+
 def expected_starts(
-    queue: Queue, slots: Slots, running: Iterable[Running], moment: Moment, may_start: MayStart, lasts: Lasts
-) -> dict[str, dt.datetime]:
+    queue: Queue,
+    slots: Slots,
+    running: Iterable[Running],
+    moment: Moment,
+    may_start: MayStart,
+    lasts: Lasts,
+    pays: MayStart = lambda waiting: True,
+) -> dict[str, Expectation]:
     """When each of the foremost tasks of the queue is expected to start, by task.
 
     The queue is played through as it stands now: each running task ends when it is expected to (at once, if that time
     has passed), and then the first in order starts that fits under the limits. Not expected: newcomers, changes of
-    rank, preemption. A task is left out where that is not known: it is not among the `FOREMOST`, something other than
-    slots is in its way, or it would need the slot of a task of which the end is not known. ``lasts`` is asked about
-    each task.
+    rank, preemption, money that comes back. Where a start is not known, there is a word for it: something other than
+    slots is in the task's way, or it would need the slot of a task of which the end is not known. A task that is not
+    among the `FOREMOST` is left out. ``lasts`` is asked about each task, and ``pays`` in the order of the starts:
+    whether what was free before is enough for one more.
     """
     now = moment.now
-    foremost = (ranked.waiting for ranked in itertools.islice(queue.ranked(moment), FOREMOST))
+    starts: dict[str, Expectation] = {}
+    ready = []
+    for ranked in itertools.islice(queue.ranked(moment), FOREMOST):
+        if may_start(ranked.waiting):
+            ready.append(ranked.waiting)
+        else:
+            starts[ranked.waiting.task] = "held_up"
     trial, number = slots.copy(), itertools.count()
-    lines = _Lines((waiting for waiting in foremost if may_start(waiting)), trial)
+    lines = _Lines(ready, trial)
     # Of equal moments the one that was put in first: kinds have no order.
     ends = [(max(task.ends_at, now), next(number), task.kind) for task in running if task.ends_at is not None]
     heapq.heapify(ends)
-    starts: dict[str, dt.datetime] = {}
     while True:
         while (waiting := lines.next()) is not None:
+            if not pays(waiting):
+                starts[waiting.task] = "behind_others"
+                continue
             starts[waiting.task] = now
             trial.take(waiting.kind)
             for_so_long = lasts(waiting.task)
             if for_so_long is not None:
-                heapq.heappush(ends, (now + for_so_long, next(number), waiting.kind))
-        if not (lines and ends):
-            return starts
+                heapq.heappush(ends, (later(now, for_so_long), next(number), waiting.kind))
+        if not (lines and ends) or ends[0][0] == NEVER:
+            unknown: WhyUnknown = "beyond_calendar" if ends else "end_unknown"
+            return {**dict.fromkeys((one.task for one in ready), unknown), **starts}
         now = ends[0][0]
         while ends and ends[0][0] == now:
             kind = heapq.heappop(ends)[2]

@@ -7,51 +7,63 @@ away once.
 """
 
 import datetime as dt
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-from tallystick.actors.policies.scheduling.expected_starts import expected_starts
+from tallystick.actors.policies.scheduling.dispatch import Kept, pick
+from tallystick.actors.policies.scheduling.expected_starts import Expectation, expected_starts
 from tallystick.actors.policies.scheduling.fairness import Fairness
+from tallystick.actors.policies.scheduling.purse import Purse
 from tallystick.actors.policies.scheduling.queue import Queue
 from tallystick.actors.policies.scheduling.ranking import Moment, Ranking
 from tallystick.actors.policies.scheduling.slots import Limits, Slots
 from tallystick.actors.policies.scheduling.tasks import Kind, Running, Waiting
-from tallystick.config.amounts import TOKENS
+from tallystick.config.amounts import COST
 from tallystick.config.kinds import Priority
 from tallystick.config.settings import Config
 from tallystick.events import catalog as e
+from tallystick.events.decide.admission import Claim, claims, may_start
+from tallystick.events.decide.facts import limit_of
 from tallystick.events.evolve.table import TASK_EVENTS
 from tallystick.events.messages.command import PRIORITIES
+from tallystick.events.state.calendar import later
+from tallystick.events.state.charged import Charged
+from tallystick.events.state.inheritance import effective_priority
 from tallystick.events.state.ledger import Ledger
 from tallystick.events.state.slot_time import SlotTimes
-from tallystick.events.state.task_rules import max_tokens, max_wait, priority_of
+from tallystick.events.state.task_rules import is_higher, max_wait, priorities_of
 from tallystick.events.state.tasks import Task
 
 NAMED: frozenset[type[e.Event]] = TASK_EVENTS - {e.EstimateAdjusted, e.StartsExpected}
 """The events that happen to one task."""
 _MILLISECOND = dt.timedelta(milliseconds=1)
+_WAITS = "waiting_on_dependencies"
 
 
 class SchedulerIndex:
     """The queue, slots and fairness over the tasks of a ledger.
 
-    ``blocked`` are kinds of which one was refused a start, in the order of their refusal; nothing has happened since
-    that may have removed the reason. The allocator keeps it.
+    ``blocked`` are kinds of which one was refused a start although the core would have allowed it when it was asked;
+    nothing has happened since that may have removed the reason. The allocator keeps it.
     """
 
     def __init__(self, ledger: Ledger) -> None:
-        self._ledger = ledger
+        self.ledger = ledger
         self.tasks = ledger.tasks
         self.blocked: dict[Kind, None] = {}
-        self._pool_tokens = ledger.pool[TOKENS]
-        """What the pool had free when `follow` was last called, None where nothing limits it. It may be less by now."""
+        self.newcomer: Task | None = None
+        """A task that is being placed, and is not on record yet."""
         config = self.config
         self.queue = Queue(Ranking(config))
         self.slots = Slots(Limits.of(config), ledger.tasks)
-        self.fairness = Fairness(_weights(config), ledger.slot_times)
+        self.fairness = Fairness(_weights(config), ledger.slot_times, self._charged)
         self.allowed = _waits(config)
         """By priority, how long a task may wait before operators are alerted."""
-        self._priorities = _priorities(config)
+        self._priorities = priorities_of(config)
+        self._levels = self._levels_now()
+        """The level of each task that waits for others, as it was last seen."""
+        self.raised = False
+        """Whether a waiting task ranks by a higher priority since the last `follow` began."""
         self._ahead: dict[str, tuple[str | None, dt.datetime]] = {}
         """Tasks that count as started and are not, each with the victim whose slot it is to get, and since when."""
         for task in self.tasks.known.values():
@@ -60,13 +72,18 @@ class SchedulerIndex:
 
     @property
     def config(self) -> Config:
-        return self._ledger.rules.config
+        return self.ledger.rules.config
+
+    def _charged(self) -> Charged | None:
+        """What products were charged, where fairness is measured by that."""
+        charged = self.ledger.charged
+        return None if charged.by == "slot_time" else charged
 
     # --- reading ------------------------------------------------------------------------------------------------------
 
     def priority(self, task: Task) -> Priority:
-        """A task's priority now."""
-        return priority_of(self.config, task.product, task.named_priority)
+        """The priority by which a task is ranked now: its own, or a higher one that it inherits."""
+        return effective_priority(task)
 
     def kind(self, task: Task) -> Kind:
         return Kind(task.product, task.agent_type, self.priority(task), task.parent)
@@ -89,7 +106,7 @@ class SchedulerIndex:
             task.started_at,
             task.aged,
             task.preempted_at,
-            None if lasts is None else task.started_at + lasts,
+            None if lasts is None else later(task.started_at, lasts),
         )
 
     def lasts(self, name: str) -> dt.timedelta | None:
@@ -102,7 +119,7 @@ class SchedulerIndex:
         elapsed_ms = task.estimated_ms
         if elapsed_ms is None:
             model = task.model or task.wanted_model
-            elapsed_ms = self._ledger.estimates.usual_ms(task.agent_type, task.product, model)
+            elapsed_ms = self.ledger.estimates.usual_ms(task.agent_type, task.product, model)
         return None if elapsed_ms is None else elapsed_ms * _MILLISECOND
 
     def moment(self, now: dt.datetime, newcomers: int = 0) -> Moment:
@@ -111,31 +128,50 @@ class SchedulerIndex:
         return Moment(now, max(1, self.tasks.open + newcomers), above)
 
     def may_start(self, waiting: Waiting) -> bool:
-        """Whether a task waits for nothing but a slot, as far as can be seen without deciding."""
-        ledger, kind = self._ledger, waiting.kind
-        if ledger.is_paused or ledger.day.tripped is not None or kind.product in ledger.rules.paused_products:
+        """Whether a task waits for nothing but a slot: as the core will decide, where it is asked now."""
+        return waiting.kind not in self.blocked and may_start(self.ledger, self._task(waiting))
+
+    def claims(self, waiting: Waiting) -> Sequence[Claim] | None:
+        """What a task asks of money and of the day; None where something else is in its way."""
+        return None if waiting.kind in self.blocked else claims(self.ledger, self._task(waiting))
+
+    def waits_for_cost(self) -> bool:
+        """Whether a task waits for room under the daily cost limit, which runs may free without an event."""
+        if limit_of(self.ledger, COST) is None:
             return False
-        if kind in self.blocked:
-            return False
-        # Neither a parent's balance is looked at here, nor what critical tasks may draw from the reserve.
-        if kind.parent is not None or kind.priority == "critical" or self._pool_tokens is None:
-            return True
-        return max_tokens(self.config, kind.agent_type) <= self._pool_tokens
+        claims = (claim for first in self.queue.firsts() for claim in self.claims(first) or ())
+        return any(claim.source == "daily_cost" and not claim.enough for claim in claims)
+
+    def _task(self, waiting: Waiting) -> Task:
+        newcomer = self.newcomer
+        return newcomer if newcomer is not None and newcomer.id == waiting.task else self.tasks.known[waiting.task]
+
+    def kept(self, moment: Moment) -> Kept:
+        """What aged tasks keep from the others at a moment, where none can start."""
+        kept = Kept()
+        pick(self.queue, self.slots, moment, self.may_start, self.claims, kept)
+        return kept
+
+    def kept_for(self, waiting: Waiting, kept: Kept) -> str | None:
+        """The aged task that keeps a waiting one from starting; None where it lacks a slot, or something else."""
+        has_slot = all(left is None or left > 0 for left in self.slots.left(waiting.kind))
+        return kept.older_than(waiting, self.claims) if has_slot and self.may_start(waiting) else None
 
     def may_preempt(self, kind: Kind) -> bool:
         """Whether a task of this kind may take the slot of a lower one."""
         return self.config.priority_levels.of(kind.priority).preempt_lower
 
-    def expected(self, now: dt.datetime) -> dict[str, dt.datetime]:
-        """When each of the foremost waiting tasks is expected to start."""
-        return expected_starts(self.queue, self.slots, self.running(), self.moment(now), self.may_start, self.lasts)
+    def expected(self, moment: Moment) -> dict[str, Expectation]:
+        """When each of the foremost waiting tasks is expected to start, or why that is not known."""
+        pays = Purse(self.claims)
+        return expected_starts(self.queue, self.slots, self.running(), moment, self.may_start, self.lasts, pays.pays)
 
     # --- following ----------------------------------------------------------------------------------------------------
 
     def follow(self, events: Iterable[e.Event]) -> None:
         """Bring the queue in line with the ledger, which has followed these events already. It may be called again."""
-        self._pool_tokens = self._ledger.pool[TOKENS]
         named: dict[str, None] = {}
+        self.raised = False
         for event in events:
             if type(event) in NAMED:
                 named[event.task] = None  # type: ignore[attr-defined]  # all of these have one
@@ -149,19 +185,33 @@ class SchedulerIndex:
             self._update(name)
 
     def _update(self, name: str) -> None:
-        """Bring one task in line, and those that it depends on: fewer or more tasks may wait for them."""
+        """Bring one task in line, and those that it depends on: fewer or more tasks may wait for them, and what they
+        inherit may have changed, and so on along those that wait themselves.
+        """
         self._place(name)
-        task = self.tasks.get(name)
-        for needed in () if task is None else task.depends_on:
-            if needed in self.queue:
-                self.queue.reblock(needed, self.tasks.known[needed].blocked)
+        tasks, levels = self.tasks, self._levels
+        task = tasks.get(name)
+        if task is None or task.state != _WAITS:
+            levels.pop(name, None)
+        else:
+            levels[name] = task.level
+        below = [] if task is None else list(task.depends_on)
+        while below:
+            needed = tasks.get(below.pop())
+            if needed is None:
+                continue
+            if needed.id in self.queue:
+                self._place(needed.id)
+            elif needed.state == _WAITS and levels.get(needed.id) != needed.level:
+                levels[needed.id] = needed.level
+                below += needed.unmet
 
     def started(self, task: str, victim: str | None, now: dt.datetime) -> None:
         """A start was proposed, in the slot of ``victim`` if that is not None: count it as made, if it is not."""
         if self.tasks.known[task].state == "queued":
             self._ahead[task] = (victim, now)
-            if self.fairness.times is self._ledger.slot_times:
-                self.fairness.times = SlotTimes.load(self._ledger.slot_times.dump())
+            if self.fairness.times is self.ledger.slot_times:
+                self.fairness.times = SlotTimes.load(self.ledger.slot_times.dump())
             self._take_slot(task, victim, now)
         self._update(task)
         if victim is not None:
@@ -177,7 +227,7 @@ class SchedulerIndex:
 
     def _count(self) -> None:
         """Count slots and slot-time anew: those of the ledger, and those of the starts that count as made."""
-        self.slots, times = Slots(self.slots.limits, self.tasks), self._ledger.slot_times
+        self.slots, times = Slots(self.slots.limits, self.tasks), self.ledger.slot_times
         self.fairness.times = SlotTimes.load(times.dump()) if self._ahead else times
         for task, (victim, at) in self._ahead.items():
             self._take_slot(task, victim, at)
@@ -201,21 +251,26 @@ class SchedulerIndex:
         if name not in queue:
             queue.add(waiting)
         elif queue[name] != waiting:
+            self.raised = self.raised or is_higher(waiting.kind.priority, queue[name].kind.priority)
             queue.replace(waiting)
 
     def _is_waiting(self, task: Task) -> bool:
         return task.state == "queued" and task.id not in self._ahead
 
     def _configure(self) -> None:
-        config, priorities = self.config, _priorities(self.config)
+        config, priorities = self.config, priorities_of(self.config)
         self.allowed = _waits(config)
         self.queue.ranking = Ranking(config)
         self.slots.limits = Limits.of(config)
         self.fairness.weigh(_weights(config))
         if priorities != self._priorities:
             self._priorities = priorities
+            self._levels = self._levels_now()
             for name in list(self.queue):
                 self._place(name)
+
+    def _levels_now(self) -> dict[str, int]:
+        return {task.id: task.level for task in self.tasks.known.values() if task.state == _WAITS}
 
 
 def _weights(config: Config) -> dict[str, Any]:
@@ -225,8 +280,3 @@ def _weights(config: Config) -> dict[str, Any]:
 
 def _waits(config: Config) -> dict[Priority, dt.timedelta]:
     return {priority: max_wait(config, priority) for priority in PRIORITIES}
-
-
-def _priorities(config: Config) -> Any:
-    """What decides a task's priority, besides what it names itself."""
-    return config.manual_override.priority_override, {name: one.priority for name, one in config.products.items()}

@@ -13,12 +13,13 @@ import datetime as dt
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from tallystick.actors.policies.scheduling.dispatch import Kept, MayStart
+from tallystick.actors.policies.scheduling.dispatch import Claims, Kept, MayStart, no_claims
 from tallystick.actors.policies.scheduling.queue import Queue, Ranked
 from tallystick.actors.policies.scheduling.ranking import Moment
 from tallystick.actors.policies.scheduling.slots import Left, Slots
 from tallystick.actors.policies.scheduling.tasks import LEVEL, Kind, Running
 from tallystick.config.settings import Config
+from tallystick.events.state.calendar import later
 from tallystick.events.state.slot_time import micros
 
 
@@ -30,7 +31,13 @@ class Preemption(NamedTuple):
 
 
 def preempt(
-    queue: Queue, slots: Slots, running: Iterable[Running], moment: Moment, may_start: MayStart, config: Config
+    queue: Queue,
+    slots: Slots,
+    running: Iterable[Running],
+    moment: Moment,
+    may_start: MayStart,
+    config: Config,
+    claims: Claims = no_claims,
 ) -> Preemption | None:
     """The preemption to make now, or None. Asked when `pick` finds no task that can start."""
     preempting = {priority for priority in LEVEL if config.priority_levels.of(priority).preempt_lower}
@@ -41,16 +48,17 @@ def preempt(
         return None
     kept = Kept()
     for head in queue.heads(moment):
-        kind = head.waiting.kind
+        waiting, kind = head.waiting, head.waiting.kind
         preempts = kind.priority in preempting
-        if not (preempts or head.aged) or not may_start(head.waiting):
+        if not (preempts or head.aged):
             continue
-        left = slots.left(kind)
-        victim = _victim(victims, kind, kept, left) if preempts else None
-        if victim is not None:
-            return Preemption(head, victim)
+        left, starts = slots.left(kind), may_start(waiting)
+        if preempts and starts and kept.pays(waiting, claims):
+            victim = _victim(victims, kind, kept, left)
+            if victim is not None:
+                return Preemption(head, victim)
         if head.aged:
-            kept.keep(kind, left)
+            kept.keep_for(waiting, left, claims, slots=starts)
     return None
 
 
@@ -58,7 +66,7 @@ def next_victim_at(running: Iterable[Running], now: dt.datetime, config: Config)
     """When the next running task can be preempted that cannot be yet: a moment to look again, if a task waits."""
     cooldown = _cooldown(config)
     ends = (
-        task.last_preempted_at + cooldown
+        later(task.last_preempted_at, cooldown)
         for task in running
         if task.last_preempted_at is not None and not task.admitted_aged
     )

@@ -109,6 +109,10 @@ class Queue:
         if self[task].blocked != blocked:
             self.replace(msgspec.structs.replace(self[task], blocked=blocked))
 
+    def firsts(self) -> Iterator[Waiting]:
+        """The first of each group, in no order."""
+        return (group[0][2] for group in self._groups.values())
+
     def heads(self, moment: Moment) -> Iterator[Ranked]:
         """The first of each group, best first. The next to start is among them."""
         order = self.ranking.ordering(moment)

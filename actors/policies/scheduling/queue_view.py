@@ -10,10 +10,13 @@ from tallystick.events.messages import proposals as p
 def queue_view(index: SchedulerIndex, limit: int, now: dt.datetime) -> list[p.QueueView]:
     """The first ``limit`` waiting tasks in the order of the queue; scores to 6 places."""
     queue, moment = index.queue, index.moment(now)
-    expected = index.expected(now) if limit else {}
+    expected = index.expected(moment) if limit else {}
+    kept = index.kept(moment)
     shown = []
     for ranked in itertools.islice(queue.ranked(moment), limit):
         terms, task = queue.ranking.terms(ranked.waiting, moment), ranked.waiting.task
+        start = expected.get(task, "far_behind")
+        kept_for = index.kept_for(ranked.waiting, kept)
         shown.append(
             p.QueueView(
                 task=task,
@@ -22,7 +25,9 @@ def queue_view(index: SchedulerIndex, limit: int, now: dt.datetime) -> list[p.Qu
                 wait=round(float(terms.wait), 6),
                 blocking=round(float(terms.blocking), 6),
                 aged=ranked.aged,
-                expected_start=expected.get(task),
+                expected_start=start if isinstance(start, dt.datetime) and kept_for is None else None,
+                unknown="behind_others" if kept_for is not None else None if isinstance(start, dt.datetime) else start,
+                kept_for=kept_for,
             )
         )
     return shown

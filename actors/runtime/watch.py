@@ -1,0 +1,80 @@
+"""What a running fleet looks at again and again: whether its store is there, and how its clocks stand."""
+
+import datetime as dt
+import threading
+import time
+from collections.abc import Callable
+
+from tallystick.actors.runtime.clock import APART, SteadyClock
+
+LOOK_SECONDS = 0.25
+_TOGETHER = APART / 2
+"""Clocks that were apart are together again when they are as close as this."""
+_JUMP_SECONDS = 1.0
+"""Time that passed without this thread: the machine slept, or a step ahead was accepted."""
+_MILLISECOND = dt.timedelta(milliseconds=1)
+
+
+class Watch:
+    """Looks four times a second, on a thread of its own, until it is stopped.
+
+    ``lost`` says what became of the store; ``stop`` is called with it, once. ``note`` is called with how many
+    milliseconds the machine's clock is ahead (negative: behind) when that becomes more than a minute, and with 0 when
+    it no longer is. ``jumped`` is called where time passed faster than this thread could see.
+    """
+
+    def __init__(
+        self,
+        clock: SteadyClock | None,
+        lost: Callable[[], str | None],
+        stop: Callable[[str], None],
+        note: Callable[[int], None],
+        jumped: Callable[[], None],
+    ) -> None:
+        self._clock = clock
+        self._lost, self._stop, self._note, self._jumped = lost, stop, note, jumped
+        self._noted = 0
+        """Which way the clocks were last found apart: 1 ahead, -1 behind, 0 together."""
+        self._seen: tuple[dt.datetime, float] | None = None
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
+
+    def start(self, apart_ms: int) -> None:
+        """Begin, with how far the clocks are apart by the log."""
+        self._noted = (apart_ms > 0) - (apart_ms < 0)
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stopped.set()
+        if self._thread.is_alive() and self._thread is not threading.current_thread():
+            self._thread.join()
+
+    def accepted(self) -> None:
+        """An operator has accepted the machine's clock."""
+        self._noted = 0
+
+    def look(self) -> bool:
+        """Look once; whether there is any reason to look again."""
+        lost = self._lost()
+        if lost is not None:
+            self._stop(lost)
+            return False
+        if self._clock is not None:
+            now, seen = (self._clock.now(), time.monotonic()), self._seen
+            if seen is not None and (now[0] - seen[0]).total_seconds() > now[1] - seen[1] + _JUMP_SECONDS:
+                self._jumped()
+            self._seen = now
+            self._compare(self._clock.apart)
+        return True
+
+    def _compare(self, apart: dt.timedelta) -> None:
+        way = 1 if apart > APART else -1 if apart < -APART else 0
+        if way == 0 and self._noted and abs(apart) > _TOGETHER:
+            return
+        if way != self._noted:
+            self._noted = way
+            self._note(apart // _MILLISECOND if way else 0)
+
+    def _run(self) -> None:
+        while self.look() and not self._stopped.wait(LOOK_SECONDS):
+            pass

@@ -1,0 +1,148 @@
+"""Obstacles: all that would refuse the next hold of an agent, the one answer to "may I go on?".
+
+A `Reserve` is refused by the first of them (`refused_to_run`), a reply about an agent names them all. Far from every
+limit a few comparisons show that there is none.
+"""
+
+from collections.abc import Iterator
+
+from tallystick.config.amounts import DIMENSIONS, EDGE_NAMES, at_edge
+from tallystick.events.decide.daily_limits import breaker_open, daily_refusals
+from tallystick.events.decide.levels import (
+    BLACK,
+    THROTTLE,
+    Enforced,
+    has_nothing,
+    paused_product_of,
+    stopped_by,
+    used_up_above,
+    wait_left_ms,
+)
+from tallystick.events.decide.refusals import unknown_agent
+from tallystick.events.decide.turn import Turn
+from tallystick.events.messages.replies import Obstacle, Refusal, shown
+from tallystick.events.state.accounts import ZERO, Account, limited
+from tallystick.events.state.ledger import Ledger
+
+_LEAST = (1, None, 1)
+"""The smallest hold that a day's limits can refuse."""
+_SHOWN = frozenset(Obstacle.__struct_fields__)
+
+
+def refused_to_run(turn: Turn, account: Account, measure: Enforced) -> Refusal | None:
+    """Why an agent may not start anything now: stopped before any question of money, then its budget, then slowed."""
+    if measure.action < THROTTLE:
+        return None
+    return next(_refusals_to_run(turn, account, measure), None)
+
+
+def obstacles_of(turn: Turn, agent: str, account: Account | None, measure: Enforced) -> list[Obstacle]:
+    """All that would refuse the next hold of an agent, in the order in which a `Reserve` looks; and an open breaker,
+    which refuses new accounts and tasks.
+    """
+    ledger = turn.ledger
+    if account is None:
+        if agent in ledger.accounts:
+            return []  # of an earlier account, or run
+        found = [_obstacle(unknown_agent(ledger, agent))]
+        reason = ledger.stops.get(agent)
+        if reason is not None:
+            found.insert(0, Obstacle("agent_stopped", f"{agent} was stopped: {reason}", "stop"))
+        return found
+    if _is_far(ledger, account, measure):
+        return []
+    found = [_obstacle(refusal) for refusal in _refusals_to_run(turn, account, measure)]
+    found += [_without_room(account, d) for d in DIMENSIONS if _has_no_room(account, d)]
+    found += [_obstacle(refusal) for refusal in daily_refusals(ledger, account, _LEAST, turn.now, asked=False)]
+    breaker = breaker_open(ledger)
+    if breaker is not None:
+        found.append(Obstacle(breaker.code, breaker.detail, "breaker", refuses="new_work"))
+    return found
+
+
+def _is_far(ledger: Ledger, account: Account, measure: Enforced) -> bool:
+    """Whether nothing can be in the way. Every report asks this."""
+    if measure.action >= THROTTLE or ledger.day.tripped is not None:
+        return False
+    watch, spent, held = ledger.watch, ledger.spent, ledger.held
+    if watch is None or spent[0] + held[0] >= watch.full[0] or spent[2] + held[2] >= watch.full[1]:
+        return False
+    first, second, third = account.payers
+    if (
+        (first.free[0] <= 0 and first.allocated[0] is not None)
+        or (second.free[1] <= 0 and second.allocated[1] is not None)
+        or (third.free[2] <= 0 and third.allocated[2] is not None)
+    ):
+        return False
+    product = account.budget_product
+    limit = ledger.rules.product_tokens.get(product) if product is not None else None
+    if limit is None or product is None:
+        return True
+    return ledger.day.by_product[product] + ledger.day.held_by_product[product] < limit
+
+
+def _obstacle(refusal: Refusal) -> Obstacle:
+    numbers = {name: value for name, value in refusal.numbers.items() if name in _SHOWN}
+    return Obstacle(refusal.code, refusal.detail, **({"decided_by": "account"} | numbers))
+
+
+# --- stops, levels and throttles --------------------------------------------------------------------------------------
+
+
+def _refusals_to_run(turn: Turn, account: Account, measure: Enforced) -> Iterator[Refusal]:
+    """In the order in which they are named: an operator's word, then what is used up, then a wait."""
+    ledger = turn.ledger
+    stopped = stopped_by(ledger, account)
+    if stopped is not None:
+        decided_by = "stop" if stopped is account else "ancestor_stop"
+        who = f"{stopped.id} was stopped: {stopped.stopped}"
+        yield Refusal("agent_stopped", who, {"decided_by": decided_by, "retry_after_seconds": None})
+    if ledger.is_paused:
+        why = ledger.paused or "paused by configuration"
+        yield Refusal("paused", why, {"decided_by": "pause_all", "retry_after_seconds": None})
+    yield from _used_up(ledger, account)
+    product = paused_product_of(ledger, account) if ledger.rules.paused_products else None
+    if product is not None:
+        why = f"{product} is paused by configuration"
+        yield Refusal("paused", why, {"decided_by": "product_pause", "retry_after_seconds": None})
+    wait_ms = wait_left_ms(turn, account, measure)
+    if wait_ms:
+        detail = f"throttled to {measure.rate} of normal speed by {measure.decided_by}"
+        numbers = {"retry_after_seconds": wait_ms / 1000, "decided_by": measure.decided_by}
+        yield Refusal("throttled", detail, numbers)
+
+
+def _used_up(ledger: Ledger, account: Account) -> Iterator[Refusal]:
+    """What stops an agent for lack of budget: its own, that of an account above that pays, or the fleet's."""
+    if account.level == BLACK:
+        yield _stop_for_budget(account, "the budget is used up", "level", shown(account.remaining_all()))
+    above = used_up_above(ledger, account)
+    if above is not None:
+        yield _stop_for_budget(account, f"the budget of {above.id}, which pays, is used up", "ancestor_stop")
+    if ledger.response == 4 or (ledger.response == 3 and account.priority != "critical"):
+        yield _stop_for_budget(account, "the fleet's budget is used up", "fleet_response")
+    if account.level != BLACK and has_nothing(account):
+        yield _stop_for_budget(account, f"{account.id} was allocated nothing", "zero_budget")
+
+
+def _stop_for_budget(account: Account, detail: str, decided_by: str, available: object = None) -> Refusal:
+    there = shown(limited(account.allocated, ZERO)) if available is None else available
+    numbers = {"available": there, "decided_by": decided_by, "retry_after_seconds": None}
+    return Refusal("budget_exhausted", detail, numbers)
+
+
+# --- room -------------------------------------------------------------------------------------------------------------
+
+
+def _has_no_room(account: Account, d: int) -> bool:
+    payer = account.payers[d]
+    return payer.allocated[d] is not None and payer.free[d] <= 0
+
+
+def _without_room(account: Account, d: int) -> Obstacle:
+    """Nothing is free in a dimension: a hold that names it is refused, however small."""
+    payer = account.payers[d]
+    whose = "" if payer is account else f" in {'the pool' if payer.parent is None else payer.id}, which pays"
+    return Obstacle(
+        "budget_exhausted", f"{EDGE_NAMES[d]}: {at_edge(0, d)} is free{whose}", "room", dimension=EDGE_NAMES[d]
+    )

@@ -1,0 +1,104 @@
+"""Names in messages: what opens something under one is refused if it is misspelled, what reports under one is repaired.
+
+A name that the fleet knows already stays valid as it is spelled.
+"""
+
+from collections.abc import Iterable, Iterator
+from typing import TypeVar
+
+import msgspec
+
+from tallystick.config.spelling import misspelled, repaired
+from tallystick.events import messages as c
+from tallystick.events.messages.replies import Refusal
+from tallystick.events.state.accounts import RESERVED_NAMES
+from tallystick.events.state.ledger import Ledger
+
+Report = TypeVar("Report", bound=c.ReportUsage | c.Settle)
+
+
+def bad_name(ledger: Ledger, name: str, field: str) -> Refusal | None:
+    """Why nothing may be opened under a name: the fleet reserves it, or it is misspelled and not known."""
+    if name in RESERVED_NAMES:
+        return Refusal("invalid_message", f"{field}: found {name!r}, which is a name that the fleet reserves")
+    return misspelling(ledger, name, field)
+
+
+def misspelling(ledger: Ledger, name: str, field: str) -> Refusal | None:
+    """Why a name may not be used as a label: it is misspelled, and not known."""
+    wrong = misspelled(name)
+    if wrong is None or is_known(ledger, name):
+        return None
+    text = f"{field}: found {name!a} with {wrong.character}, allowed is {wrong.allowed}"
+    return Refusal("invalid_message", text, {"field": field, "character": wrong.character})
+
+
+def first_misspelling(ledger: Ledger, names: Iterable[tuple[str, str | None]]) -> Refusal | None:
+    """Why one of several labels, each with its field, may not be used."""
+    for field, name in names:
+        refusal = None if name is None else misspelling(ledger, name, field)
+        if refusal is not None:
+            return refusal
+    return None
+
+
+def notes_misspelled(ledger: Ledger, command: c.Reserve | c.CancelHold) -> Refusal | None:
+    """Why a message's ``operation`` or ``labels`` may not be used."""
+    names: list[tuple[str, str | None]] = [("operation", command.operation)]
+    for key, value in (command.labels or {}).items():
+        names += [("labels", key), ("labels", value)]
+    return first_misspelling(ledger, names)
+
+
+def is_known(ledger: Ledger, name: str) -> bool:
+    """Whether the fleet knows a name as it is spelled. It looks through all accounts and tasks if need be: misspelled
+    names are few.
+    """
+    if name in ledger.accounts or name in ledger.released or name in ledger.stops or name in ledger.tasks.known:
+        return True
+    config = ledger.rules.config
+    for names in (config.products, config.token_budgets, config.max_concurrent.per_type, config.models):
+        if name in names:
+            return True
+    return name in config.manual_override.priority_override or any(name in labels for labels in _labels(ledger))
+
+
+def _labels(ledger: Ledger) -> Iterator[tuple[str | None, ...]]:
+    for account in ledger.accounts.values():
+        yield account.agent_type, account.product, account.workflow
+    for closed in ledger.lives.values():
+        yield closed.agent_type, closed.budget_product, closed.workflow
+    for task in ledger.tasks.known.values():
+        yield task.agent_type, task.product, task.workflow, task.wanted_model
+
+
+def legible(ledger: Ledger, command: Report) -> Report:
+    """A report with its names repaired, or itself where nothing is wrong with them: usage is a fact, whatever the name.
+
+    A name that the fleet knows is left as it is.
+    """
+    changed: dict[str, object] = {}
+    for field in _NAMED[type(command)]:
+        name = getattr(command, field)
+        if name is not None and misspelled(name) is not None and not _stays(ledger, field, name):
+            changed[field] = repaired(name)
+    written: dict[str, str] | None = getattr(command, "labels", None)
+    if written:
+        labels = {repaired(key): repaired(value) for key, value in written.items()}
+        if labels != written:
+            changed["labels"] = labels
+    return msgspec.structs.replace(command, **changed) if changed else command
+
+
+_NAMED: dict[type, tuple[str, ...]] = {
+    c.ReportUsage: ("agent", "task", "model", "operation"),
+    c.Settle: ("model", "operation"),
+}
+"""The fields of a report that are names."""
+
+
+def _stays(ledger: Ledger, field: str, name: str) -> bool:
+    """Whether a misspelled name is the fleet's own spelling: of an account, a task or a model with a price."""
+    if field == "model":
+        return ledger.rules.find_price(*ledger.rules.catalogued.get(name, (name, None))) is not None
+    return field != "operation" and is_known(ledger, name)

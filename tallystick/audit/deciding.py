@@ -1,0 +1,88 @@
+"""Follows a log by deciding it anew: each event, number, reason and reply must be the recorded one.
+
+Commands and what specialists judged are taken from the log (`tallystick.whatif.steps`); `decide` checks a judgement as
+it did when it was made. What was decided by another version of the rules is followed as it is recorded.
+"""
+
+from collections.abc import Container, Iterable, Iterator, Sequence
+
+from tallystick.events.catalog import STORED_NAME, Event
+from tallystick.events.log.audit import Chain
+from tallystick.events.log.codec import BrokenChain
+from tallystick.events.log.store import Record
+from tallystick.events.state.ledger import Ledger
+from tallystick.whatif.mismatch import Field, Mismatch, fields_of, in_words
+from tallystick.whatif.reproduction import Reproduction
+from tallystick.whatif.steps import Step, steps_of
+
+_SHOWN = 3
+"""Fields that the sentence about a contradiction names; the JSON form has all."""
+
+
+class Contradicted(BrokenChain):
+    """A record that follows the one before it, and says something else than what was decided; ``fields`` say what."""
+
+    def __init__(self, position: int, reason: str, fields: Sequence[Field]) -> None:
+        super().__init__(position, reason)
+        self.fields = fields
+
+
+class Deciding:
+    """See `tallystick.events.log.audit.Follower`. ``cuts`` are positions at which the state is wanted."""
+
+    replays = True
+
+    def __init__(self, cuts: Container[int] = ()) -> None:
+        self.reproduction = Reproduction()
+        self._cuts = cuts
+
+    @property
+    def ledger(self) -> Ledger:
+        return self.reproduction.ledger
+
+    def follow(self, records: Iterable[Record]) -> Iterator[tuple[Event, bytes]]:
+        chain, reproduction = Chain(), self.reproduction
+        for step in steps_of(chain.proved(records), self._cuts):
+            try:
+                found = _decided(reproduction, step)
+            except BrokenChain as error:
+                yield from reproduction.proved
+                raise chain.broken or error from error
+            if found is None:
+                yield from reproduction.proved
+                continue
+            for event, digest in reproduction.proved:
+                if event.position < found.position:
+                    yield event, digest
+            # A step that the chain broke off in the middle lacks its rest.
+            if chain.broken is not None and found.position >= chain.broken.position:
+                raise chain.broken
+            raise contradicted(found, step)
+        if chain.broken is not None:
+            raise chain.broken
+
+
+def _decided(reproduction: Reproduction, step: Step) -> Mismatch | None:
+    try:
+        return reproduction.take(step)
+    except (ArithmeticError, AssertionError, AttributeError, LookupError, TypeError) as error:
+        reason = f"what is recorded cannot be decided: {type(error).__name__} {error}"
+        raise BrokenChain(step.position, reason) from error
+
+
+def contradicted(found: Mismatch, step: Step) -> Contradicted:
+    """A contradiction in words: what, whose, and the fields."""
+    fields = fields_of(found)
+    what = f"{type(step.command).__name__} of {step.by}" if step.own else "time passed"
+    event = found.recorded or found.new
+    assert event is not None
+    if found.recorded is None:
+        text = f"{STORED_NAME[type(event)]} is missing ({what}): it follows when this is decided again"
+    elif found.new is None:
+        used = "" if found.new_reply or not step.own else ": the id was used before, and would be answered from the log"
+        text = f"{STORED_NAME[type(event)]} ({what}) does not follow when this is decided again{used}"
+    else:
+        shown = [in_words(field) for field in fields[:_SHOWN]]
+        more = f", and {len(fields) - _SHOWN} more fields" if len(fields) > _SHOWN else ""
+        text = f"{STORED_NAME[type(event)]} ({what}): {'; '.join(shown)}{more}"
+    return Contradicted(found.position, text, fields)

@@ -1,0 +1,153 @@
+"""``tallystick store``: what a fleet's file is, and a copy of it that can be trusted."""
+
+import os
+import re
+import socket
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+
+from tallystick.cli.common import json_option, json_text, reading, store_option, with_progress
+from tallystick.events.decide.answers import stamp
+from tallystick.events.log.codec import decode_event, digest_of
+from tallystick.events.log.store import Record, Store
+from tallystick.events.log.store_backup import Writer, back_up, last_writer
+from tallystick.events.log.store_place import file_of
+from tallystick.projections.store.runner import place_of
+from tallystick.wording import one_line
+
+_HOLDER = re.compile(r"process (\d+) on (.*)")
+
+
+@click.group()
+def store() -> None:
+    """Say what a fleet's file is, and copy it while the fleet runs.
+
+    \b
+    Example:
+      tallystick store info
+    """
+
+
+@store.command(short_help="Say what a fleet's file is.")
+@store_option
+@json_option
+def info(store_url: str, as_json: bool) -> None:
+    """Say what a fleet's file is: where it lies, how far its log goes, which fleet it is, and who writes it.
+
+    Two files with the same `fleet` began as one: one of them is a copy. Files of different fleets never have the same.
+
+    \b
+    Examples:
+      tallystick store info
+      tallystick store info --store sqlite:///copy.db --json
+    """
+    with reading(store_url) as opened:
+        found = _described(opened, file_of(store_url))
+    if as_json:
+        click.echo(json_text(found))
+        return
+    for name, line in _lines(found):
+        click.echo(f"{name:<10} {one_line(line)}")
+
+
+def _described(opened: Store, file: Path | None) -> dict[str, Any]:
+    first, last = opened.record(1), opened.last()
+    found: dict[str, Any] = {
+        "store": opened.url,
+        "file": None if file is None else str(file),
+        "bytes": None if file is None else _size(file),
+        "fleet": None if first is None else digest_of(first.data).hex(),
+        "records": 0 if last is None else last.position,
+        "first_at": _time(first),
+        "last_at": _time(last),
+        "digest": None if last is None else digest_of(last.data).hex(),
+        "snapshots": [position for position, _ in opened.snapshots()],
+    }
+    if file is None:
+        return found
+    writer, place = last_writer(file), place_of(opened.url)
+    views = None if place is None or not Path(place.views).exists() else place.views
+    found["writer"] = None if writer is None else {**writer._asdict(), "runs": _runs(writer)}
+    found["copied"] = writer is not None and writer.place not in (None, str(file))
+    return found | {"views": views, "views_bytes": None if views is None else _size(Path(views))}
+
+
+def _size(file: Path) -> int:
+    """Bytes of a file, and of SQLite's own beside it."""
+    beside = (file.with_name(file.name + suffix) for suffix in ("", "-wal"))
+    return sum(one.stat().st_size for one in beside if one.exists())
+
+
+def _time(record: Record | None) -> str | None:
+    return None if record is None else stamp(decode_event(record.data, record.name).at)
+
+
+def _runs(writer: Writer) -> bool | None:
+    """Whether a process of that number runs; None where it is (or was) on another machine."""
+    match = _HOLDER.fullmatch(writer.holder)
+    if match is None or match[2] != socket.gethostname():
+        return None
+    try:
+        os.kill(int(match[1]), 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):
+        return True
+    return True
+
+
+_WRITER = {
+    True: "{holder}, since {since}, which is running",
+    False: "none now; {holder} was the last, since {since}",
+    None: "{holder} was the last, since {since}",
+}
+
+
+def _lines(found: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    yield "store", found["store"]
+    if found["bytes"] is not None:
+        yield "size", f"{found['bytes']:,} bytes"
+    if not found["records"]:
+        yield "log", "empty: no fleet has begun here"
+        return
+    yield "fleet", found["fleet"]
+    yield "log", f"{found['records']:,} records, {found['first_at']} to {found['last_at']}"
+    yield "head", f"{found['records']}:{found['digest']}"
+    yield "snapshots", ", ".join(f"at {position:,}" for position in found["snapshots"]) or "none"
+    writer = found.get("writer")
+    if writer is not None:
+        yield "writer", _WRITER[writer["runs"]].format(**writer)
+    if writer is not None and found["copied"]:
+        yield "copy", f"it was last written as {writer['place']}: this file is a copy of that one, or was moved"
+    if found.get("views"):
+        yield "views", f"{found['views']}, {found['views_bytes']:,} bytes"
+
+
+@store.command(short_help="Copy a fleet, also while it runs.")
+@click.argument("file", type=click.Path(path_type=Path))
+@store_option
+@json_option
+def backup(file: Path, store_url: str, as_json: bool) -> None:
+    """Copy a fleet, as it is at one moment, into FILE, and prove the copy as `audit verify` does.
+
+    The fleet may run meanwhile, and does not wait. FILE must not exist; it appears only when it is whole, on the disk
+    and proved. Views are not copied: they are made again when they are read. To copy the file by other means while the
+    fleet runs is not safe: what is newest lies in the file -wal beside it.
+
+    \b
+    Example:
+      tallystick store backup /media/elsewhere/fleet-monday.db
+    """
+
+    def counted(records: Iterable[Record], total: int) -> Iterable[Record]:
+        return with_progress(records, total, "proving the copy")
+
+    report = back_up(store_url, file, counted)
+    head = f"{report.events}:{report.digest.hex()}"
+    if as_json:
+        click.echo(json_text({"file": str(file.resolve()), "records": report.events, "head": head}))
+    else:
+        click.echo(f"copied {report.events:,} records to {file}; the copy is sound\nhead {head}")

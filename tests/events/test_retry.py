@@ -1,0 +1,150 @@
+"""``retry_after_seconds`` says when a hold will be granted if nothing else happens, to the microsecond."""
+
+import datetime as dt
+from decimal import Decimal
+from random import Random
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tallystick.config.amounts import Budget
+from tallystick.events import messages as c
+from tallystick.events.decide import decide
+from tallystick.events.log import snapshot
+from tallystick.events.messages.replies import Refusal
+from tallystick.events.state.ledger import Ledger
+from tests.support.core import START, Core, allocate, budget, fleet, hold, use
+
+QUIET = {"enforcement": {"warn_before_exhaustion_seconds": 0}}
+STEP = dt.timedelta(microseconds=1)
+
+
+def answer_at(core: Core, command: c.Reserve, at: dt.datetime) -> Any:
+    """What the same request is answered at another time, if nothing else happens until then."""
+    ledger = snapshot.load(snapshot.dump(core.ledger))
+    assert isinstance(ledger, Ledger)
+    return decide(ledger, command, at, "again", "tester").answer
+
+
+def check(core: Core, command: c.Reserve) -> Any:
+    """Ask, and prove what the refusal says of time; the seconds, "granted" or "not a matter of time"."""
+    answer = answer_at(core, command, core.now)
+    if not isinstance(answer, Refusal):
+        return "granted"
+    if "retry_after_seconds" not in answer.numbers:
+        return "not a matter of time"
+    seconds = answer.numbers["retry_after_seconds"]
+    if seconds is None:
+        for later in (1, 60, 3_600, 86_400, 10**6):
+            assert isinstance(answer_at(core, command, core.now + dt.timedelta(seconds=later)), Refusal), later
+        return None
+    then = core.now + dt.timedelta(seconds=seconds)
+    assert not isinstance(answer_at(core, command, then), Refusal), answer
+    assert isinstance(answer_at(core, command, then - STEP), Refusal), answer
+    return seconds
+
+
+def test_room_comes_back_to_the_account_that_pays() -> None:
+    core = Core(fleet(1_000, **QUIET), allocate("p", 100), allocate("c", cost="1", parent="p"))
+    core.given(hold("c", "h", 80, ttl_seconds=Decimal(60))).wait(1)
+    assert check(core, c.Reserve(agent="c", estimate=budget(50))) == 59
+
+
+def test_what_a_hold_gives_back_repays_the_cover_first() -> None:
+    core = Core(
+        fleet(1_000, **QUIET),
+        allocate("a", 100),
+        hold("a", "h1", 40, ttl_seconds=Decimal(20)),
+        hold("a", "h2", 50, ttl_seconds=Decimal(60)),
+        use("a", 70),
+    ).wait(10)
+    assert check(core, c.Reserve(agent="a", estimate=budget(10))) == 50
+
+
+def test_a_fleet_that_is_stopped_by_holds_goes_on_when_they_end() -> None:
+    core = Core(fleet(1_000, **QUIET), allocate("a", 900), allocate("b", 100))
+    core.given(hold("a", "h", 900, ttl_seconds=Decimal(30)), hold("b", "h-2", 99, ttl_seconds=Decimal(300)))
+    core.given(use("b", 1)).wait(5)
+    assert core.ledger.response == 4
+    assert check(core, c.Reserve(agent="a", estimate=budget(10))) == 25
+
+
+def test_a_daily_limit_that_holds_fill_has_room_when_they_end_and_not_only_tomorrow() -> None:
+    core = Core(fleet(10_000, daily_limits={"max_tokens_total": 1_000}, **QUIET), allocate("a", 5_000))
+    core.given(hold("a", "h", 900, ttl_seconds=Decimal(40)))
+    assert check(core, c.Reserve(agent="a", estimate=budget(200))) == 40
+    core.given(use("a", 950))
+    assert check(core, c.Reserve(agent="a", estimate=budget(200))) == 12 * 3_600
+
+
+def test_a_new_period_brings_the_pool_back() -> None:
+    core = Core(fleet(1_000, period="day", **QUIET), allocate("a", cost="5"), use("a", 940))
+    assert check(core, c.Reserve(agent="a", estimate=budget(100))) == 12 * 3_600
+    assert check(core, c.Reserve(agent="a", estimate=budget(1_001))) is None
+
+
+def test_waiting_brings_nothing_to_an_account_that_has_used_up_its_own() -> None:
+    core = Core(fleet(1_000, **QUIET), allocate("a", 100), use("a", 50))
+    assert check(core, c.Reserve(agent="a", estimate=budget(51))) is None
+    core.given(use("a", 50))
+    assert check(core, c.Reserve(agent="a", estimate=budget(1))) is None
+
+
+def test_what_may_not_run_at_all_is_no_matter_of_time() -> None:
+    core = Core(fleet(1_000, **QUIET), allocate("a", 100), c.Stop(agent="a", reason="leaks"))
+    assert check(core, c.Reserve(agent="a", estimate=budget(1))) is None
+    core.given(c.Resume(agent="a"), c.PauseAll(reason="lunch"))
+    assert check(core, c.Reserve(agent="a", estimate=budget(1))) is None
+
+
+def test_a_throttled_agent_waits_to_the_microsecond() -> None:
+    core = Core(fleet(10_000, **QUIET), allocate("a", 1_000))
+    core.given(c.ReportUsage(agent="a", usage=Budget(800, Decimal("7.003"))))
+    core.wait(1.0004567)
+    assert check(core, c.Reserve(agent="a", estimate=budget(1))) == pytest.approx(7.003 - 1.000457, abs=1e-5)
+
+
+def test_of_very_many_holds_only_the_next_are_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tallystick.events.decide.retry.LOOKED_AT_MAX", 3)
+    core = Core(fleet(1_000, **QUIET), allocate("a", 100))
+    for number in range(10):
+        core.given(hold("a", f"h-{number}", 10, ttl_seconds=Decimal(number + 1)))
+    answer = core.when(c.Reserve(agent="a", estimate=budget(100)))
+    assert answer.numbers["retry_after_seconds"] == 3
+
+
+# --- the property --------------------------------------------------------------------------------------------------
+
+
+def _fleet(dice: Random) -> Core:
+    limits = dice.choice(({}, {"max_tokens_total": 900}, {"max_tokens_total": 300, "max_cost_usd": 1}))
+    period = dice.choice(({}, {}, {"period": "day"}, {"period": "week"}))
+    core = Core(fleet(1_000, **period, daily_limits=limits, **QUIET), compares=False)
+    core.now = START
+    core.given(allocate("p", 300), allocate("c", cost="1", parent="p"), allocate("q", 100, parent="p"))
+    return core.given(allocate("a", 200), allocate("b", cost="2"), c.AllocateFromPool(agent="d", request=budget(50)))
+
+
+@settings(max_examples=40, deadline=None, derandomize=True)
+@given(st.integers(0, 2**32))
+def test_a_repeat_at_that_time_is_granted_and_a_microsecond_earlier_is_not(seed: int) -> None:
+    dice = Random(seed)
+    core = _fleet(dice)
+    for number in range(25):
+        core.wait(dice.choice((0, 0.25, 1, 7, 60.000001, 1_800)))
+        agent, amount = dice.choice(("c", "q", "a", "b", "d", "p")), dice.choice((1, 20, 60, 150, 400))
+        match dice.randint(0, 3):
+            case 0:
+                core.when(use(agent, amount, seconds=dice.choice((None, 1, "2.5"))))
+            case 1:
+                core.when(
+                    c.Throttle(agent=agent, rate=Decimal("0.25")) if dice.randint(0, 1) else c.Resume(agent=agent)
+                )
+            case _:
+                core.when(
+                    hold(agent, f"h-{number}", amount, ttl_seconds=Decimal(dice.choice(("0.5", "30", "301.007"))))
+                )
+        if dice.randint(0, 1):
+            check(core, c.Reserve(agent=dice.choice(("c", "q", "a", "b", "d")), estimate=budget(amount)))

@@ -1,0 +1,40 @@
+"""Decisions change only together with the version of the rules.
+
+`decisions/` holds logs that the present version decided. `make logs` records them anew.
+"""
+
+import pytest
+
+from tallystick.events.catalog import rules_version
+from tallystick.whatif.reproduction import Reproduction
+from tallystick.whatif.steps import steps_of
+from tests.support import decision_logs as record
+
+KEPT = record.kept()
+
+
+@pytest.mark.parametrize("name", sorted(KEPT.heads))
+def test_a_recorded_log_is_decided_again_as_it_was(name: str) -> None:
+    if KEPT.rules != rules_version.RULES_VERSION:
+        pytest.fail(f"RULES_VERSION is {rules_version.RULES_VERSION} now: record its logs (make logs)")
+    records = record.records_of(name)
+    assert record.head_of(records) == KEPT.heads[name]
+    reproduction = Reproduction()
+    for step in steps_of(records):
+        mismatch = reproduction.take(step)
+        if mismatch is not None:
+            pytest.fail(
+                f"decisions changed (position {mismatch.position} of {name}): raise RULES_VERSION and record the new"
+                " heads (CONTRIBUTING.md, Change a decision)"
+                f"\nrecorded {mismatch.recorded}, {mismatch.recorded_reply!r}"
+                f"\nnow      {mismatch.new}, {mismatch.new_reply!r}"
+            )
+    reproduction.finish()
+    assert reproduction.decisions
+    assert bool(reproduction.stretches.others) == (name == "older")
+
+
+def test_the_recorded_logs_are_of_many_kinds() -> None:
+    names = {one.name for name in KEPT.heads for one in record.records_of(name)}
+    assert names >= {"period-renewed.v1", "day-began.v1", "task-preempted.v1", "budget-moved.v1", "covered.v1"}
+    assert names >= {"hold-settled.v1", "breaker-tripped.v1", "reserve-drawn.v1", "unused-returned.v1"}
