@@ -21,5 +21,5 @@ def circle_in(leads_to: Mapping[str, str | None]) -> list[str]:
             first = next(name for name in leads_to if name in members)
             turn = circle.index(first)
             return circle[turn:] + circle[:turn]
-        seen |= way.keys()
+        seen.update(way)
     return []

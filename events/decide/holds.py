@@ -272,5 +272,5 @@ def _ttl_ms(given: Decimal | None, otherwise: int) -> int:
         return otherwise
     ttl_ms = exact_units(given, 1, "ttl_seconds")
     if not 0 < ttl_ms <= _TTL_MAX_MS:
-        raise InvalidAmount("ttl_seconds", given, "above 0 and at most 604800 seconds (a week)")
+        raise InvalidAmount("ttl_seconds", given, "above 0 (at least 0.001) and at most 604800 seconds (a week)")
     return ttl_ms

@@ -150,7 +150,7 @@ def test_what_if_takes_the_names_that_an_earlier_log_took(
     command = ("whatif", "--total", "tokens=200000", "--json", "--store", f"sqlite:///{tmp_path}/fleet.db")
     result = CliRunner().invoke(main, command)
     assert result.exit_code == 0, result.output
-    other = json.loads(result.output)["other"]
+    other = json.loads(result.output)["what_if"]
     assert other["tasks"]["completed"] == 1
     assert other["at_the_end"]["pool"] == {"tokens": 200_000 - 20_000 - 500 - 90}, "less the reserve and what was used"
 
