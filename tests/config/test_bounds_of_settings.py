@@ -8,7 +8,7 @@ import pytest
 
 from tallystick.config.errors import ConfigError
 from tallystick.config.loader import from_mapping
-from tests.simulation.test_extreme_settings import EXTREMES
+from tests.support.extremes import EXTREMES
 from tests.support.pages import PROJECT
 
 ALLOWED = dict(
