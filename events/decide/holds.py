@@ -25,7 +25,7 @@ from tallystick.events.decide.fleet_response import respond
 from tallystick.events.decide.levels import enforced, relevel_above
 from tallystick.events.decide.obstacles import refused_to_run
 from tallystick.events.decide.refusals import already_settled, hold_ended, unknown_agent, unknown_hold
-from tallystick.events.decide.spelling import legible, notes_misspelled
+from tallystick.events.decide.spelling import is_renamed, legible, notes_misspelled
 from tallystick.events.decide.turn import Turn
 from tallystick.events.decide.usage import LATE_REPORT, UNDER_ESTIMATE, as_used, noted, of_life, of_run, use_priced
 from tallystick.events.messages.replies import Enforcement, Held, HoldGone, Refusal, shown
@@ -148,7 +148,7 @@ def settle(turn: Turn, command: c.Settle) -> Enforcement | Refusal:
     ledger, asked = turn.ledger, command
     command = legible(ledger, asked)
     used = as_used(command, pricing.price(ledger.rules, command))
-    used["repaired"] = command is not asked
+    used["repaired"] = command is not asked or is_renamed(turn.id, asked)
     hold = ledger.holds.get(command.hold)
     if hold is None:
         return _settle_late(turn, command, used)
@@ -272,5 +272,5 @@ def _ttl_ms(given: Decimal | None, otherwise: int) -> int:
         return otherwise
     ttl_ms = exact_units(given, 1, "ttl_seconds")
     if not 0 < ttl_ms <= _TTL_MAX_MS:
-        raise InvalidAmount("ttl_seconds", given, "above 0 and at most 604800 seconds (a week)")
+        raise InvalidAmount("ttl_seconds", given, "above 0 (at least 0.001) and at most 604800 seconds (a week)")
     return ttl_ms

@@ -14,6 +14,7 @@ from tallystick.events.decide.alerts import alert
 from tallystick.events.decide.cover import settle_cover
 from tallystick.events.decide.turn import Turn
 from tallystick.events.state.accounts import Account, Closed
+from tallystick.events.state.calendar import later
 from tallystick.events.state.ledger import Ledger
 
 CONTINUE, WARN, THROTTLE, DEGRADE, STOP = range(5)
@@ -305,7 +306,8 @@ def throttled_until(account: Account, measure: Enforced) -> dt.datetime | None:
     """When a throttled agent's wait ends, or ended; None where it has none (see `wait_left_ms`)."""
     if measure.action == STOP or measure.rate >= NORMAL_SPEED or account.last_report_at is None:
         return None
-    return account.last_report_at + min(WAIT_MAX_MS, int(account.pace_ms * (1 / measure.rate - 1))) * MILLISECOND
+    wait_ms = min(WAIT_MAX_MS, int(account.pace_ms * (1 / measure.rate - 1)))
+    return later(account.last_report_at, wait_ms * MILLISECOND)
 
 
 def cheaper_model(ledger: Ledger, model: str | None) -> str | None:
