@@ -5,12 +5,10 @@ times their depth.
 """
 
 import datetime as dt
-import sys
 from collections import Counter
 from collections.abc import Callable
 from decimal import Decimal
 from random import Random
-from types import FrameType
 from typing import Any
 
 import pytest
@@ -20,6 +18,7 @@ from hypothesis import strategies as st
 from tallystick.events import catalog as e
 from tallystick.events import messages as c
 from tests.support.core import Core, allocate, complete, fleet, hold, submit, use
+from tests.support.counting import steps
 from tests.support.examples import examples
 from tests.support.trees import grown, levels_are_right, parents
 
@@ -47,25 +46,9 @@ def covered_chain(n: int) -> Core:
     return core.given(use(f"a{n - 1}", 10**7))
 
 
-def steps(work: Callable[[], object]) -> int:
-    """How many Python functions were called: the same on any machine."""
-    count = 0
-
-    def called(frame: FrameType, event: str, argument: object) -> None:
-        nonlocal count
-        count += event == "call"
-
-    sys.setprofile(called)
-    try:
-        work()
-    finally:
-        sys.setprofile(None)
-    return count
-
-
 def ended_in(core: Core, command: c.Command) -> tuple[int, int]:
     """The steps and the events that a message takes, with what was due before it."""
-    taken = steps(lambda: core.when(command))
+    taken, _ = steps(lambda: core.when(command))
     return taken, len(core.decided.events)
 
 
