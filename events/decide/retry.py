@@ -1,7 +1,7 @@
-"""When a hold that was refused will be granted, if nothing else happens until then.
+"""When a hold that was refused, or more for one, will be granted, if nothing else happens until then.
 
 The answer is found by letting time pass on a fork of the state: what holds give back, what covers repay, a new day or
-period, the end of a fleet's stop. On the fork `reserve` decides as it will decide then.
+period, the end of a fleet's stop. On the fork `reserve`, or `extend_hold`, decides as it will decide then.
 
 Most refusals are a matter of the account's own holds, or of nothing that time brings: then no other hold is looked at
 (`retry_own`), so that the cost does not grow with the fleet. Where other holds matter, only the next ones are.
@@ -16,11 +16,11 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from tallystick.config.amounts import EDGE_NAMES, Triple
+from tallystick.config.amounts import EDGE_NAMES, NOTHING, Triple
 from tallystick.events import messages as c
 from tallystick.events.decide import pricing
 from tallystick.events.decide.clock import pass_time
-from tallystick.events.decide.holds import reserve
+from tallystick.events.decide.holds import extend_hold, extension, reserve
 from tallystick.events.decide.levels import enforced, throttled_until
 from tallystick.events.decide.retry_own import is_alone, is_used_up, own_due
 from tallystick.events.decide.turn import Turn
@@ -39,17 +39,20 @@ PASSES = frozenset({"budget_exhausted", "daily_limit_reached", "throttled"})
 """The refusals that time may end."""
 
 
-def with_time(turn: Turn, command: c.Reserve, refusal: Refusal) -> Refusal:
-    """The refusal of a hold, with ``retry_after_seconds``: when it will be granted; null where waiting cannot help."""
+def with_time(turn: Turn, command: c.Reserve | c.Heartbeat, refusal: Refusal) -> Refusal:
+    """The refusal of a hold, or of more for one, with ``retry_after_seconds``: when it will be granted; null where
+    waiting cannot help, as where the hold ends before.
+    """
     if refusal.code in PASSES:
-        seconds = None if _is_hopeless(turn.ledger, command, refusal) else _seconds(turn, command, refusal)
+        agent = command.agent if isinstance(command, c.Reserve) else turn.ledger.holds[command.hold or ""].agent
+        account = turn.ledger.accounts[agent or ""]
+        seconds = None if _is_hopeless(account, refusal) else _seconds(turn, command, account, refusal)
         refusal.numbers["retry_after_seconds"] = seconds
     return refusal
 
 
-def _is_hopeless(ledger: Ledger, command: c.Reserve, refusal: Refusal) -> bool:
+def _is_hopeless(account: Account, refusal: Refusal) -> bool:
     """Whether an account has used up its own: no hold that ends, and no new day, brings anything back to it."""
-    account = ledger.accounts[command.agent]
     if refusal.code != "budget_exhausted" or any(account.held) or any(account.delegated):
         return False
     return refusal.numbers.get("decided_by") in ("level", "zero_budget") or _lacks_its_own(account, refusal)
@@ -66,14 +69,30 @@ def _lacks_its_own(account: Account, refusal: Refusal) -> bool:
     return False
 
 
-def _seconds(turn: Turn, command: c.Reserve, refusal: Refusal) -> int | float | None:
-    account = turn.ledger.accounts[command.agent]
-    wanted = pricing.price(turn.ledger.rules, command).triple
+def _asked_again(fork: Ledger, command: c.Reserve | c.Heartbeat, at: dt.datetime, by: str) -> object:
+    """How the same is decided on a fork."""
+    turn = Turn(fork, at, "", by)
+    if isinstance(command, c.Reserve):
+        return reserve(turn, command)
+    assert command.hold is not None
+    if fork.holds.get(command.hold) is not None:
+        fork.holds[command.hold]  # the fork's own copy, which is extended
+    return extend_hold(turn, command.hold, extension(command))
+
+
+def _wanted(ledger: Ledger, command: c.Reserve | c.Heartbeat) -> Triple:
+    if isinstance(command, c.Reserve):
+        return pricing.price(ledger.rules, command).triple
+    return extension(command).more or NOTHING
+
+
+def _seconds(turn: Turn, command: c.Reserve | c.Heartbeat, account: Account, refusal: Refusal) -> int | float | None:
+    wanted = _wanted(turn.ledger, command)
     at = None
     if is_alone(turn.ledger, account, wanted):
         at = _by_its_own_holds(turn, command, refusal, account, wanted)
     if at is None:
-        at = _by_all_that_ends(turn, command, refusal)
+        at = _by_all_that_ends(turn, command, refusal, account.id)
     if at == NEVER:
         return None
     left = (at - turn.now).total_seconds()
@@ -81,7 +100,7 @@ def _seconds(turn: Turn, command: c.Reserve, refusal: Refusal) -> int | float | 
 
 
 def _by_its_own_holds(
-    turn: Turn, command: c.Reserve, refusal: Refusal, account: Account, wanted: Triple
+    turn: Turn, command: c.Reserve | c.Heartbeat, refusal: Refusal, account: Account, wanted: Triple
 ) -> dt.datetime | None:
     """When an account is granted a hold after the ends of its own; `NEVER`; None where other holds may matter.
 
@@ -97,19 +116,21 @@ def _by_its_own_holds(
             return NEVER if due == NEVER else None
         fork = fork or fork_of(turn.ledger, own)
         pass_time(fork, due)
-        again = reserve(Turn(fork, due, "", turn.by), command)
+        again = _asked_again(fork, command, due, turn.by)
         if not isinstance(again, Refusal):
             return due
+        if again.code not in PASSES:
+            return NEVER
         last, answer, own = due, again, fork.expiries
     return None
 
 
-def _by_all_that_ends(turn: Turn, command: c.Reserve, refusal: Refusal) -> dt.datetime:
+def _by_all_that_ends(turn: Turn, command: c.Reserve | c.Heartbeat, refusal: Refusal, agent: str) -> dt.datetime:
     """When a hold is granted after all that ends and begins; `NEVER`. Beyond what is looked at, the last moment."""
     fork = fork_of(turn.ledger, turn.ledger.expiries)
     last, renewals, answer = turn.now, 0, refusal
     for _ in range(LOOKED_AT_MAX):
-        due = _next(fork, command, last)
+        due = _next(fork, agent, last)
         if due == NEVER:
             return NEVER
         if is_used_up(answer) and due < fork.turns_at():
@@ -121,7 +142,7 @@ def _by_all_that_ends(turn: Turn, command: c.Reserve, refusal: Refusal) -> dt.da
             renewals += 1
         before = bool(fork.expiries)
         pass_time(fork, due)
-        again = reserve(Turn(fork, due, "", turn.by), command)
+        again = _asked_again(fork, command, due, turn.by)
         last = due
         if not isinstance(again, Refusal):
             break
@@ -131,9 +152,9 @@ def _by_all_that_ends(turn: Turn, command: c.Reserve, refusal: Refusal) -> dt.da
     return last
 
 
-def _next(fork: Ledger, command: c.Reserve, last: dt.datetime) -> dt.datetime:
+def _next(fork: Ledger, agent: str, last: dt.datetime) -> dt.datetime:
     """The next moment at which something may be otherwise: something is due, or a wait ends."""
-    account = fork.accounts[command.agent]
+    account = fork.accounts[agent]
     until = throttled_until(account, enforced(fork, account))
     due = fork.due_at()
     return min(due, until) if until is not None and until > last else due
@@ -192,7 +213,10 @@ class _Holds(dict[str, Hold]):
         return copied
 
     def get(self, name: str, default: Any = None) -> Any:
-        return default if name in self._over else self._ledger.holds.get(name, default)
+        if name in self._over:
+            return default
+        # One that was copied may differ; the others are only looked at.
+        return self[name] if dict.__contains__(self, name) else self._ledger.holds.get(name, default)
 
     def pop(self, name: str, *default: Any) -> Any:
         self._over.add(name)
