@@ -9,6 +9,7 @@ import datetime as dt
 from collections import deque
 from collections.abc import Callable
 from fractions import Fraction
+from typing import Any
 
 from tallystick.config.amounts import DIMENSIONS, NOTHING, Triple
 from tallystick.config.prices import PriceList
@@ -91,6 +92,8 @@ class Ledger(Balances):
         """Whether a name is valid as it is spelled although this state does not know it: where a log is decided anew
         that knew it. No part of the state.
         """
+        self.below: tuple[int, dict[str, Any]] = (0, {})
+        """The position at which subtrees were last asked for, and what was found of them (`decide.subtree`)."""
         self.done: dict[str, tuple[int, int]] = {}
         """By open account, how many tasks that it paid for were completed, and how many of them were estimated well."""
 
