@@ -4,6 +4,7 @@ An agent's action is derived when it asks, never written to every account: a fle
 """
 
 import datetime as dt
+from collections.abc import Iterable
 from copy import copy
 from decimal import Decimal
 from functools import cache
@@ -55,8 +56,16 @@ def relevel_above(turn: Turn, account: Account) -> None:
 
     Who does not pay does not change, so the cost grows with the covers of this turn and not with the depth.
     """
-    assert account.parent is not None
-    for payer in dict.fromkeys(account.parent.payers):
+    relevel_above_all(turn, (account,))
+
+
+def relevel_above_all(turn: Turn, accounts: Iterable[Account]) -> None:
+    """`relevel_above` for many accounts at once."""
+    payers: dict[Account, None] = {}
+    for account in accounts:
+        assert account.parent is not None
+        payers.update(dict.fromkeys(account.parent.payers))
+    for payer in payers:
         _relevel_one(turn, payer)
     _relevel_moved(turn)
 

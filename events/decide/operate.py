@@ -21,7 +21,7 @@ from tallystick.config.amounts import (
     exact_units,
 )
 from tallystick.config.errors import ConfigError
-from tallystick.config.loader import changed, from_mapping, to_mapping, without_limits
+from tallystick.config.loader import changed, from_mapping, to_mapping
 from tallystick.config.prices import from_mapping as prices_from_mapping
 from tallystick.config.prices import to_mapping as prices_to_mapping
 from tallystick.config.remarks import kept, never_tripping
@@ -228,7 +228,7 @@ def load_config(turn: Turn, command: c.LoadConfig) -> Loaded | Refusal:
             relevel(turn, ledger.accounts[name])
         close_breaker(turn)
     respond(turn)
-    warnings = [*never_tripping(config, before or without_limits())]
+    warnings = [*never_tripping(config)]
     if before is not None:
         warnings += kept(before, command.config)
     now = totals(ledger)

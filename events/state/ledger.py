@@ -228,11 +228,17 @@ class Ledger(Balances):
 
     def due_at(self) -> dt.datetime:
         """When something happens by itself next: a hold or a lease expires, or the day or the period ends."""
-        due = self.expiries[0][0] if self.expiries else NEVER
-        if self.configured:
-            due = min(due, self.day.ends_at)
-        if self.tasks.leases and not self.is_paused:
-            due = min(due, self.tasks.due_at())
+        due = self.due_beside_holds()
+        return min(due, self.expiries[0][0]) if self.expiries else due
+
+    def due_beside_holds(self) -> dt.datetime:
+        """`due_at`, holds apart."""
+        due = self.turns_at()
+        return min(due, self.tasks.due_at()) if self.tasks.leases and not self.is_paused else due
+
+    def turns_at(self) -> dt.datetime:
+        """When the day or the period ends, whichever is first."""
+        due = self.day.ends_at if self.configured else NEVER
         return due if self.period_ends is None else min(due, self.period_ends)
 
     # --- the memory of ids --------------------------------------------------------------------------------------------
