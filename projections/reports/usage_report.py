@@ -7,6 +7,7 @@ lines of their own, so that the sums count every unit once.
 import datetime as dt
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from functools import reduce
 from typing import Any
 
 import msgspec
@@ -88,6 +89,8 @@ class Summary(msgspec.Struct):
     stops_warned: int
     agents_stopped: int
     refusals: dict[str, int]
+    unallocated: EdgeAmounts = msgspec.field(default_factory=EdgeAmounts)
+    """What ids used that never had an account: all of them, or the one that is called as the workflow."""
 
 
 class UsageReport(Reply):
@@ -116,7 +119,9 @@ def report_of(views: ViewStore, workflow: str | None = None) -> UsageReport:
     """
     rows = views.whole((FleetView.name, AgentsView.name, TimelineView.name, TasksView.name)).rows
     fleet = fleet_in(rows[FleetView.name])
-    agents = {row.agent: row for row in map(agents_view.decode, rows[AgentsView.name]) if row.state != UNALLOCATED}
+    known = {row.agent: row for row in map(agents_view.decode, rows[AgentsView.name])}
+    agents = {name: row for name, row in known.items() if row.state != UNALLOCATED}
+    strangers = [row for name, row in known.items() if row.state == UNALLOCATED and workflow in (None, name)]
     stories = {row.agent: row for row in map(timeline_view.decode, rows[TimelineView.name])}
     chosen = agents.values() if workflow is None else in_workflow(agents, workflow)
     weights = Rules(restore(fleet.config), PriceList()).weights if fleet.config else {}
@@ -125,7 +130,9 @@ def report_of(views: ViewStore, workflow: str | None = None) -> UsageReport:
     own = [row for row in tasks.values() if workflow in (None, row.workflow) or not names.isdisjoint(_payers(row))]
     done = Counter(name for row in own for name in _payers(row) if row.state == "completed")
     lines = [_line(row, stories[row.agent], tasks.get(row.agent), done.get(row.agent)) for row in chosen]
-    return report(workflow, fleet, lines, tasks_report(own, fleet.at), weights)
+    found = report(workflow, fleet, lines, tasks_report(own, fleet.at), weights)
+    found.summary.unallocated = _moved(reduce(plus, (money(row.consumed.triple) for row in strangers), ZERO))
+    return found
 
 
 def _payers(task: TaskRow) -> set[str]:

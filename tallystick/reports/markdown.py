@@ -6,7 +6,7 @@ from typing import Any, Final
 from tallystick.events.catalog import LEVELS
 from tallystick.events.messages.replies import EdgeAmounts
 from tallystick.projections.reports.task_report import TasksReport
-from tallystick.projections.reports.usage_report import AgentStory, UsageReport
+from tallystick.projections.reports.usage_report import AgentStory, Summary, UsageReport
 from tallystick.projections.reports.utilization import Measure
 from tallystick.wording import (
     DIMENSION_NAMES,
@@ -27,7 +27,7 @@ _UTILIZATION_AIM, _FAIRNESS_AIM = 0.85, 0.90
 
 def markdown(report: UsageReport) -> str:
     """The whole report; the agents that used the most of their budgets have lines of their own."""
-    parts: list[Iterable[str]] = [_head(report), _advice(report)]
+    parts: list[Iterable[str]] = [_head(report), _strangers(report.summary), _advice(report)]
     if report.tasks is not None:
         parts.append(_tasks(report.tasks))
     parts.append(_agents(report))
@@ -37,6 +37,17 @@ def markdown(report: UsageReport) -> str:
         parts.append(_anomalies(report.anomalies))
     parts.append(_quality(report))
     return "\n".join(line for part in parts for line in part)
+
+
+def _strangers(summary: Summary) -> Iterator[str]:
+    """What was used by ids that never had a budget, if anything was."""
+    used = [
+        edge_amount(getattr(summary.unallocated, name)) + f" {word}"
+        for name, word in DIMENSION_NAMES.items()
+        if _has(summary.unallocated, name)
+    ]
+    if used:
+        yield from (f"Used without a budget: {', '.join(used)}.", "")
 
 
 def _head(report: UsageReport) -> Iterator[str]:

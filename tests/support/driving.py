@@ -9,6 +9,7 @@ from tallystick.actors.runtime.clock import ManualClock
 from tallystick.actors.runtime.fleet import Fleet
 from tallystick.actors.runtime.messages import Envelope, Recorded
 from tallystick.actors.runtime.opening import to_put_in_force
+from tallystick.actors.runtime.reports import MakeReporter, NoReporter
 from tallystick.actors.runtime.simulation import SimulatedFleet
 from tallystick.actors.runtime.specialist import Probe
 from tallystick.config.settings import Config
@@ -96,13 +97,14 @@ def simulated(
     store: Store | None = None,
     until: dt.datetime = START,
     renewed_before: int | None = None,
+    reporter: MakeReporter = NoReporter,
 ) -> Outcome:
     """Driven through the one-thread scheduler.
 
     ``renewed_before``: before the message of this number the fleet records what it would if it were opened again.
     """
     store = MemoryStore() if store is None else store
-    simulated = SimulatedFleet.open(store, config, None, START)
+    simulated = SimulatedFleet.open(store, config, None, START, reporter=reporter)
     replies = []
     for number, (at, message) in enumerate(messages):
         if number == renewed_before:
