@@ -171,6 +171,10 @@ class Allocator:
             case _:
                 raise TypeError(f"the allocator is not asked about {type(question.command).__name__}")
 
+    def keep_money(self, plan: p.ApplyMoves, now: dt.datetime) -> None:
+        """Say in a plan of moves for which tasks money is kept."""
+        plan.kept = self._index.kept_money(self._index.moment(now)) if plan.moves and len(self._index.queue) else []
+
     def _propose(self, command: c.Command, now: dt.datetime, question: Question | None = None) -> bool:
         return self._core.take_proposal(Proposal(command, ALLOCATOR, question), now)
 

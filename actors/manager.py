@@ -188,6 +188,9 @@ class Manager:
             return False
         if question is not None and not self._is_open(question):
             return False
+        if isinstance(plan := proposal.command, p.ApplyMoves):
+            self._tell_allocator(now)
+            self._consult(lambda allocator: allocator.keep_money(plan, now), now)
         asked, by = encode_command(proposal.command), proposal.by
         if question is not None:
             by = question.envelope.by
