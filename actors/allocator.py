@@ -55,6 +55,7 @@ _MONEY: frozenset[type[e.Event]] = frozenset(
         e.FleetResponseChanged,
         e.LevelChanged,
         e.AgentResumed,
+        e.OverdraftRepaid,
     }
 )
 """What may bring the money back that a task needs, or end a stop that is in its way."""
