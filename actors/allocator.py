@@ -55,6 +55,7 @@ _MONEY: frozenset[type[e.Event]] = frozenset(
         e.FleetResponseChanged,
         e.LevelChanged,
         e.AgentResumed,
+        e.OverdraftRepaid,
     }
 )
 """What may bring the money back that a task needs, or end a stop that is in its way."""
@@ -170,6 +171,10 @@ class Allocator:
                 self._propose(p.TellQueue(waiting=waiting, id=self._answer_id(now)), now, question)
             case _:
                 raise TypeError(f"the allocator is not asked about {type(question.command).__name__}")
+
+    def keep_money(self, plan: p.ApplyMoves, now: dt.datetime) -> None:
+        """Say in a plan of moves for which tasks money is kept."""
+        plan.kept = self._index.kept_money(self._index.moment(now)) if plan.moves and len(self._index.queue) else []
 
     def _propose(self, command: c.Command, now: dt.datetime, question: Question | None = None) -> bool:
         return self._core.take_proposal(Proposal(command, ALLOCATOR, question), now)

@@ -32,13 +32,7 @@ from tallystick.events.catalog import STORED_NAME, Event
 from tallystick.events.decide import decide, pass_time
 from tallystick.events.decide.spelling import misspelled_id, recorded_id
 from tallystick.events.log import snapshot
-from tallystick.events.log.codec import (
-    encode_answer,
-    encode_command,
-    exchange_of,
-    is_same,
-    seal,
-)
+from tallystick.events.log.codec import encode_answer, encode_command, exchange_of, is_same, seal
 from tallystick.events.log.store import Record, Store, StoreError
 from tallystick.events.messages import proposals as p
 from tallystick.events.state.calendar import NEVER
@@ -191,6 +185,9 @@ class Manager:
             return False
         if question is not None and not self._is_open(question):
             return False
+        if isinstance(plan := proposal.command, p.ApplyMoves):
+            self._tell_allocator(now)
+            self._consult(lambda allocator: allocator.keep_money(plan, now), now)
         asked, by = encode_command(proposal.command), proposal.by
         if question is not None:
             by = question.envelope.by

@@ -65,6 +65,8 @@ from tallystick.events.catalog.budgets import BudgetReleased as BudgetReleased
 from tallystick.events.catalog.budgets import BudgetReturned as BudgetReturned
 from tallystick.events.catalog.budgets import Covered as Covered
 from tallystick.events.catalog.budgets import CoverRepaid as CoverRepaid
+from tallystick.events.catalog.budgets import OverdraftExceeded as OverdraftExceeded
+from tallystick.events.catalog.budgets import OverdraftRepaid as OverdraftRepaid
 from tallystick.events.catalog.budgets import Rebalanced as Rebalanced
 from tallystick.events.catalog.budgets import ReserveDrawn as ReserveDrawn
 from tallystick.events.catalog.budgets import Strategy as Strategy

@@ -22,6 +22,8 @@ class BudgetAllocated(Event, kw_only=True, tag="budget-allocated.v1"):
     workflow: str | None = None
     on_demand: bool = False
     for_task: bool = False
+    overdraft_max: Amounts | None = None
+    """What others may cover for it at most; no bound in a dimension that is left out."""
 
 
 class BudgetDrawn(Event, kw_only=True, tag="budget-drawn.v1"):
@@ -110,3 +112,19 @@ class BudgetReleased(Event, kw_only=True, tag="budget-released.v1"):
     allocated: Amounts
     consumed: Amounts
     unused: Amounts
+
+
+class OverdraftExceeded(Event, kw_only=True, tag="overdraft-exceeded.v1"):
+    """Others cover more for an account than its ``overdraft_max``: it is stopped, with all below it."""
+
+    kind: ClassVar[Kind] = "decision"
+    agent: str
+    covered: Amounts
+    overdraft_max: Amounts
+
+
+class OverdraftRepaid(Event, kw_only=True, tag="overdraft-repaid.v1"):
+    """What others cover for an account is within its ``overdraft_max`` again: it may go on."""
+
+    kind: ClassVar[Kind] = "decision"
+    agent: str

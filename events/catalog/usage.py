@@ -57,6 +57,8 @@ class UsageReported(Event, kw_only=True, tag="usage-reported.v1"):
     labels: dict[str, str] | None = None
     reason: str | None = None
     repaired: bool = False
+    overdrawn: str | None = None
+    """The account that is beyond its ``overdraft_max``, and would have to be covered: the fleet is charged instead."""
 
     @property
     def account(self) -> str | None:
@@ -128,6 +130,8 @@ class HoldSettled(Event, kw_only=True, tag="hold-settled.v1"):
     operation: str | None = None
     reason: str | None = None
     repaired: bool = False
+    overdrawn: str | None = None
+    """As in `UsageReported`; what was set aside is given back."""
 
     @property
     def account(self) -> str:

@@ -9,6 +9,7 @@ from tallystick.config.amounts import (
     Budget,
     InvalidAmount,
     Triple,
+    at_edge,
     split_exactly,
 )
 from tallystick.config.kinds import Priority
@@ -37,6 +38,7 @@ def allocate_budget(turn: Turn, command: c.AllocateBudget) -> Allocation | Refus
     ledger = turn.ledger
     # A budget of zero is a limit: nothing may be used.
     budget = not_empty(command.budget, "budget", may_be_zero=True)
+    overdraft_max = _overdraft_max(command, budget)
     refusal = bad_name(ledger, command.agent, "agent") or first_misspelling(ledger, _labels(command))
     if refusal is not None:
         return refusal
@@ -69,9 +71,21 @@ def allocate_budget(turn: Turn, command: c.AllocateBudget) -> Allocation | Refus
             agent_type=command.agent_type,
             product=command.product,
             workflow=command.workflow,
+            overdraft_max=overdraft_max,
         ),
     )
     return allocation(ledger, account)
+
+
+def _overdraft_max(command: c.AllocateBudget, budget: Triple) -> Amounts | None:
+    """What others may cover for the account at most, in dimensions that its budget limits."""
+    if command.overdraft_max is None:
+        return None
+    most = not_empty(command.overdraft_max, "overdraft_max", may_be_zero=True)
+    for d, name in enumerate(EDGE_NAMES):
+        if most[d] is not None and budget[d] is None:
+            raise InvalidAmount(f"overdraft_max.{name}", at_edge(most[d] or 0, d), "a dimension that the budget limits")
+    return Amounts(*most)
 
 
 def _labels(command: c.AllocateBudget) -> tuple[tuple[str, str | None], ...]:

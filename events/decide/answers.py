@@ -139,7 +139,7 @@ def status(turn: Turn, account: Account, memory: Memory | None = None) -> Budget
         workflow=account.workflow,
         priority=account.priority,
         parent=None if account.parent is None or account.parent is ledger.root else account.parent.id,
-        state="stopped" if account.stopped is not None else "open",
+        state="stopped" if account.stopped is not None or account.overdrawn else "open",
         allocated=shown(limits),
         delegated=shown(limited(limits, account.delegated)),
         consumed=shown(used(account)),
@@ -156,6 +156,7 @@ def status(turn: Turn, account: Account, memory: Memory | None = None) -> Budget
         obstacles=obstacles_of(turn, account.id, account, measure),
         covered=shown(limited(limits, account.cover)),
         subtree=None if memory is None else _below(account, memory),
+        overdraft_max=shown(account.overdraft_max),
     )
 
 

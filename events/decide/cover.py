@@ -80,6 +80,13 @@ def repay_source(turn: Turn, account: Account) -> None:
         if back > 0:
             target = name_of(account.source(d))
             turn.record(e.CoverRepaid(source=account.id, target=target, amount=one(d, back)))
+            _note_repaid(turn, account)
+
+
+def _note_repaid(turn: Turn, account: Account) -> None:
+    """An account that was stopped for what others cover for it may go on."""
+    if account.overdrawn and not account.is_beyond:
+        turn.record(e.OverdraftRepaid(agent=account.id))
 
 
 def _settle_cover(turn: Turn, account: Account, d: int) -> None:
@@ -91,6 +98,7 @@ def _settle_cover(turn: Turn, account: Account, d: int) -> None:
             return
         source = account.source(d)
         turn.record(e.CoverRepaid(source=account.id, target=name_of(source), amount=one(d, back)))
+        _note_repaid(turn, account)
         account = source
     if root.allocated[d] is not None:
         _settle_root(turn, d)

@@ -175,6 +175,8 @@ def enforced(ledger: Ledger, account: Account | None) -> Enforced:
         return _by_level(level, slow)
     best = copy(_by_level(level, slow))
     if account is not None:
+        if account.overdrawn:
+            best.action, best.rate, best.decided_by = STOP, NO_SPEED, "overdraft"
         if has_nothing(account):
             _worse(best, STOP, NO_SPEED, "zero_budget")
         _worse_by_ancestors(best, ledger, account)
@@ -199,6 +201,7 @@ def _is_plain(ledger: Ledger, account: Account | None) -> bool:
         account.parent is ledger.root
         and account.throttle is None
         and account.stopped is None
+        and not account.overdrawn
         and not has_nothing(account)
     )
 
@@ -206,7 +209,7 @@ def _is_plain(ledger: Ledger, account: Account | None) -> bool:
 def _worse_by_ancestors(best: Enforced, ledger: Ledger, account: Account) -> None:
     """An order, a pause of its product and a budget that is used up reach all that is below an account."""
     above = ledger.orders_of(account.parent)
-    if above.stopped is not None or used_up_above(ledger, account) is not None:
+    if above.stopped is not None or above.overdrawn is not None or used_up_above(ledger, account) is not None:
         _worse(best, STOP, NO_SPEED, "ancestor_stop")
     if above.rate is not None:
         _worse(best, THROTTLE, above.rate, "ancestor_throttle")

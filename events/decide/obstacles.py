@@ -101,6 +101,10 @@ def _refusals_to_run(turn: Turn, account: Account, measure: Enforced) -> Iterato
         decided_by = "stop" if stopped is account else "ancestor_stop"
         who = f"{stopped.id} was stopped: {stopped.stopped}"
         yield Refusal("agent_stopped", who, {"decided_by": decided_by, "retry_after_seconds": None})
+    over = ledger.orders_of(account).overdrawn
+    if over is not None:
+        decided_by = "overdraft" if over is account else "ancestor_stop"
+        yield Refusal("agent_stopped", why_overdrawn(over), {"decided_by": decided_by, "retry_after_seconds": None})
     if ledger.is_paused:
         why = ledger.paused or "paused by configuration"
         yield Refusal("paused", why, {"decided_by": "pause_all", "retry_after_seconds": None})
@@ -114,6 +118,15 @@ def _refusals_to_run(turn: Turn, account: Account, measure: Enforced) -> Iterato
         detail = f"throttled to {measure.rate} of normal speed by {measure.decided_by}"
         numbers = {"retry_after_seconds": wait_ms / 1000, "decided_by": measure.decided_by}
         yield Refusal("throttled", detail, numbers)
+
+
+def why_overdrawn(account: Account) -> str:
+    """Why an account is stopped for what others cover for it: the dimension in which it is most is named."""
+    for d, most in enumerate(account.overdraft_max):
+        if most is not None and account.cover[d] > most:
+            covered = f"{EDGE_NAMES[d]}: others cover {at_edge(account.cover[d], d)} for it"
+            return f"{account.id} was stopped: {covered}, at most {at_edge(most, d)} is allowed"
+    return f"{account.id} was stopped: others cover more for it than is allowed"
 
 
 def _used_up(ledger: Ledger, account: Account) -> Iterator[Refusal]:
@@ -151,6 +164,8 @@ def _has_no_room(account: Account, d: int) -> bool:
 def _is_named(ledger: Ledger, account: Account, d: int) -> bool:
     """Whether a stop for lack of budget says already why nothing is free in a dimension: one cause, one obstacle."""
     payer = account.payers[d]
+    if payer.overdrawn and payer.cover[d]:
+        return True
     if payer is ledger.root:
         return fleet_stops(ledger, account) and pressure(ledger)[1] == d
     if payer is not account:

@@ -7,6 +7,7 @@ from tallystick.events.decide.allocate import only_limited
 from tallystick.events.decide.amounts import not_empty
 from tallystick.events.decide.answers import allocation
 from tallystick.events.decide.cover import name_of, settle_cover
+from tallystick.events.decide.kept import beside_kept, kept_money
 from tallystick.events.decide.levels import relevel, relevel_above, restore_more
 from tallystick.events.decide.pool import lacking, open_reserve_for, over_pool_share
 from tallystick.events.decide.refusals import unknown_agent
@@ -59,17 +60,22 @@ def below_minimum(ledger: Ledger, account: Account, back: Money) -> Refusal | No
 def apply_moves(turn: Turn, command: p.ApplyMoves) -> Moves | Refusal:
     """Apply a plan whole, or refuse it whole and say which move no longer fits.
 
-    The moves are checked one after the other against what the earlier ones leave, before the first is recorded.
+    The moves are checked one after the other against what the earlier ones leave, before the first is recorded. What
+    an aged task needs is not moved: a move that would take it is cut.
     """
     ledger = turn.ledger
     refusal = _does_not_fit(ledger, command.moves)
     if refusal is not None:
         return refusal
+    kept = kept_money(ledger, command.kept)
+    moves = beside_kept(ledger, command.moves, kept) if kept else command.moves
+    if command.moves and not moves and not command.asked:
+        return _stale(command.moves[0], f"what it would take is kept for {next(iter(kept.values())).task}")
     # Nothing can fail after this line.
-    turn.record(e.Rebalanced(moves=len(command.moves)))
+    turn.record(e.Rebalanced(moves=len(moves)))
     made = []
     moved: list[Account] = []
-    for move in command.moves:
+    for move in moves:
         account = ledger.accounts[move.source if move.strategy == "idle" else move.target]
         assert account.parent is not None
         amount = move.amount

@@ -11,6 +11,7 @@ from tallystick.events.decide.answers import enforcement
 from tallystick.events.decide.cover import cover, settle_cover
 from tallystick.events.decide.fleet_response import respond
 from tallystick.events.decide.levels import relevel, relevel_above
+from tallystick.events.decide.overdraft import OVERDRAFT_MAX, beyond, note_overdrafts
 from tallystick.events.decide.turn import Turn
 from tallystick.events.messages.replies import Enforcement
 from tallystick.events.state.accounts import ZERO, Account, Closed, Money
@@ -138,41 +139,74 @@ def use(
         event.charged = charged.id
     if account is not None and account.last_report_at is not None and account.last_report_at < ledger.opened_at:
         event.after_outage = True
-    payers = charged.payers
-    for d, used in ((0, event.tokens), (1, event.time_ms), (2, event.cost_nanos)):
-        source = payers[d]
-        if used > source.free[d] + held[d] and source.allocated[d] is not None:
-            cover(turn, source, d, used - held[d], cause)
+    charged = _cover(turn, charged, event, held, cause)
     warnings = None
     if account is not None and (account.warning is not None or account.pool_notice < ledger.pool_exhausted_at):
         warnings = _warnings(ledger, account)
     turn.record(event)
     if held is not ZERO:
-        settle_cover(turn, charged)
-    ratio = _follow(turn, charged, account is not None)
+        settle_cover(turn, account or charged)
+    ratio = _follow(turn, charged, account)
     if ledger.tasks.running:
-        _mark_budget(turn, payers[TOKENS])
+        _mark_budget(turn, charged.payers[TOKENS])
     closed = None
     if account is None and type(event) is e.UsageReported:
         closed = ledger.released.get(event.agent) if event.life is None else ledger.lives.get(event.life)
     answer = enforcement(turn, event.agent, account, ratio, warnings, closed)
+    answer.overdrawn = event.overdrawn is not None
     if type(event) is e.UsageReported:
         answer.late, answer.unallocated = event.late, event.unallocated
     return answer
 
 
-def _follow(turn: Turn, charged: Account, own_usage: bool) -> float:
-    """Record the levels and the response that a use has led to; the ratio that the charged account has come to."""
+def _cover(turn: Turn, charged: Account, event: e.UsageReported | e.HoldSettled, held: Money, cause: str) -> Account:
+    """Cover what is lacking, for the account that is charged; or for the root, in the place of one beyond its bound.
+
+    Returns who is charged.
+    """
+    lacking = _lacking(charged, event, held)
+    over = beyond(charged, event, lacking) if lacking or charged.overdrawn else None
+    if over is not None:
+        event.overdrawn, cause, charged = over.id, OVERDRAFT_MAX, turn.ledger.root
+        lacking = _lacking(charged, event, ZERO)
+        if type(event) is e.UsageReported:
+            event.charged = None
+    for d, needed in lacking:
+        cover(turn, charged.payers[d], d, needed, cause)
+    return charged
+
+
+def _lacking(charged: Account, event: e.UsageReported | e.HoldSettled, held: Money) -> list[tuple[int, int]]:
+    """The dimensions in which who pays has not enough free, each with what is needed beside what was held."""
+    payers = charged.payers
+    return [
+        (d, used - held[d])
+        for d, used in ((0, event.tokens), (1, event.time_ms), (2, event.cost_nanos))
+        if used > payers[d].free[d] + held[d] and payers[d].allocated[d] is not None
+    ]
+
+
+def _follow(turn: Turn, charged: Account, account: Account | None) -> float:
+    """Record the levels, stops and the response that a use has led to; the ratio that the charged account has come to.
+
+    ``account`` is the user's own, if one is open.
+    """
     ledger = turn.ledger
+    if len(turn.events) - turn.own > 1:
+        note_overdrafts(turn)
     ratio = 0.0
     if charged is not ledger.root:
         # Use only raises a ratio: below the next line there is nothing to decide.
         ratio = charged.ratio()
         if ratio >= ledger.rules.level_near[charged.level]:
-            relevel(turn, charged, own_usage)
+            relevel(turn, charged, account is not None)
         if charged.parent is not ledger.root:
             # They may have been charged, or have covered what was.
             relevel_above(turn, charged)
+    elif account is not None:
+        # The root is charged in its place: of what it had held, something may have come back.
+        ratio = account.ratio()
+        relevel_above(turn, account)
     respond(turn)
     return ratio
 

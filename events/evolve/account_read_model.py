@@ -66,6 +66,8 @@ class AccountReadModel(Balances):
         e.AgentThrottled: enforcement.throttle,
         e.AgentStopped: enforcement.stop,
         e.AgentResumed: enforcement.resume,
+        e.OverdraftExceeded: enforcement.overdraw,
+        e.OverdraftRepaid: enforcement.repay,
         e.ExhaustionWarned: enforcement.warn,
     }
     """The steps of `table.STEPS` that change balances and accounts; an event that is not here changes nothing."""

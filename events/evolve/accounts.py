@@ -5,7 +5,7 @@ The steps that take `Balances` are shared with the account read model; those tha
 
 import bisect
 
-from tallystick.config.amounts import DIMENSIONS
+from tallystick.config.amounts import DIMENSIONS, NOTHING
 from tallystick.events import catalog as e
 from tallystick.events.evolve.transfers import delegate, fill_reserve, grant, pay_cover
 from tallystick.events.state.accounts import (
@@ -37,6 +37,7 @@ def open_account(balances: Balances, event: e.BudgetAllocated) -> None:
         event.product,
         event.workflow,
         event.position,
+        NOTHING if event.overdraft_max is None else event.overdraft_max.triple,
     )
     if event.for_task:
         account.run = account.id

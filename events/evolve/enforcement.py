@@ -36,6 +36,17 @@ def resume(balances: Balances, event: e.AgentResumed) -> None:
     if account is not None:
         account.throttle = None
         account.stopped = None
+        account.overdrawn = False
+
+
+def overdraw(balances: Balances, event: e.OverdraftExceeded) -> None:
+    """An account is stopped for what others cover for it."""
+    balances.accounts[event.agent].overdrawn = True
+
+
+def repay(balances: Balances, event: e.OverdraftRepaid) -> None:
+    """An account is stopped no longer for what others cover for it."""
+    balances.accounts[event.agent].overdrawn = False
 
 
 def resume_id(ledger: Ledger, event: e.AgentResumed) -> None:
@@ -50,6 +61,9 @@ def warn(balances: Balances, event: e.ExhaustionWarned) -> None:
     account.warning = event.exhausted_in_seconds
 
 
-def forget_orders(ledger: Ledger, event: e.AgentThrottled | e.AgentStopped | e.AgentResumed) -> None:
+Orders = e.AgentThrottled | e.AgentStopped | e.AgentResumed | e.OverdraftExceeded | e.OverdraftRepaid
+
+
+def forget_orders(ledger: Ledger, event: Orders) -> None:
     """Another order is in force for an account and all below it."""
     ledger.orders.forget()

@@ -38,6 +38,8 @@ STEPS: Mapping[type[e.Event], tuple[Step, ...]] = {
     e.AgentThrottled: (enforcement.throttle, enforcement.forget_orders),
     e.AgentStopped: (enforcement.stop, enforcement.stop_id, enforcement.forget_orders),
     e.AgentResumed: (enforcement.resume, enforcement.resume_id, enforcement.forget_orders),
+    e.OverdraftExceeded: (enforcement.overdraw, enforcement.forget_orders),
+    e.OverdraftRepaid: (enforcement.repay, enforcement.forget_orders),
     e.ExhaustionWarned: (enforcement.warn,),
     e.RequestRefused: (),
     # --- tasks ---

@@ -27,7 +27,7 @@ def book_report(balances: Balances, event: e.UsageReported) -> Account | None:
     if account is None:
         spend(balances, balances.root if event.charged is None else balances.accounts[event.charged], event)
     else:
-        spend(balances, account, event)
+        spend(balances, account if event.overdrawn is None else balances.root, event)
         _note_report(account, event)
     return account
 
@@ -77,7 +77,7 @@ def book_settlement(balances: Balances, event: e.HoldSettled) -> Hold:
     hold.amount, hold.booked = rest, plus(hold.booked, used)
     if not event.partial:
         balances.holds.pop(event.hold)
-    spend(balances, hold.account, event)
+    spend(balances, hold.account if event.overdrawn is None else balances.root, event)
     _note_report(hold.account, event)
     return hold
 

@@ -9,7 +9,10 @@ from tallystick.events.messages.command import Command, Name
 
 
 class AllocateBudget(Command):
-    """Open an account for ``agent``, granted all of ``budget`` from its parent's free balance or nothing."""
+    """Open an account for ``agent``, granted all of ``budget`` from its parent's free balance or nothing.
+
+    ``overdraft_max`` bounds what others may cover for it, in dimensions that the budget limits.
+    """
 
     group: ClassVar[str] = "allocate"
     agent: Name
@@ -19,6 +22,7 @@ class AllocateBudget(Command):
     workflow: Name | None = None
     priority: Priority = "normal"
     parent: Name | None = None
+    overdraft_max: Budget | None = None
 
 
 class AllocateEqual(Command):

@@ -88,7 +88,7 @@ _NUMBERS: Final = (
     "cost_usd", "time_seconds", "ttl_seconds", "rate", "estimated_minutes", "wait_seconds", "max_cost_usd",
 )  # fmt: skip
 """Fields whose number may be written as text."""
-_HOLDERS: Final = ("budget", "total", "request", "usage", "estimate", "amount", "weights")
+_HOLDERS: Final = ("budget", "total", "request", "usage", "estimate", "amount", "weights", "overdraft_max")
 _GOOD: Final = rb'[-+]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][-+]?[0-9]+)?"'
 _SUSPECT: Final = re.compile(rb'":\s*"(?=[-+.0-9\s\\\x80-\xff])(?!%b)([^"]*)' % _GOOD)
 """A text that begins as a number does and is no number in ASCII digits."""

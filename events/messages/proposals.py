@@ -47,6 +47,8 @@ class ApplyMoves(Command):
     moves: list[Move]
     asked: bool = False
     """A client asked for it (`Rebalance`) and waits for the answer."""
+    kept: list[Name] = msgspec.field(default_factory=list)
+    """The aged tasks whose money no move may take, in the allocator's order; the manager adds them."""
 
 
 class WarnAgent(Command):

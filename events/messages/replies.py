@@ -105,6 +105,8 @@ class Enforcement(Reply, gc=False):
     base_tier: bool = False
     repaired: bool = False
     obstacles: list[Obstacle] | None = None
+    overdrawn: bool = False
+    """The fleet was charged, because an account is beyond its ``overdraft_max``."""
 
 
 class Held(Reply):
@@ -189,6 +191,8 @@ class BudgetStatus(Reply):
     """What others pay for it: allocated + covered = delegated + consumed + held + remaining, where it limits."""
     subtree: Subtree | None = None
     """Left out where only views are asked."""
+    overdraft_max: EdgeAmounts = EdgeAmounts()
+    """What others may cover for it at most; left out where there is no bound."""
 
 
 class GlobalStatus(Reply):

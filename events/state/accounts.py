@@ -124,6 +124,10 @@ class Account(msgspec.Struct, array_like=True, eq=False):
     """What it gave back when it turned black, and its parent had not to give when that ended."""
     life: int
     """The position at which it was opened: what tells it from another account of the same id. 0 for the root."""
+    overdraft_max: Triple
+    """What others may cover for it at most; None where there is no bound."""
+    overdrawn: bool
+    """It is stopped, because others cover more for it than that."""
 
     parent: "Account | None" = None
     payers_above: "tuple[Account, Account, Account]" = LATER
@@ -149,6 +153,7 @@ class Account(msgspec.Struct, array_like=True, eq=False):
         product: str | None = None,
         workflow: str | None = None,
         life: int = 0,
+        overdraft_max: Triple = NOTHING,
     ) -> "Account":
         """An account that was just opened: all that it is allocated is free."""
         account = cls(
@@ -184,6 +189,8 @@ class Account(msgspec.Struct, array_like=True, eq=False):
             forecasts=None,
             owed=ZERO,
             life=life,
+            overdraft_max=overdraft_max,
+            overdrawn=False,
         )
         account.link(parent)
         return account
@@ -248,6 +255,11 @@ class Account(msgspec.Struct, array_like=True, eq=False):
         allocated = self.allocated[dimension]
         assert allocated is not None
         return allocated + self.given_back[dimension] - self.delegated[dimension]
+
+    @property
+    def is_beyond(self) -> bool:
+        """Whether others cover more for it than they may."""
+        return any(most is not None and self.cover[d] > most for d, most in enumerate(self.overdraft_max))
 
     def remaining_all(self) -> Triple:
         """`remaining` by dimension. It is the free balance: an account that others cover has nothing free."""

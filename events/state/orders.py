@@ -20,6 +20,8 @@ class Order(NamedTuple):
     """The lowest throttle."""
     paused: bool
     """Whether the product of one of them is paused."""
+    overdrawn: Account | None = None
+    """The nearest account that is stopped for what others cover for it, the account itself included."""
 
 
 NO_ORDER: Final = Order(stopped=None, rate=None, paused=False)
@@ -58,10 +60,12 @@ class Orders:
             self._known.pop(agent, None)
 
     def _with_own(self, account: Account, above: Order) -> Order:
-        stopped, rate, paused = above
+        stopped, rate, paused, overdrawn = above
         if account.stopped is not None:
             stopped = account
         if account.throttle is not None and (rate is None or account.throttle < rate):
             rate = account.throttle
-        order = Order(stopped, rate, paused or account.product in self._paused)
+        if account.overdrawn:
+            overdrawn = account
+        order = Order(stopped, rate, paused or account.product in self._paused, overdrawn)
         return above if order == above else order

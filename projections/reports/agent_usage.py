@@ -37,4 +37,5 @@ def charged_for(row: AgentRow) -> Money:
 
 def used_by(row: AgentRow) -> Money:
     """What an agent used itself, before and after its release, also where others were charged: each unit once."""
-    return plus(minus(charged_for(row), money(row.paid.triple)), money(row.late.triple))
+    others = plus(money(row.late.triple), money(row.beyond.triple))
+    return plus(minus(charged_for(row), money(row.paid.triple)), others)

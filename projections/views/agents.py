@@ -65,6 +65,12 @@ class AgentRow(msgspec.Struct, kw_only=True, gc=False):
     """What it holds in dimensions that it does not limit: an account above it pays."""
     paid: Amounts = Amounts()
     """What it was charged for usage of others: of closed sub-agents, and of open ones in what they do not limit."""
+    overdraft_max: Amounts = Amounts()
+    """What others may cover for it at most."""
+    overdrawn: bool = False
+    """It is stopped, because others cover more for it than that."""
+    beyond: Amounts = Amounts()
+    """What it used then, which the fleet was charged for."""
 
 
 decode = msgspec.json.Decoder(AgentRow).decode
@@ -74,7 +80,7 @@ class AgentsView:
     """Folds the rows of agents, from which the shared ``balances`` go on."""
 
     name = "agents"
-    version = 4
+    version = 5
 
     def __init__(self, balances: Balances, look: Look) -> None:
         self._balances = balances
@@ -83,6 +89,8 @@ class AgentsView:
         """How often each open agent has reported."""
         self._paid: dict[str, Money] = {}
         """What each open agent was charged for others."""
+        self._beyond: dict[str, Money] = {}
+        """What each open agent used that the fleet was charged for."""
         self._touched: set[str] = set()
         self._ended: dict[str, AgentRow] = {}
         """Changed rows of ids without an open account."""
@@ -116,6 +124,8 @@ class AgentsView:
                 self._reports[name] = row.reports
             if (paid := money(row.paid.triple)) != ZERO:
                 self._paid[name] = paid
+            if (beyond := money(row.beyond.triple)) != ZERO:
+                self._beyond[name] = beyond
 
     # --- one step per class of event ----------------------------------------------------------------------------------
 
@@ -150,6 +160,9 @@ class AgentsView:
     def _pay(self, account: Account, event: "e.UsageReported | e.HoldSettled", *, is_own: bool = True) -> None:
         """Note who is charged for what was used in the name of another."""
         used = (event.tokens, event.time_ms, event.cost_nanos)
+        if event.overdrawn is not None:
+            self._beyond[account.id] = plus(self._beyond.get(account.id, ZERO), used)
+            return
         for d, payer in enumerate(account.payers):
             charged = {account, payer} - ({account} if is_own else set())
             for one in charged:
@@ -166,6 +179,7 @@ class AgentsView:
         self._ended[event.agent] = row
         self._reports.pop(event.agent, None)
         self._paid.pop(event.agent, None)
+        self._beyond.pop(event.agent, None)
         assert account.parent is not None
         self._touched.update(payer.id for payer in account.parent.payers)
 
@@ -202,6 +216,7 @@ class AgentsView:
     def _row(self, account: Account) -> AgentRow:
         row = _row(account, self._reports.get(account.id, 0))
         row.paid = moved(self._paid.get(account.id, ZERO))
+        row.beyond = moved(self._beyond.get(account.id, ZERO))
         return row
 
     steps: ClassVar[Steps] = {
@@ -228,7 +243,7 @@ def _row(account: Account, reports: int) -> AgentRow:
         remaining[d] = account.remaining(d)
     return AgentRow(
         agent=account.id,
-        state=OPEN if account.stopped is None else STOPPED,
+        state=STOPPED if account.stopped is not None or account.overdrawn else OPEN,
         agent_type=account.agent_type,
         product=account.product,
         workflow=account.workflow,
@@ -260,6 +275,8 @@ def _row(account: Account, reports: int) -> AgentRow:
         task=account.is_run,
         life=account.life,
         held_above=_above(account),
+        overdraft_max=Amounts(*account.overdraft_max),
+        overdrawn=account.overdrawn,
     )
 
 
@@ -295,7 +312,9 @@ def _account_below(parent: Account, row: AgentRow, balances: Balances) -> Accoun
         row.product,
         row.workflow,
         row.life,
+        row.overdraft_max.triple,
     )
+    account.overdrawn = row.overdrawn
     if row.task:
         account.run = account.id
     account.cover, account.closed = money(row.cover.triple), money(row.closed.triple)

@@ -12,6 +12,7 @@ _COVER_CAUSES = {
     "late_report": "usage was reported after the account was closed or the hold had ended",
     "unpriced_model": "a model without a price was charged at the highest known price",
     "override": "an operator ordered it",
+    "overdraft_max": "the fleet is charged in the place of an account that is beyond its overdraft_max",
 }
 
 
@@ -22,7 +23,8 @@ def _says_allocated(event: e.BudgetAllocated, say: Style) -> str:
     )
     demand = ", on its own demand" if event.on_demand else ""
     granted = f"{say.amounts(event.amount)} from {the(event.parent or POOL)}{demand}"
-    return f"{event.agent} was opened with {granted} (priority {event.priority}{named})"
+    bound = "" if event.overdraft_max is None else f"; others may cover {say.amounts(event.overdraft_max)} for it"
+    return f"{event.agent} was opened with {granted} (priority {event.priority}{named}){bound}"
 
 
 def _why_allocated(event: e.BudgetAllocated, ledger: Ledger, history: History) -> list[str]:
@@ -127,6 +129,19 @@ ROWS: Rows = {
         lambda x, say: f"{the(x.source)} repaid {say.amounts(x.amount)} to {the(x.target)}",
         "what comes in first repays what others covered; at the root it repays debt, then fills the reserve, then the"
         " pool",
+    ),
+    e.OverdraftExceeded: Row(
+        lambda x, say: (
+            f"{x.agent} was stopped: others cover {say.amounts(x.covered)} for it,"
+            f" at most {say.amounts(x.overdraft_max)} is allowed (overdraft_max)"
+        ),
+        "it goes on when it is granted more, or when what it holds comes back: that repays what others cover; until"
+        " then the fleet is charged for its reports",
+        after=(e.BudgetAllocated,),
+    ),
+    e.OverdraftRepaid: Row(
+        lambda x, say: f"{x.agent} may go on: what others cover for it is within its overdraft_max again",
+        after=(e.OverdraftExceeded,),
     ),
     e.BudgetReleased: Row(_says_released, after=(e.BudgetAllocated,)),
 }

@@ -19,7 +19,7 @@ _LED_TO_REFUSAL: dict[str, tuple[type[e.Event], ...]] = {
     "below_committed": (e.TotalBudgetSet, e.PeriodRenewed),
     "already_allocated": (e.BudgetAllocated,),
     "already_released": (e.BudgetReleased,),
-    "agent_stopped": (e.AgentStopped,),
+    "agent_stopped": (e.AgentStopped, e.OverdraftExceeded),
     "breaker_open": (e.BreakerTripped,),
     "daily_limit_reached": (e.ConfigLoaded, e.DayBegan, e.LimitApproved),
     "limit_not_raised": (e.ConfigLoaded,),
@@ -39,7 +39,8 @@ _LED_TO_ACTION: dict[str, tuple[type[e.Event], ...]] = {
     "product_pause": (e.ConfigLoaded,),
     "throttle": (e.AgentThrottled,),
     "stop": (e.AgentStopped,),
-    "ancestor_stop": (e.AgentStopped, e.LevelChanged),
+    "overdraft": (e.OverdraftExceeded,),
+    "ancestor_stop": (e.AgentStopped, e.OverdraftExceeded, e.LevelChanged),
     "ancestor_throttle": (e.AgentThrottled,),
 }
 """What stands behind the action in a reply, by its ``decided_by``."""

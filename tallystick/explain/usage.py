@@ -28,7 +28,7 @@ def _says_reported(event: e.UsageReported, say: Style) -> str:
         text += ", without an allocation"
     if event.charged is not None:
         text += f", charged to {event.charged}"
-    return text + _repaired(event)
+    return text + _overdrawn(event) + _repaired(event)
 
 
 def _why_reported(event: e.UsageReported, ledger: Ledger, history: History) -> list[str]:
@@ -98,7 +98,13 @@ def _says_extended(event: e.HoldExtended, say: Style) -> str:
 def _says_settled(event: e.HoldSettled, say: Style) -> str:
     what = "booked a part of" if event.partial else "settled"
     text = f"{event.agent} {what} hold {event.hold}: {say.used(event)} used" + _because(event)
-    return text + _repaired(event)
+    return text + _overdrawn(event) + _repaired(event)
+
+
+def _overdrawn(event: "e.UsageReported | e.HoldSettled") -> str:
+    if event.overdrawn is None:
+        return ""
+    return f", charged to the fleet: {event.overdrawn} is beyond its overdraft_max"
 
 
 def _repaired(event: "e.UsageReported | e.HoldSettled") -> str:

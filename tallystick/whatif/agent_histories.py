@@ -245,11 +245,15 @@ class AgentHistories:
         e.AgentThrottled: _of_agent,
         e.AgentStopped: _of_agent,
         e.AgentResumed: _of_agent,
+        e.OverdraftExceeded: _of_agent,
+        e.OverdraftRepaid: _of_agent,
     }
     """What each class of event says. Where an agent is returned, another action may be in force for it."""
 
 
-_CONCERN_BELOW = frozenset({e.LevelChanged, e.AgentThrottled, e.AgentStopped, e.AgentResumed})
+_CONCERN_BELOW = frozenset(
+    {e.LevelChanged, e.AgentThrottled, e.AgentStopped, e.AgentResumed, e.OverdraftExceeded, e.OverdraftRepaid}
+)
 """After these another action may be in force for all below an agent."""
 _CONCERN_ALL = frozenset({e.ConfigLoaded, e.FleetPaused, e.FleetResumed, e.FleetResponseChanged})
 """After these another action may be in force for all agents."""

@@ -111,6 +111,8 @@ class ShadowSpecialists(SpecialistGroup):
 
         The log does not show what it refused, but the allocator must know it to go on: so the core is asked beforehand.
         """
+        if isinstance(proposal.command, p.ApplyMoves):
+            self._allocator.keep_money(proposal.command, now)
         if proposal.answers is not None:
             self._answer = proposal.command
             return True
@@ -201,6 +203,8 @@ class OtherHistory(ShadowSpecialists):
     def take_proposal(self, proposal: Proposal, now: dt.datetime) -> bool:
         if not self.acts or proposal.answers is not None:
             return super().take_proposal(proposal, now)
+        if isinstance(proposal.command, p.ApplyMoves):
+            self._allocator.keep_money(proposal.command, now)
         if isinstance(proposal.command, TimePasses):
             self.let_due_happen(now)
             return True

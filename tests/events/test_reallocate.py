@@ -1,10 +1,12 @@
 """What goes back, what a plan may move, and what is never taken."""
 
+from typing import Any
+
 from tallystick.config.amounts import Amounts
 from tallystick.events import catalog as e
 from tallystick.events import messages as c
 from tallystick.events.messages import proposals as p
-from tests.support.core import Core, allocate, budget, fleet, hold, tokens, use
+from tests.support.core import Core, allocate, budget, fleet, hold, submit, tokens, use
 
 
 def idle(agent: str, units: int, to: str = "pool") -> p.Move:
@@ -184,3 +186,74 @@ def test_a_demand_move_repays_cover_first() -> None:
     core = Core(fleet(1_000), allocate("ann", 100), use("ann", 150), plan(demand("ann", 200)))
     assert core.status("ann").remaining == tokens(150)
     assert core.pool[0] == 700
+
+
+# --- what is kept ----------------------------------------------------------------------------------------------------
+
+
+def waiting(core: Core, tokens_each: int, parent: str | None = None) -> Core:
+    """A fleet in which BIG waits for a slot, and needs so many tokens."""
+    limits: dict[str, Any] = {
+        "token_budgets": {"small": 1, "big": tokens_each},
+        "token_budget_multiplier": 1,
+        "max_concurrent": {"total": 1, "per_type": {}},
+    }
+    core.given(fleet(10_000, max_pool_share_percent=100, minimum_share_percent=0, **limits))
+    core.given(submit("FIRST", "small"), submit("BIG", "big", parent=parent))
+    assert core.ledger.tasks.known["BIG"].state == "queued"
+    return core
+
+
+def keeping(*moves: p.Move, asked: bool = False) -> p.ApplyMoves:
+    return p.ApplyMoves(moves=list(moves), kept=["BIG"], asked=asked)
+
+
+def test_demand_leaves_what_an_aged_task_needs_of_the_pool_critical_agents_first_the_rest_in_proportion() -> None:
+    core = waiting(
+        Core(fleet(10_000), allocate("ann", 1), allocate("bob", 1), allocate("cid", 1, priority="critical")), 9_000
+    )
+    # 10,000 less 4 of accounts and 9,000 kept: 996 are left.
+    urgent = p.Move(source="pool", target="cid", amount=Amounts(500), reason="will exceed", strategy="priority")
+    answer = core.when(keeping(demand("ann", 300), demand("bob", 900), urgent))
+    core.then_events(e.Rebalanced, e.BudgetMoved, e.BudgetMoved, e.BudgetMoved)
+    assert [(move.target, move.amount.tokens) for move in answer.moves] == [("ann", 124), ("bob", 372), ("cid", 500)]
+    assert core.pool[0] == 9_000
+    assert [move.reason for move in answer.moves] == [
+        "will exceed; the rest is kept for BIG",
+        "will exceed; the rest is kept for BIG",
+        "will exceed",
+    ]
+
+
+def test_a_plan_of_which_nothing_is_left_is_no_plan_unless_someone_asked_for_it() -> None:
+    core = waiting(Core(fleet(10_000), allocate("ann", 1)), 9_998)
+    core.when(keeping(demand("ann", 300)))
+    assert "kept for BIG" in core.then_refused("plan_out_of_date").detail
+    assert core.own == []
+    assert core.when(keeping(demand("ann", 300), asked=True)).moves == []
+    core.then_events(e.Rebalanced)
+
+
+def test_other_dimensions_are_moved_all_the_same() -> None:
+    core = Core(fleet(10_000, "10"), allocate("ann", 1, "1"))
+    core = waiting(core, 9_998)
+    answer = core.when(keeping(demand("ann", 300, cost=5)))
+    assert [(move.amount.tokens, move.amount.cost_usd) for move in answer.moves] == [(None, "0.000000005")]
+
+
+def test_what_a_parent_keeps_for_its_task_is_neither_reclaimed_from_it_nor_given_to_its_sub_agents() -> None:
+    core = Core(fleet(10_000), allocate("ann", 1_000), allocate("ann/1", 100, parent="ann"))
+    core = waiting(core, 800, parent="ann")
+    core.wait(100)
+    answer = core.when(keeping(demand("ann/1", 250, "ann"), idle("ann", 300), demand("ann", 50)))
+    assert sum(move.amount.tokens for move in answer.moves if move.source == "ann") == 100
+    assert core.free("ann")[0] == 850, "800 are kept, and 50 came from the pool"
+
+
+def test_nothing_is_kept_for_a_task_that_runs_or_is_not_known() -> None:
+    core = waiting(Core(fleet(10_000), allocate("ann", 1)), 9_998)
+    core.given(c.CancelTask(task="BIG"))
+    assert (
+        core.when(p.ApplyMoves(moves=[demand("ann", 300)], kept=["BIG", "FIRST", "ghost"])).moves[0].amount.tokens
+        == 300
+    )

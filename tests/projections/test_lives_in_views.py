@@ -6,6 +6,7 @@ import pytest
 
 from tallystick.events import catalog as e
 from tallystick.events import messages as c
+from tallystick.projections.reports.agent_usage import used_by
 from tallystick.projections.store.projector import Projector
 from tallystick.projections.store.view_store import MemoryViewStore
 from tallystick.projections.views.agents import AgentsView
@@ -13,7 +14,7 @@ from tallystick.projections.views.agents import decode as agent_of
 from tallystick.projections.views.cost import CostView, PartRow
 from tallystick.projections.views.cost import decode as cost_of
 from tallystick.projections.views.tasks import TasksView
-from tests.support.core import Core, allocate, complete, fleet, hold, settle, submit, use
+from tests.support.core import Core, allocate, budget, complete, fleet, hold, settle, submit, use
 from tests.support.lives import run
 from tests.support.view_logs import rows_of, stored
 
@@ -86,3 +87,17 @@ def test_the_row_of_a_released_agent_says_whether_it_is_stopped() -> None:
     assert row() == "leaks"
     core.given(c.Resume(agent="a"))
     assert row() is None
+
+
+def test_what_the_fleet_pays_for_an_account_beyond_its_bound_is_the_agents_usage_wherever_a_page_ends() -> None:
+    core = Core(fleet(1_000), allocate("ann", 100, overdraft_max=budget(20)), hold("ann", "h", 10), use("ann", 115))
+    core.given(use("ann", 7), settle("h", 30), use("ann", 1), c.BorrowFromPool(agent="ann", amount=budget(50)))
+    whole = folded(core.log)
+    for number in range(1, len(core.log)):
+        first = MemoryViewStore()
+        Projector(stored(core.log), first).catch_up(number)
+        Projector(stored(core.log), first).catch_up(None)
+        assert rows_of(first) == rows_of(whole), f"a page that ends at {number}"
+    row = agent_of(whole.whole((AgentsView.name,)).rows[AgentsView.name][0])
+    assert (row.consumed.tokens, row.beyond.tokens, row.overdrawn, row.state) == (116, 37, False, "open")
+    assert used_by(row)[0] == core.ledger.spent[0] == 115 + 7 + 30 + 1

@@ -80,7 +80,7 @@ HAPPENED: list[e.Event] = [
 DIGESTS = {
     ("fleet", 5): "cbe3ce71446c01da",
     ("holds", 1): "8dd4f6dc7061298b",
-    ("agents", 4): "79d239fd666ec611",
+    ("agents", 5): "874600abe83c1500",
     ("timeline", 1): "3c69e9f3b5574fa7",
     ("forecasts", 1): "609d6724a54b1bd9",
     ("accuracy", 1): "f44ddd0b9a86225e",

@@ -10,11 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tallystick.actors.policies.scheduling.ranking import Ranking
+from tallystick.config.loader import from_mapping
 from tallystick.config.settings import Config, DailyLimits, Reallocation, TotalBudget
 from tallystick.events import catalog as e
 from tallystick.events.log.codec import decode_event
 from tallystick.events.messages import PRIORITIES
 from tests.support.core import START
+from tests.support.demand import Demand
 from tests.support.driving import Outcome, simulated
 from tests.support.examples import examples
 from tests.support.fleet_machine import through_the_house
@@ -63,7 +65,21 @@ def bound(machine: Machine, start: Start, waits_from: float) -> float:
 @settings(max_examples=examples(60), deadline=None)
 @given(poor_mixes())
 def test_no_task_waits_longer_than_the_bound_where_money_is_short_as_well(mix: tuple[Config, list[Job]]) -> None:
-    machine = through_the_house(*mix)
+    check_bound(through_the_house(*mix))
+
+
+@settings(max_examples=examples(20), deadline=None)
+@given(poor_mixes(), st.sampled_from([1_000, 2_250, 5_000]))
+def test_no_task_waits_longer_than_the_bound_where_moves_give_away_what_is_free(
+    mix: tuple[Config, list[Job]], part: int
+) -> None:
+    """Each agent gives back what it was given within the time that the longest run takes."""
+    config, jobs = mix
+    demanded = msgspec.structs.replace(config, max_pool_share_percent=Decimal(100), minimum_share_percent=Decimal(0))
+    check_bound(through_the_house(demanded, jobs, Demand(part, max(job.lasts for job in jobs))))
+
+
+def check_bound(machine: Machine) -> None:
     assert machine.done.keys() == machine.jobs.keys()
     ranking = Ranking(machine.config)
     for start in machine.starts:
@@ -161,3 +177,25 @@ def test_a_newcomer_and_the_queue_say_for_which_task_the_money_is_kept() -> None
     kept = [one for one in newcomers if (one.get("reason") or {}).get("code") == "kept_for_older"]
     assert kept
     assert {one["reason"]["behind"] for one in kept} == {"BIG"}
+
+
+# --- demand ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_large_task_starts_although_agents_are_given_every_token_that_comes_free() -> None:
+    config = from_mapping(
+        {
+            "total_budget": {"tokens": 9_000},
+            "token_budgets": {"default": 9_000},
+            "token_budget_multiplier": 1,
+            "max_pool_share_percent": 100,
+            "minimum_share_percent": 0,
+            "emergency_reserve_percent": 0,
+            "daily_limits": {"max_tokens_total": None, "max_cost_usd": None},
+        }
+    )
+    job = Job("0", priority="critical", arrives=5.0)
+    demand = Demand(part=2_250, seconds=50)
+    (start,) = through_the_house(config, [job], demand).starts
+    assert demand.moved
+    assert start.at <= 5 + 50

@@ -42,6 +42,26 @@ _OLD = ("one-of-each", "timers")
 _PROVIDERS = ("anthropic", "openai")
 
 
+_OVERDRAFTS: list[Timed] = [
+    (START + dt.timedelta(seconds=number), msgspec.structs.replace(command, id=f"o-{number}"))
+    for number, command in enumerate(
+        [
+            c.AllocateBudget(agent="ann", budget=Budget(tokens=100), overdraft_max=Budget(tokens=20)),
+            c.AllocateBudget(agent="kid", budget=Budget(tokens=10), parent="ann"),
+            c.Reserve(agent="ann", estimate=Budget(tokens=10)),
+            c.ReportUsage(agent="ann", usage=Budget(tokens=121)),
+            c.ReportUsage(agent="ann", usage=Budget(tokens=30)),
+            c.ReportUsage(agent="kid", usage=Budget(tokens=12)),
+            c.Reserve(agent="ann", estimate=Budget(tokens=1)),
+            c.Settle(hold="o-2", usage=Budget(tokens=11)),
+            c.BorrowFromPool(agent="ann", amount=Budget(tokens=50)),
+            c.CheckEnforcement(agent="ann"),
+        ]
+    )
+]
+"""An account that goes beyond its bound, reports, settles, and gets more."""
+
+
 class Kept(NamedTuple):
     """What `heads.json` says: by which rules the logs were decided, and the head of each."""
 
@@ -74,6 +94,7 @@ def recorded() -> Iterator[tuple[str, list[Record]]]:
     for name in _OLD:
         yield name, _asked_again(name)
     yield "older", _gone_on_with("alerts")
+    yield "overdrafts", _simulated(_OVERDRAFTS, {"total_budget": {"tokens": 1_000}}, START + dt.timedelta(minutes=9))
 
 
 def _simulated(messages: Sequence[Timed], config: Mapping[str, Any], until: dt.datetime) -> list[Record]:

@@ -40,6 +40,7 @@ def eventful() -> Core:
     idle = p.Move(source="bob", target="pool", amount=Amounts(50), reason="idle", strategy="idle")
     core.wait(61).given(p.ApplyMoves(moves=[idle]), p.WarnAgent(agent="bob", exhausted_in_seconds=90, method="average"))
     core.given(allocate("cyd", 100, "1"), use("cyd", 96), allocate("dee", 50), use("dee", 80), use("eve", 3))
+    core.given(allocate("fay", 20, overdraft_max=budget(1)), use("fay", 30), use("fay", 2))
     core.given(c.ReleaseBudget(agent="dee"), use("dee", 5), c.PauseAll(reason="lunch"), c.ReleaseReserve(reason="go"))
     core.given(c.ReleaseBudget(agent="ann/1"), use("ann/1", 7), use("bob", 8_500))
     core.given(c.ReportUsage(agent="bob", usage=budget(1), model="unheard-of"))

@@ -15,17 +15,22 @@ from tallystick.events.log.codec import decode_event
 from tallystick.events.log.store_memory import MemoryStore
 from tallystick.events.state.conservation import check_conserved
 from tests.support.core import START
+from tests.support.demand import Demand
 from tests.support.queue_machine import Job, Loss, Machine, Start
 
-ENDS, COMES = 0, 1
+ENDS, COMES, DEMAND = 0, 1, 2
+LATEST = 50_000
 
 
 def seconds(at: dt.datetime) -> float:
     return (at - START).total_seconds()
 
 
-def through_the_house(config: Config, jobs: list[Job]) -> Machine:
-    """What a `Machine` would have seen, as the log of the fleet says it: one that loses its slot starts over."""
+def through_the_house(config: Config, jobs: list[Job], demand: Demand | None = None) -> Machine:
+    """What a `Machine` would have seen, as the log of the fleet says it: one that loses its slot starts over.
+
+    ``demand`` are agents that are given what is free as long as tasks are open.
+    """
     config = msgspec.structs.replace(
         config, leases=Leases(seconds=Decimal(1_000_000)), reallocation=Reallocation(enabled=False)
     )
@@ -35,10 +40,19 @@ def through_the_house(config: Config, jobs: list[Job]) -> Machine:
     lasts = {job.task: job.lasts for job in jobs}
     agenda: list[tuple[float, int, int, str, str]] = [(job.arrives, COMES, i, "", "") for i, job in enumerate(jobs)]
     heapq.heapify(agenda)
-    while agenda:
+    if demand is not None:
+        demand.open(stage, START)
+        heapq.heappush(agenda, (0.0, DEMAND, 0, "", ""))
+    left = len(jobs)
+    while agenda and left:
         at, what, i, task, lease = heapq.heappop(agenda)
         now = START + dt.timedelta(seconds=at)
-        if what == COMES:
+        if demand is not None and what == DEMAND:
+            assert at < LATEST, "some task never starts"
+            stage.pass_time(now)
+            demand.take_turn(stage, now)
+            heapq.heappush(agenda, (at + demand.every, DEMAND, 0, "", ""))
+        elif what == COMES:
             (answer,) = stage.say([submission(jobs[i])], "test", now)
             assert "ok" in answer, answer
         else:
@@ -47,6 +61,7 @@ def through_the_house(config: Config, jobs: list[Job]) -> Machine:
             if run is not None and run.lease == lease:
                 done = c.CompleteTask(id=f"done-{task}", task=task, outcome="completed", lease=lease)
                 stage.say([done], "test", now)
+                left -= 1
         for event in starts.heard():
             over = seconds(event.at) + lasts[event.task]
             heapq.heappush(agenda, (over, ENDS, event.position, event.task, event.lease))

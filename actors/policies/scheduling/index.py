@@ -22,7 +22,7 @@ from tallystick.config.amounts import COST
 from tallystick.config.kinds import Priority
 from tallystick.config.settings import Config
 from tallystick.events import catalog as e
-from tallystick.events.decide.admission import Claim, claims, may_start
+from tallystick.events.decide.admission import ACCOUNT, Claim, claims, may_start
 from tallystick.events.decide.facts import limit_of
 from tallystick.events.evolve.table import TASK_EVENTS
 from tallystick.events.messages.command import PRIORITIES
@@ -151,6 +151,18 @@ class SchedulerIndex:
         kept = Kept()
         pick(self.queue, self.slots, moment, self.may_start, self.claims, kept)
         return kept
+
+    def kept_money(self, moment: Moment) -> list[str]:
+        """The first aged task of each account whose money is kept for it, in their order: also where it lacks a slot
+        still, or the day does. What demand moves give away may not come back.
+        """
+        first: dict[str, str] = {}
+        for head in self.queue.heads(moment):
+            if head.aged:
+                for claim in claims(self.ledger, self._task(head.waiting)) or ():
+                    if claim.source.startswith(ACCOUNT) and claim.fits:
+                        first.setdefault(claim.source, head.waiting.task)
+        return list(first.values())
 
     def kept_for(self, waiting: Waiting, kept: Kept) -> str | None:
         """The aged task that keeps a waiting one from starting; None where it lacks a slot, or something else."""
