@@ -32,7 +32,7 @@ from tallystick.events.state.outbox import Notice
 from tallystick.events.state.rules import Rules
 from tallystick.events.state.slot_time import SlotTimes
 
-FORMAT = 13
+FORMAT = 14
 """Raised whenever what follows changes its meaning; a snapshot of another format is ignored."""
 
 
@@ -77,7 +77,7 @@ class _State(msgspec.Struct):
     promises: list[Any]
     slot_times: list[Any]
     charged: list[Any]
-    done: dict[str, tuple[int, int]]
+    done: dict[str, tuple[int, int, int]]
     opened_at: dt.datetime
     clock_apart_ms: int
 

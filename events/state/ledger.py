@@ -86,7 +86,7 @@ class Ledger(Balances):
         """When the fleet was last opened after a time in which nothing was heard."""
         self.clock_apart_ms = 0
         """How far the machine's clock was found ahead of the ledger's time (negative: behind it); 0: together."""
-        self.done: dict[str, tuple[int, int]] = {}
+        self.done: dict[str, tuple[int, int, int]] = {}
         """By open account, how many tasks that it paid for were completed, and how many of them were estimated well."""
 
     def _begin_memory(self) -> None:

@@ -94,7 +94,9 @@ def core() -> Core:
         ("agent", [("ann", 100, "3.00"), ("t", 20, "2.00"), ("ann/1", 50, "1.00"), ("stranger", 5, "0.00")]),
     ],
 )
-def test_usage_is_told_apart_the_dearest_first(core: Core, by: Any, parts: list[tuple[str | None, int, str]]) -> None:
+def test_usage_is_distinguished_the_most_expensive_first(
+    core: Core, by: Any, parts: list[tuple[str | None, int, str]]
+) -> None:
     first = Core()
     first.log = core.log[: next(i for i, event in enumerate(core.log) if type(event).__name__ == "DayBegan")]
     found = Costs(view_store_of(first)).by(by)
@@ -141,7 +143,7 @@ def test_rows_do_not_depend_on_pages_and_finished_days_are_laid_aside(core: Core
 # --- the end of the day -----------------------------------------------------------------------------------------------
 
 
-def test_the_end_of_the_day_is_foretold_from_the_hours_of_the_days_before() -> None:
+def test_the_end_of_the_day_is_forecast_from_the_hours_of_the_days_before() -> None:
     core = Core()
     core.now = dt.datetime(2026, 3, 1, 0, 30, tzinfo=dt.UTC)
     core.given(fleet(50_000_000, **NO_BREAKER))

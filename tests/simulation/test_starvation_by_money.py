@@ -17,7 +17,7 @@ from tallystick.events.messages import PRIORITIES
 from tests.support.core import START
 from tests.support.driving import Outcome, simulated
 from tests.support.examples import examples
-from tests.support.fleet_machine import through_the_house
+from tests.support.fleet_machine import through_the_fleet
 from tests.support.queue_machine import Job, Machine, Start
 from tests.support.starvation import mixes
 
@@ -63,7 +63,7 @@ def bound(machine: Machine, start: Start, waits_from: float) -> float:
 @settings(max_examples=examples(60), deadline=None)
 @given(poor_mixes())
 def test_no_task_waits_longer_than_the_bound_where_money_is_short_as_well(mix: tuple[Config, list[Job]]) -> None:
-    machine = through_the_house(*mix)
+    machine = through_the_fleet(*mix)
     assert machine.done.keys() == machine.jobs.keys()
     ranking = Ranking(machine.config)
     for start in machine.starts:

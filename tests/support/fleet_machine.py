@@ -24,7 +24,7 @@ def seconds(at: dt.datetime) -> float:
     return (at - START).total_seconds()
 
 
-def through_the_house(config: Config, jobs: list[Job]) -> Machine:
+def through_the_fleet(config: Config, jobs: list[Job]) -> Machine:
     """What a `Machine` would have seen, as the log of the fleet says it: one that loses its slot starts over."""
     config = msgspec.structs.replace(
         config, leases=Leases(seconds=Decimal(1_000_000)), reallocation=Reallocation(enabled=False)
