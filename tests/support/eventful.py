@@ -44,4 +44,4 @@ def eventful() -> Core:
     core.given(c.ReleaseBudget(agent="ann/1"), use("ann/1", 7), use("bob", 8_500))
     core.given(c.ReportUsage(agent="bob", usage=budget(1), model="unheard-of"))
     core.wait(86_400).given(use("bob", 1), p.NoteClock(apart_ms=-90_000))
-    return core.given(p.RecordGivenUp(specialist="tracker", reason="it failed too often"))
+    return core.given(p.RecordGivenUp(specialist="tracker", reason="ValueError: boom"))
