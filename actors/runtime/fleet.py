@@ -303,9 +303,8 @@ class Fleet:
             for name, specialist in self._specialists.items():
                 if not kinds.isdisjoint(specialist.follows):
                     self._tell(name, recorded)
-            if self._steady is not None and ClockAccepted in kinds:
-                self._steady.accept()
-                self._watch.accepted()
+            if ClockAccepted in kinds:
+                self._watch.follow_accepted(recorded.events)
             for follow in self._followers:
                 follow(recorded.events)
         else:

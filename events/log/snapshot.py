@@ -32,7 +32,7 @@ from tallystick.events.state.outbox import Notice
 from tallystick.events.state.rules import Rules
 from tallystick.events.state.slot_time import SlotTimes
 
-FORMAT = 15
+FORMAT = 14
 """Raised whenever what follows changes its meaning; a snapshot of another format is ignored."""
 
 
