@@ -92,7 +92,7 @@ class Ledger(Balances):
         that knew it. No part of the state.
         """
         self.done: dict[str, tuple[int, int, int]] = {}
-        """By open account, how many tasks that it paid for were completed, how many of them were estimated, and how many well."""
+        """By open account, the tasks that it paid for: how many were completed, how many estimated, and how many well."""
 
     def _begin_memory(self) -> None:
         """Nothing was asked, held or released yet."""
