@@ -92,7 +92,7 @@ class Ledger(Balances):
         that knew it. No part of the state.
         """
         self.done: dict[str, tuple[int, int, int]] = {}
-        """By open account, the tasks that it paid for: how many were completed, how many estimated, and how many well."""
+        """By open account, of the tasks that it paid for: how many were completed, estimated, and estimated well."""
 
     def _begin_memory(self) -> None:
         """Nothing was asked, held or released yet."""

@@ -65,6 +65,6 @@ def test_what_labelled_holds_used_can_be_summed_by_a_label(url: str) -> None:
 
 
 def test_an_explanation_names_what_a_hold_is_for(url: str) -> None:
-    text = CliRunner().invoke(main, ["audit", "explain", "ann", "--store", url], env={"COLUMNS": "200"}).stdout
+    text = CliRunner().invoke(main, ["audit", "explain", "5", "--store", url], env={"COLUMNS": "200"}).stdout
     assert "in hold call-1" in text
     assert ", for draft, labelled user=u-1" in text
