@@ -131,8 +131,10 @@ def shown_time(at: dt.datetime) -> str:
 
 
 def in_minutes(elapsed_ms: int) -> str:
-    """A duration in a sentence: ``1 minute``, ``0.5 minutes``."""
-    minutes = shown_minutes(elapsed_ms)
+    """A duration in a sentence, to one place: ``1 minute``, ``0.5 minutes``; below half a minute ``12.3 seconds``."""
+    if 0 < elapsed_ms < 30_000:
+        return f"{round(elapsed_ms / 1_000, 1):g} seconds"
+    minutes = shown_minutes(round(elapsed_ms / 6_000) * 6_000)
     return f"{minutes} minute{'' if minutes == 1 else 's'}"
 
 

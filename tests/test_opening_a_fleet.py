@@ -119,7 +119,7 @@ def test_a_program_that_opens_a_fleet_a_second_time_changes_nothing_by_that(file
     assert len(set(positions)) == 1
 
 
-def test_a_hold_beside_a_large_total_is_not_refused_for_a_daily_limit_that_nobody_named() -> None:
+def test_a_hold_beside_a_large_total_is_not_refused_for_a_daily_limit_that_was_never_named() -> None:
     with Fleet.open("memory:", {"total_budget": {"tokens": 200_000_000, "cost_usd": 500}}, notify=False) as fleet:
         wanted = {"type": "AllocateEqual", "agents": ["a0", "a1", "a2"], "total": {"tokens": 150_000_000}}
         assert "ok" in fleet.ask(wanted)

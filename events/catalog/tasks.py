@@ -25,7 +25,8 @@ class TaskSubmitted(Event, kw_only=True, tag="task-submitted.v1"):
     """A task was asked for. ``priority`` is left out where its product or "normal" decides.
 
     The estimates are those that are in force for it: as given, or with ``learnt`` those that are not given as agent
-    memory has them.
+    memory has them. ``assumed``: neither has one of tokens, so the type's token budget counts in its place, and what
+    the task uses says nothing about estimates.
     """
 
     kind: ClassVar[Kind] = "fact"
@@ -36,6 +37,7 @@ class TaskSubmitted(Event, kw_only=True, tag="task-submitted.v1"):
     estimated_tokens: int
     estimated_ms: int | None = None
     learnt: bool = False
+    assumed: bool = False
     depends_on: list[str] = msgspec.field(default_factory=list)
     blocks: int = 0
     workflow: str | None = None
@@ -149,7 +151,10 @@ class LeaseLost(Event, kw_only=True, tag="lease-lost.v1"):
 
 
 class TaskCompleted(Event, kw_only=True, tag="task-completed.v1"):
-    """A task has ended, as its owner says: its estimates, and what its last run used and how long it took."""
+    """A task has ended, as its owner says: its estimates, and what its last run used and how long it took.
+
+    ``assumed``: there was no estimate of tokens.
+    """
 
     kind: ClassVar[Kind] = "fact"
     task: str
@@ -161,6 +166,7 @@ class TaskCompleted(Event, kw_only=True, tag="task-completed.v1"):
     model: str
     estimated_tokens: int
     estimated_ms: int | None = None
+    assumed: bool = False
     estimated_cost_nanos: int | None = None
     consumed: Amounts
     elapsed_ms: int

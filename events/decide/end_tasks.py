@@ -74,6 +74,7 @@ def _complete(turn: Turn, task: Task, account: Account, outcome: c.TaskOutcome) 
             model=task.model,
             estimated_tokens=task.estimated_tokens,
             estimated_ms=task.estimated_ms,
+            assumed=task.assumed,
             estimated_cost_nanos=ledger.estimates.cost_nanos(
                 task.agent_type, task.product, task.model, task.estimated_tokens
             ),
@@ -103,7 +104,7 @@ def _closed(task: Task, consumed: Triple, elapsed_ms: int, cancelled: list[str])
         task.state,
         task.attempt,
         shown(consumed),
-        Compared(task.estimated_tokens, tokens, accuracy(task.estimated_tokens, tokens)),
+        Compared(task.estimated, tokens, None if task.estimated is None else accuracy(task.estimated, tokens)),
         Compared(
             estimated,
             shown_minutes(elapsed_ms),

@@ -65,7 +65,7 @@ def get_efficiency(turn: Turn, command: c.GetEfficiency) -> Efficiency | Refusal
         for d in DIMENSIONS
         if (limit := allocated[d]) is not None
     }
-    done, good = _tasks_done(ledger, command.agent, consumed[TOKENS])
+    done, estimated, good = _tasks_done(ledger, command.agent, consumed[TOKENS])
     if not done:
         return Efficiency(command.agent, None, None, None, None, utilization, None)
     return Efficiency(
@@ -75,16 +75,16 @@ def get_efficiency(turn: Turn, command: c.GetEfficiency) -> Efficiency | Refusal
         round(consumed[TOKENS] / done, 1),
         dollars(round(consumed[COST] / done)),
         utilization,
-        round(good / done, 6),
+        round(good / estimated, 6) if estimated else None,
     )
 
 
-def _tasks_done(ledger: Ledger, agent: str, tokens: int) -> tuple[int, int]:
-    """How many completed tasks an account was, or paid for, and how many of them were estimated well."""
+def _tasks_done(ledger: Ledger, agent: str, tokens: int) -> tuple[int, int, int]:
+    """How many completed tasks an account was, or paid for, how many of them were estimated, and how many well."""
     task = ledger.tasks.get(agent)
     if task is not None and task.state == "completed":
-        return 1, int(is_good(task.estimated_tokens, tokens))
-    return ledger.done.get(agent, (0, 0))
+        return (1, 0, 0) if task.estimated is None else (1, 1, int(is_good(task.estimated, tokens)))
+    return ledger.done.get(agent, (0, 0, 0))
 
 
 def check_enforcement(turn: Turn, command: c.CheckEnforcement) -> Enforcement | Refusal:

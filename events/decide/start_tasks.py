@@ -125,6 +125,7 @@ def submission(ledger: Ledger, wanted: c.SubmitTask, given_ms: int | None) -> e.
     learnt = (tokens is None and known.tokens is not None) or (elapsed_ms is None and known.elapsed_ms is not None)
     if tokens is None:
         tokens = known.tokens
+    assumed = tokens is None
     if tokens is None:
         tokens = token_budget(ledger.rules.config, wanted.agent_type)
     return e.TaskSubmitted(
@@ -135,6 +136,7 @@ def submission(ledger: Ledger, wanted: c.SubmitTask, given_ms: int | None) -> e.
         estimated_tokens=tokens or 0,
         estimated_ms=known.elapsed_ms if elapsed_ms is None else elapsed_ms,
         learnt=learnt,
+        assumed=assumed,
         depends_on=wanted.depends_on,
         blocks=wanted.blocks,
         workflow=wanted.workflow,

@@ -202,8 +202,9 @@ def renew_period(balances: Balances, event: e.PeriodRenewed) -> None:
 
 
 def count_done_task(ledger: Ledger, event: e.TaskCompleted) -> None:
-    """The open account that pays for a task counts it as done, and whether its estimate was good."""
+    """The open account that pays for a task counts it as done, whether it was estimated, and whether that was good."""
     parent = ledger.tasks.known[event.task].parent
     if event.outcome == "completed" and parent is not None:
-        done, good = ledger.done.get(parent, (0, 0))
-        ledger.done[parent] = done + 1, good + is_good(event.estimated_tokens, event.consumed.tokens or 0)
+        done, estimated, good = ledger.done.get(parent, (0, 0, 0))
+        was_good = not event.assumed and is_good(event.estimated_tokens, event.consumed.tokens or 0)
+        ledger.done[parent] = done + 1, estimated + (not event.assumed), good + was_good

@@ -32,6 +32,7 @@ def task_of(ledger: Ledger, event: e.TaskSubmitted, number: int) -> Task:
         blocks=event.blocks,
         estimated_tokens=event.estimated_tokens,
         estimated_ms=event.estimated_ms,
+        assumed=event.assumed,
         state="queued",
         queued_at=event.at,
         depends_on=tuple(event.depends_on),

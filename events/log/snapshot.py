@@ -77,7 +77,7 @@ class _State(msgspec.Struct):
     promises: list[Any]
     slot_times: list[Any]
     charged: list[Any]
-    done: dict[str, tuple[int, int]]
+    done: dict[str, tuple[int, int, int]]
     opened_at: dt.datetime
     clock_apart_ms: int
 

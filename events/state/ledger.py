@@ -94,8 +94,8 @@ class Ledger(Balances):
         """
         self.below: tuple[int, dict[str, Any]] = (0, {})
         """The position at which subtrees were last asked for, and what was found of them (`decide.subtree`)."""
-        self.done: dict[str, tuple[int, int]] = {}
-        """By open account, how many tasks that it paid for were completed, and how many of them were estimated well."""
+        self.done: dict[str, tuple[int, int, int]] = {}
+        """By open account, of the tasks that it paid for: how many were completed, estimated, and estimated well."""
 
     def _begin_memory(self) -> None:
         """Nothing was asked, held or released yet."""

@@ -54,6 +54,8 @@ class Task(msgspec.Struct, array_like=True, eq=False):
     blocks: int
     estimated_tokens: int
     estimated_ms: int | None
+    assumed: bool
+    """No tokens were estimated: the type's token budget counts in their place."""
 
     state: State
     queued_at: dt.datetime
@@ -101,6 +103,11 @@ class Task(msgspec.Struct, array_like=True, eq=False):
     @property
     def is_open(self) -> bool:
         return self.state in OPEN
+
+    @property
+    def estimated(self) -> int | None:
+        """The tokens that it was estimated at, by its sender or by agent memory; None where there is no estimate."""
+        return None if self.assumed else self.estimated_tokens
 
     @property
     def day_tokens(self) -> int:

@@ -10,10 +10,10 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from tallystick.config.amounts import COST, NANOS_PER_DOLLAR, TOKENS, dollars, exact_units, percent
-from tallystick.events.state.accounts import ZERO, Money, money, plus
+from tallystick.events.state.accounts import ZERO, Money, minus, money, plus
 from tallystick.projections.store.view_store import ViewStore
 from tallystick.projections.views import fleet as fleet_view
-from tallystick.projections.views.cost import By, CostView, DayRow, PartRow, decode
+from tallystick.projections.views.cost import LABEL, CostView, DayRow, PartRow, decode
 from tallystick.projections.views.fleet import FleetView
 
 Number = int | float
@@ -131,17 +131,28 @@ class Costs:
             projected_eod=projected_eod,
         )
 
-    def by(self, by: By, month: str | None = None) -> list[Part]:
-        """What each product, model, type or agent used on the newest day, or in a month; the most expensive first."""
+    def by(self, by: str, month: str | None = None) -> list[Part]:
+        """What each product, model, type or agent used on the newest day, or in a month; the most expensive first.
+
+        ``by`` is one of `By`, or `LABEL` and the name of a label; what was not labelled so stands under None.
+        """
         sums: dict[str | None, Money] = defaultdict(lambda: ZERO)
         names = self.aliases if by == "model" else {}
         for part in self.parts:
             if part.by == by and (part.date == self.date if month is None else part.date.startswith(month)):
                 name = names.get(part.name or "", part.name)
                 sums[name] = plus(sums[name], money(part.used.triple))
+        if by.startswith(LABEL):
+            labelled = list(sums.values())
+            for day in self.days[-1:] if month is None else self.days:
+                if month is None or day.date.startswith(month):
+                    sums[None] = plus(sums[None], money(day.used.triple))
+            for used in labelled:
+                sums[None] = minus(sums[None], used)
         weighed = COST if any(used[COST] for used in sums.values()) else TOKENS
         whole = sum(used[weighed] for used in sums.values())
-        ordered = sorted(sums.items(), key=lambda item: (-item[1][COST], -item[1][TOKENS], item[0] or ""))
+        shown = [(name, used) for name, used in sums.items() if name is not None or used != ZERO]
+        ordered = sorted(shown, key=lambda item: (-item[1][COST], -item[1][TOKENS], item[0] or ""))
         return [Part(name, used[TOKENS], dollars(used[COST]), percent(used[weighed], whole)) for name, used in ordered]
 
     def month(self) -> MonthCost:

@@ -104,21 +104,21 @@ def _estimates(work: TaskDay) -> Iterator[Recommendation]:
     """Types whose tasks took more or fewer tokens than estimated, by more than the seed calls good."""
     for agent_type in sorted({lot.agent_type for lot in work.lots}):
         done = work.done(lot for lot in work.lots if lot.agent_type == agent_type)
-        if done.tasks < ENOUGH or not done.estimated_tokens:
+        if done.estimated < ENOUGH or not done.estimated_tokens:
             continue
-        off = done.tokens - done.estimated_tokens
+        off = done.taken_tokens - done.estimated_tokens
         if abs(off) <= GOOD * done.estimated_tokens:
             continue
         share = percent(abs(off), done.estimated_tokens)
-        took, estimated = done.tokens // done.tasks, done.estimated_tokens // done.tasks
+        took, estimated = done.taken_tokens // done.estimated, done.estimated_tokens // done.estimated
         word = "more" if off > 0 else "fewer"
         text = (
-            f"Estimate {agent_type} at {took:,} tokens: {done.tasks} tasks took {share} % {word}"
+            f"Estimate {agent_type} at {took:,} tokens: {done.estimated} tasks took {share} % {word}"
             f" than the {estimated:,} estimated"
         )
         numbers = {
             "agent_type": agent_type,
-            "tasks": done.tasks,
+            "tasks": done.estimated,
             "tokens_per_task": took,
             "estimated_per_task": estimated,
             "off_percent": share if off > 0 else -share,

@@ -53,12 +53,14 @@ class Slots(NamedTuple):
 
 
 class Done(NamedTuple):
-    """Completed tasks, what they used in all their runs, and what they were estimated at."""
+    """Completed tasks, what they used in all their runs; how many were estimated, at what, and what these used."""
 
     tasks: int = 0
     tokens: int = 0
     cost_nanos: int = 0
+    estimated: int = 0
     estimated_tokens: int = 0
+    taken_tokens: int = 0
 
 
 class TaskDay:
@@ -114,7 +116,9 @@ class TaskDay:
                 found.tasks + lot.completed,
                 found.tokens + lot.completed_tokens,
                 found.cost_nanos + lot.completed_cost_nanos,
+                found.estimated + lot.estimated,
                 found.estimated_tokens + lot.estimated_tokens,
+                found.taken_tokens + lot.taken_tokens,
             )
         return found
 

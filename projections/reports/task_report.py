@@ -31,7 +31,7 @@ class ProductWaits(msgspec.Struct, frozen=True):
 
 class TasksReport(msgspec.Struct, frozen=True):
     """The tasks of a report. TaskDay per unit is of those that were completed, with what they used in all their runs;
-    None where there are none. ``estimates_good`` is the share of them that took within 10 % of the tokens estimated.
+    None where there are none. ``estimates_good`` is the share of those that were estimated that took within 10 % of it.
     """
 
     tasks: int
@@ -51,7 +51,11 @@ def tasks_report(rows: Collection[TaskRow], now: dt.datetime) -> TasksReport | N
     done = [row for row in rows if row.state == "completed"]
     used = [money(row.used.triple) for row in done]
     tokens, cost_nanos = sum(units[TOKENS] for units in used), sum(units[COST] for units in used)
-    good = sum(accuracy(row.estimated_tokens, units[TOKENS]) == "good" for row, units in zip(done, used, strict=True))
+    good = [
+        accuracy(row.estimated_tokens, units[TOKENS]) == "good"
+        for row, units in zip(done, used, strict=True)
+        if not row.assumed
+    ]
     return TasksReport(
         tasks=len(rows),
         by_state=dict(sorted(Counter(row.state for row in rows).items())),
@@ -59,7 +63,7 @@ def tasks_report(rows: Collection[TaskRow], now: dt.datetime) -> TasksReport | N
         tasks_per_1k_tokens=round(1_000 * len(done) / tokens, 6) if tokens else None,
         tokens_per_task=round(tokens / len(done), 1) if done else None,
         cost_per_task=dollars(round(cost_nanos / len(done))) if done else None,
-        estimates_good=round(good / len(done), 6) if done else None,
+        estimates_good=round(sum(good) / len(good), 6) if good else None,
         waits_by_product=_by_product(rows, now),
     )
 

@@ -4,7 +4,7 @@ The rows of the day at hand are live. A log from before days were recorded is co
 """
 
 import datetime as dt
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from typing import ClassVar, Literal
 
@@ -17,6 +17,8 @@ from tallystick.projections.views.view import Changes, Look, Row, Steps, encode,
 
 _UTC = "UTC"
 By = Literal["product", "model", "type", "agent"]
+LABEL = "label:"
+"""What the parts by a label begin with: ``label:user`` are those by the label ``user``."""
 ALERTS = ("daily_", "breaker_")
 """How the codes of the alerts begin that are about what a day costs."""
 
@@ -45,10 +47,14 @@ class DayRow(msgspec.Struct, kw_only=True, omit_defaults=True, tag_field="row", 
 
 
 class PartRow(msgspec.Struct, kw_only=True, omit_defaults=True, tag_field="row", tag="part", gc=False):
-    """What one product, model, type or agent used on a day; ``name`` is left out where it is not known."""
+    """What one product, model, type, agent or value of a label used on a day; ``name`` is left out where not known.
+
+    ``by`` says which (`By`, or `LABEL` and the key of the label). The labels of a settlement are its own over those of
+    its hold.
+    """
 
     date: str
-    by: By
+    by: str
     name: str | None = None
     used: Amounts = Amounts()
     reports: int = 0
@@ -81,13 +87,13 @@ class CostView:
     """Folds the day at hand, which is in memory."""
 
     name = "cost"
-    version = 3
+    version = 4
 
     def __init__(self, balances: Balances, look: Look) -> None:
         self._balances = balances
         self._look = look
         self._day: DayRow | None = None
-        self._parts: dict[tuple[By, str | None], PartRow] = {}
+        self._parts: dict[tuple[str, str | None], PartRow] = {}
         self._models: dict[str, str] = {}
         self._touched: dict[int, DayRow | PartRow] = {}
         self._rows: dict[str, Row | None] = {}
@@ -189,13 +195,20 @@ class CostView:
             kind, product = getattr(event, "agent_type", None), self._product_of(event)
         else:
             kind, product = account.agent_type, account.budget_product
-        names: dict[By, str | None] = {"product": product, "model": model, "type": kind, "agent": event.agent}
+        names: dict[str, str | None] = {"product": product, "model": model, "type": kind, "agent": event.agent}
+        names |= {f"{LABEL}{key}": value for key, value in self._labels_of(event).items()}
         for by, name in names.items():
             part = self._parts.get((by, name))
             if part is None:
                 part = self._parts[by, name] = PartRow(date=day.date, by=by, name=name)
             part.used, part.reports = _sum(part.used, used), part.reports + 1
             self._touched[id(part)] = part
+
+    def _labels_of(self, event: "e.UsageReported | e.HoldSettled") -> Mapping[str, str]:
+        """Its own labels over those of its hold, while that stands."""
+        hold = None if event.hold is None else self._balances.holds.get(event.hold)
+        notes = None if hold is None else hold.notes
+        return {**((notes and notes.labels) or {}), **(event.labels or {})}
 
     def _product_of(self, event: "e.UsageReported | e.HoldSettled") -> str | None:
         """Of usage without an open account, the product that it had, or that of the account that is charged for it."""
@@ -251,7 +264,10 @@ def _id(row: DayRow | PartRow | ModelRow | TaskRow) -> str:
             return row.date
         case PartRow():
             # A part without a name must not be taken for one of that name.
-            return f"{row.date}/{row.by}" + ("" if row.name is None else f"/{row.name}")
+            name = "" if row.name is None else f"/{row.name}"
+            # Of a label, the length says where its key ends, whatever is in it.
+            size = f"{len(row.by)}/" if row.by.startswith(LABEL) else ""
+            return f"{row.date}/{size}{row.by}{name}"
         case ModelRow():
             return f"model/{row.agent}"
         case TaskRow():

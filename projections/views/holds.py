@@ -8,16 +8,17 @@ import msgspec
 from tallystick.config.amounts import Amounts
 from tallystick.events import catalog as e
 from tallystick.events.catalog.event import EPOCH
-from tallystick.events.state.accounts import ZERO, Balances, Hold, Money, less, money, plus
+from tallystick.events.state.accounts import ZERO, Balances, Hold, Money, Notes, less, money, plus
 from tallystick.projections.views.view import Changes, Look, Row, Steps, encode, moved
 
 
-class HoldRow(msgspec.Struct, gc=False):
-    """One hold; the amount in internal units (tokens, milliseconds, nano-dollars)."""
+class HoldRow(msgspec.Struct, omit_defaults=True, gc=False):
+    """One hold; the amount in internal units (tokens, milliseconds, nano-dollars). ``labels``: as it was placed."""
 
     hold: str
     agent: str
     amount: Amounts
+    labels: dict[str, str] | None = None
 
 
 decode = msgspec.json.Decoder(HoldRow).decode
@@ -27,7 +28,7 @@ class HoldsView:
     """Folds the rows of holds, from which the shared ``balances`` go on."""
 
     name = "holds"
-    version = 1
+    version = 2
 
     def __init__(self, balances: Balances, look: Look) -> None:
         self._balances = balances
@@ -56,12 +57,12 @@ class HoldsView:
                 booked=ZERO,
                 placed_at=EPOCH,
                 rejects_overage=False,
-                notes=None,
+                notes=None if row.labels is None else Notes(row.labels),
                 account=account,
             )
 
     def _placed(self, event: e.HoldPlaced) -> None:
-        self._rows[event.hold] = Row(encode(HoldRow(event.hold, event.agent, event.amount)), live=True)
+        self._rows[event.hold] = Row(encode(HoldRow(event.hold, event.agent, event.amount, event.labels)), live=True)
 
     def _extended(self, event: e.HoldExtended) -> None:
         hold = self._balances.holds[event.hold]
@@ -80,7 +81,8 @@ class HoldsView:
         self._rows[event.hold] = None
 
     def _put(self, hold: Hold, amount: Money) -> None:
-        self._rows[hold.id] = Row(encode(HoldRow(hold.id, hold.agent, moved(amount))), live=True)
+        labels = None if hold.notes is None else hold.notes.labels
+        self._rows[hold.id] = Row(encode(HoldRow(hold.id, hold.agent, moved(amount), labels)), live=True)
 
     steps: ClassVar[Steps] = {
         e.HoldPlaced: _placed,

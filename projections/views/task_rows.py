@@ -7,6 +7,7 @@ import msgspec
 
 from tallystick.config.amounts import Amounts
 from tallystick.config.prices import ModelPrice
+from tallystick.events.catalog.tasks import WhyUnknown
 from tallystick.events.state.tasks import OPEN
 
 AT_ONCE_MS = 1_000
@@ -22,7 +23,9 @@ class TaskRow(msgspec.Struct, kw_only=True, omit_defaults=True, tag_field="row",
     all that it held a slot. ``told`` counts how often an expected start was announced, ``expected_start`` is the last
     one; ``late_ms`` is how much later than announced it last started (below 0: earlier), None where none was announced.
     ``used`` is its own usage and that of its sub-agents, and ``would_cost`` what that costs by the price list on each
-    model of the catalogue, by alias, in nano-dollars. ``critical`` is its level when it last started.
+    model of the catalogue, by alias, in nano-dollars. ``critical`` is its level when it last started. ``unknown`` is
+    why no start could be expected, where the last answer named none (`WhyUnknown`). ``assumed``: no tokens were
+    estimated, and ``estimated_tokens`` is the type's token budget.
     """
 
     task: str
@@ -47,6 +50,7 @@ class TaskRow(msgspec.Struct, kw_only=True, omit_defaults=True, tag_field="row",
     busy_ms: int = 0
     told: int = 0
     expected_start: dt.datetime | None = None
+    unknown: WhyUnknown | None = None
     late_ms: int | None = None
     critical: bool = False
     model: str | None = None
@@ -56,12 +60,18 @@ class TaskRow(msgspec.Struct, kw_only=True, omit_defaults=True, tag_field="row",
     max_tokens: int | None = None
     estimated_tokens: int = 0
     estimated_ms: int | None = None
+    assumed: bool = False
     used: Amounts = Amounts()
     would_cost: dict[str, int] = {}
 
     @property
     def is_open(self) -> bool:
         return self.state in OPEN
+
+    def expect(self, start: dt.datetime | None, unknown: WhyUnknown | None) -> None:
+        """A start was announced, or why none can be."""
+        self.told += start is not None
+        self.expected_start, self.unknown = start, unknown
 
 
 class DayRow(msgspec.Struct, kw_only=True, omit_defaults=True, tag_field="row", tag="day", gc=False):
@@ -97,7 +107,8 @@ class LotRow(msgspec.Struct, kw_only=True, omit_defaults=True, tag_field="row", 
 
     ``starts`` counts runs, ``waits`` those that had waited, ``waited_ms`` and ``wait_max_ms`` how long. ``busy_ms`` is
     how long slots were held by runs that ended, up to midnight. ``obstacles`` counts what was in the way of those that
-    were queued, by its code. The figures of ``completed`` tasks are of all their runs.
+    were queued, by its code. The figures of ``completed`` tasks are of all their runs;
+    ``estimated`` counts those of them that were estimated, at ``estimated_tokens``; they used ``taken_tokens``.
     """
 
     date: str
@@ -115,11 +126,14 @@ class LotRow(msgspec.Struct, kw_only=True, omit_defaults=True, tag_field="row", 
     cancelled: int = 0
     completed_tokens: int = 0
     completed_cost_nanos: int = 0
+    estimated: int = 0
     estimated_tokens: int = 0
+    taken_tokens: int = 0
 
-    def add_completed(self, tokens: int, cost_nanos: int) -> None:
+    def add_completed(self, task: TaskRow, tokens: int, cost_nanos: int) -> None:
         """What a completed task used."""
         self.completed_tokens += tokens
+        self.taken_tokens += 0 if task.assumed else tokens
         self.completed_cost_nanos += cost_nanos
 
 

@@ -37,7 +37,7 @@ class TasksView:
     """Folds the open tasks and the day at hand, which are in memory."""
 
     name = "tasks"
-    version = 5
+    version = 6
 
     def __init__(self, balances: Balances, look: Look) -> None:
         self._balances = balances
@@ -180,6 +180,7 @@ class TasksView:
             model=event.model,
             estimated_tokens=event.estimated_tokens,
             estimated_ms=event.estimated_ms,
+            assumed=event.assumed,
         )
         self._tasks[task.task] = task
         self._ended.pop(task.task, None)
@@ -195,7 +196,7 @@ class TasksView:
         if task is None:
             return
         task.state, task.since, task.queued_at, task.ended_at = "queued", event.at, event.at, None
-        task.attempt, task.code, task.message, task.expected_start = 1, None, None, None
+        task.attempt, task.code, task.message, task.expected_start, task.unknown = 1, None, None, None, None
         self._tasks[task.task] = task
         self._touch(task)
 
@@ -218,16 +219,13 @@ class TasksView:
         if event.code is not None:
             obstacles = self._lot(task, event.at).obstacles
             obstacles[event.code] = obstacles.get(event.code, 0) + 1
-        if event.expected_start is not None:
-            task.told += 1
-            task.expected_start = event.expected_start
+        task.expect(event.expected_start, event.unknown)
 
     def _starts_expected(self, event: e.StartsExpected) -> None:
         for expected in event.starts:
             task = self._tasks.get(expected.task)
             if task is not None:
-                task.told += 1
-                task.expected_start = expected.start
+                task.expect(expected.start, expected.unknown)
                 self._touch(task)
 
     def _started(self, event: e.TaskStarted) -> None:
@@ -242,7 +240,7 @@ class TasksView:
             task.wait_max_ms, lot.wait_max_ms = max(task.wait_max_ms, waited_ms), max(lot.wait_max_ms, waited_ms)
         task.state, task.since, task.started_at = "running", event.at, event.at
         task.runs, task.attempt = task.runs + 1, event.attempt
-        task.code = task.message = None
+        task.code = task.message = task.unknown = None
         if event.expected_start is not None:
             task.late_ms = (event.at - event.expected_start) // _MILLISECOND
         task.model, task.token_budget, task.max_tokens = event.model, event.token_budget, event.max_tokens
@@ -281,8 +279,9 @@ class TasksView:
         if event.outcome == "completed":
             tokens, _, cost_nanos = money(task.used.triple)
             lot = self._lot(task, event.at)
-            lot.add_completed(tokens, cost_nanos)
-            lot.estimated_tokens += event.estimated_tokens
+            lot.add_completed(task, tokens, cost_nanos)
+            if not event.assumed:
+                lot.estimated, lot.estimated_tokens = lot.estimated + 1, lot.estimated_tokens + event.estimated_tokens
         self._end(task, event.at, event.outcome)
 
     def _cancelled(self, event: e.TaskCancelled) -> None:
@@ -306,7 +305,7 @@ class TasksView:
         lot.failed += state == "failed"
         lot.cancelled += state == "cancelled"
         task.state, task.since, task.ended_at = state, at, at
-        task.code, task.message = code, None
+        task.code, task.message, task.unknown = code, None, None
         del self._tasks[task.task]
         self._touched.pop(id(task), None)
         self._ended[task.task] = task
@@ -336,7 +335,7 @@ class TasksView:
             self._compare(task, tokens_of(event), base=event.base_tier or (event.requests or 1) > 1)
         # What comes after the completion counts in the sums of its day, while that is the day at hand.
         if task.state == "completed" and task.ended_at and task.ended_at >= self._today(event.at).began_at:
-            self._lot(task, event.at).add_completed(event.tokens, event.cost_nanos)
+            self._lot(task, event.at).add_completed(task, event.tokens, event.cost_nanos)
 
     def _compare(self, task: TaskRow, used: Tokens, *, base: bool) -> None:
         """Lay what was used beside what it costs on each model of the catalogue, request by request."""

@@ -13,7 +13,7 @@ from tallystick.cli.viewing import opened_views
 from tallystick.projections.reports.cost import Costs, DayCost, MonthCost, Part
 from tallystick.projections.reports.model_comparison import ComparedTask, compared_of
 from tallystick.projections.reports.status import Status
-from tallystick.projections.views.cost import By
+from tallystick.projections.views.cost import LABEL, By
 from tallystick.reports.day_end import projected_eod
 from tallystick.wording import NONE, and_more, in_cents, number, one_line
 
@@ -21,14 +21,31 @@ SHOWN = 20
 """Tasks in a table."""
 
 
+class _By(click.ParamType[str]):
+    """One of `By`, or ``label:KEY``."""
+
+    name = "by"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        is_label = value.startswith(LABEL) and value != LABEL
+        if value not in get_args(By) and not is_label:
+            self.fail(f"found {value!r}, allowed is one of {', '.join(get_args(By))}, or {LABEL}KEY", param, ctx)
+        return value
+
+
 @click.command(short_help="Show what the day and the month cost.")
 @store_option
-@click.option("--by", type=click.Choice(get_args(By)), help="What each of them used, the most expensive first.")
+@click.option(
+    "--by",
+    type=_By(),
+    metavar="product|model|type|agent|label:KEY",
+    help="What each of them used, the most expensive first; label:KEY: each value of a label of holds.",
+)
 @click.option("--month", is_flag=True, help="The month instead of the day: planned, actual and deviation.")
 @click.option("--compare", is_flag=True, help="Each completed task of the day, and what it would have cost elsewhere.")
 @at_option
 @json_option
-def cost(store_url: str, by: By | None, month: bool, compare: bool, at: Moment | None, as_json: bool) -> None:
+def cost(store_url: str, by: str | None, month: bool, compare: bool, at: Moment | None, as_json: bool) -> None:
     """Show what the newest day on record used and cost, against its limits, and what it will have cost at its end.
 
     Days begin at midnight in the fleet's time zone. With --by it says why the costs are what they are; with --month it
@@ -39,6 +56,7 @@ def cost(store_url: str, by: By | None, month: bool, compare: bool, at: Moment |
     Examples:
       tallystick cost
       tallystick cost --by product
+      tallystick cost --by label:user
       tallystick cost --month --json
       tallystick cost --compare
     """
@@ -144,14 +162,14 @@ def _month(month: MonthCost) -> Table:
     return table
 
 
-def _parts(by: By, parts: list[Part], when: str) -> Table:
-    table = Table(title=f"{when}, by {by}", title_justify="left")
-    table.add_column(by)
+def _parts(by: str, parts: list[Part], when: str) -> Table:
+    table = Table(title=Text(one_line(f"{when}, by {by}")), title_justify="left")
+    table.add_column(Text(one_line(by)), overflow="fold")
     for name in ("tokens", "cost", "of all"):
         table.add_column(name, justify="right")
     for part in parts:
         name = "(not said)" if part.name is None else part.name
-        table.add_row(name, f"{part.tokens_used:,}", in_cents(part.cost_usd), f"{part.percent} %")
+        table.add_row(Text(one_line(name)), f"{part.tokens_used:,}", in_cents(part.cost_usd), f"{part.percent} %")
     return table
 
 

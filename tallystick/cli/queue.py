@@ -79,7 +79,9 @@ def _waiting(tasks: list[QueuedTask], now: dt.datetime) -> Table:
         score = f"aged  {task.score:.3f}" if task.aged else f"{task.score:.3f}"
         what = f"{_priority(task)}, {task.agent_type}, {task.product}"
         why = "it can start now" if task.reason is None else task.reason.message
-        lines = (Text(one_line(task.task), style="bold"), Text(one_line(what)), Text(one_line(why)))
+        lines = [Text(one_line(task.task), style="bold"), Text(one_line(what)), Text(one_line(why))]
+        if task.expected_start_reason is not None and not task.expected_start_reason.endswith(why):
+            lines.append(Text(one_line(task.expected_start_reason)))
         table.add_row(
             Text("\n").join(lines), f"{task.waiting_minutes:,.1f}", f"{score}\n{told}", _when(task.expected_start, now)
         )

@@ -14,18 +14,17 @@ _WHY_FORECAST = {
 
 def _says_forecast(event: e.ForecastMade, say: Style) -> str:
     predictions = ", ".join(
-        f"{unit(p.dimension)} used up at step {p.predicted:.1f} ({p.low:.1f} to {p.high:.1f}; {p.method})"
+        f"{unit(p.dimension)} expected to be used up at report {p.predicted:.1f}"
+        f" (80 % interval {p.low:.1f} to {p.high:.1f}; {p.method})"
         for p in event.predictions
     )
     return f"a forecast for {event.agent} ({_WHY_FORECAST[event.why]}): {predictions}"
 
 
 def _says_scored(event: e.ForecastScored, say: Style) -> str:
-    forecasts = f"{counted(len(event.forecasts), 'forecast')} had said"
+    forecasts = f"{counted(len(event.forecasts), 'forecast')} had said report"
     steps = ", ".join(f"{outcome.predicted:.1f}" for outcome in event.forecasts)
-    return (
-        f"{event.agent} consumed the forecast {unit(event.dimension)} at step {event.actual:.1f}: {forecasts} {steps}"
-    )
+    return f"{event.agent} has used up its {unit(event.dimension)} at report {event.actual:.1f}: {forecasts} {steps}"
 
 
 ROWS: Rows = {

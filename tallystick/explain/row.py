@@ -83,4 +83,4 @@ def left_at_source(account: Account, amount: Triple) -> str:
     if free == [None, None, None]:
         return "the fleet's total does not limit this"
     sources = " and ".join(dict.fromkeys(names))
-    return f"{sources} had it free; {amounts((free[0], free[1], free[2]))} is left there"
+    return f"{sources} had it free; {amounts((free[0], free[1], free[2]))} remain there"

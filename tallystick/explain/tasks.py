@@ -68,9 +68,9 @@ def _milliseconds(seconds: float) -> int:
 def _says_submitted(event: e.TaskSubmitted, say: Style) -> str:
     priority = f"{event.priority} " if event.priority else ""
     text = f"{event.task} was submitted: {priority}{event.agent_type} for {event.product}"
-    text += f", estimated at {say.number(event.estimated_tokens)} tokens"
-    if event.estimated_ms is not None:
-        text += f" and {in_minutes(event.estimated_ms)}"
+    known = [] if event.assumed else [f"{say.number(event.estimated_tokens)} tokens"]
+    known += [] if event.estimated_ms is None else [in_minutes(event.estimated_ms)]
+    text += f", estimated at {' and '.join(known)}" if known else ", without an estimate"
     if event.learnt:
         text += " (from agent memory)"
     if event.parent is not None:
@@ -112,7 +112,7 @@ def _why_not_started(event: "e.TaskQueued | e.TaskRejected", ledger: Ledger, his
         lines.append(f"{named}{history.since(e.ConfigLoaded)}")
     if event.limit is not None:
         dollar = "$" if event.code == "daily_cost" else ""
-        lines.append(f"the limit was {dollar}{event.limit}, against {dollar}{event.current}")
+        lines.append(f"the limit was {dollar}{event.limit}, and {dollar}{event.current} counted against it")
     if event.code in _DAILY:
         lines.append("against it count what is used and held today, and the unspent rest of every run's token budget")
     if event.code == "outranked":
@@ -170,8 +170,9 @@ def _why_started(event: e.TaskStarted, ledger: Ledger, history: History) -> list
     task, config = ledger.tasks.known[event.task], ledger.rules.config
     waited_ms = _milliseconds((event.at - event.queued_at).total_seconds())
     rule = event.because if event.because == NAMED else f"auto_model_selection: {event.because}"
+    waited = f"it had waited {in_minutes(waited_ms)}: nothing was in its way any more"
     lines = [
-        f"it had waited {in_minutes(max(0, waited_ms))}: nothing was in its way any more",
+        waited if waited_ms > 0 else "it did not have to wait: nothing was in its way",
         f"{event.model} was chosen ({rule}{history.since(e.ConfigLoaded)})",
         _why_tokens(event, config),
         f"its lease ends {config.leases.seconds} s after the last heartbeat (leases.seconds)",
@@ -236,7 +237,11 @@ def _says_lost(event: e.LeaseLost, say: Style) -> str:
 def _why_lost(event: e.LeaseLost, ledger: Ledger, history: History) -> list[str]:
     leases = ledger.rules.config.leases
     attempts = f"attempt {event.attempt} of {leases.max_attempts} (leases.max_attempts)"
-    then = "it has failed" if event.attempt >= leases.max_attempts else "it waits again, since when it was queued"
+    then = (
+        "it has failed"
+        if event.attempt >= leases.max_attempts
+        else "it waits again, and its wait counts from when it was first queued"
+    )
     return [
         f"there was no heartbeat for {leases.seconds} s (leases.seconds{history.since(e.ConfigLoaded)})",
         f"{attempts}: {then}",
@@ -249,8 +254,12 @@ def _why_lost(event: e.LeaseLost, ledger: Ledger, history: History) -> list[str]
 def _says_completed(event: e.TaskCompleted, say: Style) -> str:
     return (
         f"{event.task} was {event.outcome} in attempt {event.attempt}, after {in_minutes(event.elapsed_ms)}:"
-        f" {say.amounts(event.consumed)} used, {say.number(event.estimated_tokens)} tokens estimated"
+        f" {say.amounts(event.consumed)} used, {_estimated(event, say)}"
     )
+
+
+def _estimated(event: e.TaskCompleted, say: Style) -> str:
+    return "none estimated" if event.assumed else f"{say.number(event.estimated_tokens)} tokens estimated"
 
 
 def _says_given_up(event: e.TaskGivenUp, say: Style) -> str:

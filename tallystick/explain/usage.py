@@ -28,14 +28,14 @@ def _says_reported(event: e.UsageReported, say: Style) -> str:
         text += ", without an allocation"
     if event.charged is not None:
         text += f", charged to {event.charged}"
-    return text + _overdrawn(event) + _repaired(event)
+    return text + _labelled(event) + _because(event) + _overdrawn(event) + _repaired(event)
 
 
 def _why_reported(event: e.UsageReported, ledger: Ledger, history: History) -> list[str]:
     lines = _price_of(event, ledger, history)
     account = None if event.account is None else ledger.accounts.get(event.account)
     if account is not None:
-        lines.append(f"{amounts(account.remaining_all())} of {amounts(account.allocated)} remains")
+        lines.append(f"{amounts(account.remaining_all())} of {amounts(account.allocated)} remain")
     return lines
 
 
@@ -70,7 +70,7 @@ def _why_held(event: e.HoldPlaced, ledger: Ledger, history: History) -> list[str
         payer = account.payers[d]
         if units and payer.allocated[d] is not None:
             whose = "" if payer is account else f" in {'the pool' if payer.id == ROOT else payer.id}"
-            lines.append(f"{only(d, units)} was asked for, {only(d, payer.free[d] + units)} was free{whose}")
+            lines.append(f"asked for: {only(d, units)}; free{whose}: {only(d, payer.free[d] + units)}")
     return lines
 
 
@@ -87,7 +87,7 @@ def _says_ended(event: e.HoldEnded, say: Style) -> str:
 def _says_placed(event: e.HoldPlaced, say: Style) -> str:
     what = "" if event.operation is None else f", for {event.operation}"
     held = f"{event.agent} reserved {say.amounts(event.amount)} in hold {event.hold}"
-    return f"{held}, until {say.time(event.expires_at)}{what}{_because(event)}"
+    return f"{held}, until {say.time(event.expires_at)}{what}{_labelled(event)}{_because(event)}"
 
 
 def _says_extended(event: e.HoldExtended, say: Style) -> str:
@@ -97,7 +97,7 @@ def _says_extended(event: e.HoldExtended, say: Style) -> str:
 
 def _says_settled(event: e.HoldSettled, say: Style) -> str:
     what = "booked a part of" if event.partial else "settled"
-    text = f"{event.agent} {what} hold {event.hold}: {say.used(event)} used" + _because(event)
+    text = f"{event.agent} {what} hold {event.hold}: {say.used(event)} used" + _labelled(event) + _because(event)
     return text + _overdrawn(event) + _repaired(event)
 
 
@@ -111,7 +111,12 @@ def _repaired(event: "e.UsageReported | e.HoldSettled") -> str:
     return "; a misspelled name in it was repaired" if event.repaired else ""
 
 
-def _because(event: "e.HoldPlaced | e.HoldSettled") -> str:
+def _labelled(event: "e.HoldPlaced | e.HoldSettled | e.UsageReported") -> str:
+    labels = ", ".join(f"{key}={value}" for key, value in (event.labels or {}).items())
+    return f", labelled {labels}" if labels else ""
+
+
+def _because(event: "e.HoldPlaced | e.HoldSettled | e.UsageReported") -> str:
     return "" if event.reason is None else f" ({event.reason})"
 
 

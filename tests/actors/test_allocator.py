@@ -197,7 +197,7 @@ def test_more_slots_and_another_level_in_a_new_configuration_count_at_once(open_
     assert fleet.ask({"type": "GetQueue"})["ok"]["tasks"][-1]["priority"] in ("high", "normal")
 
 
-def test_a_task_that_waits_too_long_is_told_of_once(open_fleet: OpenFleet, clock: ManualClock) -> None:
+def test_a_task_that_waits_too_long_is_announced_once(open_fleet: OpenFleet, clock: ManualClock) -> None:
     store = MemoryStore()
     fleet = open_fleet(store, **ONE_SLOT, leases={"seconds": 100_000})
     submit(fleet, "busy")
@@ -218,7 +218,7 @@ def test_a_run_that_is_cheaper_than_was_promised_makes_room_in_the_day_before_it
     limits = {"max_tokens_total": None, "max_cost_usd": "0.25"}
     fleet = open_fleet(daily_limits=limits, leases={"seconds": 100_000})
     submit(fleet, "cheap", model="sonnet")
-    # 80,000 tokens are 16 cents at the published price, and so many are promised to the first.
+    # 80,000 tokens are 16 cents at the published price, and so many are kept for the first.
     assert submit(fleet, "waits", model="sonnet")["reason"]["code"] == "daily_cost"
     later(fleet, clock, 600)
     assert get(fleet, "waits")["state"] == "queued"
@@ -258,7 +258,7 @@ def test_a_task_that_is_retried_starts_in_the_same_commit_where_a_slot_is_free(o
     assert get(fleet, "t")["state"] == "running"
 
 
-# --- who is told ------------------------------------------------------------------------------------------------------
+# --- who is answered --------------------------------------------------------------------------------------------------
 
 
 def test_who_waits_for_a_task_is_answered_when_it_starts(open_fleet: OpenFleet) -> None:
@@ -283,7 +283,7 @@ def test_a_wait_is_over_at_its_end(open_fleet: OpenFleet, clock: ManualClock) ->
     assert waiting.result(5)["ok"]["state"] == "queued"
 
 
-def test_a_start_that_nobody_was_told_of_is_told_at_once_and_only_once(
+def test_a_start_that_no_answer_named_is_announced_at_once_and_only_once(
     open_fleet: OpenFleet, clock: ManualClock
 ) -> None:
     fleet = open_fleet(**ONE_SLOT)

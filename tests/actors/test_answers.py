@@ -1,4 +1,4 @@
-"""The front door: what is answered, when, to whom, and in which order."""
+"""The command queue: what is answered, when, to whom, and in which order."""
 
 import asyncio
 import threading
@@ -50,7 +50,7 @@ def test_a_query_that_saw_what_is_not_yet_durable_waits_for_it(open_fleet: OpenF
     assert both.result(SECONDS)[1]["ok"]["total_consumed"]["tokens"] == 5
 
 
-def test_a_query_of_a_quiet_house_needs_no_commit(open_fleet: OpenFleet) -> None:
+def test_a_query_of_a_quiet_fleet_needs_no_commit(open_fleet: OpenFleet) -> None:
     store = GatedStore()
     fleet = open_fleet(store)
     store.shut()
@@ -58,7 +58,9 @@ def test_a_query_of_a_quiet_house_needs_no_commit(open_fleet: OpenFleet) -> None
     store.gate.set()
 
 
-def test_who_waits_too_long_is_told_and_the_command_is_still_carried_out_once(open_fleet: OpenFleet) -> None:
+def test_a_caller_that_waits_too_long_gets_an_error_and_the_command_is_still_carried_out_once(
+    open_fleet: OpenFleet,
+) -> None:
     store = GatedStore()
     fleet = open_fleet(store)
     store.shut()
@@ -154,7 +156,7 @@ def test_coroutines_get_their_answers_and_the_loop_is_not_blocked(open_fleet: Op
     assert spent(fleet) == 41 * 5
 
 
-def test_a_coroutine_that_waits_too_long_is_told_and_one_that_was_cancelled_harms_nobody(
+def test_a_coroutine_that_waits_too_long_gets_an_error_and_one_that_was_cancelled_harms_no_other(
     open_fleet: OpenFleet,
 ) -> None:
     store = GatedStore()
@@ -174,7 +176,7 @@ def test_a_coroutine_that_waits_too_long_is_told_and_one_that_was_cancelled_harm
     assert spent(fleet) == 15
 
 
-def test_a_loop_that_was_closed_in_between_harms_nobody(open_fleet: OpenFleet) -> None:
+def test_a_loop_that_was_closed_in_between_harms_no_other_caller(open_fleet: OpenFleet) -> None:
     store = GatedStore()
     fleet = open_fleet(store)
 
@@ -199,7 +201,7 @@ def test_only_malformed_messages_are_answered_to_coroutines_too(open_fleet: Open
 # --- the end ---------------------------------------------------------------------------------------------------------
 
 
-def test_a_closed_house_answers_halted_to_everybody(open_fleet: OpenFleet) -> None:
+def test_a_closed_fleet_answers_halted_to_all(open_fleet: OpenFleet) -> None:
     fleet = open_fleet()
     fleet.close()
     fleet.close()
@@ -222,7 +224,7 @@ def test_what_was_handed_in_before_the_closing_is_done_and_answered(open_fleet: 
     assert spent(fleet) == 250
 
 
-def test_callers_of_a_house_that_closes_under_them_are_all_answered(open_fleet: OpenFleet) -> None:
+def test_callers_of_a_fleet_that_closes_under_them_are_all_answered(open_fleet: OpenFleet) -> None:
     fleet = open_fleet()
     replies: list[Any] = []
 
@@ -247,7 +249,7 @@ def test_callers_of_a_house_that_closes_under_them_are_all_answered(open_fleet: 
     assert {code(reply) for reply in replies if "error" in reply} == {"halted"}
 
 
-def test_a_rebalance_that_is_on_its_way_when_the_house_stops_is_answered(open_fleet: OpenFleet) -> None:
+def test_a_rebalance_that_is_on_its_way_when_the_fleet_stops_is_answered(open_fleet: OpenFleet) -> None:
     store = FailingStore()
     fleet = open_fleet(store)
     fleet._specialists["reallocator"].handle = lambda message, now: []  # type: ignore[method-assign]
@@ -259,7 +261,7 @@ def test_a_rebalance_that_is_on_its_way_when_the_house_stops_is_answered(open_fl
     assert [code(reply) for reply in waiting[1].result(SECONDS)] == ["halted", "halted"]
 
 
-def test_a_rebalance_that_is_on_its_way_when_the_house_is_closed_is_answered(open_fleet: OpenFleet) -> None:
+def test_a_rebalance_that_is_on_its_way_when_the_fleet_is_closed_is_answered(open_fleet: OpenFleet) -> None:
     fleet = open_fleet()
     fleet._specialists["reallocator"].handle = lambda message, now: []  # type: ignore[method-assign]
     waiting = fleet.send({"type": "Rebalance"})

@@ -23,20 +23,20 @@ class Machine(SystemClock):
     """A machine whose clocks a test moves: ``step`` moves the one that tells the time, ``go_on`` both."""
 
     def __init__(self) -> None:
-        self.told, self.since_boot = START, 1_000.0
+        self.shown, self.since_boot = START, 1_000.0
 
     def now(self) -> dt.datetime:
-        return self.told
+        return self.shown
 
     def passed(self) -> float:
         return self.since_boot
 
     def go_on(self, seconds: float) -> None:
-        self.told += seconds * SECOND
+        self.shown += seconds * SECOND
         self.since_boot += seconds
 
     def step(self, by: dt.timedelta) -> None:
-        self.told += by
+        self.shown += by
 
 
 @pytest.fixture
@@ -55,7 +55,7 @@ def test_time_is_the_machines_where_it_only_goes_on(machine: Machine) -> None:
 def test_a_machine_that_slept_is_followed_because_its_other_clock_counts_the_sleep(machine: Machine) -> None:
     clock = SteadyClock(machine, START)
     machine.go_on(86_400 * 30)
-    assert clock.now() == machine.told
+    assert clock.now() == machine.shown
     assert not clock.apart
 
 
@@ -70,7 +70,7 @@ def test_behind_the_log_time_goes_on_from_the_log(machine: Machine) -> None:
     assert clock.now() == START + YEARS + 10 * SECOND
     assert clock.apart == -YEARS
     machine.step(YEARS)
-    assert clock.now() == machine.told
+    assert clock.now() == machine.shown
     assert not clock.apart
 
 
@@ -90,7 +90,7 @@ def test_a_step_back_never_takes_time_back_and_never_stops_it(machine: Machine, 
 def test_a_small_step_ahead_is_followed(machine: Machine, ahead: dt.timedelta) -> None:
     clock = SteadyClock(machine, START)
     machine.step(ahead)
-    assert clock.now() == machine.told
+    assert clock.now() == machine.shown
     assert not clock.apart
 
 
@@ -101,7 +101,7 @@ def test_a_large_step_ahead_is_followed_only_when_it_is_accepted(machine: Machin
     assert clock.now() == START + 7 * SECOND
     assert clock.apart == YEARS
     clock.accept(YEARS)
-    assert clock.now() == machine.told
+    assert clock.now() == machine.shown
     machine.step(-YEARS)
     machine.go_on(1)
     assert clock.now() == START + YEARS + 8 * SECOND, "what was accepted is not taken back"
@@ -215,7 +215,7 @@ def test_a_lost_store_is_said_once_and_nothing_is_looked_at_any_more(machine: Ma
 @pytest.fixture
 def running(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Fleet]]:
     """Fleets whose machine is the test's."""
-    monkeypatch.setattr(SystemClock, "now", lambda self: machine.told)
+    monkeypatch.setattr(SystemClock, "now", lambda self: machine.shown)
     monkeypatch.setattr(SystemClock, "passed", lambda self: machine.since_boot)
     opened: list[Fleet] = []
 

@@ -80,9 +80,9 @@ def test_an_alert_is_sent_to_every_address_at_once_and_reported_when_it_was_acce
     day.raise_alert("a-1")
     assert day.sent(ONE) == day.sent(TWO) == ["a-1"]
     day.answer(None, ONE)
-    (told,) = day.proposed
-    assert isinstance(told, p.RecordDelivery)
-    assert (told.alert, told.to, told.address) == ("a-1", "ceo", next(mark for name, mark in marks() if name == "ceo"))
+    (made,) = day.proposed
+    assert isinstance(made, p.RecordDelivery)
+    assert (made.alert, made.to, made.address) == ("a-1", "ceo", next(mark for name, mark in marks() if name == "ceo"))
     assert day.enforcer.due_at() is None
 
 
@@ -109,7 +109,7 @@ def test_after_a_failure_it_waits_twice_as_long_each_time_up_to_an_hour(day: Day
     day.raise_alert("a-1", to=("ceo",))
     waits = []
     for _ in range(14):
-        day.answer("nobody is there", ONE)
+        day.answer("no answer", ONE)
         assert day.sent(ONE) == []
         waits.append(day.wait_until_due())
         assert day.sent(ONE) == ["a-1"]
@@ -119,7 +119,7 @@ def test_after_a_failure_it_waits_twice_as_long_each_time_up_to_an_hour(day: Day
 
 def test_an_address_that_is_down_blocks_no_other(day: Day) -> None:
     day.raise_alert("a-1")
-    day.answer("nobody is there", ONE)
+    day.answer("no answer", ONE)
     day.answer(None, TWO)
     day.raise_alert("a-2")
     assert (day.sent(ONE), day.sent(TWO)) == ([], ["a-2"])
@@ -138,26 +138,26 @@ def test_an_alert_that_is_refused_lets_the_others_of_its_address_go_first(day: D
 def test_the_first_success_ends_the_wait(day: Day) -> None:
     day.raise_alert("a-1", to=("ceo",))
     for _ in range(5):
-        day.answer("nobody is there", ONE)
+        day.answer("no answer", ONE)
         day.wait_until_due()
     day.answer(None, ONE)
     day.raise_alert("a-2", to=("ceo",))
     assert day.sent(ONE) == ["a-2"]
-    day.answer("nobody is there", ONE)
+    day.answer("no answer", ONE)
     assert day.wait_until_due() == 1
 
 
 def test_after_a_day_of_attempts_an_alert_is_given_up_and_the_next_is_tried(day: Day) -> None:
     day.raise_alert("a-1", to=("ceo",))
     for _ in range(ATTEMPTS_MAX - 1):
-        day.answer("nobody is there", ONE)
+        day.answer("no answer", ONE)
         day.wait_until_due()
     assert (day.now - START) > dt.timedelta(hours=23)
     day.raise_alert("a-2", to=("ceo",))
-    day.answer("nobody is there", ONE)
-    (told,) = day.proposed
-    assert isinstance(told, p.GiveUpDelivery)
-    assert (told.alert, told.to, told.attempts) == ("a-1", "ceo", ATTEMPTS_MAX)
+    day.answer("no answer", ONE)
+    (made,) = day.proposed
+    assert isinstance(made, p.GiveUpDelivery)
+    assert (made.alert, made.to, made.attempts) == ("a-1", "ceo", ATTEMPTS_MAX)
     assert day.wait_until_due() == 3600
     assert day.sent(ONE) == ["a-2"]
 
@@ -181,12 +181,12 @@ def test_an_alert_that_was_given_up_for_want_of_room_is_not_sent_any_more(day: D
     to, address = marks()[0]
     for name in ("a-1", "a-2"):
         day.record(e.AlertDeliveryFailed(alert=name, to=to, address=address, reason="outbox_full"))
-    day.answer("nobody is there", ONE)
+    day.answer("no answer", ONE)
     assert day.enforcer.due_at() is None
     assert day.sent(ONE) == []
 
 
-def test_whoever_takes_over_sends_what_is_owed_by_the_state() -> None:
+def test_a_successor_sends_what_is_owed_by_the_state() -> None:
     core = Core(fleet(1_000, notifications=NOTIFIED), allocate("a", 10), use("a", 10))
     (alert,) = core.ledger.outbox
     core.given(p.RecordDelivery(alert=alert, to="ops", address=marks()[1][1]))
@@ -196,12 +196,12 @@ def test_whoever_takes_over_sends_what_is_owed_by_the_state() -> None:
     assert (day.sent(ONE), day.sent(TWO)) == ([alert], [])
 
 
-def test_whoever_takes_over_does_not_send_what_its_predecessor_is_told_was_accepted() -> None:
+def test_a_successor_does_not_send_what_its_predecessor_learns_was_accepted() -> None:
     core = Core(fleet(1_000, notifications={"ceo": [ONE]}), allocate("a", 10), use("a", 10))
     day = Day(core.ledger)
     ((alert, notice),) = core.ledger.outbox.items()
     day.hand(Sent(notice, notice.owed[0], None))
-    assert [told.alert for told in day.proposed if isinstance(told, p.RecordDelivery)] == [alert]
+    assert [made.alert for made in day.proposed if isinstance(made, p.RecordDelivery)] == [alert]
     assert day.sent(ONE) == []
     assert day.enforcer.due_at() is None
 
@@ -225,14 +225,14 @@ def test_whatever_fails_every_alert_is_accepted_once_or_given_up_and_never_sent_
                 raised += 1
                 day.raise_alert(f"a-{raised}")
             elif day.on_their_way:
-                day.answer(None if chance > 6 else "nobody is there", day.on_their_way[0].address)
+                day.answer(None if chance > 6 else "no answer", day.on_their_way[0].address)
             elif day.enforcer.due_at() is not None:
                 day.wait_until_due()
             assert len({send.owed for send in day.on_their_way}) == len(day.on_their_way) <= 2
         while day.on_their_way or day.enforcer.due_at() is not None:
             if day.on_their_way:
-                day.answer("nobody is there", day.on_their_way[0].address)
+                day.answer("no answer", day.on_their_way[0].address)
             else:
                 day.wait_until_due()
-    settled = [(told.alert, told.to) for told in day.proposed]  # type: ignore[attr-defined]
+    settled = [(made.alert, made.to) for made in day.proposed]  # type: ignore[attr-defined]
     assert sorted(settled) == sorted((f"a-{i}", to) for i in range(1, raised + 1) for to in ("ceo", "ops"))

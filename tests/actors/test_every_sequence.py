@@ -43,7 +43,7 @@ def recorded(outcome: Outcome) -> list[e.Event]:
 
 @CHANCE
 @given(commands(40))
-def test_a_second_set_of_books_agrees_with_the_log_of_the_live_house(steps: list[Step]) -> None:
+def test_a_second_set_of_books_agrees_with_the_log_of_the_live_fleet(steps: list[Step]) -> None:
     """The books refuse to grant or hold what is not there; `live` has proved conservation in full."""
     outcome = live(timed(steps))
     books = Books()
@@ -62,7 +62,7 @@ def test_a_second_set_of_books_agrees_with_the_log_of_the_live_house(steps: list
 
 @CHANCE
 @given(commands(40))
-def test_a_split_through_the_live_house_is_exact_or_refused_whole(steps: list[Step]) -> None:
+def test_a_split_through_the_live_fleet_is_exact_or_refused_whole(steps: list[Step]) -> None:
     messages = timed(steps)
     outcome = live(messages)
     granted: dict[str, list[e.BudgetAllocated]] = defaultdict(list)
@@ -178,7 +178,7 @@ def test_sub_agents_that_are_opened_at_the_same_moment_never_get_more_than_their
     check_conserved(fleet._manager.ledger)
 
 
-def test_everything_at_once_from_many_threads_keeps_the_law_and_every_answer_is_the_one_in_the_log(
+def test_everything_at_once_from_many_threads_keeps_the_invariants_and_every_answer_is_the_one_in_the_log(
     open_fleet: OpenFleet,
 ) -> None:
     store = MemoryStore()

@@ -33,19 +33,19 @@ def file(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def told() -> "queue.Queue[e.ConfigLoaded]":
+def loaded() -> "queue.Queue[e.ConfigLoaded]":
     return queue.Queue()
 
 
 @pytest.fixture
-def fleet(told: "queue.Queue[e.ConfigLoaded]") -> Iterator[Fleet]:
+def fleet(loaded: "queue.Queue[e.ConfigLoaded]") -> Iterator[Fleet]:
     def tell(events: Any) -> None:
         for event in events:
             if isinstance(event, e.ConfigLoaded):
-                told.put(event)
+                loaded.put(event)
 
     with Fleet.open("memory:", from_mapping({}), followers=[tell], notify=False) as fleet:
-        told.get(timeout=SECONDS)
+        loaded.get(timeout=SECONDS)
         yield fleet
 
 
@@ -88,12 +88,12 @@ def ok(reply: Any) -> Any:
 
 
 def test_the_file_is_in_force_when_it_is_followed_and_whatever_it_says_later(
-    fleet: Fleet, file: Path, told: Any
+    fleet: Fleet, file: Path, loaded: Any
 ) -> None:
     fleet.follow(file)
-    assert told.get(timeout=SECONDS).config["daily_limits"]["max_cost_usd"] == "100"
+    assert loaded.get(timeout=SECONDS).config["daily_limits"]["max_cost_usd"] == "100"
     file.write_text(QUIET + "daily_limits: {max_cost_usd: 200}\n")
-    assert told.get(timeout=SECONDS).config["daily_limits"]["max_cost_usd"] == "200"
+    assert loaded.get(timeout=SECONDS).config["daily_limits"]["max_cost_usd"] == "200"
     assert fleet.config == load(file)
 
 
@@ -129,7 +129,9 @@ def test_a_file_that_is_not_valid_changes_nothing_until_it_is_mended(fleet: Flee
     assert fleet.config.daily_limits.max_cost_usd == 300
 
 
-def test_a_file_that_the_fleet_refuses_changes_nothing_and_is_told(fleet: Fleet, file: Path, follow: Follow) -> None:
+def test_a_file_that_the_fleet_refuses_changes_nothing_and_is_reported(
+    fleet: Fleet, file: Path, follow: Follow
+) -> None:
     following, look = follow()
     ok(fleet.ask({"type": "AllocateBudget", "agent": "a", "budget": {"tokens": 1_000_000}}))
     before = fleet.config
@@ -225,7 +227,7 @@ def test_a_file_is_read_when_it_has_been_stable_for_half_a_second(
 
 @pytest.mark.parametrize("text", ["", "\n\n", "   ", "# nothing here\n", "---\n", "{}\n", "null\n", "\ufeff"])
 def test_an_empty_file_changes_nothing_and_is_reported(
-    fleet: Fleet, file: Path, follow: Follow, told: Any, text: str
+    fleet: Fleet, file: Path, follow: Follow, loaded: Any, text: str
 ) -> None:
     file.write_text(LIMITS)
     following, look = follow()
@@ -311,7 +313,7 @@ def test_the_files_limits_come_over_those_that_the_fleet_has_already(file: Path)
         assert fleet.config.daily_limits == Config().daily_limits
 
 
-def test_a_file_saved_in_place_lifts_nothing_while_it_is_empty(fleet: Fleet, file: Path, told: Any) -> None:
+def test_a_file_saved_in_place_lifts_nothing_while_it_is_empty(fleet: Fleet, file: Path, loaded: Any) -> None:
     """The case as it was found: the writer truncates the file, and goes on some time later."""
     text = "total_budget: {tokens: 1000, period: day}\nmanual_override: {pause_all_agents: true}\n"
     file.write_text(text)
@@ -323,8 +325,8 @@ def test_a_file_saved_in_place_lifts_nothing_while_it_is_empty(fleet: Fleet, fil
         refused = fleet.ask({"type": "AllocateBudget", "agent": "a", "budget": {"tokens": 5_000_000}})
         assert refused["error"]["code"] == "paused"
         saved.write(text + "leases: {seconds: 60}\n")
-    told.get(timeout=SECONDS)
-    assert told.get(timeout=SECONDS).config["leases"]["seconds"] == "60"
+    loaded.get(timeout=SECONDS)
+    assert loaded.get(timeout=SECONDS).config["leases"]["seconds"] == "60"
     assert ok(fleet.ask({"type": "GetGlobalStatus"}))["total"] == {"tokens": 1000}
     assert fleet.position >= position
 

@@ -68,7 +68,7 @@ def test_growth_learnt_from_earlier_runs_foretells_the_next_better_than_the_aver
     assert found["projected_overage"] == found["estimated_total"] - 20_000
 
 
-def test_what_nobody_can_know_is_null(fleet: Fleet, clock: ManualClock) -> None:
+def test_what_cannot_be_known_is_null(fleet: Fleet, clock: ManualClock) -> None:
     allocate(fleet, "ann", 10_000)
     assert fleet.ask({"type": "Forecast", "agent": "ann"})["ok"] == {
         "agent": "ann", "as_of": None, "steps": 0, "forecasts": {},
@@ -94,7 +94,7 @@ def test_a_shown_forecast_is_recorded_under_its_asker_and_once_while_nothing_cha
     assert len([event for event in every(fleet, e.ForecastMade) if event.why == "shown"]) == 2
 
 
-def test_a_forecast_of_nobody_is_refused_and_leaves_no_trace(fleet: Fleet) -> None:
+def test_a_forecast_of_an_unknown_agent_is_refused_and_leaves_no_trace(fleet: Fleet) -> None:
     before = log_of(fleet)
     assert fleet.ask({"type": "Forecast", "agent": "nobody"})["error"]["code"] == "unknown_agent"
     allocate(fleet, "ann", 10)
@@ -110,7 +110,7 @@ def test_a_forecast_sees_what_came_before_it_in_the_same_list(fleet: Fleet) -> N
     assert replies[2]["ok"]["steps"] == 2
 
 
-def test_a_tracker_that_dies_loses_nothing_that_it_had_learnt_or_foretold(fleet: Fleet, clock: ManualClock) -> None:
+def test_a_tracker_that_dies_loses_nothing_that_it_had_learnt_or_forecast(fleet: Fleet, clock: ManualClock) -> None:
     for number in range(3):
         run_of(fleet, clock, f"run-{number}")
     allocate(fleet, "ann", 10_000)
@@ -135,7 +135,7 @@ def test_a_tracker_that_dies_loses_nothing_that_it_had_learnt_or_foretold(fleet:
     assert len(scored) == len(foretold), "every forecast is scored, also those from before the death"
 
 
-def test_a_restart_goes_on_where_the_house_was(clock: ManualClock, tmp_path: Path, open_fleet: OpenFleet) -> None:
+def test_a_restart_goes_on_where_the_fleet_was(clock: ManualClock, tmp_path: Path, open_fleet: OpenFleet) -> None:
     url = f"sqlite:///{tmp_path}/fleet.db"
     fleet = open_fleet(url, total_budget={"tokens": 10**8}, reallocation={"enabled": False})
     for number in range(3):

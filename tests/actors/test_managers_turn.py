@@ -46,7 +46,7 @@ def test_messages_that_are_sent_together_are_decided_in_their_order(open_fleet: 
     assert states == ["running", "running", "queued", "queued", "completed", "running"]
 
 
-def test_whoever_waits_gets_the_slot_before_one_who_comes_with_its_release(open_fleet: OpenFleet) -> None:
+def test_a_task_that_waits_gets_the_slot_before_one_who_comes_with_its_release(open_fleet: OpenFleet) -> None:
     fleet = open_fleet(**ONE_SLOT)
     fleet.ask([submission("runs"), submission("waits", priority="low")])
     _, newcomer = fleet.ask([completion("runs"), submission("newcomer", priority="high")])

@@ -45,8 +45,8 @@ def boss(receivers: list[Receiver]) -> Receiver:
     return receivers[0]
 
 
-def told(*receivers: Receiver) -> dict[str, Any]:
-    """Settings by which each of them is told, and nothing else happens when time passes."""
+def sent_to(*receivers: Receiver) -> dict[str, Any]:
+    """Settings by which each of them gets alerts, and nothing else happens when time passes."""
     return {"reallocation": {"enabled": False}, "notifications": {"ceo": [one.address for one in receivers]}}
 
 
@@ -71,7 +71,7 @@ def after(seconds: float) -> dt.datetime:
 
 
 def test_an_alert_arrives_with_its_id_and_its_delivery_is_recorded(open_fleet: OpenFleet, boss: Receiver) -> None:
-    fleet = open_fleet(notify=True, **told(boss))
+    fleet = open_fleet(notify=True, **sent_to(boss))
     alert = use_up(fleet, "a")
     fleet.quiesce()
     (message,) = boss.got
@@ -86,29 +86,29 @@ def test_an_alert_arrives_with_its_id_and_its_delivery_is_recorded(open_fleet: O
 
 def test_what_was_acknowledged_is_never_sent_again(open_fleet: OpenFleet, boss: Receiver, tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/fleet.db"
-    fleet = open_fleet(url, notify=True, **told(boss))
+    fleet = open_fleet(url, notify=True, **sent_to(boss))
     alert = use_up(fleet, "a")
     fleet.quiesce()
     fleet.close()
     for _ in range(2):
-        fleet = open_fleet(url, notify=True, **told(boss))
+        fleet = open_fleet(url, notify=True, **sent_to(boss))
         fleet.advance(after(7200))
         fleet.close()
     assert boss.alerts == [alert]
 
 
-def test_a_second_address_that_is_down_does_not_make_the_first_be_told_twice(
+def test_a_second_address_that_is_down_does_not_send_to_the_first_twice(
     open_fleet: OpenFleet, receivers: list[Receiver], tmp_path: Path
 ) -> None:
     boss, phone = receivers
     phone.up = False
     url = f"sqlite:///{tmp_path}/fleet.db"
-    fleet = open_fleet(url, notify=True, **told(boss, phone))
+    fleet = open_fleet(url, notify=True, **sent_to(boss, phone))
     alert = use_up(fleet, "a")
     fleet.quiesce()
     fleet.close()
     phone.up = True
-    fleet = open_fleet(url, notify=True, **told(boss, phone))
+    fleet = open_fleet(url, notify=True, **sent_to(boss, phone))
     fleet.advance(after(1))
     assert (boss.alerts, phone.alerts) == ([alert], [alert, alert])
     assert fleet._manager.ledger.outbox == {}
@@ -132,14 +132,14 @@ def test_what_was_accepted_and_not_recorded_is_sent_again_under_the_same_id(
     open_fleet: OpenFleet, boss: Receiver
 ) -> None:
     store = ForgetsDeliveries()
-    fleet = open_fleet(store, notify=True, **told(boss))
+    fleet = open_fleet(store, notify=True, **sent_to(boss))
     alert = use_up(fleet, "a")
     boss.wait_for(1)
     fleet.close()
     assert fleet.halted is not None
     assert events(store, e.AlertDelivered) == []
     store.mended = True
-    fleet = open_fleet(store, notify=True, **told(boss))
+    fleet = open_fleet(store, notify=True, **sent_to(boss))
     fleet.advance(after(1))
     assert boss.alerts == [alert, alert]
     assert len(events(store, e.AlertDelivered)) == 1
@@ -158,7 +158,7 @@ with Fleet.open(sys.argv[1], from_mapping({"notifications": {"ceo": [sys.argv[2]
 """
 
 
-def test_a_house_that_is_killed_between_sending_and_recording_sends_again_under_the_same_id(
+def test_a_fleet_that_is_killed_between_sending_and_recording_sends_again_under_the_same_id(
     open_fleet: OpenFleet, boss: Receiver, tmp_path: Path
 ) -> None:
     url = f"sqlite:///{tmp_path}/fleet.db"
@@ -171,22 +171,22 @@ def test_a_house_that_is_killed_between_sending_and_recording_sends_again_under_
     store = open_store(url)
     assert events(store, e.AlertDelivered) == []
     store.close()
-    fleet = open_fleet(url, notify=True, **told(boss))
+    fleet = open_fleet(url, notify=True, **sent_to(boss))
     fleet.advance(START)
     (first, second) = boss.alerts
     assert first == second
     assert fleet._manager.ledger.outbox == {}
 
 
-def test_what_could_not_be_sent_before_is_sent_when_the_house_is_open_again(
+def test_what_could_not_be_sent_before_is_sent_when_the_fleet_is_open_again(
     open_fleet: OpenFleet, boss: Receiver, tmp_path: Path
 ) -> None:
     url = f"sqlite:///{tmp_path}/fleet.db"
-    fleet = open_fleet(url, **told(boss))
+    fleet = open_fleet(url, **sent_to(boss))
     alerts = [use_up(fleet, name) for name in ("a", "b", "c")]
     fleet.close()
-    assert boss.got == [], "a fleet with a clock of its own tells nobody unless it is asked to"
-    fleet = open_fleet(url, notify=True, **told(boss))
+    assert boss.got == [], "a fleet with a clock of its own sends nothing unless it is asked to"
+    fleet = open_fleet(url, notify=True, **sent_to(boss))
     fleet.advance(START)
     assert boss.alerts == alerts
 
@@ -196,10 +196,10 @@ def test_an_address_that_is_taken_away_at_the_restart_hears_nothing(
 ) -> None:
     boss, phone = receivers
     url = f"sqlite:///{tmp_path}/fleet.db"
-    fleet = open_fleet(url, **told(boss, phone))
+    fleet = open_fleet(url, **sent_to(boss, phone))
     alert = use_up(fleet, "a")
     fleet.close()
-    fleet = open_fleet(url, notify=True, **told(phone))
+    fleet = open_fleet(url, notify=True, **sent_to(phone))
     fleet.advance(START)
     assert (boss.alerts, phone.alerts) == ([], [alert])
 
@@ -212,7 +212,7 @@ def test_a_receiver_that_is_down_is_tried_again_later_and_blocks_no_other(
 ) -> None:
     boss, phone = receivers
     boss.up = False
-    fleet = open_fleet(notify=True, **told(boss, phone))
+    fleet = open_fleet(notify=True, **sent_to(boss, phone))
     first = use_up(fleet, "a")
     fleet.quiesce()
     second = use_up(fleet, "b")
@@ -227,11 +227,11 @@ def test_a_receiver_that_is_down_is_tried_again_later_and_blocks_no_other(
     assert fleet._manager.ledger.outbox == {}
 
 
-def test_a_receiver_that_hangs_keeps_nobody_from_working(open_fleet: OpenFleet, receivers: list[Receiver]) -> None:
+def test_a_receiver_that_hangs_keeps_no_agent_from_working(open_fleet: OpenFleet, receivers: list[Receiver]) -> None:
     boss, phone = receivers
     released = threading.Event()
     boss.on_post = lambda message: released.wait(SECONDS)
-    fleet = open_fleet(notify=True, **told(boss, phone))
+    fleet = open_fleet(notify=True, **sent_to(boss, phone))
     use_up(fleet, "a")
     boss.wait_for(1)
     last = use_up(fleet, "b")
@@ -244,11 +244,11 @@ def test_a_receiver_that_hangs_keeps_nobody_from_working(open_fleet: OpenFleet, 
     assert fleet._manager.ledger.outbox == {}
 
 
-def test_a_house_that_closes_waits_for_what_is_on_its_way_and_records_it(
+def test_a_fleet_that_closes_waits_for_what_is_on_its_way_and_records_it(
     open_fleet: OpenFleet, boss: Receiver, tmp_path: Path
 ) -> None:
     url = f"sqlite:///{tmp_path}/fleet.db"
-    fleet = open_fleet(url, notify=True, **told(boss))
+    fleet = open_fleet(url, notify=True, **sent_to(boss))
     alerts = [use_up(fleet, name) for name in ("a", "b", "c")]
     fleet.close()
     assert boss.alerts == alerts
@@ -260,7 +260,7 @@ def test_a_house_that_closes_waits_for_what_is_on_its_way_and_records_it(
 def test_an_enforcer_that_fails_is_replaced_and_what_is_owed_is_sent(
     open_fleet: OpenFleet, boss: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fleet = open_fleet(notify=True, **told(boss))
+    fleet = open_fleet(notify=True, **sent_to(boss))
 
     def fail(*_: object) -> None:
         raise ZeroDivisionError("seven by nothing")
@@ -274,7 +274,7 @@ def test_an_enforcer_that_fails_is_replaced_and_what_is_owed_is_sent(
 
 def test_an_alert_that_is_refused_for_a_day_is_given_up_by_an_event(open_fleet: OpenFleet, boss: Receiver) -> None:
     boss.up = False
-    fleet = open_fleet(notify=True, **told(boss))
+    fleet = open_fleet(notify=True, **sent_to(boss))
     alert = use_up(fleet, "a")
     fleet.advance(after(90_000))
     (failed,) = events(fleet._store, e.AlertDeliveryFailed)
@@ -331,7 +331,7 @@ def test_a_plugin_that_raises_has_not_delivered_and_a_closed_sender_begins_nothi
     assert (sender.tried, len(heard)) == (1, 1)
 
 
-def test_without_the_library_an_alert_waits_and_the_operator_is_told_what_to_install(
+def test_without_the_library_an_alert_waits_and_the_operator_sees_what_to_install(
     open_fleet: OpenFleet, boss: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch, structlog.testing.capture_logs() as logged:
@@ -341,7 +341,7 @@ def test_without_the_library_an_alert_waits_and_the_operator_is_told_what_to_ins
             == NOT_INSTALLED
             == "apprise is not installed: pip install 'tallystick[notify]'"
         )
-        fleet = open_fleet(notify=True, **told(boss))
+        fleet = open_fleet(notify=True, **sent_to(boss))
         alert = use_up(fleet, "a")
         fleet.quiesce()
         assert boss.got == []
@@ -352,7 +352,7 @@ def test_without_the_library_an_alert_waits_and_the_operator_is_told_what_to_ins
 
 
 def test_only_a_fleet_on_the_machines_clock_tells_people_by_itself(clock: ManualClock, boss: Receiver) -> None:
-    config = from_mapping({**QUIET, **told(boss)})
+    config = from_mapping({**QUIET, **sent_to(boss)})
     with Fleet.open("memory:", config, notify=False) as fleet:
         use_up(fleet, "a")
     with Fleet.open("memory:", config, clock=clock) as fleet:
@@ -367,7 +367,9 @@ def test_only_a_fleet_on_the_machines_clock_tells_people_by_itself(clock: Manual
 def test_a_single_message_from_the_command_line_delivers_its_alert_before_it_ends(
     boss: Receiver, tmp_path: Path
 ) -> None:
-    (tmp_path / "limits.yml").write_text(json.dumps({"total_budget": {"tokens": 1000}, **told(boss)}), encoding="utf-8")
+    (tmp_path / "limits.yml").write_text(
+        json.dumps({"total_budget": {"tokens": 1000}, **sent_to(boss)}), encoding="utf-8"
+    )
 
     def send(message: dict[str, Any]) -> None:
         command = [sys.executable, "-m", "tallystick", "send", json.dumps(message), "--config", "limits.yml"]
@@ -380,8 +382,10 @@ def test_a_single_message_from_the_command_line_delivers_its_alert_before_it_end
     assert len(boss.got) == 1
 
 
-def test_a_simulated_fleet_tells_nobody(boss: Receiver, tmp_path: Path) -> None:
-    (tmp_path / "limits.yml").write_text(json.dumps({"total_budget": {"tokens": 1000}, **told(boss)}), encoding="utf-8")
+def test_a_simulated_fleet_sends_no_alert(boss: Receiver, tmp_path: Path) -> None:
+    (tmp_path / "limits.yml").write_text(
+        json.dumps({"total_budget": {"tokens": 1000}, **sent_to(boss)}), encoding="utf-8"
+    )
     lines = [
         {"type": "AllocateBudget", "agent": "a", "budget": {"tokens": 10}},
         {"type": "ReportUsage", "agent": "a", "usage": {"tokens": 10}},

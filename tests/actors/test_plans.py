@@ -79,7 +79,7 @@ def played() -> list[Played]:
     return [Played(seed).play() for seed in SEEDS]
 
 
-def test_the_law_refuses_no_plan_when_nothing_happened_in_between(played: list[Played]) -> None:
+def test_the_core_refuses_no_plan_when_nothing_happened_in_between(played: list[Played]) -> None:
     rebalanced = [reply for one in played for reply in one.asked if "moves" in reply.get("ok", {})]
     refused = [event for one in played for event in one.log if isinstance(event, e.RequestRefused)]
     assert rebalanced

@@ -53,7 +53,7 @@ def test_a_picture_that_followed_is_the_one_that_begins_anew(steps: list[Step]) 
 
 @CHANCE
 @given(commands(50))
-def test_whatever_is_asked_of_the_house_every_start_is_by_right(steps: list[Step]) -> None:
+def test_whatever_is_asked_of_the_fleet_every_start_is_by_right(steps: list[Step]) -> None:
     outcome = simulated(timed(steps), until=START + dt.timedelta(hours=1))
     slots = Slots()
     for record in outcome.records:

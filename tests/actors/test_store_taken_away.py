@@ -1,4 +1,4 @@
-"""A fleet whose file is taken away stops within a second, says why, and leaves nobody unanswered."""
+"""A fleet whose file is taken away stops within a second, says why, and leaves no caller unanswered."""
 
 import os
 import shutil
@@ -119,6 +119,6 @@ fleet.close()
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
 def test_a_fork_of_the_program_is_answered_that_it_runs_no_fleet(path: Path) -> None:
-    told: Any = run(_FORKS, f"sqlite:///{path}")
-    assert "a fork of process" in told[0]
-    assert told[1] == "True"
+    printed: Any = run(_FORKS, f"sqlite:///{path}")
+    assert "a fork of process" in printed[0]
+    assert printed[1] == "True"

@@ -1,4 +1,4 @@
-"""The fleet when something breaks, and what its people do when their moment has come."""
+"""The fleet when something breaks, and what its specialists do when their moment has come."""
 
 import datetime as dt
 import threading
@@ -52,7 +52,7 @@ def events(fleet: Fleet, *classes: type[e.Event]) -> list[Any]:
 # --- the manager stops the fleet -------------------------------------------------------------------------------------
 
 
-def test_a_broken_law_halts_the_house_with_nothing_written_and_a_restart_is_clean(
+def test_a_broken_invariant_halts_the_fleet_with_nothing_written_and_a_restart_is_clean(
     open_fleet: OpenFleet, tmp_path: Path
 ) -> None:
     url = f"sqlite:///{tmp_path}/fleet.db"
@@ -76,7 +76,9 @@ def test_a_broken_law_halts_the_house_with_nothing_written_and_a_restart_is_clea
 
 
 @pytest.mark.parametrize("error", [StoreError("the disk is on fire"), RuntimeError("the disk is on fire")], ids=repr)
-def test_a_store_that_fails_halts_the_house_and_everyone_is_told_why(open_fleet: OpenFleet, error: Exception) -> None:
+def test_a_store_that_fails_halts_the_fleet_and_every_caller_learns_why(
+    open_fleet: OpenFleet, error: Exception
+) -> None:
     store = FailingStore()
     store.error = error
     fleet = open_fleet(store)
@@ -96,7 +98,7 @@ def test_a_store_that_fails_halts_the_house_and_everyone_is_told_why(open_fleet:
     fleet.close()
 
 
-def test_an_error_in_the_manager_stops_the_house_and_who_waits_is_told(
+def test_an_error_in_the_manager_stops_the_fleet_and_callers_that_wait_get_an_error(
     open_fleet: OpenFleet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fleet = open_fleet()
@@ -112,7 +114,7 @@ def test_an_error_in_the_manager_stops_the_house_and_who_waits_is_told(
     fleet.close()
 
 
-def test_a_follower_that_raises_stops_the_house_after_the_commit_and_not_before(
+def test_a_follower_that_raises_stops_the_fleet_after_the_commit_and_not_before(
     clock: ManualClock, tmp_path: Path
 ) -> None:
     failing = threading.Event()
@@ -208,7 +210,7 @@ def test_the_period_ends_in_its_time_after_the_allocator_died(open_fleet: OpenFl
     assert renewed.began_at == START + dt.timedelta(hours=12)
 
 
-def test_a_specialist_that_dies_again_and_again_is_given_up_and_the_house_goes_on(open_fleet: OpenFleet) -> None:
+def test_a_specialist_that_dies_again_and_again_is_given_up_and_the_fleet_goes_on(open_fleet: OpenFleet) -> None:
     fleet = open_fleet()
     for _ in range(CRASHES_MAX):
         kill(fleet, "enforcer")

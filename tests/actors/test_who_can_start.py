@@ -30,7 +30,7 @@ def submit(at: float, task: str, **rest: Any) -> tuple[float, dict[str, Any]]:
     return at, {"type": "SubmitTask", "task": task, "agent_type": "x", "product": "a", **rest}
 
 
-def told(*messages: tuple[float, dict[str, Any]]) -> Outcome:
+def played(*messages: tuple[float, dict[str, Any]]) -> Outcome:
     """The messages, each at its second after `START`."""
     return simulated(
         [
@@ -45,7 +45,7 @@ QUEUE = {"type": "GetQueue"}
 
 
 def test_a_slot_that_a_lost_lease_frees_goes_past_a_task_without_money_in_the_same_commit() -> None:
-    outcome = told(
+    outcome = played(
         config(max_concurrent={"total": 2, "per_type": {}}),
         ONE_THOUSAND_FOR_P,
         submit(1, "poor", priority="critical", parent="p"),
@@ -59,7 +59,7 @@ def test_a_slot_that_a_lost_lease_frees_goes_past_a_task_without_money_in_the_sa
 
 
 def test_a_newcomer_is_not_outranked_by_a_task_that_cannot_start() -> None:
-    outcome = told(
+    outcome = played(
         config(max_concurrent={"total": 2, "per_type": {"qa": 1}}, products={"a": {"max_concurrent_agents": 1}}),
         ONE_THOUSAND_FOR_P,
         submit(2, "poor", agent_type="qa", product="b", priority="high", parent="p"),
@@ -78,7 +78,7 @@ def test_a_newcomer_is_not_outranked_by_a_task_that_cannot_start() -> None:
     ids=["the day's room", "the pool's money", "the product's day"],
 )
 def test_what_a_lost_lease_brings_back_goes_to_the_task_that_ranks_higher(limits: dict[str, Any]) -> None:
-    outcome = told(
+    outcome = played(
         config(**{"max_concurrent": {"total": 4, "per_type": {}}, **limits}),
         submit(1, "low", priority="low"),
         submit(2, "high", priority="high"),
@@ -150,7 +150,7 @@ def test_where_something_other_than_slots_is_in_the_way_no_start_is_expected_and
         "circuit_breaker": {"trip_conditions": ["cost_daily_usd > 5"]},
     }
     get = {"type": "GetTask", "task": "t"}
-    outcome = told(config(**ONE_SLOT, **limits), *messages, submit(1, "t", parent="p"), (7_200, get), (7_200, QUEUE))
+    outcome = played(config(**ONE_SLOT, **limits), *messages, submit(1, "t", parent="p"), (7_200, get), (7_200, QUEUE))
     for reply in outcome.replies[-3:]:
         task = reply["ok"]["tasks"][0] if "tasks" in reply["ok"] else reply["ok"]
         start, reason = expected(task)
@@ -160,7 +160,7 @@ def test_where_something_other_than_slots_is_in_the_way_no_start_is_expected_and
 
 def test_a_start_that_was_announced_is_taken_back_when_it_cannot_be_known_any_more() -> None:
     get = {"type": "GetTask", "task": "t"}
-    outcome = told(
+    outcome = played(
         config(**ONE_SLOT),
         submit(0, "busy", estimated_minutes=1),
         submit(0, "t"),
@@ -177,7 +177,7 @@ def test_a_start_that_was_announced_is_taken_back_when_it_cannot_be_known_any_mo
 
 
 def test_of_two_tasks_for_which_there_is_money_for_one_only_the_first_has_an_expected_start() -> None:
-    outcome = told(
+    outcome = played(
         config(**ONE_SLOT, total_budget={"tokens": 7_000}),
         submit(0, "busy", estimated_minutes=1),
         submit(0, "first", estimated_minutes=1),
@@ -198,7 +198,7 @@ NUMBERS = st.fixed_dictionaries({}, optional={"estimated_minutes": MINUTES, "est
 
 def test_five_tasks_of_ten_thousand_years_are_all_answered_and_so_is_the_next() -> None:
     tasks = [submit(n, f"t{n}", estimated_minutes=10**9) for n in range(5)]
-    outcome = told(config(**ONE_SLOT), *tasks, submit(6, "next"), (7, QUEUE))
+    outcome = played(config(**ONE_SLOT), *tasks, submit(6, "next"), (7, QUEUE))
     assert all("ok" in reply for reply in outcome.replies)
     last = outcome.replies[-1]["ok"]["tasks"][-1]
     assert last["task"] == "next"
@@ -254,7 +254,7 @@ def test_no_accepted_number_makes_a_later_message_fail(
     ]
     done = {"type": "CompleteTask", "task": "t0", "outcome": "completed", "usage": {"tokens": 2**62, "cost_usd": 10**9}}
     hold = {"type": "Reserve", "agent": "t1", "estimate": {"tokens": 1}, "ttl_seconds": 9_000_000_000}
-    outcome = told(
+    outcome = played(
         config(**limits),
         *submitted,
         (7, QUEUE),

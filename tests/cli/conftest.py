@@ -20,7 +20,7 @@ def _nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def run() -> Run:
-    """Run ``tallystick`` in this process; nobody's mistake may end in a traceback."""
+    """Run ``tallystick`` in this process; no mistake may end in a traceback."""
 
     def run_it(*args: str) -> Result:
         result = CliRunner().invoke(main, args, prog_name="tallystick")

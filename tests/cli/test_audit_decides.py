@@ -59,7 +59,7 @@ def problems(run: Run) -> list[dict[str, Any]]:
     return list(found["problems"])
 
 
-def test_a_log_that_nobody_touched_is_decided_again_as_recorded(run: Run, fleet: Path) -> None:
+def test_an_untouched_log_is_decided_again_as_recorded(run: Run, fleet: Path) -> None:
     assert run("status").exit_code == 0
     result = run("audit", "verify")
     assert result.exit_code == 0, result.output
@@ -112,7 +112,7 @@ def test_a_number_in_a_sentence_that_is_another_is_named(run: Run, fleet: Path) 
     assert [field["field"] for field in problem["fields"]] == ["detail"]
 
 
-def test_a_reply_that_promises_more_is_named(run: Run, fleet: Path) -> None:
+def test_a_reply_that_grants_more_is_named(run: Run, fleet: Path) -> None:
     records = records_of(fleet)
     place = next(record for record in records if record.name == "budget-allocated.v1")
     reply = msgspec.json.decode(exchange_of(place.data).reply)

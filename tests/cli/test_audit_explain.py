@@ -75,7 +75,7 @@ def test_before_the_first_event_there_is_nothing_to_show(run: Run, fleet: Path, 
         ("-1", 2, ""),
     ],
 )
-def test_a_moment_that_is_none_is_told(run: Run, fleet: Path, until: str, code: int, reason: str) -> None:
+def test_a_moment_that_is_none_is_reported(run: Run, fleet: Path, until: str, code: int, reason: str) -> None:
     result = run("audit", "replay", "--until", until)
     assert result.exit_code == code
     assert reason in result.stderr
@@ -141,7 +141,7 @@ def test_what_the_clock_did_names_the_hold_that_ended(run: Run, fleet: Path) -> 
 
 
 @pytest.mark.parametrize("position", ["0", "9999"])
-def test_a_position_that_is_not_there_is_told(run: Run, fleet: Path, position: str) -> None:
+def test_a_position_that_is_not_there_is_reported(run: Run, fleet: Path, position: str) -> None:
     result = run("audit", "explain", position)
     assert result.exit_code == 1
     assert f"there is no position {position}" in result.stderr
@@ -191,7 +191,7 @@ def test_many_reports_in_a_row_are_one_line(run: Run, tmp_path: Path) -> None:
     assert "3 reports: 300 tokens and $0.003 used" in run("audit", "explain", "agent:7").stdout
 
 
-def test_an_agent_that_nobody_named_is_told(run: Run, fleet: Path) -> None:
+def test_an_agent_that_no_record_names_is_an_error(run: Run, fleet: Path) -> None:
     result = run("audit", "explain", "nobody")
     assert result.exit_code == 1
     assert "no event names 'nobody'" in result.stderr
@@ -290,7 +290,7 @@ def test_a_fleet_that_runs_dry_can_be_explained(run: Run, dry: Path) -> None:
         "throttle begins at 90 % (enforcement.fleet.throttle_at, in force since position 1) and ends 5 % below it",
         "stop_all begins at 100 % of the total and ends 5 % below it",
         "priced as claude-haiku-5-5: $",
-        "10 tokens was asked for, ",
+        "asked for: 10 tokens; free: ",
         "hold h2 of hand was cancelled",
         "on demand it has drawn 700 tokens in all; at most 50 % of what the fleet can spend",
         "a budget period began: ",
@@ -315,7 +315,7 @@ def test_what_the_fleet_did_is_part_of_every_open_agents_story(run: Run, dry: Pa
     assert "everything was paused: the fleet is dry" in told
 
 
-def test_what_became_of_an_alert_is_told_and_leads_back_to_it(run: Run, tmp_path: Path) -> None:
+def test_what_became_of_an_alert_is_shown_and_leads_back_to_it(run: Run, tmp_path: Path) -> None:
     core = Core(
         limits(10_000, notifications={"ceo": ["json://one"], "ops": ["json://two"]}), allocate("a", 10), use("a", 10)
     )

@@ -67,7 +67,7 @@ def day(run: Run, tmp_path: Path) -> Path:
     return tmp_path / "tallystick.db"
 
 
-def told(run: Run, fleet: Path, name: str, nth: int = 0) -> str:
+def explained(run: Run, fleet: Path, name: str, nth: int = 0) -> str:
     result = run("audit", "explain", str(place_of(fleet, name, nth)))
     assert result.exit_code == 0, result.stderr
     return result.stdout
@@ -84,16 +84,16 @@ def test_every_position_of_the_day_can_be_explained(run: Run, day: Path) -> None
 
 
 def test_why_a_task_was_queued(run: Run, day: Path) -> None:
-    text = told(run, day, "task-queued.v1")
+    text = explained(run, day, "task-queued.v1")
     assert "later was queued, total_concurrency" in text
     assert "max_concurrent.total, in force since position 1" in text
-    assert "the limit was 1, against 1" in text
+    assert "the limit was 1, and 1 counted against it" in text
     assert "build was admitted" in text  # who has the slot led to it
 
 
 def test_why_a_task_was_admitted(run: Run, day: Path) -> None:
-    text = told(run, day, "task-started.v1", 2)
-    assert "it had waited 0.666667 minutes: nothing was in its way any more" in text
+    text = explained(run, day, "task-started.v1", 2)
+    assert "it had waited 0.7 minutes: nothing was in its way any more" in text
     assert "1,500 tokens is its token budget of 1,000 × 1.5" in text
     assert "its lease ends 60 s after the last heartbeat (leases.seconds)" in text
     assert "what led to it" in text
@@ -101,7 +101,7 @@ def test_why_a_task_was_admitted(run: Run, day: Path) -> None:
 
 
 def test_why_a_task_was_preempted(run: Run, day: Path) -> None:
-    text = told(run, day, "task-preempted.v1")
+    text = explained(run, day, "task-preempted.v1")
     assert "build lost its slot" in text
     assert "fire is critical, build is normal (inherited from test, which waits for it)" in text
     assert "critical may take a slot from a lower priority (priority_levels.critical.preempt_lower" in text
@@ -109,69 +109,72 @@ def test_why_a_task_was_preempted(run: Run, day: Path) -> None:
 
 
 def test_what_a_task_inherits_is_said_where_it_begins(run: Run, day: Path) -> None:
-    assert "build ranks as normal as long as test waits for it" in told(run, day, "dependencies-awaited.v1")
+    assert "build ranks as normal as long as test waits for it" in explained(run, day, "dependencies-awaited.v1")
 
 
 def test_a_start_says_what_the_task_inherits(run: Run, day: Path) -> None:
-    text = told(run, day, "task-started.v1", 2)
+    text = explained(run, day, "task-started.v1", 2)
     assert "build was admitted" in text
     assert "it is low by itself, and ranks as normal (inherited from test, which waits for it)" in text
 
 
 def test_why_a_lease_was_lost_and_a_task_has_failed(run: Run, day: Path) -> None:
-    losses = {nth: told(run, day, "lease-lost.v1", nth) for nth in range(4)}
+    losses = {nth: explained(run, day, "lease-lost.v1", nth) for nth in range(4)}
     for text in losses.values():
         assert "there was no heartbeat for 60 s (leases.seconds" in text
         assert "was admitted" in text
     of_test = [text for text in losses.values() if " of test was lost" in text.splitlines()[1]]
     first, last = of_test
     assert "lost in attempt 1: test waits again" in first
-    assert "attempt 1 of 2 (leases.max_attempts): it waits again, since when it was queued" in first
+    assert (
+        "attempt 1 of 2 (leases.max_attempts): it waits again, and its wait counts from when it was first queued"
+        in first
+    )
     assert "lost in attempt 2: test has failed" in last
     assert "attempt 2 of 2 (leases.max_attempts): it has failed" in last
     assert "waits again" not in last
 
 
 def test_why_a_task_was_rejected_or_given_up(run: Run, day: Path) -> None:
-    assert "after was rejected, dependency_failed: test, which it depends on, was failed" in told(
+    assert "after was rejected, dependency_failed: test, which it depends on, was failed" in explained(
         run, day, "task-rejected.v1"
     )
-    text = told(run, day, "task-given-up.v1")
+    text = explained(run, day, "task-given-up.v1")
     assert "doc was cancelled, dependency_failed: it depends on shift" in text
     assert "shift is cancelled: a task that depends on one that is not completed can never run" in text
 
 
 def test_why_the_breaker_tripped_and_was_closed(run: Run, day: Path) -> None:
-    text = told(run, day, "breaker-tripped.v1")
+    text = explained(run, day, "breaker-tripped.v1")
     assert "tokens_daily > 3000 became true (circuit_breaker.trip_conditions" in text
     assert "tokens_daily was 3" in text
     assert "huge reported 1,400 tokens" in text
-    closed = told(run, day, "breaker-closed.v1")
+    closed = explained(run, day, "breaker-closed.v1")
     assert "it ignores tokens_daily > 3000" in closed
     assert "the circuit breaker tripped" in closed
 
 
 def test_why_a_limit_was_approved(run: Run, day: Path) -> None:
-    text = told(run, day, "limit-approved.v1")
+    text = explained(run, day, "limit-approved.v1")
     assert "limits were raised for 2026-03-04: 9,000 tokens" in text
     assert "configured is 8,000 tokens a day (daily_limits" in text
     assert "circuit_breaker.when_tripped.allow_override" in text
 
 
 def test_why_a_day_began_and_a_priority_holds(run: Run, day: Path) -> None:
-    assert "days begin at midnight in UTC (timezone" in told(run, day, "day-began.v1")
-    overridden = told(run, day, "priority-overridden.v1")
+    assert "days begin at midnight in UTC (timezone" in explained(run, day, "day-began.v1")
+    overridden = explained(run, day, "priority-overridden.v1")
     assert "all tasks of shop are high from here on: the launch" in overridden
 
 
 def test_why_an_estimate_changed(run: Run, day: Path) -> None:
-    text = told(run, day, "estimate-adjusted.v1")
+    text = explained(run, day, "estimate-adjusted.v1")
     assert "more than estimated, at the median" in text
     assert "80th percentile" in text
 
 
 def test_a_refusal_about_a_task_leads_back_to_its_end(run: Run, day: Path) -> None:
-    text = told(run, day, "request-refused.v1")
+    text = explained(run, day, "request-refused.v1")
     assert "CompleteTask of build was refused, already_finished" in text
     assert f"{place_of(day, 'task-completed.v1', 1)}  build was completed" in text
 

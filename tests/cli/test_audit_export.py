@@ -94,7 +94,7 @@ def test_what_is_recorded_after_the_export_began_is_not_in_it(
 # --- files -----------------------------------------------------------------------------------------------------------
 
 
-def test_a_file_that_cannot_be_written_is_told(run: Run, fleet: Path) -> None:
+def test_a_file_that_cannot_be_written_is_reported(run: Run, fleet: Path) -> None:
     result = run("audit", "export", "--format", "csv", "--out", "no/such/folder.csv")
     assert result.exit_code == 1
     assert result.stderr == "tallystick: no/such/folder.csv: No such file or directory\n"

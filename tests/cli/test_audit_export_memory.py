@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tallystick.events import catalog as e
-from tests.support.cli_logs import Told, sealed, store_of
+from tests.support.cli_logs import Entry, sealed, store_of
 from tests.support.core import START
 
 EVENTS, SHORT = 40_000, 10_000
@@ -35,16 +35,16 @@ print(peak)
 
 @pytest.fixture(scope="module")
 def log(tmp_path_factory: pytest.TempPathFactory) -> str:
-    def told() -> Iterator[Told]:
+    def entries() -> Iterator[Entry]:
         answered = b'{"ok":"%b"}' % (b"x" * REPLY_BYTES)
         for position in range(1, EVENTS + 1):
-            yield Told(
+            yield Entry(
                 e.UsageReported(position=position, at=START, id=f"c-{position}", by="a", agent="a", tokens=position),
                 b'{"type":"ReportUsage","id":"c-%d"}' % position,
                 answered,
             )
 
-    return store_of(tmp_path_factory.mktemp("long") / "log.db", sealed(told()))
+    return store_of(tmp_path_factory.mktemp("long") / "log.db", sealed(entries()))
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the kernel's mark of a process's memory is Linux's")

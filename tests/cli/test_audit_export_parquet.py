@@ -24,7 +24,7 @@ from tallystick.cli.parquet import as_parquet
 from tallystick.config.amounts import Amounts
 from tallystick.events import catalog as e
 from tests.support.cli import Run
-from tests.support.cli_logs import Told, records_of, sealed, store_of
+from tests.support.cli_logs import Entry, records_of, sealed, store_of
 
 csv.field_size_limit(2**24)  # the price list of a new fleet is one field, longer than the library's own limit
 
@@ -122,7 +122,7 @@ def test_each_field_of_each_event_stands_in_its_column_exactly(event: type[e.Eve
         | ({"rules": 1} if "rules" in hints else {})
     )
     asked, answered = b'{"type":"Any"}', '{"ok":{"ä":1}}'.encode()
-    (row,) = rows_of(list(as_parquet(sealed([Told(event(**values), asked, answered)]))))
+    (row,) = rows_of(list(as_parquet(sealed([Entry(event(**values), asked, answered)]))))
     assert row.pop("type") == event.__struct_config__.tag
     assert (row.pop("command"), row.pop("reply")) == (asked.decode(), answered.decode())
     assert len(row.pop("digest")) == 64
@@ -170,7 +170,7 @@ def test_a_sum_beyond_the_whole_numbers_of_parquet_is_exact_in_a_column_of_its_o
         position=3, at=NOON, agent="a", allocated=amounts, consumed=Amounts(tokens=MOST + 1), unused=amounts
     )
     used = [e.UsageReported(position=position, at=NOON, agent="a", tokens=MOST) for position in (1, 2)]
-    url = store_of(tmp_path / "much.db", sealed(map(Told, (*used, released))))
+    url = store_of(tmp_path / "much.db", sealed(map(Entry, (*used, released))))
     result = run("audit", "export", "--format", "parquet", "--store", url, "--out", "much.parquet")
     assert result.exit_code == 0, result.stderr
     rows = pq.read_table("much.parquet").to_pylist()
@@ -212,7 +212,7 @@ def test_whole_numbers_are_exact_however_large(run: Run, tmp_path: Path, reader:
         e.UsageReported(position=position, at=NOON, agent="a", tokens=tokens)
         for position, tokens in ((1, ODD), (2, 0), (3, MOST))
     ]
-    url = store_of(tmp_path / "large.db", sealed(map(Told, (*used, e.AgentHeard(position=4, at=NOON, agent="a")))))
+    url = store_of(tmp_path / "large.db", sealed(map(Entry, (*used, e.AgentHeard(position=4, at=NOON, agent="a")))))
     for form in ("parquet", "csv"):
         run("audit", "export", "--format", form, "--store", url, "--out", f"log.{form}")
     program = [sys.executable, "-c", textwrap.dedent(READERS[reader])]
@@ -224,7 +224,7 @@ def test_whole_numbers_are_exact_however_large(run: Run, tmp_path: Path, reader:
 
 
 def test_a_group_ends_when_it_has_its_size_and_all_rows_are_there_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
-    records = sealed(Told(e.AgentHeard(position=position, at=NOON, agent="a")) for position in range(1, 7_001))
+    records = sealed(Entry(e.AgentHeard(position=position, at=NOON, agent="a")) for position in range(1, 7_001))
     monkeypatch.setattr(parquet, "GROUP_BYTES", 1_000_000)
     parts = list(as_parquet(records))
     file = pq.ParquetFile(io.BytesIO(b"".join(parts)))
@@ -240,7 +240,7 @@ def test_parquet_is_not_written_to_a_terminal(fleet: Path, tmp_path: Path) -> No
     ours, theirs = os.openpty()
     command = [sys.executable, "-m", "tallystick", "audit", "export", "--format", "parquet"]
     try:
-        # Nobody reads what comes out of this terminal: a program that writes much into it waits for ever.
+        # Nothing reads what comes out of this terminal: a program that writes much into it waits for ever.
         done = subprocess.run(
             command, stdout=theirs, stderr=subprocess.PIPE, text=True, cwd=tmp_path, timeout=30, check=False
         )

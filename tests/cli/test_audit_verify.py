@@ -37,7 +37,7 @@ def end_of(db: Path) -> int:
     return int(sqlite(db, "SELECT max(originator_version) FROM stored_events"))
 
 
-def test_a_log_that_nobody_touched_is_sound(run: Run, fleet: Path) -> None:
+def test_an_untouched_log_is_sound(run: Run, fleet: Path) -> None:
     result = run("audit", "verify")
     assert result.exit_code == 0
     assert result.stderr == ""
@@ -299,7 +299,7 @@ def test_a_snapshot_from_behind_the_end_shows_a_cut_tail(run: Run, snapped: Path
 
 
 def sealed(*events: e.Event) -> list[Record]:
-    """A log of events that nobody decided, with a chain that is right."""
+    """A log of events that were never decided, with a chain that is right."""
     records, digest = [], GENESIS
     for position, event in enumerate(events, start=1):
         event.position = event.position or position

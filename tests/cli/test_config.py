@@ -64,7 +64,7 @@ def test_without_a_file_it_is_the_one_that_is_found(run: Run, tmp_path: Path, mo
         ),
     ],
 )
-def test_a_bad_file_is_told_by_line_and_column(run: Run, tmp_path: Path, text: str, reason: str) -> None:
+def test_a_bad_file_is_reported_by_line_and_column(run: Run, tmp_path: Path, text: str, reason: str) -> None:
     (tmp_path / "bad.yml").write_text(text, encoding="utf-8")
     for command in (["check"], ["show"]):
         result = run("config", *command, "bad.yml")
@@ -74,7 +74,7 @@ def test_a_bad_file_is_told_by_line_and_column(run: Run, tmp_path: Path, text: s
         assert result.stdout == ""
 
 
-def test_a_file_that_is_not_there_is_told(run: Run) -> None:
+def test_a_file_that_is_not_there_is_reported(run: Run) -> None:
     result = run("config", "check", "none.yml")
     assert result.exit_code == 2
     assert result.stderr == "tallystick: none.yml: cannot be read: No such file or directory\n"

@@ -60,7 +60,7 @@ def test_what_it_suggests_works(trace: Path, tmp_path: Path) -> None:
         assert result.exit_code == 0, f"{command}: {result.output}"
 
 
-def test_in_a_pipe_there_are_lines_without_colours_and_the_store_is_told(trace: Path) -> None:
+def test_in_a_pipe_there_are_lines_without_colours_and_the_store_is_reported(trace: Path) -> None:
     result = demo("--trace", trace)
     assert result.exit_code == 0, result.output
     assert "\x1b" not in result.stdout

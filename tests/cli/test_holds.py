@@ -52,3 +52,19 @@ def test_a_page_a_state_and_one_hold_can_be_asked_for(url: str) -> None:
     assert "call-1" not in run(url, "--state", "cancelled").stdout
     assert "No such hold" in run(url, "--state", "expired").stdout
     assert "no hold never is known" in run(url, "--hold", "never", code=1).stderr
+
+
+def test_what_labelled_holds_used_can_be_summed_by_a_label(url: str) -> None:
+    found = CliRunner().invoke(main, ["cost", "--by", "label:user", "--json", "--store", url])
+    (part,) = json.loads(found.stdout)
+    assert (part["name"], part["tokens_used"], part["percent"]) == ("u-1", 150, 100)
+    for wrong in ("label:", "label", "users"):
+        refused = CliRunner().invoke(main, ["cost", "--by", wrong, "--store", url])
+        assert refused.exit_code == 2
+        assert "or label:KEY" in refused.stderr
+
+
+def test_an_explanation_names_what_a_hold_is_for(url: str) -> None:
+    text = CliRunner().invoke(main, ["audit", "explain", "5", "--store", url], env={"COLUMNS": "200"}).stdout
+    assert "in hold call-1" in text
+    assert ", for draft, labelled user=u-1" in text

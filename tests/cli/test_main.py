@@ -41,7 +41,7 @@ def test_the_version(run: Run) -> None:
     assert run("--version").stdout == f"tallystick {version('tallystick')}\n"
 
 
-def test_a_command_that_is_not_there_is_told(run: Run) -> None:
+def test_a_command_that_is_not_there_is_reported(run: Run) -> None:
     result = run("sned")
     assert result.exit_code == 2
     assert result.stderr.count("\n") == 1
@@ -65,7 +65,7 @@ READERS = [
 
 
 @pytest.mark.parametrize("args", READERS, ids=" ".join)
-def test_a_store_that_cannot_be_read_is_told(run: Run, tmp_path: Path, args: list[str]) -> None:
+def test_a_store_that_cannot_be_read_is_reported(run: Run, tmp_path: Path, args: list[str]) -> None:
     (tmp_path / "text.db").write_text("this is no database\n" * 99, encoding="utf-8")
     (tmp_path / "empty.db").touch()
     for url, reason in (
@@ -85,7 +85,7 @@ REPORT = '{"type": "ReportUsage", "agent": "a", "usage": {"tokens": 1}}'
 
 
 @pytest.mark.parametrize("args", [["simulate", "scenario.jsonl"], ["send", REPORT]], ids=["simulate", "send"])
-def test_a_store_that_cannot_be_written_is_told(run: Run, scenario: Path, tmp_path: Path, args: list[str]) -> None:
+def test_a_store_that_cannot_be_written_is_reported(run: Run, scenario: Path, tmp_path: Path, args: list[str]) -> None:
     (tmp_path / "text.db").write_text("this is no database\n" * 99, encoding="utf-8")
     result = run(*args, "--store", "sqlite:///text.db")
     assert result.exit_code == 1
@@ -139,7 +139,7 @@ def on_a_terminal(code: str) -> bytes:
     return shown
 
 
-def test_no_bar_where_nobody_looks(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_bar_where_there_is_no_terminal(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(common, "_PATIENCE_SECONDS", -1)
     monkeypatch.setattr(common, "_STEP", 1)
     assert list(common.with_progress(range(3), 3, "waiting")) == [0, 1, 2]

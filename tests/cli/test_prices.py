@@ -35,7 +35,7 @@ def cost_of(run: Run, *options: str) -> str:
     return str(reply["remaining"]["cost_usd"])
 
 
-def test_a_price_is_told_with_its_source_by_alias_id_or_any_other_name(run: Run) -> None:
+def test_a_price_is_reported_with_its_source_by_alias_id_or_any_other_name(run: Run) -> None:
     lines = run("config", "prices", "sonnet", "claude-sonnet-4.5", "gpt-4o-2024-08-06").stdout.splitlines()
     assert lines[1].split()[:2] == ["sonnet", "claude-sonnet-5-5"]
     assert lines[1].rstrip().endswith(", anthropic")
@@ -44,7 +44,7 @@ def test_a_price_is_told_with_its_source_by_alias_id_or_any_other_name(run: Run)
     assert lines[4].split()[:2] == ["gpt-4o-2024-08-06", "gpt-4o"]
 
 
-def test_a_written_price_and_an_unknown_model_are_told_apart(run: Run, mine: Path) -> None:
+def test_a_written_price_and_an_unknown_model_are_distinguished(run: Run, mine: Path) -> None:
     result = run("config", "prices", "opus", "mine", "no-such", "--prices", "prices.yml")
     opus, own, unknown = result.stdout.splitlines()[1:]
     assert opus.split() == ["opus", "claude-opus-5-5", "$7.00", "$8.00", "$7.00", "prices.yml"]
@@ -120,7 +120,7 @@ def test_a_scenario_runs_with_a_prices_file_and_with_the_prices_of_its_day(run: 
         assert spent("2026-03-12", "--prices", "prices.yml") == cost
 
 
-def test_a_bad_file_of_prices_is_told_by_line_and_column(run: Run, mine: Path) -> None:
+def test_a_bad_file_of_prices_is_reported_by_line_and_column(run: Run, mine: Path) -> None:
     mine.write_text("prices:\n  m: {input: 1, outptu: 2}\n", encoding="utf-8")
     report = '{"type": "ReportUsage", "agent": "a", "usage": {"tokens": 1}}'
     for command in (["config", "check"], ["config", "prices"], ["send", report]):

@@ -115,7 +115,7 @@ def test_views_behind_the_log_say_how_far(run: Run) -> None:
         ("UPDATE sides SET digest = 'another' WHERE side = 'live'", dict.fromkeys(ALL, "foreign")),
     ],
 )
-def test_a_view_that_does_not_fit_this_program_or_this_log_is_told(
+def test_a_view_that_does_not_fit_this_program_or_this_log_is_reported(
     run: Run, views: Path, harm: str, then: dict[str, str]
 ) -> None:
     sql(views, harm)
@@ -282,7 +282,7 @@ def test_a_mistake_is_one_line_on_stderr(run: Run, arguments: list[str], code: i
 
 
 @pytest.mark.parametrize("command", ["list", "rebuild"])
-def test_a_file_that_is_no_file_of_views_is_told_and_left_alone(run: Run, views: Path, command: str) -> None:
+def test_a_file_that_is_no_file_of_views_is_reported_and_left_alone(run: Run, views: Path, command: str) -> None:
     views.write_bytes(b"somebody's recipes" * 100)
     result = run("projections", command)
     assert (result.exit_code, result.stdout) == (1, "")

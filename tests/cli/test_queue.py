@@ -73,7 +73,7 @@ def test_the_queue_for_machines_is_the_answer_to_get_queue_with_the_seeds_record
     assert [(task["task"], task["stopping"]) for task in found["running"]] == [("TASK-040", False), ("TASK-041", False)]
 
 
-def test_the_house_answers_the_same(day: Run) -> None:
+def test_the_fleet_answers_the_same(day: Run) -> None:
     with Fleet.open("sqlite:///tallystick.db") as fleet:
         answer = fleet.ask({"type": "GetQueue"})["ok"]
         position = fleet.ask({"type": "GetGlobalStatus"})["ok"]["position"]
@@ -148,7 +148,7 @@ def test_the_cost_of_a_task_is_laid_beside_that_of_the_other_models(day: Run) ->
 # --- the metrics ------------------------------------------------------------------------------------------------------
 
 
-def test_metrics_tell_of_the_day_and_keep_what_they_told_before(day: Run) -> None:
+def test_metrics_tell_of_the_day_and_keep_what_they_said_before(day: Run) -> None:
     found = json.loads(said(day("metrics", "--json", "--at", NOW)))
     assert found["utilization"]["aim"] == 0.85
     assert found["expected_starts"]["told"] == 2

@@ -121,7 +121,7 @@ def test_the_priority_of_a_product_is_overridden_in_a_few_words_and_given_back(r
         ([], "Missing argument"),
     ],
 )
-def test_what_makes_no_sense_is_told_in_one_line_and_nothing_is_opened(
+def test_what_makes_no_sense_is_reported_in_one_line_and_nothing_is_opened(
     run: Run, tmp_path: Path, words: list[str], reason: str
 ) -> None:
     result = run("send", *words)
@@ -160,7 +160,7 @@ def test_a_new_fleet_begins_with_the_project_file_and_keeps_what_is_in_force(run
     assert json.loads(result.stdout)["ok"]["total"]["tokens"] == 2000
 
 
-def test_settings_that_cannot_be_in_force_are_told(run: Run, tmp_path: Path) -> None:
+def test_settings_that_cannot_be_in_force_are_reported(run: Run, tmp_path: Path) -> None:
     run("send", ALLOCATE)
     (tmp_path / "small.yml").write_text("total_budget: {tokens: 10}\n", encoding="utf-8")
     result = run("send", "resume", "--config", "small.yml")

@@ -60,7 +60,7 @@ def test_the_same_bytes_twice_and_in_a_file(run: Run, scenario: Path, tmp_path: 
     assert (tmp_path / "out.jsonl").read_text(encoding="utf-8") == first.stdout
 
 
-def test_the_live_house_comes_to_the_same_digest(run: Run, scenario: Path) -> None:
+def test_the_live_fleet_comes_to_the_same_digest(run: Run, scenario: Path) -> None:
     end = out_of(run("simulate", str(scenario)))[-1]["end"]
     store = open_store("memory:", writer=True)
     clock = ManualClock(dt.datetime.fromisoformat(str(SCENARIO[0]["at"])))
@@ -136,7 +136,7 @@ BAD_LINES = [
 
 
 @pytest.mark.parametrize(("text", "reason"), BAD_LINES, ids=[reason[:40] for _, reason in BAD_LINES])
-def test_a_bad_file_is_told_by_line_column_and_reason(run: Run, tmp_path: Path, text: str, reason: str) -> None:
+def test_a_bad_file_is_reported_by_line_column_and_reason(run: Run, tmp_path: Path, text: str, reason: str) -> None:
     (tmp_path / "bad.jsonl").write_text(text, encoding="utf-8")
     result = run("simulate", "bad.jsonl", "--store", "sqlite:///kept.db")
     assert result.exit_code == 2

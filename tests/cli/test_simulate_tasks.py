@@ -48,5 +48,5 @@ def test_a_question_that_waits_is_answered_in_its_line_with_what_it_waited_for(r
     replies = [json.loads(line) for line in result.stdout.splitlines()]
     assert [reply.get("line") for reply in replies] == [1, 2, 3, 4, 5, None]
     assert replies[2]["reply"]["ok"]["state"] == "running"
-    # The last one waits in vain: time passes until its wait, or the lease, is over.
+    # The last one waits for nothing: time passes until its wait, or the lease, is over.
     assert replies[4]["reply"]["ok"]["state"] == "running"

@@ -58,7 +58,7 @@ def test_a_table_shows_the_fleet_and_its_agents_most_used_first(url: str) -> Non
     assert "\x1b" not in text
 
 
-def test_tasks_are_counted_and_an_open_breaker_is_told(url: str) -> None:
+def test_tasks_are_counted_and_an_open_breaker_is_reported(url: str) -> None:
     assert "breaker" not in run("--store", url).stdout
     task = {"type": "SubmitTask", "agent_type": "writer", "product": "shop"}
     limits = {"max_concurrent": {"total": 1}, "token_budgets": {"default": 100}, "daily_limits": {"max_cost_usd": 100}}

@@ -15,7 +15,7 @@ from tallystick.events.log.store import open_store
 from tests.support.cli import Run
 
 
-def told(run: Run, *words: str) -> dict[str, Any]:
+def answer(run: Run, *words: str) -> dict[str, Any]:
     result = run("store", *words, "--json")
     assert (result.exit_code, result.stderr) == (0, "")
     found: dict[str, Any] = json.loads(result.stdout)
@@ -23,7 +23,7 @@ def told(run: Run, *words: str) -> dict[str, Any]:
 
 
 def test_a_file_says_which_fleet_it_is_how_far_it_goes_and_who_wrote_it(run: Run, fleet: Path) -> None:
-    found = told(run, "info")
+    found = answer(run, "info")
     assert found["store"] == f"sqlite:///{fleet}"
     assert found["bytes"] >= fleet.stat().st_size
     head = run("audit", "anchor").stdout.split()[0]
@@ -38,11 +38,11 @@ def test_a_file_says_which_fleet_it_is_how_far_it_goes_and_who_wrote_it(run: Run
 def test_a_copy_says_of_which_file_it_is_one_and_both_are_the_same_fleet(run: Run, tmp_path: Path) -> None:
     with Fleet.open("sqlite:///tallystick.db") as live:
         live.ask({"type": "AllocateBudget", "agent": "a", "budget": {"tokens": 5}})
-        while_open = told(run, "info")
+        while_open = answer(run, "info")
         assert while_open["writer"]["runs"] is True
         assert while_open["copied"] is False
     shutil.copy(tmp_path / "tallystick.db", tmp_path / "copy.db")
-    copy = told(run, "info", "--store", "sqlite:///copy.db")
+    copy = answer(run, "info", "--store", "sqlite:///copy.db")
     assert copy["fleet"] == while_open["fleet"]
     assert copy["copied"] is True
     text = run("store", "info", "--store", "sqlite:///copy.db").stdout
@@ -52,11 +52,11 @@ def test_a_copy_says_of_which_file_it_is_one_and_both_are_the_same_fleet(run: Ru
 def test_the_writer_of_a_file_that_knows_no_place_is_shown_without_one(run: Run, fleet: Path) -> None:
     with closing(sqlite3.connect(fleet)) as connection, connection:
         connection.execute("DROP TABLE place")
-    found = told(run, "info")
+    found = answer(run, "info")
     assert found["writer"]["place"] is None
     assert found["copied"] is False
     with Fleet.open(f"sqlite:///{fleet}"):
-        assert told(run, "info")["writer"]["place"] == str(fleet)
+        assert answer(run, "info")["writer"]["place"] == str(fleet)
 
 
 def test_an_empty_store_says_so(run: Run) -> None:
@@ -106,8 +106,8 @@ def test_a_file_system_without_links_takes_a_copy_too(
         raise PermissionError(1, "Operation not permitted")
 
     monkeypatch.setattr("os.link", no_link)
-    assert told(run, "backup", "copy.db")["file"] == str(tmp_path / "copy.db")
-    assert told(run, "info", "--store", "sqlite:///copy.db")["fleet"] == told(run, "info")["fleet"]
+    assert answer(run, "backup", "copy.db")["file"] == str(tmp_path / "copy.db")
+    assert answer(run, "info", "--store", "sqlite:///copy.db")["fleet"] == answer(run, "info")["fleet"]
 
 
 @pytest.mark.parametrize("target", ["tallystick.db", "there.txt", "dangling", "missing/copy.db"])

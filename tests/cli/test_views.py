@@ -72,7 +72,7 @@ def test_the_message_is_answered_with_the_same_report(url: str, tmp_path: Path) 
     assert markdown == done(url, "report", *at)
 
 
-def test_a_workflow_that_nobody_belonged_to_is_an_error(url: str) -> None:
+def test_a_workflow_without_agents_is_an_error(url: str) -> None:
     result = run(url, "report", "--workflow", "chekout")
     assert result.exit_code == 1
     assert result.stderr.startswith("tallystick: no agent ever belonged to a workflow 'chekout'")
@@ -101,7 +101,7 @@ def test_forecasts_of_agents_of_all_together_and_of_the_day(url: str) -> None:
     assert "when budgets will be used up, soonest first" in done(url, "forecast")
 
 
-def test_a_forecast_of_nobody_is_an_error_that_says_what_it_takes(url: str) -> None:
+def test_a_forecast_of_an_unknown_agent_is_an_error_that_says_what_it_takes(url: str) -> None:
     result = run(url, "forecast", "--agent", "nobody")
     assert result.exit_code == 1
     assert "there is no forecast for an open agent 'nobody': that takes two reports" in result.stderr

@@ -99,7 +99,7 @@ def test_a_log_of_other_decisions_fails_the_proof_and_says_where(run: Run, tmp_p
 # --- another policy --------------------------------------------------------------------------------------------------
 
 
-def test_a_tighter_policy_is_told_with_its_first_difference_and_all_that_was_assumed(run: Run, story: Path) -> None:
+def test_a_tighter_policy_is_reported_with_its_first_difference_and_all_that_was_assumed(run: Run, story: Path) -> None:
     result = run("whatif", "--config", "tighter.yml")
     assert result.exit_code == 0
     assert result.stderr == ""
@@ -144,7 +144,7 @@ def test_the_answer_for_machines_holds_everything(run: Run, story: Path) -> None
     assert any("What 1 agent would have used beyond the log is unknown" in line for line in told["assumptions"])
 
 
-def test_a_looser_policy_says_whose_usage_nobody_knows(run: Run, story: Path) -> None:
+def test_a_looser_policy_says_whose_usage_is_not_known(run: Run, story: Path) -> None:
     told = answer(run, "--config", "looser.yml")
     assert told["unknown"] == ["ann"]
     assert told["saved"]["reports"] == 0
@@ -228,7 +228,7 @@ def test_it_reads_beside_a_writer_and_leaves_nothing_behind(run: Run, story: Pat
 # --- mistakes --------------------------------------------------------------------------------------------------------
 
 
-def test_a_bad_configuration_is_told_by_file_and_line(run: Run, story: Path) -> None:
+def test_a_bad_configuration_is_reported_by_file_and_line(run: Run, story: Path) -> None:
     (story / "bad.yml").write_text("total_budget: {tokens: 10}\nenforcement: {stop_att: 1}\n", encoding="utf-8")
     result = run("whatif", "--config", "bad.yml")
     assert result.exit_code == 2
@@ -248,7 +248,7 @@ def test_a_bad_configuration_is_told_by_file_and_line(run: Run, story: Path) -> 
         ("cost_usd=NaN", "cost_usd: found NaN, allowed is US dollars with at most 9 decimals"),
     ],
 )
-def test_a_total_that_is_none_is_told_by_what_is_allowed(run: Run, story: Path, total: str, words: str) -> None:
+def test_a_total_that_is_none_is_reported_by_what_is_allowed(run: Run, story: Path, total: str, words: str) -> None:
     result = run("whatif", "--total", total)
     assert result.exit_code == 2
     assert words in result.stderr
@@ -340,7 +340,7 @@ def test_without_tasks_nothing_is_said_of_them(run: Run, story: Path) -> None:
     assert "tasks" not in shown
 
 
-def test_a_breaker_that_trips_only_here_is_told_with_what_is_assumed_of_it(run: Run, story: Path) -> None:
+def test_a_breaker_that_trips_only_here_is_reported_with_what_is_assumed_of_it(run: Run, story: Path) -> None:
     (story / "trips.yml").write_text(
         LIMITS + "circuit_breaker: {trip_conditions: ['tokens_daily > 900']}\n", encoding="utf-8"
     )

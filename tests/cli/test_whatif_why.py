@@ -1,4 +1,4 @@
-"""Why two histories part, in words: proposals, what agents were told, orders that were passed over, and the rest."""
+"""Why histories differ, in words: proposals, what agents were answered, orders that were passed over, and the rest."""
 
 import datetime as dt
 from pathlib import Path
@@ -38,7 +38,7 @@ IDLE = [
 ]
 
 
-def test_a_plan_that_nobody_would_propose(run: Run, tmp_path: Path) -> None:
+def test_a_plan_that_no_specialist_would_propose(run: Run, tmp_path: Path) -> None:
     happened(run, tmp_path, IDLE, MOVING)
     first = answer(run, "--config", other(tmp_path, LIMITS))["first_difference"]
     assert (first["request"], first["by"]) == (None, "reallocator")
@@ -68,8 +68,8 @@ def test_a_plan_of_other_amounts(run: Run, tmp_path: Path) -> None:
     assert first["what_if"]["text"].startswith("250 tokens moved from idle to the pool (idle)")
 
 
-def test_a_plan_that_the_log_has_a_moment_later_is_told_as_it_was_proposed(run: Run, tmp_path: Path) -> None:
-    """The people of a live fleet are a little late: another message may come between a plan and its moment."""
+def test_a_plan_that_the_log_has_a_moment_later_is_reported_as_it_was_proposed(run: Run, tmp_path: Path) -> None:
+    """The specialists of a live fleet are a little late: another message may come between a plan and its moment."""
     store = open_store("sqlite:///tallystick.db", writer=True)
     manager, noon = Manager(Ledger(), store, GENESIS), dt.datetime(2026, 3, 4, 12, tzinfo=dt.UTC)
     plan = p.Move("idle", "pool", Amounts(tokens=500), "idle for 60 s: 50.0 % of what remained", "idle")
@@ -104,7 +104,7 @@ def test_a_warning_that_comes_only_under_the_other_policy(run: Run, tmp_path: Pa
     assert first["recorded"]["text"].endswith("would have proposed nothing at this moment")
 
 
-def test_what_an_agent_is_told_where_no_decision_differs(run: Run, tmp_path: Path) -> None:
+def test_what_an_agent_is_answered_where_no_decision_differs(run: Run, tmp_path: Path) -> None:
     slow = message(1, type="ReportUsage", agent="ann", usage={"tokens": 800, "time_seconds": 6}, by="ann")
     happened(run, tmp_path, [message(0, type="AllocateBudget", agent="ann", budget={"tokens": 1000}), slow])
     told = answer(run, "--config", other(tmp_path, LIMITS + "enforcement: {throttle_rate: 0.25}\n"))
@@ -115,7 +115,7 @@ def test_what_an_agent_is_told_where_no_decision_differs(run: Run, tmp_path: Pat
     assert (ann["recorded"]["told_to_wait_seconds"], ann["what_if"]["told_to_wait_seconds"]) == (6, 18)
 
 
-def test_another_model_to_degrade_to_is_told(run: Run, tmp_path: Path) -> None:
+def test_another_model_to_degrade_to_is_reported(run: Run, tmp_path: Path) -> None:
     use = message(1, type="ReportUsage", agent="ann", model="sonnet", usage={"tokens": 950, "cost_usd": "0"}, by="ann")
     happened(run, tmp_path, [message(0, type="AllocateBudget", agent="ann", budget={"tokens": 1000}), use])
     sonnet = "sonnet: {provider: anthropic, id: claude-sonnet-5-5, degrades_to: tiny}"
@@ -166,7 +166,7 @@ def test_no_limit_can_be_asked_about(run: Run, tmp_path: Path) -> None:
     assert told["what_if"]["at_the_end"]["total"] == {}
 
 
-def test_a_settlement_that_the_log_refused_is_told_as_an_assumption(run: Run, tmp_path: Path) -> None:
+def test_a_settlement_that_the_log_refused_is_reported_as_an_assumption(run: Run, tmp_path: Path) -> None:
     story = [
         message(0, type="AllocateBudget", agent="ann", budget={"tokens": 1000}),
         message(1, type="Reserve", agent="ann", estimate={"tokens": 1100}, id="h"),

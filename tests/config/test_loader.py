@@ -36,7 +36,7 @@ SEED = Path(__file__).parent / "seed"
 PACKAGED_RULES = Config().auto_model_selection.rules
 
 
-def told(text: str) -> Config:
+def loaded(text: str) -> Config:
     return parse(text, "limits.yml")
 
 
@@ -45,8 +45,8 @@ def test_the_packaged_file_says_what_the_structures_have_as_defaults() -> None:
 
 
 def test_the_packaged_file_spells_out_every_key() -> None:
-    empty = told("")
-    keys = told(loader.PACKAGED_FILE.read_text(encoding="utf-8"))
+    empty = loaded("")
+    keys = loaded(loader.PACKAGED_FILE.read_text(encoding="utf-8"))
     assert to_mapping(keys) == to_mapping(Config())
     written = read(loader.PACKAGED_FILE.read_text(encoding="utf-8"), "packaged").keys
     for section in ("enforcement", "enforcement.fleet", "reallocation", "daily_limits", "circuit_breaker.when_tripped"):
@@ -61,9 +61,9 @@ def test_the_packaged_file_spells_out_every_key() -> None:
 
 def test_the_total_comes_in_the_units_of_the_ledger() -> None:
     assert Config().total == (60_000_000, None, 3_000_000_000_000)
-    assert told("total_budget: {time_seconds: 0.001, cost_usd: '0.000000001'}").total == (None, 1, 1)
-    assert told("daily_limits: {max_cost_usd: 12.34}").daily_limits.max_cost_nanos == 12_340_000_000
-    assert told("daily_limits: {max_cost_usd: null}").daily_limits.max_cost_nanos is None
+    assert loaded("total_budget: {time_seconds: 0.001, cost_usd: '0.000000001'}").total == (None, 1, 1)
+    assert loaded("daily_limits: {max_cost_usd: 12.34}").daily_limits.max_cost_nanos == 12_340_000_000
+    assert loaded("daily_limits: {max_cost_usd: null}").daily_limits.max_cost_nanos is None
 
 
 def test_a_priority_names_its_weight_and_its_level() -> None:
@@ -94,7 +94,7 @@ def test_the_snippets_of_the_seed_mean_what_they_say() -> None:
 
 
 def test_maps_are_merged_key_by_key() -> None:
-    config = told("models: {opus: {id: newer}}\nenforcement: {warn_at: 0.4}\ndaily_limits: {max_cost_usd: 5}")
+    config = loaded("models: {opus: {id: newer}}\nenforcement: {warn_at: 0.4}\ndaily_limits: {max_cost_usd: 5}")
     assert config.daily_limits.alert_at_percent == 80
     assert config.models["opus"] == Model("anthropic", "newer", "sonnet")
     assert config.enforcement.warn_at == Decimal("0.4")
@@ -102,15 +102,15 @@ def test_maps_are_merged_key_by_key() -> None:
 
 
 def test_lists_replace_the_list() -> None:
-    assert told("circuit_breaker: {trip_conditions: [pressure > 1]}").circuit_breaker.trip_conditions == (
+    assert loaded("circuit_breaker: {trip_conditions: [pressure > 1]}").circuit_breaker.trip_conditions == (
         "pressure > 1",
     )
 
 
 def test_limits_are_taken_as_they_are_written() -> None:
-    assert told("total_budget: {tokens: 5}").total_budget == TotalBudget(tokens=5, period="none")
-    assert told("total_budget: {}").total == (None, None, None)
-    config = told("max_concurrent: {per_type: {architect: 1}}\ntoken_budgets: {architect: 7}")
+    assert loaded("total_budget: {tokens: 5}").total_budget == TotalBudget(tokens=5, period="none")
+    assert loaded("total_budget: {}").total == (None, None, None)
+    config = loaded("max_concurrent: {per_type: {architect: 1}}\ntoken_budgets: {architect: 7}")
     assert config.max_concurrent == MaxConcurrent(None, {"architect": 1})
     assert config.token_budgets == {"architect": 7}
     assert config.max_tokens == {"architect": 10}
@@ -119,7 +119,7 @@ def test_limits_are_taken_as_they_are_written() -> None:
 
 @pytest.mark.parametrize("text", ["", "timezone: UTC", "enforcement: {warn_at: 0.4}", "products: {shop: {weight: 2}}"])
 def test_a_limit_that_a_file_does_not_name_is_not_limited(text: str) -> None:
-    assert limits_of(told(text)) == {}
+    assert limits_of(loaded(text)) == {}
 
 
 def test_the_packaged_limits_are_in_force_only_without_any_configuration() -> None:
@@ -162,61 +162,61 @@ def test_null_removes_a_limit_or_an_entry() -> None:
 )
 def test_a_key_without_a_value_lifts_nothing_because_null_must_be_written(text: str) -> None:
     with pytest.raises(ConfigError, match="this key has no value: write null to remove a limit or an entry"):
-        told(text)
+        loaded(text)
 
 
 def test_a_configuration_knows_what_its_file_names() -> None:
     text = "daily_limits: {max_cost_usd: 5.50}\nrules: [{condition: default, model: haiku}]\nproducts: {shop: null}"
-    assert named(told(text)) == {
+    assert named(loaded(text)) == {
         "daily_limits": {"max_cost_usd": "5.5"},
         "auto_model_selection": {"rules": [{"condition": "default", "model": "haiku"}]},
         "products": {"shop": None},
     }
-    assert named(told("")) == {}
+    assert named(loaded("")) == {}
     assert named(Config()) == to_mapping(Config())
 
 
 def test_rules_without_a_default_fall_through_to_the_packaged_ones() -> None:
     mine = ModelRule("task.product == x", "opus")
     text = "{condition: task.product == x, model: opus}"
-    assert told(f"rules: [{text}]").auto_model_selection.rules == (mine, *PACKAGED_RULES)
+    assert loaded(f"rules: [{text}]").auto_model_selection.rules == (mine, *PACKAGED_RULES)
     for default in ("default", " default\n"):
         last = ModelRule(default, "haiku")
         written = f"rules: [{text}, {{condition: {json.dumps(default)}, model: haiku}}]"
-        assert told(written).auto_model_selection.rules == (mine, last)
+        assert loaded(written).auto_model_selection.rules == (mine, last)
 
 
 def test_the_rules_may_stand_at_the_top_or_under_their_heading() -> None:
     rules = "[{condition: default, model: haiku}]"
-    assert told(f"rules: {rules}") == told(f"auto_model_selection: {{rules: {rules}}}")
+    assert loaded(f"rules: {rules}") == loaded(f"auto_model_selection: {{rules: {rules}}}")
 
 
 @pytest.mark.parametrize("number", ["0.1", "0.10", "'0.1'", "1.0e-1", "+.1"])
 def test_a_number_is_taken_from_its_text_exactly(number: str) -> None:
-    assert told(f"enforcement: {{warn_at: {number}}}").enforcement.warn_at == Decimal("0.1")
+    assert loaded(f"enforcement: {{warn_at: {number}}}").enforcement.warn_at == Decimal("0.1")
 
 
 @pytest.mark.parametrize("number", ["3_000", "\u0663\u0660", "1_0.5", "0x10", " '30 ' "])
 @pytest.mark.parametrize("key", ["max_tokens_total", "max_cost_usd"])
 def test_a_number_is_written_in_ascii_digits_alone(key: str, number: str) -> None:
     with pytest.raises(ConfigError, match=rf"daily_limits\.{key}: found "):
-        told(f"daily_limits: {{{key}: {number}}}")
+        loaded(f"daily_limits: {{{key}: {number}}}")
     with pytest.raises(ConfigError, match=rf"daily_limits\.{key}: found "):
         from_mapping({"daily_limits": {key: number.strip(" '") + " "}})
 
 
 def test_a_key_is_its_text_also_where_yaml_sees_something_else() -> None:
-    assert told("products: {no: {weight: 2}, 42: {}}").products.keys() == {"no", "42"}
+    assert loaded("products: {no: {weight: 2}, 42: {}}").products.keys() == {"no", "42"}
 
 
 def test_a_mapping_means_what_a_file_with_the_same_content_means() -> None:
     mapping = {"enforcement": {"warn_at": 0.1}, "daily_limits": {"max_cost_usd": None}, "rules": []}
     text = "{enforcement: {warn_at: 0.1}, daily_limits: {max_cost_usd: null}, rules: []}"
-    assert from_mapping(mapping) == told(text)
+    assert from_mapping(mapping) == loaded(text)
 
 
 def test_what_was_written_to_the_log_is_restored_without_the_defaults_of_later_versions() -> None:
-    config = told("models: {haiku: null, sonnet: {degrades_to: null}}\nrules: [{condition: default, model: sonnet}]")
+    config = loaded("models: {haiku: null, sonnet: {degrades_to: null}}\nrules: [{condition: default, model: sonnet}]")
     stored = to_mapping(config)
     assert restore(stored) == config
     del stored["models"]["haiku"], stored["leases"]
@@ -224,8 +224,8 @@ def test_what_was_written_to_the_log_is_restored_without_the_defaults_of_later_v
 
 
 def test_equal_configurations_are_written_the_same_to_the_byte() -> None:
-    one = told("products: {a: {weight: 1.50}, b: {}}\nscoring: {wait: 0.0}")
-    other = told("scoring: {wait: -0.0}\nproducts: {b: {}, a: {weight: 1.5}}")
+    one = loaded("products: {a: {weight: 1.50}, b: {}}\nscoring: {wait: 0.0}")
+    other = loaded("scoring: {wait: -0.0}\nproducts: {b: {}, a: {weight: 1.5}}")
     assert one == other
     assert msgspec.json.encode(to_mapping(one)) == msgspec.json.encode(to_mapping(other))
 

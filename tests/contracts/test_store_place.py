@@ -340,7 +340,7 @@ def test_a_copy_with_its_lock_is_a_fleet_of_its_own(path: Path, url: str, tmp_pa
     second.close()
 
 
-def test_the_stale_writer_is_told_apart_by_the_epoch(path: Path, url: str) -> None:
+def test_the_stale_writer_is_distinguished_by_the_epoch(path: Path, url: str) -> None:
     stale = open_store(url, writer=True)
     Path(f"{path}.lock").unlink()
     store = open_store(url, writer=True)

@@ -11,7 +11,7 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="limits of file 
 
 
 @pytest.mark.parametrize("limit", [800_000, 1_200_000, 3_000_000])
-def test_a_full_disk_stops_the_house_with_a_sentence_and_loses_nothing(tmp_path: Path, limit: int) -> None:
+def test_a_full_disk_stops_the_fleet_with_a_sentence_and_loses_nothing(tmp_path: Path, limit: int) -> None:
     lives = Lives(f"sqlite:///{tmp_path}/fleet.db")
     process = lives.begin(FILE_SIZE_MAX=str(limit))
     output, _ = process.communicate(timeout=SECONDS)
@@ -25,7 +25,7 @@ def test_a_full_disk_stops_the_house_with_a_sentence_and_loses_nothing(tmp_path:
     answers = [line.split(" ", 2) for line in halted]
     assert {code for code, _, _ in answers} == {"halted"}
     waited = {int(number) for _, number, _ in answers}
-    assert waited == {*lives.unacknowledged, -1}, "every waiting caller is told, and one that comes later"
+    assert waited == {*lives.unacknowledged, -1}, "every waiting caller gets an answer, and one that comes later"
     for _, _, sentence in answers:
         assert "could not be written" in sentence
         assert "must be started again" in sentence

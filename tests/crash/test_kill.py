@@ -24,10 +24,10 @@ def die(folder: Path, times: int, seed: int) -> None:
     lives.end_well()
 
 
-def test_a_house_that_is_killed_twenty_times_loses_nothing_and_counts_nothing_twice(tmp_path: Path) -> None:
+def test_a_fleet_that_is_killed_twenty_times_loses_nothing_and_counts_nothing_twice(tmp_path: Path) -> None:
     die(tmp_path, times=20, seed=20)
 
 
 @pytest.mark.crash_long
-def test_a_house_that_is_killed_two_hundred_times_loses_nothing_and_counts_nothing_twice(tmp_path: Path) -> None:
+def test_a_fleet_that_is_killed_two_hundred_times_loses_nothing_and_counts_nothing_twice(tmp_path: Path) -> None:
     die(tmp_path, times=200, seed=200)

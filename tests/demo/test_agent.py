@@ -1,4 +1,4 @@
-"""An agent obeys: what it sends next follows from what it was told."""
+"""An agent obeys: what it sends next follows from what it was answered."""
 
 from typing import Any
 
@@ -24,7 +24,7 @@ def agent(priority: Any = "normal", steps: int = 3, gap_ms: int = 0) -> Agent:
     return made
 
 
-def told(action: str, wait: float = 0, by: str = "level", **more: Any) -> dict[str, Any]:
+def answer(action: str, wait: float = 0, by: str = "level", **more: Any) -> dict[str, Any]:
     return {"ok": {"action": action, "decided_by": by, "wait_seconds": wait, **more}}
 
 
@@ -38,28 +38,28 @@ def test_it_runs_its_step_and_then_reports_it() -> None:
     message = a.message()
     assert isinstance(message, c.ReportUsage)
     assert (message.input_tokens, message.output_tokens, message.usage) == (1000, 100, message.usage)
-    a.hear(told("continue"), 5000)
+    a.hear(answer("continue"), 5000)
     assert (a.reported, a.done, a.due_ms) == ((1100, 4000, 4_500_000), 1, 9000)
 
 
 def test_a_throttled_agent_waits_before_its_next_step() -> None:
     a = agent()
     a.message()
-    a.hear(told("throttle", wait=3.5), 5000)
+    a.hear(answer("throttle", wait=3.5), 5000)
     assert (a.phase, a.due_ms, a.throttled_ms) == (Phase.REPORT, 5000 + 3500 + 4000, 3500)
 
 
 def test_waiting_and_a_pause_of_its_own_pass_at_the_same_time() -> None:
     a = agent(gap_ms=10_000)
     a.message()
-    a.hear(told("throttle", wait=3.5), 5000)
+    a.hear(answer("throttle", wait=3.5), 5000)
     assert a.due_ms == 5000 + 10_000 + 4000
 
 
 def test_a_stopped_agent_asks_for_more_and_reports_nothing() -> None:
     a = agent()
     a.message()
-    a.hear(told("stop"), 5000)
+    a.hear(answer("stop"), 5000)
     assert isinstance(a.message(), c.BorrowFromPool)
     a.hear(no("pool_exhausted"), 5000)
     assert (a.phase, a.due_ms) == (Phase.CHECK, 5000 + CHECK_AGAIN_MS)
@@ -68,23 +68,23 @@ def test_a_stopped_agent_asks_for_more_and_reports_nothing() -> None:
 def test_a_stopped_agent_goes_on_once_it_is_topped_up() -> None:
     a = agent()
     a.message()
-    a.hear(told("stop"), 5000)
+    a.hear(answer("stop"), 5000)
     a.message()
     a.hear({"ok": {"agent": "a"}}, 5000)
     assert isinstance(a.message(), c.CheckEnforcement)
-    a.hear(told("warn"), 5000)
+    a.hear(answer("warn"), 5000)
     assert (a.phase, a.due_ms, a.action) == (Phase.REPORT, 9000, "warn")
 
 
 def test_a_stopped_agent_gives_up_when_no_budget_comes() -> None:
     a, now = agent(), 5000
     a.message()
-    a.hear(told("stop"), now)
+    a.hear(answer("stop"), now)
     seen = []
     while a.phase is not Phase.RELEASE:
         now = a.due_ms
         seen.append(type(a.message()))
-        a.hear(no("pool_exhausted") if a.phase is Phase.BORROW else told("stop"), now)
+        a.hear(no("pool_exhausted") if a.phase is Phase.BORROW else answer("stop"), now)
     assert set(seen) == {c.BorrowFromPool, c.CheckEnforcement}
     assert now == 5000 + PATIENCE_MS
     assert (a.outcome, a.stopped_ms, a.lacked[0]) == (Outcome.STOPPED, PATIENCE_MS, 2200)
@@ -94,14 +94,14 @@ def test_a_stopped_agent_gives_up_when_no_budget_comes() -> None:
 def test_an_agent_that_the_fleet_stopped_only_looks_again() -> None:
     a = agent()
     a.message()
-    a.hear(told("stop", by="fleet_response"), 5000)
+    a.hear(answer("stop", by="fleet_response"), 5000)
     assert (a.phase, a.due_ms) == (Phase.CHECK, 5000 + CHECK_AGAIN_MS)
 
 
 def test_a_degraded_agent_asks_once_and_goes_on_with_the_cheaper_model() -> None:
     a = agent()
     a.message()
-    a.hear(told("degrade", model="claude-haiku-5-5"), 5000)
+    a.hear(answer("degrade", model="claude-haiku-5-5"), 5000)
     assert isinstance(a.message(), c.BorrowFromPool)
     a.hear(no("pool_exhausted"), 5000)
     assert a.phase is Phase.REPORT
@@ -112,10 +112,10 @@ def test_a_degraded_agent_asks_once_and_goes_on_with_the_cheaper_model() -> None
     assert (message.model, message.usage.exact("usage")[2]) == ("claude-haiku-5-5", haiku.cost(1000, 100, 0))
 
 
-def test_a_finished_agent_releases_its_budget_whatever_it_was_told_last() -> None:
+def test_a_finished_agent_releases_its_budget_whatever_it_was_answered_last() -> None:
     a = agent(steps=1)
     a.message()
-    a.hear(told("stop"), 5000)
+    a.hear(answer("stop"), 5000)
     assert isinstance(a.message(), c.ReleaseBudget)
     a.hear({"ok": {}}, 5000)
     assert (a.outcome, a.phase) == (Outcome.FINISHED, Phase.GONE)
@@ -130,7 +130,7 @@ def test_a_careful_agent_sets_aside_first_and_settles_after() -> None:
     settled = a.message()
     assert isinstance(settled, c.Settle)
     assert (settled.hold, settled.usage.exact("usage")) == ("h", (1100, 4000, 4_500_000))
-    a.hear(told("continue"), 5000)
+    a.hear(answer("continue"), 5000)
     second = a.message()
     assert isinstance(second, c.Reserve)
     assert second.estimate.exact("estimate") == (1375, None, 5_625_000)
@@ -149,7 +149,7 @@ def test_a_careful_agent_without_room_gives_up_in_the_end() -> None:
         now = a.due_ms
         a.message()
         answers = {Phase.RESERVE: no("budget_exhausted"), Phase.BORROW: no("pool_exhausted")}
-        a.hear(answers.get(a.phase, told("degrade")), now)
+        a.hear(answers.get(a.phase, answer("degrade")), now)
         assert now <= 1000 + 2 * PATIENCE_MS
     assert a.outcome is Outcome.STOPPED
 

@@ -134,7 +134,7 @@ def test_with_one_slot_the_wait_can_be_worked_out_by_hand(tmp_path: Path) -> Non
 def test_with_too_little_the_debt_and_who_is_left_out_can_be_worked_out_by_hand(tmp_path: Path) -> None:
     # 300: a reserve of 30, and 150 for a task. `careful` has used 110 of 150 when it needs 1.25 x 110: it is refused,
     # waits, gives up, and lacks 220. Then `plain` has its 150 of the 160 that are left, and uses 300 in its one step:
-    # 150 too many, of which the pool covers 10, the reserve 30, and nobody 110.
+    # 150 too many, of which the pool covers 10, the reserve 30, and no account 110.
     summary = shown(small_trace(tmp_path), tokens(300, budget=100))
     careful, plain = summary.agents
     assert (careful.outcome, careful.done, careful.reported[0], careful.lacked[0]) == (Outcome.STOPPED, 1, 110, 220)
@@ -148,7 +148,7 @@ def test_with_too_little_the_debt_and_who_is_left_out_can_be_worked_out_by_hand(
     assert summary.slots.ended == {"failed": 1, "completed": 1}
 
 
-def test_a_cost_that_the_trace_does_not_know_is_priced_by_the_house_and_told_apart(tmp_path: Path) -> None:
+def test_a_cost_that_the_trace_does_not_know_is_priced_by_the_fleet_and_distinguished(tmp_path: Path) -> None:
     file = tmp_path / "priced.csv"
     line = "r,x,shop,1,0,2,claude-sonnet-5-5,1000,100,0,"
     file.write_text(f"{TRACE[0]}\n{line}\n", encoding="utf-8")
@@ -159,7 +159,7 @@ def test_a_cost_that_the_trace_does_not_know_is_priced_by_the_house_and_told_apa
     assert proof.priced[2] == proof.ledger[2] > 0
 
 
-def test_no_agent_works_after_a_stop_until_it_is_told_that_it_may(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_agent_works_after_a_stop_until_an_answer_allows_it(monkeypatch: pytest.MonkeyPatch) -> None:
     told: dict[str, str] = {}
     lost: set[str] = set()
     stops = 0
@@ -188,7 +188,7 @@ def test_no_agent_works_after_a_stop_until_it_is_told_that_it_may(monkeypatch: p
     assert lost
 
 
-def test_it_ends_at_once_when_it_is_told_to_and_what_was_done_is_accounted_for() -> None:
+def test_it_ends_at_once_when_it_is_asked_to_and_what_was_done_is_accounted_for() -> None:
     workload, stop = generate(), threading.Event()
 
     class Impatient(Quiet):

@@ -29,7 +29,7 @@ def submitted(answer: dict[str, Any], priority: Any = "normal", steps: int = 3, 
     return worker
 
 
-def told(action: str = "continue", **more: Any) -> dict[str, Any]:
+def heard(action: str = "continue", **more: Any) -> dict[str, Any]:
     return {"ok": {"action": action, "decided_by": "level", "wait_seconds": 0, **more}}
 
 
@@ -82,28 +82,28 @@ def test_it_gives_signs_of_life_twice_in_a_lease_however_long_its_step_takes() -
 def test_it_gives_signs_of_life_while_it_is_stopped() -> None:
     a = submitted(ADMITTED)
     a.message()
-    a.hear(told("stop"), 5000)
+    a.hear(heard("stop"), 5000)
     a.message()
     a.hear(no("pool_exhausted"), 5000)
     assert (a.phase, a.due_ms) == (Phase.CHECK, 5000 + CHECK_AGAIN_MS)
     a.message()
-    a.hear(told("stop"), 35_000)
+    a.hear(heard("stop"), 35_000)
     a.message()
     a.hear(no("pool_exhausted"), 35_000)
     assert a.due_ms == 61_000
     assert isinstance(a.message(), c.Heartbeat)
 
 
-@pytest.mark.parametrize("told_so", [told("stop", lease_lost=True), no("lease_lost")])
-def test_one_whose_slot_was_taken_waits_again_and_goes_on_where_it_was(told_so: dict[str, Any]) -> None:
+@pytest.mark.parametrize("refusal", [heard("stop", lease_lost=True), no("lease_lost")])
+def test_one_whose_slot_was_taken_waits_again_and_goes_on_where_it_was(refusal: dict[str, Any]) -> None:
     a = submitted(ADMITTED)
     a.message()
-    a.hear(told_so, 5000)
+    a.hear(refusal, 5000)
     assert (a.phase, a.due_ms, a.lease, a.lost) == (Phase.QUEUED, FAR, None, 1)
     a.started("lease-2", 65_000)
     assert (a.phase, a.due_ms, a.runs) == (Phase.REPORT, 69_000, 2)
     # The step that it ran when its slot was taken is on record where it was reported.
-    assert a.done == ("ok" in told_so)
+    assert a.done == ("ok" in refusal)
 
 
 def test_one_that_learns_of_it_by_its_sign_of_life_has_not_run_its_step() -> None:
@@ -119,14 +119,14 @@ def test_a_new_start_that_comes_before_the_news_of_the_loss_is_taken_up_then() -
     message = a.message()
     assert isinstance(message, c.ReportUsage)
     assert message.lease == "lease-1", "it does not know yet"
-    a.hear(told("stop", lease_lost=True), 5000)
+    a.hear(heard("stop", lease_lost=True), 5000)
     assert (a.phase, a.lease, a.due_ms) == (Phase.REPORT, "lease-2", 9000)
 
 
 def test_one_that_was_done_when_its_slot_was_taken_completes_when_it_has_another() -> None:
     a = submitted(ADMITTED, steps=1)
     a.message()
-    a.hear(told(), 5000)
+    a.hear(heard(), 5000)
     completes = a.message()
     assert isinstance(completes, c.CompleteTask)
     assert (completes.outcome, completes.lease) == ("completed", "lease-1")
@@ -160,12 +160,12 @@ def test_a_careful_one_whose_account_is_gone_has_lost_its_slot(code: str) -> Non
 def test_one_that_no_more_budget_comes_for_fails_its_task() -> None:
     a, now = submitted(ADMITTED), 5000
     a.message()
-    a.hear(told("stop"), now)
+    a.hear(heard("stop"), now)
     while a.phase is not Phase.RELEASE:
         now = a.due_ms
         message = a.message()
         answers = {c.BorrowFromPool: no("pool_exhausted"), c.Heartbeat: {"ok": {"task": "a"}}}
-        a.hear(answers.get(type(message), told("stop")), now)
+        a.hear(answers.get(type(message), heard("stop")), now)
     assert now <= 5000 + PATIENCE_MS
     failed = a.message()
     assert isinstance(failed, c.CompleteTask)

@@ -1,4 +1,4 @@
-"""Pages, `--help`, texts and comments of the code, and names of files, classes and functions use plain words.
+"""Pages, `--help`, texts and comments of the code, and names of files, classes, functions and tests use plain words.
 
 An early version of this project had a private language. Its words are forbidden here; the glossary
 (`docs/reference/glossary.md`) has the words that are used instead. A word that is also ordinary English, or a term, is
@@ -21,6 +21,7 @@ from tests.support.pages import PAGES, PROJECT, fences
 
 ROOMS = ("actors", "benchmarks", "config", "events", "projections", "tallystick")
 CODE = sorted(path for room in ROOMS for path in (PROJECT / room).rglob("*.py") if "node_modules" not in path.parts)
+TESTS = sorted((PROJECT / "tests").rglob("*.py"))
 WRITTEN = [
     *PAGES,
     PROJECT / "CHANGELOG.md",
@@ -184,7 +185,7 @@ def test_texts_and_comments_of_the_code_use_plain_words(path: Path) -> None:
     assert not found, "\n".join(found)
 
 
-@pytest.mark.parametrize("path", CODE, ids=lambda path: path.relative_to(PROJECT).as_posix())
+@pytest.mark.parametrize("path", [*CODE, *TESTS], ids=lambda path: path.relative_to(PROJECT).as_posix())
 def test_files_classes_and_functions_have_plain_names(path: Path) -> None:
     assert not [f"{name}: {_parts(name) & words}" for name, words in _named(path) if _parts(name) & words]
 

@@ -69,7 +69,8 @@ def test_an_estimate_of_nothing_is_compared_with_nothing() -> None:
     core = configured()
     core.given(submit("t"))
     answer = core.when(complete("t", used=90_000))
-    assert (answer.tokens.estimated, answer.tokens.accuracy) == (80_000, "over")
+    assert (answer.tokens.estimated, answer.tokens.actual, answer.tokens.accuracy) == (None, 90_000, None)
+    assert core.only(e.TaskCompleted).assumed
     assert (answer.minutes.estimated, answer.minutes.accuracy) == (None, None)
 
 
@@ -191,6 +192,16 @@ def test_a_task_blocks_those_that_are_known_to_wait_or_as_many_as_was_said() -> 
     core.given(c.CancelTask(task="b"))
     core.given(c.CancelTask(task="c"))
     assert core.ledger.tasks.known["a"].blocked == 1
+
+
+def test_a_task_that_was_not_estimated_counts_as_done_and_is_not_scored() -> None:
+    core = configured().given(allocate("boss", 500_000))
+    core.given(submit("t", parent="boss"), complete("t", used=10))
+    for name in ("boss", "t"):
+        found = core.when(c.GetEfficiency(agent=name))
+        assert (found.tasks, found.estimate_accuracy) == (1, None)
+    core.given(submit("u", parent="boss", estimated_tokens=100), complete("u", used=100))
+    assert core.when(c.GetEfficiency(agent="boss")).estimate_accuracy == 1.0
 
 
 def test_efficiency_is_of_the_completed_tasks_that_an_account_was_or_paid_for() -> None:

@@ -16,7 +16,7 @@ def core() -> Core:
     return Core(fleet(1_000), allocate("ann", 500), allocate("ann/1", 100, parent="ann"), allocate("bob", 100))
 
 
-def told(core: Core, agent: str) -> tuple[Any, ...]:
+def applied(core: Core, agent: str) -> tuple[Any, ...]:
     answer = core.check(agent)
     return (answer.action, answer.throttle_rate, answer.decided_by)
 
@@ -25,19 +25,19 @@ def test_an_explicit_throttle_applies_to_descendants_until_resume(core: Core) ->
     answer = core.when(c.Throttle(agent="ann", rate=Decimal("0.25")))
     core.then_events(e.AgentThrottled)
     assert (answer.action, answer.throttle_rate, answer.decided_by) == ("throttle", 0.25, "throttle")
-    assert told(core, "ann/1") == ("throttle", 0.25, "ancestor_throttle")
-    assert told(core, "bob") == ("continue", 1.0, "level")
+    assert applied(core, "ann/1") == ("throttle", 0.25, "ancestor_throttle")
+    assert applied(core, "bob") == ("continue", 1.0, "level")
     core.given(c.Resume(agent="ann"))
-    assert told(core, "ann/1") == ("continue", 1.0, "level")
+    assert applied(core, "ann/1") == ("continue", 1.0, "level")
 
 
 def test_an_explicit_stop_applies_to_descendants_until_resume(core: Core) -> None:
     core.given(c.Stop(agent="ann", reason="enough"))
-    assert told(core, "ann") == ("stop", 0.0, "stop")
-    assert told(core, "ann/1") == ("stop", 0.0, "ancestor_stop")
+    assert applied(core, "ann") == ("stop", 0.0, "stop")
+    assert applied(core, "ann/1") == ("stop", 0.0, "ancestor_stop")
     assert core.status("ann").state == "stopped"
     core.given(c.Resume(agent="ann"))
-    assert told(core, "ann") == ("continue", 1.0, "level")
+    assert applied(core, "ann") == ("continue", 1.0, "level")
     assert core.status("ann").state == "open"
 
 
@@ -46,49 +46,49 @@ def test_nothing_but_resume_clears_a_stop(core: Core) -> None:
         c.Stop(agent="bob", reason="enough"), c.ResumeAll(), c.SetTotalBudget(budget=c.BudgetChange(tokens=5_000))
     )
     core.given(c.Throttle(agent="bob", rate=Decimal(1)), use("bob", 1))
-    assert told(core, "bob") == ("stop", 0.0, "stop")
+    assert applied(core, "bob") == ("stop", 0.0, "stop")
 
 
 def test_resume_clears_neither_a_level_nor_the_fleets_response(core: Core) -> None:
     core.given(use("bob", 100), c.Resume(agent="bob"))
-    assert told(core, "bob") == ("stop", 0.0, "level")
+    assert applied(core, "bob") == ("stop", 0.0, "level")
     core.given(use("stranger", 800), c.Resume(agent="ann"))
-    assert told(core, "ann") == ("throttle", 0.5, "fleet_response")
+    assert applied(core, "ann") == ("throttle", 0.5, "fleet_response")
 
 
 def test_the_most_severe_decides_and_the_slowest_rate_counts(core: Core) -> None:
     core.given(use("bob", 75), c.Throttle(agent="bob", rate=Decimal("0.1")))
-    assert told(core, "bob") == ("throttle", 0.1, "throttle")
+    assert applied(core, "bob") == ("throttle", 0.1, "throttle")
     core.given(use("bob", 15))
-    assert told(core, "bob") == ("degrade", 0.1, "level")
+    assert applied(core, "bob") == ("degrade", 0.1, "level")
 
 
 def test_a_pause_stops_all_and_says_so(core: Core) -> None:
     answer = core.when(c.PauseAll(reason="audit"))
     assert answer.paused is True
-    assert told(core, "ann") == ("stop", 0.0, "pause_all")
+    assert applied(core, "ann") == ("stop", 0.0, "pause_all")
     assert core.when(use("stranger", 1)).action == "stop"
     assert core.when(c.ResumeAll()).paused is False
-    assert told(core, "ann") == ("continue", 1.0, "level")
+    assert applied(core, "ann") == ("continue", 1.0, "level")
 
 
 def test_a_pause_in_the_configuration_ends_in_the_configuration(core: Core) -> None:
     core.given(fleet(1_000, manual_override={"pause_all_agents": True}), c.ResumeAll())
-    assert told(core, "ann") == ("stop", 0.0, "pause_all")
+    assert applied(core, "ann") == ("stop", 0.0, "pause_all")
     core.when(hold("ann", "h", 1))
     core.then_refused("paused")
     core.given(fleet(1_000))
-    assert told(core, "ann") == ("stop", 0.0, "pause_all"), "an omission ends nothing"
+    assert applied(core, "ann") == ("stop", 0.0, "pause_all"), "an omission ends nothing"
     core.given(fleet(1_000, manual_override={"pause_all_agents": False}))
-    assert told(core, "ann") == ("continue", 1.0, "level")
+    assert applied(core, "ann") == ("continue", 1.0, "level")
 
 
 def test_a_paused_product_stops_its_agents_only(core: Core) -> None:
     core.given(allocate("cyd", 10, product="shop"), fleet(1_000, products={"shop": {"paused": True}}))
-    assert told(core, "cyd") == ("stop", 0.0, "product_pause")
+    assert applied(core, "cyd") == ("stop", 0.0, "product_pause")
     core.when(hold("cyd", "h", 1))
     core.then_refused("paused", decided_by="product_pause")
-    assert told(core, "bob") == ("continue", 1.0, "level")
+    assert applied(core, "bob") == ("continue", 1.0, "level")
 
 
 @pytest.mark.parametrize("rate", ["0", "-0.5", "1.1", "NaN", "Infinity", "1E-30"])

@@ -57,11 +57,13 @@ def test_submitting_without_an_estimate_uses_the_adjusted_one_and_the_token_budg
     core.when(submit("next"))
     submitted = core.only(e.TaskSubmitted)
     assert (submitted.estimated_tokens, submitted.estimated_ms, submitted.learnt) == (100_000, 30 * 60_000, True)
+    assert not submitted.assumed
     assert core.only(e.TaskStarted).token_budget == 80_000
     core.when(submit("given", estimated_tokens=5, estimated_minutes="1"))
     assert core.only(e.TaskSubmitted).learnt is False
     core.when(submit("elsewhere", product="another"))
     assert core.only(e.TaskSubmitted).estimated_tokens == 80_000, "where nothing is known, the type's token budget"
+    assert core.only(e.TaskSubmitted).assumed
 
 
 def test_a_model_has_an_estimate_of_its_own_and_tasks_that_name_none_learn_from_all() -> None:

@@ -1,4 +1,4 @@
-"""A fleet that is opened again: what nobody was there to hear does not count."""
+"""A fleet that is opened again: what no manager was there to hear does not count."""
 
 import datetime as dt
 from typing import Any
@@ -59,7 +59,7 @@ def throttled(core: Core) -> Any:
     return core.when(c.CheckEnforcement(agent="ann")).wait_seconds
 
 
-def test_an_outage_is_no_operation_so_nobody_waits_for_it() -> None:
+def test_an_outage_is_no_operation_so_no_agent_waits_for_it() -> None:
     core = configured()
     core.given(allocate("ann", 1000), use("ann", 100))
     core.wait(2).given(use("ann", 650))

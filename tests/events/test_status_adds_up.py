@@ -26,7 +26,7 @@ def shown(amounts: EdgeAmounts, name: str) -> Decimal:
 
 
 def check_adds_up(status: BudgetStatus) -> None:
-    """The conservation law, on the figures of the reply alone."""
+    """The conservation invariant, on the figures of the reply alone."""
     for name in EDGE_NAMES:
         if getattr(status.allocated, name) is None:
             continue

@@ -36,7 +36,7 @@ def generated(count: int) -> list[Case]:
 
 
 @pytest.mark.parametrize(("d", "least"), [(TOKENS, 0.9), (COST, 0.85)])
-def test_budgets_of_conversations_are_foretold_where_the_average_rate_fails(d: int, least: float) -> None:
+def test_budgets_of_conversations_are_forecast_where_the_average_rate_fails(d: int, least: float) -> None:
     cases = generated(90)
     hits, average, inside = judged(cases[:60], cases[60:], d)
     assert hits >= least
@@ -44,7 +44,7 @@ def test_budgets_of_conversations_are_foretold_where_the_average_rate_fails(d: i
     assert 0.7 <= inside <= 0.92
 
 
-def test_real_runs_are_foretold_as_well_as_the_documentation_says() -> None:
+def test_real_runs_are_forecast_as_well_as_the_documentation_says() -> None:
     file = found(AGENTS)
     if file is None:
         pytest.skip(f"there is no {AGENTS} in shared/data beside the checkout")

@@ -14,7 +14,7 @@ from tests.support.past_runs import NOTHING, conversation, grown, known
 VARIED = [(900 + 40 * (i % 5), 1_000 + 100 * (i % 3), 5_000) for i in range(20)]
 
 
-def standing_out(steps: list[Money], used: Money) -> Found | None:
+def what_stands_out(steps: list[Money], used: Money) -> Found | None:
     growth = grown(steps)
     return outlier(growth, growth_by_dimension(growth, NOTHING), used)
 
@@ -33,11 +33,11 @@ def looping(steps: list[Money]) -> list[int]:
 
 
 def test_a_step_like_the_others_does_not_stand_out() -> None:
-    assert standing_out(VARIED, (1_040, 1_150, 5_000)) is None
+    assert what_stands_out(VARIED, (1_040, 1_150, 5_000)) is None
 
 
 def test_a_step_of_ten_times_the_tokens_does() -> None:
-    found = standing_out(VARIED, (9_800, 1_000, 5_000))
+    found = what_stands_out(VARIED, (9_800, 1_000, 5_000))
     assert found is not None
     assert (found.anomaly, found.dimension, found.step, found.amount) == ("outlier", "tokens", 21, 9_800)
     assert found.low is not None
@@ -47,26 +47,26 @@ def test_a_step_of_ten_times_the_tokens_does() -> None:
 
 
 def test_the_dimension_that_stands_out_most_is_named_in_its_own_words() -> None:
-    found = standing_out(VARIED, (9_800, 61_000, 5_000))
+    found = what_stands_out(VARIED, (9_800, 61_000, 5_000))
     assert found is not None
     assert found.dimension == "time_seconds"
     assert found.message.startswith("61 s, 55.")
-    found = standing_out(VARIED, (1_000, 1_000, 5_000_000))
+    found = what_stands_out(VARIED, (1_000, 1_000, 5_000_000))
     assert found is not None
     assert found.message == "$0.005, 1000.0 times the $0.000005 that were to be expected"
 
 
 def test_where_steps_are_all_alike_a_small_difference_means_nothing() -> None:
-    assert standing_out([(1_000, 0, 0)] * 50, (1_500, 0, 0)) is None
-    assert standing_out([(1_000, 0, 0)] * 50, (4_000, 0, 0)) is not None
+    assert what_stands_out([(1_000, 0, 0)] * 50, (1_500, 0, 0)) is None
+    assert what_stands_out([(1_000, 0, 0)] * 50, (4_000, 0, 0)) is not None
 
 
 def test_growth_is_expected_and_no_anomaly() -> None:
-    assert standing_out([(1_000 * n, 0, 0) for n in range(1, 40)], (41_000, 0, 0)) is None
+    assert what_stands_out([(1_000 * n, 0, 0) for n in range(1, 40)], (41_000, 0, 0)) is None
 
 
-def test_of_a_young_agent_nobody_can_say_what_is_usual() -> None:
-    assert standing_out(VARIED[: STEPS_MIN - 1], (10**6, 0, 0)) is None
+def test_what_is_usual_for_a_young_agent_is_not_known() -> None:
+    assert what_stands_out(VARIED[: STEPS_MIN - 1], (10**6, 0, 0)) is None
 
 
 def test_history_knows_that_large_steps_happen() -> None:
@@ -110,7 +110,7 @@ amounts = st.integers(0, AMOUNT_MAX)
 
 @given(st.lists(st.tuples(amounts, amounts, amounts), min_size=1, max_size=15), st.tuples(amounts, amounts, amounts))
 def test_what_stands_out_lies_beyond_what_was_expected(steps: list[Money], used: Money) -> None:
-    found = standing_out(steps, used)
+    found = what_stands_out(steps, used)
     if found is not None:
         assert found.low is not None
         assert found.high is not None

@@ -64,7 +64,7 @@ def test_with_few_days_to_look_back_on_the_interval_says_so() -> None:
     assert (found.low, found.high) == (pytest.approx(120), pytest.approx(360))
 
 
-def test_a_day_that_is_over_is_no_longer_foretold() -> None:
+def test_a_day_that_is_over_is_no_longer_forecast() -> None:
     assert day_total([EVEN] * 5, EVEN, 24) is None
 
 

@@ -67,7 +67,7 @@ def test_a_task_that_is_overdue_is_expected_to_end_now() -> None:
     assert expected(lines(1), Limits(1, {}, {}), running("one", -20)) == {"0": 0}
 
 
-def test_where_nobody_knows_when_a_slot_is_free_nothing_is_said() -> None:
+def test_where_it_is_not_known_when_a_slot_is_free_nothing_is_said() -> None:
     assert expected(lines(1), Limits(1, {}, {}), running("one", None)) == {}
     assert expected(lines(None, 1), Limits(1, {}, {}), running("one", 30)) == {"0": 30}
     assert expected(lines(1), Limits(2, {}, {}), running("one", 30), running("two", None)) == {"0": 30}

@@ -1,4 +1,4 @@
-"""Nobody comes to hold more than a level, the highest at which all that is expected to be used fits."""
+"""No account comes to hold more than a level, the highest at which all that is expected to be used fits."""
 
 from math import inf
 
@@ -19,7 +19,7 @@ def level(agents: list[tuple[int, int, float, Finished]], free: int) -> float:
     return fair.find(free)
 
 
-def test_where_there_is_enough_for_all_nobody_is_bound() -> None:
+def test_where_there_is_enough_for_all_no_account_is_bound() -> None:
     assert level([(0, 10, 1.0, TEN)] * 5, free=0) == inf
 
 
@@ -36,7 +36,7 @@ def test_an_agent_is_expected_to_use_what_those_used_who_went_on_as_far() -> Non
     half = Finished([10] * 5 + [50] * 5)
     # One that has used 20 is one of the large ones: it wants 50. Two such, and 70 in all: 35 each.
     assert level([(20, 20, 1.0, half)] * 2, free=30) == pytest.approx(35)
-    # One that has used nothing wants 30 on average: with 70 for two, nobody is bound.
+    # One that has used nothing wants 30 on average: with 70 for two, no account is bound.
     assert level([(0, 0, 1.0, half)] * 2, free=70) == inf
 
 

@@ -107,7 +107,7 @@ def test_one_step_is_taken_for_all() -> None:
     assert found.spread(10) > 0
 
 
-def test_two_steps_that_are_alike_make_nobody_sure() -> None:
+def test_two_steps_that_are_alike_make_no_forecast_sure() -> None:
     found = course(COST, [(0, 0, 1_000), (0, 0, 1_010)])
     assert found.spread(20) > 5
     assert course(COST, [(0, 0, 1_000), (0, 0, 1_010)] * 50).spread(20) < 2
@@ -119,7 +119,7 @@ def test_a_slope_that_the_average_rate_leaves_out_widens_its_interval() -> None:
     assert course(COST, rising).spread(20) > 2 * course(COST, level).spread(20)
 
 
-def test_nothing_is_foretold_of_what_is_not_used() -> None:
+def test_nothing_is_forecast_of_what_is_not_used() -> None:
     assert growth_by_dimension(grown([(500, 0, 0)] * 5), NOTHING)[1:] == (None, None)
     assert growth_by_dimension(grown([]), NOTHING) == (None, None, None)
 

@@ -44,7 +44,7 @@ def test_without_history_there_is_no_estimate() -> None:
     assert pool_total(Pool(5, 500, (), 5), [100.0, 100.0]) is None
 
 
-def test_more_runs_are_foretold_with_a_smaller_share_of_doubt() -> None:
+def test_more_runs_are_forecast_with_a_smaller_share_of_uncertainty() -> None:
     few, many = pool_total(Pool(0, 0, (), 10), PAST), pool_total(Pool(0, 0, (), 1_000), PAST)
     assert few is not None
     assert many is not None

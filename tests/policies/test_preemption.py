@@ -1,4 +1,4 @@
-"""Whose slot goes to a task that must not wait, and that nobody can be kept from running by it for ever."""
+"""Whose slot goes to a task that must not wait, and that no task can be kept from running by it for ever."""
 
 import datetime as dt
 from itertools import pairwise
@@ -59,7 +59,7 @@ def test_the_lowest_level_gives_its_slot_first_and_of_it_who_has_run_the_shortes
     assert victim(queue_of(CRITICAL), config_of(3), *tasks[::3], tasks[0]) == "normal"
 
 
-def test_nobody_gives_a_slot_to_its_own_level_or_a_lower_one() -> None:
+def test_no_run_gives_its_slot_to_its_own_priority_or_a_lower_one() -> None:
     assert victim(queue_of(CRITICAL), config_of(1), running("a", "critical")) is None
     assert victim(queue_of(waiting("high", "high")), config_of(1), running("a", "low")) is None, "high does not preempt"
     high_preempts = config_of(
@@ -158,7 +158,7 @@ def test_a_critical_task_looks_again_when_a_cooldown_ends() -> None:
 
 @st.composite
 def contests(draw: st.DrawFn) -> tuple[Config, list[Job]]:
-    """Tasks of all levels that may preempt one another, as the levels say, with any cooldown."""
+    """Tasks of all priorities that may preempt one another, as the priorities say, with any cooldown."""
     levels: dict[str, Any] = {}
     for priority, weight in zip(PRIORITIES, ("1.0", "0.75", "0.5", "0.25"), strict=True):
         wait = draw(st.sampled_from([0, 1, 15, 1_000]))
@@ -208,7 +208,7 @@ def test_any_number_of_tasks_that_may_preempt_one_another_make_progress(contest:
 
 @settings(deadline=None)
 @given(contests())
-def test_nobody_is_preempted_again_within_the_cooldown(contest: tuple[Config, list[Job]]) -> None:
+def test_no_run_is_preempted_again_within_the_cooldown(contest: tuple[Config, list[Job]]) -> None:
     config, jobs = contest
     machine = Machine(config, jobs).run()
     cooldown = float(config.preemption_cooldown_minutes) * 60

@@ -53,7 +53,7 @@ def test_a_critical_task_has_its_full_wait_term_at_once_and_never_more() -> None
         assert RANKING.terms(waiting("a", "critical", minutes), Moment(START, 1)).wait == Fraction("0.3")
 
 
-def test_a_clock_that_was_set_back_makes_nobody_younger_than_new() -> None:
+def test_a_clock_that_was_set_back_makes_no_task_younger_than_new() -> None:
     later = waiting("a", "normal", -5)
     assert RANKING.terms(later, Moment(START, 1)).wait == 0
     assert names(queue_of(later, waiting("b", "low")), Moment(START, 2)) == ["a", "b"]
@@ -80,7 +80,7 @@ def test_a_score_that_is_higher_by_one_microsecond_of_waiting_goes_first() -> No
 def test_the_configured_weights_count() -> None:
     config = from_mapping({"scoring": {"priority": 0, "wait": 0, "blocking": 1}})
     tasks = [waiting("high", "high", 10), waiting("low", "low", blocked=1)]
-    # Without a wait term nobody grows old: only what blocks others counts.
+    # Without a wait term no task grows old: only what blocks others counts.
     assert names(queue_of(*tasks, config=config), Moment(START, 2))[0] == "high", "with no weight, all are aged"
     config = from_mapping({"scoring": {"priority": "0.001", "wait": 0, "blocking": 1}})
     assert names(queue_of(*tasks, config=config), Moment(START, 2)) == ["low", "high"]

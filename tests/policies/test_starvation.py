@@ -1,4 +1,4 @@
-"""Nobody waits for ever: the published bound (docs/explanation/scheduling.md) holds for any mix of tasks.
+"""No task waits for ever: the published bound (docs/explanation/scheduling.md) holds for any mix of tasks.
 
 The bound of a task that nothing but slots keeps from running, counted from when it is aged and waits:
 
@@ -23,25 +23,25 @@ HOUR = 3_600.0
 
 @settings(deadline=None)
 @given(mixes(crossing=False, preemption=False))
-def test_nobody_waits_longer_than_the_bound(mix: tuple[Config, list[Job]]) -> None:
+def test_no_task_waits_longer_than_the_bound(mix: tuple[Config, list[Job]]) -> None:
     check(Machine(*mix).run())
 
 
 @settings(deadline=None)
 @given(mixes(crossing=False, preemption=True))
-def test_nobody_waits_longer_than_the_bound_where_slots_are_taken(mix: tuple[Config, list[Job]]) -> None:
+def test_no_task_waits_longer_than_the_bound_where_slots_are_taken(mix: tuple[Config, list[Job]]) -> None:
     check(Machine(*mix).run())
 
 
 @settings(deadline=None)
 @given(mixes(crossing=True, preemption=False))
-def test_nobody_waits_longer_than_the_bound_where_limits_cross(mix: tuple[Config, list[Job]]) -> None:
+def test_no_task_waits_longer_than_the_bound_where_limits_cross(mix: tuple[Config, list[Job]]) -> None:
     check(Machine(*mix).run())
 
 
 @settings(deadline=None)
 @given(mixes(crossing=True, preemption=True))
-def test_nobody_waits_longer_than_the_bound_where_limits_cross_and_slots_are_taken(
+def test_no_task_waits_longer_than_the_bound_where_limits_cross_and_slots_are_taken(
     mix: tuple[Config, list[Job]],
 ) -> None:
     check(Machine(*mix).run())

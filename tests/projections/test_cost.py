@@ -94,7 +94,9 @@ def core() -> Core:
         ("agent", [("ann", 100, "3.00"), ("t", 20, "2.00"), ("ann/1", 50, "1.00"), ("stranger", 5, "0.00")]),
     ],
 )
-def test_usage_is_told_apart_the_dearest_first(core: Core, by: Any, parts: list[tuple[str | None, int, str]]) -> None:
+def test_usage_is_distinguished_the_most_expensive_first(
+    core: Core, by: Any, parts: list[tuple[str | None, int, str]]
+) -> None:
     first = Core()
     first.log = core.log[: next(i for i, event in enumerate(core.log) if type(event).__name__ == "DayBegan")]
     found = Costs(view_store_of(first)).by(by)
@@ -141,7 +143,7 @@ def test_rows_do_not_depend_on_pages_and_finished_days_are_laid_aside(core: Core
 # --- the end of the day -----------------------------------------------------------------------------------------------
 
 
-def test_the_end_of_the_day_is_foretold_from_the_hours_of_the_days_before() -> None:
+def test_the_end_of_the_day_is_forecast_from_the_hours_of_the_days_before() -> None:
     core = Core()
     core.now = dt.datetime(2026, 3, 1, 0, 30, tzinfo=dt.UTC)
     core.given(fleet(50_000_000, **NO_BREAKER))
@@ -159,3 +161,16 @@ def test_the_hours_of_a_day_are_those_of_its_zone_also_when_clocks_change() -> N
     assert [len(day) for day in past] == [24, 23]
     assert past[0][0] == 1
     assert (past[1][1], past[1][3], today) == (2, 3, [])
+
+
+@pytest.mark.parametrize("pages", [1, 7])
+def test_what_holds_used_is_summed_by_their_labels_and_what_was_not_labelled_is_the_rest(pages: int) -> None:
+    core = Core(fleet(10_000), allocate("ann", 5_000))
+    core.given(hold("ann", "h-1", 100, labels={"user": "u/1"}), hold("ann", "h-2", 100, labels={"user": "u/1"}))
+    core.given(c.Settle(hold="h-1", usage=budget(30), final=False), c.Settle(hold="h-1", usage=budget(20)))
+    core.given(c.Settle(hold="h-2", usage=budget(7), labels={"user": "u-2", "user/u": "x"}), use("ann", 43))
+    costs = Costs(view_store_of(core, pages), whole=True)
+    for month in (None, costs.date[:7] if costs.date else None):
+        found = [(part.name, part.tokens_used, part.percent) for part in costs.by("label:user", month)]
+        assert found == [("u/1", 50, 50), (None, 43, 43), ("u-2", 7, 7)]
+    assert [(part.name, part.tokens_used) for part in costs.by("label:user/u")] == [(None, 93), ("x", 7)]

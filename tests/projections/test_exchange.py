@@ -113,7 +113,7 @@ def test_who_restored_the_views_before_they_were_exchanged_restores_them_again(u
     assert rows_in(views) == rows, "what it had in mind was written over what was rebuilt"
 
 
-def test_who_is_told_to_stop_exchanges_nothing_and_the_next_one_goes_on(url: str, views: Path) -> None:
+def test_a_rebuild_that_is_stopped_exchanges_nothing_and_the_next_one_goes_on(url: str, views: Path) -> None:
     bring_up(url)
     old, stopping = rows_in(views), threading.Event()
     with closing(open_store(url)) as store, closing(view_store_of(views, NEWER)) as view_store:

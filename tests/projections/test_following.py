@@ -121,7 +121,7 @@ def test_a_rebuild_that_is_killed_at_any_moment_leaves_the_live_views_as_they_ar
     assert position_of(url, "rebuilt") == 0
 
 
-def test_a_projector_that_is_told_to_stop_has_written_what_it_read(tmp_path: Path) -> None:
+def test_a_projector_that_is_stopped_has_written_what_it_read(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/fleet.db"
     store = open_store(url, writer=True)
     log = busy_fleet(300)

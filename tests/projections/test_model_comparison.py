@@ -55,7 +55,7 @@ def test_each_completed_task_is_laid_beside_what_the_other_models_would_have_cos
 
 
 @given(NANOS, NANOS, st.lists(st.tuples(st.integers(0, 99), st.integers(0, 99)), max_size=5))
-def test_alternatives_are_from_the_dearest_on_and_each_is_what_a_report_would_cost(
+def test_alternatives_are_from_the_most_expensive_on_and_each_is_what_a_report_would_cost(
     sent: int, written: int, models: list[tuple[int, int]]
 ) -> None:
     prices = parse(

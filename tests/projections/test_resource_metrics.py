@@ -90,7 +90,7 @@ def test_the_limit_on_all_tasks_may_be_what_they_wait_for() -> None:
 # --- waits ------------------------------------------------------------------------------------------------------------
 
 
-def test_waits_that_are_longer_than_allowed_are_told_with_their_numbers() -> None:
+def test_waits_that_are_longer_than_allowed_are_reported_with_their_numbers() -> None:
     core = one_slot().given(submit("t"), submit("u", priority="high")).wait(20 * 60)
     acceptable = advised(core, "waits_acceptable")
     assert acceptable is not None
@@ -105,7 +105,7 @@ def test_waits_that_are_longer_than_allowed_are_told_with_their_numbers() -> Non
 
 
 @pytest.mark.parametrize(("used", "words"), [(125, "25 % more"), (75, "25 % fewer"), (110, None), (90, None)])
-def test_estimates_that_are_off_by_more_than_a_tenth_are_told(used: int, words: str | None) -> None:
+def test_estimates_that_are_off_by_more_than_a_tenth_are_reported(used: int, words: str | None) -> None:
     core = one_slot()
     for number in range(5):
         assert advised(core, "estimates_off") is None, "four tasks are not enough"
@@ -161,6 +161,6 @@ def test_expected_starts_are_scored_by_what_happened() -> None:
     assert (found.within, found.median_error_minutes) == (0.5, 5.5)
 
 
-def test_without_a_start_that_was_foretold_nothing_is_scored() -> None:
+def test_without_a_start_that_was_forecast_nothing_is_scored() -> None:
     found = metrics_of(view_store_of(one_slot().given(submit("t")))).expected_starts
     assert (found.told, found.scored, found.within, found.median_error_minutes) == (0, 0, None, None)

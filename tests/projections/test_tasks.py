@@ -11,6 +11,7 @@ from tallystick.events import catalog as e
 from tallystick.events import messages as c
 from tallystick.events.messages import proposals as p
 from tallystick.projections.reports.task_day import TaskDay, Waits
+from tallystick.projections.reports.task_report import tasks_report
 from tallystick.projections.store.projector import Projector
 from tallystick.projections.store.view_store import MemoryViewStore
 from tallystick.projections.views.task_rows import DayRow, LotRow, ModelRow, TaskRow, decode
@@ -61,13 +62,38 @@ def test_a_task_that_is_admitted_at_once_has_waited_for_nothing() -> None:
     assert (row.token_budget, row.max_tokens) == (80_000, 120_000)
 
 
-def test_what_is_in_a_tasks_way_is_told_while_it_waits_and_how_long_it_waited_when_it_starts() -> None:
+def test_what_is_in_a_tasks_way_is_reported_while_it_waits_and_how_long_it_waited_when_it_starts() -> None:
     core = one_slot().given(submit("first"), submit("t"))
     row = task(core)
     assert (row.state, row.code, row.message) == ("queued", "total_concurrency", "max 1 task already running")
     core.wait(600).given(complete("first"), start("t"))
     row = task(core)
     assert (row.state, row.waits, row.waited_ms, row.code) == ("running", 1, 600_000, None)
+
+
+def test_why_no_start_can_be_expected_is_kept_until_one_can_or_the_task_runs() -> None:
+    core = one_slot().given(submit("first"), submit("t", unknown="end_unknown"))
+    assert (task(core).expected_start, task(core).unknown, task(core).told) == (None, "end_unknown", 0)
+    at = core.now + dt.timedelta(minutes=10)
+    core.given(p.TellTask(task="t", expected_start=at))
+    assert (task(core).expected_start, task(core).unknown, task(core).told) == (at, None, 1)
+    core.given(p.TellTask(task="t", unknown="behind_others"))
+    assert (task(core).expected_start, task(core).unknown, task(core).told) == (None, "behind_others", 1)
+    core.given(complete("first"), start("t"))
+    assert task(core).unknown is None
+
+
+@pytest.mark.parametrize(("estimate", "assumed"), [({}, True), ({"estimated_tokens": 100}, False)])
+def test_a_task_that_was_not_estimated_is_not_scored(estimate: dict[str, int], assumed: bool) -> None:
+    core = one_slot().given(submit("t", **estimate), complete("t", used=100))
+    assert task(core).assumed is assumed
+    (lot,) = [row for row in rows_of(core) if isinstance(row, LotRow)]
+    assert lot.completed_tokens == 100
+    scored = (0, 0, 0) if assumed else (1, 100, 100)
+    assert (lot.estimated, lot.estimated_tokens, lot.taken_tokens) == scored
+    report = tasks_report([task(core)], core.now)
+    assert report is not None
+    assert report.estimates_good == (None if assumed else 1.0)
 
 
 def test_a_task_waits_from_when_its_dependencies_were_met() -> None:
@@ -108,7 +134,7 @@ def test_a_task_that_fails_after_its_attempts_says_why() -> None:
     assert (row.state, row.code, row.attempt, row.runs) == ("failed", "attempts_exhausted", 2, 2)
 
 
-def test_a_start_is_laid_beside_what_was_told_of_it() -> None:
+def test_a_start_is_laid_beside_what_was_announced_of_it() -> None:
     core = one_slot().given(submit("first"))
     core.given(submit("t", expected_start=core.now + dt.timedelta(minutes=10)))
     assert (task(core).told, task(core).late_ms) == (1, None)
@@ -198,7 +224,7 @@ def test_what_critical_tasks_used_is_not_compared_in_the_sums_and_a_task_that_st
 
 @PROFILE
 @given(commands(), st.integers(0, 2**32))
-def test_for_any_log_the_rows_are_what_the_law_knows_whatever_the_pages(steps: list[Step], seed: int) -> None:
+def test_for_any_log_the_rows_are_what_the_core_knows_whatever_the_pages(steps: list[Step], seed: int) -> None:
     core = Core()
     for command, seconds in steps:
         core.wait(seconds)

@@ -79,14 +79,14 @@ HAPPENED: list[e.Event] = [
 
 DIGESTS = {
     ("fleet", 5): "cbe3ce71446c01da",
-    ("holds", 1): "8dd4f6dc7061298b",
+    ("holds", 2): "8dd4f6dc7061298b",
     ("agents", 5): "874600abe83c1500",
     ("timeline", 1): "3c69e9f3b5574fa7",
     ("forecasts", 1): "609d6724a54b1bd9",
     ("accuracy", 1): "f44ddd0b9a86225e",
     ("hours", 1): "bafd213929f577fa",
-    ("cost", 3): "f34a917b84ee61ea",
-    ("tasks", 5): "e6b80f356d8caa12",
+    ("cost", 4): "f34a917b84ee61ea",
+    ("tasks", 6): "73c35d53c0e1efb9",
 }
 """Of the rows of each version of a view."""
 

@@ -179,7 +179,7 @@ def test_a_file_to_which_nothing_is_to_be_written_is_only_read(url: str) -> None
 
 
 @pytest.mark.parametrize("broken", ["not JSON", "{}", '{"agent": 1}'])
-def test_a_row_that_cannot_be_read_is_told_in_a_sentence(url: str, broken: str) -> None:
+def test_a_row_that_cannot_be_read_is_reported_in_a_sentence(url: str, broken: str) -> None:
     bring_up(url, upto=100)
     with closing(sqlite3.connect(views_of(url))) as connection, connection:
         connection.execute("UPDATE kept SET row=? WHERE id='a-7'", (broken,))
@@ -187,7 +187,7 @@ def test_a_row_that_cannot_be_read_is_told_in_a_sentence(url: str, broken: str) 
         bring_up(url)
 
 
-def test_a_row_that_is_missing_is_told_in_a_sentence(url: str) -> None:
+def test_a_row_that_is_missing_is_reported_in_a_sentence(url: str) -> None:
     bring_up(url, upto=100)
     with closing(sqlite3.connect(views_of(url))) as connection, connection:
         connection.execute("DELETE FROM kept WHERE id LIKE 'a-%'")

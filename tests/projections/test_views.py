@@ -38,7 +38,7 @@ SEEN = (
     set(Account.__struct_fields__)
     - {"parent", "parent_id", "payers_above", "held", "holds", "children", "dims"}
     - {
-        # What an agent is still to be told, and how long it has to wait: the manager's business.
+        # What an agent is still to be answered, and how long it has to wait: the manager's business.
         *("model", "pace_ms", "pool_notice", "warning"),
         # How its usage grows, and what was forecast of it: only forecasts need it.
         *("forecasts", "growth"),
@@ -137,7 +137,7 @@ def test_an_agents_row_carries_its_labels_and_its_money() -> None:
     assert (sub.parent, sub.consumed) == ("ann", Amounts(50))
 
 
-def test_what_nobody_limits_is_shown_where_it_was_used() -> None:
+def test_what_no_account_limits_is_shown_where_it_was_used() -> None:
     core = Core(fleet(10_000)).given(allocate("ann", 1_000), use("ann", 10, "0.5"))
     assert row(core, "ann").consumed == Amounts(10, None, 500_000_000)
 

@@ -185,7 +185,7 @@ def test_where_three_in_ten_agents_die_every_slot_comes_back_and_every_task_ends
                 lost[event.task] += 1
             case e.BudgetReleased():
                 assert not holds[event.agent], "its holds came back before its account was closed"
-    # The slot of a dead one may also be taken by a task of a higher level before its lease ends.
+    # The slot of a dead one may also be taken by a task of a higher priority before its lease ends.
     assert 0 <= played.deaths - lost.total() <= len(every(played, e.TaskPreempted))
     assert played.books.by_task == played.reported, "what each used, once"
     assert played.books.ends.total() == len(played.workload.runs)

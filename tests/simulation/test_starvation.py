@@ -1,4 +1,4 @@
-"""Nobody waits for ever, and whoever may take slots makes progress: through core and allocator, for any mix of tasks.
+"""No task waits for ever, and one that may take slots makes progress: through core and allocator, for any mix of tasks.
 
 The same mixes and the same published bound (docs/explanation/scheduling.md) as for the policies alone
 (`tests/policies/test_starvation.py`); here the fleet submits, starts, preempts and completes, and the log says when.
@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from tallystick.config.settings import Config
 from tallystick.events.messages import PRIORITIES
 from tests.support.examples import examples
-from tests.support.fleet_machine import through_the_house
+from tests.support.fleet_machine import through_the_fleet
 from tests.support.queue_machine import Job, config_of
 from tests.support.starvation import check, mixes
 
@@ -20,29 +20,29 @@ CHANCE = settings(max_examples=examples(40), deadline=None)
 
 @CHANCE
 @given(mixes(crossing=False, preemption=False))
-def test_nobody_waits_longer_than_the_bound(mix: tuple[Config, list[Job]]) -> None:
-    check(through_the_house(*mix))
+def test_no_task_waits_longer_than_the_bound(mix: tuple[Config, list[Job]]) -> None:
+    check(through_the_fleet(*mix))
 
 
 @CHANCE
 @given(mixes(crossing=False, preemption=True))
-def test_nobody_waits_longer_than_the_bound_where_slots_are_taken(mix: tuple[Config, list[Job]]) -> None:
-    check(through_the_house(*mix))
+def test_no_task_waits_longer_than_the_bound_where_slots_are_taken(mix: tuple[Config, list[Job]]) -> None:
+    check(through_the_fleet(*mix))
 
 
 @CHANCE
 @given(mixes(crossing=True, preemption=True))
-def test_nobody_waits_longer_than_the_bound_where_limits_cross_and_slots_are_taken(
+def test_no_task_waits_longer_than_the_bound_where_limits_cross_and_slots_are_taken(
     mix: tuple[Config, list[Job]],
 ) -> None:
-    check(through_the_house(*mix))
+    check(through_the_fleet(*mix))
 
 
 @CHANCE
 @given(mixes(crossing=True, preemption=True))
-def test_whoever_may_take_slots_makes_progress(mix: tuple[Config, list[Job]]) -> None:
-    """Everybody ends, and between two ends no slot changes hands more often than there are levels that may take one."""
-    machine = through_the_house(*mix)
+def test_a_task_that_may_take_slots_makes_progress(mix: tuple[Config, list[Job]]) -> None:
+    """Everybody ends, and between two ends no slot changes hands more often than there are priorities that take one."""
+    machine = through_the_fleet(*mix)
     assert machine.done.keys() == machine.jobs.keys()
     levels = machine.config.priority_levels
     preempting = sum(levels.of(priority).preempt_lower for priority in PRIORITIES[:-1])
@@ -60,6 +60,6 @@ def test_a_hundred_tasks_of_three_levels_that_all_may_take_slots_all_end() -> No
         Job(f"{i}", f"p{i % 3}", priority=PRIORITIES[3 - i * 4 // 100], arrives=float(i), lasts=50.0)
         for i in range(100)
     ]
-    machine = through_the_house(config, jobs)
+    machine = through_the_fleet(config, jobs)
     assert machine.done.keys() == machine.jobs.keys()
     assert machine.losses

@@ -19,7 +19,7 @@ from tests.support.core import START
 from tests.support.demand import Demand
 from tests.support.driving import Outcome, simulated
 from tests.support.examples import examples
-from tests.support.fleet_machine import through_the_house
+from tests.support.fleet_machine import through_the_fleet
 from tests.support.queue_machine import Job, Machine, Start
 from tests.support.starvation import mixes
 
@@ -65,7 +65,7 @@ def bound(machine: Machine, start: Start, waits_from: float) -> float:
 @settings(max_examples=examples(60), deadline=None)
 @given(poor_mixes())
 def test_no_task_waits_longer_than_the_bound_where_money_is_short_as_well(mix: tuple[Config, list[Job]]) -> None:
-    check_bound(through_the_house(*mix))
+    check_bound(through_the_fleet(*mix))
 
 
 @settings(max_examples=examples(20), deadline=None)
@@ -76,7 +76,7 @@ def test_no_task_waits_longer_than_the_bound_where_moves_give_away_what_is_free(
     """Each agent gives back what it was given within the time that the longest run takes."""
     config, jobs = mix
     demanded = msgspec.structs.replace(config, max_pool_share_percent=Decimal(100), minimum_share_percent=Decimal(0))
-    check_bound(through_the_house(demanded, jobs, Demand(part, max(job.lasts for job in jobs))))
+    check_bound(through_the_fleet(demanded, jobs, Demand(part, max(job.lasts for job in jobs))))
 
 
 def check_bound(machine: Machine) -> None:
@@ -196,6 +196,6 @@ def test_a_large_task_starts_although_agents_are_given_every_token_that_comes_fr
     )
     job = Job("0", priority="critical", arrives=5.0)
     demand = Demand(part=2_250, seconds=50)
-    (start,) = through_the_house(config, [job], demand).starts
+    (start,) = through_the_fleet(config, [job], demand).starts
     assert demand.moved
     assert start.at <= 5 + 50

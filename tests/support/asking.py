@@ -1,4 +1,4 @@
-"""What the tests of the front door ask, and how they read the answers."""
+"""What the tests of the command queue ask, and how they read the answers."""
 
 from typing import Any
 

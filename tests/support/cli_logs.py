@@ -9,7 +9,7 @@ from tallystick.events.log.codec import GENESIS, seal
 from tallystick.events.log.store import Record, open_store
 
 
-class Told(NamedTuple):
+class Entry(NamedTuple):
     """An event with what was asked and answered."""
 
     event: Event
@@ -17,10 +17,10 @@ class Told(NamedTuple):
     answered: bytes | None = None
 
 
-def sealed(told: Iterable[Told]) -> list[Record]:
+def sealed(entries: Iterable[Entry]) -> list[Record]:
     """The records of a log, each chained to the one before."""
     digest, records = GENESIS, []
-    for event, asked, answered in told:
+    for event, asked, answered in entries:
         data, digest = seal(event, asked, answered, digest)
         records.append(Record(event.position, STORED_NAME[type(event)], data))
     return records

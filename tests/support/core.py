@@ -288,7 +288,8 @@ def settle(hold_id: str, tokens: int | None = None, cost: str | None = None) -> 
 
 def submit(task: str, agent_type: str = "backend-engineer", product: str = "shop", **rest: Any) -> p.PlaceTask:
     """`SubmitTask` as the allocator hands it on: ``behind``, ``victim`` and ``aged`` are its judgement."""
-    judged = {key: rest.pop(key) for key in ("behind", "kept_for", "victim", "aged", "expected_start") if key in rest}
+    keys = ("behind", "kept_for", "victim", "aged", "expected_start", "unknown")
+    judged = {key: rest.pop(key) for key in keys if key in rest}
     if "estimated_minutes" in rest:
         rest["estimated_minutes"] = Decimal(rest["estimated_minutes"])
     submitted = c.SubmitTask(task=task, agent_type=agent_type, product=product, **rest)

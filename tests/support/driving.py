@@ -36,14 +36,14 @@ class Outcome(NamedTuple):
 
 
 class OneByOne(Fleet):
-    """A live fleet in which each specialist is done with a batch before the next is told of it.
+    """A live fleet in which each specialist is done with a batch before the next gets it.
 
     Two that react to the same batch would else propose in either order.
     """
 
     def _tell(self, name: str, message: Any) -> None:
         super()._tell(name, message)
-        # Only what the manager publishes: the people also wait for one another's answers.
+        # Only what the manager publishes: the specialists also wait for one another's answers.
         if isinstance(message, Recorded):
             reached, ref = threading.Event(), self._refs[name]
             super()._tell(name, Probe(reached.set))
@@ -56,7 +56,7 @@ _WAIT_MAX = 300.0
 
 
 def timed(steps: Sequence[Step]) -> list[Timed]:
-    """Steps as messages with their moments; our own people's are left to our own people."""
+    """Steps as messages with their moments; those of specialists are left to the specialists."""
     messages: list[Timed] = []
     now = START
     for command, seconds in steps:

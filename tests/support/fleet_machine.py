@@ -26,7 +26,7 @@ def seconds(at: dt.datetime) -> float:
     return (at - START).total_seconds()
 
 
-def through_the_house(config: Config, jobs: list[Job], demand: Demand | None = None) -> Machine:
+def through_the_fleet(config: Config, jobs: list[Job], demand: Demand | None = None) -> Machine:
     """What a `Machine` would have seen, as the log of the fleet says it: one that loses its slot starts over.
 
     ``demand`` are agents that are given what is free as long as tasks are open.

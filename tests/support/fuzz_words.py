@@ -61,7 +61,7 @@ COUNTED = tuple(sorted({name for command in WIRE for name in fields(command) if 
 
 
 class Temper:
-    """How a session speaks: the chances of what is large, strange and wrong differ from one to the next."""
+    """How a session speaks: how likely it is that something is large, strange and wrong differ from one to the next."""
 
     def __init__(self, dice: Random) -> None:
         self.large = dice.choice((0.0, 0.0, 0.02, 0.1, 0.4))

@@ -1,4 +1,4 @@
-"""Somebody who is told of alerts: a real HTTP server on loopback that takes apprise's web hooks."""
+"""A receiver of alerts: a real HTTP server on loopback that takes apprise's web hooks."""
 
 import json
 import threading
@@ -52,6 +52,6 @@ class Receiver:
                 self.end_headers()
 
             def log_message(self, *_: object) -> None:
-                """Nobody reads it."""
+                """It is not read."""
 
         return Handler

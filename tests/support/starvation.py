@@ -15,7 +15,7 @@ def bound(machine: Machine, start: Start, waits_from: float) -> float:
     """Seconds from ``waits_from``, when the task was aged and waited, within which it must have started."""
     config, job = machine.config, machine.jobs[start.task]
     longest = max(other.lasts for other in machine.jobs.values())
-    # Nobody is below the lowest level, so that it never preempts.
+    # No task is below the lowest priority, so that it never preempts.
     preempting = sum(config.priority_levels.of(priority).preempt_lower for priority in PRIORITIES[:-1])
     place = (start.queued, machine.numbers[start.task])
     earlier = [

@@ -1,4 +1,4 @@
-"""A day of tasks, told by agents that take up what is admitted: they report, give signs of life, complete, or die.
+"""A day of tasks, played by agents that take up what is admitted: they report, give signs of life, complete, or die.
 
 What they sent is kept with its moments, so that the same day can be a scenario, or a log to ask about.
 """
@@ -43,7 +43,7 @@ SCARCE: dict[str, Any] = {
 Message = dict[str, Any]
 
 
-class Told(NamedTuple):
+class Played(NamedTuple):
     """A day: its messages, each with its moment, and the store that the fleet kept."""
 
     messages: list[tuple[dt.datetime, Message]]
@@ -83,7 +83,7 @@ class _Day:
         self.number += 1
         heapq.heappush(self.todo, (at, self.number, message, lease))
 
-    def run(self) -> Told:
+    def run(self) -> Played:
         while self.todo or self.fleet.ledger.tasks.open:
             if not self.todo:
                 # Only the dead hold slots, or all waits for another day.
@@ -96,7 +96,7 @@ class _Day:
                 self.now = at
                 self._send(message, lease)
             self._take_up()
-        return Told(self.messages, self.store, self.now)
+        return Played(self.messages, self.store, self.now)
 
     def _send(self, message: Message, lease: str) -> None:
         if lease:
@@ -134,14 +134,14 @@ class _Day:
                 self._later(start + lasts, done, lease)
 
 
-def day_of(tasks: int, seed: int = 1, deaths: float = 0.05, hours: float = 10, **config: Any) -> Told:
+def day_of(tasks: int, seed: int = 1, deaths: float = 0.05, hours: float = 10, **config: Any) -> Played:
     """A day on which so many tasks are submitted within ``hours``, and a part of their agents die without a word."""
     return _Day(tasks, seed, {**DAY, **config}, deaths, hours).run()
 
 
 def scarce_day(seed: int = 2) -> tuple[list[tuple[dt.datetime, Message]], dt.datetime]:
-    told = day_of(70, seed, deaths=0.15, hours=3, **SCARCE)
-    return told.messages, told.until
+    day = day_of(70, seed, deaths=0.15, hours=3, **SCARCE)
+    return day.messages, day.until
 
 
 _JUDGED = (e.TaskStarted, e.TaskQueued, e.TaskPreempted, e.LeaseLost, e.TaskCompleted, e.DayBegan, e.BreakerTripped)

@@ -1,4 +1,4 @@
-"""Another policy differs from the log's as a person would expect, and what it saves is told to the token."""
+"""Another policy differs from the log's as a person would expect, and what it saves is exact to the token."""
 
 from decimal import Decimal
 from typing import Any
@@ -43,14 +43,14 @@ def test_a_lower_stop_at_stops_earlier_and_saves_exactly_the_later_usage() -> No
     ann, ann_in_log = rerun.other.agents["ann"], rerun.recorded.agents["ann"]
     assert ann.first_at[STOP] == after(3)
     assert ann_in_log.first_at[STOP] is None
-    # The report that crosses the line happened: nobody had told ann to stop before it.
+    # The report that crosses the line happened: no answer had stopped ann before it.
     assert (ann.used[0], ann_in_log.used[0]) == (850, 957)
     assert saved(rerun) == {"ann": (2, 107)}
     assert because(rerun) == {STOPPED: 107}
     assert rerun.message_filter.unknown == set()
 
 
-def test_a_lower_stop_at_touches_nobody_who_stays_below_it() -> None:
+def test_a_lower_stop_at_touches_no_agent_that_stays_below_it() -> None:
     records = log(allocate("ann", 1_000), allocate("bob", 1_000), use("ann", 900), use("bob", 790), use("ann", 1))
     rerun = ask(records, Question(policy(enforcement=TIGHTER)))
     assert saved(rerun) == {"ann": (1, 1)}
@@ -163,7 +163,7 @@ def test_a_throttle_moves_no_report_in_time() -> None:
     assert rerun.recorded.agents["ann"].first_at[THROTTLE] == after(150)
 
 
-def test_another_rate_is_told_and_decides_nothing_else() -> None:
+def test_another_rate_is_reported_and_decides_nothing_else() -> None:
     report = {"type": "ReportUsage", "agent": "ann", "usage": {"tokens": 800, "time_seconds": 6}}
     records = log(allocate("ann", 1_000), report, use("ann", 1))
     rerun = ask(records, Question(policy(enforcement={"throttle_rate": "0.25"})))
@@ -208,7 +208,7 @@ def test_what_was_refused_again_and_again_is_granted_once() -> None:
     assert rerun.other.grants == 2
 
 
-def test_an_agent_that_the_log_stopped_would_have_gone_on_with_what_nobody_knows() -> None:
+def test_an_agent_that_the_log_stopped_would_have_gone_on_with_what_is_not_known() -> None:
     records = log(allocate("ann", 1_000), use("ann", 1_100))
     rerun = ask(records, Question(policy(enforcement={"stop_at": "1.2"})))
     assert rerun.other.agents["ann"].times[STOP] == 0
@@ -216,7 +216,7 @@ def test_an_agent_that_the_log_stopped_would_have_gone_on_with_what_nobody_knows
     assert rerun.message_filter.unknown == {"ann"}
 
 
-def test_a_hold_that_nobody_would_settle_holds_nothing_back() -> None:
+def test_a_hold_that_would_never_be_settled_holds_nothing_back() -> None:
     """The log refused it, so it does not say what the operation used; the next one must find its room."""
     records = log(
         allocate("ann", 1_000),

@@ -42,14 +42,14 @@ CHANCE = settings(
 
 @CHANCE
 @given(commands(50))
-def test_whatever_a_simulated_house_was_asked(steps: list[Step]) -> None:
+def test_whatever_a_simulated_fleet_was_asked(steps: list[Step]) -> None:
     messages = timed(steps)
     reproduce(simulated(messages, until=messages[-1][0] + dt.timedelta(minutes=5)).records)
 
 
 @settings(CHANCE, max_examples=examples(15))
 @given(commands(40))
-def test_whatever_a_live_house_was_asked(steps: list[Step]) -> None:
+def test_whatever_a_live_fleet_was_asked(steps: list[Step]) -> None:
     messages = timed(steps)
     reproduce(live(messages, until=messages[-1][0] + dt.timedelta(minutes=5)).records)
 
@@ -100,7 +100,7 @@ def test_a_live_fleet_of_many_threads_whose_people_are_always_a_little_late() ->
 
 
 def test_a_log_that_was_interrupted_and_has_snapshots(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever opens the fleet again begins from a snapshot; the log does not tell, and need not."""
+    """A process that opens the fleet again begins from a snapshot; the log does not tell, and need not."""
     monkeypatch.setattr(manager_module, "SNAPSHOT_EVERY", 40)
     store = open_store(f"sqlite:///{tmp_path}/fleet.db", writer=True)
     messages = busy_day(3)
@@ -115,7 +115,7 @@ def test_a_log_that_was_interrupted_and_has_snapshots(tmp_path: Path, monkeypatc
 # --- and where it is not so ------------------------------------------------------------------------------------------
 
 
-def test_a_decision_that_the_law_does_not_make_is_found_with_both_sides() -> None:
+def test_a_decision_that_the_core_does_not_make_is_found_with_both_sides() -> None:
     records = log(*USED_UP)
     (place,) = [record.position for record in records if b'"level":"black"' in record.data]
 
@@ -148,7 +148,7 @@ def records_end(records: Sequence[Record]) -> dt.datetime:
     return decode_event(records[-1].data, records[-1].name).at
 
 
-def test_a_reply_that_was_not_the_law_s_is_found() -> None:
+def test_a_reply_that_was_not_the_cores_is_found() -> None:
     records = log(*USED_UP)
     (place,) = [record.position for record in records if b'"tokens":960' in record.data and b'"ok"' in record.data]
     mismatch, _ = first_mismatch(sealed_again(records, place, lambda event: event, b'{"ok":{}}'))

@@ -59,7 +59,7 @@ def test_the_log_s_own_policy_changes_nothing_where_its_people_were_late() -> No
     same_policy(records, **CONFIG)
 
 
-def test_a_setting_that_only_the_law_reads_leaves_late_proposals_as_they_were() -> None:
+def test_a_setting_that_only_the_core_reads_leaves_late_proposals_as_they_were() -> None:
     store, clock = MemoryStore(), TickingClock(START)
     with Fleet.open(store, from_mapping(CONFIG), clock=clock) as fleet:
         busy_fleet(fleet, clock)
@@ -72,7 +72,7 @@ def test_a_setting_that_only_the_law_reads_leaves_late_proposals_as_they_were() 
     assert [(type(x), x.at) for x in ours] == [(type(x), x.at) for x in theirs]
 
 
-# --- where they part -------------------------------------------------------------------------------------------------
+# --- where they differ ------------------------------------------------------------------------------------------------
 
 IDLE_AND_BUSY = (
     allocate("idle", 4_000),
@@ -112,7 +112,7 @@ def test_with_another_fraction_the_plan_is_another_one_at_the_same_moment() -> N
 
 
 def test_on_their_own_they_warn_give_holds_back_and_renew_periods_when_it_is_time() -> None:
-    """The log has none of it; after the parting nothing waits for a message."""
+    """The log has none of it; after the divergence nothing waits for a message."""
     records = log(
         allocate("ann", 1_000),
         {"type": "Reserve", "agent": "ann", "id": "h", "estimate": {"tokens": 10}, "ttl_seconds": 30},
@@ -143,7 +143,7 @@ def test_on_their_own_they_warn_give_holds_back_and_renew_periods_when_it_is_tim
 
 
 def test_what_they_had_just_said_when_they_part_is_not_lost() -> None:
-    """One commit holds two reports; the log's warning of the first comes behind both, and they part at the second."""
+    """One commit holds two reports; the log's warning of the first comes behind both, and they differ at the second."""
     store, clock = MemoryStore(), ManualClock(START)
     with Fleet.open(store, from_mapping({**QUIET, "reallocation": {"enabled": False}}), clock=clock) as fleet:
         for agent in ("ann", "bob"):
@@ -215,7 +215,7 @@ def test_a_proposal_of_their_own_is_never_taken_for_one_of_the_log() -> None:
     assert [event.agent for event in others.events if isinstance(event, e.ExhaustionWarned)] == ["ann", "bob"]
 
 
-def test_prices_that_nobody_judges_by_are_no_reason_to_part() -> None:
+def test_prices_that_no_specialist_judges_by_are_no_divergence() -> None:
     records = log(
         allocate("idle", 4_000), run("idle", "claude-opus-5-5", 10), run("idle", "claude-opus-5-5", 10, at=200),
         reallocation=MOVING, total_budget={"tokens": 10_000}, until=300,
@@ -247,6 +247,6 @@ def test_a_refused_plan_that_the_log_does_not_have_is_refused_again() -> None:
     assert events[-1] == events_of(list(store.read()))[-1]
 
 
-def test_a_configuration_that_this_version_would_not_allow_is_the_law_s_to_refuse() -> None:
+def test_a_configuration_that_this_version_would_not_allow_is_the_cores_to_refuse() -> None:
     command = c.LoadConfig(config={"no_such_section": 1}, id="x")
     assert Question(policy()).instead_of(command) == [command]

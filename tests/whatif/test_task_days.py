@@ -86,7 +86,7 @@ def test_no_usage_is_lost_and_no_slot_given_twice_under_any_policy(
     assert counts["submitted"] == sum(counts[what] for what in ("completed", "failed", "running", "waiting"))
 
 
-def test_more_slots_let_nobody_wait_longer_on_average() -> None:
+def test_more_slots_let_no_task_wait_longer_on_average() -> None:
     records = the_day(1)
     averages = []
     for slots in (6, 8, 12, 60):
@@ -190,7 +190,7 @@ KEPT_BACK = (
 """When `a` is done the allocator proposes `b`, and the limit of the day refuses it: of that the log has no trace."""
 
 
-def test_a_start_that_only_the_log_s_law_refused_is_made_here() -> None:
+def test_a_start_that_only_the_logs_rules_refused_is_made_here() -> None:
     rerun, story = task_story(log(*KEPT_BACK, **ONE, **SMALL, **LIMITED), Question(policy(**ONE, **SMALL)))
     assert [entry for entry in story if entry[1].startswith("b")] == [
         (10, "b starts"),

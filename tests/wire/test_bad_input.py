@@ -65,7 +65,7 @@ class CommandQueue:
 
 
 @pytest.fixture(scope="module")
-def door() -> Iterator[CommandQueue]:
+def queue() -> Iterator[CommandQueue]:
     opened = CommandQueue()
     yield opened
     opened.fleet.close()
@@ -81,37 +81,37 @@ def test_the_good_messages_are_good(command: type[Command]) -> None:
 
 
 @COMMANDS
-def test_every_mistake_in_json_is_refused_and_named(door: CommandQueue, command: type[Command]) -> None:
+def test_every_mistake_in_json_is_refused_and_named(queue: CommandQueue, command: type[Command]) -> None:
     said = 0
     for case in bad(command):
         text = as_json(case.message)
         if text is not None:
-            door.refuses(text, case.names)
-            door.refuses(text.decode(), case.names)
+            queue.refuses(text, case.names)
+            queue.refuses(text.decode(), case.names)
             said += 1
     assert said >= 5
-    door.is_alive()
+    queue.is_alive()
 
 
 @COMMANDS
-def test_every_mistake_in_a_dict_is_refused_and_named(door: CommandQueue, command: type[Command]) -> None:
+def test_every_mistake_in_a_dict_is_refused_and_named(queue: CommandQueue, command: type[Command]) -> None:
     for case in bad(command):
-        door.refuses(case.message, case.names)
-    door.is_alive()
+        queue.refuses(case.message, case.names)
+    queue.is_alive()
 
 
 @COMMANDS
 def test_every_mistake_in_a_command_that_a_program_built_is_refused_and_named(
-    door: CommandQueue, command: type[Command]
+    queue: CommandQueue, command: type[Command]
 ) -> None:
     built = 0
     for case in _without_unknown_fields(command):
         message = as_command(case.message)
         if message is not None:
-            door.refuses(message, case.names)
+            queue.refuses(message, case.names)
             built += 1
     assert built >= 3
-    door.is_alive()
+    queue.is_alive()
 
 
 def _without_unknown_fields(command: type[Command]) -> Iterator[Bad]:
@@ -121,7 +121,7 @@ def _without_unknown_fields(command: type[Command]) -> Iterator[Bad]:
 @COMMANDS
 @pytest.mark.parametrize("what", NO_JSON)
 def test_what_json_cannot_say_is_refused_and_its_place_named(
-    door: CommandQueue, command: type[Command], what: str
+    queue: CommandQueue, command: type[Command], what: str
 ) -> None:
     value = NO_JSON[what]
     for name, field in fields(command).items():
@@ -130,12 +130,12 @@ def test_what_json_cannot_say_is_refused_and_its_place_named(
         message = {**good(command), name: value}
         if _is_read(message):
             continue  # a decimal where a decimal belongs
-        door.refuses(message, name)
+        queue.refuses(message, name)
         built = as_command(message)
         # A struct is an object, and an amount that may be asked for may be used.
         if built is not None and not (what == "an amount" and name in ("budget", "weights", "usage")):
-            door.refuses(built, name)
-    door.is_alive()
+            queue.refuses(built, name)
+    queue.is_alive()
 
 
 def _is_read(message: Mapping[str, Any]) -> bool:
@@ -148,7 +148,7 @@ _GOOD = b'{"type":"ReportUsage","agent":"a-agent","usage":{"tokens":1}}'
 
 
 @pytest.mark.parametrize("internal", INTERNAL, ids=lambda internal: internal.__name__)
-def test_the_messages_of_our_own_people_are_refused_at_the_wire(door: CommandQueue, internal: type[Command]) -> None:
+def test_the_messages_of_the_specialists_are_refused_at_the_wire(queue: CommandQueue, internal: type[Command]) -> None:
     required: dict[str, Any] = {name: 1 for name, field in fields(internal).items() if field.required}
     for message in (
         {"type": internal.__name__, **required},
@@ -156,15 +156,15 @@ def test_the_messages_of_our_own_people_are_refused_at_the_wire(door: CommandQue
         internal(**required),
         b'{"type":"%s"}' % internal.__name__.encode(),
     ):
-        sentence = door.refuses(message, internal.__name__)
+        sentence = queue.refuses(message, internal.__name__)
         assert "the fleet's own actors" in sentence
         assert "ReportUsage" in sentence
-    door.is_alive()
+    queue.is_alive()
 
 
 @pytest.mark.parametrize("kind", ["NoSuchMessage", "reportusage", "", "x" * 10_000, 5, None, [], {}, True])
-def test_an_unknown_type_is_refused_with_all_that_are_known(door: CommandQueue, kind: object) -> None:
-    sentence = door.refuses({"type": kind, "agent": "a"}, "type")
+def test_an_unknown_type_is_refused_with_all_that_are_known(queue: CommandQueue, kind: object) -> None:
+    sentence = queue.refuses({"type": kind, "agent": "a"}, "type")
     assert all(command.__name__ in sentence for command in WIRE)
     assert not any(command.__name__ in sentence for command in INTERNAL)
 
@@ -182,16 +182,16 @@ def test_an_unknown_type_is_refused_with_all_that_are_known(door: CommandQueue, 
     ],
 )
 def test_a_word_that_is_none_of_a_closed_set_is_refused_with_all_that_are(
-    door: CommandQueue, message: dict[str, Any], field: str, allowed: str
+    queue: CommandQueue, message: dict[str, Any], field: str, allowed: str
 ) -> None:
-    detail = door.refuses(message, field)
+    detail = queue.refuses(message, field)
     assert f"allowed are {allowed}" in detail
     assert ("did you mean 'high'?" in detail) == (message.get("priority") == "hihg")
 
 
-def test_a_message_without_a_type_is_refused_with_all_that_are_known(door: CommandQueue) -> None:
+def test_a_message_without_a_type_is_refused_with_all_that_are_known(queue: CommandQueue) -> None:
     for message in ({}, {"agent": "a"}, b"{}", "{}", b'{"agent":"a"}', {5: 1}):
-        assert "ReportUsage" in door.refuses(message, "type")
+        assert "ReportUsage" in queue.refuses(message, "type")
 
 
 @pytest.mark.parametrize(
@@ -199,16 +199,16 @@ def test_a_message_without_a_type_is_refused_with_all_that_are_known(door: Comma
     [None, 5, 1.5, True, object(), (1, 2).__iter__(), bytearray(_GOOD), {"a"}],
     ids=lambda value: type(value).__name__,
 )
-def test_what_is_no_message_is_refused(door: CommandQueue, message: object) -> None:
-    door.refuses(message)
+def test_what_is_no_message_is_refused(queue: CommandQueue, message: object) -> None:
+    queue.refuses(message)
 
 
 @pytest.mark.parametrize(
     "text", [b"", b"  ", b"null", b"5", b'"text"', b"[]", b"[[]]", b"true", b"\x00", b"{", b'{"type":', b"nonsense"]
 )
-def test_text_that_is_no_json_object_is_refused(door: CommandQueue, text: bytes) -> None:
+def test_text_that_is_no_json_object_is_refused(queue: CommandQueue, text: bytes) -> None:
     for message in (text, text.decode()):
-        reply = door.fleet.ask(message)
+        reply = queue.fleet.ask(message)
         assert reply["error"]["code"] == "invalid_message"
 
 
@@ -233,32 +233,32 @@ def test_text_that_is_no_json_object_is_refused(door: CommandQueue, text: bytes)
     ],
     ids=lambda text: repr(text)[:40],
 )
-def test_broken_json_is_refused_and_the_house_lives(door: CommandQueue, text: bytes) -> None:
-    before = door.state
-    reply = door.fleet.ask(text)
+def test_broken_json_is_refused_and_the_fleet_lives(queue: CommandQueue, text: bytes) -> None:
+    before = queue.state
+    reply = queue.fleet.ask(text)
     assert reply["error"]["code"] == "invalid_message"
     assert reply["error"]["detail"]
-    assert door.state == before
-    door.is_alive()
+    assert queue.state == before
+    queue.is_alive()
 
 
 @pytest.mark.parametrize("place", [b"a-agent", b"agent", b"ReportUsage", b"tokens", b"type"], ids=repr)
 @pytest.mark.parametrize("wrong", [b"\xff", b"\xc3(", b"\xed\xa0\x80", b"\xf5\x80\x80\x80"], ids=repr)
-def test_invalid_utf8_is_refused_and_the_place_shown(door: CommandQueue, place: bytes, wrong: bytes) -> None:
-    sentence = door.refuses(_GOOD.replace(place, place + wrong, 1))
+def test_invalid_utf8_is_refused_and_the_place_shown(queue: CommandQueue, place: bytes, wrong: bytes) -> None:
+    sentence = queue.refuses(_GOOD.replace(place, place + wrong, 1))
     assert place.decode() in sentence
     assert "UTF-8" in sentence or place == b"type"  # which then is missing
 
 
 @pytest.mark.parametrize("place", ["a-agent", "agent", "ReportUsage", "tokens"])
-def test_half_a_character_is_refused(door: CommandQueue, place: str) -> None:
+def test_half_a_character_is_refused(queue: CommandQueue, place: str) -> None:
     for half in ("\ud800", "\udfff"):
-        assert "UTF-8" in door.refuses(_GOOD.decode().replace(place, place + half, 1))
-    reply = door.fleet.ask(_GOOD.decode().replace(place, place + "\\ud800", 1))
+        assert "UTF-8" in queue.refuses(_GOOD.decode().replace(place, place + half, 1))
+    reply = queue.fleet.ask(_GOOD.decode().replace(place, place + "\\ud800", 1))
     assert reply["error"]["code"] == "invalid_message"
 
 
-def test_deep_nesting_is_refused_wherever_it_is(door: CommandQueue) -> None:
+def test_deep_nesting_is_refused_wherever_it_is(queue: CommandQueue) -> None:
     for levels in (50, 300, 900, 5_000, 100_000):
         deep = b'{"a":' * levels + b"1" + b"}" * levels
         lists = b"[" * levels + b"]" * levels
@@ -271,95 +271,95 @@ def test_deep_nesting_is_refused_wherever_it_is(door: CommandQueue) -> None:
                 b'{"type":"AllocateEqual","agents":%s,"total":{"tokens":1}}' % text,
                 text,
             ):
-                before = door.state
-                assert door.fleet.ask(message)["error"]["code"] == "invalid_message"
-                assert door.state == before
-    door.is_alive()
+                before = queue.state
+                assert queue.fleet.ask(message)["error"]["code"] == "invalid_message"
+                assert queue.state == before
+    queue.is_alive()
 
 
-def test_a_dict_that_holds_itself_is_refused(door: CommandQueue) -> None:
+def test_a_dict_that_holds_itself_is_refused(queue: CommandQueue) -> None:
     config: dict[str, Any] = {}
     config["products"] = config
-    door.refuses({"type": "LoadConfig", "config": config})
-    door.is_alive()
+    queue.refuses({"type": "LoadConfig", "config": config})
+    queue.is_alive()
 
 
-def test_a_condition_that_cannot_be_meant_is_refused_with_its_place(door: CommandQueue) -> None:
+def test_a_condition_that_cannot_be_meant_is_refused_with_its_place(queue: CommandQueue) -> None:
     config = {"circuit_breaker": {"trip_conditions": ["cost_daily_usd > daily_limits.max_cost"]}}
     place = (
         "config: circuit_breaker.trip_conditions[0]: line 1, column 18 of the condition: found 'daily_limits.max_cost'"
     )
-    door.refuses({"type": "LoadConfig", "config": config}, place)
+    queue.refuses({"type": "LoadConfig", "config": config}, place)
     for text in ("(" * 4096, "not " * 1024, "a" * 100_000, "'", "\x00"):
-        door.refuses({"type": "LoadConfig", "config": {"circuit_breaker": {"trip_conditions": [text]}}})
-    door.is_alive()
+        queue.refuses({"type": "LoadConfig", "config": {"circuit_breaker": {"trip_conditions": [text]}}})
+    queue.is_alive()
 
 
-def test_huge_arrays_and_bodies_are_refused(door: CommandQueue) -> None:
+def test_huge_arrays_and_bodies_are_refused(queue: CommandQueue) -> None:
     agents = [f"x{n}" for n in range(100_000)]
-    door.refuses({"type": "AllocateEqual", "agents": agents, "total": {"tokens": 1}}, "agents")
+    queue.refuses({"type": "AllocateEqual", "agents": agents, "total": {"tokens": 1}}, "agents")
     weights = dict.fromkeys(agents, 1)
-    door.refuses({"type": "AllocateProportional", "weights": weights, "total": {"tokens": 1}}, "weights")
+    queue.refuses({"type": "AllocateProportional", "weights": weights, "total": {"tokens": 1}}, "weights")
     priorities = dict.fromkeys(agents, "high")
-    door.refuses({"type": "AllocateByPriority", "agents": priorities, "total": {"tokens": 1}}, "agents")
-    door.refuses(b'{"type":"ReportUsage","agent":"a' + b" " * BODY_MAX + b'"}', "bytes")
+    queue.refuses({"type": "AllocateByPriority", "agents": priorities, "total": {"tokens": 1}}, "agents")
+    queue.refuses(b'{"type":"ReportUsage","agent":"a' + b" " * BODY_MAX + b'"}', "bytes")
 
 
-def test_of_a_key_that_is_there_twice_the_last_counts_for_the_answer_and_for_the_log(door: CommandQueue) -> None:
+def test_of_a_key_that_is_there_twice_the_last_counts_for_the_answer_and_for_the_log(queue: CommandQueue) -> None:
     """JSON leaves it open and the parser cannot tell; what matters is that the fleet and its log agree."""
     text = b'{"type":"ReportUsage","agent":"a-agent","usage":{"tokens":7},"usage":{"tokens":2},"id":"twice"}'
-    before = door.fleet._manager.ledger.spent[0]
-    assert "ok" in door.fleet.ask(text)
-    assert door.fleet._manager.ledger.spent[0] == before + 2
-    record = door.fleet._store.record(door.fleet._manager.ledger.ids["twice"])
+    before = queue.fleet._manager.ledger.spent[0]
+    assert "ok" in queue.fleet.ask(text)
+    assert queue.fleet._manager.ledger.spent[0] == before + 2
+    record = queue.fleet._store.record(queue.fleet._manager.ledger.ids["twice"])
     assert record is not None
     assert b'"usage":{"tokens":2}' in bytes(exchange_of(record.data).command)
     assert b'"tokens":7' not in record.data
 
 
-def test_a_number_that_compares_with_nothing_under_an_id_that_was_used_is_a_conflict(door: CommandQueue) -> None:
+def test_a_number_that_compares_with_nothing_under_an_id_that_was_used_is_a_conflict(queue: CommandQueue) -> None:
     message = {"type": "ReportUsage", "agent": "a-agent", "usage": {"cost_usd": "1"}, "id": "one-dollar"}
-    assert "ok" in door.fleet.ask(message)
+    assert "ok" in queue.fleet.ask(message)
     for text in ("NaN", "sNaN", "-sNaN12", "Infinity"):
-        reply = door.fleet.ask({**message, "usage": {"cost_usd": text}})
+        reply = queue.fleet.ask({**message, "usage": {"cost_usd": text}})
         assert reply["error"]["code"] == "idempotency_conflict"
-    door.is_alive()
+    queue.is_alive()
 
 
-# --- in company ------------------------------------------------------------------------------------------------------
+# --- many at once -----------------------------------------------------------------------------------------------------
 
 
-def test_malformed_messages_in_a_list_are_answered_in_their_place_and_the_others_are_done(door: CommandQueue) -> None:
+def test_malformed_messages_in_a_list_are_answered_in_their_place_and_the_others_are_done(queue: CommandQueue) -> None:
     mistakes = [case.message for command in WIRE for case in itertools.islice(bad(command), 4)]
     ids = itertools.count()
     messages = []
     for mistake in mistakes:
         fine = {"type": "ReportUsage", "agent": "a-agent", "usage": {"tokens": 0}, "id": f"fine-{next(ids)}"}
         messages += [mistake, fine]
-    replies = door.fleet.ask(messages)
+    replies = queue.fleet.ask(messages)
     assert ["error" in reply for reply in replies] == [True, False] * len(mistakes)
 
 
-def test_a_list_of_more_than_a_thousand_is_refused_whole(door: CommandQueue) -> None:
-    before = door.state
+def test_a_list_of_more_than_a_thousand_is_refused_whole(queue: CommandQueue) -> None:
+    before = queue.state
     messages = [{"type": "ReportUsage", "agent": "a-agent", "usage": {"tokens": 1}}] * (MESSAGES_MAX + 1)
-    replies = door.fleet.ask(messages)
+    replies = queue.fleet.ask(messages)
     assert len(replies) == MESSAGES_MAX + 1
     assert {reply["error"]["code"] for reply in replies} == {"invalid_message"}
     assert "1000" in replies[0]["error"]["detail"]
-    assert door.state == before
+    assert queue.state == before
 
 
-def test_an_empty_list_has_no_answers(door: CommandQueue) -> None:
-    assert door.fleet.ask([]) == []
+def test_an_empty_list_has_no_answers(queue: CommandQueue) -> None:
+    assert queue.fleet.ask([]) == []
 
 
 @pytest.mark.parametrize(
     "by", ["", "x" * 129, "a\ud800", "a\nb", 5, None, object()], ids=lambda value: type(value).__name__
 )
-def test_a_principal_that_is_no_name_is_a_programs_error_and_the_house_lives(door: CommandQueue, by: Any) -> None:
-    before = door.state
+def test_a_principal_that_is_no_name_is_a_programs_error_and_the_fleet_lives(queue: CommandQueue, by: Any) -> None:
+    before = queue.state
     with pytest.raises(ValueError, match="by: "):
-        door.fleet.ask(_GOOD, by=by)
-    assert door.state == before
-    door.is_alive()
+        queue.fleet.ask(_GOOD, by=by)
+    assert queue.state == before
+    queue.is_alive()

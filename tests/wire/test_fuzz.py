@@ -1,4 +1,4 @@
-"""Chance at the door: never an exception, never a halted fleet, and a refusal changes nothing."""
+"""Chance at the command queue: never an exception, never a halted fleet, and a refusal changes nothing."""
 
 import datetime as dt
 from typing import Any
