@@ -38,6 +38,7 @@ from tallystick.events.log.codec import (
     is_same,
     seal,
 )
+from tallystick.events.log.correction import with_record
 from tallystick.events.log.store import Record, Store, StoreError
 from tallystick.events.messages import proposals as p
 from tallystick.events.state.calendar import NEVER
@@ -295,6 +296,8 @@ class Manager:
             position = self.ledger.ids.get(id)
             if position is not None:
                 return self._repeated(id, asked, position)
+        if type(command) is c.CorrectUsage:
+            command = with_record(command, self.ledger, self._store, [line[0] for line in self._lines])
         decided = decide(self.ledger, command, now, id, by)
         answered = encode_answer(decided.answer)
         lines, own = self._lines, decided.own

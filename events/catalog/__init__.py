@@ -96,6 +96,10 @@ from tallystick.events.catalog.snapshots import SnapshotRecorded as SnapshotReco
 # isort: split
 from tallystick.events.catalog.rules_version import RulesAdopted as RulesAdopted
 
+# isort: split
+from tallystick.events.catalog.corrections import Said as Said
+from tallystick.events.catalog.corrections import UsageCorrected as UsageCorrected
+
 CATALOG: tuple[type[Event], ...] = tuple(Event.__subclasses__())
 """All events, in the order of the imports above, which is also that of an export's columns."""
 

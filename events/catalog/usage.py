@@ -1,11 +1,14 @@
 """What agents used, what they set aside before it, and signs of life."""
 
 import datetime as dt
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from tallystick.config.amounts import Amounts
 from tallystick.config.price import Tokens
 from tallystick.events.catalog.event import Event, Kind
+
+if TYPE_CHECKING:
+    from tallystick.events.catalog.corrections import Said
 
 EndOfHold = Literal["expired", "cancelled", "released"]
 
@@ -135,7 +138,7 @@ class HoldSettled(Event, kw_only=True, tag="hold-settled.v1"):
         return self.agent
 
 
-def tokens_of(event: UsageReported | HoldSettled) -> Tokens:
+def tokens_of(event: "UsageReported | HoldSettled | Said") -> Tokens:
     """The tokens that were used as prices tell them apart: without a split all is input, and what a total has beyond
     the split is output.
     """

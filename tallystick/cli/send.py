@@ -1,6 +1,7 @@
 """``tallystick send``: one message to the fleet, in JSON or in a few words."""
 
 import getpass
+import re
 import secrets
 from collections.abc import Callable, Mapping
 from decimal import Decimal, InvalidOperation
@@ -21,7 +22,7 @@ from tallystick.fleet import Fleet
 
 _WORDS = (
     "pause REASON, resume, approve-limit [--cost DOLLARS] [--tokens TOKENS], override PRODUCT PRIORITY [REASON], "
-    "reset-breaker REASON, release-reserve REASON, retry TASK REASON"
+    "reset-breaker REASON, release-reserve REASON, retry TASK REASON, correct-usage POSITION AMOUNTS REASON"
 )
 _WITH_REASON = {"pause": "PauseAll", "reset-breaker": "ResetBreaker", "release-reserve": "ReleaseReserve"}
 _BEGIN = (
@@ -83,6 +84,7 @@ def send(
       reset-breaker REASON                  close the circuit breaker, whatever holds
       release-reserve REASON                open the reserve for critical agents
       retry TASK REASON                     a new life for a task that failed or was cancelled, and those it took along
+      correct-usage POSITION tokens=N REASON  what a record of the log should have said (also time_seconds=, cost_usd=)
 
     The command opens the store as its writer; while another process writes it, that one is named and nothing is sent.
 
@@ -216,5 +218,26 @@ def _retry(rest: tuple[str, ...]) -> dict[str, Any]:
     return {"type": "RetryTask", "task": rest[0], "reason": " ".join(rest[1:]), "revive_dependents": True}
 
 
-_OTHERS: Mapping[str, Callable[[tuple[str, ...]], dict[str, Any]]] = {"override": _override, "retry": _retry}
+def _correction(rest: tuple[str, ...]) -> dict[str, Any]:
+    """`CorrectUsage`: a position, what counts (like ``tokens=200 cost_usd=0.5``) and a reason."""
+    example = "like: correct-usage 1234 tokens=200 cost_usd=0.50 the agent counted twice"
+    if len(rest) < 3 or not _POSITION.fullmatch(rest[0]):
+        raise click.UsageError(f"correct-usage needs a position, what counts and a reason, {example}")
+    usage: dict[str, Any] = {}
+    words = list(rest[1:])
+    while words and (named := _AMOUNT.fullmatch(words[0])):
+        usage[named[1]] = int(named[2]) if named[1] == "tokens" and named[2].isdigit() else Decimal(named[2])
+        words.pop(0)
+    if not usage or not words:
+        raise click.UsageError(f"correct-usage needs what counts and a reason, {example}")
+    return {"type": "CorrectUsage", "position": int(rest[0]), "usage": usage, "reason": " ".join(words)}
+
+
+_POSITION = re.compile("[0-9]{1,18}")
+_AMOUNT = re.compile(r"(tokens|time_seconds|cost_usd)=([0-9]+(?:\.[0-9]+)?)")
+_OTHERS: Mapping[str, Callable[[tuple[str, ...]], dict[str, Any]]] = {
+    "correct-usage": _correction,
+    "override": _override,
+    "retry": _retry,
+}
 """The words that are followed by more than a reason."""

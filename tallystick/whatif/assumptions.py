@@ -58,6 +58,11 @@ def assumptions(rerun: Rerun) -> Iterator[str]:
             "Usage of runs of tasks that are repeated, go on where the log cut them short, or never ran in the log, is"
             " counted as used beyond the log."
         )
+    if messages.corrected:
+        yield (
+            "What the log corrects later is corrected here, too, as far as it was used here: to the same figure where"
+            " the same was used, and else by as much."
+        )
     if divergence is None:
         yield "The specialists had no reason to propose anything else: their proposals in the log were decided anew."
     else:
