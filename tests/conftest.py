@@ -4,18 +4,23 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 
 from tallystick.actors.runtime.clock import ManualClock
 from tallystick.actors.runtime.fleet import Fleet
 from tallystick.config.loader import from_mapping
 from tallystick.events.log.store import Store
 from tests.support.core import START
+from tests.support.examples import THOROUGH
 from tests.support.limits import with_seed_limits
 from tests.support.running import QUIET, OpenFleet
 
-# The same cases each time, and no deadline: a slow machine must not fail a test.
-settings.register_profile("fleet", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+# The same cases each time, and no deadline: a slow machine must not fail a test. Only a thorough run looks for a
+# smaller case of a failure, which may take minutes.
+_PHASES = tuple(Phase) if THOROUGH else (Phase.explicit, Phase.reuse, Phase.generate, Phase.target)
+settings.register_profile(
+    "fleet", deadline=None, derandomize=True, phases=_PHASES, suppress_health_check=[HealthCheck.too_slow]
+)
 settings.load_profile("fleet")
 
 

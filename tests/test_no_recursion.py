@@ -15,6 +15,15 @@ ROOMS = ("actors", "config", "events", "projections", "tallystick")
 BOUNDED = {
     # Specialists: a successor that fails at once is counted, and given up after a few.
     "actors/runtime/fleet.py": {"_on_crash"},
+    # The same; and once a reallocator is given up, what stands behind a plan is answered without another.
+    "actors/manager.py": {
+        "_ask",
+        "_consult",
+        "_settle",
+        "_take_from",
+        "_tell_allocator",
+        "give_up_specialist",
+    },
     # Conditions: at most 32 levels (`_DEEPEST` in config/grammar.py), and texts of at most 4,096 characters.
     "config/conditions.py": {"_truth", "_pairs", "_outcomes", "node"},
     "config/grammar.py": {"written", "_within"},

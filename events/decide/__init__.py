@@ -56,7 +56,7 @@ def decide(ledger: Ledger, command: c.Command, now: dt.datetime, id: str, by: st
         # The end of a run that comes too late is refused, but what the run used is a fact.
         kept = len(turn.events) == turn.own or type(command) is c.CompleteTask
         assert kept, f"{type(command).__name__} recorded something and then refused"
-        if type(command) is c.Reserve:
+        if isinstance(command, c.Reserve) or (isinstance(command, c.Heartbeat) and command.hold is not None):
             answer = with_time(turn, command, answer)
         if answer.code not in MALFORMED and not command.is_query and not _is_unasked_proposal(command):
             _record_refusal(turn, command, answer)

@@ -2,7 +2,7 @@
 
 import datetime as dt
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
 
 from tallystick.config.amounts import (
     DIMENSIONS,
@@ -50,18 +50,16 @@ def reserve(turn: Turn, command: c.Reserve) -> Held | Refusal:
         found = "nothing" if wanted == NOTHING else "nothing but zeros"
         raise InvalidAmount("estimate", found, "one or more of tokens, time_seconds, cost_usd above zero")
     ttl_ms = _ttl_ms(command.ttl_seconds, ledger.rules.holds_ttl_ms)
+    malformed = notes_misspelled(ledger, command)
+    if malformed is not None:
+        return malformed
     account = ledger.accounts.get(command.agent)
     if account is None:
         return unknown_agent(ledger, command.agent)
     # Ids are remembered for a time and in a number that are limited; a hold may outlive the memory of its id.
     if turn.id in ledger.holds or turn.id in ledger.ended_holds:
         return Refusal("idempotency_conflict", f"there is or was a hold with the id {turn.id}", {"hold": turn.id})
-    refusal = (
-        notes_misspelled(ledger, command)
-        or refused_to_run(turn, account, enforced(ledger, account))
-        or _no_room(account, wanted)
-        or over_daily_limit(ledger, account, wanted, turn.now)
-    )
+    refusal = _refused(turn, account, wanted)
     if refusal is not None:
         return refusal
     expires_at = later(turn.now, dt.timedelta(milliseconds=ttl_ms))
@@ -104,6 +102,16 @@ def reserve(turn: Turn, command: c.Reserve) -> Held | Refusal:
     answer = held_reply(ledger.holds[turn.id])
     answer.unpriced, answer.base_tier = priced.unpriced, priced.base_tier
     return answer
+
+
+def _refused(turn: Turn, account: Account, wanted: Triple) -> Refusal | None:
+    """Why ``wanted`` may not be set aside in an account now."""
+    ledger = turn.ledger
+    return (
+        refused_to_run(turn, account, enforced(ledger, account))
+        or _no_room(account, wanted)
+        or over_daily_limit(ledger, account, wanted, turn.now)
+    )
 
 
 def _no_room(account: Account, wanted: Triple) -> Refusal | None:
@@ -213,30 +221,37 @@ def end_hold(turn: Turn, hold: Hold, how: "e.EndOfHold", **notes: Any) -> None:
     respond(turn)
 
 
-def extend_hold(turn: Turn, command: c.Heartbeat, hold_id: str) -> Held | Refusal:
-    """Move a hold's expiry on by its time to live, or the one that is named, and hold more if there is room.
+class Extension(NamedTuple):
+    """What a sign of life asks for a hold: a time to live in milliseconds, and an amount; None where not named."""
 
-    Where there is no room it is refused as a `Reserve` would be, and the hold stays as it is.
+    ttl_ms: int | None
+    more: Triple | None
+
+
+def extension(command: c.Heartbeat) -> Extension:
+    """What a message asks for a hold, whether there is one or not.
 
     Raises:
         InvalidAmount: a malformed, empty or zero amount, or a time to live that is not positive.
     """
-    ledger = turn.ledger
     more = None if command.amount is None else not_empty(command.amount, "amount")
+    return Extension(None if command.ttl_seconds is None else _ttl_ms(command.ttl_seconds, 0), more)
+
+
+def extend_hold(turn: Turn, hold_id: str, asked: Extension) -> Held | Refusal:
+    """Move a hold's expiry on by its time to live, or the one that is named, and hold more if there is room.
+
+    Where there is no room it is refused as a `Reserve` would be, and the hold stays as it is.
+    """
+    ledger, more = turn.ledger, asked.more
     hold = ledger.holds.get(hold_id)
     if hold is None:
         ended = ledger.ended_holds.get(hold_id)
         return unknown_hold(hold_id) if ended is None else hold_ended(hold_id, ended)
-    ttl_ms = _ttl_ms(command.ttl_seconds, hold.ttl_ms)
-    if more is not None:
-        account = hold.account
-        refusal = (
-            refused_to_run(turn, account, enforced(ledger, account))
-            or _no_room(account, more)
-            or over_daily_limit(ledger, account, more, turn.now)
-        )
-        if refusal is not None:
-            return refusal
+    ttl_ms = hold.ttl_ms if asked.ttl_ms is None else asked.ttl_ms
+    refusal = None if more is None else _refused(turn, hold.account, more)
+    if refusal is not None:
+        return refusal
     # Nothing can fail after this line.
     turn.record(
         e.HoldExtended(

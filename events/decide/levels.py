@@ -108,7 +108,7 @@ def _relevel_one(turn: Turn, account: Account, own_usage: bool = False) -> None:
 def _give_back_unused(turn: Turn, account: Account) -> None:
     """A stopped agent's free balance in its other dimensions goes back to its parent."""
     unused = [
-        account.free[d] if account.allocated[d] is not None and not _used_up(turn.ledger, account, d) else 0
+        account.free[d] if account.allocated[d] is not None and not used_up(turn.ledger, account, d) else 0
         for d in DIMENSIONS
     ]
     if any(unused):
@@ -137,7 +137,7 @@ def restore_more(turn: Turn, account: Account) -> None:
         _restore_unused(turn, account)
 
 
-def _used_up(ledger: Ledger, account: Account, dimension: int) -> bool:
+def used_up(ledger: Ledger, account: Account, dimension: int) -> bool:
     """Whether an account is black in a dimension that it limits."""
     return ledger.rules.level_of(account.consumed(dimension), account.base(dimension)) == BLACK
 
@@ -265,7 +265,7 @@ def used_up_above(ledger: Ledger, account: Account) -> Account | None:
     children have only begun.
     """
     for d, payer in enumerate(account.payers):
-        if payer is not account and payer is not ledger.root and payer.level == BLACK and _used_up(ledger, payer, d):
+        if payer is not account and payer is not ledger.root and payer.level == BLACK and used_up(ledger, payer, d):
             return payer
     return None
 

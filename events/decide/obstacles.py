@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 from tallystick.config.amounts import DIMENSIONS, EDGE_NAMES, at_edge
 from tallystick.events.decide.daily_limits import breaker_open, daily_refusals
+from tallystick.events.decide.fleet_response import pressure
 from tallystick.events.decide.levels import (
     BLACK,
     THROTTLE,
@@ -15,6 +16,7 @@ from tallystick.events.decide.levels import (
     has_nothing,
     paused_product_of,
     stopped_by,
+    used_up,
     used_up_above,
     wait_left_ms,
 )
@@ -52,7 +54,9 @@ def obstacles_of(turn: Turn, agent: str, account: Account | None, measure: Enfor
     if _is_far(ledger, account, measure):
         return []
     found = [_obstacle(refusal) for refusal in _refusals_to_run(turn, account, measure)]
-    found += [_without_room(account, d) for d in DIMENSIONS if _has_no_room(account, d)]
+    found += [
+        _without_room(account, d) for d in DIMENSIONS if _has_no_room(account, d) and not _is_named(ledger, account, d)
+    ]
     found += [_obstacle(refusal) for refusal in daily_refusals(ledger, account, _LEAST, turn.now, asked=False)]
     breaker = breaker_open(ledger)
     if breaker is not None:
@@ -119,10 +123,15 @@ def _used_up(ledger: Ledger, account: Account) -> Iterator[Refusal]:
     above = used_up_above(ledger, account)
     if above is not None:
         yield _stop_for_budget(account, f"the budget of {above.id}, which pays, is used up", "ancestor_stop")
-    if ledger.response == 4 or (ledger.response == 3 and account.priority != "critical"):
+    if fleet_stops(ledger, account):
         yield _stop_for_budget(account, "the fleet's budget is used up", "fleet_response")
     if account.level != BLACK and has_nothing(account):
         yield _stop_for_budget(account, f"{account.id} was allocated nothing", "zero_budget")
+
+
+def fleet_stops(ledger: Ledger, account: Account) -> bool:
+    """Whether the fleet's budget is used up for this account."""
+    return ledger.response == 4 or (ledger.response == 3 and account.priority != "critical")
 
 
 def _stop_for_budget(account: Account, detail: str, decided_by: str, available: object = None) -> Refusal:
@@ -137,6 +146,19 @@ def _stop_for_budget(account: Account, detail: str, decided_by: str, available: 
 def _has_no_room(account: Account, d: int) -> bool:
     payer = account.payers[d]
     return payer.allocated[d] is not None and payer.free[d] <= 0
+
+
+def _is_named(ledger: Ledger, account: Account, d: int) -> bool:
+    """Whether a stop for lack of budget says already why nothing is free in a dimension: one cause, one obstacle."""
+    payer = account.payers[d]
+    if payer is ledger.root:
+        return fleet_stops(ledger, account) and pressure(ledger)[1] == d
+    if payer is not account:
+        return payer is used_up_above(ledger, account) and used_up(ledger, payer, d)
+    if account.level == BLACK:
+        # What it had in other dimensions it gave back when it turned black.
+        return used_up(ledger, account, d) or account.given_back[d] > 0
+    return has_nothing(account)
 
 
 def _without_room(account: Account, d: int) -> Obstacle:

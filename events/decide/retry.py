@@ -1,7 +1,7 @@
-"""When a hold that was refused will be granted, if nothing else happens until then.
+"""When a hold that was refused, or more for one, will be granted, if nothing else happens until then.
 
 The answer is found by letting time pass on a fork of the state: what holds give back, what covers repay, a new day or
-period, the end of a fleet's stop. On the fork `reserve` decides as it will decide then.
+period, the end of a fleet's stop. On the fork `reserve`, or `extend_hold`, decides as it will decide then.
 """
 
 import datetime as dt
@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from tallystick.config.amounts import EDGE_NAMES
 from tallystick.events import messages as c
 from tallystick.events.decide.clock import pass_time
-from tallystick.events.decide.holds import reserve
+from tallystick.events.decide.holds import extend_hold, extension, reserve
 from tallystick.events.decide.levels import enforced, throttled_until
 from tallystick.events.decide.turn import Turn
 from tallystick.events.messages.replies import Refusal
@@ -32,17 +32,20 @@ PASSES = frozenset({"budget_exhausted", "daily_limit_reached", "throttled"})
 """The refusals that time may end."""
 
 
-def with_time(turn: Turn, command: c.Reserve, refusal: Refusal) -> Refusal:
-    """The refusal of a hold, with ``retry_after_seconds``: when it will be granted; null where waiting cannot help."""
+def with_time(turn: Turn, command: c.Reserve | c.Heartbeat, refusal: Refusal) -> Refusal:
+    """The refusal of a hold, or of more for one, with ``retry_after_seconds``: when it will be granted; null where
+    waiting cannot help, as where the hold ends before.
+    """
     if refusal.code in PASSES:
-        seconds = None if _is_hopeless(turn.ledger, command, refusal) else _seconds(turn, command)
+        agent = command.agent if isinstance(command, c.Reserve) else turn.ledger.holds[command.hold or ""].agent
+        account = turn.ledger.accounts[agent or ""]
+        seconds = None if _is_hopeless(account, refusal) else _seconds(turn, command, account.id)
         refusal.numbers["retry_after_seconds"] = seconds
     return refusal
 
 
-def _is_hopeless(ledger: Ledger, command: c.Reserve, refusal: Refusal) -> bool:
+def _is_hopeless(account: Account, refusal: Refusal) -> bool:
     """Whether an account has used up its own: no hold that ends, and no new day, brings anything back to it."""
-    account = ledger.accounts[command.agent]
     if refusal.code != "budget_exhausted" or any(account.held) or any(account.delegated):
         return False
     return refusal.numbers.get("decided_by") in ("level", "zero_budget") or _lacks_its_own(account, refusal)
@@ -59,18 +62,28 @@ def _lacks_its_own(account: Account, refusal: Refusal) -> bool:
     return False
 
 
-def _seconds(turn: Turn, command: c.Reserve) -> int | float | None:
+def _asked_again(turn: Turn, command: c.Reserve | c.Heartbeat) -> object:
+    """How the same is decided on a fork."""
+    if isinstance(command, c.Reserve):
+        return reserve(turn, command)
+    assert command.hold is not None
+    return extend_hold(turn, command.hold, extension(command))
+
+
+def _seconds(turn: Turn, command: c.Reserve | c.Heartbeat, agent: str) -> int | float | None:
     fork = fork_of(turn.ledger)
+    if isinstance(command, c.Heartbeat) and command.hold is not None:
+        fork.holds[command.hold]  # the fork's own copy, which is extended
     last, renewals = turn.now, 0
     for _ in range(LOOKED_AT_MAX):
-        due = _next(fork, command, last)
+        due = _next(fork, agent, last)
         if due == NEVER:
             return None
         if fork.period_ends is not None and due >= fork.period_ends:
             renewals += 1
         before = bool(fork.expiries)
         pass_time(fork, due)
-        answer = reserve(Turn(fork, due, "", turn.by), command)
+        answer = _asked_again(Turn(fork, due, "", turn.by), command)
         last = due
         if not isinstance(answer, Refusal):
             break
@@ -80,9 +93,9 @@ def _seconds(turn: Turn, command: c.Reserve) -> int | float | None:
     return int(left) if left.is_integer() else left
 
 
-def _next(fork: Ledger, command: c.Reserve, last: dt.datetime) -> dt.datetime:
+def _next(fork: Ledger, agent: str, last: dt.datetime) -> dt.datetime:
     """The next moment at which something may be otherwise: something is due, or a wait ends."""
-    account = fork.accounts[command.agent]
+    account = fork.accounts[agent]
     until = throttled_until(account, enforced(fork, account))
     due = fork.due_at()
     return min(due, until) if until is not None and until > last else due
@@ -141,7 +154,10 @@ class _Holds(dict[str, Hold]):
         return copied
 
     def get(self, name: str, default: Any = None) -> Any:
-        return default if name in self._over else self._ledger.holds.get(name, default)
+        if name in self._over:
+            return default
+        # One that was copied may differ; the others are only looked at.
+        return self[name] if dict.__contains__(self, name) else self._ledger.holds.get(name, default)
 
     def pop(self, name: str, *default: Any) -> Any:
         self._over.add(name)

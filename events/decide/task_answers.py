@@ -78,13 +78,14 @@ def kept_reason(ledger: Ledger, kept_for: str | None) -> Reason | None:
     return Reason("kept_for_older", None, None, message, task.id)
 
 
-_UNKNOWN: Mapping[WhyUnknown, str] = {
+WHY_UNKNOWN: Mapping[WhyUnknown, str] = {
     "held_up": "something other than a slot is in its way",
     "behind_others": "what is free goes to others first",
     "far_behind": "it is not among the first of the queue, for which alone starts are forecast",
     "end_unknown": "the end of a task that must end before is not known",
     "beyond_calendar": "by the estimates, it would start after the end of the calendar",
 }
+"""Why no start can be expected, in a sentence."""
 
 
 def _why_unknown(ledger: Ledger, task: Task, reason: Reason | None, unknown: WhyUnknown | None) -> str | None:
@@ -94,7 +95,7 @@ def _why_unknown(ledger: Ledger, task: Task, reason: Reason | None, unknown: Why
     why = hindrance(ledger, task) if unknown == "held_up" else None
     if unknown == "behind_others" and reason is not None and reason.behind is not None:
         why = reason
-    return f"the start is not known: {_UNKNOWN[unknown] if why is None else why.message}"
+    return f"the start is not known: {WHY_UNKNOWN[unknown] if why is None else why.message}"
 
 
 def reason_of(ledger: Ledger, task: Task) -> Reason | None:

@@ -3,7 +3,7 @@
 from tallystick.events import catalog as e
 from tallystick.events import messages as c
 from tallystick.events.decide.answers import enforcement
-from tallystick.events.decide.holds import extend_hold
+from tallystick.events.decide.holds import extend_hold, extension
 from tallystick.events.decide.leases import extend_lease, last_lease, was_lost, which_run
 from tallystick.events.decide.levels import STOP
 from tallystick.events.decide.refusals import unknown_agent
@@ -48,7 +48,12 @@ def report_usage(turn: Turn, command: c.ReportUsage) -> Enforcement | Refusal:
 
 
 def heartbeat(turn: Turn, command: c.Heartbeat) -> Held | Enforcement | TaskAlive | Refusal:
-    """A sign of life: of an agent, of a hold or of a run; what expires does so later."""
+    """A sign of life: of an agent, of a hold or of a run; what expires does so later.
+
+    Raises:
+        InvalidAmount: an amount, or a time to live, that no hold may have.
+    """
+    asked = extension(command)
     named = sum(name is not None for name in (command.agent, command.task, command.hold))
     if named != 1 or (command.lease is not None and command.task is None):
         return Refusal(
@@ -59,7 +64,7 @@ def heartbeat(turn: Turn, command: c.Heartbeat) -> Held | Enforcement | TaskAliv
     if command.task is not None:
         return extend_lease(turn, command.task, command.lease)
     if command.hold is not None:
-        return extend_hold(turn, command, command.hold)
+        return extend_hold(turn, command.hold, asked)
     assert command.agent is not None
     account = turn.ledger.accounts.get(command.agent)
     if account is None:

@@ -50,7 +50,6 @@ class Charged:
                 found.unknown -= 1
                 self.runs[task] = (run[0], 0, run[2] + units, run[3])
                 beyond = units
-                found.mark(run[3])
             found.correct(beyond, run[3])
         else:
             self._of(product, at).add(units, at, self.window)
@@ -69,8 +68,8 @@ class Charged:
         self.runs[task] = (product, UNKNOWN if mean is None else mean, 0, at)
         if mean is None:
             found.unknown += 1
-        else:
-            found.add(mean, at, self.window)
+        # Also a run of which nothing is known has its mark, for it is booked at its start as soon as it is known.
+        found.add(mean or 0, at, self.window)
 
     def ended(self, task: str, at: int) -> None:
         """A run is over: what it was not charged is given back, and the next is expected to take what it took."""
@@ -147,15 +146,11 @@ class _Product:
 
     def add(self, units: int, at: int, window: int) -> None:
         """At most one mark a second is kept: what comes within it counts from the first of it."""
-        self.mark(at)
+        if not self.marks or at - self.marks[-1][0] >= _APART_MICROS:
+            self.marks.append((at, self.total))
         self.total += units
         while len(self.marks) > 1 and self.marks[1][0] <= at - window:
             self.marks.popleft()
-
-    def mark(self, at: int) -> None:
-        """A moment from which on something was charged."""
-        if not self.marks or at - self.marks[-1][0] >= _APART_MICROS:
-            self.marks.append((at, self.total))
 
     def correct(self, units: int, since: int) -> None:
         """So much more, or less, was charged at an earlier moment."""

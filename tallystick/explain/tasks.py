@@ -4,6 +4,7 @@ from tallystick.config.kinds import Priority
 from tallystick.config.settings import Config
 from tallystick.events import catalog as e
 from tallystick.events.decide.facts import NAMED
+from tallystick.events.decide.task_answers import WHY_UNKNOWN
 from tallystick.events.state.inheritance import effective_priority, inherited_from, own_priority
 from tallystick.events.state.ledger import Ledger
 from tallystick.events.state.task_rules import max_wait, priority_of
@@ -96,7 +97,7 @@ def _says_queued(event: e.TaskQueued, say: Style) -> str:
     start = event.expected_start
     expected = "" if start is None else f"; it was expected to start at {say.time(start)}"
     if event.unknown is not None:
-        expected = f"; when it would start was not known ({event.unknown.replace('_', ' ')})"
+        expected = f"; no start could be expected: {WHY_UNKNOWN[event.unknown]}"
     return f"{event.task} was queued, {event.code}: {event.message}{expected}"
 
 

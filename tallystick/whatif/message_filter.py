@@ -131,10 +131,12 @@ class MessageFilter:
         if missing is None:
             return command
         if isinstance(command, c.Settle):
-            del self._missing[command.hold]
+            if command.final:
+                del self._missing[command.hold]
             if missing.why == "throttled":
                 # It would have waited and then have done the same: a throttle moves no report in time.
-                said = {name: getattr(command, name) for name in command.__struct_fields__ if name != "hold"}
+                both = set(command.__struct_fields__) & set(c.ReportUsage.__struct_fields__)
+                said = {name: getattr(command, name) for name in both}
                 return c.ReportUsage(agent=missing.agent, **said)
             self.reason = missing.why
         return None

@@ -3,6 +3,7 @@
 from decimal import Decimal
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
@@ -123,6 +124,42 @@ def test_a_time_to_live_out_of_its_bounds_and_an_amount_of_nothing_are_refused(c
     core.then_refused("invalid_amount", field="amount")
     core.when(c.Heartbeat(agent="ann", ttl_seconds=Decimal(5)))
     core.then_refused("invalid_message")
+
+
+MALFORMED = [
+    c.Reserve(agent="ghost", estimate=budget(1), labels={"a": "b\u200b"}),
+    c.Reserve(agent="ghost", estimate=budget(1), operation=" draft"),
+    c.Reserve(agent="ghost", estimate=budget(-1)),
+    c.Reserve(agent="ghost", estimate=budget(1), ttl_seconds=Decimal(0)),
+    c.CancelHold(hold="GONE", operation=" draft"),
+    c.CancelHold(hold="GONE", labels={"a\u200b": "b"}),
+    c.Settle(hold="GONE", usage=budget(-1)),
+    c.Settle(hold="GONE", usage=budget(1), input_tokens=-1),
+    c.Heartbeat(hold="GONE", amount=budget(-1)),
+    c.Heartbeat(hold="GONE", amount=budget(0)),
+    c.Heartbeat(hold="GONE", ttl_seconds=Decimal(0)),
+    c.Heartbeat(agent="ann", amount=budget(-1)),
+    c.Heartbeat(task="t", ttl_seconds=Decimal(-1)),
+]
+
+
+@pytest.mark.parametrize("state", ["never was", "settled", "cancelled"])
+@pytest.mark.parametrize("command", MALFORMED, ids=lambda command: f"{type(command).__name__}")
+def test_what_is_malformed_is_refused_as_that_before_anything_is_said_of_its_hold(
+    core: Core, command: Any, state: str
+) -> None:
+    core.given(hold("ann", "h", 60), last("h", 1) if state == "settled" else c.CancelHold(hold="h"))
+    if getattr(command, "hold", None) is not None:
+        command = msgspec.structs.replace(command, hold="never" if state == "never was" else "h")
+    refusal = core.when(command)
+    assert refusal.code in ("invalid_amount", "invalid_message")
+    assert core.own == []
+
+
+def test_a_bad_amount_of_a_sign_of_life_is_named_with_its_bound(core: Core) -> None:
+    core.when(c.Heartbeat(agent="ann", amount=budget(-1)))
+    detail = core.then_refused("invalid_amount", field="amount.tokens").detail
+    assert detail == "amount.tokens: found -1, allowed is whole tokens, from 0 to 2^63-1 internal units"
 
 
 def test_signs_of_life_that_move_nothing_leave_nothing_behind(core: Core) -> None:

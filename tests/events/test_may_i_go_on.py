@@ -52,7 +52,7 @@ def test_a_budget_of_zero_is_a_stop_before_anything_was_used_of_it() -> None:
     core = Core(fleet(1_000), c.AllocateEqual(agents=["ann", "bob"], total=budget(1)))
     answer = core.check("bob")
     assert (answer.action, answer.decided_by, answer.throttle_rate) == ("stop", "zero_budget", 0.0)
-    assert named(answer) == [("budget_exhausted", "zero_budget"), ("budget_exhausted", "room")]
+    assert named(answer) == [("budget_exhausted", "zero_budget")]
     assert everywhere(core, "bob") == named(answer)
     core.when(hold("bob", "h", 1))
     core.then_refused("budget_exhausted", decided_by="zero_budget", available=tokens(0))
@@ -113,10 +113,42 @@ def test_all_that_refuses_is_named_not_the_first_thing_alone() -> None:
         c.Stop(agent="ann", reason="loops"),
     )
     assert [code for code, _ in everywhere(core, "ann/1")] == [
-        "agent_stopped", "paused", "budget_exhausted", "budget_exhausted", "budget_exhausted", "daily_limit_reached",
+        "agent_stopped", "paused", "budget_exhausted", "budget_exhausted", "daily_limit_reached",
     ]  # fmt: skip
     core.when(hold("ann/1", "h", 1))
     core.then_refused("agent_stopped")
+
+
+@pytest.mark.parametrize(
+    ("commands", "causes"),
+    [
+        ([use("ann", 90)], ["level"]),
+        ([use("ann", 45), allocate("ann/1", 45, parent="ann")], ["level"]),
+        ([allocate("ann/1", cost="1", parent="ann"), use("ann/1", 90)], ["level"]),
+        ([use("ann", 90), allocate("bob", cost="10")], ["level"]),
+        ([allocate("bob", 910)], []),
+        ([use("ann", 90), use("bob", 910)], ["level", "fleet_response"]),
+    ],
+)
+def test_one_cause_is_named_once(commands: list[Any], causes: list[str]) -> None:
+    core = Core(fleet(1_000, "10"), allocate("ann", 90, "9"))
+    for command in commands:
+        core.when(command)
+    assert [by for _, by in everywhere(core, "ann")] == causes
+
+
+def test_two_dimensions_that_are_short_for_different_causes_are_both_named() -> None:
+    core = Core(fleet(1_000, "10"), allocate("ann", 90, "9"), allocate("ann/1", None, "9", parent="ann"))
+    core.given(use("ann", 90))
+    causes = [(one.decided_by, one.dimension) for one in core.check("ann").obstacles]
+    assert causes == [("level", None), ("room", "cost_usd")]
+
+
+def test_an_account_above_that_is_used_up_is_named_once_and_so_is_the_pool() -> None:
+    core = Core(fleet(1_000, "10"), allocate("ann", 90), allocate("ann/1", None, "1", parent="ann"), use("ann", 90))
+    assert everywhere(core, "ann/1") == [("budget_exhausted", "ancestor_stop")]
+    core.given(allocate("bob", None, "1"), use("bob", 910))
+    assert everywhere(core, "bob") == [("budget_exhausted", "fleet_response")]
 
 
 def test_a_paused_product_and_a_wait_are_named() -> None:

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tallystick.config.amounts import Budget
+from tallystick.events import catalog as e
 from tallystick.events import messages as c
 from tallystick.events.decide import decide
 from tallystick.events.log import snapshot
@@ -21,14 +22,14 @@ QUIET = {"enforcement": {"warn_before_exhaustion_seconds": 0}}
 STEP = dt.timedelta(microseconds=1)
 
 
-def answer_at(core: Core, command: c.Reserve, at: dt.datetime) -> Any:
+def answer_at(core: Core, command: c.Reserve | c.Heartbeat, at: dt.datetime) -> Any:
     """What the same request is answered at another time, if nothing else happens until then."""
     ledger = snapshot.load(snapshot.dump(core.ledger))
     assert isinstance(ledger, Ledger)
     return decide(ledger, command, at, "again", "tester").answer
 
 
-def check(core: Core, command: c.Reserve) -> Any:
+def check(core: Core, command: c.Reserve | c.Heartbeat) -> Any:
     """Ask, and prove what the refusal says of time; the seconds, "granted" or "not a matter of time"."""
     answer = answer_at(core, command, core.now)
     if not isinstance(answer, Refusal):
@@ -115,6 +116,37 @@ def test_of_very_many_holds_only_the_next_are_looked_at(monkeypatch: pytest.Monk
     assert answer.numbers["retry_after_seconds"] == 3
 
 
+# --- more for a hold that stands -------------------------------------------------------------------------------------
+
+
+def more(hold_id: str, amount: int) -> c.Heartbeat:
+    return c.Heartbeat(hold=hold_id, amount=budget(amount))
+
+
+def test_more_for_a_hold_is_granted_when_others_end() -> None:
+    core = Core(fleet(1_000, **QUIET), allocate("a", 100), hold("a", "long", 20, ttl_seconds=Decimal(900)))
+    core.given(hold("a", "short", 70, ttl_seconds=Decimal(60))).wait(1)
+    assert check(core, more("long", 50)) == 59
+    assert check(core, more("long", 10)) == "granted"
+
+
+def test_more_for_a_hold_that_ends_before_there_is_room_is_no_matter_of_time() -> None:
+    core = Core(fleet(1_000, **QUIET), allocate("a", 100), hold("a", "short", 20, ttl_seconds=Decimal(30)))
+    core.given(hold("a", "long", 70, ttl_seconds=Decimal(60)))
+    assert check(core, more("short", 50)) is None
+    assert check(core, more("short", 81)) is None
+
+
+def test_a_refused_extension_is_recorded_with_its_time() -> None:
+    core = Core(fleet(1_000, **QUIET), allocate("a", 100), hold("a", "long", 20, ttl_seconds=Decimal(900)))
+    core.given(hold("a", "short", 70, ttl_seconds=Decimal(60)))
+    core.when(more("long", 50))
+    core.then_refused("budget_exhausted", retry_after_seconds=60)
+    assert core.only(e.RequestRefused).numbers["retry_after_seconds"] == 60
+    core.when(c.Heartbeat(agent="ghost"))
+    assert "retry_after_seconds" not in core.then_refused("unknown_agent").numbers
+
+
 # --- the property --------------------------------------------------------------------------------------------------
 
 
@@ -146,5 +178,8 @@ def test_a_repeat_at_that_time_is_granted_and_a_microsecond_earlier_is_not(seed:
                 core.when(
                     hold(agent, f"h-{number}", amount, ttl_seconds=Decimal(dice.choice(("0.5", "30", "301.007"))))
                 )
+        standing = sorted(core.ledger.holds)
+        if standing and dice.randint(0, 1):
+            check(core, more(dice.choice(standing), amount))
         if dice.randint(0, 1):
             check(core, c.Reserve(agent=dice.choice(("c", "q", "a", "b", "d")), estimate=budget(amount)))

@@ -154,7 +154,7 @@ def test_reports_under_strange_names_reach_the_log_its_replay_and_the_status(nam
                 assert answer["ok"].get("repaired", False) == (repaired(name) != name)
         with Fleet.open(url) as again:
             status = again.ask({"type": "GetGlobalStatus"})["ok"]
-            assert status["consumed"]["tokens"] == len(names)
+            assert status["total_consumed"]["tokens"] == len(names)
         for command in (["status"], ["audit", "verify"]):
             result = CliRunner().invoke(main, [*command, "--store", url], env={"COLUMNS": "200"})
             assert result.exit_code == 0, result.output

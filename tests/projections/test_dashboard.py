@@ -44,7 +44,7 @@ def test_the_warning_sign_stands_from_the_alert_percentage_on(tokens: int, warne
 
 
 def test_usage_of_no_product_and_of_no_task_has_its_lines() -> None:
-    core = one_slot().given(allocate("ann", 1_000, product="a*b\n# c"), use("ann", 30), use("stranger", 10))
+    core = one_slot().given(allocate("ann", 1_000, product="a*b # c"), use("ann", 30), use("stranger", 10))
     core.given(c.ReportUsage(agent="ann", model="claude-opus-5-5", usage=budget(10, cost="1.25")))
     found = shown(core)
     assert found[-2:] == [r"- a\*b \# c: 80% of tokens", "- (no product): 20% of tokens"]

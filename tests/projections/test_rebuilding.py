@@ -213,7 +213,7 @@ def test_what_a_newer_program_keeps_is_left_alone_by_an_older_one(url: str, view
         bring_up(url, kinds=kinds)
         before = rows_in(views)
         for attempt in (projector.catch_up, old.live, old.missing, lambda: rebuild(store, old, ["fleet"])):
-            with pytest.raises(NotKept, match=r"newer version of tallystick: it has version [14] of (agents|reports)"):
+            with pytest.raises(NotKept, match=r"newer version of tallystick: it has version \d of (agents|reports)"):
                 attempt()
     assert rows_in(views) == before
 

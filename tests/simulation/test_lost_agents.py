@@ -25,6 +25,7 @@ CONFIG = {
     **QUIET,
     "total_budget": {"tokens": 100_000_000},
     "max_concurrent": {"total": SLOTS, "per_type": {"reviewer": 3}},
+    "token_budgets": {"default": 80_000},
     "reallocation": {"enabled": False},
 }
 LEASE = dt.timedelta(seconds=120)
@@ -33,7 +34,9 @@ LEASE = dt.timedelta(seconds=120)
 class Fleet:
     """Agents that ask for work, report, beat and complete, and of whom some just stop. ``used`` is what they used."""
 
-    def __init__(self, seed: int, store: Store) -> None:
+    def __init__(self, seed: int, store: Store, cut: int | None = None) -> None:
+        """``cut``: the message before which the fleet is stopped and opened again from its store, if at all."""
+        self.cut = cut
         self.dice = random.Random(seed)
         self.store = store
         self.simulated = SimulatedFleet.open(store, from_mapping(CONFIG), None, START)
@@ -47,6 +50,8 @@ class Fleet:
         self._known: set[str] = set()
 
     def ask(self, **message: Any) -> dict[str, Any]:
+        if self._count == self.cut:
+            self.simulated = SimulatedFleet.open(self.store, None, None, self.now)
         self._count += 1
         read = read_message(message, lambda: f"n-{self._count}")
         assert isinstance(read, tuple)
@@ -116,14 +121,17 @@ class Fleet:
         self.ask(type="CompleteTask", task=task, lease=lease, outcome="completed", usage={"tokens": self.used[lease]})
 
 
-@pytest.mark.parametrize("seed", range(4))
-def test_every_slot_comes_back_within_its_lease_every_task_ends_and_nothing_counts_twice(seed: int) -> None:
+@pytest.mark.parametrize(("seed", "cut"), [*((seed, None) for seed in range(4)), (7, 40), (7, 200), (7, 500)])
+def test_every_slot_comes_back_within_its_lease_every_task_ends_and_nothing_counts_twice_also_over_a_restart(
+    seed: int, cut: int | None
+) -> None:
     store = MemoryStore()
-    fleet = Fleet(seed, store)
+    fleet = Fleet(seed, store, cut)
     fleet.run()
     ledger = fleet.simulated.ledger
     check_conserved(ledger)
     events = [decode_event(record.data, record.name) for record in store.read()]
+    assert sum(isinstance(event, e.FleetOpened) for event in events) == (cut is not None)
     slots = Slots()
     for event in events:
         slots.keep(event)
@@ -154,6 +162,8 @@ def test_every_slot_comes_back_within_its_lease_every_task_ends_and_nothing_coun
     for event in events:
         if isinstance(event, e.TaskStarted | e.LeaseExtended):
             beats[event.lease] = event.at
+        if isinstance(event, e.FleetOpened):
+            beats |= dict.fromkeys(beats, event.at)
         if isinstance(event, e.HoldPlaced):
             held[event.agent].add(event.hold)
         if isinstance(event, e.HoldEnded | e.HoldSettled):
@@ -167,20 +177,3 @@ def test_every_slot_comes_back_within_its_lease_every_task_ends_and_nothing_coun
     assert all(counted == list(range(1, len(counted) + 1)) for counted in attempts.values())
     failed = [task.id for task in ledger.tasks.known.values() if task.state == "failed"]
     assert all(len(attempts[task]) == 3 for task in failed)
-
-
-@pytest.mark.parametrize("cut", [40, 200, 500])
-def test_a_restart_in_the_middle_of_it_goes_on_as_if_there_had_been_none(cut: int) -> None:
-    """Begin again from the store at some message, and let both go on with the same messages."""
-
-    class Interrupted(Fleet):
-        def ask(self, **message: Any) -> dict[str, Any]:
-            if self._count == cut:
-                self.simulated = SimulatedFleet.open(self.store, None, None, self.now)
-            return super().ask(**message)
-
-    whole, interrupted = MemoryStore(), MemoryStore()
-    one, other = Fleet(7, whole), Interrupted(7, interrupted)
-    one.run()
-    other.run()
-    assert [record.data for record in whole.read()] == [record.data for record in interrupted.read()]

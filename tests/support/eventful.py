@@ -43,4 +43,5 @@ def eventful() -> Core:
     core.given(c.ReleaseBudget(agent="dee"), use("dee", 5), c.PauseAll(reason="lunch"), c.ReleaseReserve(reason="go"))
     core.given(c.ReleaseBudget(agent="ann/1"), use("ann/1", 7), use("bob", 8_500))
     core.given(c.ReportUsage(agent="bob", usage=budget(1), model="unheard-of"))
-    return core.wait(86_400).given(use("bob", 1), p.NoteClock(apart_ms=-90_000))
+    core.wait(86_400).given(use("bob", 1), p.NoteClock(apart_ms=-90_000))
+    return core.given(p.RecordGivenUp(specialist="tracker", reason="ValueError: boom"))

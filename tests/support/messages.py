@@ -14,6 +14,8 @@ from tallystick.events.messages import WIRE, Command, Heartbeat, ReportUsage, Re
 
 _OF_ONE = (Heartbeat, ReportUsage)
 """Messages about an agent, a task or a hold, of which exactly one is named."""
+_MAY_BE_EMPTY = ("depends_on", "labels")
+"""A task may wait for none, and nothing need be said about a hold."""
 _LONG = "x" * 10_000
 _NOT_FINITE = (math.nan, math.inf, -math.inf)
 Message = dict[str, Any]
@@ -152,7 +154,7 @@ def _not_allowed(kind: inspect.Type, name: str) -> Iterator[Wrong]:  # noqa: C90
             yield from ((text, text, name) for text in numbers)
             yield from ((f"{value}", value, name) for value in (-1, -0.5, 10**30, 1e30, *_NOT_FINITE))
         case inspect.ListType():
-            if name != "depends_on":  # a task may wait for none
+            if name not in _MAY_BE_EMPTY:
                 yield ("an empty list", [], name)
             yield from ((f"an entry: {what}", [value], name) for what, value, _ in _bad(kind.item_type, name))
             yield ("a huge list", [f"x{n}" for n in range(20_000)], name)
@@ -171,7 +173,11 @@ def _not_allowed(kind: inspect.Type, name: str) -> Iterator[Wrong]:  # noqa: C90
 
 
 def _bad_entries(kind: inspect.DictType, name: str) -> Iterator[Wrong]:
-    yield ("an empty object", {}, name)
+    if name not in _MAY_BE_EMPTY:
+        yield ("an empty object", {}, name)
+    if kind.max_length:
+        value = _good(kind.value_type, name)
+        yield ("too many entries", {f"k{n}": value for n in range(kind.max_length + 1)}, name)
     yield from ((f"an entry: {what}", {"a": value}, name) for what, value, _ in _bad(kind.value_type, name))
     yield from ((f"a key: {what}", {"": _good(kind.value_type, name)}, name) for what in ("empty",))
     yield ("a key: 10 kB", {_LONG: _good(kind.value_type, name)}, name)

@@ -50,6 +50,9 @@ class Slots:
                 assert self.lease[event.task] == event.lease
                 assert event.expires_at >= self.until[event.task]
                 self.until[event.task] = event.expires_at
+            case e.FleetOpened():
+                assert (event.leases_until is None) == (not self.running)
+                self.until.update(dict.fromkeys(self.running, event.leases_until))
             case e.TaskSubmitted():
                 assert self.state.get(event.task, "rejected") != "running"
                 self.state[event.task] = "submitted"
@@ -105,7 +108,9 @@ class Slots:
             (settings.get("max_concurrent_agents"), self._like(1, product)),
         ):
             assert limit is None or len(running) < limit, f"{task} is one too many"
-        assert self.accounts[task] == event.max_tokens >= event.token_budget
+        assert self.accounts[task] == event.max_tokens
+        assert (event.max_tokens is None) == (event.token_budget is None)
+        assert event.max_tokens is None or event.max_tokens >= event.token_budget
         assert event.attempt == self.lost[task] + 1
         assert event.lease not in self.used_leases
         self.used_leases.add(event.lease)
