@@ -32,13 +32,7 @@ from tallystick.events.catalog import STORED_NAME, Event
 from tallystick.events.decide import decide, pass_time
 from tallystick.events.decide.spelling import misspelled_id, recorded_id
 from tallystick.events.log import snapshot
-from tallystick.events.log.codec import (
-    encode_answer,
-    encode_command,
-    exchange_of,
-    is_same,
-    seal,
-)
+from tallystick.events.log.codec import encode_answer, encode_command, exchange_of, is_same, seal
 from tallystick.events.log.correction import with_record
 from tallystick.events.log.store import Record, Store, StoreError
 from tallystick.events.messages import proposals as p
