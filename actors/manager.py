@@ -33,6 +33,7 @@ from tallystick.events.decide import decide, pass_time
 from tallystick.events.decide.spelling import misspelled_id, recorded_id
 from tallystick.events.log import snapshot
 from tallystick.events.log.codec import encode_answer, encode_command, exchange_of, is_same, seal
+from tallystick.events.log.correction import with_record
 from tallystick.events.log.store import Record, Store, StoreError
 from tallystick.events.messages import proposals as p
 from tallystick.events.state.calendar import NEVER
@@ -294,6 +295,8 @@ class Manager:
             position = self.ledger.ids.get(id)
             if position is not None:
                 return self._repeated(id, asked, position)
+        if type(command) is c.CorrectUsage:
+            command = with_record(command, self.ledger, self._store, [line[0] for line in self._lines])
         decided = decide(self.ledger, command, now, id, by)
         answered = encode_answer(decided.answer)
         lines, own = self._lines, decided.own

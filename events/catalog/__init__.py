@@ -80,6 +80,7 @@ from tallystick.events.catalog.usage import HoldEnded as HoldEnded
 from tallystick.events.catalog.usage import HoldExtended as HoldExtended
 from tallystick.events.catalog.usage import HoldPlaced as HoldPlaced
 from tallystick.events.catalog.usage import HoldSettled as HoldSettled
+from tallystick.events.catalog.usage import Said as Said
 from tallystick.events.catalog.usage import UsageReported as UsageReported
 
 # isort: split
@@ -97,6 +98,9 @@ from tallystick.events.catalog.snapshots import SnapshotRecorded as SnapshotReco
 
 # isort: split
 from tallystick.events.catalog.rules_version import RulesAdopted as RulesAdopted
+
+# isort: split
+from tallystick.events.catalog.corrections import UsageCorrected as UsageCorrected
 
 CATALOG: tuple[type[Event], ...] = tuple(Event.__subclasses__())
 """All events, in the order of the imports above, which is also that of an export's columns."""

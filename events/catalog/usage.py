@@ -1,7 +1,9 @@
 """What agents used, what they set aside before it, and signs of life."""
 
 import datetime as dt
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, Self
+
+import msgspec
 
 from tallystick.config.amounts import Amounts
 from tallystick.config.price import Tokens
@@ -139,7 +141,38 @@ class HoldSettled(Event, kw_only=True, tag="hold-settled.v1"):
         return self.agent
 
 
-def tokens_of(event: UsageReported | HoldSettled) -> Tokens:
+class Said(msgspec.Struct, kw_only=True, omit_defaults=True, frozen=True, gc=False):
+    """What a report or a settlement says that was used, and how it was priced; the fields are those of its event."""
+
+    tokens: int = 0
+    time_ms: int = 0
+    cost_nanos: int = 0
+    model: str | None = None
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    cached_tokens: int | None = None
+    cache_write_tokens: int | None = None
+    cache_write_1h_tokens: int | None = None
+    reasoning_tokens: int | None = None
+    audio_input_tokens: int | None = None
+    audio_output_tokens: int | None = None
+    requests: int | None = None
+    priced_as: str | None = None
+    unpriced: bool = False
+    base_tier: bool = False
+
+    @classmethod
+    def by(cls, record: UsageReported | HoldSettled) -> Self:
+        """What a record says."""
+        return cls(**{name: getattr(record, name) for name in cls.__struct_fields__})
+
+    @property
+    def units(self) -> tuple[int, int, int]:
+        """What was used, by dimension."""
+        return (self.tokens, self.time_ms, self.cost_nanos)
+
+
+def tokens_of(event: UsageReported | HoldSettled | Said) -> Tokens:
     """The tokens that were used as prices tell them apart: without a split all is input, and what a total has beyond
     the split is output.
     """

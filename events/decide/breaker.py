@@ -215,9 +215,16 @@ def close_breaker(turn: Turn) -> None:
     ledger = turn.ledger
     if ledger.day.tripped is None or _no_override(ledger) is not None:
         return
-    facts = fleet_facts(ledger)
-    if not any(condition.holds(facts) for condition in _active_conditions(ledger)):
+    if not holds(ledger):
         turn.record(e.BreakerClosed())
+
+
+def holds(ledger: Ledger) -> bool:
+    """Whether a condition of the breaker holds now that is not silenced."""
+    if not ledger.configured:
+        return False
+    facts = fleet_facts(ledger)
+    return any(condition.holds(facts) for condition in _active_conditions(ledger))
 
 
 def reset_breaker(turn: Turn, command: c.ResetBreaker) -> Today | Refusal:

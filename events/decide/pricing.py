@@ -81,10 +81,30 @@ def price(rules: Rules, command: Spending, *, total: bool = False) -> Priced:
             return Priced(tokens, time_ms, cost, counts)
     several = total or (command.requests is not None and command.requests > 1)
     quote = quoted(rules, command.model, used, base=several)
-    if quote.cost_nanos > AMOUNT_MAX:
-        found = f"a price of {quote.cost_nanos} nano-dollars"
+    cost = checked(quote.cost_nanos, field)
+    return Priced(tokens, time_ms, cost, counts, quote.priced_as, quote.unpriced, quote.base_tier)
+
+
+def checked(cost_nanos: int, field: str) -> int:
+    """A price, if it is one that can be recorded.
+
+    Raises:
+        InvalidAmount: it is above 2^63-1 nano-dollars; names ``field``.
+    """
+    if cost_nanos > AMOUNT_MAX:
+        found = f"a price of {cost_nanos} nano-dollars"
         raise InvalidAmount(field, found, f"tokens whose price is at most {AMOUNTS_MAX[COST]} US dollars")
-    return Priced(tokens, time_ms, quote.cost_nanos, counts, quote.priced_as, quote.unpriced, quote.base_tier)
+    return cost_nanos
+
+
+def check_requests(requests: int | None) -> None:
+    """Check how many requests a message is the total of.
+
+    Raises:
+        InvalidAmount: below 0, or above 2^63-1.
+    """
+    if requests is not None and not 0 <= requests <= AMOUNT_MAX:
+        raise InvalidAmount("requests", requests, f"a whole number from 0 to {AMOUNT_MAX}")
 
 
 _COUNTED: Final = (
@@ -95,9 +115,7 @@ _COUNTED: Final = (
 
 def _counts(command: Spending) -> Counts:
     """The tokens that a message names, and where it does not, those that the provider's usage object does."""
-    requests = command.requests
-    if requests is not None and not 0 <= requests <= AMOUNT_MAX:
-        raise InvalidAmount("requests", requests, f"a whole number from 0 to {AMOUNT_MAX}")
+    check_requests(command.requests)
     named: dict[str, int] = {}
     for name in _COUNTED:
         value = getattr(command, name)

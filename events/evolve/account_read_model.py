@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 from msgspec.structs import replace
 
 from tallystick.events import catalog as e
-from tallystick.events.evolve import accounts, enforcement, usage
+from tallystick.events.evolve import accounts, corrections, enforcement, usage
 from tallystick.events.state.accounts import Balances
 from tallystick.events.state.ledger import Ledger
 
@@ -62,6 +62,7 @@ class AccountReadModel(Balances):
         e.HoldExtended: usage.extend_hold,
         e.HoldSettled: usage.book_settlement,
         e.HoldEnded: usage.return_hold,
+        e.UsageCorrected: corrections.book_correction,
         e.LevelChanged: enforcement.change_level,
         e.AgentThrottled: enforcement.throttle,
         e.AgentStopped: enforcement.stop,

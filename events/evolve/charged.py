@@ -18,6 +18,21 @@ def charge(ledger: Ledger, account: Account, event: "e.UsageReported | e.HoldSet
         ledger.charged.charge(account.budget_product or "", account.run, units, micros(event.at))
 
 
+def correct(ledger: Ledger, run: str | None, event: e.UsageCorrected) -> None:
+    """A correction counts for the product and, while it goes on, the run of the record."""
+    rules = ledger.rules
+    if rules.fairness_by == "slot_time":
+        return
+    units = event.cost_nanos
+    if rules.fairness_by == "tokens":
+        before, after = (
+            weighted(said.tokens, said.input_tokens, said.output_tokens, rules.token_weights)
+            for said in (event.counted, event.counts)
+        )
+        units = after - before
+    ledger.charged.correct(event.product or "", run, units, micros(event.record.at))
+
+
 def begin(ledger: Ledger, task: Task, event: e.TaskStarted) -> None:
     """A run counts from its start on."""
     if ledger.rules.fairness_by != "slot_time":

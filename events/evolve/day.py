@@ -12,7 +12,7 @@ def begin(ledger: Ledger, event: "e.ConfigLoaded | e.DayBegan") -> None:
     """It is the day that an event says; configurations of an older log do not say."""
     ends_at = event.day_ends_at if isinstance(event, e.ConfigLoaded) else event.ends_at
     if event.date is not None and ends_at is not None:
-        ledger.day.enter(event.date, ends_at, ledger.spent)
+        ledger.day.enter(event.date, ends_at, ledger.spent, event.position)
     ledger.watch = None
 
 

@@ -16,6 +16,8 @@ from tallystick.events.state.task_rules import priorities_of
 def begin_total(ledger: Ledger, event: "e.TotalBudgetSet | e.PeriodRenewed") -> None:
     """With another total the period's end is another, the reserve is closed, and the response is looked at anew."""
     ledger.budget = event.budget.triple
+    if isinstance(event, e.PeriodRenewed):
+        ledger.period_began = event.position
     ledger.period_ends = event.period_ends_at
     ledger.reserve_open = False
     ledger.pool_exhausted_at = 0

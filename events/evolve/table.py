@@ -8,7 +8,17 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from tallystick.events import catalog as e
-from tallystick.events.evolve import accounts, commitments, day, enforcement, fleet, forecasts, tasks, usage
+from tallystick.events.evolve import (
+    accounts,
+    commitments,
+    corrections,
+    day,
+    enforcement,
+    fleet,
+    forecasts,
+    tasks,
+    usage,
+)
 
 Step = Callable[[Any, Any], None]
 """A function of the ledger and the event."""
@@ -33,6 +43,7 @@ STEPS: Mapping[type[e.Event], tuple[Step, ...]] = {
     e.HoldSettled: (usage.settle_hold,),
     e.HoldEnded: (usage.give_hold_back,),
     e.AgentHeard: (),
+    e.UsageCorrected: (corrections.correct,),
     # --- enforcement ---
     e.LevelChanged: (enforcement.change_level,),
     e.AgentThrottled: (enforcement.throttle, enforcement.forget_orders),

@@ -20,7 +20,7 @@ from tallystick.events.state.accounts import (
 )
 
 
-def spend(balances: Balances, account: Account, event: "e.UsageReported | e.HoldSettled") -> None:
+def spend(balances: Balances, account: Account, event: "e.UsageReported | e.HoldSettled | e.UsageCorrected") -> None:
     """Book a use: on the account, on the accounts that pay for it, and on the fleet."""
     # Every report passes here: the three dimensions stand one under the other instead of in a loop.
     spent, total = account.spent, balances.spent

@@ -115,7 +115,7 @@ def report(ledger: Ledger, event: e.UsageReported) -> None:
         ended = replace(ended, booked=plus(ended.booked, used), notes=_noted(ended.notes, event, ends=True))
         ledger.ended_holds[event.hold] = ended if event.partial else replace(ended, how="settled", at=event.at)
     if event.unpriced:
-        _flag(ledger, event)
+        flag(ledger, event)
     account = book_report(ledger, event)
     if account is None:
         used_without_account(ledger, event)
@@ -124,7 +124,7 @@ def report(ledger: Ledger, event: e.UsageReported) -> None:
     _count_report(ledger, account, event)
 
 
-def _flag(ledger: Ledger, event: "e.UsageReported | e.HoldSettled") -> None:
+def flag(ledger: Ledger, event: "e.UsageReported | e.HoldSettled | e.Said") -> None:
     """A model without a price is remembered, so that there is one alert about it."""
     if event.model is not None and len(ledger.unpriced) < UNPRICED_MAX:
         ledger.unpriced[event.model] = None
@@ -178,7 +178,7 @@ def settle_hold(ledger: Ledger, event: e.HoldSettled) -> None:
     _count_hold(ledger, ledger.holds[event.hold], -1)
     hold = book_settlement(ledger, event)
     if event.unpriced:
-        _flag(ledger, event)
+        flag(ledger, event)
     hold.notes = _noted(hold.notes, event, ends=not event.partial)
     if event.partial:
         _count_hold(ledger, hold, 1)

@@ -80,6 +80,8 @@ class _State(msgspec.Struct):
     done: dict[str, tuple[int, int, int]]
     opened_at: dt.datetime
     clock_apart_ms: int
+    period_began: int
+    corrections: list[tuple[int, int]]
 
 
 _kept_account, _kept_hold = kept(Account), kept(Hold)
@@ -140,6 +142,8 @@ def dump(ledger: Ledger) -> bytes:
             done=ledger.done,
             opened_at=ledger.opened_at,
             clock_apart_ms=ledger.clock_apart_ms,
+            period_began=ledger.period_began,
+            corrections=list(ledger.corrections.items()),
         )
     )
 
@@ -192,6 +196,7 @@ def load(snapshot: bytes) -> Ledger | None:
     ledger.charged = Charged.load(state.charged)
     ledger.done = state.done
     ledger.opened_at, ledger.clock_apart_ms = state.opened_at, state.clock_apart_ms
+    ledger.period_began, ledger.corrections = state.period_began, dict(state.corrections)
     ledger.find_response_lines()
     return ledger
 

@@ -24,6 +24,7 @@ from tallystick.events.messages.enforce import Throttle as Throttle
 from tallystick.events.messages.operate import AcceptClock as AcceptClock
 from tallystick.events.messages.operate import ApproveLimit as ApproveLimit
 from tallystick.events.messages.operate import BudgetChange as BudgetChange
+from tallystick.events.messages.operate import CorrectUsage as CorrectUsage
 from tallystick.events.messages.operate import LoadConfig as LoadConfig
 from tallystick.events.messages.operate import OverridePriority as OverridePriority
 from tallystick.events.messages.operate import PauseAll as PauseAll
@@ -95,5 +96,6 @@ WIRE: tuple[type[Command], ...] = (
     ResetBreaker,
     ReleaseReserve,
     AcceptClock,
+    CorrectUsage,
     LoadConfig,
 )

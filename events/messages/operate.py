@@ -1,12 +1,14 @@
 """An operator's orders to the whole fleet."""
 
 from decimal import Decimal
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import msgspec
 
+from tallystick.config.amounts import Usage
 from tallystick.config.kinds import Priority
 from tallystick.events.messages.command import Command, Name, Reason
+from tallystick.events.messages.track import Count
 
 
 class BudgetChange(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
@@ -66,6 +68,27 @@ class ReleaseReserve(Command):
 
     group: ClassVar[str] = "operate"
     reason: Reason
+
+
+class CorrectUsage(Command):
+    """Replace what the report or settlement at a position of the log said; what it does not name stays.
+
+    With a ``model``, or the tokens by their kinds, a cost that is not named is priced as that of a report would be.
+    """
+
+    group: ClassVar[str] = "operate"
+    position: Annotated[int, msgspec.Meta(ge=1, le=2**63 - 1)]
+    reason: Reason
+    usage: Usage | None = None
+    model: Name | None = None
+    input_tokens: Count = None
+    output_tokens: Count = None
+    cached_tokens: Count = None
+    cache_write_tokens: Count = None
+    reasoning_tokens: Count = None
+    audio_input_tokens: Count = None
+    audio_output_tokens: Count = None
+    requests: int | None = None
 
 
 class AcceptClock(Command):

@@ -6,10 +6,11 @@ from typing import Any, ClassVar
 import msgspec
 
 from tallystick.config.amounts import Amounts
-from tallystick.events.catalog import Strategy
+from tallystick.events.catalog import BudgetAllocated, HoldSettled, Strategy, UsageCorrected, UsageReported
 from tallystick.events.catalog.forecasts import Anomaly, Outcome, Prediction, WhyForecast
 from tallystick.events.catalog.tasks import WhyUnknown
 from tallystick.events.messages.command import Command, Name
+from tallystick.events.messages.operate import CorrectUsage
 from tallystick.events.messages.tasks import SubmitTask
 
 
@@ -244,6 +245,23 @@ class NoteClock(Command):
     apart_ms: int
 
 
+class ApplyCorrection(Command):
+    """`CorrectUsage`, with what the log has at that position: the event, where it is usage, and its stored name.
+
+    ``last`` is its last correction, ``day`` the day and ``model`` the model that it counts for, and ``openings`` are
+    those of the accounts that it was charged to and below, where the state has forgotten them.
+    """
+
+    group: ClassVar[str] = "internal"
+    asked: CorrectUsage
+    record: UsageReported | HoldSettled | None = None
+    last: UsageCorrected | None = None
+    openings: tuple[BudgetAllocated, ...] = ()
+    day: str = ""
+    model: str | None = None
+    found: str | None = None
+
+
 INTERNAL: tuple[type[Command], ...] = (
     LoadPrices,
     AdoptRules,
@@ -266,4 +284,5 @@ INTERNAL: tuple[type[Command], ...] = (
     RecordRestored,
     OpenFleet,
     NoteClock,
+    ApplyCorrection,
 )

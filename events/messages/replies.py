@@ -341,5 +341,22 @@ class Overridden(Reply):
     priority: str | None
 
 
+class Corrected(Reply):
+    """Answers `CorrectUsage`: what counted and what counts now. ``charged``: who pays the difference, null for the
+    fleet. ``unpriced`` and ``base_tier`` as in `Enforcement`.
+    """
+
+    position: int
+    agent: str
+    before: EdgeAmounts
+    after: EdgeAmounts
+    day: str
+    charged: str | None
+    closed_period: bool
+    model: str | None = None
+    unpriced: bool = False
+    base_tier: bool = False
+
+
 class Done(Reply):
     """Answers the specialists' proposals."""

@@ -54,6 +54,13 @@ class Charged:
         else:
             self._of(product, at).add(units, at, self.window)
 
+    def correct(self, product: str, task: str | None, units: int, since: int) -> None:
+        """A product was charged so much more, or less, at an earlier moment: it counts while the window reaches it."""
+        if task in self.runs:
+            self.charge(product, task, units, since)
+        elif product in self.products:
+            self.products[product].correct(units, since)
+
     def started(self, task: str, product: str, at: int) -> None:
         """A run begins. Where none of its product has ended yet, it counts as all runs do at the mean."""
         found = self._of(product, at)

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from itertools import chain
 
 from tallystick.config.amounts import DIMENSIONS, EDGE_NAMES, TOKENS
-from tallystick.events.catalog import Event, UsageReported
+from tallystick.events.catalog import Event, UsageCorrected, UsageReported
 from tallystick.events.state import inheritance
 from tallystick.events.state.accounts import Account
 from tallystick.events.state.ledger import Ledger
@@ -43,7 +43,7 @@ def _touched(ledger: Ledger, events: Iterable[Event]) -> set[Account]:
     """The accounts whose balances the events may have changed: those that they name, and those that pay for these."""
     names: set[str | None] = set()
     for event in events:
-        if type(event) is UsageReported:
+        if type(event) is UsageReported or type(event) is UsageCorrected:
             names.add(event.agent)
             names.add(event.charged)
         else:

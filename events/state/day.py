@@ -51,6 +51,7 @@ class Day:
     __slots__ = (
         "alerts",
         "approved",
+        "began",
         "by_product",
         "date",
         "ends_at",
@@ -86,14 +87,18 @@ class Day:
         """When minutes began in which something happened, each with all tokens and nano-dollars spent before: those of
         the last hour."""
 
+        self.began = 0
+        """The position at which this day began."""
+
     # --- changing -----------------------------------------------------------------------------------------------------
 
-    def enter(self, date: str, ends_at: dt.datetime, spent: list[int]) -> None:
-        """It is this day now. Where it was already, only its end may be another."""
+    def enter(self, date: str, ends_at: dt.datetime, spent: list[int], position: int) -> None:
+        """It is this day from a position on. Where it was already, only its end may be another."""
         self.ends_at = ends_at
         if date == self.date:
             return
         self.date = date
+        self.began = position
         self.opening = (spent[0], spent[1], spent[2])
         self.by_product.clear()
         self.alerts = {}
@@ -107,6 +112,12 @@ class Day:
         marks.append((at, spent[TOKENS], spent[COST]))
         while marks[0][0] <= at - _HOUR_AND_A_MINUTE:
             marks.popleft()
+
+    def correct(self, at: dt.datetime, tokens: int, cost_nanos: int) -> None:
+        """So much more, or less, was spent at an earlier moment: it counts in the last hour only if that is in it."""
+        for place, (began, spent, cost) in enumerate(self.marks):
+            if began > at:
+                self.marks[place] = (began, spent + tokens, cost + cost_nanos)
 
     # --- looking ------------------------------------------------------------------------------------------------------
 
@@ -140,18 +151,20 @@ class Day:
             list(self.silenced),
             self.mix,
             [list(mark) for mark in self.marks],
+            self.began,
         ]
 
     @classmethod
     def load(cls, dumped: list[Any]) -> "Day":
         """What `dump` gave, also after it was JSON."""
         day = cls()
-        date, ends_at, opening, by_product, alerts, approved, tripped, silenced, mix, marks = dumped
+        date, ends_at, opening, by_product, alerts, approved, tripped, silenced, mix, marks, began = dumped
         day.date, day.ends_at, day.tripped = date, _moment(ends_at), tripped
         day.opening = (opening[0], opening[1], opening[2])
         day.by_product, day.approved, day.mix = Counter(by_product), Amounts(*approved), list(mix)
         day.alerts, day.silenced = dict.fromkeys(alerts), dict.fromkeys(silenced)
         day.marks = deque((_moment(at), tokens, cost_nanos) for at, tokens, cost_nanos in marks)
+        day.began = began
         return day
 
 

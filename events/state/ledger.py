@@ -86,19 +86,23 @@ class Ledger(Balances):
         """How far usage may go before a daily line is crossed or the breaker may trip; None: not known."""
         self.opened_at = EPOCH
         """When the fleet was last opened after a time in which nothing was heard."""
+        self.period_began = 0
+        """The position at which the budget's period at hand began; 0: with the log."""
+        self.corrections: dict[int, int] = {}
+        """By position of a record that was corrected, that of its last correction."""
         self.clock_apart_ms = 0
         """How far the machine's clock was found ahead of the ledger's time (negative: behind it); 0: together."""
+        self.done: dict[str, tuple[int, int, int]] = {}
+        """By open account, of the tasks that it paid for: how many were completed, estimated, and estimated well."""
+
+    def _begin_memory(self) -> None:
+        """Nothing was asked, held or released yet."""
         self.known_elsewhere: Callable[[str], bool] | None = None
         """Whether a name is valid as it is spelled although this state does not know it: where a log is decided anew
         that knew it. No part of the state.
         """
         self.below: tuple[int, dict[str, Any]] = (0, {})
         """The position at which subtrees were last asked for, and what was found of them (`decide.subtree`)."""
-        self.done: dict[str, tuple[int, int, int]] = {}
-        """By open account, of the tasks that it paid for: how many were completed, estimated, and estimated well."""
-
-    def _begin_memory(self) -> None:
-        """Nothing was asked, held or released yet."""
         self.ids: dict[str, int] = {}
         """Command id to the position of its first event: the memory that makes a repeat harmless."""
         self.id_order: deque[str] = deque()

@@ -4,17 +4,18 @@ An agent that reports without an account has a row too. An id that is allocated 
 """
 
 import datetime as dt
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, ClassVar
 
 import msgspec
 
-from tallystick.config.amounts import DIMENSIONS, Amounts
+from tallystick.config.amounts import DIMENSIONS, EDGE_NAMES, Amounts
 from tallystick.config.kinds import Priority
 from tallystick.events import catalog as e
 from tallystick.events.evolve.account_read_model import AccountReadModel
 from tallystick.events.state.accounts import ZERO, Account, Balances, Money, minus, money, plus
+from tallystick.projections.views import agent_corrections
 from tallystick.projections.views.view import Changes, Look, Row, Steps, encode, moved, within
 
 OPEN, STOPPED, RELEASED, UNALLOCATED = "open", "stopped", "released", "unallocated"
@@ -157,14 +158,26 @@ class AgentsView:
         self._reports[event.agent] = self._reports.get(event.agent, 0) + 1
         self._pay(self._balances.accounts[event.agent], event)
 
-    def _pay(self, account: Account, event: "e.UsageReported | e.HoldSettled", *, is_own: bool = True) -> None:
-        """Note who is charged for what was used in the name of another."""
+    def _pay(
+        self,
+        account: Account,
+        event: "e.UsageReported | e.HoldSettled | e.UsageCorrected",
+        *,
+        is_own: bool = True,
+        but: Sequence[str] | None = None,
+    ) -> None:
+        """Note who is charged for what was used in the name of another.
+
+        ``but``: it was left by closed accounts, and in these dimensions is part of what closed ones used.
+        """
         used = (event.tokens, event.time_ms, event.cost_nanos)
-        if event.overdrawn is not None:
+        if not isinstance(event, e.UsageCorrected) and event.overdrawn is not None:
             self._beyond[account.id] = plus(self._beyond.get(account.id, ZERO), used)
             return
         for d, payer in enumerate(account.payers):
             charged = {account, payer} - ({account} if is_own else set())
+            if but is not None:
+                charged = set() if EDGE_NAMES[d] in but else {payer}
             for one in charged:
                 if used[d] and one is not self._balances.root:
                     paid = list(self._paid.get(one.id, ZERO))
@@ -205,6 +218,26 @@ class AgentsView:
         row.last_report_at = row.activity_at = event.at
         self._ended[event.agent] = row
 
+    def _corrected(self, event: e.UsageCorrected) -> None:
+        """The figures of open accounts follow; the rows of those that are closed are corrected here."""
+        self._touched.update(name for name in (event.agent, event.charged) if name is not None)
+        if event.charged is not None:
+            payer = self._balances.accounts[event.charged]
+            if event.closed is None:
+                self._pay(payer, event, is_own=event.is_own)
+            else:
+                self._pay(payer, event, is_own=False, but=event.closed_in)
+        if not event.is_own and event.agent not in self._balances.accounts:
+            row = self._kept(event.agent)
+            if row is not None and agent_corrections.correct_late(row, event):
+                self._ended[event.agent] = row
+        rows = agent_corrections.closed_rows(event, self._closed_row)
+        self._ended.update(agent_corrections.correct_closed(rows, event))
+
+    def _closed_row(self, agent: str) -> AgentRow | None:
+        row = None if agent in self._balances.accounts else self._kept(agent)
+        return row if row is not None and row.state == RELEASED else None
+
     def _kept(self, agent: str) -> AgentRow | None:
         """The row of an id without an open account."""
         row = self._ended.get(agent)
@@ -224,6 +257,7 @@ class AgentsView:
         **dict.fromkeys((e.BudgetMoved, e.Covered, e.CoverRepaid), _between),
         e.UsageReported: _used,
         e.HoldSettled: _settled,
+        e.UsageCorrected: _corrected,
         e.BudgetReleased: _released,
         e.AgentStopped: _ordered,
         e.AgentResumed: _ordered,

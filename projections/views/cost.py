@@ -12,7 +12,7 @@ import msgspec
 
 from tallystick.config.amounts import COST, Amounts, exact_units
 from tallystick.events import catalog as e
-from tallystick.events.state.accounts import Account, Balances, Money, money, plus
+from tallystick.events.state.accounts import ZERO, Account, Balances, Money, minus, money, plus
 from tallystick.projections.views.view import Changes, Look, Row, Steps, encode, moved
 
 _UTC = "UTC"
@@ -210,6 +210,58 @@ class CostView:
         notes = None if hold is None else hold.notes
         return {**((notes and notes.labels) or {}), **(event.labels or {})}
 
+    def _corrected(self, event: e.UsageCorrected) -> None:
+        """A correction counts on the day of its record, which may be finished, and for the model that it names.
+
+        Of labels, it counts for those of the record itself: of its hold's, nothing is kept when that has ended.
+        """
+        moves = event.model_after is not None
+        before, after = event.counted.units, event.counts.units
+        self._correct(event.day, event.difference, 0, None, None)
+        self._correct(event.day, event.difference, 0, "product", self._product_corrected(event))
+        self._correct(event.day, event.difference, 0, "type", event.agent_type)
+        self._correct(event.day, event.difference, 0, "agent", event.agent)
+        for key, value in (event.record.labels or {}).items():
+            self._correct(event.day, event.difference, 0, f"{LABEL}{key}", value)
+        self._correct(event.day, minus(ZERO, before) if moves else event.difference, -moves, "model", event.model)
+        if moves:
+            self._correct(event.day, after, 1, "model", event.model_after)
+
+    def _correct(self, date: str, units: Money, reports: int, by: str | None, name: str | None) -> None:
+        """Add to the row of a day, or of a part of it, of today or before."""
+        today = self._day is not None and self._day.date == date
+        row: DayRow | PartRow | None
+        if by is None:
+            row = self._day if today else self._finished(date)
+        else:
+            new = PartRow(date=date, by=by, name=name)
+            row = self._parts.get((by, name)) if today else self._finished(_id(new))
+            if row is None and reports > 0:
+                row = new
+                if today:
+                    self._parts[by, name] = new
+        if row is None:
+            return
+        row.used, row.reports = _sum(row.used, units), row.reports + reports
+        if today:
+            self._touched[id(row)] = row
+        else:
+            self._rows[_id(row)] = Row(encode(row), live=False)
+
+    def _finished(self, id: str) -> DayRow | PartRow | None:
+        """A row of a day that is over, as it was left."""
+        pending = self._rows.get(id)
+        data = self._look(self.name, id) if pending is None else pending.data
+        row = None if data is None else decode(data)
+        return row if isinstance(row, DayRow | PartRow) else None
+
+    def _product_corrected(self, event: e.UsageCorrected) -> str | None:
+        """The product that a record was counted for: without an account, that of the task of its name goes first."""
+        record = event.record
+        if event.is_own or not isinstance(record, e.UsageReported) or (record.product, record.life) != (None, None):
+            return event.product
+        return self._products.get(record.agent) or self._kept_product(record.agent) or event.product
+
     def _product_of(self, event: "e.UsageReported | e.HoldSettled") -> str | None:
         """Of usage without an open account, the product that it had, or that of the account that is charged for it."""
         if isinstance(event, e.UsageReported) and (event.product is not None or event.life is not None):
@@ -253,6 +305,7 @@ class CostView:
         e.UsageReported: _reported,
         e.HoldSettled: _settled,
         e.TaskSubmitted: _submitted,
+        e.UsageCorrected: _corrected,
         e.TaskStarted: _started,
         e.BudgetReleased: _released,
     }

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 import msgspec
 
-from tallystick.config.amounts import Amounts, Triple
+from tallystick.config.amounts import EDGE_NAMES, Amounts, Triple
 from tallystick.config.prices import from_mapping as prices_from_mapping
 from tallystick.events import catalog as e
 from tallystick.events.catalog.event import EPOCH
@@ -123,6 +123,19 @@ class FleetView:
             self._unallocated = plus(self._unallocated, (event.tokens, event.time_ms, event.cost_nanos))
             self._row.unallocated_reports += 1
 
+    def _corrected(self, event: e.UsageCorrected) -> None:
+        if isinstance(event.record, e.UsageReported) and event.record.unallocated:
+            self._unallocated = plus(self._unallocated, event.difference)
+        unpriced = self._row.unpriced
+        for said, sign in ((event.counted, -1), (event.counts, 1)):
+            if said.unpriced and said.model is not None and (sign > 0 or said.model in unpriced):
+                unpriced[said.model] = unpriced.get(said.model, 0) + sign * said.cost_nanos
+                if unpriced[said.model] <= 0:
+                    del unpriced[said.model]
+        # What one of its closed accounts limits is in what these had used.
+        closed = [units if EDGE_NAMES[d] in event.closed_in else 0 for d, units in enumerate(event.difference)]
+        self._closed_consumed = plus(self._closed_consumed, (closed[0], closed[1], closed[2]))
+
     def _released(self, event: e.BudgetReleased) -> None:
         """Keep what the account had been granted and used itself; its sub-agents' part was kept when they closed."""
         account = self._balances.accounts[event.agent]
@@ -191,6 +204,7 @@ class FleetView:
     steps: ClassVar[Steps] = {
         e.UsageReported: _reported,
         e.HoldSettled: _flagged,
+        e.UsageCorrected: _corrected,
         e.BudgetReleased: _released,
         e.TaskStarted: _started,
         e.TotalBudgetSet: _total_set,

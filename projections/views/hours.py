@@ -11,7 +11,7 @@ import msgspec
 
 from tallystick.config.amounts import Amounts
 from tallystick.events import catalog as e
-from tallystick.events.state.accounts import Balances
+from tallystick.events.state.accounts import Balances, money, plus
 from tallystick.projections.views.view import Changes, Look, Row, Steps, encode, moved
 
 DAYS_LIVE = 15
@@ -37,6 +37,7 @@ class HoursView:
     version = 1
 
     def __init__(self, balances: Balances, look: Look) -> None:
+        self._look = look
         self._begins: dt.datetime | None = None
         self._ends = dt.datetime.min.replace(tzinfo=dt.UTC)
         self._used = [0, 0, 0]
@@ -54,7 +55,24 @@ class HoursView:
         used[2] += event.cost_nanos
         self._reports += 1
 
-    steps: ClassVar[Steps] = {e.UsageReported: _use, e.HoldSettled: _use}
+    def _corrected(self, event: e.UsageCorrected) -> None:
+        """A correction counts in the hour of its record, which may be finished."""
+        hour = event.record.at.strftime(_HOUR)
+        if self._begins is not None and hour == self._begins.strftime(_HOUR):
+            self._used = [one + more for one, more in zip(self._used, event.difference, strict=True)]
+            return
+        pending = self._rows.get(hour)
+        data = self._live.get(hour) or (self._look(self.name, hour) if pending is None else pending.data)
+        if data is None:
+            return
+        row = decode(data)
+        row.used = moved(plus(money(row.used.triple), event.difference))
+        live = hour in self._live
+        self._rows[hour] = Row(encode(row), live)
+        if live:
+            self._live[hour] = self._rows[hour].data
+
+    steps: ClassVar[Steps] = {e.UsageReported: _use, e.HoldSettled: _use, e.UsageCorrected: _corrected}
 
     def changes(self, last: e.Event) -> Changes:
         if self._begins is not None:

@@ -7,9 +7,12 @@ import msgspec
 
 from tallystick.config.amounts import Amounts
 from tallystick.config.prices import ModelPrice
+from tallystick.events import catalog as e
 from tallystick.events.catalog.tasks import WhyUnknown
 from tallystick.events.state.tasks import OPEN
 
+_LONGEST_DAY = dt.timedelta(hours=25)
+_DAY = dt.timedelta(hours=24)
 AT_ONCE_MS = 1_000
 """A run that starts within a second of being queued has not waited: what its dependencies set free starts with the next
 commit."""
@@ -155,6 +158,25 @@ class ModelRow(msgspec.Struct, kw_only=True, omit_defaults=True, tag_field="row"
         return self.tasks - self.critical
 
 
+def submitted(event: e.TaskSubmitted) -> TaskRow:
+    """A task as it begins."""
+    return TaskRow(
+        task=event.task,
+        agent_type=event.agent_type,
+        product=event.product,
+        workflow=event.workflow,
+        parent=event.parent,
+        priority=event.priority,
+        submitted_at=event.at,
+        since=event.at,
+        queued_at=event.at,
+        model=event.model,
+        estimated_tokens=event.estimated_tokens,
+        estimated_ms=event.estimated_ms,
+        assumed=event.assumed,
+    )
+
+
 AnyRow = TaskRow | DayRow | LotRow | ModelRow
 _decoder: msgspec.json.Decoder[AnyRow] = msgspec.json.Decoder(AnyRow)
 
@@ -181,3 +203,11 @@ def id_of(row: TaskRow | DayRow | LotRow | ModelRow) -> str:
             return f"lot/{row.date}/{len(row.agent_type)}/{row.agent_type}/{row.product}"
         case ModelRow():
             return f"model/{row.date}/{row.model}"
+
+
+def midnight(before: DayRow, ends_at: dt.datetime, at: dt.datetime) -> dt.datetime:
+    """When the day began that ends then: when the one before ended, if that was the day before."""
+    began_at = before.ends_at
+    if began_at is None or began_at > at:
+        return at  # the zone was changed in the middle of a day
+    return began_at if ends_at - began_at <= _LONGEST_DAY else ends_at - _DAY

@@ -15,6 +15,7 @@ from tallystick.config.prices import from_mapping as prices_from_mapping
 from tallystick.events import catalog as e
 from tallystick.events.catalog.usage import tokens_of
 from tallystick.events.state.accounts import Balances, money, plus
+from tallystick.projections.views import task_corrections
 from tallystick.projections.views.task_rows import (
     AT_ONCE_MS,
     AnyRow,
@@ -25,12 +26,12 @@ from tallystick.projections.views.task_rows import (
     TaskRow,
     decode,
     id_of,
+    midnight,
+    submitted,
 )
 from tallystick.projections.views.view import Changes, Look, Row, Steps, encode, moved
 
 _MILLISECOND = dt.timedelta(milliseconds=1)
-_LONGEST_DAY = dt.timedelta(hours=25)
-_DAY = dt.timedelta(hours=24)
 
 
 class TasksView:
@@ -119,7 +120,7 @@ class TasksView:
             self._day = DayRow(date=date, began_at=at, ends_at=ends_at)
             self._touch(self._day)
             return
-        began_at = _midnight(before, ends_at, at)
+        began_at = midnight(before, ends_at, at)
         running = [task for task in self._tasks.values() if task.state == "running"]
         for task in running:
             self._hold(task, began_at)
@@ -167,21 +168,7 @@ class TasksView:
     # --- the life of a task -------------------------------------------------------------------------------------------
 
     def _submitted(self, event: e.TaskSubmitted) -> None:
-        task = TaskRow(
-            task=event.task,
-            agent_type=event.agent_type,
-            product=event.product,
-            workflow=event.workflow,
-            parent=event.parent,
-            priority=event.priority,
-            submitted_at=event.at,
-            since=event.at,
-            queued_at=event.at,
-            model=event.model,
-            estimated_tokens=event.estimated_tokens,
-            estimated_ms=event.estimated_ms,
-            assumed=event.assumed,
-        )
+        task = submitted(event)
         self._tasks[task.task] = task
         self._ended.pop(task.task, None)
         self._touch(task)
@@ -190,8 +177,7 @@ class TasksView:
         """A task that has ended is open again; what it had used and waited stays counted."""
         task = self._ended.pop(event.task, None)
         if task is None:
-            kept = self._look(self.name, f"task/{event.task}")
-            found = None if kept is None else decode(kept)
+            found = self._kept(f"task/{event.task}")
             task = found if isinstance(found, TaskRow) else None
         if task is None:
             return
@@ -337,6 +323,23 @@ class TasksView:
         if task.state == "completed" and task.ended_at and task.ended_at >= self._today(event.at).began_at:
             self._lot(task, event.at).add_completed(task, event.tokens, event.cost_nanos)
 
+    def _corrected(self, event: e.UsageCorrected) -> None:
+        name, day = event.run or event.agent, self._today(event.at)
+        task = self._tasks.get(name) or (None if event.is_own and event.run is None else self._task_of(name, None))
+        rows: list[AnyRow] = [day, *self._lots.values(), *self._models.values()]
+        live = {id_of(row): row for row in rows}
+        for row in () if task is None else task_corrections.correct(task, event, day, live, self._kept):
+            if row is task or id_of(row) in live:
+                self._touch(row)
+            else:
+                self._rows[id_of(row)] = Row(encode(row), live=False)
+
+    def _kept(self, id: str) -> AnyRow | None:
+        """A row that is finished."""
+        pending = self._rows.get(id)
+        data = self._look(self.name, id) if pending is None else pending.data
+        return None if data is None else decode(data)
+
     def _compare(self, task: TaskRow, used: Tokens, *, base: bool) -> None:
         """Lay what was used beside what it costs on each model of the catalogue, request by request."""
         prices = {} if self._day is None else self._day.models
@@ -362,8 +365,7 @@ class TasksView:
         task = self._ended.get(agent)
         if task is not None:
             return task
-        kept = self._look(self.name, f"task/{agent}")
-        found = None if kept is None else decode(kept)
+        found = self._kept(f"task/{agent}")
         if isinstance(found, TaskRow):
             self._ended[agent] = found
             return found
@@ -388,12 +390,5 @@ class TasksView:
         e.TaskOverdue: _overdue,
         e.UsageReported: _reported,
         e.HoldSettled: _settled,
+        e.UsageCorrected: _corrected,
     }
-
-
-def _midnight(before: DayRow, ends_at: dt.datetime, at: dt.datetime) -> dt.datetime:
-    """When the day began that ends then: when the one before ended, if that was the day before."""
-    began_at = before.ends_at
-    if began_at is None or began_at > at:
-        return at  # the zone was changed in the middle of a day
-    return began_at if ends_at - began_at <= _LONGEST_DAY else ends_at - _DAY

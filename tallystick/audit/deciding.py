@@ -9,6 +9,7 @@ from collections.abc import Container, Iterable, Iterator, Sequence
 from tallystick.events.catalog import STORED_NAME, Event
 from tallystick.events.log.audit import Chain
 from tallystick.events.log.codec import BrokenChain
+from tallystick.events.log.lookup import Records
 from tallystick.events.log.store import Record
 from tallystick.events.state.ledger import Ledger
 from tallystick.whatif.mismatch import Field, Mismatch, fields_of, in_words
@@ -28,12 +29,14 @@ class Contradicted(BrokenChain):
 
 
 class Deciding:
-    """See `tallystick.events.log.audit.Follower`. ``cuts`` are positions at which the state is wanted."""
+    """See `tallystick.events.log.audit.Follower`. ``cuts`` are positions at which the state is wanted,
+    ``log`` is as in `Reproduction`.
+    """
 
     replays = True
 
-    def __init__(self, cuts: Container[int] = ()) -> None:
-        self.reproduction = Reproduction()
+    def __init__(self, cuts: Container[int] = (), log: Records | None = None) -> None:
+        self.reproduction = Reproduction(log=log)
         self._cuts = cuts
 
     @property

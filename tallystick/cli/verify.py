@@ -87,7 +87,7 @@ def _found(store: Store, place: Place | None, anchors: list[Anchor], quick: bool
     snapshots = store.snapshots()
     last = store.last()
     end = 0 if last is None else last.position
-    deciding = None if quick else Deciding({position for position, _ in snapshots})
+    deciding = None if quick else Deciding({position for position, _ in snapshots}, store)
     verification = Verification(snapshots, marks, Linking() if deciding is None else deciding)
     report = verification.run(with_progress(store.read(0, end), end, "verifying"))
     rows = Compared()

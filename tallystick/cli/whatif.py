@@ -13,7 +13,7 @@ from tallystick.cli.common import console, json_option, json_text, reading, stor
 from tallystick.config.amounts import EDGE_NAMES, TOKENS, InvalidAmount, exact_units
 from tallystick.config.loader import load
 from tallystick.config.prices import load_prices
-from tallystick.events.catalog import STORED_NAME, TaskStarted
+from tallystick.events.catalog import STORED_NAME, TaskStarted, UsageCorrected
 from tallystick.events.log.store import Store
 from tallystick.explain.history import History
 from tallystick.whatif.answer import Span, answer_json, check_json
@@ -131,7 +131,7 @@ class _Log:
 
 def _check(ctx: click.Context, store: Store, as_json: bool) -> None:
     """Prove that the log's own policy leads to the log's own decisions."""
-    log, reproduction = _Log(store, "deciding again"), Reproduction()
+    log, reproduction = _Log(store, "deciding again"), Reproduction(log=store)
     first: dict[str, Any] | None = None
     for step in log.steps():
         mismatch = reproduction.take(step)
@@ -151,8 +151,10 @@ def _check(ctx: click.Context, store: Store, as_json: bool) -> None:
 
 def _ask(store: Store, question: Question, files: dict[str, str | None], as_json: bool) -> None:
     """Put the log to the other policy."""
-    # Under another policy, runs of tasks may start at another time: so they are read beforehand.
-    has_runs = any(record.name == STORED_NAME[TaskStarted] for record in store.read())
+    # Under another policy, runs of tasks may start at another time: so they are read beforehand, as is what was
+    # corrected later.
+    wanted = {STORED_NAME[TaskStarted], STORED_NAME[UsageCorrected]}
+    has_runs = any(record.name in wanted for record in store.read())
     runs = RecordedRuns(_Log(store, "reading the runs").steps() if has_runs else ())
     log, rerun, history = _Log(store, "deciding again"), Rerun(question, runs), History()
     first: dict[str, Any] | None = None

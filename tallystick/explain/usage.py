@@ -1,6 +1,6 @@
 """Explains reports of usage and holds."""
 
-from tallystick.config.amounts import dollars
+from tallystick.config.amounts import Triple, dollars
 from tallystick.config.price import ModelPrice, Tier
 from tallystick.events import catalog as e
 from tallystick.events.state.accounts import ROOT
@@ -120,6 +120,43 @@ def _because(event: "e.HoldPlaced | e.HoldSettled | e.UsageReported") -> str:
     return "" if event.reason is None else f" ({event.reason})"
 
 
+def _says_corrected(event: e.UsageCorrected, say: Style) -> str:
+    before, after = (say.triple(_named(event.counted, event.counts, said)) for said in (event.counted, event.counts))
+    text = f"what {event.agent} used at position {event.record.position} counts as {after} and no longer as {before}"
+    if event.model_after is not None:
+        text += f", on {event.model_after}"
+    if event.counts.unpriced:
+        text += f", which has no price: charged as {event.counts.priced_as}"
+    if event.charged is not None and event.charged != event.agent:
+        text += f", charged to {event.charged}"
+    return f"{text}: {event.reason}"
+
+
+def _named(before: e.Said, after: e.Said, said: e.Said) -> Triple:
+    """What was used in the dimensions in which there is or was something."""
+    first, second, third = (
+        units if any((one, other)) else None
+        for one, other, units in zip(before.units, after.units, said.units, strict=True)
+    )
+    return (first, second, third)
+
+
+def _why_corrected(event: e.UsageCorrected, ledger: Ledger, history: History) -> list[str]:
+    lines = [f"it counts on {event.day}, the day of its record"]
+    if event.counts.priced_as is not None:
+        lines.append(f"priced as {event.counts.priced_as} by the price list{history.since(e.PricesLoaded)}")
+    if event.closed is not None:
+        payer = "the fleet" if event.charged is None else event.charged
+        lines.append(f"the account of {event.closed} that was charged is released: {payer} pays, as for a late report")
+    if event.closed_period:
+        lines.append("its period is closed: opening and total of the budget move with it")
+    return lines
+
+
+def _its_record(event: e.UsageCorrected, ledger: Ledger, history: History) -> list[int | None]:
+    return [event.record.position, ledger.corrections.get(event.record.position)]
+
+
 def _its_hold(
     event: "e.HoldSettled | e.HoldEnded | e.HoldExtended | e.UsageReported", ledger: Ledger, history: History
 ) -> list[int | None]:
@@ -137,5 +174,6 @@ ROWS: Rows = {
     e.HoldExtended: Row(_says_extended, also=_its_hold),
     e.HoldSettled: Row(_says_settled, _price_of, also=_its_hold),
     e.HoldEnded: Row(_says_ended, also=_its_hold),
+    e.UsageCorrected: Row(_says_corrected, _why_corrected, also=_its_record),
     e.AgentHeard: Row(lambda x, say: f"{x.agent} sent a heartbeat"),
 }

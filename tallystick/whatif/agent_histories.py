@@ -159,6 +159,11 @@ class AgentHistories:
         self.used = plus(self.used, used)
         return event.agent
 
+    def _correct(self, event: e.UsageCorrected) -> str:
+        history = self._of(event.agent)
+        history.used, self.used = plus(history.used, event.difference), plus(self.used, event.difference)
+        return event.charged or event.agent
+
     def _open(self, event: e.BudgetAllocated) -> str:
         history = self._of(event.agent)
         history.opened_at = history.opened_at or event.at
@@ -229,6 +234,7 @@ class AgentHistories:
     _STEPS: ClassVar[dict[type[e.Event], Callable[["AgentHistories", Any], str | None]]] = {
         e.UsageReported: _use,
         e.HoldSettled: _use,
+        e.UsageCorrected: _correct,
         e.BudgetAllocated: _open,
         e.BudgetReleased: _release,
         e.BudgetDrawn: _draw,

@@ -4,7 +4,7 @@ A message is a fact: it was sent. But an agent that obeys sends some messages on
 does not give. Each rule here is an assumption, and is listed with the result.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 from typing import NamedTuple
 
 import msgspec
@@ -47,13 +47,15 @@ class Usage(NamedTuple):
 
     agent: str
     used: Money
+    id: str = ""
+    """Of the message."""
 
 
 def usage_in(events: Iterable[e.Event]) -> Usage | None:
     """The usage that a message reported, if it did."""
     for event in events:
         if isinstance(event, e.UsageReported | e.HoldSettled):
-            return Usage(event.agent, (event.tokens, event.time_ms, event.cost_nanos))
+            return Usage(event.agent, (event.tokens, event.time_ms, event.cost_nanos), event.id)
     return None
 
 
@@ -87,6 +89,10 @@ class MessageFilter:
         """Stands for the log's state where there is none to compare with: no agent is stopped in it."""
         self._stopped_tasks: set[str] = set()
         """Tasks whose run was stopped: what they report as used in all is more than they used here."""
+        self.corrected: Set[str] = frozenset()
+        """The ids of the messages whose usage the log corrects later."""
+        self._saved_as: dict[str, str] = {}
+        """Why usage of these was not used here, by their id."""
         self._granted_before: set[tuple[type[c.Command], str]] = set()
         """Requests that were granted here and refused in the log: an agent that asks for the same again has it
         already.
@@ -218,9 +224,20 @@ class MessageFilter:
         """Compare the usage that a message led to in the log with what it led to here."""
         in_log, here = usage_in(recorded), usage_in(other)
         if in_log is not None and here is None:
+            if in_log.id in self.corrected:
+                self._saved_as[in_log.id] = self.reason
             self._save(in_log.agent, in_log.used, self.reason)
         elif here is not None and in_log is None:
             self.beyond_log = plus(self.beyond_log, here.used)
+
+    def count_correction(self, event: e.UsageCorrected) -> bool:
+        """Count a correction of usage that was not used here; False where it is not known to be so."""
+        reason = self._saved_as.get(event.record.id)
+        if reason is None:
+            return False
+        for saved in (self.saved[event.agent], self.saved_by_reason[reason]):
+            saved.used = plus(saved.used, event.difference)
+        return True
 
     def count_shifted(self, differences: Iterable[tuple[str, Money]]) -> None:
         """Count what shifted runs used otherwise than those of the log: by agent, the log's usage less that here."""

@@ -74,7 +74,7 @@ _FOLLOWED = frozenset(
     STORED_NAME[kind]
     for kind in (
         *(e.BudgetAllocated, e.TaskStarted, e.TaskPreempted, e.LeaseLost),
-        *(e.TaskCompleted, e.TaskCancelled, e.TaskGivenUp),
+        *(e.TaskCompleted, e.TaskCancelled, e.TaskGivenUp, e.UsageCorrected),
     )
 )
 
@@ -118,6 +118,8 @@ class RecordedRuns:
         self._of_hold: dict[str, Run] = {}
         self._of_lease: dict[str, Run] = {}
         self.mean_costs = MeanCosts()
+        self.corrected: set[str] = set()
+        """The ids of the messages whose usage the log corrects later."""
         for step in steps:
             self._read(step)
         took = [
@@ -198,6 +200,8 @@ class RecordedRuns:
 
     def _follow(self, event: e.Event, position: int) -> None:
         match event:
+            case e.UsageCorrected():
+                self.corrected.add(event.record.id)
             case e.TaskStarted():
                 runs = self._by_task.setdefault(event.task, [])
                 run = Run(event.task, len(runs), event.attempt, event.lease, event.at)

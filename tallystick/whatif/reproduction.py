@@ -11,6 +11,8 @@ from tallystick.events.decide import decide, pass_time
 from tallystick.events.decide.turn import Turn
 from tallystick.events.log.audit import Replay
 from tallystick.events.log.codec import GENESIS, decode_event, digest_of, encode_answer, seal
+from tallystick.events.log.correction import with_record
+from tallystick.events.log.lookup import Records, Taken
 from tallystick.events.log.store import Record
 from tallystick.events.messages.replies import Refusal
 from tallystick.events.state.conservation import check_conserved
@@ -29,10 +31,11 @@ class Reproduction:
     """A log whose decisions are made anew by the policy that was in force. `take` every step in order, then `finish`.
 
     What comes out the same needs no other proof: its bytes, and those of all before it, are the recorded ones.
-    ``unmarked`` is the version of the rules by which a log was decided that names none.
+    ``unmarked`` is the version of the rules by which a log was decided that names none. ``log`` is where records are
+    looked up that a correction speaks of; without it they are kept in memory as they are taken.
     """
 
-    def __init__(self, unmarked: int = FIRST_RULES) -> None:
+    def __init__(self, unmarked: int = FIRST_RULES, log: Records | None = None) -> None:
         self.messages = 0
         self.facts = 0
         self.decisions = 0
@@ -46,6 +49,8 @@ class Reproduction:
         self.proved: list[tuple[Event, bytes]] = []
         """The events of the newest step that are as recorded, each with the digest of its record."""
         self._digest = GENESIS
+        self._taken = Taken()
+        self._log = self._taken if log is None else log
         self.ledger = Ledger()
 
     def take(self, step: Step) -> Mismatch | None:
@@ -55,6 +60,8 @@ class Reproduction:
             BrokenChain: a record is not what was written.
         """
         self.proved = []
+        if self._log is self._taken:
+            self._taken.records += step.records
         if not self.stretches.take(step):
             self._follow(step)
             return None
@@ -141,7 +148,11 @@ class Reproduction:
             return pass_time(self.ledger, step.at), 0, b""
         if step.own[0].name == REFUSED and isinstance(step.command, c.Rebalance):
             return self._refuse_again(step)
-        decided = decide(self.ledger, step.decided_by(), step.at, step.id, step.by)
+        command = step.decided_by()
+        if isinstance(command, c.CorrectUsage):
+            # What the event says of its record is not believed: the log has it.
+            command = with_record(command, self.ledger, self._log)
+        decided = decide(self.ledger, command, step.at, step.id, step.by)
         return decided.events, decided.own, encode_answer(decided.answer)
 
     def _refuse_again(self, step: Step) -> tuple[list[Event], int, bytes]:

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from tallystick.events import messages as c
-from tallystick.events.catalog import Event, RequestRefused
+from tallystick.events.catalog import STORED_NAME, Event, RequestRefused, UsageCorrected
 from tallystick.events.catalog.event import EPOCH
 from tallystick.events.decide.levels import STOP
 from tallystick.events.decide.spelling import is_known
@@ -23,12 +23,13 @@ from tallystick.whatif.comparison import (
     new_instruction,
     recorded_instruction,
 )
-from tallystick.whatif.message_filter import MessageFilter, usage_in
+from tallystick.whatif.corrections import Corrections
+from tallystick.whatif.message_filter import MessageFilter, Usage, usage_in
 from tallystick.whatif.question import Question
 from tallystick.whatif.recorded_runs import RecordedRuns, Run
 from tallystick.whatif.shadow_specialists import Divergence, Judged, Shadows
 from tallystick.whatif.shifted_runs import ShiftedRuns, with_lease
-from tallystick.whatif.steps import Step
+from tallystick.whatif.steps import Step, event_of
 from tallystick.whatif.stretches import Stretches
 
 _INSTRUCTING = c.ReportUsage | c.Settle | c.Heartbeat
@@ -57,6 +58,8 @@ class Rerun:
         self.recorded = AgentHistories(self._log.ledger)
         self.other = self._other.histories
         self.shifted = ShiftedRuns(runs, self.other.ledger)
+        self.message_filter.corrected = runs.corrected
+        self._other.corrections = Corrections(runs.corrected)
         self._runs = runs
         self._now = EPOCH
         self._holds_to_cancel: list[str] = []
@@ -181,6 +184,7 @@ class Rerun:
         usage = usage_in(other.events[first:])
         if usage is not None:
             self.shifted.used_here(usage)
+            self._put_late_corrections(at)
         self._shadows.rest((), at)
         del other.events[first:]
 
@@ -227,6 +231,8 @@ class Rerun:
                 placed, counts = judged
                 assert isinstance(placed, p.PlaceTask)
                 self._other.put(placed if counts else step.placement(placed), step.at, step.id, step.by)
+            case c.CorrectUsage():
+                self._put_correction(step, sent, first)
             case c.Command(group="internal"):
                 self._put_proposal(step, sent)
             case _:
@@ -268,6 +274,27 @@ class Rerun:
             self._other.keep(first, step.at, step.id, step.by)
         else:
             self._other.put(step.plan(), step.at, step.id, step.by)
+
+    def _put_correction(self, step: Step, asked: c.CorrectUsage, first: Event) -> None:
+        """Correct what was used here: where the other policy has prevented it, there is nothing to correct."""
+        if isinstance(first, RequestRefused):
+            self._other.keep(first, step.at, step.id, step.by)
+            return
+        events = (event_of(record) for record in step.own if record.name == STORED_NAME[UsageCorrected])
+        corrected = next(event for event in events if isinstance(event, UsageCorrected))
+        command = self._other.corrections.command(corrected, asked, step.id, step.by)
+        if command is not None:
+            self._other.put(command, step.at, step.id, step.by)
+        elif not self.message_filter.count_correction(corrected):
+            self.shifted.used_in_log(Usage(corrected.agent, corrected.difference))
+
+    def _put_late_corrections(self, at: dt.datetime) -> None:
+        """A run that is shifted has reported what the log had corrected by now."""
+        for late in self._other.corrections.late():
+            decided = self._other.put(late.command, at, late.id, late.by)
+            for event in () if decided is None else decided.events:
+                if isinstance(event, UsageCorrected):
+                    self.shifted.used_here(Usage(event.agent, event.difference))
 
     def _put_proposal(self, step: Step, command: c.Command) -> None:
         """Put in what the specialists of the log proposed, as long as those of the other history propose the same."""

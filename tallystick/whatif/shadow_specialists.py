@@ -32,6 +32,7 @@ from tallystick.events.messages.replies import Refusal
 from tallystick.events.state.calendar import NEVER
 from tallystick.events.state.ledger import Ledger
 from tallystick.whatif.agent_histories import AgentHistories
+from tallystick.whatif.corrections import Corrections
 
 IN_FLIGHT = dt.timedelta(seconds=1)
 """A proposal that the log does not have this long after it was made was refused there, which leaves no trace."""
@@ -172,6 +173,7 @@ class OtherHistory(ShadowSpecialists):
         self.starts: list[TaskStarted] = []
         """The tasks that have started since this was emptied."""
         self.acts = False
+        self.corrections = Corrections()
 
     def put(self, command: c.Command, at: dt.datetime, id: str, by: str) -> Decided | None:
         """Decide a command by the other policy; None where its id is known, and a repeat changes nothing."""
@@ -213,6 +215,7 @@ class OtherHistory(ShadowSpecialists):
         return decided is not None and not isinstance(decided.answer, Refusal)
 
     def _happened(self, events: list[Event]) -> None:
+        self.corrections.follow(events, self.ledger)
         self.histories.follow(events)
         self.events += events
         self.starts += [event for event in events if type(event) is TaskStarted]

@@ -26,6 +26,7 @@ from tallystick.reports.dashboard import dashboard_of
 from tallystick.reports.day_end import projected_eod
 from tallystick.reports.forecasts import forecasts_of
 from tests.support.core import Core, allocate, complete, fleet, submit, use
+from tests.support.corrections import counted
 from tests.support.examples import examples
 from tests.support.figures import ZONES, any_run
 from tests.support.task_views import view_store_of
@@ -122,14 +123,16 @@ def test_what_the_fleet_has_is_the_same_in_get_global_status_and_status(shown: S
 
 
 def test_every_unit_that_an_agent_used_is_its_own_once_also_where_others_were_charged(shown: Shown) -> None:
-    stories = {story.agent: story for story in shown.report.agents}
+    stories, units = {story.agent: story for story in shown.report.agents}, counted(shown.core)
     for name, story in stories.items():
         row = shown.status.agent(name)
         assert row is not None
         if not row.task:
             own = [event for event in shown.core.log if isinstance(event, e.UsageReported | e.HoldSettled)]
             own = [event for event in own if event.agent == name and event.position > row.life]
-            used = sum(event.tokens for event in own if getattr(event, "life", None) in (None, row.life))
+            used = sum(
+                units[event.position][TOKENS] for event in own if getattr(event, "life", None) in (None, row.life)
+            )
             assert (story.consumed.tokens or 0) == used
     together = shown.forecast.together.get("tokens")
     assert (together.used if together else 0) == (shown.report.summary.consumed.tokens or 0)

@@ -1,4 +1,5 @@
-"""A fleet whose every figure is looked at: several products, models and days, sub-agents, tasks, holds, late usage."""
+"""A fleet whose every figure is looked at: several products, models and days, sub-agents, tasks, holds, late usage, and
+corrections of any of it."""
 
 from random import Random
 from typing import Any
@@ -8,6 +9,7 @@ from tallystick.events import messages as c
 from tallystick.events.messages import proposals as p
 from tallystick.events.messages.replies import Refusal
 from tests.support.core import Core, allocate, budget, complete, fleet, hold, settle, submit
+from tests.support.corrections import any_correction
 
 MODELS = (None, "opus", "sonnet", "haiku", "unheard-of")
 PRODUCTS = (None, "shop", "lab", "desk")
@@ -38,7 +40,7 @@ def any_run(dice: Random, steps: int, zone: str | None = None) -> Core:
     core, run = figures_fleet(dice, zone), _Run(dice)
     for number in range(steps):
         core.wait(dice.choice((0, 1, 30, 600, 4_000)) + (60_000 if not dice.randint(0, 19) else 0))
-        command = run.command(number)
+        command = run.command(number) if dice.randint(0, 9) else any_correction(core, dice)
         if command is not None:
             answer = core.when(command)
             if isinstance(command, p.PlaceTask) and not isinstance(answer, Refusal):

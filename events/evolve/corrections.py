@@ -1,0 +1,96 @@
+"""How a correction changes the state: what a record said counts otherwise, where and when it was recorded."""
+
+from msgspec.structs import replace
+
+from tallystick.config.amounts import DIMENSIONS, EDGE_NAMES, TOKENS
+from tallystick.events import catalog as e
+from tallystick.events.evolve import charged
+from tallystick.events.evolve.transfers import spend
+from tallystick.events.evolve.usage import flag
+from tallystick.events.state.accounts import Account, Balances, only, plus
+from tallystick.events.state.ledger import Ledger
+
+
+def book_correction(balances: Balances, event: e.UsageCorrected) -> None:
+    """The difference is charged; of a closed period, opening and total move with it. Shared with the read model."""
+    account = balances.root if event.charged is None else balances.accounts[event.charged]
+    if event.closed is None:
+        spend(balances, account, event)
+    else:
+        _spend_of_closed(balances, account, event)
+    if not event.closed_period:
+        return
+    balances.opening = plus(balances.opening, event.difference)
+    root = balances.root
+    total = list(root.allocated)
+    for d in DIMENSIONS:
+        if (whole := total[d]) is not None:
+            total[d] = whole + event.difference[d]
+            root.free[d] += event.difference[d]
+    root.allocated = (total[0], total[1], total[2])
+
+
+def _spend_of_closed(balances: Balances, account: Account, event: e.UsageCorrected) -> None:
+    """What a closed account had used is found where it was left: with what closed sub-agents of the payer used, or, in
+    a dimension that none of them limited, with what the payer was charged itself.
+    """
+    for d, units in enumerate(event.difference):
+        if not units:
+            continue
+        payer = account.payers[d]
+        payer.free[d] -= units
+        balances.spent[d] += units
+        if EDGE_NAMES[d] in event.closed_in:
+            payer.closed = plus(payer.closed, only(d, units))
+        else:
+            payer.spent[d] += units
+        if payer is not account:
+            # It is shown as the account's use all the same (see `accounts.close_account`).
+            account.closed = plus(account.closed, only(d, units))
+
+
+def correct(ledger: Ledger, event: e.UsageCorrected) -> None:
+    """It counts for the day, the product, the run and the hold of the record; what was learnt from it stays."""
+    record, day = event.record, ledger.day
+    book_correction(ledger, event)
+    ledger.corrections[record.position] = event.position
+    _count_in_day(ledger, event)
+    _book_on_hold(ledger, event)
+    if event.counts.unpriced:
+        flag(ledger, event.counts)
+    if event.is_own:
+        mix, before, after = day.mix, event.counted, event.counts
+        for place, name in enumerate(("input_tokens", "output_tokens", "cached_tokens")):
+            mix[place] = max(0, mix[place] + (getattr(after, name) or 0) - (getattr(before, name) or 0))
+        run = None
+        if event.closed is None and event.charged is not None:
+            run = ledger.accounts[event.charged].run
+        if run is not None:
+            ledger.commitments.spend(run, event.tokens)
+        charged.correct(ledger, run, event)
+    if event.closed_period:
+        ledger.find_response_lines()
+    # What it compares with was measured before.
+    ledger.watch = None
+
+
+def _count_in_day(ledger: Ledger, event: e.UsageCorrected) -> None:
+    """The day at hand counts it where the record is of today, and the last hour where it is of that."""
+    day = ledger.day
+    day.correct(event.record.at, event.tokens, event.cost_nanos)
+    if event.record.position < day.began:
+        day.opening = plus(day.opening, event.difference)
+    elif event.product is not None:
+        day.by_product[event.product] += event.difference[TOKENS]
+
+
+def _book_on_hold(ledger: Ledger, event: e.UsageCorrected) -> None:
+    """A hold, open or ended, says what was booked on it."""
+    id = event.record.hold
+    if id is None:
+        return
+    hold, ended = ledger.holds.get(id), ledger.ended_holds.get(id)
+    if hold is not None:
+        hold.booked = plus(hold.booked, event.difference)
+    if ended is not None:
+        ledger.ended_holds[id] = replace(ended, booked=plus(ended.booked, event.difference))
