@@ -150,15 +150,15 @@ class Day:
             self.tripped,
             list(self.silenced),
             self.mix,
-            [list(mark) for mark in self.marks],
             self.began,
+            [list(mark) for mark in self.marks],
         ]
 
     @classmethod
     def load(cls, dumped: list[Any]) -> "Day":
         """What `dump` gave, also after it was JSON."""
         day = cls()
-        date, ends_at, opening, by_product, alerts, approved, tripped, silenced, mix, marks, began = dumped
+        date, ends_at, opening, by_product, alerts, approved, tripped, silenced, mix, began, marks = dumped
         day.date, day.ends_at, day.tripped = date, _moment(ends_at), tripped
         day.opening = (opening[0], opening[1], opening[2])
         day.by_product, day.approved, day.mix = Counter(by_product), Amounts(*approved), list(mix)

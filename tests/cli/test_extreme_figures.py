@@ -60,7 +60,7 @@ def shown(run: Run, *pages: str) -> None:
 
 
 @pytest.mark.parametrize("seed", range(examples(6)))
-def test_whatever_extremes_a_fleet_was_told_everything_is_answered_and_shown_also_after_a_restart(
+def test_of_a_fleet_of_any_extremes_everything_is_answered_and_shown_also_after_a_restart(
     seed: int, run: Run, tmp_path: Path
 ) -> None:
     store = open_store(f"sqlite:///{tmp_path}/tallystick.db", writer=True)
