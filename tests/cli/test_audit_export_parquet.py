@@ -95,8 +95,12 @@ def sample(hint: Any) -> Any:
         return {'ä"': "b,"}
     if get_origin(hint) in (list, tuple):
         return get_origin(hint)([sample(get_args(hint)[0])])
+    if get_origin(hint) is UnionType:
+        return sample(get_args(hint)[0])
     if isinstance(hint, type) and issubclass(hint, msgspec.Struct) and hint is not Amounts:
-        return hint(**{name: sample(kind) for name, kind in get_type_hints(hint).items()})
+        return hint(
+            **{name: sample(kind) for name, kind in get_type_hints(hint).items() if name in hint.__struct_fields__}
+        )
     return {
         int: ODD,
         bool: True,

@@ -91,7 +91,11 @@ def message(place: Place, written: str) -> Message:
         made["hold"] = "h"
     made |= {"agent": "ann"} if "agent" in made and place.type != "AllocateBudget" else {}
     made |= {"hold": "h"} if place.type == "Settle" else {}
-    made |= {"usage": {"tokens": 1}} if place.type == "ReportUsage" and place.name == "requests" else {}
+    made |= (
+        {"usage": {"tokens": 1}}
+        if (place.type, place.name) in (("ReportUsage", "requests"), ("CorrectUsage", "position"))
+        else {}
+    )
     if place.name in ALONE:
         made[ALONE[place.name]] = BOUNDS[place.name].highest
         made[ALONE[place.name]] = int(made[ALONE[place.name]])
