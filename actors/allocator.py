@@ -115,7 +115,7 @@ class Allocator:
             self._index.follow(events)
         for name in self._overdue.pop_due(now):
             number = self._index.tasks.known[name].number
-            self._propose(p.RecordOverdue(task=name, id=f"{c.INTERNAL_ID}overdue-{name}-{number}"), now)
+            self._propose(p.RecordOverdue(task=name, id=c.internal_id(f"overdue-{name}-{number}")), now)
         for question in self._waits.expired(now):
             self._show_task(question, now)
         if any(at is not None and at <= now for at in (self._retry_at, self._look_at)):
@@ -230,10 +230,10 @@ class Allocator:
         run = f"{task.id}-{task.number}-{task.runs + 1}"
         command: c.Command
         if victim is None:
-            command = p.StartTask(task=task.id, aged=ranked.aged, id=f"{c.INTERNAL_ID}start-{run}")
+            command = p.StartTask(task=task.id, aged=ranked.aged, id=c.internal_id(f"start-{run}"))
         else:
             command = p.PreemptTask(
-                task=victim, beneficiary=task.id, aged=ranked.aged, id=f"{c.INTERNAL_ID}preempt-{run}"
+                task=victim, beneficiary=task.id, aged=ranked.aged, id=c.internal_id(f"preempt-{run}")
             )
         if not self._propose(command, now):
             self.refused.append(task.id)
@@ -283,7 +283,7 @@ class Allocator:
         self._propose(told, now, question)
 
     def _answer_id(self, now: dt.datetime) -> str:
-        return f"{c.INTERNAL_ID}told-{now.isoformat()}-{next(self._answer_numbers)}"
+        return c.internal_id(f"told-{now.isoformat()}-{next(self._answer_numbers)}")
 
 
 def _wait_ms(asked: c.GetTask) -> int:

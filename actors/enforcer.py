@@ -57,7 +57,7 @@ class Enforcer:
                     exhausted_in_seconds=message.seconds,
                     method=message.method,
                     opened_at=message.opened_at,
-                    id=f"{c.INTERNAL_ID}warn-{message.position}",
+                    id=c.internal_id(f"warn-{message.position}"),
                 )
                 return [Post(MANAGER, Proposal(command, ENFORCER))]
             case Recorded():
@@ -91,12 +91,12 @@ class Enforcer:
         if sent.problem is None:
             if queue is not None:
                 queue.accepted(alert)
-            command = p.RecordDelivery(alert=alert, to=to, address=address, id=f"{c.INTERNAL_ID}delivered-{place}")
+            command = p.RecordDelivery(alert=alert, to=to, address=address, id=c.internal_id(f"delivered-{place}"))
         elif queue is None or alert not in queue.attempts or _tries_again(queue, sent, now):
             return []
         else:
             command = p.GiveUpDelivery(
-                alert=alert, to=to, address=address, attempts=ATTEMPTS_MAX, id=f"{c.INTERNAL_ID}given-up-{place}"
+                alert=alert, to=to, address=address, attempts=ATTEMPTS_MAX, id=c.internal_id(f"given-up-{place}")
             )
         return [Post(MANAGER, Proposal(command, COURIER))]
 

@@ -157,7 +157,7 @@ class Manager:
             return
         self._missing.add(name, reason)
         command = p.RecordGivenUp(
-            specialist=name, reason=reason[:_REASON_MAX], id=f"{c.INTERNAL_ID}given-up-{name}-{self.ledger.position}"
+            specialist=name, reason=reason[:_REASON_MAX], id=c.internal_id(f"given-up-{name}-{self.ledger.position}")
         )
         self._decide(command, encode_command(command), "manager", now)
         for post in list(self._open.values()):
@@ -380,7 +380,7 @@ class Manager:
             log.warning("snapshot_not_kept", position=position, reason=str(error))
             return
         command = p.RecordSnapshot(
-            position=position, sha256=snapshot.fingerprint(data), id=f"{c.INTERNAL_ID}snapshot-{position}"
+            position=position, sha256=snapshot.fingerprint(data), id=c.internal_id(f"snapshot-{position}")
         )
         self._decide(command, encode_command(command), "manager", now)
 

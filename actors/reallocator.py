@@ -94,7 +94,7 @@ class Reallocator:
         if not moves and question is None:
             return []
         command = p.ApplyMoves(
-            moves=moves, asked=question is not None, id=f"{c.INTERNAL_ID}rebalance-{now.isoformat()}"
+            moves=moves, asked=question is not None, id=c.internal_id(f"rebalance-{now.isoformat()}")
         )
         return [*self._acted_on(moves, survey, now), Post(MANAGER, Proposal(command, REALLOCATOR, question))]
 
@@ -110,7 +110,7 @@ class Reallocator:
                     why="demand",
                     predictions=[exhaustion.prediction() for exhaustion in exhaustions],
                     opened_at=move.opened_at,
-                    id=f"{c.INTERNAL_ID}demand-{now.isoformat()}-{number}",
+                    id=c.internal_id(f"demand-{now.isoformat()}-{number}"),
                 )
                 posts.append(Post(MANAGER, Proposal(command, REALLOCATOR)))
         return posts

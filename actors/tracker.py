@@ -169,7 +169,7 @@ class Tracker:
         if account is None:
             # The core knows whether there ever was such an account, and says so in its refusal.
             unknown = p.RecordForecast(
-                agent=question.command.agent, why="shown", predictions=[], id=f"{c.INTERNAL_ID}unknown"
+                agent=question.command.agent, why="shown", predictions=[], id=c.internal_id("unknown")
             )
             return [Post(MANAGER, Proposal(unknown, TRACKER, question))]
         shown: Sequence[c.Command] = ()

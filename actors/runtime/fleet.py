@@ -318,7 +318,7 @@ class Fleet:
             log.debug("undeliverable", to=name, message=type(message).__name__)
 
     def _note_clock(self, apart_ms: int) -> None:
-        note = p.NoteClock(apart_ms=apart_ms, id=f"{c.INTERNAL_ID}clock-{self._new_id()}")
+        note = p.NoteClock(apart_ms=apart_ms, id=c.internal_id(f"clock-{self._new_id()}"))
         self._post(Envelope([note], [encode_command(note)], "clock", Pending()))
 
     def _tick(self, name: str, now: dt.datetime) -> None:

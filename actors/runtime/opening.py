@@ -97,11 +97,11 @@ def to_put_in_force(
     """
     if ledger.position and ledger.rules_version < rules_version.RULES_VERSION:
         rules = rules_version.RULES_VERSION
-        yield p.AdoptRules(rules=rules, id=f"{c.INTERNAL_ID}rules-{rules}-{ledger.position}")
+        yield p.AdoptRules(rules=rules, id=c.internal_id(f"rules-{rules}-{ledger.position}"))
     for name in list(ledger.given_up):
-        yield p.RecordRestored(specialist=name, id=f"{c.INTERNAL_ID}restored-{name}-{ledger.position}")
+        yield p.RecordRestored(specialist=name, id=c.internal_id(f"restored-{name}-{ledger.position}"))
     if ledger.tasks.running or (ledger.accounts and now - ledger.now > _OUTAGE):
-        yield p.OpenFleet(id=f"{c.INTERNAL_ID}opening-{ledger.position}")
+        yield p.OpenFleet(id=c.internal_id(f"opening-{ledger.position}"))
     if not ledger.configured:
         prices = prices or load_prices(None)
         yield load_config(to_mapping(config or Config()), ledger.position)
@@ -111,12 +111,12 @@ def to_put_in_force(
         prices = PriceList(prices.written, published_prices(now.astimezone(dt.UTC).date(), _catalogue(ledger, config)))
     if prices is not None and prices != ledger.rules.prices:
         mapping = prices_to_mapping(prices)
-        yield p.LoadPrices(**mapping, id=f"{c.INTERNAL_ID}prices-{content_hash(mapping)[:16]}-{ledger.position}")
+        yield p.LoadPrices(**mapping, id=c.internal_id(f"prices-{content_hash(mapping)[:16]}-{ledger.position}"))
 
 
 def load_config(mapping: dict[str, Any], position: int) -> c.LoadConfig:
     """The fleet's own command that puts a configuration, or a part of one, in force at a position."""
-    return c.LoadConfig(config=mapping, id=f"{c.INTERNAL_ID}config-{content_hash(mapping)[:16]}-{position}")
+    return c.LoadConfig(config=mapping, id=c.internal_id(f"config-{content_hash(mapping)[:16]}-{position}"))
 
 
 def logged(answer: Any) -> Any:

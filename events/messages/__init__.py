@@ -17,6 +17,7 @@ from tallystick.events.messages.command import PRIORITIES as PRIORITIES
 from tallystick.events.messages.command import Command as Command
 from tallystick.events.messages.command import Name as Name
 from tallystick.events.messages.command import Reason as Reason
+from tallystick.events.messages.command import internal_id as internal_id
 from tallystick.events.messages.enforce import CheckEnforcement as CheckEnforcement
 from tallystick.events.messages.enforce import Resume as Resume
 from tallystick.events.messages.enforce import Stop as Stop

@@ -1,5 +1,6 @@
 """What every message is made of: the head that commands share, and the kinds of their fields."""
 
+import hashlib
 from typing import Annotated, ClassVar, get_args
 
 import msgspec
@@ -18,6 +19,15 @@ Reason = Annotated[str, msgspec.Meta(min_length=1, max_length=1_000)]
 Labels = Annotated[dict[Name, Name], msgspec.Meta(max_length=16)]
 """Free ``key: value`` pairs, at most 16."""
 PRIORITIES: tuple[Priority, ...] = get_args(Priority)
+_DIGITS = 16
+
+
+def internal_id(text: str) -> str:
+    """The id of a message of the fleet's own. One that would be too long ends in a digest of the whole."""
+    id = INTERNAL_ID + text
+    if len(id) <= NAME_MAX:
+        return id
+    return f"{id[: NAME_MAX - _DIGITS - 1]}#{hashlib.sha256(id.encode()).hexdigest()[:_DIGITS]}"
 
 
 class Command(

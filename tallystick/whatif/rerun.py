@@ -190,7 +190,7 @@ class Rerun:
 
     def _cancel_holds(self) -> None:
         for hold in self._holds_to_cancel:
-            id = f"{c.INTERNAL_ID}what-if-{hold}"
+            id = c.internal_id(f"what-if-{hold}")
             self._other.put(c.CancelHold(hold=hold), self.other.ledger.now, id, CLOCK)
         self._holds_to_cancel.clear()
 

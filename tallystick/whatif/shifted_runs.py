@@ -163,7 +163,7 @@ class ShiftedRuns:
             usage = Budget(task.estimated_tokens, cost_usd=Decimal(cost_nanos).scaleb(-9))
             self.priced_by_mean += 1
         command = c.CompleteTask(task=task.id, outcome="completed", lease="-", usage=usage)
-        id = f"{c.INTERNAL_ID}what-if-{task.id}"
+        id = c.internal_id(f"what-if-{task.id}")
         run.messages = [Message(after, encode_command(command), id, "what-if", refused=False)]
 
     def _heartbeat_delay(self) -> dt.timedelta:
@@ -208,7 +208,7 @@ class ShiftedRuns:
                 return None
             self._push(run, at + self._heartbeat_delay(), is_heartbeat=True)
             self._number += 1
-            id = f"{c.INTERNAL_ID}what-if-alive-{self._number}"
+            id = c.internal_id(f"what-if-alive-{self._number}")
             return DueMessage(run, c.Heartbeat(task=run.task, lease=run.lease), id, run.task, refused=False)
         if not self.sends_on(run):
             return None

@@ -109,7 +109,7 @@ class Forecaster:
             elapsed_ms=(run.last_at - account.opened_at) // _MS,
             growth=growth.numbers(),
             exhausted=account.level == _BLACK,
-            id=f"{c.INTERNAL_ID}run-{event.position}",
+            id=c.internal_id(f"run-{event.position}"),
         )
         return [command]
 
@@ -160,7 +160,7 @@ class Forecaster:
                 why=why,
                 predictions=predictions,
                 opened_at=account.opened_at,
-                id=f"{c.INTERNAL_ID}{name}",
+                id=c.internal_id(f"{name}"),
             )
         ]
 
@@ -195,7 +195,7 @@ class Forecaster:
                 dimension=name,
                 actual=actual,
                 forecasts=[_outcome(prediction) for prediction in predictions],
-                id=f"{c.INTERNAL_ID}score-{event.position}-{d}-{mark}",
+                id=c.internal_id(f"score-{event.position}-{d}-{mark}"),
             )
             commands.append(command)
         return commands
@@ -238,5 +238,5 @@ def _anomaly(agent: str, found: Found, name: str) -> c.Command:
         low=found.low,
         high=found.high,
         message=found.message,
-        id=f"{c.INTERNAL_ID}{name}",
+        id=c.internal_id(f"{name}"),
     )
