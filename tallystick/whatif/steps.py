@@ -3,7 +3,7 @@
 import contextlib
 import datetime as dt
 from collections.abc import Container, Iterable, Iterator, Sequence
-from decimal import Decimal
+from decimal import Context, Decimal
 
 import msgspec
 
@@ -145,15 +145,24 @@ def event_of(record: Record) -> e.Event:
 
 
 def _amount(answered: Budget, recorded: Amounts) -> Amounts:
-    """The amount that a reply says. Its seconds are a JSON number, which has 53 bits: where the reply can say no more
-    than that about the time that was recorded, that is what it says.
+    """The amount that a reply says, however large: it may be a sum of many. Its seconds are a JSON number, which has 53
+    bits: where the reply can say no more than that about the time that was recorded, that is what it says. Nor does a
+    figure that is none say anything: the reply is found to be another one all the same.
     """
     seconds, time_ms = answered.time_seconds, recorded.time_ms
-    if seconds is not None and time_ms is not None and float(seconds) == time_ms / 1_000:
-        return Amounts(*msgspec.structs.replace(answered, time_seconds=Decimal(time_ms).scaleb(-3)).exact("amount"))
-    return Amounts(*answered.exact("amount"))
+    if seconds is None or time_ms is None or not seconds.is_finite() or float(seconds) != time_ms / 1_000:
+        time_ms = _units(seconds, 3, time_ms)
+    return Amounts(answered.tokens, time_ms, _units(answered.cost_usd, 9, recorded.cost_nanos))
 
 
+def _units(amount: Decimal | None, digits: int, recorded: int | None) -> int | None:
+    """An amount in internal units, of which one at the edge has ``10 ** digits``."""
+    if amount is None:
+        return None
+    return int(amount.scaleb(digits, _WIDE)) if amount.is_finite() and amount.adjusted() < _WIDE.prec else recorded
+
+
+_WIDE = Context(prec=100)
 _MOVED = STORED_NAME[e.BudgetMoved]
 _PLACED = frozenset(STORED_NAME[kind] for kind in (e.TaskPreempted, e.TaskStarted, e.TaskQueued))
 _OUTRANKED = " ranks higher and waits for the same slot"
