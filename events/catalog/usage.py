@@ -71,7 +71,7 @@ class HoldPlaced(Event, kw_only=True, tag="hold-placed.v1"):
     """An amount was set aside before an operation; ``ttl_ms`` is what a heartbeat extends it by.
 
     Its cost is that of ``model``, by the price of ``priced_as``, where the estimate named none. ``rejects_overage``: a
-    settlement above it is refused.
+    settlement above it is refused. ``spends``: its expiry books what it still has as used.
     """
 
     kind: ClassVar[Kind] = "decision"
@@ -85,6 +85,7 @@ class HoldPlaced(Event, kw_only=True, tag="hold-placed.v1"):
     unpriced: bool = False
     base_tier: bool = False
     rejects_overage: bool = False
+    spends: bool = False
     labels: dict[str, str] | None = None
     operation: str | None = None
     reason: str | None = None
@@ -136,6 +137,15 @@ class HoldSettled(Event, kw_only=True, tag="hold-settled.v1"):
     def account(self) -> str:
         """Whose open account is charged."""
         return self.agent
+
+
+class HoldSpent(HoldSettled, kw_only=True, tag="hold-spent.v1"):
+    """A hold expired, or its agent or run fell silent, and what it still had counts as used: the provider may have
+    billed it. It counts on ``day``. A late settlement replaces it (see `UsageCorrected`).
+    """
+
+    kind: ClassVar[Kind] = "decision"
+    day: str
 
 
 def tokens_of(event: "UsageReported | HoldSettled | Said") -> Tokens:

@@ -17,9 +17,13 @@ def pass_time(ledger: Ledger, now: dt.datetime) -> list[e.Event]:
     turn = Turn(ledger, now, "", CLOCK)
     while (due := ledger.due_at()) <= turn.now and due != NEVER:
         if ledger.expiries and ledger.expiries[0][0] == due:
-            holds.end_hold(turn, ledger.holds[ledger.expiries[0][1]], "expired")
+            holds.expire(turn, ledger.holds[ledger.expiries[0][1]])
         elif ledger.tasks.due_at() == due and not ledger.is_paused:
             leases.lose_lease(turn, ledger.tasks.running[ledger.tasks.leases[0][1]])
+        elif ledger.leases.due_at() == due and not ledger.is_paused:
+            silent = ledger.leases.over_at(due)
+            if silent is not None:
+                leases.end_agent_lease(turn, silent)
         elif ledger.day.ends_at == due:
             daily_limits.begin_day(turn)
         else:

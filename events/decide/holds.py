@@ -12,12 +12,11 @@ from tallystick.config.amounts import (
     InvalidAmount,
     Triple,
     at_edge,
-    exact_units,
 )
 from tallystick.events import catalog as e
 from tallystick.events import messages as c
 from tallystick.events.decide import pricing
-from tallystick.events.decide.amounts import not_empty
+from tallystick.events.decide.amounts import not_empty, span_ms
 from tallystick.events.decide.answers import held_reply
 from tallystick.events.decide.cover import settle_cover
 from tallystick.events.decide.daily_limits import over_daily_limit
@@ -26,13 +25,21 @@ from tallystick.events.decide.levels import enforced, relevel_above
 from tallystick.events.decide.obstacles import refused_to_run
 from tallystick.events.decide.refusals import already_settled, hold_ended, unknown_agent, unknown_hold
 from tallystick.events.decide.spelling import legible, notes_misspelled
+from tallystick.events.decide.spent_holds import replace_spent, spent
 from tallystick.events.decide.turn import Turn
-from tallystick.events.decide.usage import LATE_REPORT, UNDER_ESTIMATE, as_used, noted, of_life, of_run, use_priced
+from tallystick.events.decide.usage import (
+    LATE_REPORT,
+    UNDER_ESTIMATE,
+    as_used,
+    follow,
+    noted,
+    of_life,
+    of_run,
+    use_priced,
+)
 from tallystick.events.messages.replies import Enforcement, Held, HoldGone, Refusal, shown
 from tallystick.events.state.accounts import ZERO, Account, Hold, less, minus, money
 from tallystick.events.state.calendar import later
-
-_TTL_MAX_MS = 604_800_000
 
 
 def reserve(turn: Turn, command: c.Reserve) -> Held | Refusal:
@@ -77,6 +84,8 @@ def reserve(turn: Turn, command: c.Reserve) -> Held | Refusal:
             placed_at=turn.now,
             rejects_overage=False,
             notes=None,
+            spends=command.on_expiry == "spend",
+            model=command.model,
             account=account,
         )
         answer = held_reply(asked, to_come=True)
@@ -95,6 +104,7 @@ def reserve(turn: Turn, command: c.Reserve) -> Held | Refusal:
             unpriced=priced.unpriced,
             base_tier=priced.base_tier,
             rejects_overage=command.overage == "reject",
+            spends=command.on_expiry == "spend",
             **noted(command),
         )
     )
@@ -184,6 +194,14 @@ def _settle_late(turn: Turn, command: c.Settle, used: dict[str, Any]) -> Enforce
         return unknown_hold(hold_id)
     if ended.how == "settled":
         return already_settled(hold_id, ended)
+    if ended.spent is not None:
+        replaced = replace_spent(turn, command, ended, used)
+        if replaced is not None:
+            return replaced
+        # Whom the expiry charged is forgotten: what was used beyond what it booked is charged as any late usage.
+        booked = ended.spent if ended.counted is None else ended.counted
+        for name in ("tokens", "time_ms", "cost_nanos"):
+            used[name] = max(0, used[name] - getattr(booked, name))
     # Another account, or run, may be open under the name by now: it does not pay.
     account, closed = ledger.same_account(ended.agent, ended.life), ledger.lives.get(ended.life)
     belongs: dict[str, Any] = {}
@@ -219,6 +237,15 @@ def end_hold(turn: Turn, hold: Hold, how: "e.EndOfHold", **notes: Any) -> None:
     settle_cover(turn, hold.account)
     relevel_above(turn, hold.account)
     respond(turn)
+
+
+def expire(turn: Turn, hold: Hold) -> None:
+    """Its time is over: what it still has is given back, or counts as used where the provider may have billed it."""
+    if not hold.spends or not any(hold.amount):
+        end_hold(turn, hold, "expired")
+        return
+    turn.record(spent(turn, hold))
+    follow(turn, hold.account, own_usage=True)
 
 
 class Extension(NamedTuple):
@@ -270,7 +297,4 @@ def _ttl_ms(given: Decimal | None, otherwise: int) -> int:
     """A time to live that a message names, in milliseconds, or the one that holds otherwise."""
     if given is None:
         return otherwise
-    ttl_ms = exact_units(given, 1, "ttl_seconds")
-    if not 0 < ttl_ms <= _TTL_MAX_MS:
-        raise InvalidAmount("ttl_seconds", given, "above 0 and at most 604800 seconds (a week)")
-    return ttl_ms
+    return span_ms(given, "ttl_seconds")

@@ -1,4 +1,4 @@
-"""Leases: reports and signs of life of a run, and what happens to those that come too late, or never.
+"""Leases: reports and signs of life of a run, and what happens to those that come too late, or never; also of agents.
 
 A run is over when its lease has ended. Whatever still comes from it changes nothing but the record of what it used,
 which is charged to the account that paid for the run: never to a later run, and never twice.
@@ -16,6 +16,7 @@ from tallystick.events.decide.release import close_account
 from tallystick.events.decide.turn import Turn
 from tallystick.events.messages.replies import Refusal
 from tallystick.events.messages.task_replies import TaskAlive, shown_time
+from tallystick.events.state.accounts import Account
 from tallystick.events.state.calendar import later
 from tallystick.events.state.task_rules import lease_time
 from tallystick.events.state.tasks import Task
@@ -102,7 +103,13 @@ def lose_lease(turn: Turn, task: Task) -> None:
     fails = attempt >= ledger.rules.config.leases.max_attempts
     then: e.AfterLease = "failed" if fails else "queued"
     turn.record(e.LeaseLost(task=task.id, lease=task.lease, attempt=attempt, then=then))
-    close_account(turn, ledger.accounts[task.id])
+    close_account(turn, ledger.accounts[task.id], fell_silent=True)
     if fails:
         cancel_dependents(turn, task)
         alert(turn, "attempts_exhausted", f"{task.id} has failed: its lease was lost {attempt} times", task.id)
+
+
+def end_agent_lease(turn: Turn, account: Account) -> None:
+    """No message came by an account, or from below it, in the time of its lease: it is released with all below it."""
+    turn.record(e.AgentLeaseEnded(agent=account.id, lease_ms=account.lease_ms, heard_at=account.heard_at))
+    close_account(turn, account, fell_silent=True)

@@ -20,6 +20,7 @@ from tallystick.events.decide.levels import enforced, throttled_until
 from tallystick.events.decide.turn import Turn
 from tallystick.events.messages.replies import Refusal
 from tallystick.events.state.accounts import Account, Hold
+from tallystick.events.state.agent_leases import AgentLeases
 from tallystick.events.state.calendar import NEVER
 from tallystick.events.state.day import Day
 from tallystick.events.state.ledger import Ledger
@@ -168,7 +169,7 @@ def fork_of(ledger: Ledger) -> Ledger:
     """The state as one that time may pass on, and that nothing is seen of afterwards.
 
     Its cost grows with the holds that stand, by little: a list of them is copied, and nothing else of them.
-    Runs go on: their owners give signs of life.
+    Runs go on, and accounts with leases: their owners give signs of life.
     """
     fork = copy(ledger)
     fork.root = ledger.root.twin(None)
@@ -181,6 +182,7 @@ def fork_of(ledger: Ledger) -> Ledger:
     fork.day, fork.commitments = _day(ledger.day), deepcopy(ledger.commitments)
     fork.tasks = copy(ledger.tasks)
     fork.tasks.leases = []
+    fork.leases = AgentLeases()
     fork.next_mark = NEVER
     return fork
 

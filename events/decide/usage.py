@@ -149,9 +149,7 @@ def use(
     turn.record(event)
     if held is not ZERO:
         settle_cover(turn, charged)
-    ratio = _follow(turn, charged, account is not None)
-    if ledger.tasks.running:
-        _mark_budget(turn, payers[TOKENS])
+    ratio = follow(turn, charged, account is not None)
     closed = None
     if account is None and type(event) is e.UsageReported:
         closed = ledger.released.get(event.agent) if event.life is None else ledger.lives.get(event.life)
@@ -161,7 +159,7 @@ def use(
     return answer
 
 
-def _follow(turn: Turn, charged: Account, own_usage: bool) -> float:
+def follow(turn: Turn, charged: Account, own_usage: bool) -> float:
     """Record the levels and the response that a use has led to; the ratio that the charged account has come to."""
     ledger = turn.ledger
     ratio = 0.0
@@ -174,6 +172,8 @@ def _follow(turn: Turn, charged: Account, own_usage: bool) -> float:
             # They may have been charged, or have covered what was.
             relevel_above(turn, charged)
     respond(turn)
+    if ledger.tasks.running:
+        _mark_budget(turn, charged.payers[TOKENS])
     return ratio
 
 

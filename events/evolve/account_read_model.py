@@ -20,7 +20,7 @@ class AccountReadModel(Balances):
     """The balances of a fleet, and of each open account its level, orders and activity.
 
     What only decisions need stays as in a new account: growth and model of its usage, forecasts, notices, the lists of
-    holds and sub-agents.
+    holds and sub-agents, and when an account with a lease was heard.
     """
 
     def __init__(self, ledger: Ledger | None = None) -> None:
@@ -61,6 +61,7 @@ class AccountReadModel(Balances):
         e.HoldPlaced: usage.book_hold,
         e.HoldExtended: usage.extend_hold,
         e.HoldSettled: usage.book_settlement,
+        e.HoldSpent: usage.book_expiry,
         e.HoldEnded: usage.return_hold,
         e.UsageCorrected: corrections.book_correction,
         e.LevelChanged: enforcement.change_level,

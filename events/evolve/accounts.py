@@ -20,6 +20,7 @@ from tallystick.events.state.accounts import (
     only,
     plus,
 )
+from tallystick.events.state.agent_leases import hear
 from tallystick.events.state.estimates import is_good
 from tallystick.events.state.ledger import Ledger
 
@@ -37,6 +38,7 @@ def open_account(balances: Balances, event: e.BudgetAllocated) -> None:
         event.product,
         event.workflow,
         event.position,
+        event.lease_ms,
     )
     if event.for_task:
         account.run = account.id
@@ -45,6 +47,8 @@ def open_account(balances: Balances, event: e.BudgetAllocated) -> None:
             delegate(account.source(d), d, account.granted[d])
     if event.on_demand:
         account.drawn = account.granted
+    if not event.for_task:
+        hear(parent, event.at)
 
 
 def list_account(ledger: Ledger, event: e.BudgetAllocated) -> None:
@@ -56,6 +60,8 @@ def list_account(ledger: Ledger, event: e.BudgetAllocated) -> None:
     bisect.insort(ledger.names, account.id)
     ledger.released.pop(account.id, None)
     ledger.orders.forget(account.id)
+    if account.lease_ms:
+        ledger.leases.list_account(account)
     parent = account.parent
     assert parent is not None
     if parent is not ledger.root:
@@ -74,6 +80,8 @@ def unlist_account(ledger: Ledger, event: e.BudgetReleased) -> None:
         parent.children.pop(account.id, None)
         if not parent.children:
             parent.children = None
+    if account.lease_ms:
+        ledger.leases.unlist_account(account)
     ledger.done.pop(account.id, None)
     ledger.orders.forget(account.id)
     position = event.position
@@ -108,6 +116,9 @@ def close_account(balances: Balances, event: e.BudgetReleased) -> None:
     parent = account.parent
     if parent is None or parent is balances.root:
         return
+    if event.id:
+        # A message asked for it, and not the end of a lease.
+        hear(parent, event.at)
     for d in DIMENSIONS:
         if parent.allocated[d] is None:
             # An account above has paid; it is shown as the parent's use all the same.
@@ -128,6 +139,7 @@ def draw(balances: Balances, event: e.BudgetDrawn) -> None:
     if event.borrowed:
         account.borrowed = plus(account.borrowed, units)
     _topped_up(account)
+    hear(account, event.at)
 
 
 def give_back(balances: Balances, event: e.BudgetReturned) -> None:
@@ -137,6 +149,7 @@ def give_back(balances: Balances, event: e.BudgetReturned) -> None:
     grant(account, event.amount.triple, -1)
     account.borrowed = less(account.borrowed, units)
     account.drawn = less(account.drawn, units)
+    hear(account, event.at)
 
 
 def move(balances: Balances, event: e.BudgetMoved) -> None:

@@ -35,14 +35,16 @@ STEPS: Mapping[type[e.Event], tuple[Step, ...]] = {
     e.ReserveDrawn: (accounts.draw_reserve,),
     e.Covered: (accounts.cover,),
     e.CoverRepaid: (accounts.repay_cover,),
+    e.AgentLeaseEnded: (),
     e.BudgetReleased: (accounts.unlist_account, accounts.close_account),
     # --- usage and holds ---
     e.UsageReported: (usage.report,),
     e.HoldPlaced: (usage.place_hold,),
     e.HoldExtended: (usage.move_expiry,),
     e.HoldSettled: (usage.settle_hold,),
+    e.HoldSpent: (usage.spend_hold,),
     e.HoldEnded: (usage.give_hold_back,),
-    e.AgentHeard: (),
+    e.AgentHeard: (usage.hear_agent,),
     e.UsageCorrected: (corrections.correct,),
     # --- enforcement ---
     e.LevelChanged: (enforcement.change_level,),
@@ -50,7 +52,7 @@ STEPS: Mapping[type[e.Event], tuple[Step, ...]] = {
     e.AgentStopped: (enforcement.stop, enforcement.stop_id, enforcement.forget_orders),
     e.AgentResumed: (enforcement.resume, enforcement.resume_id, enforcement.forget_orders),
     e.ExhaustionWarned: (enforcement.warn,),
-    e.RequestRefused: (),
+    e.RequestRefused: (enforcement.hear_refused,),
     # --- tasks ---
     e.TaskSubmitted: (tasks.submit,),
     e.DependenciesAwaited: (tasks.await_dependencies,),

@@ -11,6 +11,7 @@ from tallystick.events.evolve.day import hold_for, used_without_account
 from tallystick.events.evolve.tasks import used_late
 from tallystick.events.evolve.transfers import set_aside, spend
 from tallystick.events.state.accounts import ZERO, Account, Balances, EndedHold, Hold, Notes, less, minus, money, plus
+from tallystick.events.state.agent_leases import hear
 from tallystick.events.state.growth import observed
 from tallystick.events.state.holds import list_expiry, list_hold, unlist_hold
 from tallystick.events.state.ledger import UNPRICED_MAX, Ledger
@@ -48,12 +49,15 @@ def book_hold(balances: Balances, event: e.HoldPlaced) -> Hold:
         placed_at=event.at,
         rejects_overage=event.rejects_overage,
         notes=_noted(None, event),
+        spends=event.spends,
+        model=event.model,
         account=account,
     )
     balances.holds[hold.id] = hold
     set_aside(balances, account, hold.amount, 1)
     account.activity_at = event.at
     account.reclaimed = False
+    hear(account, event.at)
     return hold
 
 
@@ -66,6 +70,7 @@ def extend_hold(balances: Balances, event: e.HoldExtended) -> None:
         set_aside(balances, hold.account, more, 1)
     hold.expires_at = event.expires_at
     hold.account.activity_at = event.at
+    hear(hold.account, event.at)
 
 
 def book_settlement(balances: Balances, event: e.HoldSettled) -> Hold:
@@ -87,7 +92,25 @@ def return_hold(balances: Balances, event: e.HoldEnded) -> Hold:
     hold = balances.holds.pop(event.hold)
     set_aside(balances, hold.account, hold.amount, -1)
     hold.account.activity_at = event.at
+    if event.how == "cancelled":
+        hear(hold.account, event.at)
     return hold
+
+
+def book_expiry(balances: Balances, event: e.HoldSpent) -> Hold:
+    """What a hold still had counts as used. It is no sign of life, and says nothing of the agent's pace."""
+    hold = balances.holds.pop(event.hold)
+    set_aside(balances, hold.account, hold.amount, -1)
+    hold.booked = plus(hold.booked, hold.amount)
+    spend(balances, hold.account, event)
+    return hold
+
+
+def hear_agent(balances: Balances, event: e.AgentHeard) -> None:
+    """A sign of life."""
+    account = balances.accounts.get(event.agent)
+    if account is not None:
+        hear(account, event.at)
 
 
 def _note_report(account: Account, event: "e.UsageReported | e.HoldSettled") -> None:
@@ -101,6 +124,7 @@ def _note_report(account: Account, event: "e.UsageReported | e.HoldSettled") -> 
     account.last_report_at = at
     account.reclaimed = False
     account.warning = None
+    hear(account, at)
 
 
 # --- the core's alone -------------------------------------------------------------------------------------------------
@@ -142,12 +166,18 @@ def _count_report(ledger: Ledger, account: Account, event: "e.UsageReported | e.
         account.model = sys.intern(event.model)
     account.pool_notice = ledger.pool_exhausted_at
     if account.budget_product is not None:
-        ledger.day.by_product[account.budget_product] += event.tokens
-        if account.run is not None:
-            ledger.commitments.spend(account.run, event.tokens)
-        if ledger.rules.fairness_by != "slot_time":
-            charge(ledger, account, event)
+        _count_use(ledger, account, event)
     account.growth = observed(account.growth, (event.tokens, event.time_ms, event.cost_nanos))
+
+
+def _count_use(ledger: Ledger, account: Account, event: "e.UsageReported | e.HoldSettled") -> None:
+    """What was used counts for its product, and as a part of what its run may use."""
+    assert account.budget_product is not None
+    ledger.day.by_product[account.budget_product] += event.tokens
+    if account.run is not None:
+        ledger.commitments.spend(account.run, event.tokens)
+    if ledger.rules.fairness_by != "slot_time":
+        charge(ledger, account, event)
 
 
 def place_hold(ledger: Ledger, event: e.HoldPlaced) -> None:
@@ -195,6 +225,15 @@ def give_hold_back(ledger: Ledger, event: e.HoldEnded) -> None:
     _end_hold(ledger, hold, event.how, event)
 
 
+def spend_hold(ledger: Ledger, event: e.HoldSpent) -> None:
+    """A hold ends, and what it still had counts as used."""
+    _count_hold(ledger, ledger.holds[event.hold], -1)
+    hold = book_expiry(ledger, event)
+    _end_hold(ledger, hold, "expired", event)
+    if hold.account.budget_product is not None:
+        _count_use(ledger, hold.account, event)
+
+
 def _end_hold(ledger: Ledger, hold: Hold, how: str, event: "e.HoldSettled | e.HoldEnded") -> None:
     unlist_hold(ledger, hold)
     ledger.ended_holds[hold.id] = EndedHold(
@@ -207,6 +246,7 @@ def _end_hold(ledger: Ledger, hold: Hold, how: str, event: "e.HoldSettled | e.Ho
         booked=hold.booked,
         placed_at=hold.placed_at,
         notes=hold.notes,
+        spent=event if isinstance(event, e.HoldSpent) else None,
     )
     ledger.ended_order.append((event.position, hold.id))
 

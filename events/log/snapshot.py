@@ -32,7 +32,7 @@ from tallystick.events.state.outbox import Notice
 from tallystick.events.state.rules import Rules
 from tallystick.events.state.slot_time import SlotTimes
 
-FORMAT = 14
+FORMAT = 15
 """Raised whenever what follows changes its meaning; a snapshot of another format is ignored."""
 
 
@@ -79,6 +79,7 @@ class _State(msgspec.Struct):
     charged: list[Any]
     done: dict[str, tuple[int, int]]
     opened_at: dt.datetime
+    leases_begun_at: dt.datetime
     clock_apart_ms: int
     period_began: int
     corrections: list[tuple[int, int]]
@@ -141,6 +142,7 @@ def dump(ledger: Ledger) -> bytes:
             charged=ledger.charged.dump(),
             done=ledger.done,
             opened_at=ledger.opened_at,
+            leases_begun_at=ledger.leases.begun_at,
             clock_apart_ms=ledger.clock_apart_ms,
             period_began=ledger.period_began,
             corrections=list(ledger.corrections.items()),
@@ -163,6 +165,7 @@ def load(snapshot: bytes) -> Ledger | None:
     ledger.root, ledger.reserve = state.root, state.reserve
     ledger.root.link(None)
     ledger.reserve.link(ledger.root)
+    ledger.leases.renew(state.leases_begun_at)
     for account in state.accounts:
         _open(ledger, account)
     ledger.names = sorted(ledger.accounts)
@@ -220,6 +223,8 @@ def _open(ledger: Ledger, account: Account) -> None:
     if account.growth == NO_STEPS:
         account.growth = NO_STEPS  # accounts without a report share one text
     ledger.accounts[account.id] = account
+    if account.lease_ms:
+        ledger.leases.list_account(account)
     if parent is not ledger.root:
         if parent.children is None:
             parent.children = {}

@@ -9,7 +9,10 @@ from tallystick.events.messages.command import Command, Name
 
 
 class AllocateBudget(Command):
-    """Open an account for ``agent``, granted all of ``budget`` from its parent's free balance or nothing."""
+    """Open an account for ``agent``, granted all of ``budget`` from its parent's free balance or nothing.
+
+    With ``lease_seconds`` it closes by itself when no message came by it, or from below it, for so long.
+    """
 
     group: ClassVar[str] = "allocate"
     agent: Name
@@ -19,6 +22,7 @@ class AllocateBudget(Command):
     workflow: Name | None = None
     priority: Priority = "normal"
     parent: Name | None = None
+    lease_seconds: Decimal | None = None
 
 
 class AllocateEqual(Command):

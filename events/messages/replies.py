@@ -50,6 +50,7 @@ class Allocation(Reply):
     allocated: EdgeAmounts
     remaining: EdgeAmounts
     pool_available: EdgeAmounts
+    lease_expires_at: str | None = None
 
 
 class Share(msgspec.Struct):
@@ -105,6 +106,7 @@ class Enforcement(Reply, gc=False):
     base_tier: bool = False
     repaired: bool = False
     obstacles: list[Obstacle] | None = None
+    lease_expires_at: str | None = None
 
 
 class Held(Reply):
@@ -133,6 +135,7 @@ class HoldStatus(msgspec.Struct, omit_defaults=True):
     expires_at: str | None = None
     ended_at: str | None = None
     overage: str = "book"
+    on_expiry: str = "release"
     labels: dict[str, str] | None = None
     operation: str | None = None
     reason: str | None = None
@@ -189,6 +192,9 @@ class BudgetStatus(Reply):
     """What others pay for it: allocated + covered = delegated + consumed + held + remaining, where it limits."""
     subtree: Subtree | None = None
     """Left out where only views are asked."""
+    lease_seconds: Number | None = None
+    lease_expires_at: str | None = None
+    """When it closes if no more messages come; left out where only views are asked."""
 
 
 class GlobalStatus(Reply):

@@ -15,6 +15,7 @@ from tallystick.config.settings import Config
 from tallystick.events.catalog.event import EPOCH
 from tallystick.events.catalog.rules_version import FIRST_RULES
 from tallystick.events.state.accounts import Account, Balances, Closed, EndedHold, Money, limited, minus, money
+from tallystick.events.state.agent_leases import AgentLeases
 from tallystick.events.state.calendar import NEVER, earlier
 from tallystick.events.state.charged import Charged
 from tallystick.events.state.commitments import Commitments
@@ -82,6 +83,7 @@ class Ledger(Balances):
         """Likewise, where fairness is measured by tokens or cost; empty where it is not."""
         self.watch: Watch | None = None
         """How far usage may go before a daily line is crossed or the breaker may trip; None: not known."""
+        self.leases = AgentLeases()
         self.opened_at = EPOCH
         """When the fleet was last opened after a time in which nothing was heard."""
         self.period_began = 0
@@ -232,6 +234,8 @@ class Ledger(Balances):
             due = min(due, self.day.ends_at)
         if self.tasks.leases and not self.is_paused:
             due = min(due, self.tasks.due_at())
+        if self.leases and not self.is_paused:
+            due = min(due, self.leases.due_at())
         return due if self.period_ends is None else min(due, self.period_ends)
 
     # --- the memory of ids --------------------------------------------------------------------------------------------

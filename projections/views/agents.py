@@ -66,6 +66,8 @@ class AgentRow(msgspec.Struct, kw_only=True, gc=False):
     """What it holds in dimensions that it does not limit: an account above it pays."""
     paid: Amounts = Amounts()
     """What it was charged for usage of others: of closed sub-agents, and of open ones in what they do not limit."""
+    lease_ms: int = 0
+    """How long it stays open without a message by it or from below it; 0: until it is released."""
 
 
 decode = msgspec.json.Decoder(AgentRow).decode
@@ -75,7 +77,7 @@ class AgentsView:
     """Folds the rows of agents, from which the shared ``balances`` go on."""
 
     name = "agents"
-    version = 4
+    version = 5
 
     def __init__(self, balances: Balances, look: Look) -> None:
         self._balances = balances
@@ -242,6 +244,7 @@ class AgentsView:
         **dict.fromkeys((e.BudgetMoved, e.Covered, e.CoverRepaid), _between),
         e.UsageReported: _used,
         e.HoldSettled: _settled,
+        e.HoldSpent: _settled,
         e.UsageCorrected: _corrected,
         e.BudgetReleased: _released,
         e.AgentStopped: _ordered,
@@ -294,6 +297,7 @@ def _row(account: Account, reports: int) -> AgentRow:
         task=account.is_run,
         life=account.life,
         held_above=_above(account),
+        lease_ms=account.lease_ms,
     )
 
 
@@ -329,6 +333,7 @@ def _account_below(parent: Account, row: AgentRow, balances: Balances) -> Accoun
         row.product,
         row.workflow,
         row.life,
+        row.lease_ms,
     )
     if row.task:
         account.run = account.id

@@ -57,6 +57,8 @@ class HoldsView:
                 placed_at=EPOCH,
                 rejects_overage=False,
                 notes=None,
+                spends=False,
+                model=None,
                 account=account,
             )
 
@@ -76,7 +78,7 @@ class HoldsView:
         else:
             self._rows[event.hold] = None
 
-    def _ended(self, event: e.HoldEnded) -> None:
+    def _ended(self, event: "e.HoldEnded | e.HoldSpent") -> None:
         self._rows[event.hold] = None
 
     def _put(self, hold: Hold, amount: Money) -> None:
@@ -86,5 +88,6 @@ class HoldsView:
         e.HoldPlaced: _placed,
         e.HoldExtended: _extended,
         e.HoldSettled: _settled,
+        e.HoldSpent: _ended,
         e.HoldEnded: _ended,
     }

@@ -392,5 +392,6 @@ class TasksView:
         e.TaskOverdue: _overdue,
         e.UsageReported: _reported,
         e.HoldSettled: _settled,
+        e.HoldSpent: _settled,
         e.UsageCorrected: _corrected,
     }

@@ -151,6 +151,13 @@ class Books:
                 is_open = event.agent in self.parent and event.lease is None
                 account = event.agent if is_open else event.charged or "fleet"
                 self._use(account, (event.tokens, event.time_ms, event.cost_nanos))
+            case e.UsageCorrected():
+                self._use(event.charged or "fleet", event.difference)
+                for d in DIMENSIONS if event.closed_period else ():
+                    self.opening[d] += event.difference[d]
+                    if self.allocated["fleet"][d] is not None:
+                        self.allocated["fleet"][d] = (self.allocated["fleet"][d] or 0) + event.difference[d]
+                        self.balance[("free", "fleet"), d] += event.difference[d]
             case e.HoldPlaced() | e.HoldExtended() | e.HoldEnded() | e.HoldSettled():
                 self._keep_hold(event)
 

@@ -1,0 +1,113 @@
+"""Leases of agents: an account with one closes when no message came by it, or from below it, for as long as it says.
+
+No event says that a lease was extended: a message that is recorded says it by itself, and costs one comparison where
+there is no lease. When a lease could be over, the accounts with leases below it are asked for newer messages. So a
+timer fires about once per lease and its time, however many messages there are.
+"""
+
+import datetime as dt
+import heapq
+
+from tallystick.events.catalog.event import EPOCH
+from tallystick.events.state.accounts import Account
+from tallystick.events.state.calendar import NEVER, later
+
+_MILLISECOND = dt.timedelta(milliseconds=1)
+
+
+class AgentLeases:
+    """The open accounts with leases. ``begun_at`` is when all leases began anew: after a pause, or an outage."""
+
+    __slots__ = ("_below", "_due", "_listed", "begun_at")
+
+    def __init__(self) -> None:
+        self.begun_at = EPOCH
+        self._listed: dict[int, Account] = {}
+        """By life."""
+        self._below: dict[int, dict[int, Account]] = {}
+        """By life, the accounts with leases whose nearest account with a lease above them it is."""
+        self._due: list[tuple[dt.datetime, int]] = []
+        """A heap of times and lives: no later than the end of the lease, and often earlier, for messages leave it."""
+
+    def __bool__(self) -> bool:
+        return bool(self._listed)
+
+    def list_account(self, account: Account) -> None:
+        """An account with a lease has opened, or was loaded after those above it."""
+        self._listed[account.life] = account
+        above = _above(account)
+        if above is not None:
+            self._below.setdefault(above.life, {})[account.life] = account
+        heapq.heappush(self._due, (self._own_end(account), account.life))
+
+    def unlist_account(self, account: Account) -> None:
+        """An account with a lease is about to close; those below it have closed."""
+        del self._listed[account.life]
+        above = _above(account)
+        if above is not None:
+            below = self._below[above.life]
+            del below[account.life]
+            if not below:
+                del self._below[above.life]
+        while self._due and self._due[0][1] not in self._listed:
+            heapq.heappop(self._due)
+
+    def dump(self) -> tuple[dt.datetime, list[tuple[str, dt.datetime, dt.datetime]]]:
+        """When the leases began anew; each account with a lease, when it was heard itself, and when its lease ends."""
+        accounts = (self._listed[life] for life in sorted(self._listed))
+        return self.begun_at, [(account.id, account.heard_at, self.ends_at(account)) for account in accounts]
+
+    def renew(self, at: dt.datetime) -> None:
+        """Each lease has its whole time from ``at`` on."""
+        self.begun_at = at
+
+    def due_at(self) -> dt.datetime:
+        """When a lease could end next."""
+        return self._due[0][0] if self._due else NEVER
+
+    def over_at(self, due: dt.datetime) -> Account | None:
+        """The account whose lease ends by ``due``, the one opened first of several; None where none does.
+
+        The timers of those that were heard since move on: a memory of what is known otherwise, and no state.
+        """
+        while self._due and self._due[0][0] <= due:
+            entry = heapq.heappop(self._due)
+            account = self._listed.get(entry[1])
+            if account is None:
+                continue
+            ends_at = self.ends_at(account, after=due)
+            if ends_at <= due:
+                heapq.heappush(self._due, entry)
+                return account
+            heapq.heappush(self._due, (ends_at, entry[1]))
+        return None
+
+    def ends_at(self, account: Account, after: dt.datetime | None = None) -> dt.datetime:
+        """When a lease ends, if no more messages come. With ``after``, the first end behind it that is found will do:
+        the true one is no earlier.
+        """
+        latest = self._own_end(account)
+        accounts = list(self._below.get(account.life, {}).values())
+        while accounts and (after is None or latest <= after):
+            below = accounts.pop()
+            latest = max(latest, self._end(account, below.heard_at))
+            accounts += self._below.get(below.life, {}).values()
+        return latest
+
+    def _own_end(self, account: Account) -> dt.datetime:
+        return self._end(account, account.heard_at)
+
+    def _end(self, account: Account, heard_at: dt.datetime) -> dt.datetime:
+        return later(max(heard_at, self.begun_at), account.lease_ms * _MILLISECOND)
+
+
+def _above(account: Account) -> Account | None:
+    """The nearest account above with a lease."""
+    return None if account.parent is None else account.parent.leased
+
+
+def hear(account: Account, at: dt.datetime) -> None:
+    """A message came by an account: the lease that it is under lasts longer."""
+    leased = account.leased
+    if leased is not None:
+        leased.heard_at = at
