@@ -83,6 +83,12 @@ class FleetResponse(Section, frozen=True):
             raise Unfit({("hysteresis",): below, ("throttle_at",): above})
 
 
+class LastCall(Section, frozen=True):
+    """The last part of each account's allocation, which is kept for one last operation; 0 keeps nothing."""
+
+    percent: Percent = Decimal(0)
+
+
 class Enforcement(Section, frozen=True):
     """Where an account's own consumption warns, throttles, degrades and stops it."""
 
@@ -92,6 +98,7 @@ class Enforcement(Section, frozen=True):
     stop_at: Threshold = Decimal("1.00")
     throttle_rate: Ratio = Decimal("0.5")
     warn_before_exhaustion_seconds: Seconds = Decimal(120)
+    last_call: LastCall = LastCall()
     fleet: FleetResponse = FleetResponse()
 
     def __post_init__(self) -> None:
@@ -113,6 +120,7 @@ class Holds(Section, frozen=True):
     """Amounts set aside before an operation."""
 
     ttl_seconds: PositiveSeconds = Decimal(300)
+    quantile: Ratio = Decimal("0.95")
 
 
 class AllocationWeights(Section, frozen=True):

@@ -75,6 +75,7 @@ from tallystick.events.catalog.budgets import UnusedReturned as UnusedReturned
 # isort: split
 from tallystick.events.catalog.usage import AgentHeard as AgentHeard
 from tallystick.events.catalog.usage import EndOfHold as EndOfHold
+from tallystick.events.catalog.usage import EstimatedBy as EstimatedBy
 from tallystick.events.catalog.usage import HoldEnded as HoldEnded
 from tallystick.events.catalog.usage import HoldExtended as HoldExtended
 from tallystick.events.catalog.usage import HoldPlaced as HoldPlaced
@@ -89,6 +90,7 @@ from tallystick.events.catalog.enforcement import AgentResumed as AgentResumed
 from tallystick.events.catalog.enforcement import AgentStopped as AgentStopped
 from tallystick.events.catalog.enforcement import AgentThrottled as AgentThrottled
 from tallystick.events.catalog.enforcement import ExhaustionWarned as ExhaustionWarned
+from tallystick.events.catalog.enforcement import LastCallGiven as LastCallGiven
 from tallystick.events.catalog.enforcement import LevelChanged as LevelChanged
 from tallystick.events.catalog.enforcement import RequestRefused as RequestRefused
 

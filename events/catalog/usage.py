@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from tallystick.events.catalog.corrections import Said
 
 EndOfHold = Literal["expired", "cancelled", "released"]
+EstimatedBy = Literal["quantile", "maximum"]
+"""From the last outputs of the agent type on the model, or from the most that was named."""
 
 
 class UsageReported(Event, kw_only=True, tag="usage-reported.v1"):
@@ -72,6 +74,8 @@ class HoldPlaced(Event, kw_only=True, tag="hold-placed.v1"):
 
     Its cost is that of ``model``, by the price of ``priced_as``, where the estimate named none. ``rejects_overage``: a
     settlement above it is refused. ``spends``: its expiry books what it still has as used.
+    ``last_call``: it was the last call of its account. ``estimated_by``: how its output was found, where the message
+    named none.
     """
 
     kind: ClassVar[Kind] = "decision"
@@ -86,6 +90,8 @@ class HoldPlaced(Event, kw_only=True, tag="hold-placed.v1"):
     base_tier: bool = False
     rejects_overage: bool = False
     spends: bool = False
+    last_call: bool = False
+    estimated_by: EstimatedBy | None = None
     labels: dict[str, str] | None = None
     operation: str | None = None
     reason: str | None = None

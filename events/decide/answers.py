@@ -51,8 +51,10 @@ def allocation(ledger: Ledger, account: Account) -> Allocation:
 
 
 def lease_end(ledger: Ledger, account: Account) -> str | None:
-    """When an account closes if no more messages come; None where it has no lease, or leases are frozen."""
-    if not account.lease_ms or ledger.is_paused:
+    """When an account closes if no more messages come; None where it has no lease, where leases are frozen, and
+    where only views are asked.
+    """
+    if not account.lease_ms or ledger.is_paused or account not in ledger.leases:
         return None
     return stamp(ledger.leases.ends_at(account))
 

@@ -20,7 +20,9 @@ from tallystick.events.decide.amounts import not_empty, span_ms
 from tallystick.events.decide.answers import held_reply
 from tallystick.events.decide.cover import settle_cover
 from tallystick.events.decide.daily_limits import over_daily_limit
+from tallystick.events.decide.first_estimate import first_estimate
 from tallystick.events.decide.fleet_response import respond
+from tallystick.events.decide.last_call import USED, kept
 from tallystick.events.decide.levels import enforced, relevel_above
 from tallystick.events.decide.obstacles import refused_to_run
 from tallystick.events.decide.refusals import already_settled, hold_ended, unknown_agent, unknown_hold
@@ -38,7 +40,7 @@ from tallystick.events.decide.usage import (
     use_priced,
 )
 from tallystick.events.messages.replies import Enforcement, Held, HoldGone, Refusal, shown
-from tallystick.events.state.accounts import ZERO, Account, Hold, less, minus, money
+from tallystick.events.state.accounts import ZERO, Account, Hold, Money, less, limited, minus, money
 from tallystick.events.state.calendar import later
 
 
@@ -51,6 +53,10 @@ def reserve(turn: Turn, command: c.Reserve) -> Held | Refusal:
     With ``dry_run`` the answer is the same, and nothing is set aside.
     """
     ledger = turn.ledger
+    estimated = first_estimate(ledger, command)
+    if isinstance(estimated, Refusal):
+        return estimated
+    command, estimated_by = estimated
     priced = pricing.price(ledger.rules, command)
     wanted = priced.triple
     if not any(wanted):
@@ -66,7 +72,8 @@ def reserve(turn: Turn, command: c.Reserve) -> Held | Refusal:
     # Ids are remembered for a time and in a number that are limited; a hold may outlive the memory of its id.
     if turn.id in ledger.holds or turn.id in ledger.ended_holds:
         return Refusal("idempotency_conflict", f"there is or was a hold with the id {turn.id}", {"hold": turn.id})
-    refusal = _refused(turn, account, wanted)
+    last_call = command.last_call and ledger.rules.last_call is not None
+    refusal = _refused(turn, account, wanted, last_call=last_call)
     if refusal is not None:
         return refusal
     expires_at = later(turn.now, dt.timedelta(milliseconds=ttl_ms))
@@ -86,10 +93,13 @@ def reserve(turn: Turn, command: c.Reserve) -> Held | Refusal:
             notes=None,
             spends=command.on_expiry == "spend",
             model=command.model,
+            last_call=last_call,
+            estimated=estimated_by == "quantile",
             account=account,
         )
         answer = held_reply(asked, to_come=True)
         answer.unpriced, answer.base_tier, answer.dry_run = priced.unpriced, priced.base_tier, True
+        answer.estimated_by = estimated_by
         return answer
     # Nothing can fail after this line.
     turn.record(
@@ -105,47 +115,65 @@ def reserve(turn: Turn, command: c.Reserve) -> Held | Refusal:
             base_tier=priced.base_tier,
             rejects_overage=command.overage == "reject",
             spends=command.on_expiry == "spend",
+            last_call=last_call,
+            estimated_by=estimated_by,
             **noted(command),
         )
     )
     respond(turn)
     answer = held_reply(ledger.holds[turn.id])
-    answer.unpriced, answer.base_tier = priced.unpriced, priced.base_tier
+    answer.unpriced, answer.base_tier, answer.estimated_by = priced.unpriced, priced.base_tier, estimated_by
     return answer
 
 
-def _refused(turn: Turn, account: Account, wanted: Triple) -> Refusal | None:
-    """Why ``wanted`` may not be set aside in an account now."""
+def _refused(turn: Turn, account: Account, wanted: Triple, *, last_call: bool, begun: bool = False) -> Refusal | None:
+    """Why ``wanted`` may not be set aside in an account now. ``begun``: it is more for a hold that stands."""
     ledger = turn.ledger
+    if last_call and account.called == USED and not begun:
+        refused = refused_to_run(turn, account, enforced(ledger, account), last_call=True)
+        return refused or _last_call_used(account)
+    keeps = ZERO if last_call else kept(ledger, account)
     return (
-        refused_to_run(turn, account, enforced(ledger, account))
-        or _no_room(account, wanted)
+        refused_to_run(turn, account, enforced(ledger, account), last_call=last_call)
+        or _no_room(account, wanted, keeps)
         or over_daily_limit(ledger, account, wanted, turn.now)
     )
 
 
-def _no_room(account: Account, wanted: Triple) -> Refusal | None:
-    """Why ``wanted`` cannot be set aside, with what is available; when there will be room, see `retry`."""
+def _last_call_used(account: Account) -> Refusal:
+    """A last call is given once."""
+    return Refusal(
+        "budget_exhausted",
+        f"{account.id} has used its last call",
+        {"available": shown(limited(account.allocated, ZERO)), "decided_by": "last_call", "retry_after_seconds": None},
+    )
+
+
+def _no_room(account: Account, wanted: Triple, keeps: Money) -> Refusal | None:
+    """Why ``wanted`` cannot be set aside, with what is available; when there will be room, see `retry`.
+
+    ``keeps`` is what the account's own balance must still have then, for its last call.
+    """
+    there = [payer.free[d] - keeps[d] if payer is account else payer.free[d] for d, payer in enumerate(account.payers)]
     for d in DIMENSIONS:
         payer, units = account.payers[d], wanted[d]
-        if not units or payer.allocated[d] is None or units <= payer.free[d]:
+        if not units or payer.allocated[d] is None or units <= there[d]:
             continue
         free: list[int | None] = [None, None, None]
         for i in DIMENSIONS:
             if wanted[i] is not None and account.payers[i].allocated[i] is not None:
-                free[i] = account.payers[i].free[i]
-        there = shown((free[0], free[1], free[2]))
+                free[i] = max(0, there[i])
+        available = shown((free[0], free[1], free[2]))
         asked = shown(wanted)
         field = EDGE_NAMES[d]
-        return Refusal(
-            "budget_exhausted",
-            f"{field}: {getattr(asked, field)} was asked for, {getattr(there, field)} is free",
-            {
-                "requested": asked,
-                "available": there,
-                "retry_after_seconds": None,
-            },
-        )
+        detail = f"{field}: {getattr(asked, field)} was asked for, {getattr(available, field)} is free"
+        numbers: dict[str, Any] = {"requested": asked, "available": available, "retry_after_seconds": None}
+        if units <= payer.free[d]:
+            detail += f" beside {at_edge(payer.free[d] - max(0, there[d]), d)} that is kept for a last call"
+            numbers |= {"decided_by": "last_call"}
+            if account.called != USED:
+                numbers |= {"last_call": True, "left": shown(account.remaining_all())}
+        return Refusal("budget_exhausted", detail, numbers)
     return None
 
 
@@ -276,7 +304,9 @@ def extend_hold(turn: Turn, hold_id: str, asked: Extension) -> Held | Refusal:
         ended = ledger.ended_holds.get(hold_id)
         return unknown_hold(hold_id) if ended is None else hold_ended(hold_id, ended)
     ttl_ms = hold.ttl_ms if asked.ttl_ms is None else asked.ttl_ms
-    refusal = None if more is None else _refused(turn, hold.account, more)
+    refusal = None
+    if more is not None:
+        refusal = _refused(turn, hold.account, more, last_call=hold.last_call, begun=True)
     if refusal is not None:
         return refusal
     # Nothing can fail after this line.

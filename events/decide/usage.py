@@ -5,6 +5,7 @@ from typing import Any
 from tallystick.config.amounts import TOKENS
 from tallystick.events import catalog as e
 from tallystick.events import messages as c
+from tallystick.events.decide import last_call as last_calls
 from tallystick.events.decide import pricing
 from tallystick.events.decide.alerts import alert
 from tallystick.events.decide.answers import enforcement
@@ -150,10 +151,12 @@ def use(
     if held is not ZERO:
         settle_cover(turn, charged)
     ratio = follow(turn, charged, account is not None)
+    last_call = account is not None and ledger.rules.last_call is not None and last_calls.give(turn, account)
     closed = None
     if account is None and type(event) is e.UsageReported:
         closed = ledger.released.get(event.agent) if event.life is None else ledger.lives.get(event.life)
     answer = enforcement(turn, event.agent, account, ratio, warnings, closed)
+    answer.last_call = last_call
     if type(event) is e.UsageReported:
         answer.late, answer.unallocated = event.late, event.unallocated
     return answer

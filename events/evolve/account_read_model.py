@@ -69,5 +69,6 @@ class AccountReadModel(Balances):
         e.AgentStopped: enforcement.stop,
         e.AgentResumed: enforcement.resume,
         e.ExhaustionWarned: enforcement.warn,
+        e.LastCallGiven: enforcement.give_last_call,
     }
     """The steps of `table.STEPS` that change balances and accounts; an event that is not here changes nothing."""

@@ -128,6 +128,7 @@ def close_account(balances: Balances, event: e.BudgetReleased) -> None:
 def _topped_up(account: Account) -> None:
     account.warned = False
     account.warning = None
+    account.called = 0
 
 
 def draw(balances: Balances, event: e.BudgetDrawn) -> None:

@@ -51,6 +51,12 @@ def warn(balances: Balances, event: e.ExhaustionWarned) -> None:
     account.warning = event.exhausted_in_seconds
 
 
+def give_last_call(balances: Balances, event: e.LastCallGiven) -> None:
+    """An account was told of its last call."""
+    account = balances.accounts[event.agent]
+    account.called = max(account.called, 1)
+
+
 _BY_AGENTS = frozenset({"Reserve", "AllocateFromPool", "BorrowFromPool", "ReturnToPool"})
 """What agents ask for themselves: also where it is refused, they are alive."""
 

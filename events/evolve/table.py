@@ -52,6 +52,7 @@ STEPS: Mapping[type[e.Event], tuple[Step, ...]] = {
     e.AgentStopped: (enforcement.stop, enforcement.stop_id, enforcement.forget_orders),
     e.AgentResumed: (enforcement.resume, enforcement.resume_id, enforcement.forget_orders),
     e.ExhaustionWarned: (enforcement.warn,),
+    e.LastCallGiven: (enforcement.give_last_call,),
     e.RequestRefused: (enforcement.hear_refused,),
     # --- tasks ---
     e.TaskSubmitted: (tasks.submit,),

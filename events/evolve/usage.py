@@ -10,7 +10,19 @@ from tallystick.events.evolve.charged import charge
 from tallystick.events.evolve.day import hold_for, used_without_account
 from tallystick.events.evolve.tasks import used_late
 from tallystick.events.evolve.transfers import set_aside, spend
-from tallystick.events.state.accounts import ZERO, Account, Balances, EndedHold, Hold, Notes, less, minus, money, plus
+from tallystick.events.state.accounts import (
+    ZERO,
+    Account,
+    Balances,
+    EndedHold,
+    Hold,
+    Money,
+    Notes,
+    less,
+    minus,
+    money,
+    plus,
+)
 from tallystick.events.state.agent_leases import hear
 from tallystick.events.state.growth import observed
 from tallystick.events.state.holds import list_expiry, list_hold, unlist_hold
@@ -29,7 +41,7 @@ def book_report(balances: Balances, event: e.UsageReported) -> Account | None:
         spend(balances, balances.root if event.charged is None else balances.accounts[event.charged], event)
     else:
         spend(balances, account, event)
-        _note_report(account, event)
+        _note_report(account, event, (event.tokens, event.time_ms, event.cost_nanos))
     return account
 
 
@@ -51,12 +63,16 @@ def book_hold(balances: Balances, event: e.HoldPlaced) -> Hold:
         notes=_noted(None, event),
         spends=event.spends,
         model=event.model,
+        last_call=event.last_call,
+        estimated=event.estimated_by == "quantile",
         account=account,
     )
     balances.holds[hold.id] = hold
     set_aside(balances, account, hold.amount, 1)
     account.activity_at = event.at
     account.reclaimed = False
+    if event.last_call:
+        account.called = 2
     hear(account, event.at)
     return hold
 
@@ -83,7 +99,7 @@ def book_settlement(balances: Balances, event: e.HoldSettled) -> Hold:
     if not event.partial:
         balances.holds.pop(event.hold)
     spend(balances, hold.account, event)
-    _note_report(hold.account, event)
+    _note_report(hold.account, event, hold.booked)
     return hold
 
 
@@ -92,6 +108,8 @@ def return_hold(balances: Balances, event: e.HoldEnded) -> Hold:
     hold = balances.holds.pop(event.hold)
     set_aside(balances, hold.account, hold.amount, -1)
     hold.account.activity_at = event.at
+    if hold.last_call and hold.booked == ZERO:
+        hold.account.called = min(hold.account.called, 1)
     if event.how == "cancelled":
         hear(hold.account, event.at)
     return hold
@@ -113,8 +131,11 @@ def hear_agent(balances: Balances, event: e.AgentHeard) -> None:
         hear(account, event.at)
 
 
-def _note_report(account: Account, event: "e.UsageReported | e.HoldSettled") -> None:
-    """A report starts a new idle period."""
+def _note_report(account: Account, event: "e.UsageReported | e.HoldSettled", used: Money) -> None:
+    """A report starts a new idle period. ``used`` is what its operation has used so far."""
+    most = account.largest
+    if used[0] > most[0] or used[1] > most[1] or used[2] > most[2]:
+        account.largest = (max(most[0], used[0]), max(most[1], used[1]), max(most[2], used[2]))
     at, pace_ms = event.at, event.time_ms
     if not pace_ms and account.last_report_at is not None:
         # An outage is no operation: the pace stays what it was.
@@ -167,7 +188,16 @@ def _count_report(ledger: Ledger, account: Account, event: "e.UsageReported | e.
     account.pool_notice = ledger.pool_exhausted_at
     if account.budget_product is not None:
         _count_use(ledger, account, event)
+    if event.output_tokens is not None and event.model is not None and not event.partial:
+        _learn_output(ledger, account, event)
     account.growth = observed(account.growth, (event.tokens, event.time_ms, event.cost_nanos))
+
+
+def _learn_output(ledger: Ledger, account: Account, event: "e.UsageReported | e.HoldSettled") -> None:
+    """How much a model answers to agents of a type; a total of several requests says nothing of one."""
+    if event.requests in (None, 1) and event.model is not None and event.output_tokens is not None:
+        name = ledger.rules.catalogued.get(event.model, (event.model, None))[0]
+        ledger.outputs.note(account.agent_type, sys.intern(name), event.output_tokens)
 
 
 def _count_use(ledger: Ledger, account: Account, event: "e.UsageReported | e.HoldSettled") -> None:

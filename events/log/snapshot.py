@@ -29,6 +29,7 @@ from tallystick.events.state.history import History
 from tallystick.events.state.holds import list_hold
 from tallystick.events.state.ledger import Ledger
 from tallystick.events.state.outbox import Notice
+from tallystick.events.state.outputs import Outputs
 from tallystick.events.state.rules import Rules
 from tallystick.events.state.slot_time import SlotTimes
 
@@ -80,6 +81,7 @@ class _State(msgspec.Struct):
     done: dict[str, tuple[int, int]]
     opened_at: dt.datetime
     leases_begun_at: dt.datetime
+    outputs: list[Any]
     clock_apart_ms: int
     period_began: int
     corrections: list[tuple[int, int]]
@@ -143,6 +145,7 @@ def dump(ledger: Ledger) -> bytes:
             done=ledger.done,
             opened_at=ledger.opened_at,
             leases_begun_at=ledger.leases.begun_at,
+            outputs=ledger.outputs.dump(),
             clock_apart_ms=ledger.clock_apart_ms,
             period_began=ledger.period_began,
             corrections=list(ledger.corrections.items()),
@@ -198,6 +201,7 @@ def load(snapshot: bytes) -> Ledger | None:
     ledger.slot_times = SlotTimes.load(state.slot_times)
     ledger.charged = Charged.load(state.charged)
     ledger.done = state.done
+    ledger.outputs = Outputs.load(state.outputs)
     ledger.opened_at, ledger.clock_apart_ms = state.opened_at, state.clock_apart_ms
     ledger.period_began, ledger.corrections = state.period_began, dict(state.corrections)
     ledger.find_response_lines()

@@ -107,6 +107,7 @@ class Enforcement(Reply, gc=False):
     repaired: bool = False
     obstacles: list[Obstacle] | None = None
     lease_expires_at: str | None = None
+    last_call: bool = False
 
 
 class Held(Reply):
@@ -120,6 +121,7 @@ class Held(Reply):
     unpriced: bool = False
     base_tier: bool = False
     dry_run: bool = False
+    estimated_by: str | None = None
 
 
 class HoldStatus(msgspec.Struct, omit_defaults=True):

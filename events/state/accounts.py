@@ -80,6 +80,9 @@ class Hold(msgspec.Struct, array_like=True, eq=False):
     spends: bool
     """Its expiry books what it still has as used: the provider may have billed it."""
     model: str | None
+    last_call: bool
+    estimated: bool
+    """What it set aside was learned from earlier outputs."""
 
     account: "Account" = LATER
 
@@ -134,6 +137,10 @@ class Account(msgspec.Struct, array_like=True, eq=False):
     heard_at: dt.datetime
     """Of an account with a lease, when the last message came by it, or from below it down to accounts with leases of
     their own."""
+    largest: Money
+    """By dimension, the largest operation so far."""
+    called: int
+    """0; 1 once it was told of its last call; 2 once that was used. More budget makes it 0 again."""
 
     parent: "Account | None" = None
     payers_above: "tuple[Account, Account, Account]" = LATER
@@ -199,6 +206,8 @@ class Account(msgspec.Struct, array_like=True, eq=False):
             life=life,
             lease_ms=lease_ms,
             heard_at=opened_at,
+            largest=ZERO,
+            called=0,
         )
         account.link(parent)
         return account

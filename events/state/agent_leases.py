@@ -32,6 +32,9 @@ class AgentLeases:
     def __bool__(self) -> bool:
         return bool(self._listed)
 
+    def __contains__(self, account: Account) -> bool:
+        return account.life in self._listed
+
     def list_account(self, account: Account) -> None:
         """An account with a lease has opened, or was loaded after those above it."""
         self._listed[account.life] = account

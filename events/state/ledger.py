@@ -24,6 +24,7 @@ from tallystick.events.state.estimates import Estimates
 from tallystick.events.state.history import History
 from tallystick.events.state.orders import Order, Orders
 from tallystick.events.state.outbox import Outbox
+from tallystick.events.state.outputs import Outputs
 from tallystick.events.state.rules import Rules
 from tallystick.events.state.slot_time import SlotTimes
 from tallystick.events.state.tasks import Task, Tasks
@@ -84,6 +85,7 @@ class Ledger(Balances):
         self.watch: Watch | None = None
         """How far usage may go before a daily line is crossed or the breaker may trip; None: not known."""
         self.leases = AgentLeases()
+        self.outputs = Outputs()
         self.opened_at = EPOCH
         """When the fleet was last opened after a time in which nothing was heard."""
         self.period_began = 0

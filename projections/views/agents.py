@@ -68,6 +68,8 @@ class AgentRow(msgspec.Struct, kw_only=True, gc=False):
     """What it was charged for usage of others: of closed sub-agents, and of open ones in what they do not limit."""
     lease_ms: int = 0
     """How long it stays open without a message by it or from below it; 0: until it is released."""
+    largest: Amounts = Amounts()
+    called: int = 0
 
 
 decode = msgspec.json.Decoder(AgentRow).decode
@@ -298,6 +300,8 @@ def _row(account: Account, reports: int) -> AgentRow:
         life=account.life,
         held_above=_above(account),
         lease_ms=account.lease_ms,
+        largest=moved(account.largest),
+        called=account.called,
     )
 
 
@@ -348,6 +352,7 @@ def _account_below(parent: Account, row: AgentRow, balances: Balances) -> Accoun
     account.given_back, account.level = money(row.given_back.triple), e.LEVELS.index(row.level)
     account.throttle = None if row.throttle is None else Decimal(row.throttle)
     account.stopped, account.warned, account.reclaimed = row.stopped, row.warned, row.reclaimed
+    account.largest, account.called = money(row.largest.triple), row.called
     account.activity_at, account.last_report_at = row.activity_at, row.last_report_at
     return account
 

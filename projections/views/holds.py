@@ -18,6 +18,8 @@ class HoldRow(msgspec.Struct, gc=False):
     hold: str
     agent: str
     amount: Amounts
+    estimated: bool = False
+    """It was learned from earlier outputs."""
 
 
 decode = msgspec.json.Decoder(HoldRow).decode
@@ -27,7 +29,7 @@ class HoldsView:
     """Folds the rows of holds, from which the shared ``balances`` go on."""
 
     name = "holds"
-    version = 1
+    version = 2
 
     def __init__(self, balances: Balances, look: Look) -> None:
         self._balances = balances
@@ -59,11 +61,15 @@ class HoldsView:
                 notes=None,
                 spends=False,
                 model=None,
+                last_call=False,
+                estimated=row.estimated,
                 account=account,
             )
 
     def _placed(self, event: e.HoldPlaced) -> None:
-        self._rows[event.hold] = Row(encode(HoldRow(event.hold, event.agent, event.amount)), live=True)
+        self._rows[event.hold] = Row(
+            encode(HoldRow(event.hold, event.agent, event.amount, event.estimated_by == "quantile")), live=True
+        )
 
     def _extended(self, event: e.HoldExtended) -> None:
         hold = self._balances.holds[event.hold]
@@ -82,7 +88,7 @@ class HoldsView:
         self._rows[event.hold] = None
 
     def _put(self, hold: Hold, amount: Money) -> None:
-        self._rows[hold.id] = Row(encode(HoldRow(hold.id, hold.agent, moved(amount))), live=True)
+        self._rows[hold.id] = Row(encode(HoldRow(hold.id, hold.agent, moved(amount), hold.estimated)), live=True)
 
     steps: ClassVar[Steps] = {
         e.HoldPlaced: _placed,

@@ -87,6 +87,7 @@ def dump(ledger: Ledger) -> dict[str, Any]:
     state["ended_order"] = [*state.pop("late_holds"), *(hold for _, hold in state["ended_order"])]
     state["history"] = ledger.history.dump()
     state |= _dump_tasks(ledger.tasks)
+    state["outputs"] = ledger.outputs.dump()
     state["leases of agents"] = ledger.leases.dump()
     state["estimates"] = ledger.estimates.dump()
     *state["day"], state["day marks"] = [dict(ledger.day.held_by_product), *ledger.day.dump()]
