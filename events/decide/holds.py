@@ -168,7 +168,7 @@ def _no_room(account: Account, wanted: Triple, keeps: Money) -> Refusal | None:
         field = EDGE_NAMES[d]
         detail = f"{field}: {getattr(asked, field)} was asked for, {getattr(available, field)} is free"
         numbers: dict[str, Any] = {"requested": asked, "available": available, "retry_after_seconds": None}
-        if units <= payer.free[d]:
+        if payer is account and any(keeps) and payer.free[d] > 0:
             detail += f" beside {at_edge(payer.free[d] - max(0, there[d]), d)} that is kept for a last call"
             numbers |= {"decided_by": "last_call"}
             if account.called != USED:

@@ -7,6 +7,7 @@ timer fires about once per lease and its time, however many messages there are.
 
 import datetime as dt
 import heapq
+from collections.abc import Iterator
 
 from tallystick.events.catalog.event import EPOCH
 from tallystick.events.state.accounts import Account
@@ -18,7 +19,7 @@ _MILLISECOND = dt.timedelta(milliseconds=1)
 class AgentLeases:
     """The open accounts with leases. ``begun_at`` is when all leases began anew: after a pause, or an outage."""
 
-    __slots__ = ("_below", "_due", "_listed", "begun_at")
+    __slots__ = ("_below", "_due", "_known", "_listed", "begun_at")
 
     def __init__(self) -> None:
         self.begun_at = EPOCH
@@ -26,6 +27,8 @@ class AgentLeases:
         """By life."""
         self._below: dict[int, dict[int, Account]] = {}
         """By life, the accounts with leases whose nearest account with a lease above them it is."""
+        self._known: dict[int, dt.datetime] = {}
+        """By life, a message from below accounts with leases of their own that was found: later ones may have come."""
         self._due: list[tuple[dt.datetime, int]] = []
         """A heap of times and lives: no later than the end of the lease, and often earlier, for messages leave it."""
 
@@ -44,10 +47,14 @@ class AgentLeases:
         heapq.heappush(self._due, (self._own_end(account), account.life))
 
     def unlist_account(self, account: Account) -> None:
-        """An account with a lease is about to close; those below it have closed."""
+        """An account with a lease is about to close; those below it have closed. What it was heard to say stays known to
+        the one above it.
+        """
         del self._listed[account.life]
+        self._known.pop(account.life, None)
         above = _above(account)
         if above is not None:
+            above.heard_at = max(above.heard_at, account.heard_at)
             below = self._below[above.life]
             del below[account.life]
             if not below:
@@ -78,24 +85,50 @@ class AgentLeases:
             account = self._listed.get(entry[1])
             if account is None:
                 continue
-            ends_at = self.ends_at(account, after=due)
+            ends_at = self._end_after(account, due)
             if ends_at <= due:
                 heapq.heappush(self._due, entry)
                 return account
             heapq.heappush(self._due, (ends_at, entry[1]))
         return None
 
-    def ends_at(self, account: Account, after: dt.datetime | None = None) -> dt.datetime:
-        """When a lease ends, if no more messages come. With ``after``, the first end behind it that is found will do:
-        the true one is no earlier.
-        """
+    def ends_at(self, account: Account) -> dt.datetime:
+        """When a lease ends, if no more messages come."""
         latest = self._own_end(account)
-        accounts = list(self._below.get(account.life, {}).values())
-        while accounts and (after is None or latest <= after):
-            below = accounts.pop()
+        for below in self._all_below(account):
             latest = max(latest, self._end(account, below.heard_at))
-            accounts += self._below.get(below.life, {}).values()
         return latest
+
+    def _end_after(self, account: Account, due: dt.datetime) -> dt.datetime:
+        """When a lease ends; where that is behind ``due``, an end that is no later than the true one will do."""
+        ends_at = self._own_end(account)
+        known = self._known.get(account.life)
+        if known is not None:
+            ends_at = max(ends_at, self._end(account, known))
+        if ends_at > due:
+            return ends_at
+        for below in self._all_below(account):
+            heard_at = max(below.heard_at, self._known.get(below.life, below.heard_at))
+            if self._end(account, heard_at) > due:
+                self._keep(below, account, heard_at)
+                return self._end(account, heard_at)
+        return ends_at
+
+    def _keep(self, at: Account, top: Account, heard_at: dt.datetime) -> None:
+        """All accounts with leases between the one that was heard and ``top`` know it, and need not look again."""
+        above: Account | None = at
+        while above is not None:
+            self._known[above.life] = max(heard_at, self._known.get(above.life, heard_at))
+            if above is top:
+                return
+            above = _above(above)
+
+    def _all_below(self, account: Account) -> Iterator[Account]:
+        accounts = list(self._below.get(account.life, {}).values())
+        while accounts:
+            below = accounts.pop()
+            yield below
+            accounts += self._below.get(below.life, {}).values()
 
     def _own_end(self, account: Account) -> dt.datetime:
         return self._end(account, account.heard_at)

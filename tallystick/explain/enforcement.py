@@ -129,7 +129,7 @@ ROWS: Rows = {
         lambda x, say: (
             f"{x.agent} was told of its last call: {say.amounts(x.left)} is left, {say.amounts(x.kept)} kept"
         ),
-        "an operation as large as its largest so far may reach into what is kept for a last one (enforcement.last_call)",
+        "an operation as large as its largest may reach into what is kept for a last one (enforcement.last_call)",
     ),
     e.LevelChanged: Row(_says_level, _why_level, after=(e.BudgetAllocated, e.LevelChanged)),
     e.AgentThrottled: Row(lambda x, say: f"{x.agent} was throttled to {x.rate} of normal speed"),

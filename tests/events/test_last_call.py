@@ -5,7 +5,7 @@ has.
 import csv
 import gzip
 from decimal import Decimal
-from itertools import groupby
+from itertools import groupby, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -101,10 +101,25 @@ def test_a_dry_run_says_what_a_last_call_would_be_answered() -> None:
 def test_a_reply_says_once_that_the_last_call_has_come_and_what_is_left() -> None:
     core = calling(allocate("a", 1_000))
     answers = [core.when(use("a", 100)) for _ in range(9)]
-    assert [answer.last_call for answer in answers] == [False] * 7 + [True, False], "kept + the largest is 200"
-    assert (answers[7].remaining, answers[7].action, answers[7].decided_by) == (tokens(200), "degrade", "last_call")
-    assert answers[8].action == "degrade"
-    assert core.when(use("a", 100)).action == "stop"
+    assert [answer.last_call for answer in answers] == [False] * 8 + [True]
+    assert (answers[8].remaining, answers[8].action) == (tokens(100), "degrade")
+    answer = core.when(use("a", 50))
+    assert (answer.last_call, answer.action) == (False, "degrade"), "once"
+    assert core.when(use("a", 50)).action == "stop"
+
+
+def test_it_is_said_before_an_operation_as_large_as_the_largest_reaches_into_what_is_kept() -> None:
+    core = calling(allocate("a", 1_000), use("a", 150), use("a", 551))
+    assert core.only(e.LastCallGiven).kept.tokens == 551
+    core = calling(allocate("a", 1_000), *[use("a", 150)] * 4)
+    assert core.every(e.LastCallGiven) == [], "400 are left: of 150 more, 250 are"
+    answer = core.when(use("a", 101))
+    assert (answer.last_call, answer.remaining, answer.action, answer.decided_by) == (
+        True,
+        tokens(299),
+        "degrade",
+        "last_call",
+    )
 
 
 def test_it_is_an_event_with_what_is_kept_and_left() -> None:
@@ -205,24 +220,30 @@ def runs() -> dict[str, list[int]]:
 @pytest.mark.parametrize("reserves", [False, True])
 def test_nearly_all_of_the_real_runs_make_their_last_call_inside_their_budget(reserves: bool) -> None:
     """Each with nine tenths of what it needs; who is told uses its next step as its last."""
-    core = Core(fleet(10**9, **QUIET, enforcement={"last_call": {"percent": 3}, "throttle_rate": Decimal(1)}))
+    limits = {"max_tokens_total": None, "max_cost_usd": None}
+    core = Core(
+        fleet(
+            10**9, **QUIET, daily_limits=limits, enforcement={"last_call": {"percent": 3}, "throttle_rate": Decimal(1)}
+        )
+    )
     core.compares = False
     inside = told = 0
     for name, steps in runs().items():
         core.given(allocate(name, sum(steps) * 9 // 10))
-        for number, used in enumerate(steps):
+        for number, (used, following) in enumerate(pairwise((*steps, 0))):
             if reserves:
                 called = getattr(core.when(hold(name, f"{name}-{number}", used)), "numbers", {}).get("last_call", False)
                 if not called and f"{name}-{number}" in core.ledger.holds:
                     core.given(settle(f"{name}-{number}", used))
             else:
                 called = core.when(use(name, used)).last_call
-                used = steps[min(number + 1, len(steps) - 1)]
             if called:
                 told += 1
-                inside += not hasattr(core.when(last(name, f"{name}-last", used)), "code")
+                inside += not hasattr(
+                    core.when(last(name, f"{name}-last", used if reserves else max(1, following))), "code"
+                )
                 break
         core.given(c.ReleaseBudget(agent=name))
     assert told >= 350
     assert inside >= 0.95 * told
-    assert not any(core.overdraft)
+    assert core.overdraft == (0, None, None)
