@@ -47,7 +47,7 @@ class AgentLeases:
         heapq.heappush(self._due, (self._own_end(account), account.life))
 
     def unlist_account(self, account: Account) -> None:
-        """An account with a lease is about to close; those below it have closed. What it was heard to say stays known to
+        """An account with a lease is about to close; those below it have closed. That it was heard stays known to
         the one above it.
         """
         del self._listed[account.life]
