@@ -147,7 +147,7 @@ class Allocator:
             elif isinstance(event, e.TaskQueued):
                 look = look or self._may_overtake(event)
                 if event.code == "daily_cost" and self._retry_at is None:
-                    self._retry_at = now + TRY_AGAIN
+                    self._retry_at = later(now, TRY_AGAIN)
         self._note(index.queue if fleet else ())
         self._note(named)
         if look:
@@ -208,7 +208,7 @@ class Allocator:
         while len(index.queue) and not index.slots.full:
             first = pick(index.queue, index.slots, index.moment(now), index.may_start, index.claims)
             if first is None:
-                self._retry_at = now + TRY_AGAIN if index.blocked or index.waits_for_cost() else None
+                self._retry_at = later(now, TRY_AGAIN) if index.blocked or index.waits_for_cost() else None
                 break
             self._start(first, None, now)
         while any(map(index.may_preempt, index.queue.kinds)):

@@ -81,6 +81,7 @@ from tallystick.events.catalog.usage import HoldExtended as HoldExtended
 from tallystick.events.catalog.usage import HoldPlaced as HoldPlaced
 from tallystick.events.catalog.usage import HoldSettled as HoldSettled
 from tallystick.events.catalog.usage import HoldSpent as HoldSpent
+from tallystick.events.catalog.usage import Said as Said
 from tallystick.events.catalog.usage import UsageReported as UsageReported
 
 # isort: split
@@ -101,7 +102,6 @@ from tallystick.events.catalog.snapshots import SnapshotRecorded as SnapshotReco
 from tallystick.events.catalog.rules_version import RulesAdopted as RulesAdopted
 
 # isort: split
-from tallystick.events.catalog.corrections import Said as Said
 from tallystick.events.catalog.corrections import UsageCorrected as UsageCorrected
 
 CATALOG: tuple[type[Event], ...] = tuple(

@@ -1,48 +1,15 @@
 """What corrects usage that was recorded before: the record stays, and another event says what it should have said."""
 
-from typing import ClassVar, Self
-
-import msgspec
+from typing import ClassVar
 
 from tallystick.events.catalog.event import Event, Kind
-from tallystick.events.catalog.usage import HoldSettled, HoldSpent, UsageReported
-
-
-class Said(msgspec.Struct, kw_only=True, omit_defaults=True, frozen=True, gc=False):
-    """What a report or a settlement says that was used, and how it was priced; the fields are those of its event."""
-
-    tokens: int = 0
-    time_ms: int = 0
-    cost_nanos: int = 0
-    model: str | None = None
-    input_tokens: int | None = None
-    output_tokens: int | None = None
-    cached_tokens: int | None = None
-    cache_write_tokens: int | None = None
-    cache_write_1h_tokens: int | None = None
-    reasoning_tokens: int | None = None
-    audio_input_tokens: int | None = None
-    audio_output_tokens: int | None = None
-    requests: int | None = None
-    priced_as: str | None = None
-    unpriced: bool = False
-    base_tier: bool = False
-
-    @classmethod
-    def by(cls, record: UsageReported | HoldSettled) -> Self:
-        """What a record says."""
-        return cls(**{name: getattr(record, name) for name in cls.__struct_fields__})
-
-    @property
-    def units(self) -> tuple[int, int, int]:
-        """What was used, by dimension."""
-        return (self.tokens, self.time_ms, self.cost_nanos)
+from tallystick.events.catalog.usage import HoldSettled, HoldSpent, Said, UsageReported
 
 
 class UsageCorrected(Event, kw_only=True, tag="usage-corrected.v1"):
     """An operator replaced what the report or settlement ``record`` said; ``record`` is its event, as it is in the log.
 
-    ``before`` is what counted until now (the record, or its last correction), ``after`` what counts from here on;
+    ``counted`` is what counted until now (the record, or its last correction), ``counts`` what counts from here on;
     ``tokens``, ``time_ms`` and ``cost_nanos`` are the difference, negative where something is taken back. ``charged``
     names the open account that pays the difference (left out: the fleet). ``closed`` is the account that was charged
     with the record, where that is released, ``life`` the position at which it was opened, and ``closed_in`` the
@@ -58,8 +25,8 @@ class UsageCorrected(Event, kw_only=True, tag="usage-corrected.v1"):
     agent: str
     reason: str
     record: UsageReported | HoldSettled | HoldSpent
-    before: Said
-    after: Said
+    counted: Said
+    counts: Said
     tokens: int = 0
     time_ms: int = 0
     cost_nanos: int = 0

@@ -1,14 +1,13 @@
 """What agents used, what they set aside before it, and signs of life."""
 
 import datetime as dt
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import ClassVar, Literal, Self
+
+import msgspec
 
 from tallystick.config.amounts import Amounts
 from tallystick.config.price import Tokens
 from tallystick.events.catalog.event import Event, Kind
-
-if TYPE_CHECKING:
-    from tallystick.events.catalog.corrections import Said
 
 EndOfHold = Literal["expired", "cancelled", "released"]
 EstimatedBy = Literal["quantile", "maximum"]
@@ -154,7 +153,38 @@ class HoldSpent(HoldSettled, kw_only=True, tag="hold-spent.v1"):
     day: str
 
 
-def tokens_of(event: "UsageReported | HoldSettled | Said") -> Tokens:
+class Said(msgspec.Struct, kw_only=True, omit_defaults=True, frozen=True, gc=False):
+    """What a report or a settlement says that was used, and how it was priced; the fields are those of its event."""
+
+    tokens: int = 0
+    time_ms: int = 0
+    cost_nanos: int = 0
+    model: str | None = None
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    cached_tokens: int | None = None
+    cache_write_tokens: int | None = None
+    cache_write_1h_tokens: int | None = None
+    reasoning_tokens: int | None = None
+    audio_input_tokens: int | None = None
+    audio_output_tokens: int | None = None
+    requests: int | None = None
+    priced_as: str | None = None
+    unpriced: bool = False
+    base_tier: bool = False
+
+    @classmethod
+    def by(cls, record: UsageReported | HoldSettled) -> Self:
+        """What a record says."""
+        return cls(**{name: getattr(record, name) for name in cls.__struct_fields__})
+
+    @property
+    def units(self) -> tuple[int, int, int]:
+        """What was used, by dimension."""
+        return (self.tokens, self.time_ms, self.cost_nanos)
+
+
+def tokens_of(event: UsageReported | HoldSettled | Said) -> Tokens:
     """The tokens that were used as prices tell them apart: without a split all is input, and what a total has beyond
     the split is output.
     """

@@ -42,7 +42,7 @@ def corrected(rules: Rules, asked: c.CorrectUsage, before: Said) -> Said:
         "requests": before.requests if asked.requests is None else asked.requests,
     }
     if counts:
-        return _told_apart(rules, asked, kept, cost)
+        return _by_kinds(rules, asked, kept, cost)
     now = before.tokens if tokens is None else tokens
     said = msgspec.structs.replace(before, **kept, **_in_proportion(before, now), tokens=now)
     by_list = before.priced_as is not None or before.unpriced
@@ -54,7 +54,7 @@ def corrected(rules: Rules, asked: c.CorrectUsage, before: Said) -> Said:
     return _priced(rules, said)
 
 
-def _told_apart(rules: Rules, asked: c.CorrectUsage, kept: dict[str, Any], cost: int | None) -> Said:
+def _by_kinds(rules: Rules, asked: c.CorrectUsage, kept: dict[str, Any], cost: int | None) -> Said:
     """What counts where the tokens are named by their kinds: as a report of them would."""
     usage = None if asked.usage is None else Usage(tokens=asked.usage.tokens, cost_usd=asked.usage.cost_usd)
     report = c.ReportUsage(

@@ -32,7 +32,7 @@ def correct_usage(turn: Turn, command: p.ApplyCorrection) -> Corrected | Refusal
         InvalidAmount: a malformed amount, or nothing named.
     """
     ledger, asked, record, last = turn.ledger, command.asked, command.record, command.last
-    before = None if record is None else e.Said.by(record) if last is None else last.after
+    before = None if record is None else e.Said.by(record) if last is None else last.counts
     after = corrected(ledger.rules, asked, before or e.Said())
     if record is None or before is None:
         return _no_usage(asked.position, command.found)
@@ -84,8 +84,8 @@ def correction(
         agent=record.agent,
         reason=command.asked.reason,
         record=record,
-        before=before,
-        after=after,
+        counted=before,
+        counts=after,
         tokens=difference[0],
         time_ms=difference[1],
         cost_nanos=difference[2],

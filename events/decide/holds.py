@@ -18,15 +18,15 @@ from tallystick.events import messages as c
 from tallystick.events.decide import pricing
 from tallystick.events.decide.amounts import not_empty, span_ms
 from tallystick.events.decide.answers import held_reply
-from tallystick.events.decide.cover import settle_cover
+from tallystick.events.decide.cover import settle_covers
 from tallystick.events.decide.daily_limits import over_daily_limit
 from tallystick.events.decide.first_estimate import first_estimate
 from tallystick.events.decide.fleet_response import respond
 from tallystick.events.decide.last_call import USED, kept
-from tallystick.events.decide.levels import enforced, relevel_above
+from tallystick.events.decide.levels import enforced, relevel_above_all
 from tallystick.events.decide.obstacles import refused_to_run
 from tallystick.events.decide.refusals import already_settled, hold_ended, unknown_agent, unknown_hold
-from tallystick.events.decide.spelling import legible, notes_misspelled
+from tallystick.events.decide.spelling import is_renamed, legible, notes_misspelled
 from tallystick.events.decide.spent_holds import replace_spent, spent
 from tallystick.events.decide.turn import Turn
 from tallystick.events.decide.usage import (
@@ -186,7 +186,7 @@ def settle(turn: Turn, command: c.Settle) -> Enforcement | Refusal:
     ledger, asked = turn.ledger, command
     command = legible(ledger, asked)
     used = as_used(command, pricing.price(ledger.rules, command))
-    used["repaired"] = command is not asked
+    used["repaired"] = command is not asked or is_renamed(turn.id, asked)
     hold = ledger.holds.get(command.hold)
     if hold is None:
         return _settle_late(turn, command, used)
@@ -260,20 +260,35 @@ def cancel_hold(turn: Turn, command: c.CancelHold) -> HoldGone | Refusal:
 
 
 def end_hold(turn: Turn, hold: Hold, how: "e.EndOfHold", **notes: Any) -> None:
-    """Give what a hold still has back to where it came from, and let cover and response follow."""
+    """Give what a hold still has back to where it came from, and let cover, levels and response follow."""
     turn.record(e.HoldEnded(hold=hold.id, agent=hold.account.id, how=how, **notes))
-    settle_cover(turn, hold.account)
-    relevel_above(turn, hold.account)
+    _given_back(turn, [hold.account])
+
+
+def expire_holds(turn: Turn, until: dt.datetime) -> None:
+    """End all holds that expire by ``until``, in their order; then cover, levels and response follow, once for all."""
+    ledger = turn.ledger
+    accounts: list[Account] = []
+    users: dict[Account, None] = {}
+    while ledger.expiries and ledger.expiries[0][0] <= until:
+        hold = ledger.holds[ledger.expiries[0][1]]
+        if hold.spends and any(hold.amount):
+            # The provider may have billed it: what it still has counts as used.
+            users[hold.account] = None
+            turn.record(spent(turn, hold))
+            continue
+        accounts.append(hold.account)
+        turn.record(e.HoldEnded(hold=hold.id, agent=hold.account.id, how="expired"))
+    if accounts:
+        _given_back(turn, accounts)
+    for account in users:
+        follow(turn, account, own_usage=True)
+
+
+def _given_back(turn: Turn, accounts: list[Account]) -> None:
+    settle_covers(turn, accounts)
+    relevel_above_all(turn, accounts)
     respond(turn)
-
-
-def expire(turn: Turn, hold: Hold) -> None:
-    """Its time is over: what it still has is given back, or counts as used where the provider may have billed it."""
-    if not hold.spends or not any(hold.amount):
-        end_hold(turn, hold, "expired")
-        return
-    turn.record(spent(turn, hold))
-    follow(turn, hold.account, own_usage=True)
 
 
 class Extension(NamedTuple):

@@ -6,7 +6,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from tallystick.config.amounts import AMOUNT_MAX, NOTHING, InvalidAmount, Triple, count_up
+from tallystick.config.amounts import AMOUNT_MAX, AMOUNTS_MAX, COST, NOTHING, InvalidAmount, Triple, count_up
 from tallystick.config.price import Tokens
 from tallystick.events.messages import Reserve, Spending
 from tallystick.events.messages.provider_usage import Counts, counted
@@ -76,7 +76,7 @@ def price(rules: Rules, command: Spending, *, total: bool = False) -> Priced:
         if tokens is None:
             tokens = used.input + used.output
             if tokens > AMOUNT_MAX:
-                raise InvalidAmount("input_tokens", used.input, "a sum with output_tokens up to 2^63-1")
+                raise InvalidAmount("input_tokens", used.input, f"a sum with output_tokens up to {AMOUNT_MAX}")
         if cost is not None or command.model is None:
             return Priced(tokens, time_ms, cost, counts)
     several = total or (command.requests is not None and command.requests > 1)
@@ -93,7 +93,7 @@ def checked(cost_nanos: int, field: str) -> int:
     """
     if cost_nanos > AMOUNT_MAX:
         found = f"a price of {cost_nanos} nano-dollars"
-        raise InvalidAmount(field, found, "tokens whose price is at most 2^63-1 nano-dollars")
+        raise InvalidAmount(field, found, f"tokens whose price is at most {AMOUNTS_MAX[COST]} US dollars")
     return cost_nanos
 
 
@@ -104,7 +104,7 @@ def check_requests(requests: int | None) -> None:
         InvalidAmount: below 0, or above 2^63-1.
     """
     if requests is not None and not 0 <= requests <= AMOUNT_MAX:
-        raise InvalidAmount("requests", requests, "a whole number, from 0 to 2^63-1")
+        raise InvalidAmount("requests", requests, f"a whole number from 0 to {AMOUNT_MAX}")
 
 
 _COUNTED: Final = (

@@ -27,7 +27,7 @@ def correct(ledger: Ledger, run: str | None, event: e.UsageCorrected) -> None:
     if rules.fairness_by == "tokens":
         before, after = (
             weighted(said.tokens, said.input_tokens, said.output_tokens, rules.token_weights)
-            for said in (event.before, event.after)
+            for said in (event.counted, event.counts)
         )
         units = after - before
     ledger.charged.correct(event.product or "", run, units, micros(event.record.at))

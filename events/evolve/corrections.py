@@ -59,10 +59,10 @@ def correct(ledger: Ledger, event: e.UsageCorrected) -> None:
     ledger.corrections[record.position] = event.position
     _count_in_day(ledger, event)
     _book_on_hold(ledger, event)
-    if event.after.unpriced:
-        flag(ledger, event.after)
+    if event.counts.unpriced:
+        flag(ledger, event.counts)
     if event.is_own:
-        mix, before, after = day.mix, event.before, event.after
+        mix, before, after = day.mix, event.counted, event.counts
         for place, name in enumerate(("input_tokens", "output_tokens", "cached_tokens")):
             mix[place] = max(0, mix[place] + (getattr(after, name) or 0) - (getattr(before, name) or 0))
         run = None
@@ -88,7 +88,7 @@ def _count_in_day(ledger: Ledger, event: e.UsageCorrected) -> None:
 
 
 def _book_on_hold(ledger: Ledger, event: e.UsageCorrected) -> None:
-    """A hold, standing or ended, says what was booked on it."""
+    """A hold, open or ended, says what was booked on it."""
     id = event.record.hold
     if id is None:
         return
@@ -102,5 +102,5 @@ def _book_on_hold(ledger: Ledger, event: e.UsageCorrected) -> None:
             ended = replace(ended, spent=None, counted=None)
             ended = ended if event.partial else replace(ended, how="settled", at=event.at)
         elif ended.spent is not None and ended.spent.position == event.record.position:
-            ended = replace(ended, counted=event.after)
+            ended = replace(ended, counted=event.counts)
         ledger.ended_holds[id] = ended

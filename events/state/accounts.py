@@ -20,10 +20,9 @@ import msgspec
 
 from tallystick.config.amounts import NOTHING, Triple
 from tallystick.config.kinds import Priority
-from tallystick.events.catalog.corrections import Said
 from tallystick.events.catalog.event import EPOCH
 from tallystick.events.catalog.forecasts import Prediction
-from tallystick.events.catalog.usage import HoldSpent
+from tallystick.events.catalog.usage import HoldSpent, Said
 from tallystick.events.state.growth import NO_STEPS
 
 Money = tuple[int, int, int]

@@ -75,22 +75,28 @@ class AgentLeases:
         """When a lease could end next."""
         return self._due[0][0] if self._due else NEVER
 
-    def over_at(self, due: dt.datetime) -> Account | None:
-        """The account whose lease ends by ``due``, the one opened first of several; None where none does.
+    def look(self, now: dt.datetime) -> None:
+        """Find which leases are over by ``now``, and when; the timers of those that were heard since move on.
 
-        The timers of those that were heard since move on: a memory of what is known otherwise, and no state.
+        What is known of timers is no state: whenever it is looked at, the same leases end.
         """
-        while self._due and self._due[0][0] <= due:
-            entry = heapq.heappop(self._due)
-            account = self._listed.get(entry[1])
+        over: list[tuple[dt.datetime, int]] = []
+        while self._due and self._due[0][0] <= now:
+            life = heapq.heappop(self._due)[1]
+            account = self._listed.get(life)
             if account is None:
                 continue
-            ends_at = self._end_after(account, due)
-            if ends_at <= due:
-                heapq.heappush(self._due, entry)
-                return account
-            heapq.heappush(self._due, (ends_at, entry[1]))
-        return None
+            ends_at = self._end_after(account, now)
+            if ends_at > now:
+                heapq.heappush(self._due, (ends_at, life))
+            else:
+                over.append((self.ends_at(account), life))
+        for entry in over:
+            heapq.heappush(self._due, entry)
+
+    def first(self) -> Account:
+        """The account whose lease ends next; of several, the one that was opened first."""
+        return self._listed[self._due[0][1]]
 
     def ends_at(self, account: Account) -> dt.datetime:
         """When a lease ends, if no more messages come."""

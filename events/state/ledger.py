@@ -7,6 +7,7 @@ accounts say it is. Totals are kept incrementally: no cost here grows with the f
 
 import datetime as dt
 from collections import deque
+from collections.abc import Callable
 from fractions import Fraction
 
 from tallystick.config.amounts import DIMENSIONS, NOTHING, Triple
@@ -16,7 +17,7 @@ from tallystick.events.catalog.event import EPOCH
 from tallystick.events.catalog.rules_version import FIRST_RULES
 from tallystick.events.state.accounts import Account, Balances, Closed, EndedHold, Money, limited, minus, money
 from tallystick.events.state.agent_leases import AgentLeases
-from tallystick.events.state.calendar import NEVER, earlier
+from tallystick.events.state.calendar import NEVER, earlier, later
 from tallystick.events.state.charged import Charged
 from tallystick.events.state.commitments import Commitments
 from tallystick.events.state.day import FAR, Day, Watch
@@ -84,8 +85,6 @@ class Ledger(Balances):
         """Likewise, where fairness is measured by tokens or cost; empty where it is not."""
         self.watch: Watch | None = None
         """How far usage may go before a daily line is crossed or the breaker may trip; None: not known."""
-        self.leases = AgentLeases()
-        self.outputs = Outputs()
         self.opened_at = EPOCH
         """When the fleet was last opened after a time in which nothing was heard."""
         self.period_began = 0
@@ -94,11 +93,16 @@ class Ledger(Balances):
         """By position of a record that was corrected, that of its last correction."""
         self.clock_apart_ms = 0
         """How far the machine's clock was found ahead of the ledger's time (negative: behind it); 0: together."""
+        self.known_elsewhere: Callable[[str], bool] | None = None
+        """Whether a name is valid as it is spelled although this state does not know it: where a log is decided anew
+        that knew it. No part of the state.
+        """
         self.done: dict[str, tuple[int, int]] = {}
         """By open account, how many tasks that it paid for were completed, and how many of them were estimated well."""
 
     def _begin_memory(self) -> None:
         """Nothing was asked, held or released yet."""
+        self.leases, self.outputs = AgentLeases(), Outputs()
         self.ids: dict[str, int] = {}
         """Command id to the position of its first event: the memory that makes a repeat harmless."""
         self.id_order: deque[str] = deque()
@@ -231,13 +235,21 @@ class Ledger(Balances):
 
     def due_at(self) -> dt.datetime:
         """When something happens by itself next: a hold or a lease expires, or the day or the period ends."""
-        due = self.expiries[0][0] if self.expiries else NEVER
-        if self.configured:
-            due = min(due, self.day.ends_at)
-        if self.tasks.leases and not self.is_paused:
-            due = min(due, self.tasks.due_at())
-        if self.leases and not self.is_paused:
-            due = min(due, self.leases.due_at())
+        due = self.due_beside_holds()
+        return min(due, self.expiries[0][0]) if self.expiries else due
+
+    def due_beside_holds(self) -> dt.datetime:
+        """`due_at`, holds apart."""
+        due = min(self.turns_at(), self.agent_lease_ends_at())
+        return min(due, self.tasks.due_at()) if self.tasks.leases and not self.is_paused else due
+
+    def agent_lease_ends_at(self) -> dt.datetime:
+        """When the lease of an agent could end next (see `AgentLeases.look`)."""
+        return self.leases.due_at() if self.leases and not self.is_paused else NEVER
+
+    def turns_at(self) -> dt.datetime:
+        """When the day or the period ends, whichever is first."""
+        due = self.day.ends_at if self.configured else NEVER
         return due if self.period_ends is None else min(due, self.period_ends)
 
     # --- the memory of ids --------------------------------------------------------------------------------------------
@@ -252,7 +264,7 @@ class Ledger(Balances):
 
     def mark(self, position: int, at: dt.datetime) -> None:
         """Note when the log came to ``position`` (at most once a minute), and forget what is older than the memory."""
-        self.next_mark = at + _MINUTE
+        self.next_mark = later(at, _MINUTE)
         self.id_marks.append((at, position))
         self._forget_before(earlier(at, dt.timedelta(hours=self.rules.ids_keep_hours)))
 
@@ -262,7 +274,7 @@ class Ledger(Balances):
         """
         marks, order, ids = self.id_marks, self.id_order, self.ids
         # What was recorded behind a mark, and before the next one, is less than a minute younger than it.
-        while len(marks) > 1 and marks[0][0] + _MINUTE <= horizon:
+        while len(marks) > 1 and later(marks[0][0], _MINUTE) <= horizon:
             marks.popleft()
         floor = marks[0][1]
         while order and ids[order[0]] < floor:

@@ -1,18 +1,37 @@
 """How a correction of usage changes the rows of agents without an open account."""
 
+import datetime as dt
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
+from typing import Protocol, TypeVar
 
 from tallystick.config.amounts import DIMENSIONS, Amounts, Triple
 from tallystick.events import catalog as e
 from tallystick.events.state.accounts import Money, money, only, plus
 from tallystick.projections.views.view import moved
 
-if TYPE_CHECKING:
-    from tallystick.projections.views.agents import AgentRow
+
+class ClosedRow(Protocol):
+    """What is corrected of an `AgentRow`."""
+
+    agent: str
+    parent: str | None
+    life: int
+    released_at: dt.datetime | None
+    percentage: float
+    allocated: Amounts
+    consumed: Amounts
+    late: Amounts
+    closed: Amounts
+    paid: Amounts
+    given_back: Amounts
+    overrun: Amounts
+    remaining: Amounts
 
 
-def correct_late(row: "AgentRow", event: e.UsageCorrected) -> bool:
+R = TypeVar("R", bound=ClosedRow)
+
+
+def correct_late(row: ClosedRow, event: e.UsageCorrected) -> bool:
     """Correct what an agent used without an account, or after its release, on its row; whether that shows it."""
     record = event.record
     assert isinstance(record, e.UsageReported)
@@ -25,7 +44,7 @@ def correct_late(row: "AgentRow", event: e.UsageCorrected) -> bool:
     return True
 
 
-def closed_rows(event: e.UsageCorrected, find: "Callable[[str], AgentRow | None]") -> "Iterator[AgentRow]":
+def closed_rows(event: e.UsageCorrected, find: Callable[[str], R | None]) -> Iterator[R]:
     """The rows of the closed accounts that a record was charged to, from the first on up; ``find`` gives the row of an
     id whose last account is closed.
     """
@@ -38,12 +57,12 @@ def closed_rows(event: e.UsageCorrected, find: "Callable[[str], AgentRow | None]
         agent, life = row.parent, row.life
 
 
-def correct_closed(rows: "Iterator[AgentRow]", event: e.UsageCorrected) -> "dict[str, AgentRow]":
+def correct_closed(rows: Iterator[R], event: e.UsageCorrected) -> dict[str, R]:
     """Correct what closed accounts had used, by agent: the first was charged itself, and left it to those above.
 
     Where none below it limited a dimension that an account limits itself, it was charged for what others used.
     """
-    corrected: dict[str, AgentRow] = {}
+    corrected: dict[str, R] = {}
     limited = [False, False, False]
     for row in rows:
         limits = row.allocated.triple
@@ -58,7 +77,7 @@ def correct_closed(rows: "Iterator[AgentRow]", event: e.UsageCorrected) -> "dict
     return corrected
 
 
-def _use(row: "AgentRow", units: Money) -> None:
+def _use(row: ClosedRow, units: Money) -> None:
     """A closed account has used so much more, or less; what follows from that is computed anew."""
     limits, used = row.allocated.triple, plus(money(row.consumed.triple), units)
     row.consumed = _within(limits, used, others=True)

@@ -204,7 +204,7 @@ class CostView:
     def _corrected(self, event: e.UsageCorrected) -> None:
         """A correction counts on the day of its record, which may be finished, and for the model that it names."""
         moves = event.model_after is not None
-        before, after = event.before.units, event.after.units
+        before, after = event.counted.units, event.counts.units
         self._correct(event.day, event.difference, 0, None, None)
         self._correct(event.day, event.difference, 0, "product", self._product_corrected(event))
         self._correct(event.day, event.difference, 0, "type", event.agent_type)

@@ -138,7 +138,7 @@ class FleetView:
         if isinstance(event.record, e.UsageReported) and event.record.unallocated:
             self._unallocated = plus(self._unallocated, event.difference)
         unpriced = self._row.unpriced
-        for said, sign in ((event.before, -1), (event.after, 1)):
+        for said, sign in ((event.counted, -1), (event.counts, 1)):
             if said.unpriced and said.model is not None and (sign > 0 or said.model in unpriced):
                 unpriced[said.model] = unpriced.get(said.model, 0) + sign * said.cost_nanos
                 if unpriced[said.model] <= 0:

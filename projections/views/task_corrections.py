@@ -64,7 +64,7 @@ def _compare(would_cost: dict[str, int], event: e.UsageCorrected, prices: dict[s
     """What the usage would cost on each model of the catalogue, by the prices of today."""
     for alias, price in prices.items():
         more = 0
-        for said, sign in ((event.before, -1), (event.after, 1)):
+        for said, sign in ((event.counted, -1), (event.counts, 1)):
             base = said.base_tier or (said.requests or 1) > 1
             more += sign * price.cost(*tokens_of(said), base=base) if said.tokens else 0
         if alias in would_cost or more > 0:

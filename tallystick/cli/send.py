@@ -84,7 +84,8 @@ def send(
       reset-breaker REASON                  close the circuit breaker, whatever holds
       release-reserve REASON                open the reserve for critical agents
       retry TASK REASON                     a new life for a task that failed or was cancelled, and those it took along
-      correct-usage POSITION tokens=N REASON  what a record of the log should have said (also time_seconds=, cost_usd=)
+      correct-usage POSITION tokens=N REASON  what a report or settlement should have said (also time_seconds=,
+                                              cost_usd=, model=, input_tokens=, output_tokens= ...)
 
     The command opens the store as its writer; while another process writes it, that one is named and nothing is sent.
 
@@ -219,22 +220,29 @@ def _retry(rest: tuple[str, ...]) -> dict[str, Any]:
 
 
 def _correction(rest: tuple[str, ...]) -> dict[str, Any]:
-    """`CorrectUsage`: a position, what counts (like ``tokens=200 cost_usd=0.5``) and a reason."""
+    """`CorrectUsage`: a position, what counts (like ``tokens=200 cost_usd=0.5 model=haiku``) and a reason."""
     example = "like: correct-usage 1234 tokens=200 cost_usd=0.50 the agent counted twice"
     if len(rest) < 3 or not _POSITION.fullmatch(rest[0]):
         raise click.UsageError(f"correct-usage needs a position, what counts and a reason, {example}")
+    said: dict[str, Any] = {}
     usage: dict[str, Any] = {}
     words = list(rest[1:])
     while words and (named := _AMOUNT.fullmatch(words[0])):
-        usage[named[1]] = int(named[2]) if named[1] == "tokens" and named[2].isdigit() else Decimal(named[2])
+        name, value = (part for part in named.groups() if part is not None)
+        amount = value if name == "model" else int(value) if value.isdigit() and name != "cost_usd" else Decimal(value)
+        (usage if name in ("tokens", "time_seconds", "cost_usd") else said)[name] = amount
         words.pop(0)
-    if not usage or not words:
+    if not (usage or said) or not words:
         raise click.UsageError(f"correct-usage needs what counts and a reason, {example}")
-    return {"type": "CorrectUsage", "position": int(rest[0]), "usage": usage, "reason": " ".join(words)}
+    said |= {"usage": usage} if usage else {}
+    return {"type": "CorrectUsage", "position": int(rest[0]), **said, "reason": " ".join(words)}
 
 
 _POSITION = re.compile("[0-9]{1,18}")
-_AMOUNT = re.compile(r"(tokens|time_seconds|cost_usd)=([0-9]+(?:\.[0-9]+)?)")
+_AMOUNT = re.compile(
+    r"(tokens|time_seconds|cost_usd|requests|(?:input|output|cached|cache_write|reasoning|audio_input|audio_output)_tokens)"
+    r"=([0-9]+(?:\.[0-9]+)?)|(model)=(\S+)"
+)
 _OTHERS: Mapping[str, Callable[[tuple[str, ...]], dict[str, Any]]] = {
     "correct-usage": _correction,
     "override": _override,

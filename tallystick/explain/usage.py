@@ -115,12 +115,12 @@ def _because(event: "e.HoldPlaced | e.HoldSettled") -> str:
 
 
 def _says_corrected(event: e.UsageCorrected, say: Style) -> str:
-    before, after = (say.triple(_named(event.before, event.after, said)) for said in (event.before, event.after))
+    before, after = (say.triple(_named(event.counted, event.counts, said)) for said in (event.counted, event.counts))
     text = f"what {event.agent} used at position {event.record.position} counts as {after} and no longer as {before}"
     if event.model_after is not None:
         text += f", on {event.model_after}"
-    if event.after.unpriced:
-        text += f", which has no price: charged as {event.after.priced_as}"
+    if event.counts.unpriced:
+        text += f", which has no price: charged as {event.counts.priced_as}"
     if event.charged is not None and event.charged != event.agent:
         text += f", charged to {event.charged}"
     return f"{text}: {event.reason}"
@@ -137,8 +137,8 @@ def _named(before: e.Said, after: e.Said, said: e.Said) -> Triple:
 
 def _why_corrected(event: e.UsageCorrected, ledger: Ledger, history: History) -> list[str]:
     lines = [f"it counts on {event.day}, the day of its record"]
-    if event.after.priced_as is not None:
-        lines.append(f"priced as {event.after.priced_as} by the price list{history.since(e.PricesLoaded)}")
+    if event.counts.priced_as is not None:
+        lines.append(f"priced as {event.counts.priced_as} by the price list{history.since(e.PricesLoaded)}")
     if event.closed is not None:
         payer = "the fleet" if event.charged is None else event.charged
         lines.append(f"the account of {event.closed} that was charged is released: {payer} pays, as for a late report")

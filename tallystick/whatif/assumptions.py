@@ -58,11 +58,7 @@ def assumptions(rerun: Rerun) -> Iterator[str]:
             "Usage of runs of tasks that are repeated, go on where the log cut them short, or never ran in the log, is"
             " counted as used beyond the log."
         )
-    if messages.corrected:
-        yield (
-            "What the log corrects later is corrected here, too, as far as it was used here: to the same figure where"
-            " the same was used, and else by as much."
-        )
+    yield from _about_corrections(rerun)
     if divergence is None:
         yield "The specialists had no reason to propose anything else: their proposals in the log were decided anew."
     else:
@@ -81,6 +77,15 @@ def assumptions(rerun: Rerun) -> Iterator[str]:
                 f"{count:,} later {many} of the log change" if count > 1 else f"A later {many[:-1]} of the log changes"
             )
             yield f"{subject} nothing here."
+
+
+def _about_corrections(rerun: Rerun) -> Iterator[str]:
+    """What is assumed of usage that the log corrects."""
+    if rerun.message_filter.corrected:
+        yield (
+            "What the log corrects later is corrected here, too, as far as it was used here: to the same figure where"
+            " the same was used, and else by as much."
+        )
 
 
 def _about_rules(rerun: Rerun) -> Iterator[str]:

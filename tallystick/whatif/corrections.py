@@ -64,7 +64,7 @@ class Corrections:
         if own.units[:COST] == recorded.units[:COST]:
             asked = replace(asked, position=record.position)
         else:
-            now = own.units if last is None else last.after.units
+            now = own.units if last is None else last.counts.units
             usage = _usage(less(plus(now, in_log.difference), ZERO))
             asked = c.CorrectUsage(position=record.position, usage=usage, reason=asked.reason)
         return p.ApplyCorrection(asked=asked, record=record, last=last, day=day, model=model, id=id)

@@ -30,7 +30,7 @@ def test_what_is_taken_back_is_free_again_and_counts_no_more_today() -> None:
     core = Core(fleet(10_000), allocate("a", 1_000, product="A"), use("a", 600))
     core.given(correction(core, records(core)[-1], 100))
     event = core.only(e.UsageCorrected)
-    assert (event.before.tokens, event.after.tokens, event.tokens) == (600, 100, -500)
+    assert (event.counted.tokens, event.counts.tokens, event.tokens) == (600, 100, -500)
     assert core.status("a").consumed == tokens(100)
     assert core.status("a").remaining == tokens(900)
     assert core.ledger.used_today[0] == core.ledger.day.by_product["A"] == 100
@@ -69,7 +69,7 @@ def test_the_last_of_several_corrections_counts() -> None:
     (record,) = records(core)
     core.given(correction(core, record, 100))
     core.given(correction(core, record, 300))
-    assert core.only(e.UsageCorrected).before.tokens == 100
+    assert core.only(e.UsageCorrected).counted.tokens == 100
     assert core.status("a").consumed == tokens(300)
 
 
@@ -236,7 +236,7 @@ def cost_of(model: str, **named: Any) -> int:
 def test_other_tokens_of_a_priced_report_cost_what_they_would_have_in_the_same_parts() -> None:
     core, position = priced(model="claude-opus-4-5", input_tokens=8_000, output_tokens=2_000)
     core.given(asked(core, position, usage=Usage(tokens=1_000)))
-    after = core.only(e.UsageCorrected).after
+    after = core.only(e.UsageCorrected).counts
     assert (after.input_tokens, after.output_tokens) == (800, 200)
     assert after.cost_nanos == cost_of("claude-opus-4-5", input_tokens=800, output_tokens=200)
 
@@ -244,9 +244,9 @@ def test_other_tokens_of_a_priced_report_cost_what_they_would_have_in_the_same_p
 def test_a_cost_that_was_reported_stays_until_one_is_named() -> None:
     core, position = priced(model="claude-opus-4-5", usage=Usage(tokens=1_000, cost_usd=Decimal(3)))
     core.given(asked(core, position, usage=Usage(tokens=500)))
-    assert core.only(e.UsageCorrected).after.cost_nanos == 3 * 10**9
+    assert core.only(e.UsageCorrected).counts.cost_nanos == 3 * 10**9
     core.given(asked(core, position, usage=Usage(cost_usd=Decimal(1))))
-    assert core.only(e.UsageCorrected).after.units == (500, 0, 10**9)
+    assert core.only(e.UsageCorrected).counts.units == (500, 0, 10**9)
 
 
 def test_usage_of_a_model_without_a_price_is_priced_anew_by_the_model_and_the_kinds_that_a_correction_names() -> None:
@@ -255,11 +255,11 @@ def test_usage_of_a_model_without_a_price_is_priced_anew_by_the_model_and_the_ki
     core.given(asked(core, position, model="claude-haiku-4-5"))
     event = core.only(e.UsageCorrected)
     assert (event.model, event.model_after) == ("claude-opus-4-5-typo-x", "claude-haiku-4-5")
-    assert event.after.cost_nanos == cost_of("claude-haiku-4-5", input_tokens=8_000, output_tokens=2_000)
+    assert event.counts.cost_nanos == cost_of("claude-haiku-4-5", input_tokens=8_000, output_tokens=2_000)
     core.given(asked(core, position, input_tokens=100, output_tokens=10, cached_tokens=50))
     event = core.only(e.UsageCorrected)
-    assert event.after.tokens == 110
-    assert event.after.cost_nanos == cost_of("claude-haiku-4-5", input_tokens=100, output_tokens=10, cached_tokens=50)
+    assert event.counts.tokens == 110
+    assert event.counts.cost_nanos == cost_of("claude-haiku-4-5", input_tokens=100, output_tokens=10, cached_tokens=50)
 
 
 def test_a_correction_to_a_model_without_a_price_raises_the_alert_that_a_report_would() -> None:

@@ -123,7 +123,7 @@ def test_a_late_settlement_replaces_what_the_expiry_booked(used: int) -> None:
     answer = core.when(settle("h", used))
     assert answer.late
     event = core.only(e.UsageCorrected)
-    assert (event.settles, event.before.tokens, event.after.tokens, event.tokens) == (True, 300, used, used - 300)
+    assert (event.settles, event.counted.tokens, event.counts.tokens, event.tokens) == (True, 300, used, used - 300)
     assert core.status("a").consumed == tokens(used)
     assert core.ledger.used_today[0] == core.ledger.day.by_product["shop"] == core.ledger.spent[0] == used
     core.when(settle("h", used))
@@ -176,7 +176,7 @@ def test_a_late_settlement_that_names_another_model_moves_what_was_booked() -> N
     core.wait(60)
     core.given(c.Settle(hold="h", model="claude-opus-5-5", input_tokens=10, output_tokens=5))
     event = core.only(e.UsageCorrected)
-    assert (event.model, event.model_after, event.after.tokens) == ("claude-haiku-5-5", "claude-opus-5-5", 15)
+    assert (event.model, event.model_after, event.counts.tokens) == ("claude-haiku-5-5", "claude-opus-5-5", 15)
 
 
 def test_an_operators_correction_of_an_expiry_is_replaced_too() -> None:
@@ -185,7 +185,7 @@ def test_an_operators_correction_of_an_expiry_is_replaced_too() -> None:
     position = core.only(e.HoldSpent).position
     core.given(asked(core, position, usage=Usage(tokens=200)))
     core.given(settle("h", 90))
-    assert core.only(e.UsageCorrected).before.tokens == 200
+    assert core.only(e.UsageCorrected).counted.tokens == 200
     assert core.status("a").consumed == tokens(90)
 
 

@@ -1,5 +1,6 @@
 """Corrections in tests of the core: what the manager makes of them out of the log, and what counts after them."""
 
+import datetime as dt
 from decimal import Decimal
 from random import Random
 from typing import Any
@@ -11,7 +12,7 @@ from tallystick.events.log.correction import with_record
 from tallystick.events.log.lookup import Taken
 from tallystick.events.messages import proposals as p
 from tallystick.events.state.accounts import Money
-from tests.support.core import Core
+from tests.support.core import START, Core
 
 Record = e.UsageReported | e.HoldSettled
 
@@ -36,7 +37,7 @@ def counted(core: Core) -> dict[int, Money]:
     units = {event.position: (event.tokens, event.time_ms, event.cost_nanos) for event in records(core)}
     for event in core.log:
         if isinstance(event, e.UsageCorrected):
-            units[event.record.position] = event.after.units
+            units[event.record.position] = event.counts.units
     return units
 
 
@@ -48,6 +49,40 @@ def any_correction(core: Core, dice: Random) -> p.ApplyCorrection | None:
     record = dice.choice(found[-40:])
     cost = dice.choice((None, None, "0", "0.01", "2"))
     return asked(core, record.position, usage=Usage(tokens=dice.choice((0, 1, 7, 30, 120, 900)), cost_usd=_cost(cost)))
+
+
+def corrected_messages() -> list[tuple[dt.datetime, dict[str, Any]]]:
+    """Messages, each with its moment, of a fleet in which usage of all kinds is corrected."""
+    said: list[tuple[float, dict[str, Any]]] = [
+        (0, {"type": "AllocateBudget", "agent": "p", "product": "shop", "budget": {"tokens": 9_000, "cost_usd": "9"}}),
+        (0, {"type": "AllocateBudget", "agent": "p/1", "parent": "p", "budget": {"tokens": 2_000}}),
+        (1, {"type": "ReportUsage", "id": "r-1", "agent": "p/1", "model": "haiku", "input_tokens": 900}),
+        (1, {"type": "ReportUsage", "id": "r-2", "agent": "stray", "usage": {"tokens": 70}}),
+        (2, {"type": "Reserve", "id": "h", "agent": "p", "estimate": {"tokens": 500}}),
+        (2, {"type": "Settle", "id": "r-3", "hold": "h", "usage": {"tokens": 100}, "final": False}),
+        (2, {"type": "ReportUsage", "id": "r-4", "agent": "p", "model": "no-such-model", "input_tokens": 10}),
+        (3, _correct("r-1", usage={"tokens": 90})),
+        (3, _correct("r-3", usage={"tokens": 300, "cost_usd": "1.5"})),
+        (3, _correct("r-4", model="haiku", output_tokens=5)),
+        (3, _correct("r-4", usage={"tokens": 5})),
+        (3, {"type": "CorrectUsage", "position": 1, "usage": {"tokens": 1}, "reason": "no usage"}),
+        (4, {"type": "ReleaseBudget", "agent": "p/1"}),
+        (5, {"type": "ReportUsage", "id": "r-5", "agent": "p/1", "usage": {"tokens": 40}}),
+        (6, _correct("r-1", usage={"tokens": 1_200})),
+        (30, _correct("r-5", usage={"tokens": 4})),
+        (30, {"type": "ReleaseBudget", "agent": "p"}),
+        (49, _correct("r-1", usage={"tokens": 1})),
+        (49, _correct("r-2", usage={"tokens": 7, "time_seconds": 2})),
+    ]
+    return [(START + dt.timedelta(hours=hours), {"id": f"m-{n}", **message}) for n, (hours, message) in enumerate(said)]
+
+
+_POSITIONS = {"r-1": 9, "r-2": 12, "r-3": 14, "r-4": 15, "r-5": 31}
+"""Where the log of `corrected_messages` has the records of these messages."""
+
+
+def _correct(id: str, **named: Any) -> dict[str, Any]:
+    return {"type": "CorrectUsage", "position": _POSITIONS[id], "reason": "counted twice", **named}
 
 
 def _cost(text: str | None) -> Any:

@@ -31,6 +31,7 @@ from tallystick.events.messages.replies import Refusal
 from tallystick.whatif.steps import steps_of
 from tests.support.busy_day import CONFIG, busy_day
 from tests.support.core import START
+from tests.support.corrections import corrected_messages
 from tests.support.driving import Timed
 from tests.support.task_day import DAY, SCARCE, day_of
 
@@ -71,6 +72,7 @@ def recorded() -> Iterator[tuple[str, list[Record]]]:
     yield "busy-day", _simulated(busy_day(0), CONFIG, START + dt.timedelta(hours=13))
     day = day_of(20, 2, deaths=0.15, hours=1, **SCARCE)
     yield "tasks", _simulated(day.messages, {**DAY, **SCARCE}, day.until)
+    yield "corrections", _simulated(corrected_messages(), CONFIG, START + dt.timedelta(hours=50))
     for name in _OLD:
         yield name, _asked_again(name)
     yield "older", _gone_on_with("alerts")

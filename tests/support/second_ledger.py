@@ -147,17 +147,12 @@ class Books:
             case e.CoverRepaid():
                 self._cover(event.target, event.source, event.amount, -1)
             case e.UsageReported():
-                # What a run had used when it was over is not charged to a later run of the same name.
-                is_open = event.agent in self.parent and event.lease is None
+                # What a run or an earlier account had used is not charged to a later one of the same name.
+                is_open = event.agent in self.parent and event.lease is None and event.life is None
                 account = event.agent if is_open else event.charged or "fleet"
                 self._use(account, (event.tokens, event.time_ms, event.cost_nanos))
             case e.UsageCorrected():
-                self._use(event.charged or "fleet", event.difference)
-                for d in DIMENSIONS if event.closed_period else ():
-                    self.opening[d] += event.difference[d]
-                    if self.allocated["fleet"][d] is not None:
-                        self.allocated["fleet"][d] = (self.allocated["fleet"][d] or 0) + event.difference[d]
-                        self.balance[("free", "fleet"), d] += event.difference[d]
+                self._correct(event)
             case e.HoldPlaced() | e.HoldExtended() | e.HoldEnded() | e.HoldSettled():
                 self._keep_hold(event)
 
@@ -184,6 +179,18 @@ class Books:
             self.holds[event.hold] = has
         if isinstance(event, e.HoldSettled):
             self._use(event.agent, (event.tokens, event.time_ms, event.cost_nanos))
+
+    def _correct(self, event: e.UsageCorrected) -> None:
+        """Of a closed period, what had been used when this one began, and the total, move with what was used."""
+        self._use(event.charged or "fleet", event.difference)
+        if not event.closed_period:
+            return
+        for d, units in enumerate(event.difference):
+            self.opening[d] += units
+            total = self.allocated["fleet"][d]
+            if total is not None:
+                self.allocated["fleet"][d] = total + units
+                self.balance[("free", "fleet"), d] += units
 
     def _shift(self, source: Place, target: Place, d: int, units: int) -> None:
         self.balance[source, d] -= units
