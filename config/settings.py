@@ -41,10 +41,7 @@ from tallystick.config.kinds import (
     WindowMinutes,
 )
 from tallystick.config.names import FLEET_NAMES, TASK_NAMES, numbers_in
-
-
-class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A map with known keys."""
+from tallystick.config.section import Section
 
 
 def _check_rising(section: Section, names: tuple[str, ...]) -> None:

@@ -76,28 +76,8 @@ def reserve(turn: Turn, command: c.Reserve) -> Held | Refusal:
     refusal = _refused(turn, account, wanted, last_call=last_call)
     if refusal is not None:
         return refusal
-    expires_at = later(turn.now, dt.timedelta(milliseconds=ttl_ms))
     if command.dry_run:
-        amount = money(wanted)
-        asked = Hold(
-            id=turn.id,
-            agent=account.id,
-            amount=amount,
-            ttl_ms=ttl_ms,
-            expires_at=expires_at,
-            lease=None,
-            placed=amount,
-            booked=ZERO,
-            placed_at=turn.now,
-            rejects_overage=False,
-            notes=None,
-            spends=command.on_expiry == "spend",
-            model=command.model,
-            last_call=last_call,
-            estimated=estimated_by == "quantile",
-            account=account,
-        )
-        answer = held_reply(asked, to_come=True)
+        answer = _as_if_held(turn, account, wanted, ttl_ms)
         answer.unpriced, answer.base_tier, answer.dry_run = priced.unpriced, priced.base_tier, True
         answer.estimated_by = estimated_by
         return answer
@@ -108,7 +88,7 @@ def reserve(turn: Turn, command: c.Reserve) -> Held | Refusal:
             agent=account.id,
             amount=Amounts(*(units or None for units in wanted)),
             ttl_ms=ttl_ms,
-            expires_at=expires_at,
+            expires_at=later(turn.now, dt.timedelta(milliseconds=ttl_ms)),
             model=command.model,
             priced_as=priced.priced_as,
             unpriced=priced.unpriced,
@@ -124,6 +104,30 @@ def reserve(turn: Turn, command: c.Reserve) -> Held | Refusal:
     answer = held_reply(ledger.holds[turn.id])
     answer.unpriced, answer.base_tier, answer.estimated_by = priced.unpriced, priced.base_tier, estimated_by
     return answer
+
+
+def _as_if_held(turn: Turn, account: Account, wanted: Triple, ttl_ms: int) -> Held:
+    """What a hold would be answered that is not set aside."""
+    amount = money(wanted)
+    asked = Hold(
+        id=turn.id,
+        agent=account.id,
+        amount=amount,
+        ttl_ms=ttl_ms,
+        expires_at=later(turn.now, dt.timedelta(milliseconds=ttl_ms)),
+        lease=None,
+        placed=amount,
+        booked=ZERO,
+        placed_at=turn.now,
+        rejects_overage=False,
+        notes=None,
+        spends=False,
+        model=None,
+        last_call=False,
+        estimated=False,
+        account=account,
+    )
+    return held_reply(asked, to_come=True)
 
 
 def _refused(turn: Turn, account: Account, wanted: Triple, *, last_call: bool, begun: bool = False) -> Refusal | None:

@@ -52,7 +52,7 @@ def warn(balances: Balances, event: e.ExhaustionWarned) -> None:
 
 
 def give_last_call(balances: Balances, event: e.LastCallGiven) -> None:
-    """An account was told of its last call."""
+    """An account was given its last call."""
     account = balances.accounts[event.agent]
     account.called = max(account.called, 1)
 

@@ -139,7 +139,7 @@ class Account(msgspec.Struct, array_like=True, eq=False):
     largest: Money
     """By dimension, the largest operation so far."""
     called: int
-    """0; 1 once it was told of its last call; 2 once that was used. More budget makes it 0 again."""
+    """0; 1 once it knows of its last call; 2 once that was used. More budget makes it 0 again."""
 
     parent: "Account | None" = None
     payers_above: "tuple[Account, Account, Account]" = LATER
