@@ -1,6 +1,4 @@
-"""A log with leases of agents, holds whose expiry counts as used, last calls and learned estimates is decided again as it
-was, and another policy is asked of it.
-"""
+"""A log with leases of agents, spent holds, last calls and learned estimates is decided again as it was."""
 
 from typing import Any
 
