@@ -51,6 +51,7 @@ _MONEY: frozenset[type[e.Event]] = frozenset(
         e.CoverRepaid,
         e.HoldEnded,
         e.HoldSettled,
+        e.HoldSpent,
         e.UsageCorrected,
         e.ReserveReleased,
         e.FleetResponseChanged,

@@ -4,7 +4,6 @@ What a key means is said in that file, which is packaged beside this one and hol
 too because the core, which never opens a file, needs them. A test keeps the two equal.
 """
 
-import itertools
 from collections.abc import Mapping
 from decimal import Decimal
 from functools import cached_property
@@ -41,17 +40,7 @@ from tallystick.config.kinds import (
     WindowMinutes,
 )
 from tallystick.config.names import FLEET_NAMES, TASK_NAMES, numbers_in
-
-
-class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A map with known keys."""
-
-
-def _check_rising(section: Section, names: tuple[str, ...]) -> None:
-    """Each threshold may equal the next, but not lie above it."""
-    for lower, upper in itertools.pairwise(names):
-        if (low := getattr(section, lower)) > (high := getattr(section, upper)):
-            raise Unfit({(lower,): f"at most {upper} ({high})", (upper,): f"at least {lower} ({low})"})
+from tallystick.config.section import Section, check_rising
 
 
 class TotalBudget(Section, frozen=True):
@@ -78,10 +67,16 @@ class FleetResponse(Section, frozen=True):
     hysteresis: Share = Decimal("0.05")
 
     def __post_init__(self) -> None:
-        _check_rising(self, ("throttle_at", "degrade_at", "stop_at"))
+        check_rising(self, ("throttle_at", "degrade_at", "stop_at"))
         if self.hysteresis >= self.throttle_at:
             below, above = f"below throttle_at ({self.throttle_at})", f"above hysteresis ({self.hysteresis})"
             raise Unfit({("hysteresis",): below, ("throttle_at",): above})
+
+
+class LastCall(Section, frozen=True):
+    """The last part of each account's allocation, which is kept for one last operation; 0 keeps nothing."""
+
+    percent: Percent = Decimal(0)
 
 
 class Enforcement(Section, frozen=True):
@@ -93,10 +88,11 @@ class Enforcement(Section, frozen=True):
     stop_at: Threshold = Decimal("1.00")
     throttle_rate: Ratio = Decimal("0.5")
     warn_before_exhaustion_seconds: Seconds = Decimal(120)
+    last_call: LastCall = LastCall()
     fleet: FleetResponse = FleetResponse()
 
     def __post_init__(self) -> None:
-        _check_rising(self, ("warn_at", "throttle_at", "degrade_at", "stop_at"))
+        check_rising(self, ("warn_at", "throttle_at", "degrade_at", "stop_at"))
 
 
 class Reallocation(Section, frozen=True):
@@ -114,6 +110,7 @@ class Holds(Section, frozen=True):
     """Amounts set aside before an operation."""
 
     ttl_seconds: PositiveSeconds = Decimal(300)
+    quantile: Ratio = Decimal("0.95")
 
 
 class AllocationWeights(Section, frozen=True):

@@ -15,7 +15,7 @@ from tallystick.config.amounts import (
 from tallystick.config.kinds import Priority
 from tallystick.events import catalog as e
 from tallystick.events import messages as c
-from tallystick.events.decide.amounts import not_empty
+from tallystick.events.decide.amounts import not_empty, span_ms
 from tallystick.events.decide.answers import allocation
 from tallystick.events.decide.cover import settle_cover
 from tallystick.events.decide.daily_limits import no_new_accounts
@@ -33,12 +33,13 @@ def allocate_budget(turn: Turn, command: c.AllocateBudget) -> Allocation | Refus
     """Open one account.
 
     Raises:
-        InvalidAmount: a malformed or empty budget.
+        InvalidAmount: a malformed or empty budget, or a lease that is not positive.
     """
     ledger = turn.ledger
     # A budget of zero is a limit: nothing may be used.
     budget = not_empty(command.budget, "budget", may_be_zero=True)
     overdraft_max = _overdraft_max(command, budget)
+    lease_ms = 0 if command.lease_seconds is None else span_ms(command.lease_seconds, "lease_seconds")
     refusal = bad_name(ledger, command.agent, "agent") or first_misspelling(ledger, _labels(command))
     if refusal is not None:
         return refusal
@@ -72,6 +73,7 @@ def allocate_budget(turn: Turn, command: c.AllocateBudget) -> Allocation | Refus
             product=command.product,
             workflow=command.workflow,
             overdraft_max=overdraft_max,
+            lease_ms=lease_ms,
         ),
     )
     return allocation(ledger, account)

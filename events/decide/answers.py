@@ -41,7 +41,22 @@ def stamp(at: dt.datetime) -> str:
 
 def allocation(ledger: Ledger, account: Account) -> Allocation:
     """How an account stands after a grant or a return."""
-    return Allocation(account.id, shown(account.allocated), shown(account.remaining_all()), shown(ledger.pool))
+    return Allocation(
+        account.id,
+        shown(account.allocated),
+        shown(account.remaining_all()),
+        shown(ledger.pool),
+        lease_end(ledger, account),
+    )
+
+
+def lease_end(ledger: Ledger, account: Account) -> str | None:
+    """When an account closes if no more messages come; None where it has no lease, where leases are frozen, and
+    where only views are asked.
+    """
+    if not account.lease_ms or ledger.is_paused or account not in ledger.leases:
+        return None
+    return stamp(ledger.leases.ends_at(account))
 
 
 def enforcement(
@@ -157,6 +172,8 @@ def status(turn: Turn, account: Account, memory: Memory | None = None) -> Budget
         covered=shown(limited(limits, account.cover)),
         subtree=None if memory is None else _below(account, memory),
         overdraft_max=shown(account.overdraft_max),
+        lease_seconds=seconds(account.lease_ms) if account.lease_ms else None,
+        lease_expires_at=None if memory is None else lease_end(ledger, account),
     )
 
 

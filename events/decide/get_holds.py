@@ -68,6 +68,7 @@ def _open_hold(hold: Hold) -> HoldStatus:
         placed_at=stamp(hold.placed_at),
         expires_at=stamp(hold.expires_at),
         overage="reject" if hold.rejects_overage else "book",
+        on_expiry="spend" if hold.spends else "release",
     )
 
 
@@ -81,6 +82,7 @@ def _ended(name: str, ended: EndedHold) -> HoldStatus:
         booked=shown(_named(ended.booked)),
         placed_at=stamp(ended.placed_at),
         ended_at=stamp(ended.at),
+        on_expiry="release" if ended.spent is None else "spend",
     )
 
 

@@ -187,6 +187,8 @@ def enforced(ledger: Ledger, account: Account | None) -> Enforced:
     if ledger.paused is not None or ledger.rules.paused:
         best.action, best.rate, best.decided_by = STOP, NO_SPEED, "pause_all"
     if account is not None:
+        if account.called and ledger.rules.last_call is not None:
+            _worse(best, DEGRADE, NORMAL_SPEED, "last_call")
         if account.throttle is not None:
             _worse(best, THROTTLE, account.throttle, "throttle")
         if account.stopped is not None:
@@ -202,6 +204,7 @@ def _is_plain(ledger: Ledger, account: Account | None) -> bool:
         and account.throttle is None
         and account.stopped is None
         and not account.overdrawn
+        and not account.called
         and not has_nothing(account)
     )
 

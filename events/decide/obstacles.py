@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from tallystick.config.amounts import DIMENSIONS, EDGE_NAMES, at_edge
 from tallystick.events.decide.daily_limits import breaker_open, daily_refusals
 from tallystick.events.decide.fleet_response import pressure
+from tallystick.events.decide.last_call import USED, kept
 from tallystick.events.decide.levels import (
     BLACK,
     THROTTLE,
@@ -31,11 +32,15 @@ _LEAST = (1, None, 1)
 _SHOWN = frozenset(Obstacle.__struct_fields__)
 
 
-def refused_to_run(turn: Turn, account: Account, measure: Enforced) -> Refusal | None:
-    """Why an agent may not start anything now: stopped before any question of money, then its budget, then slowed."""
+def refused_to_run(turn: Turn, account: Account, measure: Enforced, *, last_call: bool = False) -> Refusal | None:
+    """Why an agent may not start anything now: stopped before any question of money, then its budget, then slowed.
+
+    A last call passes throttling.
+    """
     if measure.action < THROTTLE:
         return None
-    return next(_refusals_to_run(turn, account, measure), None)
+    found = _refusals_to_run(turn, account, measure)
+    return next((refusal for refusal in found if not last_call or refusal.code != "throttled"), None)
 
 
 def obstacles_of(turn: Turn, agent: str, account: Account | None, measure: Enforced) -> list[Obstacle]:
@@ -57,6 +62,7 @@ def obstacles_of(turn: Turn, agent: str, account: Account | None, measure: Enfor
     found += [
         _without_room(account, d) for d in DIMENSIONS if _has_no_room(account, d) and not _is_named(ledger, account, d)
     ]
+    found += _kept(ledger, account)
     found += [_obstacle(refusal) for refusal in daily_refusals(ledger, account, _LEAST, turn.now, asked=False)]
     breaker = breaker_open(ledger)
     if breaker is not None:
@@ -66,7 +72,7 @@ def obstacles_of(turn: Turn, agent: str, account: Account | None, measure: Enfor
 
 def _is_far(ledger: Ledger, account: Account, measure: Enforced) -> bool:
     """Whether nothing can be in the way. Every report asks this."""
-    if measure.action >= THROTTLE or ledger.day.tripped is not None:
+    if measure.action >= THROTTLE or ledger.day.tripped is not None or ledger.rules.last_call is not None:
         return False
     watch, spent, held = ledger.watch, ledger.spent, ledger.held
     if watch is None or spent[0] + held[0] >= watch.full[0] or spent[2] + held[2] >= watch.full[1]:
@@ -174,6 +180,16 @@ def _is_named(ledger: Ledger, account: Account, d: int) -> bool:
         # What it had in other dimensions it gave back when it turned black.
         return used_up(ledger, account, d) or account.given_back[d] > 0
     return has_nothing(account)
+
+
+def _kept(ledger: Ledger, account: Account) -> Iterator[Obstacle]:
+    """All that is free in a dimension is kept for a last call: a hold that names it is refused, however small."""
+    for d, units in enumerate(kept(ledger, account) if account.level != BLACK else ZERO):
+        if 0 < account.free[d] <= units:
+            left = f"{at_edge(account.free[d], d)} is free, and kept for a last call"
+            if account.called == USED:
+                left = f"{at_edge(account.free[d], d)} is free and kept for a last call, which was used"
+            yield Obstacle("budget_exhausted", f"{EDGE_NAMES[d]}: {left}", "last_call", dimension=EDGE_NAMES[d])
 
 
 def _without_room(account: Account, d: int) -> Obstacle:

@@ -26,6 +26,7 @@ from tallystick.events.decide.retry_own import is_alone, is_used_up, own_due
 from tallystick.events.decide.turn import Turn
 from tallystick.events.messages.replies import Refusal
 from tallystick.events.state.accounts import Account, Hold
+from tallystick.events.state.agent_leases import AgentLeases
 from tallystick.events.state.calendar import NEVER
 from tallystick.events.state.commitments import Commitment, Commitments
 from tallystick.events.state.day import Day
@@ -240,7 +241,8 @@ def fork_of(ledger: Ledger, expiries: list[tuple[dt.datetime, str]]) -> Ledger:
     """The state as one that time may pass on, and that nothing is seen of afterwards.
 
     Of all holds, those of ``expiries`` end. The list is copied, and nothing else grows with the fleet: accounts, holds
-    and what runs have set aside are copied when they are looked at. Runs go on: their owners give signs of life.
+    and what runs have set aside are copied when they are looked at. Runs go on, and accounts with leases:
+    their owners give signs of life.
     """
     fork = copy(ledger)
     fork.root = ledger.root.twin(None)
@@ -254,6 +256,7 @@ def fork_of(ledger: Ledger, expiries: list[tuple[dt.datetime, str]]) -> Ledger:
     fork.day, fork.commitments = _day(ledger.day), _commitments(ledger.commitments)
     fork.tasks = copy(ledger.tasks)
     fork.tasks.leases = []
+    fork.leases = AgentLeases()
     fork.next_mark = NEVER
     return fork
 

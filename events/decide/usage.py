@@ -5,6 +5,7 @@ from typing import Any
 from tallystick.config.amounts import TOKENS
 from tallystick.events import catalog as e
 from tallystick.events import messages as c
+from tallystick.events.decide import last_call as last_calls
 from tallystick.events.decide import pricing
 from tallystick.events.decide.alerts import alert
 from tallystick.events.decide.answers import enforcement
@@ -146,14 +147,14 @@ def use(
     turn.record(event)
     if held is not ZERO:
         settle_cover(turn, account or charged)
-    ratio = _follow(turn, charged, account)
-    if ledger.tasks.running:
-        _mark_budget(turn, charged.payers[TOKENS])
+    ratio = follow(turn, charged, account)
+    last_call = account is not None and ledger.rules.last_call is not None and last_calls.give(turn, account)
     closed = None
     if account is None and type(event) is e.UsageReported:
         closed = ledger.released.get(event.agent) if event.life is None else ledger.lives.get(event.life)
     answer = enforcement(turn, event.agent, account, ratio, warnings, closed)
     answer.overdrawn = event.overdrawn is not None
+    answer.last_call = last_call
     if type(event) is e.UsageReported:
         answer.late, answer.unallocated = event.late, event.unallocated
     return answer
@@ -186,7 +187,7 @@ def _lacking(charged: Account, event: e.UsageReported | e.HoldSettled, held: Mon
     ]
 
 
-def _follow(turn: Turn, charged: Account, account: Account | None) -> float:
+def follow(turn: Turn, charged: Account, account: Account | None) -> float:
     """Record the levels, stops and the response that a use has led to; the ratio that the charged account has come to.
 
     ``account`` is the user's own, if one is open.
@@ -208,6 +209,8 @@ def _follow(turn: Turn, charged: Account, account: Account | None) -> float:
         ratio = account.ratio()
         relevel_above(turn, account)
     respond(turn)
+    if ledger.tasks.running:
+        _mark_budget(turn, charged.payers[TOKENS])
     return ratio
 
 

@@ -8,6 +8,7 @@ from tallystick.events.evolve import charged
 from tallystick.events.evolve.transfers import spend
 from tallystick.events.evolve.usage import flag
 from tallystick.events.state.accounts import Account, Balances, only, plus
+from tallystick.events.state.agent_leases import hear
 from tallystick.events.state.ledger import Ledger
 
 
@@ -16,6 +17,8 @@ def book_correction(balances: Balances, event: e.UsageCorrected) -> None:
     account = balances.root if event.charged is None else balances.accounts[event.charged]
     if event.closed is None:
         spend(balances, account, event)
+        if event.settles:
+            hear(account, event.at)
     else:
         _spend_of_closed(balances, account, event)
     if not event.closed_period:
@@ -93,4 +96,11 @@ def _book_on_hold(ledger: Ledger, event: e.UsageCorrected) -> None:
     if hold is not None:
         hold.booked = plus(hold.booked, event.difference)
     if ended is not None:
-        ledger.ended_holds[id] = replace(ended, booked=plus(ended.booked, event.difference))
+        ended = replace(ended, booked=plus(ended.booked, event.difference))
+        if event.settles:
+            # What another part says is added to this one.
+            ended = replace(ended, spent=None, counted=None)
+            ended = ended if event.partial else replace(ended, how="settled", at=event.at)
+        elif ended.spent is not None and ended.spent.position == event.record.position:
+            ended = replace(ended, counted=event.counts)
+        ledger.ended_holds[id] = ended

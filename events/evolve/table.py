@@ -35,14 +35,16 @@ STEPS: Mapping[type[e.Event], tuple[Step, ...]] = {
     e.ReserveDrawn: (accounts.draw_reserve,),
     e.Covered: (accounts.cover,),
     e.CoverRepaid: (accounts.repay_cover,),
+    e.AgentLeaseEnded: (),
     e.BudgetReleased: (accounts.unlist_account, accounts.close_account),
     # --- usage and holds ---
     e.UsageReported: (usage.report,),
     e.HoldPlaced: (usage.place_hold,),
     e.HoldExtended: (usage.move_expiry,),
     e.HoldSettled: (usage.settle_hold,),
+    e.HoldSpent: (usage.spend_hold,),
     e.HoldEnded: (usage.give_hold_back,),
-    e.AgentHeard: (),
+    e.AgentHeard: (usage.hear_agent,),
     e.UsageCorrected: (corrections.correct,),
     # --- enforcement ---
     e.LevelChanged: (enforcement.change_level,),
@@ -52,7 +54,8 @@ STEPS: Mapping[type[e.Event], tuple[Step, ...]] = {
     e.OverdraftExceeded: (enforcement.overdraw, enforcement.forget_orders),
     e.OverdraftRepaid: (enforcement.repay, enforcement.forget_orders),
     e.ExhaustionWarned: (enforcement.warn,),
-    e.RequestRefused: (),
+    e.LastCallGiven: (enforcement.give_last_call,),
+    e.RequestRefused: (enforcement.hear_refused,),
     # --- tasks ---
     e.TaskSubmitted: (tasks.submit,),
     e.DependenciesAwaited: (tasks.await_dependencies,),

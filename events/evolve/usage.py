@@ -10,7 +10,20 @@ from tallystick.events.evolve.charged import charge
 from tallystick.events.evolve.day import hold_for, used_without_account
 from tallystick.events.evolve.tasks import used_late
 from tallystick.events.evolve.transfers import set_aside, spend
-from tallystick.events.state.accounts import ZERO, Account, Balances, EndedHold, Hold, Notes, less, minus, money, plus
+from tallystick.events.state.accounts import (
+    ZERO,
+    Account,
+    Balances,
+    EndedHold,
+    Hold,
+    Money,
+    Notes,
+    less,
+    minus,
+    money,
+    plus,
+)
+from tallystick.events.state.agent_leases import hear
 from tallystick.events.state.growth import observed
 from tallystick.events.state.holds import list_expiry, list_hold, unlist_hold
 from tallystick.events.state.ledger import UNPRICED_MAX, Ledger
@@ -28,7 +41,7 @@ def book_report(balances: Balances, event: e.UsageReported) -> Account | None:
         spend(balances, balances.root if event.charged is None else balances.accounts[event.charged], event)
     else:
         spend(balances, account if event.overdrawn is None else balances.root, event)
-        _note_report(account, event)
+        _note_report(account, event, (event.tokens, event.time_ms, event.cost_nanos))
     return account
 
 
@@ -48,12 +61,19 @@ def book_hold(balances: Balances, event: e.HoldPlaced) -> Hold:
         placed_at=event.at,
         rejects_overage=event.rejects_overage,
         notes=_noted(None, event),
+        spends=event.spends,
+        model=event.model,
+        last_call=event.last_call,
+        estimated=event.estimated_by == "quantile",
         account=account,
     )
     balances.holds[hold.id] = hold
     set_aside(balances, account, hold.amount, 1)
     account.activity_at = event.at
     account.reclaimed = False
+    if event.last_call:
+        account.called = 2
+    hear(account, event.at)
     return hold
 
 
@@ -66,6 +86,7 @@ def extend_hold(balances: Balances, event: e.HoldExtended) -> None:
         set_aside(balances, hold.account, more, 1)
     hold.expires_at = event.expires_at
     hold.account.activity_at = event.at
+    hear(hold.account, event.at)
 
 
 def book_settlement(balances: Balances, event: e.HoldSettled) -> Hold:
@@ -78,7 +99,7 @@ def book_settlement(balances: Balances, event: e.HoldSettled) -> Hold:
     if not event.partial:
         balances.holds.pop(event.hold)
     spend(balances, hold.account if event.overdrawn is None else balances.root, event)
-    _note_report(hold.account, event)
+    _note_report(hold.account, event, hold.booked)
     return hold
 
 
@@ -87,11 +108,34 @@ def return_hold(balances: Balances, event: e.HoldEnded) -> Hold:
     hold = balances.holds.pop(event.hold)
     set_aside(balances, hold.account, hold.amount, -1)
     hold.account.activity_at = event.at
+    if hold.last_call and hold.booked == ZERO:
+        hold.account.called = min(hold.account.called, 1)
+    if event.how == "cancelled":
+        hear(hold.account, event.at)
     return hold
 
 
-def _note_report(account: Account, event: "e.UsageReported | e.HoldSettled") -> None:
-    """A report starts a new idle period."""
+def book_expiry(balances: Balances, event: e.HoldSpent) -> Hold:
+    """What a hold still had counts as used. It is no sign of life, and says nothing of the agent's pace."""
+    hold = balances.holds.pop(event.hold)
+    set_aside(balances, hold.account, hold.amount, -1)
+    hold.booked = plus(hold.booked, hold.amount)
+    spend(balances, hold.account, event)
+    return hold
+
+
+def hear_agent(balances: Balances, event: e.AgentHeard) -> None:
+    """A sign of life."""
+    account = balances.accounts.get(event.agent)
+    if account is not None:
+        hear(account, event.at)
+
+
+def _note_report(account: Account, event: "e.UsageReported | e.HoldSettled", used: Money) -> None:
+    """A report starts a new idle period. ``used`` is what its operation has used so far."""
+    most = account.largest
+    if used[0] > most[0] or used[1] > most[1] or used[2] > most[2]:
+        account.largest = (max(most[0], used[0]), max(most[1], used[1]), max(most[2], used[2]))
     at, pace_ms = event.at, event.time_ms
     if not pace_ms and account.last_report_at is not None:
         # An outage is no operation: the pace stays what it was.
@@ -101,6 +145,7 @@ def _note_report(account: Account, event: "e.UsageReported | e.HoldSettled") -> 
     account.last_report_at = at
     account.reclaimed = False
     account.warning = None
+    hear(account, at)
 
 
 # --- the core's alone -------------------------------------------------------------------------------------------------
@@ -142,12 +187,27 @@ def _count_report(ledger: Ledger, account: Account, event: "e.UsageReported | e.
         account.model = sys.intern(event.model)
     account.pool_notice = ledger.pool_exhausted_at
     if account.budget_product is not None:
-        ledger.day.by_product[account.budget_product] += event.tokens
-        if account.run is not None:
-            ledger.commitments.spend(account.run, event.tokens)
-        if ledger.rules.fairness_by != "slot_time":
-            charge(ledger, account, event)
+        _count_use(ledger, account, event)
+    if event.output_tokens is not None and event.model is not None and not event.partial:
+        _learn_output(ledger, account, event)
     account.growth = observed(account.growth, (event.tokens, event.time_ms, event.cost_nanos))
+
+
+def _learn_output(ledger: Ledger, account: Account, event: "e.UsageReported | e.HoldSettled") -> None:
+    """How much a model answers to agents of a type; a total of several requests says nothing of one."""
+    if event.requests in (None, 1) and event.model is not None and event.output_tokens is not None:
+        name = ledger.rules.catalogued.get(event.model, (event.model, None))[0]
+        ledger.outputs.note(account.agent_type, sys.intern(name), event.output_tokens)
+
+
+def _count_use(ledger: Ledger, account: Account, event: "e.UsageReported | e.HoldSettled") -> None:
+    """What was used counts for its product, and as a part of what its run may use."""
+    assert account.budget_product is not None
+    ledger.day.by_product[account.budget_product] += event.tokens
+    if account.run is not None:
+        ledger.commitments.spend(account.run, event.tokens)
+    if ledger.rules.fairness_by != "slot_time":
+        charge(ledger, account, event)
 
 
 def place_hold(ledger: Ledger, event: e.HoldPlaced) -> None:
@@ -195,6 +255,15 @@ def give_hold_back(ledger: Ledger, event: e.HoldEnded) -> None:
     _end_hold(ledger, hold, event.how, event)
 
 
+def spend_hold(ledger: Ledger, event: e.HoldSpent) -> None:
+    """A hold ends, and what it still had counts as used."""
+    _count_hold(ledger, ledger.holds[event.hold], -1)
+    hold = book_expiry(ledger, event)
+    _end_hold(ledger, hold, "expired", event)
+    if hold.account.budget_product is not None:
+        _count_use(ledger, hold.account, event)
+
+
 def _end_hold(ledger: Ledger, hold: Hold, how: str, event: "e.HoldSettled | e.HoldEnded") -> None:
     unlist_hold(ledger, hold)
     ledger.ended_holds[hold.id] = EndedHold(
@@ -207,6 +276,7 @@ def _end_hold(ledger: Ledger, hold: Hold, how: str, event: "e.HoldSettled | e.Ho
         booked=hold.booked,
         placed_at=hold.placed_at,
         notes=hold.notes,
+        spent=event if isinstance(event, e.HoldSpent) else None,
     )
     ledger.ended_order.append((event.position, hold.id))
 

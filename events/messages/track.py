@@ -44,6 +44,9 @@ class Reserve(Command):
     With a ``model`` the tokens are priced as a report of them would be, where the estimate names no cost. With
     ``dry_run`` nothing is held or recorded: the answer is what the same message without it would be answered now.
     ``overage``: whether a settlement above the hold is booked, as usage is a fact, or refused.
+    ``on_expiry``: whether what it still has when it expires is given back, or counts as used, as where the provider may
+    have billed it. ``last_call``: it may use, once, what is kept of the allocation. Without an estimate and an output,
+    but with ``model`` and ``input_tokens``, the output is what earlier ones were, at most ``max_output_tokens``.
     """
 
     group: ClassVar[str] = "track"
@@ -62,6 +65,9 @@ class Reserve(Command):
     provider_usage: Any = None
     dry_run: bool = False
     overage: Literal["book", "reject"] = "book"
+    on_expiry: Literal["release", "spend"] = "release"
+    last_call: bool = False
+    max_output_tokens: int | None = None
     labels: Labels | None = None
     operation: Name | None = None
     reason: Reason | None = None

@@ -22,6 +22,7 @@ from tallystick.config.amounts import NOTHING, Triple
 from tallystick.config.kinds import Priority
 from tallystick.events.catalog.event import EPOCH
 from tallystick.events.catalog.forecasts import Prediction
+from tallystick.events.catalog.usage import HoldSpent, Said
 from tallystick.events.state.growth import NO_STEPS
 
 Money = tuple[int, int, int]
@@ -75,6 +76,12 @@ class Hold(msgspec.Struct, array_like=True, eq=False):
     placed_at: dt.datetime
     rejects_overage: bool
     notes: Notes | None
+    spends: bool
+    """Its expiry books what it still has as used: the provider may have billed it."""
+    model: str | None
+    last_call: bool
+    estimated: bool
+    """What it set aside was learned from earlier outputs."""
 
     account: "Account" = LATER
 
@@ -128,6 +135,15 @@ class Account(msgspec.Struct, array_like=True, eq=False):
     """What others may cover for it at most; None where there is no bound."""
     overdrawn: bool
     """It is stopped, because others cover more for it than that."""
+    lease_ms: int
+    """How long it stays open without a message by it, or from below it; 0: until it is released."""
+    heard_at: dt.datetime
+    """Of an account with a lease, when the last message came by it, or from below it down to accounts with leases of
+    their own."""
+    largest: Money
+    """By dimension, the largest operation so far."""
+    called: int
+    """0; 1 once it knows of its last call; 2 once that was used. More budget makes it 0 again."""
 
     parent: "Account | None" = None
     payers_above: "tuple[Account, Account, Account]" = LATER
@@ -138,6 +154,8 @@ class Account(msgspec.Struct, array_like=True, eq=False):
     """The product that its tokens count for: its own, or that of the nearest account above that has one."""
     run: str | None = None
     """The task whose run it is, or is below: the nearest one."""
+    leased: "Account | None" = None
+    """The account with a lease that it is, or is below: the nearest one."""
     children: "dict[str, Account] | None" = None
     holds: dict[str, Hold] | None = None
 
@@ -153,7 +171,7 @@ class Account(msgspec.Struct, array_like=True, eq=False):
         product: str | None = None,
         workflow: str | None = None,
         life: int = 0,
-        overdraft_max: Triple = NOTHING,
+        lease_ms: int = 0,
     ) -> "Account":
         """An account that was just opened: all that it is allocated is free."""
         account = cls(
@@ -189,8 +207,12 @@ class Account(msgspec.Struct, array_like=True, eq=False):
             forecasts=None,
             owed=ZERO,
             life=life,
-            overdraft_max=overdraft_max,
+            overdraft_max=NOTHING,
             overdrawn=False,
+            lease_ms=lease_ms,
+            heard_at=opened_at,
+            largest=ZERO,
+            called=0,
         )
         account.link(parent)
         return account
@@ -202,6 +224,7 @@ class Account(msgspec.Struct, array_like=True, eq=False):
         self.dims = limited_dimensions(self.allocated)
         self.budget_product = self.product or (None if parent is None else parent.budget_product)
         self.run = None if parent is None else parent.run
+        self.leased = self if self.lease_ms else None if parent is None else parent.leased
 
     def twin(self, parent: "Account | None") -> "Account":
         """The same account below the twin of its parent, for the account read model (see `NOT_FOLLOWED`)."""
@@ -209,7 +232,7 @@ class Account(msgspec.Struct, array_like=True, eq=False):
         twin.link(parent)
         twin.run, twin.free, twin.spent = self.run, [*self.free], [*self.spent]
         twin.children = twin.holds = twin.forecasts = twin.model = None
-        twin.growth, twin.pool_notice = NO_STEPS, 0
+        twin.growth, twin.pool_notice, twin.heard_at = NO_STEPS, 0, self.opened_at
         return twin
 
     @property
@@ -279,7 +302,7 @@ class Account(msgspec.Struct, array_like=True, eq=False):
         return most
 
 
-NOT_FOLLOWED = frozenset({"children", "forecasts", "growth", "holds", "model", "pool_notice"})
+NOT_FOLLOWED = frozenset({"children", "forecasts", "growth", "heard_at", "holds", "model", "pool_notice"})
 """The fields that only decisions need: the account read model leaves them as in a new account."""
 
 
@@ -334,6 +357,10 @@ class EndedHold(msgspec.Struct, array_like=True, frozen=True, gc=False):
     booked: Money
     placed_at: dt.datetime
     notes: Notes | None
+    spent: HoldSpent | None = None
+    """What its expiry booked, until a late settlement replaces it."""
+    counted: Said | None = None
+    """What counts of that since an operator corrected it."""
 
 
 def limited_dimensions(limits: Triple) -> tuple[int, ...]:

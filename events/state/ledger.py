@@ -17,6 +17,7 @@ from tallystick.config.settings import Config
 from tallystick.events.catalog.event import EPOCH
 from tallystick.events.catalog.rules_version import FIRST_RULES
 from tallystick.events.state.accounts import Account, Balances, Closed, EndedHold, Money, limited, minus, money
+from tallystick.events.state.agent_leases import AgentLeases
 from tallystick.events.state.calendar import NEVER, earlier, later
 from tallystick.events.state.charged import Charged
 from tallystick.events.state.commitments import Commitments
@@ -25,6 +26,7 @@ from tallystick.events.state.estimates import Estimates
 from tallystick.events.state.history import History
 from tallystick.events.state.orders import Order, Orders
 from tallystick.events.state.outbox import Outbox
+from tallystick.events.state.outputs import Outputs
 from tallystick.events.state.rules import Rules
 from tallystick.events.state.slot_time import SlotTimes
 from tallystick.events.state.tasks import Task, Tasks
@@ -103,6 +105,7 @@ class Ledger(Balances):
         """
         self.below: tuple[int, dict[str, Any]] = (0, {})
         """The position at which subtrees were last asked for, and what was found of them (`decide.subtree`)."""
+        self.leases, self.outputs = AgentLeases(), Outputs()
         self.ids: dict[str, int] = {}
         """Command id to the position of its first event: the memory that makes a repeat harmless."""
         self.id_order: deque[str] = deque()
@@ -240,8 +243,12 @@ class Ledger(Balances):
 
     def due_beside_holds(self) -> dt.datetime:
         """`due_at`, holds apart."""
-        due = self.turns_at()
+        due = min(self.turns_at(), self.agent_lease_ends_at())
         return min(due, self.tasks.due_at()) if self.tasks.leases and not self.is_paused else due
+
+    def agent_lease_ends_at(self) -> dt.datetime:
+        """When the lease of an agent could end next (see `AgentLeases.look`)."""
+        return self.leases.due_at() if self.leases and not self.is_paused else NEVER
 
     def turns_at(self) -> dt.datetime:
         """When the day or the period ends, whichever is first."""

@@ -33,6 +33,7 @@ class Rules:
         "holds_ttl_ms",
         "ids_keep_hours",
         "ids_max",
+        "last_call",
         "level_at",
         "level_near",
         "loaded",
@@ -44,6 +45,7 @@ class Rules:
         "pool_share_max",
         "prices",
         "product_tokens",
+        "quantile",
         "reserve_part",
         "throttle_rate",
         "token_weights",
@@ -71,6 +73,9 @@ class Rules:
         self.reserve_part = Fraction(config.emergency_reserve_percent) / 100
         self.minimum_share = Fraction(config.minimum_share_percent) / 100
         self.pool_share_max = Fraction(config.max_pool_share_percent) / 100
+        self.last_call = Fraction(enforcement.last_call.percent) / 100 or None
+        """What part of an allocation is kept for a last call; None: nothing is."""
+        self.quantile = Fraction(config.holds.quantile)
         self.holds_ttl_ms = int(Decimal(config.holds.ttl_seconds) * 1000)
         self.ids_keep_hours = float(config.idempotency_hours)
         self.fairness_by = config.fairness.by

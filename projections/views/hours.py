@@ -72,7 +72,12 @@ class HoursView:
         if live:
             self._live[hour] = self._rows[hour].data
 
-    steps: ClassVar[Steps] = {e.UsageReported: _use, e.HoldSettled: _use, e.UsageCorrected: _corrected}
+    steps: ClassVar[Steps] = {
+        e.UsageReported: _use,
+        e.HoldSettled: _use,
+        e.HoldSpent: _use,
+        e.UsageCorrected: _corrected,
+    }
 
     def changes(self, last: e.Event) -> Changes:
         if self._begins is not None:

@@ -390,5 +390,6 @@ class TasksView:
         e.TaskOverdue: _overdue,
         e.UsageReported: _reported,
         e.HoldSettled: _settled,
+        e.HoldSpent: _settled,
         e.UsageCorrected: _corrected,
     }

@@ -126,6 +126,10 @@ def _behind_refusal(event: e.RequestRefused, ledger: Ledger, history: History) -
 
 
 ROWS: Rows = {
+    e.LastCallGiven: Row(
+        lambda x, say: f"{x.agent} learned of its last call: {say.amounts(x.left)} is left, {say.amounts(x.kept)} kept",
+        "an operation as large as its largest may reach into what is kept for a last one (enforcement.last_call)",
+    ),
     e.LevelChanged: Row(_says_level, _why_level, after=(e.BudgetAllocated, e.LevelChanged)),
     e.AgentThrottled: Row(lambda x, say: f"{x.agent} was throttled to {x.rate} of normal speed"),
     e.AgentStopped: Row(lambda x, say: f"{x.agent} was stopped: {x.reason}"),

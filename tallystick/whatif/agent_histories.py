@@ -234,6 +234,7 @@ class AgentHistories:
     _STEPS: ClassVar[dict[type[e.Event], Callable[["AgentHistories", Any], str | None]]] = {
         e.UsageReported: _use,
         e.HoldSettled: _use,
+        e.HoldSpent: _use,
         e.UsageCorrected: _correct,
         e.BudgetAllocated: _open,
         e.BudgetReleased: _release,
