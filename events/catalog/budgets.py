@@ -22,6 +22,7 @@ class BudgetAllocated(Event, kw_only=True, tag="budget-allocated.v1"):
     workflow: str | None = None
     on_demand: bool = False
     for_task: bool = False
+    labels: dict[str, str] | None = None
 
 
 class BudgetDrawn(Event, kw_only=True, tag="budget-drawn.v1"):

@@ -1,6 +1,7 @@
 """What is answered, read off the state after all that a command has caused."""
 
 import datetime as dt
+from copy import copy
 
 from tallystick.config.amounts import COST, DIMENSIONS, NOTHING, TOKENS, Triple, seconds
 from tallystick.events import catalog as e
@@ -13,8 +14,10 @@ from tallystick.events.decide.levels import (
     enforced,
     enforced_late,
     percentage,
+    under_limits,
     wait_left_ms,
 )
+from tallystick.events.decide.limits import Match, matches, passed
 from tallystick.events.decide.obstacles import obstacles_of
 from tallystick.events.decide.subtree import Memory, subtree
 from tallystick.events.decide.turn import Turn
@@ -32,6 +35,7 @@ from tallystick.events.messages.replies import (
 )
 from tallystick.events.state.accounts import Account, Closed, Hold, Money, limited
 from tallystick.events.state.ledger import Ledger
+from tallystick.events.state.limit_subjects import subject_of
 
 
 def stamp(at: dt.datetime) -> str:
@@ -51,28 +55,37 @@ def enforcement(
     ratio: float,
     warnings: list[str] | None,
     closed: Closed | None = None,
+    limited: list[Match] | None = None,
 ) -> Enforcement:
     """The reply that lets an agent go on without another question. ``ratio`` is the account's (see `Account.ratio`).
 
-    ``closed``: without an account, the released one that the answer is about.
+    ``closed``: without an account, the released one that the answer is about. ``limited``: the limits that the report
+    counts in; None: those that the account's next operation would count in.
     """
     ledger = turn.ledger
+    if limited is None and ledger.rules.limits:
+        limited = [] if account is None else matches(ledger, subject_of(ledger, account, account.model))
     if account is None:
         late = enforced_late(ledger, agent, closed)
+        late_ms = under_limits(late, passed(turn, limited)) if limited else 0
         return Enforcement(
             agent,
             0.0,
             e.LEVELS[0],
             e.ACTIONS[late.action],
             float(late.rate),
-            0,
+            seconds(late_ms),
             late.decided_by,
             shown(NOTHING),
             obstacles=obstacles_of(turn, agent, None, late) or None,
         )
     measure = enforced(ledger, account)
+    in_the_way = obstacles_of(turn, agent, account, measure, limited) or None
+    wait_ms = 0
+    if limited:
+        measure = copy(measure)
+        wait_ms = under_limits(measure, passed(turn, limited))
     action = measure.action
-    in_the_way = obstacles_of(turn, agent, account, measure) or None
     slowed = action >= THROTTLE
     return Enforcement(
         agent,
@@ -80,7 +93,7 @@ def enforcement(
         e.LEVELS[account.level],
         e.ACTIONS[action],
         float(measure.rate) if slowed else 1.0,
-        seconds(wait_left_ms(turn, account, measure)) if slowed else 0,
+        seconds(max(wait_ms, wait_left_ms(turn, account, measure))) if slowed else 0,
         measure.decided_by,
         shown(account.remaining_all()),
         cheaper_model(ledger, account.model) if action == DEGRADE else None,

@@ -23,14 +23,25 @@ from tallystick.events.decide.cover import settle_cover
 from tallystick.events.decide.daily_limits import over_daily_limit
 from tallystick.events.decide.fleet_response import respond
 from tallystick.events.decide.levels import enforced, relevel_above
+from tallystick.events.decide.limits import matches, over_limit, over_limit_more, record_lines
 from tallystick.events.decide.obstacles import refused_to_run
 from tallystick.events.decide.refusals import already_settled, hold_ended, unknown_agent, unknown_hold
 from tallystick.events.decide.spelling import legible, notes_misspelled
 from tallystick.events.decide.turn import Turn
-from tallystick.events.decide.usage import LATE_REPORT, UNDER_ESTIMATE, as_used, noted, of_life, of_run, use_priced
+from tallystick.events.decide.usage import (
+    LATE_REPORT,
+    UNDER_ESTIMATE,
+    as_used,
+    label_late,
+    noted,
+    of_life,
+    of_run,
+    use_priced,
+)
 from tallystick.events.messages.replies import Enforcement, Held, HoldGone, Refusal, shown
 from tallystick.events.state.accounts import ZERO, Account, Hold, less, minus, money
 from tallystick.events.state.calendar import later
+from tallystick.events.state.limit_subjects import subject_of
 
 _TTL_MAX_MS = 604_800_000
 
@@ -59,7 +70,7 @@ def reserve(turn: Turn, command: c.Reserve) -> Held | Refusal:
     # Ids are remembered for a time and in a number that are limited; a hold may outlive the memory of its id.
     if turn.id in ledger.holds or turn.id in ledger.ended_holds:
         return Refusal("idempotency_conflict", f"there is or was a hold with the id {turn.id}", {"hold": turn.id})
-    refusal = _refused(turn, account, wanted)
+    refusal = _refused(turn, account, wanted) or over_limit(turn, account, command, priced)
     if refusal is not None:
         return refusal
     expires_at = later(turn.now, dt.timedelta(milliseconds=ttl_ms))
@@ -77,6 +88,7 @@ def reserve(turn: Turn, command: c.Reserve) -> Held | Refusal:
             placed_at=turn.now,
             rejects_overage=False,
             notes=None,
+            limited=None,
             account=account,
         )
         answer = held_reply(asked, to_come=True)
@@ -96,12 +108,22 @@ def reserve(turn: Turn, command: c.Reserve) -> Held | Refusal:
             base_tier=priced.base_tier,
             rejects_overage=command.overage == "reject",
             **noted(command),
+            **(_counted(command, priced) if ledger.rules.limits else {}),
         )
     )
     respond(turn)
+    if ledger.rules.limits:
+        subject = subject_of(ledger, account, command.model, command.labels)
+        record_lines(turn, matches(ledger, subject, hold=True))
     answer = held_reply(ledger.holds[turn.id])
     answer.unpriced, answer.base_tier = priced.unpriced, priced.base_tier
     return answer
+
+
+def _counted(command: c.Reserve, priced: pricing.Priced) -> dict[str, Any]:
+    """The fields of a hold that only limits count."""
+    sent, got = priced.counts.input_tokens, priced.counts.output_tokens
+    return {"input_tokens": sent, "output_tokens": got, "requests": command.requests}
 
 
 def _refused(turn: Turn, account: Account, wanted: Triple) -> Refusal | None:
@@ -192,6 +214,7 @@ def _settle_late(turn: Turn, command: c.Settle, used: dict[str, Any]) -> Enforce
         belongs = belongs or {"life": ended.life}
     payer = None if account is not None else ledger.payer_of(closed)
     event = e.UsageReported(agent=ended.agent, hold=hold_id, late=True, partial=not command.final, **belongs, **used)
+    label_late(ledger, event, None if account is not None else closed)
     # Nothing can fail after this line.
     return use_priced(turn, account, event, LATE_REPORT, payer=payer)
 
@@ -249,7 +272,7 @@ def extend_hold(turn: Turn, hold_id: str, asked: Extension) -> Held | Refusal:
         ended = ledger.ended_holds.get(hold_id)
         return unknown_hold(hold_id) if ended is None else hold_ended(hold_id, ended)
     ttl_ms = hold.ttl_ms if asked.ttl_ms is None else asked.ttl_ms
-    refusal = None if more is None else _refused(turn, hold.account, more)
+    refusal = None if more is None else _refused(turn, hold.account, more) or over_limit_more(turn, hold, more)
     if refusal is not None:
         return refusal
     # Nothing can fail after this line.

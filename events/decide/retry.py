@@ -17,18 +17,20 @@ from tallystick.events import messages as c
 from tallystick.events.decide.clock import pass_time
 from tallystick.events.decide.holds import extend_hold, extension, reserve
 from tallystick.events.decide.levels import enforced, throttled_until
+from tallystick.events.decide.limits import next_room
 from tallystick.events.decide.turn import Turn
 from tallystick.events.messages.replies import Refusal
 from tallystick.events.state.accounts import Account, Hold
 from tallystick.events.state.calendar import NEVER
 from tallystick.events.state.day import Day
 from tallystick.events.state.ledger import Ledger
+from tallystick.events.state.limits import fork_of as limits_fork
 
 LOOKED_AT_MAX = 512
 """So many moments are looked at, each the end of a hold, a day or a period; later ones are not foreseen."""
 RENEWALS_MAX = 12
 """So many periods with rollover; without it, one is as good as the next."""
-PASSES = frozenset({"budget_exhausted", "daily_limit_reached", "throttled"})
+PASSES = frozenset({"budget_exhausted", "daily_limit_reached", "limit_reached", "throttled"})
 """The refusals that time may end."""
 
 
@@ -39,7 +41,7 @@ def with_time(turn: Turn, command: c.Reserve | c.Heartbeat, refusal: Refusal) ->
     if refusal.code in PASSES:
         agent = command.agent if isinstance(command, c.Reserve) else turn.ledger.holds[command.hold or ""].agent
         account = turn.ledger.accounts[agent or ""]
-        seconds = None if _is_hopeless(account, refusal) else _seconds(turn, command, account.id)
+        seconds = None if _is_hopeless(account, refusal) else _seconds(turn, command, account.id, refusal)
         refusal.numbers["retry_after_seconds"] = seconds
     return refusal
 
@@ -70,13 +72,14 @@ def _asked_again(turn: Turn, command: c.Reserve | c.Heartbeat) -> object:
     return extend_hold(turn, command.hold, extension(command))
 
 
-def _seconds(turn: Turn, command: c.Reserve | c.Heartbeat, agent: str) -> int | float | None:
+def _seconds(turn: Turn, command: c.Reserve | c.Heartbeat, agent: str, refusal: Refusal) -> int | float | None:
     fork = fork_of(turn.ledger)
     if isinstance(command, c.Heartbeat) and command.hold is not None:
         fork.holds[command.hold]  # the fork's own copy, which is extended
     last, renewals = turn.now, 0
     for _ in range(LOOKED_AT_MAX):
-        due = _next(fork, agent, last)
+        room_at = next_room(refusal, last)
+        due = _next(fork, agent, last, room_at)
         if due == NEVER:
             return None
         if fork.period_ends is not None and due >= fork.period_ends:
@@ -87,17 +90,18 @@ def _seconds(turn: Turn, command: c.Reserve | c.Heartbeat, agent: str) -> int | 
         last = due
         if not isinstance(answer, Refusal):
             break
-        if answer.code not in PASSES or _nothing_left(fork, before, renewals):
+        refusal = answer
+        if answer.code not in PASSES or (next_room(answer, last) is None and _nothing_left(fork, before, renewals)):
             return None
     left = (last - turn.now).total_seconds()
     return int(left) if left.is_integer() else left
 
 
-def _next(fork: Ledger, agent: str, last: dt.datetime) -> dt.datetime:
-    """The next moment at which something may be otherwise: something is due, or a wait ends."""
+def _next(fork: Ledger, agent: str, last: dt.datetime, room_at: dt.datetime | None) -> dt.datetime:
+    """The next moment at which something may be otherwise: something is due, a wait ends or a limit has room."""
     account = fork.accounts[agent]
     until = throttled_until(account, enforced(fork, account))
-    due = fork.due_at()
+    due = fork.due_at() if room_at is None else min(fork.due_at(), room_at)
     return min(due, until) if until is not None and until > last else due
 
 
@@ -179,6 +183,7 @@ def fork_of(ledger: Ledger) -> Ledger:
     fork.outbox, fork.stops = dict(ledger.outbox), dict(ledger.stops)
     fork.ended_holds, fork.ended_order = {}, deque()
     fork.day, fork.commitments = _day(ledger.day), deepcopy(ledger.commitments)
+    fork.limits = limits_fork(ledger.limits)
     fork.tasks = copy(ledger.tasks)
     fork.tasks.leases = []
     fork.next_mark = NEVER

@@ -37,6 +37,7 @@ def open_account(balances: Balances, event: e.BudgetAllocated) -> None:
         event.product,
         event.workflow,
         event.position,
+        event.labels,
     )
     if event.for_task:
         account.run = account.id
@@ -88,7 +89,8 @@ def unlist_account(ledger: Ledger, event: e.BudgetReleased) -> None:
         account.life,
         parent.life,
         account.agent_type,
-        account.workflow,
+        account.budget_workflow if ledger.rules.limits else account.workflow,
+        account.all_labels,
     )
     ledger.released_order.append((position, account.life))
     if account.stopped is not None:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from tallystick.events import catalog as e
-from tallystick.events.evolve import accounts, commitments, day, enforcement, fleet, forecasts, tasks, usage
+from tallystick.events.evolve import accounts, commitments, day, enforcement, fleet, forecasts, limits, tasks, usage
 
 Step = Callable[[Any, Any], None]
 """A function of the ledger and the event."""
@@ -45,21 +45,21 @@ STEPS: Mapping[type[e.Event], tuple[Step, ...]] = {
     e.DependenciesAwaited: (tasks.await_dependencies,),
     e.TaskQueued: (tasks.queue,),
     e.TaskRejected: (tasks.reject,),
-    e.TaskStarted: (tasks.start, commitments.begin),
+    e.TaskStarted: (tasks.start, commitments.begin, limits.start_run),
     e.LeaseExtended: (tasks.extend_lease,),
     e.TokenBudgetPassed: (tasks.pass_token_budget,),
-    e.TaskPreempted: (tasks.preempt, commitments.end),
+    e.TaskPreempted: (tasks.preempt, commitments.end, limits.end_run),
     e.PreemptionAcknowledged: (tasks.acknowledge_preemption,),
-    e.LeaseLost: (tasks.lose_lease, commitments.end),
-    e.TaskCompleted: (tasks.complete, accounts.count_done_task, commitments.end),
-    e.TaskCancelled: (tasks.cancel, commitments.end),
-    e.TaskGivenUp: (tasks.cancel, commitments.end),
+    e.LeaseLost: (tasks.lose_lease, commitments.end, limits.end_run),
+    e.TaskCompleted: (tasks.complete, accounts.count_done_task, commitments.end, limits.end_run),
+    e.TaskCancelled: (tasks.cancel, commitments.end, limits.end_run),
+    e.TaskGivenUp: (tasks.cancel, commitments.end, limits.end_run),
     e.TaskRetried: (tasks.retry,),
     e.TaskOverdue: (tasks.mark_overdue,),
     e.StartsExpected: (tasks.expect_starts,),
     e.EstimateAdjusted: (tasks.adjust_estimate,),
     # --- the fleet ---
-    e.ConfigLoaded: (fleet.load_config,),
+    e.ConfigLoaded: (fleet.load_config, limits.configure),
     e.RulesAdopted: (fleet.adopt_rules,),
     e.PricesLoaded: (fleet.load_prices,),
     e.TotalBudgetSet: (accounts.set_total, fleet.begin_total),
@@ -73,7 +73,7 @@ STEPS: Mapping[type[e.Event], tuple[Step, ...]] = {
     e.ReserveReleased: (fleet.release_reserve,),
     e.FleetResponseChanged: (fleet.change_response,),
     e.PoolExhausted: (fleet.note_pool_exhausted,),
-    e.AlertRaised: (fleet.put_alert, day.note_alert),
+    e.AlertRaised: (fleet.put_alert, day.note_alert, limits.note_full),
     e.AlertDelivered: (fleet.settle_alert,),
     e.AlertDeliveryFailed: (fleet.settle_alert,),
     e.SnapshotRecorded: (),
@@ -86,6 +86,10 @@ STEPS: Mapping[type[e.Event], tuple[Step, ...]] = {
     e.BreakerReset: (),
     e.LimitApproved: (day.approve_limit,),
     e.PriorityOverridden: (day.override_priority,),
+    # --- limits ---
+    e.LimitWindowsBegan: (limits.begin_windows,),
+    e.LimitLine: (limits.note_line,),
+    e.LimitRaised: (limits.raise_limit,),
     # --- forecasts ---
     e.ForecastMade: (forecasts.keep_forecast,),
     e.ForecastScored: (forecasts.score_forecast,),

@@ -18,6 +18,7 @@ from tallystick.config.prices import from_mapping as prices_from_mapping
 from tallystick.config.prices import to_mapping as prices_to_mapping
 from tallystick.events.catalog import rules_version
 from tallystick.events.evolve.day import hold_for
+from tallystick.events.evolve.limits import recount
 from tallystick.events.evolve.tasks import relevel
 from tallystick.events.log.task_snapshot import PackedTasks, kept, pack, unpack
 from tallystick.events.state.accounts import ROOT, Account, Closed, EndedHold, Hold, Money
@@ -32,7 +33,7 @@ from tallystick.events.state.outbox import Notice
 from tallystick.events.state.rules import Rules
 from tallystick.events.state.slot_time import SlotTimes
 
-FORMAT = 13
+FORMAT = 14
 """Raised whenever what follows changes its meaning; a snapshot of another format is ignored."""
 
 
@@ -77,6 +78,7 @@ class _State(msgspec.Struct):
     promises: list[Any]
     slot_times: list[Any]
     charged: list[Any]
+    limits: list[Any]
     done: dict[str, tuple[int, int]]
     opened_at: dt.datetime
     clock_apart_ms: int
@@ -137,6 +139,7 @@ def dump(ledger: Ledger) -> bytes:
             promises=ledger.commitments.dump(),
             slot_times=ledger.slot_times.dump(),
             charged=ledger.charged.dump(),
+            limits=ledger.limits.dump(),
             done=ledger.done,
             opened_at=ledger.opened_at,
             clock_apart_ms=ledger.clock_apart_ms,
@@ -188,6 +191,8 @@ def load(snapshot: bytes) -> Ledger | None:
         ledger.holds[hold.id] = hold
         list_hold(ledger, hold)
         hold_for(ledger, hold, 1)
+    ledger.limits.load(state.limits, ledger.rules.limits.by_name)
+    recount(ledger)
     ledger.slot_times = SlotTimes.load(state.slot_times)
     ledger.charged = Charged.load(state.charged)
     ledger.done = state.done

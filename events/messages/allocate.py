@@ -5,7 +5,7 @@ from typing import ClassVar
 
 from tallystick.config.amounts import Budget
 from tallystick.config.kinds import Priority
-from tallystick.events.messages.command import Command, Name
+from tallystick.events.messages.command import Command, Labels, Name
 
 
 class AllocateBudget(Command):
@@ -19,6 +19,7 @@ class AllocateBudget(Command):
     workflow: Name | None = None
     priority: Priority = "normal"
     parent: Name | None = None
+    labels: Labels | None = None
 
 
 class AllocateEqual(Command):

@@ -83,6 +83,8 @@ class Obstacle(msgspec.Struct, omit_defaults=True, gc=False):
     used: Number | str | None = None
     held: Number | str | None = None
     retry_after_seconds: Number | None = None
+    value: str | None = None
+    max: Number | str | None = None
 
 
 class Enforcement(Reply, gc=False):

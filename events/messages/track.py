@@ -36,6 +36,7 @@ class ReportUsage(Command):
     audio_output_tokens: Count = None
     requests: int | None = None
     provider_usage: Any = None
+    labels: Labels | None = None
 
 
 class Reserve(Command):

@@ -55,6 +55,21 @@ class Notes(msgspec.Struct, array_like=True, frozen=True):
     ended_reason: str | None = None
 
 
+class Limited(msgspec.Struct, array_like=True):
+    """What of a hold limits count: in which counters (see `state.limits.Place`), and what of it counts as used since it
+    was placed. ``split``: its input tokens are known, of which ``input`` are not settled yet, like ``requests``;
+    ``output`` are the tokens that are held beside them.
+    """
+
+    places: tuple[tuple[str, int, str], ...]
+    model: str | None
+    is_request: bool
+    split: bool
+    requests: int
+    input: int
+    output: int
+
+
 class Hold(msgspec.Struct, array_like=True, eq=False):
     """An amount set aside before an operation, not yet spent.
 
@@ -75,6 +90,8 @@ class Hold(msgspec.Struct, array_like=True, eq=False):
     placed_at: dt.datetime
     rejects_overage: bool
     notes: Notes | None
+    limited: "Limited | None"
+    """How it counts in limits; None where there were none when it was placed."""
 
     account: "Account" = LATER
 
@@ -124,6 +141,8 @@ class Account(msgspec.Struct, array_like=True, eq=False):
     """What it gave back when it turned black, and its parent had not to give when that ended."""
     life: int
     """The position at which it was opened: what tells it from another account of the same id. 0 for the root."""
+    labels: dict[str, str] | None
+    """Its own free labels; None for none."""
 
     parent: "Account | None" = None
     payers_above: "tuple[Account, Account, Account]" = LATER
@@ -134,6 +153,10 @@ class Account(msgspec.Struct, array_like=True, eq=False):
     """The product that its tokens count for: its own, or that of the nearest account above that has one."""
     run: str | None = None
     """The task whose run it is, or is below: the nearest one."""
+    all_labels: dict[str, str] | None = None
+    """Its own labels over those of the accounts above it."""
+    budget_workflow: str | None = None
+    """Its own workflow, or that of the nearest account above that has one."""
     children: "dict[str, Account] | None" = None
     holds: dict[str, Hold] | None = None
 
@@ -149,6 +172,7 @@ class Account(msgspec.Struct, array_like=True, eq=False):
         product: str | None = None,
         workflow: str | None = None,
         life: int = 0,
+        labels: dict[str, str] | None = None,
     ) -> "Account":
         """An account that was just opened: all that it is allocated is free."""
         account = cls(
@@ -184,6 +208,7 @@ class Account(msgspec.Struct, array_like=True, eq=False):
             forecasts=None,
             owed=ZERO,
             life=life,
+            labels=labels,
         )
         account.link(parent)
         return account
@@ -195,6 +220,9 @@ class Account(msgspec.Struct, array_like=True, eq=False):
         self.dims = limited_dimensions(self.allocated)
         self.budget_product = self.product or (None if parent is None else parent.budget_product)
         self.run = None if parent is None else parent.run
+        above, workflow = (None, None) if parent is None else (parent.all_labels, parent.budget_workflow)
+        self.all_labels = above if not self.labels else {**(above or {}), **self.labels}
+        self.budget_workflow = self.workflow or workflow
 
     def twin(self, parent: "Account | None") -> "Account":
         """The same account below the twin of its parent, for the account read model (see `NOT_FOLLOWED`)."""
@@ -308,6 +336,7 @@ class Closed(msgspec.Struct, array_like=True, frozen=True, gc=False):
     parent_life: int
     agent_type: str | None
     workflow: str | None
+    labels: dict[str, str] | None = None
 
 
 class EndedHold(msgspec.Struct, array_like=True, frozen=True, gc=False):

@@ -32,6 +32,8 @@ def check_conserved(ledger: Ledger, events: Iterable[Event] | None = None) -> No
         for wrong in ledger.commitments.wrong(set(ledger.tasks.running)):
             raise BrokenInvariant(f"commitments: {wrong}")
         _check_holds(ledger)
+        for wrong in ledger.limits.wrong():
+            raise BrokenInvariant(f"limits: {wrong}")
     else:
         touched = _touched(ledger, events)
     for account in touched:

@@ -21,6 +21,7 @@ from tallystick.events.state.commitments import Commitments
 from tallystick.events.state.day import FAR, Day, Watch
 from tallystick.events.state.estimates import Estimates
 from tallystick.events.state.history import History
+from tallystick.events.state.limits import Limits
 from tallystick.events.state.orders import Order, Orders
 from tallystick.events.state.outbox import Outbox
 from tallystick.events.state.rules import Rules
@@ -43,6 +44,8 @@ class Ledger(Balances):
         self.rules_version = FIRST_RULES
         """By which version of the rules decisions are made now."""
         self.position, self.now = 0, EPOCH
+        self.looked_at = EPOCH
+        """The time of the command that is being decided. No part of the state: windows that roll are seen from it."""
 
         self.names: list[str] = []
         """The ids of the open accounts, sorted: the order of the pages."""
@@ -80,6 +83,8 @@ class Ledger(Balances):
         """Like ``history``, for the allocator."""
         self.charged = Charged()
         """Likewise, where fairness is measured by tokens or cost; empty where it is not."""
+        self.limits = Limits()
+        """What limits have counted."""
         self.watch: Watch | None = None
         """How far usage may go before a daily line is crossed or the breaker may trip; None: not known."""
         self.opened_at = EPOCH
@@ -228,6 +233,8 @@ class Ledger(Balances):
             due = min(due, self.day.ends_at)
         if self.tasks.leases and not self.is_paused:
             due = min(due, self.tasks.due_at())
+        if self.limits.due < due:
+            due = self.limits.due
         return due if self.period_ends is None else min(due, self.period_ends)
 
     # --- the memory of ids --------------------------------------------------------------------------------------------

@@ -1,0 +1,385 @@
+"""Limits: within a window, each value of a scope uses at most so much (spec 6)."""
+
+import datetime as dt
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from tallystick.events import catalog as e
+from tallystick.events import messages as c
+from tallystick.events.messages.replies import Refusal
+from tests.support.core import Core, allocate, budget, fleet, hold, settle, use
+
+MINUTE = 60
+
+
+def limited(*limits: dict[str, Any], **config: Any) -> Core:
+    """A fleet with these limits, and with no others."""
+    none = {"daily_limits": {"max_tokens_total": None, "max_cost_usd": None}, "max_concurrent": {"total": None}}
+    return Core(fleet(10_000_000, "1000", limits=list(limits), **{**none, **config}))
+
+
+def limit(name: str = "cap", **rest: Any) -> dict[str, Any]:
+    return {"name": name, **rest}
+
+
+def ask(agent: str, id: str, tokens: int, **rest: Any) -> c.Reserve:
+    return c.Reserve(agent=agent, id=id, estimate=budget(tokens), **rest)
+
+
+def report(agent: str, tokens: int, **rest: Any) -> c.ReportUsage:
+    return c.ReportUsage(agent=agent, usage=budget(tokens), **rest)
+
+
+# --- holds -----------------------------------------------------------------------------------------------------------
+
+
+def test_used_held_and_requested_are_within_every_limit_that_matches() -> None:
+    core = limited(limit(window="day", max={"tokens": 1_000}), limit("less", window="hour", max={"tokens": 600}))
+    core.given(allocate("ann", 100_000), use("ann", 300), hold("ann", "h1", 200))
+    core.when(hold("ann", "h2", 101))
+    refusal = core.then_refused(
+        "limit_reached", limit="less", value="fleet", window="hour", dimension="tokens", max=600, used=300, held=200
+    )
+    assert refusal.numbers["requested"] == 101
+    assert refusal.numbers["decided_by"] == "limit:less"
+    core.given(hold("ann", "h3", 100))
+
+
+def test_a_refusal_says_when_there_will_be_room() -> None:
+    core = limited(limit(window={"seconds": 60}, max={"tokens": 100}))
+    core.given(allocate("ann", 100_000), use("ann", 60)).wait(30).given(use("ann", 40))
+    refusal = core.when(hold("ann", "h", 50))
+    assert isinstance(refusal, Refusal)
+    wait = refusal.numbers["retry_after_seconds"]
+    assert 30 <= wait <= 31
+    assert isinstance(core.when(hold("ann", "h2", 50), at=core.now + dt.timedelta(seconds=wait - 0.002)), Refusal)
+    core.wait(0.002).given(hold("ann", "h3", 50))
+
+
+def test_a_refusal_waits_for_a_hold_that_ends_before() -> None:
+    core = limited(limit(window="total", max={"tokens": 100}))
+    core.given(allocate("ann", 100_000), hold("ann", "h", 80, ttl_seconds=Decimal(40)))
+    core.when(hold("ann", "h2", 50))
+    core.then_refused("limit_reached", retry_after_seconds=40)
+    core.when(hold("ann", "h3", 101))
+    core.then_refused("limit_reached", retry_after_seconds=None)
+
+
+def test_each_value_of_a_label_has_a_counter_and_what_has_none_shares_one() -> None:
+    core = limited(limit(per="label:user", window="day", max={"tokens": 100}))
+    core.given(allocate("gateway", 100_000))
+    core.given(ask("gateway", "a", 100, labels={"user": "ann"}), ask("gateway", "b", 100, labels={"user": "ben"}))
+    core.given(ask("gateway", "none", 60))
+    core.when(ask("gateway", "c", 1, labels={"user": "ann"}))
+    core.then_refused("limit_reached", value="ann")
+    core.when(ask("gateway", "d", 41))
+    core.then_refused("limit_reached", value="(none)", held=60)
+
+
+def test_the_label_of_an_account_wins_over_that_of_a_message_and_sub_agents_inherit_it() -> None:
+    core = limited(limit(per="label:user", window="day", max={"tokens": 100}))
+    core.given(allocate("ann", 100_000, labels={"user": "ann"}), allocate("sub", 1_000, parent="ann"))
+    core.given(ask("sub", "a", 100, labels={"user": "someone"}))
+    core.when(ask("ann", "b", 1))
+    core.then_refused("limit_reached", value="ann")
+
+
+def test_only_what_matches_counts() -> None:
+    core = limited(limit(match={"product": ["shop", "web"], "label:tier": "free"}, window="day", max={"tokens": 100}))
+    core.given(allocate("shop", 1_000, product="shop"), allocate("web", 1_000, product="web"), allocate("x", 1_000))
+    core.given(ask("shop", "a", 500), ask("x", "b", 500, labels={"tier": "free"}))
+    core.given(ask("web", "c", 80, labels={"tier": "free"}))
+    core.when(ask("shop", "d", 21, labels={"tier": "free"}))
+    core.then_refused("limit_reached", held=80)
+
+
+def test_the_holds_of_a_thousand_agents_at_once_are_within_a_limit() -> None:
+    core = limited(limit(window="day", max={"tokens": 777}))
+    core.given(*(allocate(f"a{n}", 100) for n in range(40)))
+    granted = [not isinstance(core.when(hold(f"a{n}", f"h{n}", 50)), Refusal) for n in range(40)]
+    assert sum(granted) == 15
+
+
+# --- what counts at the grant -----------------------------------------------------------------------------------------
+
+
+def pacing(**rest: Any) -> dict[str, Any]:
+    window = {"window": {"seconds": 60}, "then": "wait"}
+    return limit("rpm", **{**window, "max": {"requests": 2, "input_tokens": 1_000}, **rest})
+
+
+def test_requests_and_known_input_count_at_the_grant_and_a_cancellation_takes_them_back() -> None:
+    core = limited(pacing())
+    core.given(allocate("ann", 100_000))
+    request = {"model": "sonnet", "input_tokens": 400, "output_tokens": 50}
+    core.given(c.Reserve(agent="ann", id="a", **request), c.Reserve(agent="ann", id="b", **request))
+    core.when(c.Reserve(agent="ann", id="c", **request))
+    core.then_refused("limit_reached", dimension="input_tokens", used=800, held=0)
+    core.given(c.CancelHold(hold="a")).given(c.Reserve(agent="ann", id="d", **request))
+    core.wait(10).given(c.Settle(hold="b", **request))
+    core.when(c.Reserve(agent="ann", id="e", **request))
+    core.then_refused("limit_reached", used=800)
+    # What was granted a minute ago counts no more, although the hold stands.
+    core.wait(51.1).given(c.Reserve(agent="ann", id="f", **request))
+
+
+def test_a_settlement_with_more_input_than_was_known_counts_the_rest_when_it_is_settled() -> None:
+    core = limited(pacing(max={"input_tokens": 1_000}))
+    core.given(allocate("ann", 100_000), c.Reserve(agent="ann", id="a", model="sonnet", input_tokens=400))
+    core.wait(30).given(c.Settle(hold="a", input_tokens=700, output_tokens=5))
+    core.wait(40)
+    core.when(c.Reserve(agent="ann", id="b", model="sonnet", input_tokens=701))
+    core.then_refused("limit_reached", used=300)
+    core.given(c.Reserve(agent="ann", id="c", model="sonnet", input_tokens=700))
+
+
+def test_a_settlement_with_less_input_takes_the_rest_back() -> None:
+    core = limited(pacing(max={"input_tokens": 1_000}))
+    core.given(allocate("ann", 100_000), c.Reserve(agent="ann", id="a", model="sonnet", input_tokens=900))
+    core.given(c.Settle(hold="a", input_tokens=100, output_tokens=5))
+    core.given(c.Reserve(agent="ann", id="b", model="sonnet", input_tokens=900))
+
+
+def test_parts_of_a_settlement_are_one_request() -> None:
+    core = limited(pacing(max={"requests": 3}))
+    core.given(allocate("ann", 100_000), c.Reserve(agent="ann", id="a", model="sonnet", input_tokens=10))
+    for _ in range(4):
+        core.given(c.Settle(hold="a", input_tokens=1, output_tokens=1, final=False))
+    core.given(c.Settle(hold="a", input_tokens=1, output_tokens=1))
+    core.given(*(c.Reserve(agent="ann", id=f"b{n}", model="sonnet", input_tokens=1) for n in range(2)))
+    core.when(c.Reserve(agent="ann", id="c", model="sonnet", input_tokens=1))
+    core.then_refused("limit_reached", dimension="requests", used=3)
+
+
+def test_a_hold_that_names_no_model_is_counted_where_its_settlement_does() -> None:
+    core = limited(limit("opus", match={"model": "opus"}, window="day", max={"tokens": 100, "requests": 5}))
+    core.given(allocate("ann", 100_000), hold("ann", "a", 500), c.Settle(hold="a", usage=budget(150), model="opus"))
+    core.when(ask("ann", "b", 1, model="claude-opus-5-5"))
+    core.then_refused("limit_reached", used=150)
+
+
+def test_without_a_split_tokens_count_wholly_as_input_and_as_output() -> None:
+    core = limited(limit(window="day", max={"input_tokens": 100, "output_tokens": 100}))
+    core.given(allocate("ann", 100_000), use("ann", 60))
+    core.when(hold("ann", "a", 41))
+    core.then_refused("limit_reached", dimension="input_tokens", used=60)
+
+
+def test_open_holds_count_at_once_and_no_more_when_they_end() -> None:
+    core = limited(limit("few", per="account", max={"concurrent": 2}))
+    core.given(allocate("ann", 100_000), hold("ann", "a", 1), hold("ann", "b", 1))
+    core.when(hold("ann", "c", 1))
+    core.then_refused("limit_reached", dimension="concurrent", held=2, max=2)
+    core.given(settle("a", 1)).given(hold("ann", "d", 1))
+
+
+# --- windows -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_calendar_window_begins_anew_and_what_is_held_counts_in_it() -> None:
+    core = limited(limit(window="hour", max={"tokens": 100}))
+    core.given(allocate("ann", 100_000), use("ann", 70), hold("ann", "a", 30, ttl_seconds=Decimal(9_000)))
+    core.when(hold("ann", "b", 1))
+    core.then_refused("limit_reached", retry_after_seconds=3_600)
+    core.wait(3_600)
+    core.when(hold("ann", "b2", 71))
+    core.then_refused("limit_reached", used=0, held=30)
+    assert [type(event) for event in core.due] == []
+    core.given(hold("ann", "c", 70))
+
+
+def at(text: str) -> dt.datetime:
+    return dt.datetime.fromisoformat(text).astimezone(dt.UTC)
+
+
+@pytest.mark.parametrize(
+    ("zone", "window", "now", "ends"),
+    [
+        ("Europe/Zurich", "day", "2026-03-29T00:30:00+01:00", "2026-03-30T00:00:00+02:00"),
+        ("Europe/Zurich", "day", "2026-10-25T23:59:00+01:00", "2026-10-26T00:00:00+01:00"),
+        ("Europe/Zurich", "hour", "2026-03-29T01:30:00+01:00", "2026-03-29T03:00:00+02:00"),
+        ("Asia/Kolkata", "hour", "2026-03-29T01:40:00+05:30", "2026-03-29T02:00:00+05:30"),
+        ("Australia/Lord_Howe", "hour", "2026-10-04T01:20:00+10:30", "2026-10-04T03:00:00+11:00"),
+        ("Australia/Lord_Howe", "hour", "2026-04-05T01:50:00+11:00", "2026-04-05T02:00:00+10:30"),
+        ("UTC", "week", "2026-03-04T12:00:00+00:00", "2026-03-09T00:00:00+00:00"),
+        ("UTC", "month", "2028-02-29T12:00:00+00:00", "2028-03-01T00:00:00+00:00"),
+        ("America/New_York", "month", "2026-10-31T23:00:00-04:00", "2026-11-01T00:00:00-04:00"),
+    ],
+)
+def test_calendar_windows_end_when_the_clocks_of_the_zone_say_so(zone: str, window: str, now: str, ends: str) -> None:
+    core = Core()
+    core.now = at(now)
+    core.given(fleet(1_000, timezone=zone, limits=[limit(window=window, max={"tokens": 10})]))
+    assert core.only(e.ConfigLoaded).limit_windows == {window: at(ends)}
+    core.given(allocate("ann", 500), use("ann", 10))
+    core.pass_time(at(ends) - dt.timedelta(microseconds=1))
+    core.when(hold("ann", "a", 1))
+    core.then_refused("limit_reached")
+    core.pass_time(at(ends))
+    assert core.every(e.LimitWindowsBegan)
+    core.given(hold("ann", "b", 10))
+
+
+def test_a_window_opens_at_the_first_use_and_the_next_one_at_the_use_after_its_end() -> None:
+    core = limited(limit(window={"hours": 5, "from": "first_use"}, max={"tokens": 100}))
+    core.given(allocate("ann", 100_000)).wait(3_600).given(use("ann", 90))
+    core.wait(4 * 3_600)
+    core.when(hold("ann", "a", 11))
+    core.then_refused("limit_reached", retry_after_seconds=3_600)
+    core.wait(3_600).wait(7_200).given(use("ann", 60))
+    core.when(hold("ann", "b", 41))
+    core.then_refused("limit_reached", used=60, retry_after_seconds=5 * 3_600)
+
+
+def test_a_total_never_ends() -> None:
+    core = limited(limit(window="total", max={"cost_usd": 5}))
+    core.given(allocate("ann", 100_000, "100"), use("ann", cost="5")).wait(90 * 86_400)
+    core.when(hold("ann", "a", cost="0.01"))
+    core.then_refused("limit_reached", max="5.00", used="5.00", retry_after_seconds=None)
+
+
+def test_a_hold_that_ends_in_a_later_window_gives_nothing_back_to_it() -> None:
+    core = limited(limit(window="hour", max={"requests": 2}))
+    core.given(allocate("ann", 100_000), ask("ann", "a", 5, model="opus", ttl_seconds=Decimal(9_000)))
+    core.wait(3_600).given(ask("ann", "b", 5, model="opus"), c.CancelHold(hold="a"), ask("ann", "c", 5, model="opus"))
+    core.when(ask("ann", "d", 5, model="opus"))
+    core.then_refused("limit_reached", used=2)
+
+
+# --- who only reports -------------------------------------------------------------------------------------------------
+
+
+def test_a_report_that_passes_a_limit_is_recorded_and_answered_stop_until_there_is_room() -> None:
+    core = limited(limit(window="hour", max={"tokens": 100}))
+    core.given(allocate("ann", 100_000))
+    assert core.when(use("ann", 99)).action == "continue"
+    answer = core.when(use("ann", 50))
+    assert (answer.action, answer.decided_by, answer.throttle_rate) == ("stop", "limit:cap", 0.0)
+    assert core.check("ann").action == "stop"
+    (obstacle,) = core.check("ann").obstacles
+    assert (obstacle.code, obstacle.limit, obstacle.value, obstacle.max, obstacle.used) == (
+        "limit_reached",
+        "cap",
+        "fleet",
+        100,
+        149,
+    )
+    core.wait(3_600)
+    assert core.check("ann").action == "continue"
+
+
+def test_who_only_reports_waits_just_long_enough_for_a_limit_that_paces() -> None:
+    core = limited(limit("tpm", window={"seconds": 60}, max={"tokens": 100}, then="wait"))
+    core.given(allocate("ann", 100_000), use("ann", 40)).wait(30)
+    answer = core.when(use("ann", 70))
+    assert (answer.action, answer.decided_by, answer.throttle_rate) == ("throttle", "limit:tpm", 1.0)
+    assert 30 <= answer.wait_seconds <= 31
+    core.wait(float(answer.wait_seconds))
+    assert core.check("ann").action == "continue"
+
+
+@pytest.mark.parametrize(("then", "action"), [("refuse", "continue"), ("warn", "warn")])
+def test_a_limit_that_refuses_says_nothing_to_reporters_and_one_that_warns_refuses_nothing(
+    then: str, action: str
+) -> None:
+    core = limited(limit(window="day", max={"tokens": 100}, then=then))
+    core.given(allocate("ann", 100_000))
+    assert core.when(use("ann", 100)).action == action
+    refused = isinstance(core.when(hold("ann", "a", 1)), Refusal)
+    assert refused == (then == "refuse")
+
+
+def test_use_without_an_account_counts_under_what_it_says_of_itself() -> None:
+    core = limited(limit(per="label:user", window="day", max={"tokens": 100}), limit("one", per="account", window="day",
+                   max={"tokens": 500}))
+    answer = core.when(report("nobody", 100, labels={"user": "ann"}))
+    assert (answer.action, answer.decided_by, answer.unallocated) == ("stop", "limit:cap", True)
+    core.given(allocate("gateway", 1_000))
+    core.when(ask("gateway", "a", 1, labels={"user": "ann"}))
+    core.then_refused("limit_reached", value="ann")
+
+
+def test_a_late_report_counts_for_the_labels_of_the_account_that_was_released() -> None:
+    core = limited(limit(per="label:user", window="day", max={"tokens": 100}))
+    core.given(allocate("w", 1_000, labels={"user": "ann"}), c.ReleaseBudget(agent="w"), use("w", 100))
+    core.given(allocate("x", 1_000, labels={"user": "ann"}))
+    core.when(hold("x", "a", 1))
+    core.then_refused("limit_reached", value="ann", used=100)
+
+
+# --- alerts -----------------------------------------------------------------------------------------------------------
+
+
+def test_an_alert_comes_once_for_each_limit_counter_window_and_percentage() -> None:
+    core = limited(limit(per="account", window="hour", max={"tokens": 100}, alert_at_percent=[50, 80, 100]))
+    core.given(allocate("ann", 10_000), allocate("ben", 10_000))
+    lines: list[tuple[str, str]] = []
+    for agent, tokens in (("ann", 49), ("ann", 1), ("ann", 1), ("ben", 80), ("ann", 60), ("ann", 1)):
+        core.given(use(agent, tokens))
+        lines += [(event.value, event.percent) for event in core.every(e.LimitLine)]
+    assert lines == [("ann", "50"), ("ben", "50"), ("ben", "80"), ("ann", "80"), ("ann", "100")]
+    core.wait(3_600).given(use("ann", 55))
+    assert core.only(e.LimitLine).percent == "50"
+    assert core.only(e.AlertRaised).code == "limit_near"
+
+
+# --- changes ----------------------------------------------------------------------------------------------------------
+
+
+def test_another_maximum_keeps_the_counters_and_another_window_counts_anew() -> None:
+    core = limited(limit(window="day", max={"tokens": 100}))
+    core.given(allocate("ann", 10_000), use("ann", 90))
+    core.given(c.LoadConfig(config={"limits": [limit(window="day", max={"tokens": 95, "requests": 3}, then="wait")]}))
+    core.when(hold("ann", "a", 6))
+    core.then_refused("limit_reached", used=90)
+    core.given(c.LoadConfig(config={"limits": [limit(window="hour", max={"tokens": 95})]}))
+    core.given(hold("ann", "b", 95))
+
+
+def test_a_hold_keeps_its_counters_when_the_configuration_changes() -> None:
+    core = limited(limit(window="day", max={"tokens": 100}))
+    core.given(allocate("ann", 10_000), hold("ann", "a", 60))
+    core.given(c.LoadConfig(config={"limits": [limit(window="day", max={"tokens": 100, "cost_usd": 1})]}))
+    core.when(hold("ann", "b", 41))
+    core.then_refused("limit_reached", held=60)
+    core.given(c.LoadConfig(config={"limits": []})).given(settle("a", 60))
+    core.given(hold("ann", "c", 1_000))
+
+
+def test_a_zone_change_keeps_the_count_of_the_day_and_moves_its_end() -> None:
+    core = limited(limit(window="day", max={"tokens": 100}))
+    core.given(allocate("ann", 10_000), use("ann", 100))
+    core.given(c.LoadConfig(config={"timezone": "America/Los_Angeles"}))
+    core.when(hold("ann", "a", 1))
+    core.then_refused("limit_reached", used=100, retry_after_seconds=20 * 3_600)
+    core.wait(20 * 3_600).given(hold("ann", "b", 100))
+
+
+def test_beyond_so_many_counters_new_values_share_one_and_an_alert_says_so() -> None:
+    core = limited(limit(per="account", window="day", max={"tokens": 100}), limits_counters_max=2)
+    core.given(*(allocate(name, 1_000) for name in ("a", "b", "c", "d")), use("a", 90), use("b", 90))
+    core.given(use("c", 60))
+    assert core.only(e.AlertRaised).code == "limit_counters_full"
+    core.given(use("d", 39))
+    assert not core.every(e.AlertRaised)[1:]
+    core.when(hold("d", "h", 2))
+    core.then_refused("limit_reached", value="(other)", used=99)
+    core.given(hold("a", "h2", 10))
+
+
+def test_counters_are_forgotten_when_their_window_is_over() -> None:
+    core = limited(
+        limit("day", per="account", window="day", max={"tokens": 100}),
+        limit("minute", per="account", window={"seconds": 60}, max={"tokens": 100}),
+        limit("first", per="account", window={"seconds": 60, "from": "first_use"}, max={"tokens": 100}),
+    )
+    core.given(*(allocate(f"a{n}", 1_000) for n in range(9)), *(use(f"a{n}", 5) for n in range(9)))
+    assert core.ledger.limits.count == 27
+    core.wait(7_200).given(use("a0", 1))
+    assert core.ledger.limits.count == 9 + 2
+    core.wait(86_400).given(use("a0", 1))
+    assert core.ledger.limits.count == 3
+
+
