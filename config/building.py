@@ -24,7 +24,7 @@ from tallystick.config.errors import (
 )
 from tallystick.config.grammar import check_digits
 from tallystick.config.kinds import Bounds, ConditionText, Name
-from tallystick.config.settings import Section
+from tallystick.config.section import Section
 from tallystick.config.source import Source
 from tallystick.config.spelling import misspelled
 

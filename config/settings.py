@@ -41,7 +41,7 @@ from tallystick.config.kinds import (
 )
 from tallystick.config.limits import COUNTERS_MAX, Limit, check_names
 from tallystick.config.names import FLEET_NAMES, TASK_NAMES, numbers_in
-from tallystick.config.section import Section as Section
+from tallystick.config.section import Section
 
 
 def _check_rising(section: Section, names: tuple[str, ...]) -> None:

@@ -9,36 +9,36 @@ from tallystick.events.catalog.event import Event, Kind
 
 
 class LimitWindowsBegan(Event, kw_only=True, tag="limit-windows-began.v1"):
-    """Calendar windows of limits began in the fleet's time zone: ``ends`` says when each kind (hour, day, week, month)
+    """Calendar windows of limits began in the fleet's time zone: ``window_ends`` says when each kind (hour, day, week, month)
     ends. Those that begin because a limit needs them begin with their `ConfigLoaded`.
     """
 
     kind: ClassVar[Kind] = "decision"
-    ends: dict[str, dt.datetime]
+    window_ends: dict[str, dt.datetime]
 
 
 class LimitLine(Event, kw_only=True, tag="limit-line.v1"):
-    """The use in a counter came to a percentage of its limit, for the first time in its window. ``used`` and ``most``
-    are in units of ``measure`` (tokens, milliseconds, nano-dollars, requests).
+    """The use in a counter came to a percentage of its limit, for the first time in its window. ``used_units`` and
+    ``max_units`` are in units of ``measure`` (tokens, milliseconds, nano-dollars, requests).
     """
 
     kind: ClassVar[Kind] = "decision"
-    limit: str
-    value: str
+    limit_name: str
+    scope_value: str
     percent: str
     measure: str
-    used: int
-    most: int
+    used_units: int
+    max_units: int
 
 
 class LimitRaised(Event, kw_only=True, tag="limit-raised.v1"):
-    """An operator raised a limit, for one value of its scope or for all. ``most`` are all measures that are raised now,
-    in whole units; none: as it is configured. ``until`` is left out where it stays until it is revoked.
+    """An operator raised a limit, for one value of its scope or for all. ``raised_to`` are all measures that are raised now,
+    in whole units; none: as it is configured. ``raised_until`` is left out where it stays until it is revoked.
     """
 
     kind: ClassVar[Kind] = "fact"
-    limit: str
-    value: str | None = None
-    most: dict[str, int] = msgspec.field(default_factory=dict)
-    until: dt.datetime | None = None
+    limit_name: str
+    scope_value: str | None = None
+    raised_to: dict[str, int] = msgspec.field(default_factory=dict)
+    raised_until: dt.datetime | None = None
     reason: str | None = None

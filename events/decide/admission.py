@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 from tallystick.config.amounts import TOKENS, Triple
 from tallystick.events.decide.daily_limits import breaker_open, daily_claims, daily_obstacle, never_today
-from tallystick.events.decide.limit_claims import limit_claims, limit_obstacle, never_under_limits
 from tallystick.events.decide.levels import STOP, enforced, stop_of
+from tallystick.events.decide.limit_claims import limit_claims, limit_obstacle, never_under_limits
 from tallystick.events.decide.pool import available, lacking
 from tallystick.events.messages.task_replies import Reason
 from tallystick.events.state.accounts import Account

@@ -24,7 +24,7 @@ def begin_windows(turn: Turn) -> None:
     """Calendar windows are over: those of the clock begin, also where several passed without a message."""
     ledger, now = turn.ledger, micros(turn.now)
     over = [kind for kind, at in ledger.limits.ends.items() if at <= now]
-    turn.record(e.LimitWindowsBegan(ends=_ends(ledger.rules.config, over, turn.now)))
+    turn.record(e.LimitWindowsBegan(window_ends=_ends(ledger.rules.config, over, turn.now)))
 
 
 def _ends(config: Config, kinds: Iterable[str], now: dt.datetime) -> dict[str, dt.datetime]:

@@ -30,6 +30,7 @@ from tallystick.events.state.limit_rules import (
     LimitRule,
     Subject,
     lines_of,
+    percent_text,
 )
 from tallystick.events.state.limit_subjects import Units, requests_of, subject_of
 from tallystick.events.state.limits import LimitState
@@ -101,7 +102,7 @@ def promised(ledger: Ledger, counter: Counter, measure: int) -> int:
     return 0
 
 
-# --- holds -------------------------------------------------------------------------------------------------------------
+# --- holds -----------------------------------------------------------------------------------------------------------
 
 
 def asked_by(command: c.Reserve, priced: pricing.Priced) -> Units:
@@ -130,8 +131,7 @@ def over_limit_more(turn: Turn, hold: Hold, more: Triple) -> Refusal | None:
     """Why a hold may not be larger, or None: the first limit that it counts in and that refuses it."""
     if hold.limited is None:
         return None
-    ledger, limits = turn.ledger, turn.ledger.limits
-    found = []
+    limits, found = turn.ledger.limits, []
     for place in hold.limited.places:
         state = limits.states.get(place[0])
         if state is not None and state.born == place[1]:
@@ -261,7 +261,7 @@ def passed(turn: Turn, found: Iterable[Match]) -> Passed | None:
     return worst
 
 
-# --- alerts ------------------------------------------------------------------------------------------------------------
+# --- alerts ----------------------------------------------------------------------------------------------------------
 
 
 def record_lines(turn: Turn, found: Sequence[Match]) -> None:
@@ -279,25 +279,26 @@ def record_lines(turn: Turn, found: Sequence[Match]) -> None:
     limits = turn.ledger.limits
     if not limits.full and any(match.value == OTHER for match in found):
         most = turn.ledger.rules.counters_max
-        alert(turn, "limit_counters_full", f"there are {most} counters of limits: what is new shares the counter {OTHER}")
+        message = f"there are {most} counters of limits: what is new shares the counter {OTHER}"
+        alert(turn, "limit_counters_full", message)
 
 
 def _record_lines(turn: Turn, match: Match, place: int, now: int) -> None:
     stands, rule, counter = standing(turn.ledger, match, place, now), match.rule, match.counter
     assert counter is not None
     for percent, line in zip(rule.alerts, lines_of(rule, stands.most), strict=True):
-        text = format(percent.normalize(), "f")
+        text = percent_text(percent)
         if stands.used < line or counter.was_alerted(rule, text, now):
             continue
         name, m = rule.name, stands.measure
         turn.record(
             e.LimitLine(
-                limit=name,
-                value=match.value,
+                limit_name=name,
+                scope_value=match.value,
                 percent=text,
                 measure=MEASURES[m],
-                used=stands.used,
-                most=stands.most,
+                used_units=stands.used,
+                max_units=stands.most,
             )
         )
         message = f"{text} % of limit {name} of {match.value}: {shown(m, stands.used)} of {shown(m, stands.most)}"
@@ -309,4 +310,3 @@ def next_room(refusal: Refusal, last: dt.datetime) -> dt.datetime | None:
     """When a limit that has refused something will have room for it, if it knows."""
     seconds = refusal.numbers.get("retry_after_seconds") if refusal.code == "limit_reached" else None
     return None if seconds is None else last + dt.timedelta(milliseconds=round(seconds * 1_000))
-

@@ -9,8 +9,9 @@ from tallystick.config.limits import MEASURES
 from tallystick.events import catalog as e
 from tallystick.events.catalog.usage import tokens_of
 from tallystick.events.state.accounts import Account, Hold, Limited, money
+from tallystick.events.state.counters import Counter
 from tallystick.events.state.ledger import Ledger
-from tallystick.events.state.limit_rules import CONCURRENT, INPUT, REQUESTS, TOKENS
+from tallystick.events.state.limit_rules import CONCURRENT, INPUT, REQUESTS, TOKENS, lines_of, percent_text
 from tallystick.events.state.limit_subjects import (
     Units,
     requests_of,
@@ -18,10 +19,10 @@ from tallystick.events.state.limit_subjects import (
     subject_of_report,
     used_units,
 )
-from tallystick.events.state.limits import ALL, Approved, LimitState, Place, Run
+from tallystick.events.state.limits import ALL, Approved, Limits, LimitState, Place, Run
 from tallystick.events.state.slot_time import micros
 
-# --- the configuration and the windows ---------------------------------------------------------------------------------
+# --- the configuration and the windows -------------------------------------------------------------------------------
 
 
 def configure(ledger: Ledger, event: e.ConfigLoaded) -> None:
@@ -53,44 +54,43 @@ def configure(ledger: Ledger, event: e.ConfigLoaded) -> None:
 def begin_windows(ledger: Ledger, event: e.LimitWindowsBegan) -> None:
     """Calendar windows begin: nothing is used in them."""
     ledger.limits.enter_windows(
-        {kind: micros(at) for kind, at in event.ends.items()}, micros(event.at), keep=False
+        {kind: micros(at) for kind, at in event.window_ends.items()}, micros(event.at), keep=False
     )
 
 
 def raise_limit(ledger: Ledger, event: e.LimitRaised) -> None:
     """A limit is raised; the alerts that lie ahead again are given again."""
     limits, now = ledger.limits, micros(event.at)
-    state = limits.states[event.limit]
-    rule, key = state.rule, ALL if event.value is None else event.value
+    state = limits.states[event.limit_name]
+    key = ALL if event.scope_value is None else event.scope_value
     kept = {value: one for value, one in state.approved.items() if one.until is None or now < one.until}
     state.approved = kept
     kept.pop(key, None)
-    if event.most:
-        units = tuple(event.most.get(name) for name in MEASURES)
-        kept[key] = Approved(units, None if event.until is None else micros(event.until))
-    began = limits.began_at(rule)
+    if event.raised_to:
+        units = tuple(event.raised_to.get(name) for name in MEASURES)
+        kept[key] = Approved(units, None if event.raised_until is None else micros(event.raised_until))
     for value, counter in state.counters.items():
-        if counter.alerted is None or (event.value is not None and value != event.value):
-            continue
-        for percent in list(counter.alerted):
-            if not any(
-                counter.used_at(rule, i, began, now) * 100 >= state.most(value, i, now) * _number(percent)
-                for i in range(len(rule.measures))
-                if rule.measures[i] != CONCURRENT
-            ):
-                del counter.alerted[percent]
-        counter.alerted = counter.alerted or None
+        if counter.alerted is not None and event.scope_value in (None, value):
+            _rearm(limits, state, value, counter, now)
 
 
-def _number(percent: str) -> float:
-    return float(percent)
+def _rearm(limits: Limits, state: LimitState, value: str, counter: Counter, now: int) -> None:
+    """The percentages that a counter is below again are ahead again."""
+    rule, began = state.rule, limits.began_at(state.rule)
+    reached: set[str] = set()
+    for place, m in enumerate(rule.measures):
+        if m != CONCURRENT:
+            used = counter.used_at(rule, place, began, now)
+            lines = zip(rule.alerts, lines_of(rule, state.most(value, place, now)), strict=True)
+            reached.update(percent_text(percent) for percent, line in lines if used >= line)
+    counter.alerted = {text: at for text, at in (counter.alerted or {}).items() if text in reached} or None
 
 
 def note_line(ledger: Ledger, event: e.LimitLine) -> None:
     """Operators know that a counter has come to a percentage."""
     limits, now = ledger.limits, micros(event.at)
-    state = limits.states[event.limit]
-    counter = limits.counter(state, event.value)
+    state = limits.states[event.limit_name]
+    counter = limits.counter(state, event.scope_value)
     counter.alerted = {**(counter.alerted or {}), event.percent: now}
 
 
@@ -100,7 +100,7 @@ def note_full(ledger: Ledger, event: e.AlertRaised) -> None:
         ledger.limits.full = True
 
 
-# --- uses --------------------------------------------------------------------------------------------------------------
+# --- uses ------------------------------------------------------------------------------------------------------------
 
 
 def report(ledger: Ledger, account: Account | None, event: e.UsageReported) -> None:
@@ -134,7 +134,7 @@ def _use(ledger: Ledger, state: LimitState, value: str, units: Sequence[int], no
         limits.opened(state, value, counter)
 
 
-# --- holds -------------------------------------------------------------------------------------------------------------
+# --- holds -----------------------------------------------------------------------------------------------------------
 
 
 def held_units(hold: Hold) -> Units:
@@ -187,12 +187,15 @@ def hold_in_limits(ledger: Ledger, hold: Hold, sign: int) -> None:
             counter.held[i] += sign * units[m]
 
 
+_UNLIMITED = Limited(places=(), model=None, is_request=False, split=False, requests=0, input=0, output=0)
+
+
 def settle(ledger: Ledger, hold: Hold, event: e.HoldSettled) -> None:
     """What was used takes the place of what was held, in every limit that matches it now: also in those that the hold
     was not known to match. Called after the hold was released from its counters.
     """
     limits, index, now = ledger.limits, ledger.rules.limits, micros(event.at)
-    limited = hold.limited or Limited((), None, False, False, 0, 0, 0)
+    limited = hold.limited or _UNLIMITED
     model = event.model or limited.model
     labels = {**((hold.notes.labels if hold.notes is not None else None) or {}), **(event.labels or {})}
     subject = subject_of(ledger, hold.account, model, labels)
@@ -261,7 +264,7 @@ def forget(ledger: Ledger, places: Iterable[Place], now: int) -> None:
             ledger.limits.forget_unused(found[0], place[2], now)
 
 
-# --- runs of tasks -----------------------------------------------------------------------------------------------------
+# --- runs of tasks ---------------------------------------------------------------------------------------------------
 
 
 def start_run(ledger: Ledger, event: e.TaskStarted) -> None:

@@ -25,6 +25,7 @@ from tallystick.events.messages.operate import AcceptClock as AcceptClock
 from tallystick.events.messages.operate import ApproveLimit as ApproveLimit
 from tallystick.events.messages.operate import BudgetChange as BudgetChange
 from tallystick.events.messages.operate import LoadConfig as LoadConfig
+from tallystick.events.messages.operate import MaxChange as MaxChange
 from tallystick.events.messages.operate import OverridePriority as OverridePriority
 from tallystick.events.messages.operate import PauseAll as PauseAll
 from tallystick.events.messages.operate import ReleaseReserve as ReleaseReserve
@@ -48,6 +49,7 @@ from tallystick.events.messages.tasks import TaskOutcome as TaskOutcome
 from tallystick.events.messages.track import CancelHold as CancelHold
 from tallystick.events.messages.track import GetGlobalStatus as GetGlobalStatus
 from tallystick.events.messages.track import GetHolds as GetHolds
+from tallystick.events.messages.track import GetLimits as GetLimits
 from tallystick.events.messages.track import GetStatus as GetStatus
 from tallystick.events.messages.track import Heartbeat as Heartbeat
 from tallystick.events.messages.track import HoldState as HoldState
@@ -68,6 +70,7 @@ WIRE: tuple[type[Command], ...] = (
     CancelHold,
     Heartbeat,
     GetHolds,
+    GetLimits,
     GetStatus,
     GetGlobalStatus,
     CheckEnforcement,

@@ -141,6 +141,19 @@ class GetHolds(Command):
     after: str | None = None
 
 
+class GetLimits(Command):
+    """The limits that an agent is under, or one limit, or all: by counter, nearest to exhaustion first, at most
+    ``count`` of them.
+    """
+
+    group: ClassVar[str] = "track"
+    query: ClassVar[bool] = True
+    agent: Name | None = None
+    limit: Name | None = None
+    value: Name | None = None
+    count: Annotated[int, msgspec.Meta(ge=0, le=1_000)] = 100
+
+
 class GetStatus(Command):
     """The `BudgetStatus` of one agent."""
 

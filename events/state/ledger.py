@@ -233,8 +233,7 @@ class Ledger(Balances):
             due = min(due, self.day.ends_at)
         if self.tasks.leases and not self.is_paused:
             due = min(due, self.tasks.due_at())
-        if self.limits.due < due:
-            due = self.limits.due
+        due = min(due, self.limits.due)
         return due if self.period_ends is None else min(due, self.period_ends)
 
     # --- the memory of ids --------------------------------------------------------------------------------------------

@@ -6,7 +6,8 @@ value of its ``match``, the one under which the fewest others are.
 
 from collections import Counter as Tally
 from collections.abc import Iterable, Sequence
-from typing import Any, Final, NamedTuple
+from decimal import Decimal
+from typing import Final, NamedTuple
 
 from tallystick.config.limits import LABEL, SCOPES, Calendar, Lasting, Limit
 
@@ -108,9 +109,14 @@ class LimitRule:
         return subject.value(self.scope) or NONE
 
 
-def _lines(most: int, alerts: Iterable[Any]) -> tuple[int, ...]:
+def _lines(most: int, alerts: Iterable[Decimal]) -> tuple[int, ...]:
     """So much is a percentage of a maximum, rounded up."""
     return tuple(max(1, -(-most * int(percent * 10**9) // (100 * 10**9))) for percent in alerts)
+
+
+def percent_text(percent: Decimal) -> str:
+    """A percentage as alerts are remembered by."""
+    return format(percent.normalize() + 0, "f")
 
 
 def lines_of(rule: LimitRule, most: int) -> tuple[int, ...]:
@@ -140,9 +146,7 @@ class LimitIndex:
         rules = self.by_name.values()
         self.always = [rule for rule in rules if not rule.match]
         self.keyed: dict[int | str, dict[str, list[LimitRule]]] = {}
-        self.needs_provider = any(
-            _PROVIDER in (rule.scope, *(key for key, _ in rule.match)) for rule in rules
-        )
+        self.needs_provider = any(_PROVIDER in (rule.scope, *(key for key, _ in rule.match)) for rule in rules)
         self.calendars = frozenset(rule.kind for rule in rules if rule.is_calendar)
         crowd = Tally((key, value) for rule in rules for key, values in rule.match for value in values)
         for rule in rules:

@@ -5,15 +5,16 @@ Counters are made when something is first counted, and forgotten when their wind
 """
 
 import datetime as dt
-from copy import copy
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from copy import copy
 from typing import Any, NamedTuple
 
 from tallystick.events.catalog.event import EPOCH
 from tallystick.events.state.calendar import NEVER
-from tallystick.events.state.counters import NEVER_OPENED, Counter, new_counter
+from tallystick.events.state.counters import Counter, new_counter
 from tallystick.events.state.limit_rules import NONE, OTHER, LimitRule
+from tallystick.events.state.slot_time import micros
 
 ALL = ""
 """In place of a value: what was approved for all values of a limit."""
@@ -163,6 +164,11 @@ class Limits:
                 self._begin(kind, now)
         self.due = moment(min(self.ends.values())) if self.ends else NEVER
 
+    def end_windows(self, ends: Mapping[str, dt.datetime]) -> None:
+        """Calendar windows that are at hand end at other times."""
+        self.ends |= {kind: micros(at) for kind, at in ends.items()}
+        self.due = moment(min(self.ends.values())) if self.ends else NEVER
+
     def _begin(self, kind: str, now: int) -> None:
         """What is not held in counters of a kind is forgotten. A fork lives for too short a time to have to."""
         if self.is_fork:
@@ -203,7 +209,7 @@ class Limits:
         states, self.began, self.ends, self.full, runs = dumped
         for name, born, since, counters, approved, over in states:
             state = self.states[name] = LimitState(rules[name], born, 0)
-            state.since = {measure: at for measure, at in since}
+            state.since = dict(since)
             for value, kept in counters:
                 self.counter(state, value).restore(kept)
             state.approved = {value: Approved(tuple(units), until) for value, units, until in approved}
@@ -275,6 +281,3 @@ def fork_of(limits: Limits) -> Limits:
     fork.due, fork.count, fork.full, fork.is_fork = limits.due, limits.count, limits.full, True
     fork.runs = {name: copy(run) for name, run in limits.runs.items()}
     return fork
-
-
-__all__ = ["ALL", "NEVER_OPENED", "Approved", "LimitState", "Limits", "Place", "Run", "fork_of", "moment"]

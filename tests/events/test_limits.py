@@ -9,7 +9,7 @@ import pytest
 from tallystick.events import catalog as e
 from tallystick.events import messages as c
 from tallystick.events.messages.replies import Refusal
-from tests.support.core import Core, allocate, budget, fleet, hold, settle, use
+from tests.support.core import Core, allocate, budget, complete, fleet, hold, settle, start, submit, use
 
 MINUTE = 60
 
@@ -102,7 +102,7 @@ def test_the_holds_of_a_thousand_agents_at_once_are_within_a_limit() -> None:
     assert sum(granted) == 15
 
 
-# --- what counts at the grant -----------------------------------------------------------------------------------------
+# --- what counts at the grant ----------------------------------------------------------------------------------------
 
 
 def pacing(**rest: Any) -> dict[str, Any]:
@@ -175,7 +175,7 @@ def test_open_holds_count_at_once_and_no_more_when_they_end() -> None:
     core.given(settle("a", 1)).given(hold("ann", "d", 1))
 
 
-# --- windows -----------------------------------------------------------------------------------------------------------
+# --- windows ---------------------------------------------------------------------------------------------------------
 
 
 def test_a_calendar_window_begins_anew_and_what_is_held_counts_in_it() -> None:
@@ -186,7 +186,7 @@ def test_a_calendar_window_begins_anew_and_what_is_held_counts_in_it() -> None:
     core.wait(3_600)
     core.when(hold("ann", "b2", 71))
     core.then_refused("limit_reached", used=0, held=30)
-    assert [type(event) for event in core.due] == []
+    assert e.LimitWindowsBegan in [type(event) for event in core.due]
     core.given(hold("ann", "c", 70))
 
 
@@ -248,7 +248,7 @@ def test_a_hold_that_ends_in_a_later_window_gives_nothing_back_to_it() -> None:
     core.then_refused("limit_reached", used=2)
 
 
-# --- who only reports -------------------------------------------------------------------------------------------------
+# --- who only reports ------------------------------------------------------------------------------------------------
 
 
 def test_a_report_that_passes_a_limit_is_recorded_and_answered_stop_until_there_is_room() -> None:
@@ -292,8 +292,10 @@ def test_a_limit_that_refuses_says_nothing_to_reporters_and_one_that_warns_refus
 
 
 def test_use_without_an_account_counts_under_what_it_says_of_itself() -> None:
-    core = limited(limit(per="label:user", window="day", max={"tokens": 100}), limit("one", per="account", window="day",
-                   max={"tokens": 500}))
+    core = limited(
+        limit(per="label:user", window="day", max={"tokens": 100}),
+        limit("one", per="account", window="day", max={"tokens": 500}),
+    )
     answer = core.when(report("nobody", 100, labels={"user": "ann"}))
     assert (answer.action, answer.decided_by, answer.unallocated) == ("stop", "limit:cap", True)
     core.given(allocate("gateway", 1_000))
@@ -309,7 +311,7 @@ def test_a_late_report_counts_for_the_labels_of_the_account_that_was_released() 
     core.then_refused("limit_reached", value="ann", used=100)
 
 
-# --- alerts -----------------------------------------------------------------------------------------------------------
+# --- alerts ----------------------------------------------------------------------------------------------------------
 
 
 def test_an_alert_comes_once_for_each_limit_counter_window_and_percentage() -> None:
@@ -318,14 +320,14 @@ def test_an_alert_comes_once_for_each_limit_counter_window_and_percentage() -> N
     lines: list[tuple[str, str]] = []
     for agent, tokens in (("ann", 49), ("ann", 1), ("ann", 1), ("ben", 80), ("ann", 60), ("ann", 1)):
         core.given(use(agent, tokens))
-        lines += [(event.value, event.percent) for event in core.every(e.LimitLine)]
+        lines += [(event.scope_value, event.percent) for event in core.every(e.LimitLine)]
     assert lines == [("ann", "50"), ("ben", "50"), ("ben", "80"), ("ann", "80"), ("ann", "100")]
     core.wait(3_600).given(use("ann", 55))
     assert core.only(e.LimitLine).percent == "50"
     assert core.only(e.AlertRaised).code == "limit_near"
 
 
-# --- changes ----------------------------------------------------------------------------------------------------------
+# --- changes ---------------------------------------------------------------------------------------------------------
 
 
 def test_another_maximum_keeps_the_counters_and_another_window_counts_anew() -> None:
@@ -383,3 +385,151 @@ def test_counters_are_forgotten_when_their_window_is_over() -> None:
     assert core.ledger.limits.count == 3
 
 
+# --- what operators raise and see ------------------------------------------------------------------------------------
+
+
+def raised(limit: str, value: str | None = None, **most: Any) -> c.ApproveLimit:
+    return c.ApproveLimit(limit=limit, value=value, max=c.MaxChange(**most), reason="a long night")
+
+
+def test_an_operator_raises_a_limit_of_one_value_until_its_window_ends_and_its_alerts_come_again() -> None:
+    core = limited(limit(per="account", window="hour", max={"tokens": 100}))
+    core.given(allocate("ann", 10_000), allocate("ben", 10_000), use("ann", 100), use("ben", 100))
+    core.given(raised("cap", "ann", tokens=200)).given(hold("ann", "a", 100))
+    core.when(hold("ben", "b", 1))
+    core.then_refused("limit_reached", max=100)
+    core.given(settle("a", 60))
+    assert core.only(e.LimitLine).percent == "80"
+    core.wait(3_600).given(use("ann", 100))
+    core.when(hold("ann", "c", 1))
+    core.then_refused("limit_reached", max=100)
+
+
+def test_a_raised_rolling_limit_stays_so_for_one_window_and_a_total_until_it_is_revoked() -> None:
+    core = limited(
+        limit("tpm", window={"seconds": 60}, max={"tokens": 100}), limit("all", window="total", max={"tokens": 1_000})
+    )
+    core.given(allocate("ann", 10_000), raised("tpm", tokens=500), use("ann", 400)).wait(59.9)
+    core.given(hold("ann", "a", 100)).given(c.CancelHold(hold="a")).wait(0.1)
+    core.when(hold("ann", "b", 1))
+    core.then_refused("limit_reached", limit="tpm", max=100)
+    core.given(raised("all", tokens=2_000)).wait(90 * 86_400)
+    core.given(use("ann", 1_000)).wait(120).given(hold("ann", "c", 50))
+    core.given(raised("all", tokens=None))
+    core.when(hold("ann", "d", 1))
+    core.then_refused("limit_reached", limit="all", max=1_000)
+
+
+def test_a_limit_is_raised_only_above_what_is_configured_and_only_in_what_it_bounds() -> None:
+    core = limited(limit(window="day", max={"tokens": 100}))
+    core.when(raised("cap", tokens=100))
+    core.then_refused("limit_not_raised", limit=100)
+    core.when(raised("cap", requests=100))
+    core.then_refused("limit_not_raised", limit=None)
+    core.when(raised("cop", tokens=200))
+    assert "did you mean 'cap'?" in core.then_refused("unknown_limit").detail
+    core.when(c.ApproveLimit(limit="cap", max_tokens_total=500))
+    core.then_refused("invalid_message")
+
+
+def test_the_limits_of_an_agent_are_shown_with_what_is_left_nearest_to_exhaustion_first() -> None:
+    core = limited(
+        limit("wide", window="day", max={"tokens": 1_000, "cost_usd": 5}),
+        limit("user", per="label:user", window={"hours": 5, "from": "first_use"}, max={"tokens": 200}),
+        limit("other", match={"product": "shop"}, window="day", max={"tokens": 1}),
+    )
+    core.given(allocate("ann", 10_000, "100", labels={"user": "ann"}), use("ann", 90, "1.5"), hold("ann", "a", 70))
+    shown = core.when(c.GetLimits(agent="ann"))
+    assert [(one.limit, one.value, one.percentage) for one in shown.limits] == [
+        ("user", "ann", 0.8),
+        ("wide", "fleet", 0.3),
+    ]
+    user, wide = shown.limits
+    assert (user.used, user.held, user.left, user.max) == (
+        {"tokens": 90},
+        {"tokens": 70},
+        {"tokens": 40},
+        {"tokens": 200},
+    )
+    assert user.ends_at == "2026-03-04T17:00:00Z"
+    assert (wide.used, wide.left, wide.ends_at) == (
+        {"tokens": 90, "cost_usd": "1.50"},
+        {"tokens": 840, "cost_usd": "3.50"},
+        "2026-03-05T00:00:00Z",
+    )
+    assert [(one.limit, one.value) for one in core.when(c.GetLimits()).limits] == [
+        ("user", "ann"),
+        ("wide", "fleet"),
+        ("other", None),
+    ]
+    core.when(c.GetLimits(limit="othr"))
+    core.then_refused("unknown_limit")
+
+
+# --- tasks -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_task_is_admitted_where_what_it_may_use_is_within_limits_of_a_day_or_longer() -> None:
+    core = limited(
+        limit("product", per="product", window="day", max={"tokens": 200_000}),
+        limit("hourly", window="hour", max={"tokens": 100_000}),
+        token_budgets={"default": 80_000},
+    )
+    assert core.when(submit("t1")).decision == "admitted"
+    assert core.when(submit("t2")).decision == "admitted"
+    answer = core.when(submit("t3"))
+    assert (answer.decision, answer.reason.code, answer.reason.limit, answer.reason.current) == (
+        "queued",
+        "limit_reached",
+        200_000,
+        160_000,
+    )
+    assert core.when(submit("t4", product="web")).decision == "admitted"
+
+
+def test_what_a_run_promises_shrinks_as_it_uses_it_and_its_own_holds_are_a_part_of_it() -> None:
+    core = limited(limit(window="total", max={"tokens": 100_000}), token_budgets={"default": 80_000})
+    core.given(submit("t1"), allocate("ann", 50_000))
+    core.when(hold("ann", "a", 20_001))
+    core.then_refused("limit_reached", promised=80_000)
+    core.given(hold("t1", "own", 80_000))
+    core.when(hold("ann", "b", 20_001))
+    core.then_refused("limit_reached", promised=0, held=80_000)
+    core.given(settle("own", 30_000))
+    core.when(hold("ann", "c", 20_001))
+    core.then_refused("limit_reached", promised=50_000, used=30_000)
+    core.given(complete("t1")).given(hold("ann", "d", 50_000))
+
+
+def test_running_tasks_and_open_holds_are_counted_at_once() -> None:
+    core = limited(limit("few", per="product", max={"concurrent": 2}))
+    core.given(submit("t1"), allocate("ann", 1_000, product="shop"), hold("ann", "a", 1))
+    answer = core.when(submit("t2"))
+    assert (answer.decision, answer.reason.code, answer.reason.current) == ("queued", "limit_reached", 2)
+    core.given(complete("t1")).given(start("t2"))
+
+
+def test_a_task_that_needs_more_than_a_limit_ever_leaves_is_rejected() -> None:
+    core = limited(limit(window="day", max={"tokens": 50_000}), token_budgets={"default": 80_000})
+    answer = core.when(submit("t1"))
+    assert (answer.decision, answer.reason.code) == ("rejected", "limit_reached")
+
+
+def test_a_task_passes_its_labels_on_to_the_accounts_of_its_runs() -> None:
+    core = limited(limit(per="label:user", window="day", max={"tokens": 100}), token_budgets={})
+    core.given(submit("t1", labels={"user": "ann"}), allocate("ann", 1_000, labels={"user": "ann"}), use("t1", 100))
+    core.when(hold("ann", "a", 1))
+    core.then_refused("limit_reached", value="ann", used=100)
+
+
+# --- more for a hold -------------------------------------------------------------------------------------------------
+
+
+def test_more_for_a_hold_is_granted_only_within_the_limits_that_it_counts_in() -> None:
+    core = limited(limit(window="day", max={"tokens": 100}))
+    core.given(allocate("ann", 1_000), hold("ann", "a", 60))
+    core.when(c.Heartbeat(hold="a", amount=budget(41)))
+    core.then_refused("limit_reached", held=60)
+    core.given(c.Heartbeat(hold="a", amount=budget(40)))
+    core.when(hold("ann", "b", 1))
+    core.then_refused("limit_reached", held=100)
