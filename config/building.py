@@ -217,13 +217,11 @@ def _is_section(kind: Any, form: Any) -> bool:
 def _default(field: msgspec.structs.FieldInfo) -> Any:
     """What a key has that is left out."""
     factory = field.default_factory
-    return field.default if factory is msgspec.NODEFAULT else factory()  # type: ignore[operator]
+    return field.default if factory is msgspec.NODEFAULT else factory()
 
 
 def _words(kind: Any) -> str:
     """What is allowed for a kind of value, in words."""
-    if get_origin(kind) in {UnionType, Union}:
-        return " or ".join(_words(part) for part in get_args(kind) if part is not NoneType)
     if get_origin(kind) is Literal:
         return f"one of {', '.join(get_args(kind))}"
     if get_origin(kind) is Annotated:

@@ -4,7 +4,6 @@ What a key means is said in that file, which is packaged beside this one and hol
 too because the core, which never opens a file, needs them. A test keeps the two equal.
 """
 
-import itertools
 from collections.abc import Mapping
 from decimal import Decimal
 from functools import cached_property
@@ -41,14 +40,7 @@ from tallystick.config.kinds import (
 )
 from tallystick.config.limits import COUNTERS_MAX, Limit, check_names
 from tallystick.config.names import FLEET_NAMES, TASK_NAMES, numbers_in
-from tallystick.config.section import Section
-
-
-def _check_rising(section: Section, names: tuple[str, ...]) -> None:
-    """Each threshold may equal the next, but not lie above it."""
-    for lower, upper in itertools.pairwise(names):
-        if (low := getattr(section, lower)) > (high := getattr(section, upper)):
-            raise Unfit({(lower,): f"at most {upper} ({high})", (upper,): f"at least {lower} ({low})"})
+from tallystick.config.section import Section, check_rising
 
 
 class TotalBudget(Section, frozen=True):
@@ -75,7 +67,7 @@ class FleetResponse(Section, frozen=True):
     hysteresis: Share = Decimal("0.05")
 
     def __post_init__(self) -> None:
-        _check_rising(self, ("throttle_at", "degrade_at", "stop_at"))
+        check_rising(self, ("throttle_at", "degrade_at", "stop_at"))
         if self.hysteresis >= self.throttle_at:
             below, above = f"below throttle_at ({self.throttle_at})", f"above hysteresis ({self.hysteresis})"
             raise Unfit({("hysteresis",): below, ("throttle_at",): above})
@@ -93,7 +85,7 @@ class Enforcement(Section, frozen=True):
     fleet: FleetResponse = FleetResponse()
 
     def __post_init__(self) -> None:
-        _check_rising(self, ("warn_at", "throttle_at", "degrade_at", "stop_at"))
+        check_rising(self, ("warn_at", "throttle_at", "degrade_at", "stop_at"))
 
 
 class Reallocation(Section, frozen=True):

@@ -75,25 +75,7 @@ def reserve(turn: Turn, command: c.Reserve) -> Held | Refusal:
         return refusal
     expires_at = later(turn.now, dt.timedelta(milliseconds=ttl_ms))
     if command.dry_run:
-        amount = money(wanted)
-        asked = Hold(
-            id=turn.id,
-            agent=account.id,
-            amount=amount,
-            ttl_ms=ttl_ms,
-            expires_at=expires_at,
-            lease=None,
-            placed=amount,
-            booked=ZERO,
-            placed_at=turn.now,
-            rejects_overage=False,
-            notes=None,
-            limited=None,
-            account=account,
-        )
-        answer = held_reply(asked, to_come=True)
-        answer.unpriced, answer.base_tier, answer.dry_run = priced.unpriced, priced.base_tier, True
-        return answer
+        return _as_if_held(turn, account, priced, ttl_ms, expires_at)
     # Nothing can fail after this line.
     turn.record(
         e.HoldPlaced(
@@ -117,6 +99,29 @@ def reserve(turn: Turn, command: c.Reserve) -> Held | Refusal:
         record_lines(turn, matches(ledger, subject, hold=True))
     answer = held_reply(ledger.holds[turn.id])
     answer.unpriced, answer.base_tier = priced.unpriced, priced.base_tier
+    return answer
+
+
+def _as_if_held(turn: Turn, account: Account, priced: pricing.Priced, ttl_ms: int, expires_at: dt.datetime) -> Held:
+    """What the reply would be, of a hold that is not made."""
+    amount = money(priced.triple)
+    asked = Hold(
+        id=turn.id,
+        agent=account.id,
+        amount=amount,
+        ttl_ms=ttl_ms,
+        expires_at=expires_at,
+        lease=None,
+        placed=amount,
+        booked=ZERO,
+        placed_at=turn.now,
+        rejects_overage=False,
+        notes=None,
+        limited=None,
+        account=account,
+    )
+    answer = held_reply(asked, to_come=True)
+    answer.unpriced, answer.base_tier, answer.dry_run = priced.unpriced, priced.base_tier, True
     return answer
 
 

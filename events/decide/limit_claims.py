@@ -44,7 +44,7 @@ class LimitClaim(NamedTuple):
     def reason(self) -> Reason:
         """Why it does not fit."""
         m, rule = self.stands.measure, self.match.rule
-        most, taken, needed = (shown(m, n) for n in (self.stands.most, self.stands.most - self.free, self.needed))
+        most, taken, needed = (_number(m, n) for n in (self.stands.most, self.stands.most - self.free, self.needed))
         words = f"limit {rule.name} of {self.match.value}: {taken} of {most} {MEASURES[m]} is used, held or promised"
         return Reason("limit_reached", most, taken, f"{words} ({window_words(rule)}), {needed} is needed")
 
@@ -79,10 +79,16 @@ def never_under_limits(ledger: Ledger, task: Task) -> Reason | None:
         m, rule = claim.stands.measure, claim.match.rule
         most = rule.maxes[rule.measures.index(m)]
         if claim.needed > most:
-            limit, asked = shown(m, most), shown(m, claim.needed)
+            limit, asked = _number(m, most), _number(m, claim.needed)
             words = f"{asked} {MEASURES[m]} is needed, and limit {rule.name} of {claim.match.value} is {limit}"
             return Reason("limit_reached", limit, asked, f"{words} ({window_words(rule)})")
     return None
+
+
+def _number(measure: int, units: int) -> int | str:
+    """Units in a reason: a part of a second as text."""
+    value = shown(measure, units)
+    return str(value) if isinstance(value, float) else value
 
 
 def _needed(ledger: Ledger, task: Task, model: str) -> Units:

@@ -12,6 +12,7 @@ from tallystick.config.errors import did_you_mean, nearest
 from tallystick.config.limits import MEASURES, shown
 from tallystick.events import catalog as e
 from tallystick.events import messages as c
+from tallystick.events.decide.answers import stamp
 from tallystick.events.decide.limits import Match, Standing, matches, standing, window_words
 from tallystick.events.decide.refusals import unknown_agent
 from tallystick.events.decide.turn import Turn
@@ -82,7 +83,7 @@ def _status(ledger: Ledger, match: Match, at: dt.datetime) -> LimitStatus:
         value=match.value or None,
         window=window_words(rule),
         then=rule.then,
-        counts_since=shown_time(moment(max(match.state.since.values()))),
+        counts_since=stamp(moment(max(match.state.since.values()))),
         max=_by_measure(stands, "most"),
         used=_by_measure(stands, "used"),
         held=_by_measure(stands, "held"),

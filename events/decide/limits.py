@@ -6,7 +6,7 @@ the turn of the one writer. Each function looks at the limits that match, and at
 
 import datetime as dt
 from collections.abc import Iterable, Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from tallystick.config.amounts import Triple
 from tallystick.config.limits import MEASURES, shown
@@ -180,7 +180,7 @@ def _credit(ledger: Ledger, account: Account, match: Match, asked: Units) -> Uni
 def _reached(turn: Turn, match: Match, place: int, stands: Standing, net: int, asked: int | None) -> Refusal:
     m, rule = stands.measure, match.rule
     most, used, held, waits = (shown(m, n) for n in (stands.most, stands.used, stands.held, stands.promised))
-    numbers = {
+    numbers: dict[str, Any] = {
         "decided_by": f"limit:{rule.name}",
         "limit": rule.name,
         "value": match.value,

@@ -190,8 +190,9 @@ def _follow_limits(
     else:
         # What a hold said counts for its settlement; it may be over.
         assert account is not None
-        hold = ledger.holds.get(event.hold)
-        notes = ledger.ended_holds[event.hold].notes if hold is None else hold.notes
+        name = event.hold or ""
+        hold = ledger.holds.get(name)
+        notes = ledger.ended_holds[name].notes if hold is None else hold.notes
         model = event.model or model_held
         subject = subject_of(ledger, account, model, None if notes is None else notes.labels)
     found = matches(ledger, subject)

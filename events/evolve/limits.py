@@ -182,9 +182,10 @@ def hold_in_limits(ledger: Ledger, hold: Hold, sign: int) -> None:
         state = limits.states.get(place[0])
         if state is None or state.born != place[1]:
             continue
-        counter = limits.counter(state, place[2])
-        for i, m in enumerate(state.rule.measures):
-            counter.held[i] += sign * units[m]
+        if any(units[m] for m in state.rule.measures):
+            counter = limits.counter(state, place[2])
+            for i, m in enumerate(state.rule.measures):
+                counter.held[i] += sign * units[m]
 
 
 _UNLIMITED = Limited(places=(), model=None, is_request=False, split=False, requests=0, input=0, output=0)

@@ -86,8 +86,8 @@ class LimitRule:
         self.alerts = tuple(limit.alerts)
         self.lines = tuple(_lines(most, self.alerts) for most in self.maxes)
         """By measure, the use at which each alert is due."""
-        self.definition = (self.scope, sorted((str(key), sorted(values)) for key, values in self.match), self.kind)
-        self.definition += (self.length_us,)
+        match = sorted((str(key), sorted(values)) for key, values in self.match)
+        self.definition = (self.scope, match, self.kind, self.length_us)
 
     @property
     def is_calendar(self) -> bool:

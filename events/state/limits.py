@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from tallystick.events.catalog.event import EPOCH
 from tallystick.events.state.calendar import NEVER
-from tallystick.events.state.counters import Counter, new_counter
+from tallystick.events.state.counters import Counter, RollingCounter, new_counter
 from tallystick.events.state.limit_rules import NONE, OTHER, LimitRule
 from tallystick.events.state.slot_time import micros
 
@@ -153,7 +153,8 @@ class Limits:
     def _over_at(rule: LimitRule, counter: Counter) -> int:
         if rule.kind == "first_use":
             return counter.opened + rule.length_us
-        return (counter.last + 1) * rule.bucket_us + rule.length_us  # type: ignore[attr-defined]
+        assert isinstance(counter, RollingCounter)
+        return (counter.last + 1) * rule.bucket_us + rule.length_us
 
     def enter_windows(self, ends: dict[str, int], now: int, *, keep: bool) -> None:
         """Calendar windows begin; with ``keep``, of those that are at hand only the end is another."""

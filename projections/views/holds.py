@@ -57,6 +57,7 @@ class HoldsView:
                 placed_at=EPOCH,
                 rejects_overage=False,
                 notes=None,
+                limited=None,
                 account=account,
             )
 

@@ -66,6 +66,7 @@ def _user() -> str:
 @click.pass_context
 def send(
     ctx: click.Context,
+    /,
     message: tuple[str, ...],
     store_url: str,
     config_file: Path | None,

@@ -61,5 +61,6 @@ def _is_near(ours: Any, recorded: Any) -> bool:
     if isinstance(ours, dt.datetime) and isinstance(recorded, dt.datetime):
         return abs(ours - recorded) <= _APART_MAX
     if isinstance(ours, dict) and isinstance(recorded, dict):
-        return ours.keys() == recorded.keys() and all(_is_near(ours[kind], recorded[kind]) for kind in ours)
+        same = ours.keys() == recorded.keys()
+        return same and all(abs(ours[kind] - recorded[kind]) <= _APART_MAX for kind in ours)
     return ours is None and recorded is None

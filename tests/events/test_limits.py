@@ -484,7 +484,7 @@ def test_a_task_is_admitted_where_what_it_may_use_is_within_limits_of_a_day_or_l
         200_000,
         160_000,
     )
-    assert core.when(submit("t4", product="web")).decision == "admitted"
+    assert core.when(submit("t4", "qa-engineer", product="web")).decision == "admitted"
 
 
 def test_what_a_run_promises_shrinks_as_it_uses_it_and_its_own_holds_are_a_part_of_it() -> None:
@@ -516,7 +516,7 @@ def test_a_task_that_needs_more_than_a_limit_ever_leaves_is_rejected() -> None:
 
 
 def test_a_task_passes_its_labels_on_to_the_accounts_of_its_runs() -> None:
-    core = limited(limit(per="label:user", window="day", max={"tokens": 100}), token_budgets={})
+    core = limited(limit(per="label:user", window="hour", max={"tokens": 100}))
     core.given(submit("t1", labels={"user": "ann"}), allocate("ann", 1_000, labels={"user": "ann"}), use("t1", 100))
     core.when(hold("ann", "a", 1))
     core.then_refused("limit_reached", value="ann", used=100)
