@@ -9,8 +9,8 @@ from tallystick.events.catalog.event import Event, Kind
 
 
 class LimitWindowsBegan(Event, kw_only=True, tag="limit-windows-began.v1"):
-    """Calendar windows of limits began in the fleet's time zone: ``window_ends`` says when each kind (hour, day, week, month)
-    ends. Those that begin because a limit needs them begin with their `ConfigLoaded`.
+    """Calendar windows of limits began in the fleet's time zone: ``window_ends`` says when each kind (hour, day, week,
+    month) ends. Those that begin because a limit needs them begin with their `ConfigLoaded`.
     """
 
     kind: ClassVar[Kind] = "decision"
@@ -32,8 +32,8 @@ class LimitLine(Event, kw_only=True, tag="limit-line.v1"):
 
 
 class LimitRaised(Event, kw_only=True, tag="limit-raised.v1"):
-    """An operator raised a limit, for one value of its scope or for all. ``raised_to`` are all measures that are raised now,
-    in whole units; none: as it is configured. ``raised_until`` is left out where it stays until it is revoked.
+    """An operator raised a limit, for one value of its scope or for all. ``raised_to`` are all measures that are raised
+    now, in whole units; none: as it is configured. ``raised_until`` is left out where it stays until it is revoked.
     """
 
     kind: ClassVar[Kind] = "fact"

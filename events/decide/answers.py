@@ -17,7 +17,7 @@ from tallystick.events.decide.levels import (
     under_limits,
     wait_left_ms,
 )
-from tallystick.events.decide.limits import Match, matches, passed
+from tallystick.events.decide.limits import matches, near, passed
 from tallystick.events.decide.obstacles import obstacles_of
 from tallystick.events.decide.subtree import Memory, subtree
 from tallystick.events.decide.turn import Turn
@@ -36,6 +36,7 @@ from tallystick.events.messages.replies import (
 from tallystick.events.state.accounts import Account, Closed, Hold, Money, limited
 from tallystick.events.state.ledger import Ledger
 from tallystick.events.state.limit_subjects import subject_of
+from tallystick.events.state.limits import Match
 
 
 def stamp(at: dt.datetime) -> str:
@@ -64,7 +65,8 @@ def enforcement(
     """
     ledger = turn.ledger
     if limited is None and ledger.rules.limits:
-        limited = [] if account is None else matches(ledger, subject_of(ledger, account, account.model))
+        found = [] if account is None else matches(ledger, subject_of(ledger, account, account.model))
+        limited = near(ledger, found)
     if account is None:
         late = enforced_late(ledger, agent, closed)
         late_ms = under_limits(late, passed(turn, limited)) if limited else 0
@@ -82,9 +84,10 @@ def enforcement(
     measure = enforced(ledger, account)
     in_the_way = obstacles_of(turn, agent, account, measure, limited) or None
     wait_ms = 0
-    if limited:
+    said = passed(turn, limited) if limited else None
+    if said is not None:
         measure = copy(measure)
-        wait_ms = under_limits(measure, passed(turn, limited))
+        wait_ms = under_limits(measure, said)
     action = measure.action
     slowed = action >= THROTTLE
     return Enforcement(

@@ -23,7 +23,7 @@ from tallystick.events.decide.cover import settle_cover
 from tallystick.events.decide.daily_limits import over_daily_limit
 from tallystick.events.decide.fleet_response import respond
 from tallystick.events.decide.levels import enforced, relevel_above
-from tallystick.events.decide.limits import matches, over_limit, over_limit_more, record_lines
+from tallystick.events.decide.limits import near, over_limit, over_limit_more, record_lines
 from tallystick.events.decide.obstacles import refused_to_run
 from tallystick.events.decide.refusals import already_settled, hold_ended, unknown_agent, unknown_hold
 from tallystick.events.decide.spelling import legible, notes_misspelled
@@ -41,7 +41,6 @@ from tallystick.events.decide.usage import (
 from tallystick.events.messages.replies import Enforcement, Held, HoldGone, Refusal, shown
 from tallystick.events.state.accounts import ZERO, Account, Hold, less, minus, money
 from tallystick.events.state.calendar import later
-from tallystick.events.state.limit_subjects import subject_of
 
 _TTL_MAX_MS = 604_800_000
 
@@ -93,10 +92,10 @@ def reserve(turn: Turn, command: c.Reserve) -> Held | Refusal:
             **(_counted(command, priced) if ledger.rules.limits else {}),
         )
     )
+    touched = ledger.limits.touched
     respond(turn)
     if ledger.rules.limits:
-        subject = subject_of(ledger, account, command.model, command.labels)
-        record_lines(turn, matches(ledger, subject, hold=True))
+        record_lines(turn, near(ledger, touched))
     answer = held_reply(ledger.holds[turn.id])
     answer.unpriced, answer.base_tier = priced.unpriced, priced.base_tier
     return answer

@@ -10,11 +10,12 @@ from typing import NamedTuple
 from tallystick.config.limits import MEASURES, shown
 from tallystick.events.decide.daily_limits import cost_of
 from tallystick.events.decide.facts import model_for
-from tallystick.events.decide.limits import Match, Standing, matches, standing, window_words
+from tallystick.events.decide.limits import Reading, matches, reading, window_words
 from tallystick.events.messages.task_replies import Reason
 from tallystick.events.state.ledger import Ledger
 from tallystick.events.state.limit_rules import CONCURRENT, COST, Subject
 from tallystick.events.state.limit_subjects import Units, model_of
+from tallystick.events.state.limits import Match
 from tallystick.events.state.slot_time import micros
 from tallystick.events.state.task_rules import day_tokens
 from tallystick.events.state.tasks import Task
@@ -25,7 +26,7 @@ class LimitClaim(NamedTuple):
 
     source: str
     match: Match
-    stands: Standing
+    stands: Reading
     needed: int
 
     @property
@@ -34,18 +35,18 @@ class LimitClaim(NamedTuple):
 
     @property
     def free(self) -> int:
-        return self.stands.most - self.stands.used - self.stands.held - self.stands.promised
+        return self.stands.most - self.stands.used - self.stands.held - self.stands.committed
 
     @property
     def fits(self) -> bool:
-        """Whether it could fit if nothing were held or promised."""
-        return not self.stands._replace(held=0, promised=0).is_over(self.needed)
+        """Whether it could fit if nothing were held or committed."""
+        return not self.stands._replace(held=0, committed=0).is_over(self.needed)
 
     def reason(self) -> Reason:
         """Why it does not fit."""
         m, rule = self.stands.measure, self.match.rule
         most, taken, needed = (_number(m, n) for n in (self.stands.most, self.stands.most - self.free, self.needed))
-        words = f"limit {rule.name} of {self.match.value}: {taken} of {most} {MEASURES[m]} is used, held or promised"
+        words = f"limit {rule.name} of {self.match.value}: {taken} of {most} {MEASURES[m]} is used, held or committed"
         return Reason("limit_reached", most, taken, f"{words} ({window_words(rule)}), {needed} is needed")
 
 
@@ -61,7 +62,7 @@ def limit_claims(ledger: Ledger, task: Task, victim: Task | None = None) -> Iter
         if rule.then == "warn":
             continue
         for place, m in enumerate(rule.measures):
-            stands = standing(ledger, match, place, now)
+            stands = reading(ledger, match, place, now)
             if victim is not None:
                 stands = _without(ledger, stands, match, victim)
             asked = needed[m] if rule.is_long or m == CONCURRENT else 0
@@ -104,15 +105,15 @@ def _subject(ledger: Ledger, task: Task, model: str) -> Subject:
     return Subject(task.id, task.agent_type, task.product, workflow, *model_of(ledger, model), labels)
 
 
-def _without(ledger: Ledger, stands: Standing, match: Match, victim: Task) -> Standing:
-    """How a measure would stand if a run had ended: its promise and its place are free; its holds are not foreseen."""
+def _without(ledger: Ledger, stands: Reading, match: Match, victim: Task) -> Reading:
+    """How a measure would stand if a run had ended, but for its holds."""
     run, state = ledger.limits.runs.get(victim.id), match.state
     if run is None or (state.rule.name, state.born, match.value) not in run.places:
         return stands
     if stands.measure == CONCURRENT:
         return stands._replace(held=stands.held - 1)
-    if not state.rule.is_long or not stands.promised:
+    if not state.rule.is_long or not stands.committed:
         return stands
     if stands.measure != COST:
-        return stands._replace(promised=stands.promised - run.open)
-    return stands._replace(promised=max(0, stands.promised - cost_of(ledger, run.model, run.unpriced)))
+        return stands._replace(committed=stands.committed - run.open)
+    return stands._replace(committed=max(0, stands.committed - cost_of(ledger, run.model, run.unpriced)))

@@ -13,7 +13,7 @@ from tallystick.config.limits import MEASURES, shown
 from tallystick.events import catalog as e
 from tallystick.events import messages as c
 from tallystick.events.decide.answers import stamp
-from tallystick.events.decide.limits import Match, Standing, matches, standing, window_words
+from tallystick.events.decide.limits import Reading, matches, reading, window_words
 from tallystick.events.decide.refusals import unknown_agent
 from tallystick.events.decide.turn import Turn
 from tallystick.events.messages.replies import LimitStatus, LimitStatuses, Refusal
@@ -21,7 +21,7 @@ from tallystick.events.messages.task_replies import shown_time
 from tallystick.events.state.ledger import Ledger
 from tallystick.events.state.limit_rules import CONCURRENT, LimitRule
 from tallystick.events.state.limit_subjects import subject_of
-from tallystick.events.state.limits import ALL, LimitState, moment
+from tallystick.events.state.limits import ALL, LimitState, Match, moment
 from tallystick.events.state.slot_time import micros
 
 # --- how they stand --------------------------------------------------------------------------------------------------
@@ -75,8 +75,8 @@ def _of(state: LimitState, value: str | None) -> Iterator[Match]:
 
 def _status(ledger: Ledger, match: Match, at: dt.datetime) -> LimitStatus:
     rule, now = match.rule, micros(at)
-    stands = [standing(ledger, match, place, now) for place in range(len(rule.measures))]
-    promised = {MEASURES[one.measure]: shown(one.measure, one.promised) for one in stands if one.promised}
+    stands = [reading(ledger, match, place, now) for place in range(len(rule.measures))]
+    committed = {MEASURES[one.measure]: shown(one.measure, one.committed) for one in stands if one.committed}
     return LimitStatus(
         limit=rule.name,
         per=rule.config.per,
@@ -89,14 +89,14 @@ def _status(ledger: Ledger, match: Match, at: dt.datetime) -> LimitStatus:
         held=_by_measure(stands, "held"),
         left={MEASURES[one.measure]: shown(one.measure, max(0, one.most - _taken(one))) for one in stands},
         percentage=round(max(_part(one) for one in stands), 6),
-        promised=promised or None,
+        committed=committed or None,
         match=dict(rule.config.match) or None,
         ends_at=_ends_at(ledger, match, now),
         raised_until=_raised_until(match, now),
     )
 
 
-def _by_measure(stands: Iterable[Standing], field: str) -> dict[str, Any]:
+def _by_measure(stands: Iterable[Reading], field: str) -> dict[str, Any]:
     return {
         MEASURES[one.measure]: shown(one.measure, getattr(one, field))
         for one in stands
@@ -104,11 +104,11 @@ def _by_measure(stands: Iterable[Standing], field: str) -> dict[str, Any]:
     }
 
 
-def _taken(one: Standing) -> int:
-    return one.used + one.held + one.promised
+def _taken(one: Reading) -> int:
+    return one.used + one.held + one.committed
 
 
-def _part(one: Standing) -> float:
+def _part(one: Reading) -> float:
     return _taken(one) / one.most if one.most else 1.0
 
 

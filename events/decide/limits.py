@@ -1,7 +1,7 @@
 """Limits: what they refuse, what they say to those who only report, and when operators are alerted.
 
-A limit is not checked and then spent: what is used, held, promised by running tasks and asked for must be within it, in
-the turn of the one writer. Each function looks at the limits that match, and at no others.
+A limit is not checked and then spent: what is used, held, committed by running tasks and asked for must be within it,
+in the turn of the one writer. Each function looks at the limits that match, and at no others.
 """
 
 import datetime as dt
@@ -33,7 +33,7 @@ from tallystick.events.state.limit_rules import (
     percent_text,
 )
 from tallystick.events.state.limit_subjects import Units, requests_of, subject_of
-from tallystick.events.state.limits import LimitState
+from tallystick.events.state.limits import Match
 from tallystick.events.state.slot_time import micros
 
 LEAST: Units = (1, 1, 1, 1, 1, 1, 1)
@@ -41,32 +41,20 @@ LEAST: Units = (1, 1, 1, 1, 1, 1, 1)
 _SPLIT = (TOKENS, INPUT, OUTPUT)
 
 
-class Match(NamedTuple):
-    """A limit that something counts in, and the value of its scope."""
-
-    state: LimitState
-    value: str
-    counter: Counter | None
-
-    @property
-    def rule(self) -> LimitRule:
-        return self.state.rule
-
-
-class Standing(NamedTuple):
+class Reading(NamedTuple):
     """How one measure of a counter stands now, in whole units."""
 
     measure: int
     most: int
     used: int
     held: int
-    promised: int
+    committed: int
 
     def is_over(self, asked: int) -> bool:
         """Whether so much more is not within it; where it is reached, nothing is."""
         if self.used >= self.most and self.measure != CONCURRENT:
             return True
-        return self.used + self.held + self.promised + asked > self.most
+        return self.used + self.held + self.committed + asked > self.most
 
     @property
     def is_reached(self) -> bool:
@@ -83,20 +71,43 @@ def matches(ledger: Ledger, subject: Subject, *, hold: bool = False) -> list[Mat
     return found
 
 
-def standing(ledger: Ledger, match: Match, place: int, now: int) -> Standing:
+def near(ledger: Ledger, found: Iterable[Match]) -> list[Match]:
+    """Those of the limits that may have something to say: far from all lines a few comparisons show that one has not.
+
+    What has left a window may still be in its sums: they are never too small.
+    """
+    return [match for match in found if not _is_far(ledger, match)]
+
+
+def _is_far(ledger: Ledger, match: Match) -> bool:
+    rule, counter = match.state.rule, match.counter
+    if match.value == OTHER and not ledger.limits.full:
+        return False
+    if counter is None:
+        return min(rule.maxes) != 0
+    if counter.committed or counter.models is not None:
+        return False
+    used, held = counter.used, counter.held
+    for place, line in enumerate(rule.first_lines):
+        if used[place] >= line or used[place] + held[place] >= rule.maxes[place]:
+            return False
+    return True
+
+
+def reading(ledger: Ledger, match: Match, place: int, now: int) -> Reading:
     """One measure of a limit, by its place."""
     rule, counter = match.rule, match.counter
     measure, most = rule.measures[place], match.state.most(match.value, place, now)
     if counter is None:
-        return Standing(measure, most, 0, 0, 0)
+        return Reading(measure, most, 0, 0, 0)
     used = counter.used_at(rule, place, ledger.limits.began_at(rule), now)
-    return Standing(measure, most, used, counter.held[place], promised(ledger, counter, measure))
+    return Reading(measure, most, used, counter.held[place], committed(ledger, counter, measure))
 
 
-def promised(ledger: Ledger, counter: Counter, measure: int) -> int:
+def committed(ledger: Ledger, counter: Counter, measure: int) -> int:
     """What running tasks may still use, as a measure counts it: without a split, wholly as input and as output."""
     if measure in _SPLIT:
-        return counter.promised
+        return counter.committed
     if measure == COST and counter.models is not None:
         return sum(cost_of(ledger, model, tokens) for model, tokens in counter.models.items())
     return 0
@@ -154,7 +165,7 @@ def refusals(
             continue
         credit = _credit(ledger, account, match, asked)
         for place, m in enumerate(match.rule.measures):
-            stands = standing(ledger, match, place, now)
+            stands = reading(ledger, match, place, now)
             if stands.is_over(asked[m] - credit[m]):
                 yield _reached(turn, match, place, stands, asked[m] - credit[m], asked[m] if named else None)
                 break
@@ -164,7 +175,7 @@ _NO_CREDIT: Units = (0, 0, 0, 0, 0, 0, 0)
 
 
 def _credit(ledger: Ledger, account: Account, match: Match, asked: Units) -> Units:
-    """What of a hold its own run has promised before: it is not counted twice."""
+    """What of a hold its own run has committed before: it is not counted twice."""
     run = None if account.run is None else ledger.limits.runs.get(account.run)
     state = match.state
     if run is None or not state.rule.is_long or (state.rule.name, state.born, match.value) not in run.places:
@@ -177,9 +188,9 @@ def _credit(ledger: Ledger, account: Account, match: Match, asked: Units) -> Uni
     return (min(asked[TOKENS], run.open), 0, min(cost, asked[COST]), sent, got, 0, 0)
 
 
-def _reached(turn: Turn, match: Match, place: int, stands: Standing, net: int, asked: int | None) -> Refusal:
+def _reached(turn: Turn, match: Match, place: int, stands: Reading, net: int, asked: int | None) -> Refusal:
     m, rule = stands.measure, match.rule
-    most, used, held, waits = (shown(m, n) for n in (stands.most, stands.used, stands.held, stands.promised))
+    most, used, held, waits = (shown(m, n) for n in (stands.most, stands.used, stands.held, stands.committed))
     numbers: dict[str, Any] = {
         "decided_by": f"limit:{rule.name}",
         "limit": rule.name,
@@ -189,10 +200,10 @@ def _reached(turn: Turn, match: Match, place: int, stands: Standing, net: int, a
         "max": most,
         "used": used,
         "held": held,
-        "promised": waits,
+        "committed": waits,
     }
     words = f"limit {rule.name} of {match.value}: {MEASURES[m]} is {most} ({window_words(rule)}): {used} is used"
-    words += f", {held} held" + (f", {waits} promised to running tasks" if stands.promised else "")
+    words += f", {held} held" + (f", {waits} committed to running tasks" if stands.committed else "")
     if asked is not None:
         numbers["requested"] = shown(m, asked)
         words += f", {shown(m, asked)} was asked for"
@@ -206,12 +217,12 @@ def window_words(rule: LimitRule) -> str:
     return str(rule.config.window or "total")
 
 
-def _room_at(ledger: Ledger, match: Match, place: int, stands: Standing, asked: int, now: int) -> int | None:
+def _room_at(ledger: Ledger, match: Match, place: int, stands: Reading, asked: int, now: int) -> int | None:
     """When there is room for so much, if nothing else happens; None: never, as long as what is held stays so."""
     counter, rule = match.counter, match.rule
-    if stands.held + stands.promised + asked > stands.most or (not asked and not stands.most):
+    if stands.held + stands.committed + asked > stands.most or (not asked and not stands.most):
         return None
-    excess = stands.used + stands.held + stands.promised + asked - stands.most
+    excess = stands.used + stands.held + stands.committed + asked - stands.most
     excess = max(excess, stands.used - stands.most + 1)
     if excess <= 0:
         return now
@@ -247,13 +258,13 @@ def passed(turn: Turn, found: Iterable[Match]) -> Passed | None:
         if rule.then == "refuse" or match.counter is None:
             continue
         for place in range(len(rule.measures)):
-            stands = standing(ledger, match, place, now)
+            stands = reading(ledger, match, place, now)
             if not stands.is_reached:
                 continue
             wait_ms = 0
             if rule.then == "wait":
                 at = _room_at(ledger, match, place, stands, 1, now)
-                at = _room_at(ledger, match, place, stands._replace(held=0, promised=0), 1, now) if at is None else at
+                at = _room_at(ledger, match, place, stands._replace(held=0, committed=0), 1, now) if at is None else at
                 wait_ms = 0 if at is None else -(-(at - now) // 1_000)
             said = Passed(rule.then, f"limit:{rule.name}", wait_ms)
             if worst is None or (_SEVERITY[said.then], wait_ms) > (_SEVERITY[worst.then], worst.wait_ms):
@@ -284,7 +295,7 @@ def record_lines(turn: Turn, found: Sequence[Match]) -> None:
 
 
 def _record_lines(turn: Turn, match: Match, place: int, now: int) -> None:
-    stands, rule, counter = standing(turn.ledger, match, place, now), match.rule, match.counter
+    stands, rule, counter = reading(turn.ledger, match, place, now), match.rule, match.counter
     assert counter is not None
     for percent, line in zip(rule.alerts, lines_of(rule, stands.most), strict=True):
         text = percent_text(percent)

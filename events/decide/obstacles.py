@@ -20,13 +20,14 @@ from tallystick.events.decide.levels import (
     used_up_above,
     wait_left_ms,
 )
-from tallystick.events.decide.limits import LEAST, Match, matches, refusals
+from tallystick.events.decide.limits import LEAST, matches, near, refusals
 from tallystick.events.decide.refusals import unknown_agent
 from tallystick.events.decide.turn import Turn
 from tallystick.events.messages.replies import Obstacle, Refusal, shown
 from tallystick.events.state.accounts import ZERO, Account, limited
 from tallystick.events.state.ledger import Ledger
 from tallystick.events.state.limit_subjects import subject_of
+from tallystick.events.state.limits import Match
 
 _LEAST = (1, None, 1)
 """The smallest hold that a day's limits can refuse."""
@@ -56,8 +57,10 @@ def obstacles_of(
             found.insert(0, Obstacle("agent_stopped", f"{agent} was stopped: {reason}", "stop"))
         return found
     if limited is None and ledger.rules.limits:
-        limited = matches(ledger, subject_of(ledger, account, account.model))
-    limits = [_obstacle(refusal) for refusal in refusals(turn, account, limited or (), LEAST, named=False)]
+        limited = near(ledger, matches(ledger, subject_of(ledger, account, account.model)))
+    limits: list[Obstacle] = []
+    if limited:
+        limits = [_obstacle(refusal) for refusal in refusals(turn, account, limited, LEAST, named=False)]
     if _is_far(ledger, account, measure):
         return limits
     found = [_obstacle(refusal) for refusal in _refusals_to_run(turn, account, measure)]

@@ -11,12 +11,11 @@ from tallystick.events.decide.answers import enforcement
 from tallystick.events.decide.cover import cover, settle_cover
 from tallystick.events.decide.fleet_response import respond
 from tallystick.events.decide.levels import relevel, relevel_above
-from tallystick.events.decide.limits import Match, matches, record_lines
+from tallystick.events.decide.limits import near, record_lines
 from tallystick.events.decide.turn import Turn
 from tallystick.events.messages.replies import Enforcement
 from tallystick.events.state.accounts import ZERO, Account, Closed, Money
 from tallystick.events.state.ledger import UNPRICED_MAX, Ledger
-from tallystick.events.state.limit_subjects import subject_of, subject_of_report
 
 UNDER_ESTIMATE, LATE_REPORT, UNPRICED_MODEL = "under_estimate", "late_report", "unpriced_model"
 
@@ -157,8 +156,8 @@ def use(
     warnings = None
     if account is not None and (account.warning is not None or account.pool_notice < ledger.pool_exhausted_at):
         warnings = _warnings(ledger, account)
-    model = _model_held(ledger, event) if ledger.rules.limits else None
     turn.record(event)
+    touched = ledger.limits.touched
     if held is not ZERO:
         settle_cover(turn, charged)
     ratio = _follow(turn, charged, account is not None)
@@ -167,37 +166,14 @@ def use(
     closed = None
     if account is None and type(event) is e.UsageReported:
         closed = ledger.released.get(event.agent) if event.life is None else ledger.lives.get(event.life)
-    limited = _follow_limits(turn, account, event, model) if ledger.rules.limits else None
+    limited = None
+    if ledger.rules.limits:
+        limited = near(ledger, touched)
+        record_lines(turn, limited)
     answer = enforcement(turn, event.agent, account, ratio, warnings, closed, limited)
     if type(event) is e.UsageReported:
         answer.late, answer.unallocated = event.late, event.unallocated
     return answer
-
-
-def _model_held(ledger: Ledger, event: e.UsageReported | e.HoldSettled) -> str | None:
-    """The model that the hold named that is settled now."""
-    hold = ledger.holds.get(event.hold) if type(event) is e.HoldSettled else None
-    return None if hold is None or hold.limited is None else hold.limited.model
-
-
-def _follow_limits(
-    turn: Turn, account: Account | None, event: e.UsageReported | e.HoldSettled, model_held: str | None
-) -> list[Match]:
-    """Record the alerts of limits that a use has led to; the limits that it counts in."""
-    ledger = turn.ledger
-    if type(event) is e.UsageReported:
-        subject = subject_of_report(ledger, account, event)
-    else:
-        # What a hold said counts for its settlement; it may be over.
-        assert account is not None
-        name = event.hold or ""
-        hold = ledger.holds.get(name)
-        notes = ledger.ended_holds[name].notes if hold is None else hold.notes
-        model = event.model or model_held
-        subject = subject_of(ledger, account, model, None if notes is None else notes.labels)
-    found = matches(ledger, subject)
-    record_lines(turn, found)
-    return found
 
 
 def _follow(turn: Turn, charged: Account, own_usage: bool) -> float:

@@ -19,7 +19,7 @@ from tallystick.events.state.limit_subjects import (
     subject_of_report,
     used_units,
 )
-from tallystick.events.state.limits import ALL, Approved, Limits, LimitState, Place, Run
+from tallystick.events.state.limits import ALL, Approved, Limits, LimitState, Match, Place, Run
 from tallystick.events.state.slot_time import micros
 
 # --- the configuration and the windows -------------------------------------------------------------------------------
@@ -109,28 +109,29 @@ def report(ledger: Ledger, account: Account | None, event: e.UsageReported) -> N
     units = used_units(event, requests_of(event.requests, is_request))
     subject = subject_of_report(ledger, account, event)
     now = micros(event.at)
+    limits, most = ledger.limits, ledger.rules.counters_max
+    limits.touched = touched = []
     for rule in ledger.rules.limits.matching(subject):
-        state = ledger.limits.states[rule.name]
-        value = ledger.limits.key(state, rule.value_of(subject), ledger.rules.counters_max)
-        _use(ledger, state, value, units, now)
+        state = limits.states[rule.name]
+        value = limits.key(state, rule.value_of(subject), most)
+        _use(limits, state, value, units, now)
+        touched.append(Match(state, value, state.counters.get(value)))
     if account is not None:
         follow_run(ledger, account)
 
 
-def _use(ledger: Ledger, state: LimitState, value: str, units: Sequence[int], now: int) -> None:
-    limits, rule = ledger.limits, state.rule
-    measures = rule.measures
-    if not any(units[m] for m in measures):
-        return
-    limits.forget_over(state, now)
-    counter = limits.counter(state, value)
-    began = limits.began_at(rule)
-    opens = not counter.is_open(rule, began, now)
-    counter.enter(rule, began, now)
-    for place, m in enumerate(measures):
-        if units[m]:
-            counter.add(rule, place, units[m], now)
-    if opens:
+def _use(limits: Limits, state: LimitState, value: str, units: Sequence[int], now: int) -> None:
+    over, rule, counter, opens = state.over, state.rule, None, False
+    for place, m in enumerate(rule.measures):
+        if not units[m]:
+            continue
+        if counter is None:
+            if over and over[0][0] <= now:
+                limits.forget_over(state, now)
+            counter = limits.counter(state, value)
+            opens = counter.enter(rule, limits.began_at(rule), now)
+        counter.add(rule, place, units[m], now)
+    if opens and counter is not None:
         limits.opened(state, value, counter)
 
 
@@ -156,11 +157,13 @@ def place_hold(ledger: Ledger, hold: Hold, event: e.HoldPlaced) -> None:
     sent = event.input_tokens or 0
     output = max(0, hold.amount[TOKENS] - sent) if split else 0
     places: list[Place] = []
+    limits.touched = touched = []
     for rule in index.matching(subject, hold=True):
         state = limits.states[rule.name]
         value = limits.key(state, rule.value_of(subject), ledger.rules.counters_max)
         places.append((rule.name, state.born, value))
-        _use(ledger, state, value, (0, 0, 0, sent, 0, requests, 0), now)
+        _use(limits, state, value, (0, 0, 0, sent, 0, requests, 0), now)
+        touched.append(Match(state, value, state.counters.get(value)))
     hold.limited = Limited(tuple(places), event.model, is_request, split, requests, sent, output)
     hold_in_limits(ledger, hold, 1)
     follow_run(ledger, hold.account)
@@ -207,12 +210,14 @@ def settle(ledger: Ledger, hold: Hold, event: e.HoldSettled) -> None:
     units = used_units(event, requests)
     placed, at = set(limited.places), micros(hold.placed_at)
     matched: set[Place] = set()
+    limits.touched = touched = []
     for rule in index.matching(subject):
         state = limits.states[rule.name]
         place = (rule.name, state.born, limits.key(state, rule.value_of(subject), ledger.rules.counters_max))
         matched.add(place)
         counted = (limited.input, limited.requests) if place in placed else (0, 0)
-        _use(ledger, state, place[2], _beyond(units, counted), now)
+        _use(limits, state, place[2], _beyond(units, counted), now)
+        touched.append(Match(state, place[2], state.counters.get(place[2])))
     if not event.partial:
         for place in limited.places:
             sent, asked = (units[INPUT], units[REQUESTS]) if place in matched else (0, 0)
@@ -269,7 +274,7 @@ def forget(ledger: Ledger, places: Iterable[Place], now: int) -> None:
 
 
 def start_run(ledger: Ledger, event: e.TaskStarted) -> None:
-    """A run is open in the limits that match it, and what it may still use is promised in them."""
+    """A run is open in the limits that match it, and what it may still use is committed in them."""
     limits = ledger.limits
     if not ledger.rules.limits:
         return
@@ -301,23 +306,23 @@ def run_in_limits(ledger: Ledger, task: str, sign: int) -> None:
             counter.held[state.rule.measures.index(CONCURRENT)] += sign
     commitment = ledger.commitments.runs.get(task)
     if sign < 0 or commitment is None:
-        _promise(ledger, run, 0, 0)
+        _commit(ledger, run, 0, 0)
     else:
-        _promise(ledger, run, commitment.open, commitment.unpriced)
+        _commit(ledger, run, commitment.open, commitment.unpriced)
 
 
 def follow_run(ledger: Ledger, account: Account) -> None:
-    """What the run of an account may still use has changed: so has what it promises."""
+    """What the run of an account may still use has changed: so has what it commits."""
     run = None if account.run is None else ledger.limits.runs.get(account.run)
     if run is None or account.run is None:
         return
     commitment = ledger.commitments.runs.get(account.run)
     if commitment is not None:
-        _promise(ledger, run, commitment.open, commitment.unpriced)
+        _commit(ledger, run, commitment.open, commitment.unpriced)
 
 
-def _promise(ledger: Ledger, run: Run, tokens: int, unpriced: int) -> None:
-    """A run promises so much from now on."""
+def _commit(ledger: Ledger, run: Run, tokens: int, unpriced: int) -> None:
+    """A run commits so much from now on."""
     more, more_unpriced = tokens - run.open, unpriced - run.unpriced
     run.open, run.unpriced = tokens, unpriced
     if not more and not more_unpriced:
@@ -327,7 +332,7 @@ def _promise(ledger: Ledger, run: Run, tokens: int, unpriced: int) -> None:
         if state is None or state.born != place[1] or not state.rule.is_long:
             continue
         counter = ledger.limits.counter(state, place[2])
-        counter.promised += more
+        counter.committed += more
         models = counter.models or {}
         models[run.model] = models.get(run.model, 0) + more_unpriced
         if not models[run.model]:
@@ -336,11 +341,11 @@ def _promise(ledger: Ledger, run: Run, tokens: int, unpriced: int) -> None:
 
 
 def recount(ledger: Ledger) -> None:
-    """Find what is held and promised anew, from the holds that stand and the runs."""
+    """Find what is held and committed anew, from the holds that stand and the runs."""
     for state in ledger.limits.states.values():
         for counter in state.counters.values():
             counter.held = [0] * len(state.rule.measures)
-            counter.promised, counter.models = 0, None
+            counter.committed, counter.models = 0, None
     for hold in ledger.holds.values():
         hold_in_limits(ledger, hold, 1)
     for task, run in ledger.limits.runs.items():

@@ -151,7 +151,7 @@ class Holds(Reply):
 class LimitStatus(msgspec.Struct, omit_defaults=True):
     """One counter of a limit, by measure in edge units. ``value`` is None where nothing was counted yet.
 
-    ``percentage`` is the greatest part that is used, held or promised; ``ends_at`` is left out where the window rolls
+    ``percentage`` is the greatest part that is used, held or committed; ``ends_at`` is left out where the window rolls
     or never ends; ``raised_until`` is "revoked" where a raise stays until then.
     """
 
@@ -166,7 +166,7 @@ class LimitStatus(msgspec.Struct, omit_defaults=True):
     held: dict[str, Number | str]
     left: dict[str, Number | str]
     percentage: float
-    promised: dict[str, Number | str] | None = None
+    committed: dict[str, Number | str] | None = None
     match: dict[str, Any] | None = None
     ends_at: str | None = None
     raised_until: str | None = None

@@ -1,4 +1,4 @@
-"""Counters: what one value of a limit's scope has used in its window, and what is held and promised in it.
+"""Counters: what one value of a limit's scope has used in its window, and what is held and committed in it.
 
 Amounts are whole units by place: a place is the position of a measure among those that the limit bounds. Times are
 microseconds since 1970. A calendar counter counts in the window that its limit is in; one that opens at the first use
@@ -20,12 +20,12 @@ _RING = 63
 class Counter:
     """Of a calendar window, a total, or a window that opens at the first use; ``opened`` says which one it counts."""
 
-    __slots__ = ("alerted", "held", "models", "opened", "promised", "used")
+    __slots__ = ("alerted", "committed", "held", "models", "opened", "used")
 
     def __init__(self, places: int) -> None:
         self.used = [0] * places
         self.held = [0] * places
-        self.promised = 0
+        self.committed = 0
         """Tokens that runs may still use beside what is held."""
         self.models: dict[str, int] | None = None
         """Tokens whose cost runs may still cause, by model; None for none."""
@@ -43,12 +43,14 @@ class Counter:
         """What counts as used now."""
         return self.used[place] if self.is_open(rule, began, now) else 0
 
-    def enter(self, rule: LimitRule, began: int, now: int) -> None:
-        """Something is about to be used: where the window is over, another begins."""
-        if not self.is_open(rule, began, now):
-            self.used = [0] * len(self.used)
-            self.alerted = None
-            self.opened = now if rule.kind == "first_use" else began
+    def enter(self, rule: LimitRule, began: int, now: int) -> bool:
+        """Something is about to be used: where the window is over, another begins; whether one does."""
+        if self.is_open(rule, began, now):
+            return False
+        self.used = [0] * len(self.used)
+        self.alerted = None
+        self.opened = now if rule.kind == "first_use" else began
+        return True
 
     def add(self, rule: LimitRule, place: int, units: int, now: int) -> None:
         """Something was used, in the window that was entered."""
@@ -67,8 +69,8 @@ class Counter:
 
     @property
     def is_needed(self) -> bool:
-        """Whether something is held or promised in it."""
-        return any(self.held) or bool(self.promised) or self.models is not None
+        """Whether something is held or committed in it."""
+        return any(self.held) or bool(self.committed) or self.models is not None
 
     def was_alerted(self, rule: LimitRule, percent: str, now: int) -> bool:
         """Whether operators know of a percentage, in this window."""
@@ -82,13 +84,13 @@ class Counter:
     def copied(self) -> "Counter":
         """Another one that is as this one is now."""
         twin = type(self).__new__(type(self))
-        twin.used, twin.held, twin.promised = [*self.used], [*self.held], self.promised
+        twin.used, twin.held, twin.committed = [*self.used], [*self.held], self.committed
         twin.models = None if self.models is None else dict(self.models)
         twin.opened = self.opened
         twin.alerted = None if self.alerted is None else dict(self.alerted)
         return twin
 
-    # --- the snapshot: what is held and promised is found again ------------------------------------------------------
+    # --- the snapshot: what is held and committed is found again ------------------------------------------------------
 
     def dump(self) -> list[Any]:
         return [self.used, self.opened, self.alerted]
@@ -124,18 +126,19 @@ class RollingCounter(Counter):
         ring = self.buckets[place]
         return self.used[place] - sum(ring[n % _RING] for n in range(self.opened, first))
 
-    def enter(self, rule: LimitRule, began: int, now: int) -> None:
+    def enter(self, rule: LimitRule, began: int, now: int) -> bool:
         first, at = self.first(rule, now), now // rule.bucket_us
         if first > self.last:
             self.buckets = [array("q", bytes(8 * _RING)) for _ in self.used]
             self.used = [0] * len(self.used)
             self.opened = self.last = at
-            return
+            return True
         for n in range(self.opened, first):
             for place, ring in enumerate(self.buckets):
                 self.used[place] -= ring[n % _RING]
                 ring[n % _RING] = 0
         self.opened, self.last = max(self.opened, first), at
+        return False
 
     def add(self, rule: LimitRule, place: int, units: int, now: int) -> None:
         self.used[place] += units

@@ -51,6 +51,7 @@ class LimitRule:
         "bucket_us",
         "config",
         "definition",
+        "first_lines",
         "is_long",
         "kind",
         "length_us",
@@ -79,13 +80,15 @@ class LimitRule:
         self.length_us = window.length_ms * 1_000 if isinstance(window, Lasting) else 0
         self.bucket_us = max(1, self.length_us // BUCKETS)
         self.is_long = self.kind in ("total", "day", "week", "month") or self.length_us >= DAY_US
-        """Whether promises of running tasks count in it."""
+        """Whether commitments of running tasks count in it."""
         units = limit.max.units
         self.measures = tuple(m for m in range(7) if units[m] is not None)
         self.maxes = tuple(units[m] or 0 for m in self.measures)
         self.alerts = tuple(limit.alerts)
         self.lines = tuple(_lines(most, self.alerts) for most in self.maxes)
         """By measure, the use at which each alert is due."""
+        self.first_lines = tuple(min((most, *lines)) for most, lines in zip(self.maxes, self.lines, strict=True))
+        """By measure, the least of them, or the maximum."""
         match = sorted((str(key), sorted(values)) for key, values in self.match)
         self.definition = (self.scope, match, self.kind, self.length_us)
 

@@ -1,4 +1,4 @@
-"""What limits have counted, and what is held and promised in them: the core's own integer state.
+"""What limits have counted, and what is held and committed in them: the core's own integer state.
 
 Counters are made when something is first counted, and forgotten when their window is over. Nothing here decides: see
 `decide.limits`; what events change is in `evolve.limits`.
@@ -30,7 +30,7 @@ class Approved(NamedTuple):
 
 
 class Run:
-    """A run that counts in limits: in which counters, on which model, and the tokens that it promises there."""
+    """A run that counts in limits: in which counters, on which model, and the tokens that it commits there."""
 
     __slots__ = ("model", "open", "places", "unpriced")
 
@@ -69,10 +69,22 @@ class LimitState:
         return most
 
 
+class Match(NamedTuple):
+    """A limit that something counts in, and the value of its scope."""
+
+    state: LimitState
+    value: str
+    counter: Counter | None
+
+    @property
+    def rule(self) -> LimitRule:
+        return self.state.rule
+
+
 class Limits:
     """Of all limits in force, by name. ``began`` and ``ends`` are of the calendar windows at hand, by kind."""
 
-    __slots__ = ("began", "count", "due", "ends", "full", "is_fork", "runs", "states")
+    __slots__ = ("began", "count", "due", "ends", "full", "is_fork", "runs", "states", "touched")
 
     def __init__(self) -> None:
         self.states: dict[str, LimitState] = {}
@@ -86,6 +98,8 @@ class Limits:
         """Whether operators know that there are too many."""
         self.runs: dict[str, Run] = {}
         self.is_fork = False
+        self.touched: list[Match] = []
+        """What the last use, hold or settlement counts in: no part of the state, but decisions look at it next."""
 
     # --- looking -----------------------------------------------------------------------------------------------------
 
@@ -188,7 +202,7 @@ class Limits:
     # --- the snapshot ------------------------------------------------------------------------------------------------
 
     def dump(self) -> list[Any]:
-        """All of it as plain values. What is held and promised is found again from holds and runs."""
+        """All of it as plain values. What is held and committed is found again from holds and runs."""
         states = [
             [
                 name,
@@ -222,8 +236,8 @@ class Limits:
         """What of the counts is not as it must be."""
         for state in self.states.values():
             for value, counter in state.counters.items():
-                if min((*counter.used, *counter.held, counter.promised)) < 0:
-                    yield f"{state.rule.name} of {value} counts {counter.used}, {counter.held}, {counter.promised}"
+                if min((*counter.used, *counter.held, counter.committed)) < 0:
+                    yield f"{state.rule.name} of {value} counts {counter.used}, {counter.held}, {counter.committed}"
         count = sum(len(state.counters) for state in self.states.values())
         if count != self.count:
             yield f"{self.count} counters are said to be there, there are {count}"

@@ -491,13 +491,13 @@ def test_what_a_run_promises_shrinks_as_it_uses_it_and_its_own_holds_are_a_part_
     core = limited(limit(window="total", max={"tokens": 100_000}), token_budgets={"default": 80_000})
     core.given(submit("t1"), allocate("ann", 50_000))
     core.when(hold("ann", "a", 20_001))
-    core.then_refused("limit_reached", promised=80_000)
+    core.then_refused("limit_reached", committed=80_000)
     core.given(hold("t1", "own", 80_000))
     core.when(hold("ann", "b", 20_001))
-    core.then_refused("limit_reached", promised=0, held=80_000)
+    core.then_refused("limit_reached", committed=0, held=80_000)
     core.given(settle("own", 30_000))
     core.when(hold("ann", "c", 20_001))
-    core.then_refused("limit_reached", promised=50_000, used=30_000)
+    core.then_refused("limit_reached", committed=50_000, used=30_000)
     core.given(complete("t1")).given(hold("ann", "d", 50_000))
 
 

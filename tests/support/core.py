@@ -93,7 +93,7 @@ def dump(ledger: Ledger) -> dict[str, Any]:
 
 def _dump_limits(ledger: Ledger) -> list[Any]:
     held = [
-        (name, value, list(counter.held), counter.promised, counter.models)
+        (name, value, list(counter.held), counter.committed, counter.models)
         for name, state in ledger.limits.states.items()
         for value, counter in state.counters.items()
     ]
