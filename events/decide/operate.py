@@ -217,6 +217,9 @@ def load_config(turn: Turn, command: c.LoadConfig) -> Loaded | Refusal:
     # Nothing can fail after this line.
     mapping = to_mapping(config)
     date, day_ends_at = day_of(config, turn.now)
+    if ledger.day.date is not None:
+        # Another time zone moves the end of the day at hand, and keeps what was counted in it.
+        date = ledger.day.date
     rules = FIRST_RULES if ledger.configured else rules_version.RULES_VERSION
     turn.record(
         e.ConfigLoaded(
