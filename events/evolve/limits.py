@@ -14,6 +14,7 @@ from tallystick.events.state.ledger import Ledger
 from tallystick.events.state.limit_rules import CONCURRENT, INPUT, REQUESTS, TOKENS, lines_of, percent_text
 from tallystick.events.state.limit_subjects import (
     Units,
+    held_units,
     requests_of,
     subject_of,
     subject_of_report,
@@ -136,15 +137,6 @@ def _use(limits: Limits, state: LimitState, value: str, units: Sequence[int], no
 
 
 # --- holds -----------------------------------------------------------------------------------------------------------
-
-
-def held_units(hold: Hold) -> Units:
-    """What of a hold is held, by measure: its requests and known input count as used since it was placed."""
-    tokens, time_ms, cost = hold.amount
-    limited = hold.limited
-    assert limited is not None
-    sent, got = (0, limited.output) if limited.split else (tokens, tokens)
-    return (tokens, time_ms, cost, sent, got, 0, 1)
 
 
 def place_hold(ledger: Ledger, hold: Hold, event: e.HoldPlaced) -> None:

@@ -3,7 +3,7 @@
 from tallystick.config.model_names import providers_named
 from tallystick.events.catalog import HoldSettled, UsageReported
 from tallystick.events.catalog.usage import tokens_of
-from tallystick.events.state.accounts import Account
+from tallystick.events.state.accounts import Account, Hold
 from tallystick.events.state.ledger import Ledger
 from tallystick.events.state.limit_rules import Subject
 
@@ -44,6 +44,15 @@ def model_of(ledger: Ledger, model: str | None) -> tuple[str | None, str | None]
             named = providers_named(name)
             provider = named[0] if named else None
     return name, provider
+
+
+def held_units(hold: Hold) -> Units:
+    """What of a hold is held, by measure: its requests and known input count as used since it was placed."""
+    tokens, time_ms, cost = hold.amount
+    limited = hold.limited
+    assert limited is not None
+    sent, got = (0, limited.output) if limited.split else (tokens, tokens)
+    return (tokens, time_ms, cost, sent, got, 0, 1)
 
 
 def used_units(event: UsageReported | HoldSettled, requests: int) -> Units:

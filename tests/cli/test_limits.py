@@ -101,3 +101,8 @@ def test_a_refusal_an_alert_and_a_raise_are_explained(url: str) -> None:
     raised = said["limit-raised.v1"]
     assert "limit user-total was raised to 2,000 tokens until it is revoked" in raised
     assert "configured is 1,000 tokens, 5.00 cost_usd" in raised
+
+
+def test_a_log_with_limits_is_verified_by_deciding_it_anew(url: str) -> None:
+    run("send", "--store", url, "approve-limit", "--limit", "calls", "--max", '{"requests": 20}')
+    assert "all as recorded" in run("audit", "verify", "--store", url).stdout
