@@ -122,17 +122,16 @@ def report(ledger: Ledger, account: Account | None, event: e.UsageReported) -> N
 
 
 def _use(limits: Limits, state: LimitState, value: str, units: Sequence[int], now: int) -> None:
-    over, rule, counter, opens = state.over, state.rule, None, False
-    for place, m in enumerate(rule.measures):
-        if not units[m]:
-            continue
-        if counter is None:
-            if over and over[0][0] <= now:
-                limits.forget_over(state, now)
-            counter = limits.counter(state, value)
-            opens = counter.enter(rule, limits.began_at(rule), now)
-        counter.add(rule, place, units[m], now)
-    if opens and counter is not None:
+    rule = state.rule
+    for m in rule.measures:
+        if units[m]:
+            break
+    else:
+        return
+    if state.over and state.over[0][0] <= now:
+        limits.forget_over(state, now)
+    counter = state.counters.get(value) or limits.counter(state, value)
+    if counter.count(rule, units, limits.began.get(rule.kind, 0), now):
         limits.opened(state, value, counter)
 
 

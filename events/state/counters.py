@@ -52,9 +52,13 @@ class Counter:
         self.opened = now if rule.kind == "first_use" else began
         return True
 
-    def add(self, rule: LimitRule, place: int, units: int, now: int) -> None:
-        """Something was used, in the window that was entered."""
-        self.used[place] += units
+    def count(self, rule: LimitRule, units: Sequence[int], began: int, now: int) -> bool:
+        """Something was used, in ``units`` by measure; whether a window begins with it."""
+        opens = self.enter(rule, began, now)
+        used = self.used
+        for place, m in enumerate(rule.measures):
+            used[place] += units[m]
+        return opens
 
     def take_back(self, rule: LimitRule, place: int, units: int, began: int, at: int, now: int) -> None:
         """What was counted at ``at`` was not used after all."""
@@ -140,15 +144,21 @@ class RollingCounter(Counter):
         self.opened, self.last = max(self.opened, first), at
         return False
 
-    def add(self, rule: LimitRule, place: int, units: int, now: int) -> None:
-        self.used[place] += units
-        at = (now // rule.bucket_us) % _RING
-        try:
-            self.buckets[place][at] += units
-        except OverflowError:
-            # More than one message can say: rare, and worth the memory.
-            self.buckets[place] = ring = list(self.buckets[place])
-            ring[at] += units
+    def count(self, rule: LimitRule, units: Sequence[int], began: int, now: int) -> bool:
+        at = now // rule.bucket_us
+        # Within a bucket nothing has to be made room for.
+        opens = at != self.last and self.enter(rule, began, now)
+        used, buckets, slot = self.used, self.buckets, at % _RING
+        for place, m in enumerate(rule.measures):
+            if units[m]:
+                used[place] += units[m]
+                try:
+                    buckets[place][slot] += units[m]
+                except OverflowError:
+                    # More than one message can say: rare, and worth the memory.
+                    buckets[place] = ring = list(buckets[place])
+                    ring[slot] += units[m]
+        return opens
 
     def take_back(self, rule: LimitRule, place: int, units: int, began: int, at: int, now: int) -> None:
         bucket = at // rule.bucket_us

@@ -107,9 +107,12 @@ class LimitRule:
 
     def value_of(self, subject: Subject) -> str:
         """Whose counter it is."""
-        if self.scope == 0:
+        scope = self.scope
+        if scope == 0:
             return FLEET
-        return subject.value(self.scope) or NONE
+        if type(scope) is int:
+            return subject[scope - 1] or NONE  # type: ignore[return-value]
+        return NONE if subject.labels is None else subject.labels.get(scope, NONE)  # type: ignore[arg-type]
 
 
 def _lines(most: int, alerts: Iterable[Decimal]) -> tuple[int, ...]:

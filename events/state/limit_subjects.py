@@ -2,7 +2,6 @@
 
 from tallystick.config.model_names import providers_named
 from tallystick.events.catalog import HoldSettled, UsageReported
-from tallystick.events.catalog.usage import tokens_of
 from tallystick.events.state.accounts import Account, Hold
 from tallystick.events.state.ledger import Ledger
 from tallystick.events.state.limit_rules import Subject
@@ -57,10 +56,13 @@ def held_units(hold: Hold) -> Units:
 
 def used_units(event: UsageReported | HoldSettled, requests: int) -> Units:
     """What was used, by measure. Without a split, tokens count wholly as input and as output."""
-    sent = got = event.tokens
-    if event.input_tokens is not None or event.output_tokens is not None:
-        split = tokens_of(event)
-        sent, got = split.input, split.output
+    sent, got = event.input_tokens, event.output_tokens
+    if sent is None and got is None:
+        sent = got = event.tokens
+    else:
+        # What a total has beyond its split is output.
+        sent, got = sent or 0, got or 0
+        got += max(0, event.tokens - sent - got)
     return (event.tokens, event.time_ms, event.cost_nanos, sent, got, requests, 0)
 
 

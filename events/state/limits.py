@@ -105,15 +105,15 @@ class Limits:
 
     def began_at(self, rule: LimitRule) -> int:
         """When the calendar window of a limit began; 0 where it has none."""
-        return self.began.get(rule.kind, 0) if rule.is_calendar else 0
+        return self.began.get(rule.kind, 0)
 
     def ends_at(self, rule: LimitRule) -> int | None:
         """When the calendar window of a limit ends; None where it has none."""
-        return self.ends.get(rule.kind) if rule.is_calendar else None
+        return self.ends.get(rule.kind)
 
     def key(self, state: LimitState, value: str, counters_max: int) -> str:
         """The value whose counter counts: the value itself, or `OTHER` where there are too many."""
-        if value in state.counters or self.count < counters_max or value == NONE:
+        if self.count < counters_max or value in state.counters or value == NONE:
             return value
         return OTHER
 

@@ -114,8 +114,7 @@ def test_a_counter_takes_little_memory(window: Any, most: int) -> None:
     tracemalloc.start()
     for n, name in enumerate(names):
         counter = limit.counter(state, name)
-        counter.enter(state.rule, limit.began_at(state.rule), 10**15 + n)
-        counter.add(state.rule, 0, 10**9 + n, 10**15 + n)
+        counter.count(state.rule, (10**9 + n, 0, 0, 0, 0, 0, 0), limit.began_at(state.rule), 10**15 + n)
         limit.opened(state, name, counter)
     size, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
