@@ -145,7 +145,11 @@ def status(turn: Turn, account: Account, memory: Memory | None = None) -> Budget
     ``memory`` is what the answer has found of subtrees; None where the accounts below are not known.
     """
     ledger = turn.ledger
-    measure = enforced(ledger, account)
+    measure, under = enforced(ledger, account), None
+    if ledger.rules.limits:
+        under = near(ledger, matches(ledger, subject_of(ledger, account, account.model)))
+        measure = copy(measure)
+        under_limits(measure, passed(turn, under))
     limits = account.allocated
     overrun = [0 if limits[d] is None else max(0, account.consumed(d) - (limits[d] or 0)) for d in DIMENSIONS]
     return BudgetStatus(
@@ -169,7 +173,7 @@ def status(turn: Turn, account: Account, memory: Memory | None = None) -> Budget
         decided_by=measure.decided_by,
         throttle_rate=float(measure.rate),
         idle_seconds=seconds(max(0, (turn.now - account.activity_at) // MILLISECOND)),
-        obstacles=obstacles_of(turn, account.id, account, measure),
+        obstacles=obstacles_of(turn, account.id, account, measure, under),
         covered=shown(limited(limits, account.cover)),
         subtree=None if memory is None else _below(account, memory),
     )

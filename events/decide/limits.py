@@ -62,10 +62,12 @@ class Reading(NamedTuple):
 
 
 def matches(ledger: Ledger, subject: Subject, *, hold: bool = False) -> list[Match]:
-    """The limits that something counts in, each with the counter that it has."""
+    """The limits that something counts in, each with the counter that it has; none on a ledger of views."""
     limits, found = ledger.limits, []
     for rule in ledger.rules.limits.matching(subject, hold=hold):
-        state = limits.states[rule.name]
+        state = limits.states.get(rule.name)
+        if state is None:
+            continue
         value = limits.key(state, rule.value_of(subject), ledger.rules.counters_max)
         found.append(Match(state, value, state.counters.get(value)))
     return found

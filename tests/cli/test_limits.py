@@ -103,6 +103,10 @@ def test_a_refusal_an_alert_and_a_raise_are_explained(url: str) -> None:
     assert "configured is 1,000 tokens, 5.00 cost_usd" in raised
 
 
+def test_the_status_of_a_fleet_with_limits_is_shown_from_views(url: str) -> None:
+    assert "ann" in run("status", "--store", url).stdout
+
+
 def test_a_log_with_limits_is_verified_by_deciding_it_anew(url: str) -> None:
     run("send", "--store", url, "approve-limit", "--limit", "calls", "--max", '{"requests": 20}')
     assert "all as recorded" in run("audit", "verify", "--store", url).stdout

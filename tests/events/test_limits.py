@@ -258,6 +258,8 @@ def test_a_report_that_passes_a_limit_is_recorded_and_answered_stop_until_there_
     answer = core.when(use("ann", 50))
     assert (answer.action, answer.decided_by, answer.throttle_rate) == ("stop", "limit:cap", 0.0)
     assert core.check("ann").action == "stop"
+    status = core.status("ann")
+    assert (status.action, status.decided_by, len(status.obstacles)) == ("stop", "limit:cap", 1)
     (obstacle,) = core.check("ann").obstacles
     assert (obstacle.code, obstacle.limit, obstacle.value, obstacle.max, obstacle.used) == (
         "limit_reached",
