@@ -74,26 +74,8 @@ def matches(ledger: Ledger, subject: Subject, *, hold: bool = False) -> list[Mat
 
 
 def near(ledger: Ledger, found: Iterable[Match]) -> list[Match]:
-    """Those of the limits that may have something to say: far from all lines a few comparisons show that one has not.
-
-    What has left a window may still be in its sums: they are never too small.
-    """
-    return [match for match in found if not _is_far(ledger, match)]
-
-
-def _is_far(ledger: Ledger, match: Match) -> bool:
-    rule, counter = match.state.rule, match.counter
-    if match.value == OTHER and not ledger.limits.full:
-        return False
-    if counter is None:
-        return min(rule.maxes) != 0
-    if counter.committed or counter.models is not None:
-        return False
-    used, held = counter.used, counter.held
-    for place, line in enumerate(rule.first_lines):
-        if used[place] >= line or used[place] + held[place] >= rule.maxes[place]:
-            return False
-    return True
+    """Those of the limits that may have something to say."""
+    return [match for match in found if not ledger.limits.is_far(match.state.rule, match.value, match.counter)]
 
 
 def reading(ledger: Ledger, match: Match, place: int, now: int) -> Reading:

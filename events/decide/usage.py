@@ -11,7 +11,7 @@ from tallystick.events.decide.answers import enforcement
 from tallystick.events.decide.cover import cover, settle_cover
 from tallystick.events.decide.fleet_response import respond
 from tallystick.events.decide.levels import relevel, relevel_above
-from tallystick.events.decide.limits import near, record_lines
+from tallystick.events.decide.limits import record_lines
 from tallystick.events.decide.turn import Turn
 from tallystick.events.messages.replies import Enforcement
 from tallystick.events.state.accounts import ZERO, Account, Closed, Money
@@ -168,7 +168,7 @@ def use(
         closed = ledger.released.get(event.agent) if event.life is None else ledger.lives.get(event.life)
     limited = None
     if ledger.rules.limits:
-        limited = near(ledger, touched)
+        limited = touched
         record_lines(turn, limited)
     answer = enforcement(turn, event.agent, account, ratio, warnings, closed, limited)
     if type(event) is e.UsageReported:

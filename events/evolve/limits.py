@@ -115,24 +115,27 @@ def report(ledger: Ledger, account: Account | None, event: e.UsageReported) -> N
     for rule in ledger.rules.limits.matching(subject):
         state = limits.states[rule.name]
         value = limits.key(state, rule.value_of(subject), most)
-        _use(limits, state, value, units, now)
-        touched.append(Match(state, value, state.counters.get(value)))
+        counter = _use(limits, state, value, units, now)
+        if not limits.is_far(state.rule, value, counter):
+            touched.append(Match(state, value, counter))
     if account is not None:
         follow_run(ledger, account)
 
 
-def _use(limits: Limits, state: LimitState, value: str, units: Sequence[int], now: int) -> None:
+def _use(limits: Limits, state: LimitState, value: str, units: Sequence[int], now: int) -> Counter | None:
+    """Something is used: the counter that it is counted in, None where there is none yet and nothing to count."""
     rule = state.rule
     for m in rule.measures:
         if units[m]:
             break
     else:
-        return
+        return state.counters.get(value)
     if state.over and state.over[0][0] <= now:
         limits.forget_over(state, now)
     counter = state.counters.get(value) or limits.counter(state, value)
     if counter.count(rule, units, limits.began.get(rule.kind, 0), now):
         limits.opened(state, value, counter)
+    return counter
 
 
 # --- holds -----------------------------------------------------------------------------------------------------------

@@ -99,7 +99,8 @@ class Limits:
         self.runs: dict[str, Run] = {}
         self.is_fork = False
         self.touched: list[Match] = []
-        """What the last use, hold or settlement counts in: no part of the state, but decisions look at it next."""
+        """Of what the last use, hold or settlement counts in, what may have something to say: no part of the state, but
+        decisions look at it next."""
 
     # --- looking -----------------------------------------------------------------------------------------------------
 
@@ -116,6 +117,23 @@ class Limits:
         if self.count < counters_max or value in state.counters or value == NONE:
             return value
         return OTHER
+
+    def is_far(self, rule: LimitRule, value: str, counter: Counter | None) -> bool:
+        """Whether a limit can have nothing to say: far from all lines a few comparisons show it.
+
+        What has left a window may still be in the sums: they are never too small.
+        """
+        if value == OTHER and not self.full:
+            return False
+        if counter is None:
+            return min(rule.maxes) != 0
+        if counter.committed or counter.models is not None:
+            return False
+        used, held, maxes = counter.used, counter.held, rule.maxes
+        for place, line in enumerate(rule.first_lines):
+            if used[place] >= line or used[place] + held[place] >= maxes[place]:
+                return False
+        return True
 
     def at(self, place: Place) -> tuple[LimitState, Counter] | None:
         """A counter by its place; None where the limit is gone, or counts anew since then."""
