@@ -342,6 +342,18 @@ def test_another_maximum_keeps_the_counters_and_another_window_counts_anew() -> 
     core.given(hold("ann", "b", 95))
 
 
+def test_a_limit_that_matches_something_else_counts_from_then_on_and_holds_of_before_are_not_in_it() -> None:
+    core = limited(limit(window="total", max={"tokens": 100}))
+    core.given(allocate("ann", 10_000, product="shop"), use("ann", 60), hold("ann", "a", 40))
+    core.wait(60).given(
+        c.LoadConfig(config={"limits": [limit(window="total", match={"product": "shop"}, max={"tokens": 100})]})
+    )
+    assert core.when(c.GetLimits(limit="cap")).limits[0].counts_since == "2026-03-04T12:01:00Z"
+    core.given(hold("ann", "b", 60), settle("a", 40))
+    core.when(hold("ann", "c", 1))
+    core.then_refused("limit_reached", used=40, held=60)
+
+
 def test_a_hold_keeps_its_counters_when_the_configuration_changes() -> None:
     core = limited(limit(window="day", max={"tokens": 100}))
     core.given(allocate("ann", 10_000), hold("ann", "a", 60))
