@@ -149,7 +149,7 @@ class Allocator:
             elif isinstance(event, e.TaskQueued):
                 look = look or self._may_overtake(event)
                 if event.code in ("daily_cost", "limit_reached") and self._retry_at is None:
-                    self._retry_at = now + TRY_AGAIN
+                    self._retry_at = later(now, TRY_AGAIN)
         self._note(index.queue if fleet else ())
         self._note(named)
         if look:
@@ -211,7 +211,7 @@ class Allocator:
             first = pick(index.queue, index.slots, index.moment(now), index.may_start, index.claims)
             if first is None:
                 waits = index.blocked or index.waits_for_cost() or index.ledger.rules.limits
-                self._retry_at = now + TRY_AGAIN if waits else None
+                self._retry_at = later(now, TRY_AGAIN) if waits else None
                 break
             self._start(first, None, now)
         while any(map(index.may_preempt, index.queue.kinds)):

@@ -30,6 +30,7 @@ from tallystick.actors.runtime.supervision import Crashes
 from tallystick.events import messages as c
 from tallystick.events.catalog import STORED_NAME, Event
 from tallystick.events.decide import decide, pass_time
+from tallystick.events.decide.spelling import misspelled_id, recorded_id
 from tallystick.events.log import snapshot
 from tallystick.events.log.codec import (
     encode_answer,
@@ -129,9 +130,11 @@ class Manager:
     def _take_from(self, envelope: Envelope, first: int, now: dt.datetime) -> None:
         """Decide the commands of an envelope from a place on. What stands behind a plan sees it, and waits for it."""
         for slot, command in enumerate(envelope.commands[first:], first):
-            judge = JUDGES.get(type(command))
+            wrong, judge = misspelled_id(self.ledger, command), JUDGES.get(type(command))
+            if wrong is not None:
+                envelope.answers[slot] = encode_answer(wrong)
             # A query is asked anew each time; a command that was answered before is not.
-            if judge is not None and (command.is_query or command.id not in self.ledger.ids):
+            elif judge is not None and (command.is_query or command.id not in self.ledger.ids):
                 self._ask(judge, Question(command, envelope, slot), now)
                 if judge == REALLOCATOR and (envelope, slot) in self._open:
                     return
@@ -289,8 +292,7 @@ class Manager:
 
     def _decide(self, command: c.Command, asked: bytes, by: str, now: dt.datetime) -> bytes:
         """The answer to one command, with what it caused kept for the next commit."""
-        id = command.id
-        assert id is not None
+        id = recorded_id(self.ledger, command)
         if not command.is_query:
             position = self.ledger.ids.get(id)
             if position is not None:

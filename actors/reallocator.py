@@ -24,6 +24,7 @@ from tallystick.events import catalog as e
 from tallystick.events import messages as c
 from tallystick.events.catalog.event import EPOCH
 from tallystick.events.messages import proposals as p
+from tallystick.events.state.calendar import NEVER, later
 from tallystick.events.state.ledger import Ledger
 
 _LATE = dt.timedelta(seconds=1)
@@ -63,7 +64,8 @@ class Reallocator:
         raise TypeError(f"the reallocator does not know {type(message).__name__}")
 
     def due_at(self) -> dt.datetime | None:
-        return self._next if self._open and self._config.reallocation.enabled else None
+        is_due = self._open and self._config.reallocation.enabled and self._next != NEVER
+        return self._next if is_due else None
 
     def _follow(self, recorded: Recorded, now: dt.datetime) -> None:
         was_open = self._open
@@ -81,7 +83,7 @@ class Reallocator:
     def _after(self, now: dt.datetime) -> dt.datetime:
         """The next multiple of the interval: the same moments whenever the fleet was started."""
         interval = dt.timedelta(seconds=float(self._config.reallocation.interval_seconds))
-        return EPOCH + ((now - EPOCH) // interval + 1) * interval
+        return later(EPOCH, ((now - EPOCH) // interval + 1) * interval)
 
     def _propose(self, survey: Survey, question: Question | None, now: dt.datetime) -> list[Post]:
         moves = []

@@ -27,6 +27,8 @@ NANOS_PER_DOLLAR: Final = 1_000_000_000
 NUMBER: Final = re.compile(r"[-+]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][-+]?[0-9]+)?")
 """A number as text may write it: ASCII digits, without underscores, spaces or digits of other scripts."""
 
+AMOUNTS_MAX: Final = ("9223372036854775807", "9223372036854775.807", "9223372036.854775807")
+"""The largest amount of each dimension as every edge writes it: 2^63-1 internal units."""
 _UNITS: Final = ("whole tokens", "seconds with at most 3 decimals", "US dollars with at most 9 decimals")
 
 NOTHING: Final[Triple] = (None, None, None)
@@ -231,7 +233,7 @@ def _whole_numbers(weights: Iterable[Decimal | int]) -> list[int]:
 
 def _allowed(dimension: int, *, used: bool = False) -> str:
     unit = ("tokens", "seconds", "US dollars")[dimension] if used else _UNITS[dimension]
-    return f"{unit}, from 0 to 2^63-1 internal units"
+    return f"{unit}, from 0 to {AMOUNTS_MAX[dimension]}"
 
 
 def _shown(found: object) -> str:

@@ -4,7 +4,7 @@ msgspec checks each single value; walking the structures is done here, because i
 of open maps nor lines, and because a file is merged with the defaults on the way.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from decimal import Decimal
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
@@ -29,18 +29,29 @@ from tallystick.config.source import Source
 from tallystick.config.spelling import misspelled
 
 S = TypeVar("S", bound=Section)
+ENTRIES_MAX = 10_000
+"""Entries of an open map: products, models, budgets per type."""
+ITEMS_MAX = 100
+"""Items of a list: rules, conditions, addresses."""
+Knows = Callable[[str], bool]
+
+
+def known_nowhere(name: str) -> bool:
+    """No misspelled name is valid."""
+    return False
 
 
 class Builder:
     """Builds structures from one source.
 
     ``keep_entries``: the entries of open maps (products, models, budgets per type) are added to those of the
-    defaults; otherwise they are all there is.
+    defaults; otherwise they are all there is. ``knows``: which misspelled names are valid all the same.
     """
 
-    def __init__(self, source: Source, *, keep_entries: bool = True) -> None:
+    def __init__(self, source: Source, *, keep_entries: bool = True, knows: Knows = known_nowhere) -> None:
         self._source = source
         self._keep_entries = keep_entries
+        self._knows = knows
 
     def build(self, kind: type[S], over: S | None) -> S:
         """The structure that the source describes; what it leaves out is taken from ``over``.
@@ -88,7 +99,9 @@ class Builder:
 
     def _entries(self, kind: Any, value: object, over: Mapping[str, Any] | None, path: KeyPath) -> dict[str, Any]:
         entries = dict(over or {}) if self._keep_entries else {}
-        for key, item in self._keys_of(value, path).items():
+        given = self._keys_of(value, path)
+        self._check_number(len(given), "entries", path)
+        for key, item in given.items():
             if item is None:
                 self._check_written((*path, key))
                 entries.pop(key, None)
@@ -102,9 +115,15 @@ class Builder:
     def _check_spelling(self, name: str, path: KeyPath) -> None:
         """A new entry has a name that is spelled as it looks; those that are in force, or that a log holds, stay."""
         wrong = misspelled(name) if self._keep_entries else None
-        if wrong is not None:
+        if wrong is not None and not self._knows(name):
             problem = f"found {name!r} with {wrong.character}, allowed is {wrong.allowed}"
             raise self._error(problem, path, found=name, allowed=wrong.allowed)
+
+    def _check_number(self, found: int, what: str, path: KeyPath) -> None:
+        """A new list or map is short enough to be looked through at each decision; those that a log holds stay."""
+        most = ENTRIES_MAX if what == "entries" else ITEMS_MAX
+        if self._keep_entries and found > most:
+            raise self._error(f"found {found} {what}, allowed are at most {most}", path, found=str(found))
 
     def _check_written(self, path: KeyPath) -> None:
         """Null lifts a limit, so it must be written: a key without a value may be where a file was cut off."""
@@ -115,6 +134,7 @@ class Builder:
     def _items(self, kind: Any, value: object, path: KeyPath) -> tuple[Any, ...]:
         if not isinstance(value, list | tuple):
             raise self._wrong_value(value, "a list", path)
+        self._check_number(len(value), "items", path)
         return tuple(self._value(kind, item, None, (*path, number)) for number, item in enumerate(value))
 
     def _single(self, kind: Any, value: object, path: KeyPath, *, may_be_null: bool) -> Any:

@@ -8,6 +8,7 @@ KeyPath = tuple[str | int, ...]
 """Where a value stands: keys of maps and numbers (from 0) of list items, from the top of the file."""
 
 _SHOWN_MAX = 60
+_WORD_MAX = 128
 
 
 class ConfigError(ValueError):
@@ -122,8 +123,10 @@ def shown(value: object) -> str:
 
 
 def nearest(word: object, known: Iterable[str]) -> str | None:
-    """The known word that was probably meant, or None."""
-    matches = difflib.get_close_matches(str(word), list(known), n=1)
+    """The known word that was probably meant, or None; what is no word, or is longer than any, was not meant as one."""
+    if not isinstance(word, str) or len(word) > _WORD_MAX:
+        return None
+    matches = difflib.get_close_matches(word, list(known), n=1)
     return matches[0] if matches else None
 
 

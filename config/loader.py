@@ -8,11 +8,11 @@ from typing import Any, Final
 
 import msgspec
 
-from tallystick.config.building import Builder
+from tallystick.config.building import Builder, Knows, known_nowhere
 from tallystick.config.errors import ConfigError, KeyPath
 from tallystick.config.grammar import ALWAYS
 from tallystick.config.settings import AutoModelSelection, Config, DailyLimits, MaxConcurrent, TotalBudget
-from tallystick.config.source import Source, read
+from tallystick.config.source import Source, check_size, read
 
 ENVIRONMENT_VARIABLE: Final = "TALLYSTICK_CONFIG"
 PROJECT_FILE: Final = Path(".claude/resource-management/resource-limits.yml")
@@ -67,9 +67,10 @@ def text_of(file: Path) -> str:
     """The text of a file of settings.
 
     Raises:
-        ConfigError: there is no such file, it may not be read, or it is not UTF-8.
+        ConfigError: there is no such file, it may not be read, is too long, or is not UTF-8.
     """
     try:
+        check_size(file.stat().st_size, str(file))
         return file.read_text(encoding="utf-8-sig")
     except OSError as error:
         raise ConfigError(f"cannot be read: {error.strerror}", file=str(file)) from None
@@ -86,22 +87,26 @@ def parse(text: str, name: str) -> Config:
     return _over_defaults(read(text, name))
 
 
-def from_mapping(mapping: Mapping[str, Any]) -> Config:
+def from_mapping(mapping: Mapping[str, Any], knows: Knows = known_nowhere) -> Config:
     """The configuration of a JSON-like mapping, as a file with the same content would give it.
+
+    ``knows``: which misspelled names are valid all the same.
 
     Raises:
         ConfigError: the mapping says something that is not allowed; there is a key path, but no line.
     """
-    return _over_defaults(Source(None, dict(mapping)))
+    return _over_defaults(Source(None, dict(mapping)), knows)
 
 
-def changed(in_force: Config, mapping: Mapping[str, Any]) -> Config:
+def changed(in_force: Config, mapping: Mapping[str, Any], knows: Knows = known_nowhere) -> Config:
     """What is in force, with the keys that a mapping names as they are there: null removes a limit or an entry.
+
+    ``knows``: which misspelled names are valid all the same.
 
     Raises:
         ConfigError: the mapping says something that is not allowed, or that does not go with what stays.
     """
-    return Builder(_whole(Source(None, dict(mapping)))).build(Config, in_force)
+    return Builder(_whole(Source(None, dict(mapping))), knows=knows).build(Config, in_force)
 
 
 def named(config: Config) -> dict[str, Any]:
@@ -141,9 +146,9 @@ def _written(config: Config) -> dict[str, Any]:
     return written
 
 
-def _over_defaults(source: Source) -> Config:
+def _over_defaults(source: Source, knows: Knows = known_nowhere) -> Config:
     whole = _whole(source)
-    config = Builder(whole).build(Config, without_limits())
+    config = Builder(whole, knows=knows).build(Config, without_limits())
     config.__dict__[_NAMED] = _as_named(_written(config), whole.tree)
     return config
 

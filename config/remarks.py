@@ -107,11 +107,10 @@ def never_binding(config: Config) -> Iterator[Remark]:
             yield _behind(f"{key}.token_budget_daily", tokens, "daily_limits.max_tokens_total", daily.max_tokens_total)
 
 
-def never_tripping(config: Config, known: Config | None = None) -> Iterator[Remark]:
-    """The trip conditions that need an absent limit, without those that could not trip in ``known`` either."""
-    dead = set() if known is None else {one.text for one in known.trip_conditions if not one.can_hold}
+def never_tripping(config: Config) -> Iterator[Remark]:
+    """The trip conditions that need an absent limit, the packaged one included: without it no breaker trips."""
     for number, condition in enumerate(config.trip_conditions):
-        if not condition.can_hold and condition.text not in dead:
+        if not condition.can_hold:
             absent = [name for name, value in condition.numbers.items() if value is None]
             message = f"{condition.text} never becomes true: there is no {', '.join(absent)}"
             yield Remark("can_never_trip", f"circuit_breaker.trip_conditions[{number}]", message)

@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo, available_timezones
 import msgspec
 
 from tallystick.config.amounts import AMOUNT_MAX, COST, Budget, Triple, exact_units
+from tallystick.config.circles import circle_in
 from tallystick.config.conditions import Condition, parse_all
 from tallystick.config.errors import KeyPath, Unfit, dotted, nearest
 from tallystick.config.grammar import ALWAYS
@@ -368,13 +369,10 @@ def _check_models(config: Config) -> None:
     for alias, model in models.items():
         if model.degrades_to is not None and model.degrades_to not in models:
             raise _not_among("models", models, model.degrades_to, ("models", alias, "degrades_to"))
-    for alias in models:
-        way = [alias]
-        while (target := models[way[-1]].degrades_to) is not None and target not in way:
-            way.append(target)
-        if target == alias:
-            words = f"a model that does not lead back ({' -> '.join([*way, alias])})"
-            raise Unfit({("models", passed, "degrades_to"): words for passed in way})
+    circle = circle_in({alias: model.degrades_to for alias, model in models.items()})
+    if circle:
+        words = f"a model that does not lead back ({' -> '.join([*circle, circle[0]])})"
+        raise Unfit({("models", passed, "degrades_to"): words for passed in circle})
 
 
 def _check_conditions(config: Config) -> None:

@@ -12,6 +12,8 @@ from tallystick.config.errors import ConfigError, KeyPath
 Place = tuple[int, int]
 """Line and column, counted from 1."""
 
+TEXT_MAX = 256 * 1024
+"""The longest text of settings, in bytes: reading YAML costs much, and thousands of products fit."""
 _DEPTH_MAX = 32
 _WHOLE = re.compile(r"[-+]?(0|[1-9][0-9]{0,39})")
 _DECIMAL = re.compile(r"[-+]?([0-9]+\.[0-9]*|\.[0-9]+)([eE][-+][0-9]+)?")
@@ -56,8 +58,9 @@ def read(text: str, name: str) -> Source:
     """The values of one YAML document, by PyYAML's safe loader; an empty document is an empty map.
 
     Raises:
-        ConfigError: not YAML, more than one document, a key given twice, an alias, or a tag.
+        ConfigError: not YAML, too long, more than one document, a key given twice, an alias, or a tag.
     """
+    check_size(len(text.encode(errors="replace")), name)
     try:
         root = _SafeLoader(text).get_single_node()
     except yaml.reader.ReaderError as error:
@@ -71,6 +74,16 @@ def read(text: str, name: str) -> Source:
         raise ConfigError(problem, file=name, place=_place(mark) if mark else None) from None
     source = Source(name, {})
     return source if root is None else replace(source, tree=_value(root, source, ()))
+
+
+def check_size(size: int, name: str) -> None:
+    """Refuse a text of settings that is too long to be read in reasonable time; ``size`` in bytes.
+
+    Raises:
+        ConfigError: it is.
+    """
+    if size > TEXT_MAX:
+        raise ConfigError(f"found {size} bytes, allowed are at most {TEXT_MAX}", file=name)
 
 
 def _value(node: yaml.Node, source: Source, path: KeyPath) -> object:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 
 from tallystick import Fleet
 from tallystick.config.errors import ConfigError
@@ -93,6 +94,14 @@ def test_the_packaged_limits_are_in_force_only_where_there_is_no_configuration_a
     assert in_force().daily_limits.max_cost_usd == Decimal(100)
     assert in_force({}).daily_limits.max_cost_usd is None
     assert in_force({}).max_concurrent.total is None
+
+
+def test_a_trip_condition_that_can_never_be_true_is_reported_when_it_comes_into_force_and_not_again() -> None:
+    for config, warned in ((LIMITS, 1), (LIMITS, 0), ({"daily_limits": {"max_cost_usd": 5}}, 0)):
+        with structlog.testing.capture_logs() as logged:
+            in_force(config, store="sqlite:///fleet.db")
+        found = [line for line in logged if line["event"] == "config_warning" and line["code"] == "can_never_trip"]
+        assert [line["key"] for line in found] == ["circuit_breaker.trip_conditions[0]"] * warned
 
 
 @pytest.mark.parametrize("given", ["missing.yml", Path("missing.yml"), {"total_budgt": {}}])

@@ -13,6 +13,7 @@ from tallystick.config.loader import restore
 from tallystick.config.settings import Config
 from tallystick.events import catalog as e
 from tallystick.events.catalog.event import EPOCH
+from tallystick.events.state.calendar import later
 from tallystick.events.state.ledger import Ledger
 from tallystick.events.state.outbox import Notice, Owed, addresses
 
@@ -65,7 +66,7 @@ class DeliveryQueue:
 
     def failed(self, notice: Notice, now: dt.datetime) -> bool:
         """Wait twice as long after each failure in a row, and let the other alerts go first; whether to retry."""
-        self.not_before = now + min(WAIT_FIRST * 2 ** min(self.failures, 32), WAIT_MAX)
+        self.not_before = later(now, min(WAIT_FIRST * 2 ** min(self.failures, 32), WAIT_MAX))
         self.failures += 1
         self.attempts[notice.alert] += 1
         if self.attempts[notice.alert] < ATTEMPTS_MAX:

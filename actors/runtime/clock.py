@@ -64,11 +64,16 @@ class SteadyClock:
             self._at, self._passed, self._apart = at, passed, apart
             return at
 
-    def accept(self) -> None:
-        """Follow the machine's clock where it is ahead."""
+    def accept(self, step: dt.timedelta) -> None:
+        """Go ahead by a step that an operator accepted, and no farther than the machine's clock is.
+
+        What the machine's clock has stepped since, beyond `APART`, is another step.
+        """
         with self._lock:
-            self._at = max(self._at, self._machine.now())
-            self._apart = _ZERO
+            told, passed = self._machine.now(), self._machine.passed()
+            at = _later(self._at, max(0.0, passed - self._passed))
+            self._at, self._passed = max(at, min(_later(at, step.total_seconds()), told)), passed
+            self._apart = told - self._at
 
 
 def _later(at: dt.datetime, seconds: float) -> dt.datetime:

@@ -28,7 +28,7 @@ from tallystick.actors.runtime.command_queue import WAKE_UP, CommandQueue, check
 from tallystick.actors.runtime.following import Following
 from tallystick.actors.runtime.manager_actor import GivenUp, HaltNow, ManagerActor, Takeover
 from tallystick.actors.runtime.messages import ENFORCER, MANAGER, SENDER, Envelope, Post, Recorded, Tick, each
-from tallystick.actors.runtime.opening import Opened, RefusedConfig, load_config, open_ledger, to_put_in_force
+from tallystick.actors.runtime.opening import Opened, accept, load_config, logged, open_ledger, to_put_in_force
 from tallystick.actors.runtime.pending import ANSWER_SECONDS, LoopPending, Pending, Unanswered, answer_with, refused
 from tallystick.actors.runtime.quiescence import Quiescence
 from tallystick.actors.runtime.reports import MakeReporter, NoReporter
@@ -173,9 +173,7 @@ class Fleet:
         for command in to_put_in_force(self._manager.ledger, config, prices, self._clock.now()):
             pending = Pending()
             self._post(Envelope([command], [encode_command(command)], by, pending))
-            answer = pending.result()
-            if "error" in answer:
-                raise RefusedConfig(answer["error"]["detail"])
+            accept(pending.result())
 
     def close(self) -> None:
         """Finish what was taken and what follows from it, answer, and close the store. Safe to call twice.
@@ -305,9 +303,8 @@ class Fleet:
             for name, specialist in self._specialists.items():
                 if not kinds.isdisjoint(specialist.follows):
                     self._tell(name, recorded)
-            if self._steady is not None and ClockAccepted in kinds:
-                self._steady.accept()
-                self._watch.accepted()
+            if ClockAccepted in kinds:
+                self._watch.follow_accepted(recorded.events)
             for follow in self._followers:
                 follow(recorded.events)
         else:
@@ -356,7 +353,7 @@ class Fleet:
         command = load_config(dict(config), self.position)
         pending = Pending()
         self._post(Envelope([command], [encode_command(command)], by, pending))
-        return pending.result()
+        return logged(pending.result())
 
     @property
     def halted(self) -> str | None:

@@ -2,9 +2,12 @@
 
 import datetime as dt
 import gc
+import logging
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
+
+import structlog
 
 from tallystick.config.loader import changed, named, to_mapping
 from tallystick.config.prices import PriceList, load_prices
@@ -20,6 +23,8 @@ from tallystick.events.log.codec import GENESIS, decode_event, digest_of
 from tallystick.events.log.store import SNAPSHOTS_KEPT, Record, Store
 from tallystick.events.messages import proposals as p
 from tallystick.events.state.ledger import Ledger
+
+log = structlog.wrap_logger(logging.getLogger("tallystick.config"))
 
 _OUTAGE = dt.timedelta(minutes=1)
 """A fleet that was closed for less than this is not said to have been away, unless tasks were running."""
@@ -112,6 +117,23 @@ def to_put_in_force(
 def load_config(mapping: dict[str, Any], position: int) -> c.LoadConfig:
     """The fleet's own command that puts a configuration, or a part of one, in force at a position."""
     return c.LoadConfig(config=mapping, id=f"{c.INTERNAL_ID}config-{content_hash(mapping)[:16]}-{position}")
+
+
+def logged(answer: Any) -> Any:
+    """The answer to a ``LoadConfig``, once what it warns of (``code``, ``key``, ``message``) is in the program log."""
+    for warning in answer.get("ok", {}).get("warnings", ()):
+        log.warning("config_warning", **warning)
+    return answer
+
+
+def accept(answer: Any) -> None:
+    """Take the answer to a command that `to_put_in_force` names.
+
+    Raises:
+        RefusedConfig: it was refused.
+    """
+    if "error" in logged(answer):
+        raise RefusedConfig(answer["error"]["detail"])
 
 
 def _catalogue(ledger: Ledger, config: Config | None) -> Iterable[Model]:

@@ -15,7 +15,7 @@ from typing import Any, Self
 from tallystick.actors.manager import Manager
 from tallystick.actors.runtime.clock import ManualClock
 from tallystick.actors.runtime.messages import MANAGER, Envelope, Post, Recorded, Tick
-from tallystick.actors.runtime.opening import RefusedConfig, open_ledger, to_put_in_force
+from tallystick.actors.runtime.opening import accept, open_ledger, to_put_in_force
 from tallystick.actors.runtime.reports import MakeReporter, NoReporter
 from tallystick.actors.runtime.specialist import Specialist, must_not_be_lost
 from tallystick.actors.runtime.supervision import Crashes
@@ -162,9 +162,7 @@ class SimulatedFleet(SpecialistGroup):
         fleet = cls(manager, made, ManualClock(now), lambda: reporter(store), crashes)
         for command in to_put_in_force(ledger, config, prices, now):
             (reply,) = fleet._answers(fleet._hand_in(Envelope([command], [encode_command(command)], by, None)))
-            answer = decode_answer(reply)
-            if "error" in answer:
-                raise RefusedConfig(answer["error"]["detail"])
+            accept(decode_answer(reply))
         return fleet
 
     @staticmethod

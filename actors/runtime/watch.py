@@ -3,9 +3,10 @@
 import datetime as dt
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from tallystick.actors.runtime.clock import APART, SteadyClock
+from tallystick.events.catalog import ClockAccepted, Event
 
 LOOK_SECONDS = 0.25
 _TOGETHER = APART / 2
@@ -13,14 +14,16 @@ _TOGETHER = APART / 2
 _JUMP_SECONDS = 1.0
 """Time that passed without this thread: the machine slept, or a step ahead was accepted."""
 _MILLISECOND = dt.timedelta(milliseconds=1)
+_TOGETHER_AGAIN = dt.timedelta(0)
 
 
 class Watch:
     """Looks four times a second, on a thread of its own, until it is stopped.
 
     ``lost`` says what became of the store; ``stop`` is called with it, once. ``note`` is called with how many
-    milliseconds the machine's clock is ahead (negative: behind) when that becomes more than a minute, and with 0 when
-    it no longer is. ``jumped`` is called where time passed faster than this thread could see.
+    milliseconds the machine's clock is ahead (negative: behind) when that becomes more than a minute, when it steps
+    again while it is ahead, and with 0 when it no longer is apart.
+    ``jumped`` is called where time passed faster than this thread could see.
     """
 
     def __init__(
@@ -33,15 +36,15 @@ class Watch:
     ) -> None:
         self._clock = clock
         self._lost, self._stop, self._note, self._jumped = lost, stop, note, jumped
-        self._noted = 0
-        """Which way the clocks were last found apart: 1 ahead, -1 behind, 0 together."""
+        self._noted = _TOGETHER_AGAIN
+        """How far the clocks were apart when that was last noted (negative: behind); zero where they were together."""
         self._seen: tuple[dt.datetime, float] | None = None
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
 
     def start(self, apart_ms: int) -> None:
         """Begin, with how far the clocks are apart by the log."""
-        self._noted = (apart_ms > 0) - (apart_ms < 0)
+        self._noted = apart_ms * _MILLISECOND
         self._thread.start()
 
     def stop(self) -> None:
@@ -49,9 +52,12 @@ class Watch:
         if self._thread.is_alive() and self._thread is not threading.current_thread():
             self._thread.join()
 
-    def accepted(self) -> None:
-        """An operator has accepted the machine's clock."""
-        self._noted = 0
+    def follow_accepted(self, events: Sequence[Event]) -> None:
+        """Go ahead by the steps of the machine's clock that an operator has accepted."""
+        for event in events:
+            if isinstance(event, ClockAccepted) and self._clock is not None:
+                self._clock.accept(event.ahead_ms * _MILLISECOND)
+        self._noted = _TOGETHER_AGAIN
 
     def look(self) -> bool:
         """Look once; whether there is any reason to look again."""
@@ -68,13 +74,20 @@ class Watch:
         return True
 
     def _compare(self, apart: dt.timedelta) -> None:
-        way = 1 if apart > APART else -1 if apart < -APART else 0
-        if way == 0 and self._noted and abs(apart) > _TOGETHER:
+        found = apart if abs(apart) > APART else _TOGETHER_AGAIN
+        if not found and self._noted and abs(apart) > _TOGETHER:
             return
-        if way != self._noted:
-            self._noted = way
-            self._note(apart // _MILLISECOND if way else 0)
+        # What an operator accepts is what was noted: so a further step ahead is noted, too.
+        stepped = found > _TOGETHER_AGAIN and abs(found - self._noted) > APART
+        if stepped or _way(found) != _way(self._noted):
+            self._noted = found
+            self._note(found // _MILLISECOND)
 
     def _run(self) -> None:
         while self.look() and not self._stopped.wait(LOOK_SECONDS):
             pass
+
+
+def _way(apart: dt.timedelta) -> int:
+    """1 ahead, -1 behind, 0 together."""
+    return (apart > _TOGETHER_AGAIN) - (apart < _TOGETHER_AGAIN)

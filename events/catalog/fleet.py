@@ -97,11 +97,16 @@ class ClockTogether(Event, kw_only=True, tag="clock-together.v1"):
 
 
 class ClockAccepted(Event, kw_only=True, tag="clock-accepted.v1"):
-    """An operator confirmed that the machine's clock, which was found ``ahead_ms`` ahead, is right."""
+    """An operator confirmed that the machine's clock, which was found ``ahead_ms`` ahead, is right: it is followed.
+
+    The step is no operation. ``keeps_time_left``: each hold and lease ends so much later, and keeps the time that it
+    had left; logs of earlier rules leave their ends where they were.
+    """
 
     kind: ClassVar[Kind] = "fact"
     ahead_ms: int
     reason: str | None = None
+    keeps_time_left: bool = False
 
 
 class FleetPaused(Event, kw_only=True, tag="fleet-paused.v1"):

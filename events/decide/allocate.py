@@ -97,14 +97,19 @@ def allocate_proportional(turn: Turn, command: c.AllocateProportional) -> Alloca
         InvalidAmount: a weight that is negative or not finite, or only zeros.
     """
     for agent, weight in command.weights.items():
-        if not weight.is_finite() or weight < 0 or _is_long(weight):
-            raise InvalidAmount(f"weights.{agent}", weight, "an exact decimal, not negative, of at most 18 digits")
+        if not weight.is_finite() or not 0 <= weight <= _WEIGHT_MAX or _is_long(weight):
+            raise InvalidAmount(
+                f"weights.{agent}",
+                weight,
+                f"an exact decimal from 0 to {_WEIGHT_MAX}, of at most 18 digits, none finer than 1E-18",
+            )
     if command.weights and not any(command.weights.values()):
         raise InvalidAmount("weights", "only zeros", "at least one weight above zero")
     return _allocate_split(turn, command.weights, command.total, "weights")
 
 
 _WEIGHT_DIGITS = 18
+_WEIGHT_MAX = 10**_WEIGHT_DIGITS - 1
 
 
 def _is_long(weight: Decimal) -> bool:

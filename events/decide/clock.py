@@ -12,14 +12,15 @@ from tallystick.events.state.ledger import Ledger
 def pass_time(ledger: Ledger, now: dt.datetime) -> list[e.Event]:
     """Let everything happen that is due by ``now`` (see `Ledger.due_at`), each in its order; the events of it.
 
-    A hold or a lease expires, a day or a period begins. The events are caused by `CLOCK` and have the id "".
+    A hold or a lease expires, a day or a period begins. Holds, or leases, of which several are due with nothing else in
+    between end together: what they give back goes up the tree once. The events are caused by `CLOCK`, with the id "".
     """
     turn = Turn(ledger, now, "", CLOCK)
     while (due := ledger.due_at()) <= turn.now and due != NEVER:
         if ledger.expiries and ledger.expiries[0][0] == due:
-            holds.end_hold(turn, ledger.holds[ledger.expiries[0][1]], "expired")
+            holds.expire_holds(turn, min(turn.now, ledger.due_beside_holds()))
         elif ledger.tasks.due_at() == due and not ledger.is_paused:
-            leases.lose_lease(turn, ledger.tasks.running[ledger.tasks.leases[0][1]])
+            leases.lose_leases(turn, min(turn.now, ledger.turns_at()))
         elif ledger.day.ends_at == due:
             daily_limits.begin_day(turn)
         elif ledger.limits.due == due:

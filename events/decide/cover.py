@@ -1,5 +1,7 @@
 """Cover: which account pays when more was used than there is, and what it gets back later."""
 
+from collections.abc import Iterable
+
 from tallystick.config.amounts import DIMENSIONS, Amounts
 from tallystick.events import catalog as e
 from tallystick.events.decide.turn import Turn
@@ -57,6 +59,20 @@ def settle_cover(turn: Turn, account: Account) -> None:
         _settle_cover(turn, account, d)
 
 
+def settle_covers(turn: Turn, accounts: Iterable[Account]) -> None:
+    """`settle_cover` for many accounts at once: each on the way up gives back once, after all that is below it.
+
+    The cost grows with the accounts that give back, not with their number times their depth. The balances are the same
+    in the end.
+    """
+    distinct = dict.fromkeys(accounts)
+    if len(distinct) == 1:
+        settle_cover(turn, *distinct)
+        return
+    for d in DIMENSIONS:
+        _settle_covers(turn, dict.fromkeys(account.payers[d] for account in distinct), d)
+
+
 def repay_source(turn: Turn, account: Account) -> None:
     """Give back, one step up, what others cover and the account no longer needs."""
     for d in account.dims:
@@ -77,6 +93,36 @@ def _settle_cover(turn: Turn, account: Account, d: int) -> None:
         turn.record(e.CoverRepaid(source=account.id, target=name_of(source), amount=one(d, back)))
         account = source
     if root.allocated[d] is not None:
+        _settle_root(turn, d)
+
+
+def _settle_covers(turn: Turn, accounts: Iterable[Account], d: int) -> None:
+    root = turn.ledger.root
+    at_root = False
+    giving: dict[Account, int] = {}
+    """The accounts that give back, each with how many of those right below it have not done so yet."""
+    for account in accounts:
+        at = account
+        if at is not root and at.free[d] <= 0:
+            continue
+        while at is not root and at.cover[d] > 0 and at not in giving:
+            giving[at] = 0
+            at = at.source(d)
+        at_root = at_root or at is root
+    for account in giving:
+        source = account.source(d)
+        if source in giving:
+            giving[source] += 1
+    ready = [account for account, below in giving.items() if not below]
+    for account in ready:  # grows while it is gone through
+        source = account.source(d)
+        back = min(account.cover[d], account.free[d])
+        turn.record(e.CoverRepaid(source=account.id, target=name_of(source), amount=one(d, back)))
+        if source in giving:
+            giving[source] -= 1
+            if not giving[source]:
+                ready.append(source)
+    if at_root and root.allocated[d] is not None:
         _settle_root(turn, d)
 
 

@@ -12,6 +12,7 @@ from tallystick.events.decide.dependents import cancel_dependents, free_dependen
 from tallystick.events.decide.leases import too_late, which_run
 from tallystick.events.decide.refusals import unknown_task
 from tallystick.events.decide.release import close_account, close_children
+from tallystick.events.decide.spelling import is_renamed
 from tallystick.events.decide.turn import Turn
 from tallystick.events.decide.usage import book
 from tallystick.events.messages.replies import Number, Refusal, shown
@@ -35,9 +36,9 @@ def complete_task(turn: Turn, command: c.CompleteTask) -> TaskClosed | Refusal:
     task = turn.ledger.tasks.get(command.task)
     if task is None:
         return unknown_task(command.task)
-    run = which_run(task, command.lease)
+    run, repaired = which_run(task, command.lease), is_renamed(turn.id, command)
     if run != "current":
-        _book_late(turn, task, command.lease, total)
+        _book_late(turn, task, command.lease, total, repaired=repaired)
         if run == "preempted":
             turn.record(e.PreemptionAcknowledged(task=task.id, lease=command.lease or task.ended[-1].lease))
         return too_late(task, run)
@@ -48,8 +49,10 @@ def complete_task(turn: Turn, command: c.CompleteTask) -> TaskClosed | Refusal:
     # Nothing can fail after this line.
     close_children(turn, account)
     if rest is not None:
-        book(turn, _report(task, rest), task.id, total=True)
-    return _complete(turn, task, account, command.outcome)
+        book(turn, _report(task, rest), task.id, total=True, repaired=repaired)
+    answer = _complete(turn, task, account, command.outcome)
+    answer.repaired = repaired
+    return answer
 
 
 def _complete(turn: Turn, task: Task, account: Account, outcome: c.TaskOutcome) -> TaskClosed:
@@ -129,14 +132,14 @@ def _report(task: Task, rest: Triple) -> c.ReportUsage:
     return c.ReportUsage(task=task.id, usage=usage, model=task.model, operation=OPERATION)
 
 
-def _book_late(turn: Turn, task: Task, lease: str | None, total: Triple) -> None:
+def _book_late(turn: Turn, task: Task, lease: str | None, total: Triple, *, repaired: bool) -> None:
     """A run that is over says what it used in all: what was not known of it is still a fact."""
     if lease is None and task.ended:
         lease = task.ended[-1].lease
     rest = _rest(total, task.spent_by(lease))
     if rest is not None:
         payer = turn.ledger.payer_of_run(task)
-        book(turn, _report(task, rest), task.id, lease, payer, total=True)
+        book(turn, _report(task, rest), task.id, lease, payer, total=True, repaired=repaired)
 
 
 def cancel_task(turn: Turn, command: c.CancelTask) -> TaskClosed | Refusal:

@@ -22,7 +22,7 @@ def throttle(turn: Turn, command: c.Throttle) -> Overrides | Refusal:
     """
     rate = command.rate
     if not rate.is_finite() or not 0 < rate <= 1 or rate.adjusted() < -_RATE_DIGITS:
-        raise InvalidAmount("rate", rate, "a share of normal speed, above 0 and at most 1")
+        raise InvalidAmount("rate", rate, "a share of normal speed, from 0.000000001 to 1")
     account = _open_account(turn, command.agent)
     if isinstance(account, Refusal):
         return account

@@ -19,14 +19,14 @@ from tallystick.events import messages as c
 from tallystick.events.decide import pricing
 from tallystick.events.decide.amounts import not_empty
 from tallystick.events.decide.answers import held_reply
-from tallystick.events.decide.cover import settle_cover
+from tallystick.events.decide.cover import settle_covers
 from tallystick.events.decide.daily_limits import over_daily_limit
 from tallystick.events.decide.fleet_response import respond
-from tallystick.events.decide.levels import enforced, relevel_above
+from tallystick.events.decide.levels import enforced, relevel_above_all
 from tallystick.events.decide.limits import near, over_limit, over_limit_more, record_lines
 from tallystick.events.decide.obstacles import refused_to_run
 from tallystick.events.decide.refusals import already_settled, hold_ended, unknown_agent, unknown_hold
-from tallystick.events.decide.spelling import legible, notes_misspelled
+from tallystick.events.decide.spelling import is_renamed, legible, notes_misspelled
 from tallystick.events.decide.turn import Turn
 from tallystick.events.decide.usage import (
     LATE_REPORT,
@@ -174,7 +174,7 @@ def settle(turn: Turn, command: c.Settle) -> Enforcement | Refusal:
     ledger, asked = turn.ledger, command
     command = legible(ledger, asked)
     used = as_used(command, pricing.price(ledger.rules, command))
-    used["repaired"] = command is not asked
+    used["repaired"] = command is not asked or is_renamed(turn.id, asked)
     hold = ledger.holds.get(command.hold)
     if hold is None:
         return _settle_late(turn, command, used)
@@ -241,10 +241,25 @@ def cancel_hold(turn: Turn, command: c.CancelHold) -> HoldGone | Refusal:
 
 
 def end_hold(turn: Turn, hold: Hold, how: "e.EndOfHold", **notes: Any) -> None:
-    """Give what a hold still has back to where it came from, and let cover and response follow."""
+    """Give what a hold still has back to where it came from, and let cover, levels and response follow."""
     turn.record(e.HoldEnded(hold=hold.id, agent=hold.account.id, how=how, **notes))
-    settle_cover(turn, hold.account)
-    relevel_above(turn, hold.account)
+    _given_back(turn, [hold.account])
+
+
+def expire_holds(turn: Turn, until: dt.datetime) -> None:
+    """End all holds that expire by ``until``, in their order; then cover, levels and response follow, once for all."""
+    ledger = turn.ledger
+    accounts: list[Account] = []
+    while ledger.expiries and ledger.expiries[0][0] <= until:
+        hold = ledger.holds[ledger.expiries[0][1]]
+        accounts.append(hold.account)
+        turn.record(e.HoldEnded(hold=hold.id, agent=hold.account.id, how="expired"))
+    _given_back(turn, accounts)
+
+
+def _given_back(turn: Turn, accounts: list[Account]) -> None:
+    settle_covers(turn, accounts)
+    relevel_above_all(turn, accounts)
     respond(turn)
 
 
@@ -299,5 +314,5 @@ def _ttl_ms(given: Decimal | None, otherwise: int) -> int:
         return otherwise
     ttl_ms = exact_units(given, 1, "ttl_seconds")
     if not 0 < ttl_ms <= _TTL_MAX_MS:
-        raise InvalidAmount("ttl_seconds", given, "above 0 and at most 604800 seconds (a week)")
+        raise InvalidAmount("ttl_seconds", given, "above 0 (at least 0.001) and at most 604800 seconds (a week)")
     return ttl_ms

@@ -4,19 +4,22 @@ A run is over when its lease has ended. Whatever still comes from it changes not
 which is charged to the account that paid for the run: never to a later run, and never twice.
 """
 
+import datetime as dt
 from typing import Literal
 
 from tallystick.events import catalog as e
 from tallystick.events.decide.alerts import alert
 from tallystick.events.decide.answers import enforcement
 from tallystick.events.decide.dependents import cancel_dependents
+from tallystick.events.decide.fleet_response import respond
 from tallystick.events.decide.levels import STOP
 from tallystick.events.decide.refusals import unknown_task
-from tallystick.events.decide.release import close_account
+from tallystick.events.decide.release import close_below, settle_above
 from tallystick.events.decide.turn import Turn
 from tallystick.events.messages.replies import Refusal
 from tallystick.events.messages.task_replies import TaskAlive, shown_time
-from tallystick.events.state.calendar import later
+from tallystick.events.state.accounts import Account
+from tallystick.events.state.calendar import NEVER, later
 from tallystick.events.state.task_rules import lease_time
 from tallystick.events.state.tasks import Task
 
@@ -95,14 +98,30 @@ def too_late(task: Task, run: WhichRun) -> Refusal:
 # --- the end of a lease -----------------------------------------------------------------------------------------------
 
 
-def lose_lease(turn: Turn, task: Task) -> None:
-    """No sign of life came: the slot and the unspent budget are free, and the task is tried again, or has failed."""
-    ledger, attempt = turn.ledger, task.attempt
-    assert task.lease is not None
-    fails = attempt >= ledger.rules.config.leases.max_attempts
-    then: e.AfterLease = "failed" if fails else "queued"
-    turn.record(e.LeaseLost(task=task.id, lease=task.lease, attempt=attempt, then=then))
-    close_account(turn, ledger.accounts[task.id])
-    if fails:
+def lose_leases(turn: Turn, until: dt.datetime) -> None:
+    """End the runs of which no sign of life came by ``until``, as far as no hold expires before; each in its order.
+
+    The slots and the unspent budgets are free, and the tasks are tried again, or have failed. What all of them give
+    back goes up the tree once.
+    """
+    ledger = turn.ledger
+    closed: list[Account] = []
+    failed: list[tuple[Task, int]] = []
+    while (due := ledger.tasks.due_at()) <= until and due != NEVER:
+        if ledger.expiries and ledger.expiries[0][0] <= due:
+            break
+        task = ledger.tasks.running[ledger.tasks.leases[0][1]]
+        account, attempt = ledger.accounts[task.id], task.attempt
+        assert task.lease is not None
+        fails = attempt >= ledger.rules.config.leases.max_attempts
+        then: e.AfterLease = "failed" if fails else "queued"
+        turn.record(e.LeaseLost(task=task.id, lease=task.lease, attempt=attempt, then=then))
+        close_below(turn, account)
+        closed.append(account)
+        if fails:
+            failed.append((task, attempt))
+    settle_above(turn, closed)
+    respond(turn)
+    for task, attempts in failed:
         cancel_dependents(turn, task)
-        alert(turn, "attempts_exhausted", f"{task.id} has failed: its lease was lost {attempt} times", task.id)
+        alert(turn, "attempts_exhausted", f"{task.id} has failed: its lease was lost {attempts} times", task.id)

@@ -4,6 +4,7 @@ An agent's action is derived when it asks, never written to every account: a fle
 """
 
 import datetime as dt
+from collections.abc import Iterable
 from copy import copy
 from decimal import Decimal
 from functools import cache
@@ -15,6 +16,7 @@ from tallystick.events.decide.cover import settle_cover
 from tallystick.events.decide.limits import Passed
 from tallystick.events.decide.turn import Turn
 from tallystick.events.state.accounts import Account, Closed
+from tallystick.events.state.calendar import later
 from tallystick.events.state.ledger import Ledger
 
 CONTINUE, WARN, THROTTLE, DEGRADE, STOP = range(5)
@@ -55,8 +57,16 @@ def relevel_above(turn: Turn, account: Account) -> None:
 
     Who does not pay does not change, so the cost grows with the covers of this turn and not with the depth.
     """
-    assert account.parent is not None
-    for payer in dict.fromkeys(account.parent.payers):
+    relevel_above_all(turn, (account,))
+
+
+def relevel_above_all(turn: Turn, accounts: Iterable[Account]) -> None:
+    """`relevel_above` for many accounts at once."""
+    payers: dict[Account, None] = {}
+    for account in accounts:
+        assert account.parent is not None
+        payers.update(dict.fromkeys(account.parent.payers))
+    for payer in payers:
         _relevel_one(turn, payer)
     _relevel_moved(turn)
 
@@ -318,7 +328,8 @@ def throttled_until(account: Account, measure: Enforced) -> dt.datetime | None:
     """When a throttled agent's wait ends, or ended; None where it has none (see `wait_left_ms`)."""
     if measure.action == STOP or measure.rate >= NORMAL_SPEED or account.last_report_at is None:
         return None
-    return account.last_report_at + min(WAIT_MAX_MS, int(account.pace_ms * (1 / measure.rate - 1))) * MILLISECOND
+    wait_ms = min(WAIT_MAX_MS, int(account.pace_ms * (1 / measure.rate - 1)))
+    return later(account.last_report_at, wait_ms * MILLISECOND)
 
 
 def cheaper_model(ledger: Ledger, model: str | None) -> str | None:

@@ -4,6 +4,7 @@ import calendar
 import datetime as dt
 import hashlib
 from decimal import Decimal
+from functools import partial
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -20,7 +21,7 @@ from tallystick.config.amounts import (
     exact_units,
 )
 from tallystick.config.errors import ConfigError
-from tallystick.config.loader import changed, from_mapping, to_mapping, without_limits
+from tallystick.config.loader import changed, from_mapping, to_mapping
 from tallystick.config.prices import from_mapping as prices_from_mapping
 from tallystick.config.prices import to_mapping as prices_to_mapping
 from tallystick.config.remarks import kept, never_tripping
@@ -35,7 +36,7 @@ from tallystick.events.decide.daily_limits import day_of
 from tallystick.events.decide.fleet_response import respond
 from tallystick.events.decide.levels import relevel
 from tallystick.events.decide.limit_windows import windows_needed
-from tallystick.events.decide.spelling import bad_name
+from tallystick.events.decide.spelling import bad_name, is_known
 from tallystick.events.decide.turn import Turn
 from tallystick.events.messages import proposals as p
 from tallystick.events.messages.replies import Done, Loaded, Overridden, Refusal, Totals, shown
@@ -203,7 +204,8 @@ def load_config(turn: Turn, command: c.LoadConfig) -> Loaded | Refusal:
     ledger = turn.ledger
     before = ledger.rules.loaded if ledger.configured else None
     try:
-        config = from_mapping(command.config) if before is None else changed(before, command.config)
+        knows = partial(is_known, ledger)
+        config = from_mapping(command.config, knows) if before is None else changed(before, command.config, knows)
     except ConfigError as error:
         return Refusal("invalid_message", f"config: {error}")
     refusal = None if before is None else _only_local(turn, before, config)
@@ -237,7 +239,7 @@ def load_config(turn: Turn, command: c.LoadConfig) -> Loaded | Refusal:
             relevel(turn, ledger.accounts[name])
         close_breaker(turn)
     respond(turn)
-    warnings = [*never_tripping(config, before or without_limits())]
+    warnings = [*never_tripping(config)]
     if before is not None:
         warnings += kept(before, command.config)
     now = totals(ledger)

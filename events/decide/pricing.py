@@ -6,7 +6,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from tallystick.config.amounts import AMOUNT_MAX, NOTHING, InvalidAmount, Triple, count_up
+from tallystick.config.amounts import AMOUNT_MAX, AMOUNTS_MAX, COST, NOTHING, InvalidAmount, Triple, count_up
 from tallystick.config.price import Tokens
 from tallystick.events.messages import Reserve, Spending
 from tallystick.events.messages.provider_usage import Counts, counted
@@ -76,14 +76,14 @@ def price(rules: Rules, command: Spending, *, total: bool = False) -> Priced:
         if tokens is None:
             tokens = used.input + used.output
             if tokens > AMOUNT_MAX:
-                raise InvalidAmount("input_tokens", used.input, "a sum with output_tokens up to 2^63-1")
+                raise InvalidAmount("input_tokens", used.input, f"a sum with output_tokens up to {AMOUNT_MAX}")
         if cost is not None or command.model is None:
             return Priced(tokens, time_ms, cost, counts)
     several = total or (command.requests is not None and command.requests > 1)
     quote = quoted(rules, command.model, used, base=several)
     if quote.cost_nanos > AMOUNT_MAX:
         found = f"a price of {quote.cost_nanos} nano-dollars"
-        raise InvalidAmount(field, found, "tokens whose price is at most 2^63-1 nano-dollars")
+        raise InvalidAmount(field, found, f"tokens whose price is at most {AMOUNTS_MAX[COST]} US dollars")
     return Priced(tokens, time_ms, quote.cost_nanos, counts, quote.priced_as, quote.unpriced, quote.base_tier)
 
 
@@ -97,7 +97,7 @@ def _counts(command: Spending) -> Counts:
     """The tokens that a message names, and where it does not, those that the provider's usage object does."""
     requests = command.requests
     if requests is not None and not 0 <= requests <= AMOUNT_MAX:
-        raise InvalidAmount("requests", requests, "a whole number, from 0 to 2^63-1")
+        raise InvalidAmount("requests", requests, f"a whole number from 0 to {AMOUNT_MAX}")
     named: dict[str, int] = {}
     for name in _COUNTED:
         value = getattr(command, name)

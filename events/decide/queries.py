@@ -8,7 +8,7 @@ from tallystick.events import messages as c
 from tallystick.events.decide.answers import enforcement, status
 from tallystick.events.decide.fleet_response import pressure
 from tallystick.events.decide.refusals import unknown_agent
-from tallystick.events.decide.subtree import Memory
+from tallystick.events.decide.subtree import known_below
 from tallystick.events.decide.turn import Turn
 from tallystick.events.messages.replies import BudgetStatus, Efficiency, Enforcement, GlobalStatus, Refusal, shown
 from tallystick.events.state.accounts import limited, minus, money
@@ -18,8 +18,9 @@ from tallystick.events.state.ledger import Ledger
 
 def get_status(turn: Turn, command: c.GetStatus) -> BudgetStatus | Refusal:
     """One account."""
-    account = turn.ledger.accounts.get(command.agent)
-    return unknown_agent(turn.ledger, command.agent) if account is None else status(turn, account, {})
+    ledger = turn.ledger
+    account = ledger.accounts.get(command.agent)
+    return unknown_agent(ledger, command.agent) if account is None else status(turn, account, known_below(ledger))
 
 
 def get_global_status(turn: Turn, command: c.GetGlobalStatus) -> GlobalStatus:
@@ -29,7 +30,7 @@ def get_global_status(turn: Turn, command: c.GetGlobalStatus) -> GlobalStatus:
     page = ledger.names[first : first + command.limit]
     root = ledger.root
     highest, _ = pressure(ledger)
-    memory: Memory = {}
+    memory = known_below(ledger)
     return GlobalStatus(
         total=shown(ledger.total),
         total_allocated=shown(limited(root.allocated, minus(root.delegated, ledger.reserve.granted))),

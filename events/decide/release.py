@@ -1,17 +1,20 @@
 """Release: children first, holds cancelled, the unused back to the parent, and a last statement."""
 
+from collections.abc import Iterable
+
 from tallystick.config.amounts import DIMENSIONS, Amounts, Triple, seconds
 from tallystick.events import catalog as e
 from tallystick.events import messages as c
 from tallystick.events.decide.answers import stamp, used
-from tallystick.events.decide.cover import repay_source, settle_cover
+from tallystick.events.decide.cover import repay_source, settle_covers
 from tallystick.events.decide.dependents import give_up_under
 from tallystick.events.decide.fleet_response import respond
-from tallystick.events.decide.levels import percentage, relevel_above
+from tallystick.events.decide.levels import percentage, relevel_above, relevel_above_all
 from tallystick.events.decide.refusals import unknown_agent
 from tallystick.events.decide.turn import Turn
 from tallystick.events.messages.replies import FinalReport, Refusal, ReleasedBudget, shown
 from tallystick.events.state.accounts import Account, limited
+from tallystick.events.state.ledger import Ledger
 
 
 def release_budget(turn: Turn, command: c.ReleaseBudget) -> ReleasedBudget | Refusal:
@@ -25,15 +28,31 @@ def release_budget(turn: Turn, command: c.ReleaseBudget) -> ReleasedBudget | Ref
 
 def close_account(turn: Turn, account: Account) -> ReleasedBudget:
     """Close an open account and all below it, and let the fleet's response follow."""
-    answer = _release(turn, account)
+    answer = close_below(turn, account)
+    settle_above(turn, (account,))
     respond(turn)
     return answer
 
 
 def close_children(turn: Turn, account: Account) -> None:
     """Close all that is below an account."""
-    for child in list((account.children or {}).values()):
-        _release(turn, child)
+    children = list((account.children or {}).values())
+    for child in children:
+        close_below(turn, child)
+    settle_above(turn, children)
+
+
+def settle_above(turn: Turn, closed: Iterable[Account]) -> None:
+    """Let cover and levels follow from what accounts that were closed have given back: up the tree once for all."""
+    ledger = turn.ledger
+    # Where an account was closed as well, what it had is with the next one above.
+    topmost = [account for account in closed if _is_open(ledger, account.parent)]
+    settle_covers(turn, [account.parent for account in topmost if account.parent is not None])
+    relevel_above_all(turn, topmost)
+
+
+def _is_open(ledger: Ledger, account: Account | None) -> bool:
+    return account is not None and (account is ledger.root or ledger.accounts.get(account.id) is account)
 
 
 class _Closing:
@@ -47,10 +66,10 @@ class _Closing:
         self.children = len(self.left)
 
 
-def _release(turn: Turn, account: Account) -> ReleasedBudget:
+def close_below(turn: Turn, account: Account) -> ReleasedBudget:
     """Close an account after all below it, from the leaves up: at any depth.
 
-    Each gives back to its source alone, which will have its turn; only the last settles on up the tree.
+    Each gives back to its source alone, which will have its turn; from there on it is for `settle_above`.
     """
     path = [_begin(turn, account)]
     while True:
@@ -60,17 +79,12 @@ def _release(turn: Turn, account: Account) -> ReleasedBudget:
             continue
         path.pop()
         holds = _give_holds_back(turn, last.account)
-        if path:
-            repay_source(turn, last.account)
-            _close(turn, last.account)
-            continue
-        settle_cover(turn, account)
-        answer = _statement(turn, account, last.children, holds)
-        _close(turn, account)
-        assert account.parent is not None
-        settle_cover(turn, account.parent)
-        relevel_above(turn, account)
-        return answer
+        repay_source(turn, last.account)
+        if not path:
+            answer = _statement(turn, account, last.children, holds)
+            _close(turn, account)
+            return answer
+        _close(turn, last.account)
 
 
 def _begin(turn: Turn, account: Account) -> _Closing:

@@ -1,8 +1,9 @@
 """Names in messages: what opens something under one is refused if it is misspelled, what reports under one is repaired.
 
-A name that the fleet knows already stays valid as it is spelled.
+A name that the fleet knows already stays valid as it is spelled. Ids of messages are names, too: see `misspelled_id`.
 """
 
+import hashlib
 from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
@@ -58,6 +59,8 @@ def is_known(ledger: Ledger, name: str) -> bool:
     """
     if name in ledger.accounts or name in ledger.released or name in ledger.stops or name in ledger.tasks.known:
         return True
+    if ledger.known_elsewhere is not None and ledger.known_elsewhere(name):
+        return True
     config = ledger.rules.config
     for names in (config.products, config.token_budgets, config.max_concurrent.per_type, config.models):
         if name in names:
@@ -72,6 +75,45 @@ def _labels(ledger: Ledger) -> Iterator[tuple[str | None, ...]]:
         yield closed.agent_type, closed.budget_product, closed.workflow
     for task in ledger.tasks.known.values():
         yield task.agent_type, task.product, task.workflow, task.wanted_model
+
+
+# --- ids of messages --------------------------------------------------------------------------------------------------
+
+_FACTS = (c.ReportUsage, c.Settle, c.CompleteTask)
+"""Messages that say what was used: they are never lost over an id."""
+_ID_KEPT, _DIGITS = 100, 12
+
+
+def misspelled_id(ledger: Ledger, command: c.Command) -> Refusal | None:
+    """Why a message may not have its id: it is misspelled, and not one that the fleet remembers.
+
+    A query leaves no trace of its id, and a fact is recorded under another one (`recorded_id`).
+    """
+    if type(command).query or isinstance(command, _FACTS) or command.id is None or command.id in ledger.ids:
+        return None
+    wrong = misspelled(command.id)
+    if wrong is None:
+        return None
+    text = f"id: found {command.id!a} with {wrong.character}, allowed is {wrong.allowed}"
+    return Refusal("invalid_message", text, {"field": "id", "character": wrong.character})
+
+
+def recorded_id(ledger: Ledger, command: c.Command) -> str:
+    """The id under which a message is recorded and remembered: its own, or for a fact under a misspelled id what that
+    shows, with a digest of it, so that ids that look alike stay apart.
+    """
+    id = command.id or ""
+    if misspelled(id) is None or not isinstance(command, _FACTS) or id in ledger.ids:
+        return id
+    return f"{repaired(id)[:_ID_KEPT].rstrip()}#{hashlib.sha256(id.encode()).hexdigest()[:_DIGITS]}"
+
+
+def is_renamed(id: str, command: c.Command) -> bool:
+    """Whether a message is recorded under another id than the one that it came with, which was misspelled."""
+    return command.id is not None and command.id != id and misspelled(command.id) is not None
+
+
+# --- reports ----------------------------------------------------------------------------------------------------------
 
 
 def legible(ledger: Ledger, command: Report) -> Report:

@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 from tallystick.config.amounts import DIMENSIONS
 from tallystick.events.state.accounts import Account, Money
+from tallystick.events.state.ledger import Ledger
 
 
 class Sums(NamedTuple):
@@ -18,7 +19,16 @@ class Sums(NamedTuple):
 
 
 Memory = dict[str, tuple[Sums, Sums]]
-"""By account, what was found of it: consumed and held. It is shared by all that one answer shows."""
+"""By account, what was found of it: consumed and held. It is shared by all answers between two events."""
+
+
+def known_below(ledger: Ledger) -> Memory:
+    """What answers since the last event have found of subtrees; so n questions about a chain of n cost n, not n²."""
+    position, memory = ledger.below
+    if position != ledger.position:
+        memory = {}
+        ledger.below = (ledger.position, memory)
+    return memory
 
 
 def subtree(account: Account, memory: Memory) -> tuple[Money, Money]:

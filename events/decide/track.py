@@ -7,7 +7,7 @@ from tallystick.events.decide.holds import extend_hold, extension
 from tallystick.events.decide.leases import extend_lease, last_lease, was_lost, which_run
 from tallystick.events.decide.levels import STOP
 from tallystick.events.decide.refusals import unknown_agent
-from tallystick.events.decide.spelling import legible
+from tallystick.events.decide.spelling import is_renamed, legible
 from tallystick.events.decide.turn import Turn
 from tallystick.events.decide.usage import book
 from tallystick.events.messages.replies import Enforcement, Held, Refusal
@@ -24,7 +24,7 @@ def report_usage(turn: Turn, command: c.ReportUsage) -> Enforcement | Refusal:
     """
     ledger, asked = turn.ledger, command
     command = legible(ledger, asked)
-    repaired = command is not asked
+    repaired = command is not asked or is_renamed(turn.id, asked)
     if command.task is None and command.agent is not None and command.lease is None:
         return book(turn, command, command.agent, repaired=repaired)
     if command.task is None or command.agent is not None:

@@ -1,11 +1,14 @@
 """How the events of the whole fleet change the state: what is in force, pauses, alerts, response."""
 
+import datetime as dt
+
 from tallystick.config.loader import restore
 from tallystick.config.prices import from_mapping as prices_from_mapping
 from tallystick.events import catalog as e
 from tallystick.events.evolve import charged, day
 from tallystick.events.evolve.tasks import relevel, resume_leases
 from tallystick.events.state import outbox
+from tallystick.events.state.holds import move_expiries
 from tallystick.events.state.ledger import Ledger
 from tallystick.events.state.task_rules import priorities_of
 
@@ -62,6 +65,15 @@ def part_clock(ledger: Ledger, event: e.ClockApart) -> None:
 def join_clock(ledger: Ledger, event: "e.ClockTogether | e.ClockAccepted") -> None:
     """The machine's clock is followed."""
     ledger.clock_apart_ms = 0
+
+
+def step_ahead(ledger: Ledger, event: e.ClockAccepted) -> None:
+    """Time goes on from a later moment. The step is no operation: nothing ends by it, and no pace is taken from it."""
+    if event.keeps_time_left:
+        step = dt.timedelta(milliseconds=event.ahead_ms)
+        move_expiries(ledger, step)
+        ledger.tasks.move_leases(step)
+        ledger.opened_at = event.at
 
 
 def put_alert(ledger: Ledger, event: e.AlertRaised) -> None:

@@ -69,7 +69,7 @@ STEPS: Mapping[type[e.Event], tuple[Step, ...]] = {
     e.FleetOpened: (fleet.open_again,),
     e.ClockApart: (fleet.part_clock,),
     e.ClockTogether: (fleet.join_clock,),
-    e.ClockAccepted: (fleet.join_clock,),
+    e.ClockAccepted: (fleet.join_clock, fleet.step_ahead),
     e.ReserveReleased: (fleet.release_reserve,),
     e.FleetResponseChanged: (fleet.change_response,),
     e.PoolExhausted: (fleet.note_pool_exhausted,),

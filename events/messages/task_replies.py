@@ -62,6 +62,8 @@ class TaskClosed(Reply):
     minutes: Compared | None = None
     cancelled: list[str] | None = None
     """The tasks that ended with it because they depend on it."""
+    repaired: bool = False
+    """The id of the message was misspelled: it is recorded under what that shows."""
 
 
 class TaskAlive(Reply):

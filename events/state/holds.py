@@ -4,6 +4,7 @@ import datetime as dt
 import heapq
 
 from tallystick.events.state.accounts import Hold
+from tallystick.events.state.calendar import later
 from tallystick.events.state.ledger import Ledger
 
 
@@ -20,6 +21,15 @@ def list_expiry(ledger: Ledger, hold: Hold) -> None:
     """A hold expires at another time than before."""
     heapq.heappush(ledger.expiries, (hold.expires_at, hold.id))
     _drop_stale(ledger)
+
+
+def move_expiries(ledger: Ledger, by: dt.timedelta) -> None:
+    """Every hold that stands expires so much later: it keeps the time that it had left."""
+    ledger.expiries = []
+    for hold in ledger.holds.values():
+        hold.expires_at = later(hold.expires_at, by)
+        ledger.expiries.append((hold.expires_at, hold.id))
+    heapq.heapify(ledger.expiries)
 
 
 def unlist_hold(ledger: Ledger, hold: Hold) -> None:

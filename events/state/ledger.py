@@ -7,7 +7,9 @@ accounts say it is. Totals are kept incrementally: no cost here grows with the f
 
 import datetime as dt
 from collections import deque
+from collections.abc import Callable
 from fractions import Fraction
+from typing import Any
 
 from tallystick.config.amounts import DIMENSIONS, NOTHING, Triple
 from tallystick.config.prices import PriceList
@@ -15,7 +17,7 @@ from tallystick.config.settings import Config
 from tallystick.events.catalog.event import EPOCH
 from tallystick.events.catalog.rules_version import FIRST_RULES
 from tallystick.events.state.accounts import Account, Balances, Closed, EndedHold, Money, limited, minus, money
-from tallystick.events.state.calendar import NEVER, earlier
+from tallystick.events.state.calendar import NEVER, earlier, later
 from tallystick.events.state.charged import Charged
 from tallystick.events.state.commitments import Commitments
 from tallystick.events.state.day import FAR, Day, Watch
@@ -43,9 +45,8 @@ class Ledger(Balances):
         self.configured = False
         self.rules_version = FIRST_RULES
         """By which version of the rules decisions are made now."""
-        self.position, self.now = 0, EPOCH
-        self.looked_at = EPOCH
-        """The time of the command that is being decided. No part of the state: windows that roll are seen from it."""
+        self.position, self.now, self.looked_at = 0, EPOCH, EPOCH
+        """``looked_at``: the time of the command that is being decided. No part of the state: windows that roll are seen from it."""
 
         self.names: list[str] = []
         """The ids of the open accounts, sorted: the order of the pages."""
@@ -79,18 +80,23 @@ class Ledger(Balances):
         """What earlier runs taught. No decision reads it: kept here, forecasts lose nothing by a restart."""
 
         self.tasks, self.estimates, self.day, self.commitments = Tasks(), Estimates(), Day(), Commitments()
+        self.limits = Limits()
         self.slot_times = SlotTimes()
         """Like ``history``, for the allocator."""
         self.charged = Charged()
         """Likewise, where fairness is measured by tokens or cost; empty where it is not."""
-        self.limits = Limits()
-        """What limits have counted."""
         self.watch: Watch | None = None
         """How far usage may go before a daily line is crossed or the breaker may trip; None: not known."""
         self.opened_at = EPOCH
         """When the fleet was last opened after a time in which nothing was heard."""
         self.clock_apart_ms = 0
         """How far the machine's clock was found ahead of the ledger's time (negative: behind it); 0: together."""
+        self.known_elsewhere: Callable[[str], bool] | None = None
+        """Whether a name is valid as it is spelled although this state does not know it: where a log is decided anew
+        that knew it. No part of the state.
+        """
+        self.below: tuple[int, dict[str, Any]] = (0, {})
+        """The position at which subtrees were last asked for, and what was found of them (`decide.subtree`)."""
         self.done: dict[str, tuple[int, int]] = {}
         """By open account, how many tasks that it paid for were completed, and how many of them were estimated well."""
 
@@ -228,12 +234,17 @@ class Ledger(Balances):
 
     def due_at(self) -> dt.datetime:
         """When something happens by itself next: a hold or a lease expires, or the day or the period ends."""
-        due = self.expiries[0][0] if self.expiries else NEVER
-        if self.configured:
-            due = min(due, self.day.ends_at)
-        if self.tasks.leases and not self.is_paused:
-            due = min(due, self.tasks.due_at())
-        due = min(due, self.limits.due)
+        due = self.due_beside_holds()
+        return min(due, self.expiries[0][0]) if self.expiries else due
+
+    def due_beside_holds(self) -> dt.datetime:
+        """`due_at`, holds apart."""
+        due = self.turns_at()
+        return min(due, self.tasks.due_at()) if self.tasks.leases and not self.is_paused else due
+
+    def turns_at(self) -> dt.datetime:
+        """When the day, a calendar window of a limit or the period ends, whichever is first."""
+        due = min(self.day.ends_at, self.limits.due) if self.configured else NEVER
         return due if self.period_ends is None else min(due, self.period_ends)
 
     # --- the memory of ids --------------------------------------------------------------------------------------------
@@ -248,7 +259,7 @@ class Ledger(Balances):
 
     def mark(self, position: int, at: dt.datetime) -> None:
         """Note when the log came to ``position`` (at most once a minute), and forget what is older than the memory."""
-        self.next_mark = at + _MINUTE
+        self.next_mark = later(at, _MINUTE)
         self.id_marks.append((at, position))
         self._forget_before(earlier(at, dt.timedelta(hours=self.rules.ids_keep_hours)))
 
@@ -258,7 +269,7 @@ class Ledger(Balances):
         """
         marks, order, ids = self.id_marks, self.id_order, self.ids
         # What was recorded behind a mark, and before the next one, is less than a minute younger than it.
-        while len(marks) > 1 and marks[0][0] + _MINUTE <= horizon:
+        while len(marks) > 1 and later(marks[0][0], _MINUTE) <= horizon:
             marks.popleft()
         floor = marks[0][1]
         while order and ids[order[0]] < floor:

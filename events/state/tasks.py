@@ -7,7 +7,7 @@ product; whose lease ends next; which task waits for which. No cost here grows w
 import datetime as dt
 import heapq
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Literal, NamedTuple, get_args
 
 import msgspec
@@ -15,7 +15,7 @@ import msgspec
 from tallystick.config.kinds import Priority
 from tallystick.events.messages.command import PRIORITIES
 from tallystick.events.state.accounts import ZERO, Money, plus
-from tallystick.events.state.calendar import NEVER
+from tallystick.events.state.calendar import NEVER, later
 
 State = Literal["waiting_on_dependencies", "queued", "running", "completed", "failed", "cancelled", "rejected"]
 STATES: tuple[State, ...] = get_args(State)
@@ -264,10 +264,17 @@ class Tasks:
 
     def renew(self, least: dt.datetime) -> None:
         """No lease ends before ``least``: slots are kept while everything is stopped."""
+        self._move_leases(lambda ends: max(ends, least))
+
+    def move_leases(self, by: dt.timedelta) -> None:
+        """Every lease ends so much later: it keeps the time that it had left."""
+        self._move_leases(lambda ends: later(ends, by))
+
+    def _move_leases(self, moved: Callable[[dt.datetime], dt.datetime]) -> None:
         self.leases = []
         for task in self.running.values():
             assert task.lease_expires_at is not None
-            task.lease_expires_at = max(task.lease_expires_at, least)
+            task.lease_expires_at = moved(task.lease_expires_at)
             self.leases.append((task.lease_expires_at, task.id))
         heapq.heapify(self.leases)
 

@@ -53,12 +53,10 @@ def check(file: Path | None, prices_file: Path | None) -> None:
     settings = loader.load(found)
     prices = prices_of_today(settings, prices_file)
     click.echo(f"OK: {found or loader.PACKAGED_FILE}")
-    # The packaged condition is not warned of where the file has none of its own: the limit is in the list.
-    known = None if "circuit_breaker" in loader.named(settings) else loader.without_limits()
     unlimited = [remark.key for remark in not_limited(settings)]
     if unlimited:
         click.echo(f"not limited: {', '.join(unlimited)}")
-    found_remarks = (*never_binding(settings), *never_tripping(settings, known))
+    found_remarks = (*never_binding(settings), *never_tripping(settings))
     of_limits = [f"{remark.code}: {remark.key}: {remark.message}" for remark in found_remarks]
     others = (*_of_models(settings, prices), *far_from_published(prices), *_of_addresses(settings))
     for warning in (*of_limits, *others):

@@ -102,6 +102,11 @@ ROWS: Rows = {
         lambda x, say: (
             f"the machine's clock, {x.ahead_ms // 1000} s ahead, was accepted: {x.reason or 'no reason given'}"
         ),
+        lambda x, ledger, history: (
+            ["the step is no operation: each hold and lease keeps the time that it had left"]
+            if x.keeps_time_left
+            else []
+        ),
         after=(e.ClockApart,),
     ),
     e.FleetResumed: Row(lambda x, say: "the pause was ended", after=(e.FleetPaused,)),

@@ -64,7 +64,11 @@ class Question:
 
     def _instead_of_config(self, command: c.LoadConfig, in_force: Config | None) -> list[c.Command]:
         try:
-            recorded = from_mapping(command.config) if in_force is None else changed(in_force, command.config)
+            # Names that the log took are valid, however they are spelled.
+            knows = lambda name: True  # noqa: E731
+            recorded = (
+                from_mapping(command.config, knows) if in_force is None else changed(in_force, command.config, knows)
+            )
         except ConfigError:
             # Recorded by a version that allowed it. The core decides what becomes of it.
             return [command]

@@ -8,6 +8,7 @@ from tallystick.events import messages as c
 from tallystick.events.catalog import Event, RequestRefused
 from tallystick.events.catalog.event import EPOCH
 from tallystick.events.decide.levels import STOP
+from tallystick.events.decide.spelling import is_known
 from tallystick.events.decide.turn import CLOCK
 from tallystick.events.log.audit import Replay
 from tallystick.events.log.store import Record
@@ -61,6 +62,9 @@ class Rerun:
         self._holds_to_cancel: list[str] = []
         """Holds that will never be settled: they are given back before anything else happens."""
         self._comparison = Comparison()
+        self._is_ours = True
+        """Whether the step at hand was decided by our version of the rules."""
+        self.other.ledger.known_elsewhere = self._log_knows
         self.stretches = Stretches()
 
     @property
@@ -80,7 +84,7 @@ class Rerun:
             BrokenChain: a record is not what was written.
         """
         other = self._other
-        is_ours = self.stretches.take(step)
+        is_ours = self._is_ours = self.stretches.take(step)
         self._now = step.at
         self._pass_time(step.at)
         self._cancel_holds()
@@ -117,6 +121,10 @@ class Rerun:
         self.difference = self.difference or self._comparison.end()
         self.recorded.finish(self._now)
         self.other.finish(self._now)
+
+    def _log_knows(self, name: str) -> bool:
+        """Whether the log took a name as it is spelled: names of its messages are not judged anew."""
+        return not self._is_ours or is_known(self.recorded.ledger, name)
 
     # --- the log's own history ----------------------------------------------------------------------------------------
 

@@ -100,13 +100,25 @@ def test_a_large_step_ahead_is_followed_only_when_it_is_accepted(machine: Machin
     machine.go_on(7)
     assert clock.now() == START + 7 * SECOND
     assert clock.apart == YEARS
-    clock.accept()
+    clock.accept(YEARS)
     assert clock.now() == machine.told
     machine.step(-YEARS)
     machine.go_on(1)
     assert clock.now() == START + YEARS + 8 * SECOND, "what was accepted is not taken back"
-    clock.accept()
+    clock.accept(YEARS)
     assert clock.now() == START + YEARS + 8 * SECOND
+
+
+@pytest.mark.parametrize(("accepted", "follows"), [(1, 1), (2, 2), (3, 2)])
+def test_a_step_is_followed_as_far_as_it_was_accepted_and_never_beyond_the_machine(
+    machine: Machine, accepted: int, follows: int
+) -> None:
+    clock = SteadyClock(machine, START)
+    machine.step(2 * YEARS)
+    clock.now()
+    clock.accept(accepted * YEARS)
+    assert clock.now() == START + follows * YEARS
+    assert clock.apart == (2 - follows) * YEARS, "the rest is a step that was not accepted"
 
 
 def test_the_calendar_has_an_end_and_time_stands_there(machine: Machine) -> None:
@@ -166,8 +178,12 @@ def test_clocks_that_are_apart_are_noted_once_and_so_is_their_agreement(machine:
         (120, []),
         (20, [0]),
         (1_000, [979_000]),
-        (-100, []),
-        (-2_000, [-1_121_000]),
+        (59, []),
+        (2, [1_040_000]),
+        (-61, [979_000]),
+        (-100, [879_000]),
+        (100, [979_000]),
+        (-2_100, [-1_121_000]),
     ):
         machine.step(step * SECOND)
         looking.noted.clear()
@@ -285,7 +301,42 @@ def test_a_step_ahead_is_shown_and_followed_when_an_operator_accepts_it(
     assert ok(fleet.ask(STATUS))["held"] == {"tokens": 500}
     ok(fleet.ask({"type": "AcceptClock", "reason": "the battery was changed"}))
     assert "clock_apart_seconds" not in ok(fleet.ask(GLOBAL))
-    assert ok(fleet.ask(STATUS))["held"] == {"tokens": 0}, "time has come to the machine's"
+    (shown,) = ok(fleet.ask({"type": "GetHolds"}))["holds"]
+    assert shown["expires_at"][:4] == str((START + YEARS).year), "time has come to the machine's"
+    assert ok(fleet.ask(STATUS))["held"] == {"tokens": 500}, "a step is no operation"
+    machine.go_on(3_599)
+    assert ok(fleet.ask(STATUS))["held"] == {"tokens": 500}
+    machine.go_on(1)
+    assert ok(fleet.ask(STATUS))["held"] == {"tokens": 0}
     assert fleet.ask({"type": "AcceptClock"})["error"]["code"] == "clock_not_ahead"
     look(fleet)
     assert codes(fleet).count("clock_ahead") == 1
+
+
+def test_a_second_step_is_noted_without_an_alert_and_accepted_with_the_first(
+    machine: Machine, running: Callable[..., Fleet]
+) -> None:
+    fleet = running()
+    ok(fleet.ask(ALLOCATE))
+    ok(fleet.ask({**HOLD, "ttl_seconds": 3600}))
+    for _ in range(2):
+        machine.step(YEARS)
+        look(fleet)
+    assert ok(fleet.ask(GLOBAL))["clock_apart_seconds"] == 2 * YEARS.total_seconds()
+    assert codes(fleet) == ["clock_ahead"]
+    ok(fleet.ask({"type": "AcceptClock"}))
+    assert ok(fleet.ask(STATUS))["held"] == {"tokens": 500}
+
+
+def test_a_step_that_was_not_noted_yet_is_not_accepted(machine: Machine, running: Callable[..., Fleet]) -> None:
+    fleet = running()
+    ok(fleet.ask(ALLOCATE))
+    ok(fleet.ask({**HOLD, "ttl_seconds": 3600}))
+    machine.step(YEARS)
+    look(fleet)
+    machine.step(YEARS)
+    ok(fleet.ask({"type": "AcceptClock"}))
+    assert ok(fleet.ask(STATUS))["held"] == {"tokens": 500}
+    look(fleet)
+    assert ok(fleet.ask(GLOBAL))["clock_apart_seconds"] == YEARS.total_seconds()
+    assert codes(fleet) == ["clock_ahead", "clock_ahead"]

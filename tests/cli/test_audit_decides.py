@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from tallystick.events.catalog.rules_version import RULES_VERSION
 from tallystick.events.log.codec import GENESIS, decode_event, exchange_of, seal
 from tallystick.events.log.store import Record, open_store
 from tests.support.cli import Run
@@ -63,7 +64,10 @@ def test_a_log_that_nobody_touched_is_decided_again_as_recorded(run: Run, fleet:
     result = run("audit", "verify")
     assert result.exit_code == 0, result.output
     end = len(records_of(fleet))
-    assert f"decided again   positions 1 to {end}, by version 2 of the rules: all as recorded" in result.stdout
+    assert (
+        f"decided again   positions 1 to {end}, by version {RULES_VERSION} of the rules: all as recorded"
+        in result.stdout
+    )
     assert "every one is what the log comes to" in result.stdout
     assert problems(run) == []
 
@@ -280,7 +284,7 @@ def test_the_result_says_which_stretch_was_decided_by_which_rules(run: Run, tmp_
     assert f"other rules     positions 1 to {end} were decided by version 1" in result.stdout
     assert f"decided again   positions {end + 1} to " in result.stdout
     rules = json.loads(run("audit", "verify", "--json").stdout)["rules"]
-    assert [(one["version"], one["decided_again"]) for one in rules] == [(1, False), (2, True)]
+    assert [(one["version"], one["decided_again"]) for one in rules] == [(1, False), (RULES_VERSION, True)]
 
     def more(event: Any) -> Any:
         event.amount = type(event.amount)(tokens=500)

@@ -31,6 +31,16 @@ def test_a_good_file_is_ok_and_what_it_does_not_limit_is_listed(run: Run, tmp_pa
     assert run("config", "check", "good.yml").stdout == f"OK: good.yml\n{not_limited}"
 
 
+def test_a_packaged_trip_condition_whose_limit_is_absent_is_a_warning(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "good.yml").write_text("total_budget: {tokens: 1000}\n", encoding="utf-8")
+    assert run("config", "check", "good.yml").stderr == (
+        "tallystick: warning: can_never_trip: circuit_breaker.trip_conditions[0]: cost_daily_usd >"
+        " daily_limits.max_cost_usd never becomes true: there is no daily_limits.max_cost_usd\n"
+    )
+    (tmp_path / "other.yml").write_text("daily_limits: {max_cost_usd: 10}\n", encoding="utf-8")
+    assert run("config", "check", "other.yml").stderr == ""
+
+
 def test_without_a_file_it_is_the_one_that_is_found(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     packaged = f"OK: {loader.PACKAGED_FILE}\nnot limited: total_budget.time_seconds\n"
     assert run("config", "check").stdout == packaged
@@ -108,7 +118,8 @@ def test_an_address_that_may_hold_a_secret_or_leads_nowhere_is_a_warning(
         "mailto://ann:${TALLYSTICK_NOT_SET}@example.org",
     ]
     file = tmp_path / "mine.yml"
-    file.write_text(json.dumps({"notifications": {"ceo": addresses}}), encoding="utf-8")
+    settings = {"notifications": {"ceo": addresses}, "daily_limits": {"max_cost_usd": 5}}
+    file.write_text(json.dumps(settings), encoding="utf-8")
     result = run("config", "check", "mine.yml")
     assert (result.exit_code, result.stdout.splitlines()[0]) == (0, "OK: mine.yml")
     secret, nowhere, unset = result.stderr.splitlines()

@@ -134,9 +134,9 @@ def test_a_model_of_the_catalogue_without_a_price_is_a_warning(run: Run, tmp_pat
     (tmp_path / "mine.yml").write_text("models: {own: {provider: us, id: our-model}}\n", encoding="utf-8")
     result = run("config", "check", "mine.yml")
     assert (result.exit_code, result.stdout.splitlines()[0]) == (0, "OK: mine.yml")
-    assert result.stderr.startswith("tallystick: warning: models.own: no price is known for our-model")
+    assert "tallystick: warning: models.own: no price is known for our-model" in result.stderr
     (tmp_path / "prices.yml").write_text("prices: {our-model: {input: 0, output: 0}}\n", encoding="utf-8")
-    assert run("config", "check", "mine.yml", "--prices", "prices.yml").stderr == ""
+    assert "no price is known" not in run("config", "check", "mine.yml", "--prices", "prices.yml").stderr
 
 
 def test_two_questions_at_once_are_refused(run: Run, fleet: Path, mine: Path) -> None:

@@ -243,7 +243,7 @@ def test_a_bad_configuration_is_told_by_file_and_line(run: Run, story: Path) -> 
         ("tokens", "allowed is tokens=, time_seconds= or cost_usd= and an amount or none"),
         ("dollars=5", "allowed is tokens=, time_seconds= or cost_usd= and an amount or none"),
         ("tokens=many", "tokens: found 'many', allowed is a number, or none"),
-        ("tokens=-1", "tokens: found -1, allowed is whole tokens, from 0 to 2^63-1 internal units, or none"),
+        ("tokens=-1", "tokens: found -1, allowed is whole tokens, from 0 to 9223372036854775807, or none"),
         ("tokens=1.5", "tokens: found 1.5, allowed is whole tokens"),
         ("cost_usd=NaN", "cost_usd: found NaN, allowed is US dollars with at most 9 decimals"),
     ],

@@ -87,6 +87,14 @@ def test_a_trip_condition_that_needs_an_absent_limit_is_said(condition: str, can
         assert "there is no daily_limits.max" in found[0].message
 
 
+def test_the_packaged_condition_is_said_to_be_dead_where_its_limit_is_absent() -> None:
+    (found,) = never_tripping(from_mapping({"total_budget": {"tokens": 5}}))
+    assert (found.code, found.key) == ("can_never_trip", "circuit_breaker.trip_conditions[0]")
+    assert "there is no daily_limits.max_cost_usd" in found.message
+    assert not list(never_tripping(from_mapping({"daily_limits": {"max_cost_usd": 5}})))
+    assert not list(never_tripping(from_mapping({"circuit_breaker": {"trip_conditions": []}})))
+
+
 @pytest.mark.parametrize(
     ("mapping", "key", "named"),
     [

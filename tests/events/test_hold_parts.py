@@ -159,7 +159,7 @@ def test_what_is_malformed_is_refused_as_that_before_anything_is_said_of_its_hol
 def test_a_bad_amount_of_a_sign_of_life_is_named_with_its_bound(core: Core) -> None:
     core.when(c.Heartbeat(agent="ann", amount=budget(-1)))
     detail = core.then_refused("invalid_amount", field="amount.tokens").detail
-    assert detail == "amount.tokens: found -1, allowed is whole tokens, from 0 to 2^63-1 internal units"
+    assert detail == "amount.tokens: found -1, allowed is whole tokens, from 0 to 9223372036854775807"
 
 
 def test_signs_of_life_that_move_nothing_leave_nothing_behind(core: Core) -> None:

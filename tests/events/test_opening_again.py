@@ -7,8 +7,10 @@ import pytest
 
 from tallystick.events import catalog as e
 from tallystick.events import messages as c
+from tallystick.events.evolve import evolve
 from tallystick.events.log import snapshot
 from tallystick.events.messages import proposals as p
+from tallystick.events.state.calendar import later
 from tests.support.core import START, Core, allocate, budget, dump, fleet, hold, submit, use
 
 QUIET = {"minimum_share_percent": 0, "max_pool_share_percent": 100}
@@ -135,3 +137,50 @@ def test_only_a_clock_that_is_ahead_can_be_accepted() -> None:
     accepted = core.only(e.ClockAccepted)
     assert (accepted.ahead_ms, accepted.reason) == (90_000, "the battery was changed")
     assert core.ledger.clock_apart_ms == 0
+
+
+@pytest.mark.parametrize("years", [1, 9_000])
+def test_after_an_accepted_step_each_hold_and_lease_keeps_the_time_that_it_had_left(years: int) -> None:
+    core = configured()
+    core.given(allocate("ann", 1000), submit("a"), hold("ann", "h", 5, ttl_seconds=90))
+    core.wait(30).given(submit("b"), hold("ann", "late", 5, ttl_seconds=600))
+    step = dt.timedelta(days=365 * years)
+    core.given(p.NoteClock(apart_ms=step // dt.timedelta(milliseconds=1)), c.AcceptClock())
+    assert core.only(e.ClockAccepted).keeps_time_left
+    core.now = later(core.now, step)
+    core.wait(59 if years == 1 else 0).pass_time()
+    assert set(core.ledger.holds) == {"h", "late"}
+    assert set(core.ledger.tasks.running) == {"a", "b"}
+    if years == 1:
+        core.wait(1).pass_time()
+        assert set(core.ledger.holds) == {"late"}
+        core.wait(30).pass_time()
+        assert set(core.ledger.tasks.running) == {"b"}, "the lease of a had 90 seconds left"
+        core.wait(30).pass_time()
+        assert not core.ledger.tasks.running
+        assert set(core.ledger.holds) == {"late"}
+
+
+def test_an_accepted_step_is_no_operation_so_no_agent_waits_for_it() -> None:
+    core = configured()
+    core.given(allocate("ann", 1000), use("ann", 100))
+    core.wait(2).given(use("ann", 650))
+    core.wait(1).given(p.NoteClock(apart_ms=7_200_000), c.AcceptClock())
+    core.wait(7_201).given(use("ann", 10))
+    assert throttled(core) == 2, "the pace from before the step"
+
+
+def test_a_step_that_an_earlier_version_accepted_left_the_ends_where_they_were() -> None:
+    core = configured()
+    core.given(allocate("ann", 1000), hold("ann", "h", 5, ttl_seconds=60), p.NoteClock(apart_ms=7_200_000))
+    evolve(core.ledger, e.ClockAccepted(ahead_ms=7_200_000, position=core.ledger.position + 1, at=core.now))
+    assert core.ledger.holds["h"].expires_at == core.now + dt.timedelta(seconds=60)
+
+
+def test_a_clock_that_steps_again_while_it_is_ahead_is_noted_and_not_alerted_again() -> None:
+    core = configured()
+    core.given(p.NoteClock(apart_ms=90_000), p.NoteClock(apart_ms=900_000))
+    core.then_events(e.ClockApart)
+    assert core.ledger.clock_apart_ms == 900_000
+    core.given(p.NoteClock(apart_ms=-90_000))
+    core.then_events(e.ClockApart, e.AlertRaised)

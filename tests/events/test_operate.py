@@ -286,6 +286,14 @@ def test_a_trip_condition_on_a_limit_that_is_absent_is_reported() -> None:
     assert "there is no daily_limits.max_cost_usd" in warnings[0].message
 
 
+@pytest.mark.parametrize("before", [[], [{"daily_limits": DAILY}], [{"timezone": "UTC"}]])
+def test_the_packaged_condition_is_reported_too_as_long_as_its_limit_is_absent(before: list[Any]) -> None:
+    core = Core(*(c.LoadConfig(config=config) for config in before))
+    without = {"daily_limits": {"max_cost_usd": None, "max_tokens_total": 500}}
+    assert [one.code for one in core.when(c.LoadConfig(config=without)).warnings] == ["can_never_trip"]
+    assert core.when(c.LoadConfig(config={"daily_limits": DAILY})).warnings == []
+
+
 @pytest.mark.parametrize(
     "config", [{"notifications": {"ceo": ["json://elsewhere/hook"]}}, {"metrics_file": "/etc/passwd"}]
 )

@@ -16,7 +16,8 @@ from tallystick.events.decide import decide
 from tallystick.events.log import snapshot
 from tallystick.events.messages.replies import Refusal
 from tallystick.events.state.ledger import Ledger
-from tests.support.core import START, Core, allocate, budget, fleet, hold, use
+from tests.support.core import START, Core, allocate, budget, fleet, hold, submit, use
+from tests.support.counting import steps
 
 QUIET = {"enforcement": {"warn_before_exhaustion_seconds": 0}}
 STEP = dt.timedelta(microseconds=1)
@@ -109,9 +110,9 @@ def test_a_throttled_agent_waits_to_the_microsecond() -> None:
 
 def test_of_very_many_holds_only_the_next_are_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tallystick.events.decide.retry.LOOKED_AT_MAX", 3)
-    core = Core(fleet(1_000, **QUIET), allocate("a", 100))
+    core = Core(fleet(1_000, **QUIET), allocate("p", 100), allocate("a", cost="1", parent="p"))
     for number in range(10):
-        core.given(hold("a", f"h-{number}", 10, ttl_seconds=Decimal(number + 1)))
+        core.given(hold("p", f"h-{number}", 10, ttl_seconds=Decimal(number + 1)))
     answer = core.when(c.Reserve(agent="a", estimate=budget(100)))
     assert answer.numbers["retry_after_seconds"] == 3
 
@@ -183,3 +184,69 @@ def test_a_repeat_at_that_time_is_granted_and_a_microsecond_earlier_is_not(seed:
             check(core, more(dice.choice(standing), amount))
         if dice.randint(0, 1):
             check(core, c.Reserve(agent=dice.choice(("c", "q", "a", "b", "d")), estimate=budget(amount)))
+
+
+# --- what it costs -------------------------------------------------------------------------------------------------
+
+
+def _crowd(n: int) -> Core:
+    """A fleet of ``n`` accounts with a hold each, and a tenth as many running tasks."""
+    no_limits = {"max_tokens_total": None, "max_cost_usd": None}
+    slots = {"max_concurrent": {"total": n, "per_type": {}}, "token_budgets": {"default": 100}}
+    core = Core(fleet(10**9, daily_limits=no_limits, **slots, **QUIET), compares=False)
+    for number in range(n):
+        core.given(allocate(f"a{number}", 1_000, product=f"p{number % 7}"))
+        ttl_seconds = Decimal(100 + number * 7 % n)
+        core.given(hold(f"a{number}", f"h-{number}", 900, ttl_seconds=ttl_seconds))
+    for number in range(n // 10):
+        core.given(submit(f"t{number}", "x", product=f"p{number % 7}"))
+    assert len(core.ledger.tasks.running) == n // 10
+    return core
+
+
+def _steps(core: Core, command: c.Reserve) -> tuple[int, Any]:
+    return steps(lambda: decide(core.ledger, command, core.now, f"{command.agent}-{core.ledger.position}", "tester"))
+
+
+def test_a_refused_hold_costs_a_few_granted_ones_in_a_fleet_of_any_size() -> None:
+    refused, dry = [], []
+    for n in (30, 300):
+        core = _crowd(n)
+        granted, decided = _steps(core, c.Reserve(agent="a3", estimate=budget(1)))
+        assert not isinstance(decided.answer, Refusal)
+        last = f"a{next(number for number in range(n) if number * 7 % n == n - 1)}"
+        waits, decided = _steps(core, c.Reserve(agent=last, estimate=budget(200)))
+        assert decided.answer.numbers["retry_after_seconds"] == 100 + n - 1
+        hopeless, decided = _steps(core, c.Reserve(agent="a5", estimate=budget(2_000)))
+        assert decided.answer.numbers["retry_after_seconds"] is None
+        assert waits < 5 * granted
+        assert hopeless < 2 * granted
+        refused.append(waits)
+        dry.append(hopeless)
+    assert max(refused) <= min(refused) + 10
+    assert max(dry) <= min(dry) + 10
+
+
+def test_what_looks_at_the_holds_of_others_looks_at_few_of_them() -> None:
+    counts = []
+    for n in (100, 1_000):
+        core = Core(fleet(10**6, daily_limits={"max_tokens_total": 2 * n}, **QUIET), compares=False)
+        core.given(allocate("a", 10_000), allocate("b", 10_000))
+        for number in range(n):
+            core.given(hold("a", f"h-{number}", 1, ttl_seconds=Decimal(number + 1)))
+        counts.append(_steps(core, c.Reserve(agent="b", estimate=budget(2 * n)))[0])
+    assert counts[1] <= 1.2 * counts[0]
+
+
+def test_a_day_that_is_used_up_waits_for_the_next_however_many_holds_stand() -> None:
+    core = Core(fleet(10**6, daily_limits={"max_tokens_total": 1_000}, **QUIET), compares=False)
+    core.given(allocate("a", 10_000), allocate("b", 10_000))
+    for number in range(100):
+        core.given(hold("a", f"h-{number}", 1, ttl_seconds=Decimal(number + 1)))
+    core.given(use("b", 1_000))
+    asked = c.Reserve(agent="b", estimate=budget(10))
+    taken, decided = _steps(core, asked)
+    assert decided.answer.numbers["retry_after_seconds"] == 12 * 3_600
+    assert taken < 2_000
+    core.wait(12 * 3_600)
+    assert not isinstance(core.when(asked), Refusal)

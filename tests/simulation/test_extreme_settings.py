@@ -1,56 +1,21 @@
 """Whatever number a setting allows, no later computation fails over it."""
 
 import datetime as dt
-from collections.abc import Iterator, Mapping
-from decimal import Decimal
-from typing import Annotated, Any, get_args, get_origin
+from typing import Any
 
-import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tallystick.config.building import Bounds
 from tallystick.config.errors import ConfigError
 from tallystick.config.loader import from_mapping
 from tallystick.config.settings import Config
 from tests.support.core import START
 from tests.support.driving import simulated
+from tests.support.extremes import EXTREMES
 
 Message = dict[str, Any]
 SECONDS = dt.timedelta(seconds=1)
-NAMED = {"products": "lab", "max_concurrent.per_type": "writer", "token_budgets": "default"}
-
-
-def extremes(section: type, above: str = "") -> Iterator[tuple[str, int | str]]:
-    """Each key that holds a number, with its least and its greatest value."""
-    for field in msgspec.structs.fields(section):
-        key, kinds = f"{above}{field.name}", [field.type]
-        while kinds:
-            kind = kinds.pop()
-            if get_origin(kind) is Mapping:
-                key = f"{key}.{NAMED.get(key, '')}"
-                kinds.append(get_args(kind)[1])
-            elif isinstance(kind, type) and issubclass(kind, msgspec.Struct):
-                yield from extremes(kind, f"{key}.")
-            elif get_origin(kind) is Annotated and get_args(kind)[0] in (int, Decimal):
-                for value in _of(next(note for note in get_args(kind) if isinstance(note, msgspec.Meta))):
-                    yield key, value
-            elif get_origin(kind) is not Annotated:
-                kinds += get_args(kind)
-
-
-def _of(meta: msgspec.Meta) -> tuple[int | str, ...]:
-    bounds = (meta.extra or {}).get("bounds")
-    if not isinstance(bounds, Bounds):
-        assert meta.ge is not None
-        assert meta.le is not None
-        return int(meta.ge), int(meta.le)
-    least = Decimal(1).scaleb(-bounds.decimals) if bounds.above else Decimal(bounds.least)
-    return f"{least:f}", str(bounds.most)
-
-
-EXTREMES = list(extremes(Config))
 
 
 def config_of(chosen: list[tuple[str, int | str]]) -> Config | None:

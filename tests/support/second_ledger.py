@@ -147,8 +147,8 @@ class Books:
             case e.CoverRepaid():
                 self._cover(event.target, event.source, event.amount, -1)
             case e.UsageReported():
-                # What a run had used when it was over is not charged to a later run of the same name.
-                is_open = event.agent in self.parent and event.lease is None
+                # What a run or an earlier account had used is not charged to a later one of the same name.
+                is_open = event.agent in self.parent and event.lease is None and event.life is None
                 account = event.agent if is_open else event.charged or "fleet"
                 self._use(account, (event.tokens, event.time_ms, event.cost_nanos))
             case e.HoldPlaced() | e.HoldExtended() | e.HoldEnded() | e.HoldSettled():
