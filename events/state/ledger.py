@@ -46,7 +46,7 @@ class Ledger(Balances):
         self.rules_version = FIRST_RULES
         """By which version of the rules decisions are made now."""
         self.position, self.now, self.looked_at = 0, EPOCH, EPOCH
-        """``looked_at``: the time of the command that is being decided. No part of the state: windows that roll are seen from it."""
+        """``looked_at`` is when the command came that is decided: no part of the state, windows that roll end by it."""
 
         self.names: list[str] = []
         """The ids of the open accounts, sorted: the order of the pages."""
