@@ -39,6 +39,7 @@ from tallystick.config.kinds import (
     Weight,
     WindowMinutes,
 )
+from tallystick.config.limits import COUNTERS_MAX, Limit, check_names
 from tallystick.config.names import FLEET_NAMES, TASK_NAMES, numbers_in
 from tallystick.config.section import Section, check_rising
 
@@ -299,6 +300,8 @@ class Config(Section, frozen=True, dict=True):
     preemption_cooldown_minutes: Minutes = Decimal(10)
     fairness: Fairness = Fairness()
     daily_limits: DailyLimits = DailyLimits()
+    limits: tuple[Limit, ...] = ()
+    limits_counters_max: Positive = COUNTERS_MAX
     auto_model_selection: AutoModelSelection = AutoModelSelection()
     models: Mapping[Name, Model] = msgspec.field(
         default_factory=lambda: {
@@ -318,6 +321,7 @@ class Config(Section, frozen=True, dict=True):
         _check_zone(self.timezone)
         _check_models(self)
         _check_conditions(self)
+        check_names(self.limits)
         who = self.circuit_breaker.when_tripped.notify
         if who not in self.notifications:
             raise _not_among("notifications", self.notifications, who, ("circuit_breaker", "when_tripped", "notify"))

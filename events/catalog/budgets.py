@@ -29,6 +29,7 @@ class BudgetAllocated(Event, kw_only=True, tag="budget-allocated.v1"):
     overdraft_max: Amounts | None = None
     """What others may cover for it at most; no bound in a dimension that is left out."""
     lease_ms: int = 0
+    labels: dict[str, str] | None = None
 
 
 class BudgetDrawn(Event, kw_only=True, tag="budget-drawn.v1"):

@@ -71,7 +71,8 @@ class UsageReported(Event, kw_only=True, tag="usage-reported.v1"):
 
 
 class HoldPlaced(Event, kw_only=True, tag="hold-placed.v1"):
-    """An amount was set aside before an operation; ``ttl_ms`` is what a heartbeat extends it by.
+    """An amount was set aside before an operation; ``ttl_ms`` is what a heartbeat extends it by. Tokens as they were
+    told apart, and requests, are recorded where limits count them.
 
     Its cost is that of ``model``, by the price of ``priced_as``, where the estimate named none. ``rejects_overage``: a
     settlement above it is refused. ``spends``: its expiry books what it still has as used.
@@ -96,6 +97,9 @@ class HoldPlaced(Event, kw_only=True, tag="hold-placed.v1"):
     labels: dict[str, str] | None = None
     operation: str | None = None
     reason: str | None = None
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    requests: int | None = None
 
 
 class HoldExtended(Event, kw_only=True, tag="hold-extended.v1"):

@@ -22,7 +22,7 @@ from tallystick.events.decide.daily_limits import no_new_accounts
 from tallystick.events.decide.levels import STOP, enforced, relevel, relevel_above, restore_more, stop_of, stopped_by
 from tallystick.events.decide.pool import lacking, open_reserve_for, over_pool_share
 from tallystick.events.decide.refusals import unknown_agent
-from tallystick.events.decide.spelling import bad_name, first_misspelling
+from tallystick.events.decide.spelling import bad_name, first_misspelling, free_labels
 from tallystick.events.decide.turn import Turn
 from tallystick.events.messages.replies import Allocation, Allocations, Refusal, Share, shown
 from tallystick.events.state.accounts import ZERO, Account
@@ -74,6 +74,7 @@ def allocate_budget(turn: Turn, command: c.AllocateBudget) -> Allocation | Refus
             workflow=command.workflow,
             overdraft_max=overdraft_max,
             lease_ms=lease_ms,
+            labels=command.labels or None,
         ),
     )
     return allocation(ledger, account)
@@ -90,8 +91,9 @@ def _overdraft_max(command: c.AllocateBudget, budget: Triple) -> Amounts | None:
     return Amounts(*most)
 
 
-def _labels(command: c.AllocateBudget) -> tuple[tuple[str, str | None], ...]:
-    return ("agent_type", command.agent_type), ("product", command.product), ("workflow", command.workflow)
+def _labels(command: c.AllocateBudget) -> list[tuple[str, str | None]]:
+    named = [("agent_type", command.agent_type), ("product", command.product), ("workflow", command.workflow)]
+    return [*named, *free_labels(command.labels)]
 
 
 def allocate_equal(turn: Turn, command: c.AllocateEqual) -> Allocations | Refusal:

@@ -3,7 +3,7 @@
 import datetime as dt
 
 from tallystick.events import catalog as e
-from tallystick.events.decide import breaker, daily_limits, holds, leases, operate
+from tallystick.events.decide import breaker, daily_limits, holds, leases, limit_windows, operate
 from tallystick.events.decide.turn import CLOCK, Turn
 from tallystick.events.state.calendar import NEVER
 from tallystick.events.state.ledger import Ledger
@@ -26,6 +26,8 @@ def pass_time(ledger: Ledger, now: dt.datetime) -> list[e.Event]:
             leases.end_agent_lease(turn, ledger.leases.first())
         elif ledger.day.ends_at == due:
             daily_limits.begin_day(turn)
+        elif ledger.limits.due == due:
+            limit_windows.begin_windows(turn)
         else:
             operate.renew_period(turn)
         if breaker.is_crossed(ledger):

@@ -24,6 +24,7 @@ from tallystick.events.decide.first_estimate import first_estimate
 from tallystick.events.decide.fleet_response import respond
 from tallystick.events.decide.last_call import USED, kept
 from tallystick.events.decide.levels import enforced, relevel_above_all
+from tallystick.events.decide.limits import near, over_limit, over_limit_more, record_lines
 from tallystick.events.decide.obstacles import refused_to_run
 from tallystick.events.decide.refusals import already_settled, hold_ended, unknown_agent, unknown_hold
 from tallystick.events.decide.spelling import is_renamed, legible, notes_misspelled
@@ -34,6 +35,7 @@ from tallystick.events.decide.usage import (
     UNDER_ESTIMATE,
     as_used,
     follow,
+    label_late,
     noted,
     of_life,
     of_run,
@@ -73,7 +75,7 @@ def reserve(turn: Turn, command: c.Reserve) -> Held | Refusal:
     if turn.id in ledger.holds or turn.id in ledger.ended_holds:
         return Refusal("idempotency_conflict", f"there is or was a hold with the id {turn.id}", {"hold": turn.id})
     last_call = command.last_call and ledger.rules.last_call is not None
-    refusal = _refused(turn, account, wanted, last_call=last_call)
+    refusal = _refused(turn, account, wanted, last_call=last_call) or over_limit(turn, account, command, priced)
     if refusal is not None:
         return refusal
     if command.dry_run:
@@ -98,9 +100,13 @@ def reserve(turn: Turn, command: c.Reserve) -> Held | Refusal:
             last_call=last_call,
             estimated_by=estimated_by,
             **noted(command),
+            **(_counted(command, priced) if ledger.rules.limits else {}),
         )
     )
+    touched = ledger.limits.touched
     respond(turn)
+    if ledger.rules.limits:
+        record_lines(turn, near(ledger, touched))
     answer = held_reply(ledger.holds[turn.id])
     answer.unpriced, answer.base_tier, answer.estimated_by = priced.unpriced, priced.base_tier, estimated_by
     return answer
@@ -125,9 +131,16 @@ def _as_if_held(turn: Turn, account: Account, wanted: Triple, ttl_ms: int) -> He
         model=None,
         last_call=False,
         estimated=False,
+        limited=None,
         account=account,
     )
     return held_reply(asked, to_come=True)
+
+
+def _counted(command: c.Reserve, priced: pricing.Priced) -> dict[str, Any]:
+    """The fields of a hold that only limits count."""
+    sent, got = priced.counts.input_tokens, priced.counts.output_tokens
+    return {"input_tokens": sent, "output_tokens": got, "requests": command.requests}
 
 
 def _refused(turn: Turn, account: Account, wanted: Triple, *, last_call: bool, begun: bool = False) -> Refusal | None:
@@ -242,6 +255,7 @@ def _settle_late(turn: Turn, command: c.Settle, used: dict[str, Any]) -> Enforce
         belongs = belongs or {"life": ended.life}
     payer = None if account is not None else ledger.payer_of(closed)
     event = e.UsageReported(agent=ended.agent, hold=hold_id, late=True, partial=not command.final, **belongs, **used)
+    label_late(ledger, event, None if account is not None else closed)
     # Nothing can fail after this line.
     return use_priced(turn, account, event, LATE_REPORT, payer=payer)
 
@@ -326,6 +340,7 @@ def extend_hold(turn: Turn, hold_id: str, asked: Extension) -> Held | Refusal:
     refusal = None
     if more is not None:
         refusal = _refused(turn, hold.account, more, last_call=hold.last_call, begun=True)
+        refusal = refusal or over_limit_more(turn, hold, more)
     if refusal is not None:
         return refusal
     # Nothing can fail after this line.

@@ -21,11 +21,14 @@ from tallystick.events.decide.levels import (
     used_up_above,
     wait_left_ms,
 )
+from tallystick.events.decide.limits import LEAST, matches, near, refusals
 from tallystick.events.decide.refusals import unknown_agent
 from tallystick.events.decide.turn import Turn
 from tallystick.events.messages.replies import Obstacle, Refusal, shown
 from tallystick.events.state.accounts import ZERO, Account, limited
 from tallystick.events.state.ledger import Ledger
+from tallystick.events.state.limit_subjects import subject_of
+from tallystick.events.state.limits import Match
 
 _LEAST = (1, None, 1)
 """The smallest hold that a day's limits can refuse."""
@@ -43,9 +46,11 @@ def refused_to_run(turn: Turn, account: Account, measure: Enforced, *, last_call
     return next((refusal for refusal in found if not last_call or refusal.code != "throttled"), None)
 
 
-def obstacles_of(turn: Turn, agent: str, account: Account | None, measure: Enforced) -> list[Obstacle]:
+def obstacles_of(
+    turn: Turn, agent: str, account: Account | None, measure: Enforced, limited: list[Match] | None = None
+) -> list[Obstacle]:
     """All that would refuse the next hold of an agent, in the order in which a `Reserve` looks; and an open breaker,
-    which refuses new accounts and tasks.
+    which refuses new accounts and tasks. ``limited`` are the limits that it would count in, if they are known.
     """
     ledger = turn.ledger
     if account is None:
@@ -56,14 +61,20 @@ def obstacles_of(turn: Turn, agent: str, account: Account | None, measure: Enfor
         if reason is not None:
             found.insert(0, Obstacle("agent_stopped", f"{agent} was stopped: {reason}", "stop"))
         return found
+    if limited is None and ledger.rules.limits:
+        limited = near(ledger, matches(ledger, subject_of(ledger, account, account.model)))
+    limits: list[Obstacle] = []
+    if limited:
+        limits = [_obstacle(refusal) for refusal in refusals(turn, account, limited, LEAST, named=False)]
     if _is_far(ledger, account, measure):
-        return []
+        return limits
     found = [_obstacle(refusal) for refusal in _refusals_to_run(turn, account, measure)]
     found += [
         _without_room(account, d) for d in DIMENSIONS if _has_no_room(account, d) and not _is_named(ledger, account, d)
     ]
     found += _kept(ledger, account)
     found += [_obstacle(refusal) for refusal in daily_refusals(ledger, account, _LEAST, turn.now, asked=False)]
+    found += limits
     breaker = breaker_open(ledger)
     if breaker is not None:
         found.append(Obstacle(breaker.code, breaker.detail, "breaker", refuses="new_work"))

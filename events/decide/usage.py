@@ -12,6 +12,7 @@ from tallystick.events.decide.answers import enforcement
 from tallystick.events.decide.cover import cover, settle_cover
 from tallystick.events.decide.fleet_response import respond
 from tallystick.events.decide.levels import relevel, relevel_above
+from tallystick.events.decide.limits import record_lines
 from tallystick.events.decide.overdraft import OVERDRAFT_MAX, beyond, note_overdrafts
 from tallystick.events.decide.turn import Turn
 from tallystick.events.messages.replies import Enforcement
@@ -55,6 +56,7 @@ def book(
         **(of_run(ledger, agent) if over is not None else of_life(closed)),
         **as_used(command, priced),
     )
+    label_late(ledger, event, closed)
     # Nothing can fail after this line.
     if closed is not None:
         payer = payer or ledger.payer_of(closed)
@@ -71,6 +73,14 @@ def of_life(closed: Closed | None) -> dict[str, Any]:
         "agent_type": closed.agent_type,
         "workflow": closed.workflow,
     }
+
+
+def label_late(ledger: Ledger, event: e.UsageReported, closed: Closed | None) -> None:
+    """A late report has the labels of what it belongs to over its own."""
+    task = None if event.lease is None else ledger.tasks.get(event.agent)
+    labels = task.labels if task is not None else None if closed is None else closed.labels
+    if labels:
+        event.labels = {**(event.labels or {}), **labels}
 
 
 def of_run(ledger: Ledger, name: str) -> dict[str, Any]:
@@ -93,7 +103,7 @@ def as_used(command: c.ReportUsage | c.Settle, priced: pricing.Priced) -> dict[s
         "priced_as": priced.priced_as,
         "unpriced": priced.unpriced,
         "base_tier": priced.base_tier,
-        **({} if isinstance(command, c.ReportUsage) else noted(command)),
+        **({"labels": command.labels or None} if isinstance(command, c.ReportUsage) else noted(command)),
     }
 
 
@@ -145,6 +155,7 @@ def use(
     if account is not None and (account.warning is not None or account.pool_notice < ledger.pool_exhausted_at):
         warnings = _warnings(ledger, account)
     turn.record(event)
+    touched = ledger.limits.touched
     if held is not ZERO:
         settle_cover(turn, account or charged)
     ratio = follow(turn, charged, account)
@@ -152,7 +163,11 @@ def use(
     closed = None
     if account is None and type(event) is e.UsageReported:
         closed = ledger.released.get(event.agent) if event.life is None else ledger.lives.get(event.life)
-    answer = enforcement(turn, event.agent, account, ratio, warnings, closed)
+    limited = None
+    if ledger.rules.limits:
+        limited = touched
+        record_lines(turn, limited)
+    answer = enforcement(turn, event.agent, account, ratio, warnings, closed, limited)
     answer.overdrawn = event.overdrawn is not None
     answer.last_call = last_call
     if type(event) is e.UsageReported:

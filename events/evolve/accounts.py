@@ -42,6 +42,9 @@ def open_account(balances: Balances, event: e.BudgetAllocated) -> None:
     )
     if event.overdraft_max is not None:
         account.overdraft_max = event.overdraft_max.triple
+    if event.labels is not None:
+        account.labels = event.labels
+        account.link(parent)
     if event.for_task:
         account.run = account.id
     for d in DIMENSIONS:
@@ -98,7 +101,8 @@ def unlist_account(ledger: Ledger, event: e.BudgetReleased) -> None:
         account.life,
         parent.life,
         account.agent_type,
-        account.workflow,
+        account.budget_workflow if ledger.rules.limits else account.workflow,
+        account.all_labels,
     )
     ledger.released_order.append((position, account.life))
     if account.stopped is not None:

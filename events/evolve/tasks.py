@@ -58,6 +58,7 @@ def task_of(ledger: Ledger, event: e.TaskSubmitted, number: int) -> Task:
         position=0,
         because=None,
         parent_life=0 if event.parent is None else ledger.accounts[event.parent].life,
+        labels=event.labels,
         own_level=(own := PRIORITIES.index(priority_of(ledger.rules.config, event.product, event.priority))),
         level=own,
     )

@@ -6,6 +6,7 @@ import sys
 from msgspec.structs import replace
 
 from tallystick.events import catalog as e
+from tallystick.events.evolve import limits
 from tallystick.events.evolve.charged import charge
 from tallystick.events.evolve.day import hold_for, used_without_account
 from tallystick.events.evolve.tasks import used_late
@@ -27,6 +28,7 @@ from tallystick.events.state.agent_leases import hear
 from tallystick.events.state.growth import observed
 from tallystick.events.state.holds import list_expiry, list_hold, unlist_hold
 from tallystick.events.state.ledger import UNPRICED_MAX, Ledger
+from tallystick.events.state.slot_time import micros
 
 _MILLISECOND = dt.timedelta(milliseconds=1)
 
@@ -65,6 +67,7 @@ def book_hold(balances: Balances, event: e.HoldPlaced) -> Hold:
         model=event.model,
         last_call=event.last_call,
         estimated=event.estimated_by == "quantile",
+        limited=None,
         account=account,
     )
     balances.holds[hold.id] = hold
@@ -165,8 +168,10 @@ def report(ledger: Ledger, event: e.UsageReported) -> None:
     if account is None:
         used_without_account(ledger, event)
         used_late(ledger, event)
-        return
-    _count_report(ledger, account, event)
+    else:
+        _count_report(ledger, account, event)
+    if ledger.rules.limits:
+        limits.report(ledger, account, event)
 
 
 def flag(ledger: Ledger, event: "e.UsageReported | e.HoldSettled | e.Said") -> None:
@@ -217,6 +222,8 @@ def place_hold(ledger: Ledger, event: e.HoldPlaced) -> None:
     hold.lease = None if task is None else task.lease
     list_hold(ledger, hold)
     _count_hold(ledger, hold, 1)
+    if ledger.rules.limits:
+        limits.place_hold(ledger, hold, event)
 
 
 def move_expiry(ledger: Ledger, event: e.HoldExtended) -> None:
@@ -224,10 +231,14 @@ def move_expiry(ledger: Ledger, event: e.HoldExtended) -> None:
     hold = ledger.holds[event.hold]
     if event.amount is not None:
         _count_hold(ledger, hold, -1)
+        limits.hold_in_limits(ledger, hold, -1)
     moved = event.expires_at != hold.expires_at
     extend_hold(ledger, event)
     if event.amount is not None:
+        limits.extended(ledger, hold, event.amount.triple)
         _count_hold(ledger, hold, 1)
+        limits.hold_in_limits(ledger, hold, 1)
+        limits.follow_run(ledger, hold.account)
     if moved:
         list_expiry(ledger, hold)
 
@@ -236,6 +247,7 @@ def settle_hold(ledger: Ledger, event: e.HoldSettled) -> None:
     """A hold ends with what was used of it; after a part, the rest stands."""
     # What products and runs have set aside is counted by the amount that the hold had before.
     _count_hold(ledger, ledger.holds[event.hold], -1)
+    limits.hold_in_limits(ledger, ledger.holds[event.hold], -1)
     hold = book_settlement(ledger, event)
     if event.unpriced:
         flag(ledger, event)
@@ -245,12 +257,19 @@ def settle_hold(ledger: Ledger, event: e.HoldSettled) -> None:
     else:
         _end_hold(ledger, hold, "settled", event)
     _count_report(ledger, hold.account, event)
+    if hold.limited is not None or ledger.rules.limits:
+        limits.settle(ledger, hold, event)
+        if event.partial:
+            limits.hold_in_limits(ledger, hold, 1)
 
 
 def give_hold_back(ledger: Ledger, event: e.HoldEnded) -> None:
     """A hold ends, and what it still had is unused."""
     hold = return_hold(ledger, event)
     _count_hold(ledger, hold, -1)
+    if hold.limited is not None:
+        limits.hold_in_limits(ledger, hold, -1)
+        limits.give_back(ledger, hold, micros(event.at))
     hold.notes = _noted(hold.notes, event, ends=True)
     _end_hold(ledger, hold, event.how, event)
 

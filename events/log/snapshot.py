@@ -18,6 +18,7 @@ from tallystick.config.prices import from_mapping as prices_from_mapping
 from tallystick.config.prices import to_mapping as prices_to_mapping
 from tallystick.events.catalog import rules_version
 from tallystick.events.evolve.day import hold_for
+from tallystick.events.evolve.limits import recount
 from tallystick.events.evolve.tasks import relevel
 from tallystick.events.log.task_snapshot import PackedTasks, kept, pack, unpack
 from tallystick.events.state.accounts import ROOT, Account, Closed, EndedHold, Hold, Money
@@ -78,6 +79,7 @@ class _State(msgspec.Struct):
     promises: list[Any]
     slot_times: list[Any]
     charged: list[Any]
+    limits: list[Any]
     done: dict[str, tuple[int, int, int]]
     opened_at: dt.datetime
     leases_begun_at: dt.datetime
@@ -142,6 +144,7 @@ def dump(ledger: Ledger) -> bytes:
             promises=ledger.commitments.dump(),
             slot_times=ledger.slot_times.dump(),
             charged=ledger.charged.dump(),
+            limits=ledger.limits.dump(),
             done=ledger.done,
             opened_at=ledger.opened_at,
             leases_begun_at=ledger.leases.begun_at,
@@ -198,6 +201,8 @@ def load(snapshot: bytes) -> Ledger | None:
         ledger.holds[hold.id] = hold
         list_hold(ledger, hold)
         hold_for(ledger, hold, 1)
+    ledger.limits.load(state.limits, ledger.rules.limits.by_name)
+    recount(ledger)
     ledger.slot_times = SlotTimes.load(state.slot_times)
     ledger.charged = Charged.load(state.charged)
     ledger.done = state.done

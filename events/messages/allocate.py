@@ -5,7 +5,7 @@ from typing import ClassVar
 
 from tallystick.config.amounts import Budget
 from tallystick.config.kinds import Priority
-from tallystick.events.messages.command import Command, Name
+from tallystick.events.messages.command import Command, Labels, Name
 
 
 class AllocateBudget(Command):
@@ -25,6 +25,7 @@ class AllocateBudget(Command):
     parent: Name | None = None
     overdraft_max: Budget | None = None
     lease_seconds: Decimal | None = None
+    labels: Labels | None = None
 
 
 class AllocateEqual(Command):

@@ -36,6 +36,7 @@ class ReportUsage(Command):
     audio_output_tokens: Count = None
     requests: int | None = None
     provider_usage: Any = None
+    labels: Labels | None = None
 
 
 class Reserve(Command):
@@ -144,6 +145,19 @@ class GetHolds(Command):
     state: HoldState | None = None
     limit: Annotated[int, msgspec.Meta(ge=0, le=1_000)] = 100
     after: str | None = None
+
+
+class GetLimits(Command):
+    """The limits that an agent is under, or one limit, or all: by counter, nearest to exhaustion first, at most
+    ``count`` of them.
+    """
+
+    group: ClassVar[str] = "track"
+    query: ClassVar[bool] = True
+    agent: Name | None = None
+    limit: Name | None = None
+    value: Name | None = None
+    count: Annotated[int, msgspec.Meta(ge=0, le=1_000)] = 100
 
 
 class GetStatus(Command):

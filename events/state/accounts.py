@@ -56,6 +56,21 @@ class Notes(msgspec.Struct, array_like=True, frozen=True):
     ended_reason: str | None = None
 
 
+class Limited(msgspec.Struct, array_like=True):
+    """What of a hold limits count: in which counters (see `state.limits.Place`), and what of it counts as used since it
+    was placed. ``split``: its input tokens are known, of which ``input`` are not settled yet, like ``requests``;
+    ``output`` are the tokens that are held beside them.
+    """
+
+    places: tuple[tuple[str, int, str], ...]
+    model: str | None
+    is_request: bool
+    split: bool
+    requests: int
+    input: int
+    output: int
+
+
 class Hold(msgspec.Struct, array_like=True, eq=False):
     """An amount set aside before an operation, not yet spent.
 
@@ -82,6 +97,8 @@ class Hold(msgspec.Struct, array_like=True, eq=False):
     last_call: bool
     estimated: bool
     """What it set aside was learned from earlier outputs."""
+    limited: "Limited | None"
+    """How it counts in limits; None where there were none when it was placed."""
 
     account: "Account" = LATER
 
@@ -144,6 +161,8 @@ class Account(msgspec.Struct, array_like=True, eq=False):
     """By dimension, the largest operation so far."""
     called: int
     """0; 1 once it knows of its last call; 2 once that was used. More budget makes it 0 again."""
+    labels: dict[str, str] | None
+    """Its own free labels; None for none."""
 
     parent: "Account | None" = None
     payers_above: "tuple[Account, Account, Account]" = LATER
@@ -156,6 +175,10 @@ class Account(msgspec.Struct, array_like=True, eq=False):
     """The task whose run it is, or is below: the nearest one."""
     leased: "Account | None" = None
     """The account with a lease that it is, or is below: the nearest one."""
+    all_labels: dict[str, str] | None = None
+    """Its own labels over those of the accounts above it."""
+    budget_workflow: str | None = None
+    """Its own workflow, or that of the nearest account above that has one."""
     children: "dict[str, Account] | None" = None
     holds: dict[str, Hold] | None = None
 
@@ -213,6 +236,7 @@ class Account(msgspec.Struct, array_like=True, eq=False):
             heard_at=opened_at,
             largest=ZERO,
             called=0,
+            labels=None,
         )
         account.link(parent)
         return account
@@ -225,6 +249,9 @@ class Account(msgspec.Struct, array_like=True, eq=False):
         self.budget_product = self.product or (None if parent is None else parent.budget_product)
         self.run = None if parent is None else parent.run
         self.leased = self if self.lease_ms else None if parent is None else parent.leased
+        above, workflow = (None, None) if parent is None else (parent.all_labels, parent.budget_workflow)
+        self.all_labels = above if not self.labels else {**(above or {}), **self.labels}
+        self.budget_workflow = self.workflow or workflow
 
     def twin(self, parent: "Account | None") -> "Account":
         """The same account below the twin of its parent, for the account read model (see `NOT_FOLLOWED`)."""
@@ -343,6 +370,7 @@ class Closed(msgspec.Struct, array_like=True, frozen=True, gc=False):
     parent_life: int
     agent_type: str | None
     workflow: str | None
+    labels: dict[str, str] | None = None
 
 
 class EndedHold(msgspec.Struct, array_like=True, frozen=True, gc=False):

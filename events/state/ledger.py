@@ -24,6 +24,7 @@ from tallystick.events.state.commitments import Commitments
 from tallystick.events.state.day import FAR, Day, Watch
 from tallystick.events.state.estimates import Estimates
 from tallystick.events.state.history import History
+from tallystick.events.state.limits import Limits
 from tallystick.events.state.orders import Order, Orders
 from tallystick.events.state.outbox import Outbox
 from tallystick.events.state.outputs import Outputs
@@ -46,7 +47,8 @@ class Ledger(Balances):
         self.configured = False
         self.rules_version = FIRST_RULES
         """By which version of the rules decisions are made now."""
-        self.position, self.now = 0, EPOCH
+        self.position, self.now, self.looked_at = 0, EPOCH, EPOCH
+        """``looked_at`` is when the command came that is decided: no part of the state, windows that roll end by it."""
 
         self.names: list[str] = []
         """The ids of the open accounts, sorted: the order of the pages."""
@@ -80,6 +82,7 @@ class Ledger(Balances):
         """What earlier runs taught. No decision reads it: kept here, forecasts lose nothing by a restart."""
 
         self.tasks, self.estimates, self.day, self.commitments = Tasks(), Estimates(), Day(), Commitments()
+        self.limits = Limits()
         self.slot_times = SlotTimes()
         """Like ``history``, for the allocator."""
         self.charged = Charged()
@@ -251,8 +254,8 @@ class Ledger(Balances):
         return self.leases.due_at() if self.leases and not self.is_paused else NEVER
 
     def turns_at(self) -> dt.datetime:
-        """When the day or the period ends, whichever is first."""
-        due = self.day.ends_at if self.configured else NEVER
+        """When the day, a calendar window of a limit or the period ends, whichever is first."""
+        due = min(self.day.ends_at, self.limits.due) if self.configured else NEVER
         return due if self.period_ends is None else min(due, self.period_ends)
 
     # --- the memory of ids --------------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ from tallystick.config.model_names import catalogued
 from tallystick.config.prices import PriceList
 from tallystick.config.settings import Config
 from tallystick.events.messages import PRIORITIES
+from tallystick.events.state.limit_rules import LimitIndex
 
 _SLACK = 1e-9
 """A float ratio this close below a threshold is decided again in whole numbers; farther below it cannot reach it."""
@@ -26,6 +27,7 @@ class Rules:
     __slots__ = (
         "catalogued",
         "config",
+        "counters_max",
         "fairness_by",
         "find_price",
         "fleet_at",
@@ -36,6 +38,7 @@ class Rules:
         "last_call",
         "level_at",
         "level_near",
+        "limits",
         "loaded",
         "minimum_share",
         "overrides",
@@ -92,6 +95,8 @@ class Rules:
             if product.token_budget_daily is not None
         }
         """The tokens per day of the products that have a limit of their own."""
+        self.counters_max = config.limits_counters_max
+        self.limits = LimitIndex(config.limits, self.catalogued)
         self.pauses = self.paused or bool(self.paused_products)
 
     def with_config(self, config: Config) -> "Rules":

@@ -89,6 +89,8 @@ class Task(msgspec.Struct, array_like=True, eq=False):
     """The task or account whose end it followed from."""
     parent_life: int
     """The `Account.life` of the account that pays for it; 0 for the pool."""
+    labels: dict[str, str] | None
+    """What the account of each of its runs is labelled with."""
 
     dependents: dict[str, None] | None = None
     """The tasks that wait for it; None for none."""

@@ -64,6 +64,7 @@ class HoldsView:
                 model=None,
                 last_call=False,
                 estimated=row.estimated,
+                limited=None,
                 account=account,
             )
 

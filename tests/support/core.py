@@ -73,7 +73,7 @@ def dump(ledger: Ledger) -> dict[str, Any]:
     state = {
         key: value
         for key, value in vars(ledger).items()
-        if key not in ("rules", "root", "reserve", "accounts", "watch", "below", "orders")
+        if key not in ("rules", "root", "reserve", "accounts", "watch", "below", "orders", "looked_at")
     }
     state["holds"] = {
         hold.id: (hold.account.id, *msgspec.structs.astuple(hold)[1:-1]) for hold in ledger.holds.values()
@@ -97,11 +97,21 @@ def dump(ledger: Ledger) -> dict[str, Any]:
     ]
     state["slot_times"] = ledger.slot_times.dump()
     state["charged"] = ledger.charged.dump()
+    state["limits"] = _dump_limits(ledger)
     state["config"] = to_mapping(ledger.rules.config)
     state["prices"] = prices_to_mapping(ledger.rules.prices)
     for account in (ledger.root, ledger.reserve, *ledger.accounts.values()):
         state[f"account {account.id}"] = _dump_account(account)
     return state
+
+
+def _dump_limits(ledger: Ledger) -> list[Any]:
+    held = [
+        (name, value, list(counter.held), counter.committed, counter.models)
+        for name, state in ledger.limits.states.items()
+        for value, counter in state.counters.items()
+    ]
+    return [ledger.limits.dump(), ledger.limits.count, held]
 
 
 def _dump_tasks(tasks: Tasks) -> dict[str, Any]:

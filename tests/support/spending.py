@@ -142,6 +142,8 @@ class Spending:
 
     def _enter(self, event: "e.ConfigLoaded | e.DayBegan") -> None:
         date = event.at.astimezone(ZoneInfo(self.config["timezone"])).date().isoformat()
+        if isinstance(event, e.ConfigLoaded) and self.date is not None:
+            date = self.date  # another zone keeps the day at hand
         assert date == event.date
         if date != self.date:
             self.date, self.used, self.alerts, self.approved = date, [0, 0, 0], [], {}
