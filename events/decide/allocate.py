@@ -25,8 +25,9 @@ from tallystick.events.decide.refusals import unknown_agent
 from tallystick.events.decide.spelling import bad_name, first_misspelling, free_labels
 from tallystick.events.decide.turn import Turn
 from tallystick.events.messages.replies import Allocation, Allocations, Refusal, Share, shown
-from tallystick.events.state.accounts import ZERO, Account
+from tallystick.events.state.accounts import Account
 from tallystick.events.state.ledger import Ledger
+from tallystick.events.state.money import ZERO
 
 
 def allocate_budget(turn: Turn, command: c.AllocateBudget) -> Allocation | Refusal:

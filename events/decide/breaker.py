@@ -29,10 +29,11 @@ from tallystick.events.decide.facts import fleet_facts, limit_of
 from tallystick.events.decide.fleet_response import pressure
 from tallystick.events.decide.limit_status import raise_limit
 from tallystick.events.decide.turn import Turn
-from tallystick.events.messages.replies import LimitStatuses, Refusal, Today
-from tallystick.events.state.accounts import Money
+from tallystick.events.messages.limit_replies import LimitStatuses
+from tallystick.events.messages.replies import Refusal, Today
 from tallystick.events.state.day import FAR, Watch
 from tallystick.events.state.ledger import Ledger
+from tallystick.events.state.money import Money
 
 _HOURLY = ("tokens_hourly", "cost_hourly_usd")
 _SPENT = {"tokens_daily": TOKENS, "tokens_hourly": TOKENS, "cost_daily_usd": COST, "cost_hourly_usd": COST}

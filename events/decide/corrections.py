@@ -12,12 +12,13 @@ from tallystick.events.decide.corrected_usage import corrected
 from tallystick.events.decide.cover import cover, settle_cover
 from tallystick.events.decide.fleet_response import respond
 from tallystick.events.decide.levels import relevel, relevel_above
+from tallystick.events.decide.limits import record_lines
 from tallystick.events.decide.overdraft import note_overdrafts
 from tallystick.events.decide.turn import Turn
 from tallystick.events.messages import proposals as p
 from tallystick.events.messages.replies import Corrected, Refusal, shown
-from tallystick.events.state.accounts import Money, minus
 from tallystick.events.state.ledger import UNPRICED_MAX, Ledger
+from tallystick.events.state.money import Money, minus
 from tallystick.events.state.paid_records import Find, Forgotten, Paid, charged_with, is_own, paid
 
 CORRECTION = "correction"
@@ -142,6 +143,8 @@ def book_correction(turn: Turn, pays: Paid, event: e.UsageCorrected) -> None:
             cover(turn, root, d, -units, CORRECTION)
     turn.record(event)
     note_overdrafts(turn)
+    if turn.ledger.rules.limits:
+        record_lines(turn, turn.ledger.limits.touched)
     settle_cover(turn, payer)
     settle_cover(turn, root)
     if payer is not root:

@@ -28,7 +28,7 @@ from tallystick.events.decide.limits import near, over_limit, over_limit_more, r
 from tallystick.events.decide.obstacles import refused_to_run
 from tallystick.events.decide.refusals import already_settled, hold_ended, unknown_agent, unknown_hold
 from tallystick.events.decide.spelling import is_renamed, legible, notes_misspelled
-from tallystick.events.decide.spent_holds import replace_spent, spent
+from tallystick.events.decide.spent_holds import replace_spent, spend_hold
 from tallystick.events.decide.turn import Turn
 from tallystick.events.decide.usage import (
     LATE_REPORT,
@@ -42,8 +42,9 @@ from tallystick.events.decide.usage import (
     use_priced,
 )
 from tallystick.events.messages.replies import Enforcement, Held, HoldGone, Refusal, shown
-from tallystick.events.state.accounts import ZERO, Account, Hold, Money, less, limited, minus, money
+from tallystick.events.state.accounts import Account, Hold
 from tallystick.events.state.calendar import later
+from tallystick.events.state.money import ZERO, Money, less, limited, minus, money
 
 
 def reserve(turn: Turn, command: c.Reserve) -> Held | Refusal:
@@ -293,7 +294,7 @@ def expire_holds(turn: Turn, until: dt.datetime) -> None:
         if hold.spends and any(hold.amount):
             # The provider may have billed it: what it still has counts as used.
             users[hold.account] = None
-            turn.record(spent(turn, hold))
+            spend_hold(turn, hold)
             continue
         accounts.append(hold.account)
         turn.record(e.HoldEnded(hold=hold.id, agent=hold.account.id, how="expired"))

@@ -11,8 +11,9 @@ from math import ceil
 from tallystick.config.amounts import Amounts
 from tallystick.events import catalog as e
 from tallystick.events.decide.turn import Turn
-from tallystick.events.state.accounts import ZERO, Account, Money, limited
+from tallystick.events.state.accounts import Account
 from tallystick.events.state.ledger import Ledger
+from tallystick.events.state.money import ZERO, Money, limited
 
 USED = 2
 

@@ -16,7 +16,8 @@ from tallystick.events.decide.answers import stamp
 from tallystick.events.decide.limits import Reading, matches, reading, window_words
 from tallystick.events.decide.refusals import unknown_agent
 from tallystick.events.decide.turn import Turn
-from tallystick.events.messages.replies import LimitStatus, LimitStatuses, Refusal
+from tallystick.events.messages.limit_replies import LimitStatus, LimitStatuses
+from tallystick.events.messages.replies import Refusal
 from tallystick.events.messages.task_replies import shown_time
 from tallystick.events.state.ledger import Ledger
 from tallystick.events.state.limit_rules import CONCURRENT, LimitRule

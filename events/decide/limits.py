@@ -17,7 +17,7 @@ from tallystick.events.decide.alerts import alert
 from tallystick.events.decide.daily_limits import cost_of
 from tallystick.events.decide.turn import Turn
 from tallystick.events.messages.replies import Number, Refusal
-from tallystick.events.state.accounts import Account, Hold, money
+from tallystick.events.state.accounts import Account, Hold
 from tallystick.events.state.counters import Counter
 from tallystick.events.state.ledger import Ledger
 from tallystick.events.state.limit_rules import (
@@ -34,6 +34,7 @@ from tallystick.events.state.limit_rules import (
 )
 from tallystick.events.state.limit_subjects import Units, requests_of, subject_of
 from tallystick.events.state.limits import Match
+from tallystick.events.state.money import money
 from tallystick.events.state.slot_time import micros
 
 LEAST: Units = (1, 1, 1, 1, 1, 1, 1)

@@ -25,10 +25,11 @@ from tallystick.events.decide.limits import LEAST, matches, near, refusals
 from tallystick.events.decide.refusals import unknown_agent
 from tallystick.events.decide.turn import Turn
 from tallystick.events.messages.replies import Obstacle, Refusal, shown
-from tallystick.events.state.accounts import ZERO, Account, limited
+from tallystick.events.state.accounts import Account
 from tallystick.events.state.ledger import Ledger
 from tallystick.events.state.limit_subjects import subject_of
 from tallystick.events.state.limits import Match
+from tallystick.events.state.money import ZERO, limited
 
 _LEAST = (1, None, 1)
 """The smallest hold that a day's limits can refuse."""

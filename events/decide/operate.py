@@ -40,9 +40,9 @@ from tallystick.events.decide.spelling import bad_name, is_known
 from tallystick.events.decide.turn import Turn
 from tallystick.events.messages import proposals as p
 from tallystick.events.messages.replies import Done, Loaded, Overridden, Refusal, Totals, shown
-from tallystick.events.state.accounts import Money
 from tallystick.events.state.calendar import local_date, midnight_after
 from tallystick.events.state.ledger import Ledger
+from tallystick.events.state.money import Money
 
 # --- the total and its period ----------------------------------------------------------------------------------------
 

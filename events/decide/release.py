@@ -11,11 +11,12 @@ from tallystick.events.decide.dependents import give_up_under
 from tallystick.events.decide.fleet_response import respond
 from tallystick.events.decide.levels import percentage, relevel_above, relevel_above_all
 from tallystick.events.decide.refusals import unknown_agent
-from tallystick.events.decide.spent_holds import spent
+from tallystick.events.decide.spent_holds import spend_hold
 from tallystick.events.decide.turn import Turn
 from tallystick.events.messages.replies import FinalReport, Refusal, ReleasedBudget, shown
-from tallystick.events.state.accounts import Account, limited
+from tallystick.events.state.accounts import Account
 from tallystick.events.state.ledger import Ledger
+from tallystick.events.state.money import limited
 
 
 def release_budget(turn: Turn, command: c.ReleaseBudget) -> ReleasedBudget | Refusal:
@@ -102,7 +103,7 @@ def _end_holds(turn: Turn, account: Account, fell_silent: bool) -> int:
     holds = list((account.holds or {}).values())
     for hold in holds:
         if fell_silent and hold.spends:
-            turn.record(spent(turn, hold))
+            spend_hold(turn, hold)
         else:
             turn.record(e.HoldEnded(hold=hold.id, agent=account.id, how="released"))
     return len(holds)

@@ -9,20 +9,36 @@ from tallystick.events import messages as c
 from tallystick.events.decide.alerts import alert
 from tallystick.events.decide.answers import enforcement
 from tallystick.events.decide.corrections import book_correction, correction, impossible
+from tallystick.events.decide.limits import record_lines
 from tallystick.events.decide.turn import Turn
 from tallystick.events.messages import proposals as p
 from tallystick.events.messages.replies import Enforcement
-from tallystick.events.state.accounts import EndedHold, Hold, minus
+from tallystick.events.state.accounts import EndedHold, Hold
 from tallystick.events.state.ledger import UNPRICED_MAX
+from tallystick.events.state.money import minus
 from tallystick.events.state.paid_records import Forgotten, paid
 
 SETTLED_LATE = "settled after its expiry"
 
 
-def spent(turn: Turn, hold: Hold) -> e.HoldSpent:
+def spend_hold(turn: Turn, hold: Hold) -> None:
+    """End a hold whose owner is silent: what it still has counts as used."""
+    turn.record(_spent(turn, hold))
+    if turn.ledger.rules.limits:
+        record_lines(turn, turn.ledger.limits.touched)
+
+
+def _spent(turn: Turn, hold: Hold) -> e.HoldSpent:
     """The end of a hold whose owner is silent, and which the provider may have billed."""
     tokens, time_ms, cost_nanos = hold.amount
     account, task = hold.account, turn.ledger.tasks.running.get(hold.account.id)
+    limited = hold.limited
+    split: dict[str, Any] = {}
+    if limited is not None:
+        # Only limits count them.
+        split["requests"] = limited.requests or None
+        if limited.split:
+            split |= {"input_tokens": limited.input, "output_tokens": limited.output}
     return e.HoldSpent(
         hold=hold.id,
         agent=account.id,
@@ -31,6 +47,7 @@ def spent(turn: Turn, hold: Hold) -> e.HoldSpent:
         cost_nanos=cost_nanos,
         model=hold.model or account.model or (None if task is None else task.model),
         day=turn.ledger.day.date or turn.now.date().isoformat(),
+        **split,
     )
 
 

@@ -16,8 +16,9 @@ from tallystick.events.decide.limits import record_lines
 from tallystick.events.decide.overdraft import OVERDRAFT_MAX, beyond, note_overdrafts
 from tallystick.events.decide.turn import Turn
 from tallystick.events.messages.replies import Enforcement
-from tallystick.events.state.accounts import ZERO, Account, Closed, Money
+from tallystick.events.state.accounts import Account, Closed
 from tallystick.events.state.ledger import UNPRICED_MAX, Ledger
+from tallystick.events.state.money import ZERO, Money
 
 UNDER_ESTIMATE, LATE_REPORT, UNPRICED_MODEL = "under_estimate", "late_report", "unpriced_model"
 

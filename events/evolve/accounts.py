@@ -8,21 +8,11 @@ import bisect
 from tallystick.config.amounts import DIMENSIONS
 from tallystick.events import catalog as e
 from tallystick.events.evolve.transfers import delegate, fill_reserve, grant, pay_cover
-from tallystick.events.state.accounts import (
-    ZERO,
-    Account,
-    Balances,
-    Closed,
-    less,
-    limited_dimensions,
-    minus,
-    money,
-    only,
-    plus,
-)
+from tallystick.events.state.accounts import Account, Balances, Closed
 from tallystick.events.state.agent_leases import hear
 from tallystick.events.state.estimates import is_good
 from tallystick.events.state.ledger import Ledger
+from tallystick.events.state.money import ZERO, less, limited_dimensions, minus, money, only, plus
 
 
 def open_account(balances: Balances, event: e.BudgetAllocated) -> None:

@@ -5,11 +5,13 @@ from msgspec.structs import replace
 from tallystick.config.amounts import DIMENSIONS, EDGE_NAMES, TOKENS
 from tallystick.events import catalog as e
 from tallystick.events.evolve import charged
+from tallystick.events.evolve.limit_corrections import correct_limits
 from tallystick.events.evolve.transfers import spend
 from tallystick.events.evolve.usage import flag
-from tallystick.events.state.accounts import Account, Balances, only, plus
+from tallystick.events.state.accounts import Account, Balances
 from tallystick.events.state.agent_leases import hear
 from tallystick.events.state.ledger import Ledger
+from tallystick.events.state.money import only, plus
 
 
 def book_correction(balances: Balances, event: e.UsageCorrected) -> None:
@@ -55,7 +57,11 @@ def _spend_of_closed(balances: Balances, account: Account, event: e.UsageCorrect
 def correct(ledger: Ledger, event: e.UsageCorrected) -> None:
     """It counts for the day, the product, the run and the hold of the record; what was learnt from it stays."""
     record, day = event.record, ledger.day
+    # What is told apart of a hold that nobody settled counts for limits alone.
+    was_mixed = not isinstance(record, e.HoldSpent) or record.position in ledger.corrections
     book_correction(ledger, event)
+    if ledger.rules.limits:
+        correct_limits(ledger, event)
     ledger.corrections[record.position] = event.position
     _count_in_day(ledger, event)
     _book_on_hold(ledger, event)
@@ -64,7 +70,8 @@ def correct(ledger: Ledger, event: e.UsageCorrected) -> None:
     if event.is_own:
         mix, before, after = day.mix, event.counted, event.counts
         for place, name in enumerate(("input_tokens", "output_tokens", "cached_tokens")):
-            mix[place] = max(0, mix[place] + (getattr(after, name) or 0) - (getattr(before, name) or 0))
+            gone = (getattr(before, name) or 0) if was_mixed else 0
+            mix[place] = max(0, mix[place] + (getattr(after, name) or 0) - gone)
         run = None
         if event.closed is None and event.charged is not None:
             run = ledger.accounts[event.charged].run

@@ -8,7 +8,7 @@ from tallystick.config.amounts import Triple
 from tallystick.config.limits import MEASURES
 from tallystick.events import catalog as e
 from tallystick.events.catalog.usage import tokens_of
-from tallystick.events.state.accounts import Account, Hold, Limited, money
+from tallystick.events.state.accounts import Account, Hold, Limited
 from tallystick.events.state.counters import Counter
 from tallystick.events.state.ledger import Ledger
 from tallystick.events.state.limit_rules import CONCURRENT, INPUT, REQUESTS, TOKENS, lines_of, percent_text
@@ -21,6 +21,7 @@ from tallystick.events.state.limit_subjects import (
     used_units,
 )
 from tallystick.events.state.limits import ALL, Approved, Limits, LimitState, Match, Place, Run
+from tallystick.events.state.money import money
 from tallystick.events.state.slot_time import micros
 
 # --- the configuration and the windows -------------------------------------------------------------------------------
@@ -115,14 +116,14 @@ def report(ledger: Ledger, account: Account | None, event: e.UsageReported) -> N
     for rule in ledger.rules.limits.matching(subject):
         state = limits.states[rule.name]
         value = limits.key(state, rule.value_of(subject), most)
-        counter = _use(limits, state, value, units, now)
+        counter = use(limits, state, value, units, now)
         if not limits.is_far(state.rule, value, counter):
             touched.append(Match(state, value, counter))
     if account is not None:
         follow_run(ledger, account)
 
 
-def _use(limits: Limits, state: LimitState, value: str, units: Sequence[int], now: int) -> Counter | None:
+def use(limits: Limits, state: LimitState, value: str, units: Sequence[int], now: int) -> Counter | None:
     """Something is used: the counter that it is counted in, None where there is none yet and nothing to count."""
     rule = state.rule
     for m in rule.measures:
@@ -156,7 +157,7 @@ def place_hold(ledger: Ledger, hold: Hold, event: e.HoldPlaced) -> None:
         state = limits.states[rule.name]
         value = limits.key(state, rule.value_of(subject), ledger.rules.counters_max)
         places.append((rule.name, state.born, value))
-        _use(limits, state, value, (0, 0, 0, sent, 0, requests, 0), now)
+        use(limits, state, value, (0, 0, 0, sent, 0, requests, 0), now)
         touched.append(Match(state, value, state.counters.get(value)))
     hold.limited = Limited(tuple(places), event.model, is_request, split, requests, sent, output)
     hold_in_limits(ledger, hold, 1)
@@ -210,7 +211,7 @@ def settle(ledger: Ledger, hold: Hold, event: e.HoldSettled) -> None:
         place = (rule.name, state.born, limits.key(state, rule.value_of(subject), ledger.rules.counters_max))
         matched.add(place)
         counted = (limited.input, limited.requests) if place in placed else (0, 0)
-        _use(limits, state, place[2], _beyond(units, counted), now)
+        use(limits, state, place[2], _beyond(units, counted), now)
         touched.append(Match(state, place[2], state.counters.get(place[2])))
     if not event.partial:
         for place in limited.places:

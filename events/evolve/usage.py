@@ -11,23 +11,12 @@ from tallystick.events.evolve.charged import charge
 from tallystick.events.evolve.day import hold_for, used_without_account
 from tallystick.events.evolve.tasks import used_late
 from tallystick.events.evolve.transfers import set_aside, spend
-from tallystick.events.state.accounts import (
-    ZERO,
-    Account,
-    Balances,
-    EndedHold,
-    Hold,
-    Money,
-    Notes,
-    less,
-    minus,
-    money,
-    plus,
-)
+from tallystick.events.state.accounts import Account, Balances, EndedHold, Hold, Notes
 from tallystick.events.state.agent_leases import hear
 from tallystick.events.state.growth import observed
 from tallystick.events.state.holds import list_expiry, list_hold, unlist_hold
 from tallystick.events.state.ledger import UNPRICED_MAX, Ledger
+from tallystick.events.state.money import ZERO, Money, less, minus, money, plus
 from tallystick.events.state.slot_time import micros
 
 _MILLISECOND = dt.timedelta(milliseconds=1)
@@ -277,10 +266,13 @@ def give_hold_back(ledger: Ledger, event: e.HoldEnded) -> None:
 def spend_hold(ledger: Ledger, event: e.HoldSpent) -> None:
     """A hold ends, and what it still had counts as used."""
     _count_hold(ledger, ledger.holds[event.hold], -1)
+    limits.hold_in_limits(ledger, ledger.holds[event.hold], -1)
     hold = book_expiry(ledger, event)
     _end_hold(ledger, hold, "expired", event)
     if hold.account.budget_product is not None:
         _count_use(ledger, hold.account, event)
+    if hold.limited is not None or ledger.rules.limits:
+        limits.settle(ledger, hold, event)
 
 
 def _end_hold(ledger: Ledger, hold: Hold, how: str, event: "e.HoldSettled | e.HoldEnded") -> None:

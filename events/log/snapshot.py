@@ -21,7 +21,7 @@ from tallystick.events.evolve.day import hold_for
 from tallystick.events.evolve.limits import recount
 from tallystick.events.evolve.tasks import relevel
 from tallystick.events.log.task_snapshot import PackedTasks, kept, pack, unpack
-from tallystick.events.state.accounts import ROOT, Account, Closed, EndedHold, Hold, Money
+from tallystick.events.state.accounts import ROOT, Account, Closed, EndedHold, Hold
 from tallystick.events.state.charged import Charged
 from tallystick.events.state.day import Day
 from tallystick.events.state.estimates import Estimates
@@ -29,6 +29,7 @@ from tallystick.events.state.growth import NO_STEPS
 from tallystick.events.state.history import History
 from tallystick.events.state.holds import list_hold
 from tallystick.events.state.ledger import Ledger
+from tallystick.events.state.money import Money
 from tallystick.events.state.outbox import Notice
 from tallystick.events.state.outputs import Outputs
 from tallystick.events.state.rules import Rules

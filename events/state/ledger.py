@@ -16,7 +16,7 @@ from tallystick.config.prices import PriceList
 from tallystick.config.settings import Config
 from tallystick.events.catalog.event import EPOCH
 from tallystick.events.catalog.rules_version import FIRST_RULES
-from tallystick.events.state.accounts import Account, Balances, Closed, EndedHold, Money, limited, minus, money
+from tallystick.events.state.accounts import Account, Balances, Closed, EndedHold
 from tallystick.events.state.agent_leases import AgentLeases
 from tallystick.events.state.calendar import NEVER, earlier, later
 from tallystick.events.state.charged import Charged
@@ -25,6 +25,7 @@ from tallystick.events.state.day import FAR, Day, Watch
 from tallystick.events.state.estimates import Estimates
 from tallystick.events.state.history import History
 from tallystick.events.state.limits import Limits
+from tallystick.events.state.money import Money, limited, minus, money
 from tallystick.events.state.orders import Order, Orders
 from tallystick.events.state.outbox import Outbox
 from tallystick.events.state.outputs import Outputs

@@ -1,7 +1,7 @@
 """What a use, a hold or a run says of itself to the limits: see `Subject`."""
 
 from tallystick.config.model_names import providers_named
-from tallystick.events.catalog import HoldSettled, UsageReported
+from tallystick.events.catalog import HoldSettled, Said, UsageReported
 from tallystick.events.state.accounts import Account, Hold
 from tallystick.events.state.ledger import Ledger
 from tallystick.events.state.limit_rules import Subject
@@ -54,7 +54,7 @@ def held_units(hold: Hold) -> Units:
     return (tokens, time_ms, cost, sent, got, 0, 1)
 
 
-def used_units(event: UsageReported | HoldSettled, requests: int) -> Units:
+def used_units(event: UsageReported | HoldSettled | Said, requests: int) -> Units:
     """What was used, by measure. Without a split, tokens count wholly as input and as output."""
     sent, got = event.input_tokens, event.output_tokens
     if sent is None and got is None:

@@ -14,8 +14,8 @@ import msgspec
 
 from tallystick.config.kinds import Priority
 from tallystick.events.messages.command import PRIORITIES
-from tallystick.events.state.accounts import ZERO, Money, plus
 from tallystick.events.state.calendar import NEVER, later
+from tallystick.events.state.money import ZERO, Money, plus
 
 State = Literal["waiting_on_dependencies", "queued", "running", "completed", "failed", "cancelled", "rejected"]
 STATES: tuple[State, ...] = get_args(State)

@@ -14,7 +14,8 @@ from tallystick.config.amounts import DIMENSIONS, EDGE_NAMES, Amounts
 from tallystick.config.kinds import Priority
 from tallystick.events import catalog as e
 from tallystick.events.evolve.account_read_model import AccountReadModel
-from tallystick.events.state.accounts import ZERO, Account, Balances, Money, minus, money, plus
+from tallystick.events.state.accounts import Account, Balances
+from tallystick.events.state.money import ZERO, Money, minus, money, plus
 from tallystick.projections.views import agent_corrections
 from tallystick.projections.views.view import Changes, Look, Row, Steps, encode, moved, within
 

@@ -12,7 +12,8 @@ import msgspec
 
 from tallystick.config.amounts import COST, Amounts, exact_units
 from tallystick.events import catalog as e
-from tallystick.events.state.accounts import ZERO, Account, Balances, Money, minus, money, plus
+from tallystick.events.state.accounts import Account, Balances
+from tallystick.events.state.money import ZERO, Money, minus, money, plus
 from tallystick.projections.views.view import Changes, Look, Row, Steps, encode, moved
 
 _UTC = "UTC"

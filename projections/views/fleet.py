@@ -11,7 +11,8 @@ from tallystick.config.prices import from_mapping as prices_from_mapping
 from tallystick.events import catalog as e
 from tallystick.events.catalog.event import EPOCH
 from tallystick.events.catalog.rules_version import FIRST_RULES, check_known
-from tallystick.events.state.accounts import ZERO, Balances, Money, less, limited, minus, money, plus
+from tallystick.events.state.accounts import Balances
+from tallystick.events.state.money import ZERO, Money, less, limited, minus, money, plus
 from tallystick.projections.views.view import Changes, Look, Row, Steps, encode, moved, within
 
 FLEET = "fleet"

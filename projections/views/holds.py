@@ -8,7 +8,8 @@ import msgspec
 from tallystick.config.amounts import Amounts
 from tallystick.events import catalog as e
 from tallystick.events.catalog.event import EPOCH
-from tallystick.events.state.accounts import ZERO, Balances, Hold, Money, Notes, less, money, plus
+from tallystick.events.state.accounts import Balances, Hold, Notes
+from tallystick.events.state.money import ZERO, Money, less, money, plus
 from tallystick.projections.views.view import Changes, Look, Row, Steps, encode, moved
 
 

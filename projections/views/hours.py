@@ -11,7 +11,8 @@ import msgspec
 
 from tallystick.config.amounts import Amounts
 from tallystick.events import catalog as e
-from tallystick.events.state.accounts import Balances, money, plus
+from tallystick.events.state.accounts import Balances
+from tallystick.events.state.money import money, plus
 from tallystick.projections.views.view import Changes, Look, Row, Steps, encode, moved
 
 DAYS_LIVE = 15

@@ -12,7 +12,8 @@ from tallystick.cli.common import Moment, at_option, console, json_option, json_
 from tallystick.events.decide.clock import pass_time
 from tallystick.events.decide.limit_status import get_limits
 from tallystick.events.decide.turn import Turn
-from tallystick.events.messages.replies import LimitStatus, LimitStatuses, Refusal
+from tallystick.events.messages.limit_replies import LimitStatus, LimitStatuses
+from tallystick.events.messages.replies import Refusal
 from tallystick.events.messages.track import GetLimits
 from tallystick.wording import NONE, edge_amount, number, one_line, percent
 

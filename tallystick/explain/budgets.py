@@ -2,8 +2,9 @@
 
 from tallystick.config.amounts import seconds
 from tallystick.events import catalog as e
-from tallystick.events.state.accounts import POOL, limited
+from tallystick.events.state.accounts import POOL
 from tallystick.events.state.ledger import Ledger
+from tallystick.events.state.money import limited
 from tallystick.explain.history import History
 from tallystick.explain.row import Row, Rows, Style, left_at_source, the
 from tallystick.wording import amounts, counted, exact_percent, number

@@ -12,8 +12,9 @@ from typing import Any, ClassVar
 from tallystick.config.amounts import MS_PER_SECOND, NOTHING, Triple
 from tallystick.events import catalog as e
 from tallystick.events.decide.levels import BLACK, enforced
-from tallystick.events.state.accounts import POOL, ZERO, Account, Money, money, plus
+from tallystick.events.state.accounts import POOL, Account
 from tallystick.events.state.ledger import Ledger
+from tallystick.events.state.money import ZERO, Money, money, plus
 from tallystick.whatif.comparison import Instruction
 from tallystick.whatif.task_statistics import TaskStatistics
 

@@ -13,8 +13,8 @@ from tallystick.events import catalog as e
 from tallystick.events import messages as c
 from tallystick.events.decide.levels import STOP, enforced
 from tallystick.events.messages.replies import Refusal, Reply
-from tallystick.events.state.accounts import ZERO, Money, minus, plus
 from tallystick.events.state.ledger import Ledger
+from tallystick.events.state.money import ZERO, Money, minus, plus
 
 STOPPED, NO_ACCOUNT, NOT_BEGUN, REFUSED, SHIFTED = "stopped", "no_account", "not_begun", "refused", "moved"
 REASONS = (STOPPED, NO_ACCOUNT, NOT_BEGUN, REFUSED, SHIFTED)
