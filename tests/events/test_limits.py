@@ -127,29 +127,35 @@ def test_requests_and_known_input_count_at_the_grant_and_a_cancellation_takes_th
 
 def test_a_settlement_with_more_input_than_was_known_counts_the_rest_when_it_is_settled() -> None:
     core = limited(pacing(max={"input_tokens": 1_000}))
-    core.given(allocate("ann", 100_000), c.Reserve(agent="ann", id="a", model="sonnet", input_tokens=400))
+    core.given(
+        allocate("ann", 100_000), c.Reserve(agent="ann", id="a", model="sonnet", input_tokens=400, output_tokens=0)
+    )
     core.wait(30).given(c.Settle(hold="a", input_tokens=700, output_tokens=5))
     core.wait(40)
-    core.when(c.Reserve(agent="ann", id="b", model="sonnet", input_tokens=701))
+    core.when(c.Reserve(agent="ann", id="b", model="sonnet", input_tokens=701, output_tokens=0))
     core.then_refused("limit_reached", used=300)
-    core.given(c.Reserve(agent="ann", id="c", model="sonnet", input_tokens=700))
+    core.given(c.Reserve(agent="ann", id="c", model="sonnet", input_tokens=700, output_tokens=0))
 
 
 def test_a_settlement_with_less_input_takes_the_rest_back() -> None:
     core = limited(pacing(max={"input_tokens": 1_000}))
-    core.given(allocate("ann", 100_000), c.Reserve(agent="ann", id="a", model="sonnet", input_tokens=900))
+    core.given(
+        allocate("ann", 100_000), c.Reserve(agent="ann", id="a", model="sonnet", input_tokens=900, output_tokens=0)
+    )
     core.given(c.Settle(hold="a", input_tokens=100, output_tokens=5))
-    core.given(c.Reserve(agent="ann", id="b", model="sonnet", input_tokens=900))
+    core.given(c.Reserve(agent="ann", id="b", model="sonnet", input_tokens=900, output_tokens=0))
 
 
 def test_parts_of_a_settlement_are_one_request() -> None:
     core = limited(pacing(max={"requests": 3}))
-    core.given(allocate("ann", 100_000), c.Reserve(agent="ann", id="a", model="sonnet", input_tokens=10))
+    core.given(
+        allocate("ann", 100_000), c.Reserve(agent="ann", id="a", model="sonnet", input_tokens=10, output_tokens=0)
+    )
     for _ in range(4):
         core.given(c.Settle(hold="a", input_tokens=1, output_tokens=1, final=False))
     core.given(c.Settle(hold="a", input_tokens=1, output_tokens=1))
-    core.given(*(c.Reserve(agent="ann", id=f"b{n}", model="sonnet", input_tokens=1) for n in range(2)))
-    core.when(c.Reserve(agent="ann", id="c", model="sonnet", input_tokens=1))
+    core.given(*(c.Reserve(agent="ann", id=f"b{n}", model="sonnet", input_tokens=1, output_tokens=0) for n in range(2)))
+    core.when(c.Reserve(agent="ann", id="c", model="sonnet", input_tokens=1, output_tokens=0))
     core.then_refused("limit_reached", dimension="requests", used=3)
 
 
