@@ -14,17 +14,15 @@ from typing import Any
 import pytest
 import structlog
 
-from tallystick.actors.policies.delivery import Send, Sent
 from tallystick.actors.runtime.clock import ManualClock
 from tallystick.actors.runtime.fleet import Fleet
-from tallystick.actors.runtime.sender import NOT_INSTALLED, AlertSender, problem_of, send_by_apprise
+from tallystick.actors.runtime.sender import NOT_INSTALLED, problem_of
 from tallystick.config.addresses import mark
 from tallystick.config.loader import from_mapping
 from tallystick.events import catalog as e
 from tallystick.events.log.codec import decode_event
 from tallystick.events.log.store import Record, Store, StoreError, open_store
 from tallystick.events.log.store_memory import MemoryStore
-from tallystick.events.state.outbox import Notice
 from tests.support.core import START
 from tests.support.receiver import Receiver
 from tests.support.running import QUIET, OpenFleet
@@ -284,8 +282,6 @@ def test_an_alert_that_is_refused_for_a_day_is_given_up_by_an_event(open_fleet: 
 
 # --- addresses and the library ---------------------------------------------------------------------------------------
 
-NOTICE = Notice("x-1", "x", "m", None, START, (("ceo", "0"),))
-
 
 def test_a_variable_is_read_when_the_alert_is_sent_and_is_not_in_the_log(
     open_fleet: OpenFleet, boss: Receiver, monkeypatch: pytest.MonkeyPatch
@@ -297,38 +293,6 @@ def test_a_variable_is_read_when_the_alert_is_sent_and_is_not_in_the_log(
     fleet.quiesce()
     assert len(boss.got) == 1
     assert not any(place.encode() in record.data for record in fleet._store.read())
-
-
-@pytest.mark.parametrize(
-    ("address", "problem"),
-    [
-        ("json://${TALLYSTICK_NOT_SET_HERE}/hook", "the variable TALLYSTICK_NOT_SET_HERE is not set"),
-        ("json://a/${HOME}", "the variable HOME is not read: only those whose names begin with TALLYSTICK_ are"),
-        ("carrier-pigeon://roof", "it is no address of apprise (its scheme is 'carrier-pigeon')"),
-        ("nonsense", "it is no address of apprise"),
-        ("slack://incomplete", "it is no address of apprise (its scheme is 'slack')"),
-        ("json://127.0.0.1:1/hook", "A Connection error occurred sending JSON notification to 127.0.0.1."),
-    ],
-)
-def test_what_is_wrong_with_an_address_is_said_without_its_secrets(address: str, problem: str) -> None:
-    assert send_by_apprise(address, NOTICE) == problem
-
-
-def test_a_plugin_that_raises_has_not_delivered_and_a_closed_sender_begins_nothing() -> None:
-    heard: list[Sent] = []
-
-    def fail(address: str, notice: Notice) -> None:
-        raise ZeroDivisionError("seven by nothing")
-
-    sender = AlertSender(fail, heard.append)
-    send = Send(NOTICE, ("ceo", "0"), "json://somewhere")
-    sender.take(send)
-    assert sender.rest(SECONDS)
-    assert [one.problem for one in heard] == ["ZeroDivisionError: seven by nothing"]
-    sender.close()
-    sender.take(send)
-    assert sender.rest(0)
-    assert (sender.tried, len(heard)) == (1, 1)
 
 
 def test_without_the_library_an_alert_waits_and_the_operator_sees_what_to_install(
