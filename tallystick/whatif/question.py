@@ -64,11 +64,8 @@ class Question:
 
     def _instead_of_config(self, command: c.LoadConfig, in_force: Config | None) -> list[c.Command]:
         try:
-            # Names that the log took are valid, however they are spelled.
-            knows = lambda name: True  # noqa: E731
-            recorded = (
-                from_mapping(command.config, knows) if in_force is None else changed(in_force, command.config, knows)
-            )
+            given = command.config
+            recorded = from_mapping(given, _took) if in_force is None else changed(in_force, given, _took)
         except ConfigError:
             # Recorded by a version that allowed it. The core decides what becomes of it.
             return [command]
@@ -114,3 +111,8 @@ class Question:
         if all(getattr(rest, name) is msgspec.UNSET for name in EDGE_NAMES):
             return []
         return [c.SetTotalBudget(budget=rest, id=command.id)]
+
+
+def _took(name: str) -> bool:
+    """Whether the log took a name: all that stand in it are valid, however they are spelled."""
+    return True
