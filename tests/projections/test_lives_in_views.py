@@ -31,6 +31,17 @@ def folded(log: list[e.Event], pages: Random | None = None) -> MemoryViewStore:
     return view_store
 
 
+def folded_wherever_a_page_ends(log: list[e.Event]) -> MemoryViewStore:
+    """The views of a log, once it is seen that they are the same wherever the first of two pages ends."""
+    whole = folded(log)
+    for number in range(1, len(log)):
+        first = MemoryViewStore()
+        Projector(stored(log), first).catch_up(number)
+        Projector(stored(log), first).catch_up(None)
+        assert rows_of(first) == rows_of(whole), f"a page that ends at {number}"
+    return whole
+
+
 @pytest.mark.parametrize("seed", range(6))
 def test_rows_do_not_depend_on_where_a_page_ends_whatever_is_released_reopened_and_reported_late(seed: int) -> None:
     log = run(Random(seed), 120).log
@@ -40,12 +51,7 @@ def test_rows_do_not_depend_on_where_a_page_ends_whatever_is_released_reopened_a
 def test_usage_of_an_account_with_the_name_of_an_ended_task_is_not_the_tasks() -> None:
     core = Core(fleet(1_000_000), submit("t"), complete("t"), allocate("t", 100), use("t", 7))
     core.given(submit("u"), allocate("u/1", 10, parent="u"), complete("u"), allocate("u/1", 10), use("u/1", 3))
-    whole = folded(core.log)
-    for number in range(1, len(core.log)):
-        first = MemoryViewStore()
-        Projector(stored(core.log), first).catch_up(number)
-        Projector(stored(core.log), first).catch_up(None)
-        assert rows_of(first) == rows_of(whole), f"a page that ends at {number}"
+    whole = folded_wherever_a_page_ends(core.log)
     assert all(b'"used"' not in row for row in whole.whole((TasksView.name,)).rows[TasksView.name])
 
 
@@ -92,12 +98,7 @@ def test_the_row_of_a_released_agent_says_whether_it_is_stopped() -> None:
 def test_what_the_fleet_pays_for_an_account_beyond_its_bound_is_the_agents_usage_wherever_a_page_ends() -> None:
     core = Core(fleet(1_000), allocate("ann", 100, overdraft_max=budget(20)), hold("ann", "h", 10), use("ann", 115))
     core.given(use("ann", 7), settle("h", 30), use("ann", 1), c.BorrowFromPool(agent="ann", amount=budget(50)))
-    whole = folded(core.log)
-    for number in range(1, len(core.log)):
-        first = MemoryViewStore()
-        Projector(stored(core.log), first).catch_up(number)
-        Projector(stored(core.log), first).catch_up(None)
-        assert rows_of(first) == rows_of(whole), f"a page that ends at {number}"
+    whole = folded_wherever_a_page_ends(core.log)
     row = agent_of(whole.whole((AgentsView.name,)).rows[AgentsView.name][0])
     assert (row.consumed.tokens, row.beyond.tokens, row.overdrawn, row.state) == (116, 37, False, "open")
     assert used_by(row)[0] == core.ledger.spent[0] == 115 + 7 + 30 + 1
