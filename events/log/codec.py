@@ -19,6 +19,7 @@ from typing import Any, Final
 
 import msgspec
 
+from tallystick.config.kinds import NAME_MAX
 from tallystick.events.catalog import CATALOG, EVENT_BY_NAME, Event
 from tallystick.events.messages import INTERNAL_ID, WIRE, Command, Spending
 from tallystick.events.messages.invalid import KEYED_BY_AGENT, NO_TEXT, explained, no_key_twice, unwritable
@@ -136,8 +137,20 @@ def encode_command(command: Command) -> bytes:
 
 
 def decode_command(data: bytes) -> Command:
-    """A recorded command, also a specialist's."""
-    command: Command = _decode_any(data)
+    """A recorded command, also a specialist's.
+
+    In older logs, an id of the fleet's own may be longer than names are: a long name in it made it so.
+    """
+    try:
+        command: Command = _decode_any(data)
+    except msgspec.ValidationError:
+        fields = msgspec.json.decode(data)
+        id = fields.get("id") if isinstance(fields, dict) else None
+        if not isinstance(id, str) or not id.startswith(INTERNAL_ID) or len(id) <= NAME_MAX:
+            raise
+        del fields["id"]
+        command = _decode_any(msgspec.json.encode(fields))
+        command.id = id
     return command
 
 
