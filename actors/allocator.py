@@ -37,7 +37,9 @@ TRY_AGAIN = dt.timedelta(seconds=10)
 """Runs that cost less than was committed to them free room in the day, little by little: how often that is tried."""
 
 _FLEET: frozenset[type[e.Event]] = frozenset({e.ConfigLoaded, e.FleetPaused, e.FleetResumed, e.PriorityOverridden})
-_DAY: frozenset[type[e.Event]] = frozenset({e.DayBegan, e.LimitApproved, e.BreakerClosed})
+_DAY: frozenset[type[e.Event]] = frozenset(
+    {e.DayBegan, e.LimitApproved, e.BreakerClosed, e.LimitWindowsBegan, e.LimitRaised}
+)
 """After these there is more of the day's limits, or the breaker is closed."""
 _MONEY: frozenset[type[e.Event]] = frozenset(
     {
@@ -51,6 +53,7 @@ _MONEY: frozenset[type[e.Event]] = frozenset(
         e.CoverRepaid,
         e.HoldEnded,
         e.HoldSettled,
+        e.HoldSpent,
         e.UsageCorrected,
         e.ReserveReleased,
         e.FleetResponseChanged,
@@ -105,7 +108,9 @@ class Allocator:
 
     def due_at(self) -> dt.datetime | None:
         """When `wake` is to be called next."""
-        retry = self._retry_at if self._index.tasks.running else None
+        # Windows of limits roll on also where nothing runs.
+        waits = self._index.tasks.running or self._index.ledger.rules.limits
+        retry = self._retry_at if waits else None
         moments = (self._overdue.first(), self._waits.first(), self._look_at, retry)
         return min((at for at in moments if at is not None), default=None)
 
@@ -146,7 +151,7 @@ class Allocator:
                 fleet = fleet or kind in _FLEET
             elif isinstance(event, e.TaskQueued):
                 look = look or self._may_overtake(event)
-                if event.code == "daily_cost" and self._retry_at is None:
+                if event.code in ("daily_cost", "limit_reached") and self._retry_at is None:
                     self._retry_at = later(now, TRY_AGAIN)
         self._note(index.queue if fleet else ())
         self._note(named)
@@ -212,7 +217,8 @@ class Allocator:
         while len(index.queue) and not index.slots.full:
             first = pick(index.queue, index.slots, index.moment(now), index.may_start, index.claims)
             if first is None:
-                self._retry_at = later(now, TRY_AGAIN) if index.blocked or index.waits_for_cost() else None
+                waits = index.blocked or index.waits_for_cost() or index.ledger.rules.limits
+                self._retry_at = later(now, TRY_AGAIN) if waits else None
                 break
             self._start(first, None, now)
         while any(map(index.may_preempt, index.queue.kinds)):

@@ -8,9 +8,9 @@ from benchmarks.result import Result
 from tallystick.config.amounts import DIMENSIONS, Amounts
 from tallystick.demo.workload import Run
 from tallystick.events import catalog as e
-from tallystick.events.state.accounts import Money
 from tallystick.events.state.growth import NO_STEPS, Growth, observed
 from tallystick.events.state.history import History, Known
+from tallystick.events.state.money import Money
 
 STEPS_MIN, SHARE_OF_TOTAL, FOLDS, SHUFFLES = 8, 0.8, 5, 3
 DECILES = range(1, 10)

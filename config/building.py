@@ -24,7 +24,7 @@ from tallystick.config.errors import (
 )
 from tallystick.config.grammar import check_digits
 from tallystick.config.kinds import Bounds, ConditionText, Name
-from tallystick.config.settings import Section
+from tallystick.config.section import Section
 from tallystick.config.source import Source
 from tallystick.config.spelling import misspelled
 
@@ -62,7 +62,7 @@ class Builder:
         return self._section(kind, self._source.tree, over, ())
 
     def _value(self, kind: Any, value: object, over: Any, path: KeyPath) -> Any:
-        kind, may_be_null = _without_null(kind)
+        kind, may_be_null = _without_null(kind, value)
         if may_be_null and value is None:
             self._check_written(path)
             return None
@@ -77,18 +77,18 @@ class Builder:
 
     def _section(self, kind: type[S], value: object, over: S | None, path: KeyPath) -> S:
         given = self._keys_of(value, path)
-        fields = {field.name: field for field in msgspec.structs.fields(kind)}
+        fields = {field.encode_name: field for field in msgspec.structs.fields(kind)}
         for key in given:
             if key not in fields:
                 raise self._unknown_key(key, list(fields), path)
         settled: dict[str, Any] = {}
         for name, field in fields.items():
-            default = field.default if over is None else getattr(over, name)
+            default = _default(field) if over is None else getattr(over, field.name)
             if name in given:
                 over_field = None if default is msgspec.NODEFAULT else default
-                settled[name] = self._value(field.type, given[name], over_field, (*path, name))
+                settled[field.name] = self._value(field.type, given[name], over_field, (*path, name))
             elif default is not msgspec.NODEFAULT:
-                settled[name] = default
+                settled[field.name] = default
             else:
                 allowed = _words(field.type)
                 raise self._error(f"this key is missing; allowed is {allowed}", (*path, name), allowed=allowed)
@@ -220,12 +220,24 @@ class Builder:
         )
 
 
-def _without_null(kind: Any) -> tuple[Any, bool]:
-    """``X | None`` as (X, True), anything else as it is."""
+def _without_null(kind: Any, value: object) -> tuple[Any, bool]:
+    """``X | None`` as (X, True), anything else as it is. Of several kinds, the one that has the form of the value."""
     if get_origin(kind) in {UnionType, Union}:
         inner = [part for part in get_args(kind) if part is not NoneType]
-        return inner[0], True
+        form: Any = Section if isinstance(value, dict) else tuple if isinstance(value, list | tuple) else None
+        fits = (part for part in inner if (get_origin(part) or part) is form or _is_section(part, form))
+        return next(fits, inner[0]), len(inner) < len(get_args(kind))
     return kind, False
+
+
+def _is_section(kind: Any, form: Any) -> bool:
+    return form is Section and isinstance(kind, type) and issubclass(kind, Section)
+
+
+def _default(field: msgspec.structs.FieldInfo) -> Any:
+    """What a key has that is left out."""
+    factory = field.default_factory
+    return field.default if factory is msgspec.NODEFAULT else factory()
 
 
 def _words(kind: Any) -> str:
@@ -234,7 +246,7 @@ def _words(kind: Any) -> str:
         return f"one of {', '.join(get_args(kind))}"
     if get_origin(kind) is Annotated:
         return str(_meta(kind).description)
-    return "true or false" if kind is bool else "a map"
+    return "true or false" if kind is bool else "a list" if get_origin(kind) is tuple else "a map"
 
 
 def _bounds(kind: Any) -> Bounds:

@@ -131,8 +131,17 @@ def to_mapping(config: Config) -> dict[str, Any]:
     """The whole configuration in plain JSON values; decimal numbers are strings, so that nothing is rounded.
 
     The same configuration always gives the same mapping, also in the order of its keys. An entry of the defaults that
-    the configuration does not have is null, so that ``from_mapping`` gives the configuration back.
+    the configuration does not have is null, so that ``from_mapping`` gives the configuration back. Keys that came
+    later (`_LATER`) are left out where they have their default, so that what older programs wrote stays the same.
     """
+    written, default = _written(config), _written(Config())
+    return {key: value for key, value in written.items() if key not in _LATER or value != default[key]}
+
+
+_LATER: Final = frozenset({"limits", "limits_counters_max"})
+
+
+def _written(config: Config) -> dict[str, Any]:
     written: dict[str, Any] = _plain(config, Config())
     return written
 
@@ -140,7 +149,7 @@ def to_mapping(config: Config) -> dict[str, Any]:
 def _over_defaults(source: Source, knows: Knows = known_nowhere) -> Config:
     whole = _whole(source)
     config = Builder(whole, knows=knows).build(Config, without_limits())
-    config.__dict__[_NAMED] = _as_named(to_mapping(config), whole.tree)
+    config.__dict__[_NAMED] = _as_named(_written(config), whole.tree)
     return config
 
 
@@ -193,8 +202,8 @@ def _moved(places: Mapping[KeyPath, tuple[int, int]]) -> dict[KeyPath, tuple[int
 def _plain(value: Any, default: Any) -> Any:
     match value:
         case msgspec.Struct():
-            fields = value.__struct_fields__
-            return {name: _plain(getattr(value, name), getattr(default, name, None)) for name in fields}
+            fields = zip(value.__struct_fields__, value.__struct_encode_fields__, strict=True)
+            return {key: _plain(getattr(value, name), getattr(default, name, None)) for name, key in fields}
         case Mapping():
             defaults = default if isinstance(default, Mapping) else {}
             names = sorted(value.keys() | defaults.keys())

@@ -15,7 +15,7 @@ from tallystick.config.kinds import Count, Dollars, Name
 from tallystick.config.loader import located, text_of
 from tallystick.config.price import PARTS, ModelPrice, Tier, Tokens
 from tallystick.config.price_list import Found, Names, PriceList, Provider, Published, PublishedModel
-from tallystick.config.settings import Section
+from tallystick.config.section import Section
 from tallystick.config.source import Source, read
 
 __all__ = [

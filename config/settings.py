@@ -4,7 +4,6 @@ What a key means is said in that file, which is packaged beside this one and hol
 too because the core, which never opens a file, needs them. A test keeps the two equal.
 """
 
-import itertools
 from collections.abc import Mapping
 from decimal import Decimal
 from functools import cached_property
@@ -40,18 +39,9 @@ from tallystick.config.kinds import (
     Weight,
     WindowMinutes,
 )
+from tallystick.config.limits import COUNTERS_MAX, Limit, check_names
 from tallystick.config.names import FLEET_NAMES, TASK_NAMES, numbers_in
-
-
-class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A map with known keys."""
-
-
-def _check_rising(section: Section, names: tuple[str, ...]) -> None:
-    """Each threshold may equal the next, but not lie above it."""
-    for lower, upper in itertools.pairwise(names):
-        if (low := getattr(section, lower)) > (high := getattr(section, upper)):
-            raise Unfit({(lower,): f"at most {upper} ({high})", (upper,): f"at least {lower} ({low})"})
+from tallystick.config.section import Section, check_rising
 
 
 class TotalBudget(Section, frozen=True):
@@ -78,10 +68,16 @@ class FleetResponse(Section, frozen=True):
     hysteresis: Share = Decimal("0.05")
 
     def __post_init__(self) -> None:
-        _check_rising(self, ("throttle_at", "degrade_at", "stop_at"))
+        check_rising(self, ("throttle_at", "degrade_at", "stop_at"))
         if self.hysteresis >= self.throttle_at:
             below, above = f"below throttle_at ({self.throttle_at})", f"above hysteresis ({self.hysteresis})"
             raise Unfit({("hysteresis",): below, ("throttle_at",): above})
+
+
+class LastCall(Section, frozen=True):
+    """The last part of each account's allocation, which is kept for one last operation; 0 keeps nothing."""
+
+    percent: Percent = Decimal(0)
 
 
 class Enforcement(Section, frozen=True):
@@ -93,10 +89,11 @@ class Enforcement(Section, frozen=True):
     stop_at: Threshold = Decimal("1.00")
     throttle_rate: Ratio = Decimal("0.5")
     warn_before_exhaustion_seconds: Seconds = Decimal(120)
+    last_call: LastCall = LastCall()
     fleet: FleetResponse = FleetResponse()
 
     def __post_init__(self) -> None:
-        _check_rising(self, ("warn_at", "throttle_at", "degrade_at", "stop_at"))
+        check_rising(self, ("warn_at", "throttle_at", "degrade_at", "stop_at"))
 
 
 class Reallocation(Section, frozen=True):
@@ -114,6 +111,7 @@ class Holds(Section, frozen=True):
     """Amounts set aside before an operation."""
 
     ttl_seconds: PositiveSeconds = Decimal(300)
+    quantile: Ratio = Decimal("0.95")
 
 
 class AllocationWeights(Section, frozen=True):
@@ -302,6 +300,8 @@ class Config(Section, frozen=True, dict=True):
     preemption_cooldown_minutes: Minutes = Decimal(10)
     fairness: Fairness = Fairness()
     daily_limits: DailyLimits = DailyLimits()
+    limits: tuple[Limit, ...] = ()
+    limits_counters_max: Positive = COUNTERS_MAX
     auto_model_selection: AutoModelSelection = AutoModelSelection()
     models: Mapping[Name, Model] = msgspec.field(
         default_factory=lambda: {
@@ -321,6 +321,7 @@ class Config(Section, frozen=True, dict=True):
         _check_zone(self.timezone)
         _check_models(self)
         _check_conditions(self)
+        check_names(self.limits)
         who = self.circuit_breaker.when_tripped.notify
         if who not in self.notifications:
             raise _not_among("notifications", self.notifications, who, ("circuit_breaker", "when_tripped", "notify"))

@@ -100,7 +100,7 @@ def to_put_in_force(
         yield p.AdoptRules(rules=rules, id=c.internal_id(f"rules-{rules}-{ledger.position}"))
     for name in list(ledger.given_up):
         yield p.RecordRestored(specialist=name, id=c.internal_id(f"restored-{name}-{ledger.position}"))
-    if ledger.tasks.running or (ledger.accounts and now - ledger.now > _OUTAGE):
+    if ledger.tasks.running or ledger.leases or (ledger.accounts and now - ledger.now > _OUTAGE):
         yield p.OpenFleet(id=c.internal_id(f"opening-{ledger.position}"))
     if not ledger.configured:
         prices = prices or load_prices(None)

@@ -58,6 +58,7 @@ from tallystick.events.catalog.tasks import TaskSubmitted as TaskSubmitted
 from tallystick.events.catalog.tasks import TokenBudgetPassed as TokenBudgetPassed
 
 # isort: split
+from tallystick.events.catalog.budgets import AgentLeaseEnded as AgentLeaseEnded
 from tallystick.events.catalog.budgets import BudgetAllocated as BudgetAllocated
 from tallystick.events.catalog.budgets import BudgetDrawn as BudgetDrawn
 from tallystick.events.catalog.budgets import BudgetMoved as BudgetMoved
@@ -76,10 +77,12 @@ from tallystick.events.catalog.budgets import UnusedReturned as UnusedReturned
 # isort: split
 from tallystick.events.catalog.usage import AgentHeard as AgentHeard
 from tallystick.events.catalog.usage import EndOfHold as EndOfHold
+from tallystick.events.catalog.usage import EstimatedBy as EstimatedBy
 from tallystick.events.catalog.usage import HoldEnded as HoldEnded
 from tallystick.events.catalog.usage import HoldExtended as HoldExtended
 from tallystick.events.catalog.usage import HoldPlaced as HoldPlaced
 from tallystick.events.catalog.usage import HoldSettled as HoldSettled
+from tallystick.events.catalog.usage import HoldSpent as HoldSpent
 from tallystick.events.catalog.usage import Said as Said
 from tallystick.events.catalog.usage import UsageReported as UsageReported
 
@@ -90,8 +93,14 @@ from tallystick.events.catalog.enforcement import AgentResumed as AgentResumed
 from tallystick.events.catalog.enforcement import AgentStopped as AgentStopped
 from tallystick.events.catalog.enforcement import AgentThrottled as AgentThrottled
 from tallystick.events.catalog.enforcement import ExhaustionWarned as ExhaustionWarned
+from tallystick.events.catalog.enforcement import LastCallGiven as LastCallGiven
 from tallystick.events.catalog.enforcement import LevelChanged as LevelChanged
 from tallystick.events.catalog.enforcement import RequestRefused as RequestRefused
+
+# isort: split
+from tallystick.events.catalog.limits import LimitLine as LimitLine
+from tallystick.events.catalog.limits import LimitRaised as LimitRaised
+from tallystick.events.catalog.limits import LimitWindowsBegan as LimitWindowsBegan
 
 # isort: split
 from tallystick.events.catalog.snapshots import SnapshotRecorded as SnapshotRecorded
@@ -102,7 +111,9 @@ from tallystick.events.catalog.rules_version import RulesAdopted as RulesAdopted
 # isort: split
 from tallystick.events.catalog.corrections import UsageCorrected as UsageCorrected
 
-CATALOG: tuple[type[Event], ...] = tuple(Event.__subclasses__())
+CATALOG: tuple[type[Event], ...] = tuple(
+    kind for cls in Event.__subclasses__() for kind in (cls, *cls.__subclasses__())
+)
 """All events, in the order of the imports above, which is also that of an export's columns."""
 
 STORED_NAME: Final[Mapping[type[Event], str]] = {cls: str(cls.__struct_config__.tag) for cls in CATALOG}

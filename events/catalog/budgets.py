@@ -1,5 +1,6 @@
 """What happens to the budgets of accounts: granted, moved, covered by others, released."""
 
+import datetime as dt
 from typing import ClassVar, Literal
 
 from tallystick.config.amounts import Amounts
@@ -10,7 +11,10 @@ Strategy = Literal["idle", "demand", "priority"]
 
 
 class BudgetAllocated(Event, kw_only=True, tag="budget-allocated.v1"):
-    """An account was opened. ``parent`` is left out where the pool is the source; ``for_task``: for a run of a task."""
+    """An account was opened. ``parent`` is left out where the pool is the source; ``for_task``: for a run of a task.
+
+    ``lease_ms``: it closes when no message came by it, or from below it, for so long; 0: it stays open until released.
+    """
 
     kind: ClassVar[Kind] = "decision"
     agent: str
@@ -24,6 +28,8 @@ class BudgetAllocated(Event, kw_only=True, tag="budget-allocated.v1"):
     for_task: bool = False
     overdraft_max: Amounts | None = None
     """What others may cover for it at most; no bound in a dimension that is left out."""
+    lease_ms: int = 0
+    labels: dict[str, str] | None = None
 
 
 class BudgetDrawn(Event, kw_only=True, tag="budget-drawn.v1"):
@@ -128,3 +134,12 @@ class OverdraftRepaid(Event, kw_only=True, tag="overdraft-repaid.v1"):
 
     kind: ClassVar[Kind] = "decision"
     agent: str
+
+
+class AgentLeaseEnded(Event, kw_only=True, tag="agent-lease-ended.v1"):
+    """No message came by an account with a lease, or from below it, since ``heard_at``: its release follows."""
+
+    kind: ClassVar[Kind] = "decision"
+    agent: str
+    lease_ms: int
+    heard_at: dt.datetime

@@ -3,7 +3,7 @@
 from typing import ClassVar
 
 from tallystick.events.catalog.event import Event, Kind
-from tallystick.events.catalog.usage import HoldSettled, Said, UsageReported
+from tallystick.events.catalog.usage import HoldSettled, HoldSpent, Said, UsageReported
 
 
 class UsageCorrected(Event, kw_only=True, tag="usage-corrected.v1"):
@@ -17,13 +17,14 @@ class UsageCorrected(Event, kw_only=True, tag="usage-corrected.v1"):
     ``agent_type``, ``workflow`` and ``model`` are what the record counted for until now, ``run`` the task in whose run
     it was used, and ``model_after`` the model that it counts for from here on (left out: the same). ``day`` is the day
     in which it was recorded, and ``closed_period`` says whether that was in an earlier period of the budget: then
-    opening and total move with what was spent.
+    opening and total move with what was spent. ``settles``: it is no operator, but the late settlement of a hold whose
+    expiry had booked what it had; ``partial``: a part of it, another may follow.
     """
 
     kind: ClassVar[Kind] = "fact"
     agent: str
     reason: str
-    record: UsageReported | HoldSettled
+    record: UsageReported | HoldSettled | HoldSpent
     counted: Said
     counts: Said
     tokens: int = 0
@@ -41,6 +42,8 @@ class UsageCorrected(Event, kw_only=True, tag="usage-corrected.v1"):
     model_after: str | None = None
     day: str
     closed_period: bool = False
+    settles: bool = False
+    partial: bool = False
 
     @property
     def difference(self) -> tuple[int, int, int]:

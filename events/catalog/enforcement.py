@@ -2,6 +2,7 @@
 
 from typing import Any, ClassVar
 
+from tallystick.config.amounts import Amounts
 from tallystick.events.catalog.event import Event, Kind
 
 LEVELS = ("green", "yellow", "orange", "red", "black")
@@ -60,3 +61,14 @@ class RequestRefused(Event, kw_only=True, tag="request-refused.v1"):
     detail: str
     agent: str | None = None
     numbers: dict[str, Any] = {}
+
+
+class LastCallGiven(Event, kw_only=True, tag="last-call-given.v1"):
+    """The next operation of an account may reach into what is ``kept`` of its allocation for a last one; ``left`` is
+    what it has free.
+    """
+
+    kind: ClassVar[Kind] = "decision"
+    agent: str
+    kept: Amounts
+    left: Amounts

@@ -3,6 +3,8 @@
 import datetime as dt
 from typing import Any, ClassVar, Literal
 
+import msgspec
+
 from tallystick.config.amounts import Amounts
 from tallystick.events.catalog.event import Event, Kind
 from tallystick.events.catalog.rules_version import FIRST_RULES, check_known
@@ -15,7 +17,7 @@ class ConfigLoaded(Event, kw_only=True, tag="config-loaded.v1"):
     """A configuration came into force: the whole of it, so that a replay next year uses what was in force then.
 
     ``date`` is the day that it is in its zone, until ``day_ends_at``. The first of a fleet says by which version of the
-    ``rules`` the fleet begins to decide.
+    ``rules`` the fleet begins to decide. ``limit_windows``: when the calendar windows that limits need end, by kind.
     """
 
     kind: ClassVar[Kind] = "fact"
@@ -24,6 +26,7 @@ class ConfigLoaded(Event, kw_only=True, tag="config-loaded.v1"):
     date: str | None = None
     day_ends_at: dt.datetime | None = None
     rules: int = FIRST_RULES
+    limit_windows: dict[str, dt.datetime] = msgspec.field(default_factory=dict)
 
     def __post_init__(self) -> None:
         check_known(self.rules)

@@ -43,6 +43,7 @@ class TaskSubmitted(Event, kw_only=True, tag="task-submitted.v1"):
     workflow: str | None = None
     model: str | None = None
     parent: str | None = None
+    labels: dict[str, str] | None = None
 
 
 class DependenciesAwaited(Event, kw_only=True, tag="dependencies-awaited.v1"):

@@ -10,6 +10,8 @@ from tallystick.config.price import Tokens
 from tallystick.events.catalog.event import Event, Kind
 
 EndOfHold = Literal["expired", "cancelled", "released"]
+EstimatedBy = Literal["quantile", "maximum"]
+"""From the last outputs of the agent type on the model, or from the most that was named."""
 
 
 class UsageReported(Event, kw_only=True, tag="usage-reported.v1"):
@@ -69,10 +71,13 @@ class UsageReported(Event, kw_only=True, tag="usage-reported.v1"):
 
 
 class HoldPlaced(Event, kw_only=True, tag="hold-placed.v1"):
-    """An amount was set aside before an operation; ``ttl_ms`` is what a heartbeat extends it by.
+    """An amount was set aside before an operation; ``ttl_ms`` is what a heartbeat extends it by. Tokens as they were
+    told apart, and requests, are recorded where limits count them.
 
     Its cost is that of ``model``, by the price of ``priced_as``, where the estimate named none. ``rejects_overage``: a
-    settlement above it is refused.
+    settlement above it is refused. ``spends``: its expiry books what it still has as used.
+    ``last_call``: it was the last call of its account. ``estimated_by``: how its output was found, where the message
+    named none.
     """
 
     kind: ClassVar[Kind] = "decision"
@@ -86,9 +91,15 @@ class HoldPlaced(Event, kw_only=True, tag="hold-placed.v1"):
     unpriced: bool = False
     base_tier: bool = False
     rejects_overage: bool = False
+    spends: bool = False
+    last_call: bool = False
+    estimated_by: EstimatedBy | None = None
     labels: dict[str, str] | None = None
     operation: str | None = None
     reason: str | None = None
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    requests: int | None = None
 
 
 class HoldExtended(Event, kw_only=True, tag="hold-extended.v1"):
@@ -139,6 +150,15 @@ class HoldSettled(Event, kw_only=True, tag="hold-settled.v1"):
     def account(self) -> str:
         """Whose open account is charged."""
         return self.agent
+
+
+class HoldSpent(HoldSettled, kw_only=True, tag="hold-spent.v1"):
+    """A hold expired, or its agent or run fell silent, and what it still had counts as used: the provider may have
+    billed it. It counts on ``day``. A late settlement replaces it (see `UsageCorrected`).
+    """
+
+    kind: ClassVar[Kind] = "decision"
+    day: str
 
 
 class Said(msgspec.Struct, kw_only=True, omit_defaults=True, frozen=True, gc=False):

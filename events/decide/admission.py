@@ -12,6 +12,7 @@ from typing import NamedTuple
 from tallystick.config.amounts import TOKENS, Triple
 from tallystick.events.decide.daily_limits import breaker_open, daily_claims, daily_obstacle, never_today
 from tallystick.events.decide.levels import STOP, enforced, stop_of
+from tallystick.events.decide.limit_claims import limit_claims, limit_obstacle, never_under_limits
 from tallystick.events.decide.pool import available, lacking
 from tallystick.events.messages.task_replies import Reason
 from tallystick.events.state.accounts import Account
@@ -35,7 +36,7 @@ def impossible(ledger: Ledger, task: Task) -> Reason | None:
     for name, limit in _limits(ledger, task):
         if limit == 0:
             return Reason(_CODES[name], 0, 0, f"no {_whose(name, task)} may run: the limit is 0")
-    reason = never_today(ledger, task)
+    reason = never_today(ledger, task) or never_under_limits(ledger, task)
     if reason is not None:
         return reason
     needed, total = max_tokens(ledger.rules.config, task.agent_type), ledger.total[TOKENS]
@@ -118,6 +119,10 @@ def claims(ledger: Ledger, task: Task) -> list[Claim] | None:
             claim.fits_today,
         )
         for claim in daily_claims(ledger, task)
+    ]
+    found += [
+        Claim(claim.source, claim.needed, claim.free, not claim.is_short, claim.fits)
+        for claim in limit_claims(ledger, task)
     ]
     needed, source = needs(ledger, task)[TOKENS], payer(ledger, task).payers[TOKENS]
     critical = is_critical(ledger, task)
@@ -248,6 +253,7 @@ _CHECKS: tuple[Callable[[Ledger, Task, Task | None], Reason | None], ...] = (
     _product_paused,
     _task_stopped,
     daily_obstacle,
+    limit_obstacle,
     _no_slot,
     _stopped,
     _no_money,

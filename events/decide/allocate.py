@@ -15,30 +15,32 @@ from tallystick.config.amounts import (
 from tallystick.config.kinds import Priority
 from tallystick.events import catalog as e
 from tallystick.events import messages as c
-from tallystick.events.decide.amounts import not_empty
+from tallystick.events.decide.amounts import not_empty, span_ms
 from tallystick.events.decide.answers import allocation
 from tallystick.events.decide.cover import settle_cover
 from tallystick.events.decide.daily_limits import no_new_accounts
 from tallystick.events.decide.levels import STOP, enforced, relevel, relevel_above, restore_more, stop_of, stopped_by
 from tallystick.events.decide.pool import lacking, open_reserve_for, over_pool_share
 from tallystick.events.decide.refusals import unknown_agent
-from tallystick.events.decide.spelling import bad_name, first_misspelling
+from tallystick.events.decide.spelling import bad_name, first_misspelling, free_labels
 from tallystick.events.decide.turn import Turn
 from tallystick.events.messages.replies import Allocation, Allocations, Refusal, Share, shown
-from tallystick.events.state.accounts import ZERO, Account
+from tallystick.events.state.accounts import Account
 from tallystick.events.state.ledger import Ledger
+from tallystick.events.state.money import ZERO
 
 
 def allocate_budget(turn: Turn, command: c.AllocateBudget) -> Allocation | Refusal:
     """Open one account.
 
     Raises:
-        InvalidAmount: a malformed or empty budget.
+        InvalidAmount: a malformed or empty budget, or a lease that is not positive.
     """
     ledger = turn.ledger
     # A budget of zero is a limit: nothing may be used.
     budget = not_empty(command.budget, "budget", may_be_zero=True)
     overdraft_max = _overdraft_max(command, budget)
+    lease_ms = 0 if command.lease_seconds is None else span_ms(command.lease_seconds, "lease_seconds")
     refusal = bad_name(ledger, command.agent, "agent") or first_misspelling(ledger, _labels(command))
     if refusal is not None:
         return refusal
@@ -72,6 +74,8 @@ def allocate_budget(turn: Turn, command: c.AllocateBudget) -> Allocation | Refus
             product=command.product,
             workflow=command.workflow,
             overdraft_max=overdraft_max,
+            lease_ms=lease_ms,
+            labels=command.labels or None,
         ),
     )
     return allocation(ledger, account)
@@ -88,8 +92,9 @@ def _overdraft_max(command: c.AllocateBudget, budget: Triple) -> Amounts | None:
     return Amounts(*most)
 
 
-def _labels(command: c.AllocateBudget) -> tuple[tuple[str, str | None], ...]:
-    return ("agent_type", command.agent_type), ("product", command.product), ("workflow", command.workflow)
+def _labels(command: c.AllocateBudget) -> list[tuple[str, str | None]]:
+    named = [("agent_type", command.agent_type), ("product", command.product), ("workflow", command.workflow)]
+    return [*named, *free_labels(command.labels)]
 
 
 def allocate_equal(turn: Turn, command: c.AllocateEqual) -> Allocations | Refusal:

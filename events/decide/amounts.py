@@ -1,6 +1,8 @@
 """Amounts that are asked for: what may be held, granted, drawn or returned."""
 
-from tallystick.config.amounts import NOTHING, Budget, InvalidAmount, Triple
+from decimal import Decimal
+
+from tallystick.config.amounts import NOTHING, Budget, InvalidAmount, Triple, exact_units
 
 
 def not_empty(budget: Budget, field: str, *, may_be_zero: bool = False) -> Triple:
@@ -14,3 +16,18 @@ def not_empty(budget: Budget, field: str, *, may_be_zero: bool = False) -> Tripl
         found = "nothing" if amounts == NOTHING else "nothing but zeros"
         raise InvalidAmount(field, found, "one or more of tokens, time_seconds, cost_usd above zero")
     return amounts
+
+
+_SPAN_MAX_MS = 604_800_000
+
+
+def span_ms(given: Decimal, field: str) -> int:
+    """A time that a message names, in milliseconds.
+
+    Raises:
+        InvalidAmount: not above zero, longer than a week, or finer than a millisecond.
+    """
+    ms = exact_units(given, 1, field)
+    if not 0 < ms <= _SPAN_MAX_MS:
+        raise InvalidAmount(field, given, "above 0 and at most 604800 seconds (a week)")
+    return ms

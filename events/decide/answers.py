@@ -1,6 +1,7 @@
 """What is answered, read off the state after all that a command has caused."""
 
 import datetime as dt
+from copy import copy
 
 from tallystick.config.amounts import COST, DIMENSIONS, NOTHING, TOKENS, Triple, seconds
 from tallystick.events import catalog as e
@@ -13,8 +14,10 @@ from tallystick.events.decide.levels import (
     enforced,
     enforced_late,
     percentage,
+    under_limits,
     wait_left_ms,
 )
+from tallystick.events.decide.limits import matches, near, passed
 from tallystick.events.decide.obstacles import obstacles_of
 from tallystick.events.decide.subtree import Memory, subtree
 from tallystick.events.decide.turn import Turn
@@ -30,8 +33,11 @@ from tallystick.events.messages.replies import (
     Totals,
     shown,
 )
-from tallystick.events.state.accounts import Account, Closed, Hold, Money, limited
+from tallystick.events.state.accounts import Account, Closed, Hold
 from tallystick.events.state.ledger import Ledger
+from tallystick.events.state.limit_subjects import subject_of
+from tallystick.events.state.limits import Match
+from tallystick.events.state.money import Money, limited
 
 
 def stamp(at: dt.datetime) -> str:
@@ -41,7 +47,22 @@ def stamp(at: dt.datetime) -> str:
 
 def allocation(ledger: Ledger, account: Account) -> Allocation:
     """How an account stands after a grant or a return."""
-    return Allocation(account.id, shown(account.allocated), shown(account.remaining_all()), shown(ledger.pool))
+    return Allocation(
+        account.id,
+        shown(account.allocated),
+        shown(account.remaining_all()),
+        shown(ledger.pool),
+        lease_end(ledger, account),
+    )
+
+
+def lease_end(ledger: Ledger, account: Account) -> str | None:
+    """When an account closes if no more messages come; None where it has no lease, where leases are frozen, and
+    where only views are asked.
+    """
+    if not account.lease_ms or ledger.is_paused or account not in ledger.leases:
+        return None
+    return stamp(ledger.leases.ends_at(account))
 
 
 def enforcement(
@@ -51,28 +72,39 @@ def enforcement(
     ratio: float,
     warnings: list[str] | None,
     closed: Closed | None = None,
+    limited: list[Match] | None = None,
 ) -> Enforcement:
     """The reply that lets an agent go on without another question. ``ratio`` is the account's (see `Account.ratio`).
 
-    ``closed``: without an account, the released one that the answer is about.
+    ``closed``: without an account, the released one that the answer is about. ``limited``: the limits that the report
+    counts in; None: those that the account's next operation would count in.
     """
     ledger = turn.ledger
+    if limited is None and ledger.rules.limits:
+        found = [] if account is None else matches(ledger, subject_of(ledger, account, account.model))
+        limited = near(ledger, found)
     if account is None:
         late = enforced_late(ledger, agent, closed)
+        late_ms = under_limits(late, passed(turn, limited)) if limited else 0
         return Enforcement(
             agent,
             0.0,
             e.LEVELS[0],
             e.ACTIONS[late.action],
             float(late.rate),
-            0,
+            seconds(late_ms),
             late.decided_by,
             shown(NOTHING),
             obstacles=obstacles_of(turn, agent, None, late) or None,
         )
     measure = enforced(ledger, account)
+    in_the_way = obstacles_of(turn, agent, account, measure, limited) or None
+    wait_ms = 0
+    said = passed(turn, limited) if limited else None
+    if said is not None:
+        measure = copy(measure)
+        wait_ms = under_limits(measure, said)
     action = measure.action
-    in_the_way = obstacles_of(turn, agent, account, measure) or None
     slowed = action >= THROTTLE
     return Enforcement(
         agent,
@@ -80,7 +112,7 @@ def enforcement(
         e.LEVELS[account.level],
         e.ACTIONS[action],
         float(measure.rate) if slowed else 1.0,
-        seconds(wait_left_ms(turn, account, measure)) if slowed else 0,
+        seconds(max(wait_ms, wait_left_ms(turn, account, measure))) if slowed else 0,
         measure.decided_by,
         shown(account.remaining_all()),
         cheaper_model(ledger, account.model) if action == DEGRADE else None,
@@ -129,7 +161,11 @@ def status(turn: Turn, account: Account, memory: Memory | None = None) -> Budget
     ``memory`` is what the answer has found of subtrees; None where the accounts below are not known.
     """
     ledger = turn.ledger
-    measure = enforced(ledger, account)
+    measure, under = enforced(ledger, account), None
+    if ledger.rules.limits:
+        under = near(ledger, matches(ledger, subject_of(ledger, account, account.model)))
+        measure = copy(measure)
+        under_limits(measure, passed(turn, under))
     limits = account.allocated
     overrun = [0 if limits[d] is None else max(0, account.consumed(d) - (limits[d] or 0)) for d in DIMENSIONS]
     return BudgetStatus(
@@ -153,10 +189,12 @@ def status(turn: Turn, account: Account, memory: Memory | None = None) -> Budget
         decided_by=measure.decided_by,
         throttle_rate=float(measure.rate),
         idle_seconds=seconds(max(0, (turn.now - account.activity_at) // MILLISECOND)),
-        obstacles=obstacles_of(turn, account.id, account, measure),
+        obstacles=obstacles_of(turn, account.id, account, measure, under),
         covered=shown(limited(limits, account.cover)),
         subtree=None if memory is None else _below(account, memory),
         overdraft_max=shown(account.overdraft_max),
+        lease_seconds=seconds(account.lease_ms) if account.lease_ms else None,
+        lease_expires_at=None if memory is None else lease_end(ledger, account),
     )
 
 

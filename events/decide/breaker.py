@@ -27,11 +27,13 @@ from tallystick.events.decide.alerts import alert
 from tallystick.events.decide.answers import today
 from tallystick.events.decide.facts import fleet_facts, limit_of
 from tallystick.events.decide.fleet_response import pressure
+from tallystick.events.decide.limit_status import raise_limit
 from tallystick.events.decide.turn import Turn
+from tallystick.events.messages.limit_replies import LimitStatuses
 from tallystick.events.messages.replies import Refusal, Today
-from tallystick.events.state.accounts import Money
 from tallystick.events.state.day import FAR, Watch
 from tallystick.events.state.ledger import Ledger
+from tallystick.events.state.money import Money
 
 _HOURLY = ("tokens_hourly", "cost_hourly_usd")
 _SPENT = {"tokens_daily": TOKENS, "tokens_hourly": TOKENS, "cost_daily_usd": COST, "cost_hourly_usd": COST}
@@ -179,13 +181,15 @@ def _at_least(number: Fraction) -> int:
 # --- the operator ----------------------------------------------------------------------------------------------------
 
 
-def approve_limit(turn: Turn, command: c.ApproveLimit) -> Today | Refusal:
-    """Raise limits of the day until it ends; the breaker closes if no condition holds under them.
+def approve_limit(turn: Turn, command: c.ApproveLimit) -> Today | LimitStatuses | Refusal:
+    """Raise limits of the day until it ends; the breaker closes if no condition holds under them. Or raise one limit.
 
     Raises:
         InvalidAmount: a malformed limit, or none at all.
     """
     ledger = turn.ledger
+    if command.limit is not None or command.max is not None or command.value is not None:
+        return raise_limit(turn, command)
     if command.max_tokens_total is None and command.max_cost_usd is None:
         raise InvalidAmount("ApproveLimit", "nothing", "one or both of max_cost_usd, max_tokens_total")
     limits = list(ledger.day.approved.triple)

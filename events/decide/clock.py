@@ -3,7 +3,7 @@
 import datetime as dt
 
 from tallystick.events import catalog as e
-from tallystick.events.decide import breaker, daily_limits, holds, leases, operate
+from tallystick.events.decide import breaker, daily_limits, holds, leases, limit_windows, operate
 from tallystick.events.decide.turn import CLOCK, Turn
 from tallystick.events.state.calendar import NEVER
 from tallystick.events.state.ledger import Ledger
@@ -16,13 +16,18 @@ def pass_time(ledger: Ledger, now: dt.datetime) -> list[e.Event]:
     between end together: what they give back goes up the tree once. The events are caused by `CLOCK`, with the id "".
     """
     turn = Turn(ledger, now, "", CLOCK)
+    ledger.leases.look(turn.now)
     while (due := ledger.due_at()) <= turn.now and due != NEVER:
         if ledger.expiries and ledger.expiries[0][0] == due:
             holds.expire_holds(turn, min(turn.now, ledger.due_beside_holds()))
         elif ledger.tasks.due_at() == due and not ledger.is_paused:
-            leases.lose_leases(turn, min(turn.now, ledger.turns_at()))
+            leases.lose_leases(turn, min(turn.now, ledger.turns_at(), ledger.agent_lease_ends_at()))
+        elif ledger.agent_lease_ends_at() == due:
+            leases.end_agent_lease(turn, ledger.leases.first())
         elif ledger.day.ends_at == due:
             daily_limits.begin_day(turn)
+        elif ledger.limits.due == due:
+            limit_windows.begin_windows(turn)
         else:
             operate.renew_period(turn)
         if breaker.is_crossed(ledger):

@@ -12,12 +12,13 @@ from tallystick.events.decide.corrected_usage import corrected
 from tallystick.events.decide.cover import cover, settle_cover
 from tallystick.events.decide.fleet_response import respond
 from tallystick.events.decide.levels import relevel, relevel_above
+from tallystick.events.decide.limits import record_lines
 from tallystick.events.decide.overdraft import note_overdrafts
 from tallystick.events.decide.turn import Turn
 from tallystick.events.messages import proposals as p
 from tallystick.events.messages.replies import Corrected, Refusal, shown
-from tallystick.events.state.accounts import Money, minus
 from tallystick.events.state.ledger import UNPRICED_MAX, Ledger
+from tallystick.events.state.money import Money, minus
 from tallystick.events.state.paid_records import Find, Forgotten, Paid, charged_with, is_own, paid
 
 CORRECTION = "correction"
@@ -49,13 +50,13 @@ def correct_usage(turn: Turn, command: p.ApplyCorrection) -> Corrected | Refusal
             {"position": record.position},
         )
     difference = minus(after.units, before.units)
-    refusal = _impossible(record, pays, difference)
+    refusal = impossible(record, pays, difference)
     if refusal is not None:
         return refusal
-    event = _event(ledger, command, pays, before, after)
+    event = correction(ledger, command, pays, before, after)
     is_new = after.unpriced and after.model not in ledger.unpriced and len(ledger.unpriced) < UNPRICED_MAX
     # Nothing can fail after this line.
-    _correct(turn, pays, event)
+    book_correction(turn, pays, event)
     if is_new:
         charged = "not charged: the price list is empty" if after.priced_as is None else f"charged as {after.priced_as}"
         alert(turn, "unpriced_model", f"no price is known for {after.model}; {charged}", event.agent)
@@ -73,7 +74,9 @@ def correct_usage(turn: Turn, command: p.ApplyCorrection) -> Corrected | Refusal
     )
 
 
-def _event(ledger: Ledger, command: p.ApplyCorrection, pays: Paid, before: e.Said, after: e.Said) -> e.UsageCorrected:
+def correction(
+    ledger: Ledger, command: p.ApplyCorrection, pays: Paid, before: e.Said, after: e.Said
+) -> e.UsageCorrected:
     """The correction as a fact."""
     record, last, first = command.record, command.last, pays.closed[0] if pays.closed else None
     assert record is not None
@@ -125,7 +128,7 @@ def _run(ledger: Ledger, record: _Record, pays: Paid) -> str | None:
     return next(known, pays.payer.run)
 
 
-def _correct(turn: Turn, pays: Paid, event: e.UsageCorrected) -> None:
+def book_correction(turn: Turn, pays: Paid, event: e.UsageCorrected) -> None:
     """Cover, book, and let levels, the breaker and the fleet's response follow, up or down."""
     root, payer = turn.ledger.root, pays.payer
     held = holds(turn.ledger)
@@ -140,6 +143,8 @@ def _correct(turn: Turn, pays: Paid, event: e.UsageCorrected) -> None:
             cover(turn, root, d, -units, CORRECTION)
     turn.record(event)
     note_overdrafts(turn)
+    if turn.ledger.rules.limits:
+        record_lines(turn, turn.ledger.limits.touched)
     settle_cover(turn, payer)
     settle_cover(turn, root)
     if payer is not root:
@@ -170,7 +175,7 @@ def _no_usage(position: int, found: str | None) -> Refusal:
     )
 
 
-def _impossible(record: _Record, pays: Paid, difference: Money) -> Refusal | None:
+def impossible(record: _Record, pays: Paid, difference: Money) -> Refusal | None:
     """Why a difference cannot be booked: more comes back than is found where the record was charged."""
     for d in DIMENSIONS:
         payer = pays.payer.payers[d]

@@ -17,8 +17,9 @@ from tallystick.events.decide.turn import Turn
 from tallystick.events.decide.usage import book
 from tallystick.events.messages.replies import Number, Refusal, shown
 from tallystick.events.messages.task_replies import Compared, TaskClosed, shown_minutes
-from tallystick.events.state.accounts import Account, Money, less, money
+from tallystick.events.state.accounts import Account
 from tallystick.events.state.estimates import accuracy
+from tallystick.events.state.money import Money, less, money
 from tallystick.events.state.tasks import Task
 
 _MILLISECOND = dt.timedelta(milliseconds=1)

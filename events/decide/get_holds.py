@@ -8,8 +8,9 @@ from tallystick.events.decide.answers import stamp
 from tallystick.events.decide.refusals import end_of, unknown_hold
 from tallystick.events.decide.turn import Turn
 from tallystick.events.messages.replies import Holds, HoldStatus, Refusal, shown
-from tallystick.events.state.accounts import EndedHold, Hold, Money, Notes
+from tallystick.events.state.accounts import EndedHold, Hold, Notes
 from tallystick.events.state.ledger import Ledger
+from tallystick.events.state.money import Money
 
 
 def get_holds(turn: Turn, command: c.GetHolds) -> Holds | Refusal:
@@ -68,6 +69,7 @@ def _open_hold(hold: Hold) -> HoldStatus:
         placed_at=stamp(hold.placed_at),
         expires_at=stamp(hold.expires_at),
         overage="reject" if hold.rejects_overage else "book",
+        on_expiry="spend" if hold.spends else "release",
     )
 
 
@@ -81,6 +83,7 @@ def _ended(name: str, ended: EndedHold) -> HoldStatus:
         booked=shown(_named(ended.booked)),
         placed_at=stamp(ended.placed_at),
         ended_at=stamp(ended.at),
+        on_expiry="release" if ended.spent is None else "spend",
     )
 
 

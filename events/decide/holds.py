@@ -12,27 +12,39 @@ from tallystick.config.amounts import (
     InvalidAmount,
     Triple,
     at_edge,
-    exact_units,
 )
 from tallystick.events import catalog as e
 from tallystick.events import messages as c
 from tallystick.events.decide import pricing
-from tallystick.events.decide.amounts import not_empty
+from tallystick.events.decide.amounts import not_empty, span_ms
 from tallystick.events.decide.answers import held_reply
 from tallystick.events.decide.cover import settle_covers
 from tallystick.events.decide.daily_limits import over_daily_limit
+from tallystick.events.decide.first_estimate import first_estimate
 from tallystick.events.decide.fleet_response import respond
+from tallystick.events.decide.last_call import USED, kept
 from tallystick.events.decide.levels import enforced, relevel_above_all
+from tallystick.events.decide.limits import near, over_limit, over_limit_more, record_lines
 from tallystick.events.decide.obstacles import refused_to_run
 from tallystick.events.decide.refusals import already_settled, hold_ended, unknown_agent, unknown_hold
 from tallystick.events.decide.spelling import is_renamed, legible, notes_misspelled
+from tallystick.events.decide.spent_holds import replace_spent, spend_hold
 from tallystick.events.decide.turn import Turn
-from tallystick.events.decide.usage import LATE_REPORT, UNDER_ESTIMATE, as_used, noted, of_life, of_run, use_priced
+from tallystick.events.decide.usage import (
+    LATE_REPORT,
+    UNDER_ESTIMATE,
+    as_used,
+    follow,
+    label_late,
+    noted,
+    of_life,
+    of_run,
+    use_priced,
+)
 from tallystick.events.messages.replies import Enforcement, Held, HoldGone, Refusal, shown
-from tallystick.events.state.accounts import ZERO, Account, Hold, less, minus, money
+from tallystick.events.state.accounts import Account, Hold
 from tallystick.events.state.calendar import later
-
-_TTL_MAX_MS = 604_800_000
+from tallystick.events.state.money import ZERO, Money, less, limited, minus, money
 
 
 def reserve(turn: Turn, command: c.Reserve) -> Held | Refusal:
@@ -44,6 +56,10 @@ def reserve(turn: Turn, command: c.Reserve) -> Held | Refusal:
     With ``dry_run`` the answer is the same, and nothing is set aside.
     """
     ledger = turn.ledger
+    estimated = first_estimate(ledger, command)
+    if isinstance(estimated, Refusal):
+        return estimated
+    command, estimated_by = estimated
     priced = pricing.price(ledger.rules, command)
     wanted = priced.triple
     if not any(wanted):
@@ -59,28 +75,14 @@ def reserve(turn: Turn, command: c.Reserve) -> Held | Refusal:
     # Ids are remembered for a time and in a number that are limited; a hold may outlive the memory of its id.
     if turn.id in ledger.holds or turn.id in ledger.ended_holds:
         return Refusal("idempotency_conflict", f"there is or was a hold with the id {turn.id}", {"hold": turn.id})
-    refusal = _refused(turn, account, wanted)
+    last_call = command.last_call and ledger.rules.last_call is not None
+    refusal = _refused(turn, account, wanted, last_call=last_call) or over_limit(turn, account, command, priced)
     if refusal is not None:
         return refusal
-    expires_at = later(turn.now, dt.timedelta(milliseconds=ttl_ms))
     if command.dry_run:
-        amount = money(wanted)
-        asked = Hold(
-            id=turn.id,
-            agent=account.id,
-            amount=amount,
-            ttl_ms=ttl_ms,
-            expires_at=expires_at,
-            lease=None,
-            placed=amount,
-            booked=ZERO,
-            placed_at=turn.now,
-            rejects_overage=False,
-            notes=None,
-            account=account,
-        )
-        answer = held_reply(asked, to_come=True)
+        answer = _as_if_held(turn, account, wanted, ttl_ms)
         answer.unpriced, answer.base_tier, answer.dry_run = priced.unpriced, priced.base_tier, True
+        answer.estimated_by = estimated_by
         return answer
     # Nothing can fail after this line.
     turn.record(
@@ -89,53 +91,107 @@ def reserve(turn: Turn, command: c.Reserve) -> Held | Refusal:
             agent=account.id,
             amount=Amounts(*(units or None for units in wanted)),
             ttl_ms=ttl_ms,
-            expires_at=expires_at,
+            expires_at=later(turn.now, dt.timedelta(milliseconds=ttl_ms)),
             model=command.model,
             priced_as=priced.priced_as,
             unpriced=priced.unpriced,
             base_tier=priced.base_tier,
             rejects_overage=command.overage == "reject",
+            spends=command.on_expiry == "spend",
+            last_call=last_call,
+            estimated_by=estimated_by,
             **noted(command),
+            **(_counted(command, priced) if ledger.rules.limits else {}),
         )
     )
+    touched = ledger.limits.touched
     respond(turn)
+    if ledger.rules.limits:
+        record_lines(turn, near(ledger, touched))
     answer = held_reply(ledger.holds[turn.id])
-    answer.unpriced, answer.base_tier = priced.unpriced, priced.base_tier
+    answer.unpriced, answer.base_tier, answer.estimated_by = priced.unpriced, priced.base_tier, estimated_by
     return answer
 
 
-def _refused(turn: Turn, account: Account, wanted: Triple) -> Refusal | None:
-    """Why ``wanted`` may not be set aside in an account now."""
+def _as_if_held(turn: Turn, account: Account, wanted: Triple, ttl_ms: int) -> Held:
+    """What a hold would be answered that is not set aside."""
+    amount = money(wanted)
+    asked = Hold(
+        id=turn.id,
+        agent=account.id,
+        amount=amount,
+        ttl_ms=ttl_ms,
+        expires_at=later(turn.now, dt.timedelta(milliseconds=ttl_ms)),
+        lease=None,
+        placed=amount,
+        booked=ZERO,
+        placed_at=turn.now,
+        rejects_overage=False,
+        notes=None,
+        spends=False,
+        model=None,
+        last_call=False,
+        estimated=False,
+        limited=None,
+        account=account,
+    )
+    return held_reply(asked, to_come=True)
+
+
+def _counted(command: c.Reserve, priced: pricing.Priced) -> dict[str, Any]:
+    """The fields of a hold that only limits count."""
+    sent, got = priced.counts.input_tokens, priced.counts.output_tokens
+    return {"input_tokens": sent, "output_tokens": got, "requests": command.requests}
+
+
+def _refused(turn: Turn, account: Account, wanted: Triple, *, last_call: bool, begun: bool = False) -> Refusal | None:
+    """Why ``wanted`` may not be set aside in an account now. ``begun``: it is more for a hold that stands."""
     ledger = turn.ledger
+    if last_call and account.called == USED and not begun:
+        refused = refused_to_run(turn, account, enforced(ledger, account), last_call=True)
+        return refused or _last_call_used(account)
+    keeps = ZERO if last_call else kept(ledger, account)
     return (
-        refused_to_run(turn, account, enforced(ledger, account))
-        or _no_room(account, wanted)
+        refused_to_run(turn, account, enforced(ledger, account), last_call=last_call)
+        or _no_room(account, wanted, keeps)
         or over_daily_limit(ledger, account, wanted, turn.now)
     )
 
 
-def _no_room(account: Account, wanted: Triple) -> Refusal | None:
-    """Why ``wanted`` cannot be set aside, with what is available; when there will be room, see `retry`."""
+def _last_call_used(account: Account) -> Refusal:
+    """A last call is given once."""
+    return Refusal(
+        "budget_exhausted",
+        f"{account.id} has used its last call",
+        {"available": shown(limited(account.allocated, ZERO)), "decided_by": "last_call", "retry_after_seconds": None},
+    )
+
+
+def _no_room(account: Account, wanted: Triple, keeps: Money) -> Refusal | None:
+    """Why ``wanted`` cannot be set aside, with what is available; when there will be room, see `retry`.
+
+    ``keeps`` is what the account's own balance must still have then, for its last call.
+    """
+    there = [payer.free[d] - keeps[d] if payer is account else payer.free[d] for d, payer in enumerate(account.payers)]
     for d in DIMENSIONS:
         payer, units = account.payers[d], wanted[d]
-        if not units or payer.allocated[d] is None or units <= payer.free[d]:
+        if not units or payer.allocated[d] is None or units <= there[d]:
             continue
         free: list[int | None] = [None, None, None]
         for i in DIMENSIONS:
             if wanted[i] is not None and account.payers[i].allocated[i] is not None:
-                free[i] = account.payers[i].free[i]
-        there = shown((free[0], free[1], free[2]))
+                free[i] = max(0, there[i])
+        available = shown((free[0], free[1], free[2]))
         asked = shown(wanted)
         field = EDGE_NAMES[d]
-        return Refusal(
-            "budget_exhausted",
-            f"{field}: {getattr(asked, field)} was asked for, {getattr(there, field)} is free",
-            {
-                "requested": asked,
-                "available": there,
-                "retry_after_seconds": None,
-            },
-        )
+        detail = f"{field}: {getattr(asked, field)} was asked for, {getattr(available, field)} is free"
+        numbers: dict[str, Any] = {"requested": asked, "available": available, "retry_after_seconds": None}
+        if payer is account and any(keeps) and payer.free[d] > 0:
+            detail += f" beside {at_edge(payer.free[d] - max(0, there[d]), d)} that is kept for a last call"
+            numbers |= {"decided_by": "last_call"}
+            if account.called != USED:
+                numbers |= {"last_call": True, "left": shown(account.remaining_all())}
+        return Refusal("budget_exhausted", detail, numbers)
     return None
 
 
@@ -184,6 +240,14 @@ def _settle_late(turn: Turn, command: c.Settle, used: dict[str, Any]) -> Enforce
         return unknown_hold(hold_id)
     if ended.how == "settled":
         return already_settled(hold_id, ended)
+    if ended.spent is not None:
+        replaced = replace_spent(turn, command, ended, used)
+        if replaced is not None:
+            return replaced
+        # Whom the expiry charged is forgotten: what was used beyond what it booked is charged as any late usage.
+        booked = ended.spent if ended.counted is None else ended.counted
+        for name in ("tokens", "time_ms", "cost_nanos"):
+            used[name] = max(0, used[name] - getattr(booked, name))
     # Another account, or run, may be open under the name by now: it does not pay.
     account, closed = ledger.same_account(ended.agent, ended.life), ledger.lives.get(ended.life)
     belongs: dict[str, Any] = {}
@@ -192,6 +256,7 @@ def _settle_late(turn: Turn, command: c.Settle, used: dict[str, Any]) -> Enforce
         belongs = belongs or {"life": ended.life}
     payer = None if account is not None else ledger.payer_of(closed)
     event = e.UsageReported(agent=ended.agent, hold=hold_id, late=True, partial=not command.final, **belongs, **used)
+    label_late(ledger, event, None if account is not None else closed)
     # Nothing can fail after this line.
     return use_priced(turn, account, event, LATE_REPORT, payer=payer)
 
@@ -223,11 +288,20 @@ def expire_holds(turn: Turn, until: dt.datetime) -> None:
     """End all holds that expire by ``until``, in their order; then cover, levels and response follow, once for all."""
     ledger = turn.ledger
     accounts: list[Account] = []
+    users: dict[Account, None] = {}
     while ledger.expiries and ledger.expiries[0][0] <= until:
         hold = ledger.holds[ledger.expiries[0][1]]
+        if hold.spends and any(hold.amount):
+            # The provider may have billed it: what it still has counts as used.
+            users[hold.account] = None
+            spend_hold(turn, hold)
+            continue
         accounts.append(hold.account)
         turn.record(e.HoldEnded(hold=hold.id, agent=hold.account.id, how="expired"))
-    _given_back(turn, accounts)
+    if accounts:
+        _given_back(turn, accounts)
+    for account in users:
+        follow(turn, account, account)
 
 
 def _given_back(turn: Turn, accounts: list[Account]) -> None:
@@ -264,7 +338,10 @@ def extend_hold(turn: Turn, hold_id: str, asked: Extension) -> Held | Refusal:
         ended = ledger.ended_holds.get(hold_id)
         return unknown_hold(hold_id) if ended is None else hold_ended(hold_id, ended)
     ttl_ms = hold.ttl_ms if asked.ttl_ms is None else asked.ttl_ms
-    refusal = None if more is None else _refused(turn, hold.account, more)
+    refusal = None
+    if more is not None:
+        refusal = _refused(turn, hold.account, more, last_call=hold.last_call, begun=True)
+        refusal = refusal or over_limit_more(turn, hold, more)
     if refusal is not None:
         return refusal
     # Nothing can fail after this line.
@@ -285,7 +362,4 @@ def _ttl_ms(given: Decimal | None, otherwise: int) -> int:
     """A time to live that a message names, in milliseconds, or the one that holds otherwise."""
     if given is None:
         return otherwise
-    ttl_ms = exact_units(given, 1, "ttl_seconds")
-    if not 0 < ttl_ms <= _TTL_MAX_MS:
-        raise InvalidAmount("ttl_seconds", given, "above 0 (at least 0.001) and at most 604800 seconds (a week)")
-    return ttl_ms
+    return span_ms(given, "ttl_seconds")

@@ -1,4 +1,4 @@
-"""Leases: reports and signs of life of a run, and what happens to those that come too late, or never.
+"""Leases: reports and signs of life of a run, and what happens to those that come too late, or never; also of agents.
 
 A run is over when its lease has ended. Whatever still comes from it changes nothing but the record of what it used,
 which is charged to the account that paid for the run: never to a later run, and never twice.
@@ -12,9 +12,9 @@ from tallystick.events.decide.alerts import alert
 from tallystick.events.decide.answers import enforcement
 from tallystick.events.decide.dependents import cancel_dependents
 from tallystick.events.decide.fleet_response import respond
-from tallystick.events.decide.levels import STOP
+from tallystick.events.decide.levels import MILLISECOND, STOP
 from tallystick.events.decide.refusals import unknown_task
-from tallystick.events.decide.release import close_below, settle_above
+from tallystick.events.decide.release import close_account, close_below, settle_above
 from tallystick.events.decide.turn import Turn
 from tallystick.events.messages.replies import Refusal
 from tallystick.events.messages.task_replies import TaskAlive, shown_time
@@ -116,7 +116,7 @@ def lose_leases(turn: Turn, until: dt.datetime) -> None:
         fails = attempt >= ledger.rules.config.leases.max_attempts
         then: e.AfterLease = "failed" if fails else "queued"
         turn.record(e.LeaseLost(task=task.id, lease=task.lease, attempt=attempt, then=then))
-        close_below(turn, account)
+        close_below(turn, account, fell_silent=True)
         closed.append(account)
         if fails:
             failed.append((task, attempt))
@@ -125,3 +125,10 @@ def lose_leases(turn: Turn, until: dt.datetime) -> None:
     for task, attempts in failed:
         cancel_dependents(turn, task)
         alert(turn, "attempts_exhausted", f"{task.id} has failed: its lease was lost {attempts} times", task.id)
+
+
+def end_agent_lease(turn: Turn, account: Account) -> None:
+    """No message came by an account, or from below it, in the time of its lease: it is released with all below it."""
+    heard_at = turn.ledger.leases.ends_at(account) - account.lease_ms * MILLISECOND
+    turn.record(e.AgentLeaseEnded(agent=account.id, lease_ms=account.lease_ms, heard_at=heard_at))
+    close_account(turn, account, fell_silent=True)

@@ -13,6 +13,7 @@ from tallystick.config.amounts import DIMENSIONS, EDGE_NAMES, Amounts
 from tallystick.events import catalog as e
 from tallystick.events.decide.alerts import alert
 from tallystick.events.decide.cover import settle_cover
+from tallystick.events.decide.limits import Passed
 from tallystick.events.decide.turn import Turn
 from tallystick.events.state.accounts import Account, Closed
 from tallystick.events.state.calendar import later
@@ -187,6 +188,8 @@ def enforced(ledger: Ledger, account: Account | None) -> Enforced:
     if ledger.paused is not None or ledger.rules.paused:
         best.action, best.rate, best.decided_by = STOP, NO_SPEED, "pause_all"
     if account is not None:
+        if account.called and ledger.rules.last_call is not None:
+            _worse(best, DEGRADE, NORMAL_SPEED, "last_call")
         if account.throttle is not None:
             _worse(best, THROTTLE, account.throttle, "throttle")
         if account.stopped is not None:
@@ -202,6 +205,7 @@ def _is_plain(ledger: Ledger, account: Account | None) -> bool:
         and account.throttle is None
         and account.stopped is None
         and not account.overdrawn
+        and not account.called
         and not has_nothing(account)
     )
 
@@ -302,6 +306,18 @@ def _worse(best: Enforced, action: int, rate: Decimal, decided_by: str) -> None:
     if action > best.action or (action == best.action and rate < best.rate):
         best.action, best.decided_by = action, decided_by
     best.rate = min(best.rate, rate)
+
+
+_BY_LIMIT = {"stop": (STOP, NO_SPEED), "wait": (THROTTLE, NORMAL_SPEED), "warn": (WARN, NORMAL_SPEED)}
+
+
+def under_limits(best: Enforced, passed: Passed | None) -> int:
+    """What limits that are passed add to what speaks to an agent; the wait that they ask for, in milliseconds."""
+    if passed is None:
+        return 0
+    action, rate = _BY_LIMIT[passed.then]
+    _worse(best, action, rate, passed.decided_by)
+    return 0 if best.action == STOP else passed.wait_ms
 
 
 def wait_left_ms(turn: Turn, account: Account, measure: Enforced) -> int:

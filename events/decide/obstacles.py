@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from tallystick.config.amounts import DIMENSIONS, EDGE_NAMES, at_edge
 from tallystick.events.decide.daily_limits import breaker_open, daily_refusals
 from tallystick.events.decide.fleet_response import pressure
+from tallystick.events.decide.last_call import USED, kept
 from tallystick.events.decide.levels import (
     BLACK,
     THROTTLE,
@@ -20,27 +21,37 @@ from tallystick.events.decide.levels import (
     used_up_above,
     wait_left_ms,
 )
+from tallystick.events.decide.limits import LEAST, matches, near, refusals
 from tallystick.events.decide.refusals import unknown_agent
 from tallystick.events.decide.turn import Turn
 from tallystick.events.messages.replies import Obstacle, Refusal, shown
-from tallystick.events.state.accounts import ZERO, Account, limited
+from tallystick.events.state.accounts import Account
 from tallystick.events.state.ledger import Ledger
+from tallystick.events.state.limit_subjects import subject_of
+from tallystick.events.state.limits import Match
+from tallystick.events.state.money import ZERO, limited
 
 _LEAST = (1, None, 1)
 """The smallest hold that a day's limits can refuse."""
 _SHOWN = frozenset(Obstacle.__struct_fields__)
 
 
-def refused_to_run(turn: Turn, account: Account, measure: Enforced) -> Refusal | None:
-    """Why an agent may not start anything now: stopped before any question of money, then its budget, then slowed."""
+def refused_to_run(turn: Turn, account: Account, measure: Enforced, *, last_call: bool = False) -> Refusal | None:
+    """Why an agent may not start anything now: stopped before any question of money, then its budget, then slowed.
+
+    A last call passes throttling.
+    """
     if measure.action < THROTTLE:
         return None
-    return next(_refusals_to_run(turn, account, measure), None)
+    found = _refusals_to_run(turn, account, measure)
+    return next((refusal for refusal in found if not last_call or refusal.code != "throttled"), None)
 
 
-def obstacles_of(turn: Turn, agent: str, account: Account | None, measure: Enforced) -> list[Obstacle]:
+def obstacles_of(
+    turn: Turn, agent: str, account: Account | None, measure: Enforced, limited: list[Match] | None = None
+) -> list[Obstacle]:
     """All that would refuse the next hold of an agent, in the order in which a `Reserve` looks; and an open breaker,
-    which refuses new accounts and tasks.
+    which refuses new accounts and tasks. ``limited`` are the limits that it would count in, if they are known.
     """
     ledger = turn.ledger
     if account is None:
@@ -51,13 +62,20 @@ def obstacles_of(turn: Turn, agent: str, account: Account | None, measure: Enfor
         if reason is not None:
             found.insert(0, Obstacle("agent_stopped", f"{agent} was stopped: {reason}", "stop"))
         return found
+    if limited is None and ledger.rules.limits:
+        limited = near(ledger, matches(ledger, subject_of(ledger, account, account.model)))
+    limits: list[Obstacle] = []
+    if limited:
+        limits = [_obstacle(refusal) for refusal in refusals(turn, account, limited, LEAST, named=False)]
     if _is_far(ledger, account, measure):
-        return []
+        return limits
     found = [_obstacle(refusal) for refusal in _refusals_to_run(turn, account, measure)]
     found += [
         _without_room(account, d) for d in DIMENSIONS if _has_no_room(account, d) and not _is_named(ledger, account, d)
     ]
+    found += _kept(ledger, account)
     found += [_obstacle(refusal) for refusal in daily_refusals(ledger, account, _LEAST, turn.now, asked=False)]
+    found += limits
     breaker = breaker_open(ledger)
     if breaker is not None:
         found.append(Obstacle(breaker.code, breaker.detail, "breaker", refuses="new_work"))
@@ -66,7 +84,7 @@ def obstacles_of(turn: Turn, agent: str, account: Account | None, measure: Enfor
 
 def _is_far(ledger: Ledger, account: Account, measure: Enforced) -> bool:
     """Whether nothing can be in the way. Every report asks this."""
-    if measure.action >= THROTTLE or ledger.day.tripped is not None:
+    if measure.action >= THROTTLE or ledger.day.tripped is not None or ledger.rules.last_call is not None:
         return False
     watch, spent, held = ledger.watch, ledger.spent, ledger.held
     if watch is None or spent[0] + held[0] >= watch.full[0] or spent[2] + held[2] >= watch.full[1]:
@@ -174,6 +192,16 @@ def _is_named(ledger: Ledger, account: Account, d: int) -> bool:
         # What it had in other dimensions it gave back when it turned black.
         return used_up(ledger, account, d) or account.given_back[d] > 0
     return has_nothing(account)
+
+
+def _kept(ledger: Ledger, account: Account) -> Iterator[Obstacle]:
+    """All that is free in a dimension is kept for a last call: a hold that names it is refused, however small."""
+    for d, units in enumerate(kept(ledger, account) if account.level != BLACK else ZERO):
+        if 0 < account.free[d] <= units:
+            left = f"{at_edge(account.free[d], d)} is free, and kept for a last call"
+            if account.called == USED:
+                left = f"{at_edge(account.free[d], d)} is free and kept for a last call, which was used"
+            yield Obstacle("budget_exhausted", f"{EDGE_NAMES[d]}: {left}", "last_call", dimension=EDGE_NAMES[d])
 
 
 def _without_room(account: Account, d: int) -> Obstacle:

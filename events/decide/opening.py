@@ -15,6 +15,7 @@ _MS_PER_MINUTE = 60_000
 
 def open_fleet(turn: Turn, command: p.OpenFleet) -> Done:
     """Note the outage. It comes before what fell due in it, so that no lease is lost that could not be extended."""
+    # The leases of agents begin anew with the event itself.
     ledger = turn.ledger
     until = later(turn.now, lease_time(ledger.rules.config)) if ledger.tasks.running else None
     turn.record(e.FleetOpened(down_since=ledger.now, leases_until=until))

@@ -35,13 +35,14 @@ from tallystick.events.decide.breaker import close_breaker
 from tallystick.events.decide.daily_limits import day_of
 from tallystick.events.decide.fleet_response import respond
 from tallystick.events.decide.levels import relevel
+from tallystick.events.decide.limit_windows import windows_needed
 from tallystick.events.decide.spelling import bad_name, is_known
 from tallystick.events.decide.turn import Turn
 from tallystick.events.messages import proposals as p
 from tallystick.events.messages.replies import Done, Loaded, Overridden, Refusal, Totals, shown
-from tallystick.events.state.accounts import Money
 from tallystick.events.state.calendar import local_date, midnight_after
 from tallystick.events.state.ledger import Ledger
+from tallystick.events.state.money import Money
 
 # --- the total and its period ----------------------------------------------------------------------------------------
 
@@ -218,9 +219,19 @@ def load_config(turn: Turn, command: c.LoadConfig) -> Loaded | Refusal:
     # Nothing can fail after this line.
     mapping = to_mapping(config)
     date, day_ends_at = day_of(config, turn.now)
+    if ledger.day.date is not None:
+        # Another time zone moves the end of the day at hand, and keeps what was counted in it.
+        date = ledger.day.date
     rules = FIRST_RULES if ledger.configured else rules_version.RULES_VERSION
     turn.record(
-        e.ConfigLoaded(config=mapping, sha256=content_hash(mapping), date=date, day_ends_at=day_ends_at, rules=rules)
+        e.ConfigLoaded(
+            config=mapping,
+            sha256=content_hash(mapping),
+            date=date,
+            day_ends_at=day_ends_at,
+            rules=rules,
+            limit_windows=windows_needed(config, turn.now),
+        )
     )
     _enter_period(turn, before, config, budget, total)
     if before is not None:

@@ -4,8 +4,9 @@ from tallystick.config.amounts import DIMENSIONS, EDGE_NAMES, Amounts, Triple
 from tallystick.events import catalog as e
 from tallystick.events.decide.turn import Turn
 from tallystick.events.messages.replies import Refusal, shown
-from tallystick.events.state.accounts import Account, Money
+from tallystick.events.state.accounts import Account
 from tallystick.events.state.ledger import Ledger
+from tallystick.events.state.money import Money
 
 
 def available(ledger: Ledger, source: Account, dimension: int, critical: bool) -> int | None:

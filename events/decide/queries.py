@@ -11,9 +11,9 @@ from tallystick.events.decide.refusals import unknown_agent
 from tallystick.events.decide.subtree import known_below
 from tallystick.events.decide.turn import Turn
 from tallystick.events.messages.replies import BudgetStatus, Efficiency, Enforcement, GlobalStatus, Refusal, shown
-from tallystick.events.state.accounts import limited, minus, money
 from tallystick.events.state.estimates import is_good
 from tallystick.events.state.ledger import Ledger
+from tallystick.events.state.money import limited, minus, money
 
 
 def get_status(turn: Turn, command: c.GetStatus) -> BudgetStatus | Refusal:

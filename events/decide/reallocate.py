@@ -14,8 +14,9 @@ from tallystick.events.decide.refusals import unknown_agent
 from tallystick.events.decide.turn import Turn
 from tallystick.events.messages import proposals as p
 from tallystick.events.messages.replies import Allocation, MoveMade, Moves, Refusal, shown
-from tallystick.events.state.accounts import Account, Money, money, plus
+from tallystick.events.state.accounts import Account
 from tallystick.events.state.ledger import Ledger
+from tallystick.events.state.money import Money, money, plus
 
 
 def return_to_pool(turn: Turn, command: c.ReturnToPool) -> Allocation | Refusal:

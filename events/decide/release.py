@@ -11,10 +11,12 @@ from tallystick.events.decide.dependents import give_up_under
 from tallystick.events.decide.fleet_response import respond
 from tallystick.events.decide.levels import percentage, relevel_above, relevel_above_all
 from tallystick.events.decide.refusals import unknown_agent
+from tallystick.events.decide.spent_holds import spend_hold
 from tallystick.events.decide.turn import Turn
 from tallystick.events.messages.replies import FinalReport, Refusal, ReleasedBudget, shown
-from tallystick.events.state.accounts import Account, limited
+from tallystick.events.state.accounts import Account
 from tallystick.events.state.ledger import Ledger
+from tallystick.events.state.money import limited
 
 
 def release_budget(turn: Turn, command: c.ReleaseBudget) -> ReleasedBudget | Refusal:
@@ -26,9 +28,12 @@ def release_budget(turn: Turn, command: c.ReleaseBudget) -> ReleasedBudget | Ref
     return close_account(turn, account)
 
 
-def close_account(turn: Turn, account: Account) -> ReleasedBudget:
-    """Close an open account and all below it, and let the fleet's response follow."""
-    answer = close_below(turn, account)
+def close_account(turn: Turn, account: Account, *, fell_silent: bool = False) -> ReleasedBudget:
+    """Close an open account and all below it, and let the fleet's response follow.
+
+    ``fell_silent``: its owner is not heard any more, so its holds end as their expiry would end them.
+    """
+    answer = close_below(turn, account, fell_silent=fell_silent)
     settle_above(turn, (account,))
     respond(turn)
     return answer
@@ -66,7 +71,7 @@ class _Closing:
         self.children = len(self.left)
 
 
-def close_below(turn: Turn, account: Account) -> ReleasedBudget:
+def close_below(turn: Turn, account: Account, *, fell_silent: bool = False) -> ReleasedBudget:
     """Close an account after all below it, from the leaves up: at any depth.
 
     Each gives back to its source alone, which will have its turn; from there on it is for `settle_above`.
@@ -78,7 +83,7 @@ def close_below(turn: Turn, account: Account) -> ReleasedBudget:
             path.append(_begin(turn, last.left.pop()))
             continue
         path.pop()
-        holds = _give_holds_back(turn, last.account)
+        holds = _end_holds(turn, last.account, fell_silent)
         repay_source(turn, last.account)
         if not path:
             answer = _statement(turn, account, last.children, holds)
@@ -93,11 +98,14 @@ def _begin(turn: Turn, account: Account) -> _Closing:
     return _Closing(account)
 
 
-def _give_holds_back(turn: Turn, account: Account) -> int:
+def _end_holds(turn: Turn, account: Account, fell_silent: bool) -> int:
     """End all holds of an account; how many there were."""
     holds = list((account.holds or {}).values())
     for hold in holds:
-        turn.record(e.HoldEnded(hold=hold.id, agent=account.id, how="released"))
+        if fell_silent and hold.spends:
+            spend_hold(turn, hold)
+        else:
+            turn.record(e.HoldEnded(hold=hold.id, agent=account.id, how="released"))
     return len(holds)
 
 

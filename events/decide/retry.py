@@ -22,20 +22,23 @@ from tallystick.events.decide import pricing
 from tallystick.events.decide.clock import pass_time
 from tallystick.events.decide.holds import extend_hold, extension, reserve
 from tallystick.events.decide.levels import enforced, throttled_until
+from tallystick.events.decide.limits import next_room
 from tallystick.events.decide.retry_own import is_alone, is_used_up, own_due
 from tallystick.events.decide.turn import Turn
 from tallystick.events.messages.replies import Refusal
 from tallystick.events.state.accounts import Account, Hold
+from tallystick.events.state.agent_leases import AgentLeases
 from tallystick.events.state.calendar import NEVER
 from tallystick.events.state.commitments import Commitment, Commitments
 from tallystick.events.state.day import Day
 from tallystick.events.state.ledger import Ledger
+from tallystick.events.state.limits import fork_of as limits_fork
 
 LOOKED_AT_MAX = 64
 """So many moments are looked at, each the end of holds, a day or a period; later ones are not foreseen."""
 RENEWALS_MAX = 12
 """So many periods with rollover; without it, one is as good as the next."""
-PASSES = frozenset({"budget_exhausted", "daily_limit_reached", "throttled"})
+PASSES = frozenset({"budget_exhausted", "daily_limit_reached", "limit_reached", "throttled"})
 """The refusals that time may end."""
 
 
@@ -89,7 +92,7 @@ def _wanted(ledger: Ledger, command: c.Reserve | c.Heartbeat) -> Triple:
 def _seconds(turn: Turn, command: c.Reserve | c.Heartbeat, account: Account, refusal: Refusal) -> int | float | None:
     wanted = _wanted(turn.ledger, command)
     at = None
-    if is_alone(turn.ledger, account, wanted):
+    if not turn.ledger.rules.limits and is_alone(turn.ledger, account, wanted):
         at = _by_its_own_holds(turn, command, refusal, account, wanted)
     if at is None:
         at = _by_all_that_ends(turn, command, refusal, account.id)
@@ -130,7 +133,8 @@ def _by_all_that_ends(turn: Turn, command: c.Reserve | c.Heartbeat, refusal: Ref
     fork = fork_of(turn.ledger, turn.ledger.expiries)
     last, renewals, answer = turn.now, 0, refusal
     for _ in range(LOOKED_AT_MAX):
-        due = _next(fork, agent, last)
+        room_at = next_room(answer, last)
+        due = _next(fork, agent, last, room_at)
         if due == NEVER:
             return NEVER
         if is_used_up(answer) and due < fork.turns_at():
@@ -146,17 +150,17 @@ def _by_all_that_ends(turn: Turn, command: c.Reserve | c.Heartbeat, refusal: Ref
         last = due
         if not isinstance(again, Refusal):
             break
-        if again.code not in PASSES or _nothing_left(fork, before, renewals):
+        if again.code not in PASSES or (next_room(again, last) is None and _nothing_left(fork, before, renewals)):
             return NEVER
         answer = again
     return last
 
 
-def _next(fork: Ledger, agent: str, last: dt.datetime) -> dt.datetime:
-    """The next moment at which something may be otherwise: something is due, or a wait ends."""
+def _next(fork: Ledger, agent: str, last: dt.datetime, room_at: dt.datetime | None) -> dt.datetime:
+    """The next moment at which something may be otherwise: something is due, a wait ends or a limit has room."""
     account = fork.accounts[agent]
     until = throttled_until(account, enforced(fork, account))
-    due = fork.due_at()
+    due = fork.due_at() if room_at is None else min(fork.due_at(), room_at)
     return min(due, until) if until is not None and until > last else due
 
 
@@ -240,7 +244,8 @@ def fork_of(ledger: Ledger, expiries: list[tuple[dt.datetime, str]]) -> Ledger:
     """The state as one that time may pass on, and that nothing is seen of afterwards.
 
     Of all holds, those of ``expiries`` end. The list is copied, and nothing else grows with the fleet: accounts, holds
-    and what runs have set aside are copied when they are looked at. Runs go on: their owners give signs of life.
+    and what runs have set aside are copied when they are looked at. Runs go on, and accounts with leases:
+    their owners give signs of life.
     """
     fork = copy(ledger)
     fork.root = ledger.root.twin(None)
@@ -252,8 +257,10 @@ def fork_of(ledger: Ledger, expiries: list[tuple[dt.datetime, str]]) -> Ledger:
     fork.outbox = dict(ledger.outbox)
     fork.ended_holds, fork.ended_order = {}, deque()
     fork.day, fork.commitments = _day(ledger.day), _commitments(ledger.commitments)
+    fork.limits = limits_fork(ledger.limits)
     fork.tasks = copy(ledger.tasks)
     fork.tasks.leases = []
+    fork.leases = AgentLeases()
     fork.next_mark = NEVER
     return fork
 

@@ -7,9 +7,10 @@ from decimal import Decimal
 from tallystick.config.amounts import DIMENSIONS, Triple
 from tallystick.events.decide.levels import enforced, throttled_until
 from tallystick.events.messages.replies import Refusal
-from tallystick.events.state.accounts import ZERO, Account, plus
+from tallystick.events.state.accounts import Account
 from tallystick.events.state.calendar import NEVER
 from tallystick.events.state.ledger import Ledger
+from tallystick.events.state.money import ZERO, plus
 
 
 def is_alone(ledger: Ledger, account: Account, wanted: Triple) -> bool:

@@ -45,10 +45,12 @@ def first_misspelling(ledger: Ledger, names: Iterable[tuple[str, str | None]]) -
 
 def notes_misspelled(ledger: Ledger, command: c.Reserve | c.CancelHold) -> Refusal | None:
     """Why a message's ``operation`` or ``labels`` may not be used."""
-    names: list[tuple[str, str | None]] = [("operation", command.operation)]
-    for key, value in (command.labels or {}).items():
-        names += [("labels", key), ("labels", value)]
-    return first_misspelling(ledger, names)
+    return first_misspelling(ledger, [("operation", command.operation), *free_labels(command.labels)])
+
+
+def free_labels(labels: dict[str, str] | None) -> list[tuple[str, str | None]]:
+    """The keys and values of free labels, each with its field."""
+    return [("labels", name) for pair in (labels or {}).items() for name in pair]
 
 
 def is_known(ledger: Ledger, name: str) -> bool:

@@ -13,7 +13,7 @@ from tallystick.events.decide.allocate import open_account
 from tallystick.events.decide.facts import model_for
 from tallystick.events.decide.pool import open_reserve_for
 from tallystick.events.decide.release import close_account
-from tallystick.events.decide.spelling import bad_name
+from tallystick.events.decide.spelling import bad_name, first_misspelling, free_labels
 from tallystick.events.decide.task_answers import kept_reason, status
 from tallystick.events.decide.turn import Turn
 from tallystick.events.messages import proposals as p
@@ -94,6 +94,9 @@ def _why_not_taken(turn: Turn, wanted: c.SubmitTask) -> Refusal | None:
         refusal = None if name is None else bad_name(ledger, name, field)
         if refusal is not None:
             return refusal
+    refusal = first_misspelling(ledger, free_labels(wanted.labels))
+    if refusal is not None:
+        return refusal
     if wanted.depends_on and len(set(wanted.depends_on)) < len(wanted.depends_on):
         twice, _ = Counter(wanted.depends_on).most_common(1)[0]
         return Refusal("invalid_message", f"depends_on: {twice} is named twice")
@@ -142,6 +145,7 @@ def submission(ledger: Ledger, wanted: c.SubmitTask, given_ms: int | None) -> e.
         workflow=wanted.workflow,
         model=wanted.model,
         parent=wanted.parent,
+        labels=wanted.labels or None,
     )
 
 
@@ -207,6 +211,7 @@ def _start(turn: Turn, task: Task, command: _Placing, victim: Task | None = None
             product=task.product,
             workflow=task.workflow,
             for_task=True,
+            labels=task.labels,
         ),
     )
     model, because = model_for(ledger, task)

@@ -3,8 +3,9 @@
 from typing import NamedTuple
 
 from tallystick.config.amounts import DIMENSIONS
-from tallystick.events.state.accounts import Account, Money
+from tallystick.events.state.accounts import Account
 from tallystick.events.state.ledger import Ledger
+from tallystick.events.state.money import Money
 
 
 class Sums(NamedTuple):

@@ -2,7 +2,7 @@
 
 from tallystick.events import catalog as e
 from tallystick.events import messages as c
-from tallystick.events.decide.answers import enforcement
+from tallystick.events.decide.answers import enforcement, lease_end
 from tallystick.events.decide.holds import extend_hold, extension
 from tallystick.events.decide.leases import extend_lease, last_lease, was_lost, which_run
 from tallystick.events.decide.levels import STOP
@@ -71,4 +71,6 @@ def heartbeat(turn: Turn, command: c.Heartbeat) -> Held | Enforcement | TaskAliv
         return unknown_agent(turn.ledger, command.agent)
     # Nothing can fail after this line.
     turn.record(e.AgentHeard(agent=account.id))
-    return enforcement(turn, account.id, account, account.ratio(), None)
+    answer = enforcement(turn, account.id, account, account.ratio(), None)
+    answer.lease_expires_at = lease_end(turn.ledger, account)
+    return answer

@@ -24,6 +24,7 @@ class Turn:
         self.now = now if now > ledger.now else ledger.now
         self.id = id
         self.by = by
+        ledger.looked_at = self.now
         self.events: list[Event] = []
         self.own = 0
         """Where the command's own events begin: behind those that were due before it."""

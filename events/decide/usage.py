@@ -5,17 +5,20 @@ from typing import Any
 from tallystick.config.amounts import TOKENS
 from tallystick.events import catalog as e
 from tallystick.events import messages as c
+from tallystick.events.decide import last_call as last_calls
 from tallystick.events.decide import pricing
 from tallystick.events.decide.alerts import alert
 from tallystick.events.decide.answers import enforcement
 from tallystick.events.decide.cover import cover, settle_cover
 from tallystick.events.decide.fleet_response import respond
 from tallystick.events.decide.levels import relevel, relevel_above
+from tallystick.events.decide.limits import record_lines
 from tallystick.events.decide.overdraft import OVERDRAFT_MAX, beyond, note_overdrafts
 from tallystick.events.decide.turn import Turn
 from tallystick.events.messages.replies import Enforcement
-from tallystick.events.state.accounts import ZERO, Account, Closed, Money
+from tallystick.events.state.accounts import Account, Closed
 from tallystick.events.state.ledger import UNPRICED_MAX, Ledger
+from tallystick.events.state.money import ZERO, Money
 
 UNDER_ESTIMATE, LATE_REPORT, UNPRICED_MODEL = "under_estimate", "late_report", "unpriced_model"
 
@@ -54,6 +57,7 @@ def book(
         **(of_run(ledger, agent) if over is not None else of_life(closed)),
         **as_used(command, priced),
     )
+    label_late(ledger, event, closed)
     # Nothing can fail after this line.
     if closed is not None:
         payer = payer or ledger.payer_of(closed)
@@ -70,6 +74,14 @@ def of_life(closed: Closed | None) -> dict[str, Any]:
         "agent_type": closed.agent_type,
         "workflow": closed.workflow,
     }
+
+
+def label_late(ledger: Ledger, event: e.UsageReported, closed: Closed | None) -> None:
+    """A late report has the labels of what it belongs to over its own."""
+    task = None if event.lease is None else ledger.tasks.get(event.agent)
+    labels = task.labels if task is not None else None if closed is None else closed.labels
+    if labels:
+        event.labels = {**(event.labels or {}), **labels}
 
 
 def of_run(ledger: Ledger, name: str) -> dict[str, Any]:
@@ -92,7 +104,7 @@ def as_used(command: c.ReportUsage | c.Settle, priced: pricing.Priced) -> dict[s
         "priced_as": priced.priced_as,
         "unpriced": priced.unpriced,
         "base_tier": priced.base_tier,
-        **({} if isinstance(command, c.ReportUsage) else noted(command)),
+        **({"labels": command.labels or None} if isinstance(command, c.ReportUsage) else noted(command)),
     }
 
 
@@ -144,16 +156,21 @@ def use(
     if account is not None and (account.warning is not None or account.pool_notice < ledger.pool_exhausted_at):
         warnings = _warnings(ledger, account)
     turn.record(event)
+    touched = ledger.limits.touched
     if held is not ZERO:
         settle_cover(turn, account or charged)
-    ratio = _follow(turn, charged, account)
-    if ledger.tasks.running:
-        _mark_budget(turn, charged.payers[TOKENS])
+    ratio = follow(turn, charged, account)
+    last_call = account is not None and ledger.rules.last_call is not None and last_calls.give(turn, account)
     closed = None
     if account is None and type(event) is e.UsageReported:
         closed = ledger.released.get(event.agent) if event.life is None else ledger.lives.get(event.life)
-    answer = enforcement(turn, event.agent, account, ratio, warnings, closed)
+    limited = None
+    if ledger.rules.limits:
+        limited = touched
+        record_lines(turn, limited)
+    answer = enforcement(turn, event.agent, account, ratio, warnings, closed, limited)
     answer.overdrawn = event.overdrawn is not None
+    answer.last_call = last_call
     if type(event) is e.UsageReported:
         answer.late, answer.unallocated = event.late, event.unallocated
     return answer
@@ -186,7 +203,7 @@ def _lacking(charged: Account, event: e.UsageReported | e.HoldSettled, held: Mon
     ]
 
 
-def _follow(turn: Turn, charged: Account, account: Account | None) -> float:
+def follow(turn: Turn, charged: Account, account: Account | None) -> float:
     """Record the levels, stops and the response that a use has led to; the ratio that the charged account has come to.
 
     ``account`` is the user's own, if one is open.
@@ -208,6 +225,8 @@ def _follow(turn: Turn, charged: Account, account: Account | None) -> float:
         ratio = account.ratio()
         relevel_above(turn, account)
     respond(turn)
+    if ledger.tasks.running:
+        _mark_budget(turn, charged.payers[TOKENS])
     return ratio
 
 

@@ -20,7 +20,7 @@ class AccountReadModel(Balances):
     """The balances of a fleet, and of each open account its level, orders and activity.
 
     What only decisions need stays as in a new account: growth and model of its usage, forecasts, notices, the lists of
-    holds and sub-agents.
+    holds and sub-agents, and when an account with a lease was heard.
     """
 
     def __init__(self, ledger: Ledger | None = None) -> None:
@@ -61,6 +61,7 @@ class AccountReadModel(Balances):
         e.HoldPlaced: usage.book_hold,
         e.HoldExtended: usage.extend_hold,
         e.HoldSettled: usage.book_settlement,
+        e.HoldSpent: usage.book_expiry,
         e.HoldEnded: usage.return_hold,
         e.UsageCorrected: corrections.book_correction,
         e.LevelChanged: enforcement.change_level,
@@ -70,5 +71,6 @@ class AccountReadModel(Balances):
         e.OverdraftExceeded: enforcement.overdraw,
         e.OverdraftRepaid: enforcement.repay,
         e.ExhaustionWarned: enforcement.warn,
+        e.LastCallGiven: enforcement.give_last_call,
     }
     """The steps of `table.STEPS` that change balances and accounts; an event that is not here changes nothing."""

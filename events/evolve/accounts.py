@@ -5,23 +5,14 @@ The steps that take `Balances` are shared with the account read model; those tha
 
 import bisect
 
-from tallystick.config.amounts import DIMENSIONS, NOTHING
+from tallystick.config.amounts import DIMENSIONS
 from tallystick.events import catalog as e
 from tallystick.events.evolve.transfers import delegate, fill_reserve, grant, pay_cover
-from tallystick.events.state.accounts import (
-    ZERO,
-    Account,
-    Balances,
-    Closed,
-    less,
-    limited_dimensions,
-    minus,
-    money,
-    only,
-    plus,
-)
+from tallystick.events.state.accounts import Account, Balances, Closed
+from tallystick.events.state.agent_leases import hear
 from tallystick.events.state.estimates import is_good
 from tallystick.events.state.ledger import Ledger
+from tallystick.events.state.money import ZERO, less, limited_dimensions, minus, money, only, plus
 
 
 def open_account(balances: Balances, event: e.BudgetAllocated) -> None:
@@ -37,8 +28,13 @@ def open_account(balances: Balances, event: e.BudgetAllocated) -> None:
         event.product,
         event.workflow,
         event.position,
-        NOTHING if event.overdraft_max is None else event.overdraft_max.triple,
+        event.lease_ms,
     )
+    if event.overdraft_max is not None:
+        account.overdraft_max = event.overdraft_max.triple
+    if event.labels is not None:
+        account.labels = event.labels
+        account.link(parent)
     if event.for_task:
         account.run = account.id
     for d in DIMENSIONS:
@@ -46,6 +42,8 @@ def open_account(balances: Balances, event: e.BudgetAllocated) -> None:
             delegate(account.source(d), d, account.granted[d])
     if event.on_demand:
         account.drawn = account.granted
+    if not event.for_task:
+        hear(parent, event.at)
 
 
 def list_account(ledger: Ledger, event: e.BudgetAllocated) -> None:
@@ -57,6 +55,8 @@ def list_account(ledger: Ledger, event: e.BudgetAllocated) -> None:
     bisect.insort(ledger.names, account.id)
     ledger.released.pop(account.id, None)
     ledger.orders.forget(account.id)
+    if account.lease_ms:
+        ledger.leases.list_account(account)
     parent = account.parent
     assert parent is not None
     if parent is not ledger.root:
@@ -75,6 +75,8 @@ def unlist_account(ledger: Ledger, event: e.BudgetReleased) -> None:
         parent.children.pop(account.id, None)
         if not parent.children:
             parent.children = None
+    if account.lease_ms:
+        ledger.leases.unlist_account(account)
     ledger.done.pop(account.id, None)
     ledger.orders.forget(account.id)
     position = event.position
@@ -89,7 +91,8 @@ def unlist_account(ledger: Ledger, event: e.BudgetReleased) -> None:
         account.life,
         parent.life,
         account.agent_type,
-        account.workflow,
+        account.budget_workflow if ledger.rules.limits else account.workflow,
+        account.all_labels,
     )
     ledger.released_order.append((position, account.life))
     if account.stopped is not None:
@@ -109,6 +112,9 @@ def close_account(balances: Balances, event: e.BudgetReleased) -> None:
     parent = account.parent
     if parent is None or parent is balances.root:
         return
+    if event.id:
+        # A message asked for it, and not the end of a lease.
+        hear(parent, event.at)
     for d in DIMENSIONS:
         if parent.allocated[d] is None:
             # An account above has paid; it is shown as the parent's use all the same.
@@ -118,6 +124,7 @@ def close_account(balances: Balances, event: e.BudgetReleased) -> None:
 def _topped_up(account: Account) -> None:
     account.warned = False
     account.warning = None
+    account.called = 0
 
 
 def draw(balances: Balances, event: e.BudgetDrawn) -> None:
@@ -129,6 +136,7 @@ def draw(balances: Balances, event: e.BudgetDrawn) -> None:
     if event.borrowed:
         account.borrowed = plus(account.borrowed, units)
     _topped_up(account)
+    hear(account, event.at)
 
 
 def give_back(balances: Balances, event: e.BudgetReturned) -> None:
@@ -138,6 +146,7 @@ def give_back(balances: Balances, event: e.BudgetReturned) -> None:
     grant(account, event.amount.triple, -1)
     account.borrowed = less(account.borrowed, units)
     account.drawn = less(account.drawn, units)
+    hear(account, event.at)
 
 
 def move(balances: Balances, event: e.BudgetMoved) -> None:

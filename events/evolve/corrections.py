@@ -5,10 +5,13 @@ from msgspec.structs import replace
 from tallystick.config.amounts import DIMENSIONS, EDGE_NAMES, TOKENS
 from tallystick.events import catalog as e
 from tallystick.events.evolve import charged
+from tallystick.events.evolve.limit_corrections import correct_limits
 from tallystick.events.evolve.transfers import spend
 from tallystick.events.evolve.usage import flag
-from tallystick.events.state.accounts import Account, Balances, only, plus
+from tallystick.events.state.accounts import Account, Balances
+from tallystick.events.state.agent_leases import hear
 from tallystick.events.state.ledger import Ledger
+from tallystick.events.state.money import only, plus
 
 
 def book_correction(balances: Balances, event: e.UsageCorrected) -> None:
@@ -16,6 +19,8 @@ def book_correction(balances: Balances, event: e.UsageCorrected) -> None:
     account = balances.root if event.charged is None else balances.accounts[event.charged]
     if event.closed is None:
         spend(balances, account, event)
+        if event.settles:
+            hear(account, event.at)
     else:
         _spend_of_closed(balances, account, event)
     if not event.closed_period:
@@ -52,7 +57,11 @@ def _spend_of_closed(balances: Balances, account: Account, event: e.UsageCorrect
 def correct(ledger: Ledger, event: e.UsageCorrected) -> None:
     """It counts for the day, the product, the run and the hold of the record; what was learnt from it stays."""
     record, day = event.record, ledger.day
+    # What is told apart of a hold that nobody settled counts for limits alone.
+    was_mixed = not isinstance(record, e.HoldSpent) or record.position in ledger.corrections
     book_correction(ledger, event)
+    if ledger.rules.limits:
+        correct_limits(ledger, event)
     ledger.corrections[record.position] = event.position
     _count_in_day(ledger, event)
     _book_on_hold(ledger, event)
@@ -61,7 +70,8 @@ def correct(ledger: Ledger, event: e.UsageCorrected) -> None:
     if event.is_own:
         mix, before, after = day.mix, event.counted, event.counts
         for place, name in enumerate(("input_tokens", "output_tokens", "cached_tokens")):
-            mix[place] = max(0, mix[place] + (getattr(after, name) or 0) - (getattr(before, name) or 0))
+            gone = (getattr(before, name) or 0) if was_mixed else 0
+            mix[place] = max(0, mix[place] + (getattr(after, name) or 0) - gone)
         run = None
         if event.closed is None and event.charged is not None:
             run = ledger.accounts[event.charged].run
@@ -93,4 +103,11 @@ def _book_on_hold(ledger: Ledger, event: e.UsageCorrected) -> None:
     if hold is not None:
         hold.booked = plus(hold.booked, event.difference)
     if ended is not None:
-        ledger.ended_holds[id] = replace(ended, booked=plus(ended.booked, event.difference))
+        ended = replace(ended, booked=plus(ended.booked, event.difference))
+        if event.settles:
+            # What another part says is added to this one.
+            ended = replace(ended, spent=None, counted=None)
+            ended = ended if event.partial else replace(ended, how="settled", at=event.at)
+        elif ended.spent is not None and ended.spent.position == event.record.position:
+            ended = replace(ended, counted=event.counts)
+        ledger.ended_holds[id] = ended

@@ -4,6 +4,7 @@ from decimal import Decimal
 
 from tallystick.events import catalog as e
 from tallystick.events.state.accounts import Balances
+from tallystick.events.state.agent_leases import hear
 from tallystick.events.state.ledger import Ledger
 
 
@@ -59,6 +60,23 @@ def warn(balances: Balances, event: e.ExhaustionWarned) -> None:
     account = balances.accounts[event.agent]
     account.warned = True
     account.warning = event.exhausted_in_seconds
+
+
+def give_last_call(balances: Balances, event: e.LastCallGiven) -> None:
+    """An account was given its last call."""
+    account = balances.accounts[event.agent]
+    account.called = max(account.called, 1)
+
+
+_BY_AGENTS = frozenset({"Reserve", "AllocateFromPool", "BorrowFromPool", "ReturnToPool"})
+"""What agents ask for themselves: also where it is refused, they are alive."""
+
+
+def hear_refused(balances: Balances, event: e.RequestRefused) -> None:
+    """A request that was refused is a sign of life of the agent that made it."""
+    account = balances.accounts.get(event.agent or "") if event.request in _BY_AGENTS else None
+    if account is not None:
+        hear(account, event.at)
 
 
 Orders = e.AgentThrottled | e.AgentStopped | e.AgentResumed | e.OverdraftExceeded | e.OverdraftRepaid

@@ -38,7 +38,7 @@ def load_config(ledger: Ledger, event: e.ConfigLoaded) -> None:
     if ledger.outbox:
         outbox.keep_reachable(ledger.outbox, ledger.rules.config)
     if was_paused and not ledger.is_paused:
-        resume_leases(ledger, event)
+        _resume_leases(ledger, event)
 
 
 def adopt_rules(ledger: Ledger, event: e.RulesAdopted) -> None:
@@ -55,6 +55,7 @@ def load_prices(ledger: Ledger, event: e.PricesLoaded) -> None:
 def open_again(ledger: Ledger, event: e.FleetOpened) -> None:
     """The fleet hears again; leases begin anew."""
     ledger.opened_at = event.at
+    ledger.leases.renew(event.at)
     if event.leases_until is not None:
         ledger.tasks.renew(event.leases_until)
 
@@ -97,7 +98,13 @@ def resume(ledger: Ledger, event: e.FleetResumed) -> None:
     """A pause ends; leases start anew."""
     was_paused, ledger.paused = ledger.is_paused, None
     if was_paused and not ledger.is_paused:
-        resume_leases(ledger, event)
+        _resume_leases(ledger, event)
+
+
+def _resume_leases(ledger: Ledger, event: e.Event) -> None:
+    """Everything may go on: runs and agents have a whole lease's time to give a sign of life."""
+    resume_leases(ledger, event)
+    ledger.leases.renew(event.at)
 
 
 def release_reserve(ledger: Ledger, event: e.ReserveReleased) -> None:

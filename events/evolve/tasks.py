@@ -6,6 +6,7 @@ from tallystick.events import catalog as e
 from tallystick.events.evolve import charged
 from tallystick.events.messages.command import PRIORITIES
 from tallystick.events.state import inheritance
+from tallystick.events.state.agent_leases import hear
 from tallystick.events.state.calendar import later
 from tallystick.events.state.ledger import Ledger
 from tallystick.events.state.slot_time import micros
@@ -15,6 +16,8 @@ from tallystick.events.state.tasks import HowEnded, Task
 
 def submit(ledger: Ledger, event: e.TaskSubmitted) -> None:
     """A task is known; what it depends on knows that it waits."""
+    if event.parent is not None:
+        hear(ledger.accounts[event.parent], event.at)
     ledger.tasks.add(task_of(ledger, event, ledger.tasks.submitted + 1))
 
 
@@ -55,6 +58,7 @@ def task_of(ledger: Ledger, event: e.TaskSubmitted, number: int) -> Task:
         position=0,
         because=None,
         parent_life=0 if event.parent is None else ledger.accounts[event.parent].life,
+        labels=event.labels,
         own_level=(own := PRIORITIES.index(priority_of(ledger.rules.config, event.product, event.priority))),
         level=own,
     )
@@ -102,7 +106,10 @@ def start(ledger: Ledger, event: e.TaskStarted) -> None:
 
 
 def extend_lease(ledger: Ledger, event: e.LeaseExtended) -> None:
-    """A lease ends later."""
+    """A lease ends later; so do those of the agents that the run is below."""
+    account = ledger.accounts.get(event.task)
+    if account is not None:
+        hear(account, event.at)
     ledger.tasks.lease_until(ledger.tasks.known[event.task], event.lease, event.expires_at)
 
 

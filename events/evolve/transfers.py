@@ -5,19 +5,8 @@ These are the only places where a balance changes. They apply what an event says
 
 from tallystick.config.amounts import DIMENSIONS, Amounts, Triple
 from tallystick.events import catalog as e
-from tallystick.events.state.accounts import (
-    OVERDRAFT,
-    POOL,
-    RESERVE,
-    ZERO,
-    Account,
-    Balances,
-    Money,
-    minus,
-    money,
-    only,
-    plus,
-)
+from tallystick.events.state.accounts import OVERDRAFT, POOL, RESERVE, Account, Balances
+from tallystick.events.state.money import ZERO, Money, minus, money, only, plus
 
 
 def spend(balances: Balances, account: Account, event: "e.UsageReported | e.HoldSettled | e.UsageCorrected") -> None:

@@ -6,14 +6,18 @@ import sys
 from msgspec.structs import replace
 
 from tallystick.events import catalog as e
+from tallystick.events.evolve import limits
 from tallystick.events.evolve.charged import charge
 from tallystick.events.evolve.day import hold_for, used_without_account
 from tallystick.events.evolve.tasks import used_late
 from tallystick.events.evolve.transfers import set_aside, spend
-from tallystick.events.state.accounts import ZERO, Account, Balances, EndedHold, Hold, Notes, less, minus, money, plus
+from tallystick.events.state.accounts import Account, Balances, EndedHold, Hold, Notes
+from tallystick.events.state.agent_leases import hear
 from tallystick.events.state.growth import observed
 from tallystick.events.state.holds import list_expiry, list_hold, unlist_hold
 from tallystick.events.state.ledger import UNPRICED_MAX, Ledger
+from tallystick.events.state.money import ZERO, Money, less, minus, money, plus
+from tallystick.events.state.slot_time import micros
 
 _MILLISECOND = dt.timedelta(milliseconds=1)
 
@@ -28,7 +32,7 @@ def book_report(balances: Balances, event: e.UsageReported) -> Account | None:
         spend(balances, balances.root if event.charged is None else balances.accounts[event.charged], event)
     else:
         spend(balances, account if event.overdrawn is None else balances.root, event)
-        _note_report(account, event)
+        _note_report(account, event, (event.tokens, event.time_ms, event.cost_nanos))
     return account
 
 
@@ -48,12 +52,20 @@ def book_hold(balances: Balances, event: e.HoldPlaced) -> Hold:
         placed_at=event.at,
         rejects_overage=event.rejects_overage,
         notes=_noted(None, event),
+        spends=event.spends,
+        model=event.model,
+        last_call=event.last_call,
+        estimated=event.estimated_by == "quantile",
+        limited=None,
         account=account,
     )
     balances.holds[hold.id] = hold
     set_aside(balances, account, hold.amount, 1)
     account.activity_at = event.at
     account.reclaimed = False
+    if event.last_call:
+        account.called = 2
+    hear(account, event.at)
     return hold
 
 
@@ -66,6 +78,7 @@ def extend_hold(balances: Balances, event: e.HoldExtended) -> None:
         set_aside(balances, hold.account, more, 1)
     hold.expires_at = event.expires_at
     hold.account.activity_at = event.at
+    hear(hold.account, event.at)
 
 
 def book_settlement(balances: Balances, event: e.HoldSettled) -> Hold:
@@ -78,7 +91,7 @@ def book_settlement(balances: Balances, event: e.HoldSettled) -> Hold:
     if not event.partial:
         balances.holds.pop(event.hold)
     spend(balances, hold.account if event.overdrawn is None else balances.root, event)
-    _note_report(hold.account, event)
+    _note_report(hold.account, event, hold.booked)
     return hold
 
 
@@ -87,11 +100,34 @@ def return_hold(balances: Balances, event: e.HoldEnded) -> Hold:
     hold = balances.holds.pop(event.hold)
     set_aside(balances, hold.account, hold.amount, -1)
     hold.account.activity_at = event.at
+    if hold.last_call and hold.booked == ZERO:
+        hold.account.called = min(hold.account.called, 1)
+    if event.how == "cancelled":
+        hear(hold.account, event.at)
     return hold
 
 
-def _note_report(account: Account, event: "e.UsageReported | e.HoldSettled") -> None:
-    """A report starts a new idle period."""
+def book_expiry(balances: Balances, event: e.HoldSpent) -> Hold:
+    """What a hold still had counts as used. It is no sign of life, and says nothing of the agent's pace."""
+    hold = balances.holds.pop(event.hold)
+    set_aside(balances, hold.account, hold.amount, -1)
+    hold.booked = plus(hold.booked, hold.amount)
+    spend(balances, hold.account, event)
+    return hold
+
+
+def hear_agent(balances: Balances, event: e.AgentHeard) -> None:
+    """A sign of life."""
+    account = balances.accounts.get(event.agent)
+    if account is not None:
+        hear(account, event.at)
+
+
+def _note_report(account: Account, event: "e.UsageReported | e.HoldSettled", used: Money) -> None:
+    """A report starts a new idle period. ``used`` is what its operation has used so far."""
+    most = account.largest
+    if used[0] > most[0] or used[1] > most[1] or used[2] > most[2]:
+        account.largest = (max(most[0], used[0]), max(most[1], used[1]), max(most[2], used[2]))
     at, pace_ms = event.at, event.time_ms
     if not pace_ms and account.last_report_at is not None:
         # An outage is no operation: the pace stays what it was.
@@ -101,6 +137,7 @@ def _note_report(account: Account, event: "e.UsageReported | e.HoldSettled") -> 
     account.last_report_at = at
     account.reclaimed = False
     account.warning = None
+    hear(account, at)
 
 
 # --- the core's alone -------------------------------------------------------------------------------------------------
@@ -120,8 +157,10 @@ def report(ledger: Ledger, event: e.UsageReported) -> None:
     if account is None:
         used_without_account(ledger, event)
         used_late(ledger, event)
-        return
-    _count_report(ledger, account, event)
+    else:
+        _count_report(ledger, account, event)
+    if ledger.rules.limits:
+        limits.report(ledger, account, event)
 
 
 def flag(ledger: Ledger, event: "e.UsageReported | e.HoldSettled | e.Said") -> None:
@@ -142,12 +181,27 @@ def _count_report(ledger: Ledger, account: Account, event: "e.UsageReported | e.
         account.model = sys.intern(event.model)
     account.pool_notice = ledger.pool_exhausted_at
     if account.budget_product is not None:
-        ledger.day.by_product[account.budget_product] += event.tokens
-        if account.run is not None:
-            ledger.commitments.spend(account.run, event.tokens)
-        if ledger.rules.fairness_by != "slot_time":
-            charge(ledger, account, event)
+        _count_use(ledger, account, event)
+    if event.output_tokens is not None and event.model is not None and not event.partial:
+        _learn_output(ledger, account, event)
     account.growth = observed(account.growth, (event.tokens, event.time_ms, event.cost_nanos))
+
+
+def _learn_output(ledger: Ledger, account: Account, event: "e.UsageReported | e.HoldSettled") -> None:
+    """How much a model answers to agents of a type; a total of several requests says nothing of one."""
+    if event.requests in (None, 1) and event.model is not None and event.output_tokens is not None:
+        name = ledger.rules.catalogued.get(event.model, (event.model, None))[0]
+        ledger.outputs.note(account.agent_type, sys.intern(name), event.output_tokens)
+
+
+def _count_use(ledger: Ledger, account: Account, event: "e.UsageReported | e.HoldSettled") -> None:
+    """What was used counts for its product, and as a part of what its run may use."""
+    assert account.budget_product is not None
+    ledger.day.by_product[account.budget_product] += event.tokens
+    if account.run is not None:
+        ledger.commitments.spend(account.run, event.tokens)
+    if ledger.rules.fairness_by != "slot_time":
+        charge(ledger, account, event)
 
 
 def place_hold(ledger: Ledger, event: e.HoldPlaced) -> None:
@@ -157,6 +211,8 @@ def place_hold(ledger: Ledger, event: e.HoldPlaced) -> None:
     hold.lease = None if task is None else task.lease
     list_hold(ledger, hold)
     _count_hold(ledger, hold, 1)
+    if ledger.rules.limits:
+        limits.place_hold(ledger, hold, event)
 
 
 def move_expiry(ledger: Ledger, event: e.HoldExtended) -> None:
@@ -164,10 +220,14 @@ def move_expiry(ledger: Ledger, event: e.HoldExtended) -> None:
     hold = ledger.holds[event.hold]
     if event.amount is not None:
         _count_hold(ledger, hold, -1)
+        limits.hold_in_limits(ledger, hold, -1)
     moved = event.expires_at != hold.expires_at
     extend_hold(ledger, event)
     if event.amount is not None:
+        limits.extended(ledger, hold, event.amount.triple)
         _count_hold(ledger, hold, 1)
+        limits.hold_in_limits(ledger, hold, 1)
+        limits.follow_run(ledger, hold.account)
     if moved:
         list_expiry(ledger, hold)
 
@@ -176,6 +236,7 @@ def settle_hold(ledger: Ledger, event: e.HoldSettled) -> None:
     """A hold ends with what was used of it; after a part, the rest stands."""
     # What products and runs have set aside is counted by the amount that the hold had before.
     _count_hold(ledger, ledger.holds[event.hold], -1)
+    limits.hold_in_limits(ledger, ledger.holds[event.hold], -1)
     hold = book_settlement(ledger, event)
     if event.unpriced:
         flag(ledger, event)
@@ -185,14 +246,33 @@ def settle_hold(ledger: Ledger, event: e.HoldSettled) -> None:
     else:
         _end_hold(ledger, hold, "settled", event)
     _count_report(ledger, hold.account, event)
+    if hold.limited is not None or ledger.rules.limits:
+        limits.settle(ledger, hold, event)
+        if event.partial:
+            limits.hold_in_limits(ledger, hold, 1)
 
 
 def give_hold_back(ledger: Ledger, event: e.HoldEnded) -> None:
     """A hold ends, and what it still had is unused."""
     hold = return_hold(ledger, event)
     _count_hold(ledger, hold, -1)
+    if hold.limited is not None:
+        limits.hold_in_limits(ledger, hold, -1)
+        limits.give_back(ledger, hold, micros(event.at))
     hold.notes = _noted(hold.notes, event, ends=True)
     _end_hold(ledger, hold, event.how, event)
+
+
+def spend_hold(ledger: Ledger, event: e.HoldSpent) -> None:
+    """A hold ends, and what it still had counts as used."""
+    _count_hold(ledger, ledger.holds[event.hold], -1)
+    limits.hold_in_limits(ledger, ledger.holds[event.hold], -1)
+    hold = book_expiry(ledger, event)
+    _end_hold(ledger, hold, "expired", event)
+    if hold.account.budget_product is not None:
+        _count_use(ledger, hold.account, event)
+    if hold.limited is not None or ledger.rules.limits:
+        limits.settle(ledger, hold, event)
 
 
 def _end_hold(ledger: Ledger, hold: Hold, how: str, event: "e.HoldSettled | e.HoldEnded") -> None:
@@ -207,6 +287,7 @@ def _end_hold(ledger: Ledger, hold: Hold, how: str, event: "e.HoldSettled | e.Ho
         booked=hold.booked,
         placed_at=hold.placed_at,
         notes=hold.notes,
+        spent=event if isinstance(event, e.HoldSpent) else None,
     )
     ledger.ended_order.append((event.position, hold.id))
 

@@ -18,9 +18,10 @@ from tallystick.config.prices import from_mapping as prices_from_mapping
 from tallystick.config.prices import to_mapping as prices_to_mapping
 from tallystick.events.catalog import rules_version
 from tallystick.events.evolve.day import hold_for
+from tallystick.events.evolve.limits import recount
 from tallystick.events.evolve.tasks import relevel
 from tallystick.events.log.task_snapshot import PackedTasks, kept, pack, unpack
-from tallystick.events.state.accounts import ROOT, Account, Closed, EndedHold, Hold, Money
+from tallystick.events.state.accounts import ROOT, Account, Closed, EndedHold, Hold
 from tallystick.events.state.charged import Charged
 from tallystick.events.state.day import Day
 from tallystick.events.state.estimates import Estimates
@@ -28,11 +29,13 @@ from tallystick.events.state.growth import NO_STEPS
 from tallystick.events.state.history import History
 from tallystick.events.state.holds import list_hold
 from tallystick.events.state.ledger import Ledger
+from tallystick.events.state.money import Money
 from tallystick.events.state.outbox import Notice
+from tallystick.events.state.outputs import Outputs
 from tallystick.events.state.rules import Rules
 from tallystick.events.state.slot_time import SlotTimes
 
-FORMAT = 14
+FORMAT = 16
 """Raised whenever what follows changes its meaning; a snapshot of another format is ignored."""
 
 
@@ -77,8 +80,11 @@ class _State(msgspec.Struct):
     promises: list[Any]
     slot_times: list[Any]
     charged: list[Any]
+    limits: list[Any]
     done: dict[str, tuple[int, int, int]]
     opened_at: dt.datetime
+    leases_begun_at: dt.datetime
+    outputs: list[Any]
     clock_apart_ms: int
     period_began: int
     corrections: list[tuple[int, int]]
@@ -139,8 +145,11 @@ def dump(ledger: Ledger) -> bytes:
             promises=ledger.commitments.dump(),
             slot_times=ledger.slot_times.dump(),
             charged=ledger.charged.dump(),
+            limits=ledger.limits.dump(),
             done=ledger.done,
             opened_at=ledger.opened_at,
+            leases_begun_at=ledger.leases.begun_at,
+            outputs=ledger.outputs.dump(),
             clock_apart_ms=ledger.clock_apart_ms,
             period_began=ledger.period_began,
             corrections=list(ledger.corrections.items()),
@@ -163,6 +172,7 @@ def load(snapshot: bytes) -> Ledger | None:
     ledger.root, ledger.reserve = state.root, state.reserve
     ledger.root.link(None)
     ledger.reserve.link(ledger.root)
+    ledger.leases.renew(state.leases_begun_at)
     for account in state.accounts:
         _open(ledger, account)
     ledger.names = sorted(ledger.accounts)
@@ -192,9 +202,12 @@ def load(snapshot: bytes) -> Ledger | None:
         ledger.holds[hold.id] = hold
         list_hold(ledger, hold)
         hold_for(ledger, hold, 1)
+    ledger.limits.load(state.limits, ledger.rules.limits.by_name)
+    recount(ledger)
     ledger.slot_times = SlotTimes.load(state.slot_times)
     ledger.charged = Charged.load(state.charged)
     ledger.done = state.done
+    ledger.outputs = Outputs.load(state.outputs)
     ledger.opened_at, ledger.clock_apart_ms = state.opened_at, state.clock_apart_ms
     ledger.period_began, ledger.corrections = state.period_began, dict(state.corrections)
     ledger.find_response_lines()
@@ -220,6 +233,8 @@ def _open(ledger: Ledger, account: Account) -> None:
     if account.growth == NO_STEPS:
         account.growth = NO_STEPS  # accounts without a report share one text
     ledger.accounts[account.id] = account
+    if account.lease_ms:
+        ledger.leases.list_account(account)
     if parent is not ledger.root:
         if parent.children is None:
             parent.children = {}

@@ -27,6 +27,7 @@ from tallystick.events.messages.operate import ApproveLimit as ApproveLimit
 from tallystick.events.messages.operate import BudgetChange as BudgetChange
 from tallystick.events.messages.operate import CorrectUsage as CorrectUsage
 from tallystick.events.messages.operate import LoadConfig as LoadConfig
+from tallystick.events.messages.operate import MaxChange as MaxChange
 from tallystick.events.messages.operate import OverridePriority as OverridePriority
 from tallystick.events.messages.operate import PauseAll as PauseAll
 from tallystick.events.messages.operate import ReleaseReserve as ReleaseReserve
@@ -50,6 +51,7 @@ from tallystick.events.messages.tasks import TaskOutcome as TaskOutcome
 from tallystick.events.messages.track import CancelHold as CancelHold
 from tallystick.events.messages.track import GetGlobalStatus as GetGlobalStatus
 from tallystick.events.messages.track import GetHolds as GetHolds
+from tallystick.events.messages.track import GetLimits as GetLimits
 from tallystick.events.messages.track import GetStatus as GetStatus
 from tallystick.events.messages.track import Heartbeat as Heartbeat
 from tallystick.events.messages.track import HoldState as HoldState
@@ -70,6 +72,7 @@ WIRE: tuple[type[Command], ...] = (
     CancelHold,
     Heartbeat,
     GetHolds,
+    GetLimits,
     GetStatus,
     GetGlobalStatus,
     CheckEnforcement,

@@ -5,13 +5,14 @@ from typing import ClassVar
 
 from tallystick.config.amounts import Budget
 from tallystick.config.kinds import Priority
-from tallystick.events.messages.command import Command, Name
+from tallystick.events.messages.command import Command, Labels, Name
 
 
 class AllocateBudget(Command):
     """Open an account for ``agent``, granted all of ``budget`` from its parent's free balance or nothing.
 
     ``overdraft_max`` bounds what others may cover for it, in dimensions that the budget limits.
+    With ``lease_seconds`` it closes by itself when no message came by it, or from below it, for so long.
     """
 
     group: ClassVar[str] = "allocate"
@@ -23,6 +24,8 @@ class AllocateBudget(Command):
     priority: Priority = "normal"
     parent: Name | None = None
     overdraft_max: Budget | None = None
+    lease_seconds: Decimal | None = None
+    labels: Labels | None = None
 
 
 class AllocateEqual(Command):

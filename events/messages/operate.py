@@ -48,12 +48,32 @@ class OverridePriority(Command):
     reason: Reason | None = None
 
 
+class MaxChange(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+    """The measures of a limit to raise: a number raises, null ends that, left out stays."""
+
+    tokens: int | msgspec.UnsetType | None = msgspec.UNSET
+    time_seconds: Decimal | msgspec.UnsetType | None = msgspec.UNSET
+    cost_usd: Decimal | msgspec.UnsetType | None = msgspec.UNSET
+    input_tokens: int | msgspec.UnsetType | None = msgspec.UNSET
+    output_tokens: int | msgspec.UnsetType | None = msgspec.UNSET
+    requests: int | msgspec.UnsetType | None = msgspec.UNSET
+    concurrent: int | msgspec.UnsetType | None = msgspec.UNSET
+
+
 class ApproveLimit(Command):
-    """Raise limits of the day until it ends; the breaker closes if no condition holds then."""
+    """Raise limits of the day until it ends; the breaker closes if no condition holds then.
+
+    With ``limit`` raise that one, for one ``value`` of its scope or for all, until its window ends: a rolling one for
+    one window's length, a total until it is revoked (by null, or by an empty ``max``).
+    """
 
     group: ClassVar[str] = "operate"
     max_cost_usd: Decimal | None = None
     max_tokens_total: int | None = None
+    limit: Name | None = None
+    value: Name | None = None
+    max: MaxChange | None = None
+    reason: Reason | None = None
 
 
 class ResetBreaker(Command):

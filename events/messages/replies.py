@@ -50,6 +50,7 @@ class Allocation(Reply):
     allocated: EdgeAmounts
     remaining: EdgeAmounts
     pool_available: EdgeAmounts
+    lease_expires_at: str | None = None
 
 
 class Share(msgspec.Struct):
@@ -83,6 +84,8 @@ class Obstacle(msgspec.Struct, omit_defaults=True, gc=False):
     used: Number | str | None = None
     held: Number | str | None = None
     retry_after_seconds: Number | None = None
+    value: str | None = None
+    max: Number | str | None = None
 
 
 class Enforcement(Reply, gc=False):
@@ -107,6 +110,8 @@ class Enforcement(Reply, gc=False):
     obstacles: list[Obstacle] | None = None
     overdrawn: bool = False
     """The fleet was charged, because an account is beyond its ``overdraft_max``."""
+    lease_expires_at: str | None = None
+    last_call: bool = False
 
 
 class Held(Reply):
@@ -120,6 +125,7 @@ class Held(Reply):
     unpriced: bool = False
     base_tier: bool = False
     dry_run: bool = False
+    estimated_by: str | None = None
 
 
 class HoldStatus(msgspec.Struct, omit_defaults=True):
@@ -135,6 +141,7 @@ class HoldStatus(msgspec.Struct, omit_defaults=True):
     expires_at: str | None = None
     ended_at: str | None = None
     overage: str = "book"
+    on_expiry: str = "release"
     labels: dict[str, str] | None = None
     operation: str | None = None
     reason: str | None = None
@@ -193,6 +200,9 @@ class BudgetStatus(Reply):
     """Left out where only views are asked."""
     overdraft_max: EdgeAmounts = EdgeAmounts()
     """What others may cover for it at most; left out where there is no bound."""
+    lease_seconds: Number | None = None
+    lease_expires_at: str | None = None
+    """When it closes if no more messages come; left out where only views are asked."""
 
 
 class GlobalStatus(Reply):

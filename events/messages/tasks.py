@@ -7,7 +7,7 @@ import msgspec
 
 from tallystick.config.amounts import AMOUNT_MAX, Usage
 from tallystick.config.kinds import Priority
-from tallystick.events.messages.command import DEPENDENCIES_MAX, Command, Name, Reason
+from tallystick.events.messages.command import DEPENDENCIES_MAX, Command, Labels, Name, Reason
 
 TaskOutcome = Literal["completed", "failed"]
 Whole = Annotated[int, msgspec.Meta(ge=0, le=AMOUNT_MAX)]
@@ -32,6 +32,7 @@ class SubmitTask(Command):
     workflow: Name | None = None
     model: Name | None = None
     parent: Name | None = None
+    labels: Labels | None = None
 
 
 class GetTask(Command):

@@ -36,6 +36,7 @@ class ReportUsage(Command):
     audio_output_tokens: Count = None
     requests: int | None = None
     provider_usage: Any = None
+    labels: Labels | None = None
 
 
 class Reserve(Command):
@@ -44,6 +45,9 @@ class Reserve(Command):
     With a ``model`` the tokens are priced as a report of them would be, where the estimate names no cost. With
     ``dry_run`` nothing is held or recorded: the answer is what the same message without it would be answered now.
     ``overage``: whether a settlement above the hold is booked, as usage is a fact, or refused.
+    ``on_expiry``: whether what it still has when it expires is given back, or counts as used, as where the provider may
+    have billed it. ``last_call``: it may use, once, what is kept of the allocation. Without an estimate and an output,
+    but with ``model`` and ``input_tokens``, the output is what earlier ones were, at most ``max_output_tokens``.
     """
 
     group: ClassVar[str] = "track"
@@ -62,6 +66,9 @@ class Reserve(Command):
     provider_usage: Any = None
     dry_run: bool = False
     overage: Literal["book", "reject"] = "book"
+    on_expiry: Literal["release", "spend"] = "release"
+    last_call: bool = False
+    max_output_tokens: int | None = None
     labels: Labels | None = None
     operation: Name | None = None
     reason: Reason | None = None
@@ -138,6 +145,19 @@ class GetHolds(Command):
     state: HoldState | None = None
     limit: Annotated[int, msgspec.Meta(ge=0, le=1_000)] = 100
     after: str | None = None
+
+
+class GetLimits(Command):
+    """The limits that an agent is under, or one limit, or all: by counter, nearest to exhaustion first, at most
+    ``count`` of them.
+    """
+
+    group: ClassVar[str] = "track"
+    query: ClassVar[bool] = True
+    agent: Name | None = None
+    limit: Name | None = None
+    value: Name | None = None
+    count: Annotated[int, msgspec.Meta(ge=0, le=1_000)] = 100
 
 
 class GetStatus(Command):

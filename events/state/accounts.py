@@ -22,24 +22,15 @@ from tallystick.config.amounts import NOTHING, Triple
 from tallystick.config.kinds import Priority
 from tallystick.events.catalog.event import EPOCH
 from tallystick.events.catalog.forecasts import Prediction
+from tallystick.events.catalog.usage import HoldSpent, Said
 from tallystick.events.state.growth import NO_STEPS
-
-Money = tuple[int, int, int]
-ZERO: Money = (0, 0, 0)
+from tallystick.events.state.money import ZERO, Money, limited, limited_dimensions, money, plus
 
 ROOT = "fleet"
 POOL = "pool"
 RESERVE = "reserve"
 OVERDRAFT = "overdraft"
 RESERVED_NAMES = frozenset({ROOT, POOL, RESERVE, OVERDRAFT})
-
-
-_DIMS: dict[tuple[bool, bool, bool], tuple[int, ...]] = {
-    (first, second, third): tuple(d for d, named in enumerate((first, second, third)) if named)
-    for first in (True, False)
-    for second in (True, False)
-    for third in (True, False)
-}
 
 
 LATER: Any = None
@@ -53,6 +44,21 @@ class Notes(msgspec.Struct, array_like=True, frozen=True):
     operation: str | None = None
     reason: str | None = None
     ended_reason: str | None = None
+
+
+class Limited(msgspec.Struct, array_like=True):
+    """What of a hold limits count: in which counters (see `state.limits.Place`), and what of it counts as used since it
+    was placed. ``split``: its input tokens are known, of which ``input`` are not settled yet, like ``requests``;
+    ``output`` are the tokens that are held beside them.
+    """
+
+    places: tuple[tuple[str, int, str], ...]
+    model: str | None
+    is_request: bool
+    split: bool
+    requests: int
+    input: int
+    output: int
 
 
 class Hold(msgspec.Struct, array_like=True, eq=False):
@@ -75,6 +81,14 @@ class Hold(msgspec.Struct, array_like=True, eq=False):
     placed_at: dt.datetime
     rejects_overage: bool
     notes: Notes | None
+    spends: bool
+    """Its expiry books what it still has as used: the provider may have billed it."""
+    model: str | None
+    last_call: bool
+    estimated: bool
+    """What it set aside was learned from earlier outputs."""
+    limited: "Limited | None"
+    """How it counts in limits; None where there were none when it was placed."""
 
     account: "Account" = LATER
 
@@ -128,6 +142,17 @@ class Account(msgspec.Struct, array_like=True, eq=False):
     """What others may cover for it at most; None where there is no bound."""
     overdrawn: bool
     """It is stopped, because others cover more for it than that."""
+    lease_ms: int
+    """How long it stays open without a message by it, or from below it; 0: until it is released."""
+    heard_at: dt.datetime
+    """Of an account with a lease, when the last message came by it, or from below it down to accounts with leases of
+    their own."""
+    largest: Money
+    """By dimension, the largest operation so far."""
+    called: int
+    """0; 1 once it knows of its last call; 2 once that was used. More budget makes it 0 again."""
+    labels: dict[str, str] | None
+    """Its own free labels; None for none."""
 
     parent: "Account | None" = None
     payers_above: "tuple[Account, Account, Account]" = LATER
@@ -138,6 +163,12 @@ class Account(msgspec.Struct, array_like=True, eq=False):
     """The product that its tokens count for: its own, or that of the nearest account above that has one."""
     run: str | None = None
     """The task whose run it is, or is below: the nearest one."""
+    leased: "Account | None" = None
+    """The account with a lease that it is, or is below: the nearest one."""
+    all_labels: dict[str, str] | None = None
+    """Its own labels over those of the accounts above it."""
+    budget_workflow: str | None = None
+    """Its own workflow, or that of the nearest account above that has one."""
     children: "dict[str, Account] | None" = None
     holds: dict[str, Hold] | None = None
 
@@ -153,7 +184,7 @@ class Account(msgspec.Struct, array_like=True, eq=False):
         product: str | None = None,
         workflow: str | None = None,
         life: int = 0,
-        overdraft_max: Triple = NOTHING,
+        lease_ms: int = 0,
     ) -> "Account":
         """An account that was just opened: all that it is allocated is free."""
         account = cls(
@@ -189,8 +220,13 @@ class Account(msgspec.Struct, array_like=True, eq=False):
             forecasts=None,
             owed=ZERO,
             life=life,
-            overdraft_max=overdraft_max,
+            overdraft_max=NOTHING,
             overdrawn=False,
+            lease_ms=lease_ms,
+            heard_at=opened_at,
+            largest=ZERO,
+            called=0,
+            labels=None,
         )
         account.link(parent)
         return account
@@ -202,6 +238,10 @@ class Account(msgspec.Struct, array_like=True, eq=False):
         self.dims = limited_dimensions(self.allocated)
         self.budget_product = self.product or (None if parent is None else parent.budget_product)
         self.run = None if parent is None else parent.run
+        self.leased = self if self.lease_ms else None if parent is None else parent.leased
+        above, workflow = (None, None) if parent is None else (parent.all_labels, parent.budget_workflow)
+        self.all_labels = above if not self.labels else {**(above or {}), **self.labels}
+        self.budget_workflow = self.workflow or workflow
 
     def twin(self, parent: "Account | None") -> "Account":
         """The same account below the twin of its parent, for the account read model (see `NOT_FOLLOWED`)."""
@@ -209,7 +249,7 @@ class Account(msgspec.Struct, array_like=True, eq=False):
         twin.link(parent)
         twin.run, twin.free, twin.spent = self.run, [*self.free], [*self.spent]
         twin.children = twin.holds = twin.forecasts = twin.model = None
-        twin.growth, twin.pool_notice = NO_STEPS, 0
+        twin.growth, twin.pool_notice, twin.heard_at = NO_STEPS, 0, self.opened_at
         return twin
 
     @property
@@ -279,7 +319,7 @@ class Account(msgspec.Struct, array_like=True, eq=False):
         return most
 
 
-NOT_FOLLOWED = frozenset({"children", "forecasts", "growth", "holds", "model", "pool_notice"})
+NOT_FOLLOWED = frozenset({"children", "forecasts", "growth", "heard_at", "holds", "model", "pool_notice"})
 """The fields that only decisions need: the account read model leaves them as in a new account."""
 
 
@@ -320,6 +360,7 @@ class Closed(msgspec.Struct, array_like=True, frozen=True, gc=False):
     parent_life: int
     agent_type: str | None
     workflow: str | None
+    labels: dict[str, str] | None = None
 
 
 class EndedHold(msgspec.Struct, array_like=True, frozen=True, gc=False):
@@ -334,42 +375,7 @@ class EndedHold(msgspec.Struct, array_like=True, frozen=True, gc=False):
     booked: Money
     placed_at: dt.datetime
     notes: Notes | None
-
-
-def limited_dimensions(limits: Triple) -> tuple[int, ...]:
-    """The dimensions that an allocation limits; equal ones share one tuple."""
-    return _DIMS[limits[0] is not None, limits[1] is not None, limits[2] is not None]
-
-
-def money(amounts: Triple) -> Money:
-    """Amounts as plain integers, zero where a dimension is not named."""
-    return (amounts[0] or 0, amounts[1] or 0, amounts[2] or 0)
-
-
-def limited(limits: Triple, values: "list[int] | Money") -> Triple:
-    """``values`` in the dimensions that ``limits`` limits."""
-    return (
-        None if limits[0] is None else values[0],
-        None if limits[1] is None else values[1],
-        None if limits[2] is None else values[2],
-    )
-
-
-def plus(left: Money, right: Money) -> Money:
-    """The sum, dimension by dimension."""
-    return (left[0] + right[0], left[1] + right[1], left[2] + right[2])
-
-
-def minus(left: Money, right: Money) -> Money:
-    """The difference, dimension by dimension."""
-    return (left[0] - right[0], left[1] - right[1], left[2] - right[2])
-
-
-def only(d: int, units: int) -> Money:
-    """``units`` in one dimension, nothing in the others."""
-    return (units if d == 0 else 0, units if d == 1 else 0, units if d == 2 else 0)
-
-
-def less(left: Money, right: Money) -> Money:
-    """Subtraction that ends at zero."""
-    return (max(0, left[0] - right[0]), max(0, left[1] - right[1]), max(0, left[2] - right[2]))
+    spent: HoldSpent | None = None
+    """What its expiry booked, until a late settlement replaces it."""
+    counted: Said | None = None
+    """What counts of that since an operator corrected it."""

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from tallystick.config.amounts import COST, TOKENS
-from tallystick.events.state.accounts import Money
+from tallystick.events.state.money import Money
 
 
 class Commitment:

@@ -12,6 +12,8 @@ from tallystick.events.catalog import Event, UsageCorrected, UsageReported
 from tallystick.events.state import inheritance
 from tallystick.events.state.accounts import Account
 from tallystick.events.state.ledger import Ledger
+from tallystick.events.state.limit_rules import CONCURRENT
+from tallystick.events.state.limit_subjects import held_units
 
 
 class BrokenInvariant(AssertionError):
@@ -32,6 +34,7 @@ def check_conserved(ledger: Ledger, events: Iterable[Event] | None = None) -> No
         for wrong in ledger.commitments.wrong(set(ledger.tasks.running)):
             raise BrokenInvariant(f"commitments: {wrong}")
         _check_holds(ledger)
+        _check_limits(ledger)
     else:
         touched = _touched(ledger, events)
     for account in touched:
@@ -134,6 +137,30 @@ def _check_holds(ledger: Ledger) -> None:
     for task, commitment in ledger.commitments.runs.items():
         if commitment.held != by_run[task]:
             raise BrokenInvariant(f"{task} holds {commitment.held} tokens, its holds are {by_run[task]}")
+
+
+def _check_limits(ledger: Ledger) -> None:
+    """What limits hold, and what is committed in them, is what holds and runs say."""
+    for wrong in ledger.limits.wrong():
+        raise BrokenInvariant(f"limits: {wrong}")
+    held: dict[tuple[str, int, str], list[int]] = {}
+    committed: Counter[tuple[str, int, str]] = Counter()
+    for hold in ledger.holds.values():
+        for place in () if hold.limited is None else hold.limited.places:
+            so_far = held.setdefault(place, [0] * 7)
+            held[place] = [units + more for units, more in zip(so_far, held_units(hold), strict=True)]
+    for name, run in ledger.limits.runs.items():
+        for place in run.places:
+            held.setdefault(place, [0] * 7)[CONCURRENT] += 1
+            committed[place] += ledger.commitments.runs[name].open
+    for name, state in ledger.limits.states.items():
+        rule = state.rule
+        for value, counter in state.counters.items():
+            place = (name, state.born, value)
+            units = held.get(place, [0] * 7)
+            expected = ([units[m] for m in rule.measures], committed[place] if rule.is_long else 0)
+            if expected != (counter.held, counter.committed):
+                raise BrokenInvariant(f"limit {name} of {value} holds {counter.held}, holds and runs say {expected}")
 
 
 def _check_sums(ledger: Ledger, account: Account, granted: list[int], held: list[int]) -> None:

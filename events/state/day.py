@@ -10,7 +10,7 @@ from typing import Any
 
 from tallystick.config.amounts import COST, TOKENS, Amounts
 from tallystick.events.catalog.event import EPOCH
-from tallystick.events.state.accounts import ZERO, Money
+from tallystick.events.state.money import ZERO, Money
 
 FAR = 2**200
 """More than anything is ever used: a line that is never reached."""

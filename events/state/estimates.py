@@ -14,7 +14,7 @@ from typing import Any, Literal, NamedTuple
 
 from tallystick.config.settings import Estimates as Settings
 from tallystick.events.catalog.tasks import EstimateAdjusted, TaskCompleted
-from tallystick.events.state.accounts import money
+from tallystick.events.state.money import money
 
 KINDS_MAX = 1_000
 TASKS_MAX = 100

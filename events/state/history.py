@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 from tallystick.config.amounts import DIMENSIONS, EDGE_NAMES
 from tallystick.events.catalog.event import Event
 from tallystick.events.catalog.forecasts import ForecastScored, Outcome, RunLearned
-from tallystick.events.state.accounts import money
 from tallystick.events.state.growth import Growth
+from tallystick.events.state.money import money
 from tallystick.events.state.priors import Line, Prior
 
 KINDS_MAX = 32

@@ -16,15 +16,19 @@ from tallystick.config.prices import PriceList
 from tallystick.config.settings import Config
 from tallystick.events.catalog.event import EPOCH
 from tallystick.events.catalog.rules_version import FIRST_RULES
-from tallystick.events.state.accounts import Account, Balances, Closed, EndedHold, Money, limited, minus, money
+from tallystick.events.state.accounts import Account, Balances, Closed, EndedHold
+from tallystick.events.state.agent_leases import AgentLeases
 from tallystick.events.state.calendar import NEVER, earlier, later
 from tallystick.events.state.charged import Charged
 from tallystick.events.state.commitments import Commitments
 from tallystick.events.state.day import FAR, Day, Watch
 from tallystick.events.state.estimates import Estimates
 from tallystick.events.state.history import History
+from tallystick.events.state.limits import Limits
+from tallystick.events.state.money import Money, limited, minus, money
 from tallystick.events.state.orders import Order, Orders
 from tallystick.events.state.outbox import Outbox
+from tallystick.events.state.outputs import Outputs
 from tallystick.events.state.rules import Rules
 from tallystick.events.state.slot_time import SlotTimes
 from tallystick.events.state.tasks import Task, Tasks
@@ -44,7 +48,8 @@ class Ledger(Balances):
         self.configured = False
         self.rules_version = FIRST_RULES
         """By which version of the rules decisions are made now."""
-        self.position, self.now = 0, EPOCH
+        self.position, self.now, self.looked_at = 0, EPOCH, EPOCH
+        """``looked_at`` is when the command came that is decided: no part of the state, windows that roll end by it."""
 
         self.names: list[str] = []
         """The ids of the open accounts, sorted: the order of the pages."""
@@ -78,6 +83,7 @@ class Ledger(Balances):
         """What earlier runs taught. No decision reads it: kept here, forecasts lose nothing by a restart."""
 
         self.tasks, self.estimates, self.day, self.commitments = Tasks(), Estimates(), Day(), Commitments()
+        self.limits = Limits()
         self.slot_times = SlotTimes()
         """Like ``history``, for the allocator."""
         self.charged = Charged()
@@ -103,6 +109,7 @@ class Ledger(Balances):
         """
         self.below: tuple[int, dict[str, Any]] = (0, {})
         """The position at which subtrees were last asked for, and what was found of them (`decide.subtree`)."""
+        self.leases, self.outputs = AgentLeases(), Outputs()
         self.ids: dict[str, int] = {}
         """Command id to the position of its first event: the memory that makes a repeat harmless."""
         self.id_order: deque[str] = deque()
@@ -240,12 +247,16 @@ class Ledger(Balances):
 
     def due_beside_holds(self) -> dt.datetime:
         """`due_at`, holds apart."""
-        due = self.turns_at()
+        due = min(self.turns_at(), self.agent_lease_ends_at())
         return min(due, self.tasks.due_at()) if self.tasks.leases and not self.is_paused else due
 
+    def agent_lease_ends_at(self) -> dt.datetime:
+        """When the lease of an agent could end next (see `AgentLeases.look`)."""
+        return self.leases.due_at() if self.leases and not self.is_paused else NEVER
+
     def turns_at(self) -> dt.datetime:
-        """When the day or the period ends, whichever is first."""
-        due = self.day.ends_at if self.configured else NEVER
+        """When the day, a calendar window of a limit or the period ends, whichever is first."""
+        due = min(self.day.ends_at, self.limits.due) if self.configured else NEVER
         return due if self.period_ends is None else min(due, self.period_ends)
 
     # --- the memory of ids --------------------------------------------------------------------------------------------

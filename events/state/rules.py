@@ -11,6 +11,7 @@ from tallystick.config.model_names import catalogued
 from tallystick.config.prices import PriceList
 from tallystick.config.settings import Config
 from tallystick.events.messages import PRIORITIES
+from tallystick.events.state.limit_rules import LimitIndex
 
 _SLACK = 1e-9
 """A float ratio this close below a threshold is decided again in whole numbers; farther below it cannot reach it."""
@@ -26,6 +27,7 @@ class Rules:
     __slots__ = (
         "catalogued",
         "config",
+        "counters_max",
         "fairness_by",
         "find_price",
         "fleet_at",
@@ -33,8 +35,10 @@ class Rules:
         "holds_ttl_ms",
         "ids_keep_hours",
         "ids_max",
+        "last_call",
         "level_at",
         "level_near",
+        "limits",
         "loaded",
         "minimum_share",
         "overrides",
@@ -44,6 +48,7 @@ class Rules:
         "pool_share_max",
         "prices",
         "product_tokens",
+        "quantile",
         "reserve_part",
         "throttle_rate",
         "token_weights",
@@ -71,6 +76,9 @@ class Rules:
         self.reserve_part = Fraction(config.emergency_reserve_percent) / 100
         self.minimum_share = Fraction(config.minimum_share_percent) / 100
         self.pool_share_max = Fraction(config.max_pool_share_percent) / 100
+        self.last_call = Fraction(enforcement.last_call.percent) / 100 or None
+        """What part of an allocation is kept for a last call; None: nothing is."""
+        self.quantile = Fraction(config.holds.quantile)
         self.holds_ttl_ms = int(Decimal(config.holds.ttl_seconds) * 1000)
         self.ids_keep_hours = float(config.idempotency_hours)
         self.fairness_by = config.fairness.by
@@ -87,6 +95,8 @@ class Rules:
             if product.token_budget_daily is not None
         }
         """The tokens per day of the products that have a limit of their own."""
+        self.counters_max = config.limits_counters_max
+        self.limits = LimitIndex(config.limits, self.catalogued)
         self.pauses = self.paused or bool(self.paused_products)
 
     def with_config(self, config: Config) -> "Rules":

@@ -14,8 +14,8 @@ import msgspec
 
 from tallystick.config.kinds import Priority
 from tallystick.events.messages.command import PRIORITIES
-from tallystick.events.state.accounts import ZERO, Money, plus
 from tallystick.events.state.calendar import NEVER, later
+from tallystick.events.state.money import ZERO, Money, plus
 
 State = Literal["waiting_on_dependencies", "queued", "running", "completed", "failed", "cancelled", "rejected"]
 STATES: tuple[State, ...] = get_args(State)
@@ -89,6 +89,8 @@ class Task(msgspec.Struct, array_like=True, eq=False):
     """The task or account whose end it followed from."""
     parent_life: int
     """The `Account.life` of the account that pays for it; 0 for the pool."""
+    labels: dict[str, str] | None
+    """What the account of each of its runs is labelled with."""
 
     dependents: dict[str, None] | None = None
     """The tasks that wait for it; None for none."""

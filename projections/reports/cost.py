@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from tallystick.config.amounts import COST, NANOS_PER_DOLLAR, TOKENS, dollars, exact_units, percent
-from tallystick.events.state.accounts import ZERO, Money, minus, money, plus
+from tallystick.events.state.money import ZERO, Money, minus, money, plus
 from tallystick.projections.store.view_store import ViewStore
 from tallystick.projections.views import fleet as fleet_view
 from tallystick.projections.views.cost import LABEL, CostView, DayRow, PartRow, decode

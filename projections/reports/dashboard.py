@@ -8,7 +8,7 @@ from typing import Any, Final
 import msgspec
 
 from tallystick.config.amounts import COST, TOKENS, dollars, percent
-from tallystick.events.state.accounts import money
+from tallystick.events.state.money import money
 from tallystick.projections.reports.cost import Costs, limits_of
 from tallystick.projections.reports.task_day import Number, TaskDay, minutes
 

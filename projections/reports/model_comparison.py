@@ -9,7 +9,7 @@ from tallystick.config.amounts import COST, TOKENS, cents, dollars, percent
 from tallystick.config.prices import PriceList
 from tallystick.config.settings import Model
 from tallystick.events.catalog.event import EPOCH
-from tallystick.events.state.accounts import money
+from tallystick.events.state.money import money
 from tallystick.projections.store.view_store import ViewStore
 from tallystick.projections.views.task_rows import DayRow, TaskRow, decode
 from tallystick.projections.views.tasks import TasksView

@@ -18,8 +18,9 @@ from tallystick.events.decide.queries import get_global_status
 from tallystick.events.decide.subtree import Memory
 from tallystick.events.decide.turn import Turn
 from tallystick.events.messages.replies import BudgetStatus, GlobalStatus
-from tallystick.events.state.accounts import Account, minus, money
+from tallystick.events.state.accounts import Account
 from tallystick.events.state.ledger import Ledger
+from tallystick.events.state.money import minus, money
 from tallystick.events.state.rules import Rules
 from tallystick.projections.views.agents import AgentRow, account_of
 from tallystick.projections.views.cost import DayRow

@@ -8,8 +8,8 @@ import msgspec
 
 from tallystick.config.amounts import COST, TOKENS, dollars
 from tallystick.events.messages.replies import Number
-from tallystick.events.state.accounts import money
 from tallystick.events.state.estimates import accuracy
+from tallystick.events.state.money import money
 from tallystick.projections.reports.task_day import Waits, minutes
 from tallystick.projections.views.task_rows import TaskRow
 

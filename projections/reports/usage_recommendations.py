@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
 
 from tallystick.config.amounts import DIMENSIONS, EDGE_NAMES, cents, dollars, percent, seconds
-from tallystick.events.state.accounts import ZERO, Money, money, plus
+from tallystick.events.state.money import ZERO, Money, money, plus
 from tallystick.projections.reports.agent_usage import AgentUsage
 from tallystick.projections.reports.recommendation import Recommendation
 from tallystick.projections.views.agents import RELEASED

@@ -18,7 +18,7 @@ from tallystick.config.prices import PriceList
 from tallystick.events.catalog import LEVELS
 from tallystick.events.decide.answers import stamp
 from tallystick.events.messages.replies import EdgeAmounts, Number, Reply, shown
-from tallystick.events.state.accounts import ZERO, Money, limited, money, plus
+from tallystick.events.state.money import ZERO, Money, limited, money, plus
 from tallystick.events.state.rules import Rules
 from tallystick.projections.reports.agent_usage import AgentUsage, charged_for
 from tallystick.projections.reports.recommendation import Recommendation

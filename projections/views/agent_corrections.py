@@ -6,7 +6,7 @@ from typing import Protocol, TypeVar
 
 from tallystick.config.amounts import DIMENSIONS, Amounts, Triple
 from tallystick.events import catalog as e
-from tallystick.events.state.accounts import Money, money, only, plus
+from tallystick.events.state.money import Money, money, only, plus
 from tallystick.projections.views.view import moved
 
 

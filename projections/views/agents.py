@@ -14,7 +14,8 @@ from tallystick.config.amounts import DIMENSIONS, EDGE_NAMES, Amounts
 from tallystick.config.kinds import Priority
 from tallystick.events import catalog as e
 from tallystick.events.evolve.account_read_model import AccountReadModel
-from tallystick.events.state.accounts import ZERO, Account, Balances, Money, minus, money, plus
+from tallystick.events.state.accounts import Account, Balances
+from tallystick.events.state.money import ZERO, Money, minus, money, plus
 from tallystick.projections.views import agent_corrections
 from tallystick.projections.views.view import Changes, Look, Row, Steps, encode, moved, within
 
@@ -72,6 +73,10 @@ class AgentRow(msgspec.Struct, kw_only=True, gc=False):
     """It is stopped, because others cover more for it than that."""
     beyond: Amounts = Amounts()
     """What it used then, which the fleet was charged for."""
+    lease_ms: int = 0
+    """How long it stays open without a message by it or from below it; 0: until it is released."""
+    largest: Amounts = Amounts()
+    called: int = 0
 
 
 decode = msgspec.json.Decoder(AgentRow).decode
@@ -81,7 +86,7 @@ class AgentsView:
     """Folds the rows of agents, from which the shared ``balances`` go on."""
 
     name = "agents"
-    version = 5
+    version = 6
 
     def __init__(self, balances: Balances, look: Look) -> None:
         self._balances = balances
@@ -257,6 +262,7 @@ class AgentsView:
         **dict.fromkeys((e.BudgetMoved, e.Covered, e.CoverRepaid), _between),
         e.UsageReported: _used,
         e.HoldSettled: _settled,
+        e.HoldSpent: _settled,
         e.UsageCorrected: _corrected,
         e.BudgetReleased: _released,
         e.AgentStopped: _ordered,
@@ -311,6 +317,9 @@ def _row(account: Account, reports: int) -> AgentRow:
         held_above=_above(account),
         overdraft_max=Amounts(*account.overdraft_max),
         overdrawn=account.overdrawn,
+        lease_ms=account.lease_ms,
+        largest=moved(account.largest),
+        called=account.called,
     )
 
 
@@ -346,9 +355,9 @@ def _account_below(parent: Account, row: AgentRow, balances: Balances) -> Accoun
         row.product,
         row.workflow,
         row.life,
-        row.overdraft_max.triple,
+        row.lease_ms,
     )
-    account.overdrawn = row.overdrawn
+    account.overdraft_max, account.overdrawn = row.overdraft_max.triple, row.overdrawn
     if row.task:
         account.run = account.id
     account.cover, account.closed = money(row.cover.triple), money(row.closed.triple)
@@ -362,6 +371,7 @@ def _account_below(parent: Account, row: AgentRow, balances: Balances) -> Accoun
     account.given_back, account.level = money(row.given_back.triple), e.LEVELS.index(row.level)
     account.throttle = None if row.throttle is None else Decimal(row.throttle)
     account.stopped, account.warned, account.reclaimed = row.stopped, row.warned, row.reclaimed
+    account.largest, account.called = money(row.largest.triple), row.called
     account.activity_at, account.last_report_at = row.activity_at, row.last_report_at
     return account
 

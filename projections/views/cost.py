@@ -12,7 +12,8 @@ import msgspec
 
 from tallystick.config.amounts import COST, Amounts, exact_units
 from tallystick.events import catalog as e
-from tallystick.events.state.accounts import ZERO, Account, Balances, Money, minus, money, plus
+from tallystick.events.state.accounts import Account, Balances
+from tallystick.events.state.money import ZERO, Money, minus, money, plus
 from tallystick.projections.views.view import Changes, Look, Row, Steps, encode, moved
 
 _UTC = "UTC"
@@ -187,6 +188,10 @@ class CostView:
             self._runs_on(event.agent, event.model)
         self._use(event, self._balances.accounts.get(event.agent), self._models.get(event.agent))
 
+    def _spent(self, event: e.HoldSpent) -> None:
+        """What an expiry books counts for the model that it names."""
+        self._use(event, self._balances.accounts.get(event.agent), event.model)
+
     def _use(self, event: "e.UsageReported | e.HoldSettled", account: Account | None, model: str | None) -> None:
         used = (event.tokens, event.time_ms, event.cost_nanos)
         day = self._today(event.at)
@@ -304,6 +309,7 @@ class CostView:
         e.BreakerClosed: _closed,
         e.UsageReported: _reported,
         e.HoldSettled: _settled,
+        e.HoldSpent: _spent,
         e.TaskSubmitted: _submitted,
         e.UsageCorrected: _corrected,
         e.TaskStarted: _started,

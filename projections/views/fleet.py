@@ -6,12 +6,13 @@ from typing import Any, ClassVar
 
 import msgspec
 
-from tallystick.config.amounts import EDGE_NAMES, Amounts, Triple
+from tallystick.config.amounts import EDGE_NAMES, TOKENS, Amounts, Triple
 from tallystick.config.prices import from_mapping as prices_from_mapping
 from tallystick.events import catalog as e
 from tallystick.events.catalog.event import EPOCH
 from tallystick.events.catalog.rules_version import FIRST_RULES, check_known
-from tallystick.events.state.accounts import ZERO, Balances, Money, less, limited, minus, money, plus
+from tallystick.events.state.accounts import Balances
+from tallystick.events.state.money import ZERO, Money, less, limited, minus, money, plus
 from tallystick.projections.views.view import Changes, Look, Row, Steps, encode, moved, within
 
 FLEET = "fleet"
@@ -60,6 +61,10 @@ class FleetRow(msgspec.Struct, kw_only=True, gc=False):
     config: dict[str, Any] = {}
     rules: int = FIRST_RULES
     given_up: dict[str, str] = {}
+    estimated_settled: int = 0
+    """The holds that were learned from earlier outputs and are settled."""
+    estimated_over: int = 0
+    """Those of them that used more tokens than was held."""
 
 
 decode = msgspec.json.Decoder(FleetRow).decode
@@ -74,7 +79,7 @@ class FleetView:
     """Folds the fleet's row."""
 
     name = "fleet"
-    version = 5
+    version = 6
 
     def __init__(self, balances: Balances, look: Look) -> None:
         self._balances = balances
@@ -116,6 +121,13 @@ class FleetView:
         if event.unpriced and event.model is not None:
             unpriced = self._row.unpriced
             unpriced[event.model] = unpriced.get(event.model, 0) + event.cost_nanos
+
+    def _settled(self, event: e.HoldSettled) -> None:
+        self._flagged(event)
+        hold = self._balances.holds[event.hold]
+        if hold.estimated and not event.partial:
+            self._row.estimated_settled += 1
+            self._row.estimated_over += hold.booked[TOKENS] + event.tokens > hold.placed[TOKENS]
 
     def _reported(self, event: e.UsageReported) -> None:
         self._flagged(event)
@@ -203,7 +215,7 @@ class FleetView:
 
     steps: ClassVar[Steps] = {
         e.UsageReported: _reported,
-        e.HoldSettled: _flagged,
+        e.HoldSettled: _settled,
         e.UsageCorrected: _corrected,
         e.BudgetReleased: _released,
         e.TaskStarted: _started,

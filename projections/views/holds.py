@@ -8,7 +8,8 @@ import msgspec
 from tallystick.config.amounts import Amounts
 from tallystick.events import catalog as e
 from tallystick.events.catalog.event import EPOCH
-from tallystick.events.state.accounts import ZERO, Balances, Hold, Money, Notes, less, money, plus
+from tallystick.events.state.accounts import Balances, Hold, Notes
+from tallystick.events.state.money import ZERO, Money, less, money, plus
 from tallystick.projections.views.view import Changes, Look, Row, Steps, encode, moved
 
 
@@ -19,6 +20,8 @@ class HoldRow(msgspec.Struct, omit_defaults=True, gc=False):
     agent: str
     amount: Amounts
     labels: dict[str, str] | None = None
+    estimated: bool = False
+    """It was learned from earlier outputs."""
 
 
 decode = msgspec.json.Decoder(HoldRow).decode
@@ -28,7 +31,7 @@ class HoldsView:
     """Folds the rows of holds, from which the shared ``balances`` go on."""
 
     name = "holds"
-    version = 2
+    version = 3
 
     def __init__(self, balances: Balances, look: Look) -> None:
         self._balances = balances
@@ -58,11 +61,18 @@ class HoldsView:
                 placed_at=EPOCH,
                 rejects_overage=False,
                 notes=None if row.labels is None else Notes(row.labels),
+                spends=False,
+                model=None,
+                last_call=False,
+                estimated=row.estimated,
+                limited=None,
                 account=account,
             )
 
     def _placed(self, event: e.HoldPlaced) -> None:
-        self._rows[event.hold] = Row(encode(HoldRow(event.hold, event.agent, event.amount, event.labels)), live=True)
+        estimated = event.estimated_by == "quantile"
+        row = HoldRow(event.hold, event.agent, event.amount, event.labels, estimated)
+        self._rows[event.hold] = Row(encode(row), live=True)
 
     def _extended(self, event: e.HoldExtended) -> None:
         hold = self._balances.holds[event.hold]
@@ -77,16 +87,18 @@ class HoldsView:
         else:
             self._rows[event.hold] = None
 
-    def _ended(self, event: e.HoldEnded) -> None:
+    def _ended(self, event: "e.HoldEnded | e.HoldSpent") -> None:
         self._rows[event.hold] = None
 
     def _put(self, hold: Hold, amount: Money) -> None:
         labels = None if hold.notes is None else hold.notes.labels
-        self._rows[hold.id] = Row(encode(HoldRow(hold.id, hold.agent, moved(amount), labels)), live=True)
+        row = HoldRow(hold.id, hold.agent, moved(amount), labels, hold.estimated)
+        self._rows[hold.id] = Row(encode(row), live=True)
 
     steps: ClassVar[Steps] = {
         e.HoldPlaced: _placed,
         e.HoldExtended: _extended,
         e.HoldSettled: _settled,
+        e.HoldSpent: _ended,
         e.HoldEnded: _ended,
     }

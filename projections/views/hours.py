@@ -11,7 +11,8 @@ import msgspec
 
 from tallystick.config.amounts import Amounts
 from tallystick.events import catalog as e
-from tallystick.events.state.accounts import Balances, money, plus
+from tallystick.events.state.accounts import Balances
+from tallystick.events.state.money import money, plus
 from tallystick.projections.views.view import Changes, Look, Row, Steps, encode, moved
 
 DAYS_LIVE = 15
@@ -72,7 +73,12 @@ class HoursView:
         if live:
             self._live[hour] = self._rows[hour].data
 
-    steps: ClassVar[Steps] = {e.UsageReported: _use, e.HoldSettled: _use, e.UsageCorrected: _corrected}
+    steps: ClassVar[Steps] = {
+        e.UsageReported: _use,
+        e.HoldSettled: _use,
+        e.HoldSpent: _use,
+        e.UsageCorrected: _corrected,
+    }
 
     def changes(self, last: e.Event) -> Changes:
         if self._begins is not None:

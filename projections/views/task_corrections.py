@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from tallystick.config.price import ModelPrice
 from tallystick.events import catalog as e
 from tallystick.events.catalog.usage import tokens_of
-from tallystick.events.state.accounts import money, plus
+from tallystick.events.state.money import money, plus
 from tallystick.projections.views.task_rows import AnyRow, DayRow, LotRow, ModelRow, TaskRow, id_of
 from tallystick.projections.views.view import moved
 

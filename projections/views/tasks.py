@@ -14,7 +14,8 @@ from tallystick.config.price import Tokens
 from tallystick.config.prices import from_mapping as prices_from_mapping
 from tallystick.events import catalog as e
 from tallystick.events.catalog.usage import tokens_of
-from tallystick.events.state.accounts import Balances, money, plus
+from tallystick.events.state.accounts import Balances
+from tallystick.events.state.money import money, plus
 from tallystick.projections.views import task_corrections
 from tallystick.projections.views.task_rows import (
     AT_ONCE_MS,
@@ -390,5 +391,6 @@ class TasksView:
         e.TaskOverdue: _overdue,
         e.UsageReported: _reported,
         e.HoldSettled: _settled,
+        e.HoldSpent: _settled,
         e.UsageCorrected: _corrected,
     }

@@ -12,7 +12,8 @@ import msgspec
 
 from tallystick.config.amounts import Amounts
 from tallystick.events import catalog as e
-from tallystick.events.state.accounts import ROOT, Balances, money, plus
+from tallystick.events.state.accounts import ROOT, Balances
+from tallystick.events.state.money import money, plus
 from tallystick.projections.views.view import Changes, Look, Row, Steps, encode, moved
 
 MARKS_MAX = 50

@@ -11,7 +11,8 @@ import msgspec
 
 from tallystick.config.amounts import Amounts, Triple
 from tallystick.events.catalog import Event
-from tallystick.events.state.accounts import ZERO, Balances, Money
+from tallystick.events.state.accounts import Balances
+from tallystick.events.state.money import ZERO, Money
 
 T = TypeVar("T")
 

@@ -28,6 +28,7 @@ _COMMANDS = {
     "report": "tallystick.cli.report:report",
     "queue": "tallystick.cli.queue:queue",
     "holds": "tallystick.cli.holds:holds",
+    "limits": "tallystick.cli.limits:limits",
     "cost": "tallystick.cli.cost:cost",
     "dashboard": "tallystick.cli.dashboard:dashboard",
     "metrics": "tallystick.cli.metrics:metrics",

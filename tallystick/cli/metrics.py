@@ -11,11 +11,13 @@ from rich.text import Text
 
 from tallystick.cli.common import Moment, at_option, console, json_option, json_text, output, store_option
 from tallystick.cli.viewing import moment_of, opened_views
+from tallystick.config.loader import restore
 from tallystick.projections.reports.quality_metrics import Accuracy, Aimed, Metrics, Starts, metrics_of
 from tallystick.projections.reports.resource_metrics import ResourceMetrics, resource_metrics
 from tallystick.projections.reports.resource_recommendations import resource_recommendations
 from tallystick.projections.reports.status import Status
 from tallystick.projections.reports.task_day import TaskDay, minutes
+from tallystick.projections.views.fleet import FleetRow
 from tallystick.wording import DIMENSION_NAMES, NONE, in_cents, number, one_line, percent, shown_time, to_two_places
 
 FOLDER: Final = Path(".claude")
@@ -51,9 +53,10 @@ def metrics(store_url: str, at: Moment | None, as_json: bool, write: bool) -> No
         click.echo(f"written to {_written(resources, fleet.config)}", err=True)
     if as_json:
         advice = resource_recommendations(work)
-        click.echo(
-            json_text(msgspec.to_builtins({**msgspec.structs.asdict(found), "resources": resources, "advice": advice}))
-        )
+        shown = {**msgspec.structs.asdict(found), "resources": resources, "advice": advice}
+        if fleet.estimated_settled:
+            shown["estimated_holds"] = _estimated(fleet)
+        click.echo(json_text(msgspec.to_builtins(shown)))
         return
     screen = console()
     screen.print(_spread(found))
@@ -62,9 +65,24 @@ def metrics(store_url: str, at: Moment | None, as_json: bool, write: bool) -> No
             screen.print(_forecasts(word, found.forecasts[name]))
     if not found.forecasts:
         screen.print("No forecast has been scored yet: that takes an agent that uses its budget up.")
+    if fleet.estimated_settled:
+        holds = _estimated(fleet)
+        screen.print(
+            f"{fleet.estimated_settled:,} holds with a learned output are settled: {percent(holds['over'])} used more"
+            f" than was held, with a quantile of {holds['quantile']}."
+        )
     if work.lots:
         _show_resources(work, resources, found.expected_starts)
     screen.print(f"as of {shown_time(fleet.at)}, position {fleet.position:,}")
+
+
+def _estimated(fleet: FleetRow) -> dict[str, Any]:
+    """How often holds whose output was learned were too small, beside the quantile that is in force."""
+    return {
+        "settled": fleet.estimated_settled,
+        "over": round(fleet.estimated_over / fleet.estimated_settled, 6),
+        "quantile": str(restore(fleet.config).holds.quantile),
+    }
 
 
 def _written(resources: ResourceMetrics, config: Mapping[str, Any]) -> Path:

@@ -1,6 +1,7 @@
 """``tallystick send``: one message to the fleet, in JSON or in a few words."""
 
 import getpass
+import json
 import re
 import secrets
 from collections.abc import Callable, Mapping
@@ -56,6 +57,9 @@ def _user() -> str:
 @prices_option
 @click.option("--cost", metavar="DOLLARS", help="With approve-limit: what may be spent today.")
 @click.option("--tokens", metavar="TOKENS", help="With approve-limit: how many tokens may be used today.")
+@click.option("--limit", metavar="NAME", help="With approve-limit: a limit of limits:, which --max raises.")
+@click.option("--value", metavar="VALUE", help="With --limit: only for this value of its scope.")
+@click.option("--max", metavar="JSON", help="With --limit: its maximum; {} ends that.")
 @click.option("--by", metavar="NAME", help="Who asks; the user who is logged in, where it is left out.")
 @click.option(
     "--id", "id", metavar="ID", help="The message's id: sent again, it gets the same answer and changes nothing."
@@ -63,14 +67,14 @@ def _user() -> str:
 @click.pass_context
 def send(
     ctx: click.Context,
+    /,
     message: tuple[str, ...],
     store_url: str,
     config_file: Path | None,
     prices_file: Path | None,
-    cost: str | None,
-    tokens: str | None,
     by: str | None,
     id: str | None,
+    **raised: str | None,
 ) -> None:
     """Send one MESSAGE and print the reply as JSON; the exit code is 1 where the reply is an error.
 
@@ -79,7 +83,8 @@ def send(
     \b
       pause REASON                          stop everything
       resume                                go on
-      approve-limit --cost 200              raise today's limit (also --tokens)
+      approve-limit --cost 200              raise today's limit (also --tokens); or one of limits:, like
+                                            --limit user-day --value ann --max '{"cost_usd": 20}'
       override PRODUCT PRIORITY [REASON]    the priority of all its tasks; none ends that
       reset-breaker REASON                  close the circuit breaker, whatever holds
       release-reserve REASON                open the reserve for critical agents
@@ -103,7 +108,8 @@ def send(
     for option, name in (("--by", by), ("--id", id)):
         if name is not None and not 1 <= len(name) <= c.NAME_MAX:
             raise click.BadParameter(f"allowed is a name of 1 to {c.NAME_MAX} characters", param_hint=f"'{option}'")
-    command = _command(message, {"--cost": cost, "--tokens": tokens}, id or f"send-{secrets.token_hex(8)}")
+    limits = {f"--{name}": value for name, value in raised.items()}
+    command = _command(message, limits, id or f"send-{secrets.token_hex(8)}")
     if id not in (None, command.id):
         raise click.UsageError(f"the message has the id {command.id}, and --id says {id}: leave one out")
     asks = by or _user()
@@ -177,6 +183,8 @@ def _approval(rest: tuple[str, ...], limits: Mapping[str, str | None]) -> dict[s
     if rest:
         raise click.UsageError(f"approve-limit takes its limits as options: {rest[0]!r} is none; like --cost 200")
     message: dict[str, Any] = {"type": "ApproveLimit"}
+    if limits["--limit"] is not None:
+        return message | _of_limit(limits)
     for option, field, kind in (("--cost", "max_cost_usd", Decimal), ("--tokens", "max_tokens_total", int)):
         text = limits[option]
         if text is None:
@@ -189,8 +197,20 @@ def _approval(rest: tuple[str, ...], limits: Mapping[str, str | None]) -> dict[s
             example = "dollars like 200 or 12.50" if kind is Decimal else "whole tokens like 5000000"
             raise click.UsageError(f"{option}: found {text!r}, allowed are {example}") from None
     if len(message) == 1:
-        raise click.UsageError("approve-limit needs a limit: --cost DOLLARS, --tokens TOKENS, or both")
+        words = "--cost DOLLARS, --tokens TOKENS, or both; or --limit NAME with --max JSON"
+        raise click.UsageError(f"approve-limit needs a limit: {words}")
     return message
+
+
+def _of_limit(limits: Mapping[str, str | None]) -> dict[str, Any]:
+    """The fields of `ApproveLimit` that name one limit."""
+    try:
+        most = json.loads(limits["--max"] or "", parse_float=Decimal)
+    except ValueError:
+        example = """a JSON object like '{"tokens": 900000}'"""
+        raise click.UsageError(f"--max: found {limits['--max']!r}, allowed is {example}") from None
+    named = {"limit": limits["--limit"], "value": limits["--value"], "max": most}
+    return {field: value for field, value in named.items() if value is not None}
 
 
 def _override(rest: tuple[str, ...]) -> dict[str, Any]:

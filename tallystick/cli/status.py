@@ -15,7 +15,7 @@ from tallystick.cli.viewing import opened_views
 from tallystick.config.amounts import DIMENSIONS, EDGE_NAMES, Amounts, Triple, cents, dollars, percent
 from tallystick.events.decide.answers import stamp
 from tallystick.events.messages.replies import GlobalStatus, shown
-from tallystick.events.state.accounts import money
+from tallystick.events.state.money import money
 from tallystick.projections.reports.cost import Costs
 from tallystick.projections.reports.query_adapter import QueryAdapter
 from tallystick.projections.reports.status import Status

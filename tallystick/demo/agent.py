@@ -15,7 +15,7 @@ from tallystick.config.amounts import COST, DIMENSIONS, TIME, TOKENS, Budget, Tr
 from tallystick.config.prices import PriceList
 from tallystick.demo.workload import Run, Step, needed
 from tallystick.events import messages as c
-from tallystick.events.state.accounts import Money, plus
+from tallystick.events.state.money import Money, plus
 
 CHECK_AGAIN_MS: Final = 30_000
 """How often an agent that may not go on looks whether it may."""

@@ -18,7 +18,7 @@ from tallystick.demo.stage import Stage
 from tallystick.demo.worker import Worker
 from tallystick.events import catalog as e
 from tallystick.events.messages import MESSAGES_MAX
-from tallystick.events.state.accounts import Money, plus
+from tallystick.events.state.money import Money, plus
 
 STARTS_AT: Final = dt.datetime(2026, 1, 5, 9, tzinfo=dt.UTC)
 """When a demonstration begins by its own clock: always the same, so that its log is."""

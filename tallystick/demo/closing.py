@@ -12,7 +12,7 @@ from tallystick.config.amounts import COST, TOKENS, cents, dollars
 from tallystick.demo.agent import Agent, Outcome
 from tallystick.demo.screen import percentile
 from tallystick.demo.summary import LEVELS_REACHED, Summary, consumed_of_spendable
-from tallystick.events.state.accounts import Money, money, plus
+from tallystick.events.state.money import Money, money, plus
 from tallystick.projections.reports.cost import limits_of
 from tallystick.wording import compact, minutes_and_seconds, short_amounts
 

@@ -6,8 +6,8 @@ from tallystick.events import catalog as e
 from tallystick.events.log.audit import Replay
 from tallystick.events.log.codec import BrokenChain
 from tallystick.events.log.store import Store
-from tallystick.events.state.accounts import ZERO, Money, plus
 from tallystick.events.state.conservation import BrokenInvariant, check_conserved
+from tallystick.events.state.money import ZERO, Money, plus
 
 
 class Proof(msgspec.Struct, frozen=True):

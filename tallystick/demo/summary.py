@@ -18,7 +18,7 @@ from tallystick.demo.worker import Worker
 from tallystick.demo.workload import Workload
 from tallystick.events.log.store import Store
 from tallystick.events.messages.command import PRIORITIES
-from tallystick.events.state.accounts import money
+from tallystick.events.state.money import money
 from tallystick.projections.reports.cost import limits_of
 from tallystick.projections.reports.status import Status
 from tallystick.projections.reports.utilization import Quality, quality

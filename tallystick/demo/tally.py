@@ -11,7 +11,8 @@ from typing import Final, NamedTuple
 
 from tallystick.demo.news import Item, news
 from tallystick.events import catalog as e
-from tallystick.events.state.accounts import OVERDRAFT, POOL, RESERVE, ZERO, Money, money, plus
+from tallystick.events.state.accounts import OVERDRAFT, POOL, RESERVE
+from tallystick.events.state.money import ZERO, Money, money, plus
 from tallystick.projections.reports.cost import Costs
 from tallystick.projections.reports.status import Status
 from tallystick.projections.reports.task_day import TaskDay

@@ -6,7 +6,7 @@ import msgspec
 
 from tallystick.config.kinds import Priority
 from tallystick.config.prices import PriceList
-from tallystick.events.state.accounts import Money
+from tallystick.events.state.money import Money
 
 
 class Step(msgspec.Struct, frozen=True):

@@ -1,11 +1,13 @@
 """Explains what happens to the budgets of accounts: granted, moved, covered and given back."""
 
+from tallystick.config.amounts import seconds
 from tallystick.events import catalog as e
-from tallystick.events.state.accounts import POOL, limited
+from tallystick.events.state.accounts import POOL
 from tallystick.events.state.ledger import Ledger
+from tallystick.events.state.money import limited
 from tallystick.explain.history import History
 from tallystick.explain.row import Row, Rows, Style, left_at_source, the
-from tallystick.wording import amounts, counted, exact_percent
+from tallystick.wording import amounts, counted, exact_percent, number
 
 _COVER_CAUSES = {
     "under_estimate": "more was used than had been allocated or held",
@@ -22,7 +24,8 @@ def _says_allocated(event: e.BudgetAllocated, say: Style) -> str:
         f", {what} {label}" for what, label in zip(("type", "product", "workflow"), labels, strict=True) if label
     )
     demand = ", on its own demand" if event.on_demand else ""
-    granted = f"{say.amounts(event.amount)} from {the(event.parent or POOL)}{demand}"
+    lease = f", with a lease of {number(seconds(event.lease_ms))} s" if event.lease_ms else ""
+    granted = f"{say.amounts(event.amount)} from {the(event.parent or POOL)}{demand}{lease}"
     bound = "" if event.overdraft_max is None else f"; others may cover {say.amounts(event.overdraft_max)} for it"
     return f"{event.agent} was opened with {granted} (priority {event.priority}{named}){bound}"
 
@@ -98,6 +101,13 @@ def _says_released(event: e.BudgetReleased, say: Style) -> str:
 
 ROWS: Rows = {
     e.BudgetAllocated: Row(_says_allocated, _why_allocated),
+    e.AgentLeaseEnded: Row(
+        lambda x, say: (
+            f"the lease of {x.agent} ended: no message came by it, or from below it, since {say.time(x.heard_at)}"
+        ),
+        lambda x, ledger, history: [f"it lasts {number(seconds(x.lease_ms))} s from the last message on"],
+        after=(e.BudgetAllocated,),
+    ),
     e.BudgetDrawn: Row(
         lambda x, say: f"{x.agent} {'borrowed' if x.borrowed else 'drew'} {say.amounts(x.amount)}",
         _why_drawn,

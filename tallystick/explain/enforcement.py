@@ -23,6 +23,8 @@ _LED_TO_REFUSAL: dict[str, tuple[type[e.Event], ...]] = {
     "breaker_open": (e.BreakerTripped,),
     "daily_limit_reached": (e.ConfigLoaded, e.DayBegan, e.LimitApproved),
     "limit_not_raised": (e.ConfigLoaded,),
+    "limit_reached": (e.ConfigLoaded, e.LimitWindowsBegan, e.LimitRaised, e.LimitLine),
+    "unknown_limit": (e.ConfigLoaded,),
     "paused": (e.FleetPaused, e.ConfigLoaded),
     "throttled": (e.LevelChanged, e.AgentThrottled),
     "lease_lost": (e.LeaseLost, e.TaskPreempted, e.TaskCancelled, e.TaskGivenUp),
@@ -49,6 +51,8 @@ _LED_TO_ACTION: dict[str, tuple[type[e.Event], ...]] = {
 def behind_action(decided_by: object, agent: str, ledger: Ledger, history: History) -> list[int | None]:
     """The positions of what stood behind the action in a reply to an agent; ``decided_by`` is the reply's own."""
     kinds = _LED_TO_ACTION.get(str(decided_by), ())
+    if str(decided_by).startswith("limit:"):
+        kinds = (e.ConfigLoaded, e.LimitLine)
     if not str(decided_by).startswith("ancestor"):
         return [history.newest(kind, agent) for kind in kinds]
     account = ledger.accounts.get(agent)
@@ -126,6 +130,10 @@ def _behind_refusal(event: e.RequestRefused, ledger: Ledger, history: History) -
 
 
 ROWS: Rows = {
+    e.LastCallGiven: Row(
+        lambda x, say: f"{x.agent} learned of its last call: {say.amounts(x.left)} is left, {say.amounts(x.kept)} kept",
+        "an operation as large as its largest may reach into what is kept for a last one (enforcement.last_call)",
+    ),
     e.LevelChanged: Row(_says_level, _why_level, after=(e.BudgetAllocated, e.LevelChanged)),
     e.AgentThrottled: Row(lambda x, say: f"{x.agent} was throttled to {x.rate} of normal speed"),
     e.AgentStopped: Row(lambda x, say: f"{x.agent} was stopped: {x.reason}"),

@@ -21,6 +21,8 @@ _OF_THE_FLEET = (
     e.BreakerTripped,
     e.BreakerClosed,
     e.LimitApproved,
+    e.LimitWindowsBegan,
+    e.LimitRaised,
 )
 """What concerns every open agent, and every task that is not finished."""
 _ROUTINE = (e.UsageReported, e.HoldPlaced, e.HoldExtended, e.HoldSettled, e.AgentHeard, e.LeaseExtended)

@@ -35,6 +35,7 @@ _LED_TO_WAITING: dict[str, tuple[type[e.Event], ...]] = {
     "daily_tokens": (e.ConfigLoaded, e.DayBegan, e.LimitApproved),
     "daily_cost": (e.ConfigLoaded, e.DayBegan, e.LimitApproved),
     "product_daily_tokens": (e.ConfigLoaded, e.DayBegan),
+    "limit_reached": (e.ConfigLoaded, e.LimitWindowsBegan, e.LimitRaised),
     "product_concurrency": (e.ConfigLoaded,),
     "type_concurrency": (e.ConfigLoaded,),
     "total_concurrency": (e.ConfigLoaded,),

@@ -84,10 +84,15 @@ def _says_ended(event: e.HoldEnded, say: Style) -> str:
     return f"hold {event.hold} of {event.agent} {how[event.how]}{because}"
 
 
+def _says_spent(event: e.HoldSpent, say: Style) -> str:
+    return f"hold {event.hold} of {event.agent} was not settled in time: {say.used(event)} counts as used"
+
+
 def _says_placed(event: e.HoldPlaced, say: Style) -> str:
     what = "" if event.operation is None else f", for {event.operation}"
     held = f"{event.agent} reserved {say.amounts(event.amount)} in hold {event.hold}"
-    return f"{held}, until {say.time(event.expires_at)}{what}{_labelled(event)}{_because(event)}"
+    spends = ", whose expiry counts as used" if event.spends else ""
+    return f"{held}, until {say.time(event.expires_at)}{spends}{what}{_labelled(event)}{_because(event)}"
 
 
 def _says_extended(event: e.HoldExtended, say: Style) -> str:
@@ -173,6 +178,7 @@ ROWS: Rows = {
     ),
     e.HoldExtended: Row(_says_extended, also=_its_hold),
     e.HoldSettled: Row(_says_settled, _price_of, also=_its_hold),
+    e.HoldSpent: Row(_says_spent, "the provider may have billed it: a late settlement replaces it", also=_its_hold),
     e.HoldEnded: Row(_says_ended, also=_its_hold),
     e.UsageCorrected: Row(_says_corrected, _why_corrected, also=_its_record),
     e.AgentHeard: Row(lambda x, say: f"{x.agent} sent a heartbeat"),

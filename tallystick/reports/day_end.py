@@ -6,7 +6,7 @@ from zoneinfo import ZoneInfo
 from tallystick.actors.policies.forecasting.days import day_total
 from tallystick.actors.policies.forecasting.intervals import Range
 from tallystick.config.amounts import COST, NANOS_PER_DOLLAR
-from tallystick.events.state.accounts import money
+from tallystick.events.state.money import money
 from tallystick.projections.reports.cost import Costs, hours_of
 from tallystick.projections.store.view_store import ViewStore
 from tallystick.projections.views import hours as hours_view

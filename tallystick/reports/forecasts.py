@@ -17,7 +17,7 @@ from tallystick.config.amounts import COST, DIMENSIONS, EDGE_NAMES, TIME, dollar
 from tallystick.events.catalog import LEVELS
 from tallystick.events.catalog.forecasts import Prediction
 from tallystick.events.decide.answers import stamp
-from tallystick.events.state.accounts import money
+from tallystick.events.state.money import money
 from tallystick.projections.reports.agent_usage import used_by
 from tallystick.projections.reports.cost import Costs
 from tallystick.projections.reports.usage_report import in_workflow

@@ -12,8 +12,9 @@ from typing import Any, ClassVar
 from tallystick.config.amounts import MS_PER_SECOND, NOTHING, Triple
 from tallystick.events import catalog as e
 from tallystick.events.decide.levels import BLACK, enforced
-from tallystick.events.state.accounts import POOL, ZERO, Account, Money, money, plus
+from tallystick.events.state.accounts import POOL, Account
 from tallystick.events.state.ledger import Ledger
+from tallystick.events.state.money import ZERO, Money, money, plus
 from tallystick.whatif.comparison import Instruction
 from tallystick.whatif.task_statistics import TaskStatistics
 
@@ -234,6 +235,7 @@ class AgentHistories:
     _STEPS: ClassVar[dict[type[e.Event], Callable[["AgentHistories", Any], str | None]]] = {
         e.UsageReported: _use,
         e.HoldSettled: _use,
+        e.HoldSpent: _use,
         e.UsageCorrected: _correct,
         e.BudgetAllocated: _open,
         e.BudgetReleased: _release,

@@ -13,7 +13,7 @@ from tallystick.events.decide.answers import stamp
 from tallystick.events.decide.levels import STOP, WARN
 from tallystick.events.log.codec import digest_of
 from tallystick.events.messages.task_replies import shown_minutes
-from tallystick.events.state.accounts import Money
+from tallystick.events.state.money import Money
 from tallystick.whatif.agent_histories import ACTIONS, AgentHistories, AgentHistory
 from tallystick.whatif.assumptions import assumptions
 from tallystick.whatif.comparison import SAME_MOMENT

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from tallystick.events.catalog import rules_version
-from tallystick.events.state.accounts import minus
+from tallystick.events.state.money import minus
 from tallystick.whatif.rerun import Rerun
 from tallystick.whatif.stretches import positions
 from tallystick.wording import counted, shown_time

@@ -12,8 +12,9 @@ from tallystick.events.log.store import Record
 from tallystick.events.state.ledger import Ledger
 
 _FIELDS: Final[Mapping[type[e.Event], tuple[str, ...]]] = {
-    e.ConfigLoaded: ("date", "day_ends_at"),
+    e.ConfigLoaded: ("date", "day_ends_at", "limit_windows"),
     e.DayBegan: ("date", "ends_at"),
+    e.LimitWindowsBegan: ("window_ends",),
     e.TotalBudgetSet: ("period_ends_at",),
     e.PeriodRenewed: ("period_ends_at",),
 }
@@ -42,6 +43,9 @@ def put(ledger: Ledger, event: e.Event) -> None:
     match event:
         case e.ConfigLoaded(date=str(date), day_ends_at=dt.datetime() as ends_at):
             ledger.day.date, ledger.day.ends_at = date, ends_at
+            ledger.limits.end_windows(event.limit_windows)
+        case e.LimitWindowsBegan():
+            ledger.limits.end_windows(event.window_ends)
         case e.DayBegan():
             ledger.day.date, ledger.day.ends_at = event.date, event.ends_at
         case e.TotalBudgetSet() | e.PeriodRenewed():
@@ -56,4 +60,7 @@ def _is_near(ours: Any, recorded: Any) -> bool:
             return False
     if isinstance(ours, dt.datetime) and isinstance(recorded, dt.datetime):
         return abs(ours - recorded) <= _APART_MAX
+    if isinstance(ours, dict) and isinstance(recorded, dict):
+        same = ours.keys() == recorded.keys()
+        return same and all(abs(ours[kind] - recorded[kind]) <= _APART_MAX for kind in ours)
     return ours is None and recorded is None

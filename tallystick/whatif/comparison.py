@@ -103,11 +103,12 @@ _DECIDING: dict[type[e.Event], tuple[str, ...]] = {
     e.LeaseLost: ("task", "attempt", "then"),
     e.TaskOverdue: ("task",),
     e.DayBegan: ("date",),
+    e.LimitWindowsBegan: (),
     e.BreakerTripped: ("condition",),
 }
 """What was decided in these events; the rest are numbers that follow from amounts. Of other events all fields count."""
 _CONSEQUENCES = (
-    *(e.AlertRaised, e.AlertDeliveryFailed, e.TotalBudgetSet, e.Rebalanced),
+    *(e.AlertRaised, e.AlertDeliveryFailed, e.LimitLine, e.TotalBudgetSet, e.Rebalanced),
     *(e.ForecastMade, e.ForecastScored, e.RunLearned, e.AnomalyFound, e.StartsExpected, e.EstimateAdjusted),
 )
 """Alerts follow from other decisions, the total is part of the question, and a plan is its moves. What was forecast and

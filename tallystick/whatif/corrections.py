@@ -10,8 +10,8 @@ from tallystick.config.amounts import COST, MS_PER_SECOND, NANOS_PER_DOLLAR, TIM
 from tallystick.events import catalog as e
 from tallystick.events import messages as c
 from tallystick.events.messages import proposals as p
-from tallystick.events.state.accounts import ZERO, Money, less, plus
 from tallystick.events.state.ledger import Ledger
+from tallystick.events.state.money import ZERO, Money, less, plus
 
 _Record = e.UsageReported | e.HoldSettled
 

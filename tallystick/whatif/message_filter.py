@@ -13,8 +13,8 @@ from tallystick.events import catalog as e
 from tallystick.events import messages as c
 from tallystick.events.decide.levels import STOP, enforced
 from tallystick.events.messages.replies import Refusal, Reply
-from tallystick.events.state.accounts import ZERO, Money, minus, plus
 from tallystick.events.state.ledger import Ledger
+from tallystick.events.state.money import ZERO, Money, minus, plus
 
 STOPPED, NO_ACCOUNT, NOT_BEGUN, REFUSED, SHIFTED = "stopped", "no_account", "not_begun", "refused", "moved"
 REASONS = (STOPPED, NO_ACCOUNT, NOT_BEGUN, REFUSED, SHIFTED)
@@ -54,7 +54,9 @@ class Usage(NamedTuple):
 def usage_in(events: Iterable[e.Event]) -> Usage | None:
     """The usage that a message reported, if it did."""
     for event in events:
-        if isinstance(event, e.UsageReported | e.HoldSettled):
+        if isinstance(event, e.UsageCorrected) and event.settles:
+            return Usage(event.agent, event.counts.units, event.id)
+        if isinstance(event, e.UsageReported | e.HoldSettled) and not isinstance(event, e.HoldSpent):
             return Usage(event.agent, (event.tokens, event.time_ms, event.cost_nanos), event.id)
     return None
 

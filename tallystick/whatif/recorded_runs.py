@@ -16,7 +16,7 @@ from tallystick.events import catalog as e
 from tallystick.events import messages as c
 from tallystick.events.catalog import STORED_NAME
 from tallystick.events.log.codec import decode_event
-from tallystick.events.state.accounts import money
+from tallystick.events.state.money import money
 from tallystick.whatif.steps import REFUSED, Step
 
 Ending = Literal["completed", "lost", "cut_short"]

@@ -9,7 +9,7 @@ from rich.text import Text
 
 from tallystick.events import catalog as e
 from tallystick.events.decide.levels import DEGRADE, STOP, THROTTLE
-from tallystick.events.state.accounts import Money
+from tallystick.events.state.money import Money
 from tallystick.whatif.agent_histories import AgentHistories, AgentHistory
 from tallystick.whatif.answer import Agent, Span, agents_that_differ, changes
 from tallystick.whatif.assumptions import assumptions

@@ -16,8 +16,8 @@ from tallystick.config.amounts import Budget
 from tallystick.events import catalog as e
 from tallystick.events import messages as c
 from tallystick.events.log.codec import decode_command, encode_command
-from tallystick.events.state.accounts import ZERO, Money, minus, plus
 from tallystick.events.state.ledger import Ledger
+from tallystick.events.state.money import ZERO, Money, minus, plus
 from tallystick.events.state.task_rules import lease_time
 from tallystick.whatif.message_filter import Usage
 from tallystick.whatif.recorded_runs import Message, RecordedRuns, Run

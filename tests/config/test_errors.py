@@ -10,9 +10,9 @@ CASES = {
     # unknown, missing and repeated keys
     "enforcement:\n\n  warn_att: 0.5": (
         "limits.yml:3:3: enforcement.warn_att: unknown key; did you mean 'warn_at'? (allowed: warn_at, throttle_at, "
-        "degrade_at, stop_at, throttle_rate, warn_before_exhaustion_seconds, fleet)"
+        "degrade_at, stop_at, throttle_rate, warn_before_exhaustion_seconds, last_call, fleet)"
     ),
-    "holds: {q: 1}": "limits.yml:1:9: holds.q: unknown key (allowed: ttl_seconds)",
+    "holds: {q: 1}": "limits.yml:1:9: holds.q: unknown key (allowed: ttl_seconds, quantile)",
     "rules:\n- {condition: default}": (
         "limits.yml:2:3: auto_model_selection.rules[0].model: this key is missing; allowed is a name of 1 to 128 characters"
     ),
@@ -182,7 +182,7 @@ def test_an_error_carries_its_parts_for_programs() -> None:
 @pytest.mark.parametrize(
     ("mapping", "line"),
     [
-        ({"holds": {"ttl": 1}}, "holds.ttl: unknown key (allowed: ttl_seconds)"),
+        ({"holds": {"ttl": 1}}, "holds.ttl: unknown key (allowed: ttl_seconds, quantile)"),
         (
             {"scoring": {"wait": float("nan")}},
             "scoring.wait: found nan, allowed is a number from 0 to 9223372036, with at most 9 decimals",

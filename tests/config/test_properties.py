@@ -14,11 +14,13 @@ from tallystick.config import prices
 from tallystick.config.amounts import AMOUNT_MAX
 from tallystick.config.errors import ConfigError, Unfit
 from tallystick.config.grammar import quoted
-from tallystick.config.kinds import Bounds
+from tallystick.config.kinds import Bounds, Percent
+from tallystick.config.limits import SCOPES, Calendar, Lasting, Limit, LimitMax
 from tallystick.config.loader import changed, from_mapping, parse, restore, to_mapping, without_limits
 from tallystick.config.names import FLEET_NAMES
 from tallystick.config.overlay import changes, dropped
 from tallystick.config.remarks import kept, limits_of, names_key
+from tallystick.config.section import Section
 from tallystick.config.settings import (
     AutoModelSelection,
     CircuitBreaker,
@@ -27,7 +29,6 @@ from tallystick.config.settings import (
     FleetResponse,
     Model,
     ModelRule,
-    Section,
     WhenTripped,
 )
 from tallystick.config.spelling import misspelled
@@ -86,10 +87,33 @@ def sections(kind: type[Section]) -> st.SearchStrategy[Section]:
     return st.fixed_dictionaries(fields).map(fitting)
 
 
-MUST_FIT = ("timezone", "models", "auto_model_selection", "notifications", "circuit_breaker")
+MUST_FIT = (
+    *("timezone", "models", "auto_model_selection", "notifications", "circuit_breaker"),
+    *("limits", "limits_counters_max"),
+)
 FREE = st.fixed_dictionaries(
     {field.name: values(field.type) for field in msgspec.structs.fields(Config) if field.name not in MUST_FIT}
 )
+
+
+def lasting(length: Decimal, unit: str, opens: Any) -> Lasting:
+    return Lasting(**{unit: length, "opens": opens})
+
+
+def limits() -> st.SearchStrategy[Limit]:
+    scopes = st.sampled_from(SCOPES[1:]) | NAMES.map("label:{}".format)
+    lengths = st.decimals(1, 300, places=0)
+    units = st.sampled_from(["seconds", "minutes", "hours", "days"])
+    return st.builds(
+        Limit,
+        name=NAMES.filter(lambda name: "/" not in name and name != "daily"),
+        max=sections(LimitMax),
+        per=scopes | st.just("fleet"),
+        match=st.dictionaries(scopes, NAMES | st.lists(NAMES, min_size=1, max_size=3).map(tuple), max_size=2),
+        window=values(Calendar) | st.builds(lasting, lengths, units, st.sampled_from([None, "first_use"])),
+        alert_at_percent=st.none() | st.lists(values(Percent), max_size=3).map(tuple),
+        then=st.sampled_from(["stop", "refuse", "wait", "warn"]),
+    )
 
 
 @st.composite
@@ -109,6 +133,8 @@ def configs(draw: st.DrawFn) -> Config:
         },
         auto_model_selection=AutoModelSelection((*rules, ModelRule("default", aliases[0]))),
         notifications=notifications,
+        limits=tuple(draw(st.lists(limits(), max_size=3, unique_by=lambda limit: limit.name))),
+        limits_counters_max=draw(st.integers(1, AMOUNT_MAX)),
         circuit_breaker=CircuitBreaker(tuple(draw(st.lists(TRIPS, max_size=2))), WhenTripped(notify=notified)),
         **free,
     )

@@ -84,14 +84,24 @@ def test_a_hold_that_is_open_at_midnight_counts_in_the_new_day() -> None:
     core.then_events(e.HoldPlaced)
 
 
-def test_another_time_zone_moves_the_end_of_the_day_and_begins_one_where_the_date_differs() -> None:
+def test_another_time_zone_keeps_the_count_of_the_day_at_hand_and_moves_its_end() -> None:
     core = configured({"max_tokens_total": 1_000})
     core.given(allocate("ann", 5_000), use("ann", 600))
     core.given(fleet(100_000_000, **QUIET, **NO_BREAKER, daily_limits=NO_LIMITS, timezone="Europe/Zurich"))
     assert (core.ledger.day.date, core.ledger.day.ends_at.hour) == ("2026-03-04", 23)
     assert core.ledger.used_today[0] == 600
     core.given(fleet(100_000_000, **QUIET, **NO_BREAKER, daily_limits=NO_LIMITS, timezone="Pacific/Kiritimati"))
-    assert (core.ledger.day.date, core.ledger.used_today[0]) == ("2026-03-05", 0)
+    assert (core.ledger.day.date, core.ledger.day.ends_at.hour, core.ledger.used_today[0]) == ("2026-03-04", 10, 600)
+    core.wait(22 * 3_600).pass_time()
+    assert (core.ledger.day.date, core.ledger.used_today[0]) == ("2026-03-06", 0)
+
+
+def test_a_limit_of_the_day_stays_reached_when_the_zone_is_changed_and_changed_back() -> None:
+    core = configured({"max_tokens_total": 1_000})
+    core.given(allocate("ann", 5_000), use("ann", 1_000))
+    core.given(c.LoadConfig(config={"timezone": "Pacific/Kiritimati"}), c.LoadConfig(config={"timezone": "UTC"}))
+    core.when(hold("ann", "h", 1))
+    core.then_refused("daily_limit_reached", used=1_000)
 
 
 # --- holds ------------------------------------------------------------------------------------------------------------

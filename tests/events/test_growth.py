@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tallystick.config.amounts import AMOUNT_MAX, COST, DIMENSIONS, TIME, TOKENS
-from tallystick.events.state.accounts import Money
 from tallystick.events.state.growth import NO_STEPS, Growth, observed
+from tallystick.events.state.money import Money
 
 STEPS = [(1_000, 5_000, 40_000), (1_700, 2_000, 90_000), (2_100, 9_000, 60_000), (3_300, 1_000, 250_000)]
 amounts = st.integers(min_value=0, max_value=AMOUNT_MAX)

@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from tallystick.config.amounts import COST, TOKENS, Amounts
 from tallystick.events import catalog as e
 from tallystick.events.catalog.forecasts import Outcome
-from tallystick.events.state.accounts import Money
 from tallystick.events.state.growth import NO_STEPS, Growth, observed
 from tallystick.events.state.history import (
     COST_ON_TOKENS,
@@ -23,6 +22,7 @@ from tallystick.events.state.history import (
     History,
     conformal,
 )
+from tallystick.events.state.money import Money
 
 
 def run(

@@ -17,7 +17,7 @@ def test_every_event_has_a_row() -> None:
 
 
 def test_a_completed_task_frees_its_slot_counts_for_its_payer_and_is_no_longer_committed() -> None:
-    assert [step.__name__ for step in STEPS[e.TaskCompleted]] == ["complete", "count_done_task", "end"]
+    assert [step.__name__ for step in STEPS[e.TaskCompleted]] == ["complete", "count_done_task", "end_run", "end"]
     assert e.TaskCompleted in TASK_EVENTS
 
 

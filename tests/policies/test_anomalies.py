@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from tallystick.actors.policies.forecasting.anomalies import LOOP_STEPS, STEPS_MIN, Found, Streak, loop, outlier
 from tallystick.actors.policies.forecasting.growth_forecast import growth_by_dimension
 from tallystick.config.amounts import AMOUNT_MAX
-from tallystick.events.state.accounts import Money
+from tallystick.events.state.money import Money
 from tests.support.past_runs import NOTHING, conversation, grown, known
 
 VARIED = [(900 + 40 * (i % 5), 1_000 + 100 * (i % 3), 5_000) for i in range(20)]

@@ -15,7 +15,7 @@ from tallystick.actors.policies.forecasting.growth_forecast import (
     growth_by_dimension,
 )
 from tallystick.config.amounts import AMOUNT_MAX, COST, DIMENSIONS, TIME, TOKENS
-from tallystick.events.state.accounts import Money
+from tallystick.events.state.money import Money
 from tests.support.past_runs import NOTHING, conversation, grown, known
 
 DICE = 7

@@ -11,7 +11,7 @@ from tallystick.cli.status import used_percent
 from tallystick.config.amounts import COST, TOKENS, dollars
 from tallystick.events import catalog as e
 from tallystick.events import messages as c
-from tallystick.events.state.accounts import money
+from tallystick.events.state.money import money
 from tallystick.projections.reports.agent_usage import used_by
 from tallystick.projections.reports.cost import Costs
 from tallystick.projections.reports.quality_metrics import metrics_of

@@ -30,8 +30,20 @@ from tests.support.limits import with_seed_limits
 START = dt.datetime(2026, 3, 4, 12, 0, tzinfo=dt.UTC)
 """A Wednesday at noon."""
 TESTER = "tester"
-MEMORY = frozenset({"position", "now", "ids", "id_order", "id_marks", "next_mark", "day marks", "pool_exhausted_at"})
-"""What a refusal may change: it is recorded, and its id remembered."""
+MEMORY = frozenset(
+    {
+        "position",
+        "now",
+        "ids",
+        "id_order",
+        "id_marks",
+        "next_mark",
+        "day marks",
+        "pool_exhausted_at",
+        "leases of agents",
+    }
+)
+"""What a refusal may change: it is recorded, its id remembered, and who asked is alive."""
 FORGETTING = frozenset(
     {"ended_holds", "ended_order", "released", "released_order", "lives", "finished tasks", "finished order"}
 )
@@ -61,7 +73,7 @@ def dump(ledger: Ledger) -> dict[str, Any]:
     state = {
         key: value
         for key, value in vars(ledger).items()
-        if key not in ("rules", "root", "reserve", "accounts", "watch", "below", "orders")
+        if key not in ("rules", "root", "reserve", "accounts", "watch", "below", "orders", "looked_at")
     }
     state["holds"] = {
         hold.id: (hold.account.id, *msgspec.structs.astuple(hold)[1:-1]) for hold in ledger.holds.values()
@@ -75,6 +87,8 @@ def dump(ledger: Ledger) -> dict[str, Any]:
     state["ended_order"] = [*state.pop("late_holds"), *(hold for _, hold in state["ended_order"])]
     state["history"] = ledger.history.dump()
     state |= _dump_tasks(ledger.tasks)
+    state["outputs"] = ledger.outputs.dump()
+    state["leases of agents"] = ledger.leases.dump()
     state["estimates"] = ledger.estimates.dump()
     *state["day"], state["day marks"] = [dict(ledger.day.held_by_product), *ledger.day.dump()]
     state["commitments"] = [
@@ -83,11 +97,21 @@ def dump(ledger: Ledger) -> dict[str, Any]:
     ]
     state["slot_times"] = ledger.slot_times.dump()
     state["charged"] = ledger.charged.dump()
+    state["limits"] = _dump_limits(ledger)
     state["config"] = to_mapping(ledger.rules.config)
     state["prices"] = prices_to_mapping(ledger.rules.prices)
     for account in (ledger.root, ledger.reserve, *ledger.accounts.values()):
         state[f"account {account.id}"] = _dump_account(account)
     return state
+
+
+def _dump_limits(ledger: Ledger) -> list[Any]:
+    held = [
+        (name, value, list(counter.held), counter.committed, counter.models)
+        for name, state in ledger.limits.states.items()
+        for value, counter in state.counters.items()
+    ]
+    return [ledger.limits.dump(), ledger.limits.count, held]
 
 
 def _dump_tasks(tasks: Tasks) -> dict[str, Any]:
@@ -111,6 +135,8 @@ def _dump_account(account: Account) -> dict[str, Any]:
     for name in ("free", "held", "spent"):
         plain[name] = tuple(plain[name])
     plain["parent"] = None if account.parent is None else account.parent.id
+    plain.pop("heard_at")  # with the leases
+    plain["leased"] = None if account.leased is None else account.leased.id
     plain["payers_above"] = tuple(payer.id for payer in account.payers_above)
     plain["payers"] = tuple(payer.id for payer in account.payers)
     plain["children"] = None if account.children is None else sorted(account.children)

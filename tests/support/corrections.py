@@ -11,7 +11,7 @@ from tallystick.events import messages as c
 from tallystick.events.log.correction import with_record
 from tallystick.events.log.lookup import Taken
 from tallystick.events.messages import proposals as p
-from tallystick.events.state.accounts import Money
+from tallystick.events.state.money import Money
 from tests.support.core import START, Core
 
 Record = e.UsageReported | e.HoldSettled

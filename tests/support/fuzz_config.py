@@ -43,7 +43,30 @@ def beginning(dice: Random, temper: Temper) -> dict[str, Any]:
     if temper.large:
         config |= some(dice, config)
     config["notifications"] = {"ceo": []}
+    config["limits"] = limits(config)
     return config
+
+
+def limits(config: dict[str, Any]) -> list[dict[str, Any]]:
+    """Limits for a configuration, drawn from what it says: so the sessions of before stay as they are otherwise."""
+    dice = Random(json.dumps(config, sort_keys=True, default=str))
+    most = {"tokens": (0, 50, 10**5, 2**63 - 1), "cost_usd": ("0.01", 3), "requests": (1, 9), "concurrent": (1, 4)}
+    found = []
+    for n in range(dice.choice((0, 0, 1, 3))):
+        named = dice.sample(sorted(most), dice.randint(1, 3))
+        found.append(
+            {
+                "name": f"limit-{n}",
+                "per": dice.choice(("fleet", "account", "product", "model", "provider", "label:user")),
+                "match": dice.choice(({}, {"product": "shop"}, {"label:user": ["a", "b"]}, {"model": "opus"})),
+                "window": dice.choice(
+                    ("total", "hour", "day", "week", "month", {"seconds": 60}, {"days": 7, "from": "first_use"})
+                ),
+                "max": {name: dice.choice(most[name]) for name in named},
+                "then": dice.choice(("stop", "refuse", "wait", "warn")),
+            }
+        )
+    return found
 
 
 def some(dice: Random, config: dict[str, Any]) -> dict[str, Any]:
@@ -71,6 +94,9 @@ def changed(dice: Random, temper: Temper) -> dict[str, Any]:
         )
     if dice.random() < temper.strange:
         part["products"] = {dice.choice(STRANGE): {"weight": any_number(dice)}}
+    changing = Random(json.dumps(part, sort_keys=True, default=str))
+    if changing.random() < 0.2:
+        part |= {"limits": limits(part), "limits_counters_max": changing.choice((1, 5, 100_000))}
     return part
 
 

@@ -5,9 +5,9 @@ from collections.abc import Iterable, Sequence
 
 from tallystick.config.amounts import Amounts
 from tallystick.events import catalog as e
-from tallystick.events.state.accounts import Money
 from tallystick.events.state.growth import NO_STEPS, Growth, observed
 from tallystick.events.state.history import History, Known
+from tallystick.events.state.money import Money
 
 LABELS = ("backend-engineer", "m")
 

@@ -98,6 +98,8 @@ class Spending:
                     rest = [max(0, units - part) for units, part in zip(held, used, strict=True)]
                     self.holds[event.hold] = (agent, (rest[0], rest[1], rest[2]))
                 self._use(event.agent, event)
+            case e.UsageCorrected():
+                self._correct(event)
             case e.HoldExtended() if event.amount is not None:
                 held, more = self.holds[event.hold][1], event.amount.triple
                 larger = (held[0] + (more[0] or 0), held[1] + (more[1] or 0), held[2] + (more[2] or 0))
@@ -140,6 +142,8 @@ class Spending:
 
     def _enter(self, event: "e.ConfigLoaded | e.DayBegan") -> None:
         date = event.at.astimezone(ZoneInfo(self.config["timezone"])).date().isoformat()
+        if isinstance(event, e.ConfigLoaded) and self.date is not None:
+            date = self.date  # another zone keeps the day at hand
         assert date == event.date
         if date != self.date:
             self.date, self.used, self.alerts, self.approved = date, [0, 0, 0], [], {}
@@ -154,6 +158,21 @@ class Spending:
         self.by_product[product] += event.tokens
         run = None if late else self.run_of(agent)
         if run is not None and agent in self.parent:
+            self.runs[run][1] += event.tokens
+
+    def _correct(self, event: e.UsageCorrected) -> None:
+        """What was recorded today counts otherwise today."""
+        record = event.record
+        date = record.at.astimezone(ZoneInfo(self.config["timezone"])).date().isoformat()
+        if date != self.date:
+            return
+        for d, units in enumerate(event.difference):
+            self.used[d] += units
+        is_open = event.closed is None
+        product = self.product_of(record.agent) if is_open else self.once.get(record.agent)
+        self.by_product[product] += event.tokens
+        run = self.run_of(record.agent) if is_open else None
+        if run is not None:
             self.runs[run][1] += event.tokens
 
     def _check(self, product: str | None, committing: bool) -> None:

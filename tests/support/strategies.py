@@ -63,6 +63,7 @@ def _allocate(dice: Random, seen: Seen) -> c.Command:
         parent=parent,
         priority=dice.choice(c.PRIORITIES),
         product=dice.choice((None, None, "shop")),
+        lease_seconds=dice.choice((*[None] * 6, Decimal(50), Decimal(1_000), Decimal(0))),
     )
 
 
@@ -125,6 +126,8 @@ def _reserve(dice: Random, seen: Seen) -> c.Command:
         ttl_seconds=ttl,
         overage="reject" if not dice.randint(0, 5) else "book",
         labels={"user": "u-1"} if not dice.randint(0, 5) else None,
+        on_expiry="spend" if not dice.randint(0, 2) else "release",
+        model="haiku" if not dice.randint(0, 5) else None,
     )
 
 

@@ -7,8 +7,8 @@ from typing import NamedTuple
 from tallystick.actors.policies.forecasting.growth_forecast import Course
 from tallystick.config.amounts import COST, DIMENSIONS, EDGE_NAMES, TIME, TOKENS, dollars, seconds
 from tallystick.events.catalog.forecasts import Anomaly
-from tallystick.events.state.accounts import Money
 from tallystick.events.state.growth import Growth
+from tallystick.events.state.money import Money
 
 FAR = 8.0
 """A step this many standard deviations above what was expected stands out. Steps are no Gaussians: of the 14,000 steps

@@ -12,7 +12,8 @@ from tallystick.config.amounts import DIMENSIONS, Amounts, Triple, split_exactly
 from tallystick.config.settings import Config
 from tallystick.events.catalog import Strategy
 from tallystick.events.messages.proposals import Move
-from tallystick.events.state.accounts import POOL, Money
+from tallystick.events.state.accounts import POOL
+from tallystick.events.state.money import Money
 
 _WORTH = 0.01
 """A grant below this share of what an agent lacks changes nothing for it."""

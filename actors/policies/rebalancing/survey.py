@@ -17,8 +17,9 @@ from tallystick.actors.policies.rebalancing.figures import Figures
 from tallystick.actors.policies.rebalancing.plan import Hungry, Idle
 from tallystick.config.amounts import AMOUNT_MAX, DIMENSIONS, Triple
 from tallystick.config.settings import Config
-from tallystick.events.state.accounts import POOL, Account, Money
+from tallystick.events.state.accounts import POOL, Account
 from tallystick.events.state.growth import Growth
+from tallystick.events.state.money import Money
 
 HORIZONS: Final = 1.1
 """A budget is filled up so that it lasts so many times the warning's time. More leaves much unused when runs end, less

@@ -1,0 +1,348 @@
+"""How events change what limits have counted. It is called only where there are limits, or were."""
+
+from collections.abc import Iterable, Sequence
+
+from msgspec.structs import replace
+
+from tallystick.config.amounts import Triple
+from tallystick.config.limits import MEASURES
+from tallystick.events import catalog as e
+from tallystick.events.catalog.usage import tokens_of
+from tallystick.events.state.accounts import Account, Hold, Limited
+from tallystick.events.state.counters import Counter
+from tallystick.events.state.ledger import Ledger
+from tallystick.events.state.limit_rules import CONCURRENT, INPUT, REQUESTS, TOKENS, lines_of, percent_text
+from tallystick.events.state.limit_subjects import (
+    Units,
+    held_units,
+    requests_of,
+    subject_of,
+    subject_of_report,
+    used_units,
+)
+from tallystick.events.state.limits import ALL, Approved, Limits, LimitState, Match, Place, Run
+from tallystick.events.state.money import money
+from tallystick.events.state.slot_time import micros
+
+# --- the configuration and the windows -------------------------------------------------------------------------------
+
+
+def configure(ledger: Ledger, event: e.ConfigLoaded) -> None:
+    """Limits that are new, or count something else, count from here on; another maximum keeps what was counted."""
+    limits, index, now = ledger.limits, ledger.rules.limits, micros(event.at)
+    if not index and not limits.states and not limits.ends:
+        return
+    before, limits.states = limits.states, {}
+    for name, rule in index.by_name.items():
+        state = before.get(name)
+        if state is None or state.rule.definition != rule.definition:
+            limits.states[name] = LimitState(rule, event.position, now)
+            continue
+        measures, state.rule = state.rule.measures, rule
+        if measures != rule.measures:
+            state.since = {m: state.since.get(m, now) for m in rule.measures}
+            for counter in state.counters.values():
+                counter.resized(rule, measures)
+        limits.states[name] = state
+    limits.count = sum(len(state.counters) for state in limits.states.values())
+    limits.full = False
+    limits.began = {kind: at for kind, at in limits.began.items() if kind in index.calendars}
+    limits.ends = {}
+    ends = {kind: micros(at) for kind, at in event.limit_windows.items()}
+    limits.enter_windows(ends, now, keep=True)
+    recount(ledger)
+
+
+def begin_windows(ledger: Ledger, event: e.LimitWindowsBegan) -> None:
+    """Calendar windows begin: nothing is used in them."""
+    ledger.limits.enter_windows(
+        {kind: micros(at) for kind, at in event.window_ends.items()}, micros(event.at), keep=False
+    )
+
+
+def raise_limit(ledger: Ledger, event: e.LimitRaised) -> None:
+    """A limit is raised; the alerts that lie ahead again are given again."""
+    limits, now = ledger.limits, micros(event.at)
+    state = limits.states[event.limit_name]
+    key = ALL if event.scope_value is None else event.scope_value
+    kept = {value: one for value, one in state.approved.items() if one.until is None or now < one.until}
+    state.approved = kept
+    kept.pop(key, None)
+    if event.raised_to:
+        units = tuple(event.raised_to.get(name) for name in MEASURES)
+        kept[key] = Approved(units, None if event.raised_until is None else micros(event.raised_until))
+    for value, counter in state.counters.items():
+        if counter.alerted is not None and event.scope_value in (None, value):
+            _rearm(limits, state, value, counter, now)
+
+
+def _rearm(limits: Limits, state: LimitState, value: str, counter: Counter, now: int) -> None:
+    """The percentages that a counter is below again are ahead again."""
+    rule, began = state.rule, limits.began_at(state.rule)
+    reached: set[str] = set()
+    for place, m in enumerate(rule.measures):
+        if m != CONCURRENT:
+            used = counter.used_at(rule, place, began, now)
+            lines = zip(rule.alerts, lines_of(rule, state.most(value, place, now)), strict=True)
+            reached.update(percent_text(percent) for percent, line in lines if used >= line)
+    counter.alerted = {text: at for text, at in (counter.alerted or {}).items() if text in reached} or None
+
+
+def note_line(ledger: Ledger, event: e.LimitLine) -> None:
+    """Operators know that a counter has come to a percentage."""
+    limits, now = ledger.limits, micros(event.at)
+    state = limits.states[event.limit_name]
+    counter = limits.counter(state, event.scope_value)
+    counter.alerted = {**(counter.alerted or {}), event.percent: now}
+
+
+def note_full(ledger: Ledger, event: e.AlertRaised) -> None:
+    """Operators know that there are too many counters."""
+    if event.code == "limit_counters_full":
+        ledger.limits.full = True
+
+
+# --- uses ------------------------------------------------------------------------------------------------------------
+
+
+def report(ledger: Ledger, account: Account | None, event: e.UsageReported) -> None:
+    """Usage is counted in every limit that matches it."""
+    is_request = event.model is not None or event.operation is not None
+    units = used_units(event, requests_of(event.requests, is_request))
+    subject = subject_of_report(ledger, account, event)
+    now = micros(event.at)
+    limits, most = ledger.limits, ledger.rules.counters_max
+    limits.touched = touched = []
+    for rule in ledger.rules.limits.matching(subject):
+        state = limits.states[rule.name]
+        value = limits.key(state, rule.value_of(subject), most)
+        counter = use(limits, state, value, units, now)
+        if not limits.is_far(state.rule, value, counter):
+            touched.append(Match(state, value, counter))
+    if account is not None:
+        follow_run(ledger, account)
+
+
+def use(limits: Limits, state: LimitState, value: str, units: Sequence[int], now: int) -> Counter | None:
+    """Something is used: the counter that it is counted in, None where there is none yet and nothing to count."""
+    rule = state.rule
+    for m in rule.measures:
+        if units[m]:
+            break
+    else:
+        return state.counters.get(value)
+    if state.over and state.over[0][0] <= now:
+        limits.forget_over(state, now)
+    counter = state.counters.get(value) or limits.counter(state, value)
+    if counter.count(rule, units, limits.began.get(rule.kind, 0), now):
+        limits.opened(state, value, counter)
+    return counter
+
+
+# --- holds -----------------------------------------------------------------------------------------------------------
+
+
+def place_hold(ledger: Ledger, hold: Hold, event: e.HoldPlaced) -> None:
+    """A hold counts in the limits that match it; its requests and its known input as used."""
+    index, limits, now = ledger.rules.limits, ledger.limits, micros(event.at)
+    subject = subject_of(ledger, hold.account, event.model, event.labels)
+    is_request = event.model is not None or event.operation is not None
+    requests = requests_of(event.requests, is_request)
+    split = event.input_tokens is not None or event.output_tokens is not None
+    sent = event.input_tokens or 0
+    output = max(0, hold.amount[TOKENS] - sent) if split else 0
+    places: list[Place] = []
+    limits.touched = touched = []
+    for rule in index.matching(subject, hold=True):
+        state = limits.states[rule.name]
+        value = limits.key(state, rule.value_of(subject), ledger.rules.counters_max)
+        places.append((rule.name, state.born, value))
+        use(limits, state, value, (0, 0, 0, sent, 0, requests, 0), now)
+        touched.append(Match(state, value, state.counters.get(value)))
+    hold.limited = Limited(tuple(places), event.model, is_request, split, requests, sent, output)
+    hold_in_limits(ledger, hold, 1)
+    follow_run(ledger, hold.account)
+
+
+def extended(ledger: Ledger, hold: Hold, more: Triple) -> None:
+    """A hold is larger: what it has beyond its split is output."""
+    limited = hold.limited
+    if limited is not None and limited.split:
+        hold.limited = replace(limited, output=limited.output + money(more)[TOKENS])
+
+
+def hold_in_limits(ledger: Ledger, hold: Hold, sign: int) -> None:
+    """What a hold has set aside is held in its counters, or no longer is."""
+    if hold.limited is None:
+        return
+    limits, units = ledger.limits, held_units(hold)
+    for place in hold.limited.places:
+        state = limits.states.get(place[0])
+        if state is None or state.born != place[1]:
+            continue
+        if any(units[m] for m in state.rule.measures):
+            counter = limits.counter(state, place[2])
+            for i, m in enumerate(state.rule.measures):
+                counter.held[i] += sign * units[m]
+
+
+_UNLIMITED = Limited(places=(), model=None, is_request=False, split=False, requests=0, input=0, output=0)
+
+
+def settle(ledger: Ledger, hold: Hold, event: e.HoldSettled) -> None:
+    """What was used takes the place of what was held, in every limit that matches it now: also in those that the hold
+    was not known to match. Called after the hold was released from its counters.
+    """
+    limits, index, now = ledger.limits, ledger.rules.limits, micros(event.at)
+    limited = hold.limited or _UNLIMITED
+    model = event.model or limited.model
+    labels = {**((hold.notes.labels if hold.notes is not None else None) or {}), **(event.labels or {})}
+    subject = subject_of(ledger, hold.account, model, labels)
+    names = limited.is_request or model is not None or event.operation is not None
+    requests = event.requests
+    if requests is None:
+        requests = (limited.requests or int(names and not limited.is_request)) if not event.partial else 0
+    units = used_units(event, requests)
+    placed, at = set(limited.places), micros(hold.placed_at)
+    matched: set[Place] = set()
+    limits.touched = touched = []
+    for rule in index.matching(subject):
+        state = limits.states[rule.name]
+        place = (rule.name, state.born, limits.key(state, rule.value_of(subject), ledger.rules.counters_max))
+        matched.add(place)
+        counted = (limited.input, limited.requests) if place in placed else (0, 0)
+        use(limits, state, place[2], _beyond(units, counted), now)
+        touched.append(Match(state, place[2], state.counters.get(place[2])))
+    if not event.partial:
+        for place in limited.places:
+            sent, asked = (units[INPUT], units[REQUESTS]) if place in matched else (0, 0)
+            back = (max(0, limited.input - sent), max(0, limited.requests - asked))
+            _take_back(ledger, place, back, at, now)
+    if hold.limited is not None:
+        hold.limited = replace(
+            limited,
+            input=max(0, limited.input - units[INPUT]),
+            requests=max(0, limited.requests - units[REQUESTS]),
+            output=min(max(0, limited.output - tokens_of(event).output), hold.amount[TOKENS]),
+        )
+    forget(ledger, limited.places, now)
+    follow_run(ledger, hold.account)
+
+
+def _beyond(units: Units, counted: tuple[int, int]) -> Units:
+    tokens, time_ms, cost, sent, got, requests, still = units
+    return (tokens, time_ms, cost, max(0, sent - counted[0]), got, max(0, requests - counted[1]), still)
+
+
+def give_back(ledger: Ledger, hold: Hold, now: int) -> None:
+    """A hold ends unused: its requests and its input were not used after all."""
+    if hold.limited is not None:
+        for place in hold.limited.places:
+            back = (hold.limited.input, hold.limited.requests)
+            _take_back(ledger, place, back, micros(hold.placed_at), now)
+        forget(ledger, hold.limited.places, now)
+    follow_run(ledger, hold.account)
+
+
+def _take_back(ledger: Ledger, place: Place, back: tuple[int, int], at: int, now: int) -> None:
+    found = ledger.limits.at(place)
+    if found is None or not any(back):
+        return
+    state, counter = found
+    for measure, units in zip((INPUT, REQUESTS), back, strict=True):
+        if units and at >= state.since.get(measure, now + 1):
+            began = ledger.limits.began_at(state.rule)
+            counter.take_back(state.rule, state.rule.measures.index(measure), units, began, at, now)
+
+
+def forget(ledger: Ledger, places: Iterable[Place], now: int) -> None:
+    """Forget counters that are not needed any more."""
+    if ledger.limits.is_fork:
+        return
+    for place in places:
+        found = ledger.limits.at(place)
+        if found is not None:
+            ledger.limits.forget_unused(found[0], place[2], now)
+
+
+# --- runs of tasks ---------------------------------------------------------------------------------------------------
+
+
+def start_run(ledger: Ledger, event: e.TaskStarted) -> None:
+    """A run is open in the limits that match it, and what it may still use is committed in them."""
+    limits = ledger.limits
+    if not ledger.rules.limits:
+        return
+    subject = subject_of(ledger, ledger.accounts[event.task], event.model)
+    places: list[Place] = []
+    for rule in ledger.rules.limits.matching(subject):
+        state = limits.states[rule.name]
+        value = limits.key(state, rule.value_of(subject), ledger.rules.counters_max)
+        places.append((rule.name, state.born, value))
+    limits.runs[event.task] = Run(tuple(places), event.model)
+    run_in_limits(ledger, event.task, 1)
+
+
+def end_run(ledger: Ledger, event: "e.TaskPreempted | e.LeaseLost | e.TaskCompleted | e.TaskCancelled") -> None:
+    """A run is over."""
+    limits = ledger.limits
+    if event.task in limits.runs:
+        run_in_limits(ledger, event.task, -1)
+        forget(ledger, limits.runs.pop(event.task).places, micros(event.at))
+
+
+def run_in_limits(ledger: Ledger, task: str, sign: int) -> None:
+    """A run takes its place in its counters, or leaves it."""
+    limits, run = ledger.limits, ledger.limits.runs[task]
+    for place in run.places:
+        state = limits.states.get(place[0])
+        if state is not None and state.born == place[1] and CONCURRENT in state.rule.measures:
+            counter = limits.counter(state, place[2])
+            counter.held[state.rule.measures.index(CONCURRENT)] += sign
+    commitment = ledger.commitments.runs.get(task)
+    if sign < 0 or commitment is None:
+        _commit(ledger, run, 0, 0)
+    else:
+        _commit(ledger, run, commitment.open, commitment.unpriced)
+
+
+def follow_run(ledger: Ledger, account: Account) -> None:
+    """What the run of an account may still use has changed: so has what it commits."""
+    run = None if account.run is None else ledger.limits.runs.get(account.run)
+    if run is None or account.run is None:
+        return
+    commitment = ledger.commitments.runs.get(account.run)
+    if commitment is not None:
+        _commit(ledger, run, commitment.open, commitment.unpriced)
+
+
+def _commit(ledger: Ledger, run: Run, tokens: int, unpriced: int) -> None:
+    """A run commits so much from now on."""
+    more, more_unpriced = tokens - run.open, unpriced - run.unpriced
+    run.open, run.unpriced = tokens, unpriced
+    if not more and not more_unpriced:
+        return
+    for place in run.places:
+        state = ledger.limits.states.get(place[0])
+        if state is None or state.born != place[1] or not state.rule.is_long:
+            continue
+        counter = ledger.limits.counter(state, place[2])
+        counter.committed += more
+        models = counter.models or {}
+        models[run.model] = models.get(run.model, 0) + more_unpriced
+        if not models[run.model]:
+            del models[run.model]
+        counter.models = models or None
+
+
+def recount(ledger: Ledger) -> None:
+    """Find what is held and committed anew, from the holds that stand and the runs."""
+    for state in ledger.limits.states.values():
+        for counter in state.counters.values():
+            counter.held = [0] * len(state.rule.measures)
+            counter.committed, counter.models = 0, None
+    for hold in ledger.holds.values():
+        hold_in_limits(ledger, hold, 1)
+    for task, run in ledger.limits.runs.items():
+        run.open = run.unpriced = 0
+        run_in_limits(ledger, task, 1)

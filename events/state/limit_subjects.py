@@ -1,0 +1,71 @@
+"""What a use, a hold or a run says of itself to the limits: see `Subject`."""
+
+from tallystick.config.model_names import providers_named
+from tallystick.events.catalog import HoldSettled, Said, UsageReported
+from tallystick.events.state.accounts import Account, Hold
+from tallystick.events.state.ledger import Ledger
+from tallystick.events.state.limit_rules import Subject
+
+Units = tuple[int, int, int, int, int, int, int]
+"""By measure (see `limit_rules`): tokens, milliseconds, nano-dollars, input, output, requests, and what is open."""
+
+
+def subject_of(
+    ledger: Ledger, account: Account, model: str | None = None, labels: dict[str, str] | None = None
+) -> Subject:
+    """An open account, with what a message says. The account's labels win over the message's."""
+    own = account.all_labels
+    both = own if not labels else labels if not own else {**labels, **own}
+    name, provider = model_of(ledger, model)
+    return Subject(
+        account.id, account.agent_type, account.budget_product, account.budget_workflow, name, provider, both
+    )
+
+
+def subject_of_report(ledger: Ledger, account: Account | None, event: UsageReported) -> Subject:
+    """A report; without an account it says itself what it counts for."""
+    if account is not None:
+        return subject_of(ledger, account, event.model, event.labels)
+    name, provider = model_of(ledger, event.model)
+    return Subject(event.agent, event.agent_type, event.product, event.workflow, name, provider, event.labels)
+
+
+def model_of(ledger: Ledger, model: str | None) -> tuple[str | None, str | None]:
+    """A model under the one name that limits know it by, and who serves it, where a limit asks."""
+    if model is None:
+        return None, None
+    rules = ledger.rules
+    name, provider = rules.catalogued.get(model, (model, None))
+    if provider is None and rules.limits.needs_provider:
+        found = rules.find_price(name, None)
+        provider = None if found is None else found.provider
+        if provider is None:
+            named = providers_named(name)
+            provider = named[0] if named else None
+    return name, provider
+
+
+def held_units(hold: Hold) -> Units:
+    """What of a hold is held, by measure: its requests and known input count as used since it was placed."""
+    tokens, time_ms, cost = hold.amount
+    limited = hold.limited
+    assert limited is not None
+    sent, got = (0, limited.output) if limited.split else (tokens, tokens)
+    return (tokens, time_ms, cost, sent, got, 0, 1)
+
+
+def used_units(event: UsageReported | HoldSettled | Said, requests: int) -> Units:
+    """What was used, by measure. Without a split, tokens count wholly as input and as output."""
+    sent, got = event.input_tokens, event.output_tokens
+    if sent is None and got is None:
+        sent = got = event.tokens
+    else:
+        # What a total has beyond its split is output.
+        sent, got = sent or 0, got or 0
+        got += max(0, event.tokens - sent - got)
+    return (event.tokens, event.time_ms, event.cost_nanos, sent, got, requests, 0)
+
+
+def requests_of(named: int | None, is_request: bool) -> int:
+    """How many requests a message is about: as it says, or one where it names a model or an operation."""
+    return named if named is not None else int(is_request)

@@ -1,0 +1,316 @@
+"""What limits have counted, and what is held and committed in them: the core's own integer state.
+
+Counters are made when something is first counted, and forgotten when their window is over. Nothing here decides: see
+`decide.limits`; what events change is in `evolve.limits`.
+"""
+
+import datetime as dt
+from collections import deque
+from collections.abc import Iterator, Mapping
+from copy import copy
+from typing import Any, NamedTuple
+
+from tallystick.events.catalog.event import EPOCH
+from tallystick.events.state.calendar import NEVER
+from tallystick.events.state.counters import Counter, RollingCounter, new_counter
+from tallystick.events.state.limit_rules import NONE, OTHER, LimitRule
+from tallystick.events.state.slot_time import micros
+
+ALL = ""
+"""In place of a value: what was approved for all values of a limit."""
+Place = tuple[str, int, str]
+"""A counter: the name of its limit, since which position that counts, and the value of its scope."""
+
+
+class Approved(NamedTuple):
+    """A limit that an operator has raised, by measure, until a time in microseconds; None: until it is revoked."""
+
+    units: tuple[int | None, ...]
+    until: int | None
+
+
+class Run:
+    """A run that counts in limits: in which counters, on which model, and the tokens that it commits there."""
+
+    __slots__ = ("model", "open", "places", "unpriced")
+
+    def __init__(self, places: tuple[Place, ...], model: str) -> None:
+        self.places = places
+        self.model = model
+        self.open = 0
+        self.unpriced = 0
+
+
+class LimitState:
+    """What one limit has counted since ``born``, a position in the log; ``since`` is when it began to, by measure."""
+
+    __slots__ = ("approved", "born", "counters", "over", "rule", "since")
+
+    def __init__(self, rule: LimitRule, born: int, now: int) -> None:
+        self.rule = rule
+        self.born = born
+        self.since = dict.fromkeys(rule.measures, now)
+        self.counters: dict[str, Counter] = {}
+        self.approved: dict[str, Approved] = {}
+        """By value, or `ALL`."""
+        self.over: deque[tuple[int, str]] = deque()
+        """When counters may be forgotten whose windows end at times of their own; one that was used since is later."""
+
+    def most(self, value: str, place: int, now: int) -> int:
+        """The maximum in force for a value: as configured, or as it was raised."""
+        most = self.rule.maxes[place]
+        if not self.approved:
+            return most
+        for key in (value, ALL):
+            raised = self.approved.get(key)
+            if raised is not None and (raised.until is None or now < raised.until):
+                units = raised.units[self.rule.measures[place]]
+                most = most if units is None else max(most, units)
+        return most
+
+
+class Match(NamedTuple):
+    """A limit that something counts in, and the value of its scope."""
+
+    state: LimitState
+    value: str
+    counter: Counter | None
+
+    @property
+    def rule(self) -> LimitRule:
+        return self.state.rule
+
+
+class Limits:
+    """Of all limits in force, by name. ``began`` and ``ends`` are of the calendar windows at hand, by kind."""
+
+    __slots__ = ("began", "count", "due", "ends", "full", "is_fork", "runs", "states", "touched")
+
+    def __init__(self) -> None:
+        self.states: dict[str, LimitState] = {}
+        self.began: dict[str, int] = {}
+        self.ends: dict[str, int] = {}
+        self.due = NEVER
+        """When the next calendar window ends."""
+        self.count = 0
+        """How many counters there are."""
+        self.full = False
+        """Whether operators know that there are too many."""
+        self.runs: dict[str, Run] = {}
+        self.is_fork = False
+        self.touched: list[Match] = []
+        """Of what the last use, hold or settlement counts in, what may have something to say: no part of the state, but
+        decisions look at it next."""
+
+    # --- looking -----------------------------------------------------------------------------------------------------
+
+    def began_at(self, rule: LimitRule) -> int:
+        """When the calendar window of a limit began; 0 where it has none."""
+        return self.began.get(rule.kind, 0)
+
+    def ends_at(self, rule: LimitRule) -> int | None:
+        """When the calendar window of a limit ends; None where it has none."""
+        return self.ends.get(rule.kind)
+
+    def key(self, state: LimitState, value: str, counters_max: int) -> str:
+        """The value whose counter counts: the value itself, or `OTHER` where there are too many."""
+        if self.count < counters_max or value in state.counters or value == NONE:
+            return value
+        return OTHER
+
+    def is_far(self, rule: LimitRule, value: str, counter: Counter | None) -> bool:
+        """Whether a limit can have nothing to say: far from all lines a few comparisons show it.
+
+        What has left a window may still be in the sums: they are never too small.
+        """
+        if value == OTHER and not self.full:
+            return False
+        if counter is None:
+            return min(rule.maxes) != 0
+        if counter.committed or counter.models is not None:
+            return False
+        used, held, maxes = counter.used, counter.held, rule.maxes
+        for place, line in enumerate(rule.first_lines):
+            if used[place] >= line or used[place] + held[place] >= maxes[place]:
+                return False
+        return True
+
+    def at(self, place: Place) -> tuple[LimitState, Counter] | None:
+        """A counter by its place; None where the limit is gone, or counts anew since then."""
+        state = self.states.get(place[0])
+        if state is None or state.born != place[1]:
+            return None
+        counter = state.counters.get(place[2])
+        return None if counter is None else (state, counter)
+
+    # --- changing ----------------------------------------------------------------------------------------------------
+
+    def counter(self, state: LimitState, value: str) -> Counter:
+        """The counter of a value, made where there is none."""
+        counter = state.counters.get(value)
+        if counter is None:
+            counter = state.counters[value] = new_counter(state.rule)
+            self.count += 1
+        return counter
+
+    def forget_unused(self, state: LimitState, value: str, now: int) -> None:
+        """A counter that counts nothing any more is forgotten."""
+        counter = state.counters[value]
+        if not counter.is_needed and (
+            not any(counter.used) or not counter.is_open(state.rule, self.began_at(state.rule), now)
+        ):
+            del state.counters[value]
+            self.count -= 1
+
+    def forget_over(self, state: LimitState, now: int) -> None:
+        """Forget the counters whose own windows are over: a few of them at every use."""
+        over, rule = state.over, state.rule
+        while over and over[0][0] <= now:
+            value = over.popleft()[1]
+            counter = state.counters.get(value)
+            if counter is None:
+                continue
+            if counter.is_open(rule, 0, now):
+                over.append((self._over_at(rule, counter), value))
+            elif not counter.is_needed:
+                del state.counters[value]
+                self.count -= 1
+
+    def opened(self, state: LimitState, value: str, counter: Counter) -> None:
+        """A window of its own begins: it will be over."""
+        if not state.rule.is_calendar and state.rule.kind != "total":
+            state.over.append((self._over_at(state.rule, counter), value))
+
+    @staticmethod
+    def _over_at(rule: LimitRule, counter: Counter) -> int:
+        if rule.kind == "first_use":
+            return counter.opened + rule.length_us
+        assert isinstance(counter, RollingCounter)
+        return (counter.last + 1) * rule.bucket_us + rule.length_us
+
+    def enter_windows(self, ends: dict[str, int], now: int, *, keep: bool) -> None:
+        """Calendar windows begin; with ``keep``, of those that are at hand only the end is another."""
+        for kind, end in ends.items():
+            self.ends[kind] = end
+            if not keep or kind not in self.began:
+                self.began[kind] = now
+                self._begin(kind, now)
+        self.due = moment(min(self.ends.values())) if self.ends else NEVER
+
+    def end_windows(self, ends: Mapping[str, dt.datetime]) -> None:
+        """Calendar windows that are at hand end at other times."""
+        self.ends |= {kind: micros(at) for kind, at in ends.items()}
+        self.due = moment(min(self.ends.values())) if self.ends else NEVER
+
+    def _begin(self, kind: str, now: int) -> None:
+        """What is not held in counters of a kind is forgotten. A fork lives for too short a time to have to."""
+        if self.is_fork:
+            return
+        for state in self.states.values():
+            if state.rule.kind != kind:
+                continue
+            state.approved = {}
+            before, state.counters = state.counters, {}
+            for value, counter in before.items():
+                if counter.is_needed:
+                    state.counters[value] = counter
+                else:
+                    self.count -= 1
+
+    # --- the snapshot ------------------------------------------------------------------------------------------------
+
+    def dump(self) -> list[Any]:
+        """All of it as plain values. What is held and committed is found again from holds and runs."""
+        states = [
+            [
+                name,
+                state.born,
+                sorted(state.since.items()),
+                [[value, counter.dump()] for value, counter in state.counters.items()],
+                [[value, list(raised.units), raised.until] for value, raised in state.approved.items()],
+                [list(entry) for entry in state.over],
+            ]
+            for name, state in self.states.items()
+        ]
+        runs = [[task, [list(place) for place in run.places], run.model] for task, run in self.runs.items()]
+        return [states, self.began, self.ends, self.full, runs] if states or self.ends else []
+
+    def load(self, dumped: list[Any], rules: dict[str, LimitRule]) -> None:
+        """What `dump` gave, also after it was JSON."""
+        if not dumped:
+            return
+        states, self.began, self.ends, self.full, runs = dumped
+        for name, born, since, counters, approved, over in states:
+            state = self.states[name] = LimitState(rules[name], born, 0)
+            state.since = dict(since)
+            for value, kept in counters:
+                self.counter(state, value).restore(kept)
+            state.approved = {value: Approved(tuple(units), until) for value, units, until in approved}
+            state.over = deque((at, value) for at, value in over)
+        self.runs = {task: Run(tuple((n, b, v) for n, b, v in places), model) for task, places, model in runs}
+        self.due = moment(min(self.ends.values())) if self.ends else NEVER
+
+    def wrong(self) -> Iterator[str]:
+        """What of the counts is not as it must be."""
+        for state in self.states.values():
+            for value, counter in state.counters.items():
+                if min((*counter.used, *counter.held, counter.committed)) < 0:
+                    yield f"{state.rule.name} of {value} counts {counter.used}, {counter.held}, {counter.committed}"
+        count = sum(len(state.counters) for state in self.states.values())
+        if count != self.count:
+            yield f"{self.count} counters are said to be there, there are {count}"
+
+
+def moment(at: int) -> dt.datetime:
+    """Microseconds since 1970 as a time."""
+    return EPOCH + dt.timedelta(microseconds=at) if at < _LAST else NEVER
+
+
+_LAST = (NEVER - EPOCH) // dt.timedelta(microseconds=1)
+
+
+class _LazyCounters(dict[str, Counter]):
+    """The counters of a limit on a fork: each is copied when it is first looked at."""
+
+    def __init__(self, counters: dict[str, Counter]) -> None:
+        super().__init__()
+        self._counters = counters
+
+    def get(self, value: str, default: Any = None) -> Any:
+        if not dict.__contains__(self, value) and value in self._counters:
+            self[value] = self._counters[value].copied()
+        return super().get(value, default)
+
+    def __missing__(self, value: str) -> Counter:
+        copied = self[value] = self._counters[value].copied()
+        return copied
+
+    def __contains__(self, value: object) -> bool:
+        return super().__contains__(value) or value in self._counters
+
+
+class _LazyStates(dict[str, LimitState]):
+    """The limits on a fork."""
+
+    def __init__(self, states: dict[str, LimitState]) -> None:
+        super().__init__()
+        self._states = states
+
+    def get(self, name: str, default: Any = None) -> Any:
+        return self[name] if name in self._states else default
+
+    def __missing__(self, name: str) -> LimitState:
+        real = self._states[name]
+        state = self[name] = LimitState(real.rule, real.born, 0)
+        state.since, state.approved = real.since, dict(real.approved)
+        state.counters = _LazyCounters(real.counters)
+        return state
+
+
+def fork_of(limits: Limits) -> Limits:
+    """What limits have counted, as something that time may pass on and that nothing is seen of afterwards."""
+    fork = Limits()
+    fork.states, fork.began, fork.ends = _LazyStates(limits.states), dict(limits.began), dict(limits.ends)
+    fork.due, fork.count, fork.full, fork.is_fork = limits.due, limits.count, limits.full, True
+    fork.runs = {name: copy(run) for name, run in limits.runs.items()}
+    return fork

@@ -1,0 +1,101 @@
+"""``tallystick limits``: how the limits stand, nearest to exhaustion first."""
+
+import datetime as dt
+
+import click
+import msgspec
+from rich.table import Table
+from rich.text import Text
+
+from tallystick.actors.runtime.opening import open_ledger
+from tallystick.cli.common import Moment, at_option, console, json_option, json_text, reading, state_then, store_option
+from tallystick.events.decide.clock import pass_time
+from tallystick.events.decide.limit_status import get_limits
+from tallystick.events.decide.turn import Turn
+from tallystick.events.messages.limit_replies import LimitStatus, LimitStatuses
+from tallystick.events.messages.replies import Refusal
+from tallystick.events.messages.track import GetLimits
+from tallystick.wording import NONE, edge_amount, number, one_line, percent
+
+SHOWN = 100
+"""Counters without --count."""
+
+
+@click.command(short_help="Show how limits stand, nearest to exhaustion first.")
+@store_option
+@click.option("--agent", metavar="ID", help="Only the limits that this agent's next operation would count in.")
+@click.option("--limit", metavar="NAME", help="Only this limit.")
+@click.option("--value", metavar="VALUE", help="With --limit: only this value of its scope.")
+@click.option("--count", type=click.IntRange(1, 1_000), default=SHOWN, show_default=True, metavar="N", help="At most.")
+@at_option
+@json_option
+def limits(store_url: str, count: int, at: Moment | None, as_json: bool, **asked: str | None) -> None:
+    """Show the counters of limits: what is used, held and left in each window.
+
+    It is what the message GetLimits answers, read off the log: it works while another process runs the fleet, and
+    records nothing.
+
+    \b
+    Examples:
+      tallystick limits
+      tallystick limits --agent a-7
+      tallystick limits --limit user-day --value ann --json
+    """
+    with reading(store_url) as store:
+        ledger = open_ledger(store).ledger if at is None else state_then(store, at).ledger
+    now = dt.datetime.now(dt.UTC) if at is None else at.time or ledger.now
+    if at is None:
+        # Windows that are over since the last message are not shown as if they were at hand.
+        pass_time(ledger, now)
+    query = msgspec.convert({"type": "GetLimits", "count": count, **asked}, GetLimits)
+    found = get_limits(Turn(ledger, now, "", ""), query)
+    if isinstance(found, Refusal):
+        raise click.ClickException(found.detail)
+    if as_json:
+        click.echo(json_text(msgspec.to_builtins(found)))
+    else:
+        _show(found)
+
+
+def _show(found: LimitStatuses) -> None:
+    screen = console()
+    if not found.limits:
+        screen.print("No limits.")
+        return
+    table = Table()
+    for name in ("limit", "of", "window"):
+        table.add_column(name, overflow="fold")
+    for name in ("taken", "used", "held", "left", "max"):
+        table.add_column(name, justify="right")
+    table.add_column("until")
+    table.add_column("then")
+    for one in found.limits:
+        table.add_row(
+            Text(one_line(one.limit)),
+            Text(one_line(one.value or NONE)),
+            one.window,
+            percent(one.percentage),
+            _amounts(one.used),
+            _amounts(one.held),
+            _amounts(one.left),
+            _amounts(one.max),
+            one.ends_at or NONE,
+            _then(one),
+        )
+    screen.print(table)
+    if found.counters > len(found.limits):
+        screen.print(Text(f"{found.counters:,} counters in all"))
+
+
+def _then(one: LimitStatus) -> str:
+    return one.then if one.raised_until is None else f"{one.then} (raised until {one.raised_until})"
+
+
+def _amounts(by_measure: dict[str, int | float | str]) -> str:
+    return "\n".join(_amount(measure, value) for measure, value in by_measure.items()) or NONE
+
+
+def _amount(measure: str, value: float | str) -> str:
+    if isinstance(value, str):
+        return edge_amount(value)
+    return f"{number(value)} {'s' if measure == 'time_seconds' else measure.replace('_', ' ')}"

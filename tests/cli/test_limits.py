@@ -1,0 +1,112 @@
+"""``tallystick limits``, ``send approve-limit --limit`` and ``audit explain`` of limits, for people and programs."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from tallystick.actors.runtime.fleet import Fleet
+from tallystick.cli.main import main
+from tallystick.config.loader import from_mapping
+
+LIMITS = [
+    {"name": "user-total", "per": "label:user", "window": "total", "max": {"tokens": 1_000, "cost_usd": 5}},
+    {"name": "calls", "match": {"product": "shop"}, "window": {"days": 7}, "max": {"requests": 10}, "then": "wait"},
+]
+
+
+@pytest.fixture
+def url(tmp_path: Path) -> str:
+    url = f"sqlite:///{tmp_path}/fleet.db"
+    with Fleet.open(
+        url, from_mapping({"total_budget": {"tokens": 10_000, "cost_usd": "50"}, "limits": LIMITS})
+    ) as fleet:
+        for message in (
+            {"type": "AllocateBudget", "agent": "ann", "budget": {"tokens": 5_000, "cost_usd": "9"}, "product": "shop",
+             "labels": {"user": "u-1"}},
+            {"type": "ReportUsage", "agent": "ann", "usage": {"tokens": 850, "cost_usd": "0.5"}, "operation": "draft"},
+            {"type": "Reserve", "id": "call-1", "agent": "ann", "estimate": {"tokens": 100}},
+        ):  # fmt: skip
+            assert "ok" in fleet.ask(message)
+        assert fleet.ask({"type": "Reserve", "agent": "ann", "estimate": {"tokens": 51}})["error"]["code"] == (
+            "limit_reached"
+        )
+    return url
+
+
+def run(*arguments: str, code: int = 0) -> Result:
+    found = CliRunner().invoke(main, arguments, env={"COLUMNS": "200"})
+    assert found.exit_code == code, found.output
+    return found
+
+
+def test_limits_are_shown_nearest_to_exhaustion_first(url: str) -> None:
+    text = run("limits", "--store", url).stdout
+    for part in (
+        "user-total",
+        "u-1",
+        "95 %",
+        "850 tokens",
+        "100 tokens",
+        "50 tokens",
+        "calls",
+        "7 days rolling",
+        "wait",
+    ):
+        assert part in text
+    assert text.index("user-total") < text.index("calls")
+
+
+def test_json_is_what_the_manager_answers(url: str) -> None:
+    with Fleet.open(url) as fleet:
+        answer: Any = fleet.ask({"type": "GetLimits", "limit": "user-total"})["ok"]
+    assert json.loads(run("limits", "--store", url, "--limit", "user-total", "--json").stdout) == answer
+    assert answer["limits"][0]["left"] == {"tokens": 50, "cost_usd": "4.50"}
+
+
+def test_the_limits_of_an_agent_of_a_value_and_of_a_moment_can_be_asked_for(url: str) -> None:
+    assert "calls" in run("limits", "--store", url, "--agent", "ann").stdout
+    assert "calls" not in run("limits", "--store", url, "--limit", "user-total", "--value", "u-1").stdout
+    assert "850 tokens" not in run("limits", "--store", url, "--at", "3").stdout
+    assert (
+        "no limit call is configured; did you mean 'calls'?"
+        in run("limits", "--store", url, "--limit", "call", code=1).stderr
+    )
+
+
+def test_an_operator_raises_a_limit_by_the_command_line(url: str) -> None:
+    words = ("send", "--store", url, "approve-limit", "--limit", "user-total", "--value", "u-1")
+    answer = json.loads(run(*words, "--max", '{"tokens": 2000, "cost_usd": 7.5}').stdout)["ok"]
+    assert answer["limits"][0]["max"] == {"tokens": 2_000, "cost_usd": "7.50"}
+    assert answer["limits"][0]["raised_until"] == "revoked"
+    assert "raised until revoked" in run("limits", "--store", url).stdout
+    assert json.loads(run(*words, "--max", "{}").stdout)["ok"]["limits"][0]["max"]["tokens"] == 1_000
+    assert "--max: found 'many'" in run(*words, "--max", "many", code=2).stderr
+
+
+def test_a_refusal_an_alert_and_a_raise_are_explained(url: str) -> None:
+    run("send", "--store", url, "approve-limit", "--limit", "user-total", "--max", '{"tokens": 2000}')
+    log = [json.loads(line) for line in run("audit", "export", "--store", url, "--format", "jsonl").stdout.splitlines()]
+    said = {}
+    for record in log:
+        said[record["type"]] = run("audit", "explain", "--store", url, str(record["position"])).stdout
+    line = said["limit-line.v1"]
+    assert "limit user-total of u-1 came to 80 %: 850 tokens of 1,000 tokens" in line
+    assert "it counts per label:user in a window: total (limits, in force since position 1)" in line
+    refused = said["request-refused.v1"]
+    assert "limit_reached: limit user-total of u-1: tokens is 1000 (total): 850 is used, 100 held" in refused
+    assert "limit user-total of u-1 came to 80 %" in refused
+    raised = said["limit-raised.v1"]
+    assert "limit user-total was raised to 2,000 tokens until it is revoked" in raised
+    assert "configured is 1,000 tokens, 5.00 cost_usd" in raised
+
+
+def test_the_status_of_a_fleet_with_limits_is_shown_from_views(url: str) -> None:
+    assert "ann" in run("status", "--store", url).stdout
+
+
+def test_a_log_with_limits_is_verified_by_deciding_it_anew(url: str) -> None:
+    run("send", "--store", url, "approve-limit", "--limit", "calls", "--max", '{"requests": 20}')
+    assert "all as recorded" in run("audit", "verify", "--store", url).stdout

@@ -1,0 +1,120 @@
+"""A naive model of limits: it keeps every use with its time, and adds up what a window holds when it is asked.
+
+It knows nothing of counters, buckets or indexes. Units are those of the edges, as whole numbers of tokens and requests.
+"""
+
+import datetime as dt
+from dataclasses import dataclass, field
+from typing import Any
+from zoneinfo import ZoneInfo
+
+MEASURES = ("tokens", "input_tokens", "output_tokens", "requests", "concurrent")
+Amounts = dict[str, int]
+
+
+@dataclass
+class Use:
+    """Something that was used, at a time, by what says this of itself; ``hold`` is what it was granted for."""
+
+    at: dt.datetime
+    says: dict[str, str]
+    amounts: Amounts
+    hold: str | None = None
+
+
+@dataclass
+class Model:
+    """Of some limits in the form of the configuration. ``held`` are the holds that stand, with what they hold."""
+
+    limits: list[dict[str, Any]]
+    zone: str
+    uses: list[Use] = field(default_factory=list)
+    held: dict[str, tuple[dict[str, str], Amounts]] = field(default_factory=dict)
+
+    def matches(self, limit: dict[str, Any], says: dict[str, str]) -> bool:
+        for key, values in limit.get("match", {}).items():
+            if says.get(key) not in ([values] if isinstance(values, str) else values):
+                return False
+        return True
+
+    def value(self, limit: dict[str, Any], says: dict[str, str]) -> str:
+        per = limit.get("per", "fleet")
+        return "fleet" if per == "fleet" else says.get(per, "(none)")
+
+    def _counts(self, limit: dict[str, Any], value: str, says: dict[str, str]) -> bool:
+        return self.matches(limit, says) and self.value(limit, says) == value
+
+    def taken(
+        self, limit: dict[str, Any], value: str, measure: str, now: dt.datetime, slack: float = 0.0
+    ) -> tuple[int, int]:
+        """What is used and held; ``slack`` is the part by which a rolling window may be longer than it is."""
+        uses = [use for use in self.uses if self._counts(limit, value, use.says) and any(use.amounts.values())]
+        counted = [m for m in limit["max"] if m != "concurrent"]
+        uses = [use for use in uses if any(use.amounts.get(m) for m in counted)]
+        within = self._within(limit["window"], uses, now, slack)
+        held = sum(held.get(measure, 0) for says, held in self.held.values() if self._counts(limit, value, says))
+        return sum(use.amounts.get(measure, 0) for use in within), held
+
+    def _within(self, window: Any, uses: list[Use], now: dt.datetime, slack: float) -> list[Use]:
+        if window == "total":
+            return uses
+        if isinstance(window, str):
+            return [use for use in uses if self._name(window, use.at) == self._name(window, now)]
+        length = dt.timedelta(seconds=window["seconds"])
+        if window.get("from") is None:
+            return [use for use in uses if use.at > now - length * (1 + slack)]
+        opened: dt.datetime | None = None
+        within: list[Use] = []
+        for use in sorted(uses, key=lambda use: use.at):
+            if opened is None or use.at >= opened + length:
+                opened, within = use.at, []
+            within.append(use)
+        return within if opened is not None and now < opened + length else []
+
+    def _name(self, window: str, at: dt.datetime) -> tuple[int, ...]:
+        local = at.astimezone(ZoneInfo(self.zone))
+        if window == "hour":
+            return (local.year, local.month, local.day, local.hour, local.fold)
+        if window == "week":
+            return tuple(local.isocalendar()[:2])
+        return (local.year, local.month, local.day) if window == "day" else (local.year, local.month)
+
+    def refuses(self, says: dict[str, str], asked: Amounts, now: dt.datetime, slack: float = 0.0) -> list[str]:
+        """The limits that refuse what is asked for."""
+        return [
+            limit["name"]
+            for limit in self.limits
+            if self.matches(limit, says) and self._is_over(limit, self.value(limit, says), asked, now, slack)
+        ]
+
+    def _is_over(self, limit: dict[str, Any], value: str, asked: Amounts, now: dt.datetime, slack: float) -> bool:
+        for measure, most in limit["max"].items():
+            used, held = self.taken(limit, value, measure, now, slack)
+            if (used >= most and measure != "concurrent") or used + held + asked.get(measure, 0) > most:
+                return True
+        return False
+
+    # --- what happens ------------------------------------------------------------------------------------------------
+
+    def hold(self, id: str, says: dict[str, str], tokens: int, sent: int, now: dt.datetime) -> None:
+        """Requests and known input count as used; the rest is held."""
+        self.uses.append(Use(now, says, {"input_tokens": sent, "requests": 1}, id))
+        self.held[id] = (says, {"tokens": tokens, "output_tokens": max(0, tokens - sent), "concurrent": 1})
+
+    def settle(self, id: str, sent: int, got: int, now: dt.datetime) -> None:
+        """What was granted is used as far as it was; what was used beyond it is used now."""
+        says, _ = self.held.pop(id)
+        granted = next(use for use in self.uses if use.hold == id)
+        before = granted.amounts["input_tokens"]
+        granted.amounts["input_tokens"] = min(before, sent)
+        amounts = {"tokens": sent + got, "input_tokens": max(0, sent - before), "output_tokens": got}
+        self.uses.append(Use(now, says, amounts))
+
+    def end(self, id: str) -> None:
+        """A hold ends unused: nothing of it was used."""
+        del self.held[id]
+        self.uses = [use for use in self.uses if use.hold != id]
+
+    def report(self, says: dict[str, str], sent: int, got: int, now: dt.datetime) -> None:
+        amounts = {"tokens": sent + got, "input_tokens": sent, "output_tokens": got, "requests": 1}
+        self.uses.append(Use(now, says, amounts))
