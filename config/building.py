@@ -24,6 +24,7 @@ from tallystick.config.errors import (
 )
 from tallystick.config.grammar import check_digits
 from tallystick.config.kinds import Bounds, ConditionText, Name
+from tallystick.config.limits import LIMITS_MAX
 from tallystick.config.section import Section
 from tallystick.config.source import Source
 from tallystick.config.spelling import misspelled
@@ -32,7 +33,7 @@ S = TypeVar("S", bound=Section)
 ENTRIES_MAX = 10_000
 """Entries of an open map: products, models, budgets per type."""
 ITEMS_MAX = 100
-"""Items of a list: rules, conditions, addresses."""
+"""Items of a list: rules, conditions, addresses; limits, which are looked up and not looked through, may be more."""
 Knows = Callable[[str], bool]
 
 
@@ -62,6 +63,7 @@ class Builder:
         return self._section(kind, self._source.tree, over, ())
 
     def _value(self, kind: Any, value: object, over: Any, path: KeyPath) -> Any:
+        maps = _maps_beside(kind)
         kind, may_be_null = _without_null(kind, value)
         if may_be_null and value is None:
             self._check_written(path)
@@ -73,7 +75,7 @@ class Builder:
             return self._items(get_args(kind)[0], value, path)
         if isinstance(kind, type) and issubclass(kind, Section):
             return self._section(kind, value, over, path)
-        return self._single(kind, value, path, may_be_null=may_be_null)
+        return self._single(kind, value, path, may_be_null=may_be_null, or_else=maps)
 
     def _section(self, kind: type[S], value: object, over: S | None, path: KeyPath) -> S:
         given = self._keys_of(value, path)
@@ -121,7 +123,7 @@ class Builder:
 
     def _check_number(self, found: int, what: str, path: KeyPath) -> None:
         """A new list or map is short enough to be looked through at each decision; those that a log holds stay."""
-        most = ENTRIES_MAX if what == "entries" else ITEMS_MAX
+        most = ENTRIES_MAX if what == "entries" else LIMITS_MAX if path == ("limits",) else ITEMS_MAX
         if self._keep_entries and found > most:
             raise self._error(f"found {found} {what}, allowed are at most {most}", path, found=str(found))
 
@@ -137,7 +139,7 @@ class Builder:
         self._check_number(len(value), "items", path)
         return tuple(self._value(kind, item, None, (*path, number)) for number, item in enumerate(value))
 
-    def _single(self, kind: Any, value: object, path: KeyPath, *, may_be_null: bool) -> Any:
+    def _single(self, kind: Any, value: object, path: KeyPath, *, may_be_null: bool, or_else: str = "") -> Any:
         # A float comes only from JSON that was decoded elsewhere; its shortest text is what was written there.
         plain = Decimal(repr(value)) if isinstance(value, float) else value
         try:
@@ -151,7 +153,7 @@ class Builder:
             raise self._wrong_part(error, path) from None
         except msgspec.ValidationError:
             pass  # Its words name neither the place nor the entry; ours follow.
-        words = _words(kind)
+        words = _words(kind) + or_else
         choices = get_args(kind) if get_origin(kind) is Literal else ()
         raise self._wrong_value(value, f"{words}, or null" if may_be_null else words, path, nearest(value, choices))
 
@@ -228,6 +230,14 @@ def _without_null(kind: Any, value: object) -> tuple[Any, bool]:
         fits = (part for part in inner if (get_origin(part) or part) is form or _is_section(part, form))
         return next(fits, inner[0]), len(inner) < len(get_args(kind))
     return kind, False
+
+
+def _maps_beside(kind: Any) -> str:
+    """The words for the maps that may stand in place of a single value; empty where there are none."""
+    maps = [part for part in get_args(kind) if _is_section(part, Section)]
+    return "".join(
+        f", or a map with {', '.join(field.encode_name for field in msgspec.structs.fields(one))}" for one in maps
+    )
 
 
 def _is_section(kind: Any, form: Any) -> bool:

@@ -16,7 +16,7 @@ SCOPES: Final = ("fleet", "account", "agent_type", "product", "workflow", "model
 LABEL: Final = "label:"
 MEASURES: Final = ("tokens", "time_seconds", "cost_usd", "input_tokens", "output_tokens", "requests", "concurrent")
 """What a limit may bound, in the order of its counters."""
-LIMITS_MAX: Final = 10_000
+LIMITS_MAX: Final = 1_000
 COUNTERS_MAX: Final = 100_000
 _LENGTH_MAX_MS: Final = 366 * 24 * 3_600_000
 _LENGTH_MIN_MS: Final = 1_000
@@ -52,7 +52,7 @@ class Lasting(Section, frozen=True, rename={"opens": "from"}):
         name = next(name for name in _MS if getattr(self, name) is not None)
         number = getattr(self, name)
         rolls = "from the first use" if self.opens else "rolling"
-        return f"{format(number.normalize(), 'f')} {name} {rolls}"
+        return f"{format(number.normalize(), 'f')} {name if number != 1 else name[:-1]} {rolls}"
 
 
 class LimitMax(Section, frozen=True):
@@ -92,7 +92,7 @@ class Limit(Section, frozen=True):
     def __post_init__(self) -> None:
         _check_scope(self.per, ("per",), (*SCOPES, "label:NAME"))
         for key, values in self.match.items():
-            _check_scope(key, ("match", key), (*SCOPES[1:], "label:NAME"))
+            _check_scope(key, ("match",), (*SCOPES[1:], "label:NAME"))
             if not values:
                 raise Unfit({("match", key): "a value, or a list of one or more"})
         if self.name == "daily" or self.name.startswith("product-daily:") or "/" in self.name:
@@ -112,18 +112,20 @@ class Limit(Section, frozen=True):
 def _check_scope(found: str, key: KeyPath, allowed: Sequence[str]) -> None:
     if found in allowed[:-1] or (found.startswith(LABEL) and len(found) > len(LABEL)):
         return
-    raise Unfit({key: f"one of {', '.join(allowed)}"}, nearest(found, allowed))
+    meant = nearest(found, allowed[:-1])
+    if meant is None and found and found != LABEL[:-1] and not found.startswith(LABEL):
+        meant = f"{LABEL}{found}"
+    words = f"one of {', '.join(allowed)}"
+    raise Unfit({key: words if key == ("per",) else f"a map whose keys are each {words}: {found!r} is none"}, meant)
 
 
 def check_names(limits: Sequence[Limit]) -> None:
-    """No two limits have one name, and there are not too many."""
+    """No two limits have one name."""
     seen: set[str] = set()
     for number, limit in enumerate(limits):
         if limit.name in seen:
             raise Unfit({("limits", number, "name"): "a name that no other limit has"})
         seen.add(limit.name)
-    if len(limits) > LIMITS_MAX:
-        raise Unfit({("limits",): f"at most {LIMITS_MAX} limits"})
 
 
 def shown(measure: int, units: int) -> int | float | str:

@@ -20,7 +20,7 @@ from tallystick.events.messages.limit_replies import LimitStatus, LimitStatuses
 from tallystick.events.messages.replies import Refusal
 from tallystick.events.messages.task_replies import shown_time
 from tallystick.events.state.ledger import Ledger
-from tallystick.events.state.limit_rules import CONCURRENT, LimitRule
+from tallystick.events.state.limit_rules import CONCURRENT, FLEET, LimitRule, one_value
 from tallystick.events.state.limit_subjects import subject_of
 from tallystick.events.state.limits import ALL, LimitState, Match, moment
 from tallystick.events.state.slot_time import micros
@@ -42,20 +42,31 @@ def get_limits(turn: Turn, command: c.GetLimits) -> LimitStatuses | Refusal:
         account = ledger.accounts.get(command.agent)
         if account is None:
             return unknown_agent(ledger, command.agent)
-        found: Iterable[Match] = matches(ledger, subject_of(ledger, account, account.model))
+        found: Iterable[Match] = matches(ledger, subject_of(ledger, account, account.model), turn.now)
     elif command.limit is not None:
         state = ledger.limits.states.get(command.limit)
         if state is None:
             return unknown_limit(ledger, command.limit)
-        found = _of(state, command.value)
+        value = None if command.value is None else one_value(state.rule.scope, command.value, ledger.rules.model_name)
+        found = _of(state, value)
     else:
         found = (match for state in ledger.limits.states.values() for match in _of(state, None))
-    statuses = heapq.nsmallest(
-        command.count,
-        (_status(ledger, match, turn.now) for match in found),
-        key=lambda status: (-status.percentage, ledger.rules.limits.by_name[status.limit].number, status.value or ""),
-    )
-    return LimitStatuses(statuses, ledger.limits.count)
+    return _nearest(turn, found, command.count)
+
+
+def _nearest(turn: Turn, found: Iterable[Match], count: int) -> LimitStatuses:
+    """So many of the counters, nearest to exhaustion first; the others are only compared."""
+    ledger, now = turn.ledger, micros(turn.now)
+
+    def order(match: Match) -> tuple[float, int, str]:
+        return (-max(map(_part, _readings(ledger, match, now))), match.rule.number, match.value)
+
+    matched = heapq.nsmallest(count, found, key=order)
+    return LimitStatuses([_status(ledger, match, turn.now) for match in matched], ledger.limits.count)
+
+
+def _readings(ledger: Ledger, match: Match, now: int) -> list[Reading]:
+    return [reading(ledger, match, place, now) for place in range(len(match.rule.measures))]
 
 
 def unknown_limit(ledger: Ledger, name: str) -> Refusal:
@@ -76,7 +87,7 @@ def _of(state: LimitState, value: str | None) -> Iterator[Match]:
 
 def _status(ledger: Ledger, match: Match, at: dt.datetime) -> LimitStatus:
     rule, now = match.rule, micros(at)
-    stands = [reading(ledger, match, place, now) for place in range(len(rule.measures))]
+    stands = _readings(ledger, match, now)
     committed = {MEASURES[one.measure]: shown(one.measure, one.committed) for one in stands if one.committed}
     return LimitStatus(
         limit=rule.name,
@@ -146,31 +157,43 @@ def raise_limit(turn: Turn, command: c.ApproveLimit) -> LimitStatuses | Refusal:
     if state is None:
         return unknown_limit(ledger, command.limit)
     rule, now = state.rule, micros(turn.now)
-    before = state.approved.get(ALL if command.value is None else command.value)
+    value = _value_named(ledger, rule, command.value)
+    if isinstance(value, Refusal):
+        return value
+    before = state.approved.get(ALL if value is None else value)
     most: dict[str, int] = {}
     for m, name in enumerate(MEASURES):
-        value = getattr(change, name)
-        if value is msgspec.UNSET and before is not None and (before.until is None or now < before.until):
-            value = msgspec.UNSET if msgspec.structs.astuple(change) == _NOTHING else before.units[m]
-            if value is not None and value is not msgspec.UNSET:
-                most[name] = value
+        wanted = getattr(change, name)
+        if wanted is msgspec.UNSET and before is not None and (before.until is None or now < before.until):
+            kept = None if msgspec.structs.astuple(change) == _NOTHING else before.units[m]
+            if kept is not None:
+                most[name] = kept
             continue
-        if value is msgspec.UNSET or value is None:
+        if wanted is msgspec.UNSET or wanted is None:
             continue
-        units = _units(value, m, f"max.{name}")
+        units = _units(wanted, m, f"max.{name}")
         refusal = _not_raised(rule, m, units)
         if refusal is not None:
             return refusal
         most[name] = units
     # Nothing can fail after this line.
-    until = _until(ledger, state, command.value, now) if most else None
+    until = _until(ledger, state, value, now) if most else None
     turn.record(
         e.LimitRaised(
-            limit_name=rule.name, scope_value=command.value, raised_to=most, raised_until=until, reason=command.reason
+            limit_name=rule.name, scope_value=value, raised_to=most, raised_until=until, reason=command.reason
         )
     )
-    found = list(_of(state, command.value))[:1]
-    return LimitStatuses([_status(ledger, match, turn.now) for match in found], ledger.limits.count)
+    return _nearest(turn, _of(state, value), 1)
+
+
+def _value_named(ledger: Ledger, rule: LimitRule, value: str | None) -> str | Refusal | None:
+    """The value whose maximum is to be another, by its one name; a limit of the fleet has one counter only."""
+    if rule.scope == 0:
+        if value in (None, FLEET):
+            return FLEET
+        detail = f"value: found {value!r}, allowed is none: limit {rule.name} has one counter, that of the fleet"
+        return Refusal("invalid_message", detail, {"limit": rule.name, "value": value})
+    return None if value is None else one_value(rule.scope, value, ledger.rules.model_name)
 
 
 _NOTHING = (msgspec.UNSET,) * len(MEASURES)
@@ -187,12 +210,14 @@ def _units(value: Any, m: int, field: str) -> int:
 def _not_raised(rule: LimitRule, m: int, units: int) -> Refusal | None:
     """Why a measure is not raised by this: the limit does not bound it, or it is no more than configured."""
     if m not in rule.measures:
-        detail = f"max.{MEASURES[m]}: limit {rule.name} does not bound it"
+        bounds = ", ".join(MEASURES[one] for one in rule.measures)
+        detail = f"max.{MEASURES[m]}: limit {rule.name} does not bound it, but {bounds}"
         return Refusal("limit_not_raised", detail, {"requested": shown(m, units), "limit": None})
     least = rule.maxes[rule.measures.index(m)]
     if units > least:
         return None
-    detail = f"max.{MEASURES[m]}: the configured limit is {shown(m, least)}"
+    detail = f"max.{MEASURES[m]}: found {shown(m, units)}, allowed is more than the configured {shown(m, least)}"
+    detail += " (to lower a limit, load another configuration)"
     return Refusal("limit_not_raised", detail, {"requested": shown(m, units), "limit": shown(m, least)})
 
 

@@ -62,14 +62,14 @@ class Reading(NamedTuple):
         return self.used >= self.most and self.measure != CONCURRENT
 
 
-def matches(ledger: Ledger, subject: Subject, *, hold: bool = False) -> list[Match]:
+def matches(ledger: Ledger, subject: Subject, at: dt.datetime, *, hold: bool = False) -> list[Match]:
     """The limits that something counts in, each with the counter that it has; none on a ledger of views."""
-    limits, found = ledger.limits, []
+    limits, found, now = ledger.limits, [], micros(at)
     for rule in ledger.rules.limits.matching(subject, hold=hold):
         state = limits.states.get(rule.name)
         if state is None:
             continue
-        value = limits.key(state, rule.value_of(subject), ledger.rules.counters_max)
+        value = limits.key(state, rule.value_of(subject), ledger.rules.counters_max, now)
         found.append(Match(state, value, state.counters.get(value)))
     return found
 
@@ -119,7 +119,7 @@ def over_limit(turn: Turn, account: Account, command: c.Reserve, priced: pricing
     if not ledger.rules.limits:
         return None
     subject = subject_of(ledger, account, command.model, command.labels)
-    found = matches(ledger, subject, hold=True)
+    found = matches(ledger, subject, turn.now, hold=True)
     return next(refusals(turn, account, found, asked_by(command, priced)), None)
 
 
@@ -246,12 +246,15 @@ def passed(turn: Turn, found: Iterable[Match]) -> Passed | None:
             stands = reading(ledger, match, place, now)
             if not stands.is_reached:
                 continue
-            wait_ms = 0
-            if rule.then == "wait":
+            then, wait_ms = rule.then, 0
+            if then == "wait":
                 at = _room_at(ledger, match, place, stands, 1, now)
                 at = _room_at(ledger, match, place, stands._replace(held=0, committed=0), 1, now) if at is None else at
-                wait_ms = 0 if at is None else -(-(at - now) // 1_000)
-            said = Passed(rule.then, f"limit:{rule.name}", wait_ms)
+                if at is None:
+                    then = "stop"  # No wait brings room: it would be asked for again and again.
+                else:
+                    wait_ms = -(-(at - now) // 1_000)
+            said = Passed(then, f"limit:{rule.name}", wait_ms)
             if worst is None or (_SEVERITY[said.then], wait_ms) > (_SEVERITY[worst.then], worst.wait_ms):
                 worst = said
     return worst

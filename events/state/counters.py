@@ -61,9 +61,11 @@ class Counter:
         return opens
 
     def take_back(self, rule: LimitRule, place: int, units: int, began: int, at: int, now: int) -> None:
-        """What was counted at ``at`` was not used after all."""
+        """What was counted at ``at`` was not used after all: no more than is counted, as a model may have had another
+        name then. Less than nothing: more was used.
+        """
         if self.is_open(rule, began, now) and at >= self.opened:
-            self.used[place] -= units
+            self.used[place] -= min(units, self.used[place])
 
     def room_at(self, rule: LimitRule, place: int, excess: int, ends: int | None, now: int) -> int | None:
         """When so much of what is used will count no more; None: never."""
@@ -155,16 +157,24 @@ class RollingCounter(Counter):
                 try:
                     buckets[place][slot] += units[m]
                 except OverflowError:
-                    # More than one message can say: rare, and worth the memory.
-                    buckets[place] = ring = list(buckets[place])
-                    ring[slot] += units[m]
+                    self._add_much(place, slot, units[m])
         return opens
+
+    def _add_much(self, place: int, slot: int, units: int) -> None:
+        """More than one message can say: rare, and worth the memory."""
+        self.buckets[place] = ring = list(self.buckets[place])
+        ring[slot] += units
 
     def take_back(self, rule: LimitRule, place: int, units: int, began: int, at: int, now: int) -> None:
         bucket = at // rule.bucket_us
         if self.opened <= bucket <= self.last and bucket >= self.first(rule, now):
+            ring, slot = self.buckets[place], bucket % _RING
+            units = min(units, ring[slot])
             self.used[place] -= units
-            self.buckets[place][bucket % _RING] -= units
+            try:
+                ring[slot] -= units
+            except OverflowError:
+                self._add_much(place, slot, -units)
 
     def room_at(self, rule: LimitRule, place: int, excess: int, ends: int | None, now: int) -> int | None:
         for n in self._within(rule, now):

@@ -5,11 +5,12 @@ value of its ``match``, the one under which the fewest others are.
 """
 
 from collections import Counter as Tally
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal
 from typing import Final, NamedTuple
 
 from tallystick.config.limits import LABEL, SCOPES, Calendar, Lasting, Limit
+from tallystick.config.model_names import PROVIDERS
 
 TOKENS, TIME, COST, INPUT, OUTPUT, REQUESTS, CONCURRENT = range(7)
 DAY_US: Final = 86_400_000_000
@@ -65,14 +66,14 @@ class LimitRule:
         "then",
     )
 
-    def __init__(self, number: int, limit: Limit, models: dict[str, tuple[str, str]]) -> None:
+    def __init__(self, number: int, limit: Limit, model_name: Callable[[str], str]) -> None:
         self.number = number
         self.config = limit
         self.name = limit.name
         self.then = limit.then
         self.scope = _key(limit.per)
         self.match: list[tuple[int | str, frozenset[str]]] = [
-            (_key(key), frozenset(_canonical(key, one, models) for one in _listed(values)))
+            (_key(key), frozenset(one_value(_key(key), one, model_name) for one in _listed(values)))
             for key, values in limit.match.items()
         ]
         window = limit.window or "total"
@@ -89,7 +90,7 @@ class LimitRule:
         """By measure, the use at which each alert is due."""
         self.first_lines = tuple(min((most, *lines)) for most, lines in zip(self.maxes, self.lines, strict=True))
         """By measure, the least of them, or the maximum."""
-        match = sorted((str(key), sorted(values)) for key, values in self.match)
+        match = sorted((repr(key), sorted(values)) for key, values in self.match)
         self.definition = (self.scope, match, self.kind, self.length_us)
 
     @property
@@ -134,8 +135,11 @@ def _listed(values: str | tuple[str, ...]) -> tuple[str, ...]:
     return (values,) if isinstance(values, str) else values
 
 
-def _canonical(key: str, value: str, models: dict[str, tuple[str, str]]) -> str:
-    return models.get(value, (value, ""))[0] if key == "model" else value
+def one_value(key: int | str, value: str, model_name: Callable[[str], str]) -> str:
+    """The one name of a value of a scope: models and providers have several."""
+    if key == _MODEL:
+        return model_name(value)
+    return PROVIDERS.get(value.lower(), value) if key == _PROVIDER else value
 
 
 def _key(scope: str) -> int | str:
@@ -147,8 +151,8 @@ class LimitIndex:
 
     __slots__ = ("always", "by_name", "calendars", "keyed", "needs_provider")
 
-    def __init__(self, limits: Sequence[Limit], models: dict[str, tuple[str, str]]) -> None:
-        self.by_name = {limit.name: LimitRule(number, limit, models) for number, limit in enumerate(limits)}
+    def __init__(self, limits: Sequence[Limit], model_name: Callable[[str], str]) -> None:
+        self.by_name = {limit.name: LimitRule(number, limit, model_name) for number, limit in enumerate(limits)}
         rules = self.by_name.values()
         self.always = [rule for rule in rules if not rule.match]
         self.keyed: dict[int | str, dict[str, list[LimitRule]]] = {}

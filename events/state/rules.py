@@ -7,7 +7,7 @@ from fractions import Fraction
 import msgspec
 
 from tallystick.config.kinds import Priority
-from tallystick.config.model_names import catalogued
+from tallystick.config.model_names import catalogued, one_name
 from tallystick.config.prices import PriceList
 from tallystick.config.settings import Config
 from tallystick.events.messages import PRIORITIES
@@ -41,6 +41,7 @@ class Rules:
         "limits",
         "loaded",
         "minimum_share",
+        "model_name",
         "overrides",
         "paused",
         "paused_products",
@@ -63,6 +64,8 @@ class Rules:
         self.prices = prices
         self.find_price = prices.finding
         self.catalogued = catalogued(config.models)
+        self.model_name = one_name(config.models)
+        """The one name of a model, by which limits and learned estimates know it."""
         self.level_at = tuple(
             Fraction(threshold)
             for threshold in (enforcement.warn_at, enforcement.throttle_at, enforcement.degrade_at, enforcement.stop_at)
@@ -96,7 +99,7 @@ class Rules:
         }
         """The tokens per day of the products that have a limit of their own."""
         self.counters_max = config.limits_counters_max
-        self.limits = LimitIndex(config.limits, self.catalogued)
+        self.limits = LimitIndex(config.limits, self.model_name)
         self.pauses = self.paused or bool(self.paused_products)
 
     def with_config(self, config: Config) -> "Rules":

@@ -95,6 +95,19 @@ def test_a_dry_run_says_what_a_last_call_would_be_answered() -> None:
     assert core.account("a").called == 0
 
 
+def test_holds_of_sub_agents_leave_what_is_kept_of_the_account_that_pays_for_them() -> None:
+    core = calling(allocate("a", 1_000), allocate("a/1", None, "1", parent="a"), total=1_000_000)
+    core.given(hold("a/1", "h", 900))
+    core.when(hold("a/1", "g", 1))
+    refusal = core.then_refused("budget_exhausted", decided_by="last_call", last_call=None)
+    assert "0 is free beside 100 that is kept for the last call of a, which pays" in refusal.detail
+    core.when(last("a/1", "l", 1))
+    core.then_refused("budget_exhausted", decided_by="last_call")
+    (obstacle,) = core.check("a/1").obstacles
+    assert obstacle.detail == "tokens: 100 is free, and kept for a last call of a, which pays"
+    core.given(last("a", "last", 100))
+
+
 # --- who only reports -------------------------------------------------------------------------------------------------
 
 
