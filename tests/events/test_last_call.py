@@ -2,11 +2,6 @@
 has.
 """
 
-import csv
-import gzip
-from decimal import Decimal
-from itertools import groupby, pairwise
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -213,50 +208,3 @@ def test_a_snapshot_keeps_who_was_told_and_the_largest_operation() -> None:
     assert dump(again) == dump(core.ledger)
     assert (again.accounts["a"].called, again.accounts["a"].largest) == (2, (850, 0, 0))
     assert again.holds["g"].last_call
-
-
-# --- the real runs ----------------------------------------------------------------------------------------------------
-
-_FILE = Path("shared") / "data" / "agents-swebench-gemini3-public.csv.gz"
-TRACE = next((above / _FILE for above in Path(__file__).resolve().parents if (above / _FILE).is_file()), None)
-TRACE = TRACE or next((path for path in (Path("/work") / _FILE,) if path.is_file()), None)
-
-
-def runs() -> dict[str, list[int]]:
-    assert TRACE is not None
-    with gzip.open(TRACE, "rt", newline="") as lines:
-        rows = [(row["run_id"], int(row["input_tokens"]) + int(row["output_tokens"])) for row in csv.DictReader(lines)]
-    return {run: [used for _, used in steps] for run, steps in groupby(rows, key=lambda row: row[0])}
-
-
-@pytest.mark.skipif(TRACE is None, reason="the real runs are not on this machine")
-@pytest.mark.parametrize("reserves", [False, True])
-def test_nearly_all_of_the_real_runs_make_their_last_call_inside_their_budget(reserves: bool) -> None:
-    """Each with nine tenths of what it needs; who is told uses its next step as its last."""
-    limits = {"max_tokens_total": None, "max_cost_usd": None}
-    core = Core(
-        fleet(
-            10**9, **QUIET, daily_limits=limits, enforcement={"last_call": {"percent": 3}, "throttle_rate": Decimal(1)}
-        )
-    )
-    core.compares = False
-    inside = told = 0
-    for name, steps in runs().items():
-        core.given(allocate(name, sum(steps) * 9 // 10))
-        for number, (used, following) in enumerate(pairwise((*steps, 0))):
-            if reserves:
-                called = getattr(core.when(hold(name, f"{name}-{number}", used)), "numbers", {}).get("last_call", False)
-                if not called and f"{name}-{number}" in core.ledger.holds:
-                    core.given(settle(f"{name}-{number}", used))
-            else:
-                called = core.when(use(name, used)).last_call
-            if called:
-                told += 1
-                inside += not hasattr(
-                    core.when(last(name, f"{name}-last", used if reserves else max(1, following))), "code"
-                )
-                break
-        core.given(c.ReleaseBudget(agent=name))
-    assert told >= 350
-    assert inside >= 0.95 * told
-    assert core.overdraft == (0, None, None)
