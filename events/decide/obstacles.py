@@ -133,8 +133,9 @@ def _refusals_to_run(turn: Turn, account: Account, measure: Enforced) -> Iterato
         yield Refusal("paused", why, {"decided_by": "product_pause", "retry_after_seconds": None})
     wait_ms = wait_left_ms(turn, account, measure)
     if wait_ms:
-        detail = f"throttled to {measure.rate} of normal speed by {measure.decided_by}"
-        numbers = {"retry_after_seconds": wait_ms / 1000, "decided_by": measure.decided_by}
+        by = measure.slowed_by or measure.decided_by
+        detail = f"throttled to {measure.rate} of normal speed by {by}"
+        numbers = {"retry_after_seconds": wait_ms / 1000, "decided_by": by}
         yield Refusal("throttled", detail, numbers)
 
 

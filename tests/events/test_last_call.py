@@ -2,6 +2,7 @@
 has.
 """
 
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -165,6 +166,16 @@ def test_a_last_call_passes_throttling() -> None:
     core.when(hold("a", "h", 10))
     core.then_refused("throttled")
     core.given(last("a", "g", 10))
+
+
+def test_what_slows_an_agent_is_named_and_not_its_last_call_which_slows_nothing() -> None:
+    core = calling(allocate("a", 1_000), use("a", 10), throttle_at=0.5, degrade_at=0.9, warn_at=0.4)
+    core.wait(100)
+    answer = core.when(use("a", 600))
+    assert (answer.action, answer.decided_by, answer.last_call) == ("degrade", "last_call", True)
+    assert next((one.code, one.decided_by) for one in answer.obstacles or ()) == ("throttled", "level")
+    core.given(c.Throttle(agent="a", rate=Decimal("0.1")))
+    assert core.check("a").obstacles[0].detail == "throttled to 0.1 of normal speed by throttle"
 
 
 @pytest.mark.parametrize(
