@@ -150,6 +150,7 @@ def raise_limit(turn: Turn, command: c.ApproveLimit) -> LimitStatuses | Refusal:
         InvalidAmount: a malformed maximum.
     """
     ledger, change = turn.ledger, command.max
+    asked = {} if change is None else _asked(change)
     if command.limit is None or change is None or (command.max_cost_usd, command.max_tokens_total) != (None, None):
         allowed = "max_cost_usd and max_tokens_total for the day, or limit and max, with or without a value"
         return Refusal("invalid_message", f"ApproveLimit: allowed is {allowed}")
@@ -171,7 +172,7 @@ def raise_limit(turn: Turn, command: c.ApproveLimit) -> LimitStatuses | Refusal:
             continue
         if wanted is msgspec.UNSET or wanted is None:
             continue
-        units = _units(wanted, m, f"max.{name}")
+        units = asked[name]
         refusal = _not_raised(rule, m, units)
         if refusal is not None:
             return refusal
@@ -197,6 +198,12 @@ def _value_named(ledger: Ledger, rule: LimitRule, value: str | None) -> str | Re
 
 
 _NOTHING = (msgspec.UNSET,) * len(MEASURES)
+
+
+def _asked(change: c.MaxChange) -> dict[str, int]:
+    """The maxima that a message names, in whole units."""
+    named = ((m, name, getattr(change, name)) for m, name in enumerate(MEASURES))
+    return {name: _units(wanted, m, f"max.{name}") for m, name, wanted in named if wanted not in (None, msgspec.UNSET)}
 
 
 def _units(value: Any, m: int, field: str) -> int:

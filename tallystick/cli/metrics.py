@@ -78,8 +78,8 @@ def metrics(store_url: str, at: Moment | None, as_json: bool, write: bool) -> No
     if fleet.estimated_settled:
         holds = _estimated(fleet)
         screen.print(
-            f"Of {counted(fleet.estimated_settled, 'hold')} with a learned output {percent(holds['over'])} used more than"
-            f" was held, with a quantile of {holds['quantile']}."
+            f"Of {counted(fleet.estimated_settled, 'hold')} with a learned output {percent(holds['over'])} used more"
+            f" than was held, with a quantile of {holds['quantile']}."
         )
     if work.lots:
         _show_resources(work, resources, found.expected_starts)
