@@ -1,5 +1,8 @@
 """Limits as decisions read them: compiled from the configuration, and found by what a use says of itself.
 
+``daily_limits`` and ``token_budget_daily`` of products are limits as well: of all use of a day, and of a product's.
+They are counted also where nothing bounds them, since a maximum that is set later counts from midnight.
+
 The cost of finding those that match grows with how many do, not with how many there are: a limit is listed under one
 value of its ``match``, the one under which the fewest others are.
 """
@@ -7,12 +10,26 @@ value of its ``match``, the one under which the fewest others are.
 from collections import Counter as Tally
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
+from fractions import Fraction
 from typing import Final, NamedTuple
 
-from tallystick.config.limits import LABEL, SCOPES, Calendar, Lasting, Limit
+from tallystick.config.limits import (
+    DAILY,
+    LABEL,
+    MEASURES,
+    PRODUCT_DAILY,
+    SCOPES,
+    Calendar,
+    Lasting,
+    Limit,
+    LimitMax,
+)
+from tallystick.config.settings import Config, DailyLimits
 
 TOKENS, TIME, COST, INPUT, OUTPUT, REQUESTS, CONCURRENT = range(7)
 DAY_US: Final = 86_400_000_000
+FAR: Final = 2**200
+"""More than anything is ever used: the maximum of what is counted and not bounded, a line that is never reached."""
 BUCKETS: Final = 60
 """A rolling window is counted in so many parts, or finer."""
 NONE: Final = "(none)"
@@ -44,7 +61,10 @@ _MODEL, _PROVIDER = SCOPES.index("model"), SCOPES.index("provider")
 
 
 class LimitRule:
-    """One limit. Lengths are in microseconds; ``definition`` is what may not change without counting anew."""
+    """One limit. Lengths are in microseconds; ``definition`` is what may not change without counting anew.
+
+    ``always`` are measures that are counted although nothing bounds them.
+    """
 
     __slots__ = (
         "alerts",
@@ -53,6 +73,7 @@ class LimitRule:
         "definition",
         "first_lines",
         "is_long",
+        "keys",
         "kind",
         "length_us",
         "lines",
@@ -65,7 +86,9 @@ class LimitRule:
         "then",
     )
 
-    def __init__(self, number: int, limit: Limit, models: dict[str, tuple[str, str]]) -> None:
+    def __init__(
+        self, number: int, limit: Limit, models: dict[str, tuple[str, str]], always: Sequence[int] = ()
+    ) -> None:
         self.number = number
         self.config = limit
         self.name = limit.name
@@ -82,15 +105,36 @@ class LimitRule:
         self.is_long = self.kind in ("total", "day", "week", "month") or self.length_us >= DAY_US
         """Whether commitments of running tasks count in it."""
         units = limit.max.units
-        self.measures = tuple(m for m in range(7) if units[m] is not None)
-        self.maxes = tuple(units[m] or 0 for m in self.measures)
+        self.measures = tuple(m for m in range(7) if units[m] is not None or m in always)
+        self.maxes = tuple(FAR if (most := units[m]) is None else most for m in self.measures)
         self.alerts = tuple(limit.alerts)
         self.lines = tuple(_lines(most, self.alerts) for most in self.maxes)
         """By measure, the use at which each alert is due."""
+        self.keys = tuple(self._keys(m) for m in self.measures)
+        """By measure, what each alert is remembered by."""
         self.first_lines = tuple(min((most, *lines)) for most, lines in zip(self.maxes, self.lines, strict=True))
         """By measure, the least of them, or the maximum."""
         match = sorted((str(key), sorted(values)) for key, values in self.match)
         self.definition = (self.scope, match, self.kind, self.length_us)
+
+    def _keys(self, measure: int) -> tuple[str, ...]:
+        """An alert is given once per percentage; of the fleet's day, once per dimension and percentage."""
+        if self.name != DAILY:
+            return tuple(format(percent.normalize() + 0, "f") for percent in self.alerts)
+        name = f"daily_{MEASURES[measure].removesuffix('_usd')}"
+        return tuple(f"{name}_reached" if percent >= 100 else f"{name}_near" for percent in self.alerts)
+
+    @property
+    def is_shorthand(self) -> bool:
+        """Whether another setting is short for it: it refuses under a code of its own, and what running tasks may
+        still use counts when a task starts, and not when something is held.
+        """
+        return self.name == DAILY or self.name.startswith(PRODUCT_DAILY)
+
+    @property
+    def is_bounded(self) -> bool:
+        """Whether it has a maximum at all."""
+        return min(self.maxes) < FAR
 
     @property
     def is_calendar(self) -> bool:
@@ -117,12 +161,8 @@ class LimitRule:
 
 def _lines(most: int, alerts: Iterable[Decimal]) -> tuple[int, ...]:
     """So much is a percentage of a maximum, rounded up."""
-    return tuple(max(1, -(-most * int(percent * 10**9) // (100 * 10**9))) for percent in alerts)
-
-
-def percent_text(percent: Decimal) -> str:
-    """A percentage as alerts are remembered by."""
-    return format(percent.normalize() + 0, "f")
+    parts = [Fraction(percent) / 100 for percent in alerts]
+    return tuple(max(1, -(-most * part.numerator // part.denominator)) for part in parts)
 
 
 def lines_of(rule: LimitRule, most: int) -> tuple[int, ...]:
@@ -142,12 +182,48 @@ def _key(scope: str) -> int | str:
     return scope[len(LABEL) :] if scope.startswith(LABEL) else SCOPES.index(scope)
 
 
+def day_rule(limits: DailyLimits) -> LimitRule:
+    """The limit that the fleet's daily limits are short for: it counts every dimension, and bounds those that they do.
+
+    It comes before all others.
+    """
+    alerts = (limits.alert_at_percent, Decimal(100))
+    most = LimitMax(tokens=limits.max_tokens_total, cost_usd=limits.max_cost_usd)
+    limit = Limit(name=DAILY, max=most, window="day", then="refuse", alert_at_percent=alerts)
+    return LimitRule(-2, limit, {}, (TOKENS, TIME, COST))
+
+
+def product_rule(product: str, tokens: int | None, alert_at: Decimal) -> LimitRule:
+    """The limit that a product's tokens per day are short for; None: they are counted, and not bounded."""
+    alerts = (alert_at, Decimal(100))
+    limit = Limit(
+        name=PRODUCT_DAILY + product,
+        per="product",
+        match={"product": product},
+        max=LimitMax(tokens=tokens),
+        window="day",
+        then="refuse",
+        alert_at_percent=alerts,
+    )
+    return LimitRule(-1, limit, {}, (TOKENS,))
+
+
 class LimitIndex:
-    """All limits of a configuration. It is falsy where there are none: that is all that a report asks then."""
+    """All limits of a configuration. It is falsy where ``limits`` names none: that is all that a report asks then.
 
-    __slots__ = ("always", "by_name", "calendars", "keyed", "needs_provider")
+    ``day`` is what the fleet's daily limits are short for, and ``products`` what those of products are.
+    """
 
-    def __init__(self, limits: Sequence[Limit], models: dict[str, tuple[str, str]]) -> None:
+    __slots__ = ("_alert_at", "always", "by_name", "calendars", "day", "keyed", "needs_provider", "products")
+
+    def __init__(self, config: Config, models: dict[str, tuple[str, str]]) -> None:
+        self._alert_at = config.daily_limits.alert_at_percent
+        self.day = day_rule(config.daily_limits)
+        budgets = {name: product.token_budget_daily for name, product in config.products.items()}
+        self.products = {
+            name: product_rule(name, tokens, self._alert_at) for name, tokens in budgets.items() if tokens is not None
+        }
+        limits = config.limits
         self.by_name = {limit.name: LimitRule(number, limit, models) for number, limit in enumerate(limits)}
         rules = self.by_name.values()
         self.always = [rule for rule in rules if not rule.match]
@@ -163,6 +239,23 @@ class LimitIndex:
 
     def __bool__(self) -> bool:
         return bool(self.by_name)
+
+    def product(self, name: str) -> LimitRule:
+        """What a product's tokens of the day are counted by."""
+        return self.products.get(name) or product_rule(name, None, self._alert_at)
+
+    def named(self, name: str) -> LimitRule:
+        """The limit of a name that was counted by."""
+        if name == DAILY:
+            return self.day
+        if name.startswith(PRODUCT_DAILY):
+            return self.product(name.removeprefix(PRODUCT_DAILY))
+        return self.by_name[name]
+
+    def names(self) -> list[str]:
+        """Those that bound something, in the order in which they are looked at."""
+        shorthands = [self.day] if self.day.is_bounded else []
+        return [rule.name for rule in (*shorthands, *self.products.values(), *self.by_name.values())]
 
     def matching(self, subject: Subject, *, hold: bool = False) -> list[LimitRule]:
         """Those that a use counts in, in the order of the configuration; of a hold only those that it is known of."""

@@ -2,7 +2,7 @@
 
 from tallystick.config.limits import MEASURES, shown
 from tallystick.events import catalog as e
-from tallystick.events.decide.limits import window_words
+from tallystick.events.decide.limit_readings import window_words
 from tallystick.events.state.ledger import Ledger
 from tallystick.explain.history import History
 from tallystick.explain.row import Row, Rows, Style
