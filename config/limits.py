@@ -114,7 +114,7 @@ def _check_scope(found: str, key: KeyPath, allowed: Sequence[str]) -> None:
 
 
 def check_limits(limits: Sequence[Limit]) -> None:
-    """Each bounds something under a name of its own, and there are not too many."""
+    """Each bounds something under a name of its own."""
     seen: set[str] = set()
     for number, limit in enumerate(limits):
         if all(units is None for units in limit.max.units):
@@ -126,8 +126,6 @@ def check_limits(limits: Sequence[Limit]) -> None:
         if limit.name in seen:
             raise Unfit({("limits", number, "name"): "a name that no other limit has"})
         seen.add(limit.name)
-    if len(limits) > LIMITS_MAX:
-        raise Unfit({("limits",): f"at most {LIMITS_MAX} limits"})
 
 
 def shown(measure: int, units: int) -> int | float | str:

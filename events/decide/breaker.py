@@ -21,6 +21,7 @@ from tallystick.config.amounts import (
     exact_units,
 )
 from tallystick.config.conditions import Condition, Value
+from tallystick.config.limits import DAILY
 from tallystick.events import catalog as e
 from tallystick.events import messages as c
 from tallystick.events.decide.alerts import alert
@@ -192,7 +193,11 @@ def approve_limit(turn: Turn, command: c.ApproveLimit) -> Today | LimitStatuses 
     """
     ledger = turn.ledger
     if command.limit is not None or command.max is not None or command.value is not None:
-        return raise_limit(turn, command)
+        refusal = _no_override(ledger) if command.limit == DAILY else None
+        answer = refusal or raise_limit(turn, command)
+        if command.limit == DAILY and not isinstance(answer, Refusal):
+            close_breaker(turn)
+        return answer
     if command.max_tokens_total is None and command.max_cost_usd is None:
         raise InvalidAmount("ApproveLimit", "nothing", "one or both of max_cost_usd, max_tokens_total")
     limits = list(ledger.day.approved.triple)

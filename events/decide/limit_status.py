@@ -7,9 +7,9 @@ from typing import Any
 
 import msgspec
 
-from tallystick.config.amounts import AMOUNT_MAX, InvalidAmount, exact_units
+from tallystick.config.amounts import AMOUNT_MAX, Amounts, InvalidAmount, exact_units
 from tallystick.config.errors import did_you_mean, nearest
-from tallystick.config.limits import MEASURES, shown
+from tallystick.config.limits import DAILY, MEASURES, shown
 from tallystick.events import catalog as e
 from tallystick.events import messages as c
 from tallystick.events.decide.answers import stamp
@@ -167,7 +167,7 @@ def raise_limit(turn: Turn, command: c.ApproveLimit) -> LimitStatuses | Refusal:
     if state is None:
         return unknown_limit(ledger, command.limit)
     rule, now = state.rule, micros(turn.now)
-    before = state.approved.get(ALL if command.value is None else command.value)
+    before = state.approved.get(ALL if command.value is None or rule.name == DAILY else command.value)
     most: dict[str, int] = {}
     for m, name in enumerate(MEASURES):
         value = getattr(change, name)
@@ -184,6 +184,10 @@ def raise_limit(turn: Turn, command: c.ApproveLimit) -> LimitStatuses | Refusal:
             return refusal
         most[name] = units
     # Nothing can fail after this line.
+    if rule.name == DAILY:
+        limits = Amounts(tokens=most.get("tokens"), cost_nanos=most.get("cost_usd"))
+        turn.record(e.LimitApproved(date=ledger.day.date or "", limits=limits))
+        return LimitStatuses([_status(ledger, next(_of(state, None)), turn.now)], ledger.limits.count)
     until = _until(ledger, state, command.value, now) if most else None
     turn.record(
         e.LimitRaised(
@@ -207,7 +211,7 @@ def _units(value: Any, m: int, field: str) -> int:
 
 def _not_raised(rule: LimitRule, m: int, units: int) -> Refusal | None:
     """Why a measure is not raised by this: the limit does not bound it, or it is no more than configured."""
-    if m not in rule.measures:
+    if m not in rule.measures or rule.maxes[rule.measures.index(m)] >= FAR:
         detail = f"max.{MEASURES[m]}: limit {rule.name} does not bound it"
         return Refusal("limit_not_raised", detail, {"requested": shown(m, units), "limit": None})
     least = rule.maxes[rule.measures.index(m)]

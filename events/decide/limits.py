@@ -77,8 +77,8 @@ def over_limit_more(turn: Turn, hold: Hold, more: Triple) -> Refusal | None:
 def refusals(
     turn: Turn, account: Account, found: Iterable[Match], asked: Units, *, named: bool = True
 ) -> Iterator[Refusal]:
-    """Every limit that refuses what is asked for, with the numbers of the first of its measures that does; a limit of the
-    day with each.
+    """Every limit that refuses what is asked for, with the numbers of the first of its measures that does; a shorthand
+    with each.
 
     Without ``named`` no hold is asked for yet: ``asked`` is the least that one could be.
     """
@@ -205,6 +205,8 @@ def touched_by_use(ledger: Ledger) -> Sequence[Match]:
 
 def record_lines(turn: Turn, found: Sequence[Match]) -> None:
     """Alert operators to each percentage that a counter has come to, once in its window."""
+    if not found:
+        return
     now = micros(turn.now)
     for match in found:
         rule = match.rule

@@ -120,12 +120,15 @@ def report(ledger: Ledger, account: Account | None, event: e.UsageReported) -> N
     subject = subject_of_report(ledger, account, event)
     now = micros(event.at)
     limits, most = ledger.limits, ledger.rules.counters_max
+    states = limits.states
     limits.touched = touched = []
     for rule in ledger.rules.limits.matching(subject):
-        state = limits.states[rule.name]
-        value = limits.key(state, rule.value_of(subject), most)
+        state = states[rule.name]
+        value = rule.value_of(subject)
+        if value not in state.counters:
+            value = limits.key(state, value, most)
         counter = use(limits, state, value, units, now)
-        if not limits.is_far(state.rule, value, counter):
+        if not limits.is_far(rule, value, counter):
             touched.append(Match(state, value, counter))
     if account is not None:
         follow_run(ledger, account)

@@ -1,7 +1,8 @@
 """The day at hand in the fleet's time zone: what was used in it, what it may still use, and what was decided for it.
 
-What is used and held is counted as limits count: the fleet's in the one that ``daily_limits`` is short for, a product's
-in that of its ``token_budget_daily``. Both count whatever is configured: a limit that is set later counts from midnight.
+What is used and held is counted as limits count: the fleet's in the one that ``daily_limits`` is short for, a
+product's in that of its ``token_budget_daily``. Both count whatever is configured: a maximum that is set later counts
+from midnight.
 """
 
 import datetime as dt

@@ -11,6 +11,7 @@ from collections import Counter as Tally
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from fractions import Fraction
+from operator import attrgetter
 from typing import Final, NamedTuple
 
 from tallystick.config.limits import (
@@ -57,7 +58,7 @@ class Subject(NamedTuple):
         return None if self.labels is None else self.labels.get(key)  # type: ignore[arg-type]
 
 
-_MODEL, _PROVIDER = SCOPES.index("model"), SCOPES.index("provider")
+_ACCOUNT, _MODEL, _PROVIDER = SCOPES.index("account"), SCOPES.index("model"), SCOPES.index("provider")
 
 
 class LimitRule:
@@ -208,13 +209,27 @@ def product_rule(product: str, tokens: int | None, alert_at: Decimal) -> LimitRu
     return LimitRule(-1, limit, {}, (TOKENS,))
 
 
+_KNOWN_MAX = 10_000
+
+
 class LimitIndex:
     """All limits of a configuration. It is falsy where ``limits`` names none: that is all that a report asks then.
 
     ``day`` is what the fleet's daily limits are short for, and ``products`` what those of products are.
     """
 
-    __slots__ = ("_alert_at", "always", "by_name", "calendars", "day", "keyed", "needs_provider", "products")
+    __slots__ = (
+        "_alert_at",
+        "_by_own",
+        "_known",
+        "always",
+        "by_name",
+        "calendars",
+        "day",
+        "keyed",
+        "needs_provider",
+        "products",
+    )
 
     def __init__(self, config: Config, models: dict[str, tuple[str, str]]) -> None:
         self._alert_at = config.daily_limits.alert_at_percent
@@ -229,6 +244,9 @@ class LimitIndex:
         self.always = [rule for rule in rules if not rule.match]
         self.keyed: dict[int | str, dict[str, list[LimitRule]]] = {}
         self.needs_provider = any(_PROVIDER in (rule.scope, *(key for key, _ in rule.match)) for rule in rules)
+        self._by_own = any(key == _ACCOUNT or isinstance(key, str) for rule in rules for key, _ in rule.match)
+        self._known: dict[tuple[str | None, ...], list[LimitRule]] = {}
+        """What matches a use, by what it says of itself beside its account and its labels: a memory, and no state."""
         self.calendars = frozenset(rule.kind for rule in rules if rule.is_calendar)
         crowd = Tally((key, value) for rule in rules for key, values in rule.match for value in values)
         for rule in rules:
@@ -257,20 +275,30 @@ class LimitIndex:
         shorthands = [self.day] if self.day.is_bounded else []
         return [rule.name for rule in (*shorthands, *self.products.values(), *self.by_name.values())]
 
-    def matching(self, subject: Subject, *, hold: bool = False) -> list[LimitRule]:
+    def matching(self, subject: Subject, *, hold: bool = False) -> Sequence[LimitRule]:
         """Those that a use counts in, in the order of the configuration; of a hold only those that it is known of."""
+        if self._by_own:
+            found: Sequence[LimitRule] = self._find(subject)
+        else:
+            # Whose it is and what its labels are does not matter: many uses are alike.
+            kind = subject[1:6]
+            known = self._known.get(kind)
+            if known is None:
+                if len(self._known) >= _KNOWN_MAX:
+                    self._known.clear()
+                known = self._known[kind] = self._find(subject)
+            found = known
+        if hold and subject.model is None:
+            return [rule for rule in found if not rule.asks_for_model]
+        return found
+
+    def _find(self, subject: Subject) -> list[LimitRule]:
         found = [*self.always]
         for key, by_value in self.keyed.items():
             value = subject.value(key)
             rules = None if value is None else by_value.get(value)
             if rules is not None:
                 found += [rule for rule in rules if len(rule.match) == 1 or rule.fits(subject)]
-        if hold and subject.model is None:
-            found = [rule for rule in found if not rule.asks_for_model]
-        if self.keyed and len(found) > 1:
-            found.sort(key=_number)
+        if len(found) > 1:
+            found.sort(key=attrgetter("number"))
         return found
-
-
-def _number(rule: LimitRule) -> int:
-    return rule.number
