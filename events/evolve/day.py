@@ -5,6 +5,7 @@ from tallystick.events import catalog as e
 from tallystick.events.evolve.limits import rearm
 from tallystick.events.evolve.tasks import relevel
 from tallystick.events.state.accounts import Hold
+from tallystick.events.state.counters import NEAR
 from tallystick.events.state.day import DAILY_ALERTS
 from tallystick.events.state.ledger import Ledger
 from tallystick.events.state.limit_rules import FLEET
@@ -36,8 +37,7 @@ def use(ledger: Ledger, product: str | None, used: Money) -> None:
     if product is not None:
         state = day.products.get(product) or day.product(product, ledger.rules.limits, began)
         counter = state.counters[product]
-        counter.count(state.rule, used, began, began)
-        if counter.used[0] >= state.rule.first_lines[0]:
+        if counter.count(state.rule, used, began, began) & NEAR:
             day.near = Match(state, product, counter)
 
 

@@ -9,9 +9,9 @@ from tallystick.config.limits import MEASURES, PRODUCT_DAILY
 from tallystick.events import catalog as e
 from tallystick.events.catalog.usage import tokens_of
 from tallystick.events.state.accounts import Account, Hold, Limited
-from tallystick.events.state.counters import Counter
+from tallystick.events.state.counters import NEAR, OPENS, Counter
 from tallystick.events.state.ledger import Ledger
-from tallystick.events.state.limit_rules import CONCURRENT, INPUT, REQUESTS, TOKENS, lines_of
+from tallystick.events.state.limit_rules import CONCURRENT, INPUT, OTHER, REQUESTS, TOKENS, lines_of
 from tallystick.events.state.limit_subjects import (
     Units,
     held_units,
@@ -125,29 +125,44 @@ def report(ledger: Ledger, account: Account | None, event: e.UsageReported) -> N
     for rule in ledger.rules.limits.matching(subject):
         state = states[rule.name]
         value = rule.value_of(subject)
-        if value not in state.counters:
+        counter = state.counters.get(value)
+        if counter is None:
             value = limits.key(state, value, most)
-        counter = use(limits, state, value, units, now)
-        if not limits.is_far(rule, value, counter):
-            touched.append(Match(state, value, counter))
+            counter = state.counters.get(value)
+        match = _use(limits, state, value, counter, units, now)
+        if match is not None:
+            touched.append(match)
     if account is not None:
         follow_run(ledger, account)
 
 
-def use(limits: Limits, state: LimitState, value: str, units: Sequence[int], now: int) -> Counter | None:
-    """Something is used: the counter that it is counted in, None where there is none yet and nothing to count."""
-    rule = state.rule
-    for m in rule.measures:
-        if units[m]:
-            break
-    else:
-        return state.counters.get(value)
-    if state.over and state.over[0][0] <= now:
-        limits.forget_over(state, now)
-    counter = state.counters.get(value) or limits.counter(state, value)
-    if counter.count(rule, units, limits.began.get(rule.kind, 0), now):
+def use(limits: Limits, state: LimitState, value: str, units: Sequence[int], now: int) -> Match | None:
+    """Something is used, and counted; what may have something to say to it, None where all lines are far."""
+    return _use(limits, state, value, state.counters.get(value), units, now)
+
+
+def _use(
+    limits: Limits, state: LimitState, value: str, counter: Counter | None, units: Sequence[int], now: int
+) -> Match | None:
+    rule, began = state.rule, 0
+    if rule.length_us or counter is None:
+        if not rule.counts(units):
+            return None if limits.is_far(rule, value, counter) else Match(state, value, counter)
+        if state.over and state.over[0][0] <= now:
+            limits.forget_over(state, now)
+            counter = state.counters.get(value)
+        if counter is None:
+            counter = limits.counter(state, value)
+    if not rule.length_us:
+        began = limits.began.get(rule.kind, 0)
+    said = counter.count(rule, units, began, now)
+    if not said and not counter.committed and counter.models is None and value != OTHER:
+        return None
+    if said & OPENS:
         limits.opened(state, value, counter)
-    return counter
+    if said & NEAR or counter.committed or counter.models is not None or (value == OTHER and not limits.full):
+        return Match(state, value, counter)
+    return None
 
 
 # --- holds -----------------------------------------------------------------------------------------------------------

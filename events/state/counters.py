@@ -13,6 +13,7 @@ from typing import Any
 from tallystick.events.state.limit_rules import LimitRule
 
 NEVER_OPENED = -(2**62)
+OPENS, NEAR = 1, 2
 _RING = 63
 """A rolling window is within so many buckets, wherever it begins."""
 
@@ -52,16 +53,20 @@ class Counter:
         self.opened = now if rule.kind == "first_use" else began
         return True
 
-    def count(self, rule: LimitRule, units: Sequence[int], began: int, now: int) -> bool:
-        """Something was used, in ``units`` by measure; whether a window begins with it."""
-        length = rule.length_us
-        opens = now >= self.opened + length if length else self.opened != began
-        if opens:
+    def count(self, rule: LimitRule, units: Sequence[int], began: int, now: int) -> int:
+        """Something was used, in ``units`` by measure: whether a window begins with it (`OPENS`), and whether what is
+        used and held comes to a line (`NEAR`).
+        """
+        length, said = rule.length_us, 0
+        if now >= self.opened + length if length else self.opened != began:
             self.enter(rule, began, now)
-        used = self.used
-        for place, m in enumerate(rule.measures):
-            used[place] += units[m]
-        return opens
+            said = OPENS
+        used, held = self.used, self.held
+        for place, (m, line) in enumerate(rule.bounds):
+            now_used = used[place] = used[place] + units[m]
+            if now_used + held[place] >= line:
+                said |= NEAR
+        return said
 
     def take_back(self, rule: LimitRule, place: int, units: int, began: int, at: int, now: int) -> None:
         """What was counted at ``at`` was not used after all."""
@@ -150,22 +155,24 @@ class RollingCounter(Counter):
         self.opened, self.last = max(self.opened, first), at
         return False
 
-    def count(self, rule: LimitRule, units: Sequence[int], began: int, now: int) -> bool:
+    def count(self, rule: LimitRule, units: Sequence[int], began: int, now: int) -> int:
         at = now // rule.bucket_us
         # Within a bucket nothing has to be made room for.
-        opens = at != self.last and self.enter(rule, began, now)
-        used, ring, slot = self.used, self.ring, at % _RING
-        for place, m in enumerate(rule.measures):
+        said = OPENS if at != self.last and self.enter(rule, began, now) else 0
+        used, held, ring, slot = self.used, self.held, self.ring, at % _RING
+        for place, (m, line) in enumerate(rule.bounds):
             more = units[m]
+            now_used = used[place] = used[place] + more
+            if now_used + held[place] >= line:
+                said |= NEAR
             if more:
-                used[place] += more
                 try:
                     ring[slot] += more
                 except OverflowError:
                     self._add(slot, more)
                     ring = self.ring
             slot += _RING
-        return opens
+        return said
 
     def _add(self, slot: int, units: int) -> None:
         try:

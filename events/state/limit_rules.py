@@ -69,6 +69,7 @@ class LimitRule:
 
     __slots__ = (
         "alerts",
+        "bounds",
         "bucket_us",
         "config",
         "definition",
@@ -115,6 +116,7 @@ class LimitRule:
         """By measure, what each alert is remembered by."""
         self.first_lines = tuple(min((most, *lines)) for most, lines in zip(self.maxes, self.lines, strict=True))
         """By measure, the least of them, or the maximum."""
+        self.bounds = tuple(zip(self.measures, self.first_lines, strict=True))
         match = sorted((str(key), sorted(values)) for key, values in self.match)
         self.definition = (self.scope, match, self.kind, self.length_us)
 
@@ -146,6 +148,13 @@ class LimitRule:
         """Whether it cannot say of a hold that names no model whether, or where, it counts."""
         return self.scope in (_MODEL, _PROVIDER)
 
+    def counts(self, units: Sequence[int]) -> bool:
+        """Whether anything of a use, by measure, counts: what does not opens no window."""
+        for m in self.measures:  # noqa: SIM110 - a generator takes twice as long, and every report asks
+            if units[m]:
+                return True
+        return False
+
     def fits(self, subject: Subject) -> bool:
         """Whether all that it matches is so."""
         return all(subject.value(key) in values for key, values in self.match)
@@ -153,10 +162,8 @@ class LimitRule:
     def value_of(self, subject: Subject) -> str:
         """Whose counter it is."""
         scope = self.scope
-        if scope == 0:
-            return FLEET
         if type(scope) is int:
-            return subject[scope - 1] or NONE  # type: ignore[return-value]
+            return subject[scope - 1] or NONE if scope else FLEET  # type: ignore[return-value]
         return NONE if subject.labels is None else subject.labels.get(scope, NONE)  # type: ignore[arg-type]
 
 

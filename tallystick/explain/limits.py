@@ -40,9 +40,9 @@ def _says_line(event: e.LimitLine, say: Style) -> str:
 def _why_line(event: e.LimitLine, ledger: Ledger, history: History) -> list[str]:
     rule = ledger.rules.limits.named(event.limit_name)
     alerts = ", ".join(f"{percent:f} %" for percent in rule.alerts)
+    since = history.since(e.ConfigLoaded)
     return [
-        f"it counts per {rule.config.per} in a window: {window_words(rule)} ({_setting(rule)}"
-        f"{history.since(e.ConfigLoaded)})",
+        f"it counts per {rule.config.per} in a window: {window_words(rule)} ({_setting(rule)}{since})",
         f"operators are alerted at {alerts}, once in each window and for each value",
         f"where it is reached: {rule.then} (then)",
     ]
