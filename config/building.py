@@ -24,7 +24,7 @@ from tallystick.config.errors import (
 )
 from tallystick.config.grammar import check_digits
 from tallystick.config.kinds import Bounds, ConditionText, Name
-from tallystick.config.limits import LIMITS_MAX, Limit
+from tallystick.config.limits import LIMITS_MAX, Calendar, Limit
 from tallystick.config.section import Section
 from tallystick.config.source import Source
 from tallystick.config.spelling import misspelled
@@ -243,6 +243,8 @@ def _default(field: msgspec.structs.FieldInfo) -> Any:
 
 def _words(kind: Any) -> str:
     """What is allowed for a kind of value, in words."""
+    if kind == Calendar:
+        return f"one of {', '.join(get_args(kind))}, or a length such as {{hours: 5}}"
     if get_origin(kind) is Literal:
         return f"one of {', '.join(get_args(kind))}"
     if get_origin(kind) is Annotated:

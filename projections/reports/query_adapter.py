@@ -45,6 +45,7 @@ class QueryAdapter:
         _set_day(self._ledger, day or Today(), now)
         self._turn = Turn(self._ledger, now, "status", "")
         self._count = fleet.agents_open
+        self._counted: Ledger | None = None
         self._memory: Memory | None = None
 
     @property
@@ -54,10 +55,18 @@ class QueryAdapter:
 
     def budget_status(self, agent: str) -> BudgetStatus:
         """One open account, as `GetStatus` answers."""
+        counted = self._counted
+        if counted is not None and agent in counted.accounts:
+            self._memory = {} if self._memory is None else self._memory
+            return status(Turn(counted, self._turn.now, "status", ""), counted.accounts[agent], self._memory)
         if self._memory is None:
             self._memory = {}
             self._open_all()
         return status(self._turn, self.account(agent), self._memory)
+
+    def count_limits(self, ledger: Ledger) -> None:
+        """Limits are counted in the core's state alone: it says what an agent is answered under them."""
+        self._counted, self._memory = ledger, None
 
     def _open_all(self) -> None:
         """Every account is found below its parent."""

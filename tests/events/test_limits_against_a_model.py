@@ -86,7 +86,6 @@ class Session:
 
     def __init__(self, seed: int, *, rolling: bool) -> None:
         self.random = Random(seed)
-        self.rolling = rolling
         zone = self.random.choice(["UTC", "Europe/Zurich", "Australia/Lord_Howe", "America/St_Johns"])
         limits = made_up(self.random, rolling=rolling)
         day = {} if rolling else self.random.choice([{}, {"max_tokens_total": self.random.randint(1, 6_000)}])
@@ -138,7 +137,7 @@ class Session:
             model.hold(id, says, sent + got, sent, core.now)
         elif answer.code in ("limit_reached", "daily_limit_reached"):
             named = answer.numbers["decided_by"].removeprefix("limit:")
-            assert named in model.refuses(says, asked, core.now, slack=BUCKET if self.rolling else 0), f"{answer}"
+            assert named in model.refuses(says, asked, core.now, slack=BUCKET), f"{answer}"
         else:
             assert answer.code in ("budget_exhausted", "throttled")
             line = 0 if answer.code == "budget_exhausted" else TREE[agent][1] // 25
