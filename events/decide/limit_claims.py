@@ -57,11 +57,11 @@ class LimitClaim(NamedTuple):
 
 def limit_claims(ledger: Ledger, task: Task, victim: Task | None = None) -> Iterator[LimitClaim]:
     """What a task asks of the limits that it is under, those of the day first. ``victim``: as if that run had ended."""
+    now = micros(max(ledger.looked_at, ledger.now))
     for match in matches_today(ledger, task.product):
-        yield from _claims_today(ledger, task, match, victim)
+        yield from _claims_today(ledger, task, match, victim, now)
     if not ledger.rules.limits:
         return
-    now = micros(max(ledger.looked_at, ledger.now))
     model = model_for(ledger, task).model
     needed = _needed(ledger, task, model)
     for match in matches(ledger, _subject(ledger, task, model)):
@@ -76,13 +76,13 @@ def limit_claims(ledger: Ledger, task: Task, victim: Task | None = None) -> Iter
             yield LimitClaim(f"limit {rule.name} {match.value} {MEASURES[m]}", match, stands, asked)
 
 
-def _claims_today(ledger: Ledger, task: Task, match: Match, victim: Task | None) -> Iterator[LimitClaim]:
+def _claims_today(ledger: Ledger, task: Task, match: Match, victim: Task | None, now: int) -> Iterator[LimitClaim]:
     """What runs counts with the unspent rest of its token budget, or of its estimate where it has none."""
     commitments = ledger.commitments
     freed = None if victim is None else commitments.runs[victim.id]
     needed = day_tokens(ledger.rules.config, task.agent_type, task.estimated_tokens)
     for place, m in enumerate(match.rule.measures):
-        stands = reading(ledger, match, place, 0)
+        stands = reading(ledger, match, place, now)
         if stands.most >= FAR:
             continue
         code = daily_code(match, m)

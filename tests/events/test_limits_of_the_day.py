@@ -1,6 +1,7 @@
 """``daily_limits`` and ``token_budget_daily`` of products are limits as well: ``daily`` and ``product-daily:<p>``."""
 
 import datetime as dt
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -8,7 +9,7 @@ import pytest
 from tallystick.events import catalog as e
 from tallystick.events import messages as c
 from tallystick.events.log import snapshot
-from tests.support.core import Core, allocate, fleet, hold, settle, use
+from tests.support.core import Core, allocate, budget, fleet, hold, settle, use
 
 NOON_TO_MIDNIGHT = 12 * 3_600
 
@@ -151,7 +152,8 @@ def test_counters_of_the_day_take_no_place_of_other_counters() -> None:
 
 def test_a_product_that_nothing_limits_is_forgotten_at_midnight_unless_something_is_held() -> None:
     core = Core(fleet(10_000_000), *(allocate(name, 1_000, product=name) for name in ("shop", "web")))
-    core.given(use("shop", 10), use("web", 10), hold("web", "h", 5))
+    core.given(use("shop", 10), use("web", 10))
+    core.given(c.Reserve(agent="web", id="h", estimate=budget(5), ttl_seconds=Decimal(100_000)))
     core.wait(NOON_TO_MIDNIGHT).pass_time()
     assert dict(core.ledger.day.by_product) == {}
     assert list(core.ledger.day.products) == ["web"]
@@ -160,7 +162,7 @@ def test_a_product_that_nothing_limits_is_forgotten_at_midnight_unless_something
 
 def test_a_snapshot_keeps_what_was_counted_alerted_and_raised() -> None:
     core = configured(1_000, 900)
-    core.given(use("ann", 900), c.ApproveLimit(max_tokens_total=5_000), hold("ann", "h", 0, "1"))
+    core.given(hold("ann", "h", 50), use("ann", 850), c.ApproveLimit(max_tokens_total=5_000))
     core.given(c.ApproveLimit(limit="product-daily:shop", max=c.MaxChange(tokens=2_000)))
     dumped = snapshot.dump(core.ledger)
     again = snapshot.load(dumped)
