@@ -27,7 +27,7 @@ from tallystick.config.kinds import Bounds, ConditionText, Name
 from tallystick.config.limits import LIMITS_MAX, Calendar, Limit
 from tallystick.config.section import Section
 from tallystick.config.source import Source
-from tallystick.config.spelling import misspelled
+from tallystick.config.spelling import half_in, misspelled
 
 S = TypeVar("S", bound=Section)
 ENTRIES_MAX = 10_000
@@ -141,6 +141,8 @@ class Builder:
     def _single(self, kind: Any, value: object, path: KeyPath, *, may_be_null: bool) -> Any:
         # A float comes only from JSON that was decoded elsewhere; its shortest text is what was written there.
         plain = Decimal(repr(value)) if isinstance(value, float) else value
+        if isinstance(plain, str) and (wrong := half_in(plain)):
+            raise self._error(wrong, path, found=ascii(plain))
         try:
             result = msgspec.convert(plain, kind)
             # Python would read digits of any script as a number, and underscores between them.
@@ -165,6 +167,9 @@ class Builder:
         if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
             hint = " (leave the key out to keep the defaults)" if value is None else ""
             raise self._wrong_value(value, f"a map with names as keys{hint}", path)
+        for key in value:
+            if wrong := half_in(key):
+                raise self._error(f"a key: {wrong}", path, found=ascii(key), place=self._source.keys.get((*path, key)))
         return value
 
     def _unknown_key(self, key: str, known: list[str], path: KeyPath) -> ConfigError:

@@ -29,5 +29,5 @@ def span_ms(given: Decimal, field: str) -> int:
     """
     ms = exact_units(given, 1, field)
     if not 0 < ms <= _SPAN_MAX_MS:
-        raise InvalidAmount(field, given, "above 0 and at most 604800 seconds (a week)")
+        raise InvalidAmount(field, given, "above 0 (at least 0.001) and at most 604800 seconds (a week)")
     return ms

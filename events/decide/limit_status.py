@@ -144,7 +144,7 @@ def _ends_at(ledger: Ledger, match: Match, now: int) -> str | None:
 def _raised_until(ledger: Ledger, match: Match, now: int) -> str | None:
     for key in (match.value, ALL):
         raised = match.state.approved.get(key)
-        if raised is not None and (raised.until is None or now < raised.until):
+        if raised is not None and raised.is_in_force(now):
             until = ledger.limits.ends_at(match.rule) if raised.until is None else raised.until
             return "revoked" if until is None else shown_time(moment(until))
     return None
@@ -160,6 +160,7 @@ def raise_limit(turn: Turn, command: c.ApproveLimit) -> LimitStatuses | Refusal:
         InvalidAmount: a malformed maximum.
     """
     ledger, change = turn.ledger, command.max
+    wanted = {} if change is None else _wanted(change)
     if command.limit is None or change is None or (command.max_cost_usd, command.max_tokens_total) != (None, None):
         allowed = "max_cost_usd and max_tokens_total for the day, or limit and max, with or without a value"
         return Refusal("invalid_message", f"ApproveLimit: allowed is {allowed}")
@@ -169,20 +170,17 @@ def raise_limit(turn: Turn, command: c.ApproveLimit) -> LimitStatuses | Refusal:
     rule, now = state.rule, micros(turn.now)
     before = state.approved.get(ALL if command.value is None or rule.name == DAILY else command.value)
     most: dict[str, int] = {}
-    for m, name in enumerate(MEASURES):
-        value = getattr(change, name)
-        if value is msgspec.UNSET and before is not None and (before.until is None or now < before.until):
-            value = msgspec.UNSET if msgspec.structs.astuple(change) == _NOTHING else before.units[m]
-            if value is not None and value is not msgspec.UNSET:
-                most[name] = value
-            continue
-        if value is msgspec.UNSET or value is None:
-            continue
-        units = _units(value, m, f"max.{name}")
+    if msgspec.structs.astuple(change) != _NOTHING and before is not None and before.is_in_force(now):
+        most = {
+            name: units
+            for name, units in zip(MEASURES, before.units, strict=True)
+            if units is not None and getattr(change, name) is msgspec.UNSET
+        }
+    for m, units in wanted.items():
         refusal = _not_raised(rule, m, units)
         if refusal is not None:
             return refusal
-        most[name] = units
+        most[MEASURES[m]] = units
     # Nothing can fail after this line.
     if rule.name == DAILY:
         limits = Amounts(tokens=most.get("tokens"), cost_nanos=most.get("cost_usd"))
@@ -201,11 +199,25 @@ def raise_limit(turn: Turn, command: c.ApproveLimit) -> LimitStatuses | Refusal:
 _NOTHING = (msgspec.UNSET,) * len(MEASURES)
 
 
+def _wanted(change: c.MaxChange) -> dict[int, int]:
+    """The units to which each measure is raised.
+
+    Raises:
+        InvalidAmount: a malformed number.
+    """
+    values = {m: getattr(change, name) for m, name in enumerate(MEASURES)}
+    return {
+        m: _units(value, m, f"max.{MEASURES[m]}")
+        for m, value in values.items()
+        if value is not msgspec.UNSET and value is not None
+    }
+
+
 def _units(value: Any, m: int, field: str) -> int:
     if m <= 2:
         return exact_units(value, m, field)
     if not 0 <= value <= AMOUNT_MAX:
-        raise InvalidAmount(field, value, "a whole number, from 0 to 2^63-1")
+        raise InvalidAmount(field, value, f"a whole number from 0 to {AMOUNT_MAX}")
     return int(value)
 
 

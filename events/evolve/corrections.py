@@ -58,7 +58,7 @@ def _spend_of_closed(balances: Balances, account: Account, event: e.UsageCorrect
 def correct(ledger: Ledger, event: e.UsageCorrected) -> None:
     """It counts for the day, the product, the run and the hold of the record; what was learnt from it stays."""
     record, day = event.record, ledger.day
-    # What is told apart of a hold that nobody settled counts for limits alone.
+    # What the tokens of a spent hold consist of counts for limits alone.
     was_mixed = not isinstance(record, e.HoldSpent) or record.position in ledger.corrections
     book_correction(ledger, event)
     if ledger.rules.limits:

@@ -73,7 +73,7 @@ def raise_limit(ledger: Ledger, event: e.LimitRaised) -> None:
     limits, now = ledger.limits, micros(event.at)
     state = state_named(ledger, event.limit_name)
     key = ALL if event.scope_value is None else event.scope_value
-    kept = {value: one for value, one in state.approved.items() if one.until is None or now < one.until}
+    kept = {value: one for value, one in state.approved.items() if one.is_in_force(now)}
     state.approved = kept
     kept.pop(key, None)
     if event.raised_to:

@@ -28,6 +28,9 @@ class Approved(NamedTuple):
     units: tuple[int | None, ...]
     until: int | None
 
+    def is_in_force(self, now: int) -> bool:
+        return self.until is None or now < self.until
+
 
 class Run:
     """A run that counts in limits: in which counters, on which model, and the tokens that it commits there."""
@@ -63,7 +66,7 @@ class LimitState:
             return most
         for key in (value, ALL):
             raised = self.approved.get(key)
-            if raised is not None and (raised.until is None or now < raised.until):
+            if raised is not None and raised.is_in_force(now):
                 units = raised.units[self.rule.measures[place]]
                 most = most if units is None else max(most, units)
         return most

@@ -163,6 +163,7 @@ def _units(amount: Decimal | None, digits: int, recorded: int | None) -> int | N
 
 
 _WIDE = Context(prec=100)
+_OPENED = STORED_NAME[e.FleetOpened]
 _MOVED = STORED_NAME[e.BudgetMoved]
 _PLACED = frozenset(STORED_NAME[kind] for kind in (e.TaskPreempted, e.TaskStarted, e.TaskQueued))
 _OUTRANKED = " ranks higher and waits for the same slot"
@@ -210,7 +211,8 @@ _read = msgspec.json.Decoder(_Head).decode
 def steps_of(records: Iterable[Record], cuts: Container[int] = ()) -> Iterator[Step]:
     """The records of a whole log, a command at a time. Nothing is proved here, but where the records are applied.
 
-    What only time brought ends at each position in ``cuts``: the state there is wanted.
+    What only time brought ends at each position in ``cuts``: the state there is wanted. It ends also where a fleet is
+    opened again, which comes before what falls due by then: what was due before it was brought while the fleet ran.
 
     Raises:
         BrokenChain: a record cannot be read, or belongs to no command.
@@ -227,7 +229,7 @@ def steps_of(records: Iterable[Record], cuts: Container[int] = ()) -> Iterator[S
                 raise BrokenChain(record.position, "the record belongs to no command before it")
             step.own.append(record)
             continue
-        if step is not None and (step.own or step.at != head.at):
+        if step is not None and (step.own or step.at != head.at or record.name == _OPENED):
             yield step
             step = None
         step = step or Step(head.at)

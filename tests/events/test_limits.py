@@ -10,26 +10,9 @@ from tallystick.events import catalog as e
 from tallystick.events import messages as c
 from tallystick.events.messages.replies import Refusal
 from tests.support.core import Core, allocate, budget, complete, fleet, hold, settle, start, submit, use
+from tests.support.limited import ask, limit, limited, report
 
 MINUTE = 60
-
-
-def limited(*limits: dict[str, Any], **config: Any) -> Core:
-    """A fleet with these limits, and with no others."""
-    none = {"daily_limits": {"max_tokens_total": None, "max_cost_usd": None}, "max_concurrent": {"total": None}}
-    return Core(fleet(10_000_000, "1000", limits=list(limits), **{**none, **config}))
-
-
-def limit(name: str = "cap", **rest: Any) -> dict[str, Any]:
-    return {"name": name, **rest}
-
-
-def ask(agent: str, id: str, tokens: int, **rest: Any) -> c.Reserve:
-    return c.Reserve(agent=agent, id=id, estimate=budget(tokens), **rest)
-
-
-def report(agent: str, tokens: int, **rest: Any) -> c.ReportUsage:
-    return c.ReportUsage(agent=agent, usage=budget(tokens), **rest)
 
 
 # --- holds -----------------------------------------------------------------------------------------------------------
@@ -508,7 +491,7 @@ def test_a_task_is_admitted_where_what_it_may_use_is_within_limits_of_a_day_or_l
     assert core.when(submit("t4", "qa-engineer", product="web")).decision == "admitted"
 
 
-def test_what_a_run_promises_shrinks_as_it_uses_it_and_its_own_holds_are_a_part_of_it() -> None:
+def test_what_a_run_commits_shrinks_as_it_uses_it_and_its_own_holds_are_a_part_of_it() -> None:
     core = limited(limit(window="total", max={"tokens": 100_000}), token_budgets={"default": 80_000})
     core.given(submit("t1"), allocate("ann", 50_000))
     core.when(hold("ann", "a", 20_001))
