@@ -19,12 +19,12 @@ from tallystick.events.decide import pricing
 from tallystick.events.decide.amounts import not_empty, span_ms
 from tallystick.events.decide.answers import held_reply
 from tallystick.events.decide.cover import settle_covers
-from tallystick.events.decide.daily_limits import over_daily_limit
 from tallystick.events.decide.first_estimate import first_estimate
 from tallystick.events.decide.fleet_response import respond
 from tallystick.events.decide.last_call import USED, kept
 from tallystick.events.decide.levels import enforced, relevel_above_all
-from tallystick.events.decide.limits import near, over_limit, over_limit_more, record_lines
+from tallystick.events.decide.limit_readings import near
+from tallystick.events.decide.limits import over_limit, over_limit_more, record_lines
 from tallystick.events.decide.obstacles import refused_to_run
 from tallystick.events.decide.refusals import already_settled, hold_ended, unknown_agent, unknown_hold
 from tallystick.events.decide.spelling import is_renamed, legible, notes_misspelled
@@ -151,10 +151,8 @@ def _refused(turn: Turn, account: Account, wanted: Triple, *, last_call: bool, b
         refused = refused_to_run(turn, account, enforced(ledger, account), last_call=True)
         return refused or _last_call_used(account)
     keeps = ZERO if last_call else kept(ledger, account)
-    return (
-        refused_to_run(turn, account, enforced(ledger, account), last_call=last_call)
-        or _no_room(account, wanted, keeps)
-        or over_daily_limit(ledger, account, wanted, turn.now)
+    return refused_to_run(turn, account, enforced(ledger, account), last_call=last_call) or _no_room(
+        account, wanted, keeps
     )
 
 

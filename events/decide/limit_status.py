@@ -7,20 +7,20 @@ from typing import Any
 
 import msgspec
 
-from tallystick.config.amounts import AMOUNT_MAX, InvalidAmount, exact_units
+from tallystick.config.amounts import AMOUNT_MAX, Amounts, InvalidAmount, exact_units
 from tallystick.config.errors import did_you_mean, nearest
-from tallystick.config.limits import MEASURES, shown
+from tallystick.config.limits import DAILY, MEASURES, shown
 from tallystick.events import catalog as e
 from tallystick.events import messages as c
 from tallystick.events.decide.answers import stamp
-from tallystick.events.decide.limits import Reading, matches, reading, window_words
+from tallystick.events.decide.limit_readings import Reading, matches, matches_today, reading, window_words
 from tallystick.events.decide.refusals import unknown_agent
 from tallystick.events.decide.turn import Turn
 from tallystick.events.messages.limit_replies import LimitStatus, LimitStatuses
 from tallystick.events.messages.replies import Refusal
 from tallystick.events.messages.task_replies import shown_time
 from tallystick.events.state.ledger import Ledger
-from tallystick.events.state.limit_rules import CONCURRENT, LimitRule
+from tallystick.events.state.limit_rules import CONCURRENT, FAR, LimitRule
 from tallystick.events.state.limit_subjects import subject_of
 from tallystick.events.state.limits import ALL, LimitState, Match, moment
 from tallystick.events.state.slot_time import micros
@@ -42,27 +42,42 @@ def get_limits(turn: Turn, command: c.GetLimits) -> LimitStatuses | Refusal:
         account = ledger.accounts.get(command.agent)
         if account is None:
             return unknown_agent(ledger, command.agent)
-        found: Iterable[Match] = matches(ledger, subject_of(ledger, account, account.model))
+        today = matches_today(ledger, account.budget_product)
+        found: Iterable[Match] = [*today, *matches(ledger, subject_of(ledger, account, account.model))]
     elif command.limit is not None:
-        state = ledger.limits.states.get(command.limit)
+        state = _named(ledger, command.limit)
         if state is None:
             return unknown_limit(ledger, command.limit)
         found = _of(state, command.value)
     else:
-        found = (match for state in ledger.limits.states.values() for match in _of(state, None))
+        found = (match for state in _all(ledger) for match in _of(state, None))
     statuses = heapq.nsmallest(
         command.count,
         (_status(ledger, match, turn.now) for match in found),
-        key=lambda status: (-status.percentage, ledger.rules.limits.by_name[status.limit].number, status.value or ""),
+        key=lambda status: (-status.percentage, ledger.rules.limits.named(status.limit).number, status.value or ""),
     )
     return LimitStatuses(statuses, ledger.limits.count)
 
 
 def unknown_limit(ledger: Ledger, name: str) -> Refusal:
     """No limit in force has this name."""
-    names = ledger.rules.limits.by_name
+    names = ledger.rules.limits.names()
     detail = f"no limit {name} is configured{did_you_mean(nearest(name, names))}"
     return Refusal("unknown_limit", detail, {"limit": name, "allowed": sorted(names)[:100]})
+
+
+def _all(ledger: Ledger) -> Iterator[LimitState]:
+    """All limits that bound something."""
+    day = ledger.day
+    yield from (state for state in (day.fleet, *day.products.values()) if state.rule.is_bounded)
+    yield from ledger.limits.states.values()
+
+
+def _named(ledger: Ledger, name: str) -> LimitState | None:
+    """A limit that bounds something, by its name."""
+    if name in ledger.limits.states:
+        return ledger.limits.states[name]
+    return next((state for state in _all(ledger) if state.rule.name == name), None)
 
 
 def _of(state: LimitState, value: str | None) -> Iterator[Match]:
@@ -76,7 +91,7 @@ def _of(state: LimitState, value: str | None) -> Iterator[Match]:
 
 def _status(ledger: Ledger, match: Match, at: dt.datetime) -> LimitStatus:
     rule, now = match.rule, micros(at)
-    stands = [reading(ledger, match, place, now) for place in range(len(rule.measures))]
+    stands = [reading(ledger, match, place, now) for place in range(len(rule.measures)) if rule.maxes[place] < FAR]
     committed = {MEASURES[one.measure]: shown(one.measure, one.committed) for one in stands if one.committed}
     return LimitStatus(
         limit=rule.name,
@@ -84,7 +99,7 @@ def _status(ledger: Ledger, match: Match, at: dt.datetime) -> LimitStatus:
         value=match.value or None,
         window=window_words(rule),
         then=rule.then,
-        counts_since=stamp(moment(max(match.state.since.values()))),
+        counts_since=stamp(moment(_since(ledger, match.state))),
         max=_by_measure(stands, "most"),
         used=_by_measure(stands, "used"),
         held=_by_measure(stands, "held"),
@@ -93,8 +108,13 @@ def _status(ledger: Ledger, match: Match, at: dt.datetime) -> LimitStatus:
         committed=committed or None,
         match=dict(rule.config.match) or None,
         ends_at=_ends_at(ledger, match, now),
-        raised_until=_raised_until(match, now),
+        raised_until=_raised_until(ledger, match, now),
     )
+
+
+def _since(ledger: Ledger, state: LimitState) -> int:
+    """Since when a limit counts; those of the day count from midnight, even when they were set later."""
+    return ledger.limits.began_at(state.rule) if state.rule.is_shorthand else max(state.since.values())
 
 
 def _by_measure(stands: Iterable[Reading], field: str) -> dict[str, Any]:
@@ -121,11 +141,12 @@ def _ends_at(ledger: Ledger, match: Match, now: int) -> str | None:
     return None if ends is None else shown_time(moment(ends))
 
 
-def _raised_until(match: Match, now: int) -> str | None:
+def _raised_until(ledger: Ledger, match: Match, now: int) -> str | None:
     for key in (match.value, ALL):
         raised = match.state.approved.get(key)
         if raised is not None and raised.is_in_force(now):
-            return "revoked" if raised.until is None else shown_time(moment(raised.until))
+            until = ledger.limits.ends_at(match.rule) if raised.until is None else raised.until
+            return "revoked" if until is None else shown_time(moment(until))
     return None
 
 
@@ -143,11 +164,11 @@ def raise_limit(turn: Turn, command: c.ApproveLimit) -> LimitStatuses | Refusal:
     if command.limit is None or change is None or (command.max_cost_usd, command.max_tokens_total) != (None, None):
         allowed = "max_cost_usd and max_tokens_total for the day, or limit and max, with or without a value"
         return Refusal("invalid_message", f"ApproveLimit: allowed is {allowed}")
-    state = ledger.limits.states.get(command.limit)
+    state = _named(ledger, command.limit)
     if state is None:
         return unknown_limit(ledger, command.limit)
     rule, now = state.rule, micros(turn.now)
-    before = state.approved.get(ALL if command.value is None else command.value)
+    before = state.approved.get(ALL if command.value is None or rule.name == DAILY else command.value)
     most: dict[str, int] = {}
     if msgspec.structs.astuple(change) != _NOTHING and before is not None and before.is_in_force(now):
         most = {
@@ -161,6 +182,10 @@ def raise_limit(turn: Turn, command: c.ApproveLimit) -> LimitStatuses | Refusal:
             return refusal
         most[MEASURES[m]] = units
     # Nothing can fail after this line.
+    if rule.name == DAILY:
+        limits = Amounts(tokens=most.get("tokens"), cost_nanos=most.get("cost_usd"))
+        turn.record(e.LimitApproved(date=ledger.day.date or "", limits=limits))
+        return LimitStatuses([_status(ledger, next(_of(state, None)), turn.now)], ledger.limits.count)
     until = _until(ledger, state, command.value, now) if most else None
     turn.record(
         e.LimitRaised(
@@ -198,7 +223,7 @@ def _units(value: Any, m: int, field: str) -> int:
 
 def _not_raised(rule: LimitRule, m: int, units: int) -> Refusal | None:
     """Why a measure is not raised by this: the limit does not bound it, or it is no more than configured."""
-    if m not in rule.measures:
+    if m not in rule.measures or rule.maxes[rule.measures.index(m)] >= FAR:
         detail = f"max.{MEASURES[m]}: limit {rule.name} does not bound it"
         return Refusal("limit_not_raised", detail, {"requested": shown(m, units), "limit": None})
     least = rule.maxes[rule.measures.index(m)]

@@ -35,7 +35,7 @@ from tallystick.events.state.outputs import Outputs
 from tallystick.events.state.rules import Rules
 from tallystick.events.state.slot_time import SlotTimes
 
-FORMAT = 16
+FORMAT = 17
 """Raised whenever what follows changes its meaning; a snapshot of another format is ignored."""
 
 
@@ -195,7 +195,7 @@ def load(snapshot: bytes) -> Ledger | None:
     ledger.tasks = unpack(state.tasks)
     relevel(ledger)
     ledger.estimates = Estimates.load(state.estimates)
-    ledger.day = Day.load(state.day)
+    ledger.day = Day.load(state.day, ledger.rules.limits)
     _commit(ledger, state.promises)
     for hold in state.holds:
         hold.account = ledger.accounts[hold.agent]

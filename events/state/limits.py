@@ -192,7 +192,10 @@ class Limits:
         return (counter.last + 1) * rule.bucket_us + rule.length_us
 
     def enter_windows(self, ends: dict[str, int], now: int, *, keep: bool) -> None:
-        """Calendar windows begin; with ``keep``, of those that are at hand only the end is another."""
+        """Calendar windows begin; with ``keep``, of those that are at hand only the end is another.
+
+        The day is always at hand: `Day` counts in it too.
+        """
         for kind, end in ends.items():
             self.ends[kind] = end
             if not keep or kind not in self.began:
@@ -309,11 +312,19 @@ class _LazyStates(dict[str, LimitState]):
         state.counters = _LazyCounters(real.counters)
         return state
 
+    def __contains__(self, name: object) -> bool:
+        return super().__contains__(name) or name in self._states
+
+
+def states_fork(states: dict[str, LimitState]) -> dict[str, LimitState]:
+    """What limits have counted by name, each copied when it is first looked at."""
+    return _LazyStates(states)
+
 
 def fork_of(limits: Limits) -> Limits:
     """What limits have counted, as something that time may pass on and that nothing is seen of afterwards."""
     fork = Limits()
-    fork.states, fork.began, fork.ends = _LazyStates(limits.states), dict(limits.began), dict(limits.ends)
+    fork.states, fork.began, fork.ends = states_fork(limits.states), dict(limits.began), dict(limits.ends)
     fork.due, fork.count, fork.full, fork.is_fork = limits.due, limits.count, limits.full, True
     fork.runs = {name: copy(run) for name, run in limits.runs.items()}
     return fork

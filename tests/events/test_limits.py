@@ -201,13 +201,14 @@ def test_calendar_windows_end_when_the_clocks_of_the_zone_say_so(zone: str, wind
     core = Core()
     core.now = at(now)
     core.given(fleet(1_000, timezone=zone, limits=[limit(window=window, max={"tokens": 10})]))
-    assert core.only(e.ConfigLoaded).limit_windows == {window: at(ends)}
+    loaded = core.only(e.ConfigLoaded)
+    assert {"day": loaded.day_ends_at, **loaded.limit_windows}[window] == at(ends)
     core.given(allocate("ann", 500), use("ann", 10))
     core.pass_time(at(ends) - dt.timedelta(microseconds=1))
     core.when(hold("ann", "a", 1))
     core.then_refused("limit_reached")
     core.pass_time(at(ends))
-    assert core.every(e.LimitWindowsBegan)
+    assert core.every(e.DayBegan if window == "day" else e.LimitWindowsBegan)
     core.given(hold("ann", "b", 10))
 
 
