@@ -184,6 +184,8 @@ def hold_in_limits(ledger: Ledger, hold: Hold, sign: int) -> None:
             counter = limits.counter(state, place[2])
             for i, m in enumerate(state.rule.measures):
                 counter.held[i] += sign * units[m]
+            if sign < 0:
+                limits.note_freed(place[0], place[2])
 
 
 _UNLIMITED = Limited(places=(), model=None, is_request=False, split=False, requests=0, input=0, output=0)
@@ -249,6 +251,7 @@ def _take_back(ledger: Ledger, place: Place, back: tuple[int, int], at: int, now
     if found is None or not any(back):
         return
     state, counter = found
+    ledger.limits.note_freed(place[0], place[2])
     for measure, units in zip((INPUT, REQUESTS), back, strict=True):
         if units and at >= state.since.get(measure, now + 1):
             began = ledger.limits.began_at(state.rule)
@@ -299,6 +302,8 @@ def run_in_limits(ledger: Ledger, task: str, sign: int) -> None:
         if state is not None and state.born == place[1] and CONCURRENT in state.rule.measures:
             counter = limits.counter(state, place[2])
             counter.held[state.rule.measures.index(CONCURRENT)] += sign
+            if sign < 0:
+                limits.note_freed(place[0], place[2])
     commitment = ledger.commitments.runs.get(task)
     if sign < 0 or commitment is None:
         _commit(ledger, run, 0, 0)
@@ -328,6 +333,7 @@ def _commit(ledger: Ledger, run: Run, tokens: int, unpriced: int) -> None:
             continue
         counter = ledger.limits.counter(state, place[2])
         counter.committed += more
+        ledger.limits.note_freed(place[0], place[2])
         models = counter.models or {}
         models[run.model] = models.get(run.model, 0) + more_unpriced
         if not models[run.model]:

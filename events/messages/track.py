@@ -48,6 +48,7 @@ class Reserve(Command):
     ``on_expiry``: whether what it still has when it expires is given back, or counts as used, as where the provider may
     have billed it. ``last_call``: it may use, once, what is kept of the allocation. Without an estimate and an output,
     but with ``model`` and ``input_tokens``, the output is what earlier ones were, at most ``max_output_tokens``.
+    ``wait_seconds``: where there is no room, the answer waits for it, at most so long.
     """
 
     group: ClassVar[str] = "track"
@@ -69,6 +70,7 @@ class Reserve(Command):
     on_expiry: Literal["release", "spend"] = "release"
     last_call: bool = False
     max_output_tokens: int | None = None
+    wait_seconds: Decimal | None = None
     labels: Labels | None = None
     operation: Name | None = None
     reason: Reason | None = None

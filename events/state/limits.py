@@ -84,7 +84,7 @@ class Match(NamedTuple):
 class Limits:
     """Of all limits in force, by name. ``began`` and ``ends`` are of the calendar windows at hand, by kind."""
 
-    __slots__ = ("began", "count", "due", "ends", "full", "is_fork", "runs", "states", "touched")
+    __slots__ = ("began", "count", "due", "ends", "freed", "full", "is_fork", "runs", "states", "touched")
 
     def __init__(self) -> None:
         self.states: dict[str, LimitState] = {}
@@ -98,6 +98,8 @@ class Limits:
         """Whether operators know that there are too many."""
         self.runs: dict[str, Run] = {}
         self.is_fork = False
+        self.freed: set[tuple[str, str]] | None = None
+        """Counters, by limit and value, of which something has come back: no part of the state. None: no one asks."""
         self.touched: list[Match] = []
         """Of what the last use, hold or settlement counts in, what may have something to say: no part of the state, but
         decisions look at it next."""
@@ -152,6 +154,11 @@ class Limits:
             counter = state.counters[value] = new_counter(state.rule)
             self.count += 1
         return counter
+
+    def note_freed(self, name: str, value: str) -> None:
+        """Something of a counter has come back."""
+        if self.freed is not None:
+            self.freed.add((name, value))
 
     def forget_unused(self, state: LimitState, value: str, now: int) -> None:
         """A counter that counts nothing any more is forgotten."""

@@ -29,7 +29,6 @@ from click.testing import CliRunner
 
 from tallystick import Fleet
 from tallystick.actors import manager
-from tallystick.actors.allocator import WAIT_MAX_SECONDS
 from tallystick.actors.runtime.following import Following
 from tallystick.actors.runtime.opening import open_ledger
 from tallystick.actors.runtime.pending import Pending
@@ -40,6 +39,7 @@ from tallystick.config.price_list import PriceList, Provider, Published
 from tallystick.config.prices import load_prices
 from tallystick.config.published import published_prices
 from tallystick.config.settings import Config
+from tallystick.events.decide.amounts import WAIT_MAX_SECONDS
 from tallystick.events.log import snapshot
 from tallystick.events.log.store import open_store
 from tallystick.events.state.conservation import check_conserved

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tallystick.actors.allocator import WAIT_MAX_SECONDS
 from tallystick.actors.runtime.clock import ManualClock
 from tallystick.actors.runtime.fleet import Fleet
 from tallystick.config.loader import from_mapping
+from tallystick.events.decide.amounts import WAIT_MAX_SECONDS
 from tallystick.events.log import snapshot
 from tallystick.events.messages import WIRE, Command
 from tallystick.events.state.conservation import check_conserved
