@@ -9,6 +9,7 @@ from tallystick.config.limits import MEASURES
 from tallystick.events import catalog as e
 from tallystick.events.catalog.usage import tokens_of
 from tallystick.events.state.accounts import Account, Hold, Limited
+from tallystick.events.state.agent_leases import hear
 from tallystick.events.state.counters import Counter
 from tallystick.events.state.ledger import Ledger
 from tallystick.events.state.limit_rules import CONCURRENT, INPUT, REQUESTS, TOKENS, lines_of, percent_text
@@ -102,6 +103,16 @@ def note_full(ledger: Ledger, event: e.AlertRaised) -> None:
         ledger.limits.full = True
 
 
+def close_for_provider(ledger: Ledger, event: e.ProviderRefused) -> None:
+    """A provider has refused a request: the limits that pace such requests grant nothing for a time."""
+    now = micros(event.at)
+    for one in event.closed:
+        ledger.limits.states[one.limit_name].close(one.scope_value, micros(one.until), now)
+    account = ledger.accounts.get(event.agent)
+    if account is not None:
+        hear(account, event.at)
+
+
 # --- uses ------------------------------------------------------------------------------------------------------------
 
 
@@ -117,7 +128,7 @@ def report(ledger: Ledger, account: Account | None, event: e.UsageReported) -> N
         state = limits.states[rule.name]
         value = limits.key(state, rule.value_of(subject), most)
         counter = use(limits, state, value, units, now)
-        if not limits.is_far(state.rule, value, counter):
+        if state.closed or not limits.is_far(state.rule, value, counter):
             touched.append(Match(state, value, counter))
     if account is not None:
         follow_run(ledger, account)

@@ -35,7 +35,7 @@ from tallystick.events.state.outputs import Outputs
 from tallystick.events.state.rules import Rules
 from tallystick.events.state.slot_time import SlotTimes
 
-FORMAT = 16
+FORMAT = 17
 """Raised whenever what follows changes its meaning; a snapshot of another format is ignored."""
 
 

@@ -17,7 +17,8 @@ class ReportUsage(Command):
 
     ``lease`` is the run of the task that it is of; left out, the one that goes on is meant. ``provider_usage`` is the
     provider's own usage object, from which the counts are read that the message does not name (see ``provider_usage``).
-    ``requests``: how many requests this is the total of.
+    ``requests``: how many requests this is the total of. ``rate_limited``: the provider of ``model`` has refused a
+    request for its pace; it may be asked again after ``retry_after_seconds``, if it says so.
     """
 
     group: ClassVar[str] = "track"
@@ -37,6 +38,8 @@ class ReportUsage(Command):
     requests: int | None = None
     provider_usage: Any = None
     labels: Labels | None = None
+    rate_limited: bool = False
+    retry_after_seconds: Decimal | None = None
 
 
 class Reserve(Command):

@@ -23,7 +23,7 @@ TOTAL = {"name": "cap", "window": "total", "max": {"tokens": 100}}
 
 def opened(open_fleet: OpenFleet, *limits: dict[str, Any], **agents: str) -> Fleet:
     """A fleet with these limits, and an account per agent, with its priority."""
-    fleet = open_fleet(MemoryStore(), limits=list(limits))
+    fleet = open_fleet(MemoryStore(), limits=list(limits), reallocation={"interval_seconds": 3_600})
     for agent, priority in (agents or {"ann": "normal"}).items():
         fleet.ask({"type": "AllocateBudget", "agent": agent, "budget": {"tokens": 1_000}, "priority": priority})
     return fleet
@@ -286,7 +286,7 @@ def test_in_an_array_none_may_wait(open_fleet: OpenFleet) -> None:
         assert "wait_seconds" in answers[0]["error"]["detail"]
 
 
-@pytest.mark.parametrize("wait", [-1, 600.001, 601, "NaN", 0.0001])
+@pytest.mark.parametrize("wait", [-1, 3_600.001, 3_601, "NaN", 0.0001])
 def test_a_wait_has_bounds(wait: Any, open_fleet: OpenFleet) -> None:
     fleet = opened(open_fleet, TOTAL)
     assert error(ask(fleet, "a", wait=wait))["code"] == "invalid_amount"

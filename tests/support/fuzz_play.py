@@ -39,7 +39,6 @@ from tallystick.config.price_list import PriceList, Provider, Published
 from tallystick.config.prices import load_prices
 from tallystick.config.published import published_prices
 from tallystick.config.settings import Config
-from tallystick.events.decide.amounts import WAIT_MAX_SECONDS
 from tallystick.events.log import snapshot
 from tallystick.events.log.store import open_store
 from tallystick.events.state.conservation import check_conserved
@@ -227,8 +226,9 @@ class Player:
     def _await(self, pendings: list[Pending], messages: list[Any]) -> None:
         self._fleet.quiesce(SECONDS)
         if any(pending._answers is None for pending in pendings) and self._fleet.halted is None:
-            # One that asks how a task stands may wait for it to change.
-            self._fleet.advance(self._clock.now() + dt.timedelta(seconds=WAIT_MAX_SECONDS))
+            # One that asks how a task stands may wait for it to change, and one that reserves for room.
+            longest = max(pending.waits_seconds for pending in pendings)
+            self._fleet.advance(self._clock.now() + dt.timedelta(seconds=longest))
         self._check()
         for pending, message in zip(pendings, messages, strict=True):
             if pending._answers is None:
