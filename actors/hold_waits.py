@@ -16,7 +16,7 @@ from tallystick.actors.runtime.pending import refused
 from tallystick.config.amounts import InvalidAmount
 from tallystick.events import catalog as e
 from tallystick.events import messages as c
-from tallystick.events.decide.amounts import ROOM_WAIT_MAX_SECONDS, wait_ms
+from tallystick.events.decide.amounts import wait_ms
 from tallystick.events.decide.turn import Waited
 from tallystick.events.decide.waiting import ENDS, Key, brought_back, in_the_way, in_words, is_to_wait_for, taken_from
 from tallystick.events.log.codec import is_same
@@ -50,12 +50,10 @@ class Core(Protocol):
 
 def may_wait(ledger: Ledger, command: c.Reserve) -> bool:
     """Whether a `Reserve` has to be decided for the first time, and says well how long it waits."""
+    if command.dry_run or command.id in ledger.ids:
+        return False
     try:
-        return (
-            not command.dry_run
-            and command.id not in ledger.ids
-            and wait_ms(command.wait_seconds, ROOM_WAIT_MAX_SECONDS) > 0
-        )
+        return wait_ms(command.wait_seconds) > 0
     except InvalidAmount:
         return False
 
@@ -73,7 +71,7 @@ class _Waiting:
         self.questions = [question]
         self.rank = rank
         self.since = since
-        self.until = later(since, wait_ms(command.wait_seconds, ROOM_WAIT_MAX_SECONDS) * _MILLISECOND)
+        self.until = later(since, wait_ms(command.wait_seconds) * _MILLISECOND)
         self.key: Key = ()
         """What it waits for."""
 

@@ -6,7 +6,7 @@ from tallystick.actors.runtime.messages import Envelope
 from tallystick.actors.runtime.pending import LoopPending, Pending, refused
 from tallystick.config.amounts import InvalidAmount
 from tallystick.events import messages as c
-from tallystick.events.decide.amounts import ROOM_WAIT_MAX_SECONDS, WAIT_MAX_SECONDS, wait_ms
+from tallystick.events.decide.amounts import wait_ms
 from tallystick.events.log.codec import Message, encode_answer, read_message
 from tallystick.events.messages.replies import Refusal
 
@@ -44,7 +44,6 @@ def envelope_of(
 def _seconds(command: c.Reserve | c.SubmitTask | c.GetTask) -> float:
     """How long a message asks to wait; 0 for what will be refused."""
     try:
-        most = ROOM_WAIT_MAX_SECONDS if isinstance(command, c.Reserve) else WAIT_MAX_SECONDS
-        return wait_ms(command.wait_seconds, most) / 1_000
+        return wait_ms(command.wait_seconds) / 1_000
     except InvalidAmount:
         return 0.0

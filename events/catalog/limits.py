@@ -53,7 +53,7 @@ class ClosedCounter(msgspec.Struct, frozen=True, gc=False):
 
 
 class ProviderRefused(Event, kw_only=True, tag="provider-refused.v1"):
-    """A provider has refused a request for its pace, as reported. ``closed`` are the counters of limits that pace such
+    """A provider has refused a request for its pace, as reported. ``closed_counters`` are those of limits that pace such
     requests: they grant nothing until then. ``retry_after_ms`` is left out where the provider did not say it.
     """
 
@@ -61,4 +61,4 @@ class ProviderRefused(Event, kw_only=True, tag="provider-refused.v1"):
     agent: str
     model: str | None = None
     retry_after_ms: int | None = None
-    closed: list[ClosedCounter] = msgspec.field(default_factory=list)
+    closed_counters: list[ClosedCounter] = msgspec.field(default_factory=list)

@@ -19,10 +19,8 @@ def not_empty(budget: Budget, field: str, *, may_be_zero: bool = False) -> Tripl
 
 
 _SPAN_MAX_MS = 604_800_000
-WAIT_MAX_SECONDS = 600
-"""How long a message may wait for a task to change."""
-ROOM_WAIT_MAX_SECONDS = 3_600
-"""How long a `Reserve` may wait for room."""
+WAIT_MAX_SECONDS = 3_600
+"""How long a message may wait for its answer."""
 
 
 def span_ms(given: Decimal, field: str) -> int:
@@ -37,15 +35,15 @@ def span_ms(given: Decimal, field: str) -> int:
     return ms
 
 
-def wait_ms(given: Decimal | None, most_seconds: int = WAIT_MAX_SECONDS) -> int:
+def wait_ms(given: Decimal | None) -> int:
     """How long a message waits for its answer at most, in milliseconds; 0 where it does not wait.
 
     Raises:
-        InvalidAmount: not a number of seconds from 0 to ``most_seconds``, or finer than a millisecond.
+        InvalidAmount: not a number of seconds from 0 to `WAIT_MAX_SECONDS`, or finer than a millisecond.
     """
     if given is None:
         return 0
     ms = exact_units(given, 1, "wait_seconds")
-    if ms > most_seconds * 1_000:
-        raise InvalidAmount("wait_seconds", given, f"from 0 to {most_seconds} seconds")
+    if ms > WAIT_MAX_SECONDS * 1_000:
+        raise InvalidAmount("wait_seconds", given, f"from 0 to {WAIT_MAX_SECONDS} seconds")
     return ms

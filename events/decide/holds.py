@@ -16,7 +16,7 @@ from tallystick.config.amounts import (
 from tallystick.events import catalog as e
 from tallystick.events import messages as c
 from tallystick.events.decide import pricing
-from tallystick.events.decide.amounts import ROOM_WAIT_MAX_SECONDS, not_empty, span_ms, wait_ms
+from tallystick.events.decide.amounts import not_empty, span_ms, wait_ms
 from tallystick.events.decide.answers import held_reply, stamp
 from tallystick.events.decide.cover import settle_covers
 from tallystick.events.decide.daily_limits import over_daily_limit
@@ -66,7 +66,7 @@ def reserve(turn: Turn, command: c.Reserve) -> Held | Refusal:
         found = "nothing" if wanted == NOTHING else "nothing but zeros"
         raise InvalidAmount("estimate", found, "one or more of tokens, time_seconds, cost_usd above zero")
     ttl_ms = _ttl_ms(command.ttl_seconds, ledger.rules.holds_ttl_ms)
-    wait_ms(command.wait_seconds, ROOM_WAIT_MAX_SECONDS)
+    wait_ms(command.wait_seconds)
     malformed = notes_misspelled(ledger, command)
     if malformed is not None:
         return malformed

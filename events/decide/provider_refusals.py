@@ -63,7 +63,7 @@ def close_limits(turn: Turn, command: c.ReportUsage, agent: str, after_ms: int |
         for match in found
         if match.rule.then == "wait"
     ]
-    turn.record(e.ProviderRefused(agent=agent, model=model, retry_after_ms=after_ms, closed=closed))
+    turn.record(e.ProviderRefused(agent=agent, model=model, retry_after_ms=after_ms, closed_counters=closed))
     found = [Match(match.state, match.value, match.state.counters.get(match.value)) for match in found]
     ratio = 0.0 if account is None else account.ratio()
     return enforcement(turn, agent, account, ratio, None, ledger.released.get(agent), found)

@@ -106,7 +106,7 @@ def note_full(ledger: Ledger, event: e.AlertRaised) -> None:
 def close_for_provider(ledger: Ledger, event: e.ProviderRefused) -> None:
     """A provider has refused a request: the limits that pace such requests grant nothing for a time."""
     now = micros(event.at)
-    for one in event.closed:
+    for one in event.closed_counters:
         ledger.limits.states[one.limit_name].close(one.scope_value, micros(one.until), now)
     account = ledger.accounts.get(event.agent)
     if account is not None:

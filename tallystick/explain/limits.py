@@ -69,9 +69,11 @@ def _says_refused(event: e.ProviderRefused, say: Style) -> str:
 
 
 def _why_refused(event: e.ProviderRefused, ledger: Ledger, history: History) -> list[str]:
-    if not event.closed:
+    if not event.closed_counters:
         return ["no limit with then: wait matches such requests, so that nothing waits for it"]
-    until = ", ".join(f"{one.limit_name} of {one.scope_value} until {stamp(one.until)}" for one in event.closed)
+    until = ", ".join(
+        f"{one.limit_name} of {one.scope_value} until {stamp(one.until)}" for one in event.closed_counters
+    )
     return [f"limits with then: wait that match grant nothing: {until} (limits{history.since(e.ConfigLoaded)})"]
 
 

@@ -304,7 +304,7 @@ def test_what_cannot_change_any_more_is_not_waited_for(open_fleet: OpenFleet) ->
     complete(fleet, "t")
     assert fleet.ask({"type": "GetTask", "task": "t", "wait_seconds": 30})["ok"]["state"] == "completed"
     assert fleet.ask({"type": "GetTask", "task": "x", "wait_seconds": 30})["error"]["code"] == "unknown_task"
-    assert fleet.ask({"type": "GetTask", "task": "t", "wait_seconds": 601})["error"]["code"] == "invalid_amount"
+    assert fleet.ask({"type": "GetTask", "task": "t", "wait_seconds": 3_601})["error"]["code"] == "invalid_amount"
 
 
 def test_so_many_wait_and_the_next_is_answered_at_once(open_fleet: OpenFleet, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -368,7 +368,7 @@ def test_the_same_submission_again_waits_too_and_another_under_its_id_is_a_confl
     assert again._answers is None
     complete(fleet, "busy")
     assert first.result(5) == again.result(5)
-    assert submit_and_wait(fleet, "u", wait=601).result(5)["error"]["code"] == "invalid_amount"
+    assert submit_and_wait(fleet, "u", wait=3_601).result(5)["error"]["code"] == "invalid_amount"
 
 
 def test_who_waits_for_a_submitted_task_is_answered_by_the_next_allocator(

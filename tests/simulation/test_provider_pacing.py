@@ -22,6 +22,7 @@ from tests.support.pacing import (
     allocate,
     config,
     placed_in,
+    say,
     share_used,
 )
 
@@ -74,7 +75,7 @@ def test_512_agents_share_a_providers_pace_on_a_virtual_clock() -> None:
 def test_512_agents_share_a_providers_pace_for_many_calls(sizes: tuple[int, int]) -> None:
     provider = run_in_virtual_time(5, sizes)
     share = share_used(provider.taken, 60)
-    print(f"\n{len(provider.taken)} calls in {provider.taken[-1].at:.0f} virtual seconds: {share:.1%} used")
+    say(f"{len(provider.taken)} calls in {provider.taken[-1].at:.0f} virtual seconds: {share:.1%} used")
     assert share >= 0.95
 
 
@@ -91,5 +92,5 @@ def test_512_agents_share_a_providers_pace_on_the_machines_clock(sizes: tuple[in
             one.join()
         check(agents, provider, store, 2)
     share = share_used(provider.taken, 2)
-    print(f"\n{len(provider.taken)} calls in {provider.taken[-1].at - provider.taken[0].at:.1f} s: {share:.1%} used")
+    say(f"{len(provider.taken)} calls in {provider.taken[-1].at - provider.taken[0].at:.1f} s: {share:.1%} used")
     assert share >= 0.95
