@@ -49,7 +49,7 @@ crash: install ## kill the writer 200 times, and check the log each time
 fuzz: install ## play generated sessions through the live fleet for MINUTES (30), and shrink what they find
 	$(BIN)/python -m tests.fuzz --minutes $(MINUTES)
 
-large: install ## prove fleets of 10,000 levels, 10,000 dependencies and 100,000 children, with their times
+large: install ## prove fleets of 10,000 levels, 10,000 dependencies, 100,000 children, and 512 agents that share a pace
 	$(BIN)/python -m pytest -n 0 -s -m large
 
 limits: install ## play 10,000 generated sessions under limits beside a model that keeps every use

@@ -58,7 +58,8 @@ def matches_today(ledger: Ledger, product: str | None) -> list[Match]:
 
 def near(ledger: Ledger, found: Iterable[Match]) -> list[Match]:
     """Those of the limits that may have something to say."""
-    return [match for match in found if not ledger.limits.is_far(match.state.rule, match.value, match.counter)]
+    limits = ledger.limits
+    return [one for one in found if one.state.closed or not limits.is_far(one.rule, one.value, one.counter)]
 
 
 def reading(ledger: Ledger, match: Match, place: int, now: int) -> Reading:

@@ -48,9 +48,9 @@ def get_limits(turn: Turn, command: c.GetLimits) -> LimitStatuses | Refusal:
         state = _named(ledger, command.limit)
         if state is None:
             return unknown_limit(ledger, command.limit)
-        found = _of(state, command.value)
+        found = _of(state, command.value, turn.now)
     else:
-        found = (match for state in _all(ledger) for match in _of(state, None))
+        found = (match for state in _all(ledger) for match in _of(state, None, turn.now))
     statuses = heapq.nsmallest(
         command.count,
         (_status(ledger, match, turn.now) for match in found),
@@ -80,17 +80,19 @@ def _named(ledger: Ledger, name: str) -> LimitState | None:
     return next((state for state in _all(ledger) if state.rule.name == name), None)
 
 
-def _of(state: LimitState, value: str | None) -> Iterator[Match]:
+def _of(state: LimitState, value: str | None, at: dt.datetime) -> Iterator[Match]:
     """All counters of a limit, or that of a value; one that stands for none where there are none."""
-    if value is not None or not state.counters:
+    closed = [key for key in state.closed if state.closed_until(key, micros(at)) is not None]
+    if value is not None or not (state.counters or closed):
         yield Match(state, value or ALL, state.counters.get(value or ALL))
         return
-    for key, counter in state.counters.items():
-        yield Match(state, key, counter)
+    for key in dict.fromkeys((*state.counters, *closed)):
+        yield Match(state, key, state.counters.get(key))
 
 
 def _status(ledger: Ledger, match: Match, at: dt.datetime) -> LimitStatus:
     rule, now = match.rule, micros(at)
+    closed = match.state.closed_until(match.value, now)
     stands = [reading(ledger, match, place, now) for place in range(len(rule.measures)) if rule.maxes[place] < FAR]
     committed = {MEASURES[one.measure]: shown(one.measure, one.committed) for one in stands if one.committed}
     return LimitStatus(
@@ -109,6 +111,7 @@ def _status(ledger: Ledger, match: Match, at: dt.datetime) -> LimitStatus:
         match=dict(rule.config.match) or None,
         ends_at=_ends_at(ledger, match, now),
         raised_until=_raised_until(ledger, match, now),
+        rate_limited_until=None if closed is None else shown_time(moment(closed)),
     )
 
 
@@ -185,14 +188,14 @@ def raise_limit(turn: Turn, command: c.ApproveLimit) -> LimitStatuses | Refusal:
     if rule.name == DAILY:
         limits = Amounts(tokens=most.get("tokens"), cost_nanos=most.get("cost_usd"))
         turn.record(e.LimitApproved(date=ledger.day.date or "", limits=limits))
-        return LimitStatuses([_status(ledger, next(_of(state, None)), turn.now)], ledger.limits.count)
+        return LimitStatuses([_status(ledger, next(_of(state, None, turn.now)), turn.now)], ledger.limits.count)
     until = _until(ledger, state, command.value, now) if most else None
     turn.record(
         e.LimitRaised(
             limit_name=rule.name, scope_value=command.value, raised_to=most, raised_until=until, reason=command.reason
         )
     )
-    found = list(_of(state, command.value))[:1]
+    found = list(_of(state, command.value, turn.now))[:1]
     return LimitStatuses([_status(ledger, match, turn.now) for match in found], ledger.limits.count)
 
 

@@ -18,6 +18,7 @@ from tallystick.events.decide.daily_limits import daily_alert, daily_limit_reach
 from tallystick.events.decide.limit_readings import Reading, cost_of, matches, matches_today, reading, window_words
 from tallystick.events.decide.turn import Turn
 from tallystick.events.messages.replies import Number, Refusal
+from tallystick.events.messages.task_replies import shown_time
 from tallystick.events.state.accounts import Account, Hold
 from tallystick.events.state.ledger import Ledger
 from tallystick.events.state.limit_rules import (
@@ -30,7 +31,7 @@ from tallystick.events.state.limit_rules import (
     lines_of,
 )
 from tallystick.events.state.limit_subjects import Units, requests_of, subject_of
-from tallystick.events.state.limits import Match
+from tallystick.events.state.limits import Match, moment
 from tallystick.events.state.money import money
 from tallystick.events.state.slot_time import micros
 
@@ -86,6 +87,10 @@ def refusals(
     for match in found:
         if match.rule.then == "warn":
             continue
+        closed = match.state.closed_until(match.value, now)
+        if closed is not None:
+            yield _closed(turn, match, closed)
+            continue
         credit = _credit(ledger, account, match, asked)
         for place, m in enumerate(match.rule.measures):
             stands = reading(ledger, match, place, now)
@@ -139,6 +144,21 @@ def _reached(turn: Turn, match: Match, place: int, stands: Reading, net: int, as
     return Refusal("limit_reached", words, numbers)
 
 
+def _closed(turn: Turn, match: Match, until: int) -> Refusal:
+    """A provider has said that it is too much: nothing is granted until then."""
+    rule, at = match.rule, moment(until)
+    words = f"limit {rule.name} of {match.value}: the provider has refused a request for its pace; nothing is granted"
+    numbers = {
+        "decided_by": f"limit:{rule.name}",
+        "limit": rule.name,
+        "value": match.value,
+        "window": window_words(rule),
+        "rate_limited_until": shown_time(at),
+        "retry_after_seconds": _seconds(until - micros(turn.now)),
+    }
+    return Refusal("limit_reached", f"{words} until {numbers['rate_limited_until']}", numbers)
+
+
 def _room_at(ledger: Ledger, match: Match, place: int, stands: Reading, asked: int, now: int) -> int | None:
     """When there is room for so much, if nothing else happens; None: never, as long as what is held stays so."""
     counter, rule = match.counter, match.rule
@@ -174,10 +194,16 @@ _SEVERITY = {"stop": 3, "wait": 2, "warn": 1}
 
 def passed(turn: Turn, found: Iterable[Match]) -> Passed | None:
     """The most severe of the limits that are reached, for who only reports; None: none is, or they say nothing."""
-    ledger, now, worst = turn.ledger, micros(turn.now), None
+    ledger, now = turn.ledger, micros(turn.now)
+    worst: Passed | None = None
     for match in found:
         rule = match.rule
-        if rule.then == "refuse" or match.counter is None:
+        if rule.then == "refuse":
+            continue
+        closed = match.state.closed_until(match.value, now)
+        if closed is not None:
+            worst = _worse(worst, Passed("wait", f"limit:{rule.name}", -(-(closed - now) // 1_000)))
+        if match.counter is None:
             continue
         for place in range(len(rule.measures)):
             stands = reading(ledger, match, place, now)
@@ -188,10 +214,15 @@ def passed(turn: Turn, found: Iterable[Match]) -> Passed | None:
                 at = _room_at(ledger, match, place, stands, 1, now)
                 at = _room_at(ledger, match, place, stands._replace(held=0, committed=0), 1, now) if at is None else at
                 wait_ms = 0 if at is None else -(-(at - now) // 1_000)
-            said = Passed(rule.then, f"limit:{rule.name}", wait_ms)
-            if worst is None or (_SEVERITY[said.then], wait_ms) > (_SEVERITY[worst.then], worst.wait_ms):
-                worst = said
+            worst = _worse(worst, Passed(rule.then, f"limit:{rule.name}", wait_ms))
     return worst
+
+
+def _worse(one: Passed | None, other: Passed) -> Passed:
+    """The more severe of two; of two waits, the longer."""
+    if one is None or (_SEVERITY[other.then], other.wait_ms) > (_SEVERITY[one.then], one.wait_ms):
+        return other
+    return one
 
 
 # --- alerts ----------------------------------------------------------------------------------------------------------

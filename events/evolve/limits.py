@@ -9,6 +9,7 @@ from tallystick.config.limits import MEASURES, PRODUCT_DAILY
 from tallystick.events import catalog as e
 from tallystick.events.catalog.usage import tokens_of
 from tallystick.events.state.accounts import Account, Hold, Limited
+from tallystick.events.state.agent_leases import hear
 from tallystick.events.state.counters import NEAR, OPENS, Counter
 from tallystick.events.state.ledger import Ledger
 from tallystick.events.state.limit_rules import CONCURRENT, INPUT, OTHER, REQUESTS, TOKENS, lines_of
@@ -110,6 +111,16 @@ def note_full(ledger: Ledger, event: e.AlertRaised) -> None:
         ledger.limits.full = True
 
 
+def close_for_provider(ledger: Ledger, event: e.ProviderRefused) -> None:
+    """A provider has refused a request: the limits that pace such requests grant nothing for a time."""
+    now = micros(event.at)
+    for one in event.closed_counters:
+        ledger.limits.states[one.limit_name].close(one.scope_value, micros(one.until), now)
+    account = ledger.accounts.get(event.agent)
+    if account is not None:
+        hear(account, event.at)
+
+
 # --- uses ------------------------------------------------------------------------------------------------------------
 
 
@@ -132,6 +143,8 @@ def report(ledger: Ledger, account: Account | None, event: e.UsageReported) -> N
         match = _use(limits, state, value, counter, units, now)
         if match is not None:
             touched.append(match)
+        elif state.closed:
+            touched.append(Match(state, value, state.counters.get(value)))
     if account is not None:
         follow_run(ledger, account)
 
@@ -210,6 +223,8 @@ def hold_in_limits(ledger: Ledger, hold: Hold, sign: int) -> None:
             counter = limits.counter(state, place[2])
             for i, m in enumerate(state.rule.measures):
                 counter.held[i] += sign * units[m]
+            if sign < 0:
+                limits.note_freed(place[0], place[2])
 
 
 _UNLIMITED = Limited(places=(), model=None, is_request=False, split=False, requests=0, input=0, output=0)
@@ -275,6 +290,7 @@ def _take_back(ledger: Ledger, place: Place, back: tuple[int, int], at: int, now
     if found is None or not any(back):
         return
     state, counter = found
+    ledger.limits.note_freed(place[0], place[2])
     for measure, units in zip((INPUT, REQUESTS), back, strict=True):
         if units and at >= state.since.get(measure, now + 1):
             began = ledger.limits.began_at(state.rule)
@@ -325,6 +341,8 @@ def run_in_limits(ledger: Ledger, task: str, sign: int) -> None:
         if state is not None and state.born == place[1] and CONCURRENT in state.rule.measures:
             counter = limits.counter(state, place[2])
             counter.held[state.rule.measures.index(CONCURRENT)] += sign
+            if sign < 0:
+                limits.note_freed(place[0], place[2])
     commitment = ledger.commitments.runs.get(task)
     if sign < 0 or commitment is None:
         _commit(ledger, run, 0, 0)
@@ -354,6 +372,7 @@ def _commit(ledger: Ledger, run: Run, tokens: int, unpriced: int) -> None:
             continue
         counter = ledger.limits.counter(state, place[2])
         counter.committed += more
+        ledger.limits.note_freed(place[0], place[2])
         models = counter.models or {}
         models[run.model] = models.get(run.model, 0) + more_unpriced
         if not models[run.model]:

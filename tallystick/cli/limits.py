@@ -83,7 +83,8 @@ def _show(found: LimitStatuses) -> None:
 
 
 def _then(one: LimitStatus) -> str:
-    return one.then if one.raised_until is None else f"{one.then} (raised until {one.raised_until})"
+    then = one.then if one.raised_until is None else f"{one.then} (raised until {one.raised_until})"
+    return then if one.rate_limited_until is None else f"{then} (rate limited until {one.rate_limited_until})"
 
 
 def _amounts(by_measure: dict[str, int | float | str]) -> str:

@@ -1,7 +1,8 @@
-"""Explains limits: their windows, how near they are, and what operators raise."""
+"""Explains limits: their windows, how near they are, what operators raise and providers refuse."""
 
 from tallystick.config.limits import MEASURES, shown
 from tallystick.events import catalog as e
+from tallystick.events.decide.answers import stamp
 from tallystick.events.decide.limit_readings import window_words
 from tallystick.events.state.ledger import Ledger
 from tallystick.events.state.limit_rules import LimitRule
@@ -68,8 +69,24 @@ def _why_raised(event: e.LimitRaised, ledger: Ledger, history: History) -> list[
     ]
 
 
+def _says_refused(event: e.ProviderRefused, say: Style) -> str:
+    of = "" if event.model is None else f" of {event.model}"
+    again = "" if event.retry_after_ms is None else f": it may be asked again after {event.retry_after_ms / 1_000:g} s"
+    return f"the provider{of} refused a request of {event.agent} for its pace{again}"
+
+
+def _why_refused(event: e.ProviderRefused, ledger: Ledger, history: History) -> list[str]:
+    if not event.closed_counters:
+        return ["no limit with then: wait matches such requests, so that nothing waits for it"]
+    until = ", ".join(
+        f"{one.limit_name} of {one.scope_value} until {stamp(one.until)}" for one in event.closed_counters
+    )
+    return [f"limits with then: wait that match grant nothing: {until} (limits{history.since(e.ConfigLoaded)})"]
+
+
 ROWS: Rows = {
     e.LimitWindowsBegan: Row(_says_began, _why_began),
     e.LimitLine: Row(_says_line, _why_line, after=(e.ConfigLoaded, e.LimitRaised)),
+    e.ProviderRefused: Row(_says_refused, _why_refused, after=(e.ConfigLoaded,)),
     e.LimitRaised: Row(_says_raised, _why_raised, after=(e.ConfigLoaded, e.LimitLine)),
 }

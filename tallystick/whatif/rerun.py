@@ -313,7 +313,7 @@ class Rerun:
         sent = self.message_filter.sent(command, refused, log, self.other.ledger)
         if sent is None:
             return None
-        decided = self._other.put(sent, step.at, step.id, step.by)
+        decided = self._other.put(sent, step.at, step.id, step.by, step.waited())
         answer = None if decided is None else decided.answer
         if self.message_filter.note_answer(sent, refused, answer, log):
             self._holds_to_cancel.append(step.id)

@@ -11,6 +11,8 @@ from tallystick.config.amounts import Amounts, Budget, InvalidAmount
 from tallystick.events import catalog as e
 from tallystick.events import messages as c
 from tallystick.events.catalog import STORED_NAME
+from tallystick.events.decide.turn import Waited
+from tallystick.events.decide.waiting import waited_of
 from tallystick.events.log.codec import BrokenChain, decode_command, decode_event
 from tallystick.events.log.store import Record
 from tallystick.events.messages import proposals as p
@@ -57,6 +59,10 @@ class Step:
             return decode_command(self.request)
         except (msgspec.MsgspecError, ValueError, ArithmeticError) as error:
             raise BrokenChain(self.own[0].position, f"its command cannot be read: {error}") from error
+
+    def waited(self) -> Waited | None:
+        """How long a `Reserve` had waited for room when it was decided: the manager knew, and the log says it."""
+        return waited_of(event_of(self.own[0])) if self.own and isinstance(self.command, c.Reserve) else None
 
     def decided_by(self) -> c.Command:
         """What the core was given: the command, or the judgement that a specialist answered it with."""

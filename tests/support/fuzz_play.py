@@ -29,7 +29,6 @@ from click.testing import CliRunner
 
 from tallystick import Fleet
 from tallystick.actors import manager
-from tallystick.actors.allocator import WAIT_MAX_SECONDS
 from tallystick.actors.runtime.following import Following
 from tallystick.actors.runtime.opening import open_ledger
 from tallystick.actors.runtime.pending import Pending
@@ -224,8 +223,9 @@ class Player:
     def _await(self, pendings: list[Pending], messages: list[Any]) -> None:
         self._fleet.quiesce(SECONDS)
         if any(pending._answers is None for pending in pendings) and self._fleet.halted is None:
-            # One that asks how a task stands may wait for it to change.
-            self._fleet.advance(self._clock.now() + dt.timedelta(seconds=WAIT_MAX_SECONDS))
+            # One that asks how a task stands may wait for it to change, and one that reserves for room.
+            longest = max(pending.waits_seconds for pending in pendings)
+            self._fleet.advance(self._clock.now() + dt.timedelta(seconds=longest))
         self._check()
         for pending, message in zip(pendings, messages, strict=True):
             if pending._answers is None:
