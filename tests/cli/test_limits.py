@@ -115,7 +115,7 @@ def test_a_log_with_limits_is_verified_by_deciding_it_anew(url: str) -> None:
 def test_status_says_what_limits_are_in_the_way_now_and_as_it_was_then(url: str) -> None:
     before = json.loads(run("limits", "--store", url, "--json", "--limit", "user-total").stdout)
     assert before["limits"][0]["used"]["tokens"] == 850
-    end = json.loads(run("audit", "verify", "--store", url, "--json").stdout)["records"]
+    end = json.loads(run("audit", "verify", "--store", url, "--json").stdout)["events"]
     with Fleet.open(url) as fleet:
         assert "ok" in fleet.ask({"type": "ReportUsage", "agent": "ann", "usage": {"tokens": 150}})
     now = json.loads(run("status", "--agent", "ann", "--json", "--store", url).stdout)
