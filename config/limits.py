@@ -16,7 +16,11 @@ SCOPES: Final = ("fleet", "account", "agent_type", "product", "workflow", "model
 LABEL: Final = "label:"
 MEASURES: Final = ("tokens", "time_seconds", "cost_usd", "input_tokens", "output_tokens", "requests", "concurrent")
 """What a limit may bound, in the order of its counters."""
-LIMITS_MAX: Final = 1_000
+DAILY: Final = "daily"
+"""The limit that ``daily_limits`` is short for."""
+PRODUCT_DAILY: Final = "product-daily:"
+"""Before the name of a product: the limit that its ``token_budget_daily`` is short for."""
+LIMITS_MAX: Final = 10_000
 COUNTERS_MAX: Final = 100_000
 _LENGTH_MAX_MS: Final = 366 * 24 * 3_600_000
 _LENGTH_MIN_MS: Final = 1_000
@@ -66,10 +70,6 @@ class LimitMax(Section, frozen=True):
     requests: Count | None = None
     concurrent: Count | None = None
 
-    def __post_init__(self) -> None:
-        if all(value is None for value in msgspec.structs.astuple(self)):
-            raise Unfit({(name,): f"a number for one or more of {', '.join(MEASURES)}" for name in MEASURES})
-
     @property
     def units(self) -> tuple[int | None, ...]:
         """By measure, in tokens, milliseconds, nano-dollars, requests, and what is open at once."""
@@ -95,8 +95,6 @@ class Limit(Section, frozen=True):
             _check_scope(key, ("match",), (*SCOPES[1:], "label:NAME"))
             if not values:
                 raise Unfit({("match", key): "a value, or a list of one or more"})
-        if self.name == "daily" or self.name.startswith("product-daily:") or "/" in self.name:
-            raise Unfit({("name",): "a name without '/', other than daily and product-daily:…, which are taken"})
         if self.window is None and self.max.units[:-1] != (None,) * 6:
             words = "total, hour, day, week, month, or a length such as {hours: 5}, for all but max.concurrent"
             raise Unfit({("window",): words})
@@ -119,10 +117,16 @@ def _check_scope(found: str, key: KeyPath, allowed: Sequence[str]) -> None:
     raise Unfit({key: words if key == ("per",) else f"a map whose keys are each {words}: {found!r} is none"}, meant)
 
 
-def check_names(limits: Sequence[Limit]) -> None:
-    """No two limits have one name."""
+def check_limits(limits: Sequence[Limit]) -> None:
+    """Each bounds something under a name of its own."""
     seen: set[str] = set()
     for number, limit in enumerate(limits):
+        if all(units is None for units in limit.max.units):
+            words = f"a number for one or more of {', '.join(MEASURES)}"
+            raise Unfit({("limits", number, "max", name): words for name in MEASURES})
+        if limit.name == DAILY or limit.name.startswith(PRODUCT_DAILY) or "/" in limit.name:
+            words = f"a name without '/', other than {DAILY} and {PRODUCT_DAILY}…, which are taken"
+            raise Unfit({("limits", number, "name"): words})
         if limit.name in seen:
             raise Unfit({("limits", number, "name"): "a name that no other limit has"})
         seen.add(limit.name)

@@ -17,7 +17,8 @@ from tallystick.events.decide.levels import (
     under_limits,
     wait_left_ms,
 )
-from tallystick.events.decide.limits import matches, near, passed
+from tallystick.events.decide.limit_readings import matches, near
+from tallystick.events.decide.limits import passed
 from tallystick.events.decide.obstacles import obstacles_of
 from tallystick.events.decide.subtree import Memory, subtree
 from tallystick.events.decide.turn import Turn

@@ -7,20 +7,20 @@ from typing import Any
 
 import msgspec
 
-from tallystick.config.amounts import AMOUNT_MAX, InvalidAmount, exact_units
+from tallystick.config.amounts import AMOUNT_MAX, Amounts, InvalidAmount, exact_units
 from tallystick.config.errors import did_you_mean, nearest
-from tallystick.config.limits import MEASURES, shown
+from tallystick.config.limits import DAILY, MEASURES, shown
 from tallystick.events import catalog as e
 from tallystick.events import messages as c
 from tallystick.events.decide.answers import stamp
-from tallystick.events.decide.limits import Reading, matches, reading, window_words
+from tallystick.events.decide.limit_readings import Reading, matches, matches_today, reading, window_words
 from tallystick.events.decide.refusals import unknown_agent
 from tallystick.events.decide.turn import Turn
 from tallystick.events.messages.limit_replies import LimitStatus, LimitStatuses
 from tallystick.events.messages.replies import Refusal
 from tallystick.events.messages.task_replies import shown_time
 from tallystick.events.state.ledger import Ledger
-from tallystick.events.state.limit_rules import CONCURRENT, FLEET, LimitRule, one_value
+from tallystick.events.state.limit_rules import CONCURRENT, FAR, FLEET, LimitRule, one_value
 from tallystick.events.state.limit_subjects import subject_of
 from tallystick.events.state.limits import ALL, LimitState, Match, moment
 from tallystick.events.state.slot_time import micros
@@ -42,15 +42,17 @@ def get_limits(turn: Turn, command: c.GetLimits) -> LimitStatuses | Refusal:
         account = ledger.accounts.get(command.agent)
         if account is None:
             return unknown_agent(ledger, command.agent)
-        found: Iterable[Match] = matches(ledger, subject_of(ledger, account, account.model), turn.now)
+        today = matches_today(ledger, account.budget_product)
+        own = matches(ledger, subject_of(ledger, account, account.model), turn.now)
+        found: Iterable[Match] = [*today, *own]
     elif command.limit is not None:
-        state = ledger.limits.states.get(command.limit)
+        state = _named(ledger, command.limit)
         if state is None:
             return unknown_limit(ledger, command.limit)
         value = None if command.value is None else one_value(state.rule.scope, command.value, ledger.rules.model_name)
-        found = _of(state, value)
+        found = _of(state, value, turn.now)
     else:
-        found = (match for state in ledger.limits.states.values() for match in _of(state, None))
+        found = (match for state in _all(ledger) for match in _of(state, None, turn.now))
     return _nearest(turn, found, command.count)
 
 
@@ -59,34 +61,53 @@ def _nearest(turn: Turn, found: Iterable[Match], count: int) -> LimitStatuses:
     ledger, now = turn.ledger, micros(turn.now)
 
     def order(match: Match) -> tuple[float, int, str]:
-        return (-max(map(_part, _readings(ledger, match, now))), match.rule.number, match.value)
+        part = 1.0 if match.state.closed_until(match.value, now) else 0.0
+        return (-max((part, *map(_part, _readings(ledger, match, now)))), match.rule.number, match.value)
 
     matched = heapq.nsmallest(count, found, key=order)
     return LimitStatuses([_status(ledger, match, turn.now) for match in matched], ledger.limits.count)
 
 
 def _readings(ledger: Ledger, match: Match, now: int) -> list[Reading]:
-    return [reading(ledger, match, place, now) for place in range(len(match.rule.measures))]
+    """How the measures stand that have a maximum."""
+    rule = match.rule
+    return [reading(ledger, match, place, now) for place in range(len(rule.measures)) if rule.maxes[place] < FAR]
 
 
 def unknown_limit(ledger: Ledger, name: str) -> Refusal:
     """No limit in force has this name."""
-    names = ledger.rules.limits.by_name
+    names = ledger.rules.limits.names()
     detail = f"no limit {name} is configured{did_you_mean(nearest(name, names))}"
     return Refusal("unknown_limit", detail, {"limit": name, "allowed": sorted(names)[:100]})
 
 
-def _of(state: LimitState, value: str | None) -> Iterator[Match]:
+def _all(ledger: Ledger) -> Iterator[LimitState]:
+    """All limits that bound something."""
+    day = ledger.day
+    yield from (state for state in (day.fleet, *day.products.values()) if state.rule.is_bounded)
+    yield from ledger.limits.states.values()
+
+
+def _named(ledger: Ledger, name: str) -> LimitState | None:
+    """A limit that bounds something, by its name."""
+    if name in ledger.limits.states:
+        return ledger.limits.states[name]
+    return next((state for state in _all(ledger) if state.rule.name == name), None)
+
+
+def _of(state: LimitState, value: str | None, at: dt.datetime) -> Iterator[Match]:
     """All counters of a limit, or that of a value; one that stands for none where there are none."""
-    if value is not None or not state.counters:
+    closed = [key for key in state.closed if state.closed_until(key, micros(at)) is not None]
+    if value is not None or not (state.counters or closed):
         yield Match(state, value or ALL, state.counters.get(value or ALL))
         return
-    for key, counter in state.counters.items():
-        yield Match(state, key, counter)
+    for key in dict.fromkeys((*state.counters, *closed)):
+        yield Match(state, key, state.counters.get(key))
 
 
 def _status(ledger: Ledger, match: Match, at: dt.datetime) -> LimitStatus:
     rule, now = match.rule, micros(at)
+    closed = match.state.closed_until(match.value, now)
     stands = _readings(ledger, match, now)
     committed = {MEASURES[one.measure]: shown(one.measure, one.committed) for one in stands if one.committed}
     return LimitStatus(
@@ -95,7 +116,7 @@ def _status(ledger: Ledger, match: Match, at: dt.datetime) -> LimitStatus:
         value=match.value or None,
         window=window_words(rule),
         then=rule.then,
-        counts_since=stamp(moment(max(match.state.since.values()))),
+        counts_since=stamp(moment(_since(ledger, match.state))),
         max=_by_measure(stands, "most"),
         used=_by_measure(stands, "used"),
         held=_by_measure(stands, "held"),
@@ -104,8 +125,14 @@ def _status(ledger: Ledger, match: Match, at: dt.datetime) -> LimitStatus:
         committed=committed or None,
         match=dict(rule.config.match) or None,
         ends_at=_ends_at(ledger, match, now),
-        raised_until=_raised_until(match, now),
+        raised_until=_raised_until(ledger, match, now),
+        rate_limited_until=None if closed is None else shown_time(moment(closed)),
     )
+
+
+def _since(ledger: Ledger, state: LimitState) -> int:
+    """Since when a limit counts; those of the day count from midnight, even when they were set later."""
+    return ledger.limits.began_at(state.rule) if state.rule.is_shorthand else max(state.since.values())
 
 
 def _by_measure(stands: Iterable[Reading], field: str) -> dict[str, Any]:
@@ -132,11 +159,12 @@ def _ends_at(ledger: Ledger, match: Match, now: int) -> str | None:
     return None if ends is None else shown_time(moment(ends))
 
 
-def _raised_until(match: Match, now: int) -> str | None:
+def _raised_until(ledger: Ledger, match: Match, now: int) -> str | None:
     for key in (match.value, ALL):
         raised = match.state.approved.get(key)
-        if raised is not None and (raised.until is None or now < raised.until):
-            return "revoked" if raised.until is None else shown_time(moment(raised.until))
+        if raised is not None and raised.is_in_force(now):
+            until = ledger.limits.ends_at(match.rule) if raised.until is None else raised.until
+            return "revoked" if until is None else shown_time(moment(until))
     return None
 
 
@@ -150,41 +178,42 @@ def raise_limit(turn: Turn, command: c.ApproveLimit) -> LimitStatuses | Refusal:
         InvalidAmount: a malformed maximum.
     """
     ledger, change = turn.ledger, command.max
-    asked = {} if change is None else _asked(change)
+    wanted = {} if change is None else _wanted(change)
     if command.limit is None or change is None or (command.max_cost_usd, command.max_tokens_total) != (None, None):
         allowed = "max_cost_usd and max_tokens_total for the day, or limit and max, with or without a value"
         return Refusal("invalid_message", f"ApproveLimit: allowed is {allowed}")
-    state = ledger.limits.states.get(command.limit)
+    state = _named(ledger, command.limit)
     if state is None:
         return unknown_limit(ledger, command.limit)
     rule, now = state.rule, micros(turn.now)
     value = _value_named(ledger, rule, command.value)
     if isinstance(value, Refusal):
         return value
-    before = state.approved.get(ALL if value is None else value)
+    before = state.approved.get(ALL if value is None or rule.name == DAILY else value)
     most: dict[str, int] = {}
-    for m, name in enumerate(MEASURES):
-        wanted = getattr(change, name)
-        if wanted is msgspec.UNSET and before is not None and (before.until is None or now < before.until):
-            kept = None if msgspec.structs.astuple(change) == _NOTHING else before.units[m]
-            if kept is not None:
-                most[name] = kept
-            continue
-        if wanted is msgspec.UNSET or wanted is None:
-            continue
-        units = asked[name]
+    if msgspec.structs.astuple(change) != _NOTHING and before is not None and before.is_in_force(now):
+        most = {
+            name: units
+            for name, units in zip(MEASURES, before.units, strict=True)
+            if units is not None and getattr(change, name) is msgspec.UNSET
+        }
+    for m, units in wanted.items():
         refusal = _not_raised(rule, m, units)
         if refusal is not None:
             return refusal
-        most[name] = units
+        most[MEASURES[m]] = units
     # Nothing can fail after this line.
+    if rule.name == DAILY:
+        limits = Amounts(tokens=most.get("tokens"), cost_nanos=most.get("cost_usd"))
+        turn.record(e.LimitApproved(date=ledger.day.date or "", limits=limits))
+        return LimitStatuses([_status(ledger, next(_of(state, None, turn.now)), turn.now)], ledger.limits.count)
     until = _until(ledger, state, value, now) if most else None
     turn.record(
         e.LimitRaised(
             limit_name=rule.name, scope_value=value, raised_to=most, raised_until=until, reason=command.reason
         )
     )
-    return _nearest(turn, _of(state, value), 1)
+    return _nearest(turn, _of(state, value, turn.now), 1)
 
 
 def _value_named(ledger: Ledger, rule: LimitRule, value: str | None) -> str | Refusal | None:
@@ -200,24 +229,32 @@ def _value_named(ledger: Ledger, rule: LimitRule, value: str | None) -> str | Re
 _NOTHING = (msgspec.UNSET,) * len(MEASURES)
 
 
-def _asked(change: c.MaxChange) -> dict[str, int]:
-    """The maxima that a message names, in whole units."""
-    named = ((m, name, getattr(change, name)) for m, name in enumerate(MEASURES))
-    return {name: _units(wanted, m, f"max.{name}") for m, name, wanted in named if wanted not in (None, msgspec.UNSET)}
+def _wanted(change: c.MaxChange) -> dict[int, int]:
+    """The units to which each measure is raised.
+
+    Raises:
+        InvalidAmount: a malformed number.
+    """
+    values = {m: getattr(change, name) for m, name in enumerate(MEASURES)}
+    return {
+        m: _units(value, m, f"max.{MEASURES[m]}")
+        for m, value in values.items()
+        if value is not msgspec.UNSET and value is not None
+    }
 
 
 def _units(value: Any, m: int, field: str) -> int:
     if m <= 2:
         return exact_units(value, m, field)
     if not 0 <= value <= AMOUNT_MAX:
-        raise InvalidAmount(field, value, "a whole number, from 0 to 2^63-1")
+        raise InvalidAmount(field, value, f"a whole number from 0 to {AMOUNT_MAX}")
     return int(value)
 
 
 def _not_raised(rule: LimitRule, m: int, units: int) -> Refusal | None:
     """Why a measure is not raised by this: the limit does not bound it, or it is no more than configured."""
-    if m not in rule.measures:
-        bounds = ", ".join(MEASURES[one] for one in rule.measures)
+    if m not in rule.measures or rule.maxes[rule.measures.index(m)] >= FAR:
+        bounds = ", ".join(MEASURES[one] for one, most in zip(rule.measures, rule.maxes, strict=True) if most < FAR)
         detail = f"max.{MEASURES[m]}: limit {rule.name} does not bound it, but {bounds}"
         return Refusal("limit_not_raised", detail, {"requested": shown(m, units), "limit": None})
     least = rule.maxes[rule.measures.index(m)]

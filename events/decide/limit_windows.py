@@ -15,8 +15,8 @@ _HOUR = dt.timedelta(hours=1)
 
 
 def windows_needed(config: Config, now: dt.datetime) -> dict[str, dt.datetime]:
-    """When the calendar windows end that the limits of a configuration count in, by kind."""
-    kinds = {limit.window for limit in config.limits if isinstance(limit.window, str)} - {"total"}
+    """When the calendar windows end that the limits of a configuration count in, by kind; the day is always at hand."""
+    kinds = {limit.window for limit in config.limits if isinstance(limit.window, str)} - {"total", "day"}
     return _ends(config, sorted(kinds), now)
 
 
@@ -36,12 +36,8 @@ def _end(kind: str, now: dt.datetime, zone: ZoneInfo) -> dt.datetime:
     today = local_date(now, zone)
     if kind == "hour":
         return _hour_after(now, zone)
-    if kind == "day":
-        days = 1
-    elif kind == "week":
-        days = 7 - today.weekday()
-    else:
-        days = calendar.monthrange(today.year, today.month)[1] - today.day + 1
+    in_month = calendar.monthrange(today.year, today.month)[1]
+    days = 7 - today.weekday() if kind == "week" else in_month - today.day + 1
     return midnight_after(today, days, zone)
 
 

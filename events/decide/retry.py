@@ -30,7 +30,6 @@ from tallystick.events.state.accounts import Account, Hold
 from tallystick.events.state.agent_leases import AgentLeases
 from tallystick.events.state.calendar import NEVER
 from tallystick.events.state.commitments import Commitment, Commitments
-from tallystick.events.state.day import Day
 from tallystick.events.state.ledger import Ledger
 from tallystick.events.state.limits import fork_of as limits_fork
 
@@ -256,19 +255,12 @@ def fork_of(ledger: Ledger, expiries: list[tuple[dt.datetime, str]]) -> Ledger:
     heapify(fork.expiries)
     fork.outbox = dict(ledger.outbox)
     fork.ended_holds, fork.ended_order = {}, deque()
-    fork.day, fork.commitments = _day(ledger.day), _commitments(ledger.commitments)
+    fork.day, fork.commitments = ledger.day.twin(), _commitments(ledger.commitments)
     fork.limits = limits_fork(ledger.limits)
     fork.tasks = copy(ledger.tasks)
     fork.tasks.leases = []
     fork.leases = AgentLeases()
     fork.next_mark = NEVER
-    return fork
-
-
-def _day(day: Day) -> Day:
-    fork = copy(day)
-    fork.by_product, fork.held_by_product = Counter(day.by_product), Counter(day.held_by_product)
-    fork.alerts, fork.silenced = dict(day.alerts), dict(day.silenced)
     return fork
 
 

@@ -9,7 +9,7 @@ from tallystick.events import messages as c
 from tallystick.events.decide.alerts import alert
 from tallystick.events.decide.answers import enforcement
 from tallystick.events.decide.corrections import book_correction, correction, impossible
-from tallystick.events.decide.limits import record_lines
+from tallystick.events.decide.limits import record_lines, touched_by_use
 from tallystick.events.decide.turn import Turn
 from tallystick.events.messages import proposals as p
 from tallystick.events.messages.replies import Enforcement
@@ -24,8 +24,7 @@ SETTLED_LATE = "settled after its expiry"
 def spend_hold(turn: Turn, hold: Hold) -> None:
     """End a hold whose owner is silent: what it still has counts as used."""
     turn.record(_spent(turn, hold))
-    if turn.ledger.rules.limits:
-        record_lines(turn, turn.ledger.limits.touched)
+    record_lines(turn, touched_by_use(turn.ledger))
 
 
 def _spent(turn: Turn, hold: Hold) -> e.HoldSpent:

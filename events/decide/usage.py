@@ -12,7 +12,7 @@ from tallystick.events.decide.answers import enforcement
 from tallystick.events.decide.cover import cover, settle_cover
 from tallystick.events.decide.fleet_response import respond
 from tallystick.events.decide.levels import relevel, relevel_above
-from tallystick.events.decide.limits import record_lines
+from tallystick.events.decide.limits import record_lines, touched_by_use
 from tallystick.events.decide.overdraft import OVERDRAFT_MAX, beyond, note_overdrafts
 from tallystick.events.decide.turn import Turn
 from tallystick.events.messages.replies import Enforcement
@@ -156,7 +156,7 @@ def use(
     if account is not None and (account.warning is not None or account.pool_notice < ledger.pool_exhausted_at):
         warnings = _warnings(ledger, account)
     turn.record(event)
-    touched = ledger.limits.touched
+    touched, alerting = ledger.limits.touched, touched_by_use(ledger)
     if held is not ZERO:
         settle_cover(turn, account or charged)
     ratio = follow(turn, charged, account)
@@ -165,9 +165,9 @@ def use(
     if account is None and type(event) is e.UsageReported:
         closed = ledger.released.get(event.agent) if event.life is None else ledger.lives.get(event.life)
     limited = None
+    record_lines(turn, alerting)
     if ledger.rules.limits:
         limited = touched
-        record_lines(turn, limited)
     answer = enforcement(turn, event.agent, account, ratio, warnings, closed, limited)
     answer.overdrawn = event.overdrawn is not None
     answer.last_call = last_call

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tallystick.cli.common import Moment, at_option, console, json_option, json_text, store_option
-from tallystick.cli.viewing import opened_views
+from tallystick.cli.viewing import counted, opened_views
 from tallystick.config.amounts import DIMENSIONS, EDGE_NAMES, Amounts, Triple, cents, dollars, percent
 from tallystick.events.decide.answers import stamp
 from tallystick.events.messages.replies import GlobalStatus, shown
@@ -57,6 +57,8 @@ def status(store_url: str, agent: str | None, at: Moment | None, limit: int | No
         found = Status(views)
         now = _now(found, at)
         queries, work, breaker = found.queries(now), TaskDay(views, now), Costs(views).breaker
+        if queries.rules.limits:
+            queries.count_limits(counted(store_url, at))
         if agent is not None:
             _show_agent(found, queries, agent, as_json)
         elif as_json:

@@ -46,7 +46,7 @@ def test_a_lease_that_cannot_be_says_what_can(url: str, seconds: int) -> None:
     refused = send(url, 1, type="AllocateBudget", agent="bob", budget={"tokens": 10}, lease_seconds=seconds)
     assert refused["code"] == "invalid_amount"
     assert refused["detail"] == (
-        f"lease_seconds: found {seconds}, allowed is above 0 and at most 604800 seconds (a week)"
+        f"lease_seconds: found {seconds}, allowed is above 0 (at least 0.001) and at most 604800 seconds (a week)"
     )
 
 

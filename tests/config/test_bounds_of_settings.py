@@ -8,7 +8,7 @@ import pytest
 
 from tallystick.config.errors import ConfigError
 from tallystick.config.loader import from_mapping
-from tests.support.extremes import EXTREMES
+from tests.support.extremes import EXTREMES, put
 from tests.support.pages import PROJECT
 
 ALLOWED = dict(
@@ -18,19 +18,22 @@ ALLOWED = dict(
         re.MULTILINE,
     )
 )
-"""By key, what the reference says: a NAME in it stands for any."""
+"""By key, what the reference says: a NAME in it stands for any, and N for any place in a list."""
 SINGLE = {key: [str(value) for k, value in EXTREMES if k == key] for key, _ in EXTREMES}
 
 
 def words_for(key: str) -> str:
-    return ALLOWED[next(listed for listed in ALLOWED if re.fullmatch(listed.replace("NAME", r"[\w-]+"), key))]
+    return next(words for listed, words in ALLOWED.items() if _pattern(listed).fullmatch(key))
+
+
+def _pattern(listed: str) -> re.Pattern[str]:
+    return re.compile(re.escape(listed).replace("NAME", r"[\w-]+").replace(r"\[N\]", r"\[\d+\]"))
 
 
 def mapping(key: str, value: str) -> dict[str, Any]:
-    made: Any = Decimal(value)
-    for name in reversed(key.split(".")):
-        made = {name: made}
-    return dict(made)
+    made: dict[str, Any] = {}
+    put(made, key, Decimal(value))
+    return made
 
 
 @pytest.mark.parametrize("key", SINGLE)

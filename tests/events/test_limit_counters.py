@@ -5,8 +5,6 @@ from typing import Any
 
 import pytest
 
-from tallystick.config.errors import ConfigError
-from tallystick.config.loader import from_mapping
 from tallystick.events import catalog as e
 from tallystick.events import messages as c
 from tallystick.events.messages.replies import Refusal
@@ -78,13 +76,6 @@ def test_of_many_counters_those_nearest_to_exhaustion_are_shown() -> None:
     answer = core.when(c.GetLimits(limit="cap", count=3))
     assert [one.value for one in answer.limits] == ["u119", "u118", "u117"]
     assert answer.counters == 120
-
-
-def test_a_thousand_limits_may_be_configured_and_no_more() -> None:
-    limits = [limit(f"limit-{n}", match={"product": f"p{n}"}, window="day", max={"tokens": 5}) for n in range(1_001)]
-    assert len(from_mapping({"limits": limits[1:]}).limits) == 1_000
-    with pytest.raises(ConfigError, match="limits: found 1001 items, allowed are at most 1000"):
-        from_mapping({"limits": limits})
 
 
 def test_a_label_named_like_the_number_of_a_scope_is_another_limit() -> None:

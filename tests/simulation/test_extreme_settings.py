@@ -12,7 +12,7 @@ from tallystick.config.loader import from_mapping
 from tallystick.config.settings import Config
 from tests.support.core import START
 from tests.support.driving import simulated
-from tests.support.extremes import EXTREMES
+from tests.support.extremes import EXTREMES, put
 
 Message = dict[str, Any]
 SECONDS = dt.timedelta(seconds=1)
@@ -22,10 +22,7 @@ def config_of(chosen: list[tuple[str, int | str]]) -> Config | None:
     """A configuration with these values, where they fit together."""
     mapping: dict[str, Any] = {"total_budget": {"tokens": 100_000}, "daily_limits": {"max_cost_usd": 50}}
     for key, value in chosen:
-        place, *names = mapping, *key.split(".")
-        for name in names[:-1]:
-            place = place.setdefault(name, {})
-        place[names[-1]] = value
+        put(mapping, key, value)
     try:
         return from_mapping(mapping)
     except ConfigError:
