@@ -8,8 +8,8 @@ import pytest
 from tallystick.events import catalog as e
 from tallystick.events import messages as c
 from tallystick.events.messages.replies import Refusal
-from tests.events.test_limits import ask, limit, limited, report
 from tests.support.core import Core, allocate, submit, use
+from tests.support.limited import ask, limit, limited, report
 
 PER_USER = limit(per="label:user", window="day", max={"tokens": 100})
 

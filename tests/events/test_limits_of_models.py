@@ -6,9 +6,9 @@ import pytest
 
 from tallystick.events import messages as c
 from tallystick.events.messages import proposals as p
-from tests.events.test_limits import limit, limited
 from tests.support.core import Core, allocate
 from tests.support.corrections import asked
+from tests.support.limited import limit, limited
 
 OPUS = (
     "opus",
