@@ -177,11 +177,13 @@ class RollingCounter(Counter):
         return said
 
     def _add(self, slot: int, units: int) -> None:
-        try:
-            self.ring[slot] += units
-        except OverflowError:
-            self.ring = _wider(self.ring)
-            self._add(slot, units)
+        while True:
+            try:
+                self.ring[slot] += units
+            except OverflowError:
+                self.ring = _wider(self.ring)
+            else:
+                return
 
     def take_back(self, rule: LimitRule, place: int, units: int, began: int, at: int, now: int) -> None:
         bucket = at // rule.bucket_us

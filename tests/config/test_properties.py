@@ -107,7 +107,7 @@ def limits() -> st.SearchStrategy[Limit]:
     return st.builds(
         Limit,
         name=NAMES.filter(lambda name: "/" not in name and name != "daily"),
-        max=sections(LimitMax),
+        max=sections(LimitMax).filter(lambda most: any(units is not None for units in most.units)),
         per=scopes | st.just("fleet"),
         match=st.dictionaries(scopes, NAMES | st.lists(NAMES, min_size=1, max_size=3).map(tuple), max_size=2),
         window=values(Calendar) | st.builds(lasting, lengths, units, st.sampled_from([None, "first_use"])),

@@ -172,5 +172,5 @@ def pack_of(ledger: Ledger) -> Any:
         sorted(ledger.tasks.known),
         ledger.day.date,
         ledger.spent,
-        sorted(ledger.day.alerts),
+        sorted(ledger.day.counter.alerted or ()),
     )

@@ -101,6 +101,8 @@ def _message(dice: random.Random, agent: str, step: int, holds: list[str], id: s
             limits = [one for one in _LIMITS if dice.random() < 0.8]
             config = {"limits": limits, "limits_counters_max": dice.choice((4, 12, 100))}
             return {"type": "LoadConfig", "config": config if step % 3 else {"timezone": "Asia/Kolkata"}}
+        case 11 if step % 2:
+            return {"type": "ReportUsage", "agent": agent, "model": dice.choice(_MODELS), "rate_limited": True}
         case 11:
             return {"type": "BorrowFromPool", "agent": agent, "amount": {"tokens": 2_000}}
         case _:
