@@ -10,7 +10,7 @@ from typing import NamedTuple
 from tallystick.config.limits import MEASURES, shown
 from tallystick.events.decide.daily_limits import cost_of
 from tallystick.events.decide.facts import model_for
-from tallystick.events.decide.limits import Reading, matches, reading, window_words
+from tallystick.events.decide.limits import Reading, has_limits, matches, reading, window_words
 from tallystick.events.messages.task_replies import Reason
 from tallystick.events.state.ledger import Ledger
 from tallystick.events.state.limit_rules import CONCURRENT, COST, Subject
@@ -52,7 +52,8 @@ class LimitClaim(NamedTuple):
 
 def limit_claims(ledger: Ledger, task: Task, victim: Task | None = None) -> Iterator[LimitClaim]:
     """What a task asks of the limits that it is under. ``victim``: as if that run had ended."""
-    if not ledger.rules.limits:
+    parent = ledger.root if task.parent is None else ledger.accounts[task.parent]
+    if not has_limits(ledger, parent):
         return
     now = micros(max(ledger.looked_at, ledger.now))
     model = model_for(ledger, task).model
@@ -102,7 +103,8 @@ def _subject(ledger: Ledger, task: Task, model: str) -> Subject:
     parent = ledger.root if task.parent is None else ledger.accounts[task.parent]
     labels = {**(parent.all_labels or {}), **(task.labels or {})}
     workflow = task.workflow or parent.budget_workflow
-    return Subject(task.id, task.agent_type, task.product, workflow, *model_of(ledger, model), labels)
+    model_and_provider = model_of(ledger, model)
+    return Subject(task.id, task.agent_type, task.product, workflow, *model_and_provider, labels, parent.caps)
 
 
 def _without(ledger: Ledger, stands: Reading, match: Match, victim: Task) -> Reading:

@@ -13,6 +13,7 @@ from tallystick.config.limits import MEASURES, shown
 from tallystick.events import catalog as e
 from tallystick.events import messages as c
 from tallystick.events.decide.answers import stamp
+from tallystick.events.decide.levels import relevel
 from tallystick.events.decide.limits import Reading, matches, reading, window_words
 from tallystick.events.decide.refusals import unknown_agent
 from tallystick.events.decide.turn import Turn
@@ -53,22 +54,26 @@ def get_limits(turn: Turn, command: c.GetLimits) -> LimitStatuses | Refusal:
     statuses = heapq.nsmallest(
         command.count,
         (_status(ledger, match, turn.now) for match in found),
-        key=lambda status: (-status.percentage, ledger.rules.limits.by_name[status.limit].number, status.value or ""),
+        key=lambda one: (-one.percentage, ledger.limits.states[one.limit].rule.number, one.limit, one.value or ""),
     )
     return LimitStatuses(statuses, ledger.limits.count)
 
 
 def unknown_limit(ledger: Ledger, name: str) -> Refusal:
     """No limit in force has this name."""
-    names = ledger.rules.limits.by_name
-    detail = f"no limit {name} is configured{did_you_mean(nearest(name, names))}"
-    return Refusal("unknown_limit", detail, {"limit": name, "allowed": sorted(names)[:100]})
+    names = sorted(ledger.rules.limits.by_name)
+    owner = ledger.accounts.get(name.rpartition("/")[0])
+    if owner is not None:
+        names += [rule.name for rule in owner.caps if rule.owner == owner.id]
+    detail = f"no limit {name} is in force{did_you_mean(nearest(name, names))}"
+    return Refusal("unknown_limit", detail, {"limit": name, "allowed": names[:100]})
 
 
 def _of(state: LimitState, value: str | None) -> Iterator[Match]:
     """All counters of a limit, or that of a value; one that stands for none where there are none."""
     if value is not None or not state.counters:
-        yield Match(state, value or ALL, state.counters.get(value or ALL))
+        one = value or state.rule.owner or ALL
+        yield Match(state, one, state.counters.get(one))
         return
     for key, counter in state.counters.items():
         yield Match(state, key, counter)
@@ -146,6 +151,9 @@ def raise_limit(turn: Turn, command: c.ApproveLimit) -> LimitStatuses | Refusal:
     if state is None:
         return unknown_limit(ledger, command.limit)
     rule, now = state.rule, micros(turn.now)
+    if rule.owner is not None and command.value not in (None, rule.owner):
+        text = f"value: found {command.value!r}, allowed is {rule.owner!r}: it is the limit of that account"
+        return Refusal("invalid_message", text)
     before = state.approved.get(ALL if command.value is None else command.value)
     most: dict[str, int] = {}
     for m, name in enumerate(MEASURES):
@@ -169,6 +177,8 @@ def raise_limit(turn: Turn, command: c.ApproveLimit) -> LimitStatuses | Refusal:
             limit_name=rule.name, scope_value=command.value, raised_to=most, raised_until=until, reason=command.reason
         )
     )
+    if rule.owner is not None:
+        relevel(turn, ledger.accounts[rule.owner])
     found = list(_of(state, command.value))[:1]
     return LimitStatuses([_status(ledger, match, turn.now) for match in found], ledger.limits.count)
 

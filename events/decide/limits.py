@@ -33,7 +33,7 @@ from tallystick.events.state.limit_rules import (
     percent_text,
 )
 from tallystick.events.state.limit_subjects import Units, requests_of, subject_of
-from tallystick.events.state.limits import Match
+from tallystick.events.state.limits import LimitState, Match
 from tallystick.events.state.money import money
 from tallystick.events.state.slot_time import micros
 
@@ -62,13 +62,21 @@ class Reading(NamedTuple):
         return self.used >= self.most and self.measure != CONCURRENT
 
 
+def has_limits(ledger: Ledger, account: Account | None) -> bool:
+    """Whether something may bound what an account uses: the fleet's limits, or those of accounts."""
+    return bool(ledger.rules.limits) or (account is not None and bool(account.caps))
+
+
 def matches(ledger: Ledger, subject: Subject, *, hold: bool = False) -> list[Match]:
     """The limits that something counts in, each with the counter that it has; none on a ledger of views."""
     limits, found = ledger.limits, []
     for rule in ledger.rules.limits.matching(subject, hold=hold):
         state = limits.states.get(rule.name)
         if state is None:
-            continue
+            if rule.owner is None:
+                continue
+            # Of an account that would open with what is asked for: nothing is counted yet.
+            state = LimitState(rule, 0, 0)
         value = limits.key(state, rule.value_of(subject), ledger.rules.counters_max)
         found.append(Match(state, value, state.counters.get(value)))
     return found
@@ -116,7 +124,7 @@ def asked_by(command: c.Reserve, priced: pricing.Priced) -> Units:
 def over_limit(turn: Turn, account: Account, command: c.Reserve, priced: pricing.Priced) -> Refusal | None:
     """Why what is asked for may not be set aside, or None: the first limit that refuses it."""
     ledger = turn.ledger
-    if not ledger.rules.limits:
+    if not has_limits(ledger, account):
         return None
     subject = subject_of(ledger, account, command.model, command.labels)
     found = matches(ledger, subject, hold=True)

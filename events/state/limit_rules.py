@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from typing import Final, NamedTuple
 
-from tallystick.config.limits import LABEL, SCOPES, Calendar, Lasting, Limit
+from tallystick.config.limits import LABEL, LIMITS_MAX, SCOPES, AccountLimit, Calendar, Lasting, Limit
 
 TOKENS, TIME, COST, INPUT, OUTPUT, REQUESTS, CONCURRENT = range(7)
 DAY_US: Final = 86_400_000_000
@@ -32,6 +32,8 @@ class Subject(NamedTuple):
     model: str | None
     provider: str | None
     labels: dict[str, str] | None
+    caps: "tuple[LimitRule, ...]" = ()
+    """The limits of its account and of those above it."""
 
     def value(self, key: int | str) -> str | None:
         """By the number of a scope (`SCOPES`), or the name of a label."""
@@ -44,7 +46,10 @@ _MODEL, _PROVIDER = SCOPES.index("model"), SCOPES.index("provider")
 
 
 class LimitRule:
-    """One limit. Lengths are in microseconds; ``definition`` is what may not change without counting anew."""
+    """One limit. Lengths are in microseconds; ``definition`` is what may not change without counting anew.
+
+    ``owner``: the account whose own limit it is; it has one counter, of all that is used at or below that account.
+    """
 
     __slots__ = (
         "alerts",
@@ -61,20 +66,25 @@ class LimitRule:
         "measures",
         "name",
         "number",
+        "owner",
         "scope",
         "then",
     )
 
-    def __init__(self, number: int, limit: Limit, models: dict[str, tuple[str, str]]) -> None:
+    def __init__(
+        self,
+        number: int,
+        limit: Limit | AccountLimit,
+        models: dict[str, tuple[str, str]],
+        name: str,
+        owner: str | None = None,
+    ) -> None:
         self.number = number
         self.config = limit
-        self.name = limit.name
+        self.name = name
+        self.owner = owner
         self.then = limit.then
         self.scope = _key(limit.per)
-        self.match: list[tuple[int | str, frozenset[str]]] = [
-            (_key(key), frozenset(_canonical(key, one, models) for one in _listed(values)))
-            for key, values in limit.match.items()
-        ]
         window = limit.window or "total"
         self.kind: Calendar | str = window if isinstance(window, str) else window.opens or "rolling"
         self.length_us = window.length_ms * 1_000 if isinstance(window, Lasting) else 0
@@ -89,6 +99,14 @@ class LimitRule:
         """By measure, the use at which each alert is due."""
         self.first_lines = tuple(min((most, *lines)) for most, lines in zip(self.maxes, self.lines, strict=True))
         """By measure, the least of them, or the maximum."""
+        self.name_models(models)
+
+    def name_models(self, models: dict[str, tuple[str, str]]) -> None:
+        """Find what it matches under the names that a catalogue of models has."""
+        self.match: list[tuple[int | str, frozenset[str]]] = [
+            (_key(key), frozenset(_canonical(key, one, models) for one in _listed(values)))
+            for key, values in self.config.match.items()
+        ]
         match = sorted((str(key), sorted(values)) for key, values in self.match)
         self.definition = (self.scope, match, self.kind, self.length_us)
 
@@ -108,11 +126,21 @@ class LimitRule:
     def value_of(self, subject: Subject) -> str:
         """Whose counter it is."""
         scope = self.scope
+        if self.owner is not None:
+            return self.owner
         if scope == 0:
             return FLEET
         if type(scope) is int:
             return subject[scope - 1] or NONE  # type: ignore[return-value]
         return NONE if subject.labels is None else subject.labels.get(scope, NONE)  # type: ignore[arg-type]
+
+
+def rules_of_account(
+    agent: str, limits: Sequence[AccountLimit], models: dict[str, tuple[str, str]]
+) -> tuple[LimitRule, ...]:
+    """The limits of an account, named ``agent/1``, and so on."""
+    numbered = enumerate(limits, start=1)
+    return tuple(LimitRule(LIMITS_MAX + n, limit, models, f"{agent}/{n}", agent) for n, limit in numbered)
 
 
 def _lines(most: int, alerts: Iterable[Decimal]) -> tuple[int, ...]:
@@ -148,7 +176,7 @@ class LimitIndex:
     __slots__ = ("always", "by_name", "calendars", "keyed", "needs_provider")
 
     def __init__(self, limits: Sequence[Limit], models: dict[str, tuple[str, str]]) -> None:
-        self.by_name = {limit.name: LimitRule(number, limit, models) for number, limit in enumerate(limits)}
+        self.by_name = {limit.name: LimitRule(n, limit, models, limit.name) for n, limit in enumerate(limits)}
         rules = self.by_name.values()
         self.always = [rule for rule in rules if not rule.match]
         self.keyed: dict[int | str, dict[str, list[LimitRule]]] = {}
@@ -165,7 +193,9 @@ class LimitIndex:
         return bool(self.by_name)
 
     def matching(self, subject: Subject, *, hold: bool = False) -> list[LimitRule]:
-        """Those that a use counts in, in the order of the configuration; of a hold only those that it is known of."""
+        """Those that a use counts in, in the order of the configuration, then those of accounts, from the top; of a
+        hold only those that it is known of.
+        """
         found = [*self.always]
         for key, by_value in self.keyed.items():
             value = subject.value(key)
@@ -176,6 +206,8 @@ class LimitIndex:
             found = [rule for rule in found if not rule.asks_for_model]
         if self.keyed and len(found) > 1:
             found.sort(key=_number)
+        if subject.caps:
+            found += [rule for rule in subject.caps if not rule.match or rule.fits(subject)]
         return found
 
 

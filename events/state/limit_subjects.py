@@ -1,10 +1,10 @@
 """What a use, a hold or a run says of itself to the limits: see `Subject`."""
 
 from tallystick.config.model_names import providers_named
-from tallystick.events.catalog import HoldSettled, Said, UsageReported
+from tallystick.events.catalog import HoldSettled, Said, UsageCorrected, UsageReported
 from tallystick.events.state.accounts import Account, Hold
 from tallystick.events.state.ledger import Ledger
-from tallystick.events.state.limit_rules import Subject
+from tallystick.events.state.limit_rules import LimitRule, Subject
 
 Units = tuple[int, int, int, int, int, int, int]
 """By measure (see `limit_rules`): tokens, milliseconds, nano-dollars, input, output, requests, and what is open."""
@@ -18,7 +18,14 @@ def subject_of(
     both = own if not labels else labels if not own else {**labels, **own}
     name, provider = model_of(ledger, model)
     return Subject(
-        account.id, account.agent_type, account.budget_product, account.budget_workflow, name, provider, both
+        account.id,
+        account.agent_type,
+        account.budget_product,
+        account.budget_workflow,
+        name,
+        provider,
+        both,
+        account.caps,
     )
 
 
@@ -27,7 +34,14 @@ def subject_of_report(ledger: Ledger, account: Account | None, event: UsageRepor
     if account is not None:
         return subject_of(ledger, account, event.model, event.labels)
     name, provider = model_of(ledger, event.model)
-    return Subject(event.agent, event.agent_type, event.product, event.workflow, name, provider, event.labels)
+    caps = caps_of_late(ledger, event)
+    return Subject(event.agent, event.agent_type, event.product, event.workflow, name, provider, event.labels, caps)
+
+
+def caps_of_late(ledger: Ledger, event: UsageReported | UsageCorrected) -> tuple[LimitRule, ...]:
+    """What was used by an account that is not open counts in the limits that the account is under which pays."""
+    payer = None if event.charged is None else ledger.accounts.get(event.charged)
+    return () if payer is None else payer.caps
 
 
 def model_of(ledger: Ledger, model: str | None) -> tuple[str | None, str | None]:
