@@ -28,7 +28,7 @@ def unopened(turn: Turn, agent: str) -> Account | None:
     if auto is None or ledger.auto_accounts >= auto.max:
         return None
     closed = ledger.released.get(agent)
-    if closed is not None and not closed.auto:
+    if (closed is not None and not closed.auto) or ledger.tasks.get(agent) is not None:
         return None
     parent = ledger.root if auto.parent is None else ledger.accounts.get(auto.parent)
     if parent is None or (auto.limits and nested(parent) >= ACCOUNT_LIMITS_MAX):

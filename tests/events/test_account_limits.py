@@ -9,9 +9,11 @@ import pytest
 from tallystick.events import catalog as e
 from tallystick.events import messages as c
 from tallystick.events.log import snapshot
+from tallystick.events.messages.operate import MaxChange
 from tallystick.events.messages.replies import Refusal
 from tests.support.capped import ask, bound, most, spend, teams
-from tests.support.core import Core, allocate, budget, complete, fleet, hold, settle, start, submit
+from tests.support.core import Core, allocate, budget, complete, fleet, hold, settle, submit
+from tests.support.corrections import correction, records
 
 NEXT_MONTH = dt.datetime(2026, 4, 1, 0, 0, tzinfo=dt.UTC)
 
@@ -217,10 +219,7 @@ def test_a_late_report_counts_in_the_limits_of_the_account_that_pays() -> None:
 
 def test_a_correction_moves_the_counter_of_an_account_and_its_level() -> None:
     core = teams().given(bound("ann", most("total", tokens=100)), spend("ann", tokens=100))
-    report = next(event for event in core.log if isinstance(event, e.UsageReported))
-    from tests.support.corrections import correct  # noqa: PLC0415
-
-    core.given(correct(core, report.position, 40))
+    core.given(correction(core, records(core)[0], 40))
     assert (levels(core), core.status("ann").percentage) == (["black", "green"], 0.4)
 
 
@@ -235,8 +234,8 @@ def test_the_last_account_with_an_hourly_limit_ends_the_hours() -> None:
 def test_a_run_counts_in_the_limits_of_the_account_that_pays_for_it() -> None:
     core = teams(token_budgets={"default": 40}, token_budget_multiplier=1)
     core.given(bound("ann", most("total", tokens=100)))
-    core.given(submit("t1", parent="ann"), start("t1"), submit("t2", parent="ann"), start("t2"))
-    reason = core.when(submit("t3", parent="ann")).reason
+    core.given(submit("t1", "writer", parent="ann"), submit("t2", "writer", parent="ann"))
+    reason = core.when(submit("t3", "writer", parent="ann")).reason
     assert (reason.code, reason.limit) == ("limit_reached", 100)
     core.when(ask("ann", "a", tokens=21))
     core.then_refused("limit_reached", limit="ann/1", committed=80)
@@ -268,7 +267,7 @@ def test_a_grant_to_an_account_without_a_carve_out_is_refused() -> None:
 
 def test_an_operator_raises_a_limit_of_an_account_until_its_window_ends() -> None:
     core = team_of_ten().given(spend("m1", "5"))
-    core.given(c.ApproveLimit(limit="m1/1", max={"cost_usd": 8}, reason="a deadline"))  # type: ignore[arg-type]
+    core.given(c.ApproveLimit(limit="m1/1", max=MaxChange(cost_usd=Decimal(8)), reason="a deadline"))
     assert [event.level for event in core.every(e.LevelChanged)] == ["yellow"]
     assert core.status("m1").remaining.cost_usd == "3.00"
     core.given(ask("m1", "a", "3"), c.CancelHold(hold="a")).pass_time(NEXT_MONTH)

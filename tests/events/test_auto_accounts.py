@@ -65,17 +65,26 @@ def test_without_limits_an_account_uses_what_its_parent_has() -> None:
     "before",
     [
         [c.PauseAll(reason="a test")],
-        [c.Stop(agent="ann", reason="a test")],
         [c.Stop(agent="team", reason="a test")],
         [c.ReleaseBudget(agent="team")],
     ],
-    ids=["all is paused", "the id is stopped", "the parent is stopped", "the parent is closed"],
+    ids=["all is paused", "the parent is stopped", "the parent is closed"],
 )
 def test_where_no_account_may_open_the_usage_is_unallocated(before: list[c.Command]) -> None:
     core = opens(most(cost_usd=5), parent="team").given(allocate("team", cost="20"), *before)
     assert core.when(spend("ann", "1")).unallocated
     core.when(ask("ann", "a", "1"))
     core.then_refused("unknown_agent")
+
+
+def test_a_stopped_id_does_not_open_again_until_it_is_resumed() -> None:
+    core = opens(most(cost_usd=5)).given(
+        spend("ann", "1"), c.Stop(agent="ann", reason="no"), c.ReleaseBudget(agent="ann")
+    )
+    answer = core.when(spend("ann", "1"))
+    assert (answer.late, answer.action) == (True, "stop")
+    core.given(c.Resume(agent="ann"))
+    assert not core.when(spend("ann", "1")).late
 
 
 def test_where_the_breaker_is_open_the_usage_is_unallocated() -> None:
