@@ -15,7 +15,7 @@ from tallystick.events import catalog as e
 from tallystick.events.decide.alerts import alert
 from tallystick.events.decide.cover import settle_cover
 from tallystick.events.decide.limits import Passed
-from tallystick.events.decide.own_limits import own_level, percentage
+from tallystick.events.decide.own_limits import is_by_limits, own_level, percentage
 from tallystick.events.decide.turn import Turn
 from tallystick.events.state.accounts import Account, Closed
 from tallystick.events.state.calendar import later
@@ -36,7 +36,7 @@ def level_of(ledger: Ledger, account: Account) -> tuple[int, str, str | None]:
     """The level that the exact ratios call for, the dimension that does, and of an account without a carve-out the
     limit of which that is a measure.
     """
-    if account.limits and account.carves_nothing:
+    if is_by_limits(account):
         called_for = own_level(ledger, account)
         rule = called_for.rule
         return called_for.level, MEASURES[called_for.measure], None if rule is None else rule.name
@@ -295,7 +295,7 @@ def _by_account(ledger: Ledger, account: Account | None, slow: Decimal) -> Enfor
     """What the level of an account calls for. Without a carve-out it is that of its limits now, and at black the one
     that is reached says so.
     """
-    if account is None or not account.limits or not account.carves_nothing:
+    if account is None or not is_by_limits(account):
         return _by_level(0 if account is None else account.level, slow)
     own = own_level(ledger, account)
     if own.level == BLACK and own.rule is not None:

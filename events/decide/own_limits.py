@@ -24,10 +24,15 @@ class OwnLevel(NamedTuple):
     measure: int
 
 
+def is_by_limits(account: Account) -> bool:
+    """Whether the level of an account is that of its limits; never on a ledger of views, which has no counters."""
+    return account.carves_nothing and bool(account.limits) and bool(account.caps)
+
+
 def _own(ledger: Ledger, account: Account) -> Iterator[tuple[LimitRule, Reading]]:
     """Each measure of which an account has used something, of its own limits that count all that it uses."""
     now = micros(max(ledger.looked_at, ledger.now))
-    for rule in account.caps[-len(account.limits) :] if account.limits else ():
+    for rule in account.caps[-len(account.limits) :]:
         state = ledger.limits.states.get(rule.name)
         counter = None if state is None else state.counters.get(account.id)
         if state is None or counter is None or rule.match:
@@ -52,14 +57,14 @@ def own_level(ledger: Ledger, account: Account) -> OwnLevel:
 
 def level_now(ledger: Ledger, account: Account) -> int:
     """The level of an account: of one without a carve-out as its windows are now, also before an event says so."""
-    return own_level(ledger, account).level if account.limits and account.carves_nothing else account.level
+    return own_level(ledger, account).level if is_by_limits(account) else account.level
 
 
 def ratio(ledger: Ledger, account: Account) -> float:
     """Used / granted, the largest over the dimensions (`Account.ratio`); without a carve-out, used / max of its
     limits.
     """
-    if not account.limits or not account.carves_nothing:
+    if not is_by_limits(account):
         return account.ratio()
     parts = (
         stands.used / stands.most if stands.most else float(stands.used > 0) for _, stands in _own(ledger, account)

@@ -22,7 +22,16 @@ from tallystick.projections.reports.status import Status
 from tallystick.projections.reports.task_day import TaskDay
 from tallystick.projections.reports.utilization import Measure
 from tallystick.projections.views.agents import AgentRow
-from tallystick.wording import DIMENSION_NAMES, NONE, amount, and_more, one_line, rounded_amounts, shown_time
+from tallystick.wording import (
+    DIMENSION_NAMES,
+    NONE,
+    amount,
+    and_more,
+    one_line,
+    rounded_amounts,
+    shown_time,
+    text_of_limit,
+)
 
 COLOURS = {"green": "green", "yellow": "yellow", "orange": "dark_orange", "red": "red", "black": "bold reverse"}
 _UNITS = ("tokens", "seconds", "cost")
@@ -101,6 +110,9 @@ def agent_json(row: AgentRow, queries: QueryAdapter | None) -> dict[str, Any]:
     """`GetStatus` and the row's times; what only an open account has is null without ``queries``."""
     if queries is not None:
         answered: dict[str, Any] = msgspec.to_builtins(queries.budget_status(row.agent))
+        if row.limits and row.allocated == Amounts():
+            # What counts in its limits is no view's: `tallystick limits --agent` shows it.
+            answered |= {"percentage": row.percentage, "remaining": shown(row.remaining.triple)}
     else:
         plain = ("agent", "agent_type", "product", "workflow", "priority", "parent", "state")
         answered = {name: getattr(row, name) for name in plain}
@@ -110,6 +122,8 @@ def agent_json(row: AgentRow, queries: QueryAdapter | None) -> dict[str, Any]:
         answered |= dict.fromkeys(("action", "decided_by", "throttle_rate", "idle_seconds", "obstacles"))
     times = {name: getattr(row, name) for name in ("opened_at", "last_report_at", "released_at")}
     answered |= {name: None if at is None else stamp(at) for name, at in times.items()}
+    if row.limits:
+        answered["limits"] = [f"{row.agent}/{n}: {text_of_limit(one)}" for n, one in enumerate(row.limits, start=1)]
     return {**answered, "reports": row.reports, "late": shown(row.late.triple)}
 
 
@@ -138,6 +152,9 @@ def _show_agent(found: Status, queries: QueryAdapter, id: str, as_json: bool) ->
             table.add_row("used", f"{used_percent(row)} %")
         elif name == "status":
             table.add_row("level", _level(row.level))
+        elif name == "limits":
+            for limit in value:
+                table.add_row("limit", Text(one_line(limit)))
         elif name == "obstacles":
             for obstacle in value or ():
                 table.add_row("in the way", Text(one_line(f"{obstacle['code']}: {obstacle['detail']}"), style="yellow"))

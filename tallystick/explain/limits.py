@@ -32,7 +32,7 @@ def _says_line(event: e.LimitLine, say: Style) -> str:
 
 
 def _why_line(event: e.LimitLine, ledger: Ledger, history: History) -> list[str]:
-    rule = ledger.rules.limits.by_name[event.limit_name]
+    rule = ledger.limits.states[event.limit_name].rule
     alerts = ", ".join(f"{percent:f} %" for percent in rule.alerts)
     return [
         f"it counts per {rule.config.per} in a window: {window_words(rule)} (limits{history.since(e.ConfigLoaded)})",
@@ -52,7 +52,7 @@ def _says_raised(event: e.LimitRaised, say: Style) -> str:
 
 
 def _why_raised(event: e.LimitRaised, ledger: Ledger, history: History) -> list[str]:
-    rule = ledger.rules.limits.by_name[event.limit_name]
+    rule = ledger.limits.states[event.limit_name].rule
     most = zip(rule.measures, rule.maxes, strict=True)
     configured = ", ".join(_amount(MEASURES[m], units) for m, units in most)
     return [
