@@ -163,8 +163,7 @@ def text_of_limit(limit: AccountLimit) -> str:
     """A limit of an account in words: "at most 5.00 cost_usd (month)"."""
     units = zip(MEASURES, limit.max.units, strict=True)
     most = ", ".join(f"{shown(m, n)} {name}" for m, (name, n) in enumerate(units) if n is not None)
-    match = "".join(
-        f", {key} {value if isinstance(value, str) else '|'.join(value)}" for key, value in limit.match.items()
-    )
+    listed = {key: (value,) if isinstance(value, str) else value for key, value in limit.match.items()}
+    match = "".join(f", {key} {' or '.join(values)}" for key, values in listed.items())
     then = "" if limit.then == "stop" else f", {limit.then}"
     return f"at most {most} ({limit.window or 'total'}{match}{then})"

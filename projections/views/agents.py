@@ -94,7 +94,7 @@ class AgentsView:
     """Folds the rows of agents, from which the shared ``balances`` go on."""
 
     name = "agents"
-    version = 7
+    version = 6
 
     def __init__(self, balances: Balances, look: Look) -> None:
         self._balances = balances

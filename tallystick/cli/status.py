@@ -1,7 +1,7 @@
 """``tallystick status``: how the fleet and its agents stand, now or as it was then."""
 
 import datetime as dt
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from typing import Any
 
@@ -13,6 +13,7 @@ from rich.text import Text
 from tallystick.cli.common import Moment, at_option, console, json_option, json_text, store_option
 from tallystick.cli.viewing import opened_views
 from tallystick.config.amounts import DIMENSIONS, EDGE_NAMES, Amounts, Triple, cents, dollars, percent
+from tallystick.config.limits import AccountLimit
 from tallystick.events.decide.answers import stamp
 from tallystick.events.messages.replies import GlobalStatus, shown
 from tallystick.events.state.money import money
@@ -123,7 +124,7 @@ def agent_json(row: AgentRow, queries: QueryAdapter | None) -> dict[str, Any]:
     times = {name: getattr(row, name) for name in ("opened_at", "last_report_at", "released_at")}
     answered |= {name: None if at is None else stamp(at) for name, at in times.items()}
     if row.limits:
-        answered["limits"] = [f"{row.agent}/{n}: {text_of_limit(one)}" for n, one in enumerate(row.limits, start=1)]
+        answered["limits"] = [{"limit": name, **msgspec.to_builtins(one)} for name, one in _limits(row)]
     return {**answered, "reports": row.reports, "late": shown(row.late.triple)}
 
 
@@ -152,15 +153,27 @@ def _show_agent(found: Status, queries: QueryAdapter, id: str, as_json: bool) ->
             table.add_row("used", f"{used_percent(row)} %")
         elif name == "status":
             table.add_row("level", _level(row.level))
-        elif name == "limits":
-            for limit in value:
-                table.add_row("limit", Text(one_line(limit)))
-        elif name == "obstacles":
-            for obstacle in value or ():
-                table.add_row("in the way", Text(one_line(f"{obstacle['code']}: {obstacle['detail']}"), style="yellow"))
+        elif name in ("limits", "obstacles"):
+            _add_bounds(table, name, row, value)
         elif value is not None:
             table.add_row(_label(name), Text(one_line(str(value))))
     console().print(table)
+
+
+def _limits(row: AgentRow) -> Iterator[tuple[str, AccountLimit]]:
+    """The limits of an account, by name."""
+    for number, limit in enumerate(row.limits, start=1):
+        yield f"{row.agent}/{number}", limit
+
+
+def _add_bounds(table: Table, name: str, row: AgentRow, obstacles: Any) -> None:
+    """Its limits, or what would refuse its next hold."""
+    if name == "limits":
+        for limit, one in _limits(row):
+            table.add_row("limit", Text(one_line(f"{limit}: {text_of_limit(one)}")))
+        return
+    for obstacle in obstacles or ():
+        table.add_row("in the way", Text(one_line(f"{obstacle['code']}: {obstacle['detail']}"), style="yellow"))
 
 
 def _add_shared(table: Table, name: str, value: Any, answered: Mapping[str, Any]) -> None:
