@@ -2,13 +2,12 @@
 
 import re
 from decimal import Decimal
-from typing import Any
 
 import pytest
 
 from tallystick.config.errors import ConfigError
 from tallystick.config.loader import from_mapping
-from tests.support.extremes import EXTREMES
+from tests.support.extremes import EXTREMES, mapping_of
 from tests.support.pages import PROJECT
 
 ALLOWED = dict(
@@ -23,14 +22,9 @@ SINGLE = {key: [str(value) for k, value in EXTREMES if k == key] for key, _ in E
 
 
 def words_for(key: str) -> str:
-    return ALLOWED[next(listed for listed in ALLOWED if re.fullmatch(listed.replace("NAME", r"[\w-]+"), key))]
-
-
-def mapping(key: str, value: str) -> dict[str, Any]:
-    made: Any = Decimal(value)
-    for name in reversed(key.split(".")):
-        made = {name: made}
-    return dict(made)
+    return ALLOWED[
+        next(listed for listed in ALLOWED if re.fullmatch(listed.replace("NAME", r"[\w-]+"), key.removesuffix(".0")))
+    ]
 
 
 @pytest.mark.parametrize("key", SINGLE)
@@ -41,8 +35,8 @@ def test_one_beyond_the_lowest_or_the_highest_is_refused_by_the_bounds_that_the_
     step = Decimal(1) if "whole" in words else Decimal(1).scaleb(-int(words.split()[-2]))
     for beyond in (lowest - step, highest + step):
         with pytest.raises(ConfigError) as caught:
-            from_mapping(mapping(key, f"{beyond:f}"))
-        assert str(caught.value).startswith(f"{key}: found {beyond}, allowed is {words}")
+            from_mapping(mapping_of(key, Decimal(f"{beyond:f}")))
+        assert str(caught.value).startswith(f"{key.replace('.0', '[0]')}: found {beyond}, allowed is {words}")
 
 
 def test_every_number_of_the_reference_was_tried() -> None:

@@ -211,7 +211,7 @@ def numbers_of(section: type, above: str) -> Iterator[tuple[str, str]]:
         while kinds:
             kind = kinds.pop()
             if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
-                named = "" if get_origin(field.type) is None else ".NAME"
+                named = ".NAME" if get_origin(field.type) in (Mapping, tuple) else ""
                 yield from numbers_of(kind, f"{above}{field.name}{named}.")
             elif get_origin(kind) is Annotated and get_args(kind)[0] in (int, Decimal):
                 named = ".NAME" if get_origin(field.type) is Mapping else ""

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from decimal import Decimal
-from typing import Annotated, get_args, get_origin
+from typing import Annotated, Any, get_args, get_origin
 
 import msgspec
 
@@ -21,6 +21,9 @@ def extremes(section: type, above: str = "") -> Iterator[tuple[str, int | str]]:
             if get_origin(kind) is Mapping:
                 key = f"{key}.{NAMED.get(key, '')}"
                 kinds.append(get_args(kind)[1])
+            elif get_origin(kind) is tuple:
+                key = f"{key}.0"
+                kinds.append(get_args(kind)[0])
             elif isinstance(kind, type) and issubclass(kind, msgspec.Struct):
                 yield from extremes(kind, f"{key}.")
             elif get_origin(kind) is Annotated and get_args(kind)[0] in (int, Decimal):
@@ -28,6 +31,25 @@ def extremes(section: type, above: str = "") -> Iterator[tuple[str, int | str]]:
                     yield key, value
             elif get_origin(kind) is not Annotated:
                 kinds += get_args(kind)
+
+
+LIMIT = {"name": "n", "window": "day", "max": {"tokens": 1}}
+"""What a limit must say."""
+
+
+def mapping_of(key: str, value: Any) -> dict[str, Any]:
+    """A configuration in which a key has a value; the items of lists are called 0."""
+    made = value
+    names = key.split(".")
+    for place in range(len(names) - 1, -1, -1):
+        if names[place] != "0":
+            made = {names[place]: made}
+        elif isinstance(made, dict):
+            needed = LIMIT if place == 1 else {name: LIMIT[name] for name in ("window", "max")}
+            made = [{**needed, **made}]
+        else:
+            made = [made]
+    return dict(made)
 
 
 def _of(meta: msgspec.Meta) -> tuple[int | str, ...]:
