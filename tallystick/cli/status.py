@@ -291,7 +291,11 @@ def _level(level: str, text: str | None = None) -> Text:
 
 
 def used_percent(row: AgentRow) -> int:
-    """What an agent used of its own budget, floored, in the dimension that is used most."""
+    """What an agent used of its own budget, floored, in the dimension that is used most; without a carve-out of its
+    limits, at its last change of level.
+    """
+    if row.limits and row.allocated == Amounts():
+        return int(row.percentage * 100)
     given_back, delegated = money(row.given_back.triple), money(row.delegated.triple)
     consumed, limits = money(row.consumed.triple), row.allocated.triple
     return max(
