@@ -18,7 +18,7 @@ BIN := .venv/bin
 LINK = ln -s ../$* $@
 endif
 
-.PHONY: help install demo test thorough check bench crash large logs clean chaos fuzz
+.PHONY: help install demo test thorough check bench crash large limits logs clean chaos fuzz
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -49,8 +49,11 @@ crash: install ## kill the writer 200 times, and check the log each time
 fuzz: install ## play generated sessions through the live fleet for MINUTES (30), and shrink what they find
 	$(BIN)/python -m tests.fuzz --minutes $(MINUTES)
 
-large: install ## prove fleets of 10,000 levels, 10,000 dependencies and 100,000 children, with their times
+large: install ## prove fleets of 10,000 levels, 10,000 dependencies, 100,000 children, and 512 agents that share a pace
 	$(BIN)/python -m pytest -n 0 -s -m large
+
+limits: install ## play 10,000 generated sessions under limits beside a model that keeps every use
+	TALLYSTICK_LIMIT_SEEDS=10000 $(BIN)/python -m pytest -n 2 tests/events/test_limits_against_a_model.py
 
 logs: install ## record anew the logs that decisions are compared with
 	$(BIN)/python -m tests.support.decision_logs

@@ -21,17 +21,15 @@ from tallystick.actors.runtime.deadlines import Deadlines
 from tallystick.actors.runtime.messages import ALLOCATOR, Answered, Proposal, Question
 from tallystick.actors.runtime.pending import refused
 from tallystick.actors.runtime.waits import Waits
-from tallystick.config.amounts import InvalidAmount, exact_units
+from tallystick.config.amounts import InvalidAmount
 from tallystick.events import catalog as e
 from tallystick.events import messages as c
+from tallystick.events.decide.amounts import wait_ms
 from tallystick.events.evolve.table import TASK_EVENTS
 from tallystick.events.messages import proposals as p
 from tallystick.events.state.calendar import later
 from tallystick.events.state.inheritance import own_priority
 from tallystick.events.state.ledger import Ledger
-
-WAIT_MAX_SECONDS = 600
-"""How long `GetTask` may wait."""
 
 TRY_AGAIN = dt.timedelta(seconds=10)
 """Runs that cost less than was committed to them free room in the day, little by little: how often that is tried."""
@@ -93,7 +91,7 @@ class Allocator:
         self._index = self.index_class(ledger)
         self._retry_at: dt.datetime | None = None
         """When to try a blocked kind again although nothing has happened, as long as something runs."""
-        self._overdue = Deadlines()
+        self._overdue: Deadlines[str] = Deadlines()
         self._waits = Waits()
         self._unannounced = set(ledger.tasks.running)
         """Runs that began by themselves, of which no `GetTask` has learnt yet."""
@@ -169,7 +167,7 @@ class Allocator:
         """Answer a question by a proposal, now or when its task has changed."""
         match question.command:
             case c.SubmitTask():
-                self._propose(place(self._index, question.command, now), now, question)
+                self._place(question, question.command, now)
             case c.GetTask():
                 self._show_or_wait(question, question.command, now)
             case c.GetQueue():
@@ -181,6 +179,13 @@ class Allocator:
     def keep_money(self, plan: p.ApplyMoves, now: dt.datetime) -> None:
         """Say in a plan of moves for which tasks money is kept."""
         plan.kept = self._index.kept_money(self._index.moment(now)) if plan.moves and len(self._index.queue) else []
+
+    def _place(self, question: Question, submitted: c.SubmitTask, now: dt.datetime) -> None:
+        """Place a task; one that was placed before, and that its sender waits for, is only shown."""
+        if submitted.id in self._index.ledger.ids or (
+            self._propose(place(self._index, submitted, now), now, question) and submitted.wait_seconds
+        ):
+            self._show_or_wait(question, submitted, now)
 
     def _propose(self, command: c.Command, now: dt.datetime, question: Question | None = None) -> bool:
         return self._core.take_proposal(Proposal(command, ALLOCATOR, question), now)
@@ -256,24 +261,31 @@ class Allocator:
             by_itself = type(event) is e.TaskStarted and event.id.startswith(c.INTERNAL_ID)
             if by_itself and name in self._index.tasks.running:
                 self._unannounced.add(name)
-            for question in self._waits.changed(name):
+            for question in self._waits.changed(name, keeps_submitters=self._index.tasks.is_waiting(name)):
                 self._show_task(question, now)
 
-    def _show_or_wait(self, question: Question, asked: c.GetTask, now: dt.datetime) -> None:
+    def _show_or_wait(self, question: Question, asked: c.GetTask | c.SubmitTask, now: dt.datetime) -> None:
         try:
-            wait_ms = _wait_ms(asked)
+            waits_ms = wait_ms(asked.wait_seconds)
         except InvalidAmount as error:
             answer = refused("invalid_amount", str(error), field=error.field)
             self._core.take_answer(Answered(question, answer))
             return
-        waits = wait_ms > 0 and self._index.tasks.is_open(asked.task) and asked.task not in self._unannounced
+        waits = waits_ms > 0 and self._may_change(asked)
         if not waits or self._waits.full:
             self._show_task(question, now)
         else:
-            self._waits.add(asked.task, question, later(now, dt.timedelta(milliseconds=wait_ms)))
+            self._waits.add(asked.task, question, later(now, dt.timedelta(milliseconds=waits_ms)))
+
+    def _may_change(self, asked: c.GetTask | c.SubmitTask) -> bool:
+        """Whether there is something to wait for: who has submitted a task waits until it runs."""
+        tasks = self._index.tasks
+        if isinstance(asked, c.SubmitTask):
+            return tasks.is_waiting(asked.task)
+        return tasks.is_open(asked.task) and asked.task not in self._unannounced
 
     def _show_task(self, question: Question, now: dt.datetime) -> None:
-        assert isinstance(question.command, c.GetTask)
+        assert isinstance(question.command, c.GetTask | c.SubmitTask)
         name = question.command.task
         self._unannounced.discard(name)
         told = p.TellTask(task=name, id=self._answer_id(now))
@@ -290,17 +302,3 @@ class Allocator:
 
     def _answer_id(self, now: dt.datetime) -> str:
         return c.internal_id(f"told-{now.isoformat()}-{next(self._answer_numbers)}")
-
-
-def _wait_ms(asked: c.GetTask) -> int:
-    """How long a question may wait for its task to change.
-
-    Raises:
-        InvalidAmount: not a number of seconds from 0 to `WAIT_MAX_SECONDS`.
-    """
-    if asked.wait_seconds is None:
-        return 0
-    wait_ms = exact_units(asked.wait_seconds, 1, "wait_seconds")
-    if wait_ms > WAIT_MAX_SECONDS * 1_000:
-        raise InvalidAmount("wait_seconds", asked.wait_seconds, f"from 0 to {WAIT_MAX_SECONDS} seconds")
-    return wait_ms

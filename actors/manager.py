@@ -9,12 +9,17 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 
 import structlog
+from msgspec.structs import replace
 
 from tallystick.actors.allocator import Allocator
+from tallystick.actors.exchanges import Line, exchange_at, repeated
+from tallystick.actors.hold_waits import HoldWaits, may_wait
+from tallystick.actors.keeping import keep_snapshot
 from tallystick.actors.missing import Missing, halted_answer
 from tallystick.actors.policies.rebalancing.figures import figures_of
 from tallystick.actors.runtime.messages import (
     ALLOCATOR,
+    MANAGER,
     REALLOCATOR,
     REPORTER,
     TRACKER,
@@ -25,17 +30,18 @@ from tallystick.actors.runtime.messages import (
     Question,
     Recorded,
 )
-from tallystick.actors.runtime.pending import answer_all, answer_with, refused
+from tallystick.actors.runtime.pending import answer_all, answer_with
 from tallystick.actors.runtime.supervision import Crashes
+from tallystick.events import decide as core
 from tallystick.events import messages as c
 from tallystick.events.catalog import STORED_NAME, Event
-from tallystick.events.decide import decide, pass_time
 from tallystick.events.decide.spelling import misspelled_id, recorded_id
-from tallystick.events.log import snapshot
-from tallystick.events.log.codec import encode_answer, encode_command, exchange_of, is_same, seal
+from tallystick.events.decide.turn import Waited
+from tallystick.events.log.codec import encode_answer, encode_command, seal
 from tallystick.events.log.correction import with_record
 from tallystick.events.log.store import Record, Store, StoreError
 from tallystick.events.messages import proposals as p
+from tallystick.events.messages.replies import Refusal, Reply
 from tallystick.events.state.calendar import NEVER
 from tallystick.events.state.conservation import BrokenInvariant, check_conserved
 from tallystick.events.state.ledger import Ledger
@@ -58,9 +64,6 @@ JUDGES: Mapping[type[c.Command], str] = {
 _REASON_MAX = 500
 _ERROR = b'{"error"'
 
-_Line = tuple[Event, bytes | None, bytes | None]
-"""An event, and on the first of a command what was asked and answered."""
-
 
 class Halted(Exception):
     """The fleet stopped: nothing can be decided on a state that the store may not have. The text says why."""
@@ -80,7 +83,7 @@ class Manager:
         """How many messages were taken: where it stands still, nothing goes on."""
         self._store = store
         self._digest = digest
-        self._lines: list[_Line] = []
+        self._lines: list[Line] = []
         self._waiting: list[Envelope] = []
         self._questions: list[Post] = []
         """What specialists are asked with the next commit."""
@@ -96,6 +99,9 @@ class Manager:
         self._allocator: Allocator | None = Allocator(ledger, self)
         """None after it was given up."""
         self._allocator_due = self._allocator.due_at()
+        self.waits = HoldWaits(self)
+        self._waits_followed = 0
+        """How many of the lines those who wait for room were tried after."""
 
     # --- what comes in ------------------------------------------------------------------------------------------------
 
@@ -119,6 +125,8 @@ class Manager:
         if self.halted is not None:
             answer_with(envelope, halted_answer(self.halted))
             return
+        # Who waits for room has precedence over what comes after that which has made it.
+        self._try_waits(now)
         self._waiting.append(envelope)
         self._take_from(envelope, 0, now)
 
@@ -133,8 +141,12 @@ class Manager:
                 self._ask(judge, Question(command, envelope, slot), now)
                 if judge == REALLOCATOR and (envelope, slot) in self._open:
                     return
+            elif type(command) is c.Reserve and command.wait_seconds and may_wait(self.ledger, command):
+                self._ask(MANAGER, Question(command, envelope, slot), now)
             else:
-                envelope.answers[slot] = self._decide(command, envelope.asked[slot], envelope.by, now)
+                answer = envelope.answers[slot] = self.decide(command, envelope.asked[slot], envelope.by, now)
+                if type(command) is c.SubmitTask and command.wait_seconds and not answer.startswith(_ERROR):
+                    self._ask(ALLOCATOR, Question(command, envelope, slot), now)
 
     def _ask(self, judge: str, question: Question, now: dt.datetime) -> None:
         answer = self._missing.answer_for(judge)
@@ -144,12 +156,29 @@ class Manager:
         question.envelope.open += 1
         post = Post(judge, question)
         self._open[question.envelope, question.slot] = post
-        if judge != ALLOCATOR:
+        if judge == MANAGER:
+            self.waits.ask(question, now)
+        elif judge == ALLOCATOR:
+            # A task that waits gets a slot before one that comes together with the message that frees it.
+            self._tell_allocator(now)
+            self._consult(lambda allocator: allocator.answer(question, now), now)
+        else:
             self._questions.append(post)
-            return
-        # A task that waits gets a slot before one that comes together with the message that frees it.
-        self._tell_allocator(now)
-        self._consult(lambda allocator: allocator.answer(question, now), now)
+
+    # --- holds that wait for room -------------------------------------------------------------------------------------
+
+    def _try_waits(self, now: dt.datetime) -> bool:
+        """Decide holds that waited for what has happened; whether there were any."""
+        events, self._waits_followed = [line[0] for line in self._lines[self._waits_followed :]], len(self._lines)
+        return bool(self.waits and events) and self.waits.follow(events, now)
+
+    def try_out(self, command: c.Reserve, by: str, now: dt.datetime) -> Reply | Refusal:
+        """How a `Reserve` would be answered now."""
+        decided = core.decide(self.ledger, replace(command, dry_run=True), now, command.id or "", by)
+        self._lines += [(event, None, None) for event in decided.events]
+        return decided.answer
+
+    # --- specialists --------------------------------------------------------------------------------------------------
 
     def give_up_specialist(self, name: str, reason: str, now: dt.datetime) -> None:
         """A specialist is there no more: what waits for it is answered now, and what comes later at once."""
@@ -159,11 +188,11 @@ class Manager:
         command = p.RecordGivenUp(
             specialist=name, reason=reason[:_REASON_MAX], id=c.internal_id(f"given-up-{name}-{self.ledger.position}")
         )
-        self._decide(command, encode_command(command), "manager", now)
+        self.decide(command, encode_command(command), "manager", now)
         for post in list(self._open.values()):
             answer = self._missing.answer_for(post.to)
             if answer is not None:
-                self._settle(post.message, answer)
+                self.settle(post.message, answer)
 
     def receive(self, message: Proposal | Answered, now: dt.datetime) -> None:
         """Take what a specialist sends."""
@@ -192,17 +221,20 @@ class Manager:
         asked, by = encode_command(proposal.command), proposal.by
         if question is not None:
             by = question.envelope.by
-            if not question.command.is_query:
+            if not (question.command.is_query or isinstance(proposal.command, p.TellTask)):
                 proposal.command.id = question.command.id
                 asked = question.envelope.asked[question.slot]
         try:
-            answer = self._decide(proposal.command, asked, by, now)
+            answer = self.decide(proposal.command, asked, by, now)
         except Exception as error:
             self._core_error = error
             raise
-        if question is not None:
-            self._settle(question, answer)
-        return not answer.startswith(_ERROR)
+        accepted = not answer.startswith(_ERROR)
+        # Who waits for a task that was placed now is answered by the allocator.
+        placed = proposal.command.submitted.wait_seconds if isinstance(proposal.command, p.PlaceTask) else None
+        if question is not None and not (accepted and placed):
+            self.settle(question, answer)
+        return accepted
 
     def take_answer(self, answered: Answered) -> None:
         """Hand on the answer to a question that changes nothing, with the next commit."""
@@ -211,7 +243,7 @@ class Manager:
         if self.halted is not None:
             answer_with(question.envelope, halted_answer(self.halted))
         elif self._is_open(question):
-            self._settle(question, answered.answer)
+            self.settle(question, answered.answer)
 
     def _is_open(self, question: Question) -> bool:
         """Whether a question waits for its answer: where a specialist was replaced, two may answer it."""
@@ -223,18 +255,17 @@ class Manager:
         """When `wake` is to be called next: something happens by itself, or the allocator wants to look again."""
         if self.halted is not None:
             return None
-        due = self.ledger.due_at()
-        if self._allocator_due is not None and self._allocator_due < due:
-            return self._allocator_due
+        due = min(self.ledger.due_at(), self._allocator_due or NEVER, self.waits.due_at())
         return None if due == NEVER else due
 
     def wake(self, now: dt.datetime) -> None:
         """Let happen what is due: holds and leases expire, the day and the period begin; then the allocator's part."""
         self.taken += 1
         if self.halted is None:
-            self._lines += [(event, None, None) for event in pass_time(self.ledger, now)]
+            self._lines += [(event, None, None) for event in core.pass_time(self.ledger, now)]
             events = self._news()
             self._consult(lambda allocator: allocator.wake(events, now), now)
+            self.waits.wake(now)
 
     # --- the allocator ------------------------------------------------------------------------------------------------
 
@@ -279,7 +310,8 @@ class Manager:
 
     # --- deciding -----------------------------------------------------------------------------------------------------
 
-    def _settle(self, question: Question, answer: bytes) -> None:
+    def settle(self, question: Question, answer: bytes) -> None:
+        """Answer a question with the next commit."""
         envelope: Envelope = question.envelope
         envelope.answers[question.slot] = answer
         envelope.open -= 1
@@ -288,47 +320,24 @@ class Manager:
         if isinstance(question.command, c.Rebalance):
             self._take_from(envelope, question.slot + 1, self.ledger.now)
 
-    def _decide(self, command: c.Command, asked: bytes, by: str, now: dt.datetime) -> bytes:
+    def decide(
+        self, command: c.Command, asked: bytes, by: str, now: dt.datetime, waited: Waited | None = None
+    ) -> bytes:
         """The answer to one command, with what it caused kept for the next commit."""
         id = recorded_id(self.ledger, command)
         if not command.is_query:
             position = self.ledger.ids.get(id)
             if position is not None:
-                return self._repeated(id, asked, position)
+                before = exchange_at(position, self._lines, self._store, self.ledger)
+                return repeated(id, asked, before, position)
         if type(command) is c.CorrectUsage:
             command = with_record(command, self.ledger, self._store, [line[0] for line in self._lines])
-        decided = decide(self.ledger, command, now, id, by)
+        decided = core.decide(self.ledger, command, now, id, by, waited)
         answered = encode_answer(decided.answer)
         lines, own = self._lines, decided.own
         for i, event in enumerate(decided.events):
             lines.append((event, asked, answered) if i == own else (event, None, None))
         return answered
-
-    def _repeated(self, id: str, asked: bytes, position: int) -> bytes:
-        """The recorded outcome of an id that was used before; another body under the same id is a conflict."""
-        before = self._exchange_at(position)
-        if before is None:
-            return refused("idempotency_conflict", f"{id} names something that the fleet did itself", id=id)
-        if before[0] != asked and not is_same(before[0], asked):
-            return refused(
-                "idempotency_conflict",
-                f"{id} was used before for another message, at position {position}: choose a new id",
-                id=id,
-                position=position,
-            )
-        return before[1]
-
-    def _exchange_at(self, position: int) -> tuple[bytes, bytes] | None:
-        """What was asked and answered at a position, in the batch at hand or in the store."""
-        first = self._lines[0][0].position if self._lines else self.ledger.position + 1
-        if position >= first:
-            _, asked, answered = self._lines[position - first]
-            return None if asked is None or answered is None else (asked, answered)
-        record = self._store.record(position)
-        assert record is not None, f"the log has no record at {position}"
-        exchange = exchange_of(record.data)
-        asked, answered = bytes(exchange.command), bytes(exchange.reply)
-        return (asked, answered) if asked and answered else None
 
     def commit(self, now: dt.datetime) -> list[Post]:
         """Make what was taken durable, answer it, and say what there is to publish.
@@ -339,7 +348,7 @@ class Manager:
         Raises:
             Halted: an invariant is broken, or the store could not write.
         """
-        while self._tell_allocator(now):
+        while self._tell_allocator(now) or self._try_waits(now):
             pass
         lines, waiting, questions = self._lines, self._waiting, self._questions
         events = [line[0] for line in lines]
@@ -351,7 +360,7 @@ class Manager:
                 self.halt(str(error))
                 raise Halted(str(error)) from error
         # Only now: after any other error, `halt` must still know who waits.
-        self._lines, self._waiting, self._questions, self._followed = [], [], [], 0
+        self._lines, self._waiting, self._questions, self._followed, self._waits_followed = [], [], [], 0, 0
         answer_all(waiting)
         posts: list[Post] = []
         if events:
@@ -361,7 +370,7 @@ class Manager:
             self._take_snapshot(now)
         return posts
 
-    def _append(self, lines: Sequence[_Line]) -> None:
+    def _append(self, lines: Sequence[Line]) -> None:
         records, digest = [], self._digest
         for event, asked, answered in lines:
             data, digest = seal(event, asked, answered, digest)
@@ -370,19 +379,10 @@ class Manager:
         self._digest = digest
 
     def _take_snapshot(self, now: dt.datetime) -> None:
-        """Keep the state for a quick restart, and its hash in the log. Where that fails, the fleet goes on."""
         self._snapshot_due += SNAPSHOT_EVERY
-        position = self.ledger.position
-        data = snapshot.dump(self.ledger)
-        try:
-            self._store.save_snapshot(position, data)
-        except StoreError as error:
-            log.warning("snapshot_not_kept", position=position, reason=str(error))
-            return
-        command = p.RecordSnapshot(
-            position=position, sha256=snapshot.fingerprint(data), id=c.internal_id(f"snapshot-{position}")
-        )
-        self._decide(command, encode_command(command), "manager", now)
+        command = keep_snapshot(self.ledger, self._store)
+        if command is not None:
+            self.decide(command, encode_command(command), "manager", now)
 
     def halt(self, reason: str) -> None:
         """Stop: what waits is answered with the reason, and what comes is refused."""
@@ -395,5 +395,6 @@ class Manager:
         # An envelope may wait for several answers.
         waiting = dict.fromkeys([*self._waiting, *(envelope for envelope, _ in self._open)])
         self._lines, self._waiting, self._questions, self._open, self._followed = [], [], [], {}, 0
+        self.waits, self._waits_followed = HoldWaits(self), 0
         for envelope in waiting:
             answer_with(envelope, halted_answer(reason))

@@ -9,7 +9,7 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import admission, campaign, exports, fleet, forecasts, history, tasks, tenants, views
+from benchmarks import admission, campaign, exports, fleet, forecasts, history, limits, tasks, tenants, views
 from benchmarks.load import Stored, ceiling_p50, ceiling_rate, running_load
 from benchmarks.result import Result, alternating, quiet
 
@@ -129,6 +129,7 @@ def main() -> None:
         exporting(),
         queueing(),
         tasks.results(),
+        limits.results(),
         *played,
     ):
         for result in benchmarks:

@@ -24,9 +24,10 @@ from tallystick.config.errors import (
 )
 from tallystick.config.grammar import check_digits
 from tallystick.config.kinds import Bounds, ConditionText, Name
+from tallystick.config.limits import LIMITS_MAX, Calendar, Limit
 from tallystick.config.section import Section
 from tallystick.config.source import Source
-from tallystick.config.spelling import misspelled
+from tallystick.config.spelling import half_in, misspelled
 
 S = TypeVar("S", bound=Section)
 ENTRIES_MAX = 10_000
@@ -100,7 +101,7 @@ class Builder:
     def _entries(self, kind: Any, value: object, over: Mapping[str, Any] | None, path: KeyPath) -> dict[str, Any]:
         entries = dict(over or {}) if self._keep_entries else {}
         given = self._keys_of(value, path)
-        self._check_number(len(given), "entries", path)
+        self._check_number(len(given), "entries", path, ENTRIES_MAX)
         for key, item in given.items():
             if item is None:
                 self._check_written((*path, key))
@@ -119,9 +120,8 @@ class Builder:
             problem = f"found {name!r} with {wrong.character}, allowed is {wrong.allowed}"
             raise self._error(problem, path, found=name, allowed=wrong.allowed)
 
-    def _check_number(self, found: int, what: str, path: KeyPath) -> None:
+    def _check_number(self, found: int, what: str, path: KeyPath, most: int) -> None:
         """A new list or map is short enough to be looked through at each decision; those that a log holds stay."""
-        most = ENTRIES_MAX if what == "entries" else ITEMS_MAX
         if self._keep_entries and found > most:
             raise self._error(f"found {found} {what}, allowed are at most {most}", path, found=str(found))
 
@@ -134,12 +134,15 @@ class Builder:
     def _items(self, kind: Any, value: object, path: KeyPath) -> tuple[Any, ...]:
         if not isinstance(value, list | tuple):
             raise self._wrong_value(value, "a list", path)
-        self._check_number(len(value), "items", path)
+        # Limits are found by what they match, and not by looking through them.
+        self._check_number(len(value), "items", path, LIMITS_MAX if kind is Limit else ITEMS_MAX)
         return tuple(self._value(kind, item, None, (*path, number)) for number, item in enumerate(value))
 
     def _single(self, kind: Any, value: object, path: KeyPath, *, may_be_null: bool) -> Any:
         # A float comes only from JSON that was decoded elsewhere; its shortest text is what was written there.
         plain = Decimal(repr(value)) if isinstance(value, float) else value
+        if isinstance(plain, str) and (wrong := half_in(plain)):
+            raise self._error(wrong, path, found=ascii(plain))
         try:
             result = msgspec.convert(plain, kind)
             # Python would read digits of any script as a number, and underscores between them.
@@ -164,6 +167,9 @@ class Builder:
         if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
             hint = " (leave the key out to keep the defaults)" if value is None else ""
             raise self._wrong_value(value, f"a map with names as keys{hint}", path)
+        for key in value:
+            if wrong := half_in(key):
+                raise self._error(f"a key: {wrong}", path, found=ascii(key), place=self._source.keys.get((*path, key)))
         return value
 
     def _unknown_key(self, key: str, known: list[str], path: KeyPath) -> ConfigError:
@@ -242,6 +248,8 @@ def _default(field: msgspec.structs.FieldInfo) -> Any:
 
 def _words(kind: Any) -> str:
     """What is allowed for a kind of value, in words."""
+    if kind == Calendar:
+        return f"one of {', '.join(get_args(kind))}, or a length such as {{hours: 5}}"
     if get_origin(kind) is Literal:
         return f"one of {', '.join(get_args(kind))}"
     if get_origin(kind) is Annotated:

@@ -16,6 +16,10 @@ SCOPES: Final = ("fleet", "account", "agent_type", "product", "workflow", "model
 LABEL: Final = "label:"
 MEASURES: Final = ("tokens", "time_seconds", "cost_usd", "input_tokens", "output_tokens", "requests", "concurrent")
 """What a limit may bound, in the order of its counters."""
+DAILY: Final = "daily"
+"""The limit that ``daily_limits`` is short for."""
+PRODUCT_DAILY: Final = "product-daily:"
+"""Before the name of a product: the limit that its ``token_budget_daily`` is short for."""
 LIMITS_MAX: Final = 10_000
 COUNTERS_MAX: Final = 100_000
 ACCOUNT_LIMITS_MAX: Final = 8
@@ -68,10 +72,6 @@ class LimitMax(Section, frozen=True, omit_defaults=True):
     requests: Count | None = None
     concurrent: Count | None = None
 
-    def __post_init__(self) -> None:
-        if all(value is None for value in msgspec.structs.astuple(self)):
-            raise Unfit({(name,): f"a number for one or more of {', '.join(MEASURES)}" for name in MEASURES})
-
     @property
     def units(self) -> tuple[int | None, ...]:
         """By measure, in tokens, milliseconds, nano-dollars, requests, and what is open at once."""
@@ -94,8 +94,6 @@ class Limit(Section, frozen=True):
     def __post_init__(self) -> None:
         _check_scope(self.per, ("per",), (*SCOPES, "label:NAME"))
         _check_counted(self)
-        if self.name == "daily" or self.name.startswith("product-daily:") or "/" in self.name:
-            raise Unfit({("name",): "a name without '/', other than daily and product-daily:…, which are taken"})
 
     @property
     def alerts(self) -> Sequence[Decimal]:
@@ -170,9 +168,17 @@ def _check_counted(limit: Limit | AccountLimit) -> None:
 
 
 def check_account_limits(limits: Sequence[AccountLimit]) -> None:
-    """An account has few enough limits to be looked at in each of its messages."""
+    """Each bounds something, and they are few enough to be looked at in each message of an account."""
     if len(limits) > ACCOUNT_LIMITS_MAX:
         raise Unfit({("limits",): f"at most {ACCOUNT_LIMITS_MAX} limits"})
+    for number, limit in enumerate(limits):
+        _check_bounds_something(number, limit)
+
+
+def _check_bounds_something(number: int, limit: Limit | AccountLimit) -> None:
+    if all(units is None for units in limit.max.units):
+        words = f"a number for one or more of {', '.join(MEASURES)}"
+        raise Unfit({("limits", number, "max", name): words for name in MEASURES})
 
 
 def _check_scope(found: str, key: KeyPath, allowed: Sequence[str]) -> None:
@@ -181,15 +187,17 @@ def _check_scope(found: str, key: KeyPath, allowed: Sequence[str]) -> None:
     raise Unfit({key: f"one of {', '.join(allowed)}"}, nearest(found, allowed))
 
 
-def check_names(limits: Sequence[Limit]) -> None:
-    """No two limits have one name, and there are not too many."""
+def check_limits(limits: Sequence[Limit]) -> None:
+    """Each bounds something under a name of its own."""
     seen: set[str] = set()
     for number, limit in enumerate(limits):
+        _check_bounds_something(number, limit)
+        if limit.name == DAILY or limit.name.startswith(PRODUCT_DAILY) or "/" in limit.name:
+            words = f"a name without '/', other than {DAILY} and {PRODUCT_DAILY}…, which are taken"
+            raise Unfit({("limits", number, "name"): words})
         if limit.name in seen:
             raise Unfit({("limits", number, "name"): "a name that no other limit has"})
         seen.add(limit.name)
-    if len(limits) > LIMITS_MAX:
-        raise Unfit({("limits",): f"at most {LIMITS_MAX} limits"})
 
 
 def shown(measure: int, units: int) -> int | float | str:

@@ -39,7 +39,7 @@ from tallystick.config.kinds import (
     Weight,
     WindowMinutes,
 )
-from tallystick.config.limits import COUNTERS_MAX, Accounts, Limit, check_names
+from tallystick.config.limits import COUNTERS_MAX, Accounts, Limit, check_limits
 from tallystick.config.names import FLEET_NAMES, TASK_NAMES, numbers_in
 from tallystick.config.section import Section, check_rising
 
@@ -322,7 +322,7 @@ class Config(Section, frozen=True, dict=True):
         _check_zone(self.timezone)
         _check_models(self)
         _check_conditions(self)
-        check_names(self.limits)
+        check_limits(self.limits)
         who = self.circuit_breaker.when_tripped.notify
         if who not in self.notifications:
             raise _not_among("notifications", self.notifications, who, ("circuit_breaker", "when_tripped", "notify"))

@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 
 from tallystick.config.errors import ConfigError, KeyPath
+from tallystick.config.spelling import halves_joined
 
 Place = tuple[int, int]
 """Line and column, counted from 1."""
@@ -98,7 +99,7 @@ def _value(node: yaml.Node, source: Source, path: KeyPath) -> object:
         if kind == "null" and not node.value:
             source.empty.add(path)
         _note_text(node, source, path)
-        return _scalar(kind, node.value)
+        return _scalar(kind, halves_joined(node.value))
     raise ConfigError(f"the tag {node.tag} is not supported", path=path, file=source.name, place=source.values[path])
 
 
@@ -118,7 +119,7 @@ def _map(node: yaml.MappingNode, source: Source, path: KeyPath) -> dict[str, obj
         if not isinstance(key_node, yaml.ScalarNode):
             raise ConfigError("a key must be a single word", path=path, file=source.name, place=place)
         # A key is the text that was written, also where YAML would see a truth value (`no`) or a number in it.
-        key = key_node.value
+        key = halves_joined(key_node.value)
         key_path = (*path, key)
         if key in values:
             first, _ = source.keys[key_path]

@@ -16,6 +16,8 @@ _UNSEEN: Final = re.compile(
     "[\x00-\x1f\x7f-\x9f\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u2028-\u202e\u2060-\u206f"
     "\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
 )
+_HALF: Final = re.compile("[\ud800-\udfff]")
+"""One half of a character of two, as UTF-16 has them: no text by itself, and nothing can write it."""
 _CONTROLS: Final = {
     "\x00": "NULL", "\x07": "ALERT", "\x08": "BACKSPACE", "\t": "TAB", "\n": "LINE FEED", "\r": "CARRIAGE RETURN",
     "\x1b": "ESCAPE", "\x7f": "DELETE", "\x85": "NEXT LINE",
@@ -27,6 +29,20 @@ class Misspelled(NamedTuple):
 
     character: str
     allowed: str
+
+
+def half_in(text: str) -> str | None:
+    """What is wrong with a text that UTF-8 cannot write, and what is allowed; None for any other."""
+    if text.isascii() or _HALF.search(text) is None:
+        return None
+    return f"found {text[:40]!a}, half a character; allowed is text that UTF-8 can write"
+
+
+def halves_joined(text: str) -> str:
+    """A text in which two halves that belong together are one character: JSON writes some characters so."""
+    if text.isascii() or _HALF.search(text) is None:
+        return text
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass")
 
 
 def misspelled(name: str) -> Misspelled | None:

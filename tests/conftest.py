@@ -12,6 +12,7 @@ from tallystick.config.loader import from_mapping
 from tallystick.events.log.store import Store
 from tests.support.core import START
 from tests.support.examples import THOROUGH
+from tests.support.few_prices import few_prices
 from tests.support.limits import with_seed_limits
 from tests.support.running import QUIET, OpenFleet
 
@@ -36,7 +37,8 @@ def open_fleet(clock: ManualClock) -> Iterator[OpenFleet]:
 
     def open_(store: Store | str = "memory:", notify: bool | None = None, **config: Any) -> Fleet:
         settings = from_mapping(with_seed_limits({**QUIET, **config}))
-        fleet = Fleet.open(store, settings, clock=clock, notify=notify)
+        prices = few_prices() if store == "memory:" else None
+        fleet = Fleet.open(store, settings, prices, clock=clock, notify=notify)
         opened.append(fleet)
         return fleet
 

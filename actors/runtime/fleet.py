@@ -25,8 +25,9 @@ from tallystick.actors.manager import Manager
 from tallystick.actors.missing import halted_answer
 from tallystick.actors.runtime.clock import Clock, SteadyClock, SystemClock
 from tallystick.actors.runtime.command_queue import WAKE_UP, CommandQueue, check_principal
+from tallystick.actors.runtime.envelopes import envelope_of
 from tallystick.actors.runtime.following import Following
-from tallystick.actors.runtime.manager_actor import GivenUp, HaltNow, ManagerActor, Takeover
+from tallystick.actors.runtime.manager_actor import CallerGone, GivenUp, HaltNow, ManagerActor, Takeover
 from tallystick.actors.runtime.messages import ENFORCER, MANAGER, SENDER, Envelope, Post, Recorded, Tick, each
 from tallystick.actors.runtime.opening import Opened, accept, load_config, logged, open_ledger, to_put_in_force
 from tallystick.actors.runtime.pending import ANSWER_SECONDS, LoopPending, Pending, Unanswered, answer_with, refused
@@ -43,10 +44,9 @@ from tallystick.config.prices import PriceList
 from tallystick.config.settings import Config
 from tallystick.events import messages as c
 from tallystick.events.catalog import ClockAccepted, Event
-from tallystick.events.log.codec import Message, encode_answer, encode_command, read_message
+from tallystick.events.log.codec import Message, encode_command
 from tallystick.events.log.store import Store, open_store
 from tallystick.events.messages import proposals as p
-from tallystick.events.messages.replies import Refusal
 
 INBOX_MAX = 10_000
 """Envelopes that may wait in the command queue; beyond, ``busy`` is answered."""
@@ -226,9 +226,15 @@ class Fleet:
         """Hand in a message and wait: ``{"ok": …}`` or ``{"error": …}``; a list of them for a list.
 
         Raises:
-            Unanswered: no answer within ``timeout`` seconds; the command may still be carried out.
+            Unanswered: no answer within ``timeout`` seconds, beside those that the message itself asks to wait; the
+                command may still be carried out.
         """
-        return self.send(message, by).result(timeout)
+        pending = self.send(message, by)
+        try:
+            return pending.result(timeout + pending.waits_seconds)
+        except BaseException:
+            self._leave(pending)
+            raise
 
     async def ask_async(
         self,
@@ -239,34 +245,29 @@ class Fleet:
         """`ask`, without blocking the event loop.
 
         Raises:
-            Unanswered: no answer within ``timeout`` seconds; the command may still be carried out.
+            Unanswered: as for `ask`.
         """
         pending = LoopPending(isinstance(message, list | tuple))
         self._hand_in(message, by, pending)
-        return await pending.result(timeout)
+        try:
+            return await pending.result(timeout + pending.waits_seconds)
+        except BaseException:
+            self._leave(pending)
+            raise
 
     def _hand_in(self, message: Message | Sequence[Message], by: str, reply: Pending | LoopPending) -> None:
         """Put well-formed commands in the manager's queue; malformed ones are answered here, in their place."""
         check_principal(by)
         messages: Sequence[Any] = message if reply.many else (message,)  # type: ignore[assignment]
-        if len(messages) > c.MESSAGES_MAX:
-            text = f"found {len(messages)} messages, allowed are up to {c.MESSAGES_MAX} together"
-            reply.set([refused("invalid_message", text)] * len(messages))
-            return
-        commands: list[c.Command] = []
-        asked: list[bytes] = []
-        for place, one in enumerate(messages):
-            read = read_message(one, self._new_id)
-            if isinstance(read, Refusal):
-                reply.malformed = reply.malformed or {}
-                reply.malformed[place] = encode_answer(read)
-            else:
-                commands.append(read[0])
-                asked.append(read[1])
-        if commands:
-            self._post(Envelope(commands, asked, by, reply))
-        else:
-            reply.set(())
+        envelope = envelope_of(messages, by, reply, self._new_id)
+        if envelope is not None:
+            self._post(envelope)
+
+    def _leave(self, pending: Pending | LoopPending) -> None:
+        """The caller does not wait for the answer any more: what only it waited for is not granted to it later."""
+        if pending.envelope is not None:
+            pending.envelope.gone = True
+            self._tell(MANAGER, CallerGone(pending.envelope))
 
     def _new_id(self) -> str:
         return f"{self._prefix}-{next(self._ids)}"

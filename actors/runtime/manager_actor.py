@@ -10,7 +10,7 @@ import pykka
 from tallystick.actors.manager import Halted, Manager
 from tallystick.actors.missing import halted_answer
 from tallystick.actors.runtime.command_queue import CommandQueue, Inbox, WakeUp
-from tallystick.actors.runtime.messages import MANAGER, Answered, Batch, Post, Proposal, Tick, each, together
+from tallystick.actors.runtime.messages import MANAGER, Answered, Batch, Envelope, Post, Proposal, Tick, each, together
 from tallystick.actors.runtime.pending import answer_with
 from tallystick.actors.runtime.specialist import Specialist
 
@@ -57,6 +57,10 @@ class ManagerActor(pykka.ThreadingActor):
         elif isinstance(message, Proposal | Answered | Batch):
             for one in each(message):
                 manager.receive(one, self._now())
+            self._take_all()
+        elif type(message) is CallerGone:
+            self._take_all()
+            manager.waits.leave(message.envelope, self._now())
             self._take_all()
         elif type(message) is HaltNow:
             if manager.halted is None:
@@ -119,6 +123,15 @@ class ManagerActor(pykka.ThreadingActor):
     def _refuse_all(self, reason: str) -> None:
         while self._queue.waiting:
             answer_with(self._queue.waiting.popleft(), halted_answer(reason))
+
+
+class CallerGone:
+    """The caller of an envelope does not wait for its answer any more."""
+
+    __slots__ = ("envelope",)
+
+    def __init__(self, envelope: Envelope) -> None:
+        self.envelope = envelope
 
 
 class HaltNow:

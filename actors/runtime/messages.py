@@ -30,15 +30,21 @@ class Answers(Protocol):
 class Envelope:
     """Commands that belong together (one, or up to a thousand), their sender, and where the answers go."""
 
-    __slots__ = ("answers", "asked", "by", "commands", "open", "reply")
+    __slots__ = ("answers", "asked", "by", "commands", "gone", "in_array", "open", "reply")
 
-    def __init__(self, commands: list[Command], asked: list[bytes], by: str, reply: Answers | None) -> None:
+    def __init__(
+        self, commands: list[Command], asked: list[bytes], by: str, reply: Answers | None, *, in_array: bool = False
+    ) -> None:
         self.commands = commands
         self.asked = asked
         """Each command's bytes, as the log will keep them."""
         self.by = by
         self.reply = reply
         self.answers: list[bytes] = [b""] * len(commands)
+        self.gone = False
+        """Its caller does not wait for the answer any more."""
+        self.in_array = in_array or len(commands) > 1
+        """Its commands came as a list, and are committed together."""
         self.open = 0
         """How many answers still wait for a specialist's judgement."""
 

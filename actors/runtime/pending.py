@@ -22,10 +22,11 @@ class Pending:
     """A message on its way, for a thread to wait for. One lock is all it costs.
 
     ``malformed`` are answers that were given before the command queue, by the place of their message; ``many`` says
-    that a list of messages was sent, and that a list of replies is due.
+    that a list of messages was sent, and that a list of replies is due. ``waits_seconds`` is how long the messages
+    themselves ask to wait for their answers.
     """
 
-    __slots__ = ("_answers", "_lock", "malformed", "many")
+    __slots__ = ("_answers", "_lock", "envelope", "malformed", "many", "waits_seconds")
     loop: asyncio.AbstractEventLoop | None = None
 
     def __init__(self, many: bool = False) -> None:
@@ -34,6 +35,8 @@ class Pending:
         self._answers: Sequence[bytes] | None = None
         self.malformed: dict[int, bytes] | None = None
         self.many = many
+        self.envelope: Envelope | None = None
+        self.waits_seconds = 0.0
 
     def set(self, answers: Sequence[bytes]) -> None:
         """Give the answers; only the first time counts."""
@@ -57,7 +60,7 @@ class Pending:
 class LoopPending:
     """A message on its way, for a coroutine to wait for. Its loop is woken once per commit, not once per answer."""
 
-    __slots__ = ("_future", "loop", "malformed", "many")
+    __slots__ = ("_future", "envelope", "loop", "malformed", "many", "waits_seconds")
 
     def __init__(self, many: bool = False) -> None:
         loop = asyncio.get_running_loop()
@@ -65,6 +68,8 @@ class LoopPending:
         self._future: asyncio.Future[Sequence[bytes]] = loop.create_future()
         self.malformed: dict[int, bytes] | None = None
         self.many = many
+        self.envelope: Envelope | None = None
+        self.waits_seconds = 0.0
 
     def set(self, answers: Sequence[bytes]) -> None:
         """Give the answers; called in the loop's own thread."""

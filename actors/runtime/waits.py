@@ -4,6 +4,7 @@ import datetime as dt
 
 from tallystick.actors.runtime.deadlines import Deadlines
 from tallystick.actors.runtime.messages import Question
+from tallystick.events.messages import SubmitTask
 
 WAITS_MAX = 10_000
 """So many wait at once; a question beyond them is answered at once."""
@@ -15,7 +16,7 @@ class Waits:
     def __init__(self) -> None:
         self._questions: dict[str, Question] = {}
         self._by_task: dict[str, list[str]] = {}
-        self._until = Deadlines()
+        self._until: Deadlines[str] = Deadlines()
         self._count = 0
 
     @property
@@ -30,9 +31,16 @@ class Waits:
         self._by_task.setdefault(task, []).append(name)
         self._until.set(name, until)
 
-    def changed(self, task: str) -> list[Question]:
-        """A task has changed: the questions that waited for it, in the order in which they came."""
-        names = self._by_task.pop(task, ())
+    def changed(self, task: str, *, keeps_submitters: bool = False) -> list[Question]:
+        """A task has changed: the questions that waited for it, in the order in which they came. With
+        ``keeps_submitters`` those who have submitted it wait on.
+        """
+        names = self._by_task.pop(task, [])
+        if keeps_submitters:
+            stay = [name for name in names if isinstance(self._questions[name].command, SubmitTask)]
+            if stay:
+                self._by_task[task] = stay
+            names = [name for name in names if name not in stay]
         for name in names:
             self._until.drop(name)
         return [self._questions.pop(name) for name in names]

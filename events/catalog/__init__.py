@@ -98,9 +98,11 @@ from tallystick.events.catalog.enforcement import LevelChanged as LevelChanged
 from tallystick.events.catalog.enforcement import RequestRefused as RequestRefused
 
 # isort: split
+from tallystick.events.catalog.limits import ClosedCounter as ClosedCounter
 from tallystick.events.catalog.limits import LimitLine as LimitLine
 from tallystick.events.catalog.limits import LimitRaised as LimitRaised
 from tallystick.events.catalog.limits import LimitWindowsBegan as LimitWindowsBegan
+from tallystick.events.catalog.limits import ProviderRefused as ProviderRefused
 
 # isort: split
 from tallystick.events.catalog.snapshots import SnapshotRecorded as SnapshotRecorded

@@ -1,4 +1,4 @@
-"""What happens to limits: their calendar windows, how near they are, and what operators raise."""
+"""What happens to limits: their windows, how near they are, what operators raise and providers refuse."""
 
 import datetime as dt
 from typing import ClassVar
@@ -42,3 +42,23 @@ class LimitRaised(Event, kw_only=True, tag="limit-raised.v1"):
     raised_to: dict[str, int] = msgspec.field(default_factory=dict)
     raised_until: dt.datetime | None = None
     reason: str | None = None
+
+
+class ClosedCounter(msgspec.Struct, frozen=True, gc=False):
+    """A counter of a limit that grants nothing until a time."""
+
+    limit_name: str
+    scope_value: str
+    until: dt.datetime
+
+
+class ProviderRefused(Event, kw_only=True, tag="provider-refused.v1"):
+    """A provider has refused a request for its pace, as reported. ``closed_counters`` are those of limits that pace
+    such requests: they grant nothing until then. ``retry_after_ms`` is left out where the provider did not say it.
+    """
+
+    kind: ClassVar[Kind] = "fact"
+    agent: str
+    model: str | None = None
+    retry_after_ms: int | None = None
+    closed_counters: list[ClosedCounter] = msgspec.field(default_factory=list)

@@ -77,7 +77,7 @@ class HoldPlaced(Event, kw_only=True, tag="hold-placed.v1"):
     Its cost is that of ``model``, by the price of ``priced_as``, where the estimate named none. ``rejects_overage``: a
     settlement above it is refused. ``spends``: its expiry books what it still has as used.
     ``last_call``: it was the last call of its account. ``estimated_by``: how its output was found, where the message
-    named none.
+    named none. ``waited_since``: it had waited for room.
     """
 
     kind: ClassVar[Kind] = "decision"
@@ -100,6 +100,7 @@ class HoldPlaced(Event, kw_only=True, tag="hold-placed.v1"):
     input_tokens: int | None = None
     output_tokens: int | None = None
     requests: int | None = None
+    waited_since: dt.datetime | None = None
 
 
 class HoldExtended(Event, kw_only=True, tag="hold-extended.v1"):

@@ -14,10 +14,11 @@ from tallystick.events import catalog as e
 from tallystick.events import messages as c
 from tallystick.events.decide import breaker
 from tallystick.events.decide.alerts import alert
+from tallystick.events.decide.answers import stamp
 from tallystick.events.decide.clock import pass_time as pass_time
 from tallystick.events.decide.handlers import HANDLERS
 from tallystick.events.decide.retry import with_time
-from tallystick.events.decide.turn import Turn
+from tallystick.events.decide.turn import Turn, Waited
 from tallystick.events.messages import proposals as p
 from tallystick.events.messages.replies import Refusal, Reply
 from tallystick.events.state.ledger import Ledger
@@ -34,13 +35,15 @@ class Decided(msgspec.Struct):
     answer: Reply | Refusal
 
 
-def decide(ledger: Ledger, command: c.Command, now: dt.datetime, id: str, by: str) -> Decided:
+def decide(
+    ledger: Ledger, command: c.Command, now: dt.datetime, id: str, by: str, waited: Waited | None = None
+) -> Decided:
     """Decide one command on the true state, and let the state follow.
 
     ``now`` may not be earlier than the ledger's own time; where it is, the ledger's time counts. The caller has made
-    sure that ``id`` was not used before (see `Ledger.ids`).
+    sure that ``id`` was not used before (see `Ledger.ids`). ``waited``: a `Reserve` has waited for room.
     """
-    turn = Turn(ledger, now, id, by)
+    turn = Turn(ledger, now, id, by, waited)
     # An opening comes before what fell due while the manager was away.
     if ledger.due_at() <= turn.now and type(command) is not p.OpenFleet:
         turn.events = pass_time(ledger, now)
@@ -58,6 +61,8 @@ def decide(ledger: Ledger, command: c.Command, now: dt.datetime, id: str, by: st
         assert kept, f"{type(command).__name__} recorded something and then refused"
         if isinstance(command, c.Reserve) or (isinstance(command, c.Heartbeat) and command.hold is not None):
             answer = with_time(turn, command, answer)
+            if waited is not None:
+                answer.numbers["waited_since"] = stamp(waited.since)
         if answer.code not in MALFORMED and not command.is_query and not _is_unasked_proposal(command):
             _record_refusal(turn, command, answer)
     return Decided(turn.events, turn.own, answer)

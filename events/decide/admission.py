@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from tallystick.config.amounts import TOKENS, Triple
-from tallystick.events.decide.daily_limits import breaker_open, daily_claims, daily_obstacle, never_today
+from tallystick.events.decide.daily_limits import breaker_open, never_today
 from tallystick.events.decide.levels import STOP, enforced, stop_of
 from tallystick.events.decide.limit_claims import limit_claims, limit_obstacle, never_under_limits
 from tallystick.events.decide.pool import available, lacking
@@ -111,16 +111,6 @@ def claims(ledger: Ledger, task: Task) -> list[Claim] | None:
     if any(check(ledger, task, None) is not None for check in _STANDING):
         return None
     found = [
-        Claim(
-            f"{claim.code} {task.product}" if claim.code == "product_daily_tokens" else claim.code,
-            claim.needed,
-            claim.limit - claim.taken,
-            not claim.is_short,
-            claim.fits_today,
-        )
-        for claim in daily_claims(ledger, task)
-    ]
-    found += [
         Claim(claim.source, claim.needed, claim.free, not claim.is_short, claim.fits)
         for claim in limit_claims(ledger, task)
     ]
@@ -252,7 +242,6 @@ _CHECKS: tuple[Callable[[Ledger, Task, Task | None], Reason | None], ...] = (
     _nothing_starts,
     _product_paused,
     _task_stopped,
-    daily_obstacle,
     limit_obstacle,
     _no_slot,
     _stopped,

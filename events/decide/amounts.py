@@ -19,6 +19,8 @@ def not_empty(budget: Budget, field: str, *, may_be_zero: bool = False) -> Tripl
 
 
 _SPAN_MAX_MS = 604_800_000
+WAIT_MAX_SECONDS = 3_600
+"""How long a message may wait for its answer."""
 
 
 def span_ms(given: Decimal, field: str) -> int:
@@ -29,5 +31,19 @@ def span_ms(given: Decimal, field: str) -> int:
     """
     ms = exact_units(given, 1, field)
     if not 0 < ms <= _SPAN_MAX_MS:
-        raise InvalidAmount(field, given, "above 0 and at most 604800 seconds (a week)")
+        raise InvalidAmount(field, given, "above 0 (at least 0.001) and at most 604800 seconds (a week)")
+    return ms
+
+
+def wait_ms(given: Decimal | None) -> int:
+    """How long a message waits for its answer at most, in milliseconds; 0 where it does not wait.
+
+    Raises:
+        InvalidAmount: not a number of seconds from 0 to `WAIT_MAX_SECONDS`, or finer than a millisecond.
+    """
+    if given is None:
+        return 0
+    ms = exact_units(given, 1, "wait_seconds")
+    if ms > WAIT_MAX_SECONDS * 1_000:
+        raise InvalidAmount("wait_seconds", given, f"from 0 to {WAIT_MAX_SECONDS} seconds")
     return ms

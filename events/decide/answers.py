@@ -16,7 +16,8 @@ from tallystick.events.decide.levels import (
     under_limits,
     wait_left_ms,
 )
-from tallystick.events.decide.limits import has_limits, matches, near, passed
+from tallystick.events.decide.limit_readings import has_limits, matches, near
+from tallystick.events.decide.limits import passed
 from tallystick.events.decide.obstacles import obstacles_of
 from tallystick.events.decide.own_limits import level_now, percentage, remaining
 from tallystick.events.decide.subtree import Memory, subtree

@@ -21,6 +21,7 @@ from tallystick.config.amounts import (
     exact_units,
 )
 from tallystick.config.conditions import Condition, Value
+from tallystick.config.limits import DAILY
 from tallystick.events import catalog as e
 from tallystick.events import messages as c
 from tallystick.events.decide.alerts import alert
@@ -28,12 +29,15 @@ from tallystick.events.decide.answers import today
 from tallystick.events.decide.facts import fleet_facts, limit_of
 from tallystick.events.decide.fleet_response import pressure
 from tallystick.events.decide.limit_status import raise_limit
+from tallystick.events.decide.limits import record_lines
 from tallystick.events.decide.turn import Turn
 from tallystick.events.messages.limit_replies import LimitStatuses
 from tallystick.events.messages.replies import Refusal, Today
-from tallystick.events.state.day import FAR, Watch
+from tallystick.events.state.day import Watch
 from tallystick.events.state.ledger import Ledger
-from tallystick.events.state.money import Money
+from tallystick.events.state.limit_rules import FAR, FLEET, lines_of
+from tallystick.events.state.limits import Match
+from tallystick.events.state.money import Money, minus
 
 _HOURLY = ("tokens_hourly", "cost_hourly_usd")
 _SPENT = {"tokens_daily": TOKENS, "tokens_hourly": TOKENS, "cost_daily_usd": COST, "cost_hourly_usd": COST}
@@ -61,9 +65,8 @@ def is_crossed(ledger: Ledger) -> bool:
 def record_crossings(turn: Turn) -> None:
     """Record the alerts and the trip that are due, and find the next lines."""
     ledger = turn.ledger
-    for d, part, code, message in _daily_lines(ledger):
-        if code not in ledger.day.alerts and ledger.used_today[d] >= part:
-            alert(turn, code, message)
+    day = ledger.day
+    record_lines(turn, [Match(day.fleet, FLEET, day.counter)])
     facts = fleet_facts(ledger)
     active = [] if ledger.day.tripped is not None else list(_active_conditions(ledger))
     for condition in active:
@@ -95,29 +98,25 @@ def _plain(value: Value) -> Any:
 # --- the lines -------------------------------------------------------------------------------------------------------
 
 
-def _daily_lines(ledger: Ledger) -> list[tuple[int, int, str, str]]:
-    """By alert: the dimension, the usage of today that calls for it, its code and its words."""
-    percent = Fraction(ledger.rules.config.daily_limits.alert_at_percent)
+def _daily_lines(ledger: Ledger) -> list[tuple[int, int]]:
+    """By alert of the day that was not given yet: the dimension, and the usage of today that calls for it."""
+    rule, given = ledger.day.fleet.rule, ledger.day.counter.alerted or {}
     lines = []
-    for d, code, name in ((TOKENS, "daily_tokens", "token"), (COST, "daily_cost", "cost")):
+    for d in (TOKENS, COST):
         limit = limit_of(ledger, d)
-        if limit is None:
-            continue
-        if percent < 100:
-            message = f"Approaching daily {name} limit ({float(percent):g}%)"
-            lines.append((d, max(1, _at_least(percent * limit / 100)), f"{code}_near", message))
-        lines.append((d, max(1, limit), f"{code}_reached", f"Daily {name} limit reached"))
+        if limit is not None:
+            due = zip(rule.keys[d], lines_of(rule, limit), strict=True)
+            lines += [(d, line) for code, line in due if code not in given]
     return lines
 
 
 def _watch(turn: Turn, active: list[Condition], facts: Mapping[str, Value]) -> Watch:
     """The first lines at which an alert is due, or one of the conditions may become true."""
     ledger = turn.ledger
-    opening, day = ledger.day.opening, ledger.day
+    opening, day = _opening(ledger), ledger.day
     spent = {TOKENS: FAR, COST: FAR}
-    for d, part, code, _ in _daily_lines(ledger):
-        if code not in day.alerts:
-            spent[d] = min(spent[d], opening[d] + part)
+    for d, part in _daily_lines(ledger):
+        spent[d] = min(spent[d], opening[d] + part)
     began = day.hour_began(turn.now, ledger.spent)
     names = {name for condition in active for name in condition.names}
     for name in names & _SPENT.keys():
@@ -140,8 +139,13 @@ def _watch(turn: Turn, active: list[Condition], facts: Mapping[str, Value]) -> W
 
 def full_at(ledger: Ledger) -> tuple[int, int]:
     """The tokens and nano-dollars, spent and held, at which the day's limits leave no room for another hold."""
-    opening, tokens, cost = ledger.day.opening, limit_of(ledger, TOKENS), limit_of(ledger, COST)
+    opening, tokens, cost = _opening(ledger), limit_of(ledger, TOKENS), limit_of(ledger, COST)
     return (FAR if tokens is None else opening[TOKENS] + tokens, FAR if cost is None else opening[COST] + cost)
+
+
+def _opening(ledger: Ledger) -> Money:
+    """What had been spent when the day began."""
+    return minus((ledger.spent[0], ledger.spent[1], ledger.spent[2]), ledger.used_today)
 
 
 def _lines(active: list[Condition], name: str, facts: Mapping[str, Value]) -> list["Fraction | None"]:
@@ -189,7 +193,11 @@ def approve_limit(turn: Turn, command: c.ApproveLimit) -> Today | LimitStatuses 
     """
     ledger = turn.ledger
     if command.limit is not None or command.max is not None or command.value is not None:
-        return raise_limit(turn, command)
+        refusal = _no_override(ledger) if command.limit == DAILY else None
+        answer = refusal or raise_limit(turn, command)
+        if command.limit == DAILY and not isinstance(answer, Refusal):
+            close_breaker(turn)
+        return answer
     if command.max_tokens_total is None and command.max_cost_usd is None:
         raise InvalidAmount("ApproveLimit", "nothing", "one or both of max_cost_usd, max_tokens_total")
     limits = list(ledger.day.approved.triple)

@@ -60,9 +60,7 @@ def fleet_facts(ledger: Ledger) -> dict[str, Value]:
 
 def limit_of(ledger: Ledger, d: int) -> int | None:
     """The day's limit in tokens or nano-dollars, as configured or raised for today; None where there is none."""
-    limits = ledger.rules.config.daily_limits
-    configured = limits.max_tokens_total if d == TOKENS else limits.max_cost_nanos if d == COST else None
-    return None if configured is None else max(configured, ledger.day.approved.triple[d] or 0)
+    return ledger.day.limit_of(d)
 
 
 def _dollars(nanos: int) -> Decimal:

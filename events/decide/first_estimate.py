@@ -27,11 +27,11 @@ def first_estimate(ledger: Ledger, command: c.Reserve) -> Estimated | Refusal:
     """Name the output of a `Reserve` that names neither that nor an estimate, but a model and its input.
 
     Raises:
-        InvalidAmount: ``max_output_tokens`` is negative, or above 2^63-1.
+        InvalidAmount: ``max_output_tokens`` is negative, or above `AMOUNT_MAX`.
     """
     most, model = command.max_output_tokens, command.model
     if most is not None and not 0 <= most <= AMOUNT_MAX:
-        raise InvalidAmount("max_output_tokens", most, "a whole number, from 0 to 2^63-1")
+        raise InvalidAmount("max_output_tokens", most, f"a whole number from 0 to {AMOUNT_MAX}")
     if command.estimate is not None or command.output_tokens is not None or command.provider_usage is not None:
         return Estimated(command, None)
     if model is None or command.input_tokens is None:

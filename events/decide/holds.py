@@ -16,16 +16,16 @@ from tallystick.config.amounts import (
 from tallystick.events import catalog as e
 from tallystick.events import messages as c
 from tallystick.events.decide import pricing
-from tallystick.events.decide.amounts import not_empty, span_ms
-from tallystick.events.decide.answers import held_reply
+from tallystick.events.decide.amounts import not_empty, span_ms, wait_ms
+from tallystick.events.decide.answers import held_reply, stamp
 from tallystick.events.decide.auto_accounts import open_by_itself, unopened
 from tallystick.events.decide.cover import settle_covers
-from tallystick.events.decide.daily_limits import over_daily_limit
 from tallystick.events.decide.first_estimate import first_estimate
 from tallystick.events.decide.fleet_response import respond
 from tallystick.events.decide.last_call import USED, kept
 from tallystick.events.decide.levels import enforced, relevel_above_all, relevel_under
-from tallystick.events.decide.limits import has_limits, near, over_limit, over_limit_more, record_lines
+from tallystick.events.decide.limit_readings import has_limits, near
+from tallystick.events.decide.limits import over_limit, over_limit_more, record_lines
 from tallystick.events.decide.obstacles import refused_to_run
 from tallystick.events.decide.own_limits import remaining
 from tallystick.events.decide.refusals import already_settled, hold_ended, unknown_agent, unknown_hold
@@ -68,6 +68,7 @@ def reserve(turn: Turn, command: c.Reserve) -> Held | Refusal:
         found = "nothing" if wanted == NOTHING else "nothing but zeros"
         raise InvalidAmount("estimate", found, "one or more of tokens, time_seconds, cost_usd above zero")
     ttl_ms = _ttl_ms(command.ttl_seconds, ledger.rules.holds_ttl_ms)
+    wait_ms(command.wait_seconds)
     malformed = notes_misspelled(ledger, command)
     if malformed is not None:
         return malformed
@@ -81,6 +82,8 @@ def reserve(turn: Turn, command: c.Reserve) -> Held | Refusal:
         return Refusal("idempotency_conflict", f"there is or was a hold with the id {turn.id}", {"hold": turn.id})
     last_call = command.last_call and ledger.rules.last_call is not None
     refusal = _refused(turn, account, wanted, last_call=last_call) or over_limit(turn, account, command, priced)
+    if refusal is None and turn.waited is not None and turn.waited.behind is not None:
+        refusal = _wait_over(turn.waited.behind)
     if refusal is not None:
         return refusal
     if command.dry_run:
@@ -106,6 +109,7 @@ def reserve(turn: Turn, command: c.Reserve) -> Held | Refusal:
             spends=command.on_expiry == "spend",
             last_call=last_call,
             estimated_by=estimated_by,
+            waited_since=None if turn.waited is None else turn.waited.since,
             **noted(command),
             **(_counted(command, priced) if has_limits(ledger, account) else {}),
         )
@@ -117,7 +121,14 @@ def reserve(turn: Turn, command: c.Reserve) -> Held | Refusal:
         relevel_under(turn, account)
     answer = held_reply(ledger.holds[turn.id])
     answer.unpriced, answer.base_tier, answer.estimated_by = priced.unpriced, priced.base_tier, estimated_by
+    answer.waited_since = None if turn.waited is None else stamp(turn.waited.since)
     return answer
+
+
+def _wait_over(behind: str) -> Refusal:
+    """There is room, but it is for those who wait for it since before."""
+    text = f"the wait is over: others that came before, or have a higher priority, wait for {behind}"
+    return Refusal("wait_over", text, {"decided_by": "wait", "waits_for": behind, "retry_after_seconds": None})
 
 
 def _as_if_held(turn: Turn, account: Account, wanted: Triple, ttl_ms: int) -> Held:
@@ -158,10 +169,8 @@ def _refused(turn: Turn, account: Account, wanted: Triple, *, last_call: bool, b
         refused = refused_to_run(turn, account, enforced(ledger, account), last_call=True)
         return refused or _last_call_used(account)
     keeps = ZERO if last_call else kept(ledger, account)
-    return (
-        refused_to_run(turn, account, enforced(ledger, account), last_call=last_call)
-        or _no_room(account, wanted, keeps)
-        or over_daily_limit(ledger, account, wanted, turn.now)
+    return refused_to_run(turn, account, enforced(ledger, account), last_call=last_call) or _no_room(
+        account, wanted, keeps
     )
 
 

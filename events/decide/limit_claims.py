@@ -8,12 +8,20 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from tallystick.config.limits import MEASURES, shown
-from tallystick.events.decide.daily_limits import cost_of
+from tallystick.events.decide.daily_limits import daily_code, daily_reason
 from tallystick.events.decide.facts import model_for
-from tallystick.events.decide.limits import Reading, has_limits, matches, reading, window_words
+from tallystick.events.decide.limit_readings import (
+    Reading,
+    cost_of,
+    has_limits,
+    matches,
+    matches_today,
+    reading,
+    window_words,
+)
 from tallystick.events.messages.task_replies import Reason
 from tallystick.events.state.ledger import Ledger
-from tallystick.events.state.limit_rules import CONCURRENT, COST, Subject
+from tallystick.events.state.limit_rules import CONCURRENT, COST, FAR, Subject
 from tallystick.events.state.limit_subjects import Units, model_of
 from tallystick.events.state.limits import Match
 from tallystick.events.state.slot_time import micros
@@ -22,7 +30,10 @@ from tallystick.events.state.tasks import Task
 
 
 class LimitClaim(NamedTuple):
-    """What a task asks of one measure of a limit, in whole units: ``stands`` is how it stands without a victim."""
+    """What a task asks of one measure of a limit, in whole units: ``stands`` is how it stands without a victim.
+
+    ``source`` names the counter; of a limit of the day it begins with the code of its reason.
+    """
 
     source: str
     match: Match
@@ -44,6 +55,8 @@ class LimitClaim(NamedTuple):
 
     def reason(self) -> Reason:
         """Why it does not fit."""
+        if self.match.rule.is_shorthand:
+            return daily_reason(daily_code(self.match, self.stands.measure), self.match, self.stands, self.needed)
         m, rule = self.stands.measure, self.match.rule
         most, taken, needed = (_number(m, n) for n in (self.stands.most, self.stands.most - self.free, self.needed))
         words = f"limit {rule.name} of {self.match.value}: {taken} of {most} {MEASURES[m]} is used, held or committed"
@@ -51,11 +64,13 @@ class LimitClaim(NamedTuple):
 
 
 def limit_claims(ledger: Ledger, task: Task, victim: Task | None = None) -> Iterator[LimitClaim]:
-    """What a task asks of the limits that it is under. ``victim``: as if that run had ended."""
+    """What a task asks of the limits that it is under, those of the day first. ``victim``: as if that run had ended."""
+    now = micros(max(ledger.looked_at, ledger.now))
+    for match in matches_today(ledger, task.product):
+        yield from _claims_today(ledger, task, match, victim, now)
     parent = ledger.root if task.parent is None else ledger.accounts[task.parent]
     if not has_limits(ledger, parent):
         return
-    now = micros(max(ledger.looked_at, ledger.now))
     model = model_for(ledger, task).model
     needed = _needed(ledger, task, model)
     for match in matches(ledger, _subject(ledger, task, model)):
@@ -70,6 +85,33 @@ def limit_claims(ledger: Ledger, task: Task, victim: Task | None = None) -> Iter
             yield LimitClaim(f"limit {rule.name} {match.value} {MEASURES[m]}", match, stands, asked)
 
 
+def _claims_today(ledger: Ledger, task: Task, match: Match, victim: Task | None, now: int) -> Iterator[LimitClaim]:
+    """What runs counts with the unspent rest of its token budget, or of its estimate where it has none."""
+    commitments = ledger.commitments
+    freed = None if victim is None else commitments.runs[victim.id]
+    needed = day_tokens(ledger.rules.config, task.agent_type, task.estimated_tokens)
+    for place, m in enumerate(match.rule.measures):
+        stands = reading(ledger, match, place, now)
+        if stands.most >= FAR:
+            continue
+        code = daily_code(match, m)
+        if code == "daily_cost":
+            by_model = dict(commitments.by_model)
+            if freed is not None:
+                by_model[freed.model] = by_model.get(freed.model, 0) - freed.unpriced
+            waits = sum(cost_of(ledger, name, tokens) for name, tokens in by_model.items())
+            held = stands.held - (0 if freed is None else freed.held_cost)
+            cost = cost_of(ledger, model_for(ledger, task).model, needed)
+            yield LimitClaim(code, match, stands._replace(held=held, committed=waits), cost)
+            continue
+        waits, source = commitments.open, code
+        if code == "product_daily_tokens":
+            waits, source = commitments.by_product[task.product], f"{code} {task.product}"
+        if freed is not None and (code == "daily_tokens" or freed.product == task.product):
+            stands, waits = stands._replace(held=stands.held - freed.held), waits - freed.open
+        yield LimitClaim(source, match, stands._replace(committed=waits), needed)
+
+
 def limit_obstacle(ledger: Ledger, task: Task, victim: Task | None) -> Reason | None:
     """The limit that keeps a task from starting, or None. ``victim``: as if that run had ended."""
     return next((claim.reason() for claim in limit_claims(ledger, task, victim) if claim.is_short), None)
@@ -78,6 +120,8 @@ def limit_obstacle(ledger: Ledger, task: Task, victim: Task | None) -> Reason | 
 def never_under_limits(ledger: Ledger, task: Task) -> Reason | None:
     """A limit that a task does not meet although nothing is used of it, as configured: it can never start."""
     for claim in limit_claims(ledger, task):
+        if claim.match.rule.is_shorthand:
+            continue  # see `never_today`
         m, rule = claim.stands.measure, claim.match.rule
         most = rule.maxes[rule.measures.index(m)]
         if claim.needed > most:

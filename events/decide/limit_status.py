@@ -7,21 +7,21 @@ from typing import Any
 
 import msgspec
 
-from tallystick.config.amounts import AMOUNT_MAX, InvalidAmount, exact_units
+from tallystick.config.amounts import AMOUNT_MAX, Amounts, InvalidAmount, exact_units
 from tallystick.config.errors import did_you_mean, nearest
-from tallystick.config.limits import MEASURES, shown
+from tallystick.config.limits import DAILY, MEASURES, shown
 from tallystick.events import catalog as e
 from tallystick.events import messages as c
 from tallystick.events.decide.answers import stamp
 from tallystick.events.decide.levels import relevel
-from tallystick.events.decide.limits import Reading, matches, reading, window_words
+from tallystick.events.decide.limit_readings import Reading, matches, matches_today, reading, window_words
 from tallystick.events.decide.refusals import unknown_agent
 from tallystick.events.decide.turn import Turn
 from tallystick.events.messages.limit_replies import LimitStatus, LimitStatuses
 from tallystick.events.messages.replies import Refusal
 from tallystick.events.messages.task_replies import shown_time
 from tallystick.events.state.ledger import Ledger
-from tallystick.events.state.limit_rules import CONCURRENT, LimitRule
+from tallystick.events.state.limit_rules import CONCURRENT, FAR, LimitRule
 from tallystick.events.state.limit_subjects import subject_of
 from tallystick.events.state.limits import ALL, LimitState, Match, moment
 from tallystick.events.state.slot_time import micros
@@ -43,25 +43,26 @@ def get_limits(turn: Turn, command: c.GetLimits) -> LimitStatuses | Refusal:
         account = ledger.accounts.get(command.agent)
         if account is None:
             return unknown_agent(ledger, command.agent)
-        found: Iterable[Match] = matches(ledger, subject_of(ledger, account, account.model))
+        today = matches_today(ledger, account.budget_product)
+        found: Iterable[Match] = [*today, *matches(ledger, subject_of(ledger, account, account.model))]
     elif command.limit is not None:
-        state = ledger.limits.states.get(command.limit)
+        state = _named(ledger, command.limit)
         if state is None:
             return unknown_limit(ledger, command.limit)
-        found = _of(state, command.value)
+        found = _of(state, command.value, turn.now)
     else:
-        found = (match for state in ledger.limits.states.values() for match in _of(state, None))
+        found = (match for state in _all(ledger) for match in _of(state, None, turn.now))
     statuses = heapq.nsmallest(
         command.count,
         (_status(ledger, match, turn.now) for match in found),
-        key=lambda one: (-one.percentage, ledger.limits.states[one.limit].rule.number, one.limit, one.value or ""),
+        key=lambda status: (-status.percentage, _order(ledger, status.limit), status.limit, status.value or ""),
     )
     return LimitStatuses(statuses, ledger.limits.count)
 
 
 def unknown_limit(ledger: Ledger, name: str) -> Refusal:
     """No limit in force has this name."""
-    names = sorted(ledger.rules.limits.by_name)
+    names = sorted(ledger.rules.limits.names())
     owner = ledger.accounts.get(name.rpartition("/")[0])
     if owner is not None:
         names += [rule.name for rule in owner.caps if rule.owner == owner.id]
@@ -69,19 +70,40 @@ def unknown_limit(ledger: Ledger, name: str) -> Refusal:
     return Refusal("unknown_limit", detail, {"limit": name, "allowed": names[:100]})
 
 
-def _of(state: LimitState, value: str | None) -> Iterator[Match]:
+def _order(ledger: Ledger, name: str) -> int:
+    state = ledger.limits.states.get(name)
+    return (ledger.rules.limits.named(name) if state is None else state.rule).number
+
+
+def _all(ledger: Ledger) -> Iterator[LimitState]:
+    """All limits that bound something."""
+    day = ledger.day
+    yield from (state for state in (day.fleet, *day.products.values()) if state.rule.is_bounded)
+    yield from ledger.limits.states.values()
+
+
+def _named(ledger: Ledger, name: str) -> LimitState | None:
+    """A limit that bounds something, by its name."""
+    if name in ledger.limits.states:
+        return ledger.limits.states[name]
+    return next((state for state in _all(ledger) if state.rule.name == name), None)
+
+
+def _of(state: LimitState, value: str | None, at: dt.datetime) -> Iterator[Match]:
     """All counters of a limit, or that of a value; one that stands for none where there are none."""
-    if value is not None or not state.counters:
+    closed = [key for key in state.closed if state.closed_until(key, micros(at)) is not None]
+    if value is not None or not (state.counters or closed):
         one = value or state.rule.owner or ALL
         yield Match(state, one, state.counters.get(one))
         return
-    for key, counter in state.counters.items():
-        yield Match(state, key, counter)
+    for key in dict.fromkeys((*state.counters, *closed)):
+        yield Match(state, key, state.counters.get(key))
 
 
 def _status(ledger: Ledger, match: Match, at: dt.datetime) -> LimitStatus:
     rule, now = match.rule, micros(at)
-    stands = [reading(ledger, match, place, now) for place in range(len(rule.measures))]
+    closed = match.state.closed_until(match.value, now)
+    stands = [reading(ledger, match, place, now) for place in range(len(rule.measures)) if rule.maxes[place] < FAR]
     committed = {MEASURES[one.measure]: shown(one.measure, one.committed) for one in stands if one.committed}
     return LimitStatus(
         limit=rule.name,
@@ -89,7 +111,7 @@ def _status(ledger: Ledger, match: Match, at: dt.datetime) -> LimitStatus:
         value=match.value or None,
         window=window_words(rule),
         then=rule.then,
-        counts_since=stamp(moment(max(match.state.since.values()))),
+        counts_since=stamp(moment(_since(ledger, match.state))),
         max=_by_measure(stands, "most"),
         used=_by_measure(stands, "used"),
         held=_by_measure(stands, "held"),
@@ -98,8 +120,14 @@ def _status(ledger: Ledger, match: Match, at: dt.datetime) -> LimitStatus:
         committed=committed or None,
         match=dict(rule.config.match) or None,
         ends_at=_ends_at(ledger, match, now),
-        raised_until=_raised_until(match, now),
+        raised_until=_raised_until(ledger, match, now),
+        rate_limited_until=None if closed is None else shown_time(moment(closed)),
     )
+
+
+def _since(ledger: Ledger, state: LimitState) -> int:
+    """Since when a limit counts; those of the day count from midnight, even when they were set later."""
+    return ledger.limits.began_at(state.rule) if state.rule.is_shorthand else max(state.since.values())
 
 
 def _by_measure(stands: Iterable[Reading], field: str) -> dict[str, Any]:
@@ -126,11 +154,12 @@ def _ends_at(ledger: Ledger, match: Match, now: int) -> str | None:
     return None if ends is None else shown_time(moment(ends))
 
 
-def _raised_until(match: Match, now: int) -> str | None:
+def _raised_until(ledger: Ledger, match: Match, now: int) -> str | None:
     for key in (match.value, ALL):
         raised = match.state.approved.get(key)
-        if raised is not None and (raised.until is None or now < raised.until):
-            return "revoked" if raised.until is None else shown_time(moment(raised.until))
+        if raised is not None and raised.is_in_force(now):
+            until = ledger.limits.ends_at(match.rule) if raised.until is None else raised.until
+            return "revoked" if until is None else shown_time(moment(until))
     return None
 
 
@@ -144,33 +173,35 @@ def raise_limit(turn: Turn, command: c.ApproveLimit) -> LimitStatuses | Refusal:
         InvalidAmount: a malformed maximum.
     """
     ledger, change = turn.ledger, command.max
+    wanted = {} if change is None else _wanted(change)
     if command.limit is None or change is None or (command.max_cost_usd, command.max_tokens_total) != (None, None):
         allowed = "max_cost_usd and max_tokens_total for the day, or limit and max, with or without a value"
         return Refusal("invalid_message", f"ApproveLimit: allowed is {allowed}")
-    state = ledger.limits.states.get(command.limit)
+    state = _named(ledger, command.limit)
     if state is None:
         return unknown_limit(ledger, command.limit)
     rule, now = state.rule, micros(turn.now)
     if rule.owner is not None and command.value not in (None, rule.owner):
         text = f"value: found {command.value!r}, allowed is {rule.owner!r}: it is the limit of that account"
         return Refusal("invalid_message", text)
-    before = state.approved.get(ALL if command.value is None else command.value)
+    before = state.approved.get(ALL if command.value is None or rule.name == DAILY else command.value)
     most: dict[str, int] = {}
-    for m, name in enumerate(MEASURES):
-        value = getattr(change, name)
-        if value is msgspec.UNSET and before is not None and (before.until is None or now < before.until):
-            value = msgspec.UNSET if msgspec.structs.astuple(change) == _NOTHING else before.units[m]
-            if value is not None and value is not msgspec.UNSET:
-                most[name] = value
-            continue
-        if value is msgspec.UNSET or value is None:
-            continue
-        units = _units(value, m, f"max.{name}")
+    if msgspec.structs.astuple(change) != _NOTHING and before is not None and before.is_in_force(now):
+        most = {
+            name: units
+            for name, units in zip(MEASURES, before.units, strict=True)
+            if units is not None and getattr(change, name) is msgspec.UNSET
+        }
+    for m, units in wanted.items():
         refusal = _not_raised(rule, m, units)
         if refusal is not None:
             return refusal
-        most[name] = units
+        most[MEASURES[m]] = units
     # Nothing can fail after this line.
+    if rule.name == DAILY:
+        limits = Amounts(tokens=most.get("tokens"), cost_nanos=most.get("cost_usd"))
+        turn.record(e.LimitApproved(date=ledger.day.date or "", limits=limits))
+        return LimitStatuses([_status(ledger, next(_of(state, None, turn.now)), turn.now)], ledger.limits.count)
     until = _until(ledger, state, command.value, now) if most else None
     turn.record(
         e.LimitRaised(
@@ -179,24 +210,38 @@ def raise_limit(turn: Turn, command: c.ApproveLimit) -> LimitStatuses | Refusal:
     )
     if rule.owner is not None:
         relevel(turn, ledger.accounts[rule.owner])
-    found = list(_of(state, command.value))[:1]
+    found = list(_of(state, command.value, turn.now))[:1]
     return LimitStatuses([_status(ledger, match, turn.now) for match in found], ledger.limits.count)
 
 
 _NOTHING = (msgspec.UNSET,) * len(MEASURES)
 
 
+def _wanted(change: c.MaxChange) -> dict[int, int]:
+    """The units to which each measure is raised.
+
+    Raises:
+        InvalidAmount: a malformed number.
+    """
+    values = {m: getattr(change, name) for m, name in enumerate(MEASURES)}
+    return {
+        m: _units(value, m, f"max.{MEASURES[m]}")
+        for m, value in values.items()
+        if value is not msgspec.UNSET and value is not None
+    }
+
+
 def _units(value: Any, m: int, field: str) -> int:
     if m <= 2:
         return exact_units(value, m, field)
     if not 0 <= value <= AMOUNT_MAX:
-        raise InvalidAmount(field, value, "a whole number, from 0 to 2^63-1")
+        raise InvalidAmount(field, value, f"a whole number from 0 to {AMOUNT_MAX}")
     return int(value)
 
 
 def _not_raised(rule: LimitRule, m: int, units: int) -> Refusal | None:
     """Why a measure is not raised by this: the limit does not bound it, or it is no more than configured."""
-    if m not in rule.measures:
+    if m not in rule.measures or rule.maxes[rule.measures.index(m)] >= FAR:
         detail = f"max.{MEASURES[m]}: limit {rule.name} does not bound it"
         return Refusal("limit_not_raised", detail, {"requested": shown(m, units), "limit": None})
     least = rule.maxes[rule.measures.index(m)]

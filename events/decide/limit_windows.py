@@ -2,7 +2,7 @@
 
 import calendar
 import datetime as dt
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from zoneinfo import ZoneInfo
 
 from tallystick.config.limits import AccountLimit
@@ -18,14 +18,16 @@ _HOUR = dt.timedelta(hours=1)
 
 
 def windows_needed(config: Config, now: dt.datetime, of_accounts: Iterable[str]) -> dict[str, dt.datetime]:
-    """When the calendar windows end that the limits of a configuration, and of accounts, count in, by kind."""
-    kinds = {limit.window for limit in config.limits if isinstance(limit.window, str)} - {"total"}
-    return _ends(config, sorted(kinds.union(of_accounts)), now)
+    """When the calendar windows end that the limits of a configuration, and of accounts, count in, by kind; the day is
+    always at hand.
+    """
+    kinds = {limit.window for limit in config.limits if isinstance(limit.window, str)}
+    return _ends(config, sorted(kinds.union(of_accounts) - {"total", "day"}), now)
 
 
 def windows_opened(ledger: Ledger, limits: Iterable[AccountLimit], now: dt.datetime) -> dict[str, dt.datetime]:
     """When the calendar windows end, by kind, that begin with an account that has these limits."""
-    kinds = {limit.window for limit in limits if isinstance(limit.window, str)} - {"total", *ledger.limits.ends}
+    kinds = {limit.window for limit in limits if isinstance(limit.window, str)} - {"total", "day", *ledger.limits.ends}
     return _ends(ledger.rules.config, sorted(kinds), now)
 
 
@@ -34,8 +36,14 @@ def begin_windows(turn: Turn) -> None:
     ledger, now = turn.ledger, micros(turn.now)
     over = [kind for kind, at in ledger.limits.ends.items() if at <= now]
     turn.record(e.LimitWindowsBegan(window_ends=_ends(ledger.rules.config, over, turn.now)))
+    level_owners(turn, over)
+
+
+def level_owners(turn: Turn, kinds: Container[str]) -> None:
+    """Calendar windows have begun: the levels of accounts without a carve-out fall. On a fork nothing is seen of it."""
+    ledger = turn.ledger
     if not ledger.limits.is_fork:
-        owners = dict.fromkeys(s.rule.owner or "" for s in ledger.limits.of_accounts() if s.rule.kind in over)
+        owners = dict.fromkeys(one.rule.owner or "" for one in ledger.limits.of_accounts() if one.rule.kind in kinds)
         relevel_owners(turn, (ledger.accounts[owner] for owner in owners))
 
 
@@ -48,12 +56,8 @@ def _end(kind: str, now: dt.datetime, zone: ZoneInfo) -> dt.datetime:
     today = local_date(now, zone)
     if kind == "hour":
         return _hour_after(now, zone)
-    if kind == "day":
-        days = 1
-    elif kind == "week":
-        days = 7 - today.weekday()
-    else:
-        days = calendar.monthrange(today.year, today.month)[1] - today.day + 1
+    in_month = calendar.monthrange(today.year, today.month)[1]
+    days = 7 - today.weekday() if kind == "week" else in_month - today.day + 1
     return midnight_after(today, days, zone)
 
 

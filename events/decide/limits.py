@@ -9,16 +9,25 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from tallystick.config.amounts import Triple
-from tallystick.config.limits import MEASURES, shown
+from tallystick.config.limits import DAILY, MEASURES, shown
 from tallystick.events import catalog as e
 from tallystick.events import messages as c
 from tallystick.events.decide import pricing
 from tallystick.events.decide.alerts import alert
-from tallystick.events.decide.daily_limits import cost_of
+from tallystick.events.decide.daily_limits import daily_alert, daily_limit_reached
+from tallystick.events.decide.limit_readings import (
+    Reading,
+    cost_of,
+    has_limits,
+    matches,
+    matches_today,
+    reading,
+    window_words,
+)
 from tallystick.events.decide.turn import Turn
 from tallystick.events.messages.replies import Number, Refusal
+from tallystick.events.messages.task_replies import shown_time
 from tallystick.events.state.accounts import Account, Hold
-from tallystick.events.state.counters import Counter
 from tallystick.events.state.ledger import Ledger
 from tallystick.events.state.limit_rules import (
     CONCURRENT,
@@ -27,83 +36,15 @@ from tallystick.events.state.limit_rules import (
     OTHER,
     OUTPUT,
     TOKENS,
-    LimitRule,
-    Subject,
     lines_of,
-    percent_text,
 )
 from tallystick.events.state.limit_subjects import Units, requests_of, subject_of
-from tallystick.events.state.limits import LimitState, Match
+from tallystick.events.state.limits import Match, moment
 from tallystick.events.state.money import money
 from tallystick.events.state.slot_time import micros
 
 LEAST: Units = (1, 1, 1, 1, 1, 1, 1)
 """The smallest hold that a limit can refuse."""
-_SPLIT = (TOKENS, INPUT, OUTPUT)
-
-
-class Reading(NamedTuple):
-    """How one measure of a counter stands now, in whole units."""
-
-    measure: int
-    most: int
-    used: int
-    held: int
-    committed: int
-
-    def is_over(self, asked: int) -> bool:
-        """Whether so much more is not within it; where it is reached, nothing is."""
-        if self.used >= self.most and self.measure != CONCURRENT:
-            return True
-        return self.used + self.held + self.committed + asked > self.most
-
-    @property
-    def is_reached(self) -> bool:
-        return self.used >= self.most and self.measure != CONCURRENT
-
-
-def has_limits(ledger: Ledger, account: Account | None) -> bool:
-    """Whether something may bound what an account uses: the fleet's limits, or those of accounts."""
-    return bool(ledger.rules.limits) or (account is not None and bool(account.caps))
-
-
-def matches(ledger: Ledger, subject: Subject, *, hold: bool = False) -> list[Match]:
-    """The limits that something counts in, each with the counter that it has; none on a ledger of views."""
-    limits, found = ledger.limits, []
-    for rule in ledger.rules.limits.matching(subject, hold=hold):
-        state = limits.states.get(rule.name)
-        if state is None:
-            if rule.owner is None:
-                continue
-            # Of an account that would open with what is asked for: nothing is counted yet.
-            state = LimitState(rule, 0, 0)
-        value = limits.key(state, rule.value_of(subject), ledger.rules.counters_max)
-        found.append(Match(state, value, state.counters.get(value)))
-    return found
-
-
-def near(ledger: Ledger, found: Iterable[Match]) -> list[Match]:
-    """Those of the limits that may have something to say."""
-    return [match for match in found if not ledger.limits.is_far(match.state.rule, match.value, match.counter)]
-
-
-def reading(ledger: Ledger, match: Match, place: int, now: int) -> Reading:
-    """One measure of a limit, by its place."""
-    rule, counter = match.rule, match.counter
-    measure, most = rule.measures[place], match.state.most(match.value, place, now)
-    if counter is None:
-        return Reading(measure, most, 0, 0, 0)
-    used = counter.used_at(rule, place, ledger.limits.began_at(rule), now)
-    return Reading(measure, most, used, counter.held[place], committed(ledger, counter, measure))
-
-
-def committed(ledger: Ledger, counter: Counter, measure: int) -> int:
-    """What running tasks may still use, as a measure counts it: without a split, wholly as input and as output."""
-    if measure in _SPLIT:
-        return counter.committed
-    if measure == COST and counter.models is not None:
-        return sum(cost_of(ledger, model, tokens) for model, tokens in counter.models.items())
-    return 0
 
 
 # --- holds -----------------------------------------------------------------------------------------------------------
@@ -124,31 +65,29 @@ def asked_by(command: c.Reserve, priced: pricing.Priced) -> Units:
 def over_limit(turn: Turn, account: Account, command: c.Reserve, priced: pricing.Priced) -> Refusal | None:
     """Why what is asked for may not be set aside, or None: the first limit that refuses it."""
     ledger = turn.ledger
-    if not has_limits(ledger, account):
-        return None
-    subject = subject_of(ledger, account, command.model, command.labels)
-    found = matches(ledger, subject, hold=True)
+    found = matches_today(ledger, account.budget_product)
+    if has_limits(ledger, account):
+        found += matches(ledger, subject_of(ledger, account, command.model, command.labels), hold=True)
     return next(refusals(turn, account, found, asked_by(command, priced)), None)
 
 
 def over_limit_more(turn: Turn, hold: Hold, more: Triple) -> Refusal | None:
     """Why a hold may not be larger, or None: the first limit that it counts in and that refuses it."""
-    if hold.limited is None:
-        return None
-    limits, found = turn.ledger.limits, []
-    for place in hold.limited.places:
+    limits, found = turn.ledger.limits, matches_today(turn.ledger, hold.account.budget_product)
+    for place in () if hold.limited is None else hold.limited.places:
         state = limits.states.get(place[0])
         if state is not None and state.born == place[1]:
             found.append(Match(state, place[2], state.counters.get(place[2])))
     tokens, time_ms, cost = money(more)
-    sent = 0 if hold.limited.split else tokens
+    sent = 0 if hold.limited is not None and hold.limited.split else tokens
     return next(refusals(turn, hold.account, found, (tokens, time_ms, cost, sent, tokens, 0, 0)), None)
 
 
 def refusals(
     turn: Turn, account: Account, found: Iterable[Match], asked: Units, *, named: bool = True
 ) -> Iterator[Refusal]:
-    """Every limit that refuses what is asked for, with the numbers of the first of its measures that does.
+    """Every limit that refuses what is asked for, with the numbers of the first of its measures that does; a shorthand
+    with each.
 
     Without ``named`` no hold is asked for yet: ``asked`` is the least that one could be.
     """
@@ -156,12 +95,20 @@ def refusals(
     for match in found:
         if match.rule.then == "warn":
             continue
+        closed = match.state.closed_until(match.value, now)
+        if closed is not None:
+            yield _closed(turn, match, closed)
+            continue
         credit = _credit(ledger, account, match, asked)
         for place, m in enumerate(match.rule.measures):
             stands = reading(ledger, match, place, now)
-            if stands.is_over(asked[m] - credit[m]):
-                yield _reached(turn, match, place, stands, asked[m] - credit[m], asked[m] if named else None)
+            if not stands.is_over(asked[m] - credit[m]):
+                continue
+            wanted = asked[m] if named else None
+            if not match.rule.is_shorthand:
+                yield _reached(turn, match, place, stands, asked[m] - credit[m], wanted)
                 break
+            yield daily_limit_reached(turn, match, stands, wanted)
 
 
 _NO_CREDIT: Units = (0, 0, 0, 0, 0, 0, 0)
@@ -205,9 +152,19 @@ def _reached(turn: Turn, match: Match, place: int, stands: Reading, net: int, as
     return Refusal("limit_reached", words, numbers)
 
 
-def window_words(rule: LimitRule) -> str:
-    """A window in words: "day", "total", "5 hours rolling"."""
-    return str(rule.config.window or "total")
+def _closed(turn: Turn, match: Match, until: int) -> Refusal:
+    """A provider has said that it is too much: nothing is granted until then."""
+    rule, at = match.rule, moment(until)
+    words = f"limit {rule.name} of {match.value}: the provider has refused a request for its pace; nothing is granted"
+    numbers = {
+        "decided_by": f"limit:{rule.name}",
+        "limit": rule.name,
+        "value": match.value,
+        "window": window_words(rule),
+        "rate_limited_until": shown_time(at),
+        "retry_after_seconds": _seconds(until - micros(turn.now)),
+    }
+    return Refusal("limit_reached", f"{words} until {numbers['rate_limited_until']}", numbers)
 
 
 def _room_at(ledger: Ledger, match: Match, place: int, stands: Reading, asked: int, now: int) -> int | None:
@@ -245,10 +202,16 @@ _SEVERITY = {"stop": 3, "wait": 2, "warn": 1}
 
 def passed(turn: Turn, found: Iterable[Match]) -> Passed | None:
     """The most severe of the limits that are reached, for who only reports; None: none is, or they say nothing."""
-    ledger, now, worst = turn.ledger, micros(turn.now), None
+    ledger, now = turn.ledger, micros(turn.now)
+    worst: Passed | None = None
     for match in found:
         rule = match.rule
-        if rule.then == "refuse" or match.counter is None:
+        if rule.then == "refuse":
+            continue
+        closed = match.state.closed_until(match.value, now)
+        if closed is not None:
+            worst = _worse(worst, Passed("wait", f"limit:{rule.name}", -(-(closed - now) // 1_000)))
+        if match.counter is None:
             continue
         for place in range(len(rule.measures)):
             stands = reading(ledger, match, place, now)
@@ -259,17 +222,30 @@ def passed(turn: Turn, found: Iterable[Match]) -> Passed | None:
                 at = _room_at(ledger, match, place, stands, 1, now)
                 at = _room_at(ledger, match, place, stands._replace(held=0, committed=0), 1, now) if at is None else at
                 wait_ms = 0 if at is None else -(-(at - now) // 1_000)
-            said = Passed(rule.then, f"limit:{rule.name}", wait_ms)
-            if worst is None or (_SEVERITY[said.then], wait_ms) > (_SEVERITY[worst.then], worst.wait_ms):
-                worst = said
+            worst = _worse(worst, Passed(rule.then, f"limit:{rule.name}", wait_ms))
     return worst
+
+
+def _worse(one: Passed | None, other: Passed) -> Passed:
+    """The more severe of two; of two waits, the longer."""
+    if one is None or (_SEVERITY[other.then], other.wait_ms) > (_SEVERITY[one.then], one.wait_ms):
+        return other
+    return one
 
 
 # --- alerts ----------------------------------------------------------------------------------------------------------
 
 
+def touched_by_use(ledger: Ledger) -> Sequence[Match]:
+    """Of what the last use counts in, what may have come to a percentage."""
+    found, near = ledger.limits.touched if ledger.limits.states else (), ledger.day.near
+    return found if near is None else [near, *found]
+
+
 def record_lines(turn: Turn, found: Sequence[Match]) -> None:
     """Alert operators to each percentage that a counter has come to, once in its window."""
+    if not found:
+        return
     now = micros(turn.now)
     for match in found:
         rule = match.rule
@@ -290,11 +266,14 @@ def record_lines(turn: Turn, found: Sequence[Match]) -> None:
 def _record_lines(turn: Turn, match: Match, place: int, now: int) -> None:
     stands, rule, counter = reading(turn.ledger, match, place, now), match.rule, match.counter
     assert counter is not None
-    for percent, line in zip(rule.alerts, lines_of(rule, stands.most), strict=True):
-        text = percent_text(percent)
+    lines = zip(rule.alerts, rule.keys[place], lines_of(rule, stands.most), strict=True)
+    for percent, text, line in lines:
         if stands.used < line or counter.was_alerted(rule, text, now):
             continue
         name, m = rule.name, stands.measure
+        if name == DAILY:
+            daily_alert(turn, text, percent, m)
+            continue
         turn.record(
             e.LimitLine(
                 limit_name=name,

@@ -7,7 +7,7 @@ limit a few comparisons show that there is none.
 from collections.abc import Iterator
 
 from tallystick.config.amounts import DIMENSIONS, EDGE_NAMES, at_edge
-from tallystick.events.decide.daily_limits import breaker_open, daily_refusals
+from tallystick.events.decide.daily_limits import breaker_open
 from tallystick.events.decide.fleet_response import pressure
 from tallystick.events.decide.last_call import USED, kept
 from tallystick.events.decide.levels import (
@@ -21,7 +21,8 @@ from tallystick.events.decide.levels import (
     used_up_above,
     wait_left_ms,
 )
-from tallystick.events.decide.limits import LEAST, has_limits, matches, near, refusals
+from tallystick.events.decide.limit_readings import has_limits, matches, matches_today, near
+from tallystick.events.decide.limits import LEAST, refusals
 from tallystick.events.decide.refusals import unknown_agent
 from tallystick.events.decide.turn import Turn
 from tallystick.events.messages.replies import Obstacle, Refusal, shown
@@ -31,8 +32,6 @@ from tallystick.events.state.limit_subjects import subject_of
 from tallystick.events.state.limits import Match
 from tallystick.events.state.money import ZERO, limited
 
-_LEAST = (1, None, 1)
-"""The smallest hold that a day's limits can refuse."""
 _SHOWN = frozenset(Obstacle.__struct_fields__)
 
 
@@ -74,7 +73,8 @@ def obstacles_of(
         _without_room(account, d) for d in DIMENSIONS if _has_no_room(account, d) and not _is_named(ledger, account, d)
     ]
     found += _kept(ledger, account)
-    found += [_obstacle(refusal) for refusal in daily_refusals(ledger, account, _LEAST, turn.now, asked=False)]
+    today = matches_today(ledger, account.budget_product)
+    found += [_obstacle(refusal) for refusal in refusals(turn, account, today, LEAST, named=False)]
     found += limits
     breaker = breaker_open(ledger)
     if breaker is not None:
@@ -97,10 +97,11 @@ def _is_far(ledger: Ledger, account: Account, measure: Enforced) -> bool:
     ):
         return False
     product = account.budget_product
-    limit = ledger.rules.product_tokens.get(product) if product is not None else None
-    if limit is None or product is None:
+    rule = ledger.rules.limits.products.get(product) if product is not None else None
+    if rule is None or product is None:
         return True
-    return ledger.day.by_product[product] + ledger.day.held_by_product[product] < limit
+    counter = ledger.day.products[product].counters[product]
+    return counter.used[0] + counter.held[0] < rule.maxes[0]
 
 
 def _obstacle(refusal: Refusal) -> Obstacle:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from tallystick.config.amounts import DIMENSIONS, Triple
-from tallystick.events.decide.limits import Reading, matches, reading
+from tallystick.events.decide.limit_readings import Reading, matches, reading
 from tallystick.events.state.accounts import Account
 from tallystick.events.state.ledger import Ledger
 from tallystick.events.state.limit_rules import CONCURRENT, LimitRule

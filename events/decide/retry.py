@@ -22,7 +22,8 @@ from tallystick.events.decide import pricing
 from tallystick.events.decide.clock import pass_time
 from tallystick.events.decide.holds import extend_hold, extension, reserve
 from tallystick.events.decide.levels import enforced, throttled_until
-from tallystick.events.decide.limits import has_limits, next_room
+from tallystick.events.decide.limit_readings import has_limits
+from tallystick.events.decide.limits import next_room
 from tallystick.events.decide.retry_own import is_alone, is_used_up, own_due
 from tallystick.events.decide.turn import Turn
 from tallystick.events.messages.replies import Refusal
@@ -30,7 +31,6 @@ from tallystick.events.state.accounts import Account, Hold
 from tallystick.events.state.agent_leases import AgentLeases
 from tallystick.events.state.calendar import NEVER
 from tallystick.events.state.commitments import Commitment, Commitments
-from tallystick.events.state.day import Day
 from tallystick.events.state.ledger import Ledger
 from tallystick.events.state.limits import fork_of as limits_fork
 
@@ -259,19 +259,12 @@ def fork_of(ledger: Ledger, expiries: list[tuple[dt.datetime, str]]) -> Ledger:
     heapify(fork.expiries)
     fork.outbox = dict(ledger.outbox)
     fork.ended_holds, fork.ended_order = {}, deque()
-    fork.day, fork.commitments = _day(ledger.day), _commitments(ledger.commitments)
+    fork.day, fork.commitments = ledger.day.twin(), _commitments(ledger.commitments)
     fork.limits = limits_fork(ledger.limits)
     fork.tasks = copy(ledger.tasks)
     fork.tasks.leases = []
     fork.leases = AgentLeases()
     fork.next_mark = NEVER
-    return fork
-
-
-def _day(day: Day) -> Day:
-    fork = copy(day)
-    fork.by_product, fork.held_by_product = Counter(day.by_product), Counter(day.held_by_product)
-    fork.alerts, fork.silenced = dict(day.alerts), dict(day.silenced)
     return fork
 
 

@@ -10,7 +10,7 @@ from tallystick.events.decide.alerts import alert
 from tallystick.events.decide.answers import enforcement
 from tallystick.events.decide.corrections import book_correction, correction, impossible
 from tallystick.events.decide.levels import relevel_under
-from tallystick.events.decide.limits import has_limits, record_lines
+from tallystick.events.decide.limits import record_lines, touched_by_use
 from tallystick.events.decide.own_limits import ratio
 from tallystick.events.decide.turn import Turn
 from tallystick.events.messages import proposals as p
@@ -25,10 +25,10 @@ SETTLED_LATE = "settled after its expiry"
 
 def spend_hold(turn: Turn, hold: Hold) -> None:
     """End a hold whose owner is silent: what it still has counts as used."""
+    turn.ledger.limits.touched = []
     turn.record(_spent(turn, hold))
-    if has_limits(turn.ledger, hold.account):
-        record_lines(turn, turn.ledger.limits.touched)
-        relevel_under(turn, hold.account)
+    record_lines(turn, touched_by_use(turn.ledger))
+    relevel_under(turn, hold.account)
 
 
 def _spent(turn: Turn, hold: Hold) -> e.HoldSpent:

@@ -10,6 +10,7 @@ from tallystick.events import catalog as e
 from tallystick.events import messages as c
 from tallystick.events.decide.admission import impossible, may_give_way, needs, obstacle, payer
 from tallystick.events.decide.allocate import open_account
+from tallystick.events.decide.amounts import wait_ms
 from tallystick.events.decide.facts import model_for
 from tallystick.events.decide.pool import open_reserve_for
 from tallystick.events.decide.release import close_account
@@ -30,9 +31,10 @@ def place_task(turn: Turn, command: p.PlaceTask) -> TaskStatus | Refusal:
     """Take a task in, and give it a slot if there is one for it.
 
     Raises:
-        InvalidAmount: an estimate of minutes that cannot be kept exactly.
+        InvalidAmount: an estimate of minutes that cannot be kept exactly, or a wait that is none.
     """
     ledger, wanted = turn.ledger, command.submitted
+    wait_ms(wanted.wait_seconds)
     given_ms = exact_minutes(wanted.estimated_minutes, "estimated_minutes")
     refusal = _why_not_taken(turn, wanted)
     if refusal is not None:

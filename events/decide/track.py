@@ -7,6 +7,7 @@ from tallystick.events.decide.holds import extend_hold, extension
 from tallystick.events.decide.leases import extend_lease, last_lease, was_lost, which_run
 from tallystick.events.decide.levels import STOP, relevel_under
 from tallystick.events.decide.own_limits import ratio
+from tallystick.events.decide.provider_refusals import close_limits, misplaced, retry_ms, says_usage
 from tallystick.events.decide.refusals import unknown_agent
 from tallystick.events.decide.spelling import is_renamed, legible
 from tallystick.events.decide.turn import Turn
@@ -18,20 +19,40 @@ from tallystick.events.messages.task_replies import TaskAlive
 def report_usage(turn: Turn, command: c.ReportUsage) -> Enforcement | Refusal:
     """Record what an agent, or a run of a task, says it spent. Usage is a fact: it is never refused, whatever it is.
 
-    What a run used that is over is charged to who paid for that run.
+    What a run used that is over is charged to who paid for that run. That a provider has refused a request is a fact
+    like usage, with or without any.
 
     Raises:
         InvalidAmount: a malformed amount; nothing was recorded.
     """
+    if not command.rate_limited:
+        return misplaced(command) or _report(turn, command)
+    after_ms, answer = retry_ms(command), None
+    if says_usage(command):
+        answer = _report(turn, command)
+    elif (command.task is None) == (command.agent is None):
+        answer = _none_or_both()
+    if isinstance(answer, Refusal):
+        return answer
+    named = legible(turn.ledger, command)
+    closed = close_limits(turn, named, named.agent or named.task or "", after_ms)
+    if answer is None:
+        return closed
+    if answer.action != e.ACTIONS[STOP]:
+        answer.action, answer.throttle_rate = closed.action, closed.throttle_rate
+        answer.wait_seconds, answer.decided_by = closed.wait_seconds, closed.decided_by
+    answer.obstacles = closed.obstacles
+    return answer
+
+
+def _report(turn: Turn, command: c.ReportUsage) -> Enforcement | Refusal:
     ledger, asked = turn.ledger, command
     command = legible(ledger, asked)
     repaired = command is not asked or is_renamed(turn.id, asked)
     if command.task is None and command.agent is not None and command.lease is None:
         return book(turn, command, command.agent, repaired=repaired)
     if command.task is None or command.agent is not None:
-        return Refusal(
-            "invalid_message", "ReportUsage: allowed is one of agent and task, and a lease beside a task only"
-        )
+        return _none_or_both()
     task = ledger.tasks.get(command.task)
     if task is None:
         return book(turn, command, command.task, repaired=repaired)
@@ -46,6 +67,11 @@ def report_usage(turn: Turn, command: c.ReportUsage) -> Enforcement | Refusal:
     if answer.lease_lost:
         answer.action, answer.throttle_rate, answer.decided_by = e.ACTIONS[STOP], 0.0, "lease"
     return answer
+
+
+def _none_or_both() -> Refusal:
+    text = "ReportUsage: allowed is one of agent and task, and a lease beside a task only"
+    return Refusal("invalid_message", text)
 
 
 def heartbeat(turn: Turn, command: c.Heartbeat) -> Held | Enforcement | TaskAlive | Refusal:

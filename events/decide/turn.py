@@ -5,6 +5,7 @@ it was, and each later step of a handler sees what the earlier ones did.
 """
 
 import datetime as dt
+from typing import NamedTuple
 
 from tallystick.events.catalog import Event
 from tallystick.events.evolve import evolve
@@ -14,16 +15,26 @@ CLOCK = "clock"
 """Who causes what happens because time has passed."""
 
 
+class Waited(NamedTuple):
+    """A hold has waited for room, since when. ``behind``: its wait is over, and others that came before it wait for
+    this, in words.
+    """
+
+    since: dt.datetime
+    behind: str | None = None
+
+
 class Turn:
     """The command at hand: who asked what when, and what it has caused so far."""
 
-    __slots__ = ("by", "events", "id", "ledger", "leveled", "now", "own")
+    __slots__ = ("by", "events", "id", "ledger", "leveled", "now", "own", "waited")
 
-    def __init__(self, ledger: Ledger, now: dt.datetime, id: str, by: str) -> None:
+    def __init__(self, ledger: Ledger, now: dt.datetime, id: str, by: str, waited: Waited | None = None) -> None:
         self.ledger = ledger
         self.now = now if now > ledger.now else ledger.now
         self.id = id
         self.by = by
+        self.waited = waited
         ledger.looked_at = self.now
         self.events: list[Event] = []
         self.own = 0

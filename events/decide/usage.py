@@ -13,7 +13,7 @@ from tallystick.events.decide.auto_accounts import open_by_itself, unopened
 from tallystick.events.decide.cover import cover, settle_cover
 from tallystick.events.decide.fleet_response import respond
 from tallystick.events.decide.levels import relevel, relevel_above, relevel_under
-from tallystick.events.decide.limits import record_lines
+from tallystick.events.decide.limits import record_lines, touched_by_use
 from tallystick.events.decide.overdraft import OVERDRAFT_MAX, beyond, note_overdrafts
 from tallystick.events.decide.own_limits import ratio as ratio_of
 from tallystick.events.decide.turn import Turn
@@ -162,7 +162,7 @@ def use(
         warnings = _warnings(ledger, account)
     ledger.limits.touched = []
     turn.record(event)
-    limited = ledger.limits.touched
+    limited, alerting = ledger.limits.touched, touched_by_use(ledger)
     if held is not ZERO:
         settle_cover(turn, account or charged)
     ratio = follow(turn, charged, account)
@@ -170,8 +170,8 @@ def use(
     closed = None
     if account is None and type(event) is e.UsageReported:
         closed = ledger.released.get(event.agent) if event.life is None else ledger.lives.get(event.life)
+    record_lines(turn, alerting)
     if limited:
-        record_lines(turn, limited)
         relevel_under(turn, under)
         if account is not None:
             ratio = ratio_of(ledger, account)

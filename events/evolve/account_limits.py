@@ -32,7 +32,7 @@ def close_limits(ledger: Ledger, event: e.BudgetReleased) -> None:
     account = ledger.accounts[event.agent]
     if account.limits:
         own = account.caps[-len(account.limits) :]
-        ledger.limits.close_account(own, ledger.rules.limits.calendars)
+        ledger.limits.close_account(own, ledger.rules.limits.calendars | {"day"})
 
 
 def name_models(ledger: Ledger) -> None:

@@ -2,9 +2,10 @@
 
 from msgspec.structs import replace
 
-from tallystick.config.amounts import DIMENSIONS, EDGE_NAMES, TOKENS
+from tallystick.config.amounts import DIMENSIONS, EDGE_NAMES
 from tallystick.events import catalog as e
 from tallystick.events.evolve import charged
+from tallystick.events.evolve.day import correct as count_in_day
 from tallystick.events.evolve.limit_corrections import correct_limits
 from tallystick.events.evolve.transfers import spend
 from tallystick.events.evolve.usage import flag
@@ -57,13 +58,13 @@ def _spend_of_closed(balances: Balances, account: Account, event: e.UsageCorrect
 def correct(ledger: Ledger, event: e.UsageCorrected) -> None:
     """It counts for the day, the product, the run and the hold of the record; what was learnt from it stays."""
     record, day = event.record, ledger.day
-    # What is told apart of a hold that nobody settled counts for limits alone.
+    # What the tokens of a spent hold consist of counts for limits alone.
     was_mixed = not isinstance(record, e.HoldSpent) or record.position in ledger.corrections
     book_correction(ledger, event)
     if ledger.limits.states:
         correct_limits(ledger, event)
     ledger.corrections[record.position] = event.position
-    _count_in_day(ledger, event)
+    count_in_day(ledger, event)
     _book_on_hold(ledger, event)
     if event.counts.unpriced:
         flag(ledger, event.counts)
@@ -82,16 +83,6 @@ def correct(ledger: Ledger, event: e.UsageCorrected) -> None:
         ledger.find_response_lines()
     # What it compares with was measured before.
     ledger.watch = None
-
-
-def _count_in_day(ledger: Ledger, event: e.UsageCorrected) -> None:
-    """The day at hand counts it where the record is of today, and the last hour where it is of that."""
-    day = ledger.day
-    day.correct(event.record.at, event.tokens, event.cost_nanos)
-    if event.record.position < day.began:
-        day.opening = plus(day.opening, event.difference)
-    elif event.product is not None:
-        day.by_product[event.product] += event.difference[TOKENS]
 
 
 def _book_on_hold(ledger: Ledger, event: e.UsageCorrected) -> None:

@@ -2,43 +2,76 @@
 
 from tallystick.config.amounts import TOKENS
 from tallystick.events import catalog as e
+from tallystick.events.evolve.limits import rearm
 from tallystick.events.evolve.tasks import relevel
 from tallystick.events.state.accounts import Hold
+from tallystick.events.state.counters import NEAR
 from tallystick.events.state.day import DAILY_ALERTS
 from tallystick.events.state.ledger import Ledger
+from tallystick.events.state.limit_rules import FLEET
+from tallystick.events.state.limits import Match
+from tallystick.events.state.money import Money
+from tallystick.events.state.slot_time import micros
+
+DAY = "day"
 
 
 def begin(ledger: Ledger, event: "e.ConfigLoaded | e.DayBegan") -> None:
     """It is the day that an event says; configurations of an older log do not say."""
     ends_at = event.day_ends_at if isinstance(event, e.ConfigLoaded) else event.ends_at
+    day, limits = ledger.day, ledger.limits
     if event.date is not None and ends_at is not None:
-        ledger.day.enter(event.date, ends_at, ledger.spent, event.position)
+        now = micros(event.at)
+        limits.enter_windows({DAY: micros(ends_at)}, now, keep=event.date == day.date)
+        day.enter(event.date, ends_at, event.position, now)
+    if isinstance(event, e.ConfigLoaded):
+        day.configure(ledger.rules.limits, limits.began.get(DAY, 0))
     ledger.watch = None
 
 
-def used_without_account(ledger: Ledger, event: e.UsageReported) -> None:
+def use(ledger: Ledger, product: str | None, used: Money) -> None:
+    """What is used counts today: for the fleet, and for a product."""
+    day, began = ledger.day, ledger.limits.began.get(DAY, 0)
+    day.fleet.counters[FLEET].count(day.fleet.rule, used, began, began)
+    day.near = None
+    if product is not None:
+        state = day.products.get(product) or day.product(product, ledger.rules.limits, began)
+        counter = state.counters[product]
+        if counter.count(state.rule, used, began, began) & NEAR:
+            day.near = Match(state, product, counter)
+
+
+def product_without_account(ledger: Ledger, event: e.UsageReported) -> str | None:
     """Usage of an agent without an account counts for the product that it had, or that of the account that pays."""
     task, closed = ledger.tasks.get(event.agent), ledger.released.get(event.agent)
     if event.product is not None or event.life is not None:
-        product = event.product
-    elif task is not None:
-        product = task.product
-    elif closed is not None:
-        product = closed.budget_product
-    else:
-        product = None if event.charged is None else ledger.accounts[event.charged].budget_product
-    if product is not None:
-        ledger.day.by_product[product] += event.tokens
+        return event.product
+    if task is not None:
+        return task.product
+    if closed is not None:
+        return closed.budget_product
+    return None if event.charged is None else ledger.accounts[event.charged].budget_product
+
+
+def correct(ledger: Ledger, event: e.UsageCorrected) -> None:
+    """The day at hand counts a correction where the record is of today, and the last hour where it is of that."""
+    day = ledger.day
+    day.correct(event.record.at, event.tokens, event.cost_nanos)
+    day.near = None
+    if event.record.position >= day.began:
+        use(ledger, event.product, event.difference)
 
 
 def hold_for(ledger: Ledger, hold: Hold, sign: int) -> None:
-    """What is set aside counts for a product, and as a part of what a run may use; or no longer does."""
+    """What is set aside counts for the day, for a product, and as a part of what a run may use; or no longer does."""
     product, run, tokens = hold.account.budget_product, hold.account.run, hold.amount[TOKENS]
+    day = ledger.day
+    held = day.counter.held
+    for d, units in enumerate(hold.amount):
+        held[d] += sign * units
     if product is not None and tokens:
-        held = ledger.day.held_by_product
-        held[product] += sign * tokens
-        if not held[product]:
-            del held[product]
+        began = ledger.limits.began.get(DAY, 0)
+        day.product(product, ledger.rules.limits, began).counters[product].held[0] += sign * tokens
     if run is not None:
         ledger.commitments.hold(run, hold.amount, sign)
 
@@ -52,7 +85,8 @@ def override_priority(ledger: Ledger, event: e.PriorityOverridden) -> None:
 def note_alert(ledger: Ledger, event: e.AlertRaised) -> None:
     """An alert that is given once a day was given."""
     if event.code in DAILY_ALERTS:
-        ledger.day.alerts[event.code] = None
+        counter = ledger.day.counter
+        counter.alerted = {**(counter.alerted or {}), event.code: micros(event.at)}
 
 
 def trip_breaker(ledger: Ledger, event: e.BreakerTripped) -> None:
@@ -69,6 +103,8 @@ def close_breaker(ledger: Ledger, event: e.BreakerClosed) -> None:
 
 
 def approve_limit(ledger: Ledger, event: e.LimitApproved) -> None:
-    """Limits are raised for today."""
-    ledger.day.approved = event.limits
+    """Limits are raised for today; the alerts that lie ahead again are given again."""
+    day = ledger.day
+    day.approve(event.limits)
+    rearm(ledger.limits, day.fleet, FLEET, day.counter, micros(event.at))
     ledger.watch = None

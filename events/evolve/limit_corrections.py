@@ -45,7 +45,7 @@ def correct_limits(ledger: Ledger, event: e.UsageCorrected) -> None:
         if any(was[m] != becomes[m] for m in state.rule.measures):
             counter = limits.counter(state, place[2])
             if was is not _NOTHING:
-                _change(ledger, state, counter, was, becomes, at, now)
+                _change(ledger, state, place[2], counter, was, becomes, at, now)
             elif at >= max(limits.began_at(state.rule), now - (state.rule.length_us or now), *state.since.values()):
                 use(limits, state, place[2], becomes, now)
             touched.append(Match(state, place[2], counter))
@@ -53,8 +53,11 @@ def correct_limits(ledger: Ledger, event: e.UsageCorrected) -> None:
     forget(ledger, changes, now)
 
 
-def _change(ledger: Ledger, state: LimitState, counter: Counter, was: Units, becomes: Units, at: int, now: int) -> None:
+def _change(
+    ledger: Ledger, state: LimitState, value: str, counter: Counter, was: Units, becomes: Units, at: int, now: int
+) -> None:
     rule, began = state.rule, ledger.limits.began_at(state.rule)
+    ledger.limits.note_freed(rule.name, value)
     for place, m in enumerate(rule.measures):
         if at >= state.since.get(m, now + 1) and at >= began:
             counter.take_back(rule, place, was[m] - becomes[m], began, at, now)

@@ -5,14 +5,15 @@ from collections.abc import Iterable, Sequence
 from msgspec.structs import replace
 
 from tallystick.config.amounts import Triple
-from tallystick.config.limits import MEASURES
+from tallystick.config.limits import MEASURES, PRODUCT_DAILY
 from tallystick.events import catalog as e
 from tallystick.events.catalog.usage import tokens_of
 from tallystick.events.evolve.account_limits import keep_open, name_models
 from tallystick.events.state.accounts import Account, Hold, Limited
-from tallystick.events.state.counters import Counter
+from tallystick.events.state.agent_leases import hear
+from tallystick.events.state.counters import NEAR, OPENS, Counter
 from tallystick.events.state.ledger import Ledger
-from tallystick.events.state.limit_rules import CONCURRENT, INPUT, REQUESTS, TOKENS, lines_of, percent_text
+from tallystick.events.state.limit_rules import CONCURRENT, INPUT, OTHER, REQUESTS, TOKENS, lines_of
 from tallystick.events.state.limit_subjects import (
     Units,
     held_units,
@@ -31,7 +32,7 @@ from tallystick.events.state.slot_time import micros
 def configure(ledger: Ledger, event: e.ConfigLoaded) -> None:
     """Limits that are new, or count something else, count from here on; another maximum keeps what was counted."""
     limits, index, now = ledger.limits, ledger.rules.limits, micros(event.at)
-    if not index and not limits.states and not limits.ends:
+    if not index and not limits.states and limits.ends.keys() <= {"day"}:
         return
     before, limits.states = limits.states, {}
     of_accounts = [state for state in before.values() if state.rule.owner is not None]
@@ -50,10 +51,9 @@ def configure(ledger: Ledger, event: e.ConfigLoaded) -> None:
     name_models(ledger)
     limits.count = sum(len(state.counters) for state in limits.states.values())
     limits.full = False
-    limits.began = {
-        kind: at for kind, at in limits.began.items() if kind in index.calendars or kind in limits.calendars
-    }
-    limits.ends = {}
+    kept = index.calendars.union(limits.calendars, ("day",))
+    limits.began = {kind: at for kind, at in limits.began.items() if kind in kept}
+    limits.ends = {kind: at for kind, at in limits.ends.items() if kind == "day"}
     ends = {kind: micros(at) for kind, at in event.limit_windows.items()}
     limits.enter_windows(ends, now, keep=True)
     keep_open(ledger, [state.rule for state in of_accounts], now)
@@ -67,12 +67,19 @@ def begin_windows(ledger: Ledger, event: e.LimitWindowsBegan) -> None:
     )
 
 
+def state_named(ledger: Ledger, name: str) -> LimitState:
+    """What a limit has counted: also one that another setting is short for."""
+    if name.startswith(PRODUCT_DAILY):
+        return ledger.day.products[name.removeprefix(PRODUCT_DAILY)]
+    return ledger.limits.states[name]
+
+
 def raise_limit(ledger: Ledger, event: e.LimitRaised) -> None:
     """A limit is raised; the alerts that lie ahead again are given again."""
     limits, now = ledger.limits, micros(event.at)
-    state = limits.states[event.limit_name]
+    state = state_named(ledger, event.limit_name)
     key = ALL if event.scope_value is None else event.scope_value
-    kept = {value: one for value, one in state.approved.items() if one.until is None or now < one.until}
+    kept = {value: one for value, one in state.approved.items() if one.is_in_force(now)}
     state.approved = kept
     kept.pop(key, None)
     if event.raised_to:
@@ -80,25 +87,25 @@ def raise_limit(ledger: Ledger, event: e.LimitRaised) -> None:
         kept[key] = Approved(units, None if event.raised_until is None else micros(event.raised_until))
     for value, counter in state.counters.items():
         if counter.alerted is not None and event.scope_value in (None, value):
-            _rearm(limits, state, value, counter, now)
+            rearm(limits, state, value, counter, now)
 
 
-def _rearm(limits: Limits, state: LimitState, value: str, counter: Counter, now: int) -> None:
+def rearm(limits: Limits, state: LimitState, value: str, counter: Counter, now: int) -> None:
     """The percentages that a counter is below again are ahead again."""
     rule, began = state.rule, limits.began_at(state.rule)
     reached: set[str] = set()
     for place, m in enumerate(rule.measures):
         if m != CONCURRENT:
             used = counter.used_at(rule, place, began, now)
-            lines = zip(rule.alerts, lines_of(rule, state.most(value, place, now)), strict=True)
-            reached.update(percent_text(percent) for percent, line in lines if used >= line)
+            lines = zip(rule.keys[place], lines_of(rule, state.most(value, place, now)), strict=True)
+            reached.update(key for key, line in lines if used >= line)
     counter.alerted = {text: at for text, at in (counter.alerted or {}).items() if text in reached} or None
 
 
 def note_line(ledger: Ledger, event: e.LimitLine) -> None:
     """Operators know that a counter has come to a percentage."""
     limits, now = ledger.limits, micros(event.at)
-    state = limits.states[event.limit_name]
+    state = state_named(ledger, event.limit_name)
     counter = limits.counter(state, event.scope_value)
     counter.alerted = {**(counter.alerted or {}), event.percent: now}
 
@@ -107,6 +114,16 @@ def note_full(ledger: Ledger, event: e.AlertRaised) -> None:
     """Operators know that there are too many counters."""
     if event.code == "limit_counters_full":
         ledger.limits.full = True
+
+
+def close_for_provider(ledger: Ledger, event: e.ProviderRefused) -> None:
+    """A provider has refused a request: the limits that pace such requests grant nothing for a time."""
+    now = micros(event.at)
+    for one in event.closed_counters:
+        ledger.limits.states[one.limit_name].close(one.scope_value, micros(one.until), now)
+    account = ledger.accounts.get(event.agent)
+    if account is not None:
+        hear(account, event.at)
 
 
 # --- uses ------------------------------------------------------------------------------------------------------------
@@ -119,32 +136,52 @@ def report(ledger: Ledger, account: Account | None, event: e.UsageReported) -> N
     subject = subject_of_report(ledger, account, event)
     now = micros(event.at)
     limits, most = ledger.limits, ledger.rules.counters_max
+    states = limits.states
     limits.touched = touched = []
     for rule in ledger.rules.limits.matching(subject):
-        state = limits.states[rule.name]
-        value = limits.key(state, rule.value_of(subject), most)
-        counter = use(limits, state, value, units, now)
-        if rule.owner is not None or not limits.is_far(rule, value, counter):
-            touched.append(Match(state, value, counter))
+        state = states[rule.name]
+        value = rule.value_of(subject)
+        counter = state.counters.get(value)
+        if counter is None:
+            value = limits.key(state, value, most)
+            counter = state.counters.get(value)
+        match = _use(limits, state, value, counter, units, now)
+        if match is not None:
+            touched.append(match)
+        elif state.closed or rule.owner is not None:
+            touched.append(Match(state, value, state.counters.get(value)))
     keep_open(ledger, subject.caps, now)
     if account is not None:
         follow_run(ledger, account)
 
 
-def use(limits: Limits, state: LimitState, value: str, units: Sequence[int], now: int) -> Counter | None:
-    """Something is used: the counter that it is counted in, None where there is none yet and nothing to count."""
-    rule = state.rule
-    for m in rule.measures:
-        if units[m]:
-            break
-    else:
-        return state.counters.get(value)
-    if state.over and state.over[0][0] <= now:
-        limits.forget_over(state, now)
-    counter = state.counters.get(value) or limits.counter(state, value)
-    if counter.count(rule, units, limits.began.get(rule.kind, 0), now):
+def use(limits: Limits, state: LimitState, value: str, units: Sequence[int], now: int) -> Match | None:
+    """Something is used, and counted; what may have something to say to it, None where all lines are far."""
+    return _use(limits, state, value, state.counters.get(value), units, now)
+
+
+def _use(
+    limits: Limits, state: LimitState, value: str, counter: Counter | None, units: Sequence[int], now: int
+) -> Match | None:
+    rule, began = state.rule, 0
+    if rule.length_us or counter is None:
+        if not rule.counts(units):
+            return None if limits.is_far(rule, value, counter) else Match(state, value, counter)
+        if state.over and state.over[0][0] <= now:
+            limits.forget_over(state, now)
+            counter = state.counters.get(value)
+        if counter is None:
+            counter = limits.counter(state, value)
+    if not rule.length_us:
+        began = limits.began.get(rule.kind, 0)
+    said = counter.count(rule, units, began, now)
+    if not said and not counter.committed and counter.models is None and value != OTHER:
+        return None
+    if said & OPENS:
         limits.opened(state, value, counter)
-    return counter
+    if said & NEAR or counter.committed or counter.models is not None or (value == OTHER and not limits.full):
+        return Match(state, value, counter)
+    return None
 
 
 # --- holds -----------------------------------------------------------------------------------------------------------
@@ -193,6 +230,8 @@ def hold_in_limits(ledger: Ledger, hold: Hold, sign: int) -> None:
             counter = limits.counter(state, place[2])
             for i, m in enumerate(state.rule.measures):
                 counter.held[i] += sign * units[m]
+            if sign < 0:
+                limits.note_freed(place[0], place[2])
 
 
 _UNLIMITED = Limited(places=(), model=None, is_request=False, split=False, requests=0, input=0, output=0)
@@ -259,6 +298,7 @@ def _take_back(ledger: Ledger, place: Place, back: tuple[int, int], at: int, now
     if found is None or not any(back):
         return
     state, counter = found
+    ledger.limits.note_freed(place[0], place[2])
     for measure, units in zip((INPUT, REQUESTS), back, strict=True):
         if units and at >= state.since.get(measure, now + 1):
             began = ledger.limits.began_at(state.rule)
@@ -309,6 +349,8 @@ def run_in_limits(ledger: Ledger, task: str, sign: int) -> None:
         if state is not None and state.born == place[1] and CONCURRENT in state.rule.measures:
             counter = limits.counter(state, place[2])
             counter.held[state.rule.measures.index(CONCURRENT)] += sign
+            if sign < 0:
+                limits.note_freed(place[0], place[2])
     commitment = ledger.commitments.runs.get(task)
     if sign < 0 or commitment is None:
         _commit(ledger, run, 0, 0)
@@ -338,6 +380,7 @@ def _commit(ledger: Ledger, run: Run, tokens: int, unpriced: int) -> None:
             continue
         counter = ledger.limits.counter(state, place[2])
         counter.committed += more
+        ledger.limits.note_freed(place[0], place[2])
         models = counter.models or {}
         models[run.model] = models.get(run.model, 0) + more_unpriced
         if not models[run.model]:

@@ -108,6 +108,7 @@ STEPS: Mapping[type[e.Event], tuple[Step, ...]] = {
     e.LimitWindowsBegan: (limits.begin_windows,),
     e.LimitLine: (limits.note_line,),
     e.LimitRaised: (limits.raise_limit,),
+    e.ProviderRefused: (limits.close_for_provider,),
     # --- forecasts ---
     e.ForecastMade: (forecasts.keep_forecast,),
     e.ForecastScored: (forecasts.score_forecast,),

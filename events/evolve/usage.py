@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from tallystick.events import catalog as e
 from tallystick.events.evolve import limits
 from tallystick.events.evolve.charged import charge
-from tallystick.events.evolve.day import hold_for, used_without_account
+from tallystick.events.evolve.day import hold_for, product_without_account, use
 from tallystick.events.evolve.tasks import used_late
 from tallystick.events.evolve.transfers import set_aside, spend
 from tallystick.events.state.accounts import Account, Balances, EndedHold, Hold, Notes
@@ -156,7 +156,7 @@ def report(ledger: Ledger, event: e.UsageReported) -> None:
         flag(ledger, event)
     account = book_report(ledger, event)
     if account is None:
-        used_without_account(ledger, event)
+        use(ledger, product_without_account(ledger, event), (event.tokens, event.time_ms, event.cost_nanos))
         used_late(ledger, event)
     else:
         _count_report(ledger, account, event)
@@ -181,8 +181,7 @@ def _count_report(ledger: Ledger, account: Account, event: "e.UsageReported | e.
         # Every record brings a text of its own; the accounts share one.
         account.model = sys.intern(event.model)
     account.pool_notice = ledger.pool_exhausted_at
-    if account.budget_product is not None:
-        _count_use(ledger, account, event)
+    _count_use(ledger, account, event)
     if event.output_tokens is not None and event.model is not None and not event.partial:
         _learn_output(ledger, account, event)
     account.growth = observed(account.growth, (event.tokens, event.time_ms, event.cost_nanos))
@@ -196,9 +195,10 @@ def _learn_output(ledger: Ledger, account: Account, event: "e.UsageReported | e.
 
 
 def _count_use(ledger: Ledger, account: Account, event: "e.UsageReported | e.HoldSettled") -> None:
-    """What was used counts for its product, and as a part of what its run may use."""
-    assert account.budget_product is not None
-    ledger.day.by_product[account.budget_product] += event.tokens
+    """What was used counts today, for its product, and as a part of what its run may use."""
+    use(ledger, account.budget_product, (event.tokens, event.time_ms, event.cost_nanos))
+    if account.budget_product is None:
+        return
     if account.run is not None:
         ledger.commitments.spend(account.run, event.tokens)
     if ledger.rules.fairness_by != "slot_time":
@@ -211,7 +211,7 @@ def place_hold(ledger: Ledger, event: e.HoldPlaced) -> None:
     task = ledger.tasks.running.get(event.agent)
     hold.lease = None if task is None else task.lease
     list_hold(ledger, hold)
-    _count_hold(ledger, hold, 1)
+    hold_for(ledger, hold, 1)
     if ledger.rules.limits or hold.account.caps:
         limits.place_hold(ledger, hold, event)
 
@@ -220,13 +220,13 @@ def move_expiry(ledger: Ledger, event: e.HoldExtended) -> None:
     """A hold expires later."""
     hold = ledger.holds[event.hold]
     if event.amount is not None:
-        _count_hold(ledger, hold, -1)
+        hold_for(ledger, hold, -1)
         limits.hold_in_limits(ledger, hold, -1)
     moved = event.expires_at != hold.expires_at
     extend_hold(ledger, event)
     if event.amount is not None:
         limits.extended(ledger, hold, event.amount.triple)
-        _count_hold(ledger, hold, 1)
+        hold_for(ledger, hold, 1)
         limits.hold_in_limits(ledger, hold, 1)
         limits.follow_run(ledger, hold.account)
     if moved:
@@ -236,14 +236,14 @@ def move_expiry(ledger: Ledger, event: e.HoldExtended) -> None:
 def settle_hold(ledger: Ledger, event: e.HoldSettled) -> None:
     """A hold ends with what was used of it; after a part, the rest stands."""
     # What products and runs have set aside is counted by the amount that the hold had before.
-    _count_hold(ledger, ledger.holds[event.hold], -1)
+    hold_for(ledger, ledger.holds[event.hold], -1)
     limits.hold_in_limits(ledger, ledger.holds[event.hold], -1)
     hold = book_settlement(ledger, event)
     if event.unpriced:
         flag(ledger, event)
     hold.notes = _noted(hold.notes, event, ends=not event.partial)
     if event.partial:
-        _count_hold(ledger, hold, 1)
+        hold_for(ledger, hold, 1)
     else:
         _end_hold(ledger, hold, "settled", event)
     _count_report(ledger, hold.account, event)
@@ -256,7 +256,7 @@ def settle_hold(ledger: Ledger, event: e.HoldSettled) -> None:
 def give_hold_back(ledger: Ledger, event: e.HoldEnded) -> None:
     """A hold ends, and what it still had is unused."""
     hold = return_hold(ledger, event)
-    _count_hold(ledger, hold, -1)
+    hold_for(ledger, hold, -1)
     if hold.limited is not None:
         limits.hold_in_limits(ledger, hold, -1)
         limits.give_back(ledger, hold, micros(event.at))
@@ -266,12 +266,11 @@ def give_hold_back(ledger: Ledger, event: e.HoldEnded) -> None:
 
 def spend_hold(ledger: Ledger, event: e.HoldSpent) -> None:
     """A hold ends, and what it still had counts as used."""
-    _count_hold(ledger, ledger.holds[event.hold], -1)
+    hold_for(ledger, ledger.holds[event.hold], -1)
     limits.hold_in_limits(ledger, ledger.holds[event.hold], -1)
     hold = book_expiry(ledger, event)
     _end_hold(ledger, hold, "expired", event)
-    if hold.account.budget_product is not None:
-        _count_use(ledger, hold.account, event)
+    _count_use(ledger, hold.account, event)
     if hold.limited is not None or ledger.rules.limits or hold.account.caps:
         limits.settle(ledger, hold, event)
 
@@ -306,8 +305,3 @@ def _noted(
         before.reason if ends else event.reason or before.reason,
         (event.reason or before.ended_reason) if ends else before.ended_reason,
     )
-
-
-def _count_hold(ledger: Ledger, hold: Hold, sign: int) -> None:
-    if hold.account.budget_product is not None:
-        hold_for(ledger, hold, sign)

@@ -196,7 +196,7 @@ def load(snapshot: bytes) -> Ledger | None:
     ledger.tasks = unpack(state.tasks)
     relevel(ledger)
     ledger.estimates = Estimates.load(state.estimates)
-    ledger.day = Day.load(state.day)
+    ledger.day = Day.load(state.day, ledger.rules.limits)
     _commit(ledger, state.promises)
     for hold in state.holds:
         hold.account = ledger.accounts[hold.agent]

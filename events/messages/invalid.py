@@ -12,6 +12,7 @@ import msgspec
 
 from tallystick.config.amounts import EDGE_NAMES
 from tallystick.config.errors import did_you_mean, nearest
+from tallystick.config.spelling import half_in
 from tallystick.events.messages import WIRE, AllocateByPriority, AllocateProportional, Command
 from tallystick.events.messages.proposals import INTERNAL
 
@@ -61,9 +62,7 @@ def _found(value: Any, place: str, depth: int) -> Iterator[str]:
 def _wrong(value: Any) -> str | None:
     """What is wrong with a single value, and what is allowed."""
     if isinstance(value, str):
-        if value.isascii() or not any("\ud800" <= letter <= "\udfff" for letter in value):
-            return None
-        return f"found {value[:40]!a}, half a character; allowed is text that UTF-8 can write"
+        return half_in(value)
     if isinstance(value, Decimal):
         return "found sNaN, allowed is a number" if value.is_snan() else None
     if isinstance(value, int):

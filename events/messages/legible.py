@@ -86,6 +86,7 @@ def _scalar(text: bytes) -> bytes:
 
 _NUMBERS: Final = (
     "cost_usd", "time_seconds", "ttl_seconds", "rate", "estimated_minutes", "wait_seconds", "max_cost_usd",
+    "retry_after_seconds",
 )  # fmt: skip
 """Fields whose number may be written as text."""
 _HOLDERS: Final = ("budget", "total", "request", "usage", "estimate", "amount", "weights", "overdraft_max")

@@ -12,6 +12,7 @@ class LimitStatus(msgspec.Struct, omit_defaults=True):
 
     ``percentage`` is the greatest part that is used, held or committed; ``ends_at`` is left out where the window rolls
     or never ends; ``raised_until`` is "revoked" where a raise stays until then.
+    ``rate_limited_until``: a provider has refused a request, and nothing is granted until then.
     """
 
     limit: str
@@ -29,6 +30,7 @@ class LimitStatus(msgspec.Struct, omit_defaults=True):
     match: dict[str, Any] | None = None
     ends_at: str | None = None
     raised_until: str | None = None
+    rate_limited_until: str | None = None
 
 
 class LimitStatuses(Reply):

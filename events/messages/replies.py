@@ -126,6 +126,8 @@ class Held(Reply):
     base_tier: bool = False
     dry_run: bool = False
     estimated_by: str | None = None
+    waited_since: str | None = None
+    """Since when it had waited for room."""
 
 
 class HoldStatus(msgspec.Struct, omit_defaults=True):

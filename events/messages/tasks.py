@@ -17,7 +17,8 @@ Dependencies = Annotated[list[Name], msgspec.Meta(max_length=DEPENDENCIES_MAX)]
 class SubmitTask(Command):
     """Ask for a slot. ``depends_on`` names tasks that must be completed first, ``blocks`` how many wait for this one.
 
-    ``priority`` and the estimates, where they are left out, are those of the product and of the agents' memory.
+    ``priority`` and the estimates, where they are left out, are those of the product and of the agents' memory. With
+    ``wait_seconds`` it is answered when the task starts or ends, or at the end of the wait: it stays queued.
     """
 
     group: ClassVar[str] = "tasks"
@@ -33,6 +34,7 @@ class SubmitTask(Command):
     model: Name | None = None
     parent: Name | None = None
     labels: Labels | None = None
+    wait_seconds: Decimal | None = None
 
 
 class GetTask(Command):

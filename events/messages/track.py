@@ -17,7 +17,8 @@ class ReportUsage(Command):
 
     ``lease`` is the run of the task that it is of; left out, the one that goes on is meant. ``provider_usage`` is the
     provider's own usage object, from which the counts are read that the message does not name (see ``provider_usage``).
-    ``requests``: how many requests this is the total of.
+    ``requests``: how many requests this is the total of. ``rate_limited``: the provider of ``model`` has refused a
+    request for its pace; it may be asked again after ``retry_after_seconds``, if it says so.
     """
 
     group: ClassVar[str] = "track"
@@ -37,6 +38,8 @@ class ReportUsage(Command):
     requests: int | None = None
     provider_usage: Any = None
     labels: Labels | None = None
+    rate_limited: bool = False
+    retry_after_seconds: Decimal | None = None
 
 
 class Reserve(Command):
@@ -48,6 +51,7 @@ class Reserve(Command):
     ``on_expiry``: whether what it still has when it expires is given back, or counts as used, as where the provider may
     have billed it. ``last_call``: it may use, once, what is kept of the allocation. Without an estimate and an output,
     but with ``model`` and ``input_tokens``, the output is what earlier ones were, at most ``max_output_tokens``.
+    ``wait_seconds``: where there is no room, the answer waits for it, at most so long.
     """
 
     group: ClassVar[str] = "track"
@@ -69,6 +73,7 @@ class Reserve(Command):
     on_expiry: Literal["release", "spend"] = "release"
     last_call: bool = False
     max_output_tokens: int | None = None
+    wait_seconds: Decimal | None = None
     labels: Labels | None = None
     operation: Name | None = None
     reason: Reason | None = None

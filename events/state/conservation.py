@@ -132,6 +132,8 @@ def _check_holds(ledger: Ledger) -> None:
             by_product[hold.account.budget_product] += hold.amount[TOKENS]
         if hold.account.run is not None:
             by_run[hold.account.run] += hold.amount[TOKENS]
+    if ledger.day.counter.held != list(ledger.held):
+        raise BrokenInvariant(f"the day's limit holds {ledger.day.counter.held}, the fleet {ledger.held}")
     if +by_product != ledger.day.held_by_product:
         raise BrokenInvariant(f"products hold {dict(ledger.day.held_by_product)}, their holds are {dict(+by_product)}")
     for task, commitment in ledger.commitments.runs.items():

@@ -7,12 +7,13 @@ it count in full: the error is on the safe side.
 """
 
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from tallystick.events.state.limit_rules import LimitRule
 
 NEVER_OPENED = -(2**62)
+OPENS, NEAR = 1, 2
 _RING = 63
 """A rolling window is within so many buckets, wherever it begins."""
 
@@ -52,13 +53,20 @@ class Counter:
         self.opened = now if rule.kind == "first_use" else began
         return True
 
-    def count(self, rule: LimitRule, units: Sequence[int], began: int, now: int) -> bool:
-        """Something was used, in ``units`` by measure; whether a window begins with it."""
-        opens = self.enter(rule, began, now)
-        used = self.used
-        for place, m in enumerate(rule.measures):
-            used[place] += units[m]
-        return opens
+    def count(self, rule: LimitRule, units: Sequence[int], began: int, now: int) -> int:
+        """Something was used, in ``units`` by measure: whether a window begins with it (`OPENS`), and whether what is
+        used and held comes to a line (`NEAR`).
+        """
+        length, said = rule.length_us, 0
+        if now >= self.opened + length if length else self.opened != began:
+            self.enter(rule, began, now)
+            said = OPENS
+        used, held = self.used, self.held
+        for place, (m, line) in enumerate(rule.bounds):
+            now_used = used[place] = used[place] + units[m]
+            if now_used + held[place] >= line:
+                said |= NEAR
+        return said
 
     def take_back(self, rule: LimitRule, place: int, units: int, began: int, at: int, now: int) -> None:
         """What was counted at ``at`` was not used after all."""
@@ -106,13 +114,14 @@ class Counter:
 class RollingCounter(Counter):
     """Of a rolling window. ``used`` are the sums of all buckets from ``opened`` (a bucket's number) to ``last``."""
 
-    __slots__ = ("buckets", "last")
+    __slots__ = ("last", "ring")
 
     def __init__(self, places: int) -> None:
         super().__init__(places)
         self.last = NEVER_OPENED
-        self.buckets: list[array[int] | list[int]] = []
-        """By place, a ring: of bucket ``n`` the amount is at ``n % _RING``."""
+        self.ring: array[int] | list[int] = _NO_RING
+        """By place, a ring: of bucket ``n`` the amount is at ``n % _RING``. It takes four bytes for each, or more where
+        an amount needs them; none before the first use."""
 
     def first(self, rule: LimitRule, now: int) -> int:
         """The oldest bucket of which something may still be within the window."""
@@ -127,48 +136,60 @@ class RollingCounter(Counter):
             return self.used[place]
         if first > self.last:
             return 0
-        ring = self.buckets[place]
-        return self.used[place] - sum(ring[n % _RING] for n in range(self.opened, first))
+        ring, begins = self.ring, place * _RING
+        return self.used[place] - sum(ring[begins + n % _RING] for n in range(self.opened, first))
 
     def enter(self, rule: LimitRule, began: int, now: int) -> bool:
         first, at = self.first(rule, now), now // rule.bucket_us
         if first > self.last:
-            self.buckets = [array("q", bytes(8 * _RING)) for _ in self.used]
+            self.ring = array("i", bytes(4 * _RING * len(self.used)))
             self.used = [0] * len(self.used)
             self.opened = self.last = at
             return True
+        ring = self.ring
         for n in range(self.opened, first):
-            for place, ring in enumerate(self.buckets):
-                self.used[place] -= ring[n % _RING]
-                ring[n % _RING] = 0
+            for place in range(len(self.used)):
+                slot = place * _RING + n % _RING
+                self.used[place] -= ring[slot]
+                ring[slot] = 0
         self.opened, self.last = max(self.opened, first), at
         return False
 
-    def count(self, rule: LimitRule, units: Sequence[int], began: int, now: int) -> bool:
+    def count(self, rule: LimitRule, units: Sequence[int], began: int, now: int) -> int:
         at = now // rule.bucket_us
         # Within a bucket nothing has to be made room for.
-        opens = at != self.last and self.enter(rule, began, now)
-        used, buckets, slot = self.used, self.buckets, at % _RING
-        for place, m in enumerate(rule.measures):
-            if units[m]:
-                used[place] += units[m]
+        said = OPENS if at != self.last and self.enter(rule, began, now) else 0
+        used, held, ring, slot = self.used, self.held, self.ring, at % _RING
+        for place, (m, line) in enumerate(rule.bounds):
+            more = units[m]
+            now_used = used[place] = used[place] + more
+            if now_used + held[place] >= line:
+                said |= NEAR
+            if more:
                 try:
-                    buckets[place][slot] += units[m]
+                    ring[slot] += more
                 except OverflowError:
-                    # More than one message can say: rare, and worth the memory.
-                    buckets[place] = ring = list(buckets[place])
-                    ring[slot] += units[m]
-        return opens
+                    self._add(slot, more)
+                    ring = self.ring
+            slot += _RING
+        return said
+
+    def _add(self, slot: int, units: int) -> None:
+        try:
+            self.ring[slot] += units
+        except OverflowError:
+            self.ring = _wider(self.ring)
+            self._add(slot, units)
 
     def take_back(self, rule: LimitRule, place: int, units: int, began: int, at: int, now: int) -> None:
         bucket = at // rule.bucket_us
         if self.opened <= bucket <= self.last and bucket >= self.first(rule, now):
             self.used[place] -= units
-            self.buckets[place][bucket % _RING] -= units
+            self._add(place * _RING + bucket % _RING, -units)
 
     def room_at(self, rule: LimitRule, place: int, excess: int, ends: int | None, now: int) -> int | None:
         for n in self._within(rule, now):
-            excess -= self.buckets[place][n % _RING]
+            excess -= self.ring[place * _RING + n % _RING]
             if excess <= 0:
                 return (n + 1) * rule.bucket_us + rule.length_us
         return None
@@ -182,32 +203,55 @@ class RollingCounter(Counter):
 
     def resized(self, rule: LimitRule, before: Sequence[int]) -> None:
         super().resized(rule, before)
-        self.buckets = [
-            self.buckets[before.index(m)] if m in before and self.buckets else array("q", bytes(8 * _RING))
-            for m in rule.measures
-        ]
+        if self.ring:
+            self.ring = _ring_of([self._amounts(before.index(m)) if m in before else _EMPTY for m in rule.measures])
+
+    def _amounts(self, place: int) -> Sequence[int]:
+        return self.ring[place * _RING : (place + 1) * _RING]
 
     def copied(self) -> "Counter":
         twin = super().copied()
         assert isinstance(twin, RollingCounter)
         twin.last = self.last
-        twin.buckets = [ring[:] for ring in self.buckets]
+        twin.ring = self.ring[:]
         return twin
 
     def dump(self) -> list[Any]:
-        buckets = [[ring[n % _RING] for n in range(self.opened, self.last + 1)] for ring in self.buckets]
-        return [*super().dump(), self.last, buckets]
+        buckets = range(self.opened, self.last + 1) if self.ring else ()
+        amounts = [[self.ring[place * _RING + n % _RING] for n in buckets] for place in range(len(self.used))]
+        return [*super().dump(), self.last, amounts]
 
     def restore(self, dumped: list[Any]) -> None:
         super().restore(dumped[:3])
         self.last = dumped[3]
-        self.buckets = []
+        rings = []
         for amounts in dumped[4]:
-            fits = all(-(2**63) <= units < 2**63 for units in amounts)
-            ring: array[int] | list[int] = array("q", bytes(8 * _RING)) if fits else [0] * _RING
+            ring = [0] * _RING
             for n, units in enumerate(amounts, start=self.opened):
                 ring[n % _RING] = units
-            self.buckets.append(ring)
+            rings.append(ring)
+        if any(dumped[4]):
+            self.ring = _ring_of(rings)
+
+
+_NO_RING = array("i")
+_EMPTY = (0,) * _RING
+
+
+def _ring_of(rings: Iterable[Sequence[int]]) -> "array[int] | list[int]":
+    """The amounts of all places, in as few bytes as they need."""
+    amounts = [units for ring in rings for units in ring]
+    for code in "iq":
+        try:
+            return array(code, amounts)
+        except OverflowError:
+            pass
+    return amounts
+
+
+def _wider(ring: "array[int] | list[int]") -> "array[int] | list[int]":
+    """The same amounts with twice as many bytes for each; whole numbers of any size where eight are too few."""
+    return array("q", ring) if isinstance(ring, array) and ring.typecode == "i" else list(ring)
 
 
 def new_counter(rule: LimitRule) -> Counter:

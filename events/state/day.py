@@ -1,19 +1,24 @@
 """The day at hand in the fleet's time zone: what was used in it, what it may still use, and what was decided for it.
 
-What the fleet has used today is all that it has spent less what had been spent when the day began: no report pays for
-it. Only what no total tells is counted: tokens by product, and what holds and running tasks may still use.
+What is used and held is counted as limits count: the fleet's in the one that ``daily_limits`` is short for, a
+product's in that of its ``token_budget_daily``. Both count whatever is configured: a maximum that is set later counts
+from midnight.
 """
 
 import datetime as dt
 from collections import Counter, deque
+from copy import copy
 from typing import Any
 
 from tallystick.config.amounts import COST, TOKENS, Amounts
+from tallystick.config.settings import DailyLimits
 from tallystick.events.catalog.event import EPOCH
-from tallystick.events.state.money import ZERO, Money
+from tallystick.events.state.counters import Counter as LimitCounter
+from tallystick.events.state.counters import new_counter
+from tallystick.events.state.limit_rules import FAR, FLEET, LimitIndex, LimitRule, day_rule
+from tallystick.events.state.limits import ALL, Approved, LimitState, Match, states_fork
+from tallystick.events.state.money import Money
 
-FAR = 2**200
-"""More than anything is ever used: a line that is never reached."""
 DAILY_ALERTS = ("daily_tokens_near", "daily_tokens_reached", "daily_cost_near", "daily_cost_reached")
 """The codes of the alerts that are given once per day."""
 _HOUR_AND_A_MINUTE = dt.timedelta(minutes=61)
@@ -49,16 +54,14 @@ class Day:
     """One day. ``date`` is None until a configuration says in which zone; ``ends_at`` is when the next one begins."""
 
     __slots__ = (
-        "alerts",
-        "approved",
         "began",
-        "by_product",
         "date",
         "ends_at",
-        "held_by_product",
+        "fleet",
         "marks",
         "mix",
-        "opening",
+        "near",
+        "products",
         "silenced",
         "tripped",
     )
@@ -66,21 +69,17 @@ class Day:
     def __init__(self) -> None:
         self.date: str | None = None
         self.ends_at = EPOCH
-        self.opening: Money = ZERO
-        """What had been spent when the day began."""
-        self.by_product: Counter[str] = Counter()
-        """Tokens of today."""
-        self.alerts: dict[str, None] = {}
-        """The alerts of today: each is given once."""
-        self.approved = Amounts()
-        """Limits that an operator has raised for today."""
+        self.fleet = _state_of(day_rule(DailyLimits()), FLEET)
+        """The limit that ``daily_limits`` is short for. Its one counter has a place for each dimension."""
+        self.products: dict[str, LimitState] = {}
+        """By product, the limit that its daily tokens are short for."""
+        self.near: Match | None = None
+        """The product's limit that the last use has come near to, if any: no part of the state."""
         self.tripped: str | None = None
         """The condition that has opened the breaker; None while it is closed."""
         self.silenced: dict[str, None] = {}
         """Conditions that do not trip it any more today."""
 
-        self.held_by_product: Counter[str] = Counter()
-        """Tokens that are set aside, whatever the day."""
         self.mix = [0, 0, 0]
         """Tokens of all reports that say so: input (the cached part included), output, cached."""
         self.marks: deque[tuple[dt.datetime, int, int]] = deque()
@@ -92,19 +91,39 @@ class Day:
 
     # --- changing -----------------------------------------------------------------------------------------------------
 
-    def enter(self, date: str, ends_at: dt.datetime, spent: list[int], position: int) -> None:
-        """It is this day from a position on. Where it was already, only its end may be another."""
+    def enter(self, date: str, ends_at: dt.datetime, position: int, began: int) -> None:
+        """It is this day from a position and a time in microseconds on. Where it was already, only its end may be
+        another.
+        """
         self.ends_at = ends_at
         if date == self.date:
             return
         self.date = date
         self.began = position
-        self.opening = (spent[0], spent[1], spent[2])
-        self.by_product.clear()
-        self.alerts = {}
-        self.approved = Amounts()
+        _begin(self.fleet, FLEET, began)
+        for product, state in [*self.products.items()]:
+            if state.rule.is_bounded or state.counters[product].is_needed:
+                _begin(state, product, began)
+            else:
+                del self.products[product]
         self.tripped = None
         self.silenced = {}
+
+    def configure(self, index: LimitIndex, began: int) -> None:
+        """Other maxima are in force: what was counted today stays."""
+        self.fleet.rule = index.day
+        for product, state in self.products.items():
+            state.rule = index.product(product)
+        for product in index.products:
+            self.product(product, index, began)
+
+    def product(self, product: str, index: LimitIndex, began: int) -> LimitState:
+        """The limit of a product, made where there is none."""
+        state = self.products.get(product)
+        if state is None:
+            state = self.products[product] = _state_of(index.product(product), product)
+            state.counters[product].opened = began
+        return state
 
     def mark(self, at: dt.datetime, spent: list[int]) -> None:
         """Note that a minute begins, before anything is spent in it, and forget those that are too old."""
@@ -119,7 +138,46 @@ class Day:
             if began > at:
                 self.marks[place] = (began, spent + tokens, cost + cost_nanos)
 
+    def approve(self, limits: Amounts) -> None:
+        """The fleet's limits are raised until the day ends."""
+        tokens, _, cost_nanos = limits.triple
+        self.fleet.approved = {ALL: Approved((tokens, None, cost_nanos, None, None, None, None), None)}
+
     # --- looking ------------------------------------------------------------------------------------------------------
+
+    @property
+    def counter(self) -> LimitCounter:
+        """What the fleet has used today, and what is held, by dimension."""
+        return self.fleet.counters[FLEET]
+
+    @property
+    def used(self) -> Money:
+        """What the fleet has used today."""
+        tokens, time_ms, cost_nanos = self.counter.used
+        return (tokens, time_ms, cost_nanos)
+
+    @property
+    def approved(self) -> Amounts:
+        """The fleet's limits as an operator has raised them for today."""
+        raised = self.fleet.approved.get(ALL)
+        return Amounts() if raised is None else Amounts(tokens=raised.units[TOKENS], cost_nanos=raised.units[COST])
+
+    @property
+    def by_product(self) -> Counter[str]:
+        """Tokens of today."""
+        used = {product: state.counters[product].used[0] for product, state in self.products.items()}
+        return Counter({product: tokens for product, tokens in used.items() if tokens})
+
+    @property
+    def held_by_product(self) -> Counter[str]:
+        """Tokens that are set aside, whatever the day."""
+        held = {product: state.counters[product].held[0] for product, state in self.products.items()}
+        return Counter({product: tokens for product, tokens in held.items() if tokens})
+
+    def limit_of(self, d: int) -> int | None:
+        """The fleet's limit in a dimension, as configured or raised; None where there is none."""
+        most = self.fleet.most(FLEET, d, 0)
+        return None if most >= FAR else most
 
     def hour_began(self, now: dt.datetime, spent: list[int]) -> tuple[int, int]:
         """Tokens and nano-dollars that had been spent 60 minutes ago; up to a minute earlier, never later."""
@@ -136,6 +194,15 @@ class Day:
         given = tokens * self.mix[0] // whole
         return (given, tokens - given, tokens * self.mix[2] // whole)
 
+    def twin(self) -> "Day":
+        """Another one that is as this one is now; of products, copied when they are first looked at."""
+        day = copy(self)
+        day.fleet = LimitState(self.fleet.rule, 0, 0)
+        day.fleet.counters, day.fleet.approved = {FLEET: self.counter.copied()}, dict(self.fleet.approved)
+        day.products = states_fork(self.products)
+        day.silenced = dict(self.silenced)
+        return day
+
     # --- the snapshot -------------------------------------------------------------------------------------------------
 
     def dump(self) -> list[Any]:
@@ -143,10 +210,8 @@ class Day:
         return [
             self.date,
             self.ends_at,
-            self.opening,
-            dict(self.by_product),
-            list(self.alerts),
-            self.approved.triple,
+            _dump(self.fleet, FLEET),
+            [[product, _dump(state, product)] for product, state in sorted(self.products.items())],
             self.tripped,
             list(self.silenced),
             self.mix,
@@ -155,17 +220,42 @@ class Day:
         ]
 
     @classmethod
-    def load(cls, dumped: list[Any]) -> "Day":
+    def load(cls, dumped: list[Any], index: LimitIndex) -> "Day":
         """What `dump` gave, also after it was JSON."""
         day = cls()
-        date, ends_at, opening, by_product, alerts, approved, tripped, silenced, mix, began, marks = dumped
+        date, ends_at, fleet, products, tripped, silenced, mix, began, marks = dumped
         day.date, day.ends_at, day.tripped = date, _moment(ends_at), tripped
-        day.opening = (opening[0], opening[1], opening[2])
-        day.by_product, day.approved, day.mix = Counter(by_product), Amounts(*approved), list(mix)
-        day.alerts, day.silenced = dict.fromkeys(alerts), dict.fromkeys(silenced)
+        day.fleet.rule, day.mix = index.day, list(mix)
+        _restore(day.fleet, FLEET, fleet)
+        for product, kept in products:
+            _restore(day.product(product, index, 0), product, kept)
+        day.silenced = dict.fromkeys(silenced)
         day.marks = deque((_moment(at), tokens, cost_nanos) for at, tokens, cost_nanos in marks)
         day.began = began
         return day
+
+
+def _state_of(rule: LimitRule, value: str) -> LimitState:
+    state = LimitState(rule, 0, 0)
+    state.counters[value] = new_counter(rule)
+    return state
+
+
+def _begin(state: LimitState, value: str, began: int) -> None:
+    """Nothing is used of a limit, and it is as it is configured; what is held stays."""
+    state.approved = {}
+    state.counters[value].enter(state.rule, began, began)
+
+
+def _dump(state: LimitState, value: str) -> list[Any]:
+    approved = [[key, list(raised.units), raised.until] for key, raised in state.approved.items()]
+    return [state.counters[value].dump(), approved]
+
+
+def _restore(state: LimitState, value: str, dumped: list[Any]) -> None:
+    counter, approved = dumped
+    state.counters[value].restore(counter)
+    state.approved = {key: Approved(tuple(units), until) for key, units, until in approved}
 
 
 def _moment(at: "dt.datetime | str") -> dt.datetime:

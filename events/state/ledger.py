@@ -21,9 +21,10 @@ from tallystick.events.state.agent_leases import AgentLeases
 from tallystick.events.state.calendar import NEVER, earlier, later
 from tallystick.events.state.charged import Charged
 from tallystick.events.state.commitments import Commitments
-from tallystick.events.state.day import FAR, Day, Watch
+from tallystick.events.state.day import Day, Watch
 from tallystick.events.state.estimates import Estimates
 from tallystick.events.state.history import History
+from tallystick.events.state.limit_rules import FAR
 from tallystick.events.state.limits import Limits
 from tallystick.events.state.money import Money, limited, minus, money
 from tallystick.events.state.orders import Order, Orders
@@ -241,7 +242,7 @@ class Ledger(Balances):
     @property
     def used_today(self) -> Money:
         """What was spent since the day began, in every dimension."""
-        return minus((self.spent[0], self.spent[1], self.spent[2]), self.day.opening)
+        return self.day.used
 
     def spent_by(self, agent: str) -> Money:
         """What an open account was charged with itself, in every dimension."""

@@ -1,5 +1,8 @@
 """Limits as decisions read them: compiled from the configuration, and found by what a use says of itself.
 
+``daily_limits`` and ``token_budget_daily`` of products are limits as well: of all use of a day, and of a product's.
+They are counted also where nothing bounds them, since a maximum that is set later counts from midnight.
+
 The cost of finding those that match grows with how many do, not with how many there are: a limit is listed under one
 value of its ``match``, the one under which the fewest others are.
 """
@@ -7,12 +10,29 @@ value of its ``match``, the one under which the fewest others are.
 from collections import Counter as Tally
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
+from fractions import Fraction
+from operator import attrgetter
 from typing import Final, NamedTuple
 
-from tallystick.config.limits import LABEL, LIMITS_MAX, SCOPES, AccountLimit, Calendar, Lasting, Limit
+from tallystick.config.limits import (
+    DAILY,
+    LABEL,
+    LIMITS_MAX,
+    MEASURES,
+    PRODUCT_DAILY,
+    SCOPES,
+    AccountLimit,
+    Calendar,
+    Lasting,
+    Limit,
+    LimitMax,
+)
+from tallystick.config.settings import Config, DailyLimits
 
 TOKENS, TIME, COST, INPUT, OUTPUT, REQUESTS, CONCURRENT = range(7)
 DAY_US: Final = 86_400_000_000
+FAR: Final = 2**200
+"""More than anything is ever used: the maximum of what is counted and not bounded, a line that is never reached."""
 BUCKETS: Final = 60
 """A rolling window is counted in so many parts, or finer."""
 NONE: Final = "(none)"
@@ -42,22 +62,25 @@ class Subject(NamedTuple):
         return None if self.labels is None else self.labels.get(key)  # type: ignore[arg-type]
 
 
-_MODEL, _PROVIDER = SCOPES.index("model"), SCOPES.index("provider")
+_ACCOUNT, _MODEL, _PROVIDER = SCOPES.index("account"), SCOPES.index("model"), SCOPES.index("provider")
 
 
 class LimitRule:
     """One limit. Lengths are in microseconds; ``definition`` is what may not change without counting anew.
 
-    ``owner``: the account whose own limit it is; it has one counter, of all that is used at or below that account.
+    ``always`` are measures that are counted although nothing bounds them. ``owner``: the account whose own limit it is;
+    it has one counter, of all that is used at or below that account.
     """
 
     __slots__ = (
         "alerts",
+        "bounds",
         "bucket_us",
         "config",
         "definition",
         "first_lines",
         "is_long",
+        "keys",
         "kind",
         "length_us",
         "lines",
@@ -76,12 +99,12 @@ class LimitRule:
         number: int,
         limit: Limit | AccountLimit,
         models: dict[str, tuple[str, str]],
-        name: str,
+        always: Sequence[int] = (),
         owner: str | None = None,
     ) -> None:
         self.number = number
         self.config = limit
-        self.name = name
+        self.name = limit.name if isinstance(limit, Limit) else f"{owner}/{number - LIMITS_MAX}"
         self.owner = owner
         self.then = limit.then
         self.scope = _key(limit.per)
@@ -92,13 +115,16 @@ class LimitRule:
         self.is_long = self.kind in ("total", "day", "week", "month") or self.length_us >= DAY_US
         """Whether commitments of running tasks count in it."""
         units = limit.max.units
-        self.measures = tuple(m for m in range(7) if units[m] is not None)
-        self.maxes = tuple(units[m] or 0 for m in self.measures)
+        self.measures = tuple(m for m in range(7) if units[m] is not None or m in always)
+        self.maxes = tuple(FAR if (most := units[m]) is None else most for m in self.measures)
         self.alerts = tuple(limit.alerts)
         self.lines = tuple(_lines(most, self.alerts) for most in self.maxes)
         """By measure, the use at which each alert is due."""
+        self.keys = tuple(self._keys(m) for m in self.measures)
+        """By measure, what each alert is remembered by."""
         self.first_lines = tuple(min((most, *lines)) for most, lines in zip(self.maxes, self.lines, strict=True))
         """By measure, the least of them, or the maximum."""
+        self.bounds = tuple(zip(self.measures, self.first_lines, strict=True))
         self.name_models(models)
 
     def name_models(self, models: dict[str, tuple[str, str]]) -> None:
@@ -110,6 +136,25 @@ class LimitRule:
         match = sorted((str(key), sorted(values)) for key, values in self.match)
         self.definition = (self.scope, match, self.kind, self.length_us)
 
+    def _keys(self, measure: int) -> tuple[str, ...]:
+        """An alert is given once per percentage; of the fleet's day, once per dimension and percentage."""
+        if self.name != DAILY:
+            return tuple(format(percent.normalize() + 0, "f") for percent in self.alerts)
+        name = f"daily_{MEASURES[measure].removesuffix('_usd')}"
+        return tuple(f"{name}_reached" if percent >= 100 else f"{name}_near" for percent in self.alerts)
+
+    @property
+    def is_shorthand(self) -> bool:
+        """Whether another setting is short for it: it refuses under a code of its own, and what running tasks may
+        still use counts when a task starts, and not when something is held.
+        """
+        return self.name == DAILY or self.name.startswith(PRODUCT_DAILY)
+
+    @property
+    def is_bounded(self) -> bool:
+        """Whether it has a maximum at all."""
+        return min(self.maxes) < FAR
+
     @property
     def is_calendar(self) -> bool:
         return self.kind in ("hour", "day", "week", "month")
@@ -118,6 +163,13 @@ class LimitRule:
     def asks_for_model(self) -> bool:
         """Whether it cannot say of a hold that names no model whether, or where, it counts."""
         return self.scope in (_MODEL, _PROVIDER)
+
+    def counts(self, units: Sequence[int]) -> bool:
+        """Whether anything of a use, by measure, counts: what does not opens no window."""
+        for m in self.measures:  # noqa: SIM110 - a generator takes twice as long, and every report asks
+            if units[m]:
+                return True
+        return False
 
     def fits(self, subject: Subject) -> bool:
         """Whether all that it matches is so."""
@@ -128,10 +180,8 @@ class LimitRule:
         scope = self.scope
         if self.owner is not None:
             return self.owner
-        if scope == 0:
-            return FLEET
         if type(scope) is int:
-            return subject[scope - 1] or NONE  # type: ignore[return-value]
+            return subject[scope - 1] or NONE if scope else FLEET  # type: ignore[return-value]
         return NONE if subject.labels is None else subject.labels.get(scope, NONE)  # type: ignore[arg-type]
 
 
@@ -140,17 +190,13 @@ def rules_of_account(
 ) -> tuple[LimitRule, ...]:
     """The limits of an account, named ``agent/1``, and so on."""
     numbered = enumerate(limits, start=1)
-    return tuple(LimitRule(LIMITS_MAX + n, limit, models, f"{agent}/{n}", agent) for n, limit in numbered)
+    return tuple(LimitRule(LIMITS_MAX + n, limit, models, (), agent) for n, limit in numbered)
 
 
 def _lines(most: int, alerts: Iterable[Decimal]) -> tuple[int, ...]:
     """So much is a percentage of a maximum, rounded up."""
-    return tuple(max(1, -(-most * int(percent * 10**9) // (100 * 10**9))) for percent in alerts)
-
-
-def percent_text(percent: Decimal) -> str:
-    """A percentage as alerts are remembered by."""
-    return format(percent.normalize() + 0, "f")
+    parts = [Fraction(percent) / 100 for percent in alerts]
+    return tuple(max(1, -(-most * part.numerator // part.denominator)) for part in parts)
 
 
 def lines_of(rule: LimitRule, most: int) -> tuple[int, ...]:
@@ -170,17 +216,70 @@ def _key(scope: str) -> int | str:
     return scope[len(LABEL) :] if scope.startswith(LABEL) else SCOPES.index(scope)
 
 
+def day_rule(limits: DailyLimits) -> LimitRule:
+    """The limit that the fleet's daily limits are short for: it counts every dimension, and bounds those that they do.
+
+    It comes before all others.
+    """
+    alerts = (limits.alert_at_percent, Decimal(100))
+    most = LimitMax(tokens=limits.max_tokens_total, cost_usd=limits.max_cost_usd)
+    limit = Limit(name=DAILY, max=most, window="day", then="refuse", alert_at_percent=alerts)
+    return LimitRule(-2, limit, {}, (TOKENS, TIME, COST))
+
+
+def product_rule(product: str, tokens: int | None, alert_at: Decimal) -> LimitRule:
+    """The limit that a product's tokens per day are short for; None: they are counted, and not bounded."""
+    alerts = (alert_at, Decimal(100))
+    limit = Limit(
+        name=PRODUCT_DAILY + product,
+        per="product",
+        match={"product": product},
+        max=LimitMax(tokens=tokens),
+        window="day",
+        then="refuse",
+        alert_at_percent=alerts,
+    )
+    return LimitRule(-1, limit, {}, (TOKENS,))
+
+
+_KNOWN_MAX = 10_000
+
+
 class LimitIndex:
-    """All limits of a configuration. It is falsy where there are none: that is all that a report asks then."""
+    """All limits of a configuration. It is falsy where ``limits`` names none: that is all that a report asks then.
 
-    __slots__ = ("always", "by_name", "calendars", "keyed", "needs_provider")
+    ``day`` is what the fleet's daily limits are short for, and ``products`` what those of products are.
+    """
 
-    def __init__(self, limits: Sequence[Limit], models: dict[str, tuple[str, str]]) -> None:
-        self.by_name = {limit.name: LimitRule(n, limit, models, limit.name) for n, limit in enumerate(limits)}
+    __slots__ = (
+        "_alert_at",
+        "_by_own",
+        "_known",
+        "always",
+        "by_name",
+        "calendars",
+        "day",
+        "keyed",
+        "needs_provider",
+        "products",
+    )
+
+    def __init__(self, config: Config, models: dict[str, tuple[str, str]]) -> None:
+        self._alert_at = config.daily_limits.alert_at_percent
+        self.day = day_rule(config.daily_limits)
+        budgets = {name: product.token_budget_daily for name, product in config.products.items()}
+        self.products = {
+            name: product_rule(name, tokens, self._alert_at) for name, tokens in budgets.items() if tokens is not None
+        }
+        limits = config.limits
+        self.by_name = {limit.name: LimitRule(number, limit, models) for number, limit in enumerate(limits)}
         rules = self.by_name.values()
         self.always = [rule for rule in rules if not rule.match]
         self.keyed: dict[int | str, dict[str, list[LimitRule]]] = {}
         self.needs_provider = any(_PROVIDER in (rule.scope, *(key for key, _ in rule.match)) for rule in rules)
+        self._by_own = any(key == _ACCOUNT or isinstance(key, str) for rule in rules for key, _ in rule.match)
+        self._known: dict[tuple[str | None, ...], list[LimitRule]] = {}
+        """What matches a use, by what it says of itself beside its account and its labels: a memory, and no state."""
         self.calendars = frozenset(rule.kind for rule in rules if rule.is_calendar)
         crowd = Tally((key, value) for rule in rules for key, values in rule.match for value in values)
         for rule in rules:
@@ -192,24 +291,55 @@ class LimitIndex:
     def __bool__(self) -> bool:
         return bool(self.by_name)
 
-    def matching(self, subject: Subject, *, hold: bool = False) -> list[LimitRule]:
+    def matching(self, subject: Subject, *, hold: bool = False) -> Sequence[LimitRule]:
         """Those that a use counts in, in the order of the configuration, then those of accounts, from the top; of a
         hold only those that it is known of.
         """
+        found = self._matching(subject, hold=hold)
+        if subject.caps:
+            return [*found, *(rule for rule in subject.caps if not rule.match or rule.fits(subject))]
+        return found
+
+    def product(self, name: str) -> LimitRule:
+        """What a product's tokens of the day are counted by."""
+        return self.products.get(name) or product_rule(name, None, self._alert_at)
+
+    def named(self, name: str) -> LimitRule:
+        """The limit of a name that was counted by."""
+        if name == DAILY:
+            return self.day
+        if name.startswith(PRODUCT_DAILY):
+            return self.product(name.removeprefix(PRODUCT_DAILY))
+        return self.by_name[name]
+
+    def names(self) -> list[str]:
+        """Those that bound something, in the order in which they are looked at."""
+        shorthands = [self.day] if self.day.is_bounded else []
+        return [rule.name for rule in (*shorthands, *self.products.values(), *self.by_name.values())]
+
+    def _matching(self, subject: Subject, *, hold: bool) -> Sequence[LimitRule]:
+        if self._by_own:
+            found: Sequence[LimitRule] = self._find(subject)
+        else:
+            # Whose it is and what its labels are does not matter: many uses are alike.
+            kind = subject[1:6]
+            known = self._known.get(kind)
+            if known is None:
+                if len(self._known) >= _KNOWN_MAX:
+                    self._known.clear()
+                known = self._known[kind] = self._find(subject)
+            found = known
+        if hold and subject.model is None:
+            return [rule for rule in found if not rule.asks_for_model]
+        return found
+
+    def _find(self, subject: Subject) -> list[LimitRule]:
         found = [*self.always]
         for key, by_value in self.keyed.items():
             value = subject.value(key)
             rules = None if value is None else by_value.get(value)
             if rules is not None:
                 found += [rule for rule in rules if len(rule.match) == 1 or rule.fits(subject)]
-        if hold and subject.model is None:
-            found = [rule for rule in found if not rule.asks_for_model]
-        if self.keyed and len(found) > 1:
-            found.sort(key=_number)
-        if subject.caps:
-            found += [rule for rule in subject.caps if not rule.match or rule.fits(subject)]
+        if len(found) > 1:
+            found.sort(key=attrgetter("number"))
         return found
-
-
-def _number(rule: LimitRule) -> int:
-    return rule.number

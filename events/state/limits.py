@@ -23,11 +23,18 @@ Place = tuple[str, int, str]
 """A counter: the name of its limit, since which position that counts, and the value of its scope."""
 
 
+CLOSED_MAX = 1_000
+"""Of so many values of a limit it is known that a provider has refused their requests."""
+
+
 class Approved(NamedTuple):
     """A limit that an operator has raised, by measure, until a time in microseconds; None: until it is revoked."""
 
     units: tuple[int | None, ...]
     until: int | None
+
+    def is_in_force(self, now: int) -> bool:
+        return self.until is None or now < self.until
 
 
 class Run:
@@ -45,7 +52,7 @@ class Run:
 class LimitState:
     """What one limit has counted since ``born``, a position in the log; ``since`` is when it began to, by measure."""
 
-    __slots__ = ("approved", "born", "counters", "over", "rule", "since")
+    __slots__ = ("approved", "born", "closed", "counters", "over", "rule", "since")
 
     def __init__(self, rule: LimitRule, born: int, now: int) -> None:
         self.rule = rule
@@ -54,8 +61,22 @@ class LimitState:
         self.counters: dict[str, Counter] = {}
         self.approved: dict[str, Approved] = {}
         """By value, or `ALL`."""
+        self.closed: dict[str, int] = {}
+        """By value, until when nothing is granted, because a provider has refused a request."""
         self.over: deque[tuple[int, str]] = deque()
         """When counters may be forgotten whose windows end at times of their own; one that was used since is later."""
+
+    def close(self, value: str, until: int, now: int) -> None:
+        """Grant nothing to a value until a time. The values of which that is known are bounded."""
+        self.closed = {key: at for key, at in self.closed.items() if now < at}
+        self.closed[value] = max(until, self.closed.get(value, until))
+        if len(self.closed) > CLOSED_MAX:
+            del self.closed[min(self.closed, key=lambda key: self.closed[key])]
+
+    def closed_until(self, value: str, now: int) -> int | None:
+        """Until when nothing is granted to a value; None where it is as the counter says."""
+        until = self.closed.get(value) if self.closed and self.rule.then == "wait" else None
+        return until if until is not None and now < until else None
 
     def most(self, value: str, place: int, now: int) -> int:
         """The maximum in force for a value: as configured, or as it was raised."""
@@ -64,7 +85,7 @@ class LimitState:
             return most
         for key in (value, ALL):
             raised = self.approved.get(key)
-            if raised is not None and (raised.until is None or now < raised.until):
+            if raised is not None and raised.is_in_force(now):
                 units = raised.units[self.rule.measures[place]]
                 most = most if units is None else max(most, units)
         return most
@@ -85,7 +106,7 @@ class Match(NamedTuple):
 class Limits:
     """Of all limits in force, by name. ``began`` and ``ends`` are of the calendar windows at hand, by kind."""
 
-    __slots__ = ("began", "calendars", "count", "due", "ends", "full", "is_fork", "runs", "states", "touched")
+    __slots__ = ("began", "calendars", "count", "due", "ends", "freed", "full", "is_fork", "runs", "states", "touched")
 
     def __init__(self) -> None:
         self.states: dict[str, LimitState] = {}
@@ -101,6 +122,8 @@ class Limits:
         """Whether operators know that there are too many."""
         self.runs: dict[str, Run] = {}
         self.is_fork = False
+        self.freed: set[tuple[str, str]] | None = None
+        """Counters, by limit and value, of which something has come back: no part of the state. None: no one asks."""
         self.touched: list[Match] = []
         """Of what the last use, hold or settlement counts in, what may have something to say: no part of the state, but
         decisions look at it next."""
@@ -190,6 +213,11 @@ class Limits:
             self.count += 1
         return counter
 
+    def note_freed(self, name: str, value: str) -> None:
+        """Something of a counter has come back."""
+        if self.freed is not None:
+            self.freed.add((name, value))
+
     def forget_unused(self, state: LimitState, value: str, now: int) -> None:
         """A counter that counts nothing any more is forgotten."""
         counter = state.counters[value]
@@ -226,7 +254,10 @@ class Limits:
         return (counter.last + 1) * rule.bucket_us + rule.length_us
 
     def enter_windows(self, ends: dict[str, int], now: int, *, keep: bool) -> None:
-        """Calendar windows begin; with ``keep``, of those that are at hand only the end is another."""
+        """Calendar windows begin; with ``keep``, of those that are at hand only the end is another.
+
+        The day is always at hand: `Day` counts in it too.
+        """
         for kind, end in ends.items():
             self.ends[kind] = end
             if not keep or kind not in self.began:
@@ -266,6 +297,7 @@ class Limits:
                 [[value, counter.dump()] for value, counter in state.counters.items()],
                 [[value, list(raised.units), raised.until] for value, raised in state.approved.items()],
                 [list(entry) for entry in state.over],
+                state.closed,
             ]
             for name, state in self.states.items()
         ]
@@ -277,7 +309,7 @@ class Limits:
         if not dumped:
             return
         states, self.began, self.ends, self.full, runs = dumped
-        for name, born, since, counters, approved, over in states:
+        for name, born, since, counters, approved, over, closed in states:
             state = self.states[name] = LimitState(rules[name], born, 0)
             if state.rule.owner is not None and state.rule.is_calendar:
                 self.calendars[state.rule.kind] += 1
@@ -286,6 +318,7 @@ class Limits:
                 self.counter(state, value).restore(kept)
             state.approved = {value: Approved(tuple(units), until) for value, units, until in approved}
             state.over = deque((at, value) for at, value in over)
+            state.closed = closed
         self.runs = {task: Run(tuple((n, b, v) for n, b, v in places), model) for task, places, model in runs}
         self.due = moment(min(self.ends.values())) if self.ends else NEVER
 
@@ -341,15 +374,23 @@ class _LazyStates(dict[str, LimitState]):
     def __missing__(self, name: str) -> LimitState:
         real = self._states[name]
         state = self[name] = LimitState(real.rule, real.born, 0)
-        state.since, state.approved = real.since, dict(real.approved)
+        state.since, state.approved, state.closed = real.since, dict(real.approved), real.closed
         state.counters = _LazyCounters(real.counters)
         return state
+
+    def __contains__(self, name: object) -> bool:
+        return super().__contains__(name) or name in self._states
+
+
+def states_fork(states: dict[str, LimitState]) -> dict[str, LimitState]:
+    """What limits have counted by name, each copied when it is first looked at."""
+    return _LazyStates(states)
 
 
 def fork_of(limits: Limits) -> Limits:
     """What limits have counted, as something that time may pass on and that nothing is seen of afterwards."""
     fork = Limits()
-    fork.states, fork.began, fork.ends = _LazyStates(limits.states), dict(limits.began), dict(limits.ends)
+    fork.states, fork.began, fork.ends = states_fork(limits.states), dict(limits.began), dict(limits.ends)
     fork.due, fork.count, fork.full, fork.is_fork = limits.due, limits.count, limits.full, True
     fork.runs = {name: copy(run) for name, run in limits.runs.items()}
     return fork

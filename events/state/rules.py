@@ -47,7 +47,6 @@ class Rules:
         "pauses",
         "pool_share_max",
         "prices",
-        "product_tokens",
         "quantile",
         "reserve_part",
         "throttle_rate",
@@ -89,14 +88,8 @@ class Rules:
         self.paused_products: frozenset[str | None] = frozenset(
             name for name, product in config.products.items() if product.paused
         )
-        self.product_tokens: dict[str | None, int] = {
-            name: product.token_budget_daily
-            for name, product in config.products.items()
-            if product.token_budget_daily is not None
-        }
-        """The tokens per day of the products that have a limit of their own."""
         self.counters_max = config.limits_counters_max
-        self.limits = LimitIndex(config.limits, self.catalogued)
+        self.limits = LimitIndex(config, self.catalogued)
         self.pauses = self.paused or bool(self.paused_products)
 
     def with_config(self, config: Config) -> "Rules":

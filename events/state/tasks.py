@@ -196,6 +196,10 @@ class Tasks:
         found = self.known.get(task)
         return found is not None and found.is_open
 
+    def is_waiting(self, task: str) -> bool:
+        """Whether it may still run, and does not."""
+        return self.is_open(task) and task not in self.running
+
     def waiting_for(self, task: Task) -> list[Task]:
         """Its dependents, in the order in which they were submitted."""
         return sorted((self.known[name] for name in task.dependents or ()), key=lambda dependent: dependent.number)

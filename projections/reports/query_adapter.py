@@ -4,7 +4,6 @@ It has what queries read and nothing else: no command may be decided on it.
 """
 
 import datetime as dt
-from collections import Counter
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -20,7 +19,7 @@ from tallystick.events.decide.turn import Turn
 from tallystick.events.messages.replies import BudgetStatus, GlobalStatus
 from tallystick.events.state.accounts import Account
 from tallystick.events.state.ledger import Ledger
-from tallystick.events.state.money import minus, money
+from tallystick.events.state.money import money
 from tallystick.events.state.rules import Rules
 from tallystick.projections.views.agents import AgentRow, account_of
 from tallystick.projections.views.cost import DayRow
@@ -46,6 +45,7 @@ class QueryAdapter:
         _set_day(self._ledger, day or Today(), now)
         self._turn = Turn(self._ledger, now, "status", "")
         self._count = fleet.agents_open
+        self._counted: Ledger | None = None
         self._memory: Memory | None = None
 
     @property
@@ -55,10 +55,18 @@ class QueryAdapter:
 
     def budget_status(self, agent: str) -> BudgetStatus:
         """One open account, as `GetStatus` answers."""
+        counted = self._counted
+        if counted is not None and agent in counted.accounts:
+            self._memory = {} if self._memory is None else self._memory
+            return status(Turn(counted, self._turn.now, "status", ""), counted.accounts[agent], self._memory)
         if self._memory is None:
             self._memory = {}
             self._open_all()
         return status(self._turn, self.account(agent), self._memory)
+
+    def count_limits(self, ledger: Ledger) -> None:
+        """Limits are counted in the core's state alone: it says what an agent is answered under them."""
+        self._counted, self._memory = ledger, None
 
     def _open_all(self) -> None:
         """Every account is found below its parent."""
@@ -83,9 +91,13 @@ class QueryAdapter:
 def _set_day(ledger: Ledger, today: Today, now: dt.datetime) -> None:
     day, row = ledger.day, today.row or DayRow(date="")
     day.date, day.ends_at = row.date, day_of(ledger.rules.config, now)[1]
-    day.opening = minus((ledger.spent[0], ledger.spent[1], ledger.spent[2]), money(row.used.triple))
-    day.approved, day.tripped = row.approved, row.breaker
-    day.by_product, day.held_by_product = Counter(today.by_product), Counter(today.held_by_product)
+    day.tripped = row.breaker
+    day.configure(ledger.rules.limits, 0)
+    day.counter.used, day.counter.held, day.counter.opened = list(money(row.used.triple)), [*ledger.held], 0
+    day.approve(row.approved)
+    for product, state in day.products.items():
+        counter = state.counters[product]
+        counter.used, counter.held = [today.by_product.get(product, 0)], [today.held_by_product.get(product, 0)]
 
 
 def _ledger_of(row: FleetRow) -> Ledger:

@@ -7,9 +7,8 @@ import msgspec
 from rich.table import Table
 from rich.text import Text
 
-from tallystick.actors.runtime.opening import open_ledger
-from tallystick.cli.common import Moment, at_option, console, json_option, json_text, reading, state_then, store_option
-from tallystick.events.decide.clock import pass_time
+from tallystick.cli.common import Moment, at_option, console, json_option, json_text, store_option
+from tallystick.cli.viewing import counted
 from tallystick.events.decide.limit_status import get_limits
 from tallystick.events.decide.turn import Turn
 from tallystick.events.messages.limit_replies import LimitStatus, LimitStatuses
@@ -41,12 +40,8 @@ def limits(store_url: str, count: int, at: Moment | None, as_json: bool, **asked
       tallystick limits --agent a-7
       tallystick limits --limit user-day --value ann --json
     """
-    with reading(store_url) as store:
-        ledger = open_ledger(store).ledger if at is None else state_then(store, at).ledger
+    ledger = counted(store_url, at)
     now = dt.datetime.now(dt.UTC) if at is None else at.time or ledger.now
-    if at is None:
-        # Windows that are over since the last message are not shown as if they were at hand.
-        pass_time(ledger, now)
     query = msgspec.convert({"type": "GetLimits", "count": count, **asked}, GetLimits)
     found = get_limits(Turn(ledger, now, "", ""), query)
     if isinstance(found, Refusal):
@@ -88,7 +83,8 @@ def _show(found: LimitStatuses) -> None:
 
 
 def _then(one: LimitStatus) -> str:
-    return one.then if one.raised_until is None else f"{one.then} (raised until {one.raised_until})"
+    then = one.then if one.raised_until is None else f"{one.then} (raised until {one.raised_until})"
+    return then if one.rate_limited_until is None else f"{then} (rate limited until {one.rate_limited_until})"
 
 
 def _amounts(by_measure: dict[str, int | float | str]) -> str:

@@ -15,6 +15,7 @@ from tallystick.actors.runtime.opening import RefusedConfig
 from tallystick.actors.runtime.pending import Unanswered
 from tallystick.cli.common import WRONG_INPUT
 from tallystick.config.errors import ConfigError
+from tallystick.config.spelling import half_in
 from tallystick.events.log.codec import BrokenChain
 from tallystick.events.log.store import StoreError, WriterPresent
 from tallystick.wording import one_line
@@ -67,6 +68,7 @@ class Program(click.Group):
         """Run, and exit with 0, 1 (it was tried and did not come out well) or 2 (what was asked makes no sense)."""
         log_plainly()
         try:
+            _check_text(sys.argv[1:] if args is None else args)
             code = super().main(args, prog_name, complete_var, standalone_mode=False, **extra)
             sys.stdout.flush()
         except BrokenPipeError:
@@ -86,6 +88,17 @@ class Program(click.Group):
             _complain(_advised(error), None)
             code = WRONG_INPUT if isinstance(error, ConfigError) else 1
         sys.exit(code if isinstance(code, int) else 0)
+
+
+def _check_text(args: Sequence[str]) -> None:
+    """Refuse arguments that are not UTF-8: nothing could be recorded, found or printed under such a text.
+
+    Raises:
+        click.UsageError: there is one.
+    """
+    for number, given in enumerate(args, start=1):
+        if half_in(given):
+            raise click.UsageError(f"argument {number}: found {given[:60]!a}, allowed is UTF-8")
 
 
 def _complain(sentence: str, ctx: click.Context | None) -> None:

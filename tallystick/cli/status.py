@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tallystick.cli.common import Moment, at_option, console, json_option, json_text, store_option
-from tallystick.cli.viewing import opened_views
+from tallystick.cli.viewing import counted, opened_views
 from tallystick.config.amounts import DIMENSIONS, EDGE_NAMES, Amounts, Triple, cents, dollars, percent
 from tallystick.config.limits import AccountLimit
 from tallystick.events.decide.answers import stamp
@@ -67,6 +67,8 @@ def status(store_url: str, agent: str | None, at: Moment | None, limit: int | No
         found = Status(views)
         now = _now(found, at)
         queries, work, breaker = found.queries(now), TaskDay(views, now), Costs(views).breaker
+        if queries.rules.limits or any(row.limits for row in found.agents.values()):
+            queries.count_limits(counted(store_url, at))
         if agent is not None:
             _show_agent(found, queries, agent, as_json)
         elif as_json:
@@ -111,9 +113,6 @@ def agent_json(row: AgentRow, queries: QueryAdapter | None) -> dict[str, Any]:
     """`GetStatus` and the row's times; what only an open account has is null without ``queries``."""
     if queries is not None:
         answered: dict[str, Any] = msgspec.to_builtins(queries.budget_status(row.agent))
-        if row.limits and row.allocated == Amounts():
-            # What counts in its limits is no view's: `tallystick limits --agent` shows it.
-            answered |= {"percentage": row.percentage, "remaining": shown(row.remaining.triple)}
     else:
         plain = ("agent", "agent_type", "product", "workflow", "priority", "parent", "state")
         answered = {name: getattr(row, name) for name in plain}
@@ -146,11 +145,12 @@ def _show_agent(found: Status, queries: QueryAdapter, id: str, as_json: bool) ->
     table = _grid()
     for name, value in answered.items():
         if isinstance(getattr(row, name, None), Amounts):
-            table.add_row(_label(name), Text(rounded_amounts(getattr(row, name).triple)))
+            exact = _triple(value) if row.limits and isinstance(value, dict) else getattr(row, name).triple
+            table.add_row(_label(name), Text(rounded_amounts(exact)))
         elif name in ("covered", "subtree"):
             _add_shared(table, name, value, answered)
         elif name == "percentage":
-            table.add_row("used", f"{used_percent(row)} %")
+            table.add_row("used", f"{int(value * 100) if row.limits else used_percent(row)} %")
         elif name == "status":
             table.add_row("level", _level(row.level))
         elif name in ("limits", "obstacles"):

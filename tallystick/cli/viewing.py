@@ -6,8 +6,11 @@ from collections.abc import Iterator
 
 import click
 
-from tallystick.cli.common import Moment, progress_bar, reading
+from tallystick.actors.runtime.opening import open_ledger
+from tallystick.cli.common import Moment, progress_bar, reading, state_then
+from tallystick.events.decide.clock import pass_time
 from tallystick.events.log.store import Store
+from tallystick.events.state.ledger import Ledger
 from tallystick.projections.reports.status import Status
 from tallystick.projections.store.as_of import NotThere, views_at
 from tallystick.projections.store.runner import catch_up, open_view_store
@@ -28,6 +31,23 @@ def opened_views(store_url: str, at: Moment | None) -> Iterator[ViewStore]:
             yield views
         finally:
             views.close()
+
+
+def counted(store_url: str, at: Moment | None) -> Ledger:
+    """The core's state, with what limits have counted: now, or at a moment.
+
+    Windows that are over since the last message are not shown as if they were at hand.
+
+    Raises:
+        StoreError: the store cannot be read.
+        ClickException: the log does not reach there.
+    """
+    with reading(store_url) as store:
+        if at is not None:
+            return state_then(store, at).ledger
+        ledger = open_ledger(store).ledger
+    pass_time(ledger, dt.datetime.now(dt.UTC))
+    return ledger
 
 
 def moment_of(views: ViewStore, at: Moment | None) -> dt.datetime:

@@ -23,7 +23,7 @@ _LED_TO_REFUSAL: dict[str, tuple[type[e.Event], ...]] = {
     "breaker_open": (e.BreakerTripped,),
     "daily_limit_reached": (e.ConfigLoaded, e.DayBegan, e.LimitApproved),
     "limit_not_raised": (e.ConfigLoaded,),
-    "limit_reached": (e.ConfigLoaded, e.LimitWindowsBegan, e.LimitRaised, e.LimitLine),
+    "limit_reached": (e.ConfigLoaded, e.LimitWindowsBegan, e.LimitRaised, e.LimitLine, e.ProviderRefused),
     "unknown_limit": (e.ConfigLoaded,),
     "paused": (e.FleetPaused, e.ConfigLoaded),
     "throttled": (e.LevelChanged, e.AgentThrottled),

@@ -73,6 +73,8 @@ class AgentHistories:
         """The largest debt by dimension."""
         self.from_reserve = ZERO
         self.renewals = 0
+        self.spent: dict[str, tuple[str, Money]] = {}
+        """By hold: whose it was, and what it was spent with when it expired, unless a settlement has replaced that."""
         self.changed: set[str] = set()
         """The agents whose action has changed since this was emptied."""
 
@@ -163,7 +165,15 @@ class AgentHistories:
     def _correct(self, event: e.UsageCorrected) -> str:
         history = self._of(event.agent)
         history.used, self.used = plus(history.used, event.difference), plus(self.used, event.difference)
+        if isinstance(event.record, e.HoldSpent) and event.record.hold in self.spent:
+            agent, units = self.spent.pop(event.record.hold)
+            if not event.settles:
+                self.spent[event.record.hold] = agent, plus(units, event.difference)
         return event.charged or event.agent
+
+    def _spend(self, event: e.HoldSpent) -> str:
+        self.spent[event.hold] = event.agent, (event.tokens, event.time_ms, event.cost_nanos)
+        return self._use(event)
 
     def _open(self, event: e.BudgetAllocated) -> str:
         history = self._of(event.agent)
@@ -235,7 +245,7 @@ class AgentHistories:
     _STEPS: ClassVar[dict[type[e.Event], Callable[["AgentHistories", Any], str | None]]] = {
         e.UsageReported: _use,
         e.HoldSettled: _use,
-        e.HoldSpent: _use,
+        e.HoldSpent: _spend,
         e.UsageCorrected: _correct,
         e.BudgetAllocated: _open,
         e.BudgetReleased: _release,

@@ -44,13 +44,14 @@ def put(ledger: Ledger, event: e.Event) -> None:
     match event:
         case e.ConfigLoaded(date=str(date), day_ends_at=dt.datetime() as ends_at):
             ledger.day.date, ledger.day.ends_at = date, ends_at
-            ledger.limits.end_windows(event.limit_windows)
+            ledger.limits.end_windows({"day": ends_at, **event.limit_windows})
         case e.LimitWindowsBegan():
             ledger.limits.end_windows(event.window_ends)
         case e.BudgetAllocated():
             ledger.limits.end_windows(event.limit_windows)
         case e.DayBegan():
             ledger.day.date, ledger.day.ends_at = event.date, event.ends_at
+            ledger.limits.end_windows({"day": event.ends_at})
         case e.TotalBudgetSet() | e.PeriodRenewed():
             ledger.period_ends = event.period_ends_at
 

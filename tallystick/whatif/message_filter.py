@@ -4,7 +4,7 @@ A message is a fact: it was sent. But an agent that obeys sends some messages on
 does not give. Each rule here is an assumption, and is listed with the result.
 """
 
-from collections.abc import Iterable, Set
+from collections.abc import Iterable, Mapping, Set
 from typing import NamedTuple
 
 import msgspec
@@ -251,9 +251,24 @@ class MessageFilter:
             self.beyond_log_by_runs = plus(self.beyond_log_by_runs, more_used)
         self.beyond_log = plus(self.beyond_log, self.beyond_log_by_runs)
 
+    def count_spent(self, in_log: Mapping[str, tuple[str, Money]], here: Mapping[str, tuple[str, Money]]) -> None:
+        """Compare what expired holds were spent with, of those that were not settled later: by hold, in the log and
+        here.
+        """
+        for hold, (agent, _) in {**in_log, **here}.items():
+            units = minus(in_log.get(hold, _NOT_SPENT)[1], here.get(hold, _NOT_SPENT)[1])
+            missing = self._missing.get(hold)
+            if any(_positive(units)):
+                why = NOT_BEGUN if missing is None or missing.why not in REASONS else missing.why
+                self._save(agent, _positive(units), why)
+            self.beyond_log = plus(self.beyond_log, _positive(minus(ZERO, units)))
+
     def _save(self, agent: str, used: Money, reason: str) -> None:
         self.saved.setdefault(agent, Saved()).add(used)
         self.saved_by_reason[reason].add(used)
+
+
+_NOT_SPENT = "", ZERO
 
 
 def _positive(units: Money) -> Money:

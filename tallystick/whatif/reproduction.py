@@ -152,7 +152,7 @@ class Reproduction:
         if isinstance(command, c.CorrectUsage):
             # What the event says of its record is not believed: the log has it.
             command = with_record(command, self.ledger, self._log)
-        decided = decide(self.ledger, command, step.at, step.id, step.by)
+        decided = decide(self.ledger, command, step.at, step.id, step.by, step.waited())
         return decided.events, decided.own, encode_answer(decided.answer)
 
     def _refuse_again(self, step: Step) -> tuple[list[Event], int, bytes]:

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from tallystick.events import messages as c
-from tallystick.events.catalog import STORED_NAME, Event, RequestRefused, UsageCorrected
+from tallystick.events.catalog import STORED_NAME, Event, HoldSpent, RequestRefused, UsageCorrected
 from tallystick.events.catalog.event import EPOCH
 from tallystick.events.decide.levels import STOP
 from tallystick.events.decide.spelling import is_known
@@ -119,6 +119,7 @@ class Rerun:
             BrokenInvariant: the money of the other history is not where its accounts say it is.
         """
         self._cancel_holds()
+        self.message_filter.count_spent(self.recorded.spent, self.other.spent)
         self.message_filter.count_shifted(self.shifted.used_less.items())
         check_conserved(self.other.ledger)
         self.difference = self.difference or self._comparison.end()
@@ -285,6 +286,8 @@ class Rerun:
         command = self._other.corrections.command(corrected, asked, step.id, step.by)
         if command is not None:
             self._other.put(command, step.at, step.id, step.by)
+        elif isinstance(corrected.record, HoldSpent) and corrected.record.hold in self.recorded.spent:
+            return  # It is compared at the end, as it is then.
         elif not self.message_filter.count_correction(corrected):
             self.shifted.used_in_log(Usage(corrected.agent, corrected.difference))
 
@@ -310,7 +313,7 @@ class Rerun:
         sent = self.message_filter.sent(command, refused, log, self.other.ledger)
         if sent is None:
             return None
-        decided = self._other.put(sent, step.at, step.id, step.by)
+        decided = self._other.put(sent, step.at, step.id, step.by, step.waited())
         answer = None if decided is None else decided.answer
         if self.message_filter.note_answer(sent, refused, answer, log):
             self._holds_to_cancel.append(step.id)

@@ -26,7 +26,7 @@ from tallystick.events.catalog import Event, TaskStarted
 from tallystick.events.catalog.event import EPOCH
 from tallystick.events.decide import Decided, decide, pass_time
 from tallystick.events.decide.admission import may_give_way, obstacle
-from tallystick.events.decide.turn import CLOCK, Turn
+from tallystick.events.decide.turn import CLOCK, Turn, Waited
 from tallystick.events.messages import proposals as p
 from tallystick.events.messages.replies import Refusal
 from tallystick.events.state.calendar import NEVER
@@ -175,11 +175,13 @@ class OtherHistory(ShadowSpecialists):
         self.acts = False
         self.corrections = Corrections()
 
-    def put(self, command: c.Command, at: dt.datetime, id: str, by: str) -> Decided | None:
+    def put(
+        self, command: c.Command, at: dt.datetime, id: str, by: str, waited: Waited | None = None
+    ) -> Decided | None:
         """Decide a command by the other policy; None where its id is known, and a repeat changes nothing."""
         if id in self.ledger.ids:
             return None
-        decided = decide(self.ledger, command, at, id, by)
+        decided = decide(self.ledger, command, at, id, by, waited)
         self._happened(decided.events)
         return decided
 

@@ -11,6 +11,8 @@ from tallystick.config.amounts import Amounts, Budget, InvalidAmount
 from tallystick.events import catalog as e
 from tallystick.events import messages as c
 from tallystick.events.catalog import STORED_NAME
+from tallystick.events.decide.turn import Waited
+from tallystick.events.decide.waiting import waited_of
 from tallystick.events.log.codec import BrokenChain, decode_command, decode_event
 from tallystick.events.log.store import Record
 from tallystick.events.messages import proposals as p
@@ -57,6 +59,10 @@ class Step:
             return decode_command(self.request)
         except (msgspec.MsgspecError, ValueError, ArithmeticError) as error:
             raise BrokenChain(self.own[0].position, f"its command cannot be read: {error}") from error
+
+    def waited(self) -> Waited | None:
+        """How long a `Reserve` had waited for room when it was decided: the manager knew, and the log says it."""
+        return waited_of(event_of(self.own[0])) if self.own and isinstance(self.command, c.Reserve) else None
 
     def decided_by(self) -> c.Command:
         """What the core was given: the command, or the judgement that a specialist answered it with."""
@@ -163,6 +169,7 @@ def _units(amount: Decimal | None, digits: int, recorded: int | None) -> int | N
 
 
 _WIDE = Context(prec=100)
+_OPENED = STORED_NAME[e.FleetOpened]
 _MOVED = STORED_NAME[e.BudgetMoved]
 _PLACED = frozenset(STORED_NAME[kind] for kind in (e.TaskPreempted, e.TaskStarted, e.TaskQueued))
 _OUTRANKED = " ranks higher and waits for the same slot"
@@ -210,7 +217,8 @@ _read = msgspec.json.Decoder(_Head).decode
 def steps_of(records: Iterable[Record], cuts: Container[int] = ()) -> Iterator[Step]:
     """The records of a whole log, a command at a time. Nothing is proved here, but where the records are applied.
 
-    What only time brought ends at each position in ``cuts``: the state there is wanted.
+    What only time brought ends at each position in ``cuts``: the state there is wanted. It ends also where a fleet is
+    opened again, which comes before what falls due by then: what was due before it was brought while the fleet ran.
 
     Raises:
         BrokenChain: a record cannot be read, or belongs to no command.
@@ -227,7 +235,7 @@ def steps_of(records: Iterable[Record], cuts: Container[int] = ()) -> Iterator[S
                 raise BrokenChain(record.position, "the record belongs to no command before it")
             step.own.append(record)
             continue
-        if step is not None and (step.own or step.at != head.at):
+        if step is not None and (step.own or step.at != head.at or record.name == _OPENED):
             yield step
             step = None
         step = step or Step(head.at)

@@ -77,7 +77,7 @@ def test_the_allocator_works_in_the_managers_thread(open_fleet: OpenFleet, monke
 
     for name in ("answer", "follow", "wake"):
         note(Allocator, name, "allocator")
-    note(Manager, "_decide", "core")
+    note(Manager, "decide", "core")
     note(Tracker, "handle", "tracker")
     fleet = open_fleet(**ONE_SLOT)
     fleet.ask([submission("a"), submission("b")])
@@ -130,7 +130,7 @@ def test_an_error_of_the_core_is_not_taken_for_the_allocators(
     open_fleet: OpenFleet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fleet = open_fleet(**ONE_SLOT)
-    monkeypatch.setattr(Manager, "_decide", fail)
+    monkeypatch.setattr(Manager, "decide", fail)
     assert fleet.ask(submission("a"), timeout=SECONDS)["error"]["code"] == "halted"
     assert fleet.halted is not None
 

@@ -91,8 +91,8 @@ def sample(hint: Any) -> Any:
     hint = present(hint)
     if get_origin(hint) is Literal:
         return get_args(hint)[0]
-    if get_origin(hint) is dict and get_args(hint)[1] is str:
-        return {'ä"': "b,"}
+    if get_origin(hint) is dict and get_args(hint)[1] is not Any:
+        return {'ä"': sample(get_args(hint)[1])}
     if get_origin(hint) in (list, tuple):
         return get_origin(hint)([sample(get_args(hint)[0])])
     if get_origin(hint) is UnionType:

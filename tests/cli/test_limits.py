@@ -112,6 +112,29 @@ def test_a_log_with_limits_is_verified_by_deciding_it_anew(url: str) -> None:
     assert "all as recorded" in run("audit", "verify", "--store", url).stdout
 
 
+def test_status_says_what_limits_are_in_the_way_now_and_as_it_was_then(url: str) -> None:
+    before = json.loads(run("limits", "--store", url, "--json", "--limit", "user-total").stdout)
+    assert before["limits"][0]["used"]["tokens"] == 850
+    end = json.loads(run("audit", "verify", "--store", url, "--json").stdout)["events"]
+    with Fleet.open(url) as fleet:
+        assert "ok" in fleet.ask({"type": "ReportUsage", "agent": "ann", "usage": {"tokens": 150}})
+    now = json.loads(run("status", "--agent", "ann", "--json", "--store", url).stdout)
+    assert (now["action"], now["decided_by"]) == ("stop", "limit:user-total")
+    assert [one["code"] for one in now["obstacles"]] == ["limit_reached"]
+    assert "limit_reached: limit user-total of u-1" in run("status", "--agent", "ann", "--store", url).stdout
+    then = json.loads(run("status", "--agent", "ann", "--json", "--store", url, "--at", str(end)).stdout)
+    assert (then["action"], then["obstacles"]) == ("continue", [])
+
+
+def test_limits_of_the_day_are_shown_too(url: str) -> None:
+    shown = json.loads(run("limits", "--store", url, "--json").stdout)["limits"]
+    assert [one["limit"] for one in shown] == ["user-total", "calls"]
+    with Fleet.open(url) as fleet:
+        assert "ok" in fleet.ask({"type": "LoadConfig", "config": {"daily_limits": {"max_tokens_total": 950}}})
+    shown = json.loads(run("limits", "--store", url, "--json").stdout)["limits"]
+    assert (shown[0]["limit"], shown[0]["used"]) == ("daily", {"tokens": 850})
+
+
 # --- limits of accounts ----------------------------------------------------------------------------------------------
 
 
@@ -146,6 +169,7 @@ def test_status_shows_the_limits_of_an_account_without_a_carve_out(team: str) ->
     text = run("status", "--store", team, "--agent", "ann").stdout
     assert "ann/1: at most 2.00 cost_usd (day)" in text
     assert "90 %" in text
+    assert "$0.20" in text
     status = json.loads(run("status", "--store", team, "--agent", "ben", "--json").stdout)
     assert status["limits"] == [{"limit": "ben/1", "max": {"cost_usd": "5"}, "window": "month"}]
     assert (status["allocated"], status["percentage"], status["status"]) == ({}, 1.0, "black")

@@ -158,7 +158,7 @@ def test_a_rebuild_for_machines_names_versions_and_position(run: Run) -> None:
     assert json.loads(result.stdout) == {
         "position": listed(run)["log_position"],
         "views": [
-            {"view": "holds", "version": 2, "before": None},
+            {"view": "holds", "version": VERSIONS["holds"], "before": None},
             {"view": "agents", "version": VERSIONS["agents"], "before": VERSIONS["agents"]},
         ],
     }

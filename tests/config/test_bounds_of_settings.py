@@ -2,12 +2,13 @@
 
 import re
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
 from tallystick.config.errors import ConfigError
 from tallystick.config.loader import from_mapping
-from tests.support.extremes import EXTREMES, mapping_of
+from tests.support.extremes import EXTREMES, put
 from tests.support.pages import PROJECT
 
 ALLOWED = dict(
@@ -17,14 +18,22 @@ ALLOWED = dict(
         re.MULTILINE,
     )
 )
-"""By key, what the reference says: a NAME in it stands for any."""
+"""By key, what the reference says: a NAME in it stands for any, and N for any place in a list."""
 SINGLE = {key: [str(value) for k, value in EXTREMES if k == key] for key, _ in EXTREMES}
 
 
 def words_for(key: str) -> str:
-    return ALLOWED[
-        next(listed for listed in ALLOWED if re.fullmatch(listed.replace("NAME", r"[\w-]+"), key.removesuffix(".0")))
-    ]
+    return next(words for listed, words in ALLOWED.items() if _pattern(listed).fullmatch(key))
+
+
+def _pattern(listed: str) -> re.Pattern[str]:
+    return re.compile(re.escape(listed).replace("NAME", r"[\w-]+").replace(r"\[N\]", r"\[\d+\]"))
+
+
+def mapping(key: str, value: str) -> dict[str, Any]:
+    made: dict[str, Any] = {}
+    put(made, key, Decimal(value))
+    return made
 
 
 @pytest.mark.parametrize("key", SINGLE)
@@ -35,8 +44,8 @@ def test_one_beyond_the_lowest_or_the_highest_is_refused_by_the_bounds_that_the_
     step = Decimal(1) if "whole" in words else Decimal(1).scaleb(-int(words.split()[-2]))
     for beyond in (lowest - step, highest + step):
         with pytest.raises(ConfigError) as caught:
-            from_mapping(mapping_of(key, Decimal(f"{beyond:f}")))
-        assert str(caught.value).startswith(f"{key.replace('.0', '[0]')}: found {beyond}, allowed is {words}")
+            from_mapping(mapping(key, f"{beyond:f}"))
+        assert str(caught.value).startswith(f"{key}: found {beyond}, allowed is {words}")
 
 
 def test_every_number_of_the_reference_was_tried() -> None:

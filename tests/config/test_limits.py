@@ -79,7 +79,7 @@ LIMIT = "limits:\n  - {name: cap, window: day, max: {tokens: 5}}\n"
         (
             "limits:\n  - {name: cap, window: fortnight, max: {tokens: 5}}",
             "2:25: limits[0].window",
-            "found 'fortnight', allowed is one of total, hour, day, week, month",
+            "found 'fortnight', allowed is one of total, hour, day, week, month, or a length such as {hours: 5}",
         ),
         (
             "limits:\n  - {name: cap, window: {hours: 5, days: 1}, max: {tokens: 5}}",

@@ -3,13 +3,11 @@
 import ast
 import re
 import sqlite3
-from collections.abc import Iterator, Mapping
-from decimal import Decimal
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, get_args, get_origin
+from typing import Any
 
 import click
-import msgspec
 import pytest
 import yaml
 
@@ -26,6 +24,7 @@ from tallystick.events.log.store import open_store
 from tallystick.events.messages import WIRE, Command
 from tallystick.events.messages.proposals import INTERNAL
 from tallystick.projections.store.runner import catch_up, open_view_store
+from tests.support.extremes import numbers_of
 from tests.support.pages import PROJECT, blocks
 
 REFERENCE = PROJECT / "docs" / "reference"
@@ -201,24 +200,7 @@ def test_every_key_is_listed_with_its_default_and_no_other() -> None:
 
 def test_the_bounds_of_every_number_are_listed() -> None:
     listed = {names(row[0])[0]: row[1] for row in rows(sections(text_of("configuration.md"), 2)["Bounds"])}
-    assert listed == dict(numbers_of(Config, ""))
-
-
-def numbers_of(section: type, above: str) -> Iterator[tuple[str, str]]:
-    """Each key that holds a number, with the words that its errors name as allowed."""
-    for field in msgspec.structs.fields(section):
-        kinds: list[Any] = [field.type]
-        while kinds:
-            kind = kinds.pop()
-            if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
-                named = ".NAME" if get_origin(field.type) in (Mapping, tuple) else ""
-                yield from numbers_of(kind, f"{above}{field.name}{named}.")
-            elif get_origin(kind) is Annotated and get_args(kind)[0] in (int, Decimal):
-                named = ".NAME" if get_origin(field.type) is Mapping else ""
-                meta = next(note for note in get_args(kind) if isinstance(note, msgspec.Meta))
-                yield f"{above}{field.name}{named}", str(meta.description)
-            elif get_origin(kind) is not Annotated:
-                kinds += get_args(kind)
+    assert listed == {key: meta.description for key, meta in numbers_of(Config)}
 
 
 # --- conditions -------------------------------------------------------------------------------------------------------

@@ -96,6 +96,8 @@ def message(place: Place, written: str) -> Message:
         if (place.type, place.name) in (("ReportUsage", "requests"), ("CorrectUsage", "position"))
         else {}
     )
+    if (place.type, place.keys[0]) == ("ApproveLimit", "max"):
+        made = {"type": "ApproveLimit", "limit": "cap"}
     if place.name in ALONE:
         made[ALONE[place.name]] = BOUNDS[place.name].highest
         made[ALONE[place.name]] = int(made[ALONE[place.name]])

@@ -136,7 +136,7 @@ def test_more_budget_ends_it_and_arms_it_again() -> None:
     assert core.when(use("a", 4_500)).last_call
 
 
-def test_who_is_stopped_already_is_told_of_no_last_call() -> None:
+def test_an_agent_that_is_stopped_already_gets_no_last_call() -> None:
     core = calling(allocate("a", 1_000))
     answer = core.when(use("a", 1_000))
     assert (answer.last_call, answer.action) == (False, "stop")
@@ -193,7 +193,7 @@ def test_without_the_setting_nothing_is_kept_and_a_last_call_is_a_hold_like_othe
     assert core.every(e.LastCallGiven) == []
 
 
-def test_a_snapshot_keeps_who_was_told_and_the_largest_operation() -> None:
+def test_a_snapshot_keeps_which_last_calls_were_given_and_the_largest_operation() -> None:
     core = calling(allocate("a", 1_000), use("a", 850), last("a", "g", 20))
     again = snapshot.load(snapshot.dump(core.ledger))
     assert again is not None

@@ -10,26 +10,9 @@ from tallystick.events import catalog as e
 from tallystick.events import messages as c
 from tallystick.events.messages.replies import Refusal
 from tests.support.core import Core, allocate, budget, complete, fleet, hold, settle, start, submit, use
+from tests.support.limited import ask, limit, limited, report
 
 MINUTE = 60
-
-
-def limited(*limits: dict[str, Any], **config: Any) -> Core:
-    """A fleet with these limits, and with no others."""
-    none = {"daily_limits": {"max_tokens_total": None, "max_cost_usd": None}, "max_concurrent": {"total": None}}
-    return Core(fleet(10_000_000, "1000", limits=list(limits), **{**none, **config}))
-
-
-def limit(name: str = "cap", **rest: Any) -> dict[str, Any]:
-    return {"name": name, **rest}
-
-
-def ask(agent: str, id: str, tokens: int, **rest: Any) -> c.Reserve:
-    return c.Reserve(agent=agent, id=id, estimate=budget(tokens), **rest)
-
-
-def report(agent: str, tokens: int, **rest: Any) -> c.ReportUsage:
-    return c.ReportUsage(agent=agent, usage=budget(tokens), **rest)
 
 
 # --- holds -----------------------------------------------------------------------------------------------------------
@@ -218,13 +201,14 @@ def test_calendar_windows_end_when_the_clocks_of_the_zone_say_so(zone: str, wind
     core = Core()
     core.now = at(now)
     core.given(fleet(1_000, timezone=zone, limits=[limit(window=window, max={"tokens": 10})]))
-    assert core.only(e.ConfigLoaded).limit_windows == {window: at(ends)}
+    loaded = core.only(e.ConfigLoaded)
+    assert {"day": loaded.day_ends_at, **loaded.limit_windows}[window] == at(ends)
     core.given(allocate("ann", 500), use("ann", 10))
     core.pass_time(at(ends) - dt.timedelta(microseconds=1))
     core.when(hold("ann", "a", 1))
     core.then_refused("limit_reached")
     core.pass_time(at(ends))
-    assert core.every(e.LimitWindowsBegan)
+    assert core.every(e.DayBegan if window == "day" else e.LimitWindowsBegan)
     core.given(hold("ann", "b", 10))
 
 
@@ -507,7 +491,7 @@ def test_a_task_is_admitted_where_what_it_may_use_is_within_limits_of_a_day_or_l
     assert core.when(submit("t4", "qa-engineer", product="web")).decision == "admitted"
 
 
-def test_what_a_run_promises_shrinks_as_it_uses_it_and_its_own_holds_are_a_part_of_it() -> None:
+def test_what_a_run_commits_shrinks_as_it_uses_it_and_its_own_holds_are_a_part_of_it() -> None:
     core = limited(limit(window="total", max={"tokens": 100_000}), token_budgets={"default": 80_000})
     core.given(submit("t1"), allocate("ann", 50_000))
     core.when(hold("ann", "a", 20_001))

@@ -5,9 +5,9 @@ from decimal import Decimal
 from tallystick.config.amounts import Usage
 from tallystick.events import catalog as e
 from tallystick.events import messages as c
-from tests.events.test_limits import ask, limit, limited, report
 from tests.support.core import Core, allocate, settle
 from tests.support.corrections import asked
+from tests.support.limited import ask, limit, limited, report
 
 DAY = limit(window="day", max={"tokens": 1_000})
 

@@ -141,7 +141,7 @@ def test_a_hold_may_be_asked_for_by_its_parts_alone_and_a_given_cost_wins() -> N
     assert (held.amount.tokens, held.amount.cost_usd) == (1_100, "0.0035")
     held = said(core, "Reserve", model="gpt-4o", estimate={"tokens": 10, "cost_usd": "0.5"})
     assert held.amount.cost_usd == "0.50"
-    held = said(core, "Reserve", model="mystery-9", input_tokens=10)
+    held = said(core, "Reserve", model="mystery-9", input_tokens=10, output_tokens=5)
     assert held.unpriced
 
 

@@ -35,6 +35,11 @@ HAPPENED: list[e.Event] = [
     e.HoldPlaced(hold="h-2", agent="bob", amount=Amounts(20), ttl_ms=1_000, expires_at=AT),
     e.HoldPlaced(hold="h-3", agent="bob", amount=Amounts(30, 10), ttl_ms=1_000, expires_at=AT),
     e.HoldSettled(hold="h-2", agent="bob", tokens=25),
+    e.HoldPlaced(
+        hold="h-4", agent="bob", amount=Amounts(9), ttl_ms=1_000, expires_at=AT, spends=True, estimated_by="quantile",
+    ),
+    e.HoldSpent(hold="h-4", agent="bob", tokens=9, day="2026-03-04"),
+    e.BudgetAllocated(agent="gus", amount=Amounts(100), lease_ms=1_000),
     e.BudgetDrawn(agent="bob", amount=Amounts(100), borrowed=True),
     e.Covered(source="pool", target="bob", amount=Amounts(7), cause="under_estimate"),
     e.ReserveDrawn(agent="ann", amount=Amounts(200)),
@@ -78,14 +83,14 @@ HAPPENED: list[e.Event] = [
 ]  # fmt: skip
 
 DIGESTS = {
-    ("fleet", 5): "cbe3ce71446c01da",
-    ("holds", 2): "8dd4f6dc7061298b",
-    ("agents", 5): "874600abe83c1500",
-    ("timeline", 1): "3c69e9f3b5574fa7",
-    ("forecasts", 1): "609d6724a54b1bd9",
+    ("fleet", 6): "1338a0dce0480fd2",
+    ("holds", 3): "8dd4f6dc7061298b",
+    ("agents", 6): "142c1f4372effb97",
+    ("timeline", 1): "143f39ed2aba4698",
+    ("forecasts", 1): "69d048d61638d482",
     ("accuracy", 1): "f44ddd0b9a86225e",
-    ("hours", 1): "bafd213929f577fa",
-    ("cost", 4): "f34a917b84ee61ea",
+    ("hours", 1): "55c93a12c51cd074",
+    ("cost", 4): "6efef860a4caf1f8",
     ("tasks", 6): "73c35d53c0e1efb9",
 }
 """Of the rows of each version of a view."""

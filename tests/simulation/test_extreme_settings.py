@@ -12,26 +12,17 @@ from tallystick.config.loader import from_mapping
 from tallystick.config.settings import Config
 from tests.support.core import START
 from tests.support.driving import simulated
-from tests.support.extremes import EXTREMES, mapping_of
+from tests.support.extremes import EXTREMES, put
 
 Message = dict[str, Any]
 SECONDS = dt.timedelta(seconds=1)
-
-
-def _merge(into: dict[str, Any], more: dict[str, Any]) -> None:
-    for key, value in more.items():
-        below = into.setdefault(key, {} if isinstance(value, dict) else value)
-        if isinstance(value, dict) and isinstance(below, dict):
-            _merge(below, value)
-        else:
-            into[key] = value
 
 
 def config_of(chosen: list[tuple[str, int | str]]) -> Config | None:
     """A configuration with these values, where they fit together."""
     mapping: dict[str, Any] = {"total_budget": {"tokens": 100_000}, "daily_limits": {"max_cost_usd": 50}}
     for key, value in chosen:
-        _merge(mapping, mapping_of(key, value))
+        put(mapping, key, value)
     try:
         return from_mapping(mapping)
     except ConfigError:

@@ -23,6 +23,7 @@ from tallystick.events.messages.replies import Refusal
 from tallystick.events.state.conservation import check_conserved
 from tallystick.events.state.ledger import Ledger
 from tests.support.core import START
+from tests.support.few_prices import prices_for
 from tests.support.strategies import Step
 
 Timed = tuple[dt.datetime, Message]
@@ -79,7 +80,7 @@ def live(
     """Driven through the actors: the clock is moved, the message asked, the fleet let come to rest."""
     store = MemoryStore() if store is None else store
     replies = []
-    with OneByOne.open(store, config, clock=ManualClock(START)) as fleet:
+    with OneByOne.open(store, config, prices_for(store), clock=ManualClock(START)) as fleet:
         for at, message in messages:
             fleet.advance(at)
             replies.append(fleet.ask(message))
@@ -104,7 +105,7 @@ def simulated(
     ``renewed_before``: before the message of this number the fleet records what it would if it were opened again.
     """
     store = MemoryStore() if store is None else store
-    simulated = SimulatedFleet.open(store, config, None, START, reporter=reporter)
+    simulated = SimulatedFleet.open(store, config, prices_for(store), START, reporter=reporter)
     replies = []
     for number, (at, message) in enumerate(messages):
         if number == renewed_before:

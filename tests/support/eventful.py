@@ -5,6 +5,7 @@ from decimal import Decimal
 from tallystick.config.amounts import Amounts
 from tallystick.events import messages as c
 from tallystick.events.messages import proposals as p
+from tallystick.events.state.outputs import OUTPUTS_LEAST
 from tallystick.projections.views.agents import AgentRow
 from tests.support.core import Core, allocate, budget, fleet, hold, settle, submit, use
 from tests.support.strategies import Step
@@ -41,6 +42,11 @@ def eventful() -> Core:
     core.wait(61).given(p.ApplyMoves(moves=[idle]), p.WarnAgent(agent="bob", exhausted_in_seconds=90, method="average"))
     core.given(allocate("cyd", 100, "1"), use("cyd", 96), allocate("dee", 50), use("dee", 80), use("eve", 3))
     core.given(allocate("fay", 20, overdraft_max=budget(1)), use("fay", 30), use("fay", 2))
+    core.given(c.LoadConfig(config={"enforcement": {"last_call": {"percent": 10}}}))
+    core.given(allocate("gus", 100, lease_seconds=Decimal(90_000)), use("gus", 92))
+    known = {"model": "known", "input_tokens": 1}
+    core.given(*[c.ReportUsage(agent="cyd", output_tokens=1, **known)] * OUTPUTS_LEAST)
+    core.given(c.Reserve(agent="bob", id="h-4", **known), c.Settle(hold="h-4", output_tokens=9, **known))
     core.given(c.ReleaseBudget(agent="dee"), use("dee", 5), c.PauseAll(reason="lunch"), c.ReleaseReserve(reason="go"))
     core.given(c.ReleaseBudget(agent="ann/1"), use("ann/1", 7), use("bob", 8_500))
     core.given(c.ReportUsage(agent="bob", usage=budget(1), model="unheard-of"))

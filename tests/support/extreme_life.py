@@ -36,6 +36,7 @@ QUERIES: tuple[Message, ...] = (
     {"type": "GetGlobalStatus"},
     {"type": "GetQueue"},
     {"type": "GetHolds"},
+    {"type": "GetLimits"},
 )
 
 

@@ -1,5 +1,7 @@
 """Every number of the configuration with its lowest and its highest value, from the definitions of the settings."""
 
+import itertools
+import re
 from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from typing import Annotated, Any, get_args, get_origin
@@ -10,46 +12,59 @@ from tallystick.config.building import Bounds
 from tallystick.config.settings import Config
 
 NAMED = {"products": "lab", "max_concurrent.per_type": "writer", "token_budgets": "default"}
+LIMIT = {"name": "most", "window": "day", "max": {"tokens": 1_000}}
+"""What a limit needs beside the number that is tried."""
 
 
-def extremes(section: type, above: str = "") -> Iterator[tuple[str, int | str]]:
-    """Each key that holds a number, with its least and its greatest value."""
+def numbers_of(section: type, above: str = "") -> Iterator[tuple[str, msgspec.Meta]]:
+    """Each key that holds a number. NAME stands for a key that users choose, [N] for a place in a list."""
     for field in msgspec.structs.fields(section):
-        key, kinds = f"{above}{field.name}", [field.type]
+        kinds: list[tuple[str, Any]] = [(f"{above}{field.name}", field.type)]
         while kinds:
-            kind = kinds.pop()
-            if get_origin(kind) is Mapping:
-                key = f"{key}.{NAMED.get(key, '')}"
-                kinds.append(get_args(kind)[1])
-            elif get_origin(kind) is tuple:
-                key = f"{key}.0"
-                kinds.append(get_args(kind)[0])
-            elif isinstance(kind, type) and issubclass(kind, msgspec.Struct):
-                yield from extremes(kind, f"{key}.")
-            elif get_origin(kind) is Annotated and get_args(kind)[0] in (int, Decimal):
-                for value in _of(next(note for note in get_args(kind) if isinstance(note, msgspec.Meta))):
-                    yield key, value
-            elif get_origin(kind) is not Annotated:
-                kinds += get_args(kind)
+            key, kind = kinds.pop()
+            origin, parts = get_origin(kind), get_args(kind)
+            if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
+                yield from numbers_of(kind, f"{key}.")
+            elif origin is Annotated and parts[0] in (int, Decimal):
+                yield key, next(note for note in parts if isinstance(note, msgspec.Meta))
+            elif origin is Mapping:
+                kinds.append((f"{key}.NAME", parts[1]))
+            elif origin is tuple:
+                kinds.append((f"{key}[N]", parts[0]))
+            elif origin is not Annotated:
+                kinds += [(key, part) for part in parts]
 
 
-LIMIT = {"name": "n", "window": "day", "max": {"tokens": 1}}
-"""What a limit must say."""
+def extremes() -> Iterator[tuple[str, int | str]]:
+    """Each key that holds a number, with its least and its greatest value."""
+    for listed, meta in numbers_of(Config):
+        section, _, rest = listed.replace("[N]", "[0]").partition(".NAME")
+        for value in _of(meta):
+            yield (f"{section}.{NAMED[section]}{rest}" if ".NAME" in listed else section), value
 
 
-def mapping_of(key: str, value: Any) -> dict[str, Any]:
-    """A configuration in which a key has a value; the items of lists are called 0."""
-    made = value
-    names = key.split(".")
-    for place in range(len(names) - 1, -1, -1):
-        if names[place] != "0":
-            made = {names[place]: made}
-        elif isinstance(made, dict):
-            needed = LIMIT if place == 1 else {name: LIMIT[name] for name in ("window", "max")}
-            made = [{**needed, **made}]
-        else:
-            made = [made]
-    return dict(made)
+def put(mapping: dict[str, Any], key: str, value: object) -> None:
+    """Put a value under a key such as ``limits[0].max.tokens`` into a configuration."""
+    place: Any = mapping
+    names = re.findall(r"[^.\[\]]+", key)
+    last = names[-1]
+    for name, below in itertools.pairwise(names):
+        empty: Any = [] if below == "0" else {}
+        if name == "0" and not place:
+            made = {**LIMIT, "max": {}} if ".max." in key else dict(LIMIT)
+            place.append({part: said for part, said in made.items() if part != "name" or names[0] == "limits"})
+        place = place[0] if name == "0" else _entered(place, name, empty)
+    if last == "0":
+        place[:] = [value]
+    else:
+        place[last] = value
+
+
+def _entered(place: dict[str, Any], name: str, empty: Any) -> Any:
+    """What stands under a name; a window that was a word becomes a length."""
+    if not isinstance(place.get(name), dict | list):
+        place[name] = empty
+    return place[name]
 
 
 def _of(meta: msgspec.Meta) -> tuple[int | str, ...]:
@@ -62,4 +77,4 @@ def _of(meta: msgspec.Meta) -> tuple[int | str, ...]:
     return f"{least:f}", str(bounds.most)
 
 
-EXTREMES = list(extremes(Config))
+EXTREMES = list(extremes())

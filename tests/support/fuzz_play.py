@@ -29,22 +29,18 @@ from click.testing import CliRunner
 
 from tallystick import Fleet
 from tallystick.actors import manager
-from tallystick.actors.allocator import WAIT_MAX_SECONDS
 from tallystick.actors.runtime.following import Following
 from tallystick.actors.runtime.opening import open_ledger
 from tallystick.actors.runtime.pending import Pending
 from tallystick.actors.runtime.supervision import Crashes
 from tallystick.cli.main import main
 from tallystick.config.loader import from_mapping
-from tallystick.config.price_list import PriceList, Provider, Published
-from tallystick.config.prices import load_prices
-from tallystick.config.published import published_prices
-from tallystick.config.settings import Config
 from tallystick.events.log import snapshot
 from tallystick.events.log.store import open_store
 from tallystick.events.state.conservation import check_conserved
 from tallystick.events.state.ledger import Ledger
 from tests.support.core import START
+from tests.support.few_prices import few_prices
 from tests.support.fuzz_checks import Finding, compare_log, follow_views
 from tests.support.fuzz_clock import Machine, SteppedClock
 from tests.support.fuzz_session import Session, Step
@@ -180,7 +176,7 @@ class Player:
         return f"sqlite:///{folder}/fleet.db"
 
     def _open(self, first: bool = False) -> Fleet:
-        config, prices = (from_mapping(self._config), _few_prices()) if first else (None, None)
+        config, prices = (from_mapping(self._config), few_prices()) if first else (None, None)
         fleet = Fleet.open(self._url, config, prices, clock=self._clock, notify=False)
         fleet._watch.stop()  # it looks when the session says so
         return fleet
@@ -227,8 +223,9 @@ class Player:
     def _await(self, pendings: list[Pending], messages: list[Any]) -> None:
         self._fleet.quiesce(SECONDS)
         if any(pending._answers is None for pending in pendings) and self._fleet.halted is None:
-            # One that asks how a task stands may wait for it to change.
-            self._fleet.advance(self._clock.now() + dt.timedelta(seconds=WAIT_MAX_SECONDS))
+            # One that asks how a task stands may wait for it to change, and one that reserves for room.
+            longest = max(pending.waits_seconds for pending in pendings)
+            self._fleet.advance(self._clock.now() + dt.timedelta(seconds=longest))
         self._check()
         for pending, message in zip(pendings, messages, strict=True):
             if pending._answers is None:
@@ -360,18 +357,6 @@ def _documented() -> frozenset[str]:
     reference = Path(__file__).parents[2] / "docs/reference"
     text = "".join((reference / page).read_text(encoding="utf-8") for page in ("errors.md", "messages.md"))
     return frozenset(re.findall("`([a-z_]+)`", text))
-
-
-@functools.cache
-def _few_prices() -> PriceList:
-    """Those of some providers, with a few models each: to read all of them takes longer than most sessions."""
-    published = published_prices(START.date(), Config().models.values())
-    few = {
-        name: Provider(one.names, dict(itertools.islice(one.models.items(), 12)))
-        for name, one in published.providers.items()
-        if name in ("anthropic", "openai", "google")
-    }
-    return PriceList(load_prices(None).written, Published(published.source, few))
 
 
 def _plain(text: str) -> str:

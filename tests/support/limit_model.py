@@ -24,10 +24,13 @@ class Use:
 
 @dataclass
 class Model:
-    """Of some limits in the form of the configuration. ``held`` are the holds that stand, with what they hold."""
+    """Of some limits in the form of the configuration. ``held`` are the holds that stand, with what they hold; ``free``
+    is what agents have left of the tokens that were carved out for them.
+    """
 
     limits: list[dict[str, Any]]
     zone: str
+    free: dict[str, int]
     uses: list[Use] = field(default_factory=list)
     held: dict[str, tuple[dict[str, str], Amounts]] = field(default_factory=dict)
 
@@ -96,14 +99,25 @@ class Model:
 
     # --- what happens ------------------------------------------------------------------------------------------------
 
+    def spend(self, agent: str | None, tokens: int) -> None:
+        """An agent uses, holds or gives away tokens; less than zero: they come back."""
+        if agent is not None:
+            self.free[agent] -= tokens
+
+    def agent(self, id: str) -> str:
+        """Whose hold it is."""
+        return self.held[id][0]["account"]
+
     def hold(self, id: str, says: dict[str, str], tokens: int, sent: int, now: dt.datetime) -> None:
         """Requests and known input count as used; the rest is held."""
         self.uses.append(Use(now, says, {"input_tokens": sent, "requests": 1}, id))
+        self.spend(says["account"], tokens)
         self.held[id] = (says, {"tokens": tokens, "output_tokens": max(0, tokens - sent), "concurrent": 1})
 
     def settle(self, id: str, sent: int, got: int, now: dt.datetime) -> None:
         """What was granted is used as far as it was; what was used beyond it is used now."""
-        says, _ = self.held.pop(id)
+        says, held = self.held.pop(id)
+        self.spend(says["account"], sent + got - held["tokens"])
         granted = next(use for use in self.uses if use.hold == id)
         before = granted.amounts["input_tokens"]
         granted.amounts["input_tokens"] = min(before, sent)
@@ -112,9 +126,11 @@ class Model:
 
     def end(self, id: str) -> None:
         """A hold ends unused: nothing of it was used."""
-        del self.held[id]
+        says, held = self.held.pop(id)
+        self.spend(says["account"], -held["tokens"])
         self.uses = [use for use in self.uses if use.hold != id]
 
     def report(self, says: dict[str, str], sent: int, got: int, now: dt.datetime) -> None:
+        self.spend(says["account"], sent + got)
         amounts = {"tokens": sent + got, "input_tokens": sent, "output_tokens": got, "requests": 1}
         self.uses.append(Use(now, says, amounts))

@@ -3,7 +3,9 @@
 from typing import Any
 
 from tallystick.events import catalog as e
+from tallystick.whatif.question import Question
 from tests.support.whatif import allocate, events_of, log, reproduce, reserve, settle, use
+from tests.support.whatif import ask as put_to
 
 MODEL = "claude-haiku-5-5"
 
@@ -38,3 +40,16 @@ def test_what_such_a_log_decided_is_decided_again() -> None:
     seen = {type(event) for event in events_of(records)}
     assert seen >= {e.AgentLeaseEnded, e.HoldSpent, e.UsageCorrected, e.RequestRefused}
     assert reproduce(records).decisions
+
+
+def test_what_an_expired_hold_was_spent_with_is_saved_where_the_hold_is_not_granted() -> None:
+    held = reserve("a", "h", 300, on_expiry="spend", ttl_seconds=40)
+    rerun = put_to(log(allocate("a", 1_000), held, until=100), Question(total={"tokens": 500}))
+    assert (rerun.recorded.used[0], rerun.other.used[0], rerun.message_filter.saved_in_all.used[0]) == (300, 0, 300)
+
+
+def test_a_late_settlement_replaces_what_is_saved_of_an_expired_hold() -> None:
+    held = reserve("a", "h", 300, on_expiry="spend", ttl_seconds=40)
+    late = {**settle("h", 120), "at": 90}
+    rerun = put_to(log(allocate("a", 1_000), held, late, until=100), Question(total={"tokens": 500}))
+    assert (rerun.recorded.used[0], rerun.other.used[0], rerun.message_filter.saved_in_all.used[0]) == (120, 0, 120)

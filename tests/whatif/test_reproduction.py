@@ -29,7 +29,7 @@ from tests.support.driving import live, simulated, timed
 from tests.support.examples import examples
 from tests.support.late_fleet import TickingClock, busy_fleet
 from tests.support.strategies import Step, commands
-from tests.support.whatif import USED_UP, allocate, first_mismatch, log, reproduce, reserve, sealed_again, use
+from tests.support.whatif import USED_UP, after, allocate, first_mismatch, log, reproduce, reserve, sealed_again, use
 
 CHANCE = settings(
     max_examples=examples(25),
@@ -109,6 +109,25 @@ def test_a_log_that_was_interrupted_and_has_snapshots(tmp_path: Path, monkeypatc
     records = list(store.read())
     store.close()
     assert sum(record.name == "snapshot-recorded.v1" for record in records) >= 3
+    reproduce(records)
+
+
+def test_what_was_due_while_the_fleet_ran_comes_before_it_is_opened_again_at_the_same_moment(tmp_path: Path) -> None:
+    """A hold ends by the timer, and at that moment the fleet is closed and opened: it notes that first, and the lease
+    of its task begins anew.
+    """
+    store = open_store(f"sqlite:///{tmp_path}/fleet.db", writer=True)
+    closed = after(303)
+    started = {"type": "SubmitTask", "task": "t", "agent_type": "x", "product": "p", "id": "started"}
+    first = [(after(1), allocate("a", 500)), (after(3), reserve("a", "held", 100)), (after(200), started)]
+    simulated([(at, {"id": f"m-{at}", **message}) for at, message in first], store=store, until=closed)
+    simulated([(closed, {**use("a", 1), "id": "on"})], store=store, until=closed)
+    records = list(store.read())
+    store.close()
+    names = [record.name for record in records]
+    assert names.index("hold-ended.v1") < names.index("fleet-opened.v1")
+    at = {record.name: decode_event(record.data, record.name).at for record in records}
+    assert at["hold-ended.v1"] == at["fleet-opened.v1"] == closed
     reproduce(records)
 
 

@@ -16,6 +16,7 @@ from tallystick.events.messages import MESSAGES_MAX, WIRE, Command
 from tallystick.events.messages.proposals import INTERNAL
 from tallystick.events.messages.replies import Refusal
 from tests.support.core import START
+from tests.support.few_prices import few_prices
 from tests.support.messages import NO_JSON, Bad, as_command, as_json, bad, fields, good
 from tests.support.running import QUIET
 
@@ -31,7 +32,7 @@ class CommandQueue:
     """A running fleet with an agent and a hold in it, and what its state was."""
 
     def __init__(self) -> None:
-        self.fleet = Fleet.open("memory:", from_mapping(dict(QUIET)), clock=ManualClock(START))
+        self.fleet = Fleet.open("memory:", from_mapping(dict(QUIET)), few_prices(), clock=ManualClock(START))
         for message in (
             {"type": "AllocateBudget", "agent": "a-agent", "budget": {"tokens": 100}},
             {"type": "Reserve", "agent": "a-agent", "estimate": {"tokens": 5}, "id": "a-hold"},

@@ -8,7 +8,6 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tallystick.actors.allocator import WAIT_MAX_SECONDS
 from tallystick.actors.runtime.clock import ManualClock
 from tallystick.actors.runtime.fleet import Fleet
 from tallystick.config.loader import from_mapping
@@ -80,11 +79,11 @@ def fleet() -> Any:
 
 
 def asked(fleet: Fleet, message: Any) -> Any:
-    """The reply; who waits for a task to change waits to the end."""
+    """The reply; who waits for a task to change, or for room, waits to the end."""
     pending = fleet.send(message)
     fleet.quiesce()
     if pending._answers is None:
-        fleet.advance(fleet._clock.now() + dt.timedelta(seconds=WAIT_MAX_SECONDS))
+        fleet.advance(fleet._clock.now() + dt.timedelta(seconds=pending.waits_seconds))
     return pending.result(10)
 
 
