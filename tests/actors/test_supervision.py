@@ -106,7 +106,7 @@ def test_an_error_in_the_manager_stops_the_fleet_and_callers_that_wait_get_an_er
     def fail(*arguments: object) -> bytes:
         raise ZeroDivisionError("seven by nothing")
 
-    monkeypatch.setattr(fleet._manager, "_decide", fail)
+    monkeypatch.setattr(fleet._manager, "decide", fail)
     reply = fleet.ask(report("a", 1), timeout=SECONDS)
     assert reply["error"]["code"] == "halted"
     assert "seven by nothing" in reply["error"]["detail"]

@@ -98,6 +98,7 @@ def message(place: Place, written: str) -> Message:
     )
     if (place.type, place.keys[0]) == ("ApproveLimit", "max"):
         made = {"type": "ApproveLimit", "limit": "cap"}
+    made |= {"rate_limited": True} if place.name == "retry_after_seconds" else {}
     if place.name in ALONE:
         made[ALONE[place.name]] = BOUNDS[place.name].highest
         made[ALONE[place.name]] = int(made[ALONE[place.name]])

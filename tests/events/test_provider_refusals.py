@@ -75,7 +75,7 @@ def test_only_limits_that_match_the_model_are_concerned() -> None:
     core.given(ask("a", "ben"), ask("b", "ann", "opus"))
 
 
-def test_who_only_reports_is_told_to_wait_also_longer_than_a_minute() -> None:
+def test_a_reporter_waits_also_longer_than_a_minute() -> None:
     core = limited(pacing())
     core.given(refused(after="300"))
     core.wait(10)
