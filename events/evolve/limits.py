@@ -8,6 +8,7 @@ from tallystick.config.amounts import Triple
 from tallystick.config.limits import MEASURES, PRODUCT_DAILY
 from tallystick.events import catalog as e
 from tallystick.events.catalog.usage import tokens_of
+from tallystick.events.evolve.account_limits import keep_open, name_models
 from tallystick.events.state.accounts import Account, Hold, Limited
 from tallystick.events.state.agent_leases import hear
 from tallystick.events.state.counters import NEAR, OPENS, Counter
@@ -34,6 +35,7 @@ def configure(ledger: Ledger, event: e.ConfigLoaded) -> None:
     if not index and not limits.states and limits.ends.keys() <= {"day"}:
         return
     before, limits.states = limits.states, {}
+    of_accounts = [state for state in before.values() if state.rule.owner is not None]
     for name, rule in index.by_name.items():
         state = before.get(name)
         if state is None or state.rule.definition != rule.definition:
@@ -45,13 +47,16 @@ def configure(ledger: Ledger, event: e.ConfigLoaded) -> None:
             for counter in state.counters.values():
                 counter.resized(rule, measures)
         limits.states[name] = state
+    limits.states |= {state.rule.name: state for state in of_accounts}
+    name_models(ledger)
     limits.count = sum(len(state.counters) for state in limits.states.values())
     limits.full = False
-    kept = index.calendars | {"day"}
+    kept = index.calendars.union(limits.calendars, ("day",))
     limits.began = {kind: at for kind, at in limits.began.items() if kind in kept}
     limits.ends = {kind: at for kind, at in limits.ends.items() if kind == "day"}
     ends = {kind: micros(at) for kind, at in event.limit_windows.items()}
     limits.enter_windows(ends, now, keep=True)
+    keep_open(ledger, [state.rule for state in of_accounts], now)
     recount(ledger)
 
 
@@ -143,8 +148,9 @@ def report(ledger: Ledger, account: Account | None, event: e.UsageReported) -> N
         match = _use(limits, state, value, counter, units, now)
         if match is not None:
             touched.append(match)
-        elif state.closed:
+        elif state.closed or rule.owner is not None:
             touched.append(Match(state, value, state.counters.get(value)))
+    keep_open(ledger, subject.caps, now)
     if account is not None:
         follow_run(ledger, account)
 
@@ -198,6 +204,7 @@ def place_hold(ledger: Ledger, hold: Hold, event: e.HoldPlaced) -> None:
         places.append((rule.name, state.born, value))
         use(limits, state, value, (0, 0, 0, sent, 0, requests, 0), now)
         touched.append(Match(state, value, state.counters.get(value)))
+    keep_open(ledger, subject.caps, now)
     hold.limited = Limited(tuple(places), event.model, is_request, split, requests, sent, output)
     hold_in_limits(ledger, hold, 1)
     follow_run(ledger, hold.account)
@@ -254,6 +261,7 @@ def settle(ledger: Ledger, hold: Hold, event: e.HoldSettled) -> None:
         counted = (limited.input, limited.requests) if place in placed else (0, 0)
         use(limits, state, place[2], _beyond(units, counted), now)
         touched.append(Match(state, place[2], state.counters.get(place[2])))
+    keep_open(ledger, subject.caps, now)
     if not event.partial:
         for place in limited.places:
             sent, asked = (units[INPUT], units[REQUESTS]) if place in matched else (0, 0)
@@ -312,10 +320,10 @@ def forget(ledger: Ledger, places: Iterable[Place], now: int) -> None:
 
 def start_run(ledger: Ledger, event: e.TaskStarted) -> None:
     """A run is open in the limits that match it, and what it may still use is committed in them."""
-    limits = ledger.limits
-    if not ledger.rules.limits:
+    limits, account = ledger.limits, ledger.accounts[event.task]
+    if not ledger.rules.limits and not account.caps:
         return
-    subject = subject_of(ledger, ledger.accounts[event.task], event.model)
+    subject = subject_of(ledger, account, event.model)
     places: list[Place] = []
     now = micros(event.at)
     for rule in ledger.rules.limits.matching(subject):

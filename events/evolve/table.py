@@ -9,6 +9,7 @@ from typing import Any
 
 from tallystick.events import catalog as e
 from tallystick.events.evolve import (
+    account_limits,
     accounts,
     commitments,
     corrections,
@@ -26,7 +27,7 @@ Step = Callable[[Any, Any], None]
 
 STEPS: Mapping[type[e.Event], tuple[Step, ...]] = {
     # --- budgets ---
-    e.BudgetAllocated: (accounts.open_account, accounts.list_account),
+    e.BudgetAllocated: (accounts.open_account, accounts.list_account, account_limits.open_limits),
     e.BudgetDrawn: (accounts.draw,),
     e.BudgetReturned: (accounts.give_back,),
     e.BudgetMoved: (accounts.move,),
@@ -37,7 +38,7 @@ STEPS: Mapping[type[e.Event], tuple[Step, ...]] = {
     e.Covered: (accounts.cover,),
     e.CoverRepaid: (accounts.repay_cover,),
     e.AgentLeaseEnded: (),
-    e.BudgetReleased: (accounts.unlist_account, accounts.close_account),
+    e.BudgetReleased: (accounts.unlist_account, account_limits.close_limits, accounts.close_account),
     # --- usage and holds ---
     e.UsageReported: (usage.report,),
     e.HoldPlaced: (usage.place_hold,),

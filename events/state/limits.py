@@ -5,8 +5,9 @@ Counters are made when something is first counted, and forgotten when their wind
 """
 
 import datetime as dt
+from collections import Counter as Tally
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Set
 from copy import copy
 from typing import Any, NamedTuple
 
@@ -107,7 +108,7 @@ class Match(NamedTuple):
 class Limits:
     """Of all limits in force, by name. ``began`` and ``ends`` are of the calendar windows at hand, by kind."""
 
-    __slots__ = ("began", "count", "due", "ends", "freed", "full", "is_fork", "runs", "states", "touched")
+    __slots__ = ("began", "calendars", "count", "due", "ends", "freed", "full", "is_fork", "runs", "states", "touched")
 
     def __init__(self) -> None:
         self.states: dict[str, LimitState] = {}
@@ -115,6 +116,8 @@ class Limits:
         self.ends: dict[str, int] = {}
         self.due = NEVER
         """When the next calendar window ends."""
+        self.calendars: Tally[str] = Tally()
+        """How many limits of accounts count in each kind of calendar window."""
         self.count = 0
         """How many counters there are."""
         self.full = False
@@ -144,7 +147,7 @@ class Limits:
         use all that the limit allows a second time.
         """
         counters = state.counters
-        if value in counters or value in _ALWAYS:
+        if value in counters or value in _ALWAYS or state.rule.owner is not None:
             return value
         shared = counters.get(OTHER)
         if shared is not None and shared.is_open(state.rule, self.began_at(state.rule), now):
@@ -178,7 +181,41 @@ class Limits:
         counter = state.counters.get(place[2])
         return None if counter is None else (state, counter)
 
+    def of_accounts(self) -> list[LimitState]:
+        """The limits of accounts."""
+        return [state for state in self.states.values() if state.rule.owner is not None]
+
+    def counts_until(self, state: LimitState, counter: Counter, now: int) -> int:
+        """Until when what a counter has used counts, in microseconds; 0 where nothing of it does."""
+        rule = state.rule
+        if not any(counter.used) or not counter.is_open(rule, self.began_at(rule), now):
+            return 0
+        if rule.kind == "total":
+            return _LAST
+        return self.ends[rule.kind] if rule.is_calendar else self._over_at(rule, counter)
+
     # --- changing ----------------------------------------------------------------------------------------------------
+
+    def open_account(self, rules: Iterable[LimitRule], life: int, now: int) -> None:
+        """The limits of an account that was opened at a position count from here on."""
+        for rule in rules:
+            self.states[rule.name] = LimitState(rule, life, now)
+            if rule.is_calendar:
+                self.calendars[rule.kind] += 1
+
+    def close_account(self, rules: Iterable[LimitRule], calendars: Set[str]) -> None:
+        """The limits of an account end with it; of calendar windows, those that no limit counts in any more.
+        ``calendars``: the kinds that the configuration needs.
+        """
+        for rule in rules:
+            self.count -= len(self.states.pop(rule.name).counters)
+            if rule.is_calendar:
+                self.calendars[rule.kind] -= 1
+                if not self.calendars[rule.kind]:
+                    del self.calendars[rule.kind]
+                    if rule.kind not in calendars:
+                        del self.began[rule.kind], self.ends[rule.kind]
+        self.due = moment(min(self.ends.values())) if self.ends else NEVER
 
     def counter(self, state: LimitState, value: str) -> Counter:
         """The counter of a value, made where there is none."""
@@ -287,6 +324,8 @@ class Limits:
         states, self.began, self.ends, self.full, runs = dumped
         for name, born, since, counters, approved, over, closed in states:
             state = self.states[name] = LimitState(rules[name], born, 0)
+            if state.rule.owner is not None and state.rule.is_calendar:
+                self.calendars[state.rule.kind] += 1
             state.since = dict(since)
             for value, kept in counters:
                 self.counter(state, value).restore(kept)

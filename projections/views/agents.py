@@ -12,6 +12,7 @@ import msgspec
 
 from tallystick.config.amounts import DIMENSIONS, EDGE_NAMES, Amounts
 from tallystick.config.kinds import Priority
+from tallystick.config.limits import AccountLimit
 from tallystick.events import catalog as e
 from tallystick.events.evolve.account_read_model import AccountReadModel
 from tallystick.events.state.accounts import Account, Balances
@@ -77,6 +78,13 @@ class AgentRow(msgspec.Struct, kw_only=True, gc=False):
     """How long it stays open without a message by it or from below it; 0: until it is released."""
     largest: Amounts = Amounts()
     called: int = 0
+    labels: dict[str, str] | None = None
+    limits: tuple[AccountLimit, ...] = ()
+    """Its own limits. Without a carve-out, ``percentage`` is what the greatest of them was at its last level change:
+    what counts in them is no view's.
+    """
+    auto: bool = False
+    """It has opened by itself."""
 
 
 decode = msgspec.json.Decoder(AgentRow).decode
@@ -97,6 +105,8 @@ class AgentsView:
         """What each open agent was charged for others."""
         self._beyond: dict[str, Money] = {}
         """What each open agent used that the fleet was charged for."""
+        self._parts: dict[str, float] = {}
+        """Of open agents without a carve-out, what of a limit was used when their level changed."""
         self._touched: set[str] = set()
         self._ended: dict[str, AgentRow] = {}
         """Changed rows of ids without an open account."""
@@ -132,11 +142,18 @@ class AgentsView:
                 self._paid[name] = paid
             if (beyond := money(row.beyond.triple)) != ZERO:
                 self._beyond[name] = beyond
+            if row.limits and row.percentage and self._balances.accounts[name].carves_nothing:
+                self._parts[name] = row.percentage
 
     # --- one step per class of event ----------------------------------------------------------------------------------
 
     def _named(self, event: Any) -> None:
         self._touched.add(event.agent)
+
+    def _leveled(self, event: e.LevelChanged) -> None:
+        self._touched.add(event.agent)
+        if self._balances.accounts[event.agent].carves_nothing:
+            self._parts[event.agent] = event.percentage
 
     def _between(self, event: "e.BudgetMoved | e.Covered | e.CoverRepaid") -> None:
         self._touched.add(event.source)
@@ -198,6 +215,7 @@ class AgentsView:
         self._reports.pop(event.agent, None)
         self._paid.pop(event.agent, None)
         self._beyond.pop(event.agent, None)
+        self._parts.pop(event.agent, None)
         assert account.parent is not None
         self._touched.update(payer.id for payer in account.parent.payers)
 
@@ -255,6 +273,7 @@ class AgentsView:
         row = _row(account, self._reports.get(account.id, 0))
         row.paid = moved(self._paid.get(account.id, ZERO))
         row.beyond = moved(self._beyond.get(account.id, ZERO))
+        row.percentage = self._parts.get(account.id, row.percentage)
         return row
 
     steps: ClassVar[Steps] = {
@@ -265,6 +284,7 @@ class AgentsView:
         e.HoldSpent: _settled,
         e.UsageCorrected: _corrected,
         e.BudgetReleased: _released,
+        e.LevelChanged: _leveled,
         e.AgentStopped: _ordered,
         e.AgentResumed: _ordered,
     }
@@ -320,6 +340,9 @@ def _row(account: Account, reports: int) -> AgentRow:
         lease_ms=account.lease_ms,
         largest=moved(account.largest),
         called=account.called,
+        labels=account.labels,
+        limits=account.limits,
+        auto=account.auto,
     )
 
 
@@ -358,6 +381,7 @@ def _account_below(parent: Account, row: AgentRow, balances: Balances) -> Accoun
         row.lease_ms,
     )
     account.overdraft_max, account.overdrawn = row.overdraft_max.triple, row.overdrawn
+    account.labels, account.limits, account.auto = row.labels, row.limits, row.auto
     if row.task:
         account.run = account.id
     account.cover, account.closed = money(row.cover.triple), money(row.closed.triple)
