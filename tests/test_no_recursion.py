@@ -19,10 +19,10 @@ BOUNDED = {
     "actors/manager.py": {
         "_ask",
         "_consult",
-        "_settle",
         "_take_from",
         "_tell_allocator",
         "give_up_specialist",
+        "settle",
     },
     # Conditions: at most 32 levels (`_DEEPEST` in config/grammar.py), and texts of at most 4,096 characters.
     "config/conditions.py": {"_truth", "_pairs", "_outcomes", "node"},
