@@ -9,7 +9,7 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import admission, campaign, exports, fleet, forecasts, history, limits, tasks, tenants, views
+from benchmarks import admission, campaign, ends, exports, fleet, forecasts, history, limits, tasks, tenants, views
 from benchmarks.load import Stored, ceiling_p50, ceiling_rate, running_load
 from benchmarks.result import Result, alternating, quiet
 
@@ -119,7 +119,7 @@ def main() -> None:
     for column in ("name", "value", "unit", "against", "ratio", "goal", "met"):
         table.add_column(column, justify="right" if column in ("value", "ratio") else "left")
     results = []
-    played = (benchmark.results(console.print) for benchmark in (forecasts, campaign, fleet, tenants))
+    played = (benchmark.results(console.print) for benchmark in (forecasts, campaign, ends, fleet, tenants))
     for benchmarks in (
         throughput(),
         growth(),

@@ -33,7 +33,7 @@ S = TypeVar("S", bound=Section)
 ENTRIES_MAX = 10_000
 """Entries of an open map: products, models, budgets per type."""
 ITEMS_MAX = 100
-"""Items of a list: rules, conditions, addresses."""
+"""Items of a list: rules, conditions, addresses; limits, which are looked up and not looked through, may be more."""
 Knows = Callable[[str], bool]
 
 

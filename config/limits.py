@@ -56,7 +56,7 @@ class Lasting(Section, frozen=True, rename={"opens": "from"}):
         name = next(name for name in _MS if getattr(self, name) is not None)
         number = getattr(self, name)
         rolls = "from the first use" if self.opens else "rolling"
-        return f"{format(number.normalize(), 'f')} {name} {rolls}"
+        return f"{format(number.normalize(), 'f')} {name if number != 1 else name[:-1]} {rolls}"
 
 
 class LimitMax(Section, frozen=True):
@@ -92,7 +92,7 @@ class Limit(Section, frozen=True):
     def __post_init__(self) -> None:
         _check_scope(self.per, ("per",), (*SCOPES, "label:NAME"))
         for key, values in self.match.items():
-            _check_scope(key, ("match", key), (*SCOPES[1:], "label:NAME"))
+            _check_scope(key, ("match",), (*SCOPES[1:], "label:NAME"))
             if not values:
                 raise Unfit({("match", key): "a value, or a list of one or more"})
         if self.window is None and self.max.units[:-1] != (None,) * 6:
@@ -110,7 +110,11 @@ class Limit(Section, frozen=True):
 def _check_scope(found: str, key: KeyPath, allowed: Sequence[str]) -> None:
     if found in allowed[:-1] or (found.startswith(LABEL) and len(found) > len(LABEL)):
         return
-    raise Unfit({key: f"one of {', '.join(allowed)}"}, nearest(found, allowed))
+    meant = nearest(found, allowed[:-1])
+    if meant is None and found and found != LABEL[:-1] and not found.startswith(LABEL):
+        meant = f"{LABEL}{found}"
+    words = f"one of {', '.join(allowed)}"
+    raise Unfit({key: words if key == ("per",) else f"a map whose keys are each {words}: {found!r} is none"}, meant)
 
 
 def check_limits(limits: Sequence[Limit]) -> None:

@@ -6,7 +6,8 @@ the most literal first. Nothing here knows a model; what is found, and at which 
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 from tallystick.config.settings import Model
@@ -130,6 +131,7 @@ _DOTTED: Final = re.compile(r"(?<![\d.])(\d{1,2})\.(\d{1,2})(?![\d.])")
 _CLAUDE: Final = re.compile(r"^claude-(\d+(?:[.-]\d{1,2})?)-(haiku|sonnet|opus)(?=$|-)")
 _AMAZON: Final = re.compile(r"^(?:nova|titan)-")
 _STEPS_MAX: Final = 12
+_NAMES_REMEMBERED: Final = 4_096
 
 
 def catalogued(models: Mapping[str, Model]) -> dict[str, tuple[str, str]]:
@@ -138,6 +140,31 @@ def catalogued(models: Mapping[str, Model]) -> dict[str, tuple[str, str]]:
     for model in models.values():
         by_id.setdefault(model.id, (model.id, model.provider))
     return by_id | {alias: (model.id, model.provider) for alias, model in models.items()}
+
+
+def one_name(models: Mapping[str, Model]) -> Callable[[str], str]:
+    """The function that gives the one name of a model, however routers and clouds write it: the id in the catalogue,
+    where that knows one of its spellings, else what is left without what only says where it runs. It does not ask the
+    price list, which changes.
+    """
+    known = catalogued(models)
+
+    @lru_cache(_NAMES_REMEMBERED)
+    def name(model: str) -> str:
+        for loose in (False, True):
+            for spelling in spellings(model, loose=loose):
+                if spelling.name in known:
+                    return known[spelling.name][0]
+        *_, (_, rest) = _stages(model)
+        return _forms(rest, loose=False)[-1]
+
+    return name
+
+
+def provider_of(model: str) -> str | None:
+    """The provider that a name itself names: where the model runs, before who made it. None where it names none."""
+    named = providers_named(model)
+    return named[0] if named else None
 
 
 ANY: Final = "*"

@@ -29,9 +29,12 @@ def span_ms(given: Decimal, field: str) -> int:
     Raises:
         InvalidAmount: not above zero, longer than a week, or finer than a millisecond.
     """
+    allowed = "above 0 (at least 0.001) and at most 604800 seconds (a week)"
+    if Decimal(given).is_finite() and given < 0:
+        raise InvalidAmount(field, given, allowed)
     ms = exact_units(given, 1, field)
     if not 0 < ms <= _SPAN_MAX_MS:
-        raise InvalidAmount(field, given, "above 0 (at least 0.001) and at most 604800 seconds (a week)")
+        raise InvalidAmount(field, given, allowed)
     return ms
 
 

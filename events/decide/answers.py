@@ -82,7 +82,7 @@ def enforcement(
     """
     ledger = turn.ledger
     if limited is None and ledger.rules.limits:
-        found = [] if account is None else matches(ledger, subject_of(ledger, account, account.model))
+        found = [] if account is None else matches(ledger, subject_of(ledger, account, account.model), turn.now)
         limited = near(ledger, found)
     if account is None:
         late = enforced_late(ledger, agent, closed)
@@ -164,7 +164,7 @@ def status(turn: Turn, account: Account, memory: Memory | None = None) -> Budget
     ledger = turn.ledger
     measure, under = enforced(ledger, account), None
     if ledger.rules.limits:
-        under = near(ledger, matches(ledger, subject_of(ledger, account, account.model)))
+        under = near(ledger, matches(ledger, subject_of(ledger, account, account.model), turn.now))
         measure = copy(measure)
         under_limits(measure, passed(turn, under))
     limits = account.allocated

@@ -37,9 +37,8 @@ def first_estimate(ledger: Ledger, command: c.Reserve) -> Estimated | Refusal:
     if model is None or command.input_tokens is None:
         return Estimated(command, None)
     account = ledger.accounts.get(command.agent)
-    name = ledger.rules.catalogued.get(model, (model, None))[0]
     kind = None if account is None else account.agent_type
-    learned = ledger.outputs.quantile(kind, name, ledger.rules.quantile)
+    learned = ledger.outputs.quantile(kind, ledger.rules.model_name(model), ledger.rules.quantile)
     if learned is not None:
         output = learned if most is None else min(learned, most)
         return Estimated(replace(command, output_tokens=output), "quantile")

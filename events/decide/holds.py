@@ -21,7 +21,7 @@ from tallystick.events.decide.answers import held_reply, stamp
 from tallystick.events.decide.cover import settle_covers
 from tallystick.events.decide.first_estimate import first_estimate
 from tallystick.events.decide.fleet_response import respond
-from tallystick.events.decide.last_call import USED, kept
+from tallystick.events.decide.last_call import USED, kept_free
 from tallystick.events.decide.levels import enforced, relevel_above_all
 from tallystick.events.decide.limit_readings import near
 from tallystick.events.decide.limits import over_limit, over_limit_more, record_lines
@@ -143,6 +143,7 @@ def _as_if_held(turn: Turn, account: Account, wanted: Triple, ttl_ms: int) -> He
         model=None,
         last_call=False,
         estimated=False,
+        got=0,
         limited=None,
         account=account,
     )
@@ -161,9 +162,8 @@ def _refused(turn: Turn, account: Account, wanted: Triple, *, last_call: bool, b
     if last_call and account.called == USED and not begun:
         refused = refused_to_run(turn, account, enforced(ledger, account), last_call=True)
         return refused or _last_call_used(account)
-    keeps = ZERO if last_call else kept(ledger, account)
     return refused_to_run(turn, account, enforced(ledger, account), last_call=last_call) or _no_room(
-        account, wanted, keeps
+        account, wanted, kept_free(ledger, account, last_call=last_call)
     )
 
 
@@ -179,9 +179,9 @@ def _last_call_used(account: Account) -> Refusal:
 def _no_room(account: Account, wanted: Triple, keeps: Money) -> Refusal | None:
     """Why ``wanted`` cannot be set aside, with what is available; when there will be room, see `retry`.
 
-    ``keeps`` is what the account's own balance must still have then, for its last call.
+    ``keeps`` is what the balances of those that pay must still have then, for their last calls.
     """
-    there = [payer.free[d] - keeps[d] if payer is account else payer.free[d] for d, payer in enumerate(account.payers)]
+    there = [payer.free[d] - keeps[d] for d, payer in enumerate(account.payers)]
     for d in DIMENSIONS:
         payer, units = account.payers[d], wanted[d]
         if not units or payer.allocated[d] is None or units <= there[d]:
@@ -195,10 +195,11 @@ def _no_room(account: Account, wanted: Triple, keeps: Money) -> Refusal | None:
         field = EDGE_NAMES[d]
         detail = f"{field}: {getattr(asked, field)} was asked for, {getattr(available, field)} is free"
         numbers: dict[str, Any] = {"requested": asked, "available": available, "retry_after_seconds": None}
-        if payer is account and any(keeps) and payer.free[d] > 0:
-            detail += f" beside {at_edge(payer.free[d] - max(0, there[d]), d)} that is kept for a last call"
+        if keeps[d] and payer.free[d] > 0:
+            whose = "a last call" if payer is account else f"the last call of {payer.id}, which pays"
+            detail += f" beside {at_edge(payer.free[d] - max(0, there[d]), d)} that is kept for {whose}"
             numbers |= {"decided_by": "last_call"}
-            if account.called != USED:
+            if payer is account and account.called != USED:
                 numbers |= {"last_call": True, "left": shown(account.remaining_all())}
         return Refusal("budget_exhausted", detail, numbers)
     return None

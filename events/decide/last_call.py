@@ -30,6 +30,19 @@ def kept(ledger: Ledger, account: Account) -> Money:
     return (units[0], units[1], units[2])
 
 
+def kept_free(ledger: Ledger, account: Account, *, last_call: bool = False) -> Money:
+    """What a hold of an account must leave free with each that pays: what that keeps for its own last call. A last
+    call may use what its own account keeps.
+    """
+    if ledger.rules.last_call is None:
+        return ZERO
+    units = [0, 0, 0]
+    for d, payer in enumerate(account.payers):
+        if payer.allocated[d] is not None and payer is not ledger.root and not (last_call and payer is account):
+            units[d] = kept(ledger, payer)[d]
+    return (units[0], units[1], units[2])
+
+
 def is_near(ledger: Ledger, account: Account) -> bool:
     """Whether an operation as large as the largest so far may reach into what is kept. What is held counts as there: it
     may come back.

@@ -160,12 +160,14 @@ def used_up(ledger: Ledger, account: Account, dimension: int) -> bool:
 class Enforced:
     """The most severe of all that speaks to an agent, and which of them it was."""
 
-    __slots__ = ("action", "decided_by", "rate")
+    __slots__ = ("action", "decided_by", "rate", "slowed_by")
 
     def __init__(self, action: int, rate: Decimal, decided_by: str) -> None:
         self.action = action
         self.rate = rate
         self.decided_by = decided_by
+        self.slowed_by: str | None = None
+        """Who set the rate, where ``decided_by`` is a last call, which slows nothing."""
 
 
 def enforced(ledger: Ledger, account: Account | None) -> Enforced:
@@ -188,10 +190,11 @@ def enforced(ledger: Ledger, account: Account | None) -> Enforced:
     if ledger.paused is not None or ledger.rules.paused:
         best.action, best.rate, best.decided_by = STOP, NO_SPEED, "pause_all"
     if account is not None:
-        if account.called and ledger.rules.last_call is not None:
-            _worse(best, DEGRADE, NORMAL_SPEED, "last_call")
         if account.throttle is not None:
             _worse(best, THROTTLE, account.throttle, "throttle")
+        if account.called and ledger.rules.last_call is not None:
+            best.slowed_by = best.decided_by
+            _worse(best, DEGRADE, NORMAL_SPEED, "last_call")
         if account.stopped is not None:
             # Nothing is more severe, and what an operator ordered is named before what the budget says.
             best.action, best.rate, best.decided_by = STOP, NO_SPEED, "stop"

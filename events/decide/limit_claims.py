@@ -57,14 +57,15 @@ class LimitClaim(NamedTuple):
 
 def limit_claims(ledger: Ledger, task: Task, victim: Task | None = None) -> Iterator[LimitClaim]:
     """What a task asks of the limits that it is under, those of the day first. ``victim``: as if that run had ended."""
-    now = micros(max(ledger.looked_at, ledger.now))
+    at = max(ledger.looked_at, ledger.now)
+    now = micros(at)
     for match in matches_today(ledger, task.product):
         yield from _claims_today(ledger, task, match, victim, now)
     if not ledger.rules.limits:
         return
     model = model_for(ledger, task).model
     needed = _needed(ledger, task, model)
-    for match in matches(ledger, _subject(ledger, task, model)):
+    for match in matches(ledger, _subject(ledger, task, model), at):
         rule = match.rule
         if rule.then == "warn":
             continue
@@ -109,12 +110,11 @@ def limit_obstacle(ledger: Ledger, task: Task, victim: Task | None) -> Reason | 
 
 
 def never_under_limits(ledger: Ledger, task: Task) -> Reason | None:
-    """A limit that a task does not meet although nothing is used of it, as configured: it can never start."""
+    """A limit that a task does not meet although nothing is used of it, also as it is raised: it can never start."""
     for claim in limit_claims(ledger, task):
         if claim.match.rule.is_shorthand:
             continue  # see `never_today`
-        m, rule = claim.stands.measure, claim.match.rule
-        most = rule.maxes[rule.measures.index(m)]
+        m, rule, most = claim.stands.measure, claim.match.rule, claim.stands.most
         if claim.needed > most:
             limit, asked = _number(m, most), _number(m, claim.needed)
             words = f"{asked} {MEASURES[m]} is needed, and limit {rule.name} of {claim.match.value} is {limit}"

@@ -1,5 +1,6 @@
 """How limits stand now: which match, and what is used, held and committed in each against its maximum."""
 
+import datetime as dt
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -9,6 +10,7 @@ from tallystick.events.state.counters import Counter
 from tallystick.events.state.ledger import Ledger
 from tallystick.events.state.limit_rules import CONCURRENT, COST, FLEET, INPUT, OUTPUT, TOKENS, LimitRule, Subject
 from tallystick.events.state.limits import Match
+from tallystick.events.state.slot_time import micros
 
 _SPLIT = (TOKENS, INPUT, OUTPUT)
 
@@ -33,14 +35,14 @@ class Reading(NamedTuple):
         return self.used >= self.most and self.measure != CONCURRENT
 
 
-def matches(ledger: Ledger, subject: Subject, *, hold: bool = False) -> list[Match]:
+def matches(ledger: Ledger, subject: Subject, at: dt.datetime, *, hold: bool = False) -> list[Match]:
     """The limits that something counts in, each with the counter that it has; none on a ledger of views."""
-    limits, found = ledger.limits, []
+    limits, found, now = ledger.limits, [], micros(at)
     for rule in ledger.rules.limits.matching(subject, hold=hold):
         state = limits.states.get(rule.name)
         if state is None:
             continue
-        value = limits.key(state, rule.value_of(subject), ledger.rules.counters_max)
+        value = limits.key(state, rule.value_of(subject), ledger.rules.counters_max, now)
         found.append(Match(state, value, state.counters.get(value)))
     return found
 

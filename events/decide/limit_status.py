@@ -20,7 +20,7 @@ from tallystick.events.messages.limit_replies import LimitStatus, LimitStatuses
 from tallystick.events.messages.replies import Refusal
 from tallystick.events.messages.task_replies import shown_time
 from tallystick.events.state.ledger import Ledger
-from tallystick.events.state.limit_rules import CONCURRENT, FAR, LimitRule
+from tallystick.events.state.limit_rules import CONCURRENT, FAR, FLEET, LimitRule, one_value
 from tallystick.events.state.limit_subjects import subject_of
 from tallystick.events.state.limits import ALL, LimitState, Match, moment
 from tallystick.events.state.slot_time import micros
@@ -43,20 +43,35 @@ def get_limits(turn: Turn, command: c.GetLimits) -> LimitStatuses | Refusal:
         if account is None:
             return unknown_agent(ledger, command.agent)
         today = matches_today(ledger, account.budget_product)
-        found: Iterable[Match] = [*today, *matches(ledger, subject_of(ledger, account, account.model))]
+        own = matches(ledger, subject_of(ledger, account, account.model), turn.now)
+        found: Iterable[Match] = [*today, *own]
     elif command.limit is not None:
         state = _named(ledger, command.limit)
         if state is None:
             return unknown_limit(ledger, command.limit)
-        found = _of(state, command.value, turn.now)
+        value = None if command.value is None else one_value(state.rule.scope, command.value, ledger.rules.model_name)
+        found = _of(state, value, turn.now)
     else:
         found = (match for state in _all(ledger) for match in _of(state, None, turn.now))
-    statuses = heapq.nsmallest(
-        command.count,
-        (_status(ledger, match, turn.now) for match in found),
-        key=lambda status: (-status.percentage, ledger.rules.limits.named(status.limit).number, status.value or ""),
-    )
-    return LimitStatuses(statuses, ledger.limits.count)
+    return _nearest(turn, found, command.count)
+
+
+def _nearest(turn: Turn, found: Iterable[Match], count: int) -> LimitStatuses:
+    """So many of the counters, nearest to exhaustion first; the others are only compared."""
+    ledger, now = turn.ledger, micros(turn.now)
+
+    def order(match: Match) -> tuple[float, int, str]:
+        part = 1.0 if match.state.closed_until(match.value, now) else 0.0
+        return (-max((part, *map(_part, _readings(ledger, match, now)))), match.rule.number, match.value)
+
+    matched = heapq.nsmallest(count, found, key=order)
+    return LimitStatuses([_status(ledger, match, turn.now) for match in matched], ledger.limits.count)
+
+
+def _readings(ledger: Ledger, match: Match, now: int) -> list[Reading]:
+    """How the measures stand that have a maximum."""
+    rule = match.rule
+    return [reading(ledger, match, place, now) for place in range(len(rule.measures)) if rule.maxes[place] < FAR]
 
 
 def unknown_limit(ledger: Ledger, name: str) -> Refusal:
@@ -93,7 +108,7 @@ def _of(state: LimitState, value: str | None, at: dt.datetime) -> Iterator[Match
 def _status(ledger: Ledger, match: Match, at: dt.datetime) -> LimitStatus:
     rule, now = match.rule, micros(at)
     closed = match.state.closed_until(match.value, now)
-    stands = [reading(ledger, match, place, now) for place in range(len(rule.measures)) if rule.maxes[place] < FAR]
+    stands = _readings(ledger, match, now)
     committed = {MEASURES[one.measure]: shown(one.measure, one.committed) for one in stands if one.committed}
     return LimitStatus(
         limit=rule.name,
@@ -171,7 +186,10 @@ def raise_limit(turn: Turn, command: c.ApproveLimit) -> LimitStatuses | Refusal:
     if state is None:
         return unknown_limit(ledger, command.limit)
     rule, now = state.rule, micros(turn.now)
-    before = state.approved.get(ALL if command.value is None or rule.name == DAILY else command.value)
+    value = _value_named(ledger, rule, command.value)
+    if isinstance(value, Refusal):
+        return value
+    before = state.approved.get(ALL if value is None or rule.name == DAILY else value)
     most: dict[str, int] = {}
     if msgspec.structs.astuple(change) != _NOTHING and before is not None and before.is_in_force(now):
         most = {
@@ -189,14 +207,23 @@ def raise_limit(turn: Turn, command: c.ApproveLimit) -> LimitStatuses | Refusal:
         limits = Amounts(tokens=most.get("tokens"), cost_nanos=most.get("cost_usd"))
         turn.record(e.LimitApproved(date=ledger.day.date or "", limits=limits))
         return LimitStatuses([_status(ledger, next(_of(state, None, turn.now)), turn.now)], ledger.limits.count)
-    until = _until(ledger, state, command.value, now) if most else None
+    until = _until(ledger, state, value, now) if most else None
     turn.record(
         e.LimitRaised(
-            limit_name=rule.name, scope_value=command.value, raised_to=most, raised_until=until, reason=command.reason
+            limit_name=rule.name, scope_value=value, raised_to=most, raised_until=until, reason=command.reason
         )
     )
-    found = list(_of(state, command.value, turn.now))[:1]
-    return LimitStatuses([_status(ledger, match, turn.now) for match in found], ledger.limits.count)
+    return _nearest(turn, _of(state, value, turn.now), 1)
+
+
+def _value_named(ledger: Ledger, rule: LimitRule, value: str | None) -> str | Refusal | None:
+    """The value whose maximum is to be another, by its one name; a limit of the fleet has one counter only."""
+    if rule.scope == 0:
+        if value in (None, FLEET):
+            return FLEET
+        detail = f"value: found {value!r}, allowed is none: limit {rule.name} has one counter, that of the fleet"
+        return Refusal("invalid_message", detail, {"limit": rule.name, "value": value})
+    return None if value is None else one_value(rule.scope, value, ledger.rules.model_name)
 
 
 _NOTHING = (msgspec.UNSET,) * len(MEASURES)
@@ -227,12 +254,14 @@ def _units(value: Any, m: int, field: str) -> int:
 def _not_raised(rule: LimitRule, m: int, units: int) -> Refusal | None:
     """Why a measure is not raised by this: the limit does not bound it, or it is no more than configured."""
     if m not in rule.measures or rule.maxes[rule.measures.index(m)] >= FAR:
-        detail = f"max.{MEASURES[m]}: limit {rule.name} does not bound it"
+        bounds = ", ".join(MEASURES[one] for one, most in zip(rule.measures, rule.maxes, strict=True) if most < FAR)
+        detail = f"max.{MEASURES[m]}: limit {rule.name} does not bound it, but {bounds}"
         return Refusal("limit_not_raised", detail, {"requested": shown(m, units), "limit": None})
     least = rule.maxes[rule.measures.index(m)]
     if units > least:
         return None
-    detail = f"max.{MEASURES[m]}: the configured limit is {shown(m, least)}"
+    detail = f"max.{MEASURES[m]}: found {shown(m, units)}, allowed is more than the configured {shown(m, least)}"
+    detail += " (to lower a limit, load another configuration)"
     return Refusal("limit_not_raised", detail, {"requested": shown(m, units), "limit": shown(m, least)})
 
 

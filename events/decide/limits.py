@@ -59,7 +59,7 @@ def over_limit(turn: Turn, account: Account, command: c.Reserve, priced: pricing
     ledger = turn.ledger
     found = matches_today(ledger, account.budget_product)
     if ledger.rules.limits:
-        found += matches(ledger, subject_of(ledger, account, command.model, command.labels), hold=True)
+        found += matches(ledger, subject_of(ledger, account, command.model, command.labels), turn.now, hold=True)
     return next(refusals(turn, account, found, asked_by(command, priced)), None)
 
 
@@ -209,12 +209,15 @@ def passed(turn: Turn, found: Iterable[Match]) -> Passed | None:
             stands = reading(ledger, match, place, now)
             if not stands.is_reached:
                 continue
-            wait_ms = 0
-            if rule.then == "wait":
+            then, wait_ms = rule.then, 0
+            if then == "wait":
                 at = _room_at(ledger, match, place, stands, 1, now)
                 at = _room_at(ledger, match, place, stands._replace(held=0, committed=0), 1, now) if at is None else at
-                wait_ms = 0 if at is None else -(-(at - now) // 1_000)
-            worst = _worse(worst, Passed(rule.then, f"limit:{rule.name}", wait_ms))
+                if at is None:
+                    then = "stop"  # No wait brings room: it would be asked for again and again.
+                else:
+                    wait_ms = -(-(at - now) // 1_000)
+            worst = _worse(worst, Passed(then, f"limit:{rule.name}", wait_ms))
     return worst
 
 

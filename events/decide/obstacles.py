@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from tallystick.config.amounts import DIMENSIONS, EDGE_NAMES, at_edge
 from tallystick.events.decide.daily_limits import breaker_open
 from tallystick.events.decide.fleet_response import pressure
-from tallystick.events.decide.last_call import USED, kept
+from tallystick.events.decide.last_call import USED, kept_free
 from tallystick.events.decide.levels import (
     BLACK,
     THROTTLE,
@@ -62,7 +62,7 @@ def obstacles_of(
             found.insert(0, Obstacle("agent_stopped", f"{agent} was stopped: {reason}", "stop"))
         return found
     if limited is None and ledger.rules.limits:
-        limited = near(ledger, matches(ledger, subject_of(ledger, account, account.model)))
+        limited = near(ledger, matches(ledger, subject_of(ledger, account, account.model), turn.now))
     limits: list[Obstacle] = []
     if limited:
         limits = [_obstacle(refusal) for refusal in refusals(turn, account, limited, LEAST, named=False)]
@@ -134,8 +134,9 @@ def _refusals_to_run(turn: Turn, account: Account, measure: Enforced) -> Iterato
         yield Refusal("paused", why, {"decided_by": "product_pause", "retry_after_seconds": None})
     wait_ms = wait_left_ms(turn, account, measure)
     if wait_ms:
-        detail = f"throttled to {measure.rate} of normal speed by {measure.decided_by}"
-        numbers = {"retry_after_seconds": wait_ms / 1000, "decided_by": measure.decided_by}
+        by = measure.slowed_by or measure.decided_by
+        detail = f"throttled to {measure.rate} of normal speed by {by}"
+        numbers = {"retry_after_seconds": wait_ms / 1000, "decided_by": by}
         yield Refusal("throttled", detail, numbers)
 
 
@@ -197,12 +198,16 @@ def _is_named(ledger: Ledger, account: Account, d: int) -> bool:
 
 def _kept(ledger: Ledger, account: Account) -> Iterator[Obstacle]:
     """All that is free in a dimension is kept for a last call: a hold that names it is refused, however small."""
-    for d, units in enumerate(kept(ledger, account) if account.level != BLACK else ZERO):
-        if 0 < account.free[d] <= units:
-            left = f"{at_edge(account.free[d], d)} is free, and kept for a last call"
-            if account.called == USED:
-                left = f"{at_edge(account.free[d], d)} is free and kept for a last call, which was used"
-            yield Obstacle("budget_exhausted", f"{EDGE_NAMES[d]}: {left}", "last_call", dimension=EDGE_NAMES[d])
+    for d, units in enumerate(kept_free(ledger, account) if account.level != BLACK else ZERO):
+        payer = account.payers[d]
+        if not 0 < payer.free[d] <= units:
+            continue
+        left = f"{at_edge(payer.free[d], d)} is free, and kept for a last call"
+        if payer is not account:
+            left = f"{left} of {payer.id}, which pays"
+        elif account.called == USED:
+            left = f"{at_edge(account.free[d], d)} is free and kept for a last call, which was used"
+        yield Obstacle("budget_exhausted", f"{EDGE_NAMES[d]}: {left}", "last_call", dimension=EDGE_NAMES[d])
 
 
 def _without_room(account: Account, d: int) -> Obstacle:

@@ -65,9 +65,10 @@ def price(rules: Rules, command: Spending, *, total: bool = False) -> Priced:
     if counts is UNKNOWN:
         if given == NOTHING:
             named = field if command.provider_usage is None else "provider_usage"
-            raise InvalidAmount(
-                named, "nothing", f"{field}, or input_tokens and output_tokens, or a provider_usage with them"
-            )
+            allowed = f"{field}, or input_tokens and output_tokens, or a provider_usage with them"
+            if field == "estimate":
+                allowed += ", or model and input_tokens, for which an output is learned"
+            raise InvalidAmount(named, "nothing", allowed)
         if cost is not None or command.model is None:
             return Priced(tokens, time_ms, cost)
         used = Tokens(tokens or 0)

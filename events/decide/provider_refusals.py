@@ -57,7 +57,7 @@ def close_limits(turn: Turn, command: c.ReportUsage, agent: str, after_ms: int |
         subject = subject_of(ledger, account, model, command.labels)
     else:
         subject = Subject(agent, None, None, None, *model_of(ledger, model), command.labels)
-    found = matches(ledger, subject) if ledger.rules.limits else []
+    found = matches(ledger, subject, turn.now) if ledger.rules.limits else []
     closed = [
         e.ClosedCounter(match.rule.name, match.value, later(turn.now, _time_closed(match.rule, after_ms)))
         for match in found

@@ -124,7 +124,7 @@ def taken_from(ledger: Ledger, command: c.Reserve) -> list[Key]:
         keys["day", f"limit:product-daily:{account.budget_product}"] = None
     if ledger.rules.limits:
         subject = subject_of(ledger, account, command.model, command.labels)
-        found = matches(ledger, subject, hold=True)
+        found = matches(ledger, subject, ledger.now, hold=True)
         keys |= {("limit", match.rule.name, match.value): None for match in found if match.rule.then != "warn"}
     return list(keys)
 

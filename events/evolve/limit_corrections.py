@@ -28,7 +28,7 @@ def correct_limits(ledger: Ledger, event: e.UsageCorrected) -> None:
         subject = _subject(ledger, event, model)
         for rule in ledger.rules.limits.matching(subject):
             state = limits.states[rule.name]
-            value = limits.key(state, rule.value_of(subject), ledger.rules.counters_max)
+            value = limits.key(state, rule.value_of(subject), ledger.rules.counters_max, now)
             changes.setdefault((rule.name, state.born, value), [_NOTHING, _NOTHING])[side] = units
     limits.touched = touched = []
     at = micros(record.at)

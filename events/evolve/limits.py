@@ -138,7 +138,7 @@ def report(ledger: Ledger, account: Account | None, event: e.UsageReported) -> N
         value = rule.value_of(subject)
         counter = state.counters.get(value)
         if counter is None:
-            value = limits.key(state, value, most)
+            value = limits.key(state, value, most, now)
             counter = state.counters.get(value)
         match = _use(limits, state, value, counter, units, now)
         if match is not None:
@@ -194,7 +194,7 @@ def place_hold(ledger: Ledger, hold: Hold, event: e.HoldPlaced) -> None:
     limits.touched = touched = []
     for rule in index.matching(subject, hold=True):
         state = limits.states[rule.name]
-        value = limits.key(state, rule.value_of(subject), ledger.rules.counters_max)
+        value = limits.key(state, rule.value_of(subject), ledger.rules.counters_max, now)
         places.append((rule.name, state.born, value))
         use(limits, state, value, (0, 0, 0, sent, 0, requests, 0), now)
         touched.append(Match(state, value, state.counters.get(value)))
@@ -249,7 +249,7 @@ def settle(ledger: Ledger, hold: Hold, event: e.HoldSettled) -> None:
     limits.touched = touched = []
     for rule in index.matching(subject):
         state = limits.states[rule.name]
-        place = (rule.name, state.born, limits.key(state, rule.value_of(subject), ledger.rules.counters_max))
+        place = (rule.name, state.born, limits.key(state, rule.value_of(subject), ledger.rules.counters_max, now))
         matched.add(place)
         counted = (limited.input, limited.requests) if place in placed else (0, 0)
         use(limits, state, place[2], _beyond(units, counted), now)
@@ -317,9 +317,10 @@ def start_run(ledger: Ledger, event: e.TaskStarted) -> None:
         return
     subject = subject_of(ledger, ledger.accounts[event.task], event.model)
     places: list[Place] = []
+    now = micros(event.at)
     for rule in ledger.rules.limits.matching(subject):
         state = limits.states[rule.name]
-        value = limits.key(state, rule.value_of(subject), ledger.rules.counters_max)
+        value = limits.key(state, rule.value_of(subject), ledger.rules.counters_max, now)
         places.append((rule.name, state.born, value))
     limits.runs[event.task] = Run(tuple(places), event.model)
     run_in_limits(ledger, event.task, 1)

@@ -56,6 +56,7 @@ def book_hold(balances: Balances, event: e.HoldPlaced) -> Hold:
         model=event.model,
         last_call=event.last_call,
         estimated=event.estimated_by == "quantile",
+        got=0,
         limited=None,
         account=account,
     )
@@ -158,7 +159,7 @@ def report(ledger: Ledger, event: e.UsageReported) -> None:
         use(ledger, product_without_account(ledger, event), (event.tokens, event.time_ms, event.cost_nanos))
         used_late(ledger, event)
     else:
-        _count_report(ledger, account, event)
+        _count_report(ledger, account, event, None if event.partial else _answered(event))
     if ledger.rules.limits:
         limits.report(ledger, account, event)
 
@@ -169,8 +170,13 @@ def flag(ledger: Ledger, event: "e.UsageReported | e.HoldSettled | e.Said") -> N
         ledger.unpriced[event.model] = None
 
 
-def _count_report(ledger: Ledger, account: Account, event: "e.UsageReported | e.HoldSettled") -> None:
-    """A report counts for its product and run, and its reply delivers the notice that waits for the agent."""
+def _count_report(
+    ledger: Ledger, account: Account, event: "e.UsageReported | e.HoldSettled", output: int | None
+) -> None:
+    """A report counts for its product and run, and its reply delivers the notice that waits for the agent.
+
+    ``output`` are the tokens that its operation has answered in all, where it is over and they are known.
+    """
     if event.input_tokens is not None:
         mix = ledger.day.mix
         mix[0] += event.input_tokens
@@ -181,16 +187,21 @@ def _count_report(ledger: Ledger, account: Account, event: "e.UsageReported | e.
         account.model = sys.intern(event.model)
     account.pool_notice = ledger.pool_exhausted_at
     _count_use(ledger, account, event)
-    if event.output_tokens is not None and event.model is not None and not event.partial:
-        _learn_output(ledger, account, event)
+    if output is not None and event.model is not None:
+        ledger.outputs.note(account.agent_type, sys.intern(ledger.rules.model_name(event.model)), output)
     account.growth = observed(account.growth, (event.tokens, event.time_ms, event.cost_nanos))
 
 
-def _learn_output(ledger: Ledger, account: Account, event: "e.UsageReported | e.HoldSettled") -> None:
-    """How much a model answers to agents of a type; a total of several requests says nothing of one."""
-    if event.requests in (None, 1) and event.model is not None and event.output_tokens is not None:
-        name = ledger.rules.catalogued.get(event.model, (event.model, None))[0]
-        ledger.outputs.note(account.agent_type, sys.intern(name), event.output_tokens)
+def _answered(event: "e.UsageReported | e.HoldSettled") -> int | None:
+    """How much a model answered; a total of several requests says nothing of one."""
+    return event.output_tokens if event.requests in (None, 1) else None
+
+
+def _answered_in_all(hold: Hold, event: e.HoldSettled) -> int | None:
+    """The output of a hold's operation, that of its parts included; None before its end, and where it is not known."""
+    said = _answered(event)
+    hold.got = None if hold.got is None or said is None else hold.got + said
+    return None if event.partial else hold.got
 
 
 def _count_use(ledger: Ledger, account: Account, event: "e.UsageReported | e.HoldSettled") -> None:
@@ -245,7 +256,7 @@ def settle_hold(ledger: Ledger, event: e.HoldSettled) -> None:
         hold_for(ledger, hold, 1)
     else:
         _end_hold(ledger, hold, "settled", event)
-    _count_report(ledger, hold.account, event)
+    _count_report(ledger, hold.account, event, _answered_in_all(hold, event))
     if hold.limited is not None or ledger.rules.limits:
         limits.settle(ledger, hold, event)
         if event.partial:

@@ -3,7 +3,7 @@
 import datetime as dt
 import re
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
 from enum import Enum
 from typing import Any, Final, Literal, get_args, get_origin, get_type_hints
@@ -87,6 +87,7 @@ _KINDS: Final = {
 _KINDS_NAMED: Final = re.compile(rf"`((?:{'|'.join(_KINDS)})(?: \| (?:{'|'.join(_KINDS)}))*)`")
 _WIRE: Final[Mapping[str, type[Command]]] = {cls.__name__: cls for cls in WIRE}
 _UNKNOWN_FIELD: Final = re.compile(r"unknown field `(.*?)`")
+_FIELD_AT: Final = re.compile(r"at `\$\.(\w+)")
 _NO_CHOICE: Final = re.compile(r"Invalid enum value '?(.*?)'? - at `\$\.(\w+)")
 
 
@@ -106,9 +107,17 @@ def explained(error: str, message: object) -> str:
     if unknown is None:
         return f"{kind}: {error}{_choices(cls, error)}"
     inside = "at `$." in error
-    allowed = EDGE_NAMES if inside else ("type", *cls.__struct_fields__)
+    allowed = _inside(cls, error) if inside else ("type", *cls.__struct_fields__)
     meant = did_you_mean(nearest(unknown[1], allowed))
     return f"{error}{meant}: allowed {'there' if inside else f'in {kind}'} are {', '.join(allowed)}"
+
+
+def _inside(cls: type[Command], error: str) -> Sequence[str]:
+    """The fields that are allowed inside a field of a message, which is mostly a budget."""
+    found = _FIELD_AT.search(error)
+    hint = None if found is None else get_type_hints(cls).get(found[1])
+    structs = [part for part in (hint, *get_args(hint)) if isinstance(part, type) and issubclass(part, msgspec.Struct)]
+    return structs[0].__struct_fields__ if structs else EDGE_NAMES
 
 
 def _choices(cls: type[Command], error: str) -> str:

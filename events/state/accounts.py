@@ -87,6 +87,8 @@ class Hold(msgspec.Struct, array_like=True, eq=False):
     last_call: bool
     estimated: bool
     """What it set aside was learned from earlier outputs."""
+    got: int | None
+    """The tokens of output that parts of the use have said; None where one did not say."""
     limited: "Limited | None"
     """How it counts in limits; None where there were none when it was placed."""
 

@@ -69,9 +69,11 @@ class Counter:
         return said
 
     def take_back(self, rule: LimitRule, place: int, units: int, began: int, at: int, now: int) -> None:
-        """What was counted at ``at`` was not used after all."""
+        """What was counted at ``at`` was not used after all: no more than is counted, as a model may have had another
+        name then. Less than nothing: more was used.
+        """
         if self.is_open(rule, began, now) and at >= self.opened:
-            self.used[place] -= units
+            self.used[place] -= min(units, self.used[place])
 
     def room_at(self, rule: LimitRule, place: int, excess: int, ends: int | None, now: int) -> int | None:
         """When so much of what is used will count no more; None: never."""
@@ -184,8 +186,10 @@ class RollingCounter(Counter):
     def take_back(self, rule: LimitRule, place: int, units: int, began: int, at: int, now: int) -> None:
         bucket = at // rule.bucket_us
         if self.opened <= bucket <= self.last and bucket >= self.first(rule, now):
+            slot = place * _RING + bucket % _RING
+            units = min(units, self.ring[slot])
             self.used[place] -= units
-            self._add(place * _RING + bucket % _RING, -units)
+            self._add(slot, -units)
 
     def room_at(self, rule: LimitRule, place: int, excess: int, ends: int | None, now: int) -> int | None:
         for n in self._within(rule, now):

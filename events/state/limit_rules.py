@@ -8,7 +8,7 @@ value of its ``match``, the one under which the fewest others are.
 """
 
 from collections import Counter as Tally
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal
 from fractions import Fraction
 from operator import attrgetter
@@ -25,6 +25,7 @@ from tallystick.config.limits import (
     Limit,
     LimitMax,
 )
+from tallystick.config.model_names import PROVIDERS
 from tallystick.config.settings import Config, DailyLimits
 
 TOKENS, TIME, COST, INPUT, OUTPUT, REQUESTS, CONCURRENT = range(7)
@@ -88,16 +89,14 @@ class LimitRule:
         "then",
     )
 
-    def __init__(
-        self, number: int, limit: Limit, models: dict[str, tuple[str, str]], always: Sequence[int] = ()
-    ) -> None:
+    def __init__(self, number: int, limit: Limit, model_name: Callable[[str], str], always: Sequence[int] = ()) -> None:
         self.number = number
         self.config = limit
         self.name = limit.name
         self.then = limit.then
         self.scope = _key(limit.per)
         self.match: list[tuple[int | str, frozenset[str]]] = [
-            (_key(key), frozenset(_canonical(key, one, models) for one in _listed(values)))
+            (_key(key), frozenset(one_value(_key(key), one, model_name) for one in _listed(values)))
             for key, values in limit.match.items()
         ]
         window = limit.window or "total"
@@ -117,7 +116,7 @@ class LimitRule:
         self.first_lines = tuple(min((most, *lines)) for most, lines in zip(self.maxes, self.lines, strict=True))
         """By measure, the least of them, or the maximum."""
         self.bounds = tuple(zip(self.measures, self.first_lines, strict=True))
-        match = sorted((str(key), sorted(values)) for key, values in self.match)
+        match = sorted((repr(key), sorted(values)) for key, values in self.match)
         self.definition = (self.scope, match, self.kind, self.length_us)
 
     def _keys(self, measure: int) -> tuple[str, ...]:
@@ -182,8 +181,11 @@ def _listed(values: str | tuple[str, ...]) -> tuple[str, ...]:
     return (values,) if isinstance(values, str) else values
 
 
-def _canonical(key: str, value: str, models: dict[str, tuple[str, str]]) -> str:
-    return models.get(value, (value, ""))[0] if key == "model" else value
+def one_value(key: int | str, value: str, model_name: Callable[[str], str]) -> str:
+    """The one name of a value of a scope: models and providers have several."""
+    if key == _MODEL:
+        return model_name(value)
+    return PROVIDERS.get(value.lower(), value) if key == _PROVIDER else value
 
 
 def _key(scope: str) -> int | str:
@@ -198,7 +200,7 @@ def day_rule(limits: DailyLimits) -> LimitRule:
     alerts = (limits.alert_at_percent, Decimal(100))
     most = LimitMax(tokens=limits.max_tokens_total, cost_usd=limits.max_cost_usd)
     limit = Limit(name=DAILY, max=most, window="day", then="refuse", alert_at_percent=alerts)
-    return LimitRule(-2, limit, {}, (TOKENS, TIME, COST))
+    return LimitRule(-2, limit, str, (TOKENS, TIME, COST))
 
 
 def product_rule(product: str, tokens: int | None, alert_at: Decimal) -> LimitRule:
@@ -213,7 +215,7 @@ def product_rule(product: str, tokens: int | None, alert_at: Decimal) -> LimitRu
         then="refuse",
         alert_at_percent=alerts,
     )
-    return LimitRule(-1, limit, {}, (TOKENS,))
+    return LimitRule(-1, limit, str, (TOKENS,))
 
 
 _KNOWN_MAX = 10_000
@@ -238,7 +240,7 @@ class LimitIndex:
         "products",
     )
 
-    def __init__(self, config: Config, models: dict[str, tuple[str, str]]) -> None:
+    def __init__(self, config: Config, model_name: Callable[[str], str]) -> None:
         self._alert_at = config.daily_limits.alert_at_percent
         self.day = day_rule(config.daily_limits)
         budgets = {name: product.token_budget_daily for name, product in config.products.items()}
@@ -246,7 +248,7 @@ class LimitIndex:
             name: product_rule(name, tokens, self._alert_at) for name, tokens in budgets.items() if tokens is not None
         }
         limits = config.limits
-        self.by_name = {limit.name: LimitRule(number, limit, models) for number, limit in enumerate(limits)}
+        self.by_name = {limit.name: LimitRule(number, limit, model_name) for number, limit in enumerate(limits)}
         rules = self.by_name.values()
         self.always = [rule for rule in rules if not rule.match]
         self.keyed: dict[int | str, dict[str, list[LimitRule]]] = {}

@@ -1,6 +1,6 @@
 """What a use, a hold or a run says of itself to the limits: see `Subject`."""
 
-from tallystick.config.model_names import providers_named
+from tallystick.config.model_names import PROVIDERS, provider_of
 from tallystick.events.catalog import HoldSettled, Said, UsageReported
 from tallystick.events.state.accounts import Account, Hold
 from tallystick.events.state.ledger import Ledger
@@ -31,18 +31,21 @@ def subject_of_report(ledger: Ledger, account: Account | None, event: UsageRepor
 
 
 def model_of(ledger: Ledger, model: str | None) -> tuple[str | None, str | None]:
-    """A model under the one name that limits know it by, and who serves it, where a limit asks."""
+    """A model under the one name that limits know it by, and who serves it, where a limit asks: as the catalogue says
+    of just this name, else as the name itself does, else as the price list does.
+    """
     if model is None:
         return None, None
     rules = ledger.rules
-    name, provider = rules.catalogued.get(model, (model, None))
-    if provider is None and rules.limits.needs_provider:
-        found = rules.find_price(name, None)
+    provider = rules.catalogued.get(model, (model, None))[1]
+    if not rules.limits.needs_provider:
+        return rules.model_name(model), None
+    if provider is None:
+        provider = provider_of(model)
+    if provider is None:
+        found = rules.find_price(model, None)
         provider = None if found is None else found.provider
-        if provider is None:
-            named = providers_named(name)
-            provider = named[0] if named else None
-    return name, provider
+    return rules.model_name(model), None if provider is None else PROVIDERS.get(provider.lower(), provider)
 
 
 def held_units(hold: Hold) -> Units:

@@ -13,9 +13,11 @@ from typing import Any, NamedTuple
 from tallystick.events.catalog.event import EPOCH
 from tallystick.events.state.calendar import NEVER
 from tallystick.events.state.counters import Counter, RollingCounter, new_counter
-from tallystick.events.state.limit_rules import NONE, OTHER, LimitRule
+from tallystick.events.state.limit_rules import FLEET, NONE, OTHER, LimitRule
 from tallystick.events.state.slot_time import micros
 
+_ALWAYS = frozenset((NONE, FLEET))
+"""Values that have a counter of their own however many there are: one per limit."""
 ALL = ""
 """In place of a value: what was approved for all values of a limit."""
 Place = tuple[str, int, str]
@@ -135,9 +137,19 @@ class Limits:
         """When the calendar window of a limit ends; None where it has none."""
         return self.ends.get(rule.kind)
 
-    def key(self, state: LimitState, value: str, counters_max: int) -> str:
-        """The value whose counter counts: the value itself, or `OTHER` where there are too many."""
-        if self.count < counters_max or value in state.counters or value == NONE:
+    def key(self, state: LimitState, value: str, counters_max: int, now: int) -> str:
+        """The value whose counter counts: the value itself, or `OTHER` where there are too many.
+
+        As long as the window lasts in which something was counted in `OTHER`, what is new shares that: else it could
+        use all that the limit allows a second time.
+        """
+        counters = state.counters
+        if value in counters or value in _ALWAYS:
+            return value
+        shared = counters.get(OTHER)
+        if shared is not None and shared.is_open(state.rule, self.began_at(state.rule), now):
+            return OTHER
+        if self.count < counters_max or (state.over and state.over[0][0] <= now):
             return value
         return OTHER
 
@@ -237,6 +249,7 @@ class Limits:
         """What is not held in counters of a kind is forgotten. A fork lives for too short a time to have to."""
         if self.is_fork:
             return
+        self.full = False
         for state in self.states.values():
             if state.rule.kind != kind:
                 continue

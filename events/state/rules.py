@@ -7,7 +7,7 @@ from fractions import Fraction
 import msgspec
 
 from tallystick.config.kinds import Priority
-from tallystick.config.model_names import catalogued
+from tallystick.config.model_names import catalogued, one_name
 from tallystick.config.prices import PriceList
 from tallystick.config.settings import Config
 from tallystick.events.messages import PRIORITIES
@@ -41,6 +41,7 @@ class Rules:
         "limits",
         "loaded",
         "minimum_share",
+        "model_name",
         "overrides",
         "paused",
         "paused_products",
@@ -62,6 +63,8 @@ class Rules:
         self.prices = prices
         self.find_price = prices.finding
         self.catalogued = catalogued(config.models)
+        self.model_name = one_name(config.models)
+        """The one name of a model, by which limits and learned estimates know it."""
         self.level_at = tuple(
             Fraction(threshold)
             for threshold in (enforcement.warn_at, enforcement.throttle_at, enforcement.degrade_at, enforcement.stop_at)
@@ -89,7 +92,7 @@ class Rules:
             name for name, product in config.products.items() if product.paused
         )
         self.counters_max = config.limits_counters_max
-        self.limits = LimitIndex(config, self.catalogued)
+        self.limits = LimitIndex(config, self.model_name)
         self.pauses = self.paused or bool(self.paused_products)
 
     def with_config(self, config: Config) -> "Rules":

@@ -65,6 +65,7 @@ class HoldsView:
                 model=None,
                 last_call=False,
                 estimated=row.estimated,
+                got=0,
                 limited=None,
                 account=account,
             )

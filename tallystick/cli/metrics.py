@@ -18,7 +18,17 @@ from tallystick.projections.reports.resource_recommendations import resource_rec
 from tallystick.projections.reports.status import Status
 from tallystick.projections.reports.task_day import TaskDay, minutes
 from tallystick.projections.views.fleet import FleetRow
-from tallystick.wording import DIMENSION_NAMES, NONE, in_cents, number, one_line, percent, shown_time, to_two_places
+from tallystick.wording import (
+    DIMENSION_NAMES,
+    NONE,
+    counted,
+    in_cents,
+    number,
+    one_line,
+    percent,
+    shown_time,
+    to_two_places,
+)
 
 FOLDER: Final = Path(".claude")
 DEFAULT_FILE: Final = FOLDER / "memory" / "metrics" / "resource-metrics.json"
@@ -68,7 +78,7 @@ def metrics(store_url: str, at: Moment | None, as_json: bool, write: bool) -> No
     if fleet.estimated_settled:
         holds = _estimated(fleet)
         screen.print(
-            f"{fleet.estimated_settled:,} holds with a learned output are settled: {percent(holds['over'])} used more"
+            f"Of {counted(fleet.estimated_settled, 'hold')} with a learned output {percent(holds['over'])} used more"
             f" than was held, with a quantile of {holds['quantile']}."
         )
     if work.lots:

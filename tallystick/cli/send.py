@@ -204,10 +204,15 @@ def _approval(rest: tuple[str, ...], limits: Mapping[str, str | None]) -> dict[s
 
 def _of_limit(limits: Mapping[str, str | None]) -> dict[str, Any]:
     """The fields of `ApproveLimit` that name one limit."""
+    example = """a JSON object like '{"tokens": 900000}'"""
+    if limits["--max"] is None:
+        raise click.UsageError(f"--limit needs --max, {example}: the new maximum; or '{{}}', which ends a raise")
+    for option in ("--cost", "--tokens"):
+        if limits[option] is not None:
+            raise click.UsageError(f"{option} raises a limit of the day: with --limit, name it in --max, {example}")
     try:
-        most = json.loads(limits["--max"] or "", parse_float=Decimal)
+        most = json.loads(limits["--max"], parse_float=Decimal)
     except ValueError:
-        example = """a JSON object like '{"tokens": 900000}'"""
         raise click.UsageError(f"--max: found {limits['--max']!r}, allowed is {example}") from None
     named = {"limit": limits["--limit"], "value": limits["--value"], "max": most}
     return {field: value for field, value in named.items() if value is not None}

@@ -92,7 +92,8 @@ def story(store: Store, name: str, progress: Progress) -> Iterator[Entry]:
         is_open = name in accounts or tasks.is_open(name)
         if not _concerns(event, name) and not (type(event) in _OF_THE_FLEET and is_open):
             continue
-        if isinstance(event, _ROUTINE) and not getattr(event, "unpriced", False) and not getattr(event, "late", False):
+        is_routine = isinstance(event, _ROUTINE) and not isinstance(event, e.HoldSpent)
+        if is_routine and not getattr(event, "unpriced", False) and not getattr(event, "late", False):
             routine.add(event)
             continue
         yield from routine.entries()

@@ -63,8 +63,18 @@ LIMIT = "limits:\n  - {name: cap, window: day, max: {tokens: 5}}\n"
         ),
         (
             "limits:\n  - {name: cap, match: {label: x}, window: day, max: {tokens: 5}}",
-            "2:32: limits[0].match.label",
-            "found 'x', allowed is one of account, agent_type",
+            "2:24: limits[0].match",
+            "model, provider, label:NAME: 'label' is none",
+        ),
+        (
+            "limits:\n  - {name: cap, match: {user: x}, window: day, max: {tokens: 5}}",
+            "2:24: limits[0].match",
+            "'user' is none; did you mean 'label:user'?",
+        ),
+        (
+            "limits:\n  - {name: cap, per: user, window: day, max: {tokens: 5}}",
+            "2:22: limits[0].per",
+            "model, provider, label:NAME; did you mean 'label:user'?",
         ),
         (
             "limits:\n  - {name: cap, window: day, max: {}}",

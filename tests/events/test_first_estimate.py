@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tallystick.config.amounts import Usage
 from tallystick.events import catalog as e
 from tallystick.events import messages as c
 from tallystick.events.log import snapshot
@@ -86,15 +87,49 @@ def test_kinds_are_agent_types_and_models_under_all_their_names() -> None:
     core.then_refused("unknown_agent")
 
 
-def test_settlements_teach_and_parts_and_totals_of_several_requests_do_not() -> None:
+def test_settlements_teach_and_totals_of_several_requests_do_not() -> None:
     core = taught(*[5] * 19)
     core.given(c.ReportUsage(agent="a", model=MODEL, input_tokens=1, output_tokens=900, requests=7))
     core.given(c.Reserve(id="h", agent="a", estimate=budget(10)))
-    core.given(c.Settle(hold="h", model=MODEL, input_tokens=1, output_tokens=900, final=False))
     core.when(ask())
     core.then_refused("estimate_needed")
     core.given(c.Settle(hold="h", model=MODEL, input_tokens=1, output_tokens=7))
     assert core.when(ask()).amount.tokens == 105
+
+
+def part(output: int | None, final: bool = False, **rest: Any) -> c.Settle:
+    said: dict[str, Any] = {"model": MODEL, "input_tokens": 1, "output_tokens": output}
+    return c.Settle(hold="h", final=final, **{**said, **rest})
+
+
+@pytest.mark.parametrize(
+    ("parts", "learned"),
+    [
+        ([part(900), part(60), part(7, final=True)], 967),
+        ([part(900), part(0, final=True)], 900),
+        ([part(900, requests=2), part(7, final=True)], None),
+        ([part(None, input_tokens=None, usage=Usage(tokens=9)), part(7, final=True)], None),
+        ([part(900), part(7, final=True, requests=3)], None),
+    ],
+)
+def test_the_parts_of_an_answer_that_streamed_teach_what_it_was_in_all(
+    parts: list[c.Settle], learned: int | None
+) -> None:
+    core = taught(*[5] * 19, holds={"quantile": Decimal(1)})
+    core.given(c.Reserve(id="h", agent="a", estimate=budget(1_000)), *parts)
+    again = snapshot.load(snapshot.dump(core.ledger))
+    assert again is not None
+    assert again.outputs.quantile("writer", MODEL, Fraction(1)) == learned
+
+
+def test_the_parts_of_an_answer_are_known_after_a_restart() -> None:
+    core = taught(*[5] * 19, holds={"quantile": Decimal(1)})
+    core.given(c.Reserve(id="h", agent="a", estimate=budget(1_000)), part(900))
+    again = snapshot.load(snapshot.dump(core.ledger))
+    assert again is not None
+    core.ledger = again
+    core.given(part(7, final=True))
+    assert core.when(ask()).amount.tokens == 1_007
 
 
 @pytest.mark.parametrize(

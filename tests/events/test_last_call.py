@@ -2,11 +2,7 @@
 has.
 """
 
-import csv
-import gzip
 from decimal import Decimal
-from itertools import groupby, pairwise
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -95,6 +91,19 @@ def test_a_dry_run_says_what_a_last_call_would_be_answered() -> None:
     assert core.account("a").called == 0
 
 
+def test_holds_of_sub_agents_leave_what_is_kept_of_the_account_that_pays_for_them() -> None:
+    core = calling(allocate("a", 1_000), allocate("a/1", None, "1", parent="a"), total=1_000_000)
+    core.given(hold("a/1", "h", 900))
+    core.when(hold("a/1", "g", 1))
+    refusal = core.then_refused("budget_exhausted", decided_by="last_call", last_call=None)
+    assert "0 is free beside 100 that is kept for the last call of a, which pays" in refusal.detail
+    core.when(last("a/1", "l", 1))
+    core.then_refused("budget_exhausted", decided_by="last_call")
+    (obstacle,) = core.check("a/1").obstacles
+    assert obstacle.detail == "tokens: 100 is free, and kept for a last call of a, which pays"
+    core.given(last("a", "last", 100))
+
+
 # --- who only reports -------------------------------------------------------------------------------------------------
 
 
@@ -159,6 +168,16 @@ def test_a_last_call_passes_throttling() -> None:
     core.given(last("a", "g", 10))
 
 
+def test_what_slows_an_agent_is_named_and_not_its_last_call_which_slows_nothing() -> None:
+    core = calling(allocate("a", 1_000), use("a", 10), throttle_at=0.5, degrade_at=0.9, warn_at=0.4)
+    core.wait(100)
+    answer = core.when(use("a", 600))
+    assert (answer.action, answer.decided_by, answer.last_call) == ("degrade", "last_call", True)
+    assert next((one.code, one.decided_by) for one in answer.obstacles or ()) == ("throttled", "level")
+    core.given(c.Throttle(agent="a", rate=Decimal("0.1")))
+    assert core.check("a").obstacles[0].detail == "throttled to 0.1 of normal speed by throttle"
+
+
 @pytest.mark.parametrize(
     ("order", "code"),
     [
@@ -200,50 +219,3 @@ def test_a_snapshot_keeps_which_last_calls_were_given_and_the_largest_operation(
     assert dump(again) == dump(core.ledger)
     assert (again.accounts["a"].called, again.accounts["a"].largest) == (2, (850, 0, 0))
     assert again.holds["g"].last_call
-
-
-# --- the real runs ----------------------------------------------------------------------------------------------------
-
-_FILE = Path("shared") / "data" / "agents-swebench-gemini3-public.csv.gz"
-TRACE = next((above / _FILE for above in Path(__file__).resolve().parents if (above / _FILE).is_file()), None)
-TRACE = TRACE or next((path for path in (Path("/work") / _FILE,) if path.is_file()), None)
-
-
-def runs() -> dict[str, list[int]]:
-    assert TRACE is not None
-    with gzip.open(TRACE, "rt", newline="") as lines:
-        rows = [(row["run_id"], int(row["input_tokens"]) + int(row["output_tokens"])) for row in csv.DictReader(lines)]
-    return {run: [used for _, used in steps] for run, steps in groupby(rows, key=lambda row: row[0])}
-
-
-@pytest.mark.skipif(TRACE is None, reason="the real runs are not on this machine")
-@pytest.mark.parametrize("reserves", [False, True])
-def test_nearly_all_of_the_real_runs_make_their_last_call_inside_their_budget(reserves: bool) -> None:
-    """Each with nine tenths of what it needs; who is told uses its next step as its last."""
-    limits = {"max_tokens_total": None, "max_cost_usd": None}
-    core = Core(
-        fleet(
-            10**9, **QUIET, daily_limits=limits, enforcement={"last_call": {"percent": 3}, "throttle_rate": Decimal(1)}
-        )
-    )
-    core.compares = False
-    inside = told = 0
-    for name, steps in runs().items():
-        core.given(allocate(name, sum(steps) * 9 // 10))
-        for number, (used, following) in enumerate(pairwise((*steps, 0))):
-            if reserves:
-                called = getattr(core.when(hold(name, f"{name}-{number}", used)), "numbers", {}).get("last_call", False)
-                if not called and f"{name}-{number}" in core.ledger.holds:
-                    core.given(settle(f"{name}-{number}", used))
-            else:
-                called = core.when(use(name, used)).last_call
-            if called:
-                told += 1
-                inside += not hasattr(
-                    core.when(last(name, f"{name}-last", used if reserves else max(1, following))), "code"
-                )
-                break
-        core.given(c.ReleaseBudget(agent=name))
-    assert told >= 350
-    assert inside >= 0.95 * told
-    assert core.overdraft == (0, None, None)

@@ -29,6 +29,7 @@ from tallystick.events.log.store import Record, open_store
 from tallystick.events.log.store_memory import MemoryStore
 from tallystick.events.messages.replies import Refusal
 from tallystick.whatif.steps import steps_of
+from tests.support import limit_day
 from tests.support.busy_day import CONFIG, busy_day
 from tests.support.core import START
 from tests.support.corrections import corrected_messages
@@ -93,10 +94,16 @@ def recorded() -> Iterator[tuple[str, list[Record]]]:
     day = day_of(20, 2, deaths=0.15, hours=1, **SCARCE)
     yield "tasks", _simulated(day.messages, {**DAY, **SCARCE}, day.until)
     yield "corrections", _simulated(corrected_messages(), CONFIG, START + dt.timedelta(hours=50))
+    yield "limits", limited()
     for name in _OLD:
         yield name, _asked_again(name)
     yield "older", _gone_on_with("alerts")
     yield "overdrafts", _simulated(_OVERDRAFTS, {"total_budget": {"tokens": 1_000}}, START + dt.timedelta(minutes=9))
+
+
+def limited() -> list[Record]:
+    """A day under limits, leases, last calls and learned estimates."""
+    return _simulated(limit_day.limit_day(0), limit_day.CONFIG, START + dt.timedelta(hours=20))
 
 
 def _simulated(messages: Sequence[Timed], config: Mapping[str, Any], until: dt.datetime) -> list[Record]:

@@ -5,7 +5,7 @@ from random import Random
 from typing import Any
 
 from tests.support.fleets import configuration
-from tests.support.fuzz_words import STRANGE, Temper, any_number
+from tests.support.fuzz_words import STRANGE, Temper, any_number, aside
 
 _EXTREME: dict[str, tuple[Any, ...]] = {
     "idempotency_hours": (0, 1, 24, 8_760, 10**6),
@@ -24,6 +24,8 @@ _INSIDE: dict[str, dict[str, tuple[Any, ...]]] = {
     "total_budget": {"tokens": (0, 1, 1_000, 10**6, 2**63 - 1, None), "cost_usd": (0, 5, "9223372036.854775807", None)},
     "daily_limits": {"max_tokens_total": (0, 1, 500, 2**63 - 1, None), "max_cost_usd": (0, "0.01", 5, None)},
 }
+
+_KEPT = (0, 1, "3.5", 50, 100, "0.000000001")
 
 
 def beginning(dice: Random, temper: Temper) -> dict[str, Any]:
@@ -44,12 +46,15 @@ def beginning(dice: Random, temper: Temper) -> dict[str, Any]:
         config |= some(dice, config)
     config["notifications"] = {"ceo": []}
     config["limits"] = limits(config)
+    keeping = aside(["last call", config])
+    if keeping.random() < 0.3:
+        config["enforcement"] = {**config.get("enforcement", {}), "last_call": {"percent": keeping.choice(_KEPT)}}
     return config
 
 
 def limits(config: dict[str, Any]) -> list[dict[str, Any]]:
     """Limits for a configuration, drawn from what it says: so the sessions of before stay as they are otherwise."""
-    dice = Random(json.dumps(config, sort_keys=True, default=str))
+    dice = aside(config)
     most = {"tokens": (0, 50, 10**5, 2**63 - 1), "cost_usd": ("0.01", 3), "requests": (1, 9), "concurrent": (1, 4)}
     found = []
     for n in range(dice.choice((0, 0, 1, 3))):
@@ -94,9 +99,11 @@ def changed(dice: Random, temper: Temper) -> dict[str, Any]:
         )
     if dice.random() < temper.strange:
         part["products"] = {dice.choice(STRANGE): {"weight": any_number(dice)}}
-    changing = Random(json.dumps(part, sort_keys=True, default=str))
+    changing = aside(part)
     if changing.random() < 0.2:
         part |= {"limits": limits(part), "limits_counters_max": changing.choice((1, 5, 100_000))}
+    if changing.random() < 0.1:
+        part["enforcement"] = {**part.get("enforcement", {}), "last_call": {"percent": changing.choice(_KEPT)}}
     return part
 
 

@@ -12,6 +12,7 @@ from tests.support.fuzz_words import (
     LARGE_TOKENS,
     TOKENS,
     Message,
+    aside,
     made_up,
     number,
 )  # fmt: skip
@@ -37,6 +38,11 @@ def _open(w: World) -> Message:
     if parent is not None:
         message["parent"] = parent
     w.agents.append(agent)
+    dice = aside(message)
+    if dice.random() < 0.2:
+        message["lease_seconds"] = dice.choice((1, "0.001", 30, 300, 3_600, 604_800))
+    if dice.random() < 0.2:
+        message["labels"] = {"user": dice.choice(("a", "b", "c"))}
     return message
 
 
@@ -124,6 +130,23 @@ def _operate(w: World) -> Message:
                 budget[dice.choice(("tokens", "cost_usd", "time_seconds"))] = None
             return {"type": "SetTotalBudget", "budget": budget}
     return {"type": "LoadConfig", "config": changed(dice, w.temper)}
+
+
+def _raise_of_a_limit(drawn: list[object]) -> Message | None:
+    """A limit of `fuzz_config.limits` is raised, or the raise is taken back."""
+    dice = aside(drawn)
+    if dice.random() < 0.4:
+        return None
+    most = {"tokens": (60, 10**6, None), "cost_usd": ("5", None), "requests": (20, None), "concurrent": (9, None)}
+    named = dice.sample(sorted(most), dice.randint(0, 2))
+    message: Message = {
+        "type": "ApproveLimit",
+        "limit": f"limit-{dice.randint(0, 2)}",
+        "max": {name: dice.choice(most[name]) for name in named},
+    }
+    if dice.random() < 0.5:
+        message["value"] = dice.choice(("fleet", "shop", "a", "opus", "(none)", "(other)", "a1"))
+    return message
 
 
 def _rebalance(w: World) -> Message:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from tests.support.fuzz_words import COUNTED, LARGE_SECONDS, LARGE_TOKENS, SECONDS, TOKENS, Message, number
+from tests.support.fuzz_words import COUNTED, LARGE_SECONDS, LARGE_TOKENS, SECONDS, TOKENS, Message, aside, number
 from tests.support.fuzz_world import MODELS, World
 
 
@@ -61,7 +61,20 @@ def reserve(w: World) -> Message:
     message: Message = {"type": "Reserve", "id": hold, "agent": w.agent(), "estimate": w.used()}
     ttl = number(w.dice, w.temper, (1, "0.001", 30, 300, 3_600), (10**7, SECONDS[0], *LARGE_SECONDS))
     message = w.may(message, overage="reject", operation=w.strange_or("edit"), labels=labels(w), reason="to try")
-    return w.may(message, ttl_seconds=ttl, model=w.dice.choice(MODELS), input_tokens=100, dry_run=w.dice.random() < 0.2)
+    message = w.may(
+        message, ttl_seconds=ttl, model=w.dice.choice(MODELS), input_tokens=100, dry_run=w.dice.random() < 0.2
+    )
+    dice = aside(message)
+    if dice.random() < 0.3:
+        message["on_expiry"] = "spend"
+    if dice.random() < 0.2:
+        message["last_call"] = True
+    if dice.random() < 0.15:
+        del message["estimate"]
+        message |= {"model": dice.choice(MODELS[:3]), "input_tokens": dice.choice((0, 1, 50))}
+        if dice.random() < 0.7:
+            message["max_output_tokens"] = dice.choice((0, 1, 100, 10**6, -1))
+    return message
 
 
 def settle(w: World) -> Message:

@@ -73,6 +73,11 @@ class Temper:
         self.backwards = dice.choice((0.0, 0.0, 0.3))
 
 
+def aside(said: Any) -> Random:
+    """Dice of their own for what is drawn beside something: all that is drawn after it stays as it was."""
+    return Random(json.dumps(said, sort_keys=True, default=str))
+
+
 def number(dice: Random, temper: Temper, usual: tuple[Any, ...], large: tuple[Any, ...], fine: bool = False) -> Any:
     """An amount in one dimension: mostly a usual one."""
     chance = dice.random()
