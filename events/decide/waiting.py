@@ -8,15 +8,18 @@ import datetime as dt
 from collections.abc import Iterable
 from typing import Any, Final
 
-from tallystick.config.amounts import DIMENSIONS, Triple
+from msgspec.structs import replace
+
+from tallystick.config.amounts import DIMENSIONS, InvalidAmount, Triple
 from tallystick.events import catalog as e
 from tallystick.events import messages as c
 from tallystick.events.decide import pricing
 from tallystick.events.decide.first_estimate import first_estimate
+from tallystick.events.decide.holds import reserve
 from tallystick.events.decide.levels import used_up_above
 from tallystick.events.decide.limit_readings import has_limits, matches
 from tallystick.events.decide.retry import PASSES
-from tallystick.events.decide.turn import Waited
+from tallystick.events.decide.turn import Turn, Waited
 from tallystick.events.evolve.table import TASK_EVENTS
 from tallystick.events.messages.replies import Refusal, Reply
 from tallystick.events.state.accounts import Account
@@ -89,6 +92,14 @@ def _account(ledger: Ledger, agent: str) -> Account:
     auto = ledger.rules.config.accounts.auto
     parent = "" if auto is None or auto.parent is None else auto.parent
     return ledger.accounts.get(agent) or ledger.accounts.get(parent) or ledger.root
+
+
+def tried(ledger: Ledger, command: c.Reserve, now: dt.datetime, by: str) -> Reply | Refusal:
+    """How a hold would be answered now, but for the time at which there will be room: that costs most of it."""
+    try:
+        return reserve(Turn(ledger, now, command.id or "", by), replace(command, dry_run=True))
+    except InvalidAmount as error:
+        return Refusal("invalid_amount", str(error), {"field": error.field})
 
 
 def in_the_way(ledger: Ledger, command: c.Reserve, refusal: Refusal) -> Key:
