@@ -161,7 +161,6 @@ class Account(msgspec.Struct, array_like=True, eq=False):
     """It has opened by itself."""
     counts_until: int
     """Where it has opened by itself: until when its limits count what was used, in microseconds."""
-
     parent: "Account | None" = None
     payers_above: "tuple[Account, Account, Account]" = LATER
     """Who pays in a dimension that it does not limit. The root's children share one tuple."""

@@ -23,8 +23,6 @@ ALL = ""
 """In place of a value: what was approved for all values of a limit."""
 Place = tuple[str, int, str]
 """A counter: the name of its limit, since which position that counts, and the value of its scope."""
-
-
 CLOSED_MAX = 1_000
 """Of so many values of a limit it is known that a provider has refused their requests."""
 
