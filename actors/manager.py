@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 import structlog
 
 from tallystick.actors.allocator import Allocator
+from tallystick.actors.from_log import FromLog, Line
 from tallystick.actors.missing import Missing, halted_answer
 from tallystick.actors.policies.rebalancing.figures import figures_of
 from tallystick.actors.runtime.messages import (
@@ -32,8 +33,7 @@ from tallystick.events.catalog import STORED_NAME, Event
 from tallystick.events.decide import decide, pass_time
 from tallystick.events.decide.spelling import misspelled_id, recorded_id
 from tallystick.events.log import snapshot
-from tallystick.events.log.codec import encode_answer, encode_command, exchange_of, is_same, seal
-from tallystick.events.log.correction import with_record
+from tallystick.events.log.codec import encode_answer, encode_command, is_same, seal
 from tallystick.events.log.store import Record, Store, StoreError
 from tallystick.events.messages import proposals as p
 from tallystick.events.state.calendar import NEVER
@@ -58,9 +58,6 @@ JUDGES: Mapping[type[c.Command], str] = {
 _REASON_MAX = 500
 _ERROR = b'{"error"'
 
-_Line = tuple[Event, bytes | None, bytes | None]
-"""An event, and on the first of a command what was asked and answered."""
-
 
 class Halted(Exception):
     """The fleet stopped: nothing can be decided on a state that the store may not have. The text says why."""
@@ -79,8 +76,9 @@ class Manager:
         self.taken = 0
         """How many messages were taken: where it stands still, nothing goes on."""
         self._store = store
+        self._from_log = FromLog(store)
         self._digest = digest
-        self._lines: list[_Line] = []
+        self._lines: list[Line] = []
         self._waiting: list[Envelope] = []
         self._questions: list[Post] = []
         """What specialists are asked with the next commit."""
@@ -295,9 +293,9 @@ class Manager:
             position = self.ledger.ids.get(id)
             if position is not None:
                 return self._repeated(id, asked, position)
-        if type(command) is c.CorrectUsage:
-            command = with_record(command, self.ledger, self._store, [line[0] for line in self._lines])
+        command = self._from_log.with_facts(command, self.ledger, self._lines)
         decided = decide(self.ledger, command, now, id, by)
+        self._from_log.note(command, decided.events)
         answered = encode_answer(decided.answer)
         lines, own = self._lines, decided.own
         for i, event in enumerate(decided.events):
@@ -306,7 +304,7 @@ class Manager:
 
     def _repeated(self, id: str, asked: bytes, position: int) -> bytes:
         """The recorded outcome of an id that was used before; another body under the same id is a conflict."""
-        before = self._exchange_at(position)
+        before = self._from_log.exchange_at(position, self._lines)
         if before is None:
             return refused("idempotency_conflict", f"{id} names something that the fleet did itself", id=id)
         if before[0] != asked and not is_same(before[0], asked):
@@ -317,18 +315,6 @@ class Manager:
                 position=position,
             )
         return before[1]
-
-    def _exchange_at(self, position: int) -> tuple[bytes, bytes] | None:
-        """What was asked and answered at a position, in the batch at hand or in the store."""
-        first = self._lines[0][0].position if self._lines else self.ledger.position + 1
-        if position >= first:
-            _, asked, answered = self._lines[position - first]
-            return None if asked is None or answered is None else (asked, answered)
-        record = self._store.record(position)
-        assert record is not None, f"the log has no record at {position}"
-        exchange = exchange_of(record.data)
-        asked, answered = bytes(exchange.command), bytes(exchange.reply)
-        return (asked, answered) if asked and answered else None
 
     def commit(self, now: dt.datetime) -> list[Post]:
         """Make what was taken durable, answer it, and say what there is to publish.
@@ -361,12 +347,12 @@ class Manager:
             self._take_snapshot(now)
         return posts
 
-    def _append(self, lines: Sequence[_Line]) -> None:
+    def _append(self, lines: Sequence[Line]) -> None:
         records, digest = [], self._digest
         for event, asked, answered in lines:
             data, digest = seal(event, asked, answered, digest)
             records.append(Record(event.position, STORED_NAME[type(event)], data))
-        self._store.append(records)
+        self._store.append(records, self._from_log.sources.take())
         self._digest = digest
 
     def _take_snapshot(self, now: dt.datetime) -> None:
@@ -376,6 +362,7 @@ class Manager:
         data = snapshot.dump(self.ledger)
         try:
             self._store.save_snapshot(position, data)
+            self._store.sources.add((), position)
         except StoreError as error:
             log.warning("snapshot_not_kept", position=position, reason=str(error))
             return

@@ -39,6 +39,7 @@ from tallystick.events.decide.usage import (
     noted,
     of_life,
     of_run,
+    of_source,
     use_priced,
 )
 from tallystick.events.messages.replies import Enforcement, Held, HoldGone, Refusal, shown
@@ -204,13 +205,14 @@ def settle(turn: Turn, command: c.Settle) -> Enforcement | Refusal:
     ledger, asked = turn.ledger, command
     command = legible(ledger, asked)
     used = as_used(command, pricing.price(ledger.rules, command))
+    used |= of_source(turn, command)
     used["repaired"] = command is not asked or is_renamed(turn.id, asked)
     hold = ledger.holds.get(command.hold)
     if hold is None:
         return _settle_late(turn, command, used)
     account = hold.account
     event = e.HoldSettled(hold=hold.id, agent=account.id, partial=not command.final, **used)
-    refusal = _overage(hold, event) if hold.rejects_overage else None
+    refusal = overage(hold, (event.tokens, event.time_ms, event.cost_nanos)) if hold.rejects_overage else None
     if refusal is not None:
         return refusal
     back = hold.amount
@@ -220,9 +222,9 @@ def settle(turn: Turn, command: c.Settle) -> Enforcement | Refusal:
     return use_priced(turn, account, event, UNDER_ESTIMATE, back)
 
 
-def _overage(hold: Hold, event: e.HoldSettled) -> Refusal | None:
+def overage(hold: Hold, units: Money) -> Refusal | None:
     """Why a use may not be booked on a hold that rejects more than it names: the hold stays."""
-    for d, used in ((0, event.tokens), (1, event.time_ms), (2, event.cost_nanos)):
+    for d, used in enumerate(units):
         if hold.placed[d] and hold.booked[d] + used > hold.placed[d]:
             field, left = EDGE_NAMES[d], max(0, hold.placed[d] - hold.booked[d])
             return Refusal(

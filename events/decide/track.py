@@ -10,14 +10,15 @@ from tallystick.events.decide.refusals import unknown_agent
 from tallystick.events.decide.spelling import is_renamed, legible
 from tallystick.events.decide.turn import Turn
 from tallystick.events.decide.usage import book
+from tallystick.events.messages import proposals as p
 from tallystick.events.messages.replies import Enforcement, Held, Refusal
 from tallystick.events.messages.task_replies import TaskAlive
 
 
-def report_usage(turn: Turn, command: c.ReportUsage) -> Enforcement | Refusal:
+def report_usage(turn: Turn, command: c.ReportUsage, known: p.ApplySource | None = None) -> Enforcement | Refusal:
     """Record what an agent, or a run of a task, says it spent. Usage is a fact: it is never refused, whatever it is.
 
-    What a run used that is over is charged to who paid for that run.
+    What a run used that is over is charged to who paid for that run. ``known``: what is recorded of its source already.
 
     Raises:
         InvalidAmount: a malformed amount; nothing was recorded.
@@ -26,19 +27,19 @@ def report_usage(turn: Turn, command: c.ReportUsage) -> Enforcement | Refusal:
     command = legible(ledger, asked)
     repaired = command is not asked or is_renamed(turn.id, asked)
     if command.task is None and command.agent is not None and command.lease is None:
-        return book(turn, command, command.agent, repaired=repaired)
+        return book(turn, command, command.agent, repaired=repaired, known=known)
     if command.task is None or command.agent is not None:
         return Refusal(
             "invalid_message", "ReportUsage: allowed is one of agent and task, and a lease beside a task only"
         )
     task = ledger.tasks.get(command.task)
     if task is None:
-        return book(turn, command, command.task, repaired=repaired)
+        return book(turn, command, command.task, repaired=repaired, known=known)
     run = which_run(task, command.lease)
     if run == "current" or not (task.ended or task.state == "running"):
-        return book(turn, command, task.id, repaired=repaired)
+        return book(turn, command, task.id, repaired=repaired, known=known)
     lease = command.lease or last_lease(task)
-    answer = book(turn, command, task.id, lease, ledger.payer_of_run(task), repaired=repaired)
+    answer = book(turn, command, task.id, lease, ledger.payer_of_run(task), repaired=repaired, known=known)
     if run == "preempted":
         turn.record(e.PreemptionAcknowledged(task=task.id, lease=lease or ""))
     answer.lease_lost = was_lost(task)

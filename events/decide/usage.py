@@ -14,7 +14,9 @@ from tallystick.events.decide.fleet_response import respond
 from tallystick.events.decide.levels import relevel, relevel_above
 from tallystick.events.decide.limits import record_lines
 from tallystick.events.decide.overdraft import OVERDRAFT_MAX, beyond, note_overdrafts
+from tallystick.events.decide.sources import repeat
 from tallystick.events.decide.turn import Turn
+from tallystick.events.messages import proposals as p
 from tallystick.events.messages.replies import Enforcement
 from tallystick.events.state.accounts import Account, Closed
 from tallystick.events.state.ledger import UNPRICED_MAX, Ledger
@@ -32,11 +34,13 @@ def book(
     *,
     total: bool = False,
     repaired: bool = False,
+    known: p.ApplySource | None = None,
 ) -> Enforcement:
     """Record what ``agent`` reports, and answer all that it must know to go on.
 
     ``over`` is the lease of a run that had ended: then ``payer`` is charged, and no account of the same name.
     ``repaired``: a name of it was misspelled. ``total``: it is the total of several requests, or the rest of one.
+    ``known``: what is recorded of its source already.
 
     Raises:
         InvalidAmount: a malformed amount; nothing was recorded.
@@ -56,9 +60,12 @@ def book(
         repaired=repaired,
         **(of_run(ledger, agent) if over is not None else of_life(closed)),
         **as_used(command, priced),
+        **of_source(turn, command),
     )
     label_late(ledger, event, closed)
     # Nothing can fail after this line.
+    if known is not None:
+        return repeat(turn, known, event, account, closed)
     if closed is not None:
         payer = payer or ledger.payer_of(closed)
     return use_priced(turn, account, event, LATE_REPORT if late else UNDER_ESTIMATE, payer=payer)
@@ -106,6 +113,13 @@ def as_used(command: c.ReportUsage | c.Settle, priced: pricing.Priced) -> dict[s
         "base_tier": priced.base_tier,
         **({"labels": command.labels or None} if isinstance(command, c.ReportUsage) else noted(command)),
     }
+
+
+def of_source(turn: Turn, command: c.ReportUsage | c.Settle) -> dict[str, Any]:
+    """The fields of an event that say under which source it is recorded; none where there is none."""
+    if command.source_id is None:
+        return {}
+    return {"source_id": command.source_id, "counts_on": turn.ledger.day.date or turn.now.date().isoformat()}
 
 
 def noted(command: c.Reserve | c.Settle | c.CancelHold) -> dict[str, Any]:

@@ -62,7 +62,9 @@ def correct(ledger: Ledger, event: e.UsageCorrected) -> None:
     book_correction(ledger, event)
     if ledger.rules.limits:
         correct_limits(ledger, event)
-    ledger.corrections[record.position] = event.position
+    if record.source_id is None:
+        # Of others, the index of sources knows the last correction.
+        ledger.corrections[record.position] = event.position
     _count_in_day(ledger, event)
     _book_on_hold(ledger, event)
     if event.counts.unpriced:

@@ -100,9 +100,9 @@ def return_hold(balances: Balances, event: e.HoldEnded) -> Hold:
     hold = balances.holds.pop(event.hold)
     set_aside(balances, hold.account, hold.amount, -1)
     hold.account.activity_at = event.at
-    if hold.last_call and hold.booked == ZERO:
+    if hold.last_call and hold.booked == ZERO and event.how != "settled":
         hold.account.called = min(hold.account.called, 1)
-    if event.how == "cancelled":
+    if event.how in ("cancelled", "settled"):
         hear(hold.account, event.at)
     return hold
 

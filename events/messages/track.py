@@ -17,7 +17,8 @@ class ReportUsage(Command):
 
     ``lease`` is the run of the task that it is of; left out, the one that goes on is meant. ``provider_usage`` is the
     provider's own usage object, from which the counts are read that the message does not name (see ``provider_usage``).
-    ``requests``: how many requests this is the total of.
+    ``requests``: how many requests this is the total of. ``source_id``: the provider's id of the message or request:
+    what is reported or settled under it again is not recorded again.
     """
 
     group: ClassVar[str] = "track"
@@ -37,6 +38,7 @@ class ReportUsage(Command):
     requests: int | None = None
     provider_usage: Any = None
     labels: Labels | None = None
+    source_id: Name | None = None
 
 
 class Reserve(Command):
@@ -81,7 +83,8 @@ class Reserve(Command):
 class Settle(Command):
     """Replace a hold by what the operation really used, in the form of `ReportUsage`.
 
-    Without ``final`` it is a part of the use, as of a response that streams: the rest stays held.
+    Without ``final`` it is a part of the use, as of a response that streams: the rest stays held. ``source_id`` as in
+    `ReportUsage`.
     """
 
     group: ClassVar[str] = "track"
@@ -101,6 +104,7 @@ class Settle(Command):
     labels: Labels | None = None
     operation: Name | None = None
     reason: Reason | None = None
+    source_id: Name | None = None
 
 
 class CancelHold(Command):
@@ -179,3 +183,6 @@ class GetGlobalStatus(Command):
 
 Spending = ReportUsage | Reserve | Settle
 """Messages whose tokens are counted, and priced where they name a model."""
+
+Sourced = ReportUsage | Settle
+"""Messages that may name the source of what was used."""

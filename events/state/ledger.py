@@ -95,7 +95,7 @@ class Ledger(Balances):
         self.period_began = 0
         """The position at which the budget's period at hand began; 0: with the log."""
         self.corrections: dict[int, int] = {}
-        """By position of a record that was corrected, that of its last correction."""
+        """By position of a record without a source that was corrected, that of its last correction."""
         self.clock_apart_ms = 0
         """How far the machine's clock was found ahead of the ledger's time (negative: behind it); 0: together."""
         self.done: dict[str, tuple[int, int, int]] = {}
