@@ -104,7 +104,7 @@ def _says_extended(event: e.HoldExtended, say: Style) -> str:
 def _says_settled(event: e.HoldSettled, say: Style) -> str:
     what = "booked a part of" if event.partial else "settled"
     text = f"{event.agent} {what} hold {event.hold}: {say.used(event)} used" + _labelled(event) + _because(event)
-    return text + _overdrawn(event) + _repaired(event)
+    return text + _sourced(event) + _overdrawn(event) + _repaired(event)
 
 
 def _overdrawn(event: "e.UsageReported | e.HoldSettled") -> str:
@@ -120,6 +120,10 @@ def _repaired(event: "e.UsageReported | e.HoldSettled") -> str:
 def _labelled(event: "e.HoldPlaced | e.HoldSettled | e.UsageReported") -> str:
     labels = ", ".join(f"{key}={value}" for key, value in (event.labels or {}).items())
     return f", labelled {labels}" if labels else ""
+
+
+def _sourced(event: "e.HoldSettled | e.UsageReported") -> str:
+    return "" if event.source_id is None else f", from the source {event.source_id}"
 
 
 def _because(event: "e.HoldPlaced | e.HoldSettled | e.UsageReported") -> str:
@@ -149,6 +153,8 @@ def _named(before: e.Said, after: e.Said, said: e.Said) -> Triple:
 
 def _why_corrected(event: e.UsageCorrected, ledger: Ledger, history: History) -> list[str]:
     lines = [f"it counts on {event.day}, the day of its record"]
+    if event.repeats:
+        lines.append(f"{event.by} reported the source {event.source_id} again, with more than before")
     if event.counts.priced_as is not None:
         lines.append(f"priced as {event.counts.priced_as} by the price list{history.since(e.PricesLoaded)}")
     if event.closed is not None:
