@@ -27,6 +27,8 @@ class UsageReported(Event, kw_only=True, tag="usage-reported.v1"):
     says nothing of the agent's pace. ``partial``: a part of a late settlement; another may follow. ``repaired``: a name
     in the report was misspelled, and is recorded as what it shows. ``source_id`` is the provider's id of what was used:
     it is recorded once. ``counts_on`` is the day on which it counts, where it may have to be known later.
+    ``occurred_at`` is when it was used, where that was before it was reported; ``history``: before the period of the
+    budget, so that it is charged to nothing; ``past_windows`` are the calendar windows of limits that were over since.
     """
 
     kind: ClassVar[Kind] = "fact"
@@ -66,11 +68,19 @@ class UsageReported(Event, kw_only=True, tag="usage-reported.v1"):
     """The account that is beyond its ``overdraft_max``, and would have to be covered: the fleet is charged instead."""
     source_id: str | None = None
     counts_on: str | None = None
+    occurred_at: dt.datetime | None = None
+    history: bool = False
+    past_windows: list[str] = []
 
     @property
     def account(self) -> str | None:
         """Whose open account is charged, if there is one; None where it is of a run or an account that is over."""
         return self.agent if self.lease is None and self.life is None else None
+
+    @property
+    def used_at(self) -> dt.datetime:
+        """When it was used."""
+        return self.occurred_at or self.at
 
 
 class HoldPlaced(Event, kw_only=True, tag="hold-placed.v1"):
@@ -118,7 +128,7 @@ class HoldExtended(Event, kw_only=True, tag="hold-extended.v1"):
 class HoldSettled(Event, kw_only=True, tag="hold-settled.v1"):
     """A hold was replaced by what was really used, in one step; as reported and priced. ``after_outage`` as in
     `UsageReported`. ``partial``: a part of the use was booked, and what the hold had beyond it stays set aside.
-    ``repaired``, ``source_id`` and ``counts_on`` as in `UsageReported`.
+    ``repaired``, ``source_id`` and what follows it as in `UsageReported`.
     """
 
     kind: ClassVar[Kind] = "fact"
@@ -150,11 +160,19 @@ class HoldSettled(Event, kw_only=True, tag="hold-settled.v1"):
     """As in `UsageReported`; what was set aside is given back."""
     source_id: str | None = None
     counts_on: str | None = None
+    occurred_at: dt.datetime | None = None
+    history: bool = False
+    past_windows: list[str] = []
 
     @property
     def account(self) -> str:
         """Whose open account is charged."""
         return self.agent
+
+    @property
+    def used_at(self) -> dt.datetime:
+        """When it was used."""
+        return self.occurred_at or self.at
 
 
 class HoldSpent(HoldSettled, kw_only=True, tag="hold-spent.v1"):

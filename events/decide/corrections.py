@@ -109,7 +109,7 @@ def correction(
         model=model,
         model_after=None if model_after == model else model_after,
         day=command.day,
-        closed_period=record.position < ledger.period_began,
+        closed_period=record.position < ledger.period_began and not record.history,
         source_id=source,
         source_most=None if most is None or most == after.units else Amounts(*most),
     )
@@ -140,6 +140,9 @@ def book_correction(turn: Turn, pays: Paid, event: e.UsageCorrected) -> None:
     without a price, once.
     """
     root, payer = turn.ledger.root, pays.payer
+    if event.record.history:
+        turn.record(event)  # nothing was charged
+        return
     held = holds(turn.ledger)
     after, known = event.counts, turn.ledger.unpriced
     is_new = after.unpriced and after.model not in known and len(known) < UNPRICED_MAX

@@ -26,6 +26,7 @@ from tallystick.events.decide.last_call import USED, kept
 from tallystick.events.decide.levels import enforced, relevel_above_all
 from tallystick.events.decide.limits import near, over_limit, over_limit_more, record_lines
 from tallystick.events.decide.obstacles import refused_to_run
+from tallystick.events.decide.occurred import misdated, of_time
 from tallystick.events.decide.refusals import already_settled, hold_ended, unknown_agent, unknown_hold
 from tallystick.events.decide.spelling import is_renamed, legible, notes_misspelled
 from tallystick.events.decide.spent_holds import replace_spent, spend_hold
@@ -39,7 +40,6 @@ from tallystick.events.decide.usage import (
     noted,
     of_life,
     of_run,
-    of_source,
     use_priced,
 )
 from tallystick.events.messages.replies import Enforcement, Held, HoldGone, Refusal, shown
@@ -203,9 +203,12 @@ def settle(turn: Turn, command: c.Settle) -> Enforcement | Refusal:
         InvalidAmount: a malformed amount; nothing was recorded.
     """
     ledger, asked = turn.ledger, command
+    refusal = misdated(turn, asked)
+    if refusal is not None:
+        return refusal
     command = legible(ledger, asked)
     used = as_used(command, pricing.price(ledger.rules, command))
-    used |= of_source(turn, command)
+    used |= of_time(turn, command)
     used["repaired"] = command is not asked or is_renamed(turn.id, asked)
     hold = ledger.holds.get(command.hold)
     if hold is None:

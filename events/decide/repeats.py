@@ -10,6 +10,7 @@ from tallystick.events import catalog as e
 from tallystick.events import messages as c
 from tallystick.events.decide import pricing
 from tallystick.events.decide.holds import end_hold, overage
+from tallystick.events.decide.occurred import misdated
 from tallystick.events.decide.sources import repeat
 from tallystick.events.decide.spelling import is_renamed, legible
 from tallystick.events.decide.spent_holds import replace_spent
@@ -35,6 +36,9 @@ def apply_source(turn: Turn, command: p.ApplySource) -> Enforcement | Refusal:
 
 def _settle_again(turn: Turn, known: p.ApplySource, asked: c.Settle) -> Enforcement | Refusal:
     ledger, record = turn.ledger, known.record
+    refusal = misdated(turn, asked)
+    if refusal is not None:
+        return refusal
     command = legible(ledger, asked)
     used = as_used(command, pricing.price(ledger.rules, command))
     used["repaired"] = command is not asked or is_renamed(turn.id, asked)

@@ -6,6 +6,7 @@ from tallystick.events.decide.answers import enforcement, lease_end
 from tallystick.events.decide.holds import extend_hold, extension
 from tallystick.events.decide.leases import extend_lease, last_lease, was_lost, which_run
 from tallystick.events.decide.levels import STOP
+from tallystick.events.decide.occurred import misdated
 from tallystick.events.decide.refusals import unknown_agent
 from tallystick.events.decide.spelling import is_renamed, legible
 from tallystick.events.decide.turn import Turn
@@ -24,6 +25,9 @@ def report_usage(turn: Turn, command: c.ReportUsage, known: p.ApplySource | None
         InvalidAmount: a malformed amount; nothing was recorded.
     """
     ledger, asked = turn.ledger, command
+    refusal = misdated(turn, asked)
+    if refusal is not None:
+        return refusal
     command = legible(ledger, asked)
     repaired = command is not asked or is_renamed(turn.id, asked)
     if command.task is None and command.agent is not None and command.lease is None:

@@ -13,6 +13,7 @@ from tallystick.events.decide.cover import cover, settle_cover
 from tallystick.events.decide.fleet_response import respond
 from tallystick.events.decide.levels import relevel, relevel_above
 from tallystick.events.decide.limits import record_lines
+from tallystick.events.decide.occurred import of_time
 from tallystick.events.decide.overdraft import OVERDRAFT_MAX, beyond, note_overdrafts
 from tallystick.events.decide.sources import repeat
 from tallystick.events.decide.turn import Turn
@@ -60,7 +61,7 @@ def book(
         repaired=repaired,
         **(of_run(ledger, agent) if over is not None else of_life(closed)),
         **as_used(command, priced),
-        **of_source(turn, command),
+        **of_time(turn, command),
     )
     label_late(ledger, event, closed)
     # Nothing can fail after this line.
@@ -115,13 +116,6 @@ def as_used(command: c.ReportUsage | c.Settle, priced: pricing.Priced) -> dict[s
     }
 
 
-def of_source(turn: Turn, command: c.ReportUsage | c.Settle) -> dict[str, Any]:
-    """The fields of an event that say under which source it is recorded; none where there is none."""
-    if command.source_id is None:
-        return {}
-    return {"source_id": command.source_id, "counts_on": turn.ledger.day.date or turn.now.date().isoformat()}
-
-
 def noted(command: c.Reserve | c.Settle | c.CancelHold) -> dict[str, Any]:
     """The fields of an event that say what a message says about its hold."""
     return {"labels": command.labels or None, "operation": command.operation, "reason": command.reason}
@@ -160,6 +154,8 @@ def use(
     open, if it is known.
     """
     ledger = turn.ledger
+    if event.history:
+        return _use_of_the_past(turn, account, event, held)
     charged = account or payer or ledger.root
     if type(event) is e.UsageReported and account is None and charged is not ledger.root:
         event.charged = charged.id
@@ -185,6 +181,24 @@ def use(
     answer = enforcement(turn, event.agent, account, ratio, warnings, closed, limited)
     answer.overdrawn = event.overdrawn is not None
     answer.last_call = last_call
+    if type(event) is e.UsageReported:
+        answer.late, answer.unallocated = event.late, event.unallocated
+    return answer
+
+
+def _use_of_the_past(
+    turn: Turn, account: Account | None, event: e.UsageReported | e.HoldSettled, held: Money
+) -> Enforcement:
+    """Record what was used before the current period: nothing is charged, and what a hold had set aside comes back."""
+    turn.record(event)
+    ratio = 0.0
+    if held is not ZERO and account is not None:
+        settle_cover(turn, account)
+        ratio = follow(turn, account, account)
+    elif account is not None:
+        ratio = account.ratio()
+    answer = enforcement(turn, event.agent, account, ratio, None)
+    answer.history = True
     if type(event) is e.UsageReported:
         answer.late, answer.unallocated = event.late, event.unallocated
     return answer

@@ -16,6 +16,8 @@ from tallystick.events.state.money import only, plus
 
 def book_correction(balances: Balances, event: e.UsageCorrected) -> None:
     """The difference is charged; of a closed period, opening and total move with it. Shared with the read model."""
+    if event.record.history:
+        return
     account = balances.root if event.charged is None else balances.accounts[event.charged]
     if event.closed is None:
         spend(balances, account, event)
@@ -60,15 +62,17 @@ def correct(ledger: Ledger, event: e.UsageCorrected) -> None:
     # What is told apart of a hold that nobody settled counts for limits alone.
     was_mixed = not isinstance(record, e.HoldSpent) or record.position in ledger.corrections
     book_correction(ledger, event)
-    if ledger.rules.limits:
+    if ledger.rules.limits and not record.history:
         correct_limits(ledger, event)
     if record.source_id is None:
         # Of others, the index of sources knows the last correction.
         ledger.corrections[record.position] = event.position
-    _count_in_day(ledger, event)
     _book_on_hold(ledger, event)
     if event.counts.unpriced:
         flag(ledger, event.counts)
+    if record.history:
+        return
+    _count_in_day(ledger, event)
     if event.is_own:
         mix, before, after = day.mix, event.counted, event.counts
         for place, name in enumerate(("input_tokens", "output_tokens", "cached_tokens")):
@@ -89,8 +93,8 @@ def correct(ledger: Ledger, event: e.UsageCorrected) -> None:
 def _count_in_day(ledger: Ledger, event: e.UsageCorrected) -> None:
     """The day at hand counts it where the record is of today, and the last hour where it is of that."""
     day = ledger.day
-    day.correct(event.record.at, event.tokens, event.cost_nanos)
-    if event.record.position < day.began:
+    day.correct(event.record.used_at, event.tokens, event.cost_nanos)
+    if event.record.position < day.began or not day.counts(event.record.counts_on):
         day.opening = plus(day.opening, event.difference)
     elif event.product is not None:
         day.by_product[event.product] += event.difference[TOKENS]

@@ -6,6 +6,7 @@ from tallystick.events.evolve.tasks import relevel
 from tallystick.events.state.accounts import Hold
 from tallystick.events.state.day import DAILY_ALERTS
 from tallystick.events.state.ledger import Ledger
+from tallystick.events.state.money import plus
 
 
 def begin(ledger: Ledger, event: "e.ConfigLoaded | e.DayBegan") -> None:
@@ -27,8 +28,17 @@ def used_without_account(ledger: Ledger, event: e.UsageReported) -> None:
         product = closed.budget_product
     else:
         product = None if event.charged is None else ledger.accounts[event.charged].budget_product
-    if product is not None:
+    if product is not None and ledger.day.counts(event.counts_on):
         ledger.day.by_product[product] += event.tokens
+
+
+def use_earlier(ledger: Ledger, event: "e.UsageReported | e.HoldSettled") -> None:
+    """What was just booked was used earlier: the last hour, and the day at hand, count it only if it was in them."""
+    day = ledger.day
+    day.correct(event.used_at, event.tokens, event.cost_nanos)
+    if not day.counts(event.counts_on):
+        day.opening = plus(day.opening, (event.tokens, event.time_ms, event.cost_nanos))
+    ledger.watch = None
 
 
 def hold_for(ledger: Ledger, hold: Hold, sign: int) -> None:

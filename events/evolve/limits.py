@@ -116,11 +116,32 @@ def report(ledger: Ledger, account: Account | None, event: e.UsageReported) -> N
     for rule in ledger.rules.limits.matching(subject):
         state = limits.states[rule.name]
         value = limits.key(state, rule.value_of(subject), most)
-        counter = use(limits, state, value, units, now)
+        if event.occurred_at is None:
+            counter = use(limits, state, value, units, now)
+        else:
+            counter = use_earlier(limits, state, value, units, event)
         if not limits.is_far(state.rule, value, counter):
             touched.append(Match(state, value, counter))
     if account is not None:
         follow_run(ledger, account)
+
+
+def use_earlier(
+    limits: Limits, state: LimitState, value: str, units: Sequence[int], event: "e.UsageReported | e.HoldSettled"
+) -> Counter | None:
+    """Something was used before now: it is counted in the window in which it was used, if that is not over."""
+    rule, at, now = state.rule, micros(event.used_at), micros(event.at)
+    if rule.kind in event.past_windows:
+        return state.counters.get(value)
+    counted = [units[m] if at >= state.since.get(m, now) else 0 for m in range(len(units))]
+    if not any(counted[m] for m in rule.measures):
+        return state.counters.get(value)
+    counter = limits.counter(state, value)
+    if counter.count_earlier(rule, counted, limits.began_at(rule), at, now):
+        limits.opened(state, value, counter)
+    if not limits.is_fork:
+        limits.forget_unused(state, value, now)
+    return state.counters.get(value)
 
 
 def use(limits: Limits, state: LimitState, value: str, units: Sequence[int], now: int) -> Counter | None:
@@ -211,7 +232,10 @@ def settle(ledger: Ledger, hold: Hold, event: e.HoldSettled) -> None:
         place = (rule.name, state.born, limits.key(state, rule.value_of(subject), ledger.rules.counters_max))
         matched.add(place)
         counted = (limited.input, limited.requests) if place in placed else (0, 0)
-        use(limits, state, place[2], _beyond(units, counted), now)
+        if event.occurred_at is None:
+            use(limits, state, place[2], _beyond(units, counted), now)
+        else:
+            use_earlier(limits, state, place[2], _beyond(units, counted), event)
         touched.append(Match(state, place[2], state.counters.get(place[2])))
     if not event.partial:
         for place in limited.places:
@@ -226,6 +250,15 @@ def settle(ledger: Ledger, hold: Hold, event: e.HoldSettled) -> None:
             output=min(max(0, limited.output - tokens_of(event).output), hold.amount[TOKENS]),
         )
     forget(ledger, limited.places, now)
+    follow_run(ledger, hold.account)
+
+
+def settle_in_the_past(ledger: Ledger, hold: Hold, event: e.HoldSettled) -> None:
+    """A hold is settled with what was used before the period: what was counted at its grant stays counted."""
+    assert hold.limited is not None
+    if event.partial:
+        hold_in_limits(ledger, hold, 1)
+    forget(ledger, hold.limited.places, micros(event.at))
     follow_run(ledger, hold.account)
 
 

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from tallystick.events import catalog as e
 from tallystick.events.evolve import limits
 from tallystick.events.evolve.charged import charge
-from tallystick.events.evolve.day import hold_for, used_without_account
+from tallystick.events.evolve.day import hold_for, use_earlier, used_without_account
 from tallystick.events.evolve.tasks import used_late
 from tallystick.events.evolve.transfers import set_aside, spend
 from tallystick.events.state.accounts import Account, Balances, EndedHold, Hold, Notes
@@ -28,6 +28,8 @@ _MILLISECOND = dt.timedelta(milliseconds=1)
 def book_report(balances: Balances, event: e.UsageReported) -> Account | None:
     """Usage is charged to the account, which is returned, or to the one that pays for an agent without an account."""
     account = balances.accounts.get(event.agent) if event.lease is None and event.life is None else None
+    if event.history:
+        return account
     if account is None:
         spend(balances, balances.root if event.charged is None else balances.accounts[event.charged], event)
     else:
@@ -90,6 +92,9 @@ def book_settlement(balances: Balances, event: e.HoldSettled) -> Hold:
     hold.amount, hold.booked = rest, plus(hold.booked, used)
     if not event.partial:
         balances.holds.pop(event.hold)
+    if event.history:
+        hear(hold.account, event.at)
+        return hold
     spend(balances, hold.account if event.overdrawn is None else balances.root, event)
     _note_report(hold.account, event, hold.booked)
     return hold
@@ -130,8 +135,9 @@ def _note_report(account: Account, event: "e.UsageReported | e.HoldSettled", use
         account.largest = (max(most[0], used[0]), max(most[1], used[1]), max(most[2], used[2]))
     at, pace_ms = event.at, event.time_ms
     if not pace_ms and account.last_report_at is not None:
-        # An outage is no operation: the pace stays what it was.
-        pace_ms = account.pace_ms if event.after_outage else (at - account.last_report_at) // _MILLISECOND
+        # An outage is no operation, and a late report none of now: the pace stays what it was.
+        known_late = event.after_outage or event.occurred_at is not None
+        pace_ms = account.pace_ms if known_late else (at - account.last_report_at) // _MILLISECOND
     account.pace_ms = pace_ms
     account.activity_at = at
     account.last_report_at = at
@@ -154,6 +160,10 @@ def report(ledger: Ledger, event: e.UsageReported) -> None:
     if event.unpriced:
         flag(ledger, event)
     account = book_report(ledger, event)
+    if event.history:
+        return
+    if event.occurred_at is not None:
+        use_earlier(ledger, event)
     if account is None:
         used_without_account(ledger, event)
         used_late(ledger, event)
@@ -197,7 +207,8 @@ def _learn_output(ledger: Ledger, account: Account, event: "e.UsageReported | e.
 def _count_use(ledger: Ledger, account: Account, event: "e.UsageReported | e.HoldSettled") -> None:
     """What was used counts for its product, and as a part of what its run may use."""
     assert account.budget_product is not None
-    ledger.day.by_product[account.budget_product] += event.tokens
+    if ledger.day.counts(event.counts_on):
+        ledger.day.by_product[account.budget_product] += event.tokens
     if account.run is not None:
         ledger.commitments.spend(account.run, event.tokens)
     if ledger.rules.fairness_by != "slot_time":
@@ -245,6 +256,12 @@ def settle_hold(ledger: Ledger, event: e.HoldSettled) -> None:
         _count_hold(ledger, hold, 1)
     else:
         _end_hold(ledger, hold, "settled", event)
+    if event.history:
+        if hold.limited is not None:
+            limits.settle_in_the_past(ledger, hold, event)
+        return
+    if event.occurred_at is not None:
+        use_earlier(ledger, event)
     _count_report(ledger, hold.account, event)
     if hold.limited is not None or ledger.rules.limits:
         limits.settle(ledger, hold, event)

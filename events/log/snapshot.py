@@ -35,7 +35,7 @@ from tallystick.events.state.outputs import Outputs
 from tallystick.events.state.rules import Rules
 from tallystick.events.state.slot_time import SlotTimes
 
-FORMAT = 16
+FORMAT = 17
 """Raised whenever what follows changes its meaning; a snapshot of another format is ignored."""
 
 
@@ -87,6 +87,7 @@ class _State(msgspec.Struct):
     outputs: list[Any]
     clock_apart_ms: int
     period_began: int
+    period_began_at: dt.datetime
     corrections: list[tuple[int, int]]
 
 
@@ -152,6 +153,7 @@ def dump(ledger: Ledger) -> bytes:
             outputs=ledger.outputs.dump(),
             clock_apart_ms=ledger.clock_apart_ms,
             period_began=ledger.period_began,
+            period_began_at=ledger.period_began_at,
             corrections=list(ledger.corrections.items()),
         )
     )
@@ -209,7 +211,8 @@ def load(snapshot: bytes) -> Ledger | None:
     ledger.done = state.done
     ledger.outputs = Outputs.load(state.outputs)
     ledger.opened_at, ledger.clock_apart_ms = state.opened_at, state.clock_apart_ms
-    ledger.period_began, ledger.corrections = state.period_began, dict(state.corrections)
+    ledger.period_began, ledger.period_began_at = state.period_began, state.period_began_at
+    ledger.corrections = dict(state.corrections)
     ledger.find_response_lines()
     return ledger
 

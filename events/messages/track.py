@@ -1,5 +1,6 @@
 """What agents use, what they set aside before it, signs of life, and how the budgets stand."""
 
+import datetime as dt
 from decimal import Decimal
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -8,6 +9,7 @@ import msgspec
 from tallystick.config.amounts import Budget, Usage
 from tallystick.events.messages.command import Command, Labels, Name, Reason
 
+Moment = Annotated[dt.datetime, msgspec.Meta(tz=True)]
 Count = int | float | None
 """Tokens. What was used may be said finer than it is counted, as ``0.1 + 0.2`` is; it is rounded up."""
 
@@ -18,7 +20,8 @@ class ReportUsage(Command):
     ``lease`` is the run of the task that it is of; left out, the one that goes on is meant. ``provider_usage`` is the
     provider's own usage object, from which the counts are read that the message does not name (see ``provider_usage``).
     ``requests``: how many requests this is the total of. ``source_id``: the provider's id of the message or request:
-    what is reported or settled under it again is not recorded again.
+    what is reported or settled under it again is not recorded again. ``occurred_at``: when it was used, where that is
+    not now.
     """
 
     group: ClassVar[str] = "track"
@@ -39,6 +42,7 @@ class ReportUsage(Command):
     provider_usage: Any = None
     labels: Labels | None = None
     source_id: Name | None = None
+    occurred_at: Moment | None = None
 
 
 class Reserve(Command):
@@ -83,8 +87,8 @@ class Reserve(Command):
 class Settle(Command):
     """Replace a hold by what the operation really used, in the form of `ReportUsage`.
 
-    Without ``final`` it is a part of the use, as of a response that streams: the rest stays held. ``source_id`` as in
-    `ReportUsage`.
+    Without ``final`` it is a part of the use, as of a response that streams: the rest stays held. ``source_id`` and
+    ``occurred_at`` as in `ReportUsage`.
     """
 
     group: ClassVar[str] = "track"
@@ -105,6 +109,7 @@ class Settle(Command):
     operation: Name | None = None
     reason: Reason | None = None
     source_id: Name | None = None
+    occurred_at: Moment | None = None
 
 
 class CancelHold(Command):

@@ -60,6 +60,17 @@ class Counter:
             used[place] += units[m]
         return opens
 
+    def count_earlier(self, rule: LimitRule, units: Sequence[int], began: int, at: int, now: int) -> bool:
+        """Something was used at ``at``, before now: it counts if it is in the window at hand; whether one begins with
+        it. A window that opens at the first use is not opened earlier by what comes to be known later.
+        """
+        if rule.kind == "first_use" and not self.is_open(rule, began, now):
+            if at < self.opened + rule.length_us or at + rule.length_us <= now:
+                return False
+        elif rule.kind == "first_use" and at < self.opened:
+            return False
+        return self.count(rule, units, began, at if rule.kind == "first_use" else now)
+
     def take_back(self, rule: LimitRule, place: int, units: int, began: int, at: int, now: int) -> None:
         """What was counted at ``at`` was not used after all."""
         if self.is_open(rule, began, now) and at >= self.opened:
@@ -148,7 +159,11 @@ class RollingCounter(Counter):
         at = now // rule.bucket_us
         # Within a bucket nothing has to be made room for.
         opens = at != self.last and self.enter(rule, began, now)
-        used, buckets, slot = self.used, self.buckets, at % _RING
+        self._add(rule, units, at)
+        return opens
+
+    def _add(self, rule: LimitRule, units: Sequence[int], bucket: int) -> None:
+        used, buckets, slot = self.used, self.buckets, bucket % _RING
         for place, m in enumerate(rule.measures):
             if units[m]:
                 used[place] += units[m]
@@ -158,6 +173,15 @@ class RollingCounter(Counter):
                     # More than one message can say: rare, and worth the memory.
                     buckets[place] = ring = list(buckets[place])
                     ring[slot] += units[m]
+
+    def count_earlier(self, rule: LimitRule, units: Sequence[int], began: int, at: int, now: int) -> bool:
+        bucket = at // rule.bucket_us
+        if bucket < self.first(rule, now):
+            return False
+        opens = self.enter(rule, began, now)
+        # What lies between is empty: it has left the window, or nothing was used in it.
+        self.opened = min(self.opened, bucket)
+        self._add(rule, units, bucket)
         return opens
 
     def take_back(self, rule: LimitRule, place: int, units: int, began: int, at: int, now: int) -> None:

@@ -119,6 +119,10 @@ class Day:
             if began > at:
                 self.marks[place] = (began, spent + tokens, cost + cost_nanos)
 
+    def counts(self, date: str | None) -> bool:
+        """Whether what counts on a date counts today; None: it is of no other day."""
+        return date is None or self.date is None or date >= self.date
+
     # --- looking ------------------------------------------------------------------------------------------------------
 
     def hour_began(self, now: dt.datetime, spent: list[int]) -> tuple[int, int]:

@@ -28,7 +28,7 @@ def _says_reported(event: e.UsageReported, say: Style) -> str:
         text += ", without an allocation"
     if event.charged is not None:
         text += f", charged to {event.charged}"
-    return text + _labelled(event) + _because(event) + _overdrawn(event) + _repaired(event)
+    return text + _sourced(event, say) + _labelled(event) + _because(event) + _overdrawn(event) + _repaired(event)
 
 
 def _why_reported(event: e.UsageReported, ledger: Ledger, history: History) -> list[str]:
@@ -104,7 +104,7 @@ def _says_extended(event: e.HoldExtended, say: Style) -> str:
 def _says_settled(event: e.HoldSettled, say: Style) -> str:
     what = "booked a part of" if event.partial else "settled"
     text = f"{event.agent} {what} hold {event.hold}: {say.used(event)} used" + _labelled(event) + _because(event)
-    return text + _sourced(event) + _overdrawn(event) + _repaired(event)
+    return text + _sourced(event, say) + _overdrawn(event) + _repaired(event)
 
 
 def _overdrawn(event: "e.UsageReported | e.HoldSettled") -> str:
@@ -122,8 +122,11 @@ def _labelled(event: "e.HoldPlaced | e.HoldSettled | e.UsageReported") -> str:
     return f", labelled {labels}" if labels else ""
 
 
-def _sourced(event: "e.HoldSettled | e.UsageReported") -> str:
-    return "" if event.source_id is None else f", from the source {event.source_id}"
+def _sourced(event: "e.HoldSettled | e.UsageReported", say: Style) -> str:
+    text = "" if event.source_id is None else f", from the source {event.source_id}"
+    if event.occurred_at is not None:
+        text += f", used at {say.time(event.occurred_at)}"
+    return f"{text}: before the period, so that nothing is charged" if event.history else text
 
 
 def _because(event: "e.HoldPlaced | e.HoldSettled | e.UsageReported") -> str:

@@ -20,7 +20,7 @@ from tests.support.driving import simulated
 from tests.support.running import QUIET
 from tests.support.whatif import reproduce
 
-CONFIG = from_mapping({**QUIET, "idempotency_ids_max": 1_000})
+CONFIG = from_mapping({**QUIET, "idempotency_ids_max": 1_000, "reallocation": {"enabled": False}})
 OPENED = {"type": "AllocateBudget", "id": "open", "agent": "a", "budget": {"tokens": 1_000}}
 
 
