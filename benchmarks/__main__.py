@@ -9,7 +9,7 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import admission, campaign, exports, fleet, forecasts, history, tasks, tenants, views
+from benchmarks import admission, campaign, exports, fleet, forecasts, history, sources, tasks, tenants, views
 from benchmarks.load import Stored, ceiling_p50, ceiling_rate, running_load
 from benchmarks.result import Result, alternating, quiet
 
@@ -128,6 +128,7 @@ def main() -> None:
         memory(),
         exporting(),
         queueing(),
+        sources.results(),
         tasks.results(),
         *played,
     ):

@@ -255,10 +255,9 @@ def settle(ledger: Ledger, hold: Hold, event: e.HoldSettled) -> None:
 
 def settle_in_the_past(ledger: Ledger, hold: Hold, event: e.HoldSettled) -> None:
     """A hold is settled with what was used before the period: what was counted at its grant stays counted."""
-    assert hold.limited is not None
     if event.partial:
         hold_in_limits(ledger, hold, 1)
-    forget(ledger, hold.limited.places, micros(event.at))
+    forget(ledger, () if hold.limited is None else hold.limited.places, micros(event.at))
     follow_run(ledger, hold.account)
 
 

@@ -257,7 +257,7 @@ def settle_hold(ledger: Ledger, event: e.HoldSettled) -> None:
     else:
         _end_hold(ledger, hold, "settled", event)
     if event.history:
-        if hold.limited is not None:
+        if hold.limited is not None or ledger.rules.limits:
             limits.settle_in_the_past(ledger, hold, event)
         return
     if event.occurred_at is not None:

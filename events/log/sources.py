@@ -93,6 +93,11 @@ class SourcesOfLog:
             row = found.fetchone()
         return None if row is None else int(row[0])
 
-    def note(self, events: Iterable[Event]) -> None:
-        """These events are read."""
-        self._file.executemany("INSERT OR REPLACE INTO sources VALUES (?, ?)", entries_of(events))
+    def note(self, event: Event) -> None:
+        """An event is read."""
+        for entry in entries_of((event,)):
+            self._file.execute("INSERT OR REPLACE INTO sources VALUES (?, ?)", entry)
+
+    def entries(self) -> Iterator[tuple[str, int]]:
+        """All of it, in the order of the sources' characters."""
+        yield from self._file.execute("SELECT source, position FROM sources ORDER BY source")

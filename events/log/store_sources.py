@@ -34,7 +34,7 @@ class SqliteSources:
         return int(found[0][0]) if found else None
 
     def entries(self) -> Iterator[tuple[str, int]]:
-        if not self._read("SELECT 1 FROM sqlite_master WHERE name='sources'"):
+        if not self._is_there():
             return
         after = _UPTO
         while page := self._read(
@@ -44,7 +44,7 @@ class SqliteSources:
             after = page[-1][0]
 
     def upto(self) -> int:
-        return self.find(_UPTO) or 0
+        return (self.find(_UPTO) or 0) if self._is_there() else 0
 
     def add(self, entries: Sequence[tuple[str, int]], upto: int) -> None:
         try:
@@ -56,6 +56,10 @@ class SqliteSources:
     def clear(self) -> None:
         with self._datastore.transaction(commit=True) as cursor:
             cursor.execute("DELETE FROM sources")
+
+    def _is_there(self) -> bool:
+        """Not in a file that only older versions have written, to a reader."""
+        return bool(self._read("SELECT 1 FROM sqlite_master WHERE name='sources'"))
 
     def _read(self, statement: str, *parameters: str) -> list[tuple[str, int]]:
         try:

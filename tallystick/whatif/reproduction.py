@@ -62,7 +62,6 @@ class Reproduction:
         Raises:
             BrokenChain: a record is not what was written.
         """
-        self.sources.note(event for event, _ in self.proved)
         self.proved = []
         if self._log is self._taken:
             self._taken.records += step.records
@@ -125,6 +124,7 @@ class Reproduction:
     def _keep(self, event: Event, digest: bytes) -> None:
         """Go on behind an event that is as recorded."""
         self._digest = digest
+        self.sources.note(event)
         self.proved.append((event, digest))
         self.facts += event.kind == "fact"
         self.decisions += event.kind == "decision"
@@ -144,6 +144,7 @@ class Reproduction:
             replay.apply(event)
             self.kept += 1
             self._digest = replay.digest
+            self.sources.note(event)
             self.proved.append((event, replay.digest))
 
     def _decide(self, step: Step) -> tuple[list[Event], int, bytes]:
