@@ -46,7 +46,6 @@ def wait_ms(given: Decimal | None) -> int:
     """
     if given is None:
         return 0
-    ms = exact_units(given, 1, "wait_seconds")
-    if ms > WAIT_MAX_SECONDS * 1_000:
+    if given.is_finite() and not 0 <= given <= WAIT_MAX_SECONDS:
         raise InvalidAmount("wait_seconds", given, f"from 0 to {WAIT_MAX_SECONDS} seconds")
-    return ms
+    return exact_units(given, 1, "wait_seconds")
