@@ -1,7 +1,5 @@
 """``tallystick holds``: what is set aside, by whom and until when; and holds that have ended."""
 
-import datetime as dt
-
 import click
 import msgspec
 from rich.table import Table
@@ -9,9 +7,9 @@ from rich.text import Text
 
 from tallystick.actors.runtime.opening import open_ledger
 from tallystick.cli.common import Moment, at_option, console, json_option, json_text, reading, state_then, store_option
+from tallystick.cli.viewing import answer_of
 from tallystick.events.decide.get_holds import get_holds
-from tallystick.events.decide.turn import Turn
-from tallystick.events.messages.replies import EdgeAmounts, Holds, HoldStatus, Refusal
+from tallystick.events.messages.replies import EdgeAmounts, Holds, HoldStatus
 from tallystick.events.messages.track import GetHolds
 from tallystick.wording import NONE, edge_amount, number, one_line
 
@@ -46,11 +44,8 @@ def holds(store_url: str, limit: int, at: Moment | None, as_json: bool, **asked:
     """
     with reading(store_url) as store:
         ledger = open_ledger(store).ledger if at is None else state_then(store, at).ledger
-    now = dt.datetime.now(dt.UTC) if at is None else at.time or ledger.now
     query = msgspec.convert({"type": "GetHolds", "limit": limit, **asked}, GetHolds)
-    found = get_holds(Turn(ledger, now, "", ""), query)
-    if isinstance(found, Refusal):
-        raise click.ClickException(found.detail)
+    found = answer_of(ledger, at, get_holds, query)
     if as_json:
         click.echo(json_text(msgspec.to_builtins(found)))
     else:

@@ -1,18 +1,14 @@
 """``tallystick limits``: how the limits stand, nearest to exhaustion first."""
 
-import datetime as dt
-
 import click
 import msgspec
 from rich.table import Table
 from rich.text import Text
 
 from tallystick.cli.common import Moment, at_option, console, json_option, json_text, store_option
-from tallystick.cli.viewing import counted
+from tallystick.cli.viewing import answer_of, counted
 from tallystick.events.decide.limit_status import get_limits
-from tallystick.events.decide.turn import Turn
 from tallystick.events.messages.limit_replies import LimitStatus, LimitStatuses
-from tallystick.events.messages.replies import Refusal
 from tallystick.events.messages.track import GetLimits
 from tallystick.wording import NONE, edge_amount, number, one_line, percent
 
@@ -41,11 +37,8 @@ def limits(store_url: str, count: int, at: Moment | None, as_json: bool, **asked
       tallystick limits --limit user-day --value ann --json
     """
     ledger = counted(store_url, at)
-    now = dt.datetime.now(dt.UTC) if at is None else at.time or ledger.now
     query = msgspec.convert({"type": "GetLimits", "count": count, **asked}, GetLimits)
-    found = get_limits(Turn(ledger, now, "", ""), query)
-    if isinstance(found, Refusal):
-        raise click.ClickException(found.detail)
+    found = answer_of(ledger, at, get_limits, query)
     if as_json:
         click.echo(json_text(msgspec.to_builtins(found)))
     else:

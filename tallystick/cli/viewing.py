@@ -2,19 +2,26 @@
 
 import contextlib
 import datetime as dt
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import TypeVar
 
 import click
 
 from tallystick.actors.runtime.opening import open_ledger
 from tallystick.cli.common import Moment, progress_bar, reading, state_then
 from tallystick.events.decide.clock import pass_time
+from tallystick.events.decide.turn import Turn
 from tallystick.events.log.store import Store
+from tallystick.events.messages.command import Command
+from tallystick.events.messages.replies import Refusal, Reply
 from tallystick.events.state.ledger import Ledger
 from tallystick.projections.reports.status import Status
 from tallystick.projections.store.as_of import NotThere, views_at
 from tallystick.projections.store.runner import catch_up, open_view_store
 from tallystick.projections.store.view_store import MemoryViewStore, NotKept, ViewStore
+
+Q = TypeVar("Q", bound=Command)
+R = TypeVar("R", bound=Reply)
 
 
 @contextlib.contextmanager
@@ -78,3 +85,16 @@ def _views(store: Store, at: Moment | None) -> ViewStore:
         views = MemoryViewStore()
         catch_up(store, views, progress)
     return views
+
+
+def answer_of(ledger: Ledger, at: Moment | None, answer: Callable[[Turn, Q], R | Refusal], query: Q) -> R:
+    """What the manager would answer to a query: now, or at a moment.
+
+    Raises:
+        ClickException: the query is refused.
+    """
+    now = dt.datetime.now(dt.UTC) if at is None else at.time or ledger.now
+    found = answer(Turn(ledger, now, "", ""), query)
+    if isinstance(found, Refusal):
+        raise click.ClickException(found.detail)
+    return found
