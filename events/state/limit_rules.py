@@ -54,9 +54,9 @@ class Subject(NamedTuple):
 
     def value(self, key: int | str) -> str | None:
         """By the number of a scope (`SCOPES`), or the name of a label."""
-        if type(key) is int:
-            return self[key - 1]  # type: ignore[return-value]
-        return None if self.labels is None else self.labels.get(key)  # type: ignore[arg-type]
+        if isinstance(key, str):
+            return None if self.labels is None else self.labels.get(key)
+        return self[key - 1]  # type: ignore[return-value]  # labels come behind all scopes
 
 
 _ACCOUNT, _MODEL, _PROVIDER = SCOPES.index("account"), SCOPES.index("model"), SCOPES.index("provider")
@@ -161,9 +161,7 @@ class LimitRule:
     def value_of(self, subject: Subject) -> str:
         """Whose counter it is."""
         scope = self.scope
-        if type(scope) is int:
-            return subject[scope - 1] or NONE if scope else FLEET  # type: ignore[return-value]
-        return NONE if subject.labels is None else subject.labels.get(scope, NONE)  # type: ignore[arg-type]
+        return FLEET if scope == 0 else subject.value(scope) or NONE
 
 
 def _lines(most: int, alerts: Iterable[Decimal]) -> tuple[int, ...]:

@@ -7,6 +7,7 @@ import pytest
 
 from tallystick.actors.runtime.clock import ManualClock
 from tallystick.actors.runtime.pending import Unanswered
+from tallystick.events.catalog import HoldPlaced
 from tallystick.events.log.codec import decode_event
 from tallystick.events.log.store_memory import MemoryStore
 from tallystick.whatif.reproduction import Reproduction
@@ -32,7 +33,9 @@ def test_it_is_granted_in_the_commit_of_what_makes_room(open_fleet: OpenFleet) -
     tell(fleet, "Settle", hold="a", usage={"tokens": 40})
     assert ok(waiting)["waited_since"] == "2026-03-04T12:00:00Z"
     placed = [record for record in fleet._store.read() if record.name == "hold-placed.v1"][-1]
-    assert decode_event(placed.data, placed.name).waited_since == START  # type: ignore[attr-defined]
+    event = decode_event(placed.data, placed.name)
+    assert isinstance(event, HoldPlaced)
+    assert event.waited_since == START
 
 
 @pytest.mark.parametrize(

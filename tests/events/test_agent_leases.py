@@ -363,17 +363,8 @@ def test_whatever_is_sent_accounts_are_open_as_a_naive_model_says(seed: int) -> 
                 model.hear(command.agent, now)
         assert core.ledger.accounts.keys() == model.parent.keys(), number
         if not dice.randint(0, 9):
-            _restart(core)
+            core.restart()
     assert snapshot.dump(core.ledger) == snapshot.dump(core.replica)
-
-
-def _restart(core: Core) -> None:
-    """Go on from a snapshot, which is that of a replay."""
-    data = snapshot.dump(core.ledger)
-    loaded = snapshot.load(data)
-    assert loaded is not None
-    assert snapshot.dump(loaded) == data == snapshot.dump(core.replica)
-    core.ledger = loaded
 
 
 def test_a_replay_comes_to_the_same_leases() -> None:

@@ -69,9 +69,8 @@ def test_a_limit_that_does_not_wait_is_not_concerned(then: str) -> None:
 def test_only_limits_that_match_the_model_are_concerned() -> None:
     core = limited(pacing(match={"provider": "openai"}), pacing("ann", per="account", match={"model": "haiku"}))
     core.given(refused())
-    assert core.own[0].closed_counters == [  # type: ignore[attr-defined]
-        e.ClosedCounter("ann", "ann", core.now + dt.timedelta(seconds=20))
-    ]
+    closed = core.only(e.ProviderRefused).closed_counters
+    assert closed == [e.ClosedCounter("ann", "ann", core.now + dt.timedelta(seconds=20))]
     core.given(ask("a", "ben"), ask("b", "ann", "opus"))
 
 

@@ -18,6 +18,7 @@ from tallystick.events import catalog as e
 from tallystick.events import messages as c
 from tallystick.events.decide import Decided, decide, pass_time
 from tallystick.events.evolve import evolve
+from tallystick.events.log import snapshot
 from tallystick.events.log.task_snapshot import pack
 from tallystick.events.messages import proposals as p
 from tallystick.events.messages.replies import EdgeAmounts, Refusal, Reply
@@ -228,6 +229,14 @@ class Core:
                 assert all(item in before[key] for item in after[key])
             elif key not in MEMORY:
                 assert before.get(key) == after.get(key), f"a refused command changed {key}"
+
+    def restart(self) -> None:
+        """Go on from a snapshot, which is that of a replay."""
+        data = snapshot.dump(self.ledger)
+        loaded = snapshot.load(data)
+        assert loaded is not None
+        assert snapshot.dump(loaded) == data == snapshot.dump(self.replica)
+        self.ledger = loaded
 
     # --- then ---------------------------------------------------------------------------------------------------------
 

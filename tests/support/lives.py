@@ -5,7 +5,6 @@ from typing import Any
 
 from tallystick.events import catalog as e
 from tallystick.events import messages as c
-from tallystick.events.log import snapshot
 from tallystick.events.messages.replies import Refusal
 from tests.support.core import Core, allocate, fleet, hold, settle, use
 
@@ -64,17 +63,8 @@ def run(dice: Random, steps: int) -> Core:
         core.wait(dice.choice((0, 1, 30, 4_000)))
         _step(core, model, dice, number)
         if not dice.randint(0, 9):
-            _restart(core)
+            core.restart()
     return core
-
-
-def _restart(core: Core) -> None:
-    """Go on from a snapshot, which is that of a replay."""
-    data = snapshot.dump(core.ledger)
-    loaded = snapshot.load(data)
-    assert loaded is not None
-    assert snapshot.dump(loaded) == data == snapshot.dump(core.replica)
-    core.ledger = loaded
 
 
 def _step(core: Core, model: Lives, dice: Random, number: int) -> None:
