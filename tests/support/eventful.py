@@ -47,6 +47,9 @@ def eventful() -> Core:
     known = {"model": "known", "input_tokens": 1}
     core.given(*[c.ReportUsage(agent="cyd", output_tokens=1, **known)] * OUTPUTS_LEAST)
     core.given(c.Reserve(agent="bob", id="h-4", **known), c.Settle(hold="h-4", output_tokens=9, **known))
+    core.given(c.Reserve(agent="gus", id="h-5", estimate=budget(8), last_call=True), c.CancelHold(hold="h-5"))
+    core.given(allocate("hal", 90), hold("hal", "h-6", 30))
+    core.given(c.Settle(hold="h-6", usage=budget(20), final=False), settle("h-6", 10))
     core.given(c.ReleaseBudget(agent="dee"), use("dee", 5), c.PauseAll(reason="lunch"), c.ReleaseReserve(reason="go"))
     core.given(c.ReleaseBudget(agent="ann/1"), use("ann/1", 7), use("bob", 8_500))
     core.given(c.ReportUsage(agent="bob", usage=budget(1), model="unheard-of"))
