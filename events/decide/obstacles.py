@@ -21,7 +21,7 @@ from tallystick.events.decide.levels import (
     used_up_above,
     wait_left_ms,
 )
-from tallystick.events.decide.limit_readings import matches, matches_today, near
+from tallystick.events.decide.limit_readings import has_limits, matches, matches_today, near
 from tallystick.events.decide.limits import LEAST, refusals
 from tallystick.events.decide.refusals import unknown_agent
 from tallystick.events.decide.turn import Turn
@@ -61,7 +61,7 @@ def obstacles_of(
         if reason is not None:
             found.insert(0, Obstacle("agent_stopped", f"{agent} was stopped: {reason}", "stop"))
         return found
-    if limited is None and ledger.rules.limits:
+    if limited is None and has_limits(ledger, account):
         limited = near(ledger, matches(ledger, subject_of(ledger, account, account.model), turn.now))
     limits: list[Obstacle] = []
     if limited:
@@ -151,7 +151,7 @@ def why_overdrawn(account: Account) -> str:
 
 def _used_up(ledger: Ledger, account: Account) -> Iterator[Refusal]:
     """What stops an agent for lack of budget: its own, that of an account above that pays, or the fleet's."""
-    if account.level == BLACK:
+    if account.level == BLACK and not account.carves_nothing:
         yield _stop_for_budget(account, "the budget is used up", "level", shown(account.remaining_all()))
     above = used_up_above(ledger, account)
     if above is not None:

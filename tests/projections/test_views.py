@@ -18,7 +18,7 @@ from tallystick.projections.store.as_of import NotThere, views_at
 from tallystick.projections.store.projector import Projector
 from tallystick.projections.store.runner import catch_up
 from tallystick.projections.store.view_store import MemoryViewStore
-from tallystick.projections.views.agents import AgentRow
+from tallystick.projections.views.agent_rows import AgentRow
 from tallystick.projections.views.fleet import FleetRow
 from tests.support.core import START, Core, allocate, budget, fleet, hold, use
 from tests.support.eventful import eventful, row, run

@@ -6,7 +6,7 @@ from tallystick.config.amounts import Amounts
 from tallystick.events import messages as c
 from tallystick.events.messages import proposals as p
 from tallystick.events.state.outputs import OUTPUTS_LEAST
-from tallystick.projections.views.agents import AgentRow
+from tallystick.projections.views.agent_rows import AgentRow
 from tests.support.core import Core, allocate, budget, fleet, hold, settle, submit, use
 from tests.support.strategies import Step
 from tests.support.view_logs import status_of
