@@ -28,7 +28,7 @@ class AgentsView:
     """Folds the rows of agents, from which the shared ``balances`` go on."""
 
     name = "agents"
-    version = 6
+    version = 7
 
     def __init__(self, balances: Balances, look: Look) -> None:
         self._balances = balances

@@ -114,7 +114,7 @@ def test_the_eventful_fleet_leaves_no_field_of_a_row_at_rest() -> None:
     assert not fields - seen
 
 
-RESTING = (None, Amounts(), 0, False, "", {}, "none")
+RESTING = (None, Amounts(), 0, False, "", {}, (), "none")
 
 
 # --- agents ----------------------------------------------------------------------------------------------------------

@@ -50,6 +50,10 @@ def eventful() -> Core:
     core.given(c.Reserve(agent="gus", id="h-5", estimate=budget(8), last_call=True), c.CancelHold(hold="h-5"))
     core.given(allocate("hal", 90), hold("hal", "h-6", 30))
     core.given(c.Settle(hold="h-6", usage=budget(20), final=False), settle("h-6", 10))
+    core.given(c.LoadConfig(config={"accounts": {"auto": {}}}), use("ida", 1))
+    core.given(c.LoadConfig(config={"accounts": {"auto": None}}))
+    monthly = {"window": "month", "max": {"tokens": 50}}
+    core.given(c.AllocateBudget(agent="jan", limits=[monthly], labels={"user": "jan"}), use("jan", 45))
     core.given(c.ReleaseBudget(agent="dee"), use("dee", 5), c.PauseAll(reason="lunch"), c.ReleaseReserve(reason="go"))
     core.given(c.ReleaseBudget(agent="ann/1"), use("ann/1", 7), use("bob", 8_500))
     core.given(c.ReportUsage(agent="bob", usage=budget(1), model="unheard-of"))
