@@ -23,15 +23,15 @@ from tallystick.events.decide.amounts import not_empty, span_ms
 from tallystick.events.decide.answers import allocation
 from tallystick.events.decide.cover import settle_cover
 from tallystick.events.decide.daily_limits import no_new_accounts
-from tallystick.events.decide.levels import STOP, enforced, relevel, relevel_above, restore_more, stop_of, stopped_by
+from tallystick.events.decide.levels import STOP, enforced, relevel, relevel_above, restore_more, stopped_by
 from tallystick.events.decide.limit_windows import windows_opened
+from tallystick.events.decide.openings import is_stopped, is_taken, nested
 from tallystick.events.decide.pool import lacking, open_reserve_for, over_pool_share
 from tallystick.events.decide.refusals import unknown_agent
 from tallystick.events.decide.spelling import bad_name, first_misspelling, free_labels
 from tallystick.events.decide.turn import Turn
 from tallystick.events.messages.replies import Allocation, Allocations, Refusal, Share, shown
 from tallystick.events.state.accounts import Account
-from tallystick.events.state.ledger import Ledger
 from tallystick.events.state.money import ZERO
 
 
@@ -112,11 +112,6 @@ def _too_deep(parent: Account) -> Refusal | None:
         return None
     text = f"parent: {above} accounts with limits are at or above {parent.id}, allowed are {ACCOUNT_LIMITS_MAX} nested"
     return Refusal("too_deep", text, {"parent": parent.id, "found": above + 1, "allowed": ACCOUNT_LIMITS_MAX})
-
-
-def nested(account: Account) -> int:
-    """How many accounts with limits are at or above an account."""
-    return len({rule.owner for rule in account.caps})
 
 
 def _overdraft_max(command: c.AllocateBudget, budget: Triple) -> Amounts | None:
@@ -297,28 +292,3 @@ def open_account(turn: Turn, event: e.BudgetAllocated) -> Account:
     account = turn.ledger.accounts[event.agent]
     relevel_above(turn, account)
     return account
-
-
-def is_stopped(ledger: Ledger, agent: str, product: str | None = None) -> Refusal | None:
-    """Why no account can be opened under an id: it was stopped, or works for a product that is paused, or did so."""
-    reason = stop_of(ledger, agent)
-    if reason is not None:
-        text = f"{agent} was stopped: {reason}; Resume lets it go on"
-        return Refusal("agent_stopped", text, {"agent": agent, "decided_by": "stop"})
-    closed = ledger.released.get(agent)
-    for name in (product, None if closed is None else closed.budget_product):
-        if name is not None and name in ledger.rules.paused_products:
-            text = f"{agent} works for {name}, which is paused"
-            return Refusal("agent_stopped", text, {"agent": agent, "product": name, "decided_by": "product_pause"})
-    return None
-
-
-def is_taken(ledger: Ledger, agent: str) -> Refusal | None:
-    """Why no account can be opened under a name: it has one, or is a task's, which gets one when it starts."""
-    if agent in ledger.accounts:
-        text = f"{agent} has an open account: use BorrowFromPool for more"
-        return Refusal("already_allocated", text, {"agent": agent})
-    if ledger.tasks.is_open(agent):
-        text = f"{agent} is a task that waits, and gets an account when it starts"
-        return Refusal("already_submitted", text, {"task": agent})
-    return None

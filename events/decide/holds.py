@@ -28,7 +28,7 @@ from tallystick.events.decide.limit_readings import has_limits, near
 from tallystick.events.decide.limits import over_limit, over_limit_more, record_lines
 from tallystick.events.decide.obstacles import refused_to_run
 from tallystick.events.decide.own_limits import remaining
-from tallystick.events.decide.refusals import already_settled, hold_ended, unknown_agent, unknown_hold
+from tallystick.events.decide.refusals import already_settled, hold_ended, unknown_hold
 from tallystick.events.decide.spelling import is_renamed, legible, notes_misspelled
 from tallystick.events.decide.spent_holds import replace_spent, spend_hold
 from tallystick.events.decide.turn import Turn
@@ -72,11 +72,9 @@ def reserve(turn: Turn, command: c.Reserve) -> Held | Refusal:
     malformed = notes_misspelled(ledger, command)
     if malformed is not None:
         return malformed
-    account = ledger.accounts.get(command.agent)
-    opening = unopened(turn, command.agent) if account is None else None
-    account = account or opening
-    if account is None:
-        return unknown_agent(ledger, command.agent)
+    account = ledger.accounts.get(command.agent) or unopened(turn, command.agent)
+    if isinstance(account, Refusal):
+        return account
     # Ids are remembered for a time and in a number that are limited; a hold may outlive the memory of its id.
     if turn.id in ledger.holds or turn.id in ledger.ended_holds:
         return Refusal("idempotency_conflict", f"there is or was a hold with the id {turn.id}", {"hold": turn.id})
@@ -92,8 +90,8 @@ def reserve(turn: Turn, command: c.Reserve) -> Held | Refusal:
         answer.estimated_by = estimated_by
         return answer
     # Nothing can fail after this line.
-    if opening is not None:
-        account = open_by_itself(turn, opening)
+    if account.id not in ledger.accounts:
+        account = open_by_itself(turn, account)
     turn.record(
         e.HoldPlaced(
             hold=turn.id,

@@ -7,6 +7,7 @@ limit a few comparisons show that there is none.
 from collections.abc import Iterator
 
 from tallystick.config.amounts import DIMENSIONS, EDGE_NAMES, at_edge
+from tallystick.events.decide.auto_accounts import unopened
 from tallystick.events.decide.daily_limits import breaker_open
 from tallystick.events.decide.fleet_response import pressure
 from tallystick.events.decide.last_call import USED, kept_free
@@ -23,7 +24,6 @@ from tallystick.events.decide.levels import (
 )
 from tallystick.events.decide.limit_readings import has_limits, matches, matches_today, near
 from tallystick.events.decide.limits import LEAST, refusals
-from tallystick.events.decide.refusals import unknown_agent
 from tallystick.events.decide.turn import Turn
 from tallystick.events.messages.replies import Obstacle, Refusal, shown
 from tallystick.events.state.accounts import Account
@@ -56,7 +56,8 @@ def obstacles_of(
     if account is None:
         if agent in ledger.accounts:
             return []  # of an earlier account, or run
-        found = [_obstacle(unknown_agent(ledger, agent))]
+        opening = unopened(turn, agent)
+        found = [_obstacle(opening)] if isinstance(opening, Refusal) else []
         reason = ledger.stops.get(agent)
         if reason is not None:
             found.insert(0, Obstacle("agent_stopped", f"{agent} was stopped: {reason}", "stop"))

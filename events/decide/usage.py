@@ -17,7 +17,7 @@ from tallystick.events.decide.limits import record_lines, touched_by_use
 from tallystick.events.decide.overdraft import OVERDRAFT_MAX, beyond, note_overdrafts
 from tallystick.events.decide.own_limits import ratio as ratio_of
 from tallystick.events.decide.turn import Turn
-from tallystick.events.messages.replies import Enforcement
+from tallystick.events.messages.replies import Enforcement, Refusal
 from tallystick.events.state.accounts import Account, Closed
 from tallystick.events.state.ledger import UNPRICED_MAX, Ledger
 from tallystick.events.state.money import ZERO, Money
@@ -46,7 +46,7 @@ def book(
     ledger = turn.ledger
     priced = pricing.price(ledger.rules, command, total=total)
     account = ledger.accounts.get(agent) if over is None else None
-    opening = unopened(turn, agent) if account is None and command.agent is not None and over is None else None
+    opening = _opening(turn, agent) if account is None and command.agent is not None and over is None else None
     closed = ledger.released.get(agent) if over is None and opening is None else None
     late = over is not None or closed is not None
     unallocated = account is None and opening is None and not late
@@ -67,6 +67,12 @@ def book(
     if closed is not None:
         payer = payer or ledger.payer_of(closed)
     return use_priced(turn, account, event, LATE_REPORT if late else UNDER_ESTIMATE, payer=payer)
+
+
+def _opening(turn: Turn, agent: str) -> Account | None:
+    """The account that opens by itself for what an id has used, if one does."""
+    found = unopened(turn, agent)
+    return None if isinstance(found, Refusal) else found
 
 
 def of_life(closed: Closed | None) -> dict[str, Any]:

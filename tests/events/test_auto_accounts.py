@@ -62,19 +62,24 @@ def test_without_limits_an_account_uses_what_its_parent_has() -> None:
 
 
 @pytest.mark.parametrize(
-    "before",
+    ("before", "why"),
     [
-        [c.PauseAll(reason="a test")],
-        [c.Stop(agent="team", reason="a test")],
-        [c.ReleaseBudget(agent="team")],
+        ([c.PauseAll(reason="a test")], "everything is paused: a test"),
+        ([c.Stop(agent="team", reason="a test")], "team is stopped"),
+        ([c.ReleaseBudget(agent="team")], "accounts.auto.parent is team, which has no open account"),
     ],
     ids=["all is paused", "the parent is stopped", "the parent is closed"],
 )
-def test_where_no_account_may_open_the_usage_is_unallocated(before: list[c.Command]) -> None:
+def test_where_no_account_may_open_the_usage_is_unallocated_and_the_refusal_says_why(
+    before: list[c.Command], why: str
+) -> None:
     core = opens(most(cost_usd=5), parent="team").given(allocate("team", cost="20"), *before)
-    assert core.when(spend("ann", "1")).unallocated
+    answer = core.when(spend("ann", "1"))
+    assert answer.unallocated
+    text = f"no account is open for ann: allocate a budget first; none opens by itself: {why}"
+    assert [one.detail for one in answer.obstacles if one.code == "unknown_agent"] == [text]
     core.when(ask("ann", "a", "1"))
-    core.then_refused("unknown_agent")
+    assert core.then_refused("unknown_agent").detail == text
 
 
 def test_a_stopped_id_does_not_open_again_until_it_is_resumed() -> None:
@@ -97,7 +102,9 @@ def test_where_the_breaker_is_open_the_usage_is_unallocated() -> None:
 
 def test_beyond_so_many_the_usage_is_unallocated() -> None:
     core = opens(most(cost_usd=5), max=2).given(allocate("x", cost="5"), spend("a", "1"), spend("b", "1"))
-    assert core.when(spend("c", "1")).unallocated
+    answer = core.when(spend("c", "1"))
+    assert answer.unallocated
+    assert answer.obstacles[0].detail.endswith("none opens by itself: 2 have, and accounts.auto.max is 2")
     core.given(c.ReleaseBudget(agent="a"))
     assert not core.when(spend("c", "1")).unallocated
 
