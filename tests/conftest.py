@@ -1,5 +1,6 @@
 """What tests of several rooms share: a clock that stands still, and fleets that are closed whatever happens."""
 
+import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,6 +16,10 @@ from tests.support.examples import THOROUGH
 from tests.support.few_prices import few_prices
 from tests.support.limits import with_seed_limits
 from tests.support.running import QUIET, OpenFleet
+
+# Hundreds of tests start processes. A user's program is compiled once, and so is theirs, whatever the shell says that
+# the tests are started from: without this, half of the start of each is spent on compiling.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 # The same cases each time, and no deadline: a slow machine must not fail a test. Only a thorough run looks for a
 # smaller case of a failure, which may take minutes.
