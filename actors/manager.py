@@ -12,6 +12,7 @@ import structlog
 from msgspec.structs import replace
 
 from tallystick.actors.allocator import Allocator
+from tallystick.actors.errors import Halted
 from tallystick.actors.exchanges import Line, exchange_at, repeated
 from tallystick.actors.hold_waits import HoldWaits, may_wait
 from tallystick.actors.keeping import keep_snapshot
@@ -63,10 +64,6 @@ JUDGES: Mapping[type[c.Command], str] = {
 
 _REASON_MAX = 500
 _ERROR = b'{"error"'
-
-
-class Halted(Exception):
-    """The fleet stopped: nothing can be decided on a state that the store may not have. The text says why."""
 
 
 class Manager:

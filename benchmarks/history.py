@@ -23,12 +23,12 @@ from benchmarks.result import percentile
 from tallystick.actors.manager import Manager
 from tallystick.actors.runtime.fleet import Fleet
 from tallystick.actors.runtime.messages import Envelope
-from tallystick.actors.runtime.opening import open_ledger, replay
 from tallystick.config.amounts import Budget
 from tallystick.config.loader import from_mapping
 from tallystick.events import messages as c
 from tallystick.events.catalog import CATALOG
 from tallystick.events.log.codec import GENESIS, encode_command
+from tallystick.events.log.restoring import open_ledger, replay
 from tallystick.events.log.store import open_store
 from tallystick.events.state.ledger import Ledger
 

@@ -185,6 +185,12 @@ def seconds(time_ms: int) -> int | float:
     return time_ms / MS_PER_SECOND if rest else whole
 
 
+def shown_minutes(elapsed_ms: int) -> int | float:
+    """Milliseconds as minutes: whole where they are, else to 6 places."""
+    whole, rest = divmod(elapsed_ms, 60_000)
+    return round(elapsed_ms / 60_000, 6) if rest else whole
+
+
 def dollars(cost_nanos: int) -> str:
     """Nano-dollars as an exact decimal string, at least two decimals: ``"5.00"``, ``"0.0125"``."""
     sign = "-" if cost_nanos < 0 else ""

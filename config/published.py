@@ -8,7 +8,6 @@ import re
 from collections.abc import Iterable, Sequence
 from decimal import ROUND_CEILING, Decimal
 from functools import cache
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Final
 
 from tallystick.config.amounts import NANOS_PER_DOLLAR
@@ -58,6 +57,8 @@ def _published(on: dt.date, named: tuple[tuple[str, str], ...]) -> Published:
         except LookupError:
             continue
         providers[provider] = Provider(known.names, {**known.models, **_models([found], on)})
+    from importlib.metadata import version  # noqa: PLC0415 - as below
+
     return Published(f"{LIBRARY} {version(LIBRARY)}", providers)
 
 

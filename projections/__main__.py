@@ -7,7 +7,7 @@ import signal
 import sys
 import threading
 
-from tallystick.events.log.codec import BrokenChain
+from tallystick.events.log.broken_chain import BrokenChain
 from tallystick.events.log.store import StoreError
 from tallystick.projections.store.runner import follow
 

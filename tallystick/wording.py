@@ -8,9 +8,18 @@ from collections.abc import Callable
 from decimal import Decimal
 from typing import Final
 
-from tallystick.config.amounts import COST, NANOS_PER_DOLLAR, TIME, Triple, at_edge, cents, dollars, seconds
+from tallystick.config.amounts import (
+    COST,
+    NANOS_PER_DOLLAR,
+    TIME,
+    Triple,
+    at_edge,
+    cents,
+    dollars,
+    seconds,
+    shown_minutes,
+)
 from tallystick.config.limits import MEASURES, AccountLimit, shown
-from tallystick.events.messages.task_replies import shown_minutes
 
 NONE: Final = "–"
 """Stands where nothing is known, or nothing is there."""

@@ -21,6 +21,7 @@ from typing import Any, ClassVar, Self
 import pykka
 import structlog
 
+from tallystick.actors.errors import Unanswered
 from tallystick.actors.manager import Manager
 from tallystick.actors.missing import halted_answer
 from tallystick.actors.runtime.clock import Clock, SteadyClock, SystemClock
@@ -29,8 +30,8 @@ from tallystick.actors.runtime.envelopes import envelope_of
 from tallystick.actors.runtime.following import Following
 from tallystick.actors.runtime.manager_actor import CallerGone, GivenUp, HaltNow, ManagerActor, Takeover
 from tallystick.actors.runtime.messages import ENFORCER, MANAGER, SENDER, Envelope, Post, Recorded, Tick, each
-from tallystick.actors.runtime.opening import Opened, accept, load_config, logged, open_ledger, to_put_in_force
-from tallystick.actors.runtime.pending import ANSWER_SECONDS, LoopPending, Pending, Unanswered, answer_with, refused
+from tallystick.actors.runtime.opening import accept, load_config, logged, to_put_in_force
+from tallystick.actors.runtime.pending import ANSWER_SECONDS, LoopPending, Pending, answer_with, refused
 from tallystick.actors.runtime.quiescence import Quiescence
 from tallystick.actors.runtime.reports import MakeReporter, NoReporter
 from tallystick.actors.runtime.sender import AlertSender, Sender, send_by_apprise
@@ -45,6 +46,7 @@ from tallystick.config.settings import Config
 from tallystick.events import messages as c
 from tallystick.events.catalog import ClockAccepted, Event
 from tallystick.events.log.codec import Message, encode_command
+from tallystick.events.log.restoring import Opened, open_ledger
 from tallystick.events.log.store import Store, open_store
 from tallystick.events.messages import proposals as p
 

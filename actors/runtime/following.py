@@ -14,8 +14,7 @@ from typing import Any, Protocol
 import structlog
 import watchfiles
 
-from tallystick.actors.runtime.opening import RefusedConfig
-from tallystick.actors.runtime.pending import Unanswered
+from tallystick.actors.errors import RefusedConfig, Unanswered
 from tallystick.config.errors import ConfigError, KeyPath, dotted
 from tallystick.config.loader import changed, named, parse, text_of
 from tallystick.config.overlay import changes, dropped, says

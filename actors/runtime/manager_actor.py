@@ -7,7 +7,8 @@ from typing import Any
 
 import pykka
 
-from tallystick.actors.manager import Halted, Manager
+from tallystick.actors.errors import Halted
+from tallystick.actors.manager import Manager
 from tallystick.actors.missing import halted_answer
 from tallystick.actors.runtime.command_queue import CommandQueue, Inbox, WakeUp
 from tallystick.actors.runtime.messages import MANAGER, Answered, Batch, Envelope, Post, Proposal, Tick, each, together

@@ -5,14 +5,10 @@ from collections.abc import Iterable, Sequence
 from threading import Lock
 from typing import Any
 
+from tallystick.actors.errors import Unanswered
 from tallystick.actors.runtime.messages import Envelope
 from tallystick.events.log.codec import decode_answer, encode_answer
 from tallystick.events.messages.replies import Refusal
-
-
-class Unanswered(TimeoutError):
-    """No answer came in time. The command may still be carried out: send it again with the same id."""
-
 
 ANSWER_SECONDS = 30.0
 _UNANSWERED = "no answer within {:g} s; send it again with the same id to learn its outcome"

@@ -7,9 +7,9 @@ from typing import Any
 
 import pykka
 
+from tallystick.actors.errors import Unanswered
 from tallystick.actors.manager import Manager
 from tallystick.actors.runtime.messages import MANAGER
-from tallystick.actors.runtime.pending import Unanswered
 from tallystick.actors.runtime.sender import AlertSender
 from tallystick.actors.runtime.specialist import Probe
 

@@ -15,7 +15,7 @@ from typing import Any, Self
 from tallystick.actors.manager import Manager
 from tallystick.actors.runtime.clock import ManualClock
 from tallystick.actors.runtime.messages import MANAGER, Envelope, Post, Recorded, Tick
-from tallystick.actors.runtime.opening import accept, open_ledger, to_put_in_force
+from tallystick.actors.runtime.opening import accept, to_put_in_force
 from tallystick.actors.runtime.reports import MakeReporter, NoReporter
 from tallystick.actors.runtime.specialist import Specialist, must_not_be_lost
 from tallystick.actors.runtime.supervision import Crashes
@@ -23,6 +23,7 @@ from tallystick.actors.runtime.team import specialists
 from tallystick.config.prices import PriceList
 from tallystick.config.settings import Config
 from tallystick.events.log.codec import decode_answer, encode_command
+from tallystick.events.log.restoring import open_ledger
 from tallystick.events.log.store import Store
 from tallystick.events.state.ledger import Ledger
 

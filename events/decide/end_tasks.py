@@ -3,7 +3,7 @@
 import datetime as dt
 from decimal import Decimal
 
-from tallystick.config.amounts import MS_PER_SECOND, NANOS_PER_DOLLAR, TOKENS, Amounts, Budget, Triple
+from tallystick.config.amounts import MS_PER_SECOND, NANOS_PER_DOLLAR, TOKENS, Amounts, Budget, Triple, shown_minutes
 from tallystick.events import catalog as e
 from tallystick.events import messages as c
 from tallystick.events.decide import pricing
@@ -16,7 +16,7 @@ from tallystick.events.decide.spelling import is_renamed
 from tallystick.events.decide.turn import Turn
 from tallystick.events.decide.usage import book
 from tallystick.events.messages.replies import Number, Refusal, shown
-from tallystick.events.messages.task_replies import Compared, TaskClosed, shown_minutes
+from tallystick.events.messages.task_replies import Compared, TaskClosed
 from tallystick.events.state.accounts import Account
 from tallystick.events.state.estimates import accuracy
 from tallystick.events.state.money import Money, less, money

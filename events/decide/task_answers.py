@@ -6,6 +6,7 @@ from itertools import islice
 
 from msgspec import UNSET
 
+from tallystick.config.amounts import shown_minutes
 from tallystick.events import catalog as e
 from tallystick.events.catalog.tasks import Expected, WhyUnknown
 from tallystick.events.decide.admission import hindrance, obstacle
@@ -21,7 +22,6 @@ from tallystick.events.messages.task_replies import (
     RunningTask,
     TaskStatus,
     Terms,
-    shown_minutes,
     shown_time,
 )
 from tallystick.events.state.inheritance import effective_priority, inherited_from

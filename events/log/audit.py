@@ -16,7 +16,8 @@ from tallystick.events.catalog import Event, SnapshotRecorded
 from tallystick.events.catalog.event import EPOCH
 from tallystick.events.evolve import evolve
 from tallystick.events.log import snapshot
-from tallystick.events.log.codec import GENESIS, BrokenChain, begins_a_command, decode_event, unseal
+from tallystick.events.log.broken_chain import BrokenChain
+from tallystick.events.log.codec import GENESIS, begins_a_command, decode_event, unseal
 from tallystick.events.log.store import Record
 from tallystick.events.state.conservation import BrokenInvariant, check_conserved
 from tallystick.events.state.ledger import Ledger

@@ -21,6 +21,7 @@ import msgspec
 
 from tallystick.config.kinds import NAME_MAX
 from tallystick.events.catalog import CATALOG, EVENT_BY_NAME, Event
+from tallystick.events.log.broken_chain import BrokenChain
 from tallystick.events.messages import INTERNAL_ID, WIRE, Command, Spending
 from tallystick.events.messages.invalid import KEYED_BY_AGENT, NO_TEXT, explained, no_key_twice, unwritable
 from tallystick.events.messages.legible import mended, other_digits, other_digits_in
@@ -176,15 +177,6 @@ def decode_answer(data: bytes) -> dict[str, Any]:
 
 
 # --- records ---------------------------------------------------------------------------------------------------------
-
-
-class BrokenChain(ValueError):
-    """A stored record is not what was written: names the first bad position and what is wrong with it."""
-
-    def __init__(self, position: int, reason: str) -> None:
-        super().__init__(f"position {position}: {reason}")
-        self.position = position
-        self.reason = reason
 
 
 def seal(event: Event, asked: bytes | None, answered: bytes | None, before: bytes) -> tuple[bytes, bytes]:

@@ -129,12 +129,6 @@ class QueueStatus(Reply):
     running: list[RunningTask]
 
 
-def shown_minutes(elapsed_ms: int) -> Number:
-    """Milliseconds as minutes: whole where they are, else to 6 places."""
-    whole, rest = divmod(elapsed_ms, 60_000)
-    return round(elapsed_ms / 60_000, 6) if rest else whole
-
-
 def shown_time(at: dt.datetime | None) -> str | None:
     """A time as every edge shows it: RFC 3339, UTC."""
     return None if at is None else at.isoformat().replace("+00:00", "Z")

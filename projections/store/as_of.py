@@ -2,7 +2,7 @@
 
 import datetime as dt
 
-from tallystick.events.log.codec import BrokenChain
+from tallystick.events.log.broken_chain import BrokenChain
 from tallystick.events.log.store import Store
 from tallystick.projections.store.projector import Projector, event_in
 from tallystick.projections.store.view_store import MemoryViewStore

@@ -7,7 +7,8 @@ from itertools import islice
 import msgspec
 
 from tallystick.events.catalog import Event
-from tallystick.events.log.codec import BrokenChain, decode_event, digest_of
+from tallystick.events.log.broken_chain import BrokenChain
+from tallystick.events.log.codec import decode_event, digest_of
 from tallystick.events.log.store import Record, Store
 from tallystick.projections.store.view_store import NOTHING_KEPT, NotKept, Overtaken, ViewStore
 from tallystick.projections.views.all_views import Folding

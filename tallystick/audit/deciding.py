@@ -8,7 +8,7 @@ from collections.abc import Container, Iterable, Iterator, Sequence
 
 from tallystick.events.catalog import STORED_NAME, Event
 from tallystick.events.log.audit import Chain
-from tallystick.events.log.codec import BrokenChain
+from tallystick.events.log.broken_chain import BrokenChain
 from tallystick.events.log.lookup import Records
 from tallystick.events.log.store import Record
 from tallystick.events.state.ledger import Ledger

@@ -12,7 +12,7 @@ from tallystick.audit.view_rows import Compared
 from tallystick.events.catalog import rules_version
 from tallystick.events.decide.answers import stamp
 from tallystick.events.log.audit import Report
-from tallystick.events.log.codec import BrokenChain
+from tallystick.events.log.broken_chain import BrokenChain
 from tallystick.whatif.mismatch import Field
 from tallystick.whatif.stretches import positions
 from tallystick.wording import counted, shown_time

@@ -16,7 +16,8 @@ import msgspec
 
 from tallystick.config.amounts import Amounts
 from tallystick.events.catalog import CATALOG, Event
-from tallystick.events.log.codec import BrokenChain, decode_event, digest_of, exchange_of
+from tallystick.events.log.broken_chain import BrokenChain
+from tallystick.events.log.codec import decode_event, digest_of, exchange_of
 from tallystick.events.log.store import Record
 
 Kind = Literal["integer", "number", "boolean", "time", "text", "json"]

@@ -32,8 +32,6 @@ T = TypeVar("T")
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 DEFAULT_STORE = "sqlite:///tallystick.db"
-WRONG_INPUT = 2
-"""The exit code where what was asked makes no sense; 1 where it was tried and did not come out well."""
 _RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)")
 _WIDE = 10_000
 _PATIENCE_SECONDS = 1.0

@@ -9,7 +9,6 @@ from typing import Any
 import click
 import yaml
 
-from tallystick.actors.runtime.opening import open_ledger
 from tallystick.actors.runtime.sender import problem_of
 from tallystick.cli.common import json_text, prices_option, reading
 from tallystick.cli.prices import prices, prices_of_today
@@ -19,6 +18,7 @@ from tallystick.config.prices import PriceList, far_from_published
 from tallystick.config.remarks import never_binding, never_tripping, not_limited
 from tallystick.config.schema import json_schema
 from tallystick.config.settings import Config
+from tallystick.events.log.restoring import open_ledger
 from tallystick.wording import one_line
 
 _FILE = click.Path(path_type=Path)

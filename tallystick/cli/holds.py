@@ -5,10 +5,10 @@ import msgspec
 from rich.table import Table
 from rich.text import Text
 
-from tallystick.actors.runtime.opening import open_ledger
 from tallystick.cli.common import Moment, at_option, console, json_option, json_text, reading, state_then, store_option
 from tallystick.cli.viewing import answer_of
 from tallystick.events.decide.get_holds import get_holds
+from tallystick.events.log.restoring import open_ledger
 from tallystick.events.messages.replies import EdgeAmounts, Holds, HoldStatus
 from tallystick.events.messages.track import GetHolds
 from tallystick.wording import NONE, edge_amount, number, one_line

@@ -7,16 +7,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import click
-import structlog
 
-from tallystick import __version__
-from tallystick.actors.manager import Halted
-from tallystick.actors.runtime.opening import RefusedConfig
-from tallystick.actors.runtime.pending import Unanswered
-from tallystick.cli.common import WRONG_INPUT
+from tallystick.actors.errors import Halted, RefusedConfig, Unanswered
+from tallystick.cli.exit_codes import WRONG_INPUT
 from tallystick.config.errors import ConfigError
 from tallystick.config.spelling import half_in
-from tallystick.events.log.codec import BrokenChain
+from tallystick.events.log.broken_chain import BrokenChain
 from tallystick.events.log.store import StoreError, WriterPresent
 from tallystick.wording import one_line
 
@@ -55,6 +51,9 @@ class Program(click.Group):
             return None
         module, _, attribute = _COMMANDS[cmd_name].partition(":")
         command: click.Command = getattr(importlib.import_module(module), attribute)
+        if "structlog" in sys.modules:
+            # What a command that only reads loads never logs, and does not wait for the logger's libraries either.
+            importlib.import_module("tallystick.cli.program_log").log_plainly()
         return command
 
     def main(
@@ -66,7 +65,6 @@ class Program(click.Group):
         **extra: Any,
     ) -> Any:
         """Run, and exit with 0, 1 (it was tried and did not come out well) or 2 (what was asked makes no sense)."""
-        log_plainly()
         try:
             _check_text(sys.argv[1:] if args is None else args)
             code = super().main(args, prog_name, complete_var, standalone_mode=False, **extra)
@@ -130,25 +128,8 @@ def _advised(error: Exception) -> str:
     return str(error)
 
 
-def log_plainly() -> None:
-    """What the fleet logs goes to stderr, from warnings on, in plain lines."""
-    render = structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback)
-
-    def line(logger: Any, method: str, event: Any) -> str:
-        """What a configuration warns of looks as `config check` shows it."""
-        if event["event"] == "config_warning":
-            return f"tallystick: warning: {one_line('{code}: {key}: {message}'.format(**event))}"
-        return render(logger, method, event)
-
-    structlog.configure(
-        processors=[structlog.processors.add_log_level, line],
-        wrapper_class=structlog.make_filtering_bound_logger("warning"),
-        cache_logger_on_first_use=False,
-    )
-
-
 @click.group(cls=Program, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(__version__, prog_name="tallystick", message="%(prog)s %(version)s")
+@click.version_option(package_name="tallystick", prog_name="tallystick", message="%(prog)s %(version)s")
 def main() -> None:
     """Budgets for fleets of LLM agents: who may spend what, who spent it, and why it was decided so.
 

@@ -9,7 +9,6 @@ from typing import Any
 import click
 from rich.table import Table
 
-from tallystick.actors.runtime.opening import open_ledger
 from tallystick.cli.common import config_option, console, json_option, json_text, prices_option, reading
 from tallystick.config import loader
 from tallystick.config.amounts import dollars
@@ -18,6 +17,7 @@ from tallystick.config.price_list import shown
 from tallystick.config.prices import Found, ModelPrice, PriceList, Tier, far_from_published, find_prices, load_prices
 from tallystick.config.published import published_prices
 from tallystick.config.settings import Config
+from tallystick.events.log.restoring import open_ledger
 from tallystick.wording import one_line
 
 _UNKNOWN = "unpriced: a report is charged as the most expensive model of its provider, and flagged"

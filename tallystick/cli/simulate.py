@@ -14,7 +14,6 @@ import structlog
 from tallystick.actors.runtime.messages import Envelope
 from tallystick.actors.runtime.simulation import Answer, SimulatedFleet
 from tallystick.cli.common import (
-    WRONG_INPUT,
     config_option,
     output,
     prices_option,
@@ -22,6 +21,7 @@ from tallystick.cli.common import (
     settings_for,
     with_progress,
 )
+from tallystick.cli.exit_codes import WRONG_INPUT
 from tallystick.events.decide.answers import stamp
 from tallystick.events.log.codec import digest_of, encode_answer, read_message
 from tallystick.events.log.store import Store, open_store

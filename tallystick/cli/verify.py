@@ -14,7 +14,7 @@ from tallystick.audit.objects import OddObject, odd_objects
 from tallystick.audit.view_rows import Compared, compared_rows
 from tallystick.cli.common import json_option, json_text, progress_bar, reading, store_option, with_progress
 from tallystick.events.log.audit import Anchor, Linking, Verification
-from tallystick.events.log.codec import BrokenChain
+from tallystick.events.log.broken_chain import BrokenChain
 from tallystick.events.log.store import Store, open_store
 from tallystick.projections.store.runner import Place, place_of
 from tallystick.projections.store.view_file import ViewFile

@@ -7,10 +7,10 @@ from typing import TypeVar
 
 import click
 
-from tallystick.actors.runtime.opening import open_ledger
 from tallystick.cli.common import Moment, progress_bar, reading, state_then
 from tallystick.events.decide.clock import pass_time
 from tallystick.events.decide.turn import Turn
+from tallystick.events.log.restoring import open_ledger
 from tallystick.events.log.store import Store
 from tallystick.events.messages.command import Command
 from tallystick.events.messages.replies import Refusal, Reply

@@ -10,7 +10,8 @@ from tallystick.actors.runtime.messages import MANAGER, REPORTER, Answered, Post
 from tallystick.actors.runtime.pending import refused
 from tallystick.events import messages as c
 from tallystick.events.catalog import Event
-from tallystick.events.log.codec import BrokenChain, encode_answer
+from tallystick.events.log.broken_chain import BrokenChain
+from tallystick.events.log.codec import encode_answer
 from tallystick.events.log.store import Store, StoreError, open_store
 from tallystick.events.state.ledger import Ledger
 from tallystick.projections.reports.usage_report import UsageReport, report_of

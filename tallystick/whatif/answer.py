@@ -4,7 +4,7 @@ import datetime as dt
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
-from tallystick.config.amounts import DIMENSIONS, edge, seconds
+from tallystick.config.amounts import DIMENSIONS, edge, seconds, shown_minutes
 from tallystick.config.loader import to_mapping
 from tallystick.config.prices import PriceList
 from tallystick.config.prices import to_mapping as prices_to_mapping
@@ -12,7 +12,6 @@ from tallystick.events import catalog as e
 from tallystick.events.decide.answers import stamp
 from tallystick.events.decide.levels import STOP, WARN
 from tallystick.events.log.codec import digest_of
-from tallystick.events.messages.task_replies import shown_minutes
 from tallystick.events.state.money import Money
 from tallystick.whatif.agent_histories import ACTIONS, AgentHistories, AgentHistory
 from tallystick.whatif.assumptions import assumptions

@@ -13,7 +13,8 @@ from tallystick.events import messages as c
 from tallystick.events.catalog import STORED_NAME
 from tallystick.events.decide.turn import Waited
 from tallystick.events.decide.waiting import waited_of
-from tallystick.events.log.codec import BrokenChain, decode_command, decode_event
+from tallystick.events.log.broken_chain import BrokenChain
+from tallystick.events.log.codec import decode_command, decode_event
 from tallystick.events.log.store import Record
 from tallystick.events.messages import proposals as p
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from tallystick.actors.errors import Unanswered
 from tallystick.actors.runtime import fleet as fleet_module
-from tallystick.actors.runtime.pending import Unanswered
 from tallystick.config.amounts import Budget
 from tallystick.events.messages import AllocateBudget
 from tests.support.asking import STATUS, code, report, spent

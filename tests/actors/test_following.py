@@ -10,9 +10,8 @@ from typing import Any
 import pytest
 
 from tallystick import Fleet
+from tallystick.actors.errors import RefusedConfig, Unanswered
 from tallystick.actors.runtime.following import STABLE_SECONDS, Following
-from tallystick.actors.runtime.opening import RefusedConfig
-from tallystick.actors.runtime.pending import Unanswered
 from tallystick.config.errors import ConfigError
 from tallystick.config.loader import from_mapping, load
 from tallystick.config.overlay import changes, dropped

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
+from tallystick.actors.errors import Unanswered
 from tallystick.actors.runtime.clock import ManualClock
-from tallystick.actors.runtime.pending import Unanswered
 from tallystick.events.catalog import HoldPlaced
 from tallystick.events.log.codec import decode_event
 from tallystick.events.log.store_memory import MemoryStore

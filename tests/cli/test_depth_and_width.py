@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from tallystick.actors import manager as manager_module
-from tallystick.actors.runtime.opening import open_ledger
 from tallystick.events.log import snapshot
+from tallystick.events.log.restoring import open_ledger
 from tallystick.events.log.store import open_store
 from tests.support.cli import Run, lines
 from tests.support.shapes import PAGES, Step, chain, dependencies, fan, played, timed

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from tallystick.actors.runtime.opening import open_ledger
 from tallystick.config.loader import from_mapping
+from tallystick.events.log.restoring import open_ledger
 from tallystick.events.log.store import open_store
 from tallystick.reports.reporter import Reporter
 from tests.support.cli import Run

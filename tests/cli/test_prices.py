@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tallystick.actors.runtime.opening import open_ledger
 from tallystick.config.prices import PriceList
+from tallystick.events.log.restoring import open_ledger
 from tallystick.events.log.store import open_store
 from tests.support.cli import Run
 

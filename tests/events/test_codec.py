@@ -11,16 +11,8 @@ from hypothesis import strategies as st
 from tallystick.config.amounts import Amounts
 from tallystick.events import catalog as e
 from tallystick.events.catalog import EVENT_BY_NAME, STORED_NAME
-from tallystick.events.log.codec import (
-    GENESIS,
-    UPCASTERS,
-    BrokenChain,
-    decode_event,
-    digest_of,
-    exchange_of,
-    seal,
-    unseal,
-)
+from tallystick.events.log.broken_chain import BrokenChain
+from tallystick.events.log.codec import GENESIS, UPCASTERS, decode_event, digest_of, exchange_of, seal, unseal
 
 NOON = dt.datetime(2026, 3, 4, 12, tzinfo=dt.UTC)
 USED = e.UsageReported(position=7, at=NOON, id="c-1", by="ann", agent="ann", tokens=450, cost_nanos=11)

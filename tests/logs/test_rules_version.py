@@ -10,13 +10,13 @@ from click.testing import CliRunner, Result
 
 from tallystick.actors.runtime.clock import ManualClock
 from tallystick.actors.runtime.fleet import Fleet
-from tallystick.actors.runtime.opening import open_ledger
 from tallystick.cli.main import main
 from tallystick.config.loader import from_mapping
 from tallystick.events import catalog as e
 from tallystick.events.catalog import rules_version
 from tallystick.events.log import snapshot
 from tallystick.events.log.codec import decode_event
+from tallystick.events.log.restoring import open_ledger
 from tallystick.events.log.store import Store, open_store
 from tests.support.core import START
 from tests.support.whatif import POLICY, allocate, use

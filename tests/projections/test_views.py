@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from tallystick.config.amounts import Amounts
 from tallystick.events import messages as c
-from tallystick.events.log.codec import BrokenChain
+from tallystick.events.log.broken_chain import BrokenChain
 from tallystick.events.log.store import Record
 from tallystick.events.messages import proposals as p
 from tallystick.events.messages.replies import GlobalStatus, shown

@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 
 from tallystick.actors import manager as manager_module
 from tallystick.actors.runtime.messages import Envelope
-from tallystick.actors.runtime.opening import open_ledger, replay
 from tallystick.actors.runtime.simulation import SimulatedFleet
 from tallystick.config.loader import from_mapping
 from tallystick.events import catalog as e
 from tallystick.events.log import snapshot
 from tallystick.events.log.codec import GENESIS, decode_event, read_message
+from tallystick.events.log.restoring import open_ledger, replay
 from tallystick.events.log.store import Store
 from tallystick.events.log.store_memory import MemoryStore
 from tallystick.events.state.conservation import check_conserved

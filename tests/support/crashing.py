@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from tallystick.actors.runtime.fleet import Fleet
-from tallystick.actors.runtime.opening import Opened, open_ledger
+from tallystick.events.log.restoring import Opened, open_ledger
 from tallystick.events.log.store import open_store
 from tallystick.events.state.conservation import check_conserved
 from tests.support.crash_reporter import message, used

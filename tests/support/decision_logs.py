@@ -16,7 +16,6 @@ from typing import Any, NamedTuple
 import msgspec
 
 from tallystick.actors.runtime.messages import Envelope
-from tallystick.actors.runtime.opening import open_ledger
 from tallystick.actors.runtime.simulation import SimulatedFleet
 from tallystick.config.amounts import Budget
 from tallystick.config.loader import from_mapping
@@ -24,7 +23,9 @@ from tallystick.config.price_list import PriceList, Provider, Published
 from tallystick.config.published import published_prices
 from tallystick.events import messages as c
 from tallystick.events.catalog import rules_version
-from tallystick.events.log.codec import BrokenChain, decode_command, digest_of, encode_command, read_message
+from tallystick.events.log.broken_chain import BrokenChain
+from tallystick.events.log.codec import decode_command, digest_of, encode_command, read_message
+from tallystick.events.log.restoring import open_ledger
 from tallystick.events.log.store import Record, open_store
 from tallystick.events.log.store_memory import MemoryStore
 from tallystick.events.messages.replies import Refusal

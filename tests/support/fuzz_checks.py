@@ -5,12 +5,12 @@ from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
 
-from tallystick.actors.runtime.opening import open_ledger
 from tallystick.events import catalog as e
 from tallystick.events import messages as c
 from tallystick.events.decide.spelling import recorded_id
 from tallystick.events.log import snapshot
 from tallystick.events.log.codec import decode_event
+from tallystick.events.log.restoring import open_ledger
 from tallystick.events.log.store import open_store
 from tallystick.events.state.ledger import Ledger
 from tallystick.projections.store.projector import Projector

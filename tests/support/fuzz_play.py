@@ -30,12 +30,12 @@ from click.testing import CliRunner
 from tallystick import Fleet
 from tallystick.actors import manager
 from tallystick.actors.runtime.following import Following
-from tallystick.actors.runtime.opening import open_ledger
 from tallystick.actors.runtime.pending import Pending
 from tallystick.actors.runtime.supervision import Crashes
 from tallystick.cli.main import main
 from tallystick.config.loader import from_mapping
 from tallystick.events.log import snapshot
+from tallystick.events.log.restoring import open_ledger
 from tallystick.events.log.store import open_store
 from tallystick.events.state.conservation import check_conserved
 from tallystick.events.state.ledger import Ledger

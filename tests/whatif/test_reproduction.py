@@ -17,7 +17,8 @@ from tallystick.config.amounts import Amounts
 from tallystick.config.loader import from_mapping
 from tallystick.events import catalog as e
 from tallystick.events import messages as c
-from tallystick.events.log.codec import GENESIS, BrokenChain, decode_event, encode_command, exchange_of, seal
+from tallystick.events.log.broken_chain import BrokenChain
+from tallystick.events.log.codec import GENESIS, decode_event, encode_command, exchange_of, seal
 from tallystick.events.log.store import Record, open_store
 from tallystick.events.log.store_memory import MemoryStore
 from tallystick.events.messages import proposals as p

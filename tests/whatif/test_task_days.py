@@ -17,7 +17,8 @@ from tallystick.actors.runtime.simulation import SimulatedFleet
 from tallystick.actors.runtime.supervision import Crashes
 from tallystick.config.loader import from_mapping
 from tallystick.events import catalog as e
-from tallystick.events.log.codec import BrokenChain, read_message
+from tallystick.events.log.broken_chain import BrokenChain
+from tallystick.events.log.codec import read_message
 from tallystick.events.log.store import Record, Store
 from tallystick.events.log.store_memory import MemoryStore
 from tallystick.events.messages import proposals as p

@@ -1,0 +1,13 @@
+"""What a fleet raises. It imports nothing, so that a program can name these without loading the fleet."""
+
+
+class Halted(Exception):
+    """The fleet stopped: nothing can be decided on a state that the store may not have. The text says why."""
+
+
+class RefusedConfig(ValueError):
+    """The configuration cannot be put in force on this fleet; the text says why."""
+
+
+class Unanswered(TimeoutError):
+    """No answer came in time. The command may still be carried out: send it again with the same id."""

@@ -1,0 +1,88 @@
+"""The state that a log adds up to: the newest snapshot that the log vouches for, and the tail behind it."""
+
+import gc
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import NamedTuple
+
+from tallystick.events.catalog import SnapshotRecorded
+from tallystick.events.log import snapshot
+from tallystick.events.log.audit import Replay
+from tallystick.events.log.codec import GENESIS, decode_event, digest_of
+from tallystick.events.log.store import SNAPSHOTS_KEPT, Record, Store
+from tallystick.events.state.ledger import Ledger
+
+_SEARCHED = 1_000
+"""How far behind a snapshot its hash is looked for: it is written with the next batch."""
+
+
+class Opened(NamedTuple):
+    """The state as of the newest record, and that record's digest."""
+
+    ledger: Ledger
+    digest: bytes
+
+
+def open_ledger(store: Store) -> Opened:
+    """The state that a store's log adds up to.
+
+    Raises:
+        BrokenChain: the records behind the snapshot do not follow one another.
+        StoreError: the store could not be read.
+    """
+    with _no_collecting():
+        ledger, digest = _from_snapshot(store)
+        return Opened(ledger, replay(ledger, digest, store.read(ledger.position)))
+
+
+@contextmanager
+def _no_collecting() -> Iterator[None]:
+    """A state that is being built holds no garbage, and looking for some takes longer than to build it.
+
+    What was built is left out of later searches too (until `Fleet.close` lets them see it again).
+    """
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        if was_on:
+            gc.enable()
+
+
+def replay(ledger: Ledger, digest: bytes, records: Iterable[Record]) -> bytes:
+    """Apply records to a state, each proved to follow the one before; the digest of the last.
+
+    Raises:
+        BrokenChain: a record is missing, moved or changed.
+    """
+    proof = Replay(ledger, digest)
+    for record in records:
+        proof.apply(proof.prove(record))
+    return proof.digest
+
+
+def _from_snapshot(store: Store) -> Opened:
+    """The newest snapshot whose hash is in the log, else the beginning."""
+    # Each may be large, and the newest will nearly always do: an older one is fetched only where it does not.
+    for place in range(SNAPSHOTS_KEPT):
+        found = store.snapshots(place + 1)
+        if len(found) <= place:
+            break
+        position, data = found[place]
+        record = store.record(position)
+        if record is not None and _is_vouched_for(store, position, snapshot.fingerprint(data)):
+            ledger = snapshot.load(data)
+            if ledger is not None and ledger.position == position:
+                return Opened(ledger, digest_of(record.data))
+    return Opened(Ledger(), GENESIS)
+
+
+def _is_vouched_for(store: Store, position: int, sha256: str) -> bool:
+    for record in store.read(position, position + _SEARCHED):
+        if record.name == "snapshot-recorded.v1":
+            event = decode_event(record.data, record.name)
+            if isinstance(event, SnapshotRecorded) and event.upto == position:
+                return event.sha256 == sha256
+    return False
