@@ -19,6 +19,7 @@ def keep_snapshot(ledger: Ledger, store: Store) -> p.RecordSnapshot | None:
     data = snapshot.dump(ledger)
     try:
         store.save_snapshot(position, data)
+        store.sources.add((), position)
     except StoreError as error:
         log.warning("snapshot_not_kept", position=position, reason=str(error))
         return None

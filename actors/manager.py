@@ -14,6 +14,7 @@ from msgspec.structs import replace
 from tallystick.actors.allocator import Allocator
 from tallystick.actors.errors import Halted
 from tallystick.actors.exchanges import Line, exchange_at, repeated
+from tallystick.actors.from_log import FromLog
 from tallystick.actors.hold_waits import HoldWaits, may_wait
 from tallystick.actors.keeping import keep_snapshot
 from tallystick.actors.missing import Missing, halted_answer
@@ -39,7 +40,6 @@ from tallystick.events.catalog import STORED_NAME, Event
 from tallystick.events.decide.spelling import misspelled_id, recorded_id
 from tallystick.events.decide.turn import Waited
 from tallystick.events.log.codec import encode_answer, encode_command, seal
-from tallystick.events.log.correction import with_record
 from tallystick.events.log.store import Record, Store, StoreError
 from tallystick.events.messages import proposals as p
 from tallystick.events.messages.replies import Refusal, Reply
@@ -79,6 +79,7 @@ class Manager:
         self.taken = 0
         """How many messages were taken: where it stands still, nothing goes on."""
         self._store = store
+        self._from_log = FromLog(store)
         self._digest = digest
         self._lines: list[Line] = []
         self._waiting: list[Envelope] = []
@@ -327,9 +328,9 @@ class Manager:
             if position is not None:
                 before = exchange_at(position, self._lines, self._store, self.ledger)
                 return repeated(id, asked, before, position)
-        if type(command) is c.CorrectUsage:
-            command = with_record(command, self.ledger, self._store, [line[0] for line in self._lines])
+        command = self._from_log.with_facts(command, self.ledger, self._lines)
         decided = core.decide(self.ledger, command, now, id, by, waited)
+        self._from_log.note(command, decided.events)
         answered = encode_answer(decided.answer)
         lines, own = self._lines, decided.own
         for i, event in enumerate(decided.events):
@@ -372,7 +373,7 @@ class Manager:
         for event, asked, answered in lines:
             data, digest = seal(event, asked, answered, digest)
             records.append(Record(event.position, STORED_NAME[type(event)], data))
-        self._store.append(records)
+        self._store.append(records, self._from_log.sources.take())
         self._digest = digest
 
     def _take_snapshot(self, now: dt.datetime) -> None:

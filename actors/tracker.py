@@ -92,7 +92,7 @@ class Tracker:
                 step(balances, event)
             if not isinstance(event, _REPORTS):
                 self._take_note(event)
-            elif event.account is not None:
+            elif event.account is not None and not event.history:
                 posts += _proposed(self._forecaster.step(event))
                 reported[event.agent] = event
         for agent, event in reported.items():

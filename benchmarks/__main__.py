@@ -9,7 +9,20 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import admission, campaign, ends, exports, fleet, forecasts, history, limits, tasks, tenants, views
+from benchmarks import (
+    admission,
+    campaign,
+    ends,
+    exports,
+    fleet,
+    forecasts,
+    history,
+    limits,
+    sources,
+    tasks,
+    tenants,
+    views,
+)
 from benchmarks.load import Stored, ceiling_p50, ceiling_rate, running_load
 from benchmarks.result import Result, alternating, quiet
 
@@ -128,6 +141,7 @@ def main() -> None:
         memory(),
         exporting(),
         queueing(),
+        sources.results(),
         tasks.results(),
         limits.results(),
         *played,

@@ -2,6 +2,7 @@
 
 from typing import ClassVar
 
+from tallystick.config.amounts import Amounts
 from tallystick.events.catalog.event import Event, Kind
 from tallystick.events.catalog.usage import HoldSettled, HoldSpent, Said, UsageReported
 
@@ -18,7 +19,9 @@ class UsageCorrected(Event, kw_only=True, tag="usage-corrected.v1"):
     it was used, and ``model_after`` the model that it counts for from here on (left out: the same). ``day`` is the day
     in which it was recorded, and ``closed_period`` says whether that was in an earlier period of the budget: then
     opening and total move with what was spent. ``settles``: it is no operator, but the late settlement of a hold whose
-    expiry had booked what it had; ``partial``: a part of it, another may follow.
+    expiry had booked what it had; ``partial``: a part of it, another may follow. ``source_id`` is the source of what
+    counts now; ``repeats``: it is no operator, but a later and larger figure of that source. ``source_most`` is the
+    most that the source has said, where an operator has said something else.
     """
 
     kind: ClassVar[Kind] = "fact"
@@ -44,6 +47,9 @@ class UsageCorrected(Event, kw_only=True, tag="usage-corrected.v1"):
     closed_period: bool = False
     settles: bool = False
     partial: bool = False
+    source_id: str | None = None
+    repeats: bool = False
+    source_most: Amounts | None = None
 
     @property
     def difference(self) -> tuple[int, int, int]:

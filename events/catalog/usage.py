@@ -9,7 +9,7 @@ from tallystick.config.amounts import Amounts
 from tallystick.config.price import Tokens
 from tallystick.events.catalog.event import Event, Kind
 
-EndOfHold = Literal["expired", "cancelled", "released"]
+EndOfHold = Literal["expired", "cancelled", "released", "settled"]
 EstimatedBy = Literal["quantile", "maximum"]
 """From the last outputs of the agent type on the model, or from the most that was named."""
 
@@ -25,7 +25,10 @@ class UsageReported(Event, kw_only=True, tag="usage-reported.v1"):
     a total of several requests that was priced as none of them alone would have reached a tier of long requests.
     ``after_outage``: the fleet was not there at some time since the report before, so that the time between the two
     says nothing of the agent's pace. ``partial``: a part of a late settlement; another may follow. ``repaired``: a name
-    in the report was misspelled, and is recorded as what it shows.
+    in the report was misspelled, and is recorded as what it shows. ``source_id`` is the provider's id of what was used:
+    it is recorded once. ``counts_on`` is the day on which it counts, where it may have to be known later.
+    ``occurred_at`` is when it was used, where that was before it was reported; ``history``: before the period of the
+    budget, so that it is charged to nothing; ``past_windows`` are the calendar windows of limits that were over since.
     """
 
     kind: ClassVar[Kind] = "fact"
@@ -63,11 +66,21 @@ class UsageReported(Event, kw_only=True, tag="usage-reported.v1"):
     repaired: bool = False
     overdrawn: str | None = None
     """The account that is beyond its ``overdraft_max``, and would have to be covered: the fleet is charged instead."""
+    source_id: str | None = None
+    counts_on: str | None = None
+    occurred_at: dt.datetime | None = None
+    history: bool = False
+    past_windows: list[str] = []
 
     @property
     def account(self) -> str | None:
         """Whose open account is charged, if there is one; None where it is of a run or an account that is over."""
         return self.agent if self.lease is None and self.life is None else None
+
+    @property
+    def used_at(self) -> dt.datetime:
+        """When it was used."""
+        return self.occurred_at or self.at
 
 
 class HoldPlaced(Event, kw_only=True, tag="hold-placed.v1"):
@@ -116,7 +129,7 @@ class HoldExtended(Event, kw_only=True, tag="hold-extended.v1"):
 class HoldSettled(Event, kw_only=True, tag="hold-settled.v1"):
     """A hold was replaced by what was really used, in one step; as reported and priced. ``after_outage`` as in
     `UsageReported`. ``partial``: a part of the use was booked, and what the hold had beyond it stays set aside.
-    ``repaired`` as in `UsageReported`.
+    ``repaired``, ``source_id`` and what follows it as in `UsageReported`.
     """
 
     kind: ClassVar[Kind] = "fact"
@@ -146,11 +159,21 @@ class HoldSettled(Event, kw_only=True, tag="hold-settled.v1"):
     repaired: bool = False
     overdrawn: str | None = None
     """As in `UsageReported`; what was set aside is given back."""
+    source_id: str | None = None
+    counts_on: str | None = None
+    occurred_at: dt.datetime | None = None
+    history: bool = False
+    past_windows: list[str] = []
 
     @property
     def account(self) -> str:
         """Whose open account is charged."""
         return self.agent
+
+    @property
+    def used_at(self) -> dt.datetime:
+        """When it was used."""
+        return self.occurred_at or self.at
 
 
 class HoldSpent(HoldSettled, kw_only=True, tag="hold-spent.v1"):
@@ -213,7 +236,9 @@ def tokens_of(event: UsageReported | HoldSettled | Said) -> Tokens:
 
 
 class HoldEnded(Event, kw_only=True, tag="hold-ended.v1"):
-    """What a hold still had was given back unused: it expired, was cancelled, or its account was released."""
+    """What a hold still had was given back unused: it expired, was cancelled, or its account was released; or it was
+    settled with what had been recorded from another source before, at the position ``recorded_at``.
+    """
 
     kind: ClassVar[Kind] = "decision"
     hold: str
@@ -222,6 +247,7 @@ class HoldEnded(Event, kw_only=True, tag="hold-ended.v1"):
     labels: dict[str, str] | None = None
     operation: str | None = None
     reason: str | None = None
+    recorded_at: int | None = None
 
 
 class AgentHeard(Event, kw_only=True, tag="agent-heard.v1"):

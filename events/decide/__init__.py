@@ -70,7 +70,7 @@ def decide(
 
 def _is_unasked_proposal(command: c.Command) -> bool:
     """A specialist's proposal that no client asked for: it may come too late, and its refusal is not recorded."""
-    asked = isinstance(command, p.PlaceTask | p.ApplyCorrection) or (
+    asked = isinstance(command, p.PlaceTask | p.ApplyCorrection | p.ApplySource) or (
         isinstance(command, p.ApplyMoves) and command.asked
     )
     return command.group == "internal" and not asked
@@ -80,7 +80,7 @@ def _record_refusal(turn: Turn, command: c.Command, refusal: Refusal) -> None:
     ledger = turn.ledger
     if isinstance(command, p.PlaceTask):
         command = command.submitted
-    if isinstance(command, p.ApplyCorrection):
+    if isinstance(command, p.ApplyCorrection | p.ApplySource):
         command = command.asked
     agent = getattr(command, "agent", None) or getattr(command, "task", None)
     turn.record(

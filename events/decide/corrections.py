@@ -4,7 +4,7 @@ The record is given with the command, for the core has no log. What an account p
 a late report is: by the nearest account that it was below and that is still open.
 """
 
-from tallystick.config.amounts import DIMENSIONS, EDGE_NAMES, at_edge
+from tallystick.config.amounts import DIMENSIONS, EDGE_NAMES, Amounts, at_edge
 from tallystick.events import catalog as e
 from tallystick.events.decide.alerts import alert
 from tallystick.events.decide.breaker import close_breaker, holds
@@ -18,7 +18,7 @@ from tallystick.events.decide.turn import Turn
 from tallystick.events.messages import proposals as p
 from tallystick.events.messages.replies import Corrected, Refusal, shown
 from tallystick.events.state.ledger import UNPRICED_MAX, Ledger
-from tallystick.events.state.money import Money, minus
+from tallystick.events.state.money import Money, minus, money
 from tallystick.events.state.paid_records import Find, Forgotten, Paid, charged_with, is_own, paid
 
 CORRECTION = "correction"
@@ -40,7 +40,7 @@ def correct_usage(turn: Turn, command: p.ApplyCorrection) -> Corrected | Refusal
         return _no_usage(asked.position, command.found)
     if record.overdrawn is not None:
         return _cannot(record, f"it was charged to the fleet, as {record.overdrawn} was beyond its overdraft_max")
-    pays = paid(ledger, record, _finder(command.openings))
+    pays = paid(ledger, record, finder(command.openings))
     if isinstance(pays, Forgotten):
         return _cannot(record, f"the account {pays.agent} that was charged is not found in the log")
     if after == before:
@@ -54,12 +54,8 @@ def correct_usage(turn: Turn, command: p.ApplyCorrection) -> Corrected | Refusal
     if refusal is not None:
         return refusal
     event = correction(ledger, command, pays, before, after)
-    is_new = after.unpriced and after.model not in ledger.unpriced and len(ledger.unpriced) < UNPRICED_MAX
     # Nothing can fail after this line.
     book_correction(turn, pays, event)
-    if is_new:
-        charged = "not charged: the price list is empty" if after.priced_as is None else f"charged as {after.priced_as}"
-        alert(turn, "unpriced_model", f"no price is known for {after.model}; {charged}", event.agent)
     return Corrected(
         record.position,
         record.agent,
@@ -74,6 +70,13 @@ def correct_usage(turn: Turn, command: p.ApplyCorrection) -> Corrected | Refusal
     )
 
 
+def most_said(record: _Record, last: e.UsageCorrected | None) -> Money:
+    """The most that the source of a record has said, by dimension."""
+    if last is None:
+        return e.Said.by(record).units
+    return last.counts.units if last.source_most is None else money(last.source_most.triple)
+
+
 def correction(
     ledger: Ledger, command: p.ApplyCorrection, pays: Paid, before: e.Said, after: e.Said
 ) -> e.UsageCorrected:
@@ -84,6 +87,8 @@ def correction(
     model_after = command.asked.model
     product, agent_type, workflow = _labels(ledger, record, pays)
     difference = minus(after.units, before.units)
+    source = record.source_id if last is None else last.source_id
+    most = None if source is None else most_said(record, last)
     return e.UsageCorrected(
         agent=record.agent,
         reason=command.asked.reason,
@@ -104,7 +109,9 @@ def correction(
         model=model,
         model_after=None if model_after == model else model_after,
         day=command.day,
-        closed_period=record.position < ledger.period_began,
+        closed_period=record.position < ledger.period_began and not record.history,
+        source_id=source,
+        source_most=None if most is None or most == after.units else Amounts(*most),
     )
 
 
@@ -129,9 +136,16 @@ def _run(ledger: Ledger, record: _Record, pays: Paid) -> str | None:
 
 
 def book_correction(turn: Turn, pays: Paid, event: e.UsageCorrected) -> None:
-    """Cover, book, and let levels, the breaker and the fleet's response follow, up or down."""
+    """Cover, book, and let levels, the breaker and the fleet's response follow, up or down; and alert to a model
+    without a price, once.
+    """
     root, payer = turn.ledger.root, pays.payer
+    if event.record.history:
+        turn.record(event)  # nothing was charged
+        return
     held = holds(turn.ledger)
+    after, known = event.counts, turn.ledger.unpriced
+    is_new = after.unpriced and after.model not in known and len(known) < UNPRICED_MAX
     for d in DIMENSIONS:
         source, units = payer.payers[d], event.difference[d]
         if source is root and event.closed_period:
@@ -154,9 +168,12 @@ def book_correction(turn: Turn, pays: Paid, event: e.UsageCorrected) -> None:
     if held:
         # It may have been for what was corrected that it tripped.
         close_breaker(turn)
+    if is_new:
+        charged = "not charged: the price list is empty" if after.priced_as is None else f"charged as {after.priced_as}"
+        alert(turn, "unpriced_model", f"no price is known for {after.model}; {charged}", event.agent)
 
 
-def _finder(openings: tuple[e.BudgetAllocated, ...]) -> Find:
+def finder(openings: tuple[e.BudgetAllocated, ...]) -> Find:
     """Finds openings among those that were given with the command."""
     return lambda agent, position: next(
         (one for one in openings if one.agent == agent and one.position < position), None

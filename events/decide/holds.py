@@ -27,6 +27,7 @@ from tallystick.events.decide.levels import enforced, relevel_above_all, relevel
 from tallystick.events.decide.limit_readings import has_limits, near
 from tallystick.events.decide.limits import over_limit, over_limit_more, record_lines
 from tallystick.events.decide.obstacles import refused_to_run
+from tallystick.events.decide.occurred import misdated, of_time
 from tallystick.events.decide.own_limits import remaining
 from tallystick.events.decide.refusals import already_settled, hold_ended, unknown_hold
 from tallystick.events.decide.spelling import is_renamed, legible, notes_misspelled
@@ -222,15 +223,19 @@ def settle(turn: Turn, command: c.Settle) -> Enforcement | Refusal:
         InvalidAmount: a malformed amount; nothing was recorded.
     """
     ledger, asked = turn.ledger, command
+    refusal = misdated(turn, asked)
+    if refusal is not None:
+        return refusal
     command = legible(ledger, asked)
     used = as_used(command, pricing.price(ledger.rules, command))
+    used |= of_time(turn, command)
     used["repaired"] = command is not asked or is_renamed(turn.id, asked)
     hold = ledger.holds.get(command.hold)
     if hold is None:
         return _settle_late(turn, command, used)
     account = hold.account
     event = e.HoldSettled(hold=hold.id, agent=account.id, partial=not command.final, **used)
-    refusal = _overage(hold, event) if hold.rejects_overage else None
+    refusal = overage(hold, (event.tokens, event.time_ms, event.cost_nanos)) if hold.rejects_overage else None
     if refusal is not None:
         return refusal
     back = hold.amount
@@ -240,9 +245,9 @@ def settle(turn: Turn, command: c.Settle) -> Enforcement | Refusal:
     return use_priced(turn, account, event, UNDER_ESTIMATE, back)
 
 
-def _overage(hold: Hold, event: e.HoldSettled) -> Refusal | None:
+def overage(hold: Hold, units: Money) -> Refusal | None:
     """Why a use may not be booked on a hold that rejects more than it names: the hold stays."""
-    for d, used in ((0, event.tokens), (1, event.time_ms), (2, event.cost_nanos)):
+    for d, used in enumerate(units):
         if hold.placed[d] and hold.booked[d] + used > hold.placed[d]:
             field, left = EDGE_NAMES[d], max(0, hold.placed[d] - hold.booked[d])
             return Refusal(

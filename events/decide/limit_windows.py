@@ -52,6 +52,15 @@ def _ends(config: Config, kinds: Iterable[str], now: dt.datetime) -> dict[str, d
     return {kind: _end(kind, now, zone) for kind in kinds}
 
 
+def window_began(kind: str, now: dt.datetime, zone: ZoneInfo) -> dt.datetime:
+    """When the calendar window that ``now`` is in began, by the clocks of a zone."""
+    today = local_date(now, zone)
+    if kind == "hour":
+        return _floor(now, zone)
+    days = {"day": 0, "week": today.weekday()}.get(kind, today.day - 1)
+    return midnight_after(today, -days, zone)
+
+
 def _end(kind: str, now: dt.datetime, zone: ZoneInfo) -> dt.datetime:
     today = local_date(now, zone)
     if kind == "hour":

@@ -135,8 +135,8 @@ def legible(ledger: Ledger, command: Report) -> Report:
 
 
 _NAMED: dict[type, tuple[str, ...]] = {
-    c.ReportUsage: ("agent", "task", "model", "operation"),
-    c.Settle: ("model", "operation"),
+    c.ReportUsage: ("agent", "task", "model", "operation", "source_id"),
+    c.Settle: ("model", "operation", "source_id"),
 }
 """The fields of a report that are names."""
 
@@ -145,4 +145,4 @@ def _stays(ledger: Ledger, field: str, name: str) -> bool:
     """Whether a misspelled name is the fleet's own spelling: of an account, a task or a model with a price."""
     if field == "model":
         return ledger.rules.find_price(*ledger.rules.catalogued.get(name, (name, None))) is not None
-    return field != "operation" and is_known(ledger, name)
+    return field not in ("operation", "source_id") and is_known(ledger, name)

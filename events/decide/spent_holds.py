@@ -6,7 +6,6 @@ from msgspec.structs import replace
 
 from tallystick.events import catalog as e
 from tallystick.events import messages as c
-from tallystick.events.decide.alerts import alert
 from tallystick.events.decide.answers import enforcement
 from tallystick.events.decide.corrections import book_correction, correction, impossible
 from tallystick.events.decide.levels import relevel_under
@@ -16,7 +15,6 @@ from tallystick.events.decide.turn import Turn
 from tallystick.events.messages import proposals as p
 from tallystick.events.messages.replies import Enforcement
 from tallystick.events.state.accounts import EndedHold, Hold
-from tallystick.events.state.ledger import UNPRICED_MAX
 from tallystick.events.state.money import minus
 from tallystick.events.state.paid_records import Forgotten, paid
 
@@ -73,12 +71,9 @@ def replace_spent(turn: Turn, command: c.Settle, ended: EndedHold, used: dict[st
     given = p.ApplyCorrection(asked=asked, record=record, day=record.day, model=before.model)
     event = correction(ledger, given, pays, before, after)
     event.settles, event.partial = True, not command.final
-    is_new = after.unpriced and after.model not in ledger.unpriced and len(ledger.unpriced) < UNPRICED_MAX
+    event.source_id = used.get("source_id")
     # Nothing can fail after this line.
     book_correction(turn, pays, event)
-    if is_new:
-        charged = "not charged: the price list is empty" if after.priced_as is None else f"charged as {after.priced_as}"
-        alert(turn, "unpriced_model", f"no price is known for {after.model}; {charged}", event.agent)
     account = ledger.same_account(ended.agent, ended.life)
     part = 0.0 if account is None else ratio(ledger, account)
     answer = enforcement(turn, ended.agent, account, part, None, ledger.lives.get(ended.life))

@@ -6,30 +6,32 @@ from tallystick.events.decide.answers import enforcement, lease_end
 from tallystick.events.decide.holds import extend_hold, extension
 from tallystick.events.decide.leases import extend_lease, last_lease, was_lost, which_run
 from tallystick.events.decide.levels import STOP, relevel_under
+from tallystick.events.decide.occurred import misdated
 from tallystick.events.decide.own_limits import ratio
 from tallystick.events.decide.provider_refusals import close_limits, misplaced, retry_ms, says_usage
 from tallystick.events.decide.refusals import unknown_agent
 from tallystick.events.decide.spelling import is_renamed, legible
 from tallystick.events.decide.turn import Turn
 from tallystick.events.decide.usage import book
+from tallystick.events.messages import proposals as p
 from tallystick.events.messages.replies import Enforcement, Held, Refusal
 from tallystick.events.messages.task_replies import TaskAlive
 
 
-def report_usage(turn: Turn, command: c.ReportUsage) -> Enforcement | Refusal:
+def report_usage(turn: Turn, command: c.ReportUsage, known: p.ApplySource | None = None) -> Enforcement | Refusal:
     """Record what an agent, or a run of a task, says it spent. Usage is a fact: it is never refused, whatever it is.
 
     What a run used that is over is charged to who paid for that run. That a provider has refused a request is a fact
-    like usage, with or without any.
+    like usage, with or without any. ``known``: what is recorded of its source already.
 
     Raises:
         InvalidAmount: a malformed amount; nothing was recorded.
     """
     if not command.rate_limited:
-        return misplaced(command) or _report(turn, command)
+        return misplaced(command) or _report(turn, command, known)
     after_ms, answer = retry_ms(command), None
     if says_usage(command):
-        answer = _report(turn, command)
+        answer = _report(turn, command, known)
     elif (command.task is None) == (command.agent is None):
         answer = _none_or_both()
     if isinstance(answer, Refusal):
@@ -45,22 +47,25 @@ def report_usage(turn: Turn, command: c.ReportUsage) -> Enforcement | Refusal:
     return answer
 
 
-def _report(turn: Turn, command: c.ReportUsage) -> Enforcement | Refusal:
+def _report(turn: Turn, command: c.ReportUsage, known: p.ApplySource | None) -> Enforcement | Refusal:
     ledger, asked = turn.ledger, command
+    refusal = misdated(turn, asked)
+    if refusal is not None:
+        return refusal
     command = legible(ledger, asked)
     repaired = command is not asked or is_renamed(turn.id, asked)
     if command.task is None and command.agent is not None and command.lease is None:
-        return book(turn, command, command.agent, repaired=repaired)
+        return book(turn, command, command.agent, repaired=repaired, known=known)
     if command.task is None or command.agent is not None:
         return _none_or_both()
     task = ledger.tasks.get(command.task)
     if task is None:
-        return book(turn, command, command.task, repaired=repaired)
+        return book(turn, command, command.task, repaired=repaired, known=known)
     run = which_run(task, command.lease)
     if run == "current" or not (task.ended or task.state == "running"):
-        return book(turn, command, task.id, repaired=repaired)
+        return book(turn, command, task.id, repaired=repaired, known=known)
     lease = command.lease or last_lease(task)
-    answer = book(turn, command, task.id, lease, ledger.payer_of_run(task), repaired=repaired)
+    answer = book(turn, command, task.id, lease, ledger.payer_of_run(task), repaired=repaired, known=known)
     if run == "preempted":
         turn.record(e.PreemptionAcknowledged(task=task.id, lease=lease or ""))
     answer.lease_lost = was_lost(task)

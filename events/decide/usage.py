@@ -14,9 +14,12 @@ from tallystick.events.decide.cover import cover, settle_cover
 from tallystick.events.decide.fleet_response import respond
 from tallystick.events.decide.levels import relevel, relevel_above, relevel_under
 from tallystick.events.decide.limits import record_lines, touched_by_use
+from tallystick.events.decide.occurred import of_time
 from tallystick.events.decide.overdraft import OVERDRAFT_MAX, beyond, note_overdrafts
 from tallystick.events.decide.own_limits import ratio as ratio_of
+from tallystick.events.decide.sources import repeat
 from tallystick.events.decide.turn import Turn
+from tallystick.events.messages import proposals as p
 from tallystick.events.messages.replies import Enforcement, Refusal
 from tallystick.events.state.accounts import Account, Closed
 from tallystick.events.state.ledger import UNPRICED_MAX, Ledger
@@ -34,11 +37,13 @@ def book(
     *,
     total: bool = False,
     repaired: bool = False,
+    known: p.ApplySource | None = None,
 ) -> Enforcement:
     """Record what ``agent`` reports, and answer all that it must know to go on.
 
     ``over`` is the lease of a run that had ended: then ``payer`` is charged, and no account of the same name.
     ``repaired``: a name of it was misspelled. ``total``: it is the total of several requests, or the rest of one.
+    ``known``: what is recorded of its source already.
 
     Raises:
         InvalidAmount: a malformed amount; nothing was recorded.
@@ -59,9 +64,12 @@ def book(
         repaired=repaired,
         **(of_run(ledger, agent) if over is not None else of_life(closed)),
         **as_used(command, priced),
+        **of_time(turn, command),
     )
     label_late(ledger, event, closed)
     # Nothing can fail after this line.
+    if known is not None:
+        return repeat(turn, known, event, account, closed)
     if opening is not None:
         account = open_by_itself(turn, opening)
     if closed is not None:
@@ -157,6 +165,8 @@ def use(
     open, if it is known.
     """
     ledger = turn.ledger
+    if event.history:
+        return _use_of_the_past(turn, account, event, held)
     charged = under = account or payer or ledger.root
     if type(event) is e.UsageReported and account is None and charged is not ledger.root:
         event.charged = charged.id
@@ -184,6 +194,24 @@ def use(
     answer = enforcement(turn, event.agent, account, ratio, warnings, closed, limited)
     answer.overdrawn = event.overdrawn is not None
     answer.last_call = last_call
+    if type(event) is e.UsageReported:
+        answer.late, answer.unallocated = event.late, event.unallocated
+    return answer
+
+
+def _use_of_the_past(
+    turn: Turn, account: Account | None, event: e.UsageReported | e.HoldSettled, held: Money
+) -> Enforcement:
+    """Record what was used before the current period: nothing is charged, and what a hold had set aside comes back."""
+    turn.record(event)
+    ratio = 0.0
+    if held is not ZERO and account is not None:
+        settle_cover(turn, account)
+        ratio = follow(turn, account, account)
+    elif account is not None:
+        ratio = account.ratio()
+    answer = enforcement(turn, event.agent, account, ratio, None)
+    answer.history = True
     if type(event) is e.UsageReported:
         answer.late, answer.unallocated = event.late, event.unallocated
     return answer

@@ -14,7 +14,9 @@ def charge(ledger: Ledger, account: Account, event: "e.UsageReported | e.HoldSet
     units = event.cost_nanos
     if rules.fairness_by == "tokens":
         units = weighted(event.tokens, event.input_tokens, event.output_tokens, rules.token_weights)
-    if units:
+    if units and event.occurred_at is not None:
+        ledger.charged.correct(account.budget_product or "", account.run, units, micros(event.occurred_at))
+    elif units:
         ledger.charged.charge(account.budget_product or "", account.run, units, micros(event.at))
 
 
@@ -30,7 +32,7 @@ def correct(ledger: Ledger, run: str | None, event: e.UsageCorrected) -> None:
             for said in (event.counted, event.counts)
         )
         units = after - before
-    ledger.charged.correct(event.product or "", run, units, micros(event.record.at))
+    ledger.charged.correct(event.product or "", run, units, micros(event.record.used_at))
 
 
 def begin(ledger: Ledger, task: Task, event: e.TaskStarted) -> None:

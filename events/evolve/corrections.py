@@ -5,7 +5,6 @@ from msgspec.structs import replace
 from tallystick.config.amounts import DIMENSIONS, EDGE_NAMES
 from tallystick.events import catalog as e
 from tallystick.events.evolve import charged
-from tallystick.events.evolve.day import correct as count_in_day
 from tallystick.events.evolve.limit_corrections import correct_limits
 from tallystick.events.evolve.transfers import spend
 from tallystick.events.evolve.usage import flag
@@ -17,6 +16,8 @@ from tallystick.events.state.money import only, plus
 
 def book_correction(balances: Balances, event: e.UsageCorrected) -> None:
     """The difference is charged; of a closed period, opening and total move with it. Shared with the read model."""
+    if event.record.history:
+        return
     account = balances.root if event.charged is None else balances.accounts[event.charged]
     if event.closed is None:
         spend(balances, account, event)
@@ -61,13 +62,17 @@ def correct(ledger: Ledger, event: e.UsageCorrected) -> None:
     # What the tokens of a spent hold consist of counts for limits alone.
     was_mixed = not isinstance(record, e.HoldSpent) or record.position in ledger.corrections
     book_correction(ledger, event)
-    if ledger.limits.states:
+    if ledger.limits.states and not record.history:
         correct_limits(ledger, event)
-    ledger.corrections[record.position] = event.position
-    count_in_day(ledger, event)
+    if record.source_id is None:
+        # Of others, the index of sources knows the last correction.
+        ledger.corrections[record.position] = event.position
     _book_on_hold(ledger, event)
     if event.counts.unpriced:
         flag(ledger, event.counts)
+    if record.history:
+        return
+    count_in_day(ledger, event)
     if event.is_own:
         mix, before, after = day.mix, event.counted, event.counts
         for place, name in enumerate(("input_tokens", "output_tokens", "cached_tokens")):

@@ -41,6 +41,14 @@ def use(ledger: Ledger, product: str | None, used: Money) -> None:
             day.near = Match(state, product, counter)
 
 
+def use_said(ledger: Ledger, product: str | None, event: "e.UsageReported | e.HoldSettled | e.HoldSpent") -> None:
+    """What an event says was used counts today, if it counts on this day."""
+    if ledger.day.counts(event.counts_on):
+        use(ledger, product, (event.tokens, event.time_ms, event.cost_nanos))
+    else:
+        ledger.day.near = None
+
+
 def product_without_account(ledger: Ledger, event: e.UsageReported) -> str | None:
     """Usage of an agent without an account counts for the product that it had, or that of the account that pays."""
     task, closed = ledger.tasks.get(event.agent), ledger.released.get(event.agent)
@@ -56,10 +64,16 @@ def product_without_account(ledger: Ledger, event: e.UsageReported) -> str | Non
 def correct(ledger: Ledger, event: e.UsageCorrected) -> None:
     """The day at hand counts a correction where the record is of today, and the last hour where it is of that."""
     day = ledger.day
-    day.correct(event.record.at, event.tokens, event.cost_nanos)
+    day.correct(event.record.used_at, event.tokens, event.cost_nanos)
     day.near = None
-    if event.record.position >= day.began:
+    if event.record.position >= day.began and day.counts(event.record.counts_on):
         use(ledger, event.product, event.difference)
+
+
+def use_earlier(ledger: Ledger, event: "e.UsageReported | e.HoldSettled") -> None:
+    """What was just booked was used earlier: the last hour counts it only if it was in it."""
+    ledger.day.correct(event.used_at, event.tokens, event.cost_nanos)
+    ledger.watch = None
 
 
 def hold_for(ledger: Ledger, hold: Hold, sign: int) -> None:

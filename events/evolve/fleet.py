@@ -17,7 +17,7 @@ def begin_total(ledger: Ledger, event: "e.TotalBudgetSet | e.PeriodRenewed") -> 
     """With another total the period's end is another, the reserve is closed, and the response is looked at anew."""
     ledger.budget = event.budget.triple
     if isinstance(event, e.PeriodRenewed):
-        ledger.period_began = event.position
+        ledger.period_began, ledger.period_began_at = event.position, event.began_at
     ledger.period_ends = event.period_ends_at
     ledger.reserve_open = False
     ledger.pool_exhausted_at = 0
@@ -30,7 +30,8 @@ def load_config(ledger: Ledger, event: e.ConfigLoaded) -> None:
     before, ledger.rules = ledger.rules, ledger.rules.with_config(restore(event.config))
     if priorities_of(before.config) != priorities_of(ledger.rules.config):
         relevel(ledger)
-    ledger.configured = True
+    if not ledger.configured:
+        ledger.configured, ledger.period_began_at = True, event.at
     ledger.rules_version = max(ledger.rules_version, event.rules)
     charged.configure(ledger)
     day.begin(ledger, event)

@@ -39,13 +39,13 @@ def correct_limits(ledger: Ledger, event: e.UsageCorrected) -> None:
             value = limits.key(state, rule.value_of(subject), ledger.rules.counters_max, now)
             changes.setdefault((rule.name, state.born, value), [_NOTHING, _NOTHING])[side] = units
     limits.touched = touched = []
-    at = micros(record.at)
+    at = micros(record.used_at)
     for place, (was, becomes) in changes.items():
         state = limits.states[place[0]]
         if any(was[m] != becomes[m] for m in state.rule.measures):
             counter = limits.counter(state, place[2])
             if was is not _NOTHING:
-                _change(ledger, state, place[2], counter, was, becomes, at, now)
+                _change(ledger, state, place[2], counter, was, becomes, record, now)
             elif at >= max(limits.began_at(state.rule), now - (state.rule.length_us or now), *state.since.values()):
                 use(limits, state, place[2], becomes, now)
             touched.append(Match(state, place[2], counter))
@@ -54,12 +54,23 @@ def correct_limits(ledger: Ledger, event: e.UsageCorrected) -> None:
 
 
 def _change(
-    ledger: Ledger, state: LimitState, value: str, counter: Counter, was: Units, becomes: Units, at: int, now: int
+    ledger: Ledger,
+    state: LimitState,
+    value: str,
+    counter: Counter,
+    was: Units,
+    becomes: Units,
+    record: e.UsageReported | e.HoldSettled,
+    now: int,
 ) -> None:
-    rule, began = state.rule, ledger.limits.began_at(state.rule)
+    rule, began, at = state.rule, ledger.limits.began_at(state.rule), micros(record.used_at)
     ledger.limits.note_freed(rule.name, value)
+    if rule.is_calendar:
+        if micros(record.at) < began or rule.kind in record.past_windows:
+            return
+        at = max(at, began)
     for place, m in enumerate(rule.measures):
-        if at >= state.since.get(m, now + 1) and at >= began:
+        if at >= state.since.get(m, now + 1):
             counter.take_back(rule, place, was[m] - becomes[m], began, at, now)
 
 

@@ -84,7 +84,10 @@ def report(ledger: Ledger, account: Account | None, event: e.UsageReported) -> N
         if counter is None:
             value = limits.key(state, value, most, now)
             counter = state.counters.get(value)
-        match = _use(limits, state, value, counter, units, now)
+        if event.occurred_at is None:
+            match = _use(limits, state, value, counter, units, now)
+        else:
+            match = use_earlier(limits, state, value, units, event)
         if match is not None:
             touched.append(match)
         elif state.closed or rule.owner is not None:
@@ -92,6 +95,24 @@ def report(ledger: Ledger, account: Account | None, event: e.UsageReported) -> N
     keep_open(ledger, subject.caps, now)
     if account is not None:
         follow_run(ledger, account)
+
+
+def use_earlier(
+    limits: Limits, state: LimitState, value: str, units: Sequence[int], event: "e.UsageReported | e.HoldSettled"
+) -> Match | None:
+    """Something was used before now, and counted in the window in which it was used, if that is not over. As with
+    `use`: what may have something to say to it.
+    """
+    rule, at, now = state.rule, micros(event.used_at), micros(event.at)
+    counted = [units[m] if at >= state.since.get(m, now) else 0 for m in range(len(units))]
+    if rule.kind not in event.past_windows and any(counted[m] for m in rule.measures):
+        counter = limits.counter(state, value)
+        if counter.count_earlier(rule, counted, limits.began_at(rule), at, now):
+            limits.opened(state, value, counter)
+        if not limits.is_fork:
+            limits.forget_unused(state, value, now)
+    found = state.counters.get(value)
+    return None if limits.is_far(rule, value, found) else Match(state, value, found)
 
 
 def use(limits: Limits, state: LimitState, value: str, units: Sequence[int], now: int) -> Match | None:
@@ -198,7 +219,10 @@ def settle(ledger: Ledger, hold: Hold, event: e.HoldSettled) -> None:
         place = (rule.name, state.born, limits.key(state, rule.value_of(subject), ledger.rules.counters_max, now))
         matched.add(place)
         counted = (limited.input, limited.requests) if place in placed else (0, 0)
-        use(limits, state, place[2], _beyond(units, counted), now)
+        if event.occurred_at is None:
+            use(limits, state, place[2], _beyond(units, counted), now)
+        else:
+            use_earlier(limits, state, place[2], _beyond(units, counted), event)
         touched.append(Match(state, place[2], state.counters.get(place[2])))
     keep_open(ledger, subject.caps, now)
     if not event.partial:
@@ -214,6 +238,14 @@ def settle(ledger: Ledger, hold: Hold, event: e.HoldSettled) -> None:
             output=min(max(0, limited.output - tokens_of(event).output), hold.amount[TOKENS]),
         )
     forget(ledger, limited.places, now)
+    follow_run(ledger, hold.account)
+
+
+def settle_in_the_past(ledger: Ledger, hold: Hold, event: e.HoldSettled) -> None:
+    """A hold is settled with what was used before the period: what was counted at its grant stays counted."""
+    if event.partial:
+        hold_in_limits(ledger, hold, 1)
+    forget(ledger, () if hold.limited is None else hold.limited.places, micros(event.at))
     follow_run(ledger, hold.account)
 
 

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from tallystick.events import catalog as e
 from tallystick.events.evolve import limits
 from tallystick.events.evolve.charged import charge
-from tallystick.events.evolve.day import hold_for, product_without_account, use
+from tallystick.events.evolve.day import hold_for, product_without_account, use_earlier, use_said
 from tallystick.events.evolve.tasks import used_late
 from tallystick.events.evolve.transfers import set_aside, spend
 from tallystick.events.state.accounts import Account, Balances, EndedHold, Hold, Notes
@@ -29,6 +29,8 @@ _MILLISECOND = dt.timedelta(milliseconds=1)
 def book_report(balances: Balances, event: e.UsageReported) -> Account | None:
     """Usage is charged to the account, which is returned, or to the one that pays for an agent without an account."""
     account = balances.accounts.get(event.agent) if event.lease is None and event.life is None else None
+    if event.history:
+        return account
     if account is None:
         spend(balances, balances.root if event.charged is None else balances.accounts[event.charged], event)
     else:
@@ -92,6 +94,9 @@ def book_settlement(balances: Balances, event: e.HoldSettled) -> Hold:
     hold.amount, hold.booked = rest, plus(hold.booked, used)
     if not event.partial:
         balances.holds.pop(event.hold)
+    if event.history:
+        hear(hold.account, event.at)
+        return hold
     spend(balances, hold.account if event.overdrawn is None else balances.root, event)
     _note_report(hold.account, event, hold.booked)
     return hold
@@ -102,9 +107,9 @@ def return_hold(balances: Balances, event: e.HoldEnded) -> Hold:
     hold = balances.holds.pop(event.hold)
     set_aside(balances, hold.account, hold.amount, -1)
     hold.account.activity_at = event.at
-    if hold.last_call and hold.booked == ZERO:
+    if hold.last_call and hold.booked == ZERO and event.how != "settled":
         hold.account.called = min(hold.account.called, 1)
-    if event.how == "cancelled":
+    if event.how in ("cancelled", "settled"):
         hear(hold.account, event.at)
     return hold
 
@@ -132,8 +137,9 @@ def _note_report(account: Account, event: "e.UsageReported | e.HoldSettled", use
         account.largest = (max(most[0], used[0]), max(most[1], used[1]), max(most[2], used[2]))
     at, pace_ms = event.at, event.time_ms
     if not pace_ms and account.last_report_at is not None:
-        # An outage is no operation: the pace stays what it was.
-        pace_ms = account.pace_ms if event.after_outage else (at - account.last_report_at) // _MILLISECOND
+        # An outage is no operation, and a late report none of now: the pace stays what it was.
+        known_late = event.after_outage or event.occurred_at is not None
+        pace_ms = account.pace_ms if known_late else (at - account.last_report_at) // _MILLISECOND
     account.pace_ms = pace_ms
     account.activity_at = at
     account.last_report_at = at
@@ -156,8 +162,12 @@ def report(ledger: Ledger, event: e.UsageReported) -> None:
     if event.unpriced:
         flag(ledger, event)
     account = book_report(ledger, event)
+    if event.history:
+        return
+    if event.occurred_at is not None:
+        use_earlier(ledger, event)
     if account is None:
-        use(ledger, product_without_account(ledger, event), (event.tokens, event.time_ms, event.cost_nanos))
+        use_said(ledger, product_without_account(ledger, event), event)
         used_late(ledger, event)
     else:
         _count_report(ledger, account, event, None if event.partial else _answered(event))
@@ -207,7 +217,7 @@ def _answered_in_all(hold: Hold, event: e.HoldSettled) -> int | None:
 
 def _count_use(ledger: Ledger, account: Account, event: "e.UsageReported | e.HoldSettled") -> None:
     """What was used counts today, for its product, and as a part of what its run may use."""
-    use(ledger, account.budget_product, (event.tokens, event.time_ms, event.cost_nanos))
+    use_said(ledger, account.budget_product, event)
     if account.budget_product is None:
         return
     if account.run is not None:
@@ -257,6 +267,12 @@ def settle_hold(ledger: Ledger, event: e.HoldSettled) -> None:
         hold_for(ledger, hold, 1)
     else:
         _end_hold(ledger, hold, "settled", event)
+    if event.history:
+        if hold.limited is not None or ledger.rules.limits or hold.account.caps:
+            limits.settle_in_the_past(ledger, hold, event)
+        return
+    if event.occurred_at is not None:
+        use_earlier(ledger, event)
     _count_report(ledger, hold.account, event, _answered_in_all(hold, event))
     if hold.limited is not None or ledger.rules.limits or hold.account.caps:
         limits.settle(ledger, hold, event)

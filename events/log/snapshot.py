@@ -36,7 +36,7 @@ from tallystick.events.state.outputs import Outputs
 from tallystick.events.state.rules import Rules
 from tallystick.events.state.slot_time import SlotTimes
 
-FORMAT = 18
+FORMAT = 19
 """Raised whenever what follows changes its meaning; a snapshot of another format is ignored."""
 
 
@@ -88,6 +88,7 @@ class _State(msgspec.Struct):
     outputs: list[Any]
     clock_apart_ms: int
     period_began: int
+    period_began_at: dt.datetime
     corrections: list[tuple[int, int]]
 
 
@@ -153,6 +154,7 @@ def dump(ledger: Ledger) -> bytes:
             outputs=ledger.outputs.dump(),
             clock_apart_ms=ledger.clock_apart_ms,
             period_began=ledger.period_began,
+            period_began_at=ledger.period_began_at,
             corrections=list(ledger.corrections.items()),
         )
     )
@@ -206,12 +208,12 @@ def load(snapshot: bytes) -> Ledger | None:
     own = {rule.name: rule for account in ledger.accounts.values() for rule in account.caps if account.limits}
     ledger.limits.load(state.limits, {**ledger.rules.limits.by_name, **own})
     recount(ledger)
-    ledger.slot_times = SlotTimes.load(state.slot_times)
-    ledger.charged = Charged.load(state.charged)
+    ledger.slot_times, ledger.charged = SlotTimes.load(state.slot_times), Charged.load(state.charged)
     ledger.done = state.done
     ledger.outputs = Outputs.load(state.outputs)
     ledger.opened_at, ledger.clock_apart_ms = state.opened_at, state.clock_apart_ms
-    ledger.period_began, ledger.corrections = state.period_began, dict(state.corrections)
+    ledger.period_began, ledger.period_began_at = state.period_began, state.period_began_at
+    ledger.corrections = dict(state.corrections)
     ledger.find_response_lines()
     return ledger
 

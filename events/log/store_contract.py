@@ -44,6 +44,25 @@ class Subscription(Protocol):
     def stop(self) -> None: ...
 
 
+class SourceIndex(Protocol):
+    """Under which position the log says last what counts for a source: an index beside the log, made from it."""
+
+    def find(self, source: str) -> int | None:
+        """The position that it has for a source."""
+
+    def entries(self) -> Iterator[tuple[str, int]]:
+        """All of it, in the order of the sources' characters."""
+
+    def upto(self) -> int:
+        """The position up to which it has all sources of the log, where more may be in it; 0 where there is none."""
+
+    def add(self, entries: Sequence[tuple[str, int]], upto: int) -> None:
+        """Take in what the log says: it has all up to a position from now on."""
+
+    def clear(self) -> None:
+        """Forget all of it."""
+
+
 class Store(Protocol):
     """What every store does; one suite of contract tests runs against all of them."""
 
@@ -52,8 +71,14 @@ class Store(Protocol):
     named: str
     """As it was named when it was opened, to be shown."""
 
-    def append(self, records: Sequence[Record]) -> None:
+    @property
+    def sources(self) -> SourceIndex:
+        """For a writer; `append` keeps it."""
+
+    def append(self, records: Sequence[Record], sources: Sequence[tuple[str, int]] = ()) -> None:
         """Write records at the next positions, all or nothing, synced to the disk before it returns.
+
+        ``sources`` is what they say of sources, for the index, in the same transaction: it has all that was before.
 
         Raises:
             Fenced: another writer took over, or the positions are taken.

@@ -8,6 +8,31 @@ from eventsourcing.popo import POPOApplicationRecorder, POPOSubscription
 from tallystick.events.log.store_contract import PAGE, SNAPSHOTS_KEPT, STREAM, Fenced, Record
 
 
+class MemorySources:
+    """See `store_contract.SourceIndex`."""
+
+    def __init__(self) -> None:
+        self._positions: dict[str, int] = {}
+        self._upto = 0
+
+    def find(self, source: str) -> int | None:
+        return self._positions.get(source)
+
+    def entries(self) -> Iterator[tuple[str, int]]:
+        return iter(sorted(self._positions.items()))
+
+    def upto(self) -> int:
+        return self._upto
+
+    def add(self, entries: Sequence[tuple[str, int]], upto: int) -> None:
+        self._positions.update(entries)
+        self._upto = upto
+
+    def clear(self) -> None:
+        self._positions.clear()
+        self._upto = 0
+
+
 class MemoryStore:
     """A fleet in memory; see `store_contract.Store` for what each method does."""
 
@@ -15,12 +40,15 @@ class MemoryStore:
         self.url = self.named = "memory:"
         self._log = POPOApplicationRecorder()
         self._snapshots: dict[int, bytes] = {}
+        self.sources = MemorySources()
 
-    def append(self, records: Sequence[Record]) -> None:
+    def append(self, records: Sequence[Record], sources: Sequence[tuple[str, int]] = ()) -> None:
         try:
             self._log.insert_events([StoredEvent(STREAM, *record) for record in records])
         except IntegrityError as error:
             raise Fenced(f"another writer has written to {self.url}: {error}") from error
+        if sources:
+            self.sources.add(sources, records[-1].position)
 
     def read(self, after: int = 0, upto: int | None = None) -> Iterator[Record]:
         while True:

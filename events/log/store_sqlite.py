@@ -44,6 +44,7 @@ from tallystick.events.log.store_contract import (
 )
 from tallystick.events.log.store_following import FileSubscription
 from tallystick.events.log.store_place import APPLICATION, OpenFiles, check_ours, identity_of
+from tallystick.events.log.store_sources import SqliteSources, add_entries
 
 _GROUPS = (1024, 512, 256, 128, 64)
 """Rows per INSERT, and then the rest in one: few statements a commit, of few kinds, each prepared once.
@@ -75,11 +76,13 @@ class SqliteStore:
             self._datastore = _Datastore(str(path))
             self._log = LogRecorder(self._datastore)
             self._snapshots = SQLiteAggregateRecorder(self._datastore, events_table_name="snapshots")
+            self.sources = SqliteSources(self._datastore, url)
             if writer:
                 if not marked:
                     self._mark()
                 self._log.create_table()
                 self._snapshots.create_table()
+                self.sources.create_table()
                 self._create_view()
                 self._datastore.keep_writer()
                 self._take_place()
@@ -93,11 +96,11 @@ class SqliteStore:
             self._release_lock()
             raise StoreError(f"{url} cannot be {'written' if writer else 'read'}: {error}") from error
 
-    def append(self, records: Sequence[Record]) -> None:
+    def append(self, records: Sequence[Record], sources: Sequence[tuple[str, int]] = ()) -> None:
         if self._process != os.getpid():
             raise Fenced(str(self.lost()))
         try:
-            self._log.append(records, self._epoch)
+            self._log.append(records, self._epoch, sources)
         except IntegrityError as error:
             raise Fenced(f"another writer has written to {self.named}: {error}") from error
         except (EventSourcingError, sqlite3.Error, OSError) as error:
@@ -244,7 +247,7 @@ class LogRecorder(SQLiteApplicationRecorder):
         super().__init__(datastore)
         self._listeners: set[threading.Event] = set()
 
-    def append(self, records: Sequence[Record], epoch: int) -> None:
+    def append(self, records: Sequence[Record], epoch: int, sources: Sequence[tuple[str, int]]) -> None:
         """One transaction: the writer's place is checked, the rows are inserted, the commit is synced."""
         with self.datastore.transaction(commit=True) as cursor:
             cursor.execute("SELECT epoch FROM writer")
@@ -252,6 +255,8 @@ class LogRecorder(SQLiteApplicationRecorder):
             if row is None or row[0] != epoch:
                 raise IntegrityError("the writer's place was taken over")
             self._insert_rows(cursor, records)
+            if sources:
+                add_entries(cursor, sources, records[-1].position)
         for listener in tuple(self._listeners):
             listener.set()
 

@@ -58,6 +58,7 @@ from tallystick.events.messages.track import HoldState as HoldState
 from tallystick.events.messages.track import ReportUsage as ReportUsage
 from tallystick.events.messages.track import Reserve as Reserve
 from tallystick.events.messages.track import Settle as Settle
+from tallystick.events.messages.track import Sourced as Sourced
 from tallystick.events.messages.track import Spending as Spending
 
 WIRE: tuple[type[Command], ...] = (

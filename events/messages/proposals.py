@@ -12,6 +12,7 @@ from tallystick.events.catalog.tasks import WhyUnknown
 from tallystick.events.messages.command import Command, Name
 from tallystick.events.messages.operate import CorrectUsage
 from tallystick.events.messages.tasks import SubmitTask
+from tallystick.events.messages.track import ReportUsage, Settle
 
 
 class LoadPrices(Command):
@@ -262,6 +263,21 @@ class ApplyCorrection(Command):
     found: str | None = None
 
 
+class ApplySource(Command):
+    """`ReportUsage` or `Settle` of a source that is recorded, with its record and the last correction of that.
+
+    Where it says more than they do, ``day``, ``model`` and ``openings`` are as in `ApplyCorrection`.
+    """
+
+    group: ClassVar[str] = "internal"
+    asked: ReportUsage | Settle
+    record: UsageReported | HoldSettled
+    last: UsageCorrected | None = None
+    openings: tuple[BudgetAllocated, ...] = ()
+    day: str = ""
+    model: str | None = None
+
+
 INTERNAL: tuple[type[Command], ...] = (
     LoadPrices,
     AdoptRules,
@@ -285,4 +301,5 @@ INTERNAL: tuple[type[Command], ...] = (
     OpenFleet,
     NoteClock,
     ApplyCorrection,
+    ApplySource,
 )

@@ -112,6 +112,13 @@ class Enforcement(Reply, gc=False):
     """The fleet was charged, because an account is beyond its ``overdraft_max``."""
     lease_expires_at: str | None = None
     last_call: bool = False
+    history: bool = False
+    """It was used before the current period: nothing is charged for it."""
+    repeats: int | None = None
+    """The position of the record of the same source; ``counted`` is what counts for that now."""
+    recorded: bool = True
+    """False where it says nothing more than what was recorded."""
+    counted: EdgeAmounts | None = None
 
 
 class Held(Reply):

@@ -1,5 +1,6 @@
 """What agents use, what they set aside before it, signs of life, and how the budgets stand."""
 
+import datetime as dt
 from decimal import Decimal
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -8,6 +9,7 @@ import msgspec
 from tallystick.config.amounts import Budget, Usage
 from tallystick.events.messages.command import Command, Labels, LimitName, Name, Reason
 
+Moment = Annotated[dt.datetime, msgspec.Meta(tz=True)]
 Count = int | float | None
 """Tokens. What was used may be said finer than it is counted, as ``0.1 + 0.2`` is; it is rounded up."""
 
@@ -18,7 +20,9 @@ class ReportUsage(Command):
     ``lease`` is the run of the task that it is of; left out, the one that goes on is meant. ``provider_usage`` is the
     provider's own usage object, from which the counts are read that the message does not name (see ``provider_usage``).
     ``requests``: how many requests this is the total of. ``rate_limited``: the provider of ``model`` has refused a
-    request for its pace; it may be asked again after ``retry_after_seconds``, if it says so.
+    request for its pace; it may be asked again after ``retry_after_seconds``, if it says so. ``source_id``: the
+    provider's id of the message or request: what is reported or settled under it again is not recorded again.
+    ``occurred_at``: when it was used, where that is not now.
     """
 
     group: ClassVar[str] = "track"
@@ -40,6 +44,8 @@ class ReportUsage(Command):
     labels: Labels | None = None
     rate_limited: bool = False
     retry_after_seconds: Decimal | None = None
+    source_id: Name | None = None
+    occurred_at: Moment | None = None
 
 
 class Reserve(Command):
@@ -86,7 +92,8 @@ class Reserve(Command):
 class Settle(Command):
     """Replace a hold by what the operation really used, in the form of `ReportUsage`.
 
-    Without ``final`` it is a part of the use, as of a response that streams: the rest stays held.
+    Without ``final`` it is a part of the use, as of a response that streams: the rest stays held. ``source_id`` and
+    ``occurred_at`` as in `ReportUsage`.
     """
 
     group: ClassVar[str] = "track"
@@ -106,6 +113,8 @@ class Settle(Command):
     labels: Labels | None = None
     operation: Name | None = None
     reason: Reason | None = None
+    source_id: Name | None = None
+    occurred_at: Moment | None = None
 
 
 class CancelHold(Command):
@@ -184,3 +193,6 @@ class GetGlobalStatus(Command):
 
 Spending = ReportUsage | Reserve | Settle
 """Messages whose tokens are counted, and priced where they name a model."""
+
+Sourced = ReportUsage | Settle
+"""Messages that may name the source of what was used."""

@@ -68,6 +68,17 @@ class Counter:
                 said |= NEAR
         return said
 
+    def count_earlier(self, rule: LimitRule, units: Sequence[int], began: int, at: int, now: int) -> bool:
+        """Something was used at ``at``, before now: it counts if it is in the window at hand; whether one begins with
+        it. A window that opens at the first use is not opened earlier by what comes to be known later.
+        """
+        if rule.kind == "first_use" and not self.is_open(rule, began, now):
+            if at < self.opened + rule.length_us or at + rule.length_us <= now:
+                return False
+        elif rule.kind == "first_use" and at < self.opened:
+            return False
+        return bool(self.count(rule, units, began, at if rule.kind == "first_use" else now) & OPENS)
+
     def take_back(self, rule: LimitRule, place: int, units: int, began: int, at: int, now: int) -> None:
         """What was counted at ``at`` was not used after all: no more than is counted, as a model may have had another
         name then. Less than nothing: more was used.
@@ -184,6 +195,19 @@ class RollingCounter(Counter):
                 self.ring = _wider(self.ring)
             else:
                 return
+
+    def count_earlier(self, rule: LimitRule, units: Sequence[int], began: int, at: int, now: int) -> bool:
+        bucket = at // rule.bucket_us
+        if bucket < self.first(rule, now):
+            return False
+        opens = self.enter(rule, began, now)
+        # What lies between is empty: it has left the window, or nothing was used in it.
+        self.opened = min(self.opened, bucket)
+        for place, m in enumerate(rule.measures):
+            if units[m]:
+                self.used[place] += units[m]
+                self._add(place * _RING + bucket % _RING, units[m])
+        return opens
 
     def take_back(self, rule: LimitRule, place: int, units: int, began: int, at: int, now: int) -> None:
         bucket = at // rule.bucket_us

@@ -144,6 +144,10 @@ class Day:
         tokens, _, cost_nanos = limits.triple
         self.fleet.approved = {ALL: Approved((tokens, None, cost_nanos, None, None, None, None), None)}
 
+    def counts(self, date: str | None) -> bool:
+        """Whether what counts on a date counts today; None: it is of no other day."""
+        return date is None or self.date is None or date >= self.date
+
     # --- looking ------------------------------------------------------------------------------------------------------
 
     @property

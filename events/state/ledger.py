@@ -93,10 +93,12 @@ class Ledger(Balances):
         """How far usage may go before a daily line is crossed or the breaker may trip; None: not known."""
         self.opened_at = EPOCH
         """When the fleet was last opened after a time in which nothing was heard."""
-        self.period_began = 0
-        """The position at which the budget's period at hand began; 0: with the log."""
+        self.period_began, self.period_began_at = 0, EPOCH
+        """The position at which the budget's period at hand began; 0: with the log. And when it began: the first one
+        with the first configuration.
+        """
         self.corrections: dict[int, int] = {}
-        """By position of a record that was corrected, that of its last correction."""
+        """By position of a record without a source that was corrected, that of its last correction."""
         self.clock_apart_ms = 0
         """How far the machine's clock was found ahead of the ledger's time (negative: behind it); 0: together."""
         self.done: dict[str, tuple[int, int, int]] = {}

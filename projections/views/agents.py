@@ -95,6 +95,8 @@ class AgentsView:
 
     def _used(self, event: e.UsageReported) -> None:
         self._touched.add(event.agent)
+        if event.history:
+            return
         if event.account in self._balances.accounts:
             self._reports[event.agent] = self._reports.get(event.agent, 0) + 1
             self._pay(self._balances.accounts[event.agent], event)
@@ -111,6 +113,8 @@ class AgentsView:
 
     def _settled(self, event: e.HoldSettled) -> None:
         self._touched.add(event.agent)
+        if event.history:
+            return
         self._reports[event.agent] = self._reports.get(event.agent, 0) + 1
         self._pay(self._balances.accounts[event.agent], event)
 
@@ -178,6 +182,11 @@ class AgentsView:
     def _corrected(self, event: e.UsageCorrected) -> None:
         """The figures of open accounts follow; the rows of those that are closed are corrected here."""
         self._touched.update(name for name in (event.agent, event.charged) if name is not None)
+        if event.record.history:
+            return
+        if event.record.overdrawn is not None:
+            self._beyond_corrected(event)
+            return
         if event.charged is not None:
             payer = self._balances.accounts[event.charged]
             if event.closed is None:
@@ -190,6 +199,16 @@ class AgentsView:
                 self._ended[event.agent] = row
         rows = agent_corrections.closed_rows(event, self._closed_row)
         self._ended.update(agent_corrections.correct_closed(rows, event))
+
+    def _beyond_corrected(self, event: e.UsageCorrected) -> None:
+        """What was charged to the fleet, as an account was beyond its bound, becomes more."""
+        account = self._balances.accounts.get(event.agent)
+        row = None if account is not None else self._closed_row(event.agent)
+        if account is not None and account.life < event.record.position:
+            self._beyond[account.id] = plus(self._beyond.get(account.id, ZERO), event.difference)
+        elif row is not None and row.life < event.record.position:
+            row.beyond = moved(plus(money(row.beyond.triple), event.difference))
+            self._ended[event.agent] = row
 
     def _closed_row(self, agent: str) -> AgentRow | None:
         row = None if agent in self._balances.accounts else self._kept(agent)

@@ -34,7 +34,8 @@ class DayAlert(msgspec.Struct, frozen=True, gc=False):
 class DayRow(msgspec.Struct, kw_only=True, omit_defaults=True, tag_field="row", tag="day", gc=False):
     """One day; ``configured`` and ``approved`` are its limits as they were last, ``breaker`` what has opened it.
 
-    ``timezone`` is left out for a day of UTC that no event has named.
+    ``timezone`` is left out for a day of UTC that no event has named. ``history`` is what of ``used`` was charged to
+    nothing, since it was used before the period in which it was reported.
     """
 
     date: str
@@ -45,6 +46,7 @@ class DayRow(msgspec.Struct, kw_only=True, omit_defaults=True, tag_field="row", 
     approved: Amounts = Amounts()
     alerts: list[DayAlert] = []
     breaker: str | None = None
+    history: Amounts = Amounts()
 
 
 class PartRow(msgspec.Struct, kw_only=True, omit_defaults=True, tag_field="row", tag="part", gc=False):
@@ -195,19 +197,33 @@ class CostView:
     def _use(self, event: "e.UsageReported | e.HoldSettled", account: Account | None, model: str | None) -> None:
         used = (event.tokens, event.time_ms, event.cost_nanos)
         day = self._today(event.at)
-        day.used, day.reports = _sum(day.used, used), day.reports + 1
         if account is None:
             kind, product = getattr(event, "agent_type", None), self._product_of(event)
         else:
             kind, product = account.agent_type, account.budget_product
         names: dict[str, str | None] = {"product": product, "model": model, "type": kind, "agent": event.agent}
         names |= {f"{LABEL}{key}": value for key, value in self._labels_of(event).items()}
+        if event.counts_on is not None and event.counts_on < day.date:
+            self._use_earlier(event, used, names)
+            return
+        day.used, day.reports = _sum(day.used, used), day.reports + 1
+        if event.history:
+            day.history = _sum(day.history, used)
         for by, name in names.items():
             part = self._parts.get((by, name))
             if part is None:
                 part = self._parts[by, name] = PartRow(date=day.date, by=by, name=name)
             part.used, part.reports = _sum(part.used, used), part.reports + 1
             self._touched[id(part)] = part
+
+    def _use_earlier(
+        self, event: "e.UsageReported | e.HoldSettled", used: Money, names: Mapping[str, str | None]
+    ) -> None:
+        """What was used on a day that is over counts there; no event may have named that day."""
+        assert event.counts_on is not None
+        self._correct(event.counts_on, used, 1, None, None, history=event.history)
+        for by, name in names.items():
+            self._correct(event.counts_on, used, 1, by, name)
 
     def _labels_of(self, event: "e.UsageReported | e.HoldSettled") -> Mapping[str, str]:
         """Its own labels over those of its hold, while that stands."""
@@ -222,7 +238,7 @@ class CostView:
         """
         moves = event.model_after is not None
         before, after = event.counted.units, event.counts.units
-        self._correct(event.day, event.difference, 0, None, None)
+        self._correct(event.day, event.difference, 0, None, None, history=event.record.history)
         self._correct(event.day, event.difference, 0, "product", self._product_corrected(event))
         self._correct(event.day, event.difference, 0, "type", event.agent_type)
         self._correct(event.day, event.difference, 0, "agent", event.agent)
@@ -232,12 +248,16 @@ class CostView:
         if moves:
             self._correct(event.day, after, 1, "model", event.model_after)
 
-    def _correct(self, date: str, units: Money, reports: int, by: str | None, name: str | None) -> None:
-        """Add to the row of a day, or of a part of it, of today or before."""
+    def _correct(
+        self, date: str, units: Money, reports: int, by: str | None, name: str | None, *, history: bool = False
+    ) -> None:
+        """Add to the row of a day, or of a part of it, of today or before; with reports, also to one that is new."""
         today = self._day is not None and self._day.date == date
         row: DayRow | PartRow | None
         if by is None:
             row = self._day if today else self._finished(date)
+            if row is None and reports > 0:
+                row = DayRow(date=date, timezone=None if self._day is None else self._day.timezone)
         else:
             new = PartRow(date=date, by=by, name=name)
             row = self._parts.get((by, name)) if today else self._finished(_id(new))
@@ -248,6 +268,8 @@ class CostView:
         if row is None:
             return
         row.used, row.reports = _sum(row.used, units), row.reports + reports
+        if history and isinstance(row, DayRow):
+            row.history = _sum(row.history, units)
         if today:
             self._touched[id(row)] = row
         else:

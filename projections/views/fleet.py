@@ -131,12 +131,12 @@ class FleetView:
 
     def _reported(self, event: e.UsageReported) -> None:
         self._flagged(event)
-        if event.unallocated:
+        if event.unallocated and not event.history:
             self._unallocated = plus(self._unallocated, (event.tokens, event.time_ms, event.cost_nanos))
             self._row.unallocated_reports += 1
 
     def _corrected(self, event: e.UsageCorrected) -> None:
-        if isinstance(event.record, e.UsageReported) and event.record.unallocated:
+        if isinstance(event.record, e.UsageReported) and event.record.unallocated and not event.record.history:
             self._unallocated = plus(self._unallocated, event.difference)
         unpriced = self._row.unpriced
         for said, sign in ((event.counted, -1), (event.counts, 1)):

@@ -12,7 +12,7 @@ import msgspec
 from tallystick.config.amounts import Amounts
 from tallystick.events import catalog as e
 from tallystick.events.state.accounts import Balances
-from tallystick.events.state.money import money, plus
+from tallystick.events.state.money import ZERO, Money, money, plus
 from tallystick.projections.views.view import Changes, Look, Row, Steps, encode, moved
 
 DAYS_LIVE = 15
@@ -48,8 +48,13 @@ class HoursView:
         self._rows: dict[str, Row] = {}
 
     def _use(self, event: "e.UsageReported | e.HoldSettled") -> None:
+        if event.history:
+            return
         if event.at >= self._ends:
             self._turn(event.at)
+        if self._begins is not None and event.used_at < self._begins:
+            self._add(event.used_at, (event.tokens, event.time_ms, event.cost_nanos), 1)
+            return
         used = self._used
         used[0] += event.tokens
         used[1] += event.time_ms
@@ -58,16 +63,23 @@ class HoursView:
 
     def _corrected(self, event: e.UsageCorrected) -> None:
         """A correction counts in the hour of its record, which may be finished."""
-        hour = event.record.at.strftime(_HOUR)
+        if event.record.history:
+            return
+        hour = event.record.used_at.strftime(_HOUR)
         if self._begins is not None and hour == self._begins.strftime(_HOUR):
             self._used = [one + more for one, more in zip(self._used, event.difference, strict=True)]
             return
+        self._add(event.record.used_at, event.difference, 0)
+
+    def _add(self, at: dt.datetime, units: Money, reports: int) -> None:
+        """Add to an hour that is finished; with reports, also to one in which nothing was used before."""
+        hour = at.strftime(_HOUR)
         pending = self._rows.get(hour)
         data = self._live.get(hour) or (self._look(self.name, hour) if pending is None else pending.data)
-        if data is None:
+        if data is None and not reports:
             return
-        row = decode(data)
-        row.used = moved(plus(money(row.used.triple), event.difference))
+        row = HourRow(hour, moved(ZERO), 0) if data is None else decode(data)
+        row.used, row.reports = moved(plus(money(row.used.triple), units)), row.reports + reports
         live = hour in self._live
         self._rows[hour] = Row(encode(row), live)
         if live:

@@ -305,12 +305,12 @@ class TasksView:
 
     def _reported(self, event: e.UsageReported) -> None:
         task = self._task_of(event.agent, event.account)
-        if task is not None:
+        if task is not None and not event.history:
             self._use(task, event)
 
     def _settled(self, event: e.HoldSettled) -> None:
         task = self._task_of(event.agent, event.agent)
-        if task is not None:
+        if task is not None and not event.history:
             self._use(task, event)
 
     def _use(self, task: TaskRow, event: "e.UsageReported | e.HoldSettled") -> None:
@@ -325,6 +325,8 @@ class TasksView:
             self._lot(task, event.at).add_completed(task, event.tokens, event.cost_nanos)
 
     def _corrected(self, event: e.UsageCorrected) -> None:
+        if event.record.history:
+            return
         name, day = event.run or event.agent, self._today(event.at)
         task = self._tasks.get(name) or (None if event.is_own and event.run is None else self._task_of(name, None))
         rows: list[AnyRow] = [day, *self._lots.values(), *self._models.values()]

@@ -11,6 +11,7 @@ import click
 from tallystick.audit.deciding import Deciding
 from tallystick.audit.findings import VIEWS, Findings, findings_json, findings_lines
 from tallystick.audit.objects import OddObject, odd_objects
+from tallystick.audit.sources import wrong_source
 from tallystick.audit.view_rows import Compared, compared_rows
 from tallystick.cli.common import json_option, json_text, progress_bar, reading, store_option, with_progress
 from tallystick.events.log.audit import Anchor, Linking, Verification
@@ -93,11 +94,14 @@ def _found(store: Store, place: Place | None, anchors: list[Anchor], quick: bool
     rows = Compared()
     if not quick and not report.problems and place is not None and Path(place.views).exists():
         rows = _rows(store, Path(place.views))
+    stray = store.stray()
+    if stray is None and deciding is not None and not report.problems:
+        stray = wrong_source(store.sources, deciding.reproduction.sources, end)
     return Findings(
         report=report,
         anchors=len(anchors),
         deciding=deciding,
-        stray=store.stray(),
+        stray=stray,
         rows=rows,
         objects=list(_objects(place)),
     )

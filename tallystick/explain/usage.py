@@ -28,7 +28,7 @@ def _says_reported(event: e.UsageReported, say: Style) -> str:
         text += ", without an allocation"
     if event.charged is not None:
         text += f", charged to {event.charged}"
-    return text + _labelled(event) + _because(event) + _overdrawn(event) + _repaired(event)
+    return text + _sourced(event, say) + _labelled(event) + _because(event) + _overdrawn(event) + _repaired(event)
 
 
 def _why_reported(event: e.UsageReported, ledger: Ledger, history: History) -> list[str]:
@@ -79,6 +79,7 @@ def _says_ended(event: e.HoldEnded, say: Style) -> str:
         "expired": "expired: it was not settled in time",
         "cancelled": "was cancelled",
         "released": "was given back with the release of its account",
+        "settled": f"was settled: what it used is recorded at {event.recorded_at}, from the same source",
     }
     because = "" if event.reason is None else f": {event.reason}"
     return f"hold {event.hold} of {event.agent} {how[event.how]}{because}"
@@ -103,7 +104,7 @@ def _says_extended(event: e.HoldExtended, say: Style) -> str:
 def _says_settled(event: e.HoldSettled, say: Style) -> str:
     what = "booked a part of" if event.partial else "settled"
     text = f"{event.agent} {what} hold {event.hold}: {say.used(event)} used" + _labelled(event) + _because(event)
-    return text + _overdrawn(event) + _repaired(event)
+    return text + _sourced(event, say) + _overdrawn(event) + _repaired(event)
 
 
 def _overdrawn(event: "e.UsageReported | e.HoldSettled") -> str:
@@ -119,6 +120,13 @@ def _repaired(event: "e.UsageReported | e.HoldSettled") -> str:
 def _labelled(event: "e.HoldPlaced | e.HoldSettled | e.UsageReported") -> str:
     labels = ", ".join(f"{key}={value}" for key, value in (event.labels or {}).items())
     return f", labelled {labels}" if labels else ""
+
+
+def _sourced(event: "e.HoldSettled | e.UsageReported", say: Style) -> str:
+    text = "" if event.source_id is None else f", from the source {event.source_id}"
+    if event.occurred_at is not None:
+        text += f", used at {say.time(event.occurred_at)}"
+    return f"{text}: before the period, so that nothing is charged" if event.history else text
 
 
 def _because(event: "e.HoldPlaced | e.HoldSettled | e.UsageReported") -> str:
@@ -148,6 +156,8 @@ def _named(before: e.Said, after: e.Said, said: e.Said) -> Triple:
 
 def _why_corrected(event: e.UsageCorrected, ledger: Ledger, history: History) -> list[str]:
     lines = [f"it counts on {event.day}, the day of its record"]
+    if event.repeats:
+        lines.append(f"{event.by} reported the source {event.source_id} again, with more than before")
     if event.counts.priced_as is not None:
         lines.append(f"priced as {event.counts.priced_as} by the price list{history.since(e.PricesLoaded)}")
     if event.closed is not None:

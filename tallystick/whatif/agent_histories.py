@@ -158,12 +158,16 @@ class AgentHistories:
 
     def _use(self, event: "e.UsageReported | e.HoldSettled") -> str:
         history, used = self._of(event.agent), (event.tokens, event.time_ms, event.cost_nanos)
+        if event.history:
+            return event.agent
         history.used = plus(history.used, used)
         self.used = plus(self.used, used)
         return event.agent
 
     def _correct(self, event: e.UsageCorrected) -> str:
         history = self._of(event.agent)
+        if event.record.history:
+            return event.agent
         history.used, self.used = plus(history.used, event.difference), plus(self.used, event.difference)
         if isinstance(event.record, e.HoldSpent) and event.record.hold in self.spent:
             agent, units = self.spent.pop(event.record.hold)

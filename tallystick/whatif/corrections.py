@@ -48,7 +48,7 @@ class Corrections:
         for event in events:
             if isinstance(event, _Record) and event.id in self._corrected:
                 day = ledger.day.date or event.at.date().isoformat()
-                self._records[event.id] = (event, day, _model(ledger, event))
+                self._records[event.id] = (event, day, model_of(ledger, event))
             elif isinstance(event, e.UsageCorrected):
                 self._last[event.record.id] = event
 
@@ -78,7 +78,7 @@ class Corrections:
                 yield Late(command, one.id, one.by)
 
 
-def _model(ledger: Ledger, event: _Record) -> str | None:
+def model_of(ledger: Ledger, event: _Record) -> str | None:
     """The model that usage counts for that has just been recorded."""
     account = None if event.account is None else ledger.accounts.get(event.account)
     if event.model is not None or account is None or not (account.is_run or isinstance(event, e.HoldSettled)):

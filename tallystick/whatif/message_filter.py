@@ -54,8 +54,8 @@ class Usage(NamedTuple):
 def usage_in(events: Iterable[e.Event]) -> Usage | None:
     """The usage that a message reported, if it did."""
     for event in events:
-        if isinstance(event, e.UsageCorrected) and event.settles:
-            return Usage(event.agent, event.counts.units, event.id)
+        if isinstance(event, e.UsageCorrected) and (event.settles or event.repeats):
+            return Usage(event.agent, event.difference if event.repeats else event.counts.units, event.id)
         if isinstance(event, e.UsageReported | e.HoldSettled) and not isinstance(event, e.HoldSpent):
             return Usage(event.agent, (event.tokens, event.time_ms, event.cost_nanos), event.id)
     return None

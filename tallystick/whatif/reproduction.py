@@ -8,11 +8,13 @@ from tallystick.events import messages as c
 from tallystick.events.catalog import STORED_NAME, Event, RequestRefused
 from tallystick.events.catalog.rules_version import FIRST_RULES
 from tallystick.events.decide import decide, pass_time
+from tallystick.events.decide.sources import is_larger
 from tallystick.events.decide.turn import Turn
 from tallystick.events.log.audit import Replay
 from tallystick.events.log.codec import GENESIS, decode_event, digest_of, encode_answer, seal
-from tallystick.events.log.correction import with_record
+from tallystick.events.log.correction import with_facts
 from tallystick.events.log.lookup import Records, Taken
+from tallystick.events.log.sources import SourcesOfLog
 from tallystick.events.log.store import Record
 from tallystick.events.messages.replies import Refusal
 from tallystick.events.state.conservation import check_conserved
@@ -51,6 +53,7 @@ class Reproduction:
         self._digest = GENESIS
         self._taken = Taken()
         self._log = self._taken if log is None else log
+        self.sources = SourcesOfLog()
         self.ledger = Ledger()
 
     def take(self, step: Step) -> Mismatch | None:
@@ -121,6 +124,7 @@ class Reproduction:
     def _keep(self, event: Event, digest: bytes) -> None:
         """Go on behind an event that is as recorded."""
         self._digest = digest
+        self.sources.note(event)
         self.proved.append((event, digest))
         self.facts += event.kind == "fact"
         self.decisions += event.kind == "decision"
@@ -140,6 +144,7 @@ class Reproduction:
             replay.apply(event)
             self.kept += 1
             self._digest = replay.digest
+            self.sources.note(event)
             self.proved.append((event, replay.digest))
 
     def _decide(self, step: Step) -> tuple[list[Event], int, bytes]:
@@ -149,9 +154,8 @@ class Reproduction:
         if step.own[0].name == REFUSED and isinstance(step.command, c.Rebalance):
             return self._refuse_again(step)
         command = step.decided_by()
-        if isinstance(command, c.CorrectUsage):
-            # What the event says of its record is not believed: the log has it.
-            command = with_record(command, self.ledger, self._log)
+        # What an event says of a record, or of its source, is not believed: the log has it.
+        command = with_facts(command, self.ledger, self.sources.find, is_larger, self._log)
         decided = decide(self.ledger, command, step.at, step.id, step.by, step.waited())
         return decided.events, decided.own, encode_answer(decided.answer)
 

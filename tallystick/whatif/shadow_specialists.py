@@ -33,6 +33,7 @@ from tallystick.events.state.calendar import NEVER
 from tallystick.events.state.ledger import Ledger
 from tallystick.whatif.agent_histories import AgentHistories
 from tallystick.whatif.corrections import Corrections
+from tallystick.whatif.sources import Sources
 
 IN_FLIGHT = dt.timedelta(seconds=1)
 """A proposal that the log does not have this long after it was made was refused there, which leaves no trace."""
@@ -173,7 +174,7 @@ class OtherHistory(ShadowSpecialists):
         self.starts: list[TaskStarted] = []
         """The tasks that have started since this was emptied."""
         self.acts = False
-        self.corrections = Corrections()
+        self.corrections, self._sources = Corrections(), Sources()
 
     def put(
         self, command: c.Command, at: dt.datetime, id: str, by: str, waited: Waited | None = None
@@ -181,7 +182,7 @@ class OtherHistory(ShadowSpecialists):
         """Decide a command by the other policy; None where its id is known, and a repeat changes nothing."""
         if id in self.ledger.ids:
             return None
-        decided = decide(self.ledger, command, at, id, by, waited)
+        decided = decide(self.ledger, self._sources.with_facts(command), at, id, by, waited)
         self._happened(decided.events)
         return decided
 
@@ -218,6 +219,7 @@ class OtherHistory(ShadowSpecialists):
 
     def _happened(self, events: list[Event]) -> None:
         self.corrections.follow(events, self.ledger)
+        self._sources.follow(events, self.ledger)
         self.histories.follow(events)
         self.events += events
         self.starts += [event for event in events if type(event) is TaskStarted]

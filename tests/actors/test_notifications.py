@@ -120,10 +120,10 @@ class ForgetsDeliveries(MemoryStore):
 
     mended = False
 
-    def append(self, records: Sequence[Record]) -> None:
+    def append(self, records: Sequence[Record], sources: Sequence[tuple[str, int]] = ()) -> None:
         if not self.mended and any(record.name == "alert-delivered.v1" for record in records):
             raise StoreError("the disk is on fire")
-        super().append(records)
+        super().append(records, sources)
 
 
 def test_what_was_accepted_and_not_recorded_is_sent_again_under_the_same_id(

@@ -315,3 +315,38 @@ def test_the_calendar_is_taken_from_the_log(run: Run, fleet: Path) -> None:
     position = changed(fleet, "config-loaded.v1", later(48))
     (problem,) = problems(run)
     assert (problem["position"], problem["fields"][0]["field"]) == (position, "day_ends_at")
+
+
+# --- the index of sources ---------------------------------------------------------------------------------------------
+
+SOURCED = [
+    f'{{"type": "ReportUsage", "agent": "lucy", "source_id": "msg-{n}", "usage": {{"tokens": {n}}}}}' for n in (1, 2)
+]
+
+
+@pytest.mark.parametrize(
+    ("statement", "says"),
+    [
+        ("DELETE FROM sources WHERE source = 'msg-1'", "lacks msg-1, which the log has at"),
+        ("UPDATE sources SET position = 1 WHERE source = 'msg-2'", "names position 1 for msg-2, for which the log has"),
+        ("INSERT INTO sources VALUES ('msg-3', 2)", "names position 2 for msg-3, for which the log has nothing"),
+    ],
+    ids=["a row is missing", "another position", "a row too many"],
+)
+def test_an_index_of_sources_that_somebody_changed_is_named(run: Run, fleet: Path, statement: str, says: str) -> None:
+    for message in SOURCED:
+        assert run("send", message).exit_code == 0
+    assert problems(run) == []
+    sql(fleet, statement)
+    result = run("audit", "verify")
+    assert result.exit_code == 1
+    assert f"the index of sources {says}" in result.output
+
+
+def test_an_index_of_sources_that_is_not_there_is_no_fault(run: Run, fleet: Path) -> None:
+    for message in SOURCED:
+        assert run("send", message).exit_code == 0
+    sql(fleet, "DROP TABLE sources")
+    assert run("audit", "verify").exit_code == 0
+    assert '"recorded":false' in run("send", SOURCED[0]).stdout
+    assert run("audit", "verify").exit_code == 0

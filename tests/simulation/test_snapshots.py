@@ -2,7 +2,7 @@
 
 import sqlite3
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import msgspec
@@ -15,7 +15,7 @@ from tallystick.events.evolve.account_read_model import NOT_FOLLOWED, AccountRea
 from tallystick.events.log import snapshot
 from tallystick.events.log.codec import GENESIS, decode_event
 from tallystick.events.log.restoring import Opened, open_ledger, replay
-from tallystick.events.log.store import Store, StoreError, open_store
+from tallystick.events.log.store import Record, Store, StoreError, open_store
 from tallystick.events.log.store_memory import MemoryStore
 from tallystick.events.state.accounts import Account
 from tallystick.events.state.conservation import check_conserved
@@ -183,10 +183,10 @@ class DiesAfterSnapshot(MemoryStore):
         super().save_snapshot(position, data)
         self.dead = self.dies
 
-    def append(self, records: object) -> None:
+    def append(self, records: Sequence[Record], sources: Sequence[tuple[str, int]] = ()) -> None:
         if self.dead:
             raise StoreError("the lights went out")
-        super().append(records)  # type: ignore[arg-type]
+        super().append(records, sources)
 
 
 def test_a_crash_between_a_snapshot_and_its_event_is_harmless(open_fleet: OpenFleet) -> None:

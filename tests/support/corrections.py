@@ -8,8 +8,10 @@ from typing import Any
 from tallystick.config.amounts import Usage
 from tallystick.events import catalog as e
 from tallystick.events import messages as c
-from tallystick.events.log.correction import with_record
+from tallystick.events.decide.sources import is_larger
+from tallystick.events.log.correction import with_facts
 from tallystick.events.log.lookup import Taken
+from tallystick.events.log.sources import entries_of
 from tallystick.events.messages import proposals as p
 from tallystick.events.state.money import Money
 from tests.support.core import START, Core
@@ -19,7 +21,14 @@ Record = e.UsageReported | e.HoldSettled
 
 def asked(core: Core, position: int, reason: str = "counted twice", **named: Any) -> p.ApplyCorrection:
     """What the manager makes of a correction."""
-    return with_record(c.CorrectUsage(position=position, reason=reason, **named), core.ledger, Taken(), core.log)
+    command = c.CorrectUsage(position=position, reason=reason, **named)
+    return given(core, command)
+
+
+def given(core: Core, command: c.Command) -> Any:
+    """What the manager makes of a message out of the log."""
+    newest = dict(entries_of(core.log))
+    return with_facts(command, core.ledger, newest.get, is_larger, Taken(), lambda: core.log)
 
 
 def correction(core: Core, record: Record, used: int | None = None, cost: Any = None) -> p.ApplyCorrection:

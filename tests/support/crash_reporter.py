@@ -51,7 +51,8 @@ def message(number: int) -> dict[str, Any]:
             }
         case 1 if number - 1 >= AGENTS:
             return {"type": "Settle", "hold": f"n-{number - 1}", "usage": {"tokens": number}, "id": f"n-{number}"}
-    return {"type": "ReportUsage", "agent": agent, "usage": {"tokens": number}, "id": f"n-{number}"}
+    said: dict[str, Any] = {"type": "ReportUsage", "agent": agent, "usage": {"tokens": number}, "id": f"n-{number}"}
+    return said if number % 3 else {**said, "source_id": f"msg-{number}"}
 
 
 def used(number: int) -> int:

@@ -7,7 +7,9 @@ import sys
 from pathlib import Path
 
 from tallystick.actors.runtime.fleet import Fleet
+from tallystick.events.log.codec import decode_event
 from tallystick.events.log.restoring import Opened, open_ledger
+from tallystick.events.log.sources import entries_of
 from tallystick.events.log.store import open_store
 from tallystick.events.state.conservation import check_conserved
 from tests.support.crash_reporter import message, used
@@ -68,6 +70,8 @@ class Lives:
         """What an auditor and a client want to see in the file, whatever happened to its writer."""
         store = open_store(self.url)
         ledger, digest = open_ledger(store)  # proves every link of the chain
+        in_log = dict(entries_of(decode_event(record.data, record.name) for record in store.read()))
+        assert dict(store.sources.entries()) == in_log, "the index of sources is not what the log says"
         store.close()
         check_conserved(ledger)
         done = {int(id.removeprefix("n-")) for id in ledger.ids if id.startswith("n-")}

@@ -24,10 +24,10 @@ class GatedStore(MemoryStore):
         self.entered.clear()
         self.gate.clear()
 
-    def append(self, records: Sequence[Record]) -> None:
+    def append(self, records: Sequence[Record], sources: Sequence[tuple[str, int]] = ()) -> None:
         self.entered.set()
         assert self.gate.wait(SECONDS)
-        super().append(records)
+        super().append(records, sources)
         self.batches.append(len(records))
 
 
@@ -37,7 +37,7 @@ class FailingStore(MemoryStore):
     failing = False
     error: Exception = StoreError("the disk is on fire")
 
-    def append(self, records: Sequence[Record]) -> None:
+    def append(self, records: Sequence[Record], sources: Sequence[tuple[str, int]] = ()) -> None:
         if self.failing:
             raise self.error
-        super().append(records)
+        super().append(records, sources)

@@ -1,0 +1,45 @@
+"""What decisions need that the state does not keep: the manager finds it in the log, and hands it on as facts."""
+
+from collections.abc import Sequence
+
+from tallystick.actors.exchanges import Line
+from tallystick.events import messages as c
+from tallystick.events.catalog import Event
+from tallystick.events.decide.sources import is_larger
+from tallystick.events.log.correction import with_facts
+from tallystick.events.log.sources import Sources
+from tallystick.events.log.store import Store
+from tallystick.events.messages import proposals as p
+from tallystick.events.state.ledger import Ledger
+
+
+class FromLog:
+    """The log up to now: the store, and the lines that are not appended yet.
+
+    Raises:
+        StoreError: the index of sources can be neither read nor made.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self.sources = Sources(store)
+
+    def with_facts(self, command: c.Command, ledger: Ledger, lines: Sequence[Line]) -> c.Command:
+        """A command with all that it needs out of the log.
+
+        Raises:
+            StoreError: the log cannot be read.
+        """
+        if not isinstance(command, c.CorrectUsage) and not _is_sourced(command):
+            return command
+        fresh = lambda: [line[0] for line in lines]  # noqa: E731
+        return with_facts(command, ledger, self.sources.find, is_larger, self._store, fresh)
+
+    def note(self, command: c.Command, events: Sequence[Event]) -> None:
+        """A command has led to these events: it may be asked for their sources next."""
+        if _is_sourced(command) or isinstance(command, p.ApplySource | p.ApplyCorrection):
+            self.sources.note(events)
+
+
+def _is_sourced(command: c.Command) -> bool:
+    return isinstance(command, c.Sourced) and command.source_id is not None
