@@ -5,6 +5,7 @@ from msgspec.structs import replace
 from tallystick.config.amounts import DIMENSIONS, EDGE_NAMES
 from tallystick.events import catalog as e
 from tallystick.events.evolve import charged
+from tallystick.events.evolve.day import correct as count_in_day
 from tallystick.events.evolve.limit_corrections import correct_limits
 from tallystick.events.evolve.transfers import spend
 from tallystick.events.evolve.usage import flag
