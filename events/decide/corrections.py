@@ -194,7 +194,7 @@ def _no_usage(position: int, found: str | None) -> Refusal:
 
 def impossible(record: _Record, pays: Paid, difference: Money) -> Refusal | None:
     """Why a difference cannot be booked: more comes back than is found where the record was charged."""
-    for d in DIMENSIONS:
+    for d in () if record.history else DIMENSIONS:
         payer = pays.payer.payers[d]
         if not pays.closed:
             there = min(pays.payer.spent[d], payer.spent[d])

@@ -22,7 +22,7 @@ from tallystick.events.state.money import Money
 
 DAILY_ALERTS = ("daily_tokens_near", "daily_tokens_reached", "daily_cost_near", "daily_cost_reached")
 """The codes of the alerts that are given once per day."""
-_HOUR_AND_A_MINUTE = dt.timedelta(minutes=61)
+_MINUTE, _HOUR_AND_A_MINUTE = dt.timedelta(minutes=1), dt.timedelta(minutes=61)
 
 
 class Watch:
@@ -135,9 +135,18 @@ class Day:
 
     def correct(self, at: dt.datetime, tokens: int, cost_nanos: int) -> None:
         """So much more, or less, was spent at an earlier moment: it counts in the last hour only if that is in it."""
-        for place, (began, spent, cost) in enumerate(self.marks):
-            if began > at:
-                self.marks[place] = (began, spent + tokens, cost + cost_nanos)
+        marks = self.marks
+        later = next((place for place, mark in enumerate(marks) if mark[0] > at), len(marks))
+        if later == len(marks):
+            return
+        in_last_hour = at > marks[-1][0] - _HOUR_AND_A_MINUTE
+        if in_last_hour and (later == 0 or marks[later - 1][0] <= at - _MINUTE):
+            # Nothing happened in that minute: it begins with what had been spent before the next one.
+            marks.insert(later, (at, *marks[later][1:]))
+            later += 1
+        for place in range(later, len(marks)):
+            began, spent, cost = marks[place]
+            marks[place] = (began, spent + tokens, cost + cost_nanos)
 
     def approve(self, limits: Amounts) -> None:
         """The fleet's limits are raised until the day ends."""

@@ -9,7 +9,6 @@ from tallystick.events.catalog import UsageReported
 from tallystick.events.log.codec import GENESIS, seal
 from tallystick.events.log.sources import Sources, bring_up_to_date
 from tallystick.events.log.store import PAGE, Fenced, Record, Store, open_store
-from tests.contracts.test_store import store as store  # noqa: PLC0414 - the fixture
 from tests.support.store_processes import records
 
 

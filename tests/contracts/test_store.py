@@ -1,27 +1,15 @@
-"""What every store does. A new kind of store joins by one line in ``STORES``."""
+"""What every store does. A new kind of store joins by one line in ``STORES`` (`store_processes`)."""
 
 import threading
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Iterator
 
 import pytest
 
 from tallystick.events.log.store import PAGE, Fenced, Record, Store, open_store
-from tests.support.store_processes import records
+from tests.support.store_processes import STORES, records
 
-STORES: dict[str, Callable[[Path], str]] = {
-    "memory": lambda folder: "memory:",
-    "sqlite": lambda folder: f"sqlite:///{folder}/fleet.db",
-}
 SECONDS = 20
 """How long a test waits for another thread before it gives up."""
-
-
-@pytest.fixture(params=STORES)
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
-    opened = open_store(STORES[request.param](tmp_path), writer=True)
-    yield opened
-    opened.close()
 
 
 # --- writing and reading ---------------------------------------------------------------------------------------------

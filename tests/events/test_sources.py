@@ -249,7 +249,7 @@ def test_a_hold_that_books_nothing_gives_back_what_limits_counted_at_its_grant()
         said("a", "m", 10, model="haiku"),
         settled("h", "m", 10, model="haiku"),
     )
-    (shown,) = core.when(c.GetLimits()).limits
+    (shown,) = core.when(c.GetLimits(limit="rpm")).limits
     assert shown.used["requests"] == 1
 
 

@@ -17,6 +17,12 @@ ROOT = Path(__file__).resolve().parents[2]
 SECONDS = 30
 """How long a test waits for a child before it gives up."""
 
+STORES: dict[str, Callable[[Path], str]] = {
+    "memory": lambda folder: "memory:",
+    "sqlite": lambda folder: f"sqlite:///{folder}/fleet.db",
+}
+"""The address of a new store of each kind, in a folder."""
+
 
 @contextlib.contextmanager
 def child(program: str, *arguments: str, before: Sequence[str] = ()) -> Iterator["subprocess.Popen[str]"]:
