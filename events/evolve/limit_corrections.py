@@ -72,6 +72,7 @@ def _change(
     for place, m in enumerate(rule.measures):
         if at >= state.since.get(m, now + 1):
             counter.take_back(rule, place, was[m] - becomes[m], began, at, now)
+    counter.close_unused(rule)
 
 
 def _subject(ledger: Ledger, event: e.UsageCorrected, model: str | None) -> Subject:

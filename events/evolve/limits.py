@@ -274,6 +274,7 @@ def _take_back(ledger: Ledger, place: Place, back: tuple[int, int], at: int, now
         if units and at >= state.since.get(measure, now + 1):
             began = ledger.limits.began_at(state.rule)
             counter.take_back(state.rule, state.rule.measures.index(measure), units, began, at, now)
+    counter.close_unused(state.rule)
 
 
 def forget(ledger: Ledger, places: Iterable[Place], now: int) -> None:

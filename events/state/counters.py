@@ -86,6 +86,11 @@ class Counter:
         if self.is_open(rule, began, now) and at >= self.opened:
             self.used[place] -= min(units, self.used[place])
 
+    def close_unused(self, rule: LimitRule) -> None:
+        """A window in which nothing was used after all is none: the next use is the first."""
+        if rule.kind == "first_use" and not any(self.used):
+            self.opened = NEVER_OPENED
+
     def room_at(self, rule: LimitRule, place: int, excess: int, ends: int | None, now: int) -> int | None:
         """When so much of what is used will count no more; None: never."""
         if rule.kind == "first_use":

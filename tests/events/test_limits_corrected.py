@@ -5,7 +5,7 @@ from decimal import Decimal
 from tallystick.config.amounts import Usage
 from tallystick.events import catalog as e
 from tallystick.events import messages as c
-from tests.support.core import Core, allocate, settle
+from tests.support.core import Core, allocate, hold, settle
 from tests.support.corrections import asked
 from tests.support.limited import ask, limit, limited, report
 
@@ -64,3 +64,14 @@ def test_a_corrected_model_counts_in_its_own_limit() -> None:
     core.when(ask("ann", "h", 501, model="large-1"))
     core.then_refused("limit_reached", limit="large", used=500)
     core.given(ask("ann", "g", 1_000, model="small-1"))
+
+
+def test_a_window_that_only_a_cancelled_hold_had_opened_opens_again_at_the_next_use() -> None:
+    core = limited(limit(window={"seconds": 90, "from": "first_use"}, max={"requests": 2, "concurrent": 9}))
+    core.given(allocate("ann", 100_000), hold("ann", "open", 1))
+    core.given(ask("ann", "a", 5, model="m")).wait(1).given(c.CancelHold(hold="a")).wait(50)
+    core.given(report("ann", 5, model="m")).wait(50)
+    core.given(report("ann", 5, model="m")).wait(39)
+    core.when(ask("ann", "b", 5, model="m"))
+    core.then_refused("limit_reached", used=2)
+    core.wait(1).given(ask("ann", "c", 5, model="m"))

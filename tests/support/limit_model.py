@@ -33,6 +33,8 @@ class Model:
     free: dict[str, int]
     uses: list[Use] = field(default_factory=list)
     held: dict[str, tuple[dict[str, str], Amounts]] = field(default_factory=dict)
+    opened: dict[tuple[str, str], dt.datetime] = field(default_factory=dict)
+    """By limit and value, when the last window opened that opens at the first use."""
 
     def matches(self, limit: dict[str, Any], says: dict[str, str]) -> bool:
         for key, values in limit.get("match", {}).items():
@@ -54,7 +56,11 @@ class Model:
         uses = [use for use in self.uses if self._counts(limit, value, use.says) and any(use.amounts.values())]
         counted = [m for m in limit["max"] if m != "concurrent"]
         uses = [use for use in uses if any(use.amounts.get(m) for m in counted)]
-        within = self._within(limit["window"], uses, now, slack)
+        window = limit["window"]
+        if isinstance(window, dict) and "from" in window:
+            within = self._since_first(limit, value, uses, now)
+        else:
+            within = self._within(window, uses, now, slack)
         held = sum(held.get(measure, 0) for says, held in self.held.values() if self._counts(limit, value, says))
         return sum(use.amounts.get(measure, 0) for use in within), held
 
@@ -64,20 +70,39 @@ class Model:
         if isinstance(window, str):
             return [use for use in uses if self._name(window, use.at) == self._name(window, now)]
         length = dt.timedelta(seconds=window["seconds"])
-        if window.get("from") is None:
-            return [use for use in uses if use.at > now - length * (1 + slack)]
-        opened: dt.datetime | None = None
-        within: list[Use] = []
-        for use in sorted(uses, key=lambda use: use.at):
-            if opened is None or use.at >= opened + length:
-                opened, within = use.at, []
-            within.append(use)
-        return within if opened is not None and now < opened + length else []
+        return [use for use in uses if use.at > now - length * (1 + slack)]
+
+    def _since_first(self, limit: dict[str, Any], value: str, uses: list[Use], now: dt.datetime) -> list[Use]:
+        """What was used in the window that opened at the first use, while that is open."""
+        opened = self.opened.get((limit["name"], value))
+        length = dt.timedelta(seconds=limit["window"]["seconds"])
+        if opened is None or now >= opened + length:
+            return []
+        return [use for use in uses if use.at >= opened]
+
+    def _add(self, use: Use) -> None:
+        """Something is used: where nothing counts in a window that opens at the first use, it opens now."""
+        for limit in self.limits:
+            window, value = limit["window"], self.value(limit, use.says)
+            if not isinstance(window, dict) or "from" not in window or not self.matches(limit, use.says):
+                continue
+            counted = [m for m in limit["max"] if m != "concurrent"]
+            before = [one for one in self.uses if self._counts(limit, value, one.says)]
+            in_window = self._since_first(limit, value, before, use.at)
+            if any(use.amounts.get(m) for m in counted) and not any(
+                one.amounts.get(m) for one in in_window for m in counted
+            ):
+                self.opened[limit["name"], value] = use.at
+        self.uses.append(use)
 
     def _name(self, window: str, at: dt.datetime) -> tuple[int, ...]:
         local = at.astimezone(ZoneInfo(self.zone))
         if window == "hour":
-            return (local.year, local.month, local.day, local.hour, local.fold)
+            # It began when the clocks last showed a full hour: where they are put back by half of one, it is longer.
+            while local.minute or local.second or local.microsecond:
+                at -= dt.timedelta(minutes=local.minute, seconds=local.second, microseconds=local.microsecond)
+                local = at.astimezone(ZoneInfo(self.zone))
+            return (int(at.timestamp()),)
         if window == "week":
             return tuple(local.isocalendar()[:2])
         return (local.year, local.month, local.day) if window == "day" else (local.year, local.month)
@@ -110,7 +135,7 @@ class Model:
 
     def hold(self, id: str, says: dict[str, str], tokens: int, sent: int, now: dt.datetime) -> None:
         """Requests and known input count as used; the rest is held."""
-        self.uses.append(Use(now, says, {"input_tokens": sent, "requests": 1}, id))
+        self._add(Use(now, says, {"input_tokens": sent, "requests": 1}, id))
         self.spend(says["account"], tokens)
         self.held[id] = (says, {"tokens": tokens, "output_tokens": max(0, tokens - sent), "concurrent": 1})
 
@@ -122,7 +147,7 @@ class Model:
         before = granted.amounts["input_tokens"]
         granted.amounts["input_tokens"] = min(before, sent)
         amounts = {"tokens": sent + got, "input_tokens": max(0, sent - before), "output_tokens": got}
-        self.uses.append(Use(now, says, amounts))
+        self._add(Use(now, says, amounts))
 
     def end(self, id: str) -> None:
         """A hold ends unused: nothing of it was used."""
@@ -133,4 +158,4 @@ class Model:
     def report(self, says: dict[str, str], sent: int, got: int, now: dt.datetime) -> None:
         self.spend(says["account"], sent + got)
         amounts = {"tokens": sent + got, "input_tokens": sent, "output_tokens": got, "requests": 1}
-        self.uses.append(Use(now, says, amounts))
+        self._add(Use(now, says, amounts))
