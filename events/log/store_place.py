@@ -16,6 +16,9 @@ _TABLES = frozenset({"stored_events", "writer"})
 _BESIDE = ("-wal", "-shm")
 _LOCK_SECONDS = 5
 
+Identity = tuple[int, int]
+"""A file, whatever it is called: its device and its number there."""
+
 
 def file_of(url: str) -> Path | None:
     """The file that a store's URL names, links and relative parts resolved; None for a store in memory.
@@ -113,5 +116,13 @@ class OpenFiles:
         return None
 
 
-def _identity(found: os.stat_result) -> tuple[int, int]:
+def identity_of(file: Path) -> Identity | None:
+    """Which file lies at a path; None where there is none."""
+    try:
+        return _identity(file.stat())
+    except OSError:
+        return None
+
+
+def _identity(found: os.stat_result) -> Identity:
     return found.st_dev, found.st_ino

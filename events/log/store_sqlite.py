@@ -38,10 +38,12 @@ from tallystick.events.log.store_contract import (
     Fenced,
     Record,
     StoreError,
+    Subscription,
     WriterPresent,
     holder,
 )
-from tallystick.events.log.store_place import APPLICATION, OpenFiles, check_ours
+from tallystick.events.log.store_following import FileSubscription
+from tallystick.events.log.store_place import APPLICATION, OpenFiles, check_ours, identity_of
 
 _GROUPS = (1024, 512, 256, 128, 64)
 """Rows per INSERT, and then the rest in one: few statements a commit, of few kinds, each prepared once.
@@ -65,6 +67,7 @@ class SqliteStore:
         self._epoch = 0
         self._process = os.getpid()
         self._files: OpenFiles | None = None
+        self._there = identity_of(path)
         try:
             marked = path.exists() and check_ours(url, path, writer)
             if writer:
@@ -162,7 +165,9 @@ class SqliteStore:
             return []  # a snapshot is a cache: one that cannot be read is not there
         return [(event.originator_version, event.state) for event in stored]
 
-    def subscribe(self, after: int = 0) -> "SqliteSubscription":
+    def subscribe(self, after: int = 0) -> Subscription:
+        if self._files is None:
+            return FileSubscription(self, self._path, self._there, after)
         return SqliteSubscription(self._log, after)
 
     def close(self) -> None:

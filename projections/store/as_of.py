@@ -33,19 +33,32 @@ def views_at(store: Store, at: int | dt.datetime, progress: Progress | None = No
     return views
 
 
-def _position_at(store: Store, at: dt.datetime) -> int:
-    """The position of the last event that was recorded by then. Time never runs backwards in a log: it is halved."""
+def position_by(store: Store, at: dt.datetime, before: bool = False) -> int:
+    """The position of the last event that was recorded by then (``before``: earlier than that); 0 where none was.
+
+    Time never runs backwards in a log: it is halved.
+
+    Raises:
+        BrokenChain: a record is missing, or cannot be read.
+        StoreError: the log could not be read.
+    """
     last = store.last()
-    before, behind = 0, 1 if last is None else last.position + 1
-    while behind - before > 1:
-        middle = (before + behind) // 2
+    found, behind = 0, 1 if last is None else last.position + 1
+    while behind - found > 1:
+        middle = (found + behind) // 2
         record = store.record(middle)
         if record is None:
             raise BrokenChain(middle, "the record is missing")
-        if event_in(record, middle).at <= at:
-            before = middle
+        recorded = event_in(record, middle).at
+        if recorded < at or (recorded == at and not before):
+            found = middle
         else:
             behind = middle
-    if not before:
-        raise NotThere(_EMPTY if last is None else f"nothing had been recorded by {at.isoformat()}")
-    return before
+    return found
+
+
+def _position_at(store: Store, at: dt.datetime) -> int:
+    found = position_by(store, at)
+    if not found:
+        raise NotThere(_EMPTY if store.last() is None else f"nothing had been recorded by {at.isoformat()}")
+    return found

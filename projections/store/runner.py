@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tallystick.events.log.store import Store, StoreError, open_store
-from tallystick.events.log.store_place import file_of
+from tallystick.events.log.store_place import file_of, identity_of
 from tallystick.projections.store.projector import Projector
 from tallystick.projections.store.rebuilding import renew
 from tallystick.projections.store.view_file import ViewFile
@@ -76,11 +76,11 @@ def follow(url: str, stopping: threading.Event, kinds: ViewTypes = ALL_VIEWS) ->
         raise StoreError(f"{url} keeps nothing that another process could follow: name one like sqlite:///FILE")
     store = open_store(url)
     try:
-        there = _identity(place.log)
+        there = identity_of(place.log)
         views = ViewFile(place.views, kinds)
         try:
             projector: Projector | None = None
-            while not stopping.is_set() and _identity(place.log) == there:
+            while not stopping.is_set() and identity_of(place.log) == there:
                 if projector is None or views.missing():
                     renew(store, views, stopping=stopping)
                 try:
@@ -94,12 +94,3 @@ def follow(url: str, stopping: threading.Event, kinds: ViewTypes = ALL_VIEWS) ->
             views.close()
     finally:
         store.close()
-
-
-def _identity(path: Path) -> tuple[int, int] | None:
-    """Which file lies at a path: a log that was replaced is another one."""
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    return found.st_dev, found.st_ino

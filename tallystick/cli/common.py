@@ -35,6 +35,8 @@ DEFAULT_STORE = "sqlite:///tallystick.db"
 WRONG_INPUT = 2
 """The exit code where what was asked makes no sense; 1 where it was tried and did not come out well."""
 _RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)")
+_SHORT = re.compile(r"\d{4}-\d\d-\d\d([Tt ]\d\d:\d\d(:\d\d(\.\d+)?)?([Zz]|[+-]\d\d:\d\d)?)?")
+"""A date, a minute or a second, in UTC where no zone is written."""
 _WIDE = 10_000
 _PATIENCE_SECONDS = 1.0
 _STEP = 500
@@ -52,7 +54,7 @@ class Moment(NamedTuple):
 
 
 class MomentType(click.ParamType[Moment]):
-    """``POSITION`` or an RFC 3339 time."""
+    """``POSITION``, or a time: RFC 3339, or shorter: a date (its midnight), a minute, without a zone UTC."""
 
     name = "POSITION|TIME"
 
@@ -62,7 +64,7 @@ class MomentType(click.ParamType[Moment]):
         text = str(value)
         if text.isascii() and text.isdigit() and len(text) < 19:
             return Moment(position=int(text))
-        found = read_time(text)
+        found = _utc(text) if _SHORT.fullmatch(text) else None
         if found is None:
             self.fail(f"{text!r} is neither a position nor a time like 2026-03-04T12:00:00Z", param, ctx)
         return Moment(time=found)
@@ -119,10 +121,13 @@ def json_option(function: Command) -> Command:
 
 def read_time(text: str) -> dt.datetime | None:
     """An RFC 3339 time in UTC, or None where it is none."""
-    if not _RFC3339.fullmatch(text):
-        return None
+    return _utc(text) if _RFC3339.fullmatch(text) else None
+
+
+def _utc(text: str) -> dt.datetime | None:
     try:
-        return dt.datetime.fromisoformat(text).astimezone(dt.UTC)
+        found = dt.datetime.fromisoformat(text)
+        return (found if found.tzinfo else found.replace(tzinfo=dt.UTC)).astimezone(dt.UTC)
     except (ValueError, OverflowError):
         return None
 

@@ -2,18 +2,26 @@
 
 import click
 
-from tallystick.cli.common import json_option, json_text, progress_bar, reading, store_option
+from tallystick.cli.common import Moment, json_option, json_text, progress_bar, reading, store_option
+from tallystick.cli.selecting import between, refused_option, since_option, until_option
 from tallystick.explain.one_event import NoSuchPosition, explain_position, paragraphs
-from tallystick.explain.story import story
+from tallystick.explain.selection import Selection
+from tallystick.explain.story import EVERYTHING, story
+from tallystick.wording import one_line
 
 
 @click.command(short_help="Say why it was decided so.")
 @click.argument("what", metavar="AGENT|TASK|POSITION")
+@since_option
+@until_option
+@refused_option
 @store_option
 @json_option
-def explain(what: str, store_url: str, as_json: bool) -> None:
+def explain(
+    what: str, since: Moment | None, until: Moment | None, refused: bool, store_url: str, as_json: bool
+) -> None:
     """Explain a POSITION: its event, who asked for it, the rule with its numbers, and what led to it; or tell the whole
-    story of an AGENT or a TASK.
+    story of an AGENT or a TASK, or the part of it between two moments, or its refusals alone.
 
     The log is proved from its first record on the way. An agent or task whose id is a number is written agent:42.
 
@@ -21,11 +29,14 @@ def explain(what: str, store_url: str, as_json: bool) -> None:
     Examples:
       tallystick audit explain 17
       tallystick audit explain a-1
-      tallystick audit explain T-204
+      tallystick audit explain T-204 --since 2026-03-04 --refused
     """
+    selection = between(since, until)._replace(refused=refused)
     progress = progress_bar("replaying")
     with reading(store_url) as store:
         if what.isascii() and what.isdigit():
+            if selection != EVERYTHING:
+                raise click.UsageError("--since, --until and --refused go with an agent or a task, not with a position")
             try:
                 explained = explain_position(store, int(what), progress)
             except NoSuchPosition as error:
@@ -33,10 +44,11 @@ def explain(what: str, store_url: str, as_json: bool) -> None:
             click.echo(json_text(explained) if as_json else "\n".join(paragraphs(explained)))
             return
         name = what.removeprefix("agent:")
-        entries = list(story(store, name, progress))
-    if not entries:
+        entries = list(story(store, name, progress, selection))
+        known = bool(entries) or any(Selection(task=name).among(store.read()))
+    if not known:
         raise click.ClickException(f"no event names {name!r}: tallystick audit replay lists the agents")
     if as_json:
         click.echo(json_text({"agent": name, "story": [entry._asdict() for entry in entries]}))
     else:
-        click.echo("\n".join(entry.line() for entry in entries))
+        click.echo("\n".join(entry.line() for entry in entries) or f"Nothing of {one_line(name)} fits.")

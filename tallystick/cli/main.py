@@ -33,6 +33,7 @@ _COMMANDS = {
     "cost": "tallystick.cli.cost:cost",
     "dashboard": "tallystick.cli.dashboard:dashboard",
     "metrics": "tallystick.cli.metrics:metrics",
+    "events": "tallystick.cli.events:events",
     "audit": "tallystick.cli.audit:audit",
     "projections": "tallystick.cli.projections:projections",
     "whatif": "tallystick.cli.whatif:whatif",

@@ -49,7 +49,7 @@ def explain_position(store: Store, position: int, progress: Progress) -> dict[st
         if event.position >= first:
             together.append({"position": event.position, "type": STORED_NAME[type(event)], "text": sentence(event)})
         if event.position == position:
-            explained = _facts(event, record) | {"why": why(event, replay.ledger, history), "led_to_by": []}
+            explained = facts(event, record.name) | {"why": why(event, replay.ledger, history), "led_to_by": []}
     exchange = exchange_of(_there(store, first).data)
     if bytes(exchange.command) and bytes(exchange.reply):
         explained["command"] = msgspec.json.decode(exchange.command)
@@ -64,12 +64,13 @@ def explain_position(store: Store, position: int, progress: Progress) -> dict[st
     return explained
 
 
-def _facts(event: e.Event, record: Record) -> dict[str, Any]:
+def facts(event: e.Event, stored: str) -> dict[str, Any]:
+    """One event in plain values: its stored name, its head, what it says, and its own fields."""
     fields = {name: value for name, value in msgspec.to_builtins(event).items() if name not in _HEAD}
     return {
         "position": event.position,
         "at": event.at.isoformat().replace("+00:00", "Z"),
-        "type": record.name,
+        "type": stored,
         "kind": event.kind,
         "id": event.id,
         "by": event.by,

@@ -8,6 +8,7 @@ from tallystick.events.catalog import STORED_NAME
 from tallystick.events.log.audit import Replay
 from tallystick.events.log.store import Store
 from tallystick.explain.rows import sentence
+from tallystick.explain.selection import Selection, concerns
 from tallystick.projections.views.view import Progress
 from tallystick.wording import counted, one_line, shown_time, used
 
@@ -27,8 +28,8 @@ _OF_THE_FLEET = (
 """What concerns every open agent, and every task that is not finished."""
 _ROUTINE = (e.UsageReported, e.HoldPlaced, e.HoldExtended, e.HoldSettled, e.AgentHeard, e.LeaseExtended)
 """What an agent does all day: shown as sums."""
-_NAMES = ("agent", "source", "target", "parent", "charged", "task", "beneficiary")
-"""The fields of an event that name an agent or a task."""
+
+EVERYTHING = Selection()
 
 
 class Entry(NamedTuple):
@@ -77,8 +78,14 @@ class _Routine:
             yield Entry(self._first, self._until, self._at, "", "routine", text)
 
 
-def story(store: Store, name: str, progress: Progress) -> Iterator[Entry]:
-    """What happened to an agent or a task, in order. The log is proved on the way.
+def entry(event: e.Event) -> Entry:
+    """One event as a line."""
+    position, at = event.position, shown_time(event.at)
+    return Entry(position, position, at, event.by, STORED_NAME[type(event)], sentence(event))
+
+
+def story(store: Store, name: str, progress: Progress, selection: Selection = EVERYTHING) -> Iterator[Entry]:
+    """What happened to an agent or a task, in order; only what is selected. The log is proved on the way.
 
     Raises:
         BrokenChain: a record is not what was written.
@@ -90,7 +97,9 @@ def story(store: Store, name: str, progress: Progress) -> Iterator[Entry]:
         event = replay.prove(record)
         replay.apply(event)
         is_open = name in accounts or tasks.is_open(name)
-        if not _concerns(event, name) and not (type(event) in _OF_THE_FLEET and is_open):
+        if not concerns(event, name) and not (type(event) in _OF_THE_FLEET and is_open):
+            continue
+        if not selection.takes(event):
             continue
         is_routine = isinstance(event, _ROUTINE) and not isinstance(event, e.HoldSpent)
         if is_routine and not getattr(event, "unpriced", False) and not getattr(event, "late", False):
@@ -98,10 +107,5 @@ def story(store: Store, name: str, progress: Progress) -> Iterator[Entry]:
             continue
         yield from routine.entries()
         routine = _Routine()
-        position, at = event.position, shown_time(event.at)
-        yield Entry(position, position, at, event.by, STORED_NAME[type(event)], sentence(event))
+        yield entry(event)
     yield from routine.entries()
-
-
-def _concerns(event: e.Event, name: str) -> bool:
-    return any(getattr(event, field, None) == name for field in _NAMES)

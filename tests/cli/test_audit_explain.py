@@ -59,7 +59,7 @@ def test_the_state_for_people(run: Run, fleet: Path) -> None:
     assert "\x1b" not in result.stdout
 
 
-@pytest.mark.parametrize("until", ["0", "2000-01-01T00:00:00Z"])
+@pytest.mark.parametrize("until", ["0", "2000-01-01T00:00:00Z", "2026-03-04", "2026-03-04 11:59"])
 def test_before_the_first_event_there_is_nothing_to_show(run: Run, fleet: Path, until: str) -> None:
     result = run("audit", "replay", "--until", until)
     assert result.exit_code == 1
@@ -71,7 +71,7 @@ def test_before_the_first_event_there_is_nothing_to_show(run: Run, fleet: Path, 
     [
         ("999", 1, "there is no position 999 yet"),
         ("yesterday", 2, "'yesterday' is neither a position nor a time"),
-        ("2026-03-04", 2, "neither a position nor a time"),
+        ("2026-03-04T", 2, "neither a position nor a time"),
         ("-1", 2, ""),
     ],
 )

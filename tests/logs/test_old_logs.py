@@ -102,6 +102,14 @@ def test_every_position_of_an_old_log_is_explained(head: str) -> None:
         assert told["text"]
 
 
+def test_every_event_of_an_old_log_is_shown(head: str) -> None:
+    result = run("events", "--json")
+    assert result.exit_code == 0, result.output
+    found = [json.loads(line) for line in result.stdout.splitlines()]
+    assert [one["position"] for one in found] == list(range(1, position_of(head) + 1))
+    assert all(one["text"] for one in found)
+
+
 def test_an_old_log_goes_on(head: str, tmp_path: Path) -> None:
     (tmp_path / "more.jsonl").write_text(
         '{"at": "2026-03-09T12:00:00Z", "id": "a-new-one", "type": "LoadConfig", "config": {}}\n'
