@@ -8,6 +8,7 @@ from rich.text import Text
 
 from tallystick.actors.runtime.opening import open_ledger
 from tallystick.cli.common import Moment, at_option, console, json_option, json_text, reading, state_then, store_option
+from tallystick.cli.watching import watch_option
 from tallystick.events.messages.task_replies import QueuedTask, QueueStatus, RunningTask
 from tallystick.events.state.ledger import Ledger
 from tallystick.reports.queue import queue_json, queue_of
@@ -27,6 +28,7 @@ _LISTED = 100
     help=f"Only the N foremost of those that wait. Without it a table shows {SHOWN}, and --json {_LISTED}.",
 )
 @at_option
+@watch_option
 @json_option
 def queue(store_url: str, limit: int | None, at: Moment | None, as_json: bool) -> None:
     """Show the tasks that wait, best first: score and its terms, how long they wait, what is in their way, and when
