@@ -154,6 +154,18 @@ def minutes_and_seconds(elapsed_seconds: float) -> str:
     return f"{whole // 60}:{whole % 60:02}"
 
 
+def duration(whole_seconds: int) -> str:
+    """How long something takes, in its two largest units: ``2 d 5 h``, ``3 h 20 min``, ``45 s``."""
+    parts = (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1))
+    for place, (name, size) in enumerate(parts):
+        if whole_seconds >= size:
+            count, rest = divmod(whole_seconds, size)
+            smaller = parts[place + 1 : place + 2]
+            more = [f"{rest // part} {unit}" for unit, part in smaller if rest >= part]
+            return " ".join([f"{count} {name}", *more])
+    return "0 s"
+
+
 # --- text of others --------------------------------------------------------------------------------------------------
 
 

@@ -42,7 +42,6 @@ from tallystick.events.log.store_contract import (
     WriterPresent,
     holder,
 )
-from tallystick.events.log.store_following import FileSubscription
 from tallystick.events.log.store_place import APPLICATION, OpenFiles, check_ours, identity_of
 from tallystick.events.log.store_sources import SqliteSources, add_entries
 
@@ -170,6 +169,9 @@ class SqliteStore:
 
     def subscribe(self, after: int = 0) -> Subscription:
         if self._files is None:
+            # Few readers follow, and what they wait with takes long to load.
+            from tallystick.events.log.store_following import FileSubscription
+
             return FileSubscription(self, self._path, self._there, after)
         return SqliteSubscription(self._log, after)
 

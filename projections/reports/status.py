@@ -3,6 +3,7 @@
 import datetime as dt
 from collections import Counter
 from functools import cached_property
+from zoneinfo import ZoneInfo
 
 from tallystick.events.catalog import LEVELS
 from tallystick.projections.reports.query_adapter import QueryAdapter, Today
@@ -57,9 +58,23 @@ class Status:
         return QueryAdapter(self.fleet, self.agents, now, self._today)
 
     @cached_property
+    def day(self) -> DayRow | None:
+        """The newest day on record."""
+        return max((row for row in self._days if isinstance(row, DayRow)), key=lambda row: row.date, default=None)
+
+    @property
+    def day_ends_at(self) -> dt.datetime | None:
+        """When the newest day on record ends, in the fleet's zone."""
+        day = self.day
+        if day is None:
+            return None
+        after = dt.date.fromisoformat(day.date) + dt.timedelta(days=1)
+        return dt.datetime.combine(after, dt.time(), ZoneInfo(day.timezone or "UTC")).astimezone(dt.UTC)
+
+    @cached_property
     def _today(self) -> Today:
         """The day at hand, with what holds set aside for the product that pays."""
-        day = max((row for row in self._days if isinstance(row, DayRow)), key=lambda row: row.date, default=None)
+        day = self.day
         used = {
             row.name: row.used.tokens or 0
             for row in self._days

@@ -11,11 +11,13 @@ from tallystick.events.catalog import CATALOG, Event
 from tallystick.events.evolve.account_read_model import AccountReadModel
 from tallystick.projections.views.accuracy import AccuracyView
 from tallystick.projections.views.agents import AgentsView
+from tallystick.projections.views.alerts import AlertsView
 from tallystick.projections.views.cost import CostView
 from tallystick.projections.views.fleet import FleetView
 from tallystick.projections.views.forecasts import ForecastsView
 from tallystick.projections.views.holds import HoldsView
 from tallystick.projections.views.hours import HoursView
+from tallystick.projections.views.pace import PaceView
 from tallystick.projections.views.tasks import TasksView
 from tallystick.projections.views.timeline import TimelineView
 from tallystick.projections.views.view import Changes, Look, View
@@ -32,6 +34,8 @@ ALL_VIEWS: Final[ViewTypes] = (
     HoursView,
     CostView,
     TasksView,
+    PaceView,
+    AlertsView,
 )
 """The classes of all views. The balances that they share are restored from the rows of the first three."""
 

@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple, TypeVar
+from typing import Any, BinaryIO, Literal, NamedTuple, TypeVar
 
 import click
 from rich.console import Console
@@ -214,7 +214,7 @@ def make_way() -> None:
 def with_progress(items: Iterable[T], total: int, doing: str) -> Iterator[T]:
     """The items; a bar on stderr tells how far they are where it takes more than a second and a person may look."""
     console = Console(stderr=True)
-    if not console.is_terminal:
+    if not console.is_terminal or WATCHED_ON.screen is not None:
         yield from items
         return
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
@@ -250,8 +250,31 @@ def json_text(value: Any) -> str:
     return json.dumps(value, indent=2, ensure_ascii=False)
 
 
+class _Watched:
+    """The terminal on which a view is shown in place; what it prints is collected first."""
+
+    def __init__(self) -> None:
+        self.screen: Console | None = None
+
+    @contextlib.contextmanager
+    def put(self, screen: Console) -> Iterator[None]:
+        self.screen = screen
+        try:
+            yield
+        finally:
+            self.screen = None
+
+
+WATCHED_ON = _Watched()
+
+
 def console() -> Console:
     """For tables on stdout: as wide as the terminal, and as wide as the table where it goes elsewhere."""
+    if (screen := WATCHED_ON.screen) is not None:
+        colours: Literal["256"] | None = "256" if screen.color_system else None
+        return Console(
+            highlight=False, markup=False, emoji=False, force_terminal=True, width=screen.width, color_system=colours
+        )
     terminal = Console(highlight=False, markup=False, emoji=False)
     return terminal if terminal.is_terminal else Console(highlight=False, markup=False, emoji=False, width=_WIDE)
 

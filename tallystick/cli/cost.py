@@ -10,6 +10,7 @@ from rich.text import Text
 
 from tallystick.cli.common import Moment, at_option, console, json_option, json_text, store_option
 from tallystick.cli.viewing import opened_views
+from tallystick.cli.watching import watch_option
 from tallystick.projections.reports.cost import Costs, DayCost, MonthCost, Part
 from tallystick.projections.reports.model_comparison import ComparedTask, compared_of
 from tallystick.projections.reports.status import Status
@@ -44,6 +45,7 @@ class _By(click.ParamType[str]):
 @click.option("--month", is_flag=True, help="The month instead of the day: planned, actual and deviation.")
 @click.option("--compare", is_flag=True, help="Each completed task of the day, and what it would have cost elsewhere.")
 @at_option
+@watch_option
 @json_option
 def cost(store_url: str, by: str | None, month: bool, compare: bool, at: Moment | None, as_json: bool) -> None:
     """Show what the newest day on record used and cost, against its limits, and what it will have cost at its end.

@@ -6,12 +6,14 @@ from rich.markdown import Markdown
 
 from tallystick.cli.common import Moment, at_option, console, json_option, json_text, store_option
 from tallystick.cli.viewing import moment_of, opened_views
+from tallystick.cli.watching import watch_option
 from tallystick.reports.dashboard import dashboard_markdown, dashboard_of
 
 
 @click.command(short_help="Show the day on one page.")
 @store_option
 @at_option
+@watch_option
 @json_option
 def dashboard(store_url: str, at: Moment | None, as_json: bool) -> None:
     """Show the newest day on record on one page: who runs and who waits, what was used of the daily limits, the models,

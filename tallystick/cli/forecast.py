@@ -9,6 +9,7 @@ from rich.text import Text
 
 from tallystick.cli.common import Moment, at_option, console, json_option, json_text, store_option
 from tallystick.cli.viewing import opened_views
+from tallystick.cli.watching import watch_option
 from tallystick.events.catalog.forecasts import Prediction
 from tallystick.reports.forecasts import AgentForecast, Estimate, Forecasts, forecasts_of
 from tallystick.wording import DIMENSION_NAMES, NONE, and_more, edge_amount, one_line, percent
@@ -21,6 +22,7 @@ SHOWN = 20
 @click.option("--agent", metavar="ID", help="One agent only.")
 @click.option("--workflow", metavar="NAME", help="Only the agents of this workflow, and those below them.")
 @at_option
+@watch_option
 @json_option
 def forecast(store_url: str, agent: str | None, workflow: str | None, at: Moment | None, as_json: bool) -> None:
     """Show at which step (report) each agent's budget will be used up, what all open agents will have used together

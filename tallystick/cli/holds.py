@@ -7,6 +7,7 @@ from rich.text import Text
 
 from tallystick.cli.common import Moment, at_option, console, json_option, json_text, reading, state_then, store_option
 from tallystick.cli.viewing import answer_of
+from tallystick.cli.watching import watch_option
 from tallystick.events.decide.get_holds import get_holds
 from tallystick.events.log.restoring import open_ledger
 from tallystick.events.messages.replies import EdgeAmounts, Holds, HoldStatus
@@ -29,6 +30,7 @@ SHOWN = 100
 @click.option("--limit", type=click.IntRange(1, 1_000), default=SHOWN, show_default=True, metavar="N", help="A page.")
 @click.option("--after", metavar="ID", help="The page begins after this hold.")
 @at_option
+@watch_option
 @json_option
 def holds(store_url: str, limit: int, at: Moment | None, as_json: bool, **asked: str | None) -> None:
     """Show holds in the order of their ids: what was placed, what of it is still held, what was booked, and until when.

@@ -7,6 +7,7 @@ from rich.text import Text
 
 from tallystick.cli.common import Moment, at_option, console, json_option, json_text, store_option
 from tallystick.cli.viewing import answer_of, counted
+from tallystick.cli.watching import watch_option
 from tallystick.events.decide.limit_status import get_limits
 from tallystick.events.messages.limit_replies import LimitStatus, LimitStatuses
 from tallystick.events.messages.track import GetLimits
@@ -23,6 +24,7 @@ SHOWN = 100
 @click.option("--value", metavar="VALUE", help="With --limit: only this value of its scope.")
 @click.option("--count", type=click.IntRange(1, 1_000), default=SHOWN, show_default=True, metavar="N", help="At most.")
 @at_option
+@watch_option
 @json_option
 def limits(store_url: str, count: int, at: Moment | None, as_json: bool, **asked: str | None) -> None:
     """Show the counters of limits: what is used, held and left in each window.

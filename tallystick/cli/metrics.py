@@ -11,6 +11,7 @@ from rich.text import Text
 
 from tallystick.cli.common import Moment, at_option, console, json_option, json_text, output, store_option
 from tallystick.cli.viewing import moment_of, opened_views
+from tallystick.cli.watching import watch_option
 from tallystick.config.loader import restore
 from tallystick.projections.reports.quality_metrics import Accuracy, Aimed, Metrics, Starts, metrics_of
 from tallystick.projections.reports.resource_metrics import ResourceMetrics, resource_metrics
@@ -37,6 +38,7 @@ DEFAULT_FILE: Final = FOLDER / "memory" / "metrics" / "resource-metrics.json"
 @click.command(short_help="Show the quality metrics.")
 @store_option
 @at_option
+@watch_option
 @json_option
 @click.option("--write", is_flag=True, help="Write today's resource-metrics.json too, and say where.")
 def metrics(store_url: str, at: Moment | None, as_json: bool, write: bool) -> None:

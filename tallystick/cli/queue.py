@@ -7,6 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tallystick.cli.common import Moment, at_option, console, json_option, json_text, reading, state_then, store_option
+from tallystick.cli.watching import watch_option
 from tallystick.events.log.restoring import open_ledger
 from tallystick.events.messages.task_replies import QueuedTask, QueueStatus, RunningTask
 from tallystick.events.state.ledger import Ledger
@@ -27,6 +28,7 @@ _LISTED = 100
     help=f"Only the N foremost of those that wait. Without it a table shows {SHOWN}, and --json {_LISTED}.",
 )
 @at_option
+@watch_option
 @json_option
 def queue(store_url: str, limit: int | None, at: Moment | None, as_json: bool) -> None:
     """Show the tasks that wait, best first: score and its terms, how long they wait, what is in their way, and when

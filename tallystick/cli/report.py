@@ -6,6 +6,7 @@ from rich.markdown import Markdown
 
 from tallystick.cli.common import Moment, at_option, console, json_option, json_text, store_option
 from tallystick.cli.viewing import opened_views
+from tallystick.cli.watching import watch_option
 from tallystick.projections.reports.usage_report import report_of
 from tallystick.reports.markdown import markdown
 
@@ -14,6 +15,7 @@ from tallystick.reports.markdown import markdown
 @store_option
 @click.option("--workflow", metavar="NAME", help="Only the agents of this workflow, and those below them.")
 @at_option
+@watch_option
 @json_option
 def report(store_url: str, workflow: str | None, at: Moment | None, as_json: bool) -> None:
     """Report what agents were given and used, what happened to them, why some used more, and what to do better.

@@ -10,13 +10,16 @@ import msgspec
 from rich.table import Table
 from rich.text import Text
 
+from tallystick.cli.burning import add_burn
 from tallystick.cli.common import Moment, at_option, console, json_option, json_text, store_option
 from tallystick.cli.viewing import counted, opened_views
+from tallystick.cli.watching import watch_option
 from tallystick.config.amounts import DIMENSIONS, EDGE_NAMES, Amounts, Triple, cents, dollars, percent
 from tallystick.config.limits import AccountLimit
 from tallystick.events.decide.answers import stamp
 from tallystick.events.messages.replies import GlobalStatus, shown
 from tallystick.events.state.money import money
+from tallystick.projections.reports.burn import Burn, Pace
 from tallystick.projections.reports.cost import Costs
 from tallystick.projections.reports.query_adapter import QueryAdapter
 from tallystick.projections.reports.status import Status
@@ -44,6 +47,7 @@ SHOWN = 20
 @store_option
 @click.option("--agent", metavar="ID", help="One agent only, also one that was released.")
 @at_option
+@watch_option
 @click.option(
     "--limit",
     type=click.IntRange(min=1),
@@ -67,15 +71,16 @@ def status(store_url: str, agent: str | None, at: Moment | None, limit: int | No
         found = Status(views)
         now = _now(found, at)
         queries, work, breaker = found.queries(now), TaskDay(views, now), Costs(views).breaker
+        pace = Pace(views, found, now)
         if queries.rules.limits or any(row.limits for row in found.agents.values()):
             queries.count_limits(counted(store_url, at))
         if agent is not None:
-            _show_agent(found, queries, agent, as_json)
+            _show_agent(found, queries, agent, pace, as_json)
         elif as_json:
             tasks = {"tasks_running": len(work.running), "tasks_waiting": len(work.waiting)}
-            _print_json(fleet_json(found, queries, limit) | tasks | {"breaker": breaker})
+            _print_json(fleet_json(found, queries, limit) | tasks | {"breaker": breaker, "burn": pace.fleet()})
         else:
-            console().print(_fleet_table(found, queries, work, breaker))
+            console().print(_fleet_table(found, queries, work, breaker, pace.fleet()))
             _print_agents(found, queries, limit or SHOWN)
 
 
@@ -134,11 +139,13 @@ def _print_json(value: Any) -> None:
 # --- for people ------------------------------------------------------------------------------------------------------
 
 
-def _show_agent(found: Status, queries: QueryAdapter, id: str, as_json: bool) -> None:
+def _show_agent(found: Status, queries: QueryAdapter, id: str, pace: Pace, as_json: bool) -> None:
     row = found.agent(id)
     if row is None:
         raise click.ClickException(f"no agent {id!r} was ever seen here: `tallystick status` lists those there are")
     answered = agent_json(row, queries if id in found.agents else None)
+    burn = pace.agent(row) if id in found.agents else None
+    answered["burn"] = msgspec.to_builtins(burn)
     if as_json:
         _print_json(answered)
         return
@@ -153,6 +160,9 @@ def _show_agent(found: Status, queries: QueryAdapter, id: str, as_json: bool) ->
             table.add_row("used", f"{int(value * 100) if row.limits else used_percent(row)} %")
         elif name == "status":
             table.add_row("level", _level(row.level))
+        elif name == "burn":
+            if burn is not None:
+                add_burn(table, burn)
         elif name in ("limits", "obstacles"):
             _add_bounds(table, name, row, value)
         elif value is not None:
@@ -210,7 +220,7 @@ def _print_agents(found: Status, queries: QueryAdapter, limit: int) -> None:
         screen.print(Text(one_line(text), style="yellow"))
 
 
-def _fleet_table(found: Status, queries: QueryAdapter, work: TaskDay, breaker: str | None) -> Table:
+def _fleet_table(found: Status, queries: QueryAdapter, work: TaskDay, breaker: str | None, burn: Burn) -> Table:
     fleet, reply, quality = found.fleet, queries.global_status(), found.quality
     granted = money(fleet.allocated.triple)
     limits = fleet.total.triple
@@ -224,6 +234,7 @@ def _fleet_table(found: Status, queries: QueryAdapter, work: TaskDay, breaker: s
         ("overdraft", fleet.overdraft.triple),
     ):
         table.add_row(name, rounded_amounts((units[0], units[1], units[2])))
+    add_burn(table, burn)
     table.add_row("pressure", f"{percent(round(reply.pressure * 1_000_000), 1_000_000)} %")
     table.add_row("response", reply.response)
     table.add_row("paused", Text(one_line(fleet.paused or "by configuration"), style="red") if reply.paused else "no")

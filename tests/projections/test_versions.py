@@ -92,6 +92,8 @@ DIGESTS = {
     ("hours", 1): "55c93a12c51cd074",
     ("cost", 4): "6efef860a4caf1f8",
     ("tasks", 6): "73c35d53c0e1efb9",
+    ("pace", 1): "f939054333eec0dd",
+    ("alerts", 1): "f4f7592dd08ee4eb",
 }
 """Of the rows of each version of a view."""
 

@@ -1,0 +1,133 @@
+"""How fast budgets are used now: what was used in each of the last minutes, by the fleet and by each open agent.
+
+What a rate is made of them is in `projections.reports.burn`. A minute that is over and that a correction speaks of is
+corrected while it is kept.
+"""
+
+import datetime as dt
+from collections.abc import Iterable
+from typing import ClassVar, Final
+
+import msgspec
+
+from tallystick.events import catalog as e
+from tallystick.events.state.accounts import Balances
+from tallystick.projections.views.view import Changes, Look, Row, Steps, encode
+
+MINUTES_KEPT: Final = 15
+FLEET: Final = "fleet"
+"""The id of the row of all usage; that of an agent is ``agent/ID``."""
+_MINUTE: Final = 60
+
+Minute = tuple[int, int, int, int]
+"""Which minute (since 1970), and what was used in it: tokens, milliseconds, nano-dollars."""
+
+
+class PaceRow(msgspec.Struct, kw_only=True, omit_defaults=True, gc=False):
+    """What was used in the minutes up to the last use, the oldest first; those without use are left out.
+
+    ``agent`` is None for the fleet, whose ``began_at`` is when the log began.
+    """
+
+    agent: str | None = None
+    began_at: dt.datetime | None = None
+    minutes: list[Minute] = []
+
+    def add(self, at: dt.datetime, units: tuple[int, int, int]) -> None:
+        """Something was used; what is too old for any rate is let go."""
+        minute, (tokens, time_ms, cost_nanos) = minute_of(at), units
+        if self.minutes and self.minutes[-1][0] == minute:
+            _, *before = self.minutes.pop()
+            tokens, time_ms, cost_nanos = tokens + before[0], time_ms + before[1], cost_nanos + before[2]
+        while self.minutes and self.minutes[0][0] <= minute - MINUTES_KEPT:
+            del self.minutes[0]
+        self.minutes.append((minute, tokens, time_ms, cost_nanos))
+
+    def correct(self, at: dt.datetime, units: tuple[int, int, int]) -> bool:
+        """Add to a minute that is kept; whether it is."""
+        minute = minute_of(at)
+        for place, (found, *before) in enumerate(self.minutes):
+            if found == minute:
+                tokens, time_ms, cost_nanos = (one + more for one, more in zip(before, units, strict=True))
+                self.minutes[place] = (minute, tokens, time_ms, cost_nanos)
+                return True
+        return False
+
+
+decode = msgspec.json.Decoder(PaceRow).decode
+
+
+def minute_of(at: dt.datetime) -> int:
+    """The minute of a moment, counted from 1970."""
+    return int(at.timestamp()) // _MINUTE
+
+
+class PaceView:
+    """Folds usage by the minute."""
+
+    name = "pace"
+    version = 1
+
+    def __init__(self, balances: Balances, look: Look) -> None:
+        self._balances = balances
+        self._fleet = PaceRow()
+        self._agents: dict[str, PaceRow] = {}
+        self._touched: dict[str, PaceRow] = {}
+        self._rows: dict[str, Row | None] = {}
+
+    def changes(self, last: e.Event) -> Changes:
+        rows, self._rows = self._rows, {}
+        rows |= {id: Row(encode(row), live=True) for id, row in self._touched.items()}
+        self._touched.clear()
+        return rows
+
+    def restore(self, rows: Iterable[bytes]) -> None:
+        for data in rows:
+            row = decode(data)
+            if row.agent is None:
+                self._fleet = row
+            else:
+                self._agents[row.agent] = row
+
+    def _began(self, event: e.Event) -> None:
+        if self._fleet.began_at is None:
+            self._fleet.began_at = event.at
+            self._touched[FLEET] = self._fleet
+
+    def _use(self, event: "e.UsageReported | e.HoldSettled") -> None:
+        self._began(event)
+        units = (event.tokens, event.time_ms, event.cost_nanos)
+        self._fleet.add(event.at, units)
+        self._touched[FLEET] = self._fleet
+        if event.account is not None and event.account in self._balances.accounts:
+            row = self._agents.get(event.agent)
+            if row is None:
+                row = self._agents[event.agent] = PaceRow(agent=event.agent)
+            row.add(event.at, units)
+            self._touched[_id(event.agent)] = row
+
+    def _corrected(self, event: e.UsageCorrected) -> None:
+        if self._fleet.correct(event.record.at, event.difference):
+            self._touched[FLEET] = self._fleet
+        row = self._agents.get(event.agent)
+        if row is not None and event.is_own and event.closed is None and row.correct(event.record.at, event.difference):
+            self._touched[_id(event.agent)] = row
+
+    def _released(self, event: e.BudgetReleased) -> None:
+        if self._agents.pop(event.agent, None) is not None:
+            self._touched.pop(_id(event.agent), None)
+            self._rows[_id(event.agent)] = None
+
+    steps: ClassVar[Steps] = {
+        e.ConfigLoaded: _began,
+        e.BudgetAllocated: _began,
+        e.UsageReported: _use,
+        e.HoldSettled: _use,
+        e.HoldSpent: _use,
+        e.UsageCorrected: _corrected,
+        e.BudgetReleased: _released,
+    }
+
+
+def _id(agent: str) -> str:
+    return f"agent/{agent}"
