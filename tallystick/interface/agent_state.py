@@ -1,4 +1,4 @@
-"""What is known of an agent while it works: the last reply about it, whether it lives, and the model that it may use."""
+"""What is known of an agent while it works: the newest reply about it, whether it is open, and the model to use."""
 
 from decimal import Decimal
 from typing import Any, Final, Literal

@@ -141,9 +141,8 @@ class AgentBlock(PlainBlock[Agent], AwaitedBlock[AsyncAgent]):
         budget = amounts(tokens, usd, seconds)
         self._opening = None if budget is None else _opening(id, budget, parent, lease_seconds, **labels)
         if budget is None and labels:
-            raise TypeError(
-                f"{', '.join(labels)}: an account that is open already has its own; to open one, name a budget"
-            )
+            named = ", ".join(labels)
+            raise TypeError(f"{named}: an account that is open already has its own; to open one, name a budget")
 
     def _plain(self) -> Agent:
         return Agent(self._state)
@@ -178,7 +177,7 @@ class AgentBlock(PlainBlock[Agent], AwaitedBlock[AsyncAgent]):
         if self._opening is not None and self._state.lost is None:
             yield from self._release(patience(error))
 
-    def _release(self, retry_seconds: float) -> Steps[None]:
+    def _release(self, retry_seconds: float | None) -> Steps[None]:
         message = c.ReleaseBudget(id=self._runner.new_id(), agent=self._state.id)
         try:
             yield from asking(message, ReleasedBudget, self._state.id, retry_seconds)

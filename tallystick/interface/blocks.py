@@ -3,7 +3,7 @@
 from types import TracebackType
 from typing import Generic, TypeVar
 
-from tallystick.interface.steps import LEAVE_SECONDS, RETRY_SECONDS, Runner, Steps, log
+from tallystick.interface.steps import LEAVE_SECONDS, Runner, Steps, log
 
 Plain = TypeVar("Plain")
 Awaited = TypeVar("Awaited")
@@ -72,6 +72,6 @@ def ending(steps: Steps[None], error: BaseException | None) -> Steps[None]:
         log.warning("not_ended", error=str(failed), instead="its lease ends it")
 
 
-def patience(error: BaseException | None) -> float:
-    """For how many seconds a message that ends something is tried again."""
-    return RETRY_SECONDS if error is None else LEAVE_SECONDS
+def patience(error: BaseException | None) -> float | None:
+    """For how many seconds a message that ends something is tried again; None for as long as any."""
+    return None if error is None else LEAVE_SECONDS

@@ -19,8 +19,8 @@ from tallystick.interface.refusals import Refused, Throttled
 from tallystick.interface.steps import LEAVE_SECONDS, Steps, asking
 from tallystick.interface.usage import UsageNotUnderstood, UsageSoFar, usage_of
 
-WAIT_SECONDS: Final = 60.0
-"""So long a call waits for room where the program does not say."""
+WAIT_SECONDS: Final = 300.0
+"""So long a call waits for room where the program does not say: longer than the windows by which providers pace."""
 _ENDED: Final = frozenset({"hold_ended", "unknown_hold", "already_settled"})
 Part = TypeVar("Part")
 
@@ -155,15 +155,15 @@ class _Calling(Block):
     def _end(self, error: BaseException | None) -> Steps[None]:
         held, self._held = self._held, None
         assert held is not None, "a block that was not opened is not ended"
-        used, forgotten = self._used or self._from_stream(), False
-        if used is None and not self._unused:
-            forgotten = error is None and not self._stream_left
-            why = "the block ended without done()" if error is None else f"{type(error).__name__} in its block"
-            used = self._whole(why, held) if self._agent.on_crash == "spend" else None
+        why = "the block ended without done()" if error is None else f"{type(error).__name__} in its block"
+        used, forgotten = None, False
+        if not self._unused:
+            used = self._used or self._from_stream()
+            if used is None:
+                forgotten = error is None and not self._stream_left
+                used = self._whole(why, held) if self._agent.on_crash == "spend" else None
         if used is None:
-            yield from self._give_back(
-                None if error is None else f"{type(error).__name__} in its block", patience(error)
-            )
+            yield from self._give_back(None if self._unused else why, patience(error))
         else:
             yield from self._settle(used, patience(error))
         if forgotten:
@@ -174,7 +174,7 @@ class _Calling(Block):
 
     def _from_stream(self) -> c.Settle | None:
         """What the stream said, if there was one."""
-        if not self._streamed.usage or self._unused or (self._stream_left and self._agent.on_crash == "spend"):
+        if not self._streamed.usage or (self._stream_left and self._agent.on_crash == "spend"):
             return None
         self.done(self._streamed.usage)
         return self._used
@@ -185,7 +185,7 @@ class _Calling(Block):
         usage = msgspec.convert(msgspec.to_builtins(amount), Usage)
         return c.Settle(hold=self.id, model=self.model, usage=usage, reason=why)
 
-    def _settle(self, used: c.Settle, retry_seconds: float) -> Steps[None]:
+    def _settle(self, used: c.Settle, retry_seconds: float | None) -> Steps[None]:
         agent = self._agent
         used.id = self._runner.new_id()
         try:
@@ -199,7 +199,7 @@ class _Calling(Block):
         self.reply = reply
         agent.hear(reply, asked=self._asked, used=self.model)
 
-    def _give_back(self, why: str | None, retry_seconds: float) -> Steps[None]:
+    def _give_back(self, why: str | None, retry_seconds: float | None) -> Steps[None]:
         message = c.CancelHold(id=self._runner.new_id(), hold=self.id, reason=why)
         try:
             yield from asking(message, HoldGone, self._agent.id, retry_seconds)

@@ -1,18 +1,16 @@
 """What a program does with a fleet, in process or over HTTP: agents, tasks, functions with a budget, and messages."""
 
 import asyncio
-from decimal import Decimal
 from types import TracebackType
 from typing import Self, TypeVar, Unpack
 
-from tallystick.config.kinds import Priority
 from tallystick.events import messages as c
 from tallystick.events.messages.replies import Reply
 from tallystick.interface.agent_state import OnCrash, Seconds
 from tallystick.interface.agents import AgentBlock, AgentTerms
 from tallystick.interface.budgeted import Budgeted
 from tallystick.interface.steps import Runner, asking
-from tallystick.interface.tasks import TaskBlock
+from tallystick.interface.tasks import TaskBlock, TaskTerms
 
 R = TypeVar("R", bound=Reply)
 
@@ -29,8 +27,8 @@ class Interface:
     def agent(self, id: str, *, parent: str | None = None, **terms: Unpack[AgentTerms]) -> AgentBlock:
         """An agent, for `with` and `async with`: its account is opened, kept alive, and released at the end.
 
-        ``tokens``, ``usd`` and ``seconds`` are its budget, which comes out of that of ``parent``, or of the pool. Without
-        one it works on an account that is open already. If the program dies, the account is released after
+        ``tokens``, ``usd`` and ``seconds`` are its budget, which comes out of that of ``parent``, or of the pool.
+        Without one it works on an account that is open already. If the program dies, the account is released after
         ``lease_seconds``, and its holds end by ``on_crash``.
 
         Raises:
@@ -42,46 +40,20 @@ class Interface:
         self,
         id: str,
         *,
-        agent_type: str | None = None,
-        product: str | None = None,
-        priority: Priority | None = None,
-        estimated_tokens: int | None = None,
-        estimated_minutes: Seconds | None = None,
-        depends_on: list[str] | None = None,
-        workflow: str | None = None,
-        model: str | None = None,
-        parent: str | None = None,
-        labels: dict[str, str] | None = None,
         wait_seconds: Seconds | None = None,
         on_crash: OnCrash = "release",
+        **terms: Unpack[TaskTerms],
     ) -> TaskBlock:
         """A task, for `with` and `async with`: it is submitted, waits for its slot, and is completed at the end.
 
-        It has failed where the block raises; where the program dies, its slot is given to others when its lease ends, and
-        it waits again. Without ``agent_type`` and ``product`` it is one that was submitted already. ``wait_seconds`` is
-        the patience for its start; then it is cancelled. Left out, there is no end to it.
+        It has failed where the block raises; where the program dies, its slot is given to others when its lease ends,
+        and it waits again. Without ``agent_type`` and ``product`` it is one that was submitted already.
+        ``wait_seconds`` is the patience for its start; then it is cancelled. Left out, there is no end to it.
 
         Raises:
             Refused: it was refused, or ended before it started; `Throttled` where it did not start in time.
         """
-        submit = None
-        if agent_type is not None and product is not None:
-            submit = c.SubmitTask(
-                task=id,
-                agent_type=agent_type,
-                product=product,
-                priority=priority,
-                estimated_tokens=estimated_tokens,
-                estimated_minutes=None if estimated_minutes is None else Decimal(str(estimated_minutes)),
-                depends_on=depends_on or [],
-                workflow=workflow,
-                model=model,
-                parent=parent,
-                labels=labels,
-            )
-        elif agent_type is not None or product is not None:
-            raise TypeError("a task is submitted with both agent_type and product, or was submitted already")
-        return TaskBlock(self._runner, id, submit, wait_seconds=wait_seconds, on_crash=on_crash)
+        return TaskBlock(self._runner, id, terms, wait_seconds=wait_seconds, on_crash=on_crash)
 
     def budgeted(self, *, parent: str | None = None, **terms: Unpack[AgentTerms]) -> Budgeted:
         """A decorator for functions and generators, plain and of coroutines: each call has a budget of its own.

@@ -24,6 +24,8 @@ from tallystick.interface.refusals import Refused, refusal
 
 RETRY_SECONDS: Final = 60.0
 """So long a message is sent again that was not answered, or for which there was no place."""
+FIRST_WAIT_SECONDS: Final = 0.05
+"""So long it waits before a message is sent again for the first time; then twice as long each time."""
 LEAVE_SECONDS: Final = 5.0
 """So long a block that was cancelled waits until what it had open has ended; then its lease ends it."""
 log = structlog.wrap_logger(logging.getLogger("tallystick.interface"))
@@ -37,7 +39,7 @@ class Asked(NamedTuple):
 
     message: Command
     by: str
-    retry_seconds: float
+    retry_seconds: float | None
 
 
 Steps = Generator[Asked, dict[str, Any], T]
@@ -56,8 +58,8 @@ class Transport(Protocol):
         """`ask`, without blocking the event loop."""
 
 
-def asking(message: Command, reply: type[R], by: str, retry_seconds: float = RETRY_SECONDS) -> Steps[R]:
-    """Ask, and read the answer.
+def asking(message: Command, reply: type[R], by: str, retry_seconds: float | None = None) -> Steps[R]:
+    """Ask, and read the answer. ``retry_seconds``: the patience of the fleet or client where it is not named.
 
     Raises:
         Refused: the message was refused.
@@ -77,6 +79,7 @@ class Runner:
         self._transport = transport
         self._numbers, self._prefix = itertools.count(1), f"m-{secrets.token_hex(6)}"
         self._leaving: set[asyncio.Task[Any]] = set()
+        self.retry_seconds, self.first_wait_seconds = RETRY_SECONDS, FIRST_WAIT_SECONDS
         self.heartbeats = Heartbeats(self._beat)
 
     def new_id(self) -> str:
@@ -176,9 +179,10 @@ class Runner:
         return answer
 
     def _policy(self, asked: Asked) -> dict[str, Any]:
+        patience, first = asked.retry_seconds, self.first_wait_seconds
         return {
-            "stop": tenacity.stop_after_delay(asked.retry_seconds),
-            "wait": tenacity.wait_exponential_jitter(initial=0.05, max=2.0, jitter=0.05),
+            "stop": tenacity.stop_after_delay(self.retry_seconds if patience is None else patience),
+            "wait": tenacity.wait_exponential(multiplier=first, max=2.0) + tenacity.wait_random(0, first),
             "retry": tenacity.retry_if_exception_type(Unanswered) | tenacity.retry_if_result(self._is_temporary),
             "retry_error_callback": _last_outcome,
         }

@@ -3,10 +3,11 @@
 import contextlib
 import time
 from decimal import Decimal
-from typing import Any, Final
+from typing import Any, Final, TypedDict
 
 import msgspec
 
+from tallystick.config.kinds import Priority
 from tallystick.events import messages as c
 from tallystick.events.messages.task_replies import TaskAlive, TaskClosed, TaskStatus
 from tallystick.interface.agent_state import LEASE_SECONDS, AgentState, OnCrash, Seconds
@@ -19,6 +20,21 @@ POLL_SECONDS: Final = 60.0
 """So long one question for the start of a task waits; then it is asked again."""
 _WAITING: Final = frozenset({"queued", "waiting_on_dependencies"})
 _LOST: Final = frozenset({"lease_lost", "not_running", "already_finished", "unknown_task"})
+
+
+class TaskTerms(TypedDict, total=False):
+    """What a task may say: ``agent_type`` and ``product``, and what `SubmitTask` names beside them."""
+
+    agent_type: str
+    product: str
+    priority: Priority
+    estimated_tokens: int
+    estimated_minutes: Seconds
+    depends_on: list[str]
+    workflow: str
+    model: str
+    parent: str
+    labels: dict[str, str]
 
 
 class _RunState(AgentState):
@@ -89,11 +105,12 @@ class TaskBlock(PlainBlock[Task], AwaitedBlock[AsyncTask]):
     """Waits for a slot; at its end the task is completed, or has failed where the block raised."""
 
     def __init__(
-        self, runner: Runner, id: str, submit: c.SubmitTask | None, *, wait_seconds: Seconds | None, on_crash: OnCrash
+        self, runner: Runner, id: str, terms: TaskTerms, *, wait_seconds: Seconds | None, on_crash: OnCrash
     ) -> None:
         super().__init__(runner)
         self._state = _RunState(runner, id, on_crash, LEASE_SECONDS)
-        self._submit = submit
+        given: dict[str, Any] = {**terms}
+        self._submit = c.SubmitTask(task=id, **given) if given else None
         self._wait_seconds = wait_seconds
         self._status: TaskStatus | None = None
 

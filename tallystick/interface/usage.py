@@ -4,14 +4,13 @@ Providers' libraries are not imported: names of attributes and keys say it all. 
 tokens count, is decided where reports are read (`events/messages/provider_usage.py`).
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, Final
 
 from tallystick.events.messages.provider_usage import NONE, counted, stripped
 
-_INSIDE: Final = ("usage", "usage_metadata", "usageMetadata")
-_AROUND: Final = ("response", "message", "metadata")
-"""What may hold a usage object within an event of a stream."""
+_AROUND: Final = ("message", "metadata")
+"""What may be around a usage object in an event of a stream, beside what is around it in a whole reply."""
 _NAMES_MAX: Final = 12
 
 
@@ -55,22 +54,11 @@ def usage_of(reply: Any) -> dict[str, Any]:
 
 
 def _found(given: Any) -> dict[str, Any] | None:
-    for candidate in _candidates(given):
-        found = stripped(candidate)
+    for one in (given, *(_at(given, name) for name in _AROUND)):
+        found = stripped(one)
         if found is not None and counted(found) != NONE:
             return found
     return None
-
-
-def _candidates(given: Any) -> Iterator[Any]:
-    """Where a usage object may be: inside before the thing itself, which may have counts for other purposes."""
-    for name in _INSIDE:
-        yield _at(given, name)
-    for name in _AROUND:
-        around = _at(given, name)
-        for inner in _INSIDE:
-            yield _at(around, inner)
-    yield given
 
 
 def _at(given: Any, name: str) -> Any:
