@@ -54,17 +54,17 @@ CALLS = st.builds(
 )
 POLICIES = st.sampled_from(["release", "spend"])
 AGENTS: Any = st.recursive(
-    st.builds(AgentOf, st.just(500), st.sampled_from(["release", "spend"]), st.booleans(), st.lists(CALLS, max_size=3), st.booleans()),
+    st.builds(AgentOf, st.just(500), POLICIES, st.booleans(), st.lists(CALLS, max_size=3), st.booleans()),
     lambda below: st.builds(
         AgentOf,
         st.sampled_from([500, 2_000]),
-        st.sampled_from(["release", "spend"]),
+        POLICIES,
         st.booleans(),
-        st.lists(CALLS | below, min_size=1, max_size=4),
-        st.just(False),
+        st.lists(CALLS | below, max_size=4),
+        st.booleans(),
     ),
     max_leaves=5,
-)  # fmt: skip
+)
 CAUGHT = (Blunder, Refused, ExceptionGroup)
 
 

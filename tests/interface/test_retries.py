@@ -58,7 +58,7 @@ def test_answers_that_are_lost_do_no_harm() -> None:
         assert consumed(fleet)["tokens"] == 72
         assert nothing_is_open(fleet)
         events = Counter(recorded(fleet))
-        assert (events["budget-allocated"], events["hold-placed"], events["task-completed"]) == (1, 2, 1)
+        assert (events["budget-allocated"], events["hold-placed"], events["task-completed"]) == (2, 2, 1)
 
 
 def test_coroutines_send_again_in_the_same_way() -> None:
