@@ -2,20 +2,18 @@
 
     python -m tests.support.open_calls URL AGENTS
 
-Agents of an even number are threads, the others coroutines; each is below an agent of its own, and calls again and
-again, two calls at a time. Every other pair of them chose that what is open when it dies counts as used. The program
-says what was settled, and when each agent has a call open, until it is killed.
+Agents of an even number are threads, the others coroutines; each is below an agent of its own, has one call that does
+not end, and makes others, one after another. Every other two of them chose that what is open when the program dies
+counts as used. Of each call that was settled the program says the name, until it is killed.
 """
 
 import asyncio
-import contextlib
 import sys
 import threading
 from typing import Any
 
 from tallystick import Fleet
 from tallystick.config.loader import from_mapping
-from tallystick.interface.agents import Agent, AsyncAgent
 from tests.support.crash_reporter import CONFIG, say
 
 LEASE = 60
@@ -23,48 +21,45 @@ HELD = 100
 USED = 7
 
 
-def terms(number: int) -> Any:
+def terms(number: int, tokens: int) -> Any:
     """What an agent says of itself."""
-    return {"tokens": 10**5, "lease_seconds": LEASE, "on_crash": "spend" if number // 2 % 2 else "release"}
+    return {"tokens": tokens, "lease_seconds": LEASE, "on_crash": "spend" if number // 2 % 2 else "release"}
 
 
-def said(call: Any) -> None:
-    """The settlement of a call was answered."""
-    assert call.reply is not None
-    say(f"used {call.id}")
+def in_a_thread(fleet: Fleet, number: int) -> None:
+    with (
+        fleet.agent(f"lead-{number}", **terms(number, 10**9)) as lead,
+        lead.agent(f"sub-{number}", **terms(number, 10**8)) as agent,
+        agent.call(tokens=HELD),
+    ):
+        while True:
+            with agent.call(tokens=HELD) as call:
+                call.done(tokens=USED)
+            say(f"used {call.id}")
 
 
-def calls(agent: Agent, begun: threading.Barrier) -> None:
-    """A thread's calls; the first of them waits until all agents have one."""
-    while True:
-        with agent.call(tokens=HELD) as first, agent.call(tokens=HELD) as second:
-            with contextlib.suppress(threading.BrokenBarrierError):
-                begun.wait()
-            first.done(tokens=USED)
-            second.done(tokens=USED)
-        said(first)
-        said(second)
+async def in_a_coroutine(fleet: Fleet, number: int) -> None:
+    async with (
+        fleet.agent(f"lead-{number}", **terms(number, 10**9)) as lead,
+        lead.agent(f"sub-{number}", **terms(number, 10**8)) as agent,
+        agent.call(tokens=HELD),
+    ):
+        while True:
+            async with agent.call(tokens=HELD) as call:
+                call.done(tokens=USED)
+            say(f"used {call.id}")
 
 
-async def calls_async(agent: AsyncAgent, begun: threading.Barrier) -> None:
-    """A coroutine's calls."""
-    while True:
-        async with agent.call(tokens=HELD) as first, agent.call(tokens=HELD) as second:
-            with contextlib.suppress(threading.BrokenBarrierError):
-                await asyncio.to_thread(begun.wait)
-            first.done(tokens=USED)
-            second.done(tokens=USED)
-        said(first)
-        said(second)
+async def coroutines(fleet: Fleet, agents: int) -> None:
+    await asyncio.gather(*(in_a_coroutine(fleet, number) for number in range(1, agents, 2)))
 
 
-def thread(fleet: Fleet, number: int, begun: threading.Barrier) -> None:
-    with fleet.agent(f"lead-{number}", **terms(number)) as lead:
-        with lead.agent(f"sub-{number}", **{**terms(number), "tokens": 10**4}) as agent:
-            calls(agent, begun)
+def main(url: str, agents: int) -> None:
+    fleet = Fleet.open(url, from_mapping(CONFIG), notify=False)
+    for number in range(0, agents, 2):
+        threading.Thread(target=in_a_thread, args=(fleet, number), daemon=True).start()
+    asyncio.run(coroutines(fleet, agents))
 
 
-async def coroutine(fleet: Fleet, number: int, begun: threading.Barrier) -> None:
-    async with fleet.agent(f"lead-{number}", **terms(number)) as lead:
-        async with lead.agent(f"sub-{number}", **{**terms(number), "tokens": 10**4}) as agent:
-            await calls_async(agent, begun)
+if __name__ == "__main__":
+    main(sys.argv[1], int(sys.argv[2]))
