@@ -107,7 +107,7 @@ class Allocator:
     def due_at(self) -> dt.datetime | None:
         """When `wake` is to be called next."""
         # Windows of limits roll on also where nothing runs.
-        waits = self._index.tasks.running or self._index.ledger.rules.limits
+        waits = self._index.tasks.running or self._index.ledger.limits.states
         retry = self._retry_at if waits else None
         moments = (self._overdue.first(), self._waits.first(), self._look_at, retry)
         return min((at for at in moments if at is not None), default=None)
@@ -222,7 +222,7 @@ class Allocator:
         while len(index.queue) and not index.slots.full:
             first = pick(index.queue, index.slots, index.moment(now), index.may_start, index.claims)
             if first is None:
-                waits = index.blocked or index.waits_for_cost() or index.ledger.rules.limits
+                waits = index.blocked or index.waits_for_cost() or index.ledger.limits.states
                 self._retry_at = later(now, TRY_AGAIN) if waits else None
                 break
             self._start(first, None, now)

@@ -18,7 +18,16 @@ from tallystick.events import catalog as e
 from tallystick.events import messages as c
 from tallystick.events.decide.amounts import wait_ms
 from tallystick.events.decide.turn import Waited
-from tallystick.events.decide.waiting import ENDS, Key, brought_back, in_the_way, in_words, is_to_wait_for, taken_from
+from tallystick.events.decide.waiting import (
+    ENDS,
+    Key,
+    brought_back,
+    in_the_way,
+    in_words,
+    is_to_wait_for,
+    taken_from,
+    tried,
+)
 from tallystick.events.log.codec import is_same
 from tallystick.events.messages.replies import Refusal, Reply
 from tallystick.events.state.calendar import NEVER, later
@@ -195,18 +204,21 @@ class HoldWaits:
 
     def _what_keeps(self, waiting: _Waiting, now: dt.datetime) -> tuple[Key, dt.datetime | None] | None:
         """What one waits for, and when it will have room; None where it can be decided now."""
-        answer = self._core.try_out(waiting.command, waiting.by, now)
-        if isinstance(answer, Refusal):
-            if not is_to_wait_for(answer):
-                return None
-            seconds = answer.numbers["retry_after_seconds"]
-            at = None if seconds is None else later(now, max(_MILLISECOND, dt.timedelta(seconds=seconds)))
-            return in_the_way(self._ledger, waiting.command, answer), at
+        answer = tried(self._ledger, waiting.command, now, waiting.by)
+        if isinstance(answer, Refusal) and not is_to_wait_for(answer):
+            return None
         if self._queues:
+            # When there will be room for it is not asked, as long as others come before.
             for key in taken_from(self._ledger, waiting.command):
                 queue = self._queues.get(key)
                 if queue and queue[0][0] < waiting.rank:
                     return key, None
+        if isinstance(answer, Refusal):
+            answer = self._core.try_out(waiting.command, waiting.by, now)
+        if isinstance(answer, Refusal):
+            seconds = answer.numbers["retry_after_seconds"]
+            at = None if seconds is None else later(now, max(_MILLISECOND, dt.timedelta(seconds=seconds)))
+            return in_the_way(self._ledger, waiting.command, answer), at
         return None
 
     def _try(self, key: Key, now: dt.datetime) -> None:

@@ -15,6 +15,8 @@ from tallystick.config.amounts import AMOUNT_MAX, NANOS_PER_DOLLAR
 Priority = Literal["critical", "high", "normal", "low"]
 
 NAME_MAX: Final = 128
+LABELS_MAX: Final = 16
+"""So many free labels at most."""
 _NUMBER_MAX: Final = AMOUNT_MAX // NANOS_PER_DOLLAR
 _DIGITS_MAX: Final = 28
 

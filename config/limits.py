@@ -2,13 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
-from typing import Final, Literal
+from typing import ClassVar, Final, Literal
 
 import msgspec
 
 from tallystick.config.amounts import COST, at_edge, exact_units
 from tallystick.config.errors import KeyPath, Unfit, nearest
-from tallystick.config.kinds import Count, Dollars, Name, Percent, PositiveSeconds, Seconds
+from tallystick.config.kinds import LABELS_MAX, Count, Dollars, Hours, Name, Percent, PositiveSeconds, Seconds
 from tallystick.config.section import Section
 
 SCOPES: Final = ("fleet", "account", "agent_type", "product", "workflow", "model", "provider")
@@ -22,6 +22,8 @@ PRODUCT_DAILY: Final = "product-daily:"
 """Before the name of a product: the limit that its ``token_budget_daily`` is short for."""
 LIMITS_MAX: Final = 10_000
 COUNTERS_MAX: Final = 100_000
+ACCOUNT_LIMITS_MAX: Final = 8
+"""So many limits may one account have, and so many accounts with limits may be nested."""
 _LENGTH_MAX_MS: Final = 366 * 24 * 3_600_000
 _LENGTH_MIN_MS: Final = 1_000
 _MS: Final = {"seconds": 1_000, "minutes": 60_000, "hours": 3_600_000, "days": 86_400_000}
@@ -29,7 +31,7 @@ _MS: Final = {"seconds": 1_000, "minutes": 60_000, "hours": 3_600_000, "days": 8
 Calendar = Literal["total", "hour", "day", "week", "month"]
 
 
-class Lasting(Section, frozen=True, rename={"opens": "from"}):
+class Lasting(Section, frozen=True, omit_defaults=True, rename={"opens": "from"}):
     """A window of a fixed length: one of the four says how long. It rolls, or opens at the first use."""
 
     seconds: PositiveSeconds | None = None
@@ -59,7 +61,7 @@ class Lasting(Section, frozen=True, rename={"opens": "from"}):
         return f"{format(number.normalize(), 'f')} {name if number != 1 else name[:-1]} {rolls}"
 
 
-class LimitMax(Section, frozen=True):
+class LimitMax(Section, frozen=True, omit_defaults=True):
     """The most of each measure; None is no limit."""
 
     tokens: Count | None = None
@@ -91,20 +93,92 @@ class Limit(Section, frozen=True):
 
     def __post_init__(self) -> None:
         _check_scope(self.per, ("per",), (*SCOPES, "label:NAME"))
-        for key, values in self.match.items():
-            _check_scope(key, ("match",), (*SCOPES[1:], "label:NAME"))
-            if not values:
-                raise Unfit({("match", key): "a value, or a list of one or more"})
-        if self.window is None and self.max.units[:-1] != (None,) * 6:
-            words = "total, hour, day, week, month, or a length such as {hours: 5}, for all but max.concurrent"
-            raise Unfit({("window",): words})
+        _check_counted(self)
 
     @property
     def alerts(self) -> Sequence[Decimal]:
-        """The percentages at which operators are alerted, rising: 80 and 100, and for what only waits none."""
-        if self.alert_at_percent is None:
-            return () if self.then == "wait" else (Decimal(80), Decimal(100))
-        return sorted(set(self.alert_at_percent))
+        """The percentages at which operators are alerted, rising."""
+        return _alerts(self)
+
+
+class AccountLimit(Section, frozen=True, omit_defaults=True):
+    """Within ``window``, an account and all below it use at most ``max`` of what matches."""
+
+    per: ClassVar[str] = "account"
+    max: LimitMax
+    match: Mapping[Name, Name | tuple[Name, ...]] = msgspec.field(default_factory=dict)
+    window: Calendar | Lasting | None = None
+    alert_at_percent: tuple[Percent, ...] | None = None
+    then: Literal["stop", "refuse", "wait", "warn"] = "stop"
+
+    def __post_init__(self) -> None:
+        _check_counted(self)
+
+    @property
+    def alerts(self) -> Sequence[Decimal]:
+        """The percentages at which operators are alerted, rising."""
+        return _alerts(self)
+
+
+class AccountLimits(Section, frozen=True):
+    """The limits of one account, as a message names them."""
+
+    limits: tuple[AccountLimit, ...] = ()
+
+    def __post_init__(self) -> None:
+        check_account_limits(self.limits)
+
+
+class AutoAccounts(Section, frozen=True):
+    """Accounts that open by themselves: below which account, under which limits, and how many at most."""
+
+    parent: Name | None = None
+    limits: tuple[AccountLimit, ...] = ()
+    labels: Mapping[Name, Name] = msgspec.field(default_factory=dict)
+    max: Count = 10_000
+    idle_release_hours: Hours = Decimal(24)
+
+    def __post_init__(self) -> None:
+        check_account_limits(self.limits)
+        if len(self.labels) > LABELS_MAX:
+            raise Unfit({("labels",): f"at most {LABELS_MAX} labels"})
+
+
+class Accounts(Section, frozen=True):
+    """How accounts come to be; ``auto`` null: each is opened by a message."""
+
+    auto: AutoAccounts | None = None
+
+
+def _alerts(limit: Limit | AccountLimit) -> Sequence[Decimal]:
+    """80 and 100 where nothing is said, and for what only waits none."""
+    if limit.alert_at_percent is None:
+        return () if limit.then == "wait" else (Decimal(80), Decimal(100))
+    return sorted(set(limit.alert_at_percent))
+
+
+def _check_counted(limit: Limit | AccountLimit) -> None:
+    for key, values in limit.match.items():
+        _check_scope(key, ("match",), (*SCOPES[1:], "label:NAME"))
+        if not values:
+            raise Unfit({("match", key): "a value, or a list of one or more"})
+    if limit.window is None and limit.max.units[:-1] != (None,) * 6:
+        words = "total, hour, day, week, month, or a length such as {hours: 5}, for all but max.concurrent"
+        raise Unfit({("window",): words})
+
+
+def check_account_limits(limits: Sequence[AccountLimit]) -> None:
+    """Each bounds something, and they are few enough to be looked at in each message of an account."""
+    if len(limits) > ACCOUNT_LIMITS_MAX:
+        raise Unfit({("limits",): f"at most {ACCOUNT_LIMITS_MAX} limits"})
+    for number, limit in enumerate(limits):
+        _check_bounds_something(number, limit)
+
+
+def _check_bounds_something(number: int, limit: Limit | AccountLimit) -> None:
+    if all(units is None for units in limit.max.units):
+        words = f"a number for one or more of {', '.join(MEASURES)}"
+        raise Unfit({("limits", number, "max", name): words for name in MEASURES})
 
 
 def _check_scope(found: str, key: KeyPath, allowed: Sequence[str]) -> None:
@@ -121,9 +195,7 @@ def check_limits(limits: Sequence[Limit]) -> None:
     """Each bounds something under a name of its own."""
     seen: set[str] = set()
     for number, limit in enumerate(limits):
-        if all(units is None for units in limit.max.units):
-            words = f"a number for one or more of {', '.join(MEASURES)}"
-            raise Unfit({("limits", number, "max", name): words for name in MEASURES})
+        _check_bounds_something(number, limit)
         if limit.name == DAILY or limit.name.startswith(PRODUCT_DAILY) or "/" in limit.name:
             words = f"a name without '/', other than {DAILY} and {PRODUCT_DAILY}…, which are taken"
             raise Unfit({("limits", number, "name"): words})

@@ -1,6 +1,6 @@
 """Finds resource-limits.yml, reads it over the defaults, and writes a configuration as the log keeps it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
@@ -11,6 +11,7 @@ import msgspec
 from tallystick.config.building import Builder, Knows, known_nowhere
 from tallystick.config.errors import ConfigError, KeyPath
 from tallystick.config.grammar import ALWAYS
+from tallystick.config.limits import AccountLimit, AccountLimits
 from tallystick.config.settings import AutoModelSelection, Config, DailyLimits, MaxConcurrent, TotalBudget
 from tallystick.config.source import Source, check_size, read
 
@@ -115,6 +116,16 @@ def named(config: Config) -> dict[str, Any]:
     return to_mapping(config) if said is None else said
 
 
+def account_limits(written: Sequence[Any]) -> tuple[AccountLimit, ...]:
+    """The limits of one account, as a message writes them.
+
+    Raises:
+        ConfigError: a limit says something that is not allowed; there is a key path, but no line.
+    """
+    source = Source(None, {"limits": list(written)})
+    return Builder(source).build(AccountLimits, None).limits
+
+
 def restore(mapping: Mapping[str, Any]) -> Config:
     """The configuration that ``to_mapping`` wrote, for the log: what was in force then, whatever the defaults are now.
 
@@ -138,7 +149,7 @@ def to_mapping(config: Config) -> dict[str, Any]:
     return {key: value for key, value in written.items() if key not in _LATER or value != default[key]}
 
 
-_LATER: Final = frozenset({"limits", "limits_counters_max"})
+_LATER: Final = frozenset({"accounts", "limits", "limits_counters_max"})
 
 
 def _written(config: Config) -> dict[str, Any]:

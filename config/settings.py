@@ -39,7 +39,7 @@ from tallystick.config.kinds import (
     Weight,
     WindowMinutes,
 )
-from tallystick.config.limits import COUNTERS_MAX, Limit, check_limits
+from tallystick.config.limits import COUNTERS_MAX, Accounts, Limit, check_limits
 from tallystick.config.names import FLEET_NAMES, TASK_NAMES, numbers_in
 from tallystick.config.section import Section, check_rising
 
@@ -302,6 +302,7 @@ class Config(Section, frozen=True, dict=True):
     daily_limits: DailyLimits = DailyLimits()
     limits: tuple[Limit, ...] = ()
     limits_counters_max: Positive = COUNTERS_MAX
+    accounts: Accounts = Accounts()
     auto_model_selection: AutoModelSelection = AutoModelSelection()
     models: Mapping[Name, Model] = msgspec.field(
         default_factory=lambda: {

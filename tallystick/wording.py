@@ -9,6 +9,7 @@ from decimal import Decimal
 from typing import Final
 
 from tallystick.config.amounts import COST, NANOS_PER_DOLLAR, TIME, Triple, at_edge, cents, dollars, seconds
+from tallystick.config.limits import MEASURES, AccountLimit, shown
 from tallystick.events.messages.task_replies import shown_minutes
 
 NONE: Final = "–"
@@ -156,3 +157,13 @@ def markdown_text(text: str) -> str:
     """Text of others on one line and without meaning to Markdown."""
     plain = "".join(letter if letter.isprintable() else " " for letter in text)
     return "".join(f"\\{letter}" if letter in _MARKDOWN else letter for letter in plain)
+
+
+def text_of_limit(limit: AccountLimit) -> str:
+    """A limit of an account in words: "at most 5.00 cost_usd (month)"."""
+    units = zip(MEASURES, limit.max.units, strict=True)
+    most = ", ".join(f"{shown(m, n)} {name}" for m, (name, n) in enumerate(units) if n is not None)
+    listed = {key: (value,) if isinstance(value, str) else value for key, value in limit.match.items()}
+    match = "".join(f", {key} {' or '.join(values)}" for key, values in listed.items())
+    then = "" if limit.then == "stop" else f", {limit.then}"
+    return f"at most {most} ({limit.window or 'total'}{match}{then})"

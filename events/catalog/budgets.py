@@ -3,8 +3,11 @@
 import datetime as dt
 from typing import ClassVar, Literal
 
+import msgspec
+
 from tallystick.config.amounts import Amounts
 from tallystick.config.kinds import Priority
+from tallystick.config.limits import AccountLimit
 from tallystick.events.catalog.event import Event, Kind
 
 Strategy = Literal["idle", "demand", "priority"]
@@ -30,6 +33,12 @@ class BudgetAllocated(Event, kw_only=True, tag="budget-allocated.v1"):
     """What others may cover for it at most; no bound in a dimension that is left out."""
     lease_ms: int = 0
     labels: dict[str, str] | None = None
+    limits: tuple[AccountLimit, ...] = ()
+    """Its own limits, which are named ``agent/1``, and so on."""
+    limit_windows: dict[str, dt.datetime] = msgspec.field(default_factory=dict)
+    """When calendar windows end that begin because its limits are the first to count in them."""
+    auto: bool = False
+    """No message asked for it: it opened at its first report or hold (``accounts.auto``)."""
 
 
 class BudgetDrawn(Event, kw_only=True, tag="budget-drawn.v1"):

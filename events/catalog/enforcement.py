@@ -18,6 +18,8 @@ class LevelChanged(Event, kw_only=True, tag="level-changed.v1"):
     level: str
     percentage: float
     dimension: str
+    limit_name: str | None = None
+    """Of an account without a carve-out: which of its limits; ``dimension`` is a measure of that."""
 
 
 class AgentThrottled(Event, kw_only=True, tag="agent-throttled.v1"):

@@ -5,6 +5,7 @@ from decimal import Decimal
 from tallystick.config.amounts import (
     DIMENSIONS,
     EDGE_NAMES,
+    NOTHING,
     Amounts,
     Budget,
     InvalidAmount,
@@ -12,21 +13,25 @@ from tallystick.config.amounts import (
     at_edge,
     split_exactly,
 )
+from tallystick.config.errors import ConfigError
 from tallystick.config.kinds import Priority
+from tallystick.config.limits import ACCOUNT_LIMITS_MAX, AccountLimit
+from tallystick.config.loader import account_limits
 from tallystick.events import catalog as e
 from tallystick.events import messages as c
 from tallystick.events.decide.amounts import not_empty, span_ms
 from tallystick.events.decide.answers import allocation
 from tallystick.events.decide.cover import settle_cover
 from tallystick.events.decide.daily_limits import no_new_accounts
-from tallystick.events.decide.levels import STOP, enforced, relevel, relevel_above, restore_more, stop_of, stopped_by
+from tallystick.events.decide.levels import STOP, enforced, relevel, relevel_above, restore_more, stopped_by
+from tallystick.events.decide.limit_windows import windows_opened
+from tallystick.events.decide.openings import is_stopped, is_taken, nested
 from tallystick.events.decide.pool import lacking, open_reserve_for, over_pool_share
 from tallystick.events.decide.refusals import unknown_agent
 from tallystick.events.decide.spelling import bad_name, first_misspelling, free_labels
 from tallystick.events.decide.turn import Turn
 from tallystick.events.messages.replies import Allocation, Allocations, Refusal, Share, shown
 from tallystick.events.state.accounts import Account
-from tallystick.events.state.ledger import Ledger
 from tallystick.events.state.money import ZERO
 
 
@@ -37,8 +42,11 @@ def allocate_budget(turn: Turn, command: c.AllocateBudget) -> Allocation | Refus
         InvalidAmount: a malformed or empty budget, or a lease that is not positive.
     """
     ledger = turn.ledger
+    limits = _limits(command)
+    if isinstance(limits, Refusal):
+        return limits
     # A budget of zero is a limit: nothing may be used.
-    budget = not_empty(command.budget, "budget", may_be_zero=True)
+    budget = NOTHING if command.budget is None else not_empty(command.budget, "budget", may_be_zero=True)
     overdraft_max = _overdraft_max(command, budget)
     lease_ms = 0 if command.lease_seconds is None else span_ms(command.lease_seconds, "lease_seconds")
     refusal = bad_name(ledger, command.agent, "agent") or first_misspelling(ledger, _labels(command))
@@ -50,7 +58,10 @@ def allocate_budget(turn: Turn, command: c.AllocateBudget) -> Allocation | Refus
         if named is None:
             return Refusal("unknown_parent", f"no account is open for {command.parent}", {"parent": command.parent})
         parent = named
-    taken = _is_taken(ledger, command.agent) or _is_stopped(ledger, command.agent, command.product)
+    refusal = _too_deep(parent) if limits else None
+    if refusal is not None:
+        return refusal
+    taken = is_taken(ledger, command.agent) or is_stopped(ledger, command.agent, command.product)
     if taken is not None:
         return taken
     refusal = no_new_accounts(ledger)
@@ -76,9 +87,31 @@ def allocate_budget(turn: Turn, command: c.AllocateBudget) -> Allocation | Refus
             overdraft_max=overdraft_max,
             lease_ms=lease_ms,
             labels=command.labels or None,
+            limits=limits,
+            limit_windows=windows_opened(ledger, limits, turn.now),
         ),
     )
     return allocation(ledger, account)
+
+
+def _limits(command: c.AllocateBudget) -> tuple[AccountLimit, ...] | Refusal:
+    """The limits that an account shall have; a refusal where one is malformed, or there is neither one nor a budget."""
+    try:
+        limits = account_limits(command.limits or ())
+    except ConfigError as error:
+        return Refusal("invalid_message", str(error))
+    if command.budget is None and not limits:
+        return Refusal("invalid_message", "AllocateBudget: found neither budget nor limits, allowed is one or both")
+    return limits
+
+
+def _too_deep(parent: Account) -> Refusal | None:
+    """Why an account with limits may not be opened below another: too many above it have limits."""
+    above = nested(parent)
+    if above < ACCOUNT_LIMITS_MAX:
+        return None
+    text = f"parent: {above} accounts with limits are at or above {parent.id}, allowed are {ACCOUNT_LIMITS_MAX} nested"
+    return Refusal("too_deep", text, {"parent": parent.id, "found": above + 1, "allowed": ACCOUNT_LIMITS_MAX})
 
 
 def _overdraft_max(command: c.AllocateBudget, budget: Triple) -> Amounts | None:
@@ -162,7 +195,7 @@ def _allocate_split(
         if refusal is not None:
             return refusal
     for agent in weights:
-        taken = _is_taken(ledger, agent) or _is_stopped(ledger, agent)
+        taken = is_taken(ledger, agent) or is_stopped(ledger, agent)
         if taken is not None:
             return taken
     critical = priorities is not None and all(priority == "critical" for priority in priorities.values())
@@ -193,8 +226,8 @@ def allocate_from_pool(turn: Turn, command: c.AllocateFromPool) -> Allocation | 
     account = ledger.accounts.get(command.agent)
     if account is not None:
         return draw(turn, account, wanted, "request", borrowed=False)
-    refusal = bad_name(ledger, command.agent, "agent") or _is_taken(ledger, command.agent)
-    refusal = refusal or _is_stopped(ledger, command.agent)
+    refusal = bad_name(ledger, command.agent, "agent") or is_taken(ledger, command.agent)
+    refusal = refusal or is_stopped(ledger, command.agent)
     if refusal is None:
         refusal = no_new_accounts(ledger) or over_pool_share(ledger, ZERO, wanted)
     if refusal is not None:
@@ -259,28 +292,3 @@ def open_account(turn: Turn, event: e.BudgetAllocated) -> Account:
     account = turn.ledger.accounts[event.agent]
     relevel_above(turn, account)
     return account
-
-
-def _is_stopped(ledger: Ledger, agent: str, product: str | None = None) -> Refusal | None:
-    """Why no account can be opened under an id: it was stopped, or works for a product that is paused, or did so."""
-    reason = stop_of(ledger, agent)
-    if reason is not None:
-        text = f"{agent} was stopped: {reason}; Resume lets it go on"
-        return Refusal("agent_stopped", text, {"agent": agent, "decided_by": "stop"})
-    closed = ledger.released.get(agent)
-    for name in (product, None if closed is None else closed.budget_product):
-        if name is not None and name in ledger.rules.paused_products:
-            text = f"{agent} works for {name}, which is paused"
-            return Refusal("agent_stopped", text, {"agent": agent, "product": name, "decided_by": "product_pause"})
-    return None
-
-
-def _is_taken(ledger: Ledger, agent: str) -> Refusal | None:
-    """Why no account can be opened under a name: it has one, or is a task's, which gets one when it starts."""
-    if agent in ledger.accounts:
-        text = f"{agent} has an open account: use BorrowFromPool for more"
-        return Refusal("already_allocated", text, {"agent": agent})
-    if ledger.tasks.is_open(agent):
-        text = f"{agent} is a task that waits, and gets an account when it starts"
-        return Refusal("already_submitted", text, {"task": agent})
-    return None

@@ -13,13 +13,13 @@ from tallystick.events.decide.levels import (
     cheaper_model,
     enforced,
     enforced_late,
-    percentage,
     under_limits,
     wait_left_ms,
 )
-from tallystick.events.decide.limit_readings import matches, near
+from tallystick.events.decide.limit_readings import has_limits, matches, near
 from tallystick.events.decide.limits import passed
 from tallystick.events.decide.obstacles import obstacles_of
+from tallystick.events.decide.own_limits import level_now, percentage, remaining
 from tallystick.events.decide.subtree import Memory, subtree
 from tallystick.events.decide.turn import Turn
 from tallystick.events.messages.replies import (
@@ -51,7 +51,7 @@ def allocation(ledger: Ledger, account: Account) -> Allocation:
     return Allocation(
         account.id,
         shown(account.allocated),
-        shown(account.remaining_all()),
+        shown(remaining(ledger, account)),
         shown(ledger.pool),
         lease_end(ledger, account),
     )
@@ -75,13 +75,13 @@ def enforcement(
     closed: Closed | None = None,
     limited: list[Match] | None = None,
 ) -> Enforcement:
-    """The reply that lets an agent go on without another question. ``ratio`` is the account's (see `Account.ratio`).
+    """The reply that lets an agent go on without another question. ``ratio`` is the account's (see `own_limits`).
 
     ``closed``: without an account, the released one that the answer is about. ``limited``: the limits that the report
     counts in; None: those that the account's next operation would count in.
     """
     ledger = turn.ledger
-    if limited is None and ledger.rules.limits:
+    if limited is None and has_limits(ledger, account):
         found = [] if account is None else matches(ledger, subject_of(ledger, account, account.model), turn.now)
         limited = near(ledger, found)
     if account is None:
@@ -110,12 +110,12 @@ def enforcement(
     return Enforcement(
         agent,
         round(ratio, 6),
-        e.LEVELS[account.level],
+        e.LEVELS[level_now(ledger, account)],
         e.ACTIONS[action],
         float(measure.rate) if slowed else 1.0,
         seconds(max(wait_ms, wait_left_ms(turn, account, measure))) if slowed else 0,
         measure.decided_by,
-        shown(account.remaining_all()),
+        shown(remaining(ledger, account)),
         cheaper_model(ledger, account.model) if action == DEGRADE else None,
         warnings=warnings,
         obstacles=in_the_way,
@@ -163,7 +163,7 @@ def status(turn: Turn, account: Account, memory: Memory | None = None) -> Budget
     """
     ledger = turn.ledger
     measure, under = enforced(ledger, account), None
-    if ledger.rules.limits:
+    if has_limits(ledger, account):
         under = near(ledger, matches(ledger, subject_of(ledger, account, account.model), turn.now))
         measure = copy(measure)
         under_limits(measure, passed(turn, under))
@@ -183,9 +183,9 @@ def status(turn: Turn, account: Account, memory: Memory | None = None) -> Budget
         held=shown(limited(limits, account.held)),
         borrowed=shown(limited(limits, account.borrowed)),
         overrun=shown(limited(limits, overrun)),
-        remaining=shown(account.remaining_all()),
-        percentage=percentage(account),
-        status=e.LEVELS[account.level],
+        remaining=shown(remaining(ledger, account)),
+        percentage=percentage(ledger, account),
+        status=e.LEVELS[level_now(ledger, account)],
         action=e.ACTIONS[measure.action],
         decided_by=measure.decided_by,
         throttle_rate=float(measure.rate),

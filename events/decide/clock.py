@@ -26,6 +26,7 @@ def pass_time(ledger: Ledger, now: dt.datetime) -> list[e.Event]:
             leases.end_agent_lease(turn, ledger.leases.first())
         elif ledger.day.ends_at == due:
             daily_limits.begin_day(turn)
+            limit_windows.level_owners(turn, ("day",))
         elif ledger.limits.due == due:
             limit_windows.begin_windows(turn)
         else:

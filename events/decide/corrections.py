@@ -11,7 +11,7 @@ from tallystick.events.decide.breaker import close_breaker, holds
 from tallystick.events.decide.corrected_usage import corrected
 from tallystick.events.decide.cover import cover, settle_cover
 from tallystick.events.decide.fleet_response import respond
-from tallystick.events.decide.levels import relevel, relevel_above
+from tallystick.events.decide.levels import relevel, relevel_above, relevel_under
 from tallystick.events.decide.limits import record_lines, touched_by_use
 from tallystick.events.decide.overdraft import note_overdrafts
 from tallystick.events.decide.turn import Turn
@@ -144,6 +144,7 @@ def book_correction(turn: Turn, pays: Paid, event: e.UsageCorrected) -> None:
     turn.record(event)
     note_overdrafts(turn)
     record_lines(turn, touched_by_use(turn.ledger))
+    relevel_under(turn, payer)
     settle_cover(turn, payer)
     settle_cover(turn, root)
     if payer is not root:

@@ -18,15 +18,17 @@ from tallystick.events import messages as c
 from tallystick.events.decide import pricing
 from tallystick.events.decide.amounts import not_empty, span_ms, wait_ms
 from tallystick.events.decide.answers import held_reply, stamp
+from tallystick.events.decide.auto_accounts import open_by_itself, unopened
 from tallystick.events.decide.cover import settle_covers
 from tallystick.events.decide.first_estimate import first_estimate
 from tallystick.events.decide.fleet_response import respond
 from tallystick.events.decide.last_call import USED, kept_free
-from tallystick.events.decide.levels import enforced, relevel_above_all
-from tallystick.events.decide.limit_readings import near
+from tallystick.events.decide.levels import enforced, relevel_above_all, relevel_under
+from tallystick.events.decide.limit_readings import has_limits, near
 from tallystick.events.decide.limits import over_limit, over_limit_more, record_lines
 from tallystick.events.decide.obstacles import refused_to_run
-from tallystick.events.decide.refusals import already_settled, hold_ended, unknown_agent, unknown_hold
+from tallystick.events.decide.own_limits import remaining
+from tallystick.events.decide.refusals import already_settled, hold_ended, unknown_hold
 from tallystick.events.decide.spelling import is_renamed, legible, notes_misspelled
 from tallystick.events.decide.spent_holds import replace_spent, spend_hold
 from tallystick.events.decide.turn import Turn
@@ -70,9 +72,9 @@ def reserve(turn: Turn, command: c.Reserve) -> Held | Refusal:
     malformed = notes_misspelled(ledger, command)
     if malformed is not None:
         return malformed
-    account = ledger.accounts.get(command.agent)
-    if account is None:
-        return unknown_agent(ledger, command.agent)
+    account = ledger.accounts.get(command.agent) or unopened(turn, command.agent)
+    if isinstance(account, Refusal):
+        return account
     # Ids are remembered for a time and in a number that are limited; a hold may outlive the memory of its id.
     if turn.id in ledger.holds or turn.id in ledger.ended_holds:
         return Refusal("idempotency_conflict", f"there is or was a hold with the id {turn.id}", {"hold": turn.id})
@@ -88,6 +90,8 @@ def reserve(turn: Turn, command: c.Reserve) -> Held | Refusal:
         answer.estimated_by = estimated_by
         return answer
     # Nothing can fail after this line.
+    if account.id not in ledger.accounts:
+        account = open_by_itself(turn, account)
     turn.record(
         e.HoldPlaced(
             hold=turn.id,
@@ -105,17 +109,23 @@ def reserve(turn: Turn, command: c.Reserve) -> Held | Refusal:
             estimated_by=estimated_by,
             waited_since=None if turn.waited is None else turn.waited.since,
             **noted(command),
-            **(_counted(command, priced) if ledger.rules.limits else {}),
+            **(_counted(command, priced) if has_limits(ledger, account) else {}),
         )
     )
-    touched = ledger.limits.touched
-    respond(turn)
-    if ledger.rules.limits:
-        record_lines(turn, near(ledger, touched))
+    _follow(turn, account)
     answer = held_reply(ledger.holds[turn.id])
     answer.unpriced, answer.base_tier, answer.estimated_by = priced.unpriced, priced.base_tier, estimated_by
     answer.waited_since = None if turn.waited is None else stamp(turn.waited.since)
     return answer
+
+
+def _follow(turn: Turn, account: Account) -> None:
+    """What a hold that was placed brings with it: actions, alerts of limits and levels."""
+    touched = turn.ledger.limits.touched
+    respond(turn)
+    if has_limits(turn.ledger, account):
+        record_lines(turn, near(turn.ledger, touched))
+        relevel_under(turn, account)
 
 
 def _wait_over(behind: str) -> Refusal:
@@ -285,7 +295,7 @@ def cancel_hold(turn: Turn, command: c.CancelHold) -> HoldGone | Refusal:
     # Nothing can fail after this line.
     account = hold.account
     end_hold(turn, hold, "cancelled", **noted(command))
-    return HoldGone(hold.id, account.id, shown(account.remaining_all()))
+    return HoldGone(hold.id, account.id, shown(remaining(turn.ledger, account)))
 
 
 def end_hold(turn: Turn, hold: Hold, how: "e.EndOfHold", **notes: Any) -> None:
@@ -317,6 +327,8 @@ def expire_holds(turn: Turn, until: dt.datetime) -> None:
 def _given_back(turn: Turn, accounts: list[Account]) -> None:
     settle_covers(turn, accounts)
     relevel_above_all(turn, accounts)
+    for account in dict.fromkeys(accounts):
+        relevel_under(turn, account)
     respond(turn)
 
 

@@ -12,7 +12,7 @@ from tallystick.events.decide.alerts import alert
 from tallystick.events.decide.answers import enforcement
 from tallystick.events.decide.dependents import cancel_dependents
 from tallystick.events.decide.fleet_response import respond
-from tallystick.events.decide.levels import MILLISECOND, STOP
+from tallystick.events.decide.levels import STOP
 from tallystick.events.decide.refusals import unknown_task
 from tallystick.events.decide.release import close_account, close_below, settle_above
 from tallystick.events.decide.turn import Turn
@@ -129,6 +129,6 @@ def lose_leases(turn: Turn, until: dt.datetime) -> None:
 
 def end_agent_lease(turn: Turn, account: Account) -> None:
     """No message came by an account, or from below it, in the time of its lease: it is released with all below it."""
-    heard_at = turn.ledger.leases.ends_at(account) - account.lease_ms * MILLISECOND
+    heard_at = turn.ledger.leases.heard_at(account)
     turn.record(e.AgentLeaseEnded(agent=account.id, lease_ms=account.lease_ms, heard_at=heard_at))
     close_account(turn, account, fell_silent=True)

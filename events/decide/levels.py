@@ -10,10 +10,12 @@ from decimal import Decimal
 from functools import cache
 
 from tallystick.config.amounts import DIMENSIONS, EDGE_NAMES, Amounts
+from tallystick.config.limits import MEASURES
 from tallystick.events import catalog as e
 from tallystick.events.decide.alerts import alert
 from tallystick.events.decide.cover import settle_cover
 from tallystick.events.decide.limits import Passed
+from tallystick.events.decide.own_limits import is_by_limits, own_level, percentage
 from tallystick.events.decide.turn import Turn
 from tallystick.events.state.accounts import Account, Closed
 from tallystick.events.state.calendar import later
@@ -25,31 +27,46 @@ NORMAL_SPEED = Decimal(1)
 NO_SPEED = Decimal(0)
 WAIT_MAX_MS = 60_000
 MILLISECOND = dt.timedelta(milliseconds=1)
-_OWN = ("tokens", "time", "dollars")
+_OWN = {"tokens": "tokens", "time_seconds": "time", "cost_usd": "dollars"}
 
 # --- an account's own level ------------------------------------------------------------------------------------------
 
 
-def percentage(account: Account) -> float:
-    """The largest of consumed / allocated over the limited dimensions, to 6 places; for replies and display."""
-    return round(account.ratio(), 6)
-
-
-def level_of(ledger: Ledger, account: Account) -> tuple[int, int]:
-    """The level that the exact ratios call for, and the dimension that does."""
+def level_of(ledger: Ledger, account: Account) -> tuple[int, str, str | None]:
+    """The level that the exact ratios call for, the dimension that does, and of an account without a carve-out the
+    limit of which that is a measure.
+    """
+    if is_by_limits(account):
+        called_for = own_level(ledger, account)
+        rule = called_for.rule
+        return called_for.level, MEASURES[called_for.measure], None if rule is None else rule.name
     level, dimension = 0, 0
     for d in DIMENSIONS:
         if account.allocated[d] is not None:
             own = ledger.rules.level_of(account.consumed(d), account.base(d))
             if own > level:
                 level, dimension = own, d
-    return level, dimension
+    return level, EDGE_NAMES[dimension], None
 
 
 def relevel(turn: Turn, account: Account, own_usage: bool = False) -> None:
     """Record the level that an account has come to, and what follows from black, entered or left."""
     _relevel_one(turn, account, own_usage)
     _relevel_moved(turn)
+
+
+def relevel_owners(turn: Turn, owners: Iterable[Account]) -> None:
+    """Limits of accounts count otherwise than before: of accounts without a carve-out, the levels may follow."""
+    for owner in owners:
+        if owner.carves_nothing:
+            _relevel_one(turn, owner)
+
+
+def relevel_under(turn: Turn, account: Account) -> None:
+    """An account has used something, or has taken it back: `relevel_owners` of the limits that it is under."""
+    if account.caps:
+        owners = dict.fromkeys(rule.owner or "" for rule in account.caps)
+        relevel_owners(turn, (turn.ledger.accounts[owner] for owner in owners))
 
 
 def relevel_above(turn: Turn, account: Account) -> None:
@@ -95,7 +112,7 @@ def _relevel_one(turn: Turn, account: Account, own_usage: bool = False) -> None:
     ledger = turn.ledger
     if account is ledger.root:
         return
-    level, d = level_of(ledger, account)
+    level, dimension, limit = level_of(ledger, account)
     before = account.level
     if level == before:
         return
@@ -104,12 +121,16 @@ def _relevel_one(turn: Turn, account: Account, own_usage: bool = False) -> None:
             agent=account.id,
             before=e.LEVELS[before],
             level=e.LEVELS[level],
-            percentage=percentage(account),
-            dimension=EDGE_NAMES[d],
+            percentage=percentage(ledger, account),
+            dimension=dimension,
+            limit_name=limit,
         )
     )
+    if account.carves_nothing:
+        # Its limits alert operators, and it has nothing to give back.
+        return
     if level == BLACK:
-        alert(turn, "budget_exhausted", f"{account.id} has used up its {_OWN[d]}", account.id)
+        alert(turn, "budget_exhausted", f"{account.id} has used up its {_OWN[dimension]}", account.id)
         if own_usage:
             _give_back_unused(turn, account)
     elif before == BLACK and any(account.given_back):
@@ -172,11 +193,11 @@ class Enforced:
 
 def enforced(ledger: Ledger, account: Account | None) -> Enforced:
     """The effective action for an account, or for an id without one (which the fleet's own measures reach)."""
-    level = account.level if account is not None else 0
     slow = ledger.rules.throttle_rate
+    by_level = _by_account(ledger, account, slow)
     if not (ledger.response or ledger.paused or ledger.rules.pauses) and _is_plain(ledger, account):
-        return _by_level(level, slow)
-    best = copy(_by_level(level, slow))
+        return by_level
+    best = copy(by_level)
     if account is not None:
         if account.overdrawn:
             best.action, best.rate, best.decided_by = STOP, NO_SPEED, "overdraft"
@@ -271,6 +292,18 @@ def _by_level(level: int, slow: Decimal) -> Enforced:
     """What an account's own level alone calls for."""
     rate = slow if level in (THROTTLE, DEGRADE) else (NO_SPEED if level == BLACK else NORMAL_SPEED)
     return Enforced(level, rate, "level")
+
+
+def _by_account(ledger: Ledger, account: Account | None, slow: Decimal) -> Enforced:
+    """What the level of an account calls for. Without a carve-out it is that of its limits now, and at black the one
+    that is reached says so.
+    """
+    if account is None or not is_by_limits(account):
+        return _by_level(0 if account is None else account.level, slow)
+    own = own_level(ledger, account)
+    if own.level == BLACK and own.rule is not None:
+        return Enforced(STOP, NO_SPEED, f"limit:{own.rule.name}")
+    return _by_level(own.level, slow)
 
 
 def has_nothing(account: Account) -> bool:

@@ -10,7 +10,15 @@ from typing import NamedTuple
 from tallystick.config.limits import MEASURES, shown
 from tallystick.events.decide.daily_limits import daily_code, daily_reason
 from tallystick.events.decide.facts import model_for
-from tallystick.events.decide.limit_readings import Reading, cost_of, matches, matches_today, reading, window_words
+from tallystick.events.decide.limit_readings import (
+    Reading,
+    cost_of,
+    has_limits,
+    matches,
+    matches_today,
+    reading,
+    window_words,
+)
 from tallystick.events.messages.task_replies import Reason
 from tallystick.events.state.ledger import Ledger
 from tallystick.events.state.limit_rules import CONCURRENT, COST, FAR, Subject
@@ -61,7 +69,8 @@ def limit_claims(ledger: Ledger, task: Task, victim: Task | None = None) -> Iter
     now = micros(at)
     for match in matches_today(ledger, task.product):
         yield from _claims_today(ledger, task, match, victim, now)
-    if not ledger.rules.limits:
+    parent = ledger.root if task.parent is None else ledger.accounts[task.parent]
+    if not has_limits(ledger, parent):
         return
     model = model_for(ledger, task).model
     needed = _needed(ledger, task, model)
@@ -138,7 +147,8 @@ def _subject(ledger: Ledger, task: Task, model: str) -> Subject:
     parent = ledger.root if task.parent is None else ledger.accounts[task.parent]
     labels = {**(parent.all_labels or {}), **(task.labels or {})}
     workflow = task.workflow or parent.budget_workflow
-    return Subject(task.id, task.agent_type, task.product, workflow, *model_of(ledger, model), labels)
+    model_and_provider = model_of(ledger, model, parent.caps)
+    return Subject(task.id, task.agent_type, task.product, workflow, *model_and_provider, labels, parent.caps)
 
 
 def _without(ledger: Ledger, stands: Reading, match: Match, victim: Task) -> Reading:

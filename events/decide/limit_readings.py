@@ -6,10 +6,11 @@ from typing import NamedTuple
 
 from tallystick.config.price import Tokens
 from tallystick.events.decide.pricing import quoted
+from tallystick.events.state.accounts import Account
 from tallystick.events.state.counters import Counter
 from tallystick.events.state.ledger import Ledger
 from tallystick.events.state.limit_rules import CONCURRENT, COST, FLEET, INPUT, OUTPUT, TOKENS, LimitRule, Subject
-from tallystick.events.state.limits import Match
+from tallystick.events.state.limits import LimitState, Match
 from tallystick.events.state.slot_time import micros
 
 _SPLIT = (TOKENS, INPUT, OUTPUT)
@@ -35,13 +36,21 @@ class Reading(NamedTuple):
         return self.used >= self.most and self.measure != CONCURRENT
 
 
+def has_limits(ledger: Ledger, account: Account | None) -> bool:
+    """Whether more than the day may bound what an account uses: the fleet's limits, or those of accounts."""
+    return bool(ledger.rules.limits) or (account is not None and bool(account.caps))
+
+
 def matches(ledger: Ledger, subject: Subject, at: dt.datetime, *, hold: bool = False) -> list[Match]:
     """The limits that something counts in, each with the counter that it has; none on a ledger of views."""
     limits, found, now = ledger.limits, [], micros(at)
     for rule in ledger.rules.limits.matching(subject, hold=hold):
         state = limits.states.get(rule.name)
         if state is None:
-            continue
+            if rule.owner is None:
+                continue
+            # Of an account that would open with what is asked for: nothing is counted yet.
+            state = LimitState(rule, 0, 0)
         value = limits.key(state, rule.value_of(subject), ledger.rules.counters_max, now)
         found.append(Match(state, value, state.counters.get(value)))
     return found

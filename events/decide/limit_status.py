@@ -13,6 +13,7 @@ from tallystick.config.limits import DAILY, MEASURES, shown
 from tallystick.events import catalog as e
 from tallystick.events import messages as c
 from tallystick.events.decide.answers import stamp
+from tallystick.events.decide.levels import relevel
 from tallystick.events.decide.limit_readings import Reading, matches, matches_today, reading, window_words
 from tallystick.events.decide.refusals import unknown_agent
 from tallystick.events.decide.turn import Turn
@@ -60,9 +61,10 @@ def _nearest(turn: Turn, found: Iterable[Match], count: int) -> LimitStatuses:
     """So many of the counters, nearest to exhaustion first; the others are only compared."""
     ledger, now = turn.ledger, micros(turn.now)
 
-    def order(match: Match) -> tuple[float, int, str]:
-        part = 1.0 if match.state.closed_until(match.value, now) else 0.0
-        return (-max((part, *map(_part, _readings(ledger, match, now)))), match.rule.number, match.value)
+    def order(match: Match) -> tuple[float, int, str, str]:
+        rule, closed = match.rule, 1.0 if match.state.closed_until(match.value, now) else 0.0
+        part = max((closed, *map(_part, _readings(ledger, match, now))))
+        return (-part, rule.number, rule.name, match.value)
 
     matched = heapq.nsmallest(count, found, key=order)
     return LimitStatuses([_status(ledger, match, turn.now) for match in matched], ledger.limits.count)
@@ -76,9 +78,12 @@ def _readings(ledger: Ledger, match: Match, now: int) -> list[Reading]:
 
 def unknown_limit(ledger: Ledger, name: str) -> Refusal:
     """No limit in force has this name."""
-    names = ledger.rules.limits.names()
-    detail = f"no limit {name} is configured{did_you_mean(nearest(name, names))}"
-    return Refusal("unknown_limit", detail, {"limit": name, "allowed": sorted(names)[:100]})
+    names = sorted(ledger.rules.limits.names())
+    owner = ledger.accounts.get(name.rpartition("/")[0])
+    if owner is not None:
+        names += [rule.name for rule in owner.caps if rule.owner == owner.id]
+    detail = f"no limit {name} is in force{did_you_mean(nearest(name, names))}"
+    return Refusal("unknown_limit", detail, {"limit": name, "allowed": names[:100]})
 
 
 def _all(ledger: Ledger) -> Iterator[LimitState]:
@@ -99,7 +104,8 @@ def _of(state: LimitState, value: str | None, at: dt.datetime) -> Iterator[Match
     """All counters of a limit, or that of a value; one that stands for none where there are none."""
     closed = [key for key in state.closed if state.closed_until(key, micros(at)) is not None]
     if value is not None or not (state.counters or closed):
-        yield Match(state, value or ALL, state.counters.get(value or ALL))
+        one = value or state.rule.owner or ALL
+        yield Match(state, one, state.counters.get(one))
         return
     for key in dict.fromkeys((*state.counters, *closed)):
         yield Match(state, key, state.counters.get(key))
@@ -213,11 +219,20 @@ def raise_limit(turn: Turn, command: c.ApproveLimit) -> LimitStatuses | Refusal:
             limit_name=rule.name, scope_value=value, raised_to=most, raised_until=until, reason=command.reason
         )
     )
+    if rule.owner is not None:
+        relevel(turn, ledger.accounts[rule.owner])
     return _nearest(turn, _of(state, value, turn.now), 1)
 
 
 def _value_named(ledger: Ledger, rule: LimitRule, value: str | None) -> str | Refusal | None:
-    """The value whose maximum is to be another, by its one name; a limit of the fleet has one counter only."""
+    """The value whose maximum is to be another, by its one name; a limit of the fleet, or of an account, has one
+    counter only.
+    """
+    if rule.owner is not None:
+        if value in (None, rule.owner):
+            return rule.owner
+        text = f"value: found {value!r}, allowed is {rule.owner!r}: it is the limit of that account"
+        return Refusal("invalid_message", text, {"limit": rule.name, "value": value})
     if rule.scope == 0:
         if value in (None, FLEET):
             return FLEET

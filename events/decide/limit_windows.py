@@ -2,22 +2,33 @@
 
 import calendar
 import datetime as dt
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from zoneinfo import ZoneInfo
 
+from tallystick.config.limits import AccountLimit
 from tallystick.config.settings import Config
 from tallystick.events import catalog as e
+from tallystick.events.decide.levels import relevel_owners
 from tallystick.events.decide.turn import Turn
 from tallystick.events.state.calendar import later, local_date, midnight_after
+from tallystick.events.state.ledger import Ledger
 from tallystick.events.state.slot_time import micros
 
 _HOUR = dt.timedelta(hours=1)
 
 
-def windows_needed(config: Config, now: dt.datetime) -> dict[str, dt.datetime]:
-    """When the calendar windows end that the limits of a configuration count in, by kind; the day is always at hand."""
-    kinds = {limit.window for limit in config.limits if isinstance(limit.window, str)} - {"total", "day"}
-    return _ends(config, sorted(kinds), now)
+def windows_needed(config: Config, now: dt.datetime, of_accounts: Iterable[str]) -> dict[str, dt.datetime]:
+    """When the calendar windows end that the limits of a configuration, and of accounts, count in, by kind; the day is
+    always at hand.
+    """
+    kinds = {limit.window for limit in config.limits if isinstance(limit.window, str)}
+    return _ends(config, sorted(kinds.union(of_accounts) - {"total", "day"}), now)
+
+
+def windows_opened(ledger: Ledger, limits: Iterable[AccountLimit], now: dt.datetime) -> dict[str, dt.datetime]:
+    """When the calendar windows end, by kind, that begin with an account that has these limits."""
+    kinds = {limit.window for limit in limits if isinstance(limit.window, str)} - {"total", "day", *ledger.limits.ends}
+    return _ends(ledger.rules.config, sorted(kinds), now)
 
 
 def begin_windows(turn: Turn) -> None:
@@ -25,6 +36,15 @@ def begin_windows(turn: Turn) -> None:
     ledger, now = turn.ledger, micros(turn.now)
     over = [kind for kind, at in ledger.limits.ends.items() if at <= now]
     turn.record(e.LimitWindowsBegan(window_ends=_ends(ledger.rules.config, over, turn.now)))
+    level_owners(turn, over)
+
+
+def level_owners(turn: Turn, kinds: Container[str]) -> None:
+    """Calendar windows have begun: the levels of accounts without a carve-out fall. On a fork nothing is seen of it."""
+    ledger = turn.ledger
+    if not ledger.limits.is_fork:
+        owners = dict.fromkeys(one.rule.owner or "" for one in ledger.limits.of_accounts() if one.rule.kind in kinds)
+        relevel_owners(turn, (ledger.accounts[owner] for owner in owners))
 
 
 def _ends(config: Config, kinds: Iterable[str], now: dt.datetime) -> dict[str, dt.datetime]:

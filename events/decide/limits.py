@@ -15,7 +15,15 @@ from tallystick.events import messages as c
 from tallystick.events.decide import pricing
 from tallystick.events.decide.alerts import alert
 from tallystick.events.decide.daily_limits import daily_alert, daily_limit_reached
-from tallystick.events.decide.limit_readings import Reading, cost_of, matches, matches_today, reading, window_words
+from tallystick.events.decide.limit_readings import (
+    Reading,
+    cost_of,
+    has_limits,
+    matches,
+    matches_today,
+    reading,
+    window_words,
+)
 from tallystick.events.decide.turn import Turn
 from tallystick.events.messages.replies import Number, Refusal
 from tallystick.events.messages.task_replies import shown_time
@@ -58,7 +66,7 @@ def over_limit(turn: Turn, account: Account, command: c.Reserve, priced: pricing
     """Why what is asked for may not be set aside, or None: the first limit that refuses it."""
     ledger = turn.ledger
     found = matches_today(ledger, account.budget_product)
-    if ledger.rules.limits:
+    if has_limits(ledger, account):
         found += matches(ledger, subject_of(ledger, account, command.model, command.labels), turn.now, hold=True)
     return next(refusals(turn, account, found, asked_by(command, priced)), None)
 
@@ -233,7 +241,7 @@ def _worse(one: Passed | None, other: Passed) -> Passed:
 
 def touched_by_use(ledger: Ledger) -> Sequence[Match]:
     """Of what the last use counts in, what may have come to a percentage."""
-    found, near = ledger.limits.touched if ledger.rules.limits else (), ledger.day.near
+    found, near = ledger.limits.touched if ledger.limits.states else (), ledger.day.near
     return found if near is None else [near, *found]
 
 

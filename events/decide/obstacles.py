@@ -7,6 +7,7 @@ limit a few comparisons show that there is none.
 from collections.abc import Iterator
 
 from tallystick.config.amounts import DIMENSIONS, EDGE_NAMES, at_edge
+from tallystick.events.decide.auto_accounts import unopened
 from tallystick.events.decide.daily_limits import breaker_open
 from tallystick.events.decide.fleet_response import pressure
 from tallystick.events.decide.last_call import USED, kept_free
@@ -21,9 +22,8 @@ from tallystick.events.decide.levels import (
     used_up_above,
     wait_left_ms,
 )
-from tallystick.events.decide.limit_readings import matches, matches_today, near
+from tallystick.events.decide.limit_readings import has_limits, matches, matches_today, near
 from tallystick.events.decide.limits import LEAST, refusals
-from tallystick.events.decide.refusals import unknown_agent
 from tallystick.events.decide.turn import Turn
 from tallystick.events.messages.replies import Obstacle, Refusal, shown
 from tallystick.events.state.accounts import Account
@@ -56,12 +56,13 @@ def obstacles_of(
     if account is None:
         if agent in ledger.accounts:
             return []  # of an earlier account, or run
-        found = [_obstacle(unknown_agent(ledger, agent))]
+        opening = unopened(turn, agent)
+        found = [_obstacle(opening)] if isinstance(opening, Refusal) else []
         reason = ledger.stops.get(agent)
         if reason is not None:
             found.insert(0, Obstacle("agent_stopped", f"{agent} was stopped: {reason}", "stop"))
         return found
-    if limited is None and ledger.rules.limits:
+    if limited is None and has_limits(ledger, account):
         limited = near(ledger, matches(ledger, subject_of(ledger, account, account.model), turn.now))
     limits: list[Obstacle] = []
     if limited:
@@ -151,7 +152,7 @@ def why_overdrawn(account: Account) -> str:
 
 def _used_up(ledger: Ledger, account: Account) -> Iterator[Refusal]:
     """What stops an agent for lack of budget: its own, that of an account above that pays, or the fleet's."""
-    if account.level == BLACK:
+    if account.level == BLACK and not account.carves_nothing:
         yield _stop_for_budget(account, "the budget is used up", "level", shown(account.remaining_all()))
     above = used_up_above(ledger, account)
     if above is not None:

@@ -230,7 +230,7 @@ def load_config(turn: Turn, command: c.LoadConfig) -> Loaded | Refusal:
             date=date,
             day_ends_at=day_ends_at,
             rules=rules,
-            limit_windows=windows_needed(config, turn.now),
+            limit_windows=windows_needed(config, turn.now, ledger.limits.calendars),
         )
     )
     _enter_period(turn, before, config, budget, total)

@@ -6,7 +6,8 @@ from tallystick.config.amounts import TIME, InvalidAmount, units_up
 from tallystick.events import catalog as e
 from tallystick.events import messages as c
 from tallystick.events.decide.answers import enforcement
-from tallystick.events.decide.limit_readings import matches
+from tallystick.events.decide.limit_readings import has_limits, matches
+from tallystick.events.decide.own_limits import ratio
 from tallystick.events.decide.turn import Turn
 from tallystick.events.messages.replies import Enforcement, Refusal
 from tallystick.events.state.calendar import later
@@ -57,7 +58,7 @@ def close_limits(turn: Turn, command: c.ReportUsage, agent: str, after_ms: int |
         subject = subject_of(ledger, account, model, command.labels)
     else:
         subject = Subject(agent, None, None, None, *model_of(ledger, model), command.labels)
-    found = matches(ledger, subject, turn.now) if ledger.rules.limits else []
+    found = matches(ledger, subject, turn.now) if has_limits(ledger, account) else []
     closed = [
         e.ClosedCounter(match.rule.name, match.value, later(turn.now, _time_closed(match.rule, after_ms)))
         for match in found
@@ -65,8 +66,8 @@ def close_limits(turn: Turn, command: c.ReportUsage, agent: str, after_ms: int |
     ]
     turn.record(e.ProviderRefused(agent=agent, model=model, retry_after_ms=after_ms, closed_counters=closed))
     found = [Match(match.state, match.value, match.state.counters.get(match.value)) for match in found]
-    ratio = 0.0 if account is None else account.ratio()
-    return enforcement(turn, agent, account, ratio, None, ledger.released.get(agent), found)
+    part = 0.0 if account is None else ratio(ledger, account)
+    return enforcement(turn, agent, account, part, None, ledger.released.get(agent), found)
 
 
 def _time_closed(rule: LimitRule, after_ms: int | None) -> dt.timedelta:

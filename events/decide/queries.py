@@ -7,6 +7,7 @@ from tallystick.events import catalog as e
 from tallystick.events import messages as c
 from tallystick.events.decide.answers import enforcement, status
 from tallystick.events.decide.fleet_response import pressure
+from tallystick.events.decide.own_limits import ratio
 from tallystick.events.decide.refusals import unknown_agent
 from tallystick.events.decide.subtree import known_below
 from tallystick.events.decide.turn import Turn
@@ -92,7 +93,7 @@ def check_enforcement(turn: Turn, command: c.CheckEnforcement) -> Enforcement | 
     ledger = turn.ledger
     account = ledger.accounts.get(command.agent)
     if account is not None:
-        answer = enforcement(turn, account.id, account, account.ratio(), None)
+        answer = enforcement(turn, account.id, account, ratio(ledger, account), None)
         answer.obstacles = answer.obstacles or []
         return answer
     if command.agent in ledger.stops:

@@ -9,7 +9,8 @@ from tallystick.events.decide.answers import stamp, used
 from tallystick.events.decide.cover import repay_source, settle_covers
 from tallystick.events.decide.dependents import give_up_under
 from tallystick.events.decide.fleet_response import respond
-from tallystick.events.decide.levels import percentage, relevel_above, relevel_above_all
+from tallystick.events.decide.levels import relevel_above, relevel_above_all
+from tallystick.events.decide.own_limits import level_now, percentage
 from tallystick.events.decide.refusals import unknown_agent
 from tallystick.events.decide.spent_holds import spend_hold
 from tallystick.events.decide.turn import Turn
@@ -142,10 +143,10 @@ def _final_report(turn: Turn, account: Account, children: int, holds: int) -> Fi
     overrun: Triple = limited(limits, [max(0, account.consumed(d) - (limits[d] or 0)) for d in DIMENSIONS])
     open_ms = int((turn.now - account.opened_at).total_seconds() * 1000)
     return FinalReport(
-        utilization=percentage(account),
+        utilization=percentage(turn.ledger, account),
         overrun=shown(overrun),
         borrowed=shown(limited(limits, account.borrowed)),
-        level=e.LEVELS[account.level],
+        level=e.LEVELS[level_now(turn.ledger, account)],
         opened_at=stamp(account.opened_at),
         open_seconds=seconds(open_ms),
         children_released=children,

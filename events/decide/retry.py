@@ -22,6 +22,7 @@ from tallystick.events.decide import pricing
 from tallystick.events.decide.clock import pass_time
 from tallystick.events.decide.holds import extend_hold, extension, reserve
 from tallystick.events.decide.levels import enforced, throttled_until
+from tallystick.events.decide.limit_readings import has_limits
 from tallystick.events.decide.limits import next_room
 from tallystick.events.decide.retry_own import is_alone, is_used_up, own_due
 from tallystick.events.decide.turn import Turn
@@ -31,7 +32,7 @@ from tallystick.events.state.agent_leases import AgentLeases
 from tallystick.events.state.calendar import NEVER
 from tallystick.events.state.commitments import Commitment, Commitments
 from tallystick.events.state.ledger import Ledger
-from tallystick.events.state.limits import fork_of as limits_fork
+from tallystick.events.state.limit_forks import fork_of as limits_fork
 
 LOOKED_AT_MAX = 64
 """So many moments are looked at, each the end of holds, a day or a period; later ones are not foreseen."""
@@ -47,7 +48,9 @@ def with_time(turn: Turn, command: c.Reserve | c.Heartbeat, refusal: Refusal) ->
     """
     if refusal.code in PASSES:
         agent = command.agent if isinstance(command, c.Reserve) else turn.ledger.holds[command.hold or ""].agent
-        account = turn.ledger.accounts[agent or ""]
+        account = turn.ledger.accounts.get(agent or "")
+        if account is None:
+            return refusal  # it would have opened with this hold: nothing of its own stands in the way
         seconds = None if _is_hopeless(account, refusal) else _seconds(turn, command, account, refusal)
         refusal.numbers["retry_after_seconds"] = seconds
     return refusal
@@ -91,7 +94,7 @@ def _wanted(ledger: Ledger, command: c.Reserve | c.Heartbeat) -> Triple:
 def _seconds(turn: Turn, command: c.Reserve | c.Heartbeat, account: Account, refusal: Refusal) -> int | float | None:
     wanted = _wanted(turn.ledger, command)
     at = None
-    if not turn.ledger.rules.limits and is_alone(turn.ledger, account, wanted):
+    if not has_limits(turn.ledger, account) and is_alone(turn.ledger, account, wanted):
         at = _by_its_own_holds(turn, command, refusal, account, wanted)
     if at is None:
         at = _by_all_that_ends(turn, command, refusal, account.id)
@@ -192,6 +195,7 @@ class _Accounts(dict[str, Account]):
         above = self._root if at is None or at is self._ledger.root else dict.__getitem__(self, at.id)
         for account in reversed(path):
             above = self[account.id] = account.twin(above)
+            above.caps = account.caps
         return above
 
     def get(self, name: str, default: Any = None) -> Any:

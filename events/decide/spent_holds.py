@@ -9,7 +9,9 @@ from tallystick.events import messages as c
 from tallystick.events.decide.alerts import alert
 from tallystick.events.decide.answers import enforcement
 from tallystick.events.decide.corrections import book_correction, correction, impossible
+from tallystick.events.decide.levels import relevel_under
 from tallystick.events.decide.limits import record_lines, touched_by_use
+from tallystick.events.decide.own_limits import ratio
 from tallystick.events.decide.turn import Turn
 from tallystick.events.messages import proposals as p
 from tallystick.events.messages.replies import Enforcement
@@ -23,8 +25,10 @@ SETTLED_LATE = "settled after its expiry"
 
 def spend_hold(turn: Turn, hold: Hold) -> None:
     """End a hold whose owner is silent: what it still has counts as used."""
+    turn.ledger.limits.touched = []
     turn.record(_spent(turn, hold))
     record_lines(turn, touched_by_use(turn.ledger))
+    relevel_under(turn, hold.account)
 
 
 def _spent(turn: Turn, hold: Hold) -> e.HoldSpent:
@@ -76,8 +80,8 @@ def replace_spent(turn: Turn, command: c.Settle, ended: EndedHold, used: dict[st
         charged = "not charged: the price list is empty" if after.priced_as is None else f"charged as {after.priced_as}"
         alert(turn, "unpriced_model", f"no price is known for {after.model}; {charged}", event.agent)
     account = ledger.same_account(ended.agent, ended.life)
-    ratio = 0.0 if account is None else account.ratio()
-    answer = enforcement(turn, ended.agent, account, ratio, None, ledger.lives.get(ended.life))
+    part = 0.0 if account is None else ratio(ledger, account)
+    answer = enforcement(turn, ended.agent, account, part, None, ledger.lives.get(ended.life))
     answer.late, answer.unpriced, answer.base_tier = True, after.unpriced, after.base_tier
     answer.repaired = used["repaired"]
     return answer

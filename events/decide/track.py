@@ -5,7 +5,8 @@ from tallystick.events import messages as c
 from tallystick.events.decide.answers import enforcement, lease_end
 from tallystick.events.decide.holds import extend_hold, extension
 from tallystick.events.decide.leases import extend_lease, last_lease, was_lost, which_run
-from tallystick.events.decide.levels import STOP
+from tallystick.events.decide.levels import STOP, relevel_under
+from tallystick.events.decide.own_limits import ratio
 from tallystick.events.decide.provider_refusals import close_limits, misplaced, retry_ms, says_usage
 from tallystick.events.decide.refusals import unknown_agent
 from tallystick.events.decide.spelling import is_renamed, legible
@@ -97,6 +98,7 @@ def heartbeat(turn: Turn, command: c.Heartbeat) -> Held | Enforcement | TaskAliv
         return unknown_agent(turn.ledger, command.agent)
     # Nothing can fail after this line.
     turn.record(e.AgentHeard(agent=account.id))
-    answer = enforcement(turn, account.id, account, account.ratio(), None)
+    relevel_under(turn, account)
+    answer = enforcement(turn, account.id, account, ratio(turn.ledger, account), None)
     answer.lease_expires_at = lease_end(turn.ledger, account)
     return answer

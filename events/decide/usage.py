@@ -9,13 +9,15 @@ from tallystick.events.decide import last_call as last_calls
 from tallystick.events.decide import pricing
 from tallystick.events.decide.alerts import alert
 from tallystick.events.decide.answers import enforcement
+from tallystick.events.decide.auto_accounts import open_by_itself, unopened
 from tallystick.events.decide.cover import cover, settle_cover
 from tallystick.events.decide.fleet_response import respond
-from tallystick.events.decide.levels import relevel, relevel_above
+from tallystick.events.decide.levels import relevel, relevel_above, relevel_under
 from tallystick.events.decide.limits import record_lines, touched_by_use
 from tallystick.events.decide.overdraft import OVERDRAFT_MAX, beyond, note_overdrafts
+from tallystick.events.decide.own_limits import ratio as ratio_of
 from tallystick.events.decide.turn import Turn
-from tallystick.events.messages.replies import Enforcement
+from tallystick.events.messages.replies import Enforcement, Refusal
 from tallystick.events.state.accounts import Account, Closed
 from tallystick.events.state.ledger import UNPRICED_MAX, Ledger
 from tallystick.events.state.money import ZERO, Money
@@ -44,9 +46,10 @@ def book(
     ledger = turn.ledger
     priced = pricing.price(ledger.rules, command, total=total)
     account = ledger.accounts.get(agent) if over is None else None
-    closed = ledger.released.get(agent) if over is None else None
+    opening = _opening(turn, agent) if account is None and command.agent is not None and over is None else None
+    closed = ledger.released.get(agent) if over is None and opening is None else None
     late = over is not None or closed is not None
-    unallocated = account is None and not late
+    unallocated = account is None and opening is None and not late
     event = e.UsageReported(
         agent=agent,
         operation=command.operation,
@@ -59,9 +62,17 @@ def book(
     )
     label_late(ledger, event, closed)
     # Nothing can fail after this line.
+    if opening is not None:
+        account = open_by_itself(turn, opening)
     if closed is not None:
         payer = payer or ledger.payer_of(closed)
     return use_priced(turn, account, event, LATE_REPORT if late else UNDER_ESTIMATE, payer=payer)
+
+
+def _opening(turn: Turn, agent: str) -> Account | None:
+    """The account that opens by itself for what an id has used, if one does."""
+    found = unopened(turn, agent)
+    return None if isinstance(found, Refusal) else found
 
 
 def of_life(closed: Closed | None) -> dict[str, Any]:
@@ -146,7 +157,7 @@ def use(
     open, if it is known.
     """
     ledger = turn.ledger
-    charged = account or payer or ledger.root
+    charged = under = account or payer or ledger.root
     if type(event) is e.UsageReported and account is None and charged is not ledger.root:
         event.charged = charged.id
     if account is not None and account.last_report_at is not None and account.last_report_at < ledger.opened_at:
@@ -155,8 +166,9 @@ def use(
     warnings = None
     if account is not None and (account.warning is not None or account.pool_notice < ledger.pool_exhausted_at):
         warnings = _warnings(ledger, account)
+    ledger.limits.touched = []
     turn.record(event)
-    touched, alerting = ledger.limits.touched, touched_by_use(ledger)
+    limited, alerting = ledger.limits.touched, touched_by_use(ledger)
     if held is not ZERO:
         settle_cover(turn, account or charged)
     ratio = follow(turn, charged, account)
@@ -164,10 +176,11 @@ def use(
     closed = None
     if account is None and type(event) is e.UsageReported:
         closed = ledger.released.get(event.agent) if event.life is None else ledger.lives.get(event.life)
-    limited = None
     record_lines(turn, alerting)
-    if ledger.rules.limits:
-        limited = touched
+    if limited:
+        relevel_under(turn, under)
+        if account is not None:
+            ratio = ratio_of(ledger, account)
     answer = enforcement(turn, event.agent, account, ratio, warnings, closed, limited)
     answer.overdrawn = event.overdrawn is not None
     answer.last_call = last_call

@@ -8,15 +8,18 @@ import datetime as dt
 from collections.abc import Iterable
 from typing import Any, Final
 
-from tallystick.config.amounts import DIMENSIONS, Triple
+from msgspec.structs import replace
+
+from tallystick.config.amounts import DIMENSIONS, InvalidAmount, Triple
 from tallystick.events import catalog as e
 from tallystick.events import messages as c
 from tallystick.events.decide import pricing
 from tallystick.events.decide.first_estimate import first_estimate
+from tallystick.events.decide.holds import reserve
 from tallystick.events.decide.levels import used_up_above
-from tallystick.events.decide.limit_readings import matches
+from tallystick.events.decide.limit_readings import has_limits, matches
 from tallystick.events.decide.retry import PASSES
-from tallystick.events.decide.turn import Waited
+from tallystick.events.decide.turn import Turn, Waited
 from tallystick.events.evolve.table import TASK_EVENTS
 from tallystick.events.messages.replies import Refusal, Reply
 from tallystick.events.state.accounts import Account
@@ -84,9 +87,24 @@ def is_to_wait_for(answer: Reply | Refusal) -> bool:
     return type(answer) is Refusal and answer.code in PASSES
 
 
+def _account(ledger: Ledger, agent: str) -> Account:
+    """The account of an agent; of one that would open with its hold, the account that it would be below."""
+    auto = ledger.rules.config.accounts.auto
+    parent = "" if auto is None or auto.parent is None else auto.parent
+    return ledger.accounts.get(agent) or ledger.accounts.get(parent) or ledger.root
+
+
+def tried(ledger: Ledger, command: c.Reserve, now: dt.datetime, by: str) -> Reply | Refusal:
+    """How a hold would be answered now, but for the time at which there will be room: that costs most of it."""
+    try:
+        return reserve(Turn(ledger, now, command.id or "", by), replace(command, dry_run=True))
+    except InvalidAmount as error:
+        return Refusal("invalid_amount", str(error), {"field": error.field})
+
+
 def in_the_way(ledger: Ledger, command: c.Reserve, refusal: Refusal) -> Key:
     """The counter or payer that has refused a hold."""
-    account, numbers = ledger.accounts[command.agent], refusal.numbers
+    account, numbers = _account(ledger, command.agent), refusal.numbers
     if refusal.code == "limit_reached":
         return ("limit", numbers["limit"], numbers["value"])
     if refusal.code == "daily_limit_reached":
@@ -106,12 +124,12 @@ def in_the_way(ledger: Ledger, command: c.Reserve, refusal: Refusal) -> Key:
 
 def taken_from(ledger: Ledger, command: c.Reserve) -> list[Key]:
     """All that a hold which would be granted takes from."""
-    account, wanted = ledger.accounts[command.agent], _wanted(ledger, command)
+    account, wanted = _account(ledger, command.agent), _wanted(ledger, command)
     keys: dict[Key, None] = {("payer", account.payers[d].id): None for d in DIMENSIONS if wanted[d]}
     keys["day", "limit:daily"] = None
     if account.budget_product is not None:
         keys["day", f"limit:product-daily:{account.budget_product}"] = None
-    if ledger.rules.limits:
+    if has_limits(ledger, account):
         subject = subject_of(ledger, account, command.model, command.labels)
         found = matches(ledger, subject, ledger.now, hold=True)
         keys |= {("limit", match.rule.name, match.value): None for match in found if match.rule.then != "warn"}

@@ -15,6 +15,11 @@ from tallystick.events.evolve import accounts, corrections, enforcement, usage
 from tallystick.events.state.accounts import Balances
 from tallystick.events.state.ledger import Ledger
 
+NOT_FOLLOWED = frozenset(
+    {"caps", "children", "counts_until", "forecasts", "growth", "heard_at", "holds", "model", "pool_notice"}
+)
+"""The fields of accounts that only decisions need: the read model leaves them as in a new account."""
+
 
 class AccountReadModel(Balances):
     """The balances of a fleet, and of each open account its level, orders and activity.

@@ -32,6 +32,7 @@ def open_account(balances: Balances, event: e.BudgetAllocated) -> None:
     )
     if event.overdraft_max is not None:
         account.overdraft_max = event.overdraft_max.triple
+    account.limits, account.auto = event.limits, event.auto
     if event.labels is not None:
         account.labels = event.labels
         account.link(parent)
@@ -57,6 +58,7 @@ def list_account(ledger: Ledger, event: e.BudgetAllocated) -> None:
     ledger.orders.forget(account.id)
     if account.lease_ms:
         ledger.leases.list_account(account)
+    ledger.count_account(account, 1)
     parent = account.parent
     assert parent is not None
     if parent is not ledger.root:
@@ -77,6 +79,7 @@ def unlist_account(ledger: Ledger, event: e.BudgetReleased) -> None:
             parent.children = None
     if account.lease_ms:
         ledger.leases.unlist_account(account)
+    ledger.count_account(account, -1)
     ledger.done.pop(account.id, None)
     ledger.orders.forget(account.id)
     position = event.position
@@ -91,8 +94,9 @@ def unlist_account(ledger: Ledger, event: e.BudgetReleased) -> None:
         account.life,
         parent.life,
         account.agent_type,
-        account.budget_workflow if ledger.rules.limits else account.workflow,
+        account.budget_workflow if ledger.limits.states else account.workflow,
         account.all_labels,
+        account.auto,
     )
     ledger.released_order.append((position, account.life))
     if account.stopped is not None:

@@ -61,7 +61,7 @@ def correct(ledger: Ledger, event: e.UsageCorrected) -> None:
     # What the tokens of a spent hold consist of counts for limits alone.
     was_mixed = not isinstance(record, e.HoldSpent) or record.position in ledger.corrections
     book_correction(ledger, event)
-    if ledger.rules.limits:
+    if ledger.limits.states:
         correct_limits(ledger, event)
     ledger.corrections[record.position] = event.position
     count_in_day(ledger, event)

@@ -2,7 +2,7 @@
 
 from tallystick.config.amounts import TOKENS
 from tallystick.events import catalog as e
-from tallystick.events.evolve.limits import rearm
+from tallystick.events.evolve.limit_notes import rearm
 from tallystick.events.evolve.tasks import relevel
 from tallystick.events.state.accounts import Hold
 from tallystick.events.state.counters import NEAR

@@ -1,11 +1,19 @@
 """How a correction changes what limits have counted: in the windows in which its record counts."""
 
 from tallystick.events import catalog as e
+from tallystick.events.evolve.account_limits import keep_open
 from tallystick.events.evolve.limits import forget, use
 from tallystick.events.state.counters import Counter
 from tallystick.events.state.ledger import Ledger
 from tallystick.events.state.limit_rules import Subject
-from tallystick.events.state.limit_subjects import Units, model_of, requests_of, subject_of, used_units
+from tallystick.events.state.limit_subjects import (
+    Units,
+    caps_of_late,
+    model_of,
+    requests_of,
+    subject_of,
+    used_units,
+)
 from tallystick.events.state.limits import LimitState, Match, Place
 from tallystick.events.state.slot_time import micros
 
@@ -41,6 +49,7 @@ def correct_limits(ledger: Ledger, event: e.UsageCorrected) -> None:
             elif at >= max(limits.began_at(state.rule), now - (state.rule.length_us or now), *state.since.values()):
                 use(limits, state, place[2], becomes, now)
             touched.append(Match(state, place[2], counter))
+            keep_open(ledger, (state.rule,), now)
     forget(ledger, changes, now)
 
 
@@ -67,5 +76,6 @@ def _subject(ledger: Ledger, event: e.UsageCorrected, model: str | None) -> Subj
         closed = ledger.lives.get(event.life)
         if closed is not None and closed.labels:
             labels = {**(labels or {}), **closed.labels}
-    name, provider = model_of(ledger, model)
-    return Subject(record.agent, event.agent_type, event.product, event.workflow, name, provider, labels)
+    caps = caps_of_late(ledger, event)
+    name, provider = model_of(ledger, model, caps)
+    return Subject(record.agent, event.agent_type, event.product, event.workflow, name, provider, labels, caps)

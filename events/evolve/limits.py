@@ -5,14 +5,13 @@ from collections.abc import Iterable, Sequence
 from msgspec.structs import replace
 
 from tallystick.config.amounts import Triple
-from tallystick.config.limits import MEASURES, PRODUCT_DAILY
 from tallystick.events import catalog as e
 from tallystick.events.catalog.usage import tokens_of
+from tallystick.events.evolve.account_limits import keep_open, name_models
 from tallystick.events.state.accounts import Account, Hold, Limited
-from tallystick.events.state.agent_leases import hear
 from tallystick.events.state.counters import NEAR, OPENS, Counter
 from tallystick.events.state.ledger import Ledger
-from tallystick.events.state.limit_rules import CONCURRENT, INPUT, OTHER, REQUESTS, TOKENS, lines_of
+from tallystick.events.state.limit_rules import CONCURRENT, INPUT, OTHER, REQUESTS, TOKENS
 from tallystick.events.state.limit_subjects import (
     Units,
     held_units,
@@ -21,7 +20,7 @@ from tallystick.events.state.limit_subjects import (
     subject_of_report,
     used_units,
 )
-from tallystick.events.state.limits import ALL, Approved, Limits, LimitState, Match, Place, Run
+from tallystick.events.state.limits import Limits, LimitState, Match, Place, Run
 from tallystick.events.state.money import money
 from tallystick.events.state.slot_time import micros
 
@@ -34,6 +33,7 @@ def configure(ledger: Ledger, event: e.ConfigLoaded) -> None:
     if not index and not limits.states and limits.ends.keys() <= {"day"}:
         return
     before, limits.states = limits.states, {}
+    of_accounts = [state for state in before.values() if state.rule.owner is not None]
     for name, rule in index.by_name.items():
         state = before.get(name)
         if state is None or state.rule.definition != rule.definition:
@@ -45,13 +45,16 @@ def configure(ledger: Ledger, event: e.ConfigLoaded) -> None:
             for counter in state.counters.values():
                 counter.resized(rule, measures)
         limits.states[name] = state
+    limits.states |= {state.rule.name: state for state in of_accounts}
+    name_models(ledger)
     limits.count = sum(len(state.counters) for state in limits.states.values())
     limits.full = False
-    kept = index.calendars | {"day"}
+    kept = index.calendars.union(limits.calendars, ("day",))
     limits.began = {kind: at for kind, at in limits.began.items() if kind in kept}
     limits.ends = {kind: at for kind, at in limits.ends.items() if kind == "day"}
     ends = {kind: micros(at) for kind, at in event.limit_windows.items()}
     limits.enter_windows(ends, now, keep=True)
+    keep_open(ledger, [state.rule for state in of_accounts], now)
     recount(ledger)
 
 
@@ -60,65 +63,6 @@ def begin_windows(ledger: Ledger, event: e.LimitWindowsBegan) -> None:
     ledger.limits.enter_windows(
         {kind: micros(at) for kind, at in event.window_ends.items()}, micros(event.at), keep=False
     )
-
-
-def state_named(ledger: Ledger, name: str) -> LimitState:
-    """What a limit has counted: also one that another setting is short for."""
-    if name.startswith(PRODUCT_DAILY):
-        return ledger.day.products[name.removeprefix(PRODUCT_DAILY)]
-    return ledger.limits.states[name]
-
-
-def raise_limit(ledger: Ledger, event: e.LimitRaised) -> None:
-    """A limit is raised; the alerts that lie ahead again are given again."""
-    limits, now = ledger.limits, micros(event.at)
-    state = state_named(ledger, event.limit_name)
-    key = ALL if event.scope_value is None else event.scope_value
-    kept = {value: one for value, one in state.approved.items() if one.is_in_force(now)}
-    state.approved = kept
-    kept.pop(key, None)
-    if event.raised_to:
-        units = tuple(event.raised_to.get(name) for name in MEASURES)
-        kept[key] = Approved(units, None if event.raised_until is None else micros(event.raised_until))
-    for value, counter in state.counters.items():
-        if counter.alerted is not None and event.scope_value in (None, value):
-            rearm(limits, state, value, counter, now)
-
-
-def rearm(limits: Limits, state: LimitState, value: str, counter: Counter, now: int) -> None:
-    """The percentages that a counter is below again are ahead again."""
-    rule, began = state.rule, limits.began_at(state.rule)
-    reached: set[str] = set()
-    for place, m in enumerate(rule.measures):
-        if m != CONCURRENT:
-            used = counter.used_at(rule, place, began, now)
-            lines = zip(rule.keys[place], lines_of(rule, state.most(value, place, now)), strict=True)
-            reached.update(key for key, line in lines if used >= line)
-    counter.alerted = {text: at for text, at in (counter.alerted or {}).items() if text in reached} or None
-
-
-def note_line(ledger: Ledger, event: e.LimitLine) -> None:
-    """Operators know that a counter has come to a percentage."""
-    limits, now = ledger.limits, micros(event.at)
-    state = state_named(ledger, event.limit_name)
-    counter = limits.counter(state, event.scope_value)
-    counter.alerted = {**(counter.alerted or {}), event.percent: now}
-
-
-def note_full(ledger: Ledger, event: e.AlertRaised) -> None:
-    """Operators know that there are too many counters."""
-    if event.code == "limit_counters_full":
-        ledger.limits.full = True
-
-
-def close_for_provider(ledger: Ledger, event: e.ProviderRefused) -> None:
-    """A provider has refused a request: the limits that pace such requests grant nothing for a time."""
-    now = micros(event.at)
-    for one in event.closed_counters:
-        ledger.limits.states[one.limit_name].close(one.scope_value, micros(one.until), now)
-    account = ledger.accounts.get(event.agent)
-    if account is not None:
-        hear(account, event.at)
 
 
 # --- uses ------------------------------------------------------------------------------------------------------------
@@ -143,8 +87,9 @@ def report(ledger: Ledger, account: Account | None, event: e.UsageReported) -> N
         match = _use(limits, state, value, counter, units, now)
         if match is not None:
             touched.append(match)
-        elif state.closed:
+        elif state.closed or rule.owner is not None:
             touched.append(Match(state, value, state.counters.get(value)))
+    keep_open(ledger, subject.caps, now)
     if account is not None:
         follow_run(ledger, account)
 
@@ -198,6 +143,7 @@ def place_hold(ledger: Ledger, hold: Hold, event: e.HoldPlaced) -> None:
         places.append((rule.name, state.born, value))
         use(limits, state, value, (0, 0, 0, sent, 0, requests, 0), now)
         touched.append(Match(state, value, state.counters.get(value)))
+    keep_open(ledger, subject.caps, now)
     hold.limited = Limited(tuple(places), event.model, is_request, split, requests, sent, output)
     hold_in_limits(ledger, hold, 1)
     follow_run(ledger, hold.account)
@@ -254,6 +200,7 @@ def settle(ledger: Ledger, hold: Hold, event: e.HoldSettled) -> None:
         counted = (limited.input, limited.requests) if place in placed else (0, 0)
         use(limits, state, place[2], _beyond(units, counted), now)
         touched.append(Match(state, place[2], state.counters.get(place[2])))
+    keep_open(ledger, subject.caps, now)
     if not event.partial:
         for place in limited.places:
             sent, asked = (units[INPUT], units[REQUESTS]) if place in matched else (0, 0)
@@ -312,10 +259,10 @@ def forget(ledger: Ledger, places: Iterable[Place], now: int) -> None:
 
 def start_run(ledger: Ledger, event: e.TaskStarted) -> None:
     """A run is open in the limits that match it, and what it may still use is committed in them."""
-    limits = ledger.limits
-    if not ledger.rules.limits:
+    limits, account = ledger.limits, ledger.accounts[event.task]
+    if not ledger.rules.limits and not account.caps:
         return
-    subject = subject_of(ledger, ledger.accounts[event.task], event.model)
+    subject = subject_of(ledger, account, event.model)
     places: list[Place] = []
     now = micros(event.at)
     for rule in ledger.rules.limits.matching(subject):

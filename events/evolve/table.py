@@ -9,6 +9,7 @@ from typing import Any
 
 from tallystick.events import catalog as e
 from tallystick.events.evolve import (
+    account_limits,
     accounts,
     commitments,
     corrections,
@@ -16,6 +17,7 @@ from tallystick.events.evolve import (
     enforcement,
     fleet,
     forecasts,
+    limit_notes,
     limits,
     tasks,
     usage,
@@ -26,7 +28,7 @@ Step = Callable[[Any, Any], None]
 
 STEPS: Mapping[type[e.Event], tuple[Step, ...]] = {
     # --- budgets ---
-    e.BudgetAllocated: (accounts.open_account, accounts.list_account),
+    e.BudgetAllocated: (accounts.open_account, accounts.list_account, account_limits.open_limits),
     e.BudgetDrawn: (accounts.draw,),
     e.BudgetReturned: (accounts.give_back,),
     e.BudgetMoved: (accounts.move,),
@@ -37,7 +39,7 @@ STEPS: Mapping[type[e.Event], tuple[Step, ...]] = {
     e.Covered: (accounts.cover,),
     e.CoverRepaid: (accounts.repay_cover,),
     e.AgentLeaseEnded: (),
-    e.BudgetReleased: (accounts.unlist_account, accounts.close_account),
+    e.BudgetReleased: (accounts.unlist_account, account_limits.close_limits, accounts.close_account),
     # --- usage and holds ---
     e.UsageReported: (usage.report,),
     e.HoldPlaced: (usage.place_hold,),
@@ -90,7 +92,7 @@ STEPS: Mapping[type[e.Event], tuple[Step, ...]] = {
     e.ReserveReleased: (fleet.release_reserve,),
     e.FleetResponseChanged: (fleet.change_response,),
     e.PoolExhausted: (fleet.note_pool_exhausted,),
-    e.AlertRaised: (fleet.put_alert, day.note_alert, limits.note_full),
+    e.AlertRaised: (fleet.put_alert, day.note_alert, limit_notes.note_full),
     e.AlertDelivered: (fleet.settle_alert,),
     e.AlertDeliveryFailed: (fleet.settle_alert,),
     e.SnapshotRecorded: (),
@@ -105,9 +107,9 @@ STEPS: Mapping[type[e.Event], tuple[Step, ...]] = {
     e.PriorityOverridden: (day.override_priority,),
     # --- limits ---
     e.LimitWindowsBegan: (limits.begin_windows,),
-    e.LimitLine: (limits.note_line,),
-    e.LimitRaised: (limits.raise_limit,),
-    e.ProviderRefused: (limits.close_for_provider,),
+    e.LimitLine: (limit_notes.note_line,),
+    e.LimitRaised: (limit_notes.raise_limit,),
+    e.ProviderRefused: (limit_notes.close_for_provider,),
     # --- forecasts ---
     e.ForecastMade: (forecasts.keep_forecast,),
     e.ForecastScored: (forecasts.score_forecast,),

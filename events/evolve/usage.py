@@ -16,6 +16,7 @@ from tallystick.events.state.agent_leases import hear
 from tallystick.events.state.growth import observed
 from tallystick.events.state.holds import list_expiry, list_hold, unlist_hold
 from tallystick.events.state.ledger import UNPRICED_MAX, Ledger
+from tallystick.events.state.limit_subjects import caps_of_late
 from tallystick.events.state.money import ZERO, Money, less, minus, money, plus
 from tallystick.events.state.slot_time import micros
 
@@ -160,7 +161,7 @@ def report(ledger: Ledger, event: e.UsageReported) -> None:
         used_late(ledger, event)
     else:
         _count_report(ledger, account, event, None if event.partial else _answered(event))
-    if ledger.rules.limits:
+    if ledger.rules.limits or (account.caps if account is not None else caps_of_late(ledger, event)):
         limits.report(ledger, account, event)
 
 
@@ -222,7 +223,7 @@ def place_hold(ledger: Ledger, event: e.HoldPlaced) -> None:
     hold.lease = None if task is None else task.lease
     list_hold(ledger, hold)
     hold_for(ledger, hold, 1)
-    if ledger.rules.limits:
+    if ledger.rules.limits or hold.account.caps:
         limits.place_hold(ledger, hold, event)
 
 
@@ -257,7 +258,7 @@ def settle_hold(ledger: Ledger, event: e.HoldSettled) -> None:
     else:
         _end_hold(ledger, hold, "settled", event)
     _count_report(ledger, hold.account, event, _answered_in_all(hold, event))
-    if hold.limited is not None or ledger.rules.limits:
+    if hold.limited is not None or ledger.rules.limits or hold.account.caps:
         limits.settle(ledger, hold, event)
         if event.partial:
             limits.hold_in_limits(ledger, hold, 1)
@@ -281,7 +282,7 @@ def spend_hold(ledger: Ledger, event: e.HoldSpent) -> None:
     hold = book_expiry(ledger, event)
     _end_hold(ledger, hold, "expired", event)
     _count_use(ledger, hold.account, event)
-    if hold.limited is not None or ledger.rules.limits:
+    if hold.limited is not None or ledger.rules.limits or hold.account.caps:
         limits.settle(ledger, hold, event)
 
 

@@ -17,6 +17,7 @@ from tallystick.config.loader import restore, to_mapping
 from tallystick.config.prices import from_mapping as prices_from_mapping
 from tallystick.config.prices import to_mapping as prices_to_mapping
 from tallystick.events.catalog import rules_version
+from tallystick.events.evolve.account_limits import cap
 from tallystick.events.evolve.day import hold_for
 from tallystick.events.evolve.limits import recount
 from tallystick.events.evolve.tasks import relevel
@@ -35,7 +36,7 @@ from tallystick.events.state.outputs import Outputs
 from tallystick.events.state.rules import Rules
 from tallystick.events.state.slot_time import SlotTimes
 
-FORMAT = 17
+FORMAT = 18
 """Raised whenever what follows changes its meaning; a snapshot of another format is ignored."""
 
 
@@ -202,7 +203,8 @@ def load(snapshot: bytes) -> Ledger | None:
         ledger.holds[hold.id] = hold
         list_hold(ledger, hold)
         hold_for(ledger, hold, 1)
-    ledger.limits.load(state.limits, ledger.rules.limits.by_name)
+    own = {rule.name: rule for account in ledger.accounts.values() for rule in account.caps if account.limits}
+    ledger.limits.load(state.limits, {**ledger.rules.limits.by_name, **own})
     recount(ledger)
     ledger.slot_times = SlotTimes.load(state.slot_times)
     ledger.charged = Charged.load(state.charged)
@@ -233,6 +235,8 @@ def _open(ledger: Ledger, account: Account) -> None:
     if account.growth == NO_STEPS:
         account.growth = NO_STEPS  # accounts without a report share one text
     ledger.accounts[account.id] = account
+    if account.limits:
+        cap(ledger, account)
     if account.lease_ms:
         ledger.leases.list_account(account)
     if parent is not ledger.root:
@@ -246,6 +250,7 @@ def _commit(ledger: Ledger, spent: list[Any]) -> None:
     for account in ledger.accounts.values():
         assert account.parent is not None
         account.run = account.id if account.id in ledger.tasks.running else account.parent.run
+        ledger.count_account(account, 1)
     for name, tokens in spent:
         task = ledger.tasks.running[name]
         ledger.commitments.start(name, task.product, task.model or "", task.day_tokens)

@@ -1,10 +1,13 @@
 """Open accounts, and grant budget to them."""
 
 from decimal import Decimal
-from typing import ClassVar
+from typing import Annotated, Any, ClassVar
+
+import msgspec
 
 from tallystick.config.amounts import Budget
 from tallystick.config.kinds import Priority
+from tallystick.config.limits import ACCOUNT_LIMITS_MAX
 from tallystick.events.messages.command import Command, Labels, Name
 
 
@@ -13,11 +16,13 @@ class AllocateBudget(Command):
 
     ``overdraft_max`` bounds what others may cover for it, in dimensions that the budget limits.
     With ``lease_seconds`` it closes by itself when no message came by it, or from below it, for so long.
+    ``limits`` bound what it and all below it use within windows; with them ``budget`` may be left out: then it carves
+    nothing out, and uses what its parent has free.
     """
 
     group: ClassVar[str] = "allocate"
     agent: Name
-    budget: Budget
+    budget: Budget | None = None
     agent_type: Name | None = None
     product: Name | None = None
     workflow: Name | None = None
@@ -26,6 +31,7 @@ class AllocateBudget(Command):
     overdraft_max: Budget | None = None
     lease_seconds: Decimal | None = None
     labels: Labels | None = None
+    limits: Annotated[list[dict[str, Any]], msgspec.Meta(max_length=ACCOUNT_LIMITS_MAX)] | None = None
 
 
 class AllocateEqual(Command):

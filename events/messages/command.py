@@ -5,7 +5,7 @@ from typing import Annotated, ClassVar, get_args
 
 import msgspec
 
-from tallystick.config.kinds import NAME_MAX, Priority
+from tallystick.config.kinds import LABELS_MAX, NAME_MAX, Priority
 
 INTERNAL_ID = "~"
 """Ids that begin so are the fleet's own; a client that could take one could suppress a message of the fleet."""
@@ -15,8 +15,10 @@ DEPENDENCIES_MAX = 10_000
 """How many tasks one task may wait for."""
 
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=NAME_MAX)]
+LimitName = Annotated[str, msgspec.Meta(min_length=1, max_length=NAME_MAX + 2)]
+"""The name of a limit: one of an account is the account's id, and a number behind a slash."""
 Reason = Annotated[str, msgspec.Meta(min_length=1, max_length=1_000)]
-Labels = Annotated[dict[Name, Name], msgspec.Meta(max_length=16)]
+Labels = Annotated[dict[Name, Name], msgspec.Meta(max_length=LABELS_MAX)]
 """Free ``key: value`` pairs, at most 16."""
 PRIORITIES: tuple[Priority, ...] = get_args(Priority)
 _DIGITS = 16

@@ -7,7 +7,7 @@ import msgspec
 
 from tallystick.config.amounts import Usage
 from tallystick.config.kinds import Priority
-from tallystick.events.messages.command import Command, Name, Reason
+from tallystick.events.messages.command import Command, LimitName, Name, Reason
 from tallystick.events.messages.track import Count
 
 
@@ -70,7 +70,7 @@ class ApproveLimit(Command):
     group: ClassVar[str] = "operate"
     max_cost_usd: Decimal | None = None
     max_tokens_total: int | None = None
-    limit: Name | None = None
+    limit: LimitName | None = None
     value: Name | None = None
     max: MaxChange | None = None
     reason: Reason | None = None

@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar, Literal
 import msgspec
 
 from tallystick.config.amounts import Budget, Usage
-from tallystick.events.messages.command import Command, Labels, Name, Reason
+from tallystick.events.messages.command import Command, Labels, LimitName, Name, Reason
 
 Count = int | float | None
 """Tokens. What was used may be said finer than it is counted, as ``0.1 + 0.2`` is; it is rounded up."""
@@ -160,7 +160,7 @@ class GetLimits(Command):
     group: ClassVar[str] = "track"
     query: ClassVar[bool] = True
     agent: Name | None = None
-    limit: Name | None = None
+    limit: LimitName | None = None
     value: Name | None = None
     count: Annotated[int, msgspec.Meta(ge=0, le=1_000)] = 100
 

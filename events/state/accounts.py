@@ -20,10 +20,12 @@ import msgspec
 
 from tallystick.config.amounts import NOTHING, Triple
 from tallystick.config.kinds import Priority
+from tallystick.config.limits import AccountLimit
 from tallystick.events.catalog.event import EPOCH
 from tallystick.events.catalog.forecasts import Prediction
 from tallystick.events.catalog.usage import HoldSpent, Said
 from tallystick.events.state.growth import NO_STEPS
+from tallystick.events.state.limit_rules import LimitRule
 from tallystick.events.state.money import ZERO, Money, limited, limited_dimensions, money, plus
 
 ROOT = "fleet"
@@ -31,8 +33,6 @@ POOL = "pool"
 RESERVE = "reserve"
 OVERDRAFT = "overdraft"
 RESERVED_NAMES = frozenset({ROOT, POOL, RESERVE, OVERDRAFT})
-
-
 LATER: Any = None
 """Stands where a link to another object is made by `Account.link`, or when a snapshot is loaded."""
 
@@ -155,10 +155,15 @@ class Account(msgspec.Struct, array_like=True, eq=False):
     """0; 1 once it knows of its last call; 2 once that was used. More budget makes it 0 again."""
     labels: dict[str, str] | None
     """Its own free labels; None for none."""
-
+    limits: tuple[AccountLimit, ...]
+    """Its own limits."""
+    auto: bool
+    """It has opened by itself."""
+    counts_until: int
+    """Where it has opened by itself: until when its limits count what was used, in microseconds."""
     parent: "Account | None" = None
     payers_above: "tuple[Account, Account, Account]" = LATER
-    """The accounts that pay in a dimension that it does not limit. The root's children share one tuple."""
+    """Who pays in a dimension that it does not limit. The root's children share one tuple."""
     dims: tuple[int, ...] = ()
     """The dimensions that it limits."""
     budget_product: str | None = None
@@ -169,6 +174,8 @@ class Account(msgspec.Struct, array_like=True, eq=False):
     """The account with a lease that it is, or is below: the nearest one."""
     all_labels: dict[str, str] | None = None
     """Its own labels over those of the accounts above it."""
+    caps: tuple[LimitRule, ...] = ()
+    """The limits of the accounts above it, from the top, and its own."""
     budget_workflow: str | None = None
     """Its own workflow, or that of the nearest account above that has one."""
     children: "dict[str, Account] | None" = None
@@ -229,6 +236,9 @@ class Account(msgspec.Struct, array_like=True, eq=False):
             largest=ZERO,
             called=0,
             labels=None,
+            limits=(),
+            auto=False,
+            counts_until=0,
         )
         account.link(parent)
         return account
@@ -241,23 +251,29 @@ class Account(msgspec.Struct, array_like=True, eq=False):
         self.budget_product = self.product or (None if parent is None else parent.budget_product)
         self.run = None if parent is None else parent.run
         self.leased = self if self.lease_ms else None if parent is None else parent.leased
+        self.caps = () if parent is None else parent.caps
         above, workflow = (None, None) if parent is None else (parent.all_labels, parent.budget_workflow)
         self.all_labels = above if not self.labels else {**(above or {}), **self.labels}
         self.budget_workflow = self.workflow or workflow
 
     def twin(self, parent: "Account | None") -> "Account":
-        """The same account below the twin of its parent, for the account read model (see `NOT_FOLLOWED`)."""
+        """The same account below the twin of its parent, for the account read model (`NOT_FOLLOWED` there)."""
         twin = copy(self)
         twin.link(parent)
         twin.run, twin.free, twin.spent = self.run, [*self.free], [*self.spent]
         twin.children = twin.holds = twin.forecasts = twin.model = None
-        twin.growth, twin.pool_notice, twin.heard_at = NO_STEPS, 0, self.opened_at
+        twin.growth, twin.pool_notice, twin.heard_at, twin.counts_until = NO_STEPS, 0, self.opened_at, 0
         return twin
 
     @property
     def is_run(self) -> bool:
         """It is the account of a run: what it was granted is the run's token budget, and none of it is moved."""
         return self.run == self.id
+
+    @property
+    def carves_nothing(self) -> bool:
+        """It was granted nothing of its own, and uses what accounts above it have free, within its limits."""
+        return not self.dims and self.run != self.id
 
     @property
     def payers(self) -> "tuple[Account, Account, Account]":
@@ -321,10 +337,6 @@ class Account(msgspec.Struct, array_like=True, eq=False):
         return most
 
 
-NOT_FOLLOWED = frozenset({"children", "forecasts", "growth", "heard_at", "holds", "model", "pool_notice"})
-"""The fields that only decisions need: the account read model leaves them as in a new account."""
-
-
 class Balances:
     """Where all money is: in the root, the reserve and the open accounts, the holds that stand, and the sums of all.
 
@@ -363,6 +375,7 @@ class Closed(msgspec.Struct, array_like=True, frozen=True, gc=False):
     agent_type: str | None
     workflow: str | None
     labels: dict[str, str] | None = None
+    auto: bool = False
 
 
 class EndedHold(msgspec.Struct, array_like=True, frozen=True, gc=False):

@@ -137,10 +137,21 @@ class AgentLeases:
             accounts += self._below.get(below.life, {}).values()
 
     def _own_end(self, account: Account) -> dt.datetime:
-        return self._end(account, account.heard_at)
+        ends_at = self._end(account, account.heard_at)
+        return max(ends_at, _moment(account.counts_until)) if account.counts_until else ends_at
+
+    def heard_at(self, account: Account) -> dt.datetime:
+        """When the last message came by an account, or from below it, or from when on it is as if one had."""
+        heard_at = max((account.heard_at, *(below.heard_at for below in self._all_below(account))))
+        return max(heard_at, self.begun_at)
 
     def _end(self, account: Account, heard_at: dt.datetime) -> dt.datetime:
         return later(max(heard_at, self.begun_at), account.lease_ms * _MILLISECOND)
+
+
+def _moment(at: int) -> dt.datetime:
+    """Microseconds since 1970 as a time; the end of the calendar where it is beyond."""
+    return later(EPOCH, dt.timedelta(microseconds=at))
 
 
 def _above(account: Account) -> Account | None:

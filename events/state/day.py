@@ -15,8 +15,9 @@ from tallystick.config.settings import DailyLimits
 from tallystick.events.catalog.event import EPOCH
 from tallystick.events.state.counters import Counter as LimitCounter
 from tallystick.events.state.counters import new_counter
+from tallystick.events.state.limit_forks import states_fork
 from tallystick.events.state.limit_rules import FAR, FLEET, LimitIndex, LimitRule, day_rule
-from tallystick.events.state.limits import ALL, Approved, LimitState, Match, states_fork
+from tallystick.events.state.limits import ALL, Approved, LimitState, Match
 from tallystick.events.state.money import Money
 
 DAILY_ALERTS = ("daily_tokens_near", "daily_tokens_reached", "daily_cost_near", "daily_cost_reached")

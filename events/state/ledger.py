@@ -111,6 +111,8 @@ class Ledger(Balances):
         self.below: tuple[int, dict[str, Any]] = (0, {})
         """The position at which subtrees were last asked for, and what was found of them (`decide.subtree`)."""
         self.leases, self.outputs = AgentLeases(), Outputs()
+        self.auto_accounts, self.without_budget = 0, 0
+        """How many of the open accounts have opened by themselves, and how many carve nothing out."""
         self.ids: dict[str, int] = {}
         """Command id to the position of its first event: the memory that makes a repeat harmless."""
         self.id_order: deque[str] = deque()
@@ -200,10 +202,16 @@ class Ledger(Balances):
 
     def minimum_share(self, dimension: int) -> int:
         """What no reclaim, return or rebalance takes an agent below; 0 where the total is not limited."""
-        if self.root.allocated[dimension] is None or not self.accounts:
+        sharing = len(self.accounts) - self.without_budget
+        if self.root.allocated[dimension] is None or not sharing:
             return 0
         share = self.rules.minimum_share
-        return self.spendable(dimension) * share.numerator // (share.denominator * len(self.accounts))
+        return self.spendable(dimension) * share.numerator // (share.denominator * sharing)
+
+    def count_account(self, account: Account, sign: int) -> None:
+        """An account has opened, or is about to close."""
+        self.auto_accounts += sign * account.auto
+        self.without_budget += sign * account.carves_nothing
 
     def same_account(self, agent: str | None, life: int) -> Account | None:
         """The open account of an id, if it is the one that was opened at position ``life``."""

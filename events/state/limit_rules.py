@@ -17,9 +17,11 @@ from typing import Final, NamedTuple
 from tallystick.config.limits import (
     DAILY,
     LABEL,
+    LIMITS_MAX,
     MEASURES,
     PRODUCT_DAILY,
     SCOPES,
+    AccountLimit,
     Calendar,
     Lasting,
     Limit,
@@ -51,6 +53,8 @@ class Subject(NamedTuple):
     model: str | None
     provider: str | None
     labels: dict[str, str] | None
+    caps: "tuple[LimitRule, ...]" = ()
+    """The limits of its account and of those above it."""
 
     def value(self, key: int | str) -> str | None:
         """By the number of a scope (`SCOPES`), or the name of a label."""
@@ -65,7 +69,8 @@ _ACCOUNT, _MODEL, _PROVIDER = SCOPES.index("account"), SCOPES.index("model"), SC
 class LimitRule:
     """One limit. Lengths are in microseconds; ``definition`` is what may not change without counting anew.
 
-    ``always`` are measures that are counted although nothing bounds them.
+    ``always`` are measures that are counted although nothing bounds them. ``owner``: the account whose own limit it is;
+    it has one counter, of all that is used at or below that account.
     """
 
     __slots__ = (
@@ -84,21 +89,27 @@ class LimitRule:
         "maxes",
         "measures",
         "name",
+        "needs_provider",
         "number",
+        "owner",
         "scope",
         "then",
     )
 
-    def __init__(self, number: int, limit: Limit, model_name: Callable[[str], str], always: Sequence[int] = ()) -> None:
+    def __init__(
+        self,
+        number: int,
+        limit: Limit | AccountLimit,
+        model_name: Callable[[str], str],
+        always: Sequence[int] = (),
+        owner: str | None = None,
+    ) -> None:
         self.number = number
         self.config = limit
-        self.name = limit.name
+        self.name = limit.name if isinstance(limit, Limit) else f"{owner}/{number - LIMITS_MAX}"
+        self.owner = owner
         self.then = limit.then
         self.scope = _key(limit.per)
-        self.match: list[tuple[int | str, frozenset[str]]] = [
-            (_key(key), frozenset(one_value(_key(key), one, model_name) for one in _listed(values)))
-            for key, values in limit.match.items()
-        ]
         window = limit.window or "total"
         self.kind: Calendar | str = window if isinstance(window, str) else window.opens or "rolling"
         self.length_us = window.length_ms * 1_000 if isinstance(window, Lasting) else 0
@@ -116,6 +127,15 @@ class LimitRule:
         self.first_lines = tuple(min((most, *lines)) for most, lines in zip(self.maxes, self.lines, strict=True))
         """By measure, the least of them, or the maximum."""
         self.bounds = tuple(zip(self.measures, self.first_lines, strict=True))
+        self.name_models(model_name)
+
+    def name_models(self, model_name: Callable[[str], str]) -> None:
+        """Find what it matches under the names that a catalogue of models has."""
+        self.match: list[tuple[int | str, frozenset[str]]] = [
+            (_key(key), frozenset(one_value(_key(key), one, model_name) for one in _listed(values)))
+            for key, values in self.config.match.items()
+        ]
+        self.needs_provider = _PROVIDER in (self.scope, *(key for key, _ in self.match))
         match = sorted((repr(key), sorted(values)) for key, values in self.match)
         self.definition = (self.scope, match, self.kind, self.length_us)
 
@@ -161,7 +181,17 @@ class LimitRule:
     def value_of(self, subject: Subject) -> str:
         """Whose counter it is."""
         scope = self.scope
+        if self.owner is not None:
+            return self.owner
         return FLEET if scope == 0 else subject.value(scope) or NONE
+
+
+def rules_of_account(
+    agent: str, limits: Sequence[AccountLimit], model_name: Callable[[str], str]
+) -> tuple[LimitRule, ...]:
+    """The limits of an account, named ``agent/1``, and so on."""
+    numbered = enumerate(limits, start=1)
+    return tuple(LimitRule(LIMITS_MAX + n, limit, model_name, (), agent) for n, limit in numbered)
 
 
 def _lines(most: int, alerts: Iterable[Decimal]) -> tuple[int, ...]:
@@ -250,7 +280,7 @@ class LimitIndex:
         rules = self.by_name.values()
         self.always = [rule for rule in rules if not rule.match]
         self.keyed: dict[int | str, dict[str, list[LimitRule]]] = {}
-        self.needs_provider = any(_PROVIDER in (rule.scope, *(key for key, _ in rule.match)) for rule in rules)
+        self.needs_provider = any(rule.needs_provider for rule in rules)
         self._by_own = any(key == _ACCOUNT or isinstance(key, str) for rule in rules for key, _ in rule.match)
         self._known: dict[tuple[str | None, ...], list[LimitRule]] = {}
         """What matches a use, by what it says of itself beside its account and its labels: a memory, and no state."""
@@ -264,6 +294,15 @@ class LimitIndex:
 
     def __bool__(self) -> bool:
         return bool(self.by_name)
+
+    def matching(self, subject: Subject, *, hold: bool = False) -> Sequence[LimitRule]:
+        """Those that a use counts in, in the order of the configuration, then those of accounts, from the top; of a
+        hold only those that it is known of.
+        """
+        found = self._matching(subject, hold=hold)
+        if subject.caps:
+            return [*found, *(rule for rule in subject.caps if not rule.match or rule.fits(subject))]
+        return found
 
     def product(self, name: str) -> LimitRule:
         """What a product's tokens of the day are counted by."""
@@ -282,8 +321,7 @@ class LimitIndex:
         shorthands = [self.day] if self.day.is_bounded else []
         return [rule.name for rule in (*shorthands, *self.products.values(), *self.by_name.values())]
 
-    def matching(self, subject: Subject, *, hold: bool = False) -> Sequence[LimitRule]:
-        """Those that a use counts in, in the order of the configuration; of a hold only those that it is known of."""
+    def _matching(self, subject: Subject, *, hold: bool) -> Sequence[LimitRule]:
         if self._by_own:
             found: Sequence[LimitRule] = self._find(subject)
         else:

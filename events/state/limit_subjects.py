@@ -1,10 +1,10 @@
 """What a use, a hold or a run says of itself to the limits: see `Subject`."""
 
 from tallystick.config.model_names import PROVIDERS, provider_of
-from tallystick.events.catalog import HoldSettled, Said, UsageReported
+from tallystick.events.catalog import HoldSettled, Said, UsageCorrected, UsageReported
 from tallystick.events.state.accounts import Account, Hold
 from tallystick.events.state.ledger import Ledger
-from tallystick.events.state.limit_rules import Subject
+from tallystick.events.state.limit_rules import LimitRule, Subject
 
 Units = tuple[int, int, int, int, int, int, int]
 """By measure (see `limit_rules`): tokens, milliseconds, nano-dollars, input, output, requests, and what is open."""
@@ -16,9 +16,16 @@ def subject_of(
     """An open account, with what a message says. The account's labels win over the message's."""
     own = account.all_labels
     both = own if not labels else labels if not own else {**labels, **own}
-    name, provider = model_of(ledger, model)
+    name, provider = model_of(ledger, model, account.caps)
     return Subject(
-        account.id, account.agent_type, account.budget_product, account.budget_workflow, name, provider, both
+        account.id,
+        account.agent_type,
+        account.budget_product,
+        account.budget_workflow,
+        name,
+        provider,
+        both,
+        account.caps,
     )
 
 
@@ -26,11 +33,18 @@ def subject_of_report(ledger: Ledger, account: Account | None, event: UsageRepor
     """A report; without an account it says itself what it counts for."""
     if account is not None:
         return subject_of(ledger, account, event.model, event.labels)
-    name, provider = model_of(ledger, event.model)
-    return Subject(event.agent, event.agent_type, event.product, event.workflow, name, provider, event.labels)
+    caps = caps_of_late(ledger, event)
+    name, provider = model_of(ledger, event.model, caps)
+    return Subject(event.agent, event.agent_type, event.product, event.workflow, name, provider, event.labels, caps)
 
 
-def model_of(ledger: Ledger, model: str | None) -> tuple[str | None, str | None]:
+def caps_of_late(ledger: Ledger, event: UsageReported | UsageCorrected) -> tuple[LimitRule, ...]:
+    """What was used by an account that is not open counts in the limits that the account is under which pays."""
+    payer = None if event.charged is None else ledger.accounts.get(event.charged)
+    return () if payer is None else payer.caps
+
+
+def model_of(ledger: Ledger, model: str | None, caps: tuple[LimitRule, ...] = ()) -> tuple[str | None, str | None]:
     """A model under the one name that limits know it by, and who serves it, where a limit asks: as the catalogue says
     of just this name, else as the name itself does, else as the price list does.
     """
@@ -38,7 +52,7 @@ def model_of(ledger: Ledger, model: str | None) -> tuple[str | None, str | None]
         return None, None
     rules = ledger.rules
     provider = rules.catalogued.get(model, (model, None))[1]
-    if not rules.limits.needs_provider:
+    if not rules.limits.needs_provider and not any(rule.needs_provider for rule in caps):
         return rules.model_name(model), None
     if provider is None:
         provider = provider_of(model)

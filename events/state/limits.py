@@ -5,9 +5,9 @@ Counters are made when something is first counted, and forgotten when their wind
 """
 
 import datetime as dt
+from collections import Counter as Tally
 from collections import deque
-from collections.abc import Iterator, Mapping
-from copy import copy
+from collections.abc import Iterable, Iterator, Mapping, Set
 from typing import Any, NamedTuple
 
 from tallystick.events.catalog.event import EPOCH
@@ -22,8 +22,6 @@ ALL = ""
 """In place of a value: what was approved for all values of a limit."""
 Place = tuple[str, int, str]
 """A counter: the name of its limit, since which position that counts, and the value of its scope."""
-
-
 CLOSED_MAX = 1_000
 """Of so many values of a limit it is known that a provider has refused their requests."""
 
@@ -107,7 +105,7 @@ class Match(NamedTuple):
 class Limits:
     """Of all limits in force, by name. ``began`` and ``ends`` are of the calendar windows at hand, by kind."""
 
-    __slots__ = ("began", "count", "due", "ends", "freed", "full", "is_fork", "runs", "states", "touched")
+    __slots__ = ("began", "calendars", "count", "due", "ends", "freed", "full", "is_fork", "runs", "states", "touched")
 
     def __init__(self) -> None:
         self.states: dict[str, LimitState] = {}
@@ -115,6 +113,8 @@ class Limits:
         self.ends: dict[str, int] = {}
         self.due = NEVER
         """When the next calendar window ends."""
+        self.calendars: Tally[str] = Tally()
+        """How many limits of accounts count in each kind of calendar window."""
         self.count = 0
         """How many counters there are."""
         self.full = False
@@ -144,7 +144,7 @@ class Limits:
         use all that the limit allows a second time.
         """
         counters = state.counters
-        if value in counters or value in _ALWAYS:
+        if value in counters or value in _ALWAYS or state.rule.owner is not None:
             return value
         shared = counters.get(OTHER)
         if shared is not None and shared.is_open(state.rule, self.began_at(state.rule), now):
@@ -178,7 +178,41 @@ class Limits:
         counter = state.counters.get(place[2])
         return None if counter is None else (state, counter)
 
+    def of_accounts(self) -> list[LimitState]:
+        """The limits of accounts."""
+        return [state for state in self.states.values() if state.rule.owner is not None]
+
+    def counts_until(self, state: LimitState, counter: Counter, now: int) -> int:
+        """Until when what a counter has used counts, in microseconds; 0 where nothing of it does."""
+        rule = state.rule
+        if not any(counter.used) or not counter.is_open(rule, self.began_at(rule), now):
+            return 0
+        if rule.kind == "total":
+            return _LAST
+        return self.ends[rule.kind] if rule.is_calendar else self._over_at(rule, counter)
+
     # --- changing ----------------------------------------------------------------------------------------------------
+
+    def open_account(self, rules: Iterable[LimitRule], life: int, now: int) -> None:
+        """The limits of an account that was opened at a position count from here on."""
+        for rule in rules:
+            self.states[rule.name] = LimitState(rule, life, now)
+            if rule.is_calendar:
+                self.calendars[rule.kind] += 1
+
+    def close_account(self, rules: Iterable[LimitRule], calendars: Set[str]) -> None:
+        """The limits of an account end with it; of calendar windows, those that no limit counts in any more.
+        ``calendars``: the kinds that the configuration needs.
+        """
+        for rule in rules:
+            self.count -= len(self.states.pop(rule.name).counters)
+            if rule.is_calendar:
+                self.calendars[rule.kind] -= 1
+                if not self.calendars[rule.kind]:
+                    del self.calendars[rule.kind]
+                    if rule.kind not in calendars:
+                        del self.began[rule.kind], self.ends[rule.kind]
+        self.due = moment(min(self.ends.values())) if self.ends else NEVER
 
     def counter(self, state: LimitState, value: str) -> Counter:
         """The counter of a value, made where there is none."""
@@ -287,6 +321,8 @@ class Limits:
         states, self.began, self.ends, self.full, runs = dumped
         for name, born, since, counters, approved, over, closed in states:
             state = self.states[name] = LimitState(rules[name], born, 0)
+            if state.rule.owner is not None and state.rule.is_calendar:
+                self.calendars[state.rule.kind] += 1
             state.since = dict(since)
             for value, kept in counters:
                 self.counter(state, value).restore(kept)
@@ -313,58 +349,3 @@ def moment(at: int) -> dt.datetime:
 
 
 _LAST = (NEVER - EPOCH) // dt.timedelta(microseconds=1)
-
-
-class _LazyCounters(dict[str, Counter]):
-    """The counters of a limit on a fork: each is copied when it is first looked at."""
-
-    def __init__(self, counters: dict[str, Counter]) -> None:
-        super().__init__()
-        self._counters = counters
-
-    def get(self, value: str, default: Any = None) -> Any:
-        if not dict.__contains__(self, value) and value in self._counters:
-            self[value] = self._counters[value].copied()
-        return super().get(value, default)
-
-    def __missing__(self, value: str) -> Counter:
-        copied = self[value] = self._counters[value].copied()
-        return copied
-
-    def __contains__(self, value: object) -> bool:
-        return super().__contains__(value) or value in self._counters
-
-
-class _LazyStates(dict[str, LimitState]):
-    """The limits on a fork."""
-
-    def __init__(self, states: dict[str, LimitState]) -> None:
-        super().__init__()
-        self._states = states
-
-    def get(self, name: str, default: Any = None) -> Any:
-        return self[name] if name in self._states else default
-
-    def __missing__(self, name: str) -> LimitState:
-        real = self._states[name]
-        state = self[name] = LimitState(real.rule, real.born, 0)
-        state.since, state.approved, state.closed = real.since, dict(real.approved), real.closed
-        state.counters = _LazyCounters(real.counters)
-        return state
-
-    def __contains__(self, name: object) -> bool:
-        return super().__contains__(name) or name in self._states
-
-
-def states_fork(states: dict[str, LimitState]) -> dict[str, LimitState]:
-    """What limits have counted by name, each copied when it is first looked at."""
-    return _LazyStates(states)
-
-
-def fork_of(limits: Limits) -> Limits:
-    """What limits have counted, as something that time may pass on and that nothing is seen of afterwards."""
-    fork = Limits()
-    fork.states, fork.began, fork.ends = states_fork(limits.states), dict(limits.began), dict(limits.ends)
-    fork.due, fork.count, fork.full, fork.is_fork = limits.due, limits.count, limits.full, True
-    fork.runs = {name: copy(run) for name, run in limits.runs.items()}
-    return fork

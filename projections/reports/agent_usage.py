@@ -4,7 +4,7 @@ import msgspec
 
 from tallystick.config.amounts import Triple
 from tallystick.events.state.money import Money, limited, minus, money, plus
-from tallystick.projections.views.agents import AgentRow
+from tallystick.projections.views.agent_rows import AgentRow
 from tallystick.projections.views.timeline import TimelineRow
 
 

@@ -21,7 +21,7 @@ from tallystick.events.state.accounts import Account
 from tallystick.events.state.ledger import Ledger
 from tallystick.events.state.money import money
 from tallystick.events.state.rules import Rules
-from tallystick.projections.views.agents import AgentRow, account_of
+from tallystick.projections.views.agent_rows import AgentRow, account_of
 from tallystick.projections.views.cost import DayRow
 from tallystick.projections.views.fleet import FleetRow, restore_root
 

@@ -8,11 +8,12 @@ from tallystick.events.catalog import LEVELS
 from tallystick.projections.reports.query_adapter import QueryAdapter, Today
 from tallystick.projections.reports.utilization import Quality, quality
 from tallystick.projections.store.view_store import ViewStore
-from tallystick.projections.views import agents as agents_view
+from tallystick.projections.views import agent_rows
 from tallystick.projections.views import cost as cost_view
 from tallystick.projections.views import fleet as fleet_view
 from tallystick.projections.views import holds as holds_view
-from tallystick.projections.views.agents import UNALLOCATED, AgentRow, AgentsView
+from tallystick.projections.views.agent_rows import UNALLOCATED, AgentRow
+from tallystick.projections.views.agents import AgentsView
 from tallystick.projections.views.cost import CostView, DayRow, PartRow
 from tallystick.projections.views.fleet import FleetRow, FleetView
 from tallystick.projections.views.holds import HoldsView
@@ -25,7 +26,7 @@ class Status:
         self._views = views
         rows = views.live().rows
         fleet = rows.get(FleetView.name)
-        live = [agents_view.decode(data) for data in rows.get(AgentsView.name, ())]
+        live = [agent_rows.decode(data) for data in rows.get(AgentsView.name, ())]
         self.fleet: FleetRow = fleet_view.decode(fleet[0]) if fleet else FleetRow()
         self.agents = {row.agent: row for row in live if row.state != UNALLOCATED}
         self._days = [cost_view.decode(data) for data in rows.get(CostView.name, ())]
@@ -37,7 +38,7 @@ class Status:
         row = self.agents.get(id)
         if row is None:
             data = self._views.row(AgentsView.name, id)
-            row = None if data is None else agents_view.decode(data)
+            row = None if data is None else agent_rows.decode(data)
         return row
 
     def by_use(self) -> list[AgentRow]:

@@ -8,7 +8,7 @@ from tallystick.config.amounts import DIMENSIONS, EDGE_NAMES, cents, dollars, pe
 from tallystick.events.state.money import ZERO, Money, money, plus
 from tallystick.projections.reports.agent_usage import AgentUsage
 from tallystick.projections.reports.recommendation import Recommendation
-from tallystick.projections.views.agents import RELEASED
+from tallystick.projections.views.agent_rows import RELEASED
 from tallystick.projections.views.fleet import FleetRow
 
 ENOUGH: Final = 5

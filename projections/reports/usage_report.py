@@ -26,9 +26,10 @@ from tallystick.projections.reports.task_report import TasksReport, tasks_report
 from tallystick.projections.reports.usage_recommendations import usage_recommendations
 from tallystick.projections.reports.utilization import Measure, Quality, quality
 from tallystick.projections.store.view_store import ViewStore
-from tallystick.projections.views import agents as agents_view
+from tallystick.projections.views import agent_rows
 from tallystick.projections.views import timeline as timeline_view
-from tallystick.projections.views.agents import RELEASED, UNALLOCATED, AgentRow, AgentsView
+from tallystick.projections.views.agent_rows import RELEASED, UNALLOCATED, AgentRow
+from tallystick.projections.views.agents import AgentsView
 from tallystick.projections.views.fleet import FleetRow, FleetView, fleet_in, with_budget
 from tallystick.projections.views.task_rows import TaskRow, tasks_in
 from tallystick.projections.views.tasks import TasksView
@@ -119,7 +120,7 @@ def report_of(views: ViewStore, workflow: str | None = None) -> UsageReport:
     """
     rows = views.whole((FleetView.name, AgentsView.name, TimelineView.name, TasksView.name)).rows
     fleet = fleet_in(rows[FleetView.name])
-    known = {row.agent: row for row in map(agents_view.decode, rows[AgentsView.name])}
+    known = {row.agent: row for row in map(agent_rows.decode, rows[AgentsView.name])}
     agents = {name: row for name, row in known.items() if row.state != UNALLOCATED}
     strangers = [row for name, row in known.items() if row.state == UNALLOCATED and workflow in (None, name)]
     stories = {row.agent: row for row in map(timeline_view.decode, rows[TimelineView.name])}

@@ -17,7 +17,7 @@ import msgspec
 from tallystick.config.amounts import DIMENSIONS
 from tallystick.events.state import fairness as evenness
 from tallystick.events.state.money import money
-from tallystick.projections.views.agents import AgentRow
+from tallystick.projections.views.agent_rows import AgentRow
 from tallystick.projections.views.fleet import FleetRow, with_budget
 
 

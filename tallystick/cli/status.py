@@ -1,7 +1,7 @@
 """``tallystick status``: how the fleet and its agents stand, now or as it was then."""
 
 import datetime as dt
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from typing import Any
 
@@ -13,6 +13,7 @@ from rich.text import Text
 from tallystick.cli.common import Moment, at_option, console, json_option, json_text, store_option
 from tallystick.cli.viewing import counted, opened_views
 from tallystick.config.amounts import DIMENSIONS, EDGE_NAMES, Amounts, Triple, cents, dollars, percent
+from tallystick.config.limits import AccountLimit
 from tallystick.events.decide.answers import stamp
 from tallystick.events.messages.replies import GlobalStatus, shown
 from tallystick.events.state.money import money
@@ -21,8 +22,17 @@ from tallystick.projections.reports.query_adapter import QueryAdapter
 from tallystick.projections.reports.status import Status
 from tallystick.projections.reports.task_day import TaskDay
 from tallystick.projections.reports.utilization import Measure
-from tallystick.projections.views.agents import AgentRow
-from tallystick.wording import DIMENSION_NAMES, NONE, amount, and_more, one_line, rounded_amounts, shown_time
+from tallystick.projections.views.agent_rows import AgentRow
+from tallystick.wording import (
+    DIMENSION_NAMES,
+    NONE,
+    amount,
+    and_more,
+    one_line,
+    rounded_amounts,
+    shown_time,
+    text_of_limit,
+)
 
 COLOURS = {"green": "green", "yellow": "yellow", "orange": "dark_orange", "red": "red", "black": "bold reverse"}
 _UNITS = ("tokens", "seconds", "cost")
@@ -57,7 +67,7 @@ def status(store_url: str, agent: str | None, at: Moment | None, limit: int | No
         found = Status(views)
         now = _now(found, at)
         queries, work, breaker = found.queries(now), TaskDay(views, now), Costs(views).breaker
-        if queries.rules.limits:
+        if queries.rules.limits or any(row.limits for row in found.agents.values()):
             queries.count_limits(counted(store_url, at))
         if agent is not None:
             _show_agent(found, queries, agent, as_json)
@@ -112,6 +122,8 @@ def agent_json(row: AgentRow, queries: QueryAdapter | None) -> dict[str, Any]:
         answered |= dict.fromkeys(("action", "decided_by", "throttle_rate", "idle_seconds", "obstacles"))
     times = {name: getattr(row, name) for name in ("opened_at", "last_report_at", "released_at")}
     answered |= {name: None if at is None else stamp(at) for name, at in times.items()}
+    if row.limits:
+        answered["limits"] = [{"limit": name, **msgspec.to_builtins(one)} for name, one in _limits(row)]
     return {**answered, "reports": row.reports, "late": shown(row.late.triple)}
 
 
@@ -133,19 +145,35 @@ def _show_agent(found: Status, queries: QueryAdapter, id: str, as_json: bool) ->
     table = _grid()
     for name, value in answered.items():
         if isinstance(getattr(row, name, None), Amounts):
-            table.add_row(_label(name), Text(rounded_amounts(getattr(row, name).triple)))
+            exact = _triple(value) if row.limits and isinstance(value, dict) else getattr(row, name).triple
+            table.add_row(_label(name), Text(rounded_amounts(exact)))
         elif name in ("covered", "subtree"):
             _add_shared(table, name, value, answered)
         elif name == "percentage":
-            table.add_row("used", f"{used_percent(row)} %")
+            table.add_row("used", f"{int(value * 100) if row.limits else used_percent(row)} %")
         elif name == "status":
             table.add_row("level", _level(row.level))
-        elif name == "obstacles":
-            for obstacle in value or ():
-                table.add_row("in the way", Text(one_line(f"{obstacle['code']}: {obstacle['detail']}"), style="yellow"))
+        elif name in ("limits", "obstacles"):
+            _add_bounds(table, name, row, value)
         elif value is not None:
             table.add_row(_label(name), Text(one_line(str(value))))
     console().print(table)
+
+
+def _limits(row: AgentRow) -> Iterator[tuple[str, AccountLimit]]:
+    """The limits of an account, by name."""
+    for number, limit in enumerate(row.limits, start=1):
+        yield f"{row.agent}/{number}", limit
+
+
+def _add_bounds(table: Table, name: str, row: AgentRow, obstacles: Any) -> None:
+    """Its limits, or what would refuse its next hold."""
+    if name == "limits":
+        for limit, one in _limits(row):
+            table.add_row("limit", Text(one_line(f"{limit}: {text_of_limit(one)}")))
+        return
+    for obstacle in obstacles or ():
+        table.add_row("in the way", Text(one_line(f"{obstacle['code']}: {obstacle['detail']}"), style="yellow"))
 
 
 def _add_shared(table: Table, name: str, value: Any, answered: Mapping[str, Any]) -> None:
@@ -263,7 +291,11 @@ def _level(level: str, text: str | None = None) -> Text:
 
 
 def used_percent(row: AgentRow) -> int:
-    """What an agent used of its own budget, floored, in the dimension that is used most."""
+    """What an agent used of its own budget, floored, in the dimension that is used most; without a carve-out of its
+    limits, at its last change of level.
+    """
+    if row.limits and row.allocated == Amounts():
+        return int(row.percentage * 100)
     given_back, delegated = money(row.given_back.triple), money(row.delegated.triple)
     consumed, limits = money(row.consumed.triple), row.allocated.triple
     return max(

@@ -17,7 +17,7 @@ from tallystick.events import catalog as e
 from tallystick.events.messages.command import PRIORITIES
 from tallystick.projections.reports.cost import limits_of
 from tallystick.projections.reports.task_day import TaskDay
-from tallystick.projections.views.agents import AgentRow
+from tallystick.projections.views.agent_rows import AgentRow
 from tallystick.projections.views.cost import DayRow
 from tallystick.projections.views.fleet import FleetRow
 from tallystick.projections.views.task_rows import TaskRow

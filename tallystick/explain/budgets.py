@@ -7,7 +7,7 @@ from tallystick.events.state.ledger import Ledger
 from tallystick.events.state.money import limited
 from tallystick.explain.history import History
 from tallystick.explain.row import Row, Rows, Style, left_at_source, the
-from tallystick.wording import amounts, counted, exact_percent, number
+from tallystick.wording import amounts, counted, exact_percent, number, text_of_limit
 
 _COVER_CAUSES = {
     "under_estimate": "more was used than had been allocated or held",
@@ -26,12 +26,21 @@ def _says_allocated(event: e.BudgetAllocated, say: Style) -> str:
     demand = ", on its own demand" if event.on_demand else ""
     lease = f", with a lease of {number(seconds(event.lease_ms))} s" if event.lease_ms else ""
     granted = f"{say.amounts(event.amount)} from {the(event.parent or POOL)}{demand}{lease}"
+    opened = "opened by itself" if event.auto else "was opened"
+    if not any(event.amount.triple) and event.limits:
+        granted = f"no carve-out below {the(event.parent or POOL)}{lease}"
+    limits = "".join(f"; {text_of_limit(one)} ({event.agent}/{n})" for n, one in enumerate(event.limits, start=1))
     bound = "" if event.overdraft_max is None else f"; others may cover {say.amounts(event.overdraft_max)} for it"
-    return f"{event.agent} was opened with {granted} (priority {event.priority}{named}){bound}"
+    return f"{event.agent} {opened} with {granted} (priority {event.priority}{named}){bound}{limits}"
 
 
 def _why_allocated(event: e.BudgetAllocated, ledger: Ledger, history: History) -> list[str]:
-    return [left_at_source(ledger.accounts[event.agent], event.amount.triple)]
+    account, lines = ledger.accounts[event.agent], []
+    if event.auto:
+        lines.append(f"it had no account when it first reported or held (accounts.auto{history.since(e.ConfigLoaded)})")
+    if account.carves_nothing:
+        return [*lines, "it was granted nothing of its own: what it uses, the accounts above it pay, within its limits"]
+    return [*lines, left_at_source(account, event.amount.triple)]
 
 
 def _why_drawn(event: e.BudgetDrawn, ledger: Ledger, history: History) -> list[str]:

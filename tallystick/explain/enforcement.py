@@ -67,17 +67,27 @@ def behind_action(decided_by: object, agent: str, ledger: Ledger, history: Histo
 
 def _says_level(event: e.LevelChanged, say: Style) -> str:
     change = f"from {event.before} to {event.level}"
-    return f"{event.agent} went {change} at {say.percent(event.percentage)} of its {unit(event.dimension)}"
+    of = unit(event.dimension) if event.limit_name is None else f"limit {event.limit_name} ({event.dimension})"
+    return f"{event.agent} went {change} at {say.percent(event.percentage)} of its {of}"
 
 
 def _why_level(event: e.LevelChanged, ledger: Ledger, history: History) -> list[str]:
     account = ledger.accounts[event.agent]
+    if account.carves_nothing:
+        lines = ["it was granted nothing of its own: its level is that of the limit of which most is used"]
+        return lines + _thresholds(event, ledger, history)
     d = EDGE_NAMES.index(event.dimension)
     consumed, base = only(d, account.consumed(d)), only(d, account.base(d))
     lines = [f"{consumed} used of {base}: {exact_percent(event.percentage)} of its {unit(event.dimension)}"]
     if account.delegated[d]:
         allocated, delegated = only(d, account.allocated[d]), only(d, account.delegated[d])
         lines.append(f"its allocation is {allocated}, of which its sub-agents were granted {delegated}")
+    return lines + _thresholds(event, ledger, history)
+
+
+def _thresholds(event: e.LevelChanged, ledger: Ledger, history: History) -> list[str]:
+    """Where the level that was reached begins, and the next one."""
+    lines = []
     in_force = history.since(e.ConfigLoaded)
     rank = e.LEVELS.index(event.level)
     if rank:

@@ -15,6 +15,12 @@ def _amount(measure: str, units: int) -> str:
     return f"{value:,} {measure}" if isinstance(value, int) else f"{value} {measure}"
 
 
+def _rule(ledger: Ledger, name: str) -> LimitRule:
+    """A limit of the configuration, or of an account."""
+    state = ledger.limits.states.get(name)
+    return ledger.rules.limits.named(name) if state is None else state.rule
+
+
 def _says_began(event: e.LimitWindowsBegan, say: Style) -> str:
     ends = ", ".join(f"the {kind} until {say.time(at)}" for kind, at in event.window_ends.items())
     return f"windows of limits began: {ends}"
@@ -39,7 +45,7 @@ def _says_line(event: e.LimitLine, say: Style) -> str:
 
 
 def _why_line(event: e.LimitLine, ledger: Ledger, history: History) -> list[str]:
-    rule = ledger.rules.limits.named(event.limit_name)
+    rule = _rule(ledger, event.limit_name)
     alerts = ", ".join(f"{percent:f} %" for percent in rule.alerts)
     since = history.since(e.ConfigLoaded)
     return [
@@ -60,7 +66,7 @@ def _says_raised(event: e.LimitRaised, say: Style) -> str:
 
 
 def _why_raised(event: e.LimitRaised, ledger: Ledger, history: History) -> list[str]:
-    rule = ledger.rules.limits.named(event.limit_name)
+    rule = _rule(ledger, event.limit_name)
     most = zip(rule.measures, rule.maxes, strict=True)
     configured = ", ".join(_amount(MEASURES[m], units) for m, units in most)
     return [

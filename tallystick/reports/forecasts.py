@@ -22,10 +22,11 @@ from tallystick.projections.reports.agent_usage import used_by
 from tallystick.projections.reports.cost import Costs
 from tallystick.projections.reports.usage_report import in_workflow
 from tallystick.projections.store.view_store import ViewStore
-from tallystick.projections.views import agents as agents_view
+from tallystick.projections.views import agent_rows
 from tallystick.projections.views import fleet as fleet_view
 from tallystick.projections.views import forecasts as forecasts_view
-from tallystick.projections.views.agents import RELEASED, UNALLOCATED, AgentRow, AgentsView
+from tallystick.projections.views.agent_rows import RELEASED, UNALLOCATED, AgentRow
+from tallystick.projections.views.agents import AgentsView
 from tallystick.projections.views.fleet import FleetRow, FleetView
 from tallystick.projections.views.forecasts import ForecastRow, ForecastsView
 from tallystick.reports.day_end import day_range
@@ -79,7 +80,7 @@ def forecasts_of(views: ViewStore, workflow: str | None, now: dt.datetime | None
     """
     rows = views.whole((FleetView.name, AgentsView.name, ForecastsView.name)).rows
     fleet = next(map(fleet_view.decode, rows[FleetView.name]), FleetRow())
-    agents = {row.agent: row for row in map(agents_view.decode, rows[AgentsView.name]) if row.state != UNALLOCATED}
+    agents = {row.agent: row for row in map(agent_rows.decode, rows[AgentsView.name]) if row.state != UNALLOCATED}
     chosen = list(agents.values()) if workflow is None else in_workflow(agents, workflow)
     made = {row.agent: row for row in map(forecasts_view.decode, rows[ForecastsView.name])}
     open_rows = [row for row in chosen if row.state != RELEASED]

@@ -15,6 +15,7 @@ _FIELDS: Final[Mapping[type[e.Event], tuple[str, ...]]] = {
     e.ConfigLoaded: ("date", "day_ends_at", "limit_windows"),
     e.DayBegan: ("date", "ends_at"),
     e.LimitWindowsBegan: ("window_ends",),
+    e.BudgetAllocated: ("limit_windows",),
     e.TotalBudgetSet: ("period_ends_at",),
     e.PeriodRenewed: ("period_ends_at",),
 }
@@ -46,6 +47,8 @@ def put(ledger: Ledger, event: e.Event) -> None:
             ledger.limits.end_windows({"day": ends_at, **event.limit_windows})
         case e.LimitWindowsBegan():
             ledger.limits.end_windows(event.window_ends)
+        case e.BudgetAllocated():
+            ledger.limits.end_windows(event.limit_windows)
         case e.DayBegan():
             ledger.day.date, ledger.day.ends_at = event.date, event.ends_at
             ledger.limits.end_windows({"day": event.ends_at})

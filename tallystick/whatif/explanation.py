@@ -10,7 +10,7 @@ from tallystick.events import catalog as e
 from tallystick.events import messages as c
 from tallystick.events.decide.answers import stamp
 from tallystick.events.decide.fleet_response import pressure
-from tallystick.events.decide.levels import percentage
+from tallystick.events.decide.own_limits import percentage
 from tallystick.events.decide.turn import CLOCK
 from tallystick.events.messages import proposals as p
 from tallystick.events.state.ledger import Ledger
@@ -118,7 +118,7 @@ def _unchanged_level(agent: str, ledger: Ledger) -> e.LevelChanged:
     most = max(ratios, key=lambda d: ratios[d], default=0)
     level = e.LEVELS[account.level]
     return e.LevelChanged(
-        agent=agent, before=level, level=level, percentage=percentage(account), dimension=EDGE_NAMES[most]
+        agent=agent, before=level, level=level, percentage=percentage(ledger, account), dimension=EDGE_NAMES[most]
     )
 
 

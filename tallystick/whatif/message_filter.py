@@ -148,7 +148,8 @@ class MessageFilter:
         agent = getattr(command, "agent", None)
         if agent is None:
             return command
-        if agent in log.accounts and agent not in other.accounts and not isinstance(command, _OPENING):
+        there = log.accounts.get(agent)
+        if there is not None and not there.auto and agent not in other.accounts and not isinstance(command, _OPENING):
             self.reason = NO_ACCOUNT
             return None
         if isinstance(command, c.ReportUsage | c.Reserve) and _is_stopped(other, agent) and not _is_stopped(log, agent):

@@ -79,6 +79,23 @@ def test_a_window_that_has_room_again_ends_the_wait_without_any_message(
     ok(waiting)
 
 
+def test_each_that_waits_for_a_window_is_granted_when_it_has_room_for_it(
+    open_fleet: OpenFleet, clock: ManualClock
+) -> None:
+    fleet = opened(open_fleet, MINUTE)
+    ok(request(fleet, "a"))
+    later(fleet, clock, 30)
+    ok(request(fleet, "b"))
+    first, second, third = (request(fleet, id, wait=300) for id in ("c", "d", "e"))
+    later(fleet, clock, 31)
+    ok(first)
+    later(fleet, clock, 29)
+    assert waits(second)
+    later(fleet, clock, 1)
+    ok(second)
+    assert waits(third)
+
+
 def test_a_calendar_window_that_begins_ends_the_wait(open_fleet: OpenFleet, clock: ManualClock) -> None:
     fleet = opened(open_fleet, {**TOTAL, "window": "hour"})
     ok(ask(fleet, "a", 100, ttl_seconds=10_000))

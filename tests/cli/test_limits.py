@@ -71,7 +71,7 @@ def test_the_limits_of_an_agent_of_a_value_and_of_a_moment_can_be_asked_for(url:
     assert "calls" not in run("limits", "--store", url, "--limit", "user-total", "--value", "u-1").stdout
     assert "850 tokens" not in run("limits", "--store", url, "--at", "3").stdout
     assert (
-        "no limit call is configured; did you mean 'calls'?"
+        "no limit call is in force; did you mean 'calls'?"
         in run("limits", "--store", url, "--limit", "call", code=1).stderr
     )
 
@@ -133,3 +133,67 @@ def test_limits_of_the_day_are_shown_too(url: str) -> None:
         assert "ok" in fleet.ask({"type": "LoadConfig", "config": {"daily_limits": {"max_tokens_total": 950}}})
     shown = json.loads(run("limits", "--store", url, "--json").stdout)["limits"]
     assert (shown[0]["limit"], shown[0]["used"]) == ("daily", {"tokens": 850})
+
+
+# --- limits of accounts ----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def team(tmp_path: Path) -> str:
+    """Members under limits of their own, one of which opened by itself."""
+    url = f"sqlite:///{tmp_path}/team.db"
+    daily = {"window": "day", "max": {"cost_usd": 2}}
+    auto = {"parent": "team", "limits": [{"window": "month", "max": {"cost_usd": 5}}]}
+    config = {"total_budget": {"cost_usd": "50"}, "accounts": {"auto": auto}}
+    with Fleet.open(url, from_mapping(config)) as fleet:
+        for message in (
+            {"type": "AllocateBudget", "agent": "team", "budget": {"cost_usd": "20"}},
+            {"type": "AllocateBudget", "agent": "ann", "parent": "team", "limits": [daily]},
+            {"type": "ReportUsage", "agent": "ann", "usage": {"cost_usd": "1.8"}},
+            {"type": "ReportUsage", "agent": "ben", "usage": {"cost_usd": "5"}},
+        ):  # fmt: skip
+            assert "ok" in fleet.ask(message)
+        refused = fleet.ask({"type": "Reserve", "agent": "ben", "estimate": {"cost_usd": "0.5"}})
+        assert refused["error"]["code"] == "limit_reached"
+    return url
+
+
+def test_limits_of_accounts_are_shown_and_raised(team: str) -> None:
+    shown = json.loads(run("limits", "--store", team, "--json").stdout)["limits"]
+    assert [(one["limit"], one["percentage"]) for one in shown] == [("ben/1", 1.0), ("ann/1", 0.9)]
+    raised = run("send", "--store", team, "approve-limit", "--limit", "ben/1", "--max", '{"cost_usd": "9"}')
+    assert '"max":{"cost_usd":"9.00"}' in raised.stdout
+
+
+def test_status_shows_the_limits_of_an_account_without_a_carve_out(team: str) -> None:
+    text = run("status", "--store", team, "--agent", "ann").stdout
+    assert "ann/1: at most 2.00 cost_usd (day)" in text
+    assert "90 %" in text
+    assert "$0.20" in text
+    status = json.loads(run("status", "--store", team, "--agent", "ben", "--json").stdout)
+    assert status["limits"] == [{"limit": "ben/1", "max": {"cost_usd": "5"}, "window": "month"}]
+    assert (status["allocated"], status["percentage"], status["status"]) == ({}, 1.0, "black")
+
+
+def test_explain_says_how_an_account_opened_by_itself_and_which_limit_its_level_is_of(team: str) -> None:
+    log = [
+        json.loads(line) for line in run("audit", "export", "--store", team, "--format", "jsonl").stdout.splitlines()
+    ]
+    opened = next(one["position"] for one in log if one.get("auto"))
+    text = run("audit", "explain", "--store", team, str(opened)).stdout
+    assert "ben opened by itself with no carve-out below team" in text
+    assert "at most 5.00 cost_usd (month) (ben/1)" in text
+    black = next(one["position"] for one in log if one.get("level") == "black")
+    assert "ben went from green to black at 100 % of its limit ben/1 (cost_usd)" in run(
+        "audit", "explain", "--store", team, str(black)
+    ).stdout.replace("\n", " ")
+    refused = next(one["position"] for one in log if one.get("code") == "limit_reached")
+    assert "ben/1" in run("audit", "explain", "--store", team, str(refused)).stdout
+
+
+def test_an_audit_decides_limits_of_accounts_anew_and_what_if_takes_them_away(team: str, tmp_path: Path) -> None:
+    assert run("audit", "verify", "--store", team).exit_code == 0
+    policy = tmp_path / "no-auto.yml"
+    policy.write_text("accounts: {auto: null}\n", encoding="utf-8")
+    answer = json.loads(run("whatif", "--store", team, "--config", str(policy), "--json").stdout)
+    assert answer["agents"]

@@ -15,7 +15,16 @@ from tallystick.config.amounts import AMOUNT_MAX
 from tallystick.config.errors import ConfigError, Unfit
 from tallystick.config.grammar import quoted
 from tallystick.config.kinds import Bounds, Percent
-from tallystick.config.limits import SCOPES, Calendar, Lasting, Limit, LimitMax
+from tallystick.config.limits import (
+    SCOPES,
+    AccountLimit,
+    Accounts,
+    AutoAccounts,
+    Calendar,
+    Lasting,
+    Limit,
+    LimitMax,
+)
 from tallystick.config.loader import changed, from_mapping, parse, restore, to_mapping, without_limits
 from tallystick.config.names import FLEET_NAMES
 from tallystick.config.overlay import changes, dropped
@@ -89,7 +98,7 @@ def sections(kind: type[Section]) -> st.SearchStrategy[Section]:
 
 MUST_FIT = (
     *("timezone", "models", "auto_model_selection", "notifications", "circuit_breaker"),
-    *("limits", "limits_counters_max"),
+    *("accounts", "limits", "limits_counters_max"),
 )
 FREE = st.fixed_dictionaries(
     {field.name: values(field.type) for field in msgspec.structs.fields(Config) if field.name not in MUST_FIT}
@@ -100,20 +109,32 @@ def lasting(length: Decimal, unit: str, opens: Any) -> Lasting:
     return Lasting(**{unit: length, "opens": opens})
 
 
-def limits() -> st.SearchStrategy[Limit]:
-    scopes = st.sampled_from(SCOPES[1:]) | NAMES.map("label:{}".format)
+LIMIT_SCOPES = st.sampled_from(SCOPES[1:]) | NAMES.map("label:{}".format)
+
+
+def counted() -> dict[str, st.SearchStrategy[Any]]:
+    """What limits of fleets and of accounts have in common."""
     lengths = st.decimals(1, 300, places=0)
     units = st.sampled_from(["seconds", "minutes", "hours", "days"])
-    return st.builds(
-        Limit,
-        name=NAMES.filter(lambda name: "/" not in name and name != "daily"),
-        max=sections(LimitMax).filter(lambda most: any(units is not None for units in most.units)),
-        per=scopes | st.just("fleet"),
-        match=st.dictionaries(scopes, NAMES | st.lists(NAMES, min_size=1, max_size=3).map(tuple), max_size=2),
-        window=values(Calendar) | st.builds(lasting, lengths, units, st.sampled_from([None, "first_use"])),
-        alert_at_percent=st.none() | st.lists(values(Percent), max_size=3).map(tuple),
-        then=st.sampled_from(["stop", "refuse", "wait", "warn"]),
-    )
+    return {
+        "max": sections(LimitMax).filter(lambda most: any(units is not None for units in most.units)),
+        "match": st.dictionaries(LIMIT_SCOPES, NAMES | st.lists(NAMES, min_size=1, max_size=3).map(tuple), max_size=2),
+        "window": values(Calendar) | st.builds(lasting, lengths, units, st.sampled_from([None, "first_use"])),
+        "alert_at_percent": st.none() | st.lists(values(Percent), max_size=3).map(tuple),
+        "then": st.sampled_from(["stop", "refuse", "wait", "warn"]),
+    }
+
+
+def limits() -> st.SearchStrategy[Limit]:
+    names = NAMES.filter(lambda name: "/" not in name and name != "daily")
+    return st.builds(Limit, name=names, per=LIMIT_SCOPES | st.just("fleet"), **counted())
+
+
+def accounts() -> st.SearchStrategy[Accounts]:
+    own = st.lists(st.builds(AccountLimit, **counted()), max_size=2).map(tuple)
+    most, hours = st.integers(0, AMOUNT_MAX), st.decimals(1, 1_000, places=0)
+    auto = st.builds(AutoAccounts, st.none() | NAMES, own, st.dictionaries(NAMES, NAMES, max_size=2), most, hours)
+    return st.builds(Accounts, st.none() | auto)
 
 
 @st.composite
@@ -134,6 +155,7 @@ def configs(draw: st.DrawFn) -> Config:
         auto_model_selection=AutoModelSelection((*rules, ModelRule("default", aliases[0]))),
         notifications=notifications,
         limits=tuple(draw(st.lists(limits(), max_size=3, unique_by=lambda limit: limit.name))),
+        accounts=draw(accounts()),
         limits_counters_max=draw(st.integers(1, AMOUNT_MAX)),
         circuit_breaker=CircuitBreaker(tuple(draw(st.lists(TRIPS, max_size=2))), WhenTripped(notify=notified)),
         **free,

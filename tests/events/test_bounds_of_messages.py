@@ -90,6 +90,8 @@ def message(place: Place, written: str) -> Message:
         del made["agent"]
         made["hold"] = "h"
     made |= {"agent": "ann"} if "agent" in made and place.type != "AllocateBudget" else {}
+    if place.type == "AllocateBudget":
+        made.setdefault("budget", {"tokens": 1, "time_seconds": 1, "cost_usd": 1})
     made |= {"hold": "h"} if place.type == "Settle" else {}
     made |= (
         {"usage": {"tokens": 1}}

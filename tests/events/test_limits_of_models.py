@@ -6,7 +6,8 @@ import pytest
 
 from tallystick.events import messages as c
 from tallystick.events.messages import proposals as p
-from tests.support.core import Core, allocate
+from tests.support.capped import bound, most, teams
+from tests.support.core import Core, allocate, budget
 from tests.support.corrections import asked
 from tests.support.limited import limit, limited
 
@@ -54,6 +55,15 @@ def test_what_a_cloud_serves_counts_for_the_cloud_and_not_for_who_made_the_model
     core.given(allocate("ann", 100_000), call("opus"), call("anthropic/claude-opus-5-5"))
     core.given(call("bedrock/us.anthropic.claude-opus-5-5-v1:0"), call("azure/gpt-4o"), call("openai/gpt-4o"))
     assert counted(core, "cap") == {"anthropic": 2, "aws": 1, "azure": 1, "openai": 1}
+
+
+def test_an_accounts_limit_on_a_provider_counts_what_it_serves_and_nothing_else() -> None:
+    core = teams().given(bound("ann", most("day", match={"provider": "anthropic"}, requests=1)))
+    core.given(c.ReportUsage(agent="ann", model="openai/gpt-4o", usage=budget(1)))
+    core.given(c.ReportUsage(agent="ann", model="anthropic/claude-opus-5-5", usage=budget(1)))
+    core.when(c.Reserve(agent="ann", model="anthropic/claude-opus-5-5", estimate=budget(1)))
+    core.then_refused("limit_reached", limit="ann/1")
+    core.given(c.Reserve(agent="ann", model="openai/gpt-4o", estimate=budget(1)))
 
 
 def test_a_provider_may_be_named_as_routers_name_it() -> None:

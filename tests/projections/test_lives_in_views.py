@@ -9,8 +9,8 @@ from tallystick.events import messages as c
 from tallystick.projections.reports.agent_usage import used_by
 from tallystick.projections.store.projector import Projector
 from tallystick.projections.store.view_store import MemoryViewStore
+from tallystick.projections.views.agent_rows import decode as agent_of
 from tallystick.projections.views.agents import AgentsView
-from tallystick.projections.views.agents import decode as agent_of
 from tallystick.projections.views.cost import CostView, PartRow
 from tallystick.projections.views.cost import decode as cost_of
 from tallystick.projections.views.tasks import TasksView

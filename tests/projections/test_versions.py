@@ -85,7 +85,7 @@ HAPPENED: list[e.Event] = [
 DIGESTS = {
     ("fleet", 6): "1338a0dce0480fd2",
     ("holds", 4): "8dd4f6dc7061298b",
-    ("agents", 6): "142c1f4372effb97",
+    ("agents", 7): "e97f415fbf6ac3f6",
     ("timeline", 1): "143f39ed2aba4698",
     ("forecasts", 1): "69d048d61638d482",
     ("accuracy", 1): "f44ddd0b9a86225e",

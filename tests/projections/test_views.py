@@ -18,7 +18,7 @@ from tallystick.projections.store.as_of import NotThere, views_at
 from tallystick.projections.store.projector import Projector
 from tallystick.projections.store.runner import catch_up
 from tallystick.projections.store.view_store import MemoryViewStore
-from tallystick.projections.views.agents import AgentRow
+from tallystick.projections.views.agent_rows import AgentRow
 from tallystick.projections.views.fleet import FleetRow
 from tests.support.core import START, Core, allocate, budget, fleet, hold, use
 from tests.support.eventful import eventful, row, run
@@ -114,7 +114,7 @@ def test_the_eventful_fleet_leaves_no_field_of_a_row_at_rest() -> None:
     assert not fields - seen
 
 
-RESTING = (None, Amounts(), 0, False, "", {}, "none")
+RESTING = (None, Amounts(), 0, False, "", {}, (), "none")
 
 
 # --- agents ----------------------------------------------------------------------------------------------------------

@@ -12,12 +12,12 @@ from hypothesis import HealthCheck, given, settings
 from tallystick.actors import manager as manager_module
 from tallystick.actors.runtime.opening import Opened, open_ledger, replay
 from tallystick.config.loader import from_mapping
-from tallystick.events.evolve.account_read_model import AccountReadModel
+from tallystick.events.evolve.account_read_model import NOT_FOLLOWED, AccountReadModel
 from tallystick.events.log import snapshot
 from tallystick.events.log.codec import GENESIS, decode_event
 from tallystick.events.log.store import Store, StoreError, open_store
 from tallystick.events.log.store_memory import MemoryStore
-from tallystick.events.state.accounts import NOT_FOLLOWED, Account
+from tallystick.events.state.accounts import Account
 from tallystick.events.state.conservation import check_conserved
 from tallystick.events.state.ledger import Ledger
 from tests.support.busy_day import CONFIG, busy_day

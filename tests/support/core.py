@@ -112,7 +112,7 @@ def _dump_limits(ledger: Ledger) -> list[Any]:
         for name, state in ledger.limits.states.items()
         for value, counter in state.counters.items()
     ]
-    return [ledger.limits.dump(), ledger.limits.count, held]
+    return [ledger.limits.dump(), ledger.limits.count, dict(ledger.limits.calendars), held]
 
 
 def _dump_tasks(tasks: Tasks) -> dict[str, Any]:
@@ -136,6 +136,7 @@ def _dump_account(account: Account) -> dict[str, Any]:
     for name in ("free", "held", "spent"):
         plain[name] = tuple(plain[name])
     plain["parent"] = None if account.parent is None else account.parent.id
+    plain["caps"] = [(rule.name, rule.definition) for rule in account.caps]
     plain.pop("heard_at")  # with the leases
     plain["leased"] = None if account.leased is None else account.leased.id
     plain["payers_above"] = tuple(payer.id for payer in account.payers_above)

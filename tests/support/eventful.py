@@ -6,7 +6,7 @@ from tallystick.config.amounts import Amounts
 from tallystick.events import messages as c
 from tallystick.events.messages import proposals as p
 from tallystick.events.state.outputs import OUTPUTS_LEAST
-from tallystick.projections.views.agents import AgentRow
+from tallystick.projections.views.agent_rows import AgentRow
 from tests.support.core import Core, allocate, budget, fleet, hold, settle, submit, use
 from tests.support.strategies import Step
 from tests.support.view_logs import status_of
@@ -50,6 +50,10 @@ def eventful() -> Core:
     core.given(c.Reserve(agent="gus", id="h-5", estimate=budget(8), last_call=True), c.CancelHold(hold="h-5"))
     core.given(allocate("hal", 90), hold("hal", "h-6", 30))
     core.given(c.Settle(hold="h-6", usage=budget(20), final=False), settle("h-6", 10))
+    core.given(c.LoadConfig(config={"accounts": {"auto": {}}}), use("ida", 1))
+    core.given(c.LoadConfig(config={"accounts": {"auto": None}}))
+    monthly = {"window": "month", "max": {"tokens": 50}}
+    core.given(c.AllocateBudget(agent="jan", limits=[monthly], labels={"user": "jan"}), use("jan", 45))
     core.given(c.ReleaseBudget(agent="dee"), use("dee", 5), c.PauseAll(reason="lunch"), c.ReleaseReserve(reason="go"))
     core.given(c.ReleaseBudget(agent="ann/1"), use("ann/1", 7), use("bob", 8_500))
     core.given(c.ReportUsage(agent="bob", usage=budget(1), model="unheard-of"))

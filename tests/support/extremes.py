@@ -51,7 +51,8 @@ def put(mapping: dict[str, Any], key: str, value: object) -> None:
     for name, below in itertools.pairwise(names):
         empty: Any = [] if below == "0" else {}
         if name == "0" and not place:
-            place.append({**LIMIT, "max": {}} if ".max." in key else dict(LIMIT))
+            made = {**LIMIT, "max": {}} if ".max." in key else dict(LIMIT)
+            place.append({part: said for part, said in made.items() if part != "name" or names[0] == "limits"})
         place = place[0] if name == "0" else _entered(place, name, empty)
     if last == "0":
         place[:] = [value]

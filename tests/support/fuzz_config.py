@@ -46,28 +46,64 @@ def beginning(dice: Random, temper: Temper) -> dict[str, Any]:
         config |= some(dice, config)
     config["notifications"] = {"ceo": []}
     config["limits"] = limits(config)
+    opening = aside(["auto", config])
+    if opening.random() < 0.25:
+        config["accounts"] = {"auto": auto_accounts(opening)}
     keeping = aside(["last call", config])
     if keeping.random() < 0.3:
         config["enforcement"] = {**config.get("enforcement", {}), "last_call": {"percent": keeping.choice(_KEPT)}}
     return config
 
 
+_MOST: dict[str, tuple[Any, ...]] = {
+    "tokens": (0, 50, 10**5, 2**63 - 1),
+    "cost_usd": ("0.01", 3),
+    "requests": (1, 9),
+    "concurrent": (1, 4),
+}
+_WINDOWS = ("total", "hour", "day", "week", "month", {"seconds": 60}, {"days": 7, "from": "first_use"})
+
+
+def limits_of_account(dice: Random) -> list[dict[str, Any]]:
+    """One to three limits of an account."""
+    return [
+        {
+            "window": dice.choice(_WINDOWS),
+            "max": {name: dice.choice(_MOST[name]) for name in dice.sample(sorted(_MOST), dice.randint(1, 2))},
+            "match": dice.choice(({}, {}, {"model": "opus"}, {"provider": "anthropic"}, {"label:user": "a"})),
+            "then": dice.choice(("stop", "refuse", "wait", "warn")),
+        }
+        for _ in range(dice.randint(1, 3))
+    ]
+
+
+def auto_accounts(dice: Random) -> dict[str, Any] | None:
+    """Accounts that open by themselves, or none."""
+    if dice.random() < 0.3:
+        return None
+    auto: dict[str, Any] = {"max": dice.choice((0, 1, 3, 10_000)), "idle_release_hours": dice.choice((1, 24))}
+    if dice.random() < 0.5:
+        auto["limits"] = limits_of_account(dice)
+    if dice.random() < 0.5:
+        auto["parent"] = dice.choice(("a1", "a2", "unheard-of"))
+    if dice.random() < 0.3:
+        auto["labels"] = {"user": "a"}
+    return auto
+
+
 def limits(config: dict[str, Any]) -> list[dict[str, Any]]:
     """Limits for a configuration, drawn from what it says: so the sessions of before stay as they are otherwise."""
     dice = aside(config)
-    most = {"tokens": (0, 50, 10**5, 2**63 - 1), "cost_usd": ("0.01", 3), "requests": (1, 9), "concurrent": (1, 4)}
     found = []
     for n in range(dice.choice((0, 0, 1, 3))):
-        named = dice.sample(sorted(most), dice.randint(1, 3))
+        named = dice.sample(sorted(_MOST), dice.randint(1, 3))
         found.append(
             {
                 "name": f"limit-{n}",
                 "per": dice.choice(("fleet", "account", "product", "model", "provider", "label:user")),
                 "match": dice.choice(({}, {"product": "shop"}, {"label:user": ["a", "b"]}, {"model": "opus"})),
-                "window": dice.choice(
-                    ("total", "hour", "day", "week", "month", {"seconds": 60}, {"days": 7, "from": "first_use"})
-                ),
-                "max": {name: dice.choice(most[name]) for name in named},
+                "window": dice.choice(_WINDOWS),
+                "max": {name: dice.choice(_MOST[name]) for name in named},
                 "then": dice.choice(("stop", "refuse", "wait", "warn")),
             }
         )
@@ -102,6 +138,8 @@ def changed(dice: Random, temper: Temper) -> dict[str, Any]:
     changing = aside(part)
     if changing.random() < 0.2:
         part |= {"limits": limits(part), "limits_counters_max": changing.choice((1, 5, 100_000))}
+    if changing.random() < 0.1:
+        part["accounts"] = {"auto": auto_accounts(changing)}
     if changing.random() < 0.1:
         part["enforcement"] = {**part.get("enforcement", {}), "last_call": {"percent": changing.choice(_KEPT)}}
     return part

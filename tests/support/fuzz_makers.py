@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from tallystick.events.messages import PRIORITIES, WIRE
-from tests.support.fuzz_config import changed
+from tests.support.fuzz_config import changed, limits_of_account
 from tests.support.fuzz_spending import cancel_hold, heartbeat, report, reserve, settle
 from tests.support.fuzz_words import (
     DOLLARS,
@@ -43,6 +43,10 @@ def _open(w: World) -> Message:
         message["lease_seconds"] = dice.choice((1, "0.001", 30, 300, 3_600, 604_800))
     if dice.random() < 0.2:
         message["labels"] = {"user": dice.choice(("a", "b", "c"))}
+    if dice.random() < 0.25:
+        message["limits"] = limits_of_account(dice)
+        if dice.random() < 0.6:
+            del message["budget"]
     return message
 
 
@@ -141,7 +145,7 @@ def _raise_of_a_limit(drawn: list[object]) -> Message | None:
     named = dice.sample(sorted(most), dice.randint(0, 2))
     message: Message = {
         "type": "ApproveLimit",
-        "limit": f"limit-{dice.randint(0, 2)}",
+        "limit": dice.choice(("limit-0", "limit-1", "limit-2", "a1/1", "a2/1", "a3/2")),
         "max": {name: dice.choice(most[name]) for name in named},
     }
     if dice.random() < 0.5:

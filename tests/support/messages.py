@@ -10,12 +10,12 @@ import msgspec
 from msgspec import inspect
 
 from tallystick.config.amounts import Budget, Usage
-from tallystick.events.messages import WIRE, Command, Heartbeat, ReportUsage, Reserve, Settle
+from tallystick.events.messages import WIRE, AllocateBudget, Command, Heartbeat, ReportUsage, Reserve, Settle
 
 _OF_ONE = (Heartbeat, ReportUsage)
 """Messages about an agent, a task or a hold, of which exactly one is named."""
-_MAY_BE_EMPTY = ("depends_on", "labels")
-"""A task may wait for none, and nothing need be said about a hold."""
+_MAY_BE_EMPTY = ("depends_on", "labels", "limits")
+"""A task may wait for none, nothing need be said about a hold, and a budget needs no limits."""
 _LONG = "x" * 10_000
 _NOT_FINITE = (math.nan, math.inf, -math.inf)
 Message = dict[str, Any]
@@ -29,7 +29,8 @@ class Bad(NamedTuple):
     names: str
 
 
-_SAID: dict[type[Command], tuple[str, ...]] = {Reserve: ("estimate",), Settle: ("usage",)}
+_SAID: dict[type[Command], tuple[str, ...]] = {AllocateBudget: ("budget",), Reserve: ("estimate",), Settle: ("usage",)}
+"""Of optional fields, those that a message needs that says nothing else instead."""
 
 
 def fields(command: type[Command]) -> dict[str, inspect.Field]:

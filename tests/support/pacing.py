@@ -74,13 +74,23 @@ class Time(Protocol):
 
 
 class RealTime:
-    """As the machine's clock says."""
+    """As the machine's clock says. ``arrived`` are the times of calls, by agent and order."""
 
     def __init__(self, fleet: Fleet) -> None:
         self._fleet = fleet
+        self.arrived: list[tuple[str, dt.datetime]] = []
 
     def now(self) -> float:
+        self.arrived.append((threading.current_thread().name, dt.datetime.now(dt.UTC)))
         return time.monotonic()
+
+    def longest_way(self, placed: Sequence[e.HoldPlaced]) -> float:
+        """The longest time from a grant to the arrival of its call, in seconds."""
+        granted: dict[str, list[dt.datetime]] = {}
+        for one in placed:
+            granted.setdefault(one.agent, []).append(one.at)
+        ways = ((at - granted[agent].pop(0)).total_seconds() for agent, at in self.arrived)
+        return max(ways)
 
     def answer_to(self, agent: str, message: dict[str, Any]) -> Any:
         return self._fleet.ask(message, by=agent)
@@ -239,12 +249,12 @@ def placed_in(store: Store) -> list[e.HoldPlaced]:
 
 
 def share_used(taken: Sequence[Call], seconds: float) -> float:
-    """What part of the requests or of the tokens that are allowed is used, whichever is more, while agents wait: from
-    behind the first call, as what is allowed at once in the beginning is not counted, to a window before the last.
+    """What part is used of the most requests or tokens, whichever is more, that any order of calls could have used
+    until the last call behind which others waited: a window before the very last.
     """
-    first, end = taken[0].at, taken[-1].at - seconds
-    within = [call for call in taken if first < call.at <= end]
-    return max(len(within) / REQUESTS, sum(call.tokens for call in within) / TOKENS) * seconds / (end - first)
+    within = [call for call in taken if call.at <= taken[-1].at - seconds]
+    windows = (within[-1].at - within[0].at) / seconds + 1
+    return max(len(within) / REQUESTS, sum(call.tokens for call in within) / TOKENS) / windows
 
 
 def say(text: str) -> None:

@@ -1,0 +1,86 @@
+"""Accounts that open by themselves, at the first report or hold of an id that has none (``accounts.auto``)."""
+
+from decimal import Decimal
+
+from tallystick.config.amounts import NOTHING, Amounts
+from tallystick.config.limits import ACCOUNT_LIMITS_MAX, AutoAccounts
+from tallystick.events import catalog as e
+from tallystick.events.decide.daily_limits import no_new_accounts
+from tallystick.events.decide.levels import STOP, enforced, relevel_above
+from tallystick.events.decide.limit_windows import windows_opened
+from tallystick.events.decide.openings import is_stopped, is_taken, nested
+from tallystick.events.decide.refusals import unknown_agent
+from tallystick.events.decide.spelling import bad_name
+from tallystick.events.decide.turn import Turn
+from tallystick.events.evolve.account_limits import cap
+from tallystick.events.messages.replies import Refusal
+from tallystick.events.state.accounts import Account
+from tallystick.events.state.ledger import Ledger
+
+_MS_PER_HOUR = Decimal(3_600_000)
+
+
+def unopened(turn: Turn, agent: str) -> Account | Refusal:
+    """The account that would open for an id, not in the ledger yet: decisions may look at it as if it were open.
+    A refusal where none may open by itself.
+    """
+    ledger = turn.ledger
+    auto = ledger.rules.config.accounts.auto
+    known = unknown_agent(ledger, agent)
+    if auto is None:
+        return known
+    closed = ledger.released.get(agent)
+    if closed is not None and not closed.auto:
+        return known
+    why = _why_not(ledger, agent, auto)
+    if why is not None:
+        return Refusal(known.code, f"{known.detail}; none opens by itself: {why}", known.numbers)
+    lease_ms = int(auto.idle_release_hours * _MS_PER_HOUR)
+    parent = ledger.root if auto.parent is None else ledger.accounts[auto.parent]
+    account = Account.open(agent, parent, NOTHING, turn.now, lease_ms=lease_ms)
+    account.limits, account.labels, account.auto = auto.limits, dict(auto.labels) or None, True
+    account.link(parent)
+    cap(ledger, account)
+    return account
+
+
+def _why_not(ledger: Ledger, agent: str, auto: AutoAccounts) -> str | None:
+    """Why no account may open by itself for an id; None where one may."""
+    if ledger.auto_accounts >= auto.max:
+        return f"{ledger.auto_accounts} have, and accounts.auto.max is {auto.max}"
+    if ledger.tasks.get(agent) is not None:
+        return f"{agent} is a task"
+    parent = ledger.root if auto.parent is None else ledger.accounts.get(auto.parent)
+    if parent is None:
+        return f"accounts.auto.parent is {auto.parent}, which has no open account"
+    if auto.limits and nested(parent) >= ACCOUNT_LIMITS_MAX:
+        return (
+            f"{ACCOUNT_LIMITS_MAX} accounts with limits are at or above {parent.id}, which are all that may be nested"
+        )
+    refusal = bad_name(ledger, agent, "agent") or is_taken(ledger, agent) or is_stopped(ledger, agent)
+    refusal = refusal or no_new_accounts(ledger)
+    if refusal is not None:
+        return refusal.detail
+    if parent is not ledger.root and enforced(ledger, parent).action == STOP:
+        return f"{parent.id} is stopped"
+    return None
+
+
+def open_by_itself(turn: Turn, account: Account) -> Account:
+    """Open an account that was `unopened`."""
+    assert account.parent is not None
+    turn.record(
+        e.BudgetAllocated(
+            agent=account.id,
+            amount=Amounts(*NOTHING),
+            parent=None if account.parent is turn.ledger.root else account.parent.id,
+            lease_ms=account.lease_ms,
+            labels=account.labels,
+            limits=account.limits,
+            limit_windows=windows_opened(turn.ledger, account.limits, turn.now),
+            auto=True,
+        )
+    )
+    opened = turn.ledger.accounts[account.id]
+    relevel_above(turn, opened)
+    return opened
