@@ -1,20 +1,24 @@
 """tallystick: the budget office for fleets of LLM agents."""
 
-from typing import TYPE_CHECKING, Any
+import importlib
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from tallystick.fleet import Fleet
+    from tallystick.interface.refusals import Refused, Stopped, Throttled
 
-__all__ = ["Fleet", "__version__"]
+__all__ = ["Fleet", "Refused", "Stopped", "Throttled", "__version__"]
 __version__: str
+_WHERE: Final = {
+    "Fleet": "tallystick.fleet",
+    **dict.fromkeys(("Refused", "Stopped", "Throttled"), "tallystick.interface.refusals"),
+}
 
 
 def __getattr__(name: str) -> Any:
-    """`Fleet` is loaded when it is first used: the rooms below import this package. So is what tells the version."""
-    if name == "Fleet":
-        from tallystick.fleet import Fleet  # noqa: PLC0415 - at the top it would import itself
-
-        return Fleet
+    """What programs use is loaded when it is first used: the rooms below import this package."""
+    if name in _WHERE:
+        return getattr(importlib.import_module(_WHERE[name]), name)
     if name == "__version__":
         from importlib.metadata import version  # noqa: PLC0415 - loads a parser of mail, for what few ask
 

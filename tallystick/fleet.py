@@ -1,13 +1,27 @@
-"""`tallystick.Fleet`: the running fleet of `actors/runtime/fleet.py`, which makes reports from views of its own log."""
+"""`tallystick.Fleet`: the running fleet of `actors/runtime/fleet.py` with the typed interface, which makes reports from
+views of its own log.
+"""
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from tallystick.actors.runtime import fleet
 from tallystick.actors.runtime.reports import MakeReporter
+from tallystick.interface.interface import Interface
+from tallystick.interface.steps import Runner
 from tallystick.reports.reporter import Reporter
 
 
-class Fleet(fleet.Fleet):
-    """A running fleet: messages in, replies out, from threads and from asyncio."""
+class Fleet(Interface, fleet.Fleet):
+    """A running fleet: agents, calls and tasks; and messages in, replies out. From threads and from asyncio."""
 
     default_reporter: ClassVar[MakeReporter] = Reporter
+    temporary: ClassVar[frozenset[str]] = frozenset({"busy"})
+
+    def __init__(self, *opened: Any) -> None:
+        super().__init__(*opened)
+        self._runner = Runner(self)
+
+    def close(self) -> None:
+        """Finish what was taken, answer, and close the store. What agents still have open ends with their leases."""
+        self._runner.close()
+        fleet.Fleet.close(self)

@@ -71,15 +71,26 @@ def stripped(given: Any) -> dict[str, Any] | None:
 
     ``given`` may be a mapping, or an object of a provider's library with these names as attributes.
     """
-    kept = _known(given, _NAMES)
-    for name in _INSIDE:
-        if kept:
+    kept: dict[str, Any] = {}
+    for place in _places(given):
+        found = _known(place, _NAMES)
+        kept = kept or found
+        # A whole reply may have short codes of its own beside its usage object.
+        if any(not isinstance(value, str) for value in found.values()):
+            kept = found
             break
-        inner = _at(given, name)
-        kept = _known(inner, _NAMES) or _known(_at(inner, "usage"), _NAMES)
     while len(msgspec.json.encode(kept)) > KEPT_MAX:
         kept.popitem()
     return kept or None
+
+
+def _places(given: Any) -> Iterator[Any]:
+    """Where the names of a usage object may stand: in what was given, or within it."""
+    yield given
+    for name in _INSIDE:
+        inner = _at(given, name)
+        yield inner
+        yield _at(inner, "usage")
 
 
 def _known(given: Any, names: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,0 +1,203 @@
+"""What the interface does, as steps that ask and go on with the answers: threads and event loops drive the same steps.
+
+A step asks by yielding. Whatever goes wrong while it waits, a cancellation too, is raised at that place, and the steps
+that clean up after it ask on.
+"""
+
+import asyncio
+import itertools
+import logging
+import math
+import secrets
+from collections.abc import Generator, Sequence
+from typing import Any, ClassVar, Final, NamedTuple, Protocol, TypeVar
+
+import msgspec
+import structlog
+import tenacity
+
+from tallystick.actors.runtime.pending import Unanswered
+from tallystick.events.messages.command import Command
+from tallystick.events.messages.replies import Reply
+from tallystick.interface.heartbeats import Heartbeats
+from tallystick.interface.refusals import Refused, refusal
+
+RETRY_SECONDS: Final = 60.0
+"""So long a message is sent again that was not answered, or for which there was no place."""
+FIRST_WAIT_SECONDS: Final = 0.05
+"""So long it waits before a message is sent again for the first time; then twice as long each time."""
+LEAVE_SECONDS: Final = 5.0
+"""So long a block that was cancelled waits until what it had open has ended; then its lease ends it."""
+log = structlog.wrap_logger(logging.getLogger("tallystick.interface"))
+
+T = TypeVar("T")
+R = TypeVar("R", bound=Reply)
+
+
+class Asked(NamedTuple):
+    """A message on its way, who sends it, and for how long it is tried again."""
+
+    message: Command
+    by: str
+    retry_seconds: float | None
+
+
+Steps = Generator[Asked, dict[str, Any], T]
+
+
+class Transport(Protocol):
+    """Takes plain messages: a fleet in this process, or a client of a server."""
+
+    temporary: ClassVar[frozenset[str]]
+    """The codes of answers that the same message may not get later."""
+
+    def ask(self, message: Any, by: str = ..., timeout: float = ...) -> Any:
+        """Send a message, or a list; the answer, or a list. It is an `Unanswered` where none came."""
+
+    async def ask_async(self, message: Any, by: str = ..., timeout: float = ...) -> Any:  # noqa: ASYNC109 - as `ask`
+        """`ask`, without blocking the event loop."""
+
+
+def asking(message: Command, reply: type[R], by: str, retry_seconds: float | None = None) -> Steps[R]:
+    """Ask, and read the answer. ``retry_seconds``: the patience of the fleet or client where it is not named.
+
+    Raises:
+        Refused: the message was refused.
+    """
+    answer = yield Asked(message, by, retry_seconds)
+    if "error" in answer:
+        raise refusal(answer["error"])
+    return msgspec.convert(answer["ok"], reply)
+
+
+class Runner:
+    """Drives steps, for all threads and event loops of a program. Each message has an id, which stays its own when it
+    is sent again: so it counts once.
+    """
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+        self._numbers, self._prefix = itertools.count(1), f"m-{secrets.token_hex(6)}"
+        self._leaving: set[asyncio.Task[Any]] = set()
+        self.retry_seconds, self.first_wait_seconds = RETRY_SECONDS, FIRST_WAIT_SECONDS
+        self.heartbeats = Heartbeats(self._beat)
+
+    def new_id(self) -> str:
+        """An id that no other message has."""
+        return f"{self._prefix}-{next(self._numbers)}"
+
+    def close(self) -> None:
+        """No more signs of life: what is open ends with its lease."""
+        self.heartbeats.close()
+
+    def _beat(self, messages: Sequence[Command]) -> list[dict[str, Any]]:
+        answers: list[dict[str, Any]] = self._transport.ask(messages, by="heartbeat")
+        return answers
+
+    # --- for threads --------------------------------------------------------------------------------------------------
+
+    def run(self, steps: Steps[T]) -> T:
+        """Go through all steps; each waits for its answer."""
+        try:
+            asked = next(steps)
+            while True:
+                try:
+                    answer = self._ask(asked)
+                except BaseException as error:  # noqa: BLE001 - the steps raise it again when they have cleaned up
+                    asked = steps.throw(error)
+                else:
+                    asked = steps.send(answer)
+        except StopIteration as end:
+            result: T = end.value
+            return result
+
+    def _ask(self, asked: Asked) -> dict[str, Any]:
+        again = tenacity.Retrying(**self._policy(asked))
+        answer: dict[str, Any] = again(self._transport.ask, asked.message, asked.by)
+        return answer
+
+    # --- for event loops ----------------------------------------------------------------------------------------------
+
+    async def run_async(self, steps: Steps[T]) -> T:
+        """`run`, without blocking the event loop. Where it is cancelled, the steps that clean up are not."""
+        try:
+            asked = next(steps)
+            while True:
+                try:
+                    answer = await self._ask_async(asked)
+                except Exception as error:  # noqa: BLE001 - as in `run`
+                    asked = steps.throw(error)
+                except BaseException as error:  # noqa: BLE001 - a cancellation
+                    return await self._leave(steps, error)
+                else:
+                    asked = steps.send(answer)
+        except StopIteration as end:
+            result: T = end.value
+            return result
+
+    async def leave_async(self, steps: Steps[T]) -> T:
+        """`run_async` for steps that end something: a cancellation waits until they are through, for a while."""
+        return await self._leave(steps, None)
+
+    async def _leave(self, steps: Steps[T], error: BaseException | None) -> T:
+        loop = asyncio.get_running_loop()
+        task = loop.create_task(self._go_through(steps, error))
+        self._leaving.add(task)
+        task.add_done_callback(self._leaving.discard)
+        cancelled: asyncio.CancelledError | None = None
+        until = math.inf
+        while not task.done() and loop.time() < until:
+            try:
+                await asyncio.wait((task,), timeout=None if cancelled is None else until - loop.time())
+            except asyncio.CancelledError as again:
+                if cancelled is None:
+                    until = loop.time() + LEAVE_SECONDS
+                cancelled = again
+        if cancelled is not None:
+            task.add_done_callback(_note_failure)
+            raise cancelled
+        return task.result()
+
+    async def _go_through(self, steps: Steps[T], error: BaseException | None) -> T:
+        """All steps that are left, whatever is raised in between; at first ``error``, where they wait."""
+        try:
+            asked = next(steps) if error is None else steps.throw(error)
+            while True:
+                try:
+                    answer = await self._ask_async(asked)
+                except BaseException as later:  # noqa: BLE001 - as in `run`
+                    asked = steps.throw(later)
+                else:
+                    asked = steps.send(answer)
+        except StopIteration as end:
+            result: T = end.value
+            return result
+
+    async def _ask_async(self, asked: Asked) -> dict[str, Any]:
+        again = tenacity.AsyncRetrying(**self._policy(asked))
+        answer: dict[str, Any] = await again(self._transport.ask_async, asked.message, asked.by)
+        return answer
+
+    def _policy(self, asked: Asked) -> dict[str, Any]:
+        patience, first = asked.retry_seconds, self.first_wait_seconds
+        return {
+            "stop": tenacity.stop_after_delay(self.retry_seconds if patience is None else patience),
+            "wait": tenacity.wait_exponential(multiplier=first, max=2.0) + tenacity.wait_random(0, first),
+            "retry": tenacity.retry_if_exception_type(Unanswered) | tenacity.retry_if_result(self._is_temporary),
+            "retry_error_callback": _last_outcome,
+        }
+
+    def _is_temporary(self, answer: dict[str, Any]) -> bool:
+        return "error" in answer and answer["error"]["code"] in self._transport.temporary
+
+
+def _last_outcome(state: tenacity.RetryCallState) -> Any:
+    """When it is not tried any more: the last answer, or the last error."""
+    assert state.outcome is not None
+    return state.outcome.result()
+
+
+def _note_failure(task: "asyncio.Task[Any]") -> None:
+    """What a cancelled block had open could not be ended: its lease ends it."""
+    if not task.cancelled() and isinstance(error := task.exception(), Exception) and not isinstance(error, Refused):
+        log.warning("not_ended", error=str(error), instead="its lease ends it")
