@@ -16,7 +16,7 @@ import msgspec
 import structlog
 import tenacity
 
-from tallystick.actors.runtime.pending import Unanswered
+from tallystick.actors.errors import Unanswered
 from tallystick.events.messages.command import Command
 from tallystick.events.messages.replies import Reply
 from tallystick.interface.heartbeats import Heartbeats
