@@ -42,7 +42,7 @@ class Writing:
         return self._rate([[None] * BATCH for _ in range(BATCHES)])
 
     def new(self) -> float:
-        """Reports of sources that nobody reported before."""
+        """Reports of sources that were not reported before."""
         return self._rate([[self._id() for _ in range(BATCH)] for _ in range(BATCHES)])
 
     def repeated(self) -> float:
