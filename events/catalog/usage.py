@@ -237,7 +237,7 @@ def tokens_of(event: UsageReported | HoldSettled | Said) -> Tokens:
 
 class HoldEnded(Event, kw_only=True, tag="hold-ended.v1"):
     """What a hold still had was given back unused: it expired, was cancelled, or its account was released; or it was
-    settled with what had been recorded from another source before, at the position ``recorded_at``.
+    settled with what had been recorded from another source before, at the position ``recorded_position``.
     """
 
     kind: ClassVar[Kind] = "decision"
@@ -247,7 +247,7 @@ class HoldEnded(Event, kw_only=True, tag="hold-ended.v1"):
     labels: dict[str, str] | None = None
     operation: str | None = None
     reason: str | None = None
-    recorded_at: int | None = None
+    recorded_position: int | None = None
 
 
 class AgentHeard(Event, kw_only=True, tag="agent-heard.v1"):

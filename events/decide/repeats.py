@@ -50,7 +50,7 @@ def _settle_again(turn: Turn, known: p.ApplySource, asked: c.Settle) -> Enforcem
         return refusal
     # Nothing can fail after this line.
     if hold is not None and command.final:
-        end_hold(turn, hold, "settled", recorded_at=record.position, **noted(command))
+        end_hold(turn, hold, "settled", recorded_position=record.position, **noted(command))
     elif ended is not None and _is_booked_twice(ended, record):
         nothing: dict[str, Any] = {**used, "tokens": 0, "time_ms": 0, "cost_nanos": 0, "unpriced": False}
         replace_spent(turn, command, ended, nothing)

@@ -79,7 +79,7 @@ def _says_ended(event: e.HoldEnded, say: Style) -> str:
         "expired": "expired: it was not settled in time",
         "cancelled": "was cancelled",
         "released": "was given back with the release of its account",
-        "settled": f"was settled: what it used is recorded at {event.recorded_at}, from the same source",
+        "settled": f"was settled: what it used is recorded at {event.recorded_position}, from the same source",
     }
     because = "" if event.reason is None else f": {event.reason}"
     return f"hold {event.hold} of {event.agent} {how[event.how]}{because}"

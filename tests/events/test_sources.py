@@ -174,7 +174,7 @@ def test_a_settlement_of_a_source_that_was_reported_ends_its_hold_and_books_noth
     core = opened().given(hold("a", "h", 500), said("b", "m", 300))
     answer = core.when(settled("h", "m", 300))
     ended = core.then_events(e.HoldEnded).only(e.HoldEnded)
-    assert (ended.how, ended.recorded_at) == ("settled", records(core)[0].position)
+    assert (ended.how, ended.recorded_position) == ("settled", records(core)[0].position)
     assert (answer.recorded, answer.agent, core.status("a").held.tokens) == (False, "a", 0)
     assert (core.status("a").consumed.tokens, core.status("b").consumed.tokens) == (0, 300)
     core.when(settle("h", 300))
