@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tallystick.actors.runtime.opening import open_ledger
+from tallystick.events.log.restoring import open_ledger
 from tallystick.actors.runtime.simulation import SimulatedFleet
 from tallystick.events import catalog as e
 from tallystick.events.log.codec import decode_event

@@ -66,6 +66,8 @@ def _good(kind: inspect.Type, name: str) -> Any:
             return "0.5"
         case inspect.BoolType():
             return False
+        case inspect.DateTimeType():
+            return "2026-03-04T12:00:00Z"
         case inspect.LiteralType():
             return kind.values[0]
         case inspect.ListType():
@@ -154,6 +156,9 @@ def _not_allowed(kind: inspect.Type, name: str) -> Iterator[Wrong]:  # noqa: C90
             numbers = ("-1", "NaN", "sNaN", "Infinity", "-Infinity", "1e30", "1e-30", "1e999999", "-1e999999")
             yield from ((text, text, name) for text in numbers)
             yield from ((f"{value}", value, name) for value in (-1, -0.5, 10**30, 1e30, *_NOT_FINITE))
+        case inspect.DateTimeType():
+            texts = ("", "2026-03-04", "2026-03-04T12:00:00", "2026-02-30T12:00:00Z", "yesterday", "1e999999")
+            yield from ((text or "empty", text, name) for text in texts)
         case inspect.ListType():
             if name not in _MAY_BE_EMPTY:
                 yield ("an empty list", [], name)
