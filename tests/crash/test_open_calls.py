@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from tallystick.events.log.restoring import open_ledger
 from tallystick.actors.runtime.simulation import SimulatedFleet
 from tallystick.events import catalog as e
 from tallystick.events.log.codec import decode_event
+from tallystick.events.log.restoring import open_ledger
 from tallystick.events.log.store import open_store
 from tallystick.events.log.store_memory import MemoryStore
 from tallystick.events.state.conservation import check_conserved
