@@ -6,14 +6,15 @@ one clock of the core (`due_at`, `wake`), and consults the allocator in its own 
 
 import datetime as dt
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 import structlog
 from msgspec.structs import replace
 
 from tallystick.actors.allocator import Allocator
-from tallystick.actors.exchanges import Line, exchange_at, repeated
+from tallystick.actors.exchanges import Line, exchange_at, records_of, repeated
 from tallystick.actors.hold_waits import HoldWaits, may_wait
+from tallystick.actors.judges import JUDGES
 from tallystick.actors.keeping import keep_snapshot
 from tallystick.actors.missing import Missing, halted_answer
 from tallystick.actors.policies.rebalancing.figures import figures_of
@@ -21,8 +22,6 @@ from tallystick.actors.runtime.messages import (
     ALLOCATOR,
     MANAGER,
     REALLOCATOR,
-    REPORTER,
-    TRACKER,
     Answered,
     Envelope,
     Post,
@@ -34,12 +33,12 @@ from tallystick.actors.runtime.pending import answer_all, answer_with
 from tallystick.actors.runtime.supervision import Crashes
 from tallystick.events import decide as core
 from tallystick.events import messages as c
-from tallystick.events.catalog import STORED_NAME, Event
+from tallystick.events.catalog import Event
 from tallystick.events.decide.spelling import misspelled_id, recorded_id
 from tallystick.events.decide.turn import Waited
-from tallystick.events.log.codec import encode_answer, encode_command, seal
+from tallystick.events.log.codec import encode_answer, encode_command
 from tallystick.events.log.correction import with_record
-from tallystick.events.log.store import Record, Store, StoreError
+from tallystick.events.log.store import Store, StoreError
 from tallystick.events.messages import proposals as p
 from tallystick.events.messages.replies import Refusal, Reply
 from tallystick.events.state.calendar import NEVER
@@ -50,16 +49,6 @@ SNAPSHOT_EVERY = 100_000
 """Events between two snapshots: what a restart reads at most behind one."""
 
 log = structlog.wrap_logger(logging.getLogger("tallystick.manager"))
-
-JUDGES: Mapping[type[c.Command], str] = {
-    c.Rebalance: REALLOCATOR,
-    c.Forecast: TRACKER,
-    c.GenerateReport: REPORTER,
-    c.SubmitTask: ALLOCATOR,
-    c.GetTask: ALLOCATOR,
-    c.GetQueue: ALLOCATOR,
-}
-"""Who is asked about commands that need judgement, or more than the state, before they can be answered."""
 
 _REASON_MAX = 500
 _ERROR = b'{"error"'
@@ -144,7 +133,8 @@ class Manager:
             elif type(command) is c.Reserve and command.wait_seconds and may_wait(self.ledger, command):
                 self._ask(MANAGER, Question(command, envelope, slot), now)
             else:
-                answer = envelope.answers[slot] = self.decide(command, envelope.asked[slot], envelope.by, now)
+                asked, peer = envelope.asked[slot], envelope.peer
+                answer = envelope.answers[slot] = self.decide(command, asked, envelope.by, now, peer=peer)
                 if type(command) is c.SubmitTask and command.wait_seconds and not answer.startswith(_ERROR):
                     self._ask(ALLOCATOR, Question(command, envelope, slot), now)
 
@@ -175,7 +165,7 @@ class Manager:
     def try_out(self, command: c.Reserve, by: str, now: dt.datetime) -> Reply | Refusal:
         """How a `Reserve` would be answered now."""
         decided = core.decide(self.ledger, replace(command, dry_run=True), now, command.id or "", by)
-        self._lines += [(event, None, None) for event in decided.events]
+        self._lines += [(event, None, None, None) for event in decided.events]
         return decided.answer
 
     # --- specialists --------------------------------------------------------------------------------------------------
@@ -218,14 +208,14 @@ class Manager:
         if isinstance(plan := proposal.command, p.ApplyMoves):
             self._tell_allocator(now)
             self._consult(lambda allocator: allocator.keep_money(plan, now), now)
-        asked, by = encode_command(proposal.command), proposal.by
+        asked, by, peer = encode_command(proposal.command), proposal.by, None
         if question is not None:
-            by = question.envelope.by
+            by, peer = question.envelope.by, question.envelope.peer
             if not (question.command.is_query or isinstance(proposal.command, p.TellTask)):
                 proposal.command.id = question.command.id
                 asked = question.envelope.asked[question.slot]
         try:
-            answer = self.decide(proposal.command, asked, by, now)
+            answer = self.decide(proposal.command, asked, by, now, peer=peer)
         except Exception as error:
             self._core_error = error
             raise
@@ -262,7 +252,7 @@ class Manager:
         """Let happen what is due: holds and leases expire, the day and the period begin; then the allocator's part."""
         self.taken += 1
         if self.halted is None:
-            self._lines += [(event, None, None) for event in core.pass_time(self.ledger, now)]
+            self._lines += [(event, None, None, None) for event in core.pass_time(self.ledger, now)]
             events = self._news()
             self._consult(lambda allocator: allocator.wake(events, now), now)
             self.waits.wake(now)
@@ -321,7 +311,13 @@ class Manager:
             self._take_from(envelope, question.slot + 1, self.ledger.now)
 
     def decide(
-        self, command: c.Command, asked: bytes, by: str, now: dt.datetime, waited: Waited | None = None
+        self,
+        command: c.Command,
+        asked: bytes,
+        by: str,
+        now: dt.datetime,
+        waited: Waited | None = None,
+        peer: bytes | None = None,
     ) -> bytes:
         """The answer to one command, with what it caused kept for the next commit."""
         id = recorded_id(self.ledger, command)
@@ -336,7 +332,7 @@ class Manager:
         answered = encode_answer(decided.answer)
         lines, own = self._lines, decided.own
         for i, event in enumerate(decided.events):
-            lines.append((event, asked, answered) if i == own else (event, None, None))
+            lines.append((event, asked, answered, peer) if i == own else (event, None, None, None))
         return answered
 
     def commit(self, now: dt.datetime) -> list[Post]:
@@ -371,10 +367,7 @@ class Manager:
         return posts
 
     def _append(self, lines: Sequence[Line]) -> None:
-        records, digest = [], self._digest
-        for event, asked, answered in lines:
-            data, digest = seal(event, asked, answered, digest)
-            records.append(Record(event.position, STORED_NAME[type(event)], data))
+        records, digest = records_of(lines, self._digest)
         self._store.append(records)
         self._digest = digest
 
