@@ -34,6 +34,7 @@ from tallystick.actors.runtime.supervision import Crashes
 from tallystick.events import decide as core
 from tallystick.events import messages as c
 from tallystick.events.catalog import Event
+from tallystick.events.decide.loosening import refusal_of
 from tallystick.events.decide.spelling import misspelled_id, recorded_id
 from tallystick.events.decide.turn import Waited
 from tallystick.events.log.codec import encode_answer, encode_command
@@ -121,10 +122,13 @@ class Manager:
 
     def _take_from(self, envelope: Envelope, first: int, now: dt.datetime) -> None:
         """Decide the commands of an envelope from a place on. What stands behind a plan sees it, and waits for it."""
+        peer = envelope.peer
         for slot, command in enumerate(envelope.commands[first:], first):
             wrong, judge = misspelled_id(self.ledger, command), JUDGES.get(type(command))
             if wrong is not None:
                 envelope.answers[slot] = encode_answer(wrong)
+            elif peer and (keyless := refusal_of(self.ledger, command, envelope.asked[slot], envelope.key)):
+                envelope.answers[slot] = self.decide(keyless, encode_command(keyless), envelope.by, now, peer=peer)
             # A query is asked anew each time; a command that was answered before is not.
             elif judge is not None and (command.is_query or command.id not in self.ledger.ids):
                 self._ask(judge, Question(command, envelope, slot), now)
@@ -133,7 +137,7 @@ class Manager:
             elif type(command) is c.Reserve and command.wait_seconds and may_wait(self.ledger, command):
                 self._ask(MANAGER, Question(command, envelope, slot), now)
             else:
-                asked, peer = envelope.asked[slot], envelope.peer
+                asked = envelope.asked[slot]
                 answer = envelope.answers[slot] = self.decide(command, asked, envelope.by, now, peer=peer)
                 if type(command) is c.SubmitTask and command.wait_seconds and not answer.startswith(_ERROR):
                     self._ask(ALLOCATOR, Question(command, envelope, slot), now)

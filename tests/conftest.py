@@ -30,7 +30,7 @@ settings.load_profile("fleet")
 @pytest.fixture(scope="session", autouse=True)
 def _own_runtime_directory() -> Iterator[None]:
     """Control sockets of tests are not where those of the user who runs them are. Their paths are short enough."""
-    with tempfile.TemporaryDirectory(prefix="ts-", dir="/tmp" if os.path.isdir("/tmp") else None) as folder:
+    with tempfile.TemporaryDirectory(prefix="ts-") as folder:
         os.environ["XDG_RUNTIME_DIR"] = folder
         yield
 

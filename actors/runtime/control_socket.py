@@ -47,7 +47,7 @@ class ControlSocket:
         self._ready = threading.Event()
 
     @classmethod
-    def open(cls, url: str, intake: Intake, idle_seconds: float = IDLE_SECONDS) -> "ControlSocket | None":
+    def open(cls, url: str, intake: Intake) -> "ControlSocket | None":
         """Listen for a fleet that writes its store; None, and a line in the program's log, where that is impossible.
 
         A socket that a dead process left is replaced, a live one is not. A store in memory has none.
@@ -62,7 +62,7 @@ class ControlSocket:
         try:
             path = place_for(file)
             if not is_live(path):
-                return cls(path, intake, idle_seconds).started()
+                return cls(path, intake, IDLE_SECONDS).started()
         except (NoPlace, OSError) as error:
             why = str(error)
         log.warning("no_control_socket", store=url, why=why)

@@ -64,7 +64,7 @@ class Intake:
         envelope = envelope_of(messages, by, reply, self.new_id)
         if envelope is not None:
             if asker is not None:
-                envelope.peer = asker.peer
+                envelope.peer, envelope.key = asker.peer, asker.key
             self.post(envelope)
 
     def leave(self, pending: Pending | LoopPending) -> None:

@@ -33,7 +33,7 @@ class Envelope:
     ``peer`` is who asked, by the system, as JSON: None where it is the process that runs the fleet.
     """
 
-    __slots__ = ("answers", "asked", "by", "commands", "gone", "in_array", "open", "peer", "reply")
+    __slots__ = ("answers", "asked", "by", "commands", "gone", "in_array", "key", "open", "peer", "reply")
 
     def __init__(
         self,
@@ -50,6 +50,8 @@ class Envelope:
         """Each command's bytes, as the log will keep them."""
         self.by = by
         self.peer = peer
+        self.key: str | None = None
+        """Of a peer: the SHA-256, in hex, of the key that it has shown."""
         self.reply = reply
         self.answers: list[bytes] = [b""] * len(commands)
         self.gone = False

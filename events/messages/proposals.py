@@ -262,6 +262,18 @@ class ApplyCorrection(Command):
     found: str | None = None
 
 
+class RefuseLoosening(Command):
+    """Refuse a message of another process that loosens a limit, and has not shown the operator's key.
+
+    ``asked`` is the message, ``loosens`` what it would do, in words; ``shown`` says that another key was shown.
+    """
+
+    group: ClassVar[str] = "internal"
+    asked: dict[str, Any]
+    loosens: str
+    shown: bool = False
+
+
 INTERNAL: tuple[type[Command], ...] = (
     LoadPrices,
     AdoptRules,
@@ -285,4 +297,5 @@ INTERNAL: tuple[type[Command], ...] = (
     OpenFleet,
     NoteClock,
     ApplyCorrection,
+    RefuseLoosening,
 )

@@ -1,6 +1,7 @@
 """``tallystick send``: one message to the fleet, in JSON or in a few words."""
 
 import getpass
+import hmac
 import os
 import secrets
 import time
@@ -16,12 +17,13 @@ from tallystick.actors.runtime.control_peer import own_peer
 from tallystick.actors.runtime.control_place import places_of
 from tallystick.actors.runtime.control_socket import is_live
 from tallystick.actors.runtime.intake import Asker
+from tallystick.actors.runtime.opening import open_ledger
 from tallystick.actors.runtime.pending import Unanswered
 from tallystick.cli.common import config_option, prices_option, reading, settings_for, store_option
 from tallystick.cli.orders import command_of
 from tallystick.events import messages as c
 from tallystick.events.log.codec import encode_command
-from tallystick.events.log.store import WriterPresent, open_store
+from tallystick.events.log.store import Store, WriterPresent, open_store
 from tallystick.events.log.store_place import file_of
 from tallystick.fleet import Fleet
 
@@ -193,12 +195,26 @@ def _by_opening(sending: _Sending) -> bytes:
     store = open_store(sending.store_url, writer=True)
     try:
         settings = settings_for(store, sending.config_file, sending.prices_file)
+        if settings.config is not None or settings.prices is not None:
+            _check_key(store, sending.key)
     except BaseException:
         store.close()
         raise
     with Fleet.open(store, settings.config, settings.prices, by=sending.by) as fleet:
         asker = Asker(own_peer().encoded(), digest_of(sending.key))
         return msgspec.json.encode(fleet.ask(command, sending.by, asker=asker))
+
+
+def _check_key(store: Store, key: str | None) -> None:
+    """Where the fleet has an operator's key, settings need it.
+
+    Raises:
+        ClickException: it was not given.
+    """
+    ledger = open_ledger(store).ledger
+    needed = ledger.rules.config.control.operator_key if ledger.configured else None
+    if needed is not None and not hmac.compare_digest(needed, f"sha256:{digest_of(key)}"):
+        raise click.ClickException(f"settings may loosen limits: that needs the operator's key, in ${KEY_VARIABLE}")
 
 
 def _check_there(command: c.Command, store_url: str) -> None:

@@ -1,5 +1,6 @@
 """``send``: one message, by the live fleet, into a durable store."""
 
+import importlib
 import json
 import os
 import subprocess
@@ -13,6 +14,8 @@ from tallystick.actors.runtime.fleet import Fleet
 from tallystick.config.loader import PACKAGED_FILE
 from tallystick.events.log.store import open_store
 from tests.support.cli import Run
+
+send = importlib.import_module("tallystick.cli.send")
 
 ALLOCATE = '{"type": "AllocateBudget", "agent": "a-1", "budget": {"tokens": 50000}}'
 
@@ -109,7 +112,9 @@ def test_the_priority_of_a_product_is_overridden_in_a_few_words_and_given_back(r
         (["release-reserve"], "release-reserve needs a reason"),
         (["nonsense"], "'nonsense' is no message: allowed are a JSON object, pause REASON"),
         (["pause"], "pause needs a reason"),
-        (["resume", "now"], "resume takes no reason"),
+        (["resume", "a-1", "now"], "resume takes an agent, or nothing for the whole fleet, and no reason"),
+        (["stop", "a-1"], "stop needs an agent and a reason"),
+        (["approve-limit", "--reason", "why"], "approve-limit needs a limit"),
         (["{oops"], "not JSON"),
         ([ALLOCATE, "and more"], "put the whole of it in single quotes"),
         (['{"type": "NoSuch"}'], "allowed are AllocateBudget"),
@@ -133,10 +138,14 @@ def test_what_makes_no_sense_is_reported_in_one_line_and_nothing_is_opened(
     assert not (tmp_path / "tallystick.db").exists()
 
 
-def test_while_another_process_writes_it_is_named(run: Run, tmp_path: Path) -> None:
+def test_while_a_process_writes_that_cannot_be_reached_it_is_named(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begin(run)
+    monkeypatch.setattr(send, "_PATIENCE_SECONDS", 0)
     code = (
-        "import sys; from tallystick.actors.runtime.fleet import Fleet\n"
-        "with Fleet.open('sqlite:///tallystick.db'): print('open', flush=True); sys.stdin.read()"
+        "import sys; from tallystick.events.log.store import open_store\n"
+        "store = open_store('sqlite:///tallystick.db', writer=True); print('open', flush=True); sys.stdin.read()"
     )
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
     with subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path, **pipes) as holder:  # type: ignore[call-overload]
@@ -145,7 +154,7 @@ def test_while_another_process_writes_it_is_named(run: Run, tmp_path: Path) -> N
         holder.communicate("")
     assert result.exit_code == 1
     assert f"is being written by process {holder.pid} on " in result.stderr
-    assert "stop that process, or wait until it is done" in result.stderr
+    assert "no control socket that can be reached from here" in result.stderr
     assert result.stderr.count("\n") == 1
 
 
