@@ -16,6 +16,6 @@ class ManualOverride(Section, frozen=True):
 
 
 class Control(Section, frozen=True):
-    """Who may loosen limits from outside the program; None: whoever reaches the fleet."""
+    """Who may loosen limits from outside the program; None: every process that reaches the fleet."""
 
     operator_key: KeyDigest | None = None

@@ -65,7 +65,7 @@ Text = Annotated[str, Meta(min_length=1, max_length=4096, description="a text of
 KeyDigest = Annotated[
     str,
     Meta(
-        pattern="^sha256:[0-9a-f]{64}$",
+        pattern=r"^sha256:[0-9a-f]{64}(?!\n)$",
         description="'sha256:' and the SHA-256 of the key in 64 hex digits, not the key itself",
     ),
 ]

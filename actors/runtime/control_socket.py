@@ -135,7 +135,7 @@ class ControlSocket:
 
 
 def is_live(path: Path) -> bool:
-    """Whether a fleet answers at a path: a process that has died left its socket, but nobody listens."""
+    """Whether a fleet answers at a path: a process that has died left its socket, and none listens there."""
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
             probe.settimeout(_PROBE_SECONDS)

@@ -1,4 +1,4 @@
-"""The way in: messages become envelopes in the manager's command queue, whoever hands them in."""
+"""The way in: messages of the program, and of other processes, become envelopes in the manager's command queue."""
 
 import contextlib
 import itertools

@@ -218,7 +218,7 @@ def test_a_client_that_says_no_more_still_gets_its_answer(fleet: Fleet) -> None:
         assert "ok" in answer["reply"]
 
 
-def test_who_is_too_slow_is_told_so_and_let_go(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_client_that_is_too_slow_is_answered_so_and_let_go(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(control_socket, "IDLE_SECONDS", 0.05)
     with Fleet.open(f"sqlite:///{path}", QUIET, notify=False) as fleet, client(fleet.control_socket) as one:
         one.say(b'{"message":')

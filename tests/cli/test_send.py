@@ -2,7 +2,6 @@
 
 import importlib
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -242,7 +241,7 @@ def test_what_only_operates_or_asks_creates_no_fleet(run: Run, tmp_path: Path, w
     assert (db.exists() and db.stat().st_size) == there
 
 
-def test_a_fleet_that_runs_answers_whoever_comes_through_a_link_to_its_file(tmp_path: Path) -> None:
+def test_a_fleet_that_runs_answers_what_comes_through_a_link_to_its_file(tmp_path: Path) -> None:
     live, link = tmp_path / "live.db", tmp_path / "link.db"
     with Fleet.open(f"sqlite:///{live}") as fleet:
         fleet.ask(json.loads(ALLOCATE))
