@@ -192,7 +192,9 @@ def parts(draw: st.DrawFn) -> dict[str, Any]:
     return part
 
 
-FREE_MAPPINGS = FREE.map(lambda free: {name: to_mapping(Config(**{name: value}))[name] for name, value in free.items()})
+FREE_MAPPINGS = FREE.map(
+    lambda free: {name: value for name, value in to_mapping(Config(**free)).items() if name in free}
+)
 
 
 @settings(max_examples=50, deadline=None)
