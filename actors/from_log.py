@@ -32,8 +32,8 @@ class FromLog:
         """
         if not isinstance(command, c.CorrectUsage) and not _is_sourced(command):
             return command
-        fresh = lambda: [line[0] for line in lines]  # noqa: E731
-        return with_facts(command, ledger, self.sources.find, is_larger, self._store, fresh)
+        find, store = self.sources.find, self._store
+        return with_facts(command, ledger, find, is_larger, store, lambda: [line[0] for line in lines])
 
     def note(self, command: c.Command, events: Sequence[Event]) -> None:
         """A command has led to these events: it may be asked for their sources next."""

@@ -80,7 +80,7 @@ class HoursView:
             return
         row = HourRow(hour, moved(ZERO), 0) if data is None else decode(data)
         row.used, row.reports = moved(plus(money(row.used.triple), units)), row.reports + reports
-        live = hour in self._live
+        live = self._begins is not None and hour >= _oldest(self._begins)
         self._rows[hour] = Row(encode(row), live)
         if live:
             self._live[hour] = self._rows[hour].data
@@ -99,11 +99,10 @@ class HoursView:
         return rows
 
     def restore(self, rows: Iterable[bytes]) -> None:
-        newest: HourRow | None = None
-        for data in rows:
-            newest = decode(data)
-            self._live[newest.hour] = data
-        if newest is not None:
+        kept = {row.hour: (row, data) for row, data in ((decode(data), data) for data in rows)}
+        if kept:
+            self._live = {hour: data for hour, (_, data) in kept.items()}
+            newest, _ = kept[max(kept)]
             self._open(dt.datetime.strptime(newest.hour, _HOUR).replace(tzinfo=dt.UTC))
             del self._live[newest.hour]
             self._reports = newest.reports
@@ -115,7 +114,7 @@ class HoursView:
         if self._begins is not None:
             self._live[self._begins.strftime(_HOUR)] = self._keep(self._begins)
         self._open(at.replace(minute=0, second=0, microsecond=0))
-        oldest = (at - dt.timedelta(days=DAYS_LIVE)).strftime(_HOUR)
+        oldest = _oldest(at)
         for hour in [hour for hour in self._live if hour < oldest]:
             self._rows[hour] = Row(self._live.pop(hour), live=False)
 
@@ -129,3 +128,8 @@ class HoursView:
         data = encode(HourRow(hour, moved(used), self._reports))
         self._rows[hour] = Row(data, live=True)
         return data
+
+
+def _oldest(at: dt.datetime) -> str:
+    """The first hour that a profile looks at, at a time."""
+    return (at - dt.timedelta(days=DAYS_LIVE)).strftime(_HOUR)

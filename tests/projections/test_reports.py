@@ -14,11 +14,12 @@ from tallystick.events.messages import proposals as p
 from tallystick.events.messages.replies import EdgeAmounts
 from tallystick.projections.reports.quality_metrics import metrics_of
 from tallystick.projections.reports.usage_report import AgentStory, UsageReport, report_of
+from tallystick.projections.store.projector import Projector
 from tallystick.projections.store.runner import catch_up
 from tallystick.projections.store.view_store import MemoryViewStore
 from tallystick.projections.views.timeline import MARKS_MAX
 from tallystick.reports.markdown import markdown
-from tests.support.core import Core, allocate, budget, complete, fleet, hold, start, submit, use
+from tests.support.core import START, Core, allocate, budget, complete, fleet, hold, start, submit, use
 from tests.support.view_logs import stored
 
 
@@ -230,6 +231,19 @@ def test_usage_is_counted_by_the_hour_and_old_hours_are_laid_aside(core: Core) -
     core.wait(dt.timedelta(days=16).total_seconds()).given(use("ann", 1))
     assert [row["hour"] for row in hours(core)] == ["2026-03-20T13"]
     assert len(view_store_of(core).whole(["hours"]).rows["hours"]) == 3
+
+
+def test_what_is_reported_later_counts_in_its_hour_also_where_nothing_was_used_in_that_before(core: Core) -> None:
+    core.given(use("ann", 10)).wait(2 * 86_400)
+    earlier = [START + dt.timedelta(hours=5), START + dt.timedelta(hours=5.5), START]
+    core.given(use("ann", 3), *(c.ReportUsage(agent="ann", usage=budget(7), occurred_at=at) for at in earlier))
+    expected = [("2026-03-04T12", 17, 2), ("2026-03-04T17", 14, 2), ("2026-03-06T12", 3, 1)]
+    assert sorted((row["hour"], row["used"]["tokens"], row["reports"]) for row in hours(core)) == expected
+    # A fold that is restored goes on in the hour at hand.
+    store, pieces = stored(core.log), MemoryViewStore()
+    for position in range(1, len(core.log) + 1):
+        Projector(store, pieces).catch_up(upto=position)
+    assert pieces._rows == view_store_of(core)._rows
 
 
 # --- tasks ------------------------------------------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 """A fleet in which everything happens, for tests of views."""
 
+import datetime as dt
 from decimal import Decimal
 
 from tallystick.config.amounts import Amounts
@@ -57,5 +58,12 @@ def eventful() -> Core:
     core.given(c.ReleaseBudget(agent="dee"), use("dee", 5), c.PauseAll(reason="lunch"), c.ReleaseReserve(reason="go"))
     core.given(c.ReleaseBudget(agent="ann/1"), use("ann/1", 7), use("bob", 8_500))
     core.given(c.ReportUsage(agent="bob", usage=budget(1), model="unheard-of"))
-    core.wait(86_400).given(use("bob", 1), p.NoteClock(apart_ms=-90_000))
+    core.wait(86_400).given(use("bob", 1))
+    for before in (2 * 86_400, 3_600 * 23, 3_600 * 5, 30):
+        at = core.now - dt.timedelta(seconds=before)
+        core.given(c.ReportUsage(agent="bob", source_id=f"s-{before}", usage=budget(9), occurred_at=at))
+    core.given(
+        c.ReportUsage(agent="bob", usage=budget(2)), c.ReportUsage(agent="late", usage=budget(2), occurred_at=at)
+    )
+    core.given(p.NoteClock(apart_ms=-90_000))
     return core.given(p.RecordGivenUp(specialist="tracker", reason="ValueError: boom"))
