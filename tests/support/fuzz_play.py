@@ -202,6 +202,9 @@ class Player:
         return found
 
     def _named(self, kind: str, number: str = "") -> str:
+        if kind == "ago":
+            at = self._clock.now() - dt.timedelta(seconds=int(number))
+            return at.isoformat()
         if not number.isdigit():
             return f"@{kind}"
         ledger = self._ledger

@@ -44,6 +44,19 @@ def _provider_usage(w: World) -> Any:
     )  # fmt: skip
 
 
+_AGO = (-30, 0, 1, 60, 600, 7_200, 40_000, 90_000, 10**6, 10**9)
+
+
+def _from_elsewhere(message: Message) -> Message:
+    """Now and then under a source, of which there are few, and with a time of its own."""
+    dice = aside(["from elsewhere", message])
+    if dice.random() < 0.15:
+        message["source_id"] = f"s-{dice.randint(0, 9)}"
+    if dice.random() < 0.15:
+        message["occurred_at"] = f"@ago {dice.choice(_AGO)}"
+    return message
+
+
 def report(w: World) -> Message:
     if w.tasks and w.dice.random() < 0.35:
         task = w.task()
@@ -52,7 +65,7 @@ def report(w: World) -> Message:
             message["lease"] = "@lease"
     else:
         message = {"type": "ReportUsage", "agent": w.agent()}
-    return _used(w, w.may(message, operation=w.strange_or("edit")))
+    return _from_elsewhere(_used(w, w.may(message, operation=w.strange_or("edit"))))
 
 
 def reserve(w: World) -> Message:
@@ -80,7 +93,7 @@ def reserve(w: World) -> Message:
 def settle(w: World) -> Message:
     final = w.dice.random() < 0.7
     message = w.may({"type": "Settle", "hold": _end(w) if final else w.hold()}, labels=labels(w))
-    return _used(w, message if final else {**message, "final": False})
+    return _from_elsewhere(_used(w, message if final else {**message, "final": False}))
 
 
 def _end(w: World) -> str:

@@ -146,6 +146,8 @@ class Books:
                 self._cover(event.source, event.target, event.amount, 1)
             case e.CoverRepaid():
                 self._cover(event.target, event.source, event.amount, -1)
+            case e.UsageReported(history=True):
+                pass  # used before the period: charged to nothing
             case e.UsageReported():
                 # What a run or an earlier account had used is not charged to a later one of the same name.
                 is_open = event.agent in self.parent and event.lease is None and event.life is None
@@ -177,11 +179,13 @@ class Books:
             self._shift(("free", payer), ("held", payer), d, units)
         if has:
             self.holds[event.hold] = has
-        if isinstance(event, e.HoldSettled):
+        if isinstance(event, e.HoldSettled) and not event.history:
             self._use(event.agent, (event.tokens, event.time_ms, event.cost_nanos))
 
     def _correct(self, event: e.UsageCorrected) -> None:
         """Of a closed period, what had been used when this one began, and the total, move with what was used."""
+        if event.record.history:
+            return
         self._use(event.charged or "fleet", event.difference)
         if not event.closed_period:
             return
