@@ -58,6 +58,8 @@ def test_a_slot_is_given_away_in_the_commit_that_frees_it(clock: ManualClock) ->
     batches: list[Sequence[Event]] = []
     with Fleet.open("memory:", from_mapping({**QUIET, **ONE_SLOT}), clock=clock, followers=[batches.append]) as fleet:
         fleet.ask([submission("a"), submission("b")])
+        # Followers receive a batch after the answer.
+        fleet.quiesce()
         batches.clear()
         fleet.ask(completion("a"))
     assert {TaskCompleted, TaskStarted} <= set(map(type, batches[0]))
