@@ -3,13 +3,22 @@
 from collections.abc import Sequence
 
 from tallystick.actors.runtime.pending import refused
-from tallystick.events.catalog import Event
-from tallystick.events.log.codec import exchange_of, is_same
-from tallystick.events.log.store import Store
+from tallystick.events.catalog import STORED_NAME, Event
+from tallystick.events.log.codec import exchange_of, is_same, seal
+from tallystick.events.log.store import Record, Store
 from tallystick.events.state.ledger import Ledger
 
-Line = tuple[Event, bytes | None, bytes | None]
-"""An event, and on the first of a command what was asked and answered."""
+Line = tuple[Event, bytes | None, bytes | None, bytes | None]
+"""An event, and on the first of a command what was asked and answered, and which process asked, if another one did."""
+
+
+def records_of(lines: Sequence[Line], digest: bytes) -> tuple[list[Record], bytes]:
+    """The records of some lines, chained to the digest before them, and the digest of the last."""
+    records = []
+    for event, asked, answered, peer in lines:
+        data, digest = seal(event, asked, answered, digest, peer)
+        records.append(Record(event.position, STORED_NAME[type(event)], data))
+    return records, digest
 
 
 def repeated(id: str, asked: bytes, before: tuple[bytes, bytes] | None, position: int) -> bytes:
@@ -30,7 +39,7 @@ def exchange_at(position: int, lines: Sequence[Line], store: Store, ledger: Ledg
     """What was asked and answered at a position, in the batch at hand (``lines``) or in the store."""
     first = lines[0][0].position if lines else ledger.position + 1
     if position >= first:
-        _, asked, answered = lines[position - first]
+        _, asked, answered, _ = lines[position - first]
         return None if asked is None or answered is None else (asked, answered)
     record = store.record(position)
     assert record is not None, f"the log has no record at {position}"

@@ -49,7 +49,13 @@ class Core(Protocol):
         """How a `Reserve` would be answered now."""
 
     def decide(
-        self, command: c.Command, asked: bytes, by: str, now: dt.datetime, waited: Waited | None = None
+        self,
+        command: c.Command,
+        asked: bytes,
+        by: str,
+        now: dt.datetime,
+        waited: Waited | None = None,
+        peer: bytes | None = None,
     ) -> bytes:
         """Decide one command; the answer."""
 
@@ -70,13 +76,14 @@ def may_wait(ledger: Ledger, command: c.Reserve) -> bool:
 class _Waiting:
     """One `Reserve`, and all that wait for its outcome."""
 
-    __slots__ = ("asked", "by", "command", "id", "key", "questions", "rank", "since", "until")
+    __slots__ = ("asked", "by", "command", "id", "key", "peer", "questions", "rank", "since", "until")
 
     def __init__(self, command: c.Reserve, question: Question, rank: _Rank, since: dt.datetime) -> None:
         self.command = command
         self.id = command.id or ""
         self.asked: bytes = question.envelope.asked[question.slot]
         self.by: str = question.envelope.by
+        self.peer: bytes | None = question.envelope.peer
         self.questions = [question]
         self.rank = rank
         self.since = since
@@ -285,6 +292,6 @@ class HoldWaits:
 
     def _decide(self, waiting: _Waiting, waited: Waited | None, now: dt.datetime) -> None:
         """Record the outcome, and answer all who have asked for it."""
-        answer = self._core.decide(waiting.command, waiting.asked, waiting.by, now, waited)
+        answer = self._core.decide(waiting.command, waiting.asked, waiting.by, now, waited, waiting.peer)
         for question in waiting.questions:
             self._core.settle(question, answer)

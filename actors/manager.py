@@ -6,16 +6,17 @@ one clock of the core (`due_at`, `wake`), and consults the allocator in its own 
 
 import datetime as dt
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 import structlog
 from msgspec.structs import replace
 
 from tallystick.actors.allocator import Allocator
 from tallystick.actors.errors import Halted
-from tallystick.actors.exchanges import Line, exchange_at, repeated
+from tallystick.actors.exchanges import Line, exchange_at, records_of, repeated
 from tallystick.actors.from_log import FromLog
 from tallystick.actors.hold_waits import HoldWaits, may_wait
+from tallystick.actors.judges import JUDGES
 from tallystick.actors.keeping import keep_snapshot
 from tallystick.actors.missing import Missing, halted_answer
 from tallystick.actors.policies.rebalancing.figures import figures_of
@@ -23,8 +24,6 @@ from tallystick.actors.runtime.messages import (
     ALLOCATOR,
     MANAGER,
     REALLOCATOR,
-    REPORTER,
-    TRACKER,
     Answered,
     Envelope,
     Post,
@@ -36,11 +35,12 @@ from tallystick.actors.runtime.pending import answer_all, answer_with
 from tallystick.actors.runtime.supervision import Crashes
 from tallystick.events import decide as core
 from tallystick.events import messages as c
-from tallystick.events.catalog import STORED_NAME, Event
+from tallystick.events.catalog import Event
+from tallystick.events.decide.loosening import refusal_of
 from tallystick.events.decide.spelling import misspelled_id, recorded_id
 from tallystick.events.decide.turn import Waited
-from tallystick.events.log.codec import encode_answer, encode_command, seal
-from tallystick.events.log.store import Record, Store, StoreError
+from tallystick.events.log.codec import encode_answer, encode_command
+from tallystick.events.log.store import Store, StoreError
 from tallystick.events.messages import proposals as p
 from tallystick.events.messages.replies import Refusal, Reply
 from tallystick.events.state.calendar import NEVER
@@ -51,16 +51,6 @@ SNAPSHOT_EVERY = 100_000
 """Events between two snapshots: what a restart reads at most behind one."""
 
 log = structlog.wrap_logger(logging.getLogger("tallystick.manager"))
-
-JUDGES: Mapping[type[c.Command], str] = {
-    c.Rebalance: REALLOCATOR,
-    c.Forecast: TRACKER,
-    c.GenerateReport: REPORTER,
-    c.SubmitTask: ALLOCATOR,
-    c.GetTask: ALLOCATOR,
-    c.GetQueue: ALLOCATOR,
-}
-"""Who is asked about commands that need judgement, or more than the state, before they can be answered."""
 
 _REASON_MAX = 500
 _ERROR = b'{"error"'
@@ -130,10 +120,13 @@ class Manager:
 
     def _take_from(self, envelope: Envelope, first: int, now: dt.datetime) -> None:
         """Decide the commands of an envelope from a place on. What stands behind a plan sees it, and waits for it."""
+        peer = envelope.peer
         for slot, command in enumerate(envelope.commands[first:], first):
             wrong, judge = misspelled_id(self.ledger, command), JUDGES.get(type(command))
             if wrong is not None:
                 envelope.answers[slot] = encode_answer(wrong)
+            elif peer and (keyless := refusal_of(self.ledger, command, envelope.asked[slot], envelope.key)):
+                envelope.answers[slot] = self.decide(keyless, encode_command(keyless), envelope.by, now, peer=peer)
             # A query is asked anew each time; a command that was answered before is not.
             elif judge is not None and (command.is_query or command.id not in self.ledger.ids):
                 self._ask(judge, Question(command, envelope, slot), now)
@@ -142,7 +135,8 @@ class Manager:
             elif type(command) is c.Reserve and command.wait_seconds and may_wait(self.ledger, command):
                 self._ask(MANAGER, Question(command, envelope, slot), now)
             else:
-                answer = envelope.answers[slot] = self.decide(command, envelope.asked[slot], envelope.by, now)
+                asked = envelope.asked[slot]
+                answer = envelope.answers[slot] = self.decide(command, asked, envelope.by, now, peer=peer)
                 if type(command) is c.SubmitTask and command.wait_seconds and not answer.startswith(_ERROR):
                     self._ask(ALLOCATOR, Question(command, envelope, slot), now)
 
@@ -173,7 +167,7 @@ class Manager:
     def try_out(self, command: c.Reserve, by: str, now: dt.datetime) -> Reply | Refusal:
         """How a `Reserve` would be answered now."""
         decided = core.decide(self.ledger, replace(command, dry_run=True), now, command.id or "", by)
-        self._lines += [(event, None, None) for event in decided.events]
+        self._lines += [(event, None, None, None) for event in decided.events]
         return decided.answer
 
     # --- specialists --------------------------------------------------------------------------------------------------
@@ -216,14 +210,14 @@ class Manager:
         if isinstance(plan := proposal.command, p.ApplyMoves):
             self._tell_allocator(now)
             self._consult(lambda allocator: allocator.keep_money(plan, now), now)
-        asked, by = encode_command(proposal.command), proposal.by
+        asked, by, peer = encode_command(proposal.command), proposal.by, None
         if question is not None:
-            by = question.envelope.by
+            by, peer = question.envelope.by, question.envelope.peer
             if not (question.command.is_query or isinstance(proposal.command, p.TellTask)):
                 proposal.command.id = question.command.id
                 asked = question.envelope.asked[question.slot]
         try:
-            answer = self.decide(proposal.command, asked, by, now)
+            answer = self.decide(proposal.command, asked, by, now, peer=peer)
         except Exception as error:
             self._core_error = error
             raise
@@ -260,7 +254,7 @@ class Manager:
         """Let happen what is due: holds and leases expire, the day and the period begin; then the allocator's part."""
         self.taken += 1
         if self.halted is None:
-            self._lines += [(event, None, None) for event in core.pass_time(self.ledger, now)]
+            self._lines += [(event, None, None, None) for event in core.pass_time(self.ledger, now)]
             events = self._news()
             self._consult(lambda allocator: allocator.wake(events, now), now)
             self.waits.wake(now)
@@ -319,7 +313,13 @@ class Manager:
             self._take_from(envelope, question.slot + 1, self.ledger.now)
 
     def decide(
-        self, command: c.Command, asked: bytes, by: str, now: dt.datetime, waited: Waited | None = None
+        self,
+        command: c.Command,
+        asked: bytes,
+        by: str,
+        now: dt.datetime,
+        waited: Waited | None = None,
+        peer: bytes | None = None,
     ) -> bytes:
         """The answer to one command, with what it caused kept for the next commit."""
         id = recorded_id(self.ledger, command)
@@ -334,7 +334,7 @@ class Manager:
         answered = encode_answer(decided.answer)
         lines, own = self._lines, decided.own
         for i, event in enumerate(decided.events):
-            lines.append((event, asked, answered) if i == own else (event, None, None))
+            lines.append((event, asked, answered, peer) if i == own else (event, None, None, None))
         return answered
 
     def commit(self, now: dt.datetime) -> list[Post]:
@@ -369,10 +369,7 @@ class Manager:
         return posts
 
     def _append(self, lines: Sequence[Line]) -> None:
-        records, digest = [], self._digest
-        for event, asked, answered in lines:
-            data, digest = seal(event, asked, answered, digest)
-            records.append(Record(event.position, STORED_NAME[type(event)], data))
+        records, digest = records_of(lines, self._digest)
         self._store.append(records, self._from_log.sources.take())
         self._digest = digest
 

@@ -23,7 +23,7 @@ from tallystick.config.errors import (
     shown,
 )
 from tallystick.config.grammar import check_digits
-from tallystick.config.kinds import Bounds, ConditionText, Name
+from tallystick.config.kinds import Bounds, ConditionText, KeyDigest, Name
 from tallystick.config.limits import LIMITS_MAX, Calendar, Limit
 from tallystick.config.section import Section
 from tallystick.config.source import Source
@@ -155,6 +155,9 @@ class Builder:
         except msgspec.ValidationError:
             pass  # Its words name neither the place nor the entry; ours follow.
         words = _words(kind)
+        if kind is KeyDigest:
+            found = "another value, which is not shown"
+            raise self._error(found_instead(found, words, None), path, found=found, allowed=words)
         choices = get_args(kind) if get_origin(kind) is Literal else ()
         raise self._wrong_value(value, f"{words}, or null" if may_be_null else words, path, nearest(value, choices))
 

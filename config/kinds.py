@@ -62,6 +62,15 @@ ConditionText = Annotated[
 ]
 Text = Annotated[str, Meta(min_length=1, max_length=4096, description="a text of 1 to 4096 characters")]
 
+KeyDigest = Annotated[
+    str,
+    Meta(
+        pattern=r"^sha256:[0-9a-f]{64}(?!\n)$",
+        description="'sha256:' and the SHA-256 of the key in 64 hex digits, not the key itself",
+    ),
+]
+"""A key as it may be seen: what is found instead may be the key, so no error shows it."""
+
 Ratio = Annotated[Decimal, _number(above=True, most=1)]
 """A part of something that is never nothing."""
 Share = Annotated[Decimal, _number(most=1)]

@@ -15,6 +15,7 @@ import msgspec
 from tallystick.config.amounts import AMOUNT_MAX, COST, Budget, Triple, exact_units
 from tallystick.config.circles import circle_in
 from tallystick.config.conditions import Condition, parse_all
+from tallystick.config.control import Control, ManualOverride
 from tallystick.config.errors import KeyPath, Unfit, dotted, nearest
 from tallystick.config.grammar import ALWAYS
 from tallystick.config.kinds import (
@@ -260,13 +261,6 @@ class CircuitBreaker(Section, frozen=True):
     when_tripped: WhenTripped = WhenTripped()
 
 
-class ManualOverride(Section, frozen=True):
-    """What the operator decided by hand."""
-
-    pause_all_agents: bool = False
-    priority_override: Mapping[Name, Priority] = msgspec.field(default_factory=dict)
-
-
 class Config(Section, frozen=True, dict=True):
     """Everything that resource-limits.yml says, and its conditions as they are asked: parsed once.
 
@@ -317,6 +311,7 @@ class Config(Section, frozen=True, dict=True):
     manual_override: ManualOverride = ManualOverride()
     notifications: Mapping[Name, tuple[Text, ...]] = msgspec.field(default_factory=lambda: {"ceo": ()})
     metrics_file: Text | None = None
+    control: Control = Control()
 
     def __post_init__(self) -> None:
         _check_zone(self.timezone)

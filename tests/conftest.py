@@ -1,6 +1,7 @@
 """What tests of several rooms share: a clock that stands still, and fleets that are closed whatever happens."""
 
 import os
+import tempfile
 from collections.abc import Iterator
 from typing import Any
 
@@ -28,6 +29,14 @@ settings.register_profile(
     "fleet", deadline=None, derandomize=True, phases=_PHASES, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.load_profile("fleet")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_runtime_directory() -> Iterator[None]:
+    """Control sockets of tests are not where those of the user who runs them are. Their paths are short enough."""
+    with tempfile.TemporaryDirectory(prefix="ts-") as folder:
+        os.environ["XDG_RUNTIME_DIR"] = folder
+        yield
 
 
 @pytest.fixture

@@ -7,10 +7,7 @@ with Fleet.open("sqlite:///fleet.db", config) as fleet:
 import contextlib
 import datetime as dt
 import gc
-import itertools
 import logging
-import os
-import secrets
 import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -23,15 +20,15 @@ import structlog
 
 from tallystick.actors.errors import Unanswered
 from tallystick.actors.manager import Manager
-from tallystick.actors.missing import halted_answer
 from tallystick.actors.runtime.clock import Clock, SteadyClock, SystemClock
-from tallystick.actors.runtime.command_queue import WAKE_UP, CommandQueue, check_principal
-from tallystick.actors.runtime.envelopes import envelope_of
+from tallystick.actors.runtime.command_queue import check_principal
+from tallystick.actors.runtime.control_socket import ControlSocket
 from tallystick.actors.runtime.following import Following
-from tallystick.actors.runtime.manager_actor import CallerGone, GivenUp, HaltNow, ManagerActor, Takeover
+from tallystick.actors.runtime.intake import Asker, Intake
+from tallystick.actors.runtime.manager_actor import GivenUp, HaltNow, ManagerActor, Takeover
 from tallystick.actors.runtime.messages import ENFORCER, MANAGER, SENDER, Envelope, Post, Recorded, Tick, each
 from tallystick.actors.runtime.opening import accept, load_config, logged, to_put_in_force
-from tallystick.actors.runtime.pending import ANSWER_SECONDS, LoopPending, Pending, answer_with, refused
+from tallystick.actors.runtime.pending import ANSWER_SECONDS, LoopPending, Pending
 from tallystick.actors.runtime.quiescence import Quiescence
 from tallystick.actors.runtime.reports import MakeReporter, NoReporter
 from tallystick.actors.runtime.sender import AlertSender, Sender, send_by_apprise
@@ -50,8 +47,6 @@ from tallystick.events.log.restoring import Opened, open_ledger
 from tallystick.events.log.store import Store, open_store
 from tallystick.events.messages import proposals as p
 
-INBOX_MAX = 10_000
-"""Envelopes that may wait in the command queue; beyond, ``busy`` is answered."""
 SWITCH_SECONDS = 0.0005
 """How long a busy Python thread keeps the interpreter from the manager. The default, ten times that, starves it: the
 store releases the interpreter at every step of a statement."""
@@ -73,17 +68,16 @@ class Fleet:
         self._clock = clock
         self._crashes = Crashes()
         self._manager = Manager(opened.ledger, store, opened.digest, self._crashes)
-        self._queue = CommandQueue()
+        self._intake = Intake(self._manager)
         self._sender = None if sender is None else AlertSender(sender, lambda sent: self._tell(ENFORCER, sent))
         self._reporter = reporter
         self._specialists: dict[str, Specialist] = {one.name: one for one in self._made_specialists()}
         self._refs: dict[str, pykka.ActorRef[Any]] = {}
         self._undelivered = Undelivered()
         self._followers: list[Callable[[Sequence[Event]], None]] = []
-        self._ids, self._prefix = itertools.count(1), f"m-{secrets.token_hex(6)}"
+        self._control: ControlSocket | None = None
         self._at_close = contextlib.ExitStack()
-        self._closing, self._closed = threading.Event(), threading.Event()
-        self._process = os.getpid()
+        self._closed = threading.Event()
         self._timekeeper = Timekeeper(clock, [MANAGER, *self._specialists], self._tick, live)
         self._steady = clock if isinstance(clock, SteadyClock) else None
         self._watch = Watch(
@@ -115,8 +109,9 @@ class Fleet:
         published ones of the day. What is not given stays as it is in force; a new fleet begins with the files that the
         command line would find too, or else with what is packaged. In a fleet that has begun, what a configuration does
         not name stays in force. With a ``clock`` of your own, time passes only by `advance`, and no alerts go out,
-        unless ``notify`` says otherwise. Each of ``followers`` is called with the events of every recorded batch, in
-        the manager's turn: it returns at once. ``reporter`` makes reports; the default is ``default_reporter``.
+        unless ``notify`` says otherwise; else the fleet listens on its control socket. Each of ``followers`` is called
+        with the events of every recorded batch, in the manager's turn: it returns at once. ``reporter`` makes reports;
+        the default is ``default_reporter``.
 
         Raises:
             StoreError: the store cannot be opened; `WriterPresent` where another process writes the fleet.
@@ -145,6 +140,8 @@ class Fleet:
             # Only now: nothing is sent to an address that is no longer in force.
             fleet._timekeeper.start()
             fleet._watch.start(fleet._manager.ledger.clock_apart_ms)
+            if clock is None:
+                fleet._control = ControlSocket.open(opened.url, fleet._intake)
         except BaseException:
             fleet.close()
             raise
@@ -156,8 +153,9 @@ class Fleet:
         for specialist in self._specialists.values():
             specialist.begin(self._manager.ledger)
         self._refs[MANAGER] = ManagerActor.start(
-            self._manager, self._queue, self._clock.now, self._deliver, self._timekeeper.wake_at
+            self._manager, self._intake.queue, self._clock.now, self._deliver, self._timekeeper.wake_at
         )
+        self._intake.begin(self._refs[MANAGER])
         for specialist in self._specialists.values():
             self._start_specialist(specialist)
 
@@ -174,7 +172,7 @@ class Fleet:
     def _put_in_force(self, config: Config | None, prices: PriceList | None, by: str) -> None:
         for command in to_put_in_force(self._manager.ledger, config, prices, self._clock.now()):
             pending = Pending()
-            self._post(Envelope([command], [encode_command(command)], by, pending))
+            self._intake.post(Envelope([command], [encode_command(command)], by, pending))
             accept(pending.result())
 
     def close(self) -> None:
@@ -186,7 +184,9 @@ class Fleet:
             return
         self._at_close.close()
         # Senders that go on asking would keep the fleet from coming to rest.
-        self._closing.set()
+        if self._control is not None:
+            self._control.stop_listening()
+        self._intake.close()
         self._watch.stop()
         self._timekeeper.stop()
         self._finish()
@@ -197,6 +197,8 @@ class Fleet:
             ref = self._refs.get(name)
             if ref is not None and ref.is_alive():
                 ref.stop(block=True, timeout=ANSWER_SECONDS)
+        if self._control is not None:
+            self._control.finish()
         self._store.close()
         gc.unfreeze()
 
@@ -218,24 +220,36 @@ class Fleet:
 
     # --- messages in, replies out -------------------------------------------------------------------------------------
 
-    def send(self, message: Message | Sequence[Message], by: str = "local") -> Pending:
-        """Hand in one message, or up to 1,000 that are committed together, without waiting."""
+    def send(self, message: Message | Sequence[Message], by: str = "local", *, asker: Asker | None = None) -> Pending:
+        """Hand in one message, or up to 1,000 that are committed together, without waiting.
+
+        ``asker``: another process asks, through this program.
+        """
         pending = Pending(isinstance(message, list | tuple))
-        self._hand_in(message, by, pending)
+        self._intake.hand_in(message, by, pending, asker)
         return pending
 
-    def ask(self, message: Message | Sequence[Message], by: str = "local", timeout: float = ANSWER_SECONDS) -> Any:
+    def ask(
+        self,
+        message: Message | Sequence[Message],
+        by: str = "local",
+        timeout: float = ANSWER_SECONDS,
+        *,
+        asker: Asker | None = None,
+    ) -> Any:
         """Hand in a message and wait: ``{"ok": …}`` or ``{"error": …}``; a list of them for a list.
+
+        ``asker``: as for `send`.
 
         Raises:
             Unanswered: no answer within ``timeout`` seconds, beside those that the message itself asks to wait; the
                 command may still be carried out.
         """
-        pending = self.send(message, by)
+        pending = self.send(message, by, asker=asker)
         try:
             return pending.result(timeout + pending.waits_seconds)
         except BaseException:
-            self._leave(pending)
+            self._intake.leave(pending)
             raise
 
     async def ask_async(
@@ -250,48 +264,12 @@ class Fleet:
             Unanswered: as for `ask`.
         """
         pending = LoopPending(isinstance(message, list | tuple))
-        self._hand_in(message, by, pending)
+        self._intake.hand_in(message, by, pending)
         try:
             return await pending.result(timeout + pending.waits_seconds)
         except BaseException:
-            self._leave(pending)
+            self._intake.leave(pending)
             raise
-
-    def _hand_in(self, message: Message | Sequence[Message], by: str, reply: Pending | LoopPending) -> None:
-        """Put well-formed commands in the manager's queue; malformed ones are answered here, in their place."""
-        check_principal(by)
-        messages: Sequence[Any] = message if reply.many else (message,)  # type: ignore[assignment]
-        envelope = envelope_of(messages, by, reply, self._new_id)
-        if envelope is not None:
-            self._post(envelope)
-
-    def _leave(self, pending: Pending | LoopPending) -> None:
-        """The caller does not wait for the answer any more: what only it waited for is not granted to it later."""
-        if pending.envelope is not None:
-            pending.envelope.gone = True
-            self._tell(MANAGER, CallerGone(pending.envelope))
-
-    def _new_id(self) -> str:
-        return f"{self._prefix}-{next(self._ids)}"
-
-    def _post(self, envelope: Envelope) -> None:
-        queue, ref = self._queue, self._refs[MANAGER]
-        fork = self._process != os.getpid()
-        if fork or self._closing.is_set():
-            why = f"this is a fork of process {self._process}, which runs the fleet" if fork else "it was closed"
-            answer_with(envelope, halted_answer(self.halted or why))
-            return
-        if len(queue.waiting) >= INBOX_MAX:
-            answer_with(envelope, refused("busy", "too many messages are waiting: try again", retry_after_seconds=1))
-            return
-        if queue.put(envelope):
-            try:
-                ref.tell(WAKE_UP)
-            except pykka.ActorDeadError:
-                queue.woken = False
-        if not ref.is_alive():
-            # The queue is not emptied any more. If it just was, the first answer counts.
-            answer_with(envelope, halted_answer(self.halted or "it was closed"))
 
     # --- between the actors -------------------------------------------------------------------------------------------
 
@@ -321,8 +299,8 @@ class Fleet:
             log.debug("undeliverable", to=name, message=type(message).__name__)
 
     def _note_clock(self, apart_ms: int) -> None:
-        note = p.NoteClock(apart_ms=apart_ms, id=c.internal_id(f"clock-{self._new_id()}"))
-        self._post(Envelope([note], [encode_command(note)], "clock", Pending()))
+        note = p.NoteClock(apart_ms=apart_ms, id=c.internal_id(f"clock-{self._intake.new_id()}"))
+        self._intake.post(Envelope([note], [encode_command(note)], "clock", Pending()))
 
     def _tick(self, name: str, now: dt.datetime) -> None:
         self._tell(name, Tick(now))
@@ -355,7 +333,7 @@ class Fleet:
         check_principal(by)
         command = load_config(dict(config), self.position)
         pending = Pending()
-        self._post(Envelope([command], [encode_command(command)], by, pending))
+        self._intake.post(Envelope([command], [encode_command(command)], by, pending))
         return logged(pending.result())
 
     @property
@@ -392,6 +370,11 @@ class Fleet:
     def _has_successor(self, name: str) -> bool:
         """Whether a specialist that failed is replaced."""
         return not (self._crashes.is_given_up(name) or self._closed.is_set())
+
+    @property
+    def control_socket(self) -> Path | None:
+        """Where other processes of this user reach the fleet; None in memory, and where there can be no socket."""
+        return None if self._control is None else self._control.path
 
     @property
     def position(self) -> int:

@@ -28,17 +28,30 @@ class Answers(Protocol):
 
 
 class Envelope:
-    """Commands that belong together (one, or up to a thousand), their sender, and where the answers go."""
+    """Commands that belong together (one, or up to a thousand), their sender, and where the answers go.
 
-    __slots__ = ("answers", "asked", "by", "commands", "gone", "in_array", "open", "reply")
+    ``peer`` is who asked, by the system, as JSON: None where it is the process that runs the fleet.
+    """
+
+    __slots__ = ("answers", "asked", "by", "commands", "gone", "in_array", "key", "open", "peer", "reply")
 
     def __init__(
-        self, commands: list[Command], asked: list[bytes], by: str, reply: Answers | None, *, in_array: bool = False
+        self,
+        commands: list[Command],
+        asked: list[bytes],
+        by: str,
+        reply: Answers | None,
+        *,
+        in_array: bool = False,
+        peer: bytes | None = None,
     ) -> None:
         self.commands = commands
         self.asked = asked
         """Each command's bytes, as the log will keep them."""
         self.by = by
+        self.peer = peer
+        self.key: str | None = None
+        """Of a peer: the SHA-256, in hex, of the key that it has shown."""
         self.reply = reply
         self.answers: list[bytes] = [b""] * len(commands)
         self.gone = False

@@ -72,6 +72,10 @@ class LoopPending:
         if not self._future.done():
             self._future.set_result(answers)
 
+    async def answers(self) -> Sequence[bytes]:
+        """The replies as they go out, in the order of the messages, however long they take."""
+        return in_order(await self._future, self.malformed)
+
     async def result(self, timeout: float) -> Any:  # noqa: ASYNC109 - as a thread waits
         """Wait for the reply, or the list of replies.
 
@@ -93,10 +97,16 @@ class LoopPending:
 
 def replies(answers: Sequence[bytes], malformed: dict[int, bytes] | None, many: bool) -> Any:
     """The answers in the order of the messages, as Python programs read them."""
-    if malformed:
-        good = iter(answers)
-        answers = [malformed[i] if i in malformed else next(good) for i in range(len(answers) + len(malformed))]
+    answers = in_order(answers, malformed)
     return [decode_answer(answer) for answer in answers] if many else decode_answer(answers[0])
+
+
+def in_order(answers: Sequence[bytes], malformed: dict[int, bytes] | None) -> Sequence[bytes]:
+    """The answers of the manager and those that were given before it, in the order of the messages."""
+    if not malformed:
+        return answers
+    good = iter(answers)
+    return [malformed[i] if i in malformed else next(good) for i in range(len(answers) + len(malformed))]
 
 
 def answer_all(envelopes: Iterable[Envelope]) -> None:

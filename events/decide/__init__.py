@@ -70,7 +70,7 @@ def decide(
 
 def _is_unasked_proposal(command: c.Command) -> bool:
     """A specialist's proposal that no client asked for: it may come too late, and its refusal is not recorded."""
-    asked = isinstance(command, p.PlaceTask | p.ApplyCorrection | p.ApplySource) or (
+    asked = isinstance(command, p.PlaceTask | p.ApplyCorrection | p.ApplySource | p.RefuseLoosening) or (
         isinstance(command, p.ApplyMoves) and command.asked
     )
     return command.group == "internal" and not asked
@@ -82,10 +82,13 @@ def _record_refusal(turn: Turn, command: c.Command, refusal: Refusal) -> None:
         command = command.submitted
     if isinstance(command, p.ApplyCorrection | p.ApplySource):
         command = command.asked
+    request = type(command).__name__
     agent = getattr(command, "agent", None) or getattr(command, "task", None)
+    if isinstance(command, p.RefuseLoosening):
+        request, agent = command.asked["type"], command.asked.get("agent")
     turn.record(
         e.RequestRefused(
-            request=type(command).__name__,
+            request=request,
             code=refusal.code,
             detail=refusal.detail,
             agent=agent,

@@ -15,6 +15,7 @@ from tallystick.events.decide import (
     get_holds,
     holds,
     limit_status,
+    loosening,
     opening,
     operate,
     queries,
@@ -87,4 +88,5 @@ HANDLERS: Mapping[type[c.Command], Callable[[Turn, Any], Any]] = {
     p.RecordRestored: alerts.record_restored,
     p.OpenFleet: opening.open_fleet,
     p.NoteClock: opening.note_clock,
+    p.RefuseLoosening: loosening.refuse_loosening,
 }

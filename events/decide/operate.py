@@ -246,8 +246,10 @@ def load_config(turn: Turn, command: c.LoadConfig) -> Loaded | Refusal:
     return Loaded(now.total, now.pool_available, now.reserve, now.overdraft, now.paused, warnings)
 
 
-_LOCAL = ("notifications", "metrics_file")
-"""Keys that hold addresses or paths: a message must not choose where the fleet sends to, or what it writes over."""
+_LOCAL = ("notifications", "metrics_file", "control")
+"""Keys that hold addresses or paths: a message must not choose where the fleet sends to, or what it writes over. Nor
+may it choose which key it has to show.
+"""
 
 
 def _only_local(turn: Turn, before: Config, config: Config) -> Refusal | None:

@@ -1,7 +1,8 @@
 """Bytes: messages in, replies out, and the log's records with the digest that chains them.
 
 A record is one JSON object that an auditor reads with nothing but the ``sqlite3`` shell: the event, and on the first
-event of a command also the ``command`` as it was asked and the ``reply`` as it was given, and last the ``digest``::
+event of a command also the ``command`` as it was asked and the ``reply`` as it was given (and, where another process
+asked, the ``peer``: who that is by the system), and last the ``digest``::
 
     {"type":"usage-reported.v1","position":7,"at":"…","id":"c-1","by":"agent-7","agent":"agent-7","tokens":450,
      "command":{…},"reply":{"ok":{…}},"digest":"<64 hex digits>"}
@@ -179,18 +180,22 @@ def decode_answer(data: bytes) -> dict[str, Any]:
 # --- records ---------------------------------------------------------------------------------------------------------
 
 
-def seal(event: Event, asked: bytes | None, answered: bytes | None, before: bytes) -> tuple[bytes, bytes]:
+def seal(
+    event: Event, asked: bytes | None, answered: bytes | None, before: bytes, peer: bytes | None = None
+) -> tuple[bytes, bytes]:
     """The record of an event and its digest, chained to the digest ``before`` (32 bytes)."""
-    body = record_body(event, asked, answered)
+    body = record_body(event, asked, answered, peer)
     digest = hashlib.sha256(before + body)
     return b"".join((body, _DIGEST_KEY, digest.hexdigest().encode(), b'"}')), digest.digest()
 
 
-def record_body(event: Event, asked: bytes | None, answered: bytes | None) -> bytes:
+def record_body(event: Event, asked: bytes | None, answered: bytes | None, peer: bytes | None = None) -> bytes:
     """A record up to its digest."""
     body = _encode(event)[:-1]
     if asked is None or answered is None:
         return body
+    if peer:
+        return b"".join((body, b',"command":', asked, b',"reply":', answered, b',"peer":', peer))
     return b"".join((body, b',"command":', asked, b',"reply":', answered))
 
 
@@ -229,10 +234,12 @@ def decode_event(record: bytes, name: str) -> Event:
 
 
 class Exchange(msgspec.Struct):
-    """The command and the reply in a record; both empty where the event is not its command's first."""
+    """The command, the reply and the peer in a record; all empty where the event is not its command's first."""
 
     command: msgspec.Raw = msgspec.Raw()
     reply: msgspec.Raw = msgspec.Raw()
+    peer: msgspec.Raw = msgspec.Raw()
+    """Empty, too, where the command came from the process that runs the fleet."""
 
 
 _decode_exchange = msgspec.json.Decoder(Exchange).decode

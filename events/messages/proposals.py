@@ -278,6 +278,18 @@ class ApplySource(Command):
     model: str | None = None
 
 
+class RefuseLoosening(Command):
+    """Refuse a message of another process that loosens a limit, and has not shown the operator's key.
+
+    ``asked`` is the message, ``loosens`` what it would do, in words; ``shown`` says that another key was shown.
+    """
+
+    group: ClassVar[str] = "internal"
+    asked: dict[str, Any]
+    loosens: str
+    shown: bool = False
+
+
 INTERNAL: tuple[type[Command], ...] = (
     LoadPrices,
     AdoptRules,
@@ -302,4 +314,5 @@ INTERNAL: tuple[type[Command], ...] = (
     NoteClock,
     ApplyCorrection,
     ApplySource,
+    RefuseLoosening,
 )

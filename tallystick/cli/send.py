@@ -1,31 +1,38 @@
 """``tallystick send``: one message to the fleet, in JSON or in a few words."""
 
 import getpass
-import json
-import re
+import hmac
+import os
 import secrets
-from collections.abc import Callable, Mapping
-from decimal import Decimal, InvalidOperation
+import time
 from pathlib import Path
-from typing import Any
+from typing import Final, NamedTuple
 
 import click
 import msgspec
 
+from tallystick.actors.errors import Unanswered
+from tallystick.actors.runtime.control_client import ask
+from tallystick.actors.runtime.control_connection import digest_of
+from tallystick.actors.runtime.control_peer import own_peer
+from tallystick.actors.runtime.control_place import places_of
+from tallystick.actors.runtime.control_socket import is_live
+from tallystick.actors.runtime.intake import Asker
 from tallystick.cli.common import config_option, prices_option, reading, settings_for, store_option
-from tallystick.config.amounts import NUMBER
+from tallystick.cli.orders import command_of
 from tallystick.events import messages as c
-from tallystick.events.log.codec import read_message
-from tallystick.events.log.store import open_store
+from tallystick.events.log.codec import encode_command
+from tallystick.events.log.restoring import open_ledger
+from tallystick.events.log.store import Store, WriterPresent, open_store
 from tallystick.events.log.store_place import file_of
-from tallystick.events.messages.replies import Refusal
 from tallystick.fleet import Fleet
 
-_WORDS = (
-    "pause REASON, resume, approve-limit [--cost DOLLARS] [--tokens TOKENS], override PRODUCT PRIORITY [REASON], "
-    "reset-breaker REASON, release-reserve REASON, retry TASK REASON, correct-usage POSITION AMOUNTS REASON"
-)
-_WITH_REASON = {"pause": "PauseAll", "reset-breaker": "ResetBreaker", "release-reserve": "ReleaseReserve"}
+KEY_VARIABLE: Final = "TALLYSTICK_OPERATOR_KEY"
+_PATIENCE_SECONDS = 3.0
+"""How long a fleet that is just being opened or closed is waited for."""
+_LOOK_SECONDS = 0.05
+_HALTED = b'{"error":{"code":"halted"'
+_ERROR = b'{"error"'
 _BEGIN = (
     c.AllocateBudget,
     c.AllocateEqual,
@@ -38,8 +45,17 @@ _BEGIN = (
     c.LoadConfig,
 )
 """The messages that a fleet may begin with."""
-_NO_PRIORITY = "none"
-"""Ends what ``override`` began."""
+
+
+class _Sending(NamedTuple):
+    """One message on its way, and how a fleet is opened for it where none runs."""
+
+    command: c.Command
+    by: str
+    store_url: str
+    config_file: Path | None
+    prices_file: Path | None
+    key: str | None
 
 
 def _user() -> str:
@@ -60,6 +76,7 @@ def _user() -> str:
 @click.option("--limit", metavar="NAME", help="With approve-limit: a limit of limits:, which --max raises.")
 @click.option("--value", metavar="VALUE", help="With --limit: only for this value of its scope.")
 @click.option("--max", metavar="JSON", help="With --limit: its maximum; {} ends that.")
+@click.option("--reason", metavar="TEXT", help="With approve-limit: why.")
 @click.option("--by", metavar="NAME", help="Who asks; the user who is logged in, where it is left out.")
 @click.option(
     "--id", "id", metavar="ID", help="The message's id: sent again, it gets the same answer and changes nothing."
@@ -83,6 +100,7 @@ def send(
     \b
       pause REASON                          stop everything
       resume                                go on
+      stop AGENT REASON                     stop an agent and those below it; resume AGENT ends that
       approve-limit --cost 200              raise today's limit (also --tokens); or one of limits:, like
                                             --limit user-day --value ann --max '{"cost_usd": 20}'
       override PRODUCT PRIORITY [REASON]    the priority of all its tasks; none ends that
@@ -92,7 +110,8 @@ def send(
       correct-usage POSITION tokens=N REASON  what a report or settlement should have said (also time_seconds=,
                                               cost_usd=, model=, input_tokens=, output_tokens= ...)
 
-    The command opens the store as its writer; while another process writes it, that one is named and nothing is sent.
+    A fleet that runs on this machine, as this user, is asked over its control socket. Where none runs, the command
+    opens the store as its writer. $TALLYSTICK_OPERATOR_KEY is the operator's key, where the fleet has one.
 
     A new fleet begins with the first budget, report, task, total or configuration, or with a question and --config; no
     other message creates one. It begins with the settings and prices that are found. One that has begun keeps what is
@@ -109,23 +128,93 @@ def send(
         if name is not None and not 1 <= len(name) <= c.NAME_MAX:
             raise click.BadParameter(f"allowed is a name of 1 to {c.NAME_MAX} characters", param_hint=f"'{option}'")
     limits = {f"--{name}": value for name, value in raised.items()}
-    command = _command(message, limits, id or f"send-{secrets.token_hex(8)}")
+    command = command_of(message, limits, id or f"send-{secrets.token_hex(8)}")
     if id not in (None, command.id):
         raise click.UsageError(f"the message has the id {command.id}, and --id says {id}: leave one out")
-    asks = by or _user()
-    if not isinstance(command, _BEGIN) and not (command.query and config_file is not None):
-        _check_there(command, store_url)
-    store = open_store(store_url, writer=True)
+    key = os.environ.get(KEY_VARIABLE) or None
+    reply = _reply_to(_Sending(command, by or _user(), store_url, config_file, prices_file, key))
+    click.echo(reply)
+    if reply.startswith(_ERROR):
+        ctx.exit(1)
+
+
+def _reply_to(sending: _Sending) -> bytes:
+    """The reply of the fleet that runs, or of one that is opened for this message.
+
+    Raises:
+        ClickException: another process writes the fleet, and cannot be reached.
+        Unanswered: it was reached, and gave no answer.
+    """
+    until = time.monotonic() + _PATIENCE_SECONDS
+    while True:
+        halted = None
+        for place in places_of(sending.store_url):
+            reply = _over(place, sending)
+            if reply is not None and not reply.startswith(_HALTED):
+                return reply
+            halted = reply or halted
+        # Also one that has halted: it may be closed by now.
+        try:
+            return _by_opening(sending)
+        except WriterPresent as error:
+            if time.monotonic() > until:
+                if halted is not None:
+                    return halted
+                text = "it has no control socket that can be reached from here: send as its user, on its machine"
+                raise click.ClickException(f"{error}; {text}, or stop that process") from None
+        time.sleep(_LOOK_SECONDS)
+
+
+def _over(place: Path, sending: _Sending) -> bytes | None:
+    """The reply of the fleet that listens at a place; None where none does."""
+    command = sending.command
+    if (sending.config_file or sending.prices_file) and is_live(place):
+        raise click.UsageError(
+            "--config and --prices are for a fleet that is opened, and this one runs: send LoadConfig, or change the"
+            " file that it follows"
+        )
     try:
-        settings = settings_for(store, config_file, prices_file)
+        waits = float(getattr(command, "wait_seconds", None) or 0)
+        return ask(place, encode_command(command), sending.by, sending.key, waits)
+    except ValueError as error:
+        raise click.ClickException(str(error)) from None
+    except Unanswered as error:
+        text = f"{error}; it may have been carried out: send it again with --id {command.id} to learn its outcome"
+        raise click.ClickException(text) from None
+
+
+def _by_opening(sending: _Sending) -> bytes:
+    """The reply of a fleet that is opened for this message.
+
+    Raises:
+        WriterPresent: another process writes the fleet.
+    """
+    command = sending.command
+    if not isinstance(command, _BEGIN) and not (command.query and sending.config_file is not None):
+        _check_there(command, sending.store_url)
+    store = open_store(sending.store_url, writer=True)
+    try:
+        settings = settings_for(store, sending.config_file, sending.prices_file)
+        if settings.config is not None or settings.prices is not None:
+            _check_key(store, sending.key)
     except BaseException:
         store.close()
         raise
-    with Fleet.open(store, settings.config, settings.prices, by=asks) as fleet:
-        reply = fleet.ask(command, asks)
-    click.echo(msgspec.json.encode(reply))
-    if "error" in reply:
-        ctx.exit(1)
+    with Fleet.open(store, settings.config, settings.prices, by=sending.by) as fleet:
+        asker = Asker(own_peer().encoded(), digest_of(sending.key))
+        return msgspec.json.encode(fleet.ask(command, sending.by, asker=asker))
+
+
+def _check_key(store: Store, key: str | None) -> None:
+    """Where the fleet has an operator's key, settings need it.
+
+    Raises:
+        ClickException: it was not given.
+    """
+    ledger = open_ledger(store).ledger
+    needed = ledger.rules.config.control.operator_key if ledger.configured else None
+    if needed is not None and not hmac.compare_digest(needed, f"sha256:{digest_of(key)}"):
+        raise click.ClickException(f"settings may loosen limits: that needs the operator's key, in ${KEY_VARIABLE}")
 
 
 def _check_there(command: c.Command, store_url: str) -> None:
@@ -145,132 +234,3 @@ def _check_there(command: c.Command, store_url: str) -> None:
             f"there is no fleet at {store_url}, and {name} creates none: name another --store, or begin with"
             " AllocateBudget or another message that grants, reports, submits or configures"
         )
-
-
-def _command(message: tuple[str, ...], limits: Mapping[str, str | None], new_id: str) -> c.Command:
-    """The message in the words of the wire contract.
-
-    Raises:
-        UsageError: it is neither JSON nor one of the words, or the contract does not allow it.
-    """
-    first, rest = message[0], message[1:]
-    if first != "approve-limit":
-        for option, value in limits.items():
-            if value is not None:
-                raise click.UsageError(f"{option} belongs to approve-limit")
-    if first.lstrip().startswith("{"):
-        if rest:
-            raise click.UsageError("the message ends with its last brace: put the whole of it in single quotes")
-        return _checked(first, new_id)
-    if first in _OTHERS:
-        return _checked(_OTHERS[first](rest), new_id)
-    if first in _WITH_REASON:
-        if not rest:
-            raise click.UsageError(f"{first} needs a reason, in words")
-        return _checked({"type": _WITH_REASON[first], "reason": " ".join(rest)}, new_id)
-    match first:
-        case "resume":
-            if rest:
-                raise click.UsageError("resume takes no reason")
-            return _checked({"type": "ResumeAll"}, new_id)
-        case "approve-limit":
-            return _checked(_approval(rest, limits), new_id)
-    raise click.UsageError(f"{first!r} is no message: allowed are a JSON object, {_WORDS}")
-
-
-def _approval(rest: tuple[str, ...], limits: Mapping[str, str | None]) -> dict[str, Any]:
-    """`ApproveLimit`; which amounts are right is decided by the core."""
-    if rest:
-        raise click.UsageError(f"approve-limit takes its limits as options: {rest[0]!r} is none; like --cost 200")
-    message: dict[str, Any] = {"type": "ApproveLimit"}
-    if limits["--limit"] is not None:
-        return message | _of_limit(limits)
-    for option, field, kind in (("--cost", "max_cost_usd", Decimal), ("--tokens", "max_tokens_total", int)):
-        text = limits[option]
-        if text is None:
-            continue
-        try:
-            if not NUMBER.fullmatch(text):
-                raise ValueError  # noqa: TRY301 - Python would read underscores, and digits of other scripts
-            message[field] = kind(text)
-        except (ValueError, InvalidOperation):
-            example = "dollars like 200 or 12.50" if kind is Decimal else "whole tokens like 5000000"
-            raise click.UsageError(f"{option}: found {text!r}, allowed are {example}") from None
-    if len(message) == 1:
-        words = "--cost DOLLARS, --tokens TOKENS, or both; or --limit NAME with --max JSON"
-        raise click.UsageError(f"approve-limit needs a limit: {words}")
-    return message
-
-
-def _of_limit(limits: Mapping[str, str | None]) -> dict[str, Any]:
-    """The fields of `ApproveLimit` that name one limit."""
-    example = """a JSON object like '{"tokens": 900000}'"""
-    if limits["--max"] is None:
-        raise click.UsageError(f"--limit needs --max, {example}: the new maximum; or '{{}}', which ends a raise")
-    for option in ("--cost", "--tokens"):
-        if limits[option] is not None:
-            raise click.UsageError(f"{option} raises a limit of the day: with --limit, name it in --max, {example}")
-    try:
-        most = json.loads(limits["--max"], parse_float=Decimal)
-    except ValueError:
-        raise click.UsageError(f"--max: found {limits['--max']!r}, allowed is {example}") from None
-    named = {"limit": limits["--limit"], "value": limits["--value"], "max": most}
-    return {field: value for field, value in named.items() if value is not None}
-
-
-def _override(rest: tuple[str, ...]) -> dict[str, Any]:
-    """`OverridePriority`."""
-    if len(rest) < 2:
-        raise click.UsageError("override needs a product and a priority, like: override urgent-project critical")
-    product, priority, reason = rest[0], rest[1], " ".join(rest[2:])
-    if priority not in (*c.PRIORITIES, _NO_PRIORITY):
-        allowed = ", ".join((*c.PRIORITIES, _NO_PRIORITY))
-        raise click.UsageError(f"{priority!r} is no priority: allowed are {allowed}")
-    message = {"type": "OverridePriority", "product": product}
-    return message | {"priority": None if priority == _NO_PRIORITY else priority, "reason": reason or None}
-
-
-def _checked(message: "str | dict[str, Any]", new_id: str) -> c.Command:
-    read = read_message(message, lambda: new_id)
-    if isinstance(read, Refusal):
-        raise click.UsageError(f"{read.code}: {read.detail}")
-    return read[0]
-
-
-def _retry(rest: tuple[str, ...]) -> dict[str, Any]:
-    """`RetryTask`, together with the tasks that were cancelled with it."""
-    if len(rest) < 2:
-        raise click.UsageError("retry needs a task and a reason, like: retry T-1 the provider is back")
-    return {"type": "RetryTask", "task": rest[0], "reason": " ".join(rest[1:]), "revive_dependents": True}
-
-
-def _correction(rest: tuple[str, ...]) -> dict[str, Any]:
-    """`CorrectUsage`: a position, what counts (like ``tokens=200 cost_usd=0.5 model=haiku``) and a reason."""
-    example = "like: correct-usage 1234 tokens=200 cost_usd=0.50 the agent counted twice"
-    if len(rest) < 3 or not _POSITION.fullmatch(rest[0]):
-        raise click.UsageError(f"correct-usage needs a position, what counts and a reason, {example}")
-    said: dict[str, Any] = {}
-    usage: dict[str, Any] = {}
-    words = list(rest[1:])
-    while words and (named := _AMOUNT.fullmatch(words[0])):
-        name, value = (part for part in named.groups() if part is not None)
-        amount = value if name == "model" else int(value) if value.isdigit() and name != "cost_usd" else Decimal(value)
-        (usage if name in ("tokens", "time_seconds", "cost_usd") else said)[name] = amount
-        words.pop(0)
-    if not (usage or said) or not words:
-        raise click.UsageError(f"correct-usage needs what counts and a reason, {example}")
-    said |= {"usage": usage} if usage else {}
-    return {"type": "CorrectUsage", "position": int(rest[0]), **said, "reason": " ".join(words)}
-
-
-_POSITION = re.compile("[0-9]{1,18}")
-_AMOUNT = re.compile(
-    r"(tokens|time_seconds|cost_usd|requests|(?:input|output|cached|cache_write|reasoning|audio_input|audio_output)_tokens)"
-    r"=([0-9]+(?:\.[0-9]+)?)|(model)=(\S+)"
-)
-_OTHERS: Mapping[str, Callable[[tuple[str, ...]], dict[str, Any]]] = {
-    "correct-usage": _correction,
-    "override": _override,
-    "retry": _retry,
-}
-"""The words that are followed by more than a reason."""

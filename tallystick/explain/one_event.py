@@ -54,6 +54,8 @@ def explain_position(store: Store, position: int, progress: Progress) -> dict[st
     if bytes(exchange.command) and bytes(exchange.reply):
         explained["command"] = msgspec.json.decode(exchange.command)
         explained["reply"] = reply = msgspec.json.decode(exchange.reply)
+        if bytes(exchange.peer):
+            explained["peer"] = msgspec.json.decode(exchange.peer)
         answer = reply.get("ok") or {}
         found = behind_action(answer.get("decided_by"), answer.get("agent", ""), replay.ledger, history)
         positions += [place for place in found if place is not None]
@@ -134,6 +136,8 @@ def paragraphs(explained: Mapping[str, Any]) -> Iterator[str]:
     yield "\nwho asked"
     if "command" in explained:
         yield f"  {one_line(explained['by'])}, with the id {one_line(explained['id'])}:"
+        if "peer" in explained:
+            yield f"  from {_peer(explained['peer'])}"
         yield f"  {_compact(explained['command'])}"
         yield "and was answered"
         yield f"  {_compact(explained['reply'])}"
@@ -156,6 +160,13 @@ def _listed(entries: list[dict[str, Any]], marked: int | None) -> Iterator[str]:
         yield f"{mark} {entry['position']:>8}  {one_line(entry['text'])}"
     if len(entries) > _LISTED_MAX:
         yield f"  … {len(entries) - _LISTED_MAX} more; --json has all"
+
+
+def _peer(peer: Mapping[str, Any]) -> str:
+    """Another process that asked, by what the system has said of it."""
+    user = peer["user"] or (f"number {peer['uid']}" if peer["uid"] is not None else "unknown")
+    process = "unknown" if peer["process"] is None else peer["process"]
+    return one_line(f"another process: user {user}, process {process}")
 
 
 def _compact(value: Any) -> str:

@@ -15,7 +15,7 @@ from typing import Any, ClassVar, NamedTuple
 import msgspec
 
 from tallystick.actors.allocator import Allocator
-from tallystick.actors.manager import JUDGES
+from tallystick.actors.judges import JUDGES
 from tallystick.actors.policies.rebalancing.figures import Figures, figures_of
 from tallystick.actors.runtime.clock import ManualClock
 from tallystick.actors.runtime.messages import ALLOCATOR, Answered, Post, Proposal, Question, Recorded

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tallystick.actors.errors import Unanswered
-from tallystick.actors.runtime import fleet as fleet_module
+from tallystick.actors.runtime import intake
 from tallystick.config.amounts import Budget
 from tallystick.events.messages import AllocateBudget
 from tests.support.asking import STATUS, code, report, spent
@@ -114,7 +114,7 @@ def test_the_messages_of_a_list_are_committed_together_and_answered_in_order(ope
 def test_a_full_inbox_answers_busy_at_once_and_takes_more_when_it_is_empty(
     open_fleet: OpenFleet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fleet_module, "INBOX_MAX", 20)
+    monkeypatch.setattr(intake, "INBOX_MAX", 20)
     store = GatedStore()
     fleet = open_fleet(store)
     store.shut()

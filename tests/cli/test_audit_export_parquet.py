@@ -56,7 +56,7 @@ def test_every_column_has_a_type_of_its_own_kind(run: Run, fleet: Path) -> None:
             assert kind == pa.float64(), name
         elif name in ("late", "unpriced", "unallocated", "borrowed", "on_demand"):
             assert kind == pa.bool_(), name
-        elif name in ("id", "by", "type", "agent", "reason", "numbers", "config", "command", "reply", "digest"):
+        elif name in ("id", "by", "type", "agent", "reason", "numbers", "config", "command", "reply", "peer", "digest"):
             assert kind == pa.string(), name
 
 
@@ -163,7 +163,7 @@ def test_a_new_event_brings_its_own_columns() -> None:
         "parts": "json",
         "since": "time",
     }
-    assert list(found)[-3:] == ["command", "reply", "digest"]
+    assert list(found)[-4:] == ["command", "reply", "peer", "digest"]
 
 
 def test_a_name_that_means_two_things_is_a_bug() -> None:

@@ -1,7 +1,7 @@
 """``send``: one message, by the live fleet, into a durable store."""
 
+import importlib
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +13,8 @@ from tallystick.actors.runtime.fleet import Fleet
 from tallystick.config.loader import PACKAGED_FILE
 from tallystick.events.log.store import open_store
 from tests.support.cli import Run
+
+send = importlib.import_module("tallystick.cli.send")
 
 ALLOCATE = '{"type": "AllocateBudget", "agent": "a-1", "budget": {"tokens": 50000}}'
 
@@ -109,7 +111,9 @@ def test_the_priority_of_a_product_is_overridden_in_a_few_words_and_given_back(r
         (["release-reserve"], "release-reserve needs a reason"),
         (["nonsense"], "'nonsense' is no message: allowed are a JSON object, pause REASON"),
         (["pause"], "pause needs a reason"),
-        (["resume", "now"], "resume takes no reason"),
+        (["resume", "a-1", "now"], "resume takes an agent, or nothing for the whole fleet, and no reason"),
+        (["stop", "a-1"], "stop needs an agent and a reason"),
+        (["approve-limit", "--reason", "why"], "approve-limit needs a limit"),
         (["{oops"], "not JSON"),
         ([ALLOCATE, "and more"], "put the whole of it in single quotes"),
         (['{"type": "NoSuch"}'], "allowed are AllocateBudget"),
@@ -133,10 +137,14 @@ def test_what_makes_no_sense_is_reported_in_one_line_and_nothing_is_opened(
     assert not (tmp_path / "tallystick.db").exists()
 
 
-def test_while_another_process_writes_it_is_named(run: Run, tmp_path: Path) -> None:
+def test_while_a_process_writes_that_cannot_be_reached_it_is_named(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begin(run)
+    monkeypatch.setattr(send, "_PATIENCE_SECONDS", 0)
     code = (
-        "import sys; from tallystick.actors.runtime.fleet import Fleet\n"
-        "with Fleet.open('sqlite:///tallystick.db'): print('open', flush=True); sys.stdin.read()"
+        "import sys; from tallystick.events.log.store import open_store\n"
+        "store = open_store('sqlite:///tallystick.db', writer=True); print('open', flush=True); sys.stdin.read()"
     )
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
     with subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path, **pipes) as holder:  # type: ignore[call-overload]
@@ -145,7 +153,7 @@ def test_while_another_process_writes_it_is_named(run: Run, tmp_path: Path) -> N
         holder.communicate("")
     assert result.exit_code == 1
     assert f"is being written by process {holder.pid} on " in result.stderr
-    assert "stop that process, or wait until it is done" in result.stderr
+    assert "no control socket that can be reached from here" in result.stderr
     assert result.stderr.count("\n") == 1
 
 
@@ -233,7 +241,7 @@ def test_what_only_operates_or_asks_creates_no_fleet(run: Run, tmp_path: Path, w
     assert (db.exists() and db.stat().st_size) == there
 
 
-def test_a_second_writer_that_comes_through_a_link_is_refused_and_the_fleet_goes_on(tmp_path: Path) -> None:
+def test_a_fleet_that_runs_answers_what_comes_through_a_link_to_its_file(tmp_path: Path) -> None:
     live, link = tmp_path / "live.db", tmp_path / "link.db"
     with Fleet.open(f"sqlite:///{live}") as fleet:
         fleet.ask(json.loads(ALLOCATE))
@@ -241,6 +249,6 @@ def test_a_second_writer_that_comes_through_a_link_is_refused_and_the_fleet_goes
         command = [sys.executable, "-m", "tallystick", "send", "--store", f"sqlite:///{link}", ALLOCATE]
         sent = subprocess.run(command, capture_output=True, text=True, check=False)
         assert sent.returncode == 1
-        assert f"is being written by process {os.getpid()} on " in sent.stderr
+        assert json.loads(sent.stdout)["error"]["code"] == "already_allocated"
         report = {"type": "ReportUsage", "agent": "a-1", "usage": {"tokens": 1}}
         assert fleet.ask(report)["ok"]["remaining"] == {"tokens": 49999}

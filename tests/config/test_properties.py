@@ -14,7 +14,7 @@ from tallystick.config import prices
 from tallystick.config.amounts import AMOUNT_MAX
 from tallystick.config.errors import ConfigError, Unfit
 from tallystick.config.grammar import quoted
-from tallystick.config.kinds import Bounds, Percent
+from tallystick.config.kinds import Bounds, KeyDigest, Percent
 from tallystick.config.limits import (
     SCOPES,
     AccountLimit,
@@ -76,6 +76,8 @@ def singles(kind: Any) -> st.SearchStrategy[Any]:
     meta = next(note for note in kind.__metadata__ if isinstance(note, msgspec.Meta))
     if plain is int:
         return st.integers(int(meta.ge or 0), AMOUNT_MAX if meta.le is None else int(meta.le))
+    if kind is KeyDigest:
+        return st.binary(min_size=32, max_size=32).map(lambda digest: f"sha256:{digest.hex()}")
     if plain is str:
         return NAMES
     assert meta.extra is not None
@@ -190,7 +192,9 @@ def parts(draw: st.DrawFn) -> dict[str, Any]:
     return part
 
 
-FREE_MAPPINGS = FREE.map(lambda free: {name: to_mapping(Config(**{name: value}))[name] for name, value in free.items()})
+FREE_MAPPINGS = FREE.map(
+    lambda free: {name: value for name, value in to_mapping(Config(**free)).items() if name in free}
+)
 
 
 @settings(max_examples=50, deadline=None)

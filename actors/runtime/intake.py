@@ -1,0 +1,100 @@
+"""The way in: messages of the program, and of other processes, become envelopes in the manager's command queue."""
+
+import contextlib
+import itertools
+import os
+import secrets
+import threading
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import pykka
+
+from tallystick.actors.manager import Manager
+from tallystick.actors.missing import halted_answer
+from tallystick.actors.runtime.command_queue import WAKE_UP, CommandQueue, check_principal
+from tallystick.actors.runtime.envelopes import envelope_of
+from tallystick.actors.runtime.manager_actor import CallerGone
+from tallystick.actors.runtime.messages import Envelope
+from tallystick.actors.runtime.pending import LoopPending, Pending, answer_with, refused
+from tallystick.events.log.codec import Message
+
+INBOX_MAX = 10_000
+"""Envelopes that may wait in the command queue; beyond, ``busy`` is answered."""
+
+
+class Asker(NamedTuple):
+    """Another process that asks: who it is by the system, as JSON, and the SHA-256 of the key that it has shown."""
+
+    peer: bytes
+    key: str | None
+
+
+class Intake:
+    """Takes messages from threads, coroutines and the control socket, until it is closed."""
+
+    def __init__(self, manager: Manager) -> None:
+        self.queue = CommandQueue()
+        self._manager = manager
+        self._ref: pykka.ActorRef[Any] | None = None
+        self._ids, self._prefix = itertools.count(1), f"m-{secrets.token_hex(6)}"
+        self._closed = threading.Event()
+        self._process = os.getpid()
+
+    def begin(self, ref: pykka.ActorRef[Any]) -> None:
+        """The manager's actor is there."""
+        self._ref = ref
+
+    def close(self) -> None:
+        """Answer what comes from now on that the fleet was closed."""
+        self._closed.set()
+
+    def hand_in(
+        self, message: Message | Sequence[Message], by: str, reply: Pending | LoopPending, asker: Asker | None = None
+    ) -> None:
+        """Put well-formed commands in the manager's queue; malformed ones are answered here, in their place.
+
+        ``asker`` is None for the program that runs the fleet.
+
+        Raises:
+            ValueError: ``by`` is no name.
+        """
+        check_principal(by)
+        messages: Sequence[Any] = message if reply.many else (message,)  # type: ignore[assignment]
+        envelope = envelope_of(messages, by, reply, self.new_id)
+        if envelope is not None:
+            if asker is not None:
+                envelope.peer, envelope.key = asker.peer, asker.key
+            self.post(envelope)
+
+    def leave(self, pending: Pending | LoopPending) -> None:
+        """The caller does not wait for the answer any more: what only it waited for is not granted to it later."""
+        if pending.envelope is not None and self._ref is not None:
+            pending.envelope.gone = True
+            with contextlib.suppress(pykka.ActorDeadError):
+                self._ref.tell(CallerGone(pending.envelope))
+
+    def new_id(self) -> str:
+        """An id for a message whose sender chose none."""
+        return f"{self._prefix}-{next(self._ids)}"
+
+    def post(self, envelope: Envelope) -> None:
+        """Put an envelope in the queue, or answer it where it cannot be taken."""
+        queue, ref = self.queue, self._ref
+        assert ref is not None, "the fleet is opened when its manager has begun"
+        fork = self._process != os.getpid()
+        if fork or self._closed.is_set():
+            why = f"this is a fork of process {self._process}, which runs the fleet" if fork else "it was closed"
+            answer_with(envelope, halted_answer(self._manager.halted or why))
+            return
+        if len(queue.waiting) >= INBOX_MAX:
+            answer_with(envelope, refused("busy", "too many messages are waiting: try again", retry_after_seconds=1))
+            return
+        if queue.put(envelope):
+            try:
+                ref.tell(WAKE_UP)
+            except pykka.ActorDeadError:
+                queue.woken = False
+        if not ref.is_alive():
+            # The queue is not emptied any more. If it just was, the first answer counts.
+            answer_with(envelope, halted_answer(self._manager.halted or "it was closed"))
