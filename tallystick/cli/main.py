@@ -20,6 +20,7 @@ _COMMANDS = {
     "demo": "tallystick.cli.demo:demo",
     "simulate": "tallystick.cli.simulate:simulate",
     "send": "tallystick.cli.send:send",
+    "serve": "tallystick.cli.serve:serve",
     "status": "tallystick.cli.status:status",
     "forecast": "tallystick.cli.forecast:forecast",
     "report": "tallystick.cli.report:report",

@@ -1,0 +1,172 @@
+"""The HTTP API over a running fleet: `application` gives it as an ASGI program."""
+
+import asyncio
+import contextlib
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any, Final
+
+import structlog
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
+from starlette.types import ASGIApp
+
+from tallystick.actors.errors import Unanswered
+from tallystick.actors.runtime.fleet import Fleet
+from tallystick.http.answers import NO_STORE, answered, answered_each, problem, refused
+from tallystick.http.guard import Guard
+from tallystick.http.measures import CONTENT_TYPE, Measures, fleet_figures
+from tallystick.http.reading import ENDPOINTS, Unreadable, body_of, messages_of
+from tallystick.http.requests_log import RequestsLog
+
+BY: Final = "http"
+"""In whose name the log keeps what an open server was asked."""
+READY_SECONDS: Final = 2.0
+"""Within which a fleet that is ready answers."""
+_WAITS: Final = b"wait_seconds"
+_ABORTED: Final = 499
+"""The status in the log where the client did not wait for its answer."""
+_GLOBAL: Final = {"type": "GetGlobalStatus", "limit": 0}
+log = structlog.get_logger("tallystick.http")
+
+
+class Stopping(Exception):
+    """The server is being stopped, and does not wait any longer for what may never come."""
+
+
+class Service:
+    """The endpoints of one fleet. ``stopping`` is set when the server begins to stop."""
+
+    def __init__(self, fleet: Fleet) -> None:
+        self.fleet = fleet
+        self.measures = Measures()
+        self.stopping = asyncio.Event()
+
+    # --- messages -----------------------------------------------------------------------------------------------------
+
+    async def one_kind(self, request: Request) -> Response:
+        """``POST /v1/<message>``: one message of the kind that the path names."""
+        kind = ENDPOINTS.get(request.path_params["kind"])
+        if kind is None:
+            return not_found(request)
+        return await self._answer(request, kind.__name__)
+
+    async def messages(self, request: Request) -> Response:
+        """``POST /v1/messages``: one message, or an array of up to 1,000 that are committed together."""
+        return await self._answer(request, None)
+
+    async def _answer(self, request: Request, name: str | None) -> Response:
+        try:
+            body = await body_of(request)
+            messages = messages_of(body, name, request.headers.get("idempotency-key"))
+            answer = await self._ask(messages, request, waits=_WAITS in body)
+        except Unreadable as wrong:
+            return problem({"code": wrong.code, "detail": str(wrong)}, wrong.status)
+        except Unanswered as late:
+            return refused("unanswered", str(late))
+        except Stopping:
+            return refused("shutting_down", "the server is being stopped: send it again with the same id")
+        except ClientDisconnect:
+            return Response(status_code=_ABORTED)
+        return answered_each(answer) if isinstance(answer, list) else answered(answer)
+
+    async def _ask(self, messages: "bytes | list[bytes]", request: Request, waits: bool) -> Any:
+        """What the fleet answers. A message that waits is given up with its client, or where the server is stopped.
+
+        Raises:
+            Unanswered: nothing was answered in time.
+            Stopping: the server is being stopped.
+            ClientDisconnect: the client went away.
+        """
+        asking = self.fleet.ask_async(messages, BY)
+        if not waits:
+            return await asking
+        asked = asyncio.create_task(asking)
+        gone, stopping = asyncio.create_task(_gone(request)), asyncio.create_task(self.stopping.wait())
+        try:
+            await asyncio.wait((asked, gone, stopping), return_when=asyncio.FIRST_COMPLETED)
+            if asked.done():
+                return asked.result()
+            if gone.done():
+                raise ClientDisconnect
+            raise Stopping
+        finally:
+            for task in (asked, gone, stopping):
+                task.cancel()
+            # So that the fleet has heard of it before this request is over.
+            with contextlib.suppress(asyncio.CancelledError, Unanswered):
+                await asked
+
+    # --- the server itself --------------------------------------------------------------------------------------------
+
+    async def health(self, _: Request) -> Response:
+        """``GET /healthz``: the process answers."""
+        return PlainTextResponse("ok\n", headers=NO_STORE)
+
+    async def ready(self, _: Request) -> Response:
+        """``GET /readyz``: the fleet answers, and the server takes more messages."""
+        if self.stopping.is_set():
+            return refused("shutting_down", "the server is being stopped")
+        try:
+            answer = await self.fleet.ask_async(_GLOBAL, BY, READY_SECONDS)
+        except Unanswered as late:
+            return refused("unanswered", str(late))
+        return PlainTextResponse("ready\n", headers=NO_STORE) if "ok" in answer else answered(answer)
+
+    async def metrics(self, _: Request) -> Response:
+        """``GET /metrics``: the server's counts and the fleet's figures, as Prometheus reads them."""
+        try:
+            answer = await self.fleet.ask_async(_GLOBAL, BY, READY_SECONDS)
+        except Unanswered:
+            answer = {}
+        text = self.measures.text() + fleet_figures(answer.get("ok"))
+        return Response(text, 200, NO_STORE, CONTENT_TYPE)
+
+
+async def _gone(request: Request) -> None:
+    """Wait until the client has gone away; the body has been read before."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+def not_found(request: Request) -> Response:
+    """There is nothing under this path."""
+    return refused("not_found", f"there is nothing at {request.url.path[:200]!r}; POST /v1/<message> takes messages")
+
+
+async def _http_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    headers: Mapping[str, str] = error.headers or {}
+    match error.status_code:
+        case 404:
+            return not_found(request)
+        case 405:
+            allowed = headers.get("Allow", "")
+            detail = f"method: found {request.method[:20]!r}, allowed here: {allowed}"
+            return refused("method_not_allowed", detail, headers)
+    return problem({"code": "internal_error", "detail": HTTPStatus(error.status_code).phrase}, error.status_code)
+
+
+async def _failure(_: Request, error: Exception) -> Response:
+    log.error("request_failed", error=f"{type(error).__name__}: {error}", exc_info=error)
+    return refused("internal_error", "the server failed at this request; its log says how")
+
+
+def application(fleet: Fleet, hosts: frozenset[str]) -> tuple[ASGIApp, Service]:
+    """The API of a fleet, and its `Service`. ``hosts`` are the names under which it may be called.
+
+    Must be made in the event loop that will run it.
+    """
+    service = Service(fleet)
+    routes = [
+        Route("/v1/messages", service.messages, methods=["POST"]),
+        Route("/v1/{kind}", service.one_kind, methods=["POST"]),
+        Route("/healthz", service.health, methods=["GET"]),
+        Route("/readyz", service.ready, methods=["GET"]),
+        Route("/metrics", service.metrics, methods=["GET"]),
+    ]
+    app = Starlette(routes=routes, exception_handlers={HTTPException: _http_error, Exception: _failure})
+    return RequestsLog(Guard(app, hosts), service.measures), service

@@ -1,0 +1,87 @@
+"""The server's own counts, and the fleet's figures, in the text format of Prometheus (base units)."""
+
+from bisect import bisect_left
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
+BOUNDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+"""Upper bounds of the buckets of durations, in seconds."""
+_PARTS: Final = {
+    "total": "total",
+    "total_allocated": "allocated",
+    "total_consumed": "consumed",
+    "pool_available": "pool",
+    "reserve": "reserve",
+    "overdraft": "overdraft",
+}
+_UNITS: Final = {"tokens": "tokens", "time_seconds": "seconds", "cost_usd": "dollars"}
+
+
+class Measures:
+    """Requests by endpoint and status, and how long they took. Endpoints are those that exist, so they are few."""
+
+    def __init__(self) -> None:
+        self._requests: dict[tuple[str, int], int] = defaultdict(int)
+        self._buckets = [0] * (len(BOUNDS) + 1)
+        self._seconds = 0.0
+        self.in_progress = 0
+
+    def note(self, endpoint: str, status: int, seconds: float) -> None:
+        """Count a request that is over."""
+        self._requests[endpoint, status] += 1
+        self._buckets[bisect_left(BOUNDS, seconds)] += 1
+        self._seconds += seconds
+
+    def text(self) -> str:
+        """The counts as lines."""
+        return "".join(f"{line}\n" for line in self._lines())
+
+    def _lines(self) -> Iterator[str]:
+        yield from _head("tallystick_http_requests_total", "counter", "Requests by endpoint and status.")
+        for (endpoint, status), count in sorted(self._requests.items()):
+            yield f'tallystick_http_requests_total{{endpoint="{endpoint}",status="{status}"}} {count}'
+        yield from _head("tallystick_http_requests_in_progress", "gauge", "Requests that are not answered yet.")
+        yield f"tallystick_http_requests_in_progress {self.in_progress}"
+        name = "tallystick_http_request_duration_seconds"
+        yield from _head(name, "histogram", "How long requests took.")
+        so_far = 0
+        for bound, count in zip((*BOUNDS, "+Inf"), self._buckets, strict=True):
+            so_far += count
+            yield f'{name}_bucket{{le="{bound}"}} {so_far}'
+        yield f"{name}_sum {self._seconds}"
+        yield f"{name}_count {so_far}"
+
+
+def fleet_figures(status: Mapping[str, Any] | None) -> str:
+    """A `GlobalStatus` as lines; without one, only that the fleet does not answer."""
+    lines = [*_head("tallystick_up", "gauge", "1 where the fleet answers."), f"tallystick_up {int(status is not None)}"]
+    if status is not None:
+        lines += _figures(status)
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _figures(status: Mapping[str, Any]) -> Iterator[str]:
+    for field, unit in _UNITS.items():
+        name = f"tallystick_budget_{unit}"
+        yield from _head(name, "gauge", f"The budget of the period in {unit}, by part.")
+        for key, part in _PARTS.items():
+            amount = status[key].get(field)
+            if amount is not None:
+                yield f'{name}{{part="{part}"}} {amount}'
+    plain = {
+        "tallystick_log_position": ("counter", "The newest position of the log.", status["position"]),
+        "tallystick_agents": ("gauge", "Open accounts.", status["agent_count"]),
+        "tallystick_pressure_ratio": ("gauge", "Pressure on the budget, 0 to 1.", status["pressure"]),
+        "tallystick_paused": ("gauge", "1 where the fleet is paused.", int(status["paused"])),
+        "tallystick_specialists_given_up": ("gauge", "Specialists that were given up.", len(status["given_up"])),
+    }
+    for name, (kind, text, value) in plain.items():
+        yield from _head(name, kind, text)
+        yield f"{name} {value}"
+
+
+def _head(name: str, kind: str, text: str) -> Iterator[str]:
+    yield f"# HELP {name} {text}"
+    yield f"# TYPE {name} {kind}"

@@ -1,0 +1,68 @@
+"""One line of log per request, with its trace id, and its place in the counts. No header and no body is logged."""
+
+import re
+import secrets
+import time
+from typing import Any, Final
+
+import structlog
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from tallystick.http.measures import Measures
+from tallystick.http.reading import ENDPOINTS
+
+_TRACEPARENT: Final = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(-.*)?")
+_OTHER: Final = "other"
+_PATHS: Final = {
+    **{f"/v1/{name}": name for name in ENDPOINTS},
+    "/v1/messages": "messages",
+    "/healthz": "healthz",
+    "/readyz": "readyz",
+    "/metrics": "metrics",
+}
+log = structlog.get_logger("tallystick.http")
+
+
+def trace_id(traceparent: str) -> str:
+    """The trace id of a ``traceparent`` (W3C Trace Context), or a new one where it has none that is valid."""
+    found = _TRACEPARENT.fullmatch(traceparent)
+    return secrets.token_hex(16) if found is None else found[1]
+
+
+class RequestsLog:
+    """Notes each request when it is over, whatever became of it."""
+
+    def __init__(self, app: ASGIApp, measures: Measures) -> None:
+        self._app, self._measures = app, measures
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        status, began = 500, time.perf_counter()
+        given = next((value.decode("latin-1") for key, value in scope["headers"] if key == b"traceparent"), "")
+        trace = trace_id(given)
+
+        async def sending(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        self._measures.in_progress += 1
+        try:
+            await self._app(scope, receive, sending)
+        finally:
+            seconds = time.perf_counter() - began
+            self._measures.in_progress -= 1
+            self._measures.note(_PATHS.get(scope["path"], _OTHER), status, seconds)
+            client: Any = scope.get("client")
+            log.info(
+                "request",
+                method=scope["method"],
+                path=scope["path"],
+                status=status,
+                milliseconds=round(seconds * 1000, 3),
+                client=client[0] if client else None,
+                trace_id=trace,
+            )

@@ -1,0 +1,97 @@
+"""Which HTTP status answers which code: one table for all that a message can be refused with."""
+
+import math
+from collections.abc import Mapping
+from typing import Any, Final
+
+WAIT: Final = 429
+"""Waiting cures it; ``Retry-After`` says how long."""
+CONFLICT: Final = 409
+"""It does not fit the state of the fleet, and waiting alone does not cure it."""
+
+STATUS: Final[Mapping[str, int]] = {
+    **dict.fromkeys(("busy", "throttled", "too_many_waiting", "wait_over"), WAIT),
+    **dict.fromkeys(("idempotency_conflict", "invalid_amount", "invalid_message", "estimate_needed"), 422),
+    **dict.fromkeys(("local_only", "not_permitted"), 403),
+    **dict.fromkeys(
+        (
+            "unknown_agent",
+            "unknown_dependency",
+            "unknown_hold",
+            "unknown_limit",
+            "unknown_parent",
+            "unknown_position",
+            "unknown_task",
+        ),
+        404,
+    ),
+    **dict.fromkeys(("halted", "specialist_given_up"), 503),
+    "no_reporter": 501,
+    "report_failed": 500,
+    **dict.fromkeys(
+        (
+            "agent_stopped",
+            "already_allocated",
+            "already_finished",
+            "already_released",
+            "already_settled",
+            "already_submitted",
+            "already_warned",
+            "below_committed",
+            "below_minimum_share",
+            "breaker_not_open",
+            "breaker_open",
+            "budget_exhausted",
+            "cannot_correct",
+            "clock_not_ahead",
+            "daily_limit_reached",
+            "dependency_cycle",
+            "dependency_failed",
+            "hold_ended",
+            "lease_lost",
+            "limit_not_raised",
+            "limit_reached",
+            "not_owed",
+            "not_retryable",
+            "not_running",
+            "not_usage",
+            "nothing_to_correct",
+            "overage_rejected",
+            "paused",
+            "plan_out_of_date",
+            "pool_exhausted",
+            "pool_share_exceeded",
+            "too_deep",
+        ),
+        CONFLICT,
+    ),
+}
+"""The status of each code of a message. A `CONFLICT` whose refusal says when to ask again is answered `WAIT`."""
+
+OWN_STATUS: Final[Mapping[str, int]] = {
+    "body_too_large": 413,
+    "internal_error": 500,
+    "method_not_allowed": 405,
+    "not_found": 404,
+    "shutting_down": 503,
+    "unanswered": 504,
+    "unsupported_media_type": 415,
+    "wrong_host": 421,
+    "wrong_origin": 403,
+}
+"""The status of each code with which the server itself refuses a request."""
+
+
+def status_of(error: Mapping[str, Any]) -> int:
+    """The status that answers a refusal, by its code and whether it says when to ask again."""
+    code = error["code"]
+    status = OWN_STATUS[code] if code in OWN_STATUS else STATUS[code]
+    return WAIT if status == CONFLICT and error.get("retry_after_seconds") is not None else status
+
+
+def retry_after(error: Mapping[str, Any], status: int) -> int | None:
+    """Whole seconds after which to ask again, at least 1; None where waiting does not cure it."""
+    seconds: float | None = error.get("retry_after_seconds")
+    if seconds is not None:
+        return max(1, math.ceil(seconds))
+    return 1 if status in (WAIT, 503) else None

@@ -1,0 +1,79 @@
+"""A fleet served by a process of its own, and a client that speaks plain HTTP to it."""
+
+import http.client
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
+
+SECONDS = 30
+
+
+class Answer(NamedTuple):
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+class Client:
+    """One connection that is kept, as a program has it."""
+
+    def __init__(self, port: int) -> None:
+        self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=SECONDS)
+
+    def post(self, path: str, message: Any, **headers: str) -> Answer:
+        body = message if isinstance(message, bytes) else json.dumps(message).encode()
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        return self.call("POST", path, body, {"content-type": "application/json", **named})
+
+    def call(
+        self, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
+    ) -> Answer:
+        self._connection.request(method, path, body, dict(headers or {}))
+        response = self._connection.getresponse()
+        return Answer(response.status, {k.lower(): v for k, v in response.getheaders()}, response.read())
+
+    def close(self) -> None:
+        self._connection.close()
+
+
+class Served:
+    """`tallystick serve` in a process of its own."""
+
+    def __init__(self, folder: Path, *options: str, port: int = 0) -> None:
+        self._log = (folder / "serve.log").open("ab")
+        self.log = folder / "serve.log"
+        command = [sys.executable, "-m", "tallystick", "serve", "--store", f"sqlite:///{folder / 'fleet.db'}"]
+        self.process = subprocess.Popen(
+            [*command, "--port", str(port), *options], stdout=subprocess.PIPE, stderr=self._log, text=True, cwd=folder
+        )
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        assert " at http://" in line, self.log.read_text(encoding="utf-8")
+        self.port = urlsplit(line.split(" at ")[1].strip()).port or 0
+
+    def client(self) -> Client:
+        return Client(self.port)
+
+    def kill(self) -> None:
+        self.process.kill()
+        self._end()
+
+    def stop(self) -> int:
+        self.process.send_signal(signal.SIGTERM)
+        return self._end()
+
+    def _end(self) -> int:
+        code = self.process.wait(SECONDS)
+        assert self.process.stdout is not None
+        self.process.stdout.close()
+        self._log.close()
+        return code
