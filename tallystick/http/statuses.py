@@ -12,7 +12,7 @@ CONFLICT: Final = 409
 STATUS: Final[Mapping[str, int]] = {
     **dict.fromkeys(("busy", "throttled", "too_many_waiting", "wait_over"), WAIT),
     **dict.fromkeys(("idempotency_conflict", "invalid_amount", "invalid_message", "estimate_needed"), 422),
-    **dict.fromkeys(("local_only", "not_permitted"), 403),
+    **dict.fromkeys(("local_only", "not_permitted", "operator_key_needed"), 403),
     **dict.fromkeys(
         (
             "unknown_agent",
