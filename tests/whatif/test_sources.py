@@ -135,6 +135,36 @@ def corrected(records: list[Record], tokens: int) -> dict[str, Any]:
     return {"type": "CorrectUsage", "position": position, "usage": {"tokens": tokens}, "reason": "the bill"}
 
 
+@pytest.mark.parametrize(
+    "forged",
+    [
+        {"counts_on": "2026-03-05"},
+        {"occurred_at": START + dt.timedelta(hours=2)},
+        {"occurred_at": None},
+        {"history": True},
+        {"past_windows": []},
+        {"past_windows": ["day", "week"]},
+        {"source_id": "n"},
+    ],
+    ids=str,
+)
+def test_what_a_record_says_of_when_it_was_used_is_not_believed(forged: dict[str, Any]) -> None:
+    records = log(
+        *(allocate("a", 5_000), {**use("a", 200), "at": LATER}, said("m", 700, occurred_at=stamp(3_600))),
+        limits=[{"name": window, "window": window, "max": {"tokens": 9_000}} for window in ("day", "week")],
+    )
+    reproduce(records)
+    position = next(event.position for event in events_of(records) if getattr(event, "source_id", None) == "m")
+
+    def change(event: Any) -> Any:
+        for name, value in forged.items():
+            assert getattr(event, name) != value
+            setattr(event, name, value)
+        return event
+
+    assert first_mismatch(sealed_again(records, position, change))[0].position == position
+
+
 def test_what_was_used_yesterday_counts_yesterday_under_another_policy_as_well() -> None:
     rerun = ask(yesterday(), Question(policy(daily_limits={"max_tokens_total": 900})))
     assert rerun.other.ledger.used_today[0] == 200
