@@ -36,7 +36,7 @@ from tallystick.events.state.outputs import Outputs
 from tallystick.events.state.rules import Rules
 from tallystick.events.state.slot_time import SlotTimes
 
-FORMAT = 19
+FORMAT = 20
 """Raised whenever what follows changes its meaning; a snapshot of another format is ignored."""
 
 
