@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+import time
 from typing import Any
 
 import httpx2
@@ -103,6 +104,16 @@ def test_a_call_waits_on_the_server_until_there_is_room(fleet: Client) -> None:
             assert not later.done()
             first.unused()
         assert later.result(20) == 3
+
+
+def test_a_throttled_agent_waits_as_long_as_the_fleet_says(fleet: Client) -> None:
+    with fleet.agent("gil", tokens=1_000) as agent:
+        said = agent.report(tokens=750, seconds="0.6")
+        assert (said.action, said.wait_seconds) == ("throttle", 0.6)
+        throttled_at = time.monotonic()
+        with agent.call(tokens=10) as call:
+            assert time.monotonic() - throttled_at > 0.5
+            call.done(tokens=1)
 
 
 def _settled(agent: Agent) -> int:
