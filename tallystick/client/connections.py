@@ -54,7 +54,7 @@ def _timeout(seconds: float) -> httpx2.Timeout:
     return httpx2.Timeout(seconds, connect=min(CONNECT_SECONDS, seconds), pool=None)
 
 
-class _Lane:
+class _Channel:
     """Connections of threads. The semaphore keeps short what waits within the library, which looks at all of it."""
 
     def __init__(self, target: Target, connections: int) -> None:
@@ -69,7 +69,7 @@ class _Lane:
         self._client.close()
 
 
-class _LoopLane:
+class _LoopChannel:
     """Connections of one event loop."""
 
     def __init__(self, target: Target, connections: int) -> None:
@@ -84,19 +84,19 @@ class _LoopLane:
         await self._client.aclose()
 
 
-class _LoopLanes:
+class _LoopChannels:
     """Both kinds of connections of one event loop, used in its thread only."""
 
     def __init__(self, target: Target) -> None:
         self._target = target
-        self._lanes: dict[bool, _LoopLane] = {}
+        self._channels: dict[bool, _LoopChannel] = {}
         self._until_the_end = self._close_at_the_end()
 
-    def lane(self, waits: bool) -> _LoopLane:
-        lane = self._lanes.get(waits)
-        if lane is None:
-            lane = self._lanes[waits] = _LoopLane(self._target, WAITING_MAX if waits else SENDING_MAX)
-        return lane
+    def channel(self, waits: bool) -> _LoopChannel:
+        channel = self._channels.get(waits)
+        if channel is None:
+            channel = self._channels[waits] = _LoopChannel(self._target, WAITING_MAX if waits else SENDING_MAX)
+        return channel
 
     async def begin(self) -> None:
         """Close with the event loop, if not before: what ends a loop ends its asynchronous generators first."""
@@ -106,8 +106,8 @@ class _LoopLanes:
         try:
             yield
         finally:
-            for lane in self._lanes.values():
-                await lane.aclose()
+            for channel in self._channels.values():
+                await channel.aclose()
 
     async def aclose(self) -> None:
         await self._until_the_end.aclose()
@@ -124,12 +124,12 @@ class Connections:
     def _begin(self) -> None:
         self._lock = threading.Lock()
         self._closed = False
-        self._lanes: dict[bool, _Lane] = {}
-        self._of_loops: dict[asyncio.AbstractEventLoop, _LoopLanes] = {}
+        self._channels: dict[bool, _Channel] = {}
+        self._of_loops: dict[asyncio.AbstractEventLoop, _LoopChannels] = {}
 
     def begin_in_fork(self) -> None:
         """Begin anew in a fork: the connections are the parent's, and neither used nor closed here."""
-        self._inherited.append((self._lanes, self._of_loops))
+        self._inherited.append((self._channels, self._of_loops))
         closed = self._closed
         self._begin()
         self._closed = closed
@@ -138,24 +138,24 @@ class Connections:
         """Send a body, from a thread. ``seconds``: how long the answer may take."""
         with self._lock:
             self._check_open()
-            lane = self._lanes.get(waits)
-            if lane is None:
-                lane = self._lanes[waits] = _Lane(self._target, WAITING_MAX if waits else SENDING_MAX)
-        return lane.post(body, seconds)
+            channel = self._channels.get(waits)
+            if channel is None:
+                channel = self._channels[waits] = _Channel(self._target, WAITING_MAX if waits else SENDING_MAX)
+        return channel.post(body, seconds)
 
     async def post_async(self, body: bytes, seconds: float, waits: bool) -> httpx2.Response:
         """`post`, for a coroutine."""
         loop = asyncio.get_running_loop()
         with self._lock:
             self._check_open()
-            lanes = self._of_loops.get(loop)
-            is_new = lanes is None
-            if lanes is None:
-                self._of_loops = {one: lanes for one, lanes in self._of_loops.items() if not one.is_closed()}
-                lanes = self._of_loops[loop] = _LoopLanes(self._target)
+            channels = self._of_loops.get(loop)
+            is_new = channels is None
+            if channels is None:
+                self._of_loops = {one: channels for one, channels in self._of_loops.items() if not one.is_closed()}
+                channels = self._of_loops[loop] = _LoopChannels(self._target)
         if is_new:
-            await lanes.begin()
-        return await lanes.lane(waits).post(body, seconds)
+            await channels.begin()
+        return await channels.channel(waits).post(body, seconds)
 
     def _check_open(self) -> None:
         if self._closed:
@@ -165,25 +165,25 @@ class Connections:
         """Close all connections; those of an event loop in its own thread. May be called twice, and from any thread."""
         with self._lock:
             self._closed = True
-            lanes, of_loops = self._lanes, self._of_loops
-            self._lanes, self._of_loops = {}, {}
-        for lane in lanes.values():
-            lane.close()
-        for loop, loop_lanes in of_loops.items():
-            _close_in(loop, loop_lanes)
+            channels, of_loops = self._channels, self._of_loops
+            self._channels, self._of_loops = {}, {}
+        for channel in channels.values():
+            channel.close()
+        for loop, loop_channels in of_loops.items():
+            _close_in(loop, loop_channels)
 
 
-def _close_in(loop: asyncio.AbstractEventLoop, lanes: _LoopLanes) -> None:
+def _close_in(loop: asyncio.AbstractEventLoop, channels: _LoopChannels) -> None:
     if loop.is_closed():
         return
     if not loop.is_running():
-        loop.run_until_complete(lanes.aclose())
+        loop.run_until_complete(channels.aclose())
     elif loop is _running_here():
-        _closing.add(task := loop.create_task(lanes.aclose()))
+        _closing.add(task := loop.create_task(channels.aclose()))
         task.add_done_callback(_closing.discard)
     else:
         with contextlib.suppress(TimeoutError):
-            asyncio.run_coroutine_threadsafe(lanes.aclose(), loop).result(CLOSING_SECONDS)
+            asyncio.run_coroutine_threadsafe(channels.aclose(), loop).result(CLOSING_SECONDS)
 
 
 _closing: set[asyncio.Task[None]] = set()
