@@ -157,7 +157,7 @@ def send(
 
 
 def _check_alone(ctx: click.Context) -> None:
-    """With --url, nothing is said that only a fleet of this machine can be told.
+    """With --url, nothing is given that only a fleet of this machine takes.
 
     Raises:
         UsageError: something is.

@@ -42,7 +42,7 @@ def answers_of(status: int, headers: Mapping[str, str], body: bytes, count: int,
         raise _unanswered(f"{url} answered {status}, which a server of tallystick did not write", headers)
     raise WrongServer(
         f"{url} answered {status} with {media[:_SHOWN_MAX] or 'no content type'}, which no server of tallystick says:"
-        " correct the URL, or ask whoever runs what is in between"
+        " correct the URL, or what is in between that answers for it"
     )
 
 

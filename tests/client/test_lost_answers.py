@@ -35,10 +35,10 @@ def at_once(url: str, key: str | None = None, **more: Any) -> Client:
     return client
 
 
-@pytest.mark.parametrize("fate", ["lose", "cut"])
-def test_a_report_whose_connection_breaks_counts_once(served: Served, fleet: Client, agent: str, fate: str) -> None:
+@pytest.mark.parametrize("outcome", ["lose", "cut"])
+def test_a_report_whose_connection_breaks_counts_once(served: Served, fleet: Client, agent: str, outcome: str) -> None:
     before = used(fleet)
-    with relay(served.port, lambda number, _: fate if number <= 3 else "pass") as gateway:
+    with relay(served.port, lambda number, _: outcome if number <= 3 else "pass") as gateway:
         with at_once(gateway.url) as client:
             assert client.ask(REPORT)["ok"]["agent"] == agent
             assert client.ask([REPORT, REPORT])[1]["ok"]["agent"] == agent
@@ -51,7 +51,7 @@ def test_a_report_whose_connection_breaks_counts_once(served: Served, fleet: Cli
 def test_each_answer_to_threads_and_coroutines_may_be_lost_once(served: Served, fleet: Client, agent: str) -> None:
     before, seen = used(fleet), set()
 
-    def fate(_: int, body: bytes) -> str:
+    def outcome(_: int, body: bytes) -> str:
         first = body not in seen
         seen.add(body)
         return "lose" if first else "pass"
@@ -67,7 +67,7 @@ def test_each_answer_to_threads_and_coroutines_may_be_lost_once(served: Served, 
         with client.agent("sub-2", parent=agent, tokens=1_000) as plain, plain.call(tokens=10) as plain_call:
             plain_call.done(tokens=7)
 
-    with relay(served.port, fate) as gateway, at_once(gateway.url) as client:
+    with relay(served.port, outcome) as gateway, at_once(gateway.url) as client:
         run(program(client))
     assert used(fleet) - before == 21 * 7
     answers = [fleet.ask({"type": "GetStatus", "agent": name}) for name in ("sub", "sub-2")]

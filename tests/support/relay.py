@@ -21,7 +21,7 @@ class Own(NamedTuple):
     headers: Mapping[str, str] = MappingProxyType({})
 
 
-Fate = Callable[[int, bytes], Own | str]
+Outcome = Callable[[int, bytes], Own | str]
 """What becomes of a request, by its number from 1 on and its body: ``pass``; ``lose``, where it is carried out and its
 answer is lost; ``cut``, where it is not even passed on; or the gateway's own answer."""
 
@@ -32,9 +32,9 @@ class Relay(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 128
 
-    def __init__(self, port: int, fate: Fate) -> None:
+    def __init__(self, port: int, outcome: Outcome) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
-        self.behind, self.fate = port, fate
+        self.behind, self.outcome = port, outcome
         self.requests: list[bytes] = []
         self.authorizations: set[str | None] = set()
         self.lock = threading.Lock()
@@ -56,12 +56,12 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["content-length"]))
-        fate = self.server.fate(self.server.number_of(body, self.headers["authorization"]), body)
-        if isinstance(fate, Own):
-            self._answer(fate)
+        outcome = self.server.outcome(self.server.number_of(body, self.headers["authorization"]), body)
+        if isinstance(outcome, Own):
+            self._answer(outcome)
             return
-        answer = None if fate == "cut" else self._passed_on(body)
-        if fate == "pass" and answer is not None:
+        answer = None if outcome == "cut" else self._passed_on(body)
+        if outcome == "pass" and answer is not None:
             self._answer(answer)
         else:
             self.close_connection = True
@@ -88,9 +88,9 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 @contextlib.contextmanager
-def relay(port: int, fate: Fate) -> Iterator[Relay]:
+def relay(port: int, outcome: Outcome) -> Iterator[Relay]:
     """A gateway before a port, which runs as long as the block."""
-    made = Relay(port, fate)
+    made = Relay(port, outcome)
     thread = threading.Thread(target=made.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
     thread.start()
     try:
