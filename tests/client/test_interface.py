@@ -1,6 +1,9 @@
 """The typed interface is the same over HTTP: agents, calls, tasks and functions with a budget, plain and awaited."""
 
 import asyncio
+import signal
+import subprocess
+import sys
 import threading
 import time
 from typing import Any
@@ -153,6 +156,35 @@ def test_a_wait_that_is_cancelled_is_given_up_and_not_granted_later(fleet: Clien
             assert _waiting(fleet) == 0
 
     run(program())
+
+
+WAITING_PROGRAM = """
+import sys
+from tallystick import Client
+
+with Client(sys.argv[1]) as fleet, fleet.agent("hal") as agent:
+    print("begins", flush=True)
+    with agent.call(tokens=900, wait_seconds=600):
+        print("was granted", flush=True)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="SIGINT of another process is of POSIX")
+def test_a_thread_that_is_interrupted_while_it_waits_is_given_up(fleet: Client) -> None:
+    with fleet.agent("hal", tokens=1_000) as agent, agent.call(tokens=900) as first:
+        command = [sys.executable, "-c", WAITING_PROGRAM, fleet.url]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as program:
+            assert program.stdout is not None
+            assert program.stdout.readline() == "begins\n"
+            until(lambda: _waiting(fleet) == 1)
+            program.send_signal(signal.SIGINT)
+            said, failed = program.communicate(timeout=30)
+        assert (said, "KeyboardInterrupt" in failed) == ("", True)
+        assert _waiting(fleet) == 0
+        first.unused()
+        assert status(fleet, "hal")["ok"]["held"]["tokens"] == 900
+    placed = fleet.ask({"type": "GetHolds", "agent": "hal"})["ok"]["holds"]
+    assert [(hold["hold"], hold["state"]) for hold in placed] == [(first.id, "cancelled")]
 
 
 def test_many_that_wait_do_not_keep_those_from_sending_who_make_room(served: Served) -> None:
