@@ -8,7 +8,7 @@ from typing import Final
 
 from eventsourcing.sqlite import SQLiteCursor
 
-from tallystick.events.log.archive_file import Archive, Block, file_beside, read_block
+from tallystick.events.log.store_archive_file import Archive, Block, file_beside, read_block
 from tallystick.events.log.store_contract import Record, StoreError
 
 TABLES: Final = (

@@ -10,9 +10,9 @@ from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 
-from tallystick.events.log.archive_file import file_beside
 from tallystick.events.log.audit import Report, Verification
 from tallystick.events.log.store import Record, StoreError, open_store
+from tallystick.events.log.store_archive_file import file_beside
 from tallystick.events.log.store_archives import archives_of
 from tallystick.events.log.store_place import file_of
 

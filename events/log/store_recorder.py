@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from eventsourcing.persistence import IntegrityError, ListenNotifySubscription
 from eventsourcing.sqlite import SQLiteApplicationRecorder, SQLiteCursor, SQLiteDatastore
 
-from tallystick.events.log.archive_file import Archive, Block
+from tallystick.events.log.store_archive_file import Archive, Block
 from tallystick.events.log.store_archives import Archives, put
 from tallystick.events.log.store_contract import PAGE, STREAM, Record
 from tallystick.events.log.store_sources import add_entries

@@ -25,7 +25,7 @@ from eventsourcing.sqlite import (
 )
 from filelock import FileLock, Timeout
 
-from tallystick.events.log.archive_file import Archive, Block
+from tallystick.events.log.store_archive_file import Archive, Block
 from tallystick.events.log.store_archives import TABLES, Archives, check_there
 from tallystick.events.log.store_contract import (
     SNAPSHOTS_KEPT,

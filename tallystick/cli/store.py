@@ -13,12 +13,12 @@ import click
 from tallystick.cli.common import Moment, MomentType, json_option, json_text, reading, store_option, with_progress
 from tallystick.cli.store_growth import growth_lines, growth_of, kinds_of
 from tallystick.events.decide.answers import stamp
-from tallystick.events.log.archive_file import Archive, file_beside
-from tallystick.events.log.archiving import Counted
-from tallystick.events.log.archiving import archive as archive_records
 from tallystick.events.log.codec import decode_event, digest_of
 from tallystick.events.log.store import Record, Store, open_store
+from tallystick.events.log.store_archive_file import Archive, file_beside
 from tallystick.events.log.store_archives import archives_of
+from tallystick.events.log.store_archiving import Counted
+from tallystick.events.log.store_archiving import archive as archive_records
 from tallystick.events.log.store_backup import Writer, back_up, last_writer
 from tallystick.events.log.store_place import file_of
 from tallystick.events.log.store_sqlite import SqliteStore

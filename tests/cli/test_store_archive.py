@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from tallystick.actors.runtime.fleet import Fleet
-from tallystick.events.log.archiving import archive
 from tallystick.events.log.store import Record, Store, StoreError, open_store
+from tallystick.events.log.store_archiving import archive
 from tallystick.events.log.store_sqlite import SqliteStore
 from tests.support.cli import Run
 

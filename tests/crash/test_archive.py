@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from tallystick.actors.runtime.fleet import Fleet
-from tallystick.events.log.archiving import STEPS
 from tallystick.events.log.audit import Verification
 from tallystick.events.log.restoring import open_ledger
 from tallystick.events.log.store import Record, open_store
 from tallystick.events.log.store_archives import archives_of
+from tallystick.events.log.store_archiving import STEPS
 from tests.support.core import dump
 
 ROOT = Path(__file__).resolve().parents[2]

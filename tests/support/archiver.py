@@ -5,8 +5,8 @@ import os
 import signal
 import sys
 
-from tallystick.events.log.archiving import archive
 from tallystick.events.log.store import open_store
+from tallystick.events.log.store_archiving import archive
 from tallystick.events.log.store_sqlite import SqliteStore
 
 
