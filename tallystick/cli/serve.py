@@ -1,6 +1,9 @@
 """``tallystick serve``: a fleet that programs elsewhere reach over HTTP."""
 
+import errno
 import ipaddress
+import re
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +30,22 @@ log = structlog.get_logger("tallystick.serve")
     show_default=True,
     help="The port; 0 takes one that is free.",
 )
-def serve(store_url: str, config_file: Path | None, prices_file: Path | None, host: str, port: int) -> None:
+@click.option(
+    "--allowed-host",
+    "allowed_hosts",
+    metavar="NAME",
+    multiple=True,
+    callback=lambda _ctx, _param, names: tuple(map(_host_name, names)),
+    help="A name or address, without a port, by which clients reach the server besides --host; may be repeated.",
+)
+def serve(
+    store_url: str,
+    config_file: Path | None,
+    prices_file: Path | None,
+    host: str,
+    port: int,
+    allowed_hosts: tuple[str, ...],
+) -> None:
     """Open a fleet and take messages over HTTP until SIGTERM or Ctrl-C; what was accepted is finished first.
 
     Every message has an endpoint, POST /v1/report-usage and so on; POST /v1/messages takes any, also up to 1,000 in an
@@ -46,13 +64,13 @@ def serve(store_url: str, config_file: Path | None, prices_file: Path | None, ho
         raise click.UsageError(
             f"--host: found {host!r}, allowed are 127.0.0.1, ::1 and localhost: without keys, the server is open to all"
         )
-    with server.listen(host, port) as listening, _opened(store_url, config_file, prices_file) as fleet:
+    with _listening(server, host, port) as listening, _opened(store_url, config_file, prices_file) as fleet:
         server.log_requests()
         shown = f"[{host}]" if ":" in host else host
         url = f"http://{shown}:{listening.getsockname()[1]}"
         log.warning("open_server", detail="no keys are configured: every program of this machine may do everything")
         click.echo(f"serving {store_url} at {url}")
-        server.serve(fleet, listening, host)
+        server.serve(fleet, listening, host, allowed_hosts)
 
 
 def _server() -> Any:
@@ -66,6 +84,40 @@ def _server() -> Any:
     except ImportError as error:
         raise click.ClickException(_MISSING) from error
     return server
+
+
+def _listening(server: Any, host: str, port: int) -> socket.socket:
+    """The socket that the server listens on.
+
+    Raises:
+        ClickException: it cannot be had.
+    """
+    try:
+        listening: socket.socket = server.listen(host, port)
+    except PermissionError:
+        text = f"port {port} is for privileged programs only: take a --port above 1023"
+        raise click.ClickException(text) from None
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            text = f"port {port} of {host} is taken: stop what listens there, or take another --port (0: any free one)"
+            raise click.ClickException(text) from None
+        reason = (error.strerror or str(error)).partition(" (while")[0]
+        text = f"--host: found {host!r}, allowed is an address of this machine ({reason})"
+        raise click.UsageError(text) from None
+    return listening
+
+
+def _host_name(name: str) -> str:
+    """A name as it stands in a request's ``Host``, without the port.
+
+    Raises:
+        BadParameter: it is more than a name.
+    """
+    if not re.fullmatch(r"[A-Za-z0-9._-]+|[0-9A-Fa-f:.]+", name):
+        raise click.BadParameter(
+            f"found {name[:100]!r}, allowed is a name or an address, without scheme, port and path"
+        )
+    return name.lower()
 
 
 def _opened(store_url: str, config_file: Path | None, prices_file: Path | None) -> Fleet:

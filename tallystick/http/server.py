@@ -4,6 +4,7 @@ import asyncio
 import logging
 import socket
 import sys
+from collections.abc import Iterable
 from types import FrameType
 from typing import Final
 
@@ -43,11 +44,14 @@ def listen(host: str, port: int) -> socket.socket:
     return socket.create_server(address[:2], family=family, backlog=BACKLOG)
 
 
-def serve(fleet: Fleet, listening: socket.socket, host: str) -> None:
-    """Serve a fleet until SIGTERM or SIGINT, and finish what was accepted."""
+def serve(fleet: Fleet, listening: socket.socket, host: str, allowed_hosts: Iterable[str] = ()) -> None:
+    """Serve a fleet until SIGTERM or SIGINT, and finish what was accepted.
+
+    Requests are read under the names of this machine itself, of ``host`` and of ``allowed_hosts``, and no other.
+    """
 
     async def run() -> None:
-        app, service = application(fleet, LOOPBACK | {host.lower()})
+        app, service = application(fleet, LOOPBACK | {host.lower(), *allowed_hosts})
         config = uvicorn.Config(
             app,
             http="httptools",
