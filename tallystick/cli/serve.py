@@ -71,6 +71,8 @@ def serve(
         log.warning("open_server", detail="no keys are configured: every program of this machine may do everything")
         click.echo(f"serving {store_url} at {url}")
         server.serve(fleet, listening, host, allowed_hosts)
+        if fleet.halted is not None:
+            raise click.ClickException(f"the fleet has stopped: {fleet.halted}; remove the cause, and start it again")
 
 
 def _server() -> Any:

@@ -21,17 +21,24 @@ BACKLOG: Final = 2048
 
 
 class Server(uvicorn.Server):
-    """uvicorn, which ends with exit code 0 after SIGTERM, and says at once that it is stopping."""
+    """uvicorn, which ends with exit code 0 after SIGTERM, says at once that it is stopping, and ends with its fleet."""
 
-    def __init__(self, config: uvicorn.Config, stopping: asyncio.Event) -> None:
+    def __init__(self, config: uvicorn.Config, fleet: Fleet, stopping: asyncio.Event) -> None:
         super().__init__(config)
-        self._stopping, self._loop = stopping, asyncio.get_running_loop()
+        self._fleet, self._stopping, self._loop = fleet, stopping, asyncio.get_running_loop()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Begin to stop. uvicorn would send itself the signal again at the end, and die of it."""
         super().handle_exit(sig, frame)
         self._captured_signals.clear()
         self._loop.call_soon_threadsafe(self._stopping.set)
+
+    async def on_tick(self, counter: int) -> bool:
+        """Whether to end, asked ten times a second. A fleet that has stopped must be started again by a new process."""
+        if self._fleet.halted is not None:
+            self._stopping.set()
+            return True
+        return await super().on_tick(counter)
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -45,7 +52,7 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def serve(fleet: Fleet, listening: socket.socket, host: str, allowed_hosts: Iterable[str] = ()) -> None:
-    """Serve a fleet until SIGTERM or SIGINT, and finish what was accepted.
+    """Serve a fleet until SIGTERM or SIGINT, and finish what was accepted; or until it stops by itself (`halted`).
 
     Requests are read under the names of this machine itself, of ``host`` and of ``allowed_hosts``, and no other.
     """
@@ -62,7 +69,7 @@ def serve(fleet: Fleet, listening: socket.socket, host: str, allowed_hosts: Iter
             server_header=False,
             timeout_graceful_shutdown=STOP_SECONDS,
         )
-        await Server(config, service.stopping).serve([listening])
+        await Server(config, fleet, service.stopping).serve([listening])
 
     # uvloop, where there is one.
     with asyncio.Runner(loop_factory=uvicorn.Config(run, log_config=None).get_loop_factory()) as runner:

@@ -249,3 +249,16 @@ def test_clients_reach_the_server_under_the_names_that_it_was_given(tmp_path: Pa
     assert statuses == [200, 200, 200, 200, 421, 421]
     client.close()
     assert server.stop() == 0
+
+
+def test_a_server_whose_fleet_has_stopped_ends_so_that_it_is_started_again(tmp_path: Path) -> None:
+    server = Served(tmp_path)
+    client = server.client()
+    assert client.call("GET", "/readyz").status == 200
+    (tmp_path / "fleet.db").rename(tmp_path / "elsewhere.db")
+    server.process.wait(60)
+    assert server.stop() == 1
+    last = server.log.read_text(encoding="utf-8").splitlines()[-1]
+    assert last.startswith("tallystick: the fleet has stopped: sqlite:///")
+    assert "is gone" in last
+    client.close()
