@@ -15,6 +15,7 @@ from tallystick.events.log.store import open_store
 from tallystick.fleet import Fleet
 
 _MISSING = "the server needs more packages: pip install 'tallystick[server]'"
+_HOST = re.compile(r"[A-Za-z0-9._-]+|[0-9A-Fa-f:.]+")
 log = structlog.get_logger("tallystick.serve")
 
 
@@ -24,27 +25,26 @@ log = structlog.get_logger("tallystick.serve")
 @prices_option
 @click.option("--host", metavar="ADDRESS", default="127.0.0.1", show_default=True, help="Where to listen.")
 @click.option(
+    "--allow-host",
+    "names",
+    metavar="NAME",
+    multiple=True,
+    help="Another name under which it may be called, such as that of a proxy in front of it; repeatable.",
+)
+@click.option(
     "--port",
     type=click.IntRange(0, 65535),
     default=8321,
     show_default=True,
     help="The port; 0 takes one that is free.",
 )
-@click.option(
-    "--allowed-host",
-    "allowed_hosts",
-    metavar="NAME",
-    multiple=True,
-    callback=lambda _ctx, _param, names: tuple(map(_host_name, names)),
-    help="A name or address, without a port, by which clients reach the server besides --host; may be repeated.",
-)
 def serve(
     store_url: str,
     config_file: Path | None,
     prices_file: Path | None,
     host: str,
+    names: tuple[str, ...],
     port: int,
-    allowed_hosts: tuple[str, ...],
 ) -> None:
     """Open a fleet and take messages over HTTP until SIGTERM or Ctrl-C; what was accepted is finished first.
 
@@ -59,6 +59,7 @@ def serve(
       tallystick serve
       tallystick serve --store sqlite:///fleet.db --port 8321
     """
+    _check_names(names)
     server = _server()
     if not _is_loopback(host):
         raise click.UsageError(
@@ -70,7 +71,7 @@ def serve(
         url = f"http://{shown}:{listening.getsockname()[1]}"
         log.warning("open_server", detail="no keys are configured: every program of this machine may do everything")
         click.echo(f"serving {store_url} at {url}")
-        server.serve(fleet, listening, host, allowed_hosts)
+        server.serve(fleet, listening, {host, *names})
         if fleet.halted is not None:
             raise click.ClickException(f"the fleet has stopped: {fleet.halted}; remove the cause, and start it again")
 
@@ -109,17 +110,16 @@ def _listening(server: Any, host: str, port: int) -> socket.socket:
     return listening
 
 
-def _host_name(name: str) -> str:
-    """A name as it stands in a request's ``Host``, without the port.
+def _check_names(names: tuple[str, ...]) -> None:
+    """Names as they stand in a request's ``Host``, without the port.
 
     Raises:
-        BadParameter: it is more than a name.
+        UsageError: one is more than a name.
     """
-    if not re.fullmatch(r"[A-Za-z0-9._-]+|[0-9A-Fa-f:.]+", name):
-        raise click.BadParameter(
-            f"found {name[:100]!r}, allowed is a name or an address, without scheme, port and path"
-        )
-    return name.lower()
+    for name in names:
+        if not _HOST.fullmatch(name):
+            text = f"--allow-host: found {name[:100]!r}, allowed is a name or an address, without scheme, port and path"
+            raise click.UsageError(text)
 
 
 def _opened(store_url: str, config_file: Path | None, prices_file: Path | None) -> Fleet:

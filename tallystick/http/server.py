@@ -51,14 +51,11 @@ def listen(host: str, port: int) -> socket.socket:
     return socket.create_server(address[:2], family=family, backlog=BACKLOG)
 
 
-def serve(fleet: Fleet, listening: socket.socket, host: str, allowed_hosts: Iterable[str] = ()) -> None:
-    """Serve a fleet until SIGTERM or SIGINT, and finish what was accepted; or until it stops by itself (`halted`).
-
-    Requests are read under the names of this machine itself, of ``host`` and of ``allowed_hosts``, and no other.
-    """
+def serve(fleet: Fleet, listening: socket.socket, names: Iterable[str]) -> None:
+    """Serve a fleet under these names until SIGTERM or SIGINT, and finish what was accepted; or until it has halted."""
 
     async def run() -> None:
-        app, service = application(fleet, LOOPBACK | {host.lower(), *allowed_hosts})
+        app, service = application(fleet, LOOPBACK | {name.lower() for name in names})
         config = uvicorn.Config(
             app,
             http="httptools",

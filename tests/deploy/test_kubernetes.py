@@ -96,7 +96,7 @@ def test_the_probes_ask_under_a_name_that_the_server_reads() -> None:
 def test_the_server_takes_its_arguments_and_finds_its_settings() -> None:
     arguments = [argument.replace("$(POD_IP)", "192.0.2.7") for argument in CONTAINER["args"]]
     arguments = [argument.replace("$(NAMESPACE)", "agents") for argument in arguments]
-    assert {"--host=0.0.0.0", "--allowed-host=tallystick", "--allowed-host=192.0.2.7"} <= set(arguments)
+    assert {"--host=0.0.0.0", "--allow-host=tallystick", "--allow-host=192.0.2.7"} <= set(arguments)
     assert not [argument for argument in arguments if "$" in argument]
     (config,) = [argument.partition("=")[2] for argument in arguments if argument.startswith("--config")]
     data = documents()["ConfigMap/tallystick-settings"]["data"]

@@ -236,13 +236,13 @@ def test_a_port_that_is_taken_and_an_address_of_another_machine_are_named() -> N
         result = CliRunner().invoke(main, ["serve", "--store", "memory:", "--port", str(port)])
     assert (result.exit_code, f"port {port} of 127.0.0.1 is taken: " in result.output) == (1, True)
     result = CliRunner().invoke(
-        main, ["serve", "--store", "memory:", "--host", "127.0.0.1", "--allowed-host", "http://a"]
+        main, ["serve", "--store", "memory:", "--host", "127.0.0.1", "--allow-host", "http://a"]
     )
     assert (result.exit_code, "without scheme" in result.output) == (2, True)
 
 
 def test_clients_reach_the_server_under_the_names_that_it_was_given(tmp_path: Path) -> None:
-    server = Served(tmp_path, "--allowed-host", "Budgets.example", "--allowed-host", "fd00::1")
+    server = Served(tmp_path, "--allow-host", "Budgets.example", "--allow-host", "fd00::1")
     client = server.client()
     named = ("budgets.example:443", "BUDGETS.example", "[fd00::1]:8321", "localhost", "other.example", "fd00")
     statuses = [client.call("GET", "/healthz", None, {"host": name}).status for name in named]
