@@ -4,6 +4,7 @@ import asyncio
 import logging
 import socket
 import sys
+from collections.abc import Iterable
 from types import FrameType
 from typing import Final
 
@@ -22,17 +23,24 @@ BACKLOG: Final = 2048
 
 
 class Server(uvicorn.Server):
-    """uvicorn, which ends with exit code 0 after SIGTERM, and says at once that it is stopping."""
+    """uvicorn, which ends with exit code 0 after SIGTERM, says at once that it is stopping, and ends with its fleet."""
 
-    def __init__(self, config: uvicorn.Config, stopping: asyncio.Event) -> None:
+    def __init__(self, config: uvicorn.Config, fleet: Fleet, stopping: asyncio.Event) -> None:
         super().__init__(config)
-        self._stopping, self._loop = stopping, asyncio.get_running_loop()
+        self._fleet, self._stopping, self._loop = fleet, stopping, asyncio.get_running_loop()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Begin to stop. uvicorn would send itself the signal again at the end, and die of it."""
         super().handle_exit(sig, frame)
         self._captured_signals.clear()
         self._loop.call_soon_threadsafe(self._stopping.set)
+
+    async def on_tick(self, counter: int) -> bool:
+        """Whether to end, asked ten times a second. A fleet that has stopped must be started again by a new process."""
+        if self._fleet.halted is not None:
+            self._stopping.set()
+            return True
+        return await super().on_tick(counter)
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -49,11 +57,11 @@ def listen(host: str, port: int) -> socket.socket:
     return listening
 
 
-def serve(fleet: Fleet, listening: socket.socket, host: str) -> None:
-    """Serve a fleet until SIGTERM or SIGINT, and finish what was accepted."""
+def serve(fleet: Fleet, listening: socket.socket, names: Iterable[str]) -> None:
+    """Serve a fleet under these names until SIGTERM or SIGINT, and finish what was accepted; or until it has halted."""
 
     async def run() -> None:
-        app, service = application(fleet, LOOPBACK | {host.lower()})
+        app, service = application(fleet, LOOPBACK | {name.lower() for name in names})
         config = uvicorn.Config(
             app,
             http="httptools",
@@ -64,7 +72,7 @@ def serve(fleet: Fleet, listening: socket.socket, host: str) -> None:
             server_header=False,
             timeout_graceful_shutdown=STOP_SECONDS,
         )
-        await Server(config, service.stopping).serve([listening])
+        await Server(config, fleet, service.stopping).serve([listening])
 
     # uvloop, where there is one.
     with asyncio.Runner(loop_factory=uvicorn.Config(run, log_config=None).get_loop_factory()) as runner:

@@ -2,6 +2,7 @@
 
 import json
 import re
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -227,3 +228,37 @@ def test_a_stop_answers_those_who_wait_and_a_second_server_is_refused(tmp_path: 
     assert (response.status, json.loads(response.read())["code"]) == (503, "shutting_down")
     client.close()
     other.close()
+
+
+def test_a_port_that_is_taken_and_an_address_of_another_machine_are_named() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        result = CliRunner().invoke(main, ["serve", "--store", "memory:", "--port", str(port)])
+    assert (result.exit_code, f"port {port} of 127.0.0.1 is taken: " in result.output) == (1, True)
+    result = CliRunner().invoke(
+        main, ["serve", "--store", "memory:", "--host", "127.0.0.1", "--allow-host", "http://a"]
+    )
+    assert (result.exit_code, "without scheme" in result.output) == (2, True)
+
+
+def test_clients_reach_the_server_under_the_names_that_it_was_given(tmp_path: Path) -> None:
+    server = Served(tmp_path, "--allow-host", "Budgets.example", "--allow-host", "fd00::1")
+    client = server.client()
+    named = ("budgets.example:443", "BUDGETS.example", "[fd00::1]:8321", "localhost", "other.example", "fd00")
+    statuses = [client.call("GET", "/healthz", None, {"host": name}).status for name in named]
+    assert statuses == [200, 200, 200, 200, 421, 421]
+    client.close()
+    assert server.stop() == 0
+
+
+def test_a_server_whose_fleet_has_stopped_ends_so_that_it_is_started_again(tmp_path: Path) -> None:
+    server = Served(tmp_path)
+    client = server.client()
+    assert client.call("GET", "/readyz").status == 200
+    (tmp_path / "fleet.db").rename(tmp_path / "elsewhere.db")
+    server.process.wait(60)
+    assert server.stop() == 1
+    last = server.log.read_text(encoding="utf-8").splitlines()[-1]
+    assert last.startswith("tallystick: the fleet has stopped: sqlite:///")
+    assert "is gone" in last
+    client.close()
