@@ -7,6 +7,7 @@ from typing import Final
 from tallystick.config.amounts import dollars, exact_units
 from tallystick.events import catalog as e
 from tallystick.events import messages as c
+from tallystick.events.decide.answers import stamp
 from tallystick.events.decide.spelling import bad_name
 from tallystick.events.decide.turn import Turn
 from tallystick.events.messages import proposals as p
@@ -62,7 +63,7 @@ def revoke_key(turn: Turn, command: c.RevokeKey) -> KeyShown | Refusal:
     if key is None:
         return Refusal("unknown_key", f"there is no key {command.key!r}: ListKeys shows them")
     if key.revoked_at is not None:
-        return Refusal("already_revoked", f"the key {command.key!r} was revoked at {key.revoked_at}")
+        return Refusal("already_revoked", f"the key {command.key!r} was revoked at {stamp(key.revoked_at)}")
     turn.record(e.KeyRevoked(key=command.key, reason=command.reason))
     return _shown(turn, key)
 

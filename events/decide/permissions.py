@@ -244,7 +244,7 @@ def refuse_access(turn: Turn, command: p.RefuseAccess) -> Refusal:
 def denied(command: p.RefuseAccess) -> Refusal:
     """The refusal of what a caller may not send."""
     numbers = {"role": command.role} | ({} if command.agent is None else {"agent": command.agent})
-    return Refusal("access_denied", f"{command.request}: {command.why}", numbers)
+    return Refusal("access_denied", command.why, numbers)
 
 
 def _forbids(ledger: Ledger, command: c.Command, caller: Caller) -> str | None:

@@ -7,8 +7,10 @@ from typing import Any
 import click
 import structlog
 
-from tallystick.cli.common import config_option, prices_option, settings_for, store_option
+from tallystick.cli.common import config_option, prices_option, reading, settings_for, store_option
+from tallystick.events.log.restoring import open_ledger
 from tallystick.events.log.store import open_store
+from tallystick.events.log.store_place import file_of
 from tallystick.fleet import Fleet
 
 _MISSING = "the server needs more packages: pip install 'tallystick[server]'"
@@ -21,20 +23,34 @@ log = structlog.get_logger("tallystick.serve")
 @prices_option
 @click.option("--host", metavar="ADDRESS", default="127.0.0.1", show_default=True, help="Where to listen.")
 @click.option(
+    "--allow-host",
+    "names",
+    metavar="NAME",
+    multiple=True,
+    help="Another name under which it may be called, such as that of a proxy in front of it; repeatable.",
+)
+@click.option(
     "--port",
     type=click.IntRange(0, 65535),
     default=8321,
     show_default=True,
     help="The port; 0 takes one that is free.",
 )
-def serve(store_url: str, config_file: Path | None, prices_file: Path | None, host: str, port: int) -> None:
+def serve(
+    store_url: str,
+    config_file: Path | None,
+    prices_file: Path | None,
+    host: str,
+    names: tuple[str, ...],
+    port: int,
+) -> None:
     """Open a fleet and take messages over HTTP until SIGTERM or Ctrl-C; what was accepted is finished first.
 
     Every message has an endpoint, POST /v1/report-usage and so on; POST /v1/messages takes any, also up to 1,000 in an
     array. A file named with --config is followed: what is changed in it comes into force.
 
-    There are no keys yet: every program that reaches the address may do everything, so only addresses of this machine
-    itself are allowed.
+    Without a key (tallystick key create), every program that reaches the address may do everything, so only addresses
+    of this machine itself are allowed. The first key closes the server.
 
     \b
     Examples:
@@ -42,17 +58,20 @@ def serve(store_url: str, config_file: Path | None, prices_file: Path | None, ho
       tallystick serve --store sqlite:///fleet.db --port 8321
     """
     server = _server()
-    if not _is_loopback(host):
+    is_local = _is_loopback(host)
+    if not is_local and not _has_keys(store_url):
         raise click.UsageError(
-            f"--host: found {host!r}, allowed are 127.0.0.1, ::1 and localhost: without keys, the server is open to all"
+            f"--host: found {host!r}, allowed are 127.0.0.1, ::1 and localhost: without keys, the server is open to"
+            " all; create one first: tallystick key create --role operator"
         )
     with server.listen(host, port) as listening, _opened(store_url, config_file, prices_file) as fleet:
         server.log_requests()
         shown = f"[{host}]" if ":" in host else host
         url = f"http://{shown}:{listening.getsockname()[1]}"
-        log.warning("open_server", detail="no keys are configured: every program of this machine may do everything")
+        if not fleet.access.keys:
+            log.warning("open_server", detail="no keys are configured: every program of this machine may do everything")
         click.echo(f"serving {store_url} at {url}")
-        server.serve(fleet, listening, host)
+        server.serve(fleet, listening, {host, *names})
 
 
 def _server() -> Any:
@@ -83,6 +102,15 @@ def _opened(store_url: str, config_file: Path | None, prices_file: Path | None) 
             fleet.close()
             raise
     return fleet
+
+
+def _has_keys(store_url: str) -> bool:
+    """Whether the fleet of a store ever had a key. Nothing is created for it to be looked up."""
+    file = file_of(store_url)
+    if file is None or not file.exists():
+        return False
+    with reading(store_url) as store:
+        return bool(open_ledger(store).ledger.keys)
 
 
 def _is_loopback(host: str) -> bool:

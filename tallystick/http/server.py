@@ -4,6 +4,7 @@ import asyncio
 import logging
 import socket
 import sys
+from collections.abc import Iterable
 from types import FrameType
 from typing import Final
 
@@ -43,11 +44,11 @@ def listen(host: str, port: int) -> socket.socket:
     return socket.create_server(address[:2], family=family, backlog=BACKLOG)
 
 
-def serve(fleet: Fleet, listening: socket.socket, host: str) -> None:
-    """Serve a fleet until SIGTERM or SIGINT, and finish what was accepted."""
+def serve(fleet: Fleet, listening: socket.socket, names: Iterable[str]) -> None:
+    """Serve a fleet under these names until SIGTERM or SIGINT, and finish what was accepted."""
 
     async def run() -> None:
-        app, service = application(fleet, LOOPBACK | {host.lower()})
+        app, service = application(fleet, LOOPBACK | {name.lower() for name in names})
         config = uvicorn.Config(
             app,
             http="httptools",

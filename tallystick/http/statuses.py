@@ -78,6 +78,8 @@ OWN_STATUS: Final[Mapping[str, int]] = {
     "method_not_allowed": 405,
     "not_found": 404,
     "shutting_down": 503,
+    "too_many_failures": WAIT,
+    "unauthenticated": 401,
     "unanswered": 504,
     "unsupported_media_type": 415,
     "wrong_host": 421,
