@@ -12,6 +12,7 @@ import structlog
 import uvicorn
 
 from tallystick.actors.runtime.fleet import Fleet
+from tallystick.http.access import Tokens
 from tallystick.http.app import application
 from tallystick.http.guard import LOOPBACK
 
@@ -44,11 +45,11 @@ def listen(host: str, port: int) -> socket.socket:
     return socket.create_server(address[:2], family=family, backlog=BACKLOG)
 
 
-def serve(fleet: Fleet, listening: socket.socket, names: Iterable[str]) -> None:
+def serve(fleet: Fleet, listening: socket.socket, names: Iterable[str], tokens: Tokens | None = None) -> None:
     """Serve a fleet under these names until SIGTERM or SIGINT, and finish what was accepted."""
 
     async def run() -> None:
-        app, service = application(fleet, LOOPBACK | {name.lower() for name in names})
+        app, service = application(fleet, LOOPBACK | {name.lower() for name in names}, tokens)
         config = uvicorn.Config(
             app,
             http="httptools",
