@@ -14,6 +14,7 @@ from msgspec.structs import replace
 from tallystick.actors.allocator import Allocator
 from tallystick.actors.errors import Halted
 from tallystick.actors.exchanges import Line, exchange_at, records_of, repeated
+from tallystick.actors.forbidden import forbidden
 from tallystick.actors.from_log import FromLog
 from tallystick.actors.hold_waits import HoldWaits, may_wait
 from tallystick.actors.judges import JUDGES
@@ -36,7 +37,6 @@ from tallystick.actors.runtime.supervision import Crashes
 from tallystick.events import decide as core
 from tallystick.events import messages as c
 from tallystick.events.catalog import Event
-from tallystick.events.decide.loosening import refusal_of
 from tallystick.events.decide.spelling import misspelled_id, recorded_id
 from tallystick.events.decide.turn import Waited
 from tallystick.events.log.codec import encode_answer, encode_command
@@ -125,8 +125,8 @@ class Manager:
             wrong, judge = misspelled_id(self.ledger, command), JUDGES.get(type(command))
             if wrong is not None:
                 envelope.answers[slot] = encode_answer(wrong)
-            elif peer and (keyless := refusal_of(self.ledger, command, envelope.asked[slot], envelope.key)):
-                envelope.answers[slot] = self.decide(keyless, encode_command(keyless), envelope.by, now, peer=peer)
+            elif peer and (refusal := forbidden(self, envelope, slot, now)):
+                envelope.answers[slot] = refusal
             # A query is asked anew each time; a command that was answered before is not.
             elif judge is not None and (command.is_query or command.id not in self.ledger.ids):
                 self._ask(judge, Question(command, envelope, slot), now)

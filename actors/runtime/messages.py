@@ -11,6 +11,7 @@ import msgspec
 from tallystick.actors.policies.rebalancing.figures import Figures
 from tallystick.actors.policies.rebalancing.survey import Survey
 from tallystick.events.catalog import Event
+from tallystick.events.decide.permissions import Caller
 from tallystick.events.log.store import Record
 from tallystick.events.messages import Command
 
@@ -34,7 +35,7 @@ class Envelope:
     ``peer`` is who asked, by the system, as JSON: None where it is the process that runs the fleet.
     """
 
-    __slots__ = ("answers", "asked", "by", "commands", "gone", "in_array", "key", "open", "peer", "reply")
+    __slots__ = ("answers", "asked", "by", "caller", "commands", "gone", "in_array", "key", "open", "peer", "reply")
 
     def __init__(
         self,
@@ -53,6 +54,8 @@ class Envelope:
         self.peer = peer
         self.key: str | None = None
         """Of a peer: the SHA-256, in hex, of the key that it has shown."""
+        self.caller: Caller | None = None
+        """Who it is over the HTTP service, where that asks for keys."""
         self.reply = reply
         self.answers: list[bytes] = [b""] * len(commands)
         self.gone = False

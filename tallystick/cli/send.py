@@ -49,11 +49,12 @@ _BEGIN = (
     c.SubmitTask,
     c.SetTotalBudget,
     c.LoadConfig,
+    c.CreateKey,
 )
 """The messages that a fleet may begin with."""
 
 
-class _Sending(NamedTuple):
+class Sending(NamedTuple):
     """One message on its way, and how a fleet is opened for it where none runs."""
 
     command: c.Command
@@ -64,7 +65,7 @@ class _Sending(NamedTuple):
     key: str | None
 
 
-def _user() -> str:
+def this_user() -> str:
     """The user who is logged in; "operator" where the system does not know."""
     try:
         return getpass.getuser()[: c.NAME_MAX]
@@ -145,7 +146,7 @@ def send(
         raise click.UsageError(f"the message has the id {command.id}, and --id says {id}: leave one out")
     if url is None:
         operator_key = os.environ.get(KEY_VARIABLE) or None
-        reply = _reply_to(_Sending(command, by or _user(), store_url, config_file, prices_file, operator_key))
+        reply = reply_to(Sending(command, by or this_user(), store_url, config_file, prices_file, operator_key))
     else:
         from tallystick.cli.send_to_server import reply_of_server
 
@@ -167,7 +168,7 @@ def _check_alone(ctx: click.Context) -> None:
             raise click.UsageError(f"{option} and --url: found both, allowed is one; a server has its own")
 
 
-def _reply_to(sending: _Sending) -> bytes:
+def reply_to(sending: Sending) -> bytes:
     """The reply of the fleet that runs, or of one that is opened for this message.
 
     Raises:
@@ -194,7 +195,7 @@ def _reply_to(sending: _Sending) -> bytes:
         time.sleep(_LOOK_SECONDS)
 
 
-def _over(place: Path, sending: _Sending) -> bytes | None:
+def _over(place: Path, sending: Sending) -> bytes | None:
     """The reply of the fleet that listens at a place; None where none does."""
     command = sending.command
     if (sending.config_file or sending.prices_file) and is_live(place):
@@ -212,7 +213,7 @@ def _over(place: Path, sending: _Sending) -> bytes | None:
         raise click.ClickException(text) from None
 
 
-def _by_opening(sending: _Sending) -> bytes:
+def _by_opening(sending: Sending) -> bytes:
     """The reply of a fleet that is opened for this message.
 
     Raises:

@@ -163,7 +163,10 @@ def _listed(entries: list[dict[str, Any]], marked: int | None) -> Iterator[str]:
 
 
 def _peer(peer: Mapping[str, Any]) -> str:
-    """Another process that asked, by what the system has said of it."""
+    """Another process that asked, by what the system has said of it, or a caller over HTTP."""
+    if "user" not in peer:
+        key = f" with the key {peer['key']}" if "key" in peer else ""
+        return one_line(f"HTTP: address {peer.get('address') or 'unknown'}{key}")
     user = peer["user"] or (f"number {peer['uid']}" if peer["uid"] is not None else "unknown")
     process = "unknown" if peer["process"] is None else peer["process"]
     return one_line(f"another process: user {user}, process {process}")

@@ -17,18 +17,21 @@ from starlette.types import ASGIApp
 
 from tallystick.actors.errors import Unanswered
 from tallystick.actors.runtime.fleet import Fleet
+from tallystick.http.access import Access, Gate, Tokens
 from tallystick.http.answers import NO_STORE, answered, answered_each, problem, refused
 from tallystick.http.docs_page import serve_page
 from tallystick.http.events import Events, LogReader
 from tallystick.http.guard import Guard
+from tallystick.http.identity import BY, asker_of, identity_of
 from tallystick.http.measures import CONTENT_TYPE, Measures, fleet_figures
 from tallystick.http.openapi import serve_document
 from tallystick.http.reading import ENDPOINTS, MessageName, Unreadable, body_of, messages_of
 from tallystick.http.requests_log import RequestsLog
+from tallystick.http.session_endpoint import SessionEndpoint
 from tallystick.http.stream import Streams
 
-BY: Final = "http"
-"""In whose name the log keeps what an open server was asked."""
+DENIED: Final = ("access_denied", "operator_key_needed")
+"""The codes of what a sender may not do."""
 READY_SECONDS: Final = 2.0
 """Within which a fleet that is ready answers."""
 _WAITS: Final = b"wait_seconds"
@@ -45,9 +48,8 @@ class Stopping(Exception):
 class Service:
     """The endpoints of one fleet. ``stopping`` is set when the server begins to stop."""
 
-    def __init__(self, fleet: Fleet) -> None:
-        self.fleet = fleet
-        self.measures = Measures()
+    def __init__(self, fleet: Fleet, access: Access) -> None:
+        self.fleet, self.access, self.measures = fleet, access, access.measures
         self.stopping = asyncio.Event()
         reader = LogReader(fleet.records)
         self.events, self.streams = Events(reader), Streams(reader, self.stopping, self.measures)
@@ -75,7 +77,15 @@ class Service:
             return refused("shutting_down", "the server is being stopped: send it again with the same id")
         except ClientDisconnect:
             return Response(status_code=_ABORTED)
+        self._note_denied(answer if isinstance(answer, list) else [answer], request)
         return answered_each(answer) if isinstance(answer, list) else answered(answer)
+
+    def _note_denied(self, answers: list[Any], request: Request) -> None:
+        """Log and count what the sender may not do."""
+        for code in DENIED:
+            count = sum(one.get("error", {}).get("code") == code for one in answers)
+            if count:
+                self.access.note(code, request.scope, identity_of(request).name, count)
 
     async def _ask(self, messages: "bytes | list[bytes]", request: Request, waits: bool) -> Any:
         """What the fleet answers. A message that waits is given up with its client, or where the server is stopped.
@@ -85,7 +95,7 @@ class Service:
             Stopping: the server is being stopped.
             ClientDisconnect: the client went away.
         """
-        asking = self.fleet.ask_async(messages, BY)
+        asking = self.fleet.ask_async(messages, identity_of(request).by, asker=asker_of(request))
         if not waits:
             return await asking
         asked = asyncio.create_task(asking)
@@ -159,17 +169,23 @@ async def _failure(_: Request, error: Exception) -> Response:
     return refused("internal_error", "the server failed at this request; its log says how")
 
 
-def application(fleet: Fleet, hosts: frozenset[str]) -> tuple[ASGIApp, Service]:
-    """The API of a fleet, and its `Service`. ``hosts`` are the names under which it may be called.
+def application(fleet: Fleet, hosts: frozenset[str], tokens: Tokens | None = None) -> tuple[ASGIApp, Service]:
+    """The API of a fleet, and its `Service`.
+
+    ``hosts`` are the names under which it may be called; ``tokens`` reads the tokens of an OpenID provider.
 
     Must be made in the event loop that will run it.
     """
-    service = Service(fleet)
+    access = Access(fleet.access, Measures(), tokens)
+    service, sessions = Service(fleet, access), SessionEndpoint(access)
     register_url_convertor("message", MessageName())
     routes = [
         Route("/v1/messages", service.messages, methods=["POST"]),
         Route("/v1/events", service.events.page, methods=["GET"]),
         Route("/v1/stream", service.streams.stream, methods=["GET"]),
+        Route("/v1/session", sessions.begin, methods=["POST"]),
+        Route("/v1/session", sessions.show, methods=["GET"]),
+        Route("/v1/session", sessions.end, methods=["DELETE"]),
         Route("/v1/{kind:message}", service.one_kind, methods=["POST"]),
         Route("/openapi.json", serve_document, methods=["GET"]),
         Route("/docs", serve_page, methods=["GET"]),
@@ -178,4 +194,4 @@ def application(fleet: Fleet, hosts: frozenset[str]) -> tuple[ASGIApp, Service]:
         Route("/metrics", service.metrics, methods=["GET"]),
     ]
     app = Starlette(routes=routes, exception_handlers={HTTPException: _http_error, Exception: _failure})
-    return RequestsLog(Guard(app, hosts), service.measures), service
+    return RequestsLog(Guard(Gate(app, access), hosts), service.measures), service

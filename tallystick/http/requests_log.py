@@ -23,6 +23,7 @@ _PATHS: Final = {
     "/healthz": "healthz",
     "/readyz": "readyz",
     "/metrics": "metrics",
+    "/v1/session": "session",
 }
 log = structlog.get_logger("tallystick.http")
 

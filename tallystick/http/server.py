@@ -12,6 +12,7 @@ import structlog
 import uvicorn
 
 from tallystick.actors.runtime.fleet import Fleet
+from tallystick.http.access import Tokens
 from tallystick.http.app import application
 from tallystick.http.guard import LOOPBACK
 
@@ -57,11 +58,11 @@ def listen(host: str, port: int) -> socket.socket:
     return listening
 
 
-def serve(fleet: Fleet, listening: socket.socket, names: Iterable[str]) -> None:
+def serve(fleet: Fleet, listening: socket.socket, names: Iterable[str], tokens: Tokens | None = None) -> None:
     """Serve a fleet under these names until SIGTERM or SIGINT, and finish what was accepted; or until it has halted."""
 
     async def run() -> None:
-        app, service = application(fleet, LOOPBACK | {name.lower() for name in names})
+        app, service = application(fleet, LOOPBACK | {name.lower() for name in names}, tokens)
         config = uvicorn.Config(
             app,
             http="httptools",

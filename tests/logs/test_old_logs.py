@@ -27,7 +27,7 @@ ASKED = {
     *("ReportUsage", "Reserve", "Settle", "CancelHold", "Heartbeat", "Throttle", "Stop", "Resume", "Rebalance"),
     *("BorrowFromPool", "ReturnToPool", "ReleaseBudget", "SubmitTask", "CompleteTask", "CancelTask", "SetTotalBudget"),
     *("PauseAll", "ResumeAll", "OverridePriority", "ApproveLimit", "ResetBreaker", "ReleaseReserve", "LoadConfig"),
-    "AcceptClock",
+    *("AcceptClock", "CreateKey", "RevokeKey"),
 }
 """Every message that leaves something in the log; questions leave nothing under their own names."""
 
