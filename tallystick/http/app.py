@@ -2,9 +2,9 @@
 
 import asyncio
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import structlog
 from starlette.applications import Starlette
@@ -15,12 +15,17 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from tallystick.actors.errors import Unanswered
-from tallystick.actors.runtime.fleet import Fleet
+from tallystick.actors.runtime.pending import ANSWER_SECONDS
+from tallystick.events.log.codec import Message
+from tallystick.events.log.store import Store
 from tallystick.http.answers import NO_STORE, answered, answered_each, problem, refused
 from tallystick.http.guard import Guard
 from tallystick.http.measures import CONTENT_TYPE, Measures, fleet_figures
 from tallystick.http.reading import ENDPOINTS, Unreadable, body_of, messages_of
 from tallystick.http.requests_log import RequestsLog
+from tallystick.http.static_files import StaticFiles
+from tallystick.http.views.endpoints import view
+from tallystick.http.views.readers import Readers
 
 BY: Final = "http"
 """In whose name the log keeps what an open server was asked."""
@@ -37,11 +42,27 @@ class Stopping(Exception):
     """The server is being stopped, and does not wait any longer for what may never come."""
 
 
+class Served(Protocol):
+    """What a server needs of a fleet. ``log_time``: its time is that of its newest event, and not the machine's."""
+
+    @property
+    def store(self) -> Store: ...
+    @property
+    def log_time(self) -> bool: ...
+    async def ask_async(
+        self,
+        message: Message | Sequence[Message],
+        by: str = "local",
+        timeout: float = ANSWER_SECONDS,  # noqa: ASYNC109 - as the fleet itself
+    ) -> Any: ...
+
+
 class Service:
     """The endpoints of one fleet. ``stopping`` is set when the server begins to stop."""
 
-    def __init__(self, fleet: Fleet) -> None:
+    def __init__(self, fleet: Served) -> None:
         self.fleet = fleet
+        self.readers = Readers(fleet.store, log_time=fleet.log_time)
         self.measures = Measures()
         self.stopping = asyncio.Event()
 
@@ -116,6 +137,14 @@ class Service:
             return refused("unanswered", str(late))
         return PlainTextResponse("ready\n", headers=NO_STORE) if "ok" in answer else answered(answer)
 
+    async def view(self, request: Request) -> Response:
+        """``GET /v1/views/{view}``: what a command shows, now or at a moment."""
+        return await view(request, self.readers)
+
+    async def close(self) -> None:
+        """End what the server has started."""
+        await self.readers.close()
+
     async def metrics(self, _: Request) -> Response:
         """``GET /metrics``: the server's counts and the fleet's figures, as Prometheus reads them."""
         try:
@@ -155,18 +184,21 @@ async def _failure(_: Request, error: Exception) -> Response:
     return refused("internal_error", "the server failed at this request; its log says how")
 
 
-def application(fleet: Fleet, hosts: frozenset[str]) -> tuple[ASGIApp, Service]:
+def application(fleet: Served, hosts: frozenset[str]) -> tuple[ASGIApp, Service]:
     """The API of a fleet, and its `Service`. ``hosts`` are the names under which it may be called.
 
     Must be made in the event loop that will run it.
     """
     service = Service(fleet)
+    files = StaticFiles()
     routes = [
         Route("/v1/messages", service.messages, methods=["POST"]),
+        Route("/v1/views/{view}", service.view, methods=["GET"]),
         Route("/v1/{kind}", service.one_kind, methods=["POST"]),
         Route("/healthz", service.health, methods=["GET"]),
         Route("/readyz", service.ready, methods=["GET"]),
         Route("/metrics", service.metrics, methods=["GET"]),
+        *(Route(path, files.file, methods=["GET"]) for path in files.paths),
     ]
     app = Starlette(routes=routes, exception_handlers={HTTPException: _http_error, Exception: _failure})
     return RequestsLog(Guard(app, hosts), service.measures), service

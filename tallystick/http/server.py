@@ -10,8 +10,7 @@ from typing import Final
 import structlog
 import uvicorn
 
-from tallystick.actors.runtime.fleet import Fleet
-from tallystick.http.app import application
+from tallystick.http.app import Served, application
 from tallystick.http.guard import LOOPBACK
 
 STOP_SECONDS: Final = 35
@@ -43,7 +42,7 @@ def listen(host: str, port: int) -> socket.socket:
     return socket.create_server(address[:2], family=family, backlog=BACKLOG)
 
 
-def serve(fleet: Fleet, listening: socket.socket, host: str) -> None:
+def serve(fleet: Served, listening: socket.socket, host: str) -> None:
     """Serve a fleet until SIGTERM or SIGINT, and finish what was accepted."""
 
     async def run() -> None:
@@ -58,7 +57,10 @@ def serve(fleet: Fleet, listening: socket.socket, host: str) -> None:
             server_header=False,
             timeout_graceful_shutdown=STOP_SECONDS,
         )
-        await Server(config, service.stopping).serve([listening])
+        try:
+            await Server(config, service.stopping).serve([listening])
+        finally:
+            await service.close()
 
     # uvloop, where there is one.
     with asyncio.Runner(loop_factory=uvicorn.Config(run, log_config=None).get_loop_factory()) as runner:
