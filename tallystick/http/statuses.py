@@ -12,7 +12,7 @@ CONFLICT: Final = 409
 STATUS: Final[Mapping[str, int]] = {
     **dict.fromkeys(("busy", "throttled", "too_many_waiting", "wait_over"), WAIT),
     **dict.fromkeys(("idempotency_conflict", "invalid_amount", "invalid_message", "estimate_needed"), 422),
-    **dict.fromkeys(("local_only", "not_permitted"), 403),
+    **dict.fromkeys(("local_only", "not_permitted", "operator_key_needed"), 403),
     **dict.fromkeys(
         (
             "unknown_agent",
@@ -71,9 +71,11 @@ STATUS: Final[Mapping[str, int]] = {
 OWN_STATUS: Final[Mapping[str, int]] = {
     "body_too_large": 413,
     "internal_error": 500,
+    "invalid_parameter": 422,
     "method_not_allowed": 405,
     "not_found": 404,
     "shutting_down": 503,
+    "too_many_streams": WAIT,
     "unanswered": 504,
     "unsupported_media_type": 415,
     "wrong_host": 421,

@@ -27,7 +27,7 @@ async def view(request: Request, readers: Readers) -> Response:
     for key, value in request.query_params.multi_items():
         if len(value) > NAME_MAX:
             return refused(
-                "invalid_message", f"{key[:_TEXT_MAX]}: found {len(value)} characters, allowed are {NAME_MAX}"
+                "invalid_parameter", f"{key[:_TEXT_MAX]}: found {len(value)} characters, allowed are {NAME_MAX}"
             )
         if key in MANY:
             asked.setdefault(key, []).append(value)

@@ -60,7 +60,7 @@ class Reader:
         except NotThere as error:
             return _error("unknown_position", str(error))
         except (_Wrong, ValueError) as error:
-            return _error("invalid_message", str(error))
+            return _error("invalid_parameter", str(error))
         except (BrokenChain, StoreError) as error:
             return _error("report_failed", f"the log could not be read: {error}")
 
