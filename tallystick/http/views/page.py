@@ -18,7 +18,9 @@ from tallystick.http.views import views
 from tallystick.http.views.state import State
 from tallystick.projections.reports.cost import hours_of
 from tallystick.projections.views import hours as hours_view
+from tallystick.projections.views import pace as pace_view
 from tallystick.projections.views.hours import HoursView
+from tallystick.projections.views.pace import PaceView
 from tallystick.reports.alerts import alert_json, alerts_of
 
 ALERTS_SHOWN: Final = 30
@@ -57,7 +59,7 @@ def _day(state: State) -> dict[str, Any]:
     """The newest day by the hour: what was used in each of its hours so far."""
     costs = state.costs
     if costs.date is None:
-        return {"begins_at": None, "tokens": [], "cost_usd": []}
+        return {"begins_at": None, "ends_at": None, "tokens": [], "cost_usd": [], "minutes": []}
     zone = ZoneInfo(costs.zone)
     begins = dt.datetime.combine(dt.date.fromisoformat(costs.date), dt.time(), zone).astimezone(dt.UTC)
     rows = [hours_view.decode(data) for data in state.views.live().rows.get(HoursView.name, ())]
@@ -69,7 +71,22 @@ def _day(state: State) -> dict[str, Any]:
         "ends_at": stamp(state.found.day_ends_at or begins),
         "tokens": [round(units) for units in tokens],
         "cost_usd": [units / NANOS_PER_DOLLAR for units in nanos],
+        "minutes": _minutes(state),
     }
+
+
+def _minutes(state: State) -> list[dict[str, Any]]:
+    """What the fleet used in each of the last minutes, the oldest first; those without use are left out."""
+    rows = map(pace_view.decode, state.views.live().rows.get(PaceView.name, ()))
+    minutes = next((row.minutes for row in rows if row.agent is None), [])
+    return [
+        {
+            "at": stamp(dt.datetime.fromtimestamp(minute * 60, dt.UTC)),
+            "tokens": tokens,
+            "cost_usd": cost_nanos / NANOS_PER_DOLLAR,
+        }
+        for minute, tokens, _, cost_nanos in minutes
+    ]
 
 
 def _events(store: Store, position: int, every: bool) -> list[dict[str, Any]]:

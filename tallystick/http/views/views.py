@@ -1,20 +1,24 @@
 """The views by name, each the JSON that the command of this name prints with ``--json``."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
 import msgspec
 
+from tallystick.events import catalog as e
 from tallystick.events.decide.limit_status import get_limits
 from tallystick.events.decide.turn import Turn
-from tallystick.events.log.store import Store
+from tallystick.events.log.store import PAGE, Record, Store
 from tallystick.events.messages.replies import Refusal
 from tallystick.events.messages.track import GetLimits
 from tallystick.explain.one_event import facts
-from tallystick.explain.selection import TYPES, Selection, newest
+from tallystick.explain.selection import TYPES, Selection
 from tallystick.http.views.state import State
 from tallystick.projections.reports.task_list import listed_tasks
 from tallystick.projections.store.as_of import NotThere
+from tallystick.projections.views import agent_rows
+from tallystick.projections.views.agent_rows import AgentRow
+from tallystick.projections.views.agents import AgentsView
 from tallystick.reports.alerts import alert_json, alerts_of
 from tallystick.reports.dashboard import dashboard_of
 from tallystick.reports.day_end import projected_eod
@@ -117,14 +121,54 @@ def events(state: State, store: Store, asked: "EventsAsked") -> list[dict[str, A
     )
     upto = state.position if asked.before is None else min(state.position, asked.before - 1)
     count = min(max(1, asked.limit), EVENTS_MAX)
-    return [facts(event, record.name) for record, event in newest(store, selection, count, upto)]
+    found: list[dict[str, Any]] = []
+    agents = frozenset() if asked.product is None else _agents_of(state, asked.product)
+    for record, event in _backwards(store, selection, upto):
+        if _is_of(event, asked, state.costs.aliases, agents):
+            found.append(facts(event, record.name))
+            if len(found) == count:
+                break
+    return found[::-1]
+
+
+def _backwards(store: Store, selection: Selection, upto: int) -> Iterator[tuple[Record, e.Event]]:
+    while upto > 0:
+        after = max(0, upto - PAGE)
+        yield from reversed(list(selection.among(store.read(after, upto))))
+        upto = after
+
+
+def _is_of(event: e.Event, asked: "EventsAsked", aliases: Mapping[str, str], agents: frozenset[str]) -> bool:
+    """Whether an event names the model, by its id or by what the catalogue calls it, and belongs to the product."""
+    model, product = getattr(event, "model", None), getattr(event, "product", None)
+    return (asked.model is None or (model is not None and asked.model in (model, aliases.get(model)))) and (
+        asked.product is None or product == asked.product or getattr(event, "agent", None) in agents
+    )
+
+
+def _agents_of(state: State, product: str) -> frozenset[str]:
+    """The agents of a product, released ones too: those that name it, or else whose nearest parent with one does."""
+    kept = state.views.whole((AgentsView.name,)).rows[AgentsView.name]
+    rows = {row.agent: row for row in map(agent_rows.decode, kept)}
+    found = set()
+    for row in rows.values():
+        at: AgentRow | None = row
+        while at is not None and at.product is None and at.parent is not None:
+            at = rows.get(at.parent)
+        if at is not None and at.product == product:
+            found.add(row.agent)
+    return frozenset(found)
 
 
 class EventsAsked(msgspec.Struct, frozen=True, kw_only=True):
-    """Which events: at most ``limit``, the newest before position ``before``; the rest is as the command has it."""
+    """Which events: at most ``limit``, the newest before position ``before``; the rest is as the command has it, and
+    only those of a ``model`` or a ``product``.
+    """
 
     agent: str | None = None
     task: str | None = None
+    model: str | None = None
+    product: str | None = None
     type: tuple[str, ...] = ()
     refused: bool = False
     before: int | None = None
