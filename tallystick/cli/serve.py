@@ -2,7 +2,7 @@
 
 import ipaddress
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import click
 import structlog
@@ -12,6 +12,8 @@ from tallystick.events.log.store import open_store
 from tallystick.fleet import Fleet
 
 _MISSING = "the server needs more packages: pip install 'tallystick[server]'"
+HOST: Final = "127.0.0.1"
+PORT: Final = 8321
 log = structlog.get_logger("tallystick.serve")
 
 
@@ -19,11 +21,11 @@ log = structlog.get_logger("tallystick.serve")
 @store_option
 @config_option
 @prices_option
-@click.option("--host", metavar="ADDRESS", default="127.0.0.1", show_default=True, help="Where to listen.")
+@click.option("--host", metavar="ADDRESS", default=HOST, show_default=True, help="Where to listen.")
 @click.option(
     "--port",
     type=click.IntRange(0, 65535),
-    default=8321,
+    default=PORT,
     show_default=True,
     help="The port; 0 takes one that is free.",
 )
@@ -41,7 +43,7 @@ def serve(store_url: str, config_file: Path | None, prices_file: Path | None, ho
       tallystick serve
       tallystick serve --store sqlite:///fleet.db --port 8321
     """
-    server = _server()
+    server = server_module()
     if not _is_loopback(host):
         raise click.UsageError(
             f"--host: found {host!r}, allowed are 127.0.0.1, ::1 and localhost: without keys, the server is open to all"
@@ -55,7 +57,7 @@ def serve(store_url: str, config_file: Path | None, prices_file: Path | None, ho
         server.serve(fleet, listening, host)
 
 
-def _server() -> Any:
+def server_module() -> Any:
     """The module that serves.
 
     Raises:

@@ -1,9 +1,14 @@
 """The process that serves: a socket, an event loop, and a stop that finishes what was accepted."""
 
 import asyncio
+import contextlib
 import logging
+import signal
 import socket
 import sys
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from types import FrameType
 from typing import Final
 
@@ -50,6 +55,11 @@ def listen(host: str, port: int) -> socket.socket:
 
 def serve(fleet: Served, listening: socket.socket, host: str) -> None:
     """Serve a fleet until SIGTERM or SIGINT, and finish what was accepted."""
+    _run(fleet, listening, host, lambda _: None)
+
+
+def _run(fleet: Served, listening: socket.socket, host: str, tell: Callable[[Callable[[], object]], None]) -> None:
+    """Serve; ``tell`` hears how to stop it from another thread."""
 
     async def run() -> None:
         app, service = application(fleet, LOOPBACK | {host.lower()})
@@ -63,14 +73,40 @@ def serve(fleet: Served, listening: socket.socket, host: str) -> None:
             server_header=False,
             timeout_graceful_shutdown=STOP_SECONDS,
         )
+        server, loop = Server(config, service.stopping), asyncio.get_running_loop()
+        tell(lambda: loop.call_soon_threadsafe(server.handle_exit, signal.SIGTERM, None))
         try:
-            await Server(config, service.stopping).serve([listening])
+            await server.serve([listening])
         finally:
             await service.close()
 
     # uvloop, where there is one.
     with asyncio.Runner(loop_factory=uvicorn.Config(run, log_config=None).get_loop_factory()) as runner:
         runner.run(run())
+
+
+@contextlib.contextmanager
+def served_beside(fleet: Served, listening: socket.socket, host: str) -> Iterator[None]:
+    """Serve a fleet on a thread of its own while the body runs; what was accepted is finished at its end."""
+    made: Future[Callable[[], object]] = Future()
+
+    def run() -> None:
+        try:
+            _run(fleet, listening, host, made.set_result)
+        except BaseException as error:
+            if not made.done():
+                made.set_exception(error)
+            raise
+
+    thread = threading.Thread(target=run, name="server", daemon=True)
+    thread.start()
+    stop = made.result()
+    try:
+        yield
+    finally:
+        with contextlib.suppress(RuntimeError):  # its loop is closed already
+            stop()
+        thread.join(STOP_SECONDS)
 
 
 def log_requests() -> None:

@@ -102,12 +102,12 @@ export function App() {
                 <DayChart page={page} />
                 <Alerts page={page} show={show} />
                 <Events page={page} show={show} every={fleet.every} setEvery={fleet.setEvery} />
-                <Limits page={page} />
-                <div class="pair">
-                  <Models page={page} show={show} />
-                  <Products page={page} show={show} />
-                </div>
               </div>
+            </div>
+            <div class="three">
+              <Limits page={page} />
+              <Models page={page} show={show} />
+              <Products page={page} show={show} />
             </div>
             <footer>
               <span data-testid="as-of">

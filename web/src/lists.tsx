@@ -221,7 +221,9 @@ export function Forecasts({ page, show }: Props) {
             <thead>
               <tr>
                 <th scope="col">agent</th>
-                <th scope="col">budget</th>
+                <th scope="col" class="phone-hide">
+                  budget
+                </th>
                 <th scope="col" class="n">
                   steps so far
                 </th>
@@ -248,7 +250,7 @@ export function Forecasts({ page, show }: Props) {
                         {one.agent}
                       </button>
                     </td>
-                    <td>{p.dimension === "cost_usd" ? "cost" : p.dimension === "time_seconds" ? "time" : "tokens"}</td>
+                    <td class="phone-hide">{p.dimension === "cost_usd" ? "cost" : p.dimension === "time_seconds" ? "time" : "tokens"}</td>
                     <td class="n">{one.steps}</td>
                     <td class="n">{p.predicted.toFixed(1)}</td>
                     <td class="n small-hide muted">
