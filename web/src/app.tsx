@@ -15,6 +15,7 @@ import type { Behind } from "./types";
 export function App() {
   const fleet = useFleet();
   const [behind, setBehind] = useState<Behind | null>(null);
+  const [orders, setOrders] = useState(0);
   const [order, setOrder] = useState<Order | null>(null);
   const { page, problem, at } = fleet;
   const show = useCallback((what: Behind) => setBehind(what), []);
@@ -122,6 +123,8 @@ export function App() {
           behind={behind}
           at={at}
           past={past}
+          version={fleet.version}
+          orders={orders}
           close={() => setBehind(null)}
           order={(what) => setOrder(what)}
         />
@@ -134,6 +137,7 @@ export function App() {
           close={() => setOrder(null)}
           done={() => {
             setOrder(null);
+            setOrders((before) => before + 1);
             fleet.refresh();
           }}
         />

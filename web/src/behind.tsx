@@ -12,12 +12,15 @@ interface Props {
   behind: Behind;
   at: number | null;
   past: boolean;
+  /** Grows when the fleet was read anew, and when an order was given. */
+  version: number;
+  orders: number;
   close: () => void;
   order: (what: Order) => void;
 }
 
 /** The events behind a number: newest first, each with all that it says. */
-export function EventsPanel({ behind, at, past, close, order }: Props) {
+export function EventsPanel({ behind, at, past, version, orders, close, order }: Props) {
   const dialog = useRef<HTMLDialogElement>(null);
   const [events, setEvents] = useState<Happened[] | null>(null);
   const [more, setMore] = useState(false);
@@ -33,13 +36,16 @@ export function EventsPanel({ behind, at, past, close, order }: Props) {
         setMore(found.length === PAGE);
       })
       .catch((error: unknown) => asking.signal.aborted || setProblem(error instanceof Problem ? error.message : String(error)));
-    if (behind.agent !== undefined) {
-      view<Agent>("status", { agent: behind.agent, at }, asking.signal)
-        .then(setAgent)
-        .catch(() => setAgent(null)); // Not every task has an account.
-    }
     return () => asking.abort();
-  }, [behind, at]);
+  }, [behind, at, orders]);
+  useEffect(() => {
+    if (behind.agent === undefined) return;
+    const asking = new AbortController();
+    view<Agent>("status", { agent: behind.agent, at }, asking.signal)
+      .then(setAgent)
+      .catch(() => asking.signal.aborted || setAgent(null)); // Not every task has an account.
+    return () => asking.abort();
+  }, [behind, at, version]);
 
   const earlier = async () => {
     const last = events?.at(-1);

@@ -3,7 +3,10 @@ import { useCallback, useEffect, useRef, useState } from "preact/hooks";
 import { follow, Problem, view } from "./api";
 import type { Page } from "./types";
 
-const LEAST_MS = 250;
+/** Events come in groups. */
+const SOON_MS = 20;
+/** From one answer to the next question, at least; it is as long as the last answer took, where that is longer. */
+const LEAST_MS = 150;
 const CLOCK_MS = 5000;
 const PLAY_MS = 200;
 
@@ -58,18 +61,18 @@ export function useFleet(): Shown {
   useEffect(() => {
     if (at !== null) return;
     let timer: number | undefined;
-    let pause = LEAST_MS;
+    let next = 0;
     let over = false;
     const again = async () => {
       timer = undefined;
       wanted.current = false;
       const took = await read();
-      pause = Math.max(LEAST_MS, 2 * took);
+      next = performance.now() + Math.max(LEAST_MS, took);
       if (wanted.current && !over) soon();
     };
     const soon = () => {
       wanted.current = true;
-      if (timer === undefined && reading.current === null) timer = window.setTimeout(() => void again(), pause);
+      if (timer === undefined && reading.current === null) timer = window.setTimeout(() => void again(), Math.max(SOON_MS, next - performance.now()));
     };
     void again();
     const stop = follow(soon, (is) => {

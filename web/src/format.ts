@@ -57,5 +57,5 @@ export function moment(at: string): string {
 }
 
 export function words(name: string): string {
-  return name.replaceAll("_", " ");
+  return name.replace(/[-_]/g, " ");
 }

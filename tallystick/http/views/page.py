@@ -10,7 +10,7 @@ from tallystick.config.amounts import COST, NANOS_PER_DOLLAR, TOKENS
 from tallystick.demo.news import news
 from tallystick.events.catalog import STORED_NAME
 from tallystick.events.decide.answers import stamp
-from tallystick.events.log.store import PAGE, Store
+from tallystick.events.log.store import Store
 from tallystick.events.state.money import money
 from tallystick.explain.rows import sentence
 from tallystick.explain.selection import Selection
@@ -27,7 +27,8 @@ ALERTS_SHOWN: Final = 30
 EVENTS_SHOWN: Final = 60
 FORECASTS_SHOWN: Final = 30
 LIMITS_SHOWN: Final = 30
-_PAGES_BACK: Final = 4
+_STEP: Final = 250
+_STEPS_BACK: Final = 32
 _ALL: Final = Selection()
 
 
@@ -93,8 +94,8 @@ def _events(store: Store, position: int, every: bool) -> list[dict[str, Any]]:
     """The newest events, the newest first. News is looked for in the last few thousand events."""
     found: list[dict[str, Any]] = []
     upto = position
-    for _ in range(_PAGES_BACK):
-        after = max(0, upto - (EVENTS_SHOWN if every else PAGE))
+    for _ in range(_STEPS_BACK):
+        after = max(0, upto - (EVENTS_SHOWN if every else _STEP))
         for _, event in reversed(list(_ALL.among(store.read(after, upto)))):
             is_news = news(event) is not None
             if is_news or every:

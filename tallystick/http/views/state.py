@@ -24,9 +24,13 @@ class State:
         make_ledger: Callable[[], Ledger],
         live: bool,
         asked_time: dt.datetime | None = None,
+        shared: Callable[[], Ledger] | None = None,
     ) -> None:
+        """``make_ledger`` makes a state of its own; ``shared`` gives one that must not be changed, and that will move
+        on with the log: for a state that is used at once.
+        """
         self.views, self.live, self.asked_time = views, live, asked_time
-        self._make_ledger = make_ledger
+        self._make_ledger, self._shared = make_ledger, shared
         self.now = self.found.fleet.at if now is None else now
 
     @cached_property
@@ -64,6 +68,8 @@ class State:
     @cached_property
     def counted(self) -> Ledger:
         """The core's state; windows that are over by now are not shown as if they were at hand."""
+        if self._shared is not None and (ledger := self._shared()).due_at() > self.now:
+            return ledger
         ledger = self._make_ledger()
         if self.live:
             pass_time(ledger, self.now)

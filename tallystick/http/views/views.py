@@ -65,6 +65,7 @@ def queue(state: State, limit: int) -> dict[str, Any]:
     """`tallystick queue`."""
     if not state.work.waiting and not state.work.running:
         return {"tasks": [], "running": []}
+    # What is expected of waiting tasks is written into the state.
     ledger = state.ledger()
     return queue_json(queue_of(ledger, state.now if state.live else state.asked_time or ledger.now, limit))
 
