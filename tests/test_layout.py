@@ -221,7 +221,8 @@ def test_a_wheel_holds_each_module_once_and_installs_one_name(tmp_path: Path, li
         for name, path in MODULES.items()
     }
     data = {"tallystick/py.typed", "tallystick/config/resource-limits.yml", "tallystick/config/prices.yml"}
-    assert held == Counter(wanted | data)
+    pages = {f"tallystick/http/static/{name}" for name in ("index.html", "app.js", "app.css", "icon.svg")}
+    assert held == Counter(wanted | data | pages)
 
 
 def test_requirements_pin_every_dependency_exactly() -> None:

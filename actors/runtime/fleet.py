@@ -345,6 +345,16 @@ class Fleet:
         return logged(pending.result())
 
     @property
+    def store(self) -> Store:
+        """Where the log is, for those who read it."""
+        return self._store
+
+    @property
+    def log_time(self) -> bool:
+        """Whether the fleet's time is that of its newest event: with a clock of one's own."""
+        return self._steady is None
+
+    @property
     def halted(self) -> str | None:
         """Why the fleet stopped by itself, if it did."""
         return self._manager.halted

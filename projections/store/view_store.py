@@ -112,6 +112,13 @@ class MemoryViewStore:
                     kept[id] = row
         self._position, self._digest = position, digest
 
+    def copy(self) -> "MemoryViewStore":
+        """The same rows, which stay as they are while these go on."""
+        made = MemoryViewStore(self.kinds)
+        made._rows = {view: dict(rows) for view, rows in self._rows.items()}
+        made._position, made._digest = self._position, self._digest
+        return made
+
     def reset(self) -> None:
         self._rows.clear()
         self._position, self._digest = 0, ""

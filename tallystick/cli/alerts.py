@@ -1,17 +1,15 @@
 """``tallystick alerts``: what operators should know, the newest first."""
 
-from typing import Any
-
 import click
-import msgspec
 from rich.table import Table
 from rich.text import Text
 
-from tallystick.cli.common import Moment, at_option, console, json_option, json_text, store_option
+from tallystick.cli.common import at_option, console, json_option, json_text, store_option
 from tallystick.cli.viewing import opened_views
 from tallystick.cli.watching import watch_option
-from tallystick.projections.views import alerts as alerts_view
-from tallystick.projections.views.alerts import AlertRow, AlertsView
+from tallystick.moments import Moment
+from tallystick.projections.views.alerts import AlertRow
+from tallystick.reports.alerts import alert_json, alerts_of
 from tallystick.wording import and_more, one_line, shown_time
 
 SHOWN = 20
@@ -42,10 +40,10 @@ def alerts(
       tallystick alerts --code breaker_tripped --at 2026-03-04
     """
     with opened_views(store_url, at) as views:
-        rows = [alerts_view.decode(data) for data in views.whole((AlertsView.name,)).rows.get(AlertsView.name, ())]
-    found = [row for row in reversed(rows) if agent in (None, row.agent) and code in (None, row.code)]
+        rows = alerts_of(views)
+    found = [row for row in rows if agent in (None, row.agent) and code in (None, row.code)]
     if as_json:
-        click.echo(json_text([_plain(row) for row in found[:limit]]))
+        click.echo(json_text([alert_json(row) for row in found[:limit]]))
         return
     screen, shown = console(), limit or SHOWN
     if not found:
@@ -54,12 +52,6 @@ def alerts(
     screen.print(_table(found[:shown]))
     for line in and_more(len(found), shown, f", older: --limit {len(found)} shows all"):
         screen.print(line)
-
-
-def _plain(row: AlertRow) -> dict[str, Any]:
-    found: dict[str, Any] = {name: getattr(row, name) for name in row.__struct_fields__}
-    found["at"] = row.at.isoformat().replace("+00:00", "Z")
-    return {name: msgspec.to_builtins(value) for name, value in found.items()}
 
 
 def _table(rows: list[AlertRow]) -> Table:

@@ -9,7 +9,6 @@ import msgspec
 from rich.table import Table
 
 from tallystick.cli.common import (
-    Moment,
     MomentType,
     console,
     json_option,
@@ -28,6 +27,7 @@ from tallystick.events.decide.queries import get_global_status
 from tallystick.events.decide.turn import Turn
 from tallystick.events.log.audit import Replay
 from tallystick.events.log.codec import digest_of
+from tallystick.moments import Moment
 from tallystick.wording import amounts, exact_percent, one_line, shown_time
 
 

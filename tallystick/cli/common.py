@@ -4,7 +4,6 @@ import contextlib
 import datetime as dt
 import json
 import os
-import re
 import shlex
 import shutil
 import sys
@@ -25,6 +24,7 @@ from tallystick.config.published import published_prices
 from tallystick.config.settings import Config
 from tallystick.events.log.audit import Replay, replay_until
 from tallystick.events.log.store import Store, open_store
+from tallystick.moments import Moment, read_moment
 from tallystick.projections.views.view import Progress as ShowProgress
 from tallystick.wording import one_line
 
@@ -32,9 +32,6 @@ T = TypeVar("T")
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 DEFAULT_STORE = "sqlite:///tallystick.db"
-_RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)")
-_SHORT = re.compile(r"\d{4}-\d\d-\d\d([Tt ]\d\d:\d\d(:\d\d(\.\d+)?)?([Zz]|[+-]\d\d:\d\d)?)?")
-"""A date, a minute or a second, in UTC where no zone is written."""
 _WIDE = 10_000
 _PATIENCE_SECONDS = 1.0
 _STEP = 500
@@ -42,13 +39,6 @@ _NICENESS = 10
 
 
 # --- options ---------------------------------------------------------------------------------------------------------
-
-
-class Moment(NamedTuple):
-    """A point of the log: a position, or a time."""
-
-    position: int | None = None
-    time: dt.datetime | None = None
 
 
 class MomentType(click.ParamType[Moment]):
@@ -59,13 +49,10 @@ class MomentType(click.ParamType[Moment]):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Moment:
         if isinstance(value, Moment):
             return value
-        text = str(value)
-        if text.isascii() and text.isdigit() and len(text) < 19:
-            return Moment(position=int(text))
-        found = _utc(text) if _SHORT.fullmatch(text) else None
+        found = read_moment(str(value))
         if found is None:
-            self.fail(f"{text!r} is neither a position nor a time like 2026-03-04T12:00:00Z", param, ctx)
-        return Moment(time=found)
+            self.fail(f"{str(value)!r} is neither a position nor a time like 2026-03-04T12:00:00Z", param, ctx)
+        return found
 
 
 def store_option(function: Command) -> Command:
@@ -112,22 +99,6 @@ def at_option(function: Command) -> Command:
 def json_option(function: Command) -> Command:
     """``--json``."""
     return click.option("--json", "as_json", is_flag=True, help="For machines: one JSON document.")(function)
-
-
-# --- times -----------------------------------------------------------------------------------------------------------
-
-
-def read_time(text: str) -> dt.datetime | None:
-    """An RFC 3339 time in UTC, or None where it is none."""
-    return _utc(text) if _RFC3339.fullmatch(text) else None
-
-
-def _utc(text: str) -> dt.datetime | None:
-    try:
-        found = dt.datetime.fromisoformat(text)
-        return (found if found.tzinfo else found.replace(tzinfo=dt.UTC)).astimezone(dt.UTC)
-    except (ValueError, OverflowError):
-        return None
 
 
 # --- stores and settings ---------------------------------------------------------------------------------------------

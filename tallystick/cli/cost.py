@@ -8,10 +8,11 @@ import msgspec
 from rich.table import Table
 from rich.text import Text
 
-from tallystick.cli.common import Moment, at_option, console, json_option, json_text, store_option
+from tallystick.cli.common import at_option, console, json_option, json_text, store_option
 from tallystick.cli.cost_parts import Date, Dimensions, Span, show_breakdown
 from tallystick.cli.viewing import opened_views
 from tallystick.cli.watching import watch_option
+from tallystick.moments import Moment
 from tallystick.projections.reports.breakdown import Per
 from tallystick.projections.reports.cost import Costs, DayCost, MonthCost, Part
 from tallystick.projections.reports.model_comparison import ComparedTask, compared_of

@@ -4,9 +4,10 @@ import click
 import msgspec
 from rich.markdown import Markdown
 
-from tallystick.cli.common import Moment, at_option, console, json_option, json_text, store_option
+from tallystick.cli.common import at_option, console, json_option, json_text, store_option
 from tallystick.cli.viewing import moment_of, opened_views
 from tallystick.cli.watching import watch_option
+from tallystick.moments import Moment
 from tallystick.reports.dashboard import dashboard_markdown, dashboard_of
 
 

@@ -15,12 +15,14 @@ import structlog
 from rich.console import Console
 
 from tallystick.cli.common import how_it_was_called, json_text
+from tallystick.cli.serve import HOST, PORT, server_module
 from tallystick.config.loader import load
 from tallystick.demo.agent import Refused
 from tallystick.demo.closing import tell
 from tallystick.demo.generate import generate
 from tallystick.demo.plan import too_small
 from tallystick.demo.screen import Lines, Quiet, Screen, Watcher
+from tallystick.demo.served import ServedFleet
 from tallystick.demo.show import run
 from tallystick.demo.summary import Summary, for_machines
 from tallystick.demo.tally import Tally
@@ -30,6 +32,8 @@ from tallystick.events.log.store import Store, open_store
 
 WATCHED_SECONDS: Final = 24
 """How long it takes to watch where no speed is named; waits and throttles make it half as long again."""
+SERVED_SECONDS: Final = 150
+"""The same in the dashboard."""
 
 
 class Speed(click.ParamType[float]):
@@ -74,9 +78,23 @@ class Speed(click.ParamType[float]):
 @click.option(
     "--store", "store_url", metavar="URL", help="Where to keep the fleet: a new file.  [default: a temporary one]"
 )
+@click.option(
+    "--serve",
+    "port",
+    type=click.IntRange(0, 65535),
+    is_flag=False,
+    flag_value=PORT,
+    metavar="[PORT]",
+    help=f"Show it in the dashboard, on a port of this machine ({PORT} where none is given), until Ctrl-C.",
+)
 @click.option("--json", "json_only", is_flag=True, help="Print the summary for machines, and nothing else.")
 def demo(
-    trace_file: Path | None, speed: float | None, limits_file: Path | None, store_url: str | None, json_only: bool
+    trace_file: Path | None,
+    speed: float | None,
+    limits_file: Path | None,
+    store_url: str | None,
+    port: int | None,
+    json_only: bool,
 ) -> None:
     """Watch a fleet of agents being given slots, budgeted, warned, throttled and stopped by the real manager.
 
@@ -91,6 +109,7 @@ def demo(
     \b
     Examples:
       tallystick demo
+      tallystick demo --serve
       tallystick demo --trace runs.csv.gz --speed max --json
     """
     # The alerts of a demonstration concern no operator; why a fleet stopped is this command's error.
@@ -98,9 +117,10 @@ def demo(
     console = Console(highlight=False, markup=False, emoji=False)
     workload = _workload(trace_file)
     config = too_small(workload) if limits_file is None else load(limits_file)
-    watched = console.is_terminal and not json_only
+    watched = console.is_terminal and not json_only and port is None
     if speed is None:
-        speed = max(1.0, workload.lasts_ms / 1000 / WATCHED_SECONDS) if watched else float("inf")
+        lasts = SERVED_SECONDS if port is not None else WATCHED_SECONDS
+        speed = max(1.0, workload.lasts_ms / 1000 / lasts) if watched or port is not None else float("inf")
     factor = None if speed == float("inf") else speed
     store = _new_store(store_url)
     tally = Tally()
@@ -112,7 +132,12 @@ def demo(
         watcher = Lines(console, tally, workload.steps)
     with _stopped_by_ctrl_c() as stop:
         try:
-            summary = run(workload, config, store, factor, watcher, tally, stop)
+            if port is not None:
+                served = ServedFleet(store)
+                with _dashboard(served, port, json_only):
+                    summary = run(workload, config, store, factor, watcher, tally, stop, served)
+            else:
+                summary = run(workload, config, store, factor, watcher, tally, stop)
         except Refused as error:
             raise click.ClickException(str(error)) from None
     _tell(console, summary, json_only)
@@ -136,6 +161,15 @@ def _new_store(url: str | None) -> Store:
         store.close()
         raise click.UsageError(f"{url} holds a fleet already: name a new file for the demonstration's")
     return store
+
+
+@contextlib.contextmanager
+def _dashboard(served: ServedFleet, port: int, quietly: bool) -> Iterator[None]:
+    """Serve the demonstration's fleet to this machine, and say where."""
+    server = server_module()
+    with server.listen(HOST, port) as listening, server.served_beside(served, listening, HOST):
+        click.echo(f"the dashboard is at http://{HOST}:{listening.getsockname()[1]} until Ctrl-C", err=quietly)
+        yield
 
 
 @contextlib.contextmanager

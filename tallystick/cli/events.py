@@ -9,7 +9,7 @@ import msgspec
 from rich.console import Console
 from rich.text import Text
 
-from tallystick.cli.common import Moment, console, reading, store_option
+from tallystick.cli.common import console, reading, store_option
 from tallystick.cli.selecting import EventType, between, refused_option, since_option, until_option
 from tallystick.demo.news import news
 from tallystick.events.catalog import Event
@@ -17,6 +17,7 @@ from tallystick.events.log.store import Record, Store
 from tallystick.explain.one_event import facts
 from tallystick.explain.selection import Selection, newest
 from tallystick.explain.story import entry
+from tallystick.moments import Moment
 
 BEFORE = 10
 """Events from before that --follow begins with, where it is not said since when."""

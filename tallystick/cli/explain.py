@@ -2,11 +2,12 @@
 
 import click
 
-from tallystick.cli.common import Moment, json_option, json_text, progress_bar, reading, store_option
+from tallystick.cli.common import json_option, json_text, progress_bar, reading, store_option
 from tallystick.cli.selecting import between, refused_option, since_option, until_option
 from tallystick.explain.one_event import NoSuchPosition, explain_position, paragraphs
 from tallystick.explain.selection import Selection
 from tallystick.explain.story import EVERYTHING, story
+from tallystick.moments import Moment
 from tallystick.wording import one_line
 
 

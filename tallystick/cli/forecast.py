@@ -7,10 +7,11 @@ import msgspec
 from rich.table import Table
 from rich.text import Text
 
-from tallystick.cli.common import Moment, at_option, console, json_option, json_text, store_option
+from tallystick.cli.common import at_option, console, json_option, json_text, store_option
 from tallystick.cli.viewing import opened_views
 from tallystick.cli.watching import watch_option
 from tallystick.events.catalog.forecasts import Prediction
+from tallystick.moments import Moment
 from tallystick.reports.forecasts import AgentForecast, Estimate, Forecasts, forecasts_of
 from tallystick.wording import DIMENSION_NAMES, NONE, and_more, edge_amount, one_line, percent
 

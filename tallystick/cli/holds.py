@@ -5,13 +5,14 @@ import msgspec
 from rich.table import Table
 from rich.text import Text
 
-from tallystick.cli.common import Moment, at_option, console, json_option, json_text, reading, state_then, store_option
+from tallystick.cli.common import at_option, console, json_option, json_text, reading, state_then, store_option
 from tallystick.cli.viewing import answer_of
 from tallystick.cli.watching import watch_option
 from tallystick.events.decide.get_holds import get_holds
 from tallystick.events.log.restoring import open_ledger
 from tallystick.events.messages.replies import EdgeAmounts, Holds, HoldStatus
 from tallystick.events.messages.track import GetHolds
+from tallystick.moments import Moment
 from tallystick.wording import NONE, edge_amount, number, one_line
 
 SHOWN = 100

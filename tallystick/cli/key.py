@@ -14,10 +14,11 @@ import msgspec
 from rich.table import Table
 from rich.text import Text
 
-from tallystick.cli.common import config_option, console, json_option, json_text, read_time, store_option
+from tallystick.cli.common import config_option, console, json_option, json_text, store_option
 from tallystick.cli.send import KEY_VARIABLE, Sending, reply_to, this_user
 from tallystick.events import messages as c
 from tallystick.events.catalog.access import Role
+from tallystick.moments import read_time
 from tallystick.wording import NONE, one_line
 
 KEY_PREFIX: Final = "tsk_"

@@ -5,12 +5,13 @@ import msgspec
 from rich.table import Table
 from rich.text import Text
 
-from tallystick.cli.common import Moment, at_option, console, json_option, json_text, store_option
+from tallystick.cli.common import at_option, console, json_option, json_text, store_option
 from tallystick.cli.viewing import answer_of, counted
 from tallystick.cli.watching import watch_option
 from tallystick.events.decide.limit_status import get_limits
 from tallystick.events.messages.limit_replies import LimitStatus, LimitStatuses
 from tallystick.events.messages.track import GetLimits
+from tallystick.moments import Moment
 from tallystick.wording import NONE, edge_amount, number, one_line, percent
 
 SHOWN = 100

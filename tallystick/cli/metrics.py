@@ -9,10 +9,11 @@ import msgspec
 from rich.table import Table
 from rich.text import Text
 
-from tallystick.cli.common import Moment, at_option, console, json_option, json_text, output, store_option
+from tallystick.cli.common import at_option, console, json_option, json_text, output, store_option
 from tallystick.cli.viewing import moment_of, opened_views
 from tallystick.cli.watching import watch_option
 from tallystick.config.loader import restore
+from tallystick.moments import Moment
 from tallystick.projections.reports.quality_metrics import Accuracy, Aimed, Metrics, Starts, metrics_of
 from tallystick.projections.reports.resource_metrics import ResourceMetrics, resource_metrics
 from tallystick.projections.reports.resource_recommendations import resource_recommendations

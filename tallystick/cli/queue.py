@@ -6,11 +6,12 @@ import click
 from rich.table import Table
 from rich.text import Text
 
-from tallystick.cli.common import Moment, at_option, console, json_option, json_text, reading, state_then, store_option
+from tallystick.cli.common import at_option, console, json_option, json_text, reading, state_then, store_option
 from tallystick.cli.watching import watch_option
 from tallystick.events.log.restoring import open_ledger
 from tallystick.events.messages.task_replies import QueuedTask, QueueStatus, RunningTask
 from tallystick.events.state.ledger import Ledger
+from tallystick.moments import Moment
 from tallystick.reports.queue import queue_json, queue_of
 from tallystick.wording import NONE, and_more, one_line
 

@@ -4,9 +4,10 @@ import click
 import msgspec
 from rich.markdown import Markdown
 
-from tallystick.cli.common import Moment, at_option, console, json_option, json_text, store_option
+from tallystick.cli.common import at_option, console, json_option, json_text, store_option
 from tallystick.cli.viewing import opened_views
 from tallystick.cli.watching import watch_option
+from tallystick.moments import Moment
 from tallystick.projections.reports.usage_report import report_of
 from tallystick.reports.markdown import markdown
 

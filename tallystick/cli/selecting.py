@@ -8,9 +8,10 @@ from typing import Any, TypeVar
 import click
 from click.shell_completion import CompletionItem
 
-from tallystick.cli.common import Moment, MomentType
+from tallystick.cli.common import MomentType
 from tallystick.events import catalog as e
 from tallystick.explain.selection import TYPES, Selection
+from tallystick.moments import Moment
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 _LIKE = 3

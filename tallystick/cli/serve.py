@@ -7,7 +7,7 @@ import socket
 import ssl
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 import click
@@ -21,6 +21,8 @@ from tallystick.fleet import Fleet
 
 _MISSING = "the server needs more packages: pip install 'tallystick[server]'"
 _HOST = re.compile(r"[A-Za-z0-9._-]+|[0-9A-Fa-f:.]+")
+HOST: Final = "127.0.0.1"
+PORT: Final = 8321
 log = structlog.get_logger("tallystick.serve")
 
 
@@ -28,7 +30,7 @@ log = structlog.get_logger("tallystick.serve")
 @store_option
 @config_option
 @prices_option
-@click.option("--host", metavar="ADDRESS", default="127.0.0.1", show_default=True, help="Where to listen.")
+@click.option("--host", metavar="ADDRESS", default=HOST, show_default=True, help="Where to listen.")
 @click.option(
     "--allow-host",
     "names",
@@ -66,7 +68,7 @@ log = structlog.get_logger("tallystick.serve")
 @click.option(
     "--port",
     type=click.IntRange(0, 65535),
-    default=8321,
+    default=PORT,
     show_default=True,
     help="The port; 0 takes one that is free.",
 )
@@ -94,7 +96,7 @@ def serve(
       tallystick serve --store sqlite:///fleet.db --port 8321
     """
     _check_names(names)
-    server = _server()
+    server = server_module()
     tokens = _tokens(oidc, oidc_ca)
     is_local = _is_loopback(host)
     if not is_local and tokens is None and not _has_keys(store_url):
@@ -114,7 +116,7 @@ def serve(
             raise click.ClickException(f"the fleet has stopped: {fleet.halted}; remove the cause, and start it again")
 
 
-def _server() -> Any:
+def server_module() -> Any:
     """The module that serves.
 
     Raises:

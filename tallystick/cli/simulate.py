@@ -17,7 +17,6 @@ from tallystick.cli.common import (
     config_option,
     output,
     prices_option,
-    read_time,
     settings_for,
     with_progress,
 )
@@ -29,6 +28,7 @@ from tallystick.events.messages import NAME_MAX
 from tallystick.events.messages.legible import mended
 from tallystick.events.messages.replies import Refusal
 from tallystick.events.state.conservation import check_conserved
+from tallystick.moments import read_time
 from tallystick.reports.reporter import Reporter
 from tallystick.wording import one_line
 

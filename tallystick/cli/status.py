@@ -1,7 +1,7 @@
 """``tallystick status``: how the fleet and its agents stand, now or as it was then."""
 
 import datetime as dt
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
@@ -11,14 +11,12 @@ from rich.table import Table
 from rich.text import Text
 
 from tallystick.cli.burning import add_burn
-from tallystick.cli.common import Moment, at_option, console, json_option, json_text, store_option
+from tallystick.cli.common import at_option, console, json_option, json_text, store_option
 from tallystick.cli.viewing import counted, opened_views
 from tallystick.cli.watching import watch_option
-from tallystick.config.amounts import DIMENSIONS, EDGE_NAMES, Amounts, Triple, cents, dollars, percent
-from tallystick.config.limits import AccountLimit
-from tallystick.events.decide.answers import stamp
-from tallystick.events.messages.replies import GlobalStatus, shown
+from tallystick.config.amounts import DIMENSIONS, EDGE_NAMES, Amounts, Triple, cents, percent
 from tallystick.events.state.money import money
+from tallystick.moments import Moment
 from tallystick.projections.reports.burn import Burn, Pace
 from tallystick.projections.reports.cost import Costs
 from tallystick.projections.reports.query_adapter import QueryAdapter
@@ -26,6 +24,7 @@ from tallystick.projections.reports.status import Status
 from tallystick.projections.reports.task_day import TaskDay
 from tallystick.projections.reports.utilization import Measure
 from tallystick.projections.views.agent_rows import AgentRow
+from tallystick.reports.status import agent_json, limits_of_account, status_json
 from tallystick.wording import (
     DIMENSION_NAMES,
     NONE,
@@ -70,17 +69,16 @@ def status(store_url: str, agent: str | None, at: Moment | None, limit: int | No
     with opened_views(store_url, at) as views:
         found = Status(views)
         now = _now(found, at)
-        queries, work, breaker = found.queries(now), TaskDay(views, now), Costs(views).breaker
+        queries, work, costs = found.queries(now), TaskDay(views, now), Costs(views)
         pace = Pace(views, found, now)
         if queries.rules.limits or any(row.limits for row in found.agents.values()):
             queries.count_limits(counted(store_url, at))
         if agent is not None:
             _show_agent(found, queries, agent, pace, as_json)
         elif as_json:
-            tasks = {"tasks_running": len(work.running), "tasks_waiting": len(work.waiting)}
-            _print_json(fleet_json(found, queries, limit) | tasks | {"breaker": breaker, "burn": pace.fleet()})
+            _print_json(status_json(found, queries, work, costs, pace, limit))
         else:
-            console().print(_fleet_table(found, queries, work, breaker, pace.fleet()))
+            console().print(_fleet_table(found, queries, work, costs.breaker, pace.fleet()))
             _print_agents(found, queries, limit or SHOWN)
 
 
@@ -92,44 +90,6 @@ def _now(found: Status, at: Moment | None) -> dt.datetime:
 
 
 # --- for machines ----------------------------------------------------------------------------------------------------
-
-
-def fleet_json(found: Status, queries: QueryAdapter, limit: int | None) -> dict[str, Any]:
-    """`GetGlobalStatus` with the ``limit`` most used agents, and what else a fleet's screen says."""
-    fleet, quality = found.fleet, found.quality
-    reply: GlobalStatus = queries.global_status()
-    reply.agent_statuses = [queries.budget_status(row.agent) for row in found.by_use()[:limit]]
-    return {
-        **msgspec.to_builtins(reply),
-        "at": stamp(fleet.at),
-        "agents_by_level": found.levels(),
-        "agents_released": fleet.agents_released,
-        "period_ends_at": None if fleet.period_ends_at is None else stamp(fleet.period_ends_at),
-        "alerts": fleet.alerts,
-        "unpriced": {model: dollars(cost_nanos) for model, cost_nanos in sorted(fleet.unpriced.items())},
-        "unallocated": [agent_json(row, None) for row in found.unallocated],
-        "utilization": quality.utilization,
-        "fairness": quality.fairness,
-        "jain": quality.jain,
-    }
-
-
-def agent_json(row: AgentRow, queries: QueryAdapter | None) -> dict[str, Any]:
-    """`GetStatus` and the row's times; what only an open account has is null without ``queries``."""
-    if queries is not None:
-        answered: dict[str, Any] = msgspec.to_builtins(queries.budget_status(row.agent))
-    else:
-        plain = ("agent", "agent_type", "product", "workflow", "priority", "parent", "state")
-        answered = {name: getattr(row, name) for name in plain}
-        for name in ("allocated", "delegated", "consumed", "held", "borrowed", "overrun", "remaining"):
-            answered[name] = shown(getattr(row, name).triple)
-        answered |= {"percentage": row.percentage, "status": row.level}
-        answered |= dict.fromkeys(("action", "decided_by", "throttle_rate", "idle_seconds", "obstacles"))
-    times = {name: getattr(row, name) for name in ("opened_at", "last_report_at", "released_at")}
-    answered |= {name: None if at is None else stamp(at) for name, at in times.items()}
-    if row.limits:
-        answered["limits"] = [{"limit": name, **msgspec.to_builtins(one)} for name, one in _limits(row)]
-    return {**answered, "reports": row.reports, "late": shown(row.late.triple)}
 
 
 def _print_json(value: Any) -> None:
@@ -170,16 +130,10 @@ def _show_agent(found: Status, queries: QueryAdapter, id: str, pace: Pace, as_js
     console().print(table)
 
 
-def _limits(row: AgentRow) -> Iterator[tuple[str, AccountLimit]]:
-    """The limits of an account, by name."""
-    for number, limit in enumerate(row.limits, start=1):
-        yield f"{row.agent}/{number}", limit
-
-
 def _add_bounds(table: Table, name: str, row: AgentRow, obstacles: Any) -> None:
     """Its limits, or what would refuse its next hold."""
     if name == "limits":
-        for limit, one in _limits(row):
+        for limit, one in limits_of_account(row):
             table.add_row("limit", Text(one_line(f"{limit}: {text_of_limit(one)}")))
         return
     for obstacle in obstacles or ():

@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from tallystick.cli.common import Moment, MomentType, json_option, json_text, reading, store_option, with_progress
+from tallystick.cli.common import MomentType, json_option, json_text, reading, store_option, with_progress
 from tallystick.cli.store_growth import growth_lines, growth_of, kinds_of
 from tallystick.events.decide.answers import stamp
 from tallystick.events.log.codec import decode_event, digest_of
@@ -22,6 +22,7 @@ from tallystick.events.log.store_archiving import archive as archive_records
 from tallystick.events.log.store_backup import Writer, back_up, last_writer
 from tallystick.events.log.store_place import file_of
 from tallystick.events.log.store_sqlite import SqliteStore
+from tallystick.moments import Moment
 from tallystick.projections.store.as_of import position_by
 from tallystick.projections.store.runner import place_of
 from tallystick.wording import one_line

@@ -7,10 +7,11 @@ import msgspec
 from rich.table import Table
 from rich.text import Text
 
-from tallystick.cli.common import Moment, at_option, console, json_option, json_text, store_option
+from tallystick.cli.common import at_option, console, json_option, json_text, store_option
 from tallystick.cli.viewing import moment_of, opened_views
 from tallystick.cli.watching import watch_option
 from tallystick.events.state.tasks import State
+from tallystick.moments import Moment
 from tallystick.projections.reports.task_list import ListedTask, listed_tasks
 from tallystick.wording import NONE, and_more, edge_amount, number, one_line
 

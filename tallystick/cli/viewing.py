@@ -7,7 +7,7 @@ from typing import TypeVar
 
 import click
 
-from tallystick.cli.common import Moment, progress_bar, reading, state_then
+from tallystick.cli.common import progress_bar, reading, state_then
 from tallystick.events.decide.clock import pass_time
 from tallystick.events.decide.turn import Turn
 from tallystick.events.log.restoring import open_ledger
@@ -15,6 +15,7 @@ from tallystick.events.log.store import Store
 from tallystick.events.messages.command import Command
 from tallystick.events.messages.replies import Refusal, Reply
 from tallystick.events.state.ledger import Ledger
+from tallystick.moments import Moment
 from tallystick.projections.reports.status import Status
 from tallystick.projections.store.as_of import NotThere, views_at
 from tallystick.projections.store.runner import catch_up, open_view_store

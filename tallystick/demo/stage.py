@@ -15,7 +15,7 @@ from tallystick.config.settings import Config
 from tallystick.events import catalog as e
 from tallystick.events import messages as c
 from tallystick.events.log.codec import decode_answer, decode_event, encode_command
-from tallystick.events.log.store import Store
+from tallystick.events.log.store import Record, Store
 
 Follow = Callable[[Sequence[e.Event]], None]
 
@@ -26,6 +26,8 @@ class Stage(SimulatedFleet):
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
         self.followers: Sequence[Follow] = ()
+        self.publish: Callable[[Sequence[Record]], None] = lambda _: None
+        """Called with the records of every batch."""
 
     @classmethod
     def opened(
@@ -54,6 +56,7 @@ class Stage(SimulatedFleet):
     def _deliver(self, post: Post) -> None:
         if isinstance(post.message, Recorded) and post.to == "everyone":
             self.tell(post.message.events)
+            self.publish(post.message.records)
         super()._deliver(post)
 
     def tell(self, events: Sequence[e.Event]) -> None:

@@ -1,6 +1,7 @@
 """Who may come in: keys, tokens and sessions as identities; everything else is refused, logged and counted."""
 
 import asyncio
+import datetime as dt
 import hashlib
 import hmac
 import time
@@ -11,9 +12,8 @@ import structlog
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from tallystick.actors.runtime.access import Access as FleetAccess
 from tallystick.events.decide.permissions import OTHER_PATHS, PATHS, Caller
-from tallystick.events.state.keys import Key
+from tallystick.events.state.keys import Key, Keys
 from tallystick.http.answers import refused
 from tallystick.http.failures import Failures
 from tallystick.http.guard import header
@@ -28,6 +28,17 @@ SESSION_PATH: Final = "/v1/session"
 _SAFE: Final = ("GET", "HEAD", "OPTIONS")
 _OPERATOR: Final = "operator"
 log = structlog.get_logger("tallystick.http")
+
+
+class FleetAccess(Protocol):
+    """The keys of a fleet; see `actors.runtime.access`."""
+
+    @property
+    def keys(self) -> Keys: ...
+    @property
+    def operator_key(self) -> str | None: ...
+    def now(self) -> dt.datetime: ...
+    def note_misuse(self, key: Key) -> None: ...
 
 
 class Tokens(Protocol):

@@ -2,9 +2,9 @@
 
 import asyncio
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import structlog
 from starlette.applications import Starlette
@@ -16,8 +16,12 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from tallystick.actors.errors import Unanswered
-from tallystick.actors.runtime.fleet import Fleet
-from tallystick.http.access import Access, Gate, Tokens
+from tallystick.actors.runtime.intake import Asker
+from tallystick.actors.runtime.log_feed import LogFeed
+from tallystick.actors.runtime.pending import ANSWER_SECONDS
+from tallystick.events.log.codec import Message
+from tallystick.events.log.store import Store
+from tallystick.http.access import Access, FleetAccess, Gate, Tokens
 from tallystick.http.answers import NO_STORE, answered, answered_each, problem, refused
 from tallystick.http.docs_page import serve_page
 from tallystick.http.events import Events, LogReader
@@ -28,7 +32,10 @@ from tallystick.http.openapi import serve_document
 from tallystick.http.reading import ENDPOINTS, MessageName, Unreadable, body_of, messages_of
 from tallystick.http.requests_log import RequestsLog
 from tallystick.http.session_endpoint import SessionEndpoint
+from tallystick.http.static_files import StaticFiles
 from tallystick.http.stream import Streams
+from tallystick.http.views.endpoints import view
+from tallystick.http.views.readers import Readers
 
 DENIED: Final = ("access_denied", "operator_key_needed")
 """The codes of what a sender may not do."""
@@ -45,11 +52,35 @@ class Stopping(Exception):
     """The server is being stopped, and does not wait any longer for what may never come."""
 
 
+class Served(Protocol):
+    """What a server needs of a fleet. ``log_time``: its time is that of its newest event, and not the machine's."""
+
+    @property
+    def store(self) -> Store: ...
+    @property
+    def log_time(self) -> bool: ...
+    @property
+    def records(self) -> LogFeed: ...
+    @property
+    def access(self) -> FleetAccess: ...
+    @property
+    def halted(self) -> str | None: ...
+    async def ask_async(
+        self,
+        message: Message | Sequence[Message],
+        by: str = "local",
+        timeout: float = ANSWER_SECONDS,  # noqa: ASYNC109 - as the fleet itself
+        *,
+        asker: Asker | None = None,
+    ) -> Any: ...
+
+
 class Service:
     """The endpoints of one fleet. ``stopping`` is set when the server begins to stop."""
 
-    def __init__(self, fleet: Fleet, access: Access) -> None:
+    def __init__(self, fleet: Served, access: Access) -> None:
         self.fleet, self.access, self.measures = fleet, access, access.measures
+        self.readers = Readers(fleet.store, log_time=fleet.log_time)
         self.stopping = asyncio.Event()
         reader = LogReader(fleet.records)
         self.events, self.streams = Events(reader), Streams(reader, self.stopping, self.measures)
@@ -130,6 +161,14 @@ class Service:
             return refused("unanswered", str(late))
         return PlainTextResponse("ready\n", headers=NO_STORE) if "ok" in answer else answered(answer)
 
+    async def view(self, request: Request) -> Response:
+        """``GET /v1/views/{view}``: what a command shows, now or at a moment."""
+        return await view(request, self.readers)
+
+    async def close(self) -> None:
+        """End what the server has started."""
+        await self.readers.close()
+
     async def metrics(self, _: Request) -> Response:
         """``GET /metrics``: the server's counts and the fleet's figures, as Prometheus reads them."""
         try:
@@ -169,7 +208,7 @@ async def _failure(_: Request, error: Exception) -> Response:
     return refused("internal_error", "the server failed at this request; its log says how")
 
 
-def application(fleet: Fleet, hosts: frozenset[str], tokens: Tokens | None = None) -> tuple[ASGIApp, Service]:
+def application(fleet: Served, hosts: frozenset[str], tokens: Tokens | None = None) -> tuple[ASGIApp, Service]:
     """The API of a fleet, and its `Service`.
 
     ``hosts`` are the names under which it may be called; ``tokens`` reads the tokens of an OpenID provider.
@@ -179,6 +218,7 @@ def application(fleet: Fleet, hosts: frozenset[str], tokens: Tokens | None = Non
     access = Access(fleet.access, Measures(), tokens)
     service, sessions = Service(fleet, access), SessionEndpoint(access)
     register_url_convertor("message", MessageName())
+    files = StaticFiles()
     routes = [
         Route("/v1/messages", service.messages, methods=["POST"]),
         Route("/v1/events", service.events.page, methods=["GET"]),
@@ -186,12 +226,14 @@ def application(fleet: Fleet, hosts: frozenset[str], tokens: Tokens | None = Non
         Route("/v1/session", sessions.begin, methods=["POST"]),
         Route("/v1/session", sessions.show, methods=["GET"]),
         Route("/v1/session", sessions.end, methods=["DELETE"]),
+        Route("/v1/views/{view}", service.view, methods=["GET"]),
         Route("/v1/{kind:message}", service.one_kind, methods=["POST"]),
         Route("/openapi.json", serve_document, methods=["GET"]),
         Route("/docs", serve_page, methods=["GET"]),
         Route("/healthz", service.health, methods=["GET"]),
         Route("/readyz", service.ready, methods=["GET"]),
         Route("/metrics", service.metrics, methods=["GET"]),
+        *(Route(path, files.file, methods=["GET"]) for path in files.paths),
     ]
     app = Starlette(routes=routes, exception_handlers={HTTPException: _http_error, Exception: _failure})
     return RequestsLog(Guard(Gate(app, access), hosts), service.measures), service

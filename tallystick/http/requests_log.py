@@ -10,6 +10,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tallystick.http.measures import STREAM, Measures
 from tallystick.http.reading import ENDPOINTS
+from tallystick.http.views.reader import NAMES
 
 _TRACEPARENT: Final = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(-.*)?")
 _OTHER: Final = "other"
@@ -24,6 +25,8 @@ _PATHS: Final = {
     "/readyz": "readyz",
     "/metrics": "metrics",
     "/v1/session": "session",
+    **{f"/v1/views/{name}": f"views/{name}" for name in NAMES},
+    "/": "dashboard",
 }
 log = structlog.get_logger("tallystick.http")
 

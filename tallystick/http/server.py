@@ -1,19 +1,22 @@
 """The process that serves: a socket, an event loop, and a stop that finishes what was accepted."""
 
 import asyncio
+import contextlib
 import logging
+import signal
 import socket
 import sys
-from collections.abc import Iterable
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future
 from types import FrameType
 from typing import Final
 
 import structlog
 import uvicorn
 
-from tallystick.actors.runtime.fleet import Fleet
 from tallystick.http.access import Tokens
-from tallystick.http.app import application
+from tallystick.http.app import Served, application
 from tallystick.http.guard import LOOPBACK
 
 STOP_SECONDS: Final = 35
@@ -26,7 +29,7 @@ BACKLOG: Final = 2048
 class Server(uvicorn.Server):
     """uvicorn, which ends with exit code 0 after SIGTERM, says at once that it is stopping, and ends with its fleet."""
 
-    def __init__(self, config: uvicorn.Config, fleet: Fleet, stopping: asyncio.Event) -> None:
+    def __init__(self, config: uvicorn.Config, fleet: Served, stopping: asyncio.Event) -> None:
         super().__init__(config)
         self._fleet, self._stopping, self._loop = fleet, stopping, asyncio.get_running_loop()
 
@@ -58,8 +61,19 @@ def listen(host: str, port: int) -> socket.socket:
     return listening
 
 
-def serve(fleet: Fleet, listening: socket.socket, names: Iterable[str], tokens: Tokens | None = None) -> None:
+def serve(fleet: Served, listening: socket.socket, names: Iterable[str], tokens: Tokens | None = None) -> None:
     """Serve a fleet under these names until SIGTERM or SIGINT, and finish what was accepted; or until it has halted."""
+    _run(fleet, listening, names, tokens, lambda _: None)
+
+
+def _run(
+    fleet: Served,
+    listening: socket.socket,
+    names: Iterable[str],
+    tokens: Tokens | None,
+    tell: Callable[[Callable[[], object]], None],
+) -> None:
+    """Serve; ``tell`` hears how to stop it from another thread."""
 
     async def run() -> None:
         app, service = application(fleet, LOOPBACK | {name.lower() for name in names}, tokens)
@@ -73,11 +87,40 @@ def serve(fleet: Fleet, listening: socket.socket, names: Iterable[str], tokens: 
             server_header=False,
             timeout_graceful_shutdown=STOP_SECONDS,
         )
-        await Server(config, fleet, service.stopping).serve([listening])
+        server, loop = Server(config, fleet, service.stopping), asyncio.get_running_loop()
+        tell(lambda: loop.call_soon_threadsafe(server.handle_exit, signal.SIGTERM, None))
+        try:
+            await server.serve([listening])
+        finally:
+            await service.close()
 
     # uvloop, where there is one.
     with asyncio.Runner(loop_factory=uvicorn.Config(run, log_config=None).get_loop_factory()) as runner:
         runner.run(run())
+
+
+@contextlib.contextmanager
+def served_beside(fleet: Served, listening: socket.socket, host: str) -> Iterator[None]:
+    """Serve a fleet on a thread of its own while the body runs; what was accepted is finished at its end."""
+    made: Future[Callable[[], object]] = Future()
+
+    def run() -> None:
+        try:
+            _run(fleet, listening, (host,), None, made.set_result)
+        except BaseException as error:
+            if not made.done():
+                made.set_exception(error)
+            raise
+
+    thread = threading.Thread(target=run, name="server", daemon=True)
+    thread.start()
+    stop = made.result()
+    try:
+        yield
+    finally:
+        with contextlib.suppress(RuntimeError):  # its loop is closed already
+            stop()
+        thread.join(STOP_SECONDS)
 
 
 def log_requests() -> None:

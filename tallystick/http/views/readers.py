@@ -1,0 +1,160 @@
+"""Asks readers, which compute beside the event loop: one knows the present, and one walks through the past."""
+
+import asyncio
+import contextlib
+import sys
+import time
+from collections.abc import Mapping
+from typing import Any, Final, Protocol
+
+import msgspec
+import structlog
+
+from tallystick.events.log.store import Store
+from tallystick.http.views.reader import LOG_TIME, Question, Reader
+from tallystick.projections.store.runner import place_of
+
+ANSWER_MAX: Final = 64 * 1024 * 1024
+ASKERS_MAX: Final = 64
+"""So many may wait for one reader."""
+FRESH_SECONDS: Final = 0.2
+"""For so long an answer about the present is given again: many open pages cost as much as one."""
+_CLOSING_SECONDS: Final = 2.0
+_encode = msgspec.json.encode
+log = structlog.get_logger("tallystick.http")
+
+
+class Busy(Exception):
+    """More wait for an answer than may wait."""
+
+
+class Failed(Exception):
+    """The reader has ended; the next question starts another."""
+
+
+class _Answering(Protocol):
+    async def ask(self, line: bytes) -> bytes: ...
+    async def close(self) -> None: ...
+
+
+class _InThread:
+    """For a store in memory, which no other process can read."""
+
+    def __init__(self, store: Store, *, log_time: bool) -> None:
+        self._reader = Reader(store, log_time=log_time)
+
+    async def ask(self, line: bytes) -> bytes:
+        return await asyncio.to_thread(self._reader.answer, line)
+
+    async def close(self) -> None:
+        """There is nothing to end."""
+
+
+class _InProcess:
+    """A process, which is started when it is first asked."""
+
+    def __init__(self, store: Store, *, log_time: bool) -> None:
+        self._arguments = (store.url, LOG_TIME if log_time else "clock")
+        self._process: asyncio.subprocess.Process | None = None
+
+    async def ask(self, line: bytes) -> bytes:
+        process = self._process
+        if process is None or process.returncode is not None:
+            process = self._process = await self._started()
+        assert process.stdin is not None
+        assert process.stdout is not None
+        try:
+            process.stdin.write(line + b"\n")
+            await process.stdin.drain()
+            answer = await process.stdout.readline()
+        except (OSError, ValueError):
+            answer = b""
+            log.exception("reader_failed")
+        if not answer.endswith(b"\n"):
+            await self.close()
+            raise Failed("the process that reads the log has ended; the server's log may say why")
+        return answer[:-1]
+
+    async def _started(self) -> asyncio.subprocess.Process:
+        # In a session of its own: Ctrl-C in the terminal is the server's to hear, and it ends its readers.
+        return await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "tallystick.http.views.reader", *self._arguments),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            limit=ANSWER_MAX,
+            start_new_session=True,
+        )
+
+    async def close(self) -> None:
+        process, self._process = self._process, None
+        if process is None or process.returncode is not None:
+            return
+        assert process.stdin is not None
+        process.stdin.close()
+        try:
+            await asyncio.wait_for(process.wait(), _CLOSING_SECONDS)
+        except TimeoutError:
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+            await process.wait()
+
+
+class _Queued:
+    """One reader and those who wait for it: it answers one question at a time."""
+
+    def __init__(self, reader: _Answering) -> None:
+        self._reader = reader
+        self._lock = asyncio.Lock()
+        self._waiting = 0
+        self._fresh: dict[bytes, tuple[float, bytes]] = {}
+
+    async def ask(self, line: bytes, *, shared: bool) -> bytes:
+        if self._waiting >= ASKERS_MAX:
+            raise Busy(f"{ASKERS_MAX} others wait for an answer already")
+        self._waiting += 1
+        try:
+            # Shielded: an answer that nobody waits for any more must still be read off the pipe.
+            return await asyncio.shield(asyncio.ensure_future(self._in_turn(line, shared=shared)))
+        finally:
+            self._waiting -= 1
+
+    async def _in_turn(self, line: bytes, *, shared: bool) -> bytes:
+        async with self._lock:
+            if not shared:
+                return await self._reader.ask(line)
+            now = time.monotonic()
+            self._fresh = {asked: kept for asked, kept in self._fresh.items() if now - kept[0] < FRESH_SECONDS}
+            if line in self._fresh:
+                return self._fresh[line][1]
+            answer = await self._reader.ask(line)
+            self._fresh[line] = (time.monotonic(), answer)
+            return answer
+
+    async def close(self) -> None:
+        await self._reader.close()
+
+
+class Readers:
+    """The readers of one store. Must be made in the event loop that asks them."""
+
+    def __init__(self, store: Store, *, log_time: bool) -> None:
+        kind = _InThread if place_of(store.url) is None else _InProcess
+        self._present = _Queued(kind(store, log_time=log_time))
+        self._past = _Queued(kind(store, log_time=log_time))
+
+    async def ask(self, view: str, at: str | None, asked: Mapping[str, Any]) -> bytes:
+        """The answer of a view, now or at a moment: ``{"ok": …}`` or ``{"error": …}`` as bytes.
+
+        Raises:
+            Busy: too many wait already.
+            Failed: the reader has ended.
+        """
+        line = _encode(Question(view, at, asked))
+        if at is None:
+            return await self._present.ask(line, shared=True)
+        return await self._past.ask(line, shared=False)
+
+    async def close(self) -> None:
+        """End the readers."""
+        await self._present.close()
+        await self._past.close()

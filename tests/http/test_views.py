@@ -1,0 +1,301 @@
+"""Views over HTTP are those of the command line, now and at every position, and no reader holds up the server."""
+
+import asyncio
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from click.testing import CliRunner
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tallystick.cli.main import main
+from tallystick.events.log.snapshot import dump
+from tallystick.events.log.store import open_store
+from tallystick.fleet import Fleet
+from tallystick.http.views.agents import WINDOW_MAX
+from tallystick.http.views.reader import Question, Reader
+from tallystick.http.views.readers import Busy, Failed, Readers
+from tallystick.http.views.states import Walk
+from tallystick.moments import Moment
+from tests.support.serving import Client, Served
+
+LIMITS = """
+max_concurrent: {total: 2}
+daily_limits: {max_cost_usd: 5, max_tokens_total: 100000}
+"""
+PLAIN = ("status", "queue", "limits", "alerts", "tasks", "forecast", "cost", "dashboard")
+
+
+def _lived(client: Client) -> None:
+    """Agents below each other, usage, levels, a task that runs and tasks that wait, and a pause."""
+    client.post("/v1/allocate-budget", {"agent": "lead", "product": "shop", "budget": {"tokens": 50_000}})
+    for name in ("sub-1", "sub-2"):
+        client.post("/v1/allocate-budget", {"agent": name, "parent": "lead", "budget": {"tokens": 1_000}})
+    for used in (300, 300, 250):
+        client.post("/v1/report-usage", {"agent": "sub-1", "usage": {"tokens": used}})
+    client.post("/v1/reserve", {"agent": "sub-2", "estimate": {"tokens": 10}})
+    for name in ("T-1", "T-2", "T-3"):
+        task = {"task": name, "agent_type": "coder", "product": "shop", "estimated_tokens": 1_000}
+        assert client.post("/v1/submit-task", task).status == 200
+    client.post("/v1/pause-all", {"reason": "lunch"})
+    client.post("/v1/resume-all", {})
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("views")
+
+
+@pytest.fixture(scope="module")
+def served(folder: Path) -> Iterator[Served]:
+    (folder / "limits.yml").write_text(LIMITS)
+    server = Served(folder, "--config", "limits.yml")
+    client = server.client()
+    _lived(client)
+    client.close()
+    yield server
+    assert server.stop() == 0
+
+
+@pytest.fixture
+def client(served: Served) -> Iterator[Client]:
+    made = served.client()
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="module")
+def url(folder: Path) -> str:
+    return f"sqlite:///{folder / 'fleet.db'}"
+
+
+def _command(url: str, name: str, *options: str) -> Any:
+    result = CliRunner().invoke(main, [name, "--store", url, "--json", *options])
+    assert result.exit_code == 0, result.output
+    return json.loads(result.output)
+
+
+def _end(client: Client) -> int:
+    end: int = client.call("GET", "/v1/views/page").json["end"]
+    return end
+
+
+@pytest.mark.parametrize("name", PLAIN)
+def test_at_every_position_a_view_is_what_the_command_prints(name: str, client: Client, url: str) -> None:
+    end = _end(client)
+    for position in sorted({1, 2, end // 4, end // 2, end - 1, end}):
+        answer = client.call("GET", f"/v1/views/{name}?at={position}")
+        assert answer.status == 200, answer.body
+        assert answer.json == _command(url, name, "--at", str(position)), position
+
+
+def test_a_time_is_the_state_after_its_last_event(client: Client, url: str) -> None:
+    at = client.call("GET", "/v1/views/status?at=4").json["at"]
+    answer = client.call("GET", f"/v1/views/status?at={at}").json
+    assert answer == _command(url, "status", "--at", at)
+
+
+def test_without_a_moment_it_is_the_newest_state(client: Client) -> None:
+    before = _end(client)
+    assert client.post("/v1/allocate-budget", {"agent": "new", "budget": {"tokens": 7}}).status == 200
+    found = client.call("GET", "/v1/views/page?every=1").json
+    assert found["position"] == found["end"] > before
+    agents = client.call("GET", "/v1/views/agents?search=new").json
+    assert [one["agent"] for one in agents["shown"]] == ["new"]
+    assert found["events"][0]["position"] == found["position"]
+
+
+def test_an_event_is_found_by_whom_it_is_about(client: Client, url: str) -> None:
+    found = client.call("GET", "/v1/views/events?agent=sub-1&type=usage-reported").json
+    assert [one["event"]["tokens"] for one in found] == [300, 300, 250]
+    last = found[-1]["position"]
+    earlier = client.call("GET", f"/v1/views/events?agent=sub-1&type=usage-reported&before={last}&limit=1").json
+    assert earlier == found[1:2]
+    then = client.call("GET", f"/v1/views/events?agent=sub-1&type=usage-reported&at={found[0]['position']}").json
+    assert then == found[:1]
+
+
+def test_agents_are_a_tree_in_any_order_and_a_window_of_it(client: Client) -> None:
+    tree = client.call("GET", "/v1/views/agents?order=name").json
+    names = [(one["agent"], one["depth"]) for one in tree["shown"]]
+    assert [one for one in names if not one[0].startswith("T-")][:3] == [("lead", 0), ("sub-1", 1), ("sub-2", 1)]
+    folded = client.call("GET", "/v1/views/agents?order=name&folded=lead").json
+    assert folded["rows"] == tree["rows"] - 2
+    window = client.call("GET", "/v1/views/agents?order=name&after=1&count=2").json
+    assert [one["agent"] for one in window["shown"]] == [name for name, _ in names[1:3]]
+    assert window["rows"] == tree["rows"]
+    at_level = next(one["status"] for one in tree["shown"] if one["agent"] == "sub-1")
+    assert at_level != "green"
+    level = client.call("GET", f"/v1/views/agents?level={at_level}").json
+    assert [one["agent"] for one in level["shown"]] == ["sub-1"]
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "code"),
+    [
+        ("nothing", 404, "not_found"),
+        ("status?at=999999", 404, "unknown_position"),
+        ("status?at=0", 404, "unknown_position"),
+        ("status?at=2001-01-01", 404, "unknown_position"),
+        ("status?at=soon", 422, "invalid_parameter"),
+        ("status?agent=nobody", 404, "unknown_position"),
+        ("status?limit=many", 422, "invalid_parameter"),
+        ("agents?order=size", 422, "invalid_parameter"),
+        ("agents?level=pink", 422, "invalid_parameter"),
+        ("events?type=no-such", 422, "invalid_parameter"),
+        (f"agents?search={'x' * 300}", 422, "invalid_parameter"),
+    ],
+)
+def test_what_cannot_be_shown_is_a_problem(client: Client, path: str, status: int, code: str) -> None:
+    answer = client.call("GET", f"/v1/views/{path}")
+    assert (answer.status, answer.json["code"]) == (status, code)
+    assert answer.headers["content-type"] == "application/problem+json"
+
+
+def test_files_of_the_dashboard_are_sent_once_and_under_a_strict_policy(client: Client) -> None:
+    for path in ("/", "/app.js", "/app.css", "/icon.svg"):
+        answer = client.call("GET", path)
+        assert answer.status == 200
+        policy = answer.headers["content-security-policy"]
+        assert "default-src 'none'" in policy
+        assert "unsafe" not in policy
+        again = client.call("GET", path, headers={"if-none-match": answer.headers["etag"]})
+        assert (again.status, again.body) == (304, b"")
+
+
+# --- the past ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def long_log(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A log of several checkpoints."""
+    url = f"sqlite:///{tmp_path_factory.mktemp('long') / 'fleet.db'}"
+    with Fleet.open(url, {}, notify=False) as fleet:
+        fleet.ask([{"type": "AllocateBudget", "agent": f"a-{i}", "budget": {"tokens": 10**6}} for i in range(10)])
+        for turn in range(20):
+            fleet.ask(
+                [{"type": "ReportUsage", "agent": f"a-{i % 10}", "usage": {"tokens": turn + i}} for i in range(90)]
+            )
+    return url
+
+
+@settings(max_examples=10, deadline=None)
+@given(steps=st.lists(st.integers(1, 1_800), min_size=2, max_size=8))
+def test_in_whatever_order_positions_are_visited_each_is_what_it_was(long_log: str, steps: list[int]) -> None:
+    store = open_store(long_log)
+    try:
+        walk = Walk(store)
+        for position in steps:
+            fresh = Walk(store).state(Moment(position))
+            state = walk.state(Moment(position))
+            assert state.position == position
+            assert state.queries.global_status() == fresh.queries.global_status()
+            assert dump(state.ledger()) == dump(fresh.ledger())
+    finally:
+        store.close()
+
+
+def test_a_state_that_was_given_stays_as_it_is(long_log: str) -> None:
+    store = open_store(long_log)
+    try:
+        walk = Walk(store)
+        early = walk.state(Moment(100))
+        walk.state(Moment(1_700))
+        assert early.position == 100
+        assert early.ledger().position == 100
+    finally:
+        store.close()
+
+
+# --- readers ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_reader_that_was_killed_is_replaced(long_log: str) -> None:
+    async def scenario() -> None:
+        store = open_store(long_log)
+        readers = Readers(store, log_time=False)
+        first = await readers.ask("status", "100", {})
+        process = readers._past._reader._process  # type: ignore[attr-defined]
+        process.kill()
+        await process.wait()
+        assert await readers.ask("status", "100", {}) == first
+        await readers.close()
+        store.close()
+
+    asyncio.run(scenario())
+
+
+def test_a_reader_that_cannot_begin_is_an_answer(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        store = open_store(f"sqlite:///{tmp_path / 'gone.db'}", writer=True)
+        readers = Readers(store, log_time=False)
+        store.close()
+        shutil.rmtree(tmp_path)
+        with pytest.raises(Failed):
+            await readers.ask("status", None, {})
+        await readers.close()
+
+    asyncio.run(scenario())
+
+
+def test_only_so_many_wait(long_log: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tallystick.http.views.readers.ASKERS_MAX", 2)
+
+    async def scenario() -> None:
+        store = open_store(long_log)
+        readers = Readers(store, log_time=False)
+        found = await asyncio.gather(*(readers.ask("status", "5", {}) for _ in range(4)), return_exceptions=True)
+        assert [isinstance(one, Busy) for one in found] == [False, False, True, True]
+        await readers.close()
+        store.close()
+
+    asyncio.run(scenario())
+
+
+def test_an_answer_that_is_not_waited_for_is_given_to_nobody_else(long_log: str) -> None:
+    async def scenario() -> None:
+        store = open_store(long_log)
+        readers = Readers(store, log_time=False)
+        await readers.ask("status", "1", {})
+        left = asyncio.ensure_future(readers.ask("status", "1500", {}))
+        await asyncio.sleep(0)
+        left.cancel()
+        found = json.loads(await readers.ask("status", "2", {}))
+        assert found["ok"]["at"] == json.loads(await readers.ask("status", "2", {}))["ok"]["at"]
+        assert found == json.loads(await readers.ask("status", "2", {}))
+        await readers.close()
+        store.close()
+
+    asyncio.run(scenario())
+
+
+def test_a_fleet_in_memory_is_read_too() -> None:
+    with Fleet.open("memory:", {}) as fleet:
+        fleet.ask({"type": "AllocateBudget", "agent": "one", "budget": {"tokens": 5}})
+        reader = Reader(fleet.store, log_time=fleet.log_time)
+        found = json.loads(reader.answer(msgspec.json.encode(Question("agents"))))
+        assert [one["agent"] for one in found["ok"]["shown"]] == ["one"]
+
+
+def test_a_window_is_bounded() -> None:
+    with Fleet.open("memory:", {}) as fleet:
+        count = WINDOW_MAX + 50
+        budget = {"tokens": 1}
+        fleet.ask([{"type": "AllocateBudget", "agent": f"a-{i}", "budget": budget} for i in range(count)])
+        reader = Reader(fleet.store, log_time=fleet.log_time)
+        asked = Question("agents", asked={"count": "100000"})
+        found = json.loads(reader.answer(msgspec.json.encode(asked)))["ok"]
+        assert (found["rows"], len(found["shown"])) == (count, WINDOW_MAX)
+
+
+def test_the_reader_ends_with_its_server(long_log: str) -> None:
+    command = [sys.executable, "-m", "tallystick.http.views.reader", long_log, "clock"]
+    done = subprocess.run(command, input=b"", capture_output=True, timeout=30, check=True)
+    assert done.stdout == b""

@@ -1,0 +1,165 @@
+import { useCallback, useState } from "preact/hooks";
+import { Agents } from "./agents";
+import { EventsPanel } from "./behind";
+import { DayChart } from "./chart";
+import { Control, type Order } from "./controls";
+import { Figures } from "./figures";
+import { useFleet } from "./fleet";
+import { moment } from "./format";
+import { Login } from "./login";
+import { Alerts, Events, Forecasts, Limits, Models, Products } from "./lists";
+import { Queue } from "./queue";
+import { Slider } from "./slider";
+import type { Behind } from "./types";
+
+export function App() {
+  const fleet = useFleet();
+  const [behind, setBehind] = useState<Behind | null>(null);
+  const [orders, setOrders] = useState(0);
+  const [order, setOrder] = useState<Order | null>(null);
+  const { page, problem, at } = fleet;
+  const show = useCallback((what: Behind) => setBehind(what), []);
+
+  if (problem?.status === 401) return <Login refresh={fleet.refresh} />;
+  const status = page?.status;
+  const past = at !== null;
+  return (
+    <>
+      <a class="skip" href="#main">
+        Skip to the fleet
+      </a>
+      <header class={past ? "top past" : "top"}>
+        <div class="bar">
+          <h1>
+            <img src="icon.svg" alt="" width="22" height="22" /> tallystick
+          </h1>
+          <p class="state" role="status">
+            {status && <State page={page} />}
+            {!past && !fleet.connected && <span class="chip warn">connecting again…</span>}
+          </p>
+          <div class="orders">
+            {status?.paused ? (
+              <button class="primary" disabled={past} onClick={() => setOrder("resume")}>
+                Resume fleet
+              </button>
+            ) : (
+              <button class="danger" disabled={past || !page} onClick={() => setOrder("pause")}>
+                Pause fleet
+              </button>
+            )}
+            <details class="menu">
+              <summary>More</summary>
+              <div>
+                {(
+                  [
+                    ["approve", "Approve a limit"],
+                    ["override", "Override a priority"],
+                    ["reserve", "Release the reserve"],
+                    ["breaker", "Reset the breaker"],
+                  ] as const
+                ).map(([what, text]) => (
+                  <button
+                    key={what}
+                    disabled={past || !page}
+                    onClick={(event) => {
+                      (event.currentTarget.closest("details") as HTMLDetailsElement).open = false;
+                      setOrder(what);
+                    }}
+                  >
+                    {text}…
+                  </button>
+                ))}
+              </div>
+            </details>
+          </div>
+        </div>
+        {page && <Slider fleet={fleet} page={page} />}
+      </header>
+      {problem && (
+        <p class="problem" role="alert">
+          <strong>{problem.code.replaceAll("_", " ")}</strong> {problem.message}
+          {past && (
+            <button class="link" onClick={() => fleet.go(null)}>
+              Show the present
+            </button>
+          )}
+        </p>
+      )}
+      <main id="main" tabIndex={-1}>
+        {!page && !problem && <p class="empty">Reading the log…</p>}
+        {!page && problem?.code === "unknown_position" && (
+          <p class="empty">Nothing has been recorded yet. The page comes alive with the fleet's first event.</p>
+        )}
+        {page && (
+          <>
+            <Figures page={page} show={show} />
+            <div class="columns">
+              <div class="wide">
+                <Agents at={at} version={fleet.version} page={page} show={show} />
+                <Queue page={page} show={show} />
+                <Forecasts page={page} show={show} />
+              </div>
+              <div class="narrow">
+                <DayChart page={page} />
+                <Alerts page={page} show={show} />
+                <Events page={page} show={show} every={fleet.every} setEvery={fleet.setEvery} />
+              </div>
+            </div>
+            <div class="three">
+              <Limits page={page} />
+              <Models page={page} show={show} />
+              <Products page={page} show={show} />
+            </div>
+            <footer>
+              <span data-testid="as-of">
+                as of position {page.position.toLocaleString("en-US")}, {moment(page.at)}
+              </span>
+            </footer>
+          </>
+        )}
+      </main>
+      {behind && (
+        <EventsPanel
+          behind={behind}
+          at={at}
+          past={past}
+          version={fleet.version}
+          orders={orders}
+          close={() => setBehind(null)}
+          order={(what) => setOrder(what)}
+        />
+      )}
+      {order && page && (
+        <Control
+          order={order}
+          agent={behind?.agent}
+          page={page}
+          close={() => setOrder(null)}
+          done={() => {
+            setOrder(null);
+            setOrders((before) => before + 1);
+            fleet.refresh();
+          }}
+        />
+      )}
+    </>
+  );
+}
+
+function State({ page }: { page: NonNullable<ReturnType<typeof useFleet>["page"]> }) {
+  const { status } = page;
+  const pressure = `pressure ${Math.floor(status.pressure * 100)} %`;
+  return (
+    <>
+      {status.paused ? (
+        <span class="chip bad">paused</span>
+      ) : status.response === "none" ? (
+        <span class="chip good">at ease</span>
+      ) : (
+        <span class="chip warn">{status.response.replaceAll("_", " ")}</span>
+      )}
+      {status.breaker !== null && <span class="chip bad">breaker open: {status.breaker}</span>}
+      <span class="muted pressure">{pressure}</span>
+    </>
+  );
+}
