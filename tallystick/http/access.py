@@ -110,7 +110,7 @@ class Access:
         """Whose key or token it is.
 
         Raises:
-            Refused: nobody's, or not any more; or the address has shown too many that were not.
+            Refused: it is not valid, or not any more; or the address has shown too many that were not.
         """
         try:
             identity = self._by_key(token)

@@ -354,7 +354,7 @@ def test_a_session_is_found_among_cookies(cookies: list[str], id: str | None) ->
 # --- limits against abuse ---------------------------------------------------------------------------------------------
 
 
-def test_an_address_that_goes_on_failing_is_told_to_wait_and_others_are_not() -> None:
+def test_an_address_that_goes_on_failing_has_to_wait_and_others_have_not() -> None:
     world = World()
     world.key("ann", "operator")
     wrong = {"authorization": "Bearer wrong"}

@@ -202,10 +202,30 @@ def test_each_request_is_one_line_of_json_with_its_trace(client: Client, served:
     assert [line["event"] for line in lines].count("open_server") == 1
 
 
-def test_an_address_that_others_reach_is_refused_without_keys() -> None:
-    result = CliRunner().invoke(main, ["serve", "--host", "192.0.2.1"])
-    assert result.exit_code == 2
-    assert "without keys" in result.output
+def test_an_address_that_others_reach_is_refused_without_keys(tmp_path: Path) -> None:
+    store = tmp_path / "fleet.db"
+    options = ["--store", f"sqlite:///{store}"]
+    result = CliRunner().invoke(main, ["serve", "--host", "192.0.2.1", *options])
+    assert (result.exit_code, "without keys" in result.output) == (2, True)
+    assert not store.exists(), "nothing is created for it"
+    assert CliRunner().invoke(main, ["send", "pause", "…", *options]).exit_code == 1
+    CliRunner().invoke(main, ["send", '{"type": "SetTotalBudget", "budget": {"tokens": 1}}', *options])
+    assert CliRunner().invoke(main, ["serve", "--host", "192.0.2.1", *options]).exit_code == 2
+    assert CliRunner().invoke(main, ["key", "create", "--role", "operator", *options]).exit_code == 0
+    # With a key it would listen, if the address were this machine's.
+    result = CliRunner().invoke(main, ["serve", "--host", "192.0.2.1", *options])
+    assert (result.exit_code, "without keys" in result.output) == (1, False)
+
+
+def test_it_is_called_by_names_that_are_allowed(tmp_path: Path) -> None:
+    server = Served(tmp_path, "--allow-host", "Budgets.Internal")
+    client = server.client()
+    try:
+        for host, status in (("budgets.internal", 200), ("budgets.internal:80", 200), ("other.internal", 421)):
+            assert client.call("GET", "/healthz", headers={"host": host}).status == status
+    finally:
+        client.close()
+        assert server.stop() == 0
 
 
 def test_a_stop_answers_those_who_wait_and_a_second_server_is_refused(tmp_path: Path) -> None:
