@@ -40,7 +40,7 @@ from tallystick.events.decide.loosening import refusal_of
 from tallystick.events.decide.spelling import misspelled_id, recorded_id
 from tallystick.events.decide.turn import Waited
 from tallystick.events.log.codec import encode_answer, encode_command
-from tallystick.events.log.store import Store, StoreError
+from tallystick.events.log.store import Record, Store, StoreError
 from tallystick.events.messages import proposals as p
 from tallystick.events.messages.replies import Refusal, Reply
 from tallystick.events.state.calendar import NEVER
@@ -349,11 +349,11 @@ class Manager:
         while self._tell_allocator(now) or self._try_waits(now):
             pass
         lines, waiting, questions = self._lines, self._waiting, self._questions
-        events = [line[0] for line in lines]
+        events, records = [line[0] for line in lines], []
         if lines:
             try:
                 check_conserved(self.ledger, events)
-                self._append(lines)
+                records = self._append(lines)
             except (StoreError, BrokenInvariant) as error:
                 self.halt(str(error))
                 raise Halted(str(error)) from error
@@ -362,16 +362,17 @@ class Manager:
         answer_all(waiting)
         posts: list[Post] = []
         if events:
-            posts.append(Post("everyone", Recorded(events, figures_of(self.ledger))))
+            posts.append(Post("everyone", Recorded(events, figures_of(self.ledger), records)))
         posts += questions
         if self.ledger.position >= self._snapshot_due:
             self._take_snapshot(now)
         return posts
 
-    def _append(self, lines: Sequence[Line]) -> None:
+    def _append(self, lines: Sequence[Line]) -> list[Record]:
         records, digest = records_of(lines, self._digest)
         self._store.append(records, self._from_log.sources.take())
         self._digest = digest
+        return records
 
     def _take_snapshot(self, now: dt.datetime) -> None:
         self._snapshot_due += SNAPSHOT_EVERY

@@ -25,6 +25,7 @@ from tallystick.actors.runtime.command_queue import check_principal
 from tallystick.actors.runtime.control_socket import ControlSocket
 from tallystick.actors.runtime.following import Following
 from tallystick.actors.runtime.intake import Asker, Intake
+from tallystick.actors.runtime.log_feed import LogFeed
 from tallystick.actors.runtime.manager_actor import GivenUp, HaltNow, ManagerActor, Takeover
 from tallystick.actors.runtime.messages import ENFORCER, MANAGER, SENDER, Envelope, Post, Recorded, Tick, each
 from tallystick.actors.runtime.opening import accept, load_config, logged, to_put_in_force
@@ -65,6 +66,8 @@ class Fleet:
         self, opened: Opened, store: Store, clock: Clock, live: bool, sender: Sender | None, reporter: MakeReporter
     ) -> None:
         self._store = store
+        self.records = LogFeed(store)
+        """The log as it is stored."""
         self._clock = clock
         self._crashes = Crashes()
         self._manager = Manager(opened.ledger, store, opened.digest, self._crashes)
@@ -288,6 +291,7 @@ class Fleet:
                 self._watch.follow_accepted(recorded.events)
             for follow in self._followers:
                 follow(recorded.events)
+            self.records.publish(recorded.records)
         else:
             self._tell(post.to, post.message)
 

@@ -11,6 +11,7 @@ import msgspec
 from tallystick.actors.policies.rebalancing.figures import Figures
 from tallystick.actors.policies.rebalancing.survey import Survey
 from tallystick.events.catalog import Event
+from tallystick.events.log.store import Record
 from tallystick.events.messages import Command
 
 MANAGER, ALLOCATOR, TRACKER, ENFORCER, REALLOCATOR = "manager", "allocator", "tracker", "enforcer", "reallocator"
@@ -86,10 +87,11 @@ class Answered(msgspec.Struct, frozen=True, gc=False):
 
 
 class Recorded(msgspec.Struct, frozen=True):
-    """A batch that is durable: its events in order, and the fleet's figures after them."""
+    """A batch that is durable: its events in order, the fleet's figures after them, and its records as stored."""
 
     events: Sequence[Event]
     figures: Figures
+    records: Sequence[Record] = ()
 
 
 class Tick(msgspec.Struct, frozen=True):

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import structlog
 from starlette.applications import Starlette
+from starlette.convertors import register_url_convertor
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, Response
@@ -17,10 +18,12 @@ from starlette.types import ASGIApp
 from tallystick.actors.errors import Unanswered
 from tallystick.actors.runtime.fleet import Fleet
 from tallystick.http.answers import NO_STORE, answered, answered_each, problem, refused
+from tallystick.http.events import Events, LogReader
 from tallystick.http.guard import Guard
 from tallystick.http.measures import CONTENT_TYPE, Measures, fleet_figures
-from tallystick.http.reading import ENDPOINTS, Unreadable, body_of, messages_of
+from tallystick.http.reading import ENDPOINTS, MessageName, Unreadable, body_of, messages_of
 from tallystick.http.requests_log import RequestsLog
+from tallystick.http.stream import Streams
 
 BY: Final = "http"
 """In whose name the log keeps what an open server was asked."""
@@ -44,15 +47,14 @@ class Service:
         self.fleet = fleet
         self.measures = Measures()
         self.stopping = asyncio.Event()
+        reader = LogReader(fleet.records)
+        self.events, self.streams = Events(reader), Streams(reader, self.stopping, self.measures)
 
     # --- messages -----------------------------------------------------------------------------------------------------
 
     async def one_kind(self, request: Request) -> Response:
         """``POST /v1/<message>``: one message of the kind that the path names."""
-        kind = ENDPOINTS.get(request.path_params["kind"])
-        if kind is None:
-            return not_found(request)
-        return await self._answer(request, kind.__name__)
+        return await self._answer(request, ENDPOINTS[request.path_params["kind"]].__name__)
 
     async def messages(self, request: Request) -> Response:
         """``POST /v1/messages``: one message, or an array of up to 1,000 that are committed together."""
@@ -161,9 +163,12 @@ def application(fleet: Fleet, hosts: frozenset[str]) -> tuple[ASGIApp, Service]:
     Must be made in the event loop that will run it.
     """
     service = Service(fleet)
+    register_url_convertor("message", MessageName())
     routes = [
         Route("/v1/messages", service.messages, methods=["POST"]),
-        Route("/v1/{kind}", service.one_kind, methods=["POST"]),
+        Route("/v1/events", service.events.page, methods=["GET"]),
+        Route("/v1/stream", service.streams.stream, methods=["GET"]),
+        Route("/v1/{kind:message}", service.one_kind, methods=["POST"]),
         Route("/healthz", service.health, methods=["GET"]),
         Route("/readyz", service.ready, methods=["GET"]),
         Route("/metrics", service.metrics, methods=["GET"]),

@@ -8,6 +8,8 @@ from typing import Any, Final
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 BOUNDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 """Upper bounds of the buckets of durations, in seconds."""
+STREAM: Final = "stream"
+"""The endpoint whose requests last as long as their clients like."""
 _PARTS: Final = {
     "total": "total",
     "total_allocated": "allocated",
@@ -27,10 +29,13 @@ class Measures:
         self._buckets = [0] * (len(BOUNDS) + 1)
         self._seconds = 0.0
         self.in_progress = 0
+        self.streams = 0
 
     def note(self, endpoint: str, status: int, seconds: float) -> None:
-        """Count a request that is over."""
+        """Count a request that is over. How long a stream was open says nothing of how long answers take."""
         self._requests[endpoint, status] += 1
+        if endpoint == STREAM:
+            return
         self._buckets[bisect_left(BOUNDS, seconds)] += 1
         self._seconds += seconds
 
@@ -44,6 +49,8 @@ class Measures:
             yield f'tallystick_http_requests_total{{endpoint="{endpoint}",status="{status}"}} {count}'
         yield from _head("tallystick_http_requests_in_progress", "gauge", "Requests that are not answered yet.")
         yield f"tallystick_http_requests_in_progress {self.in_progress}"
+        yield from _head("tallystick_http_streams", "gauge", "Event streams that are open.")
+        yield f"tallystick_http_streams {self.streams}"
         name = "tallystick_http_request_duration_seconds"
         yield from _head(name, "histogram", "How long requests took.")
         so_far = 0

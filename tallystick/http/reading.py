@@ -4,6 +4,7 @@ import re
 from typing import Any, Final
 
 import msgspec
+from starlette.convertors import Convertor
 from starlette.requests import Request
 
 from tallystick.events.log.codec import BODY_MAX
@@ -14,6 +15,20 @@ ENDPOINTS: Final = {re.sub(r"(?<=.)(?=[A-Z])", "-", message.__name__).lower(): m
 _KEY: Final = re.compile(r'"([\x20\x21\x23-\x5b\x5d-\x7e]+)"|([\x21\x23-\x7e][\x20\x21\x23-\x7e]*)')
 """A string of a structured field, or the same without its quotes, as many clients send it."""
 _MEDIA: Final = "application/json"
+
+
+class MessageName(Convertor[str]):
+    """The part of a path that names a message: other methods of another path are not taken for it."""
+
+    regex = "|".join(ENDPOINTS)
+
+    def convert(self, value: str) -> str:
+        """The name."""
+        return value
+
+    def to_string(self, value: str) -> str:
+        """The same."""
+        return value
 
 
 class Unreadable(Exception):

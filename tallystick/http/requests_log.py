@@ -8,7 +8,7 @@ from typing import Any, Final
 import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from tallystick.http.measures import Measures
+from tallystick.http.measures import STREAM, Measures
 from tallystick.http.reading import ENDPOINTS
 
 _TRACEPARENT: Final = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(-.*)?")
@@ -16,6 +16,8 @@ _OTHER: Final = "other"
 _PATHS: Final = {
     **{f"/v1/{name}": name for name in ENDPOINTS},
     "/v1/messages": "messages",
+    "/v1/events": "events",
+    "/v1/stream": STREAM,
     "/healthz": "healthz",
     "/readyz": "readyz",
     "/metrics": "metrics",

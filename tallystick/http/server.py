@@ -16,6 +16,8 @@ from tallystick.http.guard import LOOPBACK
 
 STOP_SECONDS: Final = 35
 """How long a stop waits for requests that were accepted: longer than the fleet may take for an answer."""
+UNREAD_SECONDS: Final = 20
+"""How long a client may leave unread what was sent to it; then the system ends its connection."""
 BACKLOG: Final = 2048
 
 
@@ -40,7 +42,11 @@ def listen(host: str, port: int) -> socket.socket:
         OSError: the address is not this machine's, or the port is taken.
     """
     family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
-    return socket.create_server(address[:2], family=family, backlog=BACKLOG)
+    listening = socket.create_server(address[:2], family=family, backlog=BACKLOG)
+    if hasattr(socket, "TCP_USER_TIMEOUT"):
+        # For each connection: a client that does not read holds its place no longer than this.
+        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNREAD_SECONDS * 1_000)
+    return listening
 
 
 def serve(fleet: Fleet, listening: socket.socket, host: str) -> None:

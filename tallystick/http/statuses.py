@@ -71,9 +71,11 @@ STATUS: Final[Mapping[str, int]] = {
 OWN_STATUS: Final[Mapping[str, int]] = {
     "body_too_large": 413,
     "internal_error": 500,
+    "invalid_parameter": 422,
     "method_not_allowed": 405,
     "not_found": 404,
     "shutting_down": 503,
+    "too_many_streams": WAIT,
     "unanswered": 504,
     "unsupported_media_type": 415,
     "wrong_host": 421,

@@ -3,6 +3,7 @@
 - ``python``: a whole program; an ``output`` block after it shows what the program prints.
 - ``console``: lines that begin with ``$`` are typed into a shell (``>`` continues the line before), the rest is what
   the shell prints.
+- A server on ``SHOWN_PORT`` is run on a port of its own, so that pages can be run beside other servers.
 - ``...`` in an output stands for any text within its line; alone in a line, for any number of lines. Times, digests
   and generated ids need only have the same form as those shown.
 
@@ -11,9 +12,11 @@ All blocks of a page run in one folder of its own, from the top of the page to i
 
 import os
 import re
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,6 +27,8 @@ BY_HAND = re.compile(r"make( |$)|git clone|cd tallystick$|export PATH=")
 
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _TIMEOUT_SECONDS = 60
+SHOWN_PORT = "8321"
+_PORT = re.compile(rf"(?<=:){SHOWN_PORT}\b|(?<=--port ){SHOWN_PORT}\b")
 _VARYING = re.compile(
     r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?(Z|\+00:00)"
     r"|\b[0-9a-f]{64}\b|\b[0-9a-f]{16}…|\b(send|config|prices)-[0-9a-f]{16}\b|\bm-[0-9a-f]{12}-\d+\b"
@@ -122,11 +127,19 @@ def run_python(text: str, folder: Path) -> str:
     return done.stdout.decode()
 
 
+@cache
+def port_of(folder: Path) -> int:
+    """A port that was free, for the server of the page that runs in a folder."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port: int = taken.getsockname()[1]
+    return port
+
+
 def run_console(commands: list[Typed], folder: Path) -> list[str]:
     """What one shell prints for each command: stdout and stderr together, as in a terminal."""
     script = "true\n" + "".join(f"{one.command}\n{{ said=$?; printf '\\001'; (exit $said); }}\n" for one in commands)
     done = subprocess.run(
-        ["bash", "-c", script],
+        ["bash", "-c", _PORT.sub(str(port_of(folder)), script)],
         cwd=folder,
         env=environment(folder),
         stdin=subprocess.DEVNULL,
@@ -135,6 +148,7 @@ def run_console(commands: list[Typed], folder: Path) -> list[str]:
         timeout=_TIMEOUT_SECONDS,
         check=False,
     )
-    answers = done.stdout.decode().split("\001")
-    assert len(answers) == len(commands) + 1, done.stdout.decode()
+    printed = done.stdout.decode().replace(f":{port_of(folder)}", f":{SHOWN_PORT}")
+    answers = printed.split("\001")
+    assert len(answers) == len(commands) + 1, printed
     return answers[:-1]

@@ -77,3 +77,45 @@ class Served:
         self.process.stdout.close()
         self._log.close()
         return code
+
+
+class Event(NamedTuple):
+    """A server-sent event, or a block of a stream that is none: ``data`` is None there."""
+
+    id: str | None
+    data: str | None
+    comment: str | None = None
+
+
+class Listener:
+    """Reads a stream as a browser does, one block after the other."""
+
+    def __init__(self, port: int, query: str = "", **headers: str) -> None:
+        self.connection = http.client.HTTPConnection("127.0.0.1", port, timeout=SECONDS)
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        self.connection.request("GET", f"/v1/stream{query}", headers=named)
+        self.response = self.connection.getresponse()
+        self.status = self.response.status
+
+    def block(self) -> Event | None:
+        """The next block; None at the end of the stream."""
+        found: dict[str, str] = {}
+        while line := self.response.readline().decode():
+            if line == "\n":
+                return Event(found.get("id"), found.get("data"), found.get(""))
+            name, _, value = line.rstrip("\n").partition(":")
+            found[name] = value.removeprefix(" ")
+        return None
+
+    def take(self, count: int) -> list[Event]:
+        """The next events."""
+        taken: list[Event] = []
+        while len(taken) < count:
+            block = self.block()
+            assert block is not None, f"the stream ended after {taken}"
+            if block.data is not None:
+                taken.append(block)
+        return taken
+
+    def close(self) -> None:
+        self.connection.close()
