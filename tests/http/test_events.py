@@ -94,7 +94,7 @@ def test_a_parameter_that_is_not_allowed_is_named(client: Client, query: str, na
 
 def test_other_methods_are_not_allowed_and_other_paths_are_not_there(client: Client) -> None:
     answer = client.post("/v1/events", {})
-    assert (answer.status, answer.headers["allow"]) == (405, "GET, HEAD")
+    assert (answer.status, set(answer.headers["allow"].split(", "))) == (405, {"GET", "HEAD"})
     assert client.call("GET", "/v1/event").status == 404
     assert client.call("HEAD", "/v1/events").body == b""
 
