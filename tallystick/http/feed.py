@@ -63,7 +63,9 @@ class Feed:
         self._listeners.discard(wake)
         if not self._listeners:
             self._reader.records.unfollow(self._take)
-            self._forget()
+            self._chunks.clear()
+            self._by_first.clear()
+            self._bytes = 0
 
     def wake_all(self) -> None:
         """Let every listener look again."""
@@ -117,11 +119,10 @@ class Feed:
     def _keep(self, made: Iterable[Chunk]) -> None:
         if not self._listeners:
             return
+        # Where batches were dropped there is a gap between two chunks: listeners read it from the store.
         for chunk in made:
             if chunk.last <= self._last:
                 continue
-            if chunk.first != self._last + 1:
-                self._forget()
             self._chunks.append(chunk)
             self._by_first[chunk.first] = chunk
             self._bytes += len(chunk.frames)
@@ -130,11 +131,6 @@ class Feed:
             old = self._chunks.popleft()
             del self._by_first[old.first]
             self._bytes -= len(old.frames)
-
-    def _forget(self) -> None:
-        self._chunks.clear()
-        self._by_first.clear()
-        self._bytes = 0
 
 
 def chunks(records: Iterable[Record]) -> Iterator[Chunk]:
