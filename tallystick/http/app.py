@@ -18,9 +18,11 @@ from starlette.types import ASGIApp
 from tallystick.actors.errors import Unanswered
 from tallystick.actors.runtime.fleet import Fleet
 from tallystick.http.answers import NO_STORE, answered, answered_each, problem, refused
+from tallystick.http.docs_page import serve_page
 from tallystick.http.events import Events, LogReader
 from tallystick.http.guard import Guard
 from tallystick.http.measures import CONTENT_TYPE, Measures, fleet_figures
+from tallystick.http.openapi import serve_document
 from tallystick.http.reading import ENDPOINTS, MessageName, Unreadable, body_of, messages_of
 from tallystick.http.requests_log import RequestsLog
 from tallystick.http.stream import Streams
@@ -169,6 +171,8 @@ def application(fleet: Fleet, hosts: frozenset[str]) -> tuple[ASGIApp, Service]:
         Route("/v1/events", service.events.page, methods=["GET"]),
         Route("/v1/stream", service.streams.stream, methods=["GET"]),
         Route("/v1/{kind:message}", service.one_kind, methods=["POST"]),
+        Route("/openapi.json", serve_document, methods=["GET"]),
+        Route("/docs", serve_page, methods=["GET"]),
         Route("/healthz", service.health, methods=["GET"]),
         Route("/readyz", service.ready, methods=["GET"]),
         Route("/metrics", service.metrics, methods=["GET"]),

@@ -18,6 +18,8 @@ _PATHS: Final = {
     "/v1/messages": "messages",
     "/v1/events": "events",
     "/v1/stream": STREAM,
+    "/openapi.json": "openapi",
+    "/docs": "docs",
     "/healthz": "healthz",
     "/readyz": "readyz",
     "/metrics": "metrics",
