@@ -260,6 +260,8 @@ class Fleet:
         message: Message | Sequence[Message],
         by: str = "local",
         timeout: float = ANSWER_SECONDS,  # noqa: ASYNC109 - the same as ask(), which has one
+        *,
+        asker: Asker | None = None,
     ) -> Any:
         """`ask`, without blocking the event loop.
 
@@ -267,7 +269,7 @@ class Fleet:
             Unanswered: as for `ask`.
         """
         pending = LoopPending(isinstance(message, list | tuple))
-        self._intake.hand_in(message, by, pending)
+        self._intake.hand_in(message, by, pending, asker)
         try:
             return await pending.result(timeout + pending.waits_seconds)
         except BaseException:

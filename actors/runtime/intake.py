@@ -15,7 +15,7 @@ from tallystick.actors.missing import halted_answer
 from tallystick.actors.runtime.command_queue import WAKE_UP, CommandQueue, check_principal
 from tallystick.actors.runtime.envelopes import envelope_of
 from tallystick.actors.runtime.manager_actor import CallerGone
-from tallystick.actors.runtime.messages import Envelope
+from tallystick.actors.runtime.messages import BudgetNote, Envelope
 from tallystick.actors.runtime.pending import LoopPending, Pending, answer_with, refused
 from tallystick.events.log.codec import Message
 
@@ -24,10 +24,15 @@ INBOX_MAX = 10_000
 
 
 class Asker(NamedTuple):
-    """Another process that asks: who it is by the system, as JSON, and the SHA-256 of the key that it has shown."""
+    """Another process that asks: who it is by the system, as JSON, and the SHA-256 of the key that it has shown.
+
+    ``trace`` is the trace id that it gave; ``note`` is filled in with the answer to a single message.
+    """
 
     peer: bytes
     key: str | None
+    trace: str | None = None
+    note: BudgetNote | None = None
 
 
 class Intake:
@@ -65,6 +70,7 @@ class Intake:
         if envelope is not None:
             if asker is not None:
                 envelope.peer, envelope.key = asker.peer, asker.key
+                envelope.trace, envelope.note = asker.trace, asker.note
             self.post(envelope)
 
     def leave(self, pending: Pending | LoopPending) -> None:

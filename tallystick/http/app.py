@@ -17,6 +17,8 @@ from starlette.types import ASGIApp
 
 from tallystick.actors.errors import Unanswered
 from tallystick.actors.runtime.fleet import Fleet
+from tallystick.actors.runtime.intake import Asker
+from tallystick.actors.runtime.messages import BudgetNote
 from tallystick.http.answers import NO_STORE, answered, answered_each, problem, refused
 from tallystick.http.docs_page import serve_page
 from tallystick.http.events import Events, LogReader
@@ -24,7 +26,7 @@ from tallystick.http.guard import Guard
 from tallystick.http.measures import CONTENT_TYPE, Measures, fleet_figures
 from tallystick.http.openapi import serve_document
 from tallystick.http.reading import ENDPOINTS, MessageName, Unreadable, body_of, messages_of
-from tallystick.http.requests_log import RequestsLog
+from tallystick.http.requests_log import TRACE, RequestsLog
 from tallystick.http.stream import Streams
 
 BY: Final = "http"
@@ -63,10 +65,12 @@ class Service:
         return await self._answer(request, None)
 
     async def _answer(self, request: Request, name: str | None) -> Response:
+        note = BudgetNote()
         try:
             body = await body_of(request)
             messages = messages_of(body, name, request.headers.get("idempotency-key"))
-            answer = await self._ask(messages, request, waits=_WAITS in body)
+            asker = Asker(b"", None, trace=request.scope.get(TRACE), note=note)
+            answer = await self._ask(messages, request, asker, waits=_WAITS in body)
         except Unreadable as wrong:
             return problem({"code": wrong.code, "detail": str(wrong)}, wrong.status)
         except Unanswered as late:
@@ -75,9 +79,9 @@ class Service:
             return refused("shutting_down", "the server is being stopped: send it again with the same id")
         except ClientDisconnect:
             return Response(status_code=_ABORTED)
-        return answered_each(answer) if isinstance(answer, list) else answered(answer)
+        return answered_each(answer) if isinstance(answer, list) else answered(answer, note)
 
-    async def _ask(self, messages: "bytes | list[bytes]", request: Request, waits: bool) -> Any:
+    async def _ask(self, messages: "bytes | list[bytes]", request: Request, asker: Asker, waits: bool) -> Any:
         """What the fleet answers. A message that waits is given up with its client, or where the server is stopped.
 
         Raises:
@@ -85,7 +89,7 @@ class Service:
             Stopping: the server is being stopped.
             ClientDisconnect: the client went away.
         """
-        asking = self.fleet.ask_async(messages, BY)
+        asking = self.fleet.ask_async(messages, BY, asker=asker)
         if not waits:
             return await asking
         asked = asyncio.create_task(asking)
