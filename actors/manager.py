@@ -20,6 +20,7 @@ from tallystick.actors.hold_waits import HoldWaits, may_wait
 from tallystick.actors.judges import JUDGES
 from tallystick.actors.keeping import keep_snapshot
 from tallystick.actors.missing import Missing, halted_answer
+from tallystick.actors.noting import note_budgets
 from tallystick.actors.policies.rebalancing.figures import figures_of
 from tallystick.actors.runtime.messages import (
     ALLOCATOR,
@@ -120,7 +121,7 @@ class Manager:
 
     def _take_from(self, envelope: Envelope, first: int, now: dt.datetime) -> None:
         """Decide the commands of an envelope from a place on. What stands behind a plan sees it, and waits for it."""
-        peer = envelope.peer
+        peer, trace = envelope.peer, envelope.trace
         for slot, command in enumerate(envelope.commands[first:], first):
             wrong, judge = misspelled_id(self.ledger, command), JUDGES.get(type(command))
             if wrong is not None:
@@ -136,7 +137,7 @@ class Manager:
                 self._ask(MANAGER, Question(command, envelope, slot), now)
             else:
                 asked = envelope.asked[slot]
-                answer = envelope.answers[slot] = self.decide(command, asked, envelope.by, now, peer=peer)
+                answer = envelope.answers[slot] = self.decide(command, asked, envelope.by, now, peer=peer, trace=trace)
                 if type(command) is c.SubmitTask and command.wait_seconds and not answer.startswith(_ERROR):
                     self._ask(ALLOCATOR, Question(command, envelope, slot), now)
 
@@ -210,14 +211,14 @@ class Manager:
         if isinstance(plan := proposal.command, p.ApplyMoves):
             self._tell_allocator(now)
             self._consult(lambda allocator: allocator.keep_money(plan, now), now)
-        asked, by, peer = encode_command(proposal.command), proposal.by, None
+        asked, by, peer, trace = encode_command(proposal.command), proposal.by, None, None
         if question is not None:
-            by, peer = question.envelope.by, question.envelope.peer
+            by, peer, trace = question.envelope.by, question.envelope.peer, question.envelope.trace
             if not (question.command.is_query or isinstance(proposal.command, p.TellTask)):
                 proposal.command.id = question.command.id
                 asked = question.envelope.asked[question.slot]
         try:
-            answer = self.decide(proposal.command, asked, by, now, peer=peer)
+            answer = self.decide(proposal.command, asked, by, now, peer=peer, trace=trace)
         except Exception as error:
             self._core_error = error
             raise
@@ -320,6 +321,7 @@ class Manager:
         now: dt.datetime,
         waited: Waited | None = None,
         peer: bytes | None = None,
+        trace: str | None = None,
     ) -> bytes:
         """The answer to one command, with what it caused kept for the next commit."""
         id = recorded_id(self.ledger, command)
@@ -332,9 +334,9 @@ class Manager:
         decided = core.decide(self.ledger, command, now, id, by, waited)
         self._from_log.note(command, decided.events)
         answered = encode_answer(decided.answer)
-        lines, own = self._lines, decided.own
+        lines, own, origin = self._lines, decided.own, (peer, trace) if peer or trace else None
         for i, event in enumerate(decided.events):
-            lines.append((event, asked, answered, peer) if i == own else (event, None, None, None))
+            lines.append((event, asked, answered, origin) if i == own else (event, None, None, None))
         return answered
 
     def commit(self, now: dt.datetime) -> list[Post]:
@@ -359,6 +361,7 @@ class Manager:
                 raise Halted(str(error)) from error
         # Only now: after any other error, `halt` must still know who waits.
         self._lines, self._waiting, self._questions, self._followed, self._waits_followed = [], [], [], 0, 0
+        note_budgets(self.ledger, waiting, now)
         answer_all(waiting)
         posts: list[Post] = []
         if events:

@@ -68,7 +68,7 @@ class ServedFleet:
         envelope = envelope_of(messages, by, pending, lambda: f"served-{next(self._ids)}")
         if envelope is not None:
             if asker is not None:
-                envelope.peer, envelope.key, envelope.caller = asker
+                asker.mark(envelope)
             self._asked.put(envelope)
             if self._closed:
                 self.close()

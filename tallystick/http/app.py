@@ -18,6 +18,7 @@ from starlette.types import ASGIApp
 from tallystick.actors.errors import Unanswered
 from tallystick.actors.runtime.intake import Asker
 from tallystick.actors.runtime.log_feed import LogFeed
+from tallystick.actors.runtime.messages import BudgetNote
 from tallystick.actors.runtime.pending import ANSWER_SECONDS
 from tallystick.events.log.codec import Message
 from tallystick.events.log.store import Store
@@ -96,10 +97,12 @@ class Service:
         return await self._answer(request, None)
 
     async def _answer(self, request: Request, name: str | None) -> Response:
+        note = BudgetNote()
         try:
             body = await body_of(request)
             messages = messages_of(body, name, request.headers.get("idempotency-key"))
-            answer = await self._ask(messages, request, waits=_WAITS in body)
+            asker = asker_of(request)._replace(note=note)
+            answer = await self._ask(messages, request, asker, waits=_WAITS in body)
         except Unreadable as wrong:
             return problem({"code": wrong.code, "detail": str(wrong)}, wrong.status)
         except Unanswered as late:
@@ -109,7 +112,7 @@ class Service:
         except ClientDisconnect:
             return Response(status_code=_ABORTED)
         self._note_denied(answer if isinstance(answer, list) else [answer], request)
-        return answered_each(answer) if isinstance(answer, list) else answered(answer)
+        return answered_each(answer) if isinstance(answer, list) else answered(answer, note)
 
     def _note_denied(self, answers: list[Any], request: Request) -> None:
         """Log and count what the sender may not do."""
@@ -118,7 +121,7 @@ class Service:
             if count:
                 self.access.note(code, request.scope, identity_of(request).name, count)
 
-    async def _ask(self, messages: "bytes | list[bytes]", request: Request, waits: bool) -> Any:
+    async def _ask(self, messages: "bytes | list[bytes]", request: Request, asker: Asker, waits: bool) -> Any:
         """What the fleet answers. A message that waits is given up with its client, or where the server is stopped.
 
         Raises:
@@ -126,7 +129,7 @@ class Service:
             Stopping: the server is being stopped.
             ClientDisconnect: the client went away.
         """
-        asking = self.fleet.ask_async(messages, identity_of(request).by, asker=asker_of(request))
+        asking = self.fleet.ask_async(messages, identity_of(request).by, asker=asker)
         if not waits:
             return await asking
         asked = asyncio.create_task(asking)

@@ -9,6 +9,7 @@ from starlette.types import Scope
 
 from tallystick.actors.runtime.intake import Asker
 from tallystick.events.decide.permissions import Caller
+from tallystick.http.requests_log import TRACE
 
 BY: Final = "http"
 """In whose name the log keeps what an open server was asked."""
@@ -61,4 +62,4 @@ def asker_of(request: Request) -> Asker:
     """Who sends a request, for the fleet."""
     identity = identity_of(request)
     peer = msgspec.json.encode(_Peer(address_of(request.scope), identity.name))
-    return Asker(peer, identity.shown, identity.caller)
+    return Asker(peer, identity.shown, identity.caller, request.scope.get(TRACE))

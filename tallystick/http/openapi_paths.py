@@ -107,7 +107,7 @@ KEY: Final = {
 TRACE: Final = {
     "name": "traceparent",
     "in": "header",
-    "description": "W3C Trace Context: its trace id is in the log of the server.",
+    "description": "W3C Trace Context: its trace id is in the log of the server, and in the record.",
     "schema": {"type": "string"},
     "example": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
 }

@@ -56,6 +56,28 @@ def test_an_account_is_opened_used_and_exhausted(client: Client) -> None:
     assert denied.headers["x-ratelimit-remaining-tokens"] == "500"
 
 
+def test_every_answer_about_an_agent_says_how_its_budget_stands(client: Client) -> None:
+    limits = {"ratelimit-policy": '"tokens";q=1000;qu="tokens"', "x-ratelimit-limit-tokens": "1000"}
+    client.post("/v1/allocate-budget", {"agent": "four", "budget": {"tokens": 1000}})
+    held = client.post("/v1/reserve", {"agent": "four", "estimate": {"tokens": 600}, "id": "four-h"})
+    settled = client.post("/v1/settle", {"hold": "four-h", "usage": {"tokens": 900}})
+    refused = client.post("/v1/reserve", {"agent": "four", "estimate": {"tokens": 900}})
+    for answer, left, level, action in (
+        (held, 400, "green", "continue"),
+        (settled, 100, "red", "degrade"),
+        (refused, 100, "red", "degrade"),
+    ):
+        said = {name: value for name, value in answer.headers.items() if name in {*limits, "ratelimit"}}
+        assert said == {**limits, "ratelimit": f'"tokens";r={left}'}
+        assert (answer.headers["x-tallystick-level"], answer.headers["x-tallystick-action"]) == (level, action)
+    client.post("/v1/release-budget", {"agent": "four"})
+    after = client.post("/v1/report-usage", {"agent": "four", "usage": {"tokens": 1}})
+    assert (after.status, "x-ratelimit-limit-tokens" in after.headers) == (200, False)
+    unlimited = client.post("/v1/allocate-budget", {"agent": "five", "budget": {"cost_usd": "1.00"}})
+    assert "ratelimit" not in unlimited.headers
+    assert unlimited.headers["x-tallystick-level"] == "green"
+
+
 def test_what_waiting_cures_says_how_long(client: Client) -> None:
     client.post("/v1/allocate-budget", {"agent": "held", "budget": {"tokens": 100}})
     client.post("/v1/reserve", {"agent": "held", "estimate": {"tokens": 60}, "ttl_seconds": 50})
@@ -186,6 +208,18 @@ def test_the_reference_lists_the_path_of_every_message() -> None:
     page = (PROJECT / "docs" / "reference" / "http.md").read_text(encoding="utf-8")
     rows = dict(re.findall(r"^\| `POST /v1/([a-z-]+)` \| `(\w+)` \|$", page, re.MULTILINE))
     assert rows == {name: message.__name__ for name, message in ENDPOINTS.items()}
+
+
+def test_a_trace_that_was_given_is_in_the_record(client: Client) -> None:
+    trace, other = "2af7651916cd43dd8448eb211c80319c", "1af7651916cd43dd8448eb211c80319c"
+    client.post("/v1/allocate-budget", {"agent": "six", "budget": {"tokens": 10}})
+    usage = {"type": "ReportUsage", "agent": "six", "usage": {"tokens": 1}}
+    client.post("/v1/messages", [usage, usage], traceparent=f"00-{trace}-b7ad6b7169203331-01")
+    client.post("/v1/report-usage", usage, traceparent=f"00-{other}-b7ad6b7169203331-01")
+    client.post("/v1/report-usage", usage, traceparent="nonsense")
+    records = client.call("GET", "/v1/events?limit=1000").json["events"]
+    reports = [one for one in records if one["type"] == "usage-reported.v1" and one["agent"] == "six"]
+    assert [one.get("trace") for one in reports] == [trace, trace, other, None]
 
 
 def test_each_request_is_one_line_of_json_with_its_trace(client: Client, served: Served) -> None:
