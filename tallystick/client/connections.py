@@ -5,10 +5,13 @@ Messages that wait for something have connections of their own, so that those th
 
 import asyncio
 import contextlib
+import functools
 import ssl
 import threading
-from collections.abc import AsyncGenerator
-from typing import Any, Final
+import time
+from collections import deque
+from collections.abc import AsyncGenerator, Callable, Iterator
+from typing import Any, Final, Generic, TypeVar
 
 import httpx2
 
@@ -31,57 +34,119 @@ class Target:
         self.messages = httpx2.URL(f"{url}/v1/messages")
         self._key, self._ssl = key, ssl_context
 
-    def settings(self, connections: int) -> dict[str, Any]:
-        """What connections are made with. A proxy of the environment is not for servers of this machine."""
+    @functools.cached_property
+    def settings(self) -> dict[str, Any]:
+        """What a connection is made with. A proxy of the environment is not for servers of this machine."""
         headers = {"content-type": "application/json", "accept": "application/json", "user-agent": "tallystick"}
         if self._key is not None:
             headers["authorization"] = f"Bearer {self._key}"
-        context: ssl.SSLContext | bool = self._ssl or True
+        is_remote = self.messages.host not in _LOOPBACK
         if self.messages.scheme == "http":
             # Without the certificates of the machine, which take long to read and are not needed.
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        return {
-            "headers": headers,
-            "verify": context,
-            "trust_env": self.messages.host not in _LOOPBACK,
-            "limits": httpx2.Limits(
-                max_connections=connections, max_keepalive_connections=connections, keepalive_expiry=KEPT_SECONDS
-            ),
-        }
+        else:
+            context = self._ssl or httpx2.create_ssl_context(trust_env=is_remote)
+        return {"headers": headers, "verify": context, "trust_env": is_remote, "limits": _ONE}
+
+
+_ONE: Final = httpx2.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=KEPT_SECONDS)
+One = TypeVar("One")
 
 
 def _timeout(seconds: float) -> httpx2.Timeout:
     return httpx2.Timeout(seconds, connect=min(CONNECT_SECONDS, seconds), pool=None)
 
 
+class _Idle(Generic[One]):
+    """Connections that are not in use. The one that was used last is used next, so that what is too many grows old.
+
+    The library has a pool of its own, which asks the system about each connection at every request.
+    """
+
+    def __init__(self, make: Callable[[], One]) -> None:
+        self._make = make
+        self._idle: deque[tuple[float, One]] = deque()
+
+    def take(self) -> One:
+        try:
+            return self._idle.pop()[1]
+        except IndexError:
+            return self._make()
+
+    def put_back(self, one: One) -> None:
+        self._idle.append((time.monotonic(), one))
+
+    def take_old(self) -> One | None:
+        """One that was not used for so long that the server has closed it."""
+        try:
+            oldest = self._idle.popleft()
+        except IndexError:
+            return None
+        if time.monotonic() - oldest[0] > KEPT_SECONDS:
+            return oldest[1]
+        self._idle.appendleft(oldest)
+        return None
+
+    def take_all(self) -> Iterator[One]:
+        while self._idle:
+            yield self.take()
+
+
 class _Channel:
-    """Connections of threads. The semaphore keeps short what waits within the library, which looks at all of it."""
+    """Connections of threads, up to a number."""
 
     def __init__(self, target: Target, connections: int) -> None:
         self._url, self._room = target.messages, threading.Semaphore(connections)
-        self._client = httpx2.Client(**target.settings(connections))
+        self._idle = _Idle(lambda: httpx2.Client(**target.settings))
+        self._closed = False
 
     def post(self, body: bytes, seconds: float) -> httpx2.Response:
         with self._room:
-            return self._client.post(self._url, content=body, timeout=_timeout(seconds))
+            client = self._idle.take()
+            try:
+                response = client.post(self._url, content=body, timeout=_timeout(seconds))
+            finally:
+                self._idle.put_back(client)
+                if self._closed:
+                    self.close()
+        old = self._idle.take_old()
+        if old is not None:
+            old.close()
+        return response
 
     def close(self) -> None:
-        self._client.close()
+        """Close what is not in use; what is, is closed when its answer has come."""
+        self._closed = True
+        for client in self._idle.take_all():
+            client.close()
 
 
 class _LoopChannel:
-    """Connections of one event loop."""
+    """Connections of one event loop, up to a number."""
 
     def __init__(self, target: Target, connections: int) -> None:
         self._url, self._room = target.messages, asyncio.Semaphore(connections)
-        self._client = httpx2.AsyncClient(**target.settings(connections))
+        self._idle = _Idle(lambda: httpx2.AsyncClient(**target.settings))
+        self._used: set[httpx2.AsyncClient] = set()
 
     async def post(self, body: bytes, seconds: float) -> httpx2.Response:
         async with self._room:
-            return await self._client.post(self._url, content=body, timeout=_timeout(seconds))
+            client = self._idle.take()
+            self._used.add(client)
+            try:
+                response = await client.post(self._url, content=body, timeout=_timeout(seconds))
+            finally:
+                self._used.discard(client)
+                self._idle.put_back(client)
+        old = self._idle.take_old()
+        if old is not None:
+            await old.aclose()
+        return response
 
     async def aclose(self) -> None:
-        await self._client.aclose()
+        """Close all; what is in use fails."""
+        for client in (*self._idle.take_all(), *self._used):
+            await client.aclose()
 
 
 class _LoopChannels:
