@@ -197,3 +197,14 @@ def test_an_audit_decides_limits_of_accounts_anew_and_what_if_takes_them_away(te
     policy.write_text("accounts: {auto: null}\n", encoding="utf-8")
     answer = json.loads(run("whatif", "--store", team, "--config", str(policy), "--json").stdout)
     assert answer["agents"]
+
+
+def test_the_counters_of_a_limit_are_shown_in_pages_by_value(url: str) -> None:
+    page = json.loads(run("limits", "--limit", "user-total", "--after", "", "--json", "--store", url).stdout)
+    assert [one["value"] for one in page["limits"]] == ["u-1"]
+    page = json.loads(run("limits", "--limit", "user-total", "--after", "u-1", "--json", "--store", url).stdout)
+    assert page == {"limits": [], "counters": 2}
+    assert (
+        "a value, or after, is allowed beside a limit only"
+        in run("limits", "--after", "", "--store", url, code=1).output
+    )
