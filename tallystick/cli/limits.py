@@ -23,6 +23,7 @@ SHOWN = 100
 @click.option("--agent", metavar="ID", help="Only the limits that this agent's next operation would count in.")
 @click.option("--limit", metavar="NAME", help="Only this limit.")
 @click.option("--value", metavar="VALUE", help="With --limit: only this value of its scope.")
+@click.option("--after", metavar="VALUE", help="With --limit: its counters by value, those behind this one.")
 @click.option("--count", type=click.IntRange(1, 1_000), default=SHOWN, show_default=True, metavar="N", help="At most.")
 @at_option
 @watch_option
@@ -38,6 +39,7 @@ def limits(store_url: str, count: int, at: Moment | None, as_json: bool, **asked
       tallystick limits
       tallystick limits --agent a-7
       tallystick limits --limit user-day --value ann --json
+      tallystick limits --limit user-day --after '' --count 1000
     """
     ledger = counted(store_url, at)
     query = msgspec.convert({"type": "GetLimits", "count": count, **asked}, GetLimits)

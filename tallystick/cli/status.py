@@ -73,6 +73,8 @@ def status(store_url: str, agent: str | None, at: Moment | None, limit: int | No
         pace = Pace(views, found, now)
         if queries.rules.limits or any(row.limits for row in found.agents.values()):
             queries.count_limits(counted(store_url, at))
+            # Of accounts without a carve-out, views have what was so at the last change of level.
+            found.agents = {name: queries.as_counted(row) for name, row in found.agents.items()}
         if agent is not None:
             _show_agent(found, queries, agent, pace, as_json)
         elif as_json:
@@ -257,7 +259,7 @@ def _level(level: str, text: str | None = None) -> Text:
 
 def used_percent(row: AgentRow) -> int:
     """What an agent used of its own budget, floored, in the dimension that is used most; without a carve-out of its
-    limits, at its last change of level.
+    limits.
     """
     if row.limits and row.allocated == Amounts():
         return int(row.percentage * 100)
