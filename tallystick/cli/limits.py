@@ -65,10 +65,10 @@ def _show(found: LimitStatuses) -> None:
             Text(one_line(one.value or NONE)),
             one.window,
             percent(one.percentage),
-            _amounts(one.used),
-            _amounts(one.held),
-            _amounts(one.left),
-            _amounts(one.max),
+            amounts_of(one.used),
+            amounts_of(one.held),
+            amounts_of(one.left),
+            amounts_of(one.max),
             one.ends_at or NONE,
             _then(one),
         )
@@ -82,7 +82,8 @@ def _then(one: LimitStatus) -> str:
     return then if one.rate_limited_until is None else f"{then} (rate limited until {one.rate_limited_until})"
 
 
-def _amounts(by_measure: dict[str, int | float | str]) -> str:
+def amounts_of(by_measure: dict[str, int | float | str]) -> str:
+    """Amounts by measure, one a line."""
     return "\n".join(_amount(measure, value) for measure, value in by_measure.items()) or NONE
 
 
