@@ -8,6 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tallystick.cli.common import Moment, at_option, console, json_option, json_text, store_option
+from tallystick.cli.completion import agent_names
 from tallystick.cli.viewing import opened_views
 from tallystick.cli.watching import watch_option
 from tallystick.projections.views import alerts as alerts_view
@@ -19,7 +20,7 @@ SHOWN = 20
 
 @click.command(short_help="Show alerts, the newest first.")
 @store_option
-@click.option("--agent", metavar="ID", help="Only alerts about this agent.")
+@click.option("--agent", metavar="ID", shell_complete=agent_names, help="Only alerts about this agent.")
 @click.option("--code", metavar="CODE", help="Only alerts with this code, such as budget_exhausted.")
 @click.option(
     "--limit",

@@ -6,6 +6,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tallystick.cli.common import Moment, at_option, console, json_option, json_text, store_option
+from tallystick.cli.completion import agent_names
 from tallystick.cli.viewing import answer_of, counted
 from tallystick.cli.watching import watch_option
 from tallystick.events.decide.limit_status import get_limits
@@ -19,7 +20,12 @@ SHOWN = 100
 
 @click.command(short_help="Show how limits stand, nearest to exhaustion first.")
 @store_option
-@click.option("--agent", metavar="ID", help="Only the limits that this agent's next operation would count in.")
+@click.option(
+    "--agent",
+    metavar="ID",
+    shell_complete=agent_names,
+    help="Only the limits that this agent's next operation would count in.",
+)
 @click.option("--limit", metavar="NAME", help="Only this limit.")
 @click.option("--value", metavar="VALUE", help="With --limit: only this value of its scope.")
 @click.option("--count", type=click.IntRange(1, 1_000), default=SHOWN, show_default=True, metavar="N", help="At most.")

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from tallystick.cli.burning import add_burn
 from tallystick.cli.common import Moment, at_option, console, json_option, json_text, store_option
+from tallystick.cli.completion import agent_names
 from tallystick.cli.viewing import counted, opened_views
 from tallystick.cli.watching import watch_option
 from tallystick.config.amounts import DIMENSIONS, EDGE_NAMES, Amounts, Triple, cents, dollars, percent
@@ -45,7 +46,7 @@ SHOWN = 20
 
 @click.command()
 @store_option
-@click.option("--agent", metavar="ID", help="One agent only, also one that was released.")
+@click.option("--agent", metavar="ID", shell_complete=agent_names, help="One agent only, also one that was released.")
 @at_option
 @watch_option
 @click.option(
