@@ -144,8 +144,9 @@ def log_requests() -> None:
     handler.setFormatter(formatter)
     root = logging.getLogger()
     root.handlers[:] = [handler]
-    root.setLevel(logging.INFO)
-    logging.getLogger("uvicorn").setLevel(logging.WARNING)
+    # Of the libraries only warnings: one notes every change of the folder of the settings, in which this log may be.
+    root.setLevel(logging.WARNING)
+    logging.getLogger("tallystick").setLevel(logging.INFO)
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,
