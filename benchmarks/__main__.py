@@ -17,6 +17,7 @@ from benchmarks import (
     fleet,
     forecasts,
     history,
+    http_service,
     limits,
     sources,
     tasks,
@@ -144,6 +145,7 @@ def main() -> None:
         sources.results(),
         tasks.results(),
         limits.results(),
+        http_service.results(),
         *played,
     ):
         for result in benchmarks:
