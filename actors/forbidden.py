@@ -6,6 +6,7 @@ from typing import Protocol
 from tallystick.actors.runtime.messages import Envelope
 from tallystick.events import messages as c
 from tallystick.events.decide import loosening, permissions
+from tallystick.events.decide.caller_labels import without_foreign_labels
 from tallystick.events.log.codec import encode_answer, encode_command
 from tallystick.events.messages import proposals as p
 from tallystick.events.state.ledger import Ledger
@@ -24,9 +25,15 @@ class Decider(Protocol):
 def forbidden(core: Decider, envelope: Envelope, slot: int, now: dt.datetime) -> bytes | None:
     """The refusal of a message that its sender may not send; None where it may.
 
-    It is recorded as a command of the fleet's own; that of a query, which leaves no trace, is not.
+    It is recorded as a command of the fleet's own; that of a query, which leaves no trace, is not. What an agent
+    reports is taken without the labels that it may not set.
     """
     command, caller = envelope.commands[slot], envelope.caller
+    if caller is not None and caller.role == "agent":
+        kept = without_foreign_labels(core.ledger, command)
+        if kept is not command:
+            command = envelope.commands[slot] = kept
+            envelope.asked[slot] = encode_command(kept)
     instead: p.RefuseAccess | p.RefuseLoosening | None = None
     if caller is not None:
         instead = permissions.refusal_of(core.ledger, command, caller)
