@@ -18,7 +18,14 @@ class Decider(Protocol):
     ledger: Ledger
 
     def decide(
-        self, command: c.Command, asked: bytes, by: str, now: dt.datetime, *, peer: bytes | None = None
+        self,
+        command: c.Command,
+        asked: bytes,
+        by: str,
+        now: dt.datetime,
+        *,
+        peer: bytes | None = None,
+        trace: str | None = None,
     ) -> bytes: ...
 
 
@@ -42,6 +49,8 @@ def forbidden(core: Decider, envelope: Envelope, slot: int, now: dt.datetime) ->
         instead = loosening.refusal_of(core.ledger, command, envelope.asked[slot], envelope.key)
     if instead is None:
         return None
+    # How another's budget stands is not for this sender either.
+    envelope.note = None
     if command.is_query and isinstance(instead, p.RefuseAccess):
         return encode_answer(permissions.denied(instead))
-    return core.decide(instead, encode_command(instead), envelope.by, now, peer=envelope.peer)
+    return core.decide(instead, encode_command(instead), envelope.by, now, peer=envelope.peer, trace=envelope.trace)
