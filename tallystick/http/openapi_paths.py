@@ -12,7 +12,7 @@ Json = dict[str, Any]
 
 BODY: Final = (400, 413, 415)
 """The statuses of a path that reads a body."""
-COMMON: Final = (403, 421, 500, 503, 504)
+COMMON: Final = (401, 403, 421, 429, 500, 503, 504)
 """The statuses of every path: who may not call, and a server that fails, stops, or gets no answer from its fleet."""
 
 
@@ -89,6 +89,22 @@ OWN: Final = (
             },
         ),
     ),
+    Own(
+        "/v1/views/{view}",
+        "View",
+        "views",
+        "What a command shows, now or as it was; its options are parameters.",
+        {JSON: {"type": "object"}},
+        (404, 409, 422),
+        (
+            {"name": "view", "in": "path", "required": True, "description": "The command.", "schema": _TEXT},
+            {"name": "at", "in": "query", "description": "A position or a time.", "schema": _TEXT},
+        ),
+    ),
+    Own("/", "Dashboard", "dashboard", "The dashboard.", {"text/html": _TEXT}),
+    Own("/app.js", "Program", "dashboard", "Its program.", {"text/javascript": _TEXT}),
+    Own("/app.css", "Style", "dashboard", "Its style.", {"text/css": _TEXT}),
+    Own("/icon.svg", "Icon", "dashboard", "Its icon.", {"image/svg+xml": _TEXT}),
     Own("/healthz", "Health", "server", "The process answers.", {"text/plain": _TEXT}),
     Own("/readyz", "Readiness", "server", "The fleet answers, and the server takes messages.", {"text/plain": _TEXT}),
     Own("/metrics", "Metrics", "server", "Counts and figures as Prometheus reads them.", {"text/plain": _TEXT}),

@@ -15,7 +15,7 @@ from starlette.types import ASGIApp
 from structlog.testing import capture_logs
 
 from tallystick.actors.runtime.clock import ManualClock
-from tallystick.events.catalog import Event, KeyMisused, RequestRefused
+from tallystick.events.catalog import Event, KeyMisused, RequestRefused, UsageReported
 from tallystick.events.decide.permissions import PATHS, ROLES
 from tallystick.fleet import Fleet
 from tallystick.http.access import Access, Gate
@@ -218,6 +218,25 @@ def test_the_log_says_in_whose_name_and_with_which_key() -> None:
         assert b'"peer":{"address":"127.0.0.1","key":"lead-1"}' in records[1]
 
     world.run(test)
+
+
+def test_a_report_of_an_agent_is_recorded_without_a_label_that_limits_count_by() -> None:
+    limit = {"name": "by-user", "per": "label:user", "window": "day", "max": {"tokens": 100}}
+    world = World({"limits": [limit]})
+    world.key("lead-1", "agent", agent="lead")
+    world.key("ann", "orchestrator")
+    world.ask({"type": "AllocateBudget", "agent": "lead", "budget": {"tokens": 1_000}})
+    usage = {"type": "ReportUsage", "agent": "lead", "usage": {"tokens": 5}, "labels": {"user": "bob", "x": "y"}}
+
+    async def test(app: ASGIApp) -> None:
+        first = await ask(app, {**usage, "id": "u-1"}, authorization=bearer("lead-1"))
+        again = await ask(app, {**usage, "id": "u-1"}, authorization=bearer("lead-1"))
+        assert first.status == 200
+        assert first.body == again.body
+        assert (await ask(app, usage, authorization=bearer("ann"))).status == 200
+
+    world.run(test)
+    assert [event.labels for event in world.recorded(UsageReported)] == [{"x": "y"}, {"user": "bob", "x": "y"}]
 
 
 def test_an_operator_approves_up_to_the_ceiling() -> None:
