@@ -21,7 +21,7 @@ from tallystick.events.log.store import open_store
 from tallystick.fleet import Fleet
 from tallystick.http.views.agents import WINDOW_MAX
 from tallystick.http.views.reader import Question, Reader
-from tallystick.http.views.readers import Busy, Failed, Readers
+from tallystick.http.views.readers import Busy, Failed, Readers, _Queued
 from tallystick.http.views.states import Walk
 from tallystick.moments import Moment
 from tests.support.serving import Client, Served
@@ -241,6 +241,41 @@ def test_a_reader_that_cannot_begin_is_an_answer(tmp_path: Path) -> None:
         with pytest.raises(Failed):
             await readers.ask("status", None, {})
         await readers.close()
+
+    asyncio.run(scenario())
+
+
+def test_those_who_wait_for_the_same_get_one_answer_and_none_that_is_older_than_its_question(long_log: str) -> None:
+    class Counting:
+        """Answers with how often it was asked."""
+
+        asked = 0
+
+        def __init__(self) -> None:
+            self.may_answer = asyncio.Event()
+            self.began = asyncio.Event()
+
+        async def ask(self, line: bytes) -> bytes:
+            self.asked += 1
+            answer = str(self.asked).encode()
+            self.began.set()
+            await self.may_answer.wait()
+            return answer
+
+        async def close(self) -> None:
+            """Nothing is open."""
+
+    async def scenario() -> None:
+        reader = Counting()
+        queued = _Queued(reader)
+        first = asyncio.ensure_future(queued.ask(b"page", shared=True))
+        await reader.began.wait()
+        later = [asyncio.ensure_future(queued.ask(b"page", shared=True)) for _ in range(9)]
+        await asyncio.sleep(0)
+        reader.may_answer.set()
+        assert await first == b"1"
+        assert await asyncio.gather(*later) == [b"2"] * 9
+        assert await queued.ask(b"page", shared=True) == b"3"
 
     asyncio.run(scenario())
 
