@@ -32,6 +32,11 @@ AXE = PROJECT / "web/node_modules/axe-core/axe.min.js"
 PICTURES = PROJECT / "docs/images"
 
 
+@pytest.fixture(name="without", scope="session")
+def _without() -> Callable[[str, str], NoReturn]:
+    return without
+
+
 def without(what: str, how: str) -> NoReturn:
     """Skip, with what is missing; where everything is checked, that is an error."""
     text = f"{what} is not here: {how}"
@@ -99,15 +104,23 @@ def client(served: Served) -> Client:
 
 
 @pytest.fixture
-def opened(chromium: Any, served: Served) -> Iterator[Callable[..., Any]]:
-    """Opens the dashboard, and fails where it asks elsewhere, breaks its policy, or says an error."""
+def opened(open_anywhere: Any, served: Served) -> Callable[..., Any]:
+    """Opens the dashboard of the served fleet."""
+
+    def open_page(path: str = "/", **options: Any) -> Any:
+        return open_anywhere(f"http://127.0.0.1:{served.port}", path, **options)
+
+    open_page.wrong = open_anywhere.wrong  # type: ignore[attr-defined]
+    return open_page
+
+
+@pytest.fixture
+def open_anywhere(chromium: Any) -> Iterator[Callable[..., Any]]:
+    """Opens a dashboard, and fails where it asks elsewhere, breaks its policy, or says an error."""
     contexts: list[Any] = []
     wrong: list[str] = []
-    origin = f"http://127.0.0.1:{served.port}"
 
-    def open_page(
-        path: str = "/", width: int = 1440, height: int = 1000, scheme: str = "light", address: str = origin
-    ) -> Any:
+    def open_page(address: str, path: str = "/", width: int = 1440, height: int = 1000, scheme: str = "light") -> Any:
         context = chromium.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)
         contexts.append(context)
         page = context.new_page()
