@@ -21,7 +21,7 @@ BIN := .venv/bin
 LINK = ln -s ../$* $@
 endif
 
-.PHONY: help install demo test thorough check bench crash large overload limits logs clean chaos fuzz
+.PHONY: help install demo test thorough check bench crash large overload wheels limits logs clean chaos fuzz
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -33,10 +33,10 @@ demo: install ## run a generated fleet through the real manager, live in this te
 	$(BIN)/tallystick demo
 
 test: install ## run all tests except the long crash test
-	$(BIN)/python -m pytest $(SPREAD) -m "not crash_long and not large and not http_load"
+	$(BIN)/python -m pytest $(SPREAD) -m "not crash_long and not large and not http_load and not wheels"
 
 thorough: install ## run all tests, the slow properties with three times as many examples
-	THOROUGH=1 $(BIN)/python -m pytest $(SPREAD) -m "not crash_long and not large and not http_load"
+	THOROUGH=1 $(BIN)/python -m pytest $(SPREAD) -m "not crash_long and not large and not http_load and not wheels"
 
 check: install ## check style, format and types
 	$(BIN)/ruff check .
@@ -57,6 +57,9 @@ large: install ## prove fleets of 10,000 levels, 10,000 dependencies, 100,000 ch
 
 overload: install ## let 64 clients ask a served fleet 10,000 times for more than there is, while it is killed
 	$(BIN)/python -m pytest -n 0 -s -m http_load
+
+wheels: install ## install the wheel into fresh environments, with each extra alone and each Python that is here
+	$(BIN)/python -m pytest -n 0 -m wheels
 
 limits: install ## play 10,000 generated sessions under limits beside a model that keeps every use
 	TALLYSTICK_LIMIT_SEEDS=10000 $(BIN)/python -m pytest $(SPREAD) tests/events/test_limits_against_a_model.py

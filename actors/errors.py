@@ -11,3 +11,6 @@ class RefusedConfig(ValueError):
 
 class Unanswered(TimeoutError):
     """No answer came in time. The command may still be carried out: send it again with the same id."""
+
+    retry_after_seconds: float = 0.0
+    """Not before; a server that is busy, or is restarted, may say so."""

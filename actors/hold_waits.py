@@ -56,6 +56,7 @@ class Core(Protocol):
         now: dt.datetime,
         waited: Waited | None = None,
         peer: bytes | None = None,
+        trace: str | None = None,
     ) -> bytes:
         """Decide one command; the answer."""
 
@@ -76,7 +77,7 @@ def may_wait(ledger: Ledger, command: c.Reserve) -> bool:
 class _Waiting:
     """One `Reserve`, and all that wait for its outcome."""
 
-    __slots__ = ("asked", "by", "command", "id", "key", "peer", "questions", "rank", "since", "until")
+    __slots__ = ("asked", "by", "command", "id", "key", "peer", "questions", "rank", "since", "trace", "until")
 
     def __init__(self, command: c.Reserve, question: Question, rank: _Rank, since: dt.datetime) -> None:
         self.command = command
@@ -84,6 +85,7 @@ class _Waiting:
         self.asked: bytes = question.envelope.asked[question.slot]
         self.by: str = question.envelope.by
         self.peer: bytes | None = question.envelope.peer
+        self.trace: str | None = question.envelope.trace
         self.questions = [question]
         self.rank = rank
         self.since = since
@@ -292,6 +294,7 @@ class HoldWaits:
 
     def _decide(self, waiting: _Waiting, waited: Waited | None, now: dt.datetime) -> None:
         """Record the outcome, and answer all who have asked for it."""
-        answer = self._core.decide(waiting.command, waiting.asked, waiting.by, now, waited, waiting.peer)
+        peer, trace = waiting.peer, waiting.trace
+        answer = self._core.decide(waiting.command, waiting.asked, waiting.by, now, waited, peer, trace)
         for question in waiting.questions:
             self._core.settle(question, answer)

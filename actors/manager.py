@@ -14,11 +14,13 @@ from msgspec.structs import replace
 from tallystick.actors.allocator import Allocator
 from tallystick.actors.errors import Halted
 from tallystick.actors.exchanges import Line, exchange_at, records_of, repeated
+from tallystick.actors.forbidden import forbidden
 from tallystick.actors.from_log import FromLog
 from tallystick.actors.hold_waits import HoldWaits, may_wait
 from tallystick.actors.judges import JUDGES
 from tallystick.actors.keeping import keep_snapshot
 from tallystick.actors.missing import Missing, halted_answer
+from tallystick.actors.noting import note_budgets
 from tallystick.actors.policies.rebalancing.figures import figures_of
 from tallystick.actors.runtime.messages import (
     ALLOCATOR,
@@ -36,7 +38,6 @@ from tallystick.actors.runtime.supervision import Crashes
 from tallystick.events import decide as core
 from tallystick.events import messages as c
 from tallystick.events.catalog import Event
-from tallystick.events.decide.loosening import refusal_of
 from tallystick.events.decide.spelling import misspelled_id, recorded_id
 from tallystick.events.decide.turn import Waited
 from tallystick.events.log.codec import encode_answer, encode_command
@@ -120,13 +121,13 @@ class Manager:
 
     def _take_from(self, envelope: Envelope, first: int, now: dt.datetime) -> None:
         """Decide the commands of an envelope from a place on. What stands behind a plan sees it, and waits for it."""
-        peer = envelope.peer
+        peer, trace = envelope.peer, envelope.trace
         for slot, command in enumerate(envelope.commands[first:], first):
             wrong, judge = misspelled_id(self.ledger, command), JUDGES.get(type(command))
             if wrong is not None:
                 envelope.answers[slot] = encode_answer(wrong)
-            elif peer and (keyless := refusal_of(self.ledger, command, envelope.asked[slot], envelope.key)):
-                envelope.answers[slot] = self.decide(keyless, encode_command(keyless), envelope.by, now, peer=peer)
+            elif peer and (refusal := forbidden(self, envelope, slot, now)):
+                envelope.answers[slot] = refusal
             # A query is asked anew each time; a command that was answered before is not.
             elif judge is not None and (command.is_query or command.id not in self.ledger.ids):
                 self._ask(judge, Question(command, envelope, slot), now)
@@ -136,7 +137,7 @@ class Manager:
                 self._ask(MANAGER, Question(command, envelope, slot), now)
             else:
                 asked = envelope.asked[slot]
-                answer = envelope.answers[slot] = self.decide(command, asked, envelope.by, now, peer=peer)
+                answer = envelope.answers[slot] = self.decide(command, asked, envelope.by, now, peer=peer, trace=trace)
                 if type(command) is c.SubmitTask and command.wait_seconds and not answer.startswith(_ERROR):
                     self._ask(ALLOCATOR, Question(command, envelope, slot), now)
 
@@ -210,14 +211,14 @@ class Manager:
         if isinstance(plan := proposal.command, p.ApplyMoves):
             self._tell_allocator(now)
             self._consult(lambda allocator: allocator.keep_money(plan, now), now)
-        asked, by, peer = encode_command(proposal.command), proposal.by, None
+        asked, by, peer, trace = encode_command(proposal.command), proposal.by, None, None
         if question is not None:
-            by, peer = question.envelope.by, question.envelope.peer
+            by, peer, trace = question.envelope.by, question.envelope.peer, question.envelope.trace
             if not (question.command.is_query or isinstance(proposal.command, p.TellTask)):
                 proposal.command.id = question.command.id
                 asked = question.envelope.asked[question.slot]
         try:
-            answer = self.decide(proposal.command, asked, by, now, peer=peer)
+            answer = self.decide(proposal.command, asked, by, now, peer=peer, trace=trace)
         except Exception as error:
             self._core_error = error
             raise
@@ -320,6 +321,7 @@ class Manager:
         now: dt.datetime,
         waited: Waited | None = None,
         peer: bytes | None = None,
+        trace: str | None = None,
     ) -> bytes:
         """The answer to one command, with what it caused kept for the next commit."""
         id = recorded_id(self.ledger, command)
@@ -332,9 +334,9 @@ class Manager:
         decided = core.decide(self.ledger, command, now, id, by, waited)
         self._from_log.note(command, decided.events)
         answered = encode_answer(decided.answer)
-        lines, own = self._lines, decided.own
+        lines, own, origin = self._lines, decided.own, (peer, trace) if peer or trace else None
         for i, event in enumerate(decided.events):
-            lines.append((event, asked, answered, peer) if i == own else (event, None, None, None))
+            lines.append((event, asked, answered, origin) if i == own else (event, None, None, None))
         return answered
 
     def commit(self, now: dt.datetime) -> list[Post]:
@@ -359,6 +361,7 @@ class Manager:
                 raise Halted(str(error)) from error
         # Only now: after any other error, `halt` must still know who waits.
         self._lines, self._waiting, self._questions, self._followed, self._waits_followed = [], [], [], 0, 0
+        note_budgets(self.ledger, waiting, now)
         answer_all(waiting)
         posts: list[Post] = []
         if events:

@@ -12,6 +12,7 @@ from rich.table import Table
 from benchmarks import (
     admission,
     campaign,
+    client,
     ends,
     exports,
     fleet,
@@ -144,6 +145,7 @@ def main() -> None:
         sources.results(),
         tasks.results(),
         limits.results(),
+        client.results(),
         *played,
     ):
         for result in benchmarks:

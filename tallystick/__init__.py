@@ -4,12 +4,14 @@ import importlib
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
+    from tallystick.client.client import Client
     from tallystick.fleet import Fleet
     from tallystick.interface.refusals import Refused, Stopped, Throttled
 
-__all__ = ["Fleet", "Refused", "Stopped", "Throttled", "__version__"]
+__all__ = ["Client", "Fleet", "Refused", "Stopped", "Throttled", "__version__"]
 __version__: str
 _WHERE: Final = {
+    "Client": "tallystick.client.client",
     "Fleet": "tallystick.fleet",
     **dict.fromkeys(("Refused", "Stopped", "Throttled"), "tallystick.interface.refusals"),
 }

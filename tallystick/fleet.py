@@ -21,6 +21,10 @@ class Fleet(Interface, fleet.Fleet):
         super().__init__(*opened)
         self._runner = Runner(self)
 
+    def retry_after(self, error: dict[str, Any]) -> float:
+        """A full queue is empty again in a moment."""
+        return 0.0
+
     def close(self) -> None:
         """Finish what was taken, answer, and close the store. What agents still have open ends with their leases."""
         self._runner.close()

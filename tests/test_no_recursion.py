@@ -38,6 +38,7 @@ BOUNDED = {
     # Names and patterns of the packaged price list and catalogue.
     "config/published.py": {"_names", "_regex"},
     "config/model_names.py": {"_forms", "_loosened"},
+    "events/decide/tightening.py": {"_changes"},
     # Messages: as deep as the reader of JSON lets them be, or a written limit.
     "events/messages/invalid.py": {"_found", "_words"},
     "events/messages/legible.py": {"other_digits_in"},

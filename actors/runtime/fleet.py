@@ -20,6 +20,7 @@ import structlog
 
 from tallystick.actors.errors import Unanswered
 from tallystick.actors.manager import Manager
+from tallystick.actors.runtime.access import Access
 from tallystick.actors.runtime.clock import Clock, SteadyClock, SystemClock
 from tallystick.actors.runtime.command_queue import check_principal
 from tallystick.actors.runtime.control_socket import ControlSocket
@@ -72,6 +73,7 @@ class Fleet:
         self._crashes = Crashes()
         self._manager = Manager(opened.ledger, store, opened.digest, self._crashes)
         self._intake = Intake(self._manager)
+        self.access = Access(self._manager, self._intake, clock)
         self._sender = None if sender is None else AlertSender(sender, lambda sent: self._tell(ENFORCER, sent))
         self._reporter = reporter
         self._specialists: dict[str, Specialist] = {one.name: one for one in self._made_specialists()}
@@ -260,6 +262,8 @@ class Fleet:
         message: Message | Sequence[Message],
         by: str = "local",
         timeout: float = ANSWER_SECONDS,  # noqa: ASYNC109 - the same as ask(), which has one
+        *,
+        asker: Asker | None = None,
     ) -> Any:
         """`ask`, without blocking the event loop.
 
@@ -267,7 +271,7 @@ class Fleet:
             Unanswered: as for `ask`.
         """
         pending = LoopPending(isinstance(message, list | tuple))
-        self._intake.hand_in(message, by, pending)
+        self._intake.hand_in(message, by, pending, asker)
         try:
             return await pending.result(timeout + pending.waits_seconds)
         except BaseException:

@@ -15,8 +15,9 @@ from tallystick.actors.missing import halted_answer
 from tallystick.actors.runtime.command_queue import WAKE_UP, CommandQueue, check_principal
 from tallystick.actors.runtime.envelopes import envelope_of
 from tallystick.actors.runtime.manager_actor import CallerGone
-from tallystick.actors.runtime.messages import Envelope
+from tallystick.actors.runtime.messages import BudgetNote, Envelope
 from tallystick.actors.runtime.pending import LoopPending, Pending, answer_with, refused
+from tallystick.events.decide.permissions import Caller
 from tallystick.events.log.codec import Message
 
 INBOX_MAX = 10_000
@@ -24,10 +25,21 @@ INBOX_MAX = 10_000
 
 
 class Asker(NamedTuple):
-    """Another process that asks: who it is by the system, as JSON, and the SHA-256 of the key that it has shown."""
+    """Another process that asks: who it is by the system, as JSON, and the SHA-256 of the key that it has shown.
+
+    ``caller`` is who it is over the HTTP service, where that asks for keys. ``trace`` is the trace id that it gave, and
+    ``note`` is filled in with the answer to a single message.
+    """
 
     peer: bytes
     key: str | None
+    caller: Caller | None = None
+    trace: str | None = None
+    note: BudgetNote | None = None
+
+    def mark(self, envelope: Envelope) -> None:
+        """Say on an envelope who asks."""
+        envelope.peer, envelope.key, envelope.caller, envelope.trace, envelope.note = self
 
 
 class Intake:
@@ -64,7 +76,7 @@ class Intake:
         envelope = envelope_of(messages, by, reply, self.new_id)
         if envelope is not None:
             if asker is not None:
-                envelope.peer, envelope.key = asker.peer, asker.key
+                asker.mark(envelope)
             self.post(envelope)
 
     def leave(self, pending: Pending | LoopPending) -> None:

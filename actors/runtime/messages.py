@@ -11,6 +11,7 @@ import msgspec
 from tallystick.actors.policies.rebalancing.figures import Figures
 from tallystick.actors.policies.rebalancing.survey import Survey
 from tallystick.events.catalog import Event
+from tallystick.events.decide.permissions import Caller
 from tallystick.events.log.store import Record
 from tallystick.events.messages import Command
 
@@ -28,13 +29,40 @@ class Answers(Protocol):
     def set(self, answers: Sequence[bytes]) -> None: ...
 
 
+class BudgetNote:
+    """How an account stands after a command: noted beside the answer, so that no second message must ask for it."""
+
+    __slots__ = ("action", "allocated", "level", "remaining")
+
+    def __init__(self) -> None:
+        self.allocated: int | None = None
+        """Tokens; None where they are not limited, or where there is no open account."""
+        self.remaining: int | None = None
+        self.level: str | None = None
+        self.action: str | None = None
+
+
 class Envelope:
     """Commands that belong together (one, or up to a thousand), their sender, and where the answers go.
 
     ``peer`` is who asked, by the system, as JSON: None where it is the process that runs the fleet.
     """
 
-    __slots__ = ("answers", "asked", "by", "commands", "gone", "in_array", "key", "open", "peer", "reply")
+    __slots__ = (
+        "answers",
+        "asked",
+        "by",
+        "caller",
+        "commands",
+        "gone",
+        "in_array",
+        "key",
+        "note",
+        "open",
+        "peer",
+        "reply",
+        "trace",
+    )
 
     def __init__(
         self,
@@ -53,6 +81,12 @@ class Envelope:
         self.peer = peer
         self.key: str | None = None
         """Of a peer: the SHA-256, in hex, of the key that it has shown."""
+        self.caller: Caller | None = None
+        """Who it is over the HTTP service, where that asks for keys."""
+        self.trace: str | None = None
+        """The trace id that its sender gave."""
+        self.note: BudgetNote | None = None
+        """Where to note how the budget stands that a single command is about."""
         self.reply = reply
         self.answers: list[bytes] = [b""] * len(commands)
         self.gone = False

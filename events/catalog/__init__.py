@@ -113,6 +113,11 @@ from tallystick.events.catalog.rules_version import RulesAdopted as RulesAdopted
 # isort: split
 from tallystick.events.catalog.corrections import UsageCorrected as UsageCorrected
 
+# isort: split
+from tallystick.events.catalog.access import KeyCreated as KeyCreated
+from tallystick.events.catalog.access import KeyMisused as KeyMisused
+from tallystick.events.catalog.access import KeyRevoked as KeyRevoked
+
 CATALOG: tuple[type[Event], ...] = tuple(
     kind for cls in Event.__subclasses__() for kind in (cls, *cls.__subclasses__())
 )

@@ -25,6 +25,8 @@ from tallystick.events.state.ledger import Ledger
 
 MALFORMED = frozenset({"invalid_message", "invalid_amount"})
 """Refusals that are answered and forgotten: the message said nothing that could have happened."""
+_ASKED = (p.PlaceTask, p.ApplyCorrection, p.ApplySource, p.RefuseLoosening, p.RefuseAccess)
+"""What stands for a client's message: its refusal is recorded."""
 
 
 class Decided(msgspec.Struct):
@@ -70,9 +72,7 @@ def decide(
 
 def _is_unasked_proposal(command: c.Command) -> bool:
     """A specialist's proposal that no client asked for: it may come too late, and its refusal is not recorded."""
-    asked = isinstance(command, p.PlaceTask | p.ApplyCorrection | p.ApplySource | p.RefuseLoosening) or (
-        isinstance(command, p.ApplyMoves) and command.asked
-    )
+    asked = isinstance(command, _ASKED) or (isinstance(command, p.ApplyMoves) and command.asked)
     return command.group == "internal" and not asked
 
 
@@ -86,6 +86,9 @@ def _record_refusal(turn: Turn, command: c.Command, refusal: Refusal) -> None:
     agent = getattr(command, "agent", None) or getattr(command, "task", None)
     if isinstance(command, p.RefuseLoosening):
         request, agent = command.asked["type"], command.asked.get("agent")
+    if isinstance(command, p.RefuseAccess):
+        # The agent is among the numbers: it was not its own request, and is no sign of its life.
+        request, agent = command.request, None
     turn.record(
         e.RequestRefused(
             request=request,

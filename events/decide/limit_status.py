@@ -15,6 +15,7 @@ from tallystick.events import messages as c
 from tallystick.events.decide.answers import stamp
 from tallystick.events.decide.levels import relevel
 from tallystick.events.decide.limit_readings import Reading, matches, matches_today, reading, window_words
+from tallystick.events.decide.limits import record_passed
 from tallystick.events.decide.refusals import unknown_agent
 from tallystick.events.decide.turn import Turn
 from tallystick.events.messages.limit_replies import LimitStatus, LimitStatuses
@@ -221,6 +222,7 @@ def raise_limit(turn: Turn, command: c.ApproveLimit) -> LimitStatuses | Refusal:
     )
     if rule.owner is not None:
         relevel(turn, ledger.accounts[rule.owner])
+    record_passed(turn, [state], value)
     return _nearest(turn, _of(state, value, turn.now), 1)
 
 

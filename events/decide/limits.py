@@ -5,7 +5,9 @@ in the turn of the one writer. Each function looks at the limits that match, and
 """
 
 import datetime as dt
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from decimal import Decimal
+from itertools import islice
 from typing import Any, NamedTuple
 
 from tallystick.config.amounts import Triple
@@ -39,12 +41,14 @@ from tallystick.events.state.limit_rules import (
     lines_of,
 )
 from tallystick.events.state.limit_subjects import Units, requests_of, subject_of
-from tallystick.events.state.limits import Match, moment
+from tallystick.events.state.limits import LimitState, Match, moment
 from tallystick.events.state.money import money
 from tallystick.events.state.slot_time import micros
 
 LEAST: Units = (1, 1, 1, 1, 1, 1, 1)
 """The smallest hold that a limit can refuse."""
+LOWERED_MAX = 100
+"""Of so many counters at most operators are alerted at once, when a limit is lowered."""
 
 
 # --- holds -----------------------------------------------------------------------------------------------------------
@@ -267,12 +271,8 @@ def record_lines(turn: Turn, found: Sequence[Match]) -> None:
 
 
 def _record_lines(turn: Turn, match: Match, place: int, now: int) -> None:
-    stands, rule, counter = reading(turn.ledger, match, place, now), match.rule, match.counter
-    assert counter is not None
-    lines = zip(rule.alerts, rule.keys[place], lines_of(rule, stands.most), strict=True)
-    for percent, text, line in lines:
-        if stands.used < line or counter.was_alerted(rule, text, now):
-            continue
+    stands, rule = reading(turn.ledger, match, place, now), match.rule
+    for percent, text in _lines_due(match, stands, place, now):
         name, m = rule.name, stands.measure
         if name == DAILY:
             daily_alert(turn, text, percent, m)
@@ -290,6 +290,61 @@ def _record_lines(turn: Turn, match: Match, place: int, now: int) -> None:
         message = f"{text} % of limit {name} of {match.value}: {shown(m, stands.used)} of {shown(m, stands.most)}"
         code = "limit_reached" if percent >= 100 else "limit_near"
         alert(turn, code, f"{message} {MEASURES[m]} ({window_words(rule)})")
+
+
+def _lines_due(match: Match, stands: Reading, place: int, now: int) -> Iterator[tuple[Decimal, str]]:
+    """The percentages that a measure has come to and of which operators were not alerted."""
+    rule, counter = match.rule, match.counter
+    assert counter is not None
+    for percent, text, line in zip(rule.alerts, rule.keys[place], lines_of(rule, stands.most), strict=True):
+        if stands.used >= line and not counter.was_alerted(rule, text, now):
+            yield percent, text
+
+
+Lines = Mapping[str, Sequence[Sequence[int]]]
+"""By the name of a limit, and by its measures, at what use each alert is due."""
+
+
+def lines_in_force(ledger: Ledger) -> Lines:
+    """The lines of all configured limits and products, as they are now."""
+    return {state.rule.name: state.rule.lines for state in _configured(ledger)}
+
+
+def record_lowered(turn: Turn, before: Lines) -> None:
+    """Alert operators where a limit has been set below what was used in its window already, or near it."""
+    states = [state for state in _configured(turn.ledger) if before.get(state.rule.name) != state.rule.lines]
+    record_passed(turn, states)
+
+
+def record_passed(turn: Turn, states: Iterable[LimitState], value: str | None = None) -> None:
+    """Alert operators to what the counters of limits, or that of one value, have come to, also without a use: to
+    `LOWERED_MAX` counters in one turn. The others follow with their next use.
+    """
+    now = micros(turn.now)
+    matches_of = (
+        Match(state, key, counter)
+        for state in states
+        for key, counter in state.counters.items()
+        if value in (None, key) and state.rule.alerts
+    )
+    found = (match for match in matches_of if _has_lines(turn.ledger, match, now))
+    record_lines(turn, list(islice(found, LOWERED_MAX)))
+
+
+def _has_lines(ledger: Ledger, match: Match, now: int) -> bool:
+    rule, counter = match.rule, match.counter
+    assert counter is not None
+    return any(
+        any(_lines_due(match, reading(ledger, match, place, now), place, now))
+        for place, lines in enumerate(rule.lines)
+        if rule.measures[place] != CONCURRENT and counter.used[place] >= lines[0]
+    )
+
+
+def _configured(ledger: Ledger) -> Iterator[LimitState]:
+    """The limits of the configuration, those of products of the day among them."""
+    yield from ledger.day.products.values()
+    yield from (state for state in ledger.limits.states.values() if state.rule.owner is None)
 
 
 def next_room(refusal: Refusal, last: dt.datetime) -> dt.datetime | None:

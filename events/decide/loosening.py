@@ -34,6 +34,7 @@ ALWAYS: Final[Mapping[type[c.Command], str]] = {
     c.ReleaseReserve: "opens the reserve",
     c.AcceptClock: "moves time ahead, and with it the windows of limits",
     c.CorrectUsage: "replaces what was recorded as used",
+    c.CreateKey: "lets somebody in",
 }
 """What these do, whatever the state."""
 

@@ -36,6 +36,7 @@ from tallystick.events.decide.daily_limits import day_of
 from tallystick.events.decide.fleet_response import respond
 from tallystick.events.decide.levels import relevel
 from tallystick.events.decide.limit_windows import windows_needed
+from tallystick.events.decide.limits import lines_in_force, record_lowered
 from tallystick.events.decide.spelling import bad_name, is_known
 from tallystick.events.decide.turn import Turn
 from tallystick.events.messages import proposals as p
@@ -222,6 +223,7 @@ def load_config(turn: Turn, command: c.LoadConfig) -> Loaded | Refusal:
     if ledger.day.date is not None:
         # Another time zone moves the end of the day at hand, and keeps what was counted in it.
         date = ledger.day.date
+    lines = lines_in_force(ledger)
     rules = FIRST_RULES if ledger.configured else rules_version.RULES_VERSION
     turn.record(
         e.ConfigLoaded(
@@ -238,6 +240,7 @@ def load_config(turn: Turn, command: c.LoadConfig) -> Loaded | Refusal:
         for name in list(ledger.names):
             relevel(turn, ledger.accounts[name])
         close_breaker(turn)
+        record_lowered(turn, lines)
     respond(turn)
     warnings = [*never_tripping(config)]
     if before is not None:

@@ -23,7 +23,7 @@ def open_limits(ledger: Ledger, event: e.BudgetAllocated) -> None:
         return
     now = micros(event.at)
     rules = cap(ledger, ledger.accounts[event.agent])
-    ledger.limits.enter_windows({kind: micros(at) for kind, at in event.limit_windows.items()}, now, keep=True)
+    ledger.limits.enter_windows({kind: micros(at) for kind, at in event.limit_windows.items()}, event, keep=True)
     ledger.limits.open_account(rules, event.position, now)
 
 

@@ -22,7 +22,7 @@ def begin(ledger: Ledger, event: "e.ConfigLoaded | e.DayBegan") -> None:
     day, limits = ledger.day, ledger.limits
     if event.date is not None and ends_at is not None:
         now = micros(event.at)
-        limits.enter_windows({DAY: micros(ends_at)}, now, keep=event.date == day.date)
+        limits.enter_windows({DAY: micros(ends_at)}, event, keep=event.date == day.date)
         day.enter(event.date, ends_at, event.position, now)
     if isinstance(event, e.ConfigLoaded):
         day.configure(ledger.rules.limits, limits.began.get(DAY, 0))

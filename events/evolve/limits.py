@@ -8,18 +8,20 @@ from tallystick.config.amounts import Triple
 from tallystick.events import catalog as e
 from tallystick.events.catalog.usage import tokens_of
 from tallystick.events.evolve.account_limits import keep_open, name_models
-from tallystick.events.state.accounts import Account, Hold, Limited
+from tallystick.events.state.accounts import Account, Hold
 from tallystick.events.state.counters import NEAR, OPENS, Counter
 from tallystick.events.state.ledger import Ledger
 from tallystick.events.state.limit_rules import CONCURRENT, INPUT, OTHER, REQUESTS, TOKENS
 from tallystick.events.state.limit_subjects import (
     Units,
     held_units,
+    of_hold,
     requests_of,
     subject_of,
     subject_of_report,
     used_units,
 )
+from tallystick.events.state.limited_holds import Limited, Part
 from tallystick.events.state.limits import Limits, LimitState, Match, Place, Run
 from tallystick.events.state.money import money
 from tallystick.events.state.slot_time import micros
@@ -51,18 +53,18 @@ def configure(ledger: Ledger, event: e.ConfigLoaded) -> None:
     limits.full = False
     kept = index.calendars.union(limits.calendars, ("day",))
     limits.began = {kind: at for kind, at in limits.began.items() if kind in kept}
+    limits.begun = {kind: position for kind, position in limits.begun.items() if kind in kept}
     limits.ends = {kind: at for kind, at in limits.ends.items() if kind == "day"}
     ends = {kind: micros(at) for kind, at in event.limit_windows.items()}
-    limits.enter_windows(ends, now, keep=True)
+    limits.enter_windows(ends, event, keep=True)
     keep_open(ledger, [state.rule for state in of_accounts], now)
     recount(ledger)
 
 
 def begin_windows(ledger: Ledger, event: e.LimitWindowsBegan) -> None:
     """Calendar windows begin: nothing is used in them."""
-    ledger.limits.enter_windows(
-        {kind: micros(at) for kind, at in event.window_ends.items()}, micros(event.at), keep=False
-    )
+    ends = {kind: micros(at) for kind, at in event.window_ends.items()}
+    ledger.limits.enter_windows(ends, event, keep=False)
 
 
 # --- uses ------------------------------------------------------------------------------------------------------------
@@ -70,9 +72,21 @@ def begin_windows(ledger: Ledger, event: e.LimitWindowsBegan) -> None:
 
 def report(ledger: Ledger, account: Account | None, event: e.UsageReported) -> None:
     """Usage is counted in every limit that matches it."""
-    is_request = event.model is not None or event.operation is not None
-    units = used_units(event, requests_of(event.requests, is_request))
-    subject = subject_of_report(ledger, account, event)
+    ended = None if event.hold is None else ledger.ended_holds.get(event.hold)
+    if ended is None:
+        is_request = event.model is not None or event.operation is not None
+        units = used_units(event, requests_of(event.requests, is_request))
+        subject = subject_of_report(ledger, account, event, event.model, event.labels)
+    else:
+        # It counts for what its hold was for, as if that stood.
+        model, labels = of_hold(ended, event)
+        limited = ended.limited or _UNLIMITED
+        requests = _requests_settled(limited, model, event)
+        units = used_units(event, requests)
+        subject = subject_of_report(ledger, account, event, model, labels)
+        if ended.limited is not None and event.hold is not None:
+            limited = _settled(limited, Part(event.position, 0, 0, requests, labels))
+            ledger.ended_holds[event.hold] = replace(ended, limited=limited)
     now = micros(event.at)
     limits, most = ledger.limits, ledger.rules.counters_max
     states = limits.states
@@ -203,13 +217,9 @@ def settle(ledger: Ledger, hold: Hold, event: e.HoldSettled) -> None:
     """
     limits, index, now = ledger.limits, ledger.rules.limits, micros(event.at)
     limited = hold.limited or _UNLIMITED
-    model = event.model or limited.model
-    labels = {**((hold.notes.labels if hold.notes is not None else None) or {}), **(event.labels or {})}
+    model, labels = of_hold(hold, event)
     subject = subject_of(ledger, hold.account, model, labels)
-    names = limited.is_request or model is not None or event.operation is not None
-    requests = event.requests
-    if requests is None:
-        requests = (limited.requests or int(names and not limited.is_request)) if not event.partial else 0
+    requests = _requests_settled(limited, model, event)
     units = used_units(event, requests)
     placed, at = set(limited.places), micros(hold.placed_at)
     matched: set[Place] = set()
@@ -225,20 +235,36 @@ def settle(ledger: Ledger, hold: Hold, event: e.HoldSettled) -> None:
             use_earlier(limits, state, place[2], _beyond(units, counted), event)
         touched.append(Match(state, place[2], state.counters.get(place[2])))
     keep_open(ledger, subject.caps, now)
-    if not event.partial:
-        for place in limited.places:
-            sent, asked = (units[INPUT], units[REQUESTS]) if place in matched else (0, 0)
-            back = (max(0, limited.input - sent), max(0, limited.requests - asked))
-            _take_back(ledger, place, back, at, now)
+    granted = (min(limited.input, units[INPUT]), min(limited.requests, requests))
+    rest = (0, 0) if event.partial else (limited.input - granted[0], limited.requests - granted[1])
+    for place in limited.places:
+        # Where it does not count after all, what is settled did not either.
+        back = rest if place in matched else (rest[0] + granted[0], rest[1] + granted[1])
+        _take_back(ledger, place, back, at, now)
     if hold.limited is not None:
-        hold.limited = replace(
-            limited,
-            input=max(0, limited.input - units[INPUT]),
-            requests=max(0, limited.requests - units[REQUESTS]),
-            output=min(max(0, limited.output - tokens_of(event).output), hold.amount[TOKENS]),
-        )
+        output = min(max(0, limited.output - tokens_of(event).output), hold.amount[TOKENS])
+        part = Part(event.position, *granted, requests, labels)
+        hold.limited = replace(_settled(limited, part), output=output)
     forget(ledger, limited.places, now)
     follow_run(ledger, hold.account)
+
+
+def _requests_settled(limited: Limited, model: str | None, event: "e.UsageReported | e.HoldSettled") -> int:
+    """How many requests a settlement is about: as it says, or at its end those of the hold that are left."""
+    if event.requests is not None or event.partial:
+        return event.requests or 0
+    names = limited.is_request or model is not None or event.operation is not None
+    return limited.requests or int(names and not limited.is_request)
+
+
+def _settled(limited: Limited, part: Part) -> Limited:
+    """What is left of a hold behind a settlement."""
+    return replace(
+        limited,
+        input=limited.input - part.input,
+        requests=max(0, limited.requests - part.asked),
+        parts=(*limited.parts, part),
+    )
 
 
 def settle_in_the_past(ledger: Ledger, hold: Hold, event: e.HoldSettled) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 from tallystick.events import catalog as e
 from tallystick.events.evolve import (
+    access,
     account_limits,
     accounts,
     commitments,
@@ -98,6 +99,10 @@ STEPS: Mapping[type[e.Event], tuple[Step, ...]] = {
     e.SnapshotRecorded: (),
     e.SpecialistGivenUp: (fleet.give_specialist_up,),
     e.SpecialistRestored: (fleet.restore_specialist,),
+    # --- access ---
+    e.KeyCreated: (access.create_key,),
+    e.KeyRevoked: (access.revoke_key,),
+    e.KeyMisused: (access.note_misuse,),
     # --- the day ---
     e.DayBegan: (day.begin,),
     e.BreakerTripped: (day.trip_breaker,),

@@ -265,19 +265,19 @@ def settle_hold(ledger: Ledger, event: e.HoldSettled) -> None:
     hold.notes = _noted(hold.notes, event, ends=not event.partial)
     if event.partial:
         hold_for(ledger, hold, 1)
-    else:
-        _end_hold(ledger, hold, "settled", event)
     if event.history:
         if hold.limited is not None or ledger.rules.limits or hold.account.caps:
             limits.settle_in_the_past(ledger, hold, event)
-        return
-    if event.occurred_at is not None:
-        use_earlier(ledger, event)
-    _count_report(ledger, hold.account, event, _answered_in_all(hold, event))
-    if hold.limited is not None or ledger.rules.limits or hold.account.caps:
-        limits.settle(ledger, hold, event)
-        if event.partial:
-            limits.hold_in_limits(ledger, hold, 1)
+    else:
+        if event.occurred_at is not None:
+            use_earlier(ledger, event)
+        _count_report(ledger, hold.account, event, _answered_in_all(hold, event))
+        if hold.limited is not None or ledger.rules.limits or hold.account.caps:
+            limits.settle(ledger, hold, event)
+            if event.partial:
+                limits.hold_in_limits(ledger, hold, 1)
+    if not event.partial:
+        _end_hold(ledger, hold, "settled", event)
 
 
 def give_hold_back(ledger: Ledger, event: e.HoldEnded) -> None:
@@ -296,10 +296,10 @@ def spend_hold(ledger: Ledger, event: e.HoldSpent) -> None:
     hold_for(ledger, ledger.holds[event.hold], -1)
     limits.hold_in_limits(ledger, ledger.holds[event.hold], -1)
     hold = book_expiry(ledger, event)
-    _end_hold(ledger, hold, "expired", event)
     _count_use(ledger, hold.account, event)
     if hold.limited is not None or ledger.rules.limits or hold.account.caps:
         limits.settle(ledger, hold, event)
+    _end_hold(ledger, hold, "expired", event)
 
 
 def _end_hold(ledger: Ledger, hold: Hold, how: str, event: "e.HoldSettled | e.HoldEnded") -> None:
@@ -315,6 +315,7 @@ def _end_hold(ledger: Ledger, hold: Hold, how: str, event: "e.HoldSettled | e.Ho
         placed_at=hold.placed_at,
         notes=hold.notes,
         spent=event if isinstance(event, e.HoldSpent) else None,
+        limited=hold.limited,
     )
     ledger.ended_order.append((event.position, hold.id))
 

@@ -2,7 +2,8 @@
 
 A record is one JSON object that an auditor reads with nothing but the ``sqlite3`` shell: the event, and on the first
 event of a command also the ``command`` as it was asked and the ``reply`` as it was given (and, where another process
-asked, the ``peer``: who that is by the system), and last the ``digest``::
+asked, the ``peer``: who that is by the system; and the ``trace`` in which it was asked, where that is known: a trace id
+of W3C Trace Context), and last the ``digest``::
 
     {"type":"usage-reported.v1","position":7,"at":"…","id":"c-1","by":"agent-7","agent":"agent-7","tokens":450,
      "command":{…},"reply":{"ok":{…}},"digest":"<64 hex digits>"}
@@ -181,22 +182,31 @@ def decode_answer(data: bytes) -> dict[str, Any]:
 
 
 def seal(
-    event: Event, asked: bytes | None, answered: bytes | None, before: bytes, peer: bytes | None = None
+    event: Event,
+    asked: bytes | None,
+    answered: bytes | None,
+    before: bytes,
+    peer: bytes | None = None,
+    trace: str | None = None,
 ) -> tuple[bytes, bytes]:
     """The record of an event and its digest, chained to the digest ``before`` (32 bytes)."""
-    body = record_body(event, asked, answered, peer)
+    body = record_body(event, asked, answered, peer, trace)
     digest = hashlib.sha256(before + body)
     return b"".join((body, _DIGEST_KEY, digest.hexdigest().encode(), b'"}')), digest.digest()
 
 
-def record_body(event: Event, asked: bytes | None, answered: bytes | None, peer: bytes | None = None) -> bytes:
+def record_body(
+    event: Event, asked: bytes | None, answered: bytes | None, peer: bytes | None = None, trace: str | None = None
+) -> bytes:
     """A record up to its digest."""
     body = _encode(event)[:-1]
     if asked is None or answered is None:
         return body
-    if peer:
-        return b"".join((body, b',"command":', asked, b',"reply":', answered, b',"peer":', peer))
-    return b"".join((body, b',"command":', asked, b',"reply":', answered))
+    if not (peer or trace):
+        return b"".join((body, b',"command":', asked, b',"reply":', answered))
+    by = b',"peer":' + peer if peer else b""
+    within = b',"trace":' + _encode(trace) if trace else b""
+    return b"".join((body, b',"command":', asked, b',"reply":', answered, by, within))
 
 
 def unseal(record: bytes, before: bytes, position: int) -> bytes:
@@ -234,12 +244,14 @@ def decode_event(record: bytes, name: str) -> Event:
 
 
 class Exchange(msgspec.Struct):
-    """The command, the reply and the peer in a record; all empty where the event is not its command's first."""
+    """The command, the reply, the peer and the trace in a record; empty where the event is not its command's first."""
 
     command: msgspec.Raw = msgspec.Raw()
     reply: msgspec.Raw = msgspec.Raw()
     peer: msgspec.Raw = msgspec.Raw()
     """Empty, too, where the command came from the process that runs the fleet."""
+    trace: str = ""
+    """The trace id, where the command came with one."""
 
 
 _decode_exchange = msgspec.json.Decoder(Exchange).decode

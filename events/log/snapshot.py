@@ -29,6 +29,7 @@ from tallystick.events.state.estimates import Estimates
 from tallystick.events.state.growth import NO_STEPS
 from tallystick.events.state.history import History
 from tallystick.events.state.holds import list_hold
+from tallystick.events.state.keys import Keys
 from tallystick.events.state.ledger import Ledger
 from tallystick.events.state.money import Money
 from tallystick.events.state.outbox import Notice
@@ -36,7 +37,7 @@ from tallystick.events.state.outputs import Outputs
 from tallystick.events.state.rules import Rules
 from tallystick.events.state.slot_time import SlotTimes
 
-FORMAT = 19
+FORMAT = 20
 """Raised whenever what follows changes its meaning; a snapshot of another format is ignored."""
 
 
@@ -90,6 +91,7 @@ class _State(msgspec.Struct):
     period_began: int
     period_began_at: dt.datetime
     corrections: list[tuple[int, int]]
+    keys: list[Any]
 
 
 _kept_account, _kept_hold = kept(Account), kept(Hold)
@@ -156,6 +158,7 @@ def dump(ledger: Ledger) -> bytes:
             period_began=ledger.period_began,
             period_began_at=ledger.period_began_at,
             corrections=list(ledger.corrections.items()),
+            keys=ledger.keys.dump(),
         )
     )
 
@@ -213,7 +216,7 @@ def load(snapshot: bytes) -> Ledger | None:
     ledger.outputs = Outputs.load(state.outputs)
     ledger.opened_at, ledger.clock_apart_ms = state.opened_at, state.clock_apart_ms
     ledger.period_began, ledger.period_began_at = state.period_began, state.period_began_at
-    ledger.corrections = dict(state.corrections)
+    ledger.corrections, ledger.keys = dict(state.corrections), Keys.load(state.keys)
     ledger.find_response_lines()
     return ledger
 

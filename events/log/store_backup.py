@@ -1,5 +1,7 @@
 """A copy of a fleet's file, taken while the fleet runs and verified before it gets its name; and its last writer."""
 
+import glob
+import hashlib
 import os
 import shutil
 import sqlite3
@@ -10,6 +12,8 @@ from typing import NamedTuple
 
 from tallystick.events.log.audit import Report, Verification
 from tallystick.events.log.store import Record, StoreError, open_store
+from tallystick.events.log.store_archive_file import file_beside
+from tallystick.events.log.store_archives import archives_of
 from tallystick.events.log.store_place import file_of
 
 _LOCK_SECONDS = 60
@@ -63,13 +67,19 @@ def back_up(url: str, target: Path, counted: Counted) -> Report:
     part = target.with_name(f"{target.name}.{os.getpid()}.part")
     try:
         _copy(source, part)
+        _copy_archives(source, part)
         report = _proved(part, counted)
+        # The copy has its name when all that it needs is there.
+        for archive in archives_of(part):
+            _keep(*(file_beside(one, archive.first, archive.upto) for one in (part, target)))
         _keep(part, target)
     except (sqlite3.Error, OSError) as error:
         raise StoreError(f"{url} could not be copied to {target}: {error}") from error
     finally:
         for suffix in ("", "-wal", "-shm", "-journal"):
             part.with_name(part.name + suffix).unlink(missing_ok=True)
+        for left in part.parent.glob(f"{glob.escape(part.name)}.archive-*"):
+            left.unlink()
     return report
 
 
@@ -84,6 +94,19 @@ def _copy(source: Path, part: Path) -> None:
         (found,) = copy.execute("PRAGMA integrity_check(1)").fetchone()
     if found != "ok":
         raise StoreError(f"the copy of {source} is damaged, as the fleet's own file may be: {found}")
+
+
+def _copy_archives(source: Path, part: Path) -> None:
+    """What the copy's records refer to: archives never change, so that these are of the same moment."""
+    for archive in archives_of(part):
+        old, new = (file_beside(one, archive.first, archive.upto) for one in (source, part))
+        if not old.exists():
+            raise StoreError(f"the archive {old} is not there: put it back beside the store")
+        shutil.copyfile(old, new)
+        shutil.copymode(old, new)
+        with new.open("rb") as file:
+            if hashlib.file_digest(file, "sha256").hexdigest() != archive.sha256:
+                raise StoreError(f"the archive {old} is not what was written: restore it")
 
 
 def _proved(part: Path, counted: Counted) -> Report:

@@ -8,22 +8,16 @@ writer and checked in each commit's own transaction, shuts out a holder that los
 import datetime as dt
 import os
 import sqlite3
-import threading
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
-from functools import cache
-from itertools import chain
 from pathlib import Path
-from typing import Any
 
 from eventsourcing.domain import EventSourcingError
 from eventsourcing.persistence import (
     IntegrityError,
-    ListenNotifySubscription,
 )
 from eventsourcing.sqlite import (
     SQLiteAggregateRecorder,
-    SQLiteApplicationRecorder,
     SQLiteConnection,
     SQLiteConnectionPool,
     SQLiteCursor,
@@ -31,8 +25,9 @@ from eventsourcing.sqlite import (
 )
 from filelock import FileLock, Timeout
 
+from tallystick.events.log.store_archive_file import Archive, Block
+from tallystick.events.log.store_archives import TABLES, Archives, check_there
 from tallystick.events.log.store_contract import (
-    PAGE,
     SNAPSHOTS_KEPT,
     STREAM,
     Fenced,
@@ -43,14 +38,9 @@ from tallystick.events.log.store_contract import (
     holder,
 )
 from tallystick.events.log.store_place import APPLICATION, OpenFiles, check_ours, identity_of
-from tallystick.events.log.store_sources import SqliteSources, add_entries
+from tallystick.events.log.store_recorder import LogRecorder, Page, SqliteSubscription
+from tallystick.events.log.store_sources import SqliteSources
 
-_GROUPS = (1024, 512, 256, 128, 64)
-"""Rows per INSERT, and then the rest in one: few statements a commit, of few kinds, each prepared once.
-
-`sqlite3` gives up the interpreter's lock at every step, and another busy thread may keep it for long; a multi-row
-INSERT is one step.
-"""
 _LOCK_SECONDS = 5
 
 
@@ -60,7 +50,7 @@ class SqliteStore:
     def __init__(self, url: str, path: Path, writer: bool) -> None:
         self.url = f"sqlite:///{path}"
         self.named = url
-        self._path = path
+        self.path = path
         if not writer and not path.exists():
             raise StoreError(f"there is no fleet at {url}: the file {url.partition(':///')[2]} does not exist")
         self._lock: FileLock | None = None
@@ -72,8 +62,10 @@ class SqliteStore:
             marked = path.exists() and check_ours(url, path, writer)
             if writer:
                 self._take_lock()
+                if marked:
+                    check_there(path)
             self._datastore = _Datastore(str(path))
-            self._log = LogRecorder(self._datastore)
+            self._log = LogRecorder(self._datastore, Archives(path))
             self._snapshots = SQLiteAggregateRecorder(self._datastore, events_table_name="snapshots")
             self.sources = SqliteSources(self._datastore, url)
             if writer:
@@ -82,6 +74,7 @@ class SqliteStore:
                 self._log.create_table()
                 self._snapshots.create_table()
                 self.sources.create_table()
+                self._create_archives()
                 self._create_view()
                 self._datastore.keep_writer()
                 self._take_place()
@@ -120,14 +113,14 @@ class SqliteStore:
     def read(self, after: int = 0, upto: int | None = None) -> Iterator[Record]:
         while True:
             page = self._page(after, upto)
-            yield from page
-            if len(page) < PAGE:
+            yield from page.records
+            if not page.more:
                 return
-            after = page[-1].position
+            after = page.records[-1].position
 
     def record(self, position: int) -> Record | None:
-        page = self._page(position - 1, position)
-        return page[0] if page else None
+        records = self._page(position - 1, position).records
+        return records[0] if records else None
 
     def last(self) -> Record | None:
         try:
@@ -172,8 +165,12 @@ class SqliteStore:
             # Few readers follow, and what they wait with takes long to load.
             from tallystick.events.log.store_following import FileSubscription
 
-            return FileSubscription(self, self._path, self._there, after)
-        return SqliteSubscription(self._log, after)
+            return FileSubscription(self, self.path, self._there, after)
+        return self._subscription(after)
+
+    def _subscription(self, after: int) -> SqliteSubscription:
+        upto = max(after, self._log.archived_upto())
+        return SqliteSubscription(self._log, upto, self.read(after, upto) if upto > after else ())
 
     def close(self) -> None:
         if self._process != os.getpid():
@@ -182,26 +179,26 @@ class SqliteStore:
         self._datastore.close()
         self._release_lock()
 
-    def _page(self, after: int, upto: int | None) -> list[Record]:
+    def _page(self, after: int, upto: int | None) -> Page:
         try:
             return self._log.page(after, upto)
         except (EventSourcingError, sqlite3.Error) as error:
             raise StoreError(f"{self.named} could not be read: {_why(error)}") from error
 
     def _take_lock(self) -> None:
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(f"{self._path}.lock", is_singleton=False)
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(f"{self.path}.lock", is_singleton=False)
         try:
             lock.acquire(timeout=0)
         except Timeout:
             if not Path(lock.lock_file).exists():
-                raise StoreError(f"{self.named} cannot be written: {self._path.parent} takes no new files") from None
+                raise StoreError(f"{self.named} cannot be written: {self.path.parent} takes no new files") from None
             raise WriterPresent(f"{self.named} is being written by {self._present_holder()}") from None
         self._lock = lock
 
     def _present_holder(self) -> str:
         try:
-            with closing(sqlite3.connect(f"{self._path.as_uri()}?mode=ro", uri=True)) as connection:
+            with closing(sqlite3.connect(f"{self.path.as_uri()}?mode=ro", uri=True)) as connection:
                 row = connection.execute("SELECT holder, since FROM writer").fetchone()
         except sqlite3.Error:
             row = None
@@ -220,6 +217,20 @@ class SqliteStore:
                 f" CAST(state AS TEXT) AS record FROM {self._log.events_table_name} WHERE originator_id='{STREAM}'"
             )
 
+    def _create_archives(self) -> None:
+        with self._datastore.transaction(commit=True) as cursor:
+            for table in TABLES:
+                cursor.execute(table)
+
+    def move_out(self, archive: Archive, blocks: Sequence[Block]) -> None:
+        """For a writer: enter an archive that is on the disk, and remove its records, in one transaction."""
+        try:
+            self._log.move_out(archive, blocks, self._epoch)
+        except IntegrityError as error:
+            raise Fenced(f"another writer has written to {self.named}: {error}") from error
+        except (EventSourcingError, sqlite3.Error) as error:
+            raise StoreError(f"{self.named} could not be written: {_why(error)}") from error
+
     def _take_place(self) -> None:
         """Raise the epoch: an earlier writer cannot commit any more."""
         since = dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
@@ -228,7 +239,7 @@ class SqliteStore:
                 "CREATE TABLE IF NOT EXISTS writer (fleet TEXT PRIMARY KEY, epoch INTEGER, holder TEXT, since TEXT)"
             )
             cursor.execute("CREATE TABLE IF NOT EXISTS place (fleet TEXT PRIMARY KEY, path TEXT)")
-            cursor.execute("INSERT OR REPLACE INTO place VALUES (?, ?)", (STREAM, str(self._path)))
+            cursor.execute("INSERT OR REPLACE INTO place VALUES (?, ?)", (STREAM, str(self.path)))
             cursor.execute(
                 "INSERT INTO writer VALUES (?, 1, ?, ?) ON CONFLICT (fleet) DO UPDATE"
                 " SET epoch = epoch + 1, holder = excluded.holder, since = excluded.since RETURNING epoch",
@@ -240,94 +251,6 @@ class SqliteStore:
         if self._lock is not None:
             self._lock.release()
             self._lock = None
-
-
-class LogRecorder(SQLiteApplicationRecorder):
-    """The library's application recorder: the originator's version is the position in the fleet's one stream."""
-
-    def __init__(self, datastore: SQLiteDatastore) -> None:
-        super().__init__(datastore)
-        self._listeners: set[threading.Event] = set()
-
-    def append(self, records: Sequence[Record], epoch: int, sources: Sequence[tuple[str, int]]) -> None:
-        """One transaction: the writer's place is checked, the rows are inserted, the commit is synced."""
-        with self.datastore.transaction(commit=True) as cursor:
-            cursor.execute("SELECT epoch FROM writer")
-            row = cursor.fetchone()
-            if row is None or row[0] != epoch:
-                raise IntegrityError("the writer's place was taken over")
-            self._insert_rows(cursor, records)
-            if sources:
-                add_entries(cursor, sources, records[-1].position)
-        for listener in tuple(self._listeners):
-            listener.set()
-
-    def _insert_rows(self, cursor: SQLiteCursor, records: Sequence[Record]) -> None:
-        start, total = 0, len(records)
-        while start < total:
-            left = total - start
-            rows = next((group for group in _GROUPS if group <= left), left)
-            values = tuple(chain.from_iterable(records[start : start + rows]))
-            cursor.execute(_insert(self.events_table_name, rows), values)
-            start += rows
-
-    def page(self, after: int, upto: int | None) -> list[Record]:
-        """Up to ``PAGE`` records behind ``after``, in the order of their positions."""
-        condition = "" if upto is None else "AND originator_version<=?"
-        parameters: list[Any] = [STREAM, after, *([] if upto is None else [upto]), PAGE]
-        with self.datastore.transaction(commit=False) as cursor:
-            cursor.execute(
-                f"SELECT originator_version, topic, state FROM {self.events_table_name} WHERE originator_id=?"
-                f" AND originator_version>? {condition} ORDER BY originator_version LIMIT ?",
-                parameters,
-            )
-            cursor.sqlite_cursor.row_factory = None
-            return list(map(Record._make, cursor.fetchall()))
-
-    def last_record(self) -> Record | None:
-        with self.datastore.transaction(commit=False) as cursor:
-            cursor.execute(
-                f"SELECT originator_version, topic, state FROM {self.events_table_name} WHERE originator_id=?"
-                " ORDER BY originator_version DESC LIMIT 1",
-                (STREAM,),
-            )
-            row = cursor.fetchone()
-            return None if row is None else Record(*row)
-
-    def stray(self) -> tuple[int, Any, Any] | None:
-        """Row, stream and position of the first row that is not in its place: a row's number is its position."""
-        with self.datastore.transaction(commit=False) as cursor:
-            cursor.execute(
-                f"SELECT rowid, originator_id, originator_version FROM {self.events_table_name}"
-                " WHERE originator_id IS NOT ? OR originator_version IS NOT rowid"
-                " OR typeof(originator_version) <> 'integer' ORDER BY rowid LIMIT 1",
-                (STREAM,),
-            )
-            row = cursor.fetchone()
-            return None if row is None else tuple(row)
-
-    def listen(self, event: threading.Event) -> None:
-        self._listeners.add(event)
-
-    def unlisten(self, event: threading.Event) -> None:
-        self._listeners.discard(event)
-
-
-class SqliteSubscription(ListenNotifySubscription[LogRecorder]):
-    """The library's subscription, woken within this process at every commit."""
-
-    def __init__(self, recorder: LogRecorder, after: int) -> None:
-        super().__init__(recorder=recorder, gt=after)
-        recorder.listen(self._has_been_notified)
-        self._has_been_notified.set()
-
-    def __iter__(self) -> Iterator[Record]:  # type: ignore[override]
-        for notification in iter(self.__next__, None):
-            yield Record(notification.originator_version, notification.topic, notification.state)
-
-    def stop(self) -> None:
-        super().stop()
-        self._recorder.unlisten(self._has_been_notified)
 
 
 class _Datastore(SQLiteDatastore):
@@ -372,8 +295,3 @@ class _Pool(SQLiteConnectionPool):
 
 def _why(error: Exception) -> str:
     return str(error) or "it was closed"
-
-
-@cache
-def _insert(table: str, rows: int) -> str:
-    return f"INSERT INTO {table} VALUES " + ",".join([f"('{STREAM}',?,?,?)"] * rows)

@@ -6,6 +6,9 @@ What only the fleet's own actors ask is in ``proposals``.
 """
 
 from tallystick.config.kinds import NAME_MAX as NAME_MAX
+from tallystick.events.messages.access import CreateKey as CreateKey
+from tallystick.events.messages.access import ListKeys as ListKeys
+from tallystick.events.messages.access import RevokeKey as RevokeKey
 from tallystick.events.messages.allocate import AllocateBudget as AllocateBudget
 from tallystick.events.messages.allocate import AllocateByPriority as AllocateByPriority
 from tallystick.events.messages.allocate import AllocateEqual as AllocateEqual
@@ -103,4 +106,7 @@ WIRE: tuple[type[Command], ...] = (
     AcceptClock,
     CorrectUsage,
     LoadConfig,
+    CreateKey,
+    RevokeKey,
+    ListKeys,
 )

@@ -290,6 +290,27 @@ class RefuseLoosening(Command):
     shown: bool = False
 
 
+class RefuseAccess(Command):
+    """Refuse a message that its sender may not send.
+
+    ``request`` and ``agent`` are the message's; what else it says is not kept, since anybody with a key may send it.
+    ``why`` is what keeps the sender from it, in words; ``role`` is the sender's.
+    """
+
+    group: ClassVar[str] = "internal"
+    request: str
+    why: str
+    role: str
+    agent: str | None = None
+
+
+class RecordMisuse(Command):
+    """A key was shown that has expired, or was revoked."""
+
+    group: ClassVar[str] = "internal"
+    key: Name
+
+
 INTERNAL: tuple[type[Command], ...] = (
     LoadPrices,
     AdoptRules,
@@ -315,4 +336,6 @@ INTERNAL: tuple[type[Command], ...] = (
     ApplyCorrection,
     ApplySource,
     RefuseLoosening,
+    RefuseAccess,
+    RecordMisuse,
 )

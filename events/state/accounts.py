@@ -26,6 +26,7 @@ from tallystick.events.catalog.forecasts import Prediction
 from tallystick.events.catalog.usage import HoldSpent, Said
 from tallystick.events.state.growth import NO_STEPS
 from tallystick.events.state.limit_rules import LimitRule
+from tallystick.events.state.limited_holds import Limited
 from tallystick.events.state.money import ZERO, Money, limited, limited_dimensions, money, plus
 
 ROOT = "fleet"
@@ -44,21 +45,6 @@ class Notes(msgspec.Struct, array_like=True, frozen=True):
     operation: str | None = None
     reason: str | None = None
     ended_reason: str | None = None
-
-
-class Limited(msgspec.Struct, array_like=True):
-    """What of a hold limits count: in which counters (see `state.limits.Place`), and what of it counts as used since it
-    was placed. ``split``: its input tokens are known, of which ``input`` are not settled yet, like ``requests``;
-    ``output`` are the tokens that are held beside them.
-    """
-
-    places: tuple[tuple[str, int, str], ...]
-    model: str | None
-    is_request: bool
-    split: bool
-    requests: int
-    input: int
-    output: int
 
 
 class Hold(msgspec.Struct, array_like=True, eq=False):
@@ -89,7 +75,7 @@ class Hold(msgspec.Struct, array_like=True, eq=False):
     """What it set aside was learned from earlier outputs."""
     got: int | None
     """The tokens of output that parts of the use have said; None where one did not say."""
-    limited: "Limited | None"
+    limited: Limited | None
     """How it counts in limits; None where there were none when it was placed."""
 
     account: "Account" = LATER
@@ -394,3 +380,5 @@ class EndedHold(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """What its expiry booked, until a late settlement replaces it."""
     counted: Said | None = None
     """What counts of that since an operator corrected it."""
+    limited: Limited | None = None
+    """How it had counted in limits: what is said of its use later counts as if it stood."""

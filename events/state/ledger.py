@@ -24,6 +24,7 @@ from tallystick.events.state.commitments import Commitments
 from tallystick.events.state.day import Day, Watch
 from tallystick.events.state.estimates import Estimates
 from tallystick.events.state.history import History
+from tallystick.events.state.keys import Keys
 from tallystick.events.state.limit_rules import FAR
 from tallystick.events.state.limits import Limits
 from tallystick.events.state.money import Money, limited, minus, money
@@ -112,7 +113,7 @@ class Ledger(Balances):
         """
         self.below: tuple[int, dict[str, Any]] = (0, {})
         """The position at which subtrees were last asked for, and what was found of them (`decide.subtree`)."""
-        self.leases, self.outputs = AgentLeases(), Outputs()
+        self.leases, self.outputs, self.keys = AgentLeases(), Outputs(), Keys()
         self.auto_accounts, self.without_budget = 0, 0
         """How many of the open accounts have opened by themselves, and how many carve nothing out."""
         self.ids: dict[str, int] = {}

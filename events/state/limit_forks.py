@@ -57,6 +57,7 @@ def fork_of(limits: Limits) -> Limits:
     """What limits have counted, as something that time may pass on and that nothing is seen of afterwards."""
     fork = Limits()
     fork.states, fork.began, fork.ends = states_fork(limits.states), dict(limits.began), dict(limits.ends)
+    fork.begun = dict(limits.begun)
     fork.due, fork.count, fork.full, fork.is_fork = limits.due, limits.count, limits.full, True
     fork.runs = {name: copy(run) for name, run in limits.runs.items()}
     return fork

@@ -183,7 +183,11 @@ class LimitRule:
         scope = self.scope
         if self.owner is not None:
             return self.owner
-        return FLEET if scope == 0 else subject.value(scope) or NONE
+        if scope == 0:
+            return FLEET
+        value = subject.value(scope)
+        # What calls itself so must not bring all that is new to share its counter.
+        return NONE if value == OTHER else value or NONE
 
 
 def rules_of_account(

@@ -2,7 +2,7 @@
 
 from tallystick.config.model_names import PROVIDERS, provider_of
 from tallystick.events.catalog import HoldSettled, Said, UsageCorrected, UsageReported
-from tallystick.events.state.accounts import Account, Hold
+from tallystick.events.state.accounts import Account, EndedHold, Hold
 from tallystick.events.state.ledger import Ledger
 from tallystick.events.state.limit_rules import LimitRule, Subject
 
@@ -29,13 +29,22 @@ def subject_of(
     )
 
 
-def subject_of_report(ledger: Ledger, account: Account | None, event: UsageReported) -> Subject:
+def subject_of_report(
+    ledger: Ledger, account: Account | None, event: UsageReported, model: str | None, labels: dict[str, str] | None
+) -> Subject:
     """A report; without an account it says itself what it counts for."""
     if account is not None:
-        return subject_of(ledger, account, event.model, event.labels)
+        return subject_of(ledger, account, model, labels)
     caps = caps_of_late(ledger, event)
-    name, provider = model_of(ledger, event.model, caps)
-    return Subject(event.agent, event.agent_type, event.product, event.workflow, name, provider, event.labels, caps)
+    name, provider = model_of(ledger, model, caps)
+    return Subject(event.agent, event.agent_type, event.product, event.workflow, name, provider, labels, caps)
+
+
+def of_hold(hold: Hold | EndedHold, event: UsageReported | HoldSettled) -> tuple[str | None, dict[str, str] | None]:
+    """The model and the labels of what a hold was used for: as its settlement says, else as the hold did."""
+    model = event.model or (None if hold.limited is None else hold.limited.model)
+    before = None if hold.notes is None else hold.notes.labels
+    return model, {**(before or {}), **(event.labels or {})} or None
 
 
 def caps_of_late(ledger: Ledger, event: UsageReported | UsageCorrected) -> tuple[LimitRule, ...]:

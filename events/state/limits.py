@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Set
 from typing import Any, NamedTuple
 
-from tallystick.events.catalog.event import EPOCH
+from tallystick.events.catalog.event import EPOCH, Event
 from tallystick.events.state.calendar import NEVER
 from tallystick.events.state.counters import Counter, RollingCounter, new_counter
 from tallystick.events.state.limit_rules import FLEET, NONE, OTHER, LimitRule
@@ -105,11 +105,26 @@ class Match(NamedTuple):
 class Limits:
     """Of all limits in force, by name. ``began`` and ``ends`` are of the calendar windows at hand, by kind."""
 
-    __slots__ = ("began", "calendars", "count", "due", "ends", "freed", "full", "is_fork", "runs", "states", "touched")
+    __slots__ = (
+        "began",
+        "begun",
+        "calendars",
+        "count",
+        "due",
+        "ends",
+        "freed",
+        "full",
+        "is_fork",
+        "runs",
+        "states",
+        "touched",
+    )
 
     def __init__(self) -> None:
         self.states: dict[str, LimitState] = {}
         self.began: dict[str, int] = {}
+        self.begun: dict[str, int] = {}
+        """By kind, the position at which it began: what is due before it may be recorded at the same moment."""
         self.ends: dict[str, int] = {}
         self.due = NEVER
         """When the next calendar window ends."""
@@ -211,7 +226,7 @@ class Limits:
                 if not self.calendars[rule.kind]:
                     del self.calendars[rule.kind]
                     if rule.kind not in calendars:
-                        del self.began[rule.kind], self.ends[rule.kind]
+                        del self.began[rule.kind], self.begun[rule.kind], self.ends[rule.kind]
         self.due = moment(min(self.ends.values())) if self.ends else NEVER
 
     def counter(self, state: LimitState, value: str) -> Counter:
@@ -262,15 +277,16 @@ class Limits:
         assert isinstance(counter, RollingCounter)
         return (counter.last + 1) * rule.bucket_us + rule.length_us
 
-    def enter_windows(self, ends: dict[str, int], now: int, *, keep: bool) -> None:
+    def enter_windows(self, ends: dict[str, int], event: Event, *, keep: bool) -> None:
         """Calendar windows begin; with ``keep``, of those that are at hand only the end is another.
 
         The day is always at hand: `Day` counts in it too.
         """
+        now = micros(event.at)
         for kind, end in ends.items():
             self.ends[kind] = end
             if not keep or kind not in self.began:
-                self.began[kind] = now
+                self.began[kind], self.begun[kind] = now, event.position
                 self._begin(kind, now)
         self.due = moment(min(self.ends.values())) if self.ends else NEVER
 
@@ -312,13 +328,13 @@ class Limits:
             for name, state in self.states.items()
         ]
         runs = [[task, [list(place) for place in run.places], run.model] for task, run in self.runs.items()]
-        return [states, self.began, self.ends, self.full, runs] if states or self.ends else []
+        return [states, self.began, self.begun, self.ends, self.full, runs] if states or self.ends else []
 
     def load(self, dumped: list[Any], rules: dict[str, LimitRule]) -> None:
         """What `dump` gave, also after it was JSON."""
         if not dumped:
             return
-        states, self.began, self.ends, self.full, runs = dumped
+        states, self.began, self.begun, self.ends, self.full, runs = dumped
         for name, born, since, counters, approved, over, closed in states:
             state = self.states[name] = LimitState(rules[name], born, 0)
             if state.rule.owner is not None and state.rule.is_calendar:

@@ -192,6 +192,11 @@ def _length(month: str) -> int:
     return ((first + dt.timedelta(days=32)).replace(day=1) - first).days
 
 
+def last_of_month(date: str) -> str:
+    """The last day of the month of a day."""
+    return f"{date[:7]}-{_length(date[:7]):02}"
+
+
 def _nanos(value: object) -> int:
     return exact_units(Decimal(str(value)), COST, "cost_usd")
 

@@ -106,6 +106,11 @@ class ViewFile:
             found, rows = self._recorder.whole(self._side, views)
         return Kept(found.position, found.digest, rows)
 
+    def between(self, view: str, first: str, behind: str) -> Kept:
+        with self._as_not_kept("read"):
+            found, rows = self._recorder.between(self._side, view, first, behind)
+        return Kept(found.position, found.digest, {view: rows})
+
     @contextmanager
     def reading(self) -> Iterator[tuple[Reached, Mapping[str, int], Iterator[tuple[str, KeptRow]]]]:
         """As of one moment: how far the views have come, their versions, and all rows, by view, in the order of ids."""

@@ -54,6 +54,13 @@ class ViewStore(Protocol):
             NotKept: they cannot be read.
         """
 
+    def between(self, view: str, first: str, behind: str) -> Kept:
+        """The rows of a view, live or not, from the id ``first`` on, up to and without ``behind``, in their order.
+
+        Raises:
+            NotKept: they cannot be read.
+        """
+
     def keep(self, changes: Mapping[str, Changes], after: int, position: int, digest: str) -> None:
         """Write what the events behind ``after`` up to ``position`` changed, all or nothing.
 
@@ -88,6 +95,10 @@ class MemoryViewStore:
     def whole(self, views: Iterable[str]) -> Kept:
         rows = {view: [row.data for _, row in sorted(self._rows.get(view, {}).items())] for view in views}
         return Kept(self._position, self._digest, rows)
+
+    def between(self, view: str, first: str, behind: str) -> Kept:
+        rows = [row.data for id, row in sorted(self._rows.get(view, {}).items()) if first <= id < behind]
+        return Kept(self._position, self._digest, {view: rows})
 
     def keep(self, changes: Mapping[str, Changes], after: int, position: int, digest: str) -> None:
         if after != self._position:

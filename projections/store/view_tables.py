@@ -156,6 +156,16 @@ class ViewsRecorder(SQLiteTrackingRecorder):
                 rows[view] = [row.encode() for (row,) in cursor.fetchall()]
             return found, rows
 
+    def between(self, side: Side, view: str, first: str, behind: str) -> tuple[SideState, list[bytes]]:
+        """A side, and the rows of a view from the id ``first`` on, without ``behind``, in the order of their ids."""
+        with self.datastore.transaction(commit=False) as cursor:
+            found = self._found(cursor, side)
+            cursor.execute(
+                "SELECT row FROM kept WHERE copy=? AND id>=? AND id<? ORDER BY id",
+                (found.copies.get(view), first, behind),
+            )
+            return found, [row.encode() for (row,) in cursor.fetchall()]
+
     @contextmanager
     def reading(self, side: Side) -> Iterator[tuple[SideState, int, Iterator[tuple[str, KeptRow]]]]:
         """A side as of one moment: how many rows it has, and all of them, by view, in the order of their ids."""

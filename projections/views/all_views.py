@@ -12,6 +12,7 @@ from tallystick.events.evolve.account_read_model import AccountReadModel
 from tallystick.projections.views.accuracy import AccuracyView
 from tallystick.projections.views.agents import AgentsView
 from tallystick.projections.views.alerts import AlertsView
+from tallystick.projections.views.breakdown import BreakdownView
 from tallystick.projections.views.cost import CostView
 from tallystick.projections.views.fleet import FleetView
 from tallystick.projections.views.forecasts import ForecastsView
@@ -33,6 +34,7 @@ ALL_VIEWS: Final[ViewTypes] = (
     AccuracyView,
     HoursView,
     CostView,
+    BreakdownView,
     TasksView,
     PaceView,
     AlertsView,

@@ -12,8 +12,9 @@ import msgspec
 
 from tallystick.config.amounts import COST, Amounts, exact_units
 from tallystick.events import catalog as e
-from tallystick.events.state.accounts import Account, Balances
+from tallystick.events.state.accounts import Balances
 from tallystick.events.state.money import ZERO, Money, minus, money, plus
+from tallystick.projections.views.usage_names import ModelRow, TaskRow, UsageNames, Use
 from tallystick.projections.views.view import Changes, Look, Row, Steps, encode, moved
 
 _UTC = "UTC"
@@ -63,20 +64,6 @@ class PartRow(msgspec.Struct, kw_only=True, omit_defaults=True, tag_field="row",
     reports: int = 0
 
 
-class ModelRow(msgspec.Struct, omit_defaults=True, tag_field="row", tag="model", gc=False):
-    """What an open agent ran on last: a hold that is settled does not say."""
-
-    agent: str
-    model: str
-
-
-class TaskRow(msgspec.Struct, omit_defaults=True, tag_field="row", tag="task", gc=False):
-    """The product of a task: usage in its name counts there, also while no account of it is open."""
-
-    task: str
-    product: str
-
-
 _Any = DayRow | PartRow | ModelRow | TaskRow
 _decoder: msgspec.json.Decoder[_Any] = msgspec.json.Decoder(_Any)
 
@@ -93,20 +80,16 @@ class CostView:
     version = 4
 
     def __init__(self, balances: Balances, look: Look) -> None:
-        self._balances = balances
         self._look = look
+        self._names = UsageNames(self.name, balances, look)
         self._day: DayRow | None = None
         self._parts: dict[tuple[str, str | None], PartRow] = {}
-        self._models: dict[str, str] = {}
         self._touched: dict[int, DayRow | PartRow] = {}
         self._rows: dict[str, Row | None] = {}
-        """Rows that are finished, or not of a day."""
-        self._products: dict[str, str] = {}
-        """Of tasks that were submitted since the changes were last asked."""
+        """Rows that are finished."""
 
     def changes(self, last: e.Event) -> Changes:
-        rows, self._rows = self._rows, {}
-        self._products.clear()
+        rows, self._rows = self._rows | self._names.take(), {}
         rows |= {_id(row): Row(encode(row), live=True) for row in self._touched.values()}
         self._touched.clear()
         return rows
@@ -118,8 +101,8 @@ class CostView:
                     self._day = day
                 case PartRow() as part:
                     self._parts[part.by, part.name] = part
-                case ModelRow(agent, model):
-                    self._models[agent] = model
+                case ModelRow() as model:
+                    self._names.restore(model)
 
     # --- the day ------------------------------------------------------------------------------------------------------
 
@@ -177,32 +160,12 @@ class CostView:
 
     # --- usage --------------------------------------------------------------------------------------------------------
 
-    def _reported(self, event: e.UsageReported) -> None:
-        account = None if event.account is None else self._balances.accounts.get(event.account)
-        if account is not None and event.model is not None:
-            self._runs_on(event.agent, event.model)
-        # A run has one model, whether its reports say so or not.
-        of_run = self._models.get(event.agent) if account is not None and account.is_run else None
-        self._use(event, account, event.model or of_run)
-
-    def _settled(self, event: e.HoldSettled) -> None:
-        if event.model is not None:
-            self._runs_on(event.agent, event.model)
-        self._use(event, self._balances.accounts.get(event.agent), self._models.get(event.agent))
-
-    def _spent(self, event: e.HoldSpent) -> None:
-        """What an expiry books counts for the model that it names."""
-        self._use(event, self._balances.accounts.get(event.agent), event.model)
-
-    def _use(self, event: "e.UsageReported | e.HoldSettled", account: Account | None, model: str | None) -> None:
+    def _use(self, event: Use) -> None:
+        named = self._names.of(event)
         used = (event.tokens, event.time_ms, event.cost_nanos)
         day = self._today(event.at)
-        if account is None:
-            kind, product = getattr(event, "agent_type", None), self._product_of(event)
-        else:
-            kind, product = account.agent_type, account.budget_product
-        names: dict[str, str | None] = {"product": product, "model": model, "type": kind, "agent": event.agent}
-        names |= {f"{LABEL}{key}": value for key, value in self._labels_of(event).items()}
+        names = {"product": named.product, "model": named.model, "type": named.type, "agent": named.agent}
+        names |= {f"{LABEL}{key}": value for key, value in named.labels.items()}
         if event.counts_on is not None and event.counts_on < day.date:
             self._use_earlier(event, used, names)
             return
@@ -216,33 +179,26 @@ class CostView:
             part.used, part.reports = _sum(part.used, used), part.reports + 1
             self._touched[id(part)] = part
 
-    def _use_earlier(
-        self, event: "e.UsageReported | e.HoldSettled", used: Money, names: Mapping[str, str | None]
-    ) -> None:
+    def _use_earlier(self, event: Use, used: Money, names: Mapping[str, str | None]) -> None:
         """What was used on a day that is over counts there; no event may have named that day."""
         assert event.counts_on is not None
         self._correct(event.counts_on, used, 1, None, None, history=event.history)
         for by, name in names.items():
             self._correct(event.counts_on, used, 1, by, name)
 
-    def _labels_of(self, event: "e.UsageReported | e.HoldSettled") -> Mapping[str, str]:
-        """Its own labels over those of its hold, while that stands."""
-        hold = None if event.hold is None else self._balances.holds.get(event.hold)
-        notes = None if hold is None else hold.notes
-        return {**((notes and notes.labels) or {}), **(event.labels or {})}
-
     def _corrected(self, event: e.UsageCorrected) -> None:
         """A correction counts on the day of its record, which may be finished, and for the model that it names.
 
         Of labels, it counts for those of the record itself: of its hold's, nothing is kept when that has ended.
         """
+        named = self._names.corrected(event)
         moves = event.model_after is not None
         before, after = event.counted.units, event.counts.units
         self._correct(event.day, event.difference, 0, None, None, history=event.record.history)
-        self._correct(event.day, event.difference, 0, "product", self._product_corrected(event))
+        self._correct(event.day, event.difference, 0, "product", named.product)
         self._correct(event.day, event.difference, 0, "type", event.agent_type)
         self._correct(event.day, event.difference, 0, "agent", event.agent)
-        for key, value in (event.record.labels or {}).items():
+        for key, value in named.labels.items():
             self._correct(event.day, event.difference, 0, f"{LABEL}{key}", value)
         self._correct(event.day, minus(ZERO, before) if moves else event.difference, -moves, "model", event.model)
         if moves:
@@ -282,45 +238,14 @@ class CostView:
         row = None if data is None else decode(data)
         return row if isinstance(row, DayRow | PartRow) else None
 
-    def _product_corrected(self, event: e.UsageCorrected) -> str | None:
-        """The product that a record was counted for: without an account, that of the task of its name goes first."""
-        record = event.record
-        if event.is_own or not isinstance(record, e.UsageReported) or (record.product, record.life) != (None, None):
-            return event.product
-        return self._products.get(record.agent) or self._kept_product(record.agent) or event.product
-
-    def _product_of(self, event: "e.UsageReported | e.HoldSettled") -> str | None:
-        """Of usage without an open account, the product that it had, or that of the account that is charged for it."""
-        if isinstance(event, e.UsageReported) and (event.product is not None or event.life is not None):
-            return event.product
-        task = self._products.get(event.agent) or self._kept_product(event.agent)
-        if task is not None:
-            return task
-        charged = self._balances.accounts.get(getattr(event, "charged", None) or "")
-        return None if charged is None else charged.budget_product
-
-    def _kept_product(self, task: str) -> str | None:
-        kept = self._look(self.name, _id(TaskRow(task, "")))
-        row = None if kept is None else decode(kept)
-        return row.product if isinstance(row, TaskRow) else None
-
     def _submitted(self, event: e.TaskSubmitted) -> None:
-        row = TaskRow(event.task, event.product)
-        self._products[event.task] = event.product
-        self._rows[_id(row)] = Row(encode(row), live=False)
+        self._names.submitted(event)
 
     def _started(self, event: e.TaskStarted) -> None:
-        self._runs_on(event.task, event.model)
-
-    def _runs_on(self, agent: str, model: str) -> None:
-        if self._models.get(agent) != model:
-            self._models[agent] = model
-            row = ModelRow(agent, model)
-            self._rows[_id(row)] = Row(encode(row), live=True)
+        self._names.started(event)
 
     def _released(self, event: e.BudgetReleased) -> None:
-        if self._models.pop(event.agent, None) is not None:
-            self._rows[_id(ModelRow(event.agent, ""))] = None
+        self._names.released(event)
 
     steps: ClassVar[Steps] = {
         e.ConfigLoaded: _configured,
@@ -329,9 +254,9 @@ class CostView:
         e.AlertRaised: _alerted,
         e.BreakerTripped: _tripped,
         e.BreakerClosed: _closed,
-        e.UsageReported: _reported,
-        e.HoldSettled: _settled,
-        e.HoldSpent: _spent,
+        e.UsageReported: _use,
+        e.HoldSettled: _use,
+        e.HoldSpent: _use,
         e.TaskSubmitted: _submitted,
         e.UsageCorrected: _corrected,
         e.TaskStarted: _started,
@@ -339,7 +264,7 @@ class CostView:
     }
 
 
-def _id(row: DayRow | PartRow | ModelRow | TaskRow) -> str:
+def _id(row: DayRow | PartRow) -> str:
     match row:
         case DayRow():
             return row.date
@@ -349,10 +274,6 @@ def _id(row: DayRow | PartRow | ModelRow | TaskRow) -> str:
             # Of a label, the length says where its key ends, whatever is in it.
             size = f"{len(row.by)}/" if row.by.startswith(LABEL) else ""
             return f"{row.date}/{size}{row.by}{name}"
-        case ModelRow():
-            return f"model/{row.agent}"
-        case TaskRow():
-            return f"task/{row.task}"
 
 
 def _sum(before: Amounts, more: Money) -> Amounts:

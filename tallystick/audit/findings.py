@@ -18,7 +18,9 @@ from tallystick.whatif.stretches import positions
 from tallystick.wording import counted, shown_time
 
 VIEWS = "the file of views"
-"""The anchor that the views are."""
+ARCHIVES = "the table archives"
+_BESIDE = (VIEWS, ARCHIVES)
+"""Anchors that lie beside the log."""
 
 
 @dataclass(frozen=True)
@@ -136,7 +138,7 @@ def _anchored(report: Report, given: int) -> str:
             "none given, so not checked: whether the tail was cut off, or all of the log was written anew"
             " (tallystick audit anchor --out FILE keeps one)"
         )
-    return f"{sum(anchor.by != VIEWS for anchor in report.agreeing)} of {given} agree with the log"
+    return f"{sum(anchor.by not in _BESIDE for anchor in report.agreeing)} of {given} agree with the log"
 
 
 # --- for machines -----------------------------------------------------------------------------------------------------
@@ -168,7 +170,7 @@ def findings_json(findings: Findings) -> dict[str, Any]:
         "calendar_from_log": None if reproduction is None else reproduction.calendar,
         "conservation_proofs": report.proofs,
         "snapshots": [{"position": one.position, "verdict": one.verdict} for one in report.snapshots],
-        "anchors": {"given": findings.anchors, "agreeing": sum(one.by != VIEWS for one in report.agreeing)},
+        "anchors": {"given": findings.anchors, "agreeing": sum(one.by not in _BESIDE for one in report.agreeing)},
         "views": {
             "position": rows.position,
             "views": rows.views,

@@ -29,7 +29,7 @@ ROWS: Final = 2_000
 """How many rows are put together at a time."""
 
 _HEAD: Final[dict[str, Kind]] = {"position": "integer", "at": "time", "type": "text", "id": "text", "by": "text"}
-_TAIL: Final[dict[str, Kind]] = {"command": "json", "reply": "json", "peer": "json", "digest": "text"}
+_TAIL: Final[dict[str, Kind]] = {"command": "json", "reply": "json", "peer": "json", "trace": "text", "digest": "text"}
 _KINDS: Final[dict[object, Kind]] = {
     int: "integer",
     float: "number",
@@ -55,7 +55,7 @@ def tables(records: Iterable[Record]) -> Iterator[Table]:
 
 def _table(records: list[Record]) -> Table:
     table: Table = [[None] * len(records) for _ in COLUMNS]
-    *_, commands, replies, peers, digests = table
+    *_, commands, replies, peers, traces, digests = table
     for row, (position, name, data) in enumerate(records):
         try:
             event, exchange = decode_event(data, name), exchange_of(data)
@@ -67,6 +67,7 @@ def _table(records: list[Record]) -> Table:
             commands[row] = bytes(exchange.command).decode()
             replies[row] = bytes(exchange.reply).decode()
             peers[row] = bytes(exchange.peer).decode() or None
+            traces[row] = exchange.trace or None
         digests[row] = digest_of(data).hex()
     return table
 

@@ -9,13 +9,14 @@ from rich.table import Table
 from rich.text import Text
 
 from tallystick.cli.common import at_option, console, json_option, json_text, store_option
+from tallystick.cli.cost_parts import Date, Dimensions, Span, show_breakdown
 from tallystick.cli.viewing import opened_views
 from tallystick.cli.watching import watch_option
 from tallystick.moments import Moment
+from tallystick.projections.reports.breakdown import Per
 from tallystick.projections.reports.cost import Costs, DayCost, MonthCost, Part
 from tallystick.projections.reports.model_comparison import ComparedTask, compared_of
 from tallystick.projections.reports.status import Status
-from tallystick.projections.views.cost import LABEL, By
 from tallystick.reports.day_end import projected_eod
 from tallystick.wording import NONE, and_more, in_cents, number, one_line
 
@@ -23,56 +24,67 @@ SHOWN = 20
 """Tasks in a table."""
 
 
-class _By(click.ParamType[str]):
-    """One of `By`, or ``label:KEY``."""
-
-    name = "by"
-
-    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        is_label = value.startswith(LABEL) and value != LABEL
-        if value not in get_args(By) and not is_label:
-            self.fail(f"found {value!r}, allowed is one of {', '.join(get_args(By))}, or {LABEL}KEY", param, ctx)
-        return value
-
-
 @click.command(short_help="Show what the day and the month cost.")
 @store_option
 @click.option(
     "--by",
-    type=_By(),
+    type=Dimensions(),
     metavar="product|model|type|agent|label:KEY",
-    help="What each of them used, the most expensive first; label:KEY: each value of a label of holds.",
+    help="What each of them used, the most expensive first; label:KEY: each value of a label of holds. Several with"
+    " commas: each combination.",
 )
+@click.option("--per", type=click.Choice(get_args(Per)), help="In each hour, day, week or month, in the fleet's zone.")
+@click.option("--since", type=Date(), help="From this day on, in the fleet's zone.")
+@click.option("--until", type=Date(), help="Up to this day.")
 @click.option("--month", is_flag=True, help="The month instead of the day: planned, actual and deviation.")
 @click.option("--compare", is_flag=True, help="Each completed task of the day, and what it would have cost elsewhere.")
 @at_option
 @watch_option
 @json_option
-def cost(store_url: str, by: str | None, month: bool, compare: bool, at: Moment | None, as_json: bool) -> None:
+def cost(
+    store_url: str,
+    by: tuple[str, ...] | None,
+    per: Per | None,
+    since: str | None,
+    until: str | None,
+    month: bool,
+    compare: bool,
+    at: Moment | None,
+    as_json: bool,
+) -> None:
     """Show what the newest day on record used and cost, against its limits, and what it will have cost at its end.
 
     Days begin at midnight in the fleet's time zone. With --by it says why the costs are what they are; with --month it
     lays the month beside its plan: the total budget, where its period is a month, or else the daily limit on each day.
     With --compare it lays each completed task beside what as many tokens cost on the other models of the catalogue.
+    With --per each hour is shown by itself (those of the newest day), or each day (of its month), week or month (all).
 
     \b
     Examples:
       tallystick cost
       tallystick cost --by product
       tallystick cost --by label:user
+      tallystick cost --by product,model --per day
+      tallystick cost --by agent --per hour --since 2026-03-04 --until 2026-03-05
       tallystick cost --month --json
       tallystick cost --compare
     """
-    if compare and (by is not None or month):
-        raise click.UsageError("--compare goes with neither --by nor --month")
+    spans = per is not None or since is not None or until is not None
+    if compare and (by is not None or month or spans):
+        raise click.UsageError("--compare goes with none of --by, --month, --per, --since and --until")
+    if month and (since is not None or until is not None):
+        raise click.UsageError("--month goes with neither --since nor --until")
     with opened_views(store_url, at) as views:
         if compare:
             _show_compared(compared_of(views), as_json)
             return
+        if spans or (by is not None and len(by) > 1):
+            show_breakdown(views, by or (), per, Span(since, until, month), as_json)
+            return
         costs = Costs(views, whole=month)
         now = Status(views).fleet.at if at is not None else dt.datetime.now(dt.UTC)
         found = costs.month() if month else costs.day(projected_eod(views, costs, now))
-        parts = None if by is None else costs.by(by, costs.month().month if month else None)
+        parts = None if by is None else costs.by(by[0], costs.month().month if month else None)
     shown = found if parts is None else parts
     if as_json:
         click.echo(json_text(msgspec.to_builtins(shown)))
@@ -81,7 +93,7 @@ def cost(store_url: str, by: str | None, month: bool, compare: bool, at: Moment 
     if costs.date is None:
         screen.print("Nothing has been recorded yet.")
     elif parts is not None and by is not None:
-        screen.print(_parts(by, parts, costs.date[:7] if month else costs.date))
+        screen.print(_parts(by[0], parts, costs.date[:7] if month else costs.date))
     elif isinstance(found, MonthCost):
         screen.print(_month(found))
     else:

@@ -13,6 +13,7 @@ from tallystick.cli.common import console, reading, store_option
 from tallystick.cli.selecting import EventType, between, refused_option, since_option, until_option
 from tallystick.demo.news import news
 from tallystick.events.catalog import Event
+from tallystick.events.log.codec import exchange_of
 from tallystick.events.log.store import Record, Store
 from tallystick.explain.one_event import facts
 from tallystick.explain.selection import Selection, newest
@@ -94,12 +95,19 @@ def _show(found: Iterable[tuple[Record, Event]], as_json: bool) -> bool:
     any_shown = False
     for record, event in found:
         if as_json:
-            sys.stdout.write(f"{msgspec.json.encode(facts(event, record.name)).decode()}\n")
+            said = facts(event, record.name) | _trace(record)
+            sys.stdout.write(f"{msgspec.json.encode(said).decode()}\n")
         else:
             _print(screen, event)
         sys.stdout.flush()
         any_shown = True
     return any_shown
+
+
+def _trace(record: Record) -> dict[str, str]:
+    """The trace in which the event was asked for, where it is known."""
+    trace = exchange_of(record.data).trace if b',"trace":"' in record.data else ""
+    return {"trace": trace} if trace else {}
 
 
 def _print(screen: Console, event: Event) -> None:

@@ -21,6 +21,7 @@ _COMMANDS = {
     "simulate": "tallystick.cli.simulate:simulate",
     "send": "tallystick.cli.send:send",
     "serve": "tallystick.cli.serve:serve",
+    "key": "tallystick.cli.key:key",
     "status": "tallystick.cli.status:status",
     "forecast": "tallystick.cli.forecast:forecast",
     "report": "tallystick.cli.report:report",

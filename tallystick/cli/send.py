@@ -31,6 +31,12 @@ KEY_VARIABLE: Final = "TALLYSTICK_OPERATOR_KEY"
 _PATIENCE_SECONDS = 3.0
 """How long a fleet that is just being opened or closed is waited for."""
 _LOOK_SECONDS = 0.05
+_OF_THIS_MACHINE: Final = {
+    "store_url": "--store",
+    "config_file": "--config",
+    "prices_file": "--prices",
+    "by": "--by",
+}
 _HALTED = b'{"error":{"code":"halted"'
 _ERROR = b'{"error"'
 _BEGIN = (
@@ -43,11 +49,12 @@ _BEGIN = (
     c.SubmitTask,
     c.SetTotalBudget,
     c.LoadConfig,
+    c.CreateKey,
 )
 """The messages that a fleet may begin with."""
 
 
-class _Sending(NamedTuple):
+class Sending(NamedTuple):
     """One message on its way, and how a fleet is opened for it where none runs."""
 
     command: c.Command
@@ -58,7 +65,7 @@ class _Sending(NamedTuple):
     key: str | None
 
 
-def _user() -> str:
+def this_user() -> str:
     """The user who is logged in; "operator" where the system does not know."""
     try:
         return getpass.getuser()[: c.NAME_MAX]
@@ -77,6 +84,8 @@ def _user() -> str:
 @click.option("--value", metavar="VALUE", help="With --limit: only for this value of its scope.")
 @click.option("--max", metavar="JSON", help="With --limit: its maximum; {} ends that.")
 @click.option("--reason", metavar="TEXT", help="With approve-limit: why.")
+@click.option("--url", metavar="URL", help="A server, in place of a store: it is asked over HTTP.")
+@click.option("--key", metavar="KEY", envvar="TALLYSTICK_KEY", show_envvar=True, help="With --url: the API key.")
 @click.option("--by", metavar="NAME", help="Who asks; the user who is logged in, where it is left out.")
 @click.option(
     "--id", "id", metavar="ID", help="The message's id: sent again, it gets the same answer and changes nothing."
@@ -89,6 +98,8 @@ def send(
     store_url: str,
     config_file: Path | None,
     prices_file: Path | None,
+    url: str | None,
+    key: str | None,
     by: str | None,
     id: str | None,
     **raised: str | None,
@@ -111,7 +122,8 @@ def send(
                                               cost_usd=, model=, input_tokens=, output_tokens= ...)
 
     A fleet that runs on this machine, as this user, is asked over its control socket. Where none runs, the command
-    opens the store as its writer. $TALLYSTICK_OPERATOR_KEY is the operator's key, where the fleet has one.
+    opens the store as its writer. $TALLYSTICK_OPERATOR_KEY is the operator's key, where the fleet has one. With --url,
+    it asks a server, which knows from the API key who asks.
 
     A new fleet begins with the first budget, report, task, total or configuration, or with a question and --config; no
     other message creates one. It begins with the settings and prices that are found. One that has begun keeps what is
@@ -123,6 +135,7 @@ def send(
       tallystick send '{"type": "ReportUsage", "agent": "a-1", "usage": {"tokens": 450}}' --by a-1
       tallystick send pause "the provider is down"
       tallystick send override urgent-project critical "the launch is today"
+      tallystick send --url http://127.0.0.1:8321 pause "the provider is down"
     """
     for option, name in (("--by", by), ("--id", id)):
         if name is not None and not 1 <= len(name) <= c.NAME_MAX:
@@ -131,14 +144,31 @@ def send(
     command = command_of(message, limits, id or f"send-{secrets.token_hex(8)}")
     if id not in (None, command.id):
         raise click.UsageError(f"the message has the id {command.id}, and --id says {id}: leave one out")
-    key = os.environ.get(KEY_VARIABLE) or None
-    reply = _reply_to(_Sending(command, by or _user(), store_url, config_file, prices_file, key))
+    if url is None:
+        operator_key = os.environ.get(KEY_VARIABLE) or None
+        reply = reply_to(Sending(command, by or this_user(), store_url, config_file, prices_file, operator_key))
+    else:
+        from tallystick.cli.send_to_server import reply_of_server
+
+        _check_alone(ctx)
+        reply = reply_of_server(url, key, command)
     click.echo(reply)
     if reply.startswith(_ERROR):
         ctx.exit(1)
 
 
-def _reply_to(sending: _Sending) -> bytes:
+def _check_alone(ctx: click.Context) -> None:
+    """With --url, nothing is given that only a fleet of this machine takes.
+
+    Raises:
+        UsageError: something is.
+    """
+    for name, option in _OF_THIS_MACHINE.items():
+        if ctx.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE:
+            raise click.UsageError(f"{option} and --url: found both, allowed is one; a server has its own")
+
+
+def reply_to(sending: Sending) -> bytes:
     """The reply of the fleet that runs, or of one that is opened for this message.
 
     Raises:
@@ -165,7 +195,7 @@ def _reply_to(sending: _Sending) -> bytes:
         time.sleep(_LOOK_SECONDS)
 
 
-def _over(place: Path, sending: _Sending) -> bytes | None:
+def _over(place: Path, sending: Sending) -> bytes | None:
     """The reply of the fleet that listens at a place; None where none does."""
     command = sending.command
     if (sending.config_file or sending.prices_file) and is_live(place):
@@ -183,7 +213,7 @@ def _over(place: Path, sending: _Sending) -> bytes | None:
         raise click.ClickException(text) from None
 
 
-def _by_opening(sending: _Sending) -> bytes:
+def _by_opening(sending: Sending) -> bytes:
     """The reply of a fleet that is opened for this message.
 
     Raises:

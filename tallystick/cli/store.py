@@ -1,5 +1,6 @@
 """``tallystick store``: what a fleet's file is, and a copy of it that can be trusted."""
 
+import datetime as dt
 import os
 import re
 import socket
@@ -9,12 +10,20 @@ from typing import Any
 
 import click
 
-from tallystick.cli.common import json_option, json_text, reading, store_option, with_progress
+from tallystick.cli.common import MomentType, json_option, json_text, reading, store_option, with_progress
+from tallystick.cli.store_growth import growth_lines, growth_of, kinds_of
 from tallystick.events.decide.answers import stamp
 from tallystick.events.log.codec import decode_event, digest_of
-from tallystick.events.log.store import Record, Store
+from tallystick.events.log.store import Record, Store, open_store
+from tallystick.events.log.store_archive_file import Archive, file_beside
+from tallystick.events.log.store_archives import archives_of
+from tallystick.events.log.store_archiving import Counted
+from tallystick.events.log.store_archiving import archive as archive_records
 from tallystick.events.log.store_backup import Writer, back_up, last_writer
 from tallystick.events.log.store_place import file_of
+from tallystick.events.log.store_sqlite import SqliteStore
+from tallystick.moments import Moment
+from tallystick.projections.store.as_of import position_by
 from tallystick.projections.store.runner import place_of
 from tallystick.wording import one_line
 
@@ -33,19 +42,25 @@ def store() -> None:
 
 @store.command(short_help="Say what a fleet's file is.")
 @store_option
+@click.option("--kinds", is_flag=True, help="Also count the events and bytes of each kind: reads the whole log.")
 @json_option
-def info(store_url: str, as_json: bool) -> None:
-    """Say what a fleet's file is: where it lies, how far its log goes, which fleet it is, and who writes it.
+def info(store_url: str, kinds: bool, as_json: bool) -> None:
+    """Say what a fleet's file is: where it lies, how far its log goes, how fast it grows, and who writes it.
+
+    Growth is counted by the log's own times, in days of UTC; the average leaves out the newest day, which is not over.
 
     Two files with the same `fleet` began as one: one of them is a copy. Files of different fleets never have the same.
 
     \b
     Examples:
       tallystick store info
+      tallystick store info --kinds
       tallystick store info --store sqlite:///copy.db --json
     """
     with reading(store_url) as opened:
         found = _described(opened, file_of(store_url))
+        if kinds:
+            found["kinds"] = kinds_of(opened)
     if as_json:
         click.echo(json_text(found))
         return
@@ -66,13 +81,32 @@ def _described(opened: Store, file: Path | None) -> dict[str, Any]:
         "digest": None if last is None else digest_of(last.data).hex(),
         "snapshots": [position for position, _ in opened.snapshots()],
     }
+    growth = growth_of(opened)
+    found["days"] = {} if growth is None else growth.days
+    found["events_per_day"] = None if growth is None else growth.events_per_day
     if file is None:
         return found
+    archives = archives_of(file)
+    found["archives"] = [_archive(file, archive) for archive in archives]
+    kept = found["records"] - (archives[-1].upto if archives else 0)
+    found["bytes_per_day"] = None if growth is None else found["bytes"] * growth.events_per_day // kept
     writer, place = last_writer(file), place_of(opened.url)
     views = None if place is None or not Path(place.views).exists() else place.views
     found["writer"] = None if writer is None else {**writer._asdict(), "runs": _runs(writer)}
     found["copied"] = writer is not None and writer.place not in (None, str(file))
     return found | {"views": views, "views_bytes": None if views is None else _size(Path(views))}
+
+
+def _archive(store: Path, archive: Archive) -> dict[str, Any]:
+    return {
+        "file": str(file_beside(store, archive.first, archive.upto)),
+        "first": archive.first,
+        "upto": archive.upto,
+        "bytes": archive.size,
+        "sha256": archive.sha256,
+        "anchor": archive.anchor,
+        "archived_at": archive.archived_at,
+    }
 
 
 def _size(file: Path) -> int:
@@ -116,6 +150,10 @@ def _lines(found: dict[str, Any]) -> Iterator[tuple[str, str]]:
     yield "fleet", found["fleet"]
     yield "log", f"{found['records']:,} records, {found['first_at']} to {found['last_at']}"
     yield "head", f"{found['records']}:{found['digest']}"
+    for archive in found.get("archives", ()):
+        span = f"{archive['first']:,} to {archive['upto']:,}"
+        yield "archive", f"records {span}, {archive['bytes']:,} bytes: {archive['file']}"
+    yield from growth_lines(found)
     yield "snapshots", ", ".join(f"at {position:,}" for position in found["snapshots"]) or "none"
     writer = found.get("writer")
     if writer is not None:
@@ -134,20 +172,66 @@ def backup(file: Path, store_url: str, as_json: bool) -> None:
     """Copy a fleet, as it is at one moment, into FILE, and prove the copy as `audit verify` does.
 
     The fleet may run meanwhile, and does not wait. FILE must not exist; it appears only when it is whole, on the disk
-    and proved. Views are not copied: they are made again when they are read. To copy the file by other means while the
-    fleet runs is not safe: what is newest lies in the file -wal beside it.
+    and proved. Archives are copied beside it. Views are not copied: they are made again when they are read. To copy the
+    file by other means while the fleet runs is not safe: what is newest lies in the file -wal beside it.
 
     \b
     Example:
       tallystick store backup /media/elsewhere/fleet-monday.db
     """
-
-    def counted(records: Iterable[Record], total: int) -> Iterable[Record]:
-        return with_progress(records, total, "proving the copy")
-
-    report = back_up(store_url, file, counted)
+    report = back_up(store_url, file, _watched("proving the copy"))
     head = f"{report.events}:{report.digest.hex()}"
     if as_json:
         click.echo(json_text({"file": str(file.resolve()), "records": report.events, "head": head}))
     else:
         click.echo(f"copied {report.events:,} records to {file}; the copy is sound\nhead {head}")
+
+
+@store.command(short_help="Move old records into a compressed file.")
+@click.option("--before", type=MomentType(), required=True, help="Records from before this time, or position.")
+@store_option
+@json_option
+def archive(before: Moment, store_url: str, as_json: bool) -> None:
+    """Move old records into a compressed file beside the store, which every command still reads.
+
+    The fleet must not run meanwhile. The archive is proved and read again before the records leave the store; it is
+    named after the store, and belongs beside it: a fleet does not open without it. Its anchor is worth keeping outside.
+
+    \b
+    Examples:
+      tallystick store archive --before 2026-01-01
+      tallystick store archive --before 2026-03-04T12:00 --store sqlite:////var/lib/fleet.db
+    """
+    with reading(store_url) as opened:
+        upto = _before(opened, before)
+    if file_of(store_url) is None:
+        raise click.ClickException("a store in memory has no archives")
+    writing = open_store(store_url, writer=True)
+    try:
+        assert isinstance(writing, SqliteStore)
+        found = archive_records(writing, upto, dt.datetime.now(dt.UTC), _watched("archiving"))
+    finally:
+        writing.close()
+    if as_json:
+        built = None if found is None else _archive(Path(writing.path), found.archive)
+        click.echo(json_text({"archived": built}))
+    elif found is None:
+        click.echo("there is nothing to archive: no records from before then are left in the store, but the newest")
+    else:
+        made = found.archive
+        click.echo(f"moved {made.upto - made.first + 1:,} records to {found.file}, {made.size:,} bytes")
+        click.echo(f"anchor {made.anchor}")
+
+
+def _before(opened: Store, before: Moment) -> int:
+    if before.time is not None:
+        return position_by(opened, before.time, before=True)
+    assert before.position is not None
+    return before.position - 1
+
+
+def _watched(doing: str) -> Counted:
+    def counted(records: Iterable[Record], total: int) -> Iterable[Record]:
+        return with_progress(records, total, doing)
+
+    return counted

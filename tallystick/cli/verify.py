@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from tallystick.audit.deciding import Deciding
-from tallystick.audit.findings import VIEWS, Findings, findings_json, findings_lines
+from tallystick.audit.findings import ARCHIVES, VIEWS, Findings, findings_json, findings_lines
 from tallystick.audit.objects import OddObject, odd_objects
 from tallystick.audit.sources import wrong_source
 from tallystick.audit.view_rows import Compared, compared_rows
@@ -17,6 +17,7 @@ from tallystick.cli.common import json_option, json_text, progress_bar, reading,
 from tallystick.events.log.audit import Anchor, Linking, Verification
 from tallystick.events.log.broken_chain import BrokenChain
 from tallystick.events.log.store import Store, open_store
+from tallystick.events.log.store_archives import archives_of
 from tallystick.projections.store.runner import Place, place_of
 from tallystick.projections.store.view_file import ViewFile
 from tallystick.projections.store.view_store import NotKept
@@ -84,7 +85,7 @@ def verify(
 
 def _found(store: Store, place: Place | None, anchors: list[Anchor], quick: bool) -> Findings:
     # Views and snapshots are read first: a writer at work may add some, but none of these is from behind the end.
-    marks = [*anchors, *_views(place)]
+    marks = [*anchors, *_views(place), *_archives(place)]
     snapshots = store.snapshots()
     last = store.last()
     end = 0 if last is None else last.position
@@ -135,6 +136,13 @@ def _views(place: Place | None) -> list[Anchor]:
         return [Anchor.read(f"{position}:{digest}")._replace(by=VIEWS)] if position else []
     except (NotKept, ValueError):
         return []
+
+
+def _archives(place: Place | None) -> list[Anchor]:
+    """What the store says of its archives: a record behind one shows that it ends as it did."""
+    if place is None:
+        return []
+    return [Anchor(one.upto, bytes.fromhex(one.digest), ARCHIVES) for one in archives_of(place.log)]
 
 
 def _anchors_of(file: Path) -> list[Anchor]:

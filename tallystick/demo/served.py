@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from tallystick.actors.missing import halted_answer
 from tallystick.actors.runtime.envelopes import envelope_of
+from tallystick.actors.runtime.intake import Asker
 from tallystick.actors.runtime.log_feed import LogFeed
 from tallystick.actors.runtime.messages import Envelope
 from tallystick.actors.runtime.pending import ANSWER_SECONDS, LoopPending, answer_with
@@ -18,17 +19,32 @@ from tallystick.actors.runtime.simulation import Answer
 from tallystick.demo.stage import Stage
 from tallystick.events.log.codec import Message
 from tallystick.events.log.store import Store
+from tallystick.events.state.keys import Key, Keys
 
 _LOOKS_SECONDS: Final = 0.05
+
+
+class NoKeys:
+    """A demonstration has no keys: its server is open to the programs of this machine."""
+
+    keys, operator_key = Keys(), None
+
+    def now(self) -> dt.datetime:
+        """What time it is."""
+        return dt.datetime.now(dt.UTC)
+
+    def note_misuse(self, key: Key) -> None:
+        """There are none to be misused."""
 
 
 class ServedFleet:
     """What a server needs of a demonstration's fleet. Its time is the agents' own: that of its newest event."""
 
     log_time = True
+    halted = None
 
     def __init__(self, store: Store) -> None:
-        self.store, self.records = store, LogFeed(store)
+        self.store, self.records, self.access = store, LogFeed(store), NoKeys()
         self._asked: queue.SimpleQueue[Envelope] = queue.SimpleQueue()
         self._open: list[tuple[LoopPending, Answer]] = []
         self._ids = itertools.count(1)
@@ -39,6 +55,8 @@ class ServedFleet:
         message: Message | Sequence[Message],
         by: str = "local",
         timeout: float = ANSWER_SECONDS,  # noqa: ASYNC109 - as a fleet has it
+        *,
+        asker: Asker | None = None,
     ) -> Any:
         """Hand in one message, or a list of them, and wait for the campaign's thread to answer.
 
@@ -49,6 +67,8 @@ class ServedFleet:
         messages: Sequence[Any] = message if pending.many else (message,)  # type: ignore[assignment]
         envelope = envelope_of(messages, by, pending, lambda: f"served-{next(self._ids)}")
         if envelope is not None:
+            if asker is not None:
+                asker.mark(envelope)
             self._asked.put(envelope)
             if self._closed:
                 self.close()

@@ -56,6 +56,8 @@ def explain_position(store: Store, position: int, progress: Progress) -> dict[st
         explained["reply"] = reply = msgspec.json.decode(exchange.reply)
         if bytes(exchange.peer):
             explained["peer"] = msgspec.json.decode(exchange.peer)
+        if exchange.trace:
+            explained["trace"] = exchange.trace
         answer = reply.get("ok") or {}
         found = behind_action(answer.get("decided_by"), answer.get("agent", ""), replay.ledger, history)
         positions += [place for place in found if place is not None]
@@ -138,6 +140,8 @@ def paragraphs(explained: Mapping[str, Any]) -> Iterator[str]:
         yield f"  {one_line(explained['by'])}, with the id {one_line(explained['id'])}:"
         if "peer" in explained:
             yield f"  from {_peer(explained['peer'])}"
+        if "trace" in explained:
+            yield f"  in the trace {one_line(explained['trace'])}"
         yield f"  {_compact(explained['command'])}"
         yield "and was answered"
         yield f"  {_compact(explained['reply'])}"
@@ -163,7 +167,10 @@ def _listed(entries: list[dict[str, Any]], marked: int | None) -> Iterator[str]:
 
 
 def _peer(peer: Mapping[str, Any]) -> str:
-    """Another process that asked, by what the system has said of it."""
+    """Another process that asked, by what the system has said of it, or a caller over HTTP."""
+    if "user" not in peer:
+        key = f" with the key {peer['key']}" if "key" in peer else ""
+        return one_line(f"HTTP: address {peer.get('address') or 'unknown'}{key}")
     user = peer["user"] or (f"number {peer['uid']}" if peer["uid"] is not None else "unknown")
     process = "unknown" if peer["process"] is None else peer["process"]
     return one_line(f"another process: user {user}, process {process}")

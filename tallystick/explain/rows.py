@@ -2,11 +2,21 @@
 
 from tallystick.events import catalog as e
 from tallystick.events.state.ledger import Ledger
-from tallystick.explain import budgets, day, enforcement, fleet, forecasts, limits, tasks, usage
+from tallystick.explain import access, budgets, day, enforcement, fleet, forecasts, limits, tasks, usage
 from tallystick.explain.history import History, named_by
 from tallystick.explain.row import EXACT, Row, Style
 
-TABLES = (budgets.ROWS, usage.ROWS, enforcement.ROWS, tasks.ROWS, day.ROWS, limits.ROWS, fleet.ROWS, forecasts.ROWS)
+TABLES = (
+    budgets.ROWS,
+    usage.ROWS,
+    enforcement.ROWS,
+    tasks.ROWS,
+    day.ROWS,
+    limits.ROWS,
+    fleet.ROWS,
+    forecasts.ROWS,
+    access.ROWS,
+)
 _ROWS: dict[type[e.Event], Row] = {kind: row for table in TABLES for kind, row in table.items()}
 
 

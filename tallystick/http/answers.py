@@ -7,6 +7,7 @@ from typing import Any, Final
 import msgspec
 from starlette.responses import Response
 
+from tallystick.actors.runtime.messages import BudgetNote
 from tallystick.events.catalog import LEVELS
 from tallystick.http.statuses import retry_after, status_of
 
@@ -19,12 +20,12 @@ _NONE_TAKEN: Final = ("busy", "halted")
 _encode = msgspec.json.Encoder().encode
 
 
-def answered(answer: Mapping[str, Any]) -> Response:
-    """One answer of the fleet, ``{"ok": …}`` or ``{"error": …}``, as a response."""
+def answered(answer: Mapping[str, Any], note: BudgetNote | None = None) -> Response:
+    """One answer of the fleet, ``{"ok": …}`` or ``{"error": …}``, as a response; ``note`` is how the budget stands."""
     if "error" in answer:
-        return problem(answer["error"])
+        return problem(answer["error"], note=note)
     reply = answer["ok"]
-    return Response(_encode(reply), 200, {**NO_STORE, **budget_headers(reply)}, JSON)
+    return Response(_encode(reply), 200, {**NO_STORE, **budget_headers(reply, note)}, JSON)
 
 
 def answered_each(answers: list[Mapping[str, Any]]) -> Response:
@@ -38,14 +39,19 @@ def answered_each(answers: list[Mapping[str, Any]]) -> Response:
     return Response(_encode(answers), 200, NO_STORE, JSON)
 
 
-def problem(error: Mapping[str, Any], status: int | None = None, headers: Mapping[str, str] | None = None) -> Response:
+def problem(
+    error: Mapping[str, Any],
+    status: int | None = None,
+    headers: Mapping[str, str] | None = None,
+    note: BudgetNote | None = None,
+) -> Response:
     """A refusal as a problem: the standard's members, ``code``, and the numbers that refused it.
 
-    ``status`` stands for that of the table; ``headers`` are added.
+    ``status`` stands for that of the table; ``headers`` are added; ``note`` as for `answered`.
     """
     status = status_of(error) if status is None else status
     fields = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status, **error}
-    sent = {**NO_STORE, **budget_headers(error), **(headers or {})}
+    sent = {**NO_STORE, **budget_headers(error, note), **(headers or {})}
     seconds = retry_after(error, status)
     if seconds is not None:
         sent["retry-after"] = str(seconds)
@@ -57,31 +63,38 @@ def refused(code: str, detail: str, headers: Mapping[str, str] | None = None, **
     return problem({"code": code, "detail": detail, **more}, headers=headers)
 
 
-def budget_headers(body: Mapping[str, Any]) -> dict[str, str]:
-    """What a reply or refusal says of an agent's tokens and level, as headers (draft-ietf-httpapi-ratelimit-headers).
+def budget_headers(body: Mapping[str, Any], note: BudgetNote | None = None) -> dict[str, str]:
+    """How an agent's tokens and level stand, as headers (draft-ietf-httpapi-ratelimit-headers-10).
 
-    Only what the body knows: the limit is in answers about accounts, what is left also in those about holds and usage.
+    ``note`` says it of the account that the message was about. Without an open one, only what the answer itself says
+    is known.
     """
+    level, action = (body["status"], body["action"]) if body.get("status") in LEVELS and "action" in body else ("", "")
+    if note is not None and note.level is not None:
+        limit, remaining, level, action = note.allocated, note.remaining, note.level, note.action or ""
+    else:
+        limit, remaining = _tokens(body.get("allocated")), _tokens(body.get("remaining"))
+        if remaining is None:
+            remaining = _tokens(body.get("available"))
     headers: dict[str, str] = {}
-    limit = _tokens(body.get("allocated"))
-    remaining = _tokens(body.get("remaining"))
-    if remaining is None:
-        remaining = _tokens(body.get("available"))
     if limit is not None:
-        headers["ratelimit-policy"] = f'"tokens";q={limit};qu="tokens"'
-        headers["x-ratelimit-limit-tokens"] = str(limit)
+        headers["ratelimit-policy"] = f'"tokens";q={_bounded(limit)};qu="tokens"'
+        headers["x-ratelimit-limit-tokens"] = str(_bounded(limit))
     if remaining is not None:
         seconds = body.get("retry_after_seconds")
         reset = "" if seconds is None else f";t={max(1, int(-(-seconds // 1)))}"
-        headers["ratelimit"] = f'"tokens";r={remaining}{reset}'
-        headers["x-ratelimit-remaining-tokens"] = str(remaining)
-    if body.get("status") in LEVELS and "action" in body:
-        headers["x-tallystick-level"] = body["status"]
-        headers["x-tallystick-action"] = body["action"]
+        headers["ratelimit"] = f'"tokens";r={_bounded(remaining)}{reset}'
+        headers["x-ratelimit-remaining-tokens"] = str(_bounded(remaining))
+    if level:
+        headers["x-tallystick-level"] = level
+        headers["x-tallystick-action"] = action
     return headers
 
 
 def _tokens(amounts: Any) -> int | None:
-    """The tokens of some amounts, as a structured field can say them: nothing below 0, nothing of 16 digits."""
-    tokens = amounts.get("tokens") if isinstance(amounts, dict) else None
-    return None if tokens is None else min(max(tokens, 0), _INTEGER_MAX)
+    return amounts.get("tokens") if isinstance(amounts, dict) else None
+
+
+def _bounded(tokens: int) -> int:
+    """Tokens as a structured field can say them: nothing below 0, nothing of 16 digits."""
+    return min(max(tokens, 0), _INTEGER_MAX)

@@ -16,23 +16,30 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from tallystick.actors.errors import Unanswered
+from tallystick.actors.runtime.intake import Asker
 from tallystick.actors.runtime.log_feed import LogFeed
+from tallystick.actors.runtime.messages import BudgetNote
 from tallystick.actors.runtime.pending import ANSWER_SECONDS
 from tallystick.events.log.codec import Message
 from tallystick.events.log.store import Store
+from tallystick.http.access import Access, FleetAccess, Gate, Tokens
 from tallystick.http.answers import NO_STORE, answered, answered_each, problem, refused
+from tallystick.http.docs_page import serve_page
 from tallystick.http.events import Events, LogReader
 from tallystick.http.guard import Guard
+from tallystick.http.identity import BY, asker_of, identity_of
 from tallystick.http.measures import CONTENT_TYPE, Measures, fleet_figures
+from tallystick.http.openapi import serve_document
 from tallystick.http.reading import ENDPOINTS, MessageName, Unreadable, body_of, messages_of
 from tallystick.http.requests_log import RequestsLog
+from tallystick.http.session_endpoint import SessionEndpoint
 from tallystick.http.static_files import StaticFiles
 from tallystick.http.stream import Streams
 from tallystick.http.views.endpoints import view
 from tallystick.http.views.readers import Readers
 
-BY: Final = "http"
-"""In whose name the log keeps what an open server was asked."""
+DENIED: Final = ("access_denied", "operator_key_needed")
+"""The codes of what a sender may not do."""
 READY_SECONDS: Final = 2.0
 """Within which a fleet that is ready answers."""
 _WAITS: Final = b"wait_seconds"
@@ -55,21 +62,26 @@ class Served(Protocol):
     def log_time(self) -> bool: ...
     @property
     def records(self) -> LogFeed: ...
+    @property
+    def access(self) -> FleetAccess: ...
+    @property
+    def halted(self) -> str | None: ...
     async def ask_async(
         self,
         message: Message | Sequence[Message],
         by: str = "local",
         timeout: float = ANSWER_SECONDS,  # noqa: ASYNC109 - as the fleet itself
+        *,
+        asker: Asker | None = None,
     ) -> Any: ...
 
 
 class Service:
     """The endpoints of one fleet. ``stopping`` is set when the server begins to stop."""
 
-    def __init__(self, fleet: Served) -> None:
-        self.fleet = fleet
+    def __init__(self, fleet: Served, access: Access) -> None:
+        self.fleet, self.access, self.measures = fleet, access, access.measures
         self.readers = Readers(fleet.store, log_time=fleet.log_time)
-        self.measures = Measures()
         self.stopping = asyncio.Event()
         reader = LogReader(fleet.records)
         self.events, self.streams = Events(reader), Streams(reader, self.stopping, self.measures)
@@ -85,10 +97,12 @@ class Service:
         return await self._answer(request, None)
 
     async def _answer(self, request: Request, name: str | None) -> Response:
+        note = BudgetNote()
         try:
             body = await body_of(request)
             messages = messages_of(body, name, request.headers.get("idempotency-key"))
-            answer = await self._ask(messages, request, waits=_WAITS in body)
+            asker = asker_of(request)._replace(note=note)
+            answer = await self._ask(messages, request, asker, waits=_WAITS in body)
         except Unreadable as wrong:
             return problem({"code": wrong.code, "detail": str(wrong)}, wrong.status)
         except Unanswered as late:
@@ -97,9 +111,17 @@ class Service:
             return refused("shutting_down", "the server is being stopped: send it again with the same id")
         except ClientDisconnect:
             return Response(status_code=_ABORTED)
-        return answered_each(answer) if isinstance(answer, list) else answered(answer)
+        self._note_denied(answer if isinstance(answer, list) else [answer], request)
+        return answered_each(answer) if isinstance(answer, list) else answered(answer, note)
 
-    async def _ask(self, messages: "bytes | list[bytes]", request: Request, waits: bool) -> Any:
+    def _note_denied(self, answers: list[Any], request: Request) -> None:
+        """Log and count what the sender may not do."""
+        for code in DENIED:
+            count = sum(one.get("error", {}).get("code") == code for one in answers)
+            if count:
+                self.access.note(code, request.scope, identity_of(request).name, count)
+
+    async def _ask(self, messages: "bytes | list[bytes]", request: Request, asker: Asker, waits: bool) -> Any:
         """What the fleet answers. A message that waits is given up with its client, or where the server is stopped.
 
         Raises:
@@ -107,7 +129,7 @@ class Service:
             Stopping: the server is being stopped.
             ClientDisconnect: the client went away.
         """
-        asking = self.fleet.ask_async(messages, BY)
+        asking = self.fleet.ask_async(messages, identity_of(request).by, asker=asker)
         if not waits:
             return await asking
         asked = asyncio.create_task(asking)
@@ -189,24 +211,32 @@ async def _failure(_: Request, error: Exception) -> Response:
     return refused("internal_error", "the server failed at this request; its log says how")
 
 
-def application(fleet: Served, hosts: frozenset[str]) -> tuple[ASGIApp, Service]:
-    """The API of a fleet, and its `Service`. ``hosts`` are the names under which it may be called.
+def application(fleet: Served, hosts: frozenset[str], tokens: Tokens | None = None) -> tuple[ASGIApp, Service]:
+    """The API of a fleet, and its `Service`.
+
+    ``hosts`` are the names under which it may be called; ``tokens`` reads the tokens of an OpenID provider.
 
     Must be made in the event loop that will run it.
     """
-    service = Service(fleet)
+    access = Access(fleet.access, Measures(), tokens)
+    service, sessions = Service(fleet, access), SessionEndpoint(access)
     register_url_convertor("message", MessageName())
     files = StaticFiles()
     routes = [
         Route("/v1/messages", service.messages, methods=["POST"]),
         Route("/v1/events", service.events.page, methods=["GET"]),
         Route("/v1/stream", service.streams.stream, methods=["GET"]),
+        Route("/v1/session", sessions.begin, methods=["POST"]),
+        Route("/v1/session", sessions.show, methods=["GET"]),
+        Route("/v1/session", sessions.end, methods=["DELETE"]),
         Route("/v1/views/{view}", service.view, methods=["GET"]),
         Route("/v1/{kind:message}", service.one_kind, methods=["POST"]),
+        Route("/openapi.json", serve_document, methods=["GET"]),
+        Route("/docs", serve_page, methods=["GET"]),
         Route("/healthz", service.health, methods=["GET"]),
         Route("/readyz", service.ready, methods=["GET"]),
         Route("/metrics", service.metrics, methods=["GET"]),
         *(Route(path, files.file, methods=["GET"]) for path in files.paths),
     ]
     app = Starlette(routes=routes, exception_handlers={HTTPException: _http_error, Exception: _failure})
-    return RequestsLog(Guard(app, hosts), service.measures), service
+    return RequestsLog(Guard(Gate(app, access), hosts), service.measures), service

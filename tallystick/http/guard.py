@@ -10,10 +10,11 @@ from tallystick.http.answers import refused
 LOOPBACK: Final = frozenset(("localhost", "127.0.0.1", "::1"))
 
 
-def header(scope: Scope, name: bytes) -> list[str]:
-    """The values of a header of a request, in lower case."""
+def header(scope: Scope, name: bytes, lower: bool = True) -> list[str]:
+    """The values of a header of a request, in lower case, or as they came."""
     pairs: Iterable[tuple[bytes, bytes]] = scope["headers"]
-    return [value.decode("latin-1").lower() for key, value in pairs if key == name]
+    values = [value.decode("latin-1") for key, value in pairs if key == name]
+    return [value.lower() for value in values] if lower else values
 
 
 def host_of(authority: str) -> str:

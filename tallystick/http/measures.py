@@ -28,6 +28,7 @@ class Measures:
         self._requests: dict[tuple[str, int], int] = defaultdict(int)
         self._buckets = [0] * (len(BOUNDS) + 1)
         self._seconds = 0.0
+        self._refused: dict[str, int] = defaultdict(int)
         self.in_progress = 0
         self.streams = 0
 
@@ -38,6 +39,10 @@ class Measures:
             return
         self._buckets[bisect_left(BOUNDS, seconds)] += 1
         self._seconds += seconds
+
+    def refuse(self, code: str, count: int = 1) -> None:
+        """Count what its sender may not do, or who it was not known."""
+        self._refused[code] += count
 
     def text(self) -> str:
         """The counts as lines."""
@@ -51,6 +56,9 @@ class Measures:
         yield f"tallystick_http_requests_in_progress {self.in_progress}"
         yield from _head("tallystick_http_streams", "gauge", "Event streams that are open.")
         yield f"tallystick_http_streams {self.streams}"
+        yield from _head("tallystick_http_access_refusals_total", "counter", "Refused for who sent it, by code.")
+        for code, count in sorted(self._refused.items()):
+            yield f'tallystick_http_access_refusals_total{{code="{code}"}} {count}'
         name = "tallystick_http_request_duration_seconds"
         yield from _head(name, "histogram", "How long requests took.")
         so_far = 0

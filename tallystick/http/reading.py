@@ -50,8 +50,8 @@ _decode_head = msgspec.json.Decoder(_Head).decode
 _decode_array = msgspec.json.Decoder(list[msgspec.Raw]).decode
 
 
-async def body_of(request: Request) -> bytes:
-    """The body of a request.
+async def body_of(request: Request, most: int = BODY_MAX) -> bytes:
+    """The body of a request, of ``most`` bytes.
 
     Raises:
         Unreadable: it is of another media type, or too large; nothing more of it is read then.
@@ -64,19 +64,19 @@ async def body_of(request: Request) -> bytes:
     if request.headers.get("content-encoding", "identity").lower() != "identity":
         raise Unreadable("unsupported_media_type", "content-encoding: allowed is identity", 415)
     declared = request.headers.get("content-length", "0")
-    if declared.isdigit() and int(declared) > BODY_MAX:
-        raise _too_large(declared)
+    if declared.isdigit() and int(declared) > most:
+        raise _too_large(declared, most)
     parts, size = [], 0
     async for part in request.stream():
         size += len(part)
-        if size > BODY_MAX:
-            raise _too_large("more")
+        if size > most:
+            raise _too_large("more", most)
         parts.append(part)
     return b"".join(parts)
 
 
-def _too_large(found: str) -> Unreadable:
-    return Unreadable("body_too_large", f"the body: found {found} bytes, allowed are {BODY_MAX}", 413)
+def _too_large(found: str, most: int) -> Unreadable:
+    return Unreadable("body_too_large", f"the body: found {found} bytes, allowed are {most}", 413)
 
 
 def messages_of(body: bytes, name: str | None, key: str | None) -> "bytes | list[bytes]":

@@ -14,24 +14,29 @@ from tallystick.http.views.reader import NAMES
 
 _TRACEPARENT: Final = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(-.*)?")
 _OTHER: Final = "other"
+TRACE: Final = "tallystick.trace"
+"""Where a request's scope has the trace id that its client gave; None without one."""
 _PATHS: Final = {
     **{f"/v1/{name}": name for name in ENDPOINTS},
     "/v1/messages": "messages",
     "/v1/events": "events",
     "/v1/stream": STREAM,
+    "/openapi.json": "openapi",
+    "/docs": "docs",
     "/healthz": "healthz",
     "/readyz": "readyz",
     "/metrics": "metrics",
+    "/v1/session": "session",
     **{f"/v1/views/{name}": f"views/{name}" for name in NAMES},
     "/": "dashboard",
 }
 log = structlog.get_logger("tallystick.http")
 
 
-def trace_id(traceparent: str) -> str:
-    """The trace id of a ``traceparent`` (W3C Trace Context), or a new one where it has none that is valid."""
+def trace_id(traceparent: str) -> str | None:
+    """The trace id of a ``traceparent`` (W3C Trace Context); None where it has none that is valid."""
     found = _TRACEPARENT.fullmatch(traceparent)
-    return secrets.token_hex(16) if found is None else found[1]
+    return None if found is None else found[1]
 
 
 class RequestsLog:
@@ -46,7 +51,7 @@ class RequestsLog:
             return
         status, began = 500, time.perf_counter()
         given = next((value.decode("latin-1") for key, value in scope["headers"] if key == b"traceparent"), "")
-        trace = trace_id(given)
+        scope[TRACE] = trace_id(given)
 
         async def sending(message: Message) -> None:
             nonlocal status
@@ -69,5 +74,5 @@ class RequestsLog:
                 status=status,
                 milliseconds=round(seconds * 1000, 3),
                 client=client[0] if client else None,
-                trace_id=trace,
+                trace_id=scope[TRACE] or secrets.token_hex(16),
             )

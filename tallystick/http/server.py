@@ -7,7 +7,7 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
 from types import FrameType
 from typing import Final
@@ -15,6 +15,7 @@ from typing import Final
 import structlog
 import uvicorn
 
+from tallystick.http.access import Tokens
 from tallystick.http.app import Served, application
 from tallystick.http.guard import LOOPBACK
 
@@ -26,17 +27,24 @@ BACKLOG: Final = 2048
 
 
 class Server(uvicorn.Server):
-    """uvicorn, which ends with exit code 0 after SIGTERM, and says at once that it is stopping."""
+    """uvicorn, which ends with exit code 0 after SIGTERM, says at once that it is stopping, and ends with its fleet."""
 
-    def __init__(self, config: uvicorn.Config, stopping: asyncio.Event) -> None:
+    def __init__(self, config: uvicorn.Config, fleet: Served, stopping: asyncio.Event) -> None:
         super().__init__(config)
-        self._stopping, self._loop = stopping, asyncio.get_running_loop()
+        self._fleet, self._stopping, self._loop = fleet, stopping, asyncio.get_running_loop()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Begin to stop. uvicorn would send itself the signal again at the end, and die of it."""
         super().handle_exit(sig, frame)
         self._captured_signals.clear()
         self._loop.call_soon_threadsafe(self._stopping.set)
+
+    async def on_tick(self, counter: int) -> bool:
+        """Whether to end, asked ten times a second. A fleet that has stopped must be started again by a new process."""
+        if self._fleet.halted is not None:
+            self._stopping.set()
+            return True
+        return await super().on_tick(counter)
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -53,16 +61,22 @@ def listen(host: str, port: int) -> socket.socket:
     return listening
 
 
-def serve(fleet: Served, listening: socket.socket, host: str) -> None:
-    """Serve a fleet until SIGTERM or SIGINT, and finish what was accepted."""
-    _run(fleet, listening, host, lambda _: None)
+def serve(fleet: Served, listening: socket.socket, names: Iterable[str], tokens: Tokens | None = None) -> None:
+    """Serve a fleet under these names until SIGTERM or SIGINT, and finish what was accepted; or until it has halted."""
+    _run(fleet, listening, names, tokens, lambda _: None)
 
 
-def _run(fleet: Served, listening: socket.socket, host: str, tell: Callable[[Callable[[], object]], None]) -> None:
+def _run(
+    fleet: Served,
+    listening: socket.socket,
+    names: Iterable[str],
+    tokens: Tokens | None,
+    tell: Callable[[Callable[[], object]], None],
+) -> None:
     """Serve; ``tell`` hears how to stop it from another thread."""
 
     async def run() -> None:
-        app, service = application(fleet, LOOPBACK | {host.lower()})
+        app, service = application(fleet, LOOPBACK | {name.lower() for name in names}, tokens)
         config = uvicorn.Config(
             app,
             http="httptools",
@@ -73,7 +87,7 @@ def _run(fleet: Served, listening: socket.socket, host: str, tell: Callable[[Cal
             server_header=False,
             timeout_graceful_shutdown=STOP_SECONDS,
         )
-        server, loop = Server(config, service.stopping), asyncio.get_running_loop()
+        server, loop = Server(config, fleet, service.stopping), asyncio.get_running_loop()
         tell(lambda: loop.call_soon_threadsafe(server.handle_exit, signal.SIGTERM, None))
         try:
             await server.serve([listening])
@@ -92,7 +106,7 @@ def served_beside(fleet: Served, listening: socket.socket, host: str) -> Iterato
 
     def run() -> None:
         try:
-            _run(fleet, listening, host, made.set_result)
+            _run(fleet, listening, (host,), None, made.set_result)
         except BaseException as error:
             if not made.done():
                 made.set_exception(error)

@@ -12,12 +12,13 @@ CONFLICT: Final = 409
 STATUS: Final[Mapping[str, int]] = {
     **dict.fromkeys(("busy", "throttled", "too_many_waiting", "wait_over"), WAIT),
     **dict.fromkeys(("idempotency_conflict", "invalid_amount", "invalid_message", "estimate_needed"), 422),
-    **dict.fromkeys(("local_only", "not_permitted", "operator_key_needed"), 403),
+    **dict.fromkeys(("access_denied", "local_only", "not_permitted", "operator_key_needed"), 403),
     **dict.fromkeys(
         (
             "unknown_agent",
             "unknown_dependency",
             "unknown_hold",
+            "unknown_key",
             "unknown_limit",
             "unknown_parent",
             "unknown_position",
@@ -32,8 +33,10 @@ STATUS: Final[Mapping[str, int]] = {
         (
             "agent_stopped",
             "already_allocated",
+            "already_created",
             "already_finished",
             "already_released",
+            "already_revoked",
             "already_settled",
             "already_submitted",
             "already_warned",
@@ -62,6 +65,7 @@ STATUS: Final[Mapping[str, int]] = {
             "pool_exhausted",
             "pool_share_exceeded",
             "too_deep",
+            "too_many_keys",
         ),
         CONFLICT,
     ),
@@ -75,7 +79,9 @@ OWN_STATUS: Final[Mapping[str, int]] = {
     "method_not_allowed": 405,
     "not_found": 404,
     "shutting_down": 503,
+    "too_many_failures": WAIT,
     "too_many_streams": WAIT,
+    "unauthenticated": 401,
     "unanswered": 504,
     "unsupported_media_type": 415,
     "wrong_host": 421,

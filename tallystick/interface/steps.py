@@ -8,6 +8,7 @@ import asyncio
 import itertools
 import logging
 import math
+import random
 import secrets
 from collections.abc import Generator, Sequence
 from typing import Any, ClassVar, Final, NamedTuple, Protocol, TypeVar
@@ -26,6 +27,9 @@ RETRY_SECONDS: Final = 60.0
 """So long a message is sent again that was not answered, or for which there was no place."""
 FIRST_WAIT_SECONDS: Final = 0.05
 """So long it waits before a message is sent again for the first time; then twice as long each time."""
+_LONGEST_WAIT_SECONDS: Final = 3_600.0
+_LONGEST_PAUSE_SECONDS: Final = 2.0
+_DOUBLINGS: Final = 16
 LEAVE_SECONDS: Final = 5.0
 """So long a block that was cancelled waits until what it had open has ended; then its lease ends it."""
 log = structlog.wrap_logger(logging.getLogger("tallystick.interface"))
@@ -37,9 +41,19 @@ R = TypeVar("R", bound=Reply)
 class Asked(NamedTuple):
     """A message on its way, who sends it, and for how long it is tried again."""
 
-    message: Command
+    message: Any
     by: str
     retry_seconds: float | None
+    waits_seconds: float = 0.0
+    """How long the message itself asks to wait for its answer."""
+    timeout: float | None = None
+    """How long each try may take beside; None for as long as the transport gives it."""
+
+    @property
+    def handed_in(self) -> tuple[Any, ...]:
+        """What a transport gets."""
+        given = (self.message, self.by)
+        return given if self.timeout is None else (*given, self.timeout)
 
 
 Steps = Generator[Asked, dict[str, Any], T]
@@ -50,6 +64,9 @@ class Transport(Protocol):
 
     temporary: ClassVar[frozenset[str]]
     """The codes of answers that the same message may not get later."""
+
+    def retry_after(self, error: dict[str, Any]) -> float:
+        """How many seconds to wait at least after such an answer before the message is sent again."""
 
     def ask(self, message: Any, by: str = ..., timeout: float = ...) -> Any:
         """Send a message, or a list; the answer, or a list. It is an `Unanswered` where none came."""
@@ -64,10 +81,19 @@ def asking(message: Command, reply: type[R], by: str, retry_seconds: float | Non
     Raises:
         Refused: the message was refused.
     """
-    answer = yield Asked(message, by, retry_seconds)
+    answer = yield Asked(message, by, retry_seconds, waits_seconds(message))
     if "error" in answer:
         raise refusal(answer["error"])
     return msgspec.convert(answer["ok"], reply)
+
+
+def waits_seconds(message: Command) -> float:
+    """How long a message asks to wait for its answer; 0 for what will be refused."""
+    try:
+        seconds = float(getattr(message, "wait_seconds", None) or 0)
+    except (TypeError, ValueError):
+        return 0.0
+    return seconds if 0 < seconds <= _LONGEST_WAIT_SECONDS else 0.0
 
 
 class Runner:
@@ -77,9 +103,13 @@ class Runner:
 
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
-        self._numbers, self._prefix = itertools.count(1), f"m-{secrets.token_hex(6)}"
         self._leaving: set[asyncio.Task[Any]] = set()
         self.retry_seconds, self.first_wait_seconds = RETRY_SECONDS, FIRST_WAIT_SECONDS
+        self.begin()
+
+    def begin(self) -> None:
+        """Begin with ids of its own; also in a fork, where what is open is kept alive by the process that opened it."""
+        self._numbers, self._prefix = itertools.count(1), f"m-{secrets.token_hex(6)}"
         self.heartbeats = Heartbeats(self._beat)
 
     def new_id(self) -> str:
@@ -102,7 +132,7 @@ class Runner:
             asked = next(steps)
             while True:
                 try:
-                    answer = self._ask(asked)
+                    answer = self.ask(asked)
                 except BaseException as error:  # noqa: BLE001 - the steps raise it again when they have cleaned up
                     asked = steps.throw(error)
                 else:
@@ -111,10 +141,13 @@ class Runner:
             result: T = end.value
             return result
 
-    def _ask(self, asked: Asked) -> dict[str, Any]:
-        again = tenacity.Retrying(**self._policy(asked))
-        answer: dict[str, Any] = again(self._transport.ask, asked.message, asked.by)
-        return answer
+    def ask(self, asked: Asked) -> Any:
+        """The answer to a message that has its id; it is sent until there is one, and for a while at most.
+
+        Raises:
+            Unanswered: there was none.
+        """
+        return tenacity.Retrying(**self._policy(asked))(self._transport.ask, *asked.handed_in)
 
     # --- for event loops ----------------------------------------------------------------------------------------------
 
@@ -124,7 +157,7 @@ class Runner:
             asked = next(steps)
             while True:
                 try:
-                    answer = await self._ask_async(asked)
+                    answer = await self.ask_async(asked)
                 except Exception as error:  # noqa: BLE001 - as in `run`
                     asked = steps.throw(error)
                 except BaseException as error:  # noqa: BLE001 - a cancellation
@@ -164,7 +197,7 @@ class Runner:
             asked = next(steps) if error is None else steps.throw(error)
             while True:
                 try:
-                    answer = await self._ask_async(asked)
+                    answer = await self.ask_async(asked)
                 except BaseException as later:  # noqa: BLE001 - as in `run`
                     asked = steps.throw(later)
                 else:
@@ -173,22 +206,46 @@ class Runner:
             result: T = end.value
             return result
 
-    async def _ask_async(self, asked: Asked) -> dict[str, Any]:
-        again = tenacity.AsyncRetrying(**self._policy(asked))
-        answer: dict[str, Any] = await again(self._transport.ask_async, asked.message, asked.by)
-        return answer
+    async def ask_async(self, asked: Asked) -> Any:
+        """`ask`, without blocking the event loop.
+
+        Raises:
+            Unanswered: as for `ask`.
+        """
+        return await tenacity.AsyncRetrying(**self._policy(asked))(self._transport.ask_async, *asked.handed_in)
 
     def _policy(self, asked: Asked) -> dict[str, Any]:
-        patience, first = asked.retry_seconds, self.first_wait_seconds
+        patience = self.retry_seconds if asked.retry_seconds is None else asked.retry_seconds
         return {
-            "stop": tenacity.stop_after_delay(self.retry_seconds if patience is None else patience),
-            "wait": tenacity.wait_exponential(multiplier=first, max=2.0) + tenacity.wait_random(0, first),
+            # What has waited for room is sent again, too, where the server is restarted in the meantime.
+            "stop": tenacity.stop_before_delay(patience + asked.waits_seconds),
+            "wait": self._wait,
             "retry": tenacity.retry_if_exception_type(Unanswered) | tenacity.retry_if_result(self._is_temporary),
             "retry_error_callback": _last_outcome,
         }
 
-    def _is_temporary(self, answer: dict[str, Any]) -> bool:
-        return "error" in answer and answer["error"]["code"] in self._transport.temporary
+    def _wait(self, state: tenacity.RetryCallState) -> float:
+        """How many seconds to wait before the next try: twice as long each time, and as long as was asked for."""
+        first, outcome = self.first_wait_seconds, state.outcome
+        assert outcome is not None
+        if outcome.failed:
+            error = outcome.exception()
+            asked_for = error.retry_after_seconds if isinstance(error, Unanswered) else 0.0
+        else:
+            asked_for = max(map(self._transport.retry_after, _errors(outcome.result())))
+        growing: float = min(first * 2 ** min(state.attempt_number - 1, _DOUBLINGS), _LONGEST_PAUSE_SECONDS)
+        return max(growing, asked_for) + first * random.random()  # noqa: S311 - so that not all come back at once
+
+    def _is_temporary(self, answer: Any) -> bool:
+        """Whether nothing was decided of what was sent; of a list, all of it."""
+        errors = _errors(answer)
+        many = len(answer) if isinstance(answer, list) else 1
+        return 0 < many == len(errors) and all(error["code"] in self._transport.temporary for error in errors)
+
+
+def _errors(answer: Any) -> list[dict[str, Any]]:
+    """The refusals in an answer, or in a list of answers."""
+    return [one["error"] for one in (answer if isinstance(answer, list) else [answer]) if "error" in one]
 
 
 def _last_outcome(state: tenacity.RetryCallState) -> Any:

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 from tallystick.config.amounts import MS_PER_SECOND, NOTHING, Triple
 from tallystick.events import catalog as e
-from tallystick.events.decide.levels import BLACK, enforced
+from tallystick.events.decide.levels import BLACK, STOP, enforced
 from tallystick.events.state.accounts import POOL, Account
 from tallystick.events.state.ledger import Ledger
 from tallystick.events.state.money import ZERO, Money, money, plus
@@ -34,6 +34,8 @@ class AgentHistory:
     used: Money = ZERO
     action: int = 0
     """The most severe that is in force for it now: by its own level, by the fleet's response, by orders (spec 2)."""
+    action_since: dt.datetime | None = None
+    """When that came into force; None where it has always been."""
     first_at: list[dt.datetime | None] = field(default_factory=lambda: [None for _ in ACTIONS])
     """When each action was first in force."""
     times: list[int] = field(default_factory=lambda: [0 for _ in ACTIONS])
@@ -82,6 +84,11 @@ class AgentHistories:
         """The action that is in force for an agent now."""
         history = self.agents.get(agent)
         return 0 if history is None else history.action
+
+    def stopped_since(self, agent: str) -> dt.datetime | None:
+        """Since when an agent is stopped; None where it is not."""
+        history = self.agents.get(agent)
+        return None if history is None or history.action != STOP else history.action_since
 
     def follow(self, events: Sequence[e.Event]) -> None:
         """Take in what has just happened, all at one moment; the ledger has followed it already."""
@@ -132,7 +139,7 @@ class AgentHistories:
         action = enforced(self.ledger, account).action
         if action == history.action:
             return
-        history.action = action
+        history.action, history.action_since = action, at
         history.times[action] += 1
         self.changed.add(account.id)
         if history.first_at[action] is None:

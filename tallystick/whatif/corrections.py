@@ -12,6 +12,7 @@ from tallystick.events import messages as c
 from tallystick.events.messages import proposals as p
 from tallystick.events.state.ledger import Ledger
 from tallystick.events.state.money import ZERO, Money, less, plus
+from tallystick.whatif.sources import Sources, model_of
 
 _Record = e.UsageReported | e.HoldSettled
 
@@ -34,8 +35,9 @@ class _Waiting(NamedTuple):
 class Corrections:
     """The usage of the other history that the log corrects later. ``corrected`` are the ids of its messages."""
 
-    def __init__(self, corrected: Set[str] = frozenset()) -> None:
+    def __init__(self, corrected: Set[str], sources: Sources) -> None:
         self._corrected = corrected
+        self._sources = sources
         self._records: dict[str, tuple[_Record, str, str | None]] = {}
         """By the id of its message: what was used, and the day and the model that it counts for."""
         self._last: dict[str, e.UsageCorrected] = {}
@@ -47,13 +49,18 @@ class Corrections:
             return
         for event in events:
             if isinstance(event, _Record) and event.id in self._corrected:
-                day = ledger.day.date or event.at.date().isoformat()
+                day = event.counts_on or ledger.day.date or event.at.date().isoformat()
                 self._records[event.id] = (event, day, model_of(ledger, event))
             elif isinstance(event, e.UsageCorrected):
                 self._last[event.record.id] = event
 
     def command(self, in_log: e.UsageCorrected, asked: c.CorrectUsage, id: str, by: str) -> p.ApplyCorrection | None:
         """What corrects the same usage here; None where it was not used here, or not yet."""
+        recorded_of = self._sources.find(in_log.source_id)
+        if recorded_of is not None:
+            # It may be recorded from another message here: what the operator says of it holds all the same.
+            asked = replace(asked, position=recorded_of.record.position)
+            return p.ApplyCorrection(asked=asked, id=id, **recorded_of._asdict())
         found = self._records.get(in_log.record.id)
         if found is None:
             self._waiting.append(_Waiting(in_log, asked, id, by))
@@ -76,15 +83,6 @@ class Corrections:
             command = self.command(*one)
             if command is not None:
                 yield Late(command, one.id, one.by)
-
-
-def model_of(ledger: Ledger, event: _Record) -> str | None:
-    """The model that usage counts for that has just been recorded."""
-    account = None if event.account is None else ledger.accounts.get(event.account)
-    if event.model is not None or account is None or not (account.is_run or isinstance(event, e.HoldSettled)):
-        return event.model
-    task = ledger.tasks.running.get(account.id)
-    return account.model or (None if task is None else task.model)
 
 
 def _usage(units: Money) -> Usage:

@@ -4,11 +4,13 @@ A message is a fact: it was sent. But an agent that obeys sends some messages on
 does not give. Each rule here is an assumption, and is listed with the result.
 """
 
-from collections.abc import Iterable, Mapping, Set
+import datetime as dt
+from collections.abc import Callable, Iterable, Mapping, Set
 from typing import NamedTuple
 
 import msgspec
 
+from tallystick.config.amounts import COST
 from tallystick.events import catalog as e
 from tallystick.events import messages as c
 from tallystick.events.decide.levels import STOP, enforced
@@ -17,9 +19,11 @@ from tallystick.events.state.ledger import Ledger
 from tallystick.events.state.money import ZERO, Money, minus, plus
 
 STOPPED, NO_ACCOUNT, NOT_BEGUN, REFUSED, SHIFTED = "stopped", "no_account", "not_begun", "refused", "moved"
-REASONS = (STOPPED, NO_ACCOUNT, NOT_BEGUN, REFUSED, SHIFTED)
+HISTORY = "history"
+REASONS = (STOPPED, NO_ACCOUNT, NOT_BEGUN, REFUSED, SHIFTED, HISTORY)
 """Why usage of the log is not used here: its agent was stopped, or never got an account; its operation was refused a
-hold; the settlement of its hold was refused; or the run of its task did not begin, or not come so far, or not twice."""
+hold; the settlement of its hold was refused; the run of its task did not begin, or not come so far, or not twice; or it
+was used before the period that is at hand here."""
 
 _OPENING = c.AllocateBudget | c.AllocateFromPool
 """Messages that may open the account that is missing."""
@@ -49,15 +53,18 @@ class Usage(NamedTuple):
     used: Money
     id: str = ""
     """Of the message."""
+    source: str | None = None
 
 
 def usage_in(events: Iterable[e.Event]) -> Usage | None:
-    """The usage that a message reported, if it did."""
+    """The usage that a message reported, if it did and something was charged for it."""
     for event in events:
         if isinstance(event, e.UsageCorrected) and (event.settles or event.repeats):
-            return Usage(event.agent, event.difference if event.repeats else event.counts.units, event.id)
+            used = event.difference if event.repeats else event.counts.units
+            return None if event.record.history else Usage(event.agent, used, event.id, event.source_id)
         if isinstance(event, e.UsageReported | e.HoldSettled) and not isinstance(event, e.HoldSpent):
-            return Usage(event.agent, (event.tokens, event.time_ms, event.cost_nanos), event.id)
+            used = (event.tokens, event.time_ms, event.cost_nanos)
+            return None if event.history else Usage(event.agent, used, event.id, event.source_id)
     return None
 
 
@@ -66,6 +73,14 @@ class _MissingHold(NamedTuple):
 
     agent: str
     why: str
+
+
+class _OfSource(NamedTuple):
+    """What a source has used more in the log than here, by all its messages; by whom, and why, where it is more."""
+
+    agent: str
+    reason: str
+    difference: Money
 
 
 class MessageFilter:
@@ -95,6 +110,9 @@ class MessageFilter:
         """The ids of the messages whose usage the log corrects later."""
         self._saved_as: dict[str, str] = {}
         """Why usage of these was not used here, by their id."""
+        self._by_source: dict[str, _OfSource] = {}
+        self.stopped_since: Callable[[str], dt.datetime | None] = _unknown
+        """Since when an agent has been stopped here; None where it is not, or where that is not known."""
         self._granted_before: set[tuple[type[c.Command], str]] = set()
         """Requests that were granted here and refused in the log: an agent that asks for the same again has it
         already.
@@ -152,7 +170,7 @@ class MessageFilter:
         if there is not None and not there.auto and agent not in other.accounts and not isinstance(command, _OPENING):
             self.reason = NO_ACCOUNT
             return None
-        if isinstance(command, c.ReportUsage | c.Reserve) and _is_stopped(other, agent) and not _is_stopped(log, agent):
+        if isinstance(command, c.ReportUsage | c.Reserve) and self._is_stopped_by(command, agent, log, other):
             self.reason = STOPPED
             return None
         if isinstance(command, _ASKING) and (type(command), agent) in self._granted_before:
@@ -174,7 +192,7 @@ class MessageFilter:
         if not isinstance(command, c.ReportUsage | c.CompleteTask):
             return command
         name = command.task or getattr(command, "agent", None) or ""
-        stopped = _is_stopped(other, name) and not _is_stopped(log, name)
+        stopped = self._is_stopped_by(command, name, log, other)
         if isinstance(command, c.ReportUsage):
             if stopped:
                 self._stopped_tasks.add(name)
@@ -186,6 +204,15 @@ class MessageFilter:
             self.reason = STOPPED
             return msgspec.structs.replace(command, usage=None)
         return command
+
+    def _is_stopped_by(self, command: c.Command, agent: str, log: Ledger, other: Ledger) -> bool:
+        """Whether an agent is stopped here, and is not in the log, when it does what a message says: it may be reported
+        later.
+        """
+        if not _is_stopped(other, agent) or _is_stopped(log, agent):
+            return False
+        at, since = getattr(command, "occurred_at", None), self.stopped_since(agent)
+        return at is None or since is None or at >= since
 
     def note_answer(self, command: c.Command, refused: bool, answer: Reply | Refusal | None, log: Ledger) -> bool:
         """Remember the answer to a message that was sent, and that the log had ``refused`` or not.
@@ -225,16 +252,42 @@ class MessageFilter:
 
     def count(self, recorded: Iterable[e.Event], other: Iterable[e.Event]) -> None:
         """Compare the usage that a message led to in the log with what it led to here."""
+        other = list(other)
         in_log, here = usage_in(recorded), usage_in(other)
-        if in_log is not None and here is None:
+        if any(isinstance(event, e.UsageReported | e.HoldSettled) and event.history for event in other):
+            self.reason = HISTORY
+        source = next((one.source for one in (in_log, here) if one is not None), None)
+        if source is not None:
+            self._count_source(source, in_log, here)
+        elif in_log is not None and here is None:
             if in_log.id in self.corrected:
                 self._saved_as[in_log.id] = self.reason
             self._save(in_log.agent, in_log.used, self.reason)
         elif here is not None and in_log is None:
             self.beyond_log = plus(self.beyond_log, here.used)
 
-    def count_correction(self, event: e.UsageCorrected) -> bool:
-        """Count a correction of usage that was not used here; False where it is not known to be so."""
+    def _count_source(self, source: str, in_log: Usage | None, here: Usage | None) -> None:
+        """What is less or more here is known at the end: another message of the source may make up for it."""
+        there, other = (ZERO if one is None else one.used for one in (in_log, here))
+        if there[:COST] == other[:COST] and in_log is not None and here is not None:
+            return  # it is but priced otherwise
+        agent = next(one.agent for one in (in_log, here) if one is not None)
+        before = self._by_source.get(source, _OfSource(agent, self.reason, ZERO))
+        difference = plus(before.difference, minus(there, other))
+        if any(_positive(minus(there, other))):
+            before = _OfSource(agent, self.reason, ZERO)
+        self._by_source[source] = before._replace(difference=difference)
+
+    def count_correction(self, event: e.UsageCorrected, here: Money = ZERO) -> bool:
+        """Count a correction of usage that was not used here; False where it is not known to be so.
+
+        ``here``: by how much it changed what counts here.
+        """
+        found = self._by_source.get(event.source_id or "")
+        if found is not None and not event.record.history:
+            difference = plus(found.difference, minus(event.difference, here))
+            self._by_source[event.source_id or ""] = found._replace(difference=difference)
+            return True
         reason = self._saved_as.get(event.record.id)
         if reason is None:
             return False
@@ -251,6 +304,13 @@ class MessageFilter:
             self.beyond_log_by_runs = plus(self.beyond_log_by_runs, more_used)
         self.beyond_log = plus(self.beyond_log, self.beyond_log_by_runs)
 
+    def count_sources(self) -> None:
+        """Count what the log has used more of a source, or less, than was used of it here."""
+        for agent, reason, units in self._by_source.values():
+            if any(_positive(units)):
+                self._save(agent, _positive(units), reason)
+            self.beyond_log = plus(self.beyond_log, _positive(minus(ZERO, units)))
+
     def count_spent(self, in_log: Mapping[str, tuple[str, Money]], here: Mapping[str, tuple[str, Money]]) -> None:
         """Compare what expired holds were spent with, of those that were not settled later: by hold, in the log and
         here.
@@ -266,6 +326,10 @@ class MessageFilter:
     def _save(self, agent: str, used: Money, reason: str) -> None:
         self.saved.setdefault(agent, Saved()).add(used)
         self.saved_by_reason[reason].add(used)
+
+
+def _unknown(agent: str) -> None:
+    """No time is known."""
 
 
 _NOT_SPENT = "", ZERO

@@ -105,10 +105,10 @@ class Reproduction:
     def _is_made(self, record: Record, step: Step, event: Event, reply: bytes | None) -> bool:
         """Whether a record is what comes of an event, with its command and reply where it is the command's first."""
         request = None if reply is None else step.request
-        data, _ = seal(event, request, reply, self._digest, step.peer)
+        data, _ = seal(event, request, reply, self._digest, step.peer, step.trace)
         if record.data != data:
             worded = None if reply is None else reply_as_worded(step.reply, reply)
-            data, _ = seal(event_as_worded(record, event), request, worded, self._digest, step.peer)
+            data, _ = seal(event_as_worded(record, event), request, worded, self._digest, step.peer, step.trace)
             self.reworded += record.data == data
         return record == Record(event.position, STORED_NAME[type(event)], data)
 

@@ -15,6 +15,7 @@ from tallystick.events.log.store import Record
 from tallystick.events.messages import proposals as p
 from tallystick.events.messages.replies import Refusal, Reply
 from tallystick.events.state.conservation import check_conserved
+from tallystick.events.state.money import ZERO
 from tallystick.whatif.agent_histories import AgentHistories
 from tallystick.whatif.comparison import (
     Answered,
@@ -59,7 +60,8 @@ class Rerun:
         self.other = self._other.histories
         self.shifted = ShiftedRuns(runs, self.other.ledger)
         self.message_filter.corrected = runs.corrected
-        self._other.corrections = Corrections(runs.corrected)
+        self.message_filter.stopped_since = self.other.stopped_since
+        self._other.corrections = Corrections(runs.corrected, self._other.sources)
         self._runs = runs
         self._now = EPOCH
         self._holds_to_cancel: list[str] = []
@@ -119,6 +121,7 @@ class Rerun:
             BrokenInvariant: the money of the other history is not where its accounts say it is.
         """
         self._cancel_holds()
+        self.message_filter.count_sources()
         self.message_filter.count_spent(self.recorded.spent, self.other.spent)
         self.message_filter.count_shifted(self.shifted.used_less.items())
         check_conserved(self.other.ledger)
@@ -285,7 +288,11 @@ class Rerun:
         corrected = next(event for event in events if isinstance(event, UsageCorrected))
         command = self._other.corrections.command(corrected, asked, step.id, step.by)
         if command is not None:
-            self._other.put(command, step.at, step.id, step.by)
+            decided = self._other.put(command, step.at, step.id, step.by)
+            if corrected.source_id is not None:
+                made = () if decided is None else decided.events
+                here = next((event.difference for event in made if isinstance(event, UsageCorrected)), ZERO)
+                self.message_filter.count_correction(corrected, here)
         elif isinstance(corrected.record, HoldSpent) and corrected.record.hold in self.recorded.spent:
             return  # It is compared at the end, as it is then.
         elif not self.message_filter.count_correction(corrected):

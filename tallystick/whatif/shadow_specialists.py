@@ -174,7 +174,8 @@ class OtherHistory(ShadowSpecialists):
         self.starts: list[TaskStarted] = []
         """The tasks that have started since this was emptied."""
         self.acts = False
-        self.corrections, self._sources = Corrections(), Sources()
+        self.sources = Sources()
+        self.corrections = Corrections(frozenset(), self.sources)
 
     def put(
         self, command: c.Command, at: dt.datetime, id: str, by: str, waited: Waited | None = None
@@ -182,7 +183,7 @@ class OtherHistory(ShadowSpecialists):
         """Decide a command by the other policy; None where its id is known, and a repeat changes nothing."""
         if id in self.ledger.ids:
             return None
-        decided = decide(self.ledger, self._sources.with_facts(command), at, id, by, waited)
+        decided = decide(self.ledger, self.sources.with_facts(command), at, id, by, waited)
         self._happened(decided.events)
         return decided
 
@@ -219,7 +220,7 @@ class OtherHistory(ShadowSpecialists):
 
     def _happened(self, events: list[Event]) -> None:
         self.corrections.follow(events, self.ledger)
-        self._sources.follow(events, self.ledger)
+        self.sources.follow(events, self.ledger)
         self.histories.follow(events)
         self.events += events
         self.starts += [event for event in events if type(event) is TaskStarted]

@@ -25,10 +25,11 @@ class Step:
     """The records of one command, at one moment: ``due`` is what time had brought before it, ``own`` what it caused.
 
     A step without own records is what happened before a command that left no trace itself: time passed until then.
-    ``request`` and ``reply`` are the command and its reply, and ``peer`` is who asked, byte for byte.
+    ``request`` and ``reply`` are the command and its reply, and ``peer`` is who asked, byte for byte; ``trace`` is
+    where it was asked.
     """
 
-    __slots__ = ("at", "by", "due", "id", "own", "peer", "reply", "request")
+    __slots__ = ("at", "by", "due", "id", "own", "peer", "reply", "request", "trace")
 
     def __init__(self, at: dt.datetime) -> None:
         self.at = at
@@ -39,6 +40,7 @@ class Step:
         self.request = b""
         self.reply = b""
         self.peer = b""
+        self.trace = ""
 
     @property
     def records(self) -> Sequence[Record]:
@@ -212,6 +214,7 @@ class _Head(msgspec.Struct):
     command: msgspec.Raw = msgspec.Raw()
     reply: msgspec.Raw = msgspec.Raw()
     peer: msgspec.Raw = msgspec.Raw()
+    trace: str = ""
 
 
 _read = msgspec.json.Decoder(_Head).decode
@@ -244,7 +247,7 @@ def steps_of(records: Iterable[Record], cuts: Container[int] = ()) -> Iterator[S
         step = step or Step(head.at)
         if request:
             step.id, step.by, step.request, step.reply = head.id, head.by, request, bytes(head.reply)
-            step.peer = bytes(head.peer)
+            step.peer, step.trace = bytes(head.peer), head.trace
             step.own.append(record)
         else:
             step.due.append(record)

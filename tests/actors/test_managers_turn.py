@@ -71,9 +71,9 @@ def test_the_allocator_works_in_the_managers_thread(open_fleet: OpenFleet, monke
     def note(owner: type[Any], name: str, by: str) -> None:
         method = getattr(owner, name)
 
-        def noting(self: Any, *arguments: Any) -> Any:
+        def noting(self: Any, *arguments: Any, **named: Any) -> Any:
             threads[by].add(threading.current_thread())
-            return method(self, *arguments)
+            return method(self, *arguments, **named)
 
         monkeypatch.setattr(owner, name, noting)
 

@@ -103,7 +103,7 @@ def test_an_error_in_the_manager_stops_the_fleet_and_callers_that_wait_get_an_er
 ) -> None:
     fleet = open_fleet()
 
-    def fail(*arguments: object) -> bytes:
+    def fail(*arguments: object, **more: object) -> bytes:
         raise ZeroDivisionError("seven by nothing")
 
     monkeypatch.setattr(fleet._manager, "decide", fail)

@@ -42,7 +42,7 @@ def test_csv_has_every_field_in_a_fixed_column(run: Run, fleet: Path) -> None:
     columns = list(COLUMNS)
     assert list(rows[0]) == columns
     assert columns[:5] == ["position", "at", "type", "id", "by"]
-    assert columns[-4:] == ["command", "reply", "peer", "digest"]
+    assert columns[-5:] == ["command", "reply", "peer", "trace", "digest"]
     for row, record in zip(rows, map(json.loads, records_of(fleet)), strict=True):
         for name, value in record.items():
             if isinstance(value, dict) and f"{name}_tokens" in row:

@@ -144,3 +144,13 @@ def test_a_limit_that_paces_and_is_held_says_how_long_it_would_take_without_what
     answer = core.when(use("ann", 12))
     assert answer.action == "throttle"
     assert 60 <= answer.wait_seconds <= 61
+
+
+@pytest.mark.parametrize("scope", ["label:user", "product", "account"])
+def test_what_calls_itself_other_does_not_bring_others_to_share_its_counter(scope: str) -> None:
+    names = ("(other)", "(none)", "ann", "ben")
+    core = limited(limit(per=scope, window="day", max={"tokens": 1_000}))
+    for name in names:
+        core.given(allocate(name, 10_000, product=name, labels={"user": name}), report(name, 400))
+    assert counted(core) == {"(none)": 800, "ann": 400, "ben": 400}
+    assert not [event for event in core.log if isinstance(event, e.AlertRaised) and event.code == "limit_counters_full"]

@@ -21,7 +21,7 @@ NEVER = {
     c.ReportUsage, c.Reserve, c.Settle, c.CancelHold, c.Heartbeat, c.GetHolds, c.GetLimits, c.GetStatus,
     c.GetGlobalStatus, c.CheckEnforcement, c.Stop, c.Rebalance, c.BorrowFromPool, c.ReturnToPool, c.GenerateReport,
     c.Forecast, c.GetEfficiency, c.ReleaseBudget, c.SubmitTask, c.GetTask, c.CompleteTask, c.CancelTask, c.RetryTask,
-    c.GetQueue, c.PauseAll,
+    c.GetQueue, c.PauseAll, c.RevokeKey, c.ListKeys,
 }  # fmt: skip
 """What uses, asks, gives back, stops, or takes a part of what there is."""
 

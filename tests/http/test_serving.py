@@ -2,6 +2,7 @@
 
 import json
 import re
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -53,6 +54,28 @@ def test_an_account_is_opened_used_and_exhausted(client: Client) -> None:
     assert denied.json["title"] == "Conflict"
     assert (denied.json["code"], denied.json["available"]) == ("budget_exhausted", {"tokens": 500})
     assert denied.headers["x-ratelimit-remaining-tokens"] == "500"
+
+
+def test_every_answer_about_an_agent_says_how_its_budget_stands(client: Client) -> None:
+    limits = {"ratelimit-policy": '"tokens";q=1000;qu="tokens"', "x-ratelimit-limit-tokens": "1000"}
+    client.post("/v1/allocate-budget", {"agent": "four", "budget": {"tokens": 1000}})
+    held = client.post("/v1/reserve", {"agent": "four", "estimate": {"tokens": 600}, "id": "four-h"})
+    settled = client.post("/v1/settle", {"hold": "four-h", "usage": {"tokens": 900}})
+    refused = client.post("/v1/reserve", {"agent": "four", "estimate": {"tokens": 900}})
+    for answer, left, level, action in (
+        (held, 400, "green", "continue"),
+        (settled, 100, "red", "degrade"),
+        (refused, 100, "red", "degrade"),
+    ):
+        said = {name: value for name, value in answer.headers.items() if name in {*limits, "ratelimit"}}
+        assert said == {**limits, "ratelimit": f'"tokens";r={left}'}
+        assert (answer.headers["x-tallystick-level"], answer.headers["x-tallystick-action"]) == (level, action)
+    client.post("/v1/release-budget", {"agent": "four"})
+    after = client.post("/v1/report-usage", {"agent": "four", "usage": {"tokens": 1}})
+    assert (after.status, "x-ratelimit-limit-tokens" in after.headers) == (200, False)
+    unlimited = client.post("/v1/allocate-budget", {"agent": "five", "budget": {"cost_usd": "1.00"}})
+    assert "ratelimit" not in unlimited.headers
+    assert unlimited.headers["x-tallystick-level"] == "green"
 
 
 def test_what_waiting_cures_says_how_long(client: Client) -> None:
@@ -187,6 +210,18 @@ def test_the_reference_lists_the_path_of_every_message() -> None:
     assert rows == {name: message.__name__ for name, message in ENDPOINTS.items()}
 
 
+def test_a_trace_that_was_given_is_in_the_record(client: Client) -> None:
+    trace, other = "2af7651916cd43dd8448eb211c80319c", "1af7651916cd43dd8448eb211c80319c"
+    client.post("/v1/allocate-budget", {"agent": "six", "budget": {"tokens": 10}})
+    usage = {"type": "ReportUsage", "agent": "six", "usage": {"tokens": 1}}
+    client.post("/v1/messages", [usage, usage], traceparent=f"00-{trace}-b7ad6b7169203331-01")
+    client.post("/v1/report-usage", usage, traceparent=f"00-{other}-b7ad6b7169203331-01")
+    client.post("/v1/report-usage", usage, traceparent="nonsense")
+    records = client.call("GET", "/v1/events?limit=1000").json["events"]
+    reports = [one for one in records if one["type"] == "usage-reported.v1" and one["agent"] == "six"]
+    assert [one.get("trace") for one in reports] == [trace, trace, other, None]
+
+
 def test_each_request_is_one_line_of_json_with_its_trace(client: Client, served: Served) -> None:
     trace = "0af7651916cd43dd8448eb211c80319c"
     headers = {"traceparent": f"00-{trace}-b7ad6b7169203331-01", "authorization": "Bearer secret-key"}
@@ -201,10 +236,30 @@ def test_each_request_is_one_line_of_json_with_its_trace(client: Client, served:
     assert [line["event"] for line in lines].count("open_server") == 1
 
 
-def test_an_address_that_others_reach_is_refused_without_keys() -> None:
-    result = CliRunner().invoke(main, ["serve", "--host", "192.0.2.1"])
-    assert result.exit_code == 2
-    assert "without keys" in result.output
+def test_an_address_that_others_reach_is_refused_without_keys(tmp_path: Path) -> None:
+    store = tmp_path / "fleet.db"
+    options = ["--store", f"sqlite:///{store}"]
+    result = CliRunner().invoke(main, ["serve", "--host", "192.0.2.1", *options])
+    assert (result.exit_code, "without keys" in result.output) == (2, True)
+    assert not store.exists(), "nothing is created for it"
+    assert CliRunner().invoke(main, ["send", "pause", "…", *options]).exit_code == 1
+    CliRunner().invoke(main, ["send", '{"type": "SetTotalBudget", "budget": {"tokens": 1}}', *options])
+    assert CliRunner().invoke(main, ["serve", "--host", "192.0.2.1", *options]).exit_code == 2
+    assert CliRunner().invoke(main, ["key", "create", "--role", "operator", *options]).exit_code == 0
+    # With a key it would listen, if the address were this machine's.
+    result = CliRunner().invoke(main, ["serve", "--host", "192.0.2.1", *options])
+    assert (result.exit_code, "without keys" in result.output) == (1, False)
+
+
+def test_it_is_called_by_names_that_are_allowed(tmp_path: Path) -> None:
+    server = Served(tmp_path, "--allow-host", "Budgets.Internal")
+    client = server.client()
+    try:
+        for host, status in (("budgets.internal", 200), ("budgets.internal:80", 200), ("other.internal", 421)):
+            assert client.call("GET", "/healthz", headers={"host": host}).status == status
+    finally:
+        client.close()
+        assert server.stop() == 0
 
 
 def test_a_stop_answers_those_who_wait_and_a_second_server_is_refused(tmp_path: Path) -> None:
@@ -227,3 +282,37 @@ def test_a_stop_answers_those_who_wait_and_a_second_server_is_refused(tmp_path: 
     assert (response.status, json.loads(response.read())["code"]) == (503, "shutting_down")
     client.close()
     other.close()
+
+
+def test_a_port_that_is_taken_and_an_address_of_another_machine_are_named() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        result = CliRunner().invoke(main, ["serve", "--store", "memory:", "--port", str(port)])
+    assert (result.exit_code, f"port {port} of 127.0.0.1 is taken: " in result.output) == (1, True)
+    result = CliRunner().invoke(
+        main, ["serve", "--store", "memory:", "--host", "127.0.0.1", "--allow-host", "http://a"]
+    )
+    assert (result.exit_code, "without scheme" in result.output) == (2, True)
+
+
+def test_clients_reach_the_server_under_the_names_that_it_was_given(tmp_path: Path) -> None:
+    server = Served(tmp_path, "--allow-host", "Budgets.example", "--allow-host", "fd00::1")
+    client = server.client()
+    named = ("budgets.example:443", "BUDGETS.example", "[fd00::1]:8321", "localhost", "other.example", "fd00")
+    statuses = [client.call("GET", "/healthz", None, {"host": name}).status for name in named]
+    assert statuses == [200, 200, 200, 200, 421, 421]
+    client.close()
+    assert server.stop() == 0
+
+
+def test_a_server_whose_fleet_has_stopped_ends_so_that_it_is_started_again(tmp_path: Path) -> None:
+    server = Served(tmp_path)
+    client = server.client()
+    assert client.call("GET", "/readyz").status == 200
+    (tmp_path / "fleet.db").rename(tmp_path / "elsewhere.db")
+    server.process.wait(60)
+    assert server.stop() == 1
+    last = server.log.read_text(encoding="utf-8").splitlines()[-1]
+    assert last.startswith("tallystick: the fleet has stopped: sqlite:///")
+    assert "is gone" in last
+    client.close()

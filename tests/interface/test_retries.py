@@ -85,7 +85,7 @@ def test_a_message_for_which_there_is_no_place_is_sent_again(monkeypatch: pytest
             if len(answered) == 3:
                 return ask(message, by, timeout)
             with monkeypatch.context() as patch:
-                patch.setattr("tallystick.actors.runtime.fleet.INBOX_MAX", 0)
+                patch.setattr("tallystick.actors.runtime.intake.INBOX_MAX", 0)
                 answer = ask(message, by, timeout)
             answered.append(answer["error"]["code"])
             return answer

@@ -27,7 +27,7 @@ ASKED = {
     *("ReportUsage", "Reserve", "Settle", "CancelHold", "Heartbeat", "Throttle", "Stop", "Resume", "Rebalance"),
     *("BorrowFromPool", "ReturnToPool", "ReleaseBudget", "SubmitTask", "CompleteTask", "CancelTask", "SetTotalBudget"),
     *("PauseAll", "ResumeAll", "OverridePriority", "ApproveLimit", "ResetBreaker", "ReleaseReserve", "LoadConfig"),
-    "AcceptClock",
+    *("AcceptClock", "CreateKey", "RevokeKey"),
 }
 """Every message that leaves something in the log; questions leave nothing under their own names."""
 
@@ -93,6 +93,7 @@ def test_views_show_what_is_in_an_old_log(head: str) -> None:
     assert shown("report", "--at", position, "--json")["position"] == position_of(head)
     assert shown("cost", "--at", position, "--json").keys() >= {"date", "tokens_used", "cost_usd"}
     assert shown("queue", "--at", position, "--json").keys() >= {"tasks", "running"}
+    assert shown("limits", "--at", position, "--json").keys() == {"limits", "counters"}
 
 
 def test_every_position_of_an_old_log_is_explained(head: str) -> None:
@@ -121,6 +122,25 @@ def test_an_old_log_goes_on(head: str, tmp_path: Path) -> None:
     assert json.loads(result.stdout.splitlines()[-1])["end"]["conserved"]
     result = run("audit", "verify", "--anchor", head)
     assert result.exit_code == 0, result.output
+
+
+def test_windows_from_the_first_use_are_read_by_our_rules_where_a_log_of_version_4_was_decided_by_its_own(
+    tmp_path: Path,
+) -> None:
+    """Two holds of that log opened windows, at 18:01, in which nothing was used after all: by those rules they counted
+    from then on, and more was granted at 23:02; ours count from the first use, at 21:00.
+    """
+    head = unpacked("first-use.sqlite", tmp_path)
+    granted = {record["hold"]: record["position"] for record in records() if record["type"] == "hold-placed.v1"}
+    at = str(granted["granted"] - 1)
+    stands = {(one["limit"], one["value"]): one for one in shown("limits", "--at", at, "--json")["limits"]}
+    configured, own = stands["plan-5h", "ann"], stands["bob/1", "bob"]
+    assert (configured["used"]["requests"], configured["ends_at"]) == (3, "2026-03-05T02:00:00Z")
+    assert (own["used"]["tokens"], own["ends_at"]) == (4_100, "2026-03-05T02:00:00Z")
+    for command in (("audit", "verify", "--anchor", head), ("whatif",)):
+        result = run(*command)
+        assert result.exit_code == 0, result.output
+        assert f"ositions 1 to {position_of(head)} were decided by version 4" in result.output
 
 
 def test_the_old_logs_hold_every_event_and_every_message_that_is_recorded(tmp_path: Path) -> None:

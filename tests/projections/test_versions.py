@@ -91,6 +91,7 @@ DIGESTS = {
     ("accuracy", 1): "f44ddd0b9a86225e",
     ("hours", 1): "55c93a12c51cd074",
     ("cost", 4): "6efef860a4caf1f8",
+    ("breakdown", 1): "6bfcd030b1119858",
     ("tasks", 6): "73c35d53c0e1efb9",
     ("pace", 1): "f939054333eec0dd",
     ("alerts", 1): "f4f7592dd08ee4eb",

@@ -89,6 +89,7 @@ def dump(ledger: Ledger) -> dict[str, Any]:
     state["history"] = ledger.history.dump()
     state |= _dump_tasks(ledger.tasks)
     state["outputs"] = ledger.outputs.dump()
+    state["keys"] = ledger.keys.dump()
     state["leases of agents"] = ledger.leases.dump()
     state["estimates"] = ledger.estimates.dump()
     *state["day"], state["day marks"] = [dict(ledger.day.held_by_product), *ledger.day.dump()]

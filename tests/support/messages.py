@@ -10,7 +10,7 @@ import msgspec
 from msgspec import inspect
 
 from tallystick.config.amounts import Budget, Usage
-from tallystick.events.messages import WIRE, AllocateBudget, Command, Heartbeat, ReportUsage, Reserve, Settle
+from tallystick.events.messages import WIRE, AllocateBudget, Command, CreateKey, Heartbeat, ReportUsage, Reserve, Settle
 
 _OF_ONE = (Heartbeat, ReportUsage)
 """Messages about an agent, a task or a hold, of which exactly one is named."""
@@ -46,6 +46,8 @@ def good(command: type[Command], optional: bool = False) -> Message:
         named["id"] = f"good-{command.__name__}"
     # Either this or its tokens must be said.
     named |= {name: _good(fields(command)[name].type, name) for name in _SAID.get(command, ())}
+    if command is CreateKey:
+        named["role"] = "operator"
     if command in _OF_ONE:
         named = {name: value for name, value in named.items() if name not in ("task", "hold", "lease")}
         named["agent"] = "a-agent"
@@ -57,7 +59,7 @@ def _good(kind: inspect.Type, name: str) -> Any:
         case inspect.UnionType():
             return _good(next(one for one in kind.types if not isinstance(one, inspect.NoneType)), name)
         case inspect.StrType():
-            return f"a-{name}"
+            return "5e" * 32 if kind.pattern else f"a-{name}"
         case inspect.IntType():
             return max(3, kind.ge or 0)
         case inspect.AnyType():
@@ -122,7 +124,7 @@ def _fits(kind: inspect.Type, value: Any) -> bool:
     """Whether a value is of the kind, whatever it says."""
     match kind:
         case inspect.StrType():
-            return isinstance(value, str)
+            return isinstance(value, str) and not kind.pattern
         case inspect.BoolType():
             return isinstance(value, bool)
         case inspect.IntType():

@@ -1,0 +1,46 @@
+"""What the HTTP service asks of a running fleet about keys."""
+
+import datetime as dt
+
+from tallystick.actors.manager import Manager
+from tallystick.actors.runtime.clock import Clock
+from tallystick.actors.runtime.intake import Intake
+from tallystick.actors.runtime.messages import Envelope
+from tallystick.actors.runtime.pending import Pending
+from tallystick.events import messages as c
+from tallystick.events.decide.keys import MISUSE_EVERY
+from tallystick.events.log.codec import encode_command
+from tallystick.events.messages import proposals as p
+from tallystick.events.state.keys import Key, Keys
+
+BY = "access"
+"""In whose name it is recorded that a key was shown after its end."""
+
+
+class Access:
+    """The keys of a fleet as decided, for looking at from any thread; and what is recorded of their misuse."""
+
+    def __init__(self, manager: Manager, intake: Intake, clock: Clock) -> None:
+        self._manager, self._intake, self._clock = manager, intake, clock
+
+    @property
+    def keys(self) -> Keys:
+        """All keys."""
+        return self._manager.ledger.keys
+
+    @property
+    def operator_key(self) -> str | None:
+        """The digest of `control.operator_key`, ``sha256:…``, where there is one."""
+        ledger = self._manager.ledger
+        return ledger.rules.config.control.operator_key if ledger.configured else None
+
+    def now(self) -> dt.datetime:
+        """What time it is for the fleet."""
+        return self._clock.now()
+
+    def note_misuse(self, key: Key) -> None:
+        """Record that a key was shown that has expired or was revoked, where that was not done within the hour."""
+        if key.misused_at is not None and self.now() < key.misused_at + MISUSE_EVERY:
+            return
+        note = p.RecordMisuse(key=key.name, id=c.internal_id(f"misuse-{self._intake.new_id()}"))
+        self._intake.post(Envelope([note], [encode_command(note)], BY, Pending()))

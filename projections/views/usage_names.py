@@ -1,0 +1,146 @@
+"""What usage counts for: its product, model, agent type, agent and labels, as the views that break usage down share it.
+
+An agent's model and a task's product are remembered in rows of the view that asks.
+"""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import msgspec
+
+from tallystick.events import catalog as e
+from tallystick.events.state.accounts import Account, Balances
+from tallystick.projections.views.view import Look, Row, encode
+
+Use = e.UsageReported | e.HoldSettled
+
+
+class ModelRow(msgspec.Struct, omit_defaults=True, tag_field="row", tag="model", gc=False):
+    """What an open agent ran on last: a hold that is settled does not say."""
+
+    agent: str
+    model: str
+
+
+class TaskRow(msgspec.Struct, omit_defaults=True, tag_field="row", tag="task", gc=False):
+    """The product of a task: usage in its name counts there, also while no account of it is open."""
+
+    task: str
+    product: str
+
+
+_decoder: msgspec.json.Decoder[ModelRow | TaskRow] = msgspec.json.Decoder(ModelRow | TaskRow)
+
+
+class Names(NamedTuple):
+    """What one use counts for; None where that is not known."""
+
+    agent: str
+    product: str | None
+    model: str | None
+    type: str | None
+    labels: Mapping[str, str]
+
+
+class UsageNames:
+    """Follows what is needed to name usage; ``rows`` are kept by the view of this name."""
+
+    def __init__(self, view: str, balances: Balances, look: Look) -> None:
+        self._view, self._balances, self._look = view, balances, look
+        self._models: dict[str, str] = {}
+        self._products: dict[str, str] = {}
+        """Of tasks that were submitted since the rows were last taken."""
+        self._rows: dict[str, Row | None] = {}
+
+    def take(self) -> dict[str, Row | None]:
+        """The rows that are new or different, or gone, since they were last taken."""
+        rows, self._rows = self._rows, {}
+        self._products.clear()
+        return rows
+
+    def restore(self, row: ModelRow) -> None:
+        self._models[row.agent] = row.model
+
+    # --- what usage counts for ----------------------------------------------------------------------------------------
+
+    def of(self, event: Use) -> Names:
+        """What a report, a settlement, or what an expiry books counts for; asked once, when it happens."""
+        if isinstance(event, e.UsageReported):
+            account = None if event.account is None else self._balances.accounts.get(event.account)
+            if account is not None and event.model is not None:
+                self._runs_on(event.agent, event.model)
+            # A run has one model, whether its reports say so or not.
+            of_run = self._models.get(event.agent) if account is not None and account.is_run else None
+            return self._names(event, account, event.model or of_run)
+        account = self._balances.accounts.get(event.agent)
+        if isinstance(event, e.HoldSpent):
+            # What an expiry books counts for the model that it names.
+            return self._names(event, account, event.model)
+        if event.model is not None:
+            self._runs_on(event.agent, event.model)
+        return self._names(event, account, self._models.get(event.agent))
+
+    def corrected(self, event: e.UsageCorrected) -> Names:
+        """What a correction counts for: the record's own labels, as of its hold's nothing is kept when it has ended."""
+        product = self._product_corrected(event)
+        return Names(event.agent, product, event.model, event.agent_type, event.record.labels or {})
+
+    def _names(self, event: Use, account: Account | None, model: str | None) -> Names:
+        if account is None:
+            kind, product = getattr(event, "agent_type", None), self._product_of(event)
+        else:
+            kind, product = account.agent_type, account.budget_product
+        return Names(event.agent, product, model, kind, self._labels_of(event))
+
+    def _labels_of(self, event: Use) -> Mapping[str, str]:
+        """Its own labels over those of its hold, while that stands."""
+        hold = None if event.hold is None else self._balances.holds.get(event.hold)
+        notes = None if hold is None else hold.notes
+        return {**((notes and notes.labels) or {}), **(event.labels or {})}
+
+    def _product_corrected(self, event: e.UsageCorrected) -> str | None:
+        """The product that a record was counted for: without an account, that of the task of its name goes first."""
+        record = event.record
+        if event.is_own or not isinstance(record, e.UsageReported) or (record.product, record.life) != (None, None):
+            return event.product
+        return self._products.get(record.agent) or self._kept_product(record.agent) or event.product
+
+    def _product_of(self, event: Use) -> str | None:
+        """Of usage without an open account, the product that it had, or that of the account that is charged for it."""
+        if isinstance(event, e.UsageReported) and (event.product is not None or event.life is not None):
+            return event.product
+        task = self._products.get(event.agent) or self._kept_product(event.agent)
+        if task is not None:
+            return task
+        charged = self._balances.accounts.get(getattr(event, "charged", None) or "")
+        return None if charged is None else charged.budget_product
+
+    def _kept_product(self, task: str) -> str | None:
+        kept = self._look(self._view, id_of(TaskRow(task, "")))
+        row = None if kept is None else _decoder.decode(kept)
+        return row.product if isinstance(row, TaskRow) else None
+
+    # --- what happens -------------------------------------------------------------------------------------------------
+
+    def submitted(self, event: e.TaskSubmitted) -> None:
+        row = TaskRow(event.task, event.product)
+        self._products[event.task] = event.product
+        self._rows[id_of(row)] = Row(encode(row), live=False)
+
+    def started(self, event: e.TaskStarted) -> None:
+        self._runs_on(event.task, event.model)
+
+    def released(self, event: e.BudgetReleased) -> None:
+        if self._models.pop(event.agent, None) is not None:
+            self._rows[id_of(ModelRow(event.agent, ""))] = None
+
+    def _runs_on(self, agent: str, model: str) -> None:
+        if self._models.get(agent) != model:
+            self._models[agent] = model
+            row = ModelRow(agent, model)
+            self._rows[id_of(row)] = Row(encode(row), live=True)
+
+
+def id_of(row: ModelRow | TaskRow) -> str:
+    """The id of a row."""
+    return f"model/{row.agent}" if isinstance(row, ModelRow) else f"task/{row.task}"

@@ -1,0 +1,68 @@
+"""One example of each message, as the paths take them. Sent in this order to a new fleet, they tell one story."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from tallystick.events import messages as c
+
+EXAMPLES: Final[Mapping[type[c.Command], Mapping[str, Any]]] = {
+    c.SetTotalBudget: {"budget": {"tokens": 60_000_000, "cost_usd": "3000.00"}},
+    c.LoadConfig: {"config": {"max_concurrent": {"total": 8}}},
+    c.AllocateBudget: {
+        "agent": "lead",
+        "budget": {"tokens": 1_000_000, "cost_usd": "50.00"},
+        "product": "search",
+        "workflow": "index-2026",
+    },
+    c.AllocateEqual: {"agents": ["worker-1", "worker-2"], "total": {"tokens": 20_000}},
+    c.AllocateProportional: {"weights": {"reader": 1, "writer": 3}, "total": {"tokens": 40_000}},
+    c.AllocateByPriority: {"agents": {"urgent": "critical", "later": "low"}, "total": {"tokens": 10_000}},
+    c.AllocateFromPool: {"agent": "lead", "request": {"tokens": 1_000}},
+    c.ReportUsage: {
+        "agent": "lead",
+        "model": "anthropic/claude-sonnet-4-5",
+        "input_tokens": 1_200,
+        "output_tokens": 350,
+        "id": "step-1",
+    },
+    c.CorrectUsage: {"position": 11, "usage": {"tokens": 1_500}, "reason": "the invoice says so"},
+    c.CheckEnforcement: {"agent": "lead"},
+    c.GetStatus: {"agent": "lead"},
+    c.GetGlobalStatus: {"limit": 100},
+    c.GetLimits: {"agent": "lead"},
+    c.Forecast: {"agent": "lead"},
+    c.GetEfficiency: {"agent": "lead"},
+    c.GenerateReport: {"workflow": "index-2026"},
+    c.Reserve: {"agent": "lead", "estimate": {"tokens": 2_000, "cost_usd": "0.05"}, "ttl_seconds": 120, "id": "call-1"},
+    c.Heartbeat: {"hold": "call-1"},
+    c.GetHolds: {"agent": "lead"},
+    c.Settle: {"hold": "call-1", "usage": {"tokens": 1_700, "cost_usd": "0.04"}},
+    c.CancelHold: {"hold": "call-2"},
+    c.BorrowFromPool: {"agent": "worker-1", "amount": {"tokens": 500}},
+    c.ReturnToPool: {"agent": "lead", "amount": {"tokens": 500}},
+    c.Rebalance: {},
+    c.Throttle: {"agent": "worker-1", "rate": 0.5},
+    c.Stop: {"agent": "worker-1", "reason": "it repeats itself"},
+    c.Resume: {"agent": "worker-1"},
+    c.SubmitTask: {
+        "task": "build-index",
+        "agent_type": "indexer",
+        "product": "search",
+        "priority": "high",
+        "estimated_tokens": 5_000,
+        "estimated_minutes": 10,
+    },
+    c.GetTask: {"task": "build-index"},
+    c.GetQueue: {"limit": 20},
+    c.CompleteTask: {"task": "build-index", "outcome": "failed"},
+    c.RetryTask: {"task": "build-index", "reason": "the source was unavailable"},
+    c.CancelTask: {"task": "build-index"},
+    c.OverridePriority: {"product": "search", "priority": "critical", "reason": "the launch"},
+    c.PauseAll: {"reason": "the provider is unavailable"},
+    c.ResumeAll: {},
+    c.ApproveLimit: {"max_cost_usd": "400.00", "reason": "approved for today"},
+    c.ResetBreaker: {"reason": "the cause is removed"},
+    c.ReleaseReserve: {"reason": "the last day of the period"},
+    c.AcceptClock: {"reason": "the clock of the machine is right"},
+    c.ReleaseBudget: {"agent": "lead"},
+}

@@ -1,0 +1,417 @@
+"""Who may come in over HTTP, as what, and what becomes of it in the log, the counts and the lines that are written."""
+
+import asyncio
+import datetime as dt
+import hashlib
+import re
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+from starlette.applications import Starlette
+from starlette.responses import StreamingResponse
+from starlette.routing import Route
+from starlette.types import ASGIApp
+from structlog.testing import capture_logs
+
+from tallystick.actors.runtime.clock import ManualClock
+from tallystick.events.catalog import Event, KeyMisused, RequestRefused
+from tallystick.events.decide.permissions import PATHS, ROLES
+from tallystick.fleet import Fleet
+from tallystick.http.access import Access, Gate
+from tallystick.http.app import application
+from tallystick.http.failures import ADDRESSES_MAX, FAILURES_MAX, WINDOW_SECONDS, Failures
+from tallystick.http.guard import LOOPBACK
+from tallystick.http.identity import Identity
+from tallystick.http.measures import Measures
+from tallystick.http.sessions import COOKIE, SESSION_SECONDS, SESSIONS_MAX, Sessions, session_of
+from tests.support.asgi import Answered, call
+from tests.support.core import START
+
+GLOBAL = {"type": "GetGlobalStatus", "limit": 0}
+OPERATOR_KEY = "the operator's own"
+
+
+def secret(name: str) -> str:
+    return f"tsk_{name}"
+
+
+def bearer(name: str) -> str:
+    return f"Bearer {secret(name)}"
+
+
+class World:
+    """A fleet under a clock of its own, what it has recorded, and its API."""
+
+    def __init__(self, config: dict[str, Any] | None = None) -> None:
+        self.clock, self.events = ManualClock(START), list[Event]()
+        total = {"total_budget": {"tokens": 1_000_000, "cost_usd": 40}}
+        self.fleet = Fleet.open(
+            "memory:", {**total, **(config or {})}, clock=self.clock, followers=[self.events.extend]
+        )
+
+    def key(self, name: str, role: str, **more: Any) -> None:
+        digest = hashlib.sha256(secret(name).encode()).hexdigest()
+        self.ask({"type": "CreateKey", "key": name, "role": role, "sha256": digest, **more})
+
+    def ask(self, message: dict[str, Any]) -> Any:
+        answer = self.fleet.ask(message)
+        assert "ok" in answer, answer
+        return answer["ok"]
+
+    def run(self, test: Callable[[ASGIApp], Awaitable[None]]) -> None:
+        async def running() -> None:
+            app, _ = application(self.fleet, LOOPBACK)
+            await test(app)
+
+        try:
+            asyncio.run(running())
+        finally:
+            self.fleet.close()
+
+    def recorded(self, kind: type[Event]) -> list[Any]:
+        return [event for event in self.events if isinstance(event, kind)]
+
+
+async def ask(app: ASGIApp, message: Any = GLOBAL, **headers: str) -> Answered:
+    return await call(app, "POST", "/v1/messages", message, **headers)
+
+
+async def count_of(app: ASGIApp, code: str, key: str) -> int:
+    text = (await call(app, "GET", "/metrics", authorization=bearer(key))).body.decode()
+    found = re.search(rf'^tallystick_http_access_refusals_total{{code="{code}"}} (\d+)$', text, re.MULTILINE)
+    return int(found[1]) if found else 0
+
+
+def test_a_server_without_keys_is_open_until_the_first_one_and_never_again() -> None:
+    world = World()
+
+    async def test(app: ASGIApp) -> None:
+        assert (await ask(app)).status == 200
+        assert (await ask(app, authorization="Bearer whatever")).status == 200
+        world.key("ann", "operator")
+        assert (await ask(app)).status == 401
+        assert (await ask(app, authorization=bearer("ann"))).status == 200
+        world.ask({"type": "RevokeKey", "key": "ann"})
+        assert (await ask(app)).status == 401
+        assert (await ask(app, authorization=bearer("ann"))).status == 401
+
+    world.run(test)
+
+
+def test_every_way_to_have_no_valid_key_is_answered_alike() -> None:
+    world = World()
+    world.key("ann", "operator")
+    world.key("old", "operator", expires_at=(START + dt.timedelta(hours=1)).isoformat())
+    world.key("lost", "operator")
+    world.ask({"type": "RevokeKey", "key": "lost"})
+    world.clock.move_to(START + dt.timedelta(hours=1))
+    shown: list[dict[str, str]] = [
+        {},
+        {"authorization": ""},
+        {"authorization": "Bearer"},
+        {"authorization": "Bearer nobody's"},
+        {"authorization": f"Basic {secret('ann')}"},
+        {"authorization": secret("ann")},
+        {"authorization": bearer("ann")[:-1]},
+        {"authorization": bearer("ann") + "x"},
+        {"authorization": bearer("old")},
+        {"authorization": bearer("lost")},
+        {"authorization": "Bearer " + "é" * 9_000},
+        {"authorization": "Bearer a.b.c"},
+        {"cookie": f"{COOKIE}=nobody's"},
+        {"cookie": f"{COOKIE}={secret('ann')}"},
+    ]
+
+    async def test(app: ASGIApp) -> None:
+        answers = [await ask(app, **headers) for headers in shown]
+        assert {answer.status for answer in answers} == {401}
+        assert len({answer.body for answer in answers}) == 1, "nothing says what was wrong"
+        assert {answer.headers["www-authenticate"] for answer in answers} == {'Bearer realm="tallystick"'}
+        assert answers[0].json["code"] == "unauthenticated"
+        assert await count_of(app, "unauthenticated", "ann") == len(shown)
+        # Twice within the hour is recorded once.
+        await ask(app, authorization=bearer("old"))
+
+    world.run(test)
+    assert [(event.key, event.why) for event in world.recorded(KeyMisused)] == [("old", "expired"), ("lost", "revoked")]
+
+
+def test_health_is_open_and_what_is_the_fleets_is_not() -> None:
+    world = World()
+    world.key("ann", "operator")
+
+    async def test(app: ASGIApp) -> None:
+        for path, status in {"/healthz": 200, "/readyz": 200, "/": 404, "/index.html": 404}.items():
+            assert (await call(app, "GET", path)).status == status, path
+        for closed in ("GET /metrics", "GET /v1/nope", "POST /nope", "DELETE /", "PUT /v1/x"):
+            assert (await call(app, *closed.split())).status == 401, closed
+        assert (await call(app, "POST", "/v1/report-usage", b"not even JSON")).status == 401, "it is not read"
+
+    world.run(test)
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_what_is_read_is_for_the_roles_of_the_table(role: str) -> None:
+    world = World()
+    world.key("k", role, agent="a")
+
+    async def test(app: ASGIApp) -> None:
+        for path, roles in PATHS.items():
+            if path == "/v1/stream":
+                continue  # it has no end
+            answer = await call(app, "GET", path, authorization=bearer("k"))
+            assert (answer.status == 403) == (role not in roles), path
+        other = await call(app, "GET", "/v1/no/such", authorization=bearer("k"))
+        assert other.status == (403 if role == "agent" else 404)
+
+    world.run(test)
+
+
+def test_a_message_that_a_role_may_not_send_is_refused_recorded_counted_and_logged() -> None:
+    world = World()
+    world.key("lead-1", "agent", agent="lead")
+    world.key("ann", "operator")
+    world.ask({"type": "AllocateBudget", "agent": "lead", "budget": {"tokens": 1_000}})
+    world.ask({"type": "AllocateBudget", "agent": "other", "budget": {"tokens": 1_000}})
+    usage = {"type": "ReportUsage", "usage": {"tokens": 1}}
+
+    async def test(app: ASGIApp) -> None:
+        mine = await ask(app, {**usage, "agent": "lead"}, authorization=bearer("lead-1"))
+        assert (mine.status, mine.json["remaining"]) == (200, {"tokens": 999})
+        with capture_logs() as lines:
+            denied = await ask(app, {**usage, "agent": "other"}, authorization=bearer("lead-1"))
+            paused = await ask(app, {"type": "PauseAll", "reason": "…"}, authorization=bearer("lead-1"))
+            both = [{**usage, "agent": "lead"}, {**usage, "agent": "other"}, GLOBAL]
+            array = await ask(app, both, authorization=bearer("lead-1"))
+        assert (denied.status, denied.json["code"]) == (403, "access_denied")
+        assert denied.json["detail"] == "other is neither lead nor below it"
+        assert (paused.status, paused.json["detail"]) == (403, "the role agent may not; operator may")
+        assert [next(iter(one)) for one in array.json] == ["ok", "error", "error"]
+        logged = [line for line in lines if line["event"] == "access_refused"]
+        assert [(line["code"], line["key"], line["messages"]) for line in logged] == [
+            ("access_denied", "lead-1", 1),
+            ("access_denied", "lead-1", 1),
+            ("access_denied", "lead-1", 2),
+        ]
+        assert await count_of(app, "access_denied", "ann") == 4
+
+    world.run(test)
+    refused = world.recorded(RequestRefused)
+    assert [(event.request, event.by) for event in refused] == [
+        ("ReportUsage", "lead"), ("PauseAll", "lead"), ("ReportUsage", "lead"),
+    ]  # fmt: skip
+
+
+def test_the_log_says_in_whose_name_and_with_which_key() -> None:
+    world = World()
+    world.key("lead-1", "agent", agent="lead")
+    world.key("ann", "orchestrator")
+
+    async def test(app: ASGIApp) -> None:
+        opened = {"type": "AllocateBudget", "agent": "lead", "budget": {"tokens": 9}}
+        await ask(app, opened, authorization=bearer("ann"), address="10.1.2.3")
+        await ask(app, {"type": "ReportUsage", "agent": "lead", "usage": {"tokens": 1}}, authorization=bearer("lead-1"))
+        records = [record.data for record in world.fleet._store.read()][-2:]
+        assert [re.search(rb'"by":"(\w+)"', record)[1] for record in records] == [b"ann", b"lead"]  # type: ignore[index]
+        assert b'"peer":{"address":"10.1.2.3","key":"ann"}' in records[0]
+        assert b'"peer":{"address":"127.0.0.1","key":"lead-1"}' in records[1]
+
+    world.run(test)
+
+
+def test_an_operator_approves_up_to_the_ceiling() -> None:
+    world = World({"daily_limits": {"max_cost_usd": 5}})
+    world.key("ann", "operator", approve_up_to_usd="50")
+
+    async def test(app: ASGIApp) -> None:
+        for cost, status in (("50", 200), ("50.01", 403)):
+            approval = {"type": "ApproveLimit", "max_cost_usd": cost}
+            assert (await ask(app, approval, authorization=bearer("ann"))).status == status
+
+    world.run(test)
+
+
+def test_the_operators_key_is_a_key_of_the_server_and_the_others_loosen_nothing() -> None:
+    digest = hashlib.sha256(OPERATOR_KEY.encode()).hexdigest()
+    world = World({"control": {"operator_key": f"sha256:{digest}"}})
+    resume = {"type": "ResumeAll"}
+    own = {"authorization": f"Bearer {OPERATOR_KEY}"}
+
+    async def test(app: ASGIApp) -> None:
+        # Open: everything but what loosens.
+        assert (await ask(app)).status == 200
+        assert (await ask(app, resume)).json["code"] == "operator_key_needed"
+        assert (await ask(app, resume, **own)).status == 200
+        world.key("ann", "operator")
+        world.key("lead", "orchestrator")
+        assert (await ask(app, resume)).status == 401
+        assert (await ask(app, resume, **own)).status == 200
+        assert (await ask(app, resume, authorization=bearer("ann"))).status == 200
+        again = {"type": "Resume", "agent": "a"}
+        denied = await ask(app, again, authorization=bearer("lead"))
+        assert (denied.status, denied.json["code"]) == (403, "operator_key_needed")
+
+    world.run(test)
+
+
+# --- sessions ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_page_logs_in_with_a_key_and_out() -> None:
+    world = World()
+    world.key("ann", "auditor")
+
+    async def test(app: ASGIApp) -> None:
+        begun = await call(app, "POST", "/v1/session", {"key": secret("ann")})
+        assert begun.status == 200
+        assert begun.json == {
+            "open": False, "role": "auditor", "name": "ann", "agent": None, "expires_in_seconds": SESSION_SECONDS,
+        }  # fmt: skip
+        cookie, *rest = begun.headers["set-cookie"].split("; ")
+        assert set(rest) == {"HttpOnly", "SameSite=Strict", "Path=/", f"Max-Age={SESSION_SECONDS}"}
+        assert secret("ann") not in cookie
+        page = {"cookie": f"other=1; {cookie}", "origin": "http://localhost"}
+        assert (await call(app, "GET", "/v1/session", cookie=cookie)).json["name"] == "ann"
+        assert (await ask(app, **page)).status == 200
+        assert (await ask(app, {"type": "ResumeAll"}, **page)).status == 403, "the role is the key's"
+        for origin in ({}, {"sec_fetch_site": "cross-site"}, {"origin": "http://evil.example"}, {"origin": "null"}):
+            answer = await ask(app, cookie=cookie, **origin)
+            assert (answer.status, answer.json["code"]) == (403, "wrong_origin"), origin
+        assert (await ask(app, cookie=cookie, sec_fetch_site="same-origin")).status == 200
+        ended = await call(app, "DELETE", "/v1/session", **page)
+        assert (ended.status, "Max-Age=0" in ended.headers["set-cookie"]) == (204, True)
+        assert (await ask(app, **page)).status == 401
+
+    world.run(test)
+
+
+def test_a_session_ends_with_its_key() -> None:
+    world = World()
+    world.key("ann", "operator")
+
+    async def test(app: ASGIApp) -> None:
+        begun = await call(app, "POST", "/v1/session", {"key": secret("ann")})
+        page = {"cookie": begun.headers["set-cookie"].split(";")[0], "origin": "http://localhost"}
+        assert (await ask(app, **page)).status == 200
+        world.ask({"type": "RevokeKey", "key": "ann"})
+        assert (await ask(app, **page)).status == 401
+
+    world.run(test)
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"[]", b"{}", {"key": 5}, {"key": "x", "more": 1}, {"key": "x" * 20_000}])
+def test_what_is_no_login_is_refused(body: Any) -> None:
+    world = World()
+    world.key("ann", "operator")
+
+    async def test(app: ASGIApp) -> None:
+        assert (await call(app, "POST", "/v1/session", body)).status in (413, 422)
+        assert (await call(app, "POST", "/v1/session", b"{}", content_type="text/plain")).status == 415
+
+    world.run(test)
+
+
+def test_an_open_server_needs_no_login_and_gives_no_cookie() -> None:
+    world = World()
+
+    async def test(app: ASGIApp) -> None:
+        begun = await call(app, "POST", "/v1/session", {"key": "whatever"})
+        assert (begun.json["open"], "set-cookie" in begun.headers) == (True, False)
+        assert (await call(app, "GET", "/v1/session")).json == begun.json
+
+    world.run(test)
+
+
+def test_a_session_lasts_its_time_and_there_are_not_too_many() -> None:
+    now = [0.0]
+    sessions = Sessions(lambda: now[0])
+    first = sessions.begin(Identity("a"))
+    now[0] = SESSION_SECONDS - 1
+    assert sessions.find(first) == Identity("a")
+    second = sessions.begin(Identity("b"))
+    now[0] = SESSION_SECONDS
+    assert sessions.find(first) is None
+    for _ in range(SESSIONS_MAX):
+        sessions.begin(Identity("c"))
+    assert sessions.find(second) is None, "the oldest ends"
+
+
+@pytest.mark.parametrize(
+    ("cookies", "id"),
+    [
+        ([], None),
+        ([f"{COOKIE}=abc"], "abc"),
+        (["a=1; b=2", f"c=3; {COOKIE}=abc; d=4"], "abc"),
+        ([f"{COOKIE}="], None),
+        (["\x00; =; ;;"], None),
+    ],
+)
+def test_a_session_is_found_among_cookies(cookies: list[str], id: str | None) -> None:
+    assert session_of(cookies) == id
+
+
+# --- limits against abuse ---------------------------------------------------------------------------------------------
+
+
+def test_an_address_that_goes_on_failing_has_to_wait_and_others_have_not() -> None:
+    world = World()
+    world.key("ann", "operator")
+    wrong = {"authorization": "Bearer wrong"}
+
+    async def test(app: ASGIApp) -> None:
+        with capture_logs() as lines:
+            answers = [await ask(app, address="10.0.0.1", **wrong) for _ in range(FAILURES_MAX + 3)]
+            login = await call(app, "POST", "/v1/session", {"key": "wrong"}, address="10.0.0.1")
+        assert [answer.status for answer in answers] == [401] * FAILURES_MAX + [429] * 3
+        assert (login.status, login.json["code"]) == (429, "too_many_failures")
+        assert 1 <= int(login.headers["retry-after"]) <= WINDOW_SECONDS
+        assert [line["event"] for line in lines].count("access_refused") == FAILURES_MAX, "the rest is counted only"
+        assert (await ask(app, address="10.0.0.2", **wrong)).status == 401
+        # A proxy has one address for all: who shows a valid key is not locked out by the others.
+        assert (await ask(app, address="10.0.0.1", authorization=bearer("ann"))).status == 200
+        assert await count_of(app, "too_many_failures", "ann") == 4
+
+    world.run(test)
+
+
+def test_failures_are_forgotten_after_a_minute_and_few_addresses_are_remembered() -> None:
+    now = [0.0]
+    failures = Failures(lambda: now[0])
+    assert [failures.note("a") for _ in range(FAILURES_MAX)] == [None] * FAILURES_MAX
+    now[0] = 20.5
+    assert failures.note("a") == 40
+    now[0] = WINDOW_SECONDS
+    assert failures.note("a") is None
+    for n in range(ADDRESSES_MAX + 5):
+        failures.note(f"b{n}")
+    assert len(failures._of) == ADDRESSES_MAX
+    assert failures.note(None) is None
+
+
+# --- streams ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_stream_ends_with_its_key() -> None:
+    world = World()
+    world.key("ann", "operator")
+
+    async def parts() -> Any:
+        n = 0
+        while True:
+            yield f"{n}\n"
+            n += 1
+            await asyncio.sleep(0)
+
+    async def test(_: ASGIApp) -> None:
+        routes = [Route("/v1/stream", lambda _: StreamingResponse(parts()))]
+        gate = Gate(Starlette(routes=routes), Access(world.fleet.access, Measures()))
+
+        async def on_body(part: bytes) -> None:
+            if part == b"3\n":
+                await asyncio.to_thread(world.ask, {"type": "RevokeKey", "key": "ann"})
+
+        answer = await call(gate, "GET", "/v1/stream", authorization=bearer("ann"), on_body=on_body)
+        assert answer.body == b"0\n1\n2\n3\n"
+
+    world.run(test)
