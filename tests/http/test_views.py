@@ -145,7 +145,7 @@ def test_agents_are_a_tree_in_any_order_and_a_window_of_it(client: Client) -> No
         ("status?at=0", 404, "unknown_position"),
         ("status?at=2001-01-01", 404, "unknown_position"),
         ("status?at=soon", 422, "invalid_parameter"),
-        ("status?agent=nobody", 404, "unknown_position"),
+        ("status?agent=no-such", 404, "unknown_position"),
         ("status?limit=many", 422, "invalid_parameter"),
         ("agents?order=size", 422, "invalid_parameter"),
         ("agents?level=pink", 422, "invalid_parameter"),
@@ -294,7 +294,7 @@ def test_only_so_many_wait(long_log: str, monkeypatch: pytest.MonkeyPatch) -> No
     asyncio.run(scenario())
 
 
-def test_an_answer_that_is_not_waited_for_is_given_to_nobody_else(long_log: str) -> None:
+def test_an_answer_that_is_not_waited_for_is_not_given_to_another_question(long_log: str) -> None:
     async def scenario() -> None:
         store = open_store(long_log)
         readers = Readers(store, log_time=False)

@@ -113,7 +113,7 @@ class _Queued:
             raise Busy(f"{ASKERS_MAX} others wait for an answer already")
         self._waiting += 1
         try:
-            # Shielded: an answer that nobody waits for any more must still be read off the pipe.
+            # Shielded: an answer that is not waited for any more must still be read off the pipe.
             return await asyncio.shield(asyncio.ensure_future(self._in_turn(line, time.monotonic(), shared=shared)))
         finally:
             self._waiting -= 1
