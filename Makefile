@@ -21,7 +21,7 @@ BIN := .venv/bin
 LINK = ln -s ../$* $@
 endif
 
-.PHONY: help install demo test thorough check bench crash large overload wheels limits logs clean chaos fuzz
+.PHONY: help install demo web pictures test thorough check bench crash large overload wheels limits logs clean chaos fuzz
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -31,6 +31,12 @@ install: $(INSTALLED) ## install everything that is needed into .venv
 
 demo: install ## run a generated fleet through the real manager, live in this terminal
 	$(BIN)/tallystick demo
+
+web: ## build the dashboard from web/ into the package; needs node
+	cd web && npm ci --ignore-scripts --no-audit --no-fund && node build.mjs
+
+pictures: install ## take the pictures of the dashboard that the pages show, in a browser
+	TALLYSTICK_PICTURES=1 $(BIN)/python -m pytest -n 0 tests/browser -k pictures
 
 test: install ## run all tests except the long crash test
 	$(BIN)/python -m pytest $(SPREAD) -m "not crash_long and not large and not http_load and not wheels"

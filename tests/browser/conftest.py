@@ -3,7 +3,7 @@
 import datetime as dt
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from tests.support.pages import PROJECT
-from tests.support.serving import Client, Served
+from tests.support.serving import Answer, Client, Served
 from tests.support.watched_fleet import LIMITS, begin_tasks, with_a_week_behind_it
 
 try:
@@ -30,6 +30,11 @@ FLAGS = (
 )
 AXE = PROJECT / "web/node_modules/axe-core/axe.min.js"
 PICTURES = PROJECT / "docs/images"
+
+
+@pytest.fixture(name="without", scope="session")
+def _without() -> Callable[[str, str], NoReturn]:
+    return without
 
 
 def without(what: str, how: str) -> NoReturn:
@@ -81,23 +86,41 @@ def served(folder: Path, url: str, chromium: Any) -> Iterator[Served]:
     assert server.stop() == 0
 
 
-@pytest.fixture
-def client(served: Served) -> Iterator[Client]:
-    made = served.client()
-    yield made
-    made.close()
+class NowAndThen(Client):
+    """Connects anew for each call: in between, the server would end a connection that nothing comes over."""
+
+    def call(
+        self, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
+    ) -> Answer:
+        try:
+            return super().call(method, path, body, headers)
+        finally:
+            self.close()
 
 
 @pytest.fixture
-def opened(chromium: Any, served: Served) -> Iterator[Callable[..., Any]]:
-    """Opens the dashboard, and fails where it asks elsewhere, breaks its policy, or says an error."""
+def client(served: Served) -> Client:
+    return NowAndThen(served.port)
+
+
+@pytest.fixture
+def opened(open_anywhere: Any, served: Served) -> Callable[..., Any]:
+    """Opens the dashboard of the served fleet."""
+
+    def open_page(path: str = "/", **options: Any) -> Any:
+        return open_anywhere(f"http://127.0.0.1:{served.port}", path, **options)
+
+    open_page.wrong = open_anywhere.wrong  # type: ignore[attr-defined]
+    return open_page
+
+
+@pytest.fixture
+def open_anywhere(chromium: Any) -> Iterator[Callable[..., Any]]:
+    """Opens a dashboard, and fails where it asks elsewhere, breaks its policy, or says an error."""
     contexts: list[Any] = []
     wrong: list[str] = []
-    origin = f"http://127.0.0.1:{served.port}"
 
-    def open_page(
-        path: str = "/", width: int = 1440, height: int = 1000, scheme: str = "light", address: str = origin
-    ) -> Any:
+    def open_page(address: str, path: str = "/", width: int = 1440, height: int = 1000, scheme: str = "light") -> Any:
         context = chromium.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)
         contexts.append(context)
         page = context.new_page()

@@ -21,7 +21,7 @@ from tallystick.events.log.store import open_store
 from tallystick.fleet import Fleet
 from tallystick.http.views.agents import WINDOW_MAX
 from tallystick.http.views.reader import Question, Reader
-from tallystick.http.views.readers import Busy, Failed, Readers
+from tallystick.http.views.readers import Busy, Failed, Readers, _Queued
 from tallystick.http.views.states import Walk
 from tallystick.moments import Moment
 from tests.support.serving import Client, Served
@@ -145,7 +145,7 @@ def test_agents_are_a_tree_in_any_order_and_a_window_of_it(client: Client) -> No
         ("status?at=0", 404, "unknown_position"),
         ("status?at=2001-01-01", 404, "unknown_position"),
         ("status?at=soon", 422, "invalid_parameter"),
-        ("status?agent=nobody", 404, "unknown_position"),
+        ("status?agent=no-such", 404, "unknown_position"),
         ("status?limit=many", 422, "invalid_parameter"),
         ("agents?order=size", 422, "invalid_parameter"),
         ("agents?level=pink", 422, "invalid_parameter"),
@@ -245,6 +245,41 @@ def test_a_reader_that_cannot_begin_is_an_answer(tmp_path: Path) -> None:
     asyncio.run(scenario())
 
 
+def test_those_who_wait_for_the_same_get_one_answer_and_none_that_is_older_than_its_question(long_log: str) -> None:
+    class Counting:
+        """Answers with how often it was asked."""
+
+        asked = 0
+
+        def __init__(self) -> None:
+            self.may_answer = asyncio.Event()
+            self.began = asyncio.Event()
+
+        async def ask(self, line: bytes) -> bytes:
+            self.asked += 1
+            answer = str(self.asked).encode()
+            self.began.set()
+            await self.may_answer.wait()
+            return answer
+
+        async def close(self) -> None:
+            """Nothing is open."""
+
+    async def scenario() -> None:
+        reader = Counting()
+        queued = _Queued(reader)
+        first = asyncio.ensure_future(queued.ask(b"page", shared=True))
+        await reader.began.wait()
+        later = [asyncio.ensure_future(queued.ask(b"page", shared=True)) for _ in range(9)]
+        await asyncio.sleep(0)
+        reader.may_answer.set()
+        assert await first == b"1"
+        assert await asyncio.gather(*later) == [b"2"] * 9
+        assert await queued.ask(b"page", shared=True) == b"3"
+
+    asyncio.run(scenario())
+
+
 def test_only_so_many_wait(long_log: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tallystick.http.views.readers.ASKERS_MAX", 2)
 
@@ -259,7 +294,7 @@ def test_only_so_many_wait(long_log: str, monkeypatch: pytest.MonkeyPatch) -> No
     asyncio.run(scenario())
 
 
-def test_an_answer_that_is_not_waited_for_is_given_to_nobody_else(long_log: str) -> None:
+def test_an_answer_that_is_not_waited_for_is_not_given_to_another_question(long_log: str) -> None:
     async def scenario() -> None:
         store = open_store(long_log)
         readers = Readers(store, log_time=False)

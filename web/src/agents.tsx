@@ -144,7 +144,7 @@ export function Agents({ at, version, page, show }: Props) {
             <span class="hidden">Search agents</span>
             <input
               type="search"
-              placeholder="agent, product or type"
+              placeholder="search"
               value={search}
               onInput={(event) => setSearch(event.currentTarget.value.slice(0, 100))}
             />

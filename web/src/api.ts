@@ -37,6 +37,21 @@ export async function login(key: string): Promise<unknown> {
   return send("session", { key });
 }
 
+export interface Session {
+  open: boolean;
+  role: string | null;
+  name: string | null;
+}
+
+/** Who looks at the page; an open server lets everyone do everything. */
+export async function session(): Promise<Session> {
+  return answer<Session>(await reach("/v1/session", { credentials: "same-origin" }));
+}
+
+export async function logout(): Promise<void> {
+  await reach("/v1/session", { method: "DELETE", credentials: "same-origin" });
+}
+
 async function reach(path: string, init: RequestInit): Promise<Response> {
   try {
     return await fetch(path, init);

@@ -1,6 +1,7 @@
-import { useCallback, useState } from "preact/hooks";
+import { useCallback, useEffect, useState } from "preact/hooks";
 import { Agents } from "./agents";
 import { EventsPanel } from "./behind";
+import { logout, session, type Session } from "./api";
 import { DayChart } from "./chart";
 import { Control, type Order } from "./controls";
 import { Figures } from "./figures";
@@ -18,11 +19,18 @@ export function App() {
   const [orders, setOrders] = useState(0);
   const [order, setOrder] = useState<Order | null>(null);
   const { page, problem, at } = fleet;
+  const [who, setWho] = useState<Session | null>(null);
+  const known = page !== null;
+  useEffect(() => {
+    if (known) session().then(setWho, () => setWho(null));
+  }, [known]);
   const show = useCallback((what: Behind) => setBehind(what), []);
 
   if (problem?.status === 401) return <Login refresh={fleet.refresh} />;
   const status = page?.status;
   const past = at !== null;
+  // What the server would refuse in any case is not offered.
+  const watching = past || !page || (who !== null && !who.open && who.role !== "operator");
   return (
     <>
       <a class="skip" href="#main">
@@ -39,11 +47,11 @@ export function App() {
           </p>
           <div class="orders">
             {status?.paused ? (
-              <button class="primary" disabled={past} onClick={() => setOrder("resume")}>
+              <button class="primary" disabled={watching} onClick={() => setOrder("resume")}>
                 Resume fleet
               </button>
             ) : (
-              <button class="danger" disabled={past || !page} onClick={() => setOrder("pause")}>
+              <button class="danger" disabled={watching} onClick={() => setOrder("pause")}>
                 Pause fleet
               </button>
             )}
@@ -60,7 +68,7 @@ export function App() {
                 ).map(([what, text]) => (
                   <button
                     key={what}
-                    disabled={past || !page}
+                    disabled={watching}
                     onClick={(event) => {
                       (event.currentTarget.closest("details") as HTMLDetailsElement).open = false;
                       setOrder(what);
@@ -69,6 +77,14 @@ export function App() {
                     {text}…
                   </button>
                 ))}
+                {who !== null && !who.open && (
+                  <>
+                    <p class="muted">
+                      {who.name}, {who.role}
+                    </p>
+                    <button onClick={() => void logout().then(() => location.reload())}>Log out</button>
+                  </>
+                )}
               </div>
             </details>
           </div>
@@ -122,7 +138,7 @@ export function App() {
         <EventsPanel
           behind={behind}
           at={at}
-          past={past}
+          past={watching}
           version={fleet.version}
           orders={orders}
           close={() => setBehind(null)}

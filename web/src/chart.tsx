@@ -144,7 +144,7 @@ function options(element: HTMLElement, of: Of, bounds: { current: { domain: [num
     tzDate: (at) => uPlot.tzDate(new Date(at * 1000), "UTC"),
     scales: { x: { time: true, range: () => bounds.current.domain }, y: { range: () => [0, bounds.current.top] } },
     axes: [
-      { ...axis, space: 60, values: "{HH}:{mm}" },
+      { ...axis, size: 26, space: 60, values: "{HH}:{mm}" },
       { ...axis, size: 52, space: 28, values: (_, values) => values.map((one) => (of === "cost_usd" ? `$${one}` : compact(one))) },
     ],
     series: [

@@ -17,7 +17,7 @@ export function Figures({ page, show }: { page: Page; show: Show }) {
         <Meter gauge={dashboard.cost} text={dollars(dashboard.cost.limit)} />
         {end && end.expected !== null && (
           <small>
-            {dollars(end.expected)} at its end, {dollars(end.low)} to {dollars(end.high)}
+            end of day {dollars(end.expected)} ({dollars(end.low)} to {dollars(end.high)})
           </small>
         )}
       </Figure>

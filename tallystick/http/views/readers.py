@@ -17,8 +17,8 @@ from tallystick.projections.store.runner import place_of
 ANSWER_MAX: Final = 64 * 1024 * 1024
 ASKERS_MAX: Final = 64
 """So many may wait for one reader."""
-FRESH_SECONDS: Final = 0.2
-"""For so long an answer about the present is given again: many open pages cost as much as one."""
+KEPT_SECONDS: Final = 2.0
+"""For so long an answer is kept for those who have waited since before it was begun."""
 _CLOSING_SECONDS: Final = 2.0
 _encode = msgspec.json.encode
 log = structlog.get_logger("tallystick.http")
@@ -106,28 +106,31 @@ class _Queued:
         self._reader = reader
         self._lock = asyncio.Lock()
         self._waiting = 0
-        self._fresh: dict[bytes, tuple[float, bytes]] = {}
+        self._kept: dict[bytes, tuple[float, bytes]] = {}
 
     async def ask(self, line: bytes, *, shared: bool) -> bytes:
         if self._waiting >= ASKERS_MAX:
             raise Busy(f"{ASKERS_MAX} others wait for an answer already")
         self._waiting += 1
         try:
-            # Shielded: an answer that nobody waits for any more must still be read off the pipe.
-            return await asyncio.shield(asyncio.ensure_future(self._in_turn(line, shared=shared)))
+            # Shielded: an answer that is not waited for any more must still be read off the pipe.
+            return await asyncio.shield(asyncio.ensure_future(self._in_turn(line, time.monotonic(), shared=shared)))
         finally:
             self._waiting -= 1
 
-    async def _in_turn(self, line: bytes, *, shared: bool) -> bytes:
+    async def _in_turn(self, line: bytes, asked_at: float, *, shared: bool) -> bytes:
+        """One answer. Where it is ``shared``, all who asked the same before it was begun get it: many open pages cost
+        as much as one, and none gets an answer that is older than its question.
+        """
         async with self._lock:
             if not shared:
                 return await self._reader.ask(line)
             now = time.monotonic()
-            self._fresh = {asked: kept for asked, kept in self._fresh.items() if now - kept[0] < FRESH_SECONDS}
-            if line in self._fresh:
-                return self._fresh[line][1]
+            self._kept = {asked: kept for asked, kept in self._kept.items() if now - kept[0] < KEPT_SECONDS}
+            if line in self._kept and self._kept[line][0] >= asked_at:
+                return self._kept[line][1]
             answer = await self._reader.ask(line)
-            self._fresh[line] = (time.monotonic(), answer)
+            self._kept[line] = (now, answer)
             return answer
 
     async def close(self) -> None:
