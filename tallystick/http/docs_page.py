@@ -82,7 +82,9 @@ def _operation(heading: str, operation: Json, described: Json) -> Iterator[str]:
     yield "<h3>Answers</h3><table>"
     for status, given in operation["responses"].items():
         answer = _found(given, described)
-        types = ", ".join(f"{escape(media)}: {_type(one['schema'])}" for media, one in answer["content"].items())
+        types = ", ".join(
+            f"{escape(media)}: {_type(one['schema'])}" for media, one in answer.get("content", {}).items()
+        )
         yield f"<tr><th>{status}<td>{_text(answer['description'])}<td>{types}"
     yield "</table></details>"
 

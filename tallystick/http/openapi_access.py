@@ -32,6 +32,7 @@ _LOGIN: Final = {
     "required": ["key"],
     "additionalProperties": False,
 }
+_EXAMPLES: Final = {"example": {"value": {"key": "tsk_…"}}}
 
 
 def session_path(refusals: Any) -> Json:
@@ -39,7 +40,8 @@ def session_path(refusals: Any) -> Json:
     shown = {"content": {JSON: {"schema": _SHOWN}}}
 
     def operation(name: str, summary: str, more: Json, *statuses: int) -> Json:
-        described = {"operationId": name, "tags": ["access"], "summary": summary}
+        trace = {"$ref": "#/components/parameters/Trace"}
+        described = {"operationId": name, "tags": ["access"], "summary": summary, "parameters": [trace]}
         return {**described, **more, "responses": {**more["responses"], **refusals({*COMMON, *statuses})}}
 
     return {
@@ -48,7 +50,7 @@ def session_path(refusals: Any) -> Json:
             "Log a page in: a key for a cookie.",
             {
                 "security": [],
-                "requestBody": {"required": True, "content": {JSON: {"schema": _LOGIN}}},
+                "requestBody": {"required": True, "content": {JSON: {"schema": _LOGIN, "examples": _EXAMPLES}}},
                 "responses": {"200": {"description": "The session has begun; `set-cookie` has it.", **shown}},
             },
             *(400, 413, 415, 422),
