@@ -142,7 +142,7 @@ def test_health_is_open_and_what_is_the_fleets_is_not() -> None:
     world.key("ann", "operator")
 
     async def test(app: ASGIApp) -> None:
-        for path, status in {"/healthz": 200, "/readyz": 200, "/": 404, "/index.html": 404}.items():
+        for path, status in {"/healthz": 200, "/readyz": 200, "/": 200, "/index.html": 404}.items():
             assert (await call(app, "GET", path)).status == status, path
         for closed in ("GET /metrics", "GET /v1/nope", "POST /nope", "DELETE /", "PUT /v1/x"):
             assert (await call(app, *closed.split())).status == 401, closed
@@ -185,6 +185,8 @@ def test_a_message_that_a_role_may_not_send_is_refused_recorded_counted_and_logg
             both = [{**usage, "agent": "lead"}, {**usage, "agent": "other"}, GLOBAL]
             array = await ask(app, both, authorization=bearer("lead-1"))
         assert (denied.status, denied.json["code"]) == (403, "access_denied")
+        assert "x-ratelimit-limit-tokens" in mine.headers
+        assert not [name for name in denied.headers if "ratelimit" in name], "how another's budget stands"
         assert denied.json["detail"] == "other is neither lead nor below it"
         assert (paused.status, paused.json["detail"]) == (403, "the role agent may not; operator may")
         assert [next(iter(one)) for one in array.json] == ["ok", "error", "error"]
