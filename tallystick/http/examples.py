@@ -65,4 +65,12 @@ EXAMPLES: Final[Mapping[type[c.Command], Mapping[str, Any]]] = {
     c.ReleaseReserve: {"reason": "the last day of the period"},
     c.AcceptClock: {"reason": "the clock of the machine is right"},
     c.ReleaseBudget: {"agent": "lead"},
+    c.ListKeys: {"limit": 100},
+    c.CreateKey: {
+        "key": "night-shift",
+        "role": "operator",
+        "sha256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+        "approve_up_to_usd": 500,
+    },
+    c.RevokeKey: {"key": "night-shift", "reason": "the shift is over"},
 }

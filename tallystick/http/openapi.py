@@ -17,7 +17,7 @@ from starlette.responses import Response
 from tallystick.events.messages import MESSAGES_MAX, WIRE
 from tallystick.http.answers import JSON, NO_STORE, PROBLEM
 from tallystick.http.examples import EXAMPLES
-from tallystick.http.openapi_paths import BODY, COMMON, HEADERS, KEY, OWN, TRACE, Own
+from tallystick.http.openapi_paths import BODY, COMMON, HEADERS, KEY, OWN, SECURITY, TRACE, Own
 from tallystick.http.reading import ENDPOINTS
 from tallystick.http.replies import REPLIES
 from tallystick.http.statuses import CONFLICT, OWN_STATUS, STATUS, WAIT
@@ -36,7 +36,8 @@ def document() -> Json:
     schemas = _schemas()
     paths: Json = {f"/v1/{name}": {"post": _message_path(name)} for name in ENDPOINTS}
     paths["/v1/messages"] = {"post": _messages_path()}
-    paths |= {one.path: {"get": _own_path(one)} for one in OWN}
+    for one in OWN:
+        paths.setdefault(one.path, {})[one.method] = _own_path(one)
     return {
         "openapi": "3.1.0",
         "info": {
@@ -46,6 +47,7 @@ def document() -> Json:
             "license": {"name": "Apache 2.0", "identifier": "Apache-2.0"},
         },
         "servers": [{"url": "/"}],
+        "security": [{}, *({name: []} for name in SECURITY)],
         "tags": [{"name": tag} for tag in dict.fromkeys(_tags(paths))],
         "paths": paths,
         "components": {
@@ -53,6 +55,7 @@ def document() -> Json:
             "responses": {f"Refused{status}": _refusal(status) for status in _codes_by_status()},
             "headers": HEADERS,
             "parameters": {"Key": KEY, "Trace": TRACE},
+            "securitySchemes": SECURITY,
         },
     }
 
@@ -213,12 +216,15 @@ def _of_messages() -> set[int]:
 
 def _own_path(one: Own) -> Json:
     content = {media: {"schema": schema} for media, schema in one.content.items()}
+    done = {"description": one.summary, **({"content": content} if content else {})}
+    body = None if one.body is None else {"required": True, "content": {JSON: {"schema": one.body}}}
     return {
         "operationId": one.name,
         "tags": [one.tag],
         "summary": one.summary,
         "parameters": [*one.parameters, {"$ref": "#/components/parameters/Trace"}],
-        "responses": {"200": {"description": one.summary, "content": content}, **_refusals({*one.statuses, *COMMON})},
+        **({} if body is None else {"requestBody": body}),
+        "responses": {str(one.done): done, **_refusals({*one.statuses, *COMMON})},
     }
 
 

@@ -7,17 +7,22 @@ from tallystick.events.messages import NAME_MAX
 from tallystick.http.answers import JSON
 from tallystick.http.events import LIMIT, LIMIT_MAX
 from tallystick.http.parameters import POSITION_MAX
+from tallystick.http.sessions import COOKIE as SESSION_COOKIE
+from tallystick.http.views.reader import NAMES
 
 Json = dict[str, Any]
 
 BODY: Final = (400, 413, 415)
 """The statuses of a path that reads a body."""
-COMMON: Final = (403, 421, 500, 503, 504)
+COMMON: Final = (401, 403, 421, 429, 500, 503, 504)
 """The statuses of every path: who may not call, and a server that fails, stops, or gets no answer from its fleet."""
 
 
 class Own(NamedTuple):
-    """A path of the server itself, for GET: ``content`` by media type, and the statuses beside those of every path."""
+    """A path of the server itself: ``content`` by media type, and the statuses beside those of every path.
+
+    ``body`` is the schema of what is sent; ``done`` the status of success.
+    """
 
     path: str
     name: str
@@ -26,6 +31,9 @@ class Own(NamedTuple):
     content: Mapping[str, Json]
     statuses: Sequence[int] = ()
     parameters: Sequence[Json] = ()
+    method: str = "get"
+    body: Json | None = None
+    done: int = 200
 
 
 def _query(name: str, text: str, least: int, most: int, default: int | None) -> Json:
@@ -59,6 +67,36 @@ _PAGE: Final = {
 }
 _TEXT: Final = {"type": "string"}
 
+_SESSION: Final = {
+    "type": "object",
+    "description": "Who sends this; null where the server is open.",
+    "properties": {
+        "open": {"type": "boolean"},
+        "role": {"type": ["string", "null"]},
+        "name": {"type": ["string", "null"]},
+        "agent": {"type": ["string", "null"]},
+        "expires_in_seconds": {"type": "number"},
+    },
+    "required": ["open", "role", "name", "agent"],
+}
+_LOGIN: Final = {
+    "type": "object",
+    "properties": {"key": {"type": "string"}},
+    "required": ["key"],
+    "additionalProperties": False,
+    "examples": [{"key": "KEY"}],
+}
+SECURITY: Final = {
+    "token": {"type": "http", "scheme": "bearer", "description": "A key, or a token of the configured provider."},
+    "session": {
+        "type": "apiKey",
+        "in": "cookie",
+        "name": SESSION_COOKIE,
+        "description": "What `POST /v1/session` gives.",
+    },
+}
+"""How a sender says who it is, where the server asks for it."""
+
 OWN: Final = (
     Own(
         "/v1/events",
@@ -86,6 +124,43 @@ OWN: Final = (
                 "in": "header",
                 "description": "The last event that the reader has; it stands for `after`.",
                 "schema": {"type": "integer", "minimum": 0, "maximum": POSITION_MAX},
+            },
+        ),
+    ),
+    Own(
+        "/v1/session",
+        "BeginSession",
+        "session",
+        "Log in with a key: the answer sets a cookie.",
+        {JSON: _SESSION},
+        (400, 413, 415, 422),
+        method="post",
+        body=_LOGIN,
+    ),
+    Own("/v1/session", "ShowSession", "session", "Who sends this.", {JSON: _SESSION}),
+    Own(
+        "/v1/session",
+        "EndSession",
+        "session",
+        "Log out: the session of the cookie ends.",
+        {},
+        method="delete",
+        done=204,
+    ),
+    Own(
+        "/v1/views/{view}",
+        "View",
+        "views",
+        "What the command of this name shows with `--json`, now or at a moment; further parameters are its options.",
+        {JSON: {"type": ["object", "array"]}},
+        (404, 422),
+        (
+            {"name": "view", "in": "path", "required": True, "schema": {"enum": sorted(NAMES)}},
+            {
+                "name": "at",
+                "in": "query",
+                "description": "A position of the log, or a time.",
+                "schema": {"type": "string", "minLength": 1, "maxLength": NAME_MAX},
             },
         ),
     ),
