@@ -64,10 +64,10 @@ def listen(host: str, port: int) -> socket.socket:
 
 def serve(fleet: Served, listening: socket.socket, names: Iterable[str], tokens: Tokens | None = None) -> None:
     """Serve a fleet under these names until SIGTERM or SIGINT, and finish what was accepted; or until it has halted."""
-    _run(fleet, listening, names, tokens, lambda _: None)
+    _serve(fleet, listening, names, tokens, lambda _: None)
 
 
-def _run(
+def _serve(
     fleet: Served,
     listening: socket.socket,
     names: Iterable[str],
@@ -76,7 +76,7 @@ def _run(
 ) -> None:
     """Serve; ``tell`` hears how to stop it from another thread."""
 
-    async def run() -> None:
+    async def serving() -> None:
         app, service = application(fleet, LOOPBACK | {name.lower() for name in names}, tokens)
         config = uvicorn.Config(
             app,
@@ -96,8 +96,8 @@ def _run(
             await service.close()
 
     # uvloop, where there is one.
-    with asyncio.Runner(loop_factory=uvicorn.Config(run, log_config=None).get_loop_factory()) as runner:
-        runner.run(run())
+    with asyncio.Runner(loop_factory=uvicorn.Config(serving, log_config=None).get_loop_factory()) as runner:
+        runner.run(serving())
 
 
 @contextlib.contextmanager
@@ -107,7 +107,7 @@ def served_beside(fleet: Served, listening: socket.socket, host: str) -> Iterato
 
     def run() -> None:
         try:
-            _run(fleet, listening, (host,), None, made.set_result)
+            _serve(fleet, listening, (host,), None, made.set_result)
         except BaseException as error:
             if not made.done():
                 made.set_exception(error)
