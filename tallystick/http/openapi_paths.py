@@ -95,7 +95,7 @@ OWN: Final = (
         "View",
         "views",
         "What a command prints with `--json`, now or as it was.",
-        {JSON: {"description": "An object, or an array: see the reference of the command line."}},
+        {JSON: {"oneOf": [{"type": "object"}, {"type": "array", "items": {"type": "object"}}]}},
         (404, 422, 429),
         (
             {

@@ -63,10 +63,10 @@ def listen(host: str, port: int) -> socket.socket:
 
 def serve(fleet: Served, listening: socket.socket, names: Iterable[str], tokens: Tokens | None = None) -> None:
     """Serve a fleet under these names until SIGTERM or SIGINT, and finish what was accepted; or until it has halted."""
-    _run(fleet, listening, names, tokens, lambda _: None)
+    _serve_until_stopped(fleet, listening, names, tokens, lambda _: None)
 
 
-def _run(
+def _serve_until_stopped(
     fleet: Served,
     listening: socket.socket,
     names: Iterable[str],
@@ -75,7 +75,7 @@ def _run(
 ) -> None:
     """Serve; ``tell`` hears how to stop it from another thread."""
 
-    async def run() -> None:
+    async def until_stopped() -> None:
         app, service = application(fleet, LOOPBACK | {name.lower() for name in names}, tokens)
         config = uvicorn.Config(
             app,
@@ -95,8 +95,8 @@ def _run(
             await service.close()
 
     # uvloop, where there is one.
-    with asyncio.Runner(loop_factory=uvicorn.Config(run, log_config=None).get_loop_factory()) as runner:
-        runner.run(run())
+    with asyncio.Runner(loop_factory=uvicorn.Config(until_stopped, log_config=None).get_loop_factory()) as runner:
+        runner.run(until_stopped())
 
 
 @contextlib.contextmanager
@@ -104,15 +104,15 @@ def served_beside(fleet: Served, listening: socket.socket, host: str) -> Iterato
     """Serve a fleet on a thread of its own while the body runs; what was accepted is finished at its end."""
     made: Future[Callable[[], object]] = Future()
 
-    def run() -> None:
+    def in_thread() -> None:
         try:
-            _run(fleet, listening, (host,), None, made.set_result)
+            _serve_until_stopped(fleet, listening, (host,), None, made.set_result)
         except BaseException as error:
             if not made.done():
                 made.set_exception(error)
             raise
 
-    thread = threading.Thread(target=run, name="server", daemon=True)
+    thread = threading.Thread(target=in_thread, name="server", daemon=True)
     thread.start()
     stop = made.result()
     try:
