@@ -7,6 +7,7 @@ from tallystick.events.messages import NAME_MAX
 from tallystick.http.answers import JSON
 from tallystick.http.events import LIMIT, LIMIT_MAX
 from tallystick.http.parameters import POSITION_MAX
+from tallystick.http.views.reader import NAMES as VIEW_NAMES
 
 Json = dict[str, Any]
 
@@ -93,18 +94,36 @@ OWN: Final = (
         "/v1/views/{view}",
         "View",
         "views",
-        "What a command shows, now or as it was; its options are parameters.",
-        {JSON: {"type": "object"}},
-        (404, 409, 422),
+        "What a command prints with `--json`, now or as it was.",
+        {JSON: {"oneOf": [{"type": "object"}, {"type": "array", "items": {"type": "object"}}]}},
+        (404, 422, 429),
         (
-            {"name": "view", "in": "path", "required": True, "description": "The command.", "schema": _TEXT},
-            {"name": "at", "in": "query", "description": "A position or a time.", "schema": _TEXT},
+            {
+                "name": "view",
+                "in": "path",
+                "required": True,
+                "description": "The name of the command; `agents` and `page` are for the dashboard.",
+                "schema": {"type": "string", "enum": sorted(VIEW_NAMES)},
+            },
+            {
+                "name": "at",
+                "in": "query",
+                "description": "A position of the log, or a time; else the newest position.",
+                "schema": {"type": "string", "maxLength": NAME_MAX},
+            },
+            _query("limit", "How many rows at most.", 0, LIMIT_MAX, None),
+            {
+                "name": "agent",
+                "in": "query",
+                "description": "Only what is of this agent: of `status`, `limits` and `events`.",
+                "schema": {"type": "string", "maxLength": NAME_MAX},
+            },
         ),
     ),
     Own("/", "Dashboard", "dashboard", "The dashboard.", {"text/html": _TEXT}),
-    Own("/app.js", "Program", "dashboard", "Its program.", {"text/javascript": _TEXT}),
-    Own("/app.css", "Style", "dashboard", "Its style.", {"text/css": _TEXT}),
-    Own("/icon.svg", "Icon", "dashboard", "Its icon.", {"image/svg+xml": _TEXT}),
+    Own("/app.js", "Script", "dashboard", "The script of the dashboard.", {"text/javascript": _TEXT}),
+    Own("/app.css", "Style", "dashboard", "The style of the dashboard.", {"text/css": _TEXT}),
+    Own("/icon.svg", "Icon", "dashboard", "The icon of the dashboard.", {"image/svg+xml": _TEXT}),
     Own("/healthz", "Health", "server", "The process answers.", {"text/plain": _TEXT}),
     Own("/readyz", "Readiness", "server", "The fleet answers, and the server takes messages.", {"text/plain": _TEXT}),
     Own("/metrics", "Metrics", "server", "Counts and figures as Prometheus reads them.", {"text/plain": _TEXT}),

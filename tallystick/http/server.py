@@ -64,10 +64,10 @@ def listen(host: str, port: int) -> socket.socket:
 
 def serve(fleet: Served, listening: socket.socket, names: Iterable[str], tokens: Tokens | None = None) -> None:
     """Serve a fleet under these names until SIGTERM or SIGINT, and finish what was accepted; or until it has halted."""
-    _serve(fleet, listening, names, tokens, lambda _: None)
+    _serve_until_stopped(fleet, listening, names, tokens, lambda _: None)
 
 
-def _serve(
+def _serve_until_stopped(
     fleet: Served,
     listening: socket.socket,
     names: Iterable[str],
@@ -76,7 +76,7 @@ def _serve(
 ) -> None:
     """Serve; ``tell`` hears how to stop it from another thread."""
 
-    async def serving() -> None:
+    async def until_stopped() -> None:
         app, service = application(fleet, LOOPBACK | {name.lower() for name in names}, tokens)
         config = uvicorn.Config(
             app,
@@ -96,8 +96,8 @@ def _serve(
             await service.close()
 
     # uvloop, where there is one.
-    with asyncio.Runner(loop_factory=uvicorn.Config(serving, log_config=None).get_loop_factory()) as runner:
-        runner.run(serving())
+    with asyncio.Runner(loop_factory=uvicorn.Config(until_stopped, log_config=None).get_loop_factory()) as runner:
+        runner.run(until_stopped())
 
 
 @contextlib.contextmanager
@@ -105,15 +105,15 @@ def served_beside(fleet: Served, listening: socket.socket, host: str) -> Iterato
     """Serve a fleet on a thread of its own while the body runs; what was accepted is finished at its end."""
     made: Future[Callable[[], object]] = Future()
 
-    def run() -> None:
+    def in_thread() -> None:
         try:
-            _serve(fleet, listening, (host,), None, made.set_result)
+            _serve_until_stopped(fleet, listening, (host,), None, made.set_result)
         except BaseException as error:
             if not made.done():
                 made.set_exception(error)
             raise
 
-    thread = threading.Thread(target=run, name="server", daemon=True)
+    thread = threading.Thread(target=in_thread, name="server", daemon=True)
     thread.start()
     stop = made.result()
     try:
