@@ -27,7 +27,10 @@ from tallystick.projections.reports.cost import Costs
 from tallystick.projections.reports.query_adapter import QueryAdapter
 from tallystick.projections.reports.status import Status
 from tallystick.projections.reports.task_day import TaskDay
+from tallystick.projections.store.one_moment import OneMoment
+from tallystick.projections.store.projector import Projector
 from tallystick.projections.store.runner import catch_up
+from tallystick.projections.store.view_store import ViewsMissing
 from tallystick.projections.views import alerts as alerts_view
 from tallystick.projections.views.agent_rows import AgentRow
 from tallystick.projections.views.alerts import AlertRow, AlertsView
@@ -96,6 +99,7 @@ class Reader:
         self._store: Store = open_store(url)
         try:
             self._views = opened_at_end(self._store)
+            self._projector = Projector(self._store, self._views)
             self._ledger, self._digest = open_ledger(self._store)
         except BaseException:
             self._store.close()
@@ -116,24 +120,24 @@ class Reader:
     def read(self, now: dt.datetime, opened: Opened | None = None) -> Figures:
         """The figures as of ``now``."""
         before = self._ledger.position
-        catch_up(self._store, self._views)
+        views = self._brought_up()
         self._digest = replay(self._ledger, self._digest, self._store.read(before))
         self._take(Selection().among(self._store.read(before, self._ledger.position)))
-        status = Status(self._views)
-        queries, pace, work = status.queries(now), Pace(self._views, status, now), TaskDay(self._views, now)
+        status = Status(views)
+        queries, pace, work = status.queries(now), Pace(views, status, now), TaskDay(views, now)
         limits: list[LimitStatus] = []
         if queries.rules.limits or any(row.limits for row in status.agents.values()):
             ledger = self._as_of(now)
             queries.count_limits(ledger)
             found = get_limits(Turn(ledger, now, "", ""), GetLimits(count=_LIMITS_SHOWN))
             limits = found.limits if isinstance(found, LimitStatuses) else []
-        rows = self._views.live().rows.get(AlertsView.name, ())
+        rows = views.live().rows.get(AlertsView.name, ())
         return Figures(
             at=now,
             status=status,
             queries=queries,
             burn=pace.fleet(),
-            breaker=Costs(self._views).breaker,
+            breaker=Costs(views).breaker,
             agents=[AgentLine(row, pace.agent(row)) for row in status.agents.values()],
             tasks=[task for task in work.tasks if task.is_open],
             limits=limits,
@@ -141,6 +145,19 @@ class Reader:
             events=list(self._events),
             details=None if opened is None else self._details(opened, limits),
         )
+
+    def _brought_up(self) -> OneMoment:
+        """The views, with what is new folded in: they are not restored each time."""
+        try:
+            self._projector.catch_up()
+            views = OneMoment(self._views)
+            views.live()
+        except ViewsMissing:
+            # Another process has exchanged views, or dropped them.
+            catch_up(self._store, self._views)
+            self._projector = Projector(self._store, self._views)
+            views = OneMoment(self._views)
+        return views
 
     def _take(self, found: Iterable[tuple[Record, object]]) -> None:
         for record, _ in found:

@@ -15,11 +15,13 @@ from tallystick.config.loader import from_mapping
 from tallystick.fleet import Fleet
 from tallystick.projections.reports.burn import Pace
 from tallystick.projections.reports.status import Status
+from tallystick.projections.store.view_file import ViewFile
 from tallystick.top.figures import Figures, Reader, limit_id
 from tallystick.top.rows import rows_of
 from tallystick.top.screen import Drawn
 from tallystick.top.state import PANELS, SORTS, Opened, State
 from tests.support.core import START
+from tests.support.view_logs import views_of
 
 CONFIG = {
     "total_budget": {"tokens": 10**8, "cost_usd": 500, "period": "none"},
@@ -109,6 +111,19 @@ def test_what_is_recorded_meanwhile_is_read_without_reading_the_rest_again(fleet
     assert "new" in ids(after)
     limits = fleet.ask({"type": "GetLimits"})["ok"]["limits"]
     assert msgspec.to_builtins(after.limits) == limits
+
+
+def test_views_that_another_process_brings_up_or_drops_are_gone_on_with(fleet: Fleet, url: str) -> None:
+    with closing(Reader(url)) as reader:
+        before = reader.read(START + dt.timedelta(minutes=6))
+        fleet.ask({"type": "AllocateBudget", "agent": "new", "budget": {"tokens": 5}})
+        with opened_views(url, None):
+            pass
+        after = reader.read(START + dt.timedelta(minutes=6))
+        assert set(ids(after)) == {*ids(before), "new"}
+        with closing(ViewFile(str(views_of(url)))) as views:
+            views.drop(None)
+        assert ids(reader.read(START + dt.timedelta(minutes=6))) == ids(after)
 
 
 def test_every_row_can_be_opened_and_says_what_it_is(fleet: Fleet, url: str) -> None:
