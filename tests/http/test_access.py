@@ -418,10 +418,8 @@ def test_a_stream_ends_with_its_key() -> None:
     world.key("ann", "operator")
 
     async def parts() -> Any:
-        n = 0
-        while True:
+        for n in range(100):
             yield f"{n}\n"
-            n += 1
             await asyncio.sleep(0)
 
     async def test(_: ASGIApp) -> None:
