@@ -136,7 +136,8 @@ class Manager:
             elif type(command) is c.Reserve and command.wait_seconds and may_wait(self.ledger, command):
                 self._ask(MANAGER, Question(command, envelope, slot), now)
             else:
-                asked = envelope.asked[slot]
+                # As it is there now: an agent's may have lost labels.
+                command, asked = envelope.commands[slot], envelope.asked[slot]  # noqa: PLW2901
                 answer = envelope.answers[slot] = self.decide(command, asked, envelope.by, now, peer=peer, trace=trace)
                 if type(command) is c.SubmitTask and command.wait_seconds and not answer.startswith(_ERROR):
                     self._ask(ALLOCATOR, Question(command, envelope, slot), now)

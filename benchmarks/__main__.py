@@ -18,6 +18,7 @@ from benchmarks import (
     fleet,
     forecasts,
     history,
+    http_service,
     limits,
     sources,
     tasks,
@@ -146,6 +147,7 @@ def main() -> None:
         tasks.results(),
         limits.results(),
         client.results(),
+        http_service.results(),
         *played,
     ):
         for result in benchmarks:

@@ -216,8 +216,13 @@ def ceiling_rate(mode: str, stored: Storable) -> float:
 
 def ceiling_p50(mode: str, stored: Storable) -> float:
     """Seconds from question to answer of the ceiling, the median."""
+    return ceiling_seconds(mode, stored, 0.5)
+
+
+def ceiling_seconds(mode: str, stored: Storable, share: float) -> float:
+    """Seconds from question to answer of the ceiling, for so many of the commands."""
     with default_switching():
-        return percentile(ceiling.measure(mode, stored.make, stored.encode, SECONDS)[1], 0.5)
+        return percentile(ceiling.measure(mode, stored.make, stored.encode, SECONDS)[1], share)
 
 
 @contextmanager

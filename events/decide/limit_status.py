@@ -1,8 +1,8 @@
 """How limits stand, and what operators raise."""
 
 import datetime as dt
-import heapq
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from typing import Any
 
 import msgspec
@@ -14,8 +14,9 @@ from tallystick.events import catalog as e
 from tallystick.events import messages as c
 from tallystick.events.decide.answers import stamp
 from tallystick.events.decide.levels import relevel
-from tallystick.events.decide.limit_readings import Reading, matches, matches_today, reading, window_words
+from tallystick.events.decide.limit_readings import Reading, matches, matches_today, window_words
 from tallystick.events.decide.limits import record_passed
+from tallystick.events.decide.nearest_limits import by_value, counters_of, nearest_counters, order_of, part_of, readings
 from tallystick.events.decide.refusals import unknown_agent
 from tallystick.events.decide.turn import Turn
 from tallystick.events.messages.limit_replies import LimitStatus, LimitStatuses
@@ -31,50 +32,39 @@ from tallystick.events.state.slot_time import micros
 
 
 def get_limits(turn: Turn, command: c.GetLimits) -> LimitStatuses | Refusal:
-    """The limits that an agent is under, or one limit, or all; of what was counted by value, nearest first.
-
-    All counters of the limits that are asked for are looked at.
+    """The limits that an agent is under, or one limit, or all; of what was counted by value, nearest first. With
+    ``after`` those of a limit by value, so that all can be read in pages.
     """
-    ledger = turn.ledger
+    ledger, now = turn.ledger, micros(turn.now)
     if command.agent is not None and (command.limit is not None or command.value is not None):
         return Refusal("invalid_message", "GetLimits: allowed is an agent, or a limit with or without a value")
-    if command.value is not None and command.limit is None:
-        return Refusal("invalid_message", "GetLimits: a value is allowed beside a limit only")
+    if command.limit is None and (command.value is not None or command.after is not None):
+        return Refusal("invalid_message", "GetLimits: a value, or after, is allowed beside a limit only")
+    if command.value is not None and command.after is not None:
+        return Refusal("invalid_message", "GetLimits: allowed is a value, or after")
     if command.agent is not None:
         account = ledger.accounts.get(command.agent)
         if account is None:
             return unknown_agent(ledger, command.agent)
         today = matches_today(ledger, account.budget_product)
         own = matches(ledger, subject_of(ledger, account, account.model), turn.now)
-        found: Iterable[Match] = [*today, *own]
-    elif command.limit is not None:
+        ordered = sorted([*today, *own], key=lambda match: order_of(ledger, match, now))
+        return _shown(turn, ordered[: command.count])
+    if command.limit is not None:
         state = _named(ledger, command.limit)
         if state is None:
             return unknown_limit(ledger, command.limit)
-        value = None if command.value is None else one_value(state.rule.scope, command.value, ledger.rules.model_name)
-        found = _of(state, value, turn.now)
-    else:
-        found = (match for state in _all(ledger) for match in _of(state, None, turn.now))
-    return _nearest(turn, found, command.count)
+        if command.value is not None:
+            value = one_value(state.rule.scope, command.value, ledger.rules.model_name)
+            return _shown(turn, islice(counters_of(state, now, value), command.count))
+        if command.after is not None:
+            return _shown(turn, by_value(state, command.after, command.count, now))
+        return _shown(turn, nearest_counters(ledger, [state], command.count, now))
+    return _shown(turn, nearest_counters(ledger, _all(ledger), command.count, now))
 
 
-def _nearest(turn: Turn, found: Iterable[Match], count: int) -> LimitStatuses:
-    """So many of the counters, nearest to exhaustion first; the others are only compared."""
-    ledger, now = turn.ledger, micros(turn.now)
-
-    def order(match: Match) -> tuple[float, int, str, str]:
-        rule, closed = match.rule, 1.0 if match.state.closed_until(match.value, now) else 0.0
-        part = max((closed, *map(_part, _readings(ledger, match, now))))
-        return (-part, rule.number, rule.name, match.value)
-
-    matched = heapq.nsmallest(count, found, key=order)
-    return LimitStatuses([_status(ledger, match, turn.now) for match in matched], ledger.limits.count)
-
-
-def _readings(ledger: Ledger, match: Match, now: int) -> list[Reading]:
-    """How the measures stand that have a maximum."""
-    rule = match.rule
-    return [reading(ledger, match, place, now) for place in range(len(rule.measures)) if rule.maxes[place] < FAR]
+def _shown(turn: Turn, found: Iterable[Match]) -> LimitStatuses:
+    return LimitStatuses([_status(turn.ledger, match, turn.now) for match in found], turn.ledger.limits.count)
 
 
 def unknown_limit(ledger: Ledger, name: str) -> Refusal:
@@ -101,21 +91,10 @@ def _named(ledger: Ledger, name: str) -> LimitState | None:
     return next((state for state in _all(ledger) if state.rule.name == name), None)
 
 
-def _of(state: LimitState, value: str | None, at: dt.datetime) -> Iterator[Match]:
-    """All counters of a limit, or that of a value; one that stands for none where there are none."""
-    closed = [key for key in state.closed if state.closed_until(key, micros(at)) is not None]
-    if value is not None or not (state.counters or closed):
-        one = value or state.rule.owner or ALL
-        yield Match(state, one, state.counters.get(one))
-        return
-    for key in dict.fromkeys((*state.counters, *closed)):
-        yield Match(state, key, state.counters.get(key))
-
-
 def _status(ledger: Ledger, match: Match, at: dt.datetime) -> LimitStatus:
     rule, now = match.rule, micros(at)
     closed = match.state.closed_until(match.value, now)
-    stands = _readings(ledger, match, now)
+    stands = readings(ledger, match, now)
     committed = {MEASURES[one.measure]: shown(one.measure, one.committed) for one in stands if one.committed}
     return LimitStatus(
         limit=rule.name,
@@ -128,7 +107,7 @@ def _status(ledger: Ledger, match: Match, at: dt.datetime) -> LimitStatus:
         used=_by_measure(stands, "used"),
         held=_by_measure(stands, "held"),
         left={MEASURES[one.measure]: shown(one.measure, max(0, one.most - _taken(one))) for one in stands},
-        percentage=round(max(_part(one) for one in stands), 6),
+        percentage=round(max(part_of(one) for one in stands), 6),
         committed=committed or None,
         match=dict(rule.config.match) or None,
         ends_at=_ends_at(ledger, match, now),
@@ -152,10 +131,6 @@ def _by_measure(stands: Iterable[Reading], field: str) -> dict[str, Any]:
 
 def _taken(one: Reading) -> int:
     return one.used + one.held + one.committed
-
-
-def _part(one: Reading) -> float:
-    return _taken(one) / one.most if one.most else 1.0
 
 
 def _ends_at(ledger: Ledger, match: Match, now: int) -> str | None:
@@ -213,7 +188,7 @@ def raise_limit(turn: Turn, command: c.ApproveLimit) -> LimitStatuses | Refusal:
     if rule.name == DAILY:
         limits = Amounts(tokens=most.get("tokens"), cost_nanos=most.get("cost_usd"))
         turn.record(e.LimitApproved(date=ledger.day.date or "", limits=limits))
-        return LimitStatuses([_status(ledger, next(_of(state, None, turn.now)), turn.now)], ledger.limits.count)
+        return LimitStatuses([_status(ledger, next(counters_of(state, now)), turn.now)], ledger.limits.count)
     until = _until(ledger, state, value, now) if most else None
     turn.record(
         e.LimitRaised(
@@ -223,7 +198,9 @@ def raise_limit(turn: Turn, command: c.ApproveLimit) -> LimitStatuses | Refusal:
     if rule.owner is not None:
         relevel(turn, ledger.accounts[rule.owner])
     record_passed(turn, [state], value)
-    return _nearest(turn, _of(state, value, turn.now), 1)
+    if value is None:
+        return _shown(turn, nearest_counters(ledger, [state], 1, now))
+    return _shown(turn, counters_of(state, now, value))
 
 
 def _value_named(ledger: Ledger, rule: LimitRule, value: str | None) -> str | Refusal | None:

@@ -13,6 +13,7 @@ from tallystick.config.amounts import InvalidAmount, dollars, exact_units
 from tallystick.config.kinds import Priority
 from tallystick.events import messages as c
 from tallystick.events.catalog.access import Role
+from tallystick.events.decide.caller_labels import foreign_label
 from tallystick.events.decide.loosening import loosens
 from tallystick.events.decide.turn import Turn
 from tallystick.events.messages import proposals as p
@@ -140,13 +141,19 @@ def _slows(ledger: Ledger, agent: str, command: c.Throttle) -> str | None:
 
 
 def _opens(ledger: Ledger, agent: str, command: c.AllocateBudget) -> str | None:
-    wrong = _at(ledger, agent, command.parent, "parent")
-    return wrong or _priority(ledger, agent, command.priority)
+    wrong = _at(ledger, agent, command.parent, "parent") or _priority(ledger, agent, command.priority)
+    return wrong or foreign_label(ledger, command.parent, command)
 
 
 def _submits(ledger: Ledger, agent: str, command: c.SubmitTask) -> str | None:
     wrong = _at(ledger, agent, command.parent, "parent")
-    return wrong or (None if command.priority is None else _priority(ledger, agent, command.priority))
+    if wrong is None and command.priority is not None:
+        wrong = _priority(ledger, agent, command.priority)
+    return wrong or foreign_label(ledger, command.parent, command)
+
+
+def _holds(ledger: Ledger, agent: str, command: c.Reserve) -> str | None:
+    return _at(ledger, agent, command.agent) or foreign_label(ledger, command.agent, command)
 
 
 def _priority(ledger: Ledger, agent: str, wanted: Priority) -> str | None:
@@ -172,7 +179,7 @@ MESSAGES: Final[Mapping[type[c.Command], Who]] = {
     c.AllocateByPriority: Who(_RUNS),
     c.AllocateFromPool: Who(_RUNS, _at_open_agent),
     c.ReportUsage: Who(_RUNS, _at_one),
-    c.Reserve: Who(_RUNS, _at_agent),
+    c.Reserve: Who(_RUNS, _holds),
     c.Settle: Who(_RUNS, _at_hold),
     c.CancelHold: Who(_RUNS, _at_hold),
     c.Heartbeat: Who(_RUNS, _at_one),

@@ -7,6 +7,7 @@ from tallystick.events import catalog as e
 from tallystick.events.evolve import charged
 from tallystick.events.evolve.day import correct as count_in_day
 from tallystick.events.evolve.limit_corrections import correct_limits
+from tallystick.events.evolve.limits import follow_run
 from tallystick.events.evolve.transfers import spend
 from tallystick.events.evolve.usage import flag
 from tallystick.events.state.accounts import Account, Balances
@@ -84,6 +85,7 @@ def correct(ledger: Ledger, event: e.UsageCorrected) -> None:
             run = ledger.accounts[event.charged].run
         if run is not None:
             ledger.commitments.spend(run, event.tokens)
+            follow_run(ledger, ledger.accounts[run])
         charged.correct(ledger, run, event)
     if event.closed_period:
         ledger.find_response_lines()

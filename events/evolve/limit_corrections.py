@@ -56,6 +56,9 @@ def correct_limits(ledger: Ledger, event: e.UsageCorrected) -> None:
     asked = _requests(part, event)
     before, after = used_units(event.counted, asked[0]), used_units(event.counts, asked[1])
     named = None if limited is None else limited.model
+    if named is None and event.is_own and event.run == record.agent:
+        task = ledger.tasks.get(event.run)
+        named = event.model if task is None else task.model or event.model
     changes: dict[Place, list[Units]] = {}
     for side, units, model in ((0, before, event.counted.model), (1, after, event.counts.model)):
         subject = _subject(ledger, event, model or named, part)

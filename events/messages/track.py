@@ -163,7 +163,7 @@ class GetHolds(Command):
 
 class GetLimits(Command):
     """The limits that an agent is under, or one limit, or all: by counter, nearest to exhaustion first, at most
-    ``count`` of them.
+    ``count`` of them. With ``after`` those of a limit by value, of which that sorts behind it.
     """
 
     group: ClassVar[str] = "track"
@@ -172,6 +172,7 @@ class GetLimits(Command):
     limit: LimitName | None = None
     value: Name | None = None
     count: Annotated[int, msgspec.Meta(ge=0, le=1_000)] = 100
+    after: str | None = None
 
 
 class GetStatus(Command):

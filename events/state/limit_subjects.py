@@ -13,7 +13,12 @@ Units = tuple[int, int, int, int, int, int, int]
 def subject_of(
     ledger: Ledger, account: Account, model: str | None = None, labels: dict[str, str] | None = None
 ) -> Subject:
-    """An open account, with what a message says. The account's labels win over the message's."""
+    """An open account, with what a message says. The account's labels win over the message's; a run that names no model
+    is on that which it was started with.
+    """
+    if model is None and account.is_run:
+        task = ledger.tasks.get(account.id)  # also while it ends
+        model = None if task is None else task.model
     own = account.all_labels
     both = own if not labels else labels if not own else {**labels, **own}
     name, provider = model_of(ledger, model, account.caps)

@@ -243,11 +243,12 @@ class Limits:
             self.freed.add((name, value))
 
     def forget_unused(self, state: LimitState, value: str, now: int) -> None:
-        """A counter that counts nothing any more is forgotten."""
+        """A counter that counts nothing any more is forgotten; one of which operators were alerted with its window."""
         counter = state.counters[value]
-        if not counter.is_needed and (
-            not any(counter.used) or not counter.is_open(state.rule, self.began_at(state.rule), now)
-        ):
+        if counter.is_needed:
+            return
+        is_open = counter.is_open(state.rule, self.began_at(state.rule), now)
+        if not is_open or not (any(counter.used) or counter.alerted):
             del state.counters[value]
             self.count -= 1
 

@@ -7,12 +7,15 @@ import datetime as dt
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from msgspec.structs import replace
+
 from tallystick.config.loader import restore
 from tallystick.config.prices import PriceList
 from tallystick.events import catalog as e
 from tallystick.events import messages as c
 from tallystick.events.decide.answers import status
 from tallystick.events.decide.daily_limits import day_of
+from tallystick.events.decide.own_limits import is_by_limits, level_now, percentage
 from tallystick.events.decide.queries import get_global_status
 from tallystick.events.decide.subtree import Memory
 from tallystick.events.decide.turn import Turn
@@ -67,6 +70,15 @@ class QueryAdapter:
     def count_limits(self, ledger: Ledger) -> None:
         """Limits are counted in the core's state alone: it says what an agent is answered under them."""
         self._counted, self._memory = ledger, None
+        ledger.looked_at = self._turn.now
+
+    def as_counted(self, row: AgentRow) -> AgentRow:
+        """The row of an open account; without a carve-out with the percentage and level that its limits have now."""
+        counted = self._counted
+        account = None if counted is None or not row.limits else counted.accounts.get(row.agent)
+        if counted is None or account is None or not is_by_limits(account):
+            return row
+        return replace(row, percentage=percentage(counted, account), level=e.LEVELS[level_now(counted, account)])
 
     def _open_all(self) -> None:
         """Every account is found below its parent."""

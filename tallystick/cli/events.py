@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.text import Text
 
 from tallystick.cli.common import console, reading, store_option
+from tallystick.cli.completion import agent_names, task_names
 from tallystick.cli.selecting import EventType, between, refused_option, since_option, until_option
 from tallystick.demo.news import news
 from tallystick.events.catalog import Event
@@ -27,8 +28,10 @@ BEFORE = 10
 @click.command(short_help="Show the log, also as it happens.")
 @since_option
 @until_option
-@click.option("--agent", metavar="ID", help="Only what names this agent.")
-@click.option("--task", metavar="ID", help="Only what names this task, or the account of its run.")
+@click.option("--agent", metavar="ID", shell_complete=agent_names, help="Only what names this agent.")
+@click.option(
+    "--task", metavar="ID", shell_complete=task_names, help="Only what names this task, or the account of its run."
+)
 @click.option(
     "--type",
     "types",

@@ -3,6 +3,7 @@
 import click
 
 from tallystick.cli.common import json_option, json_text, progress_bar, reading, store_option
+from tallystick.cli.completion import all_names
 from tallystick.cli.selecting import between, refused_option, since_option, until_option
 from tallystick.explain.one_event import NoSuchPosition, explain_position, paragraphs
 from tallystick.explain.selection import Selection
@@ -12,7 +13,7 @@ from tallystick.wording import one_line
 
 
 @click.command(short_help="Say why it was decided so.")
-@click.argument("what", metavar="AGENT|TASK|POSITION")
+@click.argument("what", metavar="AGENT|TASK|POSITION", shell_complete=all_names)
 @since_option
 @until_option
 @refused_option

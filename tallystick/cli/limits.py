@@ -6,6 +6,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tallystick.cli.common import at_option, console, json_option, json_text, store_option
+from tallystick.cli.completion import agent_names
 from tallystick.cli.viewing import answer_of, counted
 from tallystick.cli.watching import watch_option
 from tallystick.events.decide.limit_status import get_limits
@@ -20,9 +21,15 @@ SHOWN = 100
 
 @click.command(short_help="Show how limits stand, nearest to exhaustion first.")
 @store_option
-@click.option("--agent", metavar="ID", help="Only the limits that this agent's next operation would count in.")
+@click.option(
+    "--agent",
+    metavar="ID",
+    shell_complete=agent_names,
+    help="Only the limits that this agent's next operation would count in.",
+)
 @click.option("--limit", metavar="NAME", help="Only this limit.")
 @click.option("--value", metavar="VALUE", help="With --limit: only this value of its scope.")
+@click.option("--after", metavar="VALUE", help="With --limit: its counters by value, those behind this one.")
 @click.option("--count", type=click.IntRange(1, 1_000), default=SHOWN, show_default=True, metavar="N", help="At most.")
 @at_option
 @watch_option
@@ -38,6 +45,7 @@ def limits(store_url: str, count: int, at: Moment | None, as_json: bool, **asked
       tallystick limits
       tallystick limits --agent a-7
       tallystick limits --limit user-day --value ann --json
+      tallystick limits --limit user-day --after '' --count 1000
     """
     ledger = counted(store_url, at)
     query = msgspec.convert({"type": "GetLimits", "count": count, **asked}, GetLimits)
@@ -66,10 +74,10 @@ def _show(found: LimitStatuses) -> None:
             Text(one_line(one.value or NONE)),
             one.window,
             percent(one.percentage),
-            _amounts(one.used),
-            _amounts(one.held),
-            _amounts(one.left),
-            _amounts(one.max),
+            amounts_of(one.used),
+            amounts_of(one.held),
+            amounts_of(one.left),
+            amounts_of(one.max),
             one.ends_at or NONE,
             _then(one),
         )
@@ -83,7 +91,8 @@ def _then(one: LimitStatus) -> str:
     return then if one.rate_limited_until is None else f"{then} (rate limited until {one.rate_limited_until})"
 
 
-def _amounts(by_measure: dict[str, int | float | str]) -> str:
+def amounts_of(by_measure: dict[str, int | float | str]) -> str:
+    """Amounts by measure, one a line."""
     return "\n".join(_amount(measure, value) for measure, value in by_measure.items()) or NONE
 
 

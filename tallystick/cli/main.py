@@ -22,6 +22,7 @@ _COMMANDS = {
     "send": "tallystick.cli.send:send",
     "serve": "tallystick.cli.serve:serve",
     "key": "tallystick.cli.key:key",
+    "top": "tallystick.cli.top:top",
     "status": "tallystick.cli.status:status",
     "forecast": "tallystick.cli.forecast:forecast",
     "report": "tallystick.cli.report:report",
@@ -39,9 +40,12 @@ _COMMANDS = {
     "whatif": "tallystick.cli.whatif:whatif",
     "store": "tallystick.cli.store:store",
     "config": "tallystick.cli.configuration:config",
+    "completion": "tallystick.cli.completion:completion",
 }
 """In the order in which a newcomer meets them."""
 
+COMPLETE_VARIABLE = "_TALLYSTICK_COMPLETE"
+"""How a shell asks what a line can go on with, however the program was called."""
 _EXPECTED = (StoreError, BrokenChain, ConfigError, RefusedConfig, Halted, Unanswered, OSError)
 
 
@@ -72,7 +76,7 @@ class Program(click.Group):
         """Run, and exit with 0, 1 (it was tried and did not come out well) or 2 (what was asked makes no sense)."""
         try:
             _check_text(sys.argv[1:] if args is None else args)
-            code = super().main(args, prog_name, complete_var, standalone_mode=False, **extra)
+            code = super().main(args, prog_name, complete_var or COMPLETE_VARIABLE, standalone_mode=False, **extra)
             sys.stdout.flush()
         except BrokenPipeError:
             # The reader of our output has read enough. Nothing more may be written, not even at the interpreter's end.

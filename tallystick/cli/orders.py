@@ -160,3 +160,5 @@ _OTHERS: Mapping[str, Callable[[tuple[str, ...]], dict[str, Any]]] = {
     "stop": _stop,
 }
 """The words that are followed by more than a reason."""
+ORDERS = frozenset({*_WITH_REASON, *_OTHERS, "resume", "approve-limit"})
+"""The first words of an operator's messages."""

@@ -10,6 +10,7 @@ from typing import Final, NamedTuple
 
 import click
 import msgspec
+from click.shell_completion import CompletionItem
 
 from tallystick.actors.errors import Unanswered
 from tallystick.actors.runtime.control_client import ask
@@ -19,7 +20,8 @@ from tallystick.actors.runtime.control_place import places_of
 from tallystick.actors.runtime.control_socket import is_live
 from tallystick.actors.runtime.intake import Asker
 from tallystick.cli.common import config_option, prices_option, reading, settings_for, store_option
-from tallystick.cli.orders import command_of
+from tallystick.cli.completion import agent_names, task_names
+from tallystick.cli.orders import ORDERS, command_of
 from tallystick.events import messages as c
 from tallystick.events.log.codec import encode_command
 from tallystick.events.log.restoring import open_ledger
@@ -73,8 +75,18 @@ def this_user() -> str:
         return "operator"
 
 
+def _words(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """The first words, and behind those that name an agent or a task the names that there are."""
+    words = ctx.params.get("message") or ()
+    if not words:
+        return [CompletionItem(word) for word in sorted(ORDERS) if word.startswith(incomplete)]
+    if len(words) == 1 and words[0] in ("stop", "resume"):
+        return agent_names(ctx, param, incomplete)
+    return task_names(ctx, param, incomplete) if list(words) == ["retry"] else []
+
+
 @click.command(short_help="Send one message and print the reply.")
-@click.argument("message", nargs=-1, required=True)
+@click.argument("message", nargs=-1, required=True, shell_complete=_words)
 @store_option
 @config_option
 @prices_option

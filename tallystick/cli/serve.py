@@ -145,8 +145,8 @@ def _listening(server: Any, host: str, port: int) -> socket.socket:
             text = f"port {port} of {host} is taken: stop what listens there, or take another --port (0: any free one)"
             raise click.ClickException(text) from None
         reason = (error.strerror or str(error)).partition(" (while")[0]
-        text = f"--host: found {host!r}, allowed is an address of this machine ({reason})"
-        raise click.UsageError(text) from None
+        text = f"--host: found {host!r}, allowed is an address that this machine has now ({reason})"
+        raise click.ClickException(text) from None
     return listening
 
 

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from tallystick.cli.burning import add_burn
 from tallystick.cli.common import at_option, console, json_option, json_text, store_option
+from tallystick.cli.completion import agent_names
 from tallystick.cli.viewing import counted, opened_views
 from tallystick.cli.watching import watch_option
 from tallystick.config.amounts import DIMENSIONS, EDGE_NAMES, Amounts, Triple, cents, percent
@@ -44,7 +45,7 @@ SHOWN = 20
 
 @click.command()
 @store_option
-@click.option("--agent", metavar="ID", help="One agent only, also one that was released.")
+@click.option("--agent", metavar="ID", shell_complete=agent_names, help="One agent only, also one that was released.")
 @at_option
 @watch_option
 @click.option(
@@ -73,6 +74,8 @@ def status(store_url: str, agent: str | None, at: Moment | None, limit: int | No
         pace = Pace(views, found, now)
         if queries.rules.limits or any(row.limits for row in found.agents.values()):
             queries.count_limits(counted(store_url, at))
+            # Of accounts without a carve-out, views have what was so at the last change of level.
+            found.agents = {name: queries.as_counted(row) for name, row in found.agents.items()}
         if agent is not None:
             _show_agent(found, queries, agent, pace, as_json)
         elif as_json:
@@ -119,7 +122,7 @@ def _show_agent(found: Status, queries: QueryAdapter, id: str, pace: Pace, as_js
         elif name == "percentage":
             table.add_row("used", f"{int(value * 100) if row.limits else used_percent(row)} %")
         elif name == "status":
-            table.add_row("level", _level(row.level))
+            table.add_row("level", level_text(row.level))
         elif name == "burn":
             if burn is not None:
                 add_burn(table, burn)
@@ -201,7 +204,9 @@ def _fleet_table(found: Status, queries: QueryAdapter, work: TaskDay, breaker: s
         table.add_row("breaker", Text(f"open: {one_line(breaker)}", style="red"))
     if work.running or work.waiting:
         table.add_row("tasks", f"{len(work.running):,} running, {len(work.waiting):,} waiting for a slot")
-    counts = Text(", ").join(_level(level, f"{count:,} {level}") for level, count in found.levels().items() if count)
+    counts = Text(", ").join(
+        level_text(level, f"{count:,} {level}") for level, count in found.levels().items() if count
+    )
     table.add_row("agents", Text.assemble(f"{reply.agent_count:,}", " open" if not counts else " open: ", counts))
     for name, measure in (
         ("utilization", quality.utilization),
@@ -226,7 +231,7 @@ def _agents_table(rows: list[AgentRow], queries: QueryAdapter) -> Table:
     for row in rows:
         table.add_row(
             Text(one_line(row.agent)),
-            _level(row.level),
+            level_text(row.level),
             queries.budget_status(row.agent).action,
             f"{used_percent(row)} %",
             *(_of(row.consumed.triple[d], row.allocated.triple[d], d) for d in dims),
@@ -251,13 +256,14 @@ def _label(name: str) -> str:
     return name.replace("_", " ")
 
 
-def _level(level: str, text: str | None = None) -> Text:
+def level_text(level: str, text: str | None = None) -> Text:
+    """A level in its colour; ``text`` in its place."""
     return Text(text or level, style=COLOURS[level])
 
 
 def used_percent(row: AgentRow) -> int:
     """What an agent used of its own budget, floored, in the dimension that is used most; without a carve-out of its
-    limits, at its last change of level.
+    limits.
     """
     if row.limits and row.allocated == Amounts():
         return int(row.percentage * 100)

@@ -71,14 +71,24 @@ def _views(store: Store, at: Moment | None) -> ViewStore:
     Raises:
         ClickException: the log does not reach there.
     """
-    progress = progress_bar("reading the log")
     if at is not None:
+        progress = progress_bar("reading the log")
         moment = at.position if at.time is None else at.time
         assert moment is not None
         try:
             return views_at(store, moment, progress)
         except NotThere as error:
             raise click.ClickException(str(error)) from error
+    return opened_at_end(store)
+
+
+def opened_at_end(store: Store) -> ViewStore:
+    """The views up to the log's end; in memory where their own file cannot be written.
+
+    Raises:
+        StoreError: the store cannot be read.
+    """
+    progress = progress_bar("reading the log")
     try:
         views = open_view_store(store.url)
         catch_up(store, views, progress)

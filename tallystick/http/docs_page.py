@@ -76,13 +76,15 @@ def _operation(heading: str, operation: Json, described: Json) -> Iterator[str]:
         yield f"<p>{_text(operation['description'])}</p>"
     for media, content in operation.get("requestBody", {}).get("content", {}).items():
         yield f"<h3>Body</h3><p>{escape(media)}: {_type(content['schema'])}</p>"
-        for example in content["examples"].values():
+        for example in content.get("examples", {}).values():
             yield f"<pre>{escape(json.dumps(example['value'], indent=2))}</pre>"
     yield from _parameters([_found(one, described) for one in operation["parameters"]])
     yield "<h3>Answers</h3><table>"
     for status, given in operation["responses"].items():
         answer = _found(given, described)
-        types = ", ".join(f"{escape(media)}: {_type(one['schema'])}" for media, one in answer["content"].items())
+        types = ", ".join(
+            f"{escape(media)}: {_type(one['schema'])}" for media, one in answer.get("content", {}).items()
+        )
         yield f"<tr><th>{status}<td>{_text(answer['description'])}<td>{types}"
     yield "</table></details>"
 
@@ -91,7 +93,7 @@ def _parameters(parameters: list[Json]) -> Iterator[str]:
     if parameters:
         yield "<h3>Parameters</h3><table>"
         for one in parameters:
-            yield f"<tr><th><code>{escape(one['name'])}</code><td>{one['in']}<td>{_text(one['description'])}"
+            yield f"<tr><th><code>{escape(one['name'])}</code><td>{one['in']}<td>{_text(one.get('description', ''))}"
         yield "</table>"
 
 

@@ -65,4 +65,12 @@ EXAMPLES: Final[Mapping[type[c.Command], Mapping[str, Any]]] = {
     c.ReleaseReserve: {"reason": "the last day of the period"},
     c.AcceptClock: {"reason": "the clock of the machine is right"},
     c.ReleaseBudget: {"agent": "lead"},
+    c.CreateKey: {
+        "key": "lead-1",
+        "role": "agent",
+        "agent": "lead",
+        "sha256": "7c1de6c6f2ce1d4e1ab1d79d3ae0ac5e0b0d3a6d1f6c4b7e9a8f5c2d1e0b3a49",
+    },
+    c.ListKeys: {"limit": 100},
+    c.RevokeKey: {"key": "lead-1", "reason": "it was in a screenshot"},
 }

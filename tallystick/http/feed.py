@@ -20,15 +20,18 @@ KEPT_BATCHES: Final = 64
 """Commits that wait for the event loop; where there are more, the oldest are read from the store again."""
 PACE_SECONDS: Final = 0.05
 """Least time between two wake-ups of the listeners. What comes in between is sent together."""
+WAKES_PER_SECOND: Final = 1_000
+"""Of all listeners together: where there are many, more comes together, and the writer keeps its processor."""
 _PAGE: Final = 500
 
 
 class Chunk(NamedTuple):
-    """Frames of consecutive records: the first position, the last, and the bytes."""
+    """Frames of consecutive records: the first position, the last, the bytes, and whether the store was read for it."""
 
     first: int
     last: int
     frames: bytes
+    was_read: bool = False
 
 
 class Feed:
@@ -83,6 +86,7 @@ class Feed:
             # Up to the end of a chunk at most, so that the next ones fit.
             limit = min(_PAGE, self._last - position)
             chunk = next(chunks(await self._reader.page(position, limit, CHUNK_BYTES)), None)
+            return None if chunk is None else chunk._replace(was_read=True)
         return chunk
 
     def reached(self, position: int) -> None:
@@ -106,7 +110,7 @@ class Feed:
         self._loop.call_at(max(self._next_wake, self._loop.time()), self._flush)
 
     def _flush(self) -> None:
-        self._next_wake = self._loop.time() + self._pace
+        self._next_wake = self._loop.time() + max(self._pace, len(self._listeners) / WAKES_PER_SECOND)
         # Before it is emptied: what is left from now on wakes the loop again.
         self._woken = False
         self._keep(chunks(self._taken()))

@@ -17,6 +17,7 @@ from starlette.responses import Response
 from tallystick.events.messages import MESSAGES_MAX, WIRE
 from tallystick.http.answers import JSON, NO_STORE, PROBLEM
 from tallystick.http.examples import EXAMPLES
+from tallystick.http.openapi_access import SCHEMES, SECURITY, session_path
 from tallystick.http.openapi_paths import BODY, COMMON, HEADERS, KEY, OWN, TRACE, Own
 from tallystick.http.reading import ENDPOINTS
 from tallystick.http.replies import REPLIES
@@ -37,6 +38,7 @@ def document() -> Json:
     paths: Json = {f"/v1/{name}": {"post": _message_path(name)} for name in ENDPOINTS}
     paths["/v1/messages"] = {"post": _messages_path()}
     paths |= {one.path: {"get": _own_path(one)} for one in OWN}
+    paths["/v1/session"] = session_path(_refusals)
     return {
         "openapi": "3.1.0",
         "info": {
@@ -48,11 +50,13 @@ def document() -> Json:
         "servers": [{"url": "/"}],
         "tags": [{"name": tag} for tag in dict.fromkeys(_tags(paths))],
         "paths": paths,
+        "security": SECURITY,
         "components": {
             "schemas": schemas,
             "responses": {f"Refused{status}": _refusal(status) for status in _codes_by_status()},
             "headers": HEADERS,
             "parameters": {"Key": KEY, "Trace": TRACE},
+            "securitySchemes": SCHEMES,
         },
     }
 

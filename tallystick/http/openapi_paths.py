@@ -13,7 +13,7 @@ Json = dict[str, Any]
 
 BODY: Final = (400, 413, 415)
 """The statuses of a path that reads a body."""
-COMMON: Final = (403, 421, 500, 503, 504)
+COMMON: Final = (401, 403, 421, 429, 500, 503, 504)
 """The statuses of every path: who may not call, and a server that fails, stops, or gets no answer from its fleet."""
 
 

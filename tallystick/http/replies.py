@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from tallystick.events import messages as c
+from tallystick.events.messages import access_replies as a
 from tallystick.events.messages import limit_replies as l
 from tallystick.events.messages import replies as r
 from tallystick.events.messages import task_replies as t
@@ -51,5 +52,8 @@ REPLIES: Final[Mapping[type[c.Command], tuple[type, ...]]] = {
     c.AcceptClock: (r.Totals,),
     c.CorrectUsage: (r.Corrected,),
     c.LoadConfig: (r.Loaded,),
+    c.CreateKey: (a.KeyShown,),
+    c.RevokeKey: (a.KeyShown,),
+    c.ListKeys: (a.KeysListed,),
 }
 """The types of the ``ok`` of each message."""

@@ -1,10 +1,12 @@
 """One line of log per request, with its trace id, and its place in the counts. No header and no body is logged."""
 
+import logging
+import random
 import re
-import secrets
 import time
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 
+import msgspec
 import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -30,7 +32,29 @@ _PATHS: Final = {
     **{f"/v1/views/{name}": f"views/{name}" for name in NAMES},
     "/": "dashboard",
 }
-log = structlog.get_logger("tallystick.http")
+_NAME: Final = "tallystick.http"
+log: Any = structlog.get_logger(_NAME)
+"""The logger of requests."""
+
+
+def write_lines(file: BinaryIO) -> None:
+    """From now on, write requests as lines of JSON to a file, directly: there are many of them."""
+    global log  # noqa: PLW0603 - there is one log of a process
+    log = structlog.wrap_logger(
+        structlog.BytesLogger(file),
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.JSONRenderer(serializer=as_json),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        cache_logger_on_first_use=True,
+    ).bind(logger=_NAME)
+
+
+def as_json(value: Any, **_: Any) -> bytes:
+    """A line of the log."""
+    return msgspec.json.encode(value, enc_hook=str)
 
 
 def trace_id(traceparent: str) -> str | None:
@@ -74,5 +98,5 @@ class RequestsLog:
                 status=status,
                 milliseconds=round(seconds * 1000, 3),
                 client=client[0] if client else None,
-                trace_id=scope[TRACE] or secrets.token_hex(16),
+                trace_id=scope[TRACE] or f"{random.getrandbits(128):032x}",
             )

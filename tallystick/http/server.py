@@ -18,6 +18,7 @@ import uvicorn
 from tallystick.http.access import Tokens
 from tallystick.http.app import Served, application
 from tallystick.http.guard import LOOPBACK
+from tallystick.http.requests_log import as_json, write_lines
 
 STOP_SECONDS: Final = 35
 """How long a stop waits for requests that were accepted: longer than the fleet may take for an answer."""
@@ -134,7 +135,7 @@ def log_requests() -> None:
     renderer: list[structlog.typing.Processor] = (
         [structlog.dev.ConsoleRenderer()]
         if sys.stderr.isatty()
-        else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+        else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(_text)]
     )
     formatter = structlog.stdlib.ProcessorFormatter(
         foreign_pre_chain=shared,
@@ -144,8 +145,11 @@ def log_requests() -> None:
     handler.setFormatter(formatter)
     root = logging.getLogger()
     root.handlers[:] = [handler]
-    root.setLevel(logging.INFO)
-    logging.getLogger("uvicorn").setLevel(logging.WARNING)
+    # Of the libraries only warnings: one notes every change of the folder of the settings, in which this log may be.
+    root.setLevel(logging.WARNING)
+    logging.getLogger("tallystick").setLevel(logging.INFO)
+    if not sys.stderr.isatty():
+        write_lines(sys.stderr.buffer)
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,
@@ -156,3 +160,7 @@ def log_requests() -> None:
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=True,
     )
+
+
+def _text(value: object, **_: object) -> str:
+    return as_json(value).decode()

@@ -10,13 +10,19 @@ from starlette.types import Receive, Scope, Send
 
 from tallystick.http.answers import NO_STORE, refused
 from tallystick.http.events import LogReader, behind_the_end
-from tallystick.http.feed import Feed
+from tallystick.http.feed import Chunk, Feed
 from tallystick.http.measures import Measures
 from tallystick.http.parameters import POSITION_MAX, BadParameter, check_names, number
 
 STREAMS_MAX: Final = 512
 HEARTBEAT_SECONDS: Final = 15.0
 """After so long without an event, a comment is sent: programs in between do not cut the connection."""
+BYTES_PER_SECOND: Final = 32 * 1024 * 1024
+"""Of all streams together."""
+BURST_SECONDS: Final = 1.0
+"""So much of it may be sent at once after silence."""
+READ_FACTOR: Final = 4
+"""So many times its bytes counts what the store must be read for."""
 RETRY_SECONDS: Final = 5
 """When one that found no place may try again."""
 _RETRY_MS: Final = 1_000
@@ -24,6 +30,25 @@ _RETRY_MS: Final = 1_000
 _HEADERS: Final = {**NO_STORE, "x-accel-buffering": "no"}
 _MEDIA: Final = "text/event-stream"
 _HEARTBEAT: Final = b":\n\n"
+
+
+class Pace:
+    """How much all streams may send together, so that many listeners leave the writer its processor.
+
+    What a listener does not get in time waits in the log: it comes later, or from the store.
+    """
+
+    def __init__(self, bytes_per_second: float = BYTES_PER_SECOND) -> None:
+        self._per_second = bytes_per_second
+        self._loop = asyncio.get_running_loop()
+        self._taken_until = 0.0
+
+    def wait_for(self, chunk: Chunk) -> float:
+        """Take what a chunk needs; in how many seconds it may be sent."""
+        needed = len(chunk.frames) * (READ_FACTOR if chunk.was_read else 1)
+        now = self._loop.time()
+        self._taken_until = max(self._taken_until, now - BURST_SECONDS) + needed / self._per_second
+        return max(0.0, self._taken_until - now)
 
 
 class Streams:
@@ -37,7 +62,7 @@ class Streams:
         streams_max: int = STREAMS_MAX,
         heartbeat_seconds: float = HEARTBEAT_SECONDS,
     ) -> None:
-        self.feed = Feed(reader)
+        self.feed, self.pace = Feed(reader), Pace()
         self.stopping, self.heartbeat_seconds = stopping, heartbeat_seconds
         self._reader, self._measures, self._max = reader, measures, streams_max
         self._watch: asyncio.Task[None] | None = None
@@ -126,6 +151,9 @@ class EventStream(Response):
         waiter = self._waiter = asyncio.get_running_loop().create_future()
         chunk = await self._streams.feed.after(self._position)
         if chunk is not None:
+            wait = self._streams.pace.wait_for(chunk)
+            if wait:
+                await asyncio.sleep(wait)
             self._position = chunk.last
             await _send(send, chunk.frames)
             return

@@ -1,5 +1,6 @@
 """``tallystick limits``, ``send approve-limit --limit`` and ``audit explain`` of limits, for people and programs."""
 
+import datetime as dt
 import json
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
+from tallystick.actors.runtime.clock import ManualClock
 from tallystick.actors.runtime.fleet import Fleet
 from tallystick.cli.main import main
 from tallystick.config.loader import from_mapping
@@ -175,6 +177,48 @@ def test_status_shows_the_limits_of_an_account_without_a_carve_out(team: str) ->
     assert (status["allocated"], status["percentage"], status["status"]) == ({}, 1.0, "black")
 
 
+def test_an_account_without_a_carve_out_has_used_as_much_of_its_limits_wherever_it_is_shown(tmp_path: Path) -> None:
+    """Also between changes of its level, and after the end of its window; what is held is taken, and not used."""
+    url, clock = f"sqlite:///{tmp_path}/shown.db", ManualClock(dt.datetime(2026, 3, 4, 12, tzinfo=dt.UTC))
+    own = {"window": {"hours": 5, "from": "first_use"}, "max": {"tokens": 1_000}}
+    with Fleet.open(url, from_mapping({"total_budget": {"tokens": 50_000}}), clock=clock) as fleet:
+        for message in (
+            {"type": "AllocateBudget", "agent": "ann", "limits": [own]},
+            {"type": "ReportUsage", "agent": "ann", "usage": {"tokens": 960}},
+            {"type": "ReportUsage", "agent": "ann", "usage": {"tokens": 30}},
+            {"type": "AllocateBudget", "agent": "ben", "limits": [own]},
+            {"type": "ReportUsage", "agent": "ben", "usage": {"tokens": 400}},
+            {"type": "Reserve", "agent": "ben", "estimate": {"tokens": 100}, "ttl_seconds": 60},
+        ):
+            assert "ok" in fleet.ask(message)
+
+    def shown(at: str) -> dict[str, tuple[int, int, int, float]]:
+        table = run("status", "--store", url, "--at", at).stdout
+        found = {}
+        for agent in ("ann", "ben"):
+            (line,) = [line for line in table.splitlines() if f"│ {agent} " in line]
+            alone = json.loads(run("status", "--store", url, "--at", at, "--agent", agent, "--json").stdout)
+            whole = json.loads(run("status", "--store", url, "--at", at, "--json").stdout)["agent_statuses"]
+            (row,) = [one for one in whole if one["agent"] == agent]
+            (limit,) = json.loads(run("limits", "--store", url, "--at", at, "--agent", agent, "--json").stdout)[
+                "limits"
+            ]
+            assert alone["percentage"] == row["percentage"]
+            assert alone["status"] == row["status"]
+            assert row["status"] in line
+            in_table = int(line.split(" %")[0].split()[-1])
+            found[agent] = (
+                in_table,
+                int(alone["percentage"] * 100),
+                round(limit["percentage"] * 100),
+                limit["used"]["tokens"],
+            )
+        return found
+
+    assert shown("2026-03-04T12:00:30Z") == {"ann": (99, 99, 99, 990), "ben": (40, 40, 50, 400)}
+    assert shown("2026-03-04T17:00:00Z") == {"ann": (0, 0, 0, 0), "ben": (0, 0, 10, 0)}
+
+
 def test_explain_says_how_an_account_opened_by_itself_and_which_limit_its_level_is_of(team: str) -> None:
     log = [
         json.loads(line) for line in run("audit", "export", "--store", team, "--format", "jsonl").stdout.splitlines()
@@ -197,3 +241,14 @@ def test_an_audit_decides_limits_of_accounts_anew_and_what_if_takes_them_away(te
     policy.write_text("accounts: {auto: null}\n", encoding="utf-8")
     answer = json.loads(run("whatif", "--store", team, "--config", str(policy), "--json").stdout)
     assert answer["agents"]
+
+
+def test_the_counters_of_a_limit_are_shown_in_pages_by_value(url: str) -> None:
+    page = json.loads(run("limits", "--limit", "user-total", "--after", "", "--json", "--store", url).stdout)
+    assert [one["value"] for one in page["limits"]] == ["u-1"]
+    page = json.loads(run("limits", "--limit", "user-total", "--after", "u-1", "--json", "--store", url).stdout)
+    assert page == {"limits": [], "counters": 2}
+    assert (
+        "a value, or after, is allowed beside a limit only"
+        in run("limits", "--after", "", "--store", url, code=1).output
+    )

@@ -6,13 +6,15 @@ import threading
 from collections import Counter
 from pathlib import Path
 
+import pytest
+
 from tallystick import Client
 from tallystick.events import catalog as e
 from tallystick.events.log.codec import decode_event
 from tallystick.events.log.restoring import open_ledger
 from tallystick.events.log.store import open_store
 from tallystick.events.state.conservation import check_conserved
-from tests.support.programs import run
+from tests.support.programs import in_thread, run, until
 from tests.support.serving import Served
 
 SECONDS = 120
@@ -98,3 +100,30 @@ def test_a_server_that_is_killed_and_started_again_under_load(tmp_path: Path) ->
     assert ledger.spent[0] == of_all * (USED + REPORTED)
     assert (ledger.accounts, ledger.holds) == ({}, {})
     check_conserved(ledger)
+
+
+@pytest.mark.parametrize("end", ["kill", "stop"])
+def test_a_call_that_waits_for_room_waits_on_when_the_server_is_there_again(tmp_path: Path, end: str) -> None:
+    """Its patience is what it asks to wait, and not only that for a server that does not answer."""
+    server = Served(tmp_path)
+    with Client(f"http://127.0.0.1:{server.port}", retry_seconds=0.01) as client:
+        client.ask({"type": "AllocateBudget", "agent": "a", "budget": {"tokens": 100}})
+        client.ask({"type": "Reserve", "agent": "a", "estimate": {"tokens": 100}, "id": "first"})
+        waiting = {"type": "Reserve", "agent": "a", "estimate": {"tokens": 60}, "id": "waits", "wait_seconds": 600}
+        later = in_thread(lambda: client.ask(waiting))
+        until(lambda: b"tallystick_http_requests_in_progress 2\n" in metrics(server))
+        if end == "kill":
+            server.kill()
+        else:
+            assert server.stop() == 0
+        server = Served(tmp_path, port=server.port)
+        until(lambda: b"tallystick_http_requests_in_progress 2\n" in metrics(server))
+        assert not later.done()
+        client.ask({"type": "CancelHold", "hold": "first"})
+        assert later.result(SECONDS)["ok"]["hold"] == "waits"
+    assert server.stop() == 0
+
+
+def metrics(server: Served) -> bytes:
+    with contextlib.closing(server.client()) as plain:
+        return plain.call("GET", "/metrics").body

@@ -35,12 +35,12 @@ def settings() -> dict[str, list[str]]:
     return dict(found)
 
 
-def arguments(store: str) -> list[str]:
-    """The arguments of the command that the unit starts, with what systemd puts in for variables."""
+def arguments(folder: str) -> list[str]:
+    """The arguments of the command that the unit starts, with a folder in place of that of the settings."""
     (command,) = settings()["ExecStart"]
     program, *rest = shlex.split(command)
     assert program == "/opt/tallystick/bin/tallystick"
-    return [word.replace("${CONFIGURATION_DIRECTORY}", store) for word in rest]
+    return [word.replace("/etc/tallystick", folder) for word in rest]
 
 
 @needs_systemd
@@ -64,7 +64,7 @@ def test_the_unit_gives_a_stop_the_time_that_the_server_takes_and_starts_it_agai
     assert int(said["TimeoutStopSec"][0]) >= STOP_SECONDS + 10
     assert said["Restart"] == ["on-failure"]
     assert "KillSignal" not in said
-    assert "KillMode" not in said
+    assert said["KillMode"] == ["mixed"]
 
 
 def test_the_unit_keeps_the_store_and_the_control_socket_in_directories_of_its_own() -> None:
@@ -72,6 +72,7 @@ def test_the_unit_keeps_the_store_and_the_control_socket_in_directories_of_its_o
     variables = dict(value.split("=", 1) for value in said["Environment"])
     assert variables["TALLYSTICK_STORE"] == f"sqlite:////var/lib/{said['StateDirectory'][0]}/tallystick.db"
     assert variables["XDG_RUNTIME_DIR"] == f"/run/{said['RuntimeDirectory'][0]}"
+    assert f"/etc/{said['ConfigurationDirectory'][0]}/resource-limits.yml" in said["ExecStart"][0]
     assert {said["StateDirectoryMode"][0], said["RuntimeDirectoryMode"][0]} == {"0700"}
 
 
@@ -108,12 +109,15 @@ def traced(folder: Path) -> list[tuple[str, str]]:
     with subprocess.Popen(command, cwd=folder, env=variables, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as one:
         assert one.stdout is not None
         port = urlsplit(one.stdout.readline().decode().split(" at ")[1].strip()).port
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=30) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=120) as answer:
             assert answer.read() == b"ready\n"
+        # Answered by a process that the server starts.
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/v1/views/status", timeout=120) as answer:
+            assert answer.status == 200
         message = '{"type": "AllocateBudget", "agent": "a", "budget": {"tokens": 10}}'
         subprocess.run([*tallystick, "send", message], cwd=folder, env=variables, check=True, capture_output=True)
         one.terminate()
-        assert one.wait(60) == 0
+        assert one.wait(120) == 0
     return re.findall(r"^\d+ +(\w+)\((.*)", trace.read_text(encoding="utf-8", errors="replace"), re.MULTILINE)
 
 
@@ -127,6 +131,8 @@ def allowed_calls() -> set[str]:
     def expanded(names: list[str]) -> set[str]:
         return {call for name in names for call in (expanded(groups[name]) if name in groups else [name])}
 
-    first, second = settings()["SystemCallFilter"]
-    assert second.startswith("~")
-    return expanded(first.split()) - expanded(second[1:].split())
+    allowed: set[str] = set()
+    for line in settings()["SystemCallFilter"]:
+        named = expanded(line.removeprefix("~").split())
+        allowed = allowed - named if line.startswith("~") else allowed | named
+    return allowed

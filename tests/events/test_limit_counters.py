@@ -154,3 +154,16 @@ def test_what_calls_itself_other_does_not_bring_others_to_share_its_counter(scop
         core.given(allocate(name, 10_000, product=name, labels={"user": name}), report(name, 400))
     assert counted(core) == {"(none)": 800, "ann": 400, "ben": 400}
     assert not [event for event in core.log if isinstance(event, e.AlertRaised) and event.code == "limit_counters_full"]
+
+
+@pytest.mark.parametrize("window", ["day", "total", {"seconds": 600}])
+def test_operators_are_alerted_once_in_a_window_also_where_all_that_was_used_in_it_comes_back(window: Any) -> None:
+    core = limited(limit(window=window, max={"requests": 2})).given(allocate("ann", 100_000))
+    alerts = []
+    for n in range(3):
+        core.given(*(ask("ann", f"{n}-{one}", 5, model="m") for one in ("a", "b")))
+        alerts += [line.percent for line in core.every(e.LimitLine)]
+        core.given(*(c.CancelHold(hold=f"{n}-{one}") for one in ("a", "b")))
+    assert alerts == ["80", "100"]
+    core.wait(86_400).given(*(ask("ann", f"then-{one}", 5, model="m") for one in ("a", "b")))
+    assert len(core.every(e.LimitLine)) == (0 if window == "total" else 2)

@@ -4,11 +4,12 @@ from typing import Any
 
 import pytest
 
+from tallystick.config.amounts import Usage
 from tallystick.events import messages as c
 from tallystick.events.messages import proposals as p
 from tests.support.capped import bound, most, teams
-from tests.support.core import Core, allocate, budget
-from tests.support.corrections import asked
+from tests.support.core import Core, allocate, budget, complete, hold, settle, submit, use
+from tests.support.corrections import asked, records
 from tests.support.limited import limit, limited
 
 OPUS = (
@@ -105,3 +106,41 @@ def test_the_price_list_does_not_change_what_a_model_counts_as() -> None:
     core = limited(limit(per="model", window="day", max={"requests": 9})).given(allocate("ann", 100_000))
     core.given(call("my/model-1"), p.LoadPrices(prices={"model-1": {"input": 1, "output": 1}}), call("model-1"))
     assert counted(core, "cap") == {"model-1": 2}
+
+
+# --- runs of tasks ----------------------------------------------------------------------------------------------------
+
+
+def running(scope: str = "model") -> Core:
+    """A task that runs on a model, under a limit of what is used on each."""
+    core = limited(limit(per=scope, window="day", max={"tokens": 200_000}))
+    return core.given(submit("t-1"))
+
+
+@pytest.mark.parametrize("scope", ["model", "provider"])
+def test_a_run_that_names_no_model_uses_the_one_that_it_was_started_with(scope: str) -> None:
+    core = running(scope)
+    value = {"model": "claude-sonnet-5-5", "provider": "anthropic"}[scope]
+    core.given(use("t-1", 300), hold("t-1", "h", 1_000))
+    (one,) = core.when(c.GetLimits(limit="cap")).limits
+    assert (one.value, one.used, one.held) == (value, {"tokens": 300}, {"tokens": 1_000})
+    core.given(settle("h", 900))
+    assert counted(core, "cap") == {value: 1_200}
+
+
+def test_what_runs_used_without_a_name_leaves_no_room_for_others_on_the_model() -> None:
+    core = running().given(use("t-1", 160_000), complete("t-1"), submit("t-2"))
+    assert core.ledger.tasks.known["t-2"].state == "queued"
+    assert counted(core, "cap") == {"claude-sonnet-5-5": 160_000}
+
+
+@pytest.mark.parametrize("is_over", [False, True])
+def test_a_correction_of_what_a_run_used_counts_for_its_model(is_over: bool) -> None:
+    core = running().given(use("t-1", 300), hold("t-1", "h", 1_000), settle("h", 900))
+    report, settlement = (record.position for record in records(core))
+    if is_over:
+        core.given(complete("t-1"))
+    core.given(asked(core, report, usage=Usage(tokens=10)), asked(core, settlement, usage=Usage(tokens=20)))
+    assert counted(core, "cap") == {"claude-sonnet-5-5": 30}
+    core.given(asked(core, report, model="opus"))
+    assert counted(core, "cap") == {"claude-sonnet-5-5": 20, "claude-opus-5-5": 10}

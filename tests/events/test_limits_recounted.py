@@ -13,11 +13,12 @@ from typing import Any
 import pytest
 
 from tallystick.config.amounts import Usage
+from tallystick.events import catalog as e
 from tallystick.events import messages as c
 from tallystick.events.log import snapshot
 from tallystick.events.state.limit_rules import MEASURES
 from tallystick.events.state.slot_time import micros
-from tests.support.core import Core, allocate, budget, fleet
+from tests.support.core import Core, allocate, budget, complete, fleet, start, submit
 from tests.support.corrections import asked, given, records
 from tests.support.limit_recount import Recount
 
@@ -49,6 +50,7 @@ class Session:
         none = {"daily_limits": {"max_tokens_total": None, "max_cost_usd": None}}
         self.core.given(fleet(100_000_000, "100000", timezone=zone, limits=limits, **none))
         self._holds: list[str] = []
+        self._leases: list[tuple[str, str]] = []
         for name in AGENTS:
             self._open(name)
 
@@ -75,8 +77,8 @@ class Session:
 
     def step(self) -> None:
         """Something happens, and is compared."""
-        steps = (self._wait, self._report, self._reserve, self._end, self._correct, self._life)
-        self.random.choices(steps, (5, 4, 3, 3, 4, 1))[0]()
+        steps = (self._wait, self._report, self._reserve, self._end, self._correct, self._life, self._task)
+        self.random.choices(steps, (5, 4, 3, 3, 4, 1, 3))[0]()
         for event in self.core.log[self._read :]:
             self.recount.read(event)
         self._read = len(self.core.log)
@@ -135,7 +137,7 @@ class Session:
         return said | {name: value for chance, name, value in also if random.random() < chance}
 
     def _report(self) -> None:
-        self._ask(c.ReportUsage(agent=self.random.choice((*AGENTS, "stray")), **self._said()))
+        self._ask(c.ReportUsage(agent=self.random.choice((*AGENTS, *self._runs, "stray")), **self._said()))
 
     def _reserve(self) -> None:
         random, said = self.random, self._said()
@@ -146,7 +148,7 @@ class Session:
             said["estimate"] = budget(random.randint(1, 500))
         ttl = Decimal(random.choice((20, 5_000, 10**6)))
         policy = random.choice(("release", "spend"))
-        self._ask(c.Reserve(agent=random.choice(list(AGENTS)), ttl_seconds=ttl, on_expiry=policy, **said))
+        self._ask(c.Reserve(agent=random.choice((*AGENTS, *self._runs)), ttl_seconds=ttl, on_expiry=policy, **said))
         self._holds.append(f"n{self._count}")
 
     def _end(self) -> None:
@@ -157,8 +159,9 @@ class Session:
 
     def _correct(self) -> None:
         random, found = self.random, records(self.core)
-        # What a hold had named is forgotten after a day.
-        found = [one for one in found[-8:] if self.core.now - one.at < dt.timedelta(hours=20)]
+        # What a hold had named is forgotten a day after its end.
+        known = {None, *self.core.ledger.holds, *self.core.ledger.ended_holds}
+        found = [one for one in found[-8:] if one.hold in known]
         if not found:
             return
         named: dict[str, Any] = {"input_tokens": random.choice((0, 10, 500)), "output_tokens": random.choice((0, 500))}
@@ -169,6 +172,30 @@ class Session:
         if random.random() < 0.2:
             named["requests"] = random.choice((0, 1, 4))
         self.core.when(asked(self.core, random.choice(found).position, **named))
+
+    @property
+    def _runs(self) -> list[str]:
+        return list(self.core.ledger.tasks.running)
+
+    def _task(self) -> None:
+        """A task is submitted, runs again, reports as a run that may be over, or ends."""
+        random, known = self.random, self.core.ledger.tasks
+        queued = [name for name, task in known.known.items() if task.state == "queued"]
+        way = random.randint(0, 4)
+        if way < 2 or not self._leases:
+            self._count += 1
+            parent = random.choice((None, "ann", "cat"))
+            labels = random.choice(({}, {"user": "zoe"}))
+            task = submit(f"t{self._count}", model=random.choice(("m1", "m2")), parent=parent, labels=labels)
+            self.core.when(task)
+        elif way == 2 and queued:
+            self.core.when(start(random.choice(queued)))
+        elif way == 3:
+            name, lease = random.choice(self._leases[-6:])
+            self._ask(c.ReportUsage(task=name, lease=lease, **self._said()))
+        elif self._runs:
+            self.core.when(complete(random.choice(self._runs), used=random.choice((None, 700))))
+        self._leases += [(event.task, event.lease) for event in self.core.every(e.TaskStarted)]
 
     def _life(self) -> None:
         name = self.random.choice((*AGENTS, "stray"))

@@ -15,7 +15,7 @@ from starlette.types import ASGIApp
 from structlog.testing import capture_logs
 
 from tallystick.actors.runtime.clock import ManualClock
-from tallystick.events.catalog import Event, KeyMisused, RequestRefused
+from tallystick.events.catalog import Event, KeyMisused, RequestRefused, UsageReported
 from tallystick.events.decide.permissions import PATHS, ROLES
 from tallystick.fleet import Fleet
 from tallystick.http.access import Access, Gate
@@ -142,7 +142,7 @@ def test_health_is_open_and_what_is_the_fleets_is_not() -> None:
     world.key("ann", "operator")
 
     async def test(app: ASGIApp) -> None:
-        for path, status in {"/healthz": 200, "/readyz": 200, "/": 404, "/index.html": 404}.items():
+        for path, status in {"/healthz": 200, "/readyz": 200, "/": 200, "/index.html": 404}.items():
             assert (await call(app, "GET", path)).status == status, path
         for closed in ("GET /metrics", "GET /v1/nope", "POST /nope", "DELETE /", "PUT /v1/x"):
             assert (await call(app, *closed.split())).status == 401, closed
@@ -185,6 +185,8 @@ def test_a_message_that_a_role_may_not_send_is_refused_recorded_counted_and_logg
             both = [{**usage, "agent": "lead"}, {**usage, "agent": "other"}, GLOBAL]
             array = await ask(app, both, authorization=bearer("lead-1"))
         assert (denied.status, denied.json["code"]) == (403, "access_denied")
+        assert "x-ratelimit-limit-tokens" in mine.headers
+        assert not [name for name in denied.headers if "ratelimit" in name], "how another's budget stands"
         assert denied.json["detail"] == "other is neither lead nor below it"
         assert (paused.status, paused.json["detail"]) == (403, "the role agent may not; operator may")
         assert [next(iter(one)) for one in array.json] == ["ok", "error", "error"]
@@ -218,6 +220,25 @@ def test_the_log_says_in_whose_name_and_with_which_key() -> None:
         assert b'"peer":{"address":"127.0.0.1","key":"lead-1"}' in records[1]
 
     world.run(test)
+
+
+def test_a_report_of_an_agent_is_recorded_without_a_label_that_limits_count_by() -> None:
+    limit = {"name": "by-user", "per": "label:user", "window": "day", "max": {"tokens": 100}}
+    world = World({"limits": [limit]})
+    world.key("lead-1", "agent", agent="lead")
+    world.key("ann", "orchestrator")
+    world.ask({"type": "AllocateBudget", "agent": "lead", "budget": {"tokens": 1_000}})
+    usage = {"type": "ReportUsage", "agent": "lead", "usage": {"tokens": 5}, "labels": {"user": "bob", "x": "y"}}
+
+    async def test(app: ASGIApp) -> None:
+        first = await ask(app, {**usage, "id": "u-1"}, authorization=bearer("lead-1"))
+        again = await ask(app, {**usage, "id": "u-1"}, authorization=bearer("lead-1"))
+        assert first.status == 200
+        assert first.body == again.body
+        assert (await ask(app, usage, authorization=bearer("ann"))).status == 200
+
+    world.run(test)
+    assert [event.labels for event in world.recorded(UsageReported)] == [{"x": "y"}, {"user": "bob", "x": "y"}]
 
 
 def test_an_operator_approves_up_to_the_ceiling() -> None:
@@ -397,10 +418,8 @@ def test_a_stream_ends_with_its_key() -> None:
     world.key("ann", "operator")
 
     async def parts() -> Any:
-        n = 0
-        while True:
+        for n in range(100):
             yield f"{n}\n"
-            n += 1
             await asyncio.sleep(0)
 
     async def test(_: ASGIApp) -> None:

@@ -155,6 +155,19 @@ def test_a_key_is_used_for_its_own_algorithm_and_for_signatures_only(issuer: Iss
     run(test)
 
 
+def test_a_secret_among_the_issuers_keys_verifies_nothing(issuer: Issuer) -> None:
+    async def test() -> None:
+        secret = b"a secret of thirty-two bytes, or more"
+        key = {"kty": "oct", "kid": "shared", "k": urlsafe_b64encode(secret).rstrip(b"=").decode()}
+        issuer.answers["/keys"] = (200, {}, json.dumps({"keys": [key]}).encode())
+        _, body, _ = issuer.token(role="operator").split(".")
+        signed = f"{_part({'alg': 'HS256', 'kid': 'shared'})}.{body}"
+        signature = urlsafe_b64encode(hmac.digest(secret, signed.encode(), "sha256")).rstrip(b"=").decode()
+        assert await tokens_of(issuer).identify(f"{signed}.{signature}") is None
+
+    run(test)
+
+
 @pytest.mark.parametrize(
     ("claims", "role"),
     [

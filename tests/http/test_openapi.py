@@ -1,9 +1,10 @@
 """The API does what its description says: each example is answered as described, and nothing undescribed comes."""
 
 import asyncio
+import hashlib
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import jsonschema
@@ -28,7 +29,7 @@ from tallystick.http.openapi import document
 from tallystick.http.reading import ENDPOINTS
 from tallystick.http.replies import REPLIES
 from tests.support.examples import examples
-from tests.support.serving import Client, Served
+from tests.support.serving import Answer, Client, Served
 
 DESCRIBED = document()
 PATH = {message: f"/v1/{name}" for name, message in ENDPOINTS.items()}
@@ -40,16 +41,34 @@ REFUSED_IN_THE_STORY = {
 """Examples of what a fleet in order has no occasion for."""
 
 
+KEY = "tsk_of-the-tests"
+"""A key of the server from its beginning: the first that a request creates would close it to the others."""
+SHOWN = {"authorization": f"Bearer {KEY}"}
+
+
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    server = Served(tmp_path_factory.mktemp("served"))
+    folder = tmp_path_factory.mktemp("served")
+    with Fleet.open(f"sqlite:///{folder / 'fleet.db'}") as fleet:
+        digest = hashlib.sha256(KEY.encode()).hexdigest()
+        fleet.ask({"type": "CreateKey", "key": "of the tests", "role": "operator", "sha256": digest})
+    server = Served(folder)
     yield server
     assert server.stop() == 0
 
 
+class WithKey(Client):
+    """A client that shows the key."""
+
+    def call(
+        self, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
+    ) -> Answer:
+        return super().call(method, path, body, {**SHOWN, **(headers or {})})
+
+
 @pytest.fixture
 def client(served: Served) -> Iterator[Client]:
-    made = served.client()
+    made = WithKey(served.port)
     yield made
     made.close()
 
@@ -163,7 +182,7 @@ api = schemathesis.openapi.from_dict(DESCRIBED).exclude(path="/v1/stream")
 )
 def test_nothing_comes_that_is_not_described(case: Any, served: Served) -> None:
     drop_waits(case.body)
-    case.call_and_validate(base_url=f"http://127.0.0.1:{served.port}", checks=CHECKS)
+    case.call_and_validate(base_url=f"http://127.0.0.1:{served.port}", checks=CHECKS, headers=SHOWN)
 
 
 def drop_waits(body: Any) -> None:

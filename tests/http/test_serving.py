@@ -316,3 +316,18 @@ def test_a_server_whose_fleet_has_stopped_ends_so_that_it_is_started_again(tmp_p
     assert last.startswith("tallystick: the fleet has stopped: sqlite:///")
     assert "is gone" in last
     client.close()
+
+
+def test_the_log_has_no_lines_of_libraries_also_where_it_lies_beside_the_settings(tmp_path: Path) -> None:
+    settings = tmp_path / "limits.yml"
+    settings.write_text("total_budget: {tokens: 1000}\n", encoding="utf-8")
+    server = Served(tmp_path, "--config", str(settings))
+    client = server.client()
+    settings.write_text("total_budget: {tokens: 2000}\n", encoding="utf-8")
+    deadline = time.monotonic() + 30
+    while client.post("/v1/get-global-status", {"limit": 0}).json["total"] != {"tokens": 2000}:
+        assert time.monotonic() < deadline
+    client.close()
+    assert server.stop() == 0
+    _, *lines = server.log.read_text(encoding="utf-8").splitlines()  # the first is what opening the fleet warned of
+    assert all(json.loads(line)["logger"].startswith("tallystick.") for line in lines), lines

@@ -13,9 +13,9 @@ from starlette.requests import Request
 from tallystick.actors.runtime.log_feed import LogFeed
 from tallystick.events.log.store import Record, open_store
 from tallystick.http.events import LogReader
-from tallystick.http.feed import KEPT_BYTES
+from tallystick.http.feed import KEPT_BYTES, WAKES_PER_SECOND, Chunk, Feed
 from tallystick.http.measures import Measures
-from tallystick.http.stream import Streams
+from tallystick.http.stream import Pace, Streams
 from tests.support.serving import Client, Listener, Served
 
 SECONDS = 30
@@ -236,6 +236,43 @@ def test_one_stream_too_many_is_429_until_another_ends() -> None:
     asyncio.run(run())
 
 
+def test_all_streams_together_send_no_more_than_their_pace_and_what_is_read_from_the_store_counts_more() -> None:
+    async def run() -> None:
+        pace = Pace(bytes_per_second=1_000)
+        chunk = Chunk(1, 2, b"x" * 500)
+        waits = [pace.wait_for(one) for one in (chunk, chunk, chunk, chunk._replace(was_read=True), chunk)]
+        # A second's worth goes out at once.
+        assert waits[:2] == [0, 0]
+        assert waits[2:] == pytest.approx([0.5, 2.5, 3.0], abs=0.1)
+
+    asyncio.run(run())
+
+
+def test_many_listeners_are_woken_less_often_and_few_at_once() -> None:
+    async def run() -> None:
+        log = Log()
+        feed = Feed(LogReader(log.feed))
+        wakes = 0
+
+        def wake() -> None:
+            nonlocal wakes
+            wakes += 1
+
+        others = [lambda n=n: None for n in range(399)]  # type: ignore[misc]
+        for one in (wake, *others):
+            feed.add(one)
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        while wakes < 3:
+            log.commit(1)
+            await asyncio.sleep(0)
+        assert loop.time() - began >= 2 * 400 / WAKES_PER_SECOND
+        for one in (wake, *others):
+            feed.remove(one)
+
+    asyncio.run(run())
+
+
 def test_where_nothing_happens_a_comment_keeps_the_connection_open() -> None:
     async def run() -> None:
         log = Log()
@@ -281,7 +318,7 @@ def test_commits_from_another_thread_reach_listeners_who_join_at_any_time_withou
         log = Log()
         log.commit(3)
         streams = streams_of(log)
-        writer = threading.Thread(target=lambda: [log.commit(1 + n % 7) for n in range(2_000)])
+        writer = threading.Thread(target=lambda: [log.commit(1 + n % 7) for n in range(700)])
         writer.start()
         browsers = []
         while writer.is_alive():

@@ -63,7 +63,9 @@ class Recount:
     asked: dict[int, int] = field(default_factory=dict)
     """By record, how many requests it is about."""
     models: dict[int, str | None] = field(default_factory=dict)
-    """By record, the model that its hold named."""
+    """By record, the model that its hold named, or else that of its run."""
+    runs: dict[int, str] = field(default_factory=dict)
+    """By life of a run's account, the model on which it runs."""
 
     # --- asking ------------------------------------------------------------------------------------------------------
 
@@ -128,6 +130,8 @@ class Recount:
                 self.open[event.agent] = event.position
             case e.BudgetReleased():
                 del self.open[event.agent]
+            case e.TaskStarted():
+                self.runs[self.open[event.task]] = event.model
             case e.HoldPlaced():
                 self._place(event)
             case e.HoldEnded():
@@ -139,7 +143,10 @@ class Recount:
             case e.UsageReported(history=False):
                 is_request = event.model is not None or event.operation is not None
                 requests = int(is_request) if event.requests is None else event.requests
-                self._use(event, {**_labels(event.labels), **self._of_report(event)}, event.model, requests)
+                run = None if event.lease is not None or event.life is not None else self._run(event.agent)
+                self.models[event.position] = run
+                says = {**_labels(event.labels), **self._of_report(event)}
+                self._use(event, says, event.model or run, requests)
             case e.UsageCorrected(record=record) if not record.history:
                 self._correct(event)
 
@@ -150,9 +157,13 @@ class Recount:
             says = {**{key: value for key, value in self.lives[life].own.items() if key != "agent_type"}, **says}
         return says
 
+    def _run(self, agent: str) -> str | None:
+        """The model of a run that goes on under an id."""
+        return self.runs.get(self.open.get(agent, 0))
+
     def _of_report(self, event: e.UsageReported) -> Subject:
         """What is known of the account of a report, be it open or released."""
-        if event.life is None and event.agent in self.open:
+        if event.life is None and event.lease is None and event.agent in self.open:
             return self._of(self.open[event.agent])
         names: Subject = {"agent_type": event.agent_type, "product": event.product, "workflow": event.workflow}
         return {**self._of(event.life), "account": event.agent, **names}
@@ -167,7 +178,7 @@ class Recount:
         is_request = event.model is not None or event.operation is not None
         requests = int(is_request) if event.requests is None else event.requests
         life, sent = self.open[event.agent], event.input_tokens or 0
-        says = {**_labels(event.labels), **self._of(life), "model": event.model}
+        says = {**_labels(event.labels), **self._of(life), "model": event.model or self._run(event.agent)}
         grant = Use(event.at, says, {"input_tokens": sent, "requests": requests})
         self.uses.append(grant)
         labels = dict(event.labels or {})
@@ -183,9 +194,11 @@ class Recount:
         if event.requests is None and not event.partial:
             names = hold.is_request or model is not None or event.operation is not None
             requests = hold.requests or int(names and not hold.is_request)
-        self.models[event.position] = hold.model
-        use = self._use(event, {**_labels(hold.labels), **says}, model, requests)
         stands = isinstance(event, e.HoldSettled)
+        is_run = stands or (event.account is not None and event.account in self.open)
+        self.models[event.position] = hold.model or (self._run(event.agent) if is_run else None)
+        says = {**_labels(hold.labels), **says}
+        use = self._use(event, says, event.model or self.models[event.position], requests)
         once = {
             "input_tokens": min(hold.input, use.amounts["input_tokens"]) if stands else 0,
             "requests": min(hold.requests, requests) if stands else 0,

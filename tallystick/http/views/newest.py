@@ -37,6 +37,9 @@ class Still(MemoryViewStore):
             self._whole.update(self._views.whole(missing).rows)
         return Kept(self._live.position, self._live.digest, {name: list(self._whole.get(name, ())) for name in names})
 
+    def between(self, view: str, first: str, behind: str) -> Kept:
+        return self._views.between(view, first, behind)
+
 
 class Newest:
     """Follows one store's log. With ``log_time`` it is always the time of the newest event, else that of the clock.

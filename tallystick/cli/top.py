@@ -1,0 +1,50 @@
+"""``tallystick top``: a live screen of a fleet."""
+
+import importlib
+import os
+import sys
+
+import click
+
+from tallystick.cli.common import store_option
+from tallystick.cli.watching import LEAST_SECONDS, MOST_SECONDS
+from tallystick.events.log.store import open_store
+from tallystick.events.log.store_place import file_of
+
+EVERY_SECONDS = 2.0
+
+
+@click.command(short_help="Watch a fleet on a live screen.")
+@store_option
+@click.option(
+    "--every",
+    type=click.FloatRange(LEAST_SECONDS, MOST_SECONDS),
+    default=EVERY_SECONDS,
+    show_default=True,
+    metavar="SECONDS",
+    help="How often rates are measured; what is recorded is shown at once.",
+)
+def top(store_url: str, every: float) -> None:
+    """Watch a fleet on a live screen, beside the process that writes it: the agents nearest to exhaustion, how fast
+    budgets are used and when they will be empty, the queue, limits, alerts, and events as they come.
+
+    Keys: 1 to 5 change the panel, s sorts, / filters, Enter opens a row, ? lists all keys, q quits. It needs a
+    terminal; elsewhere see status --watch and events --follow.
+
+    \b
+    Examples:
+      tallystick top
+      tallystick top --store sqlite:////var/lib/fleet.db --every 5
+    """
+    if not (sys.stdin.isatty() and sys.stdout.isatty()) or _is_dumb():
+        raise click.UsageError("top needs a terminal that can move its cursor; see status --watch and events --follow")
+    try:
+        live = importlib.import_module("tallystick.top.live")
+    except ModuleNotFoundError:  # not on every system
+        raise click.ClickException("top needs a Unix terminal; see status --watch and events --follow") from None
+    open_store(store_url).close()  # what is wrong with it is said before the screen is taken
+    live.show(store_url, str(file_of(store_url) or store_url), every)
+
+
+def _is_dumb() -> bool:
+    return os.environ.get("TERM", "") in ("", "dumb", "unknown")

@@ -1,0 +1,60 @@
+"""What `openapi` says of access: how a request shows who sends it, and the sessions of pages."""
+
+from typing import Any, Final
+
+from tallystick.events.decide.permissions import ROLES
+from tallystick.http.answers import JSON
+from tallystick.http.openapi_paths import COMMON
+from tallystick.http.sessions import COOKIE
+
+Json = dict[str, Any]
+
+SCHEMES: Final = {
+    "key": {"type": "http", "scheme": "bearer", "description": "A key of the fleet, or a token of an OpenID provider."},
+    "session": {"type": "apiKey", "in": "cookie", "name": COOKIE, "description": "Begun by `POST /v1/session`."},
+}
+SECURITY: Final[list[Json]] = [{"key": []}, {"session": []}, {}]
+"""Any of them; none is needed where the server is open."""
+_SHOWN: Final = {
+    "type": "object",
+    "properties": {
+        "open": {"type": "boolean", "description": "The server asks for no keys."},
+        "role": {"enum": [*ROLES, None]},
+        "name": {"type": ["string", "null"], "description": "Of the key, or the subject of the token."},
+        "agent": {"type": ["string", "null"], "description": "In whose name it acts."},
+        "expires_in_seconds": {"type": "integer"},
+    },
+    "required": ["open", "role", "name", "agent"],
+}
+_LOGIN: Final = {
+    "type": "object",
+    "properties": {"key": {"type": "string"}},
+    "required": ["key"],
+    "additionalProperties": False,
+}
+_EXAMPLES: Final = {"example": {"value": {"key": "tsk_…"}}}
+
+
+def session_path(refusals: Any) -> Json:
+    """``/v1/session``; ``refusals`` describes some statuses."""
+    shown = {"content": {JSON: {"schema": _SHOWN}}}
+
+    def operation(name: str, summary: str, more: Json, *statuses: int) -> Json:
+        trace = {"$ref": "#/components/parameters/Trace"}
+        described = {"operationId": name, "tags": ["access"], "summary": summary, "parameters": [trace]}
+        return {**described, **more, "responses": {**more["responses"], **refusals({*COMMON, *statuses})}}
+
+    return {
+        "post": operation(
+            "BeginSession",
+            "Log a page in: a key for a cookie.",
+            {
+                "security": [],
+                "requestBody": {"required": True, "content": {JSON: {"schema": _LOGIN, "examples": _EXAMPLES}}},
+                "responses": {"200": {"description": "The session has begun; `set-cookie` has it.", **shown}},
+            },
+            *(400, 413, 415, 422),
+        ),
+        "get": operation("ShowSession", "Who asks.", {"responses": {"200": {"description": "Who asks.", **shown}}}),
+        "delete": operation("EndSession", "Log out.", {"responses": {"204": {"description": "It has ended."}}}),
+    }
