@@ -13,6 +13,7 @@ from benchmarks import (
     admission,
     campaign,
     client,
+    dashboard,
     ends,
     exports,
     fleet,
@@ -147,6 +148,7 @@ def main() -> None:
         tasks.results(),
         limits.results(),
         client.results(),
+        dashboard.results(),
         http_service.results(),
         *played,
     ):

@@ -10,8 +10,9 @@ from tallystick.events.log.store import Store
 from tallystick.events.state.ledger import Ledger
 from tallystick.http.views.state import State
 from tallystick.projections.store.as_of import NotThere
+from tallystick.projections.store.projector import Projector
 from tallystick.projections.store.runner import catch_up, open_view_store
-from tallystick.projections.store.view_store import Kept, MemoryViewStore, NotKept, ViewStore
+from tallystick.projections.store.view_store import Kept, MemoryViewStore, NotKept, ViewsMissing, ViewStore
 
 
 class Still(MemoryViewStore):
@@ -51,6 +52,8 @@ class Newest:
     def __init__(self, store: Store, *, log_time: bool) -> None:
         self._store, self._log_time = store, log_time
         self._views: ViewStore | None = None
+        self._projector: Projector | None = None
+        """Goes on where it is: to take up the views anew costs as much as the fleet is large."""
         self._replay: Replay | None = None
 
     def state(self) -> State:
@@ -66,13 +69,20 @@ class Newest:
         return State(Still(self._views), now, self._ledger, live=not self._log_time, shared=self._followed)
 
     def _caught_up(self) -> int:
-        try:
-            self._views = self._views or open_view_store(self._store.url)
-            return catch_up(self._store, self._views)
-        except NotKept:
-            # Beside this log no file can be written.
-            self._views = self._views if isinstance(self._views, MemoryViewStore) else MemoryViewStore()
-            return catch_up(self._store, self._views)
+        while True:
+            try:
+                if self._projector is None:
+                    self._views = self._views or open_view_store(self._store.url)
+                    catch_up(self._store, self._views)
+                    self._projector = Projector(self._store, self._views)
+                return self._projector.catch_up()
+            except ViewsMissing:
+                self._projector = None  # a view was dropped meanwhile
+            except NotKept:
+                if isinstance(self._views, MemoryViewStore):
+                    raise
+                # Beside this log no file can be written.
+                self._views, self._projector = MemoryViewStore(), None
 
     def _followed(self) -> Ledger:
         """The state that follows the log."""
