@@ -56,5 +56,5 @@ def test_all_that_is_left_behind_has_no_key_in_it(tmp_path: Path) -> None:
             assert secret.encode() not in content, path
     log = served.log.read_text(encoding="utf-8")
     assert '"event":"access_refused"' in log
-    assert '"key": "ann"' not in log, "what an operator may do is no refusal"
+    assert '"key":"ann"' not in log, "what an operator may do is no refusal"
     assert "key-misused.v1" in (tmp_path / "log.jsonl").read_text(encoding="utf-8")
