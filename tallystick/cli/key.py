@@ -36,6 +36,10 @@ def key() -> None:
 
     A fleet that runs on this machine, as this user, is asked over its control socket. Where none runs, the command
     opens the store as its writer. $TALLYSTICK_OPERATOR_KEY is the operator's key, where the fleet has one.
+
+    \b
+    Example:
+      tallystick key create --role agent --agent lead
     """
 
 
