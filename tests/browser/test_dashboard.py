@@ -88,8 +88,8 @@ def test_the_projected_end_of_the_day_is_a_band(opened: Opened, client: Client) 
 def test_it_shows_an_event_within_a_second(opened: Opened, client: Client) -> None:
     page = opened()
     page.wait_for_function("() => !document.body.innerText.includes('connecting again')")
-    took = []
-    # On a busy machine one may be late; that one of them is in time takes a page that does not wait for a clock.
+    took: list[float] = []
+    # On a busy machine one may be late, and one may be in time by chance, where the page looks every few seconds.
     for name in (f"fresh-{i}" for i in range(8)):
         began = time.perf_counter()
         assert client.post("/v1/allocate-budget", {"agent": name, "budget": {"tokens": 1000}}).status == 200
@@ -99,9 +99,9 @@ def test_it_shows_an_event_within_a_second(opened: Opened, client: Client) -> No
             polling=20,
         )
         took.append(time.perf_counter() - began)
-        if took[-1] < 1:
-            break
-    assert min(took) < 1, took
+        if sum(seconds < 1 for seconds in took) == 2:
+            return
+    pytest.fail(f"two of them within a second: {took}")
 
 
 def test_behind_a_number_are_its_events(opened: Opened) -> None:

@@ -2,10 +2,13 @@
 
 import asyncio
 import json
+import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -168,6 +171,33 @@ def test_files_of_the_dashboard_are_sent_once_and_under_a_strict_policy(client: 
         assert "unsafe" not in policy
         again = client.call("GET", path, headers={"if-none-match": answer.headers["etag"]})
         assert (again.status, again.body) == (304, b"")
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="processes are found in /proc")
+def test_while_a_reader_computes_messages_are_answered(served: Served, client: Client) -> None:
+    client.call("GET", "/v1/views/status")  # so that the reader runs
+    readers = [
+        int(pid)
+        for task in Path(f"/proc/{served.process.pid}/task").iterdir()
+        for pid in (task / "children").read_text().split()
+    ]
+    assert readers
+    waiting = Client(served.port)
+    for pid in readers:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        with ThreadPoolExecutor(1) as threads:
+            asked = threads.submit(waiting.call, "GET", "/v1/views/status")
+            for _ in range(20):
+                assert client.post("/v1/get-global-status", {"limit": 0}).status == 200
+            assert not asked.done()
+            for pid in readers:
+                os.kill(pid, signal.SIGCONT)
+            assert asked.result().status == 200
+    finally:
+        for pid in readers:
+            os.kill(pid, signal.SIGCONT)
+        waiting.close()
 
 
 # --- the past ---------------------------------------------------------------------------------------------------------

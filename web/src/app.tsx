@@ -122,7 +122,7 @@ export function App() {
               </div>
             </div>
             <div class="three">
-              <Limits page={page} />
+              <Limits page={page} show={show} />
               <Models page={page} show={show} />
               <Products page={page} show={show} />
             </div>

@@ -94,7 +94,9 @@ export function named(event: Happened): string {
   return event.type.replace(/\.v\d+$/, "");
 }
 
-export function Limits({ page }: { page: Page }) {
+const OF_LIMITS = ["limit-line", "limit-raised", "limit-windows-began", "limit-approved", "request-refused"];
+
+export function Limits({ page, show }: Props) {
   const { limits } = page.limits;
   return (
     <section class="card" aria-labelledby="limits-title">
@@ -109,7 +111,12 @@ export function Limits({ page }: { page: Page }) {
           {limits.map((limit) => (
             <li key={`${limit.limit} ${limit.value}`}>
               <span class="what">
-                {limit.limit}
+                <button
+                  class="link"
+                  onClick={() => show({ title: "What was refused, and what became of limits", asked: { type: OF_LIMITS } })}
+                >
+                  {limit.limit}
+                </button>
                 {limit.value !== null && limit.value !== "fleet" && <span class="muted"> of {limit.value}</span>}
                 <small>
                   per {limit.window}, then {words(limit.then)}
