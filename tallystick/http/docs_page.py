@@ -78,13 +78,12 @@ def _operation(heading: str, operation: Json, described: Json) -> Iterator[str]:
         yield f"<h3>Body</h3><p>{escape(media)}: {_type(content['schema'])}</p>"
         for example in content.get("examples", {}).values():
             yield f"<pre>{escape(json.dumps(example['value'], indent=2))}</pre>"
-    yield from _parameters([_found(one, described) for one in operation["parameters"]])
+    yield from _parameters([_found(one, described) for one in operation.get("parameters", ())])
     yield "<h3>Answers</h3><table>"
-    for status, given in operation["responses"].items():
-        answer = _found(given, described)
-        types = ", ".join(
-            f"{escape(media)}: {_type(one['schema'])}" for media, one in answer.get("content", {}).items()
-        )
+    for status, response in operation["responses"].items():
+        answer = _found(response, described)
+        given = answer.get("content", {})
+        types = ", ".join(f"{escape(media)}: {_type(one['schema'])}" for media, one in given.items())
         yield f"<tr><th>{status}<td>{_text(answer['description'])}<td>{types}"
     yield "</table></details>"
 

@@ -119,11 +119,12 @@ def test_a_reply_has_no_field_that_is_not_described(client: Client) -> None:
 
 def test_every_path_of_the_application_is_described_and_no_other() -> None:
     routes = {
-        route.path.replace("{kind:message}", name)
+        (method.lower(), route.path.replace("{kind:message}", name))
         for route in routes_of_application()
         for name in (ENDPOINTS if "{kind" in route.path else [""])
+        for method in (route.methods or set()) - {"HEAD"}
     }
-    assert routes == set(DESCRIBED["paths"])
+    assert routes == {(method, path) for path, methods in DESCRIBED["paths"].items() for method in methods}
 
 
 def routes_of_application() -> list[Route]:

@@ -249,6 +249,7 @@ def test_an_address_that_others_reach_is_refused_without_keys(tmp_path: Path) ->
     # With a key it would listen, if the address were this machine's.
     result = CliRunner().invoke(main, ["serve", "--host", "192.0.2.1", *options])
     assert (result.exit_code, "without keys" in result.output) == (1, False)
+    assert "allowed is an address of this machine" in result.output
 
 
 def test_it_is_called_by_names_that_are_allowed(tmp_path: Path) -> None:
