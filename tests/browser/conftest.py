@@ -45,8 +45,9 @@ def without(what: str, how: str) -> NoReturn:
     pytest.skip(text)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Any]:
+    """Not for longer than a file: while it runs, Playwright has an event loop in this thread, and no other can."""
     path = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
     if path is None:
         without("a browser", "apt-get install chromium")

@@ -158,6 +158,7 @@ def test_pausing_needs_a_reason_and_pauses_the_fleet(opened: Opened, client: Cli
     assert refused.json["code"] == "paused"
     (event,) = client.call("GET", "/v1/views/events?type=fleet-paused&limit=1").json
     assert event["event"]["reason"] == "the provider is down"
+    assert "the provider is down" in page.get_by_label("Events, the newest first").inner_text()
     page.get_by_role("button", name="Resume fleet").click()
     page.get_by_role("dialog").get_by_role("button", name="Resume fleet").click()
     page.get_by_role("status").get_by_text("paused").wait_for(state="detached")

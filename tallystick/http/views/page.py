@@ -8,6 +8,7 @@ import msgspec
 
 from tallystick.config.amounts import COST, NANOS_PER_DOLLAR, TOKENS
 from tallystick.demo.news import news
+from tallystick.events import catalog as e
 from tallystick.events.catalog import STORED_NAME
 from tallystick.events.decide.answers import stamp
 from tallystick.events.log.store import Store
@@ -30,6 +31,19 @@ LIMITS_SHOWN: Final = 30
 _STEP: Final = 250
 _STEPS_BACK: Final = 32
 _ALL: Final = Selection()
+_ORDERS: Final = (
+    e.AgentResumed,
+    e.AgentStopped,
+    e.BreakerReset,
+    e.ConfigLoaded,
+    e.FleetPaused,
+    e.FleetResumed,
+    e.LimitApproved,
+    e.LimitRaised,
+    e.PriorityOverridden,
+    e.ReserveReleased,
+)
+"""What operators order, and what changes because of it, is always news."""
 
 
 def page(state: State, store: Store, every: bool) -> dict[str, Any]:
@@ -97,7 +111,7 @@ def _events(store: Store, position: int, every: bool) -> list[dict[str, Any]]:
     for _ in range(_STEPS_BACK):
         after = max(0, upto - (EVENTS_SHOWN if every else _STEP))
         for _, event in reversed(list(_ALL.among(store.read(after, upto)))):
-            is_news = news(event) is not None
+            is_news = isinstance(event, _ORDERS) or news(event) is not None
             if is_news or every:
                 found.append(
                     {
