@@ -86,9 +86,10 @@ class Store(Protocol):
         """
 
     def read(self, after: int = 0, upto: int | None = None) -> Iterator[Record]:
-        """Records with ``after < position <= upto``, in order, a page at a time.
+        """Records with ``after < position <= upto``, in order, a page at a time, archived or not.
 
         Raises:
+            BrokenChain: an archive is damaged.
             StoreError: the store could not be read.
         """
 

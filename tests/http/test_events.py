@@ -5,10 +5,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from tallystick.actors.runtime.log_feed import LogFeed
+from tallystick.cli.main import main
 from tallystick.events.log.codec import GENESIS, unseal
 from tallystick.events.log.store import Record, open_store
+from tallystick.fleet import Fleet
 from tests.support.serving import Client, Served
 
 
@@ -116,3 +119,26 @@ def test_a_page_of_more_records_than_are_read_at_once_has_no_gap(tmp_path: Path)
     store.append([Record(position, "one.v1", b"{}") for position in range(1, 331)])
     assert [one.position for one in LogFeed(store).page(3, 300, 10**6)] == list(range(4, 304))
     store.close()
+
+
+def test_archived_records_are_served_as_the_others(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'fleet.db'}"
+    with Fleet.open(url) as fleet:
+        fleet.ask({"type": "AllocateBudget", "agent": "a", "budget": {"tokens": 100_000}})
+        fleet.ask([{"type": "ReportUsage", "agent": "a", "usage": {"tokens": 1}} for _ in range(150)])
+    done = CliRunner().invoke(main, ["store", "archive", "--before", "120", "--store", url])
+    assert done.exit_code == 0, done.output
+    server = Served(tmp_path)
+    client = server.client()
+    try:
+        page = client.call("GET", "/v1/events?after=90&limit=60")
+        assert [event["position"] for event in page.json["events"]] == list(range(91, 151))
+        assert all(record in page.body for record in stored(server)[90:150])
+        used = {"agent": "a", "usage": {"tokens": 5}}
+        assert client.post("/v1/report-usage", used).status == 200
+        behind = client.call("GET", "/v1/events?after=150").json["events"]
+        assert [event["position"] for event in behind] == list(range(151, 151 + len(behind)))
+        assert "usage-reported.v1" in {event["type"] for event in behind}
+    finally:
+        client.close()
+    assert server.stop() == 0
