@@ -37,6 +37,7 @@ QUERIES: tuple[Message, ...] = (
     {"type": "GetQueue"},
     {"type": "GetHolds"},
     {"type": "GetLimits"},
+    {"type": "ListKeys"},
 )
 
 
