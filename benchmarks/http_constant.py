@@ -1,40 +1,72 @@
-"""The least that a server can do: the same server reads a report as JSON, and answers what was answered once."""
+"""The same server in front of a fleet that does nothing: it reads a report, and answers what was answered once."""
 
-import asyncio
+import datetime as dt
 import sys
+from collections.abc import Sequence
+from typing import Any
 
-import msgspec
-import uvicorn
-from starlette.applications import Starlette
-from starlette.requests import Request
-from starlette.responses import Response
-from starlette.routing import Route
+from tallystick.actors.runtime.intake import Asker
+from tallystick.actors.runtime.log_feed import LogFeed
+from tallystick.actors.runtime.pending import ANSWER_SECONDS
+from tallystick.events.log.codec import Message, read_message
+from tallystick.events.log.store_memory import MemoryStore
+from tallystick.events.state.keys import Key, Keys
+from tallystick.http import server
 
-from tallystick.events.messages import ReportUsage
-from tallystick.http.server import listen
+ANSWER = {
+    "ok": {
+        "agent": "agent-000042",
+        "percentage": 0.000018,
+        "status": "green",
+        "action": "continue",
+        "throttle_rate": 1.0,
+        "wait_seconds": 0,
+        "decided_by": "level",
+        "remaining": {"tokens": 999_981_724, "cost_usd": "9999.56"},
+    }
+}
 
-_decode = msgspec.json.Decoder(ReportUsage).decode
-ANSWER = (
-    b'{"agent":"agent-000042","percentage":0.000018,"status":"green","action":"continue","throttle_rate":1.0,'
-    b'"wait_seconds":0,"decided_by":"level","remaining":{"tokens":999981724,"cost_usd":"9999.56"}}'
-)
+
+class NoKeys:
+    """An open server."""
+
+    keys, operator_key = Keys(), None
+
+    def now(self) -> dt.datetime:
+        return dt.datetime.now(dt.UTC)
+
+    def note_misuse(self, key: Key) -> None:
+        """There are none to be misused."""
 
 
-async def answer(request: Request) -> Response:
-    _decode(await request.body())
-    return Response(ANSWER, media_type="application/json")
+class Constant:
+    """What a server needs of a fleet, without one."""
+
+    log_time = False
+    halted = None
+
+    def __init__(self) -> None:
+        self.store, self.access = MemoryStore(), NoKeys()
+        self.records = LogFeed(self.store)
+
+    async def ask_async(
+        self,
+        message: Message | Sequence[Message],
+        by: str = "local",
+        timeout: float = ANSWER_SECONDS,  # noqa: ASYNC109 - as a fleet has it
+        *,
+        asker: Asker | None = None,
+    ) -> Any:
+        read_message(message, lambda: "id")  # type: ignore[arg-type]  # the benchmark sends one at a time
+        return ANSWER
 
 
 def main() -> None:
-    with listen("127.0.0.1", 0) as listening:
-        app = Starlette(routes=[Route("/v1/report-usage", answer, methods=["POST"])])
-        config = uvicorn.Config(
-            app, http="httptools", ws="none", lifespan="off", access_log=False, log_config=None, server_header=False
-        )
+    with server.listen("127.0.0.1", 0) as listening:
+        server.log_requests()
         sys.stdout.write(f"serving a constant at http://127.0.0.1:{listening.getsockname()[1]}\n")
         sys.stdout.flush()
-        with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
-            runner.run(uvicorn.Server(config).serve([listening]))
+        server.serve(Constant(), listening, ["127.0.0.1"])
 
 
 if __name__ == "__main__":
