@@ -241,6 +241,46 @@ def test_a_report_of_an_agent_is_recorded_without_a_label_that_limits_count_by()
     assert [event.labels for event in world.recorded(UsageReported)] == [{"x": "y"}, {"user": "bob", "x": "y"}]
 
 
+@pytest.mark.parametrize("way", ["report", "settle"])
+def test_an_agent_that_says_more_of_anothers_source_is_charged_itself(way: str) -> None:
+    world = World()
+    for name in ("one", "two"):
+        world.key(name, "agent", agent=name)
+        world.ask({"type": "AllocateBudget", "agent": name, "budget": {"tokens": 1_000}})
+    said = {"source_id": "msg-1", "usage": {"tokens": 700}}
+
+    async def test(app: ASGIApp) -> None:
+        async def used() -> list[int]:
+            asked = [(name, {"type": "GetStatus", "agent": name}) for name in ("one", "two")]
+            return [
+                (await ask(app, message, authorization=bearer(name))).json["consumed"]["tokens"]
+                for name, message in asked
+            ]
+
+        async def report(name: str, id: str, tokens: int) -> Answered:
+            usage = {"usage": {"tokens": tokens}, "source_id": "msg-1", "agent": name}
+            return await ask(app, {"type": "ReportUsage", "id": id, **usage}, authorization=bearer(name))
+
+        await report("one", "r-1", 10)
+        # What says no more is a repeat, whoever says it: it is recorded from elsewhere.
+        assert (await report("two", "r-2", 10)).json["repeats"]
+        assert await used() == [10, 0]
+        message = {"type": "ReportUsage", "agent": "two", "id": "r-3", **said}
+        if way == "settle":
+            hold = {"type": "Reserve", "id": "h-1", "agent": "two", "estimate": {"tokens": 900}}
+            assert (await ask(app, hold, authorization=bearer("two"))).status == 200
+            message = {"type": "Settle", "hold": "h-1", "id": "r-3", **said}
+        first = await ask(app, message, authorization=bearer("two"))
+        assert first.status == 200
+        assert (await ask(app, message, authorization=bearer("two"))).body == first.body, "it is answered once"
+        assert await used() == [10, 700]
+        # Its own source may grow.
+        await report("one", "r-4", 30)
+        assert await used() == [30, 700]
+
+    world.run(test)
+
+
 def test_an_operator_approves_up_to_the_ceiling() -> None:
     world = World({"daily_limits": {"max_cost_usd": 5}})
     world.key("ann", "operator", approve_up_to_usd="50")
