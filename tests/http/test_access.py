@@ -281,6 +281,40 @@ def test_an_agent_that_says_more_of_anothers_source_is_charged_itself(way: str) 
     world.run(test)
 
 
+@pytest.mark.parametrize("room", ["none", "there is"])
+def test_who_waits_with_a_key_that_is_revoked_gets_no_hold(room: str) -> None:
+    world = World()
+    for name in ("lost", "kept"):
+        world.key(name, "agent", agent="lead")
+    world.ask({"type": "AllocateBudget", "agent": "lead", "budget": {"tokens": 10}})
+    world.ask({"type": "Reserve", "id": "first", "agent": "lead", "estimate": {"tokens": 10}})
+
+    async def test(app: ASGIApp) -> None:
+        async def waiting(id: str, key: str) -> "asyncio.Task[Answered]":
+            message = {"type": "Reserve", "id": id, "agent": "lead", "estimate": {"tokens": 10}, "wait_seconds": 60}
+            asked = asyncio.create_task(ask(app, message, authorization=bearer(key)))
+            # What is asked after it is answered after it was taken.
+            await asyncio.sleep(0)
+            await ask(app, {"type": "GetStatus", "agent": "lead"}, authorization=bearer("kept"))
+            assert not asked.done()
+            return asked
+
+        lost, kept = await waiting("second", "lost"), await waiting("third", "kept")
+        batch: list[dict[str, Any]] = [{"type": "RevokeKey", "key": "lost"}]
+        if room == "there is":
+            batch.append({"type": "CancelHold", "hold": "first"})
+        world.fleet.ask(batch)
+        refused = await asyncio.wait_for(lost, 30)
+        assert (refused.status, refused.json["detail"]) == (403, "the key was revoked")
+        if room == "none":
+            assert not kept.done()
+            world.ask({"type": "CancelHold", "hold": "first"})
+        assert (await asyncio.wait_for(kept, 30)).json["hold"] == "third"
+
+    world.run(test)
+    assert [event.detail for event in world.recorded(RequestRefused)] == ["the key was revoked"]
+
+
 def test_an_operator_approves_up_to_the_ceiling() -> None:
     world = World({"daily_limits": {"max_cost_usd": 5}})
     world.key("ann", "operator", approve_up_to_usd="50")
