@@ -160,6 +160,13 @@ def test_a_method_that_is_not_allowed_is_answered_with_those_that_are(client: Cl
     assert (answer.status, answer.json["code"], answer.headers["allow"]) == (405, "method_not_allowed", "POST")
 
 
+def test_no_client_is_sent_to_another_address(client: Client) -> None:
+    for method, path in (("GET", "/healthz/"), ("GET", "/metrics/"), ("POST", "/v1/get-global-status/")):
+        answer = client.call(method, path, b"{}", {"content-type": "application/json"})
+        assert (answer.status, answer.json["code"]) == (404, "not_found"), path
+        assert path in answer.json["detail"]
+
+
 def test_a_body_that_is_too_large_is_not_read(served: Served) -> None:
     client = served.client()
     answer = client.post("/v1/messages", b" " * (BODY_MAX + 1))
