@@ -270,6 +270,18 @@ def test_it_is_called_by_names_that_are_allowed(tmp_path: Path) -> None:
         assert server.stop() == 0
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a file that is always full is Linux's")
+def test_a_log_that_cannot_be_written_cuts_no_connection(tmp_path: Path) -> None:
+    (tmp_path / "serve.log").symlink_to("/dev/full")
+    served = Served(tmp_path)
+    client = served.client()
+    for _ in range(4):
+        assert client.call("GET", "/readyz").status == 200
+        assert client.call("GET", "/nothing").status == 404
+    client.close()
+    assert served.stop() == 0
+
+
 def test_a_stop_answers_those_who_wait_and_a_second_server_is_refused(tmp_path: Path) -> None:
     server = Served(tmp_path)
     second = CliRunner().invoke(main, ["serve", "--port", "0", "--store", f"sqlite:///{tmp_path / 'fleet.db'}"])
