@@ -3,10 +3,14 @@
 import datetime as dt
 from typing import Protocol
 
+import msgspec
+
+from tallystick.actors.from_log import FromLog
 from tallystick.actors.runtime.messages import Envelope
 from tallystick.events import messages as c
 from tallystick.events.decide import loosening, permissions
 from tallystick.events.decide.caller_labels import without_foreign_labels
+from tallystick.events.decide.sources import is_larger
 from tallystick.events.log.codec import encode_answer, encode_command
 from tallystick.events.messages import proposals as p
 from tallystick.events.state.ledger import Ledger
@@ -16,6 +20,7 @@ class Decider(Protocol):
     """The part of the manager that decides."""
 
     ledger: Ledger
+    from_log: FromLog
 
     def decide(
         self,
@@ -33,11 +38,12 @@ def forbidden(core: Decider, envelope: Envelope, slot: int, now: dt.datetime) ->
     """The refusal of a message that its sender may not send; None where it may.
 
     It is recorded as a command of the fleet's own; that of a query, which leaves no trace, is not. What an agent
-    reports is taken without the labels that it may not set.
+    reports is taken without the labels that it may not set, and without the source of another's usage.
     """
     command, caller = envelope.commands[slot], envelope.caller
     if caller is not None and caller.role == "agent":
-        kept = without_foreign_labels(core.ledger, command)
+        assert caller.agent is not None, "a caller of this role has an agent"
+        kept = _without_foreign_source(core, caller.agent, without_foreign_labels(core.ledger, command))
         if kept is not command:
             command = envelope.commands[slot] = kept
             envelope.asked[slot] = encode_command(kept)
@@ -54,3 +60,18 @@ def forbidden(core: Decider, envelope: Envelope, slot: int, now: dt.datetime) ->
     if command.is_query and isinstance(instead, p.RefuseAccess):
         return encode_answer(permissions.denied(instead))
     return core.decide(instead, encode_command(instead), envelope.by, now, peer=envelope.peer, trace=envelope.trace)
+
+
+def _without_foreign_source(core: Decider, agent: str, command: c.Command) -> c.Command:
+    """What an agent reports, without a source of which another's record says less; or itself.
+
+    It would be booked on the other's account. What it says no more of is a repeat for all.
+    """
+    if not isinstance(command, c.Sourced) or command.source_id is None:
+        return command
+    known = core.from_log.with_facts(command)
+    if not isinstance(known, p.ApplySource) or permissions.acts_for(core.ledger, agent, known.record.agent):
+        return command
+    if not is_larger(core.ledger.rules, command, known.record, known.last):
+        return command
+    return msgspec.structs.replace(command, source_id=None)

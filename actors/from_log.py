@@ -1,6 +1,6 @@
 """What decisions need that the state does not keep: the manager finds it in the log, and hands it on as facts."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from tallystick.actors.exchanges import Line
 from tallystick.events import messages as c
@@ -14,17 +14,17 @@ from tallystick.events.state.ledger import Ledger
 
 
 class FromLog:
-    """The log up to now: the store, and the lines that are not appended yet.
+    """The log up to now: the store, and the lines that are not appended yet. ``now`` gives the state and these lines.
 
     Raises:
         StoreError: the index of sources can be neither read nor made.
     """
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
+    def __init__(self, store: Store, now: Callable[[], tuple[Ledger, Sequence[Line]]]) -> None:
+        self._store, self._now = store, now
         self.sources = Sources(store)
 
-    def with_facts(self, command: c.Command, ledger: Ledger, lines: Sequence[Line]) -> c.Command:
+    def with_facts(self, command: c.Command) -> c.Command:
         """A command with all that it needs out of the log.
 
         Raises:
@@ -33,6 +33,7 @@ class FromLog:
         if not isinstance(command, c.CorrectUsage) and not _is_sourced(command):
             return command
         find, store = self.sources.find, self._store
+        ledger, lines = self._now()
         return with_facts(command, ledger, find, is_larger, store, lambda: [line[0] for line in lines])
 
     def note(self, command: c.Command, events: Sequence[Event]) -> None:

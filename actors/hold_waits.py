@@ -17,6 +17,7 @@ from tallystick.config.amounts import InvalidAmount
 from tallystick.events import catalog as e
 from tallystick.events import messages as c
 from tallystick.events.decide.amounts import wait_ms
+from tallystick.events.decide.permissions import refusal_of
 from tallystick.events.decide.turn import Waited
 from tallystick.events.decide.waiting import (
     ENDS,
@@ -28,13 +29,14 @@ from tallystick.events.decide.waiting import (
     taken_from,
     tried,
 )
-from tallystick.events.log.codec import is_same
+from tallystick.events.log.codec import encode_command, is_same
 from tallystick.events.messages.replies import Refusal, Reply
 from tallystick.events.state.calendar import NEVER, later
 from tallystick.events.state.ledger import Ledger
 
 WAITING_MAX = 10_000
 """So many callers wait at once; one more is refused at once, if it would have to wait."""
+_GONE = refused("wait_over", "its caller has gone away")
 _MILLISECOND = dt.timedelta(milliseconds=1)
 _Rank = tuple[int, int]
 """Priority, then arrival."""
@@ -169,10 +171,13 @@ class HoldWaits:
         for command in envelope.commands:
             waiting = self._by_id.get(command.id or "")
             if waiting is not None:
-                was_first = self._is_first(waiting)
-                self._drop_gone(waiting)
-                if was_first and waiting.id not in self._by_id:
-                    self._try(waiting.key, now)
+                self._look_who_is_gone(waiting, now)
+
+    def _look_who_is_gone(self, waiting: _Waiting, now: dt.datetime) -> None:
+        was_first = self._is_first(waiting)
+        self._drop_gone(waiting, now)
+        if was_first and waiting.id not in self._by_id:
+            self._try(waiting.key, now)
 
     # --- when something happens ---------------------------------------------------------------------------------------
 
@@ -185,6 +190,10 @@ class HoldWaits:
             keys = set(self._queues)
         keys.update(("limit", *counter) for counter in freed)
         kinds = set(map(type, events))
+        if e.KeyRevoked in kinds:
+            for waiting in list(self._by_id.values()):
+                if waiting.id in self._by_id:
+                    self._look_who_is_gone(waiting, now)
         if e.BudgetReleased in kinds:
             self._end(lambda waiting: waiting.command.agent not in self._ledger.accounts, now)
         if not ENDS.isdisjoint(kinds):
@@ -234,7 +243,7 @@ class HoldWaits:
         """Decide the first of a queue, and those behind it, until one has to wait on."""
         while queue := self._queues.get(key):
             waiting = queue[0][1]
-            self._drop_gone(waiting)
+            self._drop_gone(waiting, now)
             if waiting.id not in self._by_id:
                 continue
             found = self._what_keeps(waiting, now)
@@ -270,14 +279,26 @@ class HoldWaits:
             del self._queues[waiting.key]
             self._due.drop(waiting.key)
 
-    def _drop_gone(self, waiting: _Waiting) -> None:
-        """Forget the callers that have gone away, and the wait itself where all have."""
-        for question in [one for one in waiting.questions if one.envelope.gone]:
-            waiting.questions.remove(question)
-            self.count -= 1
-            self._core.settle(question, refused("wait_over", "its caller has gone away"))
+    def _drop_gone(self, waiting: _Waiting, now: dt.datetime) -> None:
+        """Forget the callers that have gone away or may not ask any more, and the wait itself where all have."""
+        for question in list(waiting.questions):
+            is_gone = question.envelope.gone
+            answer = _GONE if is_gone else self._denied(waiting.command, question.envelope, now)
+            if answer is not None:
+                waiting.questions.remove(question)
+                self.count -= 1
+                self._core.settle(question, answer)
         if not waiting.questions:
             self._forget(waiting)
+
+    def _denied(self, command: c.Reserve, envelope: Envelope, now: dt.datetime) -> bytes | None:
+        """The refusal where a caller may not send now what it might when its wait began: its key was revoked."""
+        instead = None if envelope.caller is None else refusal_of(self._ledger, command, envelope.caller)
+        if instead is None:
+            return None
+        envelope.note = None
+        asked = encode_command(instead)
+        return self._core.decide(instead, asked, envelope.by, now, None, envelope.peer, envelope.trace)
 
     def _forget(self, waiting: _Waiting) -> None:
         self._take_out(waiting)

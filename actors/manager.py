@@ -70,7 +70,7 @@ class Manager:
         self.taken = 0
         """How many messages were taken: where it stands still, nothing goes on."""
         self._store = store
-        self._from_log = FromLog(store)
+        self.from_log = FromLog(store, lambda: (self.ledger, self._lines))
         self._digest = digest
         self._lines: list[Line] = []
         self._waiting: list[Envelope] = []
@@ -331,9 +331,9 @@ class Manager:
             if position is not None:
                 before = exchange_at(position, self._lines, self._store, self.ledger)
                 return repeated(id, asked, before, position)
-        command = self._from_log.with_facts(command, self.ledger, self._lines)
+        command = self.from_log.with_facts(command)
         decided = core.decide(self.ledger, command, now, id, by, waited)
-        self._from_log.note(command, decided.events)
+        self.from_log.note(command, decided.events)
         answered = encode_answer(decided.answer)
         lines, own, origin = self._lines, decided.own, (peer, trace) if peer or trace else None
         for i, event in enumerate(decided.events):
@@ -374,7 +374,7 @@ class Manager:
 
     def _append(self, lines: Sequence[Line]) -> list[Record]:
         records, digest = records_of(lines, self._digest)
-        self._store.append(records, self._from_log.sources.take())
+        self._store.append(records, self.from_log.sources.take())
         self._digest = digest
         return records
 

@@ -37,8 +37,11 @@ def create_key(turn: Turn, command: c.CreateKey) -> KeyShown | Refusal:
         return Refusal("invalid_message", "agent: found nothing, needed is the id of the agent that the key acts for")
     if nanos is not None and command.role != "operator":
         return Refusal("invalid_message", f"approve_up_to_usd: only operators approve, and the role is {command.role}")
-    if command.expires_at is not None and command.expires_at <= turn.now:
-        return Refusal("invalid_message", f"expires_at: found {command.expires_at}, allowed is a time to come")
+    expires_at = None if command.expires_at is None else _in_utc(command.expires_at)
+    if command.expires_at is not None and (expires_at is None or expires_at <= turn.now):
+        return Refusal(
+            "invalid_message", f"expires_at: found {command.expires_at}, allowed is a time to come, up to 9999"
+        )
     if command.key in keys.by_name or keys.holds(command.sha256):
         return Refusal("already_created", f"the key {command.key!r} was created before: choose another name")
     if keys.valid_count >= KEYS_MAX:
@@ -50,11 +53,19 @@ def create_key(turn: Turn, command: c.CreateKey) -> KeyShown | Refusal:
             role=command.role,
             sha256=command.sha256,
             agent=command.agent,
-            expires_at=None if command.expires_at is None else command.expires_at.astimezone(dt.UTC),
+            expires_at=expires_at,
             approve_up_to_nanos=nanos,
         )
     )
     return _shown(turn, keys.by_name[command.key])
+
+
+def _in_utc(time: dt.datetime) -> dt.datetime | None:
+    """A time in UTC; None where that is before the first year, or after the last one."""
+    try:
+        return time.astimezone(dt.UTC)
+    except OverflowError:
+        return None
 
 
 def revoke_key(turn: Turn, command: c.RevokeKey) -> KeyShown | Refusal:

@@ -6,7 +6,9 @@ import weakref
 from collections.abc import Sequence
 from types import TracebackType
 from typing import Any, Final, Self
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
+
+import httpx2
 
 from tallystick.client.connections import Target
 from tallystick.client.outgoing import Outgoing
@@ -16,6 +18,7 @@ from tallystick.interface.interface import Interface
 from tallystick.interface.steps import RETRY_SECONDS, Asked, Runner
 
 KEY_VARIABLE: Final = "TALLYSTICK_KEY"
+_SHOWN_MAX: Final = 100
 _clients: "weakref.WeakSet[Client]" = weakref.WeakSet()
 
 
@@ -113,17 +116,32 @@ def _checked_url(url: str) -> str:
     Raises:
         ValueError: it is none of a server.
     """
-    parts = urlsplit(url)
-    if parts.username is not None or parts.password is not None:
-        raise ValueError("url: a key does not belong into it: name it as key=, or in $TALLYSTICK_KEY")
     try:
-        port = parts.port
-    except ValueError:
-        port = -1
-    named = parts.scheme in ("http", "https") and parts.hostname and port != -1
-    if not named or parts.query or parts.fragment:
-        raise ValueError(f"url: found {url!r}, allowed is one like http://127.0.0.1:8321")
+        parts = urlsplit(url)
+        has_key = parts.username is not None or parts.password is not None
+        is_one = has_key or _is_of_a_server(url, parts)
+    except (ValueError, httpx2.InvalidURL):
+        has_key = is_one = False
+    if has_key:
+        raise ValueError("url: a key does not belong into it: name it as key=, or in $TALLYSTICK_KEY")
+    if not is_one:
+        shown = url.rpartition("@")[2][:_SHOWN_MAX]
+        raise ValueError(f"url: found {shown!r}, allowed is one like http://127.0.0.1:8321")
     return url.rstrip("/")
+
+
+def _is_of_a_server(url: str, parts: SplitResult) -> bool:
+    """Whether a URL names a server and nothing behind it.
+
+    Raises:
+        ValueError: it is no URL, or its host or port is none.
+        httpx2.InvalidURL: the same.
+    """
+    if parts.scheme not in ("http", "https") or not parts.hostname or " " in url:
+        return False
+    parts.hostname.encode("idna")
+    httpx2.URL(url)
+    return parts.port != 0 and not parts.query and not parts.fragment
 
 
 def _checked_key(key: str | None) -> str | None:

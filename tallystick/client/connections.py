@@ -15,6 +15,8 @@ from typing import Any, Final, Generic, TypeVar
 
 import httpx2
 
+from tallystick.client.errors import WrongServer
+
 SENDING_MAX: Final = 100
 """So many connections are open at most; what is sent beside waits for one of them."""
 WAITING_MAX: Final = 500
@@ -92,12 +94,30 @@ class _Idle(Generic[One]):
             yield self.take()
 
 
+def _made(kind: Callable[..., One], target: Target) -> One:
+    """A connection, or what is wrong with the proxy of the environment.
+
+    Raises:
+        WrongServer: the proxy cannot be used.
+    """
+    settings = target.settings
+    try:
+        return kind(**settings)
+    except (ImportError, ValueError, httpx2.InvalidURL) as error:
+        if not settings["trust_env"]:
+            raise
+        raise WrongServer(
+            f"{target.url} cannot be reached through the proxy of the environment: {error}; correct HTTP_PROXY,"
+            " HTTPS_PROXY or ALL_PROXY, or name the server in NO_PROXY"
+        ) from error
+
+
 class _Channel:
     """Connections of threads, up to a number."""
 
     def __init__(self, target: Target, connections: int) -> None:
         self._url, self._room = target.messages, threading.Semaphore(connections)
-        self._idle = _Idle(lambda: httpx2.Client(**target.settings))
+        self._idle = _Idle(lambda: _made(httpx2.Client, target))
         self._closed = False
 
     def post(self, body: bytes, seconds: float) -> httpx2.Response:
@@ -126,7 +146,7 @@ class _LoopChannel:
 
     def __init__(self, target: Target, connections: int) -> None:
         self._url, self._room = target.messages, asyncio.Semaphore(connections)
-        self._idle = _Idle(lambda: httpx2.AsyncClient(**target.settings))
+        self._idle = _Idle(lambda: _made(httpx2.AsyncClient, target))
         self._used: set[httpx2.AsyncClient] = set()
 
     async def post(self, body: bytes, seconds: float) -> httpx2.Response:

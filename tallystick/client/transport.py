@@ -22,6 +22,7 @@ _GRACE_SECONDS: Final = 5.0
 _RETRY_SECONDS: Final = 1.0
 """After which a server that refused for now is asked again, where it does not say when."""
 _WARNED_SECONDS: Final = 10.0
+_NO_TLS: Final = ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "PACKET_LENGTH_TOO_LONG", "RECORD_LAYER_FAILURE")
 log = structlog.wrap_logger(logging.getLogger("tallystick.client"))
 
 
@@ -93,6 +94,9 @@ class HttpTransport:
         certificate = _certificate_error(error)
         if certificate is not None:
             return WrongServer(f"{self._url} cannot be trusted: {certificate}; correct its certificate or the URL")
+        if self._url.startswith("https:") and _speaks_no_tls(error):
+            plain = self._url.replace("https:", "http:", 1)
+            return WrongServer(f"{self._url} does not answer as https: if the server is without, its URL is {plain}")
         why = str(error) or type(error).__name__
         if isinstance(error, httpx2.ConnectTimeout):
             why = f"no connection within {CONNECT_SECONDS:g} s"
@@ -114,6 +118,15 @@ class HttpTransport:
 
 
 _AGAIN: Final = "it may have been carried out: send it again with the same id to learn its outcome"
+
+
+def _speaks_no_tls(error: BaseException | None) -> bool:
+    """Whether what answered was no TLS at all."""
+    while error is not None:
+        if isinstance(error, ssl.SSLError) and error.reason in _NO_TLS:
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def _certificate_error(error: BaseException | None) -> str | None:

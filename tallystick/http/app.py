@@ -239,4 +239,6 @@ def application(fleet: Served, hosts: frozenset[str], tokens: Tokens | None = No
         *(Route(path, files.file, methods=["GET"]) for path in files.paths),
     ]
     app = Starlette(routes=routes, exception_handlers={HTTPException: _http_error, Exception: _failure})
+    # A redirect would name this server as it sees itself: behind a proxy with TLS, that is http.
+    app.router.redirect_slashes = False
     return RequestsLog(Guard(Gate(app, access), hosts), service.measures), service

@@ -1,5 +1,6 @@
 """One line of log per request, with its trace id, and its place in the counts. No header and no body is logged."""
 
+import contextlib
 import logging
 import random
 import re
@@ -37,11 +38,22 @@ log: Any = structlog.get_logger(_NAME)
 """The logger of requests."""
 
 
+class _Lines(structlog.BytesLogger):
+    """Writes lines. Where one cannot be written, as on a full disk, the request that it is of goes on without it."""
+
+    def msg(self, message: bytes) -> None:
+        """Write a line."""
+        with contextlib.suppress(OSError):
+            super().msg(message)
+
+    info = msg
+
+
 def write_lines(file: BinaryIO) -> None:
     """From now on, write requests as lines of JSON to a file, directly: there are many of them."""
     global log  # noqa: PLW0603 - there is one log of a process
     log = structlog.wrap_logger(
-        structlog.BytesLogger(file),
+        _Lines(file),
         processors=[
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),

@@ -18,6 +18,7 @@ import uvicorn
 from tallystick.http.access import Tokens
 from tallystick.http.app import Served, application
 from tallystick.http.guard import LOOPBACK
+from tallystick.http.protocol import Protocol
 from tallystick.http.requests_log import as_json, write_lines
 
 STOP_SECONDS: Final = 35
@@ -80,7 +81,7 @@ def _serve_until_stopped(
         app, service = application(fleet, LOOPBACK | {name.lower() for name in names}, tokens)
         config = uvicorn.Config(
             app,
-            http="httptools",
+            http=Protocol,
             ws="none",
             lifespan="off",
             access_log=False,

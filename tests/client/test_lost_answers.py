@@ -181,6 +181,24 @@ def test_what_is_no_server_of_tallystick_is_named_at_once(served: Served, own: O
         assert len(gateway.requests) == 1
 
 
+def test_a_server_without_tls_is_named_where_the_url_says_https(served: Served) -> None:
+    url = f"https://127.0.0.1:{served.port}"
+    with Client(url) as client, pytest.raises(WrongServer, match=f"{url} does not answer as https: .* is http://"):
+        client.ask(REPORT)
+
+
+@pytest.mark.parametrize("proxy", ["gopher://a", "http://a:x", "socks5://127.0.0.1:1"])
+def test_a_proxy_of_the_environment_that_cannot_be_used_is_named(monkeypatch: pytest.MonkeyPatch, proxy: str) -> None:
+    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+    monkeypatch.setenv("HTTP_PROXY", proxy)
+    with Client("http://tallystick.invalid") as client:
+        for ask in (lambda: client.ask(REPORT), lambda: run(client.ask_async(REPORT))):
+            with pytest.raises(WrongServer, match=r"tallystick.invalid cannot .* proxy of the environment: .*NO_PROXY"):
+                ask()
+
+
 def test_the_key_goes_with_each_request_and_nowhere_else(
     served: Served, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -200,7 +218,13 @@ def test_the_key_goes_with_each_request_and_nowhere_else(
     assert "key-of" not in caplog.text
 
 
-@pytest.mark.parametrize("url", ["", "127.0.0.1:8321", "ftp://a", "http://", "http://a:x", "http://a/?b", "http://a#b"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        *("", "127.0.0.1:8321", "ftp://a", "http://", "http://a:x", "http://a/?b", "http://a#b"),
+        *("http://a\n", "http://a b", "http://[::1", "http://" + "a" * 64, "http://a:0", "http://a\x00"),
+    ],
+)
 def test_a_url_that_is_none_is_a_mistake(url: str) -> None:
     with pytest.raises(ValueError, match="allowed is one like"):
         Client(url)
@@ -209,6 +233,9 @@ def test_a_url_that_is_none_is_a_mistake(url: str) -> None:
 def test_a_key_is_not_written_into_a_url_and_is_one_word() -> None:
     with pytest.raises(ValueError, match="a key does not belong into it") as error:
         Client("http://secret@localhost")
+    assert "secret" not in str(error.value)
+    with pytest.raises(ValueError, match="allowed is one like") as error:
+        Client("http://secret@[")
     assert "secret" not in str(error.value)
     for key in ("secret\n", "sec ret", "sécret"):
         with pytest.raises(ValueError, match="key: found") as error:

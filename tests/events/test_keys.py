@@ -14,6 +14,8 @@ from tallystick.events.state.keys import Keys
 from tests.support.core import START, Core, fleet
 
 HOUR = dt.timedelta(hours=1)
+EAST, WEST = dt.timezone(14 * HOUR), dt.timezone(-14 * HOUR)
+"""Where the first moment of all is still in no year of UTC, and where the last one is in none any more."""
 
 
 def digest(n: int) -> str:
@@ -57,6 +59,8 @@ def test_the_event_has_the_digest_and_nothing_else_of_the_key(core: Core) -> Non
     [
         (key("x", 9, role="agent"), "invalid_message", "agent: "),
         (key("x", 9, expires_at=START), "invalid_message", "expires_at: "),
+        (key("x", 9, expires_at=dt.datetime.max.replace(tzinfo=WEST)), "invalid_message", "up to 9999"),
+        (key("x", 9, expires_at=dt.datetime.min.replace(tzinfo=EAST)), "invalid_message", "expires_at: "),
         (key("x", 9, approve_up_to_usd=Decimal(1)), "invalid_message", "approve_up_to_usd: "),
         (key("x", 9, role="operator", approve_up_to_usd=Decimal(-1)), "invalid_amount", "approve_up_to_usd: "),
         (key("x\u200b", 9), "invalid_message", "key: "),

@@ -241,6 +241,80 @@ def test_a_report_of_an_agent_is_recorded_without_a_label_that_limits_count_by()
     assert [event.labels for event in world.recorded(UsageReported)] == [{"x": "y"}, {"user": "bob", "x": "y"}]
 
 
+@pytest.mark.parametrize("way", ["report", "settle"])
+def test_an_agent_that_says_more_of_anothers_source_is_charged_itself(way: str) -> None:
+    world = World()
+    for name in ("one", "two"):
+        world.key(name, "agent", agent=name)
+        world.ask({"type": "AllocateBudget", "agent": name, "budget": {"tokens": 1_000}})
+    said = {"source_id": "msg-1", "usage": {"tokens": 700}}
+
+    async def test(app: ASGIApp) -> None:
+        async def used() -> list[int]:
+            asked = [(name, {"type": "GetStatus", "agent": name}) for name in ("one", "two")]
+            return [
+                (await ask(app, message, authorization=bearer(name))).json["consumed"]["tokens"]
+                for name, message in asked
+            ]
+
+        async def report(name: str, id: str, tokens: int) -> Answered:
+            usage = {"usage": {"tokens": tokens}, "source_id": "msg-1", "agent": name}
+            return await ask(app, {"type": "ReportUsage", "id": id, **usage}, authorization=bearer(name))
+
+        await report("one", "r-1", 10)
+        # What says no more is a repeat, whoever says it: it is recorded from elsewhere.
+        assert (await report("two", "r-2", 10)).json["repeats"]
+        assert await used() == [10, 0]
+        message = {"type": "ReportUsage", "agent": "two", "id": "r-3", **said}
+        if way == "settle":
+            hold = {"type": "Reserve", "id": "h-1", "agent": "two", "estimate": {"tokens": 900}}
+            assert (await ask(app, hold, authorization=bearer("two"))).status == 200
+            message = {"type": "Settle", "hold": "h-1", "id": "r-3", **said}
+        first = await ask(app, message, authorization=bearer("two"))
+        assert first.status == 200
+        assert (await ask(app, message, authorization=bearer("two"))).body == first.body, "it is answered once"
+        assert await used() == [10, 700]
+        # Its own source may grow.
+        await report("one", "r-4", 30)
+        assert await used() == [30, 700]
+
+    world.run(test)
+
+
+@pytest.mark.parametrize("room", ["none", "there is"])
+def test_who_waits_with_a_key_that_is_revoked_gets_no_hold(room: str) -> None:
+    world = World()
+    for name in ("lost", "kept"):
+        world.key(name, "agent", agent="lead")
+    world.ask({"type": "AllocateBudget", "agent": "lead", "budget": {"tokens": 10}})
+    world.ask({"type": "Reserve", "id": "first", "agent": "lead", "estimate": {"tokens": 10}})
+
+    async def test(app: ASGIApp) -> None:
+        async def waiting(id: str, key: str) -> "asyncio.Task[Answered]":
+            message = {"type": "Reserve", "id": id, "agent": "lead", "estimate": {"tokens": 10}, "wait_seconds": 60}
+            asked = asyncio.create_task(ask(app, message, authorization=bearer(key)))
+            # What is asked after it is answered after it was taken.
+            await asyncio.sleep(0)
+            await ask(app, {"type": "GetStatus", "agent": "lead"}, authorization=bearer("kept"))
+            assert not asked.done()
+            return asked
+
+        lost, kept = await waiting("second", "lost"), await waiting("third", "kept")
+        batch: list[dict[str, Any]] = [{"type": "RevokeKey", "key": "lost"}]
+        if room == "there is":
+            batch.append({"type": "CancelHold", "hold": "first"})
+        world.fleet.ask(batch)
+        refused = await asyncio.wait_for(lost, 30)
+        assert (refused.status, refused.json["detail"]) == (403, "the key was revoked")
+        if room == "none":
+            assert not kept.done()
+            world.ask({"type": "CancelHold", "hold": "first"})
+        assert (await asyncio.wait_for(kept, 30)).json["hold"] == "third"
+
+    world.run(test)
+    assert [event.detail for event in world.recorded(RequestRefused)] == ["the key was revoked"]
+
+
 def test_an_operator_approves_up_to_the_ceiling() -> None:
     world = World({"daily_limits": {"max_cost_usd": 5}})
     world.key("ann", "operator", approve_up_to_usd="50")

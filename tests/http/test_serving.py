@@ -160,6 +160,13 @@ def test_a_method_that_is_not_allowed_is_answered_with_those_that_are(client: Cl
     assert (answer.status, answer.json["code"], answer.headers["allow"]) == (405, "method_not_allowed", "POST")
 
 
+def test_no_client_is_sent_to_another_address(client: Client) -> None:
+    for method, path in (("GET", "/healthz/"), ("GET", "/metrics/"), ("POST", "/v1/get-global-status/")):
+        answer = client.call(method, path, b"{}", {"content-type": "application/json"})
+        assert (answer.status, answer.json["code"]) == (404, "not_found"), path
+        assert path in answer.json["detail"]
+
+
 def test_a_body_that_is_too_large_is_not_read(served: Served) -> None:
     client = served.client()
     answer = client.post("/v1/messages", b" " * (BODY_MAX + 1))
@@ -261,6 +268,18 @@ def test_it_is_called_by_names_that_are_allowed(tmp_path: Path) -> None:
     finally:
         client.close()
         assert server.stop() == 0
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a file that is always full is Linux's")
+def test_a_log_that_cannot_be_written_cuts_no_connection(tmp_path: Path) -> None:
+    (tmp_path / "serve.log").symlink_to("/dev/full")
+    served = Served(tmp_path)
+    client = served.client()
+    for _ in range(4):
+        assert client.call("GET", "/readyz").status == 200
+        assert client.call("GET", "/nothing").status == 404
+    client.close()
+    assert served.stop() == 0
 
 
 def test_a_stop_answers_those_who_wait_and_a_second_server_is_refused(tmp_path: Path) -> None:
