@@ -42,7 +42,7 @@ def logged_in(chromium: Any, served: Served, keys: dict[str, str]) -> Iterator[C
         page.goto(f"http://127.0.0.1:{served.port}/")
         page.get_by_label("Key").fill("not a key")
         page.get_by_role("button", name="Log in").click()
-        page.get_by_role("alert").wait_for()
+        page.get_by_role("alert").get_by_text("This key is not valid here.").wait_for()
         page.get_by_label("Key").fill(keys[role])
         page.get_by_role("button", name="Log in").click()
         page.wait_for_selector("[data-testid=as-of]")

@@ -26,7 +26,7 @@ export function App() {
   }, [known]);
   const show = useCallback((what: Behind) => setBehind(what), []);
 
-  if (problem?.status === 401) return <Login refresh={fleet.refresh} />;
+  if (problem?.status === 401) return <Login />;
   const status = page?.status;
   const past = at !== null;
   // What the server would refuse in any case is not offered.
@@ -94,6 +94,7 @@ export function App() {
       {problem && (
         <p class="problem" role="alert">
           <strong>{problem.code.replaceAll("_", " ")}</strong> {problem.message}
+          {page && !past && problem.code === "unreachable" && "; the page shows what it said last, and goes on by itself once it answers"}
           {past && (
             <button class="link" onClick={() => fleet.go(null)}>
               Show the present
@@ -103,7 +104,7 @@ export function App() {
       )}
       <main id="main" tabIndex={-1}>
         {!page && !problem && <p class="empty">Reading the log…</p>}
-        {!page && problem?.code === "unknown_position" && (
+        {!page && !past && problem?.code === "unknown_position" && (
           <p class="empty">Nothing has been recorded yet. The page comes alive with the fleet's first event.</p>
         )}
         {page && (
