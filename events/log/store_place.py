@@ -32,7 +32,9 @@ def file_of(url: str) -> Path | None:
         return None
     scheme, separator, path = url.partition(":///")
     if scheme != "sqlite" or not separator or not path or Path(path).name == ":memory:":
-        raise StoreError(f"{url!r} is not a store: allowed are sqlite:///FILE and memory:")
+        # The obvious slip is to name the file alone.
+        meant = f"; did you mean sqlite:///{url}?" if url and ":" not in url else ""
+        raise StoreError(f"{url!r} is not a store: allowed are sqlite:///FILE and memory:{meant}")
     try:
         return Path(path).resolve()
     except (OSError, RuntimeError, ValueError) as error:

@@ -15,7 +15,7 @@ import structlog
 from rich.console import Console
 
 from tallystick.cli.common import how_it_was_called, json_text
-from tallystick.cli.serve import HOST, PORT, server_module
+from tallystick.cli.serve import HOST, PORT, listening_on, server_module
 from tallystick.config.loader import load
 from tallystick.demo.agent import Refused
 from tallystick.demo.closing import tell
@@ -167,7 +167,7 @@ def _new_store(url: str | None) -> Store:
 def _dashboard(served: ServedFleet, port: int, quietly: bool) -> Iterator[None]:
     """Serve the demonstration's fleet to this machine, and say where."""
     server = server_module()
-    with server.listen(HOST, port) as listening, server.served_beside(served, listening, HOST):
+    with listening_on(server, HOST, port, "--serve") as listening, server.served_beside(served, listening, HOST):
         click.echo(f"the dashboard is at http://{HOST}:{listening.getsockname()[1]} until Ctrl-C", err=quietly)
         yield
 

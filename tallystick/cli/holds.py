@@ -66,7 +66,7 @@ def _show(found: Holds) -> None:
         table.add_column(name, overflow="fold")
     for name in ("placed", "held", "booked"):
         table.add_column(name, justify="right")
-    table.add_column("until")
+    table.add_column("until", overflow="fold")
     for hold in found.holds:
         table.add_row(
             Text(one_line(_what(hold))),

@@ -17,6 +17,7 @@ from tallystick.wording import NONE, edge_amount, number, one_line, percent
 
 SHOWN = 100
 """Counters without --count."""
+_ANY_WIDTH = 10_000
 
 
 @click.command(short_help="Show how limits stand, nearest to exhaustion first.")
@@ -61,6 +62,15 @@ def _show(found: LimitStatuses) -> None:
     if not found.limits:
         screen.print("No limits.")
         return
+    table = _wide(found)
+    if screen.measure(table, options=screen.options.update(width=_ANY_WIDTH)).maximum > screen.width:
+        table = _narrow(found)
+    screen.print(table)
+    if found.counters > len(found.limits):
+        screen.print(Text(f"{found.counters:,} counters in all"))
+
+
+def _wide(found: LimitStatuses) -> Table:
     table = Table()
     for name in ("limit", "of", "window"):
         table.add_column(name, overflow="fold")
@@ -81,9 +91,27 @@ def _show(found: LimitStatuses) -> None:
             one.ends_at or NONE,
             _then(one),
         )
-    screen.print(table)
-    if found.counters > len(found.limits):
-        screen.print(Text(f"{found.counters:,} counters in all"))
+    return table
+
+
+def _narrow(found: LimitStatuses) -> Table:
+    """For a terminal that ten columns do not fit. The maximum is left out: it is what the three amounts add up to."""
+    table = Table()
+    table.add_column("limit, of what,\nuntil when, and then", overflow="fold")
+    for name in ("taken", "used", "held", "left"):
+        table.add_column(name, justify="right", overflow="fold")
+    for one in found.limits:
+        value = one_line(one.value or NONE)
+        about = (one_line(one.limit), f"{value}, {one.window}", one.ends_at or NONE, _then(one))
+        table.add_row(
+            Text("\n".join(about)),
+            percent(one.percentage),
+            amounts_of(one.used),
+            amounts_of(one.held),
+            amounts_of(one.left),
+            end_section=True,
+        )
+    return table
 
 
 def _then(one: LimitStatus) -> str:

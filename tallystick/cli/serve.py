@@ -104,7 +104,7 @@ def serve(
             f"--host: found {host!r}, allowed are 127.0.0.1, ::1 and localhost: without keys, the server is open to"
             " all; create one first: tallystick key create --role operator"
         )
-    with _listening(server, host, port) as listening, _opened(store_url, config_file, prices_file) as fleet:
+    with listening_on(server, host, port) as listening, _opened(store_url, config_file, prices_file) as fleet:
         server.log_requests()
         shown = f"[{host}]" if ":" in host else host
         url = f"http://{shown}:{listening.getsockname()[1]}"
@@ -129,8 +129,8 @@ def server_module() -> Any:
     return server
 
 
-def _listening(server: Any, host: str, port: int) -> socket.socket:
-    """The socket that the server listens on.
+def listening_on(server: Any, host: str, port: int, option: str = "--port") -> socket.socket:
+    """The socket that the server listens on; ``option`` is what names the port.
 
     Raises:
         ClickException: it cannot be had.
@@ -138,11 +138,13 @@ def _listening(server: Any, host: str, port: int) -> socket.socket:
     try:
         listening: socket.socket = server.listen(host, port)
     except PermissionError:
-        text = f"port {port} is for privileged programs only: take a --port above 1023"
+        text = f"port {port} is for privileged programs only: take a {option} above 1023"
         raise click.ClickException(text) from None
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
-            text = f"port {port} of {host} is taken: stop what listens there, or take another --port (0: any free one)"
+            text = (
+                f"port {port} of {host} is taken: stop what listens there, or take another {option} (0: any free one)"
+            )
             raise click.ClickException(text) from None
         reason = (error.strerror or str(error)).partition(" (while")[0]
         text = f"--host: found {host!r}, allowed is an address that this machine has now ({reason})"

@@ -64,7 +64,7 @@ def tasks(
         return
     screen, shown = console(), limit or SHOWN
     if not found:
-        screen.print("No such task.")
+        screen.print("No tasks." if (state, product, agent_type) == (None, None, None) else "No such task.")
         return
     screen.print(_table(found[:shown]))
     for line in and_more(len(found), shown, f": --limit {len(found)} shows all"):

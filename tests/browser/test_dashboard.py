@@ -264,6 +264,16 @@ def test_it_steps_plays_and_comes_back_to_the_present(opened: Opened) -> None:
 # --- for whom it is ---------------------------------------------------------------------------------------------------
 
 
+def test_a_position_that_is_not_there_is_named_and_leads_to_the_present(chromium: Any, served: Served) -> None:
+    page = chromium.new_page()
+    page.goto(f"http://127.0.0.1:{served.port}/#at=999999")
+    page.get_by_role("alert").get_by_text("there is no position 999999").wait_for()
+    assert page.get_by_text("Nothing has been recorded yet").count() == 0
+    page.get_by_role("button", name="Show the present").click()
+    page.wait_for_selector("[data-agent]")
+    page.context.close()
+
+
 def test_everything_is_reached_by_keyboard(opened: Opened, client: Client) -> None:
     page = opened()
     page.keyboard.press("Tab")

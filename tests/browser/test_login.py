@@ -14,11 +14,12 @@ from tests.support.serving import Served
 
 @pytest.fixture(scope="module")
 def keys(folder: Path) -> dict[str, str]:
-    """A key of an operator, and one of an analyst."""
+    """A key of an operator, one of an analyst, and one of an agent."""
     made = {}
-    for role in ("operator", "analyst"):
+    for role, more in (("operator", ()), ("analyst", ()), ("agent", ("--agent", "lead"))):
         url = f"sqlite:///{folder / 'fleet.db'}"
-        result = CliRunner().invoke(main, ["key", "create", "--role", role, "--name", role, "--store", url, "--json"])
+        command = ["key", "create", "--role", role, "--name", role, "--store", url, "--json", *more]
+        result = CliRunner().invoke(main, command)
         assert result.exit_code == 0, result.output
         made[role] = json.loads(result.output)["secret"]
     return made
@@ -42,7 +43,7 @@ def logged_in(chromium: Any, served: Served, keys: dict[str, str]) -> Iterator[C
         page.goto(f"http://127.0.0.1:{served.port}/")
         page.get_by_label("Key").fill("not a key")
         page.get_by_role("button", name="Log in").click()
-        page.get_by_role("alert").wait_for()
+        page.get_by_role("alert").get_by_text("This key is not valid here.").wait_for()
         page.get_by_label("Key").fill(keys[role])
         page.get_by_role("button", name="Log in").click()
         page.wait_for_selector("[data-testid=as-of]")
@@ -73,3 +74,18 @@ def test_an_analyst_only_looks(logged_in: Callable[[str], Any]) -> None:
         "buttons => buttons.filter(one => !one.disabled).map(one => one.textContent)"
     )
     assert offered == ["Log out"]
+
+
+def test_an_agents_key_shows_nothing_and_can_be_changed_for_another(
+    chromium: Any, served: Served, keys: dict[str, str]
+) -> None:
+    page = chromium.new_page()
+    page.goto(f"http://127.0.0.1:{served.port}/")
+    page.get_by_label("Key").fill(keys["agent"])
+    page.get_by_role("button", name="Log in").click()
+    page.get_by_role("alert").get_by_text("the role agent may not read this").wait_for()
+    page.get_by_role("button", name="Log in with another key").click()
+    page.get_by_label("Key").fill(keys["analyst"])
+    page.get_by_role("button", name="Log in", exact=True).click()
+    page.wait_for_selector("[data-testid=as-of]")
+    page.context.close()

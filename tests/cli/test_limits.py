@@ -2,6 +2,7 @@
 
 import datetime as dt
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +60,16 @@ def test_limits_are_shown_nearest_to_exhaustion_first(url: str) -> None:
     ):
         assert part in text
     assert text.index("user-total") < text.index("calls")
+
+
+def test_eighty_columns_of_a_terminal_cut_off_no_figure(url: str) -> None:
+    terminal = {"COLUMNS": "80", "LINES": "24", "FORCE_COLOR": "1", "NO_COLOR": "1", "TERM": "xterm"}
+    found = CliRunner().invoke(main, ["limits", "--store", url], env=terminal)
+    lines = re.sub(r"\x1b\[[0-9;]*m", "", found.stdout).splitlines()
+    assert max(map(len, lines)) <= 80
+    assert "…" not in found.stdout
+    for part in ("user-total", "u-1, total", "95 %", "850 tokens", "100 tokens", "50 tokens", "7 days rolling", "wait"):
+        assert part in found.stdout
 
 
 def test_json_is_what_the_manager_answers(url: str) -> None:

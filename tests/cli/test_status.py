@@ -157,7 +157,11 @@ def test_the_store_may_be_named_in_the_environment(url: str) -> None:
         (["--at", "yesterday"], 2, "neither a position nor a time"),
         (["--limit", "0"], 2, "--limit"),
         (["--store", "sqlite:////no/such/fleet.db"], 1, "there is no fleet"),
-        (["--store", "fleet.db"], 1, "is not a store"),
+        (
+            ["--store", "fleet.db"],
+            1,
+            "is not a store: allowed are sqlite:///FILE and memory:; did you mean sqlite:///fleet.db?",
+        ),
     ],
 )
 def test_a_mistake_is_one_line_on_stderr(url: str, arguments: list[str], code: int, said: str) -> None:

@@ -162,6 +162,7 @@ def test_tasks_for_people_fit_eighty_columns(run: Run, monkeypatch: pytest.Monke
     assert "0.50" in text
     assert "and 2 more" in run("tasks", "--limit", "1").stdout
     assert run("tasks", "--state", "failed").stdout == "No such task.\n"
+    assert run("tasks", "--at", "1").stdout == "No tasks.\n"
 
 
 def test_alerts_are_shown_the_newest_first_and_as_they_were_then(run: Run, fleet: Path) -> None:

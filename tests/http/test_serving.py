@@ -308,7 +308,10 @@ def test_a_port_that_is_taken_and_an_address_of_another_machine_are_named() -> N
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         result = CliRunner().invoke(main, ["serve", "--store", "memory:", "--port", str(port)])
+        demonstration = CliRunner().invoke(main, ["demo", "--store", "memory:", "--serve", str(port)])
     assert (result.exit_code, f"port {port} of 127.0.0.1 is taken: " in result.output) == (1, True)
+    assert demonstration.exit_code == 1
+    assert "another --serve (0: any free one)" in demonstration.output
     result = CliRunner().invoke(
         main, ["serve", "--store", "memory:", "--host", "127.0.0.1", "--allow-host", "http://a"]
     )

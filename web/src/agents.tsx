@@ -166,7 +166,7 @@ export function Agents({ at, version, page, show }: Props) {
       </div>
       {/* Its rows scroll below a head that stays: the head is part of the same grid. */}
       <div
-        class="grid"
+        class={found && !rows ? "grid none" : "grid"}
         role="treegrid"
         aria-labelledby="agents-title"
         aria-rowcount={rows + 1}

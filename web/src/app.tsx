@@ -21,12 +21,13 @@ export function App() {
   const { page, problem, at } = fleet;
   const [who, setWho] = useState<Session | null>(null);
   const known = page !== null;
+  const denied = !known && problem?.status === 403;
   useEffect(() => {
-    if (known) session().then(setWho, () => setWho(null));
-  }, [known]);
+    if (known || denied) session().then(setWho, () => setWho(null));
+  }, [known, denied]);
   const show = useCallback((what: Behind) => setBehind(what), []);
 
-  if (problem?.status === 401) return <Login refresh={fleet.refresh} />;
+  if (problem?.status === 401) return <Login />;
   const status = page?.status;
   const past = at !== null;
   // What the server would refuse in any case is not offered.
@@ -43,7 +44,7 @@ export function App() {
           </h1>
           <p class="state" role="status">
             {status && <State page={page} />}
-            {!past && !fleet.connected && <span class="chip warn">connecting again…</span>}
+            {known && !past && !fleet.connected && <span class="chip warn">connecting again…</span>}
           </p>
           <div class="orders">
             {status?.paused ? (
@@ -82,7 +83,7 @@ export function App() {
                     <p class="muted">
                       {who.name}, {who.role}
                     </p>
-                    <button onClick={() => void logout().then(() => location.reload())}>Log out</button>
+                    <button onClick={leave}>Log out</button>
                   </>
                 )}
               </div>
@@ -94,6 +95,12 @@ export function App() {
       {problem && (
         <p class="problem" role="alert">
           <strong>{problem.code.replaceAll("_", " ")}</strong> {problem.message}
+          {page && !past && problem.code === "unreachable" && "; the page shows what it said last, and goes on by itself once it answers"}
+          {denied && (
+            <button class="link" onClick={leave}>
+              Log in with another key
+            </button>
+          )}
           {past && (
             <button class="link" onClick={() => fleet.go(null)}>
               Show the present
@@ -103,7 +110,7 @@ export function App() {
       )}
       <main id="main" tabIndex={-1}>
         {!page && !problem && <p class="empty">Reading the log…</p>}
-        {!page && problem?.code === "unknown_position" && (
+        {!page && !past && problem?.code === "unknown_position" && (
           <p class="empty">Nothing has been recorded yet. The page comes alive with the fleet's first event.</p>
         )}
         {page && (
@@ -160,6 +167,10 @@ export function App() {
       )}
     </>
   );
+}
+
+function leave(): void {
+  void logout().then(() => location.reload());
 }
 
 function State({ page }: { page: NonNullable<ReturnType<typeof useFleet>["page"]> }) {

@@ -5,6 +5,11 @@ import type { Page } from "./types";
 
 type Of = "cost_usd" | "tokens";
 
+/** How much the chart is high at least: a day of which next to nothing is used has an axis that can be read. */
+const LEAST = { cost_usd: 0.01, tokens: 10 };
+/** Its time is written to the minute, so that no two lines of the grid are closer, in seconds. */
+const STEPS = [1, 2, 5, 10, 15, 30, 60, 120, 180, 240, 360, 720, 1440].map((minutes) => minutes * 60);
+
 /** The day so far, its limit, and where it will probably end, as a band. */
 export function DayChart({ page }: { page: Page }) {
   const [of, setOf] = useState<Of>("cost_usd");
@@ -129,7 +134,7 @@ function points(page: Page, of: Of): Points {
   const greatest = Math.max(total, projected ? Number(found.high) : 0);
   // A limit that is far away would flatten the day: it is drawn once the day is near it.
   const near = limit !== null && limit <= 4 * Math.max(greatest, 1e-9);
-  return { data: [xs, used, limits, line, low, high], domain, top: Math.max(near ? limit : 0, greatest, 1e-9) * 1.08 };
+  return { data: [xs, used, limits, line, low, high], domain, top: Math.max(near ? limit : 0, greatest, LEAST[of]) * 1.08 };
 }
 
 function options(element: HTMLElement, of: Of, bounds: { current: { domain: [number, number]; top: number } }): uPlot.Options {
@@ -144,7 +149,7 @@ function options(element: HTMLElement, of: Of, bounds: { current: { domain: [num
     tzDate: (at) => uPlot.tzDate(new Date(at * 1000), "UTC"),
     scales: { x: { time: true, range: () => bounds.current.domain }, y: { range: () => [0, bounds.current.top] } },
     axes: [
-      { ...axis, size: 26, space: 60, values: "{HH}:{mm}" },
+      { ...axis, size: 26, space: 60, incrs: STEPS, values: "{HH}:{mm}" },
       { ...axis, size: 52, space: 28, values: (_, values) => values.map((one) => (of === "cost_usd" ? `$${one}` : compact(one))) },
     ],
     series: [

@@ -2,7 +2,7 @@ import { useState } from "preact/hooks";
 import { login, Problem } from "./api";
 
 /** A key for a session; the browser keeps what the server sets, and no script sees it. */
-export function Login({ refresh }: { refresh: () => void }) {
+export function Login() {
   const [problem, setProblem] = useState("");
   const enter = async (event: SubmitEvent) => {
     event.preventDefault();
@@ -11,9 +11,11 @@ export function Login({ refresh }: { refresh: () => void }) {
     try {
       await login(key);
       form.reset();
-      refresh();
+      // Read anew: what the page follows was refused until now, and would be asked for again some seconds later only.
+      location.reload();
     } catch (error) {
-      setProblem(error instanceof Problem ? error.message : String(error));
+      if (error instanceof Problem) setProblem(error.status === 401 ? "This key is not valid here." : error.message);
+      else setProblem(String(error));
     }
   };
   return (
