@@ -305,6 +305,15 @@ def test_everything_is_reached_by_keyboard(opened: Opened, client: Client) -> No
     page.wait_for_function("() => location.hash.startsWith('#at=')")
 
 
+@pytest.mark.parametrize("width", [880, 1280, 1341, 1366, 1440, 1920])
+def test_all_columns_of_the_agents_are_in_sight(opened: Opened, width: int) -> None:
+    page = opened(width=width, height=760)
+    page.wait_for_selector("[data-agent]")
+    grid = page.locator(".grid")
+    assert grid.evaluate("grid => grid.scrollWidth - grid.clientWidth") == 0
+    assert page.locator(".headline .c-empty-in").is_visible()
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [360, 768, 1440])
 def test_it_fits_and_has_no_serious_findings(opened: Opened, axe: str, width: int, scheme: str) -> None:
