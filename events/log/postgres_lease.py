@@ -27,13 +27,12 @@ _TAKE = (
     " RETURNING epoch"
 )
 _RENEW = (
-    "UPDATE tallystick_writers SET until = clock_timestamp() + %s * interval '1 second'"
-    " WHERE fleet = %s AND epoch = %s"
+    "UPDATE tallystick_writers SET until = clock_timestamp() + %s * interval '1 second' WHERE fleet = %s AND epoch = %s"
 )
 _END = "UPDATE tallystick_writers SET until = clock_timestamp() WHERE fleet = %s AND epoch = %s"
 
 
-def take_lease(connection: Connection, place: PostgresPlace, seconds: float = LEASE_SECONDS) -> int:
+def take_lease(connection: Connection, place: PostgresPlace, seconds: float) -> int:
     """The epoch of a new lease, which is ours; waits for one that its holder does not renew to end.
 
     Raises:
@@ -42,9 +41,7 @@ def take_lease(connection: Connection, place: PostgresPlace, seconds: float = LE
     """
     waiting, first = threading.Event(), None
     while True:
-        row = connection.execute(
-            _TAKE, {"fleet": place.fleet, "holder": holder(), "seconds": seconds}
-        ).fetchone()
+        row = connection.execute(_TAKE, {"fleet": place.fleet, "holder": holder(), "seconds": seconds}).fetchone()
         if row is not None:
             return int(row[0])
         found = connection.execute(_READ, (place.fleet,)).fetchone()
@@ -65,7 +62,7 @@ class Lease:
         self,
         place: PostgresPlace,
         epoch: int,
-        seconds: float = LEASE_SECONDS,
+        seconds: float,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self.epoch = epoch
@@ -131,5 +128,3 @@ def taken_over(connection: Connection, place: PostgresPlace) -> str:
     found = connection.execute(_READ, (place.fleet,)).fetchone()
     by = "nobody: the fleet was deleted" if found is None else str(found[1])
     return f"{place.named}: the writer's place was taken over by {by}"
-
-

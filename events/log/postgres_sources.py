@@ -12,10 +12,7 @@ from tallystick.events.log.store_contract import PAGE, StoreError
 _UPTO = ""
 """In place of a source, which is never empty: how far the log is in the index."""
 _FIND = "SELECT position FROM tallystick_sources WHERE fleet = %s AND source = %s"
-_PAGE = (
-    "SELECT source, position FROM tallystick_sources WHERE fleet = %s AND source > %s"
-    f" ORDER BY source LIMIT {PAGE}"
-)
+_PAGE = f"SELECT source, position FROM tallystick_sources WHERE fleet = %s AND source > %s ORDER BY source LIMIT {PAGE}"
 _ADD = (
     "INSERT INTO tallystick_sources SELECT %s, * FROM unnest(%s::text[], %s::bigint[])"
     " ON CONFLICT (fleet, source) DO UPDATE SET position = excluded.position"

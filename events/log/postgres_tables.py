@@ -20,7 +20,7 @@ _READERS: Final = 4
 _MORE: Final = (
     "CREATE TABLE IF NOT EXISTS tallystick_writers (fleet text PRIMARY KEY, epoch bigint NOT NULL,"
     " holder text NOT NULL, since timestamptz NOT NULL, until timestamptz NOT NULL)",
-    "CREATE TABLE IF NOT EXISTS tallystick_sources (fleet text, source text COLLATE \"C\", position bigint NOT NULL,"
+    'CREATE TABLE IF NOT EXISTS tallystick_sources (fleet text, source text COLLATE "C", position bigint NOT NULL,'
     " PRIMARY KEY (fleet, source))",
 )
 
@@ -44,7 +44,8 @@ def connect(place: PostgresPlace) -> Connection:
         keepalives_count=3,
         tcp_user_timeout=10_000,
     )
-    connection.execute("SET synchronous_commit = on")
+    # A transaction whose client has vanished holds its rows no longer than this.
+    connection.execute("SET synchronous_commit = on; SET idle_in_transaction_session_timeout = '5s'")
     return connection
 
 

@@ -15,7 +15,7 @@ from psycopg import errors
 from psycopg.sql import SQL, Identifier
 
 from tallystick.events.log.postgres_following import Notifier, PostgresSubscription
-from tallystick.events.log.postgres_lease import Lease, take_lease, taken_over
+from tallystick.events.log.postgres_lease import LEASE_SECONDS, Lease, take_lease, taken_over
 from tallystick.events.log.postgres_place import place_of
 from tallystick.events.log.postgres_sources import PostgresSources, adding
 from tallystick.events.log.postgres_tables import EVENTS, SNAPSHOTS, Connection, Tables, connect
@@ -36,9 +36,9 @@ _INSERT: Final = SQL(
     "WITH mine AS ({mine}) INSERT INTO {events} (originator_id, originator_version, topic, state)"
     " SELECT %s, one.* FROM mine, unnest(%s::bigint[], %s::text[], %s::bytea[]) AS one"
 ).format(mine=_MINE, events=Identifier(EVENTS))
-_COPY: Final = SQL(
-    "COPY {events} (originator_id, originator_version, topic, state) FROM STDIN (FORMAT BINARY)"
-).format(events=Identifier(EVENTS))
+_COPY: Final = SQL("COPY {events} (originator_id, originator_version, topic, state) FROM STDIN (FORMAT BINARY)").format(
+    events=Identifier(EVENTS)
+)
 _SELECT: Final = SQL("SELECT originator_version, topic, state FROM {events} WHERE originator_id = %s").format(
     events=Identifier(EVENTS)
 )
@@ -65,7 +65,8 @@ class PostgresStore:
             if writer:
                 self._connection = connect(self._place)
                 self._tables.create(self._connection)
-                self._lease = Lease(self._place, take_lease(self._connection, self._place))
+                epoch = take_lease(self._connection, self._place, LEASE_SECONDS)
+                self._lease = Lease(self._place, epoch, LEASE_SECONDS)
             else:
                 self._check_there()
         except StoreError:
@@ -93,6 +94,8 @@ class PostgresStore:
                 if isinstance(error, errors.DiskFull | errors.OutOfMemory | errors.InsufficientPrivilege):
                     raise StoreError(f"{self.named} could not be written: {_why(error)}") from error
                 broken = True
+                if self._connection is not None:
+                    self._connection.close()
                 if self._closed.wait(_AGAIN_SECONDS):
                     raise StoreError(f"{self.named} was closed, and the database is away: {_why(error)}") from error
             except psycopg.Error as error:
@@ -149,7 +152,9 @@ class PostgresStore:
         ).format(Identifier(SNAPSHOTS))
         try:
             with self._tables.reading() as cursor:
-                return [(position, bytes(state)) for position, state in cursor.execute(query, (self._place.fleet, limit))]
+                return [
+                    (position, bytes(state)) for position, state in cursor.execute(query, (self._place.fleet, limit))
+                ]
         except psycopg.Error:
             return []  # a snapshot is a cache: one that cannot be read is not there
 
@@ -171,7 +176,9 @@ class PostgresStore:
 
     def _page(self, after: int, upto: int | None = None) -> list[Record]:
         bound = SQL("") if upto is None else SQL("AND originator_version <= %s")
-        query = SQL("{} AND originator_version > %s {} ORDER BY originator_version LIMIT {}").format(_SELECT, bound, PAGE)
+        query = SQL("{} AND originator_version > %s {} ORDER BY originator_version LIMIT {}").format(
+            _SELECT, bound, PAGE
+        )
         return self._rows(query, (self._place.fleet, after, *([] if upto is None else [upto])))
 
     def _rows(self, query: psycopg.sql.Composed, parameters: Sequence[object]) -> list[Record]:
@@ -228,7 +235,7 @@ class PostgresStore:
                 copy.write_row((fleet, *record))
 
     def _connected(self) -> Connection:
-        if self._connection is None or self._connection.closed or self._connection.broken:
+        if self._connection is None or self._connection.closed:
             self._connection = connect(self._place)
         return self._connection
 
