@@ -108,7 +108,7 @@ class PostgresSubscription:
         while not self._stopped.is_set():
             try:
                 with connect(self._place) as connection:
-                    connection.execute(f"LISTEN {channel_of(self._place.fleet)}")  # type: ignore[arg-type]
+                    connection.execute(f"LISTEN {channel_of(self._place.fleet)}")
                     while not self._stopped.is_set():
                         for _ in connection.notifies(timeout=_LOOK_SECONDS, stop_after=1):
                             self._news.set()

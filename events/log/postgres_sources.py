@@ -1,7 +1,7 @@
 """The index of sources in PostgreSQL: one table of all fleets, which also says how far each log is in it."""
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, LiteralString
 
 import psycopg
 
@@ -12,7 +12,7 @@ from tallystick.events.log.store_contract import PAGE, StoreError
 _UPTO = ""
 """In place of a source, which is never empty: how far the log is in the index."""
 _FIND = "SELECT position FROM tallystick_sources WHERE fleet = %s AND source = %s"
-_PAGE = f"SELECT source, position FROM tallystick_sources WHERE fleet = %s AND source > %s ORDER BY source LIMIT {PAGE}"
+_PAGE = "SELECT source, position FROM tallystick_sources WHERE fleet = %s AND source > %s ORDER BY source LIMIT %s"
 _ADD = (
     "INSERT INTO tallystick_sources SELECT %s, * FROM unnest(%s::text[], %s::bigint[])"
     " ON CONFLICT (fleet, source) DO UPDATE SET position = excluded.position"
@@ -31,7 +31,7 @@ class PostgresSources:
 
     def entries(self) -> Iterator[tuple[str, int]]:
         after = _UPTO
-        while page := self._read(_PAGE, after):
+        while page := self._read(_PAGE, after, PAGE):
             yield from page
             after = page[-1][0]
 
@@ -52,10 +52,10 @@ class PostgresSources:
         except psycopg.Error as error:
             raise self._failed("written", error) from error
 
-    def _read(self, statement: str, source: str) -> list[Any]:
+    def _read(self, statement: LiteralString, source: str, *more: int) -> list[Any]:
         try:
             with self._tables.reading() as cursor:
-                return cursor.execute(statement, (self._place.fleet, source)).fetchall()  # type: ignore[arg-type]
+                return cursor.execute(statement, (self._place.fleet, source, *more)).fetchall()
         except psycopg.Error as error:
             raise self._failed("read", error) from error
 
@@ -64,7 +64,7 @@ class PostgresSources:
         return StoreError(f"{self._place.named}: the index of sources could not be {what}: {why}")
 
 
-def adding(fleet: str, entries: Sequence[tuple[str, int]], upto: int) -> tuple[str, tuple[Any, ...]]:
+def adding(fleet: str, entries: Sequence[tuple[str, int]], upto: int) -> tuple[LiteralString, tuple[Any, ...]]:
     """The statement that puts entries into the index, and how far it goes. Of one source, the last entry counts."""
     positions = {**dict(entries), _UPTO: upto}
     return _ADD, (fleet, list(positions), list(positions.values()))

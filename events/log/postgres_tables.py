@@ -17,12 +17,11 @@ CONNECT_SECONDS: Final = 5
 _LOCK: Final = 0x74616C6C79
 """The advisory lock under which tables are made: two who make one at the same time disturb each other."""
 _READERS: Final = 4
-_MORE: Final = (
-    "CREATE TABLE IF NOT EXISTS tallystick_writers (fleet text PRIMARY KEY, epoch bigint NOT NULL,"
-    " holder text NOT NULL, since timestamptz NOT NULL, until timestamptz NOT NULL)",
-    'CREATE TABLE IF NOT EXISTS tallystick_sources (fleet text, source text COLLATE "C", position bigint NOT NULL,'
-    " PRIMARY KEY (fleet, source))",
-)
+_WRITERS: Final = """CREATE TABLE IF NOT EXISTS tallystick_writers (
+    fleet text PRIMARY KEY, epoch bigint NOT NULL, holder text NOT NULL, since timestamptz NOT NULL,
+    until timestamptz NOT NULL)"""
+_SOURCES: Final = """CREATE TABLE IF NOT EXISTS tallystick_sources (
+    fleet text, source text COLLATE "C", position bigint NOT NULL, PRIMARY KEY (fleet, source))"""
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 
@@ -79,8 +78,8 @@ class Tables(PostgresDatastore):
                 return
             for recorder in self._recorders:
                 connection.execute(recorder.sql_create_statements[recorder.create_table_statement_index])
-            for statement in _MORE:
-                connection.execute(statement)
+            connection.execute(_WRITERS)
+            connection.execute(_SOURCES)
 
     @contextmanager
     def reading(self) -> Iterator["psycopg.Cursor[tuple[Any, ...]]"]:

@@ -148,7 +148,8 @@ class PostgresStore:
 
     def snapshots(self, limit: int = SNAPSHOTS_KEPT) -> list[tuple[int, bytes]]:
         query = SQL(
-            "SELECT originator_version, state FROM {} WHERE originator_id = %s ORDER BY originator_version DESC LIMIT %s"
+            "SELECT originator_version, state FROM {} WHERE originator_id = %s"
+            " ORDER BY originator_version DESC LIMIT %s"
         ).format(Identifier(SNAPSHOTS))
         try:
             with self._tables.reading() as cursor:
@@ -216,7 +217,7 @@ class PostgresStore:
             else:
                 self._copy(connection, records)
             if sources:
-                connection.execute(*adding(self._place.fleet, sources, records[-1].position))  # type: ignore[arg-type]
+                connection.execute(*adding(self._place.fleet, sources, records[-1].position))
 
     def _insert(self, connection: Connection, records: Sequence[Record]) -> None:
         positions, names, data = zip(*records, strict=True)

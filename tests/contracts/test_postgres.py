@@ -163,7 +163,7 @@ class Writing(threading.Thread):
         self._store, self._enough = store, threading.Event()
         self._grown = threading.Condition()
         self.acknowledged = 0
-        self.error: Exception | None = None
+        self.error: StoreError | None = None
         self.start()
 
     def run(self) -> None:
@@ -176,7 +176,7 @@ class Writing(threading.Thread):
                 with self._grown:
                     self.acknowledged = last
                     self._grown.notify()
-        except Exception as error:
+        except StoreError as error:
             self.error = error
 
     def wait_for(self, more: int) -> None:

@@ -1,4 +1,4 @@
-"""A PostgreSQL server of the tests' own: made, started and stopped here, as an ordinary user, in a folder of its own."""
+"""A PostgreSQL server of the tests' own: made, started and stopped here, as an ordinary user."""
 
 import atexit
 import contextlib
@@ -32,8 +32,8 @@ def programs() -> Path | None:
 class PostgresServer:
     """One cluster. The superuser may not run it: then it runs as the package's own user."""
 
-    def __init__(self, bin: Path, folder: Path) -> None:
-        self._bin, self.folder = bin, folder
+    def __init__(self, installed: Path, folder: Path) -> None:
+        self._bin, self.folder = installed, folder
         self._user = _SERVER if os.geteuid() == 0 else None
         if self._user is not None:
             folder.chmod(0o755)
@@ -87,10 +87,10 @@ class PostgresServer:
 @contextlib.contextmanager
 def running() -> Iterator[PostgresServer]:
     """A server for a block; its folder's path is short, as the paths of sockets must be."""
-    bin = programs()
-    assert bin is not None, "PostgreSQL is not installed"
+    installed = programs()
+    assert installed is not None, "PostgreSQL is not installed"
     with tempfile.TemporaryDirectory(prefix="pg-", ignore_cleanup_errors=True) as folder:
-        server = PostgresServer(bin, Path(folder))
+        server = PostgresServer(installed, Path(folder))
         try:
             yield server
         finally:
