@@ -1,6 +1,5 @@
 """The same server in front of a fleet that does nothing: it reads a report, and answers what was answered once."""
 
-import datetime as dt
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -8,9 +7,9 @@ from typing import Any
 from tallystick.actors.runtime.intake import Asker
 from tallystick.actors.runtime.log_feed import LogFeed
 from tallystick.actors.runtime.pending import ANSWER_SECONDS
+from tallystick.demo.served import NoKeys
 from tallystick.events.log.codec import Message, read_message
 from tallystick.events.log.store_memory import MemoryStore
-from tallystick.events.state.keys import Key, Keys
 from tallystick.http import server
 
 ANSWER = {
@@ -25,18 +24,6 @@ ANSWER = {
         "remaining": {"tokens": 999_981_724, "cost_usd": "9999.56"},
     }
 }
-
-
-class NoKeys:
-    """An open server."""
-
-    keys, operator_key = Keys(), None
-
-    def now(self) -> dt.datetime:
-        return dt.datetime.now(dt.UTC)
-
-    def note_misuse(self, key: Key) -> None:
-        """There are none to be misused."""
 
 
 class Constant:

@@ -25,7 +25,7 @@ _LOOKS_SECONDS: Final = 0.05
 
 
 class NoKeys:
-    """A demonstration has no keys: its server is open to the programs of this machine."""
+    """Access to a fleet without keys: its server is open to the programs of this machine."""
 
     keys, operator_key = Keys(), None
 
