@@ -27,13 +27,6 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     assert server.stop() == 0
 
 
-@pytest.fixture
-def client(served: Served) -> Iterator[Client]:
-    made = served.client()
-    yield made
-    made.close()
-
-
 def stored(served: Served) -> list[bytes]:
     store = open_store(f"sqlite:///{served.log.parent / 'fleet.db'}")
     records = [record.data for record in store.read()]

@@ -26,13 +26,6 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     assert server.stop() == 0
 
 
-@pytest.fixture
-def client(served: Served) -> Iterator[Client]:
-    made = served.client()
-    yield made
-    made.close()
-
-
 def test_every_message_has_an_endpoint(client: Client) -> None:
     assert set(ENDPOINTS.values()) == set(WIRE)
     assert {"report-usage", "get-global-status", "reserve"} <= set(ENDPOINTS)

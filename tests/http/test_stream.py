@@ -31,13 +31,6 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     assert server.stop() == 0
 
 
-@pytest.fixture
-def client(served: Served) -> Iterator[Client]:
-    made = served.client()
-    yield made
-    made.close()
-
-
 def use(client: Client, count: int = 1) -> None:
     body = [{"type": "ReportUsage", "agent": "a", "usage": {"tokens": 1}} for _ in range(count)]
     assert client.post("/v1/messages", body).status == 200

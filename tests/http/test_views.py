@@ -67,13 +67,6 @@ def served(folder: Path) -> Iterator[Served]:
     assert server.stop() == 0
 
 
-@pytest.fixture
-def client(served: Served) -> Iterator[Client]:
-    made = served.client()
-    yield made
-    made.close()
-
-
 @pytest.fixture(scope="module")
 def url(folder: Path) -> str:
     return f"sqlite:///{folder / 'fleet.db'}"
