@@ -122,22 +122,22 @@ class Manager:
     def _take_from(self, envelope: Envelope, first: int, now: dt.datetime) -> None:
         """Decide the commands of an envelope from a place on. What stands behind a plan sees it, and waits for it."""
         peer, trace = envelope.peer, envelope.trace
-        for slot, command in enumerate(envelope.commands[first:], first):
-            wrong, judge = misspelled_id(self.ledger, command), JUDGES.get(type(command))
-            if wrong is not None:
-                envelope.answers[slot] = encode_answer(wrong)
-            elif peer and (refusal := forbidden(self, envelope, slot, now)):
+        for slot in range(first, len(envelope.commands)):
+            wrong = misspelled_id(self.ledger, envelope.commands[slot])
+            refusal = encode_answer(wrong) if wrong else forbidden(self, envelope, slot, now) if peer else None
+            if refusal is not None:
                 envelope.answers[slot] = refusal
+                continue
+            # As they are from here on: an agent's may have lost labels.
+            command, asked = envelope.commands[slot], envelope.asked[slot]
             # A query is asked anew each time; a command that was answered before is not.
-            elif judge is not None and (command.is_query or command.id not in self.ledger.ids):
+            if (judge := JUDGES.get(type(command))) and (command.is_query or command.id not in self.ledger.ids):
                 self._ask(judge, Question(command, envelope, slot), now)
                 if judge == REALLOCATOR and (envelope, slot) in self._open:
                     return
             elif type(command) is c.Reserve and command.wait_seconds and may_wait(self.ledger, command):
                 self._ask(MANAGER, Question(command, envelope, slot), now)
             else:
-                # As it is there now: an agent's may have lost labels.
-                command, asked = envelope.commands[slot], envelope.asked[slot]  # noqa: PLW2901
                 answer = envelope.answers[slot] = self.decide(command, asked, envelope.by, now, peer=peer, trace=trace)
                 if type(command) is c.SubmitTask and command.wait_seconds and not answer.startswith(_ERROR):
                     self._ask(ALLOCATOR, Question(command, envelope, slot), now)
