@@ -10,15 +10,23 @@ from tallystick.events.log.store_contract import StoreError as StoreError
 from tallystick.events.log.store_contract import WriterPresent as WriterPresent
 from tallystick.events.log.store_place import file_of
 
+POSTGRES = ("postgresql://", "postgres://")
+
 
 def open_store(url: str, writer: bool = False) -> Store:
-    """The store that a URL names: ``sqlite:///fleet.db``, ``sqlite:////var/lib/fleet.db`` or ``memory:``.
+    """The store that a URL names: ``sqlite:///fleet.db``, ``postgresql://host/db?fleet=NAME`` or ``memory:``.
 
     Raises:
         WriterPresent: another process writes this fleet.
         StoreError: the URL is not understood, or there is nothing to read, or the store cannot be written, or the
             file holds something else.
     """
+    if url.startswith(POSTGRES):
+        try:
+            from tallystick.events.log.store_postgres import PostgresStore
+        except ImportError as error:
+            raise StoreError("PostgreSQL needs more packages: pip install 'tallystick[postgres]'") from error
+        return PostgresStore(url, writer)
     from tallystick.events.log.store_memory import MemoryStore
     from tallystick.events.log.store_sqlite import SqliteStore
 

@@ -6,12 +6,14 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from hashlib import sha256
 from pathlib import Path
 from typing import IO
 
 import pytest
 
 from tallystick.events.log.store import Record
+from tests.support.postgres import shared
 
 ROOT = Path(__file__).resolve().parents[2]
 SECONDS = 30
@@ -20,6 +22,7 @@ SECONDS = 30
 STORES: dict[str, Callable[[Path], str]] = {
     "memory": lambda folder: "memory:",
     "sqlite": lambda folder: f"sqlite:///{folder}/fleet.db",
+    "postgres": lambda folder: shared().url(fleet=sha256(bytes(folder)).hexdigest()[:32]),
 }
 """The address of a new store of each kind, in a folder."""
 

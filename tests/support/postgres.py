@@ -1,0 +1,108 @@
+"""A PostgreSQL server of the tests' own: made, started and stopped here, as an ordinary user."""
+
+import atexit
+import contextlib
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import psycopg
+import pytest
+
+_DEBIAN = "/usr/lib/postgresql"
+_SERVER = "postgres"
+_SECONDS = 60
+
+
+def programs() -> Path | None:
+    """The folder with the server's programs, the newest there is; None where it is not installed."""
+    found = shutil.which("initdb")
+    if found is not None:
+        return Path(found).resolve().parent
+    versions = sorted(Path(_DEBIAN).glob("*/bin/initdb"), key=lambda path: float(path.parts[-3]))
+    return versions[-1].parent if versions else None
+
+
+class PostgresServer:
+    """One cluster. The superuser may not run it: then it runs as the package's own user."""
+
+    def __init__(self, installed: Path, folder: Path) -> None:
+        self._bin, self.folder = installed, folder
+        self._user = _SERVER if os.geteuid() == 0 else None
+        if self._user is not None:
+            folder.chmod(0o755)
+            shutil.chown(folder, self._user)
+        self._data = folder / "data"
+        self._run("initdb", "-D", str(self._data), "-U", "tests", "-A", "trust", "-E", "UTF8", "--locale=C", "-N")
+        with (self._data / "postgresql.conf").open("a", encoding="utf-8") as settings:
+            settings.write(f"listen_addresses = ''\nunix_socket_directories = '{folder}'\nmax_connections = 200\n")
+        self.start()
+
+    @property
+    def user(self) -> str:
+        """Who runs the server."""
+        return self._user or pwd.getpwuid(os.geteuid()).pw_name
+
+    def url(self, database: str = "postgres", fleet: str = "main") -> str:
+        return f"postgresql://tests@/{database}?host={self.folder}&fleet={fleet}"
+
+    def start(self) -> None:
+        self._run("pg_ctl", "-D", str(self._data), "-w", "-l", str(self.folder / "log"), "start")
+
+    def stop(self) -> None:
+        """Stop it at once, as its operator does for an upgrade: connections are cut, what was committed is there."""
+        self._run("pg_ctl", "-D", str(self._data), "-w", "-m", "fast", "stop")
+
+    def kill(self) -> None:
+        """Kill it with all its processes, as the system does that runs out of memory."""
+        pid = int((self._data / "postmaster.pid").read_text(encoding="utf-8").splitlines()[0])
+        os.kill(pid, signal.SIGQUIT)
+        self._run("pg_ctl", "-D", str(self._data), "-w", "-m", "immediate", "stop", check=False)
+
+    def new_database(self, name: str) -> None:
+        with psycopg.connect(self.url().partition("&fleet")[0], autocommit=True) as connection:
+            connection.execute(f'CREATE DATABASE "{name}"')  # type: ignore[arg-type]
+
+    def _run(self, program: str, *arguments: str, check: bool = True) -> None:
+        done = subprocess.run(
+            [str(self._bin / program), *arguments],
+            user=self._user,
+            cwd=self.folder,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            timeout=_SECONDS,
+            check=False,
+            env={"PATH": os.environ.get("PATH", ""), "LC_ALL": "C", "TZ": "UTC"},
+        )
+        assert not check or done.returncode == 0, done.stderr.decode()
+
+
+@contextlib.contextmanager
+def running() -> Iterator[PostgresServer]:
+    """A server for a block; its folder's path is short, as the paths of sockets must be."""
+    installed = programs()
+    assert installed is not None, "PostgreSQL is not installed"
+    with tempfile.TemporaryDirectory(prefix="pg-", ignore_cleanup_errors=True) as folder:
+        server = PostgresServer(installed, Path(folder))
+        try:
+            yield server
+        finally:
+            server.kill()
+
+
+@cache
+def shared() -> PostgresServer:
+    """One server for all tests of a process that do not stop it; it ends with the process."""
+    if programs() is None:
+        pytest.skip("PostgreSQL is not installed (Debian: postgresql)")
+    opened = running()
+    server = opened.__enter__()
+    atexit.register(opened.__exit__, None, None, None)
+    return server
