@@ -14,7 +14,7 @@ from tallystick.events.log.postgres_place import PostgresPlace
 EVENTS: Final = "tallystick_events"
 SNAPSHOTS: Final = "tallystick_snapshots"
 CONNECT_SECONDS: Final = 5
-_LOCK: Final = 0x74616C6C79
+TABLES_LOCK: Final = 0x74616C6C79
 """The advisory lock under which tables are made: two who make one at the same time disturb each other."""
 _READERS: Final = 4
 _WRITERS: Final = """CREATE TABLE IF NOT EXISTS tallystick_writers (
@@ -72,7 +72,7 @@ class Tables(PostgresDatastore):
     def create(self, connection: Connection) -> None:
         """Make the tables that are not there."""
         with connection.transaction():
-            connection.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
+            connection.execute("SELECT pg_advisory_xact_lock(%s)", (TABLES_LOCK,))
             found = connection.execute("SELECT to_regclass('tallystick_sources')").fetchone()
             if found is not None and found[0] is not None:
                 return

@@ -159,7 +159,7 @@ class PostgresStore:
         except psycopg.Error:
             return []  # a snapshot is a cache: one that cannot be read is not there
 
-    def subscribe(self, after: int = 0) -> Subscription:
+    def subscribe(self, after: int = 0) -> PostgresSubscription:
         return PostgresSubscription(self._place, self._notifier, self._page, after)
 
     def close(self) -> None:
@@ -222,12 +222,12 @@ class PostgresStore:
     def _insert(self, connection: Connection, records: Sequence[Record]) -> None:
         positions, names, data = zip(*records, strict=True)
         fleet = self._place.fleet
-        parameters = (fleet, self._epoch, fleet, list(positions), list(names), list(data))
+        parameters = (fleet, self.epoch, fleet, list(positions), list(names), list(data))
         if connection.execute(_INSERT, parameters, prepare=True, binary=True).rowcount == 0:
             raise Fenced(taken_over(connection, self._place))
 
     def _copy(self, connection: Connection, records: Sequence[Record]) -> None:
-        if connection.execute(_MINE, (self._place.fleet, self._epoch), prepare=True).fetchone() is None:
+        if connection.execute(_MINE, (self._place.fleet, self.epoch), prepare=True).fetchone() is None:
             raise Fenced(taken_over(connection, self._place))
         with connection.cursor() as cursor, cursor.copy(_COPY) as copy:
             copy.set_types(("text", "int8", "text", "bytea"))
@@ -248,7 +248,8 @@ class PostgresStore:
         return row is not None and Record(*row) == last
 
     @property
-    def _epoch(self) -> int:
+    def epoch(self) -> int:
+        """That of a writer's lease."""
         assert self._lease is not None, "a reader does not write"
         return self._lease.epoch
 

@@ -25,6 +25,7 @@ from tallystick.events.log.store import Store
 from tallystick.http.access import Access, FleetAccess, Gate, Tokens
 from tallystick.http.answers import NO_STORE, answered, answered_each, problem, refused
 from tallystick.http.docs_page import serve_page
+from tallystick.http.elsewhere import BEHIND_SECONDS, Elsewhere, HandOver, Marked, figures, role_in_words
 from tallystick.http.events import Events, LogReader
 from tallystick.http.guard import Guard
 from tallystick.http.identity import BY, asker_of, identity_of
@@ -77,10 +78,13 @@ class Served(Protocol):
 
 
 class Service:
-    """The endpoints of one fleet. ``stopping`` is set when the server begins to stop."""
+    """The endpoints of one fleet. ``stopping`` is set when the server begins to stop; ``elsewhere`` are the other
+    servers of the fleet, where it has any.
+    """
 
-    def __init__(self, fleet: Served, access: Access) -> None:
+    def __init__(self, fleet: Served, access: Access, elsewhere: Elsewhere | None = None) -> None:
         self.fleet, self.access, self.measures = fleet, access, access.measures
+        self.elsewhere = elsewhere
         self.readers = Readers(fleet.store, log_time=fleet.log_time)
         self.stopping = asyncio.Event()
         reader = LogReader(fleet.records)
@@ -101,6 +105,8 @@ class Service:
         try:
             body = await body_of(request)
             messages = messages_of(body, name, request.headers.get("idempotency-key"))
+            if self.elsewhere is not None and (sent := await self.elsewhere.answer(request, body, messages)) is not None:
+                return sent
             asker = asker_of(request)._replace(note=note)
             answer = await self._ask(messages, request, asker, waits=_WAITS in body)
         except Unreadable as wrong:
@@ -152,7 +158,7 @@ class Service:
 
     async def health(self, _: Request) -> Response:
         """``GET /healthz``: the process answers."""
-        return PlainTextResponse("ok\n", headers=NO_STORE)
+        return PlainTextResponse(f"ok{role_in_words(self.elsewhere)}\n", headers=NO_STORE)
 
     async def ready(self, _: Request) -> Response:
         """``GET /readyz``: the fleet answers, and the server takes more messages."""
@@ -162,7 +168,11 @@ class Service:
             answer = await self.fleet.ask_async(_GLOBAL, BY, READY_SECONDS)
         except Unanswered as late:
             return refused("unanswered", str(late))
-        return PlainTextResponse("ready\n", headers=NO_STORE) if "ok" in answer else answered(answer)
+        if "ok" not in answer:
+            return answered(answer)
+        if (seconds := figures(self.elsewhere)["behind_seconds"]) > BEHIND_SECONDS:
+            return refused("behind", f"this standby could not read the log for {seconds:.0f} s: is the database away?")
+        return PlainTextResponse(f"ready{role_in_words(self.elsewhere)}\n", headers=NO_STORE)
 
     async def view(self, request: Request) -> Response:
         """``GET /v1/views/{view}``: what a command shows, now or at a moment."""
@@ -171,6 +181,8 @@ class Service:
     async def close(self) -> None:
         """End what the server has started."""
         await self.readers.close()
+        if self.elsewhere is not None:
+            await self.elsewhere.close()
 
     async def metrics(self, _: Request) -> Response:
         """``GET /metrics``: the server's counts and the fleet's figures, as Prometheus reads them."""
@@ -178,7 +190,7 @@ class Service:
             answer = await self.fleet.ask_async(_GLOBAL, BY, READY_SECONDS)
         except Unanswered:
             answer = {}
-        text = self.measures.text() + fleet_figures(answer.get("ok"))
+        text = self.measures.text() + fleet_figures(answer.get("ok"), **figures(self.elsewhere))
         return Response(text, 200, NO_STORE, CONTENT_TYPE)
 
 
@@ -211,15 +223,19 @@ async def _failure(_: Request, error: Exception) -> Response:
     return refused("internal_error", "the server failed at this request; its log says how")
 
 
-def application(fleet: Served, hosts: frozenset[str], tokens: Tokens | None = None) -> tuple[ASGIApp, Service]:
+def application(
+    fleet: Served, hosts: frozenset[str], tokens: Tokens | None = None, elsewhere: Elsewhere | None = None
+) -> tuple[ASGIApp, Service]:
     """The API of a fleet, and its `Service`.
 
-    ``hosts`` are the names under which it may be called; ``tokens`` reads the tokens of an OpenID provider.
+    ``hosts`` are the names under which it may be called; ``tokens`` reads the tokens of an OpenID provider;
+    ``elsewhere`` are the other servers of the fleet, where it is shared.
 
     Must be made in the event loop that will run it.
     """
     access = Access(fleet.access, Measures(), tokens)
-    service, sessions = Service(fleet, access), SessionEndpoint(access)
+    service = Service(fleet, access, elsewhere)
+    sessions = SessionEndpoint(access, keeps_key=elsewhere is not None)
     register_url_convertor("message", MessageName())
     files = StaticFiles()
     routes = [
@@ -229,6 +245,7 @@ def application(fleet: Served, hosts: frozenset[str], tokens: Tokens | None = No
         Route("/v1/session", sessions.begin, methods=["POST"]),
         Route("/v1/session", sessions.show, methods=["GET"]),
         Route("/v1/session", sessions.end, methods=["DELETE"]),
+        Route("/v1/hand-over", HandOver(access, elsewhere).order, methods=["POST"]),
         Route("/v1/views/{view}", service.view, methods=["GET"]),
         Route("/v1/{kind:message}", service.one_kind, methods=["POST"]),
         Route("/openapi.json", serve_document, methods=["GET"]),
@@ -241,4 +258,5 @@ def application(fleet: Served, hosts: frozenset[str], tokens: Tokens | None = No
     app = Starlette(routes=routes, exception_handlers={HTTPException: _http_error, Exception: _failure})
     # A redirect would name this server as it sees itself: behind a proxy with TLS, that is http.
     app.router.redirect_slashes = False
-    return RequestsLog(Guard(Gate(app, access), hosts), service.measures), service
+    made = app if elsewhere is None else Marked(app, elsewhere)
+    return RequestsLog(Guard(Gate(made, access), hosts), service.measures), service

@@ -17,6 +17,7 @@ import uvicorn
 
 from tallystick.http.access import Tokens
 from tallystick.http.app import Served, application
+from tallystick.http.elsewhere import Elsewhere
 from tallystick.http.guard import LOOPBACK
 from tallystick.http.protocol import Protocol
 from tallystick.http.requests_log import as_json, write_lines
@@ -63,9 +64,18 @@ def listen(host: str, port: int) -> socket.socket:
     return listening
 
 
-def serve(fleet: Served, listening: socket.socket, names: Iterable[str], tokens: Tokens | None = None) -> None:
-    """Serve a fleet under these names until SIGTERM or SIGINT, and finish what was accepted; or until it has halted."""
-    _serve_until_stopped(fleet, listening, names, tokens, lambda _: None)
+def serve(
+    fleet: Served,
+    listening: socket.socket,
+    names: Iterable[str],
+    tokens: Tokens | None = None,
+    elsewhere: Callable[[], Elsewhere] | None = None,
+) -> None:
+    """Serve a fleet under these names until SIGTERM or SIGINT, and finish what was accepted; or until it has halted.
+
+    ``elsewhere`` makes, in the event loop, the way to the other servers of a fleet that is shared.
+    """
+    _serve_until_stopped(fleet, listening, names, tokens, lambda _: None, elsewhere)
 
 
 def _serve_until_stopped(
@@ -74,11 +84,13 @@ def _serve_until_stopped(
     names: Iterable[str],
     tokens: Tokens | None,
     tell: Callable[[Callable[[], object]], None],
+    elsewhere: Callable[[], Elsewhere] | None = None,
 ) -> None:
     """Serve; ``tell`` hears how to stop it from another thread."""
 
     async def until_stopped() -> None:
-        app, service = application(fleet, LOOPBACK | {name.lower() for name in names}, tokens)
+        others = None if elsewhere is None else elsewhere()
+        app, service = application(fleet, LOOPBACK | {name.lower() for name in names}, tokens, others)
         config = uvicorn.Config(
             app,
             http=Protocol,

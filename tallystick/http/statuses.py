@@ -73,11 +73,16 @@ STATUS: Final[Mapping[str, int]] = {
 """The status of each code of a message. A `CONFLICT` whose refusal says when to ask again is answered `WAIT`."""
 
 OWN_STATUS: Final[Mapping[str, int]] = {
+    "behind": 503,
     "body_too_large": 413,
     "internal_error": 500,
     "invalid_parameter": 422,
     "method_not_allowed": 405,
+    "no_standby": CONFLICT,
+    "no_writer": 503,
     "not_found": 404,
+    "not_taken_over": 503,
+    "not_writer": CONFLICT,
     "shutting_down": 503,
     "too_many_failures": WAIT,
     "too_many_streams": WAIT,
