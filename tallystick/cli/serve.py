@@ -39,6 +39,13 @@ log = structlog.get_logger("tallystick.serve")
     help="Another name under which it may be called, such as that of a proxy in front of it; repeatable.",
 )
 @click.option(
+    "--trust-proxy",
+    "proxies",
+    metavar="ADDRESS",
+    multiple=True,
+    help="The address or network of a proxy whose X-Forwarded-For is believed; repeatable. Without it, none is.",
+)
+@click.option(
     "--oidc-issuer", metavar="URL", envvar="TALLYSTICK_OIDC_ISSUER", help="An OpenID provider, by its https address."
 )
 @click.option("--oidc-audience", metavar="NAME", envvar="TALLYSTICK_OIDC_AUDIENCE", help="Whom its tokens must be for.")
@@ -78,6 +85,7 @@ def serve(
     prices_file: Path | None,
     host: str,
     names: tuple[str, ...],
+    proxies: tuple[str, ...],
     port: int,
     oidc_ca: Path | None,
     **oidc: str | None,
@@ -96,6 +104,7 @@ def serve(
       tallystick serve --store sqlite:///fleet.db --port 8321
     """
     _check_names(names)
+    _check_proxies(proxies)
     server = server_module()
     tokens = _tokens(oidc, oidc_ca)
     is_local = _is_loopback(host)
@@ -111,7 +120,7 @@ def serve(
         if tokens is None and not fleet.access.keys:
             log.warning("open_server", detail="no keys are configured: every program of this machine may do everything")
         click.echo(f"serving {store_url} at {url}")
-        server.serve(fleet, listening, {host, *names}, tokens)
+        server.serve(fleet, listening, {host, *names}, tokens, proxies)
         if fleet.halted is not None:
             raise click.ClickException(f"the fleet has stopped: {fleet.halted}; remove the cause, and start it again")
 
@@ -161,6 +170,22 @@ def _check_names(names: tuple[str, ...]) -> None:
     for name in names:
         if not _HOST.fullmatch(name):
             text = f"--allow-host: found {name[:100]!r}, allowed is a name or an address, without scheme, port and path"
+            raise click.UsageError(text)
+
+
+def _check_proxies(proxies: tuple[str, ...]) -> None:
+    """Addresses and networks of proxies; all of the world at once is none.
+
+    Raises:
+        UsageError: one is something else.
+    """
+    for proxy in proxies:
+        try:
+            is_one = ipaddress.ip_network(proxy).prefixlen > 0
+        except ValueError:
+            is_one = False
+        if not is_one:
+            text = f"--trust-proxy: found {proxy[:100]!r}, allowed is an address or a network (10.0.0.0/24)"
             raise click.UsageError(text)
 
 

@@ -50,7 +50,7 @@ class HttpTransport:
         try:
             response = self.connections.post(going.body, seconds + _GRACE_SECONDS, going.waits_seconds > 0)
         except httpx2.TransportError as error:
-            raise self._failed(error, seconds) from error
+            raise self._failed(error, seconds) from None
         return self._heard(going, response)
 
     async def ask_async(self, message: Any, by: str = "", timeout: float = ANSWER_SECONDS) -> Any:  # noqa: ASYNC109
@@ -68,7 +68,7 @@ class HttpTransport:
         try:
             response = await post(going.body, seconds + _GRACE_SECONDS, going.waits_seconds > 0)
         except httpx2.TransportError as error:
-            raise self._failed(error, seconds) from error
+            raise self._failed(error, seconds) from None
         return self._heard(going, response)
 
     def retry_after(self, error: dict[str, Any]) -> float:

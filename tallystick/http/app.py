@@ -21,7 +21,7 @@ from tallystick.actors.runtime.log_feed import LogFeed
 from tallystick.actors.runtime.messages import BudgetNote
 from tallystick.actors.runtime.pending import ANSWER_SECONDS
 from tallystick.events.log.codec import Message
-from tallystick.events.log.store import Store
+from tallystick.events.log.store import Store, StoreError
 from tallystick.http.access import Access, FleetAccess, Gate, Tokens
 from tallystick.http.answers import NO_STORE, answered, answered_each, problem, refused
 from tallystick.http.docs_page import serve_page
@@ -218,6 +218,11 @@ async def _http_error(request: Request, error: Exception) -> Response:
     return problem({"code": "internal_error", "detail": HTTPStatus(error.status_code).phrase}, error.status_code)
 
 
+async def _unreadable(_: Request, error: Exception) -> Response:
+    log.warning("log_unreadable", error=str(error))
+    return refused("unavailable", f"the log cannot be read now: {error}")
+
+
 async def _failure(_: Request, error: Exception) -> Response:
     log.error("request_failed", error=f"{type(error).__name__}: {error}", exc_info=error)
     return refused("internal_error", "the server failed at this request; its log says how")
@@ -255,7 +260,8 @@ def application(
         Route("/metrics", service.metrics, methods=["GET"]),
         *(Route(path, files.file, methods=["GET"]) for path in files.paths),
     ]
-    app = Starlette(routes=routes, exception_handlers={HTTPException: _http_error, Exception: _failure})
+    handlers = {HTTPException: _http_error, StoreError: _unreadable, Exception: _failure}
+    app = Starlette(routes=routes, exception_handlers=handlers)
     # A redirect would name this server as it sees itself: behind a proxy with TLS, that is http.
     app.router.redirect_slashes = False
     made = app if elsewhere is None else Marked(app, elsewhere)

@@ -7,7 +7,7 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from types import FrameType
 from typing import Final
@@ -69,13 +69,15 @@ def serve(
     listening: socket.socket,
     names: Iterable[str],
     tokens: Tokens | None = None,
+    proxies: Sequence[str] = (),
     elsewhere: Callable[[], Elsewhere] | None = None,
 ) -> None:
     """Serve a fleet under these names until SIGTERM or SIGINT, and finish what was accepted; or until it has halted.
 
+    ``proxies`` are the addresses and networks whose ``X-Forwarded-For`` and ``X-Forwarded-Proto`` are believed.
     ``elsewhere`` makes, in the event loop, the way to the other servers of a fleet that is shared.
     """
-    _serve_until_stopped(fleet, listening, names, tokens, lambda _: None, elsewhere)
+    _serve_until_stopped(fleet, listening, names, tokens, lambda _: None, proxies, elsewhere)
 
 
 def _serve_until_stopped(
@@ -84,6 +86,7 @@ def _serve_until_stopped(
     names: Iterable[str],
     tokens: Tokens | None,
     tell: Callable[[Callable[[], object]], None],
+    proxies: Sequence[str] = (),
     elsewhere: Callable[[], Elsewhere] | None = None,
 ) -> None:
     """Serve; ``tell`` hears how to stop it from another thread."""
@@ -99,6 +102,9 @@ def _serve_until_stopped(
             access_log=False,
             log_config=None,
             server_header=False,
+            # By itself, uvicorn believes every program of this machine that names another address as its own.
+            proxy_headers=bool(proxies),
+            forwarded_allow_ips=list(proxies),
             timeout_graceful_shutdown=STOP_SECONDS,
         )
         server, loop = Server(config, fleet, service.stopping), asyncio.get_running_loop()

@@ -87,6 +87,7 @@ OWN_STATUS: Final[Mapping[str, int]] = {
     "too_many_failures": WAIT,
     "too_many_streams": WAIT,
     "unauthenticated": 401,
+    "unavailable": 503,
     "unanswered": 504,
     "unsupported_media_type": 415,
     "wrong_host": 421,

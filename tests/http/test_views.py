@@ -146,6 +146,7 @@ def test_agents_are_a_tree_in_any_order_and_a_window_of_it(client: Client) -> No
         ("agents?order=size", 422, "invalid_parameter"),
         ("agents?level=pink", 422, "invalid_parameter"),
         ("events?type=no-such", 422, "invalid_parameter"),
+        ("cost?by=colour", 422, "invalid_parameter"),
         (f"agents?search={'x' * 300}", 422, "invalid_parameter"),
     ],
 )
@@ -153,6 +154,51 @@ def test_what_cannot_be_shown_is_a_problem(client: Client, path: str, status: in
     answer = client.call("GET", f"/v1/views/{path}")
     assert (answer.status, answer.json["code"]) == (status, code)
     assert answer.headers["content-type"] == "application/problem+json"
+
+
+@pytest.mark.parametrize(
+    ("path", "allowed"),
+    [
+        ("status?agnet=a", "agent, at, limit"),
+        ("queue?agent=a", "at, limit"),
+        ("cost?per=day", "at, by"),
+        ("dashboard?limit=1", "at"),
+        ("page?limit=1", "at, every"),
+        ("events?since=1", "agent, at, before, limit, model, product, refused, task, type"),
+        ("agents?limit=1", "after, at, count, folded, level, order, search, tree"),
+    ],
+)
+def test_a_parameter_that_a_view_does_not_have_is_named_with_those_that_it_has(
+    client: Client, path: str, allowed: str
+) -> None:
+    answer = client.call("GET", f"/v1/views/{path}")
+    assert (answer.status, answer.json["code"]) == (422, "invalid_parameter")
+    found = path.partition("?")[2].partition("=")[0]
+    assert f"found {found!r}, allowed" in answer.json["detail"]
+    assert answer.json["detail"].endswith(f" {allowed}")
+
+
+def test_a_parameter_is_named_once_where_it_means_one_thing(client: Client) -> None:
+    answer = client.call("GET", "/v1/views/status?limit=1&limit=2")
+    assert answer.json["detail"] == "limit: found 2 of them, allowed is one"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the limits of another process are changed")
+def test_without_files_to_open_a_view_is_unavailable_and_comes_back(tmp_path: Path) -> None:
+    resource = pytest.importorskip("resource")
+    server = Served(tmp_path)
+    client, pid = server.client(), server.process.pid
+    client.post("/v1/allocate-budget", {"agent": "one", "budget": {"tokens": 5}})
+    before = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (len(list(Path(f"/proc/{pid}/fd").iterdir())), before[1]))
+    answer = client.call("GET", "/v1/views/status")
+    assert (answer.status, answer.json["code"]) == (503, "unavailable")
+    assert "open files" in answer.json["detail"]
+    assert answer.headers["retry-after"] == "1"
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, before)
+    assert client.call("GET", "/v1/views/status").status == 200
+    client.close()
+    assert server.stop() == 0
 
 
 def test_files_of_the_dashboard_are_sent_once_and_under_a_strict_policy(client: Client) -> None:
