@@ -26,6 +26,8 @@ STOP_SECONDS: Final = 35
 UNREAD_SECONDS: Final = 20
 """How long a client may leave unread what was sent to it; then the system ends its connection."""
 BACKLOG: Final = 2048
+ACCEPTED: Final = 16
+"""Connections that are taken in at most each time the event loop looks at its sockets."""
 
 
 class Server(uvicorn.Server):
@@ -63,6 +65,17 @@ def listen(host: str, port: int) -> socket.socket:
     return listening
 
 
+def as_many(listening: socket.socket) -> list[socket.socket]:
+    """A socket as several that share its queue of new connections.
+
+    uvloop takes in one connection of each socket, and then turns to the requests at hand. With one socket, the last of
+    200 clients that come together would wait until the requests of all others were taken 200 times.
+    """
+    if sys.platform == "win32":
+        return [listening]  # without uvloop, all that wait are taken in
+    return [listening, *(listening.dup() for _ in range(ACCEPTED - 1))]
+
+
 def serve(fleet: Served, listening: socket.socket, names: Iterable[str], tokens: Tokens | None = None) -> None:
     """Serve a fleet under these names until SIGTERM or SIGINT, and finish what was accepted; or until it has halted."""
     _serve_until_stopped(fleet, listening, names, tokens, lambda _: None)
@@ -92,7 +105,7 @@ def _serve_until_stopped(
         server, loop = Server(config, fleet, service.stopping), asyncio.get_running_loop()
         tell(lambda: loop.call_soon_threadsafe(server.handle_exit, signal.SIGTERM, None))
         try:
-            await server.serve([listening])
+            await server.serve(as_many(listening))
         finally:
             await service.close()
 
