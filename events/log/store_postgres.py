@@ -23,6 +23,7 @@ from tallystick.events.log.store_contract import (
     PAGE,
     SNAPSHOTS_KEPT,
     Fenced,
+    NoFleet,
     Record,
     StoreError,
     Subscription,
@@ -193,7 +194,7 @@ class PostgresStore:
         """For a reader.
 
         Raises:
-            StoreError: there is no such fleet.
+            NoFleet: there is no such fleet.
         """
         with self._tables.reading() as cursor:
             there = cursor.execute("SELECT to_regclass('tallystick_sources')").fetchone()
@@ -202,7 +203,7 @@ class PostgresStore:
                 query = "SELECT 1 FROM tallystick_writers WHERE fleet = %s"
                 if cursor.execute(query, (self._place.fleet,)).fetchone() is not None:
                     return
-        raise StoreError(f"there is no fleet at {self.named}: the database has none named {self._place.fleet!r}")
+        raise NoFleet(f"there is no fleet at {self.named}: the database has none named {self._place.fleet!r}")
 
     # --- writing ------------------------------------------------------------------------------------------------------
 

@@ -1,22 +1,23 @@
 """``tallystick serve``: a fleet that programs elsewhere reach over HTTP."""
 
+import contextlib
 import errno
 import ipaddress
 import re
 import socket
 import ssl
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from urllib.parse import urlsplit
 
 import click
 import structlog
 
 from tallystick.cli.common import config_option, prices_option, reading, settings_for, store_option
-from tallystick.events.log.restoring import open_ledger
-from tallystick.events.log.store import open_store
-from tallystick.events.log.store_place import file_of
+from tallystick.events.log.restoring import Opened, open_ledger
+from tallystick.events.log.store import NoFleet, Store, open_store
+from tallystick.events.log.store_place import file_of, is_postgres, shown
 from tallystick.fleet import Fleet
 
 _MISSING = "the server needs more packages: pip install 'tallystick[server]'"
@@ -44,6 +45,17 @@ log = structlog.get_logger("tallystick.serve")
     metavar="ADDRESS",
     multiple=True,
     help="The address or network of a proxy whose X-Forwarded-For is believed; repeatable. Without it, none is.",
+)
+@click.option(
+    "--standby", is_flag=True, help="Stand by while another server is the writer, and take its place when it goes."
+)
+@click.option(
+    "--advertise",
+    "address",
+    metavar="URL",
+    envvar="TALLYSTICK_ADVERTISE",
+    show_envvar=True,
+    help="Where the other servers of the fleet reach this one, in PostgreSQL; where it listens, if left out.",
 )
 @click.option(
     "--oidc-issuer", metavar="URL", envvar="TALLYSTICK_OIDC_ISSUER", help="An OpenID provider, by its https address."
@@ -86,6 +98,8 @@ def serve(
     host: str,
     names: tuple[str, ...],
     proxies: tuple[str, ...],
+    standby: bool,
+    address: str | None,
     port: int,
     oidc_ca: Path | None,
     **oidc: str | None,
@@ -98,13 +112,18 @@ def serve(
     Without a key (tallystick key create), every program that reaches the address may do everything, so only addresses
     of this machine itself are allowed. The first key closes the server.
 
+    With --standby, a server of a fleet in PostgreSQL answers questions from the log while another one is the writer,
+    passes changes on to it, and becomes the writer when the other goes, or at tallystick send hand-over.
+
     \b
     Examples:
       tallystick serve
       tallystick serve --store sqlite:///fleet.db --port 8321
+      tallystick serve --store postgresql://budgets@db/budgets --standby
     """
     _check_names(names)
     _check_proxies(proxies)
+    _check_shared(store_url, standby, address)
     server = server_module()
     tokens = _tokens(oidc, oidc_ca)
     is_local = _is_loopback(host)
@@ -113,16 +132,21 @@ def serve(
             f"--host: found {host!r}, allowed are 127.0.0.1, ::1 and localhost: without keys, the server is open to"
             " all; create one first: tallystick key create --role operator"
         )
-    with listening_on(server, host, port) as listening, _opened(store_url, config_file, prices_file) as fleet:
+    files = Files(config_file, prices_file)
+    with listening_on(server, host, port) as listening:
+        url = _url_of(host, listening.getsockname()[1])
         server.log_requests()
-        shown = f"[{host}]" if ":" in host else host
-        url = f"http://{shown}:{listening.getsockname()[1]}"
-        if tokens is None and not fleet.access.keys:
-            log.warning("open_server", detail="no keys are configured: every program of this machine may do everything")
-        click.echo(f"serving {store_url} at {url}")
-        server.serve(fleet, listening, {host, *names}, tokens, proxies)
-        if fleet.halted is not None:
-            raise click.ClickException(f"the fleet has stopped: {fleet.halted}; remove the cause, and start it again")
+        with _served(store_url, files, standby=standby, address=address or _reached_at(url)) as served:
+            fleet = served.fleet
+            if tokens is None and not fleet.access.keys:
+                text = "no keys are configured: every program of this machine may do everything"
+                log.warning("open_server", detail=text)
+            click.echo(f"{'standing by for' if standby else 'serving'} {shown(store_url)} at {url}")
+            called = {host, *names, *([urlsplit(address).hostname or ""] if address else [])}
+            server.serve(fleet, listening, called, tokens, proxies, served.elsewhere)
+            if fleet.halted is not None:
+                text = f"the fleet has stopped: {fleet.halted}; remove the cause, and start it again"
+                raise click.ClickException(text)
 
 
 def server_module() -> Any:
@@ -189,21 +213,76 @@ def _check_proxies(proxies: tuple[str, ...]) -> None:
             raise click.UsageError(text)
 
 
-def _opened(store_url: str, config_file: Path | None, prices_file: Path | None) -> Fleet:
-    store = open_store(store_url, writer=True)
+class Files(NamedTuple):
+    """The files that a fleet is opened with, where they are named."""
+
+    config: Path | None
+    prices: Path | None
+
+
+class Served(NamedTuple):
+    """A fleet to be served, and what makes the way to the other servers of one that is shared."""
+
+    fleet: Any
+    elsewhere: Any = None
+
+
+@contextlib.contextmanager
+def _served(store_url: str, files: Files, *, standby: bool, address: str) -> Iterator[Served]:
+    """What is served as long as the body runs. A fleet in PostgreSQL may have several servers."""
+    if not is_postgres(store_url):
+        with _opened(open_store(store_url, writer=True), files) as fleet:
+            yield Served(fleet)
+        return
+    from tallystick.standby.sharing import sharing
+
+    with sharing(store_url, address, lambda store, begun: _opened(store, files, begun), standby=standby) as shared:
+        yield Served(shared.fleet, shared.to_writer)
+
+
+def _opened(store: Store, files: Files, begun: Opened | None = None) -> Fleet:
     try:
-        settings = settings_for(store, config_file, prices_file)
+        settings = settings_for(store, files.config, files.prices)
     except BaseException:
         store.close()
         raise
-    fleet = Fleet.open(store, settings.config, settings.prices)
-    if config_file is not None:
+    fleet = Fleet.open(store, settings.config, settings.prices, begun=begun)
+    if files.config is not None:
         try:
-            fleet.follow(config_file)
+            fleet.follow(files.config)
         except BaseException:
             fleet.close()
             raise
     return fleet
+
+
+def _url_of(host: str, port: int) -> str:
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+
+
+def _reached_at(url: str) -> str:
+    """Where others reach a server that listens on all addresses: at this machine's name."""
+    parts = urlsplit(url)
+    if parts.hostname not in ("0.0.0.0", "::"):  # noqa: S104 - it is compared, not listened on
+        return url
+    return _url_of(socket.gethostname(), parts.port or 0)
+
+
+def _check_shared(store_url: str, standby: bool, address: str | None) -> None:
+    """What only a fleet in PostgreSQL can have.
+
+    Raises:
+        UsageError: it is another, or the address is none.
+    """
+    for option, given in (("--standby", standby), ("--advertise", address)):
+        if given and not is_postgres(store_url):
+            text = f"{option}: found the store {shown(store_url)}, allowed is one in PostgreSQL (postgresql://...)"
+            raise click.UsageError(f"{text}: only there can several servers share a fleet")
+    if address is not None:
+        url = urlsplit(address)
+        if url.scheme not in ("http", "https") or not url.hostname or url.path.strip("/") or url.query or url.fragment:
+            text = f"--advertise: found {address[:100]!r}, allowed is a URL like http://10.0.0.7:8321"
+            raise click.UsageError(text)
 
 
 def _tokens(oidc: Mapping[str, str | None], ca: Path | None) -> Any:
@@ -233,10 +312,13 @@ def _tokens(oidc: Mapping[str, str | None], ca: Path | None) -> Any:
 def _has_keys(store_url: str) -> bool:
     """Whether the fleet of a store ever had a key. Nothing is created for it to be looked up."""
     file = file_of(store_url)
-    if file is None or not file.exists():
+    if not is_postgres(store_url) and (file is None or not file.exists()):
         return False
-    with reading(store_url) as store:
-        return bool(open_ledger(store).ledger.keys)
+    try:
+        with reading(store_url) as store:
+            return bool(open_ledger(store).ledger.keys)
+    except NoFleet:
+        return False
 
 
 def _is_loopback(host: str) -> bool:

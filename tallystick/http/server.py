@@ -27,6 +27,8 @@ STOP_SECONDS: Final = 35
 UNREAD_SECONDS: Final = 20
 """How long a client may leave unread what was sent to it; then the system ends its connection."""
 BACKLOG: Final = 2048
+ACCEPTED: Final = 16
+"""Connections that are taken in at most each time the event loop looks at its sockets."""
 
 
 class Server(uvicorn.Server):
@@ -62,6 +64,17 @@ def listen(host: str, port: int) -> socket.socket:
         # For each connection: a client that does not read holds its place no longer than this.
         listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNREAD_SECONDS * 1_000)
     return listening
+
+
+def as_many(listening: socket.socket) -> list[socket.socket]:
+    """A socket as several that share its queue of new connections.
+
+    uvloop takes in one connection of each socket, and then turns to the requests at hand. With one socket, the last of
+    200 clients that come together would wait until the requests of all others were taken 200 times.
+    """
+    if sys.platform == "win32":
+        return [listening]  # without uvloop, all that wait are taken in
+    return [listening, *(listening.dup() for _ in range(ACCEPTED - 1))]
 
 
 def serve(
@@ -110,7 +123,7 @@ def _serve_until_stopped(
         server, loop = Server(config, fleet, service.stopping), asyncio.get_running_loop()
         tell(lambda: loop.call_soon_threadsafe(server.handle_exit, signal.SIGTERM, None))
         try:
-            await server.serve([listening])
+            await server.serve(as_many(listening))
         finally:
             await service.close()
 
