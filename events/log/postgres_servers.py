@@ -65,7 +65,7 @@ class Servers:
         self._is_made = False
 
     def say(self, url: str, epoch: int | None, position: int) -> None:
-        """This server is there: at ``url``, as the writer of an epoch or (None) as a standby that has read so far."""
+        """Say that we are there: at ``url``, as the writer of an epoch or (None) as a standby that has read so far."""
         said = {
             "fleet": self._place.fleet,
             "server": self.server,
@@ -99,7 +99,7 @@ class Servers:
         return [url for (url,) in rows]
 
     def close(self) -> None:
-        """This server is not there any more. Where the database is away, that shows by itself."""
+        """Be there no more. Where the database is away, that shows by itself."""
         try:
             if self._connection is not None and not self._connection.closed:
                 self._connection.execute(_LEAVE, (self._place.fleet, self.server))

@@ -26,7 +26,6 @@ from tallystick.events.log.store_contract import (
     NoFleet,
     Record,
     StoreError,
-    Subscription,
 )
 
 _COPY_FROM: Final = 64

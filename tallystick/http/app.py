@@ -105,8 +105,10 @@ class Service:
         try:
             body = await body_of(request)
             messages = messages_of(body, name, request.headers.get("idempotency-key"))
-            if self.elsewhere is not None and (sent := await self.elsewhere.answer(request, body, messages)) is not None:
-                return sent
+            if self.elsewhere is not None:
+                sent = await self.elsewhere.answer(request, body, messages)
+                if sent is not None:
+                    return sent
             asker = asker_of(request)._replace(note=note)
             answer = await self._ask(messages, request, asker, waits=_WAITS in body)
         except Unreadable as wrong:
@@ -171,7 +173,7 @@ class Service:
         if "ok" not in answer:
             return answered(answer)
         if (seconds := figures(self.elsewhere)["behind_seconds"]) > BEHIND_SECONDS:
-            return refused("behind", f"this standby could not read the log for {seconds:.0f} s: is the database away?")
+            return refused("unavailable", f"the log could not be read for {seconds:.0f} s: is the database away?")
         return PlainTextResponse(f"ready{role_in_words(self.elsewhere)}\n", headers=NO_STORE)
 
     async def view(self, request: Request) -> Response:

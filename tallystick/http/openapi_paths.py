@@ -157,4 +157,12 @@ HEADERS: Final = {
     "x-ratelimit-remaining-tokens": {"description": "What it has left.", "schema": {"type": "integer", "minimum": 0}},
     "x-tallystick-level": {"description": "The level of the agent.", "schema": _TEXT},
     "x-tallystick-action": {"description": "What it is to do.", "schema": _TEXT},
+    "x-tallystick-position": {
+        "description": "Of a fleet in PostgreSQL: the position of the log that the answer is not older than.",
+        "schema": {"type": "integer", "minimum": 0},
+    },
+    "x-tallystick-age-seconds": {
+        "description": "Only of a standby's own answers: all that was recorded until so long ago is in it.",
+        "schema": {"type": "number", "minimum": 0},
+    },
 }

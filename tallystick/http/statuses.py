@@ -73,7 +73,6 @@ STATUS: Final[Mapping[str, int]] = {
 """The status of each code of a message. A `CONFLICT` whose refusal says when to ask again is answered `WAIT`."""
 
 OWN_STATUS: Final[Mapping[str, int]] = {
-    "behind": 503,
     "body_too_large": 413,
     "internal_error": 500,
     "invalid_parameter": 422,

@@ -1,4 +1,4 @@
-"""Who of the servers of a fleet is its writer: each of them looks four times a second, and takes a place that is free."""
+"""Who of the servers of a fleet is its writer: each looks four times a second, and takes the place when it is free."""
 
 import logging
 import threading

@@ -18,8 +18,8 @@ from starlette.responses import Response
 
 from tallystick.events.messages import WIRE
 from tallystick.http.answers import refused
-from tallystick.http.identity import identity_of
 from tallystick.http.elsewhere import POSITION, NotHandedOver, Standing
+from tallystick.http.identity import identity_of
 from tallystick.standby.role import Role
 from tallystick.standby.shared import ANSWERED_HERE, SharedFleet, WriterSeen
 
@@ -120,9 +120,10 @@ class ToWriter:
         try:
             async with asyncio.timeout_at(until):
                 await changed.wait()
-            return True
         except TimeoutError:
             return False
+        else:
+            return True
         finally:
             self._held -= 1
 
@@ -143,9 +144,10 @@ class ToWriter:
             look(None)
             async with asyncio.timeout(READ_SECONDS):
                 await reached.wait()
-            return True
         except TimeoutError:
             return False
+        else:
+            return True
         finally:
             self._fleet.records.unfollow(look)
 
@@ -184,6 +186,8 @@ class ToWriter:
         if token is not None:
             headers["authorization"] = f"Bearer {token}"
         headers[FORWARDED] = "1"
+        if request.client is not None:
+            headers["x-forwarded-for"] = request.client.host
         seconds = None if _WAITS in body else _ANSWER_SECONDS
         timeout = httpx2.Timeout(seconds, connect=_CONNECT_SECONDS)
         return await self._client.post(f"{url}{request.url.path}", content=body, headers=headers, timeout=timeout)
