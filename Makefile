@@ -21,7 +21,7 @@ BIN := .venv/bin
 LINK = ln -s ../$* $@
 endif
 
-.PHONY: help install demo web pictures test thorough check bench crash large overload soak wheels limits logs clean chaos fuzz
+.PHONY: help install demo web pictures test thorough check bench crash takeover large overload soak wheels limits logs clean chaos fuzz
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -39,10 +39,10 @@ pictures: install ## take the pictures of the dashboard that the pages show, in 
 	TALLYSTICK_PICTURES=1 $(BIN)/python -m pytest -n 0 tests/browser -k pictures
 
 test: install ## run all tests except the long crash test
-	$(BIN)/python -m pytest $(SPREAD) -m "not crash_long and not large and not http_load and not wheels"
+	$(BIN)/python -m pytest $(SPREAD) -m "not crash_long and not takeover_long and not large and not http_load and not wheels"
 
 thorough: install ## run all tests, the slow properties with three times as many examples
-	THOROUGH=1 $(BIN)/python -m pytest $(SPREAD) -m "not crash_long and not large and not http_load and not wheels"
+	THOROUGH=1 $(BIN)/python -m pytest $(SPREAD) -m "not crash_long and not takeover_long and not large and not http_load and not wheels"
 
 check: install ## check style, format and types
 	$(BIN)/ruff check .
@@ -54,6 +54,9 @@ bench: install ## measure the published figures on this machine
 
 crash: install ## kill the writer 200 times, and check the log each time
 	$(BIN)/python -m pytest -m crash_long
+
+takeover: install ## kill the writer of a shared fleet 20 times under load, stop it, wake it, and take its database away
+	$(BIN)/python -m pytest -n 0 -s -m takeover_long
 
 fuzz: install ## play generated sessions through the live fleet for MINUTES (30), and shrink what they find
 	$(BIN)/python -m tests.fuzz --minutes $(MINUTES)
