@@ -177,6 +177,7 @@ class Role:
             order.set_exception(NotHandedOver("not_taken_over", text))
         elif writer is not None and writer.valid and (writer.url is not None or self._clock() > self._left_until):
             log.info("handed_over", to=writer.url or writer.holder)
+            self._takes_from = 0.0
             order.set_result(writer.url or writer.holder)
         else:
             return

@@ -93,13 +93,12 @@ def test_a_writer_that_was_stopped_and_wakes_answers_nothing_as_the_writer(tmp_p
     with servers(tmp_path, new_fleet(shared())) as made:
         first, second = made.start(), made.start("--standby")
         with under_load(made, second, first):
-            client = first.client()
+            client, other = first.client(), second.client()
             client.call("GET", "/readyz")
             first.process.send_signal(signal.SIGSTOP)
             _, seconds = ask_until_done(second)
             assert seconds < TAKES_OVER_SECONDS
-            changed = second.client().post("/v1/throttle", {"agent": "thread-0", "rate": 0.5, "id": "slower"})
-            assert changed.status == 200
+            assert other.post("/v1/throttle", {"agent": "thread-0", "rate": 0.5}).status == 200
             answers = []
 
             def ask() -> None:
@@ -114,7 +113,9 @@ def test_a_writer_that_was_stopped_and_wakes_answers_nothing_as_the_writer(tmp_p
             assert [answer.status for answer in answers] in ([], [503])
             assert first.process.wait(SECONDS) == 1
             assert "taken over" in first.log.read_text(encoding="utf-8")
-            second.client().post("/v1/resume", {"agent": "thread-0"})
+            assert other.post("/v1/resume", {"agent": "thread-0"}).status == 200
+            client.close()
+            other.close()
         made.running.remove(first)
         assert made.stop(second) == 0
 
