@@ -29,6 +29,10 @@ class StoreError(Exception):
     """The store cannot be opened, read or written; the text says which and why, in one line."""
 
 
+class NoFleet(StoreError):
+    """There is no fleet to read at a URL that names a place for one."""
+
+
 class WriterPresent(StoreError):
     """Another process writes this fleet; the text names it."""
 
