@@ -17,14 +17,13 @@ def open_store(url: str, writer: bool = False) -> Store:
 
     Raises:
         WriterPresent: another process writes this fleet.
-        StoreError: the URL is not understood, or there is nothing to read, or the store cannot be written, or the
-            file holds something else.
+        NoFleet: there is nothing to read.
+        StoreError: the URL is not understood, or the store cannot be read or written, or the file holds something
+            else.
     """
     if is_postgres(url):
-        try:
-            from tallystick.events.log.store_postgres import PostgresStore
-        except ImportError as error:
-            raise StoreError("PostgreSQL needs more packages: pip install 'tallystick[postgres]'") from error
+        from tallystick.events.log.store_postgres import PostgresStore
+
         return PostgresStore(url, writer)
     from tallystick.events.log.store_memory import MemoryStore
     from tallystick.events.log.store_sqlite import SqliteStore

@@ -30,7 +30,7 @@ class StoreError(Exception):
 
 
 class NoFleet(StoreError):
-    """There is nothing to read: no fleet of this name was ever begun there."""
+    """There is no fleet to read at a URL that names a place for one."""
 
 
 class WriterPresent(StoreError):

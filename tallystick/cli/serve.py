@@ -17,7 +17,7 @@ import structlog
 from tallystick.cli.common import config_option, prices_option, reading, settings_for, store_option
 from tallystick.events.log.restoring import Opened, open_ledger
 from tallystick.events.log.store import NoFleet, Store, open_store
-from tallystick.events.log.store_place import file_of, is_postgres, shown
+from tallystick.events.log.store_place import is_postgres, shown
 from tallystick.fleet import Fleet
 
 _MISSING = "the server needs more packages: pip install 'tallystick[server]'"
@@ -311,9 +311,6 @@ def _tokens(oidc: Mapping[str, str | None], ca: Path | None) -> Any:
 
 def _has_keys(store_url: str) -> bool:
     """Whether the fleet of a store ever had a key. Nothing is created for it to be looked up."""
-    file = file_of(store_url)
-    if not is_postgres(store_url) and (file is None or not file.exists()):
-        return False
     try:
         with reading(store_url) as store:
             return bool(open_ledger(store).ledger.keys)

@@ -4,6 +4,7 @@ A question is one line of JSON; its answer is one line too, ``{"ok": …}`` or `
 """
 
 import gc
+import os
 import sys
 from collections.abc import Mapping
 from typing import Any, Final
@@ -29,6 +30,7 @@ PARAMETERS: Final[Mapping[str, tuple[str, ...]]] = {
 }
 """The views by name, and what each may be asked."""
 NAMES: Final = frozenset(PARAMETERS)
+STORE_VARIABLE: Final = "TALLYSTICK_STORE"
 LOG_TIME: Final = "log"
 """The argument that makes now the time of the newest event."""
 
@@ -110,4 +112,4 @@ def main(url: str, time: str) -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:3])
+    main(os.environ[STORE_VARIABLE], sys.argv[1])
