@@ -141,7 +141,7 @@ def serve(
             if tokens is None and not fleet.access.keys:
                 text = "no keys are configured: every program of this machine may do everything"
                 log.warning("open_server", detail=text)
-            click.echo(f"{'standing by for' if standby else 'serving'} {shown(store_url)} at {url}")
+            click.echo(f"{'standby of' if standby else 'serving'} {shown(store_url)} at {url}")
             called = {host, *names, *([urlsplit(address).hostname or ""] if address else [])}
             server.serve(fleet, listening, called, tokens, proxies, served.elsewhere)
             if fleet.halted is not None:

@@ -22,7 +22,7 @@ BEHIND_SECONDS: Final = 10.0
 _encode = msgspec.json.encode
 
 
-class Standing(NamedTuple):
+class LogSeen(NamedTuple):
     """How far a server has the log: its position; and, for a standby, that all which was recorded ``age_seconds`` ago
     is in it. None for the writer.
     """
@@ -43,7 +43,7 @@ class Elsewhere(Protocol):
     """The other servers of a fleet, for one of them."""
 
     @property
-    def standing(self) -> Standing | None:
+    def log_seen(self) -> LogSeen | None:
         """How far this server is; None while its role changes."""
 
     async def answer(self, request: Request, body: bytes, messages: "bytes | list[bytes]") -> Response | None:
@@ -75,11 +75,11 @@ class Marked:
             await self._app(scope, receive, send)
             return
         # What a standby answers is not older than what it has now; what a writer answers is in what it has then.
-        began, before = time.monotonic(), self._elsewhere.standing
+        began, before = time.monotonic(), self._elsewhere.log_seen
 
         async def sending(message: Message) -> None:
             if message["type"] == "http.response.start":
-                now = self._elsewhere.standing
+                now = self._elsewhere.log_seen
                 at = before if before is not None and before.age_seconds is not None else now
                 message["headers"] = _with(message["headers"], at, time.monotonic() - began)
             await send(message)
@@ -87,7 +87,7 @@ class Marked:
         await self._app(scope, receive, sending)
 
 
-def _with(headers: list[tuple[bytes, bytes]], at: Standing | None, seconds: float) -> list[tuple[bytes, bytes]]:
+def _with(headers: list[tuple[bytes, bytes]], at: LogSeen | None, seconds: float) -> list[tuple[bytes, bytes]]:
     """Headers of an answer with how new it is, unless the writer has said so."""
     if at is None or any(name == POSITION.encode() for name, _ in headers):
         return headers
@@ -121,17 +121,17 @@ class HandOver:
 
 def role_in_words(elsewhere: Elsewhere | None) -> str:
     """What health and readiness say behind their word: nothing for a writer."""
-    standing = None if elsewhere is None else elsewhere.standing
-    if elsewhere is None or (standing is not None and standing.age_seconds is None):
+    seen = None if elsewhere is None else elsewhere.log_seen
+    if elsewhere is None or (seen is not None and seen.age_seconds is None):
         return ""
-    if standing is None:
+    if seen is None:
         return ": the role changes"
-    return f": standby at position {standing.position}, {standing.age_seconds:.1f} s behind"
+    return f": standby at position {seen.position}, {seen.age_seconds:.1f} s behind"
 
 
 def figures(elsewhere: Elsewhere | None) -> Mapping[str, Any]:
     """Whether this server is a standby, and how many seconds it is behind, for the metrics."""
-    standing = None if elsewhere is None else elsewhere.standing
-    age = None if standing is None else standing.age_seconds
-    is_writer = elsewhere is None or (standing is not None and age is None)
+    seen = None if elsewhere is None else elsewhere.log_seen
+    age = None if seen is None else seen.age_seconds
+    is_writer = elsewhere is None or (seen is not None and age is None)
     return {"standby": int(not is_writer), "behind_seconds": age or 0.0}

@@ -123,7 +123,7 @@ class Role:
             self._say()
 
     def _say(self) -> None:
-        position = self._fleet.standing
+        position = self._fleet.log_seen
         self._servers.say(self._address, self._epoch, 0 if position is None else position.position)
         self._say_at = self._clock() + SAY_SECONDS
 

@@ -19,7 +19,7 @@ from tallystick.events.log.restoring import Opened
 from tallystick.events.log.store import Store
 from tallystick.events.log.store_postgres import PostgresStore
 from tallystick.fleet import Fleet
-from tallystick.http.elsewhere import Standing
+from tallystick.http.elsewhere import LogSeen
 from tallystick.standby.access import FollowedAccess, SharedAccess
 from tallystick.standby.followed import Followed
 
@@ -146,12 +146,12 @@ class SharedFleet:
     # --- what is served -----------------------------------------------------------------------------------------------
 
     @property
-    def standing(self) -> Standing | None:
+    def log_seen(self) -> LogSeen | None:
         """How far it is, in either role; None while the role changes."""
         fleet, followed = self.fleet, self.followed
         if fleet is not None:
-            return Standing(fleet.position)
-        return None if followed is None else Standing(followed.position, followed.age_seconds)
+            return LogSeen(fleet.position)
+        return None if followed is None else LogSeen(followed.position, followed.age_seconds)
 
     @property
     def halted(self) -> str | None:

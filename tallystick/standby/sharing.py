@@ -1,4 +1,4 @@
-"""Serving a fleet that other servers may share: as its writer, or standing by."""
+"""Serving a fleet that other servers may share: as its writer, or as a standby."""
 
 import contextlib
 from collections.abc import Callable, Iterator

@@ -18,7 +18,7 @@ from starlette.responses import Response
 
 from tallystick.events.messages import WIRE
 from tallystick.http.answers import refused
-from tallystick.http.elsewhere import POSITION, NotHandedOver, Standing
+from tallystick.http.elsewhere import POSITION, LogSeen, NotHandedOver
 from tallystick.http.identity import identity_of
 from tallystick.standby.role import Role
 from tallystick.standby.shared import ANSWERED_HERE, SharedFleet, WriterSeen
@@ -65,9 +65,9 @@ class ToWriter:
         fleet.on_change(self._tell)
 
     @property
-    def standing(self) -> Standing | None:
+    def log_seen(self) -> LogSeen | None:
         """How far this server is; None while its role changes."""
-        return self._fleet.standing
+        return self._fleet.log_seen
 
     async def close(self) -> None:
         """Close all connections to the writer."""

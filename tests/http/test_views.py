@@ -400,6 +400,7 @@ def test_a_window_is_bounded() -> None:
 
 
 def test_the_reader_ends_with_its_server(long_log: str) -> None:
-    command = [sys.executable, "-m", "tallystick.http.views.reader", long_log, "clock"]
-    done = subprocess.run(command, input=b"", capture_output=True, timeout=30, check=True)
+    command = [sys.executable, "-m", "tallystick.http.views.reader", "clock"]
+    named = {**os.environ, "TALLYSTICK_STORE": long_log}
+    done = subprocess.run(command, input=b"", capture_output=True, timeout=30, check=True, env=named)
     assert done.stdout == b""
