@@ -7,7 +7,7 @@ from typing import Any, Final
 import psycopg
 from eventsourcing.postgres import PostgresAggregateRecorder, PostgresDatastore
 from psycopg.rows import tuple_row
-from psycopg_pool import ConnectionPool
+from psycopg_pool import ConnectionPool, PoolTimeout
 
 from tallystick.events.log.postgres_place import PostgresPlace
 from tallystick.events.log.store_contract import StoreAway, StoreError
@@ -68,6 +68,7 @@ class Tables(PostgresDatastore):
     def __init__(self, place: PostgresPlace) -> None:
         super().__init__("", "", "", "", "", originator_id_type="text", connect_timeout=CONNECT_SECONDS)
         self.pool.close()
+        self._place = place
         self.pool = ConnectionPool(  # type: ignore[assignment]
             place.database,
             kwargs={"autocommit": True, "connect_timeout": CONNECT_SECONDS},
@@ -97,7 +98,19 @@ class Tables(PostgresDatastore):
 
     @contextmanager
     def reading(self) -> Iterator["psycopg.Cursor[tuple[Any, ...]]"]:
-        """A cursor for one statement that reads."""
+        """A cursor for one statement that reads.
+
+        Raises:
+            psycopg.Error: the database is away, or refuses.
+        """
         self.pool.open()
-        with self.pool.connection() as connection, connection.cursor(binary=True, row_factory=tuple_row) as cursor:
-            yield cursor
+        try:
+            connection = self.pool.getconn()
+        except PoolTimeout:
+            connect(self._place).close()  # it says why
+            raise
+        try:
+            with connection.cursor(binary=True, row_factory=tuple_row) as cursor:
+                yield cursor
+        finally:
+            self.pool.putconn(connection)

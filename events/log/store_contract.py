@@ -33,6 +33,10 @@ class StoreAway(StoreError):
     """The store cannot be reached now, or not as its writer; that may end by itself, and then the same is done."""
 
 
+class NoFleet(StoreError):
+    """There is no fleet to read at a URL that names a place for one."""
+
+
 class WriterPresent(StoreError):
     """Another process writes this fleet; the text names it."""
 

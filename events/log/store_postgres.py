@@ -5,9 +5,11 @@ wait for each other. Where the connection breaks, the append waits for the datab
 and writes it if it is not: never twice, never half.
 """
 
+import logging
 import os
 import threading
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from typing import Final
 
 import psycopg
@@ -23,6 +25,7 @@ from tallystick.events.log.store_contract import (
     PAGE,
     SNAPSHOTS_KEPT,
     Fenced,
+    NoFleet,
     Record,
     StoreError,
     Subscription,
@@ -42,6 +45,7 @@ _COPY: Final = SQL("COPY {events} (originator_id, originator_version, topic, sta
 _SELECT: Final = SQL("SELECT originator_version, topic, state FROM {events} WHERE originator_id = %s").format(
     events=Identifier(EVENTS)
 )
+logging.getLogger("psycopg.pool").setLevel(logging.CRITICAL)  # who waits for a connection is told what is wrong
 _RETRIED: Final = (errors.SerializationFailure, errors.DeadlockDetected)
 
 
@@ -194,16 +198,15 @@ class PostgresStore:
         """For a reader.
 
         Raises:
-            StoreError: there is no such fleet.
+            NoFleet: there is no such fleet.
+            psycopg.Error: the database cannot be reached, or refuses.
         """
-        with self._tables.reading() as cursor:
-            there = cursor.execute("SELECT to_regclass('tallystick_sources')").fetchone()
-        if there is not None and there[0] is not None:
-            with self._tables.reading() as cursor:
+        with closing(connect(self._place)) as connection:
+            if connection.execute("SELECT to_regclass('tallystick_sources')").fetchone() != (None,):
                 query = "SELECT 1 FROM tallystick_writers WHERE fleet = %s"
-                if cursor.execute(query, (self._place.fleet,)).fetchone() is not None:
+                if connection.execute(query, (self._place.fleet,)).fetchone() is not None:
                     return
-        raise StoreError(f"there is no fleet at {self.named}: the database has none named {self._place.fleet!r}")
+        raise NoFleet(f"there is no fleet at {self.named}: the database has none named {self._place.fleet!r}")
 
     # --- writing ------------------------------------------------------------------------------------------------------
 
