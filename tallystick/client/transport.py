@@ -22,7 +22,8 @@ _GRACE_SECONDS: Final = 5.0
 _RETRY_SECONDS: Final = 1.0
 """After which a server that refused for now is asked again, where it does not say when."""
 _WARNED_SECONDS: Final = 10.0
-_HALTED: Final = "halted"
+_ELSEWHERE: Final = ("halted", "store_away")
+"""Refusals with which a server says that another one may have its place."""
 _NO_TLS: Final = ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "PACKET_LENGTH_TOO_LONG", "RECORD_LAYER_FAILURE")
 log = structlog.wrap_logger(logging.getLogger("tallystick.client"))
 
@@ -104,7 +105,7 @@ class HttpTransport:
         except Unanswered as error:
             self._note_failure(server, error)
             raise
-        if any(answer.get("error", {}).get("code") == _HALTED for answer in answers):
+        if any(answer.get("error", {}).get("code") in _ELSEWHERE for answer in answers):
             self._move_on(server)
         return going.in_order(answers)
 

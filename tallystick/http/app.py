@@ -16,12 +16,13 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from tallystick.actors.errors import Unanswered
+from tallystick.actors.missing import away_answer
 from tallystick.actors.runtime.intake import Asker
 from tallystick.actors.runtime.log_feed import LogFeed
 from tallystick.actors.runtime.messages import BudgetNote
 from tallystick.actors.runtime.pending import ANSWER_SECONDS
-from tallystick.events.log.codec import Message
-from tallystick.events.log.store import Store, StoreError
+from tallystick.events.log.codec import Message, decode_answer
+from tallystick.events.log.store import Store, StoreAway, StoreError
 from tallystick.http.access import Access, FleetAccess, Gate, Tokens
 from tallystick.http.answers import NO_STORE, answered, answered_each, problem, refused
 from tallystick.http.docs_page import serve_page
@@ -220,6 +221,10 @@ async def _http_error(request: Request, error: Exception) -> Response:
     return problem({"code": "internal_error", "detail": HTTPStatus(error.status_code).phrase}, error.status_code)
 
 
+async def _away(_: Request, error: Exception) -> Response:
+    return answered(decode_answer(away_answer(str(error))))
+
+
 async def _unreadable(_: Request, error: Exception) -> Response:
     log.warning("log_unreadable", error=str(error))
     return refused("unavailable", f"the log cannot be read now: {error}")
@@ -262,7 +267,12 @@ def application(
         Route("/metrics", service.metrics, methods=["GET"]),
         *(Route(path, files.file, methods=["GET"]) for path in files.paths),
     ]
-    handlers = {HTTPException: _http_error, StoreError: _unreadable, Exception: _failure}
+    handlers = {
+        HTTPException: _http_error,
+        StoreAway: _away,
+        StoreError: _unreadable,
+        Exception: _failure,
+    }
     app = Starlette(routes=routes, exception_handlers=handlers)
     # A redirect would name this server as it sees itself: behind a proxy with TLS, that is http.
     app.router.redirect_slashes = False
