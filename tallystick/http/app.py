@@ -107,7 +107,7 @@ class Service:
             body = await body_of(request)
             messages = messages_of(body, name, request.headers.get("idempotency-key"))
             if self.elsewhere is not None:
-                sent = await self.elsewhere.answer(request, body, messages)
+                sent = await self.elsewhere.answer(request, body, messages, self.stopping)
                 if sent is not None:
                     return sent
             asker = asker_of(request)._replace(note=note)

@@ -1,5 +1,6 @@
 """Servers that share a fleet: what one of them says of the others, and how its writer hands over to a standby."""
 
+import asyncio
 import time
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple, Protocol
@@ -46,8 +47,10 @@ class Elsewhere(Protocol):
     def log_seen(self) -> LogSeen | None:
         """How far this server is; None while its role changes."""
 
-    async def answer(self, request: Request, body: bytes, messages: "bytes | list[bytes]") -> Response | None:
-        """The writer's answer to a request; None where this server answers itself.
+    async def answer(
+        self, request: Request, body: bytes, messages: "bytes | list[bytes]", stopping: asyncio.Event
+    ) -> Response | None:
+        """The writer's answer to a request; None where this server answers itself. ``stopping`` ends what waits.
 
         Raises:
             starlette.requests.ClientDisconnect: the client went away.

@@ -88,7 +88,12 @@ class Role:
         order: Future[str] = Future()
         self._order = order
         self._due.set()
-        return order.result(ORDER_SECONDS)
+        try:
+            return order.result(ORDER_SECONDS)
+        except TimeoutError:
+            order.cancel()  # unless it is under way: then it goes on
+            text = f"it could not be done within {ORDER_SECONDS:g} s: /readyz of the servers says which is the writer"
+            raise NotHandedOver("not_taken_over", text) from None
 
     # --- in the thread ------------------------------------------------------------------------------------------------
 
@@ -155,10 +160,18 @@ class Role:
 
     def _let_go(self, order: "Future[str]") -> None:
         """Hand over, where there is a standby. What is asked meanwhile waits for the one that takes over."""
-        if not self._servers.standbys():
+        refusal: NotHandedOver | None = None
+        try:
+            if not self._servers.standbys():
+                text = "no other server stands by for this fleet: start one with tallystick serve --standby"
+                refusal = NotHandedOver("no_standby", text)
+        except StoreError as error:
+            refusal = NotHandedOver("not_taken_over", f"this server is the writer still: {error}")
+        is_wanted = order.set_running_or_notify_cancel()
+        if refusal is not None or not is_wanted:
             self._order = None
-            text = "no other server stands by for this fleet: start one with tallystick serve --standby"
-            order.set_exception(NotHandedOver("no_standby", text))
+            if refusal is not None and is_wanted:
+                order.set_exception(refusal)
             return
         log.info("handing_over", epoch=self._epoch)
         self._epoch = None

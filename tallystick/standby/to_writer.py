@@ -18,7 +18,7 @@ from starlette.responses import Response
 
 from tallystick.events.messages import WIRE
 from tallystick.http.answers import refused
-from tallystick.http.elsewhere import POSITION, LogSeen, NotHandedOver
+from tallystick.http.elsewhere import POSITION, LogSeen
 from tallystick.http.identity import identity_of
 from tallystick.standby.role import Role
 from tallystick.standby.shared import ANSWERED_HERE, SharedFleet, WriterSeen
@@ -73,7 +73,9 @@ class ToWriter:
         """Close all connections to the writer."""
         await self._client.aclose()
 
-    async def answer(self, request: Request, body: bytes, messages: "bytes | list[bytes]") -> Response | None:
+    async def answer(
+        self, request: Request, body: bytes, messages: "bytes | list[bytes]", stopping: asyncio.Event
+    ) -> Response | None:
         """The writer's answer to a request; None where this server answers itself.
 
         Raises:
@@ -89,7 +91,7 @@ class ToWriter:
             if fleet.followed is not None and writer is not None and writer.valid and writer.url is not None:
                 if FORWARDED in request.headers:
                     return refused("no_writer", f"this server stands by; the writer is {writer.url}")
-                sent = await self._sent(writer, writer.url, request, body)
+                sent = await self._sent(writer, writer.url, request, body, stopping)
                 if sent is not None:
                     return sent
             if not await self._held_until(changed, until):
@@ -97,10 +99,7 @@ class ToWriter:
 
     async def hand_over(self) -> str:
         """See `Role.hand_over`."""
-        try:
-            return await asyncio.to_thread(self._role.hand_over)
-        except TimeoutError as error:
-            raise NotHandedOver("not_taken_over", "what was accepted could not be finished in time") from error
+        return await asyncio.to_thread(self._role.hand_over)
 
     # --- waiting ------------------------------------------------------------------------------------------------------
 
@@ -153,21 +152,26 @@ class ToWriter:
 
     # --- sending ------------------------------------------------------------------------------------------------------
 
-    async def _sent(self, writer: WriterSeen, url: str, request: Request, body: bytes) -> Response | None:
+    async def _sent(
+        self, writer: WriterSeen, url: str, request: Request, body: bytes, stopping: asyncio.Event
+    ) -> Response | None:
         """The writer's answer; None where it could not be reached, so that nothing was sent.
 
-        It is waited for as long as the writer is the writer and the client is there.
+        It is waited for as long as the writer is the writer; for what asks to wait, also as long as the client is there
+        and this server is not being stopped.
         """
         sending = self._loop.create_task(self._post(url, request, body))
         others = [self._loop.create_task(self._until_other(writer))]
         if _WAITS in body:
-            others.append(self._loop.create_task(_gone(request)))
+            others += [self._loop.create_task(_gone(request)), self._loop.create_task(_is_set(stopping))]
         try:
             await asyncio.wait((sending, *others), return_when=asyncio.FIRST_COMPLETED)
             if sending.done():
                 return self._heard(request, sending.result())
             if len(others) > 1 and others[1].done():
                 raise ClientDisconnect
+            if len(others) > 1 and others[2].done():
+                return refused("shutting_down", "the server is being stopped: send it again with the same id")
             return refused("unanswered", f"the writer at {url} went away before it answered; {_AGAIN}")
         except (httpx2.ConnectError, httpx2.ConnectTimeout) as error:
             log.warning("writer_not_reached", url=url, error=str(error) or type(error).__name__)
@@ -223,6 +227,10 @@ def _why(writer: WriterSeen | None) -> str:
     if writer.url is None:
         return f"the fleet is written by {writer.holder}, which cannot be reached over HTTP: {again}"
     return f"the writer at {writer.url} cannot be reached from here: {again}"
+
+
+async def _is_set(event: asyncio.Event) -> None:
+    await event.wait()
 
 
 async def _gone(request: Request) -> None:
