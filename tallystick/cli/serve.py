@@ -16,6 +16,7 @@ import structlog
 from tallystick.cli.common import config_option, prices_option, reading, settings_for, store_option
 from tallystick.events.log.restoring import open_ledger
 from tallystick.events.log.store import NoFleet, open_store
+from tallystick.events.log.store_place import shown
 from tallystick.fleet import Fleet
 
 _MISSING = "the server needs more packages: pip install 'tallystick[server]'"
