@@ -117,10 +117,10 @@ class PostgresStore:
                     if cursor.rowcount != count:
                         raise StoreError(f"{self.named} took {cursor.rowcount} records of {count}")
                 # Only now: who holds the row keeps the lease from being renewed.
-                if connection.execute(_MINE, (self._place.fleet, self._epoch)).fetchone() is None:
+                if connection.execute(_MINE, (self._place.fleet, self.epoch)).fetchone() is None:
                     raise Fenced(taken_over(connection, self._place))
         except psycopg.Error as error:
-            raise StoreError(f"{self.named} could not be written: {_why(error)}") from error
+            raise StoreError(f"{self.named} could not be written: {why(error)}") from error
 
     def lost(self) -> str | None:
         if self._process != os.getpid():

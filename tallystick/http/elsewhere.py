@@ -20,6 +20,8 @@ AGE: Final = "x-tallystick-age-seconds"
 """In an answer of a standby's own: all that was recorded until so long ago is in it."""
 BEHIND_SECONDS: Final = 10.0
 """How far behind a standby may be that is ready."""
+_READ_THEN: Final = ("/v1/views/", "/v1/events")
+"""What is read out of the database for each request, whatever the server has read of it before."""
 _encode = msgspec.json.encode
 
 
@@ -79,6 +81,8 @@ class Marked:
             return
         # What a standby answers is not older than what it has now; what a writer answers is in what it has then.
         began, before = time.monotonic(), self._elsewhere.log_seen
+        if before is not None and before.age_seconds is not None and scope["path"].startswith(_READ_THEN):
+            before = before._replace(age_seconds=0.0)
 
         async def sending(message: Message) -> None:
             if message["type"] == "http.response.start":
