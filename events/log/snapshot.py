@@ -29,6 +29,7 @@ from tallystick.events.state.estimates import Estimates
 from tallystick.events.state.growth import NO_STEPS
 from tallystick.events.state.history import History
 from tallystick.events.state.holds import list_hold
+from tallystick.events.state.ids import Ids
 from tallystick.events.state.keys import Keys
 from tallystick.events.state.ledger import Ledger
 from tallystick.events.state.money import Money
@@ -66,8 +67,8 @@ class _State(msgspec.Struct):
     unpriced: list[str]
     outbox: list[Notice]
     pool_exhausted_at: int
-    ids: list[str]
-    id_positions: list[int]
+    ids: msgspec.Raw
+    id_positions: msgspec.Raw
     id_marks: list[tuple[dt.datetime, int]]
     next_mark: dt.datetime
     ended: dict[str, EndedHold]
@@ -106,7 +107,7 @@ def fingerprint(snapshot: bytes) -> str:
 
 def dump(ledger: Ledger) -> bytes:
     """The state as JSON. The order of open accounts is that of their opening, so equal histories give equal bytes."""
-    rules = ledger.rules
+    rules, (ids, id_positions) = ledger.rules, ledger.ids.dump()
     return _encoder.encode(
         _State(
             format=FORMAT,
@@ -133,8 +134,8 @@ def dump(ledger: Ledger) -> bytes:
             unpriced=list(ledger.unpriced),
             outbox=list(ledger.outbox.values()),
             pool_exhausted_at=ledger.pool_exhausted_at,
-            ids=list(ledger.ids),
-            id_positions=list(ledger.ids.values()),
+            ids=msgspec.Raw(ids),
+            id_positions=msgspec.Raw(id_positions),
             id_marks=list(ledger.id_marks),
             next_mark=ledger.next_mark,
             ended=ledger.ended_holds,
@@ -167,6 +168,7 @@ def load(snapshot: bytes) -> Ledger | None:
     """The state that a snapshot holds; None where it is of another format or damaged."""
     try:
         state = _decoder.decode(snapshot)
+        ids = Ids.load(state.ids, state.id_positions)
     except msgspec.DecodeError:
         return None
     if state.format != FORMAT or state.rules_version > rules_version.RULES_VERSION:
@@ -189,9 +191,7 @@ def load(snapshot: bytes) -> Ledger | None:
     ledger.reserve_open, ledger.pool_exhausted_at = state.reserve_open, state.pool_exhausted_at
     ledger.unpriced = dict.fromkeys(state.unpriced)
     ledger.outbox = {notice.alert: notice for notice in state.outbox}
-    ledger.ids = dict(zip(state.ids, state.id_positions, strict=True))
-    ledger.id_order, ledger.id_marks = deque(state.ids), deque(state.id_marks)
-    ledger.next_mark = state.next_mark
+    ledger.ids, ledger.id_marks, ledger.next_mark = ids, deque(state.id_marks), state.next_mark
     ledger.ended_holds, ledger.stops = state.ended, state.stops
     ledger.ended_order, ledger.late_holds = deque(state.ended_order), deque(state.late_holds)
     ledger.lives = {closed.life: closed for closed in state.lives}

@@ -24,6 +24,7 @@ from tallystick.events.state.commitments import Commitments
 from tallystick.events.state.day import Day, Watch
 from tallystick.events.state.estimates import Estimates
 from tallystick.events.state.history import History
+from tallystick.events.state.ids import Ids
 from tallystick.events.state.keys import Keys
 from tallystick.events.state.limit_rules import FAR
 from tallystick.events.state.limits import Limits
@@ -116,9 +117,8 @@ class Ledger(Balances):
         self.leases, self.outputs, self.keys = AgentLeases(), Outputs(), Keys()
         self.auto_accounts, self.without_budget = 0, 0
         """How many of the open accounts have opened by themselves, and how many carve nothing out."""
-        self.ids: dict[str, int] = {}
+        self.ids = Ids()
         """Command id to the position of its first event: the memory that makes a repeat harmless."""
-        self.id_order: deque[str] = deque()
         self.id_marks: deque[tuple[dt.datetime, int]] = deque()
         """At most once a minute, a time and the position reached: what is older than the memory is found by it."""
         self.next_mark = EPOCH
@@ -274,12 +274,11 @@ class Ledger(Balances):
     # --- the memory of ids --------------------------------------------------------------------------------------------
 
     def remember(self, id: str, position: int) -> None:
-        """Keep the id of a command that was recorded, and forget the oldest beyond the configured number."""
-        self.ids[id] = position
-        order = self.id_order
-        order.append(id)
-        if len(order) > self.rules.ids_max:
-            del self.ids[order.popleft()]
+        """Keep the id of a command that was recorded, if it is a new one, and forget the oldest beyond the configured
+        number.
+        """
+        self.ids.add(id, position)
+        self.ids.keep(self.rules.ids_max)
 
     def mark(self, position: int, at: dt.datetime) -> None:
         """Note when the log came to ``position`` (at most once a minute), and forget what is older than the memory."""
@@ -291,15 +290,13 @@ class Ledger(Balances):
         """Forget ids, ended holds, released accounts and finished tasks from before ``horizon`` (to the minute, never
         earlier).
         """
-        marks, order, ids = self.id_marks, self.id_order, self.ids
+        marks = self.id_marks
         # What was recorded behind a mark, and before the next one, is less than a minute younger than it.
         while len(marks) > 1 and later(marks[0][0], _MINUTE) <= horizon:
             marks.popleft()
         floor = marks[0][1]
-        while order and ids[order[0]] < floor:
-            del ids[order.popleft()]
-        while len(order) > self.rules.ids_max:
-            del ids[order.popleft()]
+        self.ids.forget_before(floor)
+        self.ids.keep(self.rules.ids_max)
         self._forget_holds(floor)
         while len(self.released_order) > LATE_KEPT and self.released_order[0][0] < floor:
             closed = self.lives.pop(self.released_order.popleft()[1])
