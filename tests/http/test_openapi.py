@@ -5,10 +5,12 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator, Mapping
+from http.cookiejar import DefaultCookiePolicy
 from typing import Any
 
 import jsonschema
 import pytest
+import requests
 import schemathesis
 from hypothesis import HealthCheck, Phase, settings
 from schemathesis.checks import not_a_server_error
@@ -180,8 +182,19 @@ OPERATIONS = [
 ]
 
 
+@pytest.fixture(scope="module")
+def connection() -> Iterator[requests.Session]:
+    """One for all requests, and each is a stranger to the next: no cookie is kept, nor looked for in the settings."""
+    with requests.Session() as session:
+        session.trust_env = False
+        session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+        yield session
+
+
 @pytest.mark.parametrize(("method", "path"), OPERATIONS, ids=map(" ".join, OPERATIONS))
-def test_nothing_comes_that_is_not_described(method: str, path: str, served: Served) -> None:
+def test_nothing_comes_that_is_not_described(
+    method: str, path: str, served: Served, connection: requests.Session
+) -> None:
     """The hundreds of requests of an operation are made when its test runs, and not already where tests are listed:
     each process of the tests does that.
     """
@@ -189,7 +202,7 @@ def test_nothing_comes_that_is_not_described(method: str, path: str, served: Ser
         schema=SCHEMA.include(method=method.upper(), path=path), test_func=check, settings=None, given_kwargs={}
     )
     _, test = made.ok()
-    test(served=served)
+    test(served=served, connection=connection)
 
 
 @settings(
@@ -198,9 +211,10 @@ def test_nothing_comes_that_is_not_described(method: str, path: str, served: Ser
     phases=(Phase.explicit, Phase.generate),
     suppress_health_check=list(HealthCheck),
 )
-def check(case: Any, served: Served) -> None:
+def check(case: Any, served: Served, connection: requests.Session) -> None:
     drop_waits(case.body)
-    case.call_and_validate(base_url=f"http://127.0.0.1:{served.port}", checks=CHECKS, headers=SHOWN)
+    url = f"http://127.0.0.1:{served.port}"
+    case.call_and_validate(base_url=url, checks=CHECKS, headers=SHOWN, session=connection)
 
 
 def drop_waits(body: Any) -> None:
