@@ -14,13 +14,13 @@ import requests
 import schemathesis
 from hypothesis import HealthCheck, Phase, settings
 from schemathesis.checks import not_a_server_error
+from schemathesis.pytest.lazy import get_all_tests
 from schemathesis.specs.openapi.checks import (
     content_type_conformance,
     response_schema_conformance,
     status_code_conformance,
     unsupported_method,
 )
-from schemathesis.pytest.lazy import get_all_tests
 from starlette.routing import Route
 
 from tallystick import Fleet
