@@ -232,7 +232,7 @@ class Builder:
 
 @cache
 def _fields(kind: type[Section]) -> dict[str, msgspec.structs.FieldInfo]:
-    """The fields of a structure under the names that they have in a file; to look them up takes longer than all else."""
+    """The fields of a structure under the names that they have in a file; looking them up takes longest."""
     return {field.encode_name: field for field in msgspec.structs.fields(kind)}
 
 
