@@ -21,7 +21,8 @@ BIN := .venv/bin
 LINK = ln -s ../$* $@
 endif
 
-.PHONY: help install demo web pictures test thorough check bench crash large overload soak wheels limits logs clean chaos fuzz
+.PHONY: help install demo web pictures test thorough check bench crash delegation large overload soak wheels limits logs clean chaos
+.PHONY: fuzz
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -39,10 +40,10 @@ pictures: install ## take the pictures of the dashboard that the pages show, in 
 	TALLYSTICK_PICTURES=1 $(BIN)/python -m pytest -n 0 tests/browser -k pictures
 
 test: install ## run all tests except the long crash test
-	$(BIN)/python -m pytest $(SPREAD) -m "not crash_long and not large and not http_load and not wheels"
+	$(BIN)/python -m pytest $(SPREAD) -m "not crash_long and not delegation_long and not large and not http_load and not wheels"
 
 thorough: install ## run all tests, the slow properties with three times as many examples
-	THOROUGH=1 $(BIN)/python -m pytest $(SPREAD) -m "not crash_long and not large and not http_load and not wheels"
+	THOROUGH=1 $(BIN)/python -m pytest $(SPREAD) -m "not crash_long and not delegation_long and not large and not http_load and not wheels"
 
 check: install ## check style, format and types
 	$(BIN)/ruff check .
@@ -54,6 +55,9 @@ bench: install ## measure the published figures on this machine
 
 crash: install ## kill the writer 200 times, and check the log each time
 	$(BIN)/python -m pytest -m crash_long
+
+delegation: install ## let 100 fleets ask one parent for more than there is, in 1,000 simulated runs and 20 of real processes
+	$(BIN)/python -m pytest $(SPREAD) -m delegation_long
 
 fuzz: install ## play generated sessions through the live fleet for MINUTES (30), and shrink what they find
 	$(BIN)/python -m tests.fuzz --minutes $(MINUTES)
