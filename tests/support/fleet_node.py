@@ -13,8 +13,9 @@ from tallystick.config.loader import from_mapping
 from tallystick.config.price_list import PriceList, Provider, Published
 from tallystick.config.published import published_prices
 from tallystick.config.settings import Config
+from tallystick.delegation.identity import identity
 from tallystick.events import messages as c
-from tallystick.events.log.codec import GENESIS, digest_of, encode_command, read_message
+from tallystick.events.log.codec import GENESIS, encode_command, read_message
 from tallystick.events.log.restoring import replay
 from tallystick.events.log.store_memory import MemoryStore
 from tallystick.events.messages.replies import Refusal
@@ -55,10 +56,8 @@ class Node:
 
     @property
     def fleet(self) -> str:
-        """Its id: the digest of its first record."""
-        first = self.store.record(1)
-        assert first is not None
-        return digest_of(first.data).hex()[:32]
+        """Its id."""
+        return identity(self.store)
 
     def record(self, command: c.Command, now: dt.datetime) -> dict[str, Any]:
         """Decide and commit one command of the fleet's own."""
