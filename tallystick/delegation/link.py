@@ -147,7 +147,8 @@ def link_of(
     config = ledger.rules.config
     assert config.delegate is not None, "the total of the fleet comes from a parent"
     parent = parent_at(config.delegate.parent, config.delegate.account, os.environ)
-    rules = Rules(config.delegate.budget.amounts, float(config.reallocation.idle_seconds))
+    idle, reserve = float(config.reallocation.idle_seconds), ledger.rules.reserve_part
+    rules = Rules(config.delegate.budget.amounts, idle, reserve)
     return Link(Exchange(identity(store), rules, ledger.position), parent, ledger, record, now, halt)
 
 

@@ -1,6 +1,8 @@
 """When a child fleet draws from its parent, and when it gives back. Pure: the time is an argument."""
 
 import datetime as dt
+from fractions import Fraction
+from math import ceil
 from typing import Final
 
 from tallystick.config.amounts import AMOUNT_MAX, DIMENSIONS, Amounts, Triple
@@ -16,10 +18,13 @@ RETRY_SECONDS: Final = (5, 10, 20, 40, 60)
 
 
 class Rules:
-    """What a child fleet asks for. ``at_hand`` is ``delegate.budget``."""
+    """What a child fleet asks for. ``at_hand`` is ``delegate.budget``.
 
-    def __init__(self, at_hand: Triple, idle_seconds: float) -> None:
-        self._at_hand, self._idle = at_hand, dt.timedelta(seconds=idle_seconds)
+    ``reserve`` is the part of the child's total that does not come into its pool.
+    """
+
+    def __init__(self, at_hand: Triple, idle_seconds: float, reserve: Fraction) -> None:
+        self._at_hand, self._idle, self._reserve = at_hand, dt.timedelta(seconds=idle_seconds), reserve
         self._wanted: Money = ZERO
         self._refused, self._next_draw = 0, dt.datetime.min.replace(tzinfo=dt.UTC)
         self._offered: Money | None = None
@@ -51,7 +56,9 @@ class Rules:
         if there is None:
             return 0
         filled = kept - there if kept is not None and there < -(-kept // LOW) else 0
-        return max(filled, self._wanted[d] - there)
+        wanted = max(0, self._wanted[d] - there)
+        # A part of what is granted becomes reserve.
+        return max(filled, ceil(wanted / (1 - self._reserve)) if self._reserve < 1 else wanted)
 
     def give_back(self, at: Standing, now: dt.datetime) -> Amounts | None:
         """What to give back now, once for each idle period; None for nothing."""

@@ -5,9 +5,11 @@ Everything is chosen by one seed. After each step the sum that the design promis
 
 import datetime as dt
 import random
+from fractions import Fraction
 from typing import Any, NamedTuple
 
 from tallystick.config.amounts import DIMENSIONS
+from tallystick.delegation.comparing import compared, handed_of, own_of
 from tallystick.delegation.exchange import Exchange
 from tallystick.delegation.rules import Rules
 from tallystick.delegation.standing import standing_of
@@ -68,7 +70,7 @@ class World:
         node = self.nodes[n]
         at_hand = node.ledger.rules.config.delegate
         assert at_hand is not None
-        return Exchange(node.fleet, Rules(at_hand.budget.amounts, 60), node.ledger.position)
+        return Exchange(node.fleet, Rules(at_hand.budget.amounts, 60, Fraction(0)), node.ledger.position)
 
     # --- steps --------------------------------------------------------------------------------------------------------
 
@@ -226,7 +228,7 @@ class World:
         """What is on its way arrives, nothing is lost any more, and children exchange until nothing is under way."""
         while self.network:
             self.arrive(self.network.pop(self.random.randrange(len(self.network))))
-        for _ in range(12):
+        for _ in range(8):
             # From the leaves up: what a child reports is its parent's own use.
             for n in reversed(range(len(self.nodes))):
                 self._resume(self.nodes[n])
@@ -254,12 +256,26 @@ class World:
             self._exchange_once(n)
         assert node.name not in self.parents[n].ledger.accounts
 
+    def _opened(self) -> list[tuple[Node, Node]]:
+        """The children with an account at their parent. One that is in a crisis opens none."""
+        pairs = list(zip(self.nodes, self.parents, strict=True))
+        assert all(node.name in parent.ledger.accounts or parent.ledger.response >= 3 for node, parent in pairs)
+        return [(node, parent) for node, parent in pairs if node.name in parent.ledger.accounts]
+
+    def verify(self) -> None:
+        """Every log says the same as its parent's."""
+        events = {id(node): node.events() for node in (self.top, *self.nodes)}
+        for node, parent in self._opened():
+            own = own_of(events[id(node)])
+            result = compared(own, handed_of(events[id(parent)], own.account or "", node.fleet), node.fleet)
+            assert not result.problems, f"{node.name}: {result.problems}"
+
     def check_end(self) -> None:
         """All use of every child is booked at its parent, once; what was overrun is covered there."""
         self.check_all()
-        for node, parent in zip(self.nodes, self.parents, strict=True):
-            account = parent.ledger.accounts.get(node.name)
-            assert account is not None, node.name
+        self.verify()
+        for node, parent in self._opened():
+            account = parent.ledger.accounts[node.name]
             own = node.ledger.delegation
             assert own is not None
             assert own.asked is None or own.asked.kind != "return", "a return is under way"

@@ -15,7 +15,8 @@ from tallystick.config.published import published_prices
 from tallystick.config.settings import Config
 from tallystick.delegation.identity import identity
 from tallystick.events import messages as c
-from tallystick.events.log.codec import GENESIS, encode_command, read_message
+from tallystick.events.catalog import Event
+from tallystick.events.log.codec import GENESIS, decode_event, encode_command, read_message
 from tallystick.events.log.restoring import replay
 from tallystick.events.log.store_memory import MemoryStore
 from tallystick.events.messages.replies import Refusal
@@ -58,6 +59,10 @@ class Node:
     def fleet(self) -> str:
         """Its id."""
         return identity(self.store)
+
+    def events(self) -> list[Event]:
+        """All that it has recorded."""
+        return [decode_event(one.data, one.name) for one in self.store.read()]
 
     def record(self, command: c.Command, now: dt.datetime) -> dict[str, Any]:
         """Decide and commit one command of the fleet's own."""
