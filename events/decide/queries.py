@@ -41,7 +41,7 @@ def get_global_status(turn: Turn, command: c.GetGlobalStatus) -> GlobalStatus:
         overdraft=shown(ledger.overdraft),
         pressure=round(float(highest), 6),
         response=e.RESPONSES[ledger.response],
-        paused=ledger.paused is not None or ledger.rules.paused,
+        paused=ledger.is_paused,
         agent_count=len(ledger.accounts),
         agent_statuses=[status(turn, ledger.accounts[name], memory) for name in page],
         position=ledger.position,

@@ -25,6 +25,7 @@ from tallystick.events.log.task_snapshot import PackedTasks, kept, pack, unpack
 from tallystick.events.state.accounts import ROOT, Account, Closed, EndedHold, Hold
 from tallystick.events.state.charged import Charged
 from tallystick.events.state.day import Day
+from tallystick.events.state.delegation import Child, Delegation
 from tallystick.events.state.estimates import Estimates
 from tallystick.events.state.growth import NO_STEPS
 from tallystick.events.state.history import History
@@ -38,7 +39,7 @@ from tallystick.events.state.outputs import Outputs
 from tallystick.events.state.rules import Rules
 from tallystick.events.state.slot_time import SlotTimes
 
-FORMAT = 20
+FORMAT = 21
 """Raised whenever what follows changes its meaning; a snapshot of another format is ignored."""
 
 
@@ -93,6 +94,9 @@ class _State(msgspec.Struct):
     period_began_at: dt.datetime
     corrections: list[tuple[int, int]]
     keys: list[Any]
+    delegated: dict[str, Child]
+    delegation: Delegation | None
+    stopped_above: str | None
 
 
 _kept_account, _kept_hold = kept(Account), kept(Hold)
@@ -160,6 +164,9 @@ def dump(ledger: Ledger) -> bytes:
             period_began_at=ledger.period_began_at,
             corrections=list(ledger.corrections.items()),
             keys=ledger.keys.dump(),
+            delegated=ledger.delegated,
+            delegation=ledger.delegation,
+            stopped_above=ledger.stopped_above,
         )
     )
 
@@ -186,8 +193,8 @@ def load(snapshot: bytes) -> Ledger | None:
     ledger.names = sorted(ledger.accounts)
     ledger.spent, ledger.held, ledger.opening = list(state.spent), list(state.held), state.opening
     ledger.budget, ledger.period_ends = state.budget, state.period_ends
-    ledger.response, ledger.paused = state.response, state.paused
-    ledger.given_up = state.given_up
+    ledger.response, ledger.paused, ledger.given_up = state.response, state.paused, state.given_up
+    ledger.delegated, ledger.delegation, ledger.stopped_above = state.delegated, state.delegation, state.stopped_above
     ledger.reserve_open, ledger.pool_exhausted_at = state.reserve_open, state.pool_exhausted_at
     ledger.unpriced = dict.fromkeys(state.unpriced)
     ledger.outbox = {notice.alert: notice for notice in state.outbox}

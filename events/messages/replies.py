@@ -119,6 +119,8 @@ class Enforcement(Reply, gc=False):
     recorded: bool = True
     """False where it says nothing more than what was recorded."""
     counted: EdgeAmounts | None = None
+    booked: int | None = None
+    """Where a child fleet has reported: the position of its log up to which its use is booked."""
 
 
 class Held(Reply):
@@ -179,6 +181,20 @@ class Subtree(msgspec.Struct, frozen=True, omit_defaults=True):
     held: EdgeAmounts
 
 
+class ChildStanding(msgspec.Struct, frozen=True, omit_defaults=True):
+    """How a delegated account stands with its fleet.
+
+    ``number``: of the last draw or return that is booked; ``booked``: the position of the fleet's log up to which its
+    use is; ``granted``: all that the account was ever granted. ``position`` is that of the parent's log.
+    """
+
+    fleet: str | None
+    number: int
+    booked: int
+    granted: EdgeAmounts
+    position: int
+
+
 class BudgetStatus(Reply):
     """One account, as `GetStatus` and the pages of `GetGlobalStatus` show it."""
 
@@ -212,6 +228,8 @@ class BudgetStatus(Reply):
     lease_seconds: Number | None = None
     lease_expires_at: str | None = None
     """When it closes if no more messages come; left out where only views are asked."""
+    child: ChildStanding | None = None
+    """Where it is the total of another fleet."""
 
 
 class GlobalStatus(Reply):

@@ -22,6 +22,7 @@ from tallystick.events.state.calendar import NEVER, earlier, later
 from tallystick.events.state.charged import Charged
 from tallystick.events.state.commitments import Commitments
 from tallystick.events.state.day import Day, Watch
+from tallystick.events.state.delegation import Child, Delegation
 from tallystick.events.state.estimates import Estimates
 from tallystick.events.state.history import History
 from tallystick.events.state.ids import Ids
@@ -107,7 +108,13 @@ class Ledger(Balances):
         """By open account, of the tasks that it paid for: how many were completed, estimated, and estimated well."""
 
     def _begin_memory(self) -> None:
-        """Nothing was asked, held or released yet."""
+        """Nothing was asked, held, released or delegated yet."""
+        self.delegated: dict[str, Child] = {}
+        """By id, the accounts that are the totals of other fleets; of those that were released too."""
+        self.delegation: Delegation | None = None
+        """How this fleet stands with its parent, if it has one."""
+        self.stopped_above: str | None = None
+        """Why the parent lets nothing go on."""
         self.known_elsewhere: Callable[[str], bool] | None = None
         """Whether a name is valid as it is spelled although this state does not know it: where a log is decided anew
         that knew it. No part of the state.
@@ -163,8 +170,20 @@ class Ledger(Balances):
 
     @property
     def is_paused(self) -> bool:
-        """Everything is stopped by hand."""
-        return self.paused is not None or self.rules.paused
+        """Everything is stopped by hand, or by the parent."""
+        return self.paused is not None or self.rules.paused or self.stopped_above is not None
+
+    @property
+    def pause_cause(self) -> str:
+        """Why everything is stopped, where it is."""
+        if self.paused is not None:
+            return self.paused
+        return "by configuration" if self.rules.paused else f"by the parent: {self.stopped_above}"
+
+    @property
+    def paused_by(self) -> str:
+        """Who has stopped everything, as ``decided_by`` names it."""
+        return "pause_all" if self.paused is not None or self.rules.paused else "parent"
 
     @property
     def in_crisis(self) -> bool:

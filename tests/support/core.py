@@ -79,6 +79,8 @@ def dump(ledger: Ledger) -> dict[str, Any]:
         hold.id: (hold.account.id, *msgspec.structs.astuple(hold)[1:-1]) for hold in ledger.holds.values()
     }
     state["released"] = {name: msgspec.structs.astuple(closed) for name, closed in ledger.released.items()}
+    state["delegated"] = {name: msgspec.structs.astuple(child) for name, child in ledger.delegated.items()}
+    state["delegation"] = None if ledger.delegation is None else msgspec.structs.astuple(ledger.delegation)
     for name in ("ids", "ended_holds", "lives", "stops"):
         state[name] = dict(state[name])
     for name in ("names", "expiries", "spent", "held", "id_marks", "released_order"):
