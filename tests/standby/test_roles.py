@@ -146,6 +146,7 @@ def test_what_waits_for_a_writer_goes_to_the_one_that_takes_over(url: str, membe
         assert "process" in refused.json["detail"]
     answer = standby.ask("/v1/messages", asked)
     assert (answer.status, answer.json["remaining"]) == (200, {"tokens": 9})
+    assert "x-tallystick-age-seconds" not in answer.headers, "it is the writer's answer"
     assert standby.writes
 
 
