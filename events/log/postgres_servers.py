@@ -76,7 +76,7 @@ class Servers:
             "seconds": HERE_SECONDS,
         }
         try:
-            connection = self._connected()
+            connection = self._with_table()
             connection.execute(_SAY, said)
             connection.execute(_FORGET, (self._place.fleet,))
         except psycopg.Error as error:
@@ -85,7 +85,9 @@ class Servers:
     def writer(self) -> Writer | None:
         """Who has, or had last, the writer's place; None where the fleet never had one."""
         try:
-            row = self._connected().execute(_WRITER, (self._place.fleet,)).fetchone()
+            if self._connected().execute("SELECT to_regclass('tallystick_writers')").fetchone() == (None,):
+                return None
+            row = self._with_table().execute(_WRITER, (self._place.fleet,)).fetchone()
         except psycopg.Error as error:
             raise self._failed(error) from error
         return None if row is None else Writer(*row)
@@ -93,7 +95,7 @@ class Servers:
     def standbys(self) -> list[str]:
         """Where the other standbys are that are there now, the one that has read farthest first."""
         try:
-            rows = self._connected().execute(_STANDBYS, (self._place.fleet, self.server)).fetchall()
+            rows = self._with_table().execute(_STANDBYS, (self._place.fleet, self.server)).fetchall()
         except psycopg.Error as error:
             raise self._failed(error) from error
         return [url for (url,) in rows]
@@ -114,12 +116,16 @@ class Servers:
             self._connection = connect(self._place)
             # What is said here need not survive a crash of the database: it is said again within a second.
             self._connection.execute("SET synchronous_commit = off")
-        if not self._is_made:
-            with self._connection.transaction():
-                self._connection.execute("SELECT pg_advisory_xact_lock(%s)", (TABLES_LOCK,))
-                self._connection.execute(_TABLE)
-            self._is_made = True
         return self._connection
+
+    def _with_table(self) -> Connection:
+        connection = self._connected()
+        if not self._is_made:
+            with connection.transaction():
+                connection.execute("SELECT pg_advisory_xact_lock(%s)", (TABLES_LOCK,))
+                connection.execute(_TABLE)
+            self._is_made = True
+        return connection
 
     def _failed(self, error: Exception) -> StoreError:
         if self._connection is not None:

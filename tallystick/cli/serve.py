@@ -14,7 +14,8 @@ from urllib.parse import urlsplit
 import click
 import structlog
 
-from tallystick.cli.common import config_option, prices_option, reading, settings_for, store_option
+from tallystick.cli.common import Settings, config_option, prices_option, reading, settings_for, store_option
+from tallystick.config.errors import ConfigError
 from tallystick.events.log.restoring import Opened, open_ledger
 from tallystick.events.log.store import NoFleet, Store, open_store
 from tallystick.events.log.store_place import is_postgres, shown
@@ -236,16 +237,28 @@ def _served(store_url: str, files: Files, *, standby: bool, address: str) -> Ite
         return
     from tallystick.standby.sharing import sharing
 
+    if standby:
+        with reading(store_url) as store:
+            settings_for(store, files.config, files.prices)  # a mistake in them is said now, and not at a takeover
     with sharing(store_url, address, lambda store, begun: _opened(store, files, begun), standby=standby) as shared:
         yield Served(shared.fleet, shared.to_writer)
 
 
 def _opened(store: Store, files: Files, begun: Opened | None = None) -> Fleet:
+    """The fleet of a store; ``begun`` is its state where this server stood by until now.
+
+    Then files that have become unusable meanwhile do not keep it from taking over: what is in force stays.
+    """
+    wrong: str | None = None
     try:
         settings = settings_for(store, files.config, files.prices)
-    except BaseException:
-        store.close()
-        raise
+    except BaseException as error:
+        if begun is None or not isinstance(error, ConfigError):
+            store.close()
+            raise
+        wrong, settings, files = str(error), Settings(None, None), Files(None, None)
+    if wrong is not None:
+        log.error("config_not_in_force", error=wrong, instead="what was in force stays; correct it, and start again")
     fleet = Fleet.open(store, settings.config, settings.prices, begun=begun)
     if files.config is not None:
         try:

@@ -87,7 +87,10 @@ class Marked:
         async def sending(message: Message) -> None:
             if message["type"] == "http.response.start":
                 now = self._elsewhere.log_seen
-                at = before if before is not None and before.age_seconds is not None else now
+                # What has waited for a writer may have been answered by this server as the writer.
+                was_standby = before is not None and before.age_seconds is not None
+                is_writer = now is not None and now.age_seconds is None and scope["method"] == "POST"
+                at = before if was_standby and not is_writer else now
                 message["headers"] = _with(message["headers"], at, time.monotonic() - began)
             await send(message)
 

@@ -12,9 +12,10 @@ from click.testing import CliRunner
 
 from tallystick import Fleet
 from tallystick.cli.main import main
+from tallystick.cli.serve import Files, _opened
 from tallystick.events.log.postgres_servers import Servers
-from tallystick.events.log.restoring import Opened
-from tallystick.events.log.store import Store
+from tallystick.events.log.restoring import Opened, open_ledger
+from tallystick.events.log.store import Store, open_store
 from tallystick.events.log.store_postgres import PostgresStore
 from tallystick.http.app import application
 from tallystick.http.elsewhere import NotHandedOver
@@ -146,6 +147,7 @@ def test_what_waits_for_a_writer_goes_to_the_one_that_takes_over(url: str, membe
         assert "process" in refused.json["detail"]
     answer = standby.ask("/v1/messages", asked)
     assert (answer.status, answer.json["remaining"]) == (200, {"tokens": 9})
+    assert "x-tallystick-age-seconds" not in answer.headers, "it is the writer's answer"
     assert standby.writes
 
 
@@ -196,3 +198,24 @@ def test_a_hand_over_is_refused_where_there_is_no_writer_to_order_it(url: str) -
     with Fleet.open(url, notify=False):
         result = CliRunner().invoke(main, ["send", "hand-over", "--store", url])
         assert (result.exit_code, "which is no server" in result.output) == (1, True), result.output
+
+
+def test_a_standby_says_at_once_what_is_wrong_with_its_settings(url: str, tmp_path: Path) -> None:
+    Fleet.open(url, notify=False).close()
+    settings = tmp_path / "limits.yml"
+    settings.write_text("total_budget: {tokens: many}\n", encoding="utf-8")
+    command = ["serve", "--store", url, "--standby", "--port", "0", "--config", str(settings)]
+    result = CliRunner().invoke(main, command)
+    assert (result.exit_code, "total_budget.tokens" in result.output) == (2, True), result.output
+
+
+def test_settings_that_were_broken_meanwhile_do_not_keep_a_standby_from_taking_over(
+    tmp_path: Path,
+) -> None:
+    store = f"sqlite:///{tmp_path / 'fleet.db'}"
+    Fleet.open(store, {"total_budget": {"tokens": 7_000_000}}, notify=False).close()
+    settings = tmp_path / "limits.yml"
+    settings.write_text("total_budget: {tokens: many}\n", encoding="utf-8")
+    again = open_store(store, writer=True)
+    with _opened(again, Files(settings, None), open_ledger(again)) as fleet:
+        assert fleet.config.total_budget.tokens == 7_000_000

@@ -13,7 +13,9 @@ from click.testing import CliRunner
 
 from tallystick import Client
 from tallystick.cli.main import main
+from tallystick.http.elsewhere import BEHIND_SECONDS
 from tests.support.postgres import PostgresServer, running, shared
+from tests.support.programs import until
 from tests.support.serving import Client as HttpClient
 from tests.support.serving import Served
 from tests.support.shared_fleets import SECONDS, Load, Servers, ask_until_done, servers
@@ -155,8 +157,26 @@ def test_both_servers_are_killed_and_started_again(tmp_path: Path) -> None:
 @pytest.mark.takeover_long
 def test_the_database_goes_away_and_comes_back_under_both(tmp_path: Path) -> None:
     with running() as database, servers(tmp_path, new_fleet(database)) as made:
-        both = made.start(), made.start("--standby")
-        with under_load(made, *both):
+        writer, standby = made.start(), made.start("--standby")
+        with under_load(made, writer, standby):
             database.stop()
+            until(lambda: readiness(standby) == (503, "unavailable"))
+            client = standby.client()
+            known = client.post("/v1/get-status", {"agent": "thread-0"})
+            assert known.status == 200
+            assert float(known.headers["x-tallystick-age-seconds"]) > BEHIND_SECONDS
+            asked = client.post("/v1/check-enforcement", {"agent": "thread-0"})
+            assert (asked.status, asked.json["code"]) in ((503, "no_writer"), (503, "store_away"))
+            client.close()
             database.start()
-        assert "ready" in [role_of(server) for server in made.running if server.process.poll() is None]
+            ask_until_done(standby)
+        assert sorted(role_of(server) for server in made.running) == ["ready", "ready: standby"]
+
+
+def readiness(server: Served) -> tuple[int, str | None]:
+    client = server.client()
+    try:
+        answer = client.call("GET", "/readyz")
+        return answer.status, answer.json["code"] if answer.status != 200 else None
+    finally:
+        client.close()
