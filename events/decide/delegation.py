@@ -157,8 +157,8 @@ def _leave_what_was_used(turn: Turn) -> None:
     ledger = turn.ledger
     used = [min(ledger.spent[i], money(ledger.total)[i]) for i in DIMENSIONS]
     total = limited(ledger.total, used)
+    # No response to pressure follows: everything is stopped.
     put_total(turn, total, total, None)
-    respond(turn)
 
 
 def other_parent(before: Config, config: Config) -> Refusal | None:

@@ -16,7 +16,8 @@ from tallystick.events.decide.own_limits import level_now, percentage
 from tallystick.events.decide.refusals import unknown_agent
 from tallystick.events.decide.spent_holds import spend_hold
 from tallystick.events.decide.turn import Turn
-from tallystick.events.messages.replies import FinalReport, Refusal, ReleasedBudget, Totals, shown
+from tallystick.events.messages.release_replies import FinalReport, ReleasedBudget
+from tallystick.events.messages.replies import Refusal, Totals, shown
 from tallystick.events.state.accounts import ROOT, Account
 from tallystick.events.state.ledger import Ledger
 from tallystick.events.state.money import limited

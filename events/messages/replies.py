@@ -232,6 +232,18 @@ class BudgetStatus(Reply):
     """Where it is the total of another fleet."""
 
 
+class DelegationStatus(msgspec.Struct, frozen=True, omit_defaults=True):
+    """How a fleet stands whose total is an account of another one: what that ever granted, what of it was given back,
+    the position up to which it has booked what was used, and why it lets nothing go on.
+    """
+
+    account: str
+    granted: EdgeAmounts
+    given_back: EdgeAmounts
+    booked: int
+    stopped: str | None = None
+
+
 class GlobalStatus(Reply):
     """The fleet in the current period; ``agent_statuses`` is one page of its open accounts by id.
 
@@ -253,6 +265,8 @@ class GlobalStatus(Reply):
     given_up: list[str]
     """The specialists that have failed too often, and are not there until the fleet is started again."""
     clock_apart_seconds: int = 0
+    delegation: DelegationStatus | None = None
+    """Where its total is an account of another fleet."""
 
 
 class Overrides(Reply):
@@ -318,29 +332,6 @@ class Efficiency(Reply):
     cost_per_task: str | None
     utilization: dict[str, float | None]
     estimate_accuracy: float | None
-
-
-class FinalReport(msgspec.Struct):
-    """An account's last statement."""
-
-    utilization: float
-    overrun: EdgeAmounts
-    borrowed: EdgeAmounts
-    level: str
-    opened_at: str
-    open_seconds: Number
-    children_released: int
-    holds_cancelled: int
-
-
-class ReleasedBudget(Reply):
-    """Answers `ReleaseBudget`."""
-
-    agent: str
-    allocated: EdgeAmounts
-    consumed: EdgeAmounts
-    unused: EdgeAmounts
-    final_report: FinalReport
 
 
 class Totals(Reply):

@@ -12,39 +12,8 @@ from tallystick.events import messages as c
 from tallystick.events.messages import delegation as d
 from tallystick.events.messages import proposals as p
 from tallystick.events.messages.replies import Refusal
+from tests.support.both_ends import FLEET, TEAM, child, draw, give_back, hear, parent, report
 from tests.support.core import Core, allocate, budget, fleet, hold, submit, use
-
-TEAM, FLEET = "team", "f-1"
-
-
-def parent(**labels: Any) -> Core:
-    """A fleet of 10,000 tokens with an account of 1,000 for the fleet `FLEET`, which has begun."""
-    core = Core(fleet(10_000, "10"), allocate(TEAM, 1_000, "1", delegated=True, **labels))
-    return core.given(c.Heartbeat(agent=TEAM, child=c.FromChild(fleet=FLEET)))
-
-
-def draw(number: int, amount: int, by: str = FLEET) -> c.BorrowFromPool:
-    return c.BorrowFromPool(agent=TEAM, amount=budget(amount), child=c.FromChild(fleet=by, number=number))
-
-
-def give_back(number: int, amount: int) -> c.ReturnToPool:
-    return c.ReturnToPool(agent=TEAM, amount=budget(amount), child=c.FromChild(fleet=FLEET, number=number))
-
-
-def report(first: int, upto: int, amount: int, by: str = FLEET) -> c.ReportUsage:
-    return c.ReportUsage(agent=TEAM, usage=budget(amount), child=c.FromChild(fleet=by, first=first, upto=upto))
-
-
-def child(**config: Any) -> Core:
-    """A fleet whose total is an account of another; its parent has granted 1,000 tokens."""
-    delegate = {"parent": "https://parent.example", "account": TEAM, "budget": {"tokens": 1_000}}
-    core = Core(c.LoadConfig(config={"delegate": delegate, "emergency_reserve_percent": 0, **config}))
-    return core.given(hear(1_000))
-
-
-def hear(granted: int, **rest: Any) -> d.HearParent:
-    return d.HearParent(granted=Amounts(granted), **rest)
-
 
 # --- the parent: who may touch a delegated account --------------------------------------------------------------------
 
