@@ -21,6 +21,8 @@ _COMMANDS = {
     "simulate": "tallystick.cli.simulate:simulate",
     "send": "tallystick.cli.send:send",
     "serve": "tallystick.cli.serve:serve",
+    "cluster": "tallystick.cli.cluster:cluster",
+    "fleet": "tallystick.cli.fleet:fleet",
     "key": "tallystick.cli.key:key",
     "top": "tallystick.cli.top:top",
     "status": "tallystick.cli.status:status",

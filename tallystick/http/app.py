@@ -219,6 +219,20 @@ def application(fleet: Served, hosts: frozenset[str], tokens: Tokens | None = No
     Must be made in the event loop that will run it.
     """
     access = Access(fleet.access, Measures(), tokens)
+    gate, service = _gate(fleet, access)
+    return RequestsLog(Guard(gate, hosts), service.measures), service
+
+
+def inner_application(fleet: Served, *, keys_needed: bool) -> tuple[ASGIApp, Service]:
+    """`application` for a server in front of it that has looked at the request's ``Host`` and ``Origin``.
+
+    ``keys_needed``: without a key nothing is let in, also where the fleet has none.
+    """
+    gate, service = _gate(fleet, Access(fleet.access, Measures(), keys_needed=keys_needed))
+    return RequestsLog(gate, service.measures), service
+
+
+def _gate(fleet: Served, access: Access) -> tuple[ASGIApp, Service]:
     service, sessions = Service(fleet, access), SessionEndpoint(access)
     register_url_convertor("message", MessageName())
     files = StaticFiles()
@@ -241,4 +255,4 @@ def application(fleet: Served, hosts: frozenset[str], tokens: Tokens | None = No
     app = Starlette(routes=routes, exception_handlers={HTTPException: _http_error, Exception: _failure})
     # A redirect would name this server as it sees itself: behind a proxy with TLS, that is http.
     app.router.redirect_slashes = False
-    return RequestsLog(Guard(Gate(app, access), hosts), service.measures), service
+    return Gate(app, access), service

@@ -14,6 +14,7 @@ from typing import Final
 
 import structlog
 import uvicorn
+from starlette.types import ASGIApp
 
 from tallystick.http.access import Tokens
 from tallystick.http.app import Served, application
@@ -63,6 +64,20 @@ def listen(host: str, port: int) -> socket.socket:
     return listening
 
 
+def settings_of(app: ASGIApp) -> uvicorn.Config:
+    """How every server of ours runs its program."""
+    return uvicorn.Config(
+        app,
+        http=Protocol,
+        ws="none",
+        lifespan="off",
+        access_log=False,
+        log_config=None,
+        server_header=False,
+        timeout_graceful_shutdown=STOP_SECONDS,
+    )
+
+
 def serve(fleet: Served, listening: socket.socket, names: Iterable[str], tokens: Tokens | None = None) -> None:
     """Serve a fleet under these names until SIGTERM or SIGINT, and finish what was accepted; or until it has halted."""
     _serve_until_stopped(fleet, listening, names, tokens, lambda _: None)
@@ -79,17 +94,7 @@ def _serve_until_stopped(
 
     async def until_stopped() -> None:
         app, service = application(fleet, LOOPBACK | {name.lower() for name in names}, tokens)
-        config = uvicorn.Config(
-            app,
-            http=Protocol,
-            ws="none",
-            lifespan="off",
-            access_log=False,
-            log_config=None,
-            server_header=False,
-            timeout_graceful_shutdown=STOP_SECONDS,
-        )
-        server, loop = Server(config, fleet, service.stopping), asyncio.get_running_loop()
+        server, loop = Server(settings_of(app), fleet, service.stopping), asyncio.get_running_loop()
         tell(lambda: loop.call_soon_threadsafe(server.handle_exit, signal.SIGTERM, None))
         try:
             await server.serve([listening])

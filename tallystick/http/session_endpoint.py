@@ -48,7 +48,7 @@ class SessionEndpoint:
             self._access.note(refusal.code, request.scope, refusal.name)
             return refusal.response
         id = self._access.sessions.begin(identity)
-        headers = {**NO_STORE, "set-cookie": set_cookie(id, request.url.scheme == "https")}
+        headers = {**NO_STORE, "set-cookie": _cookie(id, request)}
         return Response(_encode({**_shown(identity), "expires_in_seconds": SESSION_SECONDS}), 200, headers, JSON)
 
     async def show(self, request: Request) -> Response:
@@ -60,7 +60,11 @@ class SessionEndpoint:
         id = session_of(header(request.scope, b"cookie", lower=False))
         if id is not None:
             self._access.sessions.end(id)
-        return Response(None, 204, {**NO_STORE, "set-cookie": set_cookie("", request.url.scheme == "https")})
+        return Response(None, 204, {**NO_STORE, "set-cookie": _cookie("", request)})
+
+
+def _cookie(id: str, request: Request) -> str:
+    return set_cookie(id, request.url.scheme == "https", request.scope.get("root_path", ""))
 
 
 def _shown(identity: Identity | None) -> dict[str, Any]:
