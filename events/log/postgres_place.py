@@ -2,18 +2,24 @@
 
 import re
 from typing import Final, NamedTuple
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, urlencode
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
+from psycopg.pq import Conninfo
 
 from tallystick.events.log.store_contract import StoreError
+from tallystick.events.log.store_place import shown
 
-SCHEMES: Final = ("postgresql", "postgres")
 FLEET: Final = "main"
 """The fleet where the URL names none."""
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-_PASSWORDS: Final = ("password", "sslpassword")
+
+_OPTIONS: Final = {"fleet", *(option.keyword.decode() for option in Conninfo.get_defaults())}
+_FORM: Final = (
+    "allowed is postgresql://[USER[:PASSWORD]@]HOST[:PORT]/DATABASE[?fleet=NAME], in which what is no letter, digit,"
+    " dot, hyphen or underscore of a user or password is written as % and two digits"
+)
 
 
 class PostgresPlace(NamedTuple):
@@ -26,11 +32,6 @@ class PostgresPlace(NamedTuple):
     """The URL without its passwords, to be shown."""
 
 
-def is_postgres(url: str) -> bool:
-    """Whether a store's URL names a database of PostgreSQL."""
-    return url.partition("://")[0] in SCHEMES
-
-
 def place_of(url: str) -> PostgresPlace:
     """The place that ``postgresql://[user[:password]@][host][:port]/database[?fleet=NAME]`` names.
 
@@ -39,16 +40,23 @@ def place_of(url: str) -> PostgresPlace:
     Raises:
         StoreError: the URL is not understood.
     """
+    named = shown(url)
+    scheme, _, rest = url.partition("://")
+    place, _, query = rest.partition("?")
     try:
-        parts = urlsplit(url)
-        options = parse_qsl(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query))
+        options = parse_qsl(query, keep_blank_values=True, strict_parsing=bool(query))
+        for name, _ in options:
+            if name not in _OPTIONS:
+                raise StoreError(f"{named}: found the option {name!r}, which neither tallystick nor libpq has")
         fleets = [value for name, value in options if name == "fleet"] or [FLEET]
-        rest = [(name, value) for name, value in options if name != "fleet"]
-        database = urlunsplit(parts._replace(query=urlencode(rest)))
+        libpqs = urlencode([(name, value) for name, value in options if name != "fleet"])
+        database = f"{scheme}://{place}{libpqs and f'?{libpqs}'}"
         conninfo_to_dict(database)
-    except (ValueError, psycopg.ProgrammingError) as error:
-        raise StoreError(f"the store is not understood: {str(error).splitlines()[0]}") from None
-    named = _without_passwords(url)
+        if place.count("@") > 1 or "@" in place.partition("/")[2]:
+            raise ValueError(place)
+    except (ValueError, psycopg.ProgrammingError):
+        # What libpq says may show a part of a password.
+        raise StoreError(f"{named} is not understood: {_FORM}") from None
     if len(fleets) > 1 or not _NAME.fullmatch(fleets[0]):
         raise StoreError(
             f"{named}: fleet: found {', '.join(map(repr, fleets))[:100]}, allowed is one name of up to 64 letters,"
@@ -56,10 +64,3 @@ def place_of(url: str) -> PostgresPlace:
         )
     return PostgresPlace(database, fleets[0], named)
 
-
-def _without_passwords(url: str) -> str:
-    parts = urlsplit(url)
-    user, at, host = parts.netloc.rpartition("@")
-    options = [(name, "***" if name in _PASSWORDS else value) for name, value in parse_qsl(parts.query)]
-    shown = parts._replace(netloc=user.partition(":")[0] + at + host, query=urlencode(options, safe="*/"))
-    return urlunsplit(shown)

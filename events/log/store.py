@@ -8,9 +8,7 @@ from tallystick.events.log.store_contract import SourceIndex as SourceIndex
 from tallystick.events.log.store_contract import Store as Store
 from tallystick.events.log.store_contract import StoreError as StoreError
 from tallystick.events.log.store_contract import WriterPresent as WriterPresent
-from tallystick.events.log.store_place import file_of
-
-POSTGRES = ("postgresql://", "postgres://")
+from tallystick.events.log.store_place import file_of, is_postgres
 
 
 def open_store(url: str, writer: bool = False) -> Store:
@@ -21,7 +19,7 @@ def open_store(url: str, writer: bool = False) -> Store:
         StoreError: the URL is not understood, or there is nothing to read, or the store cannot be written, or the
             file holds something else.
     """
-    if url.startswith(POSTGRES):
+    if is_postgres(url):
         try:
             from tallystick.events.log.store_postgres import PostgresStore
         except ImportError as error:

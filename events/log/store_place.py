@@ -1,9 +1,12 @@
 """Where a fleet's file lies: one name for it, however it is spelled, and whether it is still there."""
 
 import os
+import re
 import sqlite3
 from contextlib import closing
 from pathlib import Path
+from typing import Final
+from urllib.parse import unquote
 
 from tallystick.events.log.store_contract import StoreError
 
@@ -16,25 +19,64 @@ _TABLES = frozenset({"stored_events", "writer"})
 _BESIDE = ("-wal", "-shm")
 _LOCK_SECONDS = 5
 
+_POSTGRES: Final = ("postgresql://", "postgres://")
+_PASSWORDS: Final = ("password", "sslpassword")
+_WITH_PORT: Final = re.compile(r"[^@/]*:(?!\d*(/|$))")
+"""What stands before a host's name and is no port."""
+_ALLOWED: Final = "sqlite:///FILE, postgresql://HOST/DATABASE?fleet=NAME and memory:"
+
 Identity = tuple[int, int]
 """A file, whatever it is called: its device and its number there."""
 
 
+def is_postgres(url: str) -> bool:
+    """Whether a store's URL names a fleet in a PostgreSQL database."""
+    return url.startswith(_POSTGRES)
+
+
+def is_in_memory(url: str) -> bool:
+    """Whether a store's URL names one that no other process can read."""
+    return url == "memory:"
+
+
+def shown(url: str) -> str:
+    """A store's URL to be shown: without its passwords."""
+    scheme, separator, rest = url.partition("://")
+    if not separator:
+        return url
+    place, mark, query = rest.partition("?")
+    if "@" in query and _WITH_PORT.match(place):  # a question mark that is part of the password
+        place, mark, query = rest, "", ""
+    before, slash, path = place.partition("/")
+    if "@" in path:  # the same of a slash
+        before, slash, path = place.rpartition("@")[0] + "@", "", place.rpartition("@")[2]
+    user, at, host = before.rpartition("@")
+    options = (_hidden(option) for option in query.split("&"))
+    return f"{scheme}://{user.partition(':')[0]}{at}{host}{slash}{path}{mark}{'&'.join(options)}"
+
+
+def _hidden(option: str) -> str:
+    name, separator, _ = option.partition("=")
+    if option and not separator:
+        return "***"  # what follows an ampersand that is part of a password
+    return f"{name}=***" if unquote(name) in _PASSWORDS else option
+
+
 def file_of(url: str) -> Path | None:
-    """The file that a store's URL names, links and relative parts resolved; None for a store in memory.
+    """The file that a store's URL names, links and relative parts resolved; None for a store that is in no file.
 
     Everything that is named after a store (its lock, its views) is named after this path.
 
     Raises:
         StoreError: the URL names no store.
     """
-    if url == "memory:":
+    if is_in_memory(url) or is_postgres(url):
         return None
     scheme, separator, path = url.partition(":///")
     if scheme != "sqlite" or not separator or not path or Path(path).name == ":memory:":
         # The obvious slip is to name the file alone.
         meant = f"; did you mean sqlite:///{url}?" if url and ":" not in url else ""
-        raise StoreError(f"{url!r} is not a store: allowed are sqlite:///FILE and memory:{meant}")
+        raise StoreError(f"{shown(url)!r} is not a store: allowed are {_ALLOWED}{meant}")
     try:
         return Path(path).resolve()
     except (OSError, RuntimeError, ValueError) as error:

@@ -12,9 +12,9 @@ from typing import NamedTuple
 
 from tallystick.events.log.store import Store
 from tallystick.projections.store.projector import Projector, is_of
-from tallystick.projections.store.view_file import ViewFile
+from tallystick.projections.store.kept_views import KeptViews
 from tallystick.projections.store.view_store import NotKept, Overtaken, ViewsMissing
-from tallystick.projections.store.view_tables import Differs
+from tallystick.projections.store.view_sides import Differs
 from tallystick.projections.views.view import Progress
 
 
@@ -25,7 +25,7 @@ class Rebuilt(NamedTuple):
     before: Mapping[str, int]
 
 
-def rebuild(store: Store, views: ViewFile, names: Sequence[str], progress: Progress | None = None) -> Rebuilt:
+def rebuild(store: Store, views: KeptViews, names: Sequence[str], progress: Progress | None = None) -> Rebuilt:
     """Make the live views of these names again.
 
     Where nothing is live, or what is live is of another log, there is nothing to make them beside: all views are made
@@ -50,7 +50,7 @@ def rebuild(store: Store, views: ViewFile, names: Sequence[str], progress: Progr
 
 
 def renew(
-    store: Store, views: ViewFile, progress: Progress | None = None, stopping: threading.Event | None = None
+    store: Store, views: KeptViews, progress: Progress | None = None, stopping: threading.Event | None = None
 ) -> None:
     """Have all views in our versions, unless ``stopping`` is set: made beside the others, or left to be made in place.
 
@@ -69,14 +69,14 @@ def renew(
             continue
 
 
-def _is_live(store: Store, views: ViewFile) -> bool:
+def _is_live(store: Store, views: KeptViews) -> bool:
     """Whether any view of this log has come anywhere."""
     reached = views.reached()
     return reached.position > 0 and is_of(store, reached.position, reached.digest)
 
 
 def _beside(
-    store: Store, views: ViewFile, names: Sequence[str], progress: Progress | None, stopping: threading.Event
+    store: Store, views: KeptViews, names: Sequence[str], progress: Progress | None, stopping: threading.Event
 ) -> Rebuilt | None:
     """Rebuild beside the live views and exchange; None where ``stopping`` was set.
 

@@ -4,11 +4,13 @@ A fold keeps the interpreter busy, and would keep the manager from it: `follow` 
 """
 
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
 from tallystick.events.log.store import Store, StoreError, open_store
-from tallystick.events.log.store_place import file_of, identity_of
+from tallystick.events.log.store_place import file_of, identity_of, is_postgres, shown
+from tallystick.projections.store.kept_views import KeptViews
 from tallystick.projections.store.projector import Projector
 from tallystick.projections.store.rebuilding import renew
 from tallystick.projections.store.view_file import ViewFile
@@ -20,14 +22,14 @@ POLL_SECONDS = 0.2
 
 
 class Place(NamedTuple):
-    """Where a store's views are kept, and the log's own file."""
+    """Where the views of a store in a file are kept, and the log's own file."""
 
     views: str
     log: Path
 
 
 def place_of(url: str) -> Place | None:
-    """Where the views of a store are kept: beside its log; None for a store in memory, which keeps them there.
+    """Where the views of a store in a file are kept: beside its log; None for a store that is in no file.
 
     Raises:
         StoreError: the URL names no store.
@@ -36,14 +38,42 @@ def place_of(url: str) -> Place | None:
     return None if file is None else Place(f"{file}.views", file)
 
 
+def kept_views(url: str, kinds: ViewTypes = ALL_VIEWS) -> KeptViews | None:
+    """The views that are kept for a store: in a file beside its file, or in its database; None for one in memory.
+
+    Raises:
+        NotKept: they cannot be written there, or something else is there.
+        StoreError: the URL names no store.
+    """
+    if is_postgres(url):
+        from tallystick.projections.store.view_postgres import PostgresViews
+
+        return PostgresViews(url, kinds)
+    place = place_of(url)
+    return None if place is None else ViewFile(place.views, kinds)
+
+
+def are_kept(url: str) -> bool:
+    """Whether views of a store have been kept; nothing is made.
+
+    Raises:
+        StoreError: the URL names no store; `NotKept` where its database is away.
+    """
+    if is_postgres(url):
+        from tallystick.projections.store.view_postgres import are_in_database
+
+        return are_in_database(url)
+    place = place_of(url)
+    return place is not None and Path(place.views).exists()
+
+
 def open_view_store(url: str, kinds: ViewTypes = ALL_VIEWS) -> ViewStore:
     """The view store that belongs to a store.
 
     Raises:
-        NotKept: the file cannot be written, or is no file of views.
+        NotKept: the views cannot be written where they are kept, or something else is there.
     """
-    place = place_of(url)
-    return MemoryViewStore(kinds) if place is None else ViewFile(place.views, kinds)
+    return kept_views(url, kinds) or MemoryViewStore(kinds)
 
 
 def catch_up(store: Store, views: ViewStore, progress: Progress | None = None) -> int:
@@ -56,7 +86,7 @@ def catch_up(store: Store, views: ViewStore, progress: Progress | None = None) -
         StoreError: the log could not be read; `NotKept` where the views could not be written.
     """
     while True:
-        if isinstance(views, ViewFile):
+        if isinstance(views, KeptViews):
             renew(store, views, progress)
         try:
             return Projector(store, views).catch_up(progress=progress)
@@ -71,16 +101,16 @@ def follow(url: str, stopping: threading.Event, kinds: ViewTypes = ALL_VIEWS) ->
         BrokenChain: a record is missing, or cannot be read.
         StoreError: there is no such store, or it could not be read; `NotKept` where the views could not be written.
     """
-    place = place_of(url)
-    if place is None:
-        raise StoreError(f"{url} keeps nothing that another process could follow: name one like sqlite:///FILE")
     store = open_store(url)
     try:
-        there = identity_of(place.log)
-        views = ViewFile(place.views, kinds)
+        is_there = _watched(url)
+        views = kept_views(url, kinds)
+        if views is None:
+            text = "keeps nothing that another process could follow: name one like sqlite:///FILE"
+            raise StoreError(f"{shown(url)} {text}")
         try:
             projector: Projector | None = None
-            while not stopping.is_set() and identity_of(place.log) == there:
+            while not stopping.is_set() and is_there():
                 if projector is None or views.missing():
                     renew(store, views, stopping=stopping)
                 try:
@@ -94,3 +124,12 @@ def follow(url: str, stopping: threading.Event, kinds: ViewTypes = ALL_VIEWS) ->
             views.close()
     finally:
         store.close()
+
+
+def _watched(url: str) -> Callable[[], bool]:
+    """Says whether a store is still the one that it is now; of one in a database, who reads it finds out."""
+    place = place_of(url)
+    if place is None:
+        return lambda: True
+    there = identity_of(place.log)
+    return lambda: identity_of(place.log) == there

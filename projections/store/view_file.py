@@ -1,51 +1,14 @@
-"""Views in a file of their own beside the log: written exactly once, and exchanged in one transaction.
+"""Views in a file of their own beside the log."""
 
-Two *sides* may lie in the file. The ``live`` views are those that people read; beside them, out of sight, ``rebuilt``
-ones may grow. All views of a side move together: the rows that a page of events changed and the position that the page
-reached are written in one transaction, so that the next process goes on exactly there.
-"""
+from typing import Self
 
-import hashlib
-import sqlite3
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from typing import NamedTuple
-
-from eventsourcing.persistence import IntegrityError, PersistenceError
-
-from tallystick.projections.store.view_store import Kept, NotKept, Overtaken, ViewsMissing
-from tallystick.projections.store.view_tables import LIVE, REBUILT, KeptRow, Side, SideState, ViewsRecorder
-from tallystick.projections.views.all_views import ALL_VIEWS, ViewTypes, versions_of
-from tallystick.projections.views.view import Changes, Progress
+from tallystick.projections.store.kept_views import KeptViews
+from tallystick.projections.store.view_sides import LIVE, REBUILT, Side
+from tallystick.projections.store.view_tables import ViewsRecorder
+from tallystick.projections.views.all_views import ALL_VIEWS, ViewTypes
 
 
-class Reached(NamedTuple):
-    """How far views have come: a position, and the digest of the record there; 0 and "" for nowhere."""
-
-    position: int
-    digest: str
-
-
-class KeptView(NamedTuple):
-    """A view as it lies in the file: its version, its rows, their bytes, and the SHA-256 of the rows.
-
-    The hash is over a line ``id|live|row`` for each row, in the order of their ids: what the ``sqlite3`` shell prints.
-    """
-
-    version: int
-    rows: int
-    bytes: int
-    sha256: str
-
-
-class Inventory(NamedTuple):
-    """What lies on one side of a file: how far it has come, and its views by name."""
-
-    reached: Reached
-    views: Mapping[str, KeptView]
-
-
-class ViewFile:
+class ViewFile(KeptViews):
     """One side of a file of views.
 
     Raises:
@@ -53,137 +16,11 @@ class ViewFile:
     """
 
     def __init__(self, path: str, kinds: ViewTypes = ALL_VIEWS, side: Side = LIVE) -> None:
-        self.kinds = kinds
-        self._versions = versions_of(kinds)
-        self._path, self._side = path, side
-        with self._as_not_kept("opened"):
-            self._recorder = ViewsRecorder(path)
-            self._recorder.prepare()
-            self._read: SideState = self._recorder.found(side)
-            """The side as it was when this was last restored from it."""
+        self._path = path
+        super().__init__(path, kinds, side)
 
-    def beside(self) -> "ViewFile":
-        """The rebuilt side of the same file."""
-        return ViewFile(self._path, self.kinds, REBUILT)
+    def beside(self) -> Self:
+        return type(self)(self._path, self.kinds, REBUILT)
 
-    # --- what is there ------------------------------------------------------------------------------------------------
-
-    def reached(self) -> Reached:
-        """How far the views have come, whatever their versions."""
-        with self._as_not_kept("read"):
-            found = self._recorder.found(self._side)
-        return Reached(found.position, found.digest)
-
-    def versions(self) -> Mapping[str, int]:
-        """The versions of the views that are there, ours or not."""
-        with self._as_not_kept("read"):
-            return self._recorder.found(self._side).versions
-
-    def missing(self) -> list[str]:
-        """The names of our views that are not there, or of an older version.
-
-        Raises:
-            NotKept: there are views that are newer than ours, or that we do not know.
-        """
-        with self._as_not_kept("read"):
-            found = self._recorder.found(self._side)
-        return self._missing(found)
-
-    def live(self) -> Kept:
-        with self._as_not_kept("read"):
-            found, rows = self._recorder.live(self._side)
-        if missing := self._missing(found):
-            raise ViewsMissing(f"the views in {self._path} lack {', '.join(missing)}")
-        self._read = found
-        return Kept(found.position, found.digest, rows)
-
-    def row(self, view: str, id: str) -> bytes | None:
-        with self._as_not_kept("read"):
-            return self._recorder.row(self._side, view, id)
-
-    def whole(self, views: Iterable[str]) -> Kept:
-        with self._as_not_kept("read"):
-            found, rows = self._recorder.whole(self._side, views)
-        return Kept(found.position, found.digest, rows)
-
-    def between(self, view: str, first: str, behind: str) -> Kept:
-        with self._as_not_kept("read"):
-            found, rows = self._recorder.between(self._side, view, first, behind)
-        return Kept(found.position, found.digest, {view: rows})
-
-    @contextmanager
-    def reading(self) -> Iterator[tuple[Reached, Mapping[str, int], Iterator[tuple[str, KeptRow]]]]:
-        """As of one moment: how far the views have come, their versions, and all rows, by view, in the order of ids."""
-        with self._as_not_kept("read"), self._recorder.reading(self._side) as (found, _, rows):
-            yield Reached(found.position, found.digest), found.versions, rows
-
-    def inventory(self, progress: Progress | None = None) -> Inventory:
-        """What lies there, ours or not, as of one moment: all of it is read."""
-        with self._as_not_kept("read"), self._recorder.reading(self._side) as (found, total, rows):
-            counted = rows if progress is None else progress(rows, total)
-            counts, sizes = dict.fromkeys(found.versions, 0), dict.fromkeys(found.versions, 0)
-            hashes = {view: hashlib.sha256() for view in found.versions}
-            for view, row in counted:
-                counts[view] += 1
-                sizes[view] += len(str(row.row).encode())
-                hashes[view].update(f"{row.id}|{row.live}|{row.row}\n".encode())
-        held = {
-            view: KeptView(version, counts[view], sizes[view], hashes[view].hexdigest())
-            for view, version in found.versions.items()
-        }
-        return Inventory(Reached(found.position, found.digest), held)
-
-    def _missing(self, found: SideState) -> list[str]:
-        ours = self._versions
-        for view, version in found.versions.items():
-            if version > ours.get(view, 0):
-                raise NotKept(
-                    f"the views in {self._path} are kept by a newer version of tallystick: it has version {version} of"
-                    f" {view}, and this one {f'version {ours[view]}' if view in ours else 'no such view'}"
-                )
-        return [view for view, version in ours.items() if found.versions.get(view) != version]
-
-    # --- changes ------------------------------------------------------------------------------------------------------
-
-    def keep(self, changes: Mapping[str, Changes], after: int, position: int, digest: str) -> None:
-        with self._as_not_kept("written"):
-            self._recorder.keep(self._side, self._read, changes, after, position, digest)
-
-    def reset(self) -> None:
-        with self._as_not_kept("written"):
-            self._read = self._recorder.begin(self._side, self._versions)
-
-    def clear(self) -> None:
-        """Forget the views of this side, and begin none."""
-        with self._as_not_kept("written"):
-            self._read = self._recorder.begin(self._side, {})
-
-    def exchange(self, names: Sequence[str], at: int) -> Mapping[str, int]:
-        """Put this side's views of these names in the place of the live ones, both at ``at``, in one transaction.
-
-        What else lies on this side is forgotten. Returned are the versions that were live before, by view.
-
-        Raises:
-            Differs: one that was live in the same version has other bytes; nothing was exchanged.
-            Overtaken: the two sides are not, or no longer, at that position of the same log.
-            NotKept: it could not be written.
-        """
-        with self._as_not_kept("written"):
-            return self._recorder.exchange(names, self._read, at)
-
-    def drop(self, names: Sequence[str] | None) -> list[str]:
-        """Forget these live views, or all that lies in the file; the names of those that were there."""
-        with self._as_not_kept("written"):
-            return self._recorder.drop(names)
-
-    def close(self) -> None:
-        self._recorder.datastore.close()
-
-    @contextmanager
-    def _as_not_kept(self, what: str) -> Iterator[None]:
-        try:
-            yield
-        except IntegrityError as error:
-            raise Overtaken(str(error)) from error
-        except (PersistenceError, sqlite3.Error, OSError) as error:
-            raise NotKept(f"the views in {self._path} could not be {what}: {error}") from error
+    def _opened(self) -> ViewsRecorder:
+        return ViewsRecorder(self._path)

@@ -9,7 +9,7 @@ import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Final, Literal, NamedTuple
+from typing import Final
 
 from eventsourcing.persistence import PersistenceError, Tracking
 from eventsourcing.sqlite import (
@@ -21,14 +21,17 @@ from eventsourcing.sqlite import (
 )
 
 from tallystick.events.log.store_place import VIEWS_APPLICATION
+from tallystick.projections.store.view_sides import (
+    LIVE,
+    REBUILT,
+    Difference,
+    Differs,
+    KeptRow,
+    Side,
+    SideState,
+)
 from tallystick.projections.store.view_store import Overtaken
 from tallystick.projections.views.view import Changes
-
-Side = Literal["live", "rebuilt"]
-LIVE: Final = "live"
-"""The side that people read."""
-REBUILT: Final = "rebuilt"
-"""The side that grows beside it."""
 
 LAYOUT: Final = 3
 """Of the tables below, and of the views' names. A file with an older one is begun anew: it is a cache."""
@@ -49,40 +52,6 @@ _LOCK_SECONDS: Final = 60
 """How long to wait for the file's one place to write: another process may be comparing many rows."""
 
 
-class SideState(NamedTuple):
-    """A side: versions and copies of its views by name, the position of all of them, the digest there, the epoch."""
-
-    versions: Mapping[str, int]
-    copies: Mapping[str, int]
-    position: int
-    digest: str
-    epoch: int
-
-
-class KeptRow(NamedTuple):
-    """A row as it lies in the file; if somebody changed the file by hand, its values may be of any type."""
-
-    id: object
-    live: object
-    row: object
-
-
-class Difference(NamedTuple):
-    """The first row, by id, of a view that is not the same on both sides; None where a side has no such row."""
-
-    view: str
-    live: KeptRow | None
-    rebuilt: KeptRow | None
-
-
-class Differs(Exception):
-    """The rebuilt bytes are not the live ones: nothing was exchanged."""
-
-    def __init__(self, difference: Difference) -> None:
-        super().__init__(difference)
-        self.difference = difference
-
-
 class ViewsRecorder(SQLiteTrackingRecorder):
     """Rows, versions and positions of views, written together.
 
@@ -99,6 +68,9 @@ class ViewsRecorder(SQLiteTrackingRecorder):
 
     def construct_create_table_statements(self) -> list[str]:
         return [*super().construct_create_table_statements(), *_TABLES]
+
+    def close(self) -> None:
+        self.datastore.close()
 
     def prepare(self) -> None:
         """Make the tables, if they are not there."""

@@ -16,9 +16,10 @@ from tallystick.projections.store.projector import is_of
 from tallystick.projections.store.rebuilding import Rebuilt, rebuild
 from tallystick.projections.store.runner import Place, place_of
 from tallystick.projections.store.view_damage import set_aside
-from tallystick.projections.store.view_file import Inventory, Reached, ViewFile
+from tallystick.projections.store.view_file import ViewFile
+from tallystick.projections.store.kept_views import Inventory, Reached
 from tallystick.projections.store.view_store import NotKept
-from tallystick.projections.store.view_tables import Difference, Differs, KeptRow
+from tallystick.projections.store.view_sides import Difference, Differs, KeptRow
 from tallystick.projections.views.all_views import ALL_VIEWS, versions_of
 from tallystick.wording import NONE, one_line
 

@@ -16,7 +16,7 @@ import pytest
 from tallystick.events.catalog import Event
 from tallystick.events.log.store import open_store
 from tallystick.projections.store.view_file import ViewFile
-from tallystick.projections.store.view_tables import Side
+from tallystick.projections.store.view_sides import Side
 from tallystick.projections.views.all_views import ALL_VIEWS
 from tests.support.view_logs import bring_up, busy_fleet, rows_in, views_of, write
 
