@@ -22,7 +22,7 @@ import structlog
 from tallystick.actors.runtime.control_connection import CONNECTIONS_MAX, FRAME_MAX, Connection, too_many
 from tallystick.actors.runtime.control_place import NoPlace, place_for
 from tallystick.actors.runtime.intake import Intake
-from tallystick.events.log.store_place import file_of
+from tallystick.events.log.store_place import file_of, is_postgres
 
 IDLE_SECONDS = 60.0
 """How long a connection may be open without a whole request, and how long it may take a client to read a reply."""
@@ -52,7 +52,7 @@ class ControlSocket:
 
         A socket that a dead process left is replaced, a live one is not. A store in memory has none.
         """
-        file = file_of(url)
+        file = None if is_postgres(url) else file_of(url)
         if file is None:
             return None
         if not hasattr(socket, "AF_UNIX") or not hasattr(os, "geteuid"):

@@ -6,9 +6,10 @@ from typing import Final
 import psycopg
 from psycopg.sql import SQL, Identifier
 
-from tallystick.events.log.postgres_place import PostgresPlace, is_postgres, place_of
+from tallystick.events.log.postgres_place import PostgresPlace, place_of
 from tallystick.events.log.postgres_tables import EVENTS, Connection, connect
 from tallystick.events.log.store_contract import StoreError
+from tallystick.events.log.store_place import is_postgres
 
 NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 NAMES_ALLOWED: Final = (

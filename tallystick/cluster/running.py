@@ -15,6 +15,7 @@ from typing import Any, Final
 
 import msgspec
 import ray
+from ray._private.services import find_bootstrap_address
 from ray.exceptions import GetTimeoutError, RayError
 
 from tallystick.cluster.actors import Keeper, Place, Settings, encode, options
@@ -49,6 +50,7 @@ def connected(address: str) -> Iterator[None]:
         ClusterError: none is there, or it does not answer.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    _check_there(address)
     try:
         ray.init(address, namespace=NAMESPACE, log_to_driver=False, logging_level=logging.ERROR)
     except (ConnectionError, RuntimeError, ValueError, RayError) as error:
@@ -81,6 +83,22 @@ def _runs_here() -> bool:
             return True
     except ClusterError:
         return False
+
+
+def _check_there(address: str) -> None:
+    """Ray itself would try for minutes to reach a cluster that has ended, and whose address it has kept.
+
+    Raises:
+        ClusterError: nothing listens at the address.
+    """
+    found = find_bootstrap_address(None) if address == "auto" else address
+    if found is None:
+        raise ClusterError("no Ray cluster is on this machine: name one by --address")
+    host, _, port = found.removeprefix("ray://").rpartition(":")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), ANSWER_SECONDS).close()
+    except (OSError, ValueError) as error:
+        raise ClusterError(f"no Ray cluster is at {found}: {error}") from error
 
 
 def start_ray() -> tuple[int, str]:
@@ -129,7 +147,7 @@ def up(settings: Settings, head: tuple[int, str] | None = None) -> list[Place]:
             _resize(found, wanted)
     else:
         _new_keeper(msgspec.structs.replace(settings, head=head))
-    names = ray.get(_keeper().look.remote(), timeout=START_SECONDS)
+    names = _get(_keeper().look.remote(), START_SECONDS)
     until = time.monotonic() + START_SECONDS
     return [_answered(name, until) for name in names]
 
@@ -143,7 +161,7 @@ def settings_in_force() -> Settings | None:
     if KEEPER not in names():
         return None
     try:
-        return _decode_settings(ray.get(_keeper().settings.remote(), timeout=START_SECONDS))
+        return _decode_settings(_get(_keeper().settings.remote(), START_SECONDS))
     except GetTimeoutError as error:
         raise ClusterError(f"the keeper of the cluster did not answer within {START_SECONDS:g} s") from error
 
@@ -155,11 +173,11 @@ def names() -> list[str]:
 
 def places() -> list[Place]:
     """Where the shards and fronts are. One that does not answer has a problem that says so."""
-    asked: dict[str, Any] = {name: ray.get_actor(name).place.remote() for name in names() if name != KEEPER}
+    asked = {name: _asked(name) for name in names() if name != KEEPER}
     found = []
     for name, place in asked.items():
         try:
-            found.append(_decode_place(ray.get(place, timeout=ANSWER_SECONDS)))
+            found.append(_decode_place(_get(place, ANSWER_SECONDS)))
         except (GetTimeoutError, RayError) as error:
             why = f"does not answer: {_first_line(error)}"
             found.append(Place(name, "", 0, 0, problem=why))
@@ -201,10 +219,10 @@ def _resize(found: Settings, wanted: Settings) -> None:
     """Another number of shards: new ones are made, fleets move, and those that are too many end when theirs have."""
     ray.kill(_keeper())
     _new_keeper(wanted)
-    ray.get(_keeper().look.remote(), timeout=START_SECONDS)
+    _get(_keeper().look.remote(), START_SECONDS)
     for name in names():
         if name != KEEPER:
-            ray.get(ray.get_actor(name).resize.remote(wanted.shards), timeout=START_SECONDS)
+            _get(ray.get_actor(name).resize.remote(wanted.shards), START_SECONDS)
     _end([shard_name(number) for number in range(wanted.shards, found.shards)])
 
 
@@ -223,8 +241,7 @@ def _answered(name: str, until: float) -> Place:
         ClusterError: it does not within the time.
     """
     try:
-        place: Any = ray.get_actor(name).place.remote()
-        return _decode_place(ray.get(place, timeout=max(1.0, until - time.monotonic())))
+        return _decode_place(_get(_asked(name), max(1.0, until - time.monotonic())))
     except (GetTimeoutError, RayError) as error:
         raise ClusterError(f"{name} did not start: {_first_line(error)}") from error
 
@@ -236,6 +253,15 @@ def _end(ended: list[str]) -> None:
         ray.wait(closing, num_returns=len(closing), timeout=CLOSE_SECONDS)
     for actor in actors:
         ray.kill(actor)
+
+
+def _asked(name: str) -> Any:
+    actor: Any = ray.get_actor(name)
+    return actor.place.remote()
+
+
+def _get(call: Any, seconds: float) -> Any:
+    return ray.get(call, timeout=seconds)
 
 
 def _first_line(error: Exception) -> str:
