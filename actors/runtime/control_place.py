@@ -1,4 +1,4 @@
-"""Where the control socket of a fleet is: in a directory of its user's own, under a name made from the store's file."""
+"""Where the control socket of a fleet is: in a directory of its user's own, under a name made from its store."""
 
 import contextlib
 import hashlib
@@ -7,9 +7,9 @@ import stat
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
-from tallystick.events.log.store_place import file_of
+from tallystick.events.log.store_place import file_of, is_postgres
 
 _NAME_DIGITS: Final = 24
 _PATH_MAX: Final = 100
@@ -22,27 +22,50 @@ class NoPlace(Exception):
     """There is no directory for the socket that is safe; the text says why, in one line."""
 
 
-def name_of(file: Path) -> str:
-    """The socket's name for the file of a store, which is there: the same under every path by which it is reached.
+class Socket(NamedTuple):
+    """The name of a fleet's socket, and the user who runs the fleet, where that is known."""
 
-    So a container that mounts the folder of the store elsewhere finds the same name.
+    name: str
+    user: int | None
+
+
+def socket_of(url: str) -> Socket | None:
+    """What the socket of the fleet that a URL names is called; None where it has none.
+
+    The name is the same for every URL by which the store is reached. That of a file is made from what identifies the
+    file, so that a container that mounts its folder elsewhere finds it; that of a fleet in PostgreSQL from its
+    writer's lease, while that is valid, so that a copy of the database does not lead to the fleet of the original.
 
     Raises:
-        OSError: there is no such file.
+        StoreError: the URL names no store, or its database cannot be read.
     """
-    found = file.stat()
-    identity = hashlib.sha256(f"{found.st_dev}:{found.st_ino}".encode())
-    return f"{identity.hexdigest()[:_NAME_DIGITS]}.sock"
+    if is_postgres(url):
+        from tallystick.events.log.postgres_writer import holder_of
+
+        lease = holder_of(url)
+        if lease is None or not lease.is_valid:
+            return None
+        identity = f"{lease.holder}:{lease.since.timestamp()}:{lease.epoch}:{lease.fleet}"
+        return Socket(_name(identity), lease.user)
+    file = file_of(url)
+    try:
+        found = None if file is None else file.stat()
+    except OSError:
+        return None
+    return None if found is None else Socket(_name(f"{found.st_dev}:{found.st_ino}"), found.st_uid)
 
 
-def place_for(file: Path) -> Path:
+def _name(identity: str) -> str:
+    return f"{hashlib.sha256(identity.encode()).hexdigest()[:_NAME_DIGITS]}.sock"
+
+
+def place_for(name: str) -> Path:
     """The path of the socket of a fleet that we run; its directory is made where it is missing.
 
     Raises:
         NoPlace: no directory is safe, or a path would be too long.
-        OSError: the store's file is gone.
     """
-    name, reasons = name_of(file), []
+    reasons = []
     for directory in _directories(os.geteuid()):
         try:
             with contextlib.suppress(FileExistsError):
@@ -63,20 +86,15 @@ def place_for(file: Path) -> Path:
 def places_of(url: str) -> Iterator[Path]:
     """Where the socket of the fleet that a URL names may be found, by whom it may concern.
 
-    Its user may be ours; for the superuser also the one who owns the file.
+    Its user may be ours; for the superuser also the one who owns the file, or whose process the writer is.
 
     Raises:
-        StoreError: the URL names no store.
+        StoreError: the URL names no store, or its database cannot be read.
     """
-    file = file_of(url)
-    if file is None or not hasattr(os, "geteuid"):
+    if not hasattr(os, "geteuid") or (found := socket_of(url)) is None:
         return
-    try:
-        name, owner = name_of(file), file.stat().st_uid
-    except OSError:
-        return
-    ours = os.geteuid()
-    for uid in dict.fromkeys((ours, owner) if ours == 0 else (ours,)):
+    name, ours = found.name, os.geteuid()
+    for uid in dict.fromkeys((ours, found.user) if ours == 0 and found.user is not None else (ours,)):
         for directory in _directories(uid):
             with contextlib.suppress(NoPlace, OSError):
                 check_safe(directory, uid)

@@ -20,9 +20,10 @@ from typing import Final
 import structlog
 
 from tallystick.actors.runtime.control_connection import CONNECTIONS_MAX, FRAME_MAX, Connection, too_many
-from tallystick.actors.runtime.control_place import NoPlace, place_for
+from tallystick.actors.runtime.control_place import NoPlace, place_for, socket_of
 from tallystick.actors.runtime.intake import Intake
-from tallystick.events.log.store_place import file_of, is_postgres
+from tallystick.events.log.store import StoreError
+from tallystick.events.log.store_place import is_in_memory, shown
 
 IDLE_SECONDS = 60.0
 """How long a connection may be open without a whole request, and how long it may take a client to read a reply."""
@@ -52,20 +53,21 @@ class ControlSocket:
 
         A socket that a dead process left is replaced, a live one is not. A store in memory has none.
         """
-        file = None if is_postgres(url) else file_of(url)
-        if file is None:
+        if is_in_memory(url):
             return None
         if not hasattr(socket, "AF_UNIX") or not hasattr(os, "geteuid"):
-            log.info("no_control_socket", store=url, why="this system has no Unix sockets")
+            log.info("no_control_socket", store=shown(url), why="this system has no Unix sockets")
             return None
         why = "a fleet that runs has it already"
         try:
-            path = place_for(file)
-            if not is_live(path):
+            found = socket_of(url)
+            path = None if found is None else place_for(found.name)
+            if path is not None and not is_live(path):
                 return cls(path, intake, IDLE_SECONDS).started()
-        except (NoPlace, OSError) as error:
+            why = why if path else "the store is gone, or another process writes it"
+        except (NoPlace, OSError, StoreError) as error:
             why = str(error)
-        log.warning("no_control_socket", store=url, why=why)
+        log.warning("no_control_socket", store=shown(url), why=why)
         return None
 
     def started(self) -> "ControlSocket":

@@ -52,15 +52,15 @@ def place_of(url: str) -> PostgresPlace:
         libpqs = urlencode([(name, value) for name, value in options if name != "fleet"])
         database = f"{scheme}://{place}{libpqs and f'?{libpqs}'}"
         conninfo_to_dict(database)
-        if place.count("@") > 1 or "@" in place.partition("/")[2]:
-            raise ValueError(place)
+        is_cut = place.count("@") > 1 or "@" in place.partition("/")[2]
     except (ValueError, psycopg.ProgrammingError):
         # What libpq says may show a part of a password.
         raise StoreError(f"{named} is not understood: {_FORM}") from None
+    if is_cut:
+        raise StoreError(f"{named} is not understood: {_FORM}")
     if len(fleets) > 1 or not _NAME.fullmatch(fleets[0]):
         raise StoreError(
             f"{named}: fleet: found {', '.join(map(repr, fleets))[:100]}, allowed is one name of up to 64 letters,"
             " digits, dots, hyphens and underscores that begins with a letter or digit"
         )
     return PostgresPlace(database, fleets[0], named)
-

@@ -7,9 +7,10 @@ from typing import Any, Final
 import psycopg
 from eventsourcing.postgres import PostgresAggregateRecorder, PostgresDatastore
 from psycopg.rows import tuple_row
-from psycopg_pool import ConnectionPool
+from psycopg_pool import ConnectionPool, PoolTimeout
 
 from tallystick.events.log.postgres_place import PostgresPlace
+from tallystick.events.log.store_contract import StoreAway, StoreError
 
 EVENTS: Final = "tallystick_events"
 SNAPSHOTS: Final = "tallystick_snapshots"
@@ -24,6 +25,8 @@ _SOURCES: Final = """CREATE TABLE IF NOT EXISTS tallystick_sources (
     fleet text, source text COLLATE "C", position bigint NOT NULL, PRIMARY KEY (fleet, source))"""
 
 Connection = psycopg.Connection[tuple[Any, ...]]
+BROKEN: Final = (psycopg.OperationalError, psycopg.InterfaceError)
+"""What a statement raises where the connection or the server is gone, or is just coming."""
 
 
 def connect(place: PostgresPlace) -> Connection:
@@ -48,12 +51,24 @@ def connect(place: PostgresPlace) -> Connection:
     return connection
 
 
+def why(error: Exception) -> str:
+    """What a database said, or what came between, in one line."""
+    return next(iter(str(error).splitlines()), "") or "it was closed"
+
+
+def unread(named: str, error: Exception) -> StoreError:
+    """What to say where something could not be read: whether that may end by itself."""
+    kind = StoreAway if isinstance(error, BROKEN) else StoreError
+    return kind(f"{named} could not be read: {why(error)}")
+
+
 class Tables(PostgresDatastore):
     """The library's datastore over a database that a URL names, with its options."""
 
     def __init__(self, place: PostgresPlace) -> None:
         super().__init__("", "", "", "", "", originator_id_type="text", connect_timeout=CONNECT_SECONDS)
         self.pool.close()
+        self._place = place
         self.pool = ConnectionPool(  # type: ignore[assignment]
             place.database,
             kwargs={"autocommit": True, "connect_timeout": CONNECT_SECONDS},
@@ -83,7 +98,19 @@ class Tables(PostgresDatastore):
 
     @contextmanager
     def reading(self) -> Iterator["psycopg.Cursor[tuple[Any, ...]]"]:
-        """A cursor for one statement that reads."""
+        """A cursor for one statement that reads.
+
+        Raises:
+            psycopg.Error: the database is away, or refuses.
+        """
         self.pool.open()
-        with self.pool.connection() as connection, connection.cursor(binary=True, row_factory=tuple_row) as cursor:
-            yield cursor
+        try:
+            connection = self.pool.getconn()
+        except PoolTimeout:
+            connect(self._place).close()  # it says why
+            raise
+        try:
+            with connection.cursor(binary=True, row_factory=tuple_row) as cursor:
+                yield cursor
+        finally:
+            self.pool.putconn(connection)

@@ -3,9 +3,11 @@
 from tallystick.events.log.store_contract import PAGE as PAGE
 from tallystick.events.log.store_contract import SNAPSHOTS_KEPT as SNAPSHOTS_KEPT
 from tallystick.events.log.store_contract import Fenced as Fenced
+from tallystick.events.log.store_contract import NoFleet as NoFleet
 from tallystick.events.log.store_contract import Record as Record
 from tallystick.events.log.store_contract import SourceIndex as SourceIndex
 from tallystick.events.log.store_contract import Store as Store
+from tallystick.events.log.store_contract import StoreAway as StoreAway
 from tallystick.events.log.store_contract import StoreError as StoreError
 from tallystick.events.log.store_contract import WriterPresent as WriterPresent
 from tallystick.events.log.store_place import file_of, is_postgres
@@ -16,14 +18,13 @@ def open_store(url: str, writer: bool = False) -> Store:
 
     Raises:
         WriterPresent: another process writes this fleet.
-        StoreError: the URL is not understood, or there is nothing to read, or the store cannot be written, or the
-            file holds something else.
+        NoFleet: there is nothing to read.
+        StoreError: the URL is not understood, or the store cannot be read or written, or the file holds something
+            else.
     """
     if is_postgres(url):
-        try:
-            from tallystick.events.log.store_postgres import PostgresStore
-        except ImportError as error:
-            raise StoreError("PostgreSQL needs more packages: pip install 'tallystick[postgres]'") from error
+        from tallystick.events.log.store_postgres import PostgresStore
+
         return PostgresStore(url, writer)
     from tallystick.events.log.store_memory import MemoryStore
     from tallystick.events.log.store_sqlite import SqliteStore

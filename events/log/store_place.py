@@ -30,8 +30,19 @@ Identity = tuple[int, int]
 
 
 def is_postgres(url: str) -> bool:
-    """Whether a store's URL names a fleet in a PostgreSQL database."""
-    return url.startswith(_POSTGRES)
+    """Whether a store's URL names a fleet in a PostgreSQL database.
+
+    Raises:
+        StoreError: it does, and the packages of the extra are not installed.
+    """
+    if not url.startswith(_POSTGRES):
+        return False
+    try:
+        import psycopg  # noqa: F401
+        import psycopg_pool  # noqa: F401
+    except ImportError:
+        raise StoreError("PostgreSQL needs more packages: pip install 'tallystick[postgres]'") from None
+    return True
 
 
 def is_in_memory(url: str) -> bool:

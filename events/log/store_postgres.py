@@ -5,9 +5,11 @@ wait for each other. Where the connection breaks, the append waits for the datab
 and writes it if it is not: never twice, never half.
 """
 
+import logging
 import os
 import threading
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from typing import Final
 
 import psycopg
@@ -18,11 +20,12 @@ from tallystick.events.log.postgres_following import Notifier, PostgresSubscript
 from tallystick.events.log.postgres_lease import LEASE_SECONDS, Lease, take_lease, taken_over
 from tallystick.events.log.postgres_place import place_of
 from tallystick.events.log.postgres_sources import PostgresSources, adding
-from tallystick.events.log.postgres_tables import EVENTS, SNAPSHOTS, Connection, Tables, connect
+from tallystick.events.log.postgres_tables import BROKEN, EVENTS, SNAPSHOTS, Connection, Tables, connect, unread, why
 from tallystick.events.log.store_contract import (
     PAGE,
     SNAPSHOTS_KEPT,
     Fenced,
+    NoFleet,
     Record,
     StoreError,
     Subscription,
@@ -42,8 +45,7 @@ _COPY: Final = SQL("COPY {events} (originator_id, originator_version, topic, sta
 _SELECT: Final = SQL("SELECT originator_version, topic, state FROM {events} WHERE originator_id = %s").format(
     events=Identifier(EVENTS)
 )
-_BROKEN: Final = (psycopg.OperationalError, psycopg.InterfaceError)
-"""What a statement raises where the connection or the server is gone, or is just coming."""
+logging.getLogger("psycopg.pool").setLevel(logging.CRITICAL)  # who waits for a connection is told what is wrong
 _RETRIED: Final = (errors.SerializationFailure, errors.DeadlockDetected)
 
 
@@ -74,7 +76,7 @@ class PostgresStore:
             raise
         except psycopg.Error as error:
             self.close()
-            raise StoreError(f"{self.named} cannot be {'written' if writer else 'read'}: {_why(error)}") from error
+            raise StoreError(f"{self.named} cannot be {'written' if writer else 'read'}: {why(error)}") from error
 
     def append(self, records: Sequence[Record], sources: Sequence[tuple[str, int]] = ()) -> None:
         if self._process != os.getpid():
@@ -89,23 +91,26 @@ class PostgresStore:
                 self._write(records, sources)
                 break
             except errors.UniqueViolation as error:
-                raise Fenced(f"another writer has written to {self.named}: {_why(error)}") from error
-            except (*_BROKEN, *_RETRIED) as error:
+                raise Fenced(f"another writer has written to {self.named}: {why(error)}") from error
+            except (*BROKEN, *_RETRIED) as error:
                 if isinstance(error, errors.DiskFull | errors.OutOfMemory | errors.InsufficientPrivilege):
-                    raise StoreError(f"{self.named} could not be written: {_why(error)}") from error
+                    raise StoreError(f"{self.named} could not be written: {why(error)}") from error
                 broken = True
                 if self._connection is not None:
                     self._connection.close()
                 if self._closed.wait(_AGAIN_SECONDS):
-                    raise StoreError(f"{self.named} was closed, and the database is away: {_why(error)}") from error
+                    raise StoreError(f"{self.named} was closed, and the database is away: {why(error)}") from error
             except psycopg.Error as error:
-                raise StoreError(f"{self.named} could not be written: {_why(error)}") from error
+                raise StoreError(f"{self.named} could not be written: {why(error)}") from error
         self._notifier.committed()
 
     def lost(self) -> str | None:
         if self._process != os.getpid():
             return f"{self.named} was opened by process {self._process}: a fork of it must open the store itself"
         return None if self._lease is None else self._lease.taken
+
+    def away(self) -> str | None:
+        return None if self._lease is None else self._lease.away()
 
     def read(self, after: int = 0, upto: int | None = None) -> Iterator[Record]:
         while True:
@@ -144,7 +149,7 @@ class PostgresStore:
                 older = SQL("DELETE FROM {} WHERE originator_id = %s AND originator_version NOT IN ({})")
                 connection.execute(older.format(table, newest), (fleet, fleet, SNAPSHOTS_KEPT))
         except psycopg.Error as error:
-            raise StoreError(f"{self.named}: the snapshot could not be written: {_why(error)}") from error
+            raise StoreError(f"{self.named}: the snapshot could not be written: {why(error)}") from error
 
     def snapshots(self, limit: int = SNAPSHOTS_KEPT) -> list[tuple[int, bytes]]:
         query = SQL(
@@ -187,22 +192,21 @@ class PostgresStore:
             with self._tables.reading() as cursor:
                 return list(map(Record._make, cursor.execute(query, parameters)))
         except psycopg.Error as error:
-            raise StoreError(f"{self.named} could not be read: {_why(error)}") from error
+            raise unread(self.named, error) from error
 
     def _check_there(self) -> None:
         """For a reader.
 
         Raises:
-            StoreError: there is no such fleet.
+            NoFleet: there is no such fleet.
+            psycopg.Error: the database cannot be reached, or refuses.
         """
-        with self._tables.reading() as cursor:
-            there = cursor.execute("SELECT to_regclass('tallystick_sources')").fetchone()
-        if there is not None and there[0] is not None:
-            with self._tables.reading() as cursor:
+        with closing(connect(self._place)) as connection:
+            if connection.execute("SELECT to_regclass('tallystick_sources')").fetchone() != (None,):
                 query = "SELECT 1 FROM tallystick_writers WHERE fleet = %s"
-                if cursor.execute(query, (self._place.fleet,)).fetchone() is not None:
+                if connection.execute(query, (self._place.fleet,)).fetchone() is not None:
                     return
-        raise StoreError(f"there is no fleet at {self.named}: the database has none named {self._place.fleet!r}")
+        raise NoFleet(f"there is no fleet at {self.named}: the database has none named {self._place.fleet!r}")
 
     # --- writing ------------------------------------------------------------------------------------------------------
 
@@ -251,7 +255,3 @@ class PostgresStore:
     def _epoch(self) -> int:
         assert self._lease is not None, "a reader does not write"
         return self._lease.epoch
-
-
-def _why(error: Exception) -> str:
-    return next(iter(str(error).splitlines()), "") or "it was closed"

@@ -31,6 +31,7 @@ from tallystick.events.log.store_contract import (
     SNAPSHOTS_KEPT,
     STREAM,
     Fenced,
+    NoFleet,
     Record,
     StoreError,
     Subscription,
@@ -52,7 +53,7 @@ class SqliteStore:
         self.named = url
         self.path = path
         if not writer and not path.exists():
-            raise StoreError(f"there is no fleet at {url}: the file {url.partition(':///')[2]} does not exist")
+            raise NoFleet(f"there is no fleet at {url}: the file {url.partition(':///')[2]} does not exist")
         self._lock: FileLock | None = None
         self._epoch = 0
         self._process = os.getpid()
@@ -127,6 +128,9 @@ class SqliteStore:
             return self._log.last_record()
         except (EventSourcingError, sqlite3.Error) as error:
             raise StoreError(f"{self.named} could not be read: {_why(error)}") from error
+
+    def away(self) -> str | None:
+        return None
 
     def stray(self) -> str | None:
         try:

@@ -32,6 +32,7 @@ class Projector:
     def __init__(self, store: Store, views: ViewStore) -> None:
         self._store = store
         self._views = views
+        self._broken_off = False
         self._take_up()
 
     def catch_up(
@@ -44,6 +45,8 @@ class Projector:
             ViewsMissing: a view was dropped meanwhile, or exchanged for one of another version.
             StoreError: the log could not be read; `NotKept` where the views could not be written.
         """
+        if self._broken_off:
+            self._take_up()
         records = self._records(upto, progress)
         while True:
             try:
@@ -52,6 +55,9 @@ class Projector:
                 self._take_up()
                 records = self._records(upto, progress)
                 continue
+            except BaseException:
+                self._broken_off = True  # what was folded of the page was not kept
+                raise
             if not folded or (stopping is not None and stopping.is_set()):
                 return self.position
 
@@ -71,6 +77,7 @@ class Projector:
             kept = NOTHING_KEPT
         self.position = kept.position
         self._folding = Folding(self._views.kinds, self._views.row)
+        self._broken_off = False
         try:
             self._folding.restore(kept.rows)
         except (msgspec.MsgspecError, LookupError, ValueError) as error:

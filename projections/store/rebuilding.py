@@ -11,10 +11,10 @@ from contextlib import closing
 from typing import NamedTuple
 
 from tallystick.events.log.store import Store
-from tallystick.projections.store.projector import Projector, is_of
 from tallystick.projections.store.kept_views import KeptViews
-from tallystick.projections.store.view_store import NotKept, Overtaken, ViewsMissing
+from tallystick.projections.store.projector import Projector, is_of
 from tallystick.projections.store.view_sides import Differs
+from tallystick.projections.store.view_store import NotKept, Overtaken, ViewsMissing
 from tallystick.projections.views.view import Progress
 
 

@@ -11,6 +11,7 @@ from typing import Any, Final, LiteralString
 
 import psycopg
 from eventsourcing.persistence import PersistenceError
+from psycopg.sql import SQL
 
 from tallystick.events.log.postgres_place import PostgresPlace
 from tallystick.events.log.postgres_tables import Connection, connect
@@ -97,10 +98,10 @@ class PostgresViewTables:
 
     def row(self, side: Side, view: str, id: str) -> bytes | None:
         with self._moment() as connection:
-            copy = "SELECT copy FROM tallystick_views WHERE fleet = %s AND side = %s AND view = %s"
             found = connection.execute(
-                f"SELECT row::text FROM tallystick_view_rows WHERE copy = ({copy}) AND id = %s",
-                (self._place.fleet, side, view, id),
+                "SELECT row::text FROM tallystick_view_rows WHERE id = %s AND copy ="
+                " (SELECT copy FROM tallystick_views WHERE fleet = %s AND side = %s AND view = %s)",
+                (id, self._place.fleet, side, view),
             ).fetchone()
             return None if found is None else found[0].encode()
 
@@ -137,10 +138,8 @@ class PostgresViewTables:
 
     @staticmethod
     def _rows(connection: Connection, which: LiteralString, copy: int | None, *bounds: str) -> list[bytes]:
-        found = connection.execute(
-            f"SELECT row::text FROM tallystick_view_rows WHERE copy = %s {which} ORDER BY id", (copy, *bounds)
-        )
-        return [row.encode() for (row,) in found]
+        query = SQL("SELECT row::text FROM tallystick_view_rows WHERE copy = %s {} ORDER BY id").format(SQL(which))
+        return [row.encode() for (row,) in connection.execute(query, (copy, *bounds))]
 
     # --- changes ------------------------------------------------------------------------------------------------------
 

@@ -75,9 +75,7 @@ class ViewTables(Protocol):
     def between(self, side: Side, view: str, first: str, behind: str) -> tuple[SideState, list[bytes]]:
         """A side, and the rows of a view from the id ``first`` on, without ``behind``, in the order of their ids."""
 
-    def reading(
-        self, side: Side
-    ) -> AbstractContextManager[tuple[SideState, int, Iterator[tuple[str, KeptRow]]]]:
+    def reading(self, side: Side) -> AbstractContextManager[tuple[SideState, int, Iterator[tuple[str, KeptRow]]]]:
         """A side as of one moment: how many rows it has, and all of them, by view, in the order of their ids."""
 
     def keep(

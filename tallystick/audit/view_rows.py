@@ -12,8 +12,8 @@ import msgspec
 from tallystick.events.log.store import Store
 from tallystick.projections.store.projector import Projector, is_of
 from tallystick.projections.store.view_file import ViewFile
-from tallystick.projections.store.view_tables import LAYOUT
 from tallystick.projections.store.view_sides import KeptRow
+from tallystick.projections.store.view_tables import LAYOUT
 from tallystick.projections.views.view import Progress
 from tallystick.whatif.mismatch import Field, unlike
 

@@ -27,6 +27,7 @@ from tallystick.events.decide.queries import get_global_status
 from tallystick.events.decide.turn import Turn
 from tallystick.events.log.audit import Replay
 from tallystick.events.log.codec import digest_of
+from tallystick.events.log.store_place import shown
 from tallystick.moments import Moment
 from tallystick.wording import amounts, exact_percent, one_line, shown_time
 
@@ -66,7 +67,7 @@ def anchor(store_url: str, out: Path | None) -> None:
     with reading(store_url) as store:
         last = store.last()
     if last is None:
-        raise click.ClickException(f"there is nothing to anchor at {store_url}: its log is empty")
+        raise click.ClickException(f"there is nothing to anchor at {shown(store_url)}: its log is empty")
     line = f"{last.position}:{digest_of(last.data).hex()} {stamp(dt.datetime.now(dt.UTC).replace(microsecond=0))}"
     if out is None:
         click.echo(line)

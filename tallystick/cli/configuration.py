@@ -19,6 +19,7 @@ from tallystick.config.remarks import never_binding, never_tripping, not_limited
 from tallystick.config.schema import json_schema
 from tallystick.config.settings import Config
 from tallystick.events.log.restoring import open_ledger
+from tallystick.events.log.store_place import shown
 from tallystick.wording import one_line
 
 _FILE = click.Path(path_type=Path)
@@ -113,7 +114,7 @@ def show(file: Path | None, store_url: str | None) -> None:
     with reading(store_url) as store:
         ledger, _ = open_ledger(store)
     if not ledger.configured:
-        raise click.ClickException(f"nothing is in force yet at {store_url}: its log is empty")
+        raise click.ClickException(f"nothing is in force yet at {shown(store_url)}: its log is empty")
     click.echo(written(ledger.rules.config), nl=False)
 
 

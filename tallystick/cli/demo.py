@@ -29,6 +29,7 @@ from tallystick.demo.tally import Tally
 from tallystick.demo.trace import TraceError, read_trace
 from tallystick.demo.workload import Workload
 from tallystick.events.log.store import Store, open_store
+from tallystick.events.log.store_place import shown
 
 WATCHED_SECONDS: Final = 24
 """How long it takes to watch where no speed is named; waits and throttles make it half as long again."""
@@ -159,7 +160,7 @@ def _new_store(url: str | None) -> Store:
     store = open_store(url, writer=True)
     if store.last() is not None:
         store.close()
-        raise click.UsageError(f"{url} holds a fleet already: name a new file for the demonstration's")
+        raise click.UsageError(f"{shown(url)} holds a fleet already: name a new file for the demonstration's")
     return store
 
 

@@ -12,14 +12,14 @@ from rich.text import Text
 
 from tallystick.cli.common import console, json_option, json_text, make_way, progress_bar, reading, store_option
 from tallystick.events.log.store import Store
+from tallystick.events.log.store_place import is_in_memory
+from tallystick.projections.store.kept_views import Inventory, KeptViews, Reached
 from tallystick.projections.store.projector import is_of
 from tallystick.projections.store.rebuilding import Rebuilt, rebuild
-from tallystick.projections.store.runner import Place, place_of
+from tallystick.projections.store.runner import are_kept, kept_views, place_of
 from tallystick.projections.store.view_damage import set_aside
-from tallystick.projections.store.view_file import ViewFile
-from tallystick.projections.store.kept_views import Inventory, Reached
-from tallystick.projections.store.view_store import NotKept
 from tallystick.projections.store.view_sides import Difference, Differs, KeptRow
+from tallystick.projections.store.view_store import NotKept
 from tallystick.projections.views.all_views import ALL_VIEWS, versions_of
 from tallystick.wording import NONE, one_line
 
@@ -41,22 +41,18 @@ def projections() -> None:
 
 
 @contextlib.contextmanager
-def _view_file(store_url: str) -> Iterator[ViewFile]:
-    """The file of a store's views.
+def _opened(store_url: str) -> Iterator[KeptViews]:
+    """The views that are kept for a store.
 
     Raises:
-        ClickException: the store has none.
-        NotKept: it cannot be opened.
+        ClickException: the store keeps none.
+        NotKept: they cannot be opened.
     """
-    with contextlib.closing(ViewFile(_place(store_url).views)) as file:
-        yield file
-
-
-def _place(store_url: str) -> Place:
-    place = place_of(store_url)
-    if place is None:
+    views = kept_views(store_url)
+    if views is None:
         raise click.ClickException(f"{store_url} keeps no views: name a store like sqlite:///FILE")
-    return place
+    with contextlib.closing(views):
+        yield views
 
 
 # --- list ------------------------------------------------------------------------------------------------------------
@@ -99,11 +95,10 @@ def list_(store_url: str, as_json: bool) -> None:
 
 def _inventories(store_url: str) -> tuple[Inventory, Reached]:
     """What is live, and how far a rebuild has come that is under way, or was broken off."""
-    place = place_of(store_url)
-    if place is not None and not Path(place.views).exists():
+    if not is_in_memory(store_url) and not are_kept(store_url):
         return Inventory(Reached(0, ""), {}), Reached(0, "")
-    with _view_file(store_url) as file, contextlib.closing(file.beside()) as beside:
-        return file.inventory(progress_bar("reading the views")), beside.reached()
+    with _opened(store_url) as kept, contextlib.closing(kept.beside()) as beside:
+        return kept.inventory(progress_bar("reading the views")), beside.reached()
 
 
 def _is_foreign(store: Store, reached: Reached) -> bool:
@@ -172,9 +167,9 @@ def rebuild_(ctx: click.Context, names: tuple[str, ...], store_url: str, as_json
     """
     make_way()  # the fleet whose views these are may be at work on the same machine
     wanted = list(dict.fromkeys(names)) or list(VERSIONS)
-    with reading(store_url) as store, _view_file(store_url) as file:
+    with reading(store_url) as store, _opened(store_url) as kept:
         try:
-            rebuilt = rebuild(store, file, wanted, progress_bar("rebuilding"))
+            rebuilt = rebuild(store, kept, wanted, progress_bar("rebuilding"))
         except Differs as error:
             if as_json:
                 click.echo(json_text({"difference": _difference_json(error.difference)}))
@@ -267,13 +262,13 @@ def drop(names: tuple[str, ...], store_url: str, as_json: bool) -> None:
       tallystick projections drop
     """
     with reading(store_url):
-        file, aside = Path(_place(store_url).views), None
+        place, aside = place_of(store_url), None
         try:
             dropped = _dropped(store_url, names)
-            if not names:
-                aside = set_aside(file)
+            if not names and place is not None:
+                aside = set_aside(Path(place.views))
         except NotKept:
-            aside = set_aside(file)
+            aside = None if place is None else set_aside(Path(place.views))
             if aside is None:
                 raise
             dropped = sorted(VERSIONS)
@@ -287,17 +282,17 @@ def drop(names: tuple[str, ...], store_url: str, as_json: bool) -> None:
 
 
 def _dropped(store_url: str, names: tuple[str, ...]) -> list[str]:
-    """Forget views, where their file can be read.
+    """Forget views, where they can be read.
 
     Raises:
         BadParameter: a name is no view's.
-        NotKept: the file cannot be read or written.
+        NotKept: they cannot be read or written.
     """
-    with _view_file(store_url) as file:
-        known = {*VERSIONS, *file.versions()}
+    with _opened(store_url) as kept:
+        known = {*VERSIONS, *kept.versions()}
         for name in names:
             if name not in known:
                 raise click.BadParameter(
                     f"{name!r} is no view: there are {', '.join(sorted(known))}", param_hint="NAMES"
                 )
-        return file.drop(names or None)
+        return kept.drop(names or None)

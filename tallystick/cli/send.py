@@ -25,8 +25,8 @@ from tallystick.cli.orders import ORDERS, command_of
 from tallystick.events import messages as c
 from tallystick.events.log.codec import encode_command
 from tallystick.events.log.restoring import open_ledger
-from tallystick.events.log.store import Store, WriterPresent, open_store
-from tallystick.events.log.store_place import file_of
+from tallystick.events.log.store import NoFleet, Store, WriterPresent, open_store
+from tallystick.events.log.store_place import is_postgres, shown
 from tallystick.fleet import Fleet
 
 KEY_VARIABLE: Final = "TALLYSTICK_OPERATOR_KEY"
@@ -202,9 +202,20 @@ def reply_to(sending: Sending) -> bytes:
             if time.monotonic() > until:
                 if halted is not None:
                     return halted
-                text = "it has no control socket that can be reached from here: send as its user, on its machine"
-                raise click.ClickException(f"{error}; {text}, or stop that process") from None
+                raise click.ClickException(f"{error}; {_where_else(sending.store_url)}") from None
         time.sleep(_LOOK_SECONDS)
+
+
+def _where_else(store_url: str) -> str:
+    """What can be done where the writer has no control socket that we find."""
+    if is_postgres(store_url):
+        from tallystick.events.log.postgres_writer import holder_of
+
+        holder = holder_of(store_url)
+        if holder is not None and not holder.is_here:
+            return "it runs on another machine or in a container: send there, or to its server with --url"
+    text = "it has no control socket that can be reached from here: send as its user, on its machine"
+    return f"{text}, or stop that process"
 
 
 def _over(place: Path, sending: Sending) -> bytes | None:
@@ -265,14 +276,14 @@ def _check_there(command: c.Command, store_url: str) -> None:
     Raises:
         ClickException: there is no fleet yet.
     """
-    file = file_of(store_url)
-    is_there = file is not None and file.exists()
-    if is_there:
+    try:
         with reading(store_url) as store:
             is_there = store.last() is not None
+    except NoFleet:
+        is_there = False
     if not is_there:
         name = type(command).__name__
         raise click.ClickException(
-            f"there is no fleet at {store_url}, and {name} creates none: name another --store, or begin with"
+            f"there is no fleet at {shown(store_url)}, and {name} creates none: name another --store, or begin with"
             " AllocateBudget or another message that grants, reports, submits or configures"
         )

@@ -15,8 +15,8 @@ import structlog
 
 from tallystick.cli.common import config_option, prices_option, reading, settings_for, store_option
 from tallystick.events.log.restoring import open_ledger
-from tallystick.events.log.store import open_store
-from tallystick.events.log.store_place import file_of
+from tallystick.events.log.store import NoFleet, open_store
+from tallystick.events.log.store_place import shown
 from tallystick.fleet import Fleet
 
 _MISSING = "the server needs more packages: pip install 'tallystick[server]'"
@@ -106,11 +106,11 @@ def serve(
         )
     with listening_on(server, host, port) as listening, _opened(store_url, config_file, prices_file) as fleet:
         server.log_requests()
-        shown = f"[{host}]" if ":" in host else host
-        url = f"http://{shown}:{listening.getsockname()[1]}"
+        address = f"[{host}]" if ":" in host else host
+        url = f"http://{address}:{listening.getsockname()[1]}"
         if tokens is None and not fleet.access.keys:
             log.warning("open_server", detail="no keys are configured: every program of this machine may do everything")
-        click.echo(f"serving {store_url} at {url}")
+        click.echo(f"serving {shown(store_url)} at {url}")
         server.serve(fleet, listening, {host, *names}, tokens)
         if fleet.halted is not None:
             raise click.ClickException(f"the fleet has stopped: {fleet.halted}; remove the cause, and start it again")
@@ -207,11 +207,11 @@ def _tokens(oidc: Mapping[str, str | None], ca: Path | None) -> Any:
 
 def _has_keys(store_url: str) -> bool:
     """Whether the fleet of a store ever had a key. Nothing is created for it to be looked up."""
-    file = file_of(store_url)
-    if file is None or not file.exists():
+    try:
+        with reading(store_url) as store:
+            return bool(open_ledger(store).ledger.keys)
+    except NoFleet:
         return False
-    with reading(store_url) as store:
-        return bool(open_ledger(store).ledger.keys)
 
 
 def _is_loopback(host: str) -> bool:

@@ -24,6 +24,7 @@ from tallystick.cli.exit_codes import WRONG_INPUT
 from tallystick.events.decide.answers import stamp
 from tallystick.events.log.codec import digest_of, encode_answer, read_message
 from tallystick.events.log.store import Store, open_store
+from tallystick.events.log.store_place import shown
 from tallystick.events.messages import NAME_MAX
 from tallystick.events.messages.legible import mended
 from tallystick.events.messages.replies import Refusal
@@ -96,7 +97,7 @@ def simulate(
         settings = settings_for(store, config_file, prices_file)
         fleet = SimulatedFleet.open(store, settings.config, settings.prices, first_at, reporter=Reporter)
         if fleet.ledger.now > first_at:
-            reason = f"the fleet at {store_url} has come to {stamp(fleet.ledger.now)} already"
+            reason = f"the fleet at {shown(store_url)} has come to {stamp(fleet.ledger.now)} already"
             raise BadScenario(name, 1, 1, reason)
         with output(out) as stream:
             for reply in replies(fleet, with_progress(lines_of(name, data), count, "simulating")):

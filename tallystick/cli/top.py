@@ -9,7 +9,7 @@ import click
 from tallystick.cli.common import store_option
 from tallystick.cli.watching import LEAST_SECONDS, MOST_SECONDS
 from tallystick.events.log.store import open_store
-from tallystick.events.log.store_place import file_of
+from tallystick.events.log.store_place import file_of, shown
 
 EVERY_SECONDS = 2.0
 
@@ -43,7 +43,7 @@ def top(store_url: str, every: float) -> None:
     except ModuleNotFoundError:  # not on every system
         raise click.ClickException("top needs a Unix terminal; see status --watch and events --follow") from None
     open_store(store_url).close()  # what is wrong with it is said before the screen is taken
-    live.show(store_url, str(file_of(store_url) or store_url), every)
+    live.show(store_url, str(file_of(store_url) or shown(store_url)), every)
 
 
 def _is_dumb() -> bool:

@@ -19,6 +19,7 @@ from ray._private.services import find_bootstrap_address
 from ray.exceptions import GetTimeoutError, RayError
 
 from tallystick.cluster.actors import Keeper, Place, Settings, encode, options
+from tallystick.cluster.errors import ClusterError
 from tallystick.cluster.places import KEEPER, NAMESPACE, shard_name
 
 START_SECONDS: Final = 60.0
@@ -36,10 +37,6 @@ _OBJECT_STORE: Final = 100_000_000
 _LOOK_SECONDS: Final = 0.2
 _decode_place = msgspec.json.Decoder(Place).decode
 _decode_settings = msgspec.json.Decoder(Settings).decode
-
-
-class ClusterError(Exception):
-    """The cluster cannot be had, or does not answer; the text says why, in one line."""
 
 
 @contextlib.contextmanager

@@ -1,6 +1,7 @@
 """Answers `GenerateReport`: from the views, once they have been brought up to the log."""
 
 import datetime as dt
+import os
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -13,9 +14,10 @@ from tallystick.events.catalog import Event
 from tallystick.events.log.broken_chain import BrokenChain
 from tallystick.events.log.codec import encode_answer
 from tallystick.events.log.store import Store, StoreError, open_store
+from tallystick.events.log.store_place import is_in_memory
 from tallystick.events.state.ledger import Ledger
 from tallystick.projections.reports.usage_report import UsageReport, report_of
-from tallystick.projections.store.runner import catch_up, open_view_store, place_of
+from tallystick.projections.store.runner import catch_up, open_view_store
 from tallystick.projections.store.view_store import MemoryViewStore, NotKept, ViewStore
 from tallystick.reports.markdown import markdown
 
@@ -59,18 +61,18 @@ class Reporter:
             return refused("report_failed", f"the log could not be read: {error}")
 
     def _report(self, workflow: str) -> Reported:
-        if place_of(self._store.url) is None:
+        if is_in_memory(self._store.url):
             # What lies in this process's memory can be read by no other process.
             self._views = self._views or MemoryViewStore()
             catch_up(self._store, self._views)
             return _with_markdown(report_of(self._views, workflow))
         store = open_store(self._store.url)
         try:
-            return _with_markdown(self._from_file(store, workflow))
+            return _with_markdown(self._from_kept(store, workflow))
         finally:
             store.close()
 
-    def _from_file(self, store: Store, workflow: str) -> UsageReport:
+    def _from_kept(self, store: Store, workflow: str) -> UsageReport:
         views: ViewStore = MemoryViewStore()
         try:
             views = open_view_store(store.url)
@@ -79,7 +81,7 @@ class Reporter:
                 _catch_up_elsewhere(store.url)
             catch_up(store, views)
         except NotKept:
-            # Beside this log no file can be written: the views are folded for this once.
+            # The views cannot be written where they are kept: they are folded for this once.
             views = MemoryViewStore()
             catch_up(store, views)
         try:
@@ -96,10 +98,15 @@ def _with_markdown(report: UsageReport) -> Reported:
 def _catch_up_elsewhere(url: str) -> None:
     """Let another process do the work; should it fail, what is left is done here, and the error is met again."""
     code = (
-        "import sys; from tallystick.events.log.store import open_store;"
+        "import os; from tallystick.events.log.store import open_store;"
         " from tallystick.projections.store.runner import catch_up, open_view_store;"
-        " catch_up(open_store(sys.argv[1]), open_view_store(sys.argv[1]))"
+        " url = os.environ['TALLYSTICK_STORE']; catch_up(open_store(url), open_view_store(url))"
     )
     subprocess.run(  # noqa: S603 - our own program
-        [sys.executable, "-c", code, url], check=False, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        [sys.executable, "-c", code],
+        check=False,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        # Not an argument, which every user of the machine can read: a URL may have a password.
+        env={**os.environ, "TALLYSTICK_STORE": url},
     )

@@ -304,7 +304,9 @@ def test_where_no_directory_is_safe_the_fleet_opens_without_and_the_client_does_
     monkeypatch.setattr(control_place, "_directories", lambda uid: iter([tmp_path / "open"]))
     with Fleet.open(f"sqlite:///{path}", QUIET, notify=False) as fleet:
         assert fleet.control_socket is None
-        (tmp_path / "open" / control_place.name_of(path)).touch()
+        found = control_place.socket_of(f"sqlite:///{path}")
+        assert found is not None
+        (tmp_path / "open" / found.name).touch()
         assert list(control_place.places_of(f"sqlite:///{path}")) == []
         assert "ok" in fleet.ask(STATUS)
 

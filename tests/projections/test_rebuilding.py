@@ -10,8 +10,8 @@ from tallystick.events.log.store import open_store
 from tallystick.projections.store.projector import Projector
 from tallystick.projections.store.rebuilding import Rebuilt, rebuild
 from tallystick.projections.store.runner import catch_up, follow
-from tallystick.projections.store.view_store import NotKept
 from tallystick.projections.store.view_sides import Differs
+from tallystick.projections.store.view_store import NotKept
 from tallystick.projections.views.all_views import ViewTypes
 from tests.support.view_logs import bring_up, rows_in
 from tests.support.view_programs import (

@@ -81,7 +81,8 @@ class Newest:
             except NotKept:
                 if isinstance(self._views, MemoryViewStore):
                     raise
-                # Beside this log no file can be written.
+                self._store.last()  # where the database is away, that is what is wrong
+                # The views cannot be written where they are kept.
                 self._views, self._projector = MemoryViewStore(), None
 
     def _followed(self) -> Ledger:

@@ -4,6 +4,7 @@ A question is one line of JSON; its answer is one line too, ``{"ok": …}`` or `
 """
 
 import gc
+import os
 import sys
 from collections.abc import Mapping
 from typing import Any, Final
@@ -22,6 +23,7 @@ from tallystick.moments import read_moment
 from tallystick.projections.store.as_of import NotThere
 
 NAMES: Final = frozenset({*views.PLAIN, "agents", "events", "page"})
+STORE_VARIABLE: Final = "TALLYSTICK_STORE"
 LOG_TIME: Final = "log"
 """The argument that makes now the time of the newest event."""
 
@@ -103,4 +105,4 @@ def main(url: str, time: str) -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:3])
+    main(os.environ[STORE_VARIABLE], sys.argv[1])

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 import sys
 import time
 from collections.abc import Mapping
@@ -11,8 +12,8 @@ import msgspec
 import structlog
 
 from tallystick.events.log.store import Store
-from tallystick.http.views.reader import LOG_TIME, Question, Reader
-from tallystick.projections.store.runner import place_of
+from tallystick.events.log.store_place import is_in_memory
+from tallystick.http.views.reader import LOG_TIME, STORE_VARIABLE, Question, Reader
 
 ANSWER_MAX: Final = 64 * 1024 * 1024
 ASKERS_MAX: Final = 64
@@ -54,7 +55,9 @@ class _InProcess:
     """A process, which is started when it is first asked."""
 
     def __init__(self, store: Store, *, log_time: bool) -> None:
-        self._arguments = (store.url, LOG_TIME if log_time else "clock")
+        self._time = LOG_TIME if log_time else "clock"
+        # Not an argument, which every user of the machine can read: a URL may have a password.
+        self._environment = {**os.environ, STORE_VARIABLE: store.url}
         self._process: asyncio.subprocess.Process | None = None
 
     async def ask(self, line: bytes) -> bytes:
@@ -78,7 +81,8 @@ class _InProcess:
     async def _started(self) -> asyncio.subprocess.Process:
         # In a session of its own: Ctrl-C in the terminal is the server's to hear, and it ends its readers.
         return await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "tallystick.http.views.reader", *self._arguments),
+            *(sys.executable, "-m", "tallystick.http.views.reader", self._time),
+            env=self._environment,
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             limit=ANSWER_MAX,
@@ -141,7 +145,7 @@ class Readers:
     """The readers of one store. Must be made in the event loop that asks them."""
 
     def __init__(self, store: Store, *, log_time: bool) -> None:
-        kind = _InThread if place_of(store.url) is None else _InProcess
+        kind = _InThread if is_in_memory(store.url) else _InProcess
         self._present = _Queued(kind(store, log_time=log_time))
         self._past = _Queued(kind(store, log_time=log_time))
 
