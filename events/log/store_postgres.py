@@ -8,9 +8,9 @@ and writes it if it is not: never twice, never half.
 import logging
 import os
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
-from typing import Final
+from typing import Any, Final
 
 import psycopg
 from psycopg import errors
@@ -103,6 +103,25 @@ class PostgresStore:
             except psycopg.Error as error:
                 raise StoreError(f"{self.named} could not be written: {why(error)}") from error
         self._notifier.committed()
+
+    def fill(self, records: Iterable[Record], count: int) -> None:
+        """Write the whole log of a fleet that is empty, in one transaction: all of it is there afterwards, or nothing.
+
+        Raises:
+            Fenced: another writer took over.
+            StoreError: it could not be written, or there were not ``count`` records.
+        """
+        try:
+            with closing(connect(self._place)) as connection, connection.transaction():
+                with connection.cursor() as cursor:
+                    self._copy_rows(cursor, records)
+                    if cursor.rowcount != count:
+                        raise StoreError(f"{self.named} took {cursor.rowcount} records of {count}")
+                # Only now: who holds the row keeps the lease from being renewed.
+                if connection.execute(_MINE, (self._place.fleet, self._epoch)).fetchone() is None:
+                    raise Fenced(taken_over(connection, self._place))
+        except psycopg.Error as error:
+            raise StoreError(f"{self.named} could not be written: {_why(error)}") from error
 
     def lost(self) -> str | None:
         if self._process != os.getpid():
@@ -233,7 +252,11 @@ class PostgresStore:
     def _copy(self, connection: Connection, records: Sequence[Record]) -> None:
         if connection.execute(_MINE, (self._place.fleet, self._epoch), prepare=True).fetchone() is None:
             raise Fenced(taken_over(connection, self._place))
-        with connection.cursor() as cursor, cursor.copy(_COPY) as copy:
+        with connection.cursor() as cursor:
+            self._copy_rows(cursor, records)
+
+    def _copy_rows(self, cursor: "psycopg.Cursor[Any]", records: Iterable[Record]) -> None:
+        with cursor.copy(_COPY) as copy:
             copy.set_types(("text", "int8", "text", "bytea"))
             fleet = self._place.fleet
             for record in records:
