@@ -45,7 +45,7 @@ class Client(Interface):
         Raises:
             ValueError: the URL or the key is none.
         """
-        self._target = Target(_checked_url(url), _checked_key(key or os.environ.get(KEY_VARIABLE)), ssl_context)
+        self._target = target_of(url, key, ssl_context)
         self._transport = HttpTransport(self._target, self._new_id)
         self._runner = Runner(self._transport)
         self._runner.retry_seconds = retry_seconds
@@ -108,6 +108,15 @@ class Client(Interface):
     def _begin_in_fork(self) -> None:
         self._transport.connections.begin_in_fork()
         self._runner.begin()
+
+
+def target_of(url: str, key: str | None = None, ssl_context: ssl.SSLContext | None = None) -> Target:
+    """Where a server is, and what it is shown: the key, or else that of ``$TALLYSTICK_KEY``.
+
+    Raises:
+        ValueError: the URL or the key is none.
+    """
+    return Target(_checked_url(url), _checked_key(key or os.environ.get(KEY_VARIABLE)), ssl_context)
 
 
 def _checked_url(url: str) -> str:
