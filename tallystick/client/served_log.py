@@ -186,7 +186,7 @@ def _check(url: str, status: int, body: bytes, *, found: bool = True) -> None:
     if status == 200 or (found and status == 404):
         return
     if status == 401:
-        raise StoreError(f"{url} asks for a key: put one whose role may read into $TALLYSTICK_KEY")
+        raise StoreError(f"{url} asks for a valid key: put one whose role may read into $TALLYSTICK_KEY")
     detail = f"it answered {status}"
     with contextlib.suppress(msgspec.DecodeError):
         detail = msgspec.json.decode(body, type=_Problem).detail
