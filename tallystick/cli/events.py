@@ -9,7 +9,7 @@ import msgspec
 from rich.console import Console
 from rich.text import Text
 
-from tallystick.cli.common import console, reading, store_option
+from tallystick.cli.common import console, reading, reads_option
 from tallystick.cli.completion import agent_names, task_names
 from tallystick.cli.selecting import EventType, between, refused_option, since_option, until_option
 from tallystick.demo.news import news
@@ -48,7 +48,7 @@ BEFORE = 10
     is_flag=True,
     help=f"Go on with what comes, after the newest {BEFORE}, or those of --limit, or all since --since.",
 )
-@store_option
+@reads_option
 @click.option("--json", "as_json", is_flag=True, help="For machines: one JSON object a line.")
 def events(
     since: Moment | None,

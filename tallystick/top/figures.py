@@ -9,6 +9,7 @@ from typing import Final, NamedTuple
 import msgspec
 
 from tallystick.actors.runtime.clock import APART
+from tallystick.cli.common import open_to_read
 from tallystick.cli.viewing import opened_at_end
 from tallystick.demo.news import news
 from tallystick.events.decide.clock import pass_time
@@ -16,7 +17,7 @@ from tallystick.events.decide.limit_status import get_limits
 from tallystick.events.decide.turn import Turn
 from tallystick.events.log import snapshot
 from tallystick.events.log.restoring import open_ledger, replay
-from tallystick.events.log.store import Record, Store, open_store
+from tallystick.events.log.store import Record
 from tallystick.events.messages.limit_replies import LimitStatus, LimitStatuses
 from tallystick.events.messages.track import GetLimits
 from tallystick.events.state.ledger import Ledger
@@ -97,7 +98,7 @@ class Reader:
     """
 
     def __init__(self, url: str) -> None:
-        self._store: Store = open_store(url)
+        self._store = open_to_read(url)
         try:
             self._views = opened_at_end(self._store)
             self._projector = Projector(self._store, self._views)
