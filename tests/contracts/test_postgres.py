@@ -50,8 +50,8 @@ def as_written(upto: int) -> list[tuple[int, bytes]]:
 
 _HOLDS = """
 import sys
-from tallystick.events.log import postgres_lease, store_postgres
-postgres_lease.LEASE_SECONDS = store_postgres.LEASE_SECONDS = float(sys.argv[2])
+from tallystick.events.log import store_postgres
+store_postgres.LEASE_SECONDS = float(sys.argv[2])
 from tallystick.events.log.store import Fenced, Record, open_store
 store = open_store(sys.argv[1], writer=True)
 store.append([Record(1, "event-1.v1", b'{"n":1,"text":"\\xc3\\xa9"}')])
