@@ -20,7 +20,7 @@ from tallystick.events.log.audit import Replay
 from tallystick.events.log.broken_chain import BrokenChain
 from tallystick.events.log.codec import encode_answer
 from tallystick.events.log.restoring import Opened, open_ledger
-from tallystick.events.log.store import PAGE, Record, Store
+from tallystick.events.log.store import PAGE, Record, Store, StoreError
 from tallystick.events.log.store_postgres import PostgresStore
 from tallystick.events.messages import Command
 from tallystick.events.messages.replies import Refusal, Reply
@@ -52,7 +52,7 @@ class Followed:
         self._lock = threading.Lock()
         self._ended = False
         self.broken: str | None = None
-        """Why it follows no longer, where the log is not what was written."""
+        """Why it follows no longer: the log is not what was written, or cannot be read for a reason that stays."""
         self._subscription = store.subscribe(self._proof.ledger.position)
         self._thread = threading.Thread(target=self._follow, name="standby", daemon=True)
         self._thread.start()
@@ -118,9 +118,9 @@ class Followed:
                     self._take(page[first : first + _STEP])
                 if len(page) < PAGE:
                     self._whole_at = self._subscription.looked_at
-        except BrokenChain as error:
+        except (BrokenChain, StoreError) as error:
             self.broken = str(error)
-            log.critical("log_broken", reason=self.broken)
+            log.critical("log_unreadable", reason=self.broken)
 
     def _take(self, records: Sequence[Record]) -> None:
         with self._lock:
