@@ -14,7 +14,7 @@ from tallystick.events.log.audit import Report, Verification
 from tallystick.events.log.store import Record, StoreError, open_store
 from tallystick.events.log.store_archive_file import file_beside
 from tallystick.events.log.store_archives import archives_of
-from tallystick.events.log.store_place import file_of
+from tallystick.events.log.store_place import file_of, is_in_memory, shown
 
 _LOCK_SECONDS = 60
 """How long to wait for the file: a checkpoint may be under way."""
@@ -57,26 +57,29 @@ def back_up(url: str, target: Path, counted: Counted) -> Report:
         StoreError: there is no fleet in a file at ``url``, ``target`` is there already, or it cannot be written, or the
             copy is not sound (what is wrong with the fleet is said, and no copy is left).
     """
-    source = file_of(url)
-    if source is None:
+    if is_in_memory(url):
         raise StoreError(f"{url} is in memory: there is no file to copy")
+    source = file_of(url)
     open_store(url).close()  # it is there, and it is a fleet
     target = target.resolve()
     if os.path.lexists(target):
         raise StoreError(f"{target} is there already: name a new file")
     part = target.with_name(f"{target.name}.{os.getpid()}.part")
     try:
-        _copy(source, part)
-        _copy_archives(source, part)
+        if source is None:
+            _copy_out(url, part, counted)
+        else:
+            _copy(source, part)
+            _copy_archives(source, part)
         report = _proved(part, counted)
         # The copy has its name when all that it needs is there.
         for archive in archives_of(part):
             _keep(*(file_beside(one, archive.first, archive.upto) for one in (part, target)))
         _keep(part, target)
     except (sqlite3.Error, OSError) as error:
-        raise StoreError(f"{url} could not be copied to {target}: {error}") from error
+        raise StoreError(f"{shown(url)} could not be copied to {target}: {error}") from error
     finally:
-        for suffix in ("", "-wal", "-shm", "-journal"):
+        for suffix in ("", "-wal", "-shm", "-journal", ".lock"):
             part.with_name(part.name + suffix).unlink(missing_ok=True)
         for left in part.parent.glob(f"{glob.escape(part.name)}.archive-*"):
             left.unlink()
@@ -94,6 +97,22 @@ def _copy(source: Path, part: Path) -> None:
         (found,) = copy.execute("PRAGMA integrity_check(1)").fetchone()
     if found != "ok":
         raise StoreError(f"the copy of {source} is damaged, as the fleet's own file may be: {found}")
+
+
+def _copy_out(url: str, part: Path, counted: Counted) -> None:
+    """Write a fleet of a database into a file, which says of which place it is a copy, and who wrote there."""
+    from tallystick.events.log.postgres_writer import holder_of
+    from tallystick.events.log.store_moving import write_out
+
+    part.touch(0o600, exist_ok=False)  # who may not read the database may not read its copy
+    with closing(open_store(url)) as source:
+        write_out(source, part, counted)
+    holder = holder_of(url)
+    with closing(sqlite3.connect(part, isolation_level=None)) as copy:
+        copy.execute("UPDATE place SET path = ?", (shown(url),))
+        if holder is not None:
+            copy.execute("UPDATE writer SET holder = ?, since = ?", (holder.holder, holder.since.isoformat()))
+        copy.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
 def _copy_archives(source: Path, part: Path) -> None:

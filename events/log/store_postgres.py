@@ -7,7 +7,7 @@ and writes it if it is not: never twice, never half.
 
 import os
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from typing import Final
 
@@ -15,7 +15,7 @@ import psycopg
 from psycopg import errors
 from psycopg.sql import SQL, Composed, Identifier
 
-from tallystick.events.log.postgres_appending import SELECT, check_mine, is_written, write
+from tallystick.events.log.postgres_appending import SELECT, check_mine, copy_in, write, write_again
 from tallystick.events.log.postgres_database import give_back, shared
 from tallystick.events.log.postgres_following import PostgresSubscription
 from tallystick.events.log.postgres_lease import LEASE_SECONDS, Lease, take_lease
@@ -84,8 +84,7 @@ class PostgresStore:
         while True:
             try:
                 with self._database.writing() as connection:
-                    if not (broken and is_written(connection, lease.fleet, records)):
-                        write(connection, lease, self.named, records, sources)
+                    (write_again if broken else write)(connection, lease, self.named, records, sources)
                 break
             except (*BROKEN, *_RETRIED) as error:
                 if isinstance(error, _FULL):
@@ -96,6 +95,22 @@ class PostgresStore:
             except psycopg.Error as error:
                 raise StoreError(f"{self.named} could not be written: {why(error)}") from error
         self._database.notifier.committed(lease.fleet)
+
+    def fill(self, records: Iterable[Record], count: int) -> None:
+        """Write the whole log of a fleet that is empty, in one transaction: all of it is there afterwards, or nothing.
+
+        Raises:
+            Fenced: another writer took over.
+            StoreError: it could not be written, or there were not ``count`` records.
+        """
+        try:
+            with closing(connect(self._place)) as connection, connection.transaction():
+                copied = copy_in(connection, self._place.fleet, records)
+                if copied != count:
+                    raise StoreError(f"{self.named} took {copied} records of {count}")
+                check_mine(connection, self._own_lease())
+        except psycopg.Error as error:
+            raise StoreError(f"{self.named} could not be written: {why(error)}") from error
 
     def lost(self) -> str | None:
         if self._process != os.getpid():
@@ -199,7 +214,8 @@ class PostgresStore:
                 query = "SELECT 1 FROM tallystick_writers WHERE fleet = %s"
                 if connection.execute(query, (self._place.fleet,)).fetchone() is not None:
                     return
-        raise NoFleet(f"there is no fleet at {self.named}: the database has none named {self._place.fleet!r}")
+        found = f"the database has none named {self._place.fleet!r}, or none that this user may see"
+        raise NoFleet(f"there is no fleet at {self.named}: {found}")
 
     # --- writing ------------------------------------------------------------------------------------------------------
 

@@ -27,6 +27,11 @@ _LOCK_SECONDS: Final = 60
 """How long to wait for a side: another process may be comparing many rows."""
 _ROWS: Final = 5_000
 """Rows in one statement, and fetched at a time."""
+SHOWN: Final = (
+    'SELECT fleet, view, version, id, live, "row" FROM tallystick_views JOIN tallystick_view_rows USING (copy)'
+    " WHERE side = 'live'"
+)
+"""What other programs read."""
 _TABLES: Final = (
     """CREATE TABLE tallystick_view_sides (
     fleet text, side text, position bigint NOT NULL, digest text NOT NULL, epoch bigint NOT NULL,
@@ -37,8 +42,7 @@ _TABLES: Final = (
     """CREATE TABLE tallystick_view_rows (
     copy bigint, id text COLLATE "C", live boolean NOT NULL, "row" json NOT NULL, PRIMARY KEY (copy, id))""",
     "CREATE INDEX tallystick_live_rows ON tallystick_view_rows (copy, id) WHERE live",
-    """CREATE VIEW tallystick_shown AS SELECT fleet, view, version, id, live, "row"
-    FROM tallystick_views JOIN tallystick_view_rows USING (copy) WHERE side = 'live'""",
+    f"CREATE VIEW tallystick_shown AS {SHOWN}",
     f"COMMENT ON TABLE tallystick_views IS '{LAYOUT}'",
 )
 _FOUND: Final = "SELECT position, digest, epoch FROM tallystick_view_sides WHERE fleet = %s AND side = %s"

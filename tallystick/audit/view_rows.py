@@ -1,4 +1,4 @@
-"""Every row of a file of views, compared with what the log comes to: the views are made anew in a file of their own."""
+"""Every row of views that are kept, compared with what the log comes to: they are made anew in a file of their own."""
 
 import contextlib
 import sqlite3
@@ -11,6 +11,7 @@ import msgspec
 
 from tallystick.events.log.store import Store
 from tallystick.projections.store.projector import Projector, is_of
+from tallystick.projections.store.runner import kept_views, place_of
 from tallystick.projections.store.view_file import ViewFile
 from tallystick.projections.store.view_sides import KeptRow
 from tallystick.projections.store.view_tables import LAYOUT
@@ -45,16 +46,19 @@ class Compared(NamedTuple):
     skipped: tuple[str, ...] = ()
 
 
-def compared_rows(store: Store, file: Path, progress: Progress | None = None) -> Compared:
-    """Compare all live views of a file. Nothing is written there.
+def compared_rows(store: Store, progress: Progress | None = None) -> Compared:
+    """Compare all live views that are kept for a store. Nothing is written there.
 
     Raises:
         NotKept: it cannot be read.
         BrokenChain: the log cannot be read up to where the views are.
     """
-    if _layout(file) != LAYOUT:
+    place = place_of(store.url)
+    if place is not None and _layout(Path(place.views)) != LAYOUT:
         return Compared(skipped=("the views were kept by another version of tallystick: not compared",))
-    with contextlib.closing(ViewFile(str(file))) as live, live.reading() as (reached, versions, rows):
+    live = kept_views(store.url)
+    assert live is not None, "the views of a store in memory are not compared"
+    with contextlib.closing(live), live.reading() as (reached, versions, rows):
         if not reached.position or not is_of(store, reached.position, reached.digest):
             return Compared(skipped=("the views are not of this log, or empty: not compared",))
         with TemporaryDirectory() as folder, contextlib.closing(ViewFile(str(Path(folder) / "anew"))) as anew:
@@ -73,7 +77,7 @@ def compared_rows(store: Store, file: Path, progress: Progress | None = None) ->
 
 
 def _compare(live: Iterator[tuple[str, KeptRow]], made: Iterator[tuple[str, KeptRow]], position: int) -> Compared:
-    """Two files side by side, each by view and in the order of ids."""
+    """Two lots side by side, each by view and in the order of ids."""
     named: list[OddRow] = []
     count = odd = 0
     one, other = next(live, None), next(made, None)
@@ -93,7 +97,7 @@ def _compare(live: Iterator[tuple[str, KeptRow]], made: Iterator[tuple[str, Kept
 
 
 def _key(entry: tuple[str, KeptRow] | None) -> tuple[str, int, str] | None:
-    """The order in which the file gives rows: by view, and numbers that somebody put there before texts."""
+    """The order in which rows are given: by view, and numbers that somebody put there before texts."""
     if entry is None:
         return None
     view, row = entry

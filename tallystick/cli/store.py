@@ -1,4 +1,4 @@
-"""``tallystick store``: what a fleet's file is, and a copy of it that can be trusted."""
+"""``tallystick store``: what a fleet's store is, and a copy of it that can be trusted."""
 
 import datetime as dt
 import os
@@ -20,7 +20,8 @@ from tallystick.events.log.store_archives import archives_of
 from tallystick.events.log.store_archiving import Counted
 from tallystick.events.log.store_archiving import archive as archive_records
 from tallystick.events.log.store_backup import Writer, back_up, last_writer
-from tallystick.events.log.store_place import file_of
+from tallystick.events.log.store_moving import restore as restore_fleet
+from tallystick.events.log.store_place import file_of, is_postgres, shown
 from tallystick.events.log.store_sqlite import SqliteStore
 from tallystick.moments import Moment
 from tallystick.projections.store.as_of import position_by
@@ -32,7 +33,7 @@ _HOLDER = re.compile(r"process (\d+) on (.*)")
 
 @click.group()
 def store() -> None:
-    """Say what a fleet's file is, and copy it while the fleet runs.
+    """Say what a fleet's store is, and copy it while the fleet runs.
 
     \b
     Example:
@@ -40,16 +41,16 @@ def store() -> None:
     """
 
 
-@store.command(short_help="Say what a fleet's file is.")
+@store.command(short_help="Say what a fleet's store is.")
 @store_option
 @click.option("--kinds", is_flag=True, help="Also count the events and bytes of each kind: reads the whole log.")
 @json_option
 def info(store_url: str, kinds: bool, as_json: bool) -> None:
-    """Say what a fleet's file is: where it lies, how far its log goes, how fast it grows, and who writes it.
+    """Say what a fleet's store is: where it lies, how far its log goes, how fast it grows, and who writes it.
 
     Growth is counted by the log's own times, in days of UTC; the average leaves out the newest day, which is not over.
 
-    Two files with the same `fleet` began as one: one of them is a copy. Files of different fleets never have the same.
+    Two stores with the same `fleet` began as one: one is a copy. Stores of different fleets never have the same.
 
     \b
     Examples:
@@ -71,7 +72,7 @@ def info(store_url: str, kinds: bool, as_json: bool) -> None:
 def _described(opened: Store, file: Path | None) -> dict[str, Any]:
     first, last = opened.record(1), opened.last()
     found: dict[str, Any] = {
-        "store": opened.url,
+        "store": shown(opened.url),
         "file": None if file is None else str(file),
         "bytes": None if file is None else _size(file),
         "fleet": None if first is None else digest_of(first.data).hex(),
@@ -84,6 +85,10 @@ def _described(opened: Store, file: Path | None) -> dict[str, Any]:
     growth = growth_of(opened)
     found["days"] = {} if growth is None else growth.days
     found["events_per_day"] = None if growth is None else growth.events_per_day
+    if is_postgres(opened.url):
+        from tallystick.cli.store_database import described_in_database
+
+        return found | described_in_database(opened.url)
     if file is None:
         return found
     archives = archives_of(file)
@@ -144,6 +149,9 @@ def _lines(found: dict[str, Any]) -> Iterator[tuple[str, str]]:
     yield "store", found["store"]
     if found["bytes"] is not None:
         yield "size", f"{found['bytes']:,} bytes"
+    if (database := found.get("database")) is not None:
+        fleets = f"{database['fleets']:,} fleet{'' if database['fleets'] == 1 else 's'}"
+        yield "database", f"{database['name']}: {fleets}, whose tables have {database['bytes']:,} bytes in all"
     if not found["records"]:
         yield "log", "empty: no fleet has begun here"
         return
@@ -175,16 +183,41 @@ def backup(file: Path, store_url: str, as_json: bool) -> None:
     and proved. Archives are copied beside it. Views are not copied: they are made again when they are read. To copy the
     file by other means while the fleet runs is not safe: what is newest lies in the file -wal beside it.
 
+    Of a fleet in PostgreSQL, FILE has this one fleet: it is a store as sqlite:///FILE, and `store restore` puts it into
+    a database again.
+
     \b
     Example:
       tallystick store backup /media/elsewhere/fleet-monday.db
     """
-    report = back_up(store_url, file, _watched("proving the copy"))
+    report = back_up(store_url, file, _watched("copying and proving"))
     head = f"{report.events}:{report.digest.hex()}"
     if as_json:
         click.echo(json_text({"file": str(file.resolve()), "records": report.events, "head": head}))
     else:
         click.echo(f"copied {report.events:,} records to {file}; the copy is sound\nhead {head}")
+
+
+@store.command(short_help="Put a fleet's file into a database.")
+@click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@store_option
+@json_option
+def restore(file: Path, store_url: str, as_json: bool) -> None:
+    """Put the fleet of FILE, a backup or any SQLite store, into the PostgreSQL database that --store names.
+
+    FILE is proved first, as `audit verify` does. No fleet of that name may be there yet; all of it is there afterwards,
+    or nothing. FILE stays as it is: do not run both, each would grant the whole budget.
+
+    \b
+    Example:
+      tallystick store restore monday.db --store 'postgresql://db.example/ops?fleet=research'
+    """
+    report = restore_fleet(file.resolve(), store_url, _watched("proving and copying"))
+    head = f"{report.events}:{report.digest.hex()}"
+    if as_json:
+        click.echo(json_text({"store": shown(store_url), "records": report.events, "head": head}))
+    else:
+        click.echo(f"restored {report.events:,} records to {shown(store_url)}\nhead {head}")
 
 
 @store.command(short_help="Move old records into a compressed file.")
@@ -202,6 +235,11 @@ def archive(before: Moment, store_url: str, as_json: bool) -> None:
       tallystick store archive --before 2026-01-01
       tallystick store archive --before 2026-03-04T12:00 --store sqlite:////var/lib/fleet.db
     """
+    if is_postgres(store_url):
+        raise click.ClickException(
+            f"{shown(store_url)} has no archives: records in a database stay in their table, where every machine can"
+            " read them; for a compressed copy, archive one that `store backup` has made"
+        )
     with reading(store_url) as opened:
         upto = _before(opened, before)
     if file_of(store_url) is None:

@@ -18,7 +18,8 @@ from tallystick.events.log.audit import Anchor, Linking, Verification
 from tallystick.events.log.broken_chain import BrokenChain
 from tallystick.events.log.store import Store, open_store
 from tallystick.events.log.store_archives import archives_of
-from tallystick.projections.store.runner import Place, place_of
+from tallystick.events.log.store_place import is_postgres
+from tallystick.projections.store.runner import Place, are_kept, open_view_store, place_of
 from tallystick.projections.store.view_file import ViewFile
 from tallystick.projections.store.view_store import NotKept
 from tallystick.wording import one_line
@@ -71,9 +72,8 @@ def verify(
     anchors = [] if anchor is None else [anchor]
     if anchor_file is not None:
         anchors += _anchors_of(anchor_file)
-    place = place_of(store_url)
     with reading(store_url) as store:
-        findings = _found(store, place, anchors, quick)
+        findings = _found(store, anchors, quick)
     if as_json:
         click.echo(json_text(findings_json(findings)))
     else:
@@ -83,9 +83,11 @@ def verify(
         ctx.exit(1)
 
 
-def _found(store: Store, place: Place | None, anchors: list[Anchor], quick: bool) -> Findings:
+def _found(store: Store, anchors: list[Anchor], quick: bool) -> Findings:
+    place = place_of(store.url)
+    keeps_views = are_kept(store.url)
     # Views and snapshots are read first: a writer at work may add some, but none of these is from behind the end.
-    marks = [*anchors, *_views(place), *_archives(place)]
+    marks = [*anchors, *(_views(store) if keeps_views else ()), *_archives(place)]
     snapshots = store.snapshots()
     last = store.last()
     end = 0 if last is None else last.position
@@ -93,8 +95,8 @@ def _found(store: Store, place: Place | None, anchors: list[Anchor], quick: bool
     verification = Verification(snapshots, marks, Linking() if deciding is None else deciding)
     report = verification.run(with_progress(store.read(0, end), end, "verifying"))
     rows = Compared()
-    if not quick and not report.problems and place is not None and Path(place.views).exists():
-        rows = _rows(store, Path(place.views))
+    if not quick and not report.problems and keeps_views:
+        rows = _rows(store)
     stray = store.stray()
     if stray is None and deciding is not None and not report.problems:
         stray = wrong_source(store.sources, deciding.reproduction.sources, end)
@@ -104,19 +106,23 @@ def _found(store: Store, place: Place | None, anchors: list[Anchor], quick: bool
         deciding=deciding,
         stray=stray,
         rows=rows,
-        objects=list(_objects(place)),
+        objects=list(_objects(store.url, place)),
     )
 
 
-def _rows(store: Store, views: Path) -> Compared:
+def _rows(store: Store) -> Compared:
     try:
-        return compared_rows(store, views, progress_bar("comparing the views"))
+        return compared_rows(store, progress_bar("comparing the views"))
     except (NotKept, BrokenChain) as error:
         return Compared(skipped=(f"the views could not be compared: {error}",))
 
 
-def _objects(place: Place | None) -> Iterator[OddObject]:
-    """What is defined otherwise than we define it, in the log's file and in that of the views."""
+def _objects(url: str, place: Place | None) -> Iterator[OddObject]:
+    """What is defined otherwise than we define it, in the log's file and in that of the views, or in their database."""
+    if is_postgres(url):
+        from tallystick.audit.database_objects import odd_objects_of_database
+
+        yield from odd_objects_of_database(url)
     if place is None:
         return
     with contextlib.suppress(sqlite3.Error):
@@ -126,13 +132,11 @@ def _objects(place: Place | None) -> Iterator[OddObject]:
             yield from odd_objects(Path(place.views), lambda path: ViewFile(path).close())
 
 
-def _views(place: Place | None) -> list[Anchor]:
+def _views(store: Store) -> list[Anchor]:
     """What the views say they have followed: no proof, because they lie beside the log, but a careless cut shows."""
-    if place is None or not Path(place.views).exists():
-        return []
     try:
-        with contextlib.closing(ViewFile(place.views)) as file:
-            position, digest = file.reached()
+        with contextlib.closing(open_view_store(store.url)) as views:
+            position, digest, _ = views.whole(())
         return [Anchor.read(f"{position}:{digest}")._replace(by=VIEWS)] if position else []
     except (NotKept, ValueError):
         return []

@@ -1,18 +1,22 @@
 """A connection that is cut at any message: what was written is there whole and once, and what follows is right."""
 
 import contextlib
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import psycopg
 import pytest
 
 from tallystick.events.log import store_postgres
+from tallystick.events.log.postgres_place import place_of
 from tallystick.events.log.store import Store, StoreError, open_store
 from tests.support.cutting_proxy import CuttingProxy, Moment
 from tests.support.postgres import shared
-from tests.support.postgres_logs import as_written, written
+from tests.support.postgres_logs import as_written, ask, written
 from tests.support.store_processes import records
+from tests.support.stores import SECONDS, until
 
 MESSAGES_MAX = 50
 moments = pytest.mark.parametrize("moment", ["before the server has it", "after the server has it"])
@@ -79,6 +83,27 @@ def test_a_batch_is_there_whole_and_once(proxy: CuttingProxy, through: str, batc
             proxy.was_cut.set()
 
     cut_at_each(proxy, moment, turn)
+
+
+def test_a_batch_that_the_server_ends_only_after_it_was_sent_again_is_there_once(
+    proxy: CuttingProxy, through: str, url: str
+) -> None:
+    waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+    store = open_store(through, writer=True)
+    store.append(records(1, 1))
+    with psycopg.connect(place_of(url).database) as locking:
+        locking.execute("SELECT FROM tallystick_writers WHERE fleet = %s FOR UPDATE", (place_of(through).fleet,))
+        writing = threading.Thread(target=store.append, args=(records(2, 5),))
+        writing.start()
+        until(lambda: ask(through, waiting) == [(1,)])
+        proxy.cut_all()
+        until(lambda: ask(through, waiting) == [(2,)])
+        assert written(through) == as_written(1)
+    writing.join(SECONDS)
+    assert written(through) == as_written(5)
+    assert store.lost() is None
+    store.append(records(6, 6))
+    store.close()
 
 
 BESIDE: dict[str, Callable[[Store], None]] = {
