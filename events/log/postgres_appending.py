@@ -36,6 +36,10 @@ _WRITE: Final = SQL(
 _APPEND: Final = _WRITE.format(and_sources=SQL(""), events=Identifier(EVENTS))
 _APPEND_SOURCED: Final = _WRITE.format(and_sources=SQL(f", sourced AS ({ADDED})"), events=Identifier(EVENTS))
 
+_COPY: Final = SQL("COPY {} (originator_id, originator_version, topic, state) FROM STDIN (FORMAT BINARY)").format(
+    Identifier(EVENTS)
+)
+
 
 def write(
     connection: Connection, lease: Lease, named: str, records: Sequence[Record], sources: Sequence[tuple[str, int]]
@@ -69,11 +73,25 @@ def write(
     )
 
 
-def copy_all(connection: Connection, fleet: str, records: Iterable[Record]) -> int:
-    """Write the records of a log that is empty, as they come, and say how many there were.
+def write_again(
+    connection: Connection, lease: Lease, named: str, records: Sequence[Record], sources: Sequence[tuple[str, int]]
+) -> None:
+    """Write a batch of which it is not known whether it was written, as `write` does: it is there once, and whole."""
+    if _is_written(connection, lease.fleet, records):
+        return
+    try:
+        write(connection, lease, named, records, sources)
+    except Fenced:
+        # The server may have ended what was sent over the broken connection only now.
+        if not _is_written(connection, lease.fleet, records):
+            raise
+
+
+def copy_in(connection: Connection, fleet: str, records: Iterable[Record]) -> int:
+    """Copy records into the log of a fleet; how many there were. It is whole when the transaction has ended.
 
     Raises:
-        psycopg.Error: the database is away, or refuses.
+        psycopg.Error: the database is away, or refuses, or has such a record.
     """
     with connection.cursor() as cursor:
         with cursor.copy(_COPY) as copy:
@@ -94,7 +112,7 @@ def check_mine(connection: Connection, lease: Lease) -> None:
         raise Fenced(lease.lost(connection))
 
 
-def is_written(connection: Connection, fleet: str, records: Sequence[Record]) -> bool:
+def _is_written(connection: Connection, fleet: str, records: Sequence[Record]) -> bool:
     """Whether a batch whose answer was lost is there: it is whole, then. Records chain, so no other is the same."""
     last = records[-1]
     query = SQL("{} AND originator_version = %s").format(SELECT)

@@ -15,7 +15,7 @@ import psycopg
 from psycopg import errors
 from psycopg.sql import SQL, Composed, Identifier
 
-from tallystick.events.log.postgres_appending import SELECT, check_mine, copy_all, is_written, write
+from tallystick.events.log.postgres_appending import SELECT, check_mine, copy_in, write, write_again
 from tallystick.events.log.postgres_database import give_back, shared
 from tallystick.events.log.postgres_following import PostgresSubscription
 from tallystick.events.log.postgres_lease import LEASE_SECONDS, Lease, take_lease
@@ -87,8 +87,7 @@ class PostgresStore:
         while True:
             try:
                 with self._database.writing() as connection:
-                    if not (broken and is_written(connection, lease.fleet, records)):
-                        write(connection, lease, self.named, records, sources)
+                    (write_again if broken else write)(connection, lease, self.named, records, sources)
                 break
             except (*BROKEN, *_RETRIED) as error:
                 if isinstance(error, _FULL):
@@ -109,10 +108,9 @@ class PostgresStore:
         """
         try:
             with closing(connect(self._place)) as connection, connection.transaction():
-                copied = copy_all(connection, self._place.fleet, records)
+                copied = copy_in(connection, self._place.fleet, records)
                 if copied != count:
                     raise StoreError(f"{self.named} took {copied} records of {count}")
-                # Only now: who holds the row keeps the lease from being taken.
                 check_mine(connection, self._own_lease())
         except psycopg.Error as error:
             raise StoreError(f"{self.named} could not be written: {why(error)}") from error
