@@ -1,5 +1,8 @@
 """What a fleet raises. It imports nothing, so that a program can name these without loading the fleet."""
 
+NOT_NOW = frozenset({"busy", "store_away"})
+"""Codes with which a fleet refuses what it did not decide, or not yet, and may decide soon: the same is sent again."""
+
 
 class Halted(Exception):
     """The fleet stopped: nothing can be decided on a state that the store may not have. The text says why."""

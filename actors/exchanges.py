@@ -24,7 +24,7 @@ def records_of(lines: Sequence[Line], digest: bytes) -> tuple[list[Record], byte
     return records, digest
 
 
-def repeated(id: str, asked: bytes, before: tuple[bytes, bytes] | None, position: int) -> bytes:
+def _repeated(id: str, asked: bytes, before: tuple[bytes, bytes] | None, position: int) -> bytes:
     """The recorded outcome of an id that was used before; another body under the same id is a conflict."""
     if before is None:
         return refused("idempotency_conflict", f"{id} names something that the fleet did itself", id=id)
@@ -38,7 +38,17 @@ def repeated(id: str, asked: bytes, before: tuple[bytes, bytes] | None, position
     return before[1]
 
 
-def exchange_at(position: int, lines: Sequence[Line], store: Store, ledger: Ledger) -> tuple[bytes, bytes] | None:
+def answered_before(id: str, asked: bytes, lines: Sequence[Line], store: Store, ledger: Ledger) -> bytes | None:
+    """The answer to an id that was used before; None for a new one.
+
+    Raises:
+        StoreError: the store cannot be read.
+    """
+    position = ledger.ids.get(id)
+    return None if position is None else _repeated(id, asked, _exchange_at(position, lines, store, ledger), position)
+
+
+def _exchange_at(position: int, lines: Sequence[Line], store: Store, ledger: Ledger) -> tuple[bytes, bytes] | None:
     """What was asked and answered at a position, in the batch at hand (``lines``) or in the store."""
     first = lines[0][0].position if lines else ledger.position + 1
     if position >= first:

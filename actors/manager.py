@@ -12,15 +12,15 @@ import structlog
 from msgspec.structs import replace
 
 from tallystick.actors.allocator import Allocator
+from tallystick.actors.answering import Answering
 from tallystick.actors.errors import Halted
-from tallystick.actors.exchanges import Line, exchange_at, records_of, repeated
+from tallystick.actors.exchanges import Line, answered_before, records_of
 from tallystick.actors.forbidden import forbidden
 from tallystick.actors.from_log import FromLog
 from tallystick.actors.hold_waits import HoldWaits, may_wait
 from tallystick.actors.judges import JUDGES
 from tallystick.actors.keeping import keep_snapshot
-from tallystick.actors.missing import Missing, halted_answer
-from tallystick.actors.noting import note_budgets
+from tallystick.actors.missing import Missing, away_answer, halted_answer
 from tallystick.actors.policies.rebalancing.figures import figures_of
 from tallystick.actors.runtime.messages import (
     ALLOCATOR,
@@ -33,7 +33,7 @@ from tallystick.actors.runtime.messages import (
     Question,
     Recorded,
 )
-from tallystick.actors.runtime.pending import answer_all, answer_with
+from tallystick.actors.runtime.pending import answer_with
 from tallystick.actors.runtime.supervision import Crashes
 from tallystick.events import decide as core
 from tallystick.events import messages as c
@@ -41,7 +41,7 @@ from tallystick.events.catalog import Event
 from tallystick.events.decide.spelling import misspelled_id, recorded_id
 from tallystick.events.decide.turn import Waited
 from tallystick.events.log.codec import encode_answer, encode_command
-from tallystick.events.log.store import Record, Store, StoreError
+from tallystick.events.log.store import Record, Store, StoreAway, StoreError
 from tallystick.events.messages import proposals as p
 from tallystick.events.messages.replies import Refusal, Reply
 from tallystick.events.state.calendar import NEVER
@@ -78,6 +78,7 @@ class Manager:
         """What specialists are asked with the next commit."""
         self._open: dict[tuple[Envelope, int], Post] = {}
         """What specialists were asked and have not answered, by envelope and place in it."""
+        self.answering = Answering(store)
         self._snapshot_due = (ledger.position // SNAPSHOT_EVERY + 1) * SNAPSHOT_EVERY
         self._crashes = crashes
         self._missing = Missing()
@@ -111,8 +112,7 @@ class Manager:
     def take(self, envelope: Envelope, now: dt.datetime) -> None:
         """Decide the commands of an envelope; their answers wait for the commit."""
         self.taken += 1
-        if self.halted is not None:
-            answer_with(envelope, halted_answer(self.halted))
+        if self.answering.refuses(envelope, self.halted):
             return
         # Who waits for room has precedence over what comes after that which has made it.
         self._try_waits(now)
@@ -326,12 +326,12 @@ class Manager:
     ) -> bytes:
         """The answer to one command, with what it caused kept for the next commit."""
         id = recorded_id(self.ledger, command)
-        if not command.is_query:
-            position = self.ledger.ids.get(id)
-            if position is not None:
-                before = exchange_at(position, self._lines, self._store, self.ledger)
-                return repeated(id, asked, before, position)
-        command = self.from_log.with_facts(command)
+        try:
+            if not command.is_query and (before := answered_before(id, asked, self._lines, self._store, self.ledger)):
+                return before
+            command = self.from_log.with_facts(command)
+        except StoreAway as away:
+            return away_answer(str(away))
         decided = core.decide(self.ledger, command, now, id, by, waited)
         self.from_log.note(command, decided.events)
         answered = encode_answer(decided.answer)
@@ -356,14 +356,13 @@ class Manager:
         if lines:
             try:
                 check_conserved(self.ledger, events)
-                records = self._append(lines)
+                records = self._append(lines, waiting)
             except (StoreError, BrokenInvariant) as error:
                 self.halt(str(error))
                 raise Halted(str(error)) from error
         # Only now: after any other error, `halt` must still know who waits.
         self._lines, self._waiting, self._questions, self._followed, self._waits_followed = [], [], [], 0, 0
-        note_budgets(self.ledger, waiting, now)
-        answer_all(waiting)
+        self.answering.answer(self.ledger, waiting, now, written=bool(lines))
         posts: list[Post] = []
         if events:
             posts.append(Post("everyone", Recorded(events, figures_of(self.ledger), records)))
@@ -372,9 +371,10 @@ class Manager:
             self._take_snapshot(now)
         return posts
 
-    def _append(self, lines: Sequence[Line]) -> list[Record]:
+    def _append(self, lines: Sequence[Line], waiting: Sequence[Envelope]) -> list[Record]:
         records, digest = records_of(lines, self._digest)
-        self._store.append(records, self.from_log.sources.take())
+        with self.answering.writing(waiting):
+            self._store.append(records, self.from_log.sources.take())
         self._digest = digest
         return records
 

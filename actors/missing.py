@@ -8,6 +8,9 @@ from tallystick.actors.runtime.pending import refused
 _ASKS: Mapping[str, Sequence[str]] = {REALLOCATOR: (TRACKER,)}
 """Whom a specialist asks before it can answer."""
 
+AWAY_SECONDS = 1
+"""When to ask again while the store is away."""
+
 
 class Missing:
     """Those that failed too often to be replaced, each with its last error."""
@@ -35,3 +38,9 @@ def halted_answer(reason: str) -> bytes:
     """What a halted fleet answers. After a restart the same message with the same id shows whether it was done."""
     detail = f"the fleet has stopped and must be started again: {reason}"
     return refused("halted", detail)
+
+
+def away_answer(reason: str) -> bytes:
+    """What a fleet answers whose store is away. The same message with the same id shows whether it was done."""
+    detail = f"the fleet cannot reach its store, and answers when it can: {reason}"
+    return refused("store_away", detail, retry_after_seconds=AWAY_SECONDS)

@@ -5,11 +5,8 @@ import datetime as dt
 from tallystick.actors.manager import Manager
 from tallystick.actors.runtime.clock import Clock
 from tallystick.actors.runtime.intake import Intake
-from tallystick.actors.runtime.messages import Envelope
-from tallystick.actors.runtime.pending import Pending
 from tallystick.events import messages as c
 from tallystick.events.decide.keys import MISUSE_EVERY
-from tallystick.events.log.codec import encode_command
 from tallystick.events.messages import proposals as p
 from tallystick.events.state.keys import Key, Keys
 
@@ -43,4 +40,4 @@ class Access:
         if key.misused_at is not None and self.now() < key.misused_at + MISUSE_EVERY:
             return
         note = p.RecordMisuse(key=key.name, id=c.internal_id(f"misuse-{self._intake.new_id()}"))
-        self._intake.post(Envelope([note], [encode_command(note)], BY, Pending()))
+        self._intake.record(note, BY)

@@ -28,7 +28,7 @@ from tallystick.actors.runtime.following import Following
 from tallystick.actors.runtime.intake import Asker, Intake
 from tallystick.actors.runtime.log_feed import LogFeed
 from tallystick.actors.runtime.manager_actor import GivenUp, HaltNow, ManagerActor, Takeover
-from tallystick.actors.runtime.messages import ENFORCER, MANAGER, SENDER, Envelope, Post, Recorded, Tick, each
+from tallystick.actors.runtime.messages import ENFORCER, MANAGER, SENDER, Post, Recorded, Tick, each
 from tallystick.actors.runtime.opening import accept, load_config, logged, to_put_in_force
 from tallystick.actors.runtime.pending import ANSWER_SECONDS, LoopPending, Pending
 from tallystick.actors.runtime.quiescence import Quiescence
@@ -44,7 +44,7 @@ from tallystick.config.prices import PriceList
 from tallystick.config.settings import Config
 from tallystick.events import messages as c
 from tallystick.events.catalog import ClockAccepted, Event
-from tallystick.events.log.codec import Message, encode_command
+from tallystick.events.log.codec import Message
 from tallystick.events.log.restoring import Opened, open_ledger
 from tallystick.events.log.store import Store, open_store
 from tallystick.events.messages import proposals as p
@@ -87,7 +87,8 @@ class Fleet:
         self._steady = clock if isinstance(clock, SteadyClock) else None
         self._watch = Watch(
             self._steady,
-            store.lost,
+            store,
+            self._intake.turn_away,
             lambda why: self._tell(MANAGER, HaltNow(why)),
             self._note_clock,
             self._timekeeper.look_again,
@@ -176,9 +177,7 @@ class Fleet:
 
     def _put_in_force(self, config: Config | None, prices: PriceList | None, by: str) -> None:
         for command in to_put_in_force(self._manager.ledger, config, prices, self._clock.now()):
-            pending = Pending()
-            self._intake.post(Envelope([command], [encode_command(command)], by, pending))
-            accept(pending.result())
+            accept(self._intake.record(command, by).result())
 
     def close(self) -> None:
         """Finish what was taken and what follows from it, answer, and close the store. Safe to call twice.
@@ -196,6 +195,8 @@ class Fleet:
         self._timekeeper.stop()
         self._finish()
         self._closed.set()
+        if self._store.away() is not None:
+            self._store.close()  # the manager waits for it, and nothing of what it writes was answered as done
         if self._sender is not None:
             self._sender.close()
         for name in (MANAGER, *self._specialists):
@@ -209,7 +210,7 @@ class Fleet:
 
     def _finish(self) -> None:
         """Let the specialists act on the last batch: later there is no occasion."""
-        if self.halted is None and all(ref.is_alive() for ref in self._refs.values()):
+        if self.halted is None and self._store.away() is None and all(ref.is_alive() for ref in self._refs.values()):
             if self._sender is not None:
                 self._tick(ENFORCER, self._clock.now())
             with contextlib.suppress(Unanswered):
@@ -308,7 +309,7 @@ class Fleet:
 
     def _note_clock(self, apart_ms: int) -> None:
         note = p.NoteClock(apart_ms=apart_ms, id=c.internal_id(f"clock-{self._intake.new_id()}"))
-        self._intake.post(Envelope([note], [encode_command(note)], "clock", Pending()))
+        self._intake.record(note, "clock")
 
     def _tick(self, name: str, now: dt.datetime) -> None:
         self._tell(name, Tick(now))
@@ -339,10 +340,7 @@ class Fleet:
             Unanswered: no answer; it may still come into force.
         """
         check_principal(by)
-        command = load_config(dict(config), self.position)
-        pending = Pending()
-        self._intake.post(Envelope([command], [encode_command(command)], by, pending))
-        return logged(pending.result())
+        return logged(self._intake.record(load_config(dict(config), self.position), by).result())
 
     @property
     def store(self) -> Store:

@@ -11,14 +11,15 @@ from typing import Any, NamedTuple
 import pykka
 
 from tallystick.actors.manager import Manager
-from tallystick.actors.missing import halted_answer
+from tallystick.actors.missing import away_answer, halted_answer
 from tallystick.actors.runtime.command_queue import WAKE_UP, CommandQueue, check_principal
 from tallystick.actors.runtime.envelopes import envelope_of
 from tallystick.actors.runtime.manager_actor import CallerGone
 from tallystick.actors.runtime.messages import BudgetNote, Envelope
 from tallystick.actors.runtime.pending import LoopPending, Pending, answer_with, refused
 from tallystick.events.decide.permissions import Caller
-from tallystick.events.log.codec import Message
+from tallystick.events.log.codec import Message, encode_command
+from tallystick.events.messages import Command
 
 INBOX_MAX = 10_000
 """Envelopes that may wait in the command queue; beyond, ``busy`` is answered."""
@@ -86,9 +87,22 @@ class Intake:
             with contextlib.suppress(pykka.ActorDeadError):
                 self._ref.tell(CallerGone(pending.envelope))
 
+    def turn_away(self, why: str) -> None:
+        """Answer all who wait that the store is away. What is about to be written may come to be done."""
+        self._manager.answering.turn_away(why)
+        with contextlib.suppress(IndexError):
+            while True:
+                answer_with(self.queue.waiting.popleft(), away_answer(why))
+
     def new_id(self) -> str:
         """An id for a message whose sender chose none."""
         return f"{self._prefix}-{next(self._ids)}"
+
+    def record(self, command: Command, by: str) -> Pending:
+        """Hand in a command of the fleet's own, without waiting."""
+        pending = Pending()
+        self.post(Envelope([command], [encode_command(command)], by, pending))
+        return pending
 
     def post(self, envelope: Envelope) -> None:
         """Put an envelope in the queue, or answer it where it cannot be taken."""
@@ -98,6 +112,8 @@ class Intake:
         if fork or self._closed.is_set():
             why = f"this is a fork of process {self._process}, which runs the fleet" if fork else "it was closed"
             answer_with(envelope, halted_answer(self._manager.halted or why))
+            return
+        if self._manager.answering.refuses(envelope, None):
             return
         if len(queue.waiting) >= INBOX_MAX:
             answer_with(envelope, refused("busy", "too many messages are waiting: try again", retry_after_seconds=1))

@@ -7,7 +7,7 @@ from typing import Any
 
 import structlog
 
-from tallystick.actors.errors import RefusedConfig
+from tallystick.actors.errors import NOT_NOW, RefusedConfig, Unanswered
 from tallystick.config.loader import changed, named, to_mapping
 from tallystick.config.prices import PriceList, load_prices
 from tallystick.config.prices import to_mapping as prices_to_mapping
@@ -62,7 +62,13 @@ def load_config(mapping: dict[str, Any], position: int) -> c.LoadConfig:
 
 
 def logged(answer: Any) -> Any:
-    """The answer to a ``LoadConfig``, once what it warns of (``code``, ``key``, ``message``) is in the program log."""
+    """The answer to a ``LoadConfig``, once what it warns of (``code``, ``key``, ``message``) is in the program log.
+
+    Raises:
+        Unanswered: the fleet could not decide it now.
+    """
+    if answer.get("error", {}).get("code") in NOT_NOW:
+        raise Unanswered(answer["error"]["detail"])
     for warning in answer.get("ok", {}).get("warnings", ()):
         log.warning("config_warning", **warning)
     return answer
@@ -73,6 +79,7 @@ def accept(answer: Any) -> None:
 
     Raises:
         RefusedConfig: it was refused.
+        Unanswered: the fleet could not decide it now.
     """
     if "error" in logged(answer):
         raise RefusedConfig(answer["error"]["detail"])

@@ -1,4 +1,4 @@
-"""What a running fleet looks at again and again: whether its store is there, and how its clocks stand."""
+"""What a running fleet looks at again and again: whether its store is there and its own, and how its clocks stand."""
 
 import datetime as dt
 import threading
@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 
 from tallystick.actors.runtime.clock import APART, SteadyClock
 from tallystick.events.catalog import ClockAccepted, Event
+from tallystick.events.log.store import Store
 
 LOOK_SECONDS = 0.25
 _TOGETHER = APART / 2
@@ -20,7 +21,8 @@ _TOGETHER_AGAIN = dt.timedelta(0)
 class Watch:
     """Looks four times a second, on a thread of its own, until it is stopped.
 
-    ``lost`` says what became of the store; ``stop`` is called with it, once. ``note`` is called with how many
+    Where the store is lost, ``stop`` is called with why, once. While it is away, ``turn_away`` is called with why, each
+    time, and nothing else is looked at. ``note`` is called with how many
     milliseconds the machine's clock is ahead (negative: behind) when that becomes more than a minute, when it steps
     again while it is ahead, and with 0 when it no longer is apart.
     ``jumped`` is called where time passed faster than this thread could see.
@@ -29,13 +31,15 @@ class Watch:
     def __init__(
         self,
         clock: SteadyClock | None,
-        lost: Callable[[], str | None],
+        store: Store,
+        turn_away: Callable[[str], None],
         stop: Callable[[str], None],
         note: Callable[[int], None],
         jumped: Callable[[], None],
     ) -> None:
         self._clock = clock
-        self._lost, self._stop, self._note, self._jumped = lost, stop, note, jumped
+        self._store, self._turn_away = store, turn_away
+        self._stop, self._note, self._jumped = stop, note, jumped
         self._noted = _TOGETHER_AGAIN
         """How far the clocks were apart when that was last noted (negative: behind); zero where they were together."""
         self._seen: tuple[dt.datetime, float] | None = None
@@ -61,10 +65,14 @@ class Watch:
 
     def look(self) -> bool:
         """Look once; whether there is any reason to look again."""
-        lost = self._lost()
+        lost = self._store.lost()
         if lost is not None:
             self._stop(lost)
             return False
+        away = self._store.away()
+        if away is not None:
+            self._turn_away(away)
+            return True
         if self._clock is not None:
             now, seen = (self._clock.now(), time.monotonic()), self._seen
             if seen is not None and (now[0] - seen[0]).total_seconds() > now[1] - seen[1] + _JUMP_SECONDS:

@@ -12,13 +12,14 @@ from typing import Final
 import psycopg
 
 from tallystick.events.log.postgres_place import PostgresPlace
-from tallystick.events.log.postgres_tables import Connection, connect
+from tallystick.events.log.postgres_tables import Connection, connect, why
 from tallystick.events.log.store_contract import WriterPresent, holder
 
 LEASE_SECONDS: Final = 5.0
 _RENEWALS: Final = 3
 """How often a lease is renewed within its time."""
 _LOOK_SECONDS: Final = 0.2
+_STOOD_STILL: Final = "this process did not run in time to renew it"
 _READ = "SELECT epoch, holder, since, until, until > clock_timestamp() FROM tallystick_writers WHERE fleet = %s"
 _TAKE = (
     "INSERT INTO tallystick_writers AS w VALUES (%(fleet)s, 1, %(holder)s, clock_timestamp(),"
@@ -30,6 +31,11 @@ _RENEW = (
     "UPDATE tallystick_writers SET until = clock_timestamp() + %s * interval '1 second' WHERE fleet = %s AND epoch = %s"
 )
 _END = "UPDATE tallystick_writers SET until = clock_timestamp() WHERE fleet = %s AND epoch = %s"
+
+
+def _clock() -> float:
+    """Seconds that go on while the machine sleeps, where the system has such a clock."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
 
 
 def take_lease(connection: Connection, place: PostgresPlace, seconds: float) -> int:
@@ -63,24 +69,23 @@ class Lease:
         place: PostgresPlace,
         epoch: int,
         seconds: float,
-        monotonic: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] = _clock,
     ) -> None:
         self.epoch = epoch
-        self._place, self._seconds, self._monotonic = place, seconds, monotonic
-        # From before it was asked for: the database's own time began no earlier.
-        self._until = monotonic() + seconds / _RENEWALS
+        self._place, self._seconds, self._clock = place, seconds, clock
+        self._until = clock() + seconds / _RENEWALS
+        """By our clock; counted from before it was asked for, so that it ends no later than in the database."""
+        self._failure = _STOOD_STILL
         self._taken: str | None = None
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._keep, name=f"lease of {place.fleet}", daemon=True)
         self._thread.start()
 
-    def lost(self) -> str | None:
-        """Why nothing may be answered now, in words: another writer took the place, or the lease has ended."""
-        if self._taken is not None:
+    def away(self) -> str | None:
+        """Why nothing may be answered now, in words: the lease has ended, and another writer may have one."""
+        if self._taken is not None or self._clock() < self._until:
             return self._taken
-        if self._monotonic() > self._until:
-            return f"{self._place.named}: the lease could not be renewed for {self._seconds:g} s"
-        return None
+        return f"{self._place.named}: the writer's lease has ended: {self._failure}"
 
     @property
     def taken(self) -> str | None:
@@ -99,17 +104,19 @@ class Lease:
                 if connection is None or connection.closed:
                     connection = connect(self._place)
                 self._renew(connection)
-            except psycopg.Error:
+                self._ended.wait(self._seconds / _RENEWALS)
+            except psycopg.Error as error:
+                self._failure = f"it could not be renewed: {why(error)}"
                 if connection is not None:
                     connection.close()
-            self._ended.wait(self._seconds / _RENEWALS)
+                self._ended.wait(_LOOK_SECONDS)
         self._let_go(connection)
 
     def _renew(self, connection: Connection) -> None:
-        began = self._monotonic()
+        began = self._clock()
         renewed = connection.execute(_RENEW, (self._seconds, self._place.fleet, self.epoch)).rowcount
         if renewed:
-            self._until = began + self._seconds
+            self._until, self._failure = began + self._seconds, _STOOD_STILL
         else:
             self._taken = taken_over(connection, self._place)
 

@@ -6,7 +6,7 @@ from typing import Any, LiteralString
 import psycopg
 
 from tallystick.events.log.postgres_place import PostgresPlace
-from tallystick.events.log.postgres_tables import Tables, connect
+from tallystick.events.log.postgres_tables import Tables, connect, unread, why
 from tallystick.events.log.store_contract import PAGE, StoreError
 
 _UPTO = ""
@@ -43,25 +43,24 @@ class PostgresSources:
             with connect(self._place) as connection:
                 connection.execute(*adding(self._place.fleet, entries, upto))
         except psycopg.Error as error:
-            raise self._failed("written", error) from error
+            raise self._unwritten(error) from error
 
     def clear(self) -> None:
         try:
             with connect(self._place) as connection:
                 connection.execute("DELETE FROM tallystick_sources WHERE fleet = %s", (self._place.fleet,))
         except psycopg.Error as error:
-            raise self._failed("written", error) from error
+            raise self._unwritten(error) from error
 
     def _read(self, statement: LiteralString, source: str, *more: int) -> list[Any]:
         try:
             with self._tables.reading() as cursor:
                 return cursor.execute(statement, (self._place.fleet, source, *more)).fetchall()
         except psycopg.Error as error:
-            raise self._failed("read", error) from error
+            raise unread(self._place.named, error) from error
 
-    def _failed(self, what: str, error: Exception) -> StoreError:
-        why = str(error).splitlines()[0]
-        return StoreError(f"{self._place.named}: the index of sources could not be {what}: {why}")
+    def _unwritten(self, error: Exception) -> StoreError:
+        return StoreError(f"{self._place.named}: the index of sources could not be written: {why(error)}")
 
 
 def adding(fleet: str, entries: Sequence[tuple[str, int]], upto: int) -> tuple[LiteralString, tuple[Any, ...]]:

@@ -10,6 +10,7 @@ from psycopg.rows import tuple_row
 from psycopg_pool import ConnectionPool, PoolTimeout
 
 from tallystick.events.log.postgres_place import PostgresPlace
+from tallystick.events.log.store_contract import StoreAway, StoreError
 
 EVENTS: Final = "tallystick_events"
 SNAPSHOTS: Final = "tallystick_snapshots"
@@ -24,6 +25,8 @@ _SOURCES: Final = """CREATE TABLE IF NOT EXISTS tallystick_sources (
     fleet text, source text COLLATE "C", position bigint NOT NULL, PRIMARY KEY (fleet, source))"""
 
 Connection = psycopg.Connection[tuple[Any, ...]]
+BROKEN: Final = (psycopg.OperationalError, psycopg.InterfaceError)
+"""What a statement raises where the connection or the server is gone, or is just coming."""
 
 
 def connect(place: PostgresPlace) -> Connection:
@@ -46,6 +49,17 @@ def connect(place: PostgresPlace) -> Connection:
     # A transaction whose client has vanished holds its rows no longer than this.
     connection.execute("SET synchronous_commit = on; SET idle_in_transaction_session_timeout = '5s'")
     return connection
+
+
+def why(error: Exception) -> str:
+    """What a database said, or what came between, in one line."""
+    return next(iter(str(error).splitlines()), "") or "it was closed"
+
+
+def unread(named: str, error: Exception) -> StoreError:
+    """What to say where something could not be read: whether that may end by itself."""
+    kind = StoreAway if isinstance(error, BROKEN) else StoreError
+    return kind(f"{named} could not be read: {why(error)}")
 
 
 class Tables(PostgresDatastore):

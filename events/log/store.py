@@ -7,6 +7,7 @@ from tallystick.events.log.store_contract import NoFleet as NoFleet
 from tallystick.events.log.store_contract import Record as Record
 from tallystick.events.log.store_contract import SourceIndex as SourceIndex
 from tallystick.events.log.store_contract import Store as Store
+from tallystick.events.log.store_contract import StoreAway as StoreAway
 from tallystick.events.log.store_contract import StoreError as StoreError
 from tallystick.events.log.store_contract import WriterPresent as WriterPresent
 from tallystick.events.log.store_place import file_of, is_postgres

@@ -29,6 +29,10 @@ class StoreError(Exception):
     """The store cannot be opened, read or written; the text says which and why, in one line."""
 
 
+class StoreAway(StoreError):
+    """The store cannot be reached now, or not as its writer; that may end by itself, and then the same is done."""
+
+
 class NoFleet(StoreError):
     """There is no fleet to read at a URL that names a place for one."""
 
@@ -86,7 +90,8 @@ class Store(Protocol):
 
         Raises:
             Fenced: another writer took over, or the positions are taken.
-            StoreError: the store could not write. Nothing of the batch may be answered as done.
+            StoreError: the store could not write. Nothing of the batch may be answered as done. Where the store is
+                away, that is not raised: it waits until the store is there, or is closed.
         """
 
     def read(self, after: int = 0, upto: int | None = None) -> Iterator[Record]:
@@ -94,6 +99,7 @@ class Store(Protocol):
 
         Raises:
             BrokenChain: an archive is damaged.
+            StoreAway: the store cannot be reached now.
             StoreError: the store could not be read.
         """
 
@@ -107,6 +113,13 @@ class Store(Protocol):
         """For a writer: why what it would write now could not be found again, in words; None where all is well.
 
         The file was deleted, replaced or cut off, or this is another process than the one that opened the store.
+        """
+
+    def away(self) -> str | None:
+        """For a writer: why nothing may be answered now, not even a query, in words; None where all is well.
+
+        The store is on another machine and has not confirmed this writer's place for as long as others wait before
+        they take it. That may end by itself: it is asked for every batch of answers, and again and again.
         """
 
     def stray(self) -> str | None:

@@ -69,6 +69,9 @@ class MemoryStore:
     def lost(self) -> str | None:
         return None
 
+    def away(self) -> str | None:
+        return None
+
     def stray(self) -> str | None:
         return None
 

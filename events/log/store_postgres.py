@@ -20,7 +20,7 @@ from tallystick.events.log.postgres_following import Notifier, PostgresSubscript
 from tallystick.events.log.postgres_lease import LEASE_SECONDS, Lease, take_lease, taken_over
 from tallystick.events.log.postgres_place import place_of
 from tallystick.events.log.postgres_sources import PostgresSources, adding
-from tallystick.events.log.postgres_tables import EVENTS, SNAPSHOTS, Connection, Tables, connect
+from tallystick.events.log.postgres_tables import BROKEN, EVENTS, SNAPSHOTS, Connection, Tables, connect, unread, why
 from tallystick.events.log.store_contract import (
     PAGE,
     SNAPSHOTS_KEPT,
@@ -46,8 +46,6 @@ _SELECT: Final = SQL("SELECT originator_version, topic, state FROM {events} WHER
     events=Identifier(EVENTS)
 )
 logging.getLogger("psycopg.pool").setLevel(logging.CRITICAL)  # who waits for a connection is told what is wrong
-_BROKEN: Final = (psycopg.OperationalError, psycopg.InterfaceError)
-"""What a statement raises where the connection or the server is gone, or is just coming."""
 _RETRIED: Final = (errors.SerializationFailure, errors.DeadlockDetected)
 
 
@@ -78,7 +76,7 @@ class PostgresStore:
             raise
         except psycopg.Error as error:
             self.close()
-            raise StoreError(f"{self.named} cannot be {'written' if writer else 'read'}: {_why(error)}") from error
+            raise StoreError(f"{self.named} cannot be {'written' if writer else 'read'}: {why(error)}") from error
 
     def append(self, records: Sequence[Record], sources: Sequence[tuple[str, int]] = ()) -> None:
         if self._process != os.getpid():
@@ -93,17 +91,17 @@ class PostgresStore:
                 self._write(records, sources)
                 break
             except errors.UniqueViolation as error:
-                raise Fenced(f"another writer has written to {self.named}: {_why(error)}") from error
-            except (*_BROKEN, *_RETRIED) as error:
+                raise Fenced(f"another writer has written to {self.named}: {why(error)}") from error
+            except (*BROKEN, *_RETRIED) as error:
                 if isinstance(error, errors.DiskFull | errors.OutOfMemory | errors.InsufficientPrivilege):
-                    raise StoreError(f"{self.named} could not be written: {_why(error)}") from error
+                    raise StoreError(f"{self.named} could not be written: {why(error)}") from error
                 broken = True
                 if self._connection is not None:
                     self._connection.close()
                 if self._closed.wait(_AGAIN_SECONDS):
-                    raise StoreError(f"{self.named} was closed, and the database is away: {_why(error)}") from error
+                    raise StoreError(f"{self.named} was closed, and the database is away: {why(error)}") from error
             except psycopg.Error as error:
-                raise StoreError(f"{self.named} could not be written: {_why(error)}") from error
+                raise StoreError(f"{self.named} could not be written: {why(error)}") from error
         self._notifier.committed()
 
     def fill(self, records: Iterable[Record], count: int) -> None:
@@ -129,6 +127,9 @@ class PostgresStore:
         if self._process != os.getpid():
             return f"{self.named} was opened by process {self._process}: a fork of it must open the store itself"
         return None if self._lease is None else self._lease.taken
+
+    def away(self) -> str | None:
+        return None if self._lease is None else self._lease.away()
 
     def read(self, after: int = 0, upto: int | None = None) -> Iterator[Record]:
         while True:
@@ -167,7 +168,7 @@ class PostgresStore:
                 older = SQL("DELETE FROM {} WHERE originator_id = %s AND originator_version NOT IN ({})")
                 connection.execute(older.format(table, newest), (fleet, fleet, SNAPSHOTS_KEPT))
         except psycopg.Error as error:
-            raise StoreError(f"{self.named}: the snapshot could not be written: {_why(error)}") from error
+            raise StoreError(f"{self.named}: the snapshot could not be written: {why(error)}") from error
 
     def snapshots(self, limit: int = SNAPSHOTS_KEPT) -> list[tuple[int, bytes]]:
         query = SQL(
@@ -210,7 +211,7 @@ class PostgresStore:
             with self._tables.reading() as cursor:
                 return list(map(Record._make, cursor.execute(query, parameters)))
         except psycopg.Error as error:
-            raise StoreError(f"{self.named} could not be read: {_why(error)}") from error
+            raise unread(self.named, error) from error
 
     def _check_there(self) -> None:
         """For a reader.
@@ -278,7 +279,3 @@ class PostgresStore:
     def _epoch(self) -> int:
         assert self._lease is not None, "a reader does not write"
         return self._lease.epoch
-
-
-def _why(error: Exception) -> str:
-    return next(iter(str(error).splitlines()), "") or "it was closed"

@@ -129,6 +129,9 @@ class SqliteStore:
         except (EventSourcingError, sqlite3.Error) as error:
             raise StoreError(f"{self.named} could not be read: {_why(error)}") from error
 
+    def away(self) -> str | None:
+        return None
+
     def stray(self) -> str | None:
         try:
             row = self._log.stray()

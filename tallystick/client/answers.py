@@ -5,12 +5,12 @@ from typing import Any, Final
 
 import msgspec
 
-from tallystick.actors.errors import Unanswered
+from tallystick.actors.errors import NOT_NOW, Unanswered
 from tallystick.client.errors import WrongServer
 from tallystick.http.statuses import OWN_STATUS
 
-TEMPORARY: Final = frozenset(code for code, status in OWN_STATUS.items() if status == 429) | {"busy", "halted"}
-"""Refusals of a server that decided nothing: it may take the same message later."""
+TEMPORARY: Final = frozenset(code for code, status in OWN_STATUS.items() if status == 429) | NOT_NOW | {"halted"}
+"""Refusals of a server that decided nothing, or not yet: it may take the same message later."""
 _NOT_DECIDED: Final = frozenset(code for code, status in OWN_STATUS.items() if status in (503, 504))
 _TEMPORARY_STATUS: Final = frozenset((408, 425, 429))
 _OF_THE_PROBLEM: Final = ("type", "title", "status")

@@ -16,7 +16,7 @@ JSON: Final = "application/json"
 NO_STORE: Final = {"cache-control": "no-store"}
 _INTEGER_MAX: Final = 999_999_999_999_999
 """The largest integer of a structured field (RFC 9651)."""
-_NONE_TAKEN: Final = ("busy", "halted")
+_NONE_TAKEN: Final = ("busy", "halted", "store_away")
 _encode = msgspec.json.Encoder().encode
 
 

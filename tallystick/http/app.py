@@ -16,12 +16,13 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from tallystick.actors.errors import Unanswered
+from tallystick.actors.missing import away_answer
 from tallystick.actors.runtime.intake import Asker
 from tallystick.actors.runtime.log_feed import LogFeed
 from tallystick.actors.runtime.messages import BudgetNote
 from tallystick.actors.runtime.pending import ANSWER_SECONDS
-from tallystick.events.log.codec import Message
-from tallystick.events.log.store import Store
+from tallystick.events.log.codec import Message, decode_answer
+from tallystick.events.log.store import Store, StoreAway
 from tallystick.http.access import Access, FleetAccess, Gate, Tokens
 from tallystick.http.answers import NO_STORE, answered, answered_each, problem, refused
 from tallystick.http.docs_page import serve_page
@@ -206,6 +207,10 @@ async def _http_error(request: Request, error: Exception) -> Response:
     return problem({"code": "internal_error", "detail": HTTPStatus(error.status_code).phrase}, error.status_code)
 
 
+async def _away(_: Request, error: Exception) -> Response:
+    return answered(decode_answer(away_answer(str(error))))
+
+
 async def _failure(_: Request, error: Exception) -> Response:
     log.error("request_failed", error=f"{type(error).__name__}: {error}", exc_info=error)
     return refused("internal_error", "the server failed at this request; its log says how")
@@ -238,7 +243,9 @@ def application(fleet: Served, hosts: frozenset[str], tokens: Tokens | None = No
         Route("/metrics", service.metrics, methods=["GET"]),
         *(Route(path, files.file, methods=["GET"]) for path in files.paths),
     ]
-    app = Starlette(routes=routes, exception_handlers={HTTPException: _http_error, Exception: _failure})
+    app = Starlette(
+        routes=routes, exception_handlers={HTTPException: _http_error, StoreAway: _away, Exception: _failure}
+    )
     # A redirect would name this server as it sees itself: behind a proxy with TLS, that is http.
     app.router.redirect_slashes = False
     return RequestsLog(Guard(Gate(app, access), hosts), service.measures), service

@@ -26,7 +26,7 @@ STATUS: Final[Mapping[str, int]] = {
         ),
         404,
     ),
-    **dict.fromkeys(("halted", "specialist_given_up"), 503),
+    **dict.fromkeys(("halted", "specialist_given_up", "store_away"), 503),
     "no_reporter": 501,
     "report_failed": 500,
     **dict.fromkeys(

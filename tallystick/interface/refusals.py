@@ -6,7 +6,7 @@ from typing import Any, Final
 _STOPS: Final = frozenset({"agent_stopped", "paused", "lease_lost", "preempted"})
 _USED_UP: Final = frozenset({"level", "ancestor_stop", "fleet_response", "zero_budget"})
 """Whose budget is used up, where a refusal for lack of budget says so: then no call is granted, however small."""
-_WAITS: Final = frozenset({"throttled", "wait_over", "too_many_waiting", "busy"})
+_WAITS: Final = frozenset({"throttled", "wait_over", "too_many_waiting", "busy", "store_away"})
 
 
 class Refused(Exception):

@@ -13,6 +13,7 @@ from tallystick.actors.runtime.clock import APART, SteadyClock, SystemClock
 from tallystick.actors.runtime.watch import Watch
 from tallystick.events import catalog as e
 from tallystick.events.log.codec import decode_event
+from tallystick.events.log.store_memory import MemoryStore
 from tests.support.core import START
 
 SECOND = dt.timedelta(seconds=1)
@@ -153,6 +154,19 @@ def test_the_machines_own_clocks_go_on() -> None:
 # --- looking ---------------------------------------------------------------------------------------------------------
 
 
+class Troubled(MemoryStore):
+    """A store that says of itself what a test wants."""
+
+    is_lost: str | None = None
+    is_away: str | None = None
+
+    def lost(self) -> str | None:
+        return self.is_lost
+
+    def away(self) -> str | None:
+        return self.is_away
+
+
 class Looking:
     """A watch that is made to look by hand, and what it said."""
 
@@ -161,8 +175,11 @@ class Looking:
         self.noted: list[int] = []
         self.stopped: list[str] = []
         self.jumps = 0
-        self.lost: str | None = None
-        self.watch = Watch(self.clock, lambda: self.lost, self.stopped.append, self.noted.append, self._jump)
+        self.store = Troubled()
+        self.turned_away: list[str] = []
+        self.watch = Watch(
+            self.clock, self.store, self.turned_away.append, self.stopped.append, self.noted.append, self._jump
+        )
 
     def _jump(self) -> None:
         self.jumps += 1
@@ -204,9 +221,24 @@ def test_time_that_passed_unseen_wakes_the_timers(machine: Machine) -> None:
 
 def test_a_lost_store_is_said_once_and_nothing_is_looked_at_any_more(machine: Machine) -> None:
     looking = Looking(machine)
-    looking.lost = "the file is gone"
+    looking.store.is_lost = "the file is gone"
     assert not looking.watch.look()
     assert looking.stopped == ["the file is gone"]
+
+
+def test_while_the_store_is_away_those_who_wait_are_turned_away_each_time_and_no_clock_is_noted(
+    machine: Machine,
+) -> None:
+    looking = Looking(machine)
+    looking.store.is_away = "the database is away"
+    machine.shown += YEARS
+    for _ in range(2):
+        assert looking.watch.look()
+    assert looking.turned_away == ["the database is away"] * 2
+    assert (looking.noted, looking.stopped) == ([], [])
+    looking.store.is_away = None
+    looking.watch.look()
+    assert looking.noted == [YEARS // dt.timedelta(milliseconds=1)]
 
 
 # --- a fleet ---------------------------------------------------------------------------------------------------------

@@ -245,7 +245,7 @@ def test_a_url_that_names_no_store_is_refused_with_those_that_are_allowed(mistak
     with pytest.raises(StoreError) as refused:
         open_store(mistake, writer)
     assert repr(mistake) in _sentence(refused)
-    assert "allowed are sqlite:///FILE and memory:" in str(refused.value)
+    assert "allowed are sqlite:///FILE, postgresql://HOST/DATABASE?fleet=NAME and memory:" in str(refused.value)
 
 
 def test_there_is_nothing_to_read_where_no_file_is_and_none_is_made(url: str, path: Path) -> None:
