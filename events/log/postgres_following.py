@@ -1,5 +1,6 @@
 """Following a log in PostgreSQL: woken by NOTIFY, and then by pages."""
 
+import logging
 import threading
 import zlib
 from collections.abc import Callable, Iterator
@@ -11,6 +12,7 @@ from tallystick.events.log.postgres_place import PostgresPlace
 from tallystick.events.log.postgres_tables import Connection, connect
 from tallystick.events.log.store_contract import Record, StoreError
 
+log = logging.getLogger("tallystick.store")
 _LOOK_SECONDS: Final = 1.0
 """How often a follower looks by itself: a notification may be lost with its connection."""
 
@@ -73,7 +75,7 @@ class Notifier:
 
 
 class PostgresSubscription:
-    """See `store_contract.Subscription`. While the database is away, it waits."""
+    """See `store_contract.Subscription`. While the database is away, it waits, and the program's log says so once."""
 
     def __init__(
         self, place: PostgresPlace, notifier: Notifier, page: Callable[[int], list[Record]], after: int
@@ -85,12 +87,20 @@ class PostgresSubscription:
         self._thread.start()
 
     def __iter__(self) -> Iterator[Record]:
+        is_away = False
         while not self._stopped.is_set():
             self._news.clear()
             try:
                 page = self._page(self._after)
-            except StoreError:
+            except StoreError as error:
                 page = []
+                if not is_away:
+                    log.warning("tallystick: %s; it is tried again every second", error)
+                is_away = True
+            else:
+                if is_away:
+                    log.warning("tallystick: %s can be read again", self._place.named)
+                is_away = False
             for record in page:
                 if self._stopped.is_set():
                     return
