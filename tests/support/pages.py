@@ -135,13 +135,19 @@ def port_of(folder: Path) -> int:
     return port
 
 
-def run_console(commands: list[Typed], folder: Path) -> list[str]:
-    """What one shell prints for each command: stdout and stderr together, as in a terminal."""
+def run_console(commands: list[Typed], folder: Path, programs: Path | None = None) -> list[str]:
+    """What one shell prints for each command: stdout and stderr together, as in a terminal.
+
+    ``programs``: a folder of programs that come before those of the path.
+    """
+    variables = environment(folder)
+    if programs is not None:
+        variables["PATH"] = os.pathsep.join((str(programs), variables["PATH"]))
     script = "true\n" + "".join(f"{one.command}\n{{ said=$?; printf '\\001'; (exit $said); }}\n" for one in commands)
     done = subprocess.run(
         ["bash", "-c", _PORT.sub(str(port_of(folder)), script)],
         cwd=folder,
-        env=environment(folder),
+        env=variables,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
