@@ -13,6 +13,7 @@ import socket
 import subprocess
 import sys
 import time
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -97,8 +98,11 @@ def _run(asker: socket.socket) -> None:
             importlib.import_module("tallystick.cli.main").main()
         except SystemExit as ended:
             code = ended.code if isinstance(ended.code, int) else 0
+    except Exception:
+        traceback.print_exc()
+        raise
+    finally:
         sys.stdout.flush()
         sys.stderr.flush()
-    finally:
         asker.sendall(bytes([code]))
         os._exit(code)
