@@ -17,6 +17,7 @@ import pytest
 
 from tallystick.client import Client
 from tallystick.config.loader import from_mapping
+from tallystick.events.log import store_postgres
 from tallystick.events.log.audit import Replay
 from tallystick.events.log.codec import GENESIS
 from tallystick.events.log.store import open_store
@@ -82,7 +83,9 @@ class Nodes:
     def shard_away_from_head(self) -> Any:
         """A shard on a node that a test may end."""
         others = {node.node_id for node in self.nodes}
-        return next(place for name, place in self.places().items() if name.startswith("shard-") and place.node in others)
+        return next(
+            place for name, place in self.places().items() if name.startswith("shard-") and place.node in others
+        )
 
     def remove(self, node_id: str) -> None:
         """End a node with all its processes, as a machine that loses its power."""
@@ -111,6 +114,18 @@ class Nodes:
     def _create(self, name: str) -> None:
         with Fleet.open(open_store(self.url_of(name), writer=True), from_mapping(QUIET)) as fleet:
             assert "ok" in fleet.ask({"type": "AllocateBudget", "agent": AGENT, "budget": {"tokens": 900_000}})
+
+    def epoch_of(self, name: str) -> int:
+        """How often the writer's place of a fleet was taken."""
+        with psycopg.connect(self.store) as connection:
+            query = "SELECT epoch FROM tallystick_writers WHERE fleet = %s"
+            return int(connection.execute(query, (name,)).fetchone()[0])  # type: ignore[index]
+
+    def appended_with(self, name: str, epoch: int) -> int:
+        """How many rows the store's own statement would append for a writer with this epoch; none of them stays."""
+        with psycopg.connect(self.store) as connection, connection.transaction(force_rollback=True):
+            row = (name, epoch, name, [2**40], ["usage-reported.v1"], [b"{}"])
+            return connection.execute(store_postgres._INSERT, row).rowcount
 
     def verified_usage(self, name: str) -> int:
         """The tokens that a fleet's log says were used, once each record is proved and the state adds up."""
