@@ -21,7 +21,7 @@ BIN := .venv/bin
 LINK = ln -s ../$* $@
 endif
 
-.PHONY: help install demo web pictures test thorough check bench crash large overload soak wheels limits logs clean chaos fuzz
+.PHONY: help install demo web pictures test thorough check bench crash large overload soak wheels limits logs clean chaos fuzz cluster
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -63,6 +63,9 @@ large: install ## prove fleets of 10,000 levels, 10,000 dependencies, 100,000 ch
 
 overload: install ## let 64 clients ask a served fleet 10,000 times for more than there is, while it is killed
 	$(BIN)/python -m pytest -n 0 -s -m http_load
+
+cluster: install ## kill a worker, stop and lose a machine of three, with 300 fleets under load
+	TALLYSTICK_CLUSTER_FLEETS=300 $(BIN)/python -m pytest -n 0 -o log_cli=true -o log_cli_level=INFO tests/cluster
 
 soak: install ## serve for MINUTES (30) at half of what can be served, and show memory and latency by the minute
 	$(BIN)/python -m benchmarks.soak $(MINUTES)

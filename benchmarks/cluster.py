@@ -62,6 +62,7 @@ def made_fleets(url: str, count: int) -> None:
                     for agent in range(AGENTS)
                 ]
             )
+            fleet.keep_snapshot()
             fleet.quiesce()
 
 
@@ -177,7 +178,7 @@ def routing(url: str) -> tuple[float, float]:
     from tallystick.cluster import running as clusters
 
     quiet()
-    write_lines(Path(os.devnull).open("wb"))  # as a shard does, and to no terminal
+    write_lines(Path(os.devnull).open("wb"))  # noqa: SIM115 - as a shard does, and to no terminal
     with tempfile.TemporaryDirectory(prefix="r") as folder:
         os.environ.update(RAY_TMPDIR=folder, PYTHONPATH=str(Path(__file__).resolve().parents[1]))
         head = clusters.start_ray()

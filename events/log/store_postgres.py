@@ -121,7 +121,7 @@ class PostgresStore:
                 if connection.execute(_MINE, (self._place.fleet, self._epoch)).fetchone() is None:
                     raise Fenced(taken_over(connection, self._place))
         except psycopg.Error as error:
-            raise StoreError(f"{self.named} could not be written: {_why(error)}") from error
+            raise StoreError(f"{self.named} could not be written: {why(error)}") from error
 
     def lost(self) -> str | None:
         if self._process != os.getpid():

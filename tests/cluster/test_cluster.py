@@ -1,10 +1,11 @@
-"""Many fleets on three nodes: a process and a machine fail, and nothing that was acknowledged is lost or counted twice."""
+"""Many fleets on three nodes: a process and a machine fail; nothing acknowledged is lost or counted twice."""
 
 import asyncio
 import contextlib
 import csv
 import gzip
 import json
+import logging
 import os
 import signal
 import socket
@@ -24,10 +25,8 @@ ROWS = 2_000
 FLEETS = int(os.environ.get("TALLYSTICK_CLUSTER_FLEETS", "9"))
 CONNECTIONS_OF_ONE = 5
 ZOMBIE_SECONDS = 30.0
-FROM_ZOMBIE = (
-    json.dumps({"message": {"type": "ReportUsage", "agent": AGENT, "usage": {"tokens": 1}, "id": "zombie"}}).encode()
-    + b"\n"
-)
+REPORT = {"type": "ReportUsage", "agent": AGENT, "usage": {"tokens": 1}, "id": "zombie"}
+FROM_ZOMBIE = json.dumps({"message": REPORT}).encode() + b"\n"
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +77,7 @@ async def settled(load: Load, sending: asyncio.Task[None], since: float) -> floa
     if sending.done():
         sending.result()
     taken = await again
-    print(f"all {len(load.used)} fleets have answered again after {taken:.1f} s")
+    logging.getLogger("tests").info("all %d fleets have answered again after %.1f s", len(load.used), taken)
     return taken
 
 

@@ -1,4 +1,4 @@
-"""Several Ray nodes on this machine, with a PostgreSQL of their own, shards and fronts: what tests of a cluster share."""
+"""Several Ray nodes on this machine, with a PostgreSQL of their own, and shards and fronts on them."""
 
 import asyncio
 import contextlib
@@ -169,7 +169,7 @@ class Load:
         self._tokens = tokens
         self.used = dict.fromkeys(names, 0)
         self.last_answer = dict.fromkeys(names, 0.0)
-        self._ends = False
+        self._ends, self._acknowledged = False, asyncio.Event()
 
     async def run(self, pause_seconds: float) -> None:
         await asyncio.gather(*(self._report(name, place, pause_seconds) for place, name in enumerate(self._clients)))
@@ -186,11 +186,13 @@ class Load:
             assert "ok" in answer, answer
             self.used[name] += tokens
             self.last_answer[name] = time.monotonic()
+            self._acknowledged.set()
             number += 1
             await asyncio.sleep(pause_seconds)
 
     async def all_answer_again(self, since: float) -> float:
         """Wait until every fleet has acknowledged something that was sent after a moment; how long after it."""
         while min(self.last_answer.values()) <= since:
-            await asyncio.sleep(0.05)
+            self._acknowledged.clear()
+            await self._acknowledged.wait()
         return max(self.last_answer.values()) - since
