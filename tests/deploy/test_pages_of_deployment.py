@@ -19,7 +19,8 @@ HOW_TO = PROJECT / "docs" / "how-to"
 SERVICE, CONTAINER, CLUSTER = (
     HOW_TO / f"run-{name}.md" for name in ("as-a-service", "in-a-container", "on-kubernetes")
 )
-PAGES = (SERVICE, CONTAINER, CLUSTER, HOW_TO / "back-up-and-restore.md", HOW_TO / "upgrade.md")
+MANY_FLEETS = (HOW_TO / "run-many-fleets.md", HOW_TO / "run-many-fleets-on-kubernetes.md")
+PAGES = (*MANY_FLEETS, SERVICE, CONTAINER, CLUSTER, HOW_TO / "back-up-and-restore.md", HOW_TO / "upgrade.md")
 PROGRAM = re.compile(r"(.*/)?tallystick(:[0-9.]+)?")
 GROUP = click.Context(main)
 
