@@ -39,10 +39,10 @@ pictures: install ## take the pictures of the dashboard that the pages show, in 
 	TALLYSTICK_PICTURES=1 $(BIN)/python -m pytest -n 0 tests/browser -k pictures
 
 test: install ## run all tests except the long crash test
-	$(BIN)/python -m pytest $(SPREAD) -m "not crash_long and not large and not http_load and not wheels"
+	$(BIN)/python -m pytest $(SPREAD) -m "not crash_long and not large and not http_load and not wheels and not cluster"
 
 thorough: install ## run all tests, the slow properties with three times as many examples
-	THOROUGH=1 $(BIN)/python -m pytest $(SPREAD) -m "not crash_long and not large and not http_load and not wheels"
+	THOROUGH=1 $(BIN)/python -m pytest $(SPREAD) -m "not crash_long and not large and not http_load and not wheels and not cluster"
 
 check: install ## check style, format and types
 	$(BIN)/ruff check .

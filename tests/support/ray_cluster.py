@@ -67,8 +67,6 @@ class Nodes:
         for pid in self._stopped:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-        with contextlib.suppress(Exception):
-            self._clusters.down()
         self._stack.close()
         self.ray.shutdown()
 
@@ -164,9 +162,9 @@ def three_nodes(connections: int = 200) -> Iterator[Nodes]:
 class Load:
     """One sender per fleet that reports tokens again and again, and what it was answered."""
 
-    def __init__(self, front: str, names: list[str], tokens: list[int]) -> None:
+    def __init__(self, front: str, names: list[str], tokens: list[int], word: str) -> None:
         self._clients = {name: Client(f"{front}/v1/fleets/{name}", retry_seconds=60.0) for name in names}
-        self._tokens = tokens
+        self._tokens, self._word = tokens, word
         self.used = dict.fromkeys(names, 0)
         self.last_answer = dict.fromkeys(names, 0.0)
         self._ends, self._acknowledged = False, asyncio.Event()
@@ -181,7 +179,12 @@ class Load:
         number = place
         while not self._ends:
             tokens = self._tokens[number % len(self._tokens)]
-            message = {"type": "ReportUsage", "agent": AGENT, "usage": {"tokens": tokens}, "id": f"r-{number}"}
+            message = {
+                "type": "ReportUsage",
+                "agent": AGENT,
+                "usage": {"tokens": tokens},
+                "id": f"{self._word}-{number}",
+            }
             answer = await self._clients[name].ask_async(message, timeout=60.0)
             assert "ok" in answer, answer
             self.used[name] += tokens
