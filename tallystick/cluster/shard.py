@@ -74,7 +74,7 @@ class Shard:
         found = self._sessions.get(session)
         return None if found is None else await found.give()
 
-    # --- what the keeper calls ----------------------------------------------------------------------------------------
+    # --- what the starter calls ---------------------------------------------------------------------------------------
 
     def resize(self, shards: int) -> None:
         """There are so many shards from now on: fleets that are others' now are closed."""

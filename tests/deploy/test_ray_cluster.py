@@ -7,9 +7,9 @@ import pytest
 import yaml
 
 from tallystick.cluster.running import HEALTH
-from tests.deploy.test_kubernetes import VERSIONS
 from tests.support.pages import PROJECT
 
+VERSIONS = ("1.29", "1.33", "1.37")
 FOLDER = PROJECT / "deploy" / "ray"
 
 

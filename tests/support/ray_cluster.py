@@ -16,6 +16,7 @@ import psycopg
 import pytest
 
 from tallystick.client import Client
+from tallystick.config.amounts import TOKENS
 from tallystick.config.loader import from_mapping
 from tallystick.events.log import store_postgres
 from tallystick.events.log.audit import Replay
@@ -76,14 +77,15 @@ class Nodes:
     def head_front(self) -> str:
         """The URL of the front on the head, which no test ends."""
         node = self.ray.head_node.node_id
-        return next(place.address for place in self.places().values() if place.name == f"front-{node}")
+        return str(self.places()[f"front-{node}"].address)
 
     def shard_away_from_head(self) -> Any:
         """A shard on a node that a test may end."""
         others = {node.node_id for node in self.nodes}
-        return next(
-            place for name, place in self.places().items() if name.startswith("shard-") and place.node in others
-        )
+        found = [place for name, place in self.places().items() if name.startswith("shard-")]
+        away = [place for place in found if place.node in others]
+        assert away, f"all shards are on the head, or do not answer: {found}"
+        return away[0]
 
     def remove(self, node_id: str) -> None:
         """End a node with all its processes, as a machine that loses its power."""
@@ -135,7 +137,7 @@ class Nodes:
         finally:
             store.close()
         check_conserved(replay.ledger)
-        return int(replay.ledger.accounts[AGENT].consumed.tokens)
+        return int(replay.ledger.accounts[AGENT].consumed(TOKENS))
 
 
 @contextlib.contextmanager
