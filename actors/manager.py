@@ -368,7 +368,7 @@ class Manager:
             posts.append(Post("everyone", Recorded(events, figures_of(self.ledger), records)))
         posts += questions
         if self.ledger.position >= self._snapshot_due:
-            self._take_snapshot(now)
+            self.take_snapshot(now)
         return posts
 
     def _append(self, lines: Sequence[Line], waiting: Sequence[Envelope]) -> list[Record]:
@@ -378,7 +378,7 @@ class Manager:
         self._digest = digest
         return records
 
-    def _take_snapshot(self, now: dt.datetime) -> None:
+    def take_snapshot(self, now: dt.datetime) -> None:
         self._snapshot_due += SNAPSHOT_EVERY
         command = keep_snapshot(self.ledger, self._store)
         if command is not None:

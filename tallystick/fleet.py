@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Self
 
 from tallystick.actors.errors import NOT_NOW
 from tallystick.actors.runtime import fleet
-from tallystick.actors.runtime.manager_actor import HaltNow
+from tallystick.actors.runtime.manager_actor import HaltNow, SnapshotNow
 from tallystick.actors.runtime.messages import MANAGER, Envelope
 from tallystick.actors.runtime.pending import Pending
 from tallystick.actors.runtime.reports import MakeReporter
@@ -80,6 +80,10 @@ class Fleet(Interface, fleet.Fleet):
     def retry_after(self, error: dict[str, Any]) -> float:
         """A full queue is empty again in a moment; a store that is away may be so for longer."""
         return 0.0 if error["code"] == "busy" else float(error["retry_after_seconds"])
+
+    def keep_snapshot(self) -> None:
+        """Keep the state beside the log soon, so that the next opening reads only what follows."""
+        self._tell(MANAGER, SnapshotNow())
 
     def close(self) -> None:
         """Finish what was taken, answer, and close the store. What agents still have open ends with their leases."""

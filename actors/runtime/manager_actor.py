@@ -67,6 +67,10 @@ class ManagerActor(pykka.ThreadingActor):
             if manager.halted is None:
                 manager.halt(message.reason)
             self._refuse_all(message.reason)
+        elif type(message) is SnapshotNow:
+            self._take_all()
+            manager.take_snapshot(self._now())
+            self._take_all()
         elif type(message) is Tick:
             manager.wake(self._now())
             self._take_all()
@@ -142,6 +146,12 @@ class HaltNow:
 
     def __init__(self, reason: str) -> None:
         self.reason = reason
+
+
+class SnapshotNow:
+    """Keep the state, so that the next opening is quick."""
+
+    __slots__ = ()
 
 
 class Takeover:

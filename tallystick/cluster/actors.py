@@ -1,4 +1,4 @@
-"""The actors of a cluster: shards, fronts and the keeper that sees to it that they are there. Ray places them.
+"""The actors of a cluster: shards, fronts and the starter that sees to it that they are there. Ray places them.
 
 What they are made with travels as bytes and plain values, and is used again where Ray starts them anew.
 """
@@ -196,7 +196,7 @@ class RemoteShard:
             raise ShardGone(next(iter(str(error).splitlines()), type(error).__name__)) from error
 
 
-class Keeper:
+class Starter:
     """Makes the shards, and a front on every node that is there or comes."""
 
     def __init__(self, settings: bytes) -> None:
@@ -235,7 +235,7 @@ class Keeper:
             try:
                 await self.look()
             except RayError as error:
-                log.warning("keeper_failed", error=str(error))
+                log.warning("starter_failed", error=str(error))
             await asyncio.sleep(LOOK_SECONDS)
 
 

@@ -22,11 +22,19 @@ class Hosted:
         self._service = service
         self.in_use = 0
         self.used_at = asyncio.get_running_loop().time()
+        self._kept_at = fleet.position
 
     @property
     def has_ended(self) -> bool:
         """Whether the fleet has stopped by itself: its writer's place was taken, or its log cannot be written."""
         return self.fleet.halted is not None
+
+    def keep_snapshot(self, events: int) -> None:
+        """Keep a snapshot where so many events were recorded since it was opened, or since the last one."""
+        position = self.fleet.position
+        if position - self._kept_at >= events and not self.has_ended:
+            self._kept_at = position
+            self.fleet.keep_snapshot()
 
     async def stop(self) -> None:
         """End its streams, and what waits without end; the fleet itself is closed by `close`."""
@@ -35,6 +43,7 @@ class Hosted:
 
     def close(self) -> None:
         """Finish what was taken, and let go of the log. It blocks."""
+        self.keep_snapshot(1)
         self.fleet.close()
 
 

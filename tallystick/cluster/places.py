@@ -6,7 +6,7 @@ from typing import Final
 
 NAMESPACE: Final = "tallystick"
 """The namespace of our actors in a Ray cluster."""
-KEEPER: Final = "keeper"
+STARTER: Final = "starter"
 SHARDS_MAX: Final = 10_000
 _KEPT: Final = 65_536
 

@@ -18,9 +18,9 @@ import ray
 from ray._private.services import find_bootstrap_address
 from ray.exceptions import GetTimeoutError, RayError
 
-from tallystick.cluster.actors import Keeper, Place, Settings, encode, options
+from tallystick.cluster.actors import Place, Settings, Starter, encode, options
 from tallystick.cluster.errors import ClusterError
-from tallystick.cluster.places import KEEPER, NAMESPACE, shard_name
+from tallystick.cluster.places import NAMESPACE, STARTER, shard_name
 
 START_SECONDS: Final = 60.0
 CLOSE_SECONDS: Final = 45.0
@@ -143,8 +143,8 @@ def up(settings: Settings, head: tuple[int, str] | None = None) -> list[Place]:
         if wanted != found:
             _resize(found, wanted)
     else:
-        _new_keeper(msgspec.structs.replace(settings, head=head))
-    names = _get(_keeper().look.remote(), START_SECONDS)
+        _new_starter(msgspec.structs.replace(settings, head=head))
+    names = _get(_starter().look.remote(), START_SECONDS)
     until = time.monotonic() + START_SECONDS
     return [_answered(name, until) for name in names]
 
@@ -153,14 +153,14 @@ def settings_in_force() -> Settings | None:
     """What the cluster was made with; None where there is none.
 
     Raises:
-        ClusterError: its keeper does not answer.
+        ClusterError: its starter does not answer.
     """
-    if KEEPER not in names():
+    if STARTER not in names():
         return None
     try:
-        return _decode_settings(_get(_keeper().settings.remote(), START_SECONDS))
+        return _decode_settings(_get(_starter().settings.remote(), START_SECONDS))
     except GetTimeoutError as error:
-        raise ClusterError(f"the keeper of the cluster did not answer within {START_SECONDS:g} s") from error
+        raise ClusterError(f"the starter of the cluster did not answer within {START_SECONDS:g} s") from error
 
 
 def names() -> list[str]:
@@ -170,7 +170,7 @@ def names() -> list[str]:
 
 def places() -> list[Place]:
     """Where the shards and fronts are. One that does not answer has a problem that says so."""
-    asked = {name: _asked(name) for name in names() if name != KEEPER}
+    asked = {name: _asked(name) for name in names() if name != STARTER}
     found = []
     for name, place in asked.items():
         try:
@@ -185,11 +185,11 @@ def down() -> Settings | None:
     """Finish what was taken, close all fleets, and end our actors; with which settings they ran.
 
     Raises:
-        ClusterError: the keeper does not answer.
+        ClusterError: the starter does not answer.
     """
     settings = settings_in_force()
-    if KEEPER in names():
-        _end([KEEPER])
+    if STARTER in names():
+        _end([STARTER])
     fronts = [name for name in names() if name.startswith("front-")]
     _end(fronts)
     _end(names())
@@ -214,21 +214,21 @@ def stop_ray(head: tuple[int, str]) -> bool:
 
 def _resize(found: Settings, wanted: Settings) -> None:
     """Another number of shards: new ones are made, fleets move, and those that are too many end when theirs have."""
-    ray.kill(_keeper())
-    _new_keeper(wanted)
-    _get(_keeper().look.remote(), START_SECONDS)
+    ray.kill(_starter())
+    _new_starter(wanted)
+    _get(_starter().look.remote(), START_SECONDS)
     for name in names():
-        if name != KEEPER:
+        if name != STARTER:
             _get(ray.get_actor(name).resize.remote(wanted.shards), START_SECONDS)
     _end([shard_name(number) for number in range(wanted.shards, found.shards)])
 
 
-def _new_keeper(settings: Settings) -> None:
-    ray.remote(Keeper).options(**options(KEEPER)).remote(encode(settings))
+def _new_starter(settings: Settings) -> None:
+    ray.remote(Starter).options(**options(STARTER)).remote(encode(settings))
 
 
-def _keeper() -> Any:
-    return ray.get_actor(KEEPER)
+def _starter() -> Any:
+    return ray.get_actor(STARTER)
 
 
 def _answered(name: str, until: float) -> Place:

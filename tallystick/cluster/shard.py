@@ -21,6 +21,8 @@ IDLE_SECONDS: Final = 300.0
 """A fleet that was not asked for so long is closed, unless it has something to do by itself."""
 OPENING_SECONDS: Final = 15.0
 """How long a request waits until its fleet is open."""
+SNAPSHOT_EVERY: Final = 5_000
+"""So many events are read at most when a fleet is opened anew after its shard has failed."""
 _OPENERS: Final = 8
 _AGAIN_SECONDS: Final = 0.3
 _LOOK_SECONDS: Final = 1.0
@@ -72,7 +74,7 @@ class Shard:
         found = self._sessions.get(session)
         return None if found is None else await found.give()
 
-    # --- what the keeper calls ----------------------------------------------------------------------------------------
+    # --- what the starter calls ---------------------------------------------------------------------------------------
 
     def resize(self, shards: int) -> None:
         """There are so many shards from now on: fleets that are others' now are closed."""
@@ -194,6 +196,7 @@ class Shard:
             if not _is_open(opening):
                 continue
             hosted = opening.result()
+            hosted.keep_snapshot(SNAPSHOT_EVERY)
             is_idle = not hosted.in_use and now - hosted.used_at > self._idle_seconds
             if hosted.has_ended or is_idle or not self._is_ours(name):
                 log.info("closing", fleet=name, halted=hosted.fleet.halted)

@@ -19,8 +19,9 @@ HOW_TO = PROJECT / "docs" / "how-to"
 SERVICE, CONTAINER, CLUSTER = (
     HOW_TO / f"run-{name}.md" for name in ("as-a-service", "in-a-container", "on-kubernetes")
 )
+MANY_FLEETS = (HOW_TO / "run-many-fleets.md", HOW_TO / "run-many-fleets-on-kubernetes.md")
 OTHERS = [HOW_TO / f"{name}.md" for name in ("back-up-and-restore", "run-a-standby", "upgrade")]
-PAGES = (SERVICE, CONTAINER, CLUSTER, *OTHERS)
+PAGES = (SERVICE, CONTAINER, CLUSTER, *MANY_FLEETS, *OTHERS)
 PROGRAM = re.compile(r"(.*/)?tallystick(:[0-9.]+)?")
 GROUP = click.Context(main)
 

@@ -1,4 +1,4 @@
-"""Several Ray nodes on this machine, with a PostgreSQL of their own, shards and fronts: what tests of a cluster share."""
+"""Several Ray nodes on this machine, with a PostgreSQL of their own, and shards and fronts on them."""
 
 import asyncio
 import contextlib
@@ -16,7 +16,9 @@ import psycopg
 import pytest
 
 from tallystick.client import Client
+from tallystick.config.amounts import TOKENS
 from tallystick.config.loader import from_mapping
+from tallystick.events.log import store_postgres
 from tallystick.events.log.audit import Replay
 from tallystick.events.log.codec import GENESIS
 from tallystick.events.log.store import open_store
@@ -66,8 +68,6 @@ class Nodes:
         for pid in self._stopped:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-        with contextlib.suppress(Exception):
-            self._clusters.down()
         self._stack.close()
         self.ray.shutdown()
 
@@ -77,14 +77,15 @@ class Nodes:
     def head_front(self) -> str:
         """The URL of the front on the head, which no test ends."""
         node = self.ray.head_node.node_id
-        return next(place.address for place in self.places().values() if place.name == f"front-{node}")
+        return str(self.places()[f"front-{node}"].address)
 
     def shard_away_from_head(self) -> Any:
         """A shard on a node that a test may end."""
         others = {node.node_id for node in self.nodes}
-        return next(
-            place for name, place in self.places().items() if name.startswith("shard-") and place.node in others
-        )
+        found = [place for name, place in self.places().items() if name.startswith("shard-")]
+        away = [place for place in found if place.node in others]
+        assert away, f"all shards are on the head, or do not answer: {found}"
+        return away[0]
 
     def remove(self, node_id: str) -> None:
         """End a node with all its processes, as a machine that loses its power."""
@@ -114,6 +115,18 @@ class Nodes:
         with Fleet.open(open_store(self.url_of(name), writer=True), from_mapping(QUIET)) as fleet:
             assert "ok" in fleet.ask({"type": "AllocateBudget", "agent": AGENT, "budget": {"tokens": 900_000}})
 
+    def epoch_of(self, name: str) -> int:
+        """How often the writer's place of a fleet was taken."""
+        with psycopg.connect(self.store) as connection:
+            query = "SELECT epoch FROM tallystick_writers WHERE fleet = %s"
+            return int(connection.execute(query, (name,)).fetchone()[0])  # type: ignore[index]
+
+    def appended_with(self, name: str, epoch: int) -> int:
+        """How many rows the store's own statement would append for a writer with this epoch; none of them stays."""
+        with psycopg.connect(self.store) as connection, connection.transaction(force_rollback=True):
+            row = (name, epoch, name, [2**40], ["usage-reported.v1"], [b"{}"])
+            return connection.execute(store_postgres._INSERT, row).rowcount
+
     def verified_usage(self, name: str) -> int:
         """The tokens that a fleet's log says were used, once each record is proved and the state adds up."""
         store = open_store(self.url_of(name))
@@ -124,7 +137,7 @@ class Nodes:
         finally:
             store.close()
         check_conserved(replay.ledger)
-        return int(replay.ledger.accounts[AGENT].consumed.tokens)
+        return int(replay.ledger.accounts[AGENT].consumed(TOKENS))
 
 
 @contextlib.contextmanager
@@ -151,12 +164,12 @@ def three_nodes(connections: int = 200) -> Iterator[Nodes]:
 class Load:
     """One sender per fleet that reports tokens again and again, and what it was answered."""
 
-    def __init__(self, front: str, names: list[str], tokens: list[int]) -> None:
+    def __init__(self, front: str, names: list[str], tokens: list[int], word: str) -> None:
         self._clients = {name: Client(f"{front}/v1/fleets/{name}", retry_seconds=60.0) for name in names}
-        self._tokens = tokens
+        self._tokens, self._word = tokens, word
         self.used = dict.fromkeys(names, 0)
         self.last_answer = dict.fromkeys(names, 0.0)
-        self._ends = False
+        self._ends, self._acknowledged = False, asyncio.Event()
 
     async def run(self, pause_seconds: float) -> None:
         await asyncio.gather(*(self._report(name, place, pause_seconds) for place, name in enumerate(self._clients)))
@@ -168,16 +181,23 @@ class Load:
         number = place
         while not self._ends:
             tokens = self._tokens[number % len(self._tokens)]
-            message = {"type": "ReportUsage", "agent": AGENT, "usage": {"tokens": tokens}, "id": f"r-{number}"}
+            message = {
+                "type": "ReportUsage",
+                "agent": AGENT,
+                "usage": {"tokens": tokens},
+                "id": f"{self._word}-{number}",
+            }
             answer = await self._clients[name].ask_async(message, timeout=60.0)
             assert "ok" in answer, answer
             self.used[name] += tokens
             self.last_answer[name] = time.monotonic()
+            self._acknowledged.set()
             number += 1
             await asyncio.sleep(pause_seconds)
 
     async def all_answer_again(self, since: float) -> float:
         """Wait until every fleet has acknowledged something that was sent after a moment; how long after it."""
         while min(self.last_answer.values()) <= since:
-            await asyncio.sleep(0.05)
+            self._acknowledged.clear()
+            await self._acknowledged.wait()
         return max(self.last_answer.values()) - since

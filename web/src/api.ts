@@ -31,13 +31,13 @@ async function viewed(name: string, asked: Asked, signal?: AbortSignal): Promise
     if (Array.isArray(value)) for (const one of value) query.append(key, one);
     else if (value !== null && value !== undefined && value !== "" && value !== false) query.set(key, String(value));
   }
-  return reach(`/v1/views/${name}?${query}`, { signal, credentials: "same-origin" });
+  return reach(`v1/views/${name}?${query}`, { signal, credentials: "same-origin" });
 }
 
 /** Send one message of the wire contract; an id makes it harmless to send it twice. */
 export async function send(kind: string, message: object): Promise<unknown> {
   return answer(
-    await reach(`/v1/${kind}`, {
+    await reach(`v1/${kind}`, {
       method: "POST",
       headers: { "content-type": "application/json" },
       body: JSON.stringify(message),
@@ -58,11 +58,11 @@ export interface Session {
 
 /** Who looks at the page; an open server lets everyone do everything. */
 export async function session(): Promise<Session> {
-  return answer<Session>(await reach("/v1/session", { credentials: "same-origin" }));
+  return answer<Session>(await reach("v1/session", { credentials: "same-origin" }));
 }
 
 export async function logout(): Promise<void> {
-  await reach("/v1/session", { method: "DELETE", credentials: "same-origin" });
+  await reach("v1/session", { method: "DELETE", credentials: "same-origin" });
 }
 
 async function reach(path: string, init: RequestInit): Promise<Response> {
@@ -99,7 +99,7 @@ export function newId(): string {
 
 /** Calls `heard` when something was recorded; the browser comes back by itself when the connection is cut. */
 export function follow(heard: () => void, connected: (is: boolean) => void): () => void {
-  const source = new EventSource("/v1/stream");
+  const source = new EventSource("v1/stream");
   source.onopen = () => connected(true);
   source.onmessage = heard;
   let again: number | undefined;
