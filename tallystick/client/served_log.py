@@ -76,7 +76,7 @@ class ServedLog:
         return None if page is None or not page.position else self.record(page.position)
 
     def snapshots(self, limit: int = SNAPSHOTS_KEPT) -> list[tuple[int, bytes]]:
-        """The newest snapshot, at most; whoever takes it proves it by the log."""
+        """The newest snapshot, at most; what takes it proves it by the log."""
         response = self._get("/v1/snapshot")
         if response.status_code == 404:
             return []
