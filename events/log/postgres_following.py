@@ -1,5 +1,6 @@
 """Following a log in PostgreSQL: woken by NOTIFY, and then by pages."""
 
+import logging
 import threading
 import time
 import zlib
@@ -12,6 +13,7 @@ from tallystick.events.log.postgres_place import PostgresPlace
 from tallystick.events.log.postgres_tables import Connection, connect
 from tallystick.events.log.store_contract import Record, StoreAway
 
+log = logging.getLogger("tallystick.store")
 _LOOK_SECONDS: Final = 1.0
 """How often a follower looks by itself: a notification may be lost with its connection."""
 _NOTIFY: Final = "SELECT pg_notify(channel, '') FROM unnest(%s::text[]) AS channel"
@@ -87,7 +89,7 @@ class Notifier:
 
 
 class PostgresSubscription:
-    """See `store_contract.Subscription`. While the database is away, it waits.
+    """See `store_contract.Subscription`. While the database is away, it waits, and the program's log says so once.
 
     In the process that writes the fleet it is woken at every commit; in another one it listens to the database.
     """
@@ -112,15 +114,21 @@ class PostgresSubscription:
 
     def pages(self) -> Iterator[list[Record]]:
         """The same as `Subscription` gives, a page at a time: an empty one says that there is no more for now."""
+        is_away = False
         while not self._stopped.is_set():
             self._news.clear()
             looked_at = time.monotonic()
             try:
                 page = self._page(self._after)
-            except StoreAway:
+            except StoreAway as error:
+                if not is_away:
+                    log.warning("tallystick: %s; it is tried again every second", error)
+                is_away = True
                 self._news.wait(_LOOK_SECONDS)
                 continue
-            self.looked_at = looked_at
+            if is_away:
+                log.warning("tallystick: %s can be read again", self._place.named)
+            is_away, self.looked_at = False, looked_at
             if page:
                 self._after = page[-1].position
             yield page

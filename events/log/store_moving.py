@@ -1,13 +1,13 @@
 """A fleet moved between kinds of stores: out of a database into a file, and out of a file into a database."""
 
-from contextlib import closing
+from contextlib import closing, suppress
 from itertools import islice
 from pathlib import Path
 from typing import Final
 
 from tallystick.events.log.audit import Report, Verification
 from tallystick.events.log.sources import bring_up_to_date
-from tallystick.events.log.store import Store, StoreError, open_store
+from tallystick.events.log.store import NoFleet, Store, StoreError, open_store
 from tallystick.events.log.store_backup import Counted
 from tallystick.events.log.store_place import is_postgres, shown
 
@@ -45,6 +45,10 @@ def restore(file: Path, url: str, counted: Counted) -> Report:
         )
     from tallystick.events.log.store_postgres import PostgresStore
 
+    taken = f"there is a fleet at {shown(url)} already: name another one with fleet="
+    with suppress(NoFleet), closing(open_store(url)) as there:
+        if there.last() is not None:
+            raise StoreError(taken)
     with closing(open_store(f"sqlite:///{file}")) as source:
         last = source.last()
         end = 0 if last is None else last.position
@@ -54,7 +58,7 @@ def restore(file: Path, url: str, counted: Counted) -> Report:
             raise StoreError(f"{file} is not sound, and nothing is restored from it: {wrong}")
         with closing(PostgresStore(url, writer=True)) as target:
             if target.last() is not None:
-                raise StoreError(f"there is a fleet at {target.named} already: name another one with fleet=")
+                raise StoreError(taken)
             target.fill(counted(source.read(0, end), end), end)
             _copy_cache(source, target, end)
     return report

@@ -223,7 +223,8 @@ class PostgresStore:
                 query = "SELECT 1 FROM tallystick_writers WHERE fleet = %s"
                 if connection.execute(query, (self._place.fleet,)).fetchone() is not None:
                     return
-        raise NoFleet(f"there is no fleet at {self.named}: the database has none named {self._place.fleet!r}")
+        found = f"the database has none named {self._place.fleet!r}, or none that this user may see"
+        raise NoFleet(f"there is no fleet at {self.named}: {found}")
 
     # --- writing ------------------------------------------------------------------------------------------------------
 
