@@ -5,7 +5,7 @@ would in the middle of a COPY. The bytes of all records travel as one value, and
 fast as a COPY, and twice as fast as an array of values.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import accumulate
 from typing import Any, Final
 
@@ -32,6 +32,10 @@ _WRITE: Final = SQL(
 """Where the writer's place is its own, and the log has the record before the batch, or nothing comes before it."""
 _APPEND: Final = _WRITE.format(and_sources=SQL(""), events=Identifier(EVENTS))
 _APPEND_SOURCED: Final = _WRITE.format(and_sources=SQL(f", sourced AS ({ADDED})"), events=Identifier(EVENTS))
+
+_COPY: Final = SQL("COPY {} (originator_id, originator_version, topic, state) FROM STDIN (FORMAT BINARY)").format(
+    Identifier(EVENTS)
+)
 
 
 def write(
@@ -66,6 +70,34 @@ def write(
     )
 
 
+def write_again(
+    connection: Connection, lease: Lease, named: str, records: Sequence[Record], sources: Sequence[tuple[str, int]]
+) -> None:
+    """Write a batch of which it is not known whether it was written, as `write` does: it is there once, and whole."""
+    if _is_written(connection, lease.fleet, records):
+        return
+    try:
+        write(connection, lease, named, records, sources)
+    except Fenced:
+        # The server may have ended what was sent over the broken connection only now.
+        if not _is_written(connection, lease.fleet, records):
+            raise
+
+
+def copy_in(connection: Connection, fleet: str, records: Iterable[Record]) -> int:
+    """Copy records into the log of a fleet; how many there were. It is whole when the transaction has ended.
+
+    Raises:
+        psycopg.Error: the database is away, or refuses, or has such a record.
+    """
+    with connection.cursor() as cursor:
+        with cursor.copy(_COPY) as copy:
+            copy.set_types(("text", "int8", "text", "bytea"))
+            for record in records:
+                copy.write_row((fleet, *record))
+        return cursor.rowcount
+
+
 def check_mine(connection: Connection, lease: Lease) -> None:
     """Lock the writer's place until the end of the transaction.
 
@@ -77,7 +109,7 @@ def check_mine(connection: Connection, lease: Lease) -> None:
         raise Fenced(lease.lost(connection))
 
 
-def is_written(connection: Connection, fleet: str, records: Sequence[Record]) -> bool:
+def _is_written(connection: Connection, fleet: str, records: Sequence[Record]) -> bool:
     """Whether a batch whose answer was lost is there: it is whole, then. Records chain, so no other is the same."""
     last = records[-1]
     query = SQL("{} AND originator_version = %s").format(SELECT)

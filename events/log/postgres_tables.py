@@ -18,18 +18,18 @@ VERSION_MIN: Final = 12
 TABLES_LOCK: Final = 0x74616C6C79
 """The advisory lock under which tables are made: two who make one at the same time disturb each other."""
 _TABLES: Final = (
-    """CREATE TABLE tallystick_events (
+    """CREATE TABLE IF NOT EXISTS tallystick_events (
     originator_id text, originator_version bigint, topic text NOT NULL, state bytea NOT NULL,
     PRIMARY KEY (originator_id, originator_version))""",
-    """CREATE TABLE tallystick_snapshots (
+    """CREATE TABLE IF NOT EXISTS tallystick_snapshots (
     originator_id text, originator_version bigint, topic text NOT NULL, state bytea NOT NULL,
     PRIMARY KEY (originator_id, originator_version))""",
     # A new epoch is a new key: so whoever takes a place waits for an append that has seen the old one, and a renewal of
     # the lease, which changes no key, waits for none.
-    """CREATE TABLE tallystick_writers (
+    """CREATE TABLE IF NOT EXISTS tallystick_writers (
     fleet text PRIMARY KEY, epoch bigint NOT NULL, holder text NOT NULL, since timestamptz NOT NULL,
     until timestamptz NOT NULL, UNIQUE (fleet, epoch))""",
-    """CREATE TABLE tallystick_sources (
+    """CREATE TABLE IF NOT EXISTS tallystick_sources (
     fleet text, source text COLLATE "C", position bigint NOT NULL, PRIMARY KEY (fleet, source))""",
 )
 _OPTIONS: Final = {
@@ -106,6 +106,5 @@ def create_tables(connection: Connection, named: str) -> None:
         return
     with connection.transaction():
         connection.execute("SELECT pg_advisory_xact_lock(%s)", (TABLES_LOCK,))
-        if not are_there(connection):
-            for table in _TABLES:
-                connection.execute(table)
+        for table in _TABLES:
+            connection.execute(table)

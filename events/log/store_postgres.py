@@ -15,7 +15,7 @@ import psycopg
 from psycopg import errors
 from psycopg.sql import SQL, Composed, Identifier
 
-from tallystick.events.log.postgres_appending import SELECT, check_mine, is_written, write
+from tallystick.events.log.postgres_appending import SELECT, check_mine, copy_in, write, write_again
 from tallystick.events.log.postgres_database import give_back, shared
 from tallystick.events.log.postgres_following import PostgresSubscription
 from tallystick.events.log.postgres_lease import LEASE_SECONDS, Lease, take_lease
@@ -23,7 +23,6 @@ from tallystick.events.log.postgres_place import place_of
 from tallystick.events.log.postgres_sources import PostgresSources
 from tallystick.events.log.postgres_tables import (
     BROKEN,
-    EVENTS,
     SNAPSHOTS,
     Connection,
     are_there,
@@ -43,9 +42,6 @@ from tallystick.events.log.store_contract import (
 )
 
 _AGAIN_SECONDS: Final = 0.2
-_COPY: Final = SQL("COPY {} (originator_id, originator_version, topic, state) FROM STDIN (FORMAT BINARY)").format(
-    Identifier(EVENTS)
-)
 _RETRIED: Final = (errors.SerializationFailure, errors.DeadlockDetected)
 _FULL: Final = (errors.DiskFull, errors.OutOfMemory, errors.InsufficientPrivilege)
 """What the server refuses, though it is there: to try again would not help."""
@@ -87,8 +83,7 @@ class PostgresStore:
         while True:
             try:
                 with self._database.writing() as connection:
-                    if not (broken and is_written(connection, lease.fleet, records)):
-                        write(connection, lease, self.named, records, sources)
+                    (write_again if broken else write)(connection, lease, self.named, records, sources)
                 break
             except (*BROKEN, *_RETRIED) as error:
                 if isinstance(error, _FULL):
@@ -109,14 +104,9 @@ class PostgresStore:
         """
         try:
             with closing(connect(self._place)) as connection, connection.transaction():
-                with connection.cursor() as cursor:
-                    with cursor.copy(_COPY) as copy:
-                        copy.set_types(("text", "int8", "text", "bytea"))
-                        for record in records:
-                            copy.write_row((self._place.fleet, *record))
-                    if cursor.rowcount != count:
-                        raise StoreError(f"{self.named} took {cursor.rowcount} records of {count}")
-                # Only now: who takes the place waits for who holds its row.
+                copied = copy_in(connection, self._place.fleet, records)
+                if copied != count:
+                    raise StoreError(f"{self.named} took {copied} records of {count}")
                 check_mine(connection, self._own_lease())
         except psycopg.Error as error:
             raise StoreError(f"{self.named} could not be written: {why(error)}") from error
