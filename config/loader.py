@@ -149,7 +149,7 @@ def to_mapping(config: Config) -> dict[str, Any]:
     return {key: value for key, value in written.items() if key not in _LATER or value != default[key]}
 
 
-_LATER: Final = frozenset({"accounts", "control", "limits", "limits_counters_max"})
+_LATER: Final = frozenset({"accounts", "control", "limits", "limits_counters_max", "notification_networks"})
 
 
 def _written(config: Config) -> dict[str, Any]:

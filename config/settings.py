@@ -42,6 +42,7 @@ from tallystick.config.kinds import (
 )
 from tallystick.config.limits import COUNTERS_MAX, Accounts, Limit, check_limits
 from tallystick.config.names import FLEET_NAMES, TASK_NAMES, numbers_in
+from tallystick.config.networks import check_networks
 from tallystick.config.section import Section, check_rising
 
 
@@ -310,6 +311,7 @@ class Config(Section, frozen=True, dict=True):
     circuit_breaker: CircuitBreaker = CircuitBreaker()
     manual_override: ManualOverride = ManualOverride()
     notifications: Mapping[Name, tuple[Text, ...]] = msgspec.field(default_factory=lambda: {"ceo": ()})
+    notification_networks: tuple[Text, ...] = ()
     metrics_file: Text | None = None
     control: Control = Control()
 
@@ -318,6 +320,7 @@ class Config(Section, frozen=True, dict=True):
         _check_models(self)
         _check_conditions(self)
         check_limits(self.limits)
+        check_networks(self.notification_networks)
         who = self.circuit_breaker.when_tripped.notify
         if who not in self.notifications:
             raise _not_among("notifications", self.notifications, who, ("circuit_breaker", "when_tripped", "notify"))

@@ -249,7 +249,7 @@ def load_config(turn: Turn, command: c.LoadConfig) -> Loaded | Refusal:
     return Loaded(now.total, now.pool_available, now.reserve, now.overdraft, now.paused, warnings)
 
 
-_LOCAL = ("notifications", "metrics_file", "control")
+_LOCAL = ("notifications", "notification_networks", "metrics_file", "control")
 """Keys that hold addresses or paths: a message must not choose where the fleet sends to, or what it writes over. Nor
 may it choose which key it has to show.
 """

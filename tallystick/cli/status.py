@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tallystick.cli.burning import add_burn
-from tallystick.cli.common import at_option, console, json_option, json_text, store_option
+from tallystick.cli.common import at_option, console, json_option, json_text, reads_option
 from tallystick.cli.completion import agent_names
 from tallystick.cli.viewing import counted, opened_views
 from tallystick.cli.watching import watch_option
@@ -44,7 +44,7 @@ SHOWN = 20
 
 
 @click.command()
-@store_option
+@reads_option
 @click.option("--agent", metavar="ID", shell_complete=agent_names, help="One agent only, also one that was released.")
 @at_option
 @watch_option

@@ -50,8 +50,7 @@ class Client(Interface):
         urls = [url] if isinstance(url, str) else list(url)
         if not urls:
             raise ValueError("url: found none, allowed is one, or several")
-        shown = _checked_key(key or os.environ.get(KEY_VARIABLE))
-        targets = [Target(_checked_url(one), shown, ssl_context) for one in urls]
+        targets = [target_of(one, key, ssl_context) for one in urls]
         self._transport = HttpTransport(targets, self._new_id)
         self._runner = Runner(self._transport)
         self._runner.retry_seconds = retry_seconds
@@ -114,6 +113,15 @@ class Client(Interface):
     def _begin_in_fork(self) -> None:
         self._transport.begin_in_fork()
         self._runner.begin()
+
+
+def target_of(url: str, key: str | None = None, ssl_context: ssl.SSLContext | None = None) -> Target:
+    """Where a server is, and what it is shown: the key, or else that of ``$TALLYSTICK_KEY``.
+
+    Raises:
+        ValueError: the URL or the key is none.
+    """
+    return Target(_checked_url(url), _checked_key(key or os.environ.get(KEY_VARIABLE)), ssl_context)
 
 
 def _checked_url(url: str) -> str:

@@ -253,6 +253,7 @@ def application(
     routes = [
         Route("/v1/messages", service.messages, methods=["POST"]),
         Route("/v1/events", service.events.page, methods=["GET"]),
+        Route("/v1/snapshot", service.events.snapshot, methods=["GET"]),
         Route("/v1/stream", service.streams.stream, methods=["GET"]),
         Route("/v1/session", sessions.begin, methods=["POST"]),
         Route("/v1/session", sessions.show, methods=["GET"]),

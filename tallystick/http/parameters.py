@@ -25,7 +25,7 @@ def check_names(query: QueryParams, allowed: Iterable[str], many: Container[str]
     known = sorted(allowed)
     for name in names:
         if name not in known:
-            allowed_are = f"allowed are {', '.join(known)}" if len(known) > 1 else f"allowed is {''.join(known)}"
+            allowed_are = f"allowed {'are' if len(known) > 1 else 'is'} {', '.join(known) or 'none'}"
             raise BadParameter(f"a parameter of the query: found {name[:100]!r}, {allowed_are}")
         if name not in many and names.count(name) > 1:
             raise BadParameter(f"{name}: found {names.count(name)} of them, allowed is one")

@@ -23,6 +23,7 @@ _PATHS: Final = {
     **{f"/v1/{name}": name for name in ENDPOINTS},
     "/v1/messages": "messages",
     "/v1/events": "events",
+    "/v1/snapshot": "snapshot",
     "/v1/stream": STREAM,
     "/openapi.json": "openapi",
     "/docs": "docs",
