@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from decimal import Decimal
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -135,7 +136,13 @@ def restore(mapping: Mapping[str, Any]) -> Config:
     Raises:
         ConfigError: the mapping was not written by ``to_mapping``.
     """
-    return Builder(Source(None, dict(mapping)), keep_entries=False).build(Config, Config())
+    return _restored(msgspec.json.encode(mapping))
+
+
+@lru_cache(maxsize=16)
+def _restored(written: bytes) -> Config:
+    """Each specialist, and each reader of a log, takes up the same few configurations; none of them changes one."""
+    return Builder(Source(None, msgspec.json.decode(written)), keep_entries=False).build(Config, Config())
 
 
 def to_mapping(config: Config) -> dict[str, Any]:

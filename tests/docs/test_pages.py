@@ -2,15 +2,20 @@
 
 import re
 import shutil
+import tempfile
+from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
 from tests.support.pages import BY_HAND, PAGES, PROJECT, Block, as_said, blocks, run_console, run_python, typed
+from tests.support.prepared import prepared_commands
 
 LANGUAGES = {"python", "output", "console", "text", "json", "yaml"}
 """Blocks of ``text``, ``json`` and ``yaml`` are not run."""
+
+NEWCOMERS = ("README.md", "docs/tutorial/first-fleet.md")
 
 
 def name(page: Path) -> str:
@@ -20,8 +25,17 @@ def name(page: Path) -> str:
 RUNNING = [page for page in PAGES if any(block.language in ("python", "console") for block in blocks(page))]
 
 
+@pytest.fixture(scope="session")
+def prepared() -> Iterator[Path]:
+    """A folder with a ``tallystick`` that need not be loaded each time."""
+    with tempfile.TemporaryDirectory(prefix="ts-") as folder, prepared_commands(Path(folder)) as programs:
+        yield programs
+
+
 @pytest.mark.parametrize("page", RUNNING, ids=name)
-def test_a_page_does_what_it_says(page: Path, tmp_path: Path) -> None:
+def test_a_page_does_what_it_says(page: Path, tmp_path: Path, prepared: Path) -> None:
+    """On the pages that newcomers read first, and where processes matter, the commands are the installed ones."""
+    programs = None if name(page) in NEWCOMERS or minds_processes(page) else prepared
     if "sqlite3 " in page.read_text(encoding="utf-8") and shutil.which("sqlite3") is None:
         pytest.skip("the sqlite3 shell is not installed")
     found = blocks(page)
@@ -31,12 +45,18 @@ def test_a_page_does_what_it_says(page: Path, tmp_path: Path) -> None:
             said = after.text if after.language == "output" else ""
             assert as_said(said, printed), f"{name(page)}:{block.line} prints\n{printed}\nand the page shows\n{said}"
         elif block.language == "console":
-            check_console(page, block, tmp_path)
+            check_console(page, block, tmp_path, programs)
 
 
-def check_console(page: Path, block: Block, folder: Path) -> None:
+def minds_processes(page: Path) -> bool:
+    """Whether a page leaves a command running and goes on beside it, or limits what a process may do."""
+    signs = (" &\n", "kill ", "ulimit ")
+    return any(sign in block.text for block in blocks(page) for sign in signs if block.language == "console")
+
+
+def check_console(page: Path, block: Block, folder: Path, programs: Path | None) -> None:
     commands = [one for one in typed(block) if not BY_HAND.match(one.command)]
-    for one, answered in zip(commands, run_console(commands, folder), strict=True):
+    for one, answered in zip(commands, run_console(commands, folder, programs), strict=True):
         place = f"{name(page)}:{one.line}"
         assert as_said(one.answer, answered), (
             f"{place}: {one.command}\nprints\n{answered}\nand the page shows\n{one.answer}"

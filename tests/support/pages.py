@@ -147,8 +147,14 @@ def store_of(folder: Path) -> str:
     return shared().url(fleet=f"page-{secrets.token_hex(8)}")
 
 
-def run_console(commands: list[Typed], folder: Path) -> list[str]:
-    """What one shell prints for each command: stdout and stderr together, as in a terminal."""
+def run_console(commands: list[Typed], folder: Path, programs: Path | None = None) -> list[str]:
+    """What one shell prints for each command: stdout and stderr together, as in a terminal.
+
+    ``programs``: a folder of programs that come before those of the path.
+    """
+    variables = environment(folder)
+    if programs is not None:
+        variables["PATH"] = os.pathsep.join((str(programs), variables["PATH"]))
     script = "true\n" + "".join(f"{one.command}\n{{ said=$?; printf '\\001'; (exit $said); }}\n" for one in commands)
     store = store_of(folder) if SHOWN_STORE in script else ""
     script = script.replace(SHOWN_STORE, shlex.quote(store))
@@ -156,7 +162,7 @@ def run_console(commands: list[Typed], folder: Path) -> list[str]:
     done = subprocess.run(
         ["bash", "-c", script],
         cwd=folder,
-        env=environment(folder),
+        env=variables,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
