@@ -1,6 +1,7 @@
 """Following a log in PostgreSQL: woken by NOTIFY, and then by pages."""
 
 import threading
+import time
 import zlib
 from collections.abc import Callable, Iterator
 from typing import Final
@@ -95,23 +96,34 @@ class PostgresSubscription:
         self, place: PostgresPlace, notifier: Notifier, page: Callable[[int], list[Record]], after: int, writer: bool
     ) -> None:
         self._place, self._notifier, self._page, self._after = place, notifier, page, after
+        self.looked_at = time.monotonic()
+        """When the newest page was asked for: what was committed before is in it, or in those before it."""
         self._news, self._stopped = threading.Event(), threading.Event()
         notifier.listen(place.fleet, self._news)
         if not writer:
             threading.Thread(target=self._listen, name=f"listen {place.fleet}", daemon=True).start()
 
     def __iter__(self) -> Iterator[Record]:
-        while not self._stopped.is_set():
-            self._news.clear()
-            try:
-                page = self._page(self._after)
-            except StoreAway:
-                page = []
+        for page in self.pages():
             for record in page:
                 if self._stopped.is_set():
                     return
-                self._after = record.position
                 yield record
+
+    def pages(self) -> Iterator[list[Record]]:
+        """The same as `Subscription` gives, a page at a time: an empty one says that there is no more for now."""
+        while not self._stopped.is_set():
+            self._news.clear()
+            looked_at = time.monotonic()
+            try:
+                page = self._page(self._after)
+            except StoreAway:
+                self._news.wait(_LOOK_SECONDS)
+                continue
+            self.looked_at = looked_at
+            if page:
+                self._after = page[-1].position
+            yield page
             if not page:
                 self._news.wait(_LOOK_SECONDS)
 

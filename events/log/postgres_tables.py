@@ -13,10 +13,10 @@ from tallystick.events.log.store_contract import StoreAway, StoreError
 EVENTS: Final = "tallystick_events"
 SNAPSHOTS: Final = "tallystick_snapshots"
 CONNECT_SECONDS: Final = 5
+TABLES_LOCK: Final = 0x74616C6C79
+"""The advisory lock under which tables are made: two who make one at the same time disturb each other."""
 VERSION_MIN: Final = 12
 """Of the server. The tests run with the newest that is installed."""
-_LOCK: Final = 0x74616C6C79
-"""The advisory lock under which tables are made: two who make one at the same time disturb each other."""
 _TABLES: Final = (
     """CREATE TABLE IF NOT EXISTS tallystick_events (
     originator_id text, originator_version bigint, topic text NOT NULL, state bytea NOT NULL,
@@ -105,6 +105,6 @@ def create_tables(connection: Connection, named: str) -> None:
     if are_there(connection):
         return
     with connection.transaction():
-        connection.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
+        connection.execute("SELECT pg_advisory_xact_lock(%s)", (TABLES_LOCK,))
         for table in _TABLES:
             connection.execute(table)

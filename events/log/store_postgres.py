@@ -15,7 +15,7 @@ import psycopg
 from psycopg import errors
 from psycopg.sql import SQL, Composed, Identifier
 
-from tallystick.events.log.postgres_appending import SELECT, check_mine, copy_in, write, write_again
+from tallystick.events.log.postgres_appending import SELECT, check_mine, copy_all, write, write_again
 from tallystick.events.log.postgres_database import give_back, shared
 from tallystick.events.log.postgres_following import PostgresSubscription
 from tallystick.events.log.postgres_lease import LEASE_SECONDS, Lease, take_lease
@@ -23,6 +23,7 @@ from tallystick.events.log.postgres_place import place_of
 from tallystick.events.log.postgres_sources import PostgresSources
 from tallystick.events.log.postgres_tables import (
     BROKEN,
+    EVENTS,
     SNAPSHOTS,
     Connection,
     are_there,
@@ -39,10 +40,12 @@ from tallystick.events.log.store_contract import (
     NoFleet,
     Record,
     StoreError,
-    Subscription,
 )
 
 _AGAIN_SECONDS: Final = 0.2
+_COPY: Final = SQL("COPY {} (originator_id, originator_version, topic, state) FROM STDIN (FORMAT BINARY)").format(
+    Identifier(EVENTS)
+)
 _RETRIED: Final = (errors.SerializationFailure, errors.DeadlockDetected)
 _FULL: Final = (errors.DiskFull, errors.OutOfMemory, errors.InsufficientPrivilege)
 """What the server refuses, though it is there: to try again would not help."""
@@ -105,9 +108,10 @@ class PostgresStore:
         """
         try:
             with closing(connect(self._place)) as connection, connection.transaction():
-                copied = copy_in(connection, self._place.fleet, records)
+                copied = copy_all(connection, self._place.fleet, records)
                 if copied != count:
                     raise StoreError(f"{self.named} took {copied} records of {count}")
+                # Only now: who holds the row keeps the lease from being taken.
                 check_mine(connection, self._own_lease())
         except psycopg.Error as error:
             raise StoreError(f"{self.named} could not be written: {why(error)}") from error
@@ -172,7 +176,7 @@ class PostgresStore:
         except psycopg.Error:
             return []  # a snapshot is a cache: one that cannot be read is not there
 
-    def subscribe(self, after: int = 0) -> Subscription:
+    def subscribe(self, after: int = 0) -> PostgresSubscription:
         is_writer = self._lease is not None
         return PostgresSubscription(self._place, self._database.notifier, self._page, after, is_writer)
 
@@ -225,6 +229,11 @@ class PostgresStore:
         with self._database.writing() as connection, connection.transaction():
             check_mine(connection, self._own_lease())
             yield connection
+
+    @property
+    def epoch(self) -> int:
+        """That of a writer's lease."""
+        return self._own_lease().epoch
 
     def _own_lease(self) -> Lease:
         assert self._lease is not None, "a reader does not write"
