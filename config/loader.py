@@ -13,8 +13,9 @@ from tallystick.config.building import Builder, Knows, known_nowhere
 from tallystick.config.errors import ConfigError, KeyPath
 from tallystick.config.grammar import ALWAYS
 from tallystick.config.limits import AccountLimit, AccountLimits
-from tallystick.config.settings import AutoModelSelection, Config, DailyLimits, MaxConcurrent, TotalBudget
+from tallystick.config.settings import AutoModelSelection, Config, DailyLimits, MaxConcurrent
 from tallystick.config.source import Source, check_size, read
+from tallystick.config.totals import TotalBudget
 
 ENVIRONMENT_VARIABLE: Final = "TALLYSTICK_CONFIG"
 PROJECT_FILE: Final = Path(".claude/resource-management/resource-limits.yml")

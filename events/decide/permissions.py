@@ -267,6 +267,8 @@ def _forbids(ledger: Ledger, command: c.Command, caller: Caller) -> str | None:
     key = None if caller.key is None else ledger.keys.by_name.get(caller.key)
     if key is not None and key.revoked_at is not None:
         return "the key was revoked"
+    if isinstance(command, c.ReleaseBudget) and command.force and caller.role != "operator":
+        return f"force: the role {caller.role} may not; operator may"
     who = MESSAGES[type(command)]
     if caller.role in who.roles:
         ceiling = caller.approve_up_to_nanos

@@ -22,6 +22,9 @@ MINE: Final = SQL("SELECT fleet FROM tallystick_writers WHERE fleet = %s AND epo
 SELECT: Final = SQL("SELECT originator_version, topic, state FROM {} WHERE originator_id = %s").format(
     Identifier(EVENTS)
 )
+_COPY: Final = SQL("COPY {} (originator_id, originator_version, topic, state) FROM STDIN (FORMAT BINARY)").format(
+    Identifier(EVENTS)
+)
 _WRITE: Final = SQL(
     "WITH mine AS (SELECT w.fleet FROM tallystick_writers AS w WHERE fleet = %s AND epoch = %s AND (%s = 0 OR EXISTS"
     " (SELECT FROM {events} WHERE originator_id = w.fleet AND originator_version = %s)) FOR KEY SHARE){and_sources}"
@@ -32,10 +35,6 @@ _WRITE: Final = SQL(
 """Where the writer's place is its own, and the log has the record before the batch, or nothing comes before it."""
 _APPEND: Final = _WRITE.format(and_sources=SQL(""), events=Identifier(EVENTS))
 _APPEND_SOURCED: Final = _WRITE.format(and_sources=SQL(f", sourced AS ({ADDED})"), events=Identifier(EVENTS))
-
-_COPY: Final = SQL("COPY {} (originator_id, originator_version, topic, state) FROM STDIN (FORMAT BINARY)").format(
-    Identifier(EVENTS)
-)
 
 
 def write(
@@ -84,11 +83,11 @@ def write_again(
             raise
 
 
-def copy_in(connection: Connection, fleet: str, records: Iterable[Record]) -> int:
-    """Copy records into the log of a fleet; how many there were. It is whole when the transaction has ended.
+def copy_all(connection: Connection, fleet: str, records: Iterable[Record]) -> int:
+    """Write the records of a log that is empty, as they come, and say how many there were.
 
     Raises:
-        psycopg.Error: the database is away, or refuses, or has such a record.
+        psycopg.Error: the database is away, or refuses.
     """
     with connection.cursor() as cursor:
         with cursor.copy(_COPY) as copy:

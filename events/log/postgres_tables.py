@@ -13,10 +13,10 @@ from tallystick.events.log.store_contract import StoreAway, StoreError
 EVENTS: Final = "tallystick_events"
 SNAPSHOTS: Final = "tallystick_snapshots"
 CONNECT_SECONDS: Final = 5
-VERSION_MIN: Final = 12
-"""Of the server. The tests run with the newest that is installed."""
 TABLES_LOCK: Final = 0x74616C6C79
 """The advisory lock under which tables are made: two who make one at the same time disturb each other."""
+VERSION_MIN: Final = 12
+"""Of the server. The tests run with the newest that is installed."""
 _TABLES: Final = (
     """CREATE TABLE IF NOT EXISTS tallystick_events (
     originator_id text, originator_version bigint, topic text NOT NULL, state bytea NOT NULL,

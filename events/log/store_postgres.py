@@ -15,7 +15,7 @@ import psycopg
 from psycopg import errors
 from psycopg.sql import SQL, Composed, Identifier
 
-from tallystick.events.log.postgres_appending import SELECT, check_mine, copy_in, write, write_again
+from tallystick.events.log.postgres_appending import SELECT, check_mine, copy_all, write, write_again
 from tallystick.events.log.postgres_database import give_back, shared
 from tallystick.events.log.postgres_following import PostgresSubscription
 from tallystick.events.log.postgres_lease import LEASE_SECONDS, Lease, take_lease
@@ -104,9 +104,10 @@ class PostgresStore:
         """
         try:
             with closing(connect(self._place)) as connection, connection.transaction():
-                copied = copy_in(connection, self._place.fleet, records)
+                copied = copy_all(connection, self._place.fleet, records)
                 if copied != count:
                     raise StoreError(f"{self.named} took {copied} records of {count}")
+                # Only now: who holds the row keeps the lease from being taken.
                 check_mine(connection, self._own_lease())
         except psycopg.Error as error:
             raise StoreError(f"{self.named} could not be written: {why(error)}") from error

@@ -50,8 +50,7 @@ class Client(Interface):
         urls = [url] if isinstance(url, str) else list(url)
         if not urls:
             raise ValueError("url: found none, allowed is one, or several")
-        targets = [target_of(one, key, ssl_context) for one in urls]
-        self._transport = HttpTransport(targets, self._new_id)
+        self._transport = HttpTransport([target_of(one, key, ssl_context) for one in urls], self._new_id)
         self._runner = Runner(self._transport)
         self._runner.retry_seconds = retry_seconds
         _clients.add(self)

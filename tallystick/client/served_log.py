@@ -110,7 +110,7 @@ class ServedLog:
         return None
 
     def away(self) -> str | None:
-        """Only a writer has a place that may end."""
+        """Only a writer has a place to lose."""
         return None
 
     def stray(self) -> str | None:

@@ -246,6 +246,20 @@ def application(
     Must be made in the event loop that will run it.
     """
     access = Access(fleet.access, Measures(), tokens)
+    gate, service = _gate(fleet, access, elsewhere)
+    return RequestsLog(Guard(gate, hosts), service.measures), service
+
+
+def inner_application(fleet: Served, *, keys_needed: bool) -> tuple[ASGIApp, Service]:
+    """`application` for a server in front of it that has looked at the request's ``Host`` and ``Origin``.
+
+    ``keys_needed``: without a key nothing is let in, also where the fleet has none.
+    """
+    gate, service = _gate(fleet, Access(fleet.access, Measures(), keys_needed=keys_needed))
+    return RequestsLog(gate, service.measures), service
+
+
+def _gate(fleet: Served, access: Access, elsewhere: Elsewhere | None = None) -> tuple[ASGIApp, Service]:
     service = Service(fleet, access, elsewhere)
     sessions = SessionEndpoint(access, keeps_key=elsewhere is not None)
     register_url_convertor("message", MessageName())
@@ -277,5 +291,4 @@ def application(
     app = Starlette(routes=routes, exception_handlers=handlers)
     # A redirect would name this server as it sees itself: behind a proxy with TLS, that is http.
     app.router.redirect_slashes = False
-    made = app if elsewhere is None else Marked(app, elsewhere)
-    return RequestsLog(Guard(Gate(made, access), hosts), service.measures), service
+    return Gate(app if elsewhere is None else Marked(app, elsewhere), access), service

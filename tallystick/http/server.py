@@ -14,6 +14,7 @@ from typing import Final
 
 import structlog
 import uvicorn
+from starlette.types import ASGIApp
 
 from tallystick.http.access import Tokens
 from tallystick.http.app import Served, application
@@ -77,6 +78,23 @@ def as_many(listening: socket.socket) -> list[socket.socket]:
     return [listening, *(listening.dup() for _ in range(ACCEPTED - 1))]
 
 
+def settings_of(app: ASGIApp, proxies: Sequence[str] = ()) -> uvicorn.Config:
+    """How every server of ours runs its program; ``proxies`` as for `serve`."""
+    return uvicorn.Config(
+        app,
+        http=Protocol,
+        ws="none",
+        lifespan="off",
+        access_log=False,
+        log_config=None,
+        server_header=False,
+        # By itself, uvicorn believes every program of this machine that names another address as its own.
+        proxy_headers=bool(proxies),
+        forwarded_allow_ips=list(proxies),
+        timeout_graceful_shutdown=STOP_SECONDS,
+    )
+
+
 def serve(
     fleet: Served,
     listening: socket.socket,
@@ -107,20 +125,7 @@ def _serve_until_stopped(
     async def until_stopped() -> None:
         others = None if elsewhere is None else elsewhere()
         app, service = application(fleet, LOOPBACK | {name.lower() for name in names}, tokens, others)
-        config = uvicorn.Config(
-            app,
-            http=Protocol,
-            ws="none",
-            lifespan="off",
-            access_log=False,
-            log_config=None,
-            server_header=False,
-            # By itself, uvicorn believes every program of this machine that names another address as its own.
-            proxy_headers=bool(proxies),
-            forwarded_allow_ips=list(proxies),
-            timeout_graceful_shutdown=STOP_SECONDS,
-        )
-        server, loop = Server(config, fleet, service.stopping), asyncio.get_running_loop()
+        server, loop = Server(settings_of(app, proxies), fleet, service.stopping), asyncio.get_running_loop()
         tell(lambda: loop.call_soon_threadsafe(server.handle_exit, signal.SIGTERM, None))
         try:
             await server.serve(as_many(listening))

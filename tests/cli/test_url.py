@@ -185,8 +185,9 @@ def test_the_key_of_the_environment_lets_in_who_may_read(tmp_path: Path, monkeyp
     reader, agent = _key(tmp_path, "analyst"), _key(tmp_path, "agent", "--agent", "a")
     without = run("status", "--url", url)
     assert (without.exit_code, without.stdout) == (1, "")
-    asked = f"{url} asks for a valid key: put one whose role may read into $TALLYSTICK_KEY"
-    assert without.stderr == f"tallystick: {asked}\n"
+    assert (
+        without.stderr == f"tallystick: {url} asks for a valid key: put one whose role may read into $TALLYSTICK_KEY\n"
+    )
     monkeypatch.setenv("TALLYSTICK_KEY", agent)
     refused = run("status", "--url", url)
     assert (refused.exit_code, "the role agent may not read this" in refused.stderr) == (1, True)
