@@ -20,6 +20,7 @@ from tallystick.config.loader import parse
 from tallystick.config.names import FLEET_NAMES, TASK_NAMES
 from tallystick.config.settings import Config
 from tallystick.events.catalog import CATALOG, Event
+from tallystick.events.log.postgres_servers import Servers
 from tallystick.events.log.store import open_store
 from tallystick.events.messages import WIRE, Command
 from tallystick.events.messages.proposals import INTERNAL
@@ -306,6 +307,9 @@ def test_the_tables_of_postgresql_are_those_that_are_described() -> None:
     url = shared().url(fleet="described")
     with Fleet.open(url, notify=False):
         pass
+    servers = Servers(url)
+    servers.say("http://server", None, 0)
+    servers.close()
     body = re.split(r"^## ", text_of("store.md").partition("## Tables in PostgreSQL")[2], flags=re.MULTILINE)[0]
     query = "SELECT column_name::text FROM information_schema.columns WHERE table_name = %s ORDER BY ordinal_position"
     described = {table: [names(row[0])[0] for row in rows(text)] for table, text in sections(body, 4).items()}
