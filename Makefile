@@ -24,7 +24,7 @@ LINK = ln -s ../$* $@
 endif
 
 .PHONY: help install demo web pictures test thorough check bench crash takeover delegation cluster large overload soak
-.PHONY: wheels limits logs clean chaos fuzz
+.PHONY: wheels limits postgres logs clean chaos fuzz
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -84,6 +84,9 @@ wheels: install ## install the wheel into fresh environments, with each extra al
 
 limits: install ## play 10,000 generated sessions under limits beside a model that keeps every use
 	TALLYSTICK_LIMIT_SEEDS=10000 $(BIN)/python -m pytest $(SPREAD) tests/events/test_limits_against_a_model.py
+
+postgres: install ## stop and kill PostgreSQL 50 times under load, and let two processes open 100 fleets at once
+	TALLYSTICK_POSTGRES=long $(BIN)/python -m pytest -n 0 tests/contracts/test_postgres.py tests/actors/test_database_restarts.py
 
 logs: install ## record anew the logs that decisions are compared with
 	$(BIN)/python -m tests.support.decision_logs

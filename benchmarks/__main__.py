@@ -21,6 +21,7 @@ from benchmarks import (
     history,
     http_service,
     limits,
+    postgres,
     sources,
     tasks,
     tenants,
@@ -150,6 +151,7 @@ def main() -> None:
         client.results(),
         dashboard.results(),
         http_service.results(),
+        postgres.results(),
         *played,
     ):
         for result in benchmarks:

@@ -33,10 +33,6 @@ _WRITE: Final = SQL(
 _APPEND: Final = _WRITE.format(and_sources=SQL(""), events=Identifier(EVENTS))
 _APPEND_SOURCED: Final = _WRITE.format(and_sources=SQL(f", sourced AS ({ADDED})"), events=Identifier(EVENTS))
 
-_COPY: Final = SQL("COPY {} (originator_id, originator_version, topic, state) FROM STDIN (FORMAT BINARY)").format(
-    Identifier(EVENTS)
-)
-
 
 def write(
     connection: Connection, lease: Lease, named: str, records: Sequence[Record], sources: Sequence[tuple[str, int]]

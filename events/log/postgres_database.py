@@ -20,7 +20,7 @@ from tallystick.events.log.postgres_place import PostgresPlace
 from tallystick.events.log.postgres_tables import BROKEN, CONNECT_SECONDS, Connection, connect, options_of
 
 READERS: Final = 4
-WRITERS: Final = 16
+WRITERS: Final = 32
 """Connections of a process to a database, at most: PostgreSQL syncs the commits of several together."""
 _IDLE_SECONDS: Final = 60.0
 """How long a connection that reads is kept unused."""

@@ -23,7 +23,6 @@ from tallystick.events.log.postgres_place import place_of
 from tallystick.events.log.postgres_sources import PostgresSources
 from tallystick.events.log.postgres_tables import (
     BROKEN,
-    EVENTS,
     SNAPSHOTS,
     Connection,
     are_there,
@@ -43,9 +42,6 @@ from tallystick.events.log.store_contract import (
 )
 
 _AGAIN_SECONDS: Final = 0.2
-_COPY: Final = SQL("COPY {} (originator_id, originator_version, topic, state) FROM STDIN (FORMAT BINARY)").format(
-    Identifier(EVENTS)
-)
 _RETRIED: Final = (errors.SerializationFailure, errors.DeadlockDetected)
 _FULL: Final = (errors.DiskFull, errors.OutOfMemory, errors.InsufficientPrivilege)
 """What the server refuses, though it is there: to try again would not help."""

@@ -152,6 +152,8 @@ def send(
       tallystick send --url http://127.0.0.1:8321 pause "the provider is down"
     """
     if message == (HAND_OVER,):
+        if url is not None:
+            _check_alone(ctx)
         _say(ctx, hand_over(store_url, url, key))
         return
     for option, name in (("--by", by), ("--id", id)):

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.pages import BY_HAND, PAGES, PROJECT, Block, as_said, blocks, run_console, run_python, typed
+from tests.support.postgres import PostgresServer, running
 from tests.support.prepared import prepared_commands
 
 LANGUAGES = {"python", "output", "console", "text", "json", "yaml"}
@@ -32,12 +33,26 @@ def prepared() -> Iterator[Path]:
         yield programs
 
 
+@pytest.fixture
+def own_server() -> Iterator[PostgresServer]:
+    """For pages that make databases."""
+    with running() as server:
+        yield server
+
+
 @pytest.mark.parametrize("page", RUNNING, ids=name)
-def test_a_page_does_what_it_says(page: Path, tmp_path: Path, prepared: Path) -> None:
+def test_a_page_does_what_it_says(
+    page: Path, tmp_path: Path, prepared: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """On the pages that newcomers read first, and where processes matter, the commands are the installed ones."""
     programs = None if name(page) in NEWCOMERS or minds_processes(page) else prepared
     if "sqlite3 " in page.read_text(encoding="utf-8") and shutil.which("sqlite3") is None:
         pytest.skip("the sqlite3 shell is not installed")
+    if "createdb " in page.read_text(encoding="utf-8"):
+        # What PostgreSQL's own programs look for where nothing else is said.
+        server = request.getfixturevalue("own_server")
+        monkeypatch.setenv("PGHOST", str(server.folder))
+        monkeypatch.setenv("PGUSER", "tests")
     found = blocks(page)
     for block, after in pairwise([*found, Block("", "", 0)]):
         if block.language == "python":

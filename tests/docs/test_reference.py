@@ -20,12 +20,15 @@ from tallystick.config.loader import parse
 from tallystick.config.names import FLEET_NAMES, TASK_NAMES
 from tallystick.config.settings import Config
 from tallystick.events.catalog import CATALOG, Event
+from tallystick.events.log.postgres_servers import Servers
 from tallystick.events.log.store import open_store
 from tallystick.events.messages import WIRE, Command
 from tallystick.events.messages.proposals import INTERNAL
 from tallystick.projections.store.runner import catch_up, open_view_store
 from tests.support.extremes import numbers_of
 from tests.support.pages import PROJECT, blocks
+from tests.support.postgres import shared
+from tests.support.postgres_logs import ask
 
 REFERENCE = PROJECT / "docs" / "reference"
 HEAD = tuple(Event.__struct_fields__)
@@ -298,6 +301,20 @@ def test_the_tables_of_the_store_are_those_that_are_described(tmp_path: Path) ->
     views = re.split(r"^## ", text.partition("## Tables of FILE.views")[2], flags=re.MULTILINE)[0]
     described = {table: [names(row[0])[0] for row in rows(body)] for table, body in sections(views, 4).items()}
     assert tables(tmp_path / "fleet.db.views") == described
+
+
+def test_the_tables_of_postgresql_are_those_that_are_described() -> None:
+    url = shared().url(fleet="described")
+    with Fleet.open(url, notify=False):
+        pass
+    servers = Servers(url)
+    servers.say("http://server", None, 0)
+    servers.close()
+    body = re.split(r"^## ", text_of("store.md").partition("## Tables in PostgreSQL")[2], flags=re.MULTILINE)[0]
+    query = "SELECT column_name::text FROM information_schema.columns WHERE table_name = %s ORDER BY ordinal_position"
+    described = {table: [names(row[0])[0] for row in rows(text)] for table, text in sections(body, 4).items()}
+    described["tallystick_snapshots"] = described["tallystick_events"]
+    assert {table: [name for (name,) in ask(url, query, table)] for table in described} == described
 
 
 def tables(path: Path) -> dict[str, list[str]]:

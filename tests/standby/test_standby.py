@@ -8,8 +8,10 @@ from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import pytest
+from click.testing import CliRunner
 
 from tallystick import Fleet
+from tallystick.cli.main import main
 from tests.support.postgres import shared
 from tests.support.serving import Answer, Client, Listener, Served
 from tests.support.shared_fleets import servers
@@ -212,3 +214,8 @@ def test_only_an_operator_hands_over_and_only_the_writer_does(ask: Asking) -> No
         answer = ask.post(server, "hand-over", {}, key)
         assert (answer.status, answer.json["code"]) == (status, code)
     assert ask.writer.url in ask.post(ask.standby, "hand-over", {}).json["detail"]
+    command = ["send", "hand-over", "--url", ask.standby.url]
+    result = CliRunner().invoke(main, command, env={"TALLYSTICK_KEY": OPERATOR})
+    assert (result.exit_code, json.loads(result.stdout)["error"]["code"]) == (1, "not_writer")
+    both = CliRunner().invoke(main, [*command, "--store", "memory:"])
+    assert (both.exit_code, "--store and --url" in both.output) == (2, True)
