@@ -38,16 +38,20 @@ def programs() -> Path | None:
 
 
 class PostgresServer:
-    """One cluster. The superuser may not run it: then it runs as the package's own user."""
+    """One cluster, new or a replica. The superuser may not run it: then it runs as the package's own user."""
 
-    def __init__(self, installed: Path, folder: Path) -> None:
+    def __init__(self, installed: Path, folder: Path, copied: "PostgresServer | None" = None) -> None:
         self._bin, self.folder = installed, folder
         self._user = _SERVER if os.geteuid() == 0 else None
         if self._user is not None:
             folder.chmod(0o755)
             shutil.chown(folder, self._user)
         self._data = folder / "data"
-        self._run("initdb", "-D", str(self._data), "-U", "tests", "-A", "trust", "-E", "UTF8", "--locale=C", "-N")
+        data = str(self._data)
+        if copied is None:
+            self._run("initdb", "-D", data, "-U", "tests", "-A", "trust", "-E", "UTF8", "--locale=C", "-N")
+        else:
+            self._run("pg_basebackup", "-D", data, "-h", str(copied.folder), "-U", "tests", "-R", "-c", "fast", "-N")
         with (self._data / "postgresql.conf").open("a", encoding="utf-8") as settings:
             settings.write(f"listen_addresses = ''\nunix_socket_directories = '{folder}'\nmax_connections = 200\n")
         self.start()
@@ -100,13 +104,13 @@ def needed() -> None:
 
 
 @contextlib.contextmanager
-def running() -> Iterator[PostgresServer]:
-    """A server for a block; its folder's path is short, as the paths of sockets must be."""
+def running(copied: PostgresServer | None = None) -> Iterator[PostgresServer]:
+    """A server for a block, or a replica of one. Its folder's path is short, as the paths of sockets must be."""
     needed()
     installed = programs()
     assert installed is not None
     with tempfile.TemporaryDirectory(prefix="pg-", ignore_cleanup_errors=True) as folder:
-        server = PostgresServer(installed, Path(folder))
+        server = PostgresServer(installed, Path(folder), copied)
         try:
             yield server
         finally:
