@@ -8,7 +8,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -64,8 +64,11 @@ class PostgresServer:
     def url(self, database: str = "postgres", fleet: str = "main") -> str:
         return f"postgresql://tests@/{database}?host={self.folder}&fleet={fleet}"
 
-    def start(self) -> None:
-        self._run("pg_ctl", "-D", str(self._data), "-w", "-l", str(self.folder / "log"), "start")
+    def start(self, file_max: int | None = None) -> None:
+        """Start it; where ``file_max`` is given, none of its files can grow beyond so many bytes."""
+        before = [] if file_max is None else ["prlimit", f"--fsize={file_max}:"]
+        log = str(self.folder / "log")
+        self._run("pg_ctl", "-D", str(self._data), "-w", "-l", log, "start", before=before)
 
     def stop(self) -> None:
         """Stop it at once, as its operator does for an upgrade: connections are cut, what was committed is there."""
@@ -73,17 +76,19 @@ class PostgresServer:
 
     def kill(self) -> None:
         """Kill it with all its processes, as the system does that runs out of memory."""
-        pid = int((self._data / "postmaster.pid").read_text(encoding="utf-8").splitlines()[0])
-        os.kill(pid, signal.SIGQUIT)
+        os.kill(self._pid(), signal.SIGQUIT)
         self._run("pg_ctl", "-D", str(self._data), "-w", "-m", "immediate", "stop", check=False)
+
+    def _pid(self) -> int:
+        return int((self._data / "postmaster.pid").read_text(encoding="utf-8").splitlines()[0])
 
     def new_database(self, name: str) -> None:
         with psycopg.connect(self.url().partition("&fleet")[0], autocommit=True) as connection:
             connection.execute(f'CREATE DATABASE "{name}"')  # type: ignore[arg-type]
 
-    def _run(self, program: str, *arguments: str, check: bool = True) -> None:
+    def _run(self, program: str, *arguments: str, check: bool = True, before: Sequence[str] = ()) -> None:
         done = subprocess.run(
-            [str(self._bin / program), *arguments],
+            [*before, str(self._bin / program), *arguments],
             user=self._user,
             cwd=self.folder,
             stdin=subprocess.DEVNULL,
