@@ -24,7 +24,7 @@ WRITERS: Final = 32
 """Connections of a process to a database, at most: PostgreSQL syncs the commits of several together."""
 _IDLE_SECONDS: Final = 60.0
 """How long a connection that reads is kept unused."""
-logging.getLogger("psycopg.pool").setLevel(logging.CRITICAL)  # who waits for a connection is told what is wrong
+logging.getLogger("psycopg.pool").setLevel(logging.CRITICAL)  # who waits for a connection gets an error
 
 
 class Database:

@@ -20,7 +20,7 @@ _NOTIFY: Final = "SELECT pg_notify(channel, '') FROM unnest(%s::text[]) AS chann
 
 
 def channel_of(fleet: str) -> str:
-    """The channel of a fleet's notifications; two fleets that share one wake each other's followers in vain."""
+    """The channel of a fleet's notifications; followers of two fleets that share one wake once more than they need."""
     return f"tallystick_{zlib.crc32(fleet.encode()):08x}"
 
 

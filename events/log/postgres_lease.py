@@ -81,8 +81,8 @@ class Lease:
             psycopg.Error: the database does not say.
         """
         found = connection.execute(_READ, (self.fleet,)).fetchone()
-        by = "nobody: the fleet was deleted" if found is None else str(found[1])
-        self.taken = f"{self._named}: the writer's place was taken over by {by}"
+        what = "the fleet was deleted" if found is None else f"the writer's place was taken over by {found[1]}"
+        self.taken = f"{self._named}: {what}"
         return self.taken
 
 

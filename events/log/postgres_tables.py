@@ -24,8 +24,8 @@ _TABLES: Final = (
     """CREATE TABLE IF NOT EXISTS tallystick_snapshots (
     originator_id text, originator_version bigint, topic text NOT NULL, state bytea NOT NULL,
     PRIMARY KEY (originator_id, originator_version))""",
-    # A new epoch is a new key: so whoever takes a place waits for an append that has seen the old one, and a renewal of
-    # the lease, which changes no key, waits for none.
+    # A new epoch is a new key: so who takes a place waits for an append that has seen the old one, and a renewal of the
+    # lease, which changes no key, waits for none.
     """CREATE TABLE IF NOT EXISTS tallystick_writers (
     fleet text PRIMARY KEY, epoch bigint NOT NULL, holder text NOT NULL, since timestamptz NOT NULL,
     until timestamptz NOT NULL, UNIQUE (fleet, epoch))""",

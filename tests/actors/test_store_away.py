@@ -95,7 +95,7 @@ def test_neither_a_command_nor_a_query_is_answered_while_the_store_is_away(fleet
     assert "ok" in fleet.ask(REPORT)
 
 
-def test_one_whose_batch_was_being_written_is_told_in_time_and_finds_what_became_of_it(
+def test_one_whose_batch_was_being_written_is_answered_in_time_and_finds_what_became_of_it(
     fleet: Fleet, store: Distant
 ) -> None:
     store.go_when_written()

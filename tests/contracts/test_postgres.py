@@ -32,7 +32,7 @@ store.close()
 """
 
 
-def test_a_second_writer_is_refused_and_told_who_writes(url: str) -> None:
+def test_a_second_writer_is_refused_and_learns_who_writes(url: str) -> None:
     first = open_store(url, writer=True)
     with pytest.raises(WriterPresent, match=r"is being written by process \d+ on .+ \(since "):
         open_store(url, writer=True)
@@ -151,7 +151,7 @@ def test_an_url_is_shown_without_passwords() -> None:
     assert "fleet" not in place.database
 
 
-def test_a_reader_of_a_fleet_that_is_not_there_is_told_so(url: str) -> None:
+def test_a_reader_of_a_fleet_that_is_not_there_is_refused(url: str) -> None:
     open_store(url, writer=True).close()
     with pytest.raises(StoreError, match="the database has none named 'other'"):
         open_store(shared().url(fleet="other"))

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import zipfile
 from importlib.metadata import distribution
+from itertools import chain
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -29,11 +30,26 @@ HAS = {
     "parquet": {"parquet"},
     "analysts": {"parquet"},
     "notify": {"notify"},
-    "dev": {"http", "notify"},
+    "postgres": {"postgres"},
+    "ray": {"postgres"},
+    "dev": {"http", "notify", "postgres"},
 }
 """What works with each extra, besides the base."""
-MODULES = {"http": "tallystick.http", "parquet": "tallystick.cli.parquet"}
-"""The modules that can be imported only then."""
+MODULES = {
+    "http": ("tallystick.http",),
+    "parquet": ("tallystick.cli.parquet",),
+    "postgres": (
+        "tallystick.audit.database_objects",
+        "tallystick.cli.store_database",
+        "tallystick.events.log.postgres_",
+        "tallystick.events.log.store_postgres",
+        "tallystick.projections.store.names_postgres",
+        "tallystick.projections.store.view_postgres",
+    ),
+}
+"""How the names of the modules begin that can be imported only then."""
+OF_SEVERAL = ("tallystick.cluster", "tallystick.standby")
+"""Modules that need more than one extra."""
 IMPORT_ALL = """
 import importlib, pkgutil, tallystick
 for module in pkgutil.walk_packages(tallystick.__path__, "tallystick.", onerror=lambda _: None):
@@ -110,12 +126,13 @@ def check(made: Environment, extra: str | None) -> None:
     assert re.fullmatch(r"tallystick \d+\.\d+\.\d+\n", version.stdout), version.stderr
     imported = made.run(made.command(IMPORT_ALL))
     assert imported.returncode == 0, imported.stderr
-    missing = {name for name in imported.stdout.split() if not name.startswith(tuple(MODULES.values()))}
-    assert not missing
-    for part, module in MODULES.items():
-        is_missing = any(name.startswith(module) for name in imported.stdout.split())
+    missing = set(imported.stdout.split())
+    assert not {name for name in missing if not name.startswith((*chain(*MODULES.values()), *OF_SEVERAL))}
+    for part, modules in MODULES.items():
+        is_missing = any(name.startswith(modules) for name in missing)
         assert is_missing == (part not in HAS[extra]), imported.stdout
-    for part, check_part in (("http", check_server), ("parquet", check_parquet), ("notify", check_alerts)):
+    checks = {"http": check_server, "parquet": check_parquet, "notify": check_alerts, "postgres": check_postgres}
+    for part, check_part in checks.items():
         if extra is None or part in HAS[extra]:
             check_part(made, part in HAS[extra])
 
@@ -135,6 +152,13 @@ def check_alerts(made: Environment, there: bool) -> None:
     assert problem.stdout.strip() == said, problem.stderr
 
 
+def check_postgres(made: Environment, there: bool) -> None:
+    asked = made.run(made.tallystick("status", "--store", "postgresql://127.0.0.1:1/none"))
+    assert asked.returncode == 1
+    assert ("pip install 'tallystick[postgres]'" in asked.stderr) != there, asked.stderr
+    assert ("cannot be read" in asked.stderr) == there, asked.stderr
+
+
 def check_server(made: Environment, there: bool) -> None:
     command = made.tallystick("serve", "--port", "0", "--store", "memory:")
     if not there:
@@ -151,7 +175,7 @@ def check_server(made: Environment, there: bool) -> None:
         assert server.wait(SECONDS) == 0
 
 
-@pytest.mark.parametrize("extra", [None, "server", "notify"])
+@pytest.mark.parametrize("extra", [None, "server", "notify", "postgres"])
 def test_the_wheel_runs_with_what_it_needs_and_says_what_is_missing(
     wheel: Path, tmp_path: Path, extra: str | None
 ) -> None:

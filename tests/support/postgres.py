@@ -8,7 +8,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -38,16 +38,20 @@ def programs() -> Path | None:
 
 
 class PostgresServer:
-    """One cluster. The superuser may not run it: then it runs as the package's own user."""
+    """One cluster, new or a replica. The superuser may not run it: then it runs as the package's own user."""
 
-    def __init__(self, installed: Path, folder: Path) -> None:
+    def __init__(self, installed: Path, folder: Path, copied: "PostgresServer | None" = None) -> None:
         self._bin, self.folder = installed, folder
         self._user = _SERVER if os.geteuid() == 0 else None
         if self._user is not None:
             folder.chmod(0o755)
             shutil.chown(folder, self._user)
         self._data = folder / "data"
-        self._run("initdb", "-D", str(self._data), "-U", "tests", "-A", "trust", "-E", "UTF8", "--locale=C", "-N")
+        data = str(self._data)
+        if copied is None:
+            self._run("initdb", "-D", data, "-U", "tests", "-A", "trust", "-E", "UTF8", "--locale=C", "-N")
+        else:
+            self._run("pg_basebackup", "-D", data, "-h", str(copied.folder), "-U", "tests", "-R", "-c", "fast", "-N")
         with (self._data / "postgresql.conf").open("a", encoding="utf-8") as settings:
             settings.write(f"listen_addresses = ''\nunix_socket_directories = '{folder}'\nmax_connections = 200\n")
         self.start()
@@ -60,8 +64,11 @@ class PostgresServer:
     def url(self, database: str = "postgres", fleet: str = "main") -> str:
         return f"postgresql://tests@/{database}?host={self.folder}&fleet={fleet}"
 
-    def start(self) -> None:
-        self._run("pg_ctl", "-D", str(self._data), "-w", "-l", str(self.folder / "log"), "start")
+    def start(self, file_max: int | None = None) -> None:
+        """Start it; where ``file_max`` is given, none of its files can grow beyond so many bytes."""
+        before = [] if file_max is None else ["prlimit", f"--fsize={file_max}:"]
+        log = str(self.folder / "log")
+        self._run("pg_ctl", "-D", str(self._data), "-w", "-l", log, "start", before=before)
 
     def stop(self) -> None:
         """Stop it at once, as its operator does for an upgrade: connections are cut, what was committed is there."""
@@ -69,17 +76,19 @@ class PostgresServer:
 
     def kill(self) -> None:
         """Kill it with all its processes, as the system does that runs out of memory."""
-        pid = int((self._data / "postmaster.pid").read_text(encoding="utf-8").splitlines()[0])
-        os.kill(pid, signal.SIGQUIT)
+        os.kill(self._pid(), signal.SIGQUIT)
         self._run("pg_ctl", "-D", str(self._data), "-w", "-m", "immediate", "stop", check=False)
+
+    def _pid(self) -> int:
+        return int((self._data / "postmaster.pid").read_text(encoding="utf-8").splitlines()[0])
 
     def new_database(self, name: str) -> None:
         with psycopg.connect(self.url().partition("&fleet")[0], autocommit=True) as connection:
             connection.execute(f'CREATE DATABASE "{name}"')  # type: ignore[arg-type]
 
-    def _run(self, program: str, *arguments: str, check: bool = True) -> None:
+    def _run(self, program: str, *arguments: str, check: bool = True, before: Sequence[str] = ()) -> None:
         done = subprocess.run(
-            [str(self._bin / program), *arguments],
+            [*before, str(self._bin / program), *arguments],
             user=self._user,
             cwd=self.folder,
             stdin=subprocess.DEVNULL,
@@ -100,13 +109,13 @@ def needed() -> None:
 
 
 @contextlib.contextmanager
-def running() -> Iterator[PostgresServer]:
-    """A server for a block; its folder's path is short, as the paths of sockets must be."""
+def running(copied: PostgresServer | None = None) -> Iterator[PostgresServer]:
+    """A server for a block, or a replica of one. Its folder's path is short, as the paths of sockets must be."""
     needed()
     installed = programs()
     assert installed is not None
     with tempfile.TemporaryDirectory(prefix="pg-", ignore_cleanup_errors=True) as folder:
-        server = PostgresServer(installed, Path(folder))
+        server = PostgresServer(installed, Path(folder), copied)
         try:
             yield server
         finally:
