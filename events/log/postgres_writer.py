@@ -44,7 +44,7 @@ class LeaseHolder(NamedTuple):
 
 
 def holder_of(url: str) -> LeaseHolder | None:
-    """Who writes a fleet, or was the last to write it; None where nobody has.
+    """Who writes a fleet, or was the last to write it; None where there was no writer.
 
     Raises:
         StoreError: the URL is not understood, or the database cannot be read.

@@ -45,7 +45,7 @@ _COPY: Final = SQL("COPY {events} (originator_id, originator_version, topic, sta
 _SELECT: Final = SQL("SELECT originator_version, topic, state FROM {events} WHERE originator_id = %s").format(
     events=Identifier(EVENTS)
 )
-logging.getLogger("psycopg.pool").setLevel(logging.CRITICAL)  # who waits for a connection is told what is wrong
+logging.getLogger("psycopg.pool").setLevel(logging.CRITICAL)  # the error says what is wrong
 _RETRIED: Final = (errors.SerializationFailure, errors.DeadlockDetected)
 
 

@@ -7,7 +7,19 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.pages import BY_HAND, PAGES, PROJECT, Block, as_said, blocks, run_console, run_python, typed
+from tests.support.pages import (
+    BY_HAND,
+    PAGES,
+    PROJECT,
+    SHOWN_DATABASE,
+    Block,
+    as_said,
+    blocks,
+    run_console,
+    run_python,
+    typed,
+)
+from tests.support.postgres import programs
 
 LANGUAGES = {"python", "output", "console", "text", "json", "yaml"}
 """Blocks of ``text``, ``json`` and ``yaml`` are not run."""
@@ -24,6 +36,8 @@ RUNNING = [page for page in PAGES if any(block.language in ("python", "console")
 def test_a_page_does_what_it_says(page: Path, tmp_path: Path) -> None:
     if "sqlite3 " in page.read_text(encoding="utf-8") and shutil.which("sqlite3") is None:
         pytest.skip("the sqlite3 shell is not installed")
+    if SHOWN_DATABASE in page.read_text(encoding="utf-8") and programs() is None:
+        pytest.skip("PostgreSQL is not installed (Debian: postgresql)")
     found = blocks(page)
     for block, after in pairwise([*found, Block("", "", 0)]):
         if block.language == "python":

@@ -3,6 +3,7 @@
 - ``python``: a whole program; an ``output`` block after it shows what the program prints.
 - ``console``: lines that begin with ``$`` are typed into a shell (``>`` continues the line before), the rest is what
   the shell prints.
+- A database at ``SHOWN_DATABASE`` is one of the page's own, in a server that the tests start.
 - A server on ``SHOWN_PORT`` is run on a port of its own, so that pages can be run beside other servers.
 - ``...`` in an output stands for any text within its line; alone in a line, for any number of lines. Times, digests
   and generated ids need only have the same form as those shown.
@@ -17,8 +18,11 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from functools import cache
+from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
+
+from tests.support.postgres import programs, shared
 
 PROJECT = Path(__file__).resolve().parents[2]
 PAGES = [PROJECT / "README.md", PROJECT / "CONTRIBUTING.md", *sorted((PROJECT / "docs").rglob("*.md"))]
@@ -28,6 +32,7 @@ BY_HAND = re.compile(r"make( |$)|git clone|cd tallystick$|export PATH=")
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _TIMEOUT_SECONDS = 60
 SHOWN_PORT = "8321"
+SHOWN_DATABASE = "postgresql://db.example/ops"
 _PORT = re.compile(rf"(?<=:){SHOWN_PORT}\b|(?<=--port ){SHOWN_PORT}\b")
 _VARYING = re.compile(
     r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?(Z|\+00:00)"
@@ -101,7 +106,7 @@ def _steady(text: str) -> list[str]:
 def environment(folder: Path) -> dict[str, str]:
     """The environment of a new user: tallystick on the path, and no settings."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("TALLYSTICK", "COV_", "PYTEST"))}
-    path = os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", "")))
+    path = os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", ""), str(programs() or "")))
     return kept | {
         "PATH": path,
         "HOME": str(folder),
@@ -135,11 +140,24 @@ def port_of(folder: Path) -> int:
     return port
 
 
+@cache
+def database_of(folder: Path) -> str:
+    """The URL of an empty database for the page that runs in a folder."""
+    server = shared()
+    name = f"page_{sha256(bytes(folder)).hexdigest()[:12]}"
+    server.new_database(name)
+    return server.url(name).partition("&fleet")[0]
+
+
 def run_console(commands: list[Typed], folder: Path) -> list[str]:
     """What one shell prints for each command: stdout and stderr together, as in a terminal."""
     script = "true\n" + "".join(f"{one.command}\n{{ said=$?; printf '\\001'; (exit $said); }}\n" for one in commands)
+    script, database = _PORT.sub(str(port_of(folder)), script), ""
+    if SHOWN_DATABASE in script:
+        database = database_of(folder)
+        script = script.replace(f"{SHOWN_DATABASE}?", f"{database}&").replace(SHOWN_DATABASE, database)
     done = subprocess.run(
-        ["bash", "-c", _PORT.sub(str(port_of(folder)), script)],
+        ["bash", "-c", script],
         cwd=folder,
         env=environment(folder),
         stdin=subprocess.DEVNULL,
@@ -149,6 +167,8 @@ def run_console(commands: list[Typed], folder: Path) -> list[str]:
         check=False,
     )
     printed = done.stdout.decode().replace(f":{port_of(folder)}", f":{SHOWN_PORT}")
+    if database:
+        printed = printed.replace(f"{database}&", f"{SHOWN_DATABASE}?").replace(database, SHOWN_DATABASE)
     answers = printed.split("\001")
     assert len(answers) == len(commands) + 1, printed
     return answers[:-1]
