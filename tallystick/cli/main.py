@@ -10,6 +10,7 @@ import click
 
 from tallystick.actors.errors import Halted, RefusedConfig, Unanswered
 from tallystick.cli.exit_codes import WRONG_INPUT
+from tallystick.cluster.errors import ClusterError
 from tallystick.config.errors import ConfigError
 from tallystick.config.spelling import half_in
 from tallystick.events.log.broken_chain import BrokenChain
@@ -21,6 +22,8 @@ _COMMANDS = {
     "simulate": "tallystick.cli.simulate:simulate",
     "send": "tallystick.cli.send:send",
     "serve": "tallystick.cli.serve:serve",
+    "cluster": "tallystick.cli.cluster:cluster",
+    "fleet": "tallystick.cli.fleet:fleet",
     "key": "tallystick.cli.key:key",
     "top": "tallystick.cli.top:top",
     "status": "tallystick.cli.status:status",
@@ -46,7 +49,7 @@ _COMMANDS = {
 
 COMPLETE_VARIABLE = "_TALLYSTICK_COMPLETE"
 """How a shell asks what a line can go on with, however the program was called."""
-_EXPECTED = (StoreError, BrokenChain, ConfigError, RefusedConfig, Halted, Unanswered, OSError)
+_EXPECTED = (StoreError, BrokenChain, ConfigError, RefusedConfig, Halted, Unanswered, ClusterError, OSError)
 
 
 class Program(click.Group):

@@ -69,7 +69,10 @@ class AccessEnded(OSError):
 
 
 class Access:
-    """Turns what a request shows into an identity. ``tokens`` is None where no provider is configured."""
+    """Turns what a request shows into an identity. ``tokens`` is None where no provider is configured.
+
+    ``keys_needed``: nothing is open, also before the fleet has a key.
+    """
 
     def __init__(
         self,
@@ -77,14 +80,16 @@ class Access:
         measures: Measures,
         tokens: Tokens | None = None,
         clock: Callable[[], float] = time.monotonic,
+        *,
+        keys_needed: bool = False,
     ) -> None:
-        self._fleet, self._tokens, self.measures = fleet, tokens, measures
+        self._fleet, self._tokens, self.measures, self._keys_needed = fleet, tokens, measures, keys_needed
         self.sessions, self._failures = Sessions(clock), Failures(clock)
 
     @property
     def is_open(self) -> bool:
         """Whether everybody may do everything: there was never a key, and no provider is configured."""
-        return self._tokens is None and not self._fleet.keys
+        return self._tokens is None and not self._keys_needed and not self._fleet.keys
 
     async def identify(self, scope: Scope) -> Identity:
         """Who sends a request.

@@ -68,8 +68,11 @@ def session_of(cookies: list[str]) -> str | None:
     return None
 
 
-def set_cookie(id: str, secure: bool) -> str:
-    """The header ``set-cookie`` that begins a session; with an empty id, the one that ends it."""
+def set_cookie(id: str, secure: bool, path: str) -> str:
+    """The header ``set-cookie`` that begins a session; with an empty id, the one that ends it.
+
+    ``path`` is where the fleet is, without a slash at its end: fleets of one server have sessions of their own.
+    """
     lasting = SESSION_SECONDS if id else 0
-    parts = [f"{COOKIE}={id}", "Path=/", f"Max-Age={lasting}", "HttpOnly", "SameSite=Strict"]
+    parts = [f"{COOKIE}={id}", f"Path={path}/", f"Max-Age={lasting}", "HttpOnly", "SameSite=Strict"]
     return "; ".join([*parts, "Secure"] if secure else parts)

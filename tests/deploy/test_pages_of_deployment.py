@@ -19,7 +19,8 @@ HOW_TO = PROJECT / "docs" / "how-to"
 SERVICE, CONTAINER, CLUSTER = (
     HOW_TO / f"run-{name}.md" for name in ("as-a-service", "in-a-container", "on-kubernetes")
 )
-PAGES = (SERVICE, CONTAINER, CLUSTER, HOW_TO / "back-up-and-restore.md", HOW_TO / "upgrade.md")
+OTHERS = [HOW_TO / f"{name}.md" for name in ("back-up-and-restore", "run-a-standby", "upgrade")]
+PAGES = (SERVICE, CONTAINER, CLUSTER, *OTHERS)
 PROGRAM = re.compile(r"(.*/)?tallystick(:[0-9.]+)?")
 GROUP = click.Context(main)
 

@@ -3,8 +3,8 @@
 - ``python``: a whole program; an ``output`` block after it shows what the program prints.
 - ``console``: lines that begin with ``$`` are typed into a shell (``>`` continues the line before), the rest is what
   the shell prints.
-- A database at ``SHOWN_DATABASE`` is one of the page's own, in a server that the tests start.
-- A server on ``SHOWN_PORT`` is run on a port of its own, so that pages can be run beside other servers.
+- A server on one of ``SHOWN_PORTS`` is run on a port of its own, so that pages can be run beside other servers.
+- ``SHOWN_STORE`` is a database that is not there: in its place is one of the tests' own, with a fleet for the page.
 - ``...`` in an output stands for any text within its line; alone in a line, for any number of lines. Times, digests
   and generated ids need only have the same form as those shown.
 
@@ -13,16 +13,17 @@ All blocks of a page run in one folder of its own, from the top of the page to i
 
 import os
 import re
+import secrets
+import shlex
 import socket
 import subprocess
 import sys
 from collections.abc import Iterator
 from functools import cache
-from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
 
-from tests.support.postgres import programs, shared
+from tests.support.postgres import shared
 
 PROJECT = Path(__file__).resolve().parents[2]
 PAGES = [PROJECT / "README.md", PROJECT / "CONTRIBUTING.md", *sorted((PROJECT / "docs").rglob("*.md"))]
@@ -31,9 +32,9 @@ BY_HAND = re.compile(r"make( |$)|git clone|cd tallystick$|export PATH=")
 
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _TIMEOUT_SECONDS = 60
-SHOWN_PORT = "8321"
-SHOWN_DATABASE = "postgresql://db.example/ops"
-_PORT = re.compile(rf"(?<=:){SHOWN_PORT}\b|(?<=--port ){SHOWN_PORT}\b")
+SHOWN_PORTS = ("8321", "8331")
+SHOWN_STORE = "postgresql://budgets@db/budgets"
+_PORT = re.compile(rf"(?<=:|\s)(?:{'|'.join(SHOWN_PORTS)})\b")
 _VARYING = re.compile(
     r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?(Z|\+00:00)"
     r"|\b[0-9a-f]{64}\b|\b[0-9a-f]{16}…|\b(send|config|prices)-[0-9a-f]{16}\b|\bm-[0-9a-f]{12}-\d+\b"
@@ -106,7 +107,7 @@ def _steady(text: str) -> list[str]:
 def environment(folder: Path) -> dict[str, str]:
     """The environment of a new user: tallystick on the path, and no settings."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("TALLYSTICK", "COV_", "PYTEST"))}
-    path = os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", ""), str(programs() or "")))
+    path = os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", "")))
     return kept | {
         "PATH": path,
         "HOME": str(folder),
@@ -133,29 +134,25 @@ def run_python(text: str, folder: Path) -> str:
 
 
 @cache
-def port_of(folder: Path) -> int:
-    """A port that was free, for the server of the page that runs in a folder."""
+def port_of(folder: Path, shown: str) -> int:
+    """A port that was free, for a server of the page that runs in a folder."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port: int = taken.getsockname()[1]
     return port
 
 
 @cache
-def database_of(folder: Path) -> str:
-    """The URL of an empty database for the page that runs in a folder."""
-    server = shared()
-    name = f"page_{sha256(bytes(folder)).hexdigest()[:12]}"
-    server.new_database(name)
-    return server.url(name).partition("&fleet")[0]
+def store_of(folder: Path) -> str:
+    """The store of the page that runs in a folder, in place of ``SHOWN_STORE``."""
+    return shared().url(fleet=f"page-{secrets.token_hex(8)}")
 
 
 def run_console(commands: list[Typed], folder: Path) -> list[str]:
     """What one shell prints for each command: stdout and stderr together, as in a terminal."""
     script = "true\n" + "".join(f"{one.command}\n{{ said=$?; printf '\\001'; (exit $said); }}\n" for one in commands)
-    script, database = _PORT.sub(str(port_of(folder)), script), ""
-    if SHOWN_DATABASE in script:
-        database = database_of(folder)
-        script = script.replace(f"{SHOWN_DATABASE}?", f"{database}&").replace(SHOWN_DATABASE, database)
+    store = store_of(folder) if SHOWN_STORE in script else ""
+    script = script.replace(SHOWN_STORE, shlex.quote(store))
+    script = _PORT.sub(lambda port: str(port_of(folder, port[0])), script)
     done = subprocess.run(
         ["bash", "-c", script],
         cwd=folder,
@@ -166,9 +163,11 @@ def run_console(commands: list[Typed], folder: Path) -> list[str]:
         timeout=_TIMEOUT_SECONDS,
         check=False,
     )
-    printed = done.stdout.decode().replace(f":{port_of(folder)}", f":{SHOWN_PORT}")
-    if database:
-        printed = printed.replace(f"{database}&", f"{SHOWN_DATABASE}?").replace(database, SHOWN_DATABASE)
+    printed = done.stdout.decode()
+    for shown in SHOWN_PORTS:
+        printed = printed.replace(f":{port_of(folder, shown)}", f":{shown}")
+    if store:
+        printed = printed.replace(store, SHOWN_STORE)
     answers = printed.split("\001")
     assert len(answers) == len(commands) + 1, printed
     return answers[:-1]

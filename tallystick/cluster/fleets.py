@@ -1,0 +1,79 @@
+"""The fleets of a database: which there are, and where each is."""
+
+import re
+from typing import Final
+
+import psycopg
+from psycopg.sql import SQL, Identifier
+
+from tallystick.events.log.postgres_place import PostgresPlace, place_of
+from tallystick.events.log.postgres_tables import EVENTS, Connection, connect
+from tallystick.events.log.store_contract import StoreError
+from tallystick.events.log.store_place import is_postgres
+
+NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+NAMES_ALLOWED: Final = (
+    "a name of up to 64 letters, digits, dots, hyphens and underscores that begins with a letter or digit"
+)
+_IS_THERE: Final = SQL("SELECT 1 FROM {} WHERE originator_id = %s LIMIT 1").format(Identifier(EVENTS))
+# From one name to the next by the primary key: the time depends on the number of fleets, not on that of events.
+_NAMES: Final = SQL(
+    "WITH RECURSIVE fleet(name) AS (SELECT min(originator_id) FROM {events} UNION ALL"
+    " SELECT (SELECT min(originator_id) FROM {events} WHERE originator_id > fleet.name) FROM fleet"
+    " WHERE fleet.name IS NOT NULL) SELECT name FROM fleet WHERE name IS NOT NULL"
+).format(events=Identifier(EVENTS))
+
+
+class Database:
+    """A PostgreSQL database with many fleets. ``named`` is its URL without passwords.
+
+    Raises:
+        StoreError: the URL names no database of PostgreSQL, or a fleet in it.
+    """
+
+    def __init__(self, url: str) -> None:
+        if not is_postgres(url):
+            raise StoreError(f"found {url.partition('://')[0][:40]!r}, allowed is postgresql://…: a cluster needs it")
+        if re.search(r"[?&]fleet=", url):
+            raise StoreError("the store of a cluster is a database: name it without fleet=…")
+        self.url = url
+        self._place: PostgresPlace = place_of(url)
+        self.named = self._place.named
+
+    def url_of(self, fleet: str) -> str:
+        """The URL of a fleet's log."""
+        return f"{self.url}{'&' if '?' in self.url else '?'}fleet={fleet}"
+
+    def has(self, fleet: str) -> bool:
+        """Whether a fleet was created.
+
+        Raises:
+            StoreError: the database cannot be reached.
+        """
+        try:
+            with self._connect() as connection:
+                return connection.execute(_IS_THERE, (fleet,)).fetchone() is not None
+        except psycopg.errors.UndefinedTable:
+            return False
+        except psycopg.Error as error:
+            raise self._failed(error) from error
+
+    def names(self) -> list[str]:
+        """All fleets that were created, by name.
+
+        Raises:
+            StoreError: the database cannot be reached.
+        """
+        try:
+            with self._connect() as connection:
+                return [row[0] for row in connection.execute(_NAMES)]
+        except psycopg.errors.UndefinedTable:
+            return []
+        except psycopg.Error as error:
+            raise self._failed(error) from error
+
+    def _connect(self) -> Connection:
+        return connect(self._place)
+
+    def _failed(self, error: Exception) -> StoreError:
+        return StoreError(f"{self.named} cannot be reached: {next(iter(str(error).splitlines()), '')}")
