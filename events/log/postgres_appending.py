@@ -22,6 +22,9 @@ MINE: Final = SQL("SELECT fleet FROM tallystick_writers WHERE fleet = %s AND epo
 SELECT: Final = SQL("SELECT originator_version, topic, state FROM {} WHERE originator_id = %s").format(
     Identifier(EVENTS)
 )
+_COPY: Final = SQL("COPY {} (originator_id, originator_version, topic, state) FROM STDIN (FORMAT BINARY)").format(
+    Identifier(EVENTS)
+)
 _WRITE: Final = SQL(
     "WITH mine AS (SELECT w.fleet FROM tallystick_writers AS w WHERE fleet = %s AND epoch = %s AND (%s = 0 OR EXISTS"
     " (SELECT FROM {events} WHERE originator_id = w.fleet AND originator_version = %s)) FOR KEY SHARE){and_sources}"

@@ -102,7 +102,7 @@ def _copy(source: Path, part: Path) -> None:
 def _copy_out(url: str, part: Path, counted: Counted) -> None:
     """Write a fleet of a database into a file, which says of which place it is a copy, and who wrote there."""
     from tallystick.events.log.postgres_writer import holder_of
-    from tallystick.events.log.store_moving import write_out
+    from tallystick.events.log.store_transfer import write_out
 
     part.touch(0o600, exist_ok=False)  # who may not read the database may not read its copy
     with closing(open_store(url)) as source:

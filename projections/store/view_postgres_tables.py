@@ -268,7 +268,7 @@ class PostgresViewTables:
                 raise PersistenceError(why) from error
 
     def _connected(self) -> Connection:
-        """The connection, or a new one where it broke while nobody used it."""
+        """The connection, or a new one where it broke while it was not in use."""
         if self._connection is not None and not self._connection.closed:
             try:
                 self._connection.execute("")

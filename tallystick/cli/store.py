@@ -20,9 +20,9 @@ from tallystick.events.log.store_archives import archives_of
 from tallystick.events.log.store_archiving import Counted
 from tallystick.events.log.store_archiving import archive as archive_records
 from tallystick.events.log.store_backup import Writer, back_up, last_writer
-from tallystick.events.log.store_moving import restore as restore_fleet
 from tallystick.events.log.store_place import file_of, is_postgres, shown
 from tallystick.events.log.store_sqlite import SqliteStore
+from tallystick.events.log.store_transfer import restore as restore_fleet
 from tallystick.moments import Moment
 from tallystick.projections.store.as_of import position_by
 from tallystick.projections.store.runner import place_of

@@ -67,6 +67,9 @@ CHANGING = [
 ELSEWHERE = {
     ("simulate",): "test_a_simulated_fleet_is_the_same_wherever_it_is_kept",
     ("serve",): "tests/cli/test_postgres_live.py",
+    ("fleet", "create"): "tests/cluster",
+    ("fleet", "list"): "tests/cluster",
+    ("cluster", "up"): "tests/cluster",
     ("demo",): "test_a_demonstration_is_kept_in_a_database",
     ("top",): "tests/cli/test_postgres_live.py",
     ("store", "info"): "test_store_info_says_where_a_fleet_is_and_who_writes_it",

@@ -138,11 +138,17 @@ def test_a_server_shows_its_password_in_no_process_and_no_line(url: str, tmp_pat
         serving = server.stdout.readline()
         assert serving.startswith(f"serving {url} at http://127.0.0.1:")
         address = serving.split()[-1]
-        sent = ["curl", "-s", f"{address}/v1/allocate-budget", "--json", '{"agent": "a", "budget": {"tokens": 9}}']
+        sent = [
+            "curl",
+            "-s",
+            f"{address}/v1/allocate-budget",
+            "--json",
+            '{"agent": "a", "workflow": "w", "budget": {"tokens": 9}}',
+        ]
         assert json.loads(subprocess.check_output(sent))["agent"] == "a"
         view = json.loads(subprocess.check_output(["curl", "-s", f"{address}/v1/views/status"]))
         assert view["total_allocated"]["tokens"] == 9
-        report = ["curl", "-s", f"{address}/v1/generate-report", "--json", '{"workflow": ""}']
+        report = ["curl", "-s", f"{address}/v1/generate-report", "--json", '{"workflow": "w"}']
         assert "markdown" in json.loads(subprocess.check_output(report))
         processes = subprocess.check_output(["ps", "-eo", "args"], text=True)
         assert "tallystick.http.views.reader" in processes

@@ -11,7 +11,7 @@ import psycopg
 import pytest
 
 from tallystick.actors.runtime.fleet import Fleet
-from tallystick.events.log import store_moving
+from tallystick.events.log import store_transfer
 from tallystick.events.log.postgres_place import place_of
 from tallystick.events.log.store import Record, open_store
 from tests.support.cli import Run
@@ -134,8 +134,8 @@ def test_a_restore_that_breaks_off_leaves_nothing_and_can_be_done_again(
                     other.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'COPY%'")
                 yield record
 
-        with pytest.raises(store_moving.StoreError, match="could not be written"):
-            store_moving.restore(fleet, url, cut)  # type: ignore[arg-type]
+        with pytest.raises(store_transfer.StoreError, match="could not be written"):
+            store_transfer.restore(fleet, url, cut)  # type: ignore[arg-type]
         found = other.execute("SELECT count(*) FROM tallystick_events WHERE originator_id = %s", (place.fleet,))
         assert found.fetchone() == (0,)
     assert run("store", "restore", str(fleet), "--store", url).exit_code == 0

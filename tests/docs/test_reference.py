@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+import psycopg
 import pytest
 import yaml
 
@@ -20,6 +21,7 @@ from tallystick.config.loader import parse
 from tallystick.config.names import FLEET_NAMES, TASK_NAMES
 from tallystick.config.settings import Config
 from tallystick.events.catalog import CATALOG, Event
+from tallystick.events.log.postgres_place import place_of
 from tallystick.events.log.postgres_servers import Servers
 from tallystick.events.log.store import open_store
 from tallystick.events.messages import WIRE, Command
@@ -27,7 +29,7 @@ from tallystick.events.messages.proposals import INTERNAL
 from tallystick.projections.store.runner import catch_up, open_view_store
 from tests.support.extremes import numbers_of
 from tests.support.pages import PROJECT, blocks
-from tests.support.postgres import shared
+from tests.support.postgres import programs, shared
 from tests.support.postgres_logs import ask
 
 REFERENCE = PROJECT / "docs" / "reference"
@@ -315,6 +317,20 @@ def test_the_tables_of_postgresql_are_those_that_are_described() -> None:
     described = {table: [names(row[0])[0] for row in rows(text)] for table, text in sections(body, 4).items()}
     described["tallystick_snapshots"] = described["tallystick_events"]
     assert {table: [name for (name,) in ask(url, query, table)] for table in described} == described
+
+
+@pytest.mark.skipif(programs() is None, reason="PostgreSQL is not installed (Debian: postgresql)")
+def test_the_tables_of_views_in_postgresql_are_those_that_are_described() -> None:
+    views = open_view_store(shared().url(fleet="described"))
+    views.close()
+    text = text_of("store.md").partition("## Views in PostgreSQL")[2].partition("\n## ")[0]
+    described = {table: [names(row[0])[0] for row in rows(body)] for table, body in sections(text, 4).items()}
+    with psycopg.connect(place_of(shared().url()).database) as connection:
+        found = connection.execute(
+            "SELECT table_name, array_agg(column_name::text ORDER BY ordinal_position) FROM information_schema.columns"
+            " WHERE table_name ~ '^tallystick_(view|shown)' AND table_schema = 'public' GROUP BY 1"
+        )
+        assert dict(found.fetchall()) == described
 
 
 def tables(path: Path) -> dict[str, list[str]]:

@@ -193,12 +193,12 @@ def test_fleets_of_one_database_have_views_of_their_own(url: str, database: Data
 
 def test_a_program_that_may_only_read_folds_the_views_in_memory(url: str, database: DatabaseViews) -> None:
     end = bring_up(url, upto=100)
-    database.sql("DROP ROLE IF EXISTS analyst")
-    database.sql("CREATE ROLE analyst LOGIN")
-    database.sql("GRANT USAGE ON SCHEMA public TO analyst")
-    database.sql("GRANT SELECT ON ALL TABLES IN SCHEMA public TO analyst")
+    database.sql("DROP ROLE IF EXISTS reading_only")
+    database.sql("CREATE ROLE reading_only LOGIN")
+    database.sql("GRANT USAGE ON SCHEMA public TO reading_only")
+    database.sql("GRANT SELECT ON ALL TABLES IN SCHEMA public TO reading_only")
     try:
-        reader = url.replace("tests@", "analyst@")
+        reader = url.replace("tests@", "reading_only@")
         with closing(open_store(reader)) as store, closing(opened_views(reader)) as views:
             assert views.live().position == end
             with pytest.raises(NotKept, match="permission denied"):
@@ -206,8 +206,8 @@ def test_a_program_that_may_only_read_folds_the_views_in_memory(url: str, databa
             memory = MemoryViewStore()
             assert catch_up(store, memory) == len(LOG)
     finally:
-        database.sql("DROP OWNED BY analyst")
-        database.sql("DROP ROLE analyst")
+        database.sql("DROP OWNED BY reading_only")
+        database.sql("DROP ROLE reading_only")
 
 
 def test_views_go_on_when_their_connection_was_cut(url: str, database: DatabaseViews) -> None:
