@@ -76,6 +76,8 @@ def _good(kind: inspect.Type, name: str) -> Any:
             return [_good(kind.item_type, name)]
         case inspect.DictType():
             return {} if isinstance(kind.value_type, inspect.AnyType) else {"a-key": _good(kind.value_type, name)}
+        case inspect.StructType() if name == "child":
+            return {"fleet": "a-fleet", "number": 3, "first": 3, "upto": 3}
         case inspect.StructType():
             return {"tokens": 5, "time_seconds": 2.5, "cost_usd": "0.25"}
     raise NotImplementedError(f"what is a good {kind}?")
