@@ -28,7 +28,7 @@ def team(folder: Path) -> Fleet:
     return Fleet.open(f"sqlite:///{folder}/team.db", {"delegate": delegate, **QUIET}, few_prices())
 
 
-def standing(fleet: Fleet) -> Any:
+def delegation_of(fleet: Fleet) -> Any:
     return fleet.ask({"type": "GetGlobalStatus", "limit": 0})["ok"]["delegation"]
 
 
@@ -38,7 +38,7 @@ def account(fleet: Fleet) -> Any:
 
 def test_a_child_has_what_it_keeps_at_hand_when_it_is_open(top: Fleet, tmp_path: Path) -> None:
     with team(tmp_path) as child:
-        assert standing(child)["granted"] == {"tokens": 10_000 + 100}
+        assert delegation_of(child)["granted"] == {"tokens": 10_000 + 100}
         assert account(top)["allocated"] == {"tokens": 10_100}
 
 
@@ -75,5 +75,5 @@ def test_a_second_fleet_with_the_same_account_has_nothing(top: Fleet, tmp_path: 
     for beside in tmp_path.glob("team.db-*"):
         beside.unlink()
     with team(tmp_path) as second:
-        assert "is the total of the fleet" in standing(second)["stopped"]
-        assert standing(second)["granted"] == {}
+        assert "is the total of the fleet" in delegation_of(second)["stopped"]
+        assert delegation_of(second)["granted"] == {}
