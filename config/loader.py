@@ -15,7 +15,7 @@ from tallystick.config.grammar import ALWAYS
 from tallystick.config.limits import AccountLimit, AccountLimits
 from tallystick.config.settings import AutoModelSelection, Config, DailyLimits, MaxConcurrent
 from tallystick.config.source import Source, check_size, read
-from tallystick.config.totals import TotalBudget
+from tallystick.config.total_budget import TotalBudget
 
 ENVIRONMENT_VARIABLE: Final = "TALLYSTICK_CONFIG"
 PROJECT_FILE: Final = Path(".claude/resource-management/resource-limits.yml")

@@ -44,7 +44,7 @@ from tallystick.config.limits import COUNTERS_MAX, Accounts, Limit, check_limits
 from tallystick.config.names import FLEET_NAMES, TASK_NAMES, numbers_in
 from tallystick.config.networks import check_networks
 from tallystick.config.section import Section, check_rising
-from tallystick.config.totals import Delegate, TotalBudget, check_total
+from tallystick.config.total_budget import Delegate, TotalBudget, check_total
 
 
 class FleetResponse(Section, frozen=True):

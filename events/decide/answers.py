@@ -5,7 +5,7 @@ from copy import copy
 
 from tallystick.config.amounts import COST, DIMENSIONS, NOTHING, TOKENS, Triple, seconds
 from tallystick.events import catalog as e
-from tallystick.events.decide.delegated import standing
+from tallystick.events.decide.delegated import child_account
 from tallystick.events.decide.facts import limit_of
 from tallystick.events.decide.levels import (
     DEGRADE,
@@ -197,7 +197,7 @@ def status(turn: Turn, account: Account, memory: Memory | None = None) -> Budget
         overdraft_max=shown(account.overdraft_max),
         lease_seconds=seconds(account.lease_ms) if account.lease_ms else None,
         lease_expires_at=None if memory is None else lease_end(ledger, account),
-        child=standing(ledger, account),
+        child=child_account(ledger, account),
     )
 
 

@@ -4,7 +4,7 @@ import datetime as dt
 
 from tallystick.events import catalog as e
 from tallystick.events.decide import breaker, daily_limits, holds, leases, limit_windows
-from tallystick.events.decide.totals import renew_period
+from tallystick.events.decide.total_budget import renew_period
 from tallystick.events.decide.turn import CLOCK, Turn
 from tallystick.events.state.calendar import NEVER
 from tallystick.events.state.ledger import Ledger

@@ -3,7 +3,7 @@
 from tallystick.events import catalog as e
 from tallystick.events import messages as c
 from tallystick.events.decide.turn import Turn
-from tallystick.events.messages.replies import ChildStanding, Refusal, shown
+from tallystick.events.messages.replies import ChildAccount, Refusal, shown
 from tallystick.events.state.accounts import Account
 from tallystick.events.state.delegation import Child
 from tallystick.events.state.ledger import Ledger
@@ -62,13 +62,13 @@ def bind(turn: Turn, agent: str, child: c.FromChild) -> Child:
     return known
 
 
-def standing(ledger: Ledger, account: Account) -> ChildStanding | None:
+def child_account(ledger: Ledger, account: Account) -> ChildAccount | None:
     """How a delegated account stands; None where it is none."""
     if not account.handed_over:
         return None
     known = ledger.delegated[account.id]
     granted = limited(account.allocated, plus(money(account.allocated), known.returned))
-    return ChildStanding(known.fleet, known.number, known.booked, shown(granted), ledger.position)
+    return ChildAccount(known.fleet, known.number, known.booked, shown(granted), ledger.position)
 
 
 def delegated_below(ledger: Ledger, account: Account) -> Account | None:

@@ -1,11 +1,11 @@
-"""At the child: what it asks of its parent and tells it is decided here first, and sent afterwards."""
+"""At the child: what it asks of its parent and reports to it is decided here first, and sent afterwards."""
 
 from tallystick.config.amounts import AMOUNT_MAX, DIMENSIONS, Amounts, Triple
 from tallystick.config.settings import Config
 from tallystick.events import catalog as e
 from tallystick.events.decide.answers import totals
 from tallystick.events.decide.fleet_response import respond
-from tallystick.events.decide.totals import put_total
+from tallystick.events.decide.total_budget import put_total
 from tallystick.events.decide.turn import Turn
 from tallystick.events.messages import delegation as d
 from tallystick.events.messages.replies import Done, Refusal, Totals, shown

@@ -33,7 +33,7 @@ from tallystick.events.decide.levels import relevel
 from tallystick.events.decide.limit_windows import windows_needed
 from tallystick.events.decide.limits import lines_in_force, record_lowered
 from tallystick.events.decide.spelling import bad_name, is_known
-from tallystick.events.decide.totals import below_committed, period_end, put_total
+from tallystick.events.decide.total_budget import below_committed, period_end, put_total
 from tallystick.events.decide.turn import Turn
 from tallystick.events.messages import proposals as p
 from tallystick.events.messages.replies import Done, Loaded, Overridden, Refusal, Totals

@@ -63,7 +63,7 @@ def ask_return(ledger: Ledger, event: e.ReturnAsked) -> None:
 
 
 def report_range(ledger: Ledger, event: e.RangeReported) -> None:
-    """The parent will be told what was used."""
+    """What was used will be reported to the parent."""
     own, amount = _own(ledger), money(event.amount.triple)
     own.span, own.reported = Span(event.first, event.upto, amount), plus(own.reported, amount)
 

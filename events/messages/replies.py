@@ -181,7 +181,7 @@ class Subtree(msgspec.Struct, frozen=True, omit_defaults=True):
     held: EdgeAmounts
 
 
-class ChildStanding(msgspec.Struct, frozen=True, omit_defaults=True):
+class ChildAccount(msgspec.Struct, frozen=True, omit_defaults=True):
     """How a delegated account stands with its fleet.
 
     ``number``: of the last draw or return that is booked; ``booked``: the position of the fleet's log up to which its
@@ -228,7 +228,7 @@ class BudgetStatus(Reply):
     lease_seconds: Number | None = None
     lease_expires_at: str | None = None
     """When it closes if no more messages come; left out where only views are asked."""
-    child: ChildStanding | None = None
+    child: ChildAccount | None = None
     """Where it is the total of another fleet."""
 
 

@@ -81,7 +81,7 @@ def verify(
     \b
     Examples:
       tallystick audit verify
-      tallystick audit verify --store sqlite:///team.db --parent sqlite:///company.db
+      tallystick audit verify --store sqlite:///team.db --parent sqlite:///top.db
       tallystick audit verify --json
       tallystick audit verify --anchor-file anchors.txt
     """

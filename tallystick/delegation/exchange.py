@@ -11,8 +11,8 @@ from typing import Any, Final
 import msgspec
 
 from tallystick.config.amounts import Amounts, Budget, InvalidAmount, Triple, edge
+from tallystick.delegation.child_state import ChildState
 from tallystick.delegation.rules import Rules
-from tallystick.delegation.standing import Standing
 from tallystick.events import messages as c
 from tallystick.events.messages import delegation as d
 from tallystick.events.state.money import Money, less, money
@@ -31,7 +31,7 @@ class Exchange:
 
     # --- what is recorded first ---------------------------------------------------------------------------------------
 
-    def wish(self, at: Standing, now: dt.datetime) -> c.Command | None:
+    def wish(self, at: ChildState, now: dt.datetime) -> c.Command | None:
         """What the child is to record before it is sent; None for nothing."""
         if at.span is None and any(at.unreported):
             return d.ReportRange(id=c.internal_id(f"range-{at.position}"))
@@ -45,7 +45,7 @@ class Exchange:
 
     # --- what is sent -------------------------------------------------------------------------------------------------
 
-    def messages(self, at: Standing) -> list[dict[str, Any]]:
+    def messages(self, at: ChildState) -> list[dict[str, Any]]:
         """What is sent to the parent, in one array: what is under way, and the question how the account stands."""
         sent = [] if self._bound else [self._message("Heartbeat", at, {})]
         if at.span is not None:
@@ -58,7 +58,7 @@ class Exchange:
             sent.append(self._message("ReleaseBudget", at, {}))
         return [*sent, {"type": "GetStatus", "agent": at.account}]
 
-    def _message(self, kind: str, at: Standing, place: Mapping[str, int], **more: Any) -> dict[str, Any]:
+    def _message(self, kind: str, at: ChildState, place: Mapping[str, int], **more: Any) -> dict[str, Any]:
         """A message that the numbers in ``child`` make harmless when it comes again: its own id is a new one each time,
         so that what was refused once, as before an account is there, is not refused for ever.
         """

@@ -1,4 +1,4 @@
-"""What tells one fleet from another, wherever its log is kept."""
+"""The id of a fleet, wherever its log is kept."""
 
 from tallystick.events.log.codec import digest_of
 from tallystick.events.log.store import Store

@@ -12,11 +12,11 @@ import msgspec
 import structlog
 
 from tallystick.config.amounts import Budget, InvalidAmount, Triple
+from tallystick.delegation.child_state import child_state_of
 from tallystick.delegation.exchange import Exchange
 from tallystick.delegation.identity import identity
 from tallystick.delegation.parents import Away, Parent, parent_at
 from tallystick.delegation.rules import Rules
-from tallystick.delegation.standing import standing_of
 from tallystick.events import catalog as e
 from tallystick.events import messages as c
 from tallystick.events.log.store import Store, StoreError
@@ -107,15 +107,15 @@ class Link:
                 return
 
     def _decide(self) -> None:
-        """Record what is to be asked for or told, before it is sent."""
+        """Record what is to be asked for or reported, before it is sent."""
         for _ in range(2):
-            wish = self._exchange.wish(standing_of(self._ledger), self._now())
+            wish = self._exchange.wish(child_state_of(self._ledger), self._now())
             if wish is None or "error" in self._record(wish):
                 return
 
     def _together(self) -> bool:
         """Send what is under way and take the answers; whether the parent was there."""
-        sent = self._exchange.messages(standing_of(self._ledger))
+        sent = self._exchange.messages(child_state_of(self._ledger))
         try:
             replies = self._parent.ask(sent)
         except Away as error:

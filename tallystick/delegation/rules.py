@@ -6,7 +6,7 @@ from math import ceil
 from typing import Final
 
 from tallystick.config.amounts import AMOUNT_MAX, DIMENSIONS, Amounts, Triple
-from tallystick.delegation.standing import Standing
+from tallystick.delegation.child_state import ChildState
 from tallystick.events.state.money import ZERO, Money, money
 
 LOW: Final = 4
@@ -40,7 +40,7 @@ class Rules:
             max(self._wanted[2], units[2]),
         )
 
-    def draw(self, at: Standing, now: dt.datetime) -> Amounts | None:
+    def draw(self, at: ChildState, now: dt.datetime) -> Amounts | None:
         """What to ask the parent for now; None for nothing."""
         if at.asked is not None or at.ended or not at.heard or now < self._next_draw:
             return None
@@ -51,7 +51,7 @@ class Rules:
         self._wanted = ZERO
         return Amounts(*(min(units, AMOUNT_MAX) or None for units in lacking)) if any(lacking) else None
 
-    def _lacking(self, at: Standing, d: int) -> int:
+    def _lacking(self, at: ChildState, d: int) -> int:
         there, kept = at.pool[d], self._at_hand[d]
         if there is None:
             return 0
@@ -60,7 +60,7 @@ class Rules:
         # A part of what is granted becomes reserve.
         return max(filled, ceil(wanted / (1 - self._reserve)) if self._reserve < 1 else wanted)
 
-    def give_back(self, at: Standing, now: dt.datetime) -> Amounts | None:
+    def give_back(self, at: ChildState, now: dt.datetime) -> Amounts | None:
         """What to give back now, once for each idle period; None for nothing."""
         used = (at.spent, at.held)
         if used != self._used:
@@ -74,7 +74,7 @@ class Rules:
         self._quiet_since = None
         return Amounts(*(min(units, AMOUNT_MAX) or None for units in back))
 
-    def _too_much(self, at: Standing, d: int) -> int:
+    def _too_much(self, at: ChildState, d: int) -> int:
         there, kept = at.may_return[d], self._at_hand[d]
         return 0 if there is None else max(0, there - (kept or 0) // KEPT)
 

@@ -50,7 +50,7 @@ ROWS: Rows = {
     ),
     e.RangeReported: Row(
         lambda x, say: (
-            f"{say.amounts(x.amount)} was used between the positions {x.first:,} and {x.upto:,}: the parent is told"
+            f"{say.amounts(x.amount)} was used between the positions {x.first:,} and {x.upto:,}, and is reported"
         ),
         "the parent books each position of this log once, whatever is sent twice",
     ),

@@ -13,9 +13,9 @@ QUIET: dict[str, Any] = {"circuit_breaker": {"trip_conditions": []}}
 
 
 @pytest.fixture
-def company(tmp_path: Path) -> Any:
+def top(tmp_path: Path) -> Any:
     with Fleet.open(
-        f"sqlite:///{tmp_path}/company.db", {"total_budget": {"tokens": 100_000}, **QUIET}, few_prices()
+        f"sqlite:///{tmp_path}/top.db", {"total_budget": {"tokens": 100_000}, **QUIET}, few_prices()
     ) as one:
         budget = {"tokens": 1_000}
         answer = one.ask({"type": "AllocateBudget", "agent": "team", "budget": budget, "delegated": True})
@@ -24,11 +24,11 @@ def company(tmp_path: Path) -> Any:
 
 
 def team(folder: Path) -> Fleet:
-    delegate = {"parent": f"sqlite:///{folder}/company.db", "account": "team", "budget": {"tokens": 10_000}}
+    delegate = {"parent": f"sqlite:///{folder}/top.db", "account": "team", "budget": {"tokens": 10_000}}
     return Fleet.open(f"sqlite:///{folder}/team.db", {"delegate": delegate, **QUIET}, few_prices())
 
 
-def standing(fleet: Fleet) -> Any:
+def delegation_of(fleet: Fleet) -> Any:
     return fleet.ask({"type": "GetGlobalStatus", "limit": 0})["ok"]["delegation"]
 
 
@@ -36,28 +36,28 @@ def account(fleet: Fleet) -> Any:
     return fleet.ask({"type": "GetStatus", "agent": "team"})["ok"]
 
 
-def test_a_child_has_what_it_keeps_at_hand_when_it_is_open(company: Fleet, tmp_path: Path) -> None:
+def test_a_child_has_what_it_keeps_at_hand_when_it_is_open(top: Fleet, tmp_path: Path) -> None:
     with team(tmp_path) as child:
-        assert standing(child)["granted"] == {"tokens": 10_000 + 100}
-        assert account(company)["allocated"] == {"tokens": 10_100}
+        assert delegation_of(child)["granted"] == {"tokens": 10_000 + 100}
+        assert account(top)["allocated"] == {"tokens": 10_100}
 
 
-def test_what_a_request_was_refused_for_is_drawn_at_once(company: Fleet, tmp_path: Path) -> None:
+def test_what_a_request_was_refused_for_is_drawn_at_once(top: Fleet, tmp_path: Path) -> None:
     with team(tmp_path) as child:
         asked = {"type": "AllocateBudget", "agent": "ann", "budget": {"tokens": 30_000}}
         assert child.ask(asked)["error"]["code"] == "pool_exhausted"
         until(lambda: "ok" in child.ask(asked))
 
 
-def test_use_is_booked_and_a_stop_of_the_parent_reaches_the_agents(company: Fleet, tmp_path: Path) -> None:
+def test_use_is_booked_and_a_stop_of_the_parent_reaches_the_agents(top: Fleet, tmp_path: Path) -> None:
     with team(tmp_path) as child:
         child.ask({"type": "AllocateBudget", "agent": "ann", "budget": {"tokens": 500}})
         child.ask({"type": "ReportUsage", "agent": "ann", "usage": {"tokens": 700}})
-        until(lambda: account(company)["consumed"] == {"tokens": 700})
-        company.ask({"type": "PauseAll", "reason": "lunch"})
+        until(lambda: account(top)["consumed"] == {"tokens": 700})
+        top.ask({"type": "PauseAll", "reason": "lunch"})
         check = {"type": "CheckEnforcement", "agent": "ann"}
         until(lambda: child.ask(check)["ok"]["decided_by"] == "parent")
-        company.ask({"type": "ResumeAll"})
+        top.ask({"type": "ResumeAll"})
         until(lambda: child.ask(check)["ok"]["decided_by"] != "parent")
 
 
@@ -69,11 +69,11 @@ def test_a_child_that_is_opened_while_its_parent_is_away_waits_for_it_and_record
         assert child.ask({"type": "ReportUsage", "agent": "ann", "usage": {"tokens": 7}})["ok"]["action"] == "stop"
 
 
-def test_a_second_fleet_with_the_same_account_has_nothing(company: Fleet, tmp_path: Path) -> None:
+def test_a_second_fleet_with_the_same_account_has_nothing(top: Fleet, tmp_path: Path) -> None:
     team(tmp_path).close()
     (tmp_path / "team.db").rename(tmp_path / "first.db")
     for beside in tmp_path.glob("team.db-*"):
         beside.unlink()
     with team(tmp_path) as second:
-        assert "is the total of the fleet" in standing(second)["stopped"]
-        assert standing(second)["granted"] == {}
+        assert "is the total of the fleet" in delegation_of(second)["stopped"]
+        assert delegation_of(second)["granted"] == {}

@@ -148,4 +148,5 @@ def test_the_lowest_and_the_highest_are_accepted_and_what_lies_beyond_is_refused
 
 def _is_about_something_else(sentence: str) -> bool:
     """It may be refused for what it asks for, and not for its size: zeros ask for nothing."""
-    return any(words in sentence for words in ("nothing but zeros", "only zeros", "what the allocation limits"))
+    others = ("nothing but zeros", "only zeros", "what the allocation limits", "`fleet` - at `$.child`")
+    return any(words in sentence for words in others)

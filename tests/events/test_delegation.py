@@ -166,11 +166,11 @@ def test_what_the_child_overran_is_covered_and_says_so() -> None:
     )
 
 
-def test_the_standing_of_the_account_is_shown() -> None:
+def test_how_the_account_stands_is_shown() -> None:
     core = parent()
     core.given(draw(1, 500), give_back(2, 300), report(1, 9, 200))
-    standing = core.status(TEAM).child
-    assert (standing.fleet, standing.number, standing.booked, standing.granted.tokens) == (FLEET, 2, 9, 1_500)
+    found = core.status(TEAM).child
+    assert (found.fleet, found.number, found.booked, found.granted.tokens) == (FLEET, 2, 9, 1_500)
 
 
 def test_a_range_is_not_corrected_at_the_parent() -> None:
@@ -262,7 +262,7 @@ def test_its_total_is_set_by_no_one_else() -> None:
 
 
 @pytest.mark.parametrize("mark", [{"booked": 10_000}, {"number": 1}])
-def test_a_log_behind_the_mark_of_its_parent_is_told_so(mark: dict[str, int]) -> None:
+def test_a_log_behind_the_mark_of_its_parent_is_refused(mark: dict[str, int]) -> None:
     core = child()
     core.when(hear(1_000, **mark))
     assert core.decided.answer.code == "behind_parent"

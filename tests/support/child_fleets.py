@@ -11,7 +11,7 @@ import time
 from typing import Any
 
 from tallystick import Fleet
-from tallystick.delegation.standing import standing_of
+from tallystick.delegation.child_state import child_state_of
 from tallystick.events.log.store import open_store
 from tests.support.few_prices import prices_for
 
@@ -39,11 +39,11 @@ def settle(fleet: Fleet) -> None:
     """Wait until the parent has answered all that was asked, given back and used."""
     ledger, until = fleet._manager.ledger, time.monotonic() + SETTLED_SECONDS
     while time.monotonic() < until:
-        at = standing_of(ledger)
+        at = child_state_of(ledger)
         if at.asked is None and at.span is None and not any(at.unreported) and ledger.stopped_above is None:
             return
         time.sleep(0.05)
-    raise TimeoutError(f"still under way: {standing_of(ledger)}, {ledger.stopped_above}")
+    raise TimeoutError(f"still under way: {child_state_of(ledger)}, {ledger.stopped_above}")
 
 
 def say(word: str) -> None:

@@ -9,10 +9,10 @@ from fractions import Fraction
 from typing import Any, NamedTuple
 
 from tallystick.config.amounts import DIMENSIONS
+from tallystick.delegation.child_state import child_state_of
 from tallystick.delegation.comparing import compared, handed_of, own_of
 from tallystick.delegation.exchange import Exchange
 from tallystick.delegation.rules import Rules
-from tallystick.delegation.standing import standing_of
 from tallystick.events.state.conservation import check_conserved
 from tallystick.events.state.money import money
 from tests.support.core import START
@@ -94,15 +94,15 @@ class World:
         self.check(n)
 
     def record(self, n: int) -> None:
-        """A child decides what it will ask for or tell."""
+        """A child decides what it will ask for or report."""
         node = self.nodes[n]
-        wish = self.exchanges[n].wish(standing_of(node.ledger), self.now)
+        wish = self.exchanges[n].wish(child_state_of(node.ledger), self.now)
         if wish is not None:
             node.record(wish, self.now)
 
     def send(self, n: int) -> None:
         """A child sends what is under way, once or twice."""
-        messages = self.exchanges[n].messages(standing_of(self.nodes[n].ledger))
+        messages = self.exchanges[n].messages(child_state_of(self.nodes[n].ledger))
         sent = Sent(n, self.lives[n], messages, None)
         self.network += [sent] * self.random.choice((1, 1, 1, 2))
 
@@ -242,7 +242,7 @@ class World:
     def _exchange_once(self, n: int) -> None:
         self.now += dt.timedelta(seconds=5)
         self.record(n)
-        messages = self.exchanges[n].messages(standing_of(self.nodes[n].ledger))
+        messages = self.exchanges[n].messages(child_state_of(self.nodes[n].ledger))
         replies = self.parents[n].ask(messages, self.now)
         self.hear(n, Sent(n, self.lives[n], messages, replies))
 

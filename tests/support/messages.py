@@ -33,6 +33,10 @@ _SAID: dict[type[Command], tuple[str, ...]] = {AllocateBudget: ("budget",), Rese
 """Of optional fields, those that a message needs that says nothing else instead."""
 
 
+_OBJECTS = {"child": {"fleet": "a-fleet", "number": 3, "first": 3, "upto": 3}}
+"""Of fields that are objects, and no amounts."""
+
+
 def fields(command: type[Command]) -> dict[str, inspect.Field]:
     info = inspect.type_info(command)
     assert isinstance(info, inspect.StructType)
@@ -77,7 +81,7 @@ def _good(kind: inspect.Type, name: str) -> Any:
         case inspect.DictType():
             return {} if isinstance(kind.value_type, inspect.AnyType) else {"a-key": _good(kind.value_type, name)}
         case inspect.StructType():
-            return {"tokens": 5, "time_seconds": 2.5, "cost_usd": "0.25"}
+            return _OBJECTS.get(name, {"tokens": 5, "time_seconds": 2.5, "cost_usd": "0.25"})
     raise NotImplementedError(f"what is a good {kind}?")
 
 

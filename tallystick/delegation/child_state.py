@@ -9,7 +9,7 @@ from tallystick.events.state.ledger import Ledger
 from tallystick.events.state.money import Money
 
 
-class Standing(NamedTuple):
+class ChildState(NamedTuple):
     """What is read in the manager's turn, and stays as it was."""
 
     position: int
@@ -27,11 +27,11 @@ class Standing(NamedTuple):
     held: Money
 
 
-def standing_of(ledger: Ledger) -> Standing:
+def child_state_of(ledger: Ledger) -> ChildState:
     """How a child fleet stands now."""
     own = ledger.delegation
     assert own is not None, "only a fleet with a parent stands in an exchange"
-    return Standing(
+    return ChildState(
         position=ledger.position,
         account=own.account,
         asked=own.asked,
