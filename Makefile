@@ -5,6 +5,8 @@ MINUTES ?= 30
 # Each of two processes begins with one half of the tests, so that what a file prepares is prepared once; the one that is
 # done first takes half of what the other still has.
 SPREAD := -n 2 --dist worksteal
+# Long runs have targets of their own.
+QUICK := not crash_long and not takeover_long and not delegation_long and not large and not http_load and not wheels and not cluster
 PYTHON ?= $(shell for candidate in python3 python3.11 python3.12 python3.13 python3.14 python; do \
 	$$candidate -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$candidate && break; done)
 
@@ -21,7 +23,8 @@ BIN := .venv/bin
 LINK = ln -s ../$* $@
 endif
 
-.PHONY: help install demo web pictures test thorough check bench crash large overload soak wheels limits logs clean chaos fuzz cluster
+.PHONY: help install demo web pictures test thorough check bench crash takeover delegation large overload soak wheels
+.PHONY: limits postgres logs clean chaos fuzz cluster
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -39,10 +42,10 @@ pictures: install ## take the pictures of the dashboard that the pages show, in 
 	TALLYSTICK_PICTURES=1 $(BIN)/python -m pytest -n 0 tests/browser -k pictures
 
 test: install ## run all tests except the long crash test
-	$(BIN)/python -m pytest $(SPREAD) -m "not crash_long and not large and not http_load and not wheels and not cluster"
+	$(BIN)/python -m pytest $(SPREAD) -m "$(QUICK)"
 
 thorough: install ## run all tests, the slow properties with three times as many examples
-	THOROUGH=1 $(BIN)/python -m pytest $(SPREAD) -m "not crash_long and not large and not http_load and not wheels and not cluster"
+	THOROUGH=1 $(BIN)/python -m pytest $(SPREAD) -m "$(QUICK)"
 
 check: install ## check style, format and types
 	$(BIN)/ruff check .
@@ -54,6 +57,12 @@ bench: install ## measure the published figures on this machine
 
 crash: install ## kill the writer 200 times, and check the log each time
 	$(BIN)/python -m pytest -m crash_long
+
+takeover: install ## kill the writer of a shared fleet 20 times under load, stop it, wake it, and take its database away
+	$(BIN)/python -m pytest -n 0 -s -m takeover_long
+
+delegation: install ## let 100 fleets ask one parent for more than there is, in 1,000 simulated runs and 20 of real processes
+	$(BIN)/python -m pytest $(SPREAD) -m delegation_long
 
 fuzz: install ## play generated sessions through the live fleet for MINUTES (30), and shrink what they find
 	$(BIN)/python -m tests.fuzz --minutes $(MINUTES)
@@ -75,6 +84,9 @@ wheels: install ## install the wheel into fresh environments, with each extra al
 
 limits: install ## play 10,000 generated sessions under limits beside a model that keeps every use
 	TALLYSTICK_LIMIT_SEEDS=10000 $(BIN)/python -m pytest $(SPREAD) tests/events/test_limits_against_a_model.py
+
+postgres: install ## stop and kill PostgreSQL 50 times under load, and let two processes open 100 fleets at once
+	TALLYSTICK_POSTGRES=long $(BIN)/python -m pytest -n 0 tests/contracts/test_postgres.py tests/actors/test_database_restarts.py
 
 logs: install ## record anew the logs that decisions are compared with
 	$(BIN)/python -m tests.support.decision_logs

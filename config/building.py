@@ -6,6 +6,7 @@ of open maps nor lines, and because a file is merged with the defaults on the wa
 
 from collections.abc import Callable, Mapping
 from decimal import Decimal
+from functools import cache
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
@@ -78,7 +79,7 @@ class Builder:
 
     def _section(self, kind: type[S], value: object, over: S | None, path: KeyPath) -> S:
         given = self._keys_of(value, path)
-        fields = {field.encode_name: field for field in msgspec.structs.fields(kind)}
+        fields = _fields(kind)
         for key in given:
             if key not in fields:
                 raise self._unknown_key(key, list(fields), path)
@@ -227,6 +228,12 @@ class Builder:
             file=source.name,
             place=place or source.place(path),
         )
+
+
+@cache
+def _fields(kind: type[Section]) -> dict[str, msgspec.structs.FieldInfo]:
+    """The fields of a structure under the names that they have in a file; looking them up takes longest."""
+    return {field.encode_name: field for field in msgspec.structs.fields(kind)}
 
 
 def _without_null(kind: Any, value: object) -> tuple[Any, bool]:

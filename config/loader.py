@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from decimal import Decimal
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,8 +13,9 @@ from tallystick.config.building import Builder, Knows, known_nowhere
 from tallystick.config.errors import ConfigError, KeyPath
 from tallystick.config.grammar import ALWAYS
 from tallystick.config.limits import AccountLimit, AccountLimits
-from tallystick.config.settings import AutoModelSelection, Config, DailyLimits, MaxConcurrent, TotalBudget
+from tallystick.config.settings import AutoModelSelection, Config, DailyLimits, MaxConcurrent
 from tallystick.config.source import Source, check_size, read
+from tallystick.config.totals import TotalBudget
 
 ENVIRONMENT_VARIABLE: Final = "TALLYSTICK_CONFIG"
 PROJECT_FILE: Final = Path(".claude/resource-management/resource-limits.yml")
@@ -135,7 +137,13 @@ def restore(mapping: Mapping[str, Any]) -> Config:
     Raises:
         ConfigError: the mapping was not written by ``to_mapping``.
     """
-    return Builder(Source(None, dict(mapping)), keep_entries=False).build(Config, Config())
+    return _restored(msgspec.json.encode(mapping))
+
+
+@lru_cache(maxsize=16)
+def _restored(written: bytes) -> Config:
+    """Each specialist, and each reader of a log, takes up the same few configurations; none of them changes one."""
+    return Builder(Source(None, msgspec.json.decode(written)), keep_entries=False).build(Config, Config())
 
 
 def to_mapping(config: Config) -> dict[str, Any]:
@@ -149,7 +157,7 @@ def to_mapping(config: Config) -> dict[str, Any]:
     return {key: value for key, value in written.items() if key not in _LATER or value != default[key]}
 
 
-_LATER: Final = frozenset({"accounts", "control", "limits", "limits_counters_max"})
+_LATER: Final = frozenset({"accounts", "control", "limits", "limits_counters_max", "notification_networks"})
 
 
 def _written(config: Config) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo, available_timezones
 
 import msgspec
 
-from tallystick.config.amounts import AMOUNT_MAX, COST, Budget, Triple, exact_units
+from tallystick.config.amounts import AMOUNT_MAX, COST, Triple, exact_units
 from tallystick.config.circles import circle_in
 from tallystick.config.conditions import Condition, parse_all
 from tallystick.config.control import Control, ManualOverride
@@ -42,22 +42,9 @@ from tallystick.config.kinds import (
 )
 from tallystick.config.limits import COUNTERS_MAX, Accounts, Limit, check_limits
 from tallystick.config.names import FLEET_NAMES, TASK_NAMES, numbers_in
+from tallystick.config.networks import check_networks
 from tallystick.config.section import Section, check_rising
-
-
-class TotalBudget(Section, frozen=True):
-    """What the fleet may spend per period; None is no limit."""
-
-    tokens: Count | None = None
-    time_seconds: Seconds | None = None
-    cost_usd: Dollars | None = None
-    period: Literal["none", "day", "week", "month"] = "none"
-    rollover: bool = False
-
-    @property
-    def amounts(self) -> Triple:
-        """The total in tokens, milliseconds and nano-dollars; None where it is not limited."""
-        return Budget(self.tokens, self.time_seconds, self.cost_usd).exact("total_budget")
+from tallystick.config.totals import Delegate, TotalBudget, check_total
 
 
 class FleetResponse(Section, frozen=True):
@@ -310,14 +297,18 @@ class Config(Section, frozen=True, dict=True):
     circuit_breaker: CircuitBreaker = CircuitBreaker()
     manual_override: ManualOverride = ManualOverride()
     notifications: Mapping[Name, tuple[Text, ...]] = msgspec.field(default_factory=lambda: {"ceo": ()})
+    notification_networks: tuple[Text, ...] = ()
     metrics_file: Text | None = None
     control: Control = Control()
+    delegate: Delegate | None = None
 
     def __post_init__(self) -> None:
         _check_zone(self.timezone)
         _check_models(self)
         _check_conditions(self)
         check_limits(self.limits)
+        check_networks(self.notification_networks)
+        check_total(self.total_budget, self.delegate)
         who = self.circuit_breaker.when_tripped.notify
         if who not in self.notifications:
             raise _not_among("notifications", self.notifications, who, ("circuit_breaker", "when_tripped", "notify"))

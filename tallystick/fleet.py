@@ -1,17 +1,26 @@
 """`tallystick.Fleet`: the running fleet of `actors/runtime/fleet.py` with the typed interface, which makes reports from
-views of its own log.
+views of its own log, and keeps together with its parent where its total comes from one.
 """
 
-from typing import Any, ClassVar
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar, Self
 
 from tallystick.actors.errors import NOT_NOW
 from tallystick.actors.runtime import fleet
-from tallystick.actors.runtime.manager_actor import SnapshotNow
-from tallystick.actors.runtime.messages import MANAGER
+from tallystick.actors.runtime.manager_actor import HaltNow, SnapshotNow
+from tallystick.actors.runtime.messages import MANAGER, Envelope
+from tallystick.actors.runtime.pending import Pending
 from tallystick.actors.runtime.reports import MakeReporter
+from tallystick.events import messages as c
+from tallystick.events.catalog import Event
+from tallystick.events.log.codec import encode_command
+from tallystick.events.log.store import Store
 from tallystick.interface.interface import Interface
 from tallystick.interface.steps import Runner
 from tallystick.reports.reporter import Reporter
+
+PARENT = "parent"
+"""Under whose name the exchange with a parent stands in the log."""
 
 
 class Fleet(Interface, fleet.Fleet):
@@ -23,6 +32,50 @@ class Fleet(Interface, fleet.Fleet):
     def __init__(self, *opened: Any) -> None:
         super().__init__(*opened)
         self._runner = Runner(self)
+
+    @classmethod
+    def open(
+        cls,
+        store: Store | str,
+        *given: Any,
+        followers: Sequence[Callable[[Sequence[Event]], None]] = (),
+        **rest: Any,
+    ) -> Self:
+        """As `actors.runtime.fleet.Fleet.open`. Where the total comes from a parent, that is asked first.
+
+        Raises:
+            StoreError: as there; `delegation.link.BehindParent` where the log is an old copy of what the parent knows.
+            BrokenChain, ConfigError, RefusedConfig: as there.
+        """
+        opened = super().open(store, *given, followers=followers, **rest)
+        if opened.config.delegate is not None and rest.get("clock") is None:
+            try:
+                opened.keep_with_parent()
+            except BaseException:
+                opened.close()
+                raise
+        return opened
+
+    def keep_with_parent(self) -> None:
+        """Ask the parent that the total comes from, and go on asking until this fleet is closed.
+
+        Raises:
+            BehindParent: this log is an old copy.
+        """
+        from tallystick.delegation.link import link_of  # noqa: PLC0415 - only where there is a parent
+
+        halt = lambda why: self._tell(MANAGER, HaltNow(why))  # noqa: E731
+        link = link_of(self.store, self._manager.ledger, self._record, self._clock.now, halt)
+        self._at_close.callback(link.stop)
+        self._followers.append(link.follow)
+        link.begin()
+
+    def _record(self, command: c.Command) -> dict[str, Any]:
+        """Decide and commit a command of the fleet's own."""
+        pending = Pending()
+        self._intake.post(Envelope([command], [encode_command(command)], PARENT, pending))
+        answer: dict[str, Any] = pending.result()
+        return answer
 
     def retry_after(self, error: dict[str, Any]) -> float:
         """A full queue is empty again in a moment; a store that is away may be so for longer."""

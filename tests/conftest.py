@@ -1,6 +1,7 @@
 """What tests of several rooms share: a clock that stands still, and fleets that are closed whatever happens."""
 
 import os
+import sys
 import tempfile
 from collections.abc import Iterator
 from typing import Any
@@ -21,6 +22,7 @@ from tests.support.running import QUIET, OpenFleet
 # Hundreds of tests start processes. A user's program is compiled once, and so is theirs, whatever the shell says that
 # the tests are started from: without this, half of the start of each is spent on compiling.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 # The same cases each time, and no deadline: a slow machine must not fail a test. Only a thorough run looks for a
 # smaller case of a failure, which may take minutes.

@@ -24,11 +24,15 @@ WAIT_MAX = dt.timedelta(hours=1)
 
 
 class Send(msgspec.Struct, frozen=True):
-    """An alert is to be sent to an address (``address`` as it is configured)."""
+    """An alert is to be sent to an address (``address`` as it is configured).
+
+    ``networks`` are those that it may lead to, beside public addresses.
+    """
 
     notice: Notice
     owed: Owed
     address: str
+    networks: tuple[str, ...] = ()
 
 
 class Sent(msgspec.Struct, frozen=True):
@@ -102,7 +106,7 @@ class Deliveries:
         for owed, queue in self._queues.items():
             if queue.waiting and not queue.on_its_way and queue.not_before <= now:
                 queue.on_its_way = True
-                sends.append(Send(queue.waiting.popleft(), owed, queue.address))
+                sends.append(Send(queue.waiting.popleft(), owed, queue.address, self._networks))
         return sends
 
     def back(self, sent: Sent) -> DeliveryQueue | None:
@@ -129,5 +133,5 @@ class Deliveries:
 
     def _follow_config(self, config: Config) -> None:
         """A queue for each address that is configured; what waits for one that still is goes on waiting."""
-        before = self._queues
+        before, self._networks = self._queues, config.notification_networks
         self._queues = {owed: before.get(owed) or DeliveryQueue(address) for owed, address in addresses(config).items()}

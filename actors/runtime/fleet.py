@@ -108,6 +108,7 @@ class Fleet:
         followers: Sequence[Callable[[Sequence[Event]], None]] = (),
         notify: bool | None = None,
         reporter: MakeReporter | None = None,
+        begun: Opened | None = None,
     ) -> Self:
         """Open a fleet as its only writer: replay, start the actors, put configuration and prices in force.
 
@@ -117,7 +118,7 @@ class Fleet:
         not name stays in force. With a ``clock`` of your own, time passes only by `advance`, and no alerts go out,
         unless ``notify`` says otherwise; else the fleet listens on its control socket. Each of ``followers`` is called
         with the events of every recorded batch, in the manager's turn: it returns at once. ``reporter`` makes reports;
-        the default is ``default_reporter``.
+        the default is ``default_reporter``. ``begun`` is the state as of the store's newest record, where it is known.
 
         Raises:
             StoreError: the store cannot be opened; `WriterPresent` where another process writes the fleet.
@@ -131,10 +132,9 @@ class Fleet:
             is_new = opened.last() is None
             settings, price_list = config_for(config, is_new), prices_for(prices, is_new)
             sender = send_by_apprise if (clock is None if notify is None else notify) else None
-            made = reporter or cls.default_reporter
-            begun = open_ledger(opened)
+            begun = begun or open_ledger(opened)
             time_source = clock or SteadyClock(SystemClock(), begun.ledger.now)
-            fleet = cls(begun, opened, time_source, clock is None, sender, made)
+            fleet = cls(begun, opened, time_source, clock is None, sender, reporter or cls.default_reporter)
         except BaseException:
             opened.close()
             raise

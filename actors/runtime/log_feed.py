@@ -45,6 +45,14 @@ class LogFeed:
             after = step[-1].position
         return found
 
+    def snapshot(self) -> tuple[int, bytes] | None:
+        """The newest snapshot that is kept, with its position; None where there is none.
+
+        Raises:
+            StoreError: the store could not be read.
+        """
+        return next(iter(self._store.snapshots(1)), None)
+
     def follow(self, follower: Follower) -> None:
         """Call with the records of every batch that is committed from now on, in the manager's turn: it returns at
         once.

@@ -17,6 +17,8 @@ from tallystick.events import messages as c
 from tallystick.events.catalog import rules_version
 from tallystick.events.decide.operate import content_hash
 from tallystick.events.messages import proposals as p
+from tallystick.events.messages.delegation import HearParent
+from tallystick.events.state.delegation import NOT_ASKED
 from tallystick.events.state.ledger import Ledger
 
 log = structlog.wrap_logger(logging.getLogger("tallystick.config"))
@@ -44,6 +46,8 @@ def to_put_in_force(
         yield p.RecordRestored(specialist=name, id=c.internal_id(f"restored-{name}-{ledger.position}"))
     if ledger.tasks.running or ledger.leases or (ledger.accounts and now - ledger.now > _OUTAGE):
         yield p.OpenFleet(id=c.internal_id(f"opening-{ledger.position}"))
+    if ledger.delegation is not None:
+        yield HearParent(stopped=NOT_ASKED, id=c.internal_id(f"unasked-{ledger.position}"))
     if not ledger.configured:
         prices = prices or load_prices(None)
         yield load_config(to_mapping(config or Config()), ledger.position)

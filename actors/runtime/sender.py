@@ -11,6 +11,7 @@ from urllib.parse import quote
 import structlog
 
 from tallystick.actors.policies.delivery import Send, Sent
+from tallystick.actors.runtime.reach import reaching
 from tallystick.config.addresses import PREFIX, foreign, resolved
 from tallystick.events.state.outbox import Notice
 
@@ -47,10 +48,13 @@ class AlertSender:
                 self._threads.submit(self._try, send)
 
     def _try(self, send: Send) -> None:
-        try:
-            problem = self._sender(send.address, send.notice)
-        except Exception as error:  # noqa: BLE001 - whatever a service's plugin raises: the alert was not accepted
-            problem = f"{type(error).__name__}: {error}"
+        with reaching(send.networks) as reach:
+            try:
+                problem = self._sender(send.address, send.notice)
+            except Exception as error:  # noqa: BLE001 - whatever a service's plugin raises: the alert was not accepted
+                problem = f"{type(error).__name__}: {error}"
+        if problem is not None and reach.problem is not None:
+            problem = reach.problem
         self._report(Sent(send.notice, send.owed, problem))
         with self._changed:
             self.tried += 1
@@ -83,7 +87,9 @@ def send_by_apprise(address: str, notice: Notice) -> str | None:
         return problem
     import apprise  # noqa: PLC0415 - an extra, and a third of a second: only where something is sent
 
-    service = apprise.Apprise(asset=apprise.AppriseAsset(app_id="tallystick", app_desc="tallystick"))
+    service = apprise.Apprise(
+        asset=apprise.AppriseAsset(app_id="tallystick", app_desc="tallystick", http_redirects=False)
+    )
     service.add(_with_field(resolved(address, os.environ), notice.alert))
     title, body = _words(notice)
     result = service.notify(

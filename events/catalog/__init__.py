@@ -118,6 +118,14 @@ from tallystick.events.catalog.access import KeyCreated as KeyCreated
 from tallystick.events.catalog.access import KeyMisused as KeyMisused
 from tallystick.events.catalog.access import KeyRevoked as KeyRevoked
 
+# isort: split
+from tallystick.events.catalog.delegation import ChildBound as ChildBound
+from tallystick.events.catalog.delegation import DelegationEnded as DelegationEnded
+from tallystick.events.catalog.delegation import DrawAsked as DrawAsked
+from tallystick.events.catalog.delegation import ParentAnswered as ParentAnswered
+from tallystick.events.catalog.delegation import RangeReported as RangeReported
+from tallystick.events.catalog.delegation import ReturnAsked as ReturnAsked
+
 CATALOG: tuple[type[Event], ...] = tuple(
     kind for cls in Event.__subclasses__() for kind in (cls, *cls.__subclasses__())
 )

@@ -39,23 +39,27 @@ class BudgetAllocated(Event, kw_only=True, tag="budget-allocated.v1"):
     """When calendar windows end that begin because its limits are the first to count in them."""
     auto: bool = False
     """No message asked for it: it opened at its first report or hold (``accounts.auto``)."""
+    delegated: bool = False
+    """It is for another fleet, whose total it is."""
 
 
 class BudgetDrawn(Event, kw_only=True, tag="budget-drawn.v1"):
-    """An open account was granted more, on its own demand."""
+    """An open account was granted more, on its own demand. ``number``: of the draw, where a child fleet asked."""
 
     kind: ClassVar[Kind] = "decision"
     agent: str
     amount: Amounts
     borrowed: bool = False
+    number: int = 0
 
 
 class BudgetReturned(Event, kw_only=True, tag="budget-returned.v1"):
-    """An account gave budget back to its parent."""
+    """An account gave budget back to its parent. ``number``: of the return, where a child fleet gave it back."""
 
     kind: ClassVar[Kind] = "decision"
     agent: str
     amount: Amounts
+    number: int = 0
 
 
 class BudgetMoved(Event, kw_only=True, tag="budget-moved.v1"):

@@ -29,6 +29,7 @@ class UsageReported(Event, kw_only=True, tag="usage-reported.v1"):
     it is recorded once. ``counts_on`` is the day on which it counts, where it may have to be known later.
     ``occurred_at`` is when it was used, where that was before it was reported; ``history``: before the period of the
     budget, so that it is charged to nothing; ``past_windows`` are the calendar windows of limits that were over since.
+    ``child_first`` and ``child_upto`` are the positions of a child fleet's log that it is the use of.
     """
 
     kind: ClassVar[Kind] = "fact"
@@ -71,6 +72,8 @@ class UsageReported(Event, kw_only=True, tag="usage-reported.v1"):
     occurred_at: dt.datetime | None = None
     history: bool = False
     past_windows: list[str] = []
+    child_first: int = 0
+    child_upto: int = 0
 
     @property
     def account(self) -> str | None:

@@ -152,7 +152,7 @@ def most_free(ledger: Ledger, source: Account, critical: bool) -> int | None:
 
 def _nothing_starts(ledger: Ledger, task: Task, victim: Task | None) -> Reason | None:
     if ledger.is_paused:
-        return Reason("paused", None, None, f"everything is paused: {ledger.paused or 'by configuration'}")
+        return Reason("paused", None, None, f"everything is paused: {ledger.pause_cause}")
     refusal = breaker_open(ledger)
     return None if refusal is None else Reason(refusal.code, None, None, refusal.detail)
 

@@ -23,6 +23,7 @@ from tallystick.events.decide.amounts import not_empty, span_ms
 from tallystick.events.decide.answers import allocation
 from tallystick.events.decide.cover import settle_cover
 from tallystick.events.decide.daily_limits import no_new_accounts
+from tallystick.events.decide.delegated import bind, foreign_child, may_be_opened, misnumbered, only_its_fleet
 from tallystick.events.decide.levels import STOP, enforced, relevel, relevel_above, restore_more, stopped_by
 from tallystick.events.decide.limit_windows import windows_opened
 from tallystick.events.decide.openings import is_stopped, is_taken, nested
@@ -58,7 +59,9 @@ def allocate_budget(turn: Turn, command: c.AllocateBudget) -> Allocation | Refus
         if named is None:
             return Refusal("unknown_parent", f"no account is open for {command.parent}", {"parent": command.parent})
         parent = named
-    refusal = _too_deep(parent) if limits else None
+    refusal = only_its_fleet(parent, "it opens accounts of its own, in that fleet") or may_be_opened(parent, command)
+    if refusal is None and limits:
+        refusal = _too_deep(parent)
     if refusal is not None:
         return refusal
     taken = is_taken(ledger, command.agent) or is_stopped(ledger, command.agent, command.product)
@@ -89,6 +92,7 @@ def allocate_budget(turn: Turn, command: c.AllocateBudget) -> Allocation | Refus
             labels=command.labels or None,
             limits=limits,
             limit_windows=windows_opened(ledger, limits, turn.now),
+            delegated=command.delegated,
         ),
     )
     return allocation(ledger, account)
@@ -246,15 +250,27 @@ def borrow_from_pool(turn: Turn, command: c.BorrowFromPool) -> Allocation | Refu
     Raises:
         InvalidAmount: a malformed or empty amount, or a dimension that the allocation does not limit.
     """
-    wanted = not_empty(command.amount, "amount")
+    wanted, child = not_empty(command.amount, "amount"), command.child
     account = turn.ledger.accounts.get(command.agent)
     if account is None:
         return unknown_agent(turn.ledger, command.agent)
-    return draw(turn, account, wanted, "amount", borrowed=True)
+    if child is None:
+        return draw(turn, account, wanted, "amount", borrowed=True)
+    refusal = misnumbered(child, of_range=False) or foreign_child(turn.ledger, account.id, child)
+    if refusal is not None:
+        return refusal
+    if child.number <= turn.ledger.delegated[account.id].number:
+        return allocation(turn.ledger, account)
+    return draw(turn, account, wanted, "amount", borrowed=True, child=child)
 
 
-def draw(turn: Turn, account: Account, wanted: Triple, field: str, borrowed: bool) -> Allocation | Refusal:
-    """Grant an open account more from its parent; new budget first repays its cover, and may end black."""
+def draw(
+    turn: Turn, account: Account, wanted: Triple, field: str, *, borrowed: bool, child: c.FromChild | None = None
+) -> Allocation | Refusal:
+    """Grant an open account more from its parent; new budget first repays its cover, and may end black.
+
+    ``child``: the fleet that draws it, of a delegated account.
+    """
     ledger = turn.ledger
     only_limited(account, wanted, field)
     stopped = stopped_by(ledger, account)
@@ -269,8 +285,12 @@ def draw(turn: Turn, account: Account, wanted: Triple, field: str, borrowed: boo
     if refusal is not None:
         return refusal
     # Nothing can fail after this line.
+    number = 0
+    if child is not None:
+        number = child.number
+        bind(turn, account.id, child)
     open_reserve_for(turn, account.id, sources, wanted)
-    turn.record(e.BudgetDrawn(agent=account.id, amount=Amounts(*wanted), borrowed=borrowed))
+    turn.record(e.BudgetDrawn(agent=account.id, amount=Amounts(*wanted), borrowed=borrowed, number=number))
     settle_cover(turn, account)
     relevel(turn, account)
     restore_more(turn, account)

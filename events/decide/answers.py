@@ -5,6 +5,7 @@ from copy import copy
 
 from tallystick.config.amounts import COST, DIMENSIONS, NOTHING, TOKENS, Triple, seconds
 from tallystick.events import catalog as e
+from tallystick.events.decide.delegated import standing
 from tallystick.events.decide.facts import limit_of
 from tallystick.events.decide.levels import (
     DEGRADE,
@@ -152,7 +153,7 @@ def totals(ledger: Ledger) -> Totals:
         shown(ledger.pool),
         shown(ledger.in_reserve),
         shown(ledger.overdraft),
-        ledger.paused is not None or ledger.rules.paused,
+        ledger.is_paused,
     )
 
 
@@ -196,6 +197,7 @@ def status(turn: Turn, account: Account, memory: Memory | None = None) -> Budget
         overdraft_max=shown(account.overdraft_max),
         lease_seconds=seconds(account.lease_ms) if account.lease_ms else None,
         lease_expires_at=None if memory is None else lease_end(ledger, account),
+        child=standing(ledger, account),
     )
 
 

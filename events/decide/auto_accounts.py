@@ -6,6 +6,7 @@ from tallystick.config.amounts import NOTHING, Amounts
 from tallystick.config.limits import ACCOUNT_LIMITS_MAX, AutoAccounts
 from tallystick.events import catalog as e
 from tallystick.events.decide.daily_limits import no_new_accounts
+from tallystick.events.decide.delegated import only_its_fleet
 from tallystick.events.decide.levels import STOP, enforced, relevel_above
 from tallystick.events.decide.limit_windows import windows_opened
 from tallystick.events.decide.openings import is_stopped, is_taken, nested
@@ -18,6 +19,16 @@ from tallystick.events.state.accounts import Account
 from tallystick.events.state.ledger import Ledger
 
 _MS_PER_HOUR = Decimal(3_600_000)
+
+
+def holder(turn: Turn, agent: str) -> Account | Refusal:
+    """The account that may hold under an id: the open one, or the one that would open by itself. The account of another
+    fleet does not: that fleet holds.
+    """
+    account = turn.ledger.accounts.get(agent)
+    if account is None:
+        return unopened(turn, agent)
+    return only_its_fleet(account, "holds are that fleet's own") or account
 
 
 def unopened(turn: Turn, agent: str) -> Account | Refusal:
@@ -53,6 +64,8 @@ def _why_not(ledger: Ledger, agent: str, auto: AutoAccounts) -> str | None:
     parent = ledger.root if auto.parent is None else ledger.accounts.get(auto.parent)
     if parent is None:
         return f"accounts.auto.parent is {auto.parent}, which has no open account"
+    if parent.handed_over:
+        return f"accounts.auto.parent is {parent.id}, which is the total of another fleet"
     if auto.limits and nested(parent) >= ACCOUNT_LIMITS_MAX:
         return (
             f"{ACCOUNT_LIMITS_MAX} accounts with limits are at or above {parent.id}, which are all that may be nested"

@@ -3,7 +3,8 @@
 import datetime as dt
 
 from tallystick.events import catalog as e
-from tallystick.events.decide import breaker, daily_limits, holds, leases, limit_windows, operate
+from tallystick.events.decide import breaker, daily_limits, holds, leases, limit_windows
+from tallystick.events.decide.totals import renew_period
 from tallystick.events.decide.turn import CLOCK, Turn
 from tallystick.events.state.calendar import NEVER
 from tallystick.events.state.ledger import Ledger
@@ -30,7 +31,7 @@ def pass_time(ledger: Ledger, now: dt.datetime) -> list[e.Event]:
         elif ledger.limits.due == due:
             limit_windows.begin_windows(turn)
         else:
-            operate.renew_period(turn)
+            renew_period(turn)
         if breaker.is_crossed(ledger):
             breaker.record_crossings(turn)
     return turn.events

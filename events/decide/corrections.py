@@ -40,6 +40,8 @@ def correct_usage(turn: Turn, command: p.ApplyCorrection) -> Corrected | Refusal
         return _no_usage(asked.position, command.found)
     if record.overdrawn is not None:
         return _cannot(record, f"it was charged to the fleet, as {record.overdrawn} was beyond its overdraft_max")
+    if isinstance(record, e.UsageReported) and record.child_upto:
+        return _cannot(record, "it is what a child fleet has used: correct it in that fleet, which reports it")
     pays = paid(ledger, record, finder(command.openings))
     if isinstance(pays, Forgotten):
         return _cannot(record, f"the account {pays.agent} that was charged is not found in the log")

@@ -113,7 +113,7 @@ def breaker_open(ledger: Ledger) -> Refusal | None:
 def no_new_accounts(ledger: Ledger) -> Refusal | None:
     """Why no account may be opened by a message now: everything is paused, or the breaker is open."""
     if ledger.is_paused:
-        return Refusal("paused", f"everything is paused: {ledger.paused or 'by configuration'}")
+        return Refusal("paused", f"everything is paused: {ledger.pause_cause}")
     return breaker_open(ledger)
 
 

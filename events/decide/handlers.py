@@ -9,6 +9,7 @@ from tallystick.events.decide import (
     allocate,
     breaker,
     corrections,
+    delegation,
     end_tasks,
     enforce,
     forecasts,
@@ -30,6 +31,7 @@ from tallystick.events.decide import (
     track,
 )
 from tallystick.events.decide.turn import Turn
+from tallystick.events.messages import delegation as d
 from tallystick.events.messages import proposals as p
 
 HANDLERS: Mapping[type[c.Command], Callable[[Turn, Any], Any]] = {
@@ -89,6 +91,10 @@ HANDLERS: Mapping[type[c.Command], Callable[[Turn, Any], Any]] = {
     p.RecordGivenUp: alerts.record_given_up,
     p.RecordRestored: alerts.record_restored,
     p.OpenFleet: opening.open_fleet,
+    d.AskDraw: delegation.ask_draw,
+    d.AskReturn: delegation.ask_return,
+    d.ReportRange: delegation.report_range,
+    d.HearParent: delegation.hear_parent,
     p.NoteClock: opening.note_clock,
     p.RefuseLoosening: loosening.refuse_loosening,
     p.RefuseAccess: permissions.refuse_access,

@@ -18,7 +18,7 @@ from tallystick.events import messages as c
 from tallystick.events.decide import pricing
 from tallystick.events.decide.amounts import not_empty, span_ms, wait_ms
 from tallystick.events.decide.answers import held_reply, stamp
-from tallystick.events.decide.auto_accounts import open_by_itself, unopened
+from tallystick.events.decide.auto_accounts import holder, open_by_itself
 from tallystick.events.decide.cover import settle_covers
 from tallystick.events.decide.first_estimate import first_estimate
 from tallystick.events.decide.fleet_response import respond
@@ -73,7 +73,7 @@ def reserve(turn: Turn, command: c.Reserve) -> Held | Refusal:
     malformed = notes_misspelled(ledger, command)
     if malformed is not None:
         return malformed
-    account = ledger.accounts.get(command.agent) or unopened(turn, command.agent)
+    account = holder(turn, command.agent)
     if isinstance(account, Refusal):
         return account
     # Ids are remembered for a time and in a number that are limited; a hold may outlive the memory of its id.

@@ -131,7 +131,7 @@ def _relevel_one(turn: Turn, account: Account, own_usage: bool = False) -> None:
         return
     if level == BLACK:
         alert(turn, "budget_exhausted", f"{account.id} has used up its {_OWN[dimension]}", account.id)
-        if own_usage:
+        if own_usage and not account.handed_over:
             _give_back_unused(turn, account)
     elif before == BLACK and any(account.given_back):
         _restore_unused(turn, account)
@@ -195,7 +195,9 @@ def enforced(ledger: Ledger, account: Account | None) -> Enforced:
     """The effective action for an account, or for an id without one (which the fleet's own measures reach)."""
     slow = ledger.rules.throttle_rate
     by_level = _by_account(ledger, account, slow)
-    if not (ledger.response or ledger.paused or ledger.rules.pauses) and _is_plain(ledger, account):
+    if not (ledger.response or ledger.paused or ledger.rules.pauses or ledger.stopped_above) and _is_plain(
+        ledger, account
+    ):
         return by_level
     best = copy(by_level)
     if account is not None:
@@ -208,8 +210,8 @@ def enforced(ledger: Ledger, account: Account | None) -> Enforced:
         _worse_by_fleet(best, ledger.response, account is not None and account.priority == "critical", slow)
     if account is not None and account.product in ledger.rules.paused_products:
         _worse(best, STOP, NO_SPEED, "product_pause")
-    if ledger.paused is not None or ledger.rules.paused:
-        best.action, best.rate, best.decided_by = STOP, NO_SPEED, "pause_all"
+    if ledger.is_paused:
+        best.action, best.rate, best.decided_by = STOP, NO_SPEED, ledger.paused_by
     if account is not None:
         if account.throttle is not None:
             _worse(best, THROTTLE, account.throttle, "throttle")

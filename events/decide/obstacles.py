@@ -126,8 +126,8 @@ def _refusals_to_run(turn: Turn, account: Account, measure: Enforced) -> Iterato
         decided_by = "overdraft" if over is account else "ancestor_stop"
         yield Refusal("agent_stopped", why_overdrawn(over), {"decided_by": decided_by, "retry_after_seconds": None})
     if ledger.is_paused:
-        why = ledger.paused or "paused by configuration"
-        yield Refusal("paused", why, {"decided_by": "pause_all", "retry_after_seconds": None})
+        why = ledger.paused or f"paused {ledger.pause_cause}"
+        yield Refusal("paused", why, {"decided_by": ledger.paused_by, "retry_after_seconds": None})
     yield from _used_up(ledger, account)
     product = paused_product_of(ledger, account) if ledger.rules.paused_products else None
     if product is not None:

@@ -1,23 +1,17 @@
 """Operate: totals, periods, pauses, the reserve and the configuration, each with who, when and why in the log."""
 
-import calendar
-import datetime as dt
 import hashlib
 from decimal import Decimal
 from functools import partial
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import msgspec
 
 from tallystick.config.amounts import (
-    AMOUNT_MAX,
     DIMENSIONS,
     EDGE_NAMES,
-    Amounts,
     InvalidAmount,
     Triple,
-    at_edge,
     exact_units,
 )
 from tallystick.config.errors import ConfigError
@@ -33,17 +27,18 @@ from tallystick.events.catalog.rules_version import FIRST_RULES
 from tallystick.events.decide.answers import totals
 from tallystick.events.decide.breaker import close_breaker
 from tallystick.events.decide.daily_limits import day_of
+from tallystick.events.decide.delegation import other_parent
 from tallystick.events.decide.fleet_response import respond
 from tallystick.events.decide.levels import relevel
 from tallystick.events.decide.limit_windows import windows_needed
 from tallystick.events.decide.limits import lines_in_force, record_lowered
 from tallystick.events.decide.spelling import bad_name, is_known
+from tallystick.events.decide.totals import below_committed, period_end, put_total
 from tallystick.events.decide.turn import Turn
 from tallystick.events.messages import proposals as p
-from tallystick.events.messages.replies import Done, Loaded, Overridden, Refusal, Totals, shown
-from tallystick.events.state.calendar import local_date, midnight_after
+from tallystick.events.messages.replies import Done, Loaded, Overridden, Refusal, Totals
 from tallystick.events.state.ledger import Ledger
-from tallystick.events.state.money import Money
+from tallystick.events.state.money import ZERO
 
 # --- the total and its period ----------------------------------------------------------------------------------------
 
@@ -54,6 +49,8 @@ def set_total_budget(turn: Turn, command: c.SetTotalBudget) -> Totals | Refusal:
     Raises:
         InvalidAmount: a malformed amount, or no dimension named.
     """
+    if turn.ledger.delegation is not None:
+        return Refusal("delegated", "the total of this fleet is what its parent has granted: it is set there")
     change = command.budget
     given = (change.tokens, change.time_seconds, change.cost_usd)
     if all(value is msgspec.UNSET for value in given):
@@ -72,104 +69,6 @@ def set_total_budget(turn: Turn, command: c.SetTotalBudget) -> Totals | Refusal:
     put_total(turn, total, (budget[0], budget[1], budget[2]), turn.ledger.period_ends)
     respond(turn)
     return totals(turn.ledger)
-
-
-def below_committed(ledger: Ledger, total: Triple) -> Refusal | None:
-    """Why a total cannot be in force: more than it is granted, held or spent in this period."""
-    committed = [_root_used(ledger)[d] - ledger.opening[d] for d in DIMENSIONS]
-    for d in DIMENSIONS:
-        units = total[d]
-        if units is not None and units != ledger.total[d] and units < committed[d]:
-            wanted, there = at_edge(units, d), at_edge(committed[d], d)
-            return Refusal(
-                "below_committed",
-                f"{EDGE_NAMES[d]}: found {wanted}, but {there} is granted, held or spent already",
-                {"requested": shown(total), "committed": shown((committed[0], committed[1], committed[2]))},
-            )
-        if units is not None and units + ledger.opening[d] > AMOUNT_MAX:
-            raise InvalidAmount(
-                f"budget.{EDGE_NAMES[d]}", units, "a total that stays below 2^63 with all that was spent"
-            )
-    return None
-
-
-def put_total(turn: Turn, total: Triple, budget: Triple, ends_at: dt.datetime | None) -> None:
-    """Record a total for the current period: the debt is paid first, then the reserve is filled, the rest is pool."""
-    ledger = turn.ledger
-    root_total, reserve, overdraft = _spread(ledger, total, ledger.opening)
-    turn.record(
-        e.TotalBudgetSet(
-            budget=Amounts(*budget), total=root_total, reserve=reserve, overdraft=overdraft, period_ends_at=ends_at
-        )
-    )
-
-
-def _root_used(ledger: Ledger) -> Money:
-    """What the root has granted to agents, holds and has spent, by dimension: all but pool and reserve."""
-    root, reserve = ledger.root, ledger.reserve
-    used = [root.held[d] + root.spent[d] + root.closed[d] + root.delegated[d] - reserve.granted[d] for d in DIMENSIONS]
-    return (used[0], used[1], used[2])
-
-
-def _spread(ledger: Ledger, total: Triple, opening: Money) -> tuple[Amounts, Amounts, Amounts]:
-    """The root's total over all periods, its reserve and its overdraft, for a period that began at ``opening``."""
-    used = _root_used(ledger)
-    part = ledger.rules.reserve_part
-    root_total: list[int | None] = [None, None, None]
-    reserve: list[int | None] = [None, None, None]
-    overdraft: list[int | None] = [None, None, None]
-    for d in DIMENSIONS:
-        units = total[d]
-        if units is None:
-            continue
-        whole = opening[d] + units
-        root_total[d] = whole
-        overdraft[d] = max(0, used[d] - whole)
-        reserve[d] = min(units * part.numerator // part.denominator, max(0, whole - used[d]))
-    return Amounts(*root_total), Amounts(*reserve), Amounts(*overdraft)
-
-
-def renew_period(turn: Turn) -> None:
-    """Begin the period that the clock is in: what was left lapses, or is kept with ``rollover``."""
-    ledger = turn.ledger
-    config = ledger.rules.config.total_budget
-    ends_at = ledger.period_ends
-    assert ends_at is not None
-    opening = (ledger.spent[0], ledger.spent[1], ledger.spent[2])
-    kept = [0, 0, 0]
-    if config.rollover:
-        for d in DIMENSIONS:
-            allocated = ledger.root.allocated[d]
-            kept[d] = 0 if allocated is None else max(0, allocated - opening[d])
-    total = tuple(None if units is None else units + kept[d] for d, units in enumerate(ledger.budget))
-    root_total, reserve, overdraft = _spread(ledger, (total[0], total[1], total[2]), opening)
-    turn.record(
-        e.PeriodRenewed(
-            began_at=ends_at,
-            period_ends_at=period_end(ledger.rules.config, ends_at),
-            budget=Amounts(*ledger.budget),
-            total=root_total,
-            reserve=reserve,
-            overdraft=overdraft,
-        )
-    )
-    respond(turn)
-
-
-def period_end(config: Config, now: dt.datetime) -> dt.datetime | None:
-    """When the period that ``now`` is in ends: the next midnight, Monday or first of the month in the fleet's zone."""
-    period = config.total_budget.period
-    if period == "none":
-        return None
-    zone = ZoneInfo(config.timezone)
-    today = local_date(now, zone)
-    if period == "day":
-        days = 1
-    elif period == "week":
-        days = 7 - today.weekday()
-    else:
-        days = calendar.monthrange(today.year, today.month)[1] - today.day + 1
-    return midnight_after(today, days, zone)
 
 
 # --- the fleet -------------------------------------------------------------------------------------------------------
@@ -209,7 +108,7 @@ def load_config(turn: Turn, command: c.LoadConfig) -> Loaded | Refusal:
         config = from_mapping(command.config, knows) if before is None else changed(before, command.config, knows)
     except ConfigError as error:
         return Refusal("invalid_message", f"config: {error}")
-    refusal = None if before is None else _only_local(turn, before, config)
+    refusal = None if before is None else _only_local(turn, before, config) or other_parent(before, config)
     if refusal is not None:
         return refusal
     budget, total = _new_budget(ledger, before, config)
@@ -249,7 +148,7 @@ def load_config(turn: Turn, command: c.LoadConfig) -> Loaded | Refusal:
     return Loaded(now.total, now.pool_available, now.reserve, now.overdraft, now.paused, warnings)
 
 
-_LOCAL = ("notifications", "metrics_file", "control")
+_LOCAL = ("notifications", "notification_networks", "metrics_file", "control", "delegate")
 """Keys that hold addresses or paths: a message must not choose where the fleet sends to, or what it writes over. Nor
 may it choose which key it has to show.
 """
@@ -270,6 +169,9 @@ def _only_local(turn: Turn, before: Config, config: Config) -> Refusal | None:
 def _new_budget(ledger: Ledger, before: Config | None, config: Config) -> tuple[Triple, Triple]:
     """A period's budget, and the total of the period at hand, in each dimension that the file has changed."""
     wanted = config_total(config)
+    if config.delegate is not None:
+        now: Triple = ZERO if before is None else ledger.total
+        return now, now
     if before is None:
         return wanted, wanted
     known = config_total(before)

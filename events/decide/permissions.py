@@ -109,6 +109,15 @@ def _at_open_agent(ledger: Ledger, agent: str, command: Any) -> str | None:
     return wrong
 
 
+def _releases(ledger: Ledger, agent: str, command: c.ReleaseBudget) -> str | None:
+    """An account that has opened by itself opens again at the next report, and what its limits have counted is gone."""
+    wrong = _at_agent(ledger, agent, command)
+    account = ledger.accounts.get(command.agent)
+    if wrong is None and account is not None and account.auto and account.limits:
+        return f"{command.agent} has opened by itself with limits, which would count anew: it is released when idle"
+    return wrong
+
+
 def _at_task(ledger: Ledger, agent: str, command: Any) -> str | None:
     return _at(ledger, agent, command.task, "task")
 
@@ -197,7 +206,7 @@ MESSAGES: Final[Mapping[type[c.Command], Who]] = {
     c.GenerateReport: Who(_READS),
     c.Forecast: Who(_READS, _at_agent),
     c.GetEfficiency: Who(_READS, _at_agent),
-    c.ReleaseBudget: Who(_RUNS, _at_agent),
+    c.ReleaseBudget: Who(_RUNS, _releases),
     c.SubmitTask: Who(_RUNS, _submits),
     c.GetTask: Who(_READS, _at_task),
     c.CompleteTask: Who(_RUNS, _at_task),
@@ -258,6 +267,8 @@ def _forbids(ledger: Ledger, command: c.Command, caller: Caller) -> str | None:
     key = None if caller.key is None else ledger.keys.by_name.get(caller.key)
     if key is not None and key.revoked_at is not None:
         return "the key was revoked"
+    if isinstance(command, c.ReleaseBudget) and command.force and caller.role != "operator":
+        return f"force: the role {caller.role} may not; operator may"
     who = MESSAGES[type(command)]
     if caller.role in who.roles:
         ceiling = caller.approve_up_to_nanos
@@ -268,8 +279,22 @@ def _forbids(ledger: Ledger, command: c.Command, caller: Caller) -> str | None:
     return who.own(ledger, caller.agent, command)
 
 
+def _ends_higher(ledger: Ledger, command: c.RevokeKey, ceiling: int) -> str | None:
+    """An operator with a ceiling ends no key of one who may approve more."""
+    key = ledger.keys.by_name.get(command.key)
+    if key is None or key.role != "operator" or key.revoked_at is not None:
+        return None
+    theirs = key.approve_up_to_nanos
+    if theirs is not None and theirs <= ceiling:
+        return None
+    most = "without a ceiling" if theirs is None else f"up to {dollars(theirs)} USD"
+    return f"this key approves up to {dollars(ceiling)} USD, and {key.name} {most}: that takes a key that approves more"
+
+
 def _above(ledger: Ledger, command: c.Command, ceiling: int) -> str | None:
     """Why a message goes beyond what its sender may approve, in words."""
+    if isinstance(command, c.RevokeKey):
+        return _ends_higher(ledger, command, ceiling)
     if isinstance(command, _BY_HAND) or loosens(ledger, command) is None:
         return None
     most = f"this key approves up to {dollars(ceiling)} USD"

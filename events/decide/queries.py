@@ -2,7 +2,7 @@
 
 import bisect
 
-from tallystick.config.amounts import COST, DIMENSIONS, EDGE_NAMES, TOKENS, Triple, dollars
+from tallystick.config.amounts import COST, DIMENSIONS, EDGE_NAMES, NOTHING, TOKENS, Triple, dollars
 from tallystick.events import catalog as e
 from tallystick.events import messages as c
 from tallystick.events.decide.answers import enforcement, status
@@ -11,7 +11,15 @@ from tallystick.events.decide.own_limits import ratio
 from tallystick.events.decide.refusals import unknown_agent
 from tallystick.events.decide.subtree import known_below
 from tallystick.events.decide.turn import Turn
-from tallystick.events.messages.replies import BudgetStatus, Efficiency, Enforcement, GlobalStatus, Refusal, shown
+from tallystick.events.messages.replies import (
+    BudgetStatus,
+    DelegationStatus,
+    Efficiency,
+    Enforcement,
+    GlobalStatus,
+    Refusal,
+    shown,
+)
 from tallystick.events.state.estimates import is_good
 from tallystick.events.state.ledger import Ledger
 from tallystick.events.state.money import limited, minus, money
@@ -41,13 +49,23 @@ def get_global_status(turn: Turn, command: c.GetGlobalStatus) -> GlobalStatus:
         overdraft=shown(ledger.overdraft),
         pressure=round(float(highest), 6),
         response=e.RESPONSES[ledger.response],
-        paused=ledger.paused is not None or ledger.rules.paused,
+        paused=ledger.is_paused,
         agent_count=len(ledger.accounts),
         agent_statuses=[status(turn, ledger.accounts[name], memory) for name in page],
         position=ledger.position,
         given_up=list(ledger.given_up),
         clock_apart_seconds=ledger.clock_apart_ms // 1000,
+        delegation=_delegation(ledger),
     )
+
+
+def _delegation(ledger: Ledger) -> DelegationStatus | None:
+    own = ledger.delegation
+    if own is None:
+        return None
+    granted = own.granted or NOTHING
+    back = limited(granted, own.returned)
+    return DelegationStatus(own.account, shown(granted), shown(back), own.booked, ledger.stopped_above)
 
 
 def get_efficiency(turn: Turn, command: c.GetEfficiency) -> Efficiency | Refusal:

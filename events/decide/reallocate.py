@@ -7,6 +7,7 @@ from tallystick.events.decide.allocate import only_limited
 from tallystick.events.decide.amounts import not_empty
 from tallystick.events.decide.answers import allocation
 from tallystick.events.decide.cover import name_of, settle_cover
+from tallystick.events.decide.delegated import bind, foreign_child, misnumbered, only_its_fleet
 from tallystick.events.decide.kept import beside_kept, kept_money
 from tallystick.events.decide.levels import relevel, relevel_above, restore_more
 from tallystick.events.decide.pool import lacking, open_reserve_for, over_pool_share
@@ -31,6 +32,8 @@ def return_to_pool(turn: Turn, command: c.ReturnToPool) -> Allocation | Refusal:
     if account is None:
         return unknown_agent(ledger, command.agent)
     only_limited(account, wanted, "amount")
+    if account.handed_over or command.child is not None:
+        return _return_of_child(turn, account, wanted, command.child)
     back = tuple(0 if wanted[d] is None else min(wanted[d] or 0, account.remaining(d)) for d in DIMENSIONS)
     refusal = below_minimum(ledger, account, (back[0], back[1], back[2]))
     if refusal is not None:
@@ -42,6 +45,26 @@ def return_to_pool(turn: Turn, command: c.ReturnToPool) -> Allocation | Refusal:
     relevel(turn, account)
     relevel_above(turn, account)
     return allocation(ledger, account)
+
+
+def _return_of_child(turn: Turn, account: Account, wanted: Triple, child: c.FromChild | None) -> Allocation | Refusal:
+    """Take what a fleet gives back of its total: that is lower already, so it is not refused for being too much."""
+    if child is None:
+        return only_its_fleet(account, "only that fleet gives back") or allocation(turn.ledger, account)
+    refusal = misnumbered(child, of_range=False) or foreign_child(turn.ledger, account.id, child)
+    if refusal is not None:
+        return refusal
+    if child.number <= turn.ledger.delegated[account.id].number:
+        return allocation(turn.ledger, account)
+    # Nothing can fail after this line.
+    bind(turn, account.id, child)
+    back = [None if wanted[d] is None else min(wanted[d] or 0, account.remaining(d)) for d in DIMENSIONS]
+    turn.record(e.BudgetReturned(agent=account.id, amount=Amounts(*back), number=child.number))
+    assert account.parent is not None
+    settle_cover(turn, account.parent)
+    relevel(turn, account)
+    relevel_above(turn, account)
+    return allocation(turn.ledger, account)
 
 
 def below_minimum(ledger: Ledger, account: Account, back: Money) -> Refusal | None:
@@ -108,7 +131,7 @@ def _does_not_fit(ledger: Ledger, moves: list[p.Move]) -> Refusal | None:
         name, other = (move.source, move.target) if idle else (move.target, move.source)
         account = ledger.accounts.get(name)
         if account is None or not _is_meant(move, account, other):
-            return _stale(move, "the accounts are no longer there")
+            return _stale(move, "the accounts are no longer there, or are another fleet's")
         if name in ledger.tasks.running:
             return _stale(move, "the budget of a running task is not moved")
         if account.stopped is not None and not idle:
@@ -139,7 +162,9 @@ def _does_not_fit(ledger: Ledger, moves: list[p.Move]) -> Refusal | None:
 def _is_meant(move: p.Move, account: Account, other: str) -> bool:
     """Whether a move was planned for this account, and not for an earlier one of its id."""
     is_same = move.opened_at in (None, account.opened_at)
-    return is_same and account.parent is not None and name_of(account.parent) == other
+    if account.handed_over or account.parent is None:
+        return False  # what another fleet has is moved by that fleet alone
+    return is_same and name_of(account.parent) == other
 
 
 def _plan_lacks(ledger: Ledger, taken: dict[Account, list[int]], units: Money, account: Account) -> Refusal | None:

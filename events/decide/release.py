@@ -7,6 +7,8 @@ from tallystick.events import catalog as e
 from tallystick.events import messages as c
 from tallystick.events.decide.answers import stamp, used
 from tallystick.events.decide.cover import repay_source, settle_covers
+from tallystick.events.decide.delegated import may_be_released
+from tallystick.events.decide.delegation import end_delegation
 from tallystick.events.decide.dependents import give_up_under
 from tallystick.events.decide.fleet_response import respond
 from tallystick.events.decide.levels import relevel_above, relevel_above_all
@@ -14,17 +16,23 @@ from tallystick.events.decide.own_limits import level_now, percentage
 from tallystick.events.decide.refusals import unknown_agent
 from tallystick.events.decide.spent_holds import spend_hold
 from tallystick.events.decide.turn import Turn
-from tallystick.events.messages.replies import FinalReport, Refusal, ReleasedBudget, shown
-from tallystick.events.state.accounts import Account
+from tallystick.events.messages.release_replies import FinalReport, ReleasedBudget
+from tallystick.events.messages.replies import Refusal, Totals, shown
+from tallystick.events.state.accounts import ROOT, Account
 from tallystick.events.state.ledger import Ledger
 from tallystick.events.state.money import limited
 
 
-def release_budget(turn: Turn, command: c.ReleaseBudget) -> ReleasedBudget | Refusal:
+def release_budget(turn: Turn, command: c.ReleaseBudget) -> ReleasedBudget | Totals | Refusal:
     """Close an account and all below it."""
+    if command.agent == ROOT and turn.ledger.delegation is not None:
+        return end_delegation(turn)
     account = turn.ledger.accounts.get(command.agent)
     if account is None:
         return unknown_agent(turn.ledger, command.agent)
+    refusal = may_be_released(turn.ledger, account, command)
+    if refusal is not None:
+        return refusal
     # Nothing can fail after this line.
     return close_account(turn, account)
 

@@ -11,6 +11,7 @@ from tallystick.events import messages as c
 from tallystick.events.decide.admission import impossible, may_give_way, needs, obstacle, payer
 from tallystick.events.decide.allocate import open_account
 from tallystick.events.decide.amounts import wait_ms
+from tallystick.events.decide.delegated import only_its_fleet
 from tallystick.events.decide.facts import model_for
 from tallystick.events.decide.pool import open_reserve_for
 from tallystick.events.decide.release import close_account
@@ -109,8 +110,9 @@ def _why_not_taken(turn: Turn, wanted: c.SubmitTask) -> Refusal | None:
     if wanted.task in ledger.accounts:
         text = f"{wanted.task} has an open account, and a task would need one of the same name"
         return Refusal("already_allocated", text, {"agent": wanted.task})
-    if wanted.parent is not None and wanted.parent not in ledger.accounts:
-        return Refusal("unknown_parent", f"no account is open for {wanted.parent}", {"parent": wanted.parent})
+    refusal = None if wanted.parent is None else _unfit_parent(ledger, wanted.parent)
+    if refusal is not None:
+        return refusal
     if wanted.task in wanted.depends_on:
         return Refusal("dependency_cycle", f"{wanted.task} would wait for itself", {"task": wanted.task})
     for name in wanted.depends_on:
@@ -118,6 +120,14 @@ def _why_not_taken(turn: Turn, wanted: c.SubmitTask) -> Refusal | None:
             text = f"no task {name} is known: a task is submitted after those that it depends on"
             return Refusal("unknown_dependency", text, {"dependency": name})
     return None
+
+
+def _unfit_parent(ledger: Ledger, parent: str) -> Refusal | None:
+    """Why a run may not be paid from an account."""
+    account = ledger.accounts.get(parent)
+    if account is None:
+        return Refusal("unknown_parent", f"no account is open for {parent}", {"parent": parent})
+    return only_its_fleet(account, "its tasks run in that fleet")
 
 
 def submission(ledger: Ledger, wanted: c.SubmitTask, given_ms: int | None) -> e.TaskSubmitted:

@@ -3,6 +3,7 @@
 from tallystick.events import catalog as e
 from tallystick.events import messages as c
 from tallystick.events.decide.answers import enforcement, lease_end
+from tallystick.events.decide.delegated import bind, booked_before, foreign_child
 from tallystick.events.decide.holds import extend_hold, extension
 from tallystick.events.decide.leases import extend_lease, last_lease, was_lost, which_run
 from tallystick.events.decide.levels import STOP, relevel_under
@@ -54,6 +55,8 @@ def _report(turn: Turn, command: c.ReportUsage, known: p.ApplySource | None) -> 
         return refusal
     command = legible(ledger, asked)
     repaired = command is not asked or is_renamed(turn.id, asked)
+    if command.child is not None:
+        return _report_of_child(turn, command)
     if command.task is None and command.agent is not None and command.lease is None:
         return book(turn, command, command.agent, repaired=repaired, known=known)
     if command.task is None or command.agent is not None:
@@ -71,6 +74,26 @@ def _report(turn: Turn, command: c.ReportUsage, known: p.ApplySource | None) -> 
     answer.lease_lost = was_lost(task)
     if answer.lease_lost:
         answer.action, answer.throttle_rate, answer.decided_by = e.ACTIONS[STOP], 0.0, "lease"
+    return answer
+
+
+def _report_of_child(turn: Turn, command: c.ReportUsage) -> Enforcement | Refusal:
+    """Book what a child fleet has used between two positions of its log, once."""
+    ledger, child, agent = turn.ledger, command.child, command.agent
+    if agent is None or command.task is not None or child is None:
+        return Refusal("invalid_message", "ReportUsage: allowed beside child is agent")
+    before = booked_before(ledger, agent, child)
+    if isinstance(before, Refusal):
+        return before
+    if before:
+        account = ledger.accounts.get(agent)
+        ratio_now = 0.0 if account is None else ratio(ledger, account)
+        answer = enforcement(turn, agent, account, ratio_now, None, ledger.released.get(agent))
+        answer.recorded = False
+    else:
+        bind(turn, agent, child)
+        answer = book(turn, command, agent)
+    answer.booked = ledger.delegated[agent].booked
     return answer
 
 
@@ -101,7 +124,12 @@ def heartbeat(turn: Turn, command: c.Heartbeat) -> Held | Enforcement | TaskAliv
     account = turn.ledger.accounts.get(command.agent)
     if account is None:
         return unknown_agent(turn.ledger, command.agent)
+    refusal = None if command.child is None else foreign_child(turn.ledger, account.id, command.child)
+    if refusal is not None:
+        return refusal
     # Nothing can fail after this line.
+    if command.child is not None:
+        bind(turn, account.id, command.child)
     turn.record(e.AgentHeard(agent=account.id))
     relevel_under(turn, account)
     answer = enforcement(turn, account.id, account, ratio(turn.ledger, account), None)

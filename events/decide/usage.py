@@ -11,6 +11,7 @@ from tallystick.events.decide.alerts import alert
 from tallystick.events.decide.answers import enforcement
 from tallystick.events.decide.auto_accounts import open_by_itself, unopened
 from tallystick.events.decide.cover import cover, settle_cover
+from tallystick.events.decide.delegated import OVERRUN
 from tallystick.events.decide.fleet_response import respond
 from tallystick.events.decide.levels import relevel, relevel_above, relevel_under
 from tallystick.events.decide.limits import record_lines, touched_by_use
@@ -51,10 +52,15 @@ def book(
     ledger = turn.ledger
     priced = pricing.price(ledger.rules, command, total=total)
     account = ledger.accounts.get(agent) if over is None else None
-    opening = _opening(turn, agent) if account is None and command.agent is not None and over is None else None
+    foreign: Account | None = None
+    if account is not None and account.handed_over and command.child is None:
+        # Only its fleet takes from the account: what others use under its name, the one above it pays.
+        foreign, payer, account = account, account.parent, None
+    is_new = account is None and foreign is None and command.agent is not None and over is None
+    opening = _opening(turn, agent) if is_new else None
     closed = ledger.released.get(agent) if over is None and opening is None else None
     late = over is not None or closed is not None
-    unallocated = account is None and opening is None and not late
+    unallocated = account is None and foreign is None and opening is None and not late
     event = e.UsageReported(
         agent=agent,
         operation=command.operation,
@@ -62,10 +68,12 @@ def book(
         late=late,
         unallocated=unallocated,
         repaired=repaired,
-        **(of_run(ledger, agent) if over is not None else of_life(closed)),
+        **(of_run(ledger, agent) if over is not None else of_life(closed or foreign)),
         **as_used(command, priced),
         **of_time(turn, command),
     )
+    if command.child is not None:
+        event.child_first, event.child_upto = command.child.first, command.child.upto
     label_late(ledger, event, closed)
     # Nothing can fail after this line.
     if known is not None:
@@ -74,7 +82,8 @@ def book(
         account = open_by_itself(turn, opening)
     if closed is not None:
         payer = payer or ledger.payer_of(closed)
-    return use_priced(turn, account, event, LATE_REPORT if late else UNDER_ESTIMATE, payer=payer)
+    cause = OVERRUN if event.child_upto else LATE_REPORT if late else UNDER_ESTIMATE
+    return use_priced(turn, account, event, cause, payer=payer)
 
 
 def _opening(turn: Turn, agent: str) -> Account | None:
@@ -83,8 +92,8 @@ def _opening(turn: Turn, agent: str) -> Account | None:
     return None if isinstance(found, Refusal) else found
 
 
-def of_life(closed: Closed | None) -> dict[str, Any]:
-    """The fields of a late report that say which released account it belongs to, and what it counts for."""
+def of_life(closed: Closed | Account | None) -> dict[str, Any]:
+    """The fields of a report that say which account it belongs to that does not pay, and what it counts for."""
     if closed is None:
         return {}
     return {

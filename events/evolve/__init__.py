@@ -17,7 +17,7 @@ def evolve(ledger: Ledger, event: Event) -> None:
     _STEP[type(event)](ledger, event)
     ledger.position = event.position
     ledger.now = event.at
-    if event.id and event.id not in ledger.ids:
+    if event.id:
         ledger.remember(event.id, event.position)
     if is_new_minute:
         ledger.mark(event.position, event.at)

@@ -32,7 +32,7 @@ def open_account(balances: Balances, event: e.BudgetAllocated) -> None:
     )
     if event.overdraft_max is not None:
         account.overdraft_max = event.overdraft_max.triple
-    account.limits, account.auto = event.limits, event.auto
+    account.limits, account.auto, account.handed_over = event.limits, event.auto, event.delegated
     if event.labels is not None:
         account.labels = event.labels
         account.link(parent)

@@ -39,7 +39,7 @@ def load_config(ledger: Ledger, event: e.ConfigLoaded) -> None:
     if ledger.outbox:
         outbox.keep_reachable(ledger.outbox, ledger.rules.config)
     if was_paused and not ledger.is_paused:
-        _resume_leases(ledger, event)
+        resume_all_leases(ledger, event)
 
 
 def adopt_rules(ledger: Ledger, event: e.RulesAdopted) -> None:
@@ -99,10 +99,10 @@ def resume(ledger: Ledger, event: e.FleetResumed) -> None:
     """A pause ends; leases start anew."""
     was_paused, ledger.paused = ledger.is_paused, None
     if was_paused and not ledger.is_paused:
-        _resume_leases(ledger, event)
+        resume_all_leases(ledger, event)
 
 
-def _resume_leases(ledger: Ledger, event: e.Event) -> None:
+def resume_all_leases(ledger: Ledger, event: e.Event) -> None:
     """Everything may go on: runs and agents have a whole lease's time to give a sign of life."""
     resume_leases(ledger, event)
     ledger.leases.renew(event.at)

@@ -15,6 +15,7 @@ from tallystick.events.evolve import (
     commitments,
     corrections,
     day,
+    delegation,
     enforcement,
     fleet,
     forecasts,
@@ -29,9 +30,9 @@ Step = Callable[[Any, Any], None]
 
 STEPS: Mapping[type[e.Event], tuple[Step, ...]] = {
     # --- budgets ---
-    e.BudgetAllocated: (accounts.open_account, accounts.list_account, account_limits.open_limits),
-    e.BudgetDrawn: (accounts.draw,),
-    e.BudgetReturned: (accounts.give_back,),
+    e.BudgetAllocated: (accounts.open_account, accounts.list_account, account_limits.open_limits, delegation.hand_over),
+    e.BudgetDrawn: (accounts.draw, delegation.count_draw),
+    e.BudgetReturned: (accounts.give_back, delegation.count_return),
     e.BudgetMoved: (accounts.move,),
     e.Rebalanced: (),
     e.UnusedReturned: (accounts.give_unused_back,),
@@ -42,7 +43,7 @@ STEPS: Mapping[type[e.Event], tuple[Step, ...]] = {
     e.AgentLeaseEnded: (),
     e.BudgetReleased: (accounts.unlist_account, account_limits.close_limits, accounts.close_account),
     # --- usage and holds ---
-    e.UsageReported: (usage.report,),
+    e.UsageReported: (usage.report, delegation.book_range),
     e.HoldPlaced: (usage.place_hold,),
     e.HoldExtended: (usage.move_expiry,),
     e.HoldSettled: (usage.settle_hold,),
@@ -79,7 +80,7 @@ STEPS: Mapping[type[e.Event], tuple[Step, ...]] = {
     e.StartsExpected: (tasks.expect_starts,),
     e.EstimateAdjusted: (tasks.adjust_estimate,),
     # --- the fleet ---
-    e.ConfigLoaded: (fleet.load_config, limits.configure),
+    e.ConfigLoaded: (fleet.load_config, limits.configure, delegation.begin),
     e.RulesAdopted: (fleet.adopt_rules,),
     e.PricesLoaded: (fleet.load_prices,),
     e.TotalBudgetSet: (accounts.set_total, fleet.begin_total),
@@ -115,6 +116,13 @@ STEPS: Mapping[type[e.Event], tuple[Step, ...]] = {
     e.LimitLine: (limit_notes.note_line,),
     e.LimitRaised: (limit_notes.raise_limit,),
     e.ProviderRefused: (limit_notes.close_for_provider,),
+    # --- delegation ---
+    e.ChildBound: (delegation.bind_child,),
+    e.DrawAsked: (delegation.ask_draw,),
+    e.ReturnAsked: (delegation.ask_return,),
+    e.RangeReported: (delegation.report_range,),
+    e.ParentAnswered: (delegation.hear_parent,),
+    e.DelegationEnded: (delegation.end,),
     # --- forecasts ---
     e.ForecastMade: (forecasts.keep_forecast,),
     e.ForecastScored: (forecasts.score_forecast,),

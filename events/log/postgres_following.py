@@ -1,6 +1,7 @@
 """Following a log in PostgreSQL: woken by NOTIFY, and then by pages."""
 
 import threading
+import time
 import zlib
 from collections.abc import Callable, Iterator
 from typing import Final
@@ -9,10 +10,11 @@ import psycopg
 
 from tallystick.events.log.postgres_place import PostgresPlace
 from tallystick.events.log.postgres_tables import Connection, connect
-from tallystick.events.log.store_contract import Record, StoreError
+from tallystick.events.log.store_contract import Record, StoreAway
 
 _LOOK_SECONDS: Final = 1.0
 """How often a follower looks by itself: a notification may be lost with its connection."""
+_NOTIFY: Final = "SELECT pg_notify(channel, '') FROM unnest(%s::text[]) AS channel"
 
 
 def channel_of(fleet: str) -> str:
@@ -21,7 +23,7 @@ def channel_of(fleet: str) -> str:
 
 
 class Notifier:
-    """Wakes the followers of a log: those of this process at once, those of others by NOTIFY.
+    """Wakes the followers of the logs that this process writes: its own at once, those of others by NOTIFY.
 
     NOTIFY is sent on a connection of its own, and once for all commits that came meanwhile: in the writer's transaction
     it would make all fleets of a database wait for each other.
@@ -29,24 +31,35 @@ class Notifier:
 
     def __init__(self, place: PostgresPlace) -> None:
         self._place = place
-        self._listeners: set[threading.Event] = set()
-        self._due, self._closed = threading.Event(), False
+        self._listeners: dict[str, frozenset[threading.Event]] = {}
+        self._fleets: set[str] = set()
+        """Those with something new that was not sent yet."""
+        self._changing, self._due = threading.Lock(), threading.Event()
+        self._closed = False
         self._thread: threading.Thread | None = None
 
-    def committed(self) -> None:
-        """There is more in the log."""
-        for listener in tuple(self._listeners):
+    def committed(self, fleet: str) -> None:
+        """There is more in the log of a fleet."""
+        for listener in self._listeners.get(fleet, ()):
             listener.set()
+        with self._changing:
+            self._fleets.add(fleet)
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._notify, name="notifications of PostgreSQL", daemon=True)
+                self._thread.start()
         self._due.set()
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._notify, name=f"notify {self._place.fleet}", daemon=True)
-            self._thread.start()
 
-    def listen(self, event: threading.Event) -> None:
-        self._listeners.add(event)
+    def listen(self, fleet: str, event: threading.Event) -> None:
+        """Set an event at every commit of this process to the log of a fleet."""
+        with self._changing:
+            self._listeners[fleet] = self._listeners.get(fleet, frozenset()) | {event}
 
-    def unlisten(self, event: threading.Event) -> None:
-        self._listeners.discard(event)
+    def unlisten(self, fleet: str, event: threading.Event) -> None:
+        """Set it no more."""
+        with self._changing:
+            self._listeners[fleet] = self._listeners.get(fleet, frozenset()) - {event}
+            if not self._listeners[fleet]:
+                del self._listeners[fleet]
 
     def close(self) -> None:
         self._closed = True
@@ -56,53 +69,68 @@ class Notifier:
 
     def _notify(self) -> None:
         connection: Connection | None = None
-        while True:
+        while not self._closed or self._fleets:
             self._due.wait()
             self._due.clear()
+            with self._changing:
+                channels, self._fleets = {channel_of(fleet) for fleet in self._fleets}, set()
             try:
-                if connection is None or connection.closed:
-                    connection = connect(self._place)
-                connection.execute("SELECT pg_notify(%s, '')", (channel_of(self._place.fleet),))
+                if channels:
+                    if connection is None or connection.closed:
+                        connection = connect(self._place)
+                    connection.execute(_NOTIFY, (list(channels),))
             except psycopg.Error:
                 if connection is not None:
                     connection.close()  # followers look by themselves
-            if self._closed:
-                break
         if connection is not None:
             connection.close()
 
 
 class PostgresSubscription:
-    """See `store_contract.Subscription`. While the database is away, it waits."""
+    """See `store_contract.Subscription`. While the database is away, it waits.
+
+    In the process that writes the fleet it is woken at every commit; in another one it listens to the database.
+    """
 
     def __init__(
-        self, place: PostgresPlace, notifier: Notifier, page: Callable[[int], list[Record]], after: int
+        self, place: PostgresPlace, notifier: Notifier, page: Callable[[int], list[Record]], after: int, writer: bool
     ) -> None:
         self._place, self._notifier, self._page, self._after = place, notifier, page, after
+        self.looked_at = time.monotonic()
+        """When the newest page was asked for: what was committed before is in it, or in those before it."""
         self._news, self._stopped = threading.Event(), threading.Event()
-        notifier.listen(self._news)
-        self._thread = threading.Thread(target=self._listen, name=f"listen {place.fleet}", daemon=True)
-        self._thread.start()
+        notifier.listen(place.fleet, self._news)
+        if not writer:
+            threading.Thread(target=self._listen, name=f"listen {place.fleet}", daemon=True).start()
 
     def __iter__(self) -> Iterator[Record]:
-        while not self._stopped.is_set():
-            self._news.clear()
-            try:
-                page = self._page(self._after)
-            except StoreError:
-                page = []
+        for page in self.pages():
             for record in page:
                 if self._stopped.is_set():
                     return
-                self._after = record.position
                 yield record
+
+    def pages(self) -> Iterator[list[Record]]:
+        """The same as `Subscription` gives, a page at a time: an empty one says that there is no more for now."""
+        while not self._stopped.is_set():
+            self._news.clear()
+            looked_at = time.monotonic()
+            try:
+                page = self._page(self._after)
+            except StoreAway:
+                self._news.wait(_LOOK_SECONDS)
+                continue
+            self.looked_at = looked_at
+            if page:
+                self._after = page[-1].position
+            yield page
             if not page:
                 self._news.wait(_LOOK_SECONDS)
 
     def stop(self) -> None:
         self._stopped.set()
         self._news.set()
-        self._notifier.unlisten(self._news)
+        self._notifier.unlisten(self._place.fleet, self._news)
 
     def _listen(self) -> None:
         while not self._stopped.is_set():

@@ -1,29 +1,35 @@
 """The index of sources in PostgreSQL: one table of all fleets, which also says how far each log is in it."""
 
-from collections.abc import Iterator, Sequence
-from typing import Any, LiteralString
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from typing import Any, Final, LiteralString
 
 import psycopg
 
+from tallystick.events.log.postgres_database import Database
 from tallystick.events.log.postgres_place import PostgresPlace
-from tallystick.events.log.postgres_tables import Tables, connect, unread, why
-from tallystick.events.log.store_contract import PAGE, StoreError
+from tallystick.events.log.postgres_tables import Connection, unread, unwritten
+from tallystick.events.log.store_contract import PAGE
 
 _UPTO = ""
 """In place of a source, which is never empty: how far the log is in the index."""
 _FIND = "SELECT position FROM tallystick_sources WHERE fleet = %s AND source = %s"
 _PAGE = "SELECT source, position FROM tallystick_sources WHERE fleet = %s AND source > %s ORDER BY source LIMIT %s"
-_ADD = (
-    "INSERT INTO tallystick_sources SELECT %s, * FROM unnest(%s::text[], %s::bigint[])"
+ADDED: Final = (
+    "INSERT INTO tallystick_sources SELECT mine.fleet, one.* FROM mine, unnest(%s::text[], %s::bigint[]) AS one"
     " ON CONFLICT (fleet, source) DO UPDATE SET position = excluded.position"
 )
+"""What puts entries into the index, of a writer whose place is ``mine``."""
+_ADD = f"WITH mine AS (SELECT %s::text AS fleet) {ADDED}"
 
 
 class PostgresSources:
-    """See `store_contract.SourceIndex`."""
+    """See `store_contract.SourceIndex`. ``fenced`` gives a transaction in which the writer's place is ours."""
 
-    def __init__(self, tables: Tables, place: PostgresPlace) -> None:
-        self._tables, self._place = tables, place
+    def __init__(
+        self, database: Database, place: PostgresPlace, fenced: Callable[[], AbstractContextManager[Connection]]
+    ) -> None:
+        self._database, self._place, self._fenced = database, place, fenced
 
     def find(self, source: str) -> int | None:
         found = self._read(_FIND, source)
@@ -39,31 +45,27 @@ class PostgresSources:
         return self.find(_UPTO) or 0
 
     def add(self, entries: Sequence[tuple[str, int]], upto: int) -> None:
-        try:
-            with connect(self._place) as connection:
-                connection.execute(*adding(self._place.fleet, entries, upto))
-        except psycopg.Error as error:
-            raise self._unwritten(error) from error
+        self._write(_ADD, self._place.fleet, *entered(entries, upto))
 
     def clear(self) -> None:
+        self._write("DELETE FROM tallystick_sources WHERE fleet = %s", self._place.fleet)
+
+    def _write(self, statement: LiteralString, *parameters: Any) -> None:
         try:
-            with connect(self._place) as connection:
-                connection.execute("DELETE FROM tallystick_sources WHERE fleet = %s", (self._place.fleet,))
+            with self._fenced() as connection:
+                connection.execute(statement, parameters)
         except psycopg.Error as error:
-            raise self._unwritten(error) from error
+            raise unwritten(self._place.named, "the index of sources", error) from error
 
     def _read(self, statement: LiteralString, source: str, *more: int) -> list[Any]:
         try:
-            with self._tables.reading() as cursor:
+            with self._database.reading() as cursor:
                 return cursor.execute(statement, (self._place.fleet, source, *more)).fetchall()
         except psycopg.Error as error:
             raise unread(self._place.named, error) from error
 
-    def _unwritten(self, error: Exception) -> StoreError:
-        return StoreError(f"{self._place.named}: the index of sources could not be written: {why(error)}")
 
-
-def adding(fleet: str, entries: Sequence[tuple[str, int]], upto: int) -> tuple[LiteralString, tuple[Any, ...]]:
-    """The statement that puts entries into the index, and how far it goes. Of one source, the last entry counts."""
+def entered(entries: Sequence[tuple[str, int]], upto: int) -> tuple[list[str], list[int]]:
+    """The rows for entries, and for how far the index goes. Of one source, the last entry counts."""
     positions = {**dict(entries), _UPTO: upto}
-    return _ADD, (fleet, list(positions), list(positions.values()))
+    return list(positions), list(positions.values())

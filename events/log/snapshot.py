@@ -25,10 +25,12 @@ from tallystick.events.log.task_snapshot import PackedTasks, kept, pack, unpack
 from tallystick.events.state.accounts import ROOT, Account, Closed, EndedHold, Hold
 from tallystick.events.state.charged import Charged
 from tallystick.events.state.day import Day
+from tallystick.events.state.delegation import Child, Delegation
 from tallystick.events.state.estimates import Estimates
 from tallystick.events.state.growth import NO_STEPS
 from tallystick.events.state.history import History
 from tallystick.events.state.holds import list_hold
+from tallystick.events.state.ids import Ids
 from tallystick.events.state.keys import Keys
 from tallystick.events.state.ledger import Ledger
 from tallystick.events.state.money import Money
@@ -37,7 +39,7 @@ from tallystick.events.state.outputs import Outputs
 from tallystick.events.state.rules import Rules
 from tallystick.events.state.slot_time import SlotTimes
 
-FORMAT = 20
+FORMAT = 21
 """Raised whenever what follows changes its meaning; a snapshot of another format is ignored."""
 
 
@@ -66,8 +68,8 @@ class _State(msgspec.Struct):
     unpriced: list[str]
     outbox: list[Notice]
     pool_exhausted_at: int
-    ids: list[str]
-    id_positions: list[int]
+    ids: msgspec.Raw
+    id_positions: msgspec.Raw
     id_marks: list[tuple[dt.datetime, int]]
     next_mark: dt.datetime
     ended: dict[str, EndedHold]
@@ -92,6 +94,9 @@ class _State(msgspec.Struct):
     period_began_at: dt.datetime
     corrections: list[tuple[int, int]]
     keys: list[Any]
+    delegated: dict[str, Child]
+    delegation: Delegation | None
+    stopped_above: str | None
 
 
 _kept_account, _kept_hold = kept(Account), kept(Hold)
@@ -106,7 +111,7 @@ def fingerprint(snapshot: bytes) -> str:
 
 def dump(ledger: Ledger) -> bytes:
     """The state as JSON. The order of open accounts is that of their opening, so equal histories give equal bytes."""
-    rules = ledger.rules
+    rules, (ids, id_positions) = ledger.rules, ledger.ids.dump()
     return _encoder.encode(
         _State(
             format=FORMAT,
@@ -133,8 +138,8 @@ def dump(ledger: Ledger) -> bytes:
             unpriced=list(ledger.unpriced),
             outbox=list(ledger.outbox.values()),
             pool_exhausted_at=ledger.pool_exhausted_at,
-            ids=list(ledger.ids),
-            id_positions=list(ledger.ids.values()),
+            ids=msgspec.Raw(ids),
+            id_positions=msgspec.Raw(id_positions),
             id_marks=list(ledger.id_marks),
             next_mark=ledger.next_mark,
             ended=ledger.ended_holds,
@@ -159,6 +164,9 @@ def dump(ledger: Ledger) -> bytes:
             period_began_at=ledger.period_began_at,
             corrections=list(ledger.corrections.items()),
             keys=ledger.keys.dump(),
+            delegated=ledger.delegated,
+            delegation=ledger.delegation,
+            stopped_above=ledger.stopped_above,
         )
     )
 
@@ -167,6 +175,7 @@ def load(snapshot: bytes) -> Ledger | None:
     """The state that a snapshot holds; None where it is of another format or damaged."""
     try:
         state = _decoder.decode(snapshot)
+        ids = Ids.load(state.ids, state.id_positions)
     except msgspec.DecodeError:
         return None
     if state.format != FORMAT or state.rules_version > rules_version.RULES_VERSION:
@@ -184,14 +193,12 @@ def load(snapshot: bytes) -> Ledger | None:
     ledger.names = sorted(ledger.accounts)
     ledger.spent, ledger.held, ledger.opening = list(state.spent), list(state.held), state.opening
     ledger.budget, ledger.period_ends = state.budget, state.period_ends
-    ledger.response, ledger.paused = state.response, state.paused
-    ledger.given_up = state.given_up
+    ledger.response, ledger.paused, ledger.given_up = state.response, state.paused, state.given_up
+    ledger.delegated, ledger.delegation, ledger.stopped_above = state.delegated, state.delegation, state.stopped_above
     ledger.reserve_open, ledger.pool_exhausted_at = state.reserve_open, state.pool_exhausted_at
     ledger.unpriced = dict.fromkeys(state.unpriced)
     ledger.outbox = {notice.alert: notice for notice in state.outbox}
-    ledger.ids = dict(zip(state.ids, state.id_positions, strict=True))
-    ledger.id_order, ledger.id_marks = deque(state.ids), deque(state.id_marks)
-    ledger.next_mark = state.next_mark
+    ledger.ids, ledger.id_marks, ledger.next_mark = ids, deque(state.id_marks), state.next_mark
     ledger.ended_holds, ledger.stops = state.ended, state.stops
     ledger.ended_order, ledger.late_holds = deque(state.ended_order), deque(state.late_holds)
     ledger.lives = {closed.life: closed for closed in state.lives}

@@ -5,22 +5,34 @@ wait for each other. Where the connection breaks, the append waits for the datab
 and writes it if it is not: never twice, never half.
 """
 
-import logging
 import os
 import threading
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import closing
-from typing import Any, Final
+from contextlib import closing, contextmanager
+from typing import Final
 
 import psycopg
 from psycopg import errors
-from psycopg.sql import SQL, Identifier
+from psycopg.sql import SQL, Composed, Identifier
 
-from tallystick.events.log.postgres_following import Notifier, PostgresSubscription
-from tallystick.events.log.postgres_lease import LEASE_SECONDS, Lease, take_lease, taken_over
+from tallystick.events.log.postgres_appending import SELECT, check_mine, copy_all, write, write_again
+from tallystick.events.log.postgres_database import give_back, shared
+from tallystick.events.log.postgres_following import PostgresSubscription
+from tallystick.events.log.postgres_lease import LEASE_SECONDS, Lease, take_lease
 from tallystick.events.log.postgres_place import place_of
-from tallystick.events.log.postgres_sources import PostgresSources, adding
-from tallystick.events.log.postgres_tables import BROKEN, EVENTS, SNAPSHOTS, Connection, Tables, connect, unread, why
+from tallystick.events.log.postgres_sources import PostgresSources
+from tallystick.events.log.postgres_tables import (
+    BROKEN,
+    EVENTS,
+    SNAPSHOTS,
+    Connection,
+    are_there,
+    connect,
+    create_tables,
+    unread,
+    unwritten,
+    why,
+)
 from tallystick.events.log.store_contract import (
     PAGE,
     SNAPSHOTS_KEPT,
@@ -28,25 +40,15 @@ from tallystick.events.log.store_contract import (
     NoFleet,
     Record,
     StoreError,
-    Subscription,
 )
 
-_COPY_FROM: Final = 64
-"""Rows from which on COPY is faster than one statement with arrays."""
 _AGAIN_SECONDS: Final = 0.2
-_MINE: Final = SQL("SELECT 1 FROM tallystick_writers WHERE fleet = %s AND epoch = %s FOR SHARE")
-_INSERT: Final = SQL(
-    "WITH mine AS ({mine}) INSERT INTO {events} (originator_id, originator_version, topic, state)"
-    " SELECT %s, one.* FROM mine, unnest(%s::bigint[], %s::text[], %s::bytea[]) AS one"
-).format(mine=_MINE, events=Identifier(EVENTS))
-_COPY: Final = SQL("COPY {events} (originator_id, originator_version, topic, state) FROM STDIN (FORMAT BINARY)").format(
-    events=Identifier(EVENTS)
+_COPY: Final = SQL("COPY {} (originator_id, originator_version, topic, state) FROM STDIN (FORMAT BINARY)").format(
+    Identifier(EVENTS)
 )
-_SELECT: Final = SQL("SELECT originator_version, topic, state FROM {events} WHERE originator_id = %s").format(
-    events=Identifier(EVENTS)
-)
-logging.getLogger("psycopg.pool").setLevel(logging.CRITICAL)  # who waits for a connection is told what is wrong
 _RETRIED: Final = (errors.SerializationFailure, errors.DeadlockDetected)
+_FULL: Final = (errors.DiskFull, errors.OutOfMemory, errors.InsufficientPrivilege)
+"""What the server refuses, though it is there: to try again would not help."""
 
 
 class PostgresStore:
@@ -57,18 +59,16 @@ class PostgresStore:
         self.named = self._place.named
         self.url = url
         self._process = os.getpid()
-        self._tables = Tables(self._place)
-        self.sources = PostgresSources(self._tables, self._place)
+        self._database = shared(self._place)
+        self.sources = PostgresSources(self._database, self._place, self._fenced)
         self._lease: Lease | None = None
-        self._connection: Connection | None = None
         self._closed = threading.Event()
-        self._notifier = Notifier(self._place)
         try:
             if writer:
-                self._connection = connect(self._place)
-                self._tables.create(self._connection)
-                epoch = take_lease(self._connection, self._place, LEASE_SECONDS)
-                self._lease = Lease(self._place, epoch, LEASE_SECONDS)
+                with self._database.writing() as connection:
+                    create_tables(connection, self.named)
+                self._lease = take_lease(self._place, LEASE_SECONDS, self._database.writing)
+                self._database.renewals.add(self._lease)
             else:
                 self._check_there()
         except StoreError:
@@ -83,26 +83,21 @@ class PostgresStore:
             raise Fenced(str(self.lost()))
         if not records:
             return
-        broken = False
+        lease, broken = self._own_lease(), False
         while True:
             try:
-                if broken and self._is_written(records):
-                    break
-                self._write(records, sources)
+                with self._database.writing() as connection:
+                    (write_again if broken else write)(connection, lease, self.named, records, sources)
                 break
-            except errors.UniqueViolation as error:
-                raise Fenced(f"another writer has written to {self.named}: {why(error)}") from error
             except (*BROKEN, *_RETRIED) as error:
-                if isinstance(error, errors.DiskFull | errors.OutOfMemory | errors.InsufficientPrivilege):
+                if isinstance(error, _FULL):
                     raise StoreError(f"{self.named} could not be written: {why(error)}") from error
                 broken = True
-                if self._connection is not None:
-                    self._connection.close()
                 if self._closed.wait(_AGAIN_SECONDS):
                     raise StoreError(f"{self.named} was closed, and the database is away: {why(error)}") from error
             except psycopg.Error as error:
                 raise StoreError(f"{self.named} could not be written: {why(error)}") from error
-        self._notifier.committed()
+        self._database.notifier.committed(lease.fleet)
 
     def fill(self, records: Iterable[Record], count: int) -> None:
         """Write the whole log of a fleet that is empty, in one transaction: all of it is there afterwards, or nothing.
@@ -113,13 +108,11 @@ class PostgresStore:
         """
         try:
             with closing(connect(self._place)) as connection, connection.transaction():
-                with connection.cursor() as cursor:
-                    self._copy_rows(cursor, records)
-                    if cursor.rowcount != count:
-                        raise StoreError(f"{self.named} took {cursor.rowcount} records of {count}")
-                # Only now: who holds the row keeps the lease from being renewed.
-                if connection.execute(_MINE, (self._place.fleet, self._epoch)).fetchone() is None:
-                    raise Fenced(taken_over(connection, self._place))
+                copied = copy_all(connection, self._place.fleet, records)
+                if copied != count:
+                    raise StoreError(f"{self.named} took {copied} records of {count}")
+                # Only now: who holds the row keeps the lease from being taken.
+                check_mine(connection, self._own_lease())
         except psycopg.Error as error:
             raise StoreError(f"{self.named} could not be written: {why(error)}") from error
 
@@ -144,12 +137,12 @@ class PostgresStore:
         return page[0] if page else None
 
     def last(self) -> Record | None:
-        found = self._rows(SQL("{} ORDER BY originator_version DESC LIMIT 1").format(_SELECT), (self._place.fleet,))
+        found = self._rows(SQL("{} ORDER BY originator_version DESC LIMIT 1").format(SELECT), (self._place.fleet,))
         return found[0] if found else None
 
     def stray(self) -> str | None:
         found = self._rows(
-            SQL("{} AND originator_version < 1 ORDER BY originator_version LIMIT 1").format(_SELECT),
+            SQL("{} AND originator_version < 1 ORDER BY originator_version LIMIT 1").format(SELECT),
             (self._place.fleet,),
         )
         return f"a row is at position {found[0].position}: it was put there by no writer of this log" if found else None
@@ -160,7 +153,7 @@ class PostgresStore:
             "SELECT originator_version FROM {} WHERE originator_id = %s ORDER BY originator_version DESC LIMIT %s"
         ).format(table)
         try:
-            with connect(self._place) as connection, connection.transaction():
+            with self._fenced() as connection:
                 later = SQL("DELETE FROM {} WHERE originator_id = %s AND originator_version >= %s").format(table)
                 connection.execute(later, (fleet, position))
                 insert = SQL("INSERT INTO {} VALUES (%s, %s, 'snapshot.v1', %s)").format(table)
@@ -168,7 +161,7 @@ class PostgresStore:
                 older = SQL("DELETE FROM {} WHERE originator_id = %s AND originator_version NOT IN ({})")
                 connection.execute(older.format(table, newest), (fleet, fleet, SNAPSHOTS_KEPT))
         except psycopg.Error as error:
-            raise StoreError(f"{self.named}: the snapshot could not be written: {why(error)}") from error
+            raise unwritten(self.named, "the snapshot", error) from error
 
     def snapshots(self, limit: int = SNAPSHOTS_KEPT) -> list[tuple[int, bytes]]:
         query = SQL(
@@ -176,39 +169,39 @@ class PostgresStore:
             " ORDER BY originator_version DESC LIMIT %s"
         ).format(Identifier(SNAPSHOTS))
         try:
-            with self._tables.reading() as cursor:
+            with self._database.reading() as cursor:
                 return [
                     (position, bytes(state)) for position, state in cursor.execute(query, (self._place.fleet, limit))
                 ]
         except psycopg.Error:
             return []  # a snapshot is a cache: one that cannot be read is not there
 
-    def subscribe(self, after: int = 0) -> Subscription:
-        return PostgresSubscription(self._place, self._notifier, self._page, after)
+    def subscribe(self, after: int = 0) -> PostgresSubscription:
+        is_writer = self._lease is not None
+        return PostgresSubscription(self._place, self._database.notifier, self._page, after, is_writer)
 
     def close(self) -> None:
         if self._process != os.getpid():
             return  # the connections and the lease are those of the process that opened it
+        if self._closed.is_set():
+            return
         self._closed.set()
         if self._lease is not None:
-            self._lease.end()
-        self._notifier.close()
-        if self._connection is not None:
-            self._connection.close()
-        self._tables.close()
+            self._database.renewals.end(self._lease, self._database.writing)
+        give_back(self._place, self._database)
 
     # --- reading ------------------------------------------------------------------------------------------------------
 
     def _page(self, after: int, upto: int | None = None) -> list[Record]:
         bound = SQL("") if upto is None else SQL("AND originator_version <= %s")
         query = SQL("{} AND originator_version > %s {} ORDER BY originator_version LIMIT {}").format(
-            _SELECT, bound, PAGE
+            SELECT, bound, PAGE
         )
         return self._rows(query, (self._place.fleet, after, *([] if upto is None else [upto])))
 
-    def _rows(self, query: psycopg.sql.Composed, parameters: Sequence[object]) -> list[Record]:
+    def _rows(self, query: Composed, parameters: Sequence[object]) -> list[Record]:
         try:
-            with self._tables.reading() as cursor:
+            with self._database.reading() as cursor:
                 return list(map(Record._make, cursor.execute(query, parameters)))
         except psycopg.Error as error:
             raise unread(self.named, error) from error
@@ -221,60 +214,27 @@ class PostgresStore:
             psycopg.Error: the database cannot be reached, or refuses.
         """
         with closing(connect(self._place)) as connection:
-            if connection.execute("SELECT to_regclass('tallystick_sources')").fetchone() != (None,):
+            if are_there(connection):
                 query = "SELECT 1 FROM tallystick_writers WHERE fleet = %s"
                 if connection.execute(query, (self._place.fleet,)).fetchone() is not None:
                     return
-        raise NoFleet(f"there is no fleet at {self.named}: the database has none named {self._place.fleet!r}")
+        found = f"the database has none named {self._place.fleet!r}, or none that this user may see"
+        raise NoFleet(f"there is no fleet at {self.named}: {found}")
 
     # --- writing ------------------------------------------------------------------------------------------------------
 
-    def _write(self, records: Sequence[Record], sources: Sequence[tuple[str, int]]) -> None:
-        connection = self._connected()
-        if len(records) < _COPY_FROM and not sources:
-            self._insert(connection, records)
-            return
-        with connection.transaction():
-            if len(records) < _COPY_FROM:
-                self._insert(connection, records)
-            else:
-                self._copy(connection, records)
-            if sources:
-                connection.execute(*adding(self._place.fleet, sources, records[-1].position))
-
-    def _insert(self, connection: Connection, records: Sequence[Record]) -> None:
-        positions, names, data = zip(*records, strict=True)
-        fleet = self._place.fleet
-        parameters = (fleet, self._epoch, fleet, list(positions), list(names), list(data))
-        if connection.execute(_INSERT, parameters, prepare=True, binary=True).rowcount == 0:
-            raise Fenced(taken_over(connection, self._place))
-
-    def _copy(self, connection: Connection, records: Sequence[Record]) -> None:
-        if connection.execute(_MINE, (self._place.fleet, self._epoch), prepare=True).fetchone() is None:
-            raise Fenced(taken_over(connection, self._place))
-        with connection.cursor() as cursor:
-            self._copy_rows(cursor, records)
-
-    def _copy_rows(self, cursor: "psycopg.Cursor[Any]", records: Iterable[Record]) -> None:
-        with cursor.copy(_COPY) as copy:
-            copy.set_types(("text", "int8", "text", "bytea"))
-            fleet = self._place.fleet
-            for record in records:
-                copy.write_row((fleet, *record))
-
-    def _connected(self) -> Connection:
-        if self._connection is None or self._connection.closed:
-            self._connection = connect(self._place)
-        return self._connection
-
-    def _is_written(self, records: Sequence[Record]) -> bool:
-        """Whether a batch whose answer was lost is there: it is whole, then. Records chain, so no other is the same."""
-        connection, last = self._connected(), records[-1]
-        query = SQL("{} AND originator_version = %s").format(_SELECT)
-        row = connection.execute(query, (self._place.fleet, last.position), binary=True).fetchone()
-        return row is not None and Record(*row) == last
+    @contextmanager
+    def _fenced(self) -> Iterator[Connection]:
+        """A transaction in which the writer's place is ours."""
+        with self._database.writing() as connection, connection.transaction():
+            check_mine(connection, self._own_lease())
+            yield connection
 
     @property
-    def _epoch(self) -> int:
+    def epoch(self) -> int:
+        """That of a writer's lease."""
+        return self._own_lease().epoch
+
+    def _own_lease(self) -> Lease:
         assert self._lease is not None, "a reader does not write"
-        return self._lease.epoch
+        return self._lease

@@ -25,6 +25,7 @@ from tallystick.events.messages.enforce import CheckEnforcement as CheckEnforcem
 from tallystick.events.messages.enforce import Resume as Resume
 from tallystick.events.messages.enforce import Stop as Stop
 from tallystick.events.messages.enforce import Throttle as Throttle
+from tallystick.events.messages.from_child import FromChild as FromChild
 from tallystick.events.messages.operate import AcceptClock as AcceptClock
 from tallystick.events.messages.operate import ApproveLimit as ApproveLimit
 from tallystick.events.messages.operate import BudgetChange as BudgetChange

@@ -17,7 +17,8 @@ class AllocateBudget(Command):
     ``overdraft_max`` bounds what others may cover for it, in dimensions that the budget limits.
     With ``lease_seconds`` it closes by itself when no message came by it, or from below it, for so long.
     ``limits`` bound what it and all below it use within windows; with them ``budget`` may be left out: then it carves
-    nothing out, and uses what its parent has free.
+    nothing out, and uses what its parent has free. ``delegated``: it is for another fleet, whose total it is and which
+    alone takes from it.
     """
 
     group: ClassVar[str] = "allocate"
@@ -32,6 +33,7 @@ class AllocateBudget(Command):
     lease_seconds: Decimal | None = None
     labels: Labels | None = None
     limits: Annotated[list[dict[str, Any]], msgspec.Meta(max_length=ACCOUNT_LIMITS_MAX)] | None = None
+    delegated: bool = False
 
 
 class AllocateEqual(Command):

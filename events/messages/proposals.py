@@ -10,6 +10,7 @@ from tallystick.events.catalog import BudgetAllocated, HoldSettled, Strategy, Us
 from tallystick.events.catalog.forecasts import Anomaly, Outcome, Prediction, WhyForecast
 from tallystick.events.catalog.tasks import WhyUnknown
 from tallystick.events.messages.command import Command, Name
+from tallystick.events.messages.delegation import AskDraw, AskReturn, HearParent, ReportRange
 from tallystick.events.messages.operate import CorrectUsage
 from tallystick.events.messages.tasks import SubmitTask
 from tallystick.events.messages.track import ReportUsage, Settle
@@ -338,4 +339,8 @@ INTERNAL: tuple[type[Command], ...] = (
     RefuseLoosening,
     RefuseAccess,
     RecordMisuse,
+    AskDraw,
+    AskReturn,
+    ReportRange,
+    HearParent,
 )

@@ -4,6 +4,7 @@ from typing import ClassVar
 
 from tallystick.config.amounts import Budget
 from tallystick.events.messages.command import Command, Name
+from tallystick.events.messages.from_child import FromChild
 
 
 class Rebalance(Command):
@@ -13,16 +14,18 @@ class Rebalance(Command):
 
 
 class BorrowFromPool(Command):
-    """Add to an open allocation from the parent's free balance; remembered as borrowed."""
+    """Add to an open allocation from the parent's free balance; remembered as borrowed. ``child``: a fleet draws it."""
 
     group: ClassVar[str] = "reallocate"
     agent: Name
     amount: Budget
+    child: FromChild | None = None
 
 
 class ReturnToPool(Command):
-    """Give back at most what is available, borrowed first."""
+    """Give back at most what is available, borrowed first. ``child``: a fleet gives it back, of a delegated account."""
 
     group: ClassVar[str] = "reallocate"
     agent: Name
     amount: Budget
+    child: FromChild | None = None

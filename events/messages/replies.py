@@ -119,6 +119,8 @@ class Enforcement(Reply, gc=False):
     recorded: bool = True
     """False where it says nothing more than what was recorded."""
     counted: EdgeAmounts | None = None
+    booked: int | None = None
+    """Where a child fleet has reported: the position of its log up to which its use is booked."""
 
 
 class Held(Reply):
@@ -179,6 +181,20 @@ class Subtree(msgspec.Struct, frozen=True, omit_defaults=True):
     held: EdgeAmounts
 
 
+class ChildStanding(msgspec.Struct, frozen=True, omit_defaults=True):
+    """How a delegated account stands with its fleet.
+
+    ``number``: of the last draw or return that is booked; ``booked``: the position of the fleet's log up to which its
+    use is; ``granted``: all that the account was ever granted. ``position`` is that of the parent's log.
+    """
+
+    fleet: str | None
+    number: int
+    booked: int
+    granted: EdgeAmounts
+    position: int
+
+
 class BudgetStatus(Reply):
     """One account, as `GetStatus` and the pages of `GetGlobalStatus` show it."""
 
@@ -212,6 +228,20 @@ class BudgetStatus(Reply):
     lease_seconds: Number | None = None
     lease_expires_at: str | None = None
     """When it closes if no more messages come; left out where only views are asked."""
+    child: ChildStanding | None = None
+    """Where it is the total of another fleet."""
+
+
+class DelegationStatus(msgspec.Struct, frozen=True, omit_defaults=True):
+    """How a fleet stands whose total is an account of another one: what that ever granted, what of it was given back,
+    the position up to which it has booked what was used, and why it lets nothing go on.
+    """
+
+    account: str
+    granted: EdgeAmounts
+    given_back: EdgeAmounts
+    booked: int
+    stopped: str | None = None
 
 
 class GlobalStatus(Reply):
@@ -235,6 +265,8 @@ class GlobalStatus(Reply):
     given_up: list[str]
     """The specialists that have failed too often, and are not there until the fleet is started again."""
     clock_apart_seconds: int = 0
+    delegation: DelegationStatus | None = None
+    """Where its total is an account of another fleet."""
 
 
 class Overrides(Reply):
@@ -300,29 +332,6 @@ class Efficiency(Reply):
     cost_per_task: str | None
     utilization: dict[str, float | None]
     estimate_accuracy: float | None
-
-
-class FinalReport(msgspec.Struct):
-    """An account's last statement."""
-
-    utilization: float
-    overrun: EdgeAmounts
-    borrowed: EdgeAmounts
-    level: str
-    opened_at: str
-    open_seconds: Number
-    children_released: int
-    holds_cancelled: int
-
-
-class ReleasedBudget(Reply):
-    """Answers `ReleaseBudget`."""
-
-    agent: str
-    allocated: EdgeAmounts
-    consumed: EdgeAmounts
-    unused: EdgeAmounts
-    final_report: FinalReport
 
 
 class Totals(Reply):

@@ -8,6 +8,7 @@ import msgspec
 
 from tallystick.config.amounts import Budget, Usage
 from tallystick.events.messages.command import Command, Labels, LimitName, Name, Reason
+from tallystick.events.messages.from_child import FromChild
 
 Moment = Annotated[dt.datetime, msgspec.Meta(tz=True)]
 Count = int | float | None
@@ -22,7 +23,8 @@ class ReportUsage(Command):
     ``requests``: how many requests this is the total of. ``rate_limited``: the provider of ``model`` has refused a
     request for its pace; it may be asked again after ``retry_after_seconds``, if it says so. ``source_id``: the
     provider's id of the message or request: what is reported or settled under it again is not recorded again.
-    ``occurred_at``: when it was used, where that is not now.
+    ``occurred_at``: when it was used, where that is not now. ``child``: the fleet of a delegated account says what it
+    has used between two positions of its log.
     """
 
     group: ClassVar[str] = "track"
@@ -46,6 +48,7 @@ class ReportUsage(Command):
     retry_after_seconds: Decimal | None = None
     source_id: Name | None = None
     occurred_at: Moment | None = None
+    child: FromChild | None = None
 
 
 class Reserve(Command):
@@ -131,7 +134,8 @@ class Heartbeat(Command):
     """A sign of life of an agent, a task or a hold (exactly one of them).
 
     It moves the end of a task's lease, or a hold's expiry by its time to live, or by ``ttl_seconds``; ``amount`` is
-    held in addition, if there is room. ``lease`` is the run of the task.
+    held in addition, if there is room. ``lease`` is the run of the task. ``child``: the fleet of a delegated
+    account has begun; no other one may take the account.
     """
 
     group: ClassVar[str] = "track"
@@ -141,6 +145,7 @@ class Heartbeat(Command):
     hold: Name | None = None
     ttl_seconds: Decimal | None = None
     amount: Budget | None = None
+    child: FromChild | None = None
 
 
 HoldState = Literal["open", "settled", "cancelled", "expired"]

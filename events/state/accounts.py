@@ -147,6 +147,8 @@ class Account(msgspec.Struct, array_like=True, eq=False):
     """It has opened by itself."""
     counts_until: int
     """Where it has opened by itself: until when its limits count what was used, in microseconds."""
+    handed_over: bool
+    """It is the total of another fleet, which alone takes from it."""
     parent: "Account | None" = None
     payers_above: "tuple[Account, Account, Account]" = LATER
     """Who pays in a dimension that it does not limit. The root's children share one tuple."""
@@ -225,6 +227,7 @@ class Account(msgspec.Struct, array_like=True, eq=False):
             limits=(),
             auto=False,
             counts_until=0,
+            handed_over=False,
         )
         account.link(parent)
         return account

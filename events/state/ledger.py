@@ -22,8 +22,10 @@ from tallystick.events.state.calendar import NEVER, earlier, later
 from tallystick.events.state.charged import Charged
 from tallystick.events.state.commitments import Commitments
 from tallystick.events.state.day import Day, Watch
+from tallystick.events.state.delegation import Child, Delegation
 from tallystick.events.state.estimates import Estimates
 from tallystick.events.state.history import History
+from tallystick.events.state.ids import Ids
 from tallystick.events.state.keys import Keys
 from tallystick.events.state.limit_rules import FAR
 from tallystick.events.state.limits import Limits
@@ -106,7 +108,13 @@ class Ledger(Balances):
         """By open account, of the tasks that it paid for: how many were completed, estimated, and estimated well."""
 
     def _begin_memory(self) -> None:
-        """Nothing was asked, held or released yet."""
+        """Nothing was asked, held, released or delegated yet."""
+        self.delegated: dict[str, Child] = {}
+        """By id, the accounts that are the totals of other fleets; of those that were released too."""
+        self.delegation: Delegation | None = None
+        """How this fleet stands with its parent, if it has one."""
+        self.stopped_above: str | None = None
+        """Why the parent lets nothing go on."""
         self.known_elsewhere: Callable[[str], bool] | None = None
         """Whether a name is valid as it is spelled although this state does not know it: where a log is decided anew
         that knew it. No part of the state.
@@ -116,9 +124,8 @@ class Ledger(Balances):
         self.leases, self.outputs, self.keys = AgentLeases(), Outputs(), Keys()
         self.auto_accounts, self.without_budget = 0, 0
         """How many of the open accounts have opened by themselves, and how many carve nothing out."""
-        self.ids: dict[str, int] = {}
+        self.ids = Ids()
         """Command id to the position of its first event: the memory that makes a repeat harmless."""
-        self.id_order: deque[str] = deque()
         self.id_marks: deque[tuple[dt.datetime, int]] = deque()
         """At most once a minute, a time and the position reached: what is older than the memory is found by it."""
         self.next_mark = EPOCH
@@ -163,8 +170,20 @@ class Ledger(Balances):
 
     @property
     def is_paused(self) -> bool:
-        """Everything is stopped by hand."""
-        return self.paused is not None or self.rules.paused
+        """Everything is stopped by hand, or by the parent."""
+        return self.paused is not None or self.rules.paused or self.stopped_above is not None
+
+    @property
+    def pause_cause(self) -> str:
+        """Why everything is stopped, where it is."""
+        if self.paused is not None:
+            return self.paused
+        return "by configuration" if self.rules.paused else f"by the parent: {self.stopped_above}"
+
+    @property
+    def paused_by(self) -> str:
+        """Who has stopped everything, as ``decided_by`` names it."""
+        return "pause_all" if self.paused is not None or self.rules.paused else "parent"
 
     @property
     def in_crisis(self) -> bool:
@@ -274,12 +293,11 @@ class Ledger(Balances):
     # --- the memory of ids --------------------------------------------------------------------------------------------
 
     def remember(self, id: str, position: int) -> None:
-        """Keep the id of a command that was recorded, and forget the oldest beyond the configured number."""
-        self.ids[id] = position
-        order = self.id_order
-        order.append(id)
-        if len(order) > self.rules.ids_max:
-            del self.ids[order.popleft()]
+        """Keep the id of a command that was recorded, if it is a new one, and forget the oldest beyond the configured
+        number.
+        """
+        self.ids.add(id, position)
+        self.ids.keep(self.rules.ids_max)
 
     def mark(self, position: int, at: dt.datetime) -> None:
         """Note when the log came to ``position`` (at most once a minute), and forget what is older than the memory."""
@@ -291,15 +309,13 @@ class Ledger(Balances):
         """Forget ids, ended holds, released accounts and finished tasks from before ``horizon`` (to the minute, never
         earlier).
         """
-        marks, order, ids = self.id_marks, self.id_order, self.ids
+        marks = self.id_marks
         # What was recorded behind a mark, and before the next one, is less than a minute younger than it.
         while len(marks) > 1 and later(marks[0][0], _MINUTE) <= horizon:
             marks.popleft()
         floor = marks[0][1]
-        while order and ids[order[0]] < floor:
-            del ids[order.popleft()]
-        while len(order) > self.rules.ids_max:
-            del ids[order.popleft()]
+        self.ids.forget_before(floor)
+        self.ids.keep(self.rules.ids_max)
         self._forget_holds(floor)
         while len(self.released_order) > LATE_KEPT and self.released_order[0][0] < floor:
             closed = self.lives.pop(self.released_order.popleft()[1])

@@ -21,6 +21,7 @@ from tallystick.events.decide.subtree import Memory
 from tallystick.events.decide.turn import Turn
 from tallystick.events.messages.replies import BudgetStatus, GlobalStatus
 from tallystick.events.state.accounts import Account
+from tallystick.events.state.delegation import Child, Delegation
 from tallystick.events.state.ledger import Ledger
 from tallystick.events.state.money import money
 from tallystick.events.state.rules import Rules
@@ -97,7 +98,11 @@ class QueryAdapter:
 
     def account(self, agent: str) -> Account:
         """An open account below its parents."""
-        return account_of(self._agents, agent, self._ledger)
+        account, child = account_of(self._agents, agent, self._ledger), self._agents[agent].child
+        if child is not None:
+            back = money(child.returned.triple)
+            self._ledger.delegated[agent] = Child(account.life, child.fleet, child.number, child.booked, back)
+        return account
 
 
 def _set_day(ledger: Ledger, today: Today, now: dt.datetime) -> None:
@@ -116,10 +121,13 @@ def _ledger_of(row: FleetRow) -> Ledger:
     ledger = Ledger()
     if row.config:
         ledger.rules = Rules(restore(row.config), PriceList())
+        if (settings := ledger.rules.config.delegate) is not None:
+            granted, back = row.granted.triple, money(row.given_back.triple)
+            ledger.delegation = Delegation(settings.account, granted=granted, returned=back, booked=row.booked)
     restore_root(ledger, row)
     ledger.position, ledger.now = row.position, row.at
     ledger.clock_apart_ms = row.clock_apart_ms
     ledger.response, ledger.paused = e.RESPONSES.index(row.response), row.paused
-    ledger.given_up = row.given_up
+    ledger.given_up, ledger.stopped_above = row.given_up, row.stopped_above
     ledger.reserve_open, ledger.period_ends = row.reserve_open, row.period_ends_at
     return ledger

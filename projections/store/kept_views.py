@@ -59,9 +59,13 @@ class KeptViews:
         self._named, self._side = named, side
         with self._as_not_kept("opened"):
             self._tables = self._opened()
-            self._tables.prepare()
-            self._read: SideState = self._tables.found(side)
-            """The side as it was when this was last restored from it."""
+            try:
+                self._tables.prepare()
+                self._read: SideState = self._tables.found(side)
+                """The side as it was when this was last restored from it."""
+            except BaseException:
+                self._tables.close()
+                raise
 
     @abstractmethod
     def _opened(self) -> ViewTables:

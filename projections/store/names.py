@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 from tallystick.events.log.store import StoreError
+from tallystick.events.log.store_place import is_postgres
 from tallystick.projections.store.runner import place_of
 
 What = Literal["agents", "tasks"]
@@ -27,6 +28,10 @@ _LOCK_SECONDS: Final = 0.5
 def names_of(url: str, what: What, begins_with: str) -> list[str]:
     """Up to `NAMES_MAX` names in a store that begin so, in their order; none where they cannot be read."""
     try:
+        if is_postgres(url):
+            from tallystick.projections.store.names_postgres import names_in_database
+
+            return names_in_database(url, *_BEGINS[what], what, begins_with, _RECORDS)[:NAMES_MAX]
         place = place_of(url)
         if place is None or not place.log.exists():
             return []

@@ -17,6 +17,15 @@ from tallystick.projections.views.view import moved, within
 OPEN, STOPPED, RELEASED, UNALLOCATED = "open", "stopped", "released", "unallocated"
 
 
+class ChildRow(msgspec.Struct, kw_only=True, gc=False):
+    """Where the account is the total of another fleet: its id, and what of its draws, returns and use is booked."""
+
+    fleet: str | None = None
+    number: int = 0
+    booked: int = 0
+    returned: Amounts = Amounts()
+
+
 class AgentRow(msgspec.Struct, kw_only=True, gc=False):
     """One agent; amounts in internal units (tokens, milliseconds, nano-dollars).
 
@@ -79,6 +88,8 @@ class AgentRow(msgspec.Struct, kw_only=True, gc=False):
     """
     auto: bool = False
     """It has opened by itself."""
+    child: ChildRow | None = None
+    """The other fleet whose total it is."""
 
 
 decode = msgspec.json.Decoder(AgentRow).decode
@@ -177,6 +188,7 @@ def _account_below(parent: Account, row: AgentRow, balances: Balances) -> Accoun
     )
     account.overdraft_max, account.overdrawn = row.overdraft_max.triple, row.overdrawn
     account.labels, account.limits, account.auto = row.labels, row.limits, row.auto
+    account.handed_over = row.child is not None
     if row.task:
         account.run = account.id
     account.cover, account.closed = money(row.cover.triple), money(row.closed.triple)

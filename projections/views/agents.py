@@ -16,6 +16,7 @@ from tallystick.projections.views.agent_rows import (
     RELEASED,
     UNALLOCATED,
     AgentRow,
+    ChildRow,
     account_of,
     decode,
     row_of,
@@ -28,7 +29,7 @@ class AgentsView:
     """Folds the rows of agents, from which the shared ``balances`` go on."""
 
     name = "agents"
-    version = 7
+    version = 8
 
     def __init__(self, balances: Balances, look: Look) -> None:
         self._balances = balances
@@ -41,6 +42,8 @@ class AgentsView:
         """What each open agent used that the fleet was charged for."""
         self._parts: dict[str, float] = {}
         """Of open agents without a carve-out, what of a limit was used when their level changed."""
+        self._children: dict[str, ChildRow] = {}
+        """The fleets whose totals open agents are."""
         self._touched: set[str] = set()
         self._ended: dict[str, AgentRow] = {}
         """Changed rows of ids without an open account."""
@@ -78,11 +81,30 @@ class AgentsView:
                 self._beyond[name] = beyond
             if row.limits and row.percentage and self._balances.accounts[name].carves_nothing:
                 self._parts[name] = row.percentage
+            if row.child is not None:
+                self._children[name] = row.child
 
     # --- one step per class of event ----------------------------------------------------------------------------------
 
     def _named(self, event: Any) -> None:
         self._touched.add(event.agent)
+
+    def _opened(self, event: e.BudgetAllocated) -> None:
+        self._touched.add(event.agent)
+        if event.delegated:
+            self._children[event.agent] = ChildRow()
+
+    def _bound(self, event: e.ChildBound) -> None:
+        self._touched.add(event.agent)
+        self._children[event.agent].fleet = event.fleet
+
+    def _drawn(self, event: "e.BudgetDrawn | e.BudgetReturned") -> None:
+        self._touched.add(event.agent)
+        child = self._children.get(event.agent)
+        if child is not None and event.number:
+            child.number = event.number
+            if isinstance(event, e.BudgetReturned):
+                child.returned = moved(plus(money(child.returned.triple), money(event.amount.triple)))
 
     def _leveled(self, event: e.LevelChanged) -> None:
         self._touched.add(event.agent)
@@ -95,6 +117,8 @@ class AgentsView:
 
     def _used(self, event: e.UsageReported) -> None:
         self._touched.add(event.agent)
+        if event.child_upto and event.agent in self._children:
+            self._children[event.agent].booked = event.child_upto
         if event.history:
             return
         if event.account in self._balances.accounts:
@@ -154,6 +178,7 @@ class AgentsView:
         self._paid.pop(event.agent, None)
         self._beyond.pop(event.agent, None)
         self._parts.pop(event.agent, None)
+        self._children.pop(event.agent, None)
         assert account.parent is not None
         self._touched.update(payer.id for payer in account.parent.payers)
 
@@ -227,10 +252,15 @@ class AgentsView:
         row.paid = moved(self._paid.get(account.id, ZERO))
         row.beyond = moved(self._beyond.get(account.id, ZERO))
         row.percentage = self._parts.get(account.id, row.percentage)
+        row.child = self._children.get(account.id)
         return row
 
     steps: ClassVar[Steps] = {
         **dict.fromkeys((cls for cls in AccountReadModel.STEPS if "agent" in cls.__struct_fields__), _named),
+        e.BudgetAllocated: _opened,
+        e.ChildBound: _bound,
+        e.BudgetDrawn: _drawn,
+        e.BudgetReturned: _drawn,
         **dict.fromkeys((e.BudgetMoved, e.Covered, e.CoverRepaid), _between),
         e.UsageReported: _used,
         e.HoldSettled: _settled,

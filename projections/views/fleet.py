@@ -12,6 +12,7 @@ from tallystick.events import catalog as e
 from tallystick.events.catalog.event import EPOCH
 from tallystick.events.catalog.rules_version import FIRST_RULES, check_known
 from tallystick.events.state.accounts import Balances
+from tallystick.events.state.delegation import ENDED, NOT_ASKED
 from tallystick.events.state.money import ZERO, Money, less, limited, minus, money, plus
 from tallystick.projections.views.view import Changes, Look, Row, Steps, encode, moved, within
 
@@ -61,10 +62,24 @@ class FleetRow(msgspec.Struct, kw_only=True, gc=False):
     config: dict[str, Any] = {}
     rules: int = FIRST_RULES
     given_up: dict[str, str] = {}
+    stopped_above: str | None = None
+    """Why the parent lets nothing go on, where the total comes from one; what follows, as it was heard last."""
+    granted: Amounts = Amounts()
+    """All that the parent ever granted."""
+    given_back: Amounts = Amounts()
+    booked: int = 0
+    """The position up to which the parent has booked what was used."""
     estimated_settled: int = 0
     """The holds that were learned from earlier outputs and are settled."""
     estimated_over: int = 0
     """Those of them that used more tokens than was held."""
+
+    @property
+    def why_paused(self) -> str:
+        """Why everything is stopped, where it is."""
+        if self.paused is None and self.stopped_above is not None:
+            return f"by the parent: {self.stopped_above}"
+        return self.paused or "by configuration"
 
 
 decode = msgspec.json.Decoder(FleetRow).decode
@@ -79,7 +94,7 @@ class FleetView:
     """Folds the fleet's row."""
 
     name = "fleet"
-    version = 6
+    version = 7
 
     def __init__(self, balances: Balances, look: Look) -> None:
         self._balances = balances
@@ -182,6 +197,18 @@ class FleetView:
     def _resumed(self, event: e.FleetResumed) -> None:
         self._row.paused = None
 
+    def _heard_parent(self, event: e.ParentAnswered) -> None:
+        row = self._row
+        row.stopped_above, row.granted = event.stopped, event.granted or row.granted
+        row.booked = event.booked or row.booked
+
+    def _gave_back(self, event: e.ReturnAsked) -> None:
+        back = plus(money(self._row.given_back.triple), money(event.amount.triple))
+        self._row.given_back = moved(back)
+
+    def _ended(self, event: e.DelegationEnded) -> None:
+        self._row.stopped_above = ENDED
+
     def _gave_up(self, event: e.SpecialistGivenUp) -> None:
         self._row.given_up[event.specialist] = event.reason
 
@@ -198,6 +225,8 @@ class FleetView:
         self._row.alerts += 1
 
     def _configured(self, event: e.ConfigLoaded) -> None:
+        if not self._row.config and event.config.get("delegate"):
+            self._row.stopped_above = NOT_ASKED
         self._row.config = event.config
         self._row.rules = max(self._row.rules, event.rules)
 
@@ -225,6 +254,9 @@ class FleetView:
         e.FleetResponseChanged: _response_changed,
         e.FleetPaused: _paused,
         e.FleetResumed: _resumed,
+        e.ParentAnswered: _heard_parent,
+        e.ReturnAsked: _gave_back,
+        e.DelegationEnded: _ended,
         e.SpecialistGivenUp: _gave_up,
         e.SpecialistRestored: _restored,
         e.ClockApart: _clock_apart,

@@ -4,7 +4,7 @@ import click
 from rich.table import Table
 from rich.text import Text
 
-from tallystick.cli.common import at_option, console, json_option, json_text, store_option
+from tallystick.cli.common import at_option, console, json_option, json_text, reads_option
 from tallystick.cli.completion import agent_names
 from tallystick.cli.viewing import opened_views
 from tallystick.cli.watching import watch_option
@@ -17,7 +17,7 @@ SHOWN = 20
 
 
 @click.command(short_help="Show alerts, the newest first.")
-@store_option
+@reads_option
 @click.option("--agent", metavar="ID", shell_complete=agent_names, help="Only alerts about this agent.")
 @click.option("--code", metavar="CODE", help="Only alerts with this code, such as budget_exhausted.")
 @click.option(

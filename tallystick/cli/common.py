@@ -63,10 +63,55 @@ def store_option(function: Command) -> Command:
         metavar="URL",
         default=DEFAULT_STORE,
         envvar="TALLYSTICK_STORE",
+        is_eager=True,
         show_default=True,
         show_envvar=True,
         help="Where the fleet is kept.",
     )(function)
+
+
+def reads_option(function: Command) -> Command:
+    """``--store URL``, and ``--url URL`` for a server in its place: for commands that only read."""
+
+    def take(ctx: click.Context, _: click.Parameter, url: str | None) -> None:
+        if url is None:
+            return
+        if ctx.get_parameter_source("store_url") is click.core.ParameterSource.COMMANDLINE:
+            raise click.UsageError("--store and --url: found both, allowed is one")
+        if not is_served(url):
+            raise click.UsageError(f"--url: found {url[:100]!r}, allowed is one like http://127.0.0.1:8321")
+        ctx.params["store_url"] = url
+
+    url_option = click.option(
+        "--url",
+        metavar="URL",
+        expose_value=False,
+        callback=take,
+        help="A server, in place of a store. $TALLYSTICK_KEY is the key that it is shown.",
+    )
+    return store_option(url_option(function))
+
+
+def open_to_read(store_url: str) -> Store:
+    """A store that is only read, or the log of a server.
+
+    Raises:
+        UsageError: the URL or the key of a server is none.
+        StoreError: there is none, or it cannot be read.
+    """
+    if not is_served(store_url):
+        return open_store(store_url)
+    from tallystick.client.served_log import ServedLog  # noqa: PLC0415 - httpx is loaded only where it is used
+
+    try:
+        return ServedLog(store_url)
+    except ValueError as error:
+        raise click.UsageError(f"--{error}") from None
+
+
+def is_served(store_url: str) -> bool:
+    """Whether a URL is that of a server, and not of a store."""
+    return store_url.startswith(("http://", "https://"))
 
 
 def config_option(function: Command) -> Command:
@@ -106,12 +151,12 @@ def json_option(function: Command) -> Command:
 
 @contextlib.contextmanager
 def reading(store_url: str) -> Iterator[Store]:
-    """A store that is only read.
+    """A store that is only read, or the log of a server.
 
     Raises:
         StoreError: there is none, or it cannot be read.
     """
-    store = open_store(store_url)
+    store = open_to_read(store_url)
     try:
         yield store
     finally:

@@ -8,7 +8,7 @@ import msgspec
 from rich.table import Table
 from rich.text import Text
 
-from tallystick.cli.common import at_option, console, json_option, json_text, store_option
+from tallystick.cli.common import at_option, console, json_option, json_text, reads_option
 from tallystick.cli.cost_parts import Date, Dimensions, Span, show_breakdown
 from tallystick.cli.viewing import opened_views
 from tallystick.cli.watching import watch_option
@@ -25,7 +25,7 @@ SHOWN = 20
 
 
 @click.command(short_help="Show what the day and the month cost.")
-@store_option
+@reads_option
 @click.option(
     "--by",
     type=Dimensions(),

@@ -4,7 +4,7 @@ import click
 import msgspec
 from rich.markdown import Markdown
 
-from tallystick.cli.common import at_option, console, json_option, json_text, store_option
+from tallystick.cli.common import at_option, console, json_option, json_text, reads_option
 from tallystick.cli.viewing import moment_of, opened_views
 from tallystick.cli.watching import watch_option
 from tallystick.moments import Moment
@@ -12,7 +12,7 @@ from tallystick.reports.dashboard import dashboard_markdown, dashboard_of
 
 
 @click.command(short_help="Show the day on one page.")
-@store_option
+@reads_option
 @at_option
 @watch_option
 @json_option

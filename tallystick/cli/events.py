@@ -9,7 +9,7 @@ import msgspec
 from rich.console import Console
 from rich.text import Text
 
-from tallystick.cli.common import console, reading, store_option
+from tallystick.cli.common import console, reading, reads_option
 from tallystick.cli.completion import agent_names, task_names
 from tallystick.cli.selecting import EventType, between, refused_option, since_option, until_option
 from tallystick.demo.news import news
@@ -41,10 +41,14 @@ BEFORE = 10
     help="Only events of this type, such as level-changed; may be given several times.",
 )
 @refused_option
+@click.option("--limit", "-n", type=click.IntRange(min=1), metavar="N", help="Only the newest N of them.")
 @click.option(
-    "--follow", "-f", is_flag=True, help=f"Go on with what comes, after the last {BEFORE}, or all since --since."
+    "--follow",
+    "-f",
+    is_flag=True,
+    help=f"Go on with what comes, after the newest {BEFORE}, or those of --limit, or all since --since.",
 )
-@store_option
+@reads_option
 @click.option("--json", "as_json", is_flag=True, help="For machines: one JSON object a line.")
 def events(
     since: Moment | None,
@@ -53,6 +57,7 @@ def events(
     task: str | None,
     types: tuple[type[Event], ...],
     refused: bool,
+    limit: int | None,
     follow: bool,
     store_url: str,
     as_json: bool,
@@ -65,7 +70,8 @@ def events(
     \b
     Examples:
       tallystick events --follow
-      tallystick events --since 2026-03-04T12:00 --refused
+      tallystick events --limit 5 --refused
+      tallystick events --since 2026-03-04T12:00 --until 2026-03-04T13:00
       tallystick events --agent a-7 --type level-changed --type agent-stopped --json
     """
     if follow and until is not None:
@@ -75,21 +81,35 @@ def events(
         if follow:
             # That is how following ends: it is no failure.
             with contextlib.suppress(KeyboardInterrupt):
-                _show(_following(store, selection), as_json)
+                _show(_following(store, selection, limit), as_json)
             return
-        shown = _show(selection.among(store.read(*selection.bounds(store))), as_json)
+        shown = _show(_there(store, selection, limit), as_json)
     if not shown and not as_json:
         click.echo("No event fits.")
 
 
-def _following(store: Store, selection: Selection) -> Iterator[tuple[Record, Event]]:
+def _there(store: Store, selection: Selection, limit: int | None) -> Iterable[tuple[Record, Event]]:
+    """What there is: all of it, or the newest."""
+    behind, upto = selection.bounds(store)
+    if limit is None:
+        return selection.among(store.read(behind, upto))
+    end = _end(store)
+    return newest(store, selection, limit, end if upto is None else min(upto, end), behind)
+
+
+def _following(store: Store, selection: Selection, limit: int | None) -> Iterator[tuple[Record, Event]]:
     """What there is, and then what comes."""
-    begin, _ = selection.bounds(store)
-    if selection.since is None:
-        last = store.last()
-        begin = 0 if last is None else last.position
-        yield from newest(store, selection, BEFORE, begin)
-    yield from selection.among(store.subscribe(begin))
+    behind, _ = selection.bounds(store)
+    if limit is not None or selection.since is None:
+        end = _end(store)
+        yield from newest(store, selection, limit or BEFORE, end, behind)
+        behind = max(behind, end)
+    yield from selection.among(store.subscribe(behind))
+
+
+def _end(store: Store) -> int:
+    last = store.last()
+    return 0 if last is None else last.position
 
 
 def _show(found: Iterable[tuple[Record, Event]], as_json: bool) -> bool:

@@ -2,7 +2,7 @@
 
 import click
 
-from tallystick.cli.common import json_option, json_text, progress_bar, reading, store_option
+from tallystick.cli.common import json_option, json_text, progress_bar, reading, reads_option
 from tallystick.cli.completion import all_names
 from tallystick.cli.selecting import between, refused_option, since_option, until_option
 from tallystick.explain.one_event import NoSuchPosition, explain_position, paragraphs
@@ -17,7 +17,7 @@ from tallystick.wording import one_line
 @since_option
 @until_option
 @refused_option
-@store_option
+@reads_option
 @json_option
 def explain(
     what: str, since: Moment | None, until: Moment | None, refused: bool, store_url: str, as_json: bool

@@ -10,7 +10,7 @@ from typing import Any, Final
 import click
 
 from tallystick.cli.columns import COLUMNS, Kind, tables
-from tallystick.cli.common import output, reading, store_option, with_progress
+from tallystick.cli.common import output, reading, reads_option, with_progress
 from tallystick.events.decide.answers import stamp
 from tallystick.events.log.store import Record
 
@@ -25,7 +25,7 @@ Form = Callable[[Iterable[Record]], Iterator[bytes]]
     required=True,
     help="Records as stored, or a table.",
 )
-@store_option
+@reads_option
 @click.option("--after", metavar="POSITION", type=click.IntRange(min=0), default=0, help="Begin behind this position.")
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Write here instead of to stdout.")
 def export(form: str, store_url: str, after: int, out: Path | None) -> None:

@@ -7,7 +7,7 @@ import msgspec
 from rich.table import Table
 from rich.text import Text
 
-from tallystick.cli.common import at_option, console, json_option, json_text, store_option
+from tallystick.cli.common import at_option, console, json_option, json_text, reads_option
 from tallystick.cli.completion import agent_names
 from tallystick.cli.viewing import opened_views
 from tallystick.cli.watching import watch_option
@@ -20,7 +20,7 @@ SHOWN = 20
 
 
 @click.command(short_help="Show forecasts.")
-@store_option
+@reads_option
 @click.option("--agent", metavar="ID", shell_complete=agent_names, help="One agent only.")
 @click.option("--workflow", metavar="NAME", help="Only the agents of this workflow, and those below them.")
 @at_option

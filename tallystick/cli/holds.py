@@ -5,7 +5,7 @@ import msgspec
 from rich.table import Table
 from rich.text import Text
 
-from tallystick.cli.common import at_option, console, json_option, json_text, reading, state_then, store_option
+from tallystick.cli.common import at_option, console, json_option, json_text, reading, reads_option, state_then
 from tallystick.cli.completion import agent_names
 from tallystick.cli.viewing import answer_of
 from tallystick.cli.watching import watch_option
@@ -21,7 +21,7 @@ SHOWN = 100
 
 
 @click.command(short_help="Show what is set aside, and holds that have ended.")
-@store_option
+@reads_option
 @click.option("--agent", metavar="ID", shell_complete=agent_names, help="Only the holds of this agent.")
 @click.option("--hold", metavar="ID", help="One hold.")
 @click.option(

@@ -151,6 +151,9 @@ def _answer(command: c.Command, store_url: str, config_file: Path | None = None)
     shown = os.environ.get(KEY_VARIABLE) or None
     reply = msgspec.json.decode(reply_to(Sending(command, this_user(), store_url, config_file, None, shown)))
     if "error" in reply:
+        if reply["error"]["code"] == "unknown_key":
+            name = one_line(getattr(command, "key", ""))
+            raise click.ClickException(f"there is no key {name!r}: tallystick key list shows those that there are")
         raise click.ClickException(one_line(reply["error"]["detail"]))
     answer: dict[str, Any] = reply["ok"]
     return answer

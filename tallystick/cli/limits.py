@@ -5,7 +5,7 @@ import msgspec
 from rich.table import Table
 from rich.text import Text
 
-from tallystick.cli.common import at_option, console, json_option, json_text, store_option
+from tallystick.cli.common import at_option, console, json_option, json_text, reads_option
 from tallystick.cli.completion import agent_names
 from tallystick.cli.viewing import answer_of, counted
 from tallystick.cli.watching import watch_option
@@ -21,7 +21,7 @@ _ANY_WIDTH = 10_000
 
 
 @click.command(short_help="Show how limits stand, nearest to exhaustion first.")
-@store_option
+@reads_option
 @click.option(
     "--agent",
     metavar="ID",

@@ -9,7 +9,7 @@ import msgspec
 from rich.table import Table
 from rich.text import Text
 
-from tallystick.cli.common import at_option, console, json_option, json_text, output, store_option
+from tallystick.cli.common import at_option, console, json_option, json_text, output, reads_option
 from tallystick.cli.viewing import moment_of, opened_views
 from tallystick.cli.watching import watch_option
 from tallystick.config.loader import restore
@@ -37,7 +37,7 @@ DEFAULT_FILE: Final = FOLDER / "memory" / "metrics" / "resource-metrics.json"
 
 
 @click.command(short_help="Show the quality metrics.")
-@store_option
+@reads_option
 @at_option
 @watch_option
 @json_option

@@ -16,7 +16,7 @@ from tallystick.events.messages.replies import Refusal
 _WORDS = (
     "pause REASON, resume [AGENT], stop AGENT REASON, approve-limit [--cost DOLLARS] [--tokens TOKENS], "
     "override PRODUCT PRIORITY [REASON], reset-breaker REASON, release-reserve REASON, retry TASK REASON, "
-    "correct-usage POSITION AMOUNTS REASON"
+    "correct-usage POSITION AMOUNTS REASON, hand-over"
 )
 _WITH_REASON = {"pause": "PauseAll", "reset-breaker": "ResetBreaker", "release-reserve": "ReleaseReserve"}
 _NO_PRIORITY = "none"

@@ -6,7 +6,7 @@ import click
 from rich.table import Table
 from rich.text import Text
 
-from tallystick.cli.common import at_option, console, json_option, json_text, reading, state_then, store_option
+from tallystick.cli.common import at_option, console, json_option, json_text, reading, reads_option, state_then
 from tallystick.cli.watching import watch_option
 from tallystick.events.log.restoring import open_ledger
 from tallystick.events.messages.task_replies import QueuedTask, QueueStatus, RunningTask
@@ -21,7 +21,7 @@ _LISTED = 100
 
 
 @click.command(short_help="Show what waits, best first, and what runs.")
-@store_option
+@reads_option
 @click.option(
     "--limit",
     type=click.IntRange(1, 1_000),

@@ -4,7 +4,7 @@ import click
 import msgspec
 from rich.markdown import Markdown
 
-from tallystick.cli.common import at_option, console, json_option, json_text, store_option
+from tallystick.cli.common import at_option, console, json_option, json_text, reads_option
 from tallystick.cli.viewing import opened_views
 from tallystick.cli.watching import watch_option
 from tallystick.moments import Moment
@@ -13,7 +13,7 @@ from tallystick.reports.markdown import markdown
 
 
 @click.command(short_help="Report on a workflow or the whole fleet.")
-@store_option
+@reads_option
 @click.option("--workflow", metavar="NAME", help="Only the agents of this workflow, and those below them.")
 @at_option
 @watch_option

@@ -21,6 +21,7 @@ from tallystick.actors.runtime.control_socket import is_live
 from tallystick.actors.runtime.intake import Asker
 from tallystick.cli.common import config_option, prices_option, reading, settings_for, store_option
 from tallystick.cli.completion import agent_names, task_names
+from tallystick.cli.hand_over import HAND_OVER, hand_over
 from tallystick.cli.orders import ORDERS, command_of
 from tallystick.events import messages as c
 from tallystick.events.log.codec import encode_command
@@ -79,7 +80,7 @@ def _words(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[
     """The first words, and behind those that name an agent or a task the names that there are."""
     words = ctx.params.get("message") or ()
     if not words:
-        return [CompletionItem(word) for word in sorted(ORDERS) if word.startswith(incomplete)]
+        return [CompletionItem(word) for word in sorted({*ORDERS, HAND_OVER}) if word.startswith(incomplete)]
     if len(words) == 1 and words[0] in ("stop", "resume"):
         return agent_names(ctx, param, incomplete)
     return task_names(ctx, param, incomplete) if list(words) == ["retry"] else []
@@ -97,7 +98,7 @@ def _words(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[
 @click.option("--max", metavar="JSON", help="With --limit: its maximum; {} ends that.")
 @click.option("--reason", metavar="TEXT", help="With approve-limit: why.")
 @click.option("--url", metavar="URL", help="A server, in place of a store: it is asked over HTTP.")
-@click.option("--key", metavar="KEY", envvar="TALLYSTICK_KEY", show_envvar=True, help="With --url: the API key.")
+@click.option("--key", metavar="KEY", envvar="TALLYSTICK_KEY", show_envvar=True, help="For a server: the API key.")
 @click.option("--by", metavar="NAME", help="Who asks; the user who is logged in, where it is left out.")
 @click.option(
     "--id", "id", metavar="ID", help="The message's id: sent again, it gets the same answer and changes nothing."
@@ -132,6 +133,7 @@ def send(
       retry TASK REASON                     a new life for a task that failed or was cancelled, and those it took along
       correct-usage POSITION tokens=N REASON  what a report or settlement should have said (also time_seconds=,
                                               cost_usd=, model=, input_tokens=, output_tokens= ...)
+      hand-over                             the server that writes the fleet lets a standby take its place
 
     A fleet that runs on this machine, as this user, is asked over its control socket. Where none runs, the command
     opens the store as its writer. $TALLYSTICK_OPERATOR_KEY is the operator's key, where the fleet has one. With --url,
@@ -149,6 +151,9 @@ def send(
       tallystick send override urgent-project critical "the launch is today"
       tallystick send --url http://127.0.0.1:8321 pause "the provider is down"
     """
+    if message == (HAND_OVER,):
+        _say(ctx, hand_over(store_url, url, key))
+        return
     for option, name in (("--by", by), ("--id", id)):
         if name is not None and not 1 <= len(name) <= c.NAME_MAX:
             raise click.BadParameter(f"allowed is a name of 1 to {c.NAME_MAX} characters", param_hint=f"'{option}'")
@@ -164,6 +169,10 @@ def send(
 
         _check_alone(ctx)
         reply = reply_of_server(url, key, command)
+    _say(ctx, reply)
+
+
+def _say(ctx: click.Context, reply: bytes) -> None:
     click.echo(reply)
     if reply.startswith(_ERROR):
         ctx.exit(1)

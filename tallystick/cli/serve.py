@@ -1,22 +1,24 @@
 """``tallystick serve``: a fleet that programs elsewhere reach over HTTP."""
 
+import contextlib
 import errno
 import ipaddress
 import re
 import socket
 import ssl
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from urllib.parse import urlsplit
 
 import click
 import structlog
 
-from tallystick.cli.common import config_option, prices_option, reading, settings_for, store_option
-from tallystick.events.log.restoring import open_ledger
-from tallystick.events.log.store import NoFleet, open_store
-from tallystick.events.log.store_place import shown
+from tallystick.cli.common import Settings, config_option, prices_option, reading, settings_for, store_option
+from tallystick.config.errors import ConfigError
+from tallystick.events.log.restoring import Opened, open_ledger
+from tallystick.events.log.store import NoFleet, Store, open_store
+from tallystick.events.log.store_place import is_postgres, shown
 from tallystick.fleet import Fleet
 
 _MISSING = "the server needs more packages: pip install 'tallystick[server]'"
@@ -37,6 +39,24 @@ log = structlog.get_logger("tallystick.serve")
     metavar="NAME",
     multiple=True,
     help="Another name under which it may be called, such as that of a proxy in front of it; repeatable.",
+)
+@click.option(
+    "--trust-proxy",
+    "proxies",
+    metavar="ADDRESS",
+    multiple=True,
+    help="The address or network of a proxy whose X-Forwarded-For is believed; repeatable. Without it, none is.",
+)
+@click.option(
+    "--standby", is_flag=True, help="Stand by while another server is the writer, and take its place when it goes."
+)
+@click.option(
+    "--advertise",
+    "address",
+    metavar="URL",
+    envvar="TALLYSTICK_ADVERTISE",
+    show_envvar=True,
+    help="Where the other servers of the fleet reach this one, in PostgreSQL; where it listens, if left out.",
 )
 @click.option(
     "--oidc-issuer", metavar="URL", envvar="TALLYSTICK_OIDC_ISSUER", help="An OpenID provider, by its https address."
@@ -78,6 +98,9 @@ def serve(
     prices_file: Path | None,
     host: str,
     names: tuple[str, ...],
+    proxies: tuple[str, ...],
+    standby: bool,
+    address: str | None,
     port: int,
     oidc_ca: Path | None,
     **oidc: str | None,
@@ -90,12 +113,18 @@ def serve(
     Without a key (tallystick key create), every program that reaches the address may do everything, so only addresses
     of this machine itself are allowed. The first key closes the server.
 
+    With --standby, a server of a fleet in PostgreSQL answers questions from the log while another one is the writer,
+    passes changes on to it, and becomes the writer when the other goes, or at tallystick send hand-over.
+
     \b
     Examples:
       tallystick serve
       tallystick serve --store sqlite:///fleet.db --port 8321
+      tallystick serve --store postgresql://budgets@db/budgets --standby
     """
     _check_names(names)
+    _check_proxies(proxies)
+    _check_shared(store_url, standby, address)
     server = server_module()
     tokens = _tokens(oidc, oidc_ca)
     is_local = _is_loopback(host)
@@ -104,16 +133,21 @@ def serve(
             f"--host: found {host!r}, allowed are 127.0.0.1, ::1 and localhost: without keys, the server is open to"
             " all; create one first: tallystick key create --role operator"
         )
-    with listening_on(server, host, port) as listening, _opened(store_url, config_file, prices_file) as fleet:
+    files = Files(config_file, prices_file)
+    with listening_on(server, host, port) as listening:
+        url = _url_of(host, listening.getsockname()[1])
         server.log_requests()
-        address = f"[{host}]" if ":" in host else host
-        url = f"http://{address}:{listening.getsockname()[1]}"
-        if tokens is None and not fleet.access.keys:
-            log.warning("open_server", detail="no keys are configured: every program of this machine may do everything")
-        click.echo(f"serving {shown(store_url)} at {url}")
-        server.serve(fleet, listening, {host, *names}, tokens)
-        if fleet.halted is not None:
-            raise click.ClickException(f"the fleet has stopped: {fleet.halted}; remove the cause, and start it again")
+        with _served(store_url, files, standby=standby, address=address or _reached_at(url)) as served:
+            fleet = served.fleet
+            if tokens is None and not fleet.access.keys:
+                text = "no keys are configured: every program of this machine may do everything"
+                log.warning("open_server", detail=text)
+            click.echo(f"{'standby of' if standby else 'serving'} {shown(store_url)} at {url}")
+            called = {host, *names, *([urlsplit(address).hostname or ""] if address else [])}
+            server.serve(fleet, listening, called, tokens, proxies, served.elsewhere)
+            if fleet.halted is not None:
+                text = f"the fleet has stopped: {fleet.halted}; remove the cause, and start it again"
+                raise click.ClickException(text)
 
 
 def server_module() -> Any:
@@ -164,21 +198,104 @@ def _check_names(names: tuple[str, ...]) -> None:
             raise click.UsageError(text)
 
 
-def _opened(store_url: str, config_file: Path | None, prices_file: Path | None) -> Fleet:
-    store = open_store(store_url, writer=True)
-    try:
-        settings = settings_for(store, config_file, prices_file)
-    except BaseException:
-        store.close()
-        raise
-    fleet = Fleet.open(store, settings.config, settings.prices)
-    if config_file is not None:
+def _check_proxies(proxies: tuple[str, ...]) -> None:
+    """Addresses and networks of proxies; all of the world at once is none.
+
+    Raises:
+        UsageError: one is something else.
+    """
+    for proxy in proxies:
         try:
-            fleet.follow(config_file)
+            is_one = ipaddress.ip_network(proxy).prefixlen > 0
+        except ValueError:
+            is_one = False
+        if not is_one:
+            text = f"--trust-proxy: found {proxy[:100]!r}, allowed is an address or a network (10.0.0.0/24)"
+            raise click.UsageError(text)
+
+
+class Files(NamedTuple):
+    """The files that a fleet is opened with, where they are named."""
+
+    config: Path | None
+    prices: Path | None
+
+
+class Served(NamedTuple):
+    """A fleet to be served, and what makes the way to the other servers of one that is shared."""
+
+    fleet: Any
+    elsewhere: Any = None
+
+
+@contextlib.contextmanager
+def _served(store_url: str, files: Files, *, standby: bool, address: str) -> Iterator[Served]:
+    """What is served as long as the body runs. A fleet in PostgreSQL may have several servers."""
+    if not is_postgres(store_url):
+        with _opened(open_store(store_url, writer=True), files) as fleet:
+            yield Served(fleet)
+        return
+    from tallystick.standby.sharing import sharing
+
+    if standby:
+        with reading(store_url) as store:
+            settings_for(store, files.config, files.prices)  # a mistake in them is said now, and not at a takeover
+    with sharing(store_url, address, lambda store, begun: _opened(store, files, begun), standby=standby) as shared:
+        yield Served(shared.fleet, shared.to_writer)
+
+
+def _opened(store: Store, files: Files, begun: Opened | None = None) -> Fleet:
+    """The fleet of a store; ``begun`` is its state where this server stood by until now.
+
+    Then files that have become unusable meanwhile do not keep it from taking over: what is in force stays.
+    """
+    wrong: str | None = None
+    try:
+        settings = settings_for(store, files.config, files.prices)
+    except BaseException as error:
+        if begun is None or not isinstance(error, ConfigError):
+            store.close()
+            raise
+        wrong, settings, files = str(error), Settings(None, None), Files(None, None)
+    if wrong is not None:
+        log.error("config_not_in_force", error=wrong, instead="what was in force stays; correct it, and start again")
+    fleet = Fleet.open(store, settings.config, settings.prices, begun=begun)
+    if files.config is not None:
+        try:
+            fleet.follow(files.config)
         except BaseException:
             fleet.close()
             raise
     return fleet
+
+
+def _url_of(host: str, port: int) -> str:
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+
+
+def _reached_at(url: str) -> str:
+    """Where others reach a server that listens on all addresses: at this machine's name."""
+    parts = urlsplit(url)
+    if parts.hostname not in ("0.0.0.0", "::"):  # noqa: S104 - it is compared, not listened on
+        return url
+    return _url_of(socket.gethostname(), parts.port or 0)
+
+
+def _check_shared(store_url: str, standby: bool, address: str | None) -> None:
+    """What only a fleet in PostgreSQL can have.
+
+    Raises:
+        UsageError: it is another, or the address is none.
+    """
+    for option, given in (("--standby", standby), ("--advertise", address)):
+        if given and not is_postgres(store_url):
+            text = f"{option}: found the store {shown(store_url)}, allowed is one in PostgreSQL (postgresql://...)"
+            raise click.UsageError(f"{text}: only there can several servers share a fleet")
+    if address is not None:
+        url = urlsplit(address)
+        if url.scheme not in ("http", "https") or not url.hostname or url.path.strip("/") or url.query or url.fragment:
+            text = f"--advertise: found {address[:100]!r}, allowed is a URL like http://10.0.0.7:8321"
+            raise click.UsageError(text)
 
 
 def _tokens(oidc: Mapping[str, str | None], ca: Path | None) -> Any:

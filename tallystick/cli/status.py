@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tallystick.cli.burning import add_burn
-from tallystick.cli.common import at_option, console, json_option, json_text, store_option
+from tallystick.cli.common import at_option, console, json_option, json_text, reads_option
 from tallystick.cli.completion import agent_names
 from tallystick.cli.viewing import counted, opened_views
 from tallystick.cli.watching import watch_option
@@ -44,7 +44,7 @@ SHOWN = 20
 
 
 @click.command()
-@store_option
+@reads_option
 @click.option("--agent", metavar="ID", shell_complete=agent_names, help="One agent only, also one that was released.")
 @at_option
 @watch_option
@@ -117,7 +117,7 @@ def _show_agent(found: Status, queries: QueryAdapter, id: str, pace: Pace, as_js
         if isinstance(getattr(row, name, None), Amounts):
             exact = _triple(value) if row.limits and isinstance(value, dict) else getattr(row, name).triple
             table.add_row(_label(name), Text(rounded_amounts(exact)))
-        elif name in ("covered", "subtree"):
+        elif name in ("covered", "subtree", "child"):
             _add_shared(table, name, value, answered)
         elif name == "percentage":
             table.add_row("used", f"{int(value * 100) if row.limits else used_percent(row)} %")
@@ -144,7 +144,13 @@ def _add_bounds(table: Table, name: str, row: AgentRow, obstacles: Any) -> None:
 
 
 def _add_shared(table: Table, name: str, value: Any, answered: Mapping[str, Any]) -> None:
-    """What others pay for the account, and what is used and held below it, where there is any."""
+    """What others pay for the account, what is used and held below it, and whose total it is, where there is any."""
+    if name == "child":
+        if value is not None:
+            number, booked = f"{value['number']:,}", f"{value['booked']:,}"
+            text = f"{value['fleet'] or 'not heard of yet'}; booked: use up to position {booked}, request {number}"
+            table.add_row("total of the fleet", Text(one_line(text)))
+        return
     if name == "covered":
         if any(_triple(value)):
             table.add_row("covered", Text(f"{rounded_amounts(_triple(value))}, paid by other budgets"))
@@ -194,7 +200,12 @@ def _fleet_table(found: Status, queries: QueryAdapter, work: TaskDay, breaker: s
     add_burn(table, burn)
     table.add_row("pressure", f"{percent(round(reply.pressure * 1_000_000), 1_000_000)} %")
     table.add_row("response", reply.response)
-    table.add_row("paused", Text(one_line(fleet.paused or "by configuration"), style="red") if reply.paused else "no")
+    table.add_row("paused", Text(one_line(fleet.why_paused), style="red") if reply.paused else "no")
+    if (settings := fleet.config.get("delegate")) is not None:
+        table.add_row("parent", Text(one_line(f"account {settings['account']} at {settings['parent']}")))
+        there, back = rounded_amounts(fleet.granted.triple), rounded_amounts(fleet.given_back.triple)
+        text = f"{there} in all, {back} given back; use booked up to position {fleet.booked:,}"
+        table.add_row("granted there", Text(text))
     for name, reason in fleet.given_up.items():
         table.add_row("given up", Text(one_line(f"{name}: {reason}"), style="red"))
     if apart := reply.clock_apart_seconds:

@@ -7,7 +7,7 @@ import msgspec
 from rich.table import Table
 from rich.text import Text
 
-from tallystick.cli.common import at_option, console, json_option, json_text, store_option
+from tallystick.cli.common import at_option, console, json_option, json_text, reads_option
 from tallystick.cli.viewing import moment_of, opened_views
 from tallystick.cli.watching import watch_option
 from tallystick.events.state.tasks import State
@@ -20,7 +20,7 @@ _SHORT = {"waiting_on_dependencies": "dependent"}
 
 
 @click.command(short_help="Show tasks: open ones, and those that ended.")
-@store_option
+@reads_option
 @click.option("--state", type=click.Choice(get_args(State)), help="Only tasks in this state.")
 @click.option("--product", metavar="NAME", help="Only tasks of this product.")
 @click.option("--type", "agent_type", metavar="NAME", help="Only tasks of this agent type.")

@@ -6,16 +6,15 @@ import sys
 
 import click
 
-from tallystick.cli.common import store_option
+from tallystick.cli.common import is_served, reading, reads_option
 from tallystick.cli.watching import LEAST_SECONDS, MOST_SECONDS
-from tallystick.events.log.store import open_store
 from tallystick.events.log.store_place import file_of, shown
 
 EVERY_SECONDS = 2.0
 
 
 @click.command(short_help="Watch a fleet on a live screen.")
-@store_option
+@reads_option
 @click.option(
     "--every",
     type=click.FloatRange(LEAST_SECONDS, MOST_SECONDS),
@@ -35,6 +34,7 @@ def top(store_url: str, every: float) -> None:
     Examples:
       tallystick top
       tallystick top --store sqlite:////var/lib/fleet.db --every 5
+      tallystick top --url http://127.0.0.1:8321
     """
     if not (sys.stdin.isatty() and sys.stdout.isatty()) or _is_dumb():
         raise click.UsageError("top needs a terminal that can move its cursor; see status --watch and events --follow")
@@ -42,8 +42,10 @@ def top(store_url: str, every: float) -> None:
         live = importlib.import_module("tallystick.top.live")
     except ModuleNotFoundError:  # not on every system
         raise click.ClickException("top needs a Unix terminal; see status --watch and events --follow") from None
-    open_store(store_url).close()  # what is wrong with it is said before the screen is taken
-    live.show(store_url, str(file_of(store_url) or shown(store_url)), every)
+    with reading(store_url) as store:
+        store.last()  # what is wrong with it is said before the screen is taken
+    named = store_url if is_served(store_url) else str(file_of(store_url) or shown(store_url))
+    live.show(store_url, named, every)
 
 
 def _is_dumb() -> bool:

@@ -12,8 +12,11 @@ from tallystick.audit.deciding import Deciding
 from tallystick.audit.findings import ARCHIVES, VIEWS, Findings, findings_json, findings_lines
 from tallystick.audit.objects import OddObject, odd_objects
 from tallystick.audit.sources import wrong_source
-from tallystick.audit.view_rows import Compared, compared_rows
+from tallystick.audit.view_rows import Compared as ComparedRows
+from tallystick.audit.view_rows import compared_rows
 from tallystick.cli.common import json_option, json_text, progress_bar, reading, store_option, with_progress
+from tallystick.delegation.comparing import Compared
+from tallystick.delegation.parent_log import compared_with
 from tallystick.events.log.audit import Anchor, Linking, Verification
 from tallystick.events.log.broken_chain import BrokenChain
 from tallystick.events.log.store import Store, open_store
@@ -44,10 +47,19 @@ class AnchorType(click.ParamType[Anchor]):
 @click.option(
     "--anchor-file", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Many such, one a line."
 )
+@click.option("--parent", metavar="URL", help="The parent's store or server: both logs must say the same.")
+@click.option("--parent-key", metavar="KEY", envvar="TALLYSTICK_KEY", show_envvar=True, help="With a server: its key.")
 @json_option
 @click.pass_context
 def verify(
-    ctx: click.Context, store_url: str, quick: bool, anchor: Anchor | None, anchor_file: Path | None, as_json: bool
+    ctx: click.Context,
+    store_url: str,
+    quick: bool,
+    anchor: Anchor | None,
+    anchor_file: Path | None,
+    parent: str | None,
+    parent_key: str | None,
+    as_json: bool,
 ) -> None:
     """Prove the whole log from its first record; exit with 1 and the first bad position where something is wrong.
 
@@ -63,9 +75,13 @@ def verify(
     A log cannot show by itself that its tail was cut off, or that all of it was written anew. Keep an anchor outside,
     now and then, and hand it in.
 
+    With --parent, the log of a fleet whose total comes from a parent is compared with the parent's: grants, returns and
+    what was used, number by number. What is still under way is no contradiction.
+
     \b
     Examples:
       tallystick audit verify
+      tallystick audit verify --store sqlite:///team.db --parent sqlite:///company.db
       tallystick audit verify --json
       tallystick audit verify --anchor-file anchors.txt
     """
@@ -74,13 +90,23 @@ def verify(
         anchors += _anchors_of(anchor_file)
     with reading(store_url) as store:
         findings = _found(store, anchors, quick)
+        against = None if parent is None else compared_with(store, parent, parent_key)
     if as_json:
-        click.echo(json_text(findings_json(findings)))
+        both = {} if against is None else {"parent": against.json()}
+        click.echo(json_text({**findings_json(findings), **both}))
     else:
-        click.echo("\n".join(map(one_line, findings_lines(findings))))
-    if findings.first is not None:
-        click.echo(f"{ctx.command_path}: {one_line(findings.first)}", err=True)
+        lines = [*findings_lines(findings), *(() if against is None else _parent_lines(against))]
+        click.echo("\n".join(map(one_line, lines)))
+    wrong = [*filter(None, [findings.first]), *(() if against is None else against.problems)]
+    if wrong:
+        click.echo(f"{ctx.command_path}: {one_line(wrong[0])}", err=True)
         ctx.exit(1)
+
+
+def _parent_lines(against: Compared) -> Iterator[str]:
+    for text in (*against.lines(), *against.problems):
+        yield f"{'parent':<15} {text}"
+    yield f"{'parent':<15} {'both logs say the same' if not against.problems else 'the logs contradict each other'}"
 
 
 def _found(store: Store, anchors: list[Anchor], quick: bool) -> Findings:
@@ -94,7 +120,7 @@ def _found(store: Store, anchors: list[Anchor], quick: bool) -> Findings:
     deciding = None if quick else Deciding({position for position, _ in snapshots}, store)
     verification = Verification(snapshots, marks, Linking() if deciding is None else deciding)
     report = verification.run(with_progress(store.read(0, end), end, "verifying"))
-    rows = Compared()
+    rows = ComparedRows()
     if not quick and not report.problems and keeps_views:
         rows = _rows(store)
     stray = store.stray()
@@ -110,11 +136,11 @@ def _found(store: Store, anchors: list[Anchor], quick: bool) -> Findings:
     )
 
 
-def _rows(store: Store) -> Compared:
+def _rows(store: Store) -> ComparedRows:
     try:
         return compared_rows(store, progress_bar("comparing the views"))
     except (NotKept, BrokenChain) as error:
-        return Compared(skipped=(f"the views could not be compared: {error}",))
+        return ComparedRows(skipped=(f"the views could not be compared: {error}",))
 
 
 def _objects(url: str, place: Place | None) -> Iterator[OddObject]:

@@ -2,12 +2,15 @@
 
 import contextlib
 import datetime as dt
+import hashlib
+import os
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import TypeVar
 
 import click
 
-from tallystick.cli.common import progress_bar, reading, state_then
+from tallystick.cli.common import is_served, progress_bar, reading, state_then
 from tallystick.events.decide.clock import pass_time
 from tallystick.events.decide.turn import Turn
 from tallystick.events.log.restoring import open_ledger
@@ -19,6 +22,7 @@ from tallystick.moments import Moment
 from tallystick.projections.reports.status import Status
 from tallystick.projections.store.as_of import NotThere, views_at
 from tallystick.projections.store.runner import catch_up, open_view_store
+from tallystick.projections.store.view_file import ViewFile
 from tallystick.projections.store.view_store import MemoryViewStore, NotKept, ViewStore
 
 Q = TypeVar("Q", bound=Command)
@@ -90,12 +94,22 @@ def opened_at_end(store: Store) -> ViewStore:
     """
     progress = progress_bar("reading the log")
     try:
-        views = open_view_store(store.url)
+        views = _kept_here(store.url) if is_served(store.url) else open_view_store(store.url)
         catch_up(store, views, progress)
     except NotKept:
         views = MemoryViewStore()
         catch_up(store, views, progress)
     return views
+
+
+def _kept_here(url: str) -> ViewStore:
+    """The views of a fleet behind a server: in a file of this user's cache, so that only what is new is read."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tallystick"
+    try:
+        cache.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise NotKept(f"{cache} cannot be made: {error.strerror}") from error
+    return ViewFile(str(cache / f"{hashlib.sha256(url.encode()).hexdigest()[:32]}.views"))
 
 
 def answer_of(ledger: Ledger, at: Moment | None, answer: Callable[[Turn, Q], R | Refusal], query: Q) -> R:

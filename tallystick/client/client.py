@@ -26,12 +26,12 @@ class Client(Interface):
     """A fleet behind a server (`tallystick serve`): agents, calls and tasks; and messages in, replies out.
 
     For threads and event loops, which share it; connections are kept. Each message has an id before it is sent, and is
-    sent again with it, so it counts once, also while the server is restarted.
+    sent again with it, so it counts once, also while the server is restarted, or another one takes its place.
     """
 
     def __init__(
         self,
-        url: str,
+        url: str | Sequence[str],
         key: str | None = None,
         *,
         retry_seconds: float = RETRY_SECONDS,
@@ -39,22 +39,26 @@ class Client(Interface):
     ) -> None:
         """Nothing is sent yet.
 
+        ``url`` is that of the server, or those of several that share a fleet: where one does not answer, the next is
+        asked.
         ``key`` is an API key of the server; where it is left out, the one in $TALLYSTICK_KEY, if there is one. So long
         as ``retry_seconds`` what was not answered is sent again. ``ssl_context`` is for an authority of one's own.
 
         Raises:
             ValueError: the URL or the key is none.
         """
-        self._target = Target(_checked_url(url), _checked_key(key or os.environ.get(KEY_VARIABLE)), ssl_context)
-        self._transport = HttpTransport(self._target, self._new_id)
+        urls = [url] if isinstance(url, str) else list(url)
+        if not urls:
+            raise ValueError("url: found none, allowed is one, or several")
+        self._transport = HttpTransport([target_of(one, key, ssl_context) for one in urls], self._new_id)
         self._runner = Runner(self._transport)
         self._runner.retry_seconds = retry_seconds
         _clients.add(self)
 
     @property
     def url(self) -> str:
-        """Where the server is."""
-        return self._target.url
+        """Where the server is that is asked next."""
+        return self._transport.url
 
     def __repr__(self) -> str:
         return f"Client({self.url!r})"
@@ -95,7 +99,7 @@ class Client(Interface):
     def close(self) -> None:
         """Close all connections. What agents still have open ends with their leases."""
         self._runner.close()
-        self._transport.connections.close()
+        self._transport.close()
 
     def __enter__(self) -> Self:
         return self
@@ -106,8 +110,17 @@ class Client(Interface):
         self.close()
 
     def _begin_in_fork(self) -> None:
-        self._transport.connections.begin_in_fork()
+        self._transport.begin_in_fork()
         self._runner.begin()
+
+
+def target_of(url: str, key: str | None = None, ssl_context: ssl.SSLContext | None = None) -> Target:
+    """Where a server is, and what it is shown: the key, or else that of ``$TALLYSTICK_KEY``.
+
+    Raises:
+        ValueError: the URL or the key is none.
+    """
+    return Target(_checked_url(url), _checked_key(key or os.environ.get(KEY_VARIABLE)), ssl_context)
 
 
 def _checked_url(url: str) -> str:

@@ -206,6 +206,11 @@ class Connections:
         self._inherited: list[Any] = []
         self._begin()
 
+    @property
+    def url(self) -> str:
+        """Where the server is."""
+        return self._target.url
+
     def _begin(self) -> None:
         self._lock = threading.Lock()
         self._closed = False

@@ -24,7 +24,7 @@ from tallystick.cluster.link import Link, ShardGone
 from tallystick.cluster.places import NAMESPACE, front_name, shard_name
 from tallystick.cluster.shard import Shard
 from tallystick.http.guard import LOOPBACK
-from tallystick.http.server import listen, log_requests, settings_of
+from tallystick.http.server import as_many, listen, log_requests, settings_of
 
 LOOK_SECONDS: Final = 2.0
 _AGAIN_SECONDS: Final = 1.0
@@ -162,7 +162,7 @@ class FrontActor:
         host = _own_address() if made.keys_needed else made.host
         self._address = f"http://{f'[{host}]' if ':' in host else host}:{listening.getsockname()[1]}"
         self._server = uvicorn.Server(settings_of(self._front.app))
-        await self._server.serve([listening])
+        await self._server.serve(as_many(listening))
         self._address = None
 
 

@@ -14,6 +14,7 @@ _COVER_CAUSES = {
     "late_report": "usage was reported after the account was closed or the hold had ended",
     "unpriced_model": "a model without a price was charged at the highest known price",
     "override": "an operator ordered it",
+    "delegated_overrun": "a child fleet has used more than it was granted",
     "overdraft_max": "the fleet is charged in the place of an account that is beyond its overdraft_max",
 }
 
@@ -31,7 +32,12 @@ def _says_allocated(event: e.BudgetAllocated, say: Style) -> str:
         granted = f"no carve-out below {the(event.parent or POOL)}{lease}"
     limits = "".join(f"; {text_of_limit(one)} ({event.agent}/{n})" for n, one in enumerate(event.limits, start=1))
     bound = "" if event.overdraft_max is None else f"; others may cover {say.amounts(event.overdraft_max)} for it"
+    opened += " for another fleet" if event.delegated else ""
     return f"{event.agent} {opened} with {granted} (priority {event.priority}{named}){bound}{limits}"
+
+
+def _of_child(number: int) -> str:
+    return f" (number {number:,} of its fleet)" if number else ""
 
 
 def _why_allocated(event: e.BudgetAllocated, ledger: Ledger, history: History) -> list[str]:
@@ -118,12 +124,14 @@ ROWS: Rows = {
         after=(e.BudgetAllocated,),
     ),
     e.BudgetDrawn: Row(
-        lambda x, say: f"{x.agent} {'borrowed' if x.borrowed else 'drew'} {say.amounts(x.amount)}",
+        lambda x, say: f"{x.agent} {'borrowed' if x.borrowed else 'drew'} {say.amounts(x.amount)}{_of_child(x.number)}",
         _why_drawn,
         after=(e.BudgetAllocated,),
     ),
     e.BudgetReturned: Row(
-        lambda x, say: f"{x.agent} gave {say.amounts(x.amount)} back", _why_returned, after=(e.BudgetAllocated,)
+        lambda x, say: f"{x.agent} gave {say.amounts(x.amount)} back{_of_child(x.number)}",
+        _why_returned,
+        after=(e.BudgetAllocated,),
     ),
     e.BudgetMoved: Row(
         lambda x, say: (

@@ -2,7 +2,7 @@
 
 from tallystick.events import catalog as e
 from tallystick.events.state.ledger import Ledger
-from tallystick.explain import access, budgets, day, enforcement, fleet, forecasts, limits, tasks, usage
+from tallystick.explain import access, budgets, day, delegation, enforcement, fleet, forecasts, limits, tasks, usage
 from tallystick.explain.history import History, named_by
 from tallystick.explain.row import EXACT, Row, Style
 
@@ -16,6 +16,7 @@ TABLES = (
     fleet.ROWS,
     forecasts.ROWS,
     access.ROWS,
+    delegation.ROWS,
 )
 _ROWS: dict[type[e.Event], Row] = {kind: row for table in TABLES for kind, row in table.items()}
 

@@ -97,11 +97,11 @@ class Selection(NamedTuple):
                     yield record, event
 
 
-def newest(store: Store, selection: Selection, count: int, upto: int) -> list[tuple[Record, e.Event]]:
-    """The last ``count`` of the selected events up to a position, in order; the log is read backwards."""
+def newest(store: Store, selection: Selection, count: int, upto: int, behind: int = 0) -> list[tuple[Record, e.Event]]:
+    """The last ``count`` of the selected events behind a position and up to one, in order; read backwards."""
     found: list[tuple[Record, e.Event]] = []
-    while upto > 0 and len(found) < count:
-        after = max(0, upto - PAGE)
+    while upto > behind and len(found) < count:
+        after = max(behind, upto - PAGE)
         found = [*selection.among(store.read(after, upto)), *found]
         upto = after
     return found[-count:]

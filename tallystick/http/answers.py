@@ -16,7 +16,7 @@ JSON: Final = "application/json"
 NO_STORE: Final = {"cache-control": "no-store"}
 _INTEGER_MAX: Final = 999_999_999_999_999
 """The largest integer of a structured field (RFC 9651)."""
-_NONE_TAKEN: Final = ("busy", "halted", "store_away")
+_NONE_TAKEN: Final = ("busy", "halted", "no_writer", "store_away")
 _encode = msgspec.json.Encoder().encode
 
 
@@ -31,7 +31,8 @@ def answered(answer: Mapping[str, Any], note: BudgetNote | None = None) -> Respo
 def answered_each(answers: list[Mapping[str, Any]]) -> Response:
     """The answers to an array, in its order; each is as the fleet gives it.
 
-    Where the fleet took none of them, because its queue is full or it has stopped, the whole is refused.
+    Where the fleet took none of them, because its queue is full, it has stopped, or another server writes it now, the
+    whole is refused.
     """
     errors = [answer.get("error", {}) for answer in answers]
     if errors and all(error.get("code") in _NONE_TAKEN for error in errors):

@@ -22,10 +22,11 @@ from tallystick.actors.runtime.log_feed import LogFeed
 from tallystick.actors.runtime.messages import BudgetNote
 from tallystick.actors.runtime.pending import ANSWER_SECONDS
 from tallystick.events.log.codec import Message, decode_answer
-from tallystick.events.log.store import Store, StoreAway
+from tallystick.events.log.store import Store, StoreAway, StoreError
 from tallystick.http.access import Access, FleetAccess, Gate, Tokens
 from tallystick.http.answers import NO_STORE, answered, answered_each, problem, refused
 from tallystick.http.docs_page import serve_page
+from tallystick.http.elsewhere import BEHIND_SECONDS, Elsewhere, HandOver, Marked, figures, role_in_words
 from tallystick.http.events import Events, LogReader
 from tallystick.http.guard import Guard
 from tallystick.http.identity import BY, asker_of, identity_of
@@ -78,10 +79,13 @@ class Served(Protocol):
 
 
 class Service:
-    """The endpoints of one fleet. ``stopping`` is set when the server begins to stop."""
+    """The endpoints of one fleet. ``stopping`` is set when the server begins to stop; ``elsewhere`` are the other
+    servers of the fleet, where it has any.
+    """
 
-    def __init__(self, fleet: Served, access: Access) -> None:
+    def __init__(self, fleet: Served, access: Access, elsewhere: Elsewhere | None = None) -> None:
         self.fleet, self.access, self.measures = fleet, access, access.measures
+        self.elsewhere = elsewhere
         self.readers = Readers(fleet.store, log_time=fleet.log_time)
         self.stopping = asyncio.Event()
         reader = LogReader(fleet.records)
@@ -102,6 +106,10 @@ class Service:
         try:
             body = await body_of(request)
             messages = messages_of(body, name, request.headers.get("idempotency-key"))
+            if self.elsewhere is not None:
+                sent = await self.elsewhere.answer(request, body, messages, self.stopping)
+                if sent is not None:
+                    return sent
             asker = asker_of(request)._replace(note=note)
             answer = await self._ask(messages, request, asker, waits=_WAITS in body)
         except Unreadable as wrong:
@@ -153,7 +161,7 @@ class Service:
 
     async def health(self, _: Request) -> Response:
         """``GET /healthz``: the process answers."""
-        return PlainTextResponse("ok\n", headers=NO_STORE)
+        return PlainTextResponse(f"ok{role_in_words(self.elsewhere)}\n", headers=NO_STORE)
 
     async def ready(self, _: Request) -> Response:
         """``GET /readyz``: the fleet answers, and the server takes more messages."""
@@ -163,7 +171,11 @@ class Service:
             answer = await self.fleet.ask_async(_GLOBAL, BY, READY_SECONDS)
         except Unanswered as late:
             return refused("unanswered", str(late))
-        return PlainTextResponse("ready\n", headers=NO_STORE) if "ok" in answer else answered(answer)
+        if "ok" not in answer:
+            return answered(answer)
+        if (seconds := figures(self.elsewhere)["behind_seconds"]) > BEHIND_SECONDS:
+            return refused("unavailable", f"the log could not be read for {seconds:.0f} s: is the database away?")
+        return PlainTextResponse(f"ready{role_in_words(self.elsewhere)}\n", headers=NO_STORE)
 
     async def view(self, request: Request) -> Response:
         """``GET /v1/views/{view}``: what a command shows, now or at a moment."""
@@ -172,6 +184,8 @@ class Service:
     async def close(self) -> None:
         """End what the server has started."""
         await self.readers.close()
+        if self.elsewhere is not None:
+            await self.elsewhere.close()
 
     async def metrics(self, _: Request) -> Response:
         """``GET /metrics``: the server's counts and the fleet's figures, as Prometheus reads them."""
@@ -179,7 +193,7 @@ class Service:
             answer = await self.fleet.ask_async(_GLOBAL, BY, READY_SECONDS)
         except Unanswered:
             answer = {}
-        text = self.measures.text() + fleet_figures(answer.get("ok"))
+        text = self.measures.text() + fleet_figures(answer.get("ok"), **figures(self.elsewhere))
         return Response(text, 200, NO_STORE, CONTENT_TYPE)
 
 
@@ -211,20 +225,28 @@ async def _away(_: Request, error: Exception) -> Response:
     return answered(decode_answer(away_answer(str(error))))
 
 
+async def _unreadable(_: Request, error: Exception) -> Response:
+    log.warning("log_unreadable", error=str(error))
+    return refused("unavailable", f"the log cannot be read now: {error}")
+
+
 async def _failure(_: Request, error: Exception) -> Response:
     log.error("request_failed", error=f"{type(error).__name__}: {error}", exc_info=error)
     return refused("internal_error", "the server failed at this request; its log says how")
 
 
-def application(fleet: Served, hosts: frozenset[str], tokens: Tokens | None = None) -> tuple[ASGIApp, Service]:
+def application(
+    fleet: Served, hosts: frozenset[str], tokens: Tokens | None = None, elsewhere: Elsewhere | None = None
+) -> tuple[ASGIApp, Service]:
     """The API of a fleet, and its `Service`.
 
-    ``hosts`` are the names under which it may be called; ``tokens`` reads the tokens of an OpenID provider.
+    ``hosts`` are the names under which it may be called; ``tokens`` reads the tokens of an OpenID provider;
+    ``elsewhere`` are the other servers of the fleet, where it is shared.
 
     Must be made in the event loop that will run it.
     """
     access = Access(fleet.access, Measures(), tokens)
-    gate, service = _gate(fleet, access)
+    gate, service = _gate(fleet, access, elsewhere)
     return RequestsLog(Guard(gate, hosts), service.measures), service
 
 
@@ -237,17 +259,20 @@ def inner_application(fleet: Served, *, keys_needed: bool) -> tuple[ASGIApp, Ser
     return RequestsLog(gate, service.measures), service
 
 
-def _gate(fleet: Served, access: Access) -> tuple[ASGIApp, Service]:
-    service, sessions = Service(fleet, access), SessionEndpoint(access)
+def _gate(fleet: Served, access: Access, elsewhere: Elsewhere | None = None) -> tuple[ASGIApp, Service]:
+    service = Service(fleet, access, elsewhere)
+    sessions = SessionEndpoint(access, keeps_key=elsewhere is not None)
     register_url_convertor("message", MessageName())
     files = StaticFiles()
     routes = [
         Route("/v1/messages", service.messages, methods=["POST"]),
         Route("/v1/events", service.events.page, methods=["GET"]),
+        Route("/v1/snapshot", service.events.snapshot, methods=["GET"]),
         Route("/v1/stream", service.streams.stream, methods=["GET"]),
         Route("/v1/session", sessions.begin, methods=["POST"]),
         Route("/v1/session", sessions.show, methods=["GET"]),
         Route("/v1/session", sessions.end, methods=["DELETE"]),
+        Route("/v1/hand-over", HandOver(access, elsewhere).order, methods=["POST"]),
         Route("/v1/views/{view}", service.view, methods=["GET"]),
         Route("/v1/{kind:message}", service.one_kind, methods=["POST"]),
         Route("/openapi.json", serve_document, methods=["GET"]),
@@ -257,9 +282,13 @@ def _gate(fleet: Served, access: Access) -> tuple[ASGIApp, Service]:
         Route("/metrics", service.metrics, methods=["GET"]),
         *(Route(path, files.file, methods=["GET"]) for path in files.paths),
     ]
-    app = Starlette(
-        routes=routes, exception_handlers={HTTPException: _http_error, StoreAway: _away, Exception: _failure}
-    )
+    handlers = {
+        HTTPException: _http_error,
+        StoreAway: _away,
+        StoreError: _unreadable,
+        Exception: _failure,
+    }
+    app = Starlette(routes=routes, exception_handlers=handlers)
     # A redirect would name this server as it sees itself: behind a proxy with TLS, that is http.
     app.router.redirect_slashes = False
-    return Gate(app, access), service
+    return Gate(app if elsewhere is None else Marked(app, elsewhere), access), service

@@ -13,6 +13,7 @@ from tallystick.events.log.store import Record
 from tallystick.http.answers import JSON, NO_STORE, refused
 from tallystick.http.parameters import POSITION_MAX, BadParameter, check_names, number
 
+BYTES: Final = "application/octet-stream"
 LIMIT: Final = 100
 """Records of a page where none are asked for."""
 LIMIT_MAX: Final = 1_000
@@ -37,6 +38,10 @@ class LogReader:
         """Records behind ``after``; see `LogFeed.page`."""
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._threads, self.records.page, after, limit, bytes_max)
+
+    async def snapshot(self) -> tuple[int, bytes] | None:
+        """The newest snapshot; see `LogFeed.snapshot`."""
+        return await asyncio.get_running_loop().run_in_executor(self._threads, self.records.snapshot)
 
     async def page_and_newest(self, after: int, limit: int, bytes_max: int) -> tuple[list[Record], int]:
         """Both, by one hop; the newest position is at least that of the page's last record."""
@@ -65,6 +70,18 @@ class Events:
         if after > newest:
             return behind_the_end(after, newest)
         return Response(page_of(records, after, newest), 200, NO_STORE, JSON)
+
+    async def snapshot(self, request: Request) -> Response:
+        """``GET /v1/snapshot``: the newest snapshot of the state, which its reader proves by the log."""
+        try:
+            check_names(request.query_params, ())
+        except BadParameter as wrong:
+            return refused("invalid_parameter", str(wrong))
+        found = await self._reader.snapshot()
+        if found is None:
+            return refused("not_found", "no snapshot is kept yet: read the log from its beginning")
+        position, data = found
+        return Response(data, 200, {**NO_STORE, "x-tallystick-position": str(position)}, BYTES)
 
 
 def page_of(records: Sequence[Record], after: int, newest: int) -> bytes:

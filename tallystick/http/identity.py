@@ -24,7 +24,8 @@ class Identity(NamedTuple):
     """Who sends a request.
 
     ``caller`` is None where the server is open, and ``shown`` is then the digest of what was shown. ``name`` is that of
-    the key, or the subject of a token. ``ended`` says whether it may send no more.
+    the key, or the subject of a token. ``ended`` says whether it may send no more. ``token`` is what a session was
+    begun with, where it has to be shown to another server.
     """
 
     by: str
@@ -32,6 +33,7 @@ class Identity(NamedTuple):
     caller: Caller | None = None
     shown: str | None = None
     ended: Callable[[], bool] = _never
+    token: str | None = None
 
 
 class _Peer(msgspec.Struct, omit_defaults=True):

@@ -69,9 +69,16 @@ class Measures:
         yield f"{name}_count {so_far}"
 
 
-def fleet_figures(status: Mapping[str, Any] | None) -> str:
-    """A `GlobalStatus` as lines; without one, only that the fleet does not answer."""
-    lines = [*_head("tallystick_up", "gauge", "1 where the fleet answers."), f"tallystick_up {int(status is not None)}"]
+def fleet_figures(status: Mapping[str, Any] | None, standby: int = 0, behind_seconds: float = 0.0) -> str:
+    """A `GlobalStatus` as lines; without one, only that the fleet does not answer. ``standby``: 1 where this server is
+    one, and then it is ``behind_seconds`` behind.
+    """
+    own = {
+        "tallystick_up": ("1 where the fleet answers.", int(status is not None)),
+        "tallystick_standby": ("1 where this server stands by, and another is the writer.", standby),
+        "tallystick_standby_behind_seconds": ("How far a standby is behind the log.", round(behind_seconds, 3)),
+    }
+    lines = [line for name, (text, value) in own.items() for line in (*_head(name, "gauge", text), f"{name} {value}")]
     if status is not None:
         lines += _figures(status)
     return "".join(f"{line}\n" for line in lines)

@@ -1,4 +1,4 @@
-"""What `openapi` says of access: how a request shows who sends it, and the sessions of pages."""
+"""What `openapi` says of access: how a request shows who sends it, the sessions of pages, and the hand-over."""
 
 from typing import Any, Final
 
@@ -32,6 +32,11 @@ _LOGIN: Final = {
     "required": ["key"],
     "additionalProperties": False,
 }
+_HANDED_OVER: Final = {
+    "type": "object",
+    "properties": {"writer": {"type": "string", "description": "Where the writer is now."}},
+    "required": ["writer"],
+}
 _EXAMPLES: Final = {"example": {"value": {"key": "tsk_…"}}}
 
 
@@ -57,4 +62,18 @@ def session_path(refusals: Any) -> Json:
         ),
         "get": operation("ShowSession", "Who asks.", {"responses": {"200": {"description": "Who asks.", **shown}}}),
         "delete": operation("EndSession", "Log out.", {"responses": {"204": {"description": "It has ended."}}}),
+    }
+
+
+def hand_over_path(refusals: Any) -> Json:
+    """``/v1/hand-over``; ``refusals`` describes some statuses."""
+    done = {"description": "Another server is the writer.", "content": {JSON: {"schema": _HANDED_OVER}}}
+    return {
+        "post": {
+            "operationId": "HandOver",
+            "tags": ["server"],
+            "summary": "Let a standby be the writer; for operators.",
+            "parameters": [{"$ref": "#/components/parameters/Trace"}],
+            "responses": {"200": done, **refusals({*COMMON, 409})},
+        }
     }

@@ -5,7 +5,7 @@ from typing import Any, Final, NamedTuple
 
 from tallystick.events.messages import NAME_MAX
 from tallystick.http.answers import JSON
-from tallystick.http.events import LIMIT, LIMIT_MAX
+from tallystick.http.events import BYTES, LIMIT, LIMIT_MAX
 from tallystick.http.parameters import POSITION_MAX
 from tallystick.http.views.reader import NAMES as VIEW_NAMES
 
@@ -72,6 +72,14 @@ OWN: Final = (
             _query("after", "The position behind which the page begins.", 0, POSITION_MAX, 0),
             _query("limit", "How many records at most.", 1, LIMIT_MAX, LIMIT),
         ),
+    ),
+    Own(
+        "/v1/snapshot",
+        "Snapshot",
+        "log",
+        "The newest snapshot of the state, for programs of the same version; its position is a header.",
+        {BYTES: {"type": "string", "format": "binary"}},
+        (404, 422),
     ),
     Own(
         "/v1/stream",
@@ -157,4 +165,12 @@ HEADERS: Final = {
     "x-ratelimit-remaining-tokens": {"description": "What it has left.", "schema": {"type": "integer", "minimum": 0}},
     "x-tallystick-level": {"description": "The level of the agent.", "schema": _TEXT},
     "x-tallystick-action": {"description": "What it is to do.", "schema": _TEXT},
+    "x-tallystick-position": {
+        "description": "Of a fleet in PostgreSQL: the position of the log that the answer is not older than.",
+        "schema": {"type": "integer", "minimum": 0},
+    },
+    "x-tallystick-age-seconds": {
+        "description": "Only of a standby's own answers: all that was recorded until so long ago is in it.",
+        "schema": {"type": "number", "minimum": 0},
+    },
 }

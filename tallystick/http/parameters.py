@@ -1,7 +1,7 @@
 """Parameters of a query: each is named at most once, and is a number within its bounds."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from typing import Final
 
 from starlette.datastructures import QueryParams
@@ -15,17 +15,19 @@ class BadParameter(Exception):
     """A parameter is not allowed; the text says which, what was found, and what is allowed."""
 
 
-def check_names(query: QueryParams, allowed: Iterable[str]) -> None:
+def check_names(query: QueryParams, allowed: Iterable[str], many: Container[str] = ()) -> None:
     """Refuse what is not known, so that a misspelled parameter does not go unnoticed.
 
     Raises:
-        BadParameter: a name is not one of ``allowed``, or comes twice.
+        BadParameter: a name is not one of ``allowed``, or comes twice and is not one of ``many``.
     """
     names = [name for name, _ in query.multi_items()]
+    known = sorted(allowed)
     for name in names:
-        if name not in allowed:
-            raise BadParameter(f"found {name[:100]!r}, allowed are {' and '.join(allowed)}")
-        if names.count(name) > 1:
+        if name not in known:
+            allowed_are = f"allowed {'are' if len(known) > 1 else 'is'} {', '.join(known) or 'none'}"
+            raise BadParameter(f"a parameter of the query: found {name[:100]!r}, {allowed_are}")
+        if name not in many and names.count(name) > 1:
             raise BadParameter(f"{name}: found {names.count(name)} of them, allowed is one")
 
 

@@ -6,6 +6,7 @@ from typing import Final
 from tallystick.events import messages as c
 from tallystick.events.messages import access_replies as a
 from tallystick.events.messages import limit_replies as l
+from tallystick.events.messages import release_replies as e
 from tallystick.events.messages import replies as r
 from tallystick.events.messages import task_replies as t
 from tallystick.reports.reporter import Reported
@@ -35,7 +36,7 @@ REPLIES: Final[Mapping[type[c.Command], tuple[type, ...]]] = {
     c.GenerateReport: (Reported,),
     c.Forecast: (r.ForecastReply,),
     c.GetEfficiency: (r.Efficiency,),
-    c.ReleaseBudget: (r.ReleasedBudget,),
+    c.ReleaseBudget: (e.ReleasedBudget, r.Totals),
     c.SubmitTask: (t.TaskStatus,),
     c.GetTask: (t.TaskStatus,),
     c.CompleteTask: (t.TaskClosed,),

@@ -23,6 +23,7 @@ _PATHS: Final = {
     **{f"/v1/{name}": name for name in ENDPOINTS},
     "/v1/messages": "messages",
     "/v1/events": "events",
+    "/v1/snapshot": "snapshot",
     "/v1/stream": STREAM,
     "/openapi.json": "openapi",
     "/docs": "docs",
@@ -30,6 +31,7 @@ _PATHS: Final = {
     "/readyz": "readyz",
     "/metrics": "metrics",
     "/v1/session": "session",
+    "/v1/hand-over": "hand-over",
     **{f"/v1/views/{name}": f"views/{name}" for name in NAMES},
     "/": "dashboard",
 }

@@ -7,7 +7,7 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from types import FrameType
 from typing import Final
@@ -18,6 +18,7 @@ from starlette.types import ASGIApp
 
 from tallystick.http.access import Tokens
 from tallystick.http.app import Served, application
+from tallystick.http.elsewhere import Elsewhere
 from tallystick.http.guard import LOOPBACK
 from tallystick.http.protocol import Protocol
 from tallystick.http.requests_log import as_json, write_lines
@@ -27,6 +28,8 @@ STOP_SECONDS: Final = 35
 UNREAD_SECONDS: Final = 20
 """How long a client may leave unread what was sent to it; then the system ends its connection."""
 BACKLOG: Final = 2048
+ACCEPTED: Final = 16
+"""Connections that are taken in at most each time the event loop looks at its sockets."""
 
 
 class Server(uvicorn.Server):
@@ -64,8 +67,19 @@ def listen(host: str, port: int) -> socket.socket:
     return listening
 
 
-def settings_of(app: ASGIApp) -> uvicorn.Config:
-    """How every server of ours runs its program."""
+def as_many(listening: socket.socket) -> list[socket.socket]:
+    """A socket as several that share its queue of new connections.
+
+    uvloop takes in one connection of each socket, and then turns to the requests at hand. With one socket, the last of
+    200 clients that come together would wait until the requests of all others were taken 200 times.
+    """
+    if sys.platform == "win32":
+        return [listening]  # without uvloop, all that wait are taken in
+    return [listening, *(listening.dup() for _ in range(ACCEPTED - 1))]
+
+
+def settings_of(app: ASGIApp, proxies: Sequence[str] = ()) -> uvicorn.Config:
+    """How every server of ours runs its program; ``proxies`` as for `serve`."""
     return uvicorn.Config(
         app,
         http=Protocol,
@@ -74,13 +88,27 @@ def settings_of(app: ASGIApp) -> uvicorn.Config:
         access_log=False,
         log_config=None,
         server_header=False,
+        # By itself, uvicorn believes every program of this machine that names another address as its own.
+        proxy_headers=bool(proxies),
+        forwarded_allow_ips=list(proxies),
         timeout_graceful_shutdown=STOP_SECONDS,
     )
 
 
-def serve(fleet: Served, listening: socket.socket, names: Iterable[str], tokens: Tokens | None = None) -> None:
-    """Serve a fleet under these names until SIGTERM or SIGINT, and finish what was accepted; or until it has halted."""
-    _serve_until_stopped(fleet, listening, names, tokens, lambda _: None)
+def serve(
+    fleet: Served,
+    listening: socket.socket,
+    names: Iterable[str],
+    tokens: Tokens | None = None,
+    proxies: Sequence[str] = (),
+    elsewhere: Callable[[], Elsewhere] | None = None,
+) -> None:
+    """Serve a fleet under these names until SIGTERM or SIGINT, and finish what was accepted; or until it has halted.
+
+    ``proxies`` are the addresses and networks whose ``X-Forwarded-For`` and ``X-Forwarded-Proto`` are believed.
+    ``elsewhere`` makes, in the event loop, the way to the other servers of a fleet that is shared.
+    """
+    _serve_until_stopped(fleet, listening, names, tokens, lambda _: None, proxies, elsewhere)
 
 
 def _serve_until_stopped(
@@ -89,15 +117,18 @@ def _serve_until_stopped(
     names: Iterable[str],
     tokens: Tokens | None,
     tell: Callable[[Callable[[], object]], None],
+    proxies: Sequence[str] = (),
+    elsewhere: Callable[[], Elsewhere] | None = None,
 ) -> None:
     """Serve; ``tell`` hears how to stop it from another thread."""
 
     async def until_stopped() -> None:
-        app, service = application(fleet, LOOPBACK | {name.lower() for name in names}, tokens)
-        server, loop = Server(settings_of(app), fleet, service.stopping), asyncio.get_running_loop()
+        others = None if elsewhere is None else elsewhere()
+        app, service = application(fleet, LOOPBACK | {name.lower() for name in names}, tokens, others)
+        server, loop = Server(settings_of(app, proxies), fleet, service.stopping), asyncio.get_running_loop()
         tell(lambda: loop.call_soon_threadsafe(server.handle_exit, signal.SIGTERM, None))
         try:
-            await server.serve([listening])
+            await server.serve(as_many(listening))
         finally:
             await service.close()
 

@@ -26,10 +26,12 @@ _encode = msgspec.json.Encoder().encode
 
 
 class SessionEndpoint:
-    """Begins, shows and ends sessions."""
+    """Begins, shows and ends sessions. ``keeps_key``: in memory, for another server of the fleet, which has no sessions
+    of this one.
+    """
 
-    def __init__(self, access: Access) -> None:
-        self._access = access
+    def __init__(self, access: Access, *, keeps_key: bool = False) -> None:
+        self._access, self._keeps_key = access, keeps_key
 
     async def begin(self, request: Request) -> Response:
         """``POST /v1/session``: ``{"key": KEY}`` for a cookie. An open server needs none, and gives none."""
@@ -47,7 +49,7 @@ class SessionEndpoint:
         except Refused as refusal:
             self._access.note(refusal.code, request.scope, refusal.name)
             return refusal.response
-        id = self._access.sessions.begin(identity)
+        id = self._access.sessions.begin(identity._replace(token=login.key) if self._keeps_key else identity)
         headers = {**NO_STORE, "set-cookie": _cookie(id, request)}
         return Response(_encode({**_shown(identity), "expires_in_seconds": SESSION_SECONDS}), 200, headers, JSON)
 

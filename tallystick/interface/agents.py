@@ -7,7 +7,8 @@ from typing import Any, TypedDict, Unpack
 from tallystick.config.amounts import Budget, Usage
 from tallystick.config.kinds import Priority
 from tallystick.events import messages as c
-from tallystick.events.messages.replies import Allocation, BudgetStatus, Enforcement, ReleasedBudget
+from tallystick.events.messages.release_replies import ReleasedBudget
+from tallystick.events.messages.replies import Allocation, BudgetStatus, Enforcement
 from tallystick.interface.agent_state import GONE, LEASE_SECONDS, AgentState, Dollars, OnCrash, Seconds
 from tallystick.interface.blocks import AwaitedBlock, PlainBlock, patience
 from tallystick.interface.calls import AsyncCall, Call, CallTerms, amounts, reserve_of

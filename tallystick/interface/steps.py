@@ -145,9 +145,12 @@ class Runner:
         """The answer to a message that has its id; it is sent until there is one, and for a while at most.
 
         Raises:
-            Unanswered: there was none.
+            Unanswered: there was none. It says how often it was sent, without how it failed inside.
         """
-        return tenacity.Retrying(**self._policy(asked))(self._transport.ask, *asked.handed_in)
+        try:
+            return tenacity.Retrying(**self._policy(asked))(self._transport.ask, *asked.handed_in)
+        except Unanswered as error:
+            raise error.with_traceback(None) from None
 
     # --- for event loops ----------------------------------------------------------------------------------------------
 
@@ -212,7 +215,10 @@ class Runner:
         Raises:
             Unanswered: as for `ask`.
         """
-        return await tenacity.AsyncRetrying(**self._policy(asked))(self._transport.ask_async, *asked.handed_in)
+        try:
+            return await tenacity.AsyncRetrying(**self._policy(asked))(self._transport.ask_async, *asked.handed_in)
+        except Unanswered as error:
+            raise error.with_traceback(None) from None
 
     def _policy(self, asked: Asked) -> dict[str, Any]:
         patience = self.retry_seconds if asked.retry_seconds is None else asked.retry_seconds
@@ -249,8 +255,14 @@ def _errors(answer: Any) -> list[dict[str, Any]]:
 
 
 def _last_outcome(state: tenacity.RetryCallState) -> Any:
-    """When it is not tried any more: the last answer, or the last error."""
+    """When it is not tried any more: the last answer, or the last error, with how often it was tried."""
     assert state.outcome is not None
+    error = state.outcome.exception()
+    if isinstance(error, Unanswered) and state.attempt_number > 1:
+        seconds = state.seconds_since_start or 0.0
+        last = Unanswered(f"{error} (sent {state.attempt_number} times in {seconds:.1f} s)")
+        last.retry_after_seconds = error.retry_after_seconds
+        raise last
     return state.outcome.result()
 
 

@@ -8,6 +8,8 @@ from typing import Final, NamedTuple
 
 import msgspec
 
+from tallystick.actors.runtime.clock import APART
+from tallystick.cli.common import open_to_read
 from tallystick.cli.viewing import opened_at_end
 from tallystick.demo.news import news
 from tallystick.events.decide.clock import pass_time
@@ -15,7 +17,7 @@ from tallystick.events.decide.limit_status import get_limits
 from tallystick.events.decide.turn import Turn
 from tallystick.events.log import snapshot
 from tallystick.events.log.restoring import open_ledger, replay
-from tallystick.events.log.store import Record, Store, open_store
+from tallystick.events.log.store import Record
 from tallystick.events.messages.limit_replies import LimitStatus, LimitStatuses
 from tallystick.events.messages.track import GetLimits
 from tallystick.events.state.ledger import Ledger
@@ -96,7 +98,7 @@ class Reader:
     """
 
     def __init__(self, url: str) -> None:
-        self._store: Store = open_store(url)
+        self._store = open_to_read(url)
         try:
             self._views = opened_at_end(self._store)
             self._projector = Projector(self._store, self._views)
@@ -105,6 +107,8 @@ class Reader:
             self._store.close()
             raise
         self._events: deque[EventLine] = deque(maxlen=EVENTS_KEPT)
+        self._read_at: dt.datetime | None = None
+        self._has_own_clock = False
         last = self._ledger.position
         self._take(newest(self._store, Selection(), EVENTS_KEPT, last))
 
@@ -118,11 +122,12 @@ class Reader:
         return last is not None and last.position > self._ledger.position
 
     def read(self, now: dt.datetime, opened: Opened | None = None) -> Figures:
-        """The figures as of ``now``."""
+        """The figures as of ``now``, or as of the newest event where the fleet has a clock of its own."""
         before = self._ledger.position
         views = self._brought_up()
         self._digest = replay(self._ledger, self._digest, self._store.read(before))
         self._take(Selection().among(self._store.read(before, self._ledger.position)))
+        now = self._time_of_fleet(now, came=self._ledger.position > before)
         status = Status(views)
         queries, pace, work = status.queries(now), Pace(views, status, now), TaskDay(views, now)
         limits: list[LimitStatus] = []
@@ -145,6 +150,17 @@ class Reader:
             events=list(self._events),
             details=None if opened is None else self._details(opened, limits),
         )
+
+    def _time_of_fleet(self, now: dt.datetime, *, came: bool) -> dt.datetime:
+        """What time it is in the fleet: a demonstration's clock is not the machine's, nor as fast.
+
+        An event that came since the last look, and is older than that look or yet to come, is of another clock.
+        """
+        newest, looked = self._ledger.now, self._read_at
+        self._read_at = now
+        if came and looked is not None:
+            self._has_own_clock = not looked - APART <= newest <= now + APART
+        return newest if self._has_own_clock else max(now, newest)
 
     def _brought_up(self) -> OneMoment:
         """The views, with what is new folded in: they are not restored each time."""

@@ -226,7 +226,7 @@ def head_of(figures: Figures, store: str, width: int) -> list[Text]:
     ]
     wrong = [
         *(["overdraft"] if overdraft else []),
-        *([f"paused: {fleet.paused or 'by configuration'}"] if reply.paused else []),
+        *([f"paused: {fleet.why_paused}"] if reply.paused else []),
         *([f"breaker open: {figures.breaker}"] if figures.breaker is not None else []),
         *([f"response: {reply.response}"] if reply.response != "none" else []),
         *(f"{name} given up: {reason}" for name, reason in fleet.given_up.items()),

@@ -126,7 +126,7 @@ def state(fleet: SimulatedFleet, name: str) -> dict[str, Any]:
         tasks = {task.id: (task.state, task.attempt, task.queued_at) for task in ledger.tasks.known.values()}
         return {"balances": balances, "tasks": tasks, "used today": ledger.used_today}
     found = dump(fleet.ledger)
-    for moving in ("position", "ids", "id_order", "id_marks", "next_mark", "finished order"):
+    for moving in ("position", "ids", "id_marks", "next_mark", "finished order"):
         del found[moving]
     return found
 

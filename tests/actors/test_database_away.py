@@ -2,19 +2,16 @@
 
 import os
 import signal
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from tallystick import Fleet
 from tallystick.events.log import store_postgres
-from tests.support.postgres import PostgresServer, programs, running
+from tests.support.postgres import PostgresServer, running
 from tests.support.store_processes import child, let_go, line_of
-from tests.support.stores import SECONDS
-
-pytestmark = pytest.mark.skipif(programs() is None, reason="PostgreSQL is not installed (Debian: postgresql)")
+from tests.support.stores import SECONDS, until
 
 LEASE_SECONDS = 0.5
 CONFIG = {"total_budget": {"tokens": 1000}}
@@ -37,16 +34,6 @@ def short_leases(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def code(answer: Any) -> str | None:
     return answer.get("error", {}).get("code")
-
-
-def until(found: Callable[[], bool]) -> None:
-    """Wait for something that a thread does."""
-    waiting = threading.Event()
-    for _ in range(SECONDS * 50):
-        if found():
-            return
-        waiting.wait(0.02)
-    raise AssertionError("it never came")
 
 
 @pytest.mark.parametrize("way", ["stop", "kill"])

@@ -7,6 +7,7 @@ import pytest
 
 from tallystick.config.amounts import Budget
 from tallystick.events.messages import ReportUsage
+from tallystick.events.state.ids import PAGE
 from tests.support.asking import STATUS, code, report, spent
 from tests.support.running import OpenFleet
 from tests.support.stores import SECONDS
@@ -56,6 +57,22 @@ def test_the_same_ids_again_get_the_same_replies_and_change_nothing_across_resta
     assert [again.ask(message) for message in reversed(_once())] == first[::-1]
     assert again.ask(_once()) == first
     assert again.position == position
+
+
+def test_ids_that_are_packed_are_answered_and_counted_once_like_the_newest_across_restarts_too(
+    open_fleet: OpenFleet, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tallystick.actors.manager.SNAPSHOT_EVERY", 2 * PAGE)
+    url, messages = f"sqlite:///{tmp_path}/fleet.db", [report(f"r-{n}") for n in range(3 * PAGE + 10)]
+    fleet = open_fleet(url)
+    first = fleet.ask(messages)
+    for _ in range(2):
+        assert fleet.ask(messages[::-1]) == first[::-1]
+        assert spent(fleet) == 5 * len(messages)
+        assert code(fleet.ask(report("r-1", tokens=6))) == "idempotency_conflict"
+        fleet.close()
+        fleet = open_fleet(url)
+    assert fleet._store.snapshots()
 
 
 def test_a_repeat_is_answered_byte_for_byte(open_fleet: OpenFleet) -> None:

@@ -43,9 +43,13 @@ def boss(receivers: list[Receiver]) -> Receiver:
     return receivers[0]
 
 
+HERE = {"notification_networks": ["127.0.0.1"]}
+"""Receivers are on this machine."""
+
+
 def sent_to(*receivers: Receiver) -> dict[str, Any]:
     """Settings by which each of them gets alerts, and nothing else happens when time passes."""
-    return {"reallocation": {"enabled": False}, "notifications": {"ceo": [one.address for one in receivers]}}
+    return {"reallocation": {"enabled": False}, "notifications": {"ceo": [one.address for one in receivers]}, **HERE}
 
 
 def use_up(fleet: Fleet, agent: str) -> str:
@@ -148,7 +152,8 @@ import sys
 from tallystick import Fleet
 from tallystick.config.loader import from_mapping
 
-with Fleet.open(sys.argv[1], from_mapping({"notifications": {"ceo": [sys.argv[2]]}})) as fleet:
+config = {"notifications": {"ceo": [sys.argv[2]]}, "notification_networks": ["127.0.0.1"]}
+with Fleet.open(sys.argv[1], from_mapping(config)) as fleet:
     fleet.ask({"type": "AllocateBudget", "agent": "a", "budget": {"tokens": 10}})
     fleet.ask({"type": "ReportUsage", "agent": "a", "usage": {"tokens": 10}})
     print(flush=True)
@@ -288,7 +293,7 @@ def test_a_variable_is_read_when_the_alert_is_sent_and_is_not_in_the_log(
 ) -> None:
     _, _, place = boss.address.partition("://")
     monkeypatch.setenv("TALLYSTICK_BOSS_SECRET", place)
-    fleet = open_fleet(notify=True, notifications={"ceo": ["json://${TALLYSTICK_BOSS_SECRET}"]})
+    fleet = open_fleet(notify=True, notifications={"ceo": ["json://${TALLYSTICK_BOSS_SECRET}"]}, **HERE)
     use_up(fleet, "a")
     fleet.quiesce()
     assert len(boss.got) == 1

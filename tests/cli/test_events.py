@@ -63,6 +63,20 @@ def test_events_are_selected_by_agent_type_and_refusal(run: Run, fleet: Path) ->
     assert shown(run, "--refused", "--agent", "a-sub") == [one for one in refused if one["event"]["agent"] == "a-sub"]
 
 
+def test_the_newest_events_are_shown_in_order(run: Run, fleet: Path) -> None:
+    every = shown(run)
+    assert shown(run, "--limit", "3") == shown(run, "-n", "3") == every[-3:]
+    assert shown(run, "--limit", "3", "--until", "20") == every[17:20]
+    assert shown(run, "--limit", "3", "--since", str(len(every))) == every[-1:]
+    assert shown(run, "--limit", "3", "--until", "9999999") == every[-3:]
+    by_agent = shown(run, "--agent", "a-sub")
+    assert shown(run, "--agent", "a-sub", "--limit", "1") == by_agent[-1:]
+    assert len(by_agent) > 1
+    assert shown(run, "--limit", "1000000") == every
+    none = run("events", "--limit", "0")
+    assert (none.exit_code, "--limit" in none.stderr) == (2, True)
+
+
 def test_events_between_two_moments_include_those_at_both(run: Run, fleet: Path) -> None:
     every = shown(run)
     at = "2026-03-04T12:00:20Z"
@@ -178,6 +192,17 @@ def test_events_of_a_live_fleet_are_shown_as_they_happen_until_ctrl_c(tmp_path: 
             process.send_signal(signal.SIGINT)
             rest, error = process.communicate(timeout=TIMEOUT_SECONDS)
         assert (process.returncode, rest, error) == (0, "", "")
+
+
+def test_what_is_followed_begins_with_as_many_as_were_asked_for(tmp_path: Path) -> None:
+    with Fleet.open("sqlite:///tallystick.db") as live:
+        for number in range(3):
+            live.ask({"type": "AllocateBudget", "agent": f"old-{number}", "budget": {"tokens": 5}})
+        with following(tmp_path, "--limit", "2") as (_, line):
+            assert "old-1 was opened" in line()
+            assert "old-2 was opened" in line()
+            live.ask({"type": "AllocateBudget", "agent": "new", "budget": {"tokens": 5}})
+            assert "new was opened" in line()
 
 
 def test_a_fleet_that_is_followed_and_deleted_is_reported(tmp_path: Path) -> None:

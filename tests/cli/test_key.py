@@ -106,3 +106,12 @@ def test_a_mistake_is_one_line(args: tuple[str, ...], code: int, says: str) -> N
     assert result.exit_code == code, result.output
     assert says in result.stderr
     assert len(result.stderr.strip().splitlines()) <= 2
+
+
+def test_who_ends_a_key_that_there_is_not_learns_where_they_are_listed() -> None:
+    run("create", "--role", "analyst", "--name", "ann")
+    result = run("revoke", "nobody")
+    assert (result.exit_code, result.stderr) == (
+        1,
+        "tallystick: there is no key 'nobody': tallystick key list shows those that there are\n",
+    )

@@ -3,7 +3,9 @@
 import asyncio
 import json
 import logging
+import re
 import socket
+import traceback
 from typing import Any
 
 import pytest
@@ -150,6 +152,31 @@ def test_a_server_that_is_not_there_is_named_and_waited_for_as_long_as_was_said(
         with pytest.raises(Unanswered, match="cannot be reached") as unanswered:
             run(program())
         assert "secret" not in repr(client) + str(unanswered.value)
+
+
+@pytest.mark.parametrize("kind", ["thread", "loop"])
+def test_what_a_program_is_shown_of_a_server_that_is_not_there_is_short(
+    kind: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+
+    def ask(client: Client) -> None:
+        if kind == "thread":
+            with client.agent("a", tokens=1):
+                pass
+        else:
+            run(client.ask_async(REPORT))
+
+    with Client(f"http://127.0.0.1:{port}", retry_seconds=0.2) as client, pytest.raises(Unanswered) as unanswered:
+        ask(client)
+    assert re.search(r"\(sent [2-9] times in 0\.\d s\)$", str(unanswered.value))
+    shown = "".join(traceback.format_exception(unanswered.value))
+    assert "another exception" not in shown
+    assert "direct cause" not in shown
+    frames = re.findall(r'^  File "(.*?)"', shown, re.MULTILINE)
+    assert not [frame for frame in frames if "site-packages" in frame], "nothing of how it failed inside"
+    assert caplog.text.count("does_not_answer") == 1, "not once for each try"
 
 
 def test_an_answer_that_does_not_come_in_time_is_named(served: Served) -> None:

@@ -100,6 +100,7 @@ def sections(kind: type[Section]) -> st.SearchStrategy[Section]:
 
 MUST_FIT = (
     *("timezone", "models", "auto_model_selection", "notifications", "circuit_breaker"),
+    "notification_networks",
     *("accounts", "limits", "limits_counters_max"),
 )
 FREE = st.fixed_dictionaries(
@@ -156,6 +157,7 @@ def configs(draw: st.DrawFn) -> Config:
         },
         auto_model_selection=AutoModelSelection((*rules, ModelRule("default", aliases[0]))),
         notifications=notifications,
+        notification_networks=tuple(draw(st.lists(st.ip_addresses().map(str), max_size=2))),
         limits=tuple(draw(st.lists(limits(), max_size=3, unique_by=lambda limit: limit.name))),
         accounts=draw(accounts()),
         limits_counters_max=draw(st.integers(1, AMOUNT_MAX)),

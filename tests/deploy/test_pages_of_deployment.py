@@ -20,7 +20,8 @@ SERVICE, CONTAINER, CLUSTER = (
     HOW_TO / f"run-{name}.md" for name in ("as-a-service", "in-a-container", "on-kubernetes")
 )
 MANY_FLEETS = (HOW_TO / "run-many-fleets.md", HOW_TO / "run-many-fleets-on-kubernetes.md")
-PAGES = (*MANY_FLEETS, SERVICE, CONTAINER, CLUSTER, HOW_TO / "back-up-and-restore.md", HOW_TO / "upgrade.md")
+OTHERS = [HOW_TO / f"{name}.md" for name in ("back-up-and-restore", "run-a-standby", "upgrade")]
+PAGES = (*MANY_FLEETS, SERVICE, CONTAINER, CLUSTER, *OTHERS)
 PROGRAM = re.compile(r"(.*/)?tallystick(:[0-9.]+)?")
 GROUP = click.Context(main)
 

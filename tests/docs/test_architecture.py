@@ -2,6 +2,7 @@
 
 import ast
 import re
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ NAMING_CODE = [
 ]
 
 
+@cache
 def defined() -> set[str]:
     """Every class and function of the fleet."""
     found = set()
@@ -26,9 +28,6 @@ def defined() -> set[str]:
     return found
 
 
-DEFINED = defined()
-
-
 @pytest.mark.parametrize("page", NAMING_CODE, ids=lambda page: page.stem)
 def test_every_file_and_class_that_a_page_names_exists(page: Path) -> None:
     text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
@@ -37,4 +36,4 @@ def test_every_file_and_class_that_a_page_names_exists(page: Path) -> None:
         if re.fullmatch(IN_A_ROOM, name) and name != "benchmarks/results.json":
             assert (PROJECT / name).exists(), name
         elif re.fullmatch(r"(?:[A-Z][a-z]+){1,5}", name):
-            assert name in DEFINED, name
+            assert name in defined(), name

@@ -2,12 +2,14 @@
 
 import re
 import shutil
+from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
 from tests.support.pages import BY_HAND, PAGES, PROJECT, Block, as_said, blocks, run_console, run_python, typed
+from tests.support.postgres import PostgresServer, running
 
 LANGUAGES = {"python", "output", "console", "text", "json", "yaml"}
 """Blocks of ``text``, ``json`` and ``yaml`` are not run."""
@@ -20,10 +22,24 @@ def name(page: Path) -> str:
 RUNNING = [page for page in PAGES if any(block.language in ("python", "console") for block in blocks(page))]
 
 
+@pytest.fixture
+def own_server() -> Iterator[PostgresServer]:
+    """For pages that make databases."""
+    with running() as server:
+        yield server
+
+
 @pytest.mark.parametrize("page", RUNNING, ids=name)
-def test_a_page_does_what_it_says(page: Path, tmp_path: Path) -> None:
+def test_a_page_does_what_it_says(
+    page: Path, tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
     if "sqlite3 " in page.read_text(encoding="utf-8") and shutil.which("sqlite3") is None:
         pytest.skip("the sqlite3 shell is not installed")
+    if "createdb " in page.read_text(encoding="utf-8"):
+        # What PostgreSQL's own programs look for where nothing else is said.
+        server = request.getfixturevalue("own_server")
+        monkeypatch.setenv("PGHOST", str(server.folder))
+        monkeypatch.setenv("PGUSER", "tests")
     found = blocks(page)
     for block, after in pairwise([*found, Block("", "", 0)]):
         if block.language == "python":

@@ -9,7 +9,7 @@ import pytest
 
 from tallystick.events import catalog as e
 from tallystick.events import messages as c
-from tallystick.events.decide.operate import period_end
+from tallystick.events.decide.totals import period_end
 from tallystick.events.messages import proposals as p
 from tests.support.core import START, Core, allocate, budget, fleet, hold, tokens, use
 

@@ -118,6 +118,11 @@ MORE: dict[str, tuple[c.Command, bool]] = {
     "submits a task without a parent": (c.SubmitTask(task="x", agent_type="t", product="shop"), False),
     "draws for itself": (c.AllocateFromPool(agent="a", request=allocate("x", 1).budget), True),
     "opens an account by drawing": (c.AllocateFromPool(agent="new", request=allocate("x", 1).budget), False),
+    "borrows for itself": (c.BorrowFromPool(agent="a", amount=allocate("x", 1).budget), True),
+    "borrows for one below it": (c.BorrowFromPool(agent="c", amount=allocate("x", 1).budget), True),
+    "borrows for one beside it": (c.BorrowFromPool(agent="other", amount=allocate("x", 1).budget), False),
+    "opens an account by borrowing": (c.BorrowFromPool(agent="new", amount=allocate("x", 1).budget), False),
+    "releases itself": (c.ReleaseBudget(agent="a"), True),
     "stops itself": (c.Stop(agent="a", reason="…"), False),
     "reports for a task below it": (c.ReportUsage(task="run"), True),
     "reports for a task beside it": (c.ReportUsage(task="far"), False),
@@ -209,3 +214,59 @@ def test_a_ceiling_bounds_what_an_operator_approves(message: dict[str, Any], may
     refused = refusal_of(core.ledger, read[0], Caller("operator", approve_up_to_nanos=50_000_000_000))
     assert (refused is None) == may
     assert refused is None or re.match("this key approves up to 50.00 USD, ", refused.why)
+
+
+@pytest.mark.parametrize(
+    ("role", "ceiling", "may"),
+    [
+        ("operator", None, False),
+        ("operator", "50.01", False),
+        ("operator", "50", True),
+        ("operator", "1", True),
+        ("orchestrator", None, True),
+        ("agent", None, True),
+    ],
+)
+def test_a_ceiling_bounds_whose_keys_an_operator_ends(role: Any, ceiling: str | None, may: bool) -> None:
+    core = Core(fleet(1_000_000))
+    most = None if ceiling is None else Decimal(ceiling)
+    agent = "a" if role == "agent" else None
+    core.given(c.CreateKey(key="k", role=role, sha256="a" * 64, agent=agent, approve_up_to_usd=most))
+    revoke = c.RevokeKey(key="k")
+    assert refusal_of(core.ledger, revoke, Caller("operator")) is None
+    refused = refusal_of(core.ledger, revoke, Caller("operator", approve_up_to_nanos=50_000_000_000))
+    assert (refused is None) == may
+    assert refused is None or refused.why.startswith("this key approves up to 50.00 USD, and k ")
+
+
+def test_what_is_no_key_any_more_is_answered_so_whatever_the_ceiling() -> None:
+    core = Core(fleet(1_000_000))
+    core.given(c.CreateKey(key="k", role="operator", sha256="a" * 64), c.RevokeKey(key="k"))
+    low = Caller("operator", approve_up_to_nanos=1)
+    assert refusal_of(core.ledger, c.RevokeKey(key="k"), low) is None
+    assert refusal_of(core.ledger, c.RevokeKey(key="no such"), low) is None
+
+
+LIMIT = {"window": "hour", "max": {"tokens": 100}}
+
+
+@pytest.mark.parametrize("limits", [[LIMIT], []], ids=["with limits", "without"])
+def test_an_agent_does_not_begin_its_own_limits_anew(limits: list[dict[str, Any]]) -> None:
+    core = Core(fleet(1_000_000, accounts={"auto": {"limits": limits}}))
+    core.given(c.ReportUsage(agent="ann", usage=allocate("x", 90).budget))
+    assert core.ledger.accounts["ann"].auto
+    release = c.ReleaseBudget(agent="ann")
+    refused = refusal_of(core.ledger, release, Caller("agent", "ann"))
+    assert (refused is None) == (not limits)
+    assert refused is None or refused.why.endswith("which would count anew: it is released when idle")
+    for role in ("orchestrator", "operator"):
+        assert refusal_of(core.ledger, release, Caller(role)) is None
+
+
+def test_an_agent_that_has_released_itself_opens_itself_in_no_way(core: Core) -> None:
+    core.given(c.ReleaseBudget(agent="c"))
+    own = Caller("agent", "c")
+    assert refusal_of(core.ledger, allocate("c", 1), own) is not None
+    assert refusal_of(core.ledger, allocate("c", 1, parent="b"), own) is not None
+    core.wait(60).when(allocate("c", 1, parent="c"))
+    core.then_refused("unknown_parent", parent="c")

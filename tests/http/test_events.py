@@ -79,7 +79,7 @@ def test_behind_the_newest_record_a_page_is_empty_and_farther_there_is_none(clie
         ("limit=0", "limit: found '0', allowed are whole numbers from 1 to 1000"),
         ("limit=1001", "limit"),
         ("limit=1&limit=2", "limit: found 2 of them"),
-        ("afer=1", "found 'afer', allowed are after and limit"),
+        ("afer=1", "found 'afer', allowed are after, limit"),
     ],
 )
 def test_a_parameter_that_is_not_allowed_is_named(client: Client, query: str, named: str) -> None:

@@ -5,13 +5,16 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator, Mapping
+from http.cookiejar import DefaultCookiePolicy
 from typing import Any
 
 import jsonschema
 import pytest
+import requests
 import schemathesis
 from hypothesis import HealthCheck, Phase, settings
 from schemathesis.checks import not_a_server_error
+from schemathesis.pytest.lazy import get_all_tests
 from schemathesis.specs.openapi.checks import (
     content_type_conformance,
     response_schema_conformance,
@@ -170,20 +173,48 @@ CHECKS = [
     response_schema_conformance,
     unsupported_method,
 ]
-api = schemathesis.openapi.from_dict(DESCRIBED).exclude(path="/v1/stream")
-"""A stream does not end, so its tests are elsewhere."""
+SCHEMA = schemathesis.openapi.from_dict(DESCRIBED)
+OPERATIONS = [
+    (method, path)
+    for path, methods in DESCRIBED["paths"].items()
+    for method in methods
+    if path != "/v1/stream"  # a stream does not end, so its tests are elsewhere
+]
 
 
-@api.parametrize()
+@pytest.fixture(scope="module")
+def connection() -> Iterator[requests.Session]:
+    """One for all requests, and each is a stranger to the next: no cookie is kept, nor looked for in the settings."""
+    with requests.Session() as session:
+        session.trust_env = False
+        session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+        yield session
+
+
+@pytest.mark.parametrize(("method", "path"), OPERATIONS, ids=map(" ".join, OPERATIONS))
+def test_nothing_comes_that_is_not_described(
+    method: str, path: str, served: Served, connection: requests.Session
+) -> None:
+    """The hundreds of requests of an operation are made when its test runs, and not already where tests are listed:
+    each process of the tests does that.
+    """
+    (made,) = get_all_tests(
+        schema=SCHEMA.include(method=method.upper(), path=path), test_func=check, settings=None, given_kwargs={}
+    )
+    _, test = made.ok()
+    test(served=served, connection=connection)
+
+
 @settings(
     max_examples=examples(30),
     deadline=None,
     phases=(Phase.explicit, Phase.generate),
     suppress_health_check=list(HealthCheck),
 )
-def test_nothing_comes_that_is_not_described(case: Any, served: Served) -> None:
+def check(case: Any, served: Served, connection: requests.Session) -> None:
     drop_waits(case.body)
-    case.call_and_validate(base_url=f"http://127.0.0.1:{served.port}", checks=CHECKS, headers=SHOWN)
+    url = f"http://127.0.0.1:{served.port}"
+    case.call_and_validate(base_url=url, checks=CHECKS, headers=SHOWN, session=connection)
 
 
 def drop_waits(body: Any) -> None:

@@ -347,3 +347,31 @@ def test_the_log_has_no_lines_of_libraries_also_where_it_lies_beside_the_setting
     assert server.stop() == 0
     _, *lines = server.log.read_text(encoding="utf-8").splitlines()  # the first is what opening the fleet warned of
     assert all(json.loads(line)["logger"].startswith("tallystick.") for line in lines), lines
+
+
+def _addresses(server: Served, forwarded: str) -> set[str]:
+    """The clients of requests that say whom they speak for, as the server's log has them."""
+    client = server.client()
+    assert client.call("GET", "/healthz", headers={"x-forwarded-for": forwarded}).status == 200
+    client.close()
+    assert server.stop() == 0
+    lines = map(json.loads, server.log.read_text(encoding="utf-8").splitlines())
+    return {line["client"] for line in lines if line["event"] == "request"}
+
+
+def test_no_program_of_this_machine_speaks_for_another_address(tmp_path: Path) -> None:
+    assert _addresses(Served(tmp_path), "203.0.113.7") == {"127.0.0.1"}
+
+
+@pytest.mark.parametrize("trusted", ["127.0.0.1", "127.0.0.0/8"])
+def test_a_proxy_that_is_trusted_says_who_its_client_is(tmp_path: Path, trusted: str) -> None:
+    server = Served(tmp_path, "--trust-proxy", trusted, "--trust-proxy", "10.0.0.7")
+    # What the client itself has said stands before what the proxy adds, and is not believed.
+    assert _addresses(server, "198.51.100.1, 203.0.113.7, 10.0.0.7") == {"203.0.113.7"}
+
+
+@pytest.mark.parametrize("proxy", ["*", "proxy.internal", "0.0.0.0/0", "10.0.0.7:80", ""])
+def test_what_is_no_address_of_a_proxy_is_refused(proxy: str) -> None:
+    result = CliRunner().invoke(main, ["serve", "--trust-proxy", proxy])
+    assert result.exit_code == 2
+    assert f"--trust-proxy: found {proxy!r}, allowed is an address or a network" in result.output

@@ -22,6 +22,7 @@ from tallystick.cli.main import main
 from tallystick.events.log.snapshot import dump
 from tallystick.events.log.store import open_store
 from tallystick.fleet import Fleet
+from tallystick.http.views import states
 from tallystick.http.views.agents import WINDOW_MAX
 from tallystick.http.views.reader import Question, Reader
 from tallystick.http.views.readers import Busy, Failed, Readers, _Queued
@@ -146,6 +147,7 @@ def test_agents_are_a_tree_in_any_order_and_a_window_of_it(client: Client) -> No
         ("agents?order=size", 422, "invalid_parameter"),
         ("agents?level=pink", 422, "invalid_parameter"),
         ("events?type=no-such", 422, "invalid_parameter"),
+        ("cost?by=colour", 422, "invalid_parameter"),
         (f"agents?search={'x' * 300}", 422, "invalid_parameter"),
     ],
 )
@@ -153,6 +155,51 @@ def test_what_cannot_be_shown_is_a_problem(client: Client, path: str, status: in
     answer = client.call("GET", f"/v1/views/{path}")
     assert (answer.status, answer.json["code"]) == (status, code)
     assert answer.headers["content-type"] == "application/problem+json"
+
+
+@pytest.mark.parametrize(
+    ("path", "allowed"),
+    [
+        ("status?agnet=a", "agent, at, limit"),
+        ("queue?agent=a", "at, limit"),
+        ("cost?per=day", "at, by"),
+        ("dashboard?limit=1", "at"),
+        ("page?limit=1", "at, every"),
+        ("events?since=1", "agent, at, before, limit, model, product, refused, task, type"),
+        ("agents?limit=1", "after, at, count, folded, level, order, search, tree"),
+    ],
+)
+def test_a_parameter_that_a_view_does_not_have_is_named_with_those_that_it_has(
+    client: Client, path: str, allowed: str
+) -> None:
+    answer = client.call("GET", f"/v1/views/{path}")
+    assert (answer.status, answer.json["code"]) == (422, "invalid_parameter")
+    found = path.partition("?")[2].partition("=")[0]
+    assert f"found {found!r}, allowed" in answer.json["detail"]
+    assert answer.json["detail"].endswith(f" {allowed}")
+
+
+def test_a_parameter_is_named_once_where_it_means_one_thing(client: Client) -> None:
+    answer = client.call("GET", "/v1/views/status?limit=1&limit=2")
+    assert answer.json["detail"] == "limit: found 2 of them, allowed is one"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the limits of another process are changed")
+def test_without_files_to_open_a_view_is_unavailable_and_comes_back(tmp_path: Path) -> None:
+    resource = pytest.importorskip("resource")
+    server = Served(tmp_path)
+    client, pid = server.client(), server.process.pid
+    client.post("/v1/allocate-budget", {"agent": "one", "budget": {"tokens": 5}})
+    before = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (len(list(Path(f"/proc/{pid}/fd").iterdir())), before[1]))
+    answer = client.call("GET", "/v1/views/status")
+    assert (answer.status, answer.json["code"]) == (503, "unavailable")
+    assert "open files" in answer.json["detail"]
+    assert answer.headers["retry-after"] == "1"
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, before)
+    assert client.call("GET", "/v1/views/status").status == 200
+    client.close()
+    assert server.stop() == 0
 
 
 def test_files_of_the_dashboard_are_sent_once_and_under_a_strict_policy(client: Client) -> None:
@@ -197,20 +244,22 @@ def test_while_a_reader_computes_messages_are_answered(served: Served, client: C
 
 
 @pytest.fixture(scope="module")
-def long_log(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A log of several checkpoints."""
+def long_log(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A log of several checkpoints, which are as far from each other as a fifth of it is long."""
     url = f"sqlite:///{tmp_path_factory.mktemp('long') / 'fleet.db'}"
     with Fleet.open(url, {}, notify=False) as fleet:
         fleet.ask([{"type": "AllocateBudget", "agent": f"a-{i}", "budget": {"tokens": 10**6}} for i in range(10)])
-        for turn in range(20):
+        for turn in range(5):
             fleet.ask(
                 [{"type": "ReportUsage", "agent": f"a-{i % 10}", "usage": {"tokens": turn + i}} for i in range(90)]
             )
-    return url
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(states, "APART_LEAST", 90)
+        yield url
 
 
 @settings(max_examples=10, deadline=None)
-@given(steps=st.lists(st.integers(1, 1_800), min_size=2, max_size=8))
+@given(steps=st.lists(st.integers(1, 450), min_size=2, max_size=8))
 def test_in_whatever_order_positions_are_visited_each_is_what_it_was(long_log: str, steps: list[int]) -> None:
     store = open_store(long_log)
     try:
@@ -230,7 +279,7 @@ def test_a_state_that_was_given_stays_as_it_is(long_log: str) -> None:
     try:
         walk = Walk(store)
         early = walk.state(Moment(100))
-        walk.state(Moment(1_700))
+        walk.state(Moment(430))
         assert early.position == 100
         assert early.ledger().position == 100
     finally:
@@ -354,6 +403,7 @@ def test_a_window_is_bounded() -> None:
 
 
 def test_the_reader_ends_with_its_server(long_log: str) -> None:
-    command = [sys.executable, "-m", "tallystick.http.views.reader", long_log, "clock"]
-    done = subprocess.run(command, input=b"", capture_output=True, timeout=30, check=True)
+    command = [sys.executable, "-m", "tallystick.http.views.reader", "clock"]
+    named = {**os.environ, "TALLYSTICK_STORE": long_log}
+    done = subprocess.run(command, input=b"", capture_output=True, timeout=30, check=True, env=named)
     assert done.stdout == b""

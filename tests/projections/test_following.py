@@ -21,7 +21,7 @@ from tallystick.projections.views.all_views import ALL_VIEWS
 from tests.support.view_logs import bring_up, busy_fleet, rows_in, views_of, write
 
 PATIENCE_SECONDS = 20.0
-SMALL_PAGES = "from tallystick.projections.store import projector; projector.PAGE = 2_000; "
+SMALL_PAGES = "from tallystick.projections.store import projector; projector.PAGE = 500; "
 FOLLOW = SMALL_PAGES + "import sys; from tallystick.projections.__main__ import main; sys.exit(main())"
 REBUILD = SMALL_PAGES + "from tallystick.cli.main import main; main(['projections', 'rebuild'])"
 ALL = [kind.name for kind in ALL_VIEWS]
@@ -58,7 +58,7 @@ def wait_until_at(url: str, position: int) -> None:
 @cache
 def long_log() -> Sequence[Event]:
     """A log that takes a while to fold."""
-    return busy_fleet(40_000)
+    return busy_fleet(10_000)
 
 
 @pytest.fixture
@@ -104,7 +104,7 @@ def test_a_rebuild_that_is_killed_at_any_moment_leaves_the_live_views_as_they_ar
     live = rows_in(views_of(url))
     left = []
     for _ in range(6):
-        moment = dice.randrange(end + 10_000)
+        moment = dice.randrange(end + 2_500)
         with child(REBUILD, url=url) as process:
             while process.poll() is None and position_of(url, "rebuilt") < moment:
                 time.sleep(0.01)

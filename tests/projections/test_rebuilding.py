@@ -4,6 +4,7 @@ import threading
 from contextlib import closing
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from tallystick.events.log.store import open_store
@@ -14,6 +15,7 @@ from tallystick.projections.store.view_sides import Differs
 from tallystick.projections.store.view_store import NotKept
 from tallystick.projections.views.all_views import ViewTypes
 from tests.support.view_logs import bring_up, rows_in
+from tests.support.view_places import DatabaseViews, Views, sql
 from tests.support.view_programs import (
     ALL,
     LOG,
@@ -24,7 +26,6 @@ from tests.support.view_programs import (
     broken_off,
     nothing_but_live_views_is_kept,
     rebuilt,
-    sql,
     view_store_of,
 )
 
@@ -36,7 +37,7 @@ pytestmark = pytest.mark.usefixtures("small_pages")
 
 @pytest.mark.parametrize("position", [1, 2, 53, 150, 400, len(LOG)])
 def test_a_rebuilt_view_has_the_bytes_of_the_live_one_at_the_same_position(
-    url: str, views: Path, position: int
+    url: str, views: Views, position: int
 ) -> None:
     bring_up(url, upto=position)
     before = rows_in(views)
@@ -45,7 +46,7 @@ def test_a_rebuilt_view_has_the_bytes_of_the_live_one_at_the_same_position(
     assert nothing_but_live_views_is_kept(views)
 
 
-def test_the_exchanged_views_go_on_as_the_live_ones_would_have(url: str, views: Path, tmp_path: Path) -> None:
+def test_the_exchanged_views_go_on_as_the_live_ones_would_have(url: str, views: Views, tmp_path: Path) -> None:
     bring_up(url, upto=300)
     rebuilt(url, "agents", "holds")
     bring_up(url)
@@ -55,7 +56,7 @@ def test_the_exchanged_views_go_on_as_the_live_ones_would_have(url: str, views: 
     assert rows_in(views) == rows
 
 
-def test_where_nothing_is_live_all_views_are_made_up_to_the_end(url: str, views: Path) -> None:
+def test_where_nothing_is_live_all_views_are_made_up_to_the_end(url: str, views: Views) -> None:
     assert rebuilt(url) == Rebuilt(len(LOG), {})
     rows = rows_in(views)
     views.unlink()
@@ -66,16 +67,22 @@ def test_where_nothing_is_live_all_views_are_made_up_to_the_end(url: str, views:
 @pytest.mark.parametrize(
     "harm",
     [
-        "UPDATE kept SET row = replace(row, '\"reports\":', '\"reports\":1') WHERE id = 'a-7'",
-        "UPDATE kept SET live = 1 - live WHERE id = 'a-7'",
+        "UPDATE kept SET row = replace(CAST(row AS TEXT), '\"reports\":', '\"reports\":1') WHERE id = 'a-7'",
+        "UPDATE kept SET live = NOT live WHERE id = 'a-7'",
         "UPDATE kept SET row = CAST(row AS BLOB) WHERE id = 'a-7'",
         "UPDATE kept SET row = NULL WHERE id = 'a-7'",
         "DELETE FROM kept WHERE id = 'a-7'",
         "INSERT INTO kept SELECT copy, 'a-7!', live, row FROM kept WHERE id = 'a-7'",
     ],
 )
-def test_a_view_whose_bytes_differ_is_refused_and_left_as_it_is(url: str, views: Path, harm: str) -> None:
+def test_a_view_whose_bytes_differ_is_refused_and_left_as_it_is(url: str, views: Views, harm: str) -> None:
     bring_up(url)
+    if isinstance(views, DatabaseViews):
+        harm = harm.replace("'\"reports\":1')", "'\"reports\":1')::json")
+        if "BLOB" in harm or "NULL" in harm:
+            with pytest.raises(psycopg.Error):
+                sql(views, harm)
+            return
     sql(views, harm)
     before = rows_in(views)
     with pytest.raises(Differs) as refused:
@@ -90,7 +97,7 @@ def test_a_view_whose_bytes_differ_is_refused_and_left_as_it_is(url: str, views:
     assert nothing_but_live_views_is_kept(views)
 
 
-def test_the_first_of_many_rows_that_differ_is_named(url: str, views: Path) -> None:
+def test_the_first_of_many_rows_that_differ_is_named(url: str, views: Views) -> None:
     bring_up(url)
     sql(views, "UPDATE kept SET row = '{}' WHERE id IN ('a-30', 'a-31', 'a-4')")
     sql(views, "DELETE FROM kept WHERE id = 'a-22'")
@@ -101,7 +108,7 @@ def test_the_first_of_many_rows_that_differ_is_named(url: str, views: Path) -> N
     assert refused.value.difference.rebuilt.id == "a-22"
 
 
-def test_only_what_was_named_is_compared_and_exchanged(url: str, views: Path) -> None:
+def test_only_what_was_named_is_compared_and_exchanged(url: str, views: Views) -> None:
     bring_up(url)
     sql(views, "UPDATE kept SET row = '{}' WHERE id = 'a-7'")
     before = rows_in(views)
@@ -109,11 +116,11 @@ def test_only_what_was_named_is_compared_and_exchanged(url: str, views: Path) ->
     assert rows_in(views) == before
 
 
-def test_a_damaged_view_is_dropped_and_made_again(url: str, views: Path) -> None:
+def test_a_damaged_view_is_dropped_and_made_again(url: str, views: Views) -> None:
     bring_up(url, upto=300)
     sound = rows_in(views)
     of_agents = "copy = (SELECT copy FROM views WHERE side = 'live' AND view = 'agents')"
-    sql(views, f"UPDATE kept SET row = 'nonsense' WHERE id = 'a-7' AND {of_agents}")
+    sql(views, f"UPDATE kept SET row = '{{}}' WHERE id = 'a-7' AND {of_agents}")
     with closing(view_store_of(views)) as view_store:
         assert view_store.drop(["agents"]) == ["agents"]
         assert view_store.missing() == ["agents"]
@@ -127,7 +134,7 @@ def test_a_damaged_view_is_dropped_and_made_again(url: str, views: Path) -> None
 
 
 @pytest.mark.parametrize("names", [["agents"], ["fleet"], ["holds", "fleet"], ALL])
-def test_a_dropped_view_is_made_again_when_it_is_next_read(url: str, views: Path, names: list[str]) -> None:
+def test_a_dropped_view_is_made_again_when_it_is_next_read(url: str, views: Views, names: list[str]) -> None:
     bring_up(url, upto=300)
     before = rows_in(views)
     with closing(view_store_of(views)) as view_store:
@@ -137,7 +144,7 @@ def test_a_dropped_view_is_made_again_when_it_is_next_read(url: str, views: Path
     assert rows_in(views) == before
 
 
-def test_dropping_everything_leaves_nothing_of_a_broken_off_rebuild_either(url: str, views: Path) -> None:
+def test_dropping_everything_leaves_nothing_of_a_broken_off_rebuild_either(url: str, views: Views) -> None:
     bring_up(url)
     broken_off(url, 200)
     with closing(view_store_of(views)) as view_store:
@@ -147,7 +154,7 @@ def test_dropping_everything_leaves_nothing_of_a_broken_off_rebuild_either(url: 
     assert sql(views, "SELECT COUNT(*) FROM kept") == [(0,)]
 
 
-def test_a_projector_at_work_makes_a_view_again_that_was_dropped_meanwhile(url: str, views: Path) -> None:
+def test_a_projector_at_work_makes_a_view_again_that_was_dropped_meanwhile(url: str, views: Views) -> None:
     bring_up(url, upto=100)
     with closing(open_store(url)) as store, closing(view_store_of(views)) as view_store:
         with closing(view_store_of(views)) as other:
@@ -167,7 +174,7 @@ def test_a_projector_at_work_makes_a_view_again_that_was_dropped_meanwhile(url: 
 # --- another version -------------------------------------------------------------------------------------------------
 
 
-def test_a_new_version_takes_the_place_of_the_old_one_and_leaves_the_others(url: str, views: Path) -> None:
+def test_a_new_version_takes_the_place_of_the_old_one_and_leaves_the_others(url: str, views: Views) -> None:
     bring_up(url)
     before = rows_in(views)
     bring_up(url, kinds=NEWER)
@@ -180,13 +187,13 @@ def test_a_new_version_takes_the_place_of_the_old_one_and_leaves_the_others(url:
     assert nothing_but_live_views_is_kept(views)
 
 
-def test_a_rebuild_takes_a_new_version_without_asking_for_the_same_bytes(url: str, views: Path) -> None:
+def test_a_rebuild_takes_a_new_version_without_asking_for_the_same_bytes(url: str, views: Views) -> None:
     bring_up(url, upto=300)
     assert rebuilt(url, kinds=NEWER) == Rebuilt(300, VERSIONS)
     assert sql(views, "SELECT DISTINCT version FROM shown WHERE view='agents'") == [(NewAgents.version,)]
 
 
-def test_a_view_that_is_new_joins_the_others(url: str, views: Path) -> None:
+def test_a_view_that_is_new_joins_the_others(url: str, views: Views) -> None:
     bring_up(url, upto=300)
     before = rows_in(views)
     bring_up(url, upto=300, kinds=MORE)
@@ -195,7 +202,7 @@ def test_a_view_that_is_new_joins_the_others(url: str, views: Path) -> None:
     assert len([row for row in rows if row[0] == "reports"]) > 40
 
 
-def test_old_programs_read_and_move_on_their_rows_until_the_new_version_is_there(url: str, views: Path) -> None:
+def test_old_programs_read_and_move_on_their_rows_until_the_new_version_is_there(url: str, views: Views) -> None:
     bring_up(url, upto=100)
     broken_off(url, 150, NEWER)
     assert bring_up(url, upto=300) == 300
@@ -206,7 +213,7 @@ def test_old_programs_read_and_move_on_their_rows_until_the_new_version_is_there
 
 
 @pytest.mark.parametrize("kinds", [NEWER, MORE])
-def test_what_a_newer_program_keeps_is_left_alone_by_an_older_one(url: str, views: Path, kinds: ViewTypes) -> None:
+def test_what_a_newer_program_keeps_is_left_alone_by_an_older_one(url: str, views: Views, kinds: ViewTypes) -> None:
     bring_up(url, upto=100)
     with closing(open_store(url)) as store, closing(view_store_of(views)) as old:
         projector = Projector(store, old)
@@ -228,7 +235,7 @@ class Once(threading.Event):
 
 @pytest.mark.parametrize("kinds", [NEWER, MORE])
 def test_a_follower_brings_a_new_version_up_beside_the_old_one_and_goes_on(
-    url: str, views: Path, kinds: ViewTypes, tmp_path: Path
+    url: str, views: Views, kinds: ViewTypes, tmp_path: Path
 ) -> None:
     bring_up(url, upto=300)
     assert follow(url, Once(), kinds) == len(LOG)
@@ -238,7 +245,7 @@ def test_a_follower_brings_a_new_version_up_beside_the_old_one_and_goes_on(
     assert rows_in(views) == rows
 
 
-def test_a_follower_makes_a_view_again_that_is_dropped_while_it_waits(url: str, views: Path) -> None:
+def test_a_follower_makes_a_view_again_that_is_dropped_while_it_waits(url: str, views: Views) -> None:
     bring_up(url)
     before = rows_in(views)
 

@@ -83,9 +83,9 @@ HAPPENED: list[e.Event] = [
 ]  # fmt: skip
 
 DIGESTS = {
-    ("fleet", 6): "1338a0dce0480fd2",
+    ("fleet", 7): "14651293641ebe1d",
     ("holds", 4): "8dd4f6dc7061298b",
-    ("agents", 7): "e97f415fbf6ac3f6",
+    ("agents", 8): "3ab16c3e0ce569fe",
     ("timeline", 1): "143f39ed2aba4698",
     ("forecasts", 1): "69d048d61638d482",
     ("accuracy", 1): "f44ddd0b9a86225e",

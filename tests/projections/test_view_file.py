@@ -7,31 +7,23 @@ from pathlib import Path
 import pytest
 
 from tallystick.events.log.store import open_store
-from tallystick.projections.store.projector import Projector
-from tallystick.projections.store.runner import catch_up, open_view_store
+from tallystick.projections.store.runner import catch_up
 from tallystick.projections.store.view_file import ViewFile
 from tallystick.projections.store.view_store import MemoryViewStore, NotKept, Overtaken, ViewsMissing, ViewStore
 from tallystick.projections.views.view import Row
 from tests.support.core import Core, allocate, fleet, use
-from tests.support.view_logs import bring_up, rows_in, rows_of, stored, views_of, write
+from tests.support.view_logs import bring_up, opened_views, rows_in, rows_of, stored, views_of, write
+from tests.support.view_places import empty_database
+from tests.support.view_programs import LOG
 
 
-def test_file_and_memory_keep_the_same_rows(url: str) -> None:
-    end = bring_up(url)
-    memory = MemoryViewStore()
-    store, file = open_store(url), open_view_store(url)
-    assert catch_up(store, memory) == end
-    assert file.live() == memory.live()
-    assert rows_of(memory) == rows_in(views_of(url))
-    file.close()
-    store.close()
-
-
-def test_nothing_is_read_twice(url: str) -> None:
-    end = bring_up(url)
-    before = rows_in(views_of(url))
-    assert bring_up(url) == end
-    assert rows_in(views_of(url)) == before
+@pytest.fixture
+def url(tmp_path: Path) -> str:
+    """A fleet with a log of some size, in a file."""
+    url = f"sqlite:///{tmp_path}/fleet.db"
+    with closing(open_store(url, writer=True)) as store:
+        write(store, LOG)
+    return url
 
 
 def test_a_deleted_file_is_made_again_with_the_same_bytes(url: str) -> None:
@@ -60,12 +52,12 @@ def test_views_of_another_log_are_made_again(url: str, tmp_path: Path) -> None:
 def fresh(kind: str, folder: Path) -> ViewStore:
     if kind == "memory":
         return MemoryViewStore()
-    view_store = ViewFile(str(folder / "x.views"))
+    view_store = ViewFile(str(folder / "x.views")) if kind == "file" else opened_views(empty_database())
     view_store.reset()
     return view_store
 
 
-@pytest.mark.parametrize("kind", ["file", "memory"])
+@pytest.mark.parametrize("kind", ["file", "database", "memory"])
 def test_a_page_is_written_once_and_only_from_where_the_views_are(tmp_path: Path, kind: str) -> None:
     view_store = fresh(kind, tmp_path)
     view_store.keep({"agents": {"a": Row(b"1", live=True), "b": Row(b"2", live=False)}}, 0, 10, "d")
@@ -75,45 +67,6 @@ def test_a_page_is_written_once_and_only_from_where_the_views_are(tmp_path: Path
     assert view_store.row("agents", "a") == b"1"
     assert view_store.live() == (10, "d", {"agents": [b"1"]})
     view_store.close()
-
-
-def test_two_projectors_on_one_file_hand_over_to_each_other(url: str) -> None:
-    bring_up(url, upto=1)
-    store, mine, theirs = open_store(url), open_view_store(url), open_view_store(url)
-    first, second = Projector(store, mine), Projector(store, theirs)
-    first.catch_up(upto=50)
-    second.catch_up(upto=120)
-    first.catch_up(upto=200)
-    end = second.catch_up()
-    memory = MemoryViewStore()
-    assert catch_up(store, memory) == end
-    assert rows_of(memory) == rows_in(views_of(url))
-    for held in (mine, theirs, store):
-        held.close()
-
-
-def test_who_read_the_views_before_they_were_begun_anew_cannot_write_any_more(url: str) -> None:
-    end = bring_up(url)
-    with closing(ViewFile(str(views_of(url)))) as old, closing(ViewFile(str(views_of(url)))) as new:
-        old.live()
-        digest = old.reached().digest
-        new.reset()
-        new.keep({}, 0, end, digest)
-        with pytest.raises(Overtaken):
-            old.keep({"agents": {"a": Row(b"1", live=True)}}, end, end + 1, "e")
-        assert old.row("agents", "a") is None
-
-
-def test_a_projector_whose_views_were_begun_anew_goes_on_with_what_is_there(url: str) -> None:
-    bring_up(url, upto=100)
-    with closing(open_store(url)) as store, closing(ViewFile(str(views_of(url)))) as view_store:
-        projector = Projector(store, view_store)
-        with closing(ViewFile(str(views_of(url)))) as other:
-            other.reset()
-        end = projector.catch_up()
-        memory = MemoryViewStore()
-        assert catch_up(store, memory) == end
-    assert rows_of(memory) == rows_in(views_of(url))
 
 
 def test_a_file_that_holds_something_else_is_refused_and_left_alone(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tallystick.config.amounts import Amounts
+from tallystick.events import catalog as e
 from tallystick.events import messages as c
 from tallystick.events.log.broken_chain import BrokenChain
 from tallystick.events.log.store import Record
@@ -20,6 +21,7 @@ from tallystick.projections.store.runner import catch_up
 from tallystick.projections.store.view_store import MemoryViewStore
 from tallystick.projections.views.agent_rows import AgentRow
 from tallystick.projections.views.fleet import FleetRow
+from tests.support.both_ends import both_ends
 from tests.support.core import START, Core, allocate, budget, fleet, hold, use
 from tests.support.eventful import eventful, row, run
 from tests.support.examples import examples
@@ -105,13 +107,29 @@ def test_a_fold_can_be_restored_behind_any_event() -> None:
 
 
 def test_the_eventful_fleet_leaves_no_field_of_a_row_at_rest() -> None:
-    core, seen = eventful(), set()
-    for position in range(1, len(core.log) + 1):
+    seen = set()
+    for core, position in [(one, n + 1) for one in (eventful(), *both_ends()) for n in range(len(one.log))]:
         status = Status(views_at(stored(core.log), position))
         for kept in (status.fleet, *status.agents.values(), *status.unallocated, *filter(None, [status.agent("dee")])):
             seen |= {(type(kept), name) for name in kept.__struct_fields__ if getattr(kept, name) not in RESTING}
     fields = {(kind, name) for kind in (AgentRow, FleetRow) for name in kind.__struct_fields__}
     assert not fields - seen
+
+
+def test_both_ends_of_a_delegation_are_in_the_rows() -> None:
+    at_parent, at_child = both_ends()
+    team = row(at_parent, "team").child
+    assert team is not None
+    assert (team.fleet, team.number, team.booked, team.returned) == ("f-1", 2, 9, Amounts(300))
+    fleet_row = status_of(at_child).fleet
+    assert (fleet_row.granted, fleet_row.given_back) == (Amounts(1_000), Amounts(200))
+    assert fleet_row.booked == max(event.upto for event in at_child.log if isinstance(event, e.RangeReported))
+    assert fleet_row.why_paused == "by the parent: team was stopped"
+    for core in (at_parent, at_child):
+        store, pieces = stored(core.log), MemoryViewStore()
+        for position in range(1, len(core.log) + 1):
+            Projector(store, pieces).catch_up(upto=position)
+            assert pieces._rows == views_at(store, position)._rows, f"behind event {position}"
 
 
 RESTING = (None, Amounts(), 0, False, "", {}, (), "none")

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from tallystick.actors.policies.scheduling.ranking import Ranking
 from tallystick.config.loader import from_mapping
-from tallystick.config.settings import Config, DailyLimits, Reallocation, TotalBudget
+from tallystick.config.settings import Config, DailyLimits, Reallocation
+from tallystick.config.totals import TotalBudget
 from tallystick.events import catalog as e
 from tallystick.events.log.codec import decode_event
 from tallystick.events.messages import PRIORITIES

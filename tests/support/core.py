@@ -36,7 +36,6 @@ MEMORY = frozenset(
         "position",
         "now",
         "ids",
-        "id_order",
         "id_marks",
         "next_mark",
         "day marks",
@@ -80,9 +79,11 @@ def dump(ledger: Ledger) -> dict[str, Any]:
         hold.id: (hold.account.id, *msgspec.structs.astuple(hold)[1:-1]) for hold in ledger.holds.values()
     }
     state["released"] = {name: msgspec.structs.astuple(closed) for name, closed in ledger.released.items()}
+    state["delegated"] = {name: msgspec.structs.astuple(child) for name, child in ledger.delegated.items()}
+    state["delegation"] = None if ledger.delegation is None else msgspec.structs.astuple(ledger.delegation)
     for name in ("ids", "ended_holds", "lives", "stops"):
         state[name] = dict(state[name])
-    for name in ("names", "expiries", "spent", "held", "id_order", "id_marks", "released_order"):
+    for name in ("names", "expiries", "spent", "held", "id_marks", "released_order"):
         state[name] = list(state[name])
     # In the order of their ends, those that are only kept for late settlements first.
     state["ended_order"] = [*state.pop("late_holds"), *(hold for _, hold in state["ended_order"])]

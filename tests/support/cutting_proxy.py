@@ -26,6 +26,7 @@ class CuttingProxy:
         self.sent = 0
         self.was_cut = threading.Event()
         self._lock = threading.Lock()
+        self._clients: set[socket.socket] = set()
         self._listening = socket.socket(socket.AF_UNIX)
         self._listening.bind(str(folder / ".s.PGSQL.5432"))
         self._listening.listen()
@@ -36,6 +37,14 @@ class CuttingProxy:
         with self._lock:
             self._at, self._moment, self.sent = at, moment, 0
             self.was_cut.clear()
+
+    def cut_all(self) -> None:
+        """Cut all connections of clients that there are, now. What the server was sent, it goes on with."""
+        with self._lock:
+            clients, self._clients = self._clients, set()
+        for client in clients:
+            with contextlib.suppress(OSError):
+                client.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
         self._listening.close()
@@ -50,6 +59,8 @@ class CuttingProxy:
 
     def _serve(self, client: socket.socket) -> None:
         server = socket.socket(socket.AF_UNIX)
+        with self._lock:
+            self._clients.add(client)
         cut, lost = threading.Event(), threading.Event()
         try:
             server.connect(str(self._server))

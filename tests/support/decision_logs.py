@@ -8,6 +8,7 @@ import datetime as dt
 import gzip
 import json
 import logging
+import random
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -34,6 +35,7 @@ from tests.support import limit_day
 from tests.support.busy_day import CONFIG, busy_day
 from tests.support.core import START
 from tests.support.corrections import corrected_messages
+from tests.support.delegations import World
 from tests.support.driving import Timed
 from tests.support.task_day import DAY, SCARCE, day_of
 
@@ -99,12 +101,24 @@ def recorded() -> Iterator[tuple[str, list[Record]]]:
     for name in _OLD:
         yield name, _asked_again(name)
     yield "older", _gone_on_with("alerts")
+    yield from delegated()
     yield "overdrafts", _simulated(_OVERDRAFTS, {"total_budget": {"tokens": 1_000}}, START + dt.timedelta(minutes=9))
 
 
 def limited() -> list[Record]:
     """A day under limits, leases, last calls and learned estimates."""
     return _simulated(limit_day.limit_day(0), limit_day.CONFIG, START + dt.timedelta(hours=20))
+
+
+def delegated() -> Iterator[tuple[str, list[Record]]]:
+    """A parent and one of its children, over a bad network, until the child closes."""
+    world = World(random.Random(7), 2)
+    for _ in range(300):
+        world.step()
+    world.heal()
+    world.close(0)
+    yield "parent", list(world.top.store.read())
+    yield "child", list(world.nodes[0].store.read())
 
 
 def _simulated(messages: Sequence[Timed], config: Mapping[str, Any], until: dt.datetime) -> list[Record]:

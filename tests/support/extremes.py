@@ -15,6 +15,9 @@ NAMED = {"products": "lab", "max_concurrent.per_type": "writer", "token_budgets"
 LIMIT = {"name": "most", "window": "day", "max": {"tokens": 1_000}}
 """What a limit needs beside the number that is tried."""
 
+DELEGATE = {"parent": "https://parent.example", "account": "team"}
+"""What a delegation needs beside it."""
+
 
 def numbers_of(section: type, above: str = "") -> Iterator[tuple[str, msgspec.Meta]]:
     """Each key that holds a number. NAME stands for a key that users choose, [N] for a place in a list."""
@@ -63,7 +66,7 @@ def put(mapping: dict[str, Any], key: str, value: object) -> None:
 def _entered(place: dict[str, Any], name: str, empty: Any) -> Any:
     """What stands under a name; a window that was a word becomes a length."""
     if not isinstance(place.get(name), dict | list):
-        place[name] = empty
+        place[name] = dict(DELEGATE) if name == "delegate" else empty
     return place[name]
 
 

@@ -3,7 +3,8 @@
 - ``python``: a whole program; an ``output`` block after it shows what the program prints.
 - ``console``: lines that begin with ``$`` are typed into a shell (``>`` continues the line before), the rest is what
   the shell prints.
-- A server on ``SHOWN_PORT`` is run on a port of its own, so that pages can be run beside other servers.
+- A server on one of ``SHOWN_PORTS`` is run on a port of its own, so that pages can be run beside other servers.
+- ``SHOWN_STORE`` is a database that is not there: in its place is one of the tests' own, with a fleet for the page.
 - ``...`` in an output stands for any text within its line; alone in a line, for any number of lines. Times, digests
   and generated ids need only have the same form as those shown.
 
@@ -12,6 +13,8 @@ All blocks of a page run in one folder of its own, from the top of the page to i
 
 import os
 import re
+import secrets
+import shlex
 import socket
 import subprocess
 import sys
@@ -20,6 +23,8 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
+from tests.support.postgres import shared
+
 PROJECT = Path(__file__).resolve().parents[2]
 PAGES = [PROJECT / "README.md", PROJECT / "CONTRIBUTING.md", *sorted((PROJECT / "docs").rglob("*.md"))]
 BY_HAND = re.compile(r"make( |$)|git clone|cd tallystick$|export PATH=")
@@ -27,8 +32,9 @@ BY_HAND = re.compile(r"make( |$)|git clone|cd tallystick$|export PATH=")
 
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _TIMEOUT_SECONDS = 60
-SHOWN_PORT = "8321"
-_PORT = re.compile(rf"(?<=:){SHOWN_PORT}\b|(?<=--port ){SHOWN_PORT}\b")
+SHOWN_PORTS = ("8321", "8331")
+SHOWN_STORE = "postgresql://budgets@db/budgets"
+_PORT = re.compile(rf"(?<=:|\s)(?:{'|'.join(SHOWN_PORTS)})\b")
 _VARYING = re.compile(
     r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?(Z|\+00:00)"
     r"|\b[0-9a-f]{64}\b|\b[0-9a-f]{16}…|\b(send|config|prices)-[0-9a-f]{16}\b|\bm-[0-9a-f]{12}-\d+\b"
@@ -128,18 +134,27 @@ def run_python(text: str, folder: Path) -> str:
 
 
 @cache
-def port_of(folder: Path) -> int:
-    """A port that was free, for the server of the page that runs in a folder."""
+def port_of(folder: Path, shown: str) -> int:
+    """A port that was free, for a server of the page that runs in a folder."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port: int = taken.getsockname()[1]
     return port
 
 
+@cache
+def store_of(folder: Path) -> str:
+    """The store of the page that runs in a folder, in place of ``SHOWN_STORE``."""
+    return shared().url(fleet=f"page-{secrets.token_hex(8)}")
+
+
 def run_console(commands: list[Typed], folder: Path) -> list[str]:
     """What one shell prints for each command: stdout and stderr together, as in a terminal."""
     script = "true\n" + "".join(f"{one.command}\n{{ said=$?; printf '\\001'; (exit $said); }}\n" for one in commands)
+    store = store_of(folder) if SHOWN_STORE in script else ""
+    script = script.replace(SHOWN_STORE, shlex.quote(store))
+    script = _PORT.sub(lambda port: str(port_of(folder, port[0])), script)
     done = subprocess.run(
-        ["bash", "-c", _PORT.sub(str(port_of(folder)), script)],
+        ["bash", "-c", script],
         cwd=folder,
         env=environment(folder),
         stdin=subprocess.DEVNULL,
@@ -148,7 +163,11 @@ def run_console(commands: list[Typed], folder: Path) -> list[str]:
         timeout=_TIMEOUT_SECONDS,
         check=False,
     )
-    printed = done.stdout.decode().replace(f":{port_of(folder)}", f":{SHOWN_PORT}")
+    printed = done.stdout.decode()
+    for shown in SHOWN_PORTS:
+        printed = printed.replace(f":{port_of(folder, shown)}", f":{shown}")
+    if store:
+        printed = printed.replace(store, SHOWN_STORE)
     answers = printed.split("\001")
     assert len(answers) == len(commands) + 1, printed
     return answers[:-1]

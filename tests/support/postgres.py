@@ -18,6 +18,14 @@ import pytest
 _DEBIAN = "/usr/lib/postgresql"
 _SERVER = "postgres"
 _SECONDS = 60
+_LONG = os.environ.get("TALLYSTICK_POSTGRES") == "long"
+RESTARTS = 50 if _LONG else 3
+"""How often a test stops or kills a server under load. `make postgres` takes the longer way."""
+OPENERS = 100 if _LONG else 10
+"""How many fleets two processes open at once."""
+
+
+MISSING = "PostgreSQL is not installed (Debian: postgresql)"
 
 
 def programs() -> Path | None:
@@ -84,11 +92,19 @@ class PostgresServer:
         assert not check or done.returncode == 0, done.stderr.decode()
 
 
+def needed() -> None:
+    """Skip a test where PostgreSQL is not installed; fail where nothing may be skipped."""
+    if programs() is None:
+        assert not os.environ.get("CI"), MISSING
+        pytest.skip(MISSING)
+
+
 @contextlib.contextmanager
 def running() -> Iterator[PostgresServer]:
     """A server for a block; its folder's path is short, as the paths of sockets must be."""
+    needed()
     installed = programs()
-    assert installed is not None, "PostgreSQL is not installed"
+    assert installed is not None
     with tempfile.TemporaryDirectory(prefix="pg-", ignore_cleanup_errors=True) as folder:
         server = PostgresServer(installed, Path(folder))
         try:
@@ -100,8 +116,7 @@ def running() -> Iterator[PostgresServer]:
 @cache
 def shared() -> PostgresServer:
     """One server for all tests of a process that do not stop it; it ends with the process."""
-    if programs() is None:
-        pytest.skip("PostgreSQL is not installed (Debian: postgresql)")
+    needed()
     opened = running()
     server = opened.__enter__()
     atexit.register(opened.__exit__, None, None, None)

@@ -46,12 +46,13 @@ class Client:
 
 
 class Served:
-    """`tallystick serve` in a process of its own."""
+    """`tallystick serve` in a process of its own; ``store`` is a file in the folder where it is left out."""
 
-    def __init__(self, folder: Path, *options: str, port: int = 0) -> None:
-        self._log = (folder / "serve.log").open("ab")
+    def __init__(self, folder: Path, *options: str, port: int = 0, store: str | None = None) -> None:
         self.log = folder / "serve.log"
-        command = [sys.executable, "-m", "tallystick", "serve", "--store", f"sqlite:///{folder / 'fleet.db'}"]
+        self._log = self.log.open("ab")
+        url = store or f"sqlite:///{folder / 'fleet.db'}"
+        command = [sys.executable, "-m", "tallystick", "serve", "--store", url]
         self.process = subprocess.Popen(
             [*command, "--port", str(port), *options], stdout=subprocess.PIPE, stderr=self._log, text=True, cwd=folder
         )
@@ -59,6 +60,10 @@ class Served:
         line = self.process.stdout.readline()
         assert " at http://" in line, self.log.read_text(encoding="utf-8")
         self.port = urlsplit(line.split(" at ")[1].strip()).port or 0
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
 
     def client(self) -> Client:
         return Client(self.port)

@@ -1,7 +1,7 @@
 """Stores that wait or fail when a test says so."""
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from tallystick.events.log.store import Record, StoreError
 from tallystick.events.log.store_memory import MemoryStore
@@ -41,3 +41,13 @@ class FailingStore(MemoryStore):
         if self.failing:
             raise self.error
         super().append(records, sources)
+
+
+def until(found: Callable[[], bool]) -> None:
+    """Wait for something that another thread or process does."""
+    waiting = threading.Event()
+    for _ in range(SECONDS * 50):
+        if found():
+            return
+        waiting.wait(0.02)
+    raise AssertionError("it never came")

@@ -1,6 +1,5 @@
 """Logs for tests of views: events put into a store as the manager would have, and rows as anyone can read them."""
 
-import sqlite3
 from collections.abc import Iterable, Sequence
 from contextlib import closing
 from pathlib import Path
@@ -15,13 +14,14 @@ from tallystick.events.log.store import Record, Store, open_store
 from tallystick.events.log.store_memory import MemoryStore
 from tallystick.events.state.ledger import Ledger
 from tallystick.projections.reports.status import Status
+from tallystick.projections.store.kept_views import KeptViews
 from tallystick.projections.store.projector import Projector
 from tallystick.projections.store.rebuilding import renew
-from tallystick.projections.store.runner import catch_up
-from tallystick.projections.store.view_file import ViewFile
+from tallystick.projections.store.runner import catch_up, kept_views
 from tallystick.projections.store.view_store import MemoryViewStore
 from tallystick.projections.views.all_views import ALL_VIEWS, ViewTypes
 from tests.support.core import START, Core, allocate, fleet, hold, use
+from tests.support.view_places import Views, sql
 
 
 def write(store: Store, events: Iterable[e.Event]) -> None:
@@ -49,10 +49,11 @@ def status_of(core: Core) -> Status:
     return Status(view_store)
 
 
-def rows_in(views: Path) -> list[tuple[object, ...]]:
-    """Every row of the live views of a file, as it lies there."""
-    with closing(sqlite3.connect(views)) as connection:
-        return connection.execute("SELECT view, id, live, row FROM shown ORDER BY view, id").fetchall()
+def rows_in(views: Views) -> list[tuple[object, ...]]:
+    """Every row of live views that are kept, as it lies there."""
+    if isinstance(views, Path):
+        return sql(views, "SELECT view, id, live, row FROM shown ORDER BY view, id")
+    return sql(views, "SELECT view, id, live::int, row::text FROM shown ORDER BY view, id")
 
 
 def rows_of(view_store: MemoryViewStore) -> list[tuple[object, ...]]:
@@ -62,13 +63,20 @@ def rows_of(view_store: MemoryViewStore) -> list[tuple[object, ...]]:
 
 
 def views_of(url: str) -> Path:
-    """The file of a store's views."""
+    """The file of the views of a store in a file."""
     return Path(f"{url.removeprefix('sqlite:///')}.views")
+
+
+def opened_views(url: str, kinds: ViewTypes = ALL_VIEWS) -> KeptViews:
+    """The views of a store that keeps them."""
+    found = kept_views(url, kinds)
+    assert found is not None
+    return found
 
 
 def bring_up(url: str, upto: int | None = None, kinds: ViewTypes = ALL_VIEWS) -> int:
     """What a process that reads the views does first, as far as a position; the position reached."""
-    with closing(open_store(url)) as store, closing(ViewFile(str(views_of(url)), kinds)) as view_store:
+    with closing(open_store(url)) as store, closing(opened_views(url, kinds)) as view_store:
         renew(store, view_store)
         return Projector(store, view_store).catch_up(upto)
 

@@ -1,23 +1,23 @@
-"""Programs to come and files of views that are tampered with, for tests of rebuilds."""
+"""Programs to come and views that are tampered with, for tests of rebuilds."""
 
-import sqlite3
 from collections.abc import Iterable
 from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
 from tallystick.events import catalog as e
 from tallystick.events.log.store import open_store
 from tallystick.events.state.accounts import Balances
+from tallystick.projections.store.kept_views import KeptViews
 from tallystick.projections.store.projector import Projector
 from tallystick.projections.store.rebuilding import Rebuilt, rebuild
 from tallystick.projections.store.view_file import ViewFile
 from tallystick.projections.views.agents import AgentsView
 from tallystick.projections.views.all_views import ALL_VIEWS, ViewTypes, versions_of
 from tallystick.projections.views.view import Changes, Look, Row, encode
-from tests.support.view_logs import busy_fleet, views_of
+from tests.support.view_logs import busy_fleet, opened_views
+from tests.support.view_places import Views, sql
 
 ALL = [kind.name for kind in ALL_VIEWS]
 VERSIONS = versions_of(ALL_VIEWS)
@@ -61,27 +61,22 @@ NEWER: ViewTypes = (*(kind for kind in ALL_VIEWS if kind is not AgentsView), New
 MORE: ViewTypes = (*ALL_VIEWS, Reports)
 
 
-def view_store_of(views: Path, kinds: ViewTypes = ALL_VIEWS) -> ViewFile:
-    return ViewFile(str(views), kinds)
+def view_store_of(views: Views, kinds: ViewTypes = ALL_VIEWS) -> KeptViews:
+    return ViewFile(str(views), kinds) if isinstance(views, Path) else opened_views(views.url, kinds)
 
 
 def rebuilt(url: str, *names: str, kinds: ViewTypes = ALL_VIEWS) -> Rebuilt:
-    with closing(open_store(url)) as store, closing(view_store_of(views_of(url), kinds)) as view_store:
+    with closing(open_store(url)) as store, closing(opened_views(url, kinds)) as view_store:
         return rebuild(store, view_store, names or [kind.name for kind in kinds])
 
 
-def sql(views: Path, statement: str, *values: Any) -> list[tuple[Any, ...]]:
-    with closing(sqlite3.connect(views)) as connection, connection:
-        return connection.execute(statement, values).fetchall()
-
-
-def nothing_but_live_views_is_kept(views: Path) -> bool:
+def nothing_but_live_views_is_kept(views: Views) -> bool:
     copies = sql(views, "SELECT DISTINCT copy FROM kept EXCEPT SELECT copy FROM views WHERE side='live'")
     return not copies and not sql(views, "SELECT * FROM views WHERE side='rebuilt'")
 
 
 def broken_off(url: str, position: int, kinds: ViewTypes = ALL_VIEWS) -> None:
     """What a rebuild leaves that is killed when it has come to a position."""
-    with closing(open_store(url)) as store, closing(view_store_of(views_of(url), kinds).beside()) as beside:
+    with closing(open_store(url)) as store, closing(opened_views(url, kinds)) as live, closing(live.beside()) as beside:
         beside.reset()
         Projector(store, beside).catch_up(position)

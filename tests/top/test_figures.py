@@ -70,6 +70,30 @@ def drawn(figures: Figures, state: State, width: int = 100, height: int = 30) ->
     return captured.get().splitlines()
 
 
+@pytest.mark.parametrize("apart", [dt.timedelta(days=300), -dt.timedelta(days=300)], ids=["behind", "ahead"])
+def test_rates_of_a_fleet_with_a_clock_of_its_own_are_by_its_clock(fleet: Fleet, url: str, apart: dt.timedelta) -> None:
+    now = START + dt.timedelta(minutes=6) + apart
+    with closing(Reader(url)) as reader:
+        reader.read(now)
+        fleet.ask({"type": "ReportUsage", "agent": "a-8", "usage": {"tokens": 60}})
+        figures = reader.read(now + dt.timedelta(seconds=1))
+        assert figures.at == START + dt.timedelta(minutes=5)
+        assert figures.burn.tokens_per_hour == (8 * 900 + 200 + 60) * 12
+        assert reader.read(now + dt.timedelta(minutes=1)).at == figures.at, "its clock stands still"
+
+
+def test_rates_of_a_fleet_that_does_nothing_go_down_with_the_machines_clock(fleet: Fleet, url: str) -> None:
+    now = START + dt.timedelta(minutes=6)
+    with closing(Reader(url)) as reader:
+        reader.read(now)
+        fleet.ask({"type": "ReportUsage", "agent": "a-8", "usage": {"tokens": 60}})
+        now += dt.timedelta(seconds=2)
+        assert reader.read(now).at == now
+        now += dt.timedelta(hours=1)
+        figures = reader.read(now)
+        assert (figures.at, figures.burn.tokens_per_hour) == (now, 0)
+
+
 def test_rates_levels_and_remains_are_those_of_status(fleet: Fleet, url: str) -> None:
     figures, now = read(url), START + dt.timedelta(minutes=6)
     with opened_views(url, None) as views:

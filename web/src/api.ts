@@ -1,5 +1,7 @@
 /** The server, under the address that the page came from, and nothing else. */
 
+import type { Page } from "./types";
+
 export class Problem extends Error {
   constructor(
     readonly status: number,
@@ -13,12 +15,23 @@ export class Problem extends Error {
 export type Asked = Record<string, string | number | boolean | null | undefined | readonly string[]>;
 
 export async function view<T>(name: string, asked: Asked, signal?: AbortSignal): Promise<T> {
+  return answer<T>(await viewed(name, asked, signal));
+}
+
+/** All that is shown at once; `behind`: a standby has answered, which is so many seconds behind the writer. */
+export async function wholePage(asked: Asked, signal?: AbortSignal): Promise<{ page: Page; behind: number | null }> {
+  const response = await viewed("page", asked, signal);
+  const age = response.headers.get("x-tallystick-age-seconds");
+  return { page: await answer<Page>(response), behind: age === null ? null : Number(age) };
+}
+
+async function viewed(name: string, asked: Asked, signal?: AbortSignal): Promise<Response> {
   const query = new URLSearchParams();
   for (const [key, value] of Object.entries(asked)) {
     if (Array.isArray(value)) for (const one of value) query.append(key, one);
     else if (value !== null && value !== undefined && value !== "" && value !== false) query.set(key, String(value));
   }
-  return answer<T>(await reach(`v1/views/${name}?${query}`, { signal, credentials: "same-origin" }));
+  return reach(`v1/views/${name}?${query}`, { signal, credentials: "same-origin" });
 }
 
 /** Send one message of the wire contract; an id makes it harmless to send it twice. */

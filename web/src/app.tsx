@@ -44,6 +44,11 @@ export function App() {
           </h1>
           <p class="state" role="status">
             {status && <State page={page} />}
+            {known && !past && fleet.behind !== null && (
+              <span class="chip" title="Another server is the writer. What you order here is passed on to it.">
+                standby, {fleet.behind.toFixed(1)} s behind
+              </span>
+            )}
             {known && !past && !fleet.connected && <span class="chip warn">connecting again…</span>}
           </p>
           <div class="orders">

@@ -1,6 +1,6 @@
 /** What is shown: the newest state, which follows the log, or the one at a position. */
 import { useCallback, useEffect, useRef, useState } from "preact/hooks";
-import { follow, Problem, view } from "./api";
+import { follow, Problem, wholePage } from "./api";
 import type { Page } from "./types";
 
 /** Events come in groups. */
@@ -12,6 +12,8 @@ const PLAY_MS = 200;
 
 export interface Shown {
   page: Page | null;
+  /** How many seconds the page is behind the writer, where a standby has answered. */
+  behind: number | null;
   /** The position that was asked for; null: the newest. */
   at: number | null;
   /** Grows whenever the page was read anew. */
@@ -29,6 +31,7 @@ export interface Shown {
 export function useFleet(): Shown {
   const [at, setAt] = useState<number | null>(fromAddress);
   const [page, setPage] = useState<Page | null>(null);
+  const [behind, setBehind] = useState<number | null>(null);
   const [version, setVersion] = useState(0);
   const [problem, setProblem] = useState<Problem | null>(null);
   const [connected, setConnected] = useState(true);
@@ -43,9 +46,10 @@ export function useFleet(): Shown {
     reading.current = mine;
     const began = performance.now();
     try {
-      const found = await view<Page>("page", { at, every }, mine.signal);
+      const found = await wholePage({ at, every }, mine.signal);
       if (mine.signal.aborted) return 0;
-      setPage(found);
+      setPage(found.page);
+      setBehind(found.behind);
       setVersion((before) => before + 1);
       setProblem(null);
     } catch (error) {
@@ -127,6 +131,7 @@ export function useFleet(): Shown {
 
   return {
     page,
+    behind,
     at,
     version,
     problem,

@@ -53,8 +53,8 @@ class Surveyor:
         idle, hungry, exhaustions = [], [], {}
         settings = self._config.reallocation
         for account in self._agents.values():
-            if account.is_run:
-                continue  # what a run was granted is its token budget
+            if account.is_run or account.handed_over:
+                continue  # what a run was granted is its token budget; what a fleet was is moved by that fleet alone
             ratio = account.ratio()
             quiet = (now - account.activity_at).total_seconds()
             if ratio < settings.idle_below and quiet >= settings.idle_seconds:

@@ -8,8 +8,9 @@ from starlette.responses import Response
 
 from tallystick.events.messages import NAME_MAX
 from tallystick.http.answers import JSON, NO_STORE, problem, refused
-from tallystick.http.views.reader import NAMES
-from tallystick.http.views.readers import Busy, Failed, Readers
+from tallystick.http.parameters import BadParameter, check_names
+from tallystick.http.views.reader import NAMES, PARAMETERS
+from tallystick.http.views.readers import Busy, Failed, NotStarted, Readers
 
 MANY: Final = frozenset({"folded", "type"})
 """Parameters that may be given several times."""
@@ -23,6 +24,10 @@ async def view(request: Request, readers: Readers) -> Response:
     if name not in NAMES:
         known = ", ".join(sorted(NAMES))
         return refused("not_found", f"there is no view {name[:_TEXT_MAX]!r}; there are {known}")
+    try:
+        check_names(request.query_params, PARAMETERS[name], MANY)
+    except BadParameter as wrong:
+        return refused("invalid_parameter", str(wrong))
     asked: dict[str, Any] = {}
     for key, value in request.query_params.multi_items():
         if len(value) > NAME_MAX:
@@ -40,6 +45,8 @@ async def view(request: Request, readers: Readers) -> Response:
         return refused("busy", str(busy))
     except Failed as failed:
         return refused("report_failed", str(failed))
+    except NotStarted as not_started:
+        return refused("unavailable", str(not_started))
     if answer.startswith(_OK):
         return Response(answer[len(_OK) : -1], 200, NO_STORE, JSON)
     return problem(msgspec.json.decode(answer)["error"])

@@ -22,7 +22,14 @@ from tallystick.http.views.states import Walk
 from tallystick.moments import read_moment
 from tallystick.projections.store.as_of import NotThere
 
-NAMES: Final = frozenset({*views.PLAIN, "agents", "events", "page"})
+PARAMETERS: Final[Mapping[str, tuple[str, ...]]] = {
+    **{name: ("at", *plain.parameters) for name, plain in views.PLAIN.items()},
+    "agents": ("at", *agents.Asked.__struct_fields__),
+    "events": ("at", *views.EventsAsked.__struct_fields__),
+    "page": ("at", "every"),
+}
+"""The views by name, and what each may be asked."""
+NAMES: Final = frozenset(PARAMETERS)
 STORE_VARIABLE: Final = "TALLYSTICK_STORE"
 LOG_TIME: Final = "log"
 """The argument that makes now the time of the newest event."""
@@ -76,7 +83,7 @@ class Reader:
                 return agents.window(state, msgspec.convert(asked, agents.Asked, strict=False))
             case "events":
                 return views.events(state, self._store, msgspec.convert(asked, views.EventsAsked, strict=False))
-        return views.PLAIN[question.view](state, msgspec.convert(asked, views.RowsAsked, strict=False))
+        return views.PLAIN[question.view].show(state, msgspec.convert(asked, views.RowsAsked, strict=False))
 
     def _state(self, at: str | None) -> State:
         if at is None:

@@ -33,6 +33,10 @@ class Failed(Exception):
     """The reader has ended; the next question starts another."""
 
 
+class NotStarted(Exception):
+    """The system does not let the reader start now: files, processes or memory are used up."""
+
+
 class _Answering(Protocol):
     async def ask(self, line: bytes) -> bytes: ...
     async def close(self) -> None: ...
@@ -63,7 +67,13 @@ class _InProcess:
     async def ask(self, line: bytes) -> bytes:
         process = self._process
         if process is None or process.returncode is not None:
-            process = self._process = await self._started()
+            try:
+                process = self._process = await self._started()
+            except OSError as error:
+                # uvloop does not say why: its error has neither a number nor words of the system.
+                log.warning("reader_not_started", error=str(error))
+                text = "the system let the server start no reader of the log: open files or processes may be used up"
+                raise NotStarted(text) from error
         assert process.stdin is not None
         assert process.stdout is not None
         try:
@@ -155,6 +165,7 @@ class Readers:
         Raises:
             Busy: too many wait already.
             Failed: the reader has ended.
+            NotStarted: it could not be started.
         """
         line = _encode(Question(view, at, asked))
         if at is None:

@@ -1,7 +1,7 @@
 """The views by name, each the JSON that the command of this name prints with ``--json``."""
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Final
+from typing import Any, Final, NamedTuple, get_args
 
 import msgspec
 
@@ -19,6 +19,7 @@ from tallystick.projections.store.as_of import NotThere
 from tallystick.projections.views import agent_rows
 from tallystick.projections.views.agent_rows import AgentRow
 from tallystick.projections.views.agents import AgentsView
+from tallystick.projections.views.cost import LABEL, By
 from tallystick.reports.alerts import alert_json, alerts_of
 from tallystick.reports.dashboard import dashboard_of
 from tallystick.reports.day_end import projected_eod
@@ -102,7 +103,14 @@ def forecast(state: State, workflow: str | None) -> dict[str, Any]:
 
 
 def cost(state: State, by: str | None) -> Any:
-    """`tallystick cost`."""
+    """`tallystick cost`.
+
+    Raises:
+        ValueError: it is not known by that.
+    """
+    things = get_args(By)
+    if by is not None and by not in things and not by.startswith(LABEL):
+        raise ValueError(f"by: found {by!r:.100}, allowed are {', '.join(things)} and {LABEL}NAME")
     now = state.now if state.live else state.found.fleet.at
     costs = state.costs
     return msgspec.to_builtins(costs.day(projected_eod(state.views, costs, now)) if by is None else costs.by(by))
@@ -177,13 +185,12 @@ class EventsAsked(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RowsAsked(msgspec.Struct, frozen=True, kw_only=True):
-    """What the plain views are asked for."""
+    """What the plain views and the page are asked for."""
 
     limit: int | None = None
     agent: str | None = None
     by: str | None = None
     workflow: str | None = None
-    value: str | None = None
     every: bool = False
 
 
@@ -192,15 +199,27 @@ def rows(asked: RowsAsked, otherwise: int = ROWS_MAX) -> int:
     return min(max(0, otherwise if asked.limit is None else asked.limit), ROWS_MAX)
 
 
-_Plain = Callable[[State, RowsAsked], Any]
-PLAIN: Final[Mapping[str, _Plain]] = {
-    "alerts": lambda state, asked: alerts(state, rows(asked)),
-    "cost": lambda state, asked: cost(state, asked.by),
-    "dashboard": lambda state, _: dashboard(state),
-    "forecast": lambda state, asked: forecast(state, asked.workflow),
-    "limits": lambda state, asked: limits(state, {"count": max(1, rows(asked, LIMITS_SHOWN)), "agent": asked.agent}),
-    "queue": lambda state, asked: queue(state, max(1, rows(asked, QUEUE_SHOWN))),
-    "status": lambda state, asked: status(state, rows(asked)) if asked.agent is None else agent(state, asked.agent),
-    "tasks": lambda state, asked: tasks(state, rows(asked)),
+class Plain(NamedTuple):
+    """A view that needs nothing but a state, and the parameters that it takes beside the moment."""
+
+    parameters: tuple[str, ...]
+    show: Callable[[State, RowsAsked], Any]
+
+
+PLAIN: Final[Mapping[str, Plain]] = {
+    "alerts": Plain(("limit",), lambda state, asked: alerts(state, rows(asked))),
+    "cost": Plain(("by",), lambda state, asked: cost(state, asked.by)),
+    "dashboard": Plain((), lambda state, _: dashboard(state)),
+    "forecast": Plain(("workflow",), lambda state, asked: forecast(state, asked.workflow)),
+    "limits": Plain(
+        ("agent", "limit"),
+        lambda state, asked: limits(state, {"count": max(1, rows(asked, LIMITS_SHOWN)), "agent": asked.agent}),
+    ),
+    "queue": Plain(("limit",), lambda state, asked: queue(state, max(1, rows(asked, QUEUE_SHOWN)))),
+    "status": Plain(
+        ("agent", "limit"),
+        lambda state, asked: status(state, rows(asked)) if asked.agent is None else agent(state, asked.agent),
+    ),
+    "tasks": Plain(("limit",), lambda state, asked: tasks(state, rows(asked))),
 }
-"""What needs nothing but a state."""
+"""The plain views by name."""

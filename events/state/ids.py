@@ -1,0 +1,183 @@
+"""The memory of ids: which command ids were used, and the position of the first event of each, the oldest first.
+
+There may be a million of them, and as strings in a dict each would take 140 bytes and more. So they are packed, `PAGE`
+at a time, in the form that a snapshot has. The index of what is packed has 8 bytes for each id: a part of its hash, and
+the number of its page. That says only where an id may be; what stands in the page decides.
+"""
+
+from bisect import bisect_left
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain, islice
+from typing import Final, NamedTuple
+
+import msgspec
+
+PAGE: Final = 256
+"""So many ids are packed together: to look into a page takes some 10 µs."""
+_BUCKET_BITS: Final = 15
+_BUCKETS: Final = 1 << _BUCKET_BITS
+_ENTRY: Final = 8
+"""Bytes in the index for an id: four of its hash, four of its page's number."""
+_PART: Final = 0xFFFF_FFFF
+
+_encode = msgspec.json.Encoder().encode
+_texts = msgspec.json.Decoder(list[str]).decode
+_numbers = msgspec.json.Decoder(list[int]).decode
+
+
+class _Page(NamedTuple):
+    """`PAGE` ids and their positions, both as JSON arrays."""
+
+    ids: bytes
+    positions: bytes
+
+
+class Ids(Mapping[str, int]):
+    """Id to position. What is added has a higher position than all before it."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._fresh: dict[str, int] = {}
+        """The newest, which are fewer than a page."""
+        self._pages: deque[_Page] = deque()
+        self._dropped, self._skipped = 0, 0
+        """How many pages are forgotten, and of the first that is there how many ids."""
+        self._buckets: list[bytearray] = []
+        """The index: by a part of the hash, the entries in the order in which they came."""
+        self._missed: str | None = None
+        """What was looked for last and is not packed: the same id is asked for several times before it is added."""
+
+    @classmethod
+    def load(cls, ids: bytes | msgspec.Raw, positions: bytes | msgspec.Raw) -> "Ids":
+        """What `dump` has written.
+
+        Raises:
+            msgspec.DecodeError: it is something else.
+        """
+        loaded, texts, numbers = cls(), _texts(ids), _numbers(positions)
+        if len(texts) != len(numbers):
+            raise msgspec.ValidationError(f"found {len(texts)} ids and {len(numbers)} positions")
+        whole = len(texts) // PAGE * PAGE
+        for start in range(0, whole, PAGE):
+            loaded._pack(texts[start : start + PAGE], numbers[start : start + PAGE])
+        loaded._fresh = dict(zip(texts[whole:], numbers[whole:], strict=True))
+        loaded._count = len(texts)
+        return loaded
+
+    def dump(self) -> tuple[bytes, bytes]:
+        """The ids and their positions as two JSON arrays, the oldest first; the same for the same memory."""
+        pages = list(self._pages)
+        if self._skipped:
+            first = pages[0]
+            pages[0] = _page(_texts(first.ids)[self._skipped :], _numbers(first.positions)[self._skipped :])
+        if self._fresh:
+            pages.append(_page(list(self._fresh), list(self._fresh.values())))
+        return _joined([page.ids for page in pages]), _joined([page.positions for page in pages])
+
+    # --- looking up ---------------------------------------------------------------------------------------------------
+
+    def get(self, id: str, default: int | None = None) -> int | None:  # type: ignore[override] # only positions are in it
+        """The position of the first event of an id."""
+        position = self._fresh.get(id)
+        if position is None and self._pages and id != self._missed:
+            position = self._find(id)
+        return default if position is None else position
+
+    def __contains__(self, id: object) -> bool:
+        return isinstance(id, str) and self.get(id) is not None
+
+    def __getitem__(self, id: str) -> int:
+        position = self.get(id)
+        if position is None:
+            raise KeyError(id)
+        return position
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __iter__(self) -> Iterator[str]:
+        skipped = self._skipped
+        for page in list(self._pages):
+            yield from _texts(page.ids)[skipped:]
+            skipped = 0
+        yield from list(self._fresh)
+
+    def _find(self, id: str) -> int | None:
+        """The position of an id that is packed and not forgotten."""
+        hashed = hash(id)
+        bucket, part = self._buckets[hashed & _BUCKETS - 1], (hashed >> _BUCKET_BITS & _PART).to_bytes(4, "big")
+        at = bucket.find(part)
+        while at >= 0:
+            number = int.from_bytes(bucket[at + 4 : at + _ENTRY], "big") - self._dropped
+            if at % _ENTRY == 0 and number >= 0:
+                page = self._pages[number]
+                texts = _texts(page.ids)
+                place = texts.index(id) if id in texts else -1
+                if place >= (0 if number else self._skipped):
+                    return _numbers(page.positions)[place]
+            at = bucket.find(part, at + 1)
+        self._missed = id
+        return None
+
+    # --- adding and forgetting ----------------------------------------------------------------------------------------
+
+    def add(self, id: str, position: int) -> None:
+        """Remember an id, unless it is."""
+        fresh = self._fresh
+        if id in fresh or (self._pages and id != self._missed and self._find(id) is not None):
+            return
+        self._count += 1
+        fresh[id] = position
+        if len(fresh) == PAGE:
+            self._pack(list(fresh), list(fresh.values()))
+            self._fresh, self._missed = {}, None
+
+    def keep(self, most: int) -> None:
+        """Forget the oldest beyond so many."""
+        if self._count > most:
+            self._forget(self._count - most)
+
+    def forget_before(self, position: int) -> None:
+        """Forget those that were first used before a position."""
+        older = -self._skipped
+        for numbers in chain((_numbers(page.positions) for page in self._pages), [list(self._fresh.values())]):
+            of_these = bisect_left(numbers, position)
+            older += of_these
+            if of_these < len(numbers):
+                break
+        self._forget(max(0, older))
+
+    def _forget(self, count: int) -> None:
+        self._count -= count
+        self._skipped += count
+        while self._pages and self._skipped >= PAGE:
+            self._pages.popleft()
+            self._dropped += 1
+            self._skipped -= PAGE
+        if not self._pages:
+            self._buckets = []
+            for id in list(islice(self._fresh, self._skipped)):
+                del self._fresh[id]
+            self._skipped = 0
+
+    def _pack(self, ids: Sequence[str], positions: Sequence[int]) -> None:
+        number, first = self._dropped + len(self._pages), self._dropped and self._dropped.to_bytes(4, "big")
+        self._pages.append(_page(ids, positions))
+        buckets = self._buckets = self._buckets or [bytearray() for _ in range(_BUCKETS)]
+        for id in ids:
+            hashed = hash(id)
+            bucket = buckets[hashed & _BUCKETS - 1]
+            # What is forgotten stands first.
+            while first and bucket and bucket[4:_ENTRY] < first:
+                del bucket[:_ENTRY]
+            bucket += ((hashed >> _BUCKET_BITS & _PART) << 32 | number).to_bytes(_ENTRY, "big")
+
+
+def _page(ids: Sequence[str], positions: Sequence[int]) -> _Page:
+    return _Page(_encode(ids), _encode(positions))
+
+
+def _joined(arrays: Sequence[bytes]) -> bytes:
+    """JSON arrays, none of which is empty, as one."""
+    return b"[" + b",".join([each[1:-1] for each in arrays]) + b"]"

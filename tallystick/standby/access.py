@@ -1,0 +1,55 @@
+"""The keys of a fleet that several servers share, for the HTTP service of each of them."""
+
+import datetime as dt
+
+from tallystick.events.state.keys import Key, Keys
+from tallystick.http.access import FleetAccess
+from tallystick.standby.followed import Followed
+
+
+class FollowedAccess:
+    """The keys as the log says them; see `actors.runtime.access`."""
+
+    def __init__(self, followed: Followed) -> None:
+        self._ledger = followed.ledger
+
+    @property
+    def keys(self) -> Keys:
+        """All keys."""
+        return self._ledger.keys
+
+    @property
+    def operator_key(self) -> str | None:
+        """The digest of `control.operator_key`, where there is one."""
+        return self._ledger.rules.config.control.operator_key if self._ledger.configured else None
+
+    def now(self) -> dt.datetime:
+        """What time it is here, and never before the newest record."""
+        return max(dt.datetime.now(dt.UTC), self._ledger.now)
+
+    def note_misuse(self, key: Key) -> None:
+        """A standby records nothing: the program's log says it."""
+
+
+class SharedAccess:
+    """The keys in whatever role this server is: ``current`` comes with the first role, and is replaced with each."""
+
+    current: FleetAccess
+
+    @property
+    def keys(self) -> Keys:
+        """All keys."""
+        return self.current.keys
+
+    @property
+    def operator_key(self) -> str | None:
+        """The digest of `control.operator_key`, where there is one."""
+        return self.current.operator_key
+
+    def now(self) -> dt.datetime:
+        """What time it is for the fleet."""
+        return self.current.now()
+
+    def note_misuse(self, key: Key) -> None:
+        """A key was shown after its end."""
+        self.current.note_misuse(key)
