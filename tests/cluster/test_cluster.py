@@ -23,7 +23,7 @@ from tests.support.ray_cluster import AGENT, ANSWERS_AGAIN_SECONDS, SHARDS, Load
 TRACE = Path(__file__).resolve().parents[2].parent / "shared/data/requests-azure2023.csv.gz"
 ROWS = 2_000
 FLEETS = int(os.environ.get("TALLYSTICK_CLUSTER_FLEETS", "6"))
-CONNECTIONS_OF_ONE = 5
+CONNECTIONS_OF_ONE = 1
 ZOMBIE_SECONDS = 30.0
 REPORT = {"type": "ReportUsage", "agent": AGENT, "usage": {"tokens": 1}, "id": "zombie"}
 FROM_ZOMBIE = json.dumps({"message": REPORT}).encode() + b"\n"
