@@ -55,6 +55,10 @@ class Moved(Exception):
         self.shards = shards
 
 
+class ClientGone(Exception):
+    """The client of a request does not wait any more."""
+
+
 class Asked:
     """A request that waits for its answer."""
 
@@ -72,6 +76,7 @@ class Asked:
         Raises:
             Unavailable: there will be none.
             Moved: another shard must be asked.
+            ClientGone: it is not needed any more.
         """
         frame = await self._frames.get()
         if isinstance(frame, Exception):

@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import psycopg
@@ -22,6 +21,7 @@ from tallystick.config.loader import from_mapping
 from tallystick.events.log.audit import Replay
 from tallystick.events.log.codec import GENESIS
 from tallystick.events.log.postgres_appending import write
+from tallystick.events.log.postgres_lease import Lease
 from tallystick.events.log.postgres_place import place_of
 from tallystick.events.log.store import Record, open_store
 from tallystick.events.state.conservation import check_conserved
@@ -130,7 +130,7 @@ class Nodes:
             Fenced: it is not taken.
         """
         place = place_of(self.url_of(name))
-        lease: Any = SimpleNamespace(fleet=name, epoch=epoch, place=place)
+        lease = Lease(place, epoch, 0.0, 0.0)
         with contextlib.closing(open_store(self.url_of(name))) as store, psycopg.connect(self.store) as connection:
             last = store.last()
             assert last is not None
