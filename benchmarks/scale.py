@@ -17,8 +17,8 @@ class Measured(msgspec.Struct, frozen=True):
     """Of one process each. Seconds are of a processor, bytes of memory."""
 
     process_bytes: float = 116e6
-    open_fleet_bytes: float = 1.7e6
-    opening_seconds: float = 0.032
+    open_fleet_bytes: float = 1.12e6
+    opening_seconds: float = 0.024
     request_seconds: float = 640e-6
     worker_back_seconds: float = 1.1
     """From the death of a process until Ray has started it again."""
@@ -26,7 +26,8 @@ class Measured(msgspec.Struct, frozen=True):
     """From the death of a machine until Ray has started its processes elsewhere."""
     lease_seconds: float = 5.0
     """How long a dead writer's lease keeps others out at most."""
-    connections_per_fleet: float = 3.0
+    connections_per_shard: int = 38
+    """At most: 32 that write, 4 that read, one that renews leases, one that notifies."""
 
 
 class Assumed(msgspec.Struct, frozen=True):
@@ -35,7 +36,7 @@ class Assumed(msgspec.Struct, frozen=True):
     open_share: float = 0.1
     messages_per_second: float = 0.2
     """Of an open fleet."""
-    fleets_per_shard: int = 75
+    fleets_per_shard: int = 100
     """Open at a time: what is opened anew within seconds after a failure."""
     shards_per_machine: int = 8
     load_max: float = 0.5
@@ -78,7 +79,7 @@ def needs(fleets: int, measured: Measured, assumed: Assumed) -> Needs:
         machines=machines,
         memory_bytes=memory,
         appends_per_second=rate,
-        connections=round(opened * measured.connections_per_fleet),
+        connections=shards * measured.connections_per_shard,
         moves_per_year=moves,
         away_seconds_median=waits[len(waits) // 2],
         away_seconds_worst=waits[-1],

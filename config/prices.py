@@ -1,5 +1,6 @@
 """prices.yml: what models cost where that is not what their providers publish; and the list as the log keeps it."""
 
+import functools
 import re
 from collections.abc import Iterator, Mapping
 from decimal import Decimal
@@ -41,6 +42,7 @@ PACKAGED_FILE: Final = Path(__file__).with_name("prices.yml")
 ENVIRONMENT_VARIABLE: Final = "TALLYSTICK_PRICES"
 PROJECT_FILE: Final = Path(".claude/resource-management/prices.yml")
 FAR_TIMES: Final = 100
+_LISTS_KEPT: Final = 8
 """A written price this many times above or below the published one is probably in another unit."""
 
 
@@ -178,12 +180,22 @@ def from_mapping(prices: Mapping[str, Any], published: Mapping[str, Any] | None 
     written = _written(Source(None, {"prices": dict(prices)}))
     if not published:
         return PriceList(written)
+    return PriceList(written, _published(msgspec.json.encode(published, order="deterministic")))
+
+
+@functools.lru_cache(_LISTS_KEPT)
+def _published(mapping: bytes) -> Published:
+    """What was published, as JSON. The fleets of a process share a list that they have in common.
+
+    Raises:
+        ConfigError: as for `from_mapping`.
+    """
     try:
-        given = msgspec.convert(published, _Published)
+        given = msgspec.convert(msgspec.json.decode(mapping), _Published)
         providers = {name: _provider(name, one) for name, one in given.providers.items()}
     except (msgspec.ValidationError, InvalidAmount, re.error) as error:
         raise ConfigError(f"not published prices: {error}", path=("published",)) from None
-    return PriceList(written, Published(given.source, providers))
+    return Published(given.source, providers)
 
 
 def to_mapping(prices: PriceList) -> dict[str, Any]:

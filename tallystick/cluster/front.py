@@ -11,7 +11,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from tallystick.cluster.exchange import PREFIX
 from tallystick.cluster.fleets import NAME, NAMES_ALLOWED
 from tallystick.cluster.frames import Ask, Begin, Part
-from tallystick.cluster.link import Asked, Link, Moved, Unavailable
+from tallystick.cluster.link import Asked, ClientGone, Link, Moved, Unavailable
 from tallystick.cluster.places import shard_of
 from tallystick.events.log.codec import BODY_MAX
 from tallystick.http.answers import NO_STORE, refused
@@ -113,15 +113,14 @@ async def _answered(link: Link, asked: Asked, receive: Receive, send: Send) -> N
         Unavailable: there is no answer, and nothing was sent.
         Moved: another shard must be asked.
     """
-    hearing = asyncio.ensure_future(_heard(link, asked, send))
     gone = asyncio.ensure_future(_gone(receive))
+    gone.add_done_callback(lambda _: asked.hear(ClientGone()))
     try:
-        await asyncio.wait((hearing, gone), return_when=asyncio.FIRST_COMPLETED)
-        if hearing.done():
-            hearing.result()
+        await _heard(link, asked, send)
+    except ClientGone:
+        pass
     finally:
-        for task in (hearing, gone):
-            task.cancel()
+        gone.cancel()
         link.leave(asked)
 
 

@@ -55,6 +55,10 @@ class Moved(Exception):
         self.shards = shards
 
 
+class ClientGone(Exception):
+    """The client of a request does not wait any more."""
+
+
 class Asked:
     """A request that waits for its answer."""
 
@@ -72,6 +76,7 @@ class Asked:
         Raises:
             Unavailable: there will be none.
             Moved: another shard must be asked.
+            ClientGone: it is not needed any more.
         """
         frame = await self._frames.get()
         if isinstance(frame, Exception):
@@ -101,6 +106,7 @@ class Link:
         self._out: list[ToShard] = []
         self._there_is_some, self._some_wait = asyncio.Event(), asyncio.Event()
         self._session = ""
+        self._has_answered, self._stuck = False, 0
         self._task = self._loop.create_task(self._run())
 
     @property
@@ -151,24 +157,28 @@ class Link:
         self._there_is_some.set()
 
     async def _run(self) -> None:
-        stuck = 0
         while True:
             await self._there_is_some.wait()
             try:
                 await self._one_session()
             except ShardGone as gone:
-                stuck = 0
+                # Ray knows it, and starts it anew.
+                self._has_answered = False
                 log.warning("shard_gone", shard=self.name, waiting=len(self._asked), why=str(gone))
             except TimeoutError:
-                stuck += 1
-                log.warning("shard_stuck", shard=self.name, waiting=len(self._asked), times=stuck)
-                if stuck > 1:
-                    stuck = 0
-                    await self._restart()
+                log.warning("shard_stuck", shard=self.name, waiting=len(self._asked), times=self._stuck + 1)
+                await self._note_stuck()
             else:
-                stuck = 0
+                self._stuck = 0
             self._forget()
             await asyncio.sleep(_AGAIN_SECONDS)
+
+    async def _note_stuck(self) -> None:
+        """Have a shard that stands still started anew; not one that has never answered, because it is being started."""
+        self._stuck += 1
+        if self._has_answered and self._stuck > 1:
+            self._stuck, self._has_answered = 0, False
+            await self._restart()
 
     async def _restart(self) -> None:
         with contextlib.suppress(ShardGone, TimeoutError):
@@ -183,6 +193,7 @@ class Link:
         """
         self._session = secrets.token_hex(8)
         await self._in_time(self._shard.begin(self._session))
+        self._has_answered, self._stuck = True, 0
         asking, hearing = self._loop.create_task(self._ask_on()), self._loop.create_task(self._hear_on())
         try:
             done, _ = await asyncio.wait((asking, hearing), return_when=asyncio.FIRST_COMPLETED)

@@ -18,10 +18,12 @@ import pytest
 from tallystick.client import Client
 from tallystick.config.amounts import TOKENS
 from tallystick.config.loader import from_mapping
-from tallystick.events.log import store_postgres
 from tallystick.events.log.audit import Replay
 from tallystick.events.log.codec import GENESIS
-from tallystick.events.log.store import open_store
+from tallystick.events.log.postgres_appending import write
+from tallystick.events.log.postgres_lease import Lease
+from tallystick.events.log.postgres_place import place_of
+from tallystick.events.log.store import Record, open_store
 from tallystick.events.state.conservation import check_conserved
 from tallystick.events.state.ledger import Ledger
 from tallystick.fleet import Fleet
@@ -121,11 +123,20 @@ class Nodes:
             query = "SELECT epoch FROM tallystick_writers WHERE fleet = %s"
             return int(connection.execute(query, (name,)).fetchone()[0])  # type: ignore[index]
 
-    def appended_with(self, name: str, epoch: int) -> int:
-        """How many rows the store's own statement would append for a writer with this epoch; none of them stays."""
-        with psycopg.connect(self.store) as connection, connection.transaction(force_rollback=True):
-            row = (name, epoch, name, [2**40], ["usage-reported.v1"], [b"{}"])
-            return connection.execute(store_postgres._INSERT, row).rowcount
+    def append_with(self, name: str, epoch: int) -> None:
+        """Append behind the newest record by the store's own statement, as a writer with this epoch; it is taken back.
+
+        Raises:
+            Fenced: it is not taken.
+        """
+        place = place_of(self.url_of(name))
+        lease = Lease(place, epoch, 0.0, 0.0)
+        with contextlib.closing(open_store(self.url_of(name))) as store, psycopg.connect(self.store) as connection:
+            last = store.last()
+            assert last is not None
+            record = Record(last.position + 1, last.name, last.data)
+            with connection.transaction(force_rollback=True):
+                write(connection, lease, place.named, [record], ())
 
     def verified_usage(self, name: str) -> int:
         """The tokens that a fleet's log says were used, once each record is proved and the state adds up."""
