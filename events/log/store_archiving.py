@@ -8,7 +8,7 @@ import datetime as dt
 import os
 import shutil
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -19,11 +19,8 @@ from tallystick.events.log.audit import link
 from tallystick.events.log.codec import GENESIS, digest_of
 from tallystick.events.log.store_archive_file import Archive, Block, Writing, file_beside, read_block
 from tallystick.events.log.store_archives import archives_of, check_there
-from tallystick.events.log.store_contract import Record, StoreError
+from tallystick.events.log.store_contract import Counted, Record, StoreError
 from tallystick.events.log.store_sqlite import SqliteStore
-
-Counted = Callable[[Iterable[Record], int], Iterable[Record]]
-"""Passes records on, of which there are so many: somebody may watch."""
 
 STEPS: Final = ("write", "compare", "name", "move", "shrink", "end")
 """What archiving says that it does next; a process may be killed before any of it."""

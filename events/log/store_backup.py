@@ -5,22 +5,19 @@ import hashlib
 import os
 import shutil
 import sqlite3
-from collections.abc import Callable, Iterable
 from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 
 from tallystick.events.log.audit import Report, Verification
-from tallystick.events.log.store import Record, StoreError, open_store
+from tallystick.events.log.store import StoreError, open_store
 from tallystick.events.log.store_archive_file import file_beside
 from tallystick.events.log.store_archives import archives_of
+from tallystick.events.log.store_contract import Counted
 from tallystick.events.log.store_place import file_of, is_in_memory, shown
 
 _LOCK_SECONDS = 60
 """How long to wait for the file: a checkpoint may be under way."""
-
-Counted = Callable[[Iterable[Record], int], Iterable[Record]]
-"""Passes records on, of which there are so many: somebody may watch."""
 
 
 class Writer(NamedTuple):

@@ -7,7 +7,7 @@ be deleted at any time, and are checked by all who read them.
 
 import os
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple, Protocol
 
 STREAM = "fleet"
@@ -23,6 +23,10 @@ class Record(NamedTuple):
     position: int
     name: str
     data: bytes
+
+
+Counted = Callable[[Iterable[Record], int], Iterable[Record]]
+"""Passes records on, of which there are so many: a screen may show how far it is."""
 
 
 class StoreError(Exception):

@@ -8,7 +8,7 @@ from typing import Final
 from tallystick.events.log.audit import Report, Verification
 from tallystick.events.log.sources import bring_up_to_date
 from tallystick.events.log.store import NoFleet, Store, StoreError, open_store
-from tallystick.events.log.store_backup import Counted
+from tallystick.events.log.store_contract import Counted
 from tallystick.events.log.store_place import is_postgres, shown
 
 _BATCH: Final = 20_000

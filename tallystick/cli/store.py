@@ -17,9 +17,9 @@ from tallystick.events.log.codec import decode_event, digest_of
 from tallystick.events.log.store import Record, Store, open_store
 from tallystick.events.log.store_archive_file import Archive, file_beside
 from tallystick.events.log.store_archives import archives_of
-from tallystick.events.log.store_archiving import Counted
 from tallystick.events.log.store_archiving import archive as archive_records
 from tallystick.events.log.store_backup import Writer, back_up, last_writer
+from tallystick.events.log.store_contract import Counted
 from tallystick.events.log.store_place import file_of, is_postgres, shown
 from tallystick.events.log.store_sqlite import SqliteStore
 from tallystick.events.log.store_transfer import restore as restore_fleet
