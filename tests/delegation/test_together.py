@@ -77,3 +77,14 @@ def test_a_second_fleet_with_the_same_account_has_nothing(top: Fleet, tmp_path: 
     with team(tmp_path) as second:
         assert "is the total of the fleet" in delegation_of(second)["stopped"]
         assert delegation_of(second)["granted"] == {}
+
+
+def test_a_running_child_that_learns_that_its_log_is_an_old_copy_stops(top: Fleet, tmp_path: Path) -> None:
+    with team(tmp_path) as child:
+        child.ask({"type": "AllocateBudget", "agent": "ann", "budget": {"tokens": 500}})
+        fleet = account(top)["child"]["fleet"]
+        # The parent has heard from another copy of this log, which has come further.
+        said = {"fleet": fleet, "number": 9}
+        top.ask({"type": "ReturnToPool", "agent": "team", "amount": {"tokens": 1}, "child": said})
+        until(lambda: child.halted is not None)
+        assert "an old copy" in (child.halted or "")

@@ -9,6 +9,7 @@ import pytest
 from tallystick.config.amounts import Amounts
 from tallystick.events import catalog as e
 from tallystick.events import messages as c
+from tallystick.events.decide.permissions import Caller, refusal_of
 from tallystick.events.messages import delegation as d
 from tallystick.events.messages import proposals as p
 from tallystick.events.messages.replies import Refusal
@@ -111,6 +112,13 @@ def test_an_account_above_is_not_released_while_it_is_open_unless_an_operator_fo
     core.then_refused("delegated", agent=TEAM)
     core.given(c.ReleaseBudget(agent="dept", force=True))
     assert core.pool == (10_000, None, None)
+
+
+def test_force_is_for_operators() -> None:
+    ledger, forced = parent().ledger, c.ReleaseBudget(agent=TEAM, force=True)
+    assert refusal_of(ledger, forced, Caller("operator")) is None
+    for caller in (Caller("orchestrator"), Caller("agent", TEAM)):
+        assert refusal_of(ledger, forced, caller) is not None
 
 
 def test_a_report_after_a_forced_release_is_booked_once_as_late() -> None:
