@@ -76,13 +76,13 @@ def test_after_a_killed_worker_every_fleet_answers_again_and_nothing_is_lost(nod
 
 
 @pytest.mark.cluster
-def test_a_zombie_writes_nothing(nodes: Nodes, names: list[str]) -> None:
-    under_load(nodes, names, "zombie", refused_zombie)
+def test_after_a_lost_machine_every_fleet_answers_again_and_nothing_is_lost(nodes: Nodes, names: list[str]) -> None:
+    under_load(nodes, names, "machine", lost_machine)
 
 
 @pytest.mark.cluster
-def test_after_a_lost_machine_every_fleet_answers_again_and_nothing_is_lost(nodes: Nodes, names: list[str]) -> None:
-    under_load(nodes, names, "machine", lost_machine)
+def test_a_zombie_writes_nothing(nodes: Nodes, names: list[str]) -> None:
+    under_load(nodes, names, "zombie", refused_zombie)
 
 
 async def killed_worker(nodes: Nodes, load: Load, sending: asyncio.Task[None]) -> None:
