@@ -14,9 +14,7 @@ from tallystick.demo.trace import COLUMNS
 from tallystick.events.log.postgres_place import place_of
 from tallystick.events.log.store import open_store
 from tests.support.cli import Run
-from tests.support.postgres import programs, shared
-
-pytestmark = pytest.mark.skipif(programs() is None, reason="PostgreSQL is not installed (Debian: postgresql)")
+from tests.support.postgres import shared
 
 READING = [
     ["status"],
@@ -71,7 +69,7 @@ ELSEWHERE = {
     ("fleet", "list"): "tests/cluster",
     ("cluster", "up"): "tests/cluster",
     ("demo",): "test_a_demonstration_is_kept_in_a_database",
-    ("top",): "tests/cli/test_postgres_live.py",
+    ("top",): "test_top_shows_what_happens_in_another_process",
     ("store", "info"): "test_store_info_says_where_a_fleet_is_and_who_writes_it",
     ("store", "backup"): "tests/cli/test_postgres_moves.py",
     ("store", "restore"): "tests/cli/test_postgres_moves.py",

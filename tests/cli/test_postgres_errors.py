@@ -12,9 +12,7 @@ from tallystick.events.log.postgres_place import place_of
 from tallystick.events.log.store import open_store
 from tallystick.events.log.store_place import shown
 from tests.support.cli import Run
-from tests.support.postgres import PostgresServer, programs, shared
-
-pytestmark = pytest.mark.skipif(programs() is None, reason="PostgreSQL is not installed (Debian: postgresql)")
+from tests.support.postgres import PostgresServer, shared
 
 SECRET = "sEcReT-9"  # noqa: S105 - it must be shown nowhere
 

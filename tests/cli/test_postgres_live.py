@@ -17,11 +17,10 @@ from tallystick.actors.runtime.fleet import Fleet
 from tallystick.events.log.store import open_store
 from tests.support.cli import Run
 from tests.support.control import AGENTS_AT_WORK
-from tests.support.postgres import PostgresServer, programs, running, shared
+from tests.support.postgres import PostgresServer, running, shared
 from tests.support.store_processes import ROOT, SECONDS, child, let_go, line_of
+from tests.support.terminals import OnTerminal
 from tests.support.view_logs import opened_views
-
-pytestmark = pytest.mark.skipif(programs() is None, reason="PostgreSQL is not installed (Debian: postgresql)")
 
 
 @pytest.fixture
@@ -101,6 +100,17 @@ def test_views_are_followed_by_a_process_of_their_own(url: str) -> None:
             assert follower.wait(SECONDS) == 0
             assert follower.stderr is not None
             assert follower.stderr.read() == ""
+
+
+def test_top_shows_what_happens_in_another_process(url: str) -> None:
+    with Fleet.open(url) as fleet:
+        fleet.ask({"type": "AllocateBudget", "agent": "a-1", "budget": {"tokens": 1_000}})
+        with OnTerminal("top", "--store", url) as top:
+            top.wait_for("a-1 ")
+            fleet.ask({"type": "ReportUsage", "agent": "a-1", "usage": {"tokens": 1_000}})
+            top.wait_for("a-1 has used up its tokens")
+            top.press("q")
+            assert top.wait_for_end() == 0
 
 
 def test_events_are_followed_over_an_outage_of_the_database_which_is_said_once() -> None:

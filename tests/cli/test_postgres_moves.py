@@ -15,9 +15,7 @@ from tallystick.events.log import store_transfer
 from tallystick.events.log.postgres_place import place_of
 from tallystick.events.log.store import Record, open_store
 from tests.support.cli import Run
-from tests.support.postgres import programs, shared
-
-pytestmark = pytest.mark.skipif(programs() is None, reason="PostgreSQL is not installed (Debian: postgresql)")
+from tests.support.postgres import shared
 
 
 @pytest.fixture

@@ -29,7 +29,7 @@ from tallystick.events.messages.proposals import INTERNAL
 from tallystick.projections.store.runner import catch_up, open_view_store
 from tests.support.extremes import numbers_of
 from tests.support.pages import PROJECT, blocks
-from tests.support.postgres import programs, shared
+from tests.support.postgres import shared
 from tests.support.postgres_logs import ask
 
 REFERENCE = PROJECT / "docs" / "reference"
@@ -319,7 +319,6 @@ def test_the_tables_of_postgresql_are_those_that_are_described() -> None:
     assert {table: [name for (name,) in ask(url, query, table)] for table in described} == described
 
 
-@pytest.mark.skipif(programs() is None, reason="PostgreSQL is not installed (Debian: postgresql)")
 def test_the_tables_of_views_in_postgresql_are_those_that_are_described() -> None:
     views = open_view_store(shared().url(fleet="described"))
     views.close()
