@@ -12,6 +12,7 @@ from tallystick.cluster.fleets import Database
 from tallystick.events.log.store_contract import StoreError
 from tallystick.fleet import Fleet
 from tallystick.http.app import Service, inner_application
+from tallystick.http.views.limit import ReaderLimit
 
 
 class UnknownFleet(Exception):
@@ -88,7 +89,7 @@ def open_fleet(database: Database, due: DueTimes, name: str) -> Opened:
     return Opened(Fleet.open(store), store.epoch)
 
 
-def host(name: str, opened: Opened, due: DueTimes, keys_needed: bool) -> Hosted:
-    """Serve a fleet in the running event loop."""
-    app, service = inner_application(opened.fleet, keys_needed=keys_needed)
+def host(name: str, opened: Opened, due: DueTimes, reader_limit: ReaderLimit, keys_needed: bool) -> Hosted:
+    """Serve a fleet in the running event loop. ``reader_limit``: of all fleets of the shard."""
+    app, service = inner_application(opened.fleet, keys_needed=keys_needed, reader_limit=reader_limit)
     return Hosted(name, opened, due, app, service)

@@ -19,6 +19,7 @@ from tallystick.config.errors import ConfigError
 from tallystick.events.log.broken_chain import BrokenChain
 from tallystick.events.log.store_contract import StoreError, WriterPresent
 from tallystick.http.answers import refused
+from tallystick.http.views.limit import ReaderLimit
 
 IDLE_SECONDS: Final = 300.0
 """A fleet that was not asked for so long is closed, unless it has something to do by itself soon."""
@@ -28,6 +29,8 @@ OPENING_SECONDS: Final = 15.0
 """How long a request waits until its fleet is open."""
 SNAPSHOT_EVERY: Final = 5_000
 """So many events are read at most when a fleet is opened anew after its shard has failed."""
+READERS: Final = 8
+"""So many processes read logs for views at most, of all fleets of a shard: each holds the state of one."""
 _OPENERS: Final = 8
 _AGAIN_SECONDS: Final = 0.3
 _LOOK_SECONDS: Final = 1.0
@@ -61,6 +64,7 @@ class Shard:
         self._closing: dict[str, asyncio.Task[None]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._openers = ThreadPoolExecutor(_OPENERS, thread_name_prefix="opener")
+        self._reader_limit = ReaderLimit(READERS)
         self._due, self._now = DueTimes(database.place), now
         self.waking = Waking(self._due, self._is_ours, self._wake, now, self._openers)
         self._looking = asyncio.get_running_loop().create_task(self._look_again_and_again())
@@ -178,7 +182,7 @@ class Shard:
         while True:
             try:
                 opened = await loop.run_in_executor(self._openers, open_fleet, self._database, self._due, name)
-                return host(name, opened, self._due, self._keys_needed)
+                return host(name, opened, self._due, self._reader_limit, self._keys_needed)
             except BaseException as error:
                 if isinstance(error, WriterPresent) and loop.time() < until:
                     # The shard that it moves from closes it, or its lease ends.

@@ -28,13 +28,13 @@ from tests.support.local_cluster import LocalCluster
 
 async def main():
     cluster = LocalCluster(sys.argv[1], 1)
-    await held(cluster, sys.argv[2], 2)
+    await held(cluster, sys.argv[2], 3_600)
     print("held", flush=True)
     await asyncio.Event().wait()
 
 asyncio.run(main())
 """
-"""A process with a shard, and a fleet in it that has a hold of two seconds."""
+"""A process with a shard, and a fleet in it that has a hold."""
 
 
 @pytest.fixture
@@ -96,13 +96,12 @@ def test_a_shard_that_is_started_again_does_in_time_what_is_due(url: str) -> Non
     create(url, "a", "--without-key")
 
     async def before(cluster: LocalCluster) -> None:
-        await held(cluster, "a", 2)
+        await held(cluster, "a", 3)
 
     async def after(cluster: LocalCluster) -> None:
         await asyncio.to_thread(until, lambda: hold_is_over(url, "a"))
 
     play(url, before, count=1)
-    assert not hold_is_over(url, "a")
     play(url, after, count=1)
 
 
@@ -119,7 +118,7 @@ def test_a_fleet_that_was_open_where_a_process_was_killed_is_opened_again_and_no
 
     async def story(cluster: LocalCluster) -> None:
         shard = cluster.calls[0].shard
-        await asyncio.to_thread(until, lambda: hold_is_over(url, "open"))
+        await asyncio.to_thread(until, lambda: bool(shard.open_fleets()))
         assert shard.open_fleets() == ["open"]
 
     play(url, story, count=1)
