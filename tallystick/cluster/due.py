@@ -73,8 +73,10 @@ class DueTimes:
             raise unwritten(self._place.named, "when the fleet is due", error) from error
 
     def _make(self, connection: Connection) -> None:
-        with connection.transaction():
-            connection.execute("SELECT pg_advisory_xact_lock(%s)", (TABLES_LOCK,))
-            connection.execute(_TABLE)
-            connection.execute(_INDEX)
+        # A user who may make no tables may use one that is there.
+        if connection.execute("SELECT to_regclass('tallystick_due')").fetchone() == (None,):
+            with connection.transaction():
+                connection.execute("SELECT pg_advisory_xact_lock(%s)", (TABLES_LOCK,))
+                connection.execute(_TABLE)
+                connection.execute(_INDEX)
         self._is_made = True
