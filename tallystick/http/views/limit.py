@@ -20,7 +20,7 @@ class ReaderLimit:
         self._answering = asyncio.Semaphore(most)
         self._busy = 0
         self._resting: dict[Ending, None] = {}
-        """Those that run and answer nobody, the one that was asked longest ago first."""
+        """Those that run and are not being asked, the one that was asked longest ago first."""
 
     @asynccontextmanager
     async def place_for(self, reader: Ending) -> AsyncIterator[None]:
