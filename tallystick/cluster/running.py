@@ -188,10 +188,11 @@ def down() -> Settings | None:
         ClusterError: the starter does not answer.
     """
     settings = settings_in_force()
-    if STARTER in names():
-        _end([STARTER])
-    fronts = [name for name in names() if name.startswith("front-")]
-    _end(fronts)
+    if settings is not None:
+        _get(_starter().close.remote(), CLOSE_SECONDS)
+    _end([name for name in names() if name.startswith("front-")])
+    _end([name for name in names() if name != STARTER])
+    # Last: it knows whether Ray is to be ended, also where this is asked again after a failure.
     _end(names())
     return settings
 
