@@ -23,7 +23,7 @@ from tallystick.http.views.limit import ReaderLimit
 
 IDLE_SECONDS: Final = 300.0
 """A fleet that was not asked for so long is closed, unless it has something to do by itself soon."""
-WOKEN_SECONDS: Final = 5.0
+WOKEN_SECONDS: Final = 2.0
 """A fleet that was opened for what it does by itself stays open for so long at least."""
 OPENING_SECONDS: Final = 15.0
 """How long a request waits until its fleet is open."""

@@ -40,7 +40,8 @@ class Waking:
     ) -> None:
         self._due, self._is_ours, self._open_it, self._now, self._threads = due, is_ours, open_it, now, threads
         self._room = asyncio.Semaphore(_AT_ONCE)
-        self._not_before: dict[str, float] = {}
+        self.not_before: dict[str, float] = {}
+        """Of each fleet that could not be opened, when it is tried again, in the loop's time."""
         self._looking = asyncio.get_running_loop().create_task(self._look_again_and_again())
 
     async def look(self) -> None:
@@ -51,8 +52,8 @@ class Waking:
         """
         loop = asyncio.get_running_loop()
         names = await loop.run_in_executor(self._threads, self._found, self._now() + AHEAD)
-        self._not_before = {name: at for name, at in self._not_before.items() if at > loop.time()}
-        await asyncio.gather(*(self._wake(name) for name in names if name not in self._not_before))
+        self.not_before = {name: at for name, at in self.not_before.items() if at > loop.time()}
+        await asyncio.gather(*(self._wake(name) for name in names if name not in self.not_before))
 
     async def close(self) -> None:
         """Wake none any more."""
@@ -68,7 +69,7 @@ class Waking:
                 await self._open_it(name)
             except Exception as error:  # noqa: BLE001 - one fleet that cannot be opened keeps no other from it
                 log.warning("not_opened_in_time", fleet=name, error=f"{type(error).__name__}: {error}")
-                self._not_before[name] = asyncio.get_running_loop().time() + _AGAIN_SECONDS
+                self.not_before[name] = asyncio.get_running_loop().time() + _AGAIN_SECONDS
 
     async def _look_again_and_again(self) -> None:
         while True:

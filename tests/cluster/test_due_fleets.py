@@ -115,6 +115,9 @@ def test_a_fleet_that_was_open_where_a_process_was_killed_is_opened_again_and_no
     with process:
         assert b"held\n" in process.stdout, "its log comes first"
         process.send_signal(signal.SIGKILL)
+    # Its lease would end within five seconds by itself.
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("UPDATE tallystick_writers SET until = clock_timestamp() WHERE fleet = 'open'")
 
     async def story(cluster: LocalCluster) -> None:
         shard = cluster.calls[0].shard
@@ -122,6 +125,25 @@ def test_a_fleet_that_was_open_where_a_process_was_killed_is_opened_again_and_no
         assert shard.open_fleets() == ["open"]
 
     play(url, story, count=1)
+
+
+def test_a_fleet_that_cannot_be_opened_keeps_no_other_from_it_and_is_tried_again_later(url: str) -> None:
+    for name in ("broken", "whole"):
+        create(url, name, "--without-key")
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("UPDATE tallystick_events SET state = '{}' WHERE originator_id = 'broken'")
+        connection.execute("DELETE FROM tallystick_snapshots")
+    hands = Hands()
+
+    async def story(cluster: LocalCluster) -> None:
+        shard = cluster.calls[0].shard
+        hands.ahead = 25 * HOUR
+        for _ in range(2):
+            await shard.waking.look()
+            assert shard.open_fleets() == ["whole"]
+            assert set(shard.waking.not_before) == {"broken"}
+
+    play(url, story, count=1, now=hands.now)
 
 
 @pytest.fixture
