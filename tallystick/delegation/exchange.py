@@ -91,8 +91,9 @@ class Exchange:
         """Take how the account stands; False where a newer answer was heard before."""
         if "error" in reply:
             code, detail = reply["error"]["code"], reply["error"]["detail"]
-            command.stopped = f"the account is not open there ({detail})" if code in _GONE else detail
-            return code in _GONE
+            command.stopped = f"the account is not open there ({detail})" if code in _GONE else f"it refuses: {detail}"
+            # A fleet that has had an answer goes on within what it has, as while its parent is away.
+            return code in _GONE or not self._bound
         status = reply["ok"]
         child = status.get("child")
         if child is None:
