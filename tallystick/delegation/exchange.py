@@ -77,7 +77,7 @@ class Exchange:
                     if not self._hear_status(command, reply):
                         return None
                 case "ReportUsage":
-                    command.booked = max(command.booked, reply.get("ok", {}).get("booked") or 0)
+                    command.booked = reply.get("ok", {}).get("booked") or 0
                 case "BorrowFromPool" if "error" in reply:
                     command.refused = message["child"]["number"]
                     self.rules.refused(_offered(reply["error"]), now)

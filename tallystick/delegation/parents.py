@@ -10,8 +10,8 @@ import msgspec
 from tallystick.actors.errors import Unanswered
 from tallystick.actors.runtime import control_client
 from tallystick.actors.runtime.control_place import places_of
-from tallystick.client.connections import Target
 from tallystick.client.answers import TEMPORARY
+from tallystick.client.connections import Target
 from tallystick.client.errors import WrongServer
 from tallystick.client.transport import HttpTransport
 
@@ -68,7 +68,7 @@ class ServedParent:
 
     def _asked(self, messages: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         try:
-            return _decided(self._transport.ask(list(messages), timeout=ANSWER_SECONDS))
+            return decided(self._transport.ask(list(messages), timeout=ANSWER_SECONDS))
         except (Unanswered, WrongServer) as error:
             raise Away(str(error)) from error
 
@@ -89,14 +89,14 @@ class LocalParent:
             except (Unanswered, OSError) as error:
                 raise Away(str(error)) from error
             if answers is not None:
-                return _decided(msgspec.json.decode(answers))
+                return decided(msgspec.json.decode(answers))
         raise Away(f"no fleet runs at {self._url}: is `tallystick serve` running there, as this user?")
 
     def close(self) -> None:
         """No connection is kept."""
 
 
-def _decided(replies: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def decided(replies: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The answers of a parent that has decided all of what it was sent.
 
     Raises:
