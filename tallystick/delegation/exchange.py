@@ -19,6 +19,8 @@ from tallystick.events.state.money import Money, less, money
 
 _OWN_MATTER: Final = frozenset({"level", "zero_budget"})
 """What stops an account for its own budget: the child knows of that by itself."""
+_NAMED_BEHIND: Final = frozenset({"ancestor_stop", "fleet_response", "product_pause"})
+"""What stops an account as well, and is named behind its own budget."""
 _GONE: Final = frozenset({"unknown_agent", "already_released"})
 
 
@@ -90,10 +92,9 @@ class Exchange:
     def _hear_status(self, command: d.HearParent, reply: Mapping[str, Any]) -> bool:
         """Take how the account stands; False where a newer answer was heard before."""
         if "error" in reply:
-            code, detail = reply["error"]["code"], reply["error"]["detail"]
-            command.stopped = f"the account is not open there ({detail})" if code in _GONE else f"it refuses: {detail}"
+            command.stopped = _why_refused(reply["error"])
             # A fleet that has had an answer goes on within what it has, as while its parent is away.
-            return code in _GONE or not self._bound
+            return reply["error"]["code"] in _GONE or not self._bound
         status = reply["ok"]
         child = status.get("child")
         if child is None:
@@ -107,10 +108,27 @@ class Exchange:
         self._bound, self._heard_at = True, child["position"]
         command.number, command.booked = child["number"], max(command.booked, child["booked"])
         command.granted = Amounts(*_triple(child["granted"]))
-        if status["action"] == "stop" and status["decided_by"] not in _OWN_MATTER:
-            why = [one["detail"] for one in status["obstacles"] if one["decided_by"] == status["decided_by"]]
-            command.stopped = why[0] if why else status["decided_by"]
+        if status["action"] == "stop":
+            command.stopped = _why_stopped(status)
         return True
+
+
+def _why_refused(error: Mapping[str, Any]) -> str:
+    """Why a parent does not say how the account stands."""
+    if error["code"] in _GONE:
+        return f"the account is not open there ({error['detail']})"
+    if error["code"] == "unauthenticated":
+        return "it refuses: the key in $TALLYSTICK_PARENT_KEY is not valid there"
+    return f"it refuses: {error['detail']}"
+
+
+def _why_stopped(status: Mapping[str, Any]) -> str | None:
+    """What stops an account beside its own budget; None where that alone does."""
+    decided_by = status["decided_by"]
+    is_own = decided_by in _OWN_MATTER
+    named = _NAMED_BEHIND if is_own else (decided_by,)
+    why = [one["detail"] for one in status["obstacles"] if one["decided_by"] in named]
+    return why[0] if why else None if is_own else decided_by
 
 
 def _edge(amount: Money) -> dict[str, Any]:

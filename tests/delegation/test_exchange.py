@@ -49,9 +49,31 @@ def test_before_the_first_answer_a_refusal_says_why_nothing_may_go_on_and_later_
     one = exchange()
     first = one.heard(ASKED, [refusal("unauthenticated")], START)
     assert first is not None
-    assert first.stopped == "it refuses: why: unauthenticated"
+    assert first.stopped == "it refuses: the key in $TALLYSTICK_PARENT_KEY is not valid there"
+    other = one.heard(ASKED, [refusal("unknown_fleet")], START)
+    assert other is not None
+    assert other.stopped == "it refuses: why: unknown_fleet"
     one.heard(ASKED, [status(20, 1_500)], START)
     assert one.heard(ASKED, [refusal("unauthenticated")], START) is None
+
+
+def stopped(decided_by: str, *obstacles: tuple[str, str]) -> str | None:
+    """Why a child stops where its account is stopped, with obstacles as (what decided it, its text)."""
+    answer = status(20, 1_500)
+    named = [{"code": "budget_exhausted", "decided_by": by, "detail": text} for by, text in obstacles]
+    answer["ok"] |= {"action": "stop", "decided_by": decided_by, "obstacles": named}
+    heard = exchange().heard(ASKED, [answer], START)
+    assert heard is not None
+    return heard.stopped
+
+
+def test_what_stops_the_account_stops_the_fleet_but_for_what_its_own_budget_is_the_cause_of() -> None:
+    own, room = ("level", "the budget is used up"), ("room", "0 tokens is free in the pool, which pays")
+    assert stopped("stop", ("stop", "team was stopped: enough"), own) == "team was stopped: enough"
+    assert stopped("level", own) is None
+    assert stopped("zero_budget", ("zero_budget", "team was allocated nothing"), room) is None
+    for by in ("fleet_response", "ancestor_stop", "product_pause"):
+        assert stopped("level", own, room, (by, "more is used up")) == "more is used up", "it is not hidden behind it"
 
 
 @pytest.mark.parametrize("code", ["unknown_agent", "already_released"])
