@@ -34,7 +34,12 @@ class Exchange:
     # --- what is recorded first ---------------------------------------------------------------------------------------
 
     def wish(self, at: ChildState, now: dt.datetime) -> c.Command | None:
-        """What the child is to record before it is sent; None for nothing."""
+        """What the child is to record before it is sent; None for nothing.
+
+        So it is before the parent has answered: a log that is an old copy must not use its numbers again.
+        """
+        if not self._bound:
+            return None
         if at.span is None and any(at.unreported):
             return d.ReportRange(id=c.internal_id(f"range-{at.position}"))
         drawn = self.rules.draw(at, now)
@@ -56,7 +61,7 @@ class Exchange:
         if at.asked is not None:
             kind = "BorrowFromPool" if at.asked.kind == "draw" else "ReturnToPool"
             sent.append(self._message(kind, at, {"number": at.asked.number}, amount=edge(at.asked.amount)))
-        if at.ended and at.span is None and at.asked is None and not any(at.unreported):
+        if self._bound and at.ended and at.span is None and at.asked is None and not any(at.unreported):
             sent.append(self._message("ReleaseBudget", at, {}))
         return [*sent, {"type": "GetStatus", "agent": at.account}]
 

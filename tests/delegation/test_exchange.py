@@ -12,9 +12,10 @@ from tallystick.delegation.child_state import child_state_of
 from tallystick.delegation.exchange import Exchange
 from tallystick.delegation.parents import Away, decided
 from tallystick.delegation.rules import Rules
+from tallystick.events import messages as c
 from tallystick.events.messages import delegation as d
 from tests.support.both_ends import FLEET, TEAM, child
-from tests.support.core import START
+from tests.support.core import START, allocate, use
 
 LATER = START + dt.timedelta(hours=1)
 
@@ -43,6 +44,17 @@ def test_an_answer_that_is_older_than_the_one_heard_last_says_nothing() -> None:
     assert newer.granted == Amounts(1_500)
     assert one.heard(ASKED, [status(19, 1_000)], START) is None
     assert one.heard(ASKED, [status(20, 1_500)], START) is not None, "the same one again is no older"
+
+
+def test_before_the_first_answer_nothing_is_asked_for_reported_or_closed() -> None:
+    core = child().given(allocate("ann", 900), use("ann", 30))
+    one, at = exchange(), child_state_of(core.ledger)
+    assert one.wish(at, LATER) is None, "an old copy must not use its numbers again"
+    one.heard(ASKED, [status(20, 1_000)], START)
+    assert isinstance(one.wish(at, LATER), d.ReportRange)
+    ended = child_state_of(child().given(c.ReleaseBudget(agent="fleet")).ledger)
+    assert [message["type"] for message in exchange().messages(ended)] == ["Heartbeat", "GetStatus"]
+    assert [message["type"] for message in one.messages(ended)] == ["ReleaseBudget", "GetStatus"]
 
 
 def test_before_the_first_answer_a_refusal_says_why_nothing_may_go_on_and_later_the_fleet_goes_on() -> None:

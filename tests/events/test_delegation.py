@@ -289,6 +289,15 @@ def test_a_log_behind_the_mark_of_its_parent_is_refused(mark: dict[str, int]) ->
     assert core.decided.answer.code == "behind_parent"
 
 
+def test_a_log_that_has_grown_beyond_the_mark_of_its_parent_is_refused_all_the_same() -> None:
+    core = child().given(allocate("ann", 500), use("ann", 30), d.ReportRange())
+    upto = core.only(e.RangeReported).upto
+    core.given(hear(1_000, booked=upto), use("ann", 1), use("ann", 1), use("ann", 1))
+    core.when(hear(1_000, booked=upto + 1))
+    assert core.ledger.position > upto + 1
+    assert core.decided.answer.code == "behind_parent", "the parent has booked what this log never reported"
+
+
 def test_a_child_closes_when_its_accounts_are_released_and_grants_nothing_more() -> None:
     core = child().given(allocate("ann", 10))
     core.when(c.ReleaseBudget(agent="fleet"))
