@@ -3,7 +3,7 @@ views of its own log, and keeps together with its parent where its total comes f
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from tallystick.actors.errors import NOT_NOW
 from tallystick.actors.runtime import fleet
@@ -19,6 +19,9 @@ from tallystick.interface.interface import Interface
 from tallystick.interface.steps import Runner
 from tallystick.reports.reporter import Reporter
 
+if TYPE_CHECKING:
+    from tallystick.delegation.link import Answered, Link
+
 PARENT = "parent"
 """Under whose name the exchange with a parent stands in the log."""
 
@@ -32,6 +35,7 @@ class Fleet(Interface, fleet.Fleet):
     def __init__(self, *opened: Any) -> None:
         super().__init__(*opened)
         self._runner = Runner(self)
+        self._link: Link | None = None
 
     @classmethod
     def open(
@@ -68,7 +72,13 @@ class Fleet(Interface, fleet.Fleet):
         link = link_of(self.store, self._manager.ledger, self._record, self._clock.now, halt)
         self._at_close.callback(link.stop)
         self._followers.append(link.follow)
+        self._link = link
         link.begin()
+
+    @property
+    def parent_answered(self) -> "Answered | None":
+        """When the parent answered last; None where this fleet has none."""
+        return None if self._link is None else self._link.answered
 
     def _record(self, command: c.Command) -> dict[str, Any]:
         """Decide and commit a command of the fleet's own."""
